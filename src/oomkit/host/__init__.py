@@ -1,0 +1,1 @@
+"""Reads of this machine: /proc, PSI and memory cgroups, as a snapshot."""

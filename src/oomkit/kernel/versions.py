@@ -1,0 +1,153 @@
+"""Which rules a kernel version follows. The one place that compares version numbers."""
+
+import re
+from functools import cache, lru_cache
+
+import msgspec
+
+from oomkit.kernel.changes import CHANGES, LAST_KNOWN, Change
+from oomkit.kernel.rules import RuleSet
+from oomkit.kernel.vendors import VARIANTS, Variant
+
+Version = tuple[int, ...]
+
+_RELEASE = re.compile(r"(?P<version>\d+(?:\.\d+){1,3})(?P<rest>.*)", re.ASCII | re.DOTALL)
+_HIDDEN_SUBLEVEL = re.compile(
+    r"-\d+(?:-(?:generic|lowlatency|server|virtual|aws|azure|gcp|gke|oracle|kvm|ibm|raspi|oem|intel|"
+    r"nvidia|hwe|cloud|powerpc|pae)\b.*)?$"
+)
+
+
+class UnknownKernelError(ValueError):
+    """A version or rule set that no rules are known for; the text says what was expected."""
+
+
+class RuleRange(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the history: a rule set and what made it differ from the one before.
+
+    Attributes:
+        rules: the rule set.
+        changes: the changes that its first version brought; empty for a variant.
+        variant: the vendor variant it is; None for mainline.
+    """
+
+    rules: RuleSet
+    changes: tuple[Change, ...] = ()
+    variant: Variant | None = None
+
+
+def parse_version(text: str) -> Version:
+    """Return ``"5.15"`` as ``(5, 15)``.
+
+    Raises:
+        UnknownKernelError: ``text`` is not made of numbers and dots.
+    """
+    try:
+        return tuple(int(part) for part in text.split("."))
+    except ValueError:
+        raise UnknownKernelError(f"{text!r} is not a version like 5.15 or 2.6.32") from None
+
+
+def rules_for(release: str) -> RuleSet:
+    """Return the rule set of a kernel release or of a rule set's own name.
+
+    Args:
+        release: what ``uname -r`` prints (``4.18.0-553.el8_10.x86_64``), a version (``5.9``)
+            or the name of a variant (``2.6.32-article``).
+
+    Raises:
+        UnknownKernelError: not a version, or older than 2.6.11.
+    """
+    release = release.strip()
+    for variant in VARIANTS:
+        if release == variant.name:
+            return _variant_rules(variant)
+    match = _RELEASE.match(release)
+    if match is None:
+        names = ", ".join(variant.name for variant in VARIANTS)
+        raise UnknownKernelError(
+            f"unknown kernel {release!r}: expected a version from {CHANGES[0].since} on, "
+            f"such as 5.15 or 2.6.32-754.el6.x86_64, or one of {names}"
+        )
+    version = parse_version(match["version"])
+    if version < parse_version(CHANGES[0].since):
+        raise UnknownKernelError(
+            f"kernel {match['version']} is older than {CHANGES[0].since}, "
+            "the first one whose rules are known"
+        )
+    for variant in VARIANTS:
+        base = parse_version(variant.base)
+        if variant.marker and variant.marker in match["rest"] and version[: len(base)] == base:
+            return _variant_rules(variant)
+    return _mainline_rules(version, hidden_sublevel=_hides_sublevel(version, match["rest"]))
+
+
+def is_newer_than_known(release: str) -> bool:
+    """Whether a release is newer than any whose source the rules were checked with."""
+    match = _RELEASE.match(release.strip())
+    if match is None:
+        return False
+    last = parse_version(LAST_KNOWN)
+    return parse_version(match["version"])[: len(last)] > last
+
+
+@cache
+def history() -> tuple[RuleRange, ...]:
+    """Every rule set, mainline ones in order of version, then the vendor variants."""
+    rows = []
+    for since in dict.fromkeys(change.since for change in CHANGES):
+        rules = _mainline_rules(parse_version(since), hidden_sublevel=False)
+        rows.append(RuleRange(rules=rules, changes=tuple(c for c in CHANGES if c.since == since)))
+    rows.extend(RuleRange(rules=_variant_rules(v), variant=v) for v in VARIANTS)
+    return tuple(rows)
+
+
+def _hides_sublevel(version: Version, rest: str) -> bool:
+    """Ubuntu prints 5.15.0-1056-aws for a kernel that carries stable fixes up to some 5.15.y."""
+    return version[-1] == 0 and len(version) == 3 and bool(_HIDDEN_SUBLEVEL.match(rest))
+
+
+@lru_cache(maxsize=64)
+def _mainline_rules(version: Version, *, hidden_sublevel: bool) -> RuleSet:
+    applied = [c for c in CHANGES if _applies(c, version, hidden_sublevel)]
+    since = max((parse_version(c.since) for c in CHANGES if _reached(c, version)), default=())
+    later = [c.since for c in CHANGES if parse_version(c.since) > since]
+    sets = {field: value for change in applied for field, value in change.sets.items()}
+    name = ".".join(map(str, since))
+    backported = [c for c in applied if not _reached(c, version)]
+    if backported:
+        name = f"{name}+{'+'.join(c.since for c in backported)}"
+    until = _before(later[0]) if later else f"{LAST_KNOWN} and later"
+    return RuleSet(name=name, since=".".join(map(str, since)), until=until, **sets)
+
+
+def _variant_rules(variant: Variant) -> RuleSet:
+    base = _mainline_rules(parse_version(variant.base), hidden_sublevel=False)
+    fields = msgspec.structs.asdict(base)
+    fields.update(variant.sets, name=variant.name, until=variant.releases)
+    return RuleSet(**fields)
+
+
+def _reached(change: Change, version: Version) -> bool:
+    return version >= parse_version(change.since)
+
+
+def _applies(change: Change, version: Version, hidden_sublevel: bool) -> bool:
+    if _reached(change, version):
+        return True
+    for branch, sublevel in change.backports:
+        stem = parse_version(branch)
+        if version[: len(stem)] != stem:
+            continue
+        if hidden_sublevel or (len(version) > len(stem) and version[len(stem)] >= sublevel):
+            return True
+    return False
+
+
+def _before(since: str) -> str:
+    """The version just before ``since``, as the end of a range; series ends are not counted."""
+    last_of_series = {"3.0": "2.6.39", "4.0": "3.19", "5.0": "4.20", "6.0": "5.19"}
+    if since in last_of_series:
+        return last_of_series[since]
+    *head, tail = parse_version(since)
+    return ".".join(map(str, (*head, tail - 1)))
