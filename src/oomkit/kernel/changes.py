@@ -154,7 +154,12 @@ CHANGES: tuple[Change, ...] = (
     ),
     Change(
         since="2.6.33",
-        sets={"constraint": "policy_first", "thisnode": True, "log_kill": "2.6.33"},
+        sets={
+            "constraint": "policy_first",
+            "thisnode": True,
+            "children_in_memcg": True,
+            "log_kill": "2.6.33",
+        },
         what="mempolicy is looked at before cpusets; __GFP_THISNODE never kills",
     ),
     Change(
@@ -182,6 +187,7 @@ CHANGES: tuple[Change, ...] = (
             "on_mempolicy": "scan",
             "allocating_task_check": "task",
             "children": "worst",
+            "children_own_mm": False,
             "kill_checks_disabled": False,
             "would_have": "patch",
             "memcg_total": "unit_bug",
@@ -209,7 +215,13 @@ CHANGES: tuple[Change, ...] = (
     ),
     Change(
         since="2.6.39",
-        sets={"pgtables": "ptes", "arithmetic": "s32", "scan": "threads", "dying": "traced"},
+        sets={
+            "pgtables": "ptes",
+            "arithmetic": "s32",
+            "scan": "threads",
+            "dying": "traced",
+            "children_own_mm": True,
+        },
         what="page tables count; 32-bit arithmetic overflows above 8 GiB",
         meaning="a process of more than 8 GiB may score as if it were small",
     ),
@@ -236,7 +248,7 @@ CHANGES: tuple[Change, ...] = (
     ),
     Change(
         since="3.4",
-        sets={"allocating_task": "no_fallback", "coredump": True},
+        sets={"allocating_task": "no_fallback", "coredump": True, "sysrq_forces": True},
         what="a task that dumps core never kills",
     ),
     Change(
@@ -253,7 +265,7 @@ CHANGES: tuple[Change, ...] = (
     ),
     Change(
         since="3.6",
-        sets={"allocating_task_check": "task", "log_table": "3.6"},
+        sets={"allocating_task_check": "task", "memcg_scan": "tree", "log_table": "3.6"},
         what="an allocating task at -1000 is left alone; the table shows page tables and swap",
     ),
     Change(
@@ -310,6 +322,7 @@ CHANGES: tuple[Change, ...] = (
             "fs_check": "may_oom",
             "dying": "will_free",
             "dying_current": "not_coredump",
+            "exiting_victim": "will_free_mem",
             "memcg_chain": ("try_charge", "mem_cgroup_oom"),
         },
         what="a core-dumping task no longer counts as dying",
@@ -340,7 +353,7 @@ CHANGES: tuple[Change, ...] = (
         sets={
             "dying": "victim_aborts",
             "oom_reaper": True,
-            "exiting_victim": "will_free_mem",
+            "reaped_unkillable": True,
             "watermark_scale": True,
             "mem_available": "totalreserve",
             "log_header": "4.6",
@@ -351,7 +364,6 @@ CHANGES: tuple[Change, ...] = (
     Change(
         since="4.7",
         sets={
-            "reaped_unkillable": True,
             "scan": "processes",
             "ties": "last",
             "fs_check": "out_of_memory",
@@ -364,7 +376,6 @@ CHANGES: tuple[Change, ...] = (
         since="4.8",
         sets={
             "vfork_unkillable": True,
-            "dying": "reaped_skipped",
             "dying_current": "will_free_mem",
             "sharers_spare_disabled": False,
         },

@@ -48,7 +48,7 @@ class Counterfactual(msgspec.Struct, frozen=True, kw_only=True):
         then: the pid that would die instead; None when nobody would.
     """
 
-    kind: Literal["oom_score_adj", "memory", "sysctl", "oom_group", "limit"]
+    kind: Literal["oom_score_adj", "memory", "sysctl", "oom_group"]
     text: str
     knob: str
     now: int

@@ -44,7 +44,10 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
         scan: what the selection loop walks over.
         ties: which of equals wins.
         dying: what the selection does when it meets a task on its way out.
-        init_pid: global init is skipped because its pid is 1, before its mm is looked at.
+        init_pid: the loop looks at kernel threads too; it skips init by its pid alone.
+        sysrq_forces: SysRq-f kills even while another victim is dying.
+        memcg_scan: a memory cgroup's tasks are walked in the order of the task list, or
+            cgroup by cgroup.
 
         dying_current: when an asker that is dying itself is let through without a kill.
         fs_check: where a request without ``__GFP_FS`` is turned away.
@@ -64,6 +67,8 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
 
         exiting_victim: a chosen task that is already exiting is only helped along.
         children: which child is sacrificed instead of the chosen task.
+        children_own_mm: a child that shares the task's address space is passed over.
+        children_in_memcg: a child outside the memory cgroup is passed over.
         sharers: what becomes of other processes that share the victim's address space.
         sharers_spare_disabled: those of them at -1000 live.
         kill_checks_disabled: ``oom_kill_task()`` refuses a task with ``oom_adj`` -17.
@@ -138,10 +143,17 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
     scan: Literal["threads", "processes"] = "threads"
     ties: Literal["first", "last"] = "first"
     dying: Literal[
-        "releasing", "exiting", "single_exiting", "traced", "exiting_aborts", "will_free",
-        "victim_aborts", "reaped_skipped",
-    ] = "releasing"  # fmt: skip
+        "releasing",
+        "exiting",
+        "single_exiting",
+        "traced",
+        "exiting_aborts",
+        "will_free",
+        "victim_aborts",
+    ] = "releasing"
     init_pid: bool = True
+    sysrq_forces: bool = False
+    memcg_scan: Literal["task_list", "tree"] = "task_list"
 
     dying_current: Literal[
         "none", "fatal_signal", "fatal_or_exiting", "not_coredump", "needs_mm", "will_free_mem"
@@ -163,6 +175,8 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
 
     exiting_victim: Literal["none", "pf_exiting", "will_free_mem"] = "none"
     children: Literal["first", "worst", "none"] = "first"
+    children_own_mm: bool = True
+    children_in_memcg: bool = False
     sharers: Literal["killed", "refuse_if_disabled", "spared"] = "killed"
     sharers_spare_disabled: bool = False
     kill_checks_disabled: bool = False

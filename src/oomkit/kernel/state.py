@@ -293,6 +293,7 @@ class Allocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         gfp_thisnode: ``__GFP_THISNODE``.
         low_zone: only zones below NORMAL will do (DMA, DMA32).
         nodemask: nodes that a memory policy restricts the request to; None: no policy.
+        user_fault: the request comes from a page fault of user space, not from a system call.
         page_fault_oom: the page-fault handler reports VM_FAULT_OOM
             (``pagefault_out_of_memory()``).
         sysrq: asked for by hand with SysRq-f.
@@ -308,5 +309,6 @@ class Allocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     gfp_thisnode: bool = False
     low_zone: bool = False
     nodemask: tuple[int, ...] | None = None
+    user_fault: bool = True
     page_fault_oom: bool = False
     sysrq: bool = False

@@ -61,6 +61,7 @@ VARIANTS: tuple[Variant, ...] = (
             "panic_memcg": True,
             "memcg_no_victim": "nothing",
             "children": "worst",
+            "children_in_memcg": True,
             "sharers": "killed",
             "kill_checks_disabled": False,
             "would_have": "el6",

@@ -1,0 +1,187 @@
+"""``badness()`` and ``oom_badness()``: how much a task deserves to die (mm/oom_kill.c)."""
+
+from oomkit.kernel.adj import is_disabled, task_oom_adj
+from oomkit.kernel.cint import LONG_MIN, ULONG_MAX, isqrt, s32, u64
+from oomkit.kernel.oom_control import OomControl, in_memcg, nodes_overlap, share_mm
+from oomkit.kernel.rules import RuleSet
+from oomkit.kernel.state import OOM_DISABLE, Task
+
+
+def badness(task: Task, oc: OomControl) -> int:
+    """Return the task's badness by the rule set of ``oc``; see :func:`unkillable`.
+
+    A task that can't be chosen has 0, or ``LONG_MIN`` where badness may be negative.
+    """
+    if oc.rules.badness == "classic":
+        return classic_badness(task, oc)
+    return oom_badness(task, oc)
+
+
+def unkillable(task: Task, oc: OomControl) -> str | None:
+    """Say why ``select_bad_process()`` passes a task over; None if it does not."""
+    rules = oc.rules
+    reason = out_of_reach(task, oc)
+    if reason is not None:
+        return reason
+    if not task.has_mm:
+        return "has no memory (exited)"
+    if is_disabled(task, rules):
+        knob = "oom_adj -17" if rules.adj_files == "oom_adj" else "oom_score_adj -1000"
+        return f"{knob}: never killed"
+    if rules.disable_scope == "mm" and any(is_disabled(s, rules) for s in oc.sharers(task)):
+        return "shares memory with a task at oom_score_adj -1000"
+    if rules.reaped_unkillable and task.mm_reaped:
+        return "its memory was already reaped"
+    if rules.vfork_unkillable and task.vfork:
+        return "vfork child that borrows its parent's memory"
+    return None
+
+
+def out_of_reach(task: Task, oc: OomControl) -> str | None:
+    """Say why the selection loop does not even look at a task (``oom_unkillable_task()``)."""
+    if task.global_init:
+        return "global init"
+    if task.kthread:
+        return "kernel thread"
+    path = oc.allocation.memcg
+    if path is not None and not in_memcg(task.cgroup, path):
+        return f"not in memory cgroup {path}"
+    if _on_other_nodes(task, oc):
+        return "none of its memory nodes would help"
+    return None
+
+
+def _on_other_nodes(task: Task, oc: OomControl) -> bool:
+    rule = oc.rules.node_overlap
+    if rule in ("ignored", "eighth"):
+        return False
+    if rule == "unkillable_not_memcg" and oc.allocation.memcg is not None:
+        return False
+    if oc.constraint == "CONSTRAINT_MEMORY_POLICY" and rule != "skipped":
+        return not nodes_overlap(task.mempolicy_nodes, oc.allocation.nodemask)
+    return not _cpuset_overlaps(task, oc)
+
+
+def _cpuset_overlaps(task: Task, oc: OomControl) -> bool:
+    return oc.current is None or nodes_overlap(task.mems_allowed, oc.current.mems_allowed)
+
+
+def classic_badness(task: Task, oc: OomControl) -> int:
+    """Return the badness of 2.6.11-2.6.35: address space, lowered by CPU time and age.
+
+    Args:
+        task: the process; before 2.6.32 the kernel scores each thread, here its leader is
+            taken for all.
+        oc: the decision it is part of; its ``current`` matters on NUMA only.
+    """
+    rules = oc.rules
+    oom_adj = task_oom_adj(task, rules)
+    if (rules.early_disable and oom_adj == OOM_DISABLE) or not task.has_mm:
+        return 0
+    if rules.origin == "ulong_max" and task.oom_origin:
+        return ULONG_MAX
+    points = _classic_basis(task, rules) + _children_points(task, oc)
+    points //= _lifetime_divisor(task, oc)
+    if task.nice > 0:
+        points = u64(points * 2)
+    if _is_privileged(task, rules):
+        points //= 4
+    if task.cap_sys_rawio:
+        points //= 4
+    if rules.node_overlap == "eighth" and not _cpuset_overlaps(task, oc):
+        points //= 8
+    if oom_adj > 0:
+        if points == 0 and rules.lift_zero:
+            points = 1
+        return u64(points << oom_adj)
+    return points >> -oom_adj
+
+
+def _classic_basis(task: Task, rules: RuleSet) -> int:
+    if rules.classic_basis == "total_vm":
+        return task.total_vm_pages
+    return task.rss_pages + task.swap_pages + task.pgtable_pages + task.locked_vm_pages
+
+
+def _children_points(task: Task, oc: OomControl) -> int:
+    if oc.rules.children_term == "none":
+        return 0
+    sizes = [c.total_vm_pages for c in oc.children(task) if c.has_mm and not share_mm(c, task)]
+    if oc.rules.children_term == "full":
+        return sum(sizes)
+    return sum(size // 2 + 1 for size in sizes)
+
+
+def _lifetime_divisor(task: Task, oc: OomControl) -> int:
+    """CPU time in units of about 8 s and age in units of 1024 s; each divides in turn."""
+    jiffies = task.cpu_jiffies
+    if oc.rules.cpu_time == "thread" and task.leader_cpu_jiffies is not None:
+        jiffies = task.leader_cpu_jiffies
+    cpu = jiffies >> (_shift_hz(oc.snapshot.hz) + 3)
+    run = max(oc.snapshot.uptime_s - task.start_s, 0) >> 10
+    # floor(floor(n/a)/b) == floor(n/(a*b)), so one division does for the kernel's two.
+    return (isqrt(cpu) or 1) * (isqrt(isqrt(run)) or 1)
+
+
+def _shift_hz(hz: int) -> int:
+    """``SHIFT_HZ`` of include/linux/jiffies.h: the power of two nearest to HZ."""
+    return (hz * 4 // 3).bit_length() - 1
+
+
+def _is_privileged(task: Task, rules: RuleSet) -> bool:
+    if task.cap_sys_admin:
+        return True
+    if rules.privilege == "admin_or_root":
+        return task.uid == 0 or task.euid == 0
+    return task.cap_sys_resource
+
+
+def oom_badness(task: Task, oc: OomControl) -> int:
+    """Return the badness of 2.6.36-6.18: memory used, shifted by ``oom_score_adj``."""
+    rules = oc.rules
+    if unkillable(task, oc) is not None:
+        return LONG_MIN if rules.result == "signed" else 0
+    total = max(oc.total_pages or 0, 1)
+    if rules.badness == "permille":
+        return _permille(task, rules, total)
+    points = task.rss_pages + task.swap_pages + counted_pgtable_pages(task, rules)
+    adj = task.oom_score_adj
+    if task.cap_sys_admin:
+        if rules.root_bonus == "30_adj":
+            adj -= 30
+        elif rules.root_bonus == "3_percent":
+            points -= points * 3 // 100
+    points += adj * (total // 1000)
+    return points if rules.result == "signed" else max(points, 1)
+
+
+def counted_pgtable_pages(task: Task, rules: RuleSet) -> int:
+    """Page-table pages that the rule set's badness counts."""
+    if rules.pgtables == "none":
+        return 0
+    if rules.pgtables == "all" or task.pte_pages is None:
+        return task.pgtable_pages
+    if rules.pgtables == "ptes":
+        return task.pte_pages
+    return task.pte_pages + (task.pmd_pages or 0)
+
+
+def _permille(task: Task, rules: RuleSet, total: int) -> int:
+    if rules.origin == "permille_max" and task.oom_origin:
+        return 1000
+    points = _share_in_thousandths(task, rules, total)
+    if task.cap_sys_admin and rules.root_bonus == "30_points":
+        points -= 30
+    points += task.oom_score_adj
+    return min(max(points, 1), 1000)
+
+
+def _share_in_thousandths(task: Task, rules: RuleSet, total: int) -> int:
+    pgtables = counted_pgtable_pages(task, rules)
+    if rules.arithmetic == "s32":
+        # The product lives in a 32-bit int (2.6.39-3.1): it wraps above 8 GiB, and a negative
+        # one is extended to 64 bits before the unsigned division.
+        product = s32(s32(s32(task.rss_pages + pgtables) + task.swap_pages) * 1000)
+        return s32(u64(product) // total)
+    points = (task.rss_pages + pgtables + task.swap_pages) * 1000 // total
+    return s32(points) if rules.arithmetic == "s32_result" else points

@@ -1,0 +1,214 @@
+"""``oom_kill_process()``: who dies with, or instead of, the chosen task (mm/oom_kill.c)."""
+
+import msgspec
+
+from oomkit.kernel.adj import is_disabled
+from oomkit.kernel.badness import badness, unkillable
+from oomkit.kernel.decision import Reason, Victim
+from oomkit.kernel.oom_control import OomControl, in_memcg, share_mm
+from oomkit.kernel.select import name
+from oomkit.kernel.state import OOM_SCORE_ADJ_MIN, Memcg, Task
+
+
+class Killing(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an attempt to kill.
+
+    Attributes:
+        done: the kernel takes it for a success.
+        spared: ``would_have_oomkilled`` kept the victims alive.
+        victims: who dies (or would have), in the order of the signals.
+        steps: lines for the trace.
+    """
+
+    done: bool
+    spared: bool = False
+    victims: tuple[Victim, ...] = ()
+    steps: tuple[str, ...] = ()
+
+
+def freed_pages(task: Task) -> int:
+    """Pages a task's death gives back: anonymous memory, swap and page tables.
+
+    File pages stay in the page cache and shared memory stays with its other users. Where the
+    parts of rss are not known, all of rss that is not known to be file or shared counts.
+    """
+    anon = task.anon_rss_pages
+    if anon is None:
+        anon = task.rss_pages - (task.file_rss_pages or 0) - (task.shmem_rss_pages or 0)
+    return max(anon, 0) + task.swap_pages + task.pgtable_pages
+
+
+def oom_kill_process(oc: OomControl, chosen: Task, reason: Reason = "selected") -> Killing:
+    """Kill the chosen task, a child in its place, and those that go with it."""
+    rules = oc.rules
+    if _exits_anyway(chosen, oc):
+        step = f"oom_kill_process: {name(chosen)} is exiting; it only gets access to reserves"
+        return Killing(done=True, victims=(_victim(chosen, oc, "already_dying"),), steps=(step,))
+    if rules.would_have == "patch" and oc.snapshot.sysctl.would_have_oomkilled:
+        step = (
+            f"oom_kill_process: would_have_oomkilled is set: {name(chosen)} would have been "
+            "killed, but lives"
+        )
+        return Killing(
+            done=True, spared=True, victims=(_victim(chosen, oc, reason),), steps=(step,)
+        )
+    if rules.children == "first":
+        return _first_child_or_self(oc, chosen, reason)
+    if rules.children == "worst":
+        child, step = _worst_child(oc, chosen)
+        if child is not None:
+            killing = _oom_kill_task(oc, child, "child")
+        else:
+            killing = _oom_kill_task(oc, chosen, reason)
+        return msgspec.structs.replace(killing, steps=(step, *killing.steps))
+    return _oom_kill_task(oc, chosen, reason)
+
+
+def _exits_anyway(task: Task, oc: OomControl) -> bool:
+    match oc.rules.exiting_victim:
+        case "none":
+            return False
+        case "pf_exiting":
+            return task.exiting
+        case "will_free_mem":
+            killed = oc.rules.dying_current == "will_free_mem" and task.fatal_signal
+            return (task.exiting or killed) and not task.coredump
+
+
+def _first_child_or_self(oc: OomControl, chosen: Task, reason: Reason) -> Killing:
+    steps: list[str] = []
+    for child in oc.children(chosen):
+        if share_mm(child, chosen):
+            continue
+        path = oc.allocation.memcg
+        if oc.rules.children_in_memcg and path is not None and not in_memcg(child.cgroup, path):
+            continue
+        killing = _oom_kill_task(oc, child, "child")
+        steps.extend(killing.steps)
+        if killing.done:
+            first = f"oom_kill_process: {name(child)}, a child of {name(chosen)}, goes first"
+            return msgspec.structs.replace(killing, steps=(first, *steps))
+    killing = _oom_kill_task(oc, chosen, reason)
+    steps.extend(killing.steps)
+    return msgspec.structs.replace(killing, steps=tuple(steps))
+
+
+def _worst_child(oc: OomControl, chosen: Task) -> tuple[Task | None, str]:
+    worst, worst_points = None, 0
+    for child in oc.children(chosen):
+        if oc.rules.children_own_mm and share_mm(child, chosen):
+            continue
+        points = badness(child, oc)
+        if points > worst_points:
+            worst, worst_points = child, points
+    if worst is None:
+        return None, f"oom_kill_process: {name(chosen)} has no child to sacrifice"
+    step = (
+        f"oom_kill_process: {name(worst)} (badness {worst_points}) is the worst child of "
+        f"{name(chosen)} and is sacrificed instead"
+    )
+    return worst, step
+
+
+def _oom_kill_task(oc: OomControl, task: Task, reason: Reason) -> Killing:
+    rules = oc.rules
+    refusal = _refusal(oc, task)
+    if refusal is not None:
+        return Killing(done=False, steps=(f"oom_kill_task: {refusal}",))
+    if task.global_init:
+        # Tried, warned about, and taken for a success.
+        return Killing(done=True, steps=("oom_kill_task: tried to kill init!",))
+    victims = [_victim(task, oc, reason)]
+    would_have = oc.snapshot.sysctl.would_have_oomkilled
+    if rules.would_have in ("el6", "openvz") and would_have == 1:
+        step = (
+            f"oom_kill_task: would_have_oomkilled is 1: would have killed {name(task)}, which lives"
+        )
+        done = rules.would_have == "el6"
+        return Killing(done=done, spared=True, victims=tuple(victims), steps=(step,))
+    steps = [_kill_line(task, oc)]
+    for sharer in _dying_sharers(oc, task):
+        victims.append(_victim(sharer, oc, "mm_sharer", freed=0))
+        steps.append(f"oom_kill_task: {name(sharer)} shares its memory and dies with it")
+    group = _oom_group(oc, task)
+    if group is not None:
+        steps.append(
+            f"mem_cgroup_get_oom_group: memory.oom.group is set on {group.path}: "
+            "all of its tasks die"
+        )
+        victims.extend(_group_members(oc, group, {victim.pid for victim in victims}))
+    return Killing(done=True, victims=tuple(victims), steps=tuple(steps))
+
+
+def _kill_line(task: Task, oc: OomControl) -> str:
+    function = "oom_kill_task" if oc.rules.children != "none" else "__oom_kill_process"
+    return f"{function}: SIGKILL to {name(task)}, which frees {freed_pages(task)} pages"
+
+
+def _refusal(oc: OomControl, task: Task) -> str | None:
+    rules = oc.rules
+    if not task.has_mm:
+        return f"{name(task)} has no memory"
+    if not rules.kill_checks_disabled:
+        return None
+    if is_disabled(task, rules):
+        return f"{name(task)} has oom_adj -17"
+    if rules.sharers == "refuse_if_disabled":
+        for sharer in oc.sharers(task):
+            if is_disabled(sharer, rules):
+                return f"{name(sharer)} shares the memory of {name(task)} and has oom_adj -17"
+    return None
+
+
+def _dying_sharers(oc: OomControl, task: Task) -> list[Task]:
+    rules = oc.rules
+    if rules.sharers == "spared":
+        return []
+    return [
+        sharer
+        for sharer in oc.sharers(task)
+        if not (sharer.kthread or sharer.global_init)
+        and not (rules.sharers_spare_disabled and sharer.oom_score_adj == OOM_SCORE_ADJ_MIN)
+    ]
+
+
+def _oom_group(oc: OomControl, task: Task) -> Memcg | None:
+    """The highest ancestor of the victim, up to the OOM's own cgroup, with the flag (4.19 on)."""
+    if not oc.rules.oom_group:
+        return None
+    domain = oc.allocation.memcg or "/"
+    if not in_memcg(task.cgroup, domain):
+        return None
+    group = None
+    path = task.cgroup
+    while path != "/":
+        memcg = oc.find_memcg(path)
+        if memcg.oom_group and memcg.version == 2:
+            group = memcg
+        if path == domain:
+            break
+        path = path.rpartition("/")[0] or "/"
+    return group
+
+
+def _group_members(oc: OomControl, group: Memcg, already: set[int]) -> list[Victim]:
+    return [
+        _victim(task, oc, "oom_group")
+        for task in oc.snapshot.tasks
+        if task.pid not in already
+        and in_memcg(task.cgroup, group.path)
+        and task.has_mm
+        and not (task.kthread or task.global_init)
+        and task.oom_score_adj != OOM_SCORE_ADJ_MIN
+    ]
+
+
+def _victim(task: Task, oc: OomControl, reason: Reason, freed: int | None = None) -> Victim:
+    points = None if unkillable(task, oc) else badness(task, oc)
+    return Victim(
+        pid=task.pid,
+        comm=task.comm,
+        badness=points,
+        freed_pages=freed_pages(task) if freed is None else freed,
+        reason=reason,
+    )

@@ -1,0 +1,111 @@
+"""What one OOM decision works with, the counterpart of the kernel's ``struct oom_control``."""
+
+from collections.abc import Iterator
+from functools import cached_property
+
+from oomkit.kernel.decision import Constraint
+from oomkit.kernel.rules import RuleSet
+from oomkit.kernel.state import Allocation, Memcg, Snapshot, Task
+
+
+class OomControl:
+    """A snapshot, a request and the rules, with the look-ups that the rules need.
+
+    Args:
+        snapshot: the machine.
+        rules: the kernel's rules.
+        allocation: the request that could not be met.
+        constraint: what confines it.
+        total_pages: what badness is measured against; None for the classic rules.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        rules: RuleSet,
+        allocation: Allocation,
+        constraint: Constraint = "CONSTRAINT_NONE",
+        total_pages: int | None = None,
+    ) -> None:
+        self.snapshot = snapshot
+        self.rules = rules
+        self.allocation = allocation
+        self.constraint = constraint
+        self.total_pages = total_pages
+
+    @cached_property
+    def by_pid(self) -> dict[int, Task]:
+        """Tasks by pid."""
+        return {task.pid: task for task in self.snapshot.tasks}
+
+    @cached_property
+    def current(self) -> Task | None:
+        """The task that asks; None where it is not in the snapshot."""
+        pid = self.allocation.pid
+        return None if pid is None else self.by_pid.get(pid)
+
+    @cached_property
+    def _children(self) -> dict[int, list[Task]]:
+        children: dict[int, list[Task]] = {}
+        for task in self.snapshot.tasks:
+            children.setdefault(task.ppid, []).append(task)
+        return children
+
+    def children(self, task: Task) -> list[Task]:
+        """The task's children in the order they were made."""
+        return self._children.get(task.pid, [])
+
+    @cached_property
+    def _by_mm(self) -> dict[int, list[Task]]:
+        by_mm: dict[int, list[Task]] = {}
+        for task in self.snapshot.tasks:
+            if task.mm_id is not None:
+                by_mm.setdefault(task.mm_id, []).append(task)
+        return by_mm
+
+    def sharers(self, task: Task) -> list[Task]:
+        """Other processes that use the task's address space."""
+        if task.mm_id is None:
+            return []
+        return [other for other in self._by_mm[task.mm_id] if other.pid != task.pid]
+
+    @cached_property
+    def memcg(self) -> Memcg | None:
+        """The memory cgroup that ran out; None for the machine."""
+        path = self.allocation.memcg
+        return None if path is None else self.find_memcg(path)
+
+    def find_memcg(self, path: str) -> Memcg:
+        """The memory cgroup of that path; one without limits if the snapshot lacks it."""
+        return self._memcgs.get(path) or Memcg(path=path)
+
+    @cached_property
+    def _memcgs(self) -> dict[str, Memcg]:
+        return {memcg.path: memcg for memcg in self.snapshot.memcgs}
+
+    def candidates(self) -> Iterator[Task]:
+        """The tasks the selection loop walks, in its order."""
+        path = self.allocation.memcg
+        if path is None:
+            yield from self.snapshot.tasks
+            return
+        members = [task for task in self.snapshot.tasks if in_memcg(task.cgroup, path)]
+        if self.rules.memcg_scan == "tree":
+            order = {memcg.path: i for i, memcg in enumerate(self.snapshot.memcgs)}
+            members.sort(key=lambda task: order.get(task.cgroup, len(order)))
+        yield from members
+
+
+def in_memcg(cgroup: str, path: str) -> bool:
+    """Whether a cgroup is ``path`` or below it."""
+    return path == "/" or cgroup == path or cgroup.startswith(path + "/")
+
+
+def share_mm(one: Task, other: Task) -> bool:
+    """Whether two tasks use one address space."""
+    return one.mm_id is not None and one.mm_id == other.mm_id
+
+
+def nodes_overlap(one: tuple[int, ...] | None, other: tuple[int, ...] | None) -> bool:
+    """Whether two sets of NUMA nodes have one in common; None stands for all nodes."""
+    return one is None or other is None or not set(one).isdisjoint(other)

@@ -1,0 +1,88 @@
+"""The order in which tasks would die."""
+
+import msgspec
+
+from oomkit.kernel.badness import badness, unkillable
+from oomkit.kernel.constraint import constrained_alloc
+from oomkit.kernel.oom_control import OomControl
+from oomkit.kernel.oom_score import oom_score, score_control
+from oomkit.kernel.rules import RuleSet
+from oomkit.kernel.state import Allocation, Snapshot, Task
+from oomkit.kernel.totalpages import total_pages
+
+
+class Ranked(msgspec.Struct, frozen=True, kw_only=True):
+    """One task's place.
+
+    Attributes:
+        rank: 1 for who dies first; None for who can't be chosen.
+        task: the task.
+        badness: its badness in this OOM; None for who can't be chosen.
+        oom_score: what ``/proc/PID/oom_score`` prints by these rules.
+        eligible: can be chosen.
+        reason: why not; None for who can.
+    """
+
+    rank: int | None
+    task: Task
+    badness: int | None
+    oom_score: int
+    eligible: bool
+    reason: str | None
+
+
+def control_for(snapshot: Snapshot, rules: RuleSet, allocation: Allocation) -> OomControl:
+    """The context in which ``out_of_memory()`` computes badness for a request."""
+    oc = OomControl(snapshot, rules, allocation)
+    found = constrained_alloc(snapshot, rules, allocation, oc.current)
+    oc.constraint = found.constraint
+    oc.total_pages = total_pages(
+        snapshot, rules, found.constraint, memcg=oc.memcg, nodes=found.nodes
+    )
+    return oc
+
+
+def eligible_by_badness(oc: OomControl) -> list[tuple[int, Task]]:
+    """Who can be chosen, worst first; equals in the order in which the rules take them."""
+    scored = [(badness(t, oc), t) for t in oc.candidates() if unkillable(t, oc) is None]
+    if oc.rules.ties == "last":
+        scored.reverse()
+    scored.sort(key=lambda pair: -pair[0])
+    return scored
+
+
+def rank(snapshot: Snapshot, rules: RuleSet, allocation: Allocation) -> tuple[Ranked, ...]:
+    """Rank all tasks for an OOM: worst first, then those that can't be chosen.
+
+    Args:
+        snapshot: the machine.
+        rules: the kernel's rules.
+        allocation: the request that fails; names the memory cgroup, if one.
+    """
+    oc = control_for(snapshot, rules, allocation)
+    score_oc = score_control(snapshot, rules)
+    ranked = [
+        Ranked(
+            rank=place,
+            task=task,
+            badness=points,
+            oom_score=oom_score(task, score_oc),
+            eligible=True,
+            reason=None,
+        )
+        for place, (points, task) in enumerate(eligible_by_badness(oc), start=1)
+    ]
+    chosen = {row.task.pid for row in ranked}
+    ranked.extend(
+        Ranked(
+            rank=None,
+            task=task,
+            badness=None,
+            oom_score=oom_score(task, score_oc),
+            eligible=False,
+            reason=unkillable(task, oc),
+        )
+        for task in snapshot.tasks
+        if task.pid not in chosen
+    )
+    return tuple(ranked)

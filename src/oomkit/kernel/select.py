@@ -1,0 +1,128 @@
+"""``select_bad_process()``: who is chosen (mm/oom_kill.c)."""
+
+from typing import Literal
+
+import msgspec
+
+from oomkit.kernel.adj import is_disabled
+from oomkit.kernel.badness import badness, out_of_reach, unkillable
+from oomkit.kernel.cint import LONG_MIN, ULONG_MAX
+from oomkit.kernel.oom_control import OomControl
+from oomkit.kernel.state import Task
+
+_Verdict = Literal["skip", "look", "take", "prefer", "abort"]
+"""What the loop does with a task: pass it over, weigh its badness, take it at once, prefer it
+to any badness, or give up the scan."""
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """The loop's outcome: a choice, an abort, or nobody.
+
+    Attributes:
+        chosen: whom it chose; None when nobody can be killed or the scan was aborted.
+        points: the chosen one's badness; None when it was not chosen by points.
+        waits_for: a task already on its way out, for which the scan was aborted.
+        how: why, for the trace.
+    """
+
+    chosen: Task | None = None
+    points: int | None = None
+    waits_for: Task | None = None
+    how: str = ""
+
+
+def select_bad_process(oc: OomControl) -> Selection:
+    """Choose the task with the highest badness, by the rule set's order and tie-break."""
+    best: Task | None = None
+    best_points = LONG_MIN if oc.rules.result == "signed" else 0
+    special = False
+    for task in oc.candidates():
+        verdict = _look_at(task, oc)
+        if verdict == "abort":
+            return Selection(
+                waits_for=task, how=f"{name(task)} is already dying; wait for its memory"
+            )
+        if verdict == "take":
+            how = f"{name(task)} asked to be killed first (swapoff or KSM)"
+            return Selection(chosen=task, how=how)
+        if verdict == "prefer":
+            best, best_points, special = task, ULONG_MAX, True
+        elif verdict == "look":
+            points = badness(task, oc)
+            if _beats(points, best_points, best, oc):
+                best, best_points, special = task, points, False
+    if best is None:
+        return Selection(how="nobody can be killed")
+    if special:
+        return Selection(chosen=best, how=f"{name(best)} asks and is exiting anyway")
+    how = f"{name(best)} has the highest badness, {best_points}"
+    return Selection(chosen=best, points=best_points, how=how)
+
+
+def name(task: Task) -> str:
+    """A task as the trace names it."""
+    return f"{task.comm}[{task.pid}]"
+
+
+def _beats(points: int, best_points: int, best: Task | None, oc: OomControl) -> bool:
+    rules = oc.rules
+    if rules.badness == "classic":
+        return points > best_points or best is None
+    if points == (LONG_MIN if rules.result == "signed" else 0):
+        return False
+    if best is None:
+        return True
+    return points >= best_points if rules.ties == "last" else points > best_points
+
+
+def _look_at(task: Task, oc: OomControl) -> _Verdict:
+    if oc.rules.badness == "classic":
+        if oc.rules.dying == "releasing":
+            return _look_at_releasing(task, oc)
+        return _look_at_classic(task, oc)
+    if out_of_reach(task, oc) is not None:
+        return "skip"
+    forced = oc.allocation.sysrq and oc.rules.sysrq_forces
+    if task.victim and not forced:
+        return "skip" if task.mm_reaped or not task.has_mm else "abort"
+    if unkillable(task, oc) is not None:
+        return "skip"
+    if task.oom_origin and oc.rules.origin == "selected_first":
+        return "take"
+    return _look_at_exiting(task, oc) if task.exiting and not forced else "look"
+
+
+def _look_at_exiting(task: Task, oc: OomControl) -> _Verdict:
+    is_current = task.pid == oc.allocation.pid
+    match oc.rules.dying:
+        case "single_exiting" if task.threads == 1:
+            return "prefer" if is_current else "abort"
+        case "traced" if is_current:
+            return "prefer"
+        case "traced" | "exiting_aborts":
+            return "look" if task.traced_exit else "abort"
+        case "will_free":
+            return "look" if task.coredump else "abort"
+        case _:
+            return "look"
+
+
+def _look_at_releasing(task: Task, oc: OomControl) -> _Verdict:
+    """2.6.11-2.6.18 look at kernel threads too, which score 0."""
+    if task.global_init or is_disabled(task, oc.rules):
+        return "skip"
+    if oc.rules.node_overlap == "skipped" and out_of_reach(task, oc) and not task.kthread:
+        return "skip"
+    if (task.victim or task.exiting) and task.has_mm:
+        return "abort"
+    return "take" if task.oom_origin else "look"
+
+
+def _look_at_classic(task: Task, oc: OomControl) -> _Verdict:
+    if not task.has_mm or task.global_init:
+        return "skip"
+    if task.victim:
+        return "abort"
+    if task.exiting:
+        return "prefer" if task.pid == oc.allocation.pid else "abort"
+    return "skip" if is_disabled(task, oc.rules) else "look"
