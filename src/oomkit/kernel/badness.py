@@ -138,21 +138,39 @@ def _is_privileged(task: Task, rules: RuleSet) -> bool:
 
 def oom_badness(task: Task, oc: OomControl) -> int:
     """Return the badness of 2.6.36-6.18: memory used, shifted by ``oom_score_adj``."""
-    rules = oc.rules
+    result = oc.rules.result
     if unkillable(task, oc) is not None:
-        return LONG_MIN if rules.result == "signed" else 0
-    total = max(oc.total_pages or 0, 1)
+        return LONG_MIN if result == "signed" else 0
+    if oc.rules.origin == "permille_max" and task.oom_origin:
+        return 1000
+    points = unadjusted_points(task, oc) + task.oom_score_adj * adj_step(oc)
+    if result == "signed":
+        return points
+    points = max(points, 1)
+    return min(points, 1000) if result == "0..1000" else points
+
+
+def adj_step(oc: OomControl) -> int:
+    """What one step of ``oom_score_adj`` adds to badness; 0 below 1000 pages in all."""
+    return 1 if oc.rules.badness == "permille" else (oc.total_pages or 0) // 1000
+
+
+def unadjusted_points(task: Task, oc: OomControl) -> int:
+    """Badness before ``oom_score_adj`` is added and the sum is cut to its range."""
+    rules = oc.rules
     if rules.badness == "permille":
-        return _permille(task, rules, total)
-    points = task.rss_pages + task.swap_pages + counted_pgtable_pages(task, rules)
-    adj = task.oom_score_adj
-    if task.cap_sys_admin:
-        if rules.root_bonus == "30_adj":
-            adj -= 30
-        elif rules.root_bonus == "3_percent":
-            points -= points * 3 // 100
-    points += adj * (total // 1000)
-    return points if rules.result == "signed" else max(points, 1)
+        points = _share_in_thousandths(task, rules, max(oc.total_pages or 0, 1))
+    else:
+        points = task.rss_pages + task.swap_pages + counted_pgtable_pages(task, rules)
+    if not task.cap_sys_admin:
+        return points
+    match rules.root_bonus:
+        case "30_points" | "30_adj":
+            return points - 30 * adj_step(oc)
+        case "3_percent":
+            return points - points * 3 // 100
+        case _:
+            return points
 
 
 def counted_pgtable_pages(task: Task, rules: RuleSet) -> int:
@@ -164,16 +182,6 @@ def counted_pgtable_pages(task: Task, rules: RuleSet) -> int:
     if rules.pgtables == "ptes":
         return task.pte_pages
     return task.pte_pages + (task.pmd_pages or 0)
-
-
-def _permille(task: Task, rules: RuleSet, total: int) -> int:
-    if rules.origin == "permille_max" and task.oom_origin:
-        return 1000
-    points = _share_in_thousandths(task, rules, total)
-    if task.cap_sys_admin and rules.root_bonus == "30_points":
-        points -= 30
-    points += task.oom_score_adj
-    return min(max(points, 1), 1000)
 
 
 def _share_in_thousandths(task: Task, rules: RuleSet, total: int) -> int:

@@ -1,4 +1,4 @@
-"""Overcommit: may a task have this address space? (__vm_enough_memory(), mm/mmap.c, mm/util.c)"""
+"""Overcommit: whether a task may have address space (mm/mmap.c, mm/util.c)."""
 
 import msgspec
 

@@ -1,0 +1,295 @@
+"""What would have altered a decision: the smallest single changes."""
+
+import msgspec
+
+from oomkit.kernel.adj import is_disabled
+from oomkit.kernel.alloc import decide
+from oomkit.kernel.decision import Counterfactual, Decision
+from oomkit.kernel.needed import adj_now, extra_pages, losing_adj, with_adj
+from oomkit.kernel.oom_control import OomControl, in_memcg
+from oomkit.kernel.overcommit import OVERCOMMIT_NEVER, commit_limit_pages
+from oomkit.kernel.rank import control_for, eligible_by_badness
+from oomkit.kernel.rules import RuleSet
+from oomkit.kernel.select import name
+from oomkit.kernel.state import Allocation, Snapshot, Task
+
+
+def counterfactuals(
+    snapshot: Snapshot, allocation: Allocation, rules: RuleSet, decision: Decision
+) -> tuple[Counterfactual, ...]:
+    """Find the smallest single changes after which the decision would be another.
+
+    Args:
+        snapshot: the machine.
+        allocation: the request.
+        rules: the kernel's rules.
+        decision: what :func:`oomkit.kernel.alloc.decide` made of them.
+
+    Returns:
+        At most one change of each kind: an adjustment, another task's size, each knob.
+    """
+    world = _World(snapshot, allocation, rules, decision)
+    found = [
+        _adjustment(world),
+        _child_adjustment(world),
+        _other_grows(world),
+        _unprotect(world),
+        *_knobs(world),
+        _strict_overcommit(world),
+        _oom_group(world),
+    ]
+    return tuple(item for item in found if item is not None)
+
+
+class _World:
+    """A decision with what it was made of, and the same after one change."""
+
+    def __init__(
+        self, snapshot: Snapshot, allocation: Allocation, rules: RuleSet, decision: Decision
+    ) -> None:
+        self.snapshot = snapshot
+        self.allocation = allocation
+        self.rules = rules
+        self.decision = decision
+        self.oc: OomControl = control_for(snapshot, rules, allocation)
+        self.ranked = eligible_by_badness(self.oc)
+
+    @property
+    def chosen(self) -> Task | None:
+        """Whom the scan chose by points; None where nobody was chosen so."""
+        pid = self.decision.chosen_pid
+        if pid is None or self.decision.points is None:
+            return None
+        return self.oc.by_pid.get(pid)
+
+    def with_task(self, changed: Task) -> Decision:
+        tasks = tuple(changed if t.pid == changed.pid else t for t in self.snapshot.tasks)
+        return self._decide(msgspec.structs.replace(self.snapshot, tasks=tasks))
+
+    def with_sysctl(self, **knobs: int) -> Decision:
+        sysctl = msgspec.structs.replace(self.snapshot.sysctl, **knobs)
+        return self._decide(msgspec.structs.replace(self.snapshot, sysctl=sysctl))
+
+    def with_oom_group(self, path: str, *, value: bool) -> Decision:
+        memcgs = tuple(
+            msgspec.structs.replace(m, oom_group=value) if m.path == path else m
+            for m in self.snapshot.memcgs
+        )
+        return self._decide(msgspec.structs.replace(self.snapshot, memcgs=memcgs))
+
+    def _decide(self, snapshot: Snapshot) -> Decision:
+        return decide(snapshot, self.allocation, self.rules)
+
+    def wins_ties(self, task: Task, rival: Task) -> bool:
+        """Whether ``task`` is taken before a rival of the same badness."""
+        order = [candidate.pid for candidate in self.oc.candidates()]
+        earlier = order.index(task.pid) < order.index(rival.pid)
+        return earlier if self.rules.ties == "first" else not earlier
+
+    def is_altered(self, other: Decision) -> bool:
+        return other.action != self.decision.action or _pids(other) != _pids(self.decision)
+
+
+def _pids(decision: Decision) -> list[int]:
+    return [victim.pid for victim in decision.victims]
+
+
+def _first(decision: Decision) -> int | None:
+    return decision.victims[0].pid if decision.victims else None
+
+
+def _consequence(decision: Decision) -> str:
+    if decision.action == "panic":
+        return f"the machine panics ({decision.panic})"
+    if not decision.victims:
+        return "nobody is killed"
+    first = decision.victims[0]
+    others = len(decision.victims) - 1
+    along = f" and {others} more" if others else ""
+    verb = "would be named" if decision.action == "would_kill" else "dies"
+    return f"{first.comm}[{first.pid}]{along} {verb}"
+
+
+def _knob_name(rules: RuleSet) -> str:
+    return "oom_adj" if rules.badness == "classic" else "oom_score_adj"
+
+
+def _adj_change(world: _World, task: Task, needed: int) -> Counterfactual | None:
+    changed = with_adj(task, needed, world.rules)
+    other = world.with_task(changed)
+    if not world.is_altered(other):
+        return None
+    knob = _knob_name(world.rules)
+    now = adj_now(task, world.rules)
+    bound = "at" if needed in (-17, -1000) or needed > now else "at or below"
+    return Counterfactual(
+        kind="oom_score_adj",
+        knob=knob,
+        pid=task.pid,
+        now=now,
+        needed=needed,
+        then=_first(other),
+        text=f"with {knob} of {name(task)} {bound} {needed} (now {now}), {_consequence(other)}",
+    )
+
+
+def _adjustment(world: _World) -> Counterfactual | None:
+    """How far the chosen task's adjustment must be lowered for the next one to be chosen."""
+    chosen, points = world.chosen, world.decision.points
+    if chosen is None or points is None:
+        return None
+    rival = next(((p, t) for p, t in world.ranked if t.pid != chosen.pid), None)
+    if rival is None:
+        needed = losing_adj(chosen, world.oc, None)
+    else:
+        rival_points, rival_task = rival
+        beaten_at = rival_points - world.wins_ties(chosen, rival_task)
+        needed = losing_adj(chosen, world.oc, beaten_at)
+    return _adj_change(world, chosen, needed)
+
+
+def _child_adjustment(world: _World) -> Counterfactual | None:
+    """The same for a sacrificed child: from where another child, or the parent, goes."""
+    victims = world.decision.victims
+    if world.chosen is None or not victims or victims[0].reason != "child":
+        return None
+    child = world.oc.by_pid[victims[0].pid]
+    if world.rules.children == "first":
+        return _adj_change(world, child, -17) if world.rules.kill_checks_disabled else None
+    siblings = {t.pid for t in world.oc.children(world.chosen)}
+    rivals = [(p, t) for p, t in world.ranked if t.pid in siblings and t.pid != child.pid]
+    if not rivals:
+        return _adj_change(world, child, losing_adj(child, world.oc, None))
+    # Of equal children the first in the parent's list goes, whatever the scan's tie-break.
+    order = [t.pid for t in world.oc.children(world.chosen)]
+    points = max(p for p, _ in rivals)
+    earliest = min(order.index(t.pid) for p, t in rivals if p == points)
+    beaten_at = points - (order.index(child.pid) < earliest)
+    return _adj_change(world, child, losing_adj(child, world.oc, beaten_at))
+
+
+def _other_grows(world: _World) -> Counterfactual | None:
+    """The fewest pages by which some other task would have to be larger to be chosen."""
+    chosen, points = world.chosen, world.decision.points
+    if chosen is None or points is None:
+        return None
+    best: tuple[int, Task] | None = None
+    for other_points, other in world.ranked:
+        if other.pid == chosen.pid:
+            continue
+        target = points + world.wins_ties(chosen, other)
+        limit = None if best is None else best[0] - 1
+        pages = extra_pages(other, world.oc, target, known=other_points, limit=limit)
+        if pages is not None:
+            best = (pages, other)
+    if best is None:
+        return None
+    pages, other = best
+    field = "total_vm_pages" if _grows_by_size(world.rules) else "rss_pages"
+    now = getattr(other, field)
+    decision = world.with_task(msgspec.structs.replace(other, **{field: now + pages}))
+    if not world.is_altered(decision):
+        return None
+    return Counterfactual(
+        kind="memory",
+        knob=field,
+        pid=other.pid,
+        now=now,
+        needed=now + pages,
+        then=_first(decision),
+        text=f"with {pages} pages more in {name(other)}, {_consequence(decision)}",
+    )
+
+
+def _grows_by_size(rules: RuleSet) -> bool:
+    return rules.badness == "classic" and rules.classic_basis == "total_vm"
+
+
+def _unprotect(world: _World) -> Counterfactual | None:
+    """Where nobody can be killed: the largest protected task, let go of by one step."""
+    if world.decision.victims or world.chosen is not None or world.ranked:
+        return None
+    protected = [
+        task
+        for task in world.oc.candidates()
+        if task.has_mm and not task.global_init and is_disabled(task, world.rules)
+    ]
+    if not protected:
+        return None
+    largest = max(protected, key=lambda task: task.rss_pages + task.swap_pages)
+    return _adj_change(world, largest, -16 if world.rules.badness == "classic" else -999)
+
+
+def _knobs(world: _World) -> list[Counterfactual | None]:
+    return [
+        _knob(world, "panic_on_oom", (1, 2) if world.decision.action != "panic" else (0,)),
+        _knob(world, "oom_kill_allocating_task", (1,)),
+        _knob(world, "would_have_oomkilled", (0,)),
+        _knob(world, "oom_killer_disabled", (0,)),
+    ]
+
+
+def _knob(world: _World, knob: str, values: tuple[int, ...]) -> Counterfactual | None:
+    now = getattr(world.snapshot.sysctl, knob)
+    for value in values:
+        if value == now:
+            continue
+        other = world.with_sysctl(**{knob: value})
+        if world.is_altered(other):
+            return Counterfactual(
+                kind="sysctl",
+                knob=knob,
+                now=now,
+                needed=value,
+                then=_first(other),
+                text=f"with {knob} = {value} (now {now}), {_consequence(other)}",
+            )
+    return None
+
+
+def _strict_overcommit(world: _World) -> Counterfactual | None:
+    """``overcommit_memory`` = 2 refuses memory beforehand where more is promised than its limit."""
+    snapshot, rules = world.snapshot, world.rules
+    now = snapshot.sysctl.overcommit_memory
+    if now == OVERCOMMIT_NEVER or world.decision.scope == "memcg":
+        return None
+    limit = commit_limit_pages(
+        snapshot.memory, snapshot.sysctl, rules, page_size=snapshot.page_size
+    )
+    over = snapshot.memory.committed_pages - limit
+    if over <= 0:
+        return None
+    return Counterfactual(
+        kind="sysctl",
+        knob="overcommit_memory",
+        now=now,
+        needed=OVERCOMMIT_NEVER,
+        text=f"with overcommit_memory = 2 (now {now}), the last {over} pages promised would have "
+        "been refused with ENOMEM instead",
+    )
+
+
+def _oom_group(world: _World) -> Counterfactual | None:
+    """``memory.oom.group`` of the victim's cgroup, or of the ancestor that took it along."""
+    victims = world.decision.victims
+    if not victims or not world.rules.oom_group:
+        return None
+    victim = world.oc.by_pid[victims[0].pid]
+    above = [m for m in world.snapshot.memcgs if in_memcg(victim.cgroup, m.path) and m.path != "/"]
+    above.sort(key=lambda memcg: len(memcg.path), reverse=True)
+    for memcg in above:
+        if memcg.version != 2:
+            continue
+        other = world.with_oom_group(memcg.path, value=not memcg.oom_group)
+        if world.is_altered(other):
+            now, needed = int(memcg.oom_group), int(not memcg.oom_group)
+            return Counterfactual(
+                kind="oom_group",
+                knob=f"{memcg.path}/memory.oom.group",
+                now=now,
+                needed=needed,
+                then=_first(other),
+                text=f"with memory.oom.group = {needed} on {memcg.path} (now {now}), "
+                f"{_consequence(other)}",
+            )
+    return None

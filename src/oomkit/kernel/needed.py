@@ -1,0 +1,120 @@
+"""Badness the other way round: what a task needs in order to win or to lose."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from oomkit.kernel.adj import task_oom_adj
+from oomkit.kernel.badness import adj_step, badness, unadjusted_points
+from oomkit.kernel.oom_control import OomControl
+from oomkit.kernel.rules import RuleSet
+from oomkit.kernel.state import OOM_DISABLE, OOM_SCORE_ADJ_MIN, Task
+
+_MOST_PAGES = 1 << 48
+"""No machine is larger; a task that needs more never wins."""
+
+
+def adj_now(task: Task, rules: RuleSet) -> int:
+    """The adjustment that the rule set reads: ``oom_adj`` or ``oom_score_adj``."""
+    return task_oom_adj(task, rules) if rules.badness == "classic" else task.oom_score_adj
+
+
+def with_adj(task: Task, value: int, rules: RuleSet) -> Task:
+    """The task with that adjustment set to ``value``."""
+    if rules.badness == "classic":
+        return msgspec.structs.replace(task, oom_adj=value)
+    return msgspec.structs.replace(task, oom_score_adj=value, oom_adj=None)
+
+
+def losing_adj(task: Task, oc: OomControl, beaten_at: int | None) -> int:
+    """Return the highest adjustment at which the task's badness is at most ``beaten_at``.
+
+    Args:
+        task: the task; its badness is above ``beaten_at`` now.
+        oc: the decision.
+        beaten_at: the badness to come down to; None where only protection helps.
+
+    Returns:
+        -1000 (classic: -17) where no adjustment short of protection is enough.
+    """
+    if oc.rules.badness == "classic":
+        return _losing_oom_adj(task, oc, beaten_at)
+    if beaten_at is None or (oc.rules.result != "signed" and beaten_at < 1):
+        return OOM_SCORE_ADJ_MIN
+    step = adj_step(oc)
+    if step == 0:
+        return OOM_SCORE_ADJ_MIN
+    return max((beaten_at - unadjusted_points(task, oc)) // step, OOM_SCORE_ADJ_MIN)
+
+
+def _losing_oom_adj(task: Task, oc: OomControl, beaten_at: int | None) -> int:
+    if beaten_at is None:
+        return OOM_DISABLE
+    now = adj_now(task, oc.rules)
+
+    def points(value: int) -> int:
+        return badness(with_adj(task, value, oc.rules), oc)
+
+    low, high = OOM_DISABLE, now
+    while high - low > 1:
+        middle = (low + high) // 2
+        if points(middle) <= beaten_at:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def extra_pages(
+    task: Task, oc: OomControl, target: int, *, known: int, limit: int | None
+) -> int | None:
+    """Return the fewest pages to add to a task for its badness to reach ``target``.
+
+    Args:
+        task: the task, which can be chosen.
+        oc: the decision.
+        target: the badness to reach.
+        known: its badness now.
+        limit: give up above this number of pages; None: above any machine's size.
+
+    Returns:
+        None where ``limit`` is not enough.
+    """
+    most = _MOST_PAGES if limit is None else limit
+    if _fewest_possible(oc, target - known) > most:
+        return None
+    field = "rss_pages"
+    if oc.rules.badness == "classic" and oc.rules.classic_basis == "total_vm":
+        field = "total_vm_pages"
+    size = getattr(task, field)
+
+    def reached(pages: int) -> bool:
+        return badness(msgspec.structs.replace(task, **{field: size + pages}), oc) >= target
+
+    return _smallest(reached, most)
+
+
+def _fewest_possible(oc: OomControl, points: int) -> int:
+    """A lower bound of the pages that raise badness by ``points``."""
+    if oc.rules.badness == "pages":
+        return points
+    if oc.rules.badness == "permille":
+        return (points - 1) * (oc.total_pages or 1) // 1000
+    return 0
+
+
+def _smallest(reached: Callable[[int], bool], most: int) -> int | None:
+    high = 1
+    while high < most and not reached(high):
+        high *= 2
+    high = min(high, most)
+    if high < 1 or not reached(high):
+        return None
+    low = high // 2 if high > 1 and high < most else 0
+    while high - low > 1:
+        middle = (low + high) // 2
+        if reached(middle):
+            high = middle
+        else:
+            low = middle
+    return high
