@@ -1,1 +1,1 @@
-"""Reads of this machine: /proc, PSI and memory cgroups, as a snapshot."""
+"""This machine: a scan of ``/proc`` and the cgroup mounts that yields a snapshot."""

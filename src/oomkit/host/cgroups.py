@@ -1,0 +1,148 @@
+"""Memory cgroups: their limits and usage, and who is in which."""
+
+import os
+
+import msgspec
+
+from oomkit.host.mounts import Hierarchy
+from oomkit.host.procfs import keyed_numbers, read_int, read_or_none, text
+from oomkit.kernel.state import Memcg
+
+_LONG_MAX = (1 << 63) - 1
+
+
+class Memcgs(msgspec.Struct, frozen=True):
+    """The memory cgroups, and which process each one holds.
+
+    Attributes:
+        groups: all that hold tasks or limits, with their ancestors, parents first.
+        members: process to path, as ``cgroup.procs`` lists them.
+    """
+
+    groups: tuple[Memcg, ...] = ()
+    members: dict[int, str] = {}
+
+
+def parse_membership(data: bytes, version: int | None) -> str:
+    """Return the path in ``/proc/PID/cgroup`` that is for the memory controller; ``/`` if none.
+
+    Lines read ``id:controllers:path``; version 2 has id 0 and no controllers. A path may hold
+    colons. ``/..`` in front means "outside of this cgroup namespace", and " (deleted)" at the
+    end that the group was removed while somebody was left in it.
+
+    Args:
+        data: the text of the file.
+        version: interface of the hierarchy; None: whichever has the memory controller.
+    """
+    unified = "/"
+    for line in data.splitlines():
+        hierarchy, _, rest = line.partition(b":")
+        controllers, _, path = rest.partition(b":")
+        path = path.removesuffix(b" (deleted)")
+        if b"memory" in controllers.split(b",") and version != 2:
+            return text(path)
+        if hierarchy == b"0" and not controllers and version != 1:
+            unified = text(path)
+    return unified
+
+
+def read_memcgs(hierarchy: Hierarchy, page_size: int) -> Memcgs:
+    """Walk the hierarchy. Groups that vanish on the way, or refuse, are passed over."""
+    walk = _Walk(hierarchy, page_size)
+    walk.visit("/", hierarchy.directory)
+    return Memcgs(tuple(walk.groups), {pid: path for path in walk.pids for pid in walk.pids[path]})
+
+
+class _Walk:
+    """One walk over a hierarchy: the groups worth keeping, and the processes of each path."""
+
+    def __init__(self, hierarchy: Hierarchy, page_size: int) -> None:
+        self.read = _read_v1 if hierarchy.version == 1 else _read_v2
+        self.page_size = page_size
+        self.groups: list[Memcg] = []
+        self.pids: dict[str, list[int]] = {}
+
+    def visit(self, path: str, directory: str) -> bool:
+        """Add the group at ``path`` and those below it; says whether any of them was kept."""
+        place = len(self.groups)
+        self.pids[path] = _processes(directory)
+        inside = False
+        for name in _subgroups(directory):
+            below = f"{path.rstrip('/')}/{text(os.fsencode(name))}"
+            inside |= self.visit(below, f"{directory}/{name}")
+        group = self.read(directory, path, self.page_size)
+        if group is None:
+            # Without the memory controller, version 2 counts a group's tasks for its parent.
+            self.pids[os.path.dirname(path)] += self.pids.pop(path)
+            return inside
+        if inside or path == "/" or self.pids[path] or _is_limited(group):
+            self.groups.insert(place, group)
+            return True
+        return False
+
+
+def _subgroups(directory: str) -> list[str]:
+    try:
+        with os.scandir(directory) as entries:
+            return sorted(e.name for e in entries if e.is_dir(follow_symlinks=False))
+    except OSError:
+        return []
+
+
+def _processes(directory: str) -> list[int]:
+    """The processes of a group; empty if it refuses or is gone.
+
+    A threaded group refuses too; its processes are listed by the group whose memory they use.
+    ``tasks`` (before 3.0) lists threads, whose numbers are harmless here.
+    """
+    listed = read_or_none(f"{directory}/cgroup.procs")
+    if listed is None:
+        listed = read_or_none(f"{directory}/tasks") or b""
+    return [int(pid) for pid in listed.split()]
+
+
+def _is_limited(group: Memcg) -> bool:
+    limits = (group.limit_pages, group.memsw_limit_pages, group.swap_max_pages, group.high_pages)
+    return group.oom_group or group.oom_kill_disable or any(n is not None for n in limits)
+
+
+def _read_v1(directory: str, path: str, page_size: int) -> Memcg | None:
+    usage = read_int(f"{directory}/memory.usage_in_bytes")
+    if usage is None:
+        return None
+    memsw_usage = read_int(f"{directory}/memory.memsw.usage_in_bytes", default=usage) or 0
+    control = keyed_numbers(read_or_none(f"{directory}/memory.oom_control") or b"")
+    return Memcg(
+        path=path,
+        version=1,
+        limit_pages=_limit(f"{directory}/memory.limit_in_bytes", page_size),
+        memsw_limit_pages=_limit(f"{directory}/memory.memsw.limit_in_bytes", page_size),
+        usage_pages=usage // page_size,
+        swap_usage_pages=max(0, memsw_usage - usage) // page_size,
+        swappiness=read_int(f"{directory}/memory.swappiness"),
+        oom_kill_disable=control.get(b"oom_kill_disable", 0) != 0,
+    )
+
+
+def _read_v2(directory: str, path: str, page_size: int) -> Memcg | None:
+    usage = read_int(f"{directory}/memory.current")
+    if usage is None and path != "/":
+        return None
+    return Memcg(
+        path=path,
+        version=2,
+        limit_pages=_limit(f"{directory}/memory.max", page_size),
+        swap_max_pages=_limit(f"{directory}/memory.swap.max", page_size),
+        high_pages=_limit(f"{directory}/memory.high", page_size),
+        usage_pages=(usage or 0) // page_size,
+        swap_usage_pages=(read_int(f"{directory}/memory.swap.current") or 0) // page_size,
+        oom_group=read_int(f"{directory}/memory.oom.group") == 1,
+    )
+
+
+def _limit(path: str, page_size: int) -> int | None:
+    """A limit in pages; None for "max", for version 1's largest number, and for no such file."""
+    limit = read_int(path)
+    if limit is None or limit // page_size >= _LONG_MAX // page_size:
+        return None
+    return limit // page_size

@@ -1,0 +1,131 @@
+"""The machine's memory: ``/proc/meminfo``, ``/proc/vmstat`` and ``/proc/zoneinfo``."""
+
+import msgspec
+
+from oomkit.host.procfs import keyed_numbers, read_or_none
+from oomkit.kernel.state import Memory, Node
+
+
+class Zones(msgspec.Struct, frozen=True):
+    """What ``/proc/zoneinfo`` says about all zones together.
+
+    Attributes:
+        totalreserve_pages: as ``calculate_totalreserve_pages()`` computes it.
+        min_wmark_pages: sum of the min watermarks, a boost included.
+        low_wmark_pages: sum of the low watermarks.
+        high_wmark_pages: sum of the high watermarks.
+        nodes: the nodes that have memory.
+    """
+
+    totalreserve_pages: int
+    min_wmark_pages: int
+    low_wmark_pages: int
+    high_wmark_pages: int
+    nodes: tuple[Node, ...]
+
+
+def parse_zoneinfo(data: bytes) -> Zones:
+    """Add up the zones.
+
+    Raises:
+        ValueError: a number is not one.
+    """
+    zones: list[tuple[int, dict[bytes, int], int]] = []
+    node_id = 0
+    for part in data.split(b"\nNode ") if data.startswith(b"Node ") else []:
+        header, _, body = part.removeprefix(b"Node ").partition(b"\n")
+        node_id = int(header.partition(b",")[0])
+        # "per-node stats" stand before the first zone's own figures, "pagesets" behind them.
+        _, _, body = body.partition(b"pages free")
+        figures = keyed_numbers(body.partition(b"pagesets")[0])
+        _, _, protection = body.partition(b"protection: (")
+        reserve = max((int(n) for n in protection.partition(b")")[0].split(b",") if n), default=0)
+        zones.append((node_id, figures, reserve))
+    return Zones(
+        # A boost is transient, and not part of the reserve computed when the marks were set.
+        sum(
+            min(reserve + z.get(b"high", 0) - z.get(b"boost", 0), z.get(b"managed", z[b"present"]))
+            for _, z, reserve in zones
+            if b"present" in z
+        ),
+        sum(z.get(b"min", 0) for _, z, _ in zones),
+        sum(z.get(b"low", 0) for _, z, _ in zones),
+        sum(z.get(b"high", 0) for _, z, _ in zones),
+        _nodes(zones),
+    )
+
+
+def _nodes(zones: list[tuple[int, dict[bytes, int], int]]) -> tuple[Node, ...]:
+    present: dict[int, int] = {}
+    spanned: dict[int, int] = {}
+    for node_id, figures, _ in zones:
+        present[node_id] = present.get(node_id, 0) + figures.get(b"present", 0)
+        spanned[node_id] = spanned.get(node_id, 0) + figures.get(b"spanned", 0)
+    return tuple(
+        Node(node_id=node_id, present_pages=pages, spanned_pages=spanned[node_id])
+        for node_id, pages in sorted(present.items())
+        if pages
+    )
+
+
+def read_memory(proc: str, page_size: int) -> tuple[Memory, tuple[str, ...]]:
+    """Return the machine's memory, and sentences about what could not be read."""
+    missing: list[str] = []
+    meminfo = keyed_numbers(read_or_none(f"{proc}/meminfo") or b"")
+    if b"MemTotal" not in meminfo:
+        missing.append("/proc/meminfo could not be read, so the size of memory is not known.")
+    vmstat = keyed_numbers(read_or_none(f"{proc}/vmstat") or b"")
+    zones = _read_zones(proc)
+    if zones is None:
+        missing.append(
+            "/proc/zoneinfo could not be read, so watermarks and reserves count as 0 "
+            "and memory as one node."
+        )
+        zones = Zones(0, 0, 0, 0, ())
+    kb = page_size // 1024
+
+    def pages(name: bytes) -> int:
+        return meminfo.get(name, 0) // kb
+
+    reclaimable = pages(b"SReclaimable")
+    memory = Memory(
+        total_ram_pages=pages(b"MemTotal"),
+        total_swap_pages=pages(b"SwapTotal"),
+        free_pages=pages(b"MemFree"),
+        available_pages=pages(b"MemAvailable") if b"MemAvailable" in meminfo else None,
+        free_swap_pages=pages(b"SwapFree"),
+        file_pages=vmstat.get(
+            b"nr_file_pages", pages(b"Cached") + pages(b"Buffers") + pages(b"SwapCached")
+        ),
+        shmem_pages=pages(b"Shmem"),
+        anon_pages=pages(b"AnonPages"),
+        slab_reclaimable_pages=reclaimable,
+        slab_unreclaimable_pages=pages(b"SUnreclaim"),
+        misc_reclaimable_pages=vmstat.get(
+            b"nr_kernel_misc_reclaimable", max(0, pages(b"KReclaimable") - reclaimable)
+        ),
+        pgtable_pages=pages(b"PageTables"),
+        hugetlb_pages=_hugetlb_kb(meminfo) // kb,
+        committed_pages=pages(b"Committed_AS"),
+        commit_limit_pages=pages(b"CommitLimit") if b"CommitLimit" in meminfo else None,
+        totalreserve_pages=zones.totalreserve_pages,
+        min_wmark_pages=zones.min_wmark_pages,
+        low_wmark_pages=zones.low_wmark_pages,
+        high_wmark_pages=zones.high_wmark_pages,
+        nodes=zones.nodes,
+    )
+    return memory, tuple(missing)
+
+
+def _hugetlb_kb(meminfo: dict[bytes, int]) -> int:
+    """Hugetlb counts all sizes (4.16 and later); before, only the default size is listed."""
+    listed = meminfo.get(b"HugePages_Total", 0) * meminfo.get(b"Hugepagesize", 0)
+    return meminfo.get(b"Hugetlb", listed)
+
+
+def _read_zones(proc: str) -> Zones | None:
+    data = read_or_none(f"{proc}/zoneinfo")
+    try:
+        return parse_zoneinfo(data) if data else None
+    except ValueError:
+        return None

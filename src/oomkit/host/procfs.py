@@ -1,0 +1,66 @@
+"""Raw reads below a root directory, so that the same readers work on ``/proc`` and on a copy."""
+
+import errno
+import os
+
+GONE = frozenset({errno.ENOENT, errno.ESRCH, errno.ENOTDIR})
+"""The process or file is not there (any more)."""
+
+REFUSED = frozenset({errno.EACCES, errno.EPERM})
+"""It is there, and not for us."""
+
+_OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC
+_CHUNK = 65536
+
+
+def read_at(name: str, dir_fd: int | None = None) -> bytes:
+    """Return a whole small file.
+
+    Args:
+        name: path, relative to ``dir_fd`` if that is given.
+        dir_fd: an open directory.
+
+    Raises:
+        OSError: it can't be opened or read.
+    """
+    fd = os.open(name, _OPEN_FLAGS, dir_fd=dir_fd)
+    try:
+        # One read may end with the kernel's buffer rather than with the file.
+        parts = []
+        while data := os.read(fd, _CHUNK):
+            parts.append(data)
+        return b"".join(parts)
+    finally:
+        os.close(fd)
+
+
+def read_or_none(path: str) -> bytes | None:
+    """Return a whole small file, or None if it can't be read for whatever reason."""
+    try:
+        return read_at(path)
+    except OSError:
+        return None
+
+
+def read_int(path: str, *, default: int | None = None) -> int | None:
+    """Return the number that a file holds, or ``default`` where there is none to be read."""
+    data = read_or_none(path)
+    try:
+        return default if data is None else int(data)
+    except ValueError:
+        return default
+
+
+def keyed_numbers(data: bytes) -> dict[bytes, int]:
+    """Parse lines of ``name number`` or ``name: number kB``; other lines are passed over."""
+    numbers = {}
+    for line in data.splitlines():
+        words = line.split(None, 2)
+        if len(words) >= 2 and words[1].isdigit():
+            numbers[words[0].rstrip(b":")] = int(words[1])
+    return numbers
+
+
+def text(data: bytes) -> str:
+    r"""Decode a name from the kernel; bytes that are not UTF-8 stay readable as ``\xff``."""
+    return data.decode("utf-8", "backslashreplace")

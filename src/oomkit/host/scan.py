@@ -1,0 +1,186 @@
+"""The scan: everything a decision depends on, read from this machine into a snapshot."""
+
+import os
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+from oomkit.host.boottime import ASSUMED_HZ, config_hz, kernel_release, uptime_s
+from oomkit.host.cgroups import Memcgs, read_memcgs
+from oomkit.host.meminfo import read_memory
+from oomkit.host.missing import Seen, sentences
+from oomkit.host.mounts import find_hierarchy
+from oomkit.host.namespaces import maps_users, sees_initial_pids
+from oomkit.host.order import in_order_of_creation
+from oomkit.host.process import View
+from oomkit.host.procfs import read_int
+from oomkit.host.psi import read_pressure
+from oomkit.host.roster import Roster, file_budget
+from oomkit.host.sharing import mark_borrowers
+from oomkit.host.sysctl import read_sysctl
+from oomkit.host.task import Machine
+from oomkit.kernel.state import Snapshot
+from oomkit.kernel.versions import UnknownKernelError, rules_for
+
+_DEFAULT_PID_MAX = 32768
+
+
+def take_snapshot(
+    *, proc_root: str = "/proc", cgroup_root: str | None = None, boot_root: str = "/boot"
+) -> Snapshot:
+    """Look at the machine once.
+
+    Args:
+        proc_root: the proc file system, or a copy of one.
+        cgroup_root: a directory laid out like ``/sys/fs/cgroup``; None: wherever the
+            mount table of ``proc_root`` says.
+        boot_root: where kernel configurations lie.
+
+    Raises:
+        OSError: ``proc_root`` can't be listed. Anything less is noted in ``missing``.
+    """
+    scanner = Scanner(
+        proc_root=proc_root, cgroup_root=cgroup_root, boot_root=boot_root, keep_open=False
+    )
+    with scanner:
+        return scanner.snapshot()
+
+
+class Scanner:
+    """Looks at the machine again and again, with the processes' files kept open.
+
+    Of each process stat, status, oom_score_adj and oom_score stay open as far as the limit on
+    open files goes; the rest is opened each time. An open file can't be mistaken for
+    that of a later process with the same pid: it reads ESRCH.
+    """
+
+    def __init__(
+        self,
+        *,
+        proc_root: str = "/proc",
+        cgroup_root: str | None = None,
+        boot_root: str = "/boot",
+        keep_open: bool = True,
+        raise_file_limit: bool = False,
+    ) -> None:
+        """Open the proc file system and read what can't change while the machine runs.
+
+        Args:
+            proc_root: the proc file system, or a copy of one.
+            cgroup_root: a directory laid out like ``/sys/fs/cgroup``; None: wherever the
+                mount table of ``proc_root`` says.
+            boot_root: where kernel configurations lie.
+            keep_open: keep files open between two looks.
+            raise_file_limit: raise this process's soft limit on open files to the hard one.
+
+        Raises:
+            OSError: ``proc_root`` can't be opened.
+        """
+        self.proc_root = proc_root
+        self.kernel = kernel_release(proc_root)
+        self.page_size = os.sysconf("SC_PAGE_SIZE")
+        hz = config_hz(proc_root, boot_root, self.kernel)
+        self._hz_assumed = hz is None
+        self._hz = hz or ASSUMED_HZ
+        self._user_hz = os.sysconf("SC_CLK_TCK")
+        self._hierarchy = find_hierarchy(proc_root, cgroup_root)
+        self._initial_pids = sees_initial_pids(proc_root)
+        self._mapped_users = maps_users(proc_root)
+        self._pid_max = read_int(f"{proc_root}/sys/kernel/pid_max") or _DEFAULT_PID_MAX
+        self._adjustment, self._zero_is_unkillable = _by_version(self.kernel)
+        files = file_budget(raise_limit=raise_file_limit) if keep_open else 0
+        self._roster = Roster(self._hierarchy, files)
+        self._own_pids = _is_own(proc_root)
+        self._proc_fd = os.open(proc_root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def __enter__(self) -> Self:
+        """Return the scanner itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close all files."""
+        self.close()
+
+    def close(self) -> None:
+        """Close all files. The scanner is of no use afterwards."""
+        self._roster.close()
+        if self._proc_fd >= 0:
+            os.close(self._proc_fd)
+            self._proc_fd = -1
+
+    def snapshot(self) -> Snapshot:
+        """Look at the machine.
+
+        Raises:
+            OSError: the proc file system can't be listed any more.
+        """
+        proc = self.proc_root
+        memory, no_memory = read_memory(proc, self.page_size)
+        memcgs = read_memcgs(self._hierarchy, self.page_size) if self._hierarchy else Memcgs()
+        members = memcgs.members if self._own_pids else {}
+        machine = Machine(
+            page_size=self.page_size,
+            user_hz=self._user_hz,
+            hz=self._hz,
+            nodes=frozenset(node.node_id for node in memory.nodes),
+        )
+        view = View(
+            proc_fd=self._proc_fd,
+            machine=machine,
+            names=("stat", "status", self._adjustment, "oom_score"),
+            initial_pids=self._initial_pids,
+            mapped_users=self._mapped_users,
+        )
+        census = self._roster.look(view, memcgs.groups, members)
+        ordered = in_order_of_creation(census.processes, self._pid_max)
+        tasks = [process.task for process in ordered if process.task is not None]
+        sysctl, no_sysctl = read_sysctl(proc)
+        pressure = read_pressure(f"{proc}/pressure/memory")
+        uptime = uptime_s(proc)
+        seen = Seen(
+            refused=census.refused,
+            partial=sum(process.partial for process in ordered),
+            threads=sum(task.threads for task in tasks),
+            initial_pids=self._initial_pids,
+            mapped_users=self._mapped_users,
+            memcgs=self._hierarchy is not None,
+            pressure=pressure is not None,
+            uptime=uptime is not None,
+            assumed_hz=self._hz if self._hz_assumed else None,
+        )
+        return Snapshot(
+            kernel=self.kernel,
+            memory=memory,
+            sysctl=sysctl,
+            tasks=mark_borrowers(tasks) if self._zero_is_unkillable else tuple(tasks),
+            memcgs=memcgs.groups,
+            pressure=pressure,
+            page_size=self.page_size,
+            hz=self._hz,
+            uptime_s=uptime or 0,
+            taken_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            missing=(*no_memory, *no_sysctl, *sentences(seen, proc)),
+        )
+
+
+def _by_version(release: str) -> tuple[str, bool]:
+    """The name of the stored adjustment's file, and whether oom_score 0 means unkillable."""
+    try:
+        rules = rules_for(release)
+    except UnknownKernelError:
+        return "oom_score_adj", False
+    stored = "oom_adj" if rules.adj_files == "oom_adj" else "oom_score_adj"
+    return stored, rules.oom_score == "two_thirds"
+
+
+def _is_own(proc: str) -> bool:
+    """Whether ``proc`` counts pids as this process does, and ``cgroup.procs`` therefore too."""
+    try:
+        return os.readlink(f"{proc}/self") == str(os.getpid())
+    except OSError:
+        return False
