@@ -6,7 +6,9 @@ import click
 
 from oomkit import __version__
 
-_COMMANDS: dict[str, str] = {}
+_COMMANDS: dict[str, str] = {
+    "snapshot": "oomkit.cli.snapshot",
+}
 """Sub-command to the module that holds it; its function is called ``command``."""
 
 

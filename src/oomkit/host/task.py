@@ -8,8 +8,8 @@ import msgspec
 
 from oomkit.host.procfs import text
 from oomkit.host.stat import PF_DUMPCORE, PF_EXITING, PF_KTHREAD, Stat, Status
-from oomkit.kernel.cint import tdiv
-from oomkit.kernel.state import OOM_SCORE_ADJ_MAX, Task
+from oomkit.kernel.adj import oom_score_adj_of
+from oomkit.kernel.state import Task
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -105,8 +105,7 @@ def _score_adj(readings: Readings) -> int:
     """``oom_score_adj``; before 2.6.36 what writing ``oom_adj`` would have set it to."""
     if readings.oom_score_adj is not None:
         return readings.oom_score_adj
-    oom_adj = readings.oom_adj or 0
-    return OOM_SCORE_ADJ_MAX if oom_adj == 15 else tdiv(oom_adj * OOM_SCORE_ADJ_MAX, 17)
+    return oom_score_adj_of(readings.oom_adj or 0)
 
 
 def _mems_allowed(listed: bytes, nodes: frozenset[int]) -> tuple[int, ...] | None:

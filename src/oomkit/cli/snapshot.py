@@ -1,0 +1,60 @@
+"""``oomkit snapshot``: this machine as JSON, to be looked at elsewhere."""
+
+import sys
+from typing import NoReturn
+
+import click
+
+
+_EXAMPLE = """\b
+Example:
+  oomkit snapshot -o db1.json
+  oomkit rank --from db1.json --kernel 4.18
+"""
+
+
+@click.command(epilog=_EXAMPLE)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    default="-",
+    help="Write there instead of to standard output.",
+)
+def command(output: str) -> None:
+    """Write a snapshot of this machine as JSON.
+
+    It holds all that an OOM decision depends on, so that another machine can tell who would die
+    here: processes, memory, sysctls, memory cgroups, pressure. Command lines and environments
+    are not in it. What could not be read is said on stderr and in the field "missing".
+    """
+    from oomkit.host.scan import take_snapshot
+    from oomkit.kernel.snapshot_json import encode_snapshot
+
+    try:
+        snapshot = take_snapshot()
+    except OSError as error:
+        _fail(f"/proc: {error.strerror}; expected a readable proc file system")
+    for sentence in snapshot.missing:
+        click.echo(f"oomkit: {sentence}", err=True)
+    try:
+        _write(output, encode_snapshot(snapshot))
+    except BrokenPipeError:
+        raise  # whoever read has seen enough; click ends quietly
+    except OSError as error:
+        _fail(f"{'standard output' if output == '-' else output}: {error.strerror}")
+
+
+def _write(output: str, data: bytes) -> None:
+    if output == "-":
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    with open(output, "wb") as file:
+        file.write(data)
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"oomkit: {message}", err=True)
+    sys.exit(2)

@@ -1,0 +1,79 @@
+"""A snapshot as JSON, and back: strictly, with errors that name the place."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from oomkit.kernel.state import OOM_SCORE_ADJ_MAX, OOM_SCORE_ADJ_MIN, SCHEMA, Snapshot, Task
+
+
+class SnapshotError(ValueError):
+    """A text is not a snapshot; the message names the source, the place and what was expected."""
+
+
+def encode_snapshot(snapshot: Snapshot) -> bytes:
+    """Return the snapshot as indented JSON under the records' own field names."""
+    return msgspec.json.format(msgspec.json.encode(snapshot), indent=1) + b"\n"
+
+
+def decode_snapshot(text: bytes | str, source: str = "snapshot") -> Snapshot:
+    """Read a snapshot from JSON.
+
+    Args:
+        text: the JSON.
+        source: name of the file it came from, for the error message.
+
+    Raises:
+        SnapshotError: not JSON, an unknown field, a wrong type or an impossible value.
+    """
+    try:
+        snapshot = msgspec.json.decode(text, type=Snapshot)
+    except msgspec.ValidationError as error:
+        reason, _, path = str(error).partition(" - at `")
+        raise SnapshotError(f"{source}: at {path.rstrip('`') or '$'}: {reason}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SnapshotError(f"{source}: not JSON: {error}") from None
+    for path, problem in _problems(snapshot):
+        raise SnapshotError(f"{source}: at {path}: {problem}")
+    return snapshot
+
+
+def _problems(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
+    if snapshot.schema != SCHEMA:
+        yield "$.schema", f"expected {SCHEMA}, got {snapshot.schema}"
+    size = snapshot.page_size
+    if size < 1024 or size & (size - 1):
+        yield "$.page_size", f"expected a power of two from 1024 on, got {size}"
+    if snapshot.hz < 1:
+        yield "$.hz", f"expected a positive number, got {snapshot.hz}"
+    yield from _negative(snapshot.memory, "$.memory")
+    for index, node in enumerate(snapshot.memory.nodes):
+        yield from _negative(node, f"$.memory.nodes[{index}]")
+    pids: set[int] = set()
+    for index, task in enumerate(snapshot.tasks):
+        if task.pid in pids:
+            yield f"$.tasks[{index}].pid", f"expected each pid once, got {task.pid} again"
+        pids.add(task.pid)
+        yield from _task_problems(task, f"$.tasks[{index}]")
+    for index, group in enumerate(snapshot.memcgs):
+        yield from _negative(group, f"$.memcgs[{index}]")
+
+
+def _task_problems(task: Task, path: str) -> Iterator[tuple[str, str]]:
+    if not OOM_SCORE_ADJ_MIN <= task.oom_score_adj <= OOM_SCORE_ADJ_MAX:
+        yield f"{path}.oom_score_adj", f"expected -1000..1000, got {task.oom_score_adj}"
+    # 16 is what kernels from 3.7 to 5.9 print for an oom_score_adj of 942 to 999.
+    if task.oom_adj is not None and not -17 <= task.oom_adj <= 16:
+        yield f"{path}.oom_adj", f"expected -17..15, got {task.oom_adj}"
+    yield from _negative(task, path)
+
+
+_SIGNED = frozenset({"oom_score_adj", "oom_adj", "nice", "uid", "euid"})
+_COUNTS = ("_pages", "_kb", "_s", "_us", "_jiffies", "pid", "threads")
+
+
+def _negative(record: msgspec.Struct, path: str) -> Iterator[tuple[str, str]]:
+    for name in record.__struct_fields__:
+        value = getattr(record, name)
+        if isinstance(value, int) and value < 0 and name not in _SIGNED and name.endswith(_COUNTS):
+            yield f"{path}.{name}", f"expected 0 or more, got {value}"
