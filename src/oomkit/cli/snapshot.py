@@ -5,7 +5,6 @@ from typing import NoReturn
 
 import click
 
-
 _EXAMPLE = """\b
 Example:
   oomkit snapshot -o db1.json
