@@ -1,6 +1,7 @@
 """One process as the scanner keeps it: its open files, the last text read, the last record."""
 
 import os
+from os import pread
 
 import msgspec
 
@@ -134,6 +135,14 @@ class Process:
         if self._stat is not None and self._stat.flags & PF_KTHREAD:
             # A kernel thread has no memory and no adjustment: only its CPU time moves.
             return [self._read_one(view, 0), *self._texts[1:]]
+        if self._fds is not None:
+            try:
+                texts: list[bytes | None] = [pread(fd, _SIZE, 0) for fd in self._fds]
+            except OSError:
+                pass  # which one, and whether that matters, is seen below
+            else:
+                if len(texts[1] or b"") < _SIZE:
+                    return texts
         return [self._read_one(view, index) for index in range(FILES_PER_PROCESS)]
 
     def _read_one(self, view: View, index: int) -> bytes | None:
@@ -143,7 +152,7 @@ class Process:
                 return read_at(f"{self.pid}/{view.names[index]}", view.proc_fd)
             if fds[index] == _REFUSED:
                 return None
-            data = os.pread(fds[index], _SIZE, 0)
+            data = pread(fds[index], _SIZE, 0)
             if len(data) == _SIZE:
                 data = read_at(f"{self.pid}/{view.names[index]}", view.proc_fd)
         except OSError as error:
