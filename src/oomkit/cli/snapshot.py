@@ -1,9 +1,10 @@
 """``oomkit snapshot``: this machine as JSON, to be looked at elsewhere."""
 
 import sys
-from typing import NoReturn
 
 import click
+
+from oomkit.cli.common import fail, live_snapshot
 
 _EXAMPLE = """\b
 Example:
@@ -28,13 +29,9 @@ def command(output: str) -> None:
     here: processes, memory, sysctls, memory cgroups, pressure. Command lines and environments
     are not in it. What could not be read is said on stderr and in the field "missing".
     """
-    from oomkit.host.scan import take_snapshot
     from oomkit.kernel.snapshot_json import encode_snapshot
 
-    try:
-        snapshot = take_snapshot()
-    except OSError as error:
-        _fail(f"/proc: {error.strerror}; expected a readable proc file system")
+    snapshot = live_snapshot()
     for sentence in snapshot.missing:
         click.echo(f"oomkit: {sentence}", err=True)
     try:
@@ -42,7 +39,7 @@ def command(output: str) -> None:
     except BrokenPipeError:
         raise  # whoever read has seen enough; click ends quietly
     except OSError as error:
-        _fail(f"{'standard output' if output == '-' else output}: {error.strerror}")
+        fail(f"{'standard output' if output == '-' else output}: {error.strerror}")
 
 
 def _write(output: str, data: bytes) -> None:
@@ -52,8 +49,3 @@ def _write(output: str, data: bytes) -> None:
         return
     with open(output, "wb") as file:
         file.write(data)
-
-
-def _fail(message: str) -> NoReturn:
-    click.echo(f"oomkit: {message}", err=True)
-    sys.exit(2)

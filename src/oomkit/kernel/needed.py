@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import msgspec
 
-from oomkit.kernel.adj import task_oom_adj
+from oomkit.kernel.adj import OOM_ADJUST_MAX, task_oom_adj
 from oomkit.kernel.badness import adj_step, badness, unadjusted_points
 from oomkit.kernel.oom_control import OomControl
 from oomkit.kernel.rules import RuleSet
-from oomkit.kernel.state import OOM_DISABLE, OOM_SCORE_ADJ_MIN, Task
+from oomkit.kernel.state import OOM_DISABLE, OOM_SCORE_ADJ_MAX, OOM_SCORE_ADJ_MIN, Task
 
 _MOST_PAGES = 1 << 48
 """No machine is larger; a task that needs more never wins."""
@@ -111,6 +111,34 @@ def _smallest(reached: Callable[[int], bool], most: int) -> int | None:
     if high < 1 or not reached(high):
         return None
     low = high // 2 if high > 1 and high < most else 0
+    while high - low > 1:
+        middle = (low + high) // 2
+        if reached(middle):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def winning_adj(task: Task, oc: OomControl, target: int) -> int | None:
+    """Return the lowest adjustment at which the task's badness reaches ``target``.
+
+    Args:
+        task: the task, which can be chosen.
+        oc: the decision.
+        target: the badness to reach.
+
+    Returns:
+        None where even the highest adjustment is not enough.
+    """
+    highest = OOM_ADJUST_MAX if oc.rules.badness == "classic" else OOM_SCORE_ADJ_MAX
+
+    def reached(value: int) -> bool:
+        return badness(with_adj(task, value, oc.rules), oc) >= target
+
+    if not reached(highest):
+        return None
+    low, high = adj_now(task, oc.rules), highest
     while high - low > 1:
         middle = (low + high) // 2
         if reached(middle):

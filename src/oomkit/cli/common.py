@@ -1,0 +1,64 @@
+"""What the sub-commands share: misuse in one line, snapshots from here or from a file."""
+
+import os
+import sys
+from typing import NoReturn
+
+import click
+import msgspec
+
+from oomkit.kernel.rules import RuleSet
+from oomkit.kernel.state import Snapshot
+from oomkit.kernel.versions import UnknownKernelError, rules_for
+
+
+def fail(message: str) -> NoReturn:
+    """End with one line on stderr and exit status 2."""
+    click.echo(f"oomkit: {message}", err=True)
+    sys.exit(2)
+
+
+def snapshot_from(source: str | None) -> Snapshot:
+    """Return the snapshot in a file (``-``: standard input), or this machine's for None."""
+    if source is None:
+        return live_snapshot()
+    from oomkit.kernel.snapshot_json import SnapshotError, decode_snapshot
+
+    name = "standard input" if source == "-" else source
+    try:
+        if source == "-":
+            text = sys.stdin.buffer.read()
+        else:
+            with open(source, "rb") as file:
+                text = file.read()
+    except OSError as error:
+        fail(f"{name}: {error.strerror}")
+    try:
+        return decode_snapshot(text, name)
+    except SnapshotError as error:
+        fail(str(error))
+
+
+def live_snapshot() -> Snapshot:
+    """Return this machine's snapshot; end with one line if it has no /proc."""
+    from oomkit.host.scan import take_snapshot
+
+    try:
+        return without_self(take_snapshot())
+    except OSError as error:
+        fail(f"/proc: {error.strerror}; expected a readable proc file system")
+
+
+def without_self(snapshot: Snapshot) -> Snapshot:
+    """Leave out the process that looks, which will be gone when memory runs out."""
+    own = os.getpid()
+    tasks = tuple(task for task in snapshot.tasks if task.pid != own)
+    return msgspec.structs.replace(snapshot, tasks=tasks)
+
+
+def rules_or_fail(release: str) -> RuleSet:
+    """Return the rules of a release, or end saying which are known."""
+    try:
+        return rules_for(release)
+    except UnknownKernelError as error:
+        fail(str(error))

@@ -1,0 +1,91 @@
+"""Why a given task dies, or does not."""
+
+import msgspec
+
+from oomkit.kernel.badness import unkillable
+from oomkit.kernel.counterfactual import counterfactuals
+from oomkit.kernel.decision import Decision
+from oomkit.kernel.needed import adj_now, extra_pages, winning_adj
+from oomkit.kernel.rank import control_for, eligible_by_badness
+from oomkit.kernel.rules import RuleSet
+from oomkit.kernel.select import name
+from oomkit.kernel.state import Allocation, Snapshot, Task
+
+
+class Why(msgspec.Struct, frozen=True, kw_only=True):
+    """The reasons for one task's fate.
+
+    Attributes:
+        pid: the task.
+        dies: it is a victim of the decision.
+        verdict: its fate in one sentence.
+        trace: the steps of the decision.
+        changes: what would alter its fate, a sentence each.
+    """
+
+    pid: int
+    dies: bool
+    verdict: str
+    trace: tuple[str, ...]
+    changes: tuple[str, ...]
+
+
+def why(
+    snapshot: Snapshot, allocation: Allocation, rules: RuleSet, decision: Decision, pid: int
+) -> Why:
+    """Explain what a decision means to one process.
+
+    Raises:
+        KeyError: no such process in the snapshot.
+    """
+    task = {t.pid: t for t in snapshot.tasks}[pid]
+    victim = next((v for v in decision.victims if v.pid == pid), None)
+    if victim is not None:
+        found = counterfactuals(snapshot, allocation, rules, decision)
+        verdict = f"{name(task)} {_FATE[decision.action]} ({victim.reason.replace('_', ' ')})"
+        changes = tuple(item.text for item in found)
+    else:
+        verdict, changes = _survival(snapshot, allocation, rules, decision, task)
+    return Why(
+        pid=pid,
+        dies=victim is not None and decision.action == "kill",
+        verdict=verdict,
+        trace=decision.trace,
+        changes=changes,
+    )
+
+
+_FATE = {"kill": "dies", "would_kill": "would be named but lives"}
+
+
+def _survival(
+    snapshot: Snapshot,
+    allocation: Allocation,
+    rules: RuleSet,
+    decision: Decision,
+    task: Task,
+) -> tuple[str, tuple[str, ...]]:
+    oc = control_for(snapshot, rules, allocation)
+    reason = unkillable(task, oc)
+    if reason is not None:
+        return f"{name(task)} can't be chosen: {reason}", ()
+    ranked = eligible_by_badness(oc)
+    place = next(i for i, (_, t) in enumerate(ranked) if t.pid == task.pid)
+    points, (first_points, first) = ranked[place][0], ranked[0]
+    verdict = f"{name(task)} lives: it is number {place + 1} of {len(ranked)}, badness {points}"
+    if place == 0 or decision.chosen_pid != first.pid:
+        return verdict, ()
+    # At equal badness the version's tie-break decides; the order of the scan tells which way.
+    order = [t.pid for t in oc.candidates()]
+    wins_ties = (order.index(task.pid) < order.index(first.pid)) == (rules.ties == "first")
+    target = first_points + (not wins_ties)
+    changes = []
+    adj = winning_adj(task, oc, target)
+    knob = "oom_adj" if rules.badness == "classic" else "oom_score_adj"
+    if adj is not None:
+        now = adj_now(task, rules)
+        changes.append(f"it is chosen first with {knob} at or above {adj} (now {now})")
+    pages = extra_pages(task, oc, target, known=points, limit=None)
+    if pages is not None:
+        changes.append(f"it is chosen first with {pages} pages more")
+    return verdict, tuple(changes)

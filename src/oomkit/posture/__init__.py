@@ -1,0 +1,1 @@
+"""What a snapshot says about a machine's readiness for running out of memory."""

@@ -1,0 +1,105 @@
+"""The posture of a machine: who dies next, how close that is, what deserves attention."""
+
+from typing import Literal
+
+import msgspec
+
+from oomkit.kernel.alloc import decide
+from oomkit.kernel.counterfactual import counterfactuals
+from oomkit.kernel.decision import Counterfactual, Decision
+from oomkit.kernel.overcommit import commit_limit_pages
+from oomkit.kernel.rank import Ranked, rank
+from oomkit.kernel.rules import RuleSet
+from oomkit.kernel.state import Allocation, Snapshot
+from oomkit.posture.attention import Attention, attention
+
+
+class CommitState(msgspec.Struct, frozen=True, kw_only=True):
+    """Promised memory against its limit.
+
+    Attributes:
+        mode: ``vm.overcommit_memory``.
+        limit_pages: CommitLimit.
+        committed_pages: Committed_AS.
+        enforced: the limit is one (mode 2).
+    """
+
+    mode: int
+    limit_pages: int
+    committed_pages: int
+    enforced: bool
+
+
+class Posture(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the posture screen shows.
+
+    Attributes:
+        kernel: release.
+        rules: name of the rule set.
+        memory_left_pages: what can still be had before a global OOM: MemAvailable and free
+            swap.
+        commit: promised memory.
+        decision: what a global OOM would do now.
+        counterfactuals: what would alter that.
+        first: who is chosen; None when nobody is.
+        runner_up: who would be next; None when there is nobody.
+        attention: what deserves attention, worst first.
+        state: ``critical`` if any of it is.
+    """
+
+    kernel: str
+    rules: str
+    memory_left_pages: int
+    commit: CommitState
+    decision: Decision
+    counterfactuals: tuple[Counterfactual, ...]
+    first: Ranked | None
+    runner_up: Ranked | None
+    attention: tuple[Attention, ...]
+    state: Literal["fine", "warning", "critical"]
+
+
+def assess(snapshot: Snapshot, rules: RuleSet) -> Posture:
+    """Judge a machine by the rules of its kernel."""
+    allocation = Allocation()
+    decision = decide(snapshot, allocation, rules)
+    ranked = rank(snapshot, rules, allocation)
+    eligible = [row for row in ranked if row.eligible]
+    commit = _commit_state(snapshot, rules)
+    items = attention(snapshot, rules, decision, ranked, commit.limit_pages)
+    return Posture(
+        kernel=snapshot.kernel,
+        rules=rules.name,
+        memory_left_pages=memory_left_pages(snapshot),
+        commit=commit,
+        decision=decision,
+        counterfactuals=counterfactuals(snapshot, allocation, rules, decision),
+        first=eligible[0] if eligible else None,
+        runner_up=eligible[1] if len(eligible) > 1 else None,
+        attention=items,
+        state=items[0].severity if items and items[0].severity != "info" else "fine",
+    )
+
+
+def memory_left_pages(snapshot: Snapshot) -> int:
+    """MemAvailable (free pages and cache before 3.14) and free swap."""
+    memory = snapshot.memory
+    available = memory.available_pages
+    if available is None:
+        available = memory.free_pages + max(memory.file_pages - memory.shmem_pages, 0)
+    return available + memory.free_swap_pages
+
+
+def _commit_state(snapshot: Snapshot, rules: RuleSet) -> CommitState:
+    limit = snapshot.memory.commit_limit_pages
+    if limit is None:
+        limit = commit_limit_pages(
+            snapshot.memory, snapshot.sysctl, rules, page_size=snapshot.page_size
+        )
+    mode = snapshot.sysctl.overcommit_memory
+    return CommitState(
+        mode=mode,
+        limit_pages=limit,
+        committed_pages=snapshot.memory.committed_pages,
+        enforced=mode == 2,
+    )

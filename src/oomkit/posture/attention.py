@@ -1,0 +1,241 @@
+"""What deserves attention on a machine, each finding in a sentence."""
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import msgspec
+
+from oomkit.kernel.adj import is_disabled
+from oomkit.kernel.decision import Decision
+from oomkit.kernel.rank import Ranked
+from oomkit.kernel.rules import RuleSet
+from oomkit.kernel.state import Memory, Pressure, Snapshot, Task
+from oomkit.kernel.versions import is_newer_than_known
+
+Severity = Literal["critical", "warning", "info"]
+_ORDER: tuple[Severity, ...] = ("critical", "warning", "info")
+
+DATABASES = frozenset(
+    [
+        "postgres",
+        "postmaster",
+        "mysqld",
+        "mariadbd",
+        "mongod",
+        "mongos",
+        "redis-server",
+        "valkey-server",
+        "memcached",
+        "oracle",
+        "sqlservr",
+        "clickhouse-serv",
+        "clickhouse-server",
+        "cassandra",
+        "influxd",
+        "etcd",
+        "slapd",
+        "beam.smp",
+        "cockroach",
+        "tidb-server",
+        "tikv-server",
+        "db2sysc",
+    ]
+)
+"""Servers that keep data others depend on, as ``comm`` shows them."""
+
+LIFELINES = frozenset(
+    [
+        "sshd",
+        "sshd-session",
+        "dropbear",
+        "systemd",
+        "systemd-logind",
+        "systemd-journald",
+        "dbus-daemon",
+        "dbus-broker",
+        "NetworkManager",
+        "systemd-network",
+        "dhclient",
+        "login",
+        "agetty",
+        "Xorg",
+        "Xwayland",
+        "gnome-shell",
+        "kwin_wayland",
+        "containerd",
+        "dockerd",
+        "kubelet",
+        "crio",
+    ]
+)
+"""Without these nobody can reach or repair the machine."""
+
+_NEAR_LIMIT = 0.95
+_HEADROOM = 0.05
+
+
+class Attention(msgspec.Struct, frozen=True, kw_only=True):
+    """One finding.
+
+    Attributes:
+        severity: ``critical`` where harm is near or great.
+        code: a stable name for scripts.
+        text: the finding in one sentence.
+    """
+
+    severity: Severity
+    code: str
+    text: str
+
+
+def attention(
+    snapshot: Snapshot,
+    rules: RuleSet,
+    decision: Decision,
+    ranked: Sequence[Ranked],
+    commit_limit_pages: int,
+) -> tuple[Attention, ...]:
+    """Look for what deserves attention, worst first.
+
+    Args:
+        snapshot: the machine.
+        rules: its kernel's rules.
+        decision: what a global OOM would do now.
+        ranked: all tasks, worst first.
+        commit_limit_pages: CommitLimit.
+    """
+    items = [
+        *_victims(decision, ranked),
+        *_knobs(snapshot, rules),
+        *_memory(snapshot.memory),
+        *_unfreeable(snapshot, rules),
+        *_commit(snapshot, commit_limit_pages),
+        *_cgroups(snapshot),
+        *_pressure(snapshot.pressure, rules),
+        *_kernel(snapshot.kernel),
+    ]
+    items.sort(key=lambda item: _ORDER.index(item.severity))
+    return tuple(items)
+
+
+def _item(severity: Severity, code: str, text: str) -> Attention:
+    return Attention(severity=severity, code=code, text=text)
+
+
+def _victims(decision: Decision, ranked: Sequence[Ranked]) -> Iterator[Attention]:
+    eligible = [row.task for row in ranked if row.eligible]
+    if decision.action == "panic":
+        yield _item("critical", "panic", f"running out of memory means a panic: {decision.panic}")
+    if not eligible:
+        yield _item("critical", "nothing_killable", "no process can be killed")
+        return
+    if all(task.comm in LIFELINES for task in eligible):
+        names = ", ".join(sorted({task.comm for task in eligible}))
+        yield _item("critical", "only_lifelines", f"nothing is killable but {names}")
+    top = eligible[0]
+    if top.comm in DATABASES:
+        text = f"a database tops the list: {top.comm}[{top.pid}] dies first"
+        yield _item("warning", "database_first", text)
+    elif top.comm in LIFELINES:
+        text = f"{top.comm}[{top.pid}] dies first, and with it the way into this machine"
+        yield _item("warning", "lifeline_first", text)
+    if len(decision.victims) > 1:
+        text = f"{len(decision.victims)} processes die together, {top.comm}[{top.pid}] among them"
+        yield _item("info", "many_victims", text)
+
+
+def _knobs(snapshot: Snapshot, rules: RuleSet) -> Iterator[Attention]:
+    sysctl = snapshot.sysctl
+    if sysctl.panic_on_oom and rules.panic_on_oom != "none":
+        where = "any OOM, even of one cgroup," if sysctl.panic_on_oom == 2 else "a global OOM"
+        text = f"vm.panic_on_oom is {sysctl.panic_on_oom}: {where} panics the machine"
+        yield _item("warning", "panic_on_oom", text)
+    if sysctl.oom_kill_allocating_task:
+        text = "vm.oom_kill_allocating_task is set: whoever asks for memory dies, guilty or not"
+        yield _item("warning", "allocating_task", text)
+    if sysctl.would_have_oomkilled:
+        text = "vm.would_have_oomkilled is set: nothing is killed, the machine will hang"
+        yield _item("warning", "would_have", text)
+    if sysctl.overcommit_memory == 1:
+        text = "vm.overcommit_memory is 1: every mapping is granted, however large"
+        yield _item("info", "overcommit_always", text)
+
+
+def _memory(memory: Memory) -> Iterator[Attention]:
+    if memory.available_pages is not None and memory.total_ram_pages:
+        left = memory.available_pages + memory.free_swap_pages
+        share = left / (memory.total_ram_pages + memory.total_swap_pages)
+        if share < _HEADROOM:
+            text = f"{share:.1%} of memory and swap is left"
+            yield _item("critical", "memory_low", text)
+        elif share < 2 * _HEADROOM:
+            yield _item("warning", "memory_low", f"{share:.1%} of memory and swap is left")
+    if memory.total_swap_pages == 0:
+        text = "no swap: once the page cache is gone, OOM comes within milliseconds"
+        yield _item("info", "no_swap", text)
+    elif memory.free_swap_pages < memory.total_swap_pages * _HEADROOM:
+        yield _item("warning", "swap_full", "swap is full")
+
+
+def _unfreeable(snapshot: Snapshot, rules: RuleSet) -> Iterator[Attention]:
+    """Memory that no kill gives back."""
+    total = snapshot.memory.total_ram_pages
+    if not total:
+        return
+    if snapshot.memory.shmem_pages > total // 2:
+        share = snapshot.memory.shmem_pages / total
+        text = f"{share:.0%} of RAM is shared memory or tmpfs, which killing may not free"
+        yield _item("warning", "shmem", text)
+    guarded: list[Task] = [t for t in snapshot.tasks if t.has_mm and is_disabled(t, rules)]
+    pages = sum(task.rss_pages + task.swap_pages for task in guarded)
+    if pages > total // 2:
+        text = (
+            f"{pages / total:.0%} of RAM belongs to {len(guarded)} processes that are never killed"
+        )
+        yield _item("warning", "protected_memory", text)
+    if snapshot.memory.slab_unreclaimable_pages > total // 4:
+        share = snapshot.memory.slab_unreclaimable_pages / total
+        yield _item("warning", "slab", f"{share:.0%} of RAM is unreclaimable kernel memory (slab)")
+    if snapshot.memory.hugetlb_pages > total // 2:
+        share = snapshot.memory.hugetlb_pages / total
+        yield _item("warning", "hugetlb", f"{share:.0%} of RAM is set aside for huge pages")
+
+
+def _commit(snapshot: Snapshot, limit: int) -> Iterator[Attention]:
+    if snapshot.sysctl.overcommit_memory != 2 or limit <= 0:
+        return
+    left = (limit - snapshot.memory.committed_pages) / limit
+    if left < _HEADROOM:
+        text = f"commit headroom is {max(left, 0):.1%}: mappings and forks are about to fail"
+        yield _item("critical", "commit_headroom", text)
+
+
+def _cgroups(snapshot: Snapshot) -> Iterator[Attention]:
+    for memcg in snapshot.memcgs:
+        limit = memcg.limit_pages
+        if limit is None or limit <= 0 or memcg.usage_pages < limit * _NEAR_LIMIT:
+            continue
+        full = memcg.usage_pages / limit
+        text = f"cgroup {memcg.path} is at {full:.0%} of its limit (page cache included)"
+        if memcg.oom_kill_disable:
+            text += "; its OOM killer is off, so its tasks will hang"
+        yield _item("warning", "cgroup_near_limit", text)
+
+
+def _pressure(pressure: Pressure | None, rules: RuleSet) -> Iterator[Attention]:
+    if pressure is None:
+        if rules.psi:
+            yield _item("info", "no_psi", "no PSI: a freeze can't be seen coming (boot with psi=1)")
+        return
+    if pressure.full_avg10 >= 10:
+        text = f"tasks stalled on memory {pressure.full_avg10:.0f} % of the last 10 s"
+        yield _item("critical", "pressure", text)
+    elif pressure.some_avg10 >= 10:
+        text = f"some task stalled on memory {pressure.some_avg10:.0f} % of the last 10 s"
+        yield _item("warning", "pressure", text)
+
+
+def _kernel(release: str) -> Iterator[Attention]:
+    if is_newer_than_known(release):
+        text = f"kernel {release} is newer than any whose rules are known; the newest are used"
+        yield _item("info", "new_kernel", text)

@@ -1,0 +1,79 @@
+"""A decision in words."""
+
+from oomkit.kernel.decision import Counterfactual, Decision
+from oomkit.kernel.rank import Ranked
+from oomkit.kernel.state import Snapshot, Task
+from oomkit.report.units import human_pages, printable
+
+_SCOPES = {
+    "global": "the machine ran out of memory",
+    "memcg": "this cgroup ran out of memory",
+    "cpuset": "this cpuset's nodes ran out of memory",
+    "mempolicy": "this memory policy's nodes ran out of memory",
+    "sysrq": "somebody pressed SysRq-f",
+}
+
+
+def label(task: Task) -> str:
+    """A task as a person is told of it."""
+    return f"{printable(task.comm)}[{task.pid}]"
+
+
+def headline(decision: Decision) -> str:
+    """What happens, in one line: ``if the machine ran out of memory now: mysqld[812] dies``."""
+    return f"if {_SCOPES[decision.scope]} now: {outcome(decision)}"
+
+
+def outcome(decision: Decision) -> str:
+    """What a decision does, without its occasion."""
+    if decision.action == "panic":
+        return f"kernel panic ({decision.panic})"
+    if decision.action == "none" or not decision.victims:
+        return f"nobody is killed ({decision.trace[-1]})" if decision.trace else "nobody is killed"
+    first = decision.victims[0]
+    who = f"{printable(first.comm)}[{first.pid}]"
+    if decision.action == "would_kill":
+        return f"{who} would be named, but nobody is killed"
+    others = len(decision.victims) - 1
+    return f"{who} and {others} more die" if others else f"{who} dies"
+
+
+def reason(
+    snapshot: Snapshot,
+    decision: Decision,
+    first: Ranked,
+    runner_up: Ranked | None,
+    changes: tuple[Counterfactual, ...],
+) -> tuple[str, str]:
+    """Why the first of the list dies, in two lines: its own terms, and the distance to the next."""
+    return _terms(snapshot, decision, first), _margin(first, runner_up, changes)
+
+
+def _terms(snapshot: Snapshot, decision: Decision, row: Ranked) -> str:
+    task, size = row.task, snapshot.page_size
+    if decision.total_pages is None:
+        parts = [f"address space {human_pages(task.total_vm_pages, size)}"]
+    else:
+        parts = [f"rss {human_pages(task.rss_pages, size)}"]
+        if task.swap_pages:
+            parts.append(f"swap {human_pages(task.swap_pages, size)}")
+        if task.pgtable_pages:
+            parts.append(f"page tables {human_pages(task.pgtable_pages, size)}")
+    terms = f"{label(task)}: {' + '.join(parts)}"
+    if task.oom_score_adj:
+        terms += f", oom_score_adj {task.oom_score_adj}"
+    of = f" of {decision.total_pages}" if decision.total_pages else ""
+    return f"{terms} = badness {row.badness}{of}, the highest"
+
+
+def _margin(first: Ranked, runner_up: Ranked | None, changes: tuple[Counterfactual, ...]) -> str:
+    if runner_up is None or first.badness is None or runner_up.badness is None:
+        return "nobody else can be killed"
+    behind = first.badness - runner_up.badness
+    text = f"next is {label(runner_up.task)}, {behind} behind"
+    if behind == 0:
+        text = f"a tie with {label(runner_up.task)}, decided by the order of creation"
+    for change in changes:
+        if change.kind == "oom_score_adj" and change.pid == first.task.pid and change.then:
+            text += f"; with {change.knob} {change.needed} the next would die instead"
+    return text
