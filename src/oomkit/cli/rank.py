@@ -145,9 +145,11 @@ class _Question:
         from oomkit.kernel.memcg_path import MemcgPathError, find_memcg_path
 
         try:
-            return find_memcg_path(snapshot, self.cgroup)
+            path = find_memcg_path(snapshot, self.cgroup)
         except MemcgPathError as error:
             fail(f"--cgroup: {error}")
+        # The root cgroup has no limit; when it is out of memory, so is the machine.
+        return None if path == "/" else path
 
     def _json(
         self, snapshot: Snapshot, allocation: Allocation, rules: RuleSet, *, compact: bool

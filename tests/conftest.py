@@ -1,0 +1,80 @@
+"""What tests share: the installed command, and a made machine."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from oomkit.kernel.state import Memcg, Memory, Pressure, Snapshot, Sysctl, Task
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def oomkit() -> Command:
+    """Run the installed command as a process."""
+    executable = Path(sys.executable).parent / "oomkit"
+
+    def run(
+        *args: str, stdin: str | bytes = "", env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        environment = {**os.environ, "COLUMNS": "140", **(env or {})}
+        done = subprocess.run(
+            [executable, *args],
+            check=False,
+            input=data,
+            capture_output=True,
+            timeout=60,
+            env=environment,
+        )
+        return subprocess.CompletedProcess(
+            done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+        )
+
+    return run
+
+
+@pytest.fixture
+def machine() -> Snapshot:
+    """4 GiB of RAM, 1 GiB of swap; a database, a leak, sshd and one cgroup with a limit."""
+    gib = 1 << 18
+    tasks = (
+        Task(pid=1, comm="systemd", global_init=True, rss_pages=3000, total_vm_pages=42000),
+        Task(pid=2, comm="kthreadd", kthread=True, has_mm=False),
+        Task(pid=500, comm="sshd", ppid=1, rss_pages=1800, pgtable_pages=20, oom_score_adj=-1000,
+             total_vm_pages=3900, cap_sys_admin=True),
+        Task(pid=812, comm="mysqld", ppid=1, uid=112, rss_pages=gib, swap_pages=20000,
+             anon_rss_pages=gib - 9000, file_rss_pages=9000, shmem_rss_pages=0,
+             pgtable_pages=700, total_vm_pages=2 * gib, start_s=10),
+        Task(pid=900, comm="leak", ppid=1, uid=1000, rss_pages=gib // 2, pgtable_pages=300,
+             total_vm_pages=gib, start_s=5000),
+        Task(pid=901, comm="web", ppid=1, uid=33, rss_pages=20000, pgtable_pages=90,
+             total_vm_pages=90000, cgroup="/pods/a"),
+        Task(pid=902, comm="web", ppid=901, uid=33, rss_pages=30000, pgtable_pages=90,
+             total_vm_pages=90000, cgroup="/pods/a"),
+    )  # fmt: skip
+    return Snapshot(
+        kernel="6.12.111+deb12-cloud-amd64",
+        memory=Memory(
+            total_ram_pages=4 * gib,
+            total_swap_pages=gib,
+            free_pages=200000,
+            available_pages=600000,
+            free_swap_pages=gib - 20000,
+            committed_pages=2 * gib,
+            commit_limit_pages=3 * gib,
+        ),
+        sysctl=Sysctl(),
+        tasks=tasks,
+        memcgs=(
+            Memcg(path="/"),
+            Memcg(path="/pods", usage_pages=60000),
+            Memcg(path="/pods/a", limit_pages=52000, usage_pages=51000, oom_group=True),
+        ),
+        pressure=Pressure(some_avg10=0.5),
+        uptime_s=90000,
+    )
