@@ -302,17 +302,19 @@ CHANGES: tuple[Change, ...] = (
         sets={"memcg_at_fault_end": True},
         what="a charge to a full memory cgroup only records the OOM",
         meaning="system calls in a full container fail with ENOMEM; only page faults kill",
+        backports=(("3.10", 65),),
     ),
     Change(
         since="3.14",
-        sets={
-            "root_bonus": "3_percent",
-            "overcommit_kbytes": True,
-            "mem_available": "low_watermarks",
-        },
-        what="root's bonus is 3 % of its own badness; overcommit_kbytes; MemAvailable",
+        sets={"root_bonus": "3_percent"},
+        what="root's bonus is 3 % of its own badness",
         meaning="small root daemons lose most of their protection",
         backports=(("3.10", 65), ("3.13", 10)),
+    ),
+    Change(
+        since="3.14",
+        sets={"overcommit_kbytes": True, "mem_available": "low_watermarks"},
+        what="overcommit_kbytes; MemAvailable in /proc/meminfo",
     ),
     Change(
         since="3.19",
@@ -412,15 +414,14 @@ CHANGES: tuple[Change, ...] = (
     ),
     Change(
         since="4.17",
-        sets={"root_bonus": "none", "guess_misc": True},
-        what="root has no bonus any more",
+        sets={"root_bonus": "none", "guess_misc": True, "memcg_costly_order": True},
+        what="root has no bonus any more; a charge of more than 8 pages never kills",
         meaning="a root process is ranked like anybody's",
     ),
     Change(
         since="4.19",
         sets={
             "memcg_at_fault_end": False,
-            "memcg_costly_order": True,
             "no_victim": "warn_panic",
             "oom_group": True,
             "log_table": "4.19",
@@ -460,9 +461,15 @@ CHANGES: tuple[Change, ...] = (
     ),
     Change(
         since="5.4",
-        sets={"node_pages": "present", "fs_memcg_exempt": True, "log_kill": "5.4"},
+        sets={"fs_memcg_exempt": True},
         what="a memory cgroup's OOM kills even where file systems may not be entered",
-        backports=(("4.14", 177), ("4.19", 304)),
+        backports=(("4.14", 147), ("4.19", 77)),
+    ),
+    Change(
+        since="5.4",
+        sets={"node_pages": "present", "log_kill": "5.4"},
+        what="a bound task's total counts present pages; the kill line ends with UID, "
+        "page tables and oom_score_adj",
     ),
     Change(
         since="5.8",
@@ -474,7 +481,7 @@ CHANGES: tuple[Change, ...] = (
         sets={"result": "signed", "oom_score": "two_thirds"},
         what="badness may be negative; oom_score is spread over 0..2000",
         meaning="strongly protected processes are told apart; an idle process shows about 666",
-        backports=(("5.4", 195),),
+        backports=(("5.4", 144),),
     ),
     Change(
         since="5.10",
@@ -496,14 +503,22 @@ CHANGES: tuple[Change, ...] = (
         sets={"pagefault": "retry"},
         what="a page fault without memory is tried again instead of calling the OOM killer",
         meaning="no more global kills for a memory cgroup's failure",
-        backports=(("5.15", 16), ("5.4", 195)),
+        backports=(
+            ("4.9", 291),
+            ("4.14", 256),
+            ("4.15", 19),  # Ubuntu's alone: the mainline branch ended with 4.15.18
+            ("4.19", 218),
+            ("5.4", 160),
+            ("5.10", 80),
+            ("5.15", 3),
+        ),
     ),
     Change(
         since="5.18",
         sets={"oom_reaper_delay_s": 2},
         what="oom_reaper waits two seconds",
         meaning="a victim stuck in the kernel gives its memory back two seconds later",
-        backports=(("5.15", 55), ("5.4", 195)),
+        backports=(("5.4", 191), ("5.10", 113), ("5.15", 36)),
     ),
     Change(
         since="6.8",

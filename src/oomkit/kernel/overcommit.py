@@ -90,7 +90,7 @@ def _user_reserve_pages(task: Task | None, sysctl: Sysctl, rules: RuleSet, page_
     if task is None or not task.has_mm:
         return 0
     share = task.total_vm_pages // 32
-    if rules.reserve == "thirty_second":
+    if rules.reserve != "kbytes":
         return share
     return min(share, sysctl.user_reserve_kbytes * 1024 // page_size)
 
@@ -107,7 +107,10 @@ def _guess(
     if rules.guess == "ram_swap":
         return memory.total_ram_pages + memory.total_swap_pages
     if rules.guess == "two_step":
-        return _guess_in_two_steps(pages, memory, admin=admin)
+        reserve = None
+        if rules.reserve == "admin_kbytes":
+            reserve = sysctl.admin_reserve_kbytes * 1024 // page_size
+        return _guess_in_two_steps(pages, memory, admin=admin, reserve=reserve)
     estimate = (
         memory.free_pages
         + memory.file_pages
@@ -127,11 +130,14 @@ def _guess(
     return estimate - 1
 
 
-def _guess_in_two_steps(pages: int, memory: Memory, *, admin: bool) -> int:
-    """Up to 3.0: what can be reclaimed first; free pages, dear to count then, only if needed."""
+def _guess_in_two_steps(pages: int, memory: Memory, *, admin: bool, reserve: int | None) -> int:
+    """Up to 3.0: what can be reclaimed first; free pages, dear to count then, only if needed.
+
+    ``reserve``: pages that the first step keeps for the administrator; None: a thirty-second.
+    """
     estimate = memory.file_pages + memory.free_swap_pages + memory.slab_reclaimable_pages
     if not admin:
-        estimate -= estimate // 32
+        estimate -= estimate // 32 if reserve is None else reserve
     if estimate > pages or memory.free_pages <= memory.totalreserve_pages:
         return estimate - 1
     free = memory.free_pages - memory.totalreserve_pages

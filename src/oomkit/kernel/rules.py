@@ -92,7 +92,8 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
 
         guess: the heuristic of ``overcommit_memory`` = 0.
         guess_misc: the heuristic counts other reclaimable kernel memory.
-        reserve: what ``overcommit_memory`` = 2 (and the heuristic) keep back.
+        reserve: what ``overcommit_memory`` = 2 (and the heuristic) keep back; ``admin_kbytes``
+            knows ``admin_reserve_kbytes`` alone, a task still leaves a thirty-second.
         overcommit_kbytes: the commit limit may be set in kB.
         min_free_cap_kb: ceiling of the default ``min_free_kbytes``.
         watermark_scale: the watermarks' gap follows ``watermark_scale_factor``.
@@ -200,7 +201,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
 
     guess: Literal["two_step", "free_reserve", "admin_reserve", "ram_swap"] = "two_step"
     guess_misc: bool = False
-    reserve: Literal["thirty_second", "kbytes"] = "thirty_second"
+    reserve: Literal["thirty_second", "admin_kbytes", "kbytes"] = "thirty_second"
     overcommit_kbytes: bool = False
     min_free_cap_kb: int = 65536
     watermark_scale: bool = False
@@ -215,7 +216,18 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
     log_table: Literal["none", "2.6.25", "2.6.36", "3.6", "4.0", "4.15", "4.19", "6.8"] = "none"
     log_points: Literal["raw", "per_1000"] = "raw"
     log_kill: Literal[
-        "2.6.11", "2.6.16", "2.6.20", "2.6.33", "2.6.36", "4.5", "5.1", "5.4", "el6", "openvz"
+        "2.6.11",
+        "2.6.16",
+        "2.6.20",
+        "2.6.33",
+        "2.6.36",
+        "4.5",
+        "5.1",
+        "5.4",
+        "el6",
+        "el7",
+        "el8",
+        "openvz",
     ] = "2.6.11"
     log_summary: Literal["none", "5.0", "5.2"] = "none"
     log_memcg: Literal["none", "2.6.30", "3.9", "5.0"] = "none"

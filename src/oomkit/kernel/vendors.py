@@ -1,4 +1,8 @@
-"""Kernels that behave unlike the mainline version in their name."""
+"""Kernels that behave unlike the mainline version in their name.
+
+Each variant was read in the source of a build named in docs/kernels.md, or is stated by the
+vendor's own changelog; a field that was not seen there keeps its mainline value.
+"""
 
 from typing import Any
 
@@ -12,6 +16,8 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
         name: the rule set's name.
         base: the mainline version it starts from.
         marker: what a ``uname -r`` of it contains; None for one chosen only by name.
+        build: first build of the vendor known to follow it, ``(957, 21)`` for
+            3.10.0-957.21; of the variants with one marker the last one reached holds.
         releases: which releases it holds for, as a person would write it.
         sets: the fields that differ.
         what: what differs, in the kernel's terms.
@@ -21,11 +27,66 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     base: str
     marker: str | None
+    build: tuple[int, ...] = ()
     releases: str
     sets: dict[str, Any]
     what: str
     meaning: str
 
+
+_EL7_GA: dict[str, Any] = {
+    "root_bonus": "3_percent",
+    "overcommit_kbytes": True,
+    "mem_available": "low_watermarks",
+}
+_EL7_245 = _EL7_GA | {"memcg_at_fault_end": True}
+_EL7_482 = _EL7_245 | {"mem_available": "totalreserve"}
+_EL7_514 = _EL7_482 | {"memcg_total": "swappiness", "log_kill": "4.5"}
+_EL7_1127 = _EL7_514 | {"log_kill": "el7"}
+_EL7_1160 = _EL7_1127 | {
+    "dying": "will_free",
+    "dying_current": "needs_mm",
+    "exiting_victim": "will_free_mem",
+    "min_free_cap_kb": 262144,
+}
+
+_EL8_147: dict[str, Any] = {
+    "children": "none",
+    "log_kill": "5.1",
+    "log_points": "raw",
+    "memcg_at_fault_end": False,
+    "no_victim": "warn_panic",
+    "oom_group": True,
+    "psi": True,
+}
+_EL8_240 = _EL8_147 | {
+    "ties": "last",
+    "fs_memcg_exempt": True,
+    "guess": "ram_swap",
+    "guess_misc": False,
+    "min_free_cap_kb": 262144,
+    "log_header": "5.0",
+    "log_summary": "5.2",
+    "log_memcg": "5.0",
+    "log_kill": "el8",
+}
+_EL8_305 = _EL8_240 | {
+    "node_overlap": "unkillable_not_memcg",
+    "node_pages": "present",
+    "log_table": "4.19",
+    "log_kill": "5.4",
+}
+_EL8_348 = _EL8_305 | {
+    "result": "signed",
+    "oom_score": "two_thirds",
+    "guess": "admin_reserve",
+    "guess_misc": True,
+}
+_EL8_394 = _EL8_348 | {"oom_reaper_delay_s": 2}
+_EL8_477 = _EL8_394 | {
+    "pagefault": "retry",
+    "memcg_chain": ("try_charge_memcg", "mem_cgroup_oom", "mem_cgroup_out_of_memory"),
+}
 
 VARIANTS: tuple[Variant, ...] = (
     Variant(
@@ -49,7 +110,7 @@ VARIANTS: tuple[Variant, ...] = (
             "root_bonus": "30_points",
             "pgtables": "ptes",
             "node_overlap": "unkillable",
-            "origin": "permille_max",
+            "origin": "adj",
             "disable_scope": "mm",
             "scan": "threads",
             "dying": "traced",
@@ -66,10 +127,13 @@ VARIANTS: tuple[Variant, ...] = (
             "kill_checks_disabled": False,
             "would_have": "el6",
             "memcg_total": "bytes_swappiness",
+            "memcg_at_fault_end": True,
             "adj_files": "both",
-            "low_zone": True,
             "pagefault": "out_of_memory",
             "oom_dump_tasks": 1,
+            "overcommit_kbytes": True,
+            "reserve": "admin_kbytes",
+            "mem_available": "low_watermarks",
             "log_header": "2.6.36",
             "log_table": "2.6.36",
             "log_kill": "el6",
@@ -92,5 +156,162 @@ VARIANTS: tuple[Variant, ...] = (
         },
         what="classic badness of resident, swapped, locked and page-table pages, no children",
         meaning="address space that is not used does not count",
+    ),
+    Variant(
+        name="3.10-el7",
+        base="3.10",
+        marker=".el7",
+        releases="RHEL 7.0 and 7.1 (3.10.0-123 to -229)",
+        sets=_EL7_GA,
+        what="root's 3 % bonus, overcommit_kbytes and MemAvailable of 3.14",
+        meaning="small root daemons are hardly protected",
+    ),
+    Variant(
+        name="3.10-el7-245",
+        base="3.10",
+        marker=".el7",
+        build=(245,),
+        releases="RHEL 7.2 (3.10.0-245 on)",
+        sets=_EL7_245,
+        what="a charge to a full memory cgroup only records the OOM",
+        meaning="system calls in a full container fail with ENOMEM; only page faults kill",
+    ),
+    Variant(
+        name="3.10-el7-482",
+        base="3.10",
+        marker=".el7",
+        build=(482,),
+        releases="3.10.0-482 on",
+        sets=_EL7_482,
+        what="MemAvailable leaves out all reserved pages",
+        meaning="",
+    ),
+    Variant(
+        name="3.10-el7-514",
+        base="3.10",
+        marker=".el7",
+        build=(514,),
+        releases="RHEL 7.3 to 7.7 (3.10.0-514 on)",
+        sets=_EL7_514,
+        what="memory cgroups count in pages; the kill line shows shmem",
+        meaning="",
+    ),
+    Variant(
+        name="3.10-el7-1127",
+        base="3.10",
+        marker=".el7",
+        build=(1127,),
+        releases="RHEL 7.8 (3.10.0-1127 on)",
+        sets=_EL7_1127,
+        what="the kill line shows the user",
+        meaning="",
+    ),
+    Variant(
+        name="3.10-el7-1160",
+        base="3.10",
+        marker=".el7",
+        build=(1160,),
+        releases="RHEL 7.9 (3.10.0-1160 on)",
+        sets=_EL7_1160,
+        what="a core-dumping task no longer counts as dying; min_free_kbytes may reach 256 MB",
+        meaning="a task that dumps core no longer holds up the next kill",
+    ),
+    Variant(
+        name="4.18-el8",
+        base="4.18",
+        marker=".el8",
+        releases="RHEL 8.0 (4.18.0-80)",
+        sets={},
+        what="the mainline rules of 4.18",
+        meaning="a child of the chosen process is sacrificed",
+    ),
+    Variant(
+        name="4.18-el8-147",
+        base="4.18",
+        marker=".el8",
+        build=(147,),
+        releases="RHEL 8.1 and 8.2 (4.18.0-147 on)",
+        sets=_EL8_147,
+        what="no child is sacrificed; memory.oom.group; a charge itself kills; PSI",
+        meaning="the process with the highest score dies itself; a container can die as one",
+    ),
+    Variant(
+        name="4.18-el8-240",
+        base="4.18",
+        marker=".el8",
+        build=(240,),
+        releases="RHEL 8.3 (4.18.0-240 on)",
+        sets=_EL8_240,
+        what="last of equals dies; overcommit heuristic of 5.2; the oom-kill: line",
+        meaning="malloc fails later; of equals the youngest dies",
+    ),
+    Variant(
+        name="4.18-el8-305",
+        base="4.18",
+        marker=".el8",
+        build=(305,),
+        releases="RHEL 8.4 (4.18.0-305 on)",
+        sets=_EL8_305,
+        what="a memory cgroup's OOM ignores NUMA nodes; task table and kill line of 5.4",
+        meaning="",
+    ),
+    Variant(
+        name="4.18-el8-348",
+        base="4.18",
+        marker=".el8",
+        build=(348,),
+        releases="RHEL 8.5 and 8.6 (4.18.0-348 on)",
+        sets=_EL8_348,
+        what="signed badness and oom_score of 5.9; the overcommit heuristic of 4.17 is back",
+        meaning="an idle process shows about 666; malloc may fail before RAM and swap are full",
+    ),
+    Variant(
+        name="4.18-el8-394",
+        base="4.18",
+        marker=".el8",
+        build=(394,),
+        releases="RHEL 8.7 (4.18.0-394 on)",
+        sets=_EL8_394,
+        what="oom_reaper waits two seconds",
+        meaning="a victim stuck in the kernel gives its memory back two seconds later",
+    ),
+    Variant(
+        name="4.18-el8-477",
+        base="4.18",
+        marker=".el8",
+        build=(477,),
+        releases="RHEL 8.8 to 8.10 (4.18.0-477 on)",
+        sets=_EL8_477,
+        what="a page fault without memory is tried again instead of calling the OOM killer",
+        meaning="no more global kills for a memory cgroup's failure",
+    ),
+    Variant(
+        name="5.14-el9",
+        base="5.14",
+        marker=".el9",
+        releases="RHEL 9.0 (5.14.0-70)",
+        sets={},
+        what="the mainline rules of 5.14",
+        meaning="",
+    ),
+    Variant(
+        name="5.14-el9-88",
+        base="5.14",
+        marker=".el9",
+        build=(88,),
+        releases="RHEL 9.1 (5.14.0-88 on)",
+        sets={"oom_reaper_delay_s": 2},
+        what="oom_reaper waits two seconds",
+        meaning="a victim stuck in the kernel gives its memory back two seconds later",
+    ),
+    Variant(
+        name="5.14-el9-198",
+        base="5.14",
+        marker=".el9",
+        build=(198,),
+        releases="RHEL 9.2 and later (5.14.0-198 on)",
+        sets={"oom_reaper_delay_s": 2, "pagefault": "retry"},
+        what="a page fault without memory is tried again instead of calling the OOM killer",
+        meaning="no more global kills for a memory cgroup's failure",
     ),
 )

@@ -12,9 +12,17 @@ from oomkit.kernel.vendors import VARIANTS, Variant
 Version = tuple[int, ...]
 
 _RELEASE = re.compile(r"(?P<version>\d+(?:\.\d+){1,3})(?P<rest>.*)", re.ASCII | re.DOTALL)
+_BUILD = re.compile(r"-(\d+(?:\.\d+)*)", re.ASCII)
+_UBUNTU = (
+    "generic|lowlatency|server|virtual|aws|azure|gcp|gke|gkeop|oracle|kvm|ibm|raspi|raspi2|oem|"
+    "intel|nvidia|hwe|cloud|fips|bluefield|powerpc|pae|starfive|laptop|iot|xilinx|realtime"
+)
+_DEBIAN = (
+    r"(?:(?:cloud|rt)-)?(?:amd64|arm64|armmp|686|rpi|marvell|powerpc|ppc64el|s390x|riscv64|"
+    r"mips64el|4kc-malta|5kc-malta|loongson-3|octeon)"
+)
 _HIDDEN_SUBLEVEL = re.compile(
-    r"-\d+(?:-(?:generic|lowlatency|server|virtual|aws|azure|gcp|gke|oracle|kvm|ibm|raspi|oem|intel|"
-    r"nvidia|hwe|cloud|powerpc|pae)\b.*)?$"
+    rf"-\d+(?:-(?:{_UBUNTU})\b.*|(?:\.(?:bpo|deb\d+)\.\d+)?-{_DEBIAN}\b.*)?$", re.ASCII
 )
 
 
@@ -75,10 +83,9 @@ def rules_for(release: str) -> RuleSet:
             f"kernel {match['version']} is older than {CHANGES[0].since}, "
             "the first one whose rules are known"
         )
-    for variant in VARIANTS:
-        base = parse_version(variant.base)
-        if variant.marker and variant.marker in match["rest"] and version[: len(base)] == base:
-            return _variant_rules(variant)
+    variant_found = _find_variant(version, match["rest"])
+    if variant_found is not None:
+        return _variant_rules(variant_found)
     return _mainline_rules(version, hidden_sublevel=_hides_sublevel(version, match["rest"]))
 
 
@@ -102,8 +109,29 @@ def history() -> tuple[RuleRange, ...]:
     return tuple(rows)
 
 
+def _find_variant(version: Version, rest: str) -> Variant | None:
+    """The vendor's rule set, by the marker in the release and the newest build reached.
+
+    Rebuilds of stable kernels for the same distribution (3.10.108-1.el7.elrepo) carry the
+    marker too; the vendor's own keep the sublevel 0.
+    """
+    numbers = _BUILD.match(rest)
+    build = parse_version(numbers[1]) if numbers else ()
+    found = None
+    for variant in VARIANTS:
+        base = parse_version(variant.base)
+        if not variant.marker or variant.marker not in rest or version not in (base, (*base, 0)):
+            continue
+        if variant.build <= build and (found is None or variant.build >= found.build):
+            found = variant
+    return found
+
+
 def _hides_sublevel(version: Version, rest: str) -> bool:
-    """Ubuntu prints 5.15.0-1056-aws for a kernel that carries stable fixes up to some 5.15.y."""
+    """Ubuntu and Debian print 5.15.0-1056-aws, 6.1.0-18-amd64 for kernels with stable fixes.
+
+    The number is their own count of interfaces, not of the stable release inside.
+    """
     return version[-1] == 0 and len(version) == 3 and bool(_HIDDEN_SUBLEVEL.match(rest))
 
 
@@ -116,7 +144,7 @@ def _mainline_rules(version: Version, *, hidden_sublevel: bool) -> RuleSet:
     name = ".".join(map(str, since))
     backported = [c for c in applied if not _reached(c, version)]
     if backported:
-        name = f"{name}+{'+'.join(c.since for c in backported)}"
+        name = "+".join((name, *dict.fromkeys(c.since for c in backported)))
     until = _before(later[0]) if later else f"{LAST_KNOWN} and later"
     return RuleSet(name=name, since=".".join(map(str, since)), until=until, **sets)
 
