@@ -16,7 +16,7 @@ from oomkit.kernel.versions import UnknownKernelError, history, rules_for
         ("6.12.111+deb12-cloud-amd64", "6.10"),
         ("5.15.0-1056-aws", "5.14+5.16+5.18"),
         ("5.15.16", "5.14+5.16"),
-        ("5.15.3", "5.14"),
+        ("5.15.2", "5.14"),
         ("6.18.44", "6.14"),
         ("7.3", "6.14"),
     ],
