@@ -12,7 +12,12 @@ from oomkit.kernel.vendors import VARIANTS
 from oomkit.kernel.versions import history, parse_version, rules_for
 
 RHEL = [
-    ("2.6.32-71.el6.x86_64", "2.6.32-el6"),
+    ("2.6.32-71.el6.x86_64", "2.6.32-el6-ga"),
+    ("2.6.32-131.21.1.el6.x86_64", "2.6.32-el6-ga"),
+    ("2.6.32-220.el6.x86_64", "2.6.32-el6-217"),
+    ("2.6.32-431.29.2.el6.x86_64", "2.6.32-el6-370"),
+    ("2.6.32-504.el6.i686", "2.6.32-el6-449"),
+    ("2.6.32-573.26.1.el6.x86_64", "2.6.32-el6-528"),
     ("2.6.32-754.35.1.el6.x86_64", "2.6.32-el6"),
     ("2.6.32-042stab145.3", "2.6.32-openvz"),
     ("3.10.0-123.el7.x86_64", "3.10-el7"),
@@ -106,6 +111,8 @@ def test_a_marker_alone_does_not_make_a_vendor_kernel(release: str, stable: str)
     ("release", "fields"),
     [
         ("2.6.32-642.6.2.el6.x86_64", {"origin": "adj", "low_zone": False, "badness": "permille"}),
+        ("2.6.32-131.el6.x86_64", {"badness": "classic", "children": "first"}),
+        ("2.6.32-358.el6.x86_64", {"badness": "permille", "memcg_at_fault_end": False}),
         ("3.10.0-229.el7.x86_64", {"memcg_at_fault_end": False, "root_bonus": "3_percent"}),
         ("3.10.0-327.el7.x86_64", {"memcg_at_fault_end": True, "memcg_total": "bytes_swappiness"}),
         ("3.10.0-514.6.1.el7.x86_64", {"log_kill": "4.5", "min_free_cap_kb": 65536}),
