@@ -77,8 +77,8 @@ _EL7_GA: dict[str, Any] = {
     "mem_available": "low_watermarks",
 }
 _EL7_245 = _EL7_GA | {"memcg_at_fault_end": True}
-_EL7_482 = _EL7_245 | {"mem_available": "totalreserve"}
-_EL7_514 = _EL7_482 | {"memcg_total": "swappiness", "log_kill": "4.5"}
+_EL7_482 = _EL7_245 | {"mem_available": "totalreserve", "memcg_total": "swappiness"}
+_EL7_514 = _EL7_482 | {"log_kill": "4.5"}
 _EL7_1127 = _EL7_514 | {"log_kill": "el7"}
 _EL7_1160 = _EL7_1127 | {
     "dying": "will_free",
@@ -246,7 +246,7 @@ VARIANTS: tuple[Variant, ...] = (
         build=(482,),
         releases="3.10.0-482 on",
         sets=_EL7_482,
-        what="MemAvailable leaves out all reserved pages",
+        what="MemAvailable leaves out all reserved pages; memory cgroups count in pages",
         meaning="",
     ),
     Variant(
@@ -256,7 +256,7 @@ VARIANTS: tuple[Variant, ...] = (
         build=(514,),
         releases="RHEL 7.3 to 7.7 (3.10.0-514 on)",
         sets=_EL7_514,
-        what="memory cgroups count in pages; the kill line shows shmem",
+        what="the kill line shows shmem",
         meaning="",
     ),
     Variant(
