@@ -2,7 +2,7 @@
 
 import pytest
 
-from oomkit.kernel.versions import UnknownKernelError, history, rules_for
+from oomkit.kernel.versions import UnknownKernelError, history, range_of, rules_for
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,18 @@ def test_every_range_is_found_by_its_first_version() -> None:
         if row.variant is None:
             assert rules_for(row.rules.since) == row.rules
             assert row.changes
+
+
+@pytest.mark.parametrize(
+    "release", ["5.15.0-1056-aws", "5.4.144", "4.18.0-553.el8_10.x86_64", "2.6.32", "6.18.1"]
+)
+def test_a_rule_set_is_found_by_its_own_name(release: str) -> None:
+    rules = rules_for(release)
+    assert rules_for(rules.name) == rules
+    assert range_of(release).rules == rules
+    assert range_of(release).changes or range_of(release).variant
+
+
+def test_the_row_of_a_release_shows_its_backports() -> None:
+    since = [change.since for change in range_of("5.15.0-1056-aws").changes]
+    assert since == ["5.14", "5.16", "5.18"]

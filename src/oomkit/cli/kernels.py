@@ -4,7 +4,8 @@ import sys
 
 import click
 
-from oomkit.kernel.versions import RuleRange, history
+from oomkit.cli.common import fail
+from oomkit.kernel.versions import RuleRange, UnknownKernelError, history, range_of
 
 _EXAMPLE = """\b
 Examples:
@@ -21,13 +22,7 @@ def command(release: str | None, *, as_json: bool) -> None:
 
     Each row is a range of versions that decide alike; RELEASE is what "uname -r" prints.
     """
-    rows = history()
-    if release is not None:
-        from oomkit.cli.common import rules_or_fail
-
-        rules = rules_or_fail(release)
-        row = next((r for r in rows if r.rules == rules), RuleRange(rules=rules))
-        rows = (row,)
+    rows = history() if release is None else (_row(release),)
     if as_json:
         import msgspec
 
@@ -37,3 +32,10 @@ def command(release: str | None, *, as_json: bool) -> None:
     from oomkit.report.terminal import console
 
     console(sys.stdout).print(kernels_table(rows))
+
+
+def _row(release: str) -> RuleRange:
+    try:
+        return range_of(release)
+    except UnknownKernelError as error:
+        fail(str(error))

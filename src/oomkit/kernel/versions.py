@@ -13,6 +13,7 @@ Version = tuple[int, ...]
 
 _RELEASE = re.compile(r"(?P<version>\d+(?:\.\d+){1,3})(?P<rest>.*)", re.ASCII | re.DOTALL)
 _BUILD = re.compile(r"-(\d+(?:\.\d+)*)", re.ASCII)
+_BACKPORTED = re.compile(r"(?:\+\d+\.\d+)+", re.ASCII)
 _UBUNTU = (
     "generic|lowlatency|server|virtual|aws|azure|gcp|gke|gkeop|oracle|kvm|ibm|raspi|raspi2|oem|"
     "intel|nvidia|hwe|cloud|fips|bluefield|powerpc|pae|starfive|laptop|iot|xilinx|realtime"
@@ -72,10 +73,9 @@ def rules_for(release: str) -> RuleSet:
             return _variant_rules(variant)
     match = _RELEASE.match(release)
     if match is None:
-        names = ", ".join(variant.name for variant in VARIANTS)
         raise UnknownKernelError(
             f"unknown kernel {release!r}: expected a version from {CHANGES[0].since} on, "
-            f"such as 5.15 or 2.6.32-754.el6.x86_64, or one of {names}"
+            "such as 5.15 or 2.6.32-754.el6.x86_64, or a rule set's name"
         )
     version = parse_version(match["version"])
     if version < parse_version(CHANGES[0].since):
@@ -86,7 +86,26 @@ def rules_for(release: str) -> RuleSet:
     variant_found = _find_variant(version, match["rest"])
     if variant_found is not None:
         return _variant_rules(variant_found)
-    return _mainline_rules(version, hidden_sublevel=_hides_sublevel(version, match["rest"]))
+    return _mainline_rules(
+        version,
+        hidden_sublevel=_hides_sublevel(version, match["rest"]),
+        named=_named_backports(match["rest"]),
+    )
+
+
+def range_of(release: str) -> RuleRange:
+    """Return the row of :func:`history` for a release; with its backports where it has some.
+
+    Raises:
+        UnknownKernelError: as :func:`rules_for`.
+    """
+    rules = rules_for(release)
+    for row in history():
+        if row.rules == rules:
+            return row
+    _, *backported = rules.name.split("+")
+    changes = [c for c in CHANGES if c.since == rules.since or c.since in backported]
+    return RuleRange(rules=rules, changes=tuple(changes))
 
 
 def is_newer_than_known(release: str) -> bool:
@@ -103,7 +122,7 @@ def history() -> tuple[RuleRange, ...]:
     """Every rule set, mainline ones in order of version, then the vendor variants."""
     rows = []
     for since in dict.fromkeys(change.since for change in CHANGES):
-        rules = _mainline_rules(parse_version(since), hidden_sublevel=False)
+        rules = _mainline_rules(parse_version(since))
         rows.append(RuleRange(rules=rules, changes=tuple(c for c in CHANGES if c.since == since)))
     rows.extend(RuleRange(rules=_variant_rules(v), variant=v) for v in VARIANTS)
     return tuple(rows)
@@ -127,6 +146,11 @@ def _find_variant(version: Version, rest: str) -> Variant | None:
     return found
 
 
+def _named_backports(rest: str) -> frozenset[str]:
+    """The changes that a rule set's own name adds to its version, as in 5.14+5.16+5.18."""
+    return frozenset(rest[1:].split("+")) if _BACKPORTED.fullmatch(rest) else frozenset()
+
+
 def _hides_sublevel(version: Version, rest: str) -> bool:
     """Ubuntu and Debian print 5.15.0-1056-aws, 6.1.0-18-amd64 for kernels with stable fixes.
 
@@ -136,8 +160,10 @@ def _hides_sublevel(version: Version, rest: str) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _mainline_rules(version: Version, *, hidden_sublevel: bool) -> RuleSet:
-    applied = [c for c in CHANGES if _applies(c, version, hidden_sublevel)]
+def _mainline_rules(
+    version: Version, *, hidden_sublevel: bool = False, named: frozenset[str] = frozenset()
+) -> RuleSet:
+    applied = [c for c in CHANGES if _applies(c, version, hidden_sublevel) or c.since in named]
     since = max((parse_version(c.since) for c in CHANGES if _reached(c, version)), default=())
     later = [c.since for c in CHANGES if parse_version(c.since) > since]
     sets = {field: value for change in applied for field, value in change.sets.items()}
@@ -150,7 +176,7 @@ def _mainline_rules(version: Version, *, hidden_sublevel: bool) -> RuleSet:
 
 
 def _variant_rules(variant: Variant) -> RuleSet:
-    base = _mainline_rules(parse_version(variant.base), hidden_sublevel=False)
+    base = _mainline_rules(parse_version(variant.base))
     fields = msgspec.structs.asdict(base)
     fields.update(variant.sets, name=variant.name, until=variant.releases)
     return RuleSet(**fields)
