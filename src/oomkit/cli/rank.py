@@ -77,7 +77,14 @@ def command(
     the decision is a kernel panic.
     """
     question = _Question(
-        cgroup, release, _parse_adjustments(adjustments), asker, top, why_pid, as_json=as_json
+        cgroup,
+        release,
+        _parse_adjustments(adjustments),
+        asker,
+        top,
+        why_pid,
+        live=source is None,
+        as_json=as_json,
     )
     if not watch:
         sys.exit(question.answer(snapshot_from(source)))
@@ -112,8 +119,10 @@ class _Question:
         top: int | None,
         why_pid: int | None,
         *,
+        live: bool,
         as_json: bool,
     ) -> None:
+        self.live = live
         self.cgroup = cgroup
         self.release = release
         self.adjustments = adjustments
@@ -183,7 +192,7 @@ class _Question:
         else:
             top = _DEFAULT_TOP if self.top is None else self.top
             rows, left_out = shown_rows(ranked, top)
-            out.print(rank_table(snapshot, rules, rows))
+            out.print(rank_table(snapshot, rules, rows, local_users=self.live))
             if left_out:
                 out.print(f"({left_out} more; --top 0 shows all)")
         for note in snapshot.missing:

@@ -26,8 +26,7 @@ def unkillable(task: Task, oc: OomControl) -> str | None:
     if not task.has_mm:
         return "has no memory (exited)"
     if is_disabled(task, rules):
-        knob = "oom_adj -17" if rules.adj_files == "oom_adj" else "oom_score_adj -1000"
-        return f"{knob}: never killed"
+        return "oom_adj -17" if rules.adj_files == "oom_adj" else "oom_score_adj -1000"
     if rules.disable_scope == "mm" and any(is_disabled(s, rules) for s in oc.sharers(task)):
         return "shares memory with a task at oom_score_adj -1000"
     if rules.reaped_unkillable and task.mm_reaped:

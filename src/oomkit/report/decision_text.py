@@ -45,8 +45,15 @@ def reason(
     runner_up: Ranked | None,
     changes: tuple[Counterfactual, ...],
 ) -> tuple[str, str]:
-    """Why the first of the list dies, in two lines: its own terms, and the distance to the next."""
+    """Why the first of the list is chosen: its own terms, and the distance to the next."""
     return _terms(snapshot, decision, first), _margin(first, runner_up, changes)
+
+
+def _in_its_place(decision: Decision, first: Ranked) -> str:
+    victim = decision.victims[0] if decision.victims else None
+    if victim is None or victim.reason != "child" or victim.pid == first.task.pid:
+        return ""
+    return f"; its child {printable(victim.comm)}[{victim.pid}] is sacrificed in its place"
 
 
 def _terms(snapshot: Snapshot, decision: Decision, row: Ranked) -> str:
@@ -63,17 +70,17 @@ def _terms(snapshot: Snapshot, decision: Decision, row: Ranked) -> str:
     if task.oom_score_adj:
         terms += f", oom_score_adj {task.oom_score_adj}"
     of = f" of {decision.total_pages}" if decision.total_pages else ""
-    return f"{terms} = badness {row.badness}{of}, the highest"
+    return f"{terms} = badness {row.badness}{of}, the highest{_in_its_place(decision, row)}"
 
 
 def _margin(first: Ranked, runner_up: Ranked | None, changes: tuple[Counterfactual, ...]) -> str:
     if runner_up is None or first.badness is None or runner_up.badness is None:
         return "nobody else can be killed"
     behind = first.badness - runner_up.badness
-    text = f"next is {label(runner_up.task)}, {behind} behind"
+    text = f"next is {label(runner_up.task)}, {behind} points behind"
     if behind == 0:
         text = f"a tie with {label(runner_up.task)}, decided by the order of creation"
     for change in changes:
         if change.kind == "oom_score_adj" and change.pid == first.task.pid and change.then:
-            text += f"; with {change.knob} {change.needed} the next would die instead"
+            text += f"; with {change.knob} {change.needed} the next would be chosen"
     return text

@@ -3,7 +3,7 @@
 import pwd
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from oomkit.kernel.adj import task_oom_adj
 from oomkit.kernel.counterfactual import counterfactuals
@@ -33,51 +33,65 @@ def shown_rows(ranked: Sequence[Ranked], top: int) -> tuple[list[Ranked], int]:
     if top <= 0:
         return list(ranked), 0
     killable = [row for row in ranked if row.eligible]
-    others = [row for row in ranked if not row.eligible and not row.task.kthread]
+    others = [row for row in ranked if not row.eligible and row.task.has_mm]
     others = [row for row in others if not (row.reason or "").startswith("not in memory cgroup")]
     others.sort(key=lambda row: -(row.task.rss_pages + row.task.swap_pages))
     rows = killable[:top] + others[: min(top, _OUT_ROWS)]
     return rows, len(ranked) - len(rows)
 
 
-def rank_table(snapshot: Snapshot, rules: RuleSet, rows: Sequence[Ranked]) -> "Table":
-    """Lay out the kill order; sizes in binary units, badness as the rules count it."""
+def rank_table(
+    snapshot: Snapshot, rules: RuleSet, rows: Sequence[Ranked], *, local_users: bool
+) -> "Table":
+    """Lay out the kill order; sizes in binary units, badness as the rules count it.
+
+    Args:
+        snapshot: the machine.
+        rules: the rules that ranked.
+        rows: what to show.
+        local_users: user ids are this machine's, and may be shown as names.
+    """
     from rich.table import Table
     from rich.text import Text
 
-    size = snapshot.page_size
     classic = rules.badness == "classic"
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("#", justify="right")
-    table.add_column("pid", justify="right")
-    table.add_column("name")
-    table.add_column("user")
-    for heading in ("total_vm" if classic else "rss", "swap", "pgtables"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("oom_adj" if classic else "adj", justify="right")
-    for heading in ("badness", "score", "kernel"):
-        table.add_column(heading, justify="right")
+    size = "total_vm" if classic else "rss"
+    adj = "oom_adj" if classic else "adj"
+    headings = ["#", "pid", "name", "user", size, "swap", "pgtables", adj, *_SCORES]
+    cells = [_cells(row, rules, snapshot.page_size, local_users) for row in rows]
+    columns = list(zip(*cells, strict=True)) or [()] * len(headings)
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    for heading, column in zip(headings, columns, strict=True):
+        # The reason, last, is the one column that may wrap where the window is narrow.
+        width = max([len(heading), *map(len, column)])
+        justify: Literal["left", "right"] = "left" if heading in ("name", "user") else "right"
+        table.add_column(heading, justify=justify, no_wrap=True, min_width=width)
     table.add_column("")
-    for row in rows:
-        task = row.task
-        adj = task_oom_adj(task, rules) if classic else task.oom_score_adj
-        shown = task.total_vm_pages if classic else task.rss_pages
-        table.add_row(
-            str(row.rank or "-"),
-            str(task.pid),
-            Text(printable(task.comm)),
-            _user(task.uid),
-            human_pages(shown, size),
-            human_pages(task.swap_pages, size) if task.swap_pages else "-",
-            human_pages(task.pgtable_pages, size) if task.pgtable_pages else "-",
-            str(adj),
-            "-" if row.badness is None else str(row.badness),
-            str(row.oom_score),
-            "-" if task.kernel_oom_score is None else str(task.kernel_oom_score),
-            row.reason or "",
-            style=None if row.eligible else "dim",
-        )
+    for row, texts in zip(rows, cells, strict=True):
+        style = None if row.eligible else "dim"
+        table.add_row(*(Text(text) for text in (*texts, row.reason or "")), style=style)
     return table
+
+
+_SCORES = ("badness", "score", "kernel")
+
+
+def _cells(row: Ranked, rules: RuleSet, page_size: int, local_users: bool) -> list[str]:
+    task = row.task
+    classic = rules.badness == "classic"
+    return [
+        str(row.rank or "-"),
+        str(task.pid),
+        printable(task.comm),
+        _user(task.uid) if local_users else str(task.uid),
+        human_pages(task.total_vm_pages if classic else task.rss_pages, page_size),
+        human_pages(task.swap_pages, page_size) if task.swap_pages else "-",
+        human_pages(task.pgtable_pages, page_size) if task.pgtable_pages else "-",
+        str(task_oom_adj(task, rules) if classic else task.oom_score_adj),
+        "-" if row.badness is None else str(row.badness),
+        str(row.oom_score),
+        "-" if task.kernel_oom_score is None else str(task.kernel_oom_score),
+    ]
 
 
 @cache

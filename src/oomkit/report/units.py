@@ -12,7 +12,7 @@ def human_bytes(count: float) -> str:
         unit += 1
     if unit == 0 or abs(value) >= 99.95:
         return f"{value:.0f} {_UNITS[unit]}"
-    return f"{value:.1f} {_UNITS[unit]}"
+    return f"{value:.{1 if abs(value) >= 9.995 else 2}f} {_UNITS[unit]}"
 
 
 def human_pages(pages: int, page_size: int) -> str:
