@@ -105,9 +105,10 @@ def _consequence(decision: Decision) -> str:
         return "nobody is killed"
     first = decision.victims[0]
     others = len(decision.victims) - 1
-    along = f" and {others} more" if others else ""
-    verb = "would be named" if decision.action == "would_kill" else "dies"
-    return f"{first.comm}[{first.pid}]{along} {verb}"
+    who = f"{first.comm}[{first.pid}]"
+    if decision.action == "would_kill":
+        return f"{who} would be named"
+    return f"{who} and {others} more die" if others else f"{who} dies"
 
 
 def _knob_name(rules: RuleSet) -> str:
