@@ -1,5 +1,7 @@
 """What would have altered a decision: the smallest single changes."""
 
+from functools import cached_property
+
 import msgspec
 
 from oomkit.kernel.adj import is_disabled
@@ -80,10 +82,13 @@ class _World:
     def _decide(self, snapshot: Snapshot) -> Decision:
         return decide(snapshot, self.allocation, self.rules)
 
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        return {task.pid: place for place, task in enumerate(self.oc.candidates())}
+
     def wins_ties(self, task: Task, rival: Task) -> bool:
         """Whether ``task`` is taken before a rival of the same badness."""
-        order = [candidate.pid for candidate in self.oc.candidates()]
-        earlier = order.index(task.pid) < order.index(rival.pid)
+        earlier = self._places[task.pid] < self._places[rival.pid]
         return earlier if self.rules.ties == "first" else not earlier
 
     def is_altered(self, other: Decision) -> bool:
