@@ -178,6 +178,21 @@ def test_of_equals_the_one_that_the_rules_name() -> None:
             twins.remove(kill(box, grower))
 
 
+def test_equals_in_several_groups_die_in_the_order_of_the_tree() -> None:
+    """Last of equals is the last of the group created last, whatever it is called."""
+    with Box(2 * LIMIT) as box:
+        parent = sized(box, 13000, group="m")
+        twins = parent.do("fork", 4)
+        parent.close()
+        for name in ("z", "a"):
+            box.hog(group=name)
+        grower = box.hog()
+        for pid, group in zip(twins, ("a", "m", "z", "m"), strict=True):
+            (box.directory / group / "cgroup.procs").write_text(f"{pid}\n")
+        died = [kill(box, grower) for _ in range(3)]
+        assert died == [twins[0], twins[2], twins[3]]
+
+
 def test_swap_counts_in_full(swap_file: None) -> None:
     """Most of the idle task is swapped out: it holds less memory than another, and dies."""
     with Box(8000, swap_pages=8000) as box:

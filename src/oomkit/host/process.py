@@ -149,12 +149,12 @@ class Process:
         fds = self._fds
         try:
             if fds is None:
-                return read_at(f"{self.pid}/{view.names[index]}", view.proc_fd)
+                return _read_small(f"{self.pid}/{view.names[index]}", view.proc_fd)
             if fds[index] == _REFUSED:
                 return None
             data = pread(fds[index], _SIZE, 0)
             if len(data) == _SIZE:
-                data = read_at(f"{self.pid}/{view.names[index]}", view.proc_fd)
+                return read_at(f"{self.pid}/{view.names[index]}", view.proc_fd)
         except OSError as error:
             if index == 0 or error.errno in GONE:
                 raise
@@ -200,6 +200,16 @@ class Process:
                     return
         except OSError:
             return  # the thread ended, or is not ours to see: what the leader shows stands
+
+
+def _read_small(path: str, proc_fd: int) -> bytes:
+    """Read a file that the kernel gives whole in one read, as it does those of a process."""
+    fd = os.open(path, _FLAGS, dir_fd=proc_fd)
+    try:
+        data = os.read(fd, _SIZE)
+    finally:
+        os.close(fd)
+    return data if len(data) < _SIZE else read_at(path, proc_fd)
 
 
 def _list_at(path: str, dir_fd: int) -> list[str]:

@@ -155,7 +155,7 @@ def parse_status(data: bytes) -> Status:
     if min(pending, shared, capabilities) < 0:
         raise ValueError("not the text of /proc/PID/status")
     signals = int(data[pending + 9 : pending + 25], 16) | int(data[shared + 9 : shared + 25], 16)
-    mems = data.find(b"\nMems_allowed_list:\t", capabilities)
+    mems = data.rfind(b"\nMems_allowed_list:\t")
     return Status(
         int(uid),
         int(euid),
