@@ -7,7 +7,7 @@ import msgspec
 
 from oomkit.host.namespaces import has_initial_user
 from oomkit.host.procfs import GONE, read_at
-from oomkit.host.stat import PF_KTHREAD, Stat, Status, parse_stat, parse_status
+from oomkit.host.stat import PF_KTHREAD, Stat, Status, lasting_part, parse_stat, parse_status
 from oomkit.host.task import Machine, Readings, build_task
 from oomkit.kernel.state import Task
 
@@ -50,7 +50,17 @@ class Process:
         partial: a file other than stat was refused.
     """
 
-    __slots__ = ("_fds", "_stat", "_status", "_texts", "partial", "pid", "start_ticks", "task")
+    __slots__ = (
+        "_fds",
+        "_stat",
+        "_status",
+        "_status_part",
+        "_texts",
+        "partial",
+        "pid",
+        "start_ticks",
+        "task",
+    )
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -61,6 +71,7 @@ class Process:
         self._texts: list[bytes | None] = []
         self._stat: Stat | None = None
         self._status: Status | None = None
+        self._status_part = b""
 
     def keep_open(self, view: View) -> None:
         """Open the files once and for all.
@@ -116,7 +127,7 @@ class Process:
         if not before or before[0] != stat_text or self._stat is None:
             self._stat = parse_stat(stat_text)
         if not before or before[1] != status_text:
-            self._status = self._parse_status(status_text, view)
+            self._status = self._status_of(status_text, view)
         readings = Readings(self._stat, self._status, oom_score=_number(score_text))
         if view.names[2] == "oom_adj":
             readings.oom_adj = _number(adj_text)
@@ -161,9 +172,16 @@ class Process:
             return None
         return data
 
-    def _parse_status(self, data: bytes | None, view: View) -> Status | None:
+    def _status_of(self, data: bytes | None, view: View) -> Status | None:
         if data is None:
             return None
+        part = lasting_part(data)
+        if part != self._status_part or self._status is None:
+            self._status_part = part
+            return self._parse_status(data, view)
+        return self._status
+
+    def _parse_status(self, data: bytes, view: View) -> Status:
         status = parse_status(data)
         privileged = status.cap_sys_admin or status.cap_sys_resource or status.cap_sys_rawio
         # Root's capabilities are the machine's; others may be those of a container's namespace.
