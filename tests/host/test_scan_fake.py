@@ -305,8 +305,8 @@ def test_refused_files_are_counted_and_the_rest_is_read(
             task = task_of(snapshot, 7)
             assert (task.rss_pages, task.swap_pages, task.oom_score_adj) == (1000, 0, 0)
             said = "\n".join(snapshot.missing)
-            assert "1 processes could not be read.\n" in said
-            assert "1 processes could be read in part only." in said
+            assert "1 process could not be read.\n" in said
+            assert "1 process could be read in part only." in said
             assert "vm.panic_on_oom" in said
 
 
