@@ -20,6 +20,7 @@ import pytest
 
 from oomkit.host.mounts import Hierarchy, find_hierarchy
 from oomkit.host.scan import Scanner
+from oomkit.kernel.oom_control import in_memcg
 from oomkit.kernel.state import Snapshot
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -195,7 +196,8 @@ class Box:
             snapshot = self.snapshot()
             with contextlib.suppress(HogDiedError):
                 grower.do("anon", _STEP_PAGES)
-            if killed := self._log.killed():
+            here = {task.pid for task in snapshot.tasks if in_memcg(task.cgroup, self.path)}
+            if killed := [pid for pid in self._log.killed() if pid in here]:
                 self.wait_for_end(killed)
                 return snapshot, killed[0]
         raise AssertionError("nobody was killed")

@@ -184,9 +184,8 @@ def test_equals_in_several_groups_die_in_the_order_of_the_tree() -> None:
         parent = sized(box, 13000, group="m")
         twins = parent.do("fork", 4)
         parent.close()
-        for name in ("z", "a"):
-            box.hog(group=name)
-        grower = box.hog()
+        grower = box.hog(group="z")
+        box.hog(group="a")
         for pid, group in zip(twins, ("a", "m", "z", "m"), strict=True):
             (box.directory / group / "cgroup.procs").write_text(f"{pid}\n")
         died = [kill(box, grower) for _ in range(3)]
