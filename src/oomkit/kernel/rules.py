@@ -28,6 +28,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
         node_overlap: what becomes of a task none of whose memory nodes helps.
         origin: what becomes of a task that asked to die first (swapoff, KSM).
         lift_zero: a positive ``oom_adj`` lifts a badness of 0 to 1 before it shifts.
+        oom_disable: -17 protects (before 2.6.12 it only shifts).
         early_disable: the badness of a task with ``oom_adj`` -17 is 0.
         pgtables: which page tables count.
         arithmetic: width the permille rule computes in.
@@ -126,6 +127,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
         "returned_first"
     )
     lift_zero: bool = False
+    oom_disable: bool = False
     early_disable: bool = False
     pgtables: Literal["none", "ptes", "ptes_pmds", "all"] = "none"
     arithmetic: Literal["s32_result", "s32", "long"] = "long"
@@ -199,7 +201,9 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
     pagefault: Literal["kill_faulter", "__out_of_memory", "out_of_memory", "retry"] = "kill_faulter"
     retry: Literal["any_progress", "16_discounted", "16"] = "any_progress"
 
-    guess: Literal["two_step", "free_reserve", "admin_reserve", "ram_swap"] = "two_step"
+    guess: Literal[
+        "two_step_no_reserve", "two_step", "free_reserve", "admin_reserve", "ram_swap"
+    ] = "two_step_no_reserve"
     guess_misc: bool = False
     reserve: Literal["thirty_second", "admin_kbytes", "kbytes"] = "thirty_second"
     overcommit_kbytes: bool = False
