@@ -385,8 +385,9 @@ CHANGES: tuple[Change, ...] = (
         since="4.7",
         sets={
             "scan": "processes",
-            "ties": "last",
+            "ties": "last_not_memcg",
             "fs_check": "out_of_memory",
+            "fs_memcg_exempt": True,
             "retry": "16_discounted",
         },
         what="the allocator gives up after 16 rounds without progress; last of equals dies",
@@ -405,6 +406,7 @@ CHANGES: tuple[Change, ...] = (
         since="4.9",
         sets={
             "ties": "first",
+            "fs_memcg_exempt": False,
             "memcg_chain": ("try_charge", "mem_cgroup_oom", "mem_cgroup_out_of_memory"),
             "log_header": "4.9",
         },

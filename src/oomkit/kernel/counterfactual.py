@@ -89,7 +89,7 @@ class _World:
     def wins_ties(self, task: Task, rival: Task) -> bool:
         """Whether ``task`` is taken before a rival of the same badness."""
         earlier = self._places[task.pid] < self._places[rival.pid]
-        return earlier if self.rules.ties == "first" else not earlier
+        return earlier != self.oc.last_of_equals
 
     def is_altered(self, other: Decision) -> bool:
         return other.action != self.decision.action or _pids(other) != _pids(self.decision)

@@ -69,6 +69,13 @@ class OomControl:
             return []
         return [other for other in self._by_mm[task.mm_id] if other.pid != task.pid]
 
+    @property
+    def last_of_equals(self) -> bool:
+        """Whether of equals the one met last is chosen; else it is the first."""
+        if self.rules.ties == "last_not_memcg":
+            return self.allocation.memcg is None
+        return self.rules.ties == "last"
+
     @cached_property
     def memcg(self) -> Memcg | None:
         """The memory cgroup that ran out; None for the machine."""

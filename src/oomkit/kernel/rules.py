@@ -43,7 +43,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
         oom_adj_capped: ``oom_adj`` never reads above 15.
 
         scan: what the selection loop walks over.
-        ties: which of equals wins.
+        ties: which of equals wins; with ``last_not_memcg`` it is the first in a memory cgroup.
         dying: what the selection does when it meets a task on its way out.
         init_pid: the loop looks at kernel threads too; it skips init by its pid alone.
         sysrq_forces: SysRq-f kills even while another victim is dying.
@@ -67,7 +67,8 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
         dispatch: what ``out_of_memory()`` switches on; ``overcommit`` is the article's reading.
 
         exiting_victim: a chosen task that is already exiting is only helped along.
-        children: which child is sacrificed instead of the chosen task.
+        children: which child is sacrificed instead of the chosen task; of equally bad ones the
+            first, or with ``worst_last`` the last.
         children_own_mm: a child that shares the task's address space is passed over.
         children_in_memcg: a child outside the memory cgroup is passed over.
         sharers: what becomes of other processes that share the victim's address space.
@@ -144,7 +145,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
     oom_adj_capped: bool = False
 
     scan: Literal["threads", "processes"] = "threads"
-    ties: Literal["first", "last"] = "first"
+    ties: Literal["first", "last_not_memcg", "last"] = "first"
     dying: Literal[
         "releasing",
         "exiting",
@@ -153,6 +154,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
         "exiting_aborts",
         "will_free",
         "victim_aborts",
+        "openvz",
     ] = "releasing"
     init_pid: bool = True
     sysrq_forces: bool = False
@@ -177,7 +179,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
     dispatch: Literal["constraint", "overcommit"] = "constraint"
 
     exiting_victim: Literal["none", "pf_exiting", "will_free_mem"] = "none"
-    children: Literal["first", "worst", "none"] = "first"
+    children: Literal["first", "worst", "worst_last", "none"] = "first"
     children_own_mm: bool = True
     children_in_memcg: bool = False
     sharers: Literal["killed", "refuse_if_disabled", "spared"] = "killed"
