@@ -58,7 +58,7 @@ def test_the_childs_memory_is_what_is_freed(version: str) -> None:
     assert decision.freed_pages == by_pid[victims(decision)[0]].rss_pages
 
 
-@pytest.mark.parametrize("version", (*FIRST_CHILD, *WORST_CHILD))
+@pytest.mark.parametrize("version", [*FIRST_CHILD, *WORST_CHILD])
 def test_a_child_that_shares_the_memory_is_passed_over(version: str) -> None:
     """R11: such a child is no sacrifice (2.6.36-2.6.38 forgot that)."""
     tasks = (user(10, 900001, mm_id=1), user(11, 900000, ppid=10, mm_id=1), user(12, 50, ppid=10))
@@ -68,7 +68,7 @@ def test_a_child_that_shares_the_memory_is_passed_over(version: str) -> None:
     assert decision.victims[0].reason == "child"
 
 
-@pytest.mark.parametrize("version", (*FIRST_CHILD, *WORST_CHILD))
+@pytest.mark.parametrize("version", [*FIRST_CHILD, *WORST_CHILD])
 def test_a_protected_child(version: str) -> None:
     """R11: oom_kill_task() refuses -17 from 2.6.20 on; before, such a child died."""
     tasks = (user(10, 90000), user(11, 50, ppid=10, oom_adj=-17, oom_score_adj=-1000))
@@ -76,7 +76,7 @@ def test_a_protected_child(version: str) -> None:
     assert victims(decision) == [11 if version in versions("2.6.11", "2.6.19") else 10]
 
 
-@pytest.mark.parametrize("version", (*FIRST_CHILD, *WORST_CHILD))
+@pytest.mark.parametrize("version", [*FIRST_CHILD, *WORST_CHILD])
 def test_a_dead_child_is_passed_over(version: str) -> None:
     """R11: a child without memory is tried and refused."""
     decision = oom(version, user(10, 90000), user(11, 50, ppid=10, has_mm=False))
@@ -87,7 +87,7 @@ def test_a_dead_child_is_passed_over(version: str) -> None:
 def test_a_child_outside_the_memory_cgroup(version: str) -> None:
     """R11: from 2.6.33 on only a child inside the group that ran out is taken."""
     tasks = (user(10, 9000, cgroup="/a"), user(11, 50, ppid=10, cgroup="/b"))
-    world = {"memcgs": (Memcg(path="/a", limit_pages=9000),)}
+    world: dict[str, Any] = {"memcgs": (Memcg(path="/a", limit_pages=9000),)}
     decision = oom(version, *tasks, allocation=Allocation(memcg="/a", pid=10), **world)
     assert victims(decision) == [11 if version in versions("2.6.25", "2.6.32") else 10]
 
@@ -121,7 +121,7 @@ def test_a_protected_sharer(version: str) -> None:
         assert "hangs" in decision.trace[-1]
     elif version in versions("2.6.37", "3.1"):
         assert victims(decision) == [12]
-    elif version == "2.6.20" or version in versions("2.6.32", "2.6.36") or version in versions("3.2", "4.7"):
+    elif version in ("2.6.20", *versions("2.6.32", "2.6.36"), *versions("3.2", "4.7")):
         assert victims(decision) == [10]
     else:
         # To 2.6.19 nobody looks, and from 4.8 on -1000 is no excuse either.

@@ -319,7 +319,7 @@ DYING = [
 def test_an_asker_that_is_dying(fields: dict[str, bool], span: tuple[str, str]) -> None:
     """R8: from 2.6.36 on a dying asker gets reserves instead of a kill."""
     for version in MAINLINE:
-        snapshot = snap(user(10, 300, **fields), HOG)  # type: ignore[arg-type]  # bools all
+        snapshot = snap(user(10, 300, **fields), HOG)
         decision = out_of_memory(snapshot, Allocation(pid=10), rules_for(version))
         through = any("access to reserves" in s and "asks" in s for s in decision.trace)
         assert through == (version in versions(*span)), version
