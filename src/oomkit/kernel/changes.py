@@ -38,6 +38,12 @@ CHANGES: tuple[Change, ...] = (
         meaning="big young processes die first; CPU time and age protect; a child goes first",
     ),
     Change(
+        since="2.6.12",
+        sets={"oom_disable": True},
+        what="OOM_DISABLE: a task with oom_adj -17 is not considered",
+        meaning="a process can be protected for good",
+    ),
+    Change(
         since="2.6.13",
         sets={"log_header": "2.6.13"},
         what="the report names the allocation order",
@@ -53,6 +59,11 @@ CHANGES: tuple[Change, ...] = (
         sets={"children_term": "half", "constraint": "cpuset_first", "log_kill": "2.6.16"},
         what="half of a child's address space counts; cpuset and mempolicy OOMs are told apart",
         meaning="forking servers score lower; a NUMA-bound task that finds no memory dies itself",
+    ),
+    Change(
+        since="2.6.17",
+        sets={"guess": "two_step"},
+        what="the overcommit heuristic leaves the reserved pages out",
     ),
     Change(
         since="2.6.18",
@@ -77,11 +88,18 @@ CHANGES: tuple[Change, ...] = (
     Change(
         since="2.6.20",
         sets={
-            "sharers": "refuse_if_disabled",
+            "sharers": "spared",
             "kill_checks_disabled": True,
             "log_kill": "2.6.20",
         },
-        what="a task is not killed if any sharer of its memory has oom_adj -17",
+        what="a child with oom_adj -17 is not sacrificed; other sharers of the victim's memory "
+        "are missed (a slip: the victim is signalled again instead)",
+        meaning="-17 protects children of a chosen process too",
+    ),
+    Change(
+        since="2.6.21",
+        sets={"sharers": "refuse_if_disabled"},
+        what="a task is not killed if any sharer of its memory has oom_adj -17; else sharers die",
         meaning="-17 on one process protects those that share its memory",
     ),
     Change(
@@ -367,8 +385,9 @@ CHANGES: tuple[Change, ...] = (
         since="4.7",
         sets={
             "scan": "processes",
-            "ties": "last",
+            "ties": "last_not_memcg",
             "fs_check": "out_of_memory",
+            "fs_memcg_exempt": True,
             "retry": "16_discounted",
         },
         what="the allocator gives up after 16 rounds without progress; last of equals dies",
@@ -387,6 +406,7 @@ CHANGES: tuple[Change, ...] = (
         since="4.9",
         sets={
             "ties": "first",
+            "fs_memcg_exempt": False,
             "memcg_chain": ("try_charge", "mem_cgroup_oom", "mem_cgroup_out_of_memory"),
             "log_header": "4.9",
         },
