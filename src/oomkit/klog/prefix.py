@@ -1,0 +1,146 @@
+"""Take the prefix off a line of a log: quoting, loggers' and the kernel's stamps, caller ids.
+
+What stands before the kernel's own text tells when and where; what remains is parsed by the
+report's parts. Nothing here depends on which program wrote the log: every known piece of prefix
+is taken off wherever it stands in the order that loggers stack them.
+"""
+
+import re
+
+import msgspec
+
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+_MONTH = "(?:" + "|".join(_MONTHS) + ")"
+
+_QUOTE = re.compile(r"[ \t]*(?:[>|] ?[ \t]*)+|: ")
+_PRINTK = re.compile(
+    r"\[\s*(?P<up>\d{1,9}\.\d{6})(?:\s*<\s*\d+\.\d+>)?\s*\](?:\s?\[\s*(?P<caller>[TC]\d+)\s*\])?"
+    r"|\[\s*\+\d+\.\d{6}\]"
+)
+_PIECES = re.compile(
+    r"""\s*(?:
+      (?P<iso>\d{4}-\d\d-\d\d[T\ ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:\ ?(?:Z|UTC|[+-]\d\d:?\d\d))?)
+      (?:\ (?:stdout|stderr)\ [FP](?=\ ))?
+    | (?P<ctime>\[?(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),?\ )?(?P<mon>"""
+    + _MONTH
+    + r""")\ {1,2}(?P<day>\d{1,2})(?:\ (?P<year1>\d{4}))?\ (?P<clock>\d\d:\d\d:\d\d(?:\.\d+)?)
+      (?:\ (?:[A-Z]{3,4}\ )?(?P<year2>\d{4})(?![^\s\]]))?\]?)
+    | (?P<facility>(?:kern|user|daemon|local\d|syslog)\ *[.:]\ *
+        (?:emerg|alert|crit|err|error|warn|warning|notice|info|debug)\ *:?)
+    | (?P<caller2>\[\s*[TC]\d+\s*\])
+    | (?P<core>c\d+\s+\d+(?=\ ))
+    | (?P<epoch>\d{10}\.\d{1,9})
+    )(?=[\s:\]<\[]|$)[:,]?\ ?
+    |\s*(?P<level><\d{1,3}>)(?:1\ (?=\d{4}-))?""",
+    re.VERBOSE,
+)
+_HOST_TAG = re.compile(
+    r"(?:(?P<host>[^\s:\[\]<>()={}]{1,64}(?::[^\s:]+)*)\s+)?"
+    r"(?P<fac>(?:kern|user|daemon|local\d)\.\w+\s+)?"
+    r"(?P<tag>[A-Za-z_][\w./@()-]{0,60})(?:\[(?P<pid>\d+)\])?:(?:\s|$)"
+)
+_KERNEL_TAGS = frozenset({"kernel", "klogd", "vmunix", "unknown", "kern", "kernel-log", "dmesg"})
+
+
+class Line(msgspec.Struct, kw_only=True, gc=False):
+    """A line of a log without its prefix.
+
+    Attributes:
+        number: its number in the file, from 1.
+        text: what is left, without blanks at its ends.
+        stamped: it had a time stamp or a priority.
+        time: date and time in ISO 8601, without the year where the log has none.
+        uptime_s: the kernel's stamp.
+        host: the host's name.
+        tag: the syslog tag where it is not the kernel's; None for kernel lines.
+        tag_pid: the process id in that tag.
+        caller: caller id (``T123``, ``C0``).
+    """
+
+    number: int
+    text: str
+    stamped: bool = False
+    time: str | None = None
+    uptime_s: float | None = None
+    host: str | None = None
+    tag: str | None = None
+    tag_pid: int | None = None
+    caller: str | None = None
+
+
+def strip_prefix(raw: str, number: int) -> Line:
+    """Return a line without its prefix; ``raw`` must be free of control characters."""
+    line = Line(number=number, text="")
+    quote = _QUOTE.match(raw)
+    rest = raw[quote.end() :] if quote else raw
+    printk = _PRINTK.search(rest, 0, 400)
+    if printk is not None:
+        line.stamped = True
+        if printk["up"]:
+            line.uptime_s = float(printk["up"])
+        line.caller = printk["caller"]
+        _peel(rest[: printk.start()], line)
+        line.tag = None
+        after = rest[printk.end() :]
+        core = _PIECES.match(after)
+        if core is not None and (core["core"] or core["level"] or core["caller2"]):
+            line.caller = line.caller or core.group().strip(" []")
+            after = after[core.end() :]
+        line.text = after.strip()
+    else:
+        line.text = _peel(rest, line).strip()
+    return line
+
+
+def _peel(text: str, line: Line) -> str:
+    """Take stamps, host and tag off the left; return what remains."""
+    position = 0
+    dated = False
+    for _ in range(6):
+        piece = _PIECES.match(text, position)
+        if piece is None:
+            break
+        position = piece.end()
+        line.stamped = True
+        if piece["iso"]:
+            line.time = _iso(piece["iso"])
+            dated = True
+        elif piece["ctime"]:
+            line.time = _ctime(piece)
+            dated = True
+        elif piece["caller2"]:
+            line.caller = piece["caller2"].strip("[] ")
+    if not dated:
+        tag = _bare_tag(text, position)
+        return text[tag:] if tag else text[position:]
+    host_tag = _HOST_TAG.match(text, position)
+    if host_tag is None:
+        return text[position:]
+    line.host = host_tag["host"] or line.host
+    if host_tag["tag"].lower() not in _KERNEL_TAGS:
+        if host_tag["pid"] is None and not host_tag["host"]:
+            return text[position:]
+        line.tag = host_tag["tag"]
+        line.tag_pid = int(host_tag["pid"]) if host_tag["pid"] else None
+    return text[host_tag.end() :]
+
+
+_BARE_KERNEL = re.compile(r"\s*(?:\S{1,64} )?kernel:(?:\s|$)")
+
+
+def _bare_tag(text: str, position: int) -> int:
+    """End of a ``kernel:`` tag without a date before it, else 0."""
+    match = _BARE_KERNEL.match(text, position)
+    return match.end() if match else 0
+
+
+def _iso(text: str) -> str:
+    text = text.replace(" UTC", "Z").replace(",", ".")
+    return text.replace(" ", "T", 1).replace(" ", "")
+
+
+def _ctime(match: re.Match[str]) -> str:
+    month = _MONTHS.index(match["mon"]) + 1
+    day = f"{month:02}-{int(match['day']):02}T{match['clock']}"
+    year = match["year1"] or match["year2"]
+    return f"{year}-{day}" if year else day
