@@ -47,17 +47,23 @@ class Assembler:
         self._kernel: str | None = None
         self._in_table: Builder | None = None
 
-    def feed(self, line: Line, *, wrapped: bool = False) -> Iterator[Report]:
-        """Take a line; yields the reports that it shows to be over."""
-        yield from self._expire(line)
-        before = len(self._open)
+    @property
+    def has_open(self) -> bool:
+        """A report has begun and not ended."""
+        return any(report.strong and not report.ended for report in self._open)
+
+    def feed(self, line: Line, *, wrapped: bool = False) -> tuple[list[Report], bool]:
+        """Take a line; the reports that it shows to be over, and whether it was of use."""
+        over = self._expire(line) if self._open else []
         report = self._take(line)
-        if report is not None:
-            report.touch(line)
-            if wrapped:
-                report.problem("line_wrapped", "a wrapped line was put together", line.number)
-        if len(self._open) > before and len(self._open) > _MAX_OPEN:
-            yield from self._close(self._open.pop(0))
+        if report is None:
+            return over, False
+        report.touch(line)
+        if wrapped:
+            report.problem("line_wrapped", "a wrapped line was put together", line.number)
+        if len(self._open) > _MAX_OPEN:
+            over.extend(self._close(self._open.pop(0)))
+        return over, True
 
     def flush(self) -> Iterator[Report]:
         """End of the log, or of a stretch of it: yields what is open."""
@@ -74,12 +80,12 @@ class Assembler:
         if report.strong:
             yield report.build(self._file, note_missing)
 
-    def _expire(self, line: Line) -> Iterator[Report]:
-        if not self._open:
-            return
+    def _expire(self, line: Line) -> list[Report]:
+        over: list[Report] = []
         for report in [r for r in self._open if _is_over(r, line)]:
             self._open.remove(report)
-            yield from self._close(report)
+            over.extend(self._close(report))
+        return over
 
     # -- finding the report that a line belongs to -------------------------------------------
 

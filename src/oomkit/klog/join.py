@@ -6,7 +6,6 @@ other reasons (replies in a mail, other messages) is never swallowed.
 """
 
 import re
-from collections.abc import Iterable, Iterator
 
 from oomkit.klog.prefix import Line
 from oomkit.klog.tasks import FORMS, ROW, TABLE_HEADER, parse_table_header
@@ -33,28 +32,39 @@ MAX_PARTS = 6
 """A line of the kernel is never cut into more parts than this."""
 
 
-def join_wrapped(lines: Iterable[Line]) -> Iterator[tuple[Line, bool]]:
-    """Yield whole lines, and of each whether it was put together from parts."""
-    columns = FORMS["6.8"]
-    pending: Line | None = None
-    parts = 1
-    for line in lines:
+class Joiner:
+    """Takes lines, gives whole ones, and of each whether it was put together from parts."""
+
+    def __init__(self) -> None:
+        self._columns = FORMS["6.8"]
+        self._pending: Line | None = None
+        self._parts = 1
+
+    def push(self, line: Line) -> list[tuple[Line, bool]]:
+        """Take a line; the ones before that are whole now."""
         if not line.text:
-            continue
-        if pending is None:
-            pending, parts = line, 1
-            continue
-        if parts < MAX_PARTS and not line.stamped and _continues(pending, line, columns):
-            pending = _glue(pending, line, columns)
-            parts += 1
-            continue
-        found = parse_table_header(pending.text)
-        if found is not None:
-            columns = found
-        yield pending, parts > 1
-        pending, parts = line, 1
-    if pending is not None:
-        yield pending, parts > 1
+            return []
+        before = self._pending
+        if before is None:
+            self._pending, self._parts = line, 1
+            return []
+        if not line.stamped and self._parts < MAX_PARTS and _continues(before, line, self._columns):
+            self._pending = _glue(before, line, self._columns)
+            self._parts += 1
+            return []
+        if "tgid" in before.text:
+            self._columns = parse_table_header(before.text) or self._columns
+        whole = [(before, self._parts > 1)]
+        self._pending, self._parts = line, 1
+        return whole
+
+    def flush(self) -> list[tuple[Line, bool]]:
+        """Nothing follows: give the line that waits for more."""
+        if self._pending is None:
+            return []
+        whole = [(self._pending, self._parts > 1)]
+        self._pending, self._parts = None, 1
+        return whole
 
 
 def _continues(before: Line, line: Line, columns: tuple[str, ...]) -> bool:

@@ -1,41 +1,36 @@
 """Read logs: every OOM report in them, one record each."""
 
-import gzip
-import lzma
-import sys
+import io
 from collections.abc import Iterator
-from typing import BinaryIO
 
 from oomkit.klog.records import Report
-from oomkit.klog.text import lines_of, reports_of
+from oomkit.klog.scan import KERNEL_NEEDLES, Readable, Scanner
+from oomkit.klog.sources import open_log
+from oomkit.klog.text import Parser
 
 
-def read_log(name: str) -> Iterator[Report]:
-    """Yield the reports of a log.
+def read_log(name: str | None) -> Iterator[Report]:
+    """Yield the reports of a log, in the order in which they end.
 
     Args:
-        name: a file, plain or compressed; ``-`` for standard input.
+        name: a file, plain or compressed; ``-`` for standard input; None for the running
+            kernel's log.
 
     Raises:
-        OSError: the file can't be read.
+        LogError: the log can't be read.
     """
-    if name == "-":
-        yield from read_bytes(sys.stdin.buffer.read(), name)
-        return
-    with open(name, "rb") as file:
-        yield from read_bytes(_unpack(file), name)
+    source, shown = open_log(name)
+    yield from read_stream(source, shown)
 
 
 def read_bytes(data: bytes, name: str = "-") -> Iterator[Report]:
     """Yield the reports in bytes of a log; ``name`` is what the records call it."""
-    yield from reports_of(lines_of(data), name)
+    yield from read_stream(io.BytesIO(data), name)
 
 
-def _unpack(file: BinaryIO) -> bytes:
-    magic = file.read(6)
-    file.seek(0)
-    if magic.startswith(b"\x1f\x8b"):
-        return gzip.decompress(file.read())
-    if magic == b"\xfd7zXZ\x00":
-        return lzma.decompress(file.read())
-    return file.read()
+def read_stream(source: Readable, name: str) -> Iterator[Report]:
+    """Yield the reports of anything that can be read into a buffer."""
+    parser = Parser(name)
+    for _ in Scanner(source, parser, KERNEL_NEEDLES).run():
+        yield from parser.drain()
+    yield from parser.finish()

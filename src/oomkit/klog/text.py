@@ -1,27 +1,86 @@
-"""From the bytes of a log to its lines."""
+"""From the bytes of a log to its reports."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from oomkit.klog.assemble import Assembler
 from oomkit.klog.clean import clean, decode, split_joined
-from oomkit.klog.join import join_wrapped
+from oomkit.klog.join import Joiner
 from oomkit.klog.prefix import Line, strip_prefix
 from oomkit.klog.records import Report
+from oomkit.klog.wrappers import ExportReader, lines_of_json
 
-MAX_LINE_BYTES = 1 << 16
+MAX_LINE_CHARS = 4096
 """Longer lines are cut: no kernel prints them."""
+_IDLE_LINES = 60
 
 
-def lines_of(data: bytes, first: int = 1) -> Iterator[Line]:
-    """Yield the lines of a stretch of a log whose first line has number ``first``."""
-    for offset, raw in enumerate(clean(decode(data)).split("\n")):
-        for part in split_joined(raw[:MAX_LINE_BYTES]):
-            yield strip_prefix(part, first + offset)
+class Parser:
+    """Takes stretches of a log, gives the records found in them."""
+
+    def __init__(self, file: str) -> None:
+        self._assembler = Assembler(file)
+        self._joiner = Joiner()
+        self._export = ExportReader()
+        self._unrelated = 0
+        self._found: list[Report] = []
+
+    def feed(self, data: bytes, first_line: int) -> None:
+        """Take whole lines; the first has the number ``first_line``."""
+        lines = clean(decode(data.removesuffix(b"\n"))).split("\n")
+        for number, raw in enumerate(lines, start=first_line):
+            if raw or self._export.active:
+                self._take_raw(raw, number)
+
+    def _take_raw(self, raw: str, number: int) -> None:
+        for line in self._lines(raw, number):
+            for whole, wrapped in self._joiner.push(line):
+                self._take(whole, wrapped=wrapped)
+
+    def _lines(self, raw: str, number: int) -> list[Line]:
+        if raw.startswith("{"):
+            lines = lines_of_json(raw, number)
+            if lines is not None:
+                return lines
+        exported = self._export.take(raw, number)
+        if exported is not None:
+            return exported
+        return [strip_prefix(part[:MAX_LINE_CHARS], number) for part in split_joined(raw)]
+
+    def _take(self, line: Line, *, wrapped: bool) -> None:
+        found, used = self._assembler.feed(line, wrapped=wrapped)
+        self._found.extend(found)
+        self._unrelated = 0 if used else self._unrelated + 1
+
+    def gap(self) -> None:
+        """Lines were skipped between the last stretch and the next."""
+        for line in self._export.flush() if self._export.active else ():
+            for whole, wrapped in self._joiner.push(line):
+                self._take(whole, wrapped=wrapped)
+        for whole, wrapped in self._joiner.flush():
+            self._take(whole, wrapped=wrapped)
+
+    def idle(self) -> bool:
+        """Nothing of what it took lately was of use."""
+        return self._unrelated >= _IDLE_LINES
+
+    def has_open(self) -> bool:
+        """A report has begun and not ended."""
+        return self._assembler.has_open
+
+    def drain(self) -> list[Report]:
+        """Give what was found so far."""
+        found, self._found = self._found, []
+        return found
+
+    def finish(self) -> list[Report]:
+        """End of the log: give what is left."""
+        self.gap()
+        self._found.extend(self._assembler.flush())
+        return self.drain()
 
 
-def reports_of(lines: Iterable[Line], file: str) -> Iterator[Report]:
-    """Yield the reports that lines hold."""
-    assembler = Assembler(file)
-    for line, wrapped in join_wrapped(lines):
-        yield from assembler.feed(line, wrapped=wrapped)
-    yield from assembler.flush()
+def parse(data: bytes, file: str, first_line: int = 1) -> Iterator[Report]:
+    """Yield the reports in a stretch of a log, looking at every line."""
+    parser = Parser(file)
+    parser.feed(data, first_line)
+    yield from parser.finish()

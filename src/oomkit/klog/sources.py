@@ -1,0 +1,138 @@
+"""Open a log, whatever it is: a file, plain or compressed, standard input, the running kernel's."""
+
+import gzip
+import io
+import lzma
+import os
+import subprocess
+import sys
+from typing import BinaryIO, cast
+
+from oomkit.klog.scan import Readable
+
+_GZIP = b"\x1f\x8b"
+_XZ = b"\xfd7zXZ\x00"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_BZIP2 = b"BZh"
+KMSG = "/dev/kmsg"
+
+
+class LogError(Exception):
+    """A log can't be read; the text names it and says why."""
+
+
+def open_log(name: str | None) -> tuple[Readable, str]:
+    """Open a log; returns it and the name that records call it by.
+
+    Args:
+        name: a file; ``-`` for standard input; None for the running kernel's log.
+
+    Raises:
+        LogError: it can't be opened, or nothing here can unpack it.
+    """
+    if name is None:
+        return io.BytesIO(running_kernel_log()), KMSG
+    if name == "-":
+        return _unpacked(sys.stdin.buffer, "standard input"), "-"
+    try:
+        file = open(name, "rb")  # noqa: SIM115 - it lives as long as what is returned
+    except OSError as error:
+        raise LogError(f"{name}: {error.strerror}") from None
+    return _unpacked(io.BufferedReader(cast("io.RawIOBase", file)), name), name
+
+
+def _unpacked(file: BinaryIO, name: str) -> Readable:
+    buffered = file if isinstance(file, io.BufferedReader) else io.BufferedReader(file)  # type: ignore[arg-type]
+    magic = buffered.peek(6)[:6]
+    if magic.startswith(_GZIP):
+        return _Guarded(gzip.GzipFile(fileobj=buffered), name)
+    if magic.startswith(_XZ):
+        return _Guarded(lzma.LZMAFile(buffered), name)
+    if magic.startswith(_BZIP2):
+        import bz2
+
+        return _Guarded(bz2.BZ2File(buffered), name)
+    if magic.startswith(_ZSTD):
+        return _Guarded(_zstd(buffered, name), name)
+    return _Guarded(buffered, name)
+
+
+def _zstd(file: io.BufferedReader, name: str) -> Readable:
+    try:
+        import zstandard
+    except ImportError:
+        raise LogError(
+            f"{name}: is compressed with zstd; expected the package zstandard "
+            "(pip install 'oomkit[zstd]'), or zstd -dc FILE | oomkit explain -"
+        ) from None
+    return cast(
+        "Readable", zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+    )
+
+
+class _Guarded:
+    """Turns errors of reading and unpacking into one clear sentence."""
+
+    def __init__(self, file: Readable, name: str) -> None:
+        self._file = file
+        self._name = name
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        try:
+            return self._file.readinto(buffer)
+        except (EOFError, lzma.LZMAError, gzip.BadGzipFile) as error:
+            raise LogError(f"{self._name}: the compressed data is damaged: {error}") from None
+        except OSError as error:
+            raise LogError(f"{self._name}: {error.strerror or error}") from None
+
+
+def running_kernel_log() -> bytes:
+    """Return the running kernel's log: ``/dev/kmsg``, else what ``dmesg`` or the journal give.
+
+    Raises:
+        LogError: none of them can be read.
+    """
+    try:
+        return _read_kmsg()
+    except OSError as error:
+        reason = error.strerror
+    for command in (["dmesg"], ["journalctl", "-k", "-o", "short-monotonic", "--no-pager"]):
+        try:
+            run = subprocess.run(command, capture_output=True, check=False)
+        except OSError:
+            continue
+        if run.returncode == 0 and run.stdout:
+            return run.stdout
+    raise LogError(f"{KMSG}: {reason}; expected to be run as root, or a FILE")
+
+
+def _read_kmsg() -> bytes:
+    """Read every record the kernel still holds, as lines with its usual stamp."""
+    lines = []
+    fd = os.open(KMSG, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        while True:
+            try:
+                record = os.read(fd, 16384)
+            except BlockingIOError:
+                break
+            except BrokenPipeError:
+                continue  # records were overwritten while reading; the next read goes on
+            lines.append(kmsg_line(record))
+    finally:
+        os.close(fd)
+    return b"".join(lines)
+
+
+def kmsg_line(record: bytes) -> bytes:
+    """Turn one record of ``/dev/kmsg`` (``prio,seq,usec,flags[,caller=];text``) into a line."""
+    head, _, text = record.partition(b";")
+    fields = head.split(b",")
+    try:
+        level, usec = int(fields[0]) & 7, int(fields[2])
+    except (IndexError, ValueError):
+        return text
+    caller = next((f[7:] for f in fields[4:] if f.startswith(b"caller=")), b"")
+    shown = b"[%6s]" % caller if caller else b""
+    body = text.partition(b"\n")[0]
+    return b"<%d>[%5d.%06d]%s %s\n" % (level, usec // 1_000_000, usec % 1_000_000, shown, body)
