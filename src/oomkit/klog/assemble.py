@@ -46,6 +46,9 @@ class Assembler:
         self._open: list[Builder] = []
         self._kernel: str | None = None
         self._in_table: Builder | None = None
+        self._last_number = 0
+        self._last_stamp = 0.0
+        self._since = 0
 
     @property
     def has_open(self) -> bool:
@@ -54,7 +57,7 @@ class Assembler:
 
     def feed(self, line: Line, *, wrapped: bool = False) -> tuple[list[Report], bool]:
         """Take a line; the reports that it shows to be over, and whether it was of use."""
-        over = self._expire(line) if self._open else []
+        over = self._expire(line) if self._open and self._due(line) else []
         report = self._take(line)
         if report is None:
             return over, False
@@ -79,6 +82,20 @@ class Assembler:
             self._in_table = None
         if report.strong:
             yield report.build(self._file, note_missing)
+
+    def _due(self, line: Line) -> bool:
+        """It is time to look for reports that are over: seldom, and after every leap."""
+        leap = line.number - self._last_number
+        self._last_number = line.number
+        self._since += 1
+        stamp = line.uptime_s
+        late = stamp is not None and abs(stamp - self._last_stamp) > MAX_SILENCE_S
+        if stamp is not None:
+            self._last_stamp = stamp
+        if self._since < 64 and leap < 64 and not late:
+            return False
+        self._since = 0
+        return True
 
     def _expire(self, line: Line) -> list[Report]:
         over: list[Report] = []
@@ -119,7 +136,9 @@ class Assembler:
         if line.tag is not None:
             return None
         text = line.text
-        anchor = _ANCHOR.search(text)
+        if text.startswith("[") and ROW.match(text):
+            return self._take_row(line)
+        anchor = _ANCHOR.search(text) if _may_be_anchor(text) else None
         if anchor is not None:
             name = anchor.lastgroup
             assert name is not None
@@ -127,8 +146,6 @@ class Assembler:
             taken: Builder | None = taker(line)
             if taken is not None:
                 return taken
-        if text.startswith("[") and ROW.match(text):
-            return self._take_row(line)
         return self._take_part(line)
 
     def _take_header(self, line: Line) -> Builder | None:
@@ -354,6 +371,21 @@ class Assembler:
                 report.trace.append(frame)
             return True
         return text in {"Call Trace:", "Call trace:"}
+
+
+def _may_be_anchor(text: str) -> bool:
+    """A quick look that spares most lines the search for anchors."""
+    return (
+        "ill" in text
+        or "tgid" in text
+        or "oom" in text
+        or "panic" in text
+        or "allocation" in text
+        or "version" in text
+        or "messages" in text
+        or "snip" in text
+        or text[0] in "<.[(:"
+    )
 
 
 def _lacks(report: Builder, part: str) -> bool:

@@ -68,6 +68,68 @@ class Line(msgspec.Struct, kw_only=True, gc=False):
     caller: str | None = None
 
 
+class PrefixStripper:
+    """Strips the prefixes of one log; what stands before many lines in a row is parsed once."""
+
+    def __init__(self) -> None:
+        self._head = ""
+        self._like = Line(number=0, text="")
+
+    def strip(self, raw: str, number: int) -> Line:
+        """Return a line without its prefix; ``raw`` must be free of control characters."""
+        head = self._head
+        if head and raw.startswith(head):
+            line = self._strip_known(raw, number)
+            if line is not None:
+                return line
+        line = strip_prefix(raw, number)
+        self._remember(raw, line)
+        return line
+
+    def _strip_known(self, raw: str, number: int) -> Line | None:
+        like = self._like
+        rest = raw[len(self._head) :]
+        if like.uptime_s is None:
+            if _PRINTK.search(rest, 0, 400):
+                return None
+            uptime = caller = None
+            text = rest
+        else:
+            printk = _PRINTK.match(rest)
+            if printk is None or not printk["up"]:
+                return None
+            uptime, caller = float(printk["up"]), printk["caller"]
+            text = rest[printk.end() :]
+            if _PIECES.match(text):
+                return None
+        return Line(
+            number=number,
+            text=text.strip(),
+            stamped=True,
+            time=like.time,
+            uptime_s=uptime,
+            host=like.host,
+            tag=like.tag,
+            tag_pid=like.tag_pid,
+            caller=caller,
+        )
+
+    def _remember(self, raw: str, line: Line) -> None:
+        """Keep what stands before the text, or before the kernel's stamp."""
+        self._head = ""
+        if not line.stamped or not line.text or line.time is None:
+            return
+        if line.uptime_s is not None:
+            printk = _PRINTK.search(raw, 0, 400)
+            end = printk.start() if printk else 0
+        elif line.caller is None:
+            end = raw.rfind(line.text)
+        else:
+            end = 0
+        self._head = raw[:end]
+        self._like = line
+
+
 def strip_prefix(raw: str, number: int) -> Line:
     """Return a line without its prefix; ``raw`` must be free of control characters."""
     line = Line(number=number, text="")

@@ -6,6 +6,7 @@ that of one buffer, whatever the log's size.
 """
 
 import ctypes
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
@@ -18,8 +19,15 @@ KERNEL_NEEDLES = (
 )
 """What the lines of reports contain: head, summary, kill lines, panics, task tables."""
 
+_REAL = re.compile(
+    rb"oom-kill(?:er: ?gfp|er:\s*$|: ?constraint)|illed process (?:\d|$)|tgid total_vm"
+    rb"|ut of [mM]emory(?:: ?[Kk]ill|: ?$|: (?:system|compuls|OOM victim)| \(oom_kill|\(memcg"
+    rb"|\. Comp|\. panic| from page fault| and no killable)"
+)
+"""What a needle must be part of to be worth a closer look."""
+
 BUFFER_BYTES = 2 << 20
-_BLOCK_BYTES = 4 << 10
+_BLOCK_BYTES = 2 << 10
 _BACK_BYTES = 48 << 10
 _HEAD_BACK_LINES = 2
 _HEADERS = (b"oom-killer",)
@@ -94,10 +102,12 @@ class Scanner:
                 position = self._feed_block(position, end)
                 yield
                 continue
-            hit = self._next_hit(position, end)
+            hit = self._next_hit(max(position, self._hit), end)
             if hit < 0:
                 return
-            position = self._begin(hit, position, end)
+            self._hit = hit + 1
+            if _REAL.match(self._buffer, hit, min(end, hit + 64)):
+                position = self._begin(hit, position, end)
 
     def _feed_block(self, position: int, end: int) -> int:
         stop = end
@@ -123,7 +133,6 @@ class Scanner:
     def _begin(self, hit: int, position: int, end: int) -> int:
         """Start feeding; how far before the hit depends on what it is."""
         self._active = True
-        self._hit = hit
         start = self._buffer.rfind(b"\n", position, hit) + 1 or position
         if self._buffer.startswith(_HEADERS, hit):
             for _ in range(_HEAD_BACK_LINES):

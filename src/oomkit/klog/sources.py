@@ -38,11 +38,11 @@ def open_log(name: str | None) -> tuple[Readable, str]:
         file = open(name, "rb")  # noqa: SIM115 - it lives as long as what is returned
     except OSError as error:
         raise LogError(f"{name}: {error.strerror}") from None
-    return _unpacked(io.BufferedReader(cast("io.RawIOBase", file)), name), name
+    return _unpacked(file, name), name
 
 
 def _unpacked(file: BinaryIO, name: str) -> Readable:
-    buffered = file if isinstance(file, io.BufferedReader) else io.BufferedReader(file)  # type: ignore[arg-type]
+    buffered = cast("io.BufferedReader", file)
     magic = buffered.peek(6)[:6]
     if magic.startswith(_GZIP):
         return _Guarded(gzip.GzipFile(fileobj=buffered), name)
@@ -57,7 +57,7 @@ def _unpacked(file: BinaryIO, name: str) -> Readable:
     return _Guarded(buffered, name)
 
 
-def _zstd(file: io.BufferedReader, name: str) -> Readable:
+def _zstd(file: BinaryIO, name: str) -> Readable:
     try:
         import zstandard
     except ImportError:

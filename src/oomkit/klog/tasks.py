@@ -1,6 +1,7 @@
 """The task table: its header, its rows, in every form since 2.6.25."""
 
 import re
+from functools import lru_cache
 
 from oomkit.klog.records import TaskRow
 
@@ -62,28 +63,32 @@ def table_form(columns: tuple[str, ...], *, wide: bool) -> str | None:
 
 def parse_row(text: str, columns: tuple[str, ...], line: int) -> TaskRow | None:
     """Parse a row by the table's columns; None if it is damaged or not a row."""
-    match = ROW.search(text)
-    if match is None:
+    close = text.find("]")
+    words = text[close + 1 :].split(None, len(columns))
+    if close < 0 or len(words) <= len(columns):
         return None
-    words = match["rest"].split(None, len(columns))
-    if len(words) <= len(columns):
-        return None
-    *numbers, comm = words
+    comm = words.pop()
     try:
-        values = dict(zip((_FIELDS[c] for c in columns), map(int, numbers), strict=True))
+        pid = int(text[text.find("[") + 1 : close])
+        values = dict(zip(_names(columns), map(int, words), strict=True))
     except ValueError:
         return None
-    if not _plausible(values, comm):
+    if pid < 0 or len(comm) > _MAX_COMM or min(values.values()) < -_MAX_ADJ:
         return None
-    return TaskRow(pid=int(match["pid"]), comm=comm, line=line, **values)
-
-
-def _plausible(values: dict[str, int], comm: str) -> bool:
     adj = values.get("oom_score_adj", 0)
-    oom_adj = values.get("oom_adj", 0)
-    if not -1000 <= adj <= 1000 or not -17 <= oom_adj <= 16 or len(comm) > 64:
-        return False
-    return all(value >= 0 for name, value in values.items() if not name.endswith("adj"))
+    if not -_MAX_ADJ <= adj <= _MAX_ADJ or values["total_vm_pages"] < 0 or values["tgid"] < 0:
+        return None
+    return TaskRow(pid=pid, comm=comm, line=line, **values)
+
+
+_MAX_ADJ = 1000
+_MAX_COMM = 64
+"""Names are 15 bytes; a worker's or a thread's description may make them longer."""
+
+
+@lru_cache(maxsize=32)
+def _names(columns: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(_FIELDS[column] for column in columns)
 
 
 def leading_numbers(text: str) -> int:

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from oomkit.klog.assemble import Assembler
 from oomkit.klog.clean import clean, decode, split_joined
 from oomkit.klog.join import Joiner
-from oomkit.klog.prefix import Line, strip_prefix
+from oomkit.klog.prefix import Line, PrefixStripper
 from oomkit.klog.records import Report
 from oomkit.klog.wrappers import ExportReader, lines_of_json
 
 MAX_LINE_CHARS = 4096
 """Longer lines are cut: no kernel prints them."""
-_IDLE_LINES = 60
+_IDLE_LINES = 40
 
 
 class Parser:
@@ -21,6 +21,7 @@ class Parser:
         self._assembler = Assembler(file)
         self._joiner = Joiner()
         self._export = ExportReader()
+        self._prefix = PrefixStripper()
         self._unrelated = 0
         self._found: list[Report] = []
 
@@ -44,7 +45,7 @@ class Parser:
         exported = self._export.take(raw, number)
         if exported is not None:
             return exported
-        return [strip_prefix(part[:MAX_LINE_CHARS], number) for part in split_joined(raw)]
+        return [self._prefix.strip(part[:MAX_LINE_CHARS], number) for part in split_joined(raw)]
 
     def _take(self, line: Line, *, wrapped: bool) -> None:
         found, used = self._assembler.feed(line, wrapped=wrapped)
