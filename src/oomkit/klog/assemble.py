@@ -397,8 +397,10 @@ def _lacks(report: Builder, part: str) -> bool:
         return report.memory.empty and not report.has_table and not later
     if part == "table":
         return not report.has_table and not later
-    if part in {"summary", "selected"}:
+    if part == "summary":
         return not later
+    if part == "selected":
+        return report.selected is None
     return True
 
 

@@ -103,8 +103,13 @@ class Builder:
         row = parse_row(line.text, self.columns, line.number)
         if row is None:
             self.problem("row_damaged", "a row of the task table is damaged", line.number)
-        else:
-            self.tasks.append(row)
+            return
+        pid, tgid = str(row.pid), str(row.tgid)
+        if len(pid) > len(tgid) and pid.endswith(tgid):
+            # Characters of another line stand before the pid: console output was lost between.
+            self.problem("row_damaged", "a row of the task table is spliced", line.number)
+            row = msgspec.structs.replace(row, pid=row.tgid)
+        self.tasks.append(row)
 
     def end_table(self) -> None:
         """The table is over; rows without a header are read now."""

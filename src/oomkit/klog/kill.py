@@ -84,13 +84,13 @@ class KillLine(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse_killed(text: str, line: int) -> KillLine | None:
     """Parse ``Killed process``; None if it is no such line."""
-    match = _KILLED.search(text) or _KILLED_CUT.search(text)
-    if match is None:
-        would = _WOULD.search(text)
-        if would is None:
-            return None
+    would = _WOULD.search(text)
+    if would is not None:
         killed = Killed(pid=int(would["pid"]), comm=would["comm"], line=line)
         return KillLine(text=None, killed=killed, would_have=True)
+    match = _KILLED.search(text) or _KILLED_CUT.search(text)
+    if match is None:
+        return None
     groups = match.groupdict()
     opening = groups.get("text")
     if opening is not None and not _is_oom_text(opening):

@@ -19,8 +19,8 @@ def read_log(name: str | None) -> Iterator[Report]:
     Raises:
         LogError: the log can't be read.
     """
-    source, shown = open_log(name)
-    yield from read_stream(source, shown)
+    with open_log(name) as log:
+        yield from read_stream(log, log.name)
 
 
 def read_bytes(data: bytes, name: str = "-") -> Iterator[Report]:

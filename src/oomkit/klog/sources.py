@@ -1,11 +1,15 @@
 """Open a log, whatever it is: a file, plain or compressed, standard input, the running kernel's."""
 
+import bz2
 import gzip
 import io
 import lzma
 import os
 import subprocess
 import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, cast
 
 from oomkit.klog.scan import Readable
@@ -21,40 +25,70 @@ class LogError(Exception):
     """A log can't be read; the text names it and says why."""
 
 
-def open_log(name: str | None) -> tuple[Readable, str]:
-    """Open a log; returns it and the name that records call it by.
+class Log:
+    """An open log; errors of reading and unpacking become one clear sentence.
+
+    Attributes:
+        name: what the records call it.
+    """
+
+    def __init__(self, file: Readable, name: str) -> None:
+        self._file = file
+        self.name = name
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        """Fill the buffer; 0 at the end.
+
+        Raises:
+            LogError: the data can't be read or unpacked.
+        """
+        try:
+            return self._file.readinto(buffer)
+        except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
+            raise LogError(f"{self.name}: the compressed data is damaged: {error}") from None
+        except OSError as error:
+            raise LogError(f"{self.name}: {error.strerror or error}") from None
+
+
+@contextmanager
+def open_log(name: str | None) -> Iterator[Log]:
+    """Open a log.
 
     Args:
-        name: a file; ``-`` for standard input; None for the running kernel's log.
+        name: a file, plain or compressed; ``-`` for standard input; None for the running
+            kernel's log.
 
     Raises:
-        LogError: it can't be opened, or nothing here can unpack it.
+        LogError: it can't be opened or read, or nothing here can unpack it.
     """
     if name is None:
-        return io.BytesIO(running_kernel_log()), KMSG
+        yield Log(io.BytesIO(running_kernel_log()), KMSG)
+        return
     if name == "-":
-        return _unpacked(sys.stdin.buffer, "standard input"), "-"
+        yield _unpacked(sys.stdin.buffer, "-")
+        return
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(open(name, "rb"))
+        except OSError as error:
+            raise LogError(f"{name}: {error.strerror}") from None
+        yield _unpacked(file, name)
+
+
+def _unpacked(file: BinaryIO, name: str) -> Log:
     try:
-        file = open(name, "rb")  # noqa: SIM115 - it lives as long as what is returned
+        magic = cast("io.BufferedReader", file).peek(6)[:6]
     except OSError as error:
-        raise LogError(f"{name}: {error.strerror}") from None
-    return _unpacked(file, name), name
-
-
-def _unpacked(file: BinaryIO, name: str) -> Readable:
-    buffered = cast("io.BufferedReader", file)
-    magic = buffered.peek(6)[:6]
+        raise LogError(f"{name}: {error.strerror or error}") from None
     if magic.startswith(_GZIP):
-        return _Guarded(gzip.GzipFile(fileobj=buffered), name)
+        return Log(gzip.GzipFile(fileobj=file), name)
     if magic.startswith(_XZ):
-        return _Guarded(lzma.LZMAFile(buffered), name)
+        return Log(lzma.LZMAFile(file), name)
     if magic.startswith(_BZIP2):
-        import bz2
-
-        return _Guarded(bz2.BZ2File(buffered), name)
+        return Log(bz2.BZ2File(file), name)
     if magic.startswith(_ZSTD):
-        return _Guarded(_zstd(buffered, name), name)
-    return _Guarded(buffered, name)
+        return Log(_zstd(file, name), name)
+    return Log(cast("Readable", file), name)
 
 
 def _zstd(file: BinaryIO, name: str) -> Readable:
@@ -65,25 +99,22 @@ def _zstd(file: BinaryIO, name: str) -> Readable:
             f"{name}: is compressed with zstd; expected the package zstandard "
             "(pip install 'oomkit[zstd]'), or zstd -dc FILE | oomkit explain -"
         ) from None
-    return cast(
-        "Readable", zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-    )
+    reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+    return _ZstdErrors(cast("Readable", reader), zstandard.ZstdError)
 
 
-class _Guarded:
-    """Turns errors of reading and unpacking into one clear sentence."""
+class _ZstdErrors:
+    """Gives zstd's own error the name that the other formats' have."""
 
-    def __init__(self, file: Readable, name: str) -> None:
+    def __init__(self, file: Readable, error: type[Exception]) -> None:
         self._file = file
-        self._name = name
+        self._error = error
 
     def readinto(self, buffer: memoryview, /) -> int | None:
         try:
             return self._file.readinto(buffer)
-        except (EOFError, lzma.LZMAError, gzip.BadGzipFile) as error:
-            raise LogError(f"{self._name}: the compressed data is damaged: {error}") from None
-        except OSError as error:
-            raise LogError(f"{self._name}: {error.strerror or error}") from None
+        except self._error as error:
+            raise EOFError(str(error)) from None
 
 
 def running_kernel_log() -> bytes:

@@ -268,7 +268,7 @@ def killed(victim: Task, text: str, page_kb: int, rules: RuleSet) -> str:
             return f"OOM killed {who} vm:{vm}kB, rss:{rss}kB, swap:{swap}kB"
         case "5.1":
             return f"{text}: Killed {who} total-vm:{vm}kB, anon-rss:{anon_kb}kB, {with_shmem}"
-        case "5.4":
+        case _:
             return (
                 f"{text}: Killed {who} total-vm:{vm}kB, anon-rss:{anon_kb}kB, {with_shmem}, "
                 f"UID:{victim.uid} pgtables:{victim.pgtable_pages * page_kb}kB "
