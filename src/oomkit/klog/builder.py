@@ -99,15 +99,18 @@ class Builder:
         """Take a row of the task table."""
         if self.columns is None:
             self.rows.append((line.text, line.number))
-            return
-        row = parse_row(line.text, self.columns, line.number)
+        else:
+            self._parse_row(line.text, line.number, self.columns)
+
+    def _parse_row(self, text: str, number: int, columns: tuple[str, ...] | None) -> None:
+        row = parse_row(text, columns, number) if columns else None
         if row is None:
-            self.problem("row_damaged", "a row of the task table is damaged", line.number)
+            self.problem("row_damaged", "a row of the task table is damaged", number)
             return
         pid, tgid = str(row.pid), str(row.tgid)
         if len(pid) > len(tgid) and pid.endswith(tgid):
             # Characters of another line stand before the pid: console output was lost between.
-            self.problem("row_damaged", "a row of the task table is spliced", line.number)
+            self.problem("row_damaged", "a row of the task table is spliced", number)
             row = msgspec.structs.replace(row, pid=row.tgid)
         self.tasks.append(row)
 
@@ -115,15 +118,10 @@ class Builder:
         """The table is over; rows without a header are read now."""
         self.table_done = True
         if self.rows and self.columns is None:
-            columns = guess_columns([text for text, _ in self.rows])
+            self.columns_guessed = guess_columns([text for text, _ in self.rows])
             for text, number in self.rows:
-                row = parse_row(text, columns, number) if columns else None
-                if row is None:
-                    self.problem("row_damaged", "a row of the task table is damaged", number)
-                else:
-                    self.tasks.append(row)
+                self._parse_row(text, number, self.columns_guessed)
             self.rows = []
-            self.columns_guessed = columns
 
     columns_guessed: tuple[str, ...] | None = None
 
