@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from oomkit.klog import kill
-from oomkit.klog.builder import Builder
+from oomkit.klog.builder import MAX_FRAMES, Builder
 from oomkit.klog.finish import note_missing
 from oomkit.klog.header import (
     parse_caller,
@@ -250,12 +250,12 @@ class Assembler:
         if reaped is None:
             return None
         for report in reversed(self._open):
-            if any(victim.pid == reaped.pid for victim in report.killed):
-                report.reaped.append(reaped)
+            if report.has_victim(reaped.pid):
+                report.add_reaped(reaped)
                 return report
         report_or_none = self._open[-1] if self._open else None
         if report_or_none is not None and report_or_none.ended:
-            report_or_none.reaped.append(reaped)
+            report_or_none.add_reaped(reaped)
             return report_or_none
         return None
 
@@ -367,7 +367,7 @@ class Assembler:
                 return True
         frame = parse_frame(text) if "+0x" in text else None
         if frame is not None:
-            if not report.has_table and report.memory.empty:
+            if not report.has_table and report.memory.empty and len(report.trace) < MAX_FRAMES:
                 report.trace.append(frame)
             return True
         return text in {"Call Trace:", "Call trace:"}

@@ -24,6 +24,11 @@ from oomkit.klog.tasks import guess_columns, parse_row
 
 _MEMCG_TRACE = ("mem_cgroup_out_of_memory", "mem_cgroup_oom_synchronize")
 
+MAX_TASKS = 1 << 16
+MAX_PROBLEMS = 50
+MAX_FRAMES = 100
+"""Bounds (of problems: for each kind) for what no kernel prints and a hostile log may hold."""
+
 
 class Builder:
     """Collects the parts of one report; :meth:`build` makes the record."""
@@ -47,6 +52,8 @@ class Builder:
         self.selected: Selected | None = None
         self.summary: Summary | None = None
         self.killed: list[Killed] = []
+        self._killed: set[tuple[int, str]] = set()
+        self._victims: set[int] = set()
         self.kill_text: str | None = None
         self.kill_form: str | None = None
         self.oom_group: str | None = None
@@ -85,6 +92,8 @@ class Builder:
 
     def problem(self, kind: str, text: str, line: int | None = None) -> None:
         """Note damage once."""
+        if sum(known.kind == kind for known in self.problems) >= MAX_PROBLEMS:
+            return
         found = msgspec.convert({"kind": kind, "text": text, "line": line}, Problem)
         if found not in self.problems:
             self.problems.append(found)
@@ -97,7 +106,9 @@ class Builder:
 
     def add_row(self, line: Line) -> None:
         """Take a row of the task table."""
-        if self.columns is None:
+        if len(self.rows) + len(self.tasks) >= MAX_TASKS:
+            self.problem("table_truncated", "the task table has more rows than can be", None)
+        elif self.columns is None:
             self.rows.append((line.text, line.number))
         else:
             self._parse_row(line.text, line.number, self.columns)
@@ -127,11 +138,21 @@ class Builder:
 
     def add_killed(self, killed: Killed) -> None:
         """Take a victim; a line that stands in the log twice counts once."""
-        for known in self.killed:
-            if known.pid == killed.pid and known.comm == killed.comm:
-                self.problem("lines_repeated", "lines stand in the log twice", killed.line)
-                return
-        self.killed.append(killed)
+        if (killed.pid, killed.comm) in self._killed:
+            self.problem("lines_repeated", "lines stand in the log twice", killed.line)
+        elif len(self.killed) < MAX_TASKS:
+            self._killed.add((killed.pid, killed.comm))
+            self._victims.add(killed.pid)
+            self.killed.append(killed)
+
+    def has_victim(self, pid: int) -> bool:
+        """A process of that id was killed."""
+        return pid in self._victims
+
+    def add_reaped(self, reaped: Reaped) -> None:
+        """Take a line of oom_reaper."""
+        if len(self.reaped) < MAX_TASKS:
+            self.reaped.append(reaped)
 
     # -- the record ------------------------------------------------------------------------
 

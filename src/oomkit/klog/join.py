@@ -28,28 +28,48 @@ _KILL_TAIL = re.compile(
 _STATS_TAIL = re.compile(r"^[a-z_]+:\d+KB")
 _BLOCK_TAIL = re.compile(r"^(?:\d+\*\d+kB|= \d+kB|\([UMEHCIR]+\))")
 
-MAX_PARTS = 6
+MAX_PARTS = 16
 """A line of the kernel is never cut into more parts than this."""
+_NARROW = 40
+_WIDE = 200
+_LONG_WORD = 60
+_TERMINALS = frozenset({80, 100, 120, 132, 160})
+
+_COMPLETE = re.compile(
+    r"(?:(?:oom_score_adj|oom_adj|oomkilladj)[=:]-?\d+|,uid=\d+|sacrifice child|or a child"
+    r"|children\.|failcnt \d+|all_unreclaimable\? (?:yes|no)|\+0x[0-9a-f]+/0x[0-9a-f]+"
+    r"(?: \[[\w ]+\])?|Mem-Info:|Call [Tt]race:|shmem-rss:\d+kB|due to memory\.oom\.group set"
+    r"|= \d+kB|pages RAM|on memory|is enabled|processes\.\.\.)$"
+)
 
 
 class Joiner:
-    """Takes lines, gives whole ones, and of each whether it was put together from parts."""
+    """Takes lines, gives whole ones, and of each whether it was put together from parts.
+
+    Where a line without a prefix follows one with a prefix, the log's width tells whether it
+    was wrapped: the next word did not fit.
+    """
 
     def __init__(self) -> None:
         self._columns = FORMS["6.8"]
         self._pending: Line | None = None
         self._parts = 1
+        self._max_width = 0
+        self._hard = 0
+        self._soft = 0
 
     def push(self, line: Line) -> list[tuple[Line, bool]]:
         """Take a line; the ones before that are whole now."""
+        self._max_width = max(self._max_width, _breakable_width(line))
         if not line.text:
             return []
         before = self._pending
         if before is None:
             self._pending, self._parts = line, 1
             return []
-        if not line.stamped and self._parts < MAX_PARTS and _continues(before, line, self._columns):
-            self._pending = _glue(before, line, self._columns)
+        if not line.stamped and self._parts < MAX_PARTS and self._joins(before, line):
+            _glue(before, line, self._columns, hard=self._is_hard(before))
+            before.width, before.spaced = line.width, line.spaced
             self._parts += 1
             return []
         if "tgid" in before.text:
@@ -65,6 +85,44 @@ class Joiner:
         whole = [(self._pending, self._parts > 1)]
         self._pending, self._parts = None, 1
         return whole
+
+    def _joins(self, before: Line, line: Line) -> bool:
+        if self._did_not_fit(before, line):
+            return True
+        return _continues(before, line, self._columns)
+
+    def _did_not_fit(self, before: Line, line: Line) -> bool:
+        if not before.stamped or not before.width >= _NARROW or self._max_width > _WIDE:
+            return False
+        word = len(line.text.split(None, 1)[0])
+        if before.width + 1 + word <= self._max_width and before.width < self._max_width:
+            return False
+        if _ROW_START.match(line.text) or line.text.startswith(("Node ", "Mem-Info")):
+            return False
+        if before.width == self._max_width and self._max_width in _TERMINALS:
+            return True
+        return not _is_complete(before.text, self._columns)
+
+    def _is_hard(self, before: Line) -> bool:
+        """Lines are cut at a column, not at blanks."""
+        if before.width < self._max_width:
+            self._soft += 1
+            return False
+        self._hard += 1
+        return self._max_width in _TERMINALS or (self._hard > 2 and not self._soft)
+
+
+def _breakable_width(line: Line) -> int:
+    """Width of a line as far as it could have been cut at a blank."""
+    last_word = len(line.text) - line.text.rfind(" ") - 1
+    return line.width - last_word if last_word > _LONG_WORD else line.width
+
+
+def _is_complete(text: str, columns: tuple[str, ...]) -> bool:
+    if _ROW_START.match(text):
+        match = ROW.search(text)
+        return match is not None and len(match["rest"].split()) > len(columns)
+    return _COMPLETE.search(text) is not None
 
 
 def _continues(before: Line, line: Line, columns: tuple[str, ...]) -> bool:
@@ -117,7 +175,7 @@ def _other_continues(text: str, more: str) -> bool:
         return "oom.group" not in text and bool(
             re.match(r"to memory|due|memory\.oom|are going", more)
         )
-    if text.startswith("Task in "):
+    if text.startswith("Task in"):
         return "limit of /" not in text
     if more.startswith("cpuset=") or (
         " cpuset=" in f" {text}" and more.startswith("mems_allowed=")
@@ -126,32 +184,37 @@ def _other_continues(text: str, more: str) -> bool:
     return False
 
 
-def _glue(before: Line, line: Line, columns: tuple[str, ...]) -> Line:
+def _glue(before: Line, line: Line, columns: tuple[str, ...], *, hard: bool) -> None:
     """Join two parts; the cut may have gone through a word."""
     text, more = before.text, line.text
-    between = " "
-    last, first = text.rsplit(None, 1)[-1], more.split(None, 1)[0]
-    if more[0] in ",)|" or text.endswith(("|", "=", "(")):
-        between = ""
-    elif _ROW_START.match(text):
+    if _ROW_START.match(text) and not _is_complete(text, columns):
         between = _row_glue(text, more, columns)
-    elif "oom-kill:" in text or (
-        _FIELD_TOKEN.match(last + first)
-        and not (
-            _FIELD_TOKEN.match(first) and (_FIELD_TOKEN.match(last) or last.endswith((",", ")")))
-        )
-    ):
-        between = ""
+    elif hard:
+        between = " " if before.spaced & 2 or line.spaced & 1 else ""
+    else:
+        between = "" if _is_cut_word(text, more) else " "
     before.text = f"{text}{between}{more}"
-    return before
+
+
+def _is_cut_word(text: str, more: str) -> bool:
+    """Whether the cut went through a word, as far as the words themselves tell."""
+    if more[0] in ",)|" or text.endswith(("|", "=", "(")) or "oom-kill:" in text:
+        return True
+    last, first = text.rsplit(None, 1)[-1], more.split(None, 1)[0]
+    if not _FIELD_TOKEN.match(last + first):
+        return False
+    last_stands = _FIELD_TOKEN.match(last) or last.endswith((",", ")"))
+    return not (_FIELD_TOKEN.match(first) and last_stands)
 
 
 def _row_glue(text: str, more: str, columns: tuple[str, ...]) -> str:
     """Blank or nothing, by which of them gives a row its right number of columns."""
-    words = len(text.partition("]")[2].split())
+    needed = len(columns) - len(text.partition("]")[2].split())
+    words = more.split()
     numbers = 0
-    for word in more.split():
+    for word in words:
         if not word.lstrip("-").isdigit():
             break
         numbers += 1
-    return "" if words + numbers > len(columns) and numbers else " "
+    cut_in_number = needed + 1 <= numbers and len(words) >= needed + 2
+    return "" if cut_in_number and needed >= 0 else " "

@@ -57,11 +57,8 @@ _SUMMARY_FIELD = re.compile(
 )
 _TASK_TAIL = re.compile(r",task=(?P<comm>.*),pid=(?P<pid>\d+)(?:,uid=(?P<uid>\d+))?")
 _PANIC = re.compile(
-    r"(?:Kernel panic - not syncing: |(?<=^)|(?<=panic: ))(?P<text>"
-    r"[Oo]ut of memory[ :(.].*panic_on_oom.*|[Oo]ut of memory and no killable process.*"
-    r"|System is deadlocked on memory.*|out of memory\. (?:Compulsory )?panic_on_oom.*)"
+    r"Kernel panic - not syncing: (?P<text>(?:[Oo]ut of memory|System is deadlocked on memory).*)"
 )
-_ANY_PANIC = re.compile(r"Kernel panic - not syncing: (?P<text>.*)")
 
 _OOM_TEXTS = ("out of memory", "no available memory")
 
@@ -222,14 +219,8 @@ def parse_summary(text: str, line: int) -> Summary | None:
 
 def parse_panic(text: str) -> str | None:
     """Return a panic's text if running out of memory caused it."""
-    match = _ANY_PANIC.search(text)
-    if match is None:
-        return None
-    reason = match["text"].strip()
-    low = reason.lower()
-    if "out of memory" in low or "deadlocked on memory" in low:
-        return reason
-    return None
+    match = _PANIC.search(text)
+    return None if match is None else match["text"].strip()
 
 
 def _int(text: str | None) -> int | None:

@@ -16,6 +16,7 @@ _V1 = re.compile(r"([a-z_]+):(\d+)(KB|kB)?")
 _V2 = re.compile(r"^(?:[a-z][a-z0-9_]* \d+(?: |$))+$")
 _V2_PAIR = re.compile(r"([a-z][a-z0-9_]*) (\d+)")
 
+_MAX_STATS = 1000
 _UNLIMITED_KB = 1 << 52
 """Limits from 2**62 bytes on are the counters' maximum: ``unlimited`` as printed by every version
 and page size (9007199254740988kB, 18014398509481983kB, PAGE_COUNTER_MAX)."""
@@ -53,7 +54,7 @@ class MemcgPart:
 
     def feed(self, text: str) -> bool:
         """Take one line; false if it is none of this part."""
-        if self._open is not None and _V2.match(text):
+        if self._open is not None and len(self._open) < _MAX_STATS and _V2.match(text):
             for name, value in _V2_PAIR.findall(text):
                 self._open.setdefault(name, int(value))
             return True
@@ -72,6 +73,8 @@ class MemcgPart:
         match = _STATS.search(text)
         if match is not None:
             path = match["path"] or ""
+            if len(self._stats) >= _MAX_STATS:
+                return True
             self._open = self._stats.setdefault(path, {})
             for name, value, unit in _V1.findall(match["v1"]):
                 self._open.setdefault(name, int(value) * (1024 if unit else 1))

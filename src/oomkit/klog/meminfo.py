@@ -51,6 +51,8 @@ _OTHER = re.compile(
     r"|^Free pages: |cpu \d+ (?:hot|cold):"
 )
 
+_MAX_ITEMS = 10_000
+
 
 class MemoryPart:
     """Collects the lines of one report's memory part."""
@@ -85,11 +87,13 @@ class MemoryPart:
         """Take one line; false if it is none of this part."""
         if self._in_slab:
             slab = _SLAB.match(text)
-            if slab is not None:
+            if slab is not None and len(self._slabs) < _MAX_ITEMS:
                 self._slabs.append(Slab(name=slab[1], used_kb=int(slab[2]), total_kb=int(slab[3])))
                 return True
         if START.search(text):
             return True
+        if len(self._zones) + len(self._huge) + len(self._counters) > _MAX_ITEMS:
+            return False
         return (
             self._feed_totals(text)
             or self._feed_zone(text)

@@ -12,7 +12,7 @@ import msgspec
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _MONTH = "(?:" + "|".join(_MONTHS) + ")"
 
-_QUOTE = re.compile(r"[ \t]*(?:[>|] ?[ \t]*)+|: ")
+_QUOTE = re.compile(r"[ \t]*(?:(?:>|\|[ \t])[ \t]*)+|: ")
 _PRINTK = re.compile(
     r"\[\s*(?P<up>\d{1,9}\.\d{6})(?:\s*<\s*\d+\.\d+>)?\s*\](?:\s?\[\s*(?P<caller>[TC]\d+)\s*\])?"
     r"|\[\s*\+\d+\.\d{6}\]"
@@ -39,6 +39,10 @@ _HOST_TAG = re.compile(
     r"(?P<fac>(?:kern|user|daemon|local\d)\.\w+\s+)?"
     r"(?P<tag>[A-Za-z_][\w./@()-]{0,60})(?:\[(?P<pid>\d+)\])?:(?:\s|$)"
 )
+_RFC5424 = re.compile(
+    r"(?P<host>\S+) (?P<tag>[^\s:]+) (?:(?P<pid>\d+)|\S+) \S+ (?:-|(?:\[[^\]]*\])+)(?: |$)"
+)
+_TAG_AFTER = re.compile(r" ?(?:(?P<host>[^\s:\[\]]{1,64}) )?kernel: ")
 _KERNEL_TAGS = frozenset({"kernel", "klogd", "vmunix", "unknown", "kern", "kernel-log", "dmesg"})
 
 
@@ -55,6 +59,8 @@ class Line(msgspec.Struct, kw_only=True, gc=False):
         tag: the syslog tag where it is not the kernel's; None for kernel lines.
         tag_pid: the process id in that tag.
         caller: caller id (``T123``, ``C0``).
+        width: length of the whole line with its prefix; 0 where a record holds the text.
+        spaced: 1 where the raw text began with a blank, 2 where it ended with one, 3 both.
     """
 
     number: int
@@ -66,6 +72,8 @@ class Line(msgspec.Struct, kw_only=True, gc=False):
     tag: str | None = None
     tag_pid: int | None = None
     caller: str | None = None
+    width: int = 0
+    spaced: int = 0
 
 
 class PrefixStripper:
@@ -78,12 +86,15 @@ class PrefixStripper:
     def strip(self, raw: str, number: int) -> Line:
         """Return a line without its prefix; ``raw`` must be free of control characters."""
         head = self._head
-        if head and raw.startswith(head):
-            line = self._strip_known(raw, number)
-            if line is not None:
-                return line
-        line = strip_prefix(raw, number)
-        self._remember(raw, line)
+        line = self._strip_known(raw, number) if head and raw.startswith(head) else None
+        if line is None:
+            line = strip_prefix(raw, number)
+            self._remember(raw, line)
+        line.width = len(raw)
+        if not line.stamped or raw.endswith(" "):
+            line.spaced = (1 if raw.startswith((" ", "\t")) else 0) + (
+                2 if raw.endswith(" ") else 0
+            )
         return line
 
     def _strip_known(self, raw: str, number: int) -> Line | None:
@@ -148,6 +159,10 @@ def strip_prefix(raw: str, number: int) -> Line:
         if core is not None and (core["core"] or core["level"] or core["caller2"]):
             line.caller = line.caller or core.group().strip(" []")
             after = after[core.end() :]
+        tag = _TAG_AFTER.match(after)
+        if tag is not None:
+            line.host = tag["host"] or line.host
+            after = after[tag.end() :]
         line.text = after.strip()
     else:
         line.text = _peel(rest, line).strip()
@@ -158,12 +173,14 @@ def _peel(text: str, line: Line) -> str:
     """Take stamps, host and tag off the left; return what remains."""
     position = 0
     dated = False
+    rfc5424 = False
     for _ in range(6):
         piece = _PIECES.match(text, position)
         if piece is None:
             break
         position = piece.end()
         line.stamped = True
+        rfc5424 = rfc5424 or (piece["level"] is not None and piece.group().endswith("1 "))
         if piece["iso"]:
             line.time = _iso(piece["iso"])
             dated = True
@@ -173,9 +190,8 @@ def _peel(text: str, line: Line) -> str:
         elif piece["caller2"]:
             line.caller = piece["caller2"].strip("[] ")
     if not dated:
-        tag = _bare_tag(text, position)
-        return text[tag:] if tag else text[position:]
-    host_tag = _HOST_TAG.match(text, position)
+        return text[_bare_tag(text, position, line) :]
+    host_tag = _RFC5424.match(text, position) if rfc5424 else _HOST_TAG.match(text, position)
     if host_tag is None:
         return text[position:]
     line.host = host_tag["host"] or line.host
@@ -187,13 +203,26 @@ def _peel(text: str, line: Line) -> str:
     return text[host_tag.end() :]
 
 
-_BARE_KERNEL = re.compile(r"\s*(?:\S{1,64} )?kernel:(?:\s|$)")
+_KERNEL_TAG = re.compile(r"(?:^|(?<=\s))kernel:(?:\s|$)")
+_CLOCK = re.compile(r"\d\d:\d\d")
+_DATE = re.compile(r"(?<![\w.])(?=\d{4}-\d\d-\d\d|" + _MONTH + r" )")
 
 
-def _bare_tag(text: str, position: int) -> int:
-    """End of a ``kernel:`` tag without a date before it, else 0."""
-    match = _BARE_KERNEL.match(text, position)
-    return match.end() if match else 0
+def _bare_tag(text: str, position: int, line: Line) -> int:
+    """End of a ``kernel:`` tag behind a prefix of unknown form; ``position`` without one."""
+    tag = _KERNEL_TAG.search(text, position, 200)
+    if tag is None:
+        return position
+    before = text[position : tag.start()]
+    if len(before.split()) > 1 and not _CLOCK.search(before):
+        return position
+    line.stamped = True
+    date = _DATE.search(before)
+    piece = _PIECES.match(before, date.start()) if date else None
+    if piece is not None:
+        line.time = _iso(piece["iso"]) if piece["iso"] else _ctime(piece)
+        line.host = before[piece.end() :].strip() or None
+    return tag.end()
 
 
 def _iso(text: str) -> str:

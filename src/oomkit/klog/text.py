@@ -45,7 +45,12 @@ class Parser:
         exported = self._export.take(raw, number)
         if exported is not None:
             return exported
-        return [self._prefix.strip(part[:MAX_LINE_CHARS], number) for part in split_joined(raw)]
+        parts = split_joined(raw)
+        lines = [self._prefix.strip(part[:MAX_LINE_CHARS], number) for part in parts]
+        if len(parts) > 1:
+            for line in lines:
+                line.width = 0
+        return lines
 
     def _take(self, line: Line, *, wrapped: bool) -> None:
         found, used = self._assembler.feed(line, wrapped=wrapped)
