@@ -1,5 +1,6 @@
 """Turn lines without prefixes into reports: which line belongs to which report."""
 
+import math
 import re
 from collections.abc import Iterator
 
@@ -55,9 +56,14 @@ class Assembler:
         """A report has begun and not ended."""
         return any(report.strong and not report.ended for report in self._open)
 
+    @property
+    def oldest_open_line(self) -> float:
+        """First line of the oldest report that may still get lines; infinite without one."""
+        return min((report.first.number for report in self._open), default=math.inf)
+
     def feed(self, line: Line, *, wrapped: bool = False) -> tuple[list[Report], bool]:
         """Take a line; the reports that it shows to be over, and whether it was of use."""
-        over = self._expire(line) if self._open and self._due(line) else []
+        over = self.expire(line) if self._open and self._due(line) else []
         report = self._take(line)
         if report is None:
             return over, False
@@ -97,7 +103,8 @@ class Assembler:
         self._since = 0
         return True
 
-    def _expire(self, line: Line) -> list[Report]:
+    def expire(self, line: Line) -> list[Report]:
+        """Give the reports that are over when a line comes."""
         over: list[Report] = []
         for report in [r for r in self._open if _is_over(r, line)]:
             self._open.remove(report)

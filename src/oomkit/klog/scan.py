@@ -28,6 +28,7 @@ _REAL = re.compile(
 
 BUFFER_BYTES = 2 << 20
 _BLOCK_BYTES = 2 << 10
+_MAX_GLANCE = 8 << 10
 _BACK_BYTES = 48 << 10
 _HEAD_BACK_LINES = 2
 _HEADERS = (b"oom-killer",)
@@ -48,6 +49,9 @@ class Sink(Protocol):
     def feed(self, data: bytes, first_line: int) -> None:
         """Take whole lines; the first has the number ``first_line``."""
 
+    def glance(self, data: bytes, line: int) -> None:
+        """Take one line by itself, number ``line``, that holds a needle but is of no report."""
+
     def gap(self) -> None:
         """Lines were skipped between the last stretch and the next."""
 
@@ -64,7 +68,10 @@ Find = Callable[[bytes, int, int], int]
 class Scanner:
     """Feeds a sink with the stretches of a log around the needles."""
 
-    def __init__(self, source: Readable, sink: Sink, needles: Sequence[bytes]) -> None:
+    def __init__(
+        self, source: Readable, sink: Sink, needles: Sequence[bytes], *, glances: bool = False
+    ) -> None:
+        self._glances = glances
         self._source = source
         self._sink = sink
         self._needles = needles
@@ -108,6 +115,9 @@ class Scanner:
             self._hit = hit + 1
             if _REAL.match(self._buffer, hit, min(end, hit + 64)):
                 position = self._begin(hit, position, end)
+            elif self._glances:
+                self._hit = self._glance(hit, position, end)
+                yield
 
     def _feed_block(self, position: int, end: int) -> int:
         stop = end
@@ -146,6 +156,16 @@ class Scanner:
         if back > position:
             back = self._buffer.find(b"\n", back, start) + 1 or start
         return back
+
+    def _glance(self, hit: int, position: int, end: int) -> int:
+        """Show one line to the sink; returns where it ends."""
+        start = max(self._buffer.rfind(b"\n", position, hit) + 1, position)
+        stop = self._buffer.find(b"\n", hit, end) + 1 or end
+        if _REAL.search(self._buffer, hit, min(stop, hit + _MAX_GLANCE)):
+            return hit + 1
+        self._count_to(start)
+        self._sink.glance(bytes(self._buffer[start : min(stop, start + _MAX_GLANCE)]), self._line)
+        return stop
 
     def _count_to(self, position: int) -> None:
         self._line += self._buffer.count(b"\n", self._counted, position)

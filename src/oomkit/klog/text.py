@@ -1,12 +1,11 @@
 """From the bytes of a log to its reports."""
 
-from collections.abc import Iterator
-
 from oomkit.klog.assemble import Assembler
 from oomkit.klog.clean import clean, decode, split_joined
 from oomkit.klog.join import Joiner
 from oomkit.klog.prefix import Line, PrefixStripper
-from oomkit.klog.records import Report
+from oomkit.klog.records import Evidence, Report
+from oomkit.klog.userspace import evidence_in
 from oomkit.klog.wrappers import ExportReader, lines_of_json
 
 MAX_LINE_CHARS = 4096
@@ -17,13 +16,15 @@ _IDLE_LINES = 40
 class Parser:
     """Takes stretches of a log, gives the records found in them."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, *, evidence: bool = False) -> None:
+        self._file = file
+        self._evidence = evidence
         self._assembler = Assembler(file)
         self._joiner = Joiner()
         self._export = ExportReader()
         self._prefix = PrefixStripper()
         self._unrelated = 0
-        self._found: list[Report] = []
+        self._found: list[Report | Evidence] = []
 
     def feed(self, data: bytes, first_line: int) -> None:
         """Take whole lines; the first has the number ``first_line``."""
@@ -56,6 +57,22 @@ class Parser:
         found, used = self._assembler.feed(line, wrapped=wrapped)
         self._found.extend(found)
         self._unrelated = 0 if used else self._unrelated + 1
+        if self._evidence and not used:
+            self._take_evidence(line)
+
+    def _take_evidence(self, line: Line) -> None:
+        found = evidence_in(line, self._file)
+        if found is not None:
+            self._found.append(found)
+
+    def glance(self, data: bytes, line: int) -> None:
+        """Take one line by itself, number ``line``, that holds a needle but is of no report."""
+        if not self._evidence:
+            return
+        for raw in clean(decode(data)).split("\n"):
+            for part in self._lines(raw, line) if raw else ():
+                self._found.extend(self._assembler.expire(part))
+                self._take_evidence(part)
 
     def gap(self) -> None:
         """Lines were skipped between the last stretch and the next."""
@@ -73,20 +90,18 @@ class Parser:
         """A report has begun and not ended."""
         return self._assembler.has_open
 
-    def drain(self) -> list[Report]:
-        """Give what was found so far."""
-        found, self._found = self._found, []
+    def drain(self) -> list[Report | Evidence]:
+        """Give what was found so far, in the order in which it began in the log."""
+        if not self._found:
+            return []
+        floor = self._assembler.oldest_open_line
+        self._found.sort(key=lambda record: record.source.line)
+        ready = sum(record.source.line < floor for record in self._found)
+        found, self._found = self._found[:ready], self._found[ready:]
         return found
 
-    def finish(self) -> list[Report]:
+    def finish(self) -> list[Report | Evidence]:
         """End of the log: give what is left."""
         self.gap()
         self._found.extend(self._assembler.flush())
         return self.drain()
-
-
-def parse(data: bytes, file: str, first_line: int = 1) -> Iterator[Report]:
-    """Yield the reports in a stretch of a log, looking at every line."""
-    parser = Parser(file)
-    parser.feed(data, first_line)
-    yield from parser.finish()
