@@ -37,6 +37,7 @@ MAX_UNRELATED_LINES = 2000
 MAX_SILENCE_S = 300.0
 """Seconds of the kernel's own clock after which a report is over."""
 _MAX_OPEN = 8
+_SHORT = 40
 
 
 class Assembler:
@@ -73,6 +74,19 @@ class Assembler:
         if len(self._open) > _MAX_OPEN:
             over.extend(self._close(self._open.pop(0)))
         return over, True
+
+    @property
+    def in_table(self) -> bool:
+        """A task table has begun; the next line is likely one of its rows."""
+        return self._in_table is not None
+
+    def take_row(self, text: str, number: int, uptime_s: float | None) -> bool:
+        """Take what is a whole row of the open table; false if it is anything else."""
+        report = self._in_table
+        if report is None or report.columns is None or not report.take_whole_row(text, number):
+            return False
+        report.touch(Line(number=number, text="", uptime_s=uptime_s))
+        return True
 
     def flush(self) -> Iterator[Report]:
         """End of the log, or of a stretch of it: yields what is open."""
@@ -391,7 +405,7 @@ def _may_be_anchor(text: str) -> bool:
         or "version" in text
         or "messages" in text
         or "snip" in text
-        or text[0] in "<.[(:"
+        or (len(text) < _SHORT and text[0] in "<.[(:")
     )
 
 

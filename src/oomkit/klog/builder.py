@@ -113,6 +113,15 @@ class Builder:
         else:
             self._parse_row(line.text, line.number, self.columns)
 
+    def take_whole_row(self, text: str, number: int) -> bool:
+        """Take a row that is whole and sound; false if it is not."""
+        assert self.columns is not None
+        row = parse_row(text, self.columns, number)
+        if row is None or row.pid != row.tgid or len(self.tasks) >= MAX_TASKS:
+            return False
+        self.tasks.append(row)
+        return True
+
     def _parse_row(self, text: str, number: int, columns: tuple[str, ...] | None) -> None:
         row = parse_row(text, columns, number) if columns else None
         if row is None:

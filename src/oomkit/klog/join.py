@@ -72,16 +72,16 @@ class Joiner:
             before.width, before.spaced = line.width, line.spaced
             self._parts += 1
             return []
-        if "tgid" in before.text:
-            self._columns = parse_table_header(before.text) or self._columns
-        whole = [(before, self._parts > 1)]
-        self._pending, self._parts = line, 1
+        whole = self.flush()
+        self._pending = line
         return whole
 
     def flush(self) -> list[tuple[Line, bool]]:
         """Nothing follows: give the line that waits for more."""
         if self._pending is None:
             return []
+        if "tgid" in self._pending.text:
+            self._columns = parse_table_header(self._pending.text) or self._columns
         whole = [(self._pending, self._parts > 1)]
         self._pending, self._parts = None, 1
         return whole

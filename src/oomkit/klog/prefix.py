@@ -97,11 +97,23 @@ class PrefixStripper:
             )
         return line
 
+    def text_of(self, raw: str) -> tuple[str, float | None] | None:
+        """Text and kernel stamp of a line with the same prefix as the last; None for others."""
+        head = self._head
+        if not head or not raw.startswith(head):
+            return None
+        if self._like.uptime_s is None:
+            return raw[len(head) :].strip(), None
+        printk = _PRINTK.match(raw, len(head))
+        if printk is None or printk["up"] is None:
+            return None
+        return raw[printk.end() :].strip(), float(printk["up"])
+
     def _strip_known(self, raw: str, number: int) -> Line | None:
         like = self._like
         rest = raw[len(self._head) :]
         if like.uptime_s is None:
-            if _PRINTK.search(rest, 0, 400):
+            if rest.startswith("[") and _PRINTK.match(rest):
                 return None
             uptime = caller = None
             text = rest

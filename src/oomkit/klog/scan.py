@@ -27,7 +27,7 @@ _REAL = re.compile(
 """What a needle must be part of to be worth a closer look."""
 
 BUFFER_BYTES = 2 << 20
-_BLOCK_BYTES = 2 << 10
+_BLOCK_BYTES = 1 << 10
 _MAX_GLANCE = 8 << 10
 _BACK_BYTES = 48 << 10
 _HEAD_BACK_LINES = 2
@@ -102,8 +102,8 @@ class Scanner:
 
     def _take(self, end: int) -> Iterator[None]:
         """Look through the whole lines of the buffer."""
-        self._next = [-1] * len(self._needles)
         position = self._fed
+        self._next = [-1] * len(self._needles)
         while position < end:
             if self._active:
                 position = self._feed_block(position, end)

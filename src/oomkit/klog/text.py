@@ -11,6 +11,7 @@ from oomkit.klog.wrappers import ExportReader, lines_of_json
 MAX_LINE_CHARS = 4096
 """Longer lines are cut: no kernel prints them."""
 _IDLE_LINES = 40
+_IDLE_LINES_AFTER_END = 8
 
 
 class Parser:
@@ -29,9 +30,25 @@ class Parser:
     def feed(self, data: bytes, first_line: int) -> None:
         """Take whole lines; the first has the number ``first_line``."""
         lines = clean(decode(data.removesuffix(b"\n"))).split("\n")
-        for number, raw in enumerate(lines, start=first_line):
+        last = len(lines) - 1
+        for i, raw in enumerate(lines):
+            number = first_line + i
+            if self._assembler.in_table and i < last and self._is_row(raw, lines[i + 1], number):
+                continue
             if raw or self._export.active:
                 self._take_raw(raw, number)
+
+    def _is_row(self, raw: str, after: str, number: int) -> bool:
+        """Take a line in the short way if it is a row like those before it, and not wrapped."""
+        known = self._prefix.text_of(raw)
+        if known is None or not known[0].startswith("[") or self._prefix.text_of(after) is None:
+            return False
+        for whole, wrapped in self._joiner.flush():
+            self._take(whole, wrapped=wrapped)
+        taken = self._assembler.take_row(known[0], number, known[1])
+        if taken:
+            self._unrelated = 0
+        return taken
 
     def _take_raw(self, raw: str, number: int) -> None:
         for line in self._lines(raw, number):
@@ -84,7 +101,8 @@ class Parser:
 
     def idle(self) -> bool:
         """Nothing of what it took lately was of use."""
-        return self._unrelated >= _IDLE_LINES
+        lines = _IDLE_LINES if self._assembler.has_open else _IDLE_LINES_AFTER_END
+        return self._unrelated >= lines
 
     def has_open(self) -> bool:
         """A report has begun and not ended."""
