@@ -1,0 +1,116 @@
+"""Who killed: told by the lines that only the killer itself can have written."""
+
+from collections.abc import Sequence
+
+from oomkit.explain.records import Killer, Proof, Verdict
+from oomkit.explain.words import kb, label, many
+from oomkit.klog.records import Evidence, Killed, Report
+
+_MAX_PROOFS = 4
+_DAEMONS: dict[str, Killer] = {
+    "systemd-oomd": "systemd-oomd",
+    "earlyoom": "earlyoom",
+    "nohang": "nohang",
+    "oomd": "oomd",
+    "kubelet": "kubelet",
+}
+
+
+def verdict(report: Report, related: Sequence[Evidence] = ()) -> Verdict:
+    """Who killed the victims of a kernel's report.
+
+    Only the kernel prints these reports, so a kill line settles it; what others say of the same
+    death is added as evidence.
+    """
+    proofs = [*_kill_lines(report), *(proof(item) for item in related)]
+    shown = tuple(proofs[: _MAX_PROOFS + len(related)])
+    if report.killed:
+        return Verdict(by="kernel", text=_by_kernel(report), evidence=shown)
+    if report.panic is not None:
+        return Verdict(by="nobody", text="nobody: the kernel panicked", evidence=shown)
+    if report.no_killable or report.would_have:
+        return Verdict(by="nobody", text="nobody was killed", evidence=shown)
+    text = "not known: the kernel's OOM killer ran, but no line here says whom it killed"
+    return Verdict(by="unknown", text=text, evidence=shown)
+
+
+def _by_kernel(report: Report) -> str:
+    if report.scope == "sysrq":
+        return "the kernel, on request by SysRq-f"
+    return "the kernel's OOM killer"
+
+
+def proof(item: Evidence) -> Proof:
+    """A piece of evidence as a line to show."""
+    return Proof(file=item.source.file, line=item.source.line, text=f"{item.by}: {item.text}")
+
+
+def _kill_lines(report: Report) -> list[Proof]:
+    file = report.source.file
+    proofs = []
+    selected = report.selected
+    if selected is not None and (not report.killed or selected.line != report.killed[0].line):
+        text = f"Kill process {selected.pid} ({selected.comm})"
+        text += f" score {selected.score}" if selected.score is not None else ""
+        proofs.append(Proof(file=file, line=selected.line, text=text))
+    proofs.extend(
+        Proof(file=file, line=victim.line, text=_kill_text(victim))
+        for victim in report.killed[:_MAX_PROOFS]
+    )
+    if len(report.killed) > _MAX_PROOFS:
+        last = report.killed[-1]
+        more = many(len(report.killed) - _MAX_PROOFS, "more kill line")
+        proofs[-1] = Proof(file=file, line=last.line, text=f"{more}, to here")
+    return proofs
+
+
+def _kill_text(victim: Killed) -> str:
+    sizes = (
+        ("anonymous", victim.anon_rss_kb),
+        ("file", victim.file_rss_kb),
+        ("shmem", victim.shmem_rss_kb),
+        ("rss", victim.rss_kb),
+        ("swap", victim.swap_kb),
+        ("page tables", victim.pgtables_kb),
+    )
+    held = ", ".join(f"{name} {kb(size)}" for name, size in sizes if size)
+    text = f"Killed process {victim.pid} ({victim.comm})"
+    if victim.killed_as is not None and victim.killed_as != "selected":
+        text += f" [{victim.killed_as.replace('_', ' ')}]"
+    return f"{text}: {held}" if held else text
+
+
+def death(item: Evidence) -> Verdict:
+    """Who killed where no kernel report tells: a userspace killer, or nobody knows."""
+    who = _subject(item)
+    if item.kind == "kill":
+        by = _DAEMONS.get(item.by, "unknown")
+        text = f"{item.by} killed {who}, before the kernel had to"
+    elif item.kind == "eviction":
+        by = "kubelet"
+        text = f"{item.by} evicted {who} to get memory back; no OOM kill"
+    elif item.kind == "notice":
+        by = "unknown"
+        text = f"{item.by} says that {who} ran out of memory; the kernel's own report is not here"
+    else:
+        by = "unknown"
+        text = (
+            f"{who} died of SIGKILL (exit status 137), and nothing here shows that memory was "
+            "why: anybody may have sent it"
+        )
+    return Verdict(by=by, text=text, evidence=(proof(item),))
+
+
+def _subject(item: Evidence) -> str:
+    if item.comm is not None and item.pid is not None:
+        return label(item.comm, item.pid)
+    for word, value in (
+        ("pod", item.pod),
+        ("unit", item.unit),
+        ("container", item.container),
+        ("cgroup", item.cgroup),
+        ("process", item.comm),
+    ):
+        if value is not None:
+            return f"{word} {value}"
+    return f"process {item.pid}" if item.pid is not None else "something"

@@ -1,0 +1,53 @@
+"""Names that people know a cgroup by: its unit, its pod, its container."""
+
+import re
+
+import msgspec
+
+_UNIT = re.compile(r"[^/]+\.(?:service|scope|slice|socket|mount)\Z")
+_POD = re.compile(
+    r"(?:^|[-_])pod_?([0-9a-f]{8}[-_]?[0-9a-f]{4}[-_]?[0-9a-f]{4}[-_]?[0-9a-f]{4}"
+    r"[-_]?[0-9a-f]{12}|[0-9a-f]{32})(?:\.slice)?\Z"
+)
+_CONTAINER = re.compile(r"(?:^|[-:])([0-9a-f]{64})(?:\.scope)?\Z")
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Who a cgroup belongs to.
+
+    Attributes:
+        unit: the systemd unit (service or scope), else the slice.
+        pod: the Kubernetes pod's uid.
+        container: the container's id, its first 12 digits.
+    """
+
+    unit: str | None = None
+    pod: str | None = None
+    container: str | None = None
+
+
+def place(path: str | None) -> Place:
+    """Read the names off a cgroup's path."""
+    unit = pod = container = None
+    for part in (path or "").split("/"):
+        found_pod, found_container = _POD.search(part), _CONTAINER.search(part)
+        if found_pod:
+            pod = found_pod[1].replace("_", "-")
+        elif found_container:
+            container = found_container[1][:12]
+        elif _UNIT.match(part) and (unit is None or not part.endswith(".slice")):
+            unit = part
+    return Place(unit=unit, pod=pod, container=container)
+
+
+def place_text(path: str | None) -> str:
+    """``pod 1234…, container 0a1b…`` of a path; empty where it has no such names."""
+    found = place(path)
+    parts = []
+    if found.pod:
+        parts.append(f"pod {found.pod}")
+    if found.container:
+        parts.append(f"container {found.container}")
+    if found.unit and not parts:
+        parts.append(f"unit {found.unit}")
+    return ", ".join(parts)

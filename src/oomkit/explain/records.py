@@ -1,0 +1,227 @@
+"""An explained report, as records that text, JSON and HTML are made of."""
+
+from typing import Literal
+
+import msgspec
+
+from oomkit.klog.records import Evidence, Report
+
+Level = Literal["cause", "odd", "note"]
+"""``cause``: likely why it happened; ``odd``: worth a look; ``note``: good to know."""
+
+Killer = Literal[
+    "kernel", "systemd-oomd", "earlyoom", "nohang", "oomd", "kubelet", "unknown", "nobody"
+]
+
+
+class Share(msgspec.Struct, frozen=True, kw_only=True):
+    """One use of memory.
+
+    Attributes:
+        key: a stable word for it.
+        label: the word a person reads.
+        kb: how much.
+    """
+
+    key: str
+    label: str
+    kb: int
+
+
+class Breakdown(msgspec.Struct, frozen=True, kw_only=True):
+    """Where memory was.
+
+    Attributes:
+        of: the machine, or a memory cgroup.
+        total_kb: what the shares add up to: managed RAM, or what is charged to the cgroup.
+        shares: the uses, in a fixed order, those of nothing left out.
+        limit_kb: the cgroup's limit.
+        swap_total_kb: swap that may be used; None where the report does not say.
+        swap_used_kb: swap in use.
+        complete: the total was printed; else it is the sum of what is known.
+    """
+
+    of: Literal["machine", "memcg"]
+    total_kb: int
+    shares: tuple[Share, ...]
+    limit_kb: int | None = None
+    swap_total_kb: int | None = None
+    swap_used_kb: int | None = None
+    complete: bool = True
+
+    def kb(self, key: str) -> int:
+        """Size of one use; 0 where there is none."""
+        return sum(share.kb for share in self.shares if share.key == key)
+
+
+class Shortage(msgspec.Struct, frozen=True, kw_only=True):
+    """What ran out.
+
+    Attributes:
+        kind: a stable word.
+        what: what ran out, in a few words that follow "because ... ran out".
+        details: the numbers, one sentence each.
+        zone: the zone that failed, where it is one.
+        order: the block asked for, where its size is what failed.
+    """
+
+    kind: Literal[
+        "machine",
+        "memcg",
+        "cpuset",
+        "mempolicy",
+        "zone",
+        "fragmentation",
+        "page_fault",
+        "sysrq",
+        "unknown",
+    ]
+    what: str
+    details: tuple[str, ...] = ()
+    zone: str | None = None
+    order: int | None = None
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that looks wrong, or that explains much.
+
+    Attributes:
+        kind: a stable word.
+        level: how much it matters.
+        text: one sentence with its numbers.
+    """
+
+    kind: str
+    level: Level
+    text: str
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the ranking.
+
+    Attributes:
+        rank: 1 for who comes first; None for who can't be chosen.
+        pid: the process.
+        comm: its name.
+        rss_kb: its resident memory.
+        swap_kb: its swap; None where the table has no such column.
+        pgtables_kb: its page tables; None where the table has no such column.
+        total_vm_kb: its address space.
+        adj: its ``oom_score_adj`` (``oom_adj`` by the classic rules).
+        badness: what the rules give it.
+        killed: it died.
+    """
+
+    rank: int | None
+    pid: int
+    comm: str
+    rss_kb: int
+    swap_kb: int | None
+    pgtables_kb: int | None
+    total_vm_kb: int
+    adj: int | None
+    badness: int | None
+    killed: bool = False
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """The smallest single change of its kind that would have altered the outcome.
+
+    Attributes:
+        kind: what would be changed.
+        text: the change and its consequence.
+        knob: the field, file or sysctl.
+        now: its value in the report; None where the report does not show it.
+        needed: the value from which on the outcome alters; None where any will do.
+        unit: unit of ``now`` and ``needed``.
+        pid: the process it is about; None for knobs.
+        then: who would die instead; None where nobody would, or it can't be told.
+    """
+
+    kind: Literal["oom_score_adj", "memory", "sysctl", "oom_group", "limit", "swap"]
+    text: str
+    knob: str
+    now: int | None = None
+    needed: int | None = None
+    unit: Literal["", "pages", "kb"] = ""
+    pid: int | None = None
+    then: int | None = None
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """Why this process.
+
+    Attributes:
+        rows: the head of the ranking, and the victim wherever it stands.
+        candidates: how many could be chosen.
+        tasks: how many the table lists.
+        total_pages: what badness is measured against; None where the rules have no such term.
+        ranked: the rows are in the kernel's order; else by resident memory.
+        terms: the chosen process's own sum, in one sentence; empty without it.
+        runner_up: the distance to the next, in one sentence; empty without one.
+        difference: why the kernel's choice is not the first of its table, or what else is to
+            say of it; empty where it is.
+        changes: what would have altered it.
+    """
+
+    rows: tuple[Candidate, ...]
+    candidates: int
+    tasks: int
+    total_pages: int | None = None
+    ranked: bool = True
+    terms: str = ""
+    runner_up: str = ""
+    difference: str = ""
+    changes: tuple[Change, ...] = ()
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """Who killed, and what shows it.
+
+    Attributes:
+        by: who.
+        text: one sentence.
+        evidence: the lines that show it.
+    """
+
+    by: Killer
+    text: str
+    evidence: tuple["Proof", ...] = ()
+
+
+class Proof(msgspec.Struct, frozen=True, kw_only=True):
+    """A line that shows something.
+
+    Attributes:
+        file: its file.
+        line: its number.
+        text: what it says.
+    """
+
+    file: str
+    line: int
+    text: str
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """One report with its meaning.
+
+    Attributes:
+        report: the report.
+        headline: who died of what, in one line.
+        shortage: what ran out.
+        where: where memory was; None where the report does not show it.
+        findings: what looks wrong, the most telling first.
+        choice: why this process; None without a task table.
+        killer: who killed.
+        related: what others say of it: runtimes' notices, units that failed.
+    """
+
+    report: Report
+    headline: str
+    shortage: Shortage
+    where: Breakdown | None
+    findings: tuple[Finding, ...]
+    choice: Choice | None
+    killer: Verdict
+    related: tuple[Evidence, ...] = ()

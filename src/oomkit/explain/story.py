@@ -1,0 +1,78 @@
+"""A report's whole meaning, put together."""
+
+from collections.abc import Sequence
+
+from oomkit.explain.choice import choice
+from oomkit.explain.findings import findings
+from oomkit.explain.killer import verdict
+from oomkit.explain.records import Explanation, Shortage
+from oomkit.explain.shortage import shortage
+from oomkit.explain.where import breakdown
+from oomkit.explain.words import label, many
+from oomkit.klog.records import Evidence, Report
+
+
+def explain(report: Report, related: Sequence[Evidence] = ()) -> Explanation:
+    """Explain a replayed report.
+
+    Args:
+        report: the report.
+        related: what others say of the same kill.
+    """
+    short = shortage(report)
+    where = breakdown(report)
+    return Explanation(
+        report=report,
+        headline=headline(report, short),
+        shortage=short,
+        where=where,
+        findings=findings(report, where, short),
+        choice=choice(report, where),
+        killer=verdict(report, related),
+        related=tuple(related),
+    )
+
+
+def headline(report: Report, short: Shortage) -> str:
+    """Who died of what, in one line."""
+    if report.scope == "sysrq":
+        return f"{victims(report) or 'nobody known'} {_was(report)} killed on request (SysRq-f)"
+    cause = f"{short.what} ran out of memory"
+    if short.kind in ("zone", "cpuset", "mempolicy"):
+        cause = f"{short.what} ran out"
+    elif short.kind in ("fragmentation", "page_fault"):
+        cause = short.what
+    elif short.kind == "unknown":
+        cause = "memory ran out"
+    if report.panic is not None:
+        return f"kernel panic: {report.panic.rstrip('. ')}; {cause}"
+    if report.would_have and report.selected is not None:
+        spared = label(report.selected.comm, report.selected.pid)
+        return f"{spared} would have been killed, and was spared; {cause}"
+    if report.killed:
+        return f"{victims(report)} {_was(report)} killed: {cause}"
+    if report.no_killable:
+        return f"nobody could be killed: {cause}"
+    if report.summary is not None and report.summary.comm is not None:
+        chosen = label(report.summary.comm, report.summary.pid or 0)
+        return f"{chosen} was chosen, its kill line is missing: {cause}"
+    return f"victim unknown: {cause}"
+
+
+def _was(report: Report) -> str:
+    return "were" if len(report.killed) > 1 else "was"
+
+
+def victims(report: Report) -> str:
+    """Who died, in a few words; empty where nobody is known to have."""
+    if not report.killed:
+        return ""
+    first = report.killed[0]
+    text = label(first.comm, first.pid)
+    selected = report.selected
+    if first.killed_as == "child" and selected is not None:
+        text += f", a child of {label(selected.comm, selected.pid)},"
+    more = len(report.killed) - 1
+    if not more:
+        return text
+    return f"{text.rstrip(',')} and {many(more, 'more', 'more')}"

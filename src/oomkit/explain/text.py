@@ -1,0 +1,263 @@
+"""An explained report as a person reads it at three in the morning."""
+
+from collections.abc import Iterator
+
+from oomkit.explain.look import LABEL_COLUMNS, Line, bar, field, fields, under
+from oomkit.explain.names import place_text
+from oomkit.explain.records import Breakdown, Candidate, Choice, Explanation
+from oomkit.explain.words import kb, many, share
+from oomkit.klog.records import Problem, Report
+from oomkit.report.units import printable
+
+_STYLES = {"cause": "bold yellow", "odd": "yellow", "note": ""}
+_BAR_CELLS = 28
+_MIN_SHARE = 0.01
+"""Smaller uses are summed up."""
+
+
+def explanation_lines(item: Explanation, number: int, *, ascii_only: bool) -> Iterator[Line]:
+    """Yield the story of one report.
+
+    Args:
+        item: the report, explained.
+        number: its number among those shown.
+        ascii_only: draw bars without block characters.
+    """
+    report = item.report
+    yield Line(f"#{number} {printable(item.headline)}", "bold red" if report.killed else "bold", 3)
+    yield Line("   " + printable(when(report)), "dim", 3)
+    yield from fields("ran out", _ran_out(item))
+    if report.invoker is not None:
+        yield field("asked by", asker(report))
+    yield from fields("killed by", _killer(item))
+    if item.where is not None:
+        yield from _where(item.where, ascii_only=ascii_only)
+    for i, finding in enumerate(item.findings):
+        line = under(finding.text, _STYLES[finding.level], mark="! ")
+        yield (
+            line
+            if i
+            else line._replace(text=f"{'looks wrong':<{LABEL_COLUMNS}}{line.text[LABEL_COLUMNS:]}")
+        )
+    yield from _choice(item)
+    if report.problems:
+        yield from fields("log", problem_texts(report.problems), "dim")
+    yield Line()
+
+
+def when(report: Report) -> str:
+    """Time, host, kernel and place in the log, on one line."""
+    parts = []
+    if report.time is not None:
+        parts.append(report.time.replace("T", " "))
+    if report.uptime_s is not None:
+        parts.append(f"{report.uptime_s:.3f} s after boot")
+    if report.host is not None:
+        parts.append(f"host {report.host}")
+    parts.append(kernel_text(report))
+    parts.append(f"{report.source.file}:{report.source.line}-{report.source.end_line}")
+    return " | ".join(parts)
+
+
+def kernel_text(report: Report) -> str:
+    """The kernel and the rules it was replayed with."""
+    rules = f" (rules of {report.rules})" if report.rules else ""
+    if report.kernel is not None:
+        return f"kernel {report.kernel}{rules}"
+    if report.kernel_range is not None:
+        low, high = report.kernel_range
+        span = low if low == high else f"{low} to {high}"
+        return f"kernel not named, by its format {span}{rules}"
+    return f"kernel not named{rules}"
+
+
+def _ran_out(item: Explanation) -> list[str]:
+    short, report = item.shortage, item.report
+    what = short.what
+    names = place_text(report.cgroup)
+    first = f"{what} ({names})" if names and names not in what else what
+    return [first, *short.details]
+
+
+def asker(report: Report) -> str:
+    """Who asked for memory, for how much of it."""
+    who = report.invoker or "?"
+    if report.invoker_pid is not None:
+        who += f"[{report.invoker_pid}]"
+    if report.scope == "sysrq":
+        return who
+    parts = [who]
+    if report.order is not None and report.order >= 0:
+        pages = "1 page" if report.order == 0 else f"{1 << report.order} contiguous pages"
+        parts.append(f"{pages} (order {report.order})")
+    if report.gfp_mask:
+        parts.append(f"gfp_mask {report.gfp_mask}")
+    return ", ".join(parts)
+
+
+def _killer(item: Explanation) -> list[str]:
+    verdict = item.killer
+    lines = [verdict.text]
+    lines.extend(f"line {proof.line}: {proof.text}" for proof in verdict.evidence)
+    return lines
+
+
+def shown_shares(where: Breakdown) -> tuple[list[tuple[str, str, int]], int]:
+    """The uses worth a line, largest first, free memory last; and the sum of the others."""
+    small = sum(s.kb for s in where.shares if s.kb < where.total_kb * _MIN_SHARE)
+    large = [s for s in where.shares if s.kb >= where.total_kb * _MIN_SHARE]
+    large.sort(key=lambda s: (s.key in ("free", "unaccounted"), s.key == "free", -s.kb))
+    return [(s.key, s.label, s.kb) for s in large], small
+
+
+def where_title(where: Breakdown) -> str:
+    """What the bars are parts of."""
+    if where.of == "memcg":
+        limit = f" of {kb(where.limit_kb)}" if where.limit_kb is not None else ""
+        return f"{kb(where.total_kb)}{limit} charged to the cgroup"
+    known = "" if where.complete else " that the report accounts for"
+    return f"{kb(where.total_kb)} of RAM{known}"
+
+
+def swap_text(where: Breakdown) -> str | None:
+    """Swap in use; None where the report does not say."""
+    if where.swap_total_kb == 0:
+        return "none"
+    if where.swap_used_kb is None:
+        return None
+    if where.swap_total_kb is None:
+        return f"{kb(where.swap_used_kb)} in use" + (
+            ", no limit of its own" if where.of == "memcg" else ""
+        )
+    return f"{kb(where.swap_used_kb)} of {kb(where.swap_total_kb)} in use"
+
+
+def _where(where: Breakdown, *, ascii_only: bool) -> Iterator[Line]:
+    shares, small = shown_shares(where)
+    yield field("memory", where_title(where))
+    for key, label, size in shares:
+        drawn = bar(size, where.total_kb, _BAR_CELLS, ascii_only=ascii_only)
+        style = {"free": "green", "unaccounted": "magenta"}.get(key, "cyan")
+        text = f"{label:<23}{drawn} {share(size, where.total_kb):>6}  {kb(size)}"
+        yield Line(f"{'':<{LABEL_COLUMNS}}{text}", style, LABEL_COLUMNS)
+    if small and shares:
+        yield under(
+            f"{'the rest':<23}{'':<{_BAR_CELLS}} {share(small, where.total_kb):>6}  {kb(small)}",
+            "dim",
+        )
+    swap = swap_text(where)
+    if swap is None:
+        return
+    if where.swap_total_kb and where.swap_used_kb is not None:
+        drawn = bar(where.swap_used_kb, where.swap_total_kb, _BAR_CELLS, ascii_only=ascii_only)
+        percent = share(where.swap_used_kb, where.swap_total_kb)
+        yield Line(
+            f"{'':<{LABEL_COLUMNS}}{'swap':<23}{drawn} {percent:>6}  {swap}", "blue", LABEL_COLUMNS
+        )
+    else:
+        yield under(f"{'swap':<23}{swap}", "blue")
+
+
+def _choice(item: Explanation) -> Iterator[Line]:
+    choice = item.choice
+    if choice is None:
+        if item.report.killed:
+            yield field("why this one", "not to be told: the report has no task table")
+        return
+    name = "why this one" if item.report.killed else "ranking"
+    yield field(name, choice_title(choice, item.report))
+    if choice.rows:
+        yield from _table(choice)
+    for text in (choice.terms, choice.runner_up, agreement(item.report)):
+        if text:
+            yield under(text)
+    if choice.changes:
+        texts = [change.text for change in choice.changes]
+        yield from fields("would change", texts, mark="- ")
+
+
+def choice_title(choice: Choice, report: Report) -> str:
+    """How the rows are ordered, and how many there were."""
+    tasks = many(choice.tasks, "task")
+    if not choice.ranked:
+        return f"the largest of {tasks} in the table, by memory and swap"
+    if not choice.candidates:
+        return f"nobody of {tasks} in the table could be chosen"
+    order = "its kernel's" if report.kernel else "a likely kernel's"
+    return f"{tasks} in the table, {choice.candidates} to choose from, in {order} order"
+
+
+def agreement(report: Report) -> str:
+    """Whether the rules come to the kernel's choice, and what is to say about it."""
+    if "allocating_task" in (report.kill_text or "") or "panic_on_oom" in (report.panic or ""):
+        return report.why
+    if report.agrees is True:
+        text = f"the rules of {report.rules} come to the same choice"
+        return f"{text}; {report.why}" if report.why else text
+    if report.agrees is False:
+        return f"the kernel chose otherwise than the rules of {report.rules}: {report.why}"
+    return f"whether the rules agree can't be told: {report.why}" if report.why else ""
+
+
+_HEAD = ("rank", "process", "rss", "swap", "page tables", "adj", "badness")
+
+
+def table_cells(row: Candidate) -> tuple[str, ...]:
+    """A row of the ranking as text."""
+    return (
+        "-" if row.rank is None else str(row.rank),
+        f"{printable(row.comm)}[{row.pid}]",
+        kb(row.rss_kb),
+        "-" if row.swap_kb is None else kb(row.swap_kb),
+        "-" if row.pgtables_kb is None else kb(row.pgtables_kb),
+        "-" if row.adj is None else str(row.adj),
+        "-" if row.badness is None else str(row.badness),
+    )
+
+
+def _table(choice: Choice) -> Iterator[Line]:
+    rows = [table_cells(row) for row in choice.rows]
+    keep = [i for i in range(len(_HEAD)) if i < 3 or any(row[i] != "-" for row in rows)]
+    widths = [max(len(_HEAD[i]), *(len(row[i]) for row in rows)) for i in keep]
+
+    def line(cells: tuple[str, ...]) -> str:
+        parts = []
+        for width, i in zip(widths, keep, strict=True):
+            parts.append(f"{cells[i]:<{width}}" if i == 1 else f"{cells[i]:>{width}}")
+        return "  ".join(parts)
+
+    yield under(line(_HEAD), "dim")
+    for row, cells in zip(choice.rows, rows, strict=True):
+        mark = "  <- killed" if row.killed else ""
+        yield Line(
+            f"{'':<{LABEL_COLUMNS}}{line(cells)}{mark}",
+            "bold red" if row.killed else "",
+            LABEL_COLUMNS,
+        )
+
+
+_KINDS = {
+    "line_wrapped": "wrapped lines put together",
+    "lines_repeated": "lines that stand twice",
+    "row_damaged": "damaged rows of the task table",
+    "lines_lost": "places where lines were lost",
+    "line_damaged": "damaged lines",
+    "lines_joined": "lines that were joined into one",
+}
+
+
+def problem_texts(problems: tuple[Problem, ...]) -> list[str]:
+    """The problems in the order of the log; those of a kind as one."""
+    texts: list[str] = []
+    for kind in dict.fromkeys(problem.kind for problem in problems):
+        same = [problem for problem in problems if problem.kind == kind]
+        lines = [problem.line for problem in same if problem.line is not None]
+        if len(same) == 1 or kind not in _KINDS:
+            texts.extend(
+                problem.text + (f" (line {problem.line})" if problem.line else "")
+                for problem in same
+            )
+            continue
+        span = f" (lines {min(lines)} to {max(lines)})" if lines else ""
+        texts.append(f"{len(same)} {_KINDS[kind]}{span}")
+    return texts

@@ -1,0 +1,26 @@
+"""Quantities and names as the explanations write them."""
+
+from oomkit.report.units import human_bytes, printable
+
+
+def kb(size_kb: int) -> str:
+    """A size in kB as a person reads it."""
+    return human_bytes(size_kb * 1024)
+
+
+def share(part: int, whole: int) -> str:
+    """A part of a whole in per cent."""
+    if whole <= 0:
+        return "-"
+    percent = part * 100 / whole
+    return f"{percent:.0f} %" if percent >= 10 or percent == 0 else f"{percent:.1f} %"
+
+
+def label(comm: str, pid: int) -> str:
+    """A process as a person is told of it."""
+    return f"{printable(comm)}[{pid}]"
+
+
+def many(count: int, one: str, several: str | None = None) -> str:
+    """``1 process``, ``3 processes``."""
+    return f"{count} {one if count == 1 else several or one + 's'}"

@@ -1,0 +1,85 @@
+"""Which zones a request could use, and what was left in them."""
+
+import re
+
+import msgspec
+
+from oomkit.klog.records import Report, Zone
+from oomkit.klog.snapshot import page_kb
+
+_DMA, _HIGHMEM, _DMA32, _MOVABLE = 0x1, 0x2, 0x4, 0x8
+_ORDER = ("DMA", "DMA32", "Normal", "HighMem", "Movable")
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What the flags of a request say of the zones it can use.
+
+    Attributes:
+        highest: name of the highest zone.
+        movable: its pages can be moved, so it may use CMA.
+        high: it can use high memory.
+    """
+
+    highest: str
+    movable: bool
+    high: bool
+
+
+def request_of(report: Report) -> Request | None:
+    """Read the zone modifiers of ``gfp_mask``; None where it is not printed or is empty.
+
+    The four lowest bits are __GFP_DMA, __GFP_HIGHMEM, __GFP_DMA32 and __GFP_MOVABLE since
+    2.6.23 (include/linux/gfp.h); before, the fourth was not in use.
+    """
+    number = re.match(r"0x([0-9a-f]+)", report.gfp_mask or "")
+    if number is None or int(number[1], 16) == 0:
+        return None
+    bits = int(number[1], 16)
+    if bits & _DMA:
+        highest = "DMA"
+    elif bits & _HIGHMEM:
+        highest = "Movable" if bits & _MOVABLE else "HighMem"
+    elif bits & _DMA32:
+        highest = "DMA32"
+    else:
+        highest = "Normal"
+    return Request(highest=highest, movable=bool(bits & _MOVABLE), high=bool(bits & _HIGHMEM))
+
+
+def usable(zones: tuple[Zone, ...], request: Request) -> list[Zone]:
+    """The zones a request could use."""
+    limit = _ORDER.index(request.highest)
+    return [z for z in zones if z.name in _ORDER and _ORDER.index(z.name) <= limit]
+
+
+def free_for(zone: Zone, request: Request) -> int:
+    """Free memory of a zone that a request may take, in kB: without CMA unless movable."""
+    free = zone.free_kb or 0
+    return free if request.movable else free - min(zone.counters_kb.get("free_cma", 0), free)
+
+
+def reserve_kb(zone: Zone, report: Report, request: Request) -> int:
+    """What a zone keeps back from a request for a higher one (lowmem_reserve), in kB."""
+    zones = [z.name for z in (report.memory.zones if report.memory else ()) if z.node == zone.node]
+    if request.highest not in zones:
+        # The kernel's list has an entry for each zone type it is built with.
+        higher = zone.lowmem_reserve_pages[1:] if zone.name != request.highest else ()
+        return max(higher, default=0) * page_kb(report) if request.high else 0
+    index = zones.index(request.highest)
+    reserves = zone.lowmem_reserve_pages
+    return reserves[index] * page_kb(report) if index < len(reserves) else 0
+
+
+def has_block(zone: Zone, order: int) -> bool | None:
+    """Whether a free block of that order or more exists; None where the log does not show."""
+    return any(zone.free_blocks[order:]) if zone.free_blocks else None
+
+
+def node_list(text: str | None) -> set[int]:
+    """Nodes of a list such as ``0-1,4``."""
+    nodes: set[int] = set()
+    for part in (text or "").split(","):
+        low, _, high = part.partition("-")
+        if low.isdigit() and (not high or high.isdigit()):
+            nodes.update(range(int(low), min(int(high or low), 4096) + 1))
+    return nodes
