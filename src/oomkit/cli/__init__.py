@@ -10,6 +10,7 @@ import click
 from oomkit import __version__
 
 _COMMANDS: dict[str, str] = {
+    "explain": "oomkit.cli.explain",
     "kernels": "oomkit.cli.kernels",
     "rank": "oomkit.cli.rank",
     "snapshot": "oomkit.cli.snapshot",

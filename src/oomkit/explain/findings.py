@@ -163,11 +163,36 @@ def _tasks(report: Report, where: Breakdown | None, short: Shortage) -> Iterator
                 f"it holds {kb(wanted)} in RAM and swap under a limit of {kb(where.limit_kb)}: "
                 "the limit is far below what its tasks use",
             )
+    yield from _many_of_a_name(report, where, size_kb)
     adjs = [row.oom_score_adj for row in report.tasks if row.oom_score_adj is not None]
     if adjs and all(adj == -1000 for adj in adjs):
         yield _found("all_protected", "cause", "every task listed has oom_score_adj -1000")
     if report.scope in ("global", "memcg") and report.table_complete and where is not None:
         yield from _victim_small(report, where, short, size_kb)
+
+
+def _many_of_a_name(report: Report, where: Breakdown | None, size_kb: int) -> Iterator[Finding]:
+    """Processes of one name that together hold what none of them holds alone."""
+    if report.scope not in ("global", "memcg"):
+        return
+    groups: dict[str, list[int]] = {}
+    for row in report.tasks:
+        held = row.rss_pages if row.rss_anon_pages is None else row.rss_anon_pages
+        groups.setdefault(row.comm, []).append((held + (row.swapents or 0)) * size_kb)
+    if not groups:
+        return
+    comm, sizes = max(groups.items(), key=lambda pair: sum(pair[1]))
+    together = sum(sizes)
+    total = where.total_kb + (where.swap_used_kb or 0) if where else sum(map(sum, groups.values()))
+    if len(sizes) < 3 or together < total * _MUCH or max(sizes) * 2 > together:
+        return
+    what = "memory" if report.tasks[0].rss_anon_pages is not None else "rss and swap"
+    yield _found(
+        "many_of_a_name",
+        "cause" if together * 2 > total else "odd",
+        f"{len(sizes)} processes named {comm} hold {kb(together)} of {what} together, the largest "
+        f"{kb(max(sizes))}",
+    )
 
 
 def _victim_small(

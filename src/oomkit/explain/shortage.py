@@ -36,6 +36,19 @@ def shortage(report: Report) -> Shortage:
             return Shortage(kind="unknown", what="memory", details=(text,))
 
 
+def cause_text(short: Shortage) -> str:
+    """What ran out, as a clause."""
+    match short.kind:
+        case "zone" | "cpuset" | "mempolicy":
+            return f"{short.what} ran out"
+        case "fragmentation" | "page_fault":
+            return short.what
+        case "unknown":
+            return "memory ran out"
+        case _:
+            return f"{short.what} ran out of memory"
+
+
 def _memcg(report: Report) -> Shortage:
     part = report.memcg
     details = []

@@ -6,7 +6,7 @@ from oomkit.explain.choice import choice
 from oomkit.explain.findings import findings
 from oomkit.explain.killer import verdict
 from oomkit.explain.records import Explanation, Shortage
-from oomkit.explain.shortage import shortage
+from oomkit.explain.shortage import cause_text, shortage
 from oomkit.explain.where import breakdown
 from oomkit.explain.words import label, many
 from oomkit.klog.records import Evidence, Report
@@ -37,13 +37,7 @@ def headline(report: Report, short: Shortage) -> str:
     """Who died of what, in one line."""
     if report.scope == "sysrq":
         return f"{victims(report) or 'nobody known'} {_was(report)} killed on request (SysRq-f)"
-    cause = f"{short.what} ran out of memory"
-    if short.kind in ("zone", "cpuset", "mempolicy"):
-        cause = f"{short.what} ran out"
-    elif short.kind in ("fragmentation", "page_fault"):
-        cause = short.what
-    elif short.kind == "unknown":
-        cause = "memory ran out"
+    cause = cause_text(short)
     if report.panic is not None:
         return f"kernel panic: {report.panic.rstrip('. ')}; {cause}"
     if report.would_have and report.selected is not None:

@@ -1,0 +1,233 @@
+"""``oomkit explain``: why that process, last night."""
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from oomkit.cli.common import fail
+from oomkit.explain.files import Counter, Told, read_files
+from oomkit.explain.look import Line
+from oomkit.explain.records import Explanation
+from oomkit.klog.records import Report
+from oomkit.klog.sources import LogError
+from oomkit.report.units import printable
+
+_EXAMPLE = """\b
+Examples:
+  oomkit explain
+  oomkit explain /var/log/kern.log /var/log/kern.log.1.gz
+  journalctl -k -b -1 -o json | oomkit explain -
+  kubectl logs node-problem-detector | oomkit explain --summary -
+  oomkit explain --redact --html oom.html /var/log/messages
+  oomkit explain --follow --json
+"""
+_DEFAULT_LAST = 5
+
+
+@click.command(epilog=_EXAMPLE)
+@click.argument("files", metavar="[FILE...|-]", nargs=-1)
+@click.option(
+    "--last",
+    type=click.IntRange(min=0),
+    help="Show the last so many reports in full; 0 for all.  [default: 5; all with --json, --html]",
+)
+@click.option("--summary", is_flag=True, help="Incidents and what recurs; no report in full.")
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines, one object a report.")
+@click.option("--html", "page", metavar="FILE", help="Write a page to attach to a ticket.")
+@click.option("--follow", is_flag=True, help="Wait for more, until interrupted.")
+@click.option("--redact", is_flag=True, help="Tokens for hosts, users, cgroups, command names.")
+def command(
+    files: tuple[str, ...],
+    last: int | None,
+    page: str | None,
+    *,
+    summary: bool,
+    as_json: bool,
+    follow: bool,
+    redact: bool,
+) -> None:
+    """Explain the OOM reports of kernel logs: who died, of what, why that one, by whom.
+
+    Reads files as they are found: dmesg, syslog and journal text, journalctl -o json and export,
+    container and serial-console logs, plain or packed (gz, xz, zst); - is standard input, no FILE
+    the running kernel's own log. The exit status is 0 when nobody was killed for want of memory,
+    1 when somebody was (or the machine panicked), 2 when a file could not be read.
+    """
+    for other, given in (("--summary", summary), ("--html", page is not None)):
+        if follow and given:
+            fail(f"{other} needs a log's end; it can't be used with --follow")
+    if follow and len(files) > 1:
+        fail("--follow takes one FILE")
+    if as_json and page is not None:
+        fail("--json and --html are two answers; ask for one")
+    names: tuple[str | None, ...] = files or (None,)
+    if follow:
+        sys.exit(_follow(names[0], as_json=as_json, redact=redact))
+    told = _read(names)
+    if redact:
+        told = _redacted(told)
+    if page is not None:
+        status = _write_page(told, page, last)
+    elif as_json:
+        status = _print_json(told, last, summary=summary)
+    else:
+        status = _print_text(told, last, summary=summary)
+    sys.exit(_complain(told) or status)
+
+
+def _read(names: Sequence[str | None]) -> list[Told]:
+    from oomkit.cli.progress import progress
+
+    counter = Counter()
+    with progress(lambda: f"{counter.bytes >> 20} MiB read, {counter.reports} reports"):
+        return list(read_files(names, counter=counter))
+
+
+def _redacted(told: list[Told]) -> list[Told]:
+    fail("--redact: not here yet")
+
+
+class _Findings:
+    """All logs together: reports, what others say, incidents."""
+
+    def __init__(self, told: Sequence[Told]) -> None:
+        from oomkit.explain.incidents import incidents
+        from oomkit.explain.recurring import tables
+
+        self.reports = [report for log in told for report in log.reports]
+        self.evidence = [item for log in told for item in log.evidence]
+        self.incidents = incidents(self.reports, self.evidence)
+        self.tables = tables(self.reports, self.evidence, self.incidents)
+        self._incident_of = {r: item for item in self.incidents for r in item.reports}
+
+    @property
+    def status(self) -> int:
+        """1 where somebody was killed for want of memory, or the machine panicked."""
+        killed = bool(self.reports) or any(item.kind != "sigkill" for item in self.evidence)
+        return int(killed)
+
+    def incident(self, index: int) -> int:
+        """Number of the incident of a report."""
+        return self._incident_of[index].number
+
+    def explain(self, index: int) -> Explanation:
+        """One report, explained, with what others say of its victims."""
+        from oomkit.explain.related import related
+        from oomkit.explain.story import explain
+
+        incident = self._incident_of[index]
+        said = [self.evidence[e] for e in incident.evidence]
+        return explain(self.reports[index], related(self.reports[index], said))
+
+
+def _shown(count: int, last: int | None, default: int) -> range:
+    wanted = default if last is None else last
+    return range(count) if wanted == 0 else range(max(count - wanted, 0), count)
+
+
+def _print_json(told: Sequence[Told], last: int | None, *, summary: bool) -> int:
+    import msgspec
+
+    from oomkit.explain.objects import report_object, summary_object
+
+    found = _Findings(told)
+    out = sys.stdout.buffer
+    if summary:
+        answer = summary_object(found.reports, found.evidence, found.incidents, found.tables)
+        out.write(msgspec.json.format(msgspec.json.encode(answer), indent=1) + b"\n")
+        return found.status
+    for index in _shown(len(found.reports), last, 0):
+        item = report_object(found.explain(index), found.incident(index))
+        out.write(msgspec.json.encode(item) + b"\n")
+    return found.status
+
+
+def _print_text(told: Sequence[Told], last: int | None, *, summary: bool) -> int:
+    from oomkit.explain.show import is_ascii_only, print_lines
+    from oomkit.explain.summary import summary_lines
+    from oomkit.explain.text import explanation_lines
+    from oomkit.report.terminal import console
+
+    found = _Findings(told)
+    out = console(sys.stdout)
+    if not found.incidents:
+        if not all(log.error for log in told):
+            names = ", ".join("standard input" if t.name == "-" else t.name for t in told)
+            click.echo(f"no OOM report in {printable(names)}")
+        return found.status
+    shown = _shown(len(found.reports), last, _DEFAULT_LAST)
+    if summary or len(found.incidents) > 1 or not found.reports:
+        lines = summary_lines(found.reports, found.evidence, found.incidents, found.tables)
+        print_lines(out, lines)
+    if summary:
+        return found.status
+    for index in shown:
+        item = found.explain(index)
+        ascii_only = is_ascii_only(sys.stdout)
+        print_lines(out, explanation_lines(item, index + 1, ascii_only=ascii_only))
+    if len(shown) < len(found.reports):
+        left = len(found.reports) - len(shown)
+        print_lines(out, [Line(f"({left} earlier reports not shown in full; --last 0 shows all)")])
+    return found.status
+
+
+def _write_page(told: Sequence[Told], page: str, last: int | None) -> int:
+    from oomkit.explain.page import page_text
+
+    found = _Findings(told)
+    items = [found.explain(i) for i in _shown(len(found.reports), last, 0)]
+    text = page_text(items, found.reports, found.evidence, found.incidents, found.tables)
+    try:
+        if page == "-":
+            sys.stdout.buffer.write(text.encode())
+        else:
+            with open(page, "wb") as file:
+                file.write(text.encode())
+    except OSError as error:
+        fail(f"--html: {page}: {error.strerror}")
+    return found.status
+
+
+def _follow(name: str | None, *, as_json: bool, redact: bool) -> int:
+    from oomkit.explain.follow import follow
+
+    status = 0
+    try:
+        for number, report in enumerate(follow(name), start=1):
+            _print_one(report, number, as_json=as_json)
+            status = 1
+    except LogError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        pass
+    return status
+
+
+def _print_one(report: Report, number: int, *, as_json: bool) -> None:
+    from oomkit.explain.story import explain
+
+    item = explain(report)
+    if as_json:
+        import msgspec
+
+        from oomkit.explain.objects import report_object
+
+        sys.stdout.buffer.write(msgspec.json.encode(report_object(item)) + b"\n")
+        sys.stdout.buffer.flush()
+        return
+    from oomkit.explain.show import is_ascii_only, print_lines
+    from oomkit.explain.text import explanation_lines
+    from oomkit.report.terminal import console
+
+    lines = explanation_lines(item, number, ascii_only=is_ascii_only(sys.stdout))
+    print_lines(console(sys.stdout), lines)
+    sys.stdout.flush()
+
+
+def _complain(told: Sequence[Told]) -> int:
+    """Say which logs could not be read; 2 if any."""
+    for log in told:
+        if log.error is not None:
+            click.echo(f"oomkit: {printable(log.error)}", err=True)
+    return 2 if any(log.error is not None for log in told) else 0

@@ -1,0 +1,35 @@
+"""A line on stderr while something takes longer than a second and a person is looking."""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+_AFTER_S = 1.0
+_EVERY_S = 0.5
+
+
+@contextmanager
+def progress(text: Callable[[], str]) -> Iterator[None]:
+    """Show ``text()`` again and again from the second second on, and wipe it at the end."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    done = threading.Event()
+
+    def show() -> None:
+        if done.wait(_AFTER_S):
+            return
+        while not done.wait(_EVERY_S):
+            sys.stderr.write(f"\r{text()}\x1b[K")
+            sys.stderr.flush()
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
+
+    watcher = threading.Thread(target=show, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()

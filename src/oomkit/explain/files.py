@@ -1,0 +1,98 @@
+"""From logs to what they tell: one file is one piece of work that any Executor can take."""
+
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import msgspec
+
+from oomkit.klog.read import read_stream
+from oomkit.klog.records import Evidence, Report
+from oomkit.klog.replay import replay_all
+from oomkit.klog.scan import Readable
+from oomkit.klog.sources import KMSG, LogError, open_log
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What one log tells.
+
+    Attributes:
+        name: the log; ``-`` for standard input, ``/dev/kmsg`` for the running kernel's.
+        reports: its reports, replayed, in the order in which they end.
+        evidence: what others say of deaths and shortages.
+        error: why it could not be read (to its end); None where it could.
+    """
+
+    name: str
+    reports: tuple[Report, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    error: str | None = None
+
+
+class Counter:
+    """Counts what is read of a log, for whoever shows progress."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.reports = 0
+
+
+class _Counted:
+    """A log that counts what is read of it."""
+
+    def __init__(self, source: Readable, counter: Counter) -> None:
+        self._source = source
+        self._counter = counter
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        got = self._source.readinto(buffer)
+        self._counter.bytes += got or 0
+        return got
+
+
+def read_file(name: str | None, counter: Counter | None = None) -> Told:
+    """Read and replay one log; what it held before an error is kept.
+
+    Args:
+        name: a file; ``-`` for standard input; None for the running kernel's log.
+        counter: counts what is read.
+    """
+    found: list[Report] = []
+    error = None
+    try:
+        source, shown = open_log(name)
+        if counter is not None:
+            source = _Counted(source, counter)
+        for report in replay_all(read_stream(source, shown)):
+            found.append(report if name is not None else dated(report))
+            if counter is not None:
+                counter.reports += 1
+    except LogError as failure:
+        error = str(failure)
+    return Told(name=name or KMSG, reports=tuple(found), error=error)
+
+
+def read_files(
+    names: Iterable[str | None], executor: Executor | None = None, counter: Counter | None = None
+) -> Iterator[Told]:
+    """Read logs in their order, here or by an executor.
+
+    Args:
+        names: as :func:`read_file` takes them.
+        executor: any ``concurrent.futures.Executor``; None reads one after the other here.
+        counter: counts what is read here.
+    """
+    if executor is not None:
+        return executor.map(read_file, names)
+    return map(partial(read_file, counter=counter), names)
+
+
+def dated(report: Report) -> Report:
+    """Give a report of the running kernel its date, by the clock that its stamps count."""
+    if report.time is not None or report.uptime_s is None:
+        return report
+    ago = time.clock_gettime(time.CLOCK_MONOTONIC) - report.uptime_s
+    then = datetime.now(UTC).astimezone() - timedelta(seconds=max(ago, 0.0))
+    return msgspec.structs.replace(report, time=then.isoformat(timespec="seconds"))

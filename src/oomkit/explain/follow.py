@@ -1,0 +1,143 @@
+"""Wait for reports: the running kernel's log, a pipe, or a file that grows."""
+
+import os
+import select
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+from oomkit.klog.records import Report
+from oomkit.klog.replay import replay_all
+from oomkit.klog.sources import KMSG, LogError, kmsg_line
+from oomkit.klog.text import Parser
+
+SETTLE_S = 1.0
+"""A report is taken to be over after so long a silence."""
+_POLL_S = 0.2
+_CHUNK_BYTES = 1 << 16
+_JOURNAL = ("journalctl", "--dmesg", "--follow", "--lines=all", "--output=short-iso-precise")
+
+
+def follow(name: str | None) -> Iterator[Report]:
+    """Yield the reports of a log, those in it and those to come, replayed.
+
+    Ends with a pipe's writer, never with a file or the running kernel's log.
+
+    Args:
+        name: a file, which may be a named pipe; ``-`` for standard input; None for the running
+            kernel's log.
+
+    Raises:
+        LogError: the log can't be read.
+    """
+    if name is None:
+        return replay_all(_reports(_running(), KMSG))
+    if name == "-":
+        return replay_all(_reports(_pipe(sys.stdin.fileno()), "-"))
+    try:
+        fd = os.open(name, os.O_RDONLY)
+        mode = os.fstat(fd).st_mode
+    except OSError as error:
+        raise LogError(f"{name}: {error.strerror}") from None
+    if stat.S_ISDIR(mode):
+        os.close(fd)
+        raise LogError(f"{name}: Is a directory")
+    if stat.S_ISREG(mode):
+        return replay_all(_reports(_growing(name, fd), name))
+    return replay_all(_reports(_pipe(fd), name))
+
+
+def _reports(chunks: Iterator[bytes], name: str) -> Iterator[Report]:
+    """Yield reports from bytes; an empty chunk says that nothing came for a while."""
+    parser = Parser(name)
+    line = 1
+    rest = b""
+    quiet_since: float | None = None
+    for chunk in chunks:
+        if chunk:
+            quiet_since = None
+            whole, newline, rest = (rest + chunk).rpartition(b"\n")
+            if newline:
+                parser.feed(whole + newline, line)
+                line += whole.count(b"\n") + 1
+            elif len(rest) > _CHUNK_BYTES * 16:
+                rest = b""  # no line of a kernel is so long
+            yield from parser.drain()
+            continue
+        now = time.monotonic()
+        if quiet_since is None:
+            quiet_since = now
+        elif now - quiet_since >= SETTLE_S:
+            yield from parser.finish()
+    if rest:
+        parser.feed(rest, line)
+    yield from parser.finish()
+
+
+def _pipe(fd: int) -> Iterator[bytes]:
+    while True:
+        ready, _, _ = select.select([fd], [], [], _POLL_S)
+        if not ready:
+            yield b""
+            continue
+        chunk = os.read(fd, _CHUNK_BYTES)
+        if not chunk:
+            return
+        yield chunk
+
+
+def _growing(name: str, fd: int) -> Iterator[bytes]:
+    """Read a file for ever; one that was rotated or cut is read from its new start."""
+    position = 0
+    while True:
+        chunk = os.read(fd, _CHUNK_BYTES)
+        position += len(chunk)
+        yield chunk
+        if chunk:
+            continue
+        time.sleep(_POLL_S)
+        try:
+            now, opened = os.stat(name), os.fstat(fd)
+        except FileNotFoundError:
+            continue  # between the removal of the old file and the new one's creation
+        if (now.st_dev, now.st_ino) != (opened.st_dev, opened.st_ino):
+            os.close(fd)
+            fd, position = os.open(name, os.O_RDONLY), 0
+        elif opened.st_size < position:
+            os.lseek(fd, 0, os.SEEK_SET)
+            position = 0
+
+
+def _running() -> Iterator[bytes]:
+    try:
+        fd = os.open(KMSG, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        return _journal(error.strerror)
+    return _records(fd)
+
+
+def _records(fd: int) -> Iterator[bytes]:
+    while True:
+        try:
+            yield kmsg_line(os.read(fd, _CHUNK_BYTES))
+        except BlockingIOError:
+            yield b""
+            select.select([fd], [], [], _POLL_S)
+        except BrokenPipeError:
+            continue  # records were overwritten before they were read; the next read goes on
+
+
+def _journal(reason: str | None) -> Iterator[bytes]:
+    try:
+        journal = subprocess.Popen(_JOURNAL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    except OSError:
+        text = f"{KMSG}: {reason}; expected to be run as root, or a journal, or a FILE"
+        raise LogError(text) from None
+    assert journal.stdout is not None
+    try:
+        yield from _pipe(journal.stdout.fileno())
+    finally:
+        journal.kill()
+        journal.wait()

@@ -1,0 +1,214 @@
+"""Kills that belong together: the same shortage, seconds apart."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import msgspec
+
+from oomkit.explain.shortage import cause_text, shortage
+from oomkit.explain.words import label, many
+from oomkit.klog.records import Evidence, Report
+
+GAP_S = 30.0
+"""Reports of one shortage further apart are another incident."""
+NEAR_S = 60.0
+"""What others say of a kill is written so soon after it."""
+NEAR_LINES = 400
+"""The same, in lines, where the log has no time stamps."""
+_NAMED = 3
+
+
+class Incident(msgspec.Struct, frozen=True, kw_only=True):
+    """One shortage and all that died of it.
+
+    Attributes:
+        number: from 1, in the order of the first report.
+        reports: its reports' indices.
+        evidence: its evidence's indices.
+        summary: one line.
+    """
+
+    number: int
+    reports: tuple[int, ...] = ()
+    evidence: tuple[int, ...] = ()
+    summary: str = ""
+
+
+def seconds(item: Report | Evidence) -> float | None:
+    """When, on one clock for a log: its date, else seconds since boot."""
+    if item.time is not None:
+        # Without a year any will do: what is asked for is a distance.
+        text = item.time if item.time[:3].isdigit() else f"2000-{item.time}"
+        try:
+            return datetime.fromisoformat(text).replace(tzinfo=None).timestamp()
+        except ValueError:
+            pass
+    return item.uptime_s
+
+
+def distance_s(a: Report | Evidence, b: Report | Evidence) -> float | None:
+    """Seconds between two items; None where no clock of theirs is the same."""
+    if a.uptime_s is not None and b.uptime_s is not None and a.host == b.host:
+        return abs(a.uptime_s - b.uptime_s)
+    if a.time is not None and b.time is not None:
+        first, second = seconds(a), seconds(b)
+        if first is not None and second is not None:
+            return abs(first - second)
+    return None
+
+
+def incidents(reports: Sequence[Report], evidence: Sequence[Evidence]) -> tuple[Incident, ...]:
+    """Group what a set of logs tells.
+
+    Args:
+        reports: the reports, log by log.
+        evidence: what others say, log by log.
+    """
+    groups: list[list[int]] = []
+    open_groups: list[list[int]] = []
+    for i, report in enumerate(reports):
+        last = next((g for g in reversed(open_groups) if _belongs(reports[g[-1]], report)), None)
+        if last is None:
+            last = []
+            groups.append(last)
+            open_groups = [*open_groups[-7:], last]
+        last.append(i)
+    told: list[list[int]] = [[] for _ in groups]
+    alone: list[int] = []
+    for i, item in enumerate(evidence):
+        near = [
+            (distance, g)
+            for g, group in enumerate(groups)
+            for distance in (_nearness(item, [reports[r] for r in group]),)
+            if distance is not None
+        ]
+        if near:
+            told[min(near)[1]].append(i)
+        else:
+            alone.append(i)
+    found = [
+        Incident(
+            number=0,
+            reports=tuple(group),
+            evidence=tuple(said),
+            summary=_summary([reports[r] for r in group]),
+        )
+        for group, said in zip(groups, told, strict=True)
+    ]
+    found.extend(_userspace(evidence, alone))
+    return tuple(
+        msgspec.structs.replace(item, number=number) for number, item in enumerate(found, start=1)
+    )
+
+
+def _belongs(before: Report, report: Report) -> bool:
+    """Whether a report continues the shortage of one before it."""
+    if before.source.file != report.source.file or before.host != report.host:
+        return False
+    if {before.scope, report.scope} - {None} and None not in (before.scope, report.scope):
+        if before.scope != report.scope:
+            return False
+        if before.scope == "sysrq" or before.cgroup != report.cgroup:
+            return False
+    apart = distance_s(before, report)
+    if apart is not None:
+        return apart <= GAP_S
+    return 0 <= report.source.line - before.source.end_line <= NEAR_LINES
+
+
+def _nearness(item: Evidence, reports: list[Report]) -> float | None:
+    """How near evidence stands to an incident it can be about; None where to none."""
+    best: float | None = None
+    for report in reports:
+        same = _same_victim(item, report)
+        if not same and item.kind in ("kill", "eviction"):
+            continue
+        apart = distance_s(item, report)
+        if apart is None:
+            if item.source.file != report.source.file:
+                continue
+            lines = max(
+                report.source.line - item.source.line, item.source.line - report.source.end_line, 0
+            )
+            apart = lines * NEAR_S / NEAR_LINES
+        if apart <= NEAR_S and (same or _could_be(item, report)):
+            best = min(apart if not same else apart / 1000, best or NEAR_S)
+    return best
+
+
+def _same_victim(item: Evidence, report: Report) -> bool:
+    if item.pid is not None:
+        return any(victim.pid == item.pid for victim in report.killed)
+    path = f"{report.cgroup or ''} {report.summary.task_memcg if report.summary else ''}"
+    names = (item.container, item.pod, item.unit, item.cgroup)
+    return any(name is not None and name.strip("/") in path for name in names)
+
+
+def _could_be(item: Evidence, report: Report) -> bool:
+    """Evidence without an id that contradicts: the same shortage, told by another."""
+    if item.pid is not None:
+        return False
+    if item.comm is not None:
+        return any(victim.comm == item.comm[:15] for victim in report.killed)
+    return item.kind in ("notice", "sigkill")
+
+
+def _summary(reports: Sequence[Report]) -> str:
+    """``3 killed (java 2, sshd) in 4 s: memory cgroup /x``, or what happened instead."""
+    short = shortage(reports[0])
+    what = "on request (SysRq-f)" if short.kind == "sysrq" else cause_text(short)
+    victims = [victim for report in reports for victim in report.killed]
+    panic = next((report.panic for report in reports if report.panic is not None), None)
+    parts = []
+    if len(victims) == 1:
+        parts.append(f"{label(victims[0].comm, victims[0].pid)} killed")
+    elif victims:
+        parts.append(f"{len(victims)} killed ({names(v.comm for v in victims)})")
+    if panic is not None:
+        parts.append("kernel panic")
+    if not parts:
+        chosen = reports[0].summary.comm if reports[0].summary else None
+        if any(report.no_killable for report in reports):
+            parts.append("nobody could be killed")
+        else:
+            parts.append(f"{chosen} chosen" if chosen else "victim unknown")
+    span = distance_s(reports[0], reports[-1]) if len(reports) > 1 else None
+    within = f" in {span:.0f} s" if span is not None and span >= 1 else ""
+    count = f" ({many(len(reports), 'report')})" if len(reports) > 1 else ""
+    return f"{', then '.join(parts)}{within}: {what}{count}"
+
+
+def names(comms: Iterable[str]) -> str:
+    """``java 2, sshd``: names with their counts, the most frequent first."""
+    counts: dict[str, int] = {}
+    for comm in comms:
+        counts[comm] = counts.get(comm, 0) + 1
+    ordered = sorted(counts.items(), key=lambda pair: -pair[1])
+    shown = [f"{comm} {count}" if count > 1 else comm for comm, count in ordered[:_NAMED]]
+    more = len(ordered) - _NAMED
+    return ", ".join(shown) + (f" and {more} other names" if more > 0 else "")
+
+
+def _userspace(evidence: Sequence[Evidence], alone: Sequence[int]) -> list[Incident]:
+    """Deaths that no kernel report tells of: each killer's, seconds apart, are one."""
+    from oomkit.explain.killer import death
+
+    groups: list[list[int]] = []
+    for i in alone:
+        item = evidence[i]
+        last = groups[-1] if groups else None
+        if last is not None:
+            before = evidence[last[-1]]
+            apart = distance_s(before, item)
+            same = before.by == item.by and before.kind == item.kind
+            if same and apart is not None and apart <= GAP_S:
+                last.append(i)
+                continue
+        groups.append([i])
+    found = []
+    for group in groups:
+        text = death(evidence[group[0]]).text
+        if len(group) > 1:
+            text += f" (and {len(group) - 1} more in the same half minute)"
+        found.append(Incident(number=0, evidence=tuple(group), summary=text))
+    return found
