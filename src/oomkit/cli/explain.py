@@ -157,7 +157,7 @@ def _print_text(told: Sequence[Told], last: int | None, *, summary: bool) -> int
             click.echo(f"no OOM report in {printable(names)}")
         return found.status
     shown = _shown(len(found.reports), last, _DEFAULT_LAST)
-    if summary or len(found.incidents) > 1 or not found.reports:
+    if summary or len(found.reports) != 1 or len(found.incidents) > 1:
         lines = summary_lines(found.reports, found.evidence, found.incidents, found.tables)
         print_lines(out, lines)
     if summary:

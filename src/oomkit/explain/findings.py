@@ -186,12 +186,12 @@ def _many_of_a_name(report: Report, where: Breakdown | None, size_kb: int) -> It
     total = where.total_kb + (where.swap_used_kb or 0) if where else sum(map(sum, groups.values()))
     if len(sizes) < 3 or together < total * _MUCH or max(sizes) * 2 > together:
         return
-    what = "memory" if report.tasks[0].rss_anon_pages is not None else "rss and swap"
+    what = "rss" if report.tasks[0].rss_anon_pages is None else "anonymous memory"
     yield _found(
         "many_of_a_name",
         "cause" if together * 2 > total else "odd",
-        f"{len(sizes)} processes named {comm} hold {kb(together)} of {what} together, the largest "
-        f"{kb(max(sizes))}",
+        f"{len(sizes)} processes named {comm} hold {kb(together)} of {what} and swap together "
+        f"(pages they share counted in each), the largest {kb(max(sizes))}",
     )
 
 

@@ -26,10 +26,10 @@ def explanation_lines(item: Explanation, number: int, *, ascii_only: bool) -> It
     report = item.report
     yield Line(f"#{number} {printable(item.headline)}", "bold red" if report.killed else "bold", 3)
     yield Line("   " + printable(when(report)), "dim", 3)
-    yield from fields("ran out", _ran_out(item))
+    yield from fields("ran out", ran_out(item))
     if report.invoker is not None:
         yield field("asked by", asker(report))
-    yield from fields("killed by", _killer(item))
+    yield from fields("killed by", killer_lines(item))
     if item.where is not None:
         yield from _where(item.where, ascii_only=ascii_only)
     for i, finding in enumerate(item.findings):
@@ -71,7 +71,8 @@ def kernel_text(report: Report) -> str:
     return f"kernel not named{rules}"
 
 
-def _ran_out(item: Explanation) -> list[str]:
+def ran_out(item: Explanation) -> list[str]:
+    """What ran out, and the numbers that show it."""
     short, report = item.shortage, item.report
     what = short.what
     names = place_text(report.cgroup)
@@ -95,7 +96,8 @@ def asker(report: Report) -> str:
     return ", ".join(parts)
 
 
-def _killer(item: Explanation) -> list[str]:
+def killer_lines(item: Explanation) -> list[str]:
+    """Who killed, and the lines that show it."""
     verdict = item.killer
     lines = [verdict.text]
     lines.extend(f"line {proof.line}: {proof.text}" for proof in verdict.evidence)
@@ -199,7 +201,7 @@ def agreement(report: Report) -> str:
     return f"whether the rules agree can't be told: {report.why}" if report.why else ""
 
 
-_HEAD = ("rank", "process", "rss", "swap", "page tables", "adj", "badness")
+TABLE_HEAD = ("rank", "process", "rss", "swap", "page tables", "adj", "badness")
 
 
 def table_cells(row: Candidate) -> tuple[str, ...]:
@@ -217,8 +219,8 @@ def table_cells(row: Candidate) -> tuple[str, ...]:
 
 def _table(choice: Choice) -> Iterator[Line]:
     rows = [table_cells(row) for row in choice.rows]
-    keep = [i for i in range(len(_HEAD)) if i < 3 or any(row[i] != "-" for row in rows)]
-    widths = [max(len(_HEAD[i]), *(len(row[i]) for row in rows)) for i in keep]
+    keep = [i for i in range(len(TABLE_HEAD)) if i < 3 or any(row[i] != "-" for row in rows)]
+    widths = [max(len(TABLE_HEAD[i]), *(len(row[i]) for row in rows)) for i in keep]
 
     def line(cells: tuple[str, ...]) -> str:
         parts = []
@@ -226,7 +228,7 @@ def _table(choice: Choice) -> Iterator[Line]:
             parts.append(f"{cells[i]:<{width}}" if i == 1 else f"{cells[i]:>{width}}")
         return "  ".join(parts)
 
-    yield under(line(_HEAD), "dim")
+    yield under(line(TABLE_HEAD), "dim")
     for row, cells in zip(choice.rows, rows, strict=True):
         mark = "  <- killed" if row.killed else ""
         yield Line(
