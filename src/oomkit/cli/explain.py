@@ -2,16 +2,18 @@
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from oomkit.cli.common import fail
-from oomkit.explain.files import Counter, Told, read_files
-from oomkit.explain.look import Line
-from oomkit.explain.records import Explanation
-from oomkit.klog.records import Report
-from oomkit.klog.sources import LogError
 from oomkit.report.units import printable
+
+if TYPE_CHECKING:
+    from oomkit.explain.files import Told
+    from oomkit.explain.records import Explanation
+    from oomkit.explain.redact import Redactor
+    from oomkit.klog.records import Report
 
 _EXAMPLE = """\b
 Examples:
@@ -61,12 +63,12 @@ def command(
         fail("--follow takes one FILE")
     if as_json and page is not None:
         fail("--json and --html are two answers; ask for one")
+    from oomkit.explain.redact import Redactor
+
     names: tuple[str | None, ...] = files or (None,)
     if follow:
-        sys.exit(_follow(names[0], as_json=as_json, redact=redact))
-    told = _read(names)
-    if redact:
-        told = _redacted(told)
+        sys.exit(_follow(names[0], Redactor() if redact else None, as_json=as_json))
+    told = _read(names, Redactor() if redact else None)
     if page is not None:
         status = _write_page(told, page, last)
     elif as_json:
@@ -76,22 +78,19 @@ def command(
     sys.exit(_complain(told) or status)
 
 
-def _read(names: Sequence[str | None]) -> list[Told]:
+def _read(names: Sequence[str | None], redactor: "Redactor | None") -> "list[Told]":
     from oomkit.cli.progress import progress
+    from oomkit.explain.files import Counter, read_files
 
     counter = Counter()
     with progress(lambda: f"{counter.bytes >> 20} MiB read, {counter.reports} reports"):
-        return list(read_files(names, counter=counter))
-
-
-def _redacted(told: list[Told]) -> list[Told]:
-    fail("--redact: not here yet")
+        return list(read_files(names, counter=counter, redactor=redactor))
 
 
 class _Findings:
     """All logs together: reports, what others say, incidents."""
 
-    def __init__(self, told: Sequence[Told]) -> None:
+    def __init__(self, told: "Sequence[Told]") -> None:
         from oomkit.explain.incidents import incidents
         from oomkit.explain.recurring import tables
 
@@ -111,7 +110,7 @@ class _Findings:
         """Number of the incident of a report."""
         return self._incident_of[index].number
 
-    def explain(self, index: int) -> Explanation:
+    def explain(self, index: int) -> "Explanation":
         """One report, explained, with what others say of its victims."""
         from oomkit.explain.related import related
         from oomkit.explain.story import explain
@@ -126,7 +125,7 @@ def _shown(count: int, last: int | None, default: int) -> range:
     return range(count) if wanted == 0 else range(max(count - wanted, 0), count)
 
 
-def _print_json(told: Sequence[Told], last: int | None, *, summary: bool) -> int:
+def _print_json(told: "Sequence[Told]", last: int | None, *, summary: bool) -> int:
     import msgspec
 
     from oomkit.explain.objects import report_object, summary_object
@@ -143,7 +142,8 @@ def _print_json(told: Sequence[Told], last: int | None, *, summary: bool) -> int
     return found.status
 
 
-def _print_text(told: Sequence[Told], last: int | None, *, summary: bool) -> int:
+def _print_text(told: "Sequence[Told]", last: int | None, *, summary: bool) -> int:
+    from oomkit.explain.look import Line
     from oomkit.explain.show import is_ascii_only, print_lines
     from oomkit.explain.summary import summary_lines
     from oomkit.explain.text import explanation_lines
@@ -172,7 +172,7 @@ def _print_text(told: Sequence[Told], last: int | None, *, summary: bool) -> int
     return found.status
 
 
-def _write_page(told: Sequence[Told], page: str, last: int | None) -> int:
+def _write_page(told: "Sequence[Told]", page: str, last: int | None) -> int:
     from oomkit.explain.page import page_text
 
     found = _Findings(told)
@@ -189,12 +189,13 @@ def _write_page(told: Sequence[Told], page: str, last: int | None) -> int:
     return found.status
 
 
-def _follow(name: str | None, *, as_json: bool, redact: bool) -> int:
+def _follow(name: str | None, redactor: "Redactor | None", *, as_json: bool) -> int:
     from oomkit.explain.follow import follow
+    from oomkit.klog.sources import LogError
 
     status = 0
     try:
-        for number, report in enumerate(follow(name), start=1):
+        for number, report in enumerate(follow(name, redactor), start=1):
             _print_one(report, number, as_json=as_json)
             status = 1
     except LogError as error:
@@ -204,7 +205,7 @@ def _follow(name: str | None, *, as_json: bool, redact: bool) -> int:
     return status
 
 
-def _print_one(report: Report, number: int, *, as_json: bool) -> None:
+def _print_one(report: "Report", number: int, *, as_json: bool) -> None:
     from oomkit.explain.story import explain
 
     item = explain(report)
@@ -225,7 +226,7 @@ def _print_one(report: Report, number: int, *, as_json: bool) -> None:
     sys.stdout.flush()
 
 
-def _complain(told: Sequence[Told]) -> int:
+def _complain(told: "Sequence[Told]") -> int:
     """Say which logs could not be read; 2 if any."""
     for log in told:
         if log.error is not None:

@@ -8,6 +8,7 @@ from functools import partial
 
 import msgspec
 
+from oomkit.explain.redact import Redactor
 from oomkit.klog.read import read_stream
 from oomkit.klog.records import Evidence, Report
 from oomkit.klog.replay import replay_all
@@ -52,12 +53,15 @@ class _Counted:
         return got
 
 
-def read_file(name: str | None, counter: Counter | None = None) -> Told:
+def read_file(
+    name: str | None, counter: Counter | None = None, redactor: Redactor | None = None
+) -> Told:
     """Read and replay one log; what it held before an error is kept.
 
     Args:
         name: a file; ``-`` for standard input; None for the running kernel's log.
         counter: counts what is read.
+        redactor: takes the names out.
     """
     found: list[Report] = []
     error = None
@@ -65,7 +69,8 @@ def read_file(name: str | None, counter: Counter | None = None) -> Told:
         source, shown = open_log(name)
         if counter is not None:
             source = _Counted(source, counter)
-        for report in replay_all(read_stream(source, shown)):
+        reports = read_stream(source, shown)
+        for report in replay_all(reports if redactor is None else map(redactor.report, reports)):
             found.append(report if name is not None else dated(report))
             if counter is not None:
                 counter.reports += 1
@@ -75,7 +80,10 @@ def read_file(name: str | None, counter: Counter | None = None) -> Told:
 
 
 def read_files(
-    names: Iterable[str | None], executor: Executor | None = None, counter: Counter | None = None
+    names: Iterable[str | None],
+    executor: Executor | None = None,
+    counter: Counter | None = None,
+    redactor: Redactor | None = None,
 ) -> Iterator[Told]:
     """Read logs in their order, here or by an executor.
 
@@ -83,10 +91,11 @@ def read_files(
         names: as :func:`read_file` takes them.
         executor: any ``concurrent.futures.Executor``; None reads one after the other here.
         counter: counts what is read here.
+        redactor: takes the names out; tokens agree across logs that are read here.
     """
     if executor is not None:
-        return executor.map(read_file, names)
-    return map(partial(read_file, counter=counter), names)
+        return executor.map(partial(read_file, redactor=redactor), names)
+    return map(partial(read_file, counter=counter, redactor=redactor), names)
 
 
 def dated(report: Report) -> Report:

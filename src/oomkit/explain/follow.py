@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 
+from oomkit.explain.redact import Redactor
 from oomkit.klog.records import Report
 from oomkit.klog.replay import replay_all
 from oomkit.klog.sources import KMSG, LogError, kmsg_line
@@ -20,7 +21,7 @@ _CHUNK_BYTES = 1 << 16
 _JOURNAL = ("journalctl", "--dmesg", "--follow", "--lines=all", "--output=short-iso-precise")
 
 
-def follow(name: str | None) -> Iterator[Report]:
+def follow(name: str | None, redactor: Redactor | None = None) -> Iterator[Report]:
     """Yield the reports of a log, those in it and those to come, replayed.
 
     Ends with a pipe's writer, never with a file or the running kernel's log.
@@ -28,14 +29,20 @@ def follow(name: str | None) -> Iterator[Report]:
     Args:
         name: a file, which may be a named pipe; ``-`` for standard input; None for the running
             kernel's log.
+        redactor: takes the names out.
 
     Raises:
         LogError: the log can't be read.
     """
+    reports = _reports(*_opened(name))
+    return replay_all(reports if redactor is None else map(redactor.report, reports))
+
+
+def _opened(name: str | None) -> tuple[Iterator[bytes], str]:
     if name is None:
-        return replay_all(_reports(_running(), KMSG))
+        return _running(), KMSG
     if name == "-":
-        return replay_all(_reports(_pipe(sys.stdin.fileno()), "-"))
+        return _pipe(sys.stdin.fileno()), "-"
     try:
         fd = os.open(name, os.O_RDONLY)
         mode = os.fstat(fd).st_mode
@@ -45,8 +52,8 @@ def follow(name: str | None) -> Iterator[Report]:
         os.close(fd)
         raise LogError(f"{name}: Is a directory")
     if stat.S_ISREG(mode):
-        return replay_all(_reports(_growing(name, fd), name))
-    return replay_all(_reports(_pipe(fd), name))
+        return _growing(name, fd), name
+    return _pipe(fd), name
 
 
 def _reports(chunks: Iterator[bytes], name: str) -> Iterator[Report]:
