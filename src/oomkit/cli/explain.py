@@ -147,6 +147,7 @@ def _print_text(told: "Sequence[Told]", last: int | None, *, summary: bool) -> i
     from oomkit.explain.show import is_ascii_only, print_lines
     from oomkit.explain.summary import summary_lines
     from oomkit.explain.text import explanation_lines
+    from oomkit.explain.words import many
     from oomkit.report.terminal import console
 
     found = _Findings(told)
@@ -168,7 +169,9 @@ def _print_text(told: "Sequence[Told]", last: int | None, *, summary: bool) -> i
         print_lines(out, explanation_lines(item, index + 1, ascii_only=ascii_only))
     if len(shown) < len(found.reports):
         left = len(found.reports) - len(shown)
-        print_lines(out, [Line(f"({left} earlier reports not shown in full; --last 0 shows all)")])
+        print_lines(
+            out, [Line(f"({many(left, 'earlier report')} not shown in full; --last 0 shows all)")]
+        )
     return found.status
 
 

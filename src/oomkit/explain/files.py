@@ -66,14 +66,15 @@ def read_file(
     found: list[Report] = []
     error = None
     try:
-        source, shown = open_log(name)
-        if counter is not None:
-            source = _Counted(source, counter)
-        reports = read_stream(source, shown)
-        for report in replay_all(reports if redactor is None else map(redactor.report, reports)):
-            found.append(report if name is not None else dated(report))
-            if counter is not None:
-                counter.reports += 1
+        with open_log(name) as log:
+            source: Readable = log if counter is None else _Counted(log, counter)
+            reports = read_stream(source, log.name)
+            for report in replay_all(
+                reports if redactor is None else map(redactor.report, reports)
+            ):
+                found.append(report if name is not None else dated(report))
+                if counter is not None:
+                    counter.reports += 1
     except LogError as failure:
         error = str(failure)
     return Told(name=name or KMSG, reports=tuple(found), error=error)

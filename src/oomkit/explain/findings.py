@@ -118,8 +118,9 @@ def _swap(report: Report, where: Breakdown | None, short: Shortage) -> Iterator[
             yield _found(
                 "swap_unused",
                 "odd",
-                f"swap was still {share(free, total)} free ({kb(free)}): memory was claimed "
-                "faster than it could be swapped, or could not be (mlock, kernel memory)",
+                f"swap was still {share(free, total)} free ({kb(free)}): what filled memory could "
+                "not be swapped (mlock, kernel memory) or not fast enough, or the request was of "
+                "a kind that swap can't help",
             )
 
 
@@ -167,8 +168,26 @@ def _tasks(report: Report, where: Breakdown | None, short: Shortage) -> Iterator
     adjs = [row.oom_score_adj for row in report.tasks if row.oom_score_adj is not None]
     if adjs and all(adj == -1000 for adj in adjs):
         yield _found("all_protected", "cause", "every task listed has oom_score_adj -1000")
+    yield from _flattened(report)
     if report.scope in ("global", "memcg") and report.table_complete and where is not None:
         yield from _victim_small(report, where, short, size_kb)
+
+
+def _flattened(report: Report) -> Iterator[Finding]:
+    """So low an adjustment that badness no longer tells large from small."""
+    values = [item.badness for item in report.predicted]
+    if len(values) < 2 or len(set(values)) > 1:
+        return
+    listed = {item.pid for item in report.predicted}
+    adjs = {row.oom_score_adj for row in report.tasks if row.tgid in listed}
+    if max((adj or 0 for adj in adjs), default=0) < -500:
+        shown = ", ".join(map(str, sorted(adj or 0 for adj in adjs)))
+        yield _found(
+            "adj_flattens",
+            "odd",
+            f"oom_score_adj {shown} brings all {len(values)} candidates to badness {values[0]}: "
+            "this kernel can't tell large from small among them (from 5.9 on it can)",
+        )
 
 
 def _many_of_a_name(report: Report, where: Breakdown | None, size_kb: int) -> Iterator[Finding]:

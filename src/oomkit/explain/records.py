@@ -59,7 +59,8 @@ class Shortage(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         kind: a stable word.
-        what: what ran out, in a few words that follow "because ... ran out".
+        what: what ran out, in a few words.
+        owner: whose memory cgroup it was (unit, pod, container); empty for none of these.
         details: the numbers, one sentence each.
         zone: the zone that failed, where it is one.
         order: the block asked for, where its size is what failed.
@@ -77,6 +78,7 @@ class Shortage(msgspec.Struct, frozen=True, kw_only=True):
         "unknown",
     ]
     what: str
+    owner: str = ""
     details: tuple[str, ...] = ()
     zone: str | None = None
     order: int | None = None

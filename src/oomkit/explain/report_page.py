@@ -14,6 +14,7 @@ from oomkit.explain.text import (
     shown_shares,
     swap_text,
     table_cells,
+    untold,
     when,
     where_title,
 )
@@ -88,7 +89,7 @@ def _choice(item: Explanation) -> str:
     if choice is None:
         if not item.report.killed:
             return ""
-        return "<h3>Why this one</h3><p>Not to be told: the report has no task table.</p>"
+        return f"<h3>Why this one</h3>{element('p', untold(item.report))}"
     title = "Why this one" if item.report.killed else "Ranking"
     texts = [choice.terms, choice.runner_up, agreement(item.report)]
     changes = [change.text for change in choice.changes]

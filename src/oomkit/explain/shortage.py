@@ -1,5 +1,6 @@
 """What ran out: the machine, a cgroup, nodes, one zone, or blocks of a size."""
 
+from oomkit.explain.names import place_text
 from oomkit.explain.records import Shortage
 from oomkit.explain.where import machine_kb
 from oomkit.explain.words import kb
@@ -45,6 +46,8 @@ def cause_text(short: Shortage) -> str:
             return short.what
         case "unknown":
             return "memory ran out"
+        case "memcg" if short.owner:
+            return f"the memory cgroup of {short.owner} ran out of memory"
         case _:
             return f"{short.what} ran out of memory"
 
@@ -64,7 +67,8 @@ def _memcg(report: Report) -> Shortage:
     if part is not None and part.task_path and part.task_path != part.path and part.path:
         details.append(f"the task was in {part.task_path}, below the cgroup whose limit was hit")
     what = f"memory cgroup {report.cgroup}" if report.cgroup else "a memory cgroup"
-    return Shortage(kind="memcg", what=what, details=tuple(details))
+    owner = place_text(report.cgroup)
+    return Shortage(kind="memcg", what=what, owner=owner, details=tuple(details))
 
 
 def _counter(name: str, counter: Counter) -> str:
@@ -127,13 +131,14 @@ def _zones_of(report: Report, nodes: str | None) -> list[str]:
 
 
 def _sysrq(report: Report) -> Shortage:
-    details = ["somebody asked for a kill by hand: SysRq-f, or f to /proc/sysrq-trigger"]
+    details = []
     memory = report.memory
     if memory is not None and "free" in memory.counters_pages:
         free = kb(memory.counters_pages["free"] * page_kb(report))
         total = machine_kb(report)
         details.append(f"{free}{f' of {kb(total)}' if total else ''} was free")
-    return Shortage(kind="sysrq", what="nothing", details=tuple(details))
+    what = "nothing: somebody asked for a kill by hand (SysRq-f, or f to /proc/sysrq-trigger)"
+    return Shortage(kind="sysrq", what=what, details=tuple(details))
 
 
 def _machine(report: Report) -> Shortage:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from oomkit.explain.look import LABEL_COLUMNS, Line, bar, field, fields, under
-from oomkit.explain.names import place_text
 from oomkit.explain.records import Breakdown, Candidate, Choice, Explanation
 from oomkit.explain.words import kb, many, share
 from oomkit.klog.records import Problem, Report
@@ -73,11 +72,8 @@ def kernel_text(report: Report) -> str:
 
 def ran_out(item: Explanation) -> list[str]:
     """What ran out, and the numbers that show it."""
-    short, report = item.shortage, item.report
-    what = short.what
-    names = place_text(report.cgroup)
-    first = f"{what} ({names})" if names and names not in what else what
-    return [first, *short.details]
+    short = item.shortage
+    return [f"{short.what} ({short.owner})" if short.owner else short.what, *short.details]
 
 
 def asker(report: Report) -> str:
@@ -164,7 +160,7 @@ def _choice(item: Explanation) -> Iterator[Line]:
     choice = item.choice
     if choice is None:
         if item.report.killed:
-            yield field("why this one", "not to be told: the report has no task table")
+            yield field("why this one", untold(item.report))
         return
     name = "why this one" if item.report.killed else "ranking"
     yield field(name, choice_title(choice, item.report))
@@ -178,6 +174,13 @@ def _choice(item: Explanation) -> Iterator[Line]:
         yield from fields("would change", texts, mark="- ")
 
 
+def untold(report: Report) -> str:
+    """What can be said of the choice without a task table."""
+    if "allocating_task" in (report.kill_text or ""):
+        return "it asked: vm.oom_kill_allocating_task is set, so the asker dies, not the worst"
+    return "not to be told: the report has no task table"
+
+
 def choice_title(choice: Choice, report: Report) -> str:
     """How the rows are ordered, and how many there were."""
     tasks = many(choice.tasks, "task")
@@ -185,8 +188,9 @@ def choice_title(choice: Choice, report: Report) -> str:
         return f"the largest of {tasks} in the table, by memory and swap"
     if not choice.candidates:
         return f"nobody of {tasks} in the table could be chosen"
-    order = "its kernel's" if report.kernel else "a likely kernel's"
-    return f"{tasks} in the table, {choice.candidates} to choose from, in {order} order"
+    whose = "its" if report.kernel else "a likely"
+    count = f"{choice.candidates} of {tasks}"
+    return f"{count} could be chosen; the first by {whose} kernel's rules"
 
 
 def agreement(report: Report) -> str:
