@@ -11,7 +11,6 @@ from oomkit.report.units import printable
 
 if TYPE_CHECKING:
     from oomkit.explain.files import Told
-    from oomkit.explain.records import Explanation
     from oomkit.explain.redact import Redactor
     from oomkit.klog.records import Report
 
@@ -20,7 +19,7 @@ Examples:
   oomkit explain
   oomkit explain /var/log/kern.log /var/log/kern.log.1.gz
   journalctl -k -b -1 -o json | oomkit explain -
-  kubectl logs node-problem-detector | oomkit explain --summary -
+  zstd -dc kern.log.zst | oomkit explain --summary -
   oomkit explain --redact --html oom.html /var/log/messages
   oomkit explain --follow --json
 """
@@ -87,39 +86,6 @@ def _read(names: Sequence[str | None], redactor: "Redactor | None") -> "list[Tol
         return list(read_files(names, counter=counter, redactor=redactor))
 
 
-class _Findings:
-    """All logs together: reports, what others say, incidents."""
-
-    def __init__(self, told: "Sequence[Told]") -> None:
-        from oomkit.explain.incidents import incidents
-        from oomkit.explain.recurring import tables
-
-        self.reports = [report for log in told for report in log.reports]
-        self.evidence = [item for log in told for item in log.evidence]
-        self.incidents = incidents(self.reports, self.evidence)
-        self.tables = tables(self.reports, self.evidence, self.incidents)
-        self._incident_of = {r: item for item in self.incidents for r in item.reports}
-
-    @property
-    def status(self) -> int:
-        """1 where somebody was killed for want of memory, or the machine panicked."""
-        killed = bool(self.reports) or any(item.kind != "sigkill" for item in self.evidence)
-        return int(killed)
-
-    def incident(self, index: int) -> int:
-        """Number of the incident of a report."""
-        return self._incident_of[index].number
-
-    def explain(self, index: int) -> "Explanation":
-        """One report, explained, with what others say of its victims."""
-        from oomkit.explain.related import related
-        from oomkit.explain.story import explain
-
-        incident = self._incident_of[index]
-        said = [self.evidence[e] for e in incident.evidence]
-        return explain(self.reports[index], related(self.reports[index], said))
-
-
 def _shown(count: int, last: int | None, default: int) -> range:
     wanted = default if last is None else last
     return range(count) if wanted == 0 else range(max(count - wanted, 0), count)
@@ -128,21 +94,23 @@ def _shown(count: int, last: int | None, default: int) -> range:
 def _print_json(told: "Sequence[Told]", last: int | None, *, summary: bool) -> int:
     import msgspec
 
+    from oomkit.explain.case import Case
     from oomkit.explain.objects import report_object, summary_object
 
-    found = _Findings(told)
+    found = Case(told)
     out = sys.stdout.buffer
     if summary:
         answer = summary_object(found.reports, found.evidence, found.incidents, found.tables)
         out.write(msgspec.json.format(msgspec.json.encode(answer), indent=1) + b"\n")
-        return found.status
+        return int(found.is_bad_news)
     for index in _shown(len(found.reports), last, 0):
         item = report_object(found.explain(index), found.incident(index))
         out.write(msgspec.json.encode(item) + b"\n")
-    return found.status
+    return int(found.is_bad_news)
 
 
 def _print_text(told: "Sequence[Told]", last: int | None, *, summary: bool) -> int:
+    from oomkit.explain.case import Case
     from oomkit.explain.look import Line
     from oomkit.explain.show import is_ascii_only, print_lines
     from oomkit.explain.summary import summary_lines
@@ -150,19 +118,19 @@ def _print_text(told: "Sequence[Told]", last: int | None, *, summary: bool) -> i
     from oomkit.explain.words import many
     from oomkit.report.terminal import console
 
-    found = _Findings(told)
+    found = Case(told)
     out = console(sys.stdout)
     if not found.incidents:
         if not all(log.error for log in told):
             names = ", ".join("standard input" if t.name == "-" else t.name for t in told)
             click.echo(f"no OOM report in {printable(names)}")
-        return found.status
+        return int(found.is_bad_news)
     shown = _shown(len(found.reports), last, _DEFAULT_LAST)
     if summary or len(found.reports) != 1 or len(found.incidents) > 1:
         lines = summary_lines(found.reports, found.evidence, found.incidents, found.tables)
         print_lines(out, lines)
     if summary:
-        return found.status
+        return int(found.is_bad_news)
     for index in shown:
         item = found.explain(index)
         ascii_only = is_ascii_only(sys.stdout)
@@ -172,13 +140,14 @@ def _print_text(told: "Sequence[Told]", last: int | None, *, summary: bool) -> i
         print_lines(
             out, [Line(f"({many(left, 'earlier report')} not shown in full; --last 0 shows all)")]
         )
-    return found.status
+    return int(found.is_bad_news)
 
 
 def _write_page(told: "Sequence[Told]", page: str, last: int | None) -> int:
+    from oomkit.explain.case import Case
     from oomkit.explain.page import page_text
 
-    found = _Findings(told)
+    found = Case(told)
     items = [found.explain(i) for i in _shown(len(found.reports), last, 0)]
     text = page_text(items, found.reports, found.evidence, found.incidents, found.tables)
     try:
@@ -189,7 +158,7 @@ def _write_page(told: "Sequence[Told]", page: str, last: int | None) -> int:
                 file.write(text.encode())
     except OSError as error:
         fail(f"--html: {page}: {error.strerror}")
-    return found.status
+    return int(found.is_bad_news)
 
 
 def _follow(name: str | None, redactor: "Redactor | None", *, as_json: bool) -> int:

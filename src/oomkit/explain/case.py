@@ -1,0 +1,43 @@
+"""All logs of one call together: reports, what others say, incidents."""
+
+from collections.abc import Sequence
+
+from oomkit.explain.files import Told
+from oomkit.explain.incidents import incidents
+from oomkit.explain.records import Explanation
+from oomkit.explain.recurring import tables
+from oomkit.explain.related import related
+from oomkit.explain.story import explain
+
+
+class Case:
+    """What a set of logs tells.
+
+    Attributes:
+        reports: the reports, log by log.
+        evidence: what others say, log by log.
+        incidents: both, put together.
+        tables: what recurs.
+    """
+
+    def __init__(self, told: Sequence[Told]) -> None:
+        self.reports = [report for log in told for report in log.reports]
+        self.evidence = [item for log in told for item in log.evidence]
+        self.incidents = incidents(self.reports, self.evidence)
+        self.tables = tables(self.reports, self.evidence, self.incidents)
+        self._incident_of = {r: item for item in self.incidents for r in item.reports}
+
+    @property
+    def is_bad_news(self) -> bool:
+        """Somebody was killed for want of memory, or the kernel tried to."""
+        return bool(self.reports) or any(item.kind != "sigkill" for item in self.evidence)
+
+    def incident(self, index: int) -> int:
+        """Number of the incident of a report."""
+        return self._incident_of[index].number
+
+    def explain(self, index: int) -> Explanation:
+        """One report, explained, with what others say of its victims."""
+        report = self.reports[index]
+        said = [self.evidence[e] for e in self._incident_of[index].evidence]
+        return explain(report, related(report, said))
