@@ -28,6 +28,7 @@ def page_text(
 ) -> str:
     """Return the page; it loads nothing and runs nothing."""
     title = _title(reports, found)
+    heading = "OOM report" if len(reports) == len(found) == 1 else title
     unfolded = len(explained) <= _OPEN_REPORTS
     first = len(reports) - len(explained) + 1
     articles = [
@@ -41,7 +42,7 @@ def page_text(
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escaped(title)}</title><style>{CSS}</style></head><body>"
-        f"<header><h1>{escaped(title)}</h1></header><main>"
+        f"<header><h1>{escaped(heading)}</h1></header><main>"
         f"{_incidents(reports, evidence, found)}{_tables(recurring)}{note}{''.join(articles)}"
         f"</main><footer>oomkit {escaped(__version__)} explain</footer></body></html>\n"
     )
