@@ -26,6 +26,10 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     container: str | None = None
 
 
+def _is_slice(unit: str | None) -> bool:
+    return unit is None or unit.endswith(".slice")
+
+
 def place(path: str | None) -> Place:
     """Read the names off a cgroup's path."""
     unit = pod = container = None
@@ -35,7 +39,7 @@ def place(path: str | None) -> Place:
             pod = found_pod[1].replace("_", "-")
         elif found_container:
             container = found_container[1][:12]
-        elif _UNIT.match(part) and (unit is None or not part.endswith(".slice")):
+        elif _UNIT.match(part) and (_is_slice(unit) or not _is_slice(part)):
             unit = part
     return Place(unit=unit, pod=pod, container=container)
 
