@@ -82,7 +82,7 @@ def _read(names: Sequence[str | None], redactor: "Redactor | None") -> "list[Tol
     from oomkit.explain.files import Counter, read_files
 
     counter = Counter()
-    with progress(lambda: f"{counter.bytes >> 20} MiB read, {counter.reports} reports"):
+    with progress(lambda: f"{printable(counter.log)}: {counter.reports} OOM reports so far"):
         return list(read_files(names, counter=counter, redactor=redactor))
 
 
@@ -163,13 +163,22 @@ def _write_page(told: "Sequence[Told]", page: str, last: int | None) -> int:
 
 def _follow(name: str | None, redactor: "Redactor | None", *, as_json: bool) -> int:
     from oomkit.explain.follow import follow
+    from oomkit.explain.killer import death
+    from oomkit.klog.records import Report
     from oomkit.klog.sources import LogError
 
-    status = 0
+    status = number = 0
     try:
-        for number, report in enumerate(follow(name, redactor), start=1):
-            _print_one(report, number, as_json=as_json)
-            status = 1
+        for record in follow(name, redactor):
+            if isinstance(record, Report):
+                number += 1
+                _print_one(record, number, as_json=as_json)
+                status = 1
+                continue
+            if not as_json:
+                click.echo(printable(f"{record.time or ''} {death(record).text}".strip()))
+                sys.stdout.flush()
+            status = status or int(record.kind != "sigkill")
     except LogError as error:
         fail(str(error))
     except KeyboardInterrupt:

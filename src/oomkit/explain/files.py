@@ -9,11 +9,10 @@ from functools import partial
 import msgspec
 
 from oomkit.explain.redact import Redactor
-from oomkit.klog.read import read_stream
+from oomkit.klog.read import read_records
 from oomkit.klog.records import Evidence, Report
 from oomkit.klog.replay import replay_all
-from oomkit.klog.scan import Readable
-from oomkit.klog.sources import KMSG, LogError, open_log
+from oomkit.klog.sources import KMSG, LogError
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,24 +32,11 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Counter:
-    """Counts what is read of a log, for whoever shows progress."""
+    """Counts what was found so far, for whoever shows progress."""
 
     def __init__(self) -> None:
-        self.bytes = 0
+        self.log = ""
         self.reports = 0
-
-
-class _Counted:
-    """A log that counts what is read of it."""
-
-    def __init__(self, source: Readable, counter: Counter) -> None:
-        self._source = source
-        self._counter = counter
-
-    def readinto(self, buffer: memoryview, /) -> int | None:
-        got = self._source.readinto(buffer)
-        self._counter.bytes += got or 0
-        return got
 
 
 def read_file(
@@ -60,24 +46,38 @@ def read_file(
 
     Args:
         name: a file; ``-`` for standard input; None for the running kernel's log.
-        counter: counts what is read.
+        counter: counts what is found.
         redactor: takes the names out.
     """
     found: list[Report] = []
+    evidence: list[Evidence] = []
     error = None
+    if counter is not None:
+        counter.log = name or KMSG
     try:
-        with open_log(name) as log:
-            source: Readable = log if counter is None else _Counted(log, counter)
-            reports = read_stream(source, log.name)
-            for report in replay_all(
-                reports if redactor is None else map(redactor.report, reports)
-            ):
-                found.append(report if name is not None else dated(report))
-                if counter is not None:
-                    counter.reports += 1
+        for report in replay_all(sorted_out(read_records(name), evidence, redactor)):
+            found.append(report if name is not None else dated(report))
+            if counter is not None:
+                counter.reports += 1
     except LogError as failure:
         error = str(failure)
-    return Told(name=name or KMSG, reports=tuple(found), error=error)
+    return Told(name=name or KMSG, reports=tuple(found), evidence=tuple(evidence), error=error)
+
+
+def sorted_out(
+    records: Iterable[Report | Evidence], evidence: list[Evidence], redactor: Redactor | None
+) -> Iterator[Report]:
+    """Yield the reports among a log's records; what others say goes to ``evidence``, once."""
+    seen: dict[tuple[str, str, str | None], int] = {}
+    for record in records:
+        if isinstance(record, Report):
+            yield record if redactor is None else redactor.report(record)
+            continue
+        key = (record.by, record.text, record.time)
+        # The reader may look at the lines before a report twice.
+        if abs(seen.get(key, -9) - record.source.line) > 1:
+            evidence.append(record if redactor is None else redactor.evidence(record))
+        seen[key] = record.source.line
 
 
 def read_files(
@@ -91,7 +91,7 @@ def read_files(
     Args:
         names: as :func:`read_file` takes them.
         executor: any ``concurrent.futures.Executor``; None reads one after the other here.
-        counter: counts what is read here.
+        counter: counts what is found here.
         redactor: takes the names out; tokens agree across logs that are read here.
     """
     if executor is not None:

@@ -107,7 +107,7 @@ def _swap(report: Report, where: Breakdown | None, short: Shortage) -> Iterator[
     total, used = where.swap_total_kb, where.swap_used_kb
     anon = where.kb("anon")
     if total == 0:
-        if anon > where.total_kb / 4 or where.of == "memcg":
+        if anon > where.total_kb * _MUCH:
             what = "the cgroup may not swap" if where.of == "memcg" else "there is no swap"
             yield _found("no_swap", "odd", f"{what}: {kb(anon)} of anonymous memory had to stay")
     elif total and used is not None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 
 from oomkit.explain.redact import Redactor
-from oomkit.klog.records import Report
+from oomkit.klog.records import Evidence, Report
 from oomkit.klog.replay import replay_all
 from oomkit.klog.sources import KMSG, LogError, kmsg_line
 from oomkit.klog.text import Parser
@@ -21,8 +21,8 @@ _CHUNK_BYTES = 1 << 16
 _JOURNAL = ("journalctl", "--dmesg", "--follow", "--lines=all", "--output=short-iso-precise")
 
 
-def follow(name: str | None, redactor: Redactor | None = None) -> Iterator[Report]:
-    """Yield the reports of a log, those in it and those to come, replayed.
+def follow(name: str | None, redactor: Redactor | None = None) -> Iterator[Report | Evidence]:
+    """Yield what a log tells and will tell: reports, replayed, and what others say.
 
     Ends with a pipe's writer, never with a file or the running kernel's log.
 
@@ -34,8 +34,14 @@ def follow(name: str | None, redactor: Redactor | None = None) -> Iterator[Repor
     Raises:
         LogError: the log can't be read.
     """
-    reports = _reports(*_opened(name))
-    return replay_all(reports if redactor is None else map(redactor.report, reports))
+    waiting: list[Report] = []
+    replayed = replay_all(iter(waiting.pop, None))
+    for record in _told(*_opened(name)):
+        if isinstance(record, Report):
+            waiting.append(record if redactor is None else redactor.report(record))
+            yield next(replayed)
+        else:
+            yield record if redactor is None else redactor.evidence(record)
 
 
 def _opened(name: str | None) -> tuple[Iterator[bytes], str]:
@@ -56,9 +62,9 @@ def _opened(name: str | None) -> tuple[Iterator[bytes], str]:
     return _pipe(fd), name
 
 
-def _reports(chunks: Iterator[bytes], name: str) -> Iterator[Report]:
-    """Yield reports from bytes; an empty chunk says that nothing came for a while."""
-    parser = Parser(name)
+def _told(chunks: Iterator[bytes], name: str) -> Iterator[Report | Evidence]:
+    """Yield what bytes tell; an empty chunk says that nothing came for a while."""
+    parser = Parser(name, evidence=True)
     line = 1
     rest = b""
     quiet_since: float | None = None

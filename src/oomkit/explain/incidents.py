@@ -96,6 +96,15 @@ def incidents(reports: Sequence[Report], evidence: Sequence[Evidence]) -> tuple[
         for group, said in zip(groups, told, strict=True)
     ]
     found.extend(_userspace(evidence, alone))
+    files: dict[str, int] = {}
+    for name in [r.source.file for r in reports] + [e.source.file for e in evidence]:
+        files.setdefault(name, len(files))
+
+    def place_in_logs(item: Incident) -> tuple[int, int]:
+        first = reports[item.reports[0]] if item.reports else evidence[item.evidence[0]]
+        return files[first.source.file], first.source.line
+
+    found.sort(key=place_in_logs)
     return tuple(
         msgspec.structs.replace(item, number=number) for number, item in enumerate(found, start=1)
     )
@@ -200,7 +209,7 @@ def _userspace(evidence: Sequence[Evidence], alone: Sequence[int]) -> list[Incid
         if last is not None:
             before = evidence[last[-1]]
             apart = distance_s(before, item)
-            same = before.by == item.by and before.kind == item.kind
+            same = before.by == item.by and item.kind in (before.kind, "notice")
             if same and apart is not None and apart <= GAP_S:
                 last.append(i)
                 continue

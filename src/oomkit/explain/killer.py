@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+from oomkit.explain.names import place
 from oomkit.explain.records import Killer, Proof, Verdict
 from oomkit.explain.words import kb, label, many
 from oomkit.klog.records import Evidence, Killed, Report
 
 _MAX_PROOFS = 4
+_QUOTED_CHARS = 80
 _DAEMONS: dict[str, Killer] = {
     "systemd-oomd": "systemd-oomd",
     "earlyoom": "earlyoom",
@@ -83,34 +85,36 @@ def _kill_text(victim: Killed) -> str:
 def death(item: Evidence) -> Verdict:
     """Who killed where no kernel report tells: a userspace killer, or nobody knows."""
     who = _subject(item)
-    if item.kind == "kill":
+    by: Killer = "unknown"
+    if item.kind == "kill" or (item.kind == "notice" and item.by == "systemd-oomd"):
         by = _DAEMONS.get(item.by, "unknown")
         text = f"{item.by} killed {who}, before the kernel had to"
     elif item.kind == "eviction":
         by = "kubelet"
         text = f"{item.by} evicted {who} to get memory back; no OOM kill"
     elif item.kind == "notice":
-        by = "unknown"
         text = f"{item.by} says that {who} ran out of memory; the kernel's own report is not here"
     else:
-        by = "unknown"
         text = (
-            f"{who} died of SIGKILL (exit status 137), and nothing here shows that memory was "
-            "why: anybody may have sent it"
+            f"{who}: SIGKILL, and nothing here shows that memory was why; anybody may have sent it"
         )
     return Verdict(by=by, text=text, evidence=(proof(item),))
 
 
 def _subject(item: Evidence) -> str:
+    """Whom a line is about; where it names nobody, the line itself."""
     if item.comm is not None and item.pid is not None:
         return label(item.comm, item.pid)
+    found = place(item.cgroup)
     for word, value in (
-        ("pod", item.pod),
-        ("unit", item.unit),
-        ("container", item.container),
+        ("pod", item.pod or found.pod),
+        ("container", item.container or found.container),
+        ("unit", item.unit or found.unit),
         ("cgroup", item.cgroup),
         ("process", item.comm),
     ):
         if value is not None:
             return f"{word} {value}"
-    return f"process {item.pid}" if item.pid is not None else "something"
+    if item.pid is not None:
+        return f"process {item.pid}"
+    return f"{item.by} ({item.text[:_QUOTED_CHARS]})" if item.kind == "sigkill" else "something"

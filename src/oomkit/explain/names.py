@@ -4,12 +4,17 @@ import re
 
 import msgspec
 
+ID_CHARS = 12
+"""Of a container's id people use so many digits."""
 _UNIT = re.compile(r"[^/]+\.(?:service|scope|slice|socket|mount)\Z")
-_POD = re.compile(
-    r"(?:^|[-_])pod_?([0-9a-f]{8}[-_]?[0-9a-f]{4}[-_]?[0-9a-f]{4}[-_]?[0-9a-f]{4}"
-    r"[-_]?[0-9a-f]{12}|[0-9a-f]{32})(?:\.slice)?\Z"
+_UID = r"[0-9a-f]{8}[-_]?[0-9a-f]{4}[-_]?[0-9a-f]{4}[-_]?[0-9a-f]{4}[-_]?[0-9a-f]{12}"
+POD = re.compile(rf"(?:^|[-_])pod_?({_UID}|(?<=pod)-\d+)(?:\.slice)?\Z")
+"""A pod's part of a path; its name, or the token that redaction put there."""
+CONTAINER = re.compile(
+    r"(?:^|^(?:docker|cri-containerd|containerd|crio|libpod)[-:])"
+    r"([0-9a-f]{64}|container-\d+)(?:\.scope)?\Z"
 )
-_CONTAINER = re.compile(r"(?:^|[-:])([0-9a-f]{64})(?:\.scope)?\Z")
+"""A container's part of a path."""
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,11 +39,11 @@ def place(path: str | None) -> Place:
     """Read the names off a cgroup's path."""
     unit = pod = container = None
     for part in (path or "").split("/"):
-        found_pod, found_container = _POD.search(part), _CONTAINER.search(part)
+        found_pod, found_container = POD.search(part), CONTAINER.search(part)
         if found_pod:
-            pod = found_pod[1].replace("_", "-")
+            pod = found_pod[1].replace("_", "-").removeprefix("-")
         elif found_container:
-            container = found_container[1][:12]
+            container = found_container[1][:ID_CHARS]
         elif _UNIT.match(part) and (_is_slice(unit) or not _is_slice(part)):
             unit = part
     return Place(unit=unit, pod=pod, container=container)

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
+from oomkit.explain.names import CONTAINER, ID_CHARS, POD
 from oomkit.klog.records import (
     Evidence,
     Killed,
@@ -95,8 +96,8 @@ class Redactor:
             comm=_each(self._comm, item.comm),
             cgroup=_each(self._path, item.cgroup),
             unit=_each(self._part, item.unit),
-            pod=_each(self._part, item.pod),
-            container=_each(self._part, item.container),
+            pod=_each(self._pod, item.pod),
+            container=_each(self._container, item.container),
         )
 
     # -- kinds of names ----------------------------------------------------------------------
@@ -124,8 +125,25 @@ class Redactor:
     def _part(self, part: str) -> str:
         if part in _KEPT_PARTS:
             return part
+        for kind, pattern in (("pod", POD), ("container", CONTAINER)):
+            found = pattern.search(part)
+            if found is not None:
+                return part.replace(found[1], self._id(kind, found[1]))
         suffix = _SUFFIX.search(part)
         return self._token("cgroup", part) + (suffix.group() if suffix else "")
+
+    def _pod(self, pod: str) -> str:
+        return self._token("pod", pod)
+
+    def _container(self, container: str) -> str:
+        return self._token("container", container[:ID_CHARS])
+
+    def _id(self, kind: str, name: str) -> str:
+        """A pod's or a container's token, by the part of its id that everybody prints."""
+        if kind == "container":
+            return self._token(kind, name[:ID_CHARS])
+        token = self._token(kind, name.replace("_", "-"))
+        return token.removeprefix("pod")
 
     def _uid(self, uid: int | None) -> int | None:
         if uid is None or uid == 0:
