@@ -13,7 +13,11 @@ from oomkit.klog.records import Evidence, Source
 
 Kind = Literal["kill", "notice", "eviction", "sigkill"]
 
-NEEDLES = (b"oom", b"OOM", b"nohang", b"9/KILL", b"evict", b"low on resource", b"137", b"signal")
+NEEDLES = (
+    b"oomd", b"OOM", b"oom-kill", b"oomKill", b" oom", b"/oom", b"nohang", b"earlyoom", b"9/KILL",
+    b"evict", b"low on resource", b" 137", b"=137", b":137", b"(137", b"ing SIG", b"signal 9",
+    b"signal: killed",
+)  # fmt: skip
 """What the lines contain; see :mod:`oomkit.klog.scan`."""
 
 _UNIT = r"(?P<unit>[\w@:.\\-]+\.(?:service|scope|slice|socket|mount|swap))"
