@@ -418,3 +418,51 @@ def test_follow_tells_each_report_of_a_growing_file_when_it_comes(tmp_path: Path
         waiting.send_signal(signal.SIGINT)
         waiting.communicate(timeout=30)
     assert waiting.returncode == 1
+
+
+# -- who killed ------------------------------------------------------------------------------
+
+STAMP = "2026-11-23T02:1{}:01+00:00 node1 "
+OOMD = (
+    "systemd-oomd[601]: Killed /user.slice/user-1000.slice/user@1000.service/app.slice/"
+    "firefox.scope due to memory pressure for /user.slice being 70.43% > 50.00% for > 20s with "
+    "reclaim activity"
+)
+EARLYOOM = (
+    'earlyoom[77]: sending SIGTERM to process 3045 uid 1000 "chromium": badness 912, VmRSS 1421 MiB'
+)
+EVICTED = (
+    'kubelet[900]: eviction_manager.go:592] "Eviction manager: pod is evicted successfully" '
+    'pod="shop/cart-7d9f"'
+)
+PLAIN = "dockerd[900]: container 5f3c exited with status 137"
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "words"),
+    [
+        (OOMD, 1, "systemd-oomd killed unit firefox.scope"),
+        (EARLYOOM, 1, "earlyoom killed chromium[3045]"),
+        (EVICTED, 1, "kubelet evicted pod shop/cart-7d9f"),
+        (PLAIN, 0, "SIGKILL, and nothing here shows that memory was why"),
+        (PLAIN.replace("137", "1"), 0, "no OOM report"),
+    ],
+)
+def test_others_than_the_kernel_are_told_apart(
+    oomkit: Command, line: str, status: int, words: str
+) -> None:
+    done = oomkit("explain", "-", stdin=STAMP.format(0) + line + "\n")
+    assert (done.returncode, done.stderr) == (status, "")
+    assert words in " ".join(done.stdout.split())
+    assert oomkit("explain", "--json", "-", stdin=STAMP.format(0) + line + "\n").stdout == ""
+
+
+def test_a_page_of_userspace_kills_alone(oomkit: Command) -> None:
+    text = "".join(STAMP.format(i) + line + "\n" for i, line in enumerate((OOMD, EARLYOOM, PLAIN)))
+    done = oomkit("explain", "--html", "-", "-", stdin=text)
+    assert done.returncode == 1
+    assert "earlyoom killed chromium[3045]" in done.stdout
+    redacted = oomkit("explain", "--redact", "--summary", "-", stdin=text).stdout
+    assert "earlyoom killed comm-1[3045]" in redacted
+    assert "firefox" not in redacted
+    assert "5f3c" not in redacted
