@@ -91,7 +91,8 @@ def death(item: Evidence) -> Verdict:
         text = f"{item.by} killed {who}, before the kernel had to"
     elif item.kind == "eviction":
         by = "kubelet"
-        text = f"{item.by} evicted {who} to get memory back; no OOM kill"
+        short = "memory" if "memory" in item.text else "memory, disk or process ids"
+        text = f"{item.by} evicted {who}, as the node ran short of {short}; no OOM kill"
     elif item.kind == "notice":
         text = f"{item.by} says that {who} ran out of memory; the kernel's own report is not here"
     else:

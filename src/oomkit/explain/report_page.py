@@ -18,7 +18,7 @@ from oomkit.explain.text import (
     when,
     where_title,
 )
-from oomkit.explain.words import kb, share
+from oomkit.explain.words import kb, moment, share
 
 
 def article(item: Explanation, number: int, *, unfolded: bool) -> str:
@@ -40,7 +40,7 @@ def article(item: Explanation, number: int, *, unfolded: bool) -> str:
 
 def _stamp(item: Explanation) -> str:
     time = item.report.time
-    return f' <span class="dim">{escaped(time.replace("T", " "))}</span>' if time else ""
+    return f' <span class="dim">{escaped(moment(time))}</span>' if time else ""
 
 
 def _fact(name: str, texts: list[str]) -> str:

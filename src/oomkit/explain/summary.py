@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from oomkit.explain.incidents import Incident
 from oomkit.explain.look import Line
 from oomkit.explain.recurring import Row, Tables, every_text
-from oomkit.explain.words import many
+from oomkit.explain.words import many, moment
 from oomkit.klog.records import Evidence, Report
 from oomkit.report.units import printable
 
@@ -45,7 +45,7 @@ def when(incident: Incident, reports: Sequence[Report], evidence: Sequence[Evide
     """When an incident began: date, seconds since boot, or the line it begins at."""
     first = reports[incident.reports[0]] if incident.reports else evidence[incident.evidence[0]]
     if first.time is not None:
-        return first.time.replace("T", " ")
+        return moment(first.time)
     if first.uptime_s is not None:
         return f"{first.uptime_s:.3f} s"
     return f"line {first.source.line}"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from oomkit.explain.look import LABEL_COLUMNS, Line, bar, field, fields, under
 from oomkit.explain.records import Breakdown, Candidate, Choice, Explanation
-from oomkit.explain.words import kb, many, share
+from oomkit.explain.words import kb, many, moment, share
 from oomkit.klog.records import Problem, Report
 from oomkit.report.units import printable
 
@@ -48,7 +48,7 @@ def when(report: Report) -> str:
     """Time, host, kernel and place in the log, on one line."""
     parts = []
     if report.time is not None:
-        parts.append(report.time.replace("T", " "))
+        parts.append(moment(report.time))
     if report.uptime_s is not None:
         parts.append(f"{report.uptime_s:.3f} s after boot")
     if report.host is not None:

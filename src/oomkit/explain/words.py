@@ -1,5 +1,7 @@
 """Quantities and names as the explanations write them."""
 
+import re
+
 from oomkit.report.units import human_bytes, printable
 
 
@@ -24,3 +26,8 @@ def label(comm: str, pid: int) -> str:
 def many(count: int, one: str, several: str | None = None) -> str:
     """``1 process``, ``3 processes``."""
     return f"{count} {one if count == 1 else several or one + 's'}"
+
+
+def moment(time: str) -> str:
+    """An ISO 8601 time as a person reads it, to the second."""
+    return re.sub(r"(:\d\d)[.,]\d+", r"\1", time.replace("T", " "))
