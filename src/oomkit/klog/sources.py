@@ -127,7 +127,7 @@ def running_kernel_log() -> bytes:
         return _read_kmsg()
     except OSError as error:
         reason = error.strerror
-    for command in (["dmesg"], ["journalctl", "-k", "-o", "short-monotonic", "--no-pager"]):
+    for command in (["dmesg"], ["journalctl", "-q", "-k", "-o", "short-monotonic", "--no-pager"]):
         try:
             run = subprocess.run(command, capture_output=True, check=False)
         except OSError:
