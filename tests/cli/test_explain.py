@@ -466,3 +466,11 @@ def test_a_page_of_userspace_kills_alone(oomkit: Command) -> None:
     assert "earlyoom killed comm-1[3045]" in redacted
     assert "firefox" not in redacted
     assert "5f3c" not in redacted
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read the running kernel's log")
+def test_a_log_one_may_not_read_is_not_taken_for_a_quiet_one(oomkit: Command) -> None:
+    if Path("/proc/sys/kernel/dmesg_restrict").read_text().strip() == "0":
+        pytest.skip("everybody may read this kernel's log")
+    done = oomkit("explain")
+    assert done.stdout or done.returncode == 2

@@ -18,7 +18,7 @@ SETTLE_S = 1.0
 """A report is taken to be over after so long a silence."""
 _POLL_S = 0.2
 _CHUNK_BYTES = 1 << 16
-_JOURNAL = ("journalctl", "--dmesg", "--follow", "--lines=all", "--output=short-iso-precise")
+_JOURNAL = ("journalctl", "--quiet", "--dmesg", "--output=short-iso-precise")
 
 
 def follow(name: str | None, redactor: Redactor | None = None) -> Iterator[Report | Evidence]:
@@ -143,10 +143,18 @@ def _records(fd: int) -> Iterator[bytes]:
 
 
 def _journal(reason: str | None) -> Iterator[bytes]:
+    """Follow the journal, unless it shows this user nothing of the kernel's log."""
+    text = f"{KMSG}: {reason}; expected to be run as root, or a journal, or a FILE"
     try:
-        journal = subprocess.Popen(_JOURNAL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        seen = subprocess.run([*_JOURNAL, "--lines=1"], capture_output=True, check=False).stdout
+        if not seen:
+            raise LogError(text)
+        journal = subprocess.Popen(
+            [*_JOURNAL, "--lines=all", "--follow"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
     except OSError:
-        text = f"{KMSG}: {reason}; expected to be run as root, or a journal, or a FILE"
         raise LogError(text) from None
     assert journal.stdout is not None
     try:

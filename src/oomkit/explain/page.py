@@ -63,7 +63,7 @@ def _title(reports: Sequence[Report], found: Sequence[Incident]) -> str:
 def _incidents(
     reports: Sequence[Report], evidence: Sequence[Evidence], found: Sequence[Incident]
 ) -> str:
-    if len(found) < 2 and len(reports) < 2 and reports:
+    if not found or (len(found) == len(reports) == 1):
         return ""
     rows = []
     for incident in found:
