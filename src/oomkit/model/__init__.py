@@ -1,0 +1,1 @@
+"""The modelled machine: plays a scenario from event to event."""
