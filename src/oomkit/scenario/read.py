@@ -20,7 +20,7 @@ from oomkit.scenario.faults import (
 from oomkit.scenario.format import Cgroup, Machine, Role, Scenario, Step, Task
 from oomkit.scenario.knobs import read_knobs
 from oomkit.scenario.overrides import apply_overrides
-from oomkit.scenario.steps import read_step
+from oomkit.scenario.steps import MAX_STEPS, read_steps
 
 __all__ = ["Fault", "ScenarioError", "read_scenario", "scenario_from"]
 
@@ -142,8 +142,11 @@ def _task(table: Table) -> Task:
 
 
 def _steps(table: Table) -> tuple[Step, ...]:
-    steps = [read_step(step) for step in table.tables("steps")]
-    return tuple(step for step in steps if step is not None)
+    steps = read_steps(table, "steps")
+    if len(steps) > MAX_STEPS:
+        table.fault("steps", f"expected at most {MAX_STEPS} steps, not {len(steps)}")
+        return ()
+    return steps
 
 
 def _loops(value: Any) -> int | None:

@@ -19,6 +19,26 @@ _MODIFIERS: dict[str, tuple[str, ...]] = {
 
 MAX_FORKS = 1000
 
+MAX_STEPS = 10_000
+
+
+def read_steps(table: Table, key: str) -> tuple[Step, ...]:
+    """The steps of an array, with ``{ repeat = N, steps = [...] }`` written out."""
+    steps: list[Step] = []
+    for entry in table.tables(key):
+        if "repeat" in entry.raw:
+            count = entry.take("repeat", integer(1, MAX_STEPS), 1)
+            inner = read_steps(entry, "steps")
+            entry.done()
+            if len(steps) + count * len(inner) > MAX_STEPS:
+                entry.fault("repeat", f"expected at most {MAX_STEPS} steps in all")
+                continue
+            steps.extend(inner * count)
+        else:
+            step = read_step(entry)
+            steps.extend([step] if step is not None else [])
+    return tuple(steps)
+
 
 def read_step(table: Table) -> Step | None:
     """A step from its inline table; None where it has no verb or several."""
