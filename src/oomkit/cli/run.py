@@ -51,7 +51,7 @@ def command(
     somebody was killed, the machine was frozen at the end, or the kernel panicked.
     """
     if kernel is not None:
-        overrides = (*overrides, f"machine.kernel='{kernel}'")
+        overrides = (*overrides, f"machine.kernel={kernel}")
     scenario = _read(scenario_file, overrides)
     if check:
         click.echo(f"{scenario_file}: fine")

@@ -1,16 +1,17 @@
 """How far the present rates hold, and moving everything along them."""
 
 from oomkit.model import commit
-from oomkit.model.demand import Demand
+from oomkit.model.demand import READ_AHEAD_PAGES, Demand
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Group, Pool
+from oomkit.model.reclaim import IN_FLIGHT_PAGES
 from oomkit.model.solve import Regime, dirty_marks
 from oomkit.model.tasks import PAGE, Proc
 
 _INFINITY = float("inf")
 
-_SHARE_STEP = 0.02
-"""A pool in use is looked at again after its missing share changed so much, or by a quarter."""
+_SHARE_STEP = 0.05
+"""A pool in use is looked at again after its missing share changed so much, or by half."""
 
 
 def horizon(machine: Machine, regime: Regime) -> float:
@@ -45,8 +46,8 @@ def _steps(machine: Machine, regime: Regime) -> float:
 def _catch_up(machine: Machine, position: float, rate: float, proc: Proc) -> float:
     """When a reader of cached pages comes to those nobody has read yet."""
     pool = machine.file(proc.current.file or proc.key, proc.mm.group)
-    ahead = pool.size - position
-    return ahead / rate if ahead > 1e-6 else _INFINITY
+    ahead = pool.size - position - READ_AHEAD_PAGES
+    return (ahead + 1.0) / rate if ahead > 0.0 else _INFINITY
 
 
 def _falls_to(level: float, mark: float, rate: float) -> float:
@@ -103,14 +104,14 @@ def _use_changes(pool: Pool) -> float:
     if rate == 0.0:
         return _INFINITY
     missing = 1.0 - pool.resident / pool.hot
-    step = max(_SHARE_STEP, abs(missing) / 4.0) * pool.hot
+    step = max(_SHARE_STEP, abs(missing) / 2.0) * pool.hot
     if rate > 0.0:
         return (
             min(step, max(pool.hot - pool.resident, step / 8)) / rate if missing > 0 else _INFINITY
         )
     if missing < 0.0:
         return (pool.resident - pool.hot) / -rate
-    return min(step, max(pool.resident / 4, 1.0)) / -rate
+    return min(step, max(pool.resident / 2, IN_FLIGHT_PAGES)) / -rate
 
 
 def _cgroups(machine: Machine, regime: Regime) -> float:
@@ -163,6 +164,8 @@ def _commit(machine: Machine, regime: Regime) -> float:
         proc = demand.proc
         if proc is not None and demand.speed > 0.0 and proc.current.verb in commit.GROWS:
             growing.append((proc, demand.pace * demand.speed))
+    if not growing:
+        return _INFINITY
     rate = regime.free_rate
     for pool in machine.pools():
         rate += pool.net() if pool.kind == "file" else pool.refault - pool.evict
@@ -196,7 +199,7 @@ def _move_task(machine: Machine, demand: Demand, seconds: float) -> None:
         commit.grow(machine, proc, done * (proc.current.stride_bytes or PAGE) / PAGE)
     if verb == "lock":
         mm.locked += done
-    elif verb in ("read", "write"):
+    elif verb == "write" or (verb == "read" and demand.grow):
         pool = machine.file(proc.current.file or proc.key, mm.group)
         pool.size = max(pool.size, proc.whole - proc.left)
     if demand.copy > 0.0:

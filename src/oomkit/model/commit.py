@@ -6,6 +6,7 @@ from oomkit.kernel.overcommit import (
     commit_limit_pages,
     vm_enough_memory,
 )
+from oomkit.kernel.state import Memory
 from oomkit.model.machine import Machine
 from oomkit.model.snapshot import task_record
 from oomkit.model.tasks import PAGE, Proc
@@ -24,18 +25,27 @@ _INFINITY = float("inf")
 
 def charge(machine: Machine, proc: Proc, pages: float) -> str | None:
     """Charge one private writable mapping to Committed_AS, or say what refuses it."""
-    refusal = _ask(machine, proc, pages)
+    refusal = None
+    if machine.sysctl.overcommit_memory != OVERCOMMIT_ALWAYS:
+        refusal = _ask(machine, proc, pages, machine.memory())
     if refusal is None:
         machine.committed += pages
         proc.mm.charged += pages
     return refusal
 
 
-def refused(machine: Machine, proc: Proc) -> str | None:
-    """What refuses a growing task its next piece; None when it gets it."""
-    if not _limited(machine) or proc.mm.reserved >= 1.0:
-        return None
-    return _ask(machine, proc, PIECE)
+def refused(machine: Machine, growing: list[Proc]) -> list[tuple[Proc, str]]:
+    """Which of the growing tasks don't get their next piece, and what refuses it."""
+    if not growing or not _limited(machine):
+        return []
+    memory = machine.memory()
+    refusals = []
+    for proc in growing:
+        if proc.mm.reserved < 1.0:
+            refusal = _ask(machine, proc, PIECE, memory)
+            if refusal is not None:
+                refusals.append((proc, refusal))
+    return refusals
 
 
 def headroom_s(machine: Machine, growing: list[tuple[Proc, float]], estimate_rate: float) -> float:
@@ -46,34 +56,35 @@ def headroom_s(machine: Machine, growing: list[tuple[Proc, float]], estimate_rat
         growing: tasks that map new memory, with their rates in pages a second.
         estimate_rate: change of free, cached and swappable memory, pages a second.
     """
-    if not growing or not _limited(machine):
-        return _INFINITY
     never = machine.sysctl.overcommit_memory == OVERCOMMIT_NEVER
     rate = sum(rate for _, rate in growing) if never else -estimate_rate
-    if rate <= 0.0:
+    if rate <= 0.0 or not growing or not _limited(machine):
         return _INFINITY
     memory = machine.memory()
-    rooms = []
-    for proc, _ in growing:
-        answer = vm_enough_memory(
-            PIECE, memory, machine.sysctl, machine.rules, task=task_record(machine, proc)
-        )
-        rooms.append((answer.limit_pages or 0) - PIECE + 1)
-    return max(min(rooms), 1) / rate
+    room = min(_room(machine, proc, memory) for proc, _ in growing)
+    return max(room - PIECE + 1, 1) / rate
+
+
+def _room(machine: Machine, proc: Proc, memory: Memory) -> int:
+    answer = vm_enough_memory(
+        PIECE, memory, machine.sysctl, machine.rules, task=task_record(machine, proc)
+    )
+    return answer.limit_pages or 0
 
 
 def _limited(machine: Machine) -> bool:
-    """Whether small pieces are ever refused: not by mode 1, nor by the heuristic of 5.2 on."""
+    """Whether small pieces are ever refused.
+
+    Not by mode 1, nor by the heuristics up to 3.0 (they count all of the page cache, which is
+    never that small) and from 5.2 on (they only look at the size of the request).
+    """
     mode = machine.sysctl.overcommit_memory
     if mode == OVERCOMMIT_NEVER:
         return True
-    return mode != OVERCOMMIT_ALWAYS and machine.rules.guess != "ram_swap"
+    return mode != OVERCOMMIT_ALWAYS and machine.rules.guess in ("free_reserve", "admin_reserve")
 
 
-def _ask(machine: Machine, proc: Proc, pages: float) -> str | None:
-    if machine.sysctl.overcommit_memory == OVERCOMMIT_ALWAYS:
-        return None
-    memory = machine.memory()
+def _ask(machine: Machine, proc: Proc, pages: float, memory: Memory) -> str | None:
     answer = vm_enough_memory(
         round(pages), memory, machine.sysctl, machine.rules, task=task_record(machine, proc)
     )

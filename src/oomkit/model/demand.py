@@ -10,6 +10,9 @@ _COPY = 4.0
 _PROGRAM_WALKS_S = 10.0
 """How often a second a running program comes by each page of its text."""
 
+READ_AHEAD_PAGES = 32
+"""Readers so close behind the first one find its pages cached."""
+
 _TABLE_SPAN = 512
 """Pages one page table maps."""
 
@@ -166,7 +169,7 @@ def _read(machine: Machine, proc: Proc, demand: Demand) -> None:
     step = proc.current
     pool = machine.file(step.file or proc.key, proc.mm.group)
     position = proc.whole - proc.left
-    first = position >= pool.size - 1e-6
+    first = position >= pool.size - READ_AHEAD_PAGES
     follows = first and pool.led
     if first and not follows:
         missing = 1.0

@@ -18,8 +18,11 @@ from oomkit.model.tasks import Proc
 from oomkit.scenario.format import At, Scenario
 from oomkit.scenario.record import Outcome
 
-MAX_EVENTS = 2_000_000
+MAX_EVENTS = 200_000
 """More mean that the scenario asks for steps too short to be told apart."""
+
+_RECENT_S = 10.0
+"""Whoever took memory so shortly before a shortage was growing when it began."""
 
 _SHORTEST_S = 1e-6
 """Two events this close are one."""
@@ -50,7 +53,7 @@ class Engine:
         self.freezes = Freezes()
         self.oom = Oom(self)
         self.life = Lifecycle(self)
-        self.shortage_growers: set[int] = set()
+        self.short_since = 0.0
         self._short = False
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
@@ -83,8 +86,8 @@ class Engine:
         return False
 
     def was_growing(self, proc: Proc) -> bool:
-        """Whether it took memory when the present shortage began."""
-        return proc.pid in self.shortage_growers
+        """Whether it took memory in the seconds before the shortage began, or since."""
+        return proc.grew_s is not None and proc.grew_s >= self.short_since - _RECENT_S
 
     def squeeze(self, pages: float) -> bool:
         """Reclaim some pages at once, as direct reclaim does for a small request."""
@@ -138,12 +141,12 @@ class Engine:
 
     def _refuse_growth(self) -> None:
         """A growing heap asks for address space piece by piece."""
-        for proc in [p for p in self.machine.procs if p.state == "run"]:
-            if proc.current.verb in commit.GROWS:
-                refusal = commit.refused(self.machine, proc)
-                if refusal is not None:
-                    call = "write" if proc.current.verb == "tmpfs" else "mmap"
-                    self.life.deny(proc, call, proc.left, refusal)
+        growing = [
+            p for p in self.machine.procs if p.state == "run" and p.current.verb in commit.GROWS
+        ]
+        for proc, refusal in commit.refused(self.machine, growing):
+            call = "write" if proc.current.verb == "tmpfs" else "mmap"
+            self.life.deny(proc, call, proc.left, refusal)
 
     def _settle(self) -> Regime:
         """Rates for the present state, after whatever an OOM made of it."""
@@ -175,17 +178,14 @@ class Engine:
         return woken
 
     def _note_shortage(self, regime: Regime) -> None:
-        """Remember who was taking memory when it ran short."""
+        """Remember when memory ran short, and who takes more of it."""
         short = any(d.plan is not None for d in regime.domains.values())
         if short and not self._short:
-            self.shortage_growers = set()
-        if short:
-            self.shortage_growers.update(
-                d.proc.pid
-                for d in regime.demands
-                if d.proc is not None and d.grow and d.proc.current.verb != "read"
-            )
+            self.short_since = self.now
         self._short = short
+        for demand in regime.demands:
+            if demand.proc is not None and demand.proc.current.verb in commit.GROWS:
+                demand.proc.grew_s = self.now
 
     def _enforce_limits(self) -> None:
         """A cgroup above its limit, which was lowered, is reclaimed until it fits."""
@@ -218,7 +218,7 @@ class Engine:
         response = response_s(self.machine, regime)
         self.freezes.see(self.now, response)
         seconds = max(min(horizon(self.machine, regime), until - self.now), _SHORTEST_S)
-        self.sampler.mark()
+        self.sampler.mark(self.now + seconds)
         move(self.machine, regime, seconds)
         start, self.now = self.now, self.now + seconds
         self.sampler.run(start, seconds, (regime.some, regime.full, regime.cpu_busy, response))

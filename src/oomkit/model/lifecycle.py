@@ -93,6 +93,10 @@ class Lifecycle:
         instance = self.counts.get(task.name, 0)
         self.counts[task.name] = instance + 1
         proc = Proc(task, instance, self.next_pid, ppid, mm, draw_scales(task, self.engine.rng))
+        proc.nominal = tuple(
+            nominal_s(step, scale, self.machine.fault, self.machine.disk)
+            for step, scale in zip(task.steps, proc.scales, strict=True)
+        )
         self.next_pid += 1
         mm.users += 1
         proc.state = "run"
@@ -121,13 +125,8 @@ class Lifecycle:
 
     def _leave(self, proc: Proc) -> None:
         if proc.step < len(proc.spec.steps):
-            proc.done_s += self.nominal(proc, proc.step)
+            proc.done_s += proc.nominal[proc.step]
             proc.step += 1
-
-    def nominal(self, proc: Proc, index: int) -> float:
-        """Unhindered seconds of a step."""
-        step, scale = proc.spec.steps[index], proc.scales[index]
-        return nominal_s(step, scale, self.machine.fault, self.machine.disk)
 
     def _next_loop(self, proc: Proc) -> bool:
         proc.loop += 1

@@ -43,7 +43,7 @@ class Sampler:
     def watch(self, proc: Proc) -> None:
         """Follow a process from now on."""
         spec = proc.spec
-        total = sum(self._nominal(proc, i) for i in range(len(spec.steps)))
+        total = sum(proc.nominal)
         if spec.loops is not None:
             total *= spec.loops
         curve = _Curve(proc, len(self.t), total)
@@ -51,14 +51,10 @@ class Sampler:
         self.curves[proc.key] = curve
         self._live.append(curve)
 
-    def _nominal(self, proc: Proc, index: int) -> float:
-        from oomkit.model.tasks import nominal_s
-
-        step, scale = proc.spec.steps[index], proc.scales[index]
-        return nominal_s(step, scale, self.machine.fault, self.machine.disk)
-
-    def mark(self) -> None:
-        """Remember the state at the beginning of a straight piece."""
+    def mark(self, end: float) -> None:
+        """Remember the state at the beginning of a straight piece, if a sample falls into it."""
+        if self._next() > end:
+            return
         self._before = self._state()
         for curve in self._live:
             curve.before = self._values(curve)
@@ -74,7 +70,10 @@ class Sampler:
         some, full, busy, response = rates
         end = start + seconds
         now = start
-        after = self._state() if self._next() <= end else ()
+        if self._next() > end:
+            self.psi.advance(seconds, some, full)
+            return
+        after = self._state()
         while (at := self._next()) <= end:
             self.psi.advance(at - now, some, full)
             now = at
@@ -139,7 +138,7 @@ class Sampler:
         done = proc.done_s
         if proc.state == "run" and proc.step < len(proc.spec.steps) and 0 < proc.whole < 1e18:
             part = 1.0 - proc.left / proc.whole
-            done += part * self._nominal(proc, proc.step)
+            done += part * proc.nominal[proc.step]
         if curve.total_s <= 0.0:
             return 1.0 if proc.state == "dead" and not proc.doomed else 0.0
         return done / curve.total_s

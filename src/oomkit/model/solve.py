@@ -85,7 +85,8 @@ def solve(machine: Machine) -> Regime:
     background = _write_back(machine, regime)
     _share_cpus(machine, regime, first=True)
     _set_speeds(machine, regime, background)
-    if regime.queue > 1.0 or any(d.sync_io > 0.0 for d in regime.demands):
+    waits = regime.queue > 1.0 or any(d.sync_io > 0.0 for d in regime.demands)
+    if waits and regime.cpu_busy >= 1.0:
         _share_cpus(machine, regime, first=False)
         _set_speeds(machine, regime, background)
     _flow(machine, regime)
@@ -358,7 +359,6 @@ def _account(machine: Machine, regime: Regime) -> None:
             continue
         domain = domain_of(regime, proc)
         proc.speed = demand.speed
-        proc.growing = demand.takes > 0.0
         waits = regime.queue * demand.sync_io
         if domain.plan is not None:
             share = demand.takes * domain.plan.anon_share / machine.disk

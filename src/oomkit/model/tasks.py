@@ -24,6 +24,7 @@ class Proc:
         instance: which of the entry's processes.
         pid: process id.
         ppid: parent's process id, 1 when it died.
+        nominal: unhindered seconds of each step.
         state: ``run`` includes waiting for CPU, disk or memory.
         step: index of the step it is at.
         loop: how often it has been through its steps.
@@ -35,7 +36,7 @@ class Proc:
         asleep: it waits at its cgroup's limit without using CPU.
         cpu_s: CPU seconds used.
         done_s: unhindered seconds of the steps behind it, for ``progress``.
-        growing_since: when it last began to take memory; None: it is not.
+        grew_s: when it last took memory for good; None: never.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Proc:
         self.mm = mm
         self.scales = scales
         self.program: Pool | None = None
+        self.nominal: tuple[float, ...] = ()
         self.state: State = "new"
         self.step = 0
         self.loop = 0
@@ -64,20 +66,12 @@ class Proc:
         self.end_s: float | None = None
         self.exit_dt = 0.0
         self.doomed = False
-        self.growing = False
+        self.grew_s: float | None = None
         self.file_position: dict[str, float] = {}
         self.oom_score_adj = spec.oom_score_adj
         self.oom_adj = spec.oom_adj
         self.nice = spec.nice
         self.weight = weight(spec.nice)
-        # Demands of the current step at full speed; see demand.py.
-        self.pace = 0.0
-        self.cpu_need = 0.0
-        self.sync_io = 0.0
-        self.async_io = 0.0
-        self.grow_rate = 0.0
-        self.takes = 0.0
-        self.target: Pool | None = None
 
     @property
     def key(self) -> str:

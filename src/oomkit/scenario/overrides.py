@@ -11,6 +11,9 @@ EXPECTED = "expected KEY=VALUE with a key such as vm.swappiness, machine.swap or
 
 _NAMED = ("task", "cgroup")
 
+_TEXTS = ("kernel", "name", "about", "cgroup", "role")
+"""Keys whose values are text even when they look like numbers (``6.12``)."""
+
 
 def apply_overrides(
     raw: dict[str, Any], overrides: Sequence[str], faults: list[Fault]
@@ -29,11 +32,13 @@ def apply_overrides(
         if not equals or not all(path):
             faults.append(Fault(path=f"--set {override}", expected=EXPECTED))
         else:
-            _apply(raw, path, _value(value.strip()), f"--set {override}", faults)
+            _apply(raw, path, _value(path[-1], value.strip()), f"--set {override}", faults)
     return raw
 
 
-def _value(text: str) -> Any:
+def _value(key: str, text: str) -> Any:
+    if key in _TEXTS and not text.startswith(('"', "'")):
+        return text
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
