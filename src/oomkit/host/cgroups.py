@@ -15,7 +15,8 @@ class Memcgs(msgspec.Struct, frozen=True):
     """The memory cgroups, and which process each one holds.
 
     Attributes:
-        groups: all that hold tasks or limits, with their ancestors, parents first.
+        groups: all that hold tasks or limits, with their ancestors, in the order in which the
+            kernel walks them: parents first, siblings by creation.
         members: process to path, as ``cgroup.procs`` lists them.
     """
 
@@ -82,11 +83,16 @@ class _Walk:
 
 
 def _subgroups(directory: str) -> list[str]:
+    """The groups below, as the kernel walks them: in the order of their creation.
+
+    cgroup file systems number their inodes as they make them.
+    """
     try:
         with os.scandir(directory) as entries:
-            return sorted(e.name for e in entries if e.is_dir(follow_symlinks=False))
+            found = [(e.inode(), e.name) for e in entries if e.is_dir(follow_symlinks=False)]
     except OSError:
         return []
+    return [name for _, name in sorted(found)]
 
 
 def _processes(directory: str) -> list[int]:

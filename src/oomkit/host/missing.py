@@ -46,9 +46,9 @@ def sentences(seen: Seen, proc: str) -> Iterator[str]:
     elif hidden := _hidden_threads(proc, seen.threads):
         yield f"{hidden} of the machine's threads are hidden here (hidepid?)."
     if seen.refused:
-        yield f"{seen.refused} processes could not be read."
+        yield f"{_processes(seen.refused)} could not be read."
     if seen.partial:
-        yield f"{seen.partial} processes could be read in part only."
+        yield f"{_processes(seen.partial)} could be read in part only."
     if seen.mapped_users:
         yield "User ids are those of this user namespace, not of the initial one."
     if not seen.memcgs:
@@ -62,6 +62,10 @@ def sentences(seen: Seen, proc: str) -> Iterator[str]:
             f"CONFIG_HZ could not be read; {seen.assumed_hz} is assumed "
             "(only rules up to 2.6.35 depend on it)."
         )
+
+
+def _processes(count: int) -> str:
+    return "1 process" if count == 1 else f"{count} processes"
 
 
 def _hidden_threads(proc: str, seen: int) -> int:

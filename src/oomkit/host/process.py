@@ -7,7 +7,7 @@ import msgspec
 
 from oomkit.host.namespaces import has_initial_user
 from oomkit.host.procfs import GONE, read_at
-from oomkit.host.stat import PF_KTHREAD, Stat, Status, parse_stat, parse_status
+from oomkit.host.stat import PF_KTHREAD, Stat, Status, lasting_part, parse_stat, parse_status
 from oomkit.host.task import Machine, Readings, build_task
 from oomkit.kernel.state import Task
 
@@ -50,7 +50,17 @@ class Process:
         partial: a file other than stat was refused.
     """
 
-    __slots__ = ("_fds", "_stat", "_status", "_texts", "partial", "pid", "start_ticks", "task")
+    __slots__ = (
+        "_fds",
+        "_stat",
+        "_status",
+        "_status_part",
+        "_texts",
+        "partial",
+        "pid",
+        "start_ticks",
+        "task",
+    )
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -61,6 +71,7 @@ class Process:
         self._texts: list[bytes | None] = []
         self._stat: Stat | None = None
         self._status: Status | None = None
+        self._status_part = b""
 
     def keep_open(self, view: View) -> None:
         """Open the files once and for all.
@@ -116,7 +127,7 @@ class Process:
         if not before or before[0] != stat_text or self._stat is None:
             self._stat = parse_stat(stat_text)
         if not before or before[1] != status_text:
-            self._status = self._parse_status(status_text, view)
+            self._status = self._status_of(status_text, view)
         readings = Readings(self._stat, self._status, oom_score=_number(score_text))
         if view.names[2] == "oom_adj":
             readings.oom_adj = _number(adj_text)
@@ -149,21 +160,28 @@ class Process:
         fds = self._fds
         try:
             if fds is None:
-                return read_at(f"{self.pid}/{view.names[index]}", view.proc_fd)
+                return _read_small(f"{self.pid}/{view.names[index]}", view.proc_fd)
             if fds[index] == _REFUSED:
                 return None
             data = pread(fds[index], _SIZE, 0)
             if len(data) == _SIZE:
-                data = read_at(f"{self.pid}/{view.names[index]}", view.proc_fd)
+                return read_at(f"{self.pid}/{view.names[index]}", view.proc_fd)
         except OSError as error:
             if index == 0 or error.errno in GONE:
                 raise
             return None
         return data
 
-    def _parse_status(self, data: bytes | None, view: View) -> Status | None:
+    def _status_of(self, data: bytes | None, view: View) -> Status | None:
         if data is None:
             return None
+        part = lasting_part(data)
+        if part != self._status_part or self._status is None:
+            self._status_part = part
+            return self._parse_status(data, view)
+        return self._status
+
+    def _parse_status(self, data: bytes, view: View) -> Status:
         status = parse_status(data)
         privileged = status.cap_sys_admin or status.cap_sys_resource or status.cap_sys_rawio
         # Root's capabilities are the machine's; others may be those of a container's namespace.
@@ -200,6 +218,16 @@ class Process:
                     return
         except OSError:
             return  # the thread ended, or is not ours to see: what the leader shows stands
+
+
+def _read_small(path: str, proc_fd: int) -> bytes:
+    """Read a file that the kernel gives whole in one read, as it does those of a process."""
+    fd = os.open(path, _FLAGS, dir_fd=proc_fd)
+    try:
+        data = os.read(fd, _SIZE)
+    finally:
+        os.close(fd)
+    return data if len(data) < _SIZE else read_at(path, proc_fd)
 
 
 def _list_at(path: str, dir_fd: int) -> list[str]:

@@ -55,5 +55,5 @@ def task_oom_adj(task: Task, rules: RuleSet) -> int:
 def is_disabled(task: Task, rules: RuleSet) -> bool:
     """Whether the task's own adjustment forbids to kill it (-17, or -1000 from 2.6.36 on)."""
     if rules.adj_files == "oom_adj":
-        return task_oom_adj(task, rules) == OOM_DISABLE
+        return rules.oom_disable and task_oom_adj(task, rules) == OOM_DISABLE
     return task.oom_score_adj == OOM_SCORE_ADJ_MIN

@@ -34,7 +34,8 @@ def alloc_pages(
     memory = snapshot.memory
     entry = rules.chain[0]
     wanted = 1 << allocation.order
-    left = memory.free_pages - wanted
+    # The kernel's test: free - (2**order - 1) must exceed the mark.
+    left = memory.free_pages - wanted + 1
     if left > memory.low_wmark_pages:
         step = f"{entry}: {wanted} of {memory.free_pages} free pages taken, above the low watermark"
         return _no_kill(snapshot, allocation, rules, (step,), retry=True)
@@ -95,7 +96,10 @@ def _slowpath_refusal(
     if allocation.gfp_noretry:
         return "__GFP_NORETRY: the request fails", False
     if not allocation.gfp_fs and rules.fs_check == "slowpath":
-        return "no __GFP_FS: no kill; small requests are tried again for ever", small
+        again = small or allocation.gfp_nofail
+        return "no __GFP_FS: no kill; small requests are tried again for ever", again
+    if rules.retry != "any_progress" and not small and not allocation.gfp_retry_mayfail:
+        return f"order {allocation.order} is more than 3: the request fails", allocation.gfp_nofail
     if snapshot.sysctl.oom_killer_disabled and rules.disabled_check in ("none", "slowpath"):
         return "oom_killer_disabled is set: the request fails without a kill", False
     return None
@@ -110,10 +114,10 @@ def _may_oom_refusal(
     # __GFP_NOFAIL never gets a failure; whether it may kill is another matter.
     small = allocation.order <= PAGE_ALLOC_COSTLY_ORDER
     again = allocation.gfp_nofail or (small and rules.retry == "any_progress")
-    if not allocation.gfp_fs and rules.fs_check == "may_oom":
-        return "no __GFP_FS: no kill; the request loops", True
     if allocation.gfp_nofail and rules.nofail_overrides:
         return None
+    if not allocation.gfp_fs and rules.fs_check == "may_oom":
+        return "no __GFP_FS: no kill; the request loops", True
     current = OomControl(snapshot, rules, allocation).current
     if rules.costly_order and not small:
         return f"order {allocation.order} is more than {PAGE_ALLOC_COSTLY_ORDER}: no kill", again

@@ -28,7 +28,9 @@ def constrained_alloc(
     if allocation.sysrq:
         return Constrained(constraint="CONSTRAINT_NONE", scope="sysrq")
     unconstrained = Constrained(constraint="CONSTRAINT_NONE", scope="global")
-    if rules.constraint == "none" or len(snapshot.memory.nodes) < 2:
+    # A page fault's OOM comes without a zone list to look at.
+    unknown = rules.constraint == "none" or allocation.page_fault_oom
+    if unknown or len(snapshot.memory.nodes) < 2:
         return unconstrained
     if allocation.gfp_thisnode and rules.thisnode:
         return unconstrained

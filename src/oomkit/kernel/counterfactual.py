@@ -1,12 +1,14 @@
 """What would have altered a decision: the smallest single changes."""
 
+from functools import cached_property
+
 import msgspec
 
 from oomkit.kernel.adj import is_disabled
 from oomkit.kernel.alloc import decide
 from oomkit.kernel.decision import Counterfactual, Decision
 from oomkit.kernel.needed import adj_now, extra_pages, losing_adj, with_adj
-from oomkit.kernel.oom_control import OomControl, in_memcg
+from oomkit.kernel.oom_control import OomControl, in_memcg, share_mm
 from oomkit.kernel.overcommit import OVERCOMMIT_NEVER, commit_limit_pages
 from oomkit.kernel.rank import control_for, eligible_by_badness
 from oomkit.kernel.rules import RuleSet
@@ -80,11 +82,14 @@ class _World:
     def _decide(self, snapshot: Snapshot) -> Decision:
         return decide(snapshot, self.allocation, self.rules)
 
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        return {task.pid: place for place, task in enumerate(self.oc.candidates())}
+
     def wins_ties(self, task: Task, rival: Task) -> bool:
         """Whether ``task`` is taken before a rival of the same badness."""
-        order = [candidate.pid for candidate in self.oc.candidates()]
-        earlier = order.index(task.pid) < order.index(rival.pid)
-        return earlier if self.rules.ties == "first" else not earlier
+        earlier = self._places[task.pid] < self._places[rival.pid]
+        return earlier != self.oc.last_of_equals
 
     def is_altered(self, other: Decision) -> bool:
         return other.action != self.decision.action or _pids(other) != _pids(self.decision)
@@ -140,13 +145,20 @@ def _adjustment(world: _World) -> Counterfactual | None:
     if chosen is None or points is None:
         return None
     rival = next(((p, t) for p, t in world.ranked if t.pid != chosen.pid), None)
-    if rival is None:
-        needed = losing_adj(chosen, world.oc, None)
-    else:
+    levels: list[int | None] = [None]
+    if rival is not None:
         rival_points, rival_task = rival
-        beaten_at = rival_points - world.wins_ties(chosen, rival_task)
-        needed = losing_adj(chosen, world.oc, beaten_at)
-    return _adj_change(world, chosen, needed)
+        first = rival_points - world.wins_ties(chosen, rival_task)
+        # Chosen in its place, its parent still sacrifices it until a sibling is worse.
+        siblings = {t.pid for t in world.oc.children(rival_task)} - {chosen.pid}
+        worse = {p for p, t in world.ranked if t.pid in siblings}
+        lower = {level for p in worse for level in (p, p - 1) if level < first}
+        levels = [first, *sorted(lower, reverse=True), None]
+    for level in levels:
+        change = _adj_change(world, chosen, losing_adj(chosen, world.oc, level))
+        if change is not None:
+            return change
+    return None
 
 
 def _child_adjustment(world: _World) -> Counterfactual | None:
@@ -157,12 +169,20 @@ def _child_adjustment(world: _World) -> Counterfactual | None:
     child = world.oc.by_pid[victims[0].pid]
     if world.rules.children == "first":
         return _adj_change(world, child, -17) if world.rules.kill_checks_disabled else None
-    siblings = {t.pid for t in world.oc.children(world.chosen)}
+    parent = world.chosen
+    siblings = {
+        t.pid
+        for t in world.oc.children(parent)
+        if not (world.rules.children_own_mm and share_mm(t, parent))
+    }
     rivals = [(p, t) for p, t in world.ranked if t.pid in siblings and t.pid != child.pid]
     if not rivals:
         return _adj_change(world, child, losing_adj(child, world.oc, None))
-    # Of equal children the first in the parent's list goes, whatever the scan's tie-break.
-    order = [t.pid for t in world.oc.children(world.chosen)]
+    # Of equal children the first in the parent's list goes (OpenVZ: the last), whatever the
+    # scan's tie-break.
+    order = [t.pid for t in world.oc.children(parent)]
+    if world.rules.children == "worst_last":
+        order.reverse()
     points = max(p for p, _ in rivals)
     earliest = min(order.index(t.pid) for p, t in rivals if p == points)
     beaten_at = points - (order.index(child.pid) < earliest)

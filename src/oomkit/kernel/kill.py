@@ -42,6 +42,8 @@ def oom_kill_process(oc: OomControl, chosen: Task, reason: Reason = "selected") 
     """Kill the chosen task, a child in its place, and those that go with it."""
     rules = oc.rules
     if _exits_anyway(chosen, oc):
+        if not chosen.has_mm:
+            return Killing(done=True, steps=("oom_kill_process: tried to kill an mm-less task!",))
         step = f"oom_kill_process: {name(chosen)} is exiting; it only gets access to reserves"
         return Killing(done=True, victims=(_victim(chosen, oc, "already_dying"),), steps=(step,))
     if rules.would_have == "patch" and oc.snapshot.sysctl.would_have_oomkilled:
@@ -54,6 +56,8 @@ def oom_kill_process(oc: OomControl, chosen: Task, reason: Reason = "selected") 
         )
     if rules.children == "first":
         return _first_child_or_self(oc, chosen, reason)
+    if rules.children == "worst_last":
+        return _last_worst_child_or_self(oc, chosen, reason)
     if rules.children == "worst":
         child, step = _worst_child(oc, chosen)
         if child is not None:
@@ -70,9 +74,26 @@ def _exits_anyway(task: Task, oc: OomControl) -> bool:
             return False
         case "pf_exiting":
             return task.exiting
+        case "will_free_mem" if oc.rules.dying_current == "will_free_mem":
+            return task_will_free_mem(task, oc)
         case "will_free_mem":
-            killed = oc.rules.dying_current == "will_free_mem" and task.fatal_signal
-            return (task.exiting or killed) and not task.coredump
+            return task.exiting and not task.coredump
+
+
+def task_will_free_mem(task: Task, oc: OomControl) -> bool:
+    """Whether a task's memory comes free by itself: it and all who share it are dying (4.8 on)."""
+    if not task.has_mm or task.mm_reaped:
+        return False
+    return all(
+        (user.fatal_signal or user.exiting) and not user.coredump
+        for user in (task, *oc.sharers(task))
+    )
+
+
+def kill_faulting_task(oc: OomControl, task: Task) -> Killing:
+    """The page-fault handler of 2.6.11-2.6.28: SIGKILL, without a look at children or knobs."""
+    step = f"do_page_fault: VM: killing process {name(task)}"
+    return Killing(done=True, victims=(_victim(task, oc, "allocating_task"),), steps=(step,))
 
 
 def _first_child_or_self(oc: OomControl, chosen: Task, reason: Reason) -> Killing:
@@ -91,6 +112,29 @@ def _first_child_or_self(oc: OomControl, chosen: Task, reason: Reason) -> Killin
     killing = _oom_kill_task(oc, chosen, reason)
     steps.extend(killing.steps)
     return msgspec.structs.replace(killing, steps=tuple(steps))
+
+
+def _last_worst_child_or_self(oc: OomControl, chosen: Task, reason: Reason) -> Killing:
+    """OpenVZ: the worst child, the last of equals, that is alive and not protected."""
+    path = oc.allocation.memcg
+    worst, worst_points = None, 0
+    for child in oc.children(chosen):
+        if share_mm(child, chosen) or not child.has_mm or child.frozen or child.victim:
+            continue
+        if is_disabled(child, oc.rules) or (path is not None and not in_memcg(child.cgroup, path)):
+            continue
+        points = badness(child, oc)
+        if points >= worst_points:
+            worst, worst_points = child, points
+    steps: tuple[str, ...] = ()
+    if worst is not None:
+        killing = _oom_kill_task(oc, worst, "child")
+        first = f"oom_kill_process: {name(worst)}, the worst child of {name(chosen)}, goes first"
+        steps = (first, *killing.steps)
+        if killing.done:
+            return msgspec.structs.replace(killing, steps=steps)
+    killing = _oom_kill_task(oc, chosen, reason)
+    return msgspec.structs.replace(killing, steps=(*steps, *killing.steps))
 
 
 def _worst_child(oc: OomControl, chosen: Task) -> tuple[Task | None, str]:
@@ -114,7 +158,7 @@ def _oom_kill_task(oc: OomControl, task: Task, reason: Reason) -> Killing:
     rules = oc.rules
     refusal = _refusal(oc, task)
     if refusal is not None:
-        return Killing(done=False, steps=(f"oom_kill_task: {refusal}",))
+        return Killing(done=False, steps=(f"{_killer(oc)}: {refusal}",))
     if task.global_init:
         # Tried, warned about, and taken for a success.
         return Killing(done=True, steps=("oom_kill_task: tried to kill init!",))
@@ -129,7 +173,7 @@ def _oom_kill_task(oc: OomControl, task: Task, reason: Reason) -> Killing:
     steps = [_kill_line(task, oc)]
     for sharer in _dying_sharers(oc, task):
         victims.append(_victim(sharer, oc, "mm_sharer", freed=0))
-        steps.append(f"oom_kill_task: {name(sharer)} shares its memory and dies with it")
+        steps.append(f"{_killer(oc)}: {name(sharer)} shares its memory and dies with it")
     group = _oom_group(oc, task)
     if group is not None:
         steps.append(
@@ -140,9 +184,15 @@ def _oom_kill_task(oc: OomControl, task: Task, reason: Reason) -> Killing:
     return Killing(done=True, victims=tuple(victims), steps=tuple(steps))
 
 
+def _killer(oc: OomControl) -> str:
+    """The function that sends the signal: its own from 4.19, part of the caller from 3.4 on."""
+    if oc.rules.oom_group:
+        return "__oom_kill_process"
+    return "oom_kill_process" if oc.rules.allocating_task == "no_fallback" else "oom_kill_task"
+
+
 def _kill_line(task: Task, oc: OomControl) -> str:
-    function = "oom_kill_task" if oc.rules.children != "none" else "__oom_kill_process"
-    return f"{function}: SIGKILL to {name(task)}, which frees {freed_pages(task)} pages"
+    return f"{_killer(oc)}: SIGKILL to {name(task)}, which frees {freed_pages(task)} pages"
 
 
 def _refusal(oc: OomControl, task: Task) -> str | None:
@@ -192,15 +242,20 @@ def _oom_group(oc: OomControl, task: Task) -> Memcg | None:
 
 
 def _group_members(oc: OomControl, group: Memcg, already: set[int]) -> list[Victim]:
-    return [
-        _victim(task, oc, "oom_group")
-        for task in oc.snapshot.tasks
-        if task.pid not in already
-        and in_memcg(task.cgroup, group.path)
-        and task.has_mm
-        and not (task.kthread or task.global_init)
-        and task.oom_score_adj != OOM_SCORE_ADJ_MIN
-    ]
+    """The group's tasks that are not protected, each with those who share its memory."""
+    members: list[Victim] = []
+    for task in oc.snapshot.tasks:
+        if task.pid in already or not in_memcg(task.cgroup, group.path) or not task.has_mm:
+            continue
+        if task.kthread or task.global_init or task.oom_score_adj == OOM_SCORE_ADJ_MIN:
+            continue
+        members.append(_victim(task, oc, "oom_group"))
+        already.add(task.pid)
+        for sharer in _dying_sharers(oc, task):
+            if sharer.pid not in already:
+                members.append(_victim(sharer, oc, "mm_sharer", freed=0))
+                already.add(sharer.pid)
+    return members
 
 
 def _victim(task: Task, oc: OomControl, reason: Reason, freed: int | None = None) -> Victim:

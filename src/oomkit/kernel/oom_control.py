@@ -59,7 +59,7 @@ class OomControl:
     def _by_mm(self) -> dict[int, list[Task]]:
         by_mm: dict[int, list[Task]] = {}
         for task in self.snapshot.tasks:
-            if task.mm_id is not None:
+            if task.mm_id is not None and task.has_mm:
                 by_mm.setdefault(task.mm_id, []).append(task)
         return by_mm
 
@@ -67,7 +67,14 @@ class OomControl:
         """Other processes that use the task's address space."""
         if task.mm_id is None:
             return []
-        return [other for other in self._by_mm[task.mm_id] if other.pid != task.pid]
+        return [other for other in self._by_mm.get(task.mm_id, ()) if other.pid != task.pid]
+
+    @property
+    def last_of_equals(self) -> bool:
+        """Whether of equals the one met last is chosen; else it is the first."""
+        if self.rules.ties == "last_not_memcg":
+            return self.allocation.memcg is None
+        return self.rules.ties == "last"
 
     @cached_property
     def memcg(self) -> Memcg | None:

@@ -6,7 +6,12 @@ from oomkit.kernel.adj import is_disabled
 from oomkit.kernel.badness import out_of_reach
 from oomkit.kernel.constraint import Constrained, constrained_alloc
 from oomkit.kernel.decision import Decision, Reason
-from oomkit.kernel.kill import Killing, oom_kill_process
+from oomkit.kernel.kill import (
+    Killing,
+    kill_faulting_task,
+    oom_kill_process,
+    task_will_free_mem,
+)
 from oomkit.kernel.oom_control import OomControl
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.select import name, select_bad_process
@@ -99,8 +104,7 @@ def pagefault_out_of_memory(snapshot: Snapshot, allocation: Allocation, rules: R
             if current is None or current.global_init:
                 flow.step("do_page_fault", "init is not killed; the fault is tried again")
                 return flow.decision()
-            flow.step("do_page_fault", f"VM: killing process {current.comm}")
-            killing = oom_kill_process(flow.oc, current, "allocating_task")
+            killing = kill_faulting_task(flow.oc, current)
             return flow.killed(killing, current, None, "VM: killing process")
         case "__out_of_memory":
             if flow.sysctl.panic_on_oom:
@@ -124,14 +128,17 @@ def _classic(flow: _Flow) -> Decision:
     if rules.dispatch == "overcommit":
         return _article_dispatch(flow)
     scope = flow.constrained.scope
-    flow.step("constrained_alloc", f"{flow.constrained.constraint} ({scope})")
+    if rules.constraint != "none":
+        flow.step("constrained_alloc", f"{flow.constrained.constraint} ({scope})")
     if scope == "mempolicy" and rules.on_mempolicy == "kill_current":
         return _kill_current(flow, "No available memory (MPOL_BIND)")
     if scope == "cpuset" and rules.on_cpuset == "kill_current":
         return _kill_current(flow, "No available memory in cpuset")
     if scope != "cpuset" and rules.panic_on_oom != "none" and sysctl.panic_on_oom:
         return flow.panic("out_of_memory", "out of memory. panic_on_oom is selected")
-    return _scan_and_kill(flow, "__out_of_memory")
+    # A function of its own in 2.6.29-2.6.35, to serve page faults too.
+    split = rules.pagefault == "__out_of_memory"
+    return _scan_and_kill(flow, "__out_of_memory" if split else "out_of_memory")
 
 
 def _article_dispatch(flow: _Flow) -> Decision:
@@ -170,11 +177,10 @@ def _modern(flow: _Flow) -> Decision:
         flow.step(function, "oom_killer_disabled is set: nobody is killed")
         return flow.decision(retry=False)
     current = flow.oc.current
-    if current is not None and _is_dying(current, rules):
+    if current is not None and _is_dying(current, flow.oc):
         flow.step(function, f"{name(current)} asks and is dying: it gets access to reserves")
         return flow.decision()
-    exempt = allocation.memcg is not None and rules.fs_memcg_exempt
-    if rules.fs_check == "out_of_memory" and not allocation.gfp_fs and not exempt:
+    if not _may_enter_fs(allocation, rules):
         flow.step(function, "no __GFP_FS: nobody is killed, the request loops")
         return flow.decision()
     scope = flow.constrained.scope
@@ -192,8 +198,18 @@ def _modern(flow: _Flow) -> Decision:
     return _select_and_kill(flow)
 
 
-def _is_dying(task: Task, rules: RuleSet) -> bool:
-    match rules.dying_current:
+def _may_enter_fs(allocation: Allocation, rules: RuleSet) -> bool:
+    """``__GFP_FS``, or one of the requests that are not asked for it."""
+    if allocation.gfp_fs or rules.fs_check != "out_of_memory":
+        return True
+    if allocation.sysrq or (allocation.memcg is not None and rules.fs_memcg_exempt):
+        return True
+    by_fault = allocation.memcg is None and allocation.page_fault_oom
+    return by_fault or (allocation.gfp_nofail and rules.nofail_overrides)
+
+
+def _is_dying(task: Task, oc: OomControl) -> bool:
+    match oc.rules.dying_current:
         case "none":
             return False
         case "fatal_signal":
@@ -206,8 +222,7 @@ def _is_dying(task: Task, rules: RuleSet) -> bool:
             dying = task.fatal_signal or (task.exiting and not task.coredump)
             return task.has_mm and dying
         case "will_free_mem":
-            dying = (task.fatal_signal or task.exiting) and not task.coredump
-            return task.has_mm and dying and not task.mm_reaped
+            return task_will_free_mem(task, oc)
 
 
 def _check_panic_on_oom(flow: _Flow) -> Decision | None:

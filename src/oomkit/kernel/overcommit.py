@@ -57,11 +57,12 @@ def vm_enough_memory(
         admin = task is not None and task.cap_sys_admin
     if sysctl.overcommit_memory == OVERCOMMIT_ALWAYS:
         return Commit(allowed=True, limit="always", limit_pages=None, short_by_pages=0)
-    if sysctl.overcommit_memory == OVERCOMMIT_NEVER:
+    # The kernel compares with 1 and 0 only: any other value (to 2.6.38) is as strict as 2.
+    if sysctl.overcommit_memory != OVERCOMMIT_GUESS:
         allowed = commit_limit_pages(memory, sysctl, rules, admin=admin, page_size=page_size)
         allowed -= _user_reserve_pages(task, sysctl, rules, page_size)
         return _verdict(pages, allowed - memory.committed_pages - 1, "CommitLimit")
-    largest = _guess(pages, memory, sysctl, rules, admin=admin, page_size=page_size)
+    largest = _guess(memory, sysctl, rules, admin=admin, page_size=page_size)
     return _verdict(pages, largest, "heuristic")
 
 
@@ -100,17 +101,15 @@ def _verdict(pages: int, largest: int, limit: str) -> Commit:
     return Commit(allowed=short == 0, limit=limit, limit_pages=largest, short_by_pages=short)
 
 
-def _guess(
-    pages: int, memory: Memory, sysctl: Sysctl, rules: RuleSet, *, admin: bool, page_size: int
-) -> int:
+def _guess(memory: Memory, sysctl: Sysctl, rules: RuleSet, *, admin: bool, page_size: int) -> int:
     """The largest request that ``overcommit_memory`` = 0 lets through."""
     if rules.guess == "ram_swap":
         return memory.total_ram_pages + memory.total_swap_pages
-    if rules.guess == "two_step":
+    if rules.guess in ("two_step", "two_step_no_reserve"):
         reserve = None
         if rules.reserve == "admin_kbytes":
             reserve = sysctl.admin_reserve_kbytes * 1024 // page_size
-        return _guess_in_two_steps(pages, memory, admin=admin, reserve=reserve)
+        return _guess_in_two_steps(memory, rules, admin=admin, reserve=reserve)
     estimate = (
         memory.free_pages
         + memory.file_pages
@@ -130,17 +129,17 @@ def _guess(
     return estimate - 1
 
 
-def _guess_in_two_steps(pages: int, memory: Memory, *, admin: bool, reserve: int | None) -> int:
-    """Up to 3.0: what can be reclaimed first; free pages, dear to count then, only if needed.
+def _guess_in_two_steps(memory: Memory, rules: RuleSet, *, admin: bool, reserve: int | None) -> int:
+    """Up to 3.0: what can be reclaimed, then the free pages above the reserve (2.6.17 on).
 
     ``reserve``: pages that the first step keeps for the administrator; None: a thirty-second.
     """
     estimate = memory.file_pages + memory.free_swap_pages + memory.slab_reclaimable_pages
     if not admin:
         estimate -= estimate // 32 if reserve is None else reserve
-    if estimate > pages or memory.free_pages <= memory.totalreserve_pages:
-        return estimate - 1
-    free = memory.free_pages - memory.totalreserve_pages
+    free = memory.free_pages
+    if rules.guess == "two_step":
+        free = max(free - memory.totalreserve_pages, 0)
     if not admin:
         free -= free // 32
     return estimate + free - 1

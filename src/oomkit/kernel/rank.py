@@ -45,10 +45,17 @@ def control_for(snapshot: Snapshot, rules: RuleSet, allocation: Allocation) -> O
 def eligible_by_badness(oc: OomControl) -> list[tuple[int, Task]]:
     """Who can be chosen, worst first; equals in the order in which the rules take them."""
     scored = [(badness(t, oc), t) for t in oc.candidates() if unkillable(t, oc) is None]
-    if oc.rules.ties == "last":
+    if oc.last_of_equals:
         scored.reverse()
     scored.sort(key=lambda pair: -pair[0])
-    return scored
+    asked = [pair for pair in scored if pair[1].oom_origin]
+    if not asked or oc.rules.origin not in ("returned_first", "selected_first"):
+        return scored
+    # Who asked to die first goes whatever its badness: the first met, from 3.8 on the last.
+    order = {task.pid: place for place, task in enumerate(oc.candidates())}
+    last = oc.rules.origin == "selected_first"
+    asked.sort(key=lambda pair: order[pair[1].pid], reverse=last)
+    return asked + [pair for pair in scored if not pair[1].oom_origin]
 
 
 def rank(snapshot: Snapshot, rules: RuleSet, allocation: Allocation) -> tuple[Ranked, ...]:

@@ -28,6 +28,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
         node_overlap: what becomes of a task none of whose memory nodes helps.
         origin: what becomes of a task that asked to die first (swapoff, KSM).
         lift_zero: a positive ``oom_adj`` lifts a badness of 0 to 1 before it shifts.
+        oom_disable: -17 protects (before 2.6.12 it only shifts).
         early_disable: the badness of a task with ``oom_adj`` -17 is 0.
         pgtables: which page tables count.
         arithmetic: width the permille rule computes in.
@@ -42,7 +43,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
         oom_adj_capped: ``oom_adj`` never reads above 15.
 
         scan: what the selection loop walks over.
-        ties: which of equals wins.
+        ties: which of equals wins; with ``last_not_memcg`` it is the first in a memory cgroup.
         dying: what the selection does when it meets a task on its way out.
         init_pid: the loop looks at kernel threads too; it skips init by its pid alone.
         sysrq_forces: SysRq-f kills even while another victim is dying.
@@ -66,7 +67,8 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
         dispatch: what ``out_of_memory()`` switches on; ``overcommit`` is the article's reading.
 
         exiting_victim: a chosen task that is already exiting is only helped along.
-        children: which child is sacrificed instead of the chosen task.
+        children: which child is sacrificed instead of the chosen task; of equally bad ones the
+            first, or with ``worst_last`` the last.
         children_own_mm: a child that shares the task's address space is passed over.
         children_in_memcg: a child outside the memory cgroup is passed over.
         sharers: what becomes of other processes that share the victim's address space.
@@ -126,6 +128,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
         "returned_first"
     )
     lift_zero: bool = False
+    oom_disable: bool = False
     early_disable: bool = False
     pgtables: Literal["none", "ptes", "ptes_pmds", "all"] = "none"
     arithmetic: Literal["s32_result", "s32", "long"] = "long"
@@ -142,7 +145,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
     oom_adj_capped: bool = False
 
     scan: Literal["threads", "processes"] = "threads"
-    ties: Literal["first", "last"] = "first"
+    ties: Literal["first", "last_not_memcg", "last"] = "first"
     dying: Literal[
         "releasing",
         "exiting",
@@ -151,6 +154,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
         "exiting_aborts",
         "will_free",
         "victim_aborts",
+        "openvz",
     ] = "releasing"
     init_pid: bool = True
     sysrq_forces: bool = False
@@ -175,7 +179,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
     dispatch: Literal["constraint", "overcommit"] = "constraint"
 
     exiting_victim: Literal["none", "pf_exiting", "will_free_mem"] = "none"
-    children: Literal["first", "worst", "none"] = "first"
+    children: Literal["first", "worst", "worst_last", "none"] = "first"
     children_own_mm: bool = True
     children_in_memcg: bool = False
     sharers: Literal["killed", "refuse_if_disabled", "spared"] = "killed"
@@ -199,7 +203,9 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
     pagefault: Literal["kill_faulter", "__out_of_memory", "out_of_memory", "retry"] = "kill_faulter"
     retry: Literal["any_progress", "16_discounted", "16"] = "any_progress"
 
-    guess: Literal["two_step", "free_reserve", "admin_reserve", "ram_swap"] = "two_step"
+    guess: Literal[
+        "two_step_no_reserve", "two_step", "free_reserve", "admin_reserve", "ram_swap"
+    ] = "two_step_no_reserve"
     guess_misc: bool = False
     reserve: Literal["thirty_second", "admin_kbytes", "kbytes"] = "thirty_second"
     overcommit_kbytes: bool = False

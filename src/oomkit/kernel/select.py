@@ -35,7 +35,7 @@ def select_bad_process(oc: OomControl) -> Selection:
     """Choose the task with the highest badness, by the rule set's order and tie-break."""
     best: Task | None = None
     best_points = LONG_MIN if oc.rules.result == "signed" else 0
-    special = False
+    special = None
     for task in oc.candidates():
         verdict = _look_at(task, oc)
         if verdict == "abort":
@@ -43,18 +43,17 @@ def select_bad_process(oc: OomControl) -> Selection:
                 waits_for=task, how=f"{name(task)} is already dying; wait for its memory"
             )
         if verdict == "take":
-            how = f"{name(task)} asked to be killed first (swapoff or KSM)"
-            return Selection(chosen=task, how=how)
+            return Selection(chosen=task, how=f"{name(task)} {_why_special(task)}")
         if verdict == "prefer":
-            best, best_points, special = task, ULONG_MAX, True
+            best, best_points, special = task, ULONG_MAX, _why_special(task)
         elif verdict == "look":
             points = badness(task, oc)
             if _beats(points, best_points, best, oc):
-                best, best_points, special = task, points, False
+                best, best_points, special = task, points, None
     if best is None:
         return Selection(how="nobody can be killed")
-    if special:
-        return Selection(chosen=best, how=f"{name(best)} asks and is exiting anyway")
+    if special is not None:
+        return Selection(chosen=best, how=f"{name(best)} {special}")
     how = f"{name(best)} has the highest badness, {best_points}"
     return Selection(chosen=best, points=best_points, how=how)
 
@@ -62,6 +61,12 @@ def select_bad_process(oc: OomControl) -> Selection:
 def name(task: Task) -> str:
     """A task as the trace names it."""
     return f"{task.comm}[{task.pid}]"
+
+
+def _why_special(task: Task) -> str:
+    if task.oom_origin:
+        return "asked to be killed first (swapoff or KSM)"
+    return "is exiting anyway"
 
 
 def _beats(points: int, best_points: int, best: Task | None, oc: OomControl) -> bool:
@@ -72,24 +77,28 @@ def _beats(points: int, best_points: int, best: Task | None, oc: OomControl) -> 
         return False
     if best is None:
         return True
-    return points >= best_points if rules.ties == "last" else points > best_points
+    return points >= best_points if oc.last_of_equals else points > best_points
 
 
 def _look_at(task: Task, oc: OomControl) -> _Verdict:
     if oc.rules.badness == "classic":
         if oc.rules.dying == "releasing":
             return _look_at_releasing(task, oc)
+        if oc.rules.dying == "openvz":
+            return _look_at_openvz(task, oc)
         return _look_at_classic(task, oc)
     if out_of_reach(task, oc) is not None:
         return "skip"
     forced = oc.allocation.sysrq and oc.rules.sysrq_forces
     if task.victim and not forced:
         return "skip" if task.mm_reaped or not task.has_mm else "abort"
-    if unkillable(task, oc) is not None:
+    if not task.has_mm:
         return "skip"
+    # Both tests come before badness, which alone knows who is protected.
     if task.oom_origin and oc.rules.origin == "selected_first":
-        return "take"
-    return _look_at_exiting(task, oc) if task.exiting and not forced else "look"
+        return "prefer"
+    verdict = _look_at_exiting(task, oc) if task.exiting and not forced else "look"
+    return "skip" if verdict == "look" and unkillable(task, oc) is not None else verdict
 
 
 def _look_at_exiting(task: Task, oc: OomControl) -> _Verdict:
@@ -116,6 +125,16 @@ def _look_at_releasing(task: Task, oc: OomControl) -> _Verdict:
     if (task.victim or task.exiting) and task.has_mm:
         return "abort"
     return "take" if task.oom_origin else "look"
+
+
+def _look_at_openvz(task: Task, oc: OomControl) -> _Verdict:
+    """OpenVZ waits for nobody: it passes over victims and the frozen, and takes the exiting."""
+    out = not task.has_mm or task.global_init or task.frozen or task.victim
+    if out or is_disabled(task, oc.rules):
+        return "skip"
+    if task.exiting:
+        return "prefer" if task.pid == oc.allocation.pid else "take"
+    return "look"
 
 
 def _look_at_classic(task: Task, oc: OomControl) -> _Verdict:

@@ -254,7 +254,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         sysctl: the knobs.
         tasks: the processes in the order of the kernel's task list (by creation), which
             decides between equals.
-        memcgs: the memory cgroups that hold tasks or limits, and their ancestors.
+        memcgs: the memory cgroups that hold tasks or limits, and their ancestors, as the kernel
+            walks them: parents first, siblings in the order of their creation.
         pressure: PSI; None where the kernel has none.
         page_size: bytes in a page.
         hz: jiffies in a second (``CONFIG_HZ``); only the classic rules depend on it.

@@ -212,7 +212,9 @@ VARIANTS: tuple[Variant, ...] = (
         sets={
             "classic_basis": "rss_swap_ptes_locked",
             "children_term": "none",
+            "children": "worst_last",
             "scan": "threads",
+            "dying": "openvz",
             "would_have": "openvz",
             "log_header": "openvz",
             "log_kill": "openvz",

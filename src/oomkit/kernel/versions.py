@@ -5,7 +5,8 @@ from functools import cache, lru_cache
 
 import msgspec
 
-from oomkit.kernel.changes import CHANGES, LAST_KNOWN, Change
+from oomkit.kernel.change import Change
+from oomkit.kernel.changes import CHANGES, LAST_KNOWN
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.vendors import VARIANTS, Variant
 

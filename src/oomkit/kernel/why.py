@@ -77,7 +77,7 @@ def _survival(
         return verdict, ()
     # At equal badness the version's tie-break decides; the order of the scan tells which way.
     order = [t.pid for t in oc.candidates()]
-    wins_ties = (order.index(task.pid) < order.index(first.pid)) == (rules.ties == "first")
+    wins_ties = (order.index(task.pid) < order.index(first.pid)) != oc.last_of_equals
     target = first_points + (not wins_ties)
     changes = []
     adj = winning_adj(task, oc, target)

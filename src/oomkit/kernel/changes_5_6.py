@@ -1,0 +1,109 @@
+"""The history of the rules, 5.0 to 6.18: no child sacrifice, signed badness."""
+
+from oomkit.kernel.change import Change
+
+_SLOW = ("__alloc_pages_slowpath", "__alloc_pages_may_oom")
+
+CHANGES: tuple[Change, ...] = (
+    Change(
+        since="5.0",
+        sets={"log_header": "5.0", "log_summary": "5.0", "log_memcg": "5.0"},
+        what="one oom-kill: line sums up constraint, cgroup and victim",
+        meaning="in 5.0 and 5.1 that line always says CONSTRAINT_NONE",
+    ),
+    Change(
+        since="5.1",
+        sets={"children": "none", "log_kill": "5.1", "log_points": "raw"},
+        what="no child is sacrificed any more",
+        meaning="the process with the highest score dies itself",
+    ),
+    Change(
+        since="5.2",
+        sets={"guess": "ram_swap", "guess_misc": False, "log_summary": "5.2"},
+        what="overcommit heuristic refuses only what exceeds RAM and swap",
+        meaning="malloc fails later, the OOM killer comes more often",
+    ),
+    Change(
+        since="5.3",
+        sets={"node_overlap": "unkillable_not_memcg", "ties": "last"},
+        what="a memory cgroup's OOM ignores NUMA nodes; last of equals dies",
+        meaning="of equals the youngest dies",
+    ),
+    Change(
+        since="5.4",
+        sets={"fs_memcg_exempt": True},
+        what="a memory cgroup's OOM kills even where file systems may not be entered",
+        backports=(("4.14", 147), ("4.19", 77)),
+    ),
+    Change(
+        since="5.4",
+        sets={"node_pages": "present", "log_kill": "5.4"},
+        what="a bound task's total counts present pages; the kill line ends with UID, "
+        "page tables and oom_score_adj",
+    ),
+    Change(
+        since="5.8",
+        sets={"min_free_cap_kb": 262144},
+        what="default min_free_kbytes may reach 256 MB",
+    ),
+    Change(
+        since="5.9",
+        sets={"result": "signed", "oom_score": "two_thirds"},
+        what="badness may be negative; oom_score is spread over 0..2000",
+        meaning="strongly protected processes are told apart; an idle process shows about 666",
+        backports=(("5.4", 144),),
+    ),
+    Change(
+        since="5.10",
+        sets={"memcg_total": "v1_gap", "oom_adj_capped": True},
+        what="total of a v1 memory cgroup counts only the swap its limits leave",
+    ),
+    Change(
+        since="5.13",
+        sets={"chain": ("__alloc_pages", *_SLOW)},
+        what="__alloc_pages_nodemask is renamed __alloc_pages",
+    ),
+    Change(
+        since="5.14",
+        sets={"memcg_chain": ("try_charge_memcg", "mem_cgroup_oom", "mem_cgroup_out_of_memory")},
+        what="try_charge is renamed try_charge_memcg",
+    ),
+    Change(
+        since="5.16",
+        sets={"pagefault": "retry"},
+        what="a page fault without memory is tried again instead of calling the OOM killer",
+        meaning="no more global kills for a memory cgroup's failure",
+        backports=(
+            ("4.9", 291),
+            ("4.14", 256),
+            ("4.15", 19),  # Ubuntu's alone: the mainline branch ended with 4.15.18
+            ("4.19", 218),
+            ("5.4", 160),
+            ("5.10", 80),
+            ("5.14", 19),
+            ("5.15", 3),
+        ),
+    ),
+    Change(
+        since="5.18",
+        sets={"oom_reaper_delay_s": 2},
+        what="oom_reaper waits two seconds",
+        meaning="a victim stuck in the kernel gives its memory back two seconds later",
+        backports=(("5.4", 191), ("5.10", 113), ("5.15", 36)),
+    ),
+    Change(
+        since="6.8",
+        sets={"log_table": "6.8"},
+        what="the task table shows anonymous, file and shared memory apart",
+    ),
+    Change(
+        since="6.10",
+        sets={"chain": ("__alloc_pages_noprof", *_SLOW)},
+        what="allocation profiling renames __alloc_pages",
+    ),
+    Change(
+        since="6.14",
+        sets={"chain": ("__alloc_frozen_pages_noprof", *_SLOW)},
+        what="__alloc_pages_noprof becomes __alloc_frozen_pages_noprof",
+    ),
+)
