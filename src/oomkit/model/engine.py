@@ -13,6 +13,7 @@ from oomkit.model.probe import Freezes, response_s
 from oomkit.model.psi import Psi
 from oomkit.model.reclaim import Plan, make_plan
 from oomkit.model.sampler import Sampler
+from oomkit.model.snapshot import UPTIME_AT_START_S
 from oomkit.model.solve import Domain, Regime, count_usage, domain_of, solve
 from oomkit.model.tasks import Proc
 from oomkit.scenario.format import At, Scenario
@@ -84,6 +85,10 @@ class Engine:
             if domain.group is None or (group is not None and domain.group in group.chain()):
                 return True
         return False
+
+    def uptime(self) -> float:
+        """Seconds since the machine was booted."""
+        return UPTIME_AT_START_S + self.now
 
     def was_growing(self, proc: Proc) -> bool:
         """Whether it took memory in the seconds before the shortage began, or since."""

@@ -1,8 +1,9 @@
-"""The kernel's log of a run."""
+"""The kernel's log of a run, in the chosen version's own format."""
 
 from oomkit.kernel.decision import Decision
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Snapshot
+from oomkit.klog.write import stamped, write_report
 
 
 def report(
@@ -10,11 +11,7 @@ def report(
     allocation: Allocation,
     rules: RuleSet,
     decision: Decision,
-    now_s: float,
+    uptime_s: float,
 ) -> list[str]:
-    """The lines of one decision."""
-    stamp = f"[{snapshot.uptime_s + now_s % 1:12.6f}] "
-    del allocation, rules
-    lines = [f"out of memory: {decision.action}"]
-    lines += [f"Killed process {v.pid} ({v.comm})" for v in decision.victims]
-    return [stamp + line for line in lines]
+    """The stamped lines the kernel prints about one decision."""
+    return stamped(write_report(snapshot, allocation, rules, decision), uptime_s)

@@ -77,10 +77,14 @@ class Oom:
         decision = decide(snapshot, allocation, machine.rules)
         if decision.action == "panic":
             self.panic = decision.panic or "Out of memory"
-            self.log.extend(report(snapshot, allocation, machine.rules, decision, self.engine.now))
+            self.log.extend(
+                report(snapshot, allocation, machine.rules, decision, self.engine.uptime())
+            )
             return True
         if decision.action == "kill":
-            self.log.extend(report(snapshot, allocation, machine.rules, decision, self.engine.now))
+            self.log.extend(
+                report(snapshot, allocation, machine.rules, decision, self.engine.uptime())
+            )
             self._kill(snapshot, allocation, decision)
             return True
         if decision.action == "would_kill":
@@ -104,7 +108,7 @@ class Oom:
             if proc is not None and proc.pid not in self._named:
                 self._named.add(proc.pid)
                 rules = self.engine.machine.rules
-                self.log.extend(report(snapshot, allocation, rules, decision, self.engine.now))
+                self.log.extend(report(snapshot, allocation, rules, decision, self.engine.uptime()))
                 self._record(proc, victim.badness, victim.freed_pages, decision.trace, would=True)
 
     def _record(

@@ -1,0 +1,271 @@
+"""One report while its lines come in."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from oomkit.kernel.decision import Scope
+from oomkit.klog import formats
+from oomkit.klog.header import Caller, Header
+from oomkit.klog.memcg import MemcgPart
+from oomkit.klog.meminfo import MemoryPart
+from oomkit.klog.prefix import Line
+from oomkit.klog.records import (
+    Killed,
+    Problem,
+    Reaped,
+    Report,
+    Selected,
+    Source,
+    Summary,
+    TaskRow,
+)
+from oomkit.klog.tasks import guess_columns, parse_row
+
+_MEMCG_TRACE = ("mem_cgroup_out_of_memory", "mem_cgroup_oom_synchronize")
+
+MAX_TASKS = 1 << 16
+MAX_PROBLEMS = 50
+MAX_FRAMES = 100
+"""Bounds (of problems: for each kind) for what no kernel prints and a hostile log may hold."""
+
+
+class Builder:
+    """Collects the parts of one report; :meth:`build` makes the record."""
+
+    def __init__(self, line: Line) -> None:
+        self.first = self.last = line
+        self.header: Header | None = None
+        self.caller: Caller | None = None
+        self.kernel: str | None = None
+        self.cpuset: str | None = None
+        self.mems_allowed: str | None = None
+        self.trace: list[str] = []
+        self.memory = MemoryPart()
+        self.memcg = MemcgPart()
+        self.columns: tuple[str, ...] | None = None
+        self.wide_pid = False
+        self.rows: list[tuple[str, int]] = []
+        self.tasks: list[TaskRow] = []
+        self.table_at: int | None = None
+        self.table_done = False
+        self.selected: Selected | None = None
+        self.summary: Summary | None = None
+        self.killed: list[Killed] = []
+        self._killed: set[tuple[int, str]] = set()
+        self._victims: set[int] = set()
+        self.kill_text: str | None = None
+        self.kill_form: str | None = None
+        self.oom_group: str | None = None
+        self.reaped: list[Reaped] = []
+        self.panic: str | None = None
+        self.no_killable = False
+        self.would_have = False
+        self.problems: list[Problem] = []
+        self.foreign = False
+
+    # -- what is there ---------------------------------------------------------------------
+
+    @property
+    def strong(self) -> bool:
+        """Something in it can only come from the OOM killer."""
+        return bool(
+            self.header
+            or self.columns
+            or self.selected
+            or self.summary
+            or self.killed
+            or self.panic
+            or self.no_killable
+            or self.memcg.path
+        )
+
+    @property
+    def ended(self) -> bool:
+        """Its last line was seen; what follows can only be told of its victims."""
+        return bool(self.killed or self.panic or self.no_killable)
+
+    @property
+    def has_table(self) -> bool:
+        """It has a table or rows of one."""
+        return self.columns is not None or bool(self.rows or self.tasks)
+
+    def problem(self, kind: str, text: str, line: int | None = None) -> None:
+        """Note damage once."""
+        if sum(known.kind == kind for known in self.problems) >= MAX_PROBLEMS:
+            return
+        found = msgspec.convert({"kind": kind, "text": text, "line": line}, Problem)
+        if found not in self.problems:
+            self.problems.append(found)
+
+    def touch(self, line: Line) -> None:
+        """Note that a line belongs to it."""
+        self.last = line
+
+    # -- parts -----------------------------------------------------------------------------
+
+    def add_row(self, line: Line) -> None:
+        """Take a row of the task table."""
+        if len(self.rows) + len(self.tasks) >= MAX_TASKS:
+            self.problem("table_truncated", "the task table has more rows than can be", None)
+        elif self.columns is None:
+            self.rows.append((line.text, line.number))
+        else:
+            self._parse_row(line.text, line.number, self.columns)
+
+    def take_whole_row(self, text: str, number: int) -> bool:
+        """Take a row that is whole and sound; false if it is not."""
+        assert self.columns is not None
+        row = parse_row(text, self.columns, number)
+        if row is None or row.pid != row.tgid or len(self.tasks) >= MAX_TASKS:
+            return False
+        self.tasks.append(row)
+        return True
+
+    def _parse_row(self, text: str, number: int, columns: tuple[str, ...] | None) -> None:
+        row = parse_row(text, columns, number) if columns else None
+        if row is None:
+            self.problem("row_damaged", "a row of the task table is damaged", number)
+            return
+        pid, tgid = str(row.pid), str(row.tgid)
+        if len(pid) > len(tgid) and pid.endswith(tgid):
+            # Characters of another line stand before the pid: console output was lost between.
+            self.problem("row_damaged", "a row of the task table is spliced", number)
+            row = msgspec.structs.replace(row, pid=row.tgid)
+        self.tasks.append(row)
+
+    def end_table(self) -> None:
+        """The table is over; rows without a header are read now."""
+        self.table_done = True
+        if self.rows and self.columns is None:
+            self.columns_guessed = guess_columns([text for text, _ in self.rows])
+            for text, number in self.rows:
+                self._parse_row(text, number, self.columns_guessed)
+            self.rows = []
+
+    columns_guessed: tuple[str, ...] | None = None
+
+    def add_killed(self, killed: Killed) -> None:
+        """Take a victim; a line that stands in the log twice counts once."""
+        if (killed.pid, killed.comm) in self._killed:
+            self.problem("lines_repeated", "lines stand in the log twice", killed.line)
+        elif len(self.killed) < MAX_TASKS:
+            self._killed.add((killed.pid, killed.comm))
+            self._victims.add(killed.pid)
+            self.killed.append(killed)
+
+    def has_victim(self, pid: int) -> bool:
+        """A process of that id was killed."""
+        return pid in self._victims
+
+    def add_reaped(self, reaped: Reaped) -> None:
+        """Take a line of oom_reaper."""
+        if len(self.reaped) < MAX_TASKS:
+            self.reaped.append(reaped)
+
+    # -- the record ------------------------------------------------------------------------
+
+    def build(self, file: str, finish: Callable[["Builder"], None]) -> Report:
+        """Return the record; ``finish`` notes what is missing before it is made."""
+        self.end_table()
+        finish(self)
+        if not self.killed and self.selected is not None and not self.would_have:
+            chosen = self.selected
+            self.killed.append(
+                Killed(pid=chosen.pid, comm=chosen.comm, killed_as="selected", line=chosen.line)
+            )
+        summary, header, caller = self.summary, self.header, self.caller
+        constraint, scope = self._scope()
+        memcg = self.memcg.build(
+            summary.oom_memcg if summary else None, summary.task_memcg if summary else None
+        )
+        cgroup = None
+        if scope == "memcg":
+            cgroup = (summary.oom_memcg if summary else None) or (memcg.path if memcg else None)
+            cgroup = cgroup or self.oom_group
+        return Report(
+            source=Source(file=file, line=self.first.number, end_line=self.last.number),
+            time=self.first.time,
+            uptime_s=self.first.uptime_s,
+            host=self.first.host,
+            kernel=self.kernel,
+            kernel_range=formats.version_range(self),
+            scope=scope,
+            constraint=constraint,
+            cgroup=cgroup,
+            cpuset=self.cpuset or (summary.cpuset if summary else None),
+            mems_allowed=self.mems_allowed or (summary.mems_allowed if summary else None),
+            invoker=(header.comm if header else None) or (caller.comm if caller else None),
+            invoker_pid=(header.pid if header else None) or (caller.pid if caller else None),
+            invoker_oom_score_adj=header.oom_score_adj if header else None,
+            invoker_oom_adj=header.oom_adj if header else None,
+            gfp_mask=header.gfp_mask if header else None,
+            nodemask=_nodemask(header, summary),
+            order=header.order if header else None,
+            tainted=caller.tainted if caller else None,
+            call_trace=tuple(self.trace),
+            memory=self.memory.build(),
+            memcg=memcg,
+            tasks=tuple(self.tasks),
+            table_complete=self._complete(),
+            selected=self.selected,
+            summary=summary,
+            killed=tuple(self.killed),
+            kill_text=self.kill_text,
+            oom_group=self.oom_group,
+            reaped=tuple(self.reaped),
+            panic=self.panic,
+            no_killable=self.no_killable,
+            would_have=self.would_have,
+            problems=tuple(sorted(self.problems, key=lambda p: (p.line is None, p.line or 0))),
+        )
+
+    def _complete(self) -> bool:
+        harmful = {"row_damaged", "row_missing", "table_truncated", "mixed"}
+        return (
+            self.columns is not None
+            and bool(self.tasks)
+            and not any(problem.kind in harmful for problem in self.problems)
+        )
+
+    def _scope(self) -> tuple[str | None, Scope | None]:
+        """What ran out, by every sign the report has."""
+        header, summary = self.header, self.summary
+        printed = summary.constraint if summary else None
+        if (header and header.order == -1) or "moom_callback" in self.trace:
+            return printed or "CONSTRAINT_NONE", "sysrq"
+        text = (self.kill_text or "").lower()
+        if (
+            printed == "CONSTRAINT_MEMCG"
+            or not self.memcg.empty
+            or (summary and summary.oom_memcg)
+            or text.startswith("memory cgroup")
+            or any(name in _MEMCG_TRACE for name in self.trace)
+        ):
+            return "CONSTRAINT_MEMCG", "memcg"
+        if printed == "CONSTRAINT_CPUSET":
+            return printed, "cpuset"
+        if printed == "CONSTRAINT_MEMORY_POLICY" or "mpol_bind" in text:
+            return "CONSTRAINT_MEMORY_POLICY", "mempolicy"
+        if "cpuset" in text:
+            return "CONSTRAINT_CPUSET", "cpuset"
+        return self._scope_by_nodes(printed)
+
+    def _scope_by_nodes(self, printed: str | None) -> tuple[str | None, Scope | None]:
+        header, summary = self.header, self.summary
+        policy = header is not None and formats.is_mempolicy(header, self.mems_allowed)
+        if policy:
+            return "CONSTRAINT_MEMORY_POLICY", "mempolicy"
+        if printed or (summary and summary.global_oom):
+            return printed or "CONSTRAINT_NONE", "global"
+        if self.panic or self.kill_text or not self.memory.empty:
+            return None, "global"
+        if "out_of_memory" in self.trace or (header is not None and self.has_table):
+            return None, "global"
+        return None, None
+
+
+def _nodemask(header: Header | None, summary: Summary | None) -> str | None:
+    if header is not None and header.nodemask not in {None, "(null)"}:
+        return header.nodemask
+    return summary.nodemask if summary is not None else None

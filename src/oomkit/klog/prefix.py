@@ -1,0 +1,249 @@
+"""Take the prefix off a line of a log: quoting, loggers' and the kernel's stamps, caller ids.
+
+What stands before the kernel's own text tells when and where; what remains is parsed by the
+report's parts. Nothing here depends on which program wrote the log: every known piece of prefix
+is taken off wherever it stands in the order that loggers stack them.
+"""
+
+import re
+
+import msgspec
+
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+_MONTH = "(?:" + "|".join(_MONTHS) + ")"
+
+_QUOTE = re.compile(r"[ \t]*(?:(?:>|\|[ \t])[ \t]*)+|: ")
+_PRINTK = re.compile(
+    r"\[\s*(?P<up>\d{1,9}\.\d{6})(?:\s*<\s*\d+\.\d+>)?\s*\](?:\s?\[\s*(?P<caller>[TC]\d+)\s*\])?"
+    r"|\[\s*\+\d+\.\d{6}\]"
+)
+_PIECES = re.compile(
+    r"""\s*(?:
+      (?P<iso>\d{4}-\d\d-\d\d[T\ ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:\ ?(?:Z|UTC|[+-]\d\d:?\d\d))?)
+      (?:\ (?:stdout|stderr)\ [FP](?=\ ))?
+    | (?P<ctime>\[?(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),?\ )?(?P<mon>"""
+    + _MONTH
+    + r""")\ {1,2}(?P<day>\d{1,2})(?:\ (?P<year1>\d{4}))?\ (?P<clock>\d\d:\d\d:\d\d(?:\.\d+)?)
+      (?:\ (?:[A-Z]{3,4}\ )?(?P<year2>\d{4})(?![^\s\]]))?\]?)
+    | (?P<facility>(?:kern|user|daemon|local\d|syslog)\ *[.:]\ *
+        (?:emerg|alert|crit|err|error|warn|warning|notice|info|debug)\ *:?)
+    | (?P<caller2>\[\s*[TC]\d+\s*\])
+    | (?P<core>c\d+\s+\d+(?=\ ))
+    | (?P<epoch>\d{10}\.\d{1,9})
+    )(?=[\s:\]<\[]|$)[:,]?\ ?
+    |\s*(?P<level><\d{1,3}>)(?:1\ (?=\d{4}-))?""",
+    re.VERBOSE,
+)
+_HOST_TAG = re.compile(
+    r"(?:(?P<host>[^\s:\[\]<>()={}]{1,64}(?::[^\s:]+)*)\s+)?"
+    r"(?P<fac>(?:kern|user|daemon|local\d)\.\w+\s+)?"
+    r"(?P<tag>[A-Za-z_][\w./@()-]{0,60})(?:\[(?P<pid>\d+)\])?:(?:\s|$)"
+)
+_RFC5424 = re.compile(
+    r"(?P<host>\S+) (?P<tag>[^\s:]+) (?:(?P<pid>\d+)|\S+) \S+ (?:-|(?:\[[^\]]*\])+)(?: |$)"
+)
+_TAG_AFTER = re.compile(r" ?(?:(?P<host>[^\s:\[\]]{1,64}) )?kernel: ")
+_KERNEL_TAGS = frozenset({"kernel", "klogd", "vmunix", "unknown", "kern", "kernel-log", "dmesg"})
+
+
+class Line(msgspec.Struct, kw_only=True, gc=False):
+    """A line of a log without its prefix.
+
+    Attributes:
+        number: its number in the file, from 1.
+        text: what is left, without blanks at its ends.
+        stamped: it had a time stamp or a priority.
+        time: date and time in ISO 8601, without the year where the log has none.
+        uptime_s: the kernel's stamp.
+        host: the host's name.
+        tag: the syslog tag where it is not the kernel's; None for kernel lines.
+        tag_pid: the process id in that tag.
+        caller: caller id (``T123``, ``C0``).
+        width: length of the whole line with its prefix; 0 where a record holds the text.
+        spaced: 1 where the raw text began with a blank, 2 where it ended with one, 3 both.
+    """
+
+    number: int
+    text: str
+    stamped: bool = False
+    time: str | None = None
+    uptime_s: float | None = None
+    host: str | None = None
+    tag: str | None = None
+    tag_pid: int | None = None
+    caller: str | None = None
+    width: int = 0
+    spaced: int = 0
+
+
+class PrefixStripper:
+    """Strips the prefixes of one log; what stands before many lines in a row is parsed once."""
+
+    def __init__(self) -> None:
+        self._head = ""
+        self._like = Line(number=0, text="")
+
+    def strip(self, raw: str, number: int) -> Line:
+        """Return a line without its prefix; ``raw`` must be free of control characters."""
+        head = self._head
+        line = self._strip_known(raw, number) if head and raw.startswith(head) else None
+        if line is None:
+            line = strip_prefix(raw, number)
+            self._remember(raw, line)
+        line.width = len(raw)
+        if not line.stamped or raw.endswith(" "):
+            line.spaced = (1 if raw.startswith((" ", "\t")) else 0) + (
+                2 if raw.endswith(" ") else 0
+            )
+        return line
+
+    def text_of(self, raw: str) -> tuple[str, float | None] | None:
+        """Text and kernel stamp of a line with the same prefix as the last; None for others."""
+        head = self._head
+        if not head or not raw.startswith(head):
+            return None
+        if self._like.uptime_s is None:
+            return raw[len(head) :].strip(), None
+        printk = _PRINTK.match(raw, len(head))
+        if printk is None or printk["up"] is None:
+            return None
+        return raw[printk.end() :].strip(), float(printk["up"])
+
+    def _strip_known(self, raw: str, number: int) -> Line | None:
+        like = self._like
+        rest = raw[len(self._head) :]
+        if like.uptime_s is None:
+            if rest.startswith("[") and _PRINTK.match(rest):
+                return None
+            uptime = caller = None
+            text = rest
+        else:
+            printk = _PRINTK.match(rest)
+            if printk is None or not printk["up"]:
+                return None
+            uptime, caller = float(printk["up"]), printk["caller"]
+            text = rest[printk.end() :]
+            if _PIECES.match(text):
+                return None
+        return Line(
+            number=number,
+            text=text.strip(),
+            stamped=True,
+            time=like.time,
+            uptime_s=uptime,
+            host=like.host,
+            tag=like.tag,
+            tag_pid=like.tag_pid,
+            caller=caller,
+        )
+
+    def _remember(self, raw: str, line: Line) -> None:
+        """Keep what stands before the text, or before the kernel's stamp."""
+        self._head = ""
+        if not line.stamped or not line.text or line.time is None:
+            return
+        if line.uptime_s is not None:
+            printk = _PRINTK.search(raw, 0, 400)
+            end = printk.start() if printk else 0
+        elif line.caller is None:
+            end = raw.rfind(line.text)
+        else:
+            end = 0
+        self._head = raw[:end]
+        self._like = line
+
+
+def strip_prefix(raw: str, number: int) -> Line:
+    """Return a line without its prefix; ``raw`` must be free of control characters."""
+    line = Line(number=number, text="")
+    quote = _QUOTE.match(raw)
+    rest = raw[quote.end() :] if quote else raw
+    printk = _PRINTK.search(rest, 0, 400)
+    if printk is not None:
+        line.stamped = True
+        if printk["up"]:
+            line.uptime_s = float(printk["up"])
+        line.caller = printk["caller"]
+        _peel(rest[: printk.start()], line)
+        line.tag = None
+        after = rest[printk.end() :]
+        core = _PIECES.match(after)
+        if core is not None and (core["core"] or core["level"] or core["caller2"]):
+            line.caller = line.caller or core.group().strip(" []")
+            after = after[core.end() :]
+        tag = _TAG_AFTER.match(after)
+        if tag is not None:
+            line.host = tag["host"] or line.host
+            after = after[tag.end() :]
+        line.text = after.strip()
+    else:
+        line.text = _peel(rest, line).strip()
+    return line
+
+
+def _peel(text: str, line: Line) -> str:
+    """Take stamps, host and tag off the left; return what remains."""
+    position = 0
+    dated = False
+    rfc5424 = False
+    for _ in range(6):
+        piece = _PIECES.match(text, position)
+        if piece is None:
+            break
+        position = piece.end()
+        line.stamped = True
+        rfc5424 = rfc5424 or (piece["level"] is not None and piece.group().endswith("1 "))
+        if piece["iso"]:
+            line.time = _iso(piece["iso"])
+            dated = True
+        elif piece["ctime"]:
+            line.time = _ctime(piece)
+            dated = True
+        elif piece["caller2"]:
+            line.caller = piece["caller2"].strip("[] ")
+    if not dated:
+        return text[_bare_tag(text, position, line) :]
+    host_tag = _RFC5424.match(text, position) if rfc5424 else _HOST_TAG.match(text, position)
+    if host_tag is None:
+        return text[position:]
+    line.host = host_tag["host"] or line.host
+    if host_tag["tag"].lower() not in _KERNEL_TAGS:
+        if host_tag["pid"] is None and not host_tag["host"]:
+            return text[position:]
+        line.tag = host_tag["tag"]
+        line.tag_pid = int(host_tag["pid"]) if host_tag["pid"] else None
+    return text[host_tag.end() :]
+
+
+_KERNEL_TAG = re.compile(r"(?:^|(?<=\s))kernel:(?:\s|$)")
+_CLOCK = re.compile(r"\d\d:\d\d")
+_DATE = re.compile(r"(?<![\w.])(?=\d{4}-\d\d-\d\d|" + _MONTH + r" )")
+
+
+def _bare_tag(text: str, position: int, line: Line) -> int:
+    """End of a ``kernel:`` tag behind a prefix of unknown form; ``position`` without one."""
+    tag = _KERNEL_TAG.search(text, position, 200)
+    if tag is None:
+        return position
+    before = text[position : tag.start()]
+    if len(before.split()) > 1 and not _CLOCK.search(before):
+        return position
+    line.stamped = True
+    date = _DATE.search(before)
+    piece = _PIECES.match(before, date.start()) if date else None
+    if piece is not None:
+        line.time = _iso(piece["iso"]) if piece["iso"] else _ctime(piece)
+        line.host = before[piece.end() :].strip() or None
+    return tag.end()
+
+
+def _iso(text: str) -> str:
+    text = text.replace(" UTC", "Z").replace(",", ".")
+    return text.replace(" ", "T", 1).replace(" ", "")
+
+
+def _ctime(match: re.Match[str]) -> str:
+    month = _MONTHS.index(match["mon"]) + 1
+    day = f"{month:02}-{int(match['day']):02}T{match['clock']}"
+    year = match["year1"] or match["year2"]
+    return f"{year}-{day}" if year else day

@@ -1,0 +1,64 @@
+"""Read logs: every OOM report in them, one record each."""
+
+import io
+from collections.abc import Iterator
+
+from oomkit.klog import userspace
+from oomkit.klog.records import Evidence, Report
+from oomkit.klog.scan import KERNEL_NEEDLES, Readable, Scanner
+from oomkit.klog.sources import open_log
+from oomkit.klog.text import Parser
+
+
+def read_records(name: str | None) -> Iterator[Report | Evidence]:
+    """Yield a log's reports and the lines of others that tell of deaths, in their order.
+
+    Args:
+        name: a file, plain or compressed; ``-`` for standard input; None for the running
+            kernel's log.
+
+    Raises:
+        LogError: the log can't be read.
+    """
+    with open_log(name) as log:
+        yield from _scan(log, log.name, evidence=True)
+
+
+def read_log(name: str | None) -> Iterator[Report]:
+    """Yield the reports of a log, in the order in which they begin.
+
+    Args:
+        name: as for :func:`read_records`.
+
+    Raises:
+        LogError: the log can't be read.
+    """
+    with open_log(name) as log:
+        yield from read_stream(log, log.name)
+
+
+def read_bytes(data: bytes, name: str = "-") -> Iterator[Report]:
+    """Yield the reports in bytes of a log; ``name`` is what the records call it."""
+    yield from read_stream(io.BytesIO(data), name)
+
+
+def read_evidence(data: bytes, name: str = "-") -> Iterator[Evidence]:
+    """Yield what others than the kernel tell in bytes of a log."""
+    for record in _scan(io.BytesIO(data), name, evidence=True):
+        if isinstance(record, Evidence):
+            yield record
+
+
+def read_stream(source: Readable, name: str) -> Iterator[Report]:
+    """Yield the reports of anything that can be read into a buffer."""
+    for record in _scan(source, name, evidence=False):
+        if isinstance(record, Report):
+            yield record
+
+
+def _scan(source: Readable, name: str, *, evidence: bool) -> Iterator[Report | Evidence]:
+    parser = Parser(name, evidence=evidence)
+    needles = (*KERNEL_NEEDLES, *userspace.NEEDLES) if evidence else KERNEL_NEEDLES
+    for _ in Scanner(source, parser, needles, glances=evidence).run():
+        yield from parser.drain()
+    yield from parser.finish()

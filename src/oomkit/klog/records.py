@@ -1,0 +1,498 @@
+"""What a log says about the kernel running out of memory, as records.
+
+All quantities carry their unit; ``None`` means that the log does not say. Text has no control
+characters: what a log carried of them stands as U+FFFD.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from oomkit.kernel.decision import Scope
+
+KilledAs = Literal["selected", "child", "allocating_task", "mm_sharer", "oom_group"]
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a report stands.
+
+    Attributes:
+        file: the file as it was named; ``-`` for standard input, ``/dev/kmsg`` for the running
+            kernel's log.
+        line: number of the report's first line, from 1.
+        end_line: number of its last line.
+    """
+
+    file: str
+    line: int
+    end_line: int
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """Something missing or damaged in a report.
+
+    Attributes:
+        kind: what sort of damage; a stable word to select by.
+        text: one sentence.
+        line: number of the line it is about; None where it is about the report as a whole.
+    """
+
+    kind: Literal[
+        "no_header",
+        "no_table",
+        "table_header_missing",
+        "table_truncated",
+        "row_damaged",
+        "row_missing",
+        "no_kill_line",
+        "no_memory",
+        "lines_lost",
+        "line_wrapped",
+        "line_damaged",
+        "lines_joined",
+        "lines_repeated",
+        "interleaved",
+        "limited",
+        "mixed",
+    ]
+    text: str
+    line: int | None = None
+
+
+class TaskRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One row of the task table, under the kernel's column names.
+
+    Attributes:
+        pid: id of the thread that stood for its process.
+        tgid: id of the process (thread group); what a kill line names.
+        uid: user id in the initial user namespace.
+        comm: the task's name.
+        total_vm_pages: address space.
+        rss_pages: resident pages, all kinds.
+        rss_anon_pages: the anonymous part (6.8 and later).
+        rss_file_pages: the part that maps files (6.8 and later).
+        rss_shmem_pages: the shared part (6.8 and later).
+        nr_ptes: lowest-level page tables (3.6-4.14).
+        nr_pmds: middle-level page tables (4.0-4.14).
+        pgtables_bytes: page tables of all levels (4.15 and later).
+        swapents: swap entries (3.6 and later).
+        cpu: the CPU it last ran on (2.6.25-3.5).
+        oom_adj: -17..15 (2.6.25-3.5).
+        oom_score_adj: -1000..1000 (2.6.36 and later).
+        line: number of its line.
+    """
+
+    pid: int
+    tgid: int
+    uid: int
+    comm: str
+    total_vm_pages: int
+    rss_pages: int
+    rss_anon_pages: int | None = None
+    rss_file_pages: int | None = None
+    rss_shmem_pages: int | None = None
+    nr_ptes: int | None = None
+    nr_pmds: int | None = None
+    pgtables_bytes: int | None = None
+    swapents: int | None = None
+    cpu: int | None = None
+    oom_adj: int | None = None
+    oom_score_adj: int | None = None
+    line: int = 0
+
+
+class Killed(msgspec.Struct, frozen=True, kw_only=True):
+    """One process that the kernel says it killed.
+
+    Attributes:
+        pid: its process id.
+        comm: its name.
+        uid: its user id (5.4 and later, el6).
+        total_vm_kb: its address space.
+        anon_rss_kb: its resident anonymous memory.
+        file_rss_kb: its resident memory that maps files.
+        shmem_rss_kb: its resident shared memory (4.5 and later).
+        pgtables_kb: its page tables (5.4 and later).
+        oom_score_adj: its adjustment (5.4 and later).
+        rss_kb: its resident memory, where the line gives only the sum (OpenVZ).
+        swap_kb: its swap (OpenVZ).
+        killed_as: how it came to die, where the log tells.
+        time: when, like ``Report.time``.
+        line: number of its line.
+    """
+
+    pid: int
+    comm: str
+    uid: int | None = None
+    total_vm_kb: int | None = None
+    anon_rss_kb: int | None = None
+    file_rss_kb: int | None = None
+    shmem_rss_kb: int | None = None
+    pgtables_kb: int | None = None
+    oom_score_adj: int | None = None
+    rss_kb: int | None = None
+    swap_kb: int | None = None
+    killed_as: KilledAs | None = None
+    time: str | None = None
+    line: int = 0
+
+
+class Selected(msgspec.Struct, frozen=True, kw_only=True):
+    """The line that names whom the kernel chose, before it looked for a child (until 5.0).
+
+    Attributes:
+        pid: the chosen process.
+        comm: its name.
+        score: what the line prints: raw badness until 3.4, thousandths from 3.5 on.
+        line: number of its line.
+    """
+
+    pid: int
+    comm: str
+    score: int | None = None
+    line: int = 0
+
+
+class Reaped(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of ``oom_reaper`` (4.6 and later).
+
+    Attributes:
+        pid: the process it was about.
+        comm: its name.
+        reaped: the memory was freed; false for "unable to reap".
+        anon_rss_kb: what was left of the anonymous memory.
+        file_rss_kb: what was left of mapped files.
+        shmem_rss_kb: what was left of shared memory.
+        line: number of its line.
+    """
+
+    pid: int
+    comm: str
+    reaped: bool = True
+    anon_rss_kb: int | None = None
+    file_rss_kb: int | None = None
+    shmem_rss_kb: int | None = None
+    line: int = 0
+
+
+class Zone(msgspec.Struct, frozen=True, kw_only=True):
+    """One memory zone of one node.
+
+    Attributes:
+        node: its node's number; 0 where the kernel prints none.
+        name: ``DMA``, ``DMA32``, ``Normal``, ``HighMem``, ``Movable``, ``Device``.
+        free_kb: free memory.
+        min_kb: the min watermark.
+        low_kb: the low watermark.
+        high_kb: the high watermark.
+        present_kb: memory that exists.
+        managed_kb: memory the allocator manages (3.8 and later).
+        counters_kb: every quantity of the line by its name, in kB.
+        all_unreclaimable: reclaim has given up on it.
+        lowmem_reserve_pages: pages kept back from requests for each higher zone.
+        free_blocks: free blocks by order (0 is one page).
+    """
+
+    node: int
+    name: str
+    free_kb: int | None = None
+    min_kb: int | None = None
+    low_kb: int | None = None
+    high_kb: int | None = None
+    present_kb: int | None = None
+    managed_kb: int | None = None
+    counters_kb: dict[str, int] = {}
+    all_unreclaimable: bool | None = None
+    lowmem_reserve_pages: tuple[int, ...] = ()
+    free_blocks: tuple[int, ...] = ()
+
+
+class NodeCounters(msgspec.Struct, frozen=True, kw_only=True):
+    """One node's line (4.8 and later).
+
+    Attributes:
+        node: its number.
+        counters_kb: every quantity of the line by its name, in kB.
+        all_unreclaimable: reclaim has given up on it.
+    """
+
+    node: int
+    counters_kb: dict[str, int] = {}
+    all_unreclaimable: bool | None = None
+
+
+class HugePages(msgspec.Struct, frozen=True, kw_only=True):
+    """Huge pages of one size set aside on one node.
+
+    Attributes:
+        node: the node's number.
+        size_kb: size of one.
+        total: how many there are.
+        free: how many nobody uses.
+        surplus: how many beyond the configured number.
+    """
+
+    node: int
+    size_kb: int
+    total: int
+    free: int
+    surplus: int
+
+
+class Slab(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One line of ``Unreclaimable slab info``.
+
+    Attributes:
+        name: the cache.
+        used_kb: memory of objects in use.
+        total_kb: memory of the cache.
+    """
+
+    name: str
+    used_kb: int
+    total_kb: int
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True):
+    """The machine's memory as a report shows it (``Mem-Info``).
+
+    Attributes:
+        page_kb: size of a page; None where nothing in the report tells.
+        counters_pages: the machine's counters by the kernel's names (``active_anon``,
+            ``slab_unreclaimable``, ``free``...), in pages.
+        nodes: the nodes' lines.
+        zones: the zones.
+        hugepages: huge pages per node and size.
+        unreclaimable_slab: the slab caches, where the kernel printed them.
+        pagecache_pages: total page cache, swap cache and shmem included.
+        swapcache_pages: pages in swap cache.
+        free_swap_kb: swap that is free.
+        total_swap_kb: swap that there is.
+        ram_pages: pages of RAM, those the kernel can't use included.
+        highmem_pages: pages of HighMem (or movable-only) zones.
+        reserved_pages: pages of RAM the allocator never manages.
+        cma_pages: pages of contiguous-memory areas.
+        hwpoisoned_pages: pages taken out of use for hardware errors.
+    """
+
+    page_kb: int | None = None
+    counters_pages: dict[str, int] = {}
+    nodes: tuple[NodeCounters, ...] = ()
+    zones: tuple[Zone, ...] = ()
+    hugepages: tuple[HugePages, ...] = ()
+    unreclaimable_slab: tuple[Slab, ...] = ()
+    pagecache_pages: int | None = None
+    swapcache_pages: int | None = None
+    free_swap_kb: int | None = None
+    total_swap_kb: int | None = None
+    ram_pages: int | None = None
+    highmem_pages: int | None = None
+    reserved_pages: int | None = None
+    cma_pages: int | None = None
+    hwpoisoned_pages: int | None = None
+
+
+class Counter(msgspec.Struct, frozen=True, kw_only=True):
+    """A resource counter of a memory cgroup.
+
+    Attributes:
+        usage_kb: what is charged.
+        limit_kb: its limit; None where it is unlimited.
+        failcnt: how often the limit was hit.
+    """
+
+    usage_kb: int
+    limit_kb: int | None = None
+    failcnt: int | None = None
+
+
+class Memcg(msgspec.Struct, frozen=True, kw_only=True):
+    """The memory cgroup's part of a report.
+
+    Attributes:
+        path: the cgroup whose limit was hit; None where no line names it.
+        task_path: the cgroup of the task that hit it (until 4.20), or of the victim.
+        memory: ``memory:``.
+        memsw: ``memory+swap:`` (v1).
+        swap: ``swap:`` (v2).
+        kmem: ``kmem:`` (v1).
+        stats: ``Memory cgroup stats`` of each cgroup by its path: quantities in bytes, events
+            as counts, all under the kernel's names.
+    """
+
+    path: str | None = None
+    task_path: str | None = None
+    memory: Counter | None = None
+    memsw: Counter | None = None
+    swap: Counter | None = None
+    kmem: Counter | None = None
+    stats: dict[str, dict[str, int]] = {}
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """The ``oom-kill:`` line (5.0 and later, and vendor kernels before).
+
+    Attributes:
+        constraint: the kernel's word for what ran out; always ``CONSTRAINT_NONE`` in 5.0-5.1.
+        nodemask: nodes of the request; None for ``(null)``.
+        cpuset: name of the invoker's cpuset.
+        mems_allowed: nodes that cpuset allows.
+        global_oom: the machine ran out, not a memory cgroup.
+        oom_memcg: the memory cgroup that ran out.
+        task_memcg: the victim's memory cgroup.
+        comm: the victim's name.
+        pid: the victim.
+        uid: its user id.
+        line: number of its line.
+    """
+
+    constraint: str | None = None
+    nodemask: str | None = None
+    cpuset: str | None = None
+    mems_allowed: str | None = None
+    global_oom: bool = False
+    oom_memcg: str | None = None
+    task_memcg: str | None = None
+    comm: str | None = None
+    pid: int | None = None
+    uid: int | None = None
+    line: int = 0
+
+
+class Predicted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A task's place in the ranking that the rules give for the report's table.
+
+    Attributes:
+        pid: the process.
+        comm: its name.
+        badness: what the rule set gives it; None for one that can't be chosen.
+    """
+
+    pid: int
+    comm: str
+    badness: int | None
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of the OOM killer as a log tells it, whole or in part.
+
+    Attributes:
+        source: file and lines.
+        time: when: ISO 8601 where the log has a date (no offset: the log had none), else None.
+        uptime_s: the kernel's own time stamp, seconds since boot.
+        host: the host's name, where the prefix has it.
+        kernel: release as the report (or the log above it) prints it.
+        kernel_range: first and last version whose formats the text follows; the same kernel may
+            be newer where a vendor keeps old texts.
+        rules: name of the rule set the decision was replayed with; None where it was not.
+        scope: what ran out; None where nothing in the report tells.
+        constraint: the kernel's word for it, where the report or its parts tell.
+        cgroup: path of the memory cgroup that ran out; None for other scopes.
+        cpuset: name of the invoker's cpuset.
+        mems_allowed: nodes that cpuset allows.
+        invoker: name of the task whose request could not be met.
+        invoker_pid: its thread id.
+        invoker_oom_score_adj: its adjustment.
+        invoker_oom_adj: its ``oom_adj`` (2.6.19-3.6).
+        gfp_mask: the request's flags as printed, with their names where the kernel prints them.
+        nodemask: nodes of the request, where printed.
+        order: 2**order contiguous pages were asked for; -1 for SysRq-f from 4.3 on.
+        tainted: the kernel's taint flags; None where it was not tainted or nothing is said.
+        call_trace: the functions of the call trace, innermost first.
+        memory: the machine's memory.
+        memcg: the memory cgroup's part.
+        tasks: the task table.
+        table_complete: the table begins with its header and nothing inside it is damaged or
+            known to be missing.
+        selected: whom the kernel chose before it looked for a child (until 5.0).
+        summary: the ``oom-kill:`` line.
+        killed: who was killed, in the order of the lines.
+        kill_text: what opens the kill line: ``Out of memory``, ``Memory cgroup out of memory``,
+            ``Out of memory (oom_kill_allocating_task)``...
+        oom_group: path of the cgroup that ``memory.oom.group`` killed as one.
+        reaped: lines of oom_reaper.
+        panic: text of the panic; None without one.
+        no_killable: the kernel found nobody to kill.
+        would_have: ``would_have_oomkilled`` was set: the victim was named and spared.
+        predicted: the ranking that the rules give for the table, worst first.
+        agrees: the ranking's first is whom the kernel chose; None where the report can't tell.
+        why: what explains a difference, or why nothing can be told; empty where it agrees
+            without more to say.
+        problems: what is missing or damaged.
+    """
+
+    source: Source
+    time: str | None = None
+    uptime_s: float | None = None
+    host: str | None = None
+    kernel: str | None = None
+    kernel_range: tuple[str, str] | None = None
+    rules: str | None = None
+    scope: Scope | None = None
+    constraint: str | None = None
+    cgroup: str | None = None
+    cpuset: str | None = None
+    mems_allowed: str | None = None
+    invoker: str | None = None
+    invoker_pid: int | None = None
+    invoker_oom_score_adj: int | None = None
+    invoker_oom_adj: int | None = None
+    gfp_mask: str | None = None
+    nodemask: str | None = None
+    order: int | None = None
+    tainted: str | None = None
+    call_trace: tuple[str, ...] = ()
+    memory: Memory | None = None
+    memcg: Memcg | None = None
+    tasks: tuple[TaskRow, ...] = ()
+    table_complete: bool = False
+    selected: Selected | None = None
+    summary: Summary | None = None
+    killed: tuple[Killed, ...] = ()
+    kill_text: str | None = None
+    oom_group: str | None = None
+    reaped: tuple[Reaped, ...] = ()
+    panic: str | None = None
+    no_killable: bool = False
+    would_have: bool = False
+    predicted: tuple[Predicted, ...] = ()
+    agrees: bool | None = None
+    why: str = ""
+    problems: tuple[Problem, ...] = ()
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """A line by which somebody other than the kernel's OOM killer tells of a death or a shortage.
+
+    Attributes:
+        source: file and line.
+        by: who says so: ``systemd-oomd``, ``earlyoom``, ``nohang``, ``oomd``, ``kubelet``,
+            ``containerd``, ``docker``, ``runc``, ``systemd``.
+        kind: what it says: ``kill`` (it killed somebody itself), ``notice`` (it passes on that
+            the kernel did), ``eviction`` (it took a pod away), ``sigkill`` (somebody died of
+            signal 9, nothing says of whom).
+        text: the message.
+        time: when, like ``Report.time``.
+        uptime_s: seconds since boot, where the line has the kernel's stamp.
+        host: the host's name.
+        pid: whom it is about.
+        comm: that process's name.
+        cgroup: the cgroup it is about.
+        unit: the unit it is about.
+        pod: the pod it is about.
+        container: the container it is about.
+    """
+
+    source: Source
+    by: str
+    kind: Literal["kill", "notice", "eviction", "sigkill"]
+    text: str
+    time: str | None = None
+    uptime_s: float | None = None
+    host: str | None = None
+    pid: int | None = None
+    comm: str | None = None
+    cgroup: str | None = None
+    unit: str | None = None
+    pod: str | None = None
+    container: str | None = None

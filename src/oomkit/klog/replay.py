@@ -1,0 +1,291 @@
+"""Decide a report again by the rules, and say whether the kernel's choice agrees."""
+
+from collections.abc import Collection, Iterable, Iterator
+
+import msgspec
+
+from oomkit.kernel.rank import Ranked, rank
+from oomkit.kernel.rules import RuleSet
+from oomkit.klog.kernelversion import rule_sets
+from oomkit.klog.records import Predicted, Report
+from oomkit.klog.snapshot import Bound, Inputs, allocation_of, snapshot_of
+
+_AGES_TEXT = (
+    "this kernel ranks by CPU time, age and children as well, which the report does not show"
+)
+_NEAR = 0.01
+"""Tasks whose badness differs by less than this share may have changed places between the
+choice and the printing of the table."""
+
+_REMEMBERED = 64
+"""So many victims of earlier reports are remembered."""
+_DYING_S = 60.0
+"""A victim may still stand in tables for so long."""
+
+
+class _Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """One ranking, under stated assumptions."""
+
+    rules: RuleSet
+    ranked: tuple[Ranked, ...]
+    bound: Bound
+    root_has_caps: bool
+
+
+def inputs_of(report: Report, *, dead: Collection[int] = ()) -> Inputs | None:
+    """What the rules need to decide a report again; None where it has no task table.
+
+    Args:
+        report: the report.
+        dead: processes that earlier reports of the same log killed.
+    """
+    if not report.tasks:
+        return None
+    rules = _named(report)
+    snapshot = snapshot_of(report, rules, dead=_still_dying(report, dead))
+    return Inputs(snapshot=snapshot, allocation=allocation_of(report), rules=rules)
+
+
+def replay(report: Report, *, dead: Collection[int] = ()) -> Report:
+    """Return the report with ``rules``, ``predicted``, ``agrees`` and ``why`` filled in.
+
+    Args:
+        report: a report as it was read.
+        dead: processes that earlier reports of the same log killed.
+    """
+    candidates = rule_sets(report)
+    if not report.tasks:
+        name = candidates[0].name if len(candidates) == 1 else None
+        return _with(report, name, (), "the report has no task table", agrees=None)
+    if candidates[0].badness == "classic":
+        return _with(report, candidates[0].name, (), _AGES_TEXT, agrees=None)
+    dead = _still_dying(report, dead)
+    trials = [_try(report, rules, dead=dead) for rules in candidates]
+    chosen = _chosen(report)
+    if chosen is None:
+        return _nobody(report, trials[0])
+    best = next((t for t in trials if _is_first(t, chosen)), trials[0])
+    agrees, why = _compare(report, trials, best, chosen, dead)
+    if agrees is None or agrees:
+        return _with(report, best.rules.name, best.ranked, why, agrees=agrees)
+    return _other_assumptions(report, best, chosen, dead, why)
+
+
+def replay_all(reports: Iterable[Report]) -> Iterator[Report]:
+    """Replay the reports of one log in their order, so that each knows of earlier victims."""
+    victims: dict[int, tuple[str, float | None]] = {}
+    for report in reports:
+        recent = {
+            pid
+            for pid, (comm, killed_s) in victims.items()
+            if _is_recent(report.uptime_s, killed_s)
+            and any(pid in (r.pid, r.tgid) and r.comm == comm for r in report.tasks)
+        }
+        yield replay(report, dead=recent)
+        for victim in report.killed:
+            victims.pop(victim.pid, None)
+            victims[victim.pid] = (victim.comm, report.uptime_s)
+        while len(victims) > _REMEMBERED:
+            del victims[next(iter(victims))]
+
+
+def _is_recent(now_s: float | None, then_s: float | None) -> bool:
+    return now_s is None or then_s is None or 0 <= now_s - then_s <= _DYING_S
+
+
+def _named(report: Report) -> RuleSet:
+    candidates = rule_sets(report)
+    if report.rules is not None:
+        for rules in candidates:
+            if rules.name == report.rules:
+                return rules
+    return candidates[0]
+
+
+def _still_dying(report: Report, dead: Collection[int]) -> set[int]:
+    """Those killed before that this report does not kill again."""
+    again = {victim.pid for victim in report.killed}
+    if report.selected is not None:
+        again.add(report.selected.pid)
+    return set(dead) - again
+
+
+def _try(
+    report: Report,
+    rules: RuleSet,
+    *,
+    bound: Bound = "least",
+    root_has_caps: bool = True,
+    dead: Collection[int] = (),
+) -> _Trial:
+    snapshot = snapshot_of(report, rules, bound=bound, root_has_caps=root_has_caps, dead=dead)
+    ranked = rank(snapshot, rules, allocation_of(report))
+    return _Trial(rules=rules, ranked=ranked, bound=bound, root_has_caps=root_has_caps)
+
+
+def _chosen(report: Report) -> set[int] | None:
+    """Ids by which the chosen process may stand in the table; None where nobody was chosen."""
+    pid = None
+    if report.selected is not None:
+        pid = report.selected.pid
+    elif report.summary is not None:
+        pid = report.summary.pid
+    elif report.killed:
+        pid = report.killed[0].pid
+    if pid is None:
+        return None
+    return {pid} | {row.tgid for row in report.tasks if row.pid == pid}
+
+
+def _eligible(ranked: tuple[Ranked, ...]) -> list[Ranked]:
+    return [row for row in ranked if row.eligible]
+
+
+def _is_first(trial: _Trial, chosen: set[int]) -> bool:
+    first = next((row for row in trial.ranked if row.eligible), None)
+    return first is not None and first.task.pid in chosen
+
+
+def _compare(
+    report: Report, trials: list[_Trial], best: _Trial, chosen: set[int], dead: Collection[int]
+) -> tuple[bool | None, str]:
+    """Whether the choice is the ranking's first, and what is to say about it."""
+    notes = []
+    if "allocating_task" in (report.kill_text or ""):
+        return _compare_allocating(report, chosen)
+    row = next((r for r in best.ranked if r.task.pid in chosen), None)
+    if row is None:
+        return None, "the chosen process is not in the task table"
+    if not _is_first(best, chosen):
+        return _explain_difference(report, best, row)
+    if not all(_is_first(trial, chosen) for trial in trials):
+        others = [t.rules.name for t in trials if not _is_first(t, chosen)]
+        notes.append(
+            f"the log does not name the kernel; by the rules of {', '.join(others)} "
+            "another process would come first"
+        )
+    if _depends_on_unknown(report, best, chosen, dead):
+        notes.append("total memory is not in the report; with more of it another would come first")
+    if not report.table_complete:
+        return None, "; ".join(["the task table is damaged", *notes])
+    child = _child_note(report)
+    if child:
+        notes.append(child)
+    return True, "; ".join(notes)
+
+
+def _depends_on_unknown(
+    report: Report, best: _Trial, chosen: set[int], dead: Collection[int]
+) -> bool:
+    memory = report.memory
+    if memory is not None and memory.total_swap_kb is not None and memory.ram_pages is not None:
+        return False
+    most = _try(report, best.rules, bound="most", dead=dead)
+    return not _is_first(most, chosen)
+
+
+def _compare_allocating(report: Report, chosen: set[int]) -> tuple[bool | None, str]:
+    asker = report.invoker_pid
+    text = "vm.oom_kill_allocating_task is set: the task that asked for memory dies, not the worst"
+    if asker is None:
+        return None, text
+    tgid = next((row.tgid for row in report.tasks if row.pid == asker), asker)
+    return (True if chosen & {asker, tgid} else None), text
+
+
+def _child_note(report: Report) -> str:
+    selected = report.selected
+    if selected is None or not report.killed or report.killed[0].pid == selected.pid:
+        return ""
+    child = report.killed[0]
+    return f"{child.comm}[{child.pid}], a child of {selected.comm}[{selected.pid}], was sacrificed"
+
+
+def _explain_difference(report: Report, trial: _Trial, row: Ranked) -> tuple[bool | None, str]:
+    first = _eligible(trial.ranked)[0]
+    if not row.eligible:
+        return False, f"by these rules the chosen process can't be chosen: {row.reason}"
+    assert first.badness is not None
+    assert row.badness is not None
+    if not report.table_complete:
+        return None, "the task table is damaged"
+    unseen = _unseen(report, trial.rules)
+    if unseen:
+        return None, f"the table does not show {unseen}, which these rules count"
+    if row.badness == first.badness:
+        return True, (
+            f"{first.task.comm}[{first.task.pid}] has the same badness; which of equals dies "
+            "depends on the order in which the kernel walks its tasks"
+        )
+    gap = first.badness - row.badness
+    if gap <= max(abs(first.badness) * _NEAR, 64) and trial.rules.badness == "pages":
+        return False, (
+            f"{first.task.comm}[{first.task.pid}] stands {gap} pages above the chosen one: the "
+            "kernel prints the table after it has chosen, and memory moved in between"
+        )
+    return False, (
+        f"by the rules {first.task.comm}[{first.task.pid}] comes first; it may have been on its "
+        "way out already, or protected by what the table does not show"
+    )
+
+
+def _unseen(report: Report, rules: RuleSet) -> str:
+    if report.tasks[0].swapents is not None or not report.tasks:
+        return ""
+    memory = report.memory
+    used = None
+    if memory is not None and memory.total_swap_kb is not None and memory.free_swap_kb is not None:
+        used = memory.total_swap_kb - memory.free_swap_kb
+    if used == 0:
+        return "" if rules.pgtables == "none" else "page tables"
+    return "swap" if rules.pgtables == "none" else "swap and page tables"
+
+
+def _nobody(report: Report, trial: _Trial) -> Report:
+    left = _eligible(trial.ranked)
+    agrees: bool | None = None
+    if report.panic is not None and "panic_on_oom" in report.panic:
+        why = "vm.panic_on_oom is set: the kernel panicked without choosing anybody"
+    elif report.no_killable or report.panic is not None:
+        if not left:
+            agrees, why = True, "by the rules, too, nobody in the table can be killed"
+        else:
+            names = ", ".join(f"{r.task.comm}[{r.task.pid}]" for r in left[:3])
+            why = f"{names} could be chosen by the table; a victim already reaped can't be"
+    else:
+        why = "the report does not tell whom the kernel chose"
+    return _with(report, trial.rules.name, trial.ranked, why, agrees=agrees)
+
+
+def _other_assumptions(
+    report: Report, best: _Trial, chosen: set[int], dead: Collection[int], why: str
+) -> Report:
+    """Look for what the report does not show that would make the kernel's choice the first."""
+    if best.rules.root_bonus not in ("none", "quarter"):
+        trial = _try(report, best.rules, root_has_caps=False, dead=dead)
+        if _is_first(trial, chosen):
+            text = "the chosen process runs as root but without CAP_SYS_ADMIN, so it has no bonus"
+            return _with(report, trial.rules.name, trial.ranked, text, agrees=True)
+    memory = report.memory
+    if memory is None or memory.total_swap_kb is None:
+        trial = _try(report, best.rules, bound="most", dead=dead)
+        if _is_first(trial, chosen):
+            text = "total swap is not in the report; with enough of it the kernel's choice is first"
+            return _with(report, trial.rules.name, trial.ranked, text, agrees=True)
+    return _with(report, best.rules.name, best.ranked, why, agrees=False)
+
+
+def _with(
+    report: Report,
+    rules: str | None,
+    ranked: tuple[Ranked, ...],
+    why: str,
+    *,
+    agrees: bool | None,
+) -> Report:
+    predicted = tuple(
+        Predicted(pid=row.task.pid, comm=row.task.comm, badness=row.badness)
+        for row in ranked
+        if row.eligible
+    )
+    return msgspec.structs.replace(report, rules=rules, predicted=predicted, agrees=agrees, why=why)

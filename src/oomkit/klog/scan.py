@@ -1,0 +1,202 @@
+"""Find the few lines of a log that matter without looking at the others.
+
+A log of a gigabyte has a few hundred lines about OOM. They are found by searching the bytes for
+what every report must contain; only the neighbourhood of a hit is decoded and parsed. Memory is
+that of one buffer, whatever the log's size.
+"""
+
+import ctypes
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+KERNEL_NEEDLES = (
+    b"oom-kill",
+    b"ut of memory",
+    b"illed process ",
+    b"tgid total_vm",
+    b"ut of Memory",
+)
+"""What the lines of reports contain: head, summary, kill lines, panics, task tables."""
+
+_REAL = re.compile(
+    rb"oom-kill(?:er: ?gfp|er:\s*$|: ?constraint)|illed process (?:\d|$)|tgid total_vm"
+    rb"|ut of [mM]emory(?:: ?[Kk]ill|: ?$|: (?:system|compuls|OOM victim)| \(oom_kill|\(memcg"
+    rb"|\. Comp|\. panic| from page fault| and no killable)"
+)
+"""What a needle must be part of to be worth a closer look."""
+
+BUFFER_BYTES = 2 << 20
+_BLOCK_BYTES = 1 << 10
+_MAX_GLANCE = 8 << 10
+_BACK_BYTES = 48 << 10
+_HEAD_BACK_LINES = 2
+_HEADERS = (b"oom-killer",)
+MAX_PIECE_BYTES = 1 << 20
+"""A line without an end is taken in pieces of this size."""
+
+
+class Readable(Protocol):
+    """What can be read into a buffer."""
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        """Fill the buffer; 0 at the end."""
+
+
+class Sink(Protocol):
+    """Takes stretches of a log."""
+
+    def feed(self, data: bytes, first_line: int) -> None:
+        """Take whole lines; the first has the number ``first_line``."""
+
+    def glance(self, data: bytes, line: int) -> None:
+        """Take one line by itself, number ``line``, that holds a needle but is of no report."""
+
+    def gap(self) -> None:
+        """Lines were skipped between the last stretch and the next."""
+
+    def idle(self) -> bool:
+        """Nothing of what it took lately was of use."""
+
+    def has_open(self) -> bool:
+        """A report has begun and not ended."""
+
+
+Find = Callable[[bytes, int, int], int]
+
+
+class Scanner:
+    """Feeds a sink with the stretches of a log around the needles."""
+
+    def __init__(
+        self, source: Readable, sink: Sink, needles: Sequence[bytes], *, glances: bool = False
+    ) -> None:
+        self._glances = glances
+        self._source = source
+        self._sink = sink
+        self._needles = needles
+        self._buffer = bytearray(BUFFER_BYTES)
+        self._find = _finder(self._buffer)
+        self._filled = 0
+        self._fed = 0
+        self._counted = 0
+        self._line = 1
+        self._next: list[int] = []
+        self._active = False
+        self._hit = -1
+
+    def run(self) -> Iterator[None]:
+        """Read to the end; yields whenever the sink may have found something."""
+        view = memoryview(self._buffer)
+        while True:
+            got = self._source.readinto(view[self._filled :])
+            if not got:
+                break
+            self._filled += got
+            whole = self._buffer.rfind(b"\n", 0, self._filled) + 1
+            if self._filled - whole > MAX_PIECE_BYTES:
+                whole = self._filled
+            yield from self._take(whole)
+            self._drop(whole)
+        yield from self._take(self._filled)
+
+    def _take(self, end: int) -> Iterator[None]:
+        """Look through the whole lines of the buffer."""
+        position = self._fed
+        self._next = [-1] * len(self._needles)
+        while position < end:
+            if self._active:
+                position = self._feed_block(position, end)
+                yield
+                continue
+            hit = self._next_hit(max(position, self._hit), end)
+            if hit < 0:
+                return
+            self._hit = hit + 1
+            if _REAL.match(self._buffer, hit, min(end, hit + 64)):
+                position = self._begin(hit, position, end)
+            elif self._glances:
+                self._hit = self._glance(hit, position, end)
+                yield
+
+    def _feed_block(self, position: int, end: int) -> int:
+        stop = end
+        if end - position > _BLOCK_BYTES:
+            stop = self._buffer.find(b"\n", position + _BLOCK_BYTES, end) + 1 or end
+        self._count_to(position)
+        self._sink.feed(bytes(self._buffer[position:stop]), self._line)
+        self._fed = stop
+        if stop > self._hit and self._sink.idle():
+            self._active = False
+            self._sink.gap()
+        return stop
+
+    def _next_hit(self, position: int, end: int) -> int:
+        """Where the next needle stands from ``position`` on; -1 if there is none."""
+        for i, needle in enumerate(self._needles):
+            if self._next[i] < position:
+                found = self._find(needle, position, end)
+                self._next[i] = end if found < 0 else found
+        nearest = min(self._next)
+        return nearest if nearest < end else -1
+
+    def _begin(self, hit: int, position: int, end: int) -> int:
+        """Start feeding; how far before the hit depends on what it is."""
+        self._active = True
+        start = self._buffer.rfind(b"\n", position, hit) + 1 or position
+        if self._buffer.startswith(_HEADERS, hit):
+            for _ in range(_HEAD_BACK_LINES):
+                if start > position:
+                    start = self._buffer.rfind(b"\n", position, start - 1) + 1 or position
+            return start
+        if self._sink.has_open():
+            back = max(position, start - _BACK_BYTES // 4)
+        else:
+            back = max(position, start - _BACK_BYTES)
+        if back > position:
+            back = self._buffer.find(b"\n", back, start) + 1 or start
+        return back
+
+    def _glance(self, hit: int, position: int, end: int) -> int:
+        """Show one line to the sink; returns where it ends."""
+        start = max(self._buffer.rfind(b"\n", position, hit) + 1, position)
+        stop = self._buffer.find(b"\n", hit, end) + 1 or end
+        if _REAL.search(self._buffer, hit, min(stop, hit + _MAX_GLANCE)):
+            return hit + 1
+        self._count_to(start)
+        self._sink.glance(bytes(self._buffer[start : min(stop, start + _MAX_GLANCE)]), self._line)
+        return stop
+
+    def _count_to(self, position: int) -> None:
+        self._line += self._buffer.count(b"\n", self._counted, position)
+        self._counted = position
+
+    def _drop(self, whole: int) -> None:
+        """Forget what was looked through, except what may be needed before a later hit."""
+        keep = whole if self._active else max(self._fed, whole - _BACK_BYTES)
+        if keep < whole:
+            keep = self._buffer.find(b"\n", keep, whole) + 1 or whole
+        self._count_to(keep)
+        rest = self._filled - keep
+        self._buffer[:rest] = self._buffer[keep : self._filled]
+        self._filled = rest
+        self._counted = 0
+        self._fed = max(self._fed - keep, 0)
+        self._hit = max(self._hit - keep, -1)
+
+
+def _finder(buffer: bytearray) -> Find:
+    """The fastest search for a string in the buffer: the C library's, else Python's own."""
+    try:
+        memmem = ctypes.CDLL(None).memmem
+    except (OSError, AttributeError):
+        return buffer.find
+    memmem.restype = ctypes.c_void_p
+    memmem.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
+    base = ctypes.addressof((ctypes.c_char * len(buffer)).from_buffer(buffer))
+
+    def find(needle: bytes, start: int, end: int) -> int:
+        address = memmem(base + start, end - start, needle, len(needle))
+        return -1 if address is None else address - base
+
+    return find

@@ -1,0 +1,214 @@
+"""From a report to the snapshot that the kernel's rules work on."""
+
+from collections.abc import Collection
+from typing import Literal
+
+import msgspec
+
+from oomkit.kernel.rules import RuleSet
+from oomkit.kernel.state import Allocation, Memcg, Memory, Node, Snapshot, Task
+from oomkit.klog.records import Counter, Report, TaskRow
+
+Bound = Literal["least", "most"]
+"""Which end of its range an amount takes that the report does not give."""
+
+_MOST_FACTOR = 16
+"""An unknown total is taken to be at most so many times what the tasks use."""
+
+
+def page_kb(report: Report) -> int:
+    """Size of a page: as printed, else from the victim's size in both units, else 4."""
+    if report.memory is not None and report.memory.page_kb:
+        return report.memory.page_kb
+    for victim in report.killed:
+        for row in report.tasks:
+            if victim.pid in (row.pid, row.tgid) and victim.total_vm_kb and row.total_vm_pages:
+                size = victim.total_vm_kb // row.total_vm_pages
+                if size in (4, 8, 16, 32, 64):
+                    return size
+    return 4
+
+
+def snapshot_of(
+    report: Report,
+    rules: RuleSet,
+    *,
+    bound: Bound = "least",
+    root_has_caps: bool = True,
+    dead: Collection[int] = (),
+) -> Snapshot:
+    """Build the snapshot of a report's table.
+
+    Args:
+        report: the report; its tasks stand in the kernel's order.
+        rules: the rule set; names the kernel where the report does not.
+        bound: which end of its range an unknown amount takes (swap in a memory cgroup's report,
+            RAM where its lines are lost).
+        root_has_caps: processes of uid 0 hold CAP_SYS_ADMIN; the report does not say.
+        dead: processes killed before, whose memory can't be chosen again.
+    """
+    size_kb = page_kb(report)
+    tasks = tuple(
+        _task(row, report, size_kb, root_has_caps=root_has_caps, dead=dead) for row in report.tasks
+    )
+    memory = _memory(report, size_kb, tasks, bound)
+    memcgs: tuple[Memcg, ...] = ()
+    if report.scope == "memcg":
+        memcgs = (_memcg(report, size_kb, tasks),)
+    return Snapshot(
+        kernel=report.kernel or rules.name,
+        memory=memory,
+        tasks=tasks,
+        memcgs=memcgs,
+        page_size=size_kb * 1024,
+        missing=_missing(report),
+    )
+
+
+def allocation_of(report: Report) -> Allocation:
+    """The request that a report is about."""
+    gfp = report.gfp_mask or ""
+    invoker = report.invoker_pid
+    for row in report.tasks:
+        if row.pid == invoker:
+            invoker = row.tgid
+    return Allocation(
+        pid=invoker,
+        memcg=(report.cgroup or "/") if report.scope == "memcg" else None,
+        order=max(report.order or 0, 0),
+        gfp_nofail="__GFP_NOFAIL" in gfp,
+        gfp_thisnode="__GFP_THISNODE" in gfp,
+        page_fault_oom="pagefault_out_of_memory" in report.call_trace and report.scope != "memcg",
+        user_fault="pagefault_out_of_memory" in report.call_trace,
+        sysrq=report.scope == "sysrq",
+    )
+
+
+def _task(
+    row: TaskRow,
+    report: Report,
+    size_kb: int,
+    *,
+    root_has_caps: bool,
+    dead: Collection[int],
+) -> Task:
+    gone = row.tgid in dead or row.pid in dead
+    if row.pgtables_bytes is not None:
+        pgtable_pages = row.pgtables_bytes // (size_kb * 1024)
+    else:
+        pgtable_pages = (row.nr_ptes or 0) + (row.nr_pmds or 0)
+    return Task(
+        pid=row.tgid,
+        comm=row.comm,
+        uid=row.uid,
+        rss_pages=row.rss_pages,
+        anon_rss_pages=row.rss_anon_pages,
+        file_rss_pages=row.rss_file_pages,
+        shmem_rss_pages=row.rss_shmem_pages,
+        swap_pages=row.swapents or 0,
+        pgtable_pages=pgtable_pages,
+        pte_pages=row.nr_ptes,
+        pmd_pages=row.nr_pmds,
+        total_vm_pages=row.total_vm_pages,
+        oom_score_adj=row.oom_score_adj or 0,
+        oom_adj=row.oom_adj,
+        cap_sys_admin=row.uid == 0 and root_has_caps,
+        cap_sys_resource=row.uid == 0 and root_has_caps,
+        global_init=row.tgid == 1,
+        cgroup=(report.cgroup or "/") if report.scope == "memcg" else "/",
+        victim=gone,
+        mm_reaped=gone,
+    )
+
+
+def _memory(report: Report, size_kb: int, tasks: tuple[Task, ...], bound: Bound) -> Memory:
+    found = report.memory
+    in_use = sum(task.rss_pages for task in tasks)
+    swapped = sum(task.swap_pages for task in tasks)
+    factor = 1 if bound == "least" else _MOST_FACTOR
+    ram = in_use * factor
+    swap = swapped if bound == "least" else swapped + in_use * factor
+    if found is None:
+        return Memory(total_ram_pages=max(ram, 1), total_swap_pages=swap)
+    if found.total_swap_kb is not None:
+        swap = found.total_swap_kb // size_kb
+    if found.ram_pages is not None:
+        ram = found.ram_pages - (found.reserved_pages or 0)
+    elif found.zones and all(zone.managed_kb or zone.present_kb for zone in found.zones):
+        ram = sum((zone.managed_kb or zone.present_kb or 0) // size_kb for zone in found.zones)
+    nodes = _nodes(report, size_kb)
+    if report.scope in ("cpuset", "mempolicy") and nodes:
+        allowed = _node_list(
+            report.nodemask if report.scope == "mempolicy" else report.mems_allowed
+        )
+        ram = sum(n.present_pages for n in nodes if n.node_id in allowed) or ram
+    counters = found.counters_pages
+    return Memory(
+        total_ram_pages=max(ram, 1),
+        total_swap_pages=swap,
+        free_pages=counters.get("free", 0),
+        free_swap_pages=(found.free_swap_kb or 0) // size_kb,
+        shmem_pages=counters.get("shmem", 0),
+        slab_reclaimable_pages=counters.get("slab_reclaimable", 0),
+        slab_unreclaimable_pages=counters.get("slab_unreclaimable", 0),
+        pgtable_pages=counters.get("pagetables", 0),
+    )
+
+
+def _nodes(report: Report, size_kb: int) -> tuple[Node, ...]:
+    pages: dict[int, int] = {}
+    for zone in report.memory.zones if report.memory else ():
+        pages[zone.node] = pages.get(zone.node, 0) + (zone.present_kb or 0) // size_kb
+    return tuple(Node(node_id=n, present_pages=p, spanned_pages=p) for n, p in pages.items())
+
+
+def _node_list(text: str | None) -> set[int]:
+    nodes: set[int] = set()
+    for part in (text or "").split(","):
+        low, _, high = part.partition("-")
+        if low.isdigit() and (not high or high.isdigit()):
+            nodes.update(range(int(low), min(int(high or low), 4096) + 1))
+    return nodes
+
+
+def _memcg(report: Report, size_kb: int, tasks: tuple[Task, ...]) -> Memcg:
+    path = report.cgroup or "/"
+    part = report.memcg
+    if part is None or part.memory is None:
+        return Memcg(path=path, limit_pages=max(sum(task.rss_pages for task in tasks), 1))
+    return Memcg(
+        path=path,
+        version=2 if part.swap is not None else 1,
+        limit_pages=_limit(part.memory, size_kb),
+        memsw_limit_pages=_limit(part.memsw, size_kb),
+        swap_max_pages=_limit(part.swap, size_kb),
+        usage_pages=part.memory.usage_kb // size_kb,
+        swap_usage_pages=part.swap.usage_kb // size_kb if part.swap else 0,
+    )
+
+
+def _limit(counter: Counter | None, size_kb: int) -> int | None:
+    return None if counter is None or counter.limit_kb is None else counter.limit_kb // size_kb
+
+
+def _missing(report: Report) -> tuple[str, ...]:
+    missing = ["parents, capabilities, CPU times and memory sharing of the tasks"]
+    if report.memory is None or report.memory.total_swap_kb is None:
+        missing.append("total swap")
+    if report.memory is None or report.memory.ram_pages is None:
+        missing.append("total RAM")
+    return tuple(missing)
+
+
+class Inputs(msgspec.Struct, frozen=True, kw_only=True):
+    """What the rules need to decide a report again.
+
+    Attributes:
+        snapshot: the machine by the report's table.
+        allocation: the request.
+        rules: the rule set.
+    """
+
+    snapshot: Snapshot
+    allocation: Allocation
+    rules: RuleSet

@@ -1,0 +1,125 @@
+"""From the bytes of a log to its reports."""
+
+from oomkit.klog.assemble import Assembler
+from oomkit.klog.clean import clean, decode, split_joined
+from oomkit.klog.join import Joiner
+from oomkit.klog.prefix import Line, PrefixStripper
+from oomkit.klog.records import Evidence, Report
+from oomkit.klog.userspace import evidence_in
+from oomkit.klog.wrappers import ExportReader, lines_of_json
+
+MAX_LINE_CHARS = 4096
+"""Longer lines are cut: no kernel prints them."""
+_IDLE_LINES = 40
+_IDLE_LINES_AFTER_END = 8
+
+
+class Parser:
+    """Takes stretches of a log, gives the records found in them."""
+
+    def __init__(self, file: str, *, evidence: bool = False) -> None:
+        self._file = file
+        self._evidence = evidence
+        self._assembler = Assembler(file)
+        self._joiner = Joiner()
+        self._export = ExportReader()
+        self._prefix = PrefixStripper()
+        self._unrelated = 0
+        self._found: list[Report | Evidence] = []
+
+    def feed(self, data: bytes, first_line: int) -> None:
+        """Take whole lines; the first has the number ``first_line``."""
+        lines = clean(decode(data.removesuffix(b"\n"))).split("\n")
+        last = len(lines) - 1
+        for i, raw in enumerate(lines):
+            number = first_line + i
+            if self._assembler.in_table and i < last and self._is_row(raw, lines[i + 1], number):
+                continue
+            if raw or self._export.active:
+                self._take_raw(raw, number)
+
+    def _is_row(self, raw: str, after: str, number: int) -> bool:
+        """Take a line in the short way if it is a row like those before it, and not wrapped."""
+        known = self._prefix.text_of(raw)
+        if known is None or not known[0].startswith("[") or self._prefix.text_of(after) is None:
+            return False
+        for whole, wrapped in self._joiner.flush():
+            self._take(whole, wrapped=wrapped)
+        taken = self._assembler.take_row(known[0], number, known[1])
+        if taken:
+            self._unrelated = 0
+        return taken
+
+    def _take_raw(self, raw: str, number: int) -> None:
+        for line in self._lines(raw, number):
+            for whole, wrapped in self._joiner.push(line):
+                self._take(whole, wrapped=wrapped)
+
+    def _lines(self, raw: str, number: int) -> list[Line]:
+        if raw.startswith("{"):
+            lines = lines_of_json(raw, number)
+            if lines is not None:
+                return lines
+        exported = self._export.take(raw, number)
+        if exported is not None:
+            return exported
+        parts = split_joined(raw)
+        lines = [self._prefix.strip(part[:MAX_LINE_CHARS], number) for part in parts]
+        if len(parts) > 1:
+            for line in lines:
+                line.width = 0
+        return lines
+
+    def _take(self, line: Line, *, wrapped: bool) -> None:
+        found, used = self._assembler.feed(line, wrapped=wrapped)
+        self._found.extend(found)
+        self._unrelated = 0 if used else self._unrelated + 1
+        if self._evidence and not used:
+            self._take_evidence(line)
+
+    def _take_evidence(self, line: Line) -> None:
+        found = evidence_in(line, self._file)
+        if found is not None:
+            self._found.append(found)
+
+    def glance(self, data: bytes, line: int) -> None:
+        """Take one line by itself, number ``line``, that holds a needle but is of no report."""
+        if not self._evidence:
+            return
+        for raw in clean(decode(data)).split("\n"):
+            for part in self._lines(raw, line) if raw else ():
+                self._found.extend(self._assembler.expire(part))
+                self._take_evidence(part)
+
+    def gap(self) -> None:
+        """Lines were skipped between the last stretch and the next."""
+        for line in self._export.flush() if self._export.active else ():
+            for whole, wrapped in self._joiner.push(line):
+                self._take(whole, wrapped=wrapped)
+        for whole, wrapped in self._joiner.flush():
+            self._take(whole, wrapped=wrapped)
+
+    def idle(self) -> bool:
+        """Nothing of what it took lately was of use."""
+        lines = _IDLE_LINES if self._assembler.has_open else _IDLE_LINES_AFTER_END
+        return self._unrelated >= lines
+
+    def has_open(self) -> bool:
+        """A report has begun and not ended."""
+        return self._assembler.has_open
+
+    def drain(self) -> list[Report | Evidence]:
+        """Give what was found so far, in the order in which it began in the log."""
+        if not self._found:
+            return []
+        floor = self._assembler.oldest_open_line
+        self._found.sort(key=lambda record: record.source.line)
+        ready = sum(record.source.line < floor for record in self._found)
+        found, self._found = self._found[:ready], self._found[ready:]
+        return found
+
+    def finish(self) -> list[Report | Evidence]:
+        """End of the log: give what is left."""
+        self.gap()
+        self._found.extend(self._assembler.flush())
+        return self.drain()

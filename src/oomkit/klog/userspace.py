@@ -1,0 +1,160 @@
+"""Lines of others than the kernel that tell of a death for want of memory.
+
+A kill that the kernel did not report may be the work of a userspace killer, of the kubelet, or
+of anybody who sends SIGKILL; each leaves its own lines. They are evidence, told apart here, and
+never mixed with the kernel's reports.
+"""
+
+import re
+from typing import Any, Literal
+
+from oomkit.klog.prefix import Line
+from oomkit.klog.records import Evidence, Source
+
+Kind = Literal["kill", "notice", "eviction", "sigkill"]
+
+NEEDLES = (b"oom", b"OOM", b"nohang", b"9/KILL", b"evict", b"low on resource", b"137", b"signal")
+"""What the lines contain; see :mod:`oomkit.klog.scan`."""
+
+_UNIT = r"(?P<unit>[\w@:.\\-]+\.(?:service|scope|slice|socket|mount|swap))"
+_POD = r"(?P<pod>[\w.-]+(?:/[\w.-]+)?)"
+
+
+class _Form:
+    """One form of line: who prints it, what it means, how to read it."""
+
+    def __init__(self, by: str, kind: Kind, pattern: str, *, tags: tuple[str, ...] = ()) -> None:
+        self.by = by
+        self.kind = kind
+        self.pattern = re.compile(pattern)
+        self.tags = tags
+
+
+_FORMS = (
+    # systemd-oomd: "Killed /user.slice/... due to memory pressure for /user.slice being 60% > ..."
+    _Form(
+        "systemd-oomd",
+        "kill",
+        r"^Killed (?P<cgroup>/\S+) due to (?:memory pressure|memory used|swap used)",
+        tags=("systemd-oomd",),
+    ),
+    _Form(
+        "systemd-oomd",
+        "kill",
+        r"systemd-oomd(?:\[\d+\])?: Killed (?P<cgroup>/\S+) due to (?:memory|swap)",
+    ),
+    _Form("systemd-oomd", "notice", _UNIT + r": systemd-oomd killed (?:\d+|some) process"),
+    _Form(
+        "earlyoom",
+        "kill",
+        r"sending (?P<signal>SIGTERM|SIGKILL) to process (?P<pid>\d+)(?: uid \d+)? "
+        r"[\"'](?P<comm>.*?)[\"']:? ?(?:badness|oom_score|VmRSS|,|$)",
+    ),
+    _Form("earlyoom", "kill", r"Killing process (?P<pid>\d+) \((?P<comm>.*)\)", tags=("earlyoom",)),
+    _Form(
+        "nohang",
+        "kill",
+        r"(?:Sending|Implementing|sending) (?P<signal>SIGTERM|SIGKILL) to (?:the )?victim"
+        r"(?:.*?PID:? (?P<pid>\d+))?",
+        tags=("nohang", "nohang-desktop"),
+    ),
+    _Form(
+        "nohang",
+        "kill",
+        r"(?:found victim|victim is|Victim).*?(?:PID:? ?|\[)(?P<pid>\d+).*?(?P<comm>[\w.:-]+)?",
+        tags=("nohang", "nohang-desktop"),
+    ),
+    _Form(
+        "oomd",
+        "kill",
+        r"oomd kill: (?P<numbers>[\d. ]+) (?P<cgroup>/?\S+) \d+ ruleset:\[",
+    ),
+    _Form("oomd", "kill", r"Trying to kill (?P<cgroup>/\S+)", tags=("oomd", "oomd_bin")),
+    _Form(
+        "kubelet",
+        "eviction",
+        r"[Ee]viction manager: pod is evicted successfully\\?\".{0,20}pod=\\?\"" + _POD,
+    ),
+    _Form("kubelet", "eviction", r"eviction manager: pods? " + _POD + r"\S* (?:is )?evicted"),
+    _Form("kubelet", "eviction", r"[Ee]viction manager: (?:must evict|attempting to reclaim)"),
+    _Form("kubelet", "eviction", r"The node was low on resource: memory"),
+    _Form(
+        "kubelet",
+        "notice",
+        r"(?:System OOM encountered, victim process: (?P<comm>[^,\"]+), pid: (?P<pid>\d+)"
+        r"|OOMKilling|OOMKilled)",
+    ),
+    _Form(
+        "containerd",
+        "notice",
+        r"TaskOOM.{0,20}?(?:ContainerID:|container_id:\\?\")(?P<container>[0-9a-f]{12,64})",
+    ),
+    _Form("containerd", "notice", r"TaskOOM|/tasks/oom\b"),
+    _Form("docker", "notice", r"container oom (?P<container>[0-9a-f]{12,64})"),
+    _Form(
+        "docker", "notice", r"(?:OOMKilled|oomKilled)\\?\"?[:=] ?true|OOM event.*container", tags=()
+    ),
+    _Form("runc", "notice", r"(?:runc|crun|conmon).{0,60}?(?:OOM|oom)(?:[-_ ]kill| event| rec)"),
+    _Form("conmon", "notice", r"^(?:OOM received|OOM event received)", tags=("conmon",)),
+    _Form(
+        "systemd",
+        "notice",
+        _UNIT + r": (?:A process of this unit has been killed by the OOM killer"
+        r"|Failed with result 'oom-kill'|Unit process killed by the OOM killer)",
+    ),
+    _Form(
+        "systemd",
+        "sigkill",
+        _UNIT + r": (?:Main process exited|main process exited|Control process exited)"
+        r".{0,20}?code=killed, status=9/KILL",
+    ),
+    _Form("anybody", "sigkill", r"(?:exit(?:ed)?|return(?:ed)?)[ _a-z]{0,24}(?:code|status|with)?"
+          r"\\?\"?[ :=]{1,3}\(?137\b"),
+    _Form("anybody", "sigkill", r"(?:killed by signal 9|signal: killed|exited on signal 9\b)"),
+)  # fmt: skip
+
+
+def evidence_in(line: Line, file: str) -> Evidence | None:
+    """Say what a line tells of; None for the kernel's lines and for those that tell nothing."""
+    text = line.text
+    tag = (line.tag or "").rpartition("/")[2]
+    known = tag in _TAGS or any(word in text for word in _WORDS)
+    if not known or len(text) > _MAX_CHARS:
+        return None
+    for form in _FORMS:
+        if form.tags and tag not in form.tags:
+            continue
+        match = form.pattern.search(text)
+        if match is not None:
+            return _evidence(form, match, line, file, tag)
+    return None
+
+
+_MAX_CHARS = 4096
+_TAGS = frozenset(tag for form in _FORMS for tag in form.tags)
+_WORDS = tuple(needle.decode() for needle in NEEDLES)
+
+
+def _evidence(
+    form: _Form, match: re.Match[str], line: Line, file: str, tag: str
+) -> Evidence | None:
+    groups: dict[str, Any] = match.groupdict()
+    by = form.by if form.by != "anybody" else (tag or "unknown")
+    if form.by == "earlyoom" and tag and tag != "earlyoom" and "earlyoom" not in line.text:
+        return None
+    pid = groups.get("pid")
+    return Evidence(
+        source=Source(file=file, line=line.number, end_line=line.number),
+        by=by,
+        kind=form.kind,
+        text=line.text[:500],
+        time=line.time,
+        uptime_s=line.uptime_s,
+        host=line.host,
+        pid=int(pid) if pid and len(pid) < 10 else None,
+        comm=groups.get("comm"),
+        cgroup=groups.get("cgroup"),
+        unit=groups.get("unit"),
+        pod=groups.get("pod"),
+        container=groups.get("container"),
+    )

@@ -1,0 +1,139 @@
+"""Take a line of a log out of what wraps it: journal records, container engines' JSON."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from oomkit.klog.clean import clean, split_joined
+from oomkit.klog.prefix import Line, strip_prefix
+
+_TEXT_KEYS = ("MESSAGE", "log", "message", "msg", "line", "textPayload", "_raw")
+_TIME_KEYS = ("_SOURCE_REALTIME_TIMESTAMP", "__REALTIME_TIMESTAMP", "time", "@timestamp",
+              "timestamp", "ts")  # fmt: skip
+_HOST_KEYS = ("_HOSTNAME", "hostname", "host")
+_TAG_KEYS = ("SYSLOG_IDENTIFIER", "_COMM")
+MAX_RECORD_FIELDS = 200
+
+
+def lines_of_json(raw: str, number: int) -> list[Line] | None:
+    """Return the lines in a JSON record; None if ``raw`` is no JSON object with a text."""
+    try:
+        record = msgspec.json.decode(raw.encode())
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    if not isinstance(record, dict):
+        return None
+    text = _text(record)
+    return None if text is None else _lines(text, record, number)
+
+
+class ExportReader:
+    """Reads ``journalctl -o export``: lines of ``FIELD=value``, a blank line after each record."""
+
+    def __init__(self) -> None:
+        self._record: dict[str, Any] = {}
+        self._number = 0
+        self._binary: str | None = None
+        self.active = False
+
+    def take(self, raw: str, number: int) -> list[Line] | None:
+        """Take a line; the lines a finished record gives; None if this is no export."""
+        if not self.active:
+            if not raw.startswith(("__CURSOR=", "__REALTIME_TIMESTAMP=", "_BOOT_ID=")):
+                return None
+            self.active = True
+        if not raw:
+            return self.flush()
+        name, equals, value = raw.partition("=")
+        if self._binary is not None:
+            # A binary field: its length in eight bytes, then its value.
+            self._record[self._binary] = raw.lstrip("\ufffd")[1:]
+            self._binary = None
+        elif equals and name.isupper():
+            if name == "MESSAGE":
+                self._number = number
+            if len(self._record) < MAX_RECORD_FIELDS:
+                self._record[name] = value
+        elif raw == "MESSAGE":
+            self._binary = raw
+            self._number = number + 1
+        else:
+            self.active = False
+            self._record = {}
+            return None
+        return []
+
+    def flush(self) -> list[Line]:
+        """End of a record."""
+        record, self._record = self._record, {}
+        text = record.get("MESSAGE")
+        return [] if text is None else _lines(text, record, self._number)
+
+
+def _text(record: dict[str, Any]) -> str | None:
+    for key in _TEXT_KEYS:
+        value = record.get(key)
+        if isinstance(value, str):
+            return value
+        if isinstance(value, list) and all(isinstance(b, int) and 0 <= b < 256 for b in value):
+            return bytes(value).decode("utf-8", "replace")
+        if isinstance(value, dict):
+            inner = _text(value)
+            if inner is not None:
+                return inner
+    return None
+
+
+def _lines(text: str, record: dict[str, Any], number: int) -> list[Line]:
+    lines = []
+    when = _time(record)
+    tag = next((record[k] for k in _TAG_KEYS if isinstance(record.get(k), str)), None)
+    if record.get("_TRANSPORT") == "kernel" or tag == "kernel":
+        tag = None
+    host = next((record[k] for k in _HOST_KEYS if isinstance(record.get(k), str)), None)
+    for raw in clean(text).split("\n"):
+        for part in split_joined(raw):
+            line = strip_prefix(part, number)
+            line.stamped = True
+            line.time = when or line.time
+            line.host = clean(host) if host else line.host
+            if tag is not None and line.uptime_s is None:
+                line.tag = clean(tag)
+                line.tag_pid = _pid(record)
+            line.uptime_s = line.uptime_s if line.uptime_s is not None else _uptime(record)
+            lines.append(line)
+    return lines
+
+
+def _time(record: dict[str, Any]) -> str | None:
+    for key in _TIME_KEYS:
+        value = record.get(key)
+        if isinstance(value, str) and value.isdigit() and len(value) <= 17:
+            return _from_epoch(int(value))
+        if isinstance(value, int) and value < 10**17:
+            return _from_epoch(value)
+        if isinstance(value, str) and value[:4].isdigit() and value[4:5] == "-":
+            return clean(value)[:40].replace(" ", "T", 1)
+    return None
+
+
+def _from_epoch(value: int) -> str:
+    unit = 1_000_000 if value >= 10**15 else 1000 if value >= 10**12 else 1
+    try:
+        return datetime.fromtimestamp(value / unit, UTC).isoformat(timespec="microseconds")
+    except (OverflowError, ValueError, OSError):
+        return str(value)
+
+
+def _uptime(record: dict[str, Any]) -> float | None:
+    for key in ("_SOURCE_MONOTONIC_TIMESTAMP", "__MONOTONIC_TIMESTAMP"):
+        value = record.get(key)
+        if isinstance(value, str) and value.isdigit() and len(value) < 18:
+            return int(value) / 1e6
+    return None
+
+
+def _pid(record: dict[str, Any]) -> int | None:
+    value = record.get("_PID", record.get("SYSLOG_PID"))
+    return int(value) if isinstance(value, str) and value.isdigit() and len(value) < 10 else None

@@ -1,0 +1,118 @@
+"""Lines of userspace killers, container engines and plain SIGKILLs are told apart."""
+
+import pytest
+
+from oomkit.klog import read_evidence
+from oomkit.klog.records import Evidence
+
+CASES = [
+    (
+        (
+            "systemd-oomd[601]: Killed /user.slice/u.slice/user@1000.service/a.scope "
+            "due to memory pressure for /user.slice being 70.43% > 50.00% for > 20s "
+            "with reclaim activity"
+        ),
+        ("systemd-oomd", "kill"),
+        {"cgroup": "/user.slice/u.slice/user@1000.service/a.scope"},
+    ),
+    (
+        (
+            "systemd-oomd[601]: Killed /system.slice/big.service due to memory used (160 of 163) "
+            "and swap used (4000 of 4096) is over 90.00%"
+        ),
+        ("systemd-oomd", "kill"),
+        {"cgroup": "/system.slice/big.service"},
+    ),
+    (
+        (
+            'earlyoom[77]: sending SIGTERM to process 3045 uid 1000 "chromium": badness 912, '
+            "VmRSS 1421 MiB"
+        ),
+        ("earlyoom", "kill"),
+        {"pid": 3045, "comm": "chromium"},
+    ),
+    (
+        (
+            'earlyoom[77]: sending SIGKILL to process 3045 uid 1000 "Web Content": oom_score 912, '
+            'oom_score_adj 167, VmRSS 1421 MiB, cmdline "x"'
+        ),
+        ("earlyoom", "kill"),
+        {"pid": 3045, "comm": "Web Content"},
+    ),
+    (
+        (
+            "kernel: oomd kill: 42.1 30.2 1.0 work.slice/job.service 1234567 ruleset:[protect] "
+            "detectorgroup:[pressure] killer:kill_by_memory_size_or_growth v2"
+        ),
+        ("oomd", "kill"),
+        {"cgroup": "work.slice/job.service"},
+    ),
+    (
+        (
+            'kubelet[900]: I0101 10:00:00.1 900 eviction_manager.go:592] "Eviction manager: pod is '
+            'evicted successfully" pod="shop/cart-7d9f"'
+        ),
+        ("kubelet", "eviction"),
+        {"pod": "shop/cart-7d9f"},
+    ),
+    (
+        (
+            'kubelet[900]: "Event occurred" message="System OOM encountered, victim process: java, '
+            'pid: 4711"'
+        ),
+        ("kubelet", "notice"),
+        {"pid": 4711, "comm": "java"},
+    ),
+    (
+        (
+            'containerd[800]: time="x" level=info msg="TaskOOM event &TaskOOM{ContainerID:'
+            '0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef,XXX_unrecognized:[],}"'
+        ),
+        ("containerd", "notice"),
+        {"container": "0123456789abcdef" * 4},
+    ),
+    (
+        "systemd[1]: postgresql.service: A process of this unit has been killed by the OOM killer.",
+        ("systemd", "notice"),
+        {"unit": "postgresql.service"},
+    ),
+    (
+        "systemd[1]: postgresql.service: Failed with result 'oom-kill'.",
+        ("systemd", "notice"),
+        {"unit": "postgresql.service"},
+    ),
+    (
+        "systemd[1]: app.service: Main process exited, code=killed, status=9/KILL",
+        ("systemd", "sigkill"),
+        {"unit": "app.service"},
+    ),
+    ("dockerd[5]: container exited with code 137", ("dockerd", "sigkill"), {}),
+]
+
+
+def evidence_of(text: str) -> list[Evidence]:
+    return list(read_evidence(f"Jan  4 10:00:00 web-01 {text}\n".encode(), "x.log"))
+
+
+@pytest.mark.parametrize(("text", "who", "about"), CASES, ids=lambda case: str(case)[:40])
+def test_each_line_is_known(text: str, who: tuple[str, str], about: dict[str, object]) -> None:
+    (found,) = evidence_of(text)
+    assert (found.by, found.kind) == who
+    assert {name: getattr(found, name) for name in about} == about
+    assert found.host == "web-01"
+    assert found.source.line == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sshd[1]: Accepted publickey for root from 10.0.0.137",
+        "earlyoom[77]: mem avail: 21790 of 23909 MiB (91.14%), swap free: 0 of 0 MiB",
+        "systemd[1]: Started systemd-oomd.service - Userspace Out-Of-Memory (OOM) Killer.",
+        "systemd[1]: app.service: Main process exited, code=exited, status=1/FAILURE",
+        "kernel: Out of memory: Killed process 1 (x) total-vm:1kB, anon-rss:1kB, file-rss:1kB",
+        "nginx: GET /room/137 HTTP/1.1",
+    ],
+)
+def test_ordinary_lines_are_no_evidence(text: str) -> None:
+    assert evidence_of(text) == []
