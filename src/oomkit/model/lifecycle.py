@@ -130,11 +130,12 @@ class Lifecycle:
 
     def _next_loop(self, proc: Proc) -> bool:
         proc.loop += 1
-        if proc.spec.loops is not None and proc.loop >= proc.spec.loops:
+        last = proc.spec.loops is not None and proc.loop >= proc.spec.loops
+        if last or not proc.spec.steps:
             self.leave(proc)
             return False
         proc.step = 0
-        return bool(proc.spec.steps)
+        return True
 
     def _enter(self, proc: Proc, step: Step) -> bool:
         """Begin a step; returns whether it takes time."""
