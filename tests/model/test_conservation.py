@@ -98,9 +98,9 @@ class Watched(Engine):
         spent = sum(d.proc.cpu for d in regime.demands if d.proc is not None)
         assert spent <= self.machine.cpus + 1e-9
         for pool in self.machine.pools():
-            assert pool.resident >= 0
-            assert pool.swapped >= 0
-            assert pool.dirty >= 0
+            assert pool.resident > -1e-6
+            assert pool.swapped > -1e-6
+            assert pool.dirty > -1e-6
         super()._step(regime, duration)
 
 

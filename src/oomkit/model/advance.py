@@ -4,7 +4,7 @@ from oomkit.model import commit
 from oomkit.model.demand import READ_AHEAD_PAGES, Demand
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Group, Pool
-from oomkit.model.reclaim import IN_FLIGHT_PAGES
+from oomkit.model.reclaim import BATCH_PAGES, IN_FLIGHT_PAGES, Layer
 from oomkit.model.solve import Regime, dirty_marks
 from oomkit.model.tasks import PAGE, Proc
 
@@ -69,16 +69,30 @@ def _free_memory(machine: Machine, regime: Regime) -> float:
 
 
 def _swap(machine: Machine) -> float:
+    """When swap, or a cgroup's share of it, is full, or so free again that it is used."""
     rate = used = 0.0
+    rates: dict[Group, float] = {}
     for pool in machine.pools():
-        if pool.kind != "file":
-            rate += pool.evict - pool.refault
-            used += pool.swapped
-    left = machine.swap_total - used
+        if pool.kind == "file":
+            continue
+        rate += pool.evict - pool.refault
+        used += pool.swapped
+        if pool.group is not None:
+            for group in pool.group.chain():
+                rates[group] = rates.get(group, 0.0) + pool.evict - pool.refault
+    soonest = _slots(machine.swap_total - used, rate, machine.swap_batch)
+    for group, change in rates.items():
+        left = group.swap_left()
+        if left < _INFINITY:
+            soonest = min(soonest, _slots(left, change, machine.swap_batch))
+    return soonest
+
+
+def _slots(left: float, rate: float, batch: float) -> float:
     if rate > 0.0 and left >= 1.0:
         return (left - 0.5) / rate
-    if rate < 0.0 and left < 1.0:
-        return (2.0 - left) / -rate
+    if rate < 0.0 and left < batch:
+        return (batch + 0.5 - left) / -rate
     return _INFINITY
 
 
@@ -91,10 +105,22 @@ def _pools(machine: Machine, regime: Regime) -> float:
         if domain.plan is None or not domain.plan.layers:
             continue
         layer = domain.plan.layers[0]
+        if not layer.hot:
+            soonest = min(soonest, _first_empty(layer))
         shrink = -sum(pool.net() for pool in layer.pools)
         if shrink > 0.0:
-            left = layer.stock - 1.0 if layer.hot else layer.stock - 0.5
+            left = layer.stock - BATCH_PAGES + 0.5
             soonest = min(soonest, max(left, 0.1) / shrink)
+    return soonest
+
+
+def _first_empty(layer: Layer) -> float:
+    """When the first of a layer's pools has nothing cold left; what flows in differs."""
+    soonest = _INFINITY
+    for pool in layer.pools:
+        rate = pool.net()
+        if rate < 0.0:
+            soonest = min(soonest, max(pool.resident - pool.hot - 0.25, 0.1) / -rate)
     return soonest
 
 
@@ -111,7 +137,8 @@ def _use_changes(pool: Pool) -> float:
         )
     if missing < 0.0:
         return (pool.resident - pool.hot) / -rate
-    return min(step, max(pool.resident / 2, IN_FLIGHT_PAGES)) / -rate
+    least = min(pool.resident, IN_FLIGHT_PAGES)
+    return min(step, max(pool.resident / 2, least)) / -rate
 
 
 def _cgroups(machine: Machine, regime: Regime) -> float:
@@ -123,7 +150,7 @@ def _cgroups(machine: Machine, regime: Regime) -> float:
             marks = (group.max_pages, group.high_pages, group.memsw_pages, group.low_pages)
             gaps = [mark - group.usage for mark in marks if mark > group.usage + 0.5]
             if group.usage > group.high_pages:
-                gaps.append(max(group.high_pages / 64, 1.0))
+                gaps.append(max(group.usage / 64, 32.0))
             soonest = min(soonest, min(gaps, default=_INFINITY) / rate)
         elif rate < 0.0 and group.usage > group.low_pages > 0.0:
             soonest = min(soonest, (group.usage - group.low_pages) / -rate + 1e-6)
@@ -147,15 +174,18 @@ def _charge_rates(machine: Machine, regime: Regime) -> dict[Group, float]:
 
 
 def _dirty(machine: Machine, regime: Regime) -> float:
-    rate = regime.dirty_rate
-    dirty = sum(pool.dirty for pool in machine.files.values())
-    if rate > 0.0:
+    soonest = [
+        max(pool.dirty, 0.25) / (pool.cleaned - pool.dirtied)
+        for pool in machine.files.values()
+        if pool.cleaned > pool.dirtied
+    ]
+    if regime.dirty_rate > 0.0:
+        dirty = sum(pool.dirty for pool in machine.files.values())
         later = [mark - dirty for mark in dirty_marks(machine) if mark > dirty + 0.5]
         # The marks move with free memory; look again half-way.
-        return min(later, default=_INFINITY) / rate / 2 + 1e-3 if later else _INFINITY
-    if rate < 0.0:
-        return dirty / -rate
-    return _INFINITY
+        if later:
+            soonest.append(min(later) / regime.dirty_rate / 2 + 1e-3)
+    return min(soonest, default=_INFINITY)
 
 
 def _commit(machine: Machine, regime: Regime) -> float:
@@ -237,10 +267,6 @@ def shrink_shared(machine: Machine) -> None:
 
 def _move_pool(machine: Machine, pool: Pool, seconds: float) -> None:
     pool.resident += pool.net() * seconds
-    if pool.resident < 0.0:
-        # The last fraction of a page was counted twice between two flows.
-        machine.free += pool.resident
-        pool.resident = 0.0
     if pool.kind == "file":
         pool.dirty += (pool.dirtied - pool.cleaned) * seconds
         if pool.dirty < 0.0:
@@ -248,3 +274,7 @@ def _move_pool(machine: Machine, pool: Pool, seconds: float) -> None:
             pool.dirty = 0.0
     else:
         pool.swapped = max(pool.swapped + (pool.evict - pool.refault) * seconds, 0.0)
+    if pool.resident < 0.0:
+        # The last fraction of a page was counted twice between two flows.
+        machine.free += pool.resident
+        pool.resident = 0.0

@@ -37,6 +37,7 @@ class Machine:
         free: MemFree.
         kernel: kernel memory in use besides page tables and processes.
         swap_total: SwapTotal.
+        swap_full: swap ran full and no batch of slots has come free since.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -54,6 +55,7 @@ class Machine:
         self.kernel = float(kernel // PAGE)
         self.rootfs = float(min(_ROOTFS_PAGES, self.total // 64))
         self.swap_total = spec.swap_bytes // PAGE
+        self.swap_full = False
         self.cpus = spec.cpus
         self.disk = spec.disk_bytes_s / PAGE
         self.fault = spec.fault_bytes_s / PAGE
@@ -149,6 +151,15 @@ class Machine:
             self._pools = pools
             self.stale = False
         return self._pools
+
+    @property
+    def swap_batch(self) -> float:
+        """Slots that have to come free before full swap is used again.
+
+        The kernel hands slots out by clusters of 256; on large swap more, so that the number of
+        events does not grow with its size.
+        """
+        return max(256.0, self.swap_total / 128.0)
 
     def swap_used(self) -> float:
         """Swap in use."""

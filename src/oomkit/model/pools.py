@@ -84,6 +84,7 @@ class Group:
         max_pages: limit; infinity: none.
         usage: pages charged to it and below, at the last count.
         swap_usage: swap charged to it and below.
+        swap_full: its swap ran full and no batch of slots has come free since.
     """
 
     def __init__(self, name: str, parent: "Group | None") -> None:
@@ -100,6 +101,7 @@ class Group:
         self.oom_kill_disable = False
         self.usage = 0.0
         self.swap_usage = 0.0
+        self.swap_full = False
 
     def chain(self) -> "list[Group]":
         """It and its ancestors, innermost first."""

@@ -28,11 +28,13 @@ class Psi:
         self.some_total_s += seconds * some
         self.full_total_s += seconds * full
         while seconds >= self._left_s:
+            whole = self._left_s == self.period_s
             self._add(self._left_s, some, full)
             seconds -= self._left_s
             before = (tuple(self._some), tuple(self._full))
             self._update()
-            if before == (tuple(self._some), tuple(self._full)) and seconds > self.period_s:
+            settled = whole and before == (tuple(self._some), tuple(self._full))
+            if settled and seconds > self.period_s:
                 # The averages have settled: what is left changes nothing.
                 seconds = math.fmod(seconds, self.period_s)
         self._add(seconds, some, full)

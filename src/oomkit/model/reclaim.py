@@ -13,6 +13,9 @@ from oomkit.model.pools import Pool
 IN_FLIGHT_PAGES = 32
 """Pages under read at a time by one waiting task: locked, so they can't be reclaimed."""
 
+BATCH_PAGES = 32
+"""Reclaim works in batches (SWAP_CLUSTER_MAX); what is less than one counts as nothing."""
+
 _LEVEL = 0.02
 """Pools in use whose resident shares differ by less are reclaimed alike."""
 
@@ -94,7 +97,7 @@ def make_plan(pools: Sequence[Pool], *, swap_left: float, swappiness: int, waiti
         layers = [_cold(cold_file), hot_file]
     held = waiting * IN_FLIGHT_PAGES
     files = sum(p.resident for p in pools if p.kind == "file")
-    kept = [layer for layer in layers if layer is not None and layer.stock > 1.0]
+    kept = [layer for layer in layers if layer is not None and layer.stock > BATCH_PAGES]
     if files <= held:
         kept = [layer for layer in kept if layer.anon_share > 0.0]
     return Plan(kept, pools, files=files > held, swaps=swaps)
@@ -114,7 +117,8 @@ def _level(pools: list[Pool], swappiness: int) -> Layer | None:
     fullest = max(pool.resident / pool.hot for pool in pools)
     chosen = [pool for pool in pools if pool.resident / pool.hot >= fullest - _LEVEL]
     weights = [
-        pool.hot * (200 - swappiness if pool.kind == "file" else swappiness) for pool in chosen
+        pool.hot * max(200 - swappiness if pool.kind == "file" else swappiness, 1)
+        for pool in chosen
     ]
     return Layer(chosen, weights, sum(pool.resident for pool in chosen), hot=True)
 
@@ -149,7 +153,7 @@ def distribute(plan: Plan, wanted: float) -> float:
 def _inflow(plan: Plan, pool: Pool) -> float:
     """What comes into a pool and could go again: a page swapped in leaves its slot to another."""
     if pool.kind == "file":
-        return pool.grow + pool.refault if plan.files else 0.0
+        return pool.cleaned + (pool.grow + pool.refault if plan.files else 0.0)
     return pool.grow + pool.refault if plan.swaps else pool.refault
 
 

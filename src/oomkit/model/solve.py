@@ -14,6 +14,9 @@ _AT_LIMIT = 0.5
 _DIRTY_BACKGROUND = 10
 _DIRTY_LIMIT = 20
 
+_DIRTY_LEAST = 64.0
+"""With a lower limit than so many pages writers go at the disk's pace from the start."""
+
 _HIGH_BATCH = 64
 """Pages charged between two looks at ``memory.high`` (6.1 and later)."""
 
@@ -25,17 +28,19 @@ class Domain:
         group: the cgroup; None: the machine.
         plan: what it reclaims from; None while it has free memory.
         need: pages its tasks take a second.
-        release: pages that come back by exits.
+        exits: pages that exits give back a second.
+        release: these, and what can be reclaimed once it is written.
         blocked: nothing is left to reclaim.
     """
 
-    __slots__ = ("blocked", "group", "need", "plan", "pools", "release")
+    __slots__ = ("blocked", "exits", "group", "need", "plan", "pools", "release")
 
     def __init__(self, group: Group | None, pools: list[Pool]) -> None:
         self.group = group
         self.pools = pools
         self.plan: Plan | None = None
         self.need = 0.0
+        self.exits = 0.0
         self.release = 0.0
         self.blocked = False
 
@@ -52,12 +57,13 @@ class Regime:
         some: share of time in which a task waits for memory.
         full: share of time in which nothing else gets done.
         dirty_rate: change of dirty pages.
+        through: writers wait for the flushers, so dirty pages stay as many as they are.
         wants: CPUs each could use and its weight, for the probe's share.
     """
 
     __slots__ = (
         "cpu_busy", "demands", "dirty_rate", "domains", "free_rate", "full", "queue", "some",
-        "wants",
+        "through", "wants",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -69,6 +75,7 @@ class Regime:
         self.some = 0.0
         self.full = 0.0
         self.dirty_rate = 0.0
+        self.through = False
         self.wants: list[tuple[float, float]] = []
 
 
@@ -115,31 +122,50 @@ def _find_domains(machine: Machine, regime: Regime) -> None:
     """Who has to give back what it takes: the machine below its low mark, cgroups at a limit."""
     marks = machine.marks
     pools = machine.pools()
-    swap_left = machine.swap_total - machine.swap_used()
     swappiness = machine.sysctl.swappiness
     waiting = sum(1 for d in regime.demands if d.refault or _reads(d))
     regime.domains[None] = top = Domain(None, pools)
+    swap_left = machine.swap_total - machine.swap_used()
     if machine.free <= marks.low_pages + _AT_LIMIT:
         open_pools = [p for p in pools if not _protected(p)]
-        plan = make_plan(open_pools, swap_left=swap_left, swappiness=swappiness, waiting=waiting)
+        plan = _plan(machine, machine, open_pools, swap_left, swappiness, waiting)
         if not plan.layers and len(open_pools) < len(pools):
-            plan = make_plan(pools, swap_left=swap_left, swappiness=swappiness, waiting=waiting)
+            plan = _plan(machine, machine, pools, swap_left, swappiness, waiting)
         if plan.layers or machine.free <= marks.floor_pages + _AT_LIMIT:
             top.plan = plan
     for group in machine.groups.values():
-        limit = min(group.max_pages, group.high_pages, group.memsw_pages)
-        if group.usage < limit - _AT_LIMIT:
+        hard = min(group.max_pages, group.memsw_pages)
+        if group.usage < min(hard, group.high_pages) - _AT_LIMIT:
             continue
         inside = [p for p in pools if p.group is not None and group in p.group.chain()]
         own = Domain(group, inside)
         chosen = group.swappiness if group.swappiness is not None else swappiness
-        own.plan = make_plan(
-            inside,
-            swap_left=min(swap_left, group.swap_left()),
-            swappiness=chosen,
-            waiting=sum(1 for d in regime.demands if d.refault and _inside(d, group)),
-        )
-        regime.domains[group] = own
+        left = min(swap_left, group.swap_left())
+        held = sum(1 for d in regime.demands if d.refault and _inside(d, group))
+        own.plan = _plan(machine, group, inside, left, chosen, held)
+        # Above high only, what can't be reclaimed is the machine's to find.
+        if own.plan.layers or group.usage >= hard - _AT_LIMIT:
+            regime.domains[group] = own
+
+
+def _plan(
+    machine: Machine,
+    owner: Machine | Group,
+    pools: list[Pool],
+    swap_left: float,
+    swappiness: int,
+    waiting: int,
+) -> Plan:
+    """A domain's plan; full swap counts as full until a batch of slots is free again."""
+    if swap_left < 1.0:
+        owner.swap_full = True
+    elif swap_left >= machine.swap_batch:
+        owner.swap_full = False
+    left = 0.0 if owner.swap_full else swap_left
+    plan = make_plan(pools, swap_left=left, swappiness=swappiness, waiting=waiting)
+    if not plan.layers and left < swap_left:
+        plan = make_plan(pools, swap_left=swap_left, swappiness=swappiness, waiting=waiting)
+    return plan
 
 
 def _reads(demand: Demand) -> bool:
@@ -178,25 +204,34 @@ def dirty_marks(machine: Machine) -> tuple[float, float]:
 def _write_back(machine: Machine, regime: Regime) -> float:
     """Start the flushers; returns the share of the disk they take."""
     dirty = sum(pool.dirty for pool in machine.files.values())
-    if dirty < 1.0:
+    writers = [d for d in regime.demands if d.dirties is not None]
+    if dirty < 1.0 and not writers:
         return 0.0
     background, limit = dirty_marks(machine)
-    writers = [d for d in regime.demands if d.dirties is not None]
     short = regime.domains[None].plan is not None or len(regime.domains) > 1
-    if writers and dirty < background and not short:
+    regime.through = bool(writers) and (dirty >= limit - _AT_LIMIT or limit < _DIRTY_LEAST)
+    if writers and dirty < background and not short and not regime.through:
         return 0.0
     busy = sum(1.0 for d in regime.demands if d.sync_io > 0.0 or d.async_io > 0.0)
     part = 1.0 / (1.0 + min(busy, 1.0))
-    for pool in machine.files.values():
-        pool.cleaned = part * machine.disk * pool.dirty / dirty
-    if dirty >= limit - _AT_LIMIT:
-        pace = sum(d.pace for d in writers)
-        for demand in writers:
-            slower = min(part * machine.disk / pace, 1.0)
-            demand.pace *= slower
-            demand.takes *= slower
-            demand.cpu *= slower
+    if dirty >= 1.0:
+        for pool in machine.files.values():
+            pool.cleaned = part * machine.disk * pool.dirty / dirty
+    if regime.through:
+        _write_through(machine, writers, part)
     return part
+
+
+def _write_through(machine: Machine, writers: list[Demand], part: float) -> None:
+    """At the limit a writer may dirty no more than the flushers write."""
+    pace = sum(d.pace for d in writers)
+    slower = min(part * machine.disk / pace, 1.0) if pace > 0.0 else 1.0
+    for demand in writers:
+        demand.takes -= demand.pace * (1.0 - slower)
+        demand.pace *= slower
+        demand.cpu *= slower
+        if demand.dirties is not None:
+            demand.dirties.cleaned = 0.0  # follows what it writes; see _flow
 
 
 def _share_cpus(machine: Machine, regime: Regime, *, first: bool) -> None:
@@ -260,23 +295,20 @@ def _slow_over_high(demand: Demand) -> None:
 def _ration(machine: Machine, regime: Regime) -> None:
     """Where nothing can be reclaimed, tasks get what exits give back, and no more."""
     for domain in regime.domains.values():
-        domain.need = domain.release = 0.0
+        domain.need = domain.exits = 0.0
     for proc in machine.procs:
         if proc.state == "exiting" and proc.exit_dt > 0.0:
-            domain_of(regime, proc).release += held_pages(proc) / proc.exit_dt
+            domain_of(regime, proc).exits += held_pages(proc) / proc.exit_dt
     for demand in regime.demands:
         domain_of(regime, demand.proc).need += demand.takes * demand.speed
     for domain in regime.domains.values():
         domain.blocked = False
+        domain.release = domain.exits
         plan = domain.plan
         if plan is None or plan.layers or domain.need <= 0.0:
             continue
-        if (
-            domain.group is not None
-            and domain.group.usage
-            < min(domain.group.max_pages, domain.group.memsw_pages) - _AT_LIMIT
-        ):
-            continue  # above high only: never an OOM
+        # What is being written back can be reclaimed as soon as it is clean.
+        domain.release += sum(pool.cleaned for pool in domain.pools)
         short = domain.need - domain.release - _give_back(regime, domain, plan)
         if short <= 1e-9 * domain.need:
             continue
@@ -299,6 +331,8 @@ def _give_back(regime: Regime, domain: Domain, plan: Plan) -> float:
         for pool, rate in demand.refault:
             if pool.kind != "file" or plan.files:
                 found += rate * demand.speed
+        if regime.through and demand.dirties is not None:
+            found += demand.pace * demand.speed
     return found
 
 
@@ -313,11 +347,15 @@ def _flow(machine: Machine, regime: Regime) -> None:
     for domain in regime.domains.values():
         domain.need = 0.0
     taken = sum(_take(regime, demand) for demand in regime.demands if demand.speed > 0.0)
+    if regime.through:
+        for pool in machine.files.values():
+            if pool.dirtied > 0.0:
+                pool.cleaned = pool.dirtied
     released = sum(_release(proc) for proc in machine.procs)
     evicted = 0.0
     for group, domain in regime.domains.items():
         if group is not None and domain.plan is not None:
-            wanted = max(domain.need - domain.release, 0.0)
+            wanted = max(domain.need - domain.exits, 0.0)
             evicted += wanted - distribute(domain.plan, wanted)
     top = regime.domains[None]
     if top.plan is not None:

@@ -119,6 +119,8 @@ def nominal_s(step: Step, scale: float, fault_pages_s: float, disk_pages_s: floa
     pages = (step.size_bytes or 0) / PAGE * scale
     if step.stride_bytes:
         pages = pages * PAGE / step.stride_bytes
+    if pages <= 0.0:
+        return 0.0
     return pages / step_pace(step, scale, fault_pages_s, disk_pages_s)
 
 
