@@ -189,13 +189,13 @@ def _dirty(machine: Machine, regime: Regime) -> float:
 
 
 def _commit(machine: Machine, regime: Regime) -> float:
+    if not commit.limited(machine):
+        return _INFINITY
     growing = []
     for demand in regime.demands:
         proc = demand.proc
         if proc is not None and demand.speed > 0.0 and proc.current.verb in commit.GROWS:
             growing.append((proc, demand.pace * demand.speed))
-    if not growing:
-        return _INFINITY
     rate = regime.free_rate
     for pool in machine.pools():
         rate += pool.net() if pool.kind == "file" else pool.refault - pool.evict
@@ -266,7 +266,10 @@ def shrink_shared(machine: Machine) -> None:
 
 
 def _move_pool(machine: Machine, pool: Pool, seconds: float) -> None:
-    pool.resident += pool.net() * seconds
+    net = pool.net()
+    if net == 0.0 and pool.evict == 0.0 and pool.dirtied == pool.cleaned:
+        return
+    pool.resident += net * seconds
     if pool.kind == "file":
         pool.dirty += (pool.dirtied - pool.cleaned) * seconds
         if pool.dirty < 0.0:

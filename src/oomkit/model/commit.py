@@ -36,8 +36,6 @@ def charge(machine: Machine, proc: Proc, pages: float) -> str | None:
 
 def refused(machine: Machine, growing: list[Proc]) -> list[tuple[Proc, str]]:
     """Which of the growing tasks don't get their next piece, and what refuses it."""
-    if not growing or not _limited(machine):
-        return []
     memory = machine.memory()
     refusals = []
     for proc in growing:
@@ -58,7 +56,7 @@ def headroom_s(machine: Machine, growing: list[tuple[Proc, float]], estimate_rat
     """
     never = machine.sysctl.overcommit_memory == OVERCOMMIT_NEVER
     rate = sum(rate for _, rate in growing) if never else -estimate_rate
-    if rate <= 0.0 or not growing or not _limited(machine):
+    if rate <= 0.0 or not growing:
         return _INFINITY
     memory = machine.memory()
     room = min(_room(machine, proc, memory) for proc, _ in growing)
@@ -72,7 +70,7 @@ def _room(machine: Machine, proc: Proc, memory: Memory) -> int:
     return answer.limit_pages or 0
 
 
-def _limited(machine: Machine) -> bool:
+def limited(machine: Machine) -> bool:
     """Whether small pieces are ever refused.
 
     Not by mode 1, nor by the heuristics up to 3.0 (they count all of the page cache, which is

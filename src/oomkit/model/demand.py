@@ -1,8 +1,13 @@
 """What each running task would do at full speed: CPU, new pages, refaults, disk."""
 
+from typing import TYPE_CHECKING
+
 from oomkit.model.machine import Machine
-from oomkit.model.pools import Pool
+from oomkit.model.pools import Group, Pool
 from oomkit.model.tasks import PAGE, Proc, step_pace
+
+if TYPE_CHECKING:
+    from oomkit.model.reclaim import Plan
 
 _COPY = 4.0
 """Copying from the page cache is so much faster than faulting memory in."""
@@ -66,6 +71,35 @@ def working_set(proc: Proc) -> list[tuple[Pool, float]]:
     return chosen
 
 
+class Domain:
+    """The machine, or a memory cgroup at its limit: what it takes it must give back.
+
+    Attributes:
+        group: the cgroup; None: the machine.
+        pools: the pools it can reclaim from.
+        plan: what it reclaims; None while it has free memory.
+        need: pages its tasks take a second.
+        exits: pages that exits give back a second.
+        release: these, and what can be reclaimed once it is written.
+        blocked: nothing is left to reclaim.
+    """
+
+    __slots__ = ("blocked", "exits", "group", "need", "plan", "pools", "release")
+
+    def __init__(self, group: Group | None, pools: list[Pool]) -> None:
+        self.group = group
+        self.pools = pools
+        self.plan: Plan | None = None
+        self.need = 0.0
+        self.exits = 0.0
+        self.release = 0.0
+        self.blocked = False
+
+
+nowhere = Domain(None, [])
+"""Stands in until a demand's domain is known."""
+
+
 class Demand:
     """One task's wishes at full speed; rates are pages a second.
 
@@ -75,18 +109,20 @@ class Demand:
         grow: pool to new pages; locked memory has no pool.
         dirties: the file it writes to.
         refault: pool to pages that come back from disk.
+        domain: what its pages are charged to.
         tables: new page-table pages.
         copy: pages it stops sharing because it writes to them.
         sync_io: disk time it waits for, seconds a second.
         async_io: disk time others spend for it.
+        swap_io: disk time for what is swapped out to make room for it.
         takes: all pages it needs.
         unit: share of full speed its CPUs allow.
         speed: share of full speed it reaches.
     """
 
     __slots__ = (
-        "async_io", "copy", "cpu", "dirties", "grow", "pace", "proc", "refault", "speed",
-        "sync_io", "tables", "takes", "unit",
+        "async_io", "copy", "cpu", "dirties", "domain", "grow", "pace", "proc", "refault",
+        "speed", "swap_io", "sync_io", "tables", "takes", "unit",
     )  # fmt: skip
 
     def __init__(self, proc: Proc | None) -> None:
@@ -98,8 +134,10 @@ class Demand:
         self.tables = 0.0
         self.copy = 0.0
         self.dirties: Pool | None = None
+        self.domain = nowhere
         self.sync_io = 0.0
         self.async_io = 0.0
+        self.swap_io = 0.0
         self.takes = 0.0
         self.speed = 0.0
         self.unit = 0.0

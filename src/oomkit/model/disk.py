@@ -14,11 +14,11 @@ def queue_factor(demands: Sequence[Demand], background: float) -> float:
         demands: the tasks' wishes, with ``unit`` set to what their CPUs allow.
         background: share of the disk used by write-back that nobody waits for.
     """
-    waiting = [d for d in demands if d.unit > 0.0 and (d.sync_io > 0.0 or d.async_io > 0.0)]
+    waiting = [d for d in demands if d.unit > 0.0 and (d.sync_io or d.async_io or d.swap_io)]
     room = max(1.0 - background, 0.1)
 
     def load(queue: float) -> float:
-        return sum(speed_of(d, queue) * (d.sync_io + d.async_io) for d in waiting)
+        return sum(speed_of(d, queue) * (d.sync_io + d.async_io + d.swap_io) for d in waiting)
 
     if not waiting or load(1.0) <= room:
         return 1.0
@@ -44,5 +44,5 @@ def speed_of(demand: Demand, queue: float) -> float:
     """
     if demand.unit <= 0.0:
         return 0.0
-    waits = queue * demand.sync_io + (queue - 1.0) * demand.async_io
+    waits = queue * demand.sync_io + (queue - 1.0) * (demand.async_io + demand.swap_io)
     return 1.0 / (1.0 / demand.unit + waits)

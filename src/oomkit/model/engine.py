@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from oomkit.model import commit
 from oomkit.model.advance import horizon, move
+from oomkit.model.demand import Domain
 from oomkit.model.lifecycle import Lifecycle
 from oomkit.model.machine import Machine, ModelError, set_limits
 from oomkit.model.oom import Oom
@@ -14,7 +15,7 @@ from oomkit.model.psi import Psi
 from oomkit.model.reclaim import Plan, make_plan
 from oomkit.model.sampler import Sampler
 from oomkit.model.snapshot import UPTIME_AT_START_S
-from oomkit.model.solve import Domain, Regime, count_usage, domain_of, solve
+from oomkit.model.solve import Regime, count_usage, solve
 from oomkit.model.tasks import Proc
 from oomkit.scenario.format import At, Scenario
 from oomkit.scenario.record import Outcome
@@ -92,6 +93,8 @@ class Engine:
 
     def was_growing(self, proc: Proc) -> bool:
         """Whether it took memory in the seconds before the shortage began, or since."""
+        if proc.state == "run" and proc.current.verb in commit.GROWS:
+            return True
         return proc.grew_s is not None and proc.grew_s >= self.short_since - _RECENT_S
 
     def squeeze(self, pages: float) -> bool:
@@ -146,6 +149,8 @@ class Engine:
 
     def _refuse_growth(self) -> None:
         """A growing heap asks for address space piece by piece."""
+        if not commit.limited(self.machine):
+            return
         growing = [
             p for p in self.machine.procs if p.state == "run" and p.current.verb in commit.GROWS
         ]
@@ -174,7 +179,7 @@ class Engine:
             proc = demand.proc
             if proc is None or not (proc.spin or proc.asleep):
                 continue
-            domain = domain_of(regime, proc)
+            domain = demand.domain
             if not domain.blocked or domain.release > 0.0:
                 proc.spin = proc.asleep = False
                 woken = True
@@ -183,14 +188,11 @@ class Engine:
         return woken
 
     def _note_shortage(self, regime: Regime) -> None:
-        """Remember when memory ran short, and who takes more of it."""
+        """Remember when memory ran short."""
         short = any(d.plan is not None for d in regime.domains.values())
         if short and not self._short:
             self.short_since = self.now
         self._short = short
-        for demand in regime.demands:
-            if demand.proc is not None and demand.proc.current.verb in commit.GROWS:
-                demand.proc.grew_s = self.now
 
     def _enforce_limits(self) -> None:
         """A cgroup above its limit, which was lowered, is reclaimed until it fits."""

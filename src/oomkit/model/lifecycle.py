@@ -114,6 +114,7 @@ class Lifecycle:
                 if not self._next_loop(proc):
                     return
                 continue
+            proc.current = proc.spec.steps[proc.step]
             if self._enter(proc, proc.current):
                 return
             self._leave(proc)
@@ -126,6 +127,8 @@ class Lifecycle:
     def _leave(self, proc: Proc) -> None:
         if proc.step < len(proc.spec.steps):
             proc.done_s += proc.nominal[proc.step]
+            if proc.current.verb in commit.GROWS:
+                proc.grew_s = self.engine.now
             proc.step += 1
 
     def _next_loop(self, proc: Proc) -> bool:

@@ -6,9 +6,10 @@ from oomkit.kernel.alloc import decide
 from oomkit.kernel.decision import Decision
 from oomkit.kernel.rank import rank
 from oomkit.kernel.state import Allocation, Snapshot
+from oomkit.model.demand import Domain
 from oomkit.model.log import report
 from oomkit.model.snapshot import take_snapshot
-from oomkit.model.solve import Domain, Regime, domain_of
+from oomkit.model.solve import Regime
 from oomkit.model.tasks import PAGE, Proc
 from oomkit.scenario.record import Kill
 
@@ -62,7 +63,7 @@ class Oom:
         for demand in regime.demands:
             if demand.proc is None or demand.takes <= most:
                 continue
-            if domain_of(regime, demand.proc) is domain:
+            if demand.domain is domain:
                 best, most = demand.proc, demand.takes
         return best
 
@@ -157,7 +158,7 @@ class Oom:
         changed = False
         for demand in regime.demands:
             proc = demand.proc
-            if proc is None or demand.takes <= 0.0 or domain_of(regime, proc) is not domain:
+            if proc is None or demand.takes <= 0.0 or demand.domain is not domain:
                 continue
             call = _SYSCALLS.get(proc.current.verb)
             if call is not None and not decision.retry:

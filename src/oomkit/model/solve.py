@@ -1,7 +1,7 @@
 """The rates that hold until the next event: who runs how fast, and where pages flow."""
 
 from oomkit.model import cpu
-from oomkit.model.demand import Demand, demand_of, mark_hot, system_demand
+from oomkit.model.demand import Demand, Domain, demand_of, mark_hot, system_demand
 from oomkit.model.disk import queue_factor, speed_of
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Group, Pool
@@ -19,30 +19,6 @@ _DIRTY_LEAST = 64.0
 
 _HIGH_BATCH = 64
 """Pages charged between two looks at ``memory.high`` (6.1 and later)."""
-
-
-class Domain:
-    """The machine, or a memory cgroup at its limit: what it takes it must give back.
-
-    Attributes:
-        group: the cgroup; None: the machine.
-        plan: what it reclaims from; None while it has free memory.
-        need: pages its tasks take a second.
-        exits: pages that exits give back a second.
-        release: these, and what can be reclaimed once it is written.
-        blocked: nothing is left to reclaim.
-    """
-
-    __slots__ = ("blocked", "exits", "group", "need", "plan", "pools", "release")
-
-    def __init__(self, group: Group | None, pools: list[Pool]) -> None:
-        self.group = group
-        self.pools = pools
-        self.plan: Plan | None = None
-        self.need = 0.0
-        self.exits = 0.0
-        self.release = 0.0
-        self.blocked = False
 
 
 class Regime:
@@ -89,15 +65,17 @@ def solve(machine: Machine) -> Regime:
         regime.demands.append(system)
     count_usage(machine)
     _find_domains(machine, regime)
+    for demand in regime.demands:
+        demand.domain = domain_of(regime, demand.proc)
     background = _write_back(machine, regime)
     _share_cpus(machine, regime, first=True)
     _set_speeds(machine, regime, background)
-    waits = regime.queue > 1.0 or any(d.sync_io > 0.0 for d in regime.demands)
+    waits = regime.queue > 1.0 or any(d.sync_io and d.proc for d in regime.demands)
     if waits and regime.cpu_busy >= 1.0:
         _share_cpus(machine, regime, first=False)
         _set_speeds(machine, regime, background)
     _flow(machine, regime)
-    _account(machine, regime)
+    _account(regime)
     return regime
 
 
@@ -264,20 +242,16 @@ def _share_cpus(machine: Machine, regime: Regime, *, first: bool) -> None:
 
 def _set_speeds(machine: Machine, regime: Regime, background: float) -> None:
     """How fast each goes with the disk and memory there is."""
-    loads = []
     for demand in regime.demands:
-        own = demand.async_io
-        loads.append(own)
-        plan = domain_of(regime, demand.proc).plan
-        if plan is not None:
-            demand.async_io = own + demand.takes * plan.anon_share / machine.disk
-    regime.queue = queue_factor(regime.demands, background)
+        plan = demand.domain.plan
+        demand.swap_io = 0.0 if plan is None else demand.takes * plan.anon_share / machine.disk
+    regime.queue = queue = queue_factor(regime.demands, background)
     for demand in regime.demands:
-        demand.speed = speed_of(demand, regime.queue)
-        _slow_over_high(demand)
+        waits = demand.sync_io or demand.swap_io or demand.async_io
+        demand.speed = speed_of(demand, queue) if waits else demand.unit
+        if machine.groups:
+            _slow_over_high(demand)
     _ration(machine, regime)
-    for demand, own in zip(regime.demands, loads, strict=True):
-        demand.async_io = own
 
 
 def _slow_over_high(demand: Demand) -> None:
@@ -300,7 +274,7 @@ def _ration(machine: Machine, regime: Regime) -> None:
         if proc.state == "exiting" and proc.exit_dt > 0.0:
             domain_of(regime, proc).exits += held_pages(proc) / proc.exit_dt
     for demand in regime.demands:
-        domain_of(regime, demand.proc).need += demand.takes * demand.speed
+        demand.domain.need += demand.takes * demand.speed
     for domain in regime.domains.values():
         domain.blocked = False
         domain.release = domain.exits
@@ -315,7 +289,7 @@ def _ration(machine: Machine, regime: Regime) -> None:
         domain.blocked = True
         part = min(domain.release / domain.need, 1.0)
         for demand in regime.demands:
-            if demand.takes > 0.0 and domain_of(regime, demand.proc) is domain:
+            if demand.takes > 0.0 and demand.domain is domain:
                 demand.speed *= part
 
 
@@ -323,7 +297,7 @@ def _give_back(regime: Regime, domain: Domain, plan: Plan) -> float:
     """What flows into reclaimable pools and could flow out again at the same time."""
     found = 0.0
     for demand in regime.demands:
-        if domain_of(regime, demand.proc) is not domain:
+        if demand.domain is not domain:
             continue
         for pool, rate in demand.grow:
             if pool is not None and (plan.files if pool.kind == "file" else plan.swaps):
@@ -346,7 +320,7 @@ def _flow(machine: Machine, regime: Regime) -> None:
     """Set the pools' flows from the tasks' speeds, and let each domain reclaim."""
     for domain in regime.domains.values():
         domain.need = 0.0
-    taken = sum(_take(regime, demand) for demand in regime.demands if demand.speed > 0.0)
+    taken = sum(_take(demand) for demand in regime.demands if demand.speed > 0.0)
     if regime.through:
         for pool in machine.files.values():
             if pool.dirtied > 0.0:
@@ -365,7 +339,7 @@ def _flow(machine: Machine, regime: Regime) -> None:
     regime.dirty_rate = sum(p.dirtied - p.cleaned for p in machine.files.values())
 
 
-def _take(regime: Regime, demand: Demand) -> float:
+def _take(demand: Demand) -> float:
     """Let a task's pages flow into their pools; returns how many it takes a second."""
     speed = demand.speed
     for pool, rate in demand.grow:
@@ -375,7 +349,7 @@ def _take(regime: Regime, demand: Demand) -> float:
         pool.refault += rate * speed
     if demand.dirties is not None:
         demand.dirties.dirtied += demand.pace * speed
-    domain_of(regime, demand.proc).need += demand.takes * speed
+    demand.domain.need += demand.takes * speed
     return demand.takes * speed
 
 
@@ -388,19 +362,16 @@ def _release(proc: Proc) -> float:
     return (proc.mm.anon.resident + proc.mm.shmem.resident) / proc.exit_dt
 
 
-def _account(machine: Machine, regime: Regime) -> None:
+def _account(regime: Regime) -> None:
     """Stall shares of the tasks, and PSI's some and full from them."""
     calm = idle = 1.0
     for demand in regime.demands:
         proc = demand.proc
         if proc is None:
             continue
-        domain = domain_of(regime, proc)
+        domain = demand.domain
         proc.speed = demand.speed
-        waits = regime.queue * demand.sync_io
-        if domain.plan is not None:
-            share = demand.takes * domain.plan.anon_share / machine.disk
-            waits += (regime.queue - 1.0) * share
+        waits = regime.queue * demand.sync_io + (regime.queue - 1.0) * demand.swap_io
         stall = min(demand.speed * waits, 1.0)
         if domain.blocked and demand.takes > 0.0:
             stall = 1.0 - demand.speed

@@ -3,7 +3,6 @@
 import random
 from typing import Literal
 
-from oomkit.kernel.state import OOM_DISABLE
 from oomkit.model.cpu import weight
 from oomkit.model.pools import Mm, Pool
 from oomkit.scenario.format import Step, Task
@@ -16,17 +15,22 @@ PROCESS_PAGES = 6
 """Kernel stack, task structure and other kernel memory of a process."""
 
 
+_NOTHING = Step(verb="exit")
+
+
 class Proc:
     """One process of a run.
 
     Attributes:
         spec: the scenario's entry it comes from.
         instance: which of the entry's processes.
+        key: ``name/instance``.
         pid: process id.
         ppid: parent's process id, 1 when it died.
         nominal: unhindered seconds of each step.
         state: ``run`` includes waiting for CPU, disk or memory.
         step: index of the step it is at.
+        current: that step.
         loop: how often it has been through its steps.
         left: what is left of the step: pages, CPU seconds.
         whole: what the step was at its start.
@@ -39,11 +43,19 @@ class Proc:
         grew_s: when it last took memory for good; None: never.
     """
 
+    __slots__ = (
+        "asleep", "cpu", "cpu_s", "current", "done_s", "doomed", "end_s", "exit_dt", "grew_s",
+        "instance", "key", "left", "loop", "mm", "nice", "nominal", "oom_adj", "oom_score_adj",
+        "pid", "ppid", "program", "scales", "spec", "speed", "spin", "stall", "start_s", "state",
+        "step", "weight", "whole",
+    )  # fmt: skip
+
     def __init__(
         self, spec: Task, instance: int, pid: int, ppid: int, mm: Mm, scales: tuple[float, ...]
     ) -> None:
         self.spec = spec
         self.instance = instance
+        self.key = f"{spec.name}/{instance}"
         self.pid = pid
         self.ppid = ppid
         self.mm = mm
@@ -52,6 +64,7 @@ class Proc:
         self.nominal: tuple[float, ...] = ()
         self.state: State = "new"
         self.step = 0
+        self.current: Step = _NOTHING
         self.loop = 0
         self.left = 0.0
         self.whole = 0.0
@@ -67,31 +80,15 @@ class Proc:
         self.exit_dt = 0.0
         self.doomed = False
         self.grew_s: float | None = None
-        self.file_position: dict[str, float] = {}
         self.oom_score_adj = spec.oom_score_adj
         self.oom_adj = spec.oom_adj
         self.nice = spec.nice
         self.weight = weight(spec.nice)
 
     @property
-    def key(self) -> str:
-        """``name/instance``."""
-        return f"{self.spec.name}/{self.instance}"
-
-    @property
     def alive(self) -> bool:
         """It exists for the kernel."""
         return self.state in ("run", "hold", "exiting")
-
-    @property
-    def current(self) -> Step:
-        """The step it is at."""
-        return self.spec.steps[self.step]
-
-    @property
-    def unkillable(self) -> bool:
-        """Its adjustment protects it altogether."""
-        return self.oom_score_adj == -1000 or self.oom_adj == OOM_DISABLE
 
     def scale(self) -> float:
         """How much its current step differs from what the file says."""
