@@ -137,7 +137,7 @@ def _use_changes(pool: Pool) -> float:
         )
     if missing < 0.0:
         return (pool.resident - pool.hot) / -rate
-    least = min(pool.resident, IN_FLIGHT_PAGES)
+    least = min(pool.resident, max(pool.hot / 64.0, IN_FLIGHT_PAGES))
     return min(step, max(pool.resident / 2, least)) / -rate
 
 
