@@ -3,6 +3,7 @@
 import heapq
 import random
 from collections.abc import Callable
+from functools import partial
 
 from oomkit.model import commit
 from oomkit.model.advance import horizon, move
@@ -117,7 +118,7 @@ class Engine:
         for task in self.scenario.tasks:
             self.life.schedule(task, 0.0)
         for event in self.scenario.at:
-            self.at(event.t_s, lambda event=event: self._change(event))  # type: ignore[misc]
+            self.at(event.t_s, partial(self._change, event))
         duration = self.scenario.duration_s
         while True:
             self._fire()
@@ -180,7 +181,11 @@ class Engine:
             if proc is None or not (proc.spin or proc.asleep):
                 continue
             domain = demand.domain
-            if not domain.blocked or domain.release > 0.0:
+            # Who sleeps asks for nothing, so its cgroup does not look blocked.
+            stuck = domain.blocked or (
+                proc.asleep and domain.plan is not None and not domain.plan.layers
+            )
+            if not stuck or domain.release > 0.0:
                 proc.spin = proc.asleep = False
                 woken = True
         if woken:
@@ -209,8 +214,12 @@ class Engine:
             plan = make_plan(
                 inside, swap_left=swap_left, swappiness=machine.sysctl.swappiness, waiting=0
             )
-            take_from(machine, plan, swap_left, over)
+            fits = take_from(machine, plan, swap_left, over)
             count_usage(machine)
+            if not fits and group.version == 1:
+                group.max_pages = group.usage  # EBUSY: a v1 limit can't be set below that
+            elif not fits:
+                self.oom.over_limit(group)
 
     def _idle(self) -> bool:
         """Nothing will ever happen again."""

@@ -67,30 +67,42 @@ class Oom:
                 best, most = demand.proc, demand.takes
         return best
 
+    def over_limit(self, group: "Group") -> None:
+        """A v2 limit was set below what is in use, and reclaim is not enough: kill to fit."""
+        if self._gave_up.get(group) == self.engine.version or self.engine.exit_pending(
+            Domain(group, [])
+        ):
+            return
+        allocation = Allocation(memcg=f"/{group.name}", user_fault=False)
+        if self._decide(allocation).action != "kill":
+            self._gave_up[group] = self.engine.version
+
     def _out_of_memory(self, regime: Regime, domain: Domain, asking: Proc) -> bool:
-        machine = self.engine.machine
-        snapshot = take_snapshot(machine, self.engine.now, machine.spec.kernel)
         allocation = Allocation(
             pid=asking.pid,
             memcg=f"/{domain.group.name}" if domain.group is not None else None,
             user_fault=asking.current.verb not in _SYSCALLS,
         )
+        decision = self._decide(allocation)
+        if decision.action in ("panic", "kill"):
+            return True
+        return self._go_without(regime, domain, decision)
+
+    def _decide(self, allocation: Allocation) -> Decision:
+        """Ask the rules, and do what they decide."""
+        machine = self.engine.machine
+        snapshot = take_snapshot(machine, self.engine.now, machine.spec.kernel)
         decision = decide(snapshot, allocation, machine.rules)
+        if decision.action in ("panic", "kill"):
+            uptime_s = self.engine.uptime()
+            self.log.extend(report(snapshot, allocation, machine.rules, decision, uptime_s))
         if decision.action == "panic":
             self.panic = decision.panic or "Out of memory"
-            self.log.extend(
-                report(snapshot, allocation, machine.rules, decision, self.engine.uptime())
-            )
-            return True
-        if decision.action == "kill":
-            self.log.extend(
-                report(snapshot, allocation, machine.rules, decision, self.engine.uptime())
-            )
+        elif decision.action == "kill":
             self._kill(snapshot, allocation, decision)
-            return True
-        if decision.action == "would_kill":
+        elif decision.action == "would_kill":
             self._name(snapshot, allocation, decision)
-        return self._go_without(regime, domain, decision)
+        return decision
 
     def _kill(self, snapshot: Snapshot, allocation: Allocation, decision: Decision) -> None:
         ties = self._ties(snapshot, allocation, decision)
