@@ -12,7 +12,9 @@ from oomkit import __version__
 _COMMANDS: dict[str, str] = {
     "explain": "oomkit.cli.explain",
     "kernels": "oomkit.cli.kernels",
+    "new": "oomkit.cli.new",
     "rank": "oomkit.cli.rank",
+    "run": "oomkit.cli.run",
     "snapshot": "oomkit.cli.snapshot",
 }
 """Sub-command to the module that holds it; its function is called ``command``."""

@@ -1,0 +1,283 @@
+"""How far the present rates hold, and moving everything along them."""
+
+from oomkit.model import commit
+from oomkit.model.demand import READ_AHEAD_PAGES, Demand
+from oomkit.model.machine import Machine
+from oomkit.model.pools import Group, Pool
+from oomkit.model.reclaim import BATCH_PAGES, IN_FLIGHT_PAGES, Layer
+from oomkit.model.solve import Regime, dirty_marks
+from oomkit.model.tasks import PAGE, Proc
+
+_INFINITY = float("inf")
+
+_SHARE_STEP = 0.05
+"""A pool in use is looked at again after its missing share changed so much, or by half."""
+
+
+def horizon(machine: Machine, regime: Regime) -> float:
+    """Seconds until something changes that the rates depend on."""
+    return max(
+        min(
+            _steps(machine, regime),
+            _free_memory(machine, regime),
+            _swap(machine),
+            _pools(machine, regime),
+            _cgroups(machine, regime),
+            _dirty(machine, regime),
+            _commit(machine, regime),
+        ),
+        0.0,
+    )
+
+
+def _steps(machine: Machine, regime: Regime) -> float:
+    soonest = _INFINITY
+    for demand in regime.demands:
+        proc = demand.proc
+        if proc is None or demand.speed <= 0.0:
+            continue
+        rate = demand.pace * demand.speed
+        soonest = min(soonest, proc.left / rate)
+        if proc.current.verb == "read" and demand.takes != demand.pace:
+            soonest = min(soonest, _catch_up(machine, proc.whole - proc.left, rate, proc))
+    return soonest
+
+
+def _catch_up(machine: Machine, position: float, rate: float, proc: Proc) -> float:
+    """When a reader of cached pages comes to those nobody has read yet."""
+    pool = machine.file(proc.current.file or proc.key, proc.mm.group)
+    ahead = pool.size - position - READ_AHEAD_PAGES
+    return (ahead + 1.0) / rate if ahead > 0.0 else _INFINITY
+
+
+def _falls_to(level: float, mark: float, rate: float) -> float:
+    """Seconds until a falling level is at a mark below it."""
+    if rate >= 0.0 or level <= mark + 0.5:
+        return _INFINITY
+    return (level - mark) / -rate
+
+
+def _free_memory(machine: Machine, regime: Regime) -> float:
+    marks, rate = machine.marks, regime.free_rate
+    return min(
+        _falls_to(machine.free, marks.low_pages, rate),
+        _falls_to(machine.free, marks.floor_pages, rate),
+        (marks.low_pages + 1.0 - machine.free) / rate
+        if rate > 0.0 and machine.free <= marks.low_pages + 0.5
+        else _INFINITY,
+    )
+
+
+def _swap(machine: Machine) -> float:
+    """When swap, or a cgroup's share of it, is full, or so free again that it is used."""
+    rate = used = 0.0
+    rates: dict[Group, float] = {}
+    for pool in machine.pools():
+        if pool.kind == "file":
+            continue
+        rate += pool.evict - pool.refault
+        used += pool.swapped
+        if pool.group is not None:
+            for group in pool.group.chain():
+                rates[group] = rates.get(group, 0.0) + pool.evict - pool.refault
+    soonest = _slots(machine.swap_total - used, rate, machine.swap_batch)
+    for group, change in rates.items():
+        left = group.swap_left()
+        if left < _INFINITY:
+            soonest = min(soonest, _slots(left, change, machine.swap_batch))
+    return soonest
+
+
+def _slots(left: float, rate: float, batch: float) -> float:
+    if rate > 0.0 and left >= 1.0:
+        return (left - 0.5) / rate
+    if rate < 0.0 and left < batch:
+        return (batch + 0.5 - left) / -rate
+    return _INFINITY
+
+
+def _pools(machine: Machine, regime: Regime) -> float:
+    soonest = _INFINITY
+    for pool in machine.pools():
+        if pool.hot > 0.0:
+            soonest = min(soonest, _use_changes(pool))
+    for domain in regime.domains.values():
+        if domain.plan is None or not domain.plan.layers:
+            continue
+        layer = domain.plan.layers[0]
+        if not layer.hot:
+            soonest = min(soonest, _first_empty(layer))
+        shrink = -sum(pool.net() for pool in layer.pools)
+        if shrink > 0.0:
+            left = layer.stock - BATCH_PAGES + 0.5
+            soonest = min(soonest, max(left, 0.1) / shrink)
+    return soonest
+
+
+def _first_empty(layer: Layer) -> float:
+    """When the first of a layer's pools has nothing cold left; what flows in differs."""
+    soonest = _INFINITY
+    for pool in layer.pools:
+        rate = pool.net()
+        if rate < 0.0:
+            soonest = min(soonest, max(pool.resident - pool.hot - 0.25, 0.1) / -rate)
+    return soonest
+
+
+def _use_changes(pool: Pool) -> float:
+    """When the missing share of a pool in use has changed enough to matter."""
+    rate = pool.net()
+    if rate == 0.0:
+        return _INFINITY
+    missing = 1.0 - pool.resident / pool.hot
+    step = max(_SHARE_STEP, abs(missing) / 2.0) * pool.hot
+    if rate > 0.0:
+        return (
+            min(step, max(pool.hot - pool.resident, step / 8)) / rate if missing > 0 else _INFINITY
+        )
+    if missing < 0.0:
+        return (pool.resident - pool.hot) / -rate
+    least = min(pool.resident, max(pool.hot / 64.0, IN_FLIGHT_PAGES))
+    return min(step, max(pool.resident / 2, least)) / -rate
+
+
+def _cgroups(machine: Machine, regime: Regime) -> float:
+    soonest = _INFINITY
+    if not machine.groups:
+        return soonest
+    for group, rate in _charge_rates(machine, regime).items():
+        if rate > 0.0:
+            marks = (group.max_pages, group.high_pages, group.memsw_pages, group.low_pages)
+            gaps = [mark - group.usage for mark in marks if mark > group.usage + 0.5]
+            if group.usage > group.high_pages:
+                gaps.append(max(group.usage / 64, 32.0))
+            soonest = min(soonest, min(gaps, default=_INFINITY) / rate)
+        elif rate < 0.0 and group.usage > group.low_pages > 0.0:
+            soonest = min(soonest, (group.usage - group.low_pages) / -rate + 1e-6)
+    return soonest
+
+
+def _charge_rates(machine: Machine, regime: Regime) -> dict[Group, float]:
+    """How fast each cgroup's usage changes, pages a second."""
+    rates = dict.fromkeys(machine.groups.values(), 0.0)
+    for pool in machine.pools():
+        if pool.group is not None:
+            for group in pool.group.chain():
+                rates[group] += pool.net() + pool.dirtied - pool.cleaned
+    for demand in regime.demands:
+        proc = demand.proc
+        if proc is not None and proc.mm.group is not None:
+            extra = demand.tables + (demand.pace if proc.current.verb == "lock" else 0.0)
+            for group in proc.mm.group.chain():
+                rates[group] += extra * demand.speed
+    return rates
+
+
+def _dirty(machine: Machine, regime: Regime) -> float:
+    soonest = [
+        max(pool.dirty, 0.25) / (pool.cleaned - pool.dirtied)
+        for pool in machine.files.values()
+        if pool.cleaned > pool.dirtied
+    ]
+    if regime.dirty_rate > 0.0:
+        dirty = sum(pool.dirty for pool in machine.files.values())
+        later = [mark - dirty for mark in dirty_marks(machine) if mark > dirty + 0.5]
+        # The marks move with free memory; look again half-way.
+        if later:
+            soonest.append(min(later) / regime.dirty_rate / 2 + 1e-3)
+    return min(soonest, default=_INFINITY)
+
+
+def _commit(machine: Machine, regime: Regime) -> float:
+    if not commit.limited(machine):
+        return _INFINITY
+    growing = []
+    for demand in regime.demands:
+        proc = demand.proc
+        if proc is not None and demand.speed > 0.0 and proc.current.verb in commit.GROWS:
+            growing.append((proc, demand.pace * demand.speed))
+    rate = regime.free_rate
+    for pool in machine.pools():
+        rate += pool.net() if pool.kind == "file" else pool.refault - pool.evict
+    return commit.headroom_s(machine, growing, rate)
+
+
+def move(machine: Machine, regime: Regime, seconds: float) -> None:
+    """Let the rates work for some seconds."""
+    if seconds <= 0.0:
+        return
+    for demand in regime.demands:
+        _move_task(machine, demand, seconds)
+    machine.free += regime.free_rate * seconds
+    for pool in machine.pools():
+        _move_pool(machine, pool, seconds)
+
+
+def _move_task(machine: Machine, demand: Demand, seconds: float) -> None:
+    proc = demand.proc
+    if proc is None:
+        return
+    proc.cpu_s += (proc.cpu if proc.spin else demand.cpu * demand.speed) * seconds
+    done = demand.pace * demand.speed * seconds
+    if done <= 0.0:
+        return
+    proc.left = max(proc.left - done, 0.0)
+    mm = proc.mm
+    mm.tables += demand.tables * demand.speed * seconds
+    verb = proc.current.verb
+    if verb in commit.GROWS:
+        commit.grow(machine, proc, done * (proc.current.stride_bytes or PAGE) / PAGE)
+    if verb == "lock":
+        mm.locked += done
+    elif verb == "write" or (verb == "read" and demand.grow):
+        pool = machine.file(proc.current.file or proc.key, mm.group)
+        pool.size = max(pool.size, proc.whole - proc.left)
+    if demand.copy > 0.0:
+        _unshare(machine, proc, demand.copy * demand.speed * seconds)
+
+
+def _unshare(machine: Machine, proc: Proc, pages: float) -> None:
+    """A task wrote to pages it shared: its own copies are accounted as new memory already."""
+    mm = proc.mm
+    whole = sum(view for _, view in mm.views)
+    left = max(whole - pages, 0.0)
+    factor = left / whole if whole > 0 else 0.0
+    mm.views = [(pool, view * factor) for pool, view in mm.views if view * factor > 0.5]
+    shrink_shared(machine)
+
+
+def shrink_shared(machine: Machine) -> None:
+    """Free the pages of shared pools that nobody sees any more."""
+    seen: dict[int, float] = {}
+    for mm in machine.mms():
+        for pool, view in mm.views:
+            seen[id(pool)] = max(seen.get(id(pool), 0.0), view)
+    for pool in machine.pools():
+        if pool.name != "(cow)":
+            continue
+        have = pool.resident + pool.swapped
+        want = seen.get(id(pool), 0.0)
+        if have > want:
+            kept = want / have
+            machine.free += pool.resident * (1.0 - kept)
+            pool.resident *= kept
+            pool.swapped *= kept
+            machine.stale = machine.stale or want == 0.0
+
+
+def _move_pool(machine: Machine, pool: Pool, seconds: float) -> None:
+    net = pool.net()
+    if net == 0.0 and pool.evict == 0.0 and pool.dirtied == pool.cleaned:
+        return
+    pool.resident += net * seconds
+    if pool.kind == "file":
+        pool.dirty += (pool.dirtied - pool.cleaned) * seconds
+        if pool.dirty < 0.0:
+            pool.resident += pool.dirty
+            pool.dirty = 0.0
+    else:
+        pool.swapped = max(pool.swapped + (pool.evict - pool.refault) * seconds, 0.0)
+    if pool.resident < 0.0:
+        # The last fraction of a page was counted twice between two flows.
+        machine.free += pool.resident
+        pool.resident = 0.0

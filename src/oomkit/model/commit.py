@@ -1,0 +1,111 @@
+"""Address space: every mapping asks ``vm_enough_memory()`` first."""
+
+from oomkit.kernel.overcommit import (
+    OVERCOMMIT_ALWAYS,
+    OVERCOMMIT_NEVER,
+    commit_limit_pages,
+    vm_enough_memory,
+)
+from oomkit.kernel.state import Memory
+from oomkit.model.machine import Machine
+from oomkit.model.snapshot import task_record
+from oomkit.model.tasks import PAGE, Proc
+
+_MB = 2**20 / PAGE
+
+
+PIECE = 32
+"""Pages the heap grows by at a time: the default of malloc's ``M_TOP_PAD``."""
+
+GROWS = ("touch", "share", "tmpfs", "lock")
+"""Steps whose memory is mapped piece by piece as it is touched."""
+
+_INFINITY = float("inf")
+
+
+def charge(machine: Machine, proc: Proc, pages: float) -> str | None:
+    """Charge one private writable mapping to Committed_AS, or say what refuses it."""
+    refusal = None
+    if machine.sysctl.overcommit_memory != OVERCOMMIT_ALWAYS:
+        refusal = _ask(machine, proc, pages, machine.memory())
+    if refusal is None:
+        machine.committed += pages
+        proc.mm.charged += pages
+    return refusal
+
+
+def refused(machine: Machine, growing: list[Proc]) -> list[tuple[Proc, str]]:
+    """Which of the growing tasks don't get their next piece, and what refuses it."""
+    memory = machine.memory()
+    refusals = []
+    for proc in growing:
+        if proc.mm.reserved < 1.0:
+            refusal = _ask(machine, proc, PIECE, memory)
+            if refusal is not None:
+                refusals.append((proc, refusal))
+    return refusals
+
+
+def headroom_s(machine: Machine, growing: list[tuple[Proc, float]], estimate_rate: float) -> float:
+    """Seconds until a piece is refused to somebody.
+
+    Args:
+        machine: the machine.
+        growing: tasks that map new memory, with their rates in pages a second.
+        estimate_rate: change of free, cached and swappable memory, pages a second.
+    """
+    never = machine.sysctl.overcommit_memory == OVERCOMMIT_NEVER
+    rate = sum(rate for _, rate in growing) if never else -estimate_rate
+    if rate <= 0.0 or not growing:
+        return _INFINITY
+    memory = machine.memory()
+    room = min(_room(machine, proc, memory) for proc, _ in growing)
+    return max(room - PIECE + 1, 1) / rate
+
+
+def _room(machine: Machine, proc: Proc, memory: Memory) -> int:
+    answer = vm_enough_memory(
+        PIECE, memory, machine.sysctl, machine.rules, task=task_record(machine, proc)
+    )
+    return answer.limit_pages or 0
+
+
+def limited(machine: Machine) -> bool:
+    """Whether small pieces are ever refused.
+
+    Not by mode 1, nor by the heuristics up to 3.0 (they count all of the page cache, which is
+    never that small) and from 5.2 on (they only look at the size of the request).
+    """
+    mode = machine.sysctl.overcommit_memory
+    if mode == OVERCOMMIT_NEVER:
+        return True
+    return mode != OVERCOMMIT_ALWAYS and machine.rules.guess in ("free_reserve", "admin_reserve")
+
+
+def _ask(machine: Machine, proc: Proc, pages: float, memory: Memory) -> str | None:
+    answer = vm_enough_memory(
+        round(pages), memory, machine.sysctl, machine.rules, task=task_record(machine, proc)
+    )
+    if answer.allowed:
+        return None
+    if answer.limit == "CommitLimit":
+        limit = commit_limit_pages(memory, machine.sysctl, machine.rules)
+        return f"CommitLimit {limit / _MB:.1f} MB"
+    return f"{answer.limit} {max(answer.limit_pages or 0, 0) / _MB:.1f} MB"
+
+
+def grow(machine: Machine, proc: Proc, pages: float) -> None:
+    """A task touched so many new pages: take them from what it reserved, or map them."""
+    mm = proc.mm
+    kept = min(mm.reserved, pages)
+    mm.reserved -= kept
+    mm.mapped += pages - kept
+    mm.charged += pages - kept
+    machine.committed += pages - kept
+
+
+def give_back(machine: Machine, proc: Proc, pages: float) -> None:
+    """Take a mapping's charge off again."""
+    pages = min(pages, proc.mm.charged)
+    machine.committed -= pages
+    proc.mm.charged -= pages

@@ -1,0 +1,39 @@
+"""Sharing CPUs among tasks by weight (the fair scheduler, seen as a fluid)."""
+
+from collections.abc import Sequence
+
+NICE_0_WEIGHT = 1024.0
+
+
+def weight(nice: int) -> float:
+    """Weight of a nice level: each level is worth a factor of 1.25 (kernel/sched/core.c)."""
+    return float(NICE_0_WEIGHT / 1.25**nice)
+
+
+def share(cpus: float, needs: Sequence[tuple[float, float]]) -> list[float]:
+    """CPUs each task gets.
+
+    Args:
+        cpus: number of CPUs.
+        needs: for each task the CPUs it could use and its weight.
+
+    Returns:
+        At most what each could use, at most ``cpus`` in all; what one leaves is shared among
+        the others by weight.
+    """
+    given = [need for need, _ in needs]
+    if sum(given) <= cpus:
+        return given
+    order = sorted(range(len(needs)), key=lambda i: needs[i][0] / needs[i][1])
+    left = cpus
+    left_weight = sum(w for need, w in needs if need > 0)
+    for i in order:
+        need, w = needs[i]
+        if need <= 0:
+            continue
+        given[i] = min(need, max(left, 0.0) * w / left_weight)
+        left -= given[i]
+        left_weight -= w
+        if left_weight <= 0:
+            break
+    return given

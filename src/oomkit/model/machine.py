@@ -1,0 +1,257 @@
+"""The machine of a run: its memory, what uses it, and its knobs."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from oomkit.kernel.state import Memory, Sysctl
+from oomkit.kernel.versions import rules_for
+from oomkit.model.pools import Group, Mm, Pool
+from oomkit.model.tasks import PAGE, PROCESS_PAGES, Proc
+from oomkit.model.watermarks import marks
+from oomkit.scenario.format import Cgroup, Scenario
+
+if TYPE_CHECKING:
+    from oomkit.kernel.rules import RuleSet
+
+_IMAGE_BYTES = 41344 * 1024
+"""What a 6.x kernel for virtual machines keeps for its image and early tables."""
+
+_KERNEL_BYTES = 24064 * 1024
+"""Slab, per-CPU and other kernel memory of a minimal system after boot."""
+
+_ROOTFS_PAGES = 749
+"""An initramfs' files: page cache that can't be dropped."""
+
+
+class ModelError(Exception):
+    """A scenario the model can't play; the text says why."""
+
+
+class Machine:
+    """Memory and what is in it; amounts are pages.
+
+    Attributes:
+        total: MemTotal.
+        free: MemFree.
+        kernel: kernel memory in use besides page tables and processes.
+        swap_total: SwapTotal.
+        swap_full: swap ran full and no batch of slots has come free since.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        spec = scenario.machine
+        self.spec = spec
+        self.rules: RuleSet = rules_for(spec.kernel)
+        ram = spec.ram_bytes
+        reserved = spec.reserved_bytes
+        if reserved is None:
+            reserved = min(_IMAGE_BYTES, ram // 4) + ram // 64
+        self.total = (ram - min(reserved, ram)) // PAGE
+        kernel = spec.kernel_bytes
+        if kernel is None:
+            kernel = min(_KERNEL_BYTES, ram // 8) + ram // 128
+        self.kernel = float(kernel // PAGE)
+        self.rootfs = float(min(_ROOTFS_PAGES, self.total // 64))
+        self.swap_total = spec.swap_bytes // PAGE
+        self.swap_full = False
+        self.cpus = spec.cpus
+        self.disk = spec.disk_bytes_s / PAGE
+        self.fault = spec.fault_bytes_s / PAGE
+        self.procs: list[Proc] = []
+        self.files: dict[str, Pool] = {}
+        self.tmpfs: dict[Group | None, Pool] = {}
+        self.groups = _groups(scenario.cgroups)
+        self.knobs: dict[str, int] = {}
+        self.committed = 0.0
+        self._pools: list[Pool] = []
+        self._shared: list[Pool] = []
+        self.stale = True
+        self.set_knobs({"oom_dump_tasks": self.rules.oom_dump_tasks, **scenario.vm})
+        self.free = float(self.total) - self.kernel - self.rootfs
+        self.programs = self._cache_programs(spec.programs_bytes / PAGE)
+        if self.free <= self.marks.high_pages:
+            raise ModelError(
+                f"machine.ram: nothing is left for tasks: {self.total} pages of memory, "
+                f"{self.total - int(self.free)} in use before the first one starts"
+            )
+
+    def _cache_programs(self, pages: float) -> Pool | None:
+        if pages <= 0:
+            return None
+        pool = self.file("(system)", None)
+        pool.size = pages
+        pool.resident = max(min(pages, self.free - self.marks.high_pages), 0.0)
+        self.free -= pool.resident
+        return pool
+
+    def set_knobs(self, values: dict[str, int]) -> None:
+        """Set ``/proc/sys/vm`` knobs and what follows from them."""
+        self.knobs.update(values)
+        if values.get("overcommit_kbytes"):
+            self.knobs["overcommit_ratio"] = 0
+        elif "overcommit_ratio" in values:
+            self.knobs["overcommit_kbytes"] = 0
+        known = Sysctl.__struct_fields__
+        boot_free_kb = max(self.total - int(self.kernel), 0) * 4
+        defaults = {
+            "admin_reserve_kbytes": min(boot_free_kb // 32, 8192),
+            "user_reserve_kbytes": min(boot_free_kb // 32, 131072),
+        }
+        chosen = {key: value for key, value in self.knobs.items() if key in known}
+        self.marks = marks(
+            self.total,
+            self.rules,
+            min_free_kbytes=chosen.get("min_free_kbytes", 0),
+            scale_factor=chosen.get("watermark_scale_factor", 10),
+            thp=self.spec.thp,
+        )
+        chosen["min_free_kbytes"] = self.marks.min_free_kbytes
+        self.sysctl = Sysctl(**{**defaults, **chosen})
+
+    def file(self, name: str, group: Group | None) -> Pool:
+        """The page cache of a file, charged to who opens it first."""
+        pool = self.files.get(name)
+        if pool is None:
+            pool = self.files[name] = Pool("file", group, name)
+            self.stale = True
+        return pool
+
+    def shared_pool(self, group: Group | None) -> Pool:
+        """A new pool for pages several address spaces share since a fork."""
+        pool = Pool("anon", group, "(cow)")
+        self._shared.append(pool)
+        self.stale = True
+        return pool
+
+    def tmpfs_of(self, group: Group | None) -> Pool:
+        """The tmpfs pages charged to a cgroup."""
+        pool = self.tmpfs.get(group)
+        if pool is None:
+            pool = self.tmpfs[group] = Pool("shmem", group, "(tmpfs)")
+            self.stale = True
+        return pool
+
+    def mms(self) -> Iterator[Mm]:
+        """Every address space in use, once."""
+        seen = set()
+        for proc in self.procs:
+            if proc.alive and proc.mm.mm_id not in seen:
+                seen.add(proc.mm.mm_id)
+                yield proc.mm
+
+    def pools(self) -> list[Pool]:
+        """Every pool that can hold pages."""
+        if self.stale:
+            self._shared = [p for p in self._shared if p.resident + p.swapped > 0]
+            pools = [*self.files.values(), *self.tmpfs.values(), *self._shared]
+            for mm in self.mms():
+                pools += (mm.anon, mm.shmem)
+            self._pools = pools
+            self.stale = False
+        return self._pools
+
+    @property
+    def swap_batch(self) -> float:
+        """Slots that have to come free before full swap is used again.
+
+        The kernel hands slots out by clusters of 256; on large swap more, so that the number of
+        events does not grow with its size.
+        """
+        return max(256.0, self.swap_total / 128.0)
+
+    def swap_used(self) -> float:
+        """Swap in use."""
+        return sum(pool.swapped for pool in self.pools())
+
+    def uses(self) -> dict[str, float]:
+        """Pages by use; with ``free`` they sum to ``total``."""
+        uses = dict.fromkeys(("anon", "shmem", "file", "dirty", "tables", "locked"), 0.0)
+        for pool in self.pools():
+            uses[pool.kind] += pool.resident
+            uses["dirty"] += pool.dirty
+        processes = 0
+        for mm in self.mms():
+            uses["tables"] += mm.tables
+            uses["locked"] += mm.locked
+        for proc in self.procs:
+            processes += proc.alive
+        uses["kernel"] = self.kernel + processes * PROCESS_PAGES
+        uses["rootfs"] = self.rootfs
+        uses["free"] = self.free
+        return uses
+
+    def audit(self) -> None:
+        """Check that no page was lost or made up.
+
+        Raises:
+            AssertionError: the books don't balance; the text says where.
+        """
+        uses = self.uses()
+        slack = 1e-6 * self.total + 1e-3
+        assert abs(sum(uses.values()) - self.total) < slack, f"pages: {uses} of {self.total}"
+        assert all(value > -slack for value in uses.values()), f"negative: {uses}"
+        assert self.swap_used() <= self.swap_total + slack, "more swap used than there is"
+
+    def memory(self) -> Memory:
+        """The machine's memory as the kernel's rules read it."""
+        uses = self.uses()
+        file = uses["file"] + uses["dirty"]
+        return Memory(
+            total_ram_pages=self.total,
+            total_swap_pages=self.swap_total,
+            free_pages=int(self.free),
+            available_pages=int(self.available(file)),
+            free_swap_pages=max(int(self.swap_total - self.swap_used()), 0),
+            file_pages=int(file + uses["shmem"] + self.rootfs),
+            shmem_pages=int(uses["shmem"] + self.rootfs),
+            anon_pages=int(uses["anon"] + uses["locked"]),
+            slab_unreclaimable_pages=int(uses["kernel"]),
+            pgtable_pages=int(uses["tables"]),
+            committed_pages=int(self.committed),
+            totalreserve_pages=self.marks.totalreserve_pages,
+            min_wmark_pages=self.marks.min_pages,
+            low_wmark_pages=self.marks.low_pages,
+            high_wmark_pages=self.marks.high_pages,
+        )
+
+    def available(self, file: float) -> float:
+        """MemAvailable, also for kernels that don't print it."""
+        held = (
+            self.marks.low_pages
+            if self.rules.mem_available == "low_watermarks"
+            else self.marks.totalreserve_pages
+        )
+        return max(self.free - held + file - min(file / 2, self.marks.low_pages), 0.0)
+
+    def admit(self, proc: Proc) -> None:
+        """Take a new process in: its kernel memory and first page tables."""
+        self.procs.append(proc)
+        self.free -= PROCESS_PAGES
+        if proc.mm.users == 1:
+            self.free -= proc.mm.tables
+        self.stale = True
+
+
+def _groups(specs: tuple[Cgroup, ...]) -> dict[str, Group]:
+    """The cgroups by path, with unlimited ones for ancestors that are not described."""
+    groups: dict[str, Group] = {}
+    for spec in sorted(specs, key=lambda spec: spec.name.count("/")):
+        parent = None
+        parts = spec.name.split("/")
+        for depth in range(1, len(parts) + 1):
+            path = "/".join(parts[:depth])
+            parent = groups.setdefault(path, Group(path, parent))
+        set_limits(groups[spec.name], msgspec.structs.asdict(spec))
+    return groups
+
+
+def set_limits(group: Group, values: dict[str, object]) -> None:
+    """Take over the fields of a :class:`Cgroup` that are given."""
+    for field, value in values.items():
+        if field.endswith("_bytes"):
+            pages = float("inf") if value is None else float(str(value)) // PAGE
+            setattr(group, f"{field.removesuffix('_bytes')}_pages", pages)
+        elif field != "name":
+            setattr(group, field, value)

@@ -1,0 +1,52 @@
+"""Play a scenario on the modelled machine."""
+
+from oomkit.model.engine import Engine
+from oomkit.scenario.format import Scenario
+from oomkit.scenario.objectives import objectives
+from oomkit.scenario.read import walk_tasks
+from oomkit.scenario.record import Freeze, Kill, Run
+
+
+def play(scenario: Scenario, *, seed: int = 0, sample_s: float = 1.0, audit: bool = False) -> Run:
+    """Play a scenario and return its record.
+
+    Args:
+        scenario: what to play.
+        seed: moves only what the scenario declares as random (``jitter``, ``spread``).
+        sample_s: distance of the samples.
+        audit: check after every event that no page was lost or made up.
+
+    Raises:
+        ModelError: the machine is too small to start, or the steps too short to be played.
+        AssertionError: with ``audit``: the books don't balance.
+    """
+    engine = Engine(scenario, seed=seed, sample_s=sample_s, audit=audit)
+    outcome = engine.run()
+    roles = {task.name: task.role for _, task in walk_tasks(scenario.tasks)}
+    frozen = tuple(Freeze(from_s=round(a, 6), to_s=round(b, 6)) for a, b in engine.freezes.spans)
+    kills = tuple(engine.oom.kills)
+
+    def innocent(kill: Kill) -> bool:
+        role = roles[kill.task]
+        if role is not None:
+            return role != "culprit"
+        return f"{kill.task}/{kill.instance}" in engine.oom.innocents
+
+    return Run(
+        scenario=scenario.name,
+        on="model",
+        kernel=scenario.machine.kernel,
+        outcome=outcome,
+        ended_s=round(engine.now, 6),
+        kills=kills,
+        denied=tuple(engine.life.denied),
+        frozen=frozen,
+        objectives=objectives(
+            kills,
+            frozen,
+            innocent=innocent,
+            protected=lambda kill: roles[kill.task] == "protected",
+        ),
+        log=tuple(engine.oom.log),
+        samples=engine.sampler.samples(),
+    )

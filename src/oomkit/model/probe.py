@@ -1,0 +1,70 @@
+"""Is the machine usable? A small interactive program, started anew each second, tells."""
+
+from oomkit.model.demand import amplification
+from oomkit.model.machine import Machine
+from oomkit.model.solve import Regime
+
+_CPU_S = 0.010
+"""What the probe takes on an idle machine."""
+
+_PAGES = 300
+"""Pages it needs: process, page tables, stack and data."""
+
+_TEXT_PAGES = 512
+"""Pages of the system's programs and libraries it runs through."""
+
+FROZEN_S = 1.0
+"""It counts as frozen when the probe takes longer than this."""
+
+_INFINITY = float("inf")
+
+
+def response_s(machine: Machine, regime: Regime) -> float:
+    """How long the probe would take at the present rates; infinity when it gets no page."""
+    top = regime.domains[None]
+    if top.blocked and machine.free < machine.marks.floor_pages + _PAGES:
+        return _INFINITY
+    seconds = _CPU_S / _cpu_share(machine, regime)
+    if top.plan is not None:
+        seconds += _PAGES * top.plan.anon_share / machine.disk * regime.queue
+    programs = machine.programs
+    if programs is not None and programs.missing > 0.0:
+        cluster = 1 << machine.knobs.get("page_cluster", 3)
+        reads = min(programs.size, _TEXT_PAGES) * programs.missing
+        reads *= amplification(programs.missing, cluster)
+        seconds += reads / machine.disk * regime.queue
+    return seconds
+
+
+def _cpu_share(machine: Machine, regime: Regime) -> float:
+    wanted = sum(need for need, _ in regime.wants)
+    if wanted + 1.0 <= machine.cpus:
+        return 1.0
+    weights = sum(min(need, 1.0) * weight for need, weight in regime.wants)
+    return min(machine.cpus * 1024.0 / (weights + 1024.0), 1.0)
+
+
+class Freezes:
+    """Collects the times in which the probe takes too long."""
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[float, float]] = []
+        self.since: float | None = None
+
+    def see(self, now: float, response: float) -> None:
+        """From now on the probe takes so long."""
+        if response > FROZEN_S:
+            if self.since is None:
+                self.since = now
+        elif self.since is not None:
+            # A wait that was over within the second froze nobody.
+            if now - self.since > FROZEN_S:
+                self.spans.append((self.since, now))
+            self.since = None
+
+    def close(self, now: float) -> bool:
+        """The run is over; returns whether it was frozen then."""
+        frozen = self.since is not None and now - self.since > FROZEN_S
+        if self.since is not None and frozen:
+            self.spans.append((self.since, now))
+        return frozen

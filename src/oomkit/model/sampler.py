@@ -1,0 +1,176 @@
+"""The curves of a run: values between events lie on straight lines, so they are read off."""
+
+from oomkit.model.machine import Machine
+from oomkit.model.probe import FROZEN_S
+from oomkit.model.psi import Psi
+from oomkit.model.tasks import PAGE, Proc
+from oomkit.scenario.record import Samples, TaskSamples
+
+_MB = 2**20 / PAGE
+
+PING = "ping/0"
+PROBE = "probe/0"
+
+
+class _Curve:
+    __slots__ = ("before", "first", "proc", "progress", "rss", "swap", "total_s")
+
+    def __init__(self, proc: Proc, first: int, total_s: float) -> None:
+        self.proc = proc
+        self.first = first
+        self.total_s = total_s
+        self.rss: list[float] = []
+        self.swap: list[float] = []
+        self.progress: list[float] = []
+        self.before = (0.0, 0.0, 0.0)
+
+
+class Sampler:
+    """Collects one sample every ``every_s`` seconds."""
+
+    def __init__(self, machine: Machine, psi: Psi, every_s: float) -> None:
+        self.machine = machine
+        self.psi = psi
+        self.every_s = every_s
+        self.t: list[float] = []
+        self.rows: list[tuple[float, ...]] = []
+        self.answers: list[float] = []
+        self.curves: dict[str, _Curve] = {}
+        self._live: list[_Curve] = []
+        self._before: tuple[float, ...] = ()
+        self._probe = 0.0
+
+    def watch(self, proc: Proc) -> None:
+        """Follow a process from now on."""
+        spec = proc.spec
+        total = sum(proc.nominal)
+        if spec.loops is not None:
+            total *= spec.loops
+        curve = _Curve(proc, len(self.t), total)
+        curve.before = self._values(curve)
+        self.curves[proc.key] = curve
+        self._live.append(curve)
+
+    def mark(self, end: float) -> None:
+        """Remember the state at the beginning of a straight piece, if a sample falls into it."""
+        if self._next() > end:
+            return
+        self._before = self._state()
+        for curve in self._live:
+            curve.before = self._values(curve)
+
+    def run(self, start: float, seconds: float, rates: tuple[float, float, float, float]) -> None:
+        """Take the samples that fall into a straight piece that has just been moved along.
+
+        Args:
+            start: when it began.
+            seconds: how long it was.
+            rates: shares of stall some and full, busy CPUs, and the probe's response.
+        """
+        some, full, busy, response = rates
+        end = start + seconds
+        now = start
+        if self._next() > end:
+            self.psi.advance(seconds, some, full)
+            return
+        after = self._state()
+        while (at := self._next()) <= end:
+            self.psi.advance(at - now, some, full)
+            now = at
+            part = (at - start) / seconds if seconds > 0 else 1.0
+            if response <= FROZEN_S:
+                self._probe += self.every_s
+            self._take(at, part, after, busy)
+        self.psi.advance(end - now, some, full)
+        self._live = [curve for curve in self._live if curve.proc.state != "dead"]
+
+    def _next(self) -> float:
+        return len(self.t) * self.every_s
+
+    def _take(self, at: float, part: float, after: tuple[float, ...], busy: float) -> None:
+        row = [a + (b - a) * part for a, b in zip(self._before, after, strict=True)]
+        self.t.append(round(at, 6))
+        self.rows.append((*row, *self.psi.avg10(), busy))
+        self.answers.append(float(int(self._probe)))
+        for curve in self._live:
+            values = self._values(curve)
+            gap = len(self.t) - 1 - curve.first - len(curve.rss)
+            if gap > 0:
+                self._pad(curve, gap)
+            rss, swap, done = (
+                a + (b - a) * part for a, b in zip(curve.before, values, strict=True)
+            )
+            curve.rss.append(round(max(rss, 0.0) / _MB, 3))
+            curve.swap.append(round(max(swap, 0.0) / _MB, 3))
+            curve.progress.append(round(done, 4))
+
+    @staticmethod
+    def _pad(curve: _Curve, count: int) -> None:
+        for column in (curve.rss, curve.swap, curve.progress):
+            column.extend([0.0] * count)
+
+    def _state(self) -> tuple[float, ...]:
+        machine = self.machine
+        file = shared = swapped = 0.0
+        for pool in machine.pools():
+            if pool.kind == "file":
+                file += pool.resident + pool.dirty
+            else:
+                swapped += pool.swapped
+                if pool.kind == "shmem":
+                    shared += pool.resident
+        free = machine.free
+        return (
+            free,
+            machine.available(file),
+            file + shared + machine.rootfs,
+            max(machine.swap_total - swapped, 0.0),
+        )
+
+    def _values(self, curve: _Curve) -> tuple[float, float, float]:
+        proc = curve.proc
+        if proc.state == "dead":
+            return (0.0, 0.0, self._progress(curve))
+        return (proc.rss(), proc.mm.swap(), self._progress(curve))
+
+    def _progress(self, curve: _Curve) -> float:
+        proc = curve.proc
+        done = proc.done_s
+        if proc.state == "run" and proc.step < len(proc.spec.steps) and 0 < proc.whole < 1e18:
+            part = 1.0 - proc.left / proc.whole
+            done += part * proc.nominal[proc.step]
+        if curve.total_s <= 0.0:
+            return 1.0 if proc.state == "dead" and not proc.doomed else 0.0
+        return done / curve.total_s
+
+    def samples(self) -> Samples:
+        """Everything collected, as the record has it."""
+        count = len(self.t)
+        columns = list(zip(*self.rows, strict=True)) if self.rows else [()] * 7
+        mb = [[round(value / _MB, 3) for value in column] for column in columns[:4]]
+        tasks = {}
+        for key, curve in self.curves.items():
+            lists = []
+            for column in (curve.rss, curve.swap, curve.progress):
+                tail = column[-1] if column is curve.progress and column else 0.0
+                lists.append(
+                    ([0.0] * curve.first + column + [tail] * (count - curve.first - len(column)))[
+                        :count
+                    ]
+                )
+            tasks[key] = TaskSamples(rss_mb=lists[0], swap_mb=lists[1], progress=lists[2])
+        nothing = [0.0] * count
+        tasks[PROBE] = TaskSamples(rss_mb=nothing, swap_mb=nothing, progress=self.answers)
+        pings = [float(int(t)) for t in self.t]
+        tasks[PING] = TaskSamples(rss_mb=nothing, swap_mb=nothing, progress=pings)
+        return Samples(
+            t_s=self.t,
+            free_mb=mb[0],
+            available_mb=mb[1],
+            cached_mb=mb[2],
+            swap_free_mb=mb[3],
+            psi_some_avg10=[round(v, 2) for v in columns[4]],
+            psi_full_avg10=[round(v, 2) for v in columns[5]],
+            cpu_busy=[round(v, 3) for v in columns[6]],
+            tasks=tasks,
+        )

@@ -1,0 +1,91 @@
+"""The run's state as the snapshot the kernel's rules decide on."""
+
+from oomkit.kernel import state
+from oomkit.model.machine import Machine
+from oomkit.model.pools import Group
+from oomkit.model.tasks import Proc
+
+UPTIME_AT_START_S = 60
+"""The machine was booted so long before the scenario begins."""
+
+INIT = state.Task(
+    pid=1,
+    comm="init",
+    rss_pages=400,
+    anon_rss_pages=215,
+    total_vm_pages=1200,
+    pgtable_pages=12,
+    cap_sys_admin=True,
+    cap_sys_resource=True,
+    cap_sys_rawio=True,
+    global_init=True,
+)
+
+
+def take_snapshot(machine: Machine, now: float, kernel: str) -> state.Snapshot:
+    """The whole machine at this moment; tasks in the order they were created."""
+    return state.Snapshot(
+        kernel=kernel,
+        memory=machine.memory(),
+        sysctl=machine.sysctl,
+        tasks=(INIT, *(task_record(machine, p) for p in machine.procs if p.alive)),
+        memcgs=tuple(_memcg(group) for group in machine.groups.values()),
+        hz=machine.spec.hz,
+        uptime_s=UPTIME_AT_START_S + int(now),
+    )
+
+
+def task_record(machine: Machine, proc: Proc) -> state.Task:
+    """One process as badness and overcommit see it."""
+    mm = proc.mm
+    root = proc.spec.uid == 0
+    anon = mm.anon.resident + mm.locked + (mm.shared_rss() if mm.views else 0.0)
+    text = proc.program.resident if proc.program is not None else 0.0
+    return state.Task(
+        pid=proc.pid,
+        comm=proc.spec.name[:15],
+        ppid=proc.ppid,
+        uid=proc.spec.uid,
+        rss_pages=round(proc.rss()),
+        anon_rss_pages=round(anon),
+        file_rss_pages=round(text) + mm.BASE_RSS,
+        shmem_rss_pages=round(mm.shmem.resident),
+        swap_pages=round(mm.swap()),
+        pgtable_pages=round(mm.tables),
+        total_vm_pages=round(mm.mapped),
+        locked_vm_pages=round(mm.locked),
+        oom_score_adj=proc.oom_score_adj,
+        oom_adj=proc.oom_adj,
+        cpu_jiffies=int(proc.cpu_s * machine.spec.hz),
+        start_s=UPTIME_AT_START_S + int(proc.start_s),
+        nice=proc.nice,
+        threads=proc.spec.threads,
+        cap_sys_admin=root,
+        cap_sys_resource=root,
+        cap_sys_rawio=root,
+        mm_id=mm.mm_id if mm.users > 1 else None,
+        victim=proc.doomed,
+        exiting=proc.state == "exiting",
+        fatal_signal=proc.doomed,
+        cgroup=f"/{proc.spec.cgroup or ''}",
+    )
+
+
+def _memcg(group: Group) -> state.Memcg:
+    return state.Memcg(
+        path=f"/{group.name}",
+        version=group.version,
+        limit_pages=_limit(group.max_pages),
+        memsw_limit_pages=_limit(group.memsw_pages),
+        swap_max_pages=_limit(group.swap_max_pages),
+        high_pages=_limit(group.high_pages),
+        usage_pages=int(group.usage),
+        swap_usage_pages=int(group.swap_usage),
+        swappiness=group.swappiness,
+        oom_group=group.oom_group,
+        oom_kill_disable=group.oom_kill_disable,
+    )
+
+
+def _limit(pages: float) -> int | None:
+    return None if pages == float("inf") else int(pages)

@@ -1,0 +1,134 @@
+"""A task in a run: what it is, what it holds, and where in its steps it is."""
+
+import random
+from typing import Literal
+
+from oomkit.model.cpu import weight
+from oomkit.model.pools import Mm, Pool
+from oomkit.scenario.format import Step, Task
+
+State = Literal["new", "run", "hold", "exiting", "dead"]
+
+PAGE = 4096
+
+PROCESS_PAGES = 6
+"""Kernel stack, task structure and other kernel memory of a process."""
+
+
+_NOTHING = Step(verb="exit")
+
+
+class Proc:
+    """One process of a run.
+
+    Attributes:
+        spec: the scenario's entry it comes from.
+        instance: which of the entry's processes.
+        key: ``name/instance``.
+        pid: process id.
+        ppid: parent's process id, 1 when it died.
+        nominal: unhindered seconds of each step.
+        state: ``run`` includes waiting for CPU, disk or memory.
+        step: index of the step it is at.
+        current: that step.
+        loop: how often it has been through its steps.
+        left: what is left of the step: pages, CPU seconds.
+        whole: what the step was at its start.
+        speed: how fast it goes, as a share of unhindered.
+        stall: share of its time it waits for memory.
+        spin: it asks for a page in a loop, using CPU.
+        asleep: it waits at its cgroup's limit without using CPU.
+        cpu_s: CPU seconds used.
+        done_s: unhindered seconds of the steps behind it, for ``progress``.
+        grew_s: when it last took memory for good; None: never.
+    """
+
+    __slots__ = (
+        "asleep", "cpu", "cpu_s", "current", "done_s", "doomed", "end_s", "exit_dt", "grew_s",
+        "instance", "key", "left", "loop", "mm", "nice", "nominal", "oom_adj", "oom_score_adj",
+        "pid", "ppid", "program", "scales", "spec", "speed", "spin", "stall", "start_s", "state",
+        "step", "weight", "whole",
+    )  # fmt: skip
+
+    def __init__(
+        self, spec: Task, instance: int, pid: int, ppid: int, mm: Mm, scales: tuple[float, ...]
+    ) -> None:
+        self.spec = spec
+        self.instance = instance
+        self.key = f"{spec.name}/{instance}"
+        self.pid = pid
+        self.ppid = ppid
+        self.mm = mm
+        self.scales = scales
+        self.program: Pool | None = None
+        self.nominal: tuple[float, ...] = ()
+        self.state: State = "new"
+        self.step = 0
+        self.current: Step = _NOTHING
+        self.loop = 0
+        self.left = 0.0
+        self.whole = 0.0
+        self.speed = 0.0
+        self.stall = 0.0
+        self.cpu = 0.0
+        self.spin = False
+        self.asleep = False
+        self.cpu_s = 0.0
+        self.done_s = 0.0
+        self.start_s = 0.0
+        self.end_s: float | None = None
+        self.exit_dt = 0.0
+        self.doomed = False
+        self.grew_s: float | None = None
+        self.oom_score_adj = spec.oom_score_adj
+        self.oom_adj = spec.oom_adj
+        self.nice = spec.nice
+        self.weight = weight(spec.nice)
+
+    @property
+    def alive(self) -> bool:
+        """It exists for the kernel."""
+        return self.state in ("run", "hold", "exiting")
+
+    def scale(self) -> float:
+        """How much its current step differs from what the file says."""
+        return self.scales[self.step]
+
+    def rss(self) -> float:
+        """Resident pages, its program's text included."""
+        text = self.program.resident if self.program is not None else 0.0
+        return self.mm.rss() + text
+
+
+def draw_scales(spec: Task, rng: random.Random) -> tuple[float, ...]:
+    """One factor a step, drawn only where the scenario declares a spread."""
+    if not spec.spread:
+        return (1.0,) * len(spec.steps)
+    return tuple(1.0 + spec.spread * (2.0 * rng.random() - 1.0) for _ in spec.steps)
+
+
+def nominal_s(step: Step, scale: float, fault_pages_s: float, disk_pages_s: float) -> float:
+    """Seconds a step takes on an idle machine; 0 for what has no end or takes no time."""
+    if step.verb in ("work", "hold"):
+        return (step.seconds or 0.0) * scale
+    if step.verb in ("reserve", "free", "fork", "exit"):
+        return 0.0
+    pages = (step.size_bytes or 0) / PAGE * scale
+    if step.stride_bytes:
+        pages = pages * PAGE / step.stride_bytes
+    if pages <= 0.0:
+        return 0.0
+    return pages / step_pace(step, scale, fault_pages_s, disk_pages_s)
+
+
+def step_pace(step: Step, scale: float, fault_pages_s: float, disk_pages_s: float) -> float:
+    """Pages a second of a paced step, unhindered."""
+    fastest = disk_pages_s if step.verb == "read" else fault_pages_s
+    wanted = float("inf")
+    if step.rate_bytes_s is not None:
+        wanted = step.rate_bytes_s / PAGE
+    elif step.over_s is not None:
+        wanted = (step.size_bytes or 0) / PAGE * scale / step.over_s
+    if step.stride_bytes:
+        wanted = wanted * PAGE / step.stride_bytes
+    return min(wanted, fastest)

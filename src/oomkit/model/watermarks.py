@@ -1,0 +1,91 @@
+"""Zones, watermarks and reserves from the size of RAM (mm/page_alloc.c, mm/show_mem.c)."""
+
+from math import isqrt
+
+import msgspec
+
+from oomkit.kernel.rules import RuleSet
+
+_DMA_PAGES = 3840
+"""Usable pages of the 16 MB of ZONE_DMA on x86-64."""
+
+_DMA32_PAGES = 2**20
+"""Pages below 4 GB."""
+
+_RESERVE_RATIO = 256
+"""``lowmem_reserve_ratio`` of DMA and DMA32."""
+
+_THP_PAGEBLOCK = 512
+
+
+class Marks(msgspec.Struct, frozen=True, kw_only=True):
+    """Sums over the zones, in pages.
+
+    Attributes:
+        min_pages: an ordinary allocation leaves so much.
+        low_pages: below it kswapd is woken.
+        high_pages: kswapd's goal.
+        floor_pages: what user allocations can't take: the min marks and the part of DMA32 that
+            is kept from requests which could use NORMAL.
+        totalreserve_pages: ``totalreserve_pages``.
+        min_free_kbytes: the knob the marks come from.
+    """
+
+    min_pages: int
+    low_pages: int
+    high_pages: int
+    floor_pages: int
+    totalreserve_pages: int
+    min_free_kbytes: int
+
+
+def zones(total_pages: int) -> tuple[int, ...]:
+    """Managed pages of DMA, DMA32 and NORMAL, as far as there is memory for them."""
+    dma = min(_DMA_PAGES, total_pages // 4)
+    dma32 = min(_DMA32_PAGES - dma, total_pages - dma)
+    normal = total_pages - dma - dma32
+    return (dma, dma32, normal) if normal else (dma, dma32)
+
+
+def default_min_free_kbytes(total_pages: int, rules: RuleSet, *, thp: bool) -> int:
+    """What the kernel sets ``min_free_kbytes`` to at boot; khugepaged raises it with THP."""
+    kbytes = min(max(isqrt(16 * total_pages * 4), 128), rules.min_free_cap_kb)
+    if thp:
+        raised = min(_THP_PAGEBLOCK * len(zones(total_pages)) * 11, total_pages // 20) * 4
+        kbytes = max(kbytes, raised)
+    return kbytes
+
+
+def marks(
+    total_pages: int, rules: RuleSet, *, min_free_kbytes: int, scale_factor: int, thp: bool
+) -> Marks:
+    """The marks of a machine.
+
+    Args:
+        total_pages: MemTotal.
+        rules: whether ``watermark_scale_factor`` exists.
+        min_free_kbytes: the knob; 0: the kernel's default.
+        scale_factor: ``watermark_scale_factor``.
+        thp: whether transparent huge pages raise the default.
+    """
+    kbytes = min_free_kbytes or default_min_free_kbytes(total_pages, rules, thp=thp)
+    managed = zones(total_pages)
+    mins = [kbytes // 4 * pages // total_pages for pages in managed]
+    gaps = []
+    for share, pages in zip(mins, managed, strict=True):
+        scaled = pages * scale_factor // 10000 if rules.watermark_scale else 0
+        gaps.append(max(share // 4, scaled))
+    reserves = [sum(managed[i + 1 :]) // _RESERVE_RATIO for i in range(len(managed))]
+    highs = [low + 2 * gap for low, gap in zip(mins, gaps, strict=True)]
+    total_min = min(sum(mins), total_pages // 2)
+    return Marks(
+        min_pages=total_min,
+        low_pages=total_min + sum(gaps),
+        high_pages=total_min + 2 * sum(gaps),
+        floor_pages=total_min + sum(reserves[1:]),
+        totalreserve_pages=sum(
+            min(reserve + high, pages)
+            for reserve, high, pages in zip(reserves, highs, managed, strict=True)
+        ),
+        min_free_kbytes=kbytes,
+    )

@@ -1,0 +1,202 @@
+"""The records of a scenario: a machine, its knobs, its tasks, and what changes on the way.
+
+Sizes are bytes, durations seconds, rates bytes a second; the TOML file writes them with units
+(``"300M"``, ``"5m"``, ``"100M/s"``).
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+Verb = Literal[
+    "reserve", "touch", "share", "tmpfs", "lock", "read", "write", "work", "hold", "free",
+    "fork", "exit",
+]  # fmt: skip
+
+Role = Literal["innocent", "culprit", "protected"]
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing a task does before it goes on to the next.
+
+    Attributes:
+        verb: ``reserve`` maps anonymous memory without touching it; ``touch`` writes to
+            anonymous memory (reserved before, else mapped now); ``share`` does so with shared
+            memory, ``tmpfs`` with a file in tmpfs, which outlives the task; ``lock`` touches
+            and locks; ``read`` and ``write`` go through the page cache; ``work`` burns CPU time
+            over the working set; ``hold`` sleeps; ``free`` gives anonymous memory back;
+            ``fork`` makes copy-on-write children that go on with the next step; ``exit`` ends
+            the task.
+        size_bytes: how much; None with ``free``: all of it.
+        rate_bytes_s: how fast at most; None: as fast as the machine can. With ``work``: how
+            fast it goes over its working set.
+        over_s: how long it takes unhindered, instead of a rate.
+        stride_bytes: with ``touch``: distance between the pages touched; None: every page.
+        seconds: with ``work``: CPU seconds of each thread; with ``hold``: duration; None: for
+            ever.
+        file: with ``read``, ``write`` and ``work``: name of the file; tasks that name the same
+            file share its page cache.
+        set_bytes: with ``work``: how much of the task's memory it goes over; None: all of it.
+        count: with ``fork``: number of children.
+        code: with ``exit``: exit status.
+    """
+
+    verb: Verb
+    size_bytes: int | None = None
+    rate_bytes_s: float | None = None
+    over_s: float | None = None
+    stride_bytes: int | None = None
+    seconds: float | None = None
+    file: str | None = None
+    set_bytes: int | None = None
+    count: int = 0
+    code: int = 0
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """A process, or ``count`` of them.
+
+    Attributes:
+        name: its comm.
+        count: how many instances.
+        start_s: when the first one starts.
+        every_s: how much later each further instance starts.
+        jitter_s: each instance starts up to so much later still, at random.
+        spread: sizes and durations of an instance's steps differ by up to this share, at random.
+        oom_score_adj: -1000..1000.
+        oom_adj: -17..15, for kernels that have it; None: follows ``oom_score_adj``.
+        uid: user id; 0 has every capability.
+        nice: -20..19.
+        threads: how many CPUs ``work`` can keep busy.
+        program_bytes: text and libraries it executes, page cache shared by its instances.
+        cgroup: name of its memory cgroup; None: the root.
+        children: tasks it forks when it starts; times count from then.
+        shares_mm_with: name of a task whose address space it uses.
+        role: what its death means; None: judged by whether it was growing.
+        loops: how often the steps are gone through; None: without end.
+        restart_s: after its end a new instance starts so much later; None: never.
+        steps: what it does; at the end it exits.
+    """
+
+    name: str
+    count: int = 1
+    start_s: float = 0.0
+    every_s: float = 0.0
+    jitter_s: float = 0.0
+    spread: float = 0.0
+    oom_score_adj: int = 0
+    oom_adj: int | None = None
+    uid: int = 1000
+    nice: int = 0
+    threads: int = 1
+    program_bytes: int = 0
+    cgroup: str | None = None
+    children: tuple["Task", ...] = ()
+    shares_mm_with: str | None = None
+    role: Role | None = None
+    loops: int | None = 1
+    restart_s: float | None = None
+    steps: tuple[Step, ...] = ()
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """What the scenario runs on.
+
+    Attributes:
+        ram_bytes: memory built in.
+        swap_bytes: swap on the disk.
+        cpus: number of CPUs.
+        kernel: release, version or rule set.
+        disk_bytes_s: bandwidth of the disk that holds files and swap.
+        fault_bytes_s: memory one CPU can fault in and clear in a second.
+        reserved_bytes: what the kernel never hands to the allocator (image, page structures);
+            None: usual for the size.
+        kernel_bytes: slab and other kernel memory in use before the first task starts; None:
+            usual for the size.
+        programs_bytes: text and libraries the system itself needs to react (shell, login,
+            daemons): page cache in constant use.
+        thp: transparent huge pages are enabled, which raises ``min_free_kbytes``.
+        hz: ``CONFIG_HZ``.
+    """
+
+    ram_bytes: int
+    swap_bytes: int = 0
+    cpus: int = 2
+    kernel: str = "6.12"
+    disk_bytes_s: float = 100 * 2**20
+    fault_bytes_s: float = 2**30
+    reserved_bytes: int | None = None
+    kernel_bytes: int | None = None
+    programs_bytes: int = 0
+    thp: bool = False
+    hz: int = 250
+
+
+class Cgroup(msgspec.Struct, frozen=True, kw_only=True):
+    """A memory cgroup.
+
+    Attributes:
+        name: its path without the leading slash; ``a/b`` lies in ``a``.
+        version: interface, 1 or 2.
+        max_bytes: ``memory.max`` (v1 ``limit_in_bytes``); None: unlimited.
+        high_bytes: ``memory.high``.
+        low_bytes: ``memory.low``.
+        swap_max_bytes: ``memory.swap.max``.
+        memsw_bytes: v1 limit of memory and swap together.
+        swappiness: v1 ``memory.swappiness``.
+        oom_group: ``memory.oom.group``.
+        oom_kill_disable: v1 ``memory.oom_control``.
+    """
+
+    name: str
+    version: Literal[1, 2] = 2
+    max_bytes: int | None = None
+    high_bytes: int | None = None
+    low_bytes: int = 0
+    swap_max_bytes: int | None = None
+    memsw_bytes: int | None = None
+    swappiness: int | None = None
+    oom_group: bool = False
+    oom_kill_disable: bool = False
+
+
+class At(msgspec.Struct, frozen=True, kw_only=True):
+    """Knobs that change in the middle of a run.
+
+    Attributes:
+        t_s: when.
+        vm: names of ``/proc/sys/vm`` and their new values.
+        tasks: task name to fields of :class:`Task` and their new values.
+        cgroups: cgroup name to fields of :class:`Cgroup` and their new values.
+        swap_bytes: new size of the swap; None: unchanged.
+    """
+
+    t_s: float
+    vm: dict[str, int] = {}
+    tasks: dict[str, dict[str, Any]] = {}
+    cgroups: dict[str, dict[str, Any]] = {}
+    swap_bytes: int | None = None
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True):
+    """A machine and what happens on it.
+
+    Attributes:
+        name: for the reader.
+        about: what it shows, for the reader.
+        duration_s: a run ends then at the latest.
+        machine: the machine.
+        vm: ``/proc/sys/vm`` knobs that differ from their defaults.
+        tasks: the tasks, in the order they are created.
+        cgroups: the memory cgroups.
+        at: changes on the way, in order of time.
+    """
+
+    name: str
+    about: str = ""
+    duration_s: float = 600.0
+    machine: Machine
+    vm: dict[str, int] = {}
+    tasks: tuple[Task, ...] = ()
+    cgroups: tuple[Cgroup, ...] = ()
+    at: tuple[At, ...] = ()

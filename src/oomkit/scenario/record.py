@@ -1,0 +1,175 @@
+"""The record of a run: the same fields from every world (model, cgroup, QEMU).
+
+Written as JSON by ``oomkit run --json``; sizes are MB of 2**20 bytes, times seconds from the start.
+"""
+
+from typing import Literal
+
+import msgspec
+
+Outcome = Literal["completed", "panicked", "frozen", "timed_out"]
+"""``completed``: every task ended, or holds what it has for ever; ``frozen``: still unusable at
+the end; ``timed_out``: the duration was over while tasks were at work."""
+
+
+class Kill(msgspec.Struct, frozen=True, kw_only=True):
+    """A task that was killed, or would have been.
+
+    Attributes:
+        t_s: when.
+        task: name.
+        instance: which of the tasks of this name, from 0.
+        pid: process id.
+        by: who killed: ``kernel`` or the name of a policy.
+        would_have: it was only named (``would_have_oomkilled``) and lives.
+        badness: what the rules gave it; None where it was not computed.
+        oom_score_adj: its adjustment.
+        freed_mb: anonymous memory, swap and page tables its death gave back.
+        work_lost_s: CPU seconds it had used.
+        trace: the steps of the decision, in the kernel's terms.
+    """
+
+    t_s: float
+    task: str
+    instance: int
+    pid: int
+    by: str
+    would_have: bool
+    badness: int | None
+    oom_score_adj: int
+    freed_mb: float
+    work_lost_s: float
+    trace: tuple[str, ...]
+
+
+class Denied(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that failed instead of being met.
+
+    Attributes:
+        t_s: when.
+        task: name.
+        instance: which of the tasks of this name.
+        call: the system call that failed.
+        mb: how much was asked for.
+        limit: what refused it.
+    """
+
+    t_s: float
+    task: str
+    instance: int
+    call: str
+    mb: float
+    limit: str
+
+
+class Freeze(msgspec.Struct, frozen=True, kw_only=True):
+    """A time in which a probe task took over 1 s for what takes it 10 ms."""
+
+    from_s: float
+    to_s: float
+
+
+class Objectives(msgspec.Struct, frozen=True, kw_only=True):
+    """What a good out-of-memory decision is measured by.
+
+    Attributes:
+        kills: how many died.
+        freed_mb: what their deaths gave back.
+        work_lost_s: CPU seconds of their work.
+        innocents_killed: those that were not growing when the shortage began, or are marked so.
+        frozen_s: how long the machine was unusable.
+        protected_killed: those marked ``protected``.
+    """
+
+    kills: int = 0
+    freed_mb: float = 0.0
+    work_lost_s: float = 0.0
+    innocents_killed: int = 0
+    frozen_s: float = 0.0
+    protected_killed: int = 0
+
+
+class TaskSamples(msgspec.Struct, frozen=True, kw_only=True):
+    """One task's curve; lists run beside ``Samples.t_s``, 0 where it does not exist.
+
+    Attributes:
+        rss_mb: resident memory.
+        swap_mb: swapped memory.
+        progress: share of its steps done, weighted by the time they take unhindered; with
+            endless loops, loops done. ``probe/0`` and ``ping/0`` count answers: the probe is a
+            small program started anew each second, the ping is answered by the kernel.
+    """
+
+    rss_mb: list[float]
+    swap_mb: list[float]
+    progress: list[float]
+
+
+class Samples(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``free``, ``/proc/pressure/memory`` and ``top`` would have shown, by time.
+
+    Attributes:
+        t_s: times of the samples.
+        free_mb: MemFree.
+        available_mb: MemAvailable, estimated as the kernel does, also for kernels without it.
+        cached_mb: page cache with shared memory (Cached).
+        swap_free_mb: SwapFree.
+        psi_some_avg10: memory pressure ``some avg10``, in percent.
+        psi_full_avg10: memory pressure ``full avg10``, in percent.
+        cpu_busy: CPUs' busy share, 0..1.
+        tasks: ``name/instance`` to its curve.
+    """
+
+    t_s: list[float]
+    free_mb: list[float]
+    available_mb: list[float]
+    cached_mb: list[float]
+    swap_free_mb: list[float]
+    psi_some_avg10: list[float]
+    psi_full_avg10: list[float]
+    cpu_busy: list[float]
+    tasks: dict[str, TaskSamples]
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """What one run of a scenario gave.
+
+    Attributes:
+        scenario: its name.
+        on: the world it ran in.
+        kernel: release or rule set.
+        outcome: how it ended.
+        ended_s: when it ended.
+        kills: in order.
+        denied: requests that failed.
+        frozen: when the machine was unusable.
+        objectives: what the run is judged by.
+        log: the kernel's log.
+        samples: the curves.
+    """
+
+    scenario: str
+    on: str
+    kernel: str
+    outcome: Outcome
+    ended_s: float
+    kills: tuple[Kill, ...] = ()
+    denied: tuple[Denied, ...] = ()
+    frozen: tuple[Freeze, ...] = ()
+    objectives: Objectives = Objectives()
+    log: tuple[str, ...] = ()
+    samples: Samples
+
+
+def to_json(run: Run) -> bytes:
+    """The record as JSON, one object, keys in the order of the fields."""
+    return msgspec.json.encode(run)
+
+
+def from_json(data: bytes) -> Run:
+    """Read a record back.
+
+    Raises:
+        msgspec.ValidationError: not a record of a run; the text names the place.
+    """
+    return msgspec.json.decode(data, type=Run)

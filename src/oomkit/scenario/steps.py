@@ -1,0 +1,113 @@
+"""Reading the steps of a task."""
+
+from typing import Any, get_args
+
+from oomkit.scenario import units
+from oomkit.scenario.faults import Table, integer, name
+from oomkit.scenario.format import Step, Verb
+
+VERBS: tuple[Verb, ...] = get_args(Verb)
+
+_PACED = ("touch", "share", "tmpfs", "lock", "read", "write")
+_MODIFIERS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(_PACED, ("rate", "over")),
+    "touch": ("rate", "over", "stride"),
+    "read": ("rate", "over", "file"),
+    "write": ("rate", "over", "file"),
+    "work": ("rate", "set", "file"),
+}
+
+MAX_FORKS = 1000
+
+MAX_STEPS = 10_000
+
+
+def read_steps(table: Table, key: str) -> tuple[Step, ...]:
+    """The steps of an array, with ``{ repeat = N, steps = [...] }`` written out."""
+    steps: list[Step] = []
+    for entry in table.tables(key):
+        if "repeat" in entry.raw:
+            count = entry.take("repeat", integer(1, MAX_STEPS), 1)
+            inner = read_steps(entry, "steps")
+            entry.done()
+            if len(steps) + count * len(inner) > MAX_STEPS:
+                entry.fault("repeat", f"expected at most {MAX_STEPS} steps in all")
+                continue
+            steps.extend(inner * count)
+        else:
+            step = read_step(entry)
+            steps.extend([step] if step is not None else [])
+    return tuple(steps)
+
+
+def read_step(table: Table) -> Step | None:
+    """A step from its inline table; None where it has no verb or several."""
+    verbs = [key for key in table.raw if key in VERBS]
+    if len(verbs) != 1:
+        table.fault("", f"expected exactly one of {', '.join(VERBS)}")
+        return None
+    verb = verbs[0]
+    fields: dict[str, Any] = _subject(table, verb)
+    for key in _MODIFIERS.get(verb, ()):
+        _modifier(table, key, fields)
+    if fields.get("rate_bytes_s") is not None and fields.get("over_s") is not None:
+        table.fault("over", "expected a rate or over, not both")
+    table.done()
+    return Step(verb=verb, **fields)
+
+
+def _subject(table: Table, verb: str) -> dict[str, Any]:
+    if verb in ("work", "hold"):
+        return {"seconds": table.take(verb, _seconds, 0.0)}
+    if verb == "fork":
+        return {"count": table.take(verb, integer(1, MAX_FORKS), 1)}
+    if verb == "exit":
+        return {"code": table.take(verb, integer(0, 255), 0)}
+    if verb == "free":
+        return {"size_bytes": table.take(verb, _size_or_all, None)}
+    return {"size_bytes": table.take(verb, units.size, 0)}
+
+
+def _modifier(table: Table, key: str, fields: dict[str, Any]) -> None:
+    if key == "rate":
+        fields["rate_bytes_s"] = table.take(key, units.rate, None)
+    elif key == "over":
+        fields["over_s"] = table.take(key, _positive, None)
+    elif key == "stride":
+        fields["stride_bytes"] = table.take(key, _stride, None)
+    elif key == "set":
+        fields["set_bytes"] = table.take(key, units.size, None)
+    else:
+        fields["file"] = table.take(key, name, None)
+
+
+def _seconds(value: Any) -> float | None:
+    if value == "forever":
+        return None
+    try:
+        return units.duration(value)
+    except ValueError as error:
+        raise ValueError(f'{error}, or "forever"') from None
+
+
+def _positive(value: Any) -> float:
+    seconds = units.duration(value)
+    if seconds <= 0:
+        raise ValueError(f"{units.DURATION}, above 0")
+    return seconds
+
+
+def _stride(value: Any) -> int:
+    stride = units.size(value)
+    if stride < 4096:
+        raise ValueError('a size from "4K" on')
+    return stride
+
+
+def _size_or_all(value: Any) -> int | None:
+    if value == "all":
+        return None
+    try:
+        return units.size(value)
+    except ValueError as error:
+        raise ValueError(f'{error}, or "all"') from None

@@ -1,0 +1,84 @@
+"""The commented scenario that ``oomkit new`` writes to start from."""
+
+TEMPLATE = """\
+# A scenario for `oomkit run`: a machine, its tasks, and what they do.
+# Sizes: "300M", "2G" (powers of 1024). Durations: "500ms", "30s", "10m". Rates: "100M/s".
+# `oomkit run --check FILE` tells every fault of this file; `--set machine.swap=2G` changes a
+# value for one run.
+name = "{name}"
+about = "one leak among two that only want to work"
+duration = "2m"
+
+[machine]
+ram = "1G"
+swap = "512M"
+cpus = 2
+kernel = "6.12"            # a version, a release (uname -r), or 2.6.32-article
+disk = "100M/s"            # bandwidth of the disk that holds files and swap
+# programs = "40M"         # text and libraries the system needs to react; evicted, it freezes
+
+[vm]                       # as in /proc/sys/vm
+swappiness = 60
+overcommit_memory = 0      # 0 guess, 1 always, 2 never
+panic_on_oom = 0
+# oom_kill_allocating_task = 0
+# oom_killer_disabled = 0  # no file in mainline; here it can be switched
+# would_have_oomkilled = 0
+
+[[task]]
+name = "database"
+oom_score_adj = -500       # or oom_adj, -17..15
+role = "protected"         # or "innocent", "culprit"; judges the run
+uid = 26
+steps = [
+  {{ touch = "300M", rate = "100M/s" }},        # anonymous memory, written
+  {{ work = "60s", set = "100M" }},             # CPU time over a working set
+]
+
+[[task]]
+name = "worker"
+count = 4                  # four of them,
+every = "1s"               # one a second,
+jitter = "500ms"           # up to half a second later, at random (--seed)
+role = "innocent"
+steps = [
+  {{ read = "50M", file = "input" }},           # through the page cache, one file for all
+  {{ touch = "60M", over = "2s" }},
+  {{ work = "10s" }},
+]
+
+[[task]]
+name = "leak"
+start = "5s"
+role = "culprit"
+steps = [
+  {{ touch = "4G", rate = "40M/s" }},
+  {{ hold = "forever" }},
+]
+
+# Further steps: reserve (map, don't touch), share and tmpfs (shared memory), lock, write (dirty
+# page cache), free = "50M" | "all", fork = 2 (children go on with the next step), exit = 1;
+# touch takes stride = "2M" (one page each: page tables). A task also takes nice, threads,
+# program = "5M" (its text), cgroup, loops = 3 | "forever", restart = "1s", shares_mm_with,
+# and children = [ {{ name = ..., steps = [...] }} ].
+
+# [[cgroup]]
+# name = "web"
+# max = "256M"             # also high, low, swap_max, oom_group, version = 1, oom_kill_disable
+
+# [[at]]                   # change a knob in the middle of the run
+# t = "30s"
+# vm.swappiness = 100
+# task.leak.oom_score_adj = 1000
+"""
+
+
+def template(name: str) -> str:
+    """The text of a new scenario file called ``name``.
+
+    Raises:
+        ValueError: the name can't stand in a TOML string on one line.
+    """
+    if not name or not name.isprintable() or '"' in name or "\\" in name:
+        raise ValueError("a name without quotes, backslashes and control characters")
+    return TEMPLATE.format(name=name)

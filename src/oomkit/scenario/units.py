@@ -1,0 +1,86 @@
+"""Sizes, durations and rates as a scenario file writes them."""
+
+import math
+import re
+from typing import Any
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(?:i?B)?|B)?", re.ASCII | re.IGNORECASE)
+_SCALE = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d)", re.ASCII)
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+MAX_BYTES = 2**50
+"""A pebibyte: more is taken for a slip of the pen."""
+
+MAX_SECONDS = 366 * 86400.0
+
+SIZE = 'a size such as "300M" or "2G" (K, M, G, T are powers of 1024)'
+DURATION = 'a duration such as "500ms", "30s", "10m" or "2h"'
+RATE = 'a rate such as "100M/s"'
+
+
+def size(value: Any) -> int:
+    """Bytes of ``"300M"``, or of a whole number.
+
+    Raises:
+        ValueError: anything else; the text says what was expected.
+    """
+    if isinstance(value, str):
+        match = _SIZE.fullmatch(value.strip())
+        if match is None:
+            raise ValueError(SIZE)
+        value = int(float(match[1]) * _SCALE[(match[2] or "").upper()])
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_BYTES:
+        raise ValueError(f"{SIZE}, at most 1024T")
+    return value
+
+
+def duration(value: Any) -> float:
+    """Seconds of ``"10m"``, or of a number.
+
+    Raises:
+        ValueError: anything else; the text says what was expected.
+    """
+    if isinstance(value, str):
+        match = _DURATION.fullmatch(value.strip())
+        if match is None:
+            raise ValueError(DURATION)
+        value = float(match[1]) * _SECONDS[match[2]]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(DURATION)
+    if not math.isfinite(value) or not 0 <= value <= MAX_SECONDS:
+        raise ValueError(f"{DURATION}, at most a year")
+    return float(value)
+
+
+def rate(value: Any) -> float:
+    """Bytes a second of ``"100M/s"``.
+
+    Raises:
+        ValueError: anything else, or 0; the text says what was expected.
+    """
+    if isinstance(value, str) and value.strip().endswith("/s"):
+        try:
+            per_second = size(value.strip()[:-2])
+        except ValueError:
+            raise ValueError(RATE) from None
+        if per_second > 0:
+            return float(per_second)
+    raise ValueError(f"{RATE}, above 0")
+
+
+def share(value: Any) -> float:
+    """``"20%"`` or 0.2 as 0.2.
+
+    Raises:
+        ValueError: anything else, or outside 0..1; the text says what was expected.
+    """
+    expected = 'a share such as "20%" or 0.2, at most 90 %'
+    if isinstance(value, str) and value.strip().endswith("%"):
+        try:
+            value = float(value.strip()[:-1]) / 100
+        except ValueError:
+            raise ValueError(expected) from None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 0.9:
+        raise ValueError(expected)
+    return float(value)

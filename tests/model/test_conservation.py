@@ -1,0 +1,140 @@
+"""What holds in every run, whatever the scenario."""
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from oomkit.model import ModelError, play
+from oomkit.model.engine import Engine
+from oomkit.scenario import Scenario, scenario_from
+from oomkit.scenario.record import to_json
+
+SIZE = st.integers(0, 900).map(lambda mb: f"{mb}M")
+RATE = st.integers(1, 400).map(lambda mb: f"{mb}M/s")
+SECONDS = st.integers(1, 5000).map(lambda ms: f"{ms}ms")
+
+
+def paced(verb: str) -> st.SearchStrategy[dict[str, Any]]:
+    plain = st.fixed_dictionaries({verb: SIZE}, optional={"rate": RATE})
+    over = st.fixed_dictionaries({verb: SIZE, "over": SECONDS})
+    return plain | over
+
+
+STEP = st.one_of(
+    paced("touch"),
+    paced("share"),
+    paced("tmpfs"),
+    paced("lock"),
+    paced("read"),
+    paced("write"),
+    st.fixed_dictionaries({"read": SIZE, "file": st.just("f")}),
+    st.fixed_dictionaries({"touch": SIZE, "stride": st.sampled_from(["64K", "2M"])}),
+    st.fixed_dictionaries({"reserve": SIZE}),
+    st.fixed_dictionaries({"work": SECONDS}, optional={"set": SIZE, "file": st.just("f")}),
+    st.fixed_dictionaries({"hold": SECONDS}),
+    st.fixed_dictionaries({"free": SIZE | st.just("all")}),
+    st.fixed_dictionaries({"fork": st.integers(1, 3)}),
+)
+
+TASK = st.fixed_dictionaries(
+    {"steps": st.lists(STEP, max_size=5)},
+    optional={
+        "count": st.integers(1, 4),
+        "start": SECONDS,
+        "every": SECONDS,
+        "spread": st.just(0.3),
+        "oom_score_adj": st.sampled_from([-1000, -500, 0, 300, 1000]),
+        "uid": st.sampled_from([0, 1000]),
+        "nice": st.integers(-20, 19),
+        "threads": st.integers(1, 4),
+        "program": SIZE,
+        "cgroup": st.sampled_from(["a", "a/b"]),
+        "loops": st.integers(1, 3),
+    },
+)
+
+
+def scenario(draw: Any) -> Scenario:
+    return scenario_from(
+        {
+            "name": "random",
+            "duration": "40s",
+            "machine": {
+                "ram": draw(st.sampled_from(["128M", "512M", "1G"])),
+                "swap": draw(st.sampled_from(["0", "64M", "1G"])),
+                "cpus": draw(st.integers(1, 4)),
+                "kernel": draw(st.sampled_from(["2.6.32-article", "3.10", "4.18", "6.12"])),
+                "programs": draw(st.sampled_from(["0", "20M"])),
+            },
+            "vm": {
+                "swappiness": draw(st.sampled_from([0, 60, 200])),
+                "overcommit_memory": draw(st.integers(0, 2)),
+                "oom_killer_disabled": draw(st.integers(0, 1)),
+                "oom_kill_allocating_task": draw(st.integers(0, 1)),
+            },
+            "cgroup": [
+                {"name": "a", "max": draw(SIZE), "low": draw(SIZE)},
+                {"name": "a/b", "high": draw(SIZE), "swap_max": draw(SIZE)},
+            ],
+            "task": [
+                {"name": f"t{i}", **task}
+                for i, task in enumerate(draw(st.lists(TASK, min_size=1, max_size=4)))
+            ],
+        }
+    )
+
+
+@st.composite
+def scenarios(draw: Any) -> Scenario:
+    return scenario(draw)
+
+
+class Watched(Engine):
+    """Checks after every event that CPU time given does not exceed what there was."""
+
+    def _step(self, regime: Any, duration: float) -> None:
+        spent = sum(d.proc.cpu for d in regime.demands if d.proc is not None)
+        assert spent <= self.machine.cpus + 1e-9
+        for pool in self.machine.pools():
+            assert pool.resident > -1e-6
+            assert pool.swapped > -1e-6
+            assert pool.dirty > -1e-6
+        super()._step(regime, duration)
+
+
+@given(scenarios())
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+def test_pages_swap_and_cpu_are_conserved(chosen: Scenario) -> None:
+    try:
+        engine = Watched(chosen, seed=1, sample_s=1.0, audit=True)
+    except ModelError:
+        return
+    engine.run()
+    swap = engine.machine.swap_total - engine.machine.memory().free_swap_pages
+    owners = sum(pool.swapped for pool in engine.machine.pools())
+    assert swap == pytest.approx(owners, abs=2)
+
+
+@given(scenarios())
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+def test_the_same_file_gives_the_same_record(chosen: Scenario) -> None:
+    try:
+        first = to_json(play(chosen, seed=3))
+    except ModelError:
+        return
+    assert to_json(play(chosen, seed=3)) == first
+
+
+def test_the_seed_moves_only_what_is_declared_random() -> None:
+    raw: dict[str, Any] = {
+        "name": "n",
+        "machine": {"ram": "512M"},
+        "task": [{"name": "a", "count": 3, "steps": [{"touch": "300M", "rate": "50M/s"}]}],
+    }
+    fixed = scenario_from(raw)
+    assert to_json(play(fixed, seed=1)) == to_json(play(fixed, seed=2))
+    raw["task"][0]["jitter"] = "2s"
+    random = scenario_from(raw)
+    assert to_json(play(random, seed=1)) != to_json(play(random, seed=2))

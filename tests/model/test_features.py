@@ -1,0 +1,143 @@
+"""What a scenario can say besides taking memory, each seen in the record."""
+
+from typing import Any
+
+from oomkit.model import play
+from oomkit.scenario import Run, scenario_from
+
+HOLD = {"hold": "forever"}
+
+
+def run(tasks: list[dict[str, Any]], **rest: Any) -> Run:
+    raw = {"name": "n", "duration": "30s", "machine": {"ram": "512M"}, "task": tasks, **rest}
+    return play(scenario_from(raw), audit=True)
+
+
+def names(record: Run) -> list[str]:
+    return [kill.task for kill in record.kills]
+
+
+def test_at_changes_adjustments_knobs_limits_and_swap() -> None:
+    big = {"name": "big", "steps": [{"touch": "250M"}, HOLD]}
+    leak = {"name": "leak", "steps": [{"touch": "400M", "rate": "20M/s"}, HOLD]}
+    assert names(run([big, leak])) == ["big"]
+    spared = {"t": "5s", "task": {"big": {"oom_score_adj": -1000}}}
+    assert names(run([big, leak], at=[spared])) == ["leak"]
+    panics = run([big, leak], at=[{"t": "5s", "vm": {"panic_on_oom": 1}}])
+    assert panics.outcome == "panicked"
+    assert not names(run([big, leak], at=[{"t": "5s", "machine": {"swap": "1G"}}]))
+    grouped = run(
+        [{**big, "cgroup": "g"}],
+        cgroup=[{"name": "g"}],
+        at=[{"t": "5s", "cgroup": {"g": {"max": "100M"}}}],
+    )
+    assert names(grouped) == ["big"]
+    assert grouped.kills[0].t_s == 5.0
+
+
+def test_oom_killer_switched_on_again_kills() -> None:
+    """R7: the switch can be set at any time of a run."""
+    record = run(
+        [{"name": "leak", "steps": [{"touch": "1G", "rate": "100M/s"}]}],
+        vm={"oom_killer_disabled": 1},
+        at=[{"t": "20s", "vm": {"oom_killer_disabled": 0}}],
+    )
+    assert [round(kill.t_s) for kill in record.kills] == [20]
+    assert record.frozen[0].from_s < 6
+
+
+def test_v1_oom_kill_disable_puts_tasks_to_sleep() -> None:
+    record = run(
+        [{"name": "t", "cgroup": "g", "steps": [{"touch": "200M", "rate": "50M/s"}]}],
+        cgroup=[{"name": "g", "version": 1, "max": "100M", "oom_kill_disable": True}],
+    )
+    assert record.kills == ()
+    assert record.samples.cpu_busy[-1] == 0.0
+    assert record.outcome == "timed_out"
+
+
+def test_sharers_of_an_address_space_die_together() -> None:
+    record = run(
+        [
+            {"name": "main", "steps": [{"touch": "1G", "rate": "100M/s"}]},
+            {"name": "peer", "start": "1s", "shares_mm_with": "main", "steps": [HOLD]},
+        ]
+    )
+    assert sorted(names(record)) == ["main", "peer"]
+
+
+def test_children_start_with_their_parent_and_restart_brings_tasks_back() -> None:
+    record = run(
+        [
+            {
+                "name": "p",
+                "start": "2s",
+                "steps": [{"hold": "1s"}],
+                "children": [{"name": "c", "start": "1s", "steps": [{"hold": "1s"}]}],
+            },
+            {"name": "again", "restart": "4s", "steps": [{"hold": "1s"}]},
+        ],
+        duration="11s",
+    )
+    tasks = record.samples.tasks
+    assert max(tasks["c/0"].rss_mb[:3]) == 0.0 < tasks["c/0"].rss_mb[4]
+    assert {"again/0", "again/1", "again/2"} <= tasks.keys()
+
+
+def test_memory_low_is_spared_while_others_have_something() -> None:
+    def left(low: str) -> float:
+        record = run(
+            [
+                {"name": "kept", "cgroup": "g", "steps": [{"touch": "150M"}, HOLD]},
+                {"name": "other", "steps": [{"touch": "150M"}, HOLD]},
+                {
+                    "name": "grow",
+                    "start": "2s",
+                    "steps": [{"touch": "250M", "rate": "50M/s"}, HOLD],
+                },
+            ],
+            machine={"ram": "512M", "swap": "1G"},
+            cgroup=[{"name": "g", "low": low}],
+        )
+        return record.samples.tasks["kept/0"].rss_mb[-1]
+
+    assert left("200M") > left("0") + 10
+
+
+def test_fork_shares_pages_until_they_are_written() -> None:
+    record = run(
+        [{"name": "f", "steps": [{"touch": "200M"}, {"fork": 1}, {"hold": "3s"}, {"work": "4s"}]}]
+    )
+    free = record.samples.free_mb
+    tasks = record.samples.tasks
+    assert tasks["f/0"].rss_mb[2] > 195
+    assert tasks["f/1"].rss_mb[2] > 195
+    assert free[0] - free[2] < 230
+    assert min(free) < free[2] - 100
+    assert record.outcome == "completed"
+
+
+def test_nice_and_cpus_share_out_work() -> None:
+    record = run(
+        [
+            {"name": "a", "nice": 0, "steps": [{"work": "5s"}]},
+            {"name": "b", "nice": 5, "steps": [{"work": "5s"}]},
+        ],
+        machine={"ram": "512M", "cpus": 1},
+    )
+    done = {name: task.progress[4] for name, task in record.samples.tasks.items()}
+    assert 2.8 < done["a/0"] / done["b/0"] < 3.3
+    assert 9.9 < record.ended_s < 10.2
+
+
+def test_objectives_follow_roles() -> None:
+    record = run(
+        [
+            {"name": "db", "role": "protected", "steps": [{"touch": "250M"}, HOLD]},
+            {"name": "leak", "start": "15s", "steps": [{"touch": "400M", "rate": "40M/s"}]},
+        ]
+    )
+    assert names(record)[0] == "db"
+    assert record.objectives.protected_killed == 1
+    assert record.objectives.innocents_killed == 1
+    assert record.objectives.freed_mb > 250

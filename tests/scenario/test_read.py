@@ -1,0 +1,155 @@
+"""The scenario format: what is read, and that every fault is told at once."""
+
+import tomllib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oomkit.scenario import Run, Samples, ScenarioError, read_scenario, scenario_from, units
+from oomkit.scenario.record import from_json, to_json
+from oomkit.scenario.template import template
+
+TOML = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["name", "task", "machine", "ram", "steps", "touch", "vm", "at", "t", "cgroup", "x"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+def faults_of(text: str, *overrides: str) -> list[str]:
+    with pytest.raises(ScenarioError) as caught:
+        scenario_from(tomllib.loads(text), source="f.toml", overrides=overrides)
+    return caught.value.lines()
+
+
+def test_template_is_a_scenario_with_every_section() -> None:
+    scenario = scenario_from(tomllib.loads(template("mine")))
+    assert scenario.name == "mine"
+    assert [task.name for task in scenario.tasks] == ["database", "worker", "leak"]
+    assert scenario.tasks[1].steps[1].over_s == 2.0
+    assert scenario.tasks[2].steps[0].rate_bytes_s == 40 * 2**20
+
+
+def test_every_fault_at_once_with_file_place_and_expectation() -> None:
+    lines = faults_of(
+        """
+        name = 3
+        surprise = 1
+        [machine]
+        ram = "lots"
+        kernel = "banana"
+        [vm]
+        swapiness = 10
+        panic_on_oom = 7
+        [[task]]
+        name = "a"
+        cgroup = "nowhere"
+        steps = [ { touch = "1M", hold = "1s" }, { touch = "1M", rate = "1M", over = "1s" } ]
+        [[task]]
+        name = "a"
+        [[at]]
+        t = "1s"
+        task.b.nice = 40
+        """
+    )
+    places = [line.split(": ")[1] for line in lines]
+    assert all(line.startswith("f.toml: ") for line in lines)
+    assert places == [
+        "name",
+        "machine.ram",
+        "machine.kernel",
+        "vm.panic_on_oom",
+        "vm.swapiness",
+        "task[0].steps[0]",
+        "task[0].steps[1].rate",
+        "at[0].task.b.nice",
+        "surprise",
+        "task[0].cgroup",
+        "task[1].name",
+        "at[0].task.b",
+    ]
+    assert "did you mean swappiness?" in lines[4]
+
+
+def test_overrides_reach_machine_knobs_and_tasks_and_name_what_is_missing() -> None:
+    raw = tomllib.loads(template("t"))
+    scenario = scenario_from(
+        raw,
+        overrides=["machine.swap=2G", "vm.panic_on_oom=1", "task.leak.count=3", "duration=5s"],
+    )
+    assert scenario.machine.swap_bytes == 2 * 2**30
+    assert scenario.vm["panic_on_oom"] == 1
+    assert scenario.tasks[2].count == 3
+    assert scenario.duration_s == 5.0
+    lines = faults_of(template("t"), "task.nobody.count=3", "nonsense", "name.x=1")
+    assert [line.split(": ")[1] for line in lines[:3]] == [
+        "--set task.nobody.count=3",
+        "--set nonsense",
+        "--set name.x=1",
+    ]
+
+
+@given(st.dictionaries(st.text(max_size=6) | st.just("task") | st.just("machine"), TOML))
+def test_anything_that_is_toml_is_read_or_refused(raw: dict[str, object]) -> None:
+    lines = []
+    try:
+        scenario_from(raw)
+    except ScenarioError as error:
+        lines = error.lines()
+    else:
+        assert raw["task"]
+    assert all(line.isprintable() for line in lines)
+
+
+def test_unreadable_and_broken_files_are_one_fault(tmp_path: object) -> None:
+    path = f"{tmp_path}/broken.toml"
+    for data in (b"a = [", b"\xff\xfe", b"[" * 5000):
+        with open(path, "wb") as file:
+            file.write(data)
+        with pytest.raises(ScenarioError) as caught:
+            read_scenario(path)
+        assert len(caught.value.faults) == 1
+    with pytest.raises(ScenarioError, match="No such file"):
+        read_scenario(f"{tmp_path}/none.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("0", 0), ("4096", 4096), ("300M", 300 * 2**20), ("1.5G", 1536 * 2**20), ("2KiB", 2048)],
+)
+def test_sizes(text: str, value: int) -> None:
+    assert units.size(text) == value
+
+
+@pytest.mark.parametrize("text", ["-1M", "1X", "", "M", "1e9", "2000T", "1 000K"])
+def test_wrong_sizes(text: str) -> None:
+    with pytest.raises(ValueError, match="a size"):
+        units.size(text)
+
+
+def test_record_round_trips_through_json() -> None:
+    samples = Samples(
+        t_s=[0.0],
+        free_mb=[1.0],
+        available_mb=[1.0],
+        cached_mb=[0.0],
+        swap_free_mb=[0.0],
+        psi_some_avg10=[0.0],
+        psi_full_avg10=[0.0],
+        cpu_busy=[0.5],
+        tasks={},
+    )
+    run = Run(
+        scenario="s", on="model", kernel="6.12", outcome="completed", ended_s=1.0, samples=samples
+    )
+    assert from_json(to_json(run)) == run
