@@ -1,0 +1,37 @@
+"""Why a task of a run was killed: two lines out of its kill's record."""
+
+from oomkit.report.amounts import badness_text, mb, seconds
+from oomkit.report.units import printable
+from oomkit.scenario import Kill
+
+_SIGNALS = ("oom_kill_task:", "__oom_kill_process:")
+"""Steps that carry a decision out."""
+
+
+def who(kill: Kill) -> str:
+    """The victim as a person is told of it: ``depmod/3 (pid 1043)``."""
+    return f"{printable(kill.task)}/{kill.instance} (pid {kill.pid})"
+
+
+def reason_lines(kill: Kill, kernel: str) -> tuple[str, str]:
+    """Why it was this task, in the kernel's terms, and what it cost in numbers.
+
+    Args:
+        kill: the kill.
+        kernel: the run's kernel, which gives badness its unit.
+    """
+    numbers = [badness_text(kill.badness, kernel), f"oom_score_adj {kill.oom_score_adj}"]
+    if kill.would_have:
+        numbers.append(f"would have freed {mb(kill.freed_mb)}" if kill.freed_mb else "lives")
+    else:
+        numbers.append(f"frees {mb(kill.freed_mb)}")
+        numbers.append(f"loses {seconds(kill.work_lost_s)} of CPU work")
+    return printable(deciding_step(kill)), "; ".join(numbers)
+
+
+def deciding_step(kill: Kill) -> str:
+    """The step of the trace that made it this task; the signal itself only follows from it."""
+    steps = [step for step in kill.trace if not step.startswith(_SIGNALS)]
+    if steps:
+        return steps[-1]
+    return kill.trace[-1] if kill.trace else f"chosen by {kill.by}; no trace was kept"
