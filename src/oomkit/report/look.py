@@ -1,11 +1,11 @@
 """How text is shown: its width, whether it may be coloured, which characters it may use."""
 
 import io
-import os
-import shutil
 from typing import TYPE_CHECKING, TextIO
 
 import msgspec
+
+from oomkit.report.terminal import console
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -31,21 +31,13 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def look_of(stream: TextIO) -> Look:
-    """What fits a stream: colours on a terminal unless ``NO_COLOR`` is set, its encoding, width.
-
-    Off a terminal lines are as wide as ``COLUMNS`` says, else 100 columns.
-    """
-    is_terminal = stream.isatty()
-    columns = os.environ.get("COLUMNS", "")
-    if columns.isdigit() and int(columns) > 0:
-        width = int(columns)
-    elif is_terminal:
-        width = shutil.get_terminal_size((_FALLBACK_COLUMNS, 24)).columns
-    else:
-        width = _FALLBACK_COLUMNS
-    colour = is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    encoding = (getattr(stream, "encoding", None) or "ascii").lower().replace("-", "")
-    return Look(width=width, colour=colour, unicode=encoding.startswith("utf"))
+    """What fits a stream, by the same rules as :func:`oomkit.report.terminal.console`."""
+    of = console(stream)
+    return Look(
+        width=of.width,
+        colour=of.color_system is not None and not of.no_color,
+        unicode=of.encoding.startswith("utf"),
+    )
 
 
 def render(look: Look, *parts: "RenderableType") -> str:
