@@ -1,5 +1,7 @@
 """Records of runs to show: one made by hand, and random ones."""
 
+from hypothesis import strategies as st
+
 from oomkit.scenario import (
     At,
     Cgroup,
@@ -108,7 +110,82 @@ def run(**fields: object) -> Run:
     return Run(**(values | fields))  # type: ignore[arg-type]  # a test names the fields it alters
 
 
+def no_samples() -> Samples:
+    return Samples(
+        t_s=[], free_mb=[], available_mb=[], cached_mb=[], swap_free_mb=[], psi_some_avg10=[],
+        psi_full_avg10=[], cpu_busy=[], tasks={},
+    )  # fmt: skip
+
+
 def _grown(i: int, t: float) -> float:
     if i == 0 and t >= 60:
         return 0.0
     return min(t, 60.0) * (5.5 - i) if t > 0 else 1.0
+
+
+_TEXT = st.text(max_size=12) | st.sampled_from(
+    ["hog", "a/b", "</script>", "\x1b[31m", "a:b.c[0]", ""]
+)
+_AMOUNT = st.floats(min_value=0, max_value=2**30)
+_TIME = st.floats(min_value=0, max_value=1e6)
+
+
+def _list(of: st.SearchStrategy[float]) -> st.SearchStrategy[list[float]]:
+    return st.lists(of, max_size=8)
+
+
+kills = st.builds(
+    Kill,
+    t_s=_TIME,
+    task=_TEXT,
+    instance=st.integers(0, 5),
+    pid=st.integers(0, 2**22),
+    by=_TEXT,
+    would_have=st.booleans(),
+    badness=st.none() | st.integers(-(2**63), 2**64),
+    oom_score_adj=st.integers(-1000, 1000),
+    freed_mb=_AMOUNT,
+    work_lost_s=_TIME,
+    trace=st.lists(_TEXT, max_size=3).map(tuple),
+)
+
+runs = st.builds(
+    Run,
+    scenario=_TEXT,
+    on=_TEXT,
+    kernel=st.sampled_from(["6.12", "2.6.32", "3.10", "2.6.32-article", "unheard of"]),
+    outcome=st.sampled_from(["completed", "panicked", "frozen", "timed_out"]),
+    ended_s=_TIME,
+    kills=st.lists(kills, max_size=20).map(tuple),
+    denied=st.lists(
+        st.builds(
+            Denied,
+            t_s=_TIME, task=_TEXT, instance=st.integers(0, 5), call=_TEXT, mb=_AMOUNT, limit=_TEXT,
+        ),
+        max_size=8,
+    ).map(tuple),
+    frozen=st.lists(st.builds(Freeze, from_s=_TIME, to_s=_TIME), max_size=8).map(tuple),
+    objectives=st.builds(
+        Objectives, kills=st.integers(0, 99), freed_mb=_AMOUNT, work_lost_s=_TIME, frozen_s=_TIME
+    ),
+    log=st.lists(_TEXT, max_size=4).map(tuple),
+    samples=st.builds(
+        Samples,
+        t_s=_list(_TIME).map(sorted),
+        free_mb=_list(_AMOUNT),
+        available_mb=_list(_AMOUNT),
+        cached_mb=_list(_AMOUNT),
+        swap_free_mb=_list(_AMOUNT),
+        psi_some_avg10=_list(st.floats(0, 100)),
+        psi_full_avg10=_list(st.floats(0, 100)),
+        cpu_busy=_list(st.floats(0, 1)),
+        tasks=st.dictionaries(
+            st.sampled_from(["hog/0", "hog/1", "probe/0", "ping/0"]) | _TEXT,
+            st.builds(
+                TaskSamples, rss_mb=_list(_AMOUNT), swap_mb=_list(_AMOUNT), progress=_list(_AMOUNT)
+            ),
+            max_size=5,
+        ),
+    ),
+)  # fmt: skip
+"""Records as they might stand in a file: lists of unequal length, names of any characters."""

@@ -71,9 +71,9 @@ def by_column(
 
 def column_of(t: float, end_s: float, columns: int) -> int:
     """Return the column that a time falls into."""
-    if end_s <= 0:
+    if t <= 0 or end_s <= 0:
         return 0
-    return min(columns - 1, max(0, int(t / end_s * columns)))
+    return min(columns - 1, int(min(t / end_s, 1.0) * columns))
 
 
 def _clamp(share: float) -> float:

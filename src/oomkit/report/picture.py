@@ -25,7 +25,8 @@ _CONFIG = {
     "axis": {"labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal",
              "gridColor": "#e6e6e6", "domainColor": "#999", "tickColor": "#999"},
     "axisY": {"minExtent": 38},
-    "legend": {"labelFontSize": 11, "orient": "right"},
+    "legend": {"labelFontSize": 11, "orient": "right", "symbolStrokeWidth": 2.5,
+               "symbolSize": 140},
     "view": {"stroke": "#cccccc"},
 }  # fmt: skip
 

@@ -17,7 +17,10 @@
         titleFontWeight: "normal", labelFontSize: 11, titleFontSize: 11,
       },
       axisY: { minExtent: 44 },
-      legend: { orient: "top", labelColor: colour("--ink"), labelFontSize: 12, offset: 6 },
+      legend: {
+        orient: "top", labelColor: colour("--ink"), labelFontSize: 12, offset: 6,
+        symbolStrokeWidth: 2.5, symbolSize: 140,
+      },
     };
   }
 
