@@ -21,7 +21,7 @@ MAX_NAMES = 7
 
 OTHERS = "others"
 
-USES = ("tasks", "kernel", "page cache, shmem", "free")
+USES = ("kernel", "tasks", "page cache, shmem", "free")
 """From the bottom of the stack to its top."""
 
 
@@ -46,7 +46,7 @@ def shown_indices(run: Run, most: int = MAX_POINTS) -> list[int]:
 def memory_rows(run: Run, scenario: Scenario | None) -> Rows:
     """One row a sample: MB of each use."""
     use = uses(run, scenario)
-    parts = (use.tasks_mb, use.kernel_mb, use.cache_mb, use.free_mb)
+    parts = (use.kernel_mb, use.tasks_mb, use.cache_mb, use.free_mb)
     rows = []
     for i in shown_indices(run):
         if i >= len(use.t_s):

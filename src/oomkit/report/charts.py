@@ -10,8 +10,8 @@ from oomkit.report.extra import need
 from oomkit.scenario import Run, Scenario
 
 USE_COLOURS = {
-    "tasks": "#e69f00",
     "kernel": "#8a7fb5",
+    "tasks": "#e69f00",
     "page cache, shmem": "#56b4e9",
     "free": "rgba(125, 165, 140, 0.22)",
 }
@@ -94,7 +94,7 @@ def _memory(run: Run, scenario: Scenario | None, interactive: bool) -> Panel:
     return Panel(
         key="memory",
         title="Memory by use",
-        note="All of memory, stacked. Tasks: resident memory that is not page cache.",
+        note="All of memory, stacked. Tasks: anonymous memory and page tables.",
         chart=alt.layer(*layers),
         height=240,
     )
@@ -136,7 +136,7 @@ def _tasks(run: Run, interactive: bool) -> Panel:
             )
         )
     layers.append(
-        base.mark_line(strokeWidth=1.6).encode(
+        base.mark_line(strokeWidth=1.6, opacity=0.75).encode(
             x=_time(run),
             y=alt.Y("rss:Q", title="MiB"),
             color=_colour("name", colours),
@@ -249,7 +249,12 @@ def _time(run: Run) -> Any:
     import altair as alt
 
     end_s = max([run.ended_s, *run.samples.t_s[-1:], 0.001])
-    return alt.X("t:Q", title="seconds", scale=alt.Scale(domain=[0, end_s], nice=False))
+    return alt.X(
+        "t:Q",
+        title="seconds",
+        scale=alt.Scale(domain=[0, end_s], nice=False),
+        axis=alt.Axis(tickCount=12, labelFlush=False),
+    )
 
 
 def _colour(field: str, colours: dict[str, str]) -> Any:

@@ -49,8 +49,8 @@ class Uses(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         t_s: times.
         total_mb: what they add up to.
-        kernel_mb: what is left: the kernel's own memory, page tables, what it never hands out.
-        tasks_mb: resident memory of tasks that is not page cache.
+        kernel_mb: what was used beside the tasks when they were smallest.
+        tasks_mb: what else is neither free nor page cache: tasks' anonymous memory, page tables.
         cache_mb: page cache, shared memory and tmpfs.
         free_mb: free memory.
         swap_used_mb: used swap.
@@ -132,11 +132,15 @@ def uses(run: Run, scenario: Scenario | None = None) -> Uses:
     total = max([total, *(free + cached for _, free, cached, _ in rows)])
     swap_total = swap_total_mb(run, scenario)
     used = [total - free - cached for _, free, cached, _ in rows]
-    tasks = [min(rss, most) for rss, most in zip(resident, used, strict=False)]
+    # Resident memory counts shared text and shmem again for each task, so its sum says least
+    # wrong where it is smallest: what is used beside it there is the kernel's.
+    least = min(range(len(rows)), key=resident.__getitem__, default=0)
+    kernel = max(used[least] - resident[least], 0.0) if rows else 0.0
+    tasks = [max(most - kernel, 0.0) for most in used]
     return Uses(
         t_s=[t for t, _, _, _ in rows],
         total_mb=total,
-        kernel_mb=[max(most - mine, 0.0) for most, mine in zip(used, tasks, strict=True)],
+        kernel_mb=[most - mine for most, mine in zip(used, tasks, strict=True)],
         tasks_mb=tasks,
         cache_mb=[cached for _, _, cached, _ in rows],
         free_mb=[free for _, free, _, _ in rows],

@@ -1,6 +1,6 @@
 """What happened in a run, in order: the record's own events, and what its curves tell."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import msgspec
@@ -40,7 +40,7 @@ def happenings(
     found += shortage(run, scenario)
     found += swap(run, scenario)
     found += pressure(run)
-    found += _limited(_freezes(run.frozen, run.ended_s), "freeze", every_one)
+    found += _freezes(run.frozen, run.ended_s, every_one)
     kills = [_kill(i, kill, run.kernel) for i, kill in enumerate(run.kills)]
     found += _limited([k for k in kills if k.kind == "kill"], "kill", every_one)
     found += _limited([k for k in kills if k.kind == "would_have"], "would_have", every_one)
@@ -95,20 +95,33 @@ def _denied(one: Denied) -> Happening:
     )
 
 
-def _freezes(frozen: Iterable[Freeze], end_s: float) -> list[Happening]:
-    found = []
-    for freeze in frozen:
-        lasted = seconds(max(freeze.to_s - freeze.from_s, 0.0))
-        until = "until the end" if freeze.to_s >= end_s else f"until {seconds(freeze.to_s)}"
-        found.append(
-            Happening(
-                t_s=freeze.from_s,
-                kind="freeze",
-                what=f"the machine freezes for {lasted}, {until}",
-                why=("a small program that takes 10 ms takes over 1 s",),
-            )
-        )
-    return found
+def _freezes(frozen: Sequence[Freeze], end_s: float, every_one: bool) -> list[Happening]:
+    """The longest freezes one by one, the shorter ones in a line."""
+    if every_one or len(frozen) <= _SHOWN["freeze"] + 1:
+        return [_freeze(one, end_s) for one in frozen]
+    by_length = sorted(frozen, key=_lasted, reverse=True)
+    told, rest = by_length[: _SHOWN["freeze"]], by_length[_SHOWN["freeze"] :]
+    first, last = min(one.from_s for one in rest), max(one.to_s for one in rest)
+    what = (
+        f"{len(rest)} shorter freezes until {seconds(last)}, "
+        f"{seconds(sum(_lasted(one) for one in rest))} in all"
+    )
+    short = Happening(t_s=first, kind="freeze", what=what, many=True)
+    return [*(_freeze(one, end_s) for one in told), short]
+
+
+def _freeze(freeze: Freeze, end_s: float) -> Happening:
+    until = "until the end" if freeze.to_s >= end_s else f"until {seconds(freeze.to_s)}"
+    return Happening(
+        t_s=freeze.from_s,
+        kind="freeze",
+        what=f"the machine freezes for {seconds(_lasted(freeze))}, {until}",
+        why=("a small program that takes 10 ms takes over 1 s",),
+    )
+
+
+def _lasted(freeze: Freeze) -> float:
+    return max(freeze.to_s - freeze.from_s, 0.0)
 
 
 def _knobs(scenario: Scenario, end_s: float) -> list[Happening]:
@@ -128,19 +141,14 @@ def _knobs(scenario: Scenario, end_s: float) -> list[Happening]:
 
 def _limited(
     found: list[Happening],
-    kind: Literal["kill", "would_have", "denied", "freeze"],
+    kind: Literal["kill", "would_have", "denied"],
     every_one: bool,
 ) -> list[Happening]:
     shown = _SHOWN[kind]
     if every_one or len(found) <= shown + 1:
         return found
     rest = found[shown:]
-    names = {
-        "kill": "kill",
-        "would_have": "would-have kill",
-        "denied": "refusal",
-        "freeze": "freeze",
-    }
+    names = {"kill": "kill", "would_have": "would-have kill", "denied": "refusal"}
     last = max(one.t_s for one in rest)
     what = f"and {count_of(len(rest), 'more ' + names[kind])} until {seconds(last)}"
     return [*found[:shown], Happening(t_s=rest[0].t_s, kind=kind, what=what, many=True)]

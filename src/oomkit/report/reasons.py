@@ -7,6 +7,9 @@ from oomkit.scenario import Kill
 _SIGNALS = ("oom_kill_task:", "__oom_kill_process:")
 """Steps that carry a decision out."""
 
+_TIE = "tie:"
+"""Names those that were as bad."""
+
 
 def who(kill: Kill) -> str:
     """The victim as a person is told of it: ``depmod/3 (pid 1043)``."""
@@ -31,7 +34,8 @@ def reason_lines(kill: Kill, kernel: str) -> tuple[str, str]:
 
 def deciding_step(kill: Kill) -> str:
     """The step of the trace that made it this task; the signal itself only follows from it."""
-    steps = [step for step in kill.trace if not step.startswith(_SIGNALS)]
+    steps = [step for step in kill.trace if not step.startswith((*_SIGNALS, _TIE))]
     if steps:
-        return steps[-1]
+        tied = any(step.startswith(_TIE) for step in kill.trace)
+        return f"{steps[-1]} (a tie; the order of the list decides)" if tied else steps[-1]
     return kill.trace[-1] if kill.trace else f"chosen by {kill.by}; no trace was kept"
