@@ -39,9 +39,11 @@ def test_kills_stand_beside_each_other() -> None:
     other = run(kills=(kill(), kill(70.0, 2)))
     text = side_by_side(run(), other, _NAMES)
     assert re.search(r"1 +60.0 s +hog/0 +348 MiB +60.0 s +hog/0 +348 MiB\n", text)
-    assert re.search(r"2 +- +70.0 s +hog/2 +348 MiB +only vm.panic_on_oom=1", text)
+    assert re.search(r"2 +- +70.0 s +hog/2 +348 MiB +second only", text)
     swapped = side_by_side(run(kills=(kill(60.0, 1),)), run(), _NAMES)
     assert "other victim" in swapped
+    assert "highest badness" in swapped
+    assert "highest badness" not in text
 
 
 def test_equal_runs_have_no_difference() -> None:

@@ -204,8 +204,9 @@ def _kills(left: Run, right: Run, names: tuple[str, str]) -> "Table":
     table.add_column(Text(printable(names[1])))
     pairs = list(zip_longest(left.kills, right.kills))
     for number, pair in enumerate(pairs[:_SHOWN_KILLS], start=1):
-        note = _difference(pair, names)
-        cells = (Text(_kill(kill), style="bold" if note else "") for kill in pair)
+        note = _difference(pair)
+        why = None not in pair and bool(note)
+        cells = (Text(_kill(kill, why=why), style="bold" if note else "") for kill in pair)
         table.add_row(str(number), *cells, note)
     if len(pairs) > _SHOWN_KILLS:
         rest = (max(len(run.kills) - _SHOWN_KILLS, 0) for run in (left, right))
@@ -213,17 +214,17 @@ def _kills(left: Run, right: Run, names: tuple[str, str]) -> "Table":
     return table
 
 
-def _difference(pair: tuple[Kill | None, Kill | None], names: tuple[str, str]) -> str:
+def _difference(pair: tuple[Kill | None, Kill | None]) -> str:
     a, b = pair
     if a is None or b is None:
-        return f"only {printable(names[a is None])}"
+        return "second only" if a is None else "first only"
     alike = (a.task, a.instance, a.would_have) == (b.task, b.instance, b.would_have)
     return "" if alike else "other victim"
 
 
-def _kill(kill: Kill | None) -> str:
+def _kill(kill: Kill | None, *, why: bool) -> str:
     if kill is None:
         return "-"
     spared = "would have: " if kill.would_have else ""
     line = f"{seconds(kill.t_s)}  {spared}{_victim(kill)}  {mb(kill.freed_mb)}"
-    return f"{line}\n{printable(deciding_step(kill))}"
+    return f"{line}\n{printable(deciding_step(kill))}" if why else line

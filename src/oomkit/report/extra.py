@@ -19,5 +19,5 @@ def need(module: str) -> ModuleType:
     except ImportError:
         raise MissingExtraError(
             f"pictures and pages need {module}: install oomkit[report] "
-            "(altair and vl-convert-python)"
+            "(altair, jinja2, vl-convert-python)"
         ) from None

@@ -9,21 +9,31 @@ from oomkit.scenario import Run, Scenario
 
 MAX_ROWS = 100_000
 
-_HEADINGS = ("used", "free", "buff/cache", "available", "swap used", "swap free")
+_HEADINGS = ("total", "used", "free", "cached", "available", "total", "used", "free")
+_GROUPS = f"{'':11}{' memory ':-^48}  {' swap ':-^28}"
 _SHOWN_NAMES = 3
+_SLIP_S = 1e-6
 
 
-def free_table(run: Run, every_s: float, scenario: Scenario | None = None) -> str:
+def free_table(
+    run: Run,
+    every_s: float,
+    scenario: Scenario | None = None,
+    *,
+    total_mb: float | None = None,
+) -> str:
     """Lay out the samples as ``free -m -s N`` would have shown them, in MiB, a line a moment.
 
     ``used`` is what is neither free nor page cache; ``available`` is MemAvailable. Behind the
     numbers stands what happened since the line before. A moment between two samples shows the
-    earlier one.
+    earlier one. The last line is the end of the run.
 
     Args:
         run: the record.
         every_s: seconds from line to line.
         scenario: what was played, for the size of memory and swap.
+        total_mb: MemTotal, which is less than the memory built in; None: not known, the memory
+            built in is taken.
 
     Raises:
         ValueError: ``every_s`` is not above 0, or would give more than 100,000 lines.
@@ -36,35 +46,39 @@ def free_table(run: Run, every_s: float, scenario: Scenario | None = None) -> st
             f"{MAX_ROWS} lines"
         )
     use = uses(run, scenario)
+    total = use.total_mb if total_mb is None else total_mb
     digits = 0 if every_s == int(every_s) else 3
-    lines = [
-        f"MiB; memory {use.total_mb:.0f}, swap {use.swap_total_mb:.0f}",
-        f"{'t_s':>8}" + "".join(f"{heading:>11}" for heading in _HEADINGS),
-    ]
+    lines = [_GROUPS, f"{'t_s':>9}" + "".join(f"{heading:>10}" for heading in _HEADINGS)]
     before = -1.0
     for t in _moments(run.ended_s, every_s):
-        i = bisect_right(use.t_s, t) - 1
+        i = bisect_right(use.t_s, t + _SLIP_S) - 1
         if i >= 0:
-            row = f"{t:8.{digits}f}" + "".join(f"{v:11.0f}" for v in _row(run, use, i))
+            row = f"{t:9.{digits}f}" + "".join(f"{v:10.0f}" for v in _row(run, use, i, total))
             lines.append(f"{row}  {_since(run, before, t)}".rstrip())
         before = t
     return "\n".join(lines) + "\n"
 
 
 def _moments(end_s: float, every_s: float) -> Iterator[float]:
-    for n in range(int(end_s / every_s) + 1):
+    last = int(end_s / every_s + _SLIP_S)
+    for n in range(last + 1):
         yield n * every_s
+    if end_s > last * every_s + _SLIP_S:
+        yield end_s
 
 
-def _row(run: Run, use: Uses, i: int) -> tuple[float, ...]:
+def _row(run: Run, use: Uses, i: int, total: float) -> tuple[float, ...]:
     available = run.samples.available_mb
+    swap_free = max(use.swap_total_mb - use.swap_used_mb[i], 0.0)
     return (
-        max(use.kernel_mb[i] + use.tasks_mb[i], 0.0),
+        total,
+        max(total - use.free_mb[i] - use.cache_mb[i], 0.0),
         use.free_mb[i],
         use.cache_mb[i],
         available[i] if i < len(available) else 0.0,
+        use.swap_total_mb,
         use.swap_used_mb[i],
-        max(use.swap_total_mb - use.swap_used_mb[i], 0.0),
+        swap_free,
     )
 
 
