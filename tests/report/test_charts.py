@@ -11,7 +11,7 @@ from oomkit.report.charts import panels
 from oomkit.report.extra import MissingExtraError
 from oomkit.report.html import html_page
 from oomkit.report.picture import picture, picture_spec
-from oomkit.scenario import Run, Samples, TaskSamples
+from oomkit.scenario import Cgroup, Run, Samples, Task, TaskSamples
 from tests.report.runs import kill, run, runs, scenario
 
 
@@ -57,6 +57,20 @@ def test_every_kill_is_marked_in_every_panel() -> None:
     for panel in panels(made, scenario()):
         spec = json.dumps(panel.chart.to_dict())
         assert spec.count('"victim": "hog/0"') == spec.count('"victim": "hog/1"') == 1
+
+
+def test_a_limited_cgroup_has_a_panel_with_its_limit() -> None:
+    load = scenario(
+        cgroups=(Cgroup(name="box", max_bytes=2**29), Cgroup(name="free"), Cgroup(name="box/in")),
+        tasks=(Task(name="hog", count=3, cgroup="box/in"),),
+    )
+    rows, limits = chart_rows.cgroup_rows(run(), load)
+    assert limits == [{"cgroup": "box", "max": 512.0, "label": "max of box"}]
+    tasks = run().samples.tasks
+    at = {row["t"]: row["rss"] for row in rows}
+    assert at[30.0] == pytest.approx(sum(tasks[f"hog/{i}"].rss_mb[30] for i in range(3)), abs=0.01)
+    assert "cgroups" in [p.key for p in panels(run(), load)]
+    assert "cgroups" not in [p.key for p in panels(run(), scenario(tasks=()))]
 
 
 def test_swap_has_a_panel_only_where_there_is_swap() -> None:

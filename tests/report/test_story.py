@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from oomkit.report.look import Look, look_of
 from oomkit.report.text import story
 from oomkit.scenario import At, Freeze, Objectives, Run
-from tests.report.runs import kill, run, runs, scenario
+from tests.report.runs import TRACE, kill, run, runs, scenario
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -53,10 +53,40 @@ def test_would_have_kills_say_that_the_task_lives() -> None:
 
 
 def test_many_kills_are_summed_up_unless_every_one_is_wanted() -> None:
-    many = run(kills=tuple(kill(60.0 + i, i) for i in range(40)))
+    many = run(kills=tuple(kill(60.0 + i, task=f"t{i}") for i in range(40)))
     assert "and 28 more kills until 99.0 s" in story(many)
     assert story(many).count("the kernel kills") == 12
     assert story(many, every_one=True).count("the kernel kills") == 40
+
+
+def test_a_row_of_kills_of_one_name_is_told_by_its_first_ones() -> None:
+    row = [kill(60.0 + i, i, freed_mb=100.0) for i in range(30)]
+    text = story(run(kills=(kill(50.0, task="db"), *row, kill(95.0, task="web"))))
+    assert "63.0 s  and 27 more hog until 89.0 s, which frees 2.64 GiB" in text
+    assert text.count("the kernel kills") == 5
+    assert text.index("kills db/0") < text.index("27 more hog") < text.index("kills web/0")
+
+
+def test_a_kill_at_a_cgroups_limit_names_the_cgroup() -> None:
+    trace = ("try_charge_memcg: /web is at its limit and reclaim found nothing", *TRACE[3:])
+    text = story(run(kills=(kill(trace=trace),)))
+    assert "the kernel kills hog/0 (pid 103): cgroup /web is at its limit" in text
+
+
+def test_a_tie_is_said_to_be_one() -> None:
+    """Equals die in the order of the task list, which a reader should not take for a reason."""
+    trace = (*TRACE[:5], "tie: hog[103], hog[104] have the same badness", TRACE[5])
+    assert "has the highest badness, 90000 (a tie; the order of the list decides)" in story(
+        run(kills=(kill(trace=trace),)), look=Look(width=120)
+    )
+
+
+def test_the_longest_freezes_are_told_and_the_rest_summed_up() -> None:
+    spans = [(10.0, 11.5), (20.0, 50.0), (52.0, 53.5), (54.0, 60.0), (61.0, 64.0), (70.0, 120.0)]
+    text = story(run(frozen=tuple(Freeze(from_s=a, to_s=b) for a, b in spans)))
+    assert "10.0 s  2 shorter freezes until 53.5 s, 3.0 s in all" in text
+    for told in ("freezes for 30.0 s", "freezes for 6.0 s", "freezes for 50.0 s, until the end"):
+        assert told in text
 
 
 def test_a_panic_ends_the_story_with_the_kernels_own_line() -> None:

@@ -1,6 +1,7 @@
 """What ``oomkit run`` shows of a run, and the files it writes."""
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -73,7 +74,8 @@ def write_file(run: "Run", scenario: "Scenario", kind: str, path: str) -> None:
         fail(f"--{kind}: {why}")
 
     try:
-        data = _drawn(run, scenario, kind)
+        with _told(f"drawing {kind}"):
+            data = _drawn(run, scenario, kind)
     except (MissingExtraError, ValueError) as error:
         refuse(error)
     if path == "-":
@@ -85,6 +87,15 @@ def write_file(run: "Run", scenario: "Scenario", kind: str, path: str) -> None:
     except OSError as error:
         refuse(f"{path!r}: {error.strerror}")
     click.echo(f"wrote {path}", err=True)
+
+
+def _told(what: str) -> AbstractContextManager[object]:
+    """Say on a terminal what takes a second or two."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    from oomkit.report.terminal import console
+
+    return console(sys.stderr).status(what)
 
 
 def _drawn(run: "Run", scenario: "Scenario", kind: str) -> bytes:

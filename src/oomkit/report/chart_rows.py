@@ -7,6 +7,7 @@ from oomkit.report.curves import Curve, curves, uses
 from oomkit.report.reasons import reason_lines
 from oomkit.report.units import printable
 from oomkit.scenario import Run, Scenario
+from oomkit.scenario.read import walk_tasks
 
 Rows = list[dict[str, Any]]
 
@@ -105,6 +106,40 @@ def _curve_rows(curve: Curve, t_s: list[float], indices: list[int], name: str) -
             row |= {"rss": _r(curve.rss_mb[i]), "swap": _r(curve.swap_mb[i])}
             rows.append(row)
     return rows
+
+
+def cgroup_rows(run: Run, scenario: Scenario | None) -> tuple[Rows, Rows]:
+    """Resident memory of each limited cgroup's tasks by time, and the limits.
+
+    Tasks are told apart by name, so a name that stands in several cgroups counts for the last.
+    """
+    if scenario is None:
+        return [], []
+    limits = {
+        group.name: group.max_bytes / 2**20
+        for group in scenario.cgroups
+        if group.max_bytes is not None
+    }
+    owner = {task.name: task.cgroup for _, task in walk_tasks(scenario.tasks) if task.cgroup}
+    t_s = run.samples.t_s
+    sums: dict[str, list[float]] = {}
+    for curve in curves(run):
+        path = owner.get(curve.name, "")
+        for name in limits:
+            if path == name or path.startswith(f"{name}/"):
+                total = sums.setdefault(name, [0.0] * len(t_s))
+                for i, rss in enumerate(curve.rss_mb[: len(t_s)]):
+                    total[i] += rss
+    rows = [
+        {"t": _r(t_s[i]), "cgroup": printable(name), "rss": _r(total[i])}
+        for name, total in list(sums.items())[:MAX_NAMES]
+        for i in shown_indices(run)
+    ]
+    lines = [
+        {"cgroup": printable(name), "max": _r(limits[name]), "label": f"max of {printable(name)}"}
+        for name in list(sums)[:MAX_NAMES]
+    ]
+    return rows, lines
 
 
 def kill_rows(run: Run) -> Rows:

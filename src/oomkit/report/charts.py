@@ -30,6 +30,9 @@ KILL_COLOUR = "#d62728"
 FREEZE_COLOUR = "#8e44ad"
 SWAP_COLOUR = "#cc79a7"
 
+_CLOSE = 40
+"""Kills of a run from which on their rules are drawn faintly."""
+
 
 class Panel(msgspec.Struct, frozen=True, kw_only=True):
     """One chart.
@@ -66,7 +69,10 @@ def panels(run: Run, scenario: Scenario | None = None, *, interactive: bool = Tr
     found = [_memory(run, scenario, interactive)]
     if swap_total_mb(run, scenario) > 0:
         found.append(_swap(run, scenario, interactive))
-    found += [_tasks(run, interactive), _pressure(run, interactive)]
+    found.append(_tasks(run, interactive))
+    if chart_rows.cgroup_rows(run, scenario)[0]:
+        found.append(_cgroups(run, scenario))
+    found.append(_pressure(run, interactive))
     return found
 
 
@@ -154,6 +160,33 @@ def _tasks(run: Run, interactive: bool) -> Panel:
     )
 
 
+def _cgroups(run: Run, scenario: Scenario | None) -> Panel:
+    import altair as alt
+
+    rows, limits = chart_rows.cgroup_rows(run, scenario)
+    colours = dict(zip((row["cgroup"] for row in limits), TASK_COLOURS, strict=False))
+    lines = (
+        alt.Chart(alt.InlineData(values=rows))
+        .mark_line(strokeWidth=1.6)
+        .encode(x=_time(run), y=alt.Y("rss:Q", title="MiB"), color=_colour("cgroup", colours))
+    )
+    at = alt.Chart(alt.InlineData(values=limits)).encode(
+        y=alt.Y("max:Q"), color=_colour("cgroup", colours)
+    )
+    rule = at.mark_rule(strokeDash=[6, 3], strokeWidth=1.4)
+    label = at.mark_text(align="left", dx=4, dy=-5, fontSize=10).encode(
+        x=alt.value(0), text="label:N"
+    )
+    layers = [lines, rule, label, *_freezes(run), *_kills(run, None)]
+    return Panel(
+        key="cgroups",
+        title="Memory cgroups",
+        note="Resident memory of the tasks of each; page cache charged to it comes on top.",
+        chart=alt.layer(*layers),
+        height=130,
+    )
+
+
 def _pressure(run: Run, interactive: bool) -> Panel:
     import altair as alt
 
@@ -207,7 +240,13 @@ def _kills(run: Run, y: str | None) -> list[Any]:
         for name in ("what", "victim", "at", "badness", "frees", "why")
     ]
     place = alt.Y(y) if y else alt.value(4)
-    rule = base.mark_rule(color=KILL_COLOUR, strokeDash=[2, 3], opacity=0.55)
+    # Where rules stand close, dashes of neighbours would join to lines across.
+    close = len(rows) > _CLOSE
+    rule = base.mark_rule(
+        color=KILL_COLOUR,
+        strokeDash=[1, 0] if close else [2, 3],
+        opacity=max(0.03, 0.55 * _CLOSE / len(rows)) if close else 0.55,
+    )
     mark = base.mark_point(
         shape="cross" if y else "triangle-down",
         angle=45 if y else 0,

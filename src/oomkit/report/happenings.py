@@ -1,6 +1,7 @@
 """What happened in a run, in order: the record's own events, and what its curves tell."""
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import Literal
 
 import msgspec
@@ -8,12 +9,15 @@ import msgspec
 from oomkit.report.amounts import count_of, mb, seconds
 from oomkit.report.curve_happenings import ends, pressure, shortage, starts, swap
 from oomkit.report.happening import Happening
-from oomkit.report.reasons import reason_lines, who
+from oomkit.report.reasons import full_cgroup, reason_lines, who
 from oomkit.report.units import printable
 from oomkit.scenario import Denied, Freeze, Kill, Run, Scenario
 
 _SHOWN = {"kill": 12, "would_have": 4, "denied": 4, "freeze": 4}
 """How many of a kind are told one by one; the rest in one line."""
+
+_ROW = 3
+"""How many of a row of kills of one name are told one by one."""
 
 _ENDINGS = {
     "completed": "every task ended, or holds what it has for ever",
@@ -41,9 +45,7 @@ def happenings(
     found += swap(run, scenario)
     found += pressure(run)
     found += _freezes(run.frozen, run.ended_s, every_one)
-    kills = [_kill(i, kill, run.kernel) for i, kill in enumerate(run.kills)]
-    found += _limited([k for k in kills if k.kind == "kill"], "kill", every_one)
-    found += _limited([k for k in kills if k.kind == "would_have"], "would_have", every_one)
+    found += _kills(run, every_one)
     found += _limited([_denied(one) for one in run.denied], "denied", every_one)
     found += ends(run)
     # A task's end is sampled, and may come out a moment later than the end of the run.
@@ -77,6 +79,9 @@ def _kill(index: int, kill: Kill, kernel: str) -> Happening:
         what = f"{by} would have killed {who(kill)}, which lives"
     else:
         what = f"{by} kills {who(kill)}"
+    cgroup = full_cgroup(kill)
+    if cgroup is not None:
+        what += f": cgroup {printable(cgroup)} is at its limit"
     return Happening(
         t_s=kill.t_s,
         kind="would_have" if kill.would_have else "kill",
@@ -137,6 +142,38 @@ def _knobs(scenario: Scenario, end_s: float) -> list[Happening]:
         what = f"the scenario sets {', '.join(changes)}"
         found.append(Happening(t_s=at.t_s, kind="knob", what=printable(what)))
     return found
+
+
+def _kills(run: Run, every_one: bool) -> list[Happening]:
+    """The kills; where they are many, a row of tasks of one name is told by its first ones."""
+    found = [_kill(i, kill, run.kernel) for i, kill in enumerate(run.kills)]
+    dead = [one for one, kill in zip(found, run.kills, strict=True) if not kill.would_have]
+    named = [one for one, kill in zip(found, run.kills, strict=True) if kill.would_have]
+    if not every_one and len(dead) > _SHOWN["kill"] + 1:
+        dead = _by_rows(dead, run.kills)
+    return [
+        *_limited(dead, "kill", every_one),
+        *_limited(named, "would_have", every_one),
+    ]
+
+
+def _by_rows(found: list[Happening], kills: Sequence[Kill]) -> list[Happening]:
+    told: list[Happening] = []
+    by_name = groupby(found, key=lambda one: kills[one.kill or 0].task)
+    for name, row in by_name:
+        members = list(row)
+        if len(members) <= _ROW + 1:
+            told += members
+            continue
+        rest = members[_ROW:]
+        freed = sum(kills[one.kill or 0].freed_mb for one in rest)
+        what = (
+            f"and {len(rest)} more {printable(name)} until {seconds(rest[-1].t_s)}, "
+            f"which frees {mb(freed)}"
+        )
+        told += members[:_ROW]
+        told.append(Happening(t_s=rest[0].t_s, kind="kill", what=what, many=True))
+    return told
 
 
 def _limited(

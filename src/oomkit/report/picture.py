@@ -82,7 +82,12 @@ def picture_spec(run: Run, scenario: Scenario | None = None) -> dict[str, Any]:
         alt.vconcat(*charts, spacing=14)
         .resolve_scale(color="independent")
         .properties(
-            title={"text": title(run), "subtitle": _subtitle(run), "fontSize": 16, "offset": 12}
+            title={
+                "text": title(run),
+                "subtitle": _subtitle(run, scenario),
+                "fontSize": 16,
+                "offset": 12,
+            }
         )
         .configure(**_CONFIG)
     )
@@ -90,14 +95,14 @@ def picture_spec(run: Run, scenario: Scenario | None = None) -> dict[str, Any]:
     return spec
 
 
-def _subtitle(run: Run) -> str:
-    kills = run.objectives.kills
-    text = f"{run.outcome} after {run.ended_s:.0f} s, {count_of(kills, 'kill')}"
+def _subtitle(run: Run, scenario: Scenario | None) -> list[str]:
+    text = f"{run.outcome} after {run.ended_s:.0f} s, {count_of(run.objectives.kills, 'kill')}"
     if run.kills:
         text += " (red marks)"
     if run.frozen:
         text += f", unusable for {run.objectives.frozen_s:.0f} s (shaded)"
-    return printable(text)
+    about = " ".join(scenario.about.split()) if scenario is not None else ""
+    return [printable(line) for line in (about, text) if line]
 
 
 def _packed(png: bytes) -> bytes:

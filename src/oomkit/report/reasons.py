@@ -7,6 +7,8 @@ from oomkit.scenario import Kill
 _SIGNALS = ("oom_kill_task:", "__oom_kill_process:")
 """Steps that carry a decision out."""
 
+_AT_LIMIT = " is at its limit and reclaim found nothing"
+
 _TIE = "tie:"
 """Names those that were as bad."""
 
@@ -39,3 +41,11 @@ def deciding_step(kill: Kill) -> str:
         tied = any(step.startswith(_TIE) for step in kill.trace)
         return f"{steps[-1]} (a tie; the order of the list decides)" if tied else steps[-1]
     return kill.trace[-1] if kill.trace else f"chosen by {kill.by}; no trace was kept"
+
+
+def full_cgroup(kill: Kill) -> str | None:
+    """The memory cgroup whose limit was hit; None when the machine ran out."""
+    for step in kill.trace:
+        if step.endswith(_AT_LIMIT):
+            return step.removesuffix(_AT_LIMIT).partition(": ")[2] or None
+    return None
