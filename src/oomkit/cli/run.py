@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from oomkit.cli import run_views
 from oomkit.cli.common import fail
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ Examples:
   oomkit run scenarios/test1.toml
   oomkit run scenarios/test1.toml --kernel 6.12 --set machine.swap=2G
   oomkit run scenarios/test1.toml --free 1s
+  oomkit run scenarios/test1.toml --vs vm.panic_on_oom=1
+  oomkit run scenarios/test1.toml --html run.html --png run.png
   oomkit run mine.toml --check
 """
 
@@ -34,22 +37,41 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="The whole record as one object.")
 @click.option("--log", "as_log", is_flag=True, help="The kernel's log.")
 @click.option("--free", "interval", metavar="TIME", help="A table like free's, a line each TIME.")
+@click.option(
+    "--vs",
+    "others",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Play it a second time with this changed, and show both; or another SCENARIO.",
+)
+@click.option("--all", "every_one", is_flag=True, help="Tell every kill, refusal and freeze.")
+@click.option("--html", metavar="FILE", help="Write a page that needs no network.")
+@click.option("--png", metavar="FILE", help="Write a picture.")
+@click.option("--svg", metavar="FILE", help="Write a picture that scales.")
 def command(
     scenario_file: str,
     overrides: tuple[str, ...],
     kernel: str | None,
     seed: int,
     interval: str | None,
+    others: tuple[str, ...],
+    html: str | None,
+    png: str | None,
+    svg: str | None,
     *,
     check: bool,
     as_json: bool,
     as_log: bool,
+    every_one: bool,
 ) -> None:
     """Play a scenario on a modelled machine.
 
     SCENARIO is a TOML file; oomkit new writes one to start from. The exit status is 1 when
     somebody was killed, the machine was frozen at the end, or the kernel panicked.
     """
+    views = {"--json": as_json, "--log": as_log, "--free": interval is not None}
+    files = {"html": html, "png": png, "svg": svg}
+    _one_of(views, files, others, check=check, every_one=every_one)
     if kernel is not None:
         overrides = (*overrides, f"machine.kernel={kernel}")
     scenario = _read(scenario_file, overrides)
@@ -57,19 +79,65 @@ def command(
         click.echo(f"{scenario_file}: fine")
         return
     run = _play(scenario_file, scenario, seed, _seconds(interval))
-    if as_json:
-        from oomkit.scenario.record import to_json
-
-        click.echo(to_json(run))
-    elif as_log:
-        for line in run.log:
-            click.echo(line)
-    elif interval is not None:
-        _free(scenario, run)
+    runs: tuple[Run, ...] = (run,)
+    if others:
+        path, changed = _other(scenario_file, overrides, others)
+        second = _read(path, changed)
+        runs = (run, _play(path, second, seed, 1.0))
+        if as_json:
+            run_views.show_json(*runs)
+        else:
+            run_views.show_two(runs, (scenario, second), ("as it is", " ".join(others)))
     else:
-        _story(run)
-    if run.objectives.kills or run.outcome in ("panicked", "frozen"):
+        for kind, file in files.items():
+            if file is not None:
+                run_views.write_file(run, scenario, kind, file)
+        if as_json:
+            run_views.show_json(run)
+        elif as_log:
+            run_views.show_log(run)
+        elif interval is not None:
+            run_views.show_free(run, scenario, _seconds(interval))
+        elif "-" not in files.values():
+            run_views.show_story(run, scenario, every_one=every_one)
+    if any(one.objectives.kills or one.outcome in ("panicked", "frozen") for one in runs):
         sys.exit(1)
+
+
+def _one_of(
+    views: dict[str, bool],
+    files: dict[str, str | None],
+    others: tuple[str, ...],
+    *,
+    check: bool,
+    every_one: bool,
+) -> None:
+    """Refuse options that would have to be ignored beside others."""
+    asked = [name for name, wanted in views.items() if wanted]
+    written = [f"--{kind}" for kind, path in files.items() if path is not None]
+    to_stdout = [f"--{kind} -" for kind, path in files.items() if path == "-"]
+    if others:
+        clash = ["--vs", *(name for name in asked if name != "--json"), *written]
+    elif check:
+        clash = ["--check", *asked, *written]
+    else:
+        clash = [*asked, *to_stdout]
+    if every_one:
+        others_of_all = [*asked, *to_stdout, *(["--vs"] if others else [])]
+        clash = ["--all", *others_of_all] if others_of_all else clash
+    if len(clash) > 1:
+        fail(f"{clash[0]} and {clash[1]} don't go together")
+
+
+def _other(
+    path: str, overrides: tuple[str, ...], others: tuple[str, ...]
+) -> tuple[str, tuple[str, ...]]:
+    """The second run of ``--vs``: its file, and what is changed in it."""
+    files = [one for one in others if "=" not in one]
+    if len(files) > 1:
+        fail(f"--vs: expected one other scenario, not {' and '.join(files)}")
+    changes = (one for one in others if "=" in one)
+    return (files[0] if files else path), (*overrides, *changes)
 
 
 def _read(path: str, overrides: tuple[str, ...]) -> "Scenario":
@@ -104,32 +172,3 @@ def _play(path: str, scenario: "Scenario", seed: int, sample_s: float) -> "Run":
         return play(scenario, seed=seed, sample_s=sample_s)
     except ModelError as error:
         fail(f"{path}: {error}")
-
-
-def _free(scenario: "Scenario", run: "Run") -> None:
-    from oomkit.model.machine import Machine
-    from oomkit.report.free import free_table
-
-    pages_mb = 2**20 / 4096
-    machine = Machine(scenario)
-    swap_mb = machine.swap_total / pages_mb
-    for line in free_table(run, total_mb=machine.total / pages_mb, swap_mb=swap_mb):
-        click.echo(line)
-
-
-def _story(run: "Run") -> None:
-    """What happened, a line each."""
-    for kill in run.kills:
-        verb = "would have killed" if kill.would_have else "killed"
-        click.echo(
-            f"{kill.t_s:9.3f} s  {kill.by} {verb} {kill.task}/{kill.instance} "
-            f"(badness {kill.badness}, {kill.freed_mb:.0f} MB)"
-        )
-    for denied in run.denied:
-        click.echo(
-            f"{denied.t_s:9.3f} s  {denied.task}/{denied.instance}: {denied.call} of "
-            f"{denied.mb:.0f} MB refused ({denied.limit})"
-        )
-    for freeze in run.frozen:
-        click.echo(f"{freeze.from_s:9.3f} s  frozen until {freeze.to_s:.3f} s")
-    click.echo(f"{run.ended_s:9.3f} s  {run.outcome}")

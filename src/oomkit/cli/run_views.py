@@ -1,0 +1,108 @@
+"""What ``oomkit run`` shows of a run, and the files it writes."""
+
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from oomkit.cli.common import fail
+
+if TYPE_CHECKING:
+    from oomkit.scenario import Run, Scenario
+
+_PAGES_PER_MB = 256
+
+
+def show_story(run: "Run", scenario: "Scenario", *, every_one: bool) -> None:
+    """Print what happened and why."""
+    from oomkit.report.look import look_of
+    from oomkit.report.text import story
+
+    look = look_of(sys.stdout)
+    click.echo(story(run, scenario, look=look, every_one=every_one), nl=False, color=look.colour)
+
+
+def show_free(run: "Run", scenario: "Scenario", every_s: float) -> None:
+    """Print the view of ``free``, with the MemTotal the model starts with."""
+    from oomkit.model.machine import Machine
+    from oomkit.report.free_table import free_table
+
+    total_mb = Machine(scenario).total / _PAGES_PER_MB
+    try:
+        table = free_table(run, every_s, scenario, total_mb=total_mb)
+    except ValueError as error:
+        fail(f"--free: {error}")
+    click.echo(table, nl=False)
+
+
+def show_log(run: "Run") -> None:
+    """Print the kernel's log."""
+    from oomkit.report.units import printable
+
+    for line in run.log:
+        click.echo(printable(line.expandtabs()))
+
+
+def show_json(*runs: "Run") -> None:
+    """Print one record, or two as ``first`` and ``second``."""
+    from oomkit.scenario.record import to_json
+
+    if len(runs) == 1:
+        click.echo(to_json(runs[0]))
+    else:
+        click.echo(b'{"first":%b,"second":%b}' % (to_json(runs[0]), to_json(runs[1])))
+
+
+def show_two(
+    runs: tuple["Run", ...], scenarios: tuple["Scenario", "Scenario"], names: tuple[str, str]
+) -> None:
+    """Print two runs side by side."""
+    from oomkit.report.compare import side_by_side
+    from oomkit.report.look import look_of
+
+    look = look_of(sys.stdout)
+    text = side_by_side(runs[0], runs[1], names, scenarios=scenarios, look=look)
+    click.echo(text, nl=False, color=look.colour)
+
+
+def write_file(run: "Run", scenario: "Scenario", kind: str, path: str) -> None:
+    """Write the page (``html``) or a picture (``png``, ``svg``) to a file, ``-`` for stdout."""
+    from oomkit.report.extra import MissingExtraError
+
+    def refuse(why: object) -> NoReturn:
+        fail(f"--{kind}: {why}")
+
+    try:
+        with _told(f"drawing {kind}"):
+            data = _drawn(run, scenario, kind)
+    except (MissingExtraError, ValueError) as error:
+        refuse(error)
+    if path == "-":
+        sys.stdout.buffer.write(data)
+        return
+    try:
+        with open(path, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        refuse(f"{path!r}: {error.strerror}")
+    click.echo(f"wrote {path}", err=True)
+
+
+def _told(what: str) -> AbstractContextManager[object]:
+    """Say on a terminal what takes a second or two."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    from oomkit.report.terminal import console
+
+    return console(sys.stderr).status(what)
+
+
+def _drawn(run: "Run", scenario: "Scenario", kind: str) -> bytes:
+    if kind == "html":
+        from oomkit.report.html import html_page
+
+        return html_page(run, scenario).encode()
+    from oomkit.report.picture import picture
+
+    return picture(run, "svg" if kind == "svg" else "png", scenario)

@@ -1,0 +1,46 @@
+"""Times and sizes of a run's record as a person reads them."""
+
+from oomkit.kernel.versions import UnknownKernelError, rules_for
+from oomkit.report.units import human_bytes, human_pages
+
+_MB = 2**20
+_PAGE_SIZE = 4096
+
+
+def mb(amount: float) -> str:
+    """A size of the record, in MB of 2**20 bytes, with the unit that suits it."""
+    return human_bytes(amount * _MB)
+
+
+def seconds(t: float) -> str:
+    """A time: ``0.35 s``, ``12.4 s``, ``131 s``, ``12 min 5 s``, ``3 h 20 min``."""
+    if t < 0.995:
+        return f"{t:.2f} s"
+    if t < 99.95:
+        return f"{t:.1f} s"
+    whole = round(t)
+    if whole < 600:
+        return f"{whole} s"
+    if whole < 3 * 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def badness_text(badness: int | None, kernel: str) -> str:
+    """Badness in the unit of the kernel's rules: pages, thousandths, or classic points."""
+    if badness is None:
+        return "badness not computed"
+    try:
+        unit = rules_for(kernel).badness
+    except UnknownKernelError:
+        return f"badness {badness}"
+    if unit == "pages":
+        return f"badness {badness} pages ({human_pages(badness, _PAGE_SIZE)})"
+    if unit == "permille":
+        return f"badness {badness} of 1000"
+    return f"badness {badness} points"
+
+
+def count_of(number: int, thing: str) -> str:
+    """``1 kill``, ``2 kills``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -1,0 +1,55 @@
+"use strict";
+(() => {
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const calm = matchMedia("(prefers-reduced-motion: reduce)");
+  const views = [];
+
+  function config() {
+    const style = getComputedStyle(document.documentElement);
+    const colour = (name) => style.getPropertyValue(name).trim();
+    return {
+      background: "transparent",
+      font: "system-ui, 'Liberation Sans', 'DejaVu Sans', Arial, sans-serif",
+      view: { stroke: colour("--line") },
+      axis: {
+        labelColor: colour("--soft"), titleColor: colour("--soft"), gridColor: colour("--line"),
+        domainColor: colour("--soft"), tickColor: colour("--soft"), gridOpacity: 0.6,
+        titleFontWeight: "normal", labelFontSize: 11, titleFontSize: 11,
+      },
+      axisY: { minExtent: 44 },
+      legend: {
+        orient: "top", labelColor: colour("--ink"), labelFontSize: 12, offset: 6,
+        symbolStrokeWidth: 2.5, symbolSize: 140,
+      },
+    };
+  }
+
+  function show(id) {
+    const kill = document.getElementById(id);
+    if (!kill || kill.tagName !== "DETAILS") return;
+    document.querySelectorAll("details.shown").forEach((one) => one.classList.remove("shown"));
+    kill.open = true;
+    kill.classList.add("shown");
+    kill.scrollIntoView({ behavior: calm.matches ? "auto" : "smooth", block: "center" });
+    kill.querySelector("summary").focus({ preventScroll: true });
+  }
+
+  async function draw() {
+    views.splice(0).forEach((result) => result.finalize());
+    const tooltip = { theme: dark.matches ? "dark" : "light" };
+    for (const source of document.querySelectorAll("script.spec")) {
+      const place = document.getElementById(source.dataset.for);
+      const options = { actions: false, renderer: "svg", config: config(), tooltip };
+      const result = await vegaEmbed(place, JSON.parse(source.textContent), options);
+      result.view.addEventListener("click", (_event, item) => {
+        const kill = item && item.datum && item.datum.kill;
+        if (Number.isInteger(kill)) show(`kill-${kill}`);
+      });
+      views.push(result);
+    }
+  }
+
+  dark.addEventListener("change", draw);
+  addEventListener("hashchange", () => show(location.hash.slice(1)));
+  draw().then(() => { if (location.hash) show(location.hash.slice(1)); });
+})();

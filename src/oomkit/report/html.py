@@ -1,0 +1,140 @@
+"""A run as one page that needs nothing else: no network, no other file."""
+
+import json
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from oomkit import __version__
+from oomkit.report import knobs
+from oomkit.report.amounts import mb, seconds
+from oomkit.report.charts import Panel, panels
+from oomkit.report.curves import PING, PROBE, answers, curves
+from oomkit.report.extra import need
+from oomkit.report.happenings import ending, happenings
+from oomkit.report.text import objective_rows
+from oomkit.report.units import printable
+from oomkit.scenario import Run, Scenario
+
+MAX_TASKS = 200
+"""Tasks listed, largest first."""
+
+MAX_LOG_LINES = 20_000
+
+
+def html_page(run: Run, scenario: Scenario | None = None) -> str:
+    """Make the page.
+
+    Args:
+        run: the record.
+        scenario: what was played; adds the knobs, the tasks' steps, the memory's size.
+
+    Raises:
+        MissingExtraError: altair, jinja2 or vl-convert-python is not installed.
+    """
+    jinja2 = need("jinja2")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["printable"] = lambda text: printable(str(text))
+    template = environment.from_string(_asset("page.html"))
+    charts = panels(run, scenario)
+    page: str = template.render(
+        run=run,
+        scenario=scenario,
+        version=__version__,
+        css=_safe(_asset("page.css")),
+        script=_safe(_asset("page.js")),
+        library=_safe(_library() if charts else ""),
+        charts=[_chart(panel) for panel in charts],
+        label=_chart_label(run),
+        ended=seconds(run.ended_s),
+        end=ending(run),
+        answered=_answered(run),
+        objectives=objective_rows(run),
+        found=happenings(run, scenario, every_one=True),
+        tasks=_tasks(run),
+        knobs=knobs,
+        log=[printable(line.expandtabs()) for line in run.log[:MAX_LOG_LINES]],
+        log_left_out=max(len(run.log) - MAX_LOG_LINES, 0),
+    )
+    return page
+
+
+def json_for_script(value: Any) -> str:
+    """JSON that can stand inside a script element: nothing in it can end the element."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=True)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _chart(panel: Panel) -> dict[str, Any]:
+    spec = panel.chart.properties(width="container", height=panel.height).to_dict()
+    return {
+        "key": panel.key,
+        "title": panel.title,
+        "note": panel.note,
+        "height": panel.height,
+        "spec": _safe(json_for_script(spec)),
+    }
+
+
+def _chart_label(run: Run) -> str:
+    least = min(run.samples.available_mb, default=0.0)
+    return (
+        f"Curves over {seconds(run.ended_s)}; at the least {mb(max(least, 0.0))} were available; "
+        f"{run.objectives.kills} kills. The list below tells the same in words."
+    )
+
+
+def _answered(run: Run) -> list[tuple[str, int, str]]:
+    found = []
+    for key, label in ((PROBE, "probe"), (PING, "ping")):
+        answered = answers(run, key)
+        if answered is not None:
+            found.append((label, answered[0], seconds(answered[1])))
+    return found
+
+
+def _tasks(run: Run) -> dict[str, Any]:
+    found = sorted(curves(run), key=lambda curve: -curve.peak_mb)
+    t_s = run.samples.t_s
+    index = {(k.task, k.instance): i for i, k in enumerate(run.kills) if not k.would_have}
+    rows = []
+    for curve in found[:MAX_TASKS]:
+        killed = index.get((curve.name, curve.instance))
+        if curve.kill is not None:
+            fate = f"killed at {seconds(curve.kill.t_s)}"
+        elif curve.last + 1 < len(t_s):
+            fate = f"ended at {seconds(t_s[curve.last + 1])}"
+        else:
+            fate = "there at the end"
+        done = max(curve.progress[: curve.last + 1], default=0.0)
+        rows.append(
+            {
+                "key": curve.key,
+                "start": seconds(t_s[curve.first]),
+                "fate": fate,
+                "kill": killed,
+                "rss": mb(max(curve.rss_mb)),
+                "swap": mb(max(curve.swap_mb)),
+                "done": f"{done:.0%}" if done <= 1.0 else f"{done:.1f} loops",
+            }
+        )
+    return {"rows": rows, "left_out": max(len(found) - MAX_TASKS, 0)}
+
+
+def _safe(text: str) -> Any:
+    """Mark text of this project, of its libraries, or already made safe, as not to be escaped."""
+    return need("markupsafe").Markup(text)
+
+
+def _asset(name: str) -> str:
+    return resources.files("oomkit.report").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+@cache
+def _library() -> str:
+    """Vega, Vega-Lite and Vega-Embed in one script, out of vl-convert-python's own copy."""
+    bundle: str = need("vl_convert").javascript_bundle()
+    # The two spellings mean the same to a script; the first would end the element.
+    return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
