@@ -141,3 +141,12 @@ def test_objectives_follow_roles() -> None:
     assert record.objectives.protected_killed == 1
     assert record.objectives.innocents_killed == 1
     assert record.objectives.freed_mb > 250
+
+
+def test_loading_a_program_is_no_memory_pressure() -> None:
+    """PSI counts waits for pages that were evicted, not for pages never read before."""
+    start = {"name": "start", "program": "100M", "steps": [{"work": "20s", "set": "1M"}]}
+    record = run([start], machine={"ram": "1G", "disk": "20M/s"})
+    cached = record.samples.cached_mb
+    assert 80 < cached[6] - cached[0] < 105
+    assert max(record.samples.psi_some_avg10) == 0.0

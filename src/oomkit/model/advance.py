@@ -272,6 +272,7 @@ def _move_pool(machine: Machine, pool: Pool, seconds: float) -> None:
     pool.resident += net * seconds
     if pool.kind == "file":
         pool.dirty += (pool.dirtied - pool.cleaned) * seconds
+        pool.read = max(pool.read, pool.resident)
         if pool.dirty < 0.0:
             pool.resident += pool.dirty
             pool.dirty = 0.0

@@ -113,6 +113,7 @@ class Demand:
         tables: new page-table pages.
         copy: pages it stops sharing because it writes to them.
         sync_io: disk time it waits for, seconds a second.
+        first_io: the part of it for pages that were never in memory: no stall, PSI says.
         async_io: disk time others spend for it.
         swap_io: disk time for what is swapped out to make room for it.
         takes: all pages it needs.
@@ -121,8 +122,8 @@ class Demand:
     """
 
     __slots__ = (
-        "async_io", "copy", "cpu", "dirties", "domain", "grow", "pace", "proc", "refault",
-        "speed", "swap_io", "sync_io", "tables", "takes", "unit",
+        "async_io", "copy", "cpu", "dirties", "domain", "first_io", "grow", "pace", "proc",
+        "refault", "speed", "swap_io", "sync_io", "tables", "takes", "unit",
     )  # fmt: skip
 
     def __init__(self, proc: Proc | None) -> None:
@@ -136,6 +137,7 @@ class Demand:
         self.dirties: Pool | None = None
         self.domain = nowhere
         self.sync_io = 0.0
+        self.first_io = 0.0
         self.async_io = 0.0
         self.swap_io = 0.0
         self.takes = 0.0
@@ -149,7 +151,12 @@ class Demand:
             return
         cluster = 1 << machine.knobs.get("page_cluster", 3)
         self.refault.append((pool, pages))
-        self.sync_io += pages * amplification(missing, cluster) / machine.disk
+        unread = min(pool.unread, missing)
+        refaults = missing - unread
+        first_io = rate * unread / machine.disk
+        self.first_io += first_io
+        self.sync_io += first_io
+        self.sync_io += rate * refaults * amplification(refaults, cluster) / machine.disk
         self.takes += pages
 
 

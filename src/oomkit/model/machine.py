@@ -83,6 +83,7 @@ class Machine:
         pool = self.file("(system)", None)
         pool.size = pages
         pool.resident = max(min(pages, self.free - self.marks.high_pages), 0.0)
+        pool.read = pages  # while the machine booted
         self.free -= pool.resident
         return pool
 

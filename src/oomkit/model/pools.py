@@ -19,6 +19,7 @@ class Pool:
         swapped: pages in swap.
         dirty: of a file, resident pages not yet written (not in ``resident``).
         size: of a file, its pages known so far.
+        read: of a file, most pages that were in memory at a time; the rest never was.
         hot: pages in constant use now; the rest is evicted first.
         grow: flow of new pages into it, pages a second.
         refault: flow of pages coming back from disk.
@@ -31,7 +32,7 @@ class Pool:
 
     __slots__ = (
         "cleaned", "dirtied", "dirty", "evict", "group", "grow", "hot", "kind", "led", "name",
-        "refault", "release", "resident", "size", "swapped",
+        "read", "refault", "release", "resident", "size", "swapped",
     )  # fmt: skip
 
     def __init__(self, kind: Kind, group: "Group | None", name: str = "") -> None:
@@ -42,6 +43,7 @@ class Pool:
         self.swapped = 0.0
         self.dirty = 0.0
         self.size = 0.0
+        self.read = 0.0
         self.hot = 0.0
         self.grow = 0.0
         self.refault = 0.0
@@ -64,6 +66,13 @@ class Pool:
             return 0.0
         share = 1.0 - self.resident / self.hot
         return share if share > 0.01 else 0.0
+
+    @property
+    def unread(self) -> float:
+        """Share of the hot pages that was never in memory: to bring it in is no refault."""
+        if self.kind != "file" or self.hot <= 0.0:
+            return 0.0
+        return max(1.0 - max(self.read, self.resident) / self.hot, 0.0)
 
     @property
     def cold(self) -> float:

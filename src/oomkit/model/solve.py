@@ -371,7 +371,8 @@ def _account(regime: Regime) -> None:
             continue
         domain = demand.domain
         proc.speed = demand.speed
-        waits = regime.queue * demand.sync_io + (regime.queue - 1.0) * demand.swap_io
+        sync_io = demand.sync_io - demand.first_io
+        waits = regime.queue * sync_io + (regime.queue - 1.0) * demand.swap_io
         stall = min(demand.speed * waits, 1.0)
         if domain.blocked and demand.takes > 0.0:
             stall = 1.0 - demand.speed
