@@ -27,7 +27,7 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP)
+bench: $(STAMP)  ## the figures of docs/benchmarks.md
 	$(BIN)/python benchmarks/scan.py
 	$(BIN)/python benchmarks/model.py
 

@@ -1,7 +1,9 @@
-"""Fill the README's examples with real output: ``python docs/readme_output.py [--check]``.
+"""Fill the documents' examples with real output: ``python docs/readme_output.py [--check]``.
 
-Each console block whose first line starts with ``$ oomkit`` and that reads an example
-under docs/ is run, and its output put behind it. ``--check`` only says whether they are true.
+Each console block whose command can be repeated (it reads an example under docs/, a scenario, or
+nothing of this machine) is run, and its output put behind it. A table below a block that runs
+one of docs' own scripts is the script's output as well. ``--check`` only says whether they are
+true.
 """
 
 import os
@@ -10,8 +12,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-_BLOCK = re.compile(r"```console\n\$ (oomkit [^\n]*)\n(.*?)```", re.DOTALL)
-_WIDTH = "96"
+_BLOCK = re.compile(r"```console\n\$ ((?:oomkit|for) [^\n]*)\n(.*?)```", re.DOTALL)
+_TABLE = re.compile(r"```console\n\$ (python docs/[^\n]*)\n```\n\n((?:\|[^\n]*\n)*)\n?")
+_PAGES = ("README.md", "docs/experiments.md")
+_REPEATABLE = ("docs/", "scenarios/", "tests/data/", "--of")
+_WIDTH = "100"
 
 
 def output(command: str) -> str:
@@ -25,25 +30,33 @@ def output(command: str) -> str:
 
 
 def filled(text: str) -> str:
-    """Return the README with every repeatable example's output made anew."""
+    """Return a page with every repeatable example's output made anew."""
 
     def fill(match: re.Match[str]) -> str:
         command = match[1]
-        if "docs/" not in command and "scenarios/" not in command and "--of" not in command:
+        if not any(sign in command for sign in _REPEATABLE):
             return match[0]
         return f"```console\n$ {command}\n{output(command)}```"
 
-    return _BLOCK.sub(fill, text)
+    def fill_table(match: re.Match[str]) -> str:
+        return f"```console\n$ {match[1]}\n```\n\n{output(match[1])}\n"
+
+    return _TABLE.sub(fill_table, _BLOCK.sub(fill, text))
 
 
 def main() -> None:
-    """Rewrite or check README.md."""
-    path = Path("README.md")
-    before = path.read_text(encoding="utf-8")
-    after = filled(before)
-    if "--check" in sys.argv:
-        sys.exit(0 if before == after else "README.md: its examples print something else now")
-    path.write_text(after, encoding="utf-8")
+    """Rewrite or check the pages."""
+    stale = []
+    for name in _PAGES:
+        path = Path(name)
+        before = path.read_text(encoding="utf-8")
+        after = filled(before)
+        if after != before and "--check" in sys.argv:
+            stale.append(name)
+        elif after != before:
+            path.write_text(after, encoding="utf-8")
+    if stale:
+        sys.exit(f"{', '.join(stale)}: the examples print something else now")
 
 
 if __name__ == "__main__":

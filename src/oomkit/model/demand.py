@@ -149,7 +149,7 @@ class Demand:
         pages = rate * missing
         if pages <= 0.0:
             return
-        cluster = 1 << machine.knobs.get("page_cluster", 3)
+        cluster = 1 << machine.knobs.get("page-cluster", 3)
         self.refault.append((pool, pages))
         unread = min(pool.unread, missing)
         refaults = missing - unread

@@ -29,7 +29,7 @@ def response_s(machine: Machine, regime: Regime) -> float:
         seconds += _PAGES * top.plan.anon_share / machine.disk * regime.queue
     programs = machine.programs
     if programs is not None and programs.missing > 0.0:
-        cluster = 1 << machine.knobs.get("page_cluster", 3)
+        cluster = 1 << machine.knobs.get("page-cluster", 3)
         reads = min(programs.size, _TEXT_PAGES) * programs.missing
         reads *= amplification(programs.missing, cluster)
         seconds += reads / machine.disk * regime.queue

@@ -21,7 +21,8 @@ def starts(run: Run) -> list[Happening]:
     """A line for each name: how many tasks started, and until when."""
     found = []
     for name, group in _by_name(run).items():
-        first, last = run.samples.t_s[group[0].first], run.samples.t_s[group[-1].first]
+        # Between the last sample without it and the first with it.
+        first, last = (run.samples.t_s[max(group[i].first - 1, 0)] for i in (0, -1))
         what = _several(name, len(group), "starts", "start")
         if last - first >= 1.0:
             what += f", the last at {seconds(last)}"

@@ -20,7 +20,7 @@ RANGES: dict[str, tuple[int, int]] = {
     "watermark_scale_factor": (1, 3000),
     "dirty_ratio": (1, 100),
     "dirty_background_ratio": (0, 100),
-    "page_cluster": (0, 10),
+    "page-cluster": (0, 10),
 }
 """Name to the lowest and highest value. ``oom_killer_disabled`` has no file in mainline, and
 ``would_have_oomkilled`` is some vendors': both can be set for any kernel here."""
