@@ -52,7 +52,6 @@ CHANGES: tuple[Change, ...] = (
             "origin": "ulong_max",
             "dying": "exiting",
             "exiting_victim": "pf_exiting",
-            "init_pid": False,
             "log_header": "2.6.19",
         },
         what="kernel threads are skipped; an exiting task is helped along; "
@@ -136,7 +135,6 @@ CHANGES: tuple[Change, ...] = (
         sets={
             "cpu_time": "group",
             "early_disable": True,
-            "scan": "processes",
             "sharers": "spared",
             "log_header": "2.6.32",
         },
@@ -210,7 +208,6 @@ CHANGES: tuple[Change, ...] = (
         sets={
             "pgtables": "ptes",
             "arithmetic": "s32",
-            "scan": "threads",
             "dying": "traced",
             "children_own_mm": True,
         },

@@ -144,7 +144,6 @@ CHANGES: tuple[Change, ...] = (
     Change(
         since="4.7",
         sets={
-            "scan": "processes",
             "ties": "last_not_memcg",
             "fs_check": "out_of_memory",
             "fs_memcg_exempt": True,

@@ -42,10 +42,8 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
         adj_files: which adjustment is stored, and how the other file follows.
         oom_adj_capped: ``oom_adj`` never reads above 15.
 
-        scan: what the selection loop walks over.
         ties: which of equals wins; with ``last_not_memcg`` it is the first in a memory cgroup.
         dying: what the selection does when it meets a task on its way out.
-        init_pid: the loop looks at kernel threads too; it skips init by its pid alone.
         sysrq_forces: SysRq-f kills even while another victim is dying.
         memcg_scan: a memory cgroup's tasks are walked in the order of the task list, or
             cgroup by cgroup.
@@ -144,7 +142,6 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
     adj_files: Literal["oom_adj", "both", "score_adj"] = "oom_adj"
     oom_adj_capped: bool = False
 
-    scan: Literal["threads", "processes"] = "threads"
     ties: Literal["first", "last_not_memcg", "last"] = "first"
     dying: Literal[
         "releasing",
@@ -156,7 +153,6 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
         "victim_aborts",
         "openvz",
     ] = "releasing"
-    init_pid: bool = True
     sysrq_forces: bool = False
     memcg_scan: Literal["task_list", "tree"] = "task_list"
 
