@@ -76,7 +76,14 @@ def check_head(
         swap_kb = snapshot.memory.total_swap_pages * snapshot.page_size // 1024
         assert report.memory.total_swap_kb == swap_kb
         counters = report.memory.counters_pages
-        assert counters["slab_unreclaimable"] == snapshot.memory.slab_unreclaimable_pages
+        memory = snapshot.memory
+        if rules.log_meminfo in ("2.6.11", "2.6.28"):
+            slab = memory.slab_reclaimable_pages + memory.slab_unreclaimable_pages
+            assert counters["slab"] == slab
+        else:
+            assert counters["slab_unreclaimable"] == memory.slab_unreclaimable_pages
+            assert counters["shmem"] == memory.shmem_pages
+            assert counters["pagetables"] == memory.pgtable_pages
         assert counters["free"] == snapshot.memory.free_pages
 
 

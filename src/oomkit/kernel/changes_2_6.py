@@ -109,6 +109,11 @@ CHANGES: tuple[Change, ...] = (
         what="__alloc_pages becomes a wrapper",
     ),
     Change(
+        since="2.6.28",
+        sets={"log_meminfo": "2.6.28"},
+        what="the report counts anonymous and file pages apart",
+    ),
+    Change(
         since="2.6.29",
         sets={"pagefault": "__out_of_memory", "memcg_chain": ("__mem_cgroup_try_charge",)},
         what="a page fault that finds no memory calls the OOM killer",
@@ -137,6 +142,7 @@ CHANGES: tuple[Change, ...] = (
             "early_disable": True,
             "sharers": "spared",
             "log_header": "2.6.32",
+            "log_meminfo": "2.6.32",
         },
         what="oom_adj belongs to the process; CPU time of all threads counts; "
         "processes that share the victim's memory are spared",

@@ -52,6 +52,7 @@ CHANGES: tuple[Change, ...] = (
             "memcg_total": "bytes_swappiness",
             "adj_files": "score_adj",
             "log_header": "3.7",
+            "log_meminfo": "3.7",
         },
         what="only oom_score_adj is stored; swap counts for a memory cgroup if it may swap",
     ),
@@ -117,6 +118,11 @@ CHANGES: tuple[Change, ...] = (
         },
         what="middle page tables count too",
         meaning="a sparse mapping can no longer hide in page tables",
+    ),
+    Change(
+        since="4.2",
+        sets={"log_meminfo": "4.2"},
+        what="the report counts free pages on per-CPU lists",
     ),
     Change(
         since="4.3",

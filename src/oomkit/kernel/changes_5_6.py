@@ -43,7 +43,7 @@ CHANGES: tuple[Change, ...] = (
     ),
     Change(
         since="5.8",
-        sets={"min_free_cap_kb": 262144},
+        sets={"min_free_cap_kb": 262144, "log_meminfo": "5.8"},
         what="default min_free_kbytes may reach 256 MB",
     ),
     Change(
@@ -69,6 +69,11 @@ CHANGES: tuple[Change, ...] = (
         what="try_charge is renamed try_charge_memcg",
     ),
     Change(
+        since="5.15",
+        sets={"log_meminfo": "5.15"},
+        what="the report counts reclaimable kernel pages",
+    ),
+    Change(
         since="5.16",
         sets={"pagefault": "retry"},
         what="a page fault without memory is tried again instead of calling the OOM killer",
@@ -90,6 +95,11 @@ CHANGES: tuple[Change, ...] = (
         what="oom_reaper waits two seconds",
         meaning="a victim stuck in the kernel gives its memory back two seconds later",
         backports=(("5.4", 191), ("5.10", 113), ("5.15", 36)),
+    ),
+    Change(
+        since="6.1",
+        sets={"log_meminfo": "6.1"},
+        what="the report counts secondary page tables",
     ),
     Change(
         since="6.8",

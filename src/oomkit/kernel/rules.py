@@ -102,6 +102,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
         oom_dump_tasks: default of the knob.
 
         log_header: form of the line that opens a report.
+        log_meminfo: form of the machine's memory.
         log_table: form of the task table.
         log_points: the score printed in the kill line.
         log_kill: form of the kill lines.
@@ -214,6 +215,9 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
     log_header: Literal[
         "2.6.11", "2.6.13", "2.6.19", "2.6.32", "2.6.36", "3.7", "4.6", "4.9", "4.11", "4.15",
         "5.0", "openvz",
+    ] = "2.6.11"  # fmt: skip
+    log_meminfo: Literal[
+        "2.6.11", "2.6.28", "2.6.32", "3.7", "4.2", "5.8", "5.15", "6.1",
     ] = "2.6.11"  # fmt: skip
     log_table: Literal["none", "2.6.25", "2.6.36", "3.6", "4.0", "4.15", "4.19", "6.8"] = "none"
     log_points: Literal["raw", "per_1000"] = "raw"

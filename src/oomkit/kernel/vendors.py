@@ -77,7 +77,7 @@ _EL7_GA: dict[str, Any] = {
 }
 _EL7_245 = _EL7_GA | {"memcg_at_fault_end": True}
 _EL7_482 = _EL7_245 | {"mem_available": "totalreserve", "memcg_total": "swappiness"}
-_EL7_514 = _EL7_482 | {"log_kill": "4.5"}
+_EL7_514 = _EL7_482 | {"log_kill": "4.5", "log_meminfo": "4.2"}
 _EL7_1127 = _EL7_514 | {"log_kill": "el7"}
 _EL7_1160 = _EL7_1127 | {
     "dying": "will_free",

@@ -12,6 +12,7 @@ from oomkit.kernel.rank import control_for
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Memcg, Snapshot, Task
 from oomkit.klog import writeparts as parts
+from oomkit.klog.writememinfo import mem_info
 
 _DEADLOCK = "System is deadlocked on memory"
 _NOBODY = "Out of memory and no killable processes..."
@@ -78,7 +79,7 @@ def _head(
         task_path = current.cgroup if current else memcg.path
         lines += parts.memcg_info(memcg, task_path, page_kb, rules)
     if allocation.memcg is None or rules.log_memcg in ("none", "2.6.30"):
-        lines += parts.mem_info(snapshot.memory, page_kb)
+        lines += mem_info(snapshot.memory, page_kb, rules)
     if snapshot.sysctl.oom_dump_tasks:
         lines += parts.table(_listed(snapshot, allocation, rules), snapshot, rules)
     return lines

@@ -3,7 +3,7 @@
 from oomkit.kernel.adj import task_oom_adj
 from oomkit.kernel.decision import Decision, Victim
 from oomkit.kernel.rules import RuleSet
-from oomkit.kernel.state import Allocation, Memcg, Memory, Snapshot, Task
+from oomkit.kernel.state import Allocation, Memcg, Snapshot, Task
 
 _NUMERIC_HEADERS = ("2.6.11", "2.6.13", "2.6.19", "2.6.32", "2.6.36", "3.7", "openvz")
 _GFP = {
@@ -92,37 +92,6 @@ def caller(current: Task | None, release: str, rules: RuleSet) -> list[str]:
     else:
         lines.append(f"CPU: 0 PID: {current.pid} Comm: {current.comm} Not tainted {release} #1")
     return lines
-
-
-def mem_info(memory: Memory, page_kb: int) -> list[str]:
-    """The machine's memory: counters, one zone, swap and RAM."""
-    anon, shmem = memory.anon_pages, memory.shmem_pages
-    files = max(memory.file_pages - shmem, 0)
-    return [
-        "Mem-Info:",
-        f"active_anon:{anon // 2} inactive_anon:{anon - anon // 2 + shmem} isolated_anon:0",
-        f" active_file:{files // 2} inactive_file:{files - files // 2} isolated_file:0",
-        " unevictable:0 dirty:0 writeback:0 unstable:0",
-        (
-            f" slab_reclaimable:{memory.slab_reclaimable_pages} "
-            f"slab_unreclaimable:{memory.slab_unreclaimable_pages}"
-        ),
-        f" mapped:0 shmem:{shmem} pagetables:{memory.pgtable_pages} bounce:0",
-        f" free:{memory.free_pages} free_pcp:0 free_cma:0",
-        (
-            f"Node 0 Normal free:{memory.free_pages * page_kb}kB "
-            f"min:{memory.min_wmark_pages * page_kb}kB low:{memory.low_wmark_pages * page_kb}kB "
-            f"high:{memory.high_wmark_pages * page_kb}kB "
-            f"present:{memory.total_ram_pages * page_kb}kB "
-            f"managed:{memory.total_ram_pages * page_kb}kB"
-        ),
-        f"{memory.file_pages} total pagecache pages",
-        f"Free swap  = {memory.free_swap_pages * page_kb}kB",
-        f"Total swap = {memory.total_swap_pages * page_kb}kB",
-        f"{memory.total_ram_pages} pages RAM",
-        "0 pages HighMem/MovableOnly",
-        "0 pages reserved",
-    ]
 
 
 def memcg_info(memcg: Memcg, task_path: str, page_kb: int, rules: RuleSet) -> list[str]:
