@@ -6,6 +6,7 @@ import msgspec
 
 from oomkit.real.kills import LogLine, kills_of, panic_text
 from oomkit.real.observe import Found, Observation, Seen
+from oomkit.real.plan import effective_adj
 from oomkit.scenario.format import Scenario, Task
 from oomkit.scenario.objectives import objectives
 from oomkit.scenario.read import walk_tasks
@@ -31,11 +32,14 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         run: the record.
         scenario: the scenario with its machine as it was found: memory the kernel keeps for
-            itself, memory in use before the start, speed of page faults.
+            itself, memory in use before the start, speed of page faults. The model plays it
+            when the two are compared.
+        total_mb: MemTotal, or the cgroup's limit.
     """
 
     run: Run
     scenario: Scenario
+    total_mb: float
 
 
 def as_found(scenario: Scenario, found: Found | None, *, whole: bool) -> Scenario:
@@ -67,6 +71,7 @@ def assemble(
     on: str,
     release: str,
     silent_s: float | None = None,
+    killer: str | None = None,
 ) -> Run:
     """Make the record.
 
@@ -77,9 +82,16 @@ def assemble(
         on: name of the world.
         release: of the kernel that played it.
         silent_s: the agent fell silent and this is when it was given up; None: it did not.
+        killer: what ran beside the scenario and kills, too.
     """
     log = list(lines)
-    kills = kills_of(log, seen, release)
+    kills = kills_of(
+        log,
+        seen,
+        release,
+        killer=killer,
+        adjs={task.name: effective_adj(task) for _, task in walk_tasks(scenario.tasks)},
+    )
     panic = panic_text(log)
     ended = panic[0] if panic is not None else silent_s if silent_s is not None else seen.last_s
     frozen = _frozen(seen, ended, silent=silent_s is not None)
@@ -174,11 +186,12 @@ def _samples(scenario: Scenario, seen: Observation) -> Samples:
         for proc in sorted(seen.procs.values(), key=lambda proc: proc.start_s)
         if proc.name in unit
     }
-    tasks["probe/0"] = TaskSamples(
-        rss_mb=[0.0] * count,
-        swap_mb=[0.0] * count,
-        progress=[float(sum(1 for a, _ in seen.answers if a <= t)) for t in columns[0]],
-    )
+    if seen.answers or seen.waits:
+        tasks["probe/0"] = TaskSamples(
+            rss_mb=[0.0] * count,
+            swap_mb=[0.0] * count,
+            progress=[float(sum(1 for a, _ in seen.answers if a <= t)) for t in columns[0]],
+        )
     pressure = [
         [] if any(value < 0 for value in column) else [round(v, 2) for v in column]
         for column in columns[6:8]

@@ -2,8 +2,6 @@
 
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,6 +15,7 @@ from oomkit.real.kills import LogLine
 from oomkit.real.observe import Observation
 from oomkit.real.plan import SAMPLE_S, Places, Plan, Planner, changes, files_of
 from oomkit.real.run_agent import run_agent
+from oomkit.real.scratch import is_left_over, scratch
 from oomkit.scenario.format import At, Scenario
 
 _ROOM_BYTES = 512 * 2**20
@@ -77,7 +76,8 @@ def play(scenario: Scenario, *, seed: int = 0) -> Played:
         AgentError: the workload agent failed.
     """
     host, hierarchy = host_facts()
-    _refuse(scenario)
+    if reasons := refusals(scenario):
+        raise limits.NotHereError(_WORLD, reasons)
     sweep(hierarchy.directory)
     confined = confine(scenario, host)
     root = f"{hierarchy.directory}/oomkit-{os.getpid()}"
@@ -88,7 +88,7 @@ def play(scenario: Scenario, *, seed: int = 0) -> Played:
     except ValueError as error:
         raise limits.NotHereError(_WORLD, [str(error)]) from None
     made = [_top(root, host.version), *group_plans]
-    with _temporary() as (files, tmpfs):
+    with _open_to_all("/var/tmp") as files, _open_to_all("/dev/shm") as tmpfs:
         places = Places(
             files=files,
             tmpfs=tmpfs,
@@ -124,10 +124,12 @@ def play(scenario: Scenario, *, seed: int = 0) -> Played:
     return Played(
         run=assemble(scenario, seen, lines, on="cgroup", release=host.release),
         scenario=as_found(confined, seen.found, whole=False),
+        total_mb=scenario.machine.ram_bytes / 2**20,
     )
 
 
-def _refuse(scenario: Scenario) -> None:
+def refusals(scenario: Scenario) -> list[str]:
+    """Why a scenario can't be played in a cgroup of this host; empty if it can."""
     memory = _meminfo()
     reasons = limits.for_cgroup(
         scenario, lowest_adj=lowest_adj(), host_swap_bytes=memory["SwapFree"] * 1024
@@ -136,8 +138,7 @@ def _refuse(scenario: Scenario) -> None:
     if scenario.machine.ram_bytes > room:
         reasons.append(f"its {scenario.machine.ram_bytes >> 20} MB would leave this host too "
                        f"little: {max(room, 0) >> 20} MB can be spared")  # fmt: skip
-    if reasons:
-        raise limits.NotHereError(_WORLD, reasons)
+    return reasons
 
 
 def lowest_adj() -> int:
@@ -166,8 +167,7 @@ def lowest_adj() -> int:
 def sweep(directory: str) -> None:
     """Remove what a run left whose process is gone."""
     for name in os.listdir(directory):
-        prefix, _, pid = name.partition("-")
-        if prefix == "oomkit" and pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
+        if is_left_over(name):
             below = [path for path, _, _ in os.walk(f"{directory}/{name}")]
             agent_groups.remove(below)
 
@@ -203,17 +203,11 @@ def _sources(scenario: Scenario, tree: GroupTree, host: Host) -> Plan:
 
 
 @contextmanager
-def _temporary() -> Iterator[tuple[str, str]]:
-    """A directory on disk and one in tmpfs, open to every uid."""
-    files = tempfile.mkdtemp(prefix="oomkit-", dir="/var/tmp")
-    tmpfs = tempfile.mkdtemp(prefix="oomkit-", dir="/dev/shm")
-    try:
-        os.chmod(files, 0o777)
-        os.chmod(tmpfs, 0o777)
-        yield files, tmpfs
-    finally:
-        shutil.rmtree(files, ignore_errors=True)
-        shutil.rmtree(tmpfs, ignore_errors=True)
+def _open_to_all(where: str) -> Iterator[str]:
+    """A directory for the run in which every uid may write."""
+    with scratch(where) as path:
+        os.chmod(path, 0o777)
+        yield path
 
 
 def _write_files(directory: str, sizes: dict[str, int]) -> None:

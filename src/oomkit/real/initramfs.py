@@ -84,17 +84,23 @@ def base() -> bytes:
     return archive.close()
 
 
-def initramfs(plan: Plan, modules: str) -> bytes:
-    """The whole: what is common, the modules of this kernel, and the plan.
+def initramfs(plan: Plan, modules: str, files: dict[str, str]) -> bytes:
+    """The whole: what is common, the modules of this kernel, further files, and the plan.
 
     Args:
         plan: what the agent is to play.
         modules: directory of the kernel's modules.
+        files: path in the guest to path on this host.
 
     Raises:
-        OSError: a module can't be read.
+        OSError: a module or file can't be read.
     """
     archive = Archive()
+    for target, path in files.items():
+        with open(path, "rb") as file:
+            data = file.read()
+            executable = os.fstat(file.fileno()).st_mode & 0o111
+        archive.add(target.lstrip("/"), 0o100755 if executable else 0o100644, data)
     for i, (name, data) in enumerate(_load_order(modules)):
         archive.add(f"modules/{i:02d}-{name}.ko", 0o100644, data)
     archive.add("plan", 0o100644, marshal.dumps(plan))

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from oomkit.kernel.versions import UnknownKernelError, rules_for
+from oomkit.real.errors import RealError
 
 PATH_VARIABLE = "OOMKIT_KERNELS"
 """Environment variable with further directories to look in, separated by colons."""
@@ -32,7 +33,7 @@ class Bootable(msgspec.Struct, frozen=True, kw_only=True):
     modules: str | None
 
 
-class NoKernelError(Exception):
+class NoKernelError(RealError):
     """No kernel as asked for; the text says where was looked."""
 
 
@@ -55,26 +56,26 @@ def find(wanted: str | None, kernel: str) -> Bootable:
     """The kernel to boot.
 
     Args:
-        wanted: a bzImage, a Debian package file, a directory a package was unpacked to, or the
-            beginning of a release; None: what suits the scenario.
+        wanted: path of a bzImage, of a Debian package file or of a directory a package was
+            unpacked to; or the beginning of a release; None: what suits the scenario.
         kernel: version the scenario names.
 
     Raises:
         NoKernelError: there is none.
     """
-    if wanted is not None and os.path.exists(wanted):
+    if wanted is not None and (os.sep in wanted or not wanted[:1].isdigit()):
         return _at(wanted)
     kernels = bootable()
     for candidate in kernels:
-        if wanted is not None and candidate.release.startswith(wanted):
+        if wanted is not None and _begins(candidate.release, wanted):
             return candidate
         if wanted is None and _same_version(candidate.release, kernel):
             return candidate
     known = ", ".join(k.release for k in kernels) or "none"
     what = wanted if wanted is not None else kernel
     raise NoKernelError(
-        f"no kernel {what} to boot; found {known}. Give --image FILE, set {PATH_VARIABLE}, or "
-        f"fetch Debian's: oomkit kernels --fetch VERSION"
+        f"no kernel {what} to boot; here is {known}. Name an image or a package by its path with "
+        f"--kernel, set {PATH_VARIABLE}, or get Debian's with oomkit kernels --fetch VERSION"
     )
 
 
@@ -148,6 +149,8 @@ def _unpack(package: str) -> Bootable:
 
 
 def _at(path: str) -> Bootable:
+    if not os.path.exists(path):
+        raise NoKernelError(f"{path}: no such file; expected a bzImage, a package or its directory")
     if os.path.isdir(path):
         for kernel in _in(path):
             return kernel
@@ -189,6 +192,12 @@ def _kernel(image: str, roots: list[str]) -> Bootable:
     return Bootable(release=release, image=image, modules=None)
 
 
+def _begins(release: str, wanted: str) -> bool:
+    """Whether a release begins with these numbers: 6.1 is no beginning of 6.12."""
+    rest = release.removeprefix(wanted)
+    return release.startswith(wanted) and not rest[:1].isdigit()
+
+
 def _same_version(release: str, kernel: str) -> bool:
     """Whether the first two numbers are the same: what a scenario means by ``6.12``."""
     try:
@@ -199,4 +208,7 @@ def _same_version(release: str, kernel: str) -> bool:
 
 
 def _key(release: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", release.split("-", 1)[0])[:3])
+    version, _, build = release.partition("-")
+    numbers = [int(part) for part in re.findall(r"\d+", version)[:3]]
+    numbers += [0] * (3 - len(numbers))
+    return (*numbers, *(int(part) for part in re.findall(r"^\d+", build)))

@@ -1,13 +1,14 @@
 """Kills, panics and their reasons, from the kernel's log of a run."""
 
 import re
+import signal
 
 import msgspec
 
 from oomkit.klog.read import read_bytes
 from oomkit.klog.records import Killed, Report
 from oomkit.klog.replay import replay_all
-from oomkit.real.observe import Observation
+from oomkit.real.observe import Observation, Seen
 from oomkit.scenario.record import Kill
 
 _STAMP = re.compile(r"^(?:<\d+>)?\[\s*(\d+\.\d+)\](?:\[[^\]]*\])? ?(.*)$")
@@ -58,8 +59,24 @@ def panic_text(lines: list[LogLine]) -> tuple[float, str] | None:
     return None
 
 
-def kills_of(lines: list[LogLine], seen: Observation, release: str) -> tuple[Kill, ...]:
-    """The kernel's kills of tasks that the agent started, in the order of their kill lines."""
+def kills_of(
+    lines: list[LogLine],
+    seen: Observation,
+    release: str,
+    *,
+    killer: str | None,
+    adjs: dict[str, int],
+) -> tuple[Kill, ...]:
+    """The kills of tasks that the agent started, in order of time.
+
+    Args:
+        lines: the kernel's log; each of its kill lines is a kill.
+        seen: what the agent reported.
+        release: of the kernel.
+        killer: who else kills: what ended by SIGKILL or SIGTERM without a kill line is its; None:
+            nobody.
+        adjs: a task's name to the ``oom_score_adj`` it started with, for those kills.
+    """
     text = f"Linux version {release}\n" + "\n".join(map(str, lines))
     reports = tuple(replay_all(tuple(read_bytes(text.encode(), "console"))))
     details = {killed.pid: (report, killed) for report in reports for killed in report.killed}
@@ -71,7 +88,33 @@ def kills_of(lines: list[LogLine], seen: Observation, release: str) -> tuple[Kil
         pid = int(match[1])
         report, killed = details.get(pid, (None, None))
         kills.append(_kill(line.t_s, pid, seen, report, killed))
+    if killer is not None:
+        by_kernel = {kill.pid for kill in kills}
+        kills += [
+            _killed_by(killer, proc, adjs.get(proc.name, 0))
+            for proc in seen.procs.values()
+            if proc.code in (-signal.SIGKILL, -signal.SIGTERM) and proc.pid not in by_kernel
+        ]
+        kills.sort(key=lambda kill: kill.t_s)
     return tuple(kills)
+
+
+def _killed_by(killer: str, proc: Seen, adj: int) -> Kill:
+    """A kill that only the victim's end tells of; what it held is known from its last sample."""
+    rss_mb, swap_mb = proc.curve[max(proc.curve)][:2] if proc.curve else (0.0, 0.0)
+    return Kill(
+        t_s=round(proc.end_s or proc.start_s, 6),
+        task=proc.name,
+        instance=proc.instance,
+        pid=proc.pid,
+        by=killer,
+        would_have=False,
+        badness=None,
+        oom_score_adj=adj,
+        freed_mb=round(rss_mb + swap_mb, 3),
+        work_lost_s=round(proc.cpu_s, 3),
+        trace=(),
+    )
 
 
 def _kill(

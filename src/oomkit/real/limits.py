@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 
+from oomkit.real.errors import RealError
 from oomkit.real.plan import effective_adj
 from oomkit.scenario.format import Scenario
 from oomkit.scenario.read import walk_tasks
 
 
-class NotHereError(Exception):
+class NotHereError(RealError):
     """The scenario can't be played in this world; ``reasons`` say why."""
 
     def __init__(self, world: str, reasons: Iterable[str]) -> None:

@@ -65,6 +65,8 @@ class Planner:
             "thp": self.scenario.machine.thp,
             "loops": task.loops,
             "restart": task.restart_s,
+            "program": f"program-{task.name}" if task.program_bytes else None,
+            "program_size": task.program_bytes,
             "steps": [self._step(task, i, step) for step in task.steps],
             "children": [
                 {**child, "delay": child["start"]}
@@ -116,6 +118,8 @@ def files_of(plans: list[Plan]) -> dict[str, int]:
     """Files that have to exist before the run, with the size the longest read asks for."""
     sizes: dict[str, int] = {}
     for plan in plans:
+        if plan["program"] is not None:
+            sizes[plan["program"]] = plan["program_size"]
         for step in plan["steps"]:
             if step["file"] is not None and step["verb"] in ("read", "work"):
                 # A file that is only gone over has the size somebody else reads; see below.

@@ -13,12 +13,15 @@ import msgspec
 
 from oomkit.real import accel, disks, limits
 from oomkit.real.assemble import Played, as_found, assemble
+from oomkit.real.companion import Companion
+from oomkit.real.errors import RealError
 from oomkit.real.groups import GroupTree
 from oomkit.real.initramfs import initramfs
 from oomkit.real.kernels import Bootable
 from oomkit.real.kills import stamped
 from oomkit.real.observe import Observation
 from oomkit.real.plan import SAMPLE_S, Places, Plan, Planner, changes, files_of
+from oomkit.real.scratch import scratch
 from oomkit.scenario.format import At, Scenario
 from oomkit.scenario.read import walk_tasks
 
@@ -35,7 +38,7 @@ _COMMAND_LINE = (
 )
 
 
-class QemuError(Exception):
+class QemuError(RealError):
     """The guest could not be brought up; the text says what it ran into."""
 
 
@@ -43,14 +46,27 @@ def why_not() -> str:
     """Why no kernel can be booted on this machine; empty if one can."""
     if os.uname().machine != "x86_64":
         return "the guest runs this host's Python, and its kernels are x86-64"
-    if shutil.which(accel.QEMU) is None:
-        return f"{accel.QEMU} is not installed"
-    if shutil.which("mkfs.ext4") is None:
-        return "mkfs.ext4 is not installed"
+    for tool in (accel.QEMU, "mkfs.ext4", "setpriv"):
+        if shutil.which(tool) is None:
+            return f"{tool} is not installed"
     return ""
 
 
-def play(scenario: Scenario, kernel: Bootable, *, seed: int = 0) -> Played:
+def refusals(scenario: Scenario) -> list[str]:
+    """Why a scenario can't be played on a booted kernel; empty if it can."""
+    reasons = limits.for_guest(scenario)
+    if missing := why_not():
+        reasons.append(missing)
+    return reasons
+
+
+def play(
+    scenario: Scenario,
+    kernel: Bootable,
+    *,
+    seed: int = 0,
+    companion: Companion | None = None,
+) -> Played:
     """Boot a kernel and play a scenario on it.
 
     A panic, a hang and a time-out are results; that the guest never came up is an error.
@@ -59,18 +75,16 @@ def play(scenario: Scenario, kernel: Bootable, *, seed: int = 0) -> Played:
         scenario: RAM, swap, CPUs and disk are the guest's.
         kernel: what to boot.
         seed: moves only what the scenario declares as random.
+        companion: what is to run in the guest beside the scenario.
 
     Raises:
         NotHereError: no kernel can show this scenario, or none can be booted here.
         QemuError: the guest did not come up, or the agent in it failed.
     """
-    reasons = limits.for_guest(scenario)
-    if missing := why_not():
-        reasons.append(missing)
-    if reasons:
+    if reasons := refusals(scenario):
         raise limits.NotHereError(_WORLD, reasons)
-    with tempfile.TemporaryDirectory(prefix="oomkit-") as directory:
-        guest = _Guest(scenario, kernel, directory, seed)
+    with scratch(tempfile.gettempdir()) as directory:
+        guest = _Guest(scenario, kernel, directory, seed, companion)
         try:
             return guest.run()
         finally:
@@ -80,8 +94,16 @@ def play(scenario: Scenario, kernel: Bootable, *, seed: int = 0) -> Played:
 class _Guest:
     """One boot."""
 
-    def __init__(self, scenario: Scenario, kernel: Bootable, directory: str, seed: int) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        kernel: Bootable,
+        directory: str,
+        seed: int,
+        companion: Companion | None,
+    ) -> None:
         self.scenario = scenario
+        self.companion = companion
         self.kernel = kernel
         self.directory = directory
         self.seen = Observation()
@@ -94,7 +116,8 @@ class _Guest:
     def run(self) -> Played:
         """Boot, play, and make the record."""
         with open(f"{self.directory}/initrd", "wb") as file:
-            file.write(initramfs(self.plan, self.kernel.modules or ""))
+            extra = self.companion.files if self.companion is not None else {}
+            file.write(initramfs(self.plan, self.kernel.modules or "", extra))
         self._start()
         silent = self._listen()
         if self.seen.t0 is None:
@@ -109,10 +132,15 @@ class _Guest:
             on="qemu",
             release=self.kernel.release,
             silent_s=silent,
+            killer=self.companion.name if self.companion is not None else None,
         )
         found = as_found(self.scenario, self.seen.found, whole=True)
         machine = msgspec.structs.replace(found.machine, kernel=self.kernel.release)
-        return Played(run=run, scenario=msgspec.structs.replace(found, machine=machine))
+        return Played(
+            run=run,
+            scenario=msgspec.structs.replace(found, machine=machine),
+            total_mb=self.seen.found.total_bytes / 2**20 if self.seen.found else 0.0,
+        )
 
     def stop(self) -> None:
         """Take the guest down, whatever state it is in."""
@@ -181,6 +209,8 @@ class _Guest:
                 "disk": self.drives.device("disk"),
                 "files": list(files.items()),
                 "swap": self.drives.device("swap"),
+                "command": list(self.companion.command) if self.companion is not None else [],
+                "settle": self.companion.settle_s if self.companion is not None else 0.0,
             },
         }
 
@@ -191,6 +221,8 @@ class _Guest:
         machine = self.scenario.machine
         thp = "always" if machine.thp else "never"
         command = [
+            # Should we die, the guest goes too.
+            "setpriv", "--pdeathsig", "KILL",
             accel.QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             *accel.arguments(), "-m", str(machine.ram_bytes >> 20), "-smp", str(machine.cpus),
             "-kernel", self.kernel.image, "-initrd", f"{self.directory}/initrd",
@@ -209,6 +241,7 @@ class _Guest:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             pass_fds=(theirs.fileno(), monitor.fileno()),
+            start_new_session=True,
         )
         theirs.close()
         monitor.close()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+from oomkit.real.errors import RealError
 from oomkit.real.observe import Observation
 from oomkit.real.plan import Plan
 
@@ -17,7 +18,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 BOOTSTRAP = "import sys; sys.path.insert(0, {directory!r}); from agent.{module} import main; main()"
 
 
-class AgentError(Exception):
+class AgentError(RealError):
     """The workload agent could not play; the text says what it ran into."""
 
 

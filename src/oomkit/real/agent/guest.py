@@ -76,6 +76,8 @@ def main() -> None:
         watch = Watch(plan, port, -1)
         watch.report.say("ready")
         os.read(port, 1)  # whoever booted us slows the disk down now
+        if plan["guest"]["command"]:
+            _accompany(plan["guest"]["command"], plan["guest"]["settle"])
         watch.run()
     except (OSError, MemoryError) as error:
         number = getattr(error, "errno", None) or 0
@@ -83,6 +85,21 @@ def main() -> None:
         os.write(port, text.encode())
     while True:
         time.sleep(60)
+
+
+def _accompany(command: list[str], settle_s: float) -> None:
+    """Start what is to run beside the scenario."""
+    if os.fork() == 0:
+        try:
+            console = os.open("/dev/console", os.O_WRONLY)
+            os.dup2(console, 1)
+            os.dup2(console, 2)
+            os.execv(command[0], command)
+        except OSError as error:
+            os.write(2, f"{command[0]}: {error}\n".encode())
+        finally:
+            os._exit(127)
+    time.sleep(settle_s)
 
 
 def _wait_for(path: str) -> str:

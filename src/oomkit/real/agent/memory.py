@@ -195,6 +195,11 @@ class FileArea:
         finally:
             os.close(fd)
 
+    def run_through(self) -> None:
+        """Go over all of it."""
+        for _ in self.walk(_SLICE_BYTES):
+            pass
+
     def walk(self, piece: int) -> Iterator[int]:
         """Go over it once; yields how much after each piece."""
         for at in range(0, self.size, piece):

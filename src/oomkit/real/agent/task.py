@@ -27,6 +27,9 @@ SLOT = struct.Struct("dd")
 """A task's progress in memory it shares with its watcher: loops done, position in its steps."""
 
 _WORK_SLICE_S = 0.02
+_PROGRAM_S = 0.1
+"""A working task comes by all of its program's text so often."""
+
 _BUSY = bytes(64 * 1024)
 
 
@@ -113,6 +116,10 @@ class Task:
         self.world = world
         self.plan = plan
         self.memory = memory.Memory(thp=plan["thp"])
+        self.program: memory.FileArea | None = None
+        if plan["program"] is not None:
+            self.program = memory.FileArea(f"{world.files}/{plan['program']}")
+            self.program.run_through()
         self.slot = plan["slot"]
         self.at = 0
         self.loop = 0
@@ -236,6 +243,7 @@ class Worker:
             whole += self.file.size
         # Without a rate it comes by everything once a CPU second.
         self.rate = (step["rate"] or float(whole)) / task.plan["threads"]
+        self.through = 0.0
         self.done = False
 
     def run(self) -> None:
@@ -255,6 +263,9 @@ class Worker:
             while time.thread_time() < until:
                 zlib.crc32(_BUSY)  # large enough to run without the interpreter's lock
             used = time.thread_time() - began
+            if self.task.program is not None and used >= self.through:
+                self.through = used + _PROGRAM_S
+                self.task.program.run_through()
             while cursor is not None and walked < used * self.rate:
                 walked += next(cursor)
             if self.seconds is not None:
