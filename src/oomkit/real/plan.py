@@ -56,7 +56,7 @@ class Planner:
             "start": start,
             "delay": 0.0,
             "cgroup_procs": list(self.places.cgroup_procs[task.cgroup or ""]),
-            "oom_score_adj": effective_adj(task) or None,
+            "oom_score_adj": effective_adj(task),
             "nice": task.nice,
             "lock": any(step.verb == "lock" for step in task.steps),
             "uid": task.uid,

@@ -91,22 +91,21 @@ def _become(world: World, plan: dict[str, Any]) -> int:
     for path in plan["cgroup_procs"]:
         _write(path, "0")
     _write("/proc/self/comm", plan["name"][:15])
-    if plan["oom_score_adj"] is not None:
-        _write("/proc/self/oom_score_adj", str(plan["oom_score_adj"]))
+    _write("/proc/self/oom_score_adj", str(plan["oom_score_adj"]))
     if plan["nice"]:
         os.setpriority(os.PRIO_PROCESS, 0, plan["nice"])
     if plan["lock"]:
         unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
         resource.setrlimit(resource.RLIMIT_MEMLOCK, unlimited)
+    world.report.say("start", os.getpid(), plan["name"], plan["instance"], plan["slot"])
+    # While still root: children have a group, an adjustment and a uid of their own to take on.
+    for child in plan["children"]:
+        spawn(world, child)
     if plan["uid"]:
         os.setgroups([])
         os.setresgid(plan["gid"], plan["gid"], plan["gid"])
         os.setresuid(plan["uid"], plan["uid"], plan["uid"])
-    task = Task(world, plan)
-    world.report.say("start", os.getpid(), plan["name"], plan["instance"], plan["slot"])
-    for child in plan["children"]:
-        spawn(world, child)
-    return task.run()
+    return Task(world, plan).run()
 
 
 class Task:
