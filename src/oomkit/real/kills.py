@@ -5,9 +5,10 @@ import signal
 
 import msgspec
 
+from oomkit.kernel.rank import near_equals
 from oomkit.klog.read import read_bytes
 from oomkit.klog.records import Killed, Report
-from oomkit.klog.replay import replay_all
+from oomkit.klog.replay import inputs_of, replay_all
 from oomkit.real.observe import Observation, Seen
 from oomkit.scenario.record import Kill
 
@@ -125,10 +126,12 @@ def _kill(
     if killed is not None:
         freed_kb = (killed.anon_rss_kb or 0) + (killed.pgtables_kb or 0)
     badness = None
+    tied: tuple[str, ...] = ()
     if report is not None:
         row = next((row for row in report.tasks if row.pid == pid), None)
         freed_kb += (row.swapents or 0) * _PAGE_KB if row is not None else 0
         badness = next((p.badness for p in report.predicted if p.pid == pid), None)
+        tied = _tied(pid, badness, report, seen)
     return Kill(
         t_s=round(t_s, 6),
         task=proc.name,
@@ -141,7 +144,19 @@ def _kill(
         freed_mb=round(freed_kb / 1024, 3),
         work_lost_s=round(proc.cpu_s, 3),
         trace=_trace(report) if report is not None else (),
+        tied_with=tied,
     )
+
+
+def _tied(pid: int, badness: int | None, report: Report, seen: Observation) -> tuple[str, ...]:
+    """Who could as well have died, and who died by the same decision."""
+    pids = [killed.pid for killed in report.killed]
+    inputs = inputs_of(report)
+    if inputs is not None and badness is not None:
+        near = near_equals(inputs.snapshot, inputs.rules, inputs.allocation, badness)
+        pids += [task.pid for task in near]
+    others = (seen.procs[other] for other in dict.fromkeys(pids) if other in seen.procs)
+    return tuple(f"{proc.name}/{proc.instance}" for proc in others if proc.pid != pid)
 
 
 def _trace(report: Report) -> tuple[str, ...]:
