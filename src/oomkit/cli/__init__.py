@@ -10,6 +10,7 @@ import click
 from oomkit import __version__
 
 _COMMANDS: dict[str, str] = {
+    "agree": "oomkit.cli.agree",
     "explain": "oomkit.cli.explain",
     "kernels": "oomkit.cli.kernels",
     "new": "oomkit.cli.new",

@@ -11,17 +11,35 @@ _EXAMPLE = """\b
 Examples:
   oomkit kernels
   oomkit kernels --of 4.18.0-553.el8_10.x86_64
+  oomkit kernels --bootable
+  oomkit kernels --fetch 6.12
 """
 
 
 @click.command(epilog=_EXAMPLE)
 @click.option("--of", "release", metavar="RELEASE", help="Only the rule set of this kernel.")
-@click.option("--json", "as_json", is_flag=True, help="One object a rule set, all its fields.")
-def command(release: str | None, *, as_json: bool) -> None:
-    """List the rule sets of Linux kernels from 2.6.11 on.
+@click.option("--bootable", is_flag=True, help="The kernels that --on qemu can boot here.")
+@click.option(
+    "--fetch",
+    metavar="VERSION",
+    help="Get Debian's cloud kernel of a version with apt, for --on qemu; nothing is installed.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One object a row, all its fields.")
+def command(release: str | None, fetch: str | None, *, bootable: bool, as_json: bool) -> None:
+    """List the rule sets of Linux kernels from 2.6.11 on, or the kernels to boot here.
 
     Each row is a range of versions that decide alike; RELEASE is what "uname -r" prints.
+    Kernels to boot are looked for in /boot, in the directories that OOMKIT_KERNELS names
+    (separated by colons; each holds boot/ or directories that do), and where --fetch puts them;
+    the exit status is 1 when there is none.
     """
+    asked = {"--of": release is not None, "--bootable": bootable, "--fetch": fetch is not None}
+    together = [name for name, wanted in asked.items() if wanted]
+    if len(together) > 1:
+        fail(f"{together[0]} and {together[1]} don't go together")
+    if bootable or fetch is not None:
+        _show_bootable(fetch, as_json=as_json)
+        return
     rows = history() if release is None else (_row(release),)
     if as_json:
         import msgspec
@@ -32,6 +50,34 @@ def command(release: str | None, *, as_json: bool) -> None:
     from oomkit.report.terminal import console
 
     console(sys.stdout).print(kernels_table(rows))
+
+
+def _show_bootable(fetch: str | None, *, as_json: bool) -> None:
+    from oomkit.cli.progress import progress
+    from oomkit.real import RealError, kernels
+
+    try:
+        if fetch is not None:
+            with progress(lambda: f"fetching Debian's cloud kernel {fetch}"):
+                found = [kernels.fetch(fetch)]
+        else:
+            found = kernels.bootable()
+    except (RealError, OSError) as error:
+        fail(str(error))
+    if as_json:
+        import msgspec
+
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+    elif found:
+        from oomkit.report.kernels_text import bootable_table
+        from oomkit.report.terminal import console
+
+        rows = [(kernel.release, kernel.image, kernel.modules) for kernel in found]
+        console(sys.stdout).print(bootable_table(rows))
+    else:
+        click.echo("oomkit: no kernel to boot here; try oomkit kernels --fetch 6.12", err=True)
+    if not found:
+        sys.exit(1)
 
 
 def _row(release: str) -> RuleRange:

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oomkit.cli import run_views
+from oomkit.cli import run_views, worlds
 from oomkit.cli.common import fail
 
 if TYPE_CHECKING:
-    from oomkit.scenario import Run, Scenario
+    from oomkit.scenario import Run
 
 _EXAMPLE = """\b
 Examples:
@@ -18,6 +18,7 @@ Examples:
   oomkit run scenarios/test1.toml --free 1s
   oomkit run scenarios/test1.toml --vs vm.panic_on_oom=1
   oomkit run scenarios/test1.toml --html run.html --png run.png
+  oomkit run scenarios/test1.toml --on qemu --kernel 6.1
   oomkit run mine.toml --check
 """
 
@@ -32,7 +33,18 @@ Examples:
     multiple=True,
     help="Change a value for this run: vm.NAME, machine.NAME, task.NAME.KEY, cgroup.NAME.KEY.",
 )
-@click.option("--kernel", metavar="VERSION", help="Another kernel's rules.")
+@click.option(
+    "--on",
+    type=click.Choice(["model", "cgroup", "qemu"]),
+    default="model",
+    help="Where: the model (default); real processes in a memory cgroup of this host, or on a "
+    "kernel booted in QEMU.",
+)
+@click.option(
+    "--kernel",
+    metavar="VERSION",
+    help="Another kernel's rules; with --on qemu also the path of an image or package to boot.",
+)
 @click.option("--seed", type=int, default=0, help="Moves what the scenario declares as random.")
 @click.option("--json", "as_json", is_flag=True, help="The whole record as one object.")
 @click.option("--log", "as_log", is_flag=True, help="The kernel's log.")
@@ -51,6 +63,7 @@ Examples:
 def command(
     scenario_file: str,
     overrides: tuple[str, ...],
+    on: str,
     kernel: str | None,
     seed: int,
     interval: str | None,
@@ -64,7 +77,7 @@ def command(
     as_log: bool,
     every_one: bool,
 ) -> None:
-    """Play a scenario on a modelled machine.
+    """Play a scenario, on a modelled machine or a real kernel.
 
     SCENARIO is a TOML file; oomkit new writes one to start from. The exit status is 1 when
     somebody was killed, the machine was frozen at the end, or the kernel panicked.
@@ -72,20 +85,21 @@ def command(
     views = {"--json": as_json, "--log": as_log, "--free": interval is not None}
     files = {"html": html, "png": png, "svg": svg}
     _one_of(views, files, others, check=check, every_one=every_one)
-    if kernel is not None:
-        overrides = (*overrides, f"machine.kernel={kernel}")
-    scenario = _read(scenario_file, overrides)
+    told = not any(views.values()) and not any(files.values())
+    sample_s = None if told else _seconds(interval)
+    world = worlds.world(on, kernel, seed=seed, sample_s=sample_s)
+    scenario = world.read(scenario_file, overrides)
     if check:
+        world.check(scenario_file, scenario)
         click.echo(f"{scenario_file}: fine")
         return
-    told = not any(views.values()) and not any(files.values())
-    sample_s = _story_sample_s(scenario) if told else _seconds(interval)
-    run = _play(scenario_file, scenario, seed, sample_s)
+    shown = world.play(scenario_file, scenario)
+    run = shown.run
     runs: tuple[Run, ...] = (run,)
     if others:
         path, changed = _other(scenario_file, overrides, others)
-        second = _read(path, changed)
-        runs = (run, _play(path, second, seed, sample_s))
+        second = world.read(path, changed)
+        runs = (run, world.play(path, second).run)
         if as_json:
             run_views.show_json(*runs)
         else:
@@ -99,7 +113,7 @@ def command(
         elif as_log:
             run_views.show_log(run)
         elif interval is not None:
-            run_views.show_free(run, scenario, _seconds(interval))
+            run_views.show_free(run, scenario, _seconds(interval), shown.total_mb)
         elif "-" not in files.values():
             run_views.show_story(run, scenario, every_one=every_one)
     if any(one.objectives.kills or one.outcome in ("panicked", "frozen") for one in runs):
@@ -142,23 +156,6 @@ def _other(
     return (files[0] if files else path), (*overrides, *changes)
 
 
-def _read(path: str, overrides: tuple[str, ...]) -> "Scenario":
-    from oomkit.scenario import ScenarioError, read_scenario
-
-    try:
-        return read_scenario(path, overrides=overrides)
-    except ScenarioError as error:
-        for line in error.lines():
-            click.echo(f"oomkit: {line}", err=True)
-        sys.exit(2)
-
-
-def _story_sample_s(scenario: "Scenario") -> float:
-    """As fine as the story's times are printed, where that costs no more than the run itself."""
-    tasks = sum(task.count for task in scenario.tasks)
-    return min(max(0.1, scenario.duration_s / 2000, scenario.duration_s * tasks / 50_000), 1.0)
-
-
 def _seconds(interval: str | None) -> float:
     if interval is None:
         return 1.0
@@ -171,12 +168,3 @@ def _seconds(interval: str | None) -> float:
     if seconds < 0.01:
         fail(f'--free: expected a duration from "10ms" on, not {interval!r}')
     return seconds
-
-
-def _play(path: str, scenario: "Scenario", seed: int, sample_s: float) -> "Run":
-    from oomkit.model import ModelError, play
-
-    try:
-        return play(scenario, seed=seed, sample_s=sample_s)
-    except ModelError as error:
-        fail(f"{path}: {error}")

@@ -11,8 +11,6 @@ from oomkit.cli.common import fail
 if TYPE_CHECKING:
     from oomkit.scenario import Run, Scenario
 
-_PAGES_PER_MB = 256
-
 
 def show_story(run: "Run", scenario: "Scenario", *, every_one: bool) -> None:
     """Print what happened and why."""
@@ -23,12 +21,10 @@ def show_story(run: "Run", scenario: "Scenario", *, every_one: bool) -> None:
     click.echo(story(run, scenario, look=look, every_one=every_one), nl=False, color=look.colour)
 
 
-def show_free(run: "Run", scenario: "Scenario", every_s: float) -> None:
-    """Print the view of ``free``, with the MemTotal the model starts with."""
-    from oomkit.model.machine import Machine
+def show_free(run: "Run", scenario: "Scenario", every_s: float, total_mb: float) -> None:
+    """Print the view of ``free``, with the MemTotal the machine had."""
     from oomkit.report.free_table import free_table
 
-    total_mb = Machine(scenario).total / _PAGES_PER_MB
     try:
         table = free_table(run, every_s, scenario, total_mb=total_mb)
     except ValueError as error:

@@ -93,3 +93,19 @@ def rank(snapshot: Snapshot, rules: RuleSet, allocation: Allocation) -> tuple[Ra
         if task.pid not in chosen
     )
     return tuple(ranked)
+
+
+def near_equals(
+    snapshot: Snapshot, rules: RuleSet, allocation: Allocation, points: int
+) -> tuple[Task, ...]:
+    """Tasks whose badness is less than one point of ``oom_score_adj`` away from ``points``.
+
+    Such a point, a thousandth of the memory in question, is the finest an administrator can tell
+    the kernel (``oom_badness()``, mm/oom_kill.c, from 2.6.36 on); before that only exact equals.
+    """
+    oc = control_for(snapshot, rules, allocation)
+    point = {"pages": (oc.total_pages or 0) // 1000, "permille": 1, "classic": 0}[rules.badness]
+    found = eligible_by_badness(oc)
+    return tuple(
+        task for badness, task in found if badness == points or abs(badness - points) < point
+    )

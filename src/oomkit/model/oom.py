@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from oomkit.kernel.alloc import decide
 from oomkit.kernel.decision import Decision
-from oomkit.kernel.rank import rank
-from oomkit.kernel.state import Allocation, Snapshot
+from oomkit.kernel.rank import near_equals, rank
+from oomkit.kernel.state import Allocation, Snapshot, Task
 from oomkit.model.demand import Domain
 from oomkit.model.log import report
 from oomkit.model.snapshot import take_snapshot
@@ -105,12 +105,13 @@ class Oom:
         return decision
 
     def _kill(self, snapshot: Snapshot, allocation: Allocation, decision: Decision) -> None:
-        ties = self._ties(snapshot, allocation, decision)
+        trace = (*decision.trace, *self._ties(snapshot, allocation, decision))
+        tied = self._near_equals(snapshot, allocation, decision)
         for victim in decision.victims:
             proc = self.engine.by_pid(victim.pid)
             if proc is None or proc.state == "exiting":
                 continue
-            self._record(proc, victim.badness, victim.freed_pages, (*decision.trace, *ties))
+            self._record(proc, victim.badness, victim.freed_pages, trace, tied=tied)
             self.engine.life.leave(proc, killed=True)
         self.engine.version += 1
 
@@ -132,6 +133,7 @@ class Oom:
         trace: tuple[str, ...],
         *,
         would: bool = False,
+        tied: tuple[str, ...] = (),
     ) -> None:
         if not would and not self.engine.was_growing(proc):
             self.innocents.add(proc.key)
@@ -148,8 +150,21 @@ class Oom:
                 freed_mb=round(freed_pages / _MB, 3),
                 work_lost_s=round(proc.cpu_s, 3),
                 trace=trace,
+                tied_with=tuple(key for key in tied if key != proc.key),
             )
         )
+
+    def _near_equals(
+        self, snapshot: Snapshot, allocation: Allocation, decision: Decision
+    ) -> tuple[str, ...]:
+        """Who could as well have died, and who dies by the same decision."""
+        rules = self.engine.machine.rules
+        near: tuple[Task, ...] = ()
+        if decision.points is not None:
+            near = near_equals(snapshot, rules, allocation, decision.points)
+        pids = dict.fromkeys((*(t.pid for t in near), *(v.pid for v in decision.victims)))
+        procs = (self.engine.by_pid(pid) for pid in pids)
+        return tuple(proc.key for proc in procs if proc is not None)
 
     def _ties(
         self, snapshot: Snapshot, allocation: Allocation, decision: Decision

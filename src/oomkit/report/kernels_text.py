@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from oomkit.kernel.versions import RuleRange
+from oomkit.report.units import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,3 +38,16 @@ def _texts(row: RuleRange) -> tuple[str, str]:
     what = "; ".join(change.what for change in row.changes)
     meaning = "; ".join(change.meaning for change in row.changes if change.meaning)
     return what, meaning
+
+
+def bootable_table(rows: Sequence[tuple[str, str, str | None]]) -> "Table":
+    """Lay out kernels that can be booted: release, image, directory of modules if it has any."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for name in ("release", "image", "modules"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(printable(cell or "none")) for cell in row))
+    return table

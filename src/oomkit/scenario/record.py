@@ -27,6 +27,9 @@ class Kill(msgspec.Struct, frozen=True, kw_only=True):
         freed_mb: anonymous memory, swap and page tables its death gave back.
         work_lost_s: CPU seconds it had used.
         trace: the steps of the decision, in the kernel's terms.
+        tied_with: ``name/instance`` of tasks that could as well have died now: their badness was
+            less than one point of ``oom_score_adj`` away, or they were killed by the same
+            decision.
     """
 
     t_s: float
@@ -40,6 +43,7 @@ class Kill(msgspec.Struct, frozen=True, kw_only=True):
     freed_mb: float
     work_lost_s: float
     trace: tuple[str, ...]
+    tied_with: tuple[str, ...] = ()
 
 
 class Denied(msgspec.Struct, frozen=True, kw_only=True):

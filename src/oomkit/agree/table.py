@@ -1,0 +1,126 @@
+"""Comparisons of the model with real kernels, as text and as Markdown."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from oomkit.agree.records import Agreement, Summary
+from oomkit.report.look import Look, render
+from oomkit.report.units import printable
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_SHOWN = 8
+_HEADINGS = ("scenario", "outcome", "victims", "first kill", "ratio", "memory", "swap", "parts")
+
+
+def text(found: Sequence[Agreement], summaries: Sequence[Summary], look: Look) -> str:
+    """A table for each world and kernel, what was not played, and the sums."""
+    from rich.table import Table
+    from rich.text import Text
+
+    parts: list[RenderableType] = []
+    for one in summaries:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        for i, heading in enumerate(_HEADINGS):
+            table.add_column(heading, justify="right" if 3 <= i <= 6 else "left")
+        for agreement in played_on(found, one):
+            style = "" if not differences(agreement) else "yellow"
+            table.add_row(*(Text(cell, style=style) for cell in _cells(agreement)))
+        parts += [Text(f"{one.on}, kernel {printable(one.kernel)}", style="bold"), table]
+        parts += [Text(line, style="dim") for line in _refusals(found, one)]
+        parts += [Text(sum_up(one)), Text("")]
+    if not summaries:
+        parts += [Text(f"{printable(o.file)}: {printable(o.refused)}") for o in found]
+    return render(look, *parts)
+
+
+def markdown(found: Sequence[Agreement], summaries: Sequence[Summary]) -> str:
+    """The same as Markdown, a section for each world and kernel."""
+    lines = []
+    for one in summaries:
+        lines += [f"## {one.on}, kernel {printable(one.kernel)}", "", sum_up(one), ""]
+        lines += ["| " + " | ".join(_HEADINGS) + " |", "|---" * len(_HEADINGS) + "|"]
+        lines += [
+            "| " + " | ".join(cell.replace("|", "\\|") for cell in _cells(agreement)) + " |"
+            for agreement in played_on(found, one)
+        ]
+        lines += ["", *(f"* {line}" for line in _refusals(found, one)), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def sum_up(one: Summary) -> str:
+    """The sums in a sentence."""
+    memory = (
+        "" if one.curve_error is None else f"; memory curve off by {one.curve_error:.1%} of RAM"
+    )
+    return (
+        f"{one.played} played: outcome same in {one.outcome}, first victim in {one.first}, whole "
+        f"order in {one.order} ({one.ties} with equals in another order), first kill within "
+        f"1.3x in {one.in_time}{memory}; targets {'met' if one.meets else 'MISSED'}"
+    )
+
+
+def differences(one: Agreement) -> list[str]:
+    """Where the two part, in words; empty where they agree."""
+    found = []
+    if one.outcome != one.model_outcome:
+        found.append(f"model: {one.model_outcome}")
+    if one.denied != one.model_denied:
+        found.append(f"refused {_listed(one.denied)}, model {_listed(one.model_denied)}")
+    if one.first == "differs":
+        found.append("another first victim")
+    if one.order == "differs":
+        found.append(f"model kills {_listed(one.model_victims)}")
+    if not one.in_time:
+        found.append("time of the first kill")
+    return found
+
+
+def played_on(found: Sequence[Agreement], one: Summary) -> list[Agreement]:
+    """The comparisons a sum is of."""
+    return [a for a in found if (a.on, a.kernel) == (one.on, one.kernel) and not a.refused]
+
+
+def _refusals(found: Sequence[Agreement], one: Summary) -> list[str]:
+    return [
+        f"{printable(a.scenario)} not played: {printable(a.refused)}"
+        for a in found
+        if a.on == one.on and a.refused
+    ]
+
+
+def _cells(one: Agreement) -> tuple[str, ...]:
+    victims = _listed(one.victims)
+    times = "-"
+    if one.first_kill_s is not None or one.model_first_kill_s is not None:
+        times = f"{_seconds(one.first_kill_s)} / {_seconds(one.model_first_kill_s)}"
+    return (
+        printable(one.scenario),
+        str(one.outcome),
+        f"{victims} (equals in another order)" if one.order == "tie" else victims,
+        times,
+        "-" if one.ratio is None else f"{one.ratio:.2f}",
+        "-" if one.curve_error is None else f"{one.curve_error:.1%}",
+        "-" if one.swap_error is None else f"{one.swap_error:.1%}",
+        "; ".join(differences(one)) or "-",
+    )
+
+
+def _seconds(t_s: float | None) -> str:
+    return "-" if t_s is None else f"{t_s:.1f} s"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names, runs of the same task summed up, the many cut short."""
+    groups: list[tuple[str, int]] = []
+    for key in names:
+        name = printable(key.rpartition("/")[0] or key)
+        if groups and groups[-1][0] == name:
+            groups[-1] = (name, groups[-1][1] + 1)
+        else:
+            groups.append((name, 1))
+    words = [name if count == 1 else f"{count} {name}" for name, count in groups[:_SHOWN]]
+    if len(groups) > _SHOWN:
+        words.append(f"{len(groups) - _SHOWN} more")
+    return ", ".join(words) or "nobody"

@@ -1,0 +1,129 @@
+"""``oomkit agree``: the model beside real kernels, scenario by scenario."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal, cast
+
+import click
+
+from oomkit.cli.common import fail
+from oomkit.cli.progress import progress
+from oomkit.cli.worlds import read
+
+if TYPE_CHECKING:
+    from oomkit.agree import Agreement
+    from oomkit.real import Place
+
+_EXAMPLE = """\b
+Examples:
+  oomkit agree scenarios/real
+  oomkit agree scenarios/real --on qemu --kernel 6.1 --kernel 6.12
+  oomkit agree scenarios/real/ties.toml --on qemu --json
+"""
+
+
+@click.command(epilog=_EXAMPLE)
+@click.argument("paths", metavar="[DIR|SCENARIO]...", nargs=-1)
+@click.option(
+    "--on",
+    "worlds",
+    type=click.Choice(["cgroup", "qemu"]),
+    multiple=True,
+    help="Where the real runs are played; more than once for several. Default: cgroup.",
+)
+@click.option(
+    "--kernel",
+    "kernels",
+    metavar="VERSION",
+    multiple=True,
+    help="Which kernel to boot in QEMU; more than once for several.",
+)
+@click.option("--seed", type=int, default=0, help="Moves what a scenario declares as random.")
+@click.option("--json", "as_json", is_flag=True, help="One object: agreements and summaries.")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Tables for a page.")
+def command(
+    paths: tuple[str, ...],
+    worlds: tuple[str, ...],
+    kernels: tuple[str, ...],
+    seed: int,
+    *,
+    as_json: bool,
+    as_markdown: bool,
+) -> None:
+    """Play scenarios on real kernels and on the model, and tell where the two part.
+
+    Without a path: those in scenarios/real. The exit status is 1 when the targets are missed:
+    the same outcome in all, the first victim in 95 %, all victims in order in 85 %, the time of
+    the first kill within a factor of 1.3. Who of equals dies first does not count.
+    """
+    if as_json and as_markdown:
+        fail("--json and --markdown don't go together")
+    if kernels and "qemu" not in worlds:
+        fail("--kernel needs --on qemu: a cgroup's kernel is this host's")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda got, _: sys.exit(128 + got))
+    files = list(_files(paths or ("scenarios/real",)))
+    found = [
+        _one(file, place, seed, f"{i} of {len(files)}")
+        for place in _places(worlds or ("cgroup",), kernels)
+        for i, file in enumerate(files, start=1)
+    ]
+    _show(found, as_json=as_json, as_markdown=as_markdown)
+
+
+def _files(paths: tuple[str, ...]) -> Iterator[str]:
+    for path in paths:
+        if not os.path.isdir(path):
+            yield path
+            continue
+        inside = sorted(name for name in os.listdir(path) if name.endswith(".toml"))
+        if not inside:
+            fail(f"{path}: expected scenarios (*.toml) in it")
+        yield from (os.path.join(path, name) for name in inside)
+
+
+def _places(worlds: tuple[str, ...], kernels: tuple[str, ...]) -> "Iterator[Place]":
+    from oomkit.real import Place
+
+    for world in dict.fromkeys(worlds):
+        on = cast("Literal['cgroup', 'qemu']", world)
+        for kernel in kernels if on == "qemu" and kernels else (None,):
+            yield Place(world=on, kernel=kernel)
+
+
+def _one(file: str, place: "Place", seed: int, number: str) -> "Agreement":
+    from oomkit.agree import agree_on
+    from oomkit.model import ModelError
+    from oomkit.real import RealError, kernel_for
+
+    scenario = read(file, ())
+    try:
+        release = kernel_for(scenario, place)
+        scenario = read(file, (f"machine.kernel={release}",))
+        with progress(lambda: f"{number}: {file} on {place.world}, kernel {release}"):
+            return agree_on(file, scenario, place, seed=seed)
+    except (RealError, ModelError) as error:
+        fail(f"{file}: {error}")
+    except OSError as error:
+        fail(f"{file}: {error.filename or place.world}: {error.strerror or error}")
+
+
+def _show(found: "list[Agreement]", *, as_json: bool, as_markdown: bool) -> None:
+    from oomkit.agree import summarise, table
+    from oomkit.report.look import look_of
+
+    summaries = summarise(found)
+    if as_json:
+        import msgspec
+
+        data = msgspec.json.encode({"agreements": found, "summaries": summaries})
+        sys.stdout.buffer.write(msgspec.json.format(data, indent=1) + b"\n")
+    elif as_markdown:
+        click.echo(table.markdown(found, summaries), nl=False)
+    else:
+        look = look_of(sys.stdout)
+        click.echo(table.text(found, summaries, look), nl=False, color=look.colour)
+    if not summaries or not all(one.meets for one in summaries):
+        sys.exit(1)

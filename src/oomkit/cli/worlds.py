@@ -1,0 +1,152 @@
+"""Where ``oomkit run`` plays: the model, a memory cgroup of this host, a kernel in QEMU."""
+
+import signal
+import sys
+import time
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Literal, cast
+
+import click
+import msgspec
+
+from oomkit.cli.common import fail
+from oomkit.cli.progress import progress
+
+if TYPE_CHECKING:
+    from oomkit.scenario import Run, Scenario
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """A run, and what the views need to know besides.
+
+    Attributes:
+        run: the record.
+        total_mb: MemTotal of the machine it ran on.
+    """
+
+    run: "Run"
+    total_mb: float
+
+
+class World(ABC):
+    """Reads scenarios for a world and plays them there; trouble ends the command."""
+
+    @abstractmethod
+    def read(self, path: str, overrides: tuple[str, ...]) -> "Scenario":
+        """Read a scenario as this world will play it."""
+
+    @abstractmethod
+    def check(self, path: str, scenario: "Scenario") -> None:
+        """End the command if this world can't show the scenario."""
+
+    @abstractmethod
+    def play(self, path: str, scenario: "Scenario") -> Shown:
+        """Play it."""
+
+
+def world(on: str, kernel: str | None, *, seed: int, sample_s: float | None) -> World:
+    """Return the world of a name.
+
+    Args:
+        on: ``model``, ``cgroup`` or ``qemu``.
+        kernel: what ``--kernel`` says.
+        seed: moves only what a scenario declares as random.
+        sample_s: distance of the model's samples; None: as fine as a story needs. Real worlds
+            take them at 10 Hz.
+    """
+    if on == "model":
+        return _Model(kernel, seed, sample_s)
+    if on == "cgroup" and kernel is not None:
+        fail("--kernel and --on cgroup don't go together: the kernel is this host's")
+    return _Real(cast("Literal['cgroup', 'qemu']", on), kernel, seed)
+
+
+def read(path: str, overrides: tuple[str, ...]) -> "Scenario":
+    """Read a scenario, or end telling all that is wrong with it."""
+    from oomkit.scenario import ScenarioError, read_scenario
+
+    try:
+        return read_scenario(path, overrides=overrides)
+    except ScenarioError as error:
+        for line in error.lines():
+            click.echo(f"oomkit: {line}", err=True)
+        sys.exit(2)
+
+
+class _Model(World):
+    def __init__(self, kernel: str | None, seed: int, sample_s: float | None) -> None:
+        self.kernel = kernel
+        self.seed = seed
+        self.sample_s = sample_s
+
+    def read(self, path: str, overrides: tuple[str, ...]) -> "Scenario":
+        if self.kernel is not None:
+            overrides = (*overrides, f"machine.kernel={self.kernel}")
+        return read(path, overrides)
+
+    def check(self, path: str, scenario: "Scenario") -> None:
+        """The model plays whatever the format can say."""
+
+    def play(self, path: str, scenario: "Scenario") -> Shown:
+        from oomkit.model import ModelError, play
+        from oomkit.model.machine import Machine
+
+        try:
+            run = play(scenario, seed=self.seed, sample_s=self.sample_s or _story_s(scenario))
+        except ModelError as error:
+            fail(f"{path}: {error}")
+        return Shown(run=run, total_mb=Machine(scenario).total / 256)
+
+
+def _story_s(scenario: "Scenario") -> float:
+    """As fine as a story's times are printed, where that costs no more than the run itself."""
+    tasks = sum(task.count for task in scenario.tasks)
+    return min(max(0.1, scenario.duration_s / 2000, scenario.duration_s * tasks / 50_000), 1.0)
+
+
+class _Real(World):
+    def __init__(self, on: Literal["cgroup", "qemu"], kernel: str | None, seed: int) -> None:
+        from oomkit.real import Place
+
+        self.place: Place = Place(world=on, kernel=kernel)
+        self.seed = seed
+
+    def read(self, path: str, overrides: tuple[str, ...]) -> "Scenario":
+        from oomkit.real import RealError, kernel_for
+
+        try:
+            release = kernel_for(read(path, overrides), self.place)
+        except RealError as error:
+            fail(f"{path}: {error}")
+        return read(path, (*overrides, f"machine.kernel={release}"))
+
+    def check(self, path: str, scenario: "Scenario") -> None:
+        from oomkit.real import RealError, refusals
+
+        try:
+            reasons = refusals(scenario, self.place)
+        except RealError as error:
+            fail(f"{path}: {error}")
+        if reasons:
+            fail(f"{path}: can't be played on {self.place.world}: {'; '.join(reasons)}")
+
+    def play(self, path: str, scenario: "Scenario") -> Shown:
+        from oomkit.real import RealError, play
+
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda got, _: sys.exit(128 + got))
+        began = time.monotonic()
+
+        def line() -> str:
+            gone = time.monotonic() - began
+            return (f"{self.place.world} plays {path!r}: {gone:.0f} s, the run takes "
+                    f"{scenario.duration_s:g} s at most")  # fmt: skip
+
+        try:
+            with progress(line):
+                played = play(scenario, self.place, seed=self.seed)
+        except RealError as error:
+            fail(f"{path}: {error}")
+        except OSError as error:
+            fail(f"{path}: {error.filename or self.place.world}: {error.strerror or error}")
+        return Shown(run=played.run, total_mb=played.total_mb)

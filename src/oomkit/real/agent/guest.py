@@ -1,0 +1,144 @@
+"""The agent as process 1 of a guest: makes the machine ready, plays the plan in ``/plan``."""
+
+from __future__ import annotations
+
+import ctypes
+import marshal
+import os
+import time
+
+from .watch import Watch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_MCL_CURRENT_AND_FUTURE = 3
+_MS_NOATIME = 1024
+_PORT = "/dev/vport0p1"
+_MOUNTS = (
+    ("proc", "/proc", "proc"),
+    ("sysfs", "/sys", "sysfs"),
+    ("devtmpfs", "/dev", "devtmpfs"),
+    ("tmpfs", "/tmp", "tmpfs"),
+)
+_CHUNK = 1 << 20
+
+
+class Setup:
+    """The system calls Python has no name for."""
+
+    def __init__(self) -> None:
+        self.libc = ctypes.CDLL(None, use_errno=True)
+
+    def check(self, result: int, what: str) -> None:
+        """Raise what a call reports.
+
+        Raises:
+            OSError: with ``what`` as its file name.
+        """
+        if result < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), what)
+
+    def mount(self, source: str, target: str, kind: str, flags: int = 0, data: str = "") -> None:
+        """Mount a file system."""
+        os.makedirs(target, exist_ok=True)
+        self.check(
+            self.libc.mount(
+                source.encode(), target.encode(), kind.encode(), flags, data.encode() or None
+            ),
+            target,
+        )
+
+    def insert(self, path: str) -> None:
+        """Load a kernel module (x86-64: system call 313)."""
+        fd = os.open(path, os.O_RDONLY)
+        self.check(self.libc.syscall(313, fd, b"", 0), path)
+        os.close(fd)
+        os.unlink(path)
+
+
+def main() -> None:
+    """Never returns: process 1 that does would panic the guest."""
+    setup = Setup()
+    for source, target, kind in _MOUNTS:
+        data = "size=100%" if target == "/tmp" else ""
+        setup.mount(source, target, kind, 0, data)
+    for path in sorted(os.listdir("/modules")):
+        setup.insert(f"/modules/{path}")
+    with open("/plan", "rb") as file:
+        plan = marshal.load(file)
+    port = os.open(_wait_for(_PORT), os.O_RDWR)
+    watch = None
+    try:
+        _prepare(setup, plan["guest"])
+        watch = Watch(plan, port, -1)
+        watch.report.say("ready")
+        os.read(port, 1)  # whoever booted us slows the disk down now
+        if plan["guest"]["command"]:
+            _accompany(plan["guest"]["command"], plan["guest"]["settle"])
+        watch.run()
+    except (OSError, MemoryError) as error:
+        number = getattr(error, "errno", None) or 0
+        text = f"failed 0 {number} {getattr(error, 'filename', None) or '-'}\n"
+        os.write(port, text.encode())
+    while True:
+        time.sleep(60)
+
+
+def _accompany(command: list[str], settle_s: float) -> None:
+    """Start what is to run beside the scenario."""
+    if os.fork() == 0:
+        try:
+            console = os.open("/dev/console", os.O_WRONLY)
+            os.dup2(console, 1)
+            os.dup2(console, 2)
+            os.execv(command[0], command)
+        except OSError as error:
+            os.write(2, f"{command[0]}: {error}\n".encode())
+        finally:
+            os._exit(127)
+    time.sleep(settle_s)
+
+
+def _wait_for(path: str) -> str:
+    """Give a device ten seconds to appear."""
+    for _ in range(1000):
+        if os.path.exists(path):
+            break
+        time.sleep(0.01)
+    return path
+
+
+def _prepare(setup: Setup, guest: dict[str, Any]) -> None:
+    if guest["cgroup"]:
+        setup.mount("cgroup2", "/sys/fs/cgroup", "cgroup2")
+        with open("/sys/fs/cgroup/cgroup.subtree_control", "w", encoding="ascii") as file:
+            file.write("+memory")
+    if guest["cgroup1"]:
+        setup.mount("tmpfs", "/cgroup", "tmpfs")
+        setup.mount("cgroup", "/cgroup/memory", "cgroup", 0, "memory")
+    if guest["disk"]:
+        setup.mount(_wait_for(guest["disk"]), "/disk", "ext4", _MS_NOATIME)
+        os.chmod("/disk", 0o777)
+        for name, size in guest["files"]:
+            _fill(f"/disk/{name}", size)
+        os.sync()
+        with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as file:
+            file.write("3")
+    if guest["swap"]:
+        device = _wait_for(guest["swap"])
+        setup.check(setup.libc.swapon(device.encode(), 0), device)
+    # The watcher must see and tell what happens while there is no memory.
+    setup.check(setup.libc.mlockall(_MCL_CURRENT_AND_FUTURE), "mlockall")
+
+
+def _fill(path: str, size: int) -> None:
+    """Write a file whose blocks exist; holes would be read without the disk."""
+    chunk = bytes([1]) * _CHUNK
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+    os.fchmod(fd, 0o666)
+    while size > 0:
+        size -= os.write(fd, chunk[: min(size, _CHUNK)])
+    os.close(fd)

@@ -1,0 +1,241 @@
+"""A task's memory: maps it, touches it at a pace, goes over it, gives it back."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PAGE = 4096
+MAP_LOCKED = 0x2000
+SLICE_S = 0.01
+"""Paced steps proceed in slices of about this long."""
+
+_BACKLOG_S = 0.2
+"""How much of a stall a paced step makes good afterwards; more is lost."""
+
+_SLICE_BYTES = 1 << 20
+_ONES = bytes([1]) * (_SLICE_BYTES // PAGE)
+
+
+class Area:
+    """One mapping.
+
+    Attributes:
+        map: the mapping.
+        size: its length in bytes.
+        used: bytes from its start that have been gone over.
+        anon: private anonymous memory, which ``free`` gives back.
+    """
+
+    def __init__(self, size: int, flags: int, *, anon: bool, thp: bool) -> None:
+        size = max(-(-size // PAGE) * PAGE, PAGE)
+        self.map = mmap.mmap(-1, size, flags=flags | mmap.MAP_ANONYMOUS)
+        if not thp and not flags & MAP_LOCKED:
+            try:  # noqa: SIM105 - contextlib would cost each task 0.6 MB
+                self.map.madvise(mmap.MADV_NOHUGEPAGE)
+            except OSError:
+                pass  # a kernel without huge pages says EINVAL, and has none
+        self.size = size
+        self.used = 0
+        self.anon = anon
+
+    def touch(self, start: int, end: int, stride: int = PAGE) -> None:
+        """Write a byte into each page (or each ``stride``) of a range."""
+        if stride == PAGE:
+            for at in range(start, end, _SLICE_BYTES):
+                stop = min(at + _SLICE_BYTES, end)
+                self.map[at:stop:PAGE] = _ONES[: -(-(stop - at) // PAGE)]
+        else:
+            for at in range(start, end, stride):
+                self.map[at] = 1
+
+
+class Pace:
+    """Slices of a step that is to go on at so many bytes a second at most."""
+
+    def __init__(self, total: int, rate: float | None, largest: int, unit: int = PAGE) -> None:
+        self.total = total
+        self.rate = rate
+        self.unit = unit
+        slice_bytes = largest if rate is None else min(largest, int(rate * SLICE_S))
+        self.slice = max(slice_bytes // unit * unit, unit)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """Ranges of bytes, each when its time has come."""
+        due = time.monotonic()
+        for start in range(0, self.total, self.slice):
+            end = min(start + self.slice, self.total)
+            yield start, end
+            if self.rate:
+                now = time.monotonic()
+                due = max(due + (end - start) / self.rate, now - _BACKLOG_S)
+                if due > now:
+                    time.sleep(due - now)
+
+
+class Memory:
+    """Everything a task has mapped, in the order it did."""
+
+    def __init__(self, *, thp: bool) -> None:
+        self.areas: list[Area] = []
+        self.thp = thp
+
+    def reserve(self, size: int) -> Area:
+        """Map private anonymous memory.
+
+        Raises:
+            OSError: the kernel refuses it.
+        """
+        area = Area(size, mmap.MAP_PRIVATE, anon=True, thp=self.thp)
+        self.areas.append(area)
+        return area
+
+    def touch(
+        self, size: int, rate: float | None, stride: int, progress: Callable[[float], None]
+    ) -> None:
+        """Write to ``size`` bytes: what was reserved and not touched yet first, then new ones.
+
+        New memory is mapped piece by piece as it is needed, as an allocator does.
+
+        Raises:
+            OSError: the kernel refuses a piece.
+        """
+        spare = [area for area in self.areas if area.anon and area.used < area.size]
+        piece = max(_SLICE_BYTES, 16 * stride)
+        area: Area | None = None
+        for start, end in Pace(size, rate, piece, stride):
+            left = end - start
+            while left > 0:
+                if area is None or area.used >= area.size:
+                    area = spare.pop(0) if spare else self.reserve(min(piece, size - end + left))
+                stop = min(area.used + left, area.size)
+                area.touch(area.used, stop, stride)
+                left -= stop - area.used
+                area.used = stop
+            progress(end / size)
+
+    def share(self, size: int, rate: float | None, progress: Callable[[float], None]) -> None:
+        """Write to new shared memory.
+
+        Raises:
+            OSError: the kernel refuses it.
+        """
+        area: Area | None = None
+        for start, end in Pace(size, rate, _SLICE_BYTES):
+            left = end - start
+            while left > 0:
+                if area is None or area.used >= area.size:
+                    length = min(_SLICE_BYTES, size - end + left)
+                    area = Area(length, mmap.MAP_SHARED, anon=False, thp=self.thp)
+                    self.areas.append(area)
+                stop = min(area.used + left, area.size)
+                area.touch(area.used, stop)
+                left -= stop - area.used
+                area.used = stop
+            progress(end / size)
+
+    def lock(self, size: int, rate: float | None, progress: Callable[[float], None]) -> None:
+        """Map memory that is filled and locked at once, piece by piece.
+
+        Raises:
+            OSError: the kernel refuses it.
+        """
+        # One mapping a second at low rates, so that there are few of them.
+        step = _SLICE_BYTES if rate is None else max(int(rate * 0.1), PAGE)
+        pace = Pace(size, rate, step)
+        pace.slice = max(step // PAGE * PAGE, PAGE)
+        for start, end in pace:
+            area = Area(end - start, mmap.MAP_PRIVATE | MAP_LOCKED, anon=False, thp=self.thp)
+            area.touch(0, area.size)
+            area.used = area.size
+            self.areas.append(area)
+            progress(end / size)
+
+    def free(self, size: int | None) -> None:
+        """Give private anonymous memory back, the newest first; None: all of it."""
+        for area in reversed(self.areas):
+            if not area.anon:
+                continue
+            if size is not None and size < area.used:
+                keep = max((area.used - size) // PAGE * PAGE, PAGE)
+                area.map.resize(keep)
+                area.size = area.used = keep
+                break
+            area.map.close()
+            area.size = 0
+            if size is not None:
+                size -= area.used
+        self.areas = [area for area in self.areas if area.size]
+
+    def walk(self, limit: int | None) -> list[tuple[Area, int]]:
+        """What of it a working task goes over: areas and how far, ``limit`` bytes in all."""
+        chosen = []
+        for area in self.areas:
+            length = area.used if limit is None else min(area.used, limit)
+            if length > 0:
+                chosen.append((area, length))
+                if limit is not None:
+                    limit -= length
+        return chosen
+
+
+class FileArea:
+    """A file a working task reads again and again through a mapping."""
+
+    def __init__(self, path: str) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self.size = os.fstat(fd).st_size
+            self.map = mmap.mmap(fd, 0, prot=mmap.PROT_READ, flags=mmap.MAP_SHARED)
+        finally:
+            os.close(fd)
+
+    def run_through(self) -> None:
+        """Go over all of it."""
+        for _ in self.walk(_SLICE_BYTES):
+            pass
+
+    def walk(self, piece: int) -> Iterator[int]:
+        """Go over it once; yields how much after each piece."""
+        for at in range(0, self.size, piece):
+            end = min(at + piece, self.size)
+            self.map[at:end:PAGE]
+            yield end - at
+
+
+def read_file(path: str, size: int, rate: float | None, progress: Callable[[float], None]) -> None:
+    """Read through the page cache from the file's start.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    buffer = bytearray(128 * 1024)
+    try:
+        for _, end in Pace(size, rate, len(buffer)):
+            if not os.readv(fd, [buffer]):
+                os.lseek(fd, 0, os.SEEK_SET)
+            progress(end / size)
+    finally:
+        os.close(fd)
+
+
+def write_file(path: str, size: int, rate: float | None, progress: Callable[[float], None]) -> None:
+    """Write through the page cache from the file's start; nothing is synced.
+
+    Raises:
+        OSError: it can't be written, or there is no room.
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    chunk = bytes([1]) * (64 * 1024)
+    try:
+        for start, end in Pace(size, rate, len(chunk)):
+            os.write(fd, chunk[: end - start])
+            progress(end / size)
+    finally:
+        os.close(fd)

@@ -1,0 +1,292 @@
+"""The watcher: starts the tasks when their time comes, samples, and sees who ends."""
+
+from __future__ import annotations
+
+import heapq
+import mmap
+import os
+import select
+import time
+
+from . import groups
+from .memory import Area
+from .report import Report
+from .samples import Sampler, keyed, slot_of
+from .task import FOREVER, SLOT, World, spawn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_SAMPLING_SHARE = 5.0
+"""After a sample that took so long, the next is this many times as far away at least."""
+
+_MEASURED = 8 << 20
+
+FORKS = 4096
+"""Slots kept for forked copies."""
+
+
+class Watch:
+    """Plays one plan.
+
+    Attributes:
+        living: pid to the pidfd that tells its end.
+        slots_of: pid to its place in the shared progress table.
+    """
+
+    def __init__(self, plan: dict[str, Any], out: int, control: int) -> None:
+        self.plan = plan
+        self.report = Report(out)
+        self.control = control
+        self.pipe, writer = os.pipe()
+        os.set_blocking(self.pipe, False)
+        count = plan["slots"]
+        self.slots = mmap.mmap(-1, (count + 1 + FORKS) * SLOT.size)
+        SLOT.pack_into(self.slots, count * SLOT.size, 0, FORKS)
+        self.world = World(Report(writer), self.slots, plan["files"], plan["tmpfs"], count)
+        self.poll = select.poll()
+        self.poll.register(self.pipe, select.POLLIN)
+        if control >= 0:
+            self.poll.register(control, select.POLLIN)
+        self.living: dict[int, int] = {}
+        self.names: dict[int, str] = {}
+        self.pidfds: dict[int, int] = {}
+        self.slots_of: dict[int, int] = {}
+        self.plans: dict[int, dict[str, Any]] = {}
+        self.timers: list[tuple[float, int, str, Any]] = []
+        self.counted = 0
+        self.pending = 0
+        self.kmsg = -1
+        self.t0 = 0.0
+        self.buffer = b""
+        self.probe: tuple[int, float] | None = None
+
+    def at(self, when: float, what: str, subject: Any = None) -> None:
+        """Note something to do so many seconds after the start."""
+        self.counted += 1
+        heapq.heappush(self.timers, (self.t0 + when, self.counted, what, subject))
+
+    def run(self) -> str:
+        """Play the plan; returns how it ended."""
+        if self.plan["kmsg"]:
+            self.kmsg = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            os.lseek(self.kmsg, 0, os.SEEK_END)
+            self.poll.register(self.kmsg, select.POLLIN)
+        groups.make(self.plan["groups"])
+        self.sampler = Sampler(self.report, self.slots, self.plan["sources"])
+        for path, value in self.plan["sysctl"]:
+            groups.write(path, value)
+        self._measure()
+        self.t0 = time.monotonic()
+        if self.plan["mark"]:
+            # The console's clock and ours meet in this line.
+            groups.write("/dev/kmsg", f"<6>oomkit: start {self.t0:.4f}\n")
+        self.report.say("begin")
+        for task in self.plan["tasks"]:
+            self.pending += 1
+            self.at(task["start"], "start", task)
+        for event in self.plan["at"]:
+            self.at(event["t"], "change", event)
+        self.at(0.0, "sample")
+        if self.plan["probe"]:
+            self.at(1.0, "probe")
+        end = self.t0 + self.plan["duration"]
+        while True:
+            why = self._over(end)
+            if why:
+                self.sampler.take(self._sampled())
+                self.report.say("done", why)
+                return why
+            self._wait(end)
+
+    def _measure(self) -> None:
+        """Report what the machine is before anything runs: its memory and how fast it faults in."""
+        began = time.monotonic()
+        area = Area(_MEASURED, mmap.MAP_PRIVATE, anon=True, thp=False)
+        area.touch(0, _MEASURED)
+        rate = _MEASURED / (time.monotonic() - began)
+        area.map.close()
+        with open("/proc/meminfo", "rb") as file:
+            meminfo = keyed(file.read())
+        self.report.say("machine", meminfo[b"MemTotal"], meminfo[b"MemFree"],
+                        meminfo.get(b"Cached", 0), round(rate))  # fmt: skip
+
+    def _over(self, end: float) -> str:
+        """Why the run is over; empty while it is not."""
+        now = time.monotonic()
+        if now >= end:
+            return "duration"
+        if self.pending or self.plans.keys() - self.names.keys():
+            return ""
+        if not self.living:
+            return "ended"
+        if now - self.t0 <= self.plan["at_end"]:
+            return ""
+        slots = (self.slots_of[pid] for pid in self.living)
+        return "holding" if all(slot_of(self.slots, s)[0] == FOREVER for s in slots) else ""
+
+    def _sampled(self) -> dict[int, int]:
+        return {pid: self.slots_of[pid] for pid in self.living}
+
+    def _wait(self, end: float) -> None:
+        due = min(end, self.timers[0][0]) if self.timers else end
+        timeout = max(due - time.monotonic(), 0.0)
+        for fd, _ in self.poll.poll(min(timeout * 1000 + 0.5, 1000)):
+            if fd == self.pipe:
+                self._hear()
+            elif fd == self.control:
+                if not os.read(fd, 4096):
+                    raise SystemExit(0)
+            elif fd == self.kmsg:
+                self._relay()
+            elif fd in self.pidfds:
+                self._ended(self.pidfds[fd], fd)
+            else:
+                self.poll.unregister(fd)  # the probe's: reaped below
+                os.close(fd)
+        self._reap()
+        while self.timers and self.timers[0][0] <= time.monotonic():
+            _, _, what, subject = heapq.heappop(self.timers)
+            self._do(what, subject)
+
+    def _do(self, what: str, subject: Any) -> None:
+        if what == "start":
+            self.pending -= 1
+            self._start(subject)
+        elif what == "sample":
+            began = time.monotonic()
+            self.sampler.take(self._sampled())
+            took = time.monotonic() - began
+            step = max(self.plan["sample_s"], took * _SAMPLING_SHARE)
+            self.at(time.monotonic() - self.t0 - took + step, "sample")
+        elif what == "change":
+            self._change(subject)
+        elif what == "probe":
+            self._probe()
+
+    def _start(self, task: dict[str, Any]) -> None:
+        try:
+            pid = spawn(self.world, task)
+        except OSError as error:
+            self.report.say("unstarted", task["name"], error.errno)
+            self.pending += 1
+            self.at(time.monotonic() - self.t0 + 0.5, "start", task)
+            return
+        self.plans[pid] = task
+
+    def _hear(self) -> None:
+        try:
+            self.buffer += os.read(self.pipe, 65536)
+        except BlockingIOError:
+            return
+        *lines, self.buffer = self.buffer.split(b"\n")
+        for line in lines:
+            words = line.decode().split(" ")
+            if words[0] == "start":
+                self._born(int(words[2]), words[3], int(words[5]))
+            os.write(self.report.fd, line + b"\n")
+
+    def _born(self, pid: int, name: str, slot: int) -> None:
+        self.slots_of[pid] = slot
+        self.names[pid] = name
+        try:
+            fd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self.report.say("gone", pid)
+            return
+        self.living[pid] = fd
+        self.pidfds[fd] = pid
+        self.poll.register(fd, select.POLLIN)
+
+    def _ended(self, pid: int, fd: int) -> None:
+        self.poll.unregister(fd)
+        os.close(fd)
+        del self.living[pid], self.pidfds[fd]
+        self.report.say("gone", pid)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            if self.probe is not None and pid == self.probe[0]:
+                self.report.say("probe", f"{time.monotonic() - self.probe[1]:.4f}")
+                self.probe = None
+                continue
+            task = self.plans.pop(pid, None)
+            self.report.say("exit", pid, os.waitstatus_to_exitcode(status))
+            if task is not None and task["restart"] is not None:
+                self.pending += 1
+                self.at(time.monotonic() - self.t0 + task["restart"], "start", task)
+
+    def _probe(self) -> None:
+        """A small program once a second; the next one when it has answered."""
+        self.at(time.monotonic() - self.t0 + 1.0, "probe")
+        if self.probe is not None:
+            self.report.say("probing", f"{time.monotonic() - self.probe[1]:.4f}")
+            return
+        began = time.monotonic()
+        try:
+            pid = os.fork()
+        except OSError:
+            self.report.say("probing", "0")
+            return
+        if pid == 0:
+            _respond(self.plan["programs"])
+        self.probe = (pid, began)
+        self.poll.register(os.pidfd_open(pid), select.POLLIN)
+
+    def _change(self, event: dict[str, Any]) -> None:
+        for path, value in event["writes"]:
+            self._try(path, value)
+        for name, fields in event["tasks"]:
+            for pid in self.living:
+                if self.names[pid] != name:
+                    continue
+                if fields.get("oom_score_adj") is not None:
+                    self._try(f"/proc/{pid}/oom_score_adj", str(fields["oom_score_adj"]))
+                if fields.get("nice") is not None:
+                    try:  # noqa: SIM105 - contextlib would cost each task 0.6 MB
+                        os.setpriority(os.PRIO_PROCESS, pid, fields["nice"])
+                    except ProcessLookupError:
+                        pass
+
+    def _try(self, path: str, value: str) -> None:
+        try:
+            groups.write(path, value)
+        except OSError as error:
+            self.report.say("unchanged", path, error.errno)
+
+    def _relay(self) -> None:
+        """Pass on what the kernel says, stamped with our clock as it comes."""
+        while True:
+            try:
+                record = os.read(self.kmsg, 8192)
+            except BlockingIOError:
+                return
+            except BrokenPipeError:
+                continue  # the ring was overwritten under us; go on with what is left
+            except OSError:
+                return
+            text = record.partition(b";")[2].split(b"\n", 1)[0].decode("utf-8", "replace")
+            self.report.say("kernel", text)
+
+
+def _respond(programs: str) -> None:
+    """What a shell would do for a keystroke: run through its program, use a little memory."""
+    code = 1
+    try:
+        if programs:
+            fd = os.open(programs, os.O_RDONLY)
+            buffer = bytearray(1 << 16)
+            while os.readv(fd, [buffer]):
+                pass
+        scratch = mmap.mmap(-1, 1 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        scratch[::4096] = bytes(256)
+        code = 0
+    finally:
+        os._exit(code)

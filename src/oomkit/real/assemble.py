@@ -1,0 +1,249 @@
+"""From what was observed on a real kernel to the record of a run."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from oomkit.real.kills import LogLine, kills_of, panic_text
+from oomkit.real.observe import Found, Observation, Seen
+from oomkit.real.plan import effective_adj
+from oomkit.scenario.format import Scenario, Task
+from oomkit.scenario.objectives import objectives
+from oomkit.scenario.read import walk_tasks
+from oomkit.scenario.record import (
+    Denied,
+    Freeze,
+    Kill,
+    Outcome,
+    Run,
+    Samples,
+    TaskSamples,
+)
+
+_MB = 2**20
+_FROZEN_S = 1.0
+_GROWING_MB_S = 0.5
+_GROWTH_WINDOW_S = 2.0
+
+
+class Played(msgspec.Struct, frozen=True, kw_only=True):
+    """A run on a real kernel, and what was played.
+
+    Attributes:
+        run: the record.
+        scenario: the scenario with its machine as it was found: memory the kernel keeps for
+            itself, memory in use before the start, speed of page faults. The model plays it
+            when the two are compared.
+        total_mb: MemTotal, or the cgroup's limit.
+    """
+
+    run: Run
+    scenario: Scenario
+    total_mb: float
+
+
+def as_found(scenario: Scenario, found: Found | None, *, whole: bool) -> Scenario:
+    """The scenario with its machine as the agent found it.
+
+    Args:
+        scenario: what was played.
+        found: what the agent measured.
+        whole: the machine is the scenario's own; a cgroup's host only lends its speed.
+    """
+    if found is None:
+        return scenario
+    machine = msgspec.structs.replace(scenario.machine, fault_bytes_s=found.fault_bytes_s)
+    if whole:
+        machine = msgspec.structs.replace(
+            machine,
+            kernel=scenario.machine.kernel,
+            reserved_bytes=max(machine.ram_bytes - found.total_bytes, 0),
+            kernel_bytes=max(found.total_bytes - found.free_bytes - found.cached_bytes, 0),
+        )
+    return msgspec.structs.replace(scenario, machine=machine)
+
+
+def assemble(
+    scenario: Scenario,
+    seen: Observation,
+    lines: Sequence[LogLine],
+    *,
+    on: str,
+    release: str,
+    silent_s: float | None = None,
+    killer: str | None = None,
+) -> Run:
+    """Make the record.
+
+    Args:
+        scenario: what was played.
+        seen: what the agent reported.
+        lines: the kernel's log since the start.
+        on: name of the world.
+        release: of the kernel that played it.
+        silent_s: the agent fell silent and this is when it was given up; None: it did not.
+        killer: what ran beside the scenario and kills, too.
+    """
+    log = list(lines)
+    kills = kills_of(
+        log,
+        seen,
+        release,
+        killer=killer,
+        adjs={task.name: effective_adj(task) for _, task in walk_tasks(scenario.tasks)},
+    )
+    panic = panic_text(log)
+    ended = panic[0] if panic is not None else silent_s if silent_s is not None else seen.last_s
+    frozen = _frozen(seen, ended, silent=silent_s is not None)
+    roles = {task.name: task.role for _, task in walk_tasks(scenario.tasks)}
+
+    def innocent(kill: Kill) -> bool:
+        role = roles.get(kill.task)
+        if role is not None:
+            return role != "culprit"
+        return not _was_growing(seen, seen.procs[kill.pid], kills[0].t_s)
+
+    return Run(
+        scenario=scenario.name,
+        on=on,
+        kernel=release,
+        outcome=_outcome(seen, frozen, ended, panicked=panic is not None),
+        ended_s=round(ended, 6),
+        kills=kills,
+        denied=_denied(seen),
+        frozen=frozen,
+        objectives=objectives(
+            kills,
+            frozen,
+            innocent=innocent,
+            protected=lambda kill: roles.get(kill.task) == "protected",
+        ),
+        log=tuple(str(line) for line in log),
+        samples=_samples(scenario, seen),
+    )
+
+
+def _outcome(
+    seen: Observation, frozen: tuple[Freeze, ...], ended: float, *, panicked: bool
+) -> Outcome:
+    if panicked:
+        return "panicked"
+    if seen.done in ("ended", "holding"):
+        return "completed"
+    if frozen and frozen[-1].to_s >= ended - 0.01:
+        return "frozen"
+    return "timed_out"
+
+
+def _frozen(seen: Observation, ended: float, *, silent: bool) -> tuple[Freeze, ...]:
+    """When the probe waited longer than a second, or nothing was heard at all."""
+    spans: list[tuple[float, float]] = []
+    spans.extend((t - took, t) for t, took in seen.answers if took > _FROZEN_S)
+    last_answer = seen.answers[-1][0] if seen.answers else 0.0
+    if seen.waits and seen.waits[-1][0] > last_answer:
+        since = seen.waits[-1][0] - seen.waits[-1][1]
+        if ended - since > _FROZEN_S:
+            spans.append((since, ended))
+    if silent and ended - seen.last_s > _FROZEN_S and not (spans and spans[-1][1] >= ended):
+        spans.append((seen.last_s, ended))
+    return tuple(Freeze(from_s=round(a, 3), to_s=round(b, 3)) for a, b in spans)
+
+
+def _denied(seen: Observation) -> tuple[Denied, ...]:
+    return tuple(
+        Denied(
+            t_s=round(refused.t_s, 6),
+            task=seen.procs[refused.pid].name,
+            instance=seen.procs[refused.pid].instance,
+            call=refused.call,
+            mb=round(refused.size_bytes / _MB, 3),
+            limit=refused.error,
+        )
+        for refused in seen.refused
+        if refused.pid in seen.procs
+    )
+
+
+def _was_growing(seen: Observation, proc: Seen, when: float) -> bool:
+    """Whether it took memory in the two seconds before the first kill."""
+    points = [
+        (seen.samples[index][0], values[0] + values[1])
+        for index, values in sorted(proc.curve.items())
+        if when - _GROWTH_WINDOW_S <= seen.samples[index][0] <= when
+    ]
+    if len(points) < 2 or points[-1][0] <= points[0][0]:
+        return True
+    rate = (points[-1][1] - points[0][1]) / (points[-1][0] - points[0][0])
+    return rate > _GROWING_MB_S
+
+
+def _samples(scenario: Scenario, seen: Observation) -> Samples:
+    columns = list(zip(*seen.samples, strict=True)) or [()] * 9
+    count = len(seen.samples)
+    unit = {task.name: task for _, task in walk_tasks(scenario.tasks)}
+    tasks = {
+        f"{proc.name}/{proc.instance}": _curve(proc, unit[proc.name], count)
+        for proc in sorted(seen.procs.values(), key=lambda proc: proc.start_s)
+        if proc.name in unit
+    }
+    if seen.answers or seen.waits:
+        tasks["probe/0"] = TaskSamples(
+            rss_mb=[0.0] * count,
+            swap_mb=[0.0] * count,
+            progress=[float(sum(1 for a, _ in seen.answers if a <= t)) for t in columns[0]],
+        )
+    pressure = [
+        [] if any(value < 0 for value in column) else [round(v, 2) for v in column]
+        for column in columns[6:8]
+    ]
+    return Samples(
+        t_s=[round(t, 3) for t in columns[0]],
+        free_mb=list(columns[1]),
+        available_mb=list(columns[2]),
+        cached_mb=list(columns[3]),
+        swap_free_mb=list(columns[4]),
+        psi_some_avg10=pressure[0] or [0.0] * count,
+        psi_full_avg10=pressure[1] or [0.0] * count,
+        cpu_busy=list(columns[8]),
+        tasks=tasks,
+    )
+
+
+def _curve(proc: Seen, task: Task, count: int) -> TaskSamples:
+    rss, swap, progress = [0.0] * count, [0.0] * count, [0.0] * count
+    ends = sorted(proc.curve)
+    last = 0.0
+    for index in range(ends[0] if ends else count, count):
+        values = proc.curve.get(index)
+        if values is not None:
+            rss[index], swap[index] = values[0], values[1]
+            last = _progress(task, values[2], values[3])
+        elif index > ends[-1] and proc.code == 0:
+            last = 1.0
+        progress[index] = round(last, 4)
+    return TaskSamples(rss_mb=rss, swap_mb=swap, progress=progress)
+
+
+def _progress(task: Task, loops: float, position: float) -> float:
+    """Share of its steps done; each counts by the time the scenario gives it."""
+    weights = [_seconds(task, index) for index in range(len(task.steps))]
+    whole = sum(weights)
+    if whole <= 0:
+        return 0.0
+    step = min(int(position), len(weights))
+    done = sum(weights[:step])
+    if step < len(weights):
+        done += weights[step] * (position - step)
+    share = done / whole
+    if loops < 0:
+        return share
+    return loops + share if task.loops is None else (loops + share) / task.loops
+
+
+def _seconds(task: Task, index: int) -> float:
+    step = task.steps[index]
+    if step.verb in ("work", "hold"):
+        return step.seconds or 0.0
+    if step.over_s is not None:
+        return step.over_s
+    return (step.size_bytes or 0) / (step.rate_bytes_s or 2.0**30)

@@ -1,0 +1,96 @@
+"""A scenario's cgroups as directories and files of cgroup v1 or v2."""
+
+from typing import Any, Literal
+
+from oomkit.scenario.format import At, Cgroup
+
+
+class GroupTree:
+    """Lays a scenario's cgroups out below a directory.
+
+    Args:
+        root: directory below which they are made.
+        version: interface that is mounted there.
+        groups: the scenario's cgroups.
+    """
+
+    def __init__(self, root: str, version: Literal[1, 2], groups: tuple[Cgroup, ...]) -> None:
+        self.root = root
+        self.version = version
+        self.groups = groups
+
+    def path(self, name: str) -> str:
+        """Directory of a cgroup."""
+        return f"{self.root}/{name}"
+
+    def procs(self, name: str) -> tuple[str, ...]:
+        """The files to which a task of this group writes itself."""
+        return (f"{self.path(name)}/cgroup.procs",)
+
+    def plan(self) -> list[dict[str, Any]]:
+        """What to make, parents first, with what to write into each."""
+        named = {group.name: group for group in self.groups}
+        for name in list(named):
+            parts = name.split("/")
+            for i in range(1, len(parts)):
+                above = "/".join(parts[:i])
+                named.setdefault(above, Cgroup(name=above, version=self.version))
+        above_others = {name.rpartition("/")[0] for name in named} - {""}
+        plans = []
+        for name in sorted(named, key=lambda path: (path.count("/"), path)):
+            files = self._files(named[name])
+            if self.version == 2 and name in above_others:
+                files.insert(0, ("cgroup.subtree_control", "+memory"))
+            plans.append({"path": self.path(name), "files": files})
+        return plans
+
+    def _files(self, group: Cgroup) -> list[tuple[str, str]]:
+        fields = {
+            name: getattr(group, name)
+            for name in (
+                "max_bytes", "high_bytes", "swap_max_bytes", "memsw_bytes", "swappiness",
+            )
+            if getattr(group, name) is not None
+        }  # fmt: skip
+        for name in ("low_bytes", "oom_group", "oom_kill_disable"):
+            if getattr(group, name):
+                fields[name] = getattr(group, name)
+        return self.values(fields)
+
+    def values(self, fields: dict[str, Any]) -> list[tuple[str, str]]:
+        """File and value for fields of :class:`Cgroup`.
+
+        Raises:
+            ValueError: this interface has no such knob.
+        """
+        names = _V1 if self.version == 1 else _V2
+        pairs = []
+        for field, value in fields.items():
+            if field not in names:
+                raise ValueError(f"cgroup v{self.version} has no {field.removesuffix('_bytes')}")
+            pairs.append((names[field], str(int(value))))
+        return pairs
+
+    def changes(self, event: At) -> list[tuple[str, str]]:
+        """Path and value of every cgroup knob an event changes."""
+        return [
+            (f"{self.path(name)}/{file}", value)
+            for name, fields in event.cgroups.items()
+            for file, value in self.values(fields)
+        ]
+
+
+_V1 = {
+    "max_bytes": "memory.limit_in_bytes",
+    "memsw_bytes": "memory.memsw.limit_in_bytes",
+    "swappiness": "memory.swappiness",
+    "oom_kill_disable": "memory.oom_control",
+}
+
+_V2 = {
+    "max_bytes": "memory.max",
+    "high_bytes": "memory.high",
+    "low_bytes": "memory.low",
+    "swap_max_bytes": "memory.swap.max",
+    "oom_group": "memory.oom.group",
+}

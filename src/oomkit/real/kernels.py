@@ -1,0 +1,214 @@
+"""Kernels that can be booted here: images in /boot, unpacked or downloaded packages."""
+
+import os
+import re
+import shutil
+import struct
+import subprocess
+import tempfile
+from collections.abc import Iterator
+
+import msgspec
+
+from oomkit.kernel.versions import UnknownKernelError, rules_for
+from oomkit.real.errors import RealError
+
+PATH_VARIABLE = "OOMKIT_KERNELS"
+"""Environment variable with further directories to look in, separated by colons."""
+
+_MAGIC = b"HdrS"
+
+
+class Bootable(msgspec.Struct, frozen=True, kw_only=True):
+    """A kernel that QEMU can boot.
+
+    Attributes:
+        release: what its ``uname -r`` prints.
+        image: its bzImage.
+        modules: directory of its modules; None: it has none (all built in).
+    """
+
+    release: str
+    image: str
+    modules: str | None
+
+
+class NoKernelError(RealError):
+    """No kernel as asked for; the text says where was looked."""
+
+
+def cache_directory() -> str:
+    """Where downloaded kernels are kept."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return f"{base}/oomkit/kernels"
+
+
+def bootable() -> list[Bootable]:
+    """All kernels found, one a release, the newest first."""
+    found: dict[str, Bootable] = {}
+    for directory in _directories():
+        for kernel in _in(directory):
+            found.setdefault(kernel.release, kernel)
+    return sorted(found.values(), key=lambda k: _key(k.release), reverse=True)
+
+
+def find(wanted: str | None, kernel: str) -> Bootable:
+    """The kernel to boot.
+
+    Args:
+        wanted: path of a bzImage, of a Debian package file or of a directory a package was
+            unpacked to; or the beginning of a release; None: what suits the scenario.
+        kernel: version the scenario names.
+
+    Raises:
+        NoKernelError: there is none.
+    """
+    if wanted is not None and (os.sep in wanted or not wanted[:1].isdigit()):
+        return _at(wanted)
+    kernels = bootable()
+    for candidate in kernels:
+        if wanted is not None and _begins(candidate.release, wanted):
+            return candidate
+        if wanted is None and _same_version(candidate.release, kernel):
+            return candidate
+    known = ", ".join(k.release for k in kernels) or "none"
+    what = wanted if wanted is not None else kernel
+    raise NoKernelError(
+        f"no kernel {what} to boot; here is {known}. Name an image or a package by its path with "
+        f"--kernel, set {PATH_VARIABLE}, or get Debian's with oomkit kernels --fetch VERSION"
+    )
+
+
+def release_of(image: str) -> str:
+    """What ``uname -r`` will print under a bzImage.
+
+    Raises:
+        NoKernelError: it is no bzImage.
+    """
+    try:
+        with open(image, "rb") as file:
+            head = file.read(1 << 16)
+    except OSError as error:
+        raise NoKernelError(f"{image}: {error.strerror}") from None
+    if head[0x202:0x206] != _MAGIC:
+        raise NoKernelError(f"{image}: expected a bzImage, which is what x86 kernels boot from")
+    (offset,) = struct.unpack_from("<H", head, 0x20E)
+    text = head[offset + 0x200 :].split(b"\0", 1)[0].decode("ascii", "replace")
+    return text.split(" ", 1)[0]
+
+
+def fetch(version: str) -> Bootable:
+    """Download and unpack Debian's cloud kernel of a version, without installing it.
+
+    Args:
+        version: such as ``6.12``.
+
+    Raises:
+        NoKernelError: apt has no such package, or is not here.
+    """
+    for tool in ("apt-get", "apt-cache", "dpkg-deb"):
+        if shutil.which(tool) is None:
+            raise NoKernelError(f"fetching Debian's kernels needs {tool}")
+    package = _package(version)
+    with tempfile.TemporaryDirectory(prefix="oomkit-") as directory:
+        os.chmod(directory, 0o755)
+        _call(["apt-get", "download", "-q", package], directory)
+        names = [name for name in os.listdir(directory) if name.endswith(".deb")]
+        if not names:
+            raise NoKernelError(f"apt-get download {package} brought no package")
+        return _unpack(f"{directory}/{names[0]}")
+
+
+def _package(version: str) -> str:
+    listed = _call(["apt-cache", "search", "--names-only", "^linux-image-[0-9].*-cloud-amd64$"])
+    names = [line.split(" ", 1)[0] for line in listed.splitlines()]
+    match = [n for n in names if _same_version(n.removeprefix("linux-image-"), version)]
+    full = [n for n in match if re.search(r"-\d+\.\d+\.\d+", n)]
+    if not full:
+        raise NoKernelError(f"Debian's sources known to apt have no cloud kernel {version}")
+    return max(full, key=lambda n: _key(n.removeprefix("linux-image-")))
+
+
+def _call(command: list[str], directory: str | None = None) -> str:
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+    if done.returncode:
+        trouble = done.stderr.strip().splitlines() or ["failed"]
+        raise NoKernelError(f"{' '.join(command)}: {trouble[-1]}")
+    return done.stdout
+
+
+def _unpack(package: str) -> Bootable:
+    name = os.path.basename(package).split("_", 1)[0]
+    target = f"{cache_directory()}/{name}"
+    if not os.path.isdir(target):
+        os.makedirs(cache_directory(), exist_ok=True)
+        partial = tempfile.mkdtemp(dir=cache_directory())
+        _call(["dpkg-deb", "-x", package, partial])
+        os.rename(partial, target)
+    return _at(target)
+
+
+def _at(path: str) -> Bootable:
+    if not os.path.exists(path):
+        raise NoKernelError(f"{path}: no such file; expected a bzImage, a package or its directory")
+    if os.path.isdir(path):
+        for kernel in _in(path):
+            return kernel
+        raise NoKernelError(f"{path}: expected boot/vmlinuz-* in it")
+    if path.endswith(".deb"):
+        return _unpack(path)
+    return _kernel(path, [os.path.dirname(os.path.dirname(os.path.abspath(path))), "/"])
+
+
+def _directories() -> Iterator[str]:
+    yield from filter(None, os.environ.get(PATH_VARIABLE, "").split(":"))
+    yield cache_directory()
+    yield "/"
+
+
+def _in(directory: str) -> Iterator[Bootable]:
+    roots = [directory]
+    if directory != "/" and os.path.isdir(directory):
+        roots += sorted(f"{directory}/{name}" for name in os.listdir(directory))
+    for root in roots:
+        boot = f"{root.rstrip('/')}/boot"
+        if not os.path.isdir(boot):
+            continue
+        for name in sorted(os.listdir(boot), reverse=True):
+            if name.startswith("vmlinuz-"):
+                try:
+                    yield _kernel(f"{boot}/{name}", [root])
+                except NoKernelError:
+                    continue
+
+
+def _kernel(image: str, roots: list[str]) -> Bootable:
+    release = release_of(image)
+    for root in roots:
+        for below in ("lib/modules", "usr/lib/modules"):
+            modules = f"{root.rstrip('/')}/{below}/{release}"
+            if os.path.isdir(f"{modules}/kernel"):
+                return Bootable(release=release, image=image, modules=modules)
+    return Bootable(release=release, image=image, modules=None)
+
+
+def _begins(release: str, wanted: str) -> bool:
+    """Whether a release begins with these numbers: 6.1 is no beginning of 6.12."""
+    rest = release.removeprefix(wanted)
+    return release.startswith(wanted) and not rest[:1].isdigit()
+
+
+def _same_version(release: str, kernel: str) -> bool:
+    """Whether the first two numbers are the same: what a scenario means by ``6.12``."""
+    try:
+        rules_for(kernel)
+    except UnknownKernelError:
+        return False
+    return _key(release)[:2] == _key(kernel)[:2]
+
+
+def _key(release: str) -> tuple[int, ...]:
+    version, _, build = release.partition("-")
+    numbers = [int(part) for part in re.findall(r"\d+", version)[:3]]
+    numbers += [0] * (3 - len(numbers))
+    return (*numbers, *(int(part) for part in re.findall(r"^\d+", build)))

@@ -1,0 +1,189 @@
+"""What the workload agent reports, line by line, gathered into curves and events."""
+
+import msgspec
+
+_WORDS_OF_SAMPLE = 9
+
+
+class Seen(msgspec.Struct, kw_only=True):
+    """One process of a run, as reported.
+
+    Attributes:
+        name: its task's name.
+        instance: which of that name, in the order they started.
+        pid: process id.
+        slot: its place in the plan; forked copies come after all planned ones.
+        start_s: when it began.
+        end_s: when it was gone.
+        code: exit status, negative for a signal; None where nobody saw it.
+        cpu_s: CPU seconds at the last sample.
+        curve: index of the sample to (rss_mb, swap_mb, loops, position in its steps).
+    """
+
+    name: str
+    instance: int
+    pid: int
+    slot: int
+    start_s: float
+    end_s: float | None = None
+    code: int | None = None
+    cpu_s: float = 0.0
+    curve: dict[int, tuple[float, float, float, float]] = {}
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    """A request of a task that failed."""
+
+    t_s: float
+    pid: int
+    call: str
+    size_bytes: int
+    error: str
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """The machine as the agent found it before the start.
+
+    Attributes:
+        total_bytes: MemTotal.
+        free_bytes: MemFree.
+        cached_bytes: Cached.
+        fault_bytes_s: memory one CPU faulted in and cleared in a second.
+    """
+
+    total_bytes: int
+    free_bytes: int
+    cached_bytes: int
+    fault_bytes_s: float
+
+
+class Observation:
+    """Gathers report lines.
+
+    Attributes:
+        t0: ``CLOCK_MONOTONIC`` at the start; None before it.
+        procs: pid to what was seen of it.
+        samples: t_s, free, available, cached, swap_free, total (MB), PSI some, full, CPU busy.
+        refused: requests that failed.
+        waits: when the probe was found waiting, and for how long by then.
+        answers: when the probe answered, and after how long.
+        kernel: kernel log lines with their time since the start.
+        faults: what the agent could not do.
+        ready: the guest waits for us.
+        found: the machine before the start.
+        done: why it ended; empty while it has not.
+        last_s: time of the newest report.
+    """
+
+    def __init__(self) -> None:
+        self.t0: float | None = None
+        self.procs: dict[int, Seen] = {}
+        self.samples: list[tuple[float, ...]] = []
+        self.refused: list[Refused] = []
+        self.waits: list[tuple[float, float]] = []
+        self.answers: list[tuple[float, float]] = []
+        self.kernel: list[tuple[float, str]] = []
+        self.faults: list[str] = []
+        self.done = ""
+        self.ready = False
+        self.found: Found | None = None
+        self.last_s = 0.0
+        self._counts: dict[str, int] = {}
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        """Take what came from the agent; lines may be cut anywhere."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            words = line.decode("utf-8", "replace").rstrip("\r").split(" ")
+            try:
+                self._line(words)
+            except (ValueError, IndexError, KeyError):
+                self.faults.append(f"unreadable report {' '.join(words)[:80]!r}")
+
+    def _line(self, words: list[str]) -> None:
+        event, stamp = words[0], float(words[1])
+        if event == "begin":
+            self.t0 = stamp
+        now = stamp - self.t0 if self.t0 is not None else 0.0
+        self.last_s = max(self.last_s, now)
+        act = getattr(self, f"_on_{event}", None)
+        if act is not None:
+            act(now, words[2:])
+
+    def _on_ready(self, now: float, words: list[str]) -> None:
+        self.ready = True
+
+    def _on_machine(self, now: float, words: list[str]) -> None:
+        total, free, cached, rate = (int(word) for word in words)
+        self.found = Found(
+            total_bytes=total * 1024,
+            free_bytes=free * 1024,
+            cached_bytes=cached * 1024,
+            fault_bytes_s=float(rate),
+        )
+
+    def _on_start(self, now: float, words: list[str]) -> None:
+        pid, name, _, slot = words
+        instance = self._counts.get(name, 0)
+        self._counts[name] = instance + 1
+        self.procs[int(pid)] = Seen(
+            name=name, instance=instance, pid=int(pid), slot=int(slot), start_s=now
+        )
+
+    def _on_end(self, now: float, words: list[str]) -> None:
+        self.procs[int(words[0])].code = int(words[1])
+
+    def _on_exit(self, now: float, words: list[str]) -> None:
+        if (proc := self.procs.get(int(words[0]))) is not None:
+            proc.code = int(words[1])
+
+    def _on_gone(self, now: float, words: list[str]) -> None:
+        self.procs[int(words[0])].end_s = now
+
+    def _on_denied(self, now: float, words: list[str]) -> None:
+        pid, call, size, error = words
+        self.refused.append(
+            Refused(t_s=now, pid=int(pid), call=call, size_bytes=int(size), error=error)
+        )
+
+    def _on_sample(self, now: float, words: list[str]) -> None:
+        values = tuple(float(word) for word in words)
+        if len(values) != _WORDS_OF_SAMPLE - 1:
+            raise ValueError("a sample of another length")
+        self.samples.append((now, *values))
+
+    def _on_task(self, now: float, words: list[str]) -> None:
+        pid, rss, swap, cpu, loops, at = words
+        proc = self.procs[int(pid)]
+        proc.cpu_s = float(cpu)
+        proc.curve[len(self.samples) - 1] = (float(rss), float(swap), float(loops), float(at))
+
+    def _on_probe(self, now: float, words: list[str]) -> None:
+        self.answers.append((now, float(words[0])))
+
+    def _on_probing(self, now: float, words: list[str]) -> None:
+        self.waits.append((now, float(words[0])))
+
+    def _on_kernel(self, now: float, words: list[str]) -> None:
+        self.kernel.append((now, " ".join(words)))
+
+    def _on_broken(self, now: float, words: list[str]) -> None:
+        self.faults.append(f"task {words[1]}: {words[4].replace('_', ' ')}")
+
+    def _on_failed(self, now: float, words: list[str]) -> None:
+        import os
+
+        number = int(words[0])
+        self.faults.append(f"{words[1]}: {os.strerror(number) if number else 'failed'}")
+
+    def _on_unchanged(self, now: float, words: list[str]) -> None:
+        import os
+
+        self.faults.append(f"{words[0]}: {os.strerror(int(words[1]))}")
+
+    def _on_left(self, now: float, words: list[str]) -> None:
+        self.faults.extend(f"{path}: could not be removed" for path in words)
+
+    def _on_done(self, now: float, words: list[str]) -> None:
+        self.done = words[0]

@@ -1,0 +1,315 @@
+"""Play a scenario on a real kernel booted in QEMU."""
+
+import os
+import select
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from typing import Any
+
+import msgspec
+
+from oomkit.real import accel, disks, limits
+from oomkit.real.assemble import Played, as_found, assemble
+from oomkit.real.companion import Companion
+from oomkit.real.errors import RealError
+from oomkit.real.groups import GroupTree
+from oomkit.real.initramfs import initramfs
+from oomkit.real.kernels import Bootable
+from oomkit.real.kills import stamped
+from oomkit.real.observe import Observation
+from oomkit.real.plan import SAMPLE_S, Places, Plan, Planner, changes, files_of
+from oomkit.real.scratch import scratch
+from oomkit.scenario.format import At, Scenario
+from oomkit.scenario.read import walk_tasks
+
+BOOT_S = 120.0
+"""How long a guest may take to be ready; a few seconds are usual, even without KVM."""
+
+_SLACK_S = 20.0
+_V2, _V1 = "/sys/fs/cgroup", "/cgroup/memory"
+_MARK = "oomkit: start "
+_WORLD = "on a booted kernel"
+_COMMAND_LINE = (
+    "console=ttyS0 loglevel=7 panic=-1 rdinit=/init rootfstype=ramfs psi=1 "
+    "mitigations=off no_timer_check tsc=reliable random.trust_cpu=on"
+)
+
+
+class QemuError(RealError):
+    """The guest could not be brought up; the text says what it ran into."""
+
+
+def why_not() -> str:
+    """Why no kernel can be booted on this machine; empty if one can."""
+    if os.uname().machine != "x86_64":
+        return "the guest runs this host's Python, and its kernels are x86-64"
+    for tool in (accel.QEMU, "mkfs.ext4", "setpriv"):
+        if shutil.which(tool) is None:
+            return f"{tool} is not installed"
+    return ""
+
+
+def refusals(scenario: Scenario) -> list[str]:
+    """Why a scenario can't be played on a booted kernel; empty if it can."""
+    reasons = limits.for_guest(scenario)
+    if missing := why_not():
+        reasons.append(missing)
+    return reasons
+
+
+def play(
+    scenario: Scenario,
+    kernel: Bootable,
+    *,
+    seed: int = 0,
+    companion: Companion | None = None,
+) -> Played:
+    """Boot a kernel and play a scenario on it.
+
+    A panic, a hang and a time-out are results; that the guest never came up is an error.
+
+    Args:
+        scenario: RAM, swap, CPUs and disk are the guest's.
+        kernel: what to boot.
+        seed: moves only what the scenario declares as random.
+        companion: what is to run in the guest beside the scenario.
+
+    Raises:
+        NotHereError: no kernel can show this scenario, or none can be booted here.
+        QemuError: the guest did not come up, or the agent in it failed.
+    """
+    if reasons := refusals(scenario):
+        raise limits.NotHereError(_WORLD, reasons)
+    with scratch(tempfile.gettempdir()) as directory:
+        guest = _Guest(scenario, kernel, directory, seed, companion)
+        try:
+            return guest.run()
+        finally:
+            guest.stop()
+
+
+class _Guest:
+    """One boot."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        kernel: Bootable,
+        directory: str,
+        seed: int,
+        companion: Companion | None,
+    ) -> None:
+        self.scenario = scenario
+        self.companion = companion
+        self.kernel = kernel
+        self.directory = directory
+        self.seen = Observation()
+        self.console = bytearray()
+        self.drives = disks.Disks(directory, scenario)
+        self.plan = self._plan(seed)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.sockets: list[socket.socket] = []
+
+    def run(self) -> Played:
+        """Boot, play, and make the record."""
+        with open(f"{self.directory}/initrd", "wb") as file:
+            extra = self.companion.files if self.companion is not None else {}
+            file.write(initramfs(self.plan, self.kernel.modules or "", extra))
+        self._start()
+        silent = self._listen()
+        if self.seen.t0 is None:
+            raise QemuError(self._why_not_up())
+        if self.seen.faults:
+            raise QemuError("in the guest: " + "; ".join(dict.fromkeys(self.seen.faults)))
+        text = self.console.decode("utf-8", "replace").replace("\r", "")
+        run = assemble(
+            self.scenario,
+            self.seen,
+            stamped(text, _MARK),
+            on="qemu",
+            release=self.kernel.release,
+            silent_s=silent,
+            killer=self.companion.name if self.companion is not None else None,
+        )
+        found = as_found(self.scenario, self.seen.found, whole=True)
+        machine = msgspec.structs.replace(found.machine, kernel=self.kernel.release)
+        return Played(
+            run=run,
+            scenario=msgspec.structs.replace(found, machine=machine),
+            total_mb=self.seen.found.total_bytes / 2**20 if self.seen.found else 0.0,
+        )
+
+    def stop(self) -> None:
+        """Take the guest down, whatever state it is in."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            assert self.process.stdout is not None
+            assert self.process.stderr is not None
+            self.process.stdout.close()
+            self.process.stderr.close()
+        for end in self.sockets:
+            end.close()
+
+    def _plan(self, seed: int) -> Plan:
+        scenario = self.scenario
+        trees = {2: GroupTree(_V2, 2, _of(scenario, 2)), 1: GroupTree(_V1, 1, _of(scenario, 1))}
+        where = {group.name: trees[group.version] for group in scenario.cgroups}
+        procs = {name: tree.procs(name) for name, tree in where.items()}
+        places = Places(files="/disk", tmpfs="/tmp", cgroup_procs={**procs, "": ()})
+        planner = Planner(scenario, places, seed)
+
+        def writes(event: At) -> list[tuple[str, str]]:
+            pairs = [(f"/proc/sys/vm/{name}", str(value)) for name, value in event.vm.items()]
+            for name in event.cgroups:
+                one = msgspec.structs.replace(event, cgroups={name: event.cgroups[name]})
+                pairs += where[name].changes(one)
+            return pairs
+
+        try:
+            made = trees[2].plan() + trees[1].plan()
+            at = changes(scenario, writes)
+        except ValueError as error:
+            raise limits.NotHereError(_WORLD, [str(error)]) from None
+        tasks = planner.tasks()
+        files = files_of(tasks)
+        if scenario.machine.programs_bytes:
+            files["(programs)"] = scenario.machine.programs_bytes
+        self.drives.plan(files, _uses_disk(scenario) or bool(files))
+        return {
+            "tasks": tasks,
+            "slots": planner.slots,
+            "groups": made,
+            "at": at,
+            "at_end": max((event.t_s for event in scenario.at), default=0.0),
+            "duration": scenario.duration_s,
+            "sample_s": SAMPLE_S,
+            "files": "/disk",
+            "tmpfs": "/tmp",
+            "sysctl": _sysctl(scenario),
+            "kmsg": False,
+            "mark": True,
+            "probe": True,
+            "programs": "/disk/(programs)" if scenario.machine.programs_bytes else "",
+            "sources": {
+                "cgroup": None,
+                "files": {
+                    "meminfo": "/proc/meminfo",
+                    "pressure": "/proc/pressure/memory",
+                    "cpu": "/proc/stat",
+                },
+                "swap": scenario.machine.swap_bytes > 0,
+            },
+            "guest": {
+                "cgroup": bool(trees[2].groups),
+                "cgroup1": bool(trees[1].groups),
+                "disk": self.drives.device("disk"),
+                "files": list(files.items()),
+                "swap": self.drives.device("swap"),
+                "command": list(self.companion.command) if self.companion is not None else [],
+                "settle": self.companion.settle_s if self.companion is not None else 0.0,
+            },
+        }
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        control, monitor = socket.socketpair()
+        self.sockets = [ours, control]
+        machine = self.scenario.machine
+        thp = "always" if machine.thp else "never"
+        command = [
+            # Should we die, the guest goes too.
+            "setpriv", "--pdeathsig", "KILL",
+            accel.QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+            *accel.arguments(), "-m", str(machine.ram_bytes >> 20), "-smp", str(machine.cpus),
+            "-kernel", self.kernel.image, "-initrd", f"{self.directory}/initrd",
+            "-append", f"{_COMMAND_LINE} transparent_hugepage={thp}",
+            "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
+            "-device", "virtio-serial-pci",
+            "-chardev", f"socket,id=channel,fd={theirs.fileno()}",
+            "-device", "virtserialport,chardev=channel,name=oomkit",
+            "-chardev", f"socket,id=control,fd={monitor.fileno()}",
+            "-mon", "chardev=control,mode=control",
+            *self.drives.arguments(),
+        ]  # fmt: skip
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=(theirs.fileno(), monitor.fileno()),
+            start_new_session=True,
+        )
+        theirs.close()
+        monitor.close()
+
+    def _listen(self) -> float | None:
+        """Gather what the guest says until it is over; returns when it was given up for hung."""
+        assert self.process is not None
+        assert self.process.stdout is not None
+        console = self.process.stdout.fileno()
+        channel = self.sockets[0]
+        began = time.monotonic()
+        deadline = began + BOOT_S
+        open_fds: list[Any] = [console, channel]
+        slowed = False
+        started: float | None = None
+        while open_fds and not self.seen.done and not self.seen.faults:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return (time.monotonic() - started) if started is not None else None
+            for ready in select.select(open_fds, [], [], min(left, 1.0))[0]:
+                if not self._take(ready, console):
+                    open_fds.remove(ready)
+            if self.seen.ready and not slowed:
+                slowed = True
+                self.drives.slow_down(self.sockets[1])
+                channel.send(b"g")
+            if started is None and self.seen.t0 is not None:
+                started = time.monotonic()
+                deadline = started + self.scenario.duration_s + _SLACK_S
+            if console not in open_fds:
+                break
+        return None
+
+    def _take(self, ready: Any, console: int) -> bool:
+        data = os.read(console, 1 << 16) if ready == console else ready.recv(1 << 16)
+        if ready == console:
+            self.console += data
+        elif data:
+            self.seen.feed(data)
+        return bool(data)
+
+    def _why_not_up(self) -> str:
+        assert self.process is not None
+        assert self.process.stderr is not None
+        if self.seen.faults:
+            return f"the guest could not be made ready: {'; '.join(self.seen.faults)}"
+        self.process.kill()
+        trouble = self.process.stderr.read().decode("utf-8", "replace").strip().splitlines()
+        said = self.console.decode("utf-8", "replace").strip().splitlines()
+        last = (said or trouble or ["it said nothing"])[-1].strip()
+        return f"{self.kernel.release} did not come up: {last}"
+
+
+def _of(scenario: Scenario, version: int) -> tuple[Any, ...]:
+    return tuple(group for group in scenario.cgroups if group.version == version)
+
+
+def _uses_disk(scenario: Scenario) -> bool:
+    return any(
+        step.verb in ("read", "write") or step.file is not None
+        for _, task in walk_tasks(scenario.tasks)
+        for step in task.steps
+    )
+
+
+def _sysctl(scenario: Scenario) -> list[tuple[str, str]]:
+    return [
+        (f"/proc/sys/vm/{name}", str(value))
+        for name, value in scenario.vm.items()
+        if name not in ("oom_killer_disabled", "would_have_oomkilled")
+    ]

@@ -1,0 +1,67 @@
+"""Whether real worlds are here, and small scenarios for them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from oomkit.host.mounts import find_hierarchy
+from oomkit.real import RealError, cgroup, kernels, qemu
+
+OOMKIT = str(Path(sys.executable).with_name("oomkit"))
+
+HOG_AND_BIG = """
+name = "hog and big"
+duration = "30s"
+
+[machine]
+ram = "192M"
+
+[[task]]
+name = "big"
+role = "innocent"
+steps = [{ touch = "90M", over = "500ms" }, { hold = "forever" }]
+
+[[task]]
+name = "hog"
+start = "700ms"
+role = "culprit"
+steps = [{ touch = "80M", rate = "60M/s" }, { touch = "100M", rate = "30M/s" }]
+"""
+
+
+def needs_cgroup() -> None:
+    """Skip where no memory cgroup can be made."""
+    try:
+        cgroup.host_facts()
+    except RealError as error:
+        pytest.skip(str(error))
+
+
+def needs_kernel(version: str | None = None) -> kernels.Bootable:
+    """The newest kernel that can be booted here, of a version; skip where there is none."""
+    if reason := qemu.why_not():
+        pytest.skip(reason)
+    try:
+        if version is not None:
+            return kernels.find(version, version)
+        found = kernels.bootable()
+    except RealError as error:
+        pytest.skip(str(error))
+    if not found:
+        pytest.skip("no kernel to boot here (oomkit kernels --fetch 6.12 gets one)")
+    return found[0]
+
+
+def left_in_cgroups() -> list[str]:
+    """Cgroups of runs."""
+    hierarchy = find_hierarchy("/proc")
+    assert hierarchy is not None
+    return [name for name in os.listdir(hierarchy.directory) if name.startswith("oomkit-")]
+
+
+def command(*args: str) -> subprocess.CompletedProcess[str]:
+    """Run the installed command; playing takes its time."""
+    return subprocess.run([OOMKIT, *args], capture_output=True, text=True, check=False, timeout=240)
