@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomkit.scenario import Run, Samples, ScenarioError, read_scenario, scenario_from, units
+from oomkit.scenario import Run, Samples, ScenarioError, read_scenario, scenario_from
 from oomkit.scenario.record import from_json, to_json
 from oomkit.scenario.template import template
+from oomkit.toml import units
 
 TOML = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),

@@ -159,7 +159,7 @@ def _other(
 def _seconds(interval: str | None) -> float:
     if interval is None:
         return 1.0
-    from oomkit.scenario import units
+    from oomkit.toml import units
 
     try:
         seconds = units.duration(interval)

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from oomkit.scenario import units
-from oomkit.scenario.faults import Table, flag, integer
 from oomkit.scenario.format import At
 from oomkit.scenario.knobs import read_knobs
+from oomkit.toml import units
+from oomkit.toml.table import Table, flag, integer
 
 
 def read_at(table: Table) -> At:

@@ -1,6 +1,6 @@
 """The knobs of ``/proc/sys/vm`` a scenario may set, with the ranges the kernel accepts."""
 
-from oomkit.scenario.faults import Table, integer
+from oomkit.toml.table import Table, integer
 
 _BIG = 2**40
 

@@ -1,32 +1,27 @@
 """Reading a scenario file: every fault of it at once, each with its place."""
 
-import tomllib
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, Literal, cast
 
 from oomkit.kernel.versions import UnknownKernelError, rules_for
-from oomkit.scenario import units
 from oomkit.scenario.events import read_at
-from oomkit.scenario.faults import (
-    Fault,
-    ScenarioError,
-    Table,
-    choice,
-    integer,
-    name,
-    text,
-)
 from oomkit.scenario.format import Cgroup, Machine, Role, Scenario, Step, Task
 from oomkit.scenario.knobs import read_knobs
-from oomkit.scenario.overrides import apply_overrides
 from oomkit.scenario.steps import MAX_STEPS, read_steps
+from oomkit.toml import units
+from oomkit.toml.load import load
+from oomkit.toml.overrides import apply_overrides
+from oomkit.toml.table import Fault, Table, TomlError, choice, integer, name, text
 
 __all__ = ["Fault", "ScenarioError", "read_scenario", "scenario_from"]
 
 MAX_TASKS = 100_000
 
 MIN_RAM = 16 * 2**20
+
+
+class ScenarioError(TomlError):
+    """A scenario that can't be used; ``faults`` lists everything that is wrong with it."""
 
 
 def read_scenario(path: str, *, overrides: Sequence[str] = ()) -> Scenario:
@@ -40,13 +35,9 @@ def read_scenario(path: str, *, overrides: Sequence[str] = ()) -> Scenario:
         ScenarioError: unreadable, no TOML, or wrong; it lists all that is wrong.
     """
     try:
-        raw = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ScenarioError(path, [Fault(path="", expected=error.strerror or str(error))]) from None
-    except UnicodeDecodeError:
-        raise ScenarioError(path, [Fault(path="", expected="expected UTF-8 text")]) from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ScenarioError(path, [Fault(path="", expected=f"not TOML: {error}")]) from None
+        raw = load(path)
+    except TomlError as error:
+        raise ScenarioError(error.source, error.faults) from None
     return scenario_from(raw, source=path, overrides=overrides)
 
 

@@ -2,9 +2,9 @@
 
 from typing import Any, get_args
 
-from oomkit.scenario import units
-from oomkit.scenario.faults import Table, integer, name
 from oomkit.scenario.format import Step, Verb
+from oomkit.toml import units
+from oomkit.toml.table import Table, integer, name
 
 VERBS: tuple[Verb, ...] = get_args(Verb)
 

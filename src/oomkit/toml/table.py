@@ -11,7 +11,7 @@ D = TypeVar("D")
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is wrong with a scenario file.
+    """One thing that is wrong with a file.
 
     Attributes:
         path: the key's path, such as ``task[2].steps[0].rate``; empty for the whole file.
@@ -22,8 +22,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     expected: str
 
 
-class ScenarioError(ValueError):
-    """A scenario that can't be used; ``faults`` lists everything that is wrong with it."""
+class TomlError(ValueError):
+    """A file that can't be used; ``faults`` lists everything that is wrong with it."""
 
     def __init__(self, source: str, faults: Iterable[Fault]) -> None:
         self.source = source

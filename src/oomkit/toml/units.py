@@ -1,4 +1,4 @@
-"""Sizes, durations and rates as a scenario file writes them."""
+"""Sizes, durations and rates as our TOML files write them."""
 
 import math
 import re

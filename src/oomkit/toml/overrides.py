@@ -1,11 +1,11 @@
-"""``--set key=value``: changing a scenario without editing its file."""
+"""``--set key=value``: changing what a file says without editing it."""
 
 import copy
 import tomllib
 from collections.abc import Sequence
 from typing import Any
 
-from oomkit.scenario.faults import Fault
+from oomkit.toml.table import Fault
 
 EXPECTED = "expected KEY=VALUE with a key such as vm.swappiness, machine.swap or task.NAME.count"
 

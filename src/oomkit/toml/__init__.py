@@ -1,0 +1,1 @@
+"""TOML files people write: tables read key by key, units, faults with their place."""
