@@ -49,6 +49,8 @@ class Machine:
         if reserved is None:
             reserved = min(_IMAGE_BYTES, ram // 4) + ram // 64
         self.total = (ram - min(reserved, ram)) // PAGE
+        if self.total == 0:
+            raise ModelError("machine.reserved: the kernel keeps all of the RAM for itself")
         kernel = spec.kernel_bytes
         if kernel is None:
             kernel = min(_KERNEL_BYTES, ram // 8) + ram // 128
