@@ -10,7 +10,7 @@ from oomkit.kernel.decision import Decision
 from oomkit.kernel.rank import Ranked
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Memory, Pressure, Snapshot, Task
-from oomkit.kernel.versions import is_newer_than_known
+from oomkit.kernel.versions import doubt
 
 Severity = Literal["critical", "warning", "info"]
 _ORDER: tuple[Severity, ...] = ("critical", "warning", "info")
@@ -236,6 +236,6 @@ def _pressure(pressure: Pressure | None, rules: RuleSet) -> Iterator[Attention]:
 
 
 def _kernel(release: str) -> Iterator[Attention]:
-    if is_newer_than_known(release):
-        text = f"kernel {release} is newer than any whose rules are known; the newest are used"
-        yield _item("info", "new_kernel", text)
+    text = doubt(release)
+    if text is not None:
+        yield _item("info", "unsure_kernel", text)
