@@ -219,6 +219,14 @@ class Machine:
             high_wmark_pages=self.marks.high_pages,
         )
 
+    def promised(self) -> Memory:
+        """What is there and what is promised of it; of what is in use, nothing."""
+        return Memory(
+            total_ram_pages=self.total,
+            total_swap_pages=self.swap_total,
+            committed_pages=int(self.committed),
+        )
+
     def available(self, file: float) -> float:
         """MemAvailable, also for kernels that don't print it."""
         held = (
