@@ -76,7 +76,8 @@ class Machine:
         if self.free <= self.marks.high_pages:
             raise ModelError(
                 f"machine.ram: nothing is left for tasks: {self.total} pages of memory, "
-                f"{self.total - int(self.free)} in use before the first one starts"
+                f"{self.total - int(self.free)} in use before the first one starts, "
+                f"{self.marks.high_pages} kept free (vm.min_free_kbytes)"
             )
 
     def _cache_programs(self, pages: float) -> Pool | None:
