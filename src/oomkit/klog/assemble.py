@@ -29,8 +29,9 @@ _ANCHOR = re.compile(
     r"|(?P<version>Linux version \d)"
     r"|(?P<lost>printk messages dropped|messages suppressed|Missed \d+ kernel messages"
     r"|kernel messages? lost|begin to drop messages)"
-    r"|(?P<cut>^(?:<trim>|\(?\.{3,}.*\)?|\[\.{3}\]|.{0,3}\bsnip(?:ped)?\b.{0,6}|:)$)"
 )
+_CUT = re.compile(r"(?:<trim>|\(?\.{3,}.*\)?|\[\.{3}\]|.{0,3}\bsnip(?:ped)?\b.{0,6}|:)$")
+"""What people put in the place of lines that they leave out."""
 
 MAX_UNRELATED_LINES = 2000
 """Lines of other matters after which a report is over."""
@@ -159,15 +160,20 @@ class Assembler:
         text = line.text
         if text.startswith("[") and ROW.match(text):
             return self._take_row(line)
-        anchor = _ANCHOR.search(text) if _may_be_anchor(text) else None
-        if anchor is not None:
-            name = anchor.lastgroup
-            assert name is not None
-            taker = getattr(self, f"_take_{name}")
-            taken: Builder | None = taker(line)
+        if _may_be_anchor(text):
+            taken = self._take_anchored(line)
             if taken is not None:
                 return taken
         return self._take_part(line)
+
+    def _take_anchored(self, line: Line) -> Builder | None:
+        """Lines that open or end a part; a task's name may look like any of them."""
+        for anchor in _ANCHOR.finditer(line.text):
+            taker = getattr(self, f"_take_{anchor.lastgroup}")
+            taken: Builder | None = taker(line)
+            if taken is not None:
+                return taken
+        return self._take_cut(line) if _CUT.match(line.text) else None
 
     def _take_header(self, line: Line) -> Builder | None:
         header = parse_header(line.text)
