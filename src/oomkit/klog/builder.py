@@ -195,7 +195,7 @@ class Builder:
             cgroup=cgroup,
             cpuset=self.cpuset or (summary.cpuset if summary else None),
             mems_allowed=self.mems_allowed or (summary.mems_allowed if summary else None),
-            invoker=(header.comm if header else None) or (caller.comm if caller else None),
+            invoker=_invoker(header, caller),
             invoker_pid=(header.pid if header else None) or (caller.pid if caller else None),
             invoker_oom_score_adj=header.oom_score_adj if header else None,
             invoker_oom_adj=header.oom_adj if header else None,
@@ -263,6 +263,21 @@ class Builder:
         if "out_of_memory" in self.trace or (header is not None and self.has_table):
             return None, "global"
         return None, None
+
+
+def _invoker(header: Header | None, caller: Caller | None) -> str | None:
+    """Name of the asker, without what an unknown prefix left before it."""
+    comm = header.comm if header else None
+    name = caller.comm if caller else None
+    if comm is None or (name is not None and comm.endswith(name)):
+        return name or comm
+    if len(comm) > _MAX_COMM and " " in comm and name is None:
+        return comm.rsplit(None, 1)[1]
+    return comm
+
+
+_MAX_COMM = 20
+"""A name has at most 15 bytes; some kernels print a thread id with it."""
 
 
 def _nodemask(header: Header | None, summary: Summary | None) -> str | None:

@@ -9,20 +9,20 @@ import re
 
 import msgspec
 
-_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-_MONTH = "(?:" + "|".join(_MONTHS) + ")"
+from oomkit.klog import dates
+from oomkit.klog.learned import LearnedPrefixes
 
 _QUOTE = re.compile(r"[ \t]*(?:(?:>|\|[ \t])[ \t]*)+|: ")
 _PRINTK = re.compile(
     r"\[\s*(?P<up>\d{1,9}\.\d{6})(?:\s*<\s*\d+\.\d+>)?\s*\](?:\s?\[\s*(?P<caller>[TC]\d+)\s*\])?"
-    r"|\[\s*\+\d+\.\d{6}\]"
+    r"|\[\s*\+\d+\.\d{6}\]|\[" + dates.MONTH + r" {1,2}\d{1,2} \d\d:\d\d\]"
 )
 _PIECES = re.compile(
     r"""\s*(?:
-      (?P<iso>\d{4}-\d\d-\d\d[T\ ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:\ ?(?:Z|UTC|[+-]\d\d:?\d\d))?)
+      \[?(?P<iso>\d{4}-\d\d-\d\d[T\ ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:\ ?(?:Z|UTC|[+-]\d\d:?\d\d))?)\]?:?
       (?:\ (?:stdout|stderr)\ [FP](?=\ ))?
     | (?P<ctime>\[?(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),?\ )?(?P<mon>"""
-    + _MONTH
+    + dates.MONTH
     + r""")\ {1,2}(?P<day>\d{1,2})(?:\ (?P<year1>\d{4}))?\ (?P<clock>\d\d:\d\d:\d\d(?:\.\d+)?)
       (?:\ (?:[A-Z]{3,4}\ )?(?P<year2>\d{4})(?![^\s\]]))?\]?)
     | (?P<facility>(?:kern|user|daemon|local\d|syslog)\ *[.:]\ *
@@ -82,6 +82,7 @@ class PrefixStripper:
     def __init__(self) -> None:
         self._head = ""
         self._like = Line(number=0, text="")
+        self._learned = LearnedPrefixes()
 
     def strip(self, raw: str, number: int) -> Line:
         """Return a line without its prefix; ``raw`` must be free of control characters."""
@@ -90,12 +91,20 @@ class PrefixStripper:
         if line is None:
             line = strip_prefix(raw, number)
             self._remember(raw, line)
+        if line.tag is None:
+            before, line.text = self._learned.strip(line.text)
+            if before:
+                _note_unknown(before, line)
         line.width = len(raw)
         if not line.stamped or raw.endswith(" "):
             line.spaced = (1 if raw.startswith((" ", "\t")) else 0) + (
                 2 if raw.endswith(" ") else 0
             )
         return line
+
+    def without_learned(self, text: str) -> str:
+        """What is left of a text behind a prefix that the log's lines have taught."""
+        return self._learned.strip(text)[1]
 
     def text_of(self, raw: str) -> tuple[str, float | None] | None:
         """Text and kernel stamp of a line with the same prefix as the last; None for others."""
@@ -158,6 +167,11 @@ def strip_prefix(raw: str, number: int) -> Line:
     line = Line(number=number, text="")
     quote = _QUOTE.match(raw)
     rest = raw[quote.end() :] if quote else raw
+    kmsg = _KMSG.match(rest)
+    if kmsg is not None:
+        line.stamped, line.uptime_s, line.caller = True, int(kmsg["usec"]) / 1e6, kmsg["caller"]
+        line.text = rest[kmsg.end() :].strip()
+        return line
     printk = _PRINTK.search(rest, 0, 400)
     if printk is not None:
         line.stamped = True
@@ -194,18 +208,22 @@ def _peel(text: str, line: Line) -> str:
         line.stamped = True
         rfc5424 = rfc5424 or (piece["level"] is not None and piece.group().endswith("1 "))
         if piece["iso"]:
-            line.time = _iso(piece["iso"])
+            line.time = dates.iso(piece["iso"])
             dated = True
         elif piece["ctime"]:
             line.time = _ctime(piece)
             dated = True
         elif piece["caller2"]:
             line.caller = piece["caller2"].strip("[] ")
+    local = dates.LOCAL.match(text, position) if not dated and position < len(text) else None
+    if local is not None:
+        line.stamped, line.time = True, dates.local(local)
+        return text[local.end() :]
     if not dated:
         return text[_bare_tag(text, position, line) :]
     host_tag = _RFC5424.match(text, position) if rfc5424 else _HOST_TAG.match(text, position)
     if host_tag is None:
-        return text[position:]
+        return text[_far_tag(text, position, line) :]
     line.host = host_tag["host"] or line.host
     if host_tag["tag"].lower() not in _KERNEL_TAGS:
         if host_tag["pid"] is None and not host_tag["host"]:
@@ -217,7 +235,7 @@ def _peel(text: str, line: Line) -> str:
 
 _KERNEL_TAG = re.compile(r"(?:^|(?<=\s))kernel:(?:\s|$)")
 _CLOCK = re.compile(r"\d\d:\d\d")
-_DATE = re.compile(r"(?<![\w.])(?=\d{4}-\d\d-\d\d|" + _MONTH + r" )")
+_DATE = re.compile(r"(?<![\w.])(?=\d{4}-\d\d-\d\d|" + dates.MONTH + r" )")
 
 
 def _bare_tag(text: str, position: int, line: Line) -> int:
@@ -232,18 +250,45 @@ def _bare_tag(text: str, position: int, line: Line) -> int:
     date = _DATE.search(before)
     piece = _PIECES.match(before, date.start()) if date else None
     if piece is not None:
-        line.time = _iso(piece["iso"]) if piece["iso"] else _ctime(piece)
+        line.time = dates.iso(piece["iso"]) if piece["iso"] else _ctime(piece)
         line.host = before[piece.end() :].strip() or None
     return tag.end()
 
 
-def _iso(text: str) -> str:
-    text = text.replace(" UTC", "Z").replace(",", ".")
-    return text.replace(" ", "T", 1).replace(" ", "")
+_KMSG = re.compile(
+    r"\d{1,3},\d+,(?P<usec>\d{1,18}),[-\w,=]*?(?:caller=(?P<caller>[TC]\d+))?[-\w,=]*;"
+)
+"""A record as ``/dev/kmsg`` and netconsole give it."""
+
+
+def _far_tag(text: str, position: int, line: Line) -> int:
+    """End of a ``kernel:`` tag behind a host and more that no known logger writes there."""
+    tag = _KERNEL_TAG.search(text, position, position + 120)
+    words = text[position : tag.start()].split() if tag is not None else []
+    if tag is None or not 1 <= len(words) <= _MOST_WORDS:
+        return position
+    line.host = line.host or words[0]
+    return tag.end()
+
+
+_MOST_WORDS = 6
+_UNKNOWN_UPTIME = re.compile(r"\[\s*(?:\d-)?(\d{1,9}\.\d{2,9})\s*[\]@,/ ]")
+
+
+def _note_unknown(before: str, line: Line) -> None:
+    """Take what can be told from a prefix of unknown form."""
+    line.stamped = True
+    kmsg = _KMSG.search(before)
+    uptime = _UNKNOWN_UPTIME.search(before)
+    if kmsg is not None:
+        line.uptime_s, line.caller = int(kmsg["usec"]) / 1e6, kmsg["caller"]
+    elif uptime is not None and line.uptime_s is None:
+        line.uptime_s = float(uptime[1])
+    date = _DATE.search(before) if line.time is None else None
+    piece = _PIECES.match(before, date.start()) if date else None
+    if piece is not None:
+        line.time = dates.iso(piece["iso"]) if piece["iso"] else _ctime(piece)
 
 
 def _ctime(match: re.Match[str]) -> str:
-    month = _MONTHS.index(match["mon"]) + 1
-    day = f"{month:02}-{int(match['day']):02}T{match['clock']}"
-    year = match["year1"] or match["year2"]
-    return f"{year}-{day}" if year else day
+    return dates.ctime(match["mon"], match["day"], match["clock"], match["year1"] or match["year2"])

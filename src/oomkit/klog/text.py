@@ -1,9 +1,12 @@
 """From the bytes of a log to its reports."""
 
+import msgspec
+
 from oomkit.klog.assemble import Assembler
-from oomkit.klog.clean import clean, decode, split_joined
+from oomkit.klog.clean import QuotedPrintable, clean, decode, split_joined
 from oomkit.klog.join import Joiner
 from oomkit.klog.prefix import Line, PrefixStripper
+from oomkit.klog.pretty import PrettyReader
 from oomkit.klog.records import Evidence, Report
 from oomkit.klog.userspace import evidence_in
 from oomkit.klog.wrappers import ExportReader, lines_of_json
@@ -23,6 +26,8 @@ class Parser:
         self._assembler = Assembler(file)
         self._joiner = Joiner()
         self._export = ExportReader()
+        self._pretty = PrettyReader()
+        self._quoted = QuotedPrintable()
         self._prefix = PrefixStripper()
         self._unrelated = 0
         self._found: list[Report | Evidence] = []
@@ -36,7 +41,7 @@ class Parser:
             if self._assembler.in_table and i < last and self._is_row(raw, lines[i + 1], number):
                 continue
             if raw or self._export.active:
-                self._take_raw(raw, number)
+                self._take_raw(self._quoted.take(raw), number)
 
     def _is_row(self, raw: str, after: str, number: int) -> bool:
         """Take a line in the short way if it is a row like those before it, and not wrapped."""
@@ -56,11 +61,13 @@ class Parser:
                 self._take(whole, wrapped=wrapped)
 
     def _lines(self, raw: str, number: int) -> list[Line]:
-        if raw.startswith("{"):
+        if "{" in raw and raw.rstrip("], ").endswith("}"):
             lines = lines_of_json(raw, number)
             if lines is not None:
                 return lines
         exported = self._export.take(raw, number)
+        if exported is None:
+            exported = self._pretty.take(raw, number)
         if exported is not None:
             return exported
         parts = split_joined(raw)
@@ -93,7 +100,8 @@ class Parser:
 
     def gap(self) -> None:
         """Lines were skipped between the last stretch and the next."""
-        for line in self._export.flush() if self._export.active else ():
+        ended = self._export.flush() if self._export.active else []
+        for line in ended + self._pretty.flush():
             for whole, wrapped in self._joiner.push(line):
                 self._take(whole, wrapped=wrapped)
         for whole, wrapped in self._joiner.flush():
@@ -116,7 +124,14 @@ class Parser:
         self._found.sort(key=lambda record: record.source.line)
         ready = sum(record.source.line < floor for record in self._found)
         found, self._found = self._found[:ready], self._found[ready:]
-        return found
+        return [self._without_prefix(record) for record in found]
+
+    def _without_prefix(self, record: Report | Evidence) -> Report | Evidence:
+        """The first line of a report may stand before those that taught its prefix."""
+        if not isinstance(record, Report) or record.invoker is None:
+            return record
+        invoker = self._prefix.without_learned(record.invoker)
+        return msgspec.structs.replace(record, invoker=invoker)
 
     def finish(self) -> list[Report | Evidence]:
         """End of the log: give what is left."""
