@@ -83,6 +83,8 @@ def parse_header(text: str) -> Header | None:
 def _form(rest: str, *, vz: bool, bare: bool) -> str | None:
     if vz:
         return "openvz"
+    if bare and "(" in rest:
+        return None
     if bare:
         return "2.6.13" if "order=" in rest else "2.6.11"
     if "oomkilladj=" in rest:

@@ -19,7 +19,8 @@ _PRINTK = re.compile(
 )
 _PIECES = re.compile(
     r"""\s*(?:
-      \[?(?P<iso>\d{4}-\d\d-\d\d[T\ ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:\ ?(?:Z|UTC|[+-]\d\d:?\d\d))?)\]?:?
+      \[?(?P<iso>\d{4}-\d\d-\d\d[T\ ]\d\d:\d\d:\d\d(?:[.,]\d+)?
+        (?:\ ?(?:Z|UTC|[+-]\d\d:?\d\d))?)\]?:?
       (?:\ (?:stdout|stderr)\ [FP](?=\ ))?
     | (?P<ctime>\[?(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),?\ )?(?P<mon>"""
     + dates.MONTH

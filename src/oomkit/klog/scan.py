@@ -19,10 +19,13 @@ KERNEL_NEEDLES = (
 )
 """What the lines of reports contain: head, summary, kill lines, panics, task tables."""
 
+_WRAP = rb"[\s>|=\\]{0,40}"
+"""What stands between two words of a line that a terminal or a mail has wrapped."""
 _REAL = re.compile(
-    rb"oom-kill(?:er: ?gfp|er:\s*$|: ?constraint)|illed process (?:\d|$)|tgid total_vm"
-    rb"|ut of [mM]emory(?:: ?[Kk]ill|: ?$|: (?:system|compuls|OOM victim)| \(oom_kill|\(memcg"
-    rb"|\. Comp|\. panic| from page fault| and no killable)"
+    rb"oom-kill(?:er:" + _WRAP + rb"(?:gfp|$)|: ?constraint)"
+    rb"|illed process" + _WRAP + rb"(?:\d|$)|tgid total_vm"
+    rb"|ut of [mM]emory(?:: ?(?:OOM )?[Kk]ill|: ?[\r\n]|: ?$|: (?:system|compuls|OOM victim)"
+    rb"| \(oom_kill|\(memcg|\. Comp|\. panic| from page fault| and no killable)"
 )
 """What a needle must be part of to be worth a closer look."""
 
