@@ -81,13 +81,25 @@ class Assembler:
         """A task table has begun; the next line is likely one of its rows."""
         return self._in_table is not None
 
-    def take_row(self, text: str, number: int, uptime_s: float | None) -> bool:
-        """Take what is a whole row of the open table; false if it is anything else."""
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """The columns of the open table."""
+        return None if self._in_table is None else self._in_table.columns
+
+    def take_rows(self, rows: list[re.Match[str]], number: int) -> int:
+        """Take what are whole rows of the open table, the first in line ``number``.
+
+        Returns how many were taken: those before the first that is not sound.
+        """
         report = self._in_table
-        if report is None or report.columns is None or not report.take_whole_row(text, number):
-            return False
-        report.touch(Line(number=number, text="", uptime_s=uptime_s))
-        return True
+        if report is None:
+            return 0
+        taken = report.take_whole_rows(rows, number)
+        if taken:
+            up = rows[taken - 1].groupdict().get("up")
+            last = Line(number=number + taken - 1, text="", uptime_s=float(up) if up else None)
+            report.touch(last)
+        return taken
 
     def flush(self) -> Iterator[Report]:
         """End of the log, or of a stretch of it: yields what is open."""
@@ -206,9 +218,25 @@ class Assembler:
         ):
             report = self._current(line)
             if report is None or report.ended or report.table_done:
-                report = self._new(line)
+                report = self._interrupted_table(line) or self._new(line)
         report.add_row(line)
         return report
+
+    def _interrupted_table(self, line: Line) -> Builder | None:
+        """The table that a whole other report interrupted, if a row carries it on."""
+        match = ROW.match(line.text)
+        for i, report in enumerate(self._open):
+            if report.ended or report.table_done or not report.tasks or match is None:
+                continue
+            if int(match["pid"]) <= report.tasks[-1].pid:
+                continue
+            for mixed in self._open[i:]:
+                if mixed.has_table:
+                    text = "two task tables are mixed; rows may stand in the wrong one"
+                    mixed.problem("mixed", text, mixed.table_at)
+            self._in_table = report
+            return report
+        return None
 
     def _take_summary(self, line: Line) -> Builder | None:
         summary = kill.parse_summary(line.text, line.number)
@@ -249,6 +277,10 @@ class Assembler:
     _take_would = _take_killed
 
     def _for_kill(self, line: Line, text: str | None, pid: int) -> Builder:
+        for report in reversed(self._open):
+            chosen = report.selected
+            if chosen is not None and chosen.pid == pid and not report.has_victim(pid):
+                return report
         for report in reversed(self._open):
             if line.caller and report.first.caller and report.first.caller != line.caller:
                 continue

@@ -1,5 +1,6 @@
 """One report while its lines come in."""
 
+import re
 from collections.abc import Callable
 
 import msgspec
@@ -20,7 +21,7 @@ from oomkit.klog.records import (
     Summary,
     TaskRow,
 )
-from oomkit.klog.tasks import guess_columns, parse_row
+from oomkit.klog.tasks import guess_columns, parse_row, row_of
 
 _MEMCG_TRACE = ("mem_cgroup_out_of_memory", "mem_cgroup_oom_synchronize")
 
@@ -113,14 +114,18 @@ class Builder:
         else:
             self._parse_row(line.text, line.number, self.columns)
 
-    def take_whole_row(self, text: str, number: int) -> bool:
-        """Take a row that is whole and sound; false if it is not."""
-        assert self.columns is not None
-        row = parse_row(text, self.columns, number)
-        if row is None or row.pid != row.tgid or len(self.tasks) >= MAX_TASKS:
-            return False
-        self.tasks.append(row)
-        return True
+    def take_whole_rows(self, rows: list[re.Match[str]], number: int) -> int:
+        """Take rows until one is not sound; returns how many were."""
+        columns = self.columns
+        if columns is None:
+            return 0
+        fields = len(columns) + 2
+        for taken, match in enumerate(rows):
+            row = row_of(match.groups()[-fields:], columns, number + taken)
+            if row is None or len(self.tasks) >= MAX_TASKS:
+                return taken
+            self.tasks.append(row)
+        return len(rows)
 
     def _parse_row(self, text: str, number: int, columns: tuple[str, ...] | None) -> None:
         row = parse_row(text, columns, number) if columns else None
@@ -182,7 +187,7 @@ class Builder:
         cgroup = None
         if scope == "memcg":
             cgroup = (summary.oom_memcg if summary else None) or (memcg.path if memcg else None)
-            cgroup = cgroup or self.oom_group
+            cgroup = cgroup or self.oom_group or self._beancounter()
         return Report(
             source=Source(file=file, line=self.first.number, end_line=self.last.number),
             time=self.first.time,
@@ -239,7 +244,7 @@ class Builder:
             printed == "CONSTRAINT_MEMCG"
             or not self.memcg.empty
             or (summary and summary.oom_memcg)
-            or text.startswith("memory cgroup")
+            or text.startswith(("memory cgroup", "out of memory in ub"))
             or any(name in _MEMCG_TRACE for name in self.trace)
         ):
             return "CONSTRAINT_MEMCG", "memcg"
@@ -250,6 +255,11 @@ class Builder:
         if "cpuset" in text:
             return "CONSTRAINT_CPUSET", "cpuset"
         return self._scope_by_nodes(printed)
+
+    def _beancounter(self) -> str | None:
+        """OpenVZ's user beancounter, which stands in the place of a cgroup."""
+        text = self.kill_text or ""
+        return text[text.index("UB") :] if text.startswith("Out of memory in UB") else None
 
     def _scope_by_nodes(self, printed: str | None) -> tuple[str | None, Scope | None]:
         header, summary = self.header, self.summary

@@ -33,14 +33,22 @@ class LearnedPrefixes:
         self._shapes: list[re.Pattern[str]] = []
         self._seen: dict[str, int] = {}
         self._after = ""
+        self._plain = False
+
+    def look_again(self) -> None:
+        """Another stretch of the log begins, which may be of another origin."""
+        self._plain = False
 
     def strip(self, text: str) -> tuple[str, str]:
         """Return what stands before a line's text, and the text; learns from the line."""
+        if self._plain:
+            return "", text
         begins = _BEGINS.search(text, 0, _MAX_PREFIX + 40)
         if begins is not None:
             self._learn_end(text)
             if begins.start() and self._learn(text[: begins.start()]):
                 return text[: begins.start()], self._without_end(text[begins.start() :])
+            self._plain = not (begins.start() or self._seen or self._after)
             return "", self._without_end(text)
         if self._shapes and not ROW.match(text):
             for shape in self._shapes:

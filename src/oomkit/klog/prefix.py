@@ -6,6 +6,7 @@ is taken off wherever it stands in the order that loggers stack them.
 """
 
 import re
+from functools import lru_cache
 
 import msgspec
 
@@ -17,6 +18,8 @@ _PRINTK = re.compile(
     r"\[\s*(?P<up>\d{1,9}\.\d{6})(?:\s*<\s*\d+\.\d+>)?\s*\](?:\s?\[\s*(?P<caller>[TC]\d+)\s*\])?"
     r"|\[\s*\+\d+\.\d{6}\]|\[" + dates.MONTH + r" {1,2}\d{1,2} \d\d:\d\d\]"
 )
+_STAMP = r"(?:<[0-7]>)?\[\s*(?P<up>\d{1,9}\.\d{6})\](?:\s?\[\s*[TC]\d+\s*\])?"
+_STAMP_ONLY = re.compile(_STAMP)
 _PIECES = re.compile(
     r"""\s*(?:
       \[?(?P<iso>\d{4}-\d\d-\d\d[T\ ]\d\d:\d\d:\d\d(?:[.,]\d+)?
@@ -107,17 +110,27 @@ class PrefixStripper:
         """What is left of a text behind a prefix that the log's lines have taught."""
         return self._learned.strip(text)[1]
 
-    def text_of(self, raw: str) -> tuple[str, float | None] | None:
-        """Text and kernel stamp of a line with the same prefix as the last; None for others."""
+    def look_again(self) -> None:
+        """Another stretch of the log begins."""
+        self._learned.look_again()
+
+    def whole_lines(self, expression: str) -> re.Pattern[str] | None:
+        """A pattern for lines that have the prefix of the last one before what ``expression``
+        describes, the kernel's stamp in the group ``up``; None if that line had none.
+        """
+        if not self._like.stamped or (self._like.uptime_s is None and not self._head):
+            return None
+        stamp = _STAMP if self._like.uptime_s is not None else ""
+        return _whole(self._head, stamp, expression)
+
+    def is_like_last(self, raw: str) -> bool:
+        """Whether a line begins as the last one did."""
         head = self._head
-        if not head or not raw.startswith(head):
-            return None
+        if not raw.startswith(head):
+            return False
         if self._like.uptime_s is None:
-            return raw[len(head) :].strip(), None
-        printk = _PRINTK.match(raw, len(head))
-        if printk is None or printk["up"] is None:
-            return None
-        return raw[printk.end() :].strip(), float(printk["up"])
+            return bool(head)
+        return _STAMP_ONLY.match(raw, len(head)) is not None
 
     def _strip_known(self, raw: str, number: int) -> Line | None:
         like = self._like
@@ -150,6 +163,7 @@ class PrefixStripper:
     def _remember(self, raw: str, line: Line) -> None:
         """Keep what stands before the text, or before the kernel's stamp."""
         self._head = ""
+        self._like = line
         if not line.stamped or not line.text or line.time is None:
             return
         if line.uptime_s is not None:
@@ -160,7 +174,11 @@ class PrefixStripper:
         else:
             end = 0
         self._head = raw[:end]
-        self._like = line
+
+
+@lru_cache(maxsize=64)
+def _whole(head: str, stamp: str, expression: str) -> re.Pattern[str]:
+    return re.compile(rf"{re.escape(head)}{stamp}\s*{expression}$")
 
 
 def strip_prefix(raw: str, number: int) -> Line:

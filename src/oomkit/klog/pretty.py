@@ -15,6 +15,10 @@ _VERBOSE_FIELD = re.compile(
 _VERBOSE_HEAD = re.compile(r"(?:\w{3} )?(?P<date>\d{4}-\d\d-\d\d)[ T](?P<clock>\S+) .*\[s=[0-9a-f]")
 
 
+_OPENS = frozenset({"{", "},{", "}, {", "[{"})
+_FIRST = ("", " ", "\t", "{", "}", "[")
+
+
 class PrettyReader:
     """Puts a record's fields together again; gives the lines of its text when it ends."""
 
@@ -25,8 +29,10 @@ class PrettyReader:
 
     def take(self, raw: str, number: int) -> list[Line] | None:
         """Take a line; the lines a finished record gives; None if this is of no record."""
+        if not self.active and raw[:1] not in _FIRST and "[s=" not in raw:
+            return None
         begins = _VERBOSE_HEAD.match(raw)
-        if begins is not None or raw in {"{", "},{", "}, {", "[{"}:
+        if begins is not None or raw in _OPENS:
             found = self.flush()
             self.active = True
             if begins is not None:

@@ -8,6 +8,7 @@ from oomkit.klog.join import Joiner
 from oomkit.klog.prefix import Line, PrefixStripper
 from oomkit.klog.pretty import PrettyReader
 from oomkit.klog.records import Evidence, Report
+from oomkit.klog.tasks import row_expression
 from oomkit.klog.userspace import evidence_in
 from oomkit.klog.wrappers import ExportReader, lines_of_json
 
@@ -35,22 +36,41 @@ class Parser:
     def feed(self, data: bytes, first_line: int) -> None:
         """Take whole lines; the first has the number ``first_line``."""
         lines = clean(decode(data.removesuffix(b"\n"))).split("\n")
-        last = len(lines) - 1
-        for i, raw in enumerate(lines):
-            number = first_line + i
-            if self._assembler.in_table and i < last and self._is_row(raw, lines[i + 1], number):
-                continue
+        i = 0
+        while i < len(lines):
+            if self._assembler.in_table:
+                taken = self._take_rows(lines, i, first_line + i)
+                if taken:
+                    i += taken
+                    continue
+            raw = lines[i]
             if raw or self._export.active:
-                self._take_raw(self._quoted.take(raw), number)
+                self._take_raw(self._quoted.take(raw), first_line + i)
+            i += 1
 
-    def _is_row(self, raw: str, after: str, number: int) -> bool:
-        """Take a line in the short way if it is a row like those before it, and not wrapped."""
-        known = self._prefix.text_of(raw)
-        if known is None or not known[0].startswith("[") or self._prefix.text_of(after) is None:
-            return False
-        for whole, wrapped in self._joiner.flush():
-            self._take(whole, wrapped=wrapped)
-        taken = self._assembler.take_row(known[0], number, known[1])
+    def _take_rows(self, lines: list[str], first: int, number: int) -> int:
+        """Take rows like those before them in the short way; returns how many.
+
+        A row is left to the long way if it may go on in the next line, or if that is not known.
+        """
+        columns = self._assembler.columns
+        whole = self._prefix.whole_lines(row_expression(columns)) if columns else None
+        if whole is None:
+            return 0
+        rows = []
+        for raw in lines[first:]:
+            match = whole.match(raw)
+            if match is None:
+                break
+            rows.append(match)
+        following = first + len(rows)
+        if rows and (following == len(lines) or not self._prefix.is_like_last(lines[following])):
+            rows.pop()
+        if not rows:
+            return 0
+        for line, wrapped in self._joiner.flush():
+            self._take(line, wrapped=wrapped)
+        taken = self._assembler.take_rows(rows, number)
         if taken:
             self._unrelated = 0
         return taken
@@ -100,6 +120,7 @@ class Parser:
 
     def gap(self) -> None:
         """Lines were skipped between the last stretch and the next."""
+        self._prefix.look_again()
         ended = self._export.flush() if self._export.active else []
         for line in ended + self._pretty.flush():
             for whole, wrapped in self._joiner.push(line):
