@@ -6,7 +6,7 @@ that of one buffer, whatever the log's size.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from ahocorasick_rs import BytesAhoCorasick, MatchKind
@@ -26,7 +26,8 @@ _WRAP = rb"[\s>|=\\]{0,40}"
 _REAL = re.compile(
     rb"oom-kill(?:er:" + _WRAP + rb"(?:gfp|$)|: ?constraint)"
     rb"|illed process" + _WRAP + rb"(?:\d|$)|tgid total_vm"
-    rb"|ut of [mM]emory(?:: ?(?:OOM |[Ww]ould have )?[Kk]ill|: ?[\r\n]|: ?$|: (?:system|compuls|OOM victim)"
+    rb"|ut of [mM]emory(?:: ?(?:OOM |[Ww]ould have )?[Kk]ill|: ?[\r\n]|: ?$"
+    rb"|: (?:system|compuls|OOM victim)"
     rb"| \(oom_kill|\(memcg|\. Comp|\. panic| from page fault| and no killable| in UB)"
     rb"|o available memory (?:\(MPOL|in cpuset)"
 )
@@ -69,13 +70,25 @@ class Sink(Protocol):
         """A report has begun and not ended."""
 
 
+Worth = Callable[[bytearray, int], bool]
+"""Whether the needle at an offset of a buffer is worth a closer look at its line."""
+
+
 class Scanner:
     """Feeds a sink with the stretches of a log around the needles."""
 
     def __init__(
-        self, source: Readable, sink: Sink, needles: Sequence[bytes], *, glances: bool = False
+        self,
+        source: Readable,
+        sink: Sink,
+        needles: Sequence[bytes],
+        *,
+        worth: Worth | None = None,
     ) -> None:
-        self._glances = glances
+        """Look for needles; ``worth`` says which of those that no report holds the sink is shown
+        (without it, none).
+        """
+        self._worth = worth
         self._source = source
         self._sink = sink
         # Leftmost matches are those that the library finds many bytes at a time.
@@ -119,15 +132,13 @@ class Scanner:
                 break
             self._hit = hit + 1
             line_end = self._buffer.find(b"\n", hit, end) + 1 or end
-            limit = hit + (_MAX_GLANCE if self._glances else _MAX_REAL)
-            # A needle of others may overlap one of the kernel's in the same line.
-            find = _REAL.search if self._glances else _REAL.match
-            real = _REAL.match(self._buffer, hit, min(end, hit + _MAX_REAL)) or find(
-                self._buffer, hit, min(line_end, limit)
-            )
+            real = _REAL.match(self._buffer, hit, min(end, hit + _MAX_REAL))
+            if real is None and self._worth is not None:
+                # A needle of others may overlap one of the kernel's in the same line.
+                real = _REAL.search(self._buffer, hit, min(line_end, hit + _MAX_GLANCE))
             if real is not None:
                 position = self._begin(real.start(), position, end)
-            elif self._glances:
+            elif self._worth is not None and self._worth(self._buffer, hit):
                 self._glance(hit, line_end, position)
                 self._hit = line_end
                 yield

@@ -20,6 +20,17 @@ NEEDLES = (
 )  # fmt: skip
 """What the lines contain; see :mod:`oomkit.klog.scan`."""
 
+_STATUS = re.compile(rb"(?:exit|return|code|status)[^\n]{0,24}137\b", re.IGNORECASE)
+
+
+def is_worth(buffer: bytearray, at: int) -> bool:
+    """Whether what stands at an offset may be evidence: 137 is a number like any other."""
+    if not buffer.startswith(_NUMBER, at + 1):
+        return True
+    return _STATUS.search(buffer, max(at - 40, 0), at + 5) is not None
+
+
+_NUMBER = b"137"
 _UNIT = r"(?P<unit>[\w@:.\\-]+\.(?:service|scope|slice|socket|mount|swap))"
 _POD = r"(?P<pod>[\w.-]+(?:/[\w.-]+)?)"
 
