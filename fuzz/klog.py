@@ -26,10 +26,10 @@ MAX_BYTES = 16384
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 WORDS = (
     "oom-killer: gfp_mask=0x", "Out of memory: Kill process ", "Killed process ",
-    "oom-kill:constraint=", "tgid total_vm", "Mem-Info:", "Memory cgroup stats for ", "memory: usage ",
-    "Task in /", "Call Trace:", "oom_reaper: reaped process ", "Kernel panic - not syncing: Out of memory",
-    "[    1.000000] ", "<4>", "kernel: ", "#012", "=3D", "__CURSOR=", "MESSAGE=", "{\"MESSAGE\":\"",
-    "4,1,1,-;", "CPU: 0 PID: 1 Comm: ", "[T1]",
+    "oom-kill:constraint=", "tgid total_vm", "Mem-Info:", "Memory cgroup stats for ",
+    "memory: usage ", "Task in /", "Call Trace:", "oom_reaper: reaped process ",
+    "Kernel panic - not syncing: Out of memory", "[    1.000000] ", "<4>", "kernel: ", "#012",
+    "=3D", "__CURSOR=", "MESSAGE=", "{\"MESSAGE\":\"", "4,1,1,-;", "CPU: 0 PID: 1 Comm: ", "[T1]",
 )  # fmt: skip
 
 

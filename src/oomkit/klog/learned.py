@@ -18,6 +18,7 @@ _BEGINS = re.compile(
 _TEXT_OF_A_REPORT = re.compile(r"oom-kill|\+0x|\d[kK]B|[Kk]ill(?:ed)? process|mems_allowed")
 _ENDS_A_PREFIX = re.compile(r"[\s\]:|;,\"'>)}]$")
 _WHOLE_LINE = re.compile(r"(?:Mem-[Ii]nfo:|Call [Tt]race:|oom_score_adj name)(?P<after>.+)$")
+_WHOLE_LINES = frozenset({"Mem-Info:", "Mem-info:", "Call Trace:", "Call trace:"})
 _ENDS_A_LINE = re.compile(r"[\"'\]})>|,;]{1,6}$| - kernel$")
 _NUMBER_ONLY = re.compile(r"\s*\d+\s+")
 _VARYING = re.compile(r"(\s*\d+|\s+)")
@@ -35,6 +36,11 @@ class LearnedPrefixes:
         self._after = ""
         self._plain = False
 
+    @property
+    def has_end(self) -> bool:
+        """Something stands behind the text of lines, too."""
+        return bool(self._after)
+
     def look_again(self) -> None:
         """Another stretch of the log begins, which may be of another origin."""
         self._plain = False
@@ -48,7 +54,7 @@ class LearnedPrefixes:
             self._learn_end(text)
             if begins.start() and self._learn(text[: begins.start()]):
                 return text[: begins.start()], self._without_end(text[begins.start() :])
-            self._plain = not (begins.start() or self._seen or self._after)
+            self._plain = text in _WHOLE_LINES and not (self._seen or self._after)
             return "", self._without_end(text)
         if self._shapes and not ROW.match(text):
             for shape in self._shapes:

@@ -120,6 +120,8 @@ class PrefixStripper:
         """
         if not self._like.stamped or (self._like.uptime_s is None and not self._head):
             return None
+        if self._learned.has_end:
+            return None
         stamp = _STAMP if self._like.uptime_s is not None else ""
         return _whole(self._head, stamp, expression)
 

@@ -20,16 +20,12 @@ def lines_of_json(raw: str, number: int) -> list[Line] | None:
     """Return the lines in a line's JSON: a record or an array of them, with what shippers put
     around it. None if there is no record with a text.
     """
-    begin = min((at for at in (raw.find("{"), raw.find("[{")) if at >= 0), default=-1)
-    end = raw.rfind("}")
-    if end < begin or begin < 0:
+    begin, end = raw.find("{"), raw.rfind("}") + 1
+    if not 0 <= begin < end:
         return None
-    if raw[begin] == "[":
-        end = raw.rfind("]")
-    try:
-        decoded = msgspec.json.decode(raw[begin : end + 1].encode())
-    except (msgspec.DecodeError, RecursionError):
-        return None
+    decoded = _decoded(raw[begin:end])
+    if decoded is None and raw[:begin].endswith("["):
+        decoded = _decoded(raw[begin - 1 :].rstrip(" ,"))
     records = decoded if isinstance(decoded, list) else [decoded]
     found = [lines_of_record(record, number) for record in records if isinstance(record, dict)]
     lines = [line for of_record in found if of_record is not None for line in of_record]
@@ -38,6 +34,14 @@ def lines_of_json(raw: str, number: int) -> list[Line] | None:
         for line in lines:
             line.time = line.time or when
     return lines or None
+
+
+def _decoded(text: str) -> object:
+    try:
+        decoded: object = msgspec.json.decode(text.encode())
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return decoded
 
 
 def lines_of_record(record: dict[str, Any], number: int) -> list[Line] | None:
