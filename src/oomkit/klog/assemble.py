@@ -20,7 +20,7 @@ from oomkit.klog.records import Report
 from oomkit.klog.tasks import ROW, TABLE_HEADER, parse_table_header
 
 _ANCHOR = re.compile(
-    r"(?P<header>oom-killer: ?gfp)|(?P<table>\[\s*pid\s*\]\s+uid\s+tgid)"
+    r"(?P<header>oom-killer: ?gfp|invoked\s+oom-killer:?$)|(?P<table>\[\s*pid\s*\]\s+uid\s+tgid)"
     r"|(?P<summary>oom-kill: ?constraint=)|(?P<killed>[Kk]illed process \d)"
     r"|(?P<sharer>Kill process \d+ .* sharing same memory)|(?P<selected>[Kk]ill process \d)"
     r"|(?P<would>[Ww]ould have killed process \d)|(?P<reaper>oom_reaper: )"
@@ -189,7 +189,7 @@ class Assembler:
 
     def _take_header(self, line: Line) -> Builder | None:
         header = parse_header(line.text)
-        if header is None:
+        if header is None or (header.gfp_mask is None and line.uptime_s is None):
             return None
         current = self._current(line)
         if current is not None and current.header is not None and not current.ended:
@@ -263,12 +263,16 @@ class Assembler:
         if parsed is None:
             return None
         killed = parsed.killed
+        if not killed.comm and line.uptime_s is None and line.time is None:
+            return None
         report = self._for_kill(line, parsed.text, killed.pid)
         report.end_table()
         if report.kill_text is None:
             report.kill_text = parsed.text
         report.kill_form = report.kill_form or parsed.form
         report.would_have = report.would_have or parsed.would_have
+        if not killed.comm:
+            report.problem("line_damaged", "the line that tells who was killed is cut", line.number)
         if not parsed.would_have:
             report.add_killed(kill.with_context(killed, report, line))
         self._in_table = None

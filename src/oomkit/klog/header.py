@@ -8,6 +8,7 @@ _HEADER = re.compile(
     r"(?:(?P<pid>\d+) \((?P<vzcomm>.*?)\)|(?P<comm>.*?))\s*(?:\binvoked\s+)(?:\w+\s+)?oom-killer:"
     r"\s*(?P<rest>gfp.*)|^(?:.*?\s)?oom-killer:\s*(?P<bare>gfp_mask=.*)"
 )
+_HEADER_CUT = re.compile(r"(?P<comm>\S.{0,14}) invoked\s+oom-killer:?$")
 _GFP = re.compile(r"gfp(?:_mask)?[= ](0x[0-9a-fA-F]+(?:\([^)]*\)?)?)")
 _ORDER = re.compile(r"\border[= ](-?\d+)")
 _NODEMASK = re.compile(r"nodemask=(\(null\)|\d[\d,-]*?)(?=,\s|,?$)")
@@ -58,7 +59,8 @@ def parse_header(text: str) -> Header | None:
     """Parse the line with ``invoked oom-killer:``; None if it is not one."""
     match = _HEADER.search(text)
     if match is None:
-        return None
+        cut = _HEADER_CUT.match(text)
+        return None if cut is None else _only_comm(cut["comm"])
     rest = match["rest"] or match["bare"]
     gfp = _GFP.search(rest)
     if gfp is None:
@@ -77,6 +79,20 @@ def parse_header(text: str) -> Header | None:
         oom_adj=int(oom_adj[1]) if oom_adj else None,
         oom_score_adj=int(adj[1]) if adj else None,
         form=_form(rest, vz=match["pid"] is not None, bare=match["bare"] is not None),
+    )
+
+
+def _only_comm(comm: str) -> Header:
+    """What is left of a line that was cut, or told from memory."""
+    return Header(
+        comm=comm.strip(),
+        pid=None,
+        gfp_mask=None,
+        order=None,
+        nodemask=None,
+        oom_adj=None,
+        oom_score_adj=None,
+        form=None,
     )
 
 
