@@ -12,6 +12,7 @@ from oomkit.klog.memcg import MemcgPart
 from oomkit.klog.meminfo import MemoryPart
 from oomkit.klog.prefix import Line
 from oomkit.klog.records import (
+    MAX_PROBLEMS,
     Killed,
     Problem,
     Reaped,
@@ -26,9 +27,8 @@ from oomkit.klog.tasks import guess_columns, parse_row, row_of
 _MEMCG_TRACE = ("mem_cgroup_out_of_memory", "mem_cgroup_oom_synchronize")
 
 MAX_TASKS = 1 << 16
-MAX_PROBLEMS = 50
 MAX_FRAMES = 100
-"""Bounds (of problems: for each kind) for what no kernel prints and a hostile log may hold."""
+"""Bounds for what no kernel prints and a hostile log may hold."""
 
 
 class Builder:
