@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 from oomkit.klog import kill
-from oomkit.klog.builder import MAX_FRAMES, Builder
+from oomkit.klog.builder import Builder
 from oomkit.klog.finish import note_missing
 from oomkit.klog.header import (
     parse_caller,
@@ -86,20 +86,29 @@ class Assembler:
         """The columns of the open table."""
         return None if self._in_table is None else self._in_table.columns
 
-    def take_rows(self, rows: list[re.Match[str]], number: int) -> int:
+    def take_rows(self, rows: list[re.Match[str]], number: int, caller: str | None) -> int:
         """Take what are whole rows of the open table, the first in line ``number``.
 
         Returns how many were taken: those before the first that is not sound.
         """
         report = self._in_table
-        if report is None:
+        if report is None or (caller and report.first.caller not in {None, caller}):
             return 0
         taken = report.take_whole_rows(rows, number)
         if taken:
-            up = rows[taken - 1].groupdict().get("up")
-            last = Line(number=number + taken - 1, text="", uptime_s=float(up) if up else None)
-            report.touch(last)
+            report.touch(_last_of(rows[:taken], number))
         return taken
+
+    def take_frames(self, frames: list[re.Match[str]], number: int, caller: str | None) -> int:
+        """Take lines of a call trace; returns how many were of a report."""
+        last = _last_of(frames, number)
+        last.caller = caller
+        report = self._current(last)
+        if report is None or report.ended:
+            return 0
+        report.add_frames([frame["name"] for frame in frames if not frame["guess"]])
+        report.touch(last)
+        return len(frames)
 
     def flush(self) -> Iterator[Report]:
         """End of the log, or of a stretch of it: yields what is open."""
@@ -430,10 +439,15 @@ class Assembler:
                 return True
         frame = parse_frame(text) if "+0x" in text else None
         if frame is not None:
-            if not report.has_table and report.memory.empty and len(report.trace) < MAX_FRAMES:
-                report.trace.append(frame)
+            report.add_frames([frame])
             return True
         return text in {"Call Trace:", "Call trace:"}
+
+
+def _last_of(matches: list[re.Match[str]], number: int) -> Line:
+    """The last of several lines, the first of which is line ``number``."""
+    up = matches[-1].groupdict().get("up")
+    return Line(number=number + len(matches) - 1, text="", uptime_s=float(up) if up else None)
 
 
 def _may_be_anchor(text: str) -> bool:

@@ -105,6 +105,11 @@ class Builder:
 
     # -- parts -----------------------------------------------------------------------------
 
+    def add_frames(self, names: list[str]) -> None:
+        """Take functions of the call trace, which stands before the memory part."""
+        if not self.has_table and self.memory.empty:
+            self.trace.extend(names[: MAX_FRAMES - len(self.trace)])
+
     def add_row(self, line: Line) -> None:
         """Take a row of the task table."""
         if len(self.rows) + len(self.tasks) >= MAX_TASKS:

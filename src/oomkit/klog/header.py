@@ -28,6 +28,11 @@ _VERSION = re.compile(r"Linux version (\d\.\d+[\w.+~-]*)")
 _FRAME = re.compile(
     r"(?:\[<?[0-9a-f]{8,16}>?\]\s*)*(?P<guess>\? )?[(:]?(?P<name>[A-Za-z_][\w.$]*)\+0x[0-9a-f]+/0x"
 )
+FRAME_EXPRESSION = (
+    r"(?:\[<[0-9a-f]{8,16}>\] )?(?P<guess>\? )?(?P<name>[A-Za-z_]\w*)(?:\.[\w.]+)?"
+    r"\+0x[0-9a-f]+/0x[0-9a-f]+(?: \[[\w ]+\])?\s*"
+)
+"""A regular expression for whole lines of a call trace, as most kernels print them."""
 _ARM_FRAME = re.compile(r"^\s*(?P<name>[A-Za-z_][\w.]*) from (?P<caller>[A-Za-z_][\w.]*)\+0x")
 
 

@@ -18,7 +18,7 @@ _PRINTK = re.compile(
     r"\[\s*(?P<up>\d{1,9}\.\d{6})(?:\s*<\s*\d+\.\d+>)?\s*\](?:\s?\[\s*(?P<caller>[TC]\d+)\s*\])?"
     r"|\[\s*\+\d+\.\d{6}\]|\[" + dates.MONTH + r" {1,2}\d{1,2} \d\d:\d\d\]"
 )
-_STAMP = r"(?:<[0-7]>)?\[\s*(?P<up>\d{1,9}\.\d{6})\](?:\s?\[\s*[TC]\d+\s*\])?"
+_STAMP = r"(?:<[0-7]>)?\[\s*(?P<up>\d{1,9}\.\d{6})\]"
 _STAMP_ONLY = re.compile(_STAMP)
 _PIECES = re.compile(
     r"""\s*(?:
@@ -115,15 +115,23 @@ class PrefixStripper:
         self._learned.look_again()
 
     def whole_lines(self, expression: str) -> re.Pattern[str] | None:
-        """A pattern for lines that have the prefix of the last one before what ``expression``
-        describes, the kernel's stamp in the group ``up``; None if that line had none.
+        """A pattern for lines with what ``expression`` describes behind the last line's prefix.
+
+        The kernel's stamp is in the group ``up``. None if the prefix can't be told.
         """
-        if not self._like.stamped or (self._like.uptime_s is None and not self._head):
+        like = self._like
+        if self._learned.has_end or (like.stamped and like.uptime_s is None and not self._head):
             return None
-        if self._learned.has_end:
-            return None
-        stamp = _STAMP if self._like.uptime_s is not None else ""
+        stamp = ""
+        if like.uptime_s is not None:
+            other = r"(?!\s?\[\s*[TC]\d)"
+            stamp = _STAMP + (rf"\s?\[\s*{like.caller}\s*\]" if like.caller else other)
         return _whole(self._head, stamp, expression)
+
+    @property
+    def last_caller(self) -> str | None:
+        """Caller id of the last line."""
+        return self._like.caller
 
     def is_like_last(self, raw: str) -> bool:
         """Whether a line begins as the last one did."""

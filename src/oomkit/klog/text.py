@@ -1,9 +1,12 @@
 """From the bytes of a log to its reports."""
 
+import re
+
 import msgspec
 
 from oomkit.klog.assemble import Assembler
 from oomkit.klog.clean import QuotedPrintable, clean, decode, split_joined
+from oomkit.klog.header import FRAME_EXPRESSION
 from oomkit.klog.join import Joiner
 from oomkit.klog.prefix import Line, PrefixStripper
 from oomkit.klog.pretty import PrettyReader
@@ -38,42 +41,51 @@ class Parser:
         lines = clean(decode(data.removesuffix(b"\n"))).split("\n")
         i = 0
         while i < len(lines):
-            if self._assembler.in_table:
-                taken = self._take_rows(lines, i, first_line + i)
-                if taken:
-                    i += taken
-                    continue
+            taken = self._take_alike(lines, i, first_line + i)
+            if taken:
+                i += taken
+                continue
             raw = lines[i]
             if raw or self._export.active:
                 self._take_raw(self._quoted.take(raw), first_line + i)
             i += 1
 
-    def _take_rows(self, lines: list[str], first: int, number: int) -> int:
-        """Take rows like those before them in the short way; returns how many.
-
-        A row is left to the long way if it may go on in the next line, or if that is not known.
-        """
-        columns = self._assembler.columns
-        whole = self._prefix.whole_lines(row_expression(columns)) if columns else None
-        if whole is None:
+    def _take_alike(self, lines: list[str], first: int, number: int) -> int:
+        """Take rows or frames like the lines before them in the short way; returns how many."""
+        in_table, columns = self._assembler.in_table, self._assembler.columns
+        if in_table and columns:
+            expression = row_expression(columns)
+        elif not in_table and "+0x" in lines[first]:
+            expression = FRAME_EXPRESSION
+        else:
             return 0
-        rows = []
+        whole = self._prefix.whole_lines(expression)
+        found = self._alike(lines, first, whole) if whole is not None else []
+        if not found:
+            return 0
+        for line, wrapped in self._joiner.flush():
+            self._take(line, wrapped=wrapped)
+        caller = self._prefix.last_caller
+        if in_table:
+            taken = self._assembler.take_rows(found, number, caller)
+        else:
+            taken = self._assembler.take_frames(found, number, caller)
+        if taken:
+            self._unrelated = 0
+        return taken
+
+    def _alike(self, lines: list[str], first: int, whole: re.Pattern[str]) -> list[re.Match[str]]:
+        """Lines that match, without one that may go on in the next."""
+        found = []
         for raw in lines[first:]:
             match = whole.match(raw)
             if match is None:
                 break
-            rows.append(match)
-        following = first + len(rows)
-        if rows and (following == len(lines) or not self._prefix.is_like_last(lines[following])):
-            rows.pop()
-        if not rows:
-            return 0
-        for line, wrapped in self._joiner.flush():
-            self._take(line, wrapped=wrapped)
-        taken = self._assembler.take_rows(rows, number)
-        if taken:
-            self._unrelated = 0
-        return taken
+            found.append(match)
+        following = first + len(found)
+        if found and (following == len(lines) or not self._prefix.is_like_last(lines[following])):
+            found.pop()
+        return found
 
     def _take_raw(self, raw: str, number: int) -> None:
         for line in self._lines(raw, number):
