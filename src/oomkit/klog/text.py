@@ -65,6 +65,8 @@ class Parser:
             return 0
         for line, wrapped in self._joiner.flush():
             self._take(line, wrapped=wrapped)
+        if (in_table, columns) != (self._assembler.in_table, self._assembler.columns):
+            return 0  # the line before was the head or the end of a table
         caller = self._prefix.last_caller
         if in_table:
             taken = self._assembler.take_rows(found, number, caller)
