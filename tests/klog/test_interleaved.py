@@ -1,4 +1,4 @@
-"""Two reports at once, in a log that does not say which CPU a line is from."""
+"""Two reports at once, in a log that does not say which CPU a line is from; reports cut short."""
 
 import random
 
@@ -33,3 +33,12 @@ def test_every_victim_is_told_once_and_no_choice_is_disputed(seed: int) -> None:
     assert any(report.problems for report in reports) or len(reports) == sum(
         len(expected(name)) for name in names
     )
+
+
+def test_reports_without_heads_are_told_to_be_limited() -> None:
+    kill = "Out of memory: Killed process {} (x) total-vm:9kB, anon-rss:8kB, file-rss:1kB"
+    lines = [kill.format(1), kill.format(2), "oom_kill_process: 1 callbacks suppressed"]
+    text = "\n".join(f"[  100.00000{i}] {line}" for i, line in enumerate(lines))
+    first, second = read_bytes(text.encode())
+    assert [first.killed[0].pid, second.killed[0].pid] == [1, 2]
+    assert [p.line for p in second.problems if p.kind == "limited"] == [3]

@@ -26,6 +26,7 @@ _ANCHOR = re.compile(
     r"|(?P<group>are going to be killed\s+due)|(?P<nobody>[Oo]ut of memory and no killable)"
     r"|(?P<panic>Kernel panic - not syncing: )|(?P<foreign>page allocation (?:failure|stalls))"
     r"|(?P<version>Linux version \d)"
+    r"|(?P<limited>(?:oom_kill_process|dump_header): \d+ callbacks suppressed)"
     r"|(?P<lost>printk messages dropped|messages suppressed|Missed \d+ kernel messages"
     r"|kernel messages? lost|begin to drop messages)"
 )
@@ -273,6 +274,14 @@ class Assembler:
         report.problem(kind, "the log lost lines here", line.number)
         return report
 
+    def _take_limited(self, line: Line) -> Builder | None:
+        """The kernel prints so many heads and tables in five seconds; kill lines it prints all."""
+        report = self._reports.current(line)
+        if report is not None:
+            text = "heads and tables before this line were left out by the kernel's rate limit"
+            report.problem("limited", text, line.number)
+        return report
+
     def _take_cut(self, line: Line) -> Builder | None:
         report = self._reports.current(line)
         if report is None or report.ended or not report.strong:
@@ -350,6 +359,7 @@ def _may_be_anchor(text: str) -> bool:
         or "allocation" in text
         or "version" in text
         or "messages" in text
+        or "callbacks" in text
         or "snip" in text
         or (len(text) < _SHORT and text[0] in "<.[(:")
     )
