@@ -1,0 +1,48 @@
+"""How much each process grew since the shortage began."""
+
+
+class Growth:
+    """Remembers sizes, and tells how much was gained over them.
+
+    Two generations of sizes are kept, so growth is measured over one to two windows; a process
+    that is younger than the sizes has grown from nothing.
+
+    Args:
+        window_s: how old sizes have to be before newer ones replace them.
+    """
+
+    __slots__ = ("_newer", "_newer_t_s", "_older", "_older_t_s", "window_s")
+
+    def __init__(self, window_s: float) -> None:
+        self.window_s = window_s
+        self._older: dict[tuple[int, int], float] | None = None
+        self._newer: dict[tuple[int, int], float] | None = None
+        self._older_t_s = self._newer_t_s = 0.0
+
+    def note(self, t_s: float, sizes: dict[tuple[int, int], float]) -> None:
+        """Take notice of all processes' sizes.
+
+        Args:
+            t_s: when they were read.
+            sizes: (pid, start time) to kB; the dictionary is kept.
+        """
+        if self._older is None:
+            self._older, self._older_t_s = sizes, t_s
+            self._newer, self._newer_t_s = sizes, t_s
+        elif t_s - self._newer_t_s >= self.window_s:
+            self._older, self._older_t_s = self._newer, self._newer_t_s
+            self._newer, self._newer_t_s = sizes, t_s
+
+    def due(self, t_s: float) -> bool:
+        """Whether :meth:`note` would keep what it is given."""
+        return self._older is None or t_s - self._newer_t_s >= self.window_s
+
+    def of(self, pid: int, start_time: int, size_kb: float) -> float | None:
+        """How much a process of this size gained, kB; None: no sizes are known yet."""
+        if self._older is None:
+            return None
+        return max(size_kb - self._older.get((pid, start_time), 0.0), 0.0)
+
+    def forget(self) -> None:
+        """The shortage is over."""
+        self._older = self._newer = None
