@@ -15,7 +15,9 @@ from oomkit.guard import slots
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
+
+    from oomkit.policy.core.candidate import Candidate
+    from oomkit.policy.core.reading import Reading
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
 _PENDING_MAX = 2048
@@ -71,12 +73,12 @@ class Ring:
         self._cgroups: dict[str, int] = {}
         self._open()
 
-    def sample(self, reading: Any, top: Iterable[Any]) -> None:
+    def sample(self, reading: Reading, top: Iterable[Candidate]) -> None:
         """Record one moment.
 
         Args:
-            reading: a ``policy.core.reading.Reading``.
-            top: the ``Candidate``s worth recording, the largest first; a couple of dozen.
+            reading: the machine.
+            top: the processes worth recording, the largest; a couple of dozen.
         """
         if self._fd < 0:
             self._untried += 1
@@ -153,7 +155,7 @@ class Ring:
         if not self._deferred:
             self.flush()
 
-    def _put_tasks(self, new: list[bytearray], top: Iterable[Any]) -> None:
+    def _put_tasks(self, new: list[bytearray], top: Iterable[Candidate]) -> None:
         listed = set()
         for task in top:
             listed.add(task.pid)
@@ -172,18 +174,19 @@ class Ring:
             slot[slots.PAYLOAD : slots.PAYLOAD + len(body)] = body
             new.append(slot)
 
-    def _put_texts(self, new: list[bytearray], task: Any) -> None:
+    def _put_texts(self, new: list[bytearray], task: Candidate) -> None:
         """Describe a task once between two key samples; it may come and go meanwhile."""
         who = (task.pid, int(task.start_time))
         if who in self._described:
             return
         self._described.add(who)
-        for field, name in enumerate(slots.TASK_TEXTS):
-            text = getattr(task, name)
-            if text:
-                _put_text(new, task.pid, field, text)
+        texts = [(i, getattr(task, name)) for i, name in enumerate(slots.TASK_TEXTS)]
+        flags = slots.FIRST
+        for field, text in [(i, text) for i, text in texts if text] or [(0, "")]:
+            _put_text(new, task.pid, field, text, flags)
+            flags = 0
 
-    def _put_cgroups(self, new: list[bytearray], reading: Any, *, is_key: bool) -> None:
+    def _put_cgroups(self, new: list[bytearray], reading: Reading, *, is_key: bool) -> None:
         for group in reading.cgroups:
             number = self._cgroups.get(group.path)
             if number is None or is_key:
@@ -249,12 +252,12 @@ class _Shown:
 
     __slots__ = ("adj", "start", "total_kb")
 
-    def __init__(self, task: Any) -> None:
+    def __init__(self, task: Candidate) -> None:
         self.start = task.start_time
         self.adj = task.oom_score_adj
         self.total_kb = _total_kb(task)
 
-    def is_other(self, task: Any) -> bool:
+    def is_other(self, task: Candidate) -> bool:
         """Whether the task is worth writing again."""
         if task.start_time != self.start or task.oom_score_adj != self.adj:
             return True
@@ -262,11 +265,11 @@ class _Shown:
         return change_kb >= _SMALL_KB and change_kb * _FINE >= self.total_kb
 
 
-def _total_kb(task: Any) -> int:
+def _total_kb(task: Candidate) -> int:
     return int(task.anon_kb + task.shmem_kb + task.swap_kb + task.pgtables_kb)
 
 
-def _task_slot(task: Any) -> bytearray:
+def _task_slot(task: Candidate) -> bytearray:
     slot = _slot(slots.TASK, 0)
     bits = (slots.KTHREAD if task.kthread else 0) | (slots.DYING if task.dying else 0)
     slots.TASK_BODY.pack_into(
@@ -279,12 +282,12 @@ def _task_slot(task: Any) -> bytearray:
     return slot
 
 
-def _put_text(new: list[bytearray], owner: int, field: int, text: str) -> None:
+def _put_text(new: list[bytearray], owner: int, field: int, text: str, flags: int = 0) -> None:
     data = _bytes(text)[: slots.TEXT_PART * slots.TEXT_PARTS]
     parts = max(1, -(-len(data) // slots.TEXT_PART))
     for part in range(parts):
         piece = data[part * slots.TEXT_PART : (part + 1) * slots.TEXT_PART]
-        slot = _slot(slots.TEXT, 0)
+        slot = _slot(slots.TEXT, flags if part == 0 else 0)
         slots.TEXT_BODY.pack_into(slot, slots.PAYLOAD, owner, field, part, parts, len(piece), piece)
         new.append(slot)
 

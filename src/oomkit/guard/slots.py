@@ -59,6 +59,8 @@ TEXT_BODY = Struct("<IBBBB100s")
 TEXT_PART = 100
 TEXT_PARTS = 4
 TASK_TEXTS = ("exe", "cmdline", "user", "cgroup", "unit", "container")
+FIRST = 1
+"""Flag of a TEXT: what was known of its owner before is of somebody else."""
 PATH = 255
 """Field of a TEXT that is a cgroup's path."""
 
@@ -85,6 +87,6 @@ def seal(slot: bytearray) -> None:
     CRC.pack_into(slot, CRC_AT, crc32(slot[:CRC_AT]))
 
 
-def is_whole(slot: bytes | bytearray) -> bool:
+def is_whole(slot: bytes | bytearray | memoryview) -> bool:
     """Whether a slot's checksum is that of its bytes."""
     return bool(CRC.unpack_from(slot, CRC_AT)[0] == crc32(slot[:CRC_AT]))
