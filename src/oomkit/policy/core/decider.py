@@ -1,7 +1,10 @@
 """The whole of a policy at work: look, choose, act, wait."""
 
+from oomkit.policy.core.conditions import available_kb
+from oomkit.policy.core.growth import Growth
 from oomkit.policy.core.how import Escalation, Signal
 from oomkit.policy.core.levels import HARD, SOFT
+from oomkit.policy.core.match import Matcher
 from oomkit.policy.core.when import State, Watch
 from oomkit.policy.core.whom import Chooser, best
 
@@ -14,6 +17,9 @@ if TYPE_CHECKING:
     from oomkit.policy.core.ranked import Ranked
     from oomkit.policy.core.reading import CgroupReading, Reading
 
+STEP = 0.01
+"""Sizes are noted anew when such a share of memory has gone."""
+
 WIDEN_WITHIN_S = 60.0
 """Kills of one parent's children so close together are taken for one cause."""
 
@@ -25,15 +31,18 @@ class Look:
         state: what the rules say.
         signals: to send at once to those already asked to leave.
         choose: candidates are wanted: somebody has to be chosen.
+        sizes: everybody's size should be noted now (:meth:`.growth.Growth.note`), so that growth
+            can be told later.
         obstacle: why nobody is chosen although it is serious; empty otherwise.
     """
 
-    __slots__ = ("choose", "obstacle", "signals", "state")
+    __slots__ = ("choose", "obstacle", "signals", "sizes", "state")
 
     def __init__(self, state: State) -> None:
         self.state = state
         self.signals: tuple[Signal, ...] = ()
         self.choose = False
+        self.sizes = False
         self.obstacle = ""
 
 
@@ -68,9 +77,9 @@ class Act:
 class Decider:
     """A policy at work. Whoever drives it reads the machine and sends the signals.
 
-    In turn: :meth:`look` with a reading; where it says ``choose``, :meth:`choose` with the
-    candidates; :meth:`died` whenever somebody signalled is gone; and again after
-    :meth:`next_look_s`.
+    In turn: :meth:`look` with a reading; where it says ``sizes``, note them in ``growth``; where
+    it says ``choose``, :meth:`choose` with the candidates; :meth:`died` whenever somebody
+    signalled is gone; and again after :meth:`next_look_s`.
 
     Args:
         plan: what ``compile_plan`` made of a policy.
@@ -78,7 +87,10 @@ class Decider:
         dry_run: decide everything, and take nobody for dying.
     """
 
-    __slots__ = ("_instead", "_parents", "_state", "_widen_after", "chooser", "escalation", "watch")
+    __slots__ = (
+        "_instead", "_parents", "_state", "_widen_after", "chooser", "escalation", "growth",
+        "watch",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -87,11 +99,10 @@ class Decider:
         own_pids: "frozenset[int]" = frozenset(),
         dry_run: bool = False,
     ) -> None:
-        from oomkit.policy.core.match import Matcher
-
         self.watch = Watch(plan)
         self.chooser = Chooser(plan, own_pids=own_pids)
         self.escalation = Escalation(plan, dry_run=dry_run)
+        self.growth = Growth(plan["whom"]["growth_over_s"])
         self._widen_after: int = plan["whom"]["widen_after"]
         self._instead = [(Matcher(p), tuple(argv)) for p, argv in plan["how"]["instead"]]
         self._parents: list[tuple[float, int]] = []
@@ -104,6 +115,10 @@ class Decider:
         state = self.watch.see(reading, coming_kb=escalation.coming_kb(t_s))
         self._state = state
         look = Look(state)
+        if state.warm:
+            left_kb = available_kb(reading) + reading.swap_free_kb
+            step_kb = STEP * reading.mem_total_kb
+            look.sizes = self.growth.due(t_s, left_kb, step_kb)
         look.signals = escalation.escalate(t_s, state.level)
         if state.level >= SOFT and not look.signals:
             look.obstacle = escalation.obstacle(t_s, state.level)
@@ -122,6 +137,7 @@ class Decider:
         ranked = self.rank(candidates, groups)
         choice = best(ranked)
         if choice is None:
+            self.escalation.nobody(state.t_s)
             return None
         signals = self.escalation.begin(choice, state.t_s, state.level)
         self._parents.append((state.t_s, choice.candidate.ppid))

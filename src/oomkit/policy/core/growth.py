@@ -11,31 +11,37 @@ class Growth:
         window_s: how old sizes have to be before newer ones replace them.
     """
 
-    __slots__ = ("_newer", "_newer_t_s", "_older", "_older_t_s", "window_s")
+    __slots__ = ("_left_kb", "_newer", "_newer_t_s", "_older", "window_s")
 
     def __init__(self, window_s: float) -> None:
         self.window_s = window_s
         self._older: dict[tuple[int, int], float] | None = None
         self._newer: dict[tuple[int, int], float] | None = None
-        self._older_t_s = self._newer_t_s = 0.0
+        self._newer_t_s = 0.0
+        self._left_kb = 0.0
 
-    def note(self, t_s: float, sizes: dict[tuple[int, int], float]) -> None:
+    def note(self, t_s: float, left_kb: float, sizes: dict[tuple[int, int], float]) -> None:
         """Take notice of all processes' sizes.
 
         Args:
             t_s: when they were read.
+            left_kb: available memory and free swap then.
             sizes: (pid, start time) to kB; the dictionary is kept.
         """
-        if self._older is None:
-            self._older, self._older_t_s = sizes, t_s
-            self._newer, self._newer_t_s = sizes, t_s
-        elif t_s - self._newer_t_s >= self.window_s:
-            self._older, self._older_t_s = self._newer, self._newer_t_s
-            self._newer, self._newer_t_s = sizes, t_s
+        self._older = self._newer if self._newer is not None else sizes
+        self._newer, self._newer_t_s, self._left_kb = sizes, t_s, left_kb
 
-    def due(self, t_s: float) -> bool:
-        """Whether :meth:`note` would keep what it is given."""
-        return self._older is None or t_s - self._newer_t_s >= self.window_s
+    def due(self, t_s: float, left_kb: float, step_kb: float) -> bool:
+        """Whether sizes should be noted: none are, or they are old and memory has fallen since.
+
+        Args:
+            t_s: now.
+            left_kb: available memory and free swap now.
+            step_kb: a smaller fall than this is nobody's growth.
+        """
+        if self._newer is None:
+            return True
+        return t_s - self._newer_t_s >= self.window_s and self._left_kb - left_kb >= step_kb
 
     def of(self, pid: int, start_time: int, size_kb: float) -> float | None:
         """How much a process of this size gained, kB; None: no sizes are known yet."""

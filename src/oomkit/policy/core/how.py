@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 INFINITY = float("inf")
 
+NOBODY_PAUSE_S = 1.0
+"""So long nobody is looked for again when there was nobody to choose."""
+
 
 class Signal:
     """One signal to send.
@@ -48,12 +51,13 @@ class Escalation:
         dry_run: nobody really dies: acts are only kept apart by their pause.
     """
 
-    __slots__ = ("_acts", "_dry_run", "_dying", "_last_s", "_plan")
+    __slots__ = ("_acts", "_dry_run", "_dying", "_last_s", "_nobody_s", "_plan")
 
     def __init__(self, plan: "dict[str, Any]", *, dry_run: bool = False) -> None:
         self._plan: dict[str, Any] = plan["how"]
         self._dry_run = dry_run
         self._dying: dict[tuple[int, int], _Dying] = {}
+        self._nobody_s: float | None = None
         self._acts: list[float] = []
         self._last_s: float | None = None
 
@@ -63,9 +67,11 @@ class Escalation:
         self._acts = [at for at in self._acts if at > t_s - 60.0]
         if len(self._acts) >= plan["most_a_minute"]:
             return f"{len(self._acts)} kills in the last minute"
-        pause = plan["dry_run_pause_s"] if self._dry_run else plan["pause_s"]
+        pause = self._pause_s(level)
         if self._last_s is not None and t_s < self._last_s + pause:
             return f"pause of {pause:g} s after the last one"
+        if self._nobody_s is not None and t_s < self._nobody_s + NOBODY_PAUSE_S:
+            return "nobody could be chosen"
         waits = [d for d in self._dying.values() if not self._stuck(d, t_s)]
         if waits and (level < HARD or not plan["together"]):
             first = waits[0].candidate
@@ -84,6 +90,10 @@ class Escalation:
                 self._dying[member.pid, member.start_time] = dying
         why = "chosen" if len(choice.members) == 1 else f"in the chosen {choice.level}"
         return tuple(Signal(member, name, why) for member in choice.members)
+
+    def nobody(self, t_s: float) -> None:
+        """Nobody could be chosen: there is no use in asking again at once."""
+        self._nobody_s = t_s
 
     def escalate(self, t_s: float, level: int) -> tuple[Signal, ...]:
         """SIGKILL for those who were asked to leave and did not.
@@ -143,11 +153,19 @@ class Escalation:
             ):
                 if at > t_s:
                     soonest = min(soonest, at - t_s)
+        if self._nobody_s is not None and self._nobody_s + NOBODY_PAUSE_S > t_s:
+            soonest = min(soonest, self._nobody_s + NOBODY_PAUSE_S - t_s)
         if self._last_s is not None:
-            pause = plan["dry_run_pause_s"] if self._dry_run else plan["pause_s"]
-            if self._last_s + pause > t_s:
-                soonest = min(soonest, self._last_s + pause - t_s)
+            for level in (SOFT, HARD):
+                at = self._last_s + self._pause_s(level)
+                if at > t_s:
+                    soonest = min(soonest, at - t_s)
         return soonest
+
+    def _pause_s(self, level: int) -> float:
+        if self._dry_run:
+            return float(self._plan["dry_run_pause_s"])
+        return float(self._plan["pause_s" if level < HARD else "hard_pause_s"])
 
     def _stuck(self, dying: _Dying, t_s: float) -> bool:
         if dying.killed_s is not None:

@@ -12,12 +12,23 @@ class Ranked:
         level: ``process``, ``tree`` or ``cgroup``: how far it really reaches.
         factors: what the score was made of, in order: names and values.
         score: higher dies earlier.
+        equal_kb: among equal scores the larger goes first.
         freed_kb: what their deaths give back.
         verdict: why it can't be chosen; empty where it can.
         note: why it reaches less far than the policy asks; empty otherwise.
     """
 
-    __slots__ = ("candidate", "factors", "freed_kb", "level", "members", "note", "score", "verdict")
+    __slots__ = (
+        "candidate",
+        "equal_kb",
+        "factors",
+        "freed_kb",
+        "level",
+        "members",
+        "note",
+        "score",
+        "verdict",
+    )
 
     def __init__(self, candidate: Candidate) -> None:
         self.candidate = candidate
@@ -26,5 +37,6 @@ class Ranked:
         self.factors: tuple[tuple[str, float], ...] = ()
         self.score = 0.0
         self.freed_kb = 0.0
+        self.equal_kb = 0.0
         self.verdict = ""
         self.note = ""

@@ -35,10 +35,10 @@ def weigher(
     scanned = {g.path: g.pgscan_pages or 0.0 for g in groups}
 
     def weigh(one: "Ranked") -> None:
-        one.freed_kb = sum(c.freed_kb() for c in one.members)
+        one.freed_kb = one.equal_kb = sum(c.freed_kb() for c in one.members)
         if by == "oom_score":
-            # Without the kernel's own score, what badness would be made of.
             value = max(float(c.oom_score or 0) for c in one.members)
+            one.equal_kb = max(c.rss_kb() for c in one.members)
         elif by == "rss":
             value = sum(c.rss_kb() for c in one.members)
         elif by == "swap":
@@ -82,7 +82,7 @@ class _Freed:
         self.most_grown_kb = max((c.growth_kb or 0.0 for c in candidates), default=0.0)
 
     def weigh(self, one: "Ranked") -> None:
-        one.freed_kb = sum(c.freed_kb() for c in one.members)
+        one.freed_kb = one.equal_kb = sum(c.freed_kb() for c in one.members)
         factors = [("freed_kb", one.freed_kb)]
         if self.growth and self.most_grown_kb > 0.0:
             factors.append(("growth", self._growth(one)))

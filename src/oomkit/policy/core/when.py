@@ -8,66 +8,26 @@ alternatives.
 
 import re
 
+from oomkit.policy.core.conditions import (
+    ON_CGROUPS,
+    PRESSURE,
+    RATES,
+    Evidence,
+    amount,
+    available_kb,
+    compare,
+    limit_left_kb,
+    swap_used_kb,
+    totals,
+)
 from oomkit.policy.core.history import History
 from oomkit.policy.core.levels import CALM
+from oomkit.policy.core.pace import INFINITY, Pace, wait_s
 from oomkit.policy.core.reading import CgroupReading, Reading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-INFINITY = float("inf")
-
-PRESSURE = ("psi_some", "psi_full")
-"""Kinds that are shares of time."""
-
-RATES = ("refault", "swap_in", "reclaim")
-"""Kinds that are kB a second."""
-
-UNITS = {
-    "available": "kb", "swap_free": "kb", "zram": "kb", "limit_left": "kb", "psi_some": "share",
-    "psi_full": "share", "refault": "kb/s", "swap_in": "kb/s", "reclaim": "kb/s",
-    "empty_within": "s",
-}  # fmt: skip
-"""Every kind of condition, and the unit of what it measures."""
-
-
-class Evidence:
-    """One condition at one moment.
-
-    Attributes:
-        name: the kind of condition.
-        measured: its value; None where the signal is missing.
-        threshold: what it is held against, in the same unit.
-        unit: ``kb``, ``kb/s``, ``share`` of time, or ``s``.
-        holds: whether it held.
-        held_s: for how long it has.
-        over_s: the time it is measured over; 0 for what is read off.
-        cgroup: of which cgroup; None: of the machine.
-    """
-
-    __slots__ = (
-        "cgroup", "held_s", "holds", "measured", "name", "over_s", "threshold", "unit",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        name: str,
-        measured: float | None,
-        threshold: float,
-        *,
-        holds: bool,
-        over_s: float = 0.0,
-        cgroup: str | None = None,
-    ) -> None:
-        self.name = name
-        self.measured = measured
-        self.threshold = threshold
-        self.unit = UNITS[name]
-        self.holds = holds
-        self.held_s = 0.0
-        self.over_s = over_s
-        self.cgroup = cgroup
 
 
 class State:
@@ -102,7 +62,7 @@ class Watch:
         plan: what ``compile_plan`` made of a policy.
     """
 
-    __slots__ = ("_history", "_last", "_look", "_patterns", "_rules", "_since")
+    __slots__ = ("_history", "_last", "_level", "_look", "_patterns", "_rules", "_since")
 
     def __init__(self, plan: "dict[str, Any]") -> None:
         self._look: dict[str, Any] = plan["look"]
@@ -112,6 +72,7 @@ class Watch:
         self._history = History(max(windows), min(windows))
         self._since: dict[tuple[int, str | None, str], float] = {}
         self._last: Reading | None = None
+        self._level = CALM
 
     def see(self, reading: Reading, *, coming_kb: float = 0.0) -> State:
         """Take in a reading, and say which level holds.
@@ -123,7 +84,7 @@ class Watch:
         if self._last is not None and reading.t_s < self._last.t_s:
             self._since.clear()
         self._last = reading
-        self._history.add(reading.t_s, _totals(reading))
+        self._history.add(reading.t_s, totals(reading))
         state = State(reading.t_s)
         warm = reading.mem_total_kb * self._look["warm"]
         state.warm = available_kb(reading) <= warm
@@ -141,6 +102,7 @@ class Watch:
                     missing = sum(1 for e in evidence if not e.holds) / len(evidence)
                     if missing < nearest:
                         nearest, state.evidence = missing, evidence
+        self._level = state.level
         return state
 
     def begin_anew(self) -> None:
@@ -149,18 +111,34 @@ class Watch:
         self._since.clear()
 
     def next_look_s(self, reading: Reading, *, psi_wakes: bool = False) -> float:
-        """Seconds until a rule could begin to hold, by what can change so fast.
+        """Seconds until a higher level could begin to hold, as fast as this machine can change.
 
         Args:
             reading: the last one seen.
             psi_wakes: something else wakes us as soon as tasks stall, so pressure that is not
                 there yet needs no look.
         """
+        pace = Pace()
+        pace.available_kb_s = self._look["fill_kb_s"]
+        pace.swap_kb_s = self._look["swap_fill_kb_s"]
+        pace.pressure_begins = not psi_wakes
+        soonest = self.earliest_s(reading, pace)
+        return float(min(max(soonest, self._look["least_s"]), self._look["most_s"]))
+
+    def earliest_s(self, reading: Reading, pace: Pace) -> float:
+        """Seconds until a higher level could begin to hold at a given pace; infinity: never.
+
+        Args:
+            reading: the last one seen.
+            pace: how fast things change.
+        """
         soonest = INFINITY
         for index, rule in enumerate(self._rules):
+            if rule["level"] <= self._level:
+                continue
             for group in self._about(index, reading):
-                soonest = min(soonest, self._earliest(index, rule, reading, group, psi_wakes))
-        return float(min(max(soonest, self._look["least_s"]), self._look["most_s"]))
+                soonest = min(soonest, self._earliest(index, rule, reading, group, pace))
+        return soonest
 
     def missing(self, reading: Reading) -> tuple[str, ...]:
         """Kinds of conditions that can't be measured on this machine, so their rules never hold."""
@@ -192,11 +170,11 @@ class Watch:
         found = []
         shortest: float | None = INFINITY
         for kind, threshold, share in rule["conditions"]:
-            limit = _amount(kind, threshold, share, reading, group)
+            limit = amount(kind, threshold, share, reading, group)
             value = self._measure(kind, rule["over_s"], reading, group, coming_kb)
-            holds = value is not None and _compare(kind, value, limit)
+            holds = value is not None and compare(kind, value, limit)
             timed = kind in PRESSURE or kind in RATES or kind == "empty_within"
-            about = path if kind not in ("available", "swap_free", "zram") else None
+            about = path if kind in ON_CGROUPS else None
             one = Evidence(
                 kind, value, limit, holds=holds, over_s=rule["over_s"] if timed else 0.0,
                 cgroup=about,
@@ -223,11 +201,13 @@ class Watch:
             return available_kb(reading) + coming_kb
         if kind == "swap_free":
             return reading.swap_free_kb
+        if kind == "swap_used":
+            return swap_used_kb(reading)
         if kind == "zram":
             return reading.zram_kb
         if kind == "limit_left":
-            return _limit_left_kb(group, coming_kb)
-        key = kind if group is None else f"{kind} {group.path}"
+            return limit_left_kb(group, coming_kb)
+        key = f"{kind} {group.path}" if group is not None and kind in ON_CGROUPS else kind
         if kind == "empty_within":
             return self._empty_within_s(over_s, reading, coming_kb)
         return self._history.rate(key, over_s)
@@ -247,102 +227,22 @@ class Watch:
         rule: "dict[str, Any]",
         reading: Reading,
         group: CgroupReading | None,
-        psi_wakes: bool,
+        pace: Pace,
     ) -> float:
         """Seconds until all conditions of a rule could hold, and have long enough."""
         path = group.path if group is not None else None
-        fill = latest = 0.0
+        falls = latest = 0.0
         held_s = INFINITY
         for kind, threshold, share in rule["conditions"]:
-            limit = _amount(kind, threshold, share, reading, group)
+            limit = amount(kind, threshold, share, reading, group)
             value = self._measure(kind, rule["over_s"], reading, group, 0.0)
             since = self._since.get((index, path, kind))
             held_s = min(held_s, reading.t_s - since if since is not None else 0.0)
-            if value is None:
+            if value is None and kind != "empty_within":
                 return INFINITY
-            wait = self._wait(kind, value, limit, rule["over_s"], reading)
-            if kind in PRESSURE and psi_wakes and value <= 0.0 < limit:
-                return INFINITY
-            if kind in ("available", "swap_free"):
-                fill += wait  # memory fills first, then swap
+            wait = wait_s(kind, value, limit, rule["over_s"], reading, pace.of(group))
+            if kind in ("available", "swap_free", "swap_used") and pace.in_turn:
+                falls += wait
             else:
                 latest = max(latest, wait)
-        return float(max(fill, latest, rule["for_s"] - held_s))
-
-    def _wait(
-        self, kind: str, value: float, limit: float, over_s: float, reading: Reading
-    ) -> float:
-        """Seconds until one condition could hold at the fastest."""
-        if _compare(kind, value, limit):
-            return 0.0
-        fill, swap_fill = self._look["fill_kb_s"], self._look["swap_fill_kb_s"]
-        if kind in ("available", "limit_left"):
-            return float((value - limit) / fill)
-        if kind == "swap_free":
-            return float((value - limit) / swap_fill)
-        if kind == "zram":
-            return float((limit - value) / swap_fill)
-        if kind in PRESSURE:
-            return (limit - value) * over_s
-        if kind == "empty_within":
-            left = available_kb(reading) + reading.swap_free_kb
-            falls = left / value if value > 0.0 else 0.0
-            return float(max((left - limit * falls) / (fill * (1.0 + limit / over_s)), 0.0))
-        return over_s / 4.0
-
-
-def available_kb(reading: Reading) -> float:
-    """MemAvailable, and what the ZFS cache would give back."""
-    return reading.available_kb + reading.arc_kb
-
-
-def _totals(reading: Reading) -> dict[str, float | None]:
-    """What rates are made of: seconds of stall, kB of pages."""
-    totals: dict[str, float | None] = {
-        "psi_some": _scaled(reading.psi_some_us, 1e-6),
-        "psi_full": _scaled(reading.psi_full_us, 1e-6),
-        "refault": _scaled(reading.refault_pages, 4.0),
-        "swap_in": _scaled(reading.swap_in_pages, 4.0),
-        "reclaim": _scaled(reading.pgscan_pages, 4.0),
-        "left": available_kb(reading) + reading.swap_free_kb,
-    }
-    for group in reading.cgroups:
-        totals[f"psi_some {group.path}"] = _scaled(group.psi_some_us, 1e-6)
-        totals[f"psi_full {group.path}"] = _scaled(group.psi_full_us, 1e-6)
-        totals[f"reclaim {group.path}"] = _scaled(group.pgscan_pages, 4.0)
-    return totals
-
-
-def _scaled(value: float | None, factor: float) -> float | None:
-    return None if value is None else value * factor
-
-
-def _amount(
-    kind: str,
-    threshold: float,
-    share: bool,
-    reading: Reading,
-    group: CgroupReading | None,
-) -> float:
-    """A condition's threshold in the unit it is measured in."""
-    if not share or UNITS[kind] != "kb":
-        return threshold
-    if kind == "swap_free":
-        return threshold * reading.swap_total_kb
-    if kind == "limit_left":
-        whole = group.limit_kb if group is not None else None
-        return threshold * (whole or 0.0)
-    return threshold * reading.mem_total_kb
-
-
-def _limit_left_kb(group: CgroupReading | None, coming_kb: float) -> float | None:
-    if group is None or group.limit_kb is None:
-        return None
-    return group.limit_kb - group.usage_kb + coming_kb
-
-
-def _compare(kind: str, value: float, limit: float) -> bool:
-    """Memory that is left, and time that is left, count downwards; the rest upwards."""
-    if kind in ("available", "swap_free", "limit_left", "empty_within"):
-        return value <= limit
-    return value >= limit
+        return float(max(falls, latest, rule["for_s"] - held_s))

@@ -68,8 +68,8 @@ class Chooser:
         for one in self._reach.choices(considered, candidates, refused, groups, widened):
             if not one.verdict:
                 weigh(one)
-                if one.freed_kb < self._least_kb:
-                    one.verdict = "gives back too little"
+                if one.freed_kb < self._least_kb or one.score <= 0.0:
+                    one.verdict = "too little to gain"
             found.append(one)
         found.sort(key=_order)
         return found
@@ -106,4 +106,4 @@ def _inside(candidate: "Candidate", path: str) -> bool:
 
 def _order(one: Ranked) -> tuple[bool, float, float, int, int]:
     c = one.candidate
-    return (bool(one.verdict), -one.score, -one.freed_kb, -c.start_time, -c.pid)
+    return (bool(one.verdict), -one.score, -one.equal_kb, -c.start_time, -c.pid)
