@@ -38,6 +38,11 @@ _STATE = "/run/oomkit/guard.state"
 @click.option("--record-size", metavar="SIZE", default="8M", show_default=True)
 @click.option("--status", metavar="FILE", help="Rewrite this file with what the guard is doing.")
 @click.option(
+    "--metrics",
+    metavar="ADDRESS",
+    help="Serve Prometheus metrics on HOST:PORT, :PORT or unix:PATH; needs --status.",
+)
+@click.option(
     "--state",
     metavar="FILE",
     help=f"Keep here what is under way, for a restart.  [default: {_STATE} for root]",
@@ -55,6 +60,7 @@ def command(
     recording: str | None,
     record_size: str,
     status: str | None,
+    metrics: str | None,
     state: str | None,
     drill: str | None,
     self_test: bool,
@@ -101,8 +107,12 @@ def command(
         settings.missing = launch.missing_here(settings)
         if check:
             _explain(policy, settings, pid)
-        else:
-            launch.exec_daemon(settings)
+            return
+        if metrics is not None:
+            if not settings.status:
+                fail("--metrics are made of the status file; give --status FILE as well")
+            settings.exporter = launch.start_exporter(metrics, settings.status)
+        launch.exec_daemon(settings)
     except launch.LaunchError as error:
         fail(str(error))
 

@@ -92,6 +92,23 @@ def missing_here(settings: Settings) -> tuple[str, ...]:
     return tuple(found)
 
 
+def start_exporter(listen: str, status: str) -> int:
+    """Start the process that serves metrics; it ends with us.
+
+    Raises:
+        LaunchError: the address can't be used, or prometheus-client is not installed.
+    """
+    from oomkit.guard.exporter import ExporterError, make_server
+
+    try:
+        make_server(listen, status).server_close()
+    except ExporterError as error:
+        raise LaunchError(str(error)) from None
+    argv = [sys.executable, "-m", "oomkit.guard.exporter", listen]
+    argv += ["--status", status, "--parent", str(os.getpid())]
+    return os.posix_spawn(argv[0], argv, os.environ)
+
+
 def exec_daemon(settings: Settings) -> NoReturn:
     """Become the daemon.
 
