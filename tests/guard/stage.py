@@ -111,6 +111,11 @@ def reuse(pid: int, name: str, mib: int) -> int:
     return victim(name, mib)
 
 
+def write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
+
+
 COMMANDS: dict[str, Callable[..., Any]] = {
     "start": start,
     "victim": victim,
@@ -119,6 +124,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "state": state,
     "reuse": reuse,
     "kill": os.kill,
+    "write": write,
 }
 
 

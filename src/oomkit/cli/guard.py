@@ -104,7 +104,7 @@ def command(
             self_test=self_test,
         )
         settings.users = launch.users_for(settings.plan)
-        settings.missing = launch.missing_here(settings)
+        settings.missing = launch.missing_here(policy, settings)
         if check:
             _explain(policy, settings, pid)
             return
@@ -143,15 +143,13 @@ def _state_file(path: str | None) -> str:
 
 def _explain(policy: Any, settings: Any, pid: int | None) -> None:
     from oomkit.guard.consider import NoSuchProcessError, consider
-    from oomkit.policy.telling import ranked_line
+    from oomkit.policy.words import explain
 
-    click.echo(f"policy {policy.name}" + (f": {policy.about}" if policy.about else ""))
-    if pid is not None:
-        try:
-            one, place = consider(settings, pid)
-        except NoSuchProcessError as error:
-            fail(f"--pid: {error}")
-        click.echo(ranked_line(one))
-        click.echo(f"place {place} among those that can be chosen now" if place else "never chosen")
-    for sentence in settings.missing:
-        click.echo(f"oomkit: {sentence}", err=True)
+    try:
+        lines = explain(policy) if pid is None else consider(policy, settings, pid)
+    except NoSuchProcessError as error:
+        fail(f"--pid: {error}")
+    for line in lines:
+        click.echo(line)
+    for line in settings.missing:
+        click.echo(f"oomkit: {line}", err=True)

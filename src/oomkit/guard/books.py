@@ -112,9 +112,11 @@ class Books:
             who = (
                 f"{kill['comm']}[{kill['pid']}]" if "pid" in kill else f"{kill['count']} processes"
             )
-            self.line(WARNING, f"the kernel's OOM killer killed {who}")
             pid, mono_s = kill.get("pid"), kill["mono_s"]
-            if self._ring is not None and isinstance(pid, int) and isinstance(mono_s, float):
+            if not isinstance(mono_s, float) or mono_s < self._begun_s:
+                continue  # it was before our time: recorded, but no news
+            self.line(WARNING, f"the kernel's OOM killer killed {who}")
+            if self._ring is not None and isinstance(pid, int):
                 from oomkit.guard import slots
 
                 self._ring.mark(slots.KERNEL_KILL, mono_s, pid, str(kill["comm"]), by="kernel")

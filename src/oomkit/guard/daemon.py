@@ -89,6 +89,7 @@ class Daemon:
             next_s = self.turn()
             if self._reload is not None and self._reload.fd in ready and self._reload.finished():
                 self._reloaded(self._reload)
+                next_s = 0.0
             self._obey()
         self._stop()
 
