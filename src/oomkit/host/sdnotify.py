@@ -34,6 +34,12 @@ class ServiceManager:
             except OSError:
                 return
 
+    def close(self) -> None:
+        """Close the socket."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
 
 def _watchdog_s(environ: "os._Environ[str] | dict[str, str]") -> float | None:
     usec = environ.get("WATCHDOG_USEC", "")
