@@ -27,15 +27,13 @@ class Proc:
 
     def put(
         self, pid: int, anon_kb: int, *, swap_kb: int = 0, data_kb: int | None = None,
-        start: int = 100, comm: str = "task", flags: int = 0, statm_only: bool = False,
+        start: int = 100, comm: str = "task", flags: int = 0,
     ) -> None:  # fmt: skip
         process = self.directory / str(pid)
         process.mkdir(exist_ok=True)
         data_kb = anon_kb + swap_kb if data_kb is None else data_kb
         anon, data = anon_kb // PAGE_KB, data_kb // PAGE_KB
         (process / "statm").write_text(f"{data + 500} {anon + 50} 50 10 0 {data} 0\n")
-        if statm_only:
-            return
         (process / "stat").write_text(
             f"{pid} ({comm}) S 1 1 1 0 -1 {flags} 0 0 0 0 10 5 0 0 20 0 1 0 {start} 1 {anon}\n"
         )
@@ -69,11 +67,16 @@ def reading(t_s: float, anon_kb: int, swap_used_kb: int = 0) -> Reading:
 def test_among_ten_thousand_the_largest_are_found_and_few_files_are_read_again(
     proc: Proc,
 ) -> None:
-    for pid in range(1, 10_001):
-        proc.put(pid, 4 * pid, statm_only=pid < 9900)
+    for pid in range(9901, 10_001):
+        proc.put(pid, 4 * pid)
+    small = proc.directory.parent / "statm"
+    small.write_text("600 150 50 10 0 100 0\n")
+    for pid in range(1, 9901):
+        (proc.directory / str(pid)).mkdir()
+        (proc.directory / f"{pid}/statm").hardlink_to(small)
     warm = warm_for(proc)
     growth = Growth(10.0)
-    anon_kb = sum(4 * pid for pid in range(1, 10_001))
+    anon_kb = 9900 * 400 + sum(4 * pid for pid in range(9901, 10_001))
     warm.look(reading(1.0, anon_kb), growth)
     assert [one.pid for one in warm.top] == list(range(10_000, 10_000 - KEPT, -1))
     first = warm._sizes.read
@@ -99,10 +102,10 @@ def test_a_new_process_is_seen_at_once_and_has_grown_from_nothing(proc: Proc) ->
 
 def test_a_small_one_that_grows_fast_is_found_by_the_machines_own_count(proc: Proc) -> None:
     """Its turn to be read would come later; what the largest hold does not explain AnonPages."""
-    for pid in range(10, 10 + 2 * KEPT + 500):
+    for pid in range(10, 10 + 2 * KEPT + 50):
         proc.put(pid, 5000 + pid)
     warm, growth = warm_for(proc), Growth(10.0)
-    anon_kb = sum(5000 + pid for pid in range(10, 10 + 2 * KEPT + 500))
+    anon_kb = sum(5000 + pid for pid in range(10, 10 + 2 * KEPT + 50))
     warm.look(reading(1.0, anon_kb), growth)
     warm.note(growth, 1.0, 0.0)
     smallest = 10

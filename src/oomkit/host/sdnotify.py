@@ -1,7 +1,10 @@
 """What a service tells the service manager (``sd_notify(3)``'s protocol)."""
 
 import os
-from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket as Socket
 
 
 class ServiceManager:
@@ -14,10 +17,13 @@ class ServiceManager:
     def __init__(self, environ: "os._Environ[str] | dict[str, str]" = os.environ) -> None:
         """Connect to the socket that the environment names; stay mute where there is none."""
         self.watchdog_s = _watchdog_s(environ)
-        self._socket: socket | None = None
+        self._socket: Socket | None = None
         address = environ.get("NOTIFY_SOCKET", "")
         if address[:1] not in ("/", "@"):
             return
+        # Only a service needs sockets.
+        from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, socket
+
         link = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK)
         try:
             link.connect("\0" + address[1:] if address[0] == "@" else address)
