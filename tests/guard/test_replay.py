@@ -110,6 +110,23 @@ def test_missing_scores_are_made_up_by_the_kernels_rules(tmp_path: Path) -> None
     assert rules_or_newest("no kernel at all").badness == "pages"
 
 
+def test_kills_found_late_are_dated_back_and_older_ones_left_out(tmp_path: Path) -> None:
+    wall_s = [1000.0]
+    ring = Ring(str(tmp_path / "r"), 1 << 16, wall=lambda: wall_s[0])
+    for t_s in (100.0, 110.0, 120.0):
+        wall_s[0] = 900.0 + t_s
+        ring.sample(Reading(t_s, 8 * GIB, 4 * GIB), [])
+    ring.mark(slots.KERNEL_KILL, 50.0, 7, "older")
+    for _ in range(2):
+        ring.mark(slots.KERNEL_KILL, 111.0, 8, "late")
+    recording = read_recording(str(tmp_path / "r"))
+    assert [(mark.comm, mark.wall_s) for mark in recording.marks] == [
+        ("older", 950.0), ("late", 1011.0),
+    ]  # fmt: skip
+    played = replay(recording, find_policy("kernel"))
+    assert [kill.mark.comm for kill in played.kernel_kills] == ["late"]
+
+
 def test_an_old_process_that_is_listed_late_did_not_grow_from_nothing(tmp_path: Path) -> None:
     ring = Ring(str(tmp_path / "r"), 1 << 18, wall=lambda: 1e9)
     for t_s in range(60):

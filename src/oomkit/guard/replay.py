@@ -103,16 +103,24 @@ def replay(recording: Recording, policy: Policy) -> Replay:
         found += boot.see(sample)
         missing = boot.decider.watch.missing(sample.reading)
         before = sample
-    kernel_kills = [mark for mark in recording.marks if mark.kind == "kernel_kill"]
+    marks = _while_recorded(recording)
     return Replay(
         policy=policy.name,
         would_kill=tuple(found),
-        kernel_kills=tuple(_compared(mark, found) for mark in kernel_kills),
-        acts=tuple(mark for mark in recording.marks if mark.kind == "act"),
+        kernel_kills=tuple(_compared(m, found) for m in marks if m.kind == "kernel_kill"),
+        acts=tuple(mark for mark in marks if mark.kind == "act"),
         warned_s=warned_s,
         missing=missing,
         longest_gap_s=longest_s,
     )
+
+
+def _while_recorded(recording: Recording) -> list[Mark]:
+    """The marks but for kills that were found in the log of a time before the recording."""
+    first_s: dict[int, float] = {}
+    for sample in recording.samples:
+        first_s.setdefault(sample.boot, sample.reading.t_s)
+    return [mark for mark in recording.marks if mark.t_s >= first_s.get(mark.boot, float("inf"))]
 
 
 class _Boot:
