@@ -118,14 +118,19 @@ class Daemon:
         self._plan = plan
         self._named = {"policy": plan["name"], "dry_run": self._settings.dry_run}
         self._eyes = Eyes(plan, self._settings)
-        self._decider = Decider(plan, own_pids=self._own_pids, dry_run=self._settings.dry_run)
+        self._decider = Decider(
+            plan,
+            own_pids=self._own_pids,
+            dry_run=self._settings.dry_run,
+            cpus=os.cpu_count(),
+        )
         self._hand.serve(plan, self._decider, dry_run=self._settings.dry_run)
 
     def _choose(self, look: "Look", reading: "Reading") -> None:
         """Find a victim and have it dealt with."""
         self._eyes.refresh(self._decider, reading, note=look.sizes)
         storm = self._plan["whom"]["widen_after"] and reading.t_s - self._hand.acted_s < STORM_S
-        candidates, groups = self._eyes.candidates(storm=bool(storm))
+        candidates, groups = self._eyes.candidates(reading, storm=bool(storm))
         refused = self._hand.untouchable
         if refused:
             candidates = [c for c in candidates if (c.pid, c.start_time) not in refused]
@@ -240,7 +245,7 @@ class Daemon:
         if reading is not None:
             self._decider.look(reading)
             self._eyes.refresh(self._decider, reading, note=False)
-            self._decider.rank(*self._eyes.candidates(storm=False))
+            self._decider.rank(*self._eyes.candidates(reading, storm=False))
             self._eyes.warm.forget()
 
     def _obey(self) -> None:
