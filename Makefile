@@ -32,6 +32,8 @@ bench: $(STAMP)  ## the figures of docs/benchmarks.md
 	$(BIN)/python benchmarks/scan.py
 	$(BIN)/python benchmarks/model.py
 	$(BIN)/python benchmarks/klog.py
+	$(BIN)/python benchmarks/guard.py
+	$(BIN)/python benchmarks/recorder.py
 
 FUZZ_S ?= 120
 

@@ -12,6 +12,8 @@ from oomkit import __version__
 _COMMANDS: dict[str, str] = {
     "agree": "oomkit.cli.agree",
     "explain": "oomkit.cli.explain",
+    "guard": "oomkit.cli.guard",
+    "history": "oomkit.cli.history",
     "kernels": "oomkit.cli.kernels",
     "new": "oomkit.cli.new",
     "rank": "oomkit.cli.rank",

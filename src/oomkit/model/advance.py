@@ -62,7 +62,9 @@ def _free_memory(machine: Machine, regime: Regime) -> float:
     return min(
         _falls_to(machine.free, marks.low_pages, rate),
         _falls_to(machine.free, marks.floor_pages, rate),
-        (marks.low_pages + 1.0 - machine.free) / rate
+        # Near the mark exits can give back more than is taken while reclaim slows the takers, and
+        # less without; kswapd goes on to the high mark.
+        (max(marks.high_pages, marks.low_pages + 1.0) - machine.free) / rate
         if rate > 0.0 and machine.free <= marks.low_pages + 0.5
         else _INFINITY,
     )
@@ -145,7 +147,7 @@ def _cgroups(machine: Machine, regime: Regime) -> float:
     soonest = _INFINITY
     if not machine.groups:
         return soonest
-    for group, rate in _charge_rates(machine, regime).items():
+    for group, rate in charge_rates(machine, regime).items():
         if rate > 0.0:
             marks = (group.max_pages, group.high_pages, group.memsw_pages, group.low_pages)
             gaps = [mark - group.usage for mark in marks if mark > group.usage + 0.5]
@@ -157,7 +159,7 @@ def _cgroups(machine: Machine, regime: Regime) -> float:
     return soonest
 
 
-def _charge_rates(machine: Machine, regime: Regime) -> dict[Group, float]:
+def charge_rates(machine: Machine, regime: Regime) -> dict[Group, float]:
     """How fast each cgroup's usage changes, pages a second."""
     rates = dict.fromkeys(machine.groups.values(), 0.0)
     for pool in machine.pools():
