@@ -92,7 +92,7 @@ def test_a_kernels_kill_found_twice_is_one(tmp_path: Path) -> None:
     write(path, {**kill, "lines": ["more"]}, at_s=2000.0)
     write(path, {**kill, "pid": 8})
     store.read_journal(str(path))
-    assert [entry.record["pid"] for entry in store.entries()] == [7, 8]
+    assert [(entry.id, entry.record["pid"]) for entry in store.entries()] == [(1, 7), (2, 8)]
 
 
 def test_damaged_lines_are_counted_and_passed_over(tmp_path: Path) -> None:
