@@ -7,6 +7,7 @@ from concurrent.futures import BrokenExecutor, CancelledError, Executor
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from oomkit import __version__
 from oomkit.batch.local import LocalPool
 
 MAX_WORKERS = 1024
@@ -86,7 +87,8 @@ def cluster_pool(address: str) -> Iterator[Pool]:
         address: its scheduler's, such as ``tcp://10.0.0.5:8786``.
 
     Raises:
-        PoolError: dask.distributed is not installed, nobody answers there, or there are no workers.
+        PoolError: dask.distributed is not installed, nobody answers there, there are no workers, or
+            they have another version of oomkit.
     """
     try:
         import distributed
@@ -106,6 +108,7 @@ def cluster_pool(address: str) -> Iterator[Pool]:
         slots = _Slots(client)
         if slots() == 0:
             raise PoolError(f"{address}: the scheduler has no workers; start some with dask worker")
+        _check_versions(client, address)
         yield Pool(
             client.get_executor(pure=False),
             slots=slots,
@@ -137,6 +140,26 @@ class _Slots:
                 self._count = sum(self._client.nthreads().values())
             self._asked = now
         return self._count
+
+
+def _check_versions(client: Any, address: str) -> None:
+    """Refuse workers that would not give the same results."""
+    needed = f"{address}: the scheduler and its workers need oomkit {__version__}"
+    try:
+        # The scheduler looks into what it passes on; the workers are asked directly.
+        client.submit(_version, pure=False).result(timeout=_CONNECT_S)
+        versions = set(client.run(_version).values())
+    except Exception as error:
+        while error.__cause__ is not None and isinstance(error.__cause__, Exception):
+            error = error.__cause__
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise PoolError(f"{needed}: {reason}") from None
+    if versions != {__version__}:
+        raise PoolError(f"{needed}; some have {', '.join(sorted(versions - {__version__}))}")
+
+
+def _version() -> str:
+    return __version__
 
 
 def _quiet() -> None:
