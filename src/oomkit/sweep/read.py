@@ -22,10 +22,10 @@ MAX_POINTS = 100_000_000
 _TRIED = 20
 """So many values of an axis are tried in each scenario before anything is played."""
 
-OBJECTIVES = (
-    "cost", "kills", "freed_mb", "work_lost_s", "innocents_killed", "protected_killed", "frozen_s",
-    "unusable_s", "denied", "ended_s",
+COMPARED = (
+    "cost", "unusable_s", "work_lost_s", "kills", "innocents_killed", "protected_killed", "denied",
 )  # fmt: skip
+"""Columns of which less is better."""
 
 
 def read_sweep(
@@ -167,7 +167,7 @@ def _want(table: Table, axes: Sequence[Axis], policies: Sequence[str], *, given:
         keys=table.take("best", keys, ())
         + table.take("least", keys, ())
         + table.take("sensitivity", all_or_keys, ()),
-        by=table.take("by", choice(*OBJECTIVES), "cost"),
+        by=table.take("by", choice(*COMPARED), "cost"),
         without=table.take("without", _bad, ()),
         share=table.take("in", _share, 1.0),
     )
@@ -272,3 +272,14 @@ def _samples(axis: Axis) -> list[Value]:
     if draw.high is not None:
         high = min(high, draw.high)
     return [round(one) if draw.whole else one for one in (low, high)]
+
+
+def fleet_sweep(files: Sequence[str], *, overrides: Sequence[str] = ()) -> Sweep:
+    """The sweep of a fleet without a sweep file: every policy on machines drawn from it.
+
+    Raises:
+        TomlError: an override is wrong.
+    """
+    return sweep_from(
+        {"name": "fleet", "runs": 200}, source="fleet", overrides=overrides, fleet_files=files
+    )

@@ -82,3 +82,10 @@ def identity(sweep: Sweep, scenario: str, job: Any) -> Row:
         "seed": job.seed,
         **values,
     }
+
+
+def described(who: Row) -> str:
+    """Which run it is, in words: its scenario, its policy and its values."""
+    values = (f"{key} = {value}" for key, value in who.items() if key not in _BEFORE)
+    policy = [] if who["policy"] is None else [f"policy {who['policy']}"]
+    return ", ".join([str(who["scenario"]), *policy, *values, f"seed {who['seed']}"])
