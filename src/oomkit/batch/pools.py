@@ -27,6 +27,7 @@ class Pool:
         executor: takes the calls.
         tries: how often a call whose worker died is worth another try; a cluster's scheduler
             has tried before it tells.
+        elsewhere: the workers may have another working directory.
     """
 
     def __init__(
@@ -36,10 +37,12 @@ class Pool:
         slots: Callable[[], int],
         deaths: tuple[type[BaseException], ...],
         tries: int,
+        elsewhere: bool = False,
         alive: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.executor = executor
         self.tries = tries
+        self.elsewhere = elsewhere
         self._slots = slots
         self._deaths = deaths
         self._alive = alive
@@ -114,6 +117,7 @@ def cluster_pool(address: str) -> Iterator[Pool]:
             slots=slots,
             deaths=(KilledWorker, CancelledError),
             tries=1,
+            elsewhere=True,
             alive=lambda: (
                 None
                 if client.status == "running"
