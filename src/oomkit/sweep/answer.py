@@ -180,16 +180,11 @@ def label(sweep: Sweep, values: dict[str, Value | None], *, with_keys: bool = Tr
     for column, value in values.items():
         axis = by_column.get(column)
         if axis is None or value is None:
-            parts.append(policy_name(value))
+            parts.append("kernel" if value is None else str(value))
         else:
             key = f"{axis.key} " if with_keys else ""
             parts.append(f"{key}{value_of(axis, value)}")
     return ", ".join(parts)
-
-
-def policy_name(value: Value | None) -> str:
-    """A policy's name without its folder; the kernel where there is none."""
-    return "kernel" if value is None else str(value).rpartition("/")[2].removesuffix(".toml")
 
 
 def value_of(axis: Axis, value: Value) -> str:

@@ -21,7 +21,7 @@ def changed(raw: dict[str, Any], axes: Iterable[Axis], values: Iterable[Value]) 
         if axis.key.startswith(POLICY):
             continue
         try:
-            _change(raw, axis, value)
+            _change(raw, axis.key, axis, value)
         except ValueError as error:
             raise ValueError(f"{axis.key}: expected {error}") from None
         parts = axis.key.split(".")
@@ -31,14 +31,32 @@ def changed(raw: dict[str, Any], axes: Iterable[Axis], values: Iterable[Value]) 
         raw["task"] = _without(raw["task"], gone)
 
 
-def _change(raw: dict[str, Any], axis: Axis, value: Value) -> None:
-    for table, last in keys.slots(raw, axis.key):
+def changed_policy(raw: dict[str, Any], axes: Iterable[Axis], values: Iterable[Value]) -> None:
+    """The same for the keys of a policy (``policy.whom.growth``), in place.
+
+    Rules that a policy does not have are not made: ``policy.when.*`` means nothing to one without.
+
+    Raises:
+        ValueError: a key leads nowhere, or to nothing that can be multiplied.
+    """
+    for axis, value in zip(axes, values, strict=True):
+        key = axis.key.removeprefix(POLICY)
+        if key == axis.key or (key.startswith("when.") and not raw.get("when")):
+            continue
+        try:
+            _change(raw, key, axis, value)
+        except ValueError as error:
+            raise ValueError(f"{axis.key}: expected {error}") from None
+
+
+def _change(raw: dict[str, Any], key: str, axis: Axis, value: Value) -> None:
+    for table, last in keys.slots(raw, key):
         if axis.scale:
             present = table.get(last) if isinstance(table, dict) else table[last]
             if present is not None:
                 table[last] = _scaled(present, float(value), last)
-            elif not axis.key.startswith("task.*"):
-                raise ValueError("a value in the scenario to multiply")
+            elif "*" not in key:
+                raise ValueError("a value to multiply")
         else:
             table[last] = written(axis.kind, value)
 

@@ -117,6 +117,20 @@ class Base(msgspec.Struct, frozen=True, kw_only=True):
     raw: dict[str, Any]
 
 
+class Guard(msgspec.Struct, frozen=True, kw_only=True):
+    """A policy that is compared.
+
+    Attributes:
+        name: its name.
+        source: its file, or where else it comes from.
+        raw: what the file says.
+    """
+
+    name: str
+    source: str
+    raw: dict[str, Any]
+
+
 class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     """How machines and their tasks are drawn from a table.
 
@@ -150,7 +164,7 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
         bases: the scenarios that are varied; empty with a fleet.
         fleet: where machines and loads come from instead.
         axes: what varies.
-        policies: names or files; each point is played with each. Empty: the kernel alone.
+        guards: the policies; each point is played with each. Empty: the kernel alone.
         want: the question.
         weights: what a run costs.
     """
@@ -164,7 +178,7 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     bases: tuple[Base, ...] = ()
     fleet: Fleet | None = None
     axes: tuple[Axis, ...] = ()
-    policies: tuple[str, ...] = ()
+    guards: tuple[Guard, ...] = ()
     want: Want
     weights: Weights = Weights()
 

@@ -54,7 +54,7 @@ class Plan:
         """
         self.sweep = sweep
         self._fleet = fleet
-        self._policies = max(len(sweep.policies), 1)
+        self._guards = max(len(sweep.guards), 1)
         self._crossings = _crossings(sweep)
         self._free = [axis for axis in sweep.axes if axis not in sweep.crossed]
         if sweep.runs is None:
@@ -65,7 +65,7 @@ class Plan:
             self.points = grid
         else:
             self.points = sweep.runs
-        self.per_point = len(self._crossings) * self._policies
+        self.per_point = len(self._crossings) * self._guards
         self.total = self.points * self.per_point
 
     def jobs(self, skip: frozenset[int] = frozenset(), start: int = 0) -> Iterator[Job]:
@@ -91,7 +91,7 @@ class Plan:
         for crossing in self._crossings:
             known = {**drawn, **crossing}
             values = tuple(known[column] for column in columns)
-            for policy in range(self._policies):
+            for policy in range(self._guards):
                 jobs.append(
                     Job(run=run, point=point, scenario=base, policy=policy, seed=seed,
                         values=values, raw=raw)

@@ -5,14 +5,18 @@ from functools import lru_cache, partial
 import msgspec
 
 from oomkit.model import play
+from oomkit.policy.format import Policy
+from oomkit.policy.read import policy_from
 from oomkit.scenario import Run, Scenario, scenario_from
-from oomkit.sweep.change import changed
-from oomkit.sweep.format import Sweep
+from oomkit.sweep.change import POLICY, changed, changed_policy
+from oomkit.sweep.format import Sweep, Value
 from oomkit.sweep.plan import Job
 from oomkit.sweep.row import Row, failure, identity, result
 
 PRELOAD = ("oomkit.sweep.play",)
 """What a worker needs to have imported."""
+
+_KEPT_POLICIES = 1000
 
 _job = msgspec.msgpack.Decoder(Job)
 _row = msgspec.json.Encoder()
@@ -25,6 +29,9 @@ class Player:
         self.sweep = sweep
         # Decoding copies much faster than copying does.
         self._bases = [msgspec.msgpack.encode(base.raw) for base in sweep.bases]
+        self._guards = [msgspec.msgpack.encode(guard.raw) for guard in sweep.guards]
+        self._axes = [(i, a) for i, a in enumerate(sweep.axes) if a.key.startswith(POLICY)]
+        self._known: dict[tuple[int, tuple[Value, ...]], Policy] = {}
 
     def row(self, job: Job) -> Row:
         """Play a run; whatever is wrong with it becomes its row's error."""
@@ -57,13 +64,34 @@ class Player:
         changed(raw, self.sweep.axes, job.values)
         return scenario_from(raw, source=source)
 
+    def policy(self, job: Job) -> Policy | None:
+        """What guards the machine in a run; None: the kernel is alone.
+
+        Raises:
+            PolicyError: its values don't fit the policy.
+            ValueError: a key leads nowhere in it.
+        """
+        if not self._guards:
+            return None
+        values = tuple(job.values[i] for i, _ in self._axes)
+        known = self._known.get((job.policy, values))
+        if known is None:
+            raw = msgspec.msgpack.decode(self._guards[job.policy])
+            changed_policy(raw, [axis for _, axis in self._axes], values)
+            known = policy_from(raw, source=self.sweep.guards[job.policy].source)
+            if len(self._known) >= _KEPT_POLICIES:
+                self._known.clear()
+            self._known[job.policy, values] = known
+        return known
+
     def run(self, job: Job, scenario: Scenario, *, sample_s: float) -> Run:
         """Play a run's scenario.
 
         Raises:
             ModelError: the machine is too small, or the steps too short.
+            PolicyError: as :meth:`policy`.
         """
-        return play(scenario, seed=job.seed, sample_s=sample_s)
+        return play(scenario, policy=self.policy(job), seed=job.seed, sample_s=sample_s)
 
 
 def work_of(sweep: Sweep) -> "partial[bytes]":

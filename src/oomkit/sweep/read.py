@@ -2,15 +2,18 @@
 
 import copy
 import os
-from collections.abc import Iterator, Sequence
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast, get_args
 
 import msgspec
 
-from oomkit.scenario import ScenarioError, scenario_from
+from oomkit.policy import builtin
+from oomkit.policy.read import policy_from
+from oomkit.scenario import scenario_from
 from oomkit.sweep.axes import read_axes
-from oomkit.sweep.change import changed
-from oomkit.sweep.format import Axis, Bad, Base, Fleet, Sweep, Value, Want, Weights
+from oomkit.sweep.change import POLICY, changed, changed_policy
+from oomkit.sweep.format import Axis, Bad, Base, Fleet, Guard, Sweep, Value, Want, Weights
 from oomkit.sweep.quantity import shown as shown_value
 from oomkit.toml import units
 from oomkit.toml.load import load
@@ -63,7 +66,7 @@ def sweep_from(
         *read_axes(top.table("vary"), scale=False),
         *read_axes(top.table("scale"), scale=True),
     )
-    policies = top.take("policies", _texts, ())
+    guards = tuple(_guards(top, folder))
     bases = tuple(_bases(top, folder))
     sweep = Sweep(
         name=top.require("name", text, ""),
@@ -75,8 +78,8 @@ def sweep_from(
         bases=() if fleet_files else bases,
         fleet=_fleet(top.table("fleet"), folder, fleet_files, given="fleet" in raw),
         axes=axes,
-        policies=tuple(_beside(folder, name) for name in policies),
-        want=_want(top.table("want"), axes, policies, given="want" in raw),
+        guards=guards,
+        want=_want(top.table("want"), axes, guards, given="want" in raw),
         weights=_weights(top.table("weights")),
     )
     top.done()
@@ -87,11 +90,6 @@ def sweep_from(
     if faults:
         raise TomlError(source, faults)
     return sweep
-
-
-def _beside(folder: str, name: str) -> str:
-    """The path of a file that is named relative to the sweep file; a policy's name as it is."""
-    return os.path.join(folder, name) if name.endswith(".toml") else name
 
 
 def _texts(value: Any) -> tuple[str, ...]:
@@ -114,6 +112,25 @@ def _bases(top: Table, folder: str) -> Iterator[Base]:
                 top.faults.append(Fault(path=place, expected=fault.expected))
         else:
             yield Base(path=path, name=scenario.name, raw=raw)
+
+
+def _guards(top: Table, folder: str) -> Iterator[Guard]:
+    """Built-in policies by their names, others by their files."""
+    seen = set()
+    for i, name in enumerate(top.take("policies", _texts, ())):
+        path = name if name in builtin.NAMES else os.path.join(folder, name)
+        try:
+            raw = tomllib.loads(builtin.source(name)) if name in builtin.NAMES else load(path)
+            policy = policy_from(copy.deepcopy(raw), source=path)
+        except TomlError as error:
+            for fault in error.faults:
+                place = f"policies[{i}]: {path}" + (f": {fault.path}" if fault.path else "")
+                top.faults.append(Fault(path=place, expected=fault.expected))
+            continue
+        if policy.name in seen:
+            top.fault(f"policies[{i}]", f"expected a name of its own, not {policy.name!r} again")
+        seen.add(policy.name)
+        yield Guard(name=policy.name, source=path, raw=raw)
 
 
 def _fleet(table: Table, folder: str, instead: Sequence[str], *, given: bool) -> Fleet | None:
@@ -140,8 +157,8 @@ def _pack(value: Any) -> float:
     return float(value)
 
 
-def _want(table: Table, axes: Sequence[Axis], policies: Sequence[str], *, given: bool) -> Want:
-    known = {axis.key for axis in axes} | ({"policy"} if policies else set())
+def _want(table: Table, axes: Sequence[Axis], guards: Sequence[Guard], *, given: bool) -> Want:
+    known = {axis.key for axis in axes} | ({"policy"} if guards else set())
 
     def keys(value: Any) -> tuple[str, ...]:
         found = (value,) if isinstance(value, str) else _texts(value)
@@ -154,7 +171,7 @@ def _want(table: Table, axes: Sequence[Axis], policies: Sequence[str], *, given:
         return tuple(sorted(known - {"policy"})) if value is True else keys(value)
 
     if not given:
-        best = len(policies) > 1 or not axes
+        best = len(guards) > 1 or not axes
         return Want(
             kind="best" if best else "sensitivity",
             keys=("policy",) if best else tuple(axis.key for axis in axes),
@@ -228,6 +245,8 @@ def _contradictions(sweep: Sweep) -> Iterator[Fault]:
     for axis in sweep.axes:
         place = f"{'scale' if axis.scale else 'vary'}.{axis.key}"
         crossed = axis in sweep.crossed
+        if axis.key.startswith(POLICY) and not sweep.guards:
+            yield Fault(path=place, expected="expected policies, of which that is a key")
         if axis.draw is not None and (crossed or sweep.runs is None):
             why = f"[want] {sweep.want.kind}" if crossed else "a grid (there are no runs)"
             yield Fault(path=place, expected=f"expected values, not a distribution, for {why}")
@@ -236,29 +255,45 @@ def _contradictions(sweep: Sweep) -> Iterator[Fault]:
 
 
 def _misfits(sweep: Sweep) -> Iterator[Fault]:
-    """Values that a scenario does not take."""
-    told = set()
+    """Values that a scenario or a policy does not take, the first of each axis."""
     for axis in sweep.axes:
-        place = f"{'scale' if axis.scale else 'vary'}.{axis.key}"
-        for base in sweep.bases:
-            for value in _samples(axis):
-                raw = copy.deepcopy(base.raw)
-                try:
-                    changed(raw, [axis], [value])
-                    scenario_from(raw)
-                except ScenarioError as error:
-                    reasons = [f"{fault.path}: {fault.expected}" for fault in error.faults]
-                except ValueError as error:
-                    reasons = [str(error)]
-                else:
-                    continue
-                fault = Fault(
-                    path=place,
-                    expected=f"with {shown_value(axis.kind, value)} in {base.path}: {reasons[0]}",
-                )
-                if place not in told:
-                    told.add(place)
-                    yield fault
+        if axis.key.startswith(POLICY):
+            faults = (_policy_misfit(axis, guard) for guard in sweep.guards)
+        else:
+            faults = (_scenario_misfit(axis, base) for base in sweep.bases)
+        found = next((fault for fault in faults if fault is not None), None)
+        if found is not None:
+            place = f"{'scale' if axis.scale else 'vary'}.{axis.key}"
+            yield Fault(path=place, expected=found)
+
+
+def _scenario_misfit(axis: Axis, base: Base) -> str | None:
+    def attempt(value: Value) -> None:
+        raw = copy.deepcopy(base.raw)
+        changed(raw, [axis], [value])
+        scenario_from(raw)
+
+    return _misfit(axis, base.path, attempt)
+
+
+def _policy_misfit(axis: Axis, guard: Guard) -> str | None:
+    def attempt(value: Value) -> None:
+        raw = copy.deepcopy(guard.raw)
+        changed_policy(raw, [axis], [value])
+        policy_from(raw)
+
+    return _misfit(axis, guard.source, attempt)
+
+
+def _misfit(axis: Axis, source: str, attempt: Callable[[Value], None]) -> str | None:
+    for value in _samples(axis):
+        try:
+            attempt(value)
+        except ValueError as error:
+            fault = error.faults[0] if isinstance(error, TomlError) else None
+            reason = f"{fault.path}: {fault.expected}" if fault is not None else str(error)
+            return f"with {shown_value(axis.kind, value)} in {source}: {reason}"
+    return None
 
 
 def _samples(axis: Axis) -> list[Value]:
@@ -281,5 +316,8 @@ def fleet_sweep(files: Sequence[str], *, overrides: Sequence[str] = ()) -> Sweep
         TomlError: an override is wrong.
     """
     return sweep_from(
-        {"name": "fleet", "runs": 200}, source="fleet", overrides=overrides, fleet_files=files
+        {"name": "fleet", "runs": 200, "policies": list(builtin.NAMES)},
+        source="fleet",
+        overrides=overrides,
+        fleet_files=files,
     )

@@ -72,7 +72,7 @@ def failure(reason: str) -> Row:
 
 def identity(sweep: Sweep, scenario: str, job: Any) -> Row:
     """What a run was: the columns before its results."""
-    policy = sweep.policies[job.policy] if sweep.policies else None
+    policy = sweep.guards[job.policy].name if sweep.guards else None
     values = {axis.column: value for axis, value in zip(sweep.axes, job.values, strict=True)}
     return {
         "run": job.run,
