@@ -1,6 +1,7 @@
 """Where work is done: this machine's CPUs, or the workers of a Dask cluster."""
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor
@@ -90,9 +91,11 @@ def cluster_pool(address: str) -> Iterator[Pool]:
         address: its scheduler's, such as ``tcp://10.0.0.5:8786``.
 
     Raises:
-        PoolError: dask.distributed is not installed, nobody answers there, there are no workers, or
-            they have another version of oomkit.
+        PoolError: that is no address, dask.distributed is not installed, nobody answers there,
+            there are no workers, or they have another version of oomkit.
     """
+    if re.fullmatch(r"\w+://\S+:\d+/?", address) is None:
+        raise PoolError(f"--cluster: expected tcp://HOST:PORT, not {address!r}")
     try:
         import distributed
         from distributed.scheduler import KilledWorker

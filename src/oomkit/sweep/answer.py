@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from oomkit.report.amounts import mb, seconds
+from oomkit.report.amounts import mb
 from oomkit.sweep.format import Axis, Sweep, Value
 from oomkit.sweep.quantity import shown
 from oomkit.sweep.stats import Mean, Share, mean_of, share
@@ -203,5 +203,7 @@ def amount(by: str, value: float) -> str:
     if by == "freed_mb":
         return mb(value)
     if by == "cost" or by.endswith("_s"):
-        return f"-{seconds(-value)}" if value < 0 else seconds(value)
+        size = abs(value)
+        digits = 2 if size < 0.995 else 1 if size < 99.95 else 0
+        return f"{value:,.{digits}f} s"
     return f"{value:.3g}"

@@ -18,6 +18,7 @@ _HEADS = {
 }  # fmt: skip
 
 _SHOWN_VALUES = 25
+_LABEL_CELLS = 12
 
 
 def answer_text(found: Answer, look: Look, *, source: str) -> str:
@@ -56,7 +57,7 @@ def _groups(groups: Sequence[Group], found: Answer, heading: str) -> "Table":
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column(Text(printable(heading)), overflow="fold")
+    table.add_column(Text(printable(heading)), overflow="fold", min_width=_LABEL_CELLS)
     shown = [name for name in OBJECTIVES if name in _shown(groups, found.by)]
     if any(group.free is not None for group in groups):
         table.add_column("without", justify="right", no_wrap=True)

@@ -37,8 +37,8 @@ def read_table(fleet: Fleet) -> Table:
     """
     frames: dict[str, pl.LazyFrame] = {}
     for path in fleet.files:
-        frame = _scan(path)
-        frames[_layout(path, frame.collect_schema().names())] = frame
+        frame, names = _scan(path)
+        frames[_layout(path, names)] = frame
     try:
         if "own" in frames:
             machines, tasks = _own(frames["own"])
@@ -52,25 +52,28 @@ def read_table(fleet: Fleet) -> Table:
         raise TraceError(f"{', '.join(fleet.files)}: {reason}") from None
 
 
-def _scan(path: str) -> pl.LazyFrame:
-    """A file, lazily, with the names of its columns."""
+def _scan(path: str) -> tuple[pl.LazyFrame, list[str]]:
+    """A file, lazily, and the names of its columns."""
     stem = os.path.basename(path).split(".")[0]
     if not os.path.isfile(path):
         raise TraceError(f"{path}: expected a file")
     try:
         if path.endswith(".parquet"):
-            return pl.scan_parquet(path)
-        if path.endswith((".jsonl", ".ndjson", ".json")):
-            return pl.scan_ndjson(path)
-        if path.endswith((".csv", ".csv.gz")):
+            frame = pl.scan_parquet(path)
+        elif path.endswith((".jsonl", ".ndjson", ".json")):
+            frame = pl.scan_ndjson(path)
+        elif path.endswith((".csv", ".csv.gz")):
             names = alibaba.COLUMNS.get(stem)
             with_names = names is None or _has_names(path, names)
-            return pl.scan_csv(
+            frame = pl.scan_csv(
                 path, has_header=with_names, new_columns=None if with_names else list(names or ())
             )
-    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        else:
+            known = ".csv, .csv.gz, .parquet or .jsonl"
+            raise TraceError(f"{path}: expected a name that ends in {known}")
+        return frame, frame.collect_schema().names()
+    except (pl.exceptions.PolarsError, OSError) as error:
         raise TraceError(f"{path}: {' '.join(str(error).split())[:200]}") from None
-    raise TraceError(f"{path}: expected a name that ends in .csv, .csv.gz, .parquet or .jsonl")
 
 
 def _has_names(path: str, names: tuple[str, ...]) -> bool:
