@@ -9,7 +9,8 @@ from oomkit.cli import run_views, worlds
 from oomkit.cli.common import fail
 
 if TYPE_CHECKING:
-    from oomkit.scenario import Run
+    from oomkit.policy.format import Policy
+    from oomkit.scenario import Run, Scenario
 
 _EXAMPLE = """\b
 Examples:
@@ -17,6 +18,7 @@ Examples:
   oomkit run scenarios/test1.toml --kernel 6.12 --set machine.swap=2G
   oomkit run scenarios/test1.toml --free 1s
   oomkit run scenarios/test1.toml --vs vm.panic_on_oom=1
+  oomkit run scenarios/database-and-leak.toml --policy default --policy earlyoom
   oomkit run scenarios/test1.toml --html run.html --png run.png
   oomkit run scenarios/test1.toml --on qemu --kernel 6.1
   oomkit run mine.toml --check
@@ -45,6 +47,14 @@ Examples:
     metavar="VERSION",
     help="Another kernel's rules; with --on qemu also the path of an image or package to boot.",
 )
+@click.option(
+    "--policy",
+    "policies",
+    metavar="NAME|FILE",
+    multiple=True,
+    help="Guard the machine: default, kernel, earlyoom, nohang, systemd-oomd, oomd-like, or a "
+    "file. Twice: both side by side; more: a table. On the model only.",
+)
 @click.option("--seed", type=int, default=0, help="Moves what the scenario declares as random.")
 @click.option("--json", "as_json", is_flag=True, help="The whole record as one object.")
 @click.option("--log", "as_log", is_flag=True, help="The kernel's log.")
@@ -68,6 +78,7 @@ def command(
     seed: int,
     interval: str | None,
     others: tuple[str, ...],
+    policies: tuple[str, ...],
     html: str | None,
     png: str | None,
     svg: str | None,
@@ -84,7 +95,9 @@ def command(
     """
     views = {"--json": as_json, "--log": as_log, "--free": interval is not None}
     files = {"html": html, "png": png, "svg": svg}
-    _one_of(views, files, others, check=check, every_one=every_one)
+    _one_of(views, files, others, policies, check=check, every_one=every_one)
+    if policies and on != "model":
+        fail(f"--policy and --on {on} don't go together: a policy guards the model")
     told = not any(views.values()) and not any(files.values())
     sample_s = None if told else _seconds(interval)
     world = worlds.world(on, kernel, seed=seed, sample_s=sample_s)
@@ -93,17 +106,20 @@ def command(
         world.check(scenario_file, scenario)
         click.echo(f"{scenario_file}: fine")
         return
-    shown = world.play(scenario_file, scenario)
+    guards: list[Policy | None] = [worlds.policy(name) for name in policies]
+    guards = guards or [None]
+    shown = world.play(scenario_file, scenario, guards[0])
     run = shown.run
     runs: tuple[Run, ...] = (run,)
     if others:
         path, changed = _other(scenario_file, overrides, others)
         second = world.read(path, changed)
-        runs = (run, world.play(path, second).run)
-        if as_json:
-            run_views.show_json(*runs)
-        else:
-            run_views.show_two(runs, (scenario, second), ("as it is", " ".join(others)))
+        runs = (run, world.play(path, second, guards[0]).run)
+        headings = ("as it is", " ".join(others))
+        _show_several(runs, (scenario, second), headings, as_json=as_json)
+    elif len(guards) > 1:
+        runs = (run, *(world.play(scenario_file, scenario, guard).run for guard in guards[1:]))
+        _show_several(runs, (scenario, scenario), policies[:2], as_json=as_json)
     else:
         for kind, file in files.items():
             if file is not None:
@@ -120,10 +136,27 @@ def command(
         sys.exit(1)
 
 
+def _show_several(
+    runs: tuple["Run", ...],
+    scenarios: tuple["Scenario", "Scenario"],
+    headings: tuple[str, ...],
+    *,
+    as_json: bool,
+) -> None:
+    """Two runs side by side, more of them in a table, or all as JSON."""
+    if as_json:
+        run_views.show_json(*runs)
+    elif len(runs) == 2:
+        run_views.show_two((runs[0], runs[1]), scenarios, (headings[0], headings[1]))
+    else:
+        run_views.show_policies(runs)
+
+
 def _one_of(
     views: dict[str, bool],
     files: dict[str, str | None],
     others: tuple[str, ...],
+    policies: tuple[str, ...],
     *,
     check: bool,
     every_one: bool,
@@ -132,14 +165,17 @@ def _one_of(
     asked = [name for name, wanted in views.items() if wanted]
     written = [f"--{kind}" for kind, path in files.items() if path is not None]
     to_stdout = [f"--{kind} -" for kind, path in files.items() if path == "-"]
-    if others:
-        clash = ["--vs", *(name for name in asked if name != "--json"), *written]
+    several = "--vs" if others else "several --policy"
+    if others or len(policies) > 1:
+        clash = [several, *(name for name in asked if name != "--json"), *written]
+        clash += ["--policy twice"] if others and len(policies) > 1 else []
+        clash += ["--check"] if check else []
     elif check:
         clash = ["--check", *asked, *written]
     else:
         clash = [*asked, *to_stdout]
     if every_one:
-        others_of_all = [*asked, *to_stdout, *(["--vs"] if others else [])]
+        others_of_all = [*asked, *to_stdout, *([several] if others or len(policies) > 1 else [])]
         clash = ["--all", *others_of_all] if others_of_all else clash
     if len(clash) > 1:
         fail(f"{clash[0]} and {clash[1]} don't go together")

@@ -14,6 +14,7 @@ class Ranked:
         score: higher dies earlier.
         equal_kb: among equal scores the larger goes first.
         freed_kb: what their deaths give back.
+        gain_kb: the same with what they would have gone on to take; 0 where that is not weighed.
         verdict: why it can't be chosen; empty where it can.
         note: why it reaches less far than the policy asks; empty otherwise.
     """
@@ -23,6 +24,7 @@ class Ranked:
         "equal_kb",
         "factors",
         "freed_kb",
+        "gain_kb",
         "level",
         "members",
         "note",
@@ -38,5 +40,6 @@ class Ranked:
         self.score = 0.0
         self.freed_kb = 0.0
         self.equal_kb = 0.0
+        self.gain_kb = 0.0
         self.verdict = ""
         self.note = ""

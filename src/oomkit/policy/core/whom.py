@@ -68,7 +68,8 @@ class Chooser:
         for one in self._reach.choices(considered, candidates, refused, groups, widened):
             if not one.verdict:
                 weigh(one)
-                if one.freed_kb < self._least_kb or one.score <= 0.0:
+                gain_kb = max(one.freed_kb, one.gain_kb)
+                if gain_kb < self._least_kb or one.score <= 0.0:
                     one.verdict = "too little to gain"
             found.append(one)
         found.sort(key=_order)
