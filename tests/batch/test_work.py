@@ -1,5 +1,7 @@
 """Work on local workers: order, batches, deaths, errors, stopping early."""
 
+import os
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -60,6 +62,21 @@ def test_a_worker_that_dies_once_costs_nothing(pool: Pool, tmp_path: Path) -> No
 def test_what_the_function_raises_is_raised(pool: Pool) -> None:
     with pytest.raises(ValueError, match=r"no \d"):
         list(Work(pool, functions.wrong, iter(range(3)), lost=lost))
+
+
+@pytest.mark.timeout(60)
+def test_whoever_is_interrupted_does_not_wait_for_long_work() -> None:
+    def interrupted() -> int:
+        with local_pool(1) as pool:
+            pids.append(pool.executor.submit(os.getpid).result())
+            pool.executor.submit(time.sleep, 1000)
+            raise KeyboardInterrupt
+
+    pids: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    while os.path.exists(f"/proc/{pids[0]}"):
+        time.sleep(0.05)
 
 
 def test_results_ahead_of_their_turn_can_be_had_when_stopping_early() -> None:

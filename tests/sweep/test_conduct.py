@@ -176,3 +176,21 @@ def test_a_run_that_kills_its_workers_is_a_row() -> None:
     row = msgspec.json.decode(play.lost_row(one, play.encode(job), 3))
     assert row["run"] == 0
     assert "its worker died, 3 times" in row["error"]
+
+
+def test_a_policys_keys_can_vary_too() -> None:
+    one = made(
+        policies=["kernel", "earlyoom"],
+        vary={"policy.when.*.over": ["3s", "9s"], "policy.how.term": [True, False]},
+        want={"best": ["policy.how.term", "policy"]},
+    )
+    player = play.Player(one)
+    found = set()
+    for job in Plan(one).jobs():
+        policy = player.policy(job)
+        assert policy is not None
+        assert policy.how.term == job.values[1]
+        assert all(rule.over_s == job.values[0] for rule in policy.when)
+        assert player.row(job)["error"] is None
+        found.add((policy.name, policy.how.term, bool(policy.when)))
+    assert found == {(n, t, n == "earlyoom") for n in ("kernel", "earlyoom") for t in (True, False)}

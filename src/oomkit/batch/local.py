@@ -29,6 +29,7 @@ class LocalPool(Executor):
         """
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(preload))
+        self._others = set(multiprocessing.active_children())
         self._lock = threading.Lock()
         self._pools = [self._new() for _ in range(workers)]
         self._loads = [0] * workers
@@ -62,6 +63,15 @@ class LocalPool(Executor):
         if wait:
             for pool in self._pools:
                 pool.shutdown(wait=True)
+
+    def stop(self) -> None:
+        """End the workers now, whatever they are at."""
+        for pool in self._pools:
+            pool.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            if child not in self._others:
+                child.terminate()
+        self.shutdown(wait=True)
 
 
 def _begin() -> None:

@@ -69,7 +69,7 @@ class Pool:
 
 @contextmanager
 def local_pool(workers: int | None = None, *, preload: Sequence[str] = ()) -> Iterator[Pool]:
-    """Worker processes on this machine.
+    """Worker processes on this machine; an exception in the block ends them at once.
 
     Args:
         workers: how many; None: as many as this process may use CPUs.
@@ -79,8 +79,10 @@ def local_pool(workers: int | None = None, *, preload: Sequence[str] = ()) -> It
     executor = LocalPool(count, preload=preload)
     try:
         yield Pool(executor, slots=lambda: count, deaths=(BrokenExecutor,), tries=3)
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
+    except BaseException:
+        executor.stop()
+        raise
+    executor.shutdown(wait=True)
 
 
 @contextmanager
