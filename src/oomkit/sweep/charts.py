@@ -7,6 +7,9 @@ import msgspec
 from oomkit.sweep.answer import OBJECTIVES, Answer, Group
 
 _COLOUR = "#0072b2"
+_COLOURS = (
+    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c6d31", "#7f6fc4",
+)  # fmt: skip
 _WHITE = "#ffffff"
 _ROW_PX = 26
 
@@ -112,28 +115,30 @@ def _trade(groups: list[Group]) -> Panel:
                 "lost_low": lost.low, "lost_high": lost.high,
             }
         )  # fmt: skip
-    base = alt.Chart(alt.InlineData(values=rows))
+    few = len(rows) <= len(_COLOURS)
+    colour: Any = alt.value(_COLOUR)
+    if few:
+        scale = alt.Scale(domain=[row["group"] for row in rows], range=list(_COLOURS[: len(rows)]))
+        colour = alt.Color("group:N", title=None, scale=scale)
+    base = alt.Chart(alt.InlineData(values=rows)).encode(color=colour)
     x = alt.X("frozen:Q", title="unusable, s")
     y = alt.Y("lost:Q", title="work lost, CPU s")
-    across = base.mark_rule(color=_COLOUR, opacity=0.5).encode(
-        x=alt.X("frozen_low:Q"), x2="frozen_high", y=y
+    across = base.mark_rule(opacity=0.6).encode(x=alt.X("frozen_low:Q"), x2="frozen_high", y=y)
+    upright = base.mark_rule(opacity=0.6).encode(y=alt.Y("lost_low:Q"), y2="lost_high", x=x)
+    point = base.mark_point(filled=True, size=90, opacity=1, cursor="pointer").encode(
+        x=x, y=y, tooltip=["group:N", "frozen:Q", "lost:Q"]
     )
-    upright = base.mark_rule(color=_COLOUR, opacity=0.5).encode(
-        y=alt.Y("lost_low:Q"), y2="lost_high", x=x
-    )
-    point = base.mark_point(
-        filled=True, color=_COLOUR, size=90, opacity=1, cursor="pointer"
-    ).encode(x=x, y=y, tooltip=["group:N", "frozen:Q", "lost:Q"])
-    label = base.mark_text(align="left", dx=8, dy=-8, color="#888888").encode(
-        x=x, y=y, text="group:N"
-    )
+    layers = [across, upright, point]
+    if not few:
+        label = base.mark_text(align="left", dx=8, dy=-8)
+        layers.append(label.encode(x=x, y=y, text="group:N"))
     height = 260
     return Panel(
         key="trade",
         title="What is traded for what",
         note="Means with their 95 % intervals; towards the lower left is better at both. "
         "A point opens the costliest run.",
-        spec=_spec(alt.layer(across, upright, point, label), height),
+        spec=_spec(alt.layer(*layers), height),
         height=height,
     )
 

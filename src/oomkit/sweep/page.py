@@ -77,22 +77,32 @@ def _tables(found: Answer) -> list[dict[str, Any]]:
 
 
 def _table(heading: str, groups: list[Group]) -> dict[str, Any]:
+    shown = [
+        name
+        for name in OBJECTIVES
+        if name == "cost" or any(g.runs and g.objectives[name].mean.mean for g in groups)
+    ]
     free = any(group.free is not None for group in groups)
-    heads = ["without"] if free else []
-    for name in OBJECTIVES:
-        heads += [_HEADS[name], "95 %"]
-    return {"heading": heading, "heads": heads, "rows": [_row(group) for group in groups]}
+    return {
+        "heading": heading,
+        "heads": (["without"] if free else []) + [_HEADS[name] for name in shown],
+        "rows": [_row(group, shown) for group in groups],
+    }
 
 
-def _row(group: Group) -> dict[str, Any]:
-    cells = [] if group.free is None else [f"{group.free.k:,} of {group.free.n:,}"]
-    for name in OBJECTIVES:
+def _row(group: Group, shown: list[str]) -> dict[str, Any]:
+    """A mean with its interval in each cell."""
+    cells = []
+    if group.free is not None:
+        low, high = (f"{share:.1%}" for share in (group.free.low, group.free.high))
+        cells.append((f"{group.free.k:,} of {group.free.n:,}", f"{low} to {high}"))
+    for name in shown:
         if not group.runs:
-            cells += ["-", ""]
+            cells.append(("-", ""))
             continue
         mean = group.objectives[name].mean
-        cells.append(amount(name, mean.mean))
-        cells.append(f"{amount(name, mean.low)} to {amount(name, mean.high)}")
+        interval = f"{amount(name, mean.low)} to {amount(name, mean.high)}"
+        cells.append((amount(name, mean.mean), interval))
     runs = [("best", group.best_run), ("worst", group.worst_run)]
     return {
         "label": group.short,
