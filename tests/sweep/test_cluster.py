@@ -15,6 +15,9 @@ import pytest
 
 from oomkit.batch import PoolError, cluster_pool, pools
 from oomkit.explain.files import read_files
+from oomkit.sweep.conduct import Conduct
+from oomkit.sweep.plan import Plan
+from oomkit.sweep.spool import Spool
 from tests.klog.logs import path_of
 from tests.sweep.sweeps import sweep
 from tests.sweep.test_conduct import here, made, rows
@@ -136,3 +139,29 @@ def test_a_scheduler_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) 
     ):
         pass
     assert "\n" not in str(caught.value)
+
+
+def test_a_scheduler_that_goes_away_leaves_what_is_done(tmp_path: Path) -> None:
+    one, path = made(runs=2000), tmp_path / "there"
+    plan = Plan(one)
+    spool = Spool(str(path), one, plan.total)
+    spool.begin()
+    conduct = Conduct(one, plan, spool)
+    own = Cluster(tmp_path)
+
+    def stop_it() -> None:
+        while conduct.done < 100:
+            time.sleep(0.05)
+        own.scheduler.kill()
+
+    try:
+        with cluster_pool(own.address) as pool:
+            threading.Thread(target=stop_it).start()
+            with pytest.raises(PoolError, match="connection to the scheduler was lost"):
+                conduct.run(pool)
+    finally:
+        own.stop()
+    again = Spool(str(path), one, plan.total)
+    again.resume()
+    again.close()
+    assert 100 <= again.count + len(again.ahead) < plan.total

@@ -60,6 +60,11 @@ def test_a_scenario_that_is_wrong_is_told_with_its_own_faults(tmp_path: Path) ->
          "vary.policy.whom.growth", "with 7.5 in default"),
         ({"scale": {"machine.swap": [2]}}, "scale.machine.swap", "a value to multiply"),
         ({"fleet": {"files": ["x.csv"]}, "runs": 1}, "fleet", "not both"),
+        ({"vary": {f"task.*.{key}": {"from": 0, "to": 9000, "step": 1}
+                   for key in ("start", "every", "jitter")},
+          "want": {"best": ["task.*.start", "task.*.every", "task.*.jitter"]}}, "",
+         "at most 100,000,000 runs in all, not 729,243,027,001"),
+        ({"vary": 3}, "vary", "expected a table"),
     ],
 )  # fmt: skip
 def test_a_fault_is_told_where_it_is(keys: dict[str, Any], path: str, expected: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import product
+from math import prod
 from random import Random
 from typing import Any
 
@@ -133,6 +134,15 @@ def _crossings(sweep: Sweep) -> list[dict[str, Value]]:
         dict(zip((axis.column for axis in axes), values, strict=True))
         for values in product(*(axis.values for axis in axes))
     ]
+
+
+def count_runs(sweep: Sweep) -> int:
+    """How many runs a sweep has, without making any."""
+    crossed = [len(axis.values) for axis in sweep.crossed]
+    crossings = sum(crossed) if sweep.want.kind == "least" else prod(crossed)
+    free = prod(len(axis.values) for axis in sweep.axes if axis not in sweep.crossed)
+    points = sweep.runs or max(len(sweep.bases), 1) * sweep.repeat * free
+    return points * max(crossings, 1) * max(len(sweep.guards), 1)
 
 
 def one_at_a_time(axes: tuple[Axis, ...]) -> list[dict[str, Value]]:

@@ -14,13 +14,12 @@ from oomkit.scenario import scenario_from
 from oomkit.sweep.axes import read_axes
 from oomkit.sweep.change import POLICY, changed, changed_policy
 from oomkit.sweep.format import Axis, Bad, Base, Fleet, Guard, Sweep, Value, Want, Weights
+from oomkit.sweep.plan import MAX_RUNS, count_runs
 from oomkit.sweep.quantity import shown as shown_value
 from oomkit.toml import units
 from oomkit.toml.load import load
 from oomkit.toml.overrides import apply_overrides
 from oomkit.toml.table import Fault, Table, TomlError, choice, integer, text
-
-MAX_POINTS = 100_000_000
 
 _TRIED = 20
 """So many values of an axis are tried in each scenario before anything is played."""
@@ -72,8 +71,8 @@ def sweep_from(
         name=top.require("name", text, ""),
         about=top.take("about", text, ""),
         source=source,
-        runs=top.take("runs", integer(1, MAX_POINTS), None),
-        repeat=top.take("repeat", integer(1, MAX_POINTS), 1),
+        runs=top.take("runs", integer(1, MAX_RUNS), None),
+        repeat=top.take("repeat", integer(1, MAX_RUNS), 1),
         seed=top.take("seed", integer(0, 2**63), 0),
         bases=() if fleet_files else bases,
         fleet=_fleet(top.table("fleet"), folder, fleet_files, given="fleet" in raw),
@@ -252,6 +251,8 @@ def _contradictions(sweep: Sweep) -> Iterator[Fault]:
             yield Fault(path=place, expected=f"expected values, not a distribution, for {why}")
         if crossed and sweep.want.kind == "least" and axis.kind in ("text", "flag"):
             yield Fault(path=place, expected="expected numbers, of which one can be the least")
+    if (total := count_runs(sweep)) > MAX_RUNS:
+        yield Fault(path="", expected=f"expected at most {MAX_RUNS:,} runs in all, not {total:,}")
 
 
 def _misfits(sweep: Sweep) -> Iterator[Fault]:
