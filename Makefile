@@ -34,6 +34,7 @@ bench: $(STAMP)  ## the figures of docs/benchmarks.md
 	$(BIN)/python benchmarks/klog.py
 	$(BIN)/python benchmarks/guard.py
 	$(BIN)/python benchmarks/recorder.py
+	$(BIN)/python benchmarks/sweep.py
 
 FUZZ_S ?= 120
 

@@ -19,6 +19,7 @@ _COMMANDS: dict[str, str] = {
     "rank": "oomkit.cli.rank",
     "run": "oomkit.cli.run",
     "snapshot": "oomkit.cli.snapshot",
+    "sweep": "oomkit.cli.sweep",
 }
 """Sub-command to the module that holds it; its function is called ``command``."""
 
