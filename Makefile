@@ -35,6 +35,7 @@ bench: $(STAMP)  ## the figures of docs/benchmarks.md
 	$(BIN)/python benchmarks/guard.py
 	$(BIN)/python benchmarks/recorder.py
 	$(BIN)/python benchmarks/sweep.py
+	$(BIN)/python benchmarks/policies.py
 
 FUZZ_S ?= 120
 

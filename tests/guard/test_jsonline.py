@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oomkit.guard.jsonline import encode
@@ -21,6 +21,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.dictionaries(st.text(), VALUES))
 def test_what_goes_in_comes_out_on_one_line(record: dict[str, object]) -> None:
     line = encode(record)

@@ -62,7 +62,7 @@ def test_no_record_is_lost_or_doubled_however_the_file_grows(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     place = tmp_path_factory.mktemp("store")
-    path, store = place / "journal", Store(str(place / "store"))
+    path, store = place / "journal", Store(":memory:")
     lines = b"".join(
         encode({"kind": "warn", "time_s": n, "n": n, "text": "x" * (n % 7)}) for n in range(12)
     )
