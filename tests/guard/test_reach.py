@@ -12,6 +12,7 @@ import pytest
 from oomkit.guard.daemon import Daemon
 from oomkit.guard.places import Places
 from oomkit.guard.settings import Settings
+from oomkit.guard.sources import Sources
 from oomkit.guard.tmpfs import Tmpfs
 from oomkit.policy.find import find_policy
 from oomkit.policy.plan import compile_plan
@@ -147,3 +148,26 @@ def test_who_fills_tmpfs_is_told_by_its_cgroup(tmp_path: Path) -> None:
     (tmp_path / "writer/memory.stat").write_text("anon 1\nshmem 105906176\n")
     assert tmpfs.writers(2500, 1000) == {}, "too little to look"
     assert tmpfs.writers(104448, 1000) == {11: 51200.0, 12: 51200.0}
+
+
+def test_a_defect_of_ours_is_told_once_and_survived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _drill(tmp_path, 0.5)
+    journal = tmp_path / "journal"
+    plan = compile_plan(find_policy("default"))
+    daemon = Daemon(Settings(plan, places=Places(signals=str(tmp_path)), journal=str(journal)))
+
+    def broken(_: Sources, t_s: float) -> None:
+        raise ZeroDivisionError(f"at {t_s > 0}")
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(Sources, "read", broken)
+            assert [daemon._turn(), daemon._turn()] == [1.0, 1.0]
+        assert daemon._turn() > 0
+    finally:
+        daemon._stop()
+    kinds = [json.loads(line) for line in journal.read_text().splitlines()]
+    (error,) = [record for record in kinds if record["kind"] == "error"]
+    assert error["text"] == "internal error, please report it: ZeroDivisionError: at True"

@@ -86,12 +86,22 @@ class Daemon:
             if self._reload is not None:
                 waits.append(self._reload.fd)
             ready = self._wake.wait(next_s, waits)
-            next_s = self.turn()
+            next_s = self._turn()
             if self._reload is not None and self._reload.fd in ready and self._reload.finished():
                 self._reloaded(self._reload)
                 next_s = 0.0
             self._obey()
         self._stop()
+
+    def _turn(self) -> float:
+        """One turn, from which a defect of ours is told and survived: a guard has to stay."""
+        try:
+            return self.turn()
+        except Exception as error:
+            if os.environ.get("OOMKIT_DEBUG"):
+                raise
+            self._complain(f"internal error, please report it: {type(error).__name__}: {error}")
+            return 1.0
 
     def turn(self) -> float:
         """Look once and do what has to be done; returns how soon to look again, in seconds."""
@@ -235,6 +245,8 @@ class Daemon:
             }
         )
         self._books.line(NOTICE, f"guarding by policy {policy} ({mode})")
+        if self._pending.fault:
+            self._books.line(WARNING, f"state {self._settings.state}: {self._pending.fault}")
         for sentence in self._settings.missing:
             self._books.line(WARNING, sentence)
         self._manager.tell(f"READY=1\nSTATUS=policy {policy}, {mode}".encode())
