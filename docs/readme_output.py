@@ -14,7 +14,7 @@ from pathlib import Path
 
 _BLOCK = re.compile(r"```console\n\$ ((?:oomkit|for) [^\n]*)\n(.*?)```", re.DOTALL)
 _TABLE = re.compile(r"```console\n\$ (python docs/[^\n]*)\n```\n\n((?:\|[^\n]*\n)*)\n?")
-_PAGES = ("README.md", "docs/experiments.md")
+_PAGES = ("README.md", "docs/experiments.md", "docs/policy.md")
 _REPEATABLE = ("docs/", "scenarios/", "sweeps/cgroup", "tests/data/", "--of")
 _WIDTH = "100"
 
