@@ -138,12 +138,14 @@ def main() -> None:
     options.add_argument("--runs", type=int, default=400)
     options.add_argument("--rounds", type=int, default=7)
     options.add_argument("--peak", type=int, help=argparse.SUPPRESS)
+    options.add_argument("--only-executors", action="store_true", help="leave memory out")
     given = options.parse_args()
     if given.peak:
         peak(given.peak)
     else:
         executors(given.runs, given.rounds)
-        memory()
+        if not given.only_executors:
+            memory()
 
 
 if __name__ == "__main__":

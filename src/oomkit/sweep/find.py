@@ -116,21 +116,22 @@ def _comparison(
 
 def _paired(rows: pl.LazyFrame, by: str, groups: list[Group]) -> pl.DataFrame:
     """A line a point, a column a group, where every group has a result."""
-    whole: pl.DataFrame | None = None
-    for i, group in enumerate(groups):
-        is_its = pl.all_horizontal(
-            pl.col(column).eq_missing(pl.lit(value)) for column, value in group.values.items()
-        )
-        part = (
-            rows.filter(is_its & pl.col("error").is_null())
-            .group_by("point")
-            .agg(pl.col(by).cast(pl.Float64).mean().alias(str(i)))
-            .collect()
-        )
-        whole = part if whole is None else whole.join(part, on="point")
-    assert whole is not None
+    columns = list(groups[0].values)
+    part = (
+        rows.filter(pl.col("error").is_null())
+        .group_by("point", *columns)
+        .agg(pl.col(by).cast(pl.Float64).mean().alias("value"))
+        .collect()
+    )
+    known = pl.DataFrame(
+        [{**group.values, "group": str(i)} for i, group in enumerate(groups)],
+        schema={**{column: part.schema[column] for column in columns}, "group": pl.String},
+    )
+    table = part.join(known, on=columns, nulls_equal=True).pivot(
+        "group", index="point", values="value"
+    )
     # Sums of floats depend on the order.
-    return whole.sort("point").drop("point")
+    return table.drop_nulls().sort("point").drop("point")
 
 
 def _against(table: pl.DataFrame, best: int, other: int, group: Group) -> Against:
