@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 STEP = 0.01
 """Sizes are noted anew when such a share of memory has gone."""
 
+TURN_S = 0.1
+"""From one choice to the next: what is taken meanwhile has to come free as well."""
+
 WIDEN_WITHIN_S = 60.0
 """Kills of one parent's children so close together are taken for one cause."""
 
@@ -183,10 +186,11 @@ class Decider:
         lost: dict[int, int] = {}
         for _, ppid in self._parents:
             lost[ppid] = lost.get(ppid, 0) + 1
+        least_kb = self.watch.falls_kb_s() * TURN_S
         return {
-            ppid: (1 + count - self._widen_after) * self._enough * self._mem_total_kb
-            for ppid, count in lost.items()
-            if count >= self._widen_after and ppid > 1
+            ppid: max((1 + n - self._widen_after) * self._enough * self._mem_total_kb, least_kb)
+            for ppid, n in lost.items()
+            if n >= self._widen_after and ppid > 1
         }
 
     def _command(self, choice: "Ranked", level: int) -> tuple[str, ...] | None:
