@@ -92,6 +92,7 @@ class Decider:
     """
 
     __slots__ = (
+        "_calm_since_s",
         "_enough",
         "_instead",
         "_mem_total_kb", "_parents", "_state", "_widen_after", "chooser", "escalation", "growth",
@@ -116,6 +117,7 @@ class Decider:
         self._instead = [(Matcher(p), tuple(argv)) for p, argv in plan["how"]["instead"]]
         self._parents: list[tuple[float, int]] = []
         self._state: State | None = None
+        self._calm_since_s: float | None = None
 
     def look(self, reading: "Reading") -> Look:
         """Take in a reading, and say what it calls for."""
@@ -125,6 +127,7 @@ class Decider:
         self._state = state
         self._mem_total_kb = reading.mem_total_kb
         look = Look(state)
+        self._forget_old_sizes(state)
         if state.warm:
             left_kb = available_kb(reading) + reading.swap_free_kb
             step_kb = STEP * reading.mem_total_kb
@@ -134,6 +137,16 @@ class Decider:
             look.obstacle = escalation.obstacle(t_s, state.level)
             look.choose = not look.obstacle
         return look
+
+    def _forget_old_sizes(self, state: State) -> None:
+        """Sizes of an earlier shortage tell nothing of who grows in this one."""
+        if not state.warm:
+            if self._calm_since_s is None:
+                self._calm_since_s = state.t_s
+        elif self._calm_since_s is not None:
+            if state.t_s - self._calm_since_s >= self.growth.window_s:
+                self.growth.forget()
+            self._calm_since_s = None
 
     def choose(
         self,
