@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from oomkit.model import play
+import pytest
+
+from oomkit.model import ModelError, play
 from oomkit.scenario import Run, scenario_from
 
 HOLD = {"hold": "forever"}
@@ -64,6 +66,30 @@ def test_sharers_of_an_address_space_die_together() -> None:
         ]
     )
     assert sorted(names(record)) == ["main", "peer"]
+
+
+def test_a_child_outside_of_the_cgroup_dies_before_its_parent() -> None:
+    """Up to 2.6.32 it is sacrificed all the same; its death gives the cgroup nothing back."""
+    record = run(
+        [
+            {
+                "name": "parent",
+                "cgroup": "g",
+                "steps": [{"hold": "1s"}, {"touch": "200M", "rate": "50M/s"}],
+                "children": [{"name": "child", "steps": [{"touch": "50M"}, HOLD]}],
+            }
+        ],
+        machine={"ram": "512M", "kernel": "2.6.32"},
+        cgroup=[{"name": "g", "max": "64M"}],
+    )
+    assert names(record) == ["child", "parent"]
+    assert record.kills[1].t_s > record.kills[0].t_s
+
+
+@pytest.mark.parametrize("reserved", ["512M", "510M"])
+def test_a_machine_without_memory_to_hand_out_is_refused(reserved: str) -> None:
+    with pytest.raises(ModelError, match=r"machine\.r"):
+        run([{"name": "t", "steps": [HOLD]}], machine={"ram": "512M", "reserved": reserved})
 
 
 def test_children_start_with_their_parent_and_restart_brings_tasks_back() -> None:

@@ -154,3 +154,9 @@ def test_record_round_trips_through_json() -> None:
         scenario="s", on="model", kernel="6.12", outcome="completed", ended_s=1.0, samples=samples
     )
     assert from_json(to_json(run)) == run
+
+
+def test_hardware_faster_than_the_model_can_tell_apart_is_refused() -> None:
+    lines = faults_of(template("t"), "machine.disk=101G/s", "machine.fault_rate=900T/s")
+    assert [line.split(": ")[1] for line in lines] == ["machine.disk", "machine.fault_rate"]
+    assert all('up to "100G/s"' in line for line in lines)

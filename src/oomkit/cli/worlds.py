@@ -109,13 +109,11 @@ class _Model(World):
         from oomkit.model import ModelError, play
         from oomkit.model.machine import Machine
 
+        began = time.monotonic()
+        sample_s = self.sample_s or _story_s(scenario)
         try:
-            run = play(
-                scenario,
-                policy=policy,
-                seed=self.seed,
-                sample_s=self.sample_s or _story_s(scenario),
-            )
+            with progress(lambda: f"the model plays {path!r}: {time.monotonic() - began:.0f} s"):
+                run = play(scenario, policy=policy, seed=self.seed, sample_s=sample_s)
         except ModelError as error:
             fail(f"{path}: {error}")
         return Shown(run=run, total_mb=Machine(scenario).total / 256)

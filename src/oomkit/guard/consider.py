@@ -1,0 +1,35 @@
+"""What a policy would make of one process now."""
+
+from oomkit.guard.eyes import Eyes
+from oomkit.guard.settings import Settings
+from oomkit.policy.core.decider import Decider
+from oomkit.policy.format import Policy
+from oomkit.policy.words import effective
+
+
+class NoSuchProcessError(Exception):
+    """There is no process of that number, or it is not ours to see."""
+
+
+def consider(policy: Policy, settings: Settings, pid: int) -> tuple[str, ...]:
+    """What the policy means for a process, among all that are there now; a line each.
+
+    Raises:
+        NoSuchProcessError: see there.
+    """
+    eyes = Eyes(settings.plan, settings)
+    decider = Decider(settings.plan, dry_run=True)
+    try:
+        reading = eyes.reading(0.0)
+        if reading is None:
+            raise NoSuchProcessError("processes can't be read")
+        decider.look(reading)
+        eyes.refresh(decider, reading, note=True)
+        everybody, groups = eyes.candidates(reading, storm=False)
+        everybody += eyes.warm.also([pid], most=1)
+    finally:
+        eyes.close()
+    one = next((candidate for candidate in everybody if candidate.pid == pid), None)
+    if one is None:
+        raise NoSuchProcessError(f"no process {pid} that can be seen from here")
+    return effective(policy, one, everybody=tuple(everybody), groups=tuple(groups))

@@ -1,0 +1,131 @@
+"""From the full program to the daemon: everything that takes more than a small process has."""
+
+import marshal
+import os
+import pwd
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from oomkit.guard import lean
+from oomkit.guard.eyes import Eyes, fields_asked_for
+from oomkit.guard.places import Places
+from oomkit.guard.settings import Settings, to_plain
+from oomkit.guard.wake import STALL_US, WINDOW_US
+from oomkit.host.mounts import find_hierarchy
+from oomkit.host.psitrigger import Trigger
+from oomkit.policy.format import Policy
+from oomkit.policy.words import missing_words
+
+
+class LaunchError(Exception):
+    """The daemon can't be started; the text says why."""
+
+
+def places_here(drill: str | None = None) -> Places:
+    """Where this machine shows what the daemon looks at.
+
+    Args:
+        drill: a directory with ``meminfo`` and perhaps ``vmstat`` and ``pressure/memory`` that
+            are looked at instead of those in ``/proc``.
+
+    Raises:
+        LaunchError: there is no such file.
+    """
+    if drill is not None and not os.path.isfile(f"{drill}/meminfo"):
+        raise LaunchError(f"--drill {drill}: expected a directory with a file meminfo in it")
+    hierarchy = find_hierarchy("/proc")
+    return Places(
+        signals=os.path.abspath(drill) if drill else "",
+        cgroups=hierarchy.directory if hierarchy else "",
+        cgroup_version=hierarchy.version if hierarchy else 0,
+    )
+
+
+def compile_argv(source: str, overrides: Sequence[str]) -> tuple[str, ...]:
+    """The command by which a daemon reads its policy again."""
+    name = os.path.abspath(source) if os.path.sep in source or os.path.exists(source) else source
+    return (sys.executable, "-m", "oomkit.guard.compile", name, *overrides)
+
+
+def users_for(plan: dict[str, Any]) -> dict[int, str]:
+    """Names of user ids, if the plan has patterns on users."""
+    if "user" not in fields_asked_for(plan):
+        return {}
+    return {entry.pw_uid: entry.pw_name for entry in pwd.getpwall()}
+
+
+def missing_here(policy: Policy, settings: Settings) -> tuple[str, ...]:
+    """What the policy asks for and this machine does not show, in sentences.
+
+    Raises:
+        LaunchError: not even the size of memory can be read.
+    """
+    eyes = Eyes(settings.plan, settings)
+    try:
+        reading = eyes.reading(0.0)
+    finally:
+        eyes.close()
+    if reading is None:
+        raise LaunchError(
+            f"{settings.places.signals}/meminfo: expected MemTotal and MemAvailable (Linux 3.14)"
+        )
+    found = list(missing_words(policy, reading))
+    if reading.psi_some_us is None:
+        found.append(
+            "there is no pressure (PSI), so nothing wakes the guard: it looks by the clock"
+        )
+    elif (trigger := _trigger(settings.places)) is None:
+        found.append("no pressure triggers are allowed, so the guard looks by the clock")
+    elif not trigger.fine:
+        found.append(
+            "pressure triggers are coarse (no CAP_SYS_RESOURCE), so the clock counts as well"
+        )
+    if os.geteuid() != 0:
+        found.append("not root: only processes of this user can be signalled")
+    return tuple(found)
+
+
+def start_exporter(listen: str, status: str) -> int:
+    """Start the process that serves metrics; it ends with us.
+
+    Raises:
+        LaunchError: the address can't be used, or prometheus-client is not installed.
+    """
+    from oomkit.guard.exporter import ExporterError, make_server
+
+    try:
+        make_server(listen, status).server_close()
+    except ExporterError as error:
+        raise LaunchError(str(error)) from None
+    if listen.startswith("unix:"):
+        os.unlink(listen.removeprefix("unix:"))  # it was only tried
+    argv = [sys.executable, "-m", "oomkit.guard.exporter", listen]
+    argv += ["--status", status, "--parent", str(os.getpid())]
+    return os.posix_spawn(argv[0], argv, os.environ)
+
+
+def exec_daemon(settings: Settings) -> NoReturn:
+    """Become the daemon.
+
+    Raises:
+        LaunchError: the small interpreter can't be started.
+    """
+    fd = os.memfd_create("oomkit-guard", 0)
+    os.write(fd, marshal.dumps(to_plain(settings)))
+    argv = [sys.executable, "-I", "-S", lean.__file__, str(fd)]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        os.execv(argv[0], argv)
+    except OSError as error:
+        raise LaunchError(f"{argv[0]}: {error.strerror}") from None
+
+
+def _trigger(places: Places) -> Trigger | None:
+    try:
+        trigger = Trigger(places.pressure, "some", STALL_US, WINDOW_US)
+    except OSError:
+        return None
+    trigger.close()
+    return trigger

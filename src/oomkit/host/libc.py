@@ -1,0 +1,65 @@
+"""System calls that Python has no function for."""
+
+import ctypes
+import os
+
+_MCL_CURRENT = 1
+_MCL_FUTURE = 2
+_MCL_ONFAULT = 4
+_MADV_DONTNEED = 4
+_PROCESS_MRELEASE = 448
+"""The same number on every architecture but alpha, like all calls added since 5.2."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def lock_memory() -> None:
+    """Keep every page of this process in RAM from its first use on (``MCL_ONFAULT``, 4.4).
+
+    Raises:
+        OSError: RLIMIT_MEMLOCK is too low, or the kernel too old.
+    """
+    if _libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT):
+        raise _error("mlockall")
+
+
+def drop_files(proc: str = "/proc") -> None:
+    """Give back the pages of files that this process has mapped and not written to.
+
+    Starting takes much code and many constants that are never looked at again. What is needed
+    comes back from the page cache when it is used, and only that counts, and is locked, from
+    then on.
+
+    Raises:
+        OSError: the list of mappings can't be read.
+    """
+    start = end = 0
+    with open(f"{proc}/self/smaps", "rb") as smaps:
+        for line in smaps:
+            words = line.split(None, 5)
+            if not words[0].endswith(b":"):
+                begin, _, after = words[0].partition(b"-")
+                is_file = words[4] != b"0" and b"w" not in words[1]
+                start, end = (int(begin, 16), int(after, 16)) if is_file else (0, 0)
+            elif words[0] == b"Anonymous:" and words[1] == b"0" and end > start:
+                # What was relocated is anonymous, and would be lost.
+                _libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
+
+
+def process_mrelease(pidfd: int) -> None:
+    """Free the memory of a process that is dying, on our own time (5.15).
+
+    Args:
+        pidfd: the process, which must have been sent a SIGKILL.
+
+    Raises:
+        OSError: EINVAL, it is not dying; ESRCH, its memory is gone already; EAGAIN, its
+            address space is in use; ENOSYS, the kernel is too old.
+    """
+    if _libc.syscall(_PROCESS_MRELEASE, pidfd, 0):
+        raise _error("process_mrelease")
+
+
+def _error(call: str) -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number), call)
