@@ -72,8 +72,9 @@ def dask(folder: str) -> Iterator[str]:
             ["scheduler", "--host", "127.0.0.1", "--port", "18799", "--no-dashboard"],
             ["worker", address, "--nworkers", "2", "--nthreads", "1", "--no-dashboard"],
         )
+        env = {**os.environ, "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False"}
         started = [
-            subprocess.Popen([program, *command], stdout=log, stderr=log, cwd=folder)
+            subprocess.Popen([program, *command], stdout=log, stderr=log, cwd=folder, env=env)
             for command in commands
         ]
         try:

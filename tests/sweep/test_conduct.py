@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from oomkit.batch import Pool, local_pool
+from oomkit.batch import Pool, local_pool, work
 from oomkit.sweep import play
 from oomkit.sweep.conduct import Conduct
 from oomkit.sweep.format import Sweep
@@ -92,8 +92,10 @@ def test_a_killed_worker_costs_nothing(tmp_path: Path, expected: bytes) -> None:
 
 @pytest.mark.parametrize("batches", [0, 1, 5])
 def test_stopped_and_resumed_is_as_if_never_stopped(
-    batches: int, tmp_path: Path, expected: bytes
+    batches: int, tmp_path: Path, expected: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Many batches, however fast the machine is.
+    monkeypatch.setattr(work, "_LEAST_S", 0.0)
     one, path = made(), tmp_path / "rows"
     plan = Plan(one)
     spool = Spool(str(path), one, plan.total)

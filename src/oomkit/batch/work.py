@@ -16,6 +16,9 @@ R = TypeVar("R")
 _BATCH_S = 0.4
 """What a batch should take: enough to make sending it cheap, little to lose with a worker."""
 
+_LEAST_S = 0.05
+"""What a batch takes at the end too: shorter ones cost more to send than they even out."""
+
 _MAX_BATCH = 1000
 
 _MAX_AHEAD = 20_000
@@ -140,10 +143,12 @@ class Work(Generic[T, R]):
     def _size(self, slots: int) -> int:
         if self._item_s is None:
             return 1
-        size = min(int(_BATCH_S / max(self._item_s, 1e-6)), self._max_batch)
+        item_s = max(self._item_s, 1e-6)
+        size = int(_BATCH_S / item_s)
         if self._total is not None:
-            size = min(size, (self._total - self._drawn) // (3 * slots))
-        return max(size, 1)
+            left = (self._total - self._drawn) // (3 * slots)
+            size = min(size, max(left, int(_LEAST_S / item_s)))
+        return max(min(size, self._max_batch), 1)
 
     def _submit(self, batch: _Batch[T]) -> None:
         future = self._pool.executor.submit(_apply, self._function, batch.items)
