@@ -127,7 +127,7 @@ def write_meminfo(directory: Path, available: float) -> None:
 def idle(seconds: float, directory: Path) -> None:
     """Both at once, memory plentiful."""
     with guard(directory) as ours, earlyoom(directory) as theirs:
-        time.sleep(12)  # the start is over
+        settle(directory / "journal")
         before = [(d.cpu_ms(), d.wakeups()) for d in (ours, theirs)]
         time.sleep(seconds)
         after = [(d.cpu_ms(), d.wakeups()) for d in (ours, theirs)]
@@ -142,6 +142,16 @@ def idle(seconds: float, directory: Path) -> None:
                 f"| {name} | {daemon.memory_kb('Rss')} | {daemon.memory_kb('Pss')} "
                 f"| {(cpu - cpu0) * minute:.2f} | {(woken - woken0) * minute:.1f} |"
             )
+
+
+def settle(journal: Path) -> None:
+    """Wait until the start is over: kills in the kernel's log that are older are recorded first."""
+    end = time.monotonic() + 300
+    size, since = -1, time.monotonic()
+    while time.monotonic() - since < 25 and time.monotonic() < end:
+        time.sleep(1)
+        if journal.stat().st_size != size:
+            size, since = journal.stat().st_size, time.monotonic()
 
 
 def choosing(rounds: int, processes: int, directory: Path) -> None:
