@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from oomkit.guard import selftest
+from oomkit.guard import lean, selftest
 from oomkit.guard.deeds import Deed
 from oomkit.guard.pending import Pending
 from oomkit.guard.places import Places
@@ -236,3 +236,16 @@ def test_a_reader_that_is_gone_is_no_error() -> None:
     say = Say(here)
     say.line(4, "nobody reads this")
     os.close(here)
+
+
+def test_the_small_process_ends_in_one_line_if_it_can_not_begin() -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", lean.__file__, "99"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "oomkit: internal error, please report it: OSError: [Errno 9] Bad file descriptor\n"
+    )
