@@ -147,6 +147,23 @@ def test_what_is_pending_survives_and_damage_is_noticed(tmp_path: Path) -> None:
     second.close()
 
 
+def test_what_is_pending_counts_in_the_same_boot_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After another boot the same numbers and start times are those of other processes."""
+    path = str(tmp_path / "state")
+    first = Pending(path)
+    first.write([deed({(7, 1)}).saved()])
+    first.close()
+    again = Pending(path)
+    assert len(again.read()) == 1
+    again.close()
+    monkeypatch.setattr("oomkit.guard.pending.read_boot_id", lambda: b"another")
+    other = Pending(path)
+    assert other.read() == []
+    other.close()
+
+
 def test_what_is_pending_is_bounded_and_keeps_whom_to_wait_for(tmp_path: Path) -> None:
     path = tmp_path / "state"
     pending = Pending(str(path))
