@@ -10,7 +10,7 @@ from oomkit.real import limits
 from oomkit.real.agent import groups as agent_groups
 from oomkit.real.assemble import Played, as_found, assemble
 from oomkit.real.confine import OUTER, Host, confine
-from oomkit.real.groups import GroupTree
+from oomkit.real.groups import GroupTree, missing_knobs
 from oomkit.real.kills import LogLine
 from oomkit.real.observe import Observation
 from oomkit.real.plan import SAMPLE_S, Places, Plan, Planner, changes, files_of
@@ -82,12 +82,8 @@ def play(scenario: Scenario, *, seed: int = 0) -> Played:
     confined = confine(scenario, host)
     root = f"{hierarchy.directory}/oomkit-{os.getpid()}"
     tree = GroupTree(root, host.version, confined.cgroups)
-    try:
-        group_plans = tree.plan()
-        at = changes(confined, lambda event: _writes(tree, event))
-    except ValueError as error:
-        raise limits.NotHereError(_WORLD, [str(error)]) from None
-    made = [_top(root, host.version), *group_plans]
+    at = changes(confined, lambda event: _writes(tree, event))
+    made = [_top(root, host.version), *tree.plan()]
     with _open_to_all("/var/tmp") as files, _open_to_all("/dev/shm") as tmpfs:
         places = Places(
             files=files,
@@ -134,6 +130,9 @@ def refusals(scenario: Scenario) -> list[str]:
     reasons = limits.for_cgroup(
         scenario, lowest_adj=lowest_adj(), host_swap_bytes=memory["SwapFree"] * 1024
     )
+    hierarchy = find_hierarchy("/proc")
+    if hierarchy is not None:
+        reasons += missing_knobs(scenario.cgroups, scenario.at, hierarchy.version)
     room = memory["MemAvailable"] * 1024 - _ROOM_BYTES
     if scenario.machine.ram_bytes > room:
         reasons.append(f"its {scenario.machine.ram_bytes >> 20} MB would leave this host too "

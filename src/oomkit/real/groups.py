@@ -2,6 +2,8 @@
 
 from typing import Any, Literal
 
+import msgspec
+
 from oomkit.scenario.format import At, Cgroup
 
 
@@ -38,13 +40,18 @@ class GroupTree:
         above_others = {name.rpartition("/")[0] for name in named} - {""}
         plans = []
         for name in sorted(named, key=lambda path: (path.count("/"), path)):
-            files = self._files(named[name])
+            files = self.files(named[name])
             if self.version == 2 and name in above_others:
                 files.insert(0, ("cgroup.subtree_control", "+memory"))
             plans.append({"path": self.path(name), "files": files})
         return plans
 
-    def _files(self, group: Cgroup) -> list[tuple[str, str]]:
+    def files(self, group: Cgroup) -> list[tuple[str, str]]:
+        """File and value for everything a cgroup sets.
+
+        Raises:
+            ValueError: this interface has no such knob.
+        """
         fields = {
             name: getattr(group, name)
             for name in (
@@ -78,6 +85,33 @@ class GroupTree:
             for name, fields in event.cgroups.items()
             for file, value in self.values(fields)
         ]
+
+
+def missing_knobs(
+    groups: tuple[Cgroup, ...], at: tuple[At, ...], version: Literal[1, 2]
+) -> list[str]:
+    """What these groups, and the changes to them, need that this interface does not have."""
+    tree = GroupTree("", version, groups)
+    names = {group.name for group in groups}
+    found = []
+    for group in groups:
+        found += _refused(tree, msgspec.structs.replace(group, version=version))
+    for event in at:
+        for name, fields in event.cgroups.items():
+            if name in names:
+                found += _refused(tree, fields)
+    return list(dict.fromkeys(found))
+
+
+def _refused(tree: GroupTree, what: Cgroup | dict[str, Any]) -> list[str]:
+    try:
+        if isinstance(what, Cgroup):
+            tree.files(what)
+        else:
+            tree.values(what)
+    except ValueError as error:
+        return [str(error)]
+    return []
 
 
 _V1 = {

@@ -15,7 +15,7 @@ from oomkit.real import accel, disks, limits
 from oomkit.real.assemble import Played, as_found, assemble
 from oomkit.real.companion import Companion
 from oomkit.real.errors import RealError
-from oomkit.real.groups import GroupTree
+from oomkit.real.groups import GroupTree, missing_knobs
 from oomkit.real.initramfs import initramfs
 from oomkit.real.kernels import Bootable
 from oomkit.real.kills import stamped
@@ -55,6 +55,8 @@ def why_not() -> str:
 def refusals(scenario: Scenario) -> list[str]:
     """Why a scenario can't be played on a booted kernel; empty if it can."""
     reasons = limits.for_guest(scenario)
+    reasons += missing_knobs(_of(scenario, 1), scenario.at, 1)
+    reasons += missing_knobs(_of(scenario, 2), scenario.at, 2)
     if missing := why_not():
         reasons.append(missing)
     return reasons
@@ -169,11 +171,8 @@ class _Guest:
                 pairs += where[name].changes(one)
             return pairs
 
-        try:
-            made = trees[2].plan() + trees[1].plan()
-            at = changes(scenario, writes)
-        except ValueError as error:
-            raise limits.NotHereError(_WORLD, [str(error)]) from None
+        made = trees[2].plan() + trees[1].plan()
+        at = changes(scenario, writes)
         tasks = planner.tasks()
         files = files_of(tasks)
         if scenario.machine.programs_bytes:
