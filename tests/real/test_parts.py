@@ -11,7 +11,7 @@ from oomkit.real import kernels
 from oomkit.real.assemble import assemble
 from oomkit.real.confine import OUTER, Host, confine
 from oomkit.real.disks import Disks
-from oomkit.real.groups import GroupTree
+from oomkit.real.groups import GroupTree, missing_knobs
 from oomkit.real.initramfs import Archive
 from oomkit.real.kills import LogLine, kills_of, stamped
 from oomkit.real.limits import for_cgroup, for_guest
@@ -192,11 +192,41 @@ def test_what_no_world_can_show_is_named() -> None:
 def test_knobs_of_both_interfaces() -> None:
     scenario = made(cgroup=[{"name": "a/b", "max": "64M", "oom_group": True}])
     plans = GroupTree("/r", 2, scenario.cgroups).plan()
-    assert [plan["path"] for plan in plans] == ["/r/a", "/r/a/b"]
+    assert [plan["path"] for plan in plans] == ["/r/a", "/r/a/tasks", "/r/a/b"]
     assert plans[0]["files"] == [("cgroup.subtree_control", "+memory")]
-    assert plans[1]["files"] == [("memory.max", str(64 << 20)), ("memory.oom.group", "1")]
+    assert plans[2]["files"] == [("memory.max", str(64 << 20)), ("memory.oom.group", "1")]
     with pytest.raises(ValueError, match="cgroup v1 has no oom_group"):
         GroupTree("/r", 1, scenario.cgroups).plan()
+    assert missing_knobs(scenario.cgroups, (), 1) == ["cgroup v1 has no oom_group"]
+    assert missing_knobs(scenario.cgroups, (), 2) == []
+
+
+def test_tasks_of_an_inner_group_live_in_a_leaf_under_v2() -> None:
+    groups = made(cgroup=[{"name": "a"}, {"name": "a/b"}]).cgroups
+    v2, v1 = GroupTree("/r", 2, groups), GroupTree("/r", 1, groups)
+    assert v2.procs("a") == ("/r/a/tasks/cgroup.procs",)
+    assert v2.procs("a/b") == ("/r/a/b/cgroup.procs",)
+    assert v1.procs("a") == ("/r/a/cgroup.procs",)
+    made_paths = [plan["path"] for plan in v2.plan()]
+    assert made_paths == ["/r/a", "/r/a/tasks", "/r/a/b"]
+
+
+def test_changes_are_looked_through_for_knobs_as_well() -> None:
+    scenario = made(
+        cgroup=[{"name": "a", "version": 1, "max": "64M"}],
+        at=[{"t": 1, "cgroup": {"a": {"max": "32M"}}}],
+    )
+    assert missing_knobs(scenario.cgroups, scenario.at, 1) == []
+    later = made(cgroup=[{"name": "a"}], at=[{"t": 1, "cgroup": {"a": {"high": "32M"}}}])
+    assert missing_knobs(later.cgroups, later.at, 1) == ["cgroup v1 has no high"]
+
+
+def test_locking_beyond_what_a_user_may_is_refused() -> None:
+    task = {"name": "a", "uid": 1000, "steps": [{"lock": "10M"}]}
+    allowed = {"lowest_adj": 0, "host_swap_bytes": 0, "lockable_bytes": 8 << 20}
+    (reason,) = for_cgroup(made(task=[task]), **allowed)
+    assert "task a: locking 10 MB as uid 1000 needs CAP_SYS_RESOURCE" in reason
+    assert not for_cgroup(made(task=[{**task, "uid": 0}]), **allowed)
 
 
 def test_the_plan_draws_alike_for_a_seed_and_lists_files() -> None:

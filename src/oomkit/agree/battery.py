@@ -69,8 +69,8 @@ def pair(file: str, scenario: Scenario, place: Place, *, seed: int = 0) -> Pair:
     began = time.perf_counter()
     model = play_model(played.scenario, seed=seed, sample_s=SAMPLE_S)
     model_s = time.perf_counter() - began
-    agreement = compare(file, scenario, played.run, model)
-    timed = msgspec.structs.replace(agreement, real_s=round(real_s, 3), model_s=round(model_s, 4))
     if place.world == "cgroup":
         model = from_within(model, scenario)
+    agreement = compare(file, scenario, played.run, model)
+    timed = msgspec.structs.replace(agreement, real_s=round(real_s, 3), model_s=round(model_s, 4))
     return Pair(agreement=timed, played=played, model=model)

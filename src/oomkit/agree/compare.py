@@ -17,7 +17,7 @@ def compare(file: str, scenario: Scenario, real: Run, model: Run) -> Agreement:
         file: the scenario's file.
         scenario: as it was asked for; its RAM and swap are what errors are shares of.
         real: the run on a real kernel.
-        model: the run on the model.
+        model: the run on the model; for a cgroup as :func:`from_within` shows it.
     """
     order = compare_order(real.kills, model.kills)
     ram_mb = scenario.machine.ram_bytes / _MB
@@ -26,10 +26,9 @@ def compare(file: str, scenario: Scenario, real: Run, model: Run) -> Agreement:
     if scenario.machine.swap_bytes:
         swap = _error(real.samples, real.samples.swap_free_mb, model.samples,
                       model.samples.swap_free_mb, ram_mb)  # fmt: skip
-    # The model's MemAvailable is that of the machine around a cgroup.
-    curves = [_rss(real.samples), _rss(model.samples)]
-    if real.on != "cgroup":
-        curves = [real.samples.available_mb, model.samples.available_mb]
+    # A cgroup has no MemAvailable; what is left of its limit is the same thing in both.
+    inside = real.on == "cgroup"
+    curves = [run.samples.free_mb if inside else run.samples.available_mb for run in (real, model)]
     return Agreement(
         file=file,
         scenario=scenario.name,
@@ -46,7 +45,7 @@ def compare(file: str, scenario: Scenario, real: Run, model: Run) -> Agreement:
         first_kill_s=first_s,
         model_first_kill_s=model_first_s,
         ratio=first_s / model_first_s if first_s is not None and model_first_s else None,
-        curve="available" if real.on != "cgroup" else "rss",
+        curve="free" if inside else "available",
         curve_error=_error(real.samples, curves[0], model.samples, curves[1], ram_mb),
         swap_error=swap,
     )
@@ -84,12 +83,6 @@ def first_kill_s(run: Run) -> float | None:
 
 def _key(kill: Kill) -> str:
     return f"{kill.task}/{kill.instance}"
-
-
-def _rss(samples: Samples) -> list[float]:
-    """Resident memory of all tasks."""
-    curves = [task.rss_mb for task in samples.tasks.values()]
-    return [sum(values) for values in zip(*curves, strict=True)] or [0.0] * len(samples.t_s)
 
 
 def _error(

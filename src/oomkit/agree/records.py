@@ -42,7 +42,7 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
         first_kill_s: time of the first kill, or of the panic, on the real kernel.
         model_first_kill_s: the same on the model.
         ratio: real time by modelled time; None where nobody died on one of them.
-        curve: which memory curve is compared: MemAvailable, or on a cgroup the rss of all tasks.
+        curve: which memory curve is compared: MemAvailable, or what is free of a cgroup's limit.
         curve_error: median absolute difference of it, as a share of RAM.
         swap_error: the same of SwapFree; None without swap.
         real_s: how long the real run took, start of the machine included.
@@ -66,7 +66,7 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     first_kill_s: float | None = None
     model_first_kill_s: float | None = None
     ratio: float | None = None
-    curve: Literal["available", "rss"] = "available"
+    curve: Literal["available", "free"] = "available"
     curve_error: float | None = None
     swap_error: float | None = None
     real_s: float = 0.0

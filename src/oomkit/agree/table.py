@@ -67,7 +67,7 @@ def verdict(one: Agreement) -> list[str]:
     parted = differences(one)
     if one.order == "tie":
         parted.append("equals died in another order, which is chance")
-    curve = {"available": "MemAvailable", "rss": "rss of all tasks"}[one.curve]
+    curve = {"available": "MemAvailable", "free": "free of the limit"}[one.curve]
     lines = ["agree" if not differences(one) else "part"]
     lines[0] += f": {'; '.join(parted)}" if parted else ""
     if one.ratio is not None:

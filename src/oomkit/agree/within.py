@@ -11,7 +11,7 @@ _MB = 2**20
 def from_within(run: Run, scenario: Scenario) -> Run:
     """Measure free and available memory against the cgroup's limit, not the host's RAM.
 
-    What the tasks hold is what they have resident; page cache is what came since the start.
+    Nothing else runs on the modelled host, so what it has less than at the start, the cgroup uses.
 
     Args:
         run: played by the model inside a host.
@@ -19,18 +19,15 @@ def from_within(run: Run, scenario: Scenario) -> Run:
     """
     samples = run.samples
     limit_mb = scenario.machine.ram_bytes / _MB
-    held = [sum(values) for values in zip(*(t.rss_mb for t in samples.tasks.values()), strict=True)]
-    held = held or [0.0] * len(samples.t_s)
     before = samples.cached_mb[0] if samples.cached_mb else 0.0
-    cached = [round(max(value - before, 0.0), 3) for value in samples.cached_mb]
     inside = msgspec.structs.replace(
         samples,
-        free_mb=[_left(limit_mb, h + c) for h, c in zip(held, cached, strict=True)],
-        available_mb=[_left(limit_mb, h) for h in held],
-        cached_mb=cached,
+        free_mb=_left(limit_mb, samples.free_mb),
+        available_mb=_left(limit_mb, samples.available_mb),
+        cached_mb=[round(max(value - before, 0.0), 3) for value in samples.cached_mb],
     )
     return msgspec.structs.replace(run, samples=inside)
 
 
-def _left(limit_mb: float, used_mb: float) -> float:
-    return round(max(limit_mb - used_mb, 0.0), 3)
+def _left(limit_mb: float, on_host: list[float]) -> list[float]:
+    return [round(min(max(limit_mb - on_host[0] + mb, 0.0), limit_mb), 3) for mb in on_host]

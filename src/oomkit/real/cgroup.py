@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,6 +23,7 @@ _ROOM_BYTES = 512 * 2**20
 """What the host keeps for itself beyond what the scenario may take."""
 
 _SLACK_S = 30.0
+_CAP_SYS_RESOURCE = 24
 _FILES = {
     1: {"usage": "memory.usage_in_bytes", "stat": "memory.stat"},
     2: {
@@ -128,7 +130,10 @@ def refusals(scenario: Scenario) -> list[str]:
     """Why a scenario can't be played in a cgroup of this host; empty if it can."""
     memory = _meminfo()
     reasons = limits.for_cgroup(
-        scenario, lowest_adj=lowest_adj(), host_swap_bytes=memory["SwapFree"] * 1024
+        scenario,
+        lowest_adj=lowest_adj(),
+        host_swap_bytes=memory["SwapFree"] * 1024,
+        lockable_bytes=_lockable_bytes(),
     )
     hierarchy = find_hierarchy("/proc")
     if hierarchy is not None:
@@ -161,6 +166,16 @@ def lowest_adj() -> int:
     os.waitpid(pid, 0)
     with os.fdopen(reader) as answer:
         return int(answer.read() or "0")
+
+
+def _lockable_bytes() -> float:
+    """What a task may lock after it gave up being root."""
+    words = dict(line.split(":", 1) for line in _text("/proc/self/status").splitlines())
+    _, most = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    unlimited = most == resource.RLIM_INFINITY
+    if unlimited or int(words["CapEff"], 16) >> _CAP_SYS_RESOURCE & 1:
+        return float("inf")
+    return most
 
 
 def sweep(directory: str) -> None:
