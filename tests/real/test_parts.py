@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomkit.real import kernels
+from oomkit.real import accel, kernels
 from oomkit.real.assemble import assemble
 from oomkit.real.confine import OUTER, Host, confine
 from oomkit.real.disks import Disks
@@ -57,6 +57,16 @@ def test_bootable_kernels_newest_first(shelf: Path) -> None:
         "6.12.117+deb12-cloud-amd64", "6.1.0-56-cloud-amd64", "6.1.0-9-cloud-amd64",
     ]  # fmt: skip
     assert all(k.modules is not None and k.release in k.modules for k in found)
+
+
+def test_v1_memory_cgroups_are_looked_up_in_the_configuration(shelf: Path) -> None:
+    kernel = kernels.find("6.12", "6.12")
+    config = Path(kernel.image).parent / f"config-{kernel.release}"
+    assert kernels.has_memcg_v1(kernel)
+    for text, has in (("# CONFIG_MEMCG_V1 is not set\n", False), ("CONFIG_MEMCG_V1=y\n", True),
+                      ("CONFIG_MEMCG=y\n", True)):  # fmt: skip
+        config.write_text(text)
+        assert kernels.has_memcg_v1(kernel) is has
 
 
 @pytest.mark.parametrize(
@@ -158,6 +168,8 @@ def test_who_killed_is_told_by_the_log() -> None:
     assert killers(lines, None) == killers(lines, "guard") == [("kernel", 2.0)]
     assert killers([], "guard") == [("guard", 2.0)]
     assert killers([], None) == []
+    # Chosen, and named again with the group it dies with: one death.
+    assert killers([*lines, LogLine(2.1, lines[0].text)], None) == [("kernel", 2.0)]
 
 
 def test_a_cgroup_takes_the_machines_place() -> None:
@@ -276,3 +288,17 @@ def test_archives_are_aligned_and_closed(entries: list[tuple[str, bytes]]) -> No
     assert len(data) % 4 == 0
     assert data.startswith(b"070701")
     assert data.count(b"TRAILER!!!\0") == 1
+
+
+def test_the_guests_clock_counts_instructions_where_it_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def counts(release: str, cpus: int) -> bool:
+        return "-icount" in accel.arguments(release, cpus)
+
+    monkeypatch.setattr(accel, "_kvm_works", lambda: False)
+    assert counts("6.12.117+deb12-cloud-amd64", 2)
+    assert counts("6.1.0-56-cloud-amd64", 1)
+    assert not counts("6.1.0-56-cloud-amd64", 2)
+    monkeypatch.setattr(accel, "_kvm_works", lambda: True)
+    assert accel.arguments("6.12", 1)[:2] == ("-accel", "kvm")

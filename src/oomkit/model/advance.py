@@ -151,7 +151,7 @@ def _cgroups(machine: Machine, regime: Regime) -> float:
         if rate > 0.0:
             marks = (group.max_pages, group.high_pages, group.memsw_pages, group.low_pages)
             gaps = [mark - group.usage for mark in marks if mark > group.usage + 0.5]
-            if group.usage > group.high_pages:
+            if group.usage > group.high_pages - 0.5:
                 gaps.append(max(group.usage / 64, 32.0))
             soonest = min(soonest, min(gaps, default=_INFINITY) / rate)
         elif rate < 0.0 and group.usage > group.low_pages > 0.0:

@@ -62,8 +62,7 @@ def refusals(scenario: Scenario, place: Place) -> list[str]:
     if place.world == "cgroup":
         cgroup.host_facts()
         return cgroup.refusals(scenario)
-    kernels.find(place.kernel, scenario.machine.kernel)
-    return qemu.refusals(scenario)
+    return qemu.refusals(scenario, kernels.find(place.kernel, scenario.machine.kernel))
 
 
 def play(scenario: Scenario, place: Place, *, seed: int = 0) -> Played:
