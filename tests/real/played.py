@@ -12,6 +12,9 @@ from oomkit.real import RealError, cgroup, kernels, qemu
 
 OOMKIT = str(Path(sys.executable).with_name("oomkit"))
 
+HEEDING_INTERRUPTS = ("env", "--default-signal=INT")
+"""Before a command: what a shell runs in the background ignores SIGINT."""
+
 HOG_AND_BIG = """
 name = "hog and big"
 duration = "30s"

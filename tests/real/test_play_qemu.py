@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.real.played import HOG_AND_BIG, OOMKIT, command, needs_kernel
+from tests.real.played import HEEDING_INTERRUPTS, HOG_AND_BIG, OOMKIT, command, needs_kernel
 
 from oomkit.real import Place, play, qemu
 from oomkit.real.companion import Companion
@@ -153,7 +153,7 @@ def test_no_guest_is_left_after(number: signal.Signals, kernel: Bootable, tmp_pa
     path = tmp_path / "hog.toml"
     path.write_text(HOG_AND_BIG)
     process = subprocess.Popen(
-        [OOMKIT, "run", str(path), "--on", "qemu", "--kernel", kernel.release],
+        [*HEEDING_INTERRUPTS, OOMKIT, "run", str(path), "--on", "qemu", "--kernel", kernel.release],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
