@@ -19,7 +19,7 @@ test: check
 	$(BIN)/python -m pytest
 
 agree: $(STAMP)  ## the battery on real kernels beside the model; goes on without those that are not here
-	$(BIN)/oomkit agree scenarios/battery --on cgroup --on qemu --kernel 6.12 --kernel 6.1 --skip-missing
+	$(BIN)/oomkit agree scenarios/battery --on cgroup --on qemu --kernel 6.12 --kernel 6.1 --guests 2 --skip-missing
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

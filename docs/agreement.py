@@ -15,7 +15,7 @@ from oomkit.agree import Agreement, summarise, table
 PAGE = Path(__file__).parent / "agreement.md"
 MARK = "<!-- made by docs/agreement.py -->\n"
 COMMAND = ("agree", "scenarios/battery", "--on", "cgroup", "--on", "qemu", "--kernel", "6.12",
-           "--kernel", "6.1", "--json")  # fmt: skip
+           "--kernel", "6.1", "--guests", "2", "--json")  # fmt: skip
 
 
 def played() -> list[Agreement]:

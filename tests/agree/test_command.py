@@ -1,12 +1,24 @@
 """``oomkit agree`` and ``oomkit run --compare``: what they refuse, skip, and print of real runs."""
 
 import json
+import os
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Command
-from tests.real.played import command, needs_cgroup, needs_kernel
+from tests.real.played import (
+    HEEDING_INTERRUPTS,
+    OOMKIT,
+    command,
+    guests_of,
+    is_alive,
+    needs_cgroup,
+    needs_kernel,
+)
 
 BATTERY = Path(__file__).parents[2] / "scenarios" / "battery"
 
@@ -16,6 +28,7 @@ BATTERY = Path(__file__).parents[2] / "scenarios" / "battery"
     [
         (["--json", "--markdown"], "--json and --markdown don't go together"),
         (["--kernel", "6.1"], "--kernel needs --on qemu"),
+        (["--guests", "2"], "--guests needs --on qemu"),
         (["no-such.toml"], "no-such.toml"),
         ([str(BATTERY.parent.parent / "tests" / "data")], "expected scenarios (*.toml) in it"),
     ],
@@ -85,3 +98,45 @@ def test_a_scenario_on_a_booted_kernel_and_on_the_model() -> None:
     assert found["agreement"]["kernel"] == kernel.release
     assert found["agreement"]["swap_error"] is None
     assert 0 < found["agreement"]["curve_error"] < 0.2
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_guests_that_run_side_by_side_go_with_the_command(number: signal.Signals) -> None:
+    kernel = needs_kernel()
+    files = [str(BATTERY / name) for name in ("it-fits.toml", "reserved.toml")]
+    options = ["--on", "qemu", "--kernel", kernel.release, "--guests", "2"]
+    process = subprocess.Popen(
+        [*HEEDING_INTERRUPTS, OOMKIT, "agree", *files, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    end = time.monotonic() + 60
+    while len(guests := guests_of_session(process.pid)) < 2:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    os.killpg(process.pid, number)
+    out, err = process.communicate(timeout=60)
+    assert (out, "Traceback" in err) == ("", False)
+    while any(is_alive(pid) for pid in guests):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def guests_of_session(leader: int) -> list[int]:
+    """Guests have sessions of their own; whoever started them belongs to the command's."""
+    return [
+        guest
+        for name in os.listdir("/proc")
+        if name.isdigit() and session_of(int(name)) == leader
+        for guest in guests_of(int(name))
+    ]
+
+
+def session_of(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return 0

@@ -68,3 +68,25 @@ def left_in_cgroups() -> list[str]:
 def command(*args: str) -> subprocess.CompletedProcess[str]:
     """Run the installed command; playing takes its time."""
     return subprocess.run([OOMKIT, *args], capture_output=True, text=True, check=False, timeout=240)
+
+
+def guests_of(parent: int) -> list[int]:
+    """Guests that a process started."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                stat = Path("/proc", name, "stat").read_text()
+            except OSError:
+                continue
+            if stat.rpartition(")")[2].split()[1] == str(parent) and "(qemu-system" in stat:
+                found.append(int(name))
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that only waits to be reaped does not."""
+    try:
+        return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

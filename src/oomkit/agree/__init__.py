@@ -2,6 +2,18 @@
 
 from oomkit.agree.battery import Pair, agree_on, pair
 from oomkit.agree.compare import compare
+from oomkit.agree.many import Job, JobError, agree_on_all
 from oomkit.agree.records import Agreement, Summary, summarise
 
-__all__ = ["Agreement", "Pair", "Summary", "agree_on", "compare", "pair", "summarise"]
+__all__ = [
+    "Agreement",
+    "Job",
+    "JobError",
+    "Pair",
+    "Summary",
+    "agree_on",
+    "agree_on_all",
+    "compare",
+    "pair",
+    "summarise",
+]
