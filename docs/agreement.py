@@ -2,7 +2,8 @@
 
 Plays the battery in a memory cgroup of this host and on the kernels named below in QEMU, which
 takes about a quarter of an hour, or takes what ``oomkit agree --json`` printed before. The text
-above the tables stays as it is.
+above the tables stays as it is. What the booted kernels did goes to tests/data/agreement as well,
+for the tests to hold the model to.
 """
 
 import json
@@ -13,6 +14,8 @@ from pathlib import Path
 from oomkit.agree import Agreement, summarise, table
 
 PAGE = Path(__file__).parent / "agreement.md"
+RECORDS = Path(__file__).parents[1] / "tests" / "data" / "agreement"
+FIELDS = ("file", "kernel", "outcome", "victims", "denied", "first_kill_s")
 MARK = "<!-- made by docs/agreement.py -->\n"
 COMMAND = ("agree", "scenarios/battery", "--on", "cgroup", "--on", "qemu", "--kernel", "6.12",
            "--kernel", "6.1", "--guests", "2", "--json")  # fmt: skip
@@ -24,6 +27,16 @@ def played() -> list[Agreement]:
     files = [Path(name).read_bytes() for name in sys.argv[2:]] or [_play()]
     found = [one for data in files for one in json.loads(data)["agreements"]]
     return msgspec.convert(found, list[Agreement])
+
+
+def record(found: list[Agreement]) -> None:
+    """Keep what the booted kernels did."""
+    booted = [one for one in found if one.on == "qemu" and one.played]
+    for kernel in dict.fromkeys(one.kernel for one in booted):
+        rows = [{f: getattr(one, f) for f in FIELDS} for one in booted if one.kernel == kernel]
+        lines = ",\n".join(json.dumps(row) for row in rows)
+        path = RECORDS / f"qemu-{'.'.join(kernel.split('.')[:2])}.json"
+        path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 
 def _play() -> bytes:
@@ -41,6 +54,7 @@ def main() -> None:
     if not mark:
         sys.exit(f"{PAGE}: expected the line {MARK.strip()}")
     found = played()
+    record(found)
     PAGE.write_text(text + mark + "\n" + table.markdown(found, summarise(found)), encoding="utf-8")
 
 

@@ -96,6 +96,11 @@ def test_curves_are_compared_at_the_real_samples_as_a_share_of_ram() -> None:
     assert found.swap_error == round(56.0 / ram_mb, 4)
 
 
+def test_curves_are_compared_while_both_run() -> None:
+    real = record(available=(100.0, 50.0, 0.0, 500.0, 500.0, 500.0, 500.0, 500.0), swap=(0.0,) * 8)
+    assert compare("f", scenario(), real, record()).curve_error == 0.0
+
+
 def test_a_cgroup_is_compared_by_what_is_left_of_its_limit() -> None:
     real = record(on="cgroup", available=(100.0, 70.0, 20.0))
     real = msgspec.structs.replace(

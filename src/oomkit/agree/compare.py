@@ -8,6 +8,7 @@ from oomkit.scenario.format import Scenario
 from oomkit.scenario.record import Kill, Run, Samples
 
 _MB = 2**20
+_SAMPLES_APART_S = 0.1
 
 
 def compare(file: str, scenario: Scenario, real: Run, model: Run) -> Agreement:
@@ -88,10 +89,13 @@ def _key(kill: Kill) -> str:
 def _error(
     at: Samples, values: list[float], model: Samples, modelled: list[float], ram_mb: float
 ) -> float | None:
-    """Median distance of two curves at the real run's samples, as a share of RAM."""
+    """Median distance of two curves at the real run's samples, as a share of RAM.
+
+    Only while both run: what one holds after the other has ended says nothing.
+    """
     gaps = []
     for t_s, value in zip(at.t_s, values, strict=True):
         place = bisect_right(model.t_s, t_s) - 1
-        if place >= 0:
+        if place >= 0 and t_s <= model.t_s[-1] + _SAMPLES_APART_S:
             gaps.append(abs(value - modelled[place]))
     return round(median(gaps) / ram_mb, 4) if gaps else None
