@@ -140,13 +140,18 @@ class Engine:
     def _fire(self) -> None:
         while self._timers and self._timers[0][0] <= self.now + _SHORTEST_S / 2:
             heapq.heappop(self._timers)[2]()
+        self._begin_born()
         if self.life.waiting:
             self.life.retry_starts()
         for proc in [p for p in self.machine.procs if p.state == "run" and _done(p)]:
             self.life.finish_step(proc)
+        self._begin_born()
+        self._refuse_growth()
+
+    def _begin_born(self) -> None:
+        """Let forked processes enter their first step."""
         while self._born:
             self.life.begin(self._born.pop(0))
-        self._refuse_growth()
 
     def _refuse_growth(self) -> None:
         """A growing heap asks for address space piece by piece."""
