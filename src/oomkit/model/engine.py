@@ -4,6 +4,7 @@ import heapq
 import random
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from oomkit.model import commit
 from oomkit.model.advance import horizon, move
@@ -20,6 +21,9 @@ from oomkit.model.solve import Regime, count_usage, solve
 from oomkit.model.tasks import Proc
 from oomkit.scenario.format import At, Scenario
 from oomkit.scenario.record import Outcome
+
+if TYPE_CHECKING:
+    from oomkit.model.pools import Group
 
 MAX_EVENTS = 200_000
 """More mean that the scenario asks for steps too short to be told apart."""
@@ -61,6 +65,7 @@ class Engine:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
         self._born: list[Proc] = []
+        self._lowered: set[Group] = set()
         self.pending = 0
 
     # Used by the other parts.
@@ -221,10 +226,13 @@ class Engine:
             )
             fits = take_from(machine, plan, swap_left, over)
             count_usage(machine)
-            if not fits and group.version == 1:
-                group.max_pages = group.usage  # EBUSY: a v1 limit can't be set below that
-            elif not fits:
+            if fits:
+                continue
+            if group.version == 2:
                 self.oom.over_limit(group)
+            elif group in self._lowered:
+                group.max_pages = group.usage  # EBUSY: a v1 limit can't be set below that
+        self._lowered.clear()
 
     def _idle(self) -> bool:
         """Nothing will ever happen again."""
@@ -266,6 +274,7 @@ class Engine:
             machine.swap_total = max(event.swap_bytes // 4096, int(machine.swap_used()) + 1)
         for name, fields in event.cgroups.items():
             set_limits(machine.groups[name], fields)
+            self._lowered.add(machine.groups[name])
         for proc in machine.procs:
             for field, value in event.tasks.get(proc.spec.name, {}).items():
                 setattr(proc, field, value)
