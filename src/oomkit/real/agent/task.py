@@ -260,8 +260,6 @@ class Worker:
     def _run(self) -> None:
         began = time.thread_time()
         walked, cursor = 0.0, self._cursor()
-        if self.seconds is None:
-            self.task.forever()
         while self.seconds is None or time.thread_time() - began < self.seconds:
             until = time.thread_time() + _WORK_SLICE_S
             while time.thread_time() < until:
