@@ -149,6 +149,19 @@ def test_memory_high_holds_a_task_back(fault: str) -> None:
     assert 80 < record.samples.tasks["hog/0"].rss_mb[-1] < 92
 
 
+@pytest.mark.parametrize(
+    ("kernel", "swapped"), [("2.6.32", True), ("3.10", False), ("6.12", False)]
+)
+def test_swappiness_0_kills_with_swap_free(kernel: str, *, swapped: bool) -> None:
+    record = run(
+        [{"name": "leak", "steps": [{"touch": "800M", "rate": "100M/s"}]}],
+        machine={"ram": "512M", "swap": "128M", "kernel": kernel},
+        vm={"swappiness": 0},
+    )
+    assert names(record) == ["leak"]
+    assert (min(record.samples.swap_free_mb) < 64) is swapped
+
+
 def test_nice_and_cpus_share_out_work() -> None:
     record = run(
         [
