@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test check format requirements bench fuzz clean
+.PHONY: run test agree check format requirements bench fuzz clean
 
 run: $(STAMP)  ## what this machine would kill next; exit status 1 is an answer, not a failure
 	@$(BIN)/oomkit || [ $$? -eq 1 ]
@@ -17,6 +17,9 @@ $(STAMP): requirements/dev.txt pyproject.toml
 
 test: check
 	$(BIN)/python -m pytest
+
+agree: $(STAMP)  ## the battery on real kernels beside the model; goes on without those that are not here
+	$(BIN)/oomkit agree scenarios/battery --on cgroup --on qemu --kernel 6.12 --kernel 6.1 --guests 2 --skip-missing
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -36,6 +39,7 @@ bench: $(STAMP)  ## the figures of docs/benchmarks.md
 	$(BIN)/python benchmarks/recorder.py
 	$(BIN)/python benchmarks/sweep.py
 	$(BIN)/python benchmarks/policies.py
+	$(BIN)/python benchmarks/real.py
 
 FUZZ_S ?= 120
 

@@ -5,6 +5,8 @@ import signal
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, cast
 
 import click
@@ -14,6 +16,7 @@ from oomkit.cli.common import fail
 from oomkit.cli.progress import progress
 
 if TYPE_CHECKING:
+    from oomkit.agree import Pair
     from oomkit.policy.format import Policy
     from oomkit.scenario import Run, Scenario
 
@@ -58,9 +61,14 @@ def world(on: str, kernel: str | None, *, seed: int, sample_s: float | None) -> 
     """
     if on == "model":
         return _Model(kernel, seed, sample_s)
+    return real_world(on, kernel, seed=seed)
+
+
+def real_world(on: str, kernel: str | None, *, seed: int) -> "Real":
+    """Return the real world of a name: ``cgroup`` or ``qemu``."""
     if on == "cgroup" and kernel is not None:
         fail("--kernel and --on cgroup don't go together: the kernel is this host's")
-    return _Real(cast("Literal['cgroup', 'qemu']", on), kernel, seed)
+    return Real(cast("Literal['cgroup', 'qemu']", on), kernel, seed)
 
 
 def read(path: str, overrides: tuple[str, ...]) -> "Scenario":
@@ -125,7 +133,9 @@ def _story_s(scenario: "Scenario") -> float:
     return min(max(0.1, scenario.duration_s / 2000, scenario.duration_s * tasks / 50_000), 1.0)
 
 
-class _Real(World):
+class Real(World):
+    """A real kernel: this host's, or one that is booted."""
+
     def __init__(self, on: Literal["cgroup", "qemu"], kernel: str | None, seed: int) -> None:
         from oomkit.real import Place
 
@@ -133,6 +143,7 @@ class _Real(World):
         self.seed = seed
 
     def read(self, path: str, overrides: tuple[str, ...]) -> "Scenario":
+        """Read a scenario with the rules of the kernel that will play it."""
         from oomkit.real import RealError, kernel_for
 
         try:
@@ -142,6 +153,7 @@ class _Real(World):
         return read(path, (*overrides, f"machine.kernel={release}"))
 
     def check(self, path: str, scenario: "Scenario") -> None:
+        """End the command if this kernel can't show the scenario."""
         from oomkit.real import RealError, refusals
 
         try:
@@ -152,7 +164,28 @@ class _Real(World):
             fail(f"{path}: can't be played on {self.place.world}: {'; '.join(reasons)}")
 
     def play(self, path: str, scenario: "Scenario", policy: "Policy | None" = None) -> Shown:
-        from oomkit.real import RealError, play
+        """Play it with real processes; a policy guards only the model."""
+        from oomkit.real import play
+
+        with self._telling(path, scenario):
+            played = play(scenario, self.place, seed=self.seed)
+        return Shown(run=played.run, total_mb=played.total_mb)
+
+    def pair(self, path: str, scenario: "Scenario") -> "Pair":
+        """Play it here and on the model."""
+        from oomkit.agree import pair
+        from oomkit.model import ModelError
+
+        with self._telling(path, scenario):
+            try:
+                return pair(path, scenario, self.place, seed=self.seed)
+            except ModelError as error:
+                fail(f"{path}: {error}")
+
+    @contextmanager
+    def _telling(self, path: str, scenario: "Scenario") -> Iterator[None]:
+        """Show how long it takes; trouble ends the command, as a signal does, with clean-up."""
+        from oomkit.real import RealError
 
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda got, _: sys.exit(128 + got))
@@ -165,9 +198,8 @@ class _Real(World):
 
         try:
             with progress(line):
-                played = play(scenario, self.place, seed=self.seed)
+                yield
         except RealError as error:
             fail(f"{path}: {error}")
         except OSError as error:
             fail(f"{path}: {error.filename or self.place.world}: {error.strerror or error}")
-        return Shown(run=played.run, total_mb=played.total_mb)

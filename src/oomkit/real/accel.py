@@ -5,18 +5,33 @@ import os
 import subprocess
 import time
 
+from oomkit.real.kernels import numbers
+
 QEMU = "qemu-system-x86_64"
+_STARTS_CPUS_TOGETHER = (6, 5)
 _SETTLE_S = 0.5
 
 
-@functools.cache
-def arguments() -> tuple[str, ...]:
-    """What makes QEMU use KVM where it works, and its own translator elsewhere."""
+def arguments(release: str, cpus: int) -> tuple[str, ...]:
+    """What makes QEMU use KVM where it works, and its own translator elsewhere.
+
+    Under the translator the guest's clock counts instructions (2 ns each) where it can: when this
+    host has other things to do, the guest's clock slows down with its CPU, and what happens in
+    it stays the same. Only its disks keep the host's time.
+
+    Args:
+        release: of the kernel. Those before 6.5 start their CPUs one after the other, and wait
+            for ever for the second one under such a clock (seen with QEMU 7.2).
+        cpus: how many the guest has.
+    """
     if _kvm_works():
         return ("-accel", "kvm", "-cpu", "host")
-    return ("-accel", "tcg,thread=multi", "-cpu", "max")
+    if cpus > 1 and numbers(release)[:2] < _STARTS_CPUS_TOGETHER:
+        return ("-accel", "tcg,thread=multi", "-cpu", "max")
+    return ("-accel", "tcg,thread=single", "-cpu", "max", "-icount", "shift=1,sleep=on")
 
 
+@functools.cache
 def _kvm_works() -> bool:
     """Run the firmware for a moment and see whether it is still running then."""
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
