@@ -19,6 +19,7 @@ Examples:
   oomkit run scenarios/test1.toml --vs vm.panic_on_oom=1
   oomkit run scenarios/test1.toml --html run.html --png run.png
   oomkit run scenarios/test1.toml --on qemu --kernel 6.1
+  oomkit run scenarios/guard/fast-hog.toml --on qemu --guard earlyoom
   oomkit run mine.toml --check
 """
 
@@ -45,6 +46,12 @@ Examples:
     metavar="VERSION",
     help="Another kernel's rules; with --on qemu also the path of an image or package to boot.",
 )
+@click.option(
+    "--guard",
+    metavar="DAEMON",
+    help="With --on qemu: measure how fast somebody acts, and take this user-space OOM killer "
+    "along: earlyoom, nohang (see oomkit daemons), or none.",
+)
 @click.option("--seed", type=int, default=0, help="Moves what the scenario declares as random.")
 @click.option("--json", "as_json", is_flag=True, help="The whole record as one object.")
 @click.option("--log", "as_log", is_flag=True, help="The kernel's log.")
@@ -65,6 +72,7 @@ def command(
     overrides: tuple[str, ...],
     on: str,
     kernel: str | None,
+    guard: str | None,
     seed: int,
     interval: str | None,
     others: tuple[str, ...],
@@ -87,7 +95,7 @@ def command(
     _one_of(views, files, others, check=check, every_one=every_one)
     told = not any(views.values()) and not any(files.values())
     sample_s = None if told else _seconds(interval)
-    world = worlds.world(on, kernel, seed=seed, sample_s=sample_s)
+    world = worlds.world(on, kernel, seed=seed, sample_s=sample_s, guard=guard)
     scenario = world.read(scenario_file, overrides)
     if check:
         world.check(scenario_file, scenario)

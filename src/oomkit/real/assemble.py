@@ -7,6 +7,7 @@ import msgspec
 from oomkit.real.kills import LogLine, kills_of, panic_text
 from oomkit.real.observe import Found, Observation, Seen
 from oomkit.real.plan import effective_adj
+from oomkit.real.reaction import reaction
 from oomkit.scenario.format import Scenario, Task
 from oomkit.scenario.objectives import objectives
 from oomkit.scenario.read import walk_tasks
@@ -72,6 +73,7 @@ def assemble(
     release: str,
     silent_s: float | None = None,
     killer: str | None = None,
+    beats: bool = False,
 ) -> Run:
     """Make the record.
 
@@ -83,8 +85,9 @@ def assemble(
         release: of the kernel that played it.
         silent_s: the agent fell silent and this is when it was given up; None: it did not.
         killer: what ran beside the scenario and kills, too.
+        beats: whether reactions were measured.
     """
-    log = list(lines)
+    log = sorted([*lines, *_said(seen, killer)], key=lambda line: line.t_s)
     kills = kills_of(
         log,
         seen,
@@ -120,7 +123,13 @@ def assemble(
         ),
         log=tuple(str(line) for line in log),
         samples=_samples(scenario, seen),
+        reaction=reaction(seen, ended, killer) if beats else None,
     )
+
+
+def _said(seen: Observation, killer: str | None) -> list[LogLine]:
+    """What the program beside the scenario wrote, under its name."""
+    return [LogLine(max(t_s, 0.0), f"{killer}: {text}") for t_s, text in seen.daemon]
 
 
 def _outcome(

@@ -21,6 +21,7 @@ from oomkit.real.kernels import Bootable
 from oomkit.real.kills import stamped
 from oomkit.real.observe import Observation
 from oomkit.real.plan import SAMPLE_S, Places, Plan, Planner, changes, files_of
+from oomkit.real.reaction import LOW_SHARE
 from oomkit.real.scratch import scratch
 from oomkit.scenario.format import At, Scenario
 from oomkit.scenario.read import walk_tasks
@@ -29,6 +30,9 @@ BOOT_S = 120.0
 """How long a guest may take to be ready; a few seconds are usual, even without KVM."""
 
 _SLACK_S = 20.0
+
+_INCOMPRESSIBLE = 0.33
+"""Share of a page that does not compress where swap is zram: 3:1 is usual on a desktop."""
 _V2, _V1 = "/sys/fs/cgroup", "/cgroup/memory"
 _MARK = "oomkit: start "
 _WORLD = "on a booted kernel"
@@ -66,6 +70,7 @@ def play(
     *,
     seed: int = 0,
     companion: Companion | None = None,
+    beats: bool = False,
 ) -> Played:
     """Boot a kernel and play a scenario on it.
 
@@ -76,6 +81,7 @@ def play(
         kernel: what to boot.
         seed: moves only what the scenario declares as random.
         companion: what is to run in the guest beside the scenario.
+        beats: measure reactions: heartbeats, signals, and when memory is low.
 
     Raises:
         NotHereError: no kernel can show this scenario, or none can be booted here.
@@ -84,7 +90,7 @@ def play(
     if reasons := refusals(scenario):
         raise limits.NotHereError(_WORLD, reasons)
     with scratch(tempfile.gettempdir()) as directory:
-        guest = _Guest(scenario, kernel, directory, seed, companion)
+        guest = _Guest(scenario, kernel, directory, seed, companion, beats=beats)
         try:
             return guest.run()
         finally:
@@ -101,8 +107,11 @@ class _Guest:
         directory: str,
         seed: int,
         companion: Companion | None,
+        *,
+        beats: bool,
     ) -> None:
         self.scenario = scenario
+        self.beats = beats
         self.companion = companion
         self.kernel = kernel
         self.directory = directory
@@ -116,8 +125,9 @@ class _Guest:
     def run(self) -> Played:
         """Boot, play, and make the record."""
         with open(f"{self.directory}/initrd", "wb") as file:
-            extra = self.companion.files if self.companion is not None else {}
-            file.write(initramfs(self.plan, self.kernel.modules or "", extra))
+            zram = self.scenario.machine.zram_bytes > 0
+            modules = self.kernel.modules or ""
+            file.write(initramfs(self.plan, modules, self.companion, zram=zram))
         self._start()
         silent = self._listen()
         if self.seen.t0 is None:
@@ -133,6 +143,7 @@ class _Guest:
             release=self.kernel.release,
             silent_s=silent,
             killer=self.companion.name if self.companion is not None else None,
+            beats=self.beats,
         )
         found = as_found(self.scenario, self.seen.found, whole=True)
         machine = msgspec.structs.replace(found.machine, kernel=self.kernel.release)
@@ -193,6 +204,7 @@ class _Guest:
             "kmsg": False,
             "mark": True,
             "probe": True,
+            "incompressible": _INCOMPRESSIBLE if scenario.machine.zram_bytes else 0.0,
             "programs": "/disk/(programs)" if scenario.machine.programs_bytes else "",
             "sources": {
                 "cgroup": None,
@@ -201,7 +213,7 @@ class _Guest:
                     "pressure": "/proc/pressure/memory",
                     "cpu": "/proc/stat",
                 },
-                "swap": scenario.machine.swap_bytes > 0,
+                "swap": bool(scenario.machine.swap_bytes or scenario.machine.zram_bytes),
             },
             "guest": {
                 "cgroup": bool(trees[2].groups),
@@ -209,8 +221,10 @@ class _Guest:
                 "disk": self.drives.device("disk"),
                 "files": list(files.items()),
                 "swap": self.drives.device("swap"),
-                "command": list(self.companion.command) if self.companion is not None else [],
-                "settle": self.companion.settle_s if self.companion is not None else 0.0,
+                "zram": scenario.machine.zram_bytes,
+                "beats": self.beats,
+                "low_share": LOW_SHARE,
+                **_beside(self.companion),
             },
         }
 
@@ -293,6 +307,15 @@ class _Guest:
         said = self.console.decode("utf-8", "replace").strip().splitlines()
         last = (said or trouble or ["it said nothing"])[-1].strip()
         return f"{self.kernel.release} did not come up: {last}"
+
+
+def _beside(companion: Companion | None) -> dict[str, Any]:
+    if companion is None:
+        return {"command": [], "settle": 0.0}
+    return {
+        "command": list(companion.command),
+        "settle": companion.settle_s,
+    }
 
 
 def _of(scenario: Scenario, version: int) -> tuple[Any, ...]:

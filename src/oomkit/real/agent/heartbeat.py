@@ -1,0 +1,169 @@
+"""Heartbeats: processes that want to run every 10 ms, and note when they could not.
+
+``locked`` has its memory locked and real-time priority: its gaps are times in which the kernel
+let nobody run. ``ordinary`` does every time what an interactive program does, take a little
+memory and go over a little of its program: its gaps are what a user feels. ``meter`` is locked
+too, and notes when memory and swap both fall under a share and when they come back.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import struct
+import time
+
+from .samples import Kept
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .report import Report
+
+BEAT_S = 0.01
+GAP_S = 0.03
+"""Beats further apart than this are noted."""
+
+_HEAD = struct.Struct("dd")
+"""When the last beat was, and how many notes there are."""
+_NOTE = struct.Struct("dd")
+_NOTES = 2000
+_PRIORITY = 50
+_MCL_CURRENT_AND_FUTURE = 3
+_CHUNK = 1 << 16
+
+
+class Lane:
+    """One heartbeat, and the memory through which it tells its notes without waiting for anybody.
+
+    Args:
+        name: what the reports call it.
+        beat: what it does each time; what it returns besides None is noted.
+        locked: it never waits for memory.
+    """
+
+    def __init__(self, name: str, beat: Callable[[], float | None], *, locked: bool) -> None:
+        self.name = name
+        self.beat = beat
+        self.locked = locked
+        self.notes_gaps = name != "meter"
+        self.shared = mmap.mmap(-1, _HEAD.size + _NOTES * _NOTE.size)
+        self.told = 0
+
+    def start(self) -> None:
+        """Fork it."""
+        _HEAD.pack_into(self.shared, 0, time.monotonic(), 0.0)
+        if os.fork() == 0:
+            try:
+                self._become()
+                self._beat()
+            finally:
+                os._exit(1)
+
+    def tell(self, report: Report) -> None:
+        """Report what it has noted since the last time."""
+        _, count = _HEAD.unpack_from(self.shared, 0)
+        while self.told < count:
+            at, value = _NOTE.unpack_from(self.shared, _HEAD.size + self.told * _NOTE.size)
+            report.say(self.name, f"{at:.4f}", f"{value:.4f}")
+            self.told += 1
+
+    def close(self, report: Report) -> None:
+        """Report the rest, and a gap that has not ended."""
+        self.tell(report)
+        last, _ = _HEAD.unpack_from(self.shared, 0)
+        now = time.monotonic()
+        if self.notes_gaps and now - last > GAP_S:
+            report.say(self.name, f"{now:.4f}", f"{now - last:.4f}")
+
+    def _become(self) -> None:
+        for path, text in (
+            ("/proc/self/comm", f"beat-{self.name}"),
+            ("/proc/self/oom_score_adj", "-1000"),
+        ):
+            fd = os.open(path, os.O_WRONLY)
+            os.write(fd, text.encode())
+            os.close(fd)
+        if self.locked:
+            ctypes.CDLL(None).mlockall(_MCL_CURRENT_AND_FUTURE)
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
+
+    def _beat(self) -> None:
+        last = due = time.monotonic()
+        while True:
+            due = max(due + BEAT_S, last)
+            left = due - time.monotonic()
+            if left > 0:
+                time.sleep(left)
+            note = self.beat()
+            now = time.monotonic()
+            if self.notes_gaps and now - last > GAP_S:
+                note = now - last
+            last = now
+            _, count = _HEAD.unpack_from(self.shared, 0)
+            if note is not None and count < _NOTES:
+                _NOTE.pack_into(self.shared, _HEAD.size + int(count) * _NOTE.size, now, note)
+                count += 1
+            _HEAD.pack_into(self.shared, 0, now, count)
+
+
+def lanes(programs: str, share: float) -> list[Lane]:
+    """All heartbeats of a guest.
+
+    Args:
+        programs: file with the text of the system's programs; empty: there is none.
+        share: of memory and of swap, under which ``meter`` calls both low.
+    """
+    return [
+        Lane("locked", _nothing, locked=True),
+        Lane("meter", Meter(share).look, locked=True),
+        Lane("ordinary", Errand(programs).run, locked=False),
+    ]
+
+
+def _nothing() -> None:
+    return None
+
+
+class Errand:
+    """What an interactive program does for a keystroke, in small."""
+
+    def __init__(self, programs: str) -> None:
+        self.fd = os.open(programs, os.O_RDONLY | os.O_CLOEXEC) if programs else -1
+        self.size = os.fstat(self.fd).st_size if programs else 0
+        self.at = 0
+
+    def run(self) -> None:
+        """Take 64 kB and give it back; read the next 64 kB of the programs."""
+        with mmap.mmap(-1, _CHUNK, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as scratch:
+            scratch[::4096] = bytes(_CHUNK // 4096)
+            if self.size:
+                os.preadv(self.fd, [scratch], self.at)
+                self.at = (self.at + _CHUNK) % self.size
+
+
+class Meter:
+    """Sees when memory and swap are both low."""
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+        self.meminfo = Kept("/proc/meminfo")
+        self.low = False
+
+    def look(self) -> float | None:
+        """Return 1 when both have become low, 0 when one has not been any more; else None."""
+        text = self.meminfo.read()
+        low = _kb(text, b"MemAvailable:") <= self.share * _kb(text, b"MemTotal:") and _kb(
+            text, b"SwapFree:"
+        ) <= self.share * _kb(text, b"SwapTotal:")
+        if low == self.low:
+            return None
+        self.low = low
+        return float(low)
+
+
+def _kb(text: bytes, key: bytes) -> int:
+    at = text.find(key)
+    return int(text[at + len(key) : text.index(b"kB", at)]) if at >= 0 else 0
