@@ -87,7 +87,7 @@ def assemble(
         killer: what ran beside the scenario and kills, too.
         beats: whether reactions were measured.
     """
-    log = sorted([*lines, *_said(seen, killer)], key=lambda line: line.t_s)
+    log = list(lines)
     kills = kills_of(
         log,
         seen,
@@ -121,15 +121,19 @@ def assemble(
             innocent=innocent,
             protected=lambda kill: roles.get(kill.task) == "protected",
         ),
-        log=tuple(str(line) for line in log),
+        log=tuple(map(str, sorted([*log, *_said(seen, killer)], key=lambda line: line.t_s))),
         samples=_samples(scenario, seen),
         reaction=reaction(seen, ended, killer) if beats else None,
     )
 
 
 def _said(seen: Observation, killer: str | None) -> list[LogLine]:
-    """What the program beside the scenario wrote, under its name."""
-    return [LogLine(max(t_s, 0.0), f"{killer}: {text}") for t_s, text in seen.daemon]
+    """What the program beside the scenario wrote, under its name, and whether it ended."""
+    said = [LogLine(max(t_s, 0.0), f"{killer}: {text}") for t_s, text in seen.daemon]
+    if seen.daemon_end is not None:
+        t_s, code = seen.daemon_end
+        said.append(LogLine(max(t_s, 0.0), f"{killer}: (ended with status {code})"))
+    return said
 
 
 def _outcome(

@@ -88,7 +88,7 @@ class Observation:
         answers: when the probe answered, and after how long.
         kernel: kernel log lines with their time since the start.
         daemon: lines the companion wrote.
-        daemon_code: its exit status, negative for a signal; None while it runs.
+        daemon_end: when it ended, and its exit status, negative for a signal; None: it runs.
         gaps: name of a heartbeat to the ends and lengths of its gaps.
         low: when memory became low (True) and when it was no longer (False).
         sent: signals that were sent.
@@ -108,7 +108,7 @@ class Observation:
         self.answers: list[tuple[float, float]] = []
         self.kernel: list[tuple[float, str]] = []
         self.daemon: list[tuple[float, str]] = []
-        self.daemon_code: int | None = None
+        self.daemon_end: tuple[float, int] | None = None
         self.gaps: dict[str, list[tuple[float, float]]] = {"locked": [], "ordinary": []}
         self.low: list[tuple[float, bool]] = []
         self.sent: list[Sent] = []
@@ -201,7 +201,7 @@ class Observation:
         self.daemon.append((now, " ".join(words)))
 
     def _on_daemon_end(self, now: float, words: list[str]) -> None:
-        self.daemon_code = int(words[0])
+        self.daemon_end = (now, int(words[0]))
 
     def _on_locked(self, now: float, words: list[str]) -> None:
         self.gaps["locked"].append((self._since_start(words[0]), float(words[1])))

@@ -31,6 +31,9 @@ BOOT_S = 120.0
 
 _SLACK_S = 20.0
 
+_AT_ONCE_S = 1.0
+"""A daemon that has ended by then did not start at all."""
+
 _INCOMPRESSIBLE = 0.33
 """Share of a page that does not compress where swap is zram: 3:1 is usual on a desktop."""
 _V2, _V1 = "/sys/fs/cgroup", "/cgroup/memory"
@@ -134,6 +137,8 @@ class _Guest:
             raise QemuError(self._why_not_up())
         if self.seen.faults:
             raise QemuError("in the guest: " + "; ".join(dict.fromkeys(self.seen.faults)))
+        if self.seen.daemon_end is not None and self.seen.daemon_end[0] < _AT_ONCE_S:
+            raise QemuError(self._why_no_daemon(self.seen.daemon_end[1]))
         text = self.console.decode("utf-8", "replace").replace("\r", "")
         run = assemble(
             self.scenario,
@@ -296,6 +301,12 @@ class _Guest:
         elif data:
             self.seen.feed(data)
         return bool(data)
+
+    def _why_no_daemon(self, code: int) -> str:
+        assert self.companion is not None
+        said = [text for _, text in self.seen.daemon if text.strip()]
+        last = f": {said[-1]}" if said else ""
+        return f"in the guest {self.companion.name} ended at once with status {code}{last}"
 
     def _why_not_up(self) -> str:
         assert self.process is not None
