@@ -51,11 +51,13 @@ class Lane:
         self.notes_gaps = name != "meter"
         self.shared = mmap.mmap(-1, _HEAD.size + _NOTES * _NOTE.size)
         self.told = 0
+        self.pid = 0
 
     def start(self) -> None:
         """Fork it."""
         _HEAD.pack_into(self.shared, 0, time.monotonic(), 0.0)
-        if os.fork() == 0:
+        self.pid = os.fork()
+        if self.pid == 0:
             try:
                 self._become()
                 self._beat()
