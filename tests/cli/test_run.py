@@ -8,8 +8,8 @@ from pathlib import Path
 OOMKIT = str(Path(sys.executable).with_name("oomkit"))
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 FIELDS = [
-    "scenario", "on", "kernel", "outcome", "ended_s", "kills", "denied", "frozen", "objectives",
-    "log", "samples", "reaction",
+    "scenario", "on", "kernel", "policy", "outcome", "ended_s", "kills", "denied", "frozen",
+    "objectives", "log", "samples", "reaction",
 ]  # fmt: skip
 
 

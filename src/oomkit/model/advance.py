@@ -145,7 +145,7 @@ def _cgroups(machine: Machine, regime: Regime) -> float:
     soonest = _INFINITY
     if not machine.groups:
         return soonest
-    for group, rate in _charge_rates(machine, regime).items():
+    for group, rate in charge_rates(machine, regime).items():
         if rate > 0.0:
             marks = (group.max_pages, group.high_pages, group.memsw_pages, group.low_pages)
             gaps = [mark - group.usage for mark in marks if mark > group.usage + 0.5]
@@ -157,7 +157,7 @@ def _cgroups(machine: Machine, regime: Regime) -> float:
     return soonest
 
 
-def _charge_rates(machine: Machine, regime: Regime) -> dict[Group, float]:
+def charge_rates(machine: Machine, regime: Regime) -> dict[Group, float]:
     """How fast each cgroup's usage changes, pages a second."""
     rates = dict.fromkeys(machine.groups.values(), 0.0)
     for pool in machine.pools():

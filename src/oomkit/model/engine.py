@@ -8,6 +8,7 @@ from functools import partial
 from oomkit.model import commit
 from oomkit.model.advance import horizon, move
 from oomkit.model.demand import Domain
+from oomkit.model.guard import Guard
 from oomkit.model.lifecycle import Lifecycle
 from oomkit.model.machine import Machine, ModelError, set_limits
 from oomkit.model.oom import Oom
@@ -18,6 +19,7 @@ from oomkit.model.sampler import Sampler
 from oomkit.model.snapshot import UPTIME_AT_START_S
 from oomkit.model.solve import Regime, count_usage, solve
 from oomkit.model.tasks import Proc
+from oomkit.policy.format import Policy
 from oomkit.scenario.format import At, Scenario
 from oomkit.scenario.record import Outcome
 
@@ -39,10 +41,17 @@ class Engine:
         version: counts what could make an OOM end differently.
         events: how many events there were.
         audit: check the books after each of them.
+        guard: the policy at work; None: the kernel is alone.
     """
 
     def __init__(
-        self, scenario: Scenario, *, seed: int, sample_s: float, audit: bool = False
+        self,
+        scenario: Scenario,
+        *,
+        seed: int,
+        sample_s: float,
+        audit: bool = False,
+        policy: Policy | None = None,
     ) -> None:
         self.scenario = scenario
         self.machine = Machine(scenario)
@@ -62,6 +71,7 @@ class Engine:
         self._count = 0
         self._born: list[Proc] = []
         self.pending = 0
+        self.guard = Guard(self, policy) if policy is not None and policy.when else None
 
     # Used by the other parts.
 
@@ -96,7 +106,8 @@ class Engine:
         """Whether it took memory in the seconds before the shortage began, or since."""
         if proc.state == "run" and proc.current.verb in commit.GROWS:
             return True
-        return proc.grew_s is not None and proc.grew_s >= self.short_since - _RECENT_S
+        since = self.short_since if self._short else self.now
+        return proc.grew_s is not None and proc.grew_s >= since - _RECENT_S
 
     def squeeze(self, pages: float) -> bool:
         """Reclaim some pages at once, as direct reclaim does for a small request."""
@@ -125,7 +136,7 @@ class Engine:
             regime = self._settle()
             if self.oom.panic is not None:
                 return self._end("panicked")
-            if self._idle():
+            if self._idle() and (self.guard is None or self.guard.rests(regime)):
                 return self._end("completed")
             if self.now >= duration:
                 return self._end("timed_out")
@@ -234,8 +245,12 @@ class Engine:
         response = response_s(self.machine, regime)
         self.freezes.see(self.now, response)
         seconds = max(min(horizon(self.machine, regime), until - self.now), _SHORTEST_S)
+        if self.guard is not None:
+            seconds = max(self.guard.within(regime, seconds), _SHORTEST_S)
         self.sampler.mark(self.now + seconds)
         move(self.machine, regime, seconds)
+        if self.guard is not None:
+            self.guard.moved(seconds)
         start, self.now = self.now, self.now + seconds
         self.sampler.run(start, seconds, (regime.some, regime.full, regime.cpu_busy, response))
         if self.audit:

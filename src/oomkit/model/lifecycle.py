@@ -303,6 +303,8 @@ class Lifecycle:
             shrink_shared(machine)
         machine.stale = True
         machine.procs.remove(proc)
+        if self.engine.guard is not None:
+            self.engine.guard.gone(proc)
         for other in machine.procs:
             if other.ppid == proc.pid:
                 other.ppid = 1

@@ -219,14 +219,15 @@ class Machine:
             high_wmark_pages=self.marks.high_pages,
         )
 
-    def available(self, file: float) -> float:
-        """MemAvailable, also for kernels that don't print it."""
+    def available(self, file: float, free: float | None = None) -> float:
+        """MemAvailable, also for kernels that don't print it; ``free`` if not as it is now."""
         held = (
             self.marks.low_pages
             if self.rules.mem_available == "low_watermarks"
             else self.marks.totalreserve_pages
         )
-        return max(self.free - held + file - min(file / 2, self.marks.low_pages), 0.0)
+        free = self.free if free is None else free
+        return max(free - held + file - min(file / 2, self.marks.low_pages), 0.0)
 
     def admit(self, proc: Proc) -> None:
         """Take a new process in: its kernel memory and first page tables."""

@@ -1,17 +1,26 @@
 """Play a scenario on the modelled machine."""
 
 from oomkit.model.engine import Engine
+from oomkit.policy.format import Policy
 from oomkit.scenario.format import Scenario
 from oomkit.scenario.objectives import objectives
 from oomkit.scenario.read import walk_tasks
 from oomkit.scenario.record import Freeze, Kill, Run
 
 
-def play(scenario: Scenario, *, seed: int = 0, sample_s: float = 1.0, audit: bool = False) -> Run:
+def play(
+    scenario: Scenario,
+    *,
+    policy: Policy | None = None,
+    seed: int = 0,
+    sample_s: float = 1.0,
+    audit: bool = False,
+) -> Run:
     """Play a scenario and return its record.
 
     Args:
         scenario: what to play.
+        policy: what guards the machine; None: the kernel is alone.
         seed: moves only what the scenario declares as random (``jitter``, ``spread``).
         sample_s: distance of the samples.
         audit: check after every event that no page was lost or made up.
@@ -21,7 +30,7 @@ def play(scenario: Scenario, *, seed: int = 0, sample_s: float = 1.0, audit: boo
             be played.
         AssertionError: with ``audit``: the books don't balance.
     """
-    engine = Engine(scenario, seed=seed, sample_s=sample_s, audit=audit)
+    engine = Engine(scenario, policy=policy, seed=seed, sample_s=sample_s, audit=audit)
     outcome = engine.run()
     roles = {task.name: task.role for _, task in walk_tasks(scenario.tasks)}
     frozen = tuple(Freeze(from_s=round(a, 6), to_s=round(b, 6)) for a, b in engine.freezes.spans)
@@ -37,6 +46,7 @@ def play(scenario: Scenario, *, seed: int = 0, sample_s: float = 1.0, audit: boo
         scenario=scenario.name,
         on="model",
         kernel=scenario.machine.kernel,
+        policy=policy.name if policy is not None else None,
         outcome=outcome,
         ended_s=round(engine.now, 6),
         kills=kills,

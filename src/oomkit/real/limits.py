@@ -39,6 +39,9 @@ def common(scenario: Scenario) -> list[str]:
     """What no real kernel can show."""
     reasons = []
     for _, task in walk_tasks(scenario.tasks):
+        if task.on_sigterm != "exit" or task.sigterm_exit_s:
+            reasons.append(f"task {task.name}: on_sigterm and sigterm_exit: the workload agent "
+                           "ends at once")  # fmt: skip
         if task.shares_mm_with is not None:
             reasons.append(f"task {task.name}: shares_mm_with needs one address space for two "
                            "programs, which the workload agent can't run")  # fmt: skip

@@ -74,6 +74,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
         shares_mm_with: name of a task whose address space it uses.
         role: what its death means; None: judged by whether it was growing.
         loops: how often the steps are gone through; None: without end.
+        on_sigterm: ``exit`` follows SIGTERM, ``ignore`` goes on until SIGKILL.
+        sigterm_exit_s: how long it goes on after SIGTERM before it exits.
         restart_s: after its end a new instance starts so much later; None: never.
         steps: what it does; at the end it exits.
     """
@@ -95,6 +97,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     shares_mm_with: str | None = None
     role: Role | None = None
     loops: int | None = 1
+    on_sigterm: Literal["exit", "ignore"] = "exit"
+    sigterm_exit_s: float = 0.0
     restart_s: float | None = None
     steps: tuple[Step, ...] = ()
 

@@ -126,6 +126,10 @@ def _task(table: Table) -> Task:
         role=cast(Role | None, table.take("role", choice("innocent", "culprit", "protected"), "")
                   or None),
         loops=table.take("loops", _loops, 1),
+        on_sigterm=cast(
+            Literal["exit", "ignore"], table.take("on_sigterm", choice("exit", "ignore"), "exit")
+        ),
+        sigterm_exit_s=table.take("sigterm_exit", units.duration, 0.0),
         restart_s=table.take("restart", units.duration, None),
         steps=_steps(table),
     )  # fmt: skip

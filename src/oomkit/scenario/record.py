@@ -189,6 +189,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         scenario: its name.
         on: the world it ran in.
         kernel: release or rule set.
+        policy: name of the policy that guarded it; None: the kernel was alone.
         outcome: how it ended.
         ended_s: when it ended.
         kills: in order.
@@ -203,6 +204,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     scenario: str
     on: str
     kernel: str
+    policy: str | None = None
     outcome: Outcome
     ended_s: float
     kills: tuple[Kill, ...] = ()

@@ -1,0 +1,202 @@
+"""``oomkit history``: what the guard and the kernel did."""
+
+import os
+import sys
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from oomkit.cli.common import fail
+from oomkit.guard import paths
+
+if TYPE_CHECKING:
+    from oomkit.guard.store import Entry, Store
+
+_KINDS = ("act", "kernel_kill", "warn", "start", "reload", "stop", "error")
+_DEFAULT_LAST = 20
+_EXAMPLE = """\b
+Examples:
+  oomkit history
+  oomkit history --since 24h --kind act --kind kernel_kill
+  oomkit history --comm 'php*' --json
+  oomkit history 17
+"""
+
+
+@click.command(epilog=_EXAMPLE)
+@click.argument("number", type=click.IntRange(min=1), required=False)
+@click.option("--since", metavar="WHEN", help='A date, a time, or "2h": that long ago.')
+@click.option("--until", metavar="WHEN", help="As --since.")
+@click.option(
+    "--kind",
+    "kinds",
+    type=click.Choice(_KINDS),
+    multiple=True,
+    help="Only these; can be given more than once.",
+)
+@click.option("--comm", metavar="GLOB", help="Only victims of this name.")
+@click.option(
+    "--last",
+    type=click.IntRange(min=0),
+    help="The newest so many; 0 for all.  [default: 20; all with --json]",
+)
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines, one object a record.")
+@click.option(
+    "--journal", metavar="FILE", help=f"The daemon's journal.  [default: {paths.JOURNAL}]"
+)
+@click.option("--store", metavar="FILE", help=f"Where history is kept.  [default: {paths.STORE}]")
+def command(
+    number: int | None,
+    since: str | None,
+    until: str | None,
+    kinds: tuple[str, ...],
+    comm: str | None,
+    last: int | None,
+    journal: str | None,
+    store: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Show what oomkit guard did, and what the kernel did instead.
+
+    Reads the daemon's journal into the store, then shows what is in it; NUMBER shows one record in
+    full, with the evidence, the candidates and, for a kernel's kill, the explained report. The
+    exit status is 1 when somebody was killed among what is shown.
+    """
+    from oomkit.guard.store import StoreError
+
+    if number is not None and (since or until or kinds or comm or last is not None):
+        fail("NUMBER shows one record; filters can't be used with it")
+    since_s, until_s = _moment("--since", since), _moment("--until", until)
+    try:
+        history = _opened(store, journal)
+        if number is not None:
+            entry = history.entry(number)
+            if entry is None:
+                fail(f"{history.path}: holds no record {number}")
+            entries = [entry]
+        else:
+            count = last if last is not None else 0 if as_json else _DEFAULT_LAST
+            entries = history.entries(
+                since_s=since_s, until_s=until_s, kinds=kinds, comm=comm, last=count
+            )
+    except StoreError as error:
+        fail(str(error))
+    if as_json:
+        _print_json(entries)
+    elif number is not None:
+        _print_full(entries[0])
+    else:
+        _print_table(entries)
+    sys.exit(int(any(_is_bad_news(entry.record) for entry in entries)))
+
+
+def _opened(store: str | None, journal: str | None) -> "Store":
+    """The store with all that the journal says; one in memory where the usual can't be used."""
+    from oomkit.guard.store import Store, StoreError
+
+    journals = [path for path in _journals(journal) if os.path.exists(path)]
+    if journal is not None and not journals:
+        fail(f"{journal}: No such file or directory")
+    if not journals and store is None and not os.path.exists(paths.STORE):
+        fail(
+            f"{paths.JOURNAL}: No such file or directory; expected oomkit guard to have run here, "
+            "or --journal FILE"
+        )
+    try:
+        history = Store(store or paths.STORE)
+        _read(history, journals)
+    except StoreError as error:
+        if store is not None or not journals:
+            raise
+        click.echo(f"oomkit: {error}; the history is read anew from the journal", err=True)
+        history = Store(":memory:")
+        _read(history, journals)
+    return history
+
+
+def _journals(journal: str | None) -> tuple[str, str]:
+    path = journal or paths.JOURNAL
+    return f"{path}.1", path
+
+
+def _read(history: "Store", journals: list[str]) -> None:
+    for path in journals:
+        damaged = history.read_journal(path).damaged
+        if damaged:
+            lines = "line" if damaged == 1 else "lines"
+            click.echo(f"oomkit: {path}: {damaged} damaged {lines} passed over", err=True)
+
+
+def _moment(option: str, text: str | None) -> float | None:
+    """Seconds since the epoch of a date, a time of today, or a duration before now."""
+    if text is None:
+        return None
+    from oomkit.toml import units
+
+    try:
+        return time.time() - units.duration(text)
+    except ValueError:
+        pass
+    try:
+        if ":" in text and "-" not in text:
+            text = f"{datetime.now().astimezone():%Y-%m-%d} {text}"
+        return datetime.fromisoformat(text).astimezone().timestamp()
+    except (ValueError, OverflowError):
+        fail(f'{option}: expected a time such as "2026-11-26 14:03", "14:03" or "2h", not {text!r}')
+
+
+def _is_bad_news(record: dict[str, Any]) -> bool:
+    kind = record.get("kind")
+    return kind == "kernel_kill" or (kind == "act" and not record.get("dry_run"))
+
+
+def _print_json(entries: "list[Entry]") -> None:
+    import msgspec
+
+    for entry in entries:
+        line = msgspec.json.encode({"number": entry.id, **entry.record})
+        sys.stdout.buffer.write(line + b"\n")
+
+
+def _print_table(entries: "list[Entry]") -> None:
+    from oomkit.report.history_table import history_table
+    from oomkit.report.terminal import console
+
+    if not entries:
+        click.echo("nothing happened")
+        return
+    console(sys.stdout).print(history_table([(e.id, e.record) for e in entries]))
+
+
+def _print_full(entry: "Entry") -> None:
+    from oomkit.report.history_table import candidates_table
+    from oomkit.report.history_text import full
+    from oomkit.report.terminal import console
+
+    out = console(sys.stdout)
+    for line in full(entry.id, entry.record):
+        out.print(line)
+    if entry.record.get("candidates"):
+        out.print()
+        out.print(candidates_table(entry.record))
+    if entry.record.get("lines"):
+        out.print()
+        _explain(entry.record["lines"])
+
+
+def _explain(lines: list[str]) -> None:
+    from oomkit.explain.show import is_ascii_only, print_lines
+    from oomkit.explain.story import explain
+    from oomkit.explain.text import explanation_lines
+    from oomkit.klog.read import read_bytes
+    from oomkit.klog.replay import replay_all
+    from oomkit.report.terminal import console
+
+    data = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+    for number, report in enumerate(replay_all(read_bytes(data, "the kernel's log")), 1):
+        ascii_only = is_ascii_only(sys.stdout)
+        told = explanation_lines(explain(report), number, ascii_only=ascii_only)
+        print_lines(console(sys.stdout), told)

@@ -1,0 +1,1 @@
+"""The daemon that acts before the kernel has to, and the records it leaves."""

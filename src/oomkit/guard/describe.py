@@ -1,0 +1,144 @@
+"""A policy's decision as the plain values of a record: why now, whom of whom, with what."""
+
+from __future__ import annotations
+
+from oomkit.policy.core.levels import NAMES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from oomkit.policy.core.candidate import Candidate
+    from oomkit.policy.core.decider import Act
+    from oomkit.policy.core.ranked import Ranked
+    from oomkit.policy.core.when import State
+
+CANDIDATES = 20
+"""How many of the ranking a record holds."""
+
+
+def act(decided: Act) -> dict[str, object]:
+    """Return what is known of an act when it begins, but for its clocks and its outcome."""
+    choice = decided.choice
+    return {
+        "kind": "act",
+        "level": NAMES[decided.state.level],
+        **why_now(decided.state),
+        "victim": victim(choice),
+        "reason": reason(decided.ranked),
+        "candidates": candidates(decided.ranked),
+        "considered": len(decided.ranked),
+        "command": decided.command,
+    }
+
+
+def why_now(state: State) -> dict[str, object]:
+    """Return the rule that holds and the evidence for each of its conditions."""
+    return {
+        "rule": state.rule,
+        "cgroup": state.cgroup,
+        "evidence": [
+            {
+                "name": one.name,
+                "measured": _rounded(one.measured),
+                "threshold": _rounded(one.threshold),
+                "unit": one.unit,
+                "holds": one.holds,
+                "held_s": _rounded(one.held_s),
+                "over_s": one.over_s,
+                "cgroup": one.cgroup,
+            }
+            for one in state.evidence
+        ],
+    }
+
+
+def victim(choice: Ranked) -> dict[str, object]:
+    """Return whom a choice takes."""
+    one = choice.candidate
+    return {
+        "pid": one.pid,
+        "start_time": one.start_time,
+        "comm": one.comm,
+        "uid": one.uid,
+        "user": one.user,
+        "exe": one.exe,
+        "cmdline": one.cmdline,
+        "cgroup": one.cgroup,
+        "unit": one.unit,
+        "container": one.container,
+        "cpu_s": _rounded(one.cpu_s),
+        "level": choice.level,
+        "note": choice.note,
+        "expected_kb": _rounded(choice.freed_kb),
+        "members": [{"pid": c.pid, "comm": c.comm} for c in choice.members],
+    }
+
+
+def candidates(ranked: Iterable[Ranked]) -> list[dict[str, object]]:
+    """Return the head of the ranking, with what the scores are made of."""
+    rows: list[dict[str, object]] = []
+    for one in ranked:
+        if len(rows) >= CANDIDATES:
+            break
+        rows.append(
+            {
+                **_sizes(one.candidate),
+                "dies_with": len(one.members) - 1,
+                "freed_kb": _rounded(one.freed_kb),
+                "score": _rounded(one.score),
+                "factors": {name: _rounded(value) for name, value in one.factors},
+                "verdict": one.verdict,
+            }
+        )
+    return rows
+
+
+def reason(ranked: Iterable[Ranked]) -> str:
+    """Return in a sentence why the first that can be chosen is, by the factor that decided."""
+    first, second = None, None
+    for one in ranked:
+        if not one.verdict:
+            if first is not None:
+                second = one
+                break
+            first = one
+    if first is None:
+        return "nobody can be chosen"
+    if second is None:
+        return "nobody else can be chosen"
+    lead = f"ahead of {second.candidate.comm}[{second.candidate.pid}]"
+    if second.score <= 0.0 or first.score <= 0.0:
+        return f"first, {lead}"
+    ratio = first.score / second.score
+    theirs = dict(second.factors)
+    factor, best = "", 1.0
+    for name, value in first.factors:
+        other = theirs.get(name, 1.0)
+        if other > 0.0 and value / other > best:
+            factor, best = name, value / other
+    by = f", most by {factor}" if factor else ""
+    return f"score {ratio:.3g} times that of {second.candidate.comm}[{second.candidate.pid}]{by}"
+
+
+def _sizes(one: Candidate) -> dict[str, object]:
+    return {
+        "pid": one.pid,
+        "comm": one.comm,
+        "uid": one.uid,
+        "anon_kb": _rounded(one.anon_kb),
+        "shmem_kb": _rounded(one.shmem_kb),
+        "swap_kb": _rounded(one.swap_kb),
+        "pgtables_kb": _rounded(one.pgtables_kb),
+        "oom_score_adj": one.oom_score_adj,
+        "growth_kb": _rounded(one.growth_kb),
+        "cpu_s": _rounded(one.cpu_s),
+    }
+
+
+def _rounded(value: float | None) -> float | int | None:
+    """Keep what matters of a number; whole ones without a point."""
+    if value is None:
+        return None
+    short = round(value, 3) if abs(value) < 1000.0 else round(value)
+    return int(short) if short == short // 1 else short

@@ -1,0 +1,228 @@
+"""The daemon's journal: one JSON line a record, in a file that is open before it is needed.
+
+Nothing here raises. What can't be written (disk full, no file descriptor, directory gone) is
+kept in memory up to a bound and written later; what falls over the bound is counted, and the
+count is written as a record of its own as soon as anything can be.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from _thread import allocate_lock
+
+from oomkit.guard.jsonline import encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SCHEMA = 1
+"""Of the records; a change that would mislead a reader of the old ones gets a new number."""
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class Journal:
+    """Appends records to a file.
+
+    A line is whole or, after a crash in the middle of a write, cut at the end of the file; the
+    next journal ends such a line before it writes its own, and readers pass over it.
+
+    Attributes:
+        path: the file.
+        fault: why the last write failed; None when all is well.
+        written: records that reached the file.
+        lost: records that fell over the bound of the memory and are gone.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        max_bytes: int = 8 << 20,
+        backlog_bytes: int = 1 << 20,
+        deferred: bool = False,
+        wall: Callable[[], float] = time.time,
+        mono: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Open the file if that can be done now, else with the first record.
+
+        Args:
+            path: where; it is made with mode 0640, its directory is not made.
+            max_bytes: beyond it the file is renamed to ``PATH.1``, whose old self goes.
+            backlog_bytes: how much may wait in memory while nothing can be written.
+            deferred: :meth:`append` does not touch the disk; somebody calls :meth:`flush`.
+            wall: seconds since the epoch.
+            mono: seconds of the clock that never steps.
+        """
+        self.path = path
+        self.fault: str | None = None
+        self.written = 0
+        self.lost = 0
+        self._untold = 0
+        self._max_bytes = max_bytes
+        self._backlog_bytes = backlog_bytes
+        self._deferred = deferred
+        self._wall = wall
+        self._mono = mono
+        self._boot = _boot_id()
+        self._lock = allocate_lock()
+        self._flushing = allocate_lock()
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
+        self._sent_of_first = 0
+        self._fd = -1
+        self._size = 0
+        self._open()
+
+    @property
+    def waiting(self) -> int:
+        """Records that are in memory only."""
+        return len(self._waiting)
+
+    def append(self, record: dict[str, object]) -> None:
+        """Take a record, and write it and those that wait unless writing is deferred.
+
+        Adds ``schema``, ``time_s`` (since the epoch), ``mono_s`` (since boot, without the time
+        asleep) and ``boot_id`` where the record does not bring its own.
+        """
+        whole: dict[str, object] = {
+            "schema": SCHEMA,
+            "kind": record.get("kind", "error"),
+            "time_s": round(self._wall(), 6),
+            "mono_s": round(self._mono(), 6),
+            "boot_id": self._boot,
+        }
+        whole.update(record)
+        self._keep(encode(whole))
+        if not self._deferred:
+            self.flush()
+
+    def flush(self) -> bool:
+        """Write what waits; says whether all of it is in the file now."""
+        with self._flushing:
+            if self._fd < 0:
+                self._open()
+            while self._fd >= 0 and self._waiting:
+                if not self._write_first():
+                    return False
+                if self._untold and not self._waiting:
+                    self._tell_loss()
+            if self._fd >= 0 and self._size > self._max_bytes:
+                self._rotate()
+            return not self._waiting
+
+    def sync(self) -> None:
+        """Have the disk hold what was written, so that a power cut can't take it. May block."""
+        if self._fd >= 0:
+            try:
+                os.fdatasync(self._fd)
+            except OSError as error:
+                self.fault = _said(error)
+
+    def reopen(self) -> None:
+        """Open the file anew, for whoever moved it away (logrotate)."""
+        with self._flushing:
+            self._close()
+            self._open()
+
+    def close(self) -> None:
+        """Write what can be written, and close the file."""
+        self.flush()
+        self._close()
+
+    def _keep(self, line: bytes) -> None:
+        with self._lock:
+            self._waiting.append(line)
+            self._waiting_bytes += len(line)
+            # The first may be half written, so it stays, and has to be ended.
+            while self._waiting_bytes > self._backlog_bytes and len(self._waiting) > 2:
+                self._waiting_bytes -= len(self._waiting.pop(1))
+                self.lost += 1
+                self._untold += 1
+
+    def _write_first(self) -> bool:
+        with self._lock:
+            line = self._waiting[0]
+            rest = line[self._sent_of_first :]
+        try:
+            sent = os.write(self._fd, rest)
+        except OSError as error:
+            self.fault = _said(error)
+            sent = 0
+            if error.errno not in _FULL and error.errno != errno.EINTR:
+                self._close()
+        with self._lock:
+            self._sent_of_first += sent
+            self._size += sent
+            if self._sent_of_first < len(line):
+                return False
+            self._waiting_bytes -= len(self._waiting.pop(0))
+            self._sent_of_first = 0
+        self.written += 1
+        self.fault = None
+        return True
+
+    def _tell_loss(self) -> None:
+        count, self._untold = self._untold, 0
+        self._keep(
+            encode(
+                {
+                    "schema": SCHEMA,
+                    "kind": "error",
+                    "time_s": round(self._wall(), 6),
+                    "mono_s": round(self._mono(), 6),
+                    "boot_id": self._boot,
+                    "text": f"{count} records could not be written and are lost",
+                    "lost": count,
+                }
+            )
+        )
+
+    def _open(self) -> None:
+        try:
+            self._fd = os.open(self.path, _FLAGS, 0o640)
+            self._size = os.fstat(self._fd).st_size
+            if self._size and os.pread(self._fd, 1, self._size - 1) != b"\n":
+                self._size += os.write(self._fd, b"\n")
+        except OSError as error:
+            self.fault = _said(error)
+            self._close()
+            return
+        self._sent_of_first = 0
+        self.fault = None
+
+    def _rotate(self) -> None:
+        """Move the full file aside; if its successor can't be made, go on with it."""
+        try:
+            if os.path.exists(self.path):
+                os.rename(self.path, self.path + ".1")
+            fd = os.open(self.path, _FLAGS, 0o640)
+        except OSError as error:
+            self.fault = _said(error)
+            return
+        os.close(self._fd)
+        self._fd = fd
+        self._size = 0
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
+
+
+def _boot_id() -> str | None:
+    try:
+        fd = os.open("/proc/sys/kernel/random/boot_id", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return os.read(fd, 64).decode("ascii", "replace").strip()
+    finally:
+        os.close(fd)
+
+
+def _said(error: OSError) -> str:
+    return error.strerror or str(error)

@@ -1,0 +1,267 @@
+"""Notice the kernel's own OOM kills: in its log, in its counter, in the cgroups' events.
+
+``/dev/kmsg`` brings the report, and one record a victim with the raw lines is made of it; what a
+report means is for others to say. A kill that the log did not show (it may not be ours to read,
+or be ratelimited) is still counted by ``oom_kill`` of ``/proc/vmstat`` (4.13 and later), and the
+memory cgroups' own counters say whose it was.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+GRACE_S = 2.0
+"""The kernel counts a kill a moment before its log tells of it."""
+_KMSG_BYTES = 8192
+_BEGIN = b"invoked oom-killer"
+_KILLED = b"Killed process "
+_OF_CGROUP = b"emory cgroup out of memory"
+_MAX_BYTES = 128 << 10
+_ALWAYS = (b"oom-kill:", b"ut of memory", b"oom_reaper")
+_MAX_AGE_US = 10_000_000
+"""A report whose kill line does not come within so long is given up."""
+
+
+class KernelKills:
+    """Looks for kills since the last look.
+
+    Attributes:
+        kmsg_fd: readable when the kernel's log has something new; -1 if it is not ours to read.
+        kmsg_seq: number of the last record of the log that was read.
+        missing: what could not be opened, in words.
+    """
+
+    def __init__(
+        self,
+        *,
+        kmsg: str = "/dev/kmsg",
+        vmstat: str = "/proc/vmstat",
+        cgroups: tuple[str, str] | None = None,
+        after_seq: int = -1,
+    ) -> None:
+        """Open everything, and read past what is known.
+
+        Args:
+            kmsg: the kernel's log. Read from its start, so that kills made while nobody
+                looked are found.
+            vmstat: the counter.
+            cgroups: directory of the memory cgroups, and the name of the file in each that has
+                a line ``oom_kill N``: ``memory.events.local`` (v2), ``memory.oom_control`` (v1).
+            after_seq: what the log held up to this number was read by an earlier one.
+        """
+        self.missing: list[str] = []
+        self.kmsg_seq = after_seq
+        self._cgroups = cgroups
+        self._report: list[bytes] = []
+        self._report_bytes = 0
+        self._report_us = 0
+        self._dropped = 0
+        self.kmsg_fd = self._opened(kmsg, os.O_NONBLOCK)
+        self._vmstat_fd = self._opened(vmstat, 0)
+        self._counted = self._count()
+        self._by_cgroup = self._walk()
+        self._unseen = 0
+        self._unseen_since_s: float | None = None
+        self._looked_s: float | None = None
+
+    def look(self, mono_s: float, wall_s: float, *, final: bool = False) -> list[dict[str, object]]:
+        """Return one record for each kill that was found, the ``kind`` being ``kernel_kill``.
+
+        Args:
+            mono_s: seconds of the monotonic clock, by which the kernel stamps its log.
+            wall_s: seconds since the epoch.
+            final: there will be no other look, so wait for no line of the log.
+        """
+        found: list[dict[str, object]] = []
+        since_s = self._looked_s
+        seen = self._read_kmsg(
+            lambda record: found.append(_stamped(record, since_s, mono_s, wall_s))
+        )
+        self._looked_s = mono_s
+        counted = self._count()
+        if counted is not None and self._counted is not None:
+            self._unseen += max(0, counted - self._counted) - seen
+        if since_s is None and self.kmsg_fd >= 0:
+            self._unseen = 0  # the log told of older kills as well, so the two can't be compared
+        self._counted = counted
+        if self._unseen <= 0:
+            self._unseen = 0
+            self._unseen_since_s = None
+        elif self._unseen_since_s is None:
+            self._unseen_since_s = mono_s
+        if self._unseen and (final or mono_s - (self._unseen_since_s or mono_s) >= GRACE_S):
+            found.append(_stamped(self._untold(), since_s, mono_s, wall_s))
+        elif seen:
+            self._by_cgroup = self._walk()
+        return found
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for fd in (self.kmsg_fd, self._vmstat_fd):
+            if fd >= 0:
+                os.close(fd)
+        self.kmsg_fd = self._vmstat_fd = -1
+
+    def _untold(self) -> dict[str, object]:
+        """Kills that only the counter knows of, and the cgroups that lost somebody."""
+        before, self._by_cgroup = self._by_cgroup, self._walk()
+        grown = {p: n - before.get(p, 0) for p, n in self._by_cgroup.items()}
+        count, self._unseen, self._unseen_since_s = self._unseen, 0, None
+        return {
+            "kind": "kernel_kill",
+            "seen": "vmstat",
+            "count": count,
+            "cgroups": {path: more for path, more in grown.items() if more > 0},
+        }
+
+    def _read_kmsg(self, tell: Callable[[dict[str, object]], None]) -> int:
+        """Read all there is; tell of each kill, and return how many were new."""
+        kills = 0
+        while self.kmsg_fd >= 0:
+            try:
+                record = os.read(self.kmsg_fd, _KMSG_BYTES)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno == errno.EPIPE:
+                    continue  # overwritten before it was read; the next read goes on
+                if error.errno == errno.EINVAL:
+                    continue  # longer than any line of a report
+                self.missing.append(f"kmsg: {error.strerror}")
+                os.close(self.kmsg_fd)
+                self.kmsg_fd = -1
+                break
+            if not record:
+                break
+            line = _line(record)
+            if line is not None and line[0] > self.kmsg_seq:
+                self.kmsg_seq = line[0]
+                killed = self._take(line[1], line[2])
+                if killed is not None:
+                    kills += 1
+                    tell(killed)
+        return kills
+
+    def _take(self, usec: int, text: bytes) -> dict[str, object] | None:
+        if _BEGIN in text:
+            self._forget()
+            self._report_us = usec
+        elif self._report and usec - self._report_us > _MAX_AGE_US:
+            self._forget()
+        if self._report or _BEGIN in text:
+            self._keep(usec, text)
+        if _KILLED not in text:
+            return None
+        if not self._report:
+            self._keep(usec, text)
+        killed = _killed(text)
+        record: dict[str, object] = {
+            "kind": "kernel_kill",
+            "seen": "kmsg",
+            **killed,
+            "scope": "memcg" if _OF_CGROUP in text else "global",
+            "kernel_s": usec / 1e6,
+            "lines": self._report,
+        }
+        if self._dropped:
+            record["lines_dropped"] = self._dropped
+        self._forget()
+        return record
+
+    def _keep(self, usec: int, text: bytes) -> None:
+        if self._report_bytes > _MAX_BYTES and not any(word in text for word in _ALWAYS):
+            self._dropped += 1
+            return
+        line = b"[%5d.%06d] %s" % (usec // 1_000_000, usec % 1_000_000, text)
+        self._report.append(line)
+        self._report_bytes += len(line)
+
+    def _forget(self) -> None:
+        self._report = []
+        self._report_bytes = 0
+        self._dropped = 0
+
+    def _opened(self, path: str, flags: int) -> int:
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
+        except OSError as error:
+            self.missing.append(f"{path}: {error.strerror}")
+            return -1
+
+    def _count(self) -> int | None:
+        if self._vmstat_fd < 0:
+            return None
+        try:
+            return _oom_kill(b"\n" + os.pread(self._vmstat_fd, 1 << 16, 0))
+        except OSError:
+            return None
+
+    def _walk(self) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        if self._cgroups is None:
+            return counts
+        root, file = self._cgroups
+        left = [root]
+        while left:
+            directory = left.pop()
+            try:
+                with os.scandir(directory) as entries:
+                    left += [e.path for e in entries if e.is_dir(follow_symlinks=False)]
+                fd = os.open(f"{directory}/{file}", os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                continue  # gone meanwhile, or the root, which has no such file
+            try:
+                count = _oom_kill(b"\n" + os.read(fd, 4096))
+            except OSError:
+                count = None
+            os.close(fd)
+            if count:
+                counts[directory[len(root) :] or "/"] = count
+        return counts
+
+
+def _oom_kill(data: bytes) -> int | None:
+    _, found, rest = data.partition(b"\noom_kill ")
+    number = rest.partition(b"\n")[0]
+    return int(number) if found and number.isdigit() else None
+
+
+def _line(record: bytes) -> tuple[int, int, bytes] | None:
+    """Sequence number, microseconds and text of a record ``prio,seq,usec,flags;text``."""
+    head, _, body = record.partition(b";")
+    fields = head.split(b",")
+    if len(fields) < 3 or not (fields[1].isdigit() and fields[2].isdigit()):
+        return None
+    return int(fields[1]), int(fields[2]), body.partition(b"\n")[0]
+
+
+def _killed(text: bytes) -> dict[str, object]:
+    """Pid and name in ``Killed process 812 (mysqld) ...``; up to 4.18 a comma may follow."""
+    rest = text.partition(_KILLED)[2]
+    number = rest.split(b" ", 1)[0].rstrip(b",")
+    comm = rest.partition(b"(")[2].rpartition(b")")[0]
+    if b") " in comm:
+        comm = comm.partition(b") ")[0]
+    return {
+        "pid": int(number) if number.isdigit() else None,
+        "comm": comm.decode("utf-8", "surrogateescape"),
+    }
+
+
+def _stamped(
+    record: dict[str, object], since_s: float | None, mono_s: float, wall_s: float
+) -> dict[str, object]:
+    """Give a kill the time at which it was made, which may be long before it was found.
+
+    The clock of the log drifts away from the monotonic clock over months, so the last look is
+    taken as a bound.
+    """
+    kernel_s = record.get("kernel_s")
+    at_s = kernel_s if isinstance(kernel_s, float) else mono_s
+    at_s = min(max(at_s, since_s or 0.0), mono_s)
+    return {**record, "mono_s": at_s, "time_s": round(wall_s - (mono_s - at_s), 6)}

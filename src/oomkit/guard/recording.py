@@ -1,0 +1,276 @@
+"""Read what the flight recorder wrote, also while it writes, and after a crash."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from oomkit.guard import slots
+from oomkit.policy.core.candidate import Candidate
+from oomkit.policy.core.reading import CgroupReading, Reading
+
+
+class RecordingError(Exception):
+    """Not a recording, or none that can be read; the text names the file and what was expected."""
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """One moment of a recording.
+
+    Attributes:
+        wall_s: seconds since the epoch, by the clock as it was set then.
+        boot: which boot of the recording, from 0; monotonic times compare within one.
+        reading: the machine.
+        tasks: the largest processes; sizes within 1 MiB or a 64th, CPU time and age as of when
+            the size was written last.
+    """
+
+    wall_s: float
+    boot: int
+    reading: Reading
+    tasks: tuple[Candidate, ...]
+
+
+class Mark(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody was killed while the recorder ran.
+
+    Attributes:
+        kind: whether the kernel killed, or a policy acted.
+        t_s: monotonic clock.
+        wall_s: seconds since the epoch.
+        boot: which boot of the recording.
+        pid: the victim.
+        comm: its name.
+        by: the policy, or what told of the kernel's kill.
+        freed_kb: memory it gave back.
+    """
+
+    kind: Literal["kernel_kill", "act"]
+    t_s: float
+    wall_s: float
+    boot: int
+    pid: int
+    comm: str
+    by: str
+    freed_kb: int
+
+
+class Recording(msgspec.Struct, frozen=True, kw_only=True):
+    """A recording as it was read.
+
+    Attributes:
+        path: the file.
+        kernel: release of the kernel that ran last.
+        samples: by number, the oldest first.
+        marks: who was killed.
+        damaged: slots that were torn, or were being written.
+    """
+
+    path: str
+    kernel: str
+    samples: tuple[Sample, ...]
+    marks: tuple[Mark, ...]
+    damaged: int
+
+
+def is_recording(path: str) -> bool:
+    """Whether a file is a recording, by its first bytes; False where it can't be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(slots.MAGIC)) == slots.MAGIC
+    except OSError:
+        return False
+
+
+def read_recording(path: str) -> Recording:
+    """Read a recording.
+
+    Raises:
+        RecordingError: the file can't be read, is no recording, or holds no sample.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise RecordingError(f"{path}: {error.strerror}") from None
+    if not data.startswith(slots.MAGIC):
+        raise RecordingError(f"{path}: expected a recording of oomkit guard")
+    if len(data) < slots.HEADER_BYTES:
+        raise RecordingError(f"{path}: cut off in its header")
+    _, slot_bytes, count = slots.HEADER.unpack_from(data)
+    if slot_bytes != slots.SLOT_BYTES or not count:
+        raise RecordingError(f"{path}: expected slots of {slots.SLOT_BYTES} bytes")
+    found, damaged = _whole_slots(memoryview(data)[slots.HEADER_BYTES :], count)
+    reader = _Reader()
+    for _, slot in sorted(found):
+        reader.take(slot)
+    if not reader.samples:
+        raise RecordingError(f"{path}: holds no sample yet")
+    return Recording(
+        path=path,
+        kernel=reader.kernel,
+        samples=tuple(reader.samples),
+        marks=tuple(reader.marks),
+        damaged=damaged,
+    )
+
+
+def _whole_slots(body: memoryview, count: int) -> tuple[list[tuple[int, memoryview]], int]:
+    """The slots that are what they claim to be, with their numbers; and how many are not."""
+    found = []
+    damaged = 0
+    for place in range(min(count, len(body) // slots.SLOT_BYTES)):
+        slot = body[place * slots.SLOT_BYTES : (place + 1) * slots.SLOT_BYTES]
+        number, kind, _, _ = slots.HEAD.unpack_from(slot)
+        if not kind and not number:
+            continue
+        if number % count != place or not slots.is_whole(slot):
+            damaged += 1
+            continue
+        found.append((number, slot))
+    return found, damaged
+
+
+class _Reader:
+    """Puts slots together to samples; each kind has a method."""
+
+    def __init__(self) -> None:
+        self.samples: list[Sample] = []
+        self.marks: list[Mark] = []
+        self.kernel = ""
+        self._boots: list[bytes] = []
+        self._tasks: dict[int, Candidate] = {}
+        self._tuple: tuple[Candidate, ...] = ()
+        self._new: list[int] = []
+        self._changed = False
+        self._texts: dict[tuple[int, int], dict[int, bytes]] = {}
+        self._paths: dict[int, str] = {}
+        self._cgroups: dict[int, CgroupReading] = {}
+        self._complete = False
+        self._take = {
+            slots.SAMPLE: self._sample,
+            slots.TASK: self._task,
+            slots.GONE: self._gone,
+            slots.TEXT: self._text,
+            slots.CGROUP: self._cgroup,
+            slots.BOOT: self._boot,
+            slots.MARK: self._mark,
+        }
+
+    def take(self, slot: memoryview) -> None:
+        """Take the next slot; of a kind that a later version writes, nothing."""
+        _, kind, flags, number = slots.HEAD.unpack_from(slot)
+        method = self._take.get(kind)
+        if method is not None:
+            method(slot, flags, number)
+
+    def _sample(self, slot: memoryview, flags: int, _: int) -> None:
+        t_s, wall_s, *numbers = slots.SAMPLE_BODY.unpack_from(slot, slots.PAYLOAD)
+        values: dict[str, Any] = dict(zip(slots.READING, map(_number, numbers), strict=True))
+        if flags & slots.KEY:
+            # A key sample's tasks come right before it; whoever is not among them is gone.
+            self._tasks = {pid: self._tasks[pid] for pid in self._new if pid in self._tasks}
+            self._complete = self._changed = True
+        reading = Reading(t_s, cgroups=tuple(self._cgroups.values()), **values)
+        self._cgroups = {}
+        if self._new or self._changed:
+            self._tuple = tuple(self._tasks.values())
+        self._new = []
+        self._changed = False
+        if self._complete:
+            boot = max(len(self._boots) - 1, 0)
+            sample = Sample(wall_s=wall_s, boot=boot, reading=reading, tasks=self._tuple)
+            self.samples.append(sample)
+
+    def _task(self, slot: memoryview, flags: int, number: int) -> None:
+        pid, ppid, uid, adj, bits, start, *rest = slots.TASK_BODY.unpack_from(slot, slots.PAYLOAD)
+        *kb, cpu_s, age_s, oom_score, mm_id, comm = rest
+        sizes: dict[str, Any] = dict(zip(slots.TASK_KB, map(float, kb), strict=True))
+        texts: dict[str, Any] = {
+            name: self._joined(pid, field) for field, name in enumerate(slots.TASK_TEXTS)
+        }
+        self._tasks[pid] = Candidate(
+            pid,
+            start,
+            ppid,
+            _decoded(comm),
+            **sizes,
+            **texts,
+            oom_score_adj=adj,
+            oom_score=None if oom_score < 0 else oom_score,
+            cpu_s=cpu_s,
+            age_s=age_s,
+            uid=_id(uid),
+            mm_id=_id(mm_id),
+            kthread=bool(bits & slots.KTHREAD),
+            dying=bool(bits & slots.DYING),
+        )
+        self._new.append(pid)
+
+    def _gone(self, slot: memoryview, flags: int, number: int) -> None:
+        self._changed = True
+        for i in range(min(number, slots.GONE_MAX)):
+            at = slots.PAYLOAD + 4 * i
+            self._tasks.pop(int.from_bytes(slot[at : at + 4], "little"), None)
+
+    def _text(self, slot: memoryview, flags: int, number: int) -> None:
+        owner, field, part, _, used, data = slots.TEXT_BODY.unpack_from(slot, slots.PAYLOAD)
+        if flags & slots.FIRST:
+            for other in range(len(slots.TASK_TEXTS)):
+                self._texts.pop((owner, other), None)
+        parts = self._texts.setdefault((owner, field), {})
+        if part == 0:
+            parts.clear()
+        parts[part] = data[:used]
+        if field == slots.PATH:
+            self._paths[owner] = self._joined(owner, field) or ""
+
+    def _cgroup(self, slot: memoryview, flags: int, number: int) -> None:
+        if number not in self._paths:
+            return
+        values = map(_number, slots.CGROUP_BODY.unpack_from(slot, slots.PAYLOAD))
+        numbers: dict[str, Any] = dict(zip(slots.CGROUP_NUMBERS, values, strict=True))
+        oom_group = bool(flags & slots.OOM_GROUP)
+        self._cgroups[number] = CgroupReading(self._paths[number], **numbers, oom_group=oom_group)
+
+    def _boot(self, slot: memoryview, flags: int, number: int) -> None:
+        boot_id, release = slots.BOOT_BODY.unpack_from(slot, slots.PAYLOAD)
+        self.kernel = _decoded(release)
+        self._complete = False
+        self._tasks = {}
+        self._texts = {}
+        self._paths = {}
+        if not self._boots or self._boots[-1] != boot_id:
+            self._boots.append(boot_id)
+
+    def _mark(self, slot: memoryview, flags: int, number: int) -> None:
+        t_s, wall_s, pid, freed_kb, comm, by = slots.MARK_BODY.unpack_from(slot, slots.PAYLOAD)
+        self.marks.append(
+            Mark(
+                kind="kernel_kill" if flags == slots.KERNEL_KILL else "act",
+                t_s=t_s,
+                wall_s=wall_s,
+                boot=max(len(self._boots) - 1, 0),
+                pid=pid,
+                comm=_decoded(comm),
+                by=_decoded(by),
+                freed_kb=freed_kb,
+            )
+        )
+
+    def _joined(self, owner: int, field: int) -> str | None:
+        parts = self._texts.get((owner, field))
+        if not parts:
+            return None
+        return _decoded(b"".join(parts[i] for i in sorted(parts))) or None
+
+
+def _number(value: int) -> float | None:
+    return None if value == slots.NONE else float(value)
+
+
+def _id(value: int) -> int | None:
+    return None if value == slots.NO_ID else value
+
+
+def _decoded(data: bytes) -> str:
+    return data.rstrip(b"\0").decode("utf-8", "surrogateescape")

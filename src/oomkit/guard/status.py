@@ -1,0 +1,57 @@
+"""What the daemon is doing, in a small file that it rewrites in place; metrics are made of it."""
+
+from __future__ import annotations
+
+import os
+
+from oomkit.guard.jsonline import encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
+
+
+class Status:
+    """Writes the file.
+
+    The number of the write stands at both ends of the line, so that a reader can tell a whole
+    line from two halves.
+
+    Attributes:
+        fault: why it could not be written; None when all is well.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Open the file; it is made with mode 0644."""
+        self.fault: str | None = None
+        self._fd = -1
+        self._written = 0
+        self._longest = 0
+        try:
+            self._fd = os.open(path, _FLAGS, 0o644)
+            self._longest = os.fstat(self._fd).st_size
+        except OSError as error:
+            self.fault = error.strerror or str(error)
+
+    def write(self, values: Mapping[str, object]) -> None:
+        """Replace what the file says. Never raises."""
+        if self._fd < 0:
+            return
+        self._written += 1
+        line = encode({"n": self._written, **values, "end": self._written})
+        # A shorter line than the last is filled up: cutting the file is a second step.
+        self._longest = max(self._longest, len(line))
+        try:
+            os.pwrite(self._fd, line[:-1].ljust(self._longest - 1) + b"\n", 0)
+        except OSError as error:
+            self.fault = error.strerror or str(error)
+        else:
+            self.fault = None
+
+    def close(self) -> None:
+        """Close the file; what it says last stays."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1

@@ -1,0 +1,243 @@
+"""The history in an SQLite file: journals are read into it, and it is asked what happened."""
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+_VERSION = 1
+_TABLES = """
+CREATE TABLE IF NOT EXISTS record (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    identity TEXT NOT NULL UNIQUE,
+    time_s REAL NOT NULL,
+    kind TEXT NOT NULL,
+    comm TEXT,
+    pid INTEGER,
+    json BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS record_time ON record (time_s);
+CREATE TABLE IF NOT EXISTS journal (
+    dev INTEGER NOT NULL,
+    inode INTEGER NOT NULL,
+    head TEXT NOT NULL,
+    read_bytes INTEGER NOT NULL,
+    damaged INTEGER NOT NULL,
+    PRIMARY KEY (dev, inode, head)
+);
+"""
+_HEAD_BYTES = 64
+_CHUNK_BYTES = 1 << 20
+
+
+class StoreError(Exception):
+    """The store can't be used; the text names the file and says why."""
+
+
+class Imported(msgspec.Struct, frozen=True, kw_only=True):
+    """What reading a journal brought.
+
+    Attributes:
+        new: records that were not known.
+        damaged: lines that are no record (cut off by a crash) and were passed over.
+    """
+
+    new: int
+    damaged: int
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One record of the history.
+
+    Attributes:
+        id: its number in this store, from 1 in the order in which they came.
+        record: the record, as the daemon wrote it.
+    """
+
+    id: int
+    record: dict[str, Any]
+
+
+class Store:
+    """The history. Reading a journal twice, or one that grew, adds only what is new.
+
+    A record is told from others by what it is about: a kernel's kill by boot, time and pid; an
+    act by the ``id`` it carries, so that what is written when it ends replaces what was written
+    when it began; anything else by its very bytes.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Open the store, or make it.
+
+        Args:
+            path: the file; ``:memory:`` for one that is gone afterwards.
+
+        Raises:
+            StoreError: it can't be opened, is no store, or is of a later version.
+        """
+        self.path = path
+        try:
+            self._db = sqlite3.connect(path, timeout=10.0, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+            if version > _VERSION:
+                raise StoreError(f"{path}: expected a store of version {_VERSION}, not {version}")
+            self._db.executescript(_TABLES)
+            self._db.execute(f"PRAGMA user_version = {_VERSION}")
+        except sqlite3.Error as error:
+            raise StoreError(f"{path}: {error}") from None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def read_journal(self, path: str) -> Imported:
+        """Take in what a journal says that is not known yet.
+
+        A line without its end is left for the next time: it may be in the middle of being
+        written.
+
+        Raises:
+            StoreError: the journal can't be read, or the store can't be written.
+        """
+        try:
+            with open(path, "rb") as file:
+                stat = os.fstat(file.fileno())
+                head = hashlib.blake2b(file.read(_HEAD_BYTES), digest_size=8).hexdigest()
+                return self._read(file, (stat.st_dev, stat.st_ino, head), stat.st_size)
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror}") from None
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: {error}") from None
+
+    def _read(self, file: Any, key: tuple[int, int, str], size: int) -> Imported:
+        row = self._db.execute(
+            "SELECT read_bytes, damaged FROM journal WHERE dev = ? AND inode = ? AND head = ?", key
+        ).fetchone()
+        done, damaged_before = row or (0, 0)
+        if done > size:
+            done, damaged_before = 0, 0
+        file.seek(done)
+        new = damaged = 0
+        rest = b""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            while chunk := file.read(_CHUNK_BYTES):
+                whole, newline, rest = (rest + chunk).rpartition(b"\n")
+                done += len(whole) + len(newline)
+                for line in whole.split(b"\n") if newline else ():
+                    if line:
+                        added = self._add(line)
+                        new += added is True
+                        damaged += added is None
+            # The head of a short file is still changing, so its place is remembered later.
+            if size >= _HEAD_BYTES:
+                self._db.execute(
+                    "INSERT OR REPLACE INTO journal VALUES (?, ?, ?, ?, ?)",
+                    (*key, done, damaged_before + damaged),
+                )
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        return Imported(new=new, damaged=damaged)
+
+    def _add(self, line: bytes) -> bool | None:
+        """Add one record; None if it is none, False if it is known."""
+        try:
+            record = msgspec.json.decode(line, type=dict[str, Any])
+            time_s = float(record["time_s"])
+            kind = str(record["kind"])
+        except (msgspec.DecodeError, KeyError, TypeError, ValueError):
+            return None
+        victim = record.get("victim")
+        who = victim if isinstance(victim, dict) else record
+        identity, replaces = _identity(record, line)
+        cursor = self._db.execute(
+            "INSERT INTO record (identity, time_s, kind, comm, pid, json) VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (identity) DO "
+            + ("UPDATE SET json = excluded.json WHERE ?7" if replaces else "NOTHING"),
+            (identity, time_s, kind, _text(who.get("comm")), _int(who.get("pid")), line)
+            + ((_is_end(record),) if replaces else ()),
+        )
+        return bool(cursor.rowcount)
+
+    def entries(
+        self,
+        *,
+        since_s: float | None = None,
+        until_s: float | None = None,
+        kinds: tuple[str, ...] = (),
+        comm: str | None = None,
+        last: int = 0,
+    ) -> list[Entry]:
+        """Return records, the oldest first.
+
+        Args:
+            since_s: not before, seconds since the epoch.
+            until_s: not after.
+            kinds: of these kinds; empty: of all.
+            comm: victims of this name; may hold ``*``, ``?`` and ``[...]``.
+            last: only the newest so many; 0: all.
+        """
+        where, values = ["1"], list[Any]()
+        if since_s is not None:
+            where.append("time_s >= ?")
+            values.append(since_s)
+        if until_s is not None:
+            where.append("time_s <= ?")
+            values.append(until_s)
+        if kinds:
+            where.append(f"kind IN ({', '.join('?' * len(kinds))})")
+            values += kinds
+        if comm is not None:
+            where.append("comm GLOB ?")
+            values.append(comm)
+        query = (
+            f"SELECT id, json FROM record WHERE {' AND '.join(where)}"
+            " ORDER BY time_s DESC, id DESC LIMIT ?"
+        )
+        rows = self._ask(query, (*values, last or -1))
+        return [_entry(row) for row in rows][::-1]
+
+    def entry(self, number: int) -> Entry | None:
+        """Return one record by its number."""
+        rows = list(self._ask("SELECT id, json FROM record WHERE id = ?", (number,)))
+        return _entry(rows[0]) if rows else None
+
+    def _ask(self, query: str, values: tuple[Any, ...]) -> Iterator[tuple[int, bytes]]:
+        try:
+            yield from self._db.execute(query, values)
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: {error}") from None
+
+
+def _identity(record: dict[str, Any], line: bytes) -> tuple[str, bool]:
+    """What tells a record from others, and whether a later one of the same may replace it."""
+    kind, boot = record["kind"], record.get("boot_id")
+    if kind == "kernel_kill" and "kernel_s" in record:
+        return f"kernel {boot} {record['kernel_s']} {record.get('pid')}", False
+    if kind == "act" and record.get("id") is not None:
+        return f"act {boot} {record['id']}", True
+    return hashlib.blake2b(line, digest_size=16).hexdigest(), False
+
+
+def _is_end(record: dict[str, Any]) -> bool:
+    """What is known when an act ends is never replaced by what was known before."""
+    return record.get("outcome") is not None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _int(value: object) -> int | None:
+    return value if isinstance(value, int) and abs(value) < 1 << 62 else None
+
+
+def _entry(row: tuple[int, bytes]) -> Entry:
+    return Entry(id=row[0], record=msgspec.json.decode(row[1], type=dict[str, Any]))

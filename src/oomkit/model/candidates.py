@@ -1,0 +1,105 @@
+"""A run's processes as a policy sees them."""
+
+from oomkit.kernel.oom_score import oom_score, score_control
+from oomkit.kernel.state import OOM_DISABLE, OOM_SCORE_ADJ_MIN
+from oomkit.model.flow import KB, limit_kb
+from oomkit.model.machine import Machine
+from oomkit.model.snapshot import INIT, UPTIME_AT_START_S, take_snapshot
+from oomkit.model.tasks import Proc
+from oomkit.policy.core.candidate import Candidate
+from oomkit.policy.core.growth import Growth
+from oomkit.policy.core.reading import CgroupReading
+
+TICKS = 100
+"""Clock ticks a second of ``/proc`` (USER_HZ)."""
+
+
+def start_time(proc: Proc) -> int:
+    """When a process started, in clock ticks after boot."""
+    return int((UPTIME_AT_START_S + proc.start_s) * TICKS)
+
+
+def size_kb(proc: Proc) -> float:
+    """What growth is measured by: anonymous and shared memory, wherever it is."""
+    return (proc.mm.owned() + proc.mm.locked) * KB
+
+
+def sizes(machine: Machine) -> dict[tuple[int, int], float]:
+    """Everybody's size."""
+    return {(p.pid, start_time(p)): size_kb(p) for p in machine.procs if p.alive}
+
+
+def candidates(
+    machine: Machine, now: float, growth: Growth, *, with_scores: bool
+) -> list[Candidate]:
+    """Everybody, init included.
+
+    Args:
+        machine: the machine.
+        now: seconds since the start.
+        growth: what tells how much each grew.
+        with_scores: work out the kernel's ``oom_score`` too.
+    """
+    scores = _scores(machine, now) if with_scores else {}
+    found = [
+        Candidate(1, 0, 0, INIT.comm, anon_kb=(INIT.anon_rss_pages or 0) * KB, uid=0, cgroup="/")
+    ]
+    found += (
+        _candidate(machine, proc, now, growth, scores.get(proc.pid))
+        for proc in machine.procs
+        if proc.alive
+    )
+    return found
+
+
+def _candidate(
+    machine: Machine, proc: Proc, now: float, growth: Growth, score: int | None
+) -> Candidate:
+    mm = proc.mm
+    shared = mm.shared_rss() if mm.views else 0.0
+    text = proc.program.resident if proc.program is not None else 0.0
+    return Candidate(
+        proc.pid,
+        start_time(proc),
+        proc.ppid,
+        proc.spec.name[:15],
+        anon_kb=(mm.anon.resident + mm.locked + shared) * KB,
+        shmem_kb=mm.shmem.resident * KB,
+        shmem_sole_kb=mm.shmem.resident * KB if mm.users == 1 else 0.0,
+        file_kb=(text + mm.BASE_RSS) * KB,
+        swap_kb=mm.swap() * KB,
+        pgtables_kb=mm.tables * KB,
+        oom_score_adj=_adj(machine, proc),
+        oom_score=score,
+        cpu_s=proc.cpu_s,
+        age_s=now - proc.start_s,
+        growth_kb=growth.of(proc.pid, start_time(proc), size_kb(proc)),
+        uid=proc.spec.uid,
+        cmdline=proc.spec.name,
+        cgroup=f"/{proc.spec.cgroup or ''}",
+        mm_id=mm.mm_id if mm.users > 1 else None,
+        dying=proc.state == "exiting",
+    )
+
+
+def _adj(machine: Machine, proc: Proc) -> int:
+    """A kernel that knows ``oom_adj`` alone says never in its own way."""
+    if machine.rules.badness == "classic" and proc.oom_adj == OOM_DISABLE:
+        return OOM_SCORE_ADJ_MIN
+    return proc.oom_score_adj
+
+
+def _scores(machine: Machine, now: float) -> dict[int, int]:
+    snapshot = take_snapshot(machine, now, machine.spec.kernel)
+    control = score_control(snapshot, machine.rules)
+    return {task.pid: oom_score(task, control) for task in snapshot.tasks}
+
+
+def groups(machine: Machine) -> list[CgroupReading]:
+    """The cgroups, for whom a kill reaches."""
+    return [
+        CgroupReading(
+            f"/{g.name}", g.usage * KB, limit_kb(g), g.swap_usage * KB, oom_group=g.oom_group
+        )
+        for g in machine.groups.values()
+    ]

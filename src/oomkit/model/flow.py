@@ -1,0 +1,182 @@
+"""What a policy can read of the machine, at any moment of a straight piece of the run."""
+
+from oomkit.model.advance import charge_rates
+from oomkit.model.machine import Machine
+from oomkit.model.pools import Group
+from oomkit.model.psi import Psi
+from oomkit.model.solve import Regime
+from oomkit.model.tasks import PAGE
+from oomkit.policy.core.pace import Pace
+from oomkit.policy.core.reading import CgroupReading, Reading
+
+KB = PAGE / 1024
+
+
+class Totals:
+    """Counters since the start, as ``/proc/vmstat`` and the cgroups' files hold them.
+
+    Attributes:
+        refault, swap_in, pgscan: pages.
+        groups: by cgroup: stall seconds some and full, pages scanned.
+    """
+
+    def __init__(self) -> None:
+        self.refault = self.swap_in = self.pgscan = 0.0
+        self.groups: dict[Group, list[float]] = {}
+
+
+class Flow:
+    """One straight piece: everything a policy reads, and how fast it changes.
+
+    Args:
+        machine: at the beginning of the piece.
+        regime: its rates.
+        psi: its stall totals.
+        totals: its counters.
+        now: when it begins.
+        cgroups: whether the cgroups are read too.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        regime: Regime,
+        psi: Psi,
+        totals: Totals,
+        now: float,
+        *,
+        cgroups: bool,
+    ) -> None:
+        self.machine = machine
+        self.regime = regime
+        self.psi = psi
+        self.totals = totals
+        self.now = now
+        self.file = self.file_rate = self.anon = 0.0
+        self.swapped = self.swap_rate = 0.0
+        self.refault = self.swap_in = self.pgscan = 0.0
+        for pool in machine.pools():
+            self.pgscan += pool.evict
+            if pool.kind == "file":
+                self.file += pool.resident + pool.dirty
+                self.file_rate += pool.net() + pool.dirtied - pool.cleaned
+                self.refault += pool.refault * (1.0 - pool.unread)
+            else:
+                self.swapped += pool.swapped
+                self.swap_rate += pool.evict - pool.refault
+                self.swap_in += pool.refault
+                self.anon += pool.resident if pool.kind == "anon" else 0.0
+        self.refault += self.swap_in
+        self.groups = [
+            _GroupFlow(group, machine, regime) for group in machine.groups.values() if cgroups
+        ]
+        if self.groups:
+            charged = charge_rates(machine, regime)
+            for group in self.groups:
+                group.usage_rate = charged[group.group]
+
+    def reading(self, after_s: float) -> Reading:
+        """The reading so long after the beginning of the piece."""
+        machine, totals, psi = self.machine, self.totals, self.psi
+        swap_free = machine.swap_total - self.swapped - self.swap_rate * after_s
+        return Reading(
+            self.now + after_s,
+            machine.total * KB,
+            self._available_kb(after_s),
+            machine.swap_total * KB,
+            max(swap_free, 0.0) * KB,
+            self.anon * KB,
+            psi_some_us=1e6 * (psi.some_total_s + self.regime.some * after_s),
+            psi_full_us=1e6 * (psi.full_total_s + self.regime.full * after_s),
+            refault_pages=totals.refault + self.refault * after_s,
+            swap_in_pages=totals.swap_in + self.swap_in * after_s,
+            pgscan_pages=totals.pgscan + self.pgscan * after_s,
+            cgroups=tuple(group.reading(totals, after_s) for group in self.groups),
+        )
+
+    def pace(self, seconds: float) -> Pace:
+        """How fast things change over so many seconds of the piece."""
+        pace = Pace()
+        pace.in_turn = False
+        fallen = self._available_kb(0.0) - self._available_kb(seconds)
+        pace.available_kb_s = max(fallen / seconds, 0.0)
+        pace.swap_kb_s = max(self.swap_rate * KB, 0.0)
+        pace.zram_kb_s = 0.0
+        pace.rates = {
+            "psi_some": self.regime.some,
+            "psi_full": self.regime.full,
+            "refault": self.refault * KB,
+            "swap_in": self.swap_in * KB,
+            "reclaim": self.pgscan * KB,
+        }
+        for group in self.groups:
+            pace.groups[f"/{group.group.name}"] = group.pace(pace)
+        return pace
+
+    def moved(self, seconds: float) -> None:
+        """The machine has moved along for so long: count it."""
+        totals = self.totals
+        totals.refault += self.refault * seconds
+        totals.swap_in += self.swap_in * seconds
+        totals.pgscan += self.pgscan * seconds
+        for group in self.groups:
+            group.moved(totals, seconds)
+
+    def _available_kb(self, after_s: float) -> float:
+        free = self.machine.free + self.regime.free_rate * after_s
+        return self.machine.available(self.file + self.file_rate * after_s, free) * KB
+
+
+class _GroupFlow:
+    """The same of one cgroup."""
+
+    def __init__(self, group: Group, machine: Machine, regime: Regime) -> None:
+        self.group = group
+        self.usage_rate = 0.0
+        self.scan = sum(
+            pool.evict
+            for pool in machine.pools()
+            if pool.group is not None and group in pool.group.chain()
+        )
+        calm = idle = 1.0
+        for demand in regime.demands:
+            proc = demand.proc
+            if proc is not None and proc.mm.group is not None and group in proc.mm.group.chain():
+                calm *= 1.0 - proc.stall
+                idle *= 1.0 - min(demand.cpu * demand.speed, 1.0)
+        self.some = 1.0 - calm
+        self.full = self.some * idle
+
+    def reading(self, totals: Totals, after_s: float) -> CgroupReading:
+        some, full, scan = totals.groups.get(self.group, (0.0, 0.0, 0.0))
+        return CgroupReading(
+            f"/{self.group.name}",
+            (self.group.usage + self.usage_rate * after_s) * KB,
+            limit_kb(self.group),
+            self.group.swap_usage * KB,
+            1e6 * (some + self.some * after_s),
+            1e6 * (full + self.full * after_s),
+            scan + self.scan * after_s,
+            oom_group=self.group.oom_group,
+        )
+
+    def pace(self, machine: Pace) -> Pace:
+        pace = Pace()
+        pace.in_turn = False
+        pace.available_kb_s, pace.swap_kb_s = machine.available_kb_s, machine.swap_kb_s
+        pace.zram_kb_s = 0.0
+        pace.limit_kb_s = max(self.usage_rate * KB, 0.0)
+        own = {"psi_some": self.some, "psi_full": self.full, "reclaim": self.scan * KB}
+        pace.rates = {**(machine.rates or {}), **own}
+        return pace
+
+    def moved(self, totals: Totals, seconds: float) -> None:
+        counts = totals.groups.setdefault(self.group, [0.0, 0.0, 0.0])
+        for i, rate in enumerate((self.some, self.full, self.scan)):
+            counts[i] += rate * seconds
+
+
+def limit_kb(group: Group) -> float | None:
+    """The nearest limit that holds for a cgroup; None: none does."""
+    limit = min(g.max_pages for g in group.chain())
+    return None if limit == float("inf") else limit * KB

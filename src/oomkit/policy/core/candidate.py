@@ -1,0 +1,107 @@
+"""A process that could be chosen."""
+
+
+class Candidate:
+    """One process. What costs a read of its own is None until it was looked up.
+
+    Attributes:
+        pid: process id.
+        start_time: when it started, clock ticks after boot (``starttime``); with the pid it
+            names the process for good.
+        ppid: its parent.
+        comm: its name, at most 15 bytes.
+        anon_kb: resident anonymous memory (RssAnon).
+        shmem_kb: resident shared memory it maps (RssShmem).
+        file_kb: resident file pages (RssFile).
+        swap_kb: VmSwap.
+        pgtables_kb: VmPTE.
+        shmem_sole_kb: of ``shmem_kb``, what nobody else maps and no file keeps: it dies with it.
+        oom_score_adj: -1000..1000.
+        oom_score: the kernel's ``/proc/PID/oom_score``; None: not read.
+        cpu_s: CPU seconds it used.
+        age_s: seconds since it started.
+        growth_kb: how much it grew since the shortage began (:class:`.growth.Growth`); None:
+            unknown.
+        uid: user id; None: not looked up.
+        user: user name; None: not looked up, or the id has none.
+        exe: path of its program; None: not looked up.
+        cmdline: its arguments, joined by spaces; None: not looked up.
+        cgroup: path of its memory cgroup; None: not looked up.
+        unit: systemd unit; None: not looked up, or none.
+        container: container id or name; None: not looked up, or none.
+        mm_id: processes with the same one share an address space; None: it has its own.
+        kthread: a kernel thread.
+        dying: it has been signalled or is exiting.
+    """
+
+    __slots__ = (
+        "age_s", "anon_kb", "cgroup", "cmdline", "comm", "container", "cpu_s", "dying", "exe",
+        "file_kb", "growth_kb", "kthread", "mm_id", "oom_score", "oom_score_adj", "pgtables_kb",
+        "pid", "ppid", "shmem_kb", "shmem_sole_kb", "start_time", "swap_kb", "uid", "unit", "user",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        pid: int,
+        start_time: int,
+        ppid: int,
+        comm: str,
+        *,
+        anon_kb: float = 0.0,
+        shmem_kb: float = 0.0,
+        file_kb: float = 0.0,
+        swap_kb: float = 0.0,
+        pgtables_kb: float = 0.0,
+        shmem_sole_kb: float = 0.0,
+        oom_score_adj: int = 0,
+        oom_score: int | None = None,
+        cpu_s: float = 0.0,
+        age_s: float = 0.0,
+        growth_kb: float | None = None,
+        uid: int | None = None,
+        user: str | None = None,
+        exe: str | None = None,
+        cmdline: str | None = None,
+        cgroup: str | None = None,
+        unit: str | None = None,
+        container: str | None = None,
+        mm_id: int | None = None,
+        kthread: bool = False,
+        dying: bool = False,
+    ) -> None:
+        self.pid = pid
+        self.start_time = start_time
+        self.ppid = ppid
+        self.comm = comm
+        self.anon_kb = anon_kb
+        self.shmem_kb = shmem_kb
+        self.file_kb = file_kb
+        self.swap_kb = swap_kb
+        self.pgtables_kb = pgtables_kb
+        self.shmem_sole_kb = shmem_sole_kb
+        self.oom_score_adj = oom_score_adj
+        self.oom_score = oom_score
+        self.cpu_s = cpu_s
+        self.age_s = age_s
+        self.growth_kb = growth_kb
+        self.uid = uid
+        self.user = user
+        self.exe = exe
+        self.cmdline = cmdline
+        self.cgroup = cgroup
+        self.unit = unit
+        self.container = container
+        self.mm_id = mm_id
+        self.kthread = kthread
+        self.dying = dying
+
+    def rss_kb(self) -> float:
+        """Resident memory (VmRSS)."""
+        return self.anon_kb + self.shmem_kb + self.file_kb
+
+    def freed_kb(self) -> float:
+        """What its death gives back: anonymous memory, swap, page tables, shared memory of its own.
+
+        File pages are reclaimable without it, and shared memory stays with those who share it.
+        """
+        return self.anon_kb + self.swap_kb + self.pgtables_kb + self.shmem_sole_kb

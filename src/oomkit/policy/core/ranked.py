@@ -1,0 +1,42 @@
+"""What ranking gives: whom it would take, why so high, and why not."""
+
+from oomkit.policy.core.candidate import Candidate
+
+
+class Ranked:
+    """One choice: a process, or one with all that would die with it.
+
+    Attributes:
+        candidate: the process it is about.
+        members: everybody who dies: it, first, and its tree or cgroup.
+        level: ``process``, ``tree`` or ``cgroup``: how far it really reaches.
+        factors: what the score was made of, in order: names and values.
+        score: higher dies earlier.
+        equal_kb: among equal scores the larger goes first.
+        freed_kb: what their deaths give back.
+        verdict: why it can't be chosen; empty where it can.
+        note: why it reaches less far than the policy asks; empty otherwise.
+    """
+
+    __slots__ = (
+        "candidate",
+        "equal_kb",
+        "factors",
+        "freed_kb",
+        "level",
+        "members",
+        "note",
+        "score",
+        "verdict",
+    )
+
+    def __init__(self, candidate: Candidate) -> None:
+        self.candidate = candidate
+        self.members: tuple[Candidate, ...] = (candidate,)
+        self.level = "process"
+        self.factors: tuple[tuple[str, float], ...] = ()
+        self.score = 0.0
+        self.freed_kb = 0.0
+        self.equal_kb = 0.0
+        self.verdict = ""
+        self.note = ""

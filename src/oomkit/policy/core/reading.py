@@ -1,0 +1,102 @@
+"""One moment of a machine, as a policy sees it."""
+
+
+class CgroupReading:
+    """One watched memory cgroup at that moment.
+
+    Attributes:
+        path: its path, ``/`` the root.
+        usage_kb: ``memory.current`` (v1 ``usage_in_bytes``).
+        limit_kb: its own limit or its nearest ancestor's; None: unlimited.
+        swap_kb: swap charged to it.
+        psi_some_us: stall time ``some`` since boot, µs; None: no PSI.
+        psi_full_us: stall time ``full``, µs; None: no PSI.
+        pgscan_pages: pages scanned by its reclaim since boot; None: unknown.
+        oom_group: ``memory.oom.group``.
+    """
+
+    __slots__ = (
+        "limit_kb", "oom_group", "path", "pgscan_pages", "psi_full_us", "psi_some_us", "swap_kb",
+        "usage_kb",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        path: str,
+        usage_kb: float,
+        limit_kb: float | None = None,
+        swap_kb: float = 0.0,
+        psi_some_us: float | None = None,
+        psi_full_us: float | None = None,
+        pgscan_pages: float | None = None,
+        *,
+        oom_group: bool = False,
+    ) -> None:
+        self.path = path
+        self.usage_kb = usage_kb
+        self.limit_kb = limit_kb
+        self.swap_kb = swap_kb
+        self.psi_some_us = psi_some_us
+        self.psi_full_us = psi_full_us
+        self.pgscan_pages = pgscan_pages
+        self.oom_group = oom_group
+
+
+class Reading:
+    """One moment of a machine. Totals count from boot; only their differences matter.
+
+    Attributes:
+        t_s: when, on a clock that never goes back.
+        mem_total_kb: MemTotal.
+        available_kb: MemAvailable.
+        swap_total_kb: SwapTotal, 0 without swap.
+        swap_free_kb: SwapFree.
+        anon_kb: anonymous memory (AnonPages).
+        zram_kb: RAM that zram devices occupy.
+        arc_kb: what the ZFS cache could give back and MemAvailable does not count.
+        psi_some_us: memory stall time ``some``, µs; None: the kernel has no PSI.
+        psi_full_us: memory stall time ``full``, µs; None: the kernel has no PSI.
+        refault_pages: refaulted pages (``workingset_refault_*``); None: unknown.
+        swap_in_pages: ``pswpin``; None: unknown.
+        pgscan_pages: pages scanned by reclaim (``pgscan_kswapd`` and ``pgscan_direct``); None:
+            unknown.
+        cgroups: the watched cgroups.
+    """
+
+    __slots__ = (
+        "anon_kb", "arc_kb", "available_kb", "cgroups", "mem_total_kb", "pgscan_pages",
+        "psi_full_us", "psi_some_us", "refault_pages", "swap_free_kb", "swap_in_pages",
+        "swap_total_kb", "t_s", "zram_kb",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        t_s: float,
+        mem_total_kb: float,
+        available_kb: float,
+        swap_total_kb: float = 0.0,
+        swap_free_kb: float = 0.0,
+        anon_kb: float = 0.0,
+        zram_kb: float = 0.0,
+        arc_kb: float = 0.0,
+        psi_some_us: float | None = None,
+        psi_full_us: float | None = None,
+        refault_pages: float | None = None,
+        swap_in_pages: float | None = None,
+        pgscan_pages: float | None = None,
+        cgroups: tuple[CgroupReading, ...] = (),
+    ) -> None:
+        self.t_s = t_s
+        self.mem_total_kb = mem_total_kb
+        self.available_kb = available_kb
+        self.swap_total_kb = swap_total_kb
+        self.swap_free_kb = swap_free_kb
+        self.anon_kb = anon_kb
+        self.zram_kb = zram_kb
+        self.arc_kb = arc_kb
+        self.psi_some_us = psi_some_us
+        self.psi_full_us = psi_full_us
+        self.refault_pages = refault_pages
+        self.swap_in_pages = swap_in_pages
+        self.pgscan_pages = pgscan_pages
+        self.cgroups = cgroups

@@ -1,0 +1,20 @@
+"""A policy as a person names it: one that comes with oomkit, or a file."""
+
+import tomllib
+from collections.abc import Sequence
+
+from oomkit.policy import builtin
+from oomkit.policy.format import Policy
+from oomkit.policy.read import policy_from, read_policy
+
+
+def find_policy(name: str, *, overrides: Sequence[str] = ()) -> Policy:
+    """Return the built-in policy of that name, or else the one in that file.
+
+    Raises:
+        PolicyError: unreadable, no TOML, or wrong; it lists all that is wrong.
+    """
+    if name in builtin.NAMES:
+        raw = tomllib.loads(builtin.source(name))
+        return policy_from(raw, source=f"built-in policy {name}", overrides=overrides)
+    return read_policy(name, overrides=overrides)

@@ -1,0 +1,206 @@
+"""The records of a policy file: when to look, when to act, whom to choose, and how.
+
+Sizes are kB, durations seconds, rates kB a second; the TOML file writes them with units.
+"""
+
+from typing import Literal
+
+import msgspec
+
+Level = Literal["warn", "soft", "hard"]
+
+By = Literal["freed", "oom_score", "rss", "swap", "reclaim", "growth"]
+
+Reach = Literal["process", "tree", "cgroup"]
+
+Field = Literal["comm", "exe", "cmdline", "user", "cgroup", "unit", "container"]
+
+Kind = Literal[
+    "available", "swap_free", "swap_used", "zram", "limit_left", "psi_some", "psi_full",
+    "refault", "swap_in", "reclaim", "empty_within",
+]  # fmt: skip
+
+
+class Condition(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that has to be so.
+
+    Attributes:
+        kind: what is measured: ``available`` (MemAvailable), ``swap_free`` and ``limit_left`` (of
+            a cgroup) at or below the threshold; ``swap_used`` (never without swap), ``zram`` (RAM
+            it occupies), ``psi_some`` and ``psi_full`` (share of time), ``refault``, ``swap_in``
+            and ``reclaim`` (pages scanned) at or above it; ``empty_within``: memory and swap
+            last no longer than that at the present rate.
+        threshold: a share (0..1), kB, kB a second, or seconds.
+        share: a threshold for memory is a share of MemTotal, SwapTotal or the cgroup's limit.
+    """
+
+    kind: Kind
+    threshold: float
+    share: bool = False
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """Conditions that call for a level when all of them hold at once.
+
+    Attributes:
+        level: ``warn`` only tells, ``soft`` asks to leave (SIGTERM), ``hard`` kills (SIGKILL).
+        conditions: all of them have to hold.
+        over_s: the time over which pressure and rates are measured.
+        for_s: how long they have to hold.
+        cgroup: pattern of the cgroups it is about; None: the machine.
+        by: another way of ranking for this rule; None: the policy's.
+    """
+
+    level: Level
+    conditions: tuple[Condition, ...]
+    over_s: float = 2.0
+    for_s: float = 0.0
+    cgroup: str | None = None
+    by: By | None = None
+
+
+class Match(msgspec.Struct, frozen=True, kw_only=True):
+    """Which processes: every field that is given has to match.
+
+    Attributes:
+        patterns: fields and patterns, each a glob, or a regular expression after ``re:``; several
+            of a field are alternatives.
+    """
+
+    patterns: tuple[tuple[Field, tuple[str, ...]], ...]
+
+
+class Preference(msgspec.Struct, frozen=True, kw_only=True):
+    """Processes that should die earlier, or later.
+
+    Attributes:
+        match: which.
+        factor: what their score is multiplied by: above 1 earlier, below 1 later.
+        points: what is added to it instead where ``oom_score`` ranks.
+    """
+
+    match: Match
+    factor: float
+    points: float
+
+
+class Instead(msgspec.Struct, frozen=True, kw_only=True):
+    """A command that is run instead of SIGTERM.
+
+    Attributes:
+        match: for which processes.
+        command: program and arguments; ``{pid}``, ``{comm}``, ``{unit}`` and ``{cgroup}`` are
+            replaced.
+    """
+
+    match: Match
+    command: tuple[str, ...]
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """How often to look.
+
+    Attributes:
+        least_s: never sooner again than this.
+        most_s: never later.
+        fill_kb_s: how fast memory can fill at most; what is left decides when to look again.
+        swap_fill_kb_s: how fast swap can.
+        warm: share of MemTotal; with less than that available the ranking is kept at hand.
+    """
+
+    least_s: float = 0.05
+    most_s: float = 10.0
+    fill_kb_s: float = 2.0 * 2**20
+    swap_fill_kb_s: float = 500.0 * 2**10
+    warm: float = 0.25
+
+
+class Whom(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom to choose.
+
+    Attributes:
+        by: what ranks: ``freed`` (what death gives back, weighed), ``oom_score`` (the kernel's,
+            then rss), ``rss``, ``swap``, ``reclaim`` (of its cgroup) or ``growth``.
+        level: how far a kill reaches: the process, its tree, or its cgroup.
+        most_processes: no more than so many die at once; a kill that would reach further takes
+            one process.
+        oom_group: cgroups with ``memory.oom.group`` die as a whole.
+        least_kb: who gives back less is not worth it.
+        growth: weight of growth since the shortage began, 0..1.
+        growth_over_s: over how long growth is measured.
+        work: weight of CPU time that would be lost, 0..1.
+        adj: how much more ``oom_score_adj`` 1000 counts than 0; a lowered one spares in
+            proportion.
+        widen_after: after so many kills of one parent's children within a minute its other
+            children of that name go together; 0: never.
+        never: who is never chosen.
+        prefer: who should die earlier or later.
+    """
+
+    by: By = "freed"
+    level: Reach = "process"
+    most_processes: int = 50
+    oom_group: bool = True
+    least_kb: float = 1024.0
+    growth: float = 0.0
+    growth_over_s: float = 10.0
+    work: float = 0.0
+    adj: float = 0.5
+    widen_after: int = 0
+    never: tuple[Match, ...] = ()
+    prefer: tuple[Preference, ...] = ()
+
+
+class How(msgspec.Struct, frozen=True, kw_only=True):
+    """How to act.
+
+    Attributes:
+        term: ``soft`` sends SIGTERM first.
+        term_least_s: so long after SIGTERM SIGKILL follows at the earliest, when it got hard.
+        term_wait_s: so long after it SIGKILL follows if memory is still short.
+        give_up_s: who is not gone so long after SIGKILL is not waited for.
+        pause_s: between two victims at least.
+        hard_pause_s: the same when it is hard.
+        together: when it is hard with the memory on its way counted in, another one is chosen
+            without waiting for the first.
+        most_a_minute: bound on kills in a minute.
+        dry_run_pause_s: pause between two acts of a dry run.
+        notify: tell the desktop.
+        before: command to run before the signal.
+        after: command to run when the victim is gone.
+        instead: commands instead of SIGTERM.
+    """
+
+    term: bool = True
+    term_least_s: float = 0.5
+    term_wait_s: float = 5.0
+    give_up_s: float = 10.0
+    pause_s: float = 1.0
+    hard_pause_s: float = 0.2
+    together: bool = True
+    most_a_minute: int = 30
+    dry_run_pause_s: float = 60.0
+    notify: bool = False
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    instead: tuple[Instead, ...] = ()
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """When to act before the kernel does, on whom, and how.
+
+    Attributes:
+        name: what its kills are recorded as.
+        about: what it is for, for the reader.
+        look: how often to look.
+        when: the rules.
+        whom: whom to choose.
+        how: how to act.
+    """
+
+    name: str
+    about: str = ""
+    look: Look = Look()
+    when: tuple[Rule, ...] = ()
+    whom: Whom = Whom()
+    how: How = How()

@@ -1,0 +1,65 @@
+"""A policy as plain values: what :mod:`oomkit.policy.core` works with.
+
+A plan holds dictionaries, tuples, texts, numbers and None alone, so it can be handed to a small
+process with :mod:`marshal`.
+"""
+
+import fnmatch
+from typing import Any
+
+import msgspec
+
+from oomkit.policy.core import levels
+from oomkit.policy.format import Match, Policy, Rule
+
+SCHEMA = 1
+
+_LEVELS = {"warn": levels.WARN, "soft": levels.SOFT, "hard": levels.HARD}
+
+
+def compile_plan(policy: Policy) -> dict[str, Any]:
+    """Return the plan of a policy."""
+    whom = msgspec.structs.asdict(policy.whom)
+    whom["never"] = tuple((told(m), _patterns(m)) for m in policy.whom.never)
+    whom["prefer"] = tuple(
+        (told(p.match), _patterns(p.match), p.factor, p.points) for p in policy.whom.prefer
+    )
+    how = msgspec.structs.asdict(policy.how)
+    how["instead"] = tuple((_patterns(i.match), i.command) for i in policy.how.instead)
+    return {
+        "schema": SCHEMA,
+        "name": policy.name,
+        "look": msgspec.structs.asdict(policy.look),
+        "rules": tuple(_rule(rule) for rule in policy.when),
+        "whom": whom,
+        "how": how,
+    }
+
+
+def _rule(rule: Rule) -> dict[str, Any]:
+    return {
+        "level": _LEVELS[rule.level],
+        "for_s": rule.for_s,
+        "over_s": rule.over_s,
+        "cgroup": expression((rule.cgroup,)) if rule.cgroup is not None else None,
+        "by": rule.by,
+        "conditions": tuple((c.kind, c.threshold, c.share) for c in rule.conditions),
+    }
+
+
+def told(match: Match) -> str:
+    """A match as one line: ``comm sshd, user root``."""
+    return ", ".join(f"{field} {' or '.join(texts)}" for field, texts in match.patterns)
+
+
+def _patterns(match: Match) -> tuple[tuple[str, str], ...]:
+    return tuple((field, expression(texts)) for field, texts in match.patterns)
+
+
+def expression(texts: tuple[str, ...]) -> str:
+    """Alternatives, each a glob or ``re:`` and a regular expression, as one expression."""
+    parts = [
+        text.removeprefix("re:") if text.startswith("re:") else fnmatch.translate(text)
+        for text in texts
+    ]
+    return "|".join(f"(?:{part})" for part in parts)

@@ -1,0 +1,177 @@
+"""Reading a policy file: every fault of it at once, each with its place."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, cast, get_args
+
+from oomkit.policy.format import By, How, Look, Match, Policy, Preference, Reach, Whom
+from oomkit.policy.format import Instead as InsteadOf
+from oomkit.policy.matches import read_match
+from oomkit.policy.rules import read_rule
+from oomkit.policy.values import count, number, positive, share
+from oomkit.toml import units
+from oomkit.toml.load import load
+from oomkit.toml.overrides import apply_overrides
+from oomkit.toml.table import Fault, Table, TomlError, choice, flag, name, text
+
+
+class PolicyError(TomlError):
+    """A policy that can't be used; ``faults`` lists everything that is wrong with it."""
+
+
+def read_policy(path: str, *, overrides: Sequence[str] = ()) -> Policy:
+    """Read a policy file.
+
+    Args:
+        path: the file.
+        overrides: changes such as ``whom.level=tree``, made before it is checked.
+
+    Raises:
+        PolicyError: unreadable, no TOML, or wrong; it lists all that is wrong.
+    """
+    try:
+        raw = load(path)
+    except TomlError as error:
+        raise PolicyError(error.source, error.faults) from None
+    return policy_from(raw, source=path, overrides=overrides)
+
+
+def policy_from(
+    raw: dict[str, Any], *, source: str = "policy", overrides: Sequence[str] = ()
+) -> Policy:
+    """Make a policy of decoded TOML.
+
+    Raises:
+        PolicyError: something is wrong; it lists all that is.
+    """
+    faults: list[Fault] = []
+    raw = apply_overrides(raw, overrides, faults)
+    top = Table(raw, "", faults)
+    policy = Policy(
+        name=top.require("name", name, ""),
+        about=top.take("about", text, ""),
+        look=_look(top.table("look")),
+        when=tuple(read_rule(table) for table in top.tables("when")),
+        whom=_whom(top.table("whom")),
+        how=_how(top.table("how")),
+    )
+    top.done()
+    faults.extend(_contradictions(policy))
+    if faults:
+        raise PolicyError(source, faults)
+    return policy
+
+
+def _look(table: Table) -> Look:
+    usual = Look()
+    look = Look(
+        least_s=table.take("least", positive, usual.least_s),
+        most_s=table.take("most", positive, usual.most_s),
+        fill_kb_s=table.take("fill", _rate_kb, usual.fill_kb_s),
+        swap_fill_kb_s=table.take("swap_fill", _rate_kb, usual.swap_fill_kb_s),
+        warm=table.take("warm", share, usual.warm),
+    )
+    table.done()
+    if look.least_s > look.most_s:
+        table.fault("least", f"expected no more than most ({look.most_s:g} s)")
+    return look
+
+
+def _rate_kb(value: Any) -> float:
+    return units.rate(value) / 1024
+
+
+def _whom(table: Table) -> Whom:
+    usual = Whom()
+    whom = Whom(
+        by=cast(By, table.take("by", choice(*get_args(By)), usual.by)),
+        level=cast(Reach, table.take("level", choice(*get_args(Reach)), usual.level)),
+        most_processes=table.take("most_processes", count, usual.most_processes),
+        oom_group=table.take("oom_group", flag, usual.oom_group),
+        least_kb=table.take("least", _size_kb, usual.least_kb),
+        growth=table.take("growth", number(0.0, 1.0), usual.growth),
+        growth_over_s=table.take("growth_over", positive, usual.growth_over_s),
+        work=table.take("work", number(0.0, 0.9), usual.work),
+        adj=table.take("adj", number(0.0, 10.0), usual.adj),
+        widen_after=table.take("widen_after", count, usual.widen_after),
+        never=tuple(_never(t) for t in table.tables("never")),
+        prefer=(
+            *(_preference(t, earlier=True) for t in table.tables("prefer")),
+            *(_preference(t, earlier=False) for t in table.tables("avoid")),
+        ),
+    )
+    table.done()
+    return whom
+
+
+def _size_kb(value: Any) -> float:
+    return units.size(value) / 1024
+
+
+def _never(table: Table) -> Match:
+    match = read_match(table)
+    table.done()
+    return match
+
+
+def _preference(table: Table, *, earlier: bool) -> Preference:
+    match = read_match(table)
+    by = table.take("by", number(1.0, 1000.0), 4.0)
+    points = table.take("points", number(0.0, 1000.0), 300.0)
+    table.done()
+    if earlier:
+        return Preference(match=match, factor=by, points=points)
+    return Preference(match=match, factor=1.0 / by, points=-points)
+
+
+def _how(table: Table) -> How:
+    usual = How()
+    how = How(
+        term=table.take("term", flag, usual.term),
+        term_least_s=table.take("term_least", units.duration, usual.term_least_s),
+        term_wait_s=table.take("term_wait", units.duration, usual.term_wait_s),
+        give_up_s=table.take("give_up", positive, usual.give_up_s),
+        pause_s=table.take("pause", units.duration, usual.pause_s),
+        hard_pause_s=table.take("hard_pause", units.duration, usual.hard_pause_s),
+        together=table.take("together", flag, usual.together),
+        most_a_minute=table.take("most_a_minute", count, usual.most_a_minute),
+        dry_run_pause_s=table.take("dry_run_pause", units.duration, usual.dry_run_pause_s),
+        notify=table.take("notify", flag, usual.notify),
+        before=table.take("before", _command, ()),
+        after=table.take("after", _command, ()),
+        instead=tuple(_instead(t) for t in table.tables("instead")),
+    )
+    table.done()
+    if how.most_a_minute < 1:
+        table.fault("most_a_minute", "expected a whole number from 1 on")
+    return how
+
+
+def _instead(table: Table) -> InsteadOf:
+    match = read_match(table)
+    command = table.require("command", _command, ())
+    table.done()
+    return InsteadOf(match=match, command=command)
+
+
+def _command(value: Any) -> tuple[str, ...]:
+    expected = 'a program and its arguments such as ["/usr/bin/logger", "{comm}"]'
+    if not isinstance(value, list) or not value:
+        raise ValueError(expected)
+    if not all(isinstance(word, str) and word.isprintable() for word in value) or not value[0]:
+        raise ValueError(expected)
+    if not value[0].startswith("/"):
+        raise ValueError(f"{expected}, the program with its whole path")
+    return tuple(value)
+
+
+def _contradictions(policy: Policy) -> Iterable[Fault]:
+    """What is wrong between the parts of a policy."""
+    if policy.whom.most_processes < 1:
+        yield Fault(path="whom.most_processes", expected="expected a whole number from 1 on")
+    for i, rule in enumerate(policy.when):
+        by = rule.by or policy.whom.by
+        if by == "reclaim" and policy.whom.level != "cgroup":
+            path = f"when[{i}].by" if rule.by else "whom.by"
+            yield Fault(
+                path=path, expected='expected whom.level = "cgroup": reclaim is known of cgroups'
+            )

@@ -1,0 +1,63 @@
+"""A record as a line: what goes in comes out of any JSON reader."""
+
+import json
+import subprocess
+import sys
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oomkit.guard.jsonline import encode
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.text(), VALUES))
+def test_what_goes_in_comes_out_on_one_line(record: dict[str, object]) -> None:
+    line = encode(record)
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    assert len(line.decode().splitlines()) == 1
+    assert json.loads(line) == record
+    msgspec.json.decode(line)
+
+
+@given(st.binary(max_size=40))
+def test_any_name_of_a_process_gives_valid_json(comm: bytes) -> None:
+    name = comm.decode("utf-8", "surrogateescape")
+    decoded = json.loads(encode({"comm": name, "raw": comm}))
+    assert decoded["comm"] == decoded["raw"] == comm.decode("utf-8", "backslashreplace")
+
+
+def test_what_json_has_no_word_for() -> None:
+    record = {"nan": float("nan"), "inf": float("-inf"), "pair": (1, 2.5), "type": int}
+    assert json.loads(encode(record)) == {
+        "nan": None, "inf": None, "pair": [1, 2.5], "type": "<class 'int'>",
+    }  # fmt: skip
+
+
+def test_the_daemons_side_imports_nothing_heavy() -> None:
+    code = """
+import sys
+before = set(sys.modules)
+from oomkit.guard import journal, ring
+heavy = {"json", "re", "typing", "dataclasses", "enum", "msgspec", "sqlite3", "logging", "pathlib"}
+print(sorted(heavy & (set(sys.modules) - before)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {SRC!r})\n{code}"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "[]\n"
+
+
+SRC = __file__.partition("/tests/")[0] + "/src"
