@@ -82,6 +82,13 @@ def test_a_daemons_kill_has_its_signals_time_and_its_words() -> None:
     assert kill.trace == ("sending SIGTERM to process 7",)
 
 
+def test_of_a_grandchild_only_its_signal_tells() -> None:
+    found = seen("signal 9 12.5: 15 0 7 3", "gone 12.7 7")
+    (kill,) = kills_of([], found, "6.12", killer="earlyoom", adjs={})
+    assert (kill.by, kill.t_s) == ("earlyoom", 2.5)
+    assert kills_of([], seen("gone 12.7 7"), "6.12", killer="earlyoom", adjs={}) == ()
+
+
 def test_what_the_daemon_says_is_in_the_log() -> None:
     scenario = scenario_from(
         {"name": "x", "machine": {"ram": "256M"}, "task": [{"name": "hog", "steps": []}]}

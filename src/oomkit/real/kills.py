@@ -94,10 +94,17 @@ def kills_of(
         kills += [
             _killed_by(killer, proc, adjs.get(proc.name, 0), seen)
             for proc in seen.procs.values()
-            if proc.code in (-signal.SIGKILL, -signal.SIGTERM) and proc.pid not in by_kernel
+            if _was_signalled(proc, seen) and proc.pid not in by_kernel
         ]
         kills.sort(key=lambda kill: kill.t_s)
     return tuple(kills)
+
+
+def _was_signalled(proc: Seen, seen: Observation) -> bool:
+    """Whether a signal ended it; whose parent is a task, of that only the traced signal tells."""
+    if proc.code is not None or proc.end_s is None:
+        return proc.code in (-signal.SIGKILL, -signal.SIGTERM)
+    return any(s.pid == proc.pid and s.t_s <= proc.end_s for s in seen.sent)
 
 
 def _killed_by(killer: str, proc: Seen, adj: int, seen: Observation) -> Kill:

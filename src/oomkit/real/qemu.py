@@ -31,6 +31,9 @@ BOOT_S = 120.0
 
 _SLACK_S = 20.0
 
+_CLOCK_SLACK_S, _CLOCK_SHARE = 1.0, 0.05
+"""How far the guest's clock may be from ours."""
+
 _AT_ONCE_S = 1.0
 """A daemon that has ended by then did not start at all."""
 
@@ -122,6 +125,7 @@ class _Guest:
         self.console = bytearray()
         self.drives = disks.Disks(directory, scenario)
         self.plan = self._plan(seed)
+        self.heard_s = [0.0, 0.0]
         self.process: subprocess.Popen[bytes] | None = None
         self.sockets: list[socket.socket] = []
 
@@ -139,6 +143,8 @@ class _Guest:
             raise QemuError("in the guest: " + "; ".join(dict.fromkeys(self.seen.faults)))
         if self.seen.daemon_end is not None and self.seen.daemon_end[0] < _AT_ONCE_S:
             raise QemuError(self._why_no_daemon(self.seen.daemon_end[1]))
+        if silent is None:
+            self._compare_clocks()
         text = self.console.decode("utf-8", "replace").replace("\r", "")
         run = assemble(
             self.scenario,
@@ -288,7 +294,7 @@ class _Guest:
                 self.drives.slow_down(self.sockets[1])
                 channel.send(b"g")
             if started is None and self.seen.t0 is not None:
-                started = time.monotonic()
+                started = self.heard_s[0] = time.monotonic()
                 deadline = started + self.scenario.duration_s + _SLACK_S
             if console not in open_fds:
                 break
@@ -300,7 +306,23 @@ class _Guest:
             self.console += data
         elif data:
             self.seen.feed(data)
+            self.heard_s[1] = time.monotonic()
         return bool(data)
+
+    def _compare_clocks(self) -> None:
+        """Refuse a run whose seconds are none.
+
+        The guest's kernel measures its clock's speed at boot; on a busy host it can be far off.
+
+        Raises:
+            QemuError: it was.
+        """
+        here, there = self.heard_s[1] - self.heard_s[0], self.seen.last_s
+        if abs(there - here) > _CLOCK_SLACK_S + _CLOCK_SHARE * here:
+            raise QemuError(
+                f"the guest's clock told {there:.1f} s in {here:.1f} s; this host was too busy "
+                f"when it booted. Play it again"
+            )
 
     def _why_no_daemon(self, code: int) -> str:
         assert self.companion is not None
