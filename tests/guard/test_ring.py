@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oomkit.guard import slots
-from oomkit.guard.recording import RecordingError, is_recording, read_recording
+from oomkit.guard.recording import RecordingError, read_recording
 from oomkit.guard.ring import Ring
 from oomkit.policy.core.candidate import Candidate
 from oomkit.policy.core.reading import CgroupReading, Reading
@@ -279,4 +279,4 @@ def test_what_is_no_recording_is_named(tmp_path: Path, data: bytes | None, said:
     with pytest.raises(RecordingError, match=said) as caught:
         read_recording(str(path))
     assert str(path) in str(caught.value)
-    assert is_recording(str(path)) == bool(data and data.startswith(slots.MAGIC))
+    assert slots.is_recording(str(path)) == bool(data and data.startswith(slots.MAGIC))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.host.fake import ZONEINFO, stat_line, status_text
 
-from oomkit.host.cgroups import parse_membership
+from oomkit.host.membership import parse_membership
 from oomkit.host.meminfo import parse_zoneinfo
 from oomkit.host.procfs import keyed_numbers, text
 from oomkit.host.psi import parse_pressure

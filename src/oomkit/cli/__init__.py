@@ -13,6 +13,7 @@ _COMMANDS: dict[str, str] = {
     "agree": "oomkit.cli.agree",
     "daemons": "oomkit.cli.daemons",
     "explain": "oomkit.cli.explain",
+    "guard": "oomkit.cli.guard",
     "history": "oomkit.cli.history",
     "kernels": "oomkit.cli.kernels",
     "new": "oomkit.cli.new",

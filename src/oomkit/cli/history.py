@@ -44,7 +44,9 @@ Examples:
 )
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines, one object a record.")
 @click.option(
-    "--journal", metavar="FILE", help=f"The daemon's journal.  [default: {paths.JOURNAL}]"
+    "--journal",
+    metavar="FILE",
+    help=f"A journal, read by itself unless --store is given.  [default: {paths.JOURNAL}]",
 )
 @click.option("--store", metavar="FILE", help=f"Where history is kept.  [default: {paths.STORE}]")
 def command(
@@ -94,16 +96,19 @@ def command(
 
 
 def _opened(store: str | None, journal: str | None) -> "Store":
-    """The store with all that the journal says; one in memory where the usual can't be used."""
+    """The store with all that the journal says; one in memory where the usual can't be used.
+
+    A journal that was named may be another machine's, so it is not mixed with ours.
+    """
     from oomkit.guard.store import Store, StoreError
 
+    if journal is not None and store is None:
+        store = ":memory:"
     journals = [path for path in _journals(journal) if os.path.exists(path)]
-    if journal is not None and not journals:
-        fail(f"{journal}: No such file or directory")
-    if not journals and store is None and not os.path.exists(paths.STORE):
+    if not journals and (journal is not None or not os.path.exists(store or paths.STORE)):
         fail(
-            f"{paths.JOURNAL}: No such file or directory; expected oomkit guard to have run here, "
-            "or --journal FILE"
+            f"{journal or paths.JOURNAL}: No such file or directory; expected what oomkit guard "
+            "writes (--journal FILE)"
         )
     try:
         history = Store(store or paths.STORE)

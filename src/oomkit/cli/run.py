@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oomkit.cli import run_views, worlds
+from oomkit.cli import recordings, run_views, worlds
 from oomkit.cli.common import fail
 
 if TYPE_CHECKING:
@@ -19,13 +19,14 @@ Examples:
   oomkit run scenarios/test1.toml --vs vm.panic_on_oom=1
   oomkit run scenarios/test1.toml --html run.html --png run.png
   oomkit run scenarios/test1.toml --on qemu --kernel 6.1
-  oomkit run scenarios/guard/fast-hog.toml --on qemu --guard earlyoom
+  oomkit run scenarios/guard/fast-hog.toml --on qemu --guard oomkit
   oomkit run mine.toml --check
+  oomkit run /var/lib/oomkit/recording --policy default --policy mine.toml
 """
 
 
 @click.command(epilog=_EXAMPLE)
-@click.argument("scenario_file", metavar="SCENARIO")
+@click.argument("scenario_file", metavar="SCENARIO|RECORDING")
 @click.option("--check", is_flag=True, help="Only tell what is wrong with the file.")
 @click.option(
     "--set",
@@ -50,7 +51,14 @@ Examples:
     "--guard",
     metavar="DAEMON",
     help="With --on qemu: measure how fast somebody acts, and take this user-space OOM killer "
-    "along: earlyoom, nohang (see oomkit daemons), or none.",
+    "along: oomkit[:POLICY], earlyoom, nohang (see oomkit daemons), or none.",
+)
+@click.option(
+    "--policy",
+    "policies",
+    metavar="NAME|FILE",
+    multiple=True,
+    help="Whom this policy would kill, and when; can be given more than once.",
 )
 @click.option("--seed", type=int, default=0, help="Moves what the scenario declares as random.")
 @click.option("--json", "as_json", is_flag=True, help="The whole record as one object.")
@@ -67,12 +75,15 @@ Examples:
 @click.option("--html", metavar="FILE", help="Write a page that needs no network.")
 @click.option("--png", metavar="FILE", help="Write a picture.")
 @click.option("--svg", metavar="FILE", help="Write a picture that scales.")
+@click.pass_context
 def command(
+    ctx: click.Context,
     scenario_file: str,
     overrides: tuple[str, ...],
     on: str,
     kernel: str | None,
     guard: str | None,
+    policies: tuple[str, ...],
     seed: int,
     interval: str | None,
     others: tuple[str, ...],
@@ -87,9 +98,12 @@ def command(
 ) -> None:
     """Play a scenario, on a modelled machine or a real kernel.
 
-    SCENARIO is a TOML file; oomkit new writes one to start from. The exit status is 1 when
-    somebody was killed, the machine was frozen at the end, or the kernel panicked.
+    SCENARIO is a TOML file; oomkit new writes one to start from. RECORDING is what the flight
+    recorder of oomkit guard wrote; it is replayed under a policy, and only --policy and --json
+    go with it. The exit status is 1 when somebody was (or would have been) killed, the machine
+    was frozen at the end, or the kernel panicked.
     """
+    recordings.play_if_one(ctx, scenario_file, policies, as_json=as_json)
     views = {"--json": as_json, "--log": as_log, "--free": interval is not None}
     files = {"html": html, "png": png, "svg": svg}
     _one_of(views, files, others, check=check, every_one=every_one)

@@ -137,8 +137,8 @@ def _sizes(one: Candidate) -> dict[str, object]:
 
 
 def _rounded(value: float | None) -> float | int | None:
-    """Keep what matters of a number; whole ones without a point."""
-    if value is None:
+    """Keep what matters of a number; whole ones without a point, None for an infinity."""
+    if value is None or value - value != 0.0:
         return None
     short = round(value, 3) if abs(value) < 1000.0 else round(value)
     return int(short) if short == short // 1 else short

@@ -46,6 +46,7 @@ class Journal:
         deferred: bool = False,
         wall: Callable[[], float] = time.time,
         mono: Callable[[], float] = time.monotonic,
+        boot_id: str | None = None,
     ) -> None:
         """Open the file if that can be done now, else with the first record.
 
@@ -56,6 +57,7 @@ class Journal:
             deferred: :meth:`append` does not touch the disk; somebody calls :meth:`flush`.
             wall: seconds since the epoch.
             mono: seconds of the clock that never steps.
+            boot_id: of the kernel that runs; None: looked up.
         """
         self.path = path
         self.fault: str | None = None
@@ -67,7 +69,7 @@ class Journal:
         self._deferred = deferred
         self._wall = wall
         self._mono = mono
-        self._boot = _boot_id()
+        self._boot = _boot_id() if boot_id is None else boot_id
         self._lock = allocate_lock()
         self._flushing = allocate_lock()
         self._waiting: list[bytes] = []

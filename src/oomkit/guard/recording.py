@@ -72,15 +72,6 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     damaged: int
 
 
-def is_recording(path: str) -> bool:
-    """Whether a file is a recording, by its first bytes; False where it can't be read."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(len(slots.MAGIC)) == slots.MAGIC
-    except OSError:
-        return False
-
-
 def read_recording(path: str) -> Recording:
     """Read a recording.
 

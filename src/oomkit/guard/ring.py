@@ -45,6 +45,8 @@ class Ring:
         *,
         deferred: bool = False,
         wall: Callable[[], float] = time.time,
+        boot_id: str | None = None,
+        release: str | None = None,
     ) -> None:
         """Open or make the file; a recording of another size is moved to ``PATH.old``.
 
@@ -53,7 +55,11 @@ class Ring:
             max_bytes: size of the file.
             deferred: :meth:`sample` does not touch the disk; somebody calls :meth:`flush`.
             wall: seconds since the epoch.
+            boot_id: of the kernel that runs; None: looked up.
+            release: of the kernel that runs; None: looked up.
         """
+        self._boot_id = _boot_id() if boot_id is None else _bytes(boot_id)
+        self._release = _bytes(os.uname().release if release is None else release)
         self.path = path
         self.fault: str | None = None
         self.samples = 0
@@ -236,9 +242,7 @@ class Ring:
             return
         self.fault = None
         slot = _slot(slots.BOOT, 0)
-        slots.BOOT_BODY.pack_into(
-            slot, slots.PAYLOAD, _boot_id(), os.uname().release.encode("utf-8", "replace")
-        )
+        slots.BOOT_BODY.pack_into(slot, slots.PAYLOAD, self._boot_id, self._release)
         self._pending.insert(0, slot)
 
     def _close(self) -> None:

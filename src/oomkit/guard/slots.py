@@ -82,6 +82,15 @@ KERNEL_KILL, ACT = 1, 2
 KEY_SAMPLES = 128
 
 
+def is_recording(path: str) -> bool:
+    """Whether a file is a recording, by its first bytes; False where it can't be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
+
+
 def seal(slot: bytearray) -> None:
     """Put the checksum into a slot that is otherwise complete."""
     CRC.pack_into(slot, CRC_AT, crc32(slot[:CRC_AT]))

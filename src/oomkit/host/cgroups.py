@@ -24,29 +24,6 @@ class Memcgs(msgspec.Struct, frozen=True):
     members: dict[int, str] = {}
 
 
-def parse_membership(data: bytes, version: int | None) -> str:
-    """Return the path in ``/proc/PID/cgroup`` that is for the memory controller; ``/`` if none.
-
-    Lines read ``id:controllers:path``; version 2 has id 0 and no controllers. A path may hold
-    colons. ``/..`` in front means "outside of this cgroup namespace", and " (deleted)" at the
-    end that the group was removed while somebody was left in it.
-
-    Args:
-        data: the text of the file.
-        version: interface of the hierarchy; None: whichever has the memory controller.
-    """
-    unified = "/"
-    for line in data.splitlines():
-        hierarchy, _, rest = line.partition(b":")
-        controllers, _, path = rest.partition(b":")
-        path = path.removesuffix(b" (deleted)")
-        if b"memory" in controllers.split(b",") and version != 2:
-            return text(path)
-        if hierarchy == b"0" and not controllers and version != 1:
-            unified = text(path)
-    return unified
-
-
 def read_memcgs(hierarchy: Hierarchy, page_size: int) -> Memcgs:
     """Walk the hierarchy. Groups that vanish on the way, or refuse, are passed over."""
     walk = _Walk(hierarchy, page_size)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from oomkit.host.cgroups import parse_membership
+from oomkit.host.membership import parse_membership
 from oomkit.host.mounts import Hierarchy
 from oomkit.host.process import FILES_PER_PROCESS, Process, View
 from oomkit.host.procfs import GONE, read_at

@@ -14,6 +14,7 @@ class Companion(msgspec.Struct, frozen=True, kw_only=True):
             and libraries come along by themselves.
         texts: path in the guest to what the file there is to hold.
         modules: Python modules it imports beyond what the workload agent does.
+        paths: directories of this host where those are that Python does not bring.
         settle_s: seconds from its start to the beginning of the run.
     """
 
@@ -22,4 +23,5 @@ class Companion(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, str] = {}
     texts: dict[str, bytes] = {}
     modules: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
     settle_s: float = 1.0

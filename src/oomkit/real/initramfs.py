@@ -30,6 +30,7 @@ sys.path.insert(0, {directory!r})
 import agent.guest, ctypes, marshal, encodings.utf_8, encodings.ascii, encodings.latin_1
 import importlib, warnings
 warnings.simplefilter("ignore")
+sys.path += {paths!r}
 for name in {modules!r}:
     importlib.import_module(name)
 print(*sorted({{l.split()[-1] for l in open("/proc/self/maps") if ".so" in l}}))
@@ -77,11 +78,12 @@ class Archive:
 
 
 @functools.cache
-def base(modules: tuple[str, ...] = ()) -> bytes:
+def base(modules: tuple[str, ...] = (), paths: tuple[str, ...] = ()) -> bytes:
     """The part that is the same for every run with this Python.
 
     Args:
         modules: of Python, beyond what the agent imports.
+        paths: where else they are.
 
     Raises:
         OSError: this Python has no such module, or a file can't be read.
@@ -91,7 +93,7 @@ def base(modules: tuple[str, ...] = ()) -> bytes:
         archive.add(name, 0o40755)
     archive.add("dev/console", 0o20600, device=(5, 1))
     archive.add("dev/null", 0o20666, device=(1, 3))
-    _add_python(archive, modules)
+    _add_python(archive, modules, paths)
     for name in sorted(os.listdir(f"{HERE}/agent")):
         if name.endswith(".py"):
             archive.add(f"agent/{name}c", 0o100644, _compiled(f"{HERE}/agent/{name}"))
@@ -120,7 +122,8 @@ def initramfs(
     for i, (name, data) in enumerate(_load_order(modules, wanted)):
         archive.add(f"modules/{i:02d}-{name}.ko", 0o100644, data)
     archive.add("plan", 0o100644, marshal.dumps(plan))
-    return base(companion.modules if companion is not None else ()) + archive.close()
+    common = base() if companion is None else base(companion.modules, companion.paths)
+    return common + archive.close()
 
 
 def _add_companion(archive: Archive, companion: Companion) -> None:
@@ -151,8 +154,8 @@ def _add_library(archive: Archive, path: str, loader: str) -> None:
         archive.add(f"lib/{name}", 0o120777, os.path.basename(path).encode())
 
 
-def _add_python(archive: Archive, modules: tuple[str, ...]) -> None:
-    code = _PROBE.format(directory=HERE, modules=modules)
+def _add_python(archive: Archive, modules: tuple[str, ...], paths: tuple[str, ...]) -> None:
+    code = _PROBE.format(directory=HERE, modules=modules, paths=paths)
     done = subprocess.run(
         [sys.executable, "-S", "-I", "-B", "-c", code], capture_output=True, text=True, check=False
     )

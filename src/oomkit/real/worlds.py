@@ -51,7 +51,7 @@ def refusals(scenario: Scenario, place: Place) -> list[str]:
         return cgroup.refusals(scenario)
     kernels.find(place.kernel, scenario.machine.kernel)
     if place.guard is not None:
-        companion_of(place.guard)
+        companion_of(place.guard, scenario)
     return qemu.refusals(scenario)
 
 
@@ -69,6 +69,6 @@ def play(scenario: Scenario, place: Place, *, seed: int = 0) -> Played:
     if place.world == "cgroup":
         return cgroup.play(scenario, seed=seed)
     kernel = kernels.find(place.kernel, scenario.machine.kernel)
-    companion = companion_of(place.guard) if place.guard is not None else None
+    companion = companion_of(place.guard, scenario) if place.guard is not None else None
     beats = place.guard is not None
     return qemu.play(scenario, kernel, seed=seed, companion=companion, beats=beats)

@@ -62,7 +62,7 @@ def what(record: dict[str, Any]) -> str:
     if record.get("dry_run"):
         parts.append("dry run")
     if kind == "warn":
-        parts += list(_evidence(record))
+        parts += list(evidence_lines(record))
     if text:
         parts.append(printable(str(text)))
     return ": ".join([parts[0], ", ".join(parts[1:])]) if len(parts) > 1 else said
@@ -113,7 +113,7 @@ def full(number: int, record: dict[str, Any]) -> Iterator[str]:
         return
     rule = "" if record.get("rule") is None else f"rule {record['rule'] + 1}, "
     yield f"{'policy':<12}{printable(str(record.get('policy', '?')))} ({rule}{record.get('level')})"
-    yield from _listed("why now", _evidence(record))
+    yield from _listed("why now", evidence_lines(record))
     victim = record.get("victim")
     if isinstance(victim, dict):
         yield from _listed("whom", _victim(victim))
@@ -135,7 +135,8 @@ def _listed(name: str, lines: Iterator[str]) -> Iterator[str]:
         name = ""
 
 
-def _evidence(record: dict[str, Any]) -> Iterator[str]:
+def evidence_lines(record: dict[str, Any]) -> Iterator[str]:
+    """Yield the conditions of an act or a warning, with what was measured."""
     for one in record.get("evidence") or ():
         measured, threshold, unit = one.get("measured"), one.get("threshold"), one.get("unit")
         if measured is None:

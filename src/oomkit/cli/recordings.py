@@ -1,0 +1,84 @@
+"""``oomkit run RECORDING``: a recorded day under another policy."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from oomkit.cli.common import fail
+from oomkit.guard.slots import is_recording
+
+if TYPE_CHECKING:
+    from oomkit.guard.recording import Recording
+    from oomkit.guard.replay import Replay
+
+
+_TAKES = frozenset({"scenario_file", "policies", "as_json"})
+
+
+def play_if_one(ctx: click.Context, path: str, policies: Sequence[str], *, as_json: bool) -> None:
+    """Replay the file and end, if it is a recording; its content tells, not its name."""
+    if not is_recording(path):
+        if policies:
+            fail("--policy: expected a recording, not a scenario")
+        return
+    for param in ctx.command.params:
+        given = ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
+        if given and param.name not in _TAKES:
+            fail(f"{param.opts[-1]}: a recording takes --policy and --json only")
+    ctx.exit(_play(path, policies, as_json=as_json))
+
+
+def _play(path: str, policies: Sequence[str], *, as_json: bool) -> int:
+    """Replay a recording under policies, the default one if none is named.
+
+    Returns:
+        The exit status: 1 when one of them, or the kernel, killed.
+    """
+    from oomkit.guard.recording import RecordingError, read_recording
+    from oomkit.guard.replay import replay
+    from oomkit.policy.find import find_policy
+    from oomkit.policy.read import PolicyError
+
+    try:
+        found = [find_policy(name) for name in policies or ("default",)]
+        recording = read_recording(path)
+    except (PolicyError, RecordingError) as error:
+        fail(str(error))
+    played = [replay(recording, policy) for policy in found]
+    if as_json:
+        _print_json(recording, played)
+    else:
+        _print_text(recording, played)
+    return int(any(one.would_kill or one.kernel_kills for one in played))
+
+
+def _print_text(recording: "Recording", played: "Sequence[Replay]") -> None:
+    from oomkit.report.replay_text import recording_line, replay_lines
+    from oomkit.report.terminal import console
+
+    out = console(sys.stdout)
+    out.print(recording_line(recording))
+    for i, one in enumerate(played):
+        if i:
+            out.print()
+        for line in replay_lines(one):
+            out.print(line)
+
+
+def _print_json(recording: "Recording", played: "Sequence[Replay]") -> None:
+    import msgspec
+
+    first, last = recording.samples[0], recording.samples[-1]
+    answer: dict[str, Any] = {
+        "recording": recording.path,
+        "kernel": recording.kernel,
+        "from_s": first.wall_s,
+        "to_s": last.wall_s,
+        "samples": len(recording.samples),
+        "damaged": recording.damaged,
+        "replays": played,
+    }
+    click.echo(msgspec.json.format(msgspec.json.encode(answer), indent=1))

@@ -1,0 +1,157 @@
+"""Where the daemon tells what it saw and did: stderr, journal, flight recorder, status file."""
+
+import os
+
+from oomkit.guard.journal import Journal
+from oomkit.guard.kernelkills import KernelKills
+from oomkit.guard.say import ERROR, WARNING, Say
+from oomkit.guard.status import Status
+from oomkit.guard.writer import Writer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from oomkit.guard.ring import Ring
+    from oomkit.guard.settings import Settings
+    from oomkit.policy.core.candidate import Candidate
+    from oomkit.policy.core.reading import Reading
+
+_EVENTS = {1: "memory.oom_control", 2: "memory.events.local"}
+
+
+class Books:
+    """Writes records, none of which the daemon ever waits for.
+
+    Attributes:
+        counts: how many records of each kind were made.
+    """
+
+    __slots__ = (
+        "_begun_s", "_clock", "_faults", "_journal", "_kernel_kills", "_ring", "_say", "_status",
+        "_wall", "_writer", "counts",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        settings: "Settings",
+        clock: "Callable[[], float]",
+        wall: "Callable[[], float]",
+    ) -> None:
+        """Open the files.
+
+        Args:
+            settings: which.
+            clock: the monotonic one.
+            wall: seconds since the epoch.
+        """
+        places = settings.places
+        self._clock = clock
+        self._wall = wall
+        self._begun_s = clock()
+        self._faults: dict[str, str] = {}
+        self._say = Say(deferred=True, priorities="JOURNAL_STREAM" in os.environ)
+        self._journal: Journal | None = None
+        self._ring: Ring | None = None
+        self._status: Status | None = None
+        flushes: list[Callable[[], object]] = [self._say.flush]
+        if settings.journal:
+            self._journal = Journal(settings.journal, deferred=True, wall=wall, mono=clock)
+            flushes.append(self._journal.flush)
+        if settings.recording:
+            # Only a flight recorder needs the means to pack numbers.
+            from oomkit.guard import ring
+
+            self._ring = ring.Ring(
+                settings.recording, settings.recording_bytes, deferred=True, wall=wall
+            )
+            flushes.append(self._ring.flush)
+        if settings.status:
+            self._status = Status(settings.status)
+        events = _EVENTS.get(places.cgroup_version)
+        self._kernel_kills = KernelKills(
+            vmstat=f"{places.proc}/vmstat",
+            cgroups=(places.cgroups, events) if events else None,
+        )
+        self.counts: dict[str, int] = {}
+        self._writer = Writer(*flushes)
+
+    @property
+    def records_tasks(self) -> bool:
+        """A flight recorder wants to know the largest processes."""
+        return self._ring is not None
+
+    def line(self, priority: int, text: str) -> None:
+        """Say a line on stderr."""
+        self._say.line(priority, text)
+        self._writer.kick()
+
+    def record(self, record: "dict[str, Any]") -> None:
+        """Put a record into the journal."""
+        kind = str(record["kind"])
+        if kind != "act" or "outcome" in record:
+            self.counts[kind] = self.counts.get(kind, 0) + 1
+        if self._journal is not None:
+            self._journal.append(record)
+        if self._ring is not None and kind == "act" and record.get("outcome") == "died":
+            from oomkit.guard import slots
+
+            victim = record["victim"]
+            self._ring.mark(
+                slots.ACT, record["mono_s"], victim["pid"], victim["comm"],
+                by=record["policy"], freed_kb=record["freed_kb"],
+            )  # fmt: skip
+        self._writer.kick()
+
+    def sample(self, reading: "Reading", top: "Sequence[Candidate]") -> None:
+        """Have the flight recorder take a moment."""
+        if self._ring is not None:
+            self._ring.sample(reading, top[:32])
+            self._writer.kick()
+
+    def kernel_kills(self, *, final: bool = False) -> None:
+        """Record what the kernel killed without us."""
+        for kill in self._kernel_kills.look(self._clock(), self._wall(), final=final):
+            self.record(kill)
+            who = (
+                f"{kill['comm']}[{kill['pid']}]" if "pid" in kill else f"{kill['count']} processes"
+            )
+            self.line(WARNING, f"the kernel's OOM killer killed {who}")
+            pid, mono_s = kill.get("pid"), kill["mono_s"]
+            if self._ring is not None and isinstance(pid, int) and isinstance(mono_s, float):
+                from oomkit.guard import slots
+
+                self._ring.mark(slots.KERNEL_KILL, mono_s, pid, str(kill["comm"]), by="kernel")
+
+    def status(self, values: "dict[str, Any]") -> None:
+        """Rewrite the status file."""
+        if self._status is not None:
+            self._status.write({**values, "records": self.counts, "faults": self._faults})
+
+    def check(self) -> None:
+        """Say it, once, when something can't be written, and when it can again."""
+        for name, keeper in (("journal", self._journal), ("recording", self._ring)):
+            fault = (keeper.fault or "") if keeper is not None else ""
+            before = self._faults.get(name, "")
+            if fault and fault != before:
+                self._faults[name] = fault
+                kept = "; records wait in memory" if name == "journal" else ""
+                self.line(ERROR, f"{name} {keeper.path}: {fault}{kept}" if keeper else "")
+            elif before and not fault:
+                del self._faults[name]
+                self.line(WARNING, f"{name} can be written again")
+        self._writer.kick()
+
+    def reopen(self) -> None:
+        """Open the journal anew, for logrotate."""
+        if self._journal is not None:
+            self._journal.reopen()
+
+    def close(self) -> None:
+        """Write what can be written."""
+        self._writer.stop()
+        for keeper in (self._journal, self._ring, self._status, self._kernel_kills):
+            if keeper is not None:
+                keeper.close()
+        self._say.flush()

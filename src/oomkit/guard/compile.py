@@ -1,0 +1,30 @@
+"""``python -m oomkit.guard.compile POLICY``: print a policy's plan for a daemon that is at work.
+
+The plan goes to standard output as :mod:`marshal` writes it, what is wrong with the policy to
+standard error in one line.
+"""
+
+import marshal
+import sys
+
+from oomkit.policy.find import find_policy
+from oomkit.policy.plan import compile_plan
+from oomkit.policy.read import PolicyError
+
+
+def main() -> None:
+    """Print the plan; exit status 2 if the policy is wrong."""
+    try:
+        plan = compile_plan(find_policy(sys.argv[1], overrides=sys.argv[2:]))
+    except PolicyError as error:
+        sys.exit(_said(error))
+    sys.stdout.buffer.write(marshal.dumps(plan))
+
+
+def _said(error: PolicyError) -> int:
+    sys.stderr.write("; ".join(error.lines()) + "\n")
+    return 2
+
+
+if __name__ == "__main__":
+    main()

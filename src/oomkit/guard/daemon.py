@@ -1,0 +1,278 @@
+"""The daemon: looks, has the policy decide, has the hand act, and looks after itself."""
+
+import os
+import time
+
+from oomkit.guard.books import Books
+from oomkit.guard.describe import why_now
+from oomkit.guard.eyes import SAFETY_S, Eyes
+from oomkit.guard.hand import Hand
+from oomkit.guard.hooks import Hooks
+from oomkit.guard.pending import Pending
+from oomkit.guard.reaper import Reaper
+from oomkit.guard.reload import Reload
+from oomkit.guard.say import ERROR, NOTICE, WARNING
+from oomkit.guard.strike import Striker
+from oomkit.guard.tell import evidence
+from oomkit.guard.wake import SIGHUP, Wake
+from oomkit.host.sdnotify import ServiceManager
+from oomkit.policy.core.decider import Decider
+from oomkit.policy.core.levels import NAMES, SOFT, WARN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from oomkit.guard.settings import Settings
+    from oomkit.policy.core.decider import Look
+    from oomkit.policy.core.reading import Reading
+
+REPEAT_S = 60.0
+"""What does not change is said again no sooner."""
+STORM_S = 60.0
+"""So long after a kill its parent's other children count as well."""
+SAMPLE_S = 0.1
+"""The flight recorder takes no more samples than this when memory is short."""
+
+
+class Daemon:
+    """One guard at work.
+
+    Args:
+        settings: how it shall run.
+        clock: the monotonic one, by which everything is decided.
+        wall: seconds since the epoch, which are only written down.
+
+    Raises:
+        BlockingIOError: another guard is at work with the same state file.
+    """
+
+    def __init__(
+        self,
+        settings: "Settings",
+        *,
+        clock: "Callable[[], float]" = time.monotonic,
+        wall: "Callable[[], float]" = time.time,
+    ) -> None:
+        pending = Pending(settings.state or None)
+        self._settings = settings
+        self._clock = clock
+        self._wall = wall
+        self._own_pids = frozenset((os.getpid(), *settings.tame))
+        self._books = Books(settings, clock, wall)
+        self._hooks = Hooks()
+        self._manager = ServiceManager()
+        reaper = None if settings.dry_run else Reaper()
+        striker = Striker(settings.places, self._own_pids, reaper, self._spare_files, clock)
+        self._hand = Hand(striker, pending, self._hooks, self._books, clock, wall)
+        self._striker, self._pending = striker, pending
+        self._wake = Wake(settings.places.pressure)
+        self._reload: Reload | None = None
+        self._said_s: dict[str, float] = {}
+        self._level = 0
+        self._sampled_s = float("-inf")
+        self._stopping = False
+        self._install(settings.plan)
+
+    def run(self) -> None:
+        """Guard until told to stop."""
+        self._start()
+        next_s = 0.0
+        while not self._stopping:
+            waits = self._striker.fds()
+            if self._reload is not None:
+                waits.append(self._reload.fd)
+            ready = self._wake.wait(next_s, waits)
+            next_s = self.turn()
+            if self._reload is not None and self._reload.fd in ready and self._reload.finished():
+                self._reloaded(self._reload)
+            self._obey()
+        self._stop()
+
+    def turn(self) -> float:
+        """Look once and do what has to be done; returns how soon to look again, in seconds."""
+        self._hand.see_deaths()
+        reading = self._eyes.reading(self._clock())
+        if reading is None:
+            self._complain("meminfo can't be read, so nothing can be decided")
+            return 1.0
+        look = self._decider.look(reading)
+        if look.signals:
+            self._hand.escalate(look.signals)
+        if look.choose:
+            self._choose(look, reading)
+        next_s = self._next_s(reading)
+        if not look.choose:
+            self._eyes.keep_warm(self._decider, look, reading, next_s)
+        self._hand.settle(reading, short=look.state.level >= SOFT)
+        self._tell(look, reading)
+        self._tend(look, reading)
+        return next_s
+
+    def _install(self, plan: "dict[str, Any]") -> None:
+        """Take a plan to work with; what is under way goes on under it."""
+        self._plan = plan
+        self._named = {"policy": plan["name"], "dry_run": self._settings.dry_run}
+        self._eyes = Eyes(plan, self._settings)
+        self._decider = Decider(plan, own_pids=self._own_pids, dry_run=self._settings.dry_run)
+        self._hand.serve(plan, self._decider, dry_run=self._settings.dry_run)
+
+    def _choose(self, look: "Look", reading: "Reading") -> None:
+        """Find a victim and have it dealt with."""
+        self._eyes.refresh(self._decider, reading, note=look.sizes)
+        storm = self._plan["whom"]["widen_after"] and reading.t_s - self._hand.acted_s < STORM_S
+        candidates, groups = self._eyes.candidates(storm=bool(storm))
+        refused = self._hand.untouchable
+        if refused:
+            candidates = [c for c in candidates if (c.pid, c.start_time) not in refused]
+        act = self._decider.choose(candidates, groups)
+        if act is not None:
+            self._hand.act(act, reading)
+        else:
+            self._complain(f"nobody can be chosen, although {evidence(look.state)}")
+
+    def _next_s(self, reading: "Reading") -> float:
+        next_s = self._decider.next_look_s(reading, psi_wakes=self._wake.by_pressure)
+        watchdog_s = self._manager.watchdog_s
+        return min(
+            next_s,
+            self._hand.next_s(reading.t_s),
+            SAFETY_S if watchdog_s is None else min(SAFETY_S, watchdog_s / 3),
+        )
+
+    def _tell(self, look: "Look", reading: "Reading") -> None:
+        """Say and record what this moment was like; it has been acted by now."""
+        level, before = look.state.level, self._level
+        self._level = level
+        if level == WARN and before < WARN:
+            self._books.record({"kind": "warn", **self._named, **why_now(look.state)})
+            self._books.line(WARNING, f"memory gets short: {evidence(look.state)}")
+            if self._plan["how"]["notify"]:
+                self._hooks.notify("Memory gets short", evidence(look.state))
+        elif level < WARN <= before:
+            self._books.line(NOTICE, "memory is no longer short")
+        if look.obstacle:
+            self._say_again(NOTICE, f"memory is short, but {look.obstacle}")
+        self._books.kernel_kills()
+        if reading.t_s - self._sampled_s >= (SAMPLE_S if look.state.warm else SAFETY_S / 2):
+            self._sampled_s = reading.t_s
+            self._books.sample(reading, self._eyes.warm.top)
+
+    def _tend(self, look: "Look", reading: "Reading") -> None:
+        """Look after what is not about memory."""
+        if self._hooks.busy():
+            self._hooks.collect()
+        for text in self._hooks.failures():
+            self._books.line(WARNING, text)
+        if self._eyes.sources.pressure_came_or_went():
+            if self._eyes.sources.sees_pressure:
+                self._books.line(NOTICE, "pressure (PSI) can be read again")
+            else:
+                self._complain("pressure (PSI) can't be read any more: rules about it do not hold")
+        if self._eyes.warm.short_of_files:
+            self._say_again(WARNING, "file descriptors are short, so the ranking is kept shorter")
+        self._wake.set_trigger()
+        self._manager.tell(b"WATCHDOG=1")
+        self._books.check()
+        self._books.status(
+            {
+                **self._named,
+                "time_s": self._wall(),
+                "mono_s": reading.t_s,
+                "pid": os.getpid(),
+                "level": NAMES[look.state.level],
+                "wakeups": self._wake.count,
+                "available_kb": int(reading.available_kb),
+                "swap_free_kb": int(reading.swap_free_kb),
+                "under_way": len(self._hand.deeds),
+            }
+        )
+
+    def _spare_files(self) -> None:
+        """Give back descriptors, so that a victim can be taken hold of."""
+        self._eyes.warm.shed()
+
+    def _complain(self, text: str) -> None:
+        if self._say_again(ERROR, text):
+            self._books.record({"kind": "error", "text": text, **self._named})
+
+    def _say_again(self, priority: int, text: str) -> bool:
+        """Say what may hold for long, but not over and over."""
+        what, t_s = text[:24], self._clock()
+        if t_s - self._said_s.get(what, float("-inf")) < REPEAT_S:
+            return False
+        self._said_s[what] = t_s
+        self._books.line(priority, text)
+        return True
+
+    def _start(self) -> None:
+        """Take up what another guard left, rehearse, and say that we are there."""
+        self._hand.take_over()
+        self._rehearse()
+        policy, mode = self._plan["name"], "dry run" if self._settings.dry_run else "armed"
+        self._books.record(
+            {
+                "kind": "start",
+                **self._named,
+                "source": self._settings.source,
+                "missing": self._settings.missing,
+                "resumed": len(self._hand.deeds),
+            }
+        )
+        self._books.line(NOTICE, f"guarding by policy {policy} ({mode})")
+        for sentence in self._settings.missing:
+            self._books.line(WARNING, sentence)
+        self._manager.tell(f"READY=1\nSTATUS=policy {policy}, {mode}".encode())
+
+    def _rehearse(self) -> None:
+        """Go the whole way but for the signal, so that all it needs is in memory by then."""
+        reading = self._eyes.reading(self._clock())
+        if reading is not None:
+            self._decider.look(reading)
+            self._eyes.refresh(self._decider, reading, note=False)
+            self._decider.rank(*self._eyes.candidates(storm=False))
+            self._eyes.warm.forget()
+
+    def _obey(self) -> None:
+        """Do what signals ask for."""
+        asked, self._wake.asked[:] = list(self._wake.asked), []
+        for number in asked:
+            if number != SIGHUP:
+                self._stopping = True
+            elif self._reload is None and self._settings.compile_argv:
+                now_us = time.monotonic_ns() // 1000
+                self._manager.tell(b"RELOADING=1\nMONOTONIC_USEC=%d" % now_us)
+                self._books.reopen()
+                try:
+                    self._reload = Reload(self._settings.compile_argv)
+                except OSError as error:
+                    self._refuse(f"it can't be read: {error.strerror}")
+
+    def _reloaded(self, reload: Reload) -> None:
+        self._reload = None
+        if reload.plan is None:
+            self._refuse(reload.fault)
+            return
+        old = self._eyes
+        self._install(reload.plan)
+        old.close()
+        self._books.record({"kind": "reload", **self._named, "ok": True})
+        self._books.line(NOTICE, f"guarding by policy {self._plan['name']}, read again")
+        self._manager.tell(b"READY=1")
+
+    def _refuse(self, fault: str) -> None:
+        self._books.record({"kind": "reload", **self._named, "ok": False, "text": fault})
+        self._books.line(ERROR, f"the old policy stays: {fault}")
+        self._manager.tell(b"READY=1")
+
+    def _stop(self) -> None:
+        self._manager.tell(b"STOPPING=1")
+        self._books.kernel_kills(final=True)
+        self._books.record({"kind": "stop", **self._named, "under_way": len(self._hand.deeds)})
+        self._books.line(NOTICE, "stopped guarding")
+        self._books.close()
+        self._striker.close()
+        self._eyes.close()
+        self._wake.close()
+        self._pending.close()

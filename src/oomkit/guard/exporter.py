@@ -1,0 +1,255 @@
+"""Prometheus metrics of a running guard, served by a process of its own.
+
+The daemon writes a small status file; this reads it when somebody asks. So the daemon neither
+grows by a web server nor is woken by a scrape.
+"""
+
+import argparse
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+import msgspec
+
+from oomkit.guard import paths
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+_TRIES = 5
+_PARENT_EVERY_S = 5.0
+_KB = 1024
+_SOCKET_MODE = 0o660
+
+
+class ExporterError(Exception):
+    """Metrics can't be served; the text says why."""
+
+
+def read_status(path: str) -> dict[str, Any] | None:
+    """Return what the daemon's status file says; None if there is none, or it is never whole."""
+    for _ in range(_TRIES):
+        try:
+            with open(path, "rb") as file:
+                status = msgspec.json.decode(file.read(), type=dict[str, Any])
+        except OSError:
+            return None
+        except msgspec.DecodeError:
+            continue
+        if status.get("n") == status.get("end"):
+            return status
+    return None
+
+
+class Collector:
+    """Makes metrics of the status file, anew for each scrape."""
+
+    def __init__(self, path: str, proc: str = "/proc") -> None:
+        """Remember where to look.
+
+        Args:
+            path: the status file.
+            proc: where the daemon's own process is looked up.
+        """
+        self._path = path
+        self._proc = proc
+
+    def collect(self) -> "Iterator[Metric]":
+        """Yield the metrics; of a guard that does not run, only that it does not."""
+        from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
+
+        status = read_status(self._path)
+        runs = status is not None and os.path.exists(f"{self._proc}/{status.get('pid')}")
+        yield GaugeMetricFamily("oomkit_guard_up", "Whether the guard runs.", value=int(runs))
+        if status is None or not runs:
+            return
+        info = {
+            "policy": str(status.get("policy", "")),
+            "dry_run": str(bool(status.get("dry_run"))).lower(),
+        }
+        yield InfoMetricFamily("oomkit_guard", "The policy in force.", value=info)
+        yield from _gauges(status)
+        yield from _counters(status)
+        yield from _labelled(status)
+
+
+_GAUGES = (
+    ("level", "oomkit_guard_level", "How serious it is: 0 calm, 1 warn, 2 soft, 3 hard.", 1),
+    ("started_s", "oomkit_guard_start_time_seconds", "When the guard started.", 1),
+    ("last_act_s", "oomkit_guard_last_act_timestamp_seconds", "When it acted last.", 1),
+    ("rss_kb", "oomkit_guard_resident_memory_bytes", "The guard's own memory.", _KB),
+    ("waiting", "oomkit_guard_records_waiting", "Records that could not be written yet.", 1),
+    ("available_kb", "oomkit_memory_available_bytes", "MemAvailable.", _KB),
+    ("mem_total_kb", "oomkit_memory_total_bytes", "MemTotal.", _KB),
+    ("swap_free_kb", "oomkit_swap_free_bytes", "SwapFree.", _KB),
+    ("swap_total_kb", "oomkit_swap_total_bytes", "SwapTotal.", _KB),
+)  # fmt: skip
+_COUNTERS = (
+    ("kernel_kills", "oomkit_guard_kernel_kills", "OOM kills of the kernel.", 1),
+    ("warnings", "oomkit_guard_warnings", "Times memory got short.", 1),
+    ("freed_kb", "oomkit_guard_freed_bytes", "Memory that acts gave back.", _KB),
+    ("looks", "oomkit_guard_looks", "Times the guard looked at the machine.", 1),
+    ("cpu_s", "oomkit_guard_cpu_seconds", "CPU time of the guard.", 1),
+    ("lost", "oomkit_guard_records_lost", "Records that are gone.", 1),
+    ("ring_lost", "oomkit_guard_recorder_slots_lost", "Slots the recorder could not write.", 1),
+)  # fmt: skip
+_LABELLED = (
+    ("acts", "oomkit_guard_acts", "Acts, by how they ended.", "outcome", 1.0),
+    ("signals", "oomkit_guard_signals", "Signals sent.", "signal", 1.0),
+    ("psi_us", "oomkit_memory_stalled_seconds", "Time tasks stalled for memory.", "kind", 1e-6),
+)
+"""Key in the status, name, help, then the factor to the metric's unit."""
+
+
+def _gauges(status: dict[str, Any]) -> "Iterator[Metric]":
+    from prometheus_client.core import GaugeMetricFamily
+
+    for key, name, text, factor in _GAUGES:
+        if isinstance(status.get(key), (int, float)):
+            yield GaugeMetricFamily(name, text, value=status[key] * factor)
+
+
+def _counters(status: dict[str, Any]) -> "Iterator[Metric]":
+    from prometheus_client.core import CounterMetricFamily
+
+    for key, name, text, factor in _COUNTERS:
+        if isinstance(status.get(key), (int, float)):
+            yield CounterMetricFamily(name, text, value=status[key] * factor)
+
+
+def _labelled(status: dict[str, Any]) -> "Iterator[Metric]":
+    from prometheus_client.core import CounterMetricFamily
+
+    for key, name, text, label, scale in _LABELLED:
+        values = status.get(key)
+        if not isinstance(values, dict):
+            continue
+        metric = CounterMetricFamily(name, text, labels=[label])
+        for which, value in values.items():
+            if isinstance(value, (int, float)):
+                metric.add_metric([which], value * scale)
+        yield metric
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Say nothing: a scrape is no event."""
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """Serves on a TCP port, and ends with the process it was started by."""
+
+    daemon_threads = True
+    parent: int | None = None
+
+    def service_actions(self) -> None:
+        super().service_actions()
+        if self.parent is not None and os.getppid() != self.parent:
+            raise SystemExit(0)
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _UnixServer(_Server):
+    address_family = socket.AF_UNIX
+
+    def server_bind(self) -> None:
+        # The base classes would look up the name of a host.
+        self.socket.bind(self.server_address)
+        self.server_name, self.server_port = "localhost", 0
+        self.setup_environ()
+
+    def get_request(self) -> tuple[Any, Any]:
+        request, _ = self.socket.accept()
+        return request, ("", 0)
+
+
+def make_server(listen: str, status_path: str, *, parent: int | None = None) -> _Server:
+    """Return a server that is ready to serve.
+
+    Args:
+        listen: ``HOST:PORT``, ``:PORT`` for every address, ``[HOST]:PORT`` for IPv6, or
+            ``unix:PATH``.
+        status_path: the daemon's status file.
+        parent: process to end with; None: none.
+
+    Raises:
+        ExporterError: prometheus-client is not installed, or the address can't be used.
+    """
+    try:
+        from prometheus_client import CollectorRegistry, make_wsgi_app
+    except ImportError:
+        raise ExporterError(
+            "metrics need the package prometheus-client (pip install 'oomkit[guard]')"
+        ) from None
+    registry = CollectorRegistry()
+    registry.register(Collector(status_path))
+    kind, address = parse_listen(listen)
+    try:
+        if kind is _UnixServer:
+            _remove_stale(str(address))
+        server = kind(address, _Quiet)
+        if kind is _UnixServer:
+            os.chmod(str(address), _SOCKET_MODE)
+    except OSError as error:
+        raise ExporterError(f"metrics on {listen}: {error.strerror or error}") from None
+    server.parent = parent
+    server.set_app(make_wsgi_app(registry))
+    return server
+
+
+def parse_listen(listen: str) -> tuple[type[_Server], Any]:
+    """Return the kind of server and its address.
+
+    Raises:
+        ExporterError: it is neither a port nor a socket's path.
+    """
+    if listen.startswith("unix:") and len(listen) > len("unix:"):
+        return _UnixServer, listen.removeprefix("unix:")
+    host, colon, port = listen.rpartition(":")
+    if not colon or not port.isdecimal() or not 0 <= int(port) <= 65535:
+        raise ExporterError(
+            f"metrics on {listen!r}: expected HOST:PORT, [HOST]:PORT, :PORT or unix:PATH"
+        )
+    if host.startswith("[") and host.endswith("]"):
+        return _Server6, (host[1:-1], int(port))
+    return _Server, (host, int(port))
+
+
+def _remove_stale(path: str) -> None:
+    """Remove the socket of an exporter that is gone; one that answers stays."""
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+        except OSError:
+            pass
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until interrupted: ``python -m oomkit.guard.exporter 127.0.0.1:9753``."""
+    parser = argparse.ArgumentParser(prog="oomkit.guard.exporter", description=__doc__)
+    parser.add_argument("listen", help="HOST:PORT, [HOST]:PORT, :PORT or unix:PATH")
+    parser.add_argument("--status", default=paths.STATUS, help="the daemon's status file")
+    parser.add_argument("--parent", type=int, help="end when this process, our parent, ends")
+    options = parser.parse_args(arguments)
+    try:
+        server = make_server(options.listen, options.status, parent=options.parent)
+    except ExporterError as error:
+        sys.stderr.write(f"oomkit: {error}\n")
+        return 2
+    with server, contextlib.suppress(KeyboardInterrupt):
+        server.serve_forever(poll_interval=_PARENT_EVERY_S)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""What the daemon looks at for one policy: the machine, the processes, who belongs to whom."""
+
+import re
+
+from oomkit.guard.members import Members
+from oomkit.guard.sources import Sources
+from oomkit.guard.warm import Warm
+from oomkit.guard.watched import Wanted
+from oomkit.policy.core.conditions import available_kb
+from oomkit.policy.core.levels import WARN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from oomkit.guard.settings import Settings
+    from oomkit.policy.core.candidate import Candidate
+    from oomkit.policy.core.decider import Decider, Look
+    from oomkit.policy.core.reading import CgroupReading, Reading
+
+SAFETY_S = 10.0
+"""However calm it is: a look this often."""
+COOL_S = 60.0
+"""So long after the shortage the ranking is kept warm."""
+AGAIN_S = 30.0
+"""While memory is short but stands still the ranking is refreshed this often."""
+AT_LEAST_S = 0.2
+"""However short memory is: no sooner than this, but for a choice."""
+STEP = 0.01
+"""The share of memory that has to go before the ranking is refreshed sooner than that."""
+
+
+class Eyes:
+    """Looks.
+
+    Args:
+        plan: the policy.
+        settings: where to look, and who is called what.
+    """
+
+    __slots__ = ("_found_s", "_left_kb", "_members", "_short_s", "sources", "warm")
+
+    def __init__(self, plan: "dict[str, Any]", settings: "Settings") -> None:
+        places = settings.places
+        patterns = {rule["cgroup"] for rule in plan["rules"] if rule["cgroup"]}
+        by = {plan["whom"]["by"], *(rule["by"] for rule in plan["rules"])}
+        fields = fields_asked_for(plan) | ({"oom_score"} if "oom_score" in by else set())
+        self.sources = Sources(places, [re.compile(pattern) for pattern in sorted(patterns)])
+        self.warm = Warm(Wanted(places, frozenset(fields), settings.users))
+        self._members = Members(places, plan["whom"], by_reclaim="reclaim" in by)
+        self._found_s = self._short_s = float("-inf")
+        self._left_kb = 0.0
+
+    def reading(self, t_s: float) -> "Reading | None":
+        """This moment; None if it can't be read."""
+        if t_s - self._found_s >= SAFETY_S:
+            self._found_s = t_s
+            self.sources.find()
+        return self.sources.read(t_s)
+
+    def keep_warm(
+        self, decider: "Decider", look: "Look", reading: "Reading", next_s: float
+    ) -> None:
+        """Refresh the ranking if memory is short and it is old; let it go if all is well again.
+
+        Args:
+            decider: the policy at work.
+            look: what it said of this moment.
+            reading: this moment.
+            next_s: when the next look is due: the shorter, the nearer it is to acting.
+        """
+        if not look.state.warm and look.state.level < WARN:
+            if reading.t_s - self._short_s >= COOL_S and not self.warm.is_cold:
+                self.warm.forget()
+                decider.growth.forget()
+            return
+        self._short_s = reading.t_s
+        age_s = reading.t_s - self.warm.t_s
+        fell = self._left_kb - left_kb(reading) >= reading.mem_total_kb * STEP
+        if (
+            age_s >= AGAIN_S
+            or look.sizes
+            or (age_s >= max(AT_LEAST_S, 4.0 * next_s) and (fell or look.state.level >= WARN))
+        ):
+            self.refresh(decider, reading, note=look.sizes)
+
+    def refresh(self, decider: "Decider", reading: "Reading", *, note: bool) -> None:
+        """Look at the processes.
+
+        Args:
+            decider: the policy at work, which counts growth.
+            reading: this moment.
+            note: growth is counted from now on.
+        """
+        self._left_kb = left_kb(reading)
+        self.warm.look(reading, decider.growth)
+        if note:
+            self.warm.note(decider.growth, reading.t_s, self._left_kb)
+
+    def candidates(self, *, storm: bool) -> "tuple[list[Candidate], list[CgroupReading]]":
+        """Whom to choose among, after :meth:`refresh`."""
+        return self._members.complete(self.warm, storm=storm)
+
+    def close(self) -> None:
+        """Close all files."""
+        self.sources.close()
+        self.warm.close()
+
+
+def left_kb(reading: "Reading") -> float:
+    """Memory that can still be had: available memory and free swap."""
+    return available_kb(reading) + reading.swap_free_kb
+
+
+def fields_asked_for(plan: "dict[str, Any]") -> set[str]:
+    """Fields of a process that some pattern of the plan is about."""
+    whom = plan["whom"]
+    patterns = [p for _, p in whom["never"]] + [p[1] for p in whom["prefer"]]
+    patterns += [p for p, _ in plan["how"]["instead"]]
+    return {field for several in patterns for field, _ in several}

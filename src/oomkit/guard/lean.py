@@ -1,0 +1,62 @@
+"""Where the daemon's own process begins: ``python -I -S lean.py FD``.
+
+It is started by path, without site-packages, and imports nothing but what the daemon needs.
+Its settings come through the descriptor, written by :mod:`oomkit.guard.launch`.
+"""
+
+import gc
+import marshal
+import os
+import sys
+
+
+def main() -> None:
+    """Guard until told to stop; exit status 2 if it can't begin."""
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    from oomkit.guard.settings import from_plain
+
+    fd = int(sys.argv[1])
+    os.lseek(fd, 0, os.SEEK_SET)
+    with open(fd, "rb") as file:
+        settings = from_plain(marshal.load(file))
+
+    from oomkit.guard import selftest
+    from oomkit.guard.daemon import Daemon
+    from oomkit.host.libc import drop_code, lock_memory
+    from oomkit.host.self_protection import spare_self
+
+    if settings.self_test and not settings.dry_run:
+        fault = selftest.fault(settings.places.proc)
+        if fault:
+            _end(f"self-test: {fault}")
+    missing = []
+    try:
+        drop_code()
+        lock_memory()
+    except OSError as error:
+        missing.append(f"Memory can't be locked: {error.strerror}; LimitMEMLOCK is too low.")
+    try:
+        adj = spare_self()
+        if adj > -1000:
+            missing.append(f"The guard's own oom_score_adj stays {adj}: no CAP_SYS_RESOURCE.")
+    except OSError as error:
+        missing.append(f"The guard's own oom_score_adj is not known: {error.strerror}.")
+    settings.missing = (*settings.missing, *missing)
+    try:
+        daemon = Daemon(settings)
+    except BlockingIOError:
+        _end(f"{settings.state}: another guard is at work with this file")
+    # What is there now stays; collecting it over and over would only cost.
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    daemon.run()
+
+
+def _end(text: str) -> None:
+    os.write(2, f"oomkit: {text}\n".encode("utf-8", "backslashreplace"))
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

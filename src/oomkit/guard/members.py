@@ -1,0 +1,106 @@
+"""Who would die with whom: the rest of a tree, the rest of a cgroup."""
+
+import os
+
+from oomkit.guard.groups import dies_as_one, directory_of, read_group
+from oomkit.host.cgroupkill import pids_below
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from oomkit.guard.places import Places
+    from oomkit.guard.warm import Warm
+    from oomkit.policy.core.candidate import Candidate
+    from oomkit.policy.core.reading import CgroupReading
+
+_MOST = 512
+_WORTH_A_LOOK_KB = 1024
+
+
+class Members:
+    """Completes the short list with those whom a choice of one of its members would take along.
+
+    Args:
+        places: where cgroups and processes are.
+        whom: the plan's ``whom``.
+    """
+
+    __slots__ = ("_by_reclaim", "_level", "_oom_group", "_places")
+
+    def __init__(self, places: "Places", whom: "dict[str, Any]", *, by_reclaim: bool) -> None:
+        self._places = places
+        self._level: str = whom["level"]
+        self._oom_group: bool = whom["oom_group"]
+        self._by_reclaim = by_reclaim
+
+    def complete(
+        self, warm: "Warm", *, storm: bool
+    ) -> "tuple[list[Candidate], list[CgroupReading]]":
+        """Candidates and cgroups to choose among.
+
+        Args:
+            warm: the short list.
+            storm: several victims had one parent lately, so that its other children count.
+        """
+        top = warm.top
+        paths = {one.cgroup for one in top if one.cgroup and one.cgroup != "/"}
+        together = self._dying_as_one(paths)
+        pids: list[int] = []
+        for path in sorted(paths) if self._level == "cgroup" else sorted(together):
+            pids += pids_below(directory_of(self._places, path))
+        if self._level == "tree":
+            for one in top:
+                pids += descendants(self._places.proc, one.pid)
+        if storm or self._level != "process":
+            pids += warm.larger_than(_WORTH_A_LOOK_KB, _MOST)
+        groups = [read_group(self._places, path) for path in together | self._reclaiming(paths)]
+        found = warm.also(pids, most=_MOST) if pids else []
+        return [*top, *found], [group for group in groups if group is not None]
+
+    def _dying_as_one(self, paths: "set[str]") -> set[str]:
+        """Those of the cgroups, and of the ones above, that have ``memory.oom.group``."""
+        if not self._oom_group or self._places.cgroup_version != 2:
+            return set()
+        above = {up for path in paths for up in _upwards(path)}
+        return {path for path in above if dies_as_one(self._places, path)}
+
+    def _reclaiming(self, paths: "set[str]") -> set[str]:
+        return paths if self._by_reclaim else set()
+
+
+def descendants(proc: str, pid: int) -> list[int]:
+    """All processes below one, by the lists of children that each thread has."""
+    found: list[int] = []
+    left = [pid]
+    while left and len(found) < _MOST:
+        directory = f"{proc}/{left.pop()}/task"
+        try:
+            threads = os.listdir(directory)
+        except OSError:
+            continue
+        for tid in threads:
+            children = _children(f"{directory}/{tid}/children")
+            found += children
+            left += children
+    return found
+
+
+def _children(path: str) -> "list[int]":
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return []  # it has ended, or the kernel has no such file (CONFIG_PROC_CHILDREN)
+    try:
+        return [int(word) for word in os.read(fd, 65536).split()]
+    except OSError:
+        return []
+    finally:
+        os.close(fd)
+
+
+def _upwards(path: str) -> "Iterable[str]":
+    while path and path != "/":
+        yield path
+        path = path.rpartition("/")[0]

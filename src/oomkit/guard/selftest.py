@@ -1,0 +1,43 @@
+"""Before it is needed: can a process be killed from here, and its death be seen?"""
+
+import os
+import select
+
+from oomkit.host.pidfd import Held, start_ticks_of
+
+_SIGKILL = 9
+_PATIENCE_MS = 5000
+
+
+def fault(proc: str = "/proc") -> str:
+    """Start a child, kill it the way victims are killed, and see it die.
+
+    A sandbox that is too tight, a kernel that is too old or a hidden ``/proc`` shows here and not
+    in the middle of a shortage.
+
+    Returns:
+        what does not work; empty if all does.
+    """
+    child = os.fork()
+    if child == 0:
+        select.poll().poll(_PATIENCE_MS * 2)
+        os._exit(0)
+    try:
+        started = start_ticks_of(child, proc)
+        if started is None:
+            return f"a process just started is not seen in {proc}"
+        held = Held(child, started, proc)
+        try:
+            held.send(_SIGKILL)
+            poller = select.poll()
+            poller.register(held.fd, select.POLLIN)
+            if not poller.poll(_PATIENCE_MS):
+                return "a process that was sent SIGKILL did not die"
+        finally:
+            held.close()
+    except OSError as error:
+        return f"a process can't be killed by pidfd: {error.strerror}"
+    finally:
+        os.kill(child, _SIGKILL)
+        os.waitpid(child, 0)
+    return ""

@@ -1,0 +1,133 @@
+"""One moment of this machine, read from files that are open already."""
+
+import os
+
+from oomkit.guard.groups import Groups, pressure_us
+from oomkit.guard.kept import Kept, number_after
+from oomkit.policy.core.reading import Reading
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Iterable
+
+    from oomkit.guard.places import Places
+
+
+class Sources:
+    """Everything that a reading is made of.
+
+    Args:
+        places: where it is.
+        patterns: patterns of the cgroups that are watched.
+    """
+
+    __slots__ = (
+        "_arc", "_groups", "_meminfo", "_places", "_psi", "_saw_pressure",
+        "_vmstat", "_zram",
+    )  # fmt: skip
+
+    def __init__(self, places: "Places", patterns: "Iterable[re.Pattern[str]]" = ()) -> None:
+        self._places = places
+        self._meminfo = Kept(f"{places.signals}/meminfo")
+        self._vmstat = Kept(f"{places.signals}/vmstat")
+        self._psi = Kept(f"{places.signals}/pressure/memory")
+        self._arc = Kept(f"{places.proc}/spl/kstat/zfs/arcstats")
+        self._zram: dict[str, Kept] = {}
+        self._groups = Groups(places, patterns)
+        self.find()
+        self._saw_pressure = self.sees_pressure
+
+    def pressure_came_or_went(self) -> bool:
+        """The pressure file can be read, and could not when last asked, or the other way round."""
+        before, self._saw_pressure = self._saw_pressure, self.sees_pressure
+        return before != self._saw_pressure
+
+    @property
+    def sees_pressure(self) -> bool:
+        """The pressure file can be read."""
+        return self._psi.fd >= 0
+
+    def find(self) -> None:
+        """Look for what came, went, or can be read again: zram devices, cgroups, pressure."""
+        for kept in (self._meminfo, self._vmstat, self._psi, self._arc):
+            kept.reopen()
+        try:
+            names = {n for n in os.listdir(f"{self._places.sys}/block") if n.startswith("zram")}
+        except OSError:
+            names = set()
+        for name in names - self._zram.keys():
+            self._zram[name] = Kept(f"{self._places.sys}/block/{name}/mm_stat")
+        for name in self._zram.keys() - names:
+            self._zram.pop(name).close()
+        self._groups.find()
+
+    def read(self, t_s: float) -> Reading | None:
+        """This moment; None if not even ``meminfo`` can be read.
+
+        Args:
+            t_s: now, by the monotonic clock.
+        """
+        meminfo = self._meminfo.read(4096)
+        if not meminfo:
+            return None
+        total_kb = number_after(meminfo, b"MemTotal:")
+        available_kb = number_after(meminfo, b"MemAvailable:")
+        if total_kb is None or available_kb is None:
+            return None
+        some_us, full_us = pressure_us(self._psi.read(512))
+        vmstat = self._vmstat.read()
+        return Reading(
+            t_s,
+            total_kb,
+            available_kb,
+            number_after(meminfo, b"SwapTotal:") or 0,
+            number_after(meminfo, b"SwapFree:") or 0,
+            number_after(meminfo, b"AnonPages:") or 0,
+            self._zram_kb(),
+            self._arc_kb(),
+            some_us,
+            full_us,
+            _sum(vmstat, b"\nworkingset_refault_anon ", b"\nworkingset_refault_file ")
+            # Before 5.9 one counter held both.
+            or _sum(vmstat, b"\nworkingset_refault "),
+            _sum(vmstat, b"\npswpin "),
+            _sum(vmstat, b"\npgscan_kswapd ", b"\npgscan_direct "),
+            self._groups.read(),
+        )
+
+    def close(self) -> None:
+        """Close all files."""
+        for kept in (self._meminfo, self._vmstat, self._psi, self._arc, *self._zram.values()):
+            kept.close()
+
+    def _zram_kb(self) -> float:
+        """RAM that compressed swap occupies: ``mem_used_total`` of ``mm_stat``."""
+        used = 0
+        for kept in self._zram.values():
+            fields = (kept.read(256) or b"").split()
+            if len(fields) > 2 and fields[2].isdigit():
+                used += int(fields[2])
+        return used / 1024
+
+    def _arc_kb(self) -> float:
+        """What the ZFS cache could give back: its size above the least it keeps."""
+        stats = self._arc.read()
+        if not stats:
+            return 0.0
+        size, least = _third(stats, b"\nsize "), _third(stats, b"\nc_min ")
+        return max(0, size - least) / 1024
+
+
+def _sum(data: bytes | None, *keys: bytes) -> int | None:
+    """The sum of those counters that are there; None if none is."""
+    if not data:
+        return None
+    numbers = [n for n in (number_after(data, key) for key in keys) if n is not None]
+    return sum(numbers) if numbers else None
+
+
+def _third(data: bytes, key: bytes) -> int:
+    """The number in the third column of a kstat line, which reads ``name type value``."""
+    fields = data.partition(key)[2].partition(b"\n")[0].split()
+    return int(fields[1]) if len(fields) > 1 and fields[1].isdigit() else 0

@@ -1,0 +1,87 @@
+"""Processes held by a pidfd, so that a signal can't reach a later process of the same number."""
+
+import os
+import select
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+else:  # the public module brings enum, which a small daemon can't afford
+    import _signal
+
+_START_TIME = 19
+_STATE = 0
+
+
+class Held:
+    """One process, and no other one.
+
+    Attributes:
+        pid: thread group id.
+        start_ticks: when it was started, in ticks of USER_HZ since boot.
+        fd: the pidfd.
+    """
+
+    __slots__ = ("_dead", "fd", "pid", "start_ticks")
+
+    def __init__(self, pid: int, start_ticks: int, proc: str = "/proc") -> None:
+        """Take hold of a process (``pidfd_open``, 5.3).
+
+        Args:
+            pid: thread group id.
+            start_ticks: when the process that is meant was started.
+            proc: the proc file system.
+
+        Raises:
+            ProcessLookupError: it is gone, or the number belongs to another one by now.
+            OSError: too many open files, or the kernel is too old.
+        """
+        self.pid = pid
+        self.start_ticks = start_ticks
+        self._dead = False
+        self.fd = os.pidfd_open(pid)
+        # Opened first, compared second: if the number still means the process that was meant,
+        # it did so when the descriptor was opened.
+        if start_ticks_of(pid, proc) != start_ticks:
+            self.close()
+            raise ProcessLookupError(f"process {pid} is another one by now")
+
+    def send(self, number: int) -> None:
+        """Send a signal (``pidfd_send_signal``, 5.1).
+
+        Raises:
+            ProcessLookupError: it has ended.
+            PermissionError: it is not ours to signal.
+        """
+        _signal.pidfd_send_signal(self.fd, number)
+
+    def dead(self) -> bool:
+        """It has ended: every thread has exited, reaped or not."""
+        if not self._dead:
+            poller = select.poll()
+            poller.register(self.fd, select.POLLIN)
+            self._dead = bool(poller.poll(0))
+        return self._dead
+
+    def close(self) -> None:
+        """Let go."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def start_ticks_of(pid: int, proc: str = "/proc") -> int | None:
+    """When a process was started, in ticks since boot; None if it is gone or a zombie."""
+    try:
+        fd = os.open(f"{proc}/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fields = os.read(fd, 1024).rpartition(b")")[2].split()
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    if len(fields) <= _START_TIME or fields[_STATE] in (b"Z", b"X"):
+        return None
+    return int(fields[_START_TIME])

@@ -1,0 +1,143 @@
+"""Process 1 of a pid namespace: starts and ends processes there, as it is told on stdin.
+
+Each line of input is ``[command, argument]`` in JSON and is answered by one line. It stands alone
+and imports nothing of the project: a guard that runs in here can reach only what was started
+in here.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+ENDED: dict[int, int] = {}
+_CLONE_VFORK = 0x4000
+_SYS_CLONE = {"x86_64": 56, "aarch64": 220}
+
+
+def reap() -> None:
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            ENDED[pid] = status
+
+
+def start(
+    argv: list[str], *, files: int | None = None, out: str = os.devnull, environ: Any = None
+) -> int:
+    log = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    pid = os.fork()
+    if pid:
+        os.close(log)
+        return pid
+    if files is not None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.execve(argv[0], argv, {**os.environ, **(environ or {})})
+    return 0
+
+
+def victim(name: str, mib: int, *, term: str = "die", stuck: bool = False) -> int:
+    """Fork a process that holds memory; returns when it holds it."""
+    there, here = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(here)
+        os.read(there, 1)
+        os.close(there)
+        return pid
+    ctypes.CDLL(None).prctl(15, name.encode(), 0, 0, 0)
+    if term == "ignore":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    elif term == "exit":
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    held = bytearray(mib << 20)
+    held[::4096] = b"x" * len(held[::4096])
+    os.write(here, b"x")
+    if stuck:
+        # The parent of a vfork sleeps uninterruptibly but for SIGKILL, until its child is done.
+        number = _SYS_CLONE[os.uname().machine]
+        if ctypes.CDLL(None).syscall(number, _CLONE_VFORK | signal.SIGCHLD, 0, 0, 0, 0) == 0:
+            held.clear()
+            ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)
+            time.sleep(600)
+            os._exit(0)
+    while True:
+        time.sleep(600)
+
+
+def tree(name: str, mib: int, children: int) -> list[int]:
+    """A parent with children that hold memory, all of one name."""
+    there, here = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(here)
+        with os.fdopen(there) as pipe:
+            return [pid, *json.loads(pipe.readline())]
+    ctypes.CDLL(None).prctl(15, name.encode(), 0, 0, 0)
+    pids = [victim(name, mib) for _ in range(children)]
+    os.write(here, (json.dumps(pids) + "\n").encode())
+    while True:
+        time.sleep(600)
+
+
+def alive(pid: int) -> bool:
+    reap()
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def state(pid: int) -> str:
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0]
+
+
+def reuse(pid: int, name: str, mib: int) -> int:
+    """Have the next process get this number."""
+    with open("/proc/sys/kernel/ns_last_pid", "w") as file:
+        file.write(str(pid - 1))
+    return victim(name, mib)
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "start": start,
+    "victim": victim,
+    "tree": tree,
+    "alive": alive,
+    "state": state,
+    "reuse": reuse,
+    "kill": os.kill,
+}
+
+
+def answer(value: list[Any]) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    answer(["ready", None])
+    for line in sys.stdin:
+        command, arguments, named = json.loads(line)
+        reap()
+        try:
+            answer(["ok", COMMANDS[command](*arguments, **named)])
+        except OSError as error:
+            answer(["error", str(error)])
+
+
+if __name__ == "__main__":
+    main()
