@@ -40,15 +40,15 @@ class Cell(msgspec.Struct, frozen=True, order=True):
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """What one run gave; times in seconds."""
+    """What one run gave; times in seconds. The model measures no reactions."""
 
     cell: Cell
     kernel: str
     outcome: str
-    longest_gap_s: float
-    longest_locked_gap_s: float
+    longest_gap_s: float | None
+    longest_locked_gap_s: float | None
     frozen_s: float
-    short_s: float
+    short_s: float | None
     low_s: float | None
     signal_s: float | None
     back_s: float | None
@@ -58,6 +58,11 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     work_lost_s: float
     kernel_kills: int
     victims: list[str]
+
+    @property
+    def kernel_had_to(self) -> int:
+        """1 if the kernel killed at all."""
+        return int(self.kernel_kills > 0)
 
     @property
     def to_signal_s(self) -> float | None:
@@ -76,23 +81,23 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 def figures(cell: Cell, run: Run) -> Figures:
     reaction = run.reaction
-    assert reaction is not None
+    kernel_kills = sum(kill.by == "kernel" for kill in run.kills)
     return Figures(
         cell=cell,
         kernel=run.kernel,
         outcome=run.outcome,
-        longest_gap_s=reaction.longest_gap_s,
-        longest_locked_gap_s=reaction.longest_locked_gap_s,
+        longest_gap_s=reaction.longest_gap_s if reaction else None,
+        longest_locked_gap_s=reaction.longest_locked_gap_s if reaction else None,
         frozen_s=run.objectives.frozen_s,
-        short_s=reaction.short_s,
-        low_s=reaction.low_s,
-        signal_s=reaction.signal_s,
-        back_s=reaction.back_s,
+        short_s=reaction.short_s if reaction else None,
+        low_s=reaction.low_s if reaction else None,
+        signal_s=reaction.signal_s if reaction else None,
+        back_s=reaction.back_s if reaction else None,
         kills=run.objectives.kills,
         innocents_killed=run.objectives.innocents_killed,
         protected_killed=run.objectives.protected_killed,
         work_lost_s=run.objectives.work_lost_s,
-        kernel_kills=sum(kill.by == "kernel" for kill in run.kills),
+        kernel_kills=kernel_kills,
         victims=[f"{kill.task} by {kill.by}" for kill in run.kills],
     )
 

@@ -104,7 +104,7 @@ def test_what_the_daemon_says_is_in_the_log() -> None:
 
 def test_a_heartbeat_notes_when_it_could_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heartbeat.Lane, "_become", lambda _: None)
-    lane = heartbeat.Lane("ordinary", heartbeat.Errand("").run, locked=False)
+    lane = heartbeat.Lane("ordinary", heartbeat.Keystroke(""), locked=False)
     reader, writer = os.pipe()
     lane.start()
     try:
@@ -136,9 +136,12 @@ def test_the_meter_tells_changes_only(tmp_path: Path) -> None:
             f"SwapTotal: 500 kB\nSwapFree: {swap_free_kb} kB\n"
         )
         meter.meminfo = samples.Kept(str(path))
-        return meter.look()
+        return meter.run()
 
+    assert look(500, 0) is None
+    slow = meter.every_s
     assert look(101, 0) is None
+    assert meter.every_s < slow
     assert look(100, 51) is None
     assert look(100, 50) == 1.0
     assert look(0, 0) is None

@@ -133,7 +133,8 @@ def test_a_program_beside_the_scenario_is_told_apart(kernel: Bootable, tmp_path:
         command=("/usr/bin/python3", "-SIB", "/opt/killer.py"),
         files={"/opt/killer.py": str(script)},
     )
-    run = qemu.play(scenario(HOG_AND_BIG, tmp_path), kernel, companion=beside, beats=True).run
+    text = HOG_AND_BIG.replace('"192M"', '"224M"')
+    run = qemu.play(scenario(text, tmp_path), kernel, companion=beside, beats=True).run
     assert [(kill.task, kill.by) for kill in run.kills] == [("hog", "killer.py")]
     assert run.outcome == "completed"
     assert run.reaction is not None
@@ -157,7 +158,7 @@ def test_earlyoom_acts_in_a_guest_with_zram(kernel: Bootable, tmp_path: Path) ->
         daemons.find("earlyoom")
     except RealError as error:
         pytest.skip(str(error))
-    text = HOG_AND_BIG.replace("[machine]", '[machine]\nzram = "48M"')
+    text = HOG_AND_BIG.replace('"192M"', '"224M"\nzram = "48M"')
     place = Place(world="qemu", kernel=kernel.image, guard="earlyoom")
     run = play(scenario(text, tmp_path), place).run
     assert {kill.by for kill in run.kills} == {"earlyoom"}

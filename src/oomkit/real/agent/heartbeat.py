@@ -18,8 +18,6 @@ from .samples import Kept
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .report import Report
 
 BEAT_S = 0.01
@@ -32,7 +30,8 @@ _NOTE = struct.Struct("dd")
 _NOTES = 2000
 _PRIORITY = 50
 _MCL_CURRENT_AND_FUTURE = 3
-_CHUNK = 1 << 16
+_CHUNK = 1 << 14
+_FAR_S = 0.05
 
 
 class Lane:
@@ -40,13 +39,13 @@ class Lane:
 
     Args:
         name: what the reports call it.
-        beat: what it does each time; what it returns besides None is noted.
+        errand: what it does each time, and how often.
         locked: it never waits for memory.
     """
 
-    def __init__(self, name: str, beat: Callable[[], float | None], *, locked: bool) -> None:
+    def __init__(self, name: str, errand: Errand, *, locked: bool) -> None:
         self.name = name
-        self.beat = beat
+        self.errand = errand
         self.locked = locked
         self.notes_gaps = name != "meter"
         self.shared = mmap.mmap(-1, _HEAD.size + _NOTES * _NOTE.size)
@@ -95,11 +94,11 @@ class Lane:
     def _beat(self) -> None:
         last = due = time.monotonic()
         while True:
-            due = max(due + BEAT_S, last)
+            due = max(due + self.errand.every_s, last)
             left = due - time.monotonic()
             if left > 0:
                 time.sleep(left)
-            note = self.beat()
+            note = self.errand.run()
             now = time.monotonic()
             if self.notes_gaps and now - last > GAP_S:
                 note = now - last
@@ -119,17 +118,27 @@ def lanes(programs: str, share: float) -> list[Lane]:
         share: of memory and of swap, under which ``meter`` calls both low.
     """
     return [
-        Lane("locked", _nothing, locked=True),
-        Lane("meter", Meter(share).look, locked=True),
-        Lane("ordinary", Errand(programs).run, locked=False),
+        Lane("locked", Errand(), locked=True),
+        Lane("meter", Meter(share), locked=True),
+        Lane("ordinary", Keystroke(programs), locked=False),
     ]
 
 
-def _nothing() -> None:
-    return None
-
-
 class Errand:
+    """What is done at a beat; here nothing.
+
+    Attributes:
+        every_s: distance of the beats.
+    """
+
+    every_s = BEAT_S
+
+    def run(self) -> float | None:
+        """Do it; what is returned besides None is noted."""
+        return None
+
+
+class Keystroke(Errand):
     """What an interactive program does for a keystroke, in small."""
 
     def __init__(self, programs: str) -> None:
@@ -137,33 +146,41 @@ class Errand:
         self.size = os.fstat(self.fd).st_size if programs else 0
         self.at = 0
 
-    def run(self) -> None:
-        """Take 64 kB and give it back; read the next 64 kB of the programs."""
+    def run(self) -> float | None:
+        """Take 16 kB and give it back; read the next 16 kB of the programs."""
         with mmap.mmap(-1, _CHUNK, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as scratch:
             scratch[::4096] = bytes(_CHUNK // 4096)
             if self.size:
                 os.preadv(self.fd, [scratch], self.at)
                 self.at = (self.at + _CHUNK) % self.size
+        return None
 
 
-class Meter:
-    """Sees when memory and swap are both low."""
+class Meter(Errand):
+    """Sees when memory and swap are both low; looks less often while that is far away."""
 
     def __init__(self, share: float) -> None:
         self.share = share
         self.meminfo = Kept("/proc/meminfo")
         self.low = False
 
-    def look(self) -> float | None:
+    def run(self) -> float | None:
         """Return 1 when both have become low, 0 when one has not been any more; else None."""
         text = self.meminfo.read()
-        low = _kb(text, b"MemAvailable:") <= self.share * _kb(text, b"MemTotal:") and _kb(
-            text, b"SwapFree:"
-        ) <= self.share * _kb(text, b"SwapTotal:")
+        left = max(
+            _share(text, b"MemAvailable:", b"MemTotal:"),
+            _share(text, b"SwapFree:", b"SwapTotal:"),
+        )
+        self.every_s = _FAR_S if left > 2 * self.share else BEAT_S
+        low = left <= self.share
         if low == self.low:
             return None
         self.low = low
         return float(low)
+
+
+def _share(text: bytes, part: bytes, whole: bytes) -> float:
+    return _kb(text, part) / (_kb(text, whole) or 1)
 
 
 def _kb(text: bytes, key: bytes) -> int:
