@@ -1,6 +1,6 @@
 """Whether the model judges guards as real kernels do: the loads of guard_qemu.py on both.
 
-    .venv/bin/python -m benchmarks.guard_agree runs.jsonl
+    .venv/bin/python benchmarks/guard_agree.py runs.jsonl
 
 Each load is played on the model under the policies that are modelled on the daemons, and put
 beside the runs in QEMU that guard_qemu.py has kept. A verdict is who is better than whom: by
@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from benchmarks.guard_qemu import SCENARIOS, SWAPS, Cell, Figures, figures, middle, read
-
+from guard_qemu import SCENARIOS, SWAPS, Cell, Figures, figures, middle, read
 from oomkit.model import play
 from oomkit.policy.find import find_policy
 from oomkit.scenario import read_scenario

@@ -14,14 +14,14 @@ from pathlib import Path
 
 _BLOCK = re.compile(r"```console\n\$ ((?:oomkit|for) [^\n]*)\n(.*?)```", re.DOTALL)
 _TABLE = re.compile(r"```console\n\$ (python docs/[^\n]*)\n```\n\n((?:\|[^\n]*\n)*)\n?")
-_PAGES = ("README.md", "docs/experiments.md")
+_PAGES = ("README.md", "docs/experiments.md", "docs/history.md")
 _REPEATABLE = ("docs/", "scenarios/", "tests/data/", "--of")
 _WIDTH = "100"
 
 
 def output(command: str) -> str:
     """Return what a shell prints for the command, with the installed oomkit first in PATH."""
-    env = {**os.environ, "COLUMNS": _WIDTH, "NO_COLOR": "1"}
+    env = {**os.environ, "COLUMNS": _WIDTH, "NO_COLOR": "1", "TZ": "UTC"}
     env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
     done = subprocess.run(
         command, shell=True, check=False, capture_output=True, text=True, env=env, timeout=300

@@ -6,7 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from oomkit.cli.history import command
+from oomkit.guard import paths
 from tests.conftest import Command
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
@@ -78,6 +81,22 @@ def test_filters(
     assert done.returncode == int(3 in numbers)
 
 
+def test_where_the_store_cannot_be_written_the_journal_is_read_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "JOURNAL", JOURNAL)
+    monkeypatch.setattr(paths, "STORE", str(tmp_path / "no" / "store"))
+    for _ in range(2):
+        done = CliRunner().invoke(command, ["--json"])
+        assert "unable to open database file; the history is read anew" in done.stderr
+        assert done.stdout.count("\n") == 3
+    monkeypatch.setattr(paths, "STORE", str(tmp_path / "store"))
+    assert CliRunner().invoke(command, ["--json"]).stderr == ""
+    assert (tmp_path / "store").exists()
+    monkeypatch.setattr(paths, "JOURNAL", str(tmp_path / "gone"))
+    assert CliRunner().invoke(command, ["--json"]).stdout.count("\n") == 3
+
+
 def test_nothing_to_show(oomkit: Command, kept: tuple[str, ...]) -> None:
     done = oomkit("history", "--since", "1h", *kept)
     assert (done.returncode, done.stdout) == (0, "nothing happened\n")
@@ -123,20 +142,43 @@ def test_names_cannot_reach_the_terminal_raw(oomkit: Command, tmp_path: Path) ->
         assert "evil\\x1b[2J" in done.stdout
 
 
-def test_a_recording_is_known_by_its_content(oomkit: Command, tmp_path: Path) -> None:
+THRASHING = """
+name = "thrashing"
+
+[[when]]
+level = "soft"
+available = "10%"
+psi_full = "25%"
+over = "3s"
+
+[whom]
+by = "freed"
+growth = 0.9
+"""
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> str:
+    path = tmp_path / "thrashing.toml"
+    path.write_text(THRASHING)
+    return str(path)
+
+
+def test_a_recording_is_known_by_its_content(oomkit: Command, tmp_path: Path, policy: str) -> None:
     path = tmp_path / "night.toml"
     shutil.copy(RECORDING, path)
-    done = oomkit("run", str(path), "--policy", "default", "--policy", "earlyoom", env=UTC)
+    done = oomkit("run", str(path), "--policy", policy, "--policy", "earlyoom", env=UTC)
     assert (done.returncode, done.stderr) == (1, "")
+    assert "under the policy thrashing" in done.stdout
     assert "03:04:15  would have killed convert[23817] (SIGTERM, soft)" in done.stdout
     assert "convert[23817] would have been dead for 42.5 s" in done.stdout
     assert "mysqld[845]: 8.5 s after the policy would have" in done.stdout
 
 
-def test_a_recording_as_json(oomkit: Command) -> None:
-    done = oomkit("run", str(RECORDING), "--json", "--policy", "kernel", "--policy", "default")
+def test_a_recording_as_json(oomkit: Command, policy: str) -> None:
+    done = oomkit("run", str(RECORDING), "--json", "--policy", "kernel", "--policy", policy)
     answer = json.loads(done.stdout)
-    assert [one["policy"] for one in answer["replays"]] == ["kernel", "default"]
+    assert [one["policy"] for one in answer["replays"]] == ["kernel", "thrashing"]
     assert [len(one["would_kill"]) for one in answer["replays"]] == [0, 1]
     assert answer["samples"] == 308
 
@@ -146,7 +188,7 @@ def test_a_recording_as_json(oomkit: Command) -> None:
     [
         (("--seed", "1"), "--seed: a recording takes --policy and --json only"),
         (("--vs", "vm.panic_on_oom=1"), "--vs: a recording takes"),
-        (("--policy", "/no/such.toml"), "/no/such.toml: No such file"),
+        (("--policy", "/no/such.toml"), "--policy: expected a file or one of default"),
     ],
 )
 def test_misuse_of_a_recording_is_one_line(

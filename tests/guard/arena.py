@@ -82,7 +82,13 @@ class Arena:
             "--state", str(self.state), "--act" if act else "--dry-run", *options,
         ]  # fmt: skip
         self.guard_pid = int(self.ask("start", argv, out=str(self.log), **named))
-        self.until(lambda: self.log.read_text().count("guarding by") > starts, "the guard starts")
+        self.until(
+            lambda: (
+                self.log.read_text().count("guarding by") > starts or not self.alive(self.guard_pid)
+            ),
+            "the guard starts",
+        )
+        assert self.alive(self.guard_pid), self.log.read_text()
         return self.guard_pid
 
     def policy(self, text: str) -> None:
@@ -135,6 +141,9 @@ class Arena:
                 + (self.log.read_text() if self.log.exists() else "")
             )
             time.sleep(0.02)
+
+    def until_said(self, text: str, count: int = 1) -> None:
+        self.until(lambda: self.log.read_text().count(text) >= count, f"it says {text!r}")
 
     def close(self) -> None:
         self._stage.kill()

@@ -1,10 +1,12 @@
-"""A disk that is full soon."""
+"""A disk that is full soon, and a place where a guard may kill."""
 
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.guard.arena import Arena
 
 
 @pytest.fixture
@@ -22,3 +24,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield place
     finally:
         subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.fixture
+def arena(tmp_path: Path) -> Iterator[Arena]:
+    """A pid namespace of its own, gone afterwards with all that is in it."""
+    made = Arena(tmp_path)
+    yield made
+    made.close()

@@ -35,16 +35,15 @@ def start(
 ) -> int:
     log = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     pid = os.fork()
-    if pid:
-        os.close(log)
-        return pid
-    if files is not None:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.execve(argv[0], argv, {**os.environ, **(environ or {})})
-    return 0
+    if not pid:
+        if files is not None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.execve(argv[0], argv, {**os.environ, **(environ or {})})
+    os.close(log)
+    return pid
 
 
 def victim(name: str, mib: int, *, term: str = "die", stuck: bool = False) -> int:
@@ -112,6 +111,11 @@ def reuse(pid: int, name: str, mib: int) -> int:
     return victim(name, mib)
 
 
+def write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
+
+
 COMMANDS: dict[str, Callable[..., Any]] = {
     "start": start,
     "victim": victim,
@@ -120,6 +124,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "state": state,
     "reuse": reuse,
     "kill": os.kill,
+    "write": write,
 }
 
 

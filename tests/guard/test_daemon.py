@@ -2,40 +2,11 @@
 
 import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.guard.arena import Arena
-
-SOFT = """
-name = "test"
-[look]
-most = "200ms"
-[[when]]
-level = "warn"
-available = "20%"
-[[when]]
-level = "soft"
-available = "10%"
-[[when]]
-level = "hard"
-available = "3%"
-[how]
-term_wait = "1s"
-term_least = "100ms"
-give_up = "1s"
-pause = "2s"
-hard_pause = "2s"
-"""
-
-
-@pytest.fixture
-def arena(tmp_path: Path) -> Iterator[Arena]:
-    made = Arena(tmp_path)
-    yield made
-    made.close()
+from tests.guard.policies import SOFT
 
 
 def test_the_largest_dies_and_the_record_says_all(arena: Arena) -> None:
@@ -118,7 +89,7 @@ def test_memory_that_comes_back_spares_who_was_asked_to_leave(arena: Arena) -> N
     arena.memory(available=0.08)
     arena.until(lambda: bool(arena.acts()), "somebody is chosen")
     arena.memory(available=0.5)
-    arena.until(lambda: "no longer short" in arena.log.read_text(), "it sees that")
+    arena.until_said("no longer short")
     time.sleep(1.5)  # longer than a SIGTERM is waited for while memory is short
     assert arena.alive(deaf)
     assert arena.alive(small)
@@ -129,7 +100,7 @@ def test_memory_that_comes_back_spares_who_was_asked_to_leave(arena: Arena) -> N
 def test_init_and_the_guard_itself_are_never_chosen(arena: Arena) -> None:
     guard = arena.guard(SOFT)
     arena.memory(available=0.02)
-    arena.until(lambda: "nobody can be chosen" in arena.log.read_text(), "it gives up")
+    arena.until_said("nobody can be chosen")
     assert arena.alive(guard)
     assert arena.alive(1)
     assert arena.acts() == []

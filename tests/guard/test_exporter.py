@@ -18,9 +18,9 @@ from oomkit.guard.exporter import ExporterError, main, make_server, parse_listen
 from oomkit.guard.status import Status
 
 STATUS: dict[str, object] = {
-    "pid": os.getpid(), "policy": "default", "dry_run": True, "level": 2, "started_s": 1.7e9,
-    "kernel_kills": 3, "freed_kb": 2048, "available_kb": 1000, "lost": 0,
-    "acts": {"died": 4, "survived": 1}, "psi_us": {"some": 2_500_000, "full": 1_000_000},
+    "pid": os.getpid(), "policy": "default", "dry_run": True, "level": "soft", "wakeups": 7,
+    "available_kb": 1000, "under_way": 2, "records": {"act": 4, "kernel_kill": 3},
+    "faults": {"journal": "No space left on device"},
 }  # fmt: skip
 
 
@@ -58,13 +58,16 @@ def test_a_scrape_shows_what_the_daemon_does(tmp_path: Path) -> None:
             found = parsed(answer.read().decode())
         assert found["oomkit_guard_up", ()] == 1
         assert found["oomkit_guard_info", (("dry_run", "true"), ("policy", "default"))] == 1
-        assert found["oomkit_guard_level", ()] == 2
-        assert found["oomkit_guard_kernel_kills_total", ()] == 3
-        assert found["oomkit_guard_freed_bytes_total", ()] == 2048 * 1024
+        levels = {name: found["oomkit_guard_level", (("oomkit_guard_level", name),)]
+                  for name in ("calm", "warn", "soft", "hard")}  # fmt: skip
+        assert levels == {"calm": 0, "warn": 0, "soft": 1, "hard": 0}
+        assert found["oomkit_guard_records_total", (("kind", "kernel_kill"),)] == 3
+        assert found["oomkit_guard_fault", (("file", "journal"),)] == 1
+        assert found["oomkit_guard_wakeups_total", ()] == 7
         assert found["oomkit_memory_available_bytes", ()] == 1000 * 1024
-        assert found["oomkit_guard_acts_total", (("outcome", "died"),)] == 4
-        assert found["oomkit_memory_stalled_seconds_total", (("kind", "some"),)] == 2.5
-        assert ("oomkit_guard_looks_total", ()) not in found
+        assert found["oomkit_guard_resident_memory_bytes", ()] > 1 << 20
+        assert found["oomkit_guard_cpu_seconds_total", ()] > 0
+        assert ("oomkit_guard_freed_bytes_total", ()) not in found
         write(tmp_path / "status", {**STATUS, "pid": 1 << 30})
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
             assert parsed(answer.read().decode()) == {("oomkit_guard_up", ()): 0}
@@ -85,7 +88,7 @@ def test_a_unix_socket_serves_too_and_a_stale_one_is_replaced(tmp_path: Path) ->
     path = tmp_path / "metrics.sock"
     for _ in range(2):
         with serving(f"unix:{path}", tmp_path / "status"):
-            assert parsed(get(path))["oomkit_guard_level", ()] == 2
+            assert parsed(get(path))["oomkit_guard_up", ()] == 1
             assert path.stat().st_mode & 0o777 == 0o660
             with pytest.raises(ExporterError, match="Address already in use"):
                 make_server(f"unix:{path}", str(tmp_path / "status"))

@@ -170,7 +170,7 @@ def test_without_a_log_the_last_look_still_tells(machine: Machine) -> None:
     assert record["count"] == 1
 
 
-def test_kills_before_the_first_look_are_told_once_and_dated_back(
+def test_kills_before_the_first_look_are_dated_back(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine.count(1)
@@ -180,13 +180,25 @@ def test_kills_before_the_first_look_are_told_once_and_dated_back(
         log.say(line, 40.0)
     (record,) = kills.look(100.0, 5000.0)
     assert (record["mono_s"], record["time_s"]) == (40.0, 4940.0)
-    later = KernelKills(
-        kmsg=str(machine.kmsg), vmstat=str(machine.vmstat), after_seq=kills.kmsg_seq
-    )
-    log = Log(monkeypatch, later)
-    for line in REPORT.splitlines():
-        log.say(line, 40.0)
-    assert later.look(200.0, 5100.0) == []
+
+
+def test_what_an_earlier_guard_told_is_not_told_again(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen = tmp_path / "seen"
+    for found in (1, 0, 0):
+        kills = KernelKills(kmsg=str(machine.kmsg), vmstat=str(machine.vmstat), seen=str(seen))
+        log = Log(monkeypatch, kills)
+        for line in REPORT.splitlines():
+            log.say(line, 40.0)
+        assert len(kills.look(100.0, 5000.0)) == found
+        kills.close()
+    # After a reboot numbers begin anew.
+    seen.write_bytes(b"another-boot" + seen.read_bytes()[12:])
+    kills = KernelKills(kmsg=str(machine.kmsg), vmstat=str(machine.vmstat), seen=str(seen))
+    log = Log(monkeypatch, kills)
+    log.say(REPORT.splitlines()[-1], 3.0)
+    assert len(kills.look(100.0, 5000.0)) == 1
 
 
 def test_a_log_that_was_overwritten_or_taken_away_stops_nothing(

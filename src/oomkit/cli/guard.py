@@ -38,6 +38,11 @@ _STATE = "/run/oomkit/guard.state"
 @click.option("--record-size", metavar="SIZE", default="8M", show_default=True)
 @click.option("--status", metavar="FILE", help="Rewrite this file with what the guard is doing.")
 @click.option(
+    "--metrics",
+    metavar="ADDRESS",
+    help="Serve Prometheus metrics on HOST:PORT, :PORT or unix:PATH; needs --status.",
+)
+@click.option(
     "--state",
     metavar="FILE",
     help=f"Keep here what is under way, for a restart.  [default: {_STATE} for root]",
@@ -55,6 +60,7 @@ def command(
     recording: str | None,
     record_size: str,
     status: str | None,
+    metrics: str | None,
     state: str | None,
     drill: str | None,
     self_test: bool,
@@ -98,11 +104,15 @@ def command(
             self_test=self_test,
         )
         settings.users = launch.users_for(settings.plan)
-        settings.missing = launch.missing_here(settings)
+        settings.missing = launch.missing_here(policy, settings)
         if check:
             _explain(policy, settings, pid)
-        else:
-            launch.exec_daemon(settings)
+            return
+        if metrics is not None:
+            if not settings.status:
+                fail("--metrics are made of the status file; give --status FILE as well")
+            settings.exporter = launch.start_exporter(metrics, settings.status)
+        launch.exec_daemon(settings)
     except launch.LaunchError as error:
         fail(str(error))
 
@@ -133,15 +143,13 @@ def _state_file(path: str | None) -> str:
 
 def _explain(policy: Any, settings: Any, pid: int | None) -> None:
     from oomkit.guard.consider import NoSuchProcessError, consider
-    from oomkit.policy.telling import ranked_line
+    from oomkit.policy.words import explain
 
-    click.echo(f"policy {policy.name}" + (f": {policy.about}" if policy.about else ""))
-    if pid is not None:
-        try:
-            one, place = consider(settings, pid)
-        except NoSuchProcessError as error:
-            fail(f"--pid: {error}")
-        click.echo(ranked_line(one))
-        click.echo(f"place {place} among those that can be chosen now" if place else "never chosen")
-    for sentence in settings.missing:
-        click.echo(f"oomkit: {sentence}", err=True)
+    try:
+        lines = explain(policy) if pid is None else consider(policy, settings, pid)
+    except NoSuchProcessError as error:
+        fail(f"--pid: {error}")
+    for line in lines:
+        click.echo(line)
+    for line in settings.missing:
+        click.echo(f"oomkit: {line}", err=True)

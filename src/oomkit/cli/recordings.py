@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from oomkit.cli import worlds
 from oomkit.cli.common import fail
 from oomkit.guard.slots import is_recording
 
@@ -21,8 +22,6 @@ _TAKES = frozenset({"scenario_file", "policies", "as_json"})
 def play_if_one(ctx: click.Context, path: str, policies: Sequence[str], *, as_json: bool) -> None:
     """Replay the file and end, if it is a recording; its content tells, not its name."""
     if not is_recording(path):
-        if policies:
-            fail("--policy: expected a recording, not a scenario")
         return
     for param in ctx.command.params:
         given = ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
@@ -39,13 +38,11 @@ def _play(path: str, policies: Sequence[str], *, as_json: bool) -> int:
     """
     from oomkit.guard.recording import RecordingError, read_recording
     from oomkit.guard.replay import replay
-    from oomkit.policy.find import find_policy
-    from oomkit.policy.read import PolicyError
 
+    found = [worlds.policy(name) for name in policies or ("default",)]
     try:
-        found = [find_policy(name) for name in policies or ("default",)]
         recording = read_recording(path)
-    except (PolicyError, RecordingError) as error:
+    except RecordingError as error:
         fail(str(error))
     played = [replay(recording, policy) for policy in found]
     if as_json:

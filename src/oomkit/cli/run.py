@@ -9,7 +9,8 @@ from oomkit.cli import recordings, run_views, worlds
 from oomkit.cli.common import fail
 
 if TYPE_CHECKING:
-    from oomkit.scenario import Run
+    from oomkit.policy.format import Policy
+    from oomkit.scenario import Run, Scenario
 
 _EXAMPLE = """\b
 Examples:
@@ -17,6 +18,7 @@ Examples:
   oomkit run scenarios/test1.toml --kernel 6.12 --set machine.swap=2G
   oomkit run scenarios/test1.toml --free 1s
   oomkit run scenarios/test1.toml --vs vm.panic_on_oom=1
+  oomkit run scenarios/database-and-leak.toml --policy default --policy earlyoom
   oomkit run scenarios/test1.toml --html run.html --png run.png
   oomkit run scenarios/test1.toml --on qemu --kernel 6.1
   oomkit run scenarios/guard/fast-hog.toml --on qemu --guard oomkit
@@ -58,7 +60,8 @@ Examples:
     "policies",
     metavar="NAME|FILE",
     multiple=True,
-    help="Whom this policy would kill, and when; can be given more than once.",
+    help="Guard the machine: default, kernel, earlyoom, nohang, systemd-oomd, oomd-like, or a "
+    "file. Twice: both side by side; more: a table. On the model, or over a RECORDING.",
 )
 @click.option("--seed", type=int, default=0, help="Moves what the scenario declares as random.")
 @click.option("--json", "as_json", is_flag=True, help="The whole record as one object.")
@@ -83,10 +86,10 @@ def command(
     on: str,
     kernel: str | None,
     guard: str | None,
-    policies: tuple[str, ...],
     seed: int,
     interval: str | None,
     others: tuple[str, ...],
+    policies: tuple[str, ...],
     html: str | None,
     png: str | None,
     svg: str | None,
@@ -106,7 +109,12 @@ def command(
     recordings.play_if_one(ctx, scenario_file, policies, as_json=as_json)
     views = {"--json": as_json, "--log": as_log, "--free": interval is not None}
     files = {"html": html, "png": png, "svg": svg}
-    _one_of(views, files, others, check=check, every_one=every_one)
+    _one_of(views, files, others, policies, check=check, every_one=every_one)
+    if policies and on != "model":
+        fail(
+            f"--policy and --on {on} don't go together: a policy guards the model; "
+            "on a booted kernel say --guard oomkit:POLICY"
+        )
     told = not any(views.values()) and not any(files.values())
     sample_s = None if told else _seconds(interval)
     world = worlds.world(on, kernel, seed=seed, sample_s=sample_s, guard=guard)
@@ -115,17 +123,20 @@ def command(
         world.check(scenario_file, scenario)
         click.echo(f"{scenario_file}: fine")
         return
-    shown = world.play(scenario_file, scenario)
+    guards: list[Policy | None] = [worlds.policy(name) for name in policies]
+    guards = guards or [None]
+    shown = world.play(scenario_file, scenario, guards[0])
     run = shown.run
     runs: tuple[Run, ...] = (run,)
     if others:
         path, changed = _other(scenario_file, overrides, others)
         second = world.read(path, changed)
-        runs = (run, world.play(path, second).run)
-        if as_json:
-            run_views.show_json(*runs)
-        else:
-            run_views.show_two(runs, (scenario, second), ("as it is", " ".join(others)))
+        runs = (run, world.play(path, second, guards[0]).run)
+        headings = ("as it is", " ".join(others))
+        _show_several(runs, (scenario, second), headings, as_json=as_json)
+    elif len(guards) > 1:
+        runs = (run, *(world.play(scenario_file, scenario, guard).run for guard in guards[1:]))
+        _show_several(runs, (scenario, scenario), policies[:2], as_json=as_json)
     else:
         for kind, file in files.items():
             if file is not None:
@@ -142,10 +153,27 @@ def command(
         sys.exit(1)
 
 
+def _show_several(
+    runs: tuple["Run", ...],
+    scenarios: tuple["Scenario", "Scenario"],
+    headings: tuple[str, ...],
+    *,
+    as_json: bool,
+) -> None:
+    """Two runs side by side, more of them in a table, or all as JSON."""
+    if as_json:
+        run_views.show_json(*runs)
+    elif len(runs) == 2:
+        run_views.show_two((runs[0], runs[1]), scenarios, (headings[0], headings[1]))
+    else:
+        run_views.show_policies(runs)
+
+
 def _one_of(
     views: dict[str, bool],
     files: dict[str, str | None],
     others: tuple[str, ...],
+    policies: tuple[str, ...],
     *,
     check: bool,
     every_one: bool,
@@ -154,14 +182,17 @@ def _one_of(
     asked = [name for name, wanted in views.items() if wanted]
     written = [f"--{kind}" for kind, path in files.items() if path is not None]
     to_stdout = [f"--{kind} -" for kind, path in files.items() if path == "-"]
-    if others:
-        clash = ["--vs", *(name for name in asked if name != "--json"), *written]
+    several = "--vs" if others else "several --policy"
+    if others or len(policies) > 1:
+        clash = [several, *(name for name in asked if name != "--json"), *written]
+        clash += ["--policy twice"] if others and len(policies) > 1 else []
+        clash += ["--check"] if check else []
     elif check:
         clash = ["--check", *asked, *written]
     else:
         clash = [*asked, *to_stdout]
     if every_one:
-        others_of_all = [*asked, *to_stdout, *(["--vs"] if others else [])]
+        others_of_all = [*asked, *to_stdout, *([several] if others or len(policies) > 1 else [])]
         clash = ["--all", *others_of_all] if others_of_all else clash
     if len(clash) > 1:
         fail(f"{clash[0]} and {clash[1]} don't go together")

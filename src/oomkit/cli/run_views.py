@@ -41,13 +41,24 @@ def show_log(run: "Run") -> None:
 
 
 def show_json(*runs: "Run") -> None:
-    """Print one record, or two as ``first`` and ``second``."""
+    """Print one record, two as ``first`` and ``second``, or more as a list."""
     from oomkit.scenario.record import to_json
 
     if len(runs) == 1:
         click.echo(to_json(runs[0]))
-    else:
+    elif len(runs) == 2:
         click.echo(b'{"first":%b,"second":%b}' % (to_json(runs[0]), to_json(runs[1])))
+    else:
+        click.echo(b"[%b]" % b",".join(to_json(run) for run in runs))
+
+
+def show_policies(runs: tuple["Run", ...]) -> None:
+    """Print the objectives of several policies."""
+    from oomkit.report.look import look_of
+    from oomkit.report.policies import table
+
+    look = look_of(sys.stdout)
+    click.echo(table(runs, look=look), nl=False, color=look.colour)
 
 
 def show_two(

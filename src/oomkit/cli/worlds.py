@@ -1,5 +1,6 @@
 """Where ``oomkit run`` plays: the model, a memory cgroup of this host, a kernel in QEMU."""
 
+import os
 import signal
 import sys
 import time
@@ -13,6 +14,7 @@ from oomkit.cli.common import fail
 from oomkit.cli.progress import progress
 
 if TYPE_CHECKING:
+    from oomkit.policy.format import Policy
     from oomkit.scenario import Run, Scenario
 
 
@@ -40,8 +42,8 @@ class World(ABC):
         """End the command if this world can't show the scenario."""
 
     @abstractmethod
-    def play(self, path: str, scenario: "Scenario") -> Shown:
-        """Play it."""
+    def play(self, path: str, scenario: "Scenario", policy: "Policy | None" = None) -> Shown:
+        """Play it, guarded by a policy or by the kernel alone."""
 
 
 def world(
@@ -78,6 +80,22 @@ def read(path: str, overrides: tuple[str, ...]) -> "Scenario":
         sys.exit(2)
 
 
+def policy(name: str) -> "Policy":
+    """Read a policy, or end telling all that is wrong with it."""
+    from oomkit.policy import builtin
+    from oomkit.policy.find import find_policy
+    from oomkit.policy.read import PolicyError
+
+    if name not in builtin.NAMES and not os.path.exists(name):
+        fail(f"--policy: expected a file or one of {', '.join(builtin.NAMES)}, not {name!r}")
+    try:
+        return find_policy(name)
+    except PolicyError as error:
+        for line in error.lines():
+            click.echo(f"oomkit: {line}", err=True)
+        sys.exit(2)
+
+
 class _Model(World):
     def __init__(self, kernel: str | None, seed: int, sample_s: float | None) -> None:
         self.kernel = kernel
@@ -92,12 +110,17 @@ class _Model(World):
     def check(self, path: str, scenario: "Scenario") -> None:
         """The model plays whatever the format can say."""
 
-    def play(self, path: str, scenario: "Scenario") -> Shown:
+    def play(self, path: str, scenario: "Scenario", policy: "Policy | None" = None) -> Shown:
         from oomkit.model import ModelError, play
         from oomkit.model.machine import Machine
 
         try:
-            run = play(scenario, seed=self.seed, sample_s=self.sample_s or _story_s(scenario))
+            run = play(
+                scenario,
+                policy=policy,
+                seed=self.seed,
+                sample_s=self.sample_s or _story_s(scenario),
+            )
         except ModelError as error:
             fail(f"{path}: {error}")
         return Shown(run=run, total_mb=Machine(scenario).total / 256)
@@ -137,7 +160,7 @@ class _Real(World):
         if reasons:
             fail(f"{path}: can't be played on {self.place.world}: {'; '.join(reasons)}")
 
-    def play(self, path: str, scenario: "Scenario") -> Shown:
+    def play(self, path: str, scenario: "Scenario", policy: "Policy | None" = None) -> Shown:
         from oomkit.real import RealError, play
 
         for number in (signal.SIGTERM, signal.SIGHUP):

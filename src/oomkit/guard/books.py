@@ -6,6 +6,7 @@ from oomkit.guard.journal import Journal
 from oomkit.guard.kernelkills import KernelKills
 from oomkit.guard.say import ERROR, WARNING, Say
 from oomkit.guard.status import Status
+from oomkit.guard.tally import Tally
 from oomkit.guard.writer import Writer
 
 TYPE_CHECKING = False
@@ -22,15 +23,11 @@ _EVENTS = {1: "memory.oom_control", 2: "memory.events.local"}
 
 
 class Books:
-    """Writes records, none of which the daemon ever waits for.
-
-    Attributes:
-        counts: how many records of each kind were made.
-    """
+    """Writes records, none of which the daemon ever waits for."""
 
     __slots__ = (
         "_begun_s", "_clock", "_faults", "_journal", "_kernel_kills", "_ring", "_say", "_status",
-        "_wall", "_writer", "counts",
+        "_tally", "_wall", "_writer",
     )  # fmt: skip
 
     def __init__(
@@ -74,7 +71,7 @@ class Books:
             vmstat=f"{places.proc}/vmstat",
             cgroups=(places.cgroups, events) if events else None,
         )
-        self.counts: dict[str, int] = {}
+        self._tally = Tally(wall())
         self._writer = Writer(*flushes)
 
     @property
@@ -89,12 +86,10 @@ class Books:
 
     def record(self, record: "dict[str, Any]") -> None:
         """Put a record into the journal."""
-        kind = str(record["kind"])
-        if kind != "act" or "outcome" in record:
-            self.counts[kind] = self.counts.get(kind, 0) + 1
+        self._tally.count(record)
         if self._journal is not None:
             self._journal.append(record)
-        if self._ring is not None and kind == "act" and record.get("outcome") == "died":
+        if self._ring is not None and record["kind"] == "act" and record.get("outcome") == "died":
             from oomkit.guard import slots
 
             victim = record["victim"]
@@ -117,17 +112,25 @@ class Books:
             who = (
                 f"{kill['comm']}[{kill['pid']}]" if "pid" in kill else f"{kill['count']} processes"
             )
-            self.line(WARNING, f"the kernel's OOM killer killed {who}")
             pid, mono_s = kill.get("pid"), kill["mono_s"]
-            if self._ring is not None and isinstance(pid, int) and isinstance(mono_s, float):
+            if not isinstance(mono_s, float) or mono_s < self._begun_s:
+                continue  # it was before our time: recorded, but no news
+            self.line(WARNING, f"the kernel's OOM killer killed {who}")
+            if self._ring is not None and isinstance(pid, int):
                 from oomkit.guard import slots
 
                 self._ring.mark(slots.KERNEL_KILL, mono_s, pid, str(kill["comm"]), by="kernel")
 
     def status(self, values: "dict[str, Any]") -> None:
         """Rewrite the status file."""
-        if self._status is not None:
-            self._status.write({**values, "records": self.counts, "faults": self._faults})
+        if self._status is None:
+            return
+        values = {**values, **self._tally.values(), "faults": self._faults}
+        if self._journal is not None:
+            values["waiting"], values["lost"] = self._journal.waiting, self._journal.lost
+        if self._ring is not None:
+            values["ring_lost"] = self._ring.lost
+        self._status.write(values)
 
     def check(self) -> None:
         """Say it, once, when something can't be written, and when it can again."""

@@ -3,18 +3,16 @@
 from oomkit.guard.eyes import Eyes
 from oomkit.guard.settings import Settings
 from oomkit.policy.core.decider import Decider
-from oomkit.policy.core.ranked import Ranked
+from oomkit.policy.format import Policy
+from oomkit.policy.words import effective
 
 
 class NoSuchProcessError(Exception):
     """There is no process of that number, or it is not ours to see."""
 
 
-def consider(settings: Settings, pid: int) -> tuple[Ranked, int]:
-    """Rank one process among all that are there.
-
-    Returns:
-        its rank's particulars, and its place from 1 among those that can be chosen; 0 if it can't.
+def consider(policy: Policy, settings: Settings, pid: int) -> tuple[str, ...]:
+    """What the policy means for a process, among all that are there now; a line each.
 
     Raises:
         NoSuchProcessError: see there.
@@ -27,15 +25,11 @@ def consider(settings: Settings, pid: int) -> tuple[Ranked, int]:
             raise NoSuchProcessError("processes can't be read")
         decider.look(reading)
         eyes.refresh(decider, reading, note=True)
-        candidates, groups = eyes.candidates(storm=False)
-        candidates += eyes.warm.also([pid], most=1)
+        everybody, groups = eyes.candidates(storm=False)
+        everybody += eyes.warm.also([pid], most=1)
     finally:
         eyes.close()
-    ranked = decider.rank(candidates, groups)
-    can_be_chosen = [one for one in ranked if not one.verdict]
-    for one in ranked:
-        if pid in (member.pid for member in one.members):
-            place = can_be_chosen.index(one) + 1 if one in can_be_chosen else 0
-            if one.candidate.pid == pid or one.level == "cgroup":
-                return one, place
-    raise NoSuchProcessError(f"no process {pid} that can be seen from here")
+    one = next((candidate for candidate in everybody if candidate.pid == pid), None)
+    if one is None:
+        raise NoSuchProcessError(f"no process {pid} that can be seen from here")
+    return effective(policy, one, everybody=tuple(everybody), groups=tuple(groups))

@@ -59,9 +59,11 @@ class Daemon:
         self._settings = settings
         self._clock = clock
         self._wall = wall
-        self._own_pids = frozenset((os.getpid(), *settings.tame))
+        self._own_pids = frozenset((os.getpid(), settings.exporter or os.getpid()))
         self._books = Books(settings, clock, wall)
         self._hooks = Hooks()
+        if settings.exporter:
+            self._hooks.adopt(settings.exporter, "metrics")
         self._manager = ServiceManager()
         reaper = None if settings.dry_run else Reaper()
         striker = Striker(settings.places, self._own_pids, reaper, self._spare_files, clock)
@@ -87,6 +89,7 @@ class Daemon:
             next_s = self.turn()
             if self._reload is not None and self._reload.fd in ready and self._reload.finished():
                 self._reloaded(self._reload)
+                next_s = 0.0
             self._obey()
         self._stop()
 
@@ -175,19 +178,25 @@ class Daemon:
         self._wake.set_trigger()
         self._manager.tell(b"WATCHDOG=1")
         self._books.check()
-        self._books.status(
-            {
-                **self._named,
-                "time_s": self._wall(),
-                "mono_s": reading.t_s,
-                "pid": os.getpid(),
-                "level": NAMES[look.state.level],
-                "wakeups": self._wake.count,
-                "available_kb": int(reading.available_kb),
-                "swap_free_kb": int(reading.swap_free_kb),
-                "under_way": len(self._hand.deeds),
-            }
-        )
+        self._books.status(self._status(look, reading))
+
+    def _status(self, look: "Look", reading: "Reading") -> "dict[str, Any]":
+        return {
+            **self._named,
+            "time_s": self._wall(),
+            "mono_s": reading.t_s,
+            "pid": os.getpid(),
+            "level": look.state.level,
+            "level_name": NAMES[look.state.level],
+            "looks": self._wake.count,
+            "cpu_s": time.process_time(),
+            "under_way": len(self._hand.deeds),
+            "mem_total_kb": reading.mem_total_kb,
+            "available_kb": reading.available_kb,
+            "swap_total_kb": reading.swap_total_kb,
+            "swap_free_kb": reading.swap_free_kb,
+            "psi_us": {"some": reading.psi_some_us, "full": reading.psi_full_us},
+        }
 
     def _spare_files(self) -> None:
         """Give back descriptors, so that a victim can be taken hold of."""

@@ -17,6 +17,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 import msgspec
 
 from oomkit.guard import paths
+from oomkit.host.procfs import read_or_none
+from oomkit.policy.core.levels import NAMES
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -25,6 +27,8 @@ _TRIES = 5
 _PARENT_EVERY_S = 5.0
 _KB = 1024
 _SOCKET_MODE = 0o660
+_UTIME, _STIME, _RSS = 11, 12, 21
+"""Fields of ``/proc/PID/stat``, counted from the one behind the name."""
 
 
 class ExporterError(Exception):
@@ -73,37 +77,59 @@ class Collector:
             "dry_run": str(bool(status.get("dry_run"))).lower(),
         }
         yield InfoMetricFamily("oomkit_guard", "The policy in force.", value=info)
+        yield _level(status)
+        yield _faults(status)
+        yield from _own(f"{self._proc}/{status.get('pid')}")
         yield from _gauges(status)
         yield from _counters(status)
         yield from _labelled(status)
 
 
 _GAUGES = (
-    ("level", "oomkit_guard_level", "How serious it is: 0 calm, 1 warn, 2 soft, 3 hard.", 1),
-    ("started_s", "oomkit_guard_start_time_seconds", "When the guard started.", 1),
-    ("last_act_s", "oomkit_guard_last_act_timestamp_seconds", "When it acted last.", 1),
-    ("rss_kb", "oomkit_guard_resident_memory_bytes", "The guard's own memory.", _KB),
-    ("waiting", "oomkit_guard_records_waiting", "Records that could not be written yet.", 1),
+    ("under_way", "oomkit_guard_acts_under_way", "Acts whose end is waited for.", 1),
     ("available_kb", "oomkit_memory_available_bytes", "MemAvailable.", _KB),
-    ("mem_total_kb", "oomkit_memory_total_bytes", "MemTotal.", _KB),
     ("swap_free_kb", "oomkit_swap_free_bytes", "SwapFree.", _KB),
-    ("swap_total_kb", "oomkit_swap_total_bytes", "SwapTotal.", _KB),
 )  # fmt: skip
 _COUNTERS = (
-    ("kernel_kills", "oomkit_guard_kernel_kills", "OOM kills of the kernel.", 1),
-    ("warnings", "oomkit_guard_warnings", "Times memory got short.", 1),
+    ("wakeups", "oomkit_guard_wakeups", "Times the guard was woken.", 1),
     ("freed_kb", "oomkit_guard_freed_bytes", "Memory that acts gave back.", _KB),
-    ("looks", "oomkit_guard_looks", "Times the guard looked at the machine.", 1),
-    ("cpu_s", "oomkit_guard_cpu_seconds", "CPU time of the guard.", 1),
-    ("lost", "oomkit_guard_records_lost", "Records that are gone.", 1),
-    ("ring_lost", "oomkit_guard_recorder_slots_lost", "Slots the recorder could not write.", 1),
+    ("lost", "oomkit_guard_records_lost", "Records that could not be kept.", 1),
 )  # fmt: skip
 _LABELLED = (
-    ("acts", "oomkit_guard_acts", "Acts, by how they ended.", "outcome", 1.0),
-    ("signals", "oomkit_guard_signals", "Signals sent.", "signal", 1.0),
-    ("psi_us", "oomkit_memory_stalled_seconds", "Time tasks stalled for memory.", "kind", 1e-6),
+    ("records", "oomkit_guard_records", "Records written, by kind.", "kind"),
+    ("acts", "oomkit_guard_acts", "Acts, by how they ended.", "outcome"),
 )
-"""Key in the status, name, help, then the factor to the metric's unit."""
+"""Key in the status, name, help, then the factor to the metric's unit or the label's name."""
+
+
+def _level(status: dict[str, Any]) -> "Metric":
+    from prometheus_client.core import StateSetMetricFamily
+
+    value = {name: name == status.get("level") for name in NAMES}
+    return StateSetMetricFamily("oomkit_guard_level", "How short memory is.", value=value)
+
+
+def _faults(status: dict[str, Any]) -> "Metric":
+    from prometheus_client.core import GaugeMetricFamily
+
+    metric = GaugeMetricFamily("oomkit_guard_fault", "What can't be written.", labels=["file"])
+    faults = status.get("faults")
+    for name in faults if isinstance(faults, dict) else ():
+        metric.add_metric([str(name)], 1)
+    return metric
+
+
+def _own(directory: str) -> "Iterator[Metric]":
+    """What the daemon itself uses, looked up here so that it costs the daemon nothing."""
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    data = read_or_none(f"{directory}/stat")
+    fields = data.rpartition(b")")[2].split() if data else []
+    if len(fields) > _RSS:
+        cpu_s = (int(fields[_UTIME]) + int(fields[_STIME])) / os.sysconf("SC_CLK_TCK")
+        yield CounterMetricFamily("oomkit_guard_cpu_seconds", "CPU time it used.", value=cpu_s)
+        rss = int(fields[_RSS]) * os.sysconf("SC_PAGE_SIZE")
+        yield GaugeMetricFamily("oomkit_guard_resident_memory_bytes", "Its memory.", value=rss)
 
 
 def _gauges(status: dict[str, Any]) -> "Iterator[Metric]":
@@ -125,14 +151,14 @@ def _counters(status: dict[str, Any]) -> "Iterator[Metric]":
 def _labelled(status: dict[str, Any]) -> "Iterator[Metric]":
     from prometheus_client.core import CounterMetricFamily
 
-    for key, name, text, label, scale in _LABELLED:
+    for key, name, text, label in _LABELLED:
         values = status.get(key)
         if not isinstance(values, dict):
             continue
         metric = CounterMetricFamily(name, text, labels=[label])
         for which, value in values.items():
             if isinstance(value, (int, float)):
-                metric.add_metric([which], value * scale)
+                metric.add_metric([which], value)
         yield metric
 
 

@@ -53,6 +53,10 @@ class Hooks:
             environ[f"OOMKIT_{name.upper()}"] = value
         return self._spawn([_filled(word, values) for word in argv], environ, what)
 
+    def adopt(self, pid: int, what: str) -> None:
+        """Collect a child that was started by somebody else, and say so when it ends."""
+        self._children[pid] = what
+
     def wait(self, pid: int, timeout_s: float) -> bool:
         """Wait for a command; says whether it ended in time."""
         try:

@@ -12,6 +12,7 @@ import os
 import time
 from _thread import allocate_lock
 
+from oomkit.guard.bootid import read_boot_id
 from oomkit.guard.jsonline import encode
 
 TYPE_CHECKING = False
@@ -69,7 +70,7 @@ class Journal:
         self._deferred = deferred
         self._wall = wall
         self._mono = mono
-        self._boot = _boot_id() if boot_id is None else boot_id
+        self._boot = read_boot_id().decode("ascii") if boot_id is None else boot_id
         self._lock = allocate_lock()
         self._flushing = allocate_lock()
         self._waiting: list[bytes] = []
@@ -213,17 +214,6 @@ class Journal:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = -1
-
-
-def _boot_id() -> str | None:
-    try:
-        fd = os.open("/proc/sys/kernel/random/boot_id", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        return os.read(fd, 64).decode("ascii", "replace").strip()
-    finally:
-        os.close(fd)
 
 
 def _said(error: OSError) -> str:

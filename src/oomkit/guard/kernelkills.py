@@ -11,6 +11,8 @@ from __future__ import annotations
 import errno
 import os
 
+from oomkit.guard.bootid import read_boot_id
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +44,7 @@ class KernelKills:
         kmsg: str = "/dev/kmsg",
         vmstat: str = "/proc/vmstat",
         cgroups: tuple[str, str] | None = None,
-        after_seq: int = -1,
+        seen: str | None = None,
     ) -> None:
         """Open everything, and read past what is known.
 
@@ -52,10 +54,14 @@ class KernelKills:
             vmstat: the counter.
             cgroups: directory of the memory cgroups, and the name of the file in each that has
                 a line ``oom_kill N``: ``memory.events.local`` (v2), ``memory.oom_control`` (v1).
-            after_seq: what the log held up to this number was read by an earlier one.
+            seen: a file that keeps the place in the log up to which kills were told, so that
+                another one that is started later does not tell them again; None: nothing is
+                kept, and all that the log still holds is told.
         """
         self.missing: list[str] = []
-        self.kmsg_seq = after_seq
+        self._seen_fd = -1 if seen is None else self._opened(seen, os.O_RDWR | os.O_CREAT)
+        self._boot = read_boot_id()
+        self.kmsg_seq = self._told_seq()
         self._cgroups = cgroups
         self._report: list[bytes] = []
         self._report_bytes = 0
@@ -98,14 +104,35 @@ class KernelKills:
             found.append(_stamped(self._untold(), since_s, mono_s, wall_s))
         elif seen:
             self._by_cgroup = self._walk()
+        if seen:
+            self._keep_seq()
         return found
 
     def close(self) -> None:
         """Close what was opened."""
-        for fd in (self.kmsg_fd, self._vmstat_fd):
+        for fd in (self.kmsg_fd, self._vmstat_fd, self._seen_fd):
             if fd >= 0:
                 os.close(fd)
-        self.kmsg_fd = self._vmstat_fd = -1
+        self.kmsg_fd = self._vmstat_fd = self._seen_fd = -1
+
+    def _told_seq(self) -> int:
+        """The place in this boot's log up to which kills were told before."""
+        if self._seen_fd < 0:
+            return -1
+        try:
+            boot, _, seq = os.pread(self._seen_fd, 64, 0).partition(b" ")
+        except OSError:
+            return -1
+        seq = seq.strip()
+        return int(seq) if boot == self._boot and seq.isdigit() else -1
+
+    def _keep_seq(self) -> None:
+        if self._seen_fd >= 0:
+            line = b"%s %20d\n" % (self._boot, self.kmsg_seq)
+            try:
+                os.pwrite(self._seen_fd, line, 0)
+            except OSError as error:
+                self.missing.append(f"the place in the kernel's log: {error.strerror}")
 
     def _untold(self) -> dict[str, object]:
         """Kills that only the counter knows of, and the cgroups that lost somebody."""
@@ -188,7 +215,7 @@ class KernelKills:
 
     def _opened(self, path: str, flags: int) -> int:
         try:
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags, 0o600)
         except OSError as error:
             self.missing.append(f"{path}: {error.strerror}")
             return -1

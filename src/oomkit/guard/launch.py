@@ -14,15 +14,8 @@ from oomkit.guard.settings import Settings, to_plain
 from oomkit.guard.wake import STALL_US, WINDOW_US
 from oomkit.host.mounts import find_hierarchy
 from oomkit.host.psitrigger import Trigger
-from oomkit.policy.core.when import Watch
-
-_SIGNALS = {
-    "psi_some": "pressure (PSI)",
-    "psi_full": "pressure (PSI)",
-    "refault": "refaults",
-    "swap_in": "swap-ins",
-    "reclaim": "pages scanned by reclaim",
-}
+from oomkit.policy.format import Policy
+from oomkit.policy.words import missing_words
 
 
 class LaunchError(Exception):
@@ -62,7 +55,7 @@ def users_for(plan: dict[str, Any]) -> dict[int, str]:
     return {entry.pw_uid: entry.pw_name for entry in pwd.getpwall()}
 
 
-def missing_here(settings: Settings) -> tuple[str, ...]:
+def missing_here(policy: Policy, settings: Settings) -> tuple[str, ...]:
     """What the policy asks for and this machine does not show, in sentences.
 
     Raises:
@@ -77,19 +70,37 @@ def missing_here(settings: Settings) -> tuple[str, ...]:
         raise LaunchError(
             f"{settings.places.signals}/meminfo: expected MemTotal and MemAvailable (Linux 3.14)"
         )
-    absent = dict.fromkeys(_SIGNALS[kind] for kind in Watch(settings.plan).missing(reading))
-    found = [f"No {what} here: rules about it never hold." for what in absent]
+    found = list(missing_words(policy, reading))
     if reading.psi_some_us is None:
-        found.append("No pressure (PSI), so nothing wakes the guard: it looks by the clock.")
+        found.append(
+            "there is no pressure (PSI), so nothing wakes the guard: it looks by the clock"
+        )
     elif (trigger := _trigger(settings.places)) is None:
-        found.append("No pressure triggers are allowed, so the guard looks by the clock.")
+        found.append("no pressure triggers are allowed, so the guard looks by the clock")
     elif not trigger.fine:
-        found.append("Pressure triggers are coarse (no CAP_SYS_RESOURCE), so the clock counts.")
-    if reading.swap_total_kb == 0:
-        found.append("No swap: conditions on free swap hold always.")
+        found.append(
+            "pressure triggers are coarse (no CAP_SYS_RESOURCE), so the clock counts as well"
+        )
     if os.geteuid() != 0:
-        found.append("Not root: only processes of this user can be signalled.")
+        found.append("not root: only processes of this user can be signalled")
     return tuple(found)
+
+
+def start_exporter(listen: str, status: str) -> int:
+    """Start the process that serves metrics; it ends with us.
+
+    Raises:
+        LaunchError: the address can't be used, or prometheus-client is not installed.
+    """
+    from oomkit.guard.exporter import ExporterError, make_server
+
+    try:
+        make_server(listen, status).server_close()
+    except ExporterError as error:
+        raise LaunchError(str(error)) from None
+    argv = [sys.executable, "-m", "oomkit.guard.exporter", listen]
+    argv += ["--status", status, "--parent", str(os.getpid())]
+    return os.posix_spawn(argv[0], argv, os.environ)
 
 
 def exec_daemon(settings: Settings) -> NoReturn:

@@ -34,13 +34,13 @@ def main() -> None:
         drop_code()
         lock_memory()
     except OSError as error:
-        missing.append(f"Memory can't be locked: {error.strerror}; LimitMEMLOCK is too low.")
+        missing.append(f"memory can't be locked: {error.strerror} (RLIMIT_MEMLOCK)")
     try:
         adj = spare_self()
         if adj > -1000:
-            missing.append(f"The guard's own oom_score_adj stays {adj}: no CAP_SYS_RESOURCE.")
+            missing.append(f"the guard's own oom_score_adj stays {adj} (no CAP_SYS_RESOURCE)")
     except OSError as error:
-        missing.append(f"The guard's own oom_score_adj is not known: {error.strerror}.")
+        missing.append(f"the guard's own oom_score_adj is not known: {error.strerror}")
     settings.missing = (*settings.missing, *missing)
     try:
         daemon = Daemon(settings)

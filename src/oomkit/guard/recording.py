@@ -235,24 +235,29 @@ class _Reader:
 
     def _mark(self, slot: memoryview, flags: int, number: int) -> None:
         t_s, wall_s, pid, freed_kb, comm, by = slots.MARK_BODY.unpack_from(slot, slots.PAYLOAD)
-        self.marks.append(
-            Mark(
-                kind="kernel_kill" if flags == slots.KERNEL_KILL else "act",
-                t_s=t_s,
-                wall_s=wall_s,
-                boot=max(len(self._boots) - 1, 0),
-                pid=pid,
-                comm=_decoded(comm),
-                by=_decoded(by),
-                freed_kb=freed_kb,
-            )
+        mark = Mark(
+            kind="kernel_kill" if flags == slots.KERNEL_KILL else "act",
+            t_s=t_s,
+            wall_s=wall_s,
+            boot=max(len(self._boots) - 1, 0),
+            pid=pid,
+            comm=_decoded(comm),
+            by=_decoded(by),
+            freed_kb=freed_kb,
         )
+        # A guard that is started anew may find in the log what another found before.
+        if not any(_is_same(mark, other) for other in self.marks):
+            self.marks.append(mark)
 
     def _joined(self, owner: int, field: int) -> str | None:
         parts = self._texts.get((owner, field))
         if not parts:
             return None
         return _decoded(b"".join(parts[i] for i in sorted(parts))) or None
+
+
+def _is_same(one: Mark, other: Mark) -> bool:
+    return (one.boot, one.kind, one.pid, one.t_s) == (other.boot, other.kind, other.pid, other.t_s)
 
 
 def _number(value: int) -> float | None:

@@ -11,6 +11,7 @@ import time
 from _thread import allocate_lock
 
 from oomkit.guard import slots
+from oomkit.guard.bootid import read_boot_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Ring:
             boot_id: of the kernel that runs; None: looked up.
             release: of the kernel that runs; None: looked up.
         """
-        self._boot_id = _boot_id() if boot_id is None else _bytes(boot_id)
+        self._boot_id = read_boot_id() if boot_id is None else _bytes(boot_id)
         self._release = _bytes(os.uname().release if release is None else release)
         self.path = path
         self.fault: str | None = None
@@ -332,14 +333,3 @@ def _next_number(fd: int, count: int) -> int:
                     best = number
             place += 1
     return best + 1
-
-
-def _boot_id() -> bytes:
-    try:
-        fd = os.open("/proc/sys/kernel/random/boot_id", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return b""
-    try:
-        return os.read(fd, 40).strip()
-    finally:
-        os.close(fd)

@@ -23,13 +23,13 @@ class Settings:
         recording_bytes: its size.
         status: file that says what the daemon is doing; empty: none.
         state: file that keeps what is under way; empty: none.
-        tame: pids that are never chosen, besides the daemon's own.
+        exporter: pid of the process that serves metrics; 0: there is none.
         self_test: kill a child of our own at the start, to see that killing works.
     """
 
     __slots__ = (
-        "compile_argv", "dry_run", "journal", "missing", "places", "plan", "recording",
-        "recording_bytes", "self_test", "source", "state", "status", "tame", "users",
+        "compile_argv", "dry_run", "exporter", "journal", "missing", "places", "plan", "recording",
+        "recording_bytes", "self_test", "source", "state", "status", "users",
     )  # fmt: skip
 
     def __init__(
@@ -47,7 +47,7 @@ class Settings:
         recording_bytes: int = 8 << 20,
         status: str = "",
         state: str = "",
-        tame: tuple[int, ...] = (),
+        exporter: int = 0,
         self_test: bool = True,
     ) -> None:
         self.plan = plan
@@ -62,7 +62,7 @@ class Settings:
         self.recording_bytes = recording_bytes
         self.status = status
         self.state = state
-        self.tame = tame
+        self.exporter = exporter
         self.self_test = self_test
 
 

@@ -24,6 +24,7 @@ class Sources:
 
     __slots__ = (
         "_arc", "_groups", "_meminfo", "_places", "_psi", "_saw_pressure",
+        "_sees_pressure",
         "_vmstat", "_zram",
     )  # fmt: skip
 
@@ -36,7 +37,7 @@ class Sources:
         self._zram: dict[str, Kept] = {}
         self._groups = Groups(places, patterns)
         self.find()
-        self._saw_pressure = self.sees_pressure
+        self._sees_pressure = self._saw_pressure = self._psi.fd >= 0
 
     def pressure_came_or_went(self) -> bool:
         """The pressure file can be read, and could not when last asked, or the other way round."""
@@ -45,8 +46,8 @@ class Sources:
 
     @property
     def sees_pressure(self) -> bool:
-        """The pressure file can be read."""
-        return self._psi.fd >= 0
+        """The pressure file could be read when last tried."""
+        return self._sees_pressure
 
     def find(self) -> None:
         """Look for what came, went, or can be read again: zram devices, cgroups, pressure."""
@@ -76,6 +77,7 @@ class Sources:
         if total_kb is None or available_kb is None:
             return None
         some_us, full_us = pressure_us(self._psi.read(512))
+        self._sees_pressure = some_us is not None
         vmstat = self._vmstat.read()
         return Reading(
             t_s,

@@ -124,11 +124,11 @@ class Striker:
         others = set(pids_below(directory)) - set(pids)
         if path in ("", "/") or others & self._own_pids:
             return False
-        for pid in others:
-            started = start_ticks_of(pid, self._places.proc)
-            if started is not None and started < since_ticks:
-                return False
         try:
+            for pid in others:
+                started = start_ticks_of(pid, self._places.proc)
+                if started is not None and started < since_ticks:
+                    return False
             kill_cgroup(directory)
         except OSError:
             return False

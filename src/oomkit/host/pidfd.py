@@ -3,6 +3,8 @@
 import os
 import select
 
+from oomkit.host.procfs import GONE
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
@@ -42,7 +44,12 @@ class Held:
         self.fd = os.pidfd_open(pid)
         # Opened first, compared second: if the number still means the process that was meant,
         # it did so when the descriptor was opened.
-        if start_ticks_of(pid, proc) != start_ticks:
+        try:
+            same = start_ticks_of(pid, proc) == start_ticks
+        except OSError:
+            self.close()
+            raise
+        if not same:
             self.close()
             raise ProcessLookupError(f"process {pid} is another one by now")
 
@@ -71,17 +78,21 @@ class Held:
 
 
 def start_ticks_of(pid: int, proc: str = "/proc") -> int | None:
-    """When a process was started, in ticks since boot; None if it is gone or a zombie."""
+    """When a process was started, in ticks since boot; None if it is gone or a zombie.
+
+    Raises:
+        OSError: it can't be known, as when too many files are open.
+    """
     try:
         fd = os.open(f"{proc}/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        fields = os.read(fd, 1024).rpartition(b")")[2].split()
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
+        try:
+            fields = os.read(fd, 1024).rpartition(b")")[2].split()
+        finally:
+            os.close(fd)
+    except OSError as error:
+        if error.errno in GONE:
+            return None
+        raise
     if len(fields) <= _START_TIME or fields[_STATE] in (b"Z", b"X"):
         return None
     return int(fields[_START_TIME])

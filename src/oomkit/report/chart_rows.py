@@ -6,7 +6,7 @@ from oomkit.report.amounts import badness_text, mb, seconds
 from oomkit.report.curves import Curve, curves, uses
 from oomkit.report.reasons import reason_lines
 from oomkit.report.units import printable
-from oomkit.scenario import Run, Scenario
+from oomkit.scenario import Kill, Run, Scenario
 from oomkit.scenario.read import walk_tasks
 
 Rows = list[dict[str, Any]]
@@ -162,7 +162,7 @@ def kill_rows(run: Run) -> Rows:
                 "t": _r(kill.t_s),
                 "kill": index,
                 "victim": f"{printable(kill.task)}/{kill.instance}",
-                "what": "would have killed" if kill.would_have else "killed",
+                "what": _what(kill),
                 "at": seconds(kill.t_s),
                 "rss": _r(at[-1]) if at else 0.0,
                 "badness": badness_text(kill.badness, run.kernel).removeprefix("badness "),
@@ -171,6 +171,11 @@ def kill_rows(run: Run) -> Rows:
             }
         )
     return rows
+
+
+def _what(kill: Kill) -> str:
+    said = "would have killed" if kill.would_have else "killed"
+    return said if kill.by == "kernel" else f"{said} by {printable(kill.by)}"
 
 
 def freeze_rows(run: Run) -> Rows:

@@ -78,6 +78,7 @@ def rows(left: Run, right: Run, scenarios: tuple[Scenario | None, Scenario | Non
             "outcome", best[left.outcome], best[right.outcome], left.outcome, right.outcome
         ),
         _neutral("kernel", printable(left.kernel), printable(right.kernel)),
+        _neutral("policy", *(printable(run.policy or "-") for run in (left, right))),
         _neutral("ended_s", seconds(left.ended_s), seconds(right.ended_s)),
         _less_is_better("kills", a.kills, b.kills),
         _less_is_better("innocents_killed", a.innocents_killed, b.innocents_killed),
@@ -92,6 +93,7 @@ def rows(left: Run, right: Run, scenarios: tuple[Scenario | None, Scenario | Non
         _less_is_better(
             "frozen_s", a.frozen_s, b.frozen_s, seconds(a.frozen_s), seconds(b.frozen_s)
         ),
+        _less_is_better("kernel kills", kernel_kills(left), kernel_kills(right)),
         _neutral("freed_mb", mb(a.freed_mb), mb(b.freed_mb)),
         _neutral("denied", str(len(left.denied)), str(len(right.denied))),
         _neutral("first kill", _first_kill(left), _first_kill(right)),
@@ -121,6 +123,11 @@ def _less_is_better(
 
 def _neutral(field: str, left: str, right: str) -> Row:
     return Row(field=field, left=left, right=right, verdict="same" if left == right else "other")
+
+
+def kernel_kills(run: Run) -> int:
+    """How many the kernel had to kill."""
+    return sum(kill.by == "kernel" and not kill.would_have for kill in run.kills)
 
 
 def _first_kill(run: Run) -> str:

@@ -20,7 +20,8 @@ _OUTCOMES = {
     "spared": "memory came back, so it was spared",
     "survived": "did not die",
     "dry_run": "nothing was done (dry run)",
-    "command": "a command was run instead",
+    "gone": "was gone already",
+    "refused": "could not be signalled",
 }
 
 
@@ -53,7 +54,9 @@ def what(record: dict[str, Any]) -> str:
     if kind == "kernel_kill":
         return _kernel_kill(record)
     said = _ENDS.get(str(kind), printable(str(kind)))
-    text = record.get("text") or record.get("error")
+    if kind == "reload" and record.get("ok") is False:
+        said = "policy is wrong, the old one stays"
+    text = record.get("text")
     if kind == "error" and text:
         return printable(str(text))
     parts = [said]
@@ -109,7 +112,9 @@ def full(number: int, record: dict[str, Any]) -> Iterator[str]:
     yield f"#{number} {local_time(record['time_s'])}  {who(record)} {what(record)}".rstrip()
     if record.get("kind") != "act":
         for name in sorted(set(record) - _KNOWN):
-            yield f"{name:<12}{printable(str(record[name]))}"
+            value = record[name]
+            texts = value if isinstance(value, list) else [value]
+            yield from _listed(name, (printable(_plain(text)) for text in texts))
         return
     rule = "" if record.get("rule") is None else f"rule {record['rule'] + 1}, "
     yield f"{'policy':<12}{printable(str(record.get('policy', '?')))} ({rule}{record.get('level')})"
@@ -126,7 +131,17 @@ def full(number: int, record: dict[str, Any]) -> Iterator[str]:
         yield f"{'outcome':<12}{_outcome(record)}"
 
 
-_KNOWN = frozenset({"schema", "kind", "time_s", "mono_s", "boot_id", "lines", "pid", "comm"})
+_KNOWN = frozenset(
+    {"schema", "kind", "time_s", "mono_s", "boot_id", "lines", "pid", "comm", "text", "evidence"}
+)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item}" for key, item in value.items())
+    return str(value)
 
 
 def _listed(name: str, lines: Iterator[str]) -> Iterator[str]:

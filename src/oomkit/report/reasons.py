@@ -18,24 +18,40 @@ def who(kill: Kill) -> str:
     return f"{printable(kill.task)}/{kill.instance} (pid {kill.pid})"
 
 
-def reason_lines(kill: Kill, kernel: str) -> tuple[str, str]:
-    """Why it was this task, in the kernel's terms, and what it cost in numbers.
+_CHOSEN = "chosen: "
+"""How a policy's trace begins to tell why it was this one; before it stands why it was now."""
+
+
+def reason_lines(kill: Kill, kernel: str) -> tuple[str, ...]:
+    """Why it was this task, in the kernel's or the policy's terms, and what it cost in numbers.
 
     Args:
         kill: the kill.
         kernel: the run's kernel, which gives badness its unit.
     """
-    numbers = [badness_text(kill.badness, kernel), f"oom_score_adj {kill.oom_score_adj}"]
+    numbers = [f"oom_score_adj {kill.oom_score_adj}"]
+    if kill.by == "kernel":
+        numbers.insert(0, badness_text(kill.badness, kernel))
     if kill.would_have:
         numbers.append(f"would have freed {mb(kill.freed_mb)}" if kill.freed_mb else "lives")
     else:
         numbers.append(f"frees {mb(kill.freed_mb)}")
         numbers.append(f"loses {seconds(kill.work_lost_s)} of CPU work")
-    return printable(deciding_step(kill)), "; ".join(numbers)
+    return *(printable(step) for step in _steps(kill)), "; ".join(numbers)
+
+
+def _steps(kill: Kill) -> tuple[str, ...]:
+    """The deciding steps: one of the kernel's; of a policy's why now, why this one, and how."""
+    if kill.by == "kernel" or len(kill.trace) < 2:
+        return (deciding_step(kill),)
+    return (kill.trace[0], deciding_step(kill), *(s for s in kill.trace if s.startswith("SIG")))
 
 
 def deciding_step(kill: Kill) -> str:
     """The step of the trace that made it this task; the signal itself only follows from it."""
+    chosen = next((step for step in kill.trace if step.startswith(_CHOSEN)), None)
+    if chosen is not None:
+        return chosen
     steps = [step for step in kill.trace if not step.startswith((*_SIGNALS, _TIE))]
     if steps:
         tied = any(step.startswith(_TIE) for step in kill.trace)

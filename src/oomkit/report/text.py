@@ -98,8 +98,9 @@ def _reaction_table(reaction: Reaction) -> "Table":
 
 
 def title(run: Run) -> str:
-    """``name: model, kernel 6.12``."""
-    return f"{printable(run.scenario)}: {printable(run.on)}, kernel {printable(run.kernel)}"
+    """``name: model, kernel 6.12``, and the policy that guarded it."""
+    text = f"{printable(run.scenario)}: {printable(run.on)}, kernel {printable(run.kernel)}"
+    return text if run.policy is None else f"{text}, policy {printable(run.policy)}"
 
 
 def _events(found: list[Happening]) -> "Table":

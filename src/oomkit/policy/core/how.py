@@ -73,7 +73,8 @@ class Escalation:
         if self._nobody_s is not None and t_s < self._nobody_s + NOBODY_PAUSE_S:
             return "nobody could be chosen"
         waits = [d for d in self._dying.values() if not self._stuck(d, t_s)]
-        if waits and (level < HARD or not plan["together"]):
+        asked = any(d.killed_s is None for d in waits)
+        if waits and (asked or level < HARD or not plan["together"]):
             first = waits[0].candidate
             return f"{first.comm}[{first.pid}] is on its way out"
         return ""
