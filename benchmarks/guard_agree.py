@@ -9,7 +9,7 @@ protected tasks killed, then innocent ones, then whether the kernel had to kill,
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def on_model(cell: Cell) -> Figures:
     return figures(cell, run)
 
 
-def order(keys: dict[str, Key]) -> str:
+def order(keys: Mapping[str, Key]) -> str:
     """The guards from best to worst; equals joined by ``=``."""
 
     def key(guard: str) -> Key:
@@ -49,7 +49,7 @@ def order(keys: dict[str, Key]) -> str:
     return " > ".join(" = ".join(sorted(equals)) for _, equals in ranked)
 
 
-def pairs(keys: dict[str, Key]) -> dict[tuple[str, str], int]:
+def pairs(keys: Mapping[str, Key]) -> dict[tuple[str, str], int]:
     """For each two guards whether the first is better (-1), equal (0) or worse (1)."""
     names = sorted(keys)
     return {

@@ -5,7 +5,8 @@ scenarios/guard/, in random order, and keeps each run's figures as a line of a f
 can be stopped and taken up again:
 
     .venv/bin/python benchmarks/guard_qemu.py --rounds 3 --into runs.jsonl
-    .venv/bin/python benchmarks/guard_qemu.py --table runs.jsonl > docs/guard-qemu-table.md
+    .venv/bin/python benchmarks/guard_qemu.py --sums runs.jsonl
+    .venv/bin/python benchmarks/guard_qemu.py --table runs.jsonl
 """
 
 import argparse
@@ -13,7 +14,7 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -29,6 +30,8 @@ SWAPS = {
     "disk": ("machine.swap=128M",),
     "zram": ("machine.zram=128M",),
 }
+
+GUARDS = ("none", "earlyoom", "nohang", "oomkit")
 
 
 class Cell(msgspec.Struct, frozen=True, order=True):
@@ -66,17 +69,17 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def to_signal_s(self) -> float | None:
-        """From memory low to the first signal; negative: the signal came before."""
-        if self.low_s is None or self.signal_s is None:
+        """From memory low to the first signal: 0 if that came before, None if none came."""
+        if self.signal_s is None:
             return None
-        return self.signal_s - self.low_s
+        return max(self.signal_s - self.low_s, 0.0) if self.low_s is not None else 0.0
 
     @property
     def to_memory_s(self) -> float | None:
-        """From memory low to memory back."""
-        if self.low_s is None or self.back_s is None:
+        """From memory low to memory back: 0 if it never was low, None if it did not come back."""
+        if self.back_s is None:
             return None
-        return max(self.back_s - self.low_s, 0.0)
+        return max(self.back_s - self.low_s, 0.0) if self.low_s is not None else 0.0
 
 
 def figures(cell: Cell, run: Run) -> Figures:
@@ -185,9 +188,9 @@ def shown(value: float | None, unit: str) -> str:
 
 
 def guards_of(done: Sequence[Figures]) -> list[str]:
-    """The guards of some runs, nobody and the peers first."""
-    first = {"none": 0, "earlyoom": 1, "nohang": 2}
-    return sorted({one.cell.guard for one in done}, key=lambda g: (first.get(g, 9), g))
+    """The guards of some runs, the known ones first."""
+    names = {one.cell.guard for one in done}
+    return [*(g for g in GUARDS if g in names), *sorted(names - set(GUARDS))]
 
 
 def sums(done: Sequence[Figures]) -> list[str]:
@@ -245,7 +248,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     names = sorted(path.stem for path in SCENARIOS.glob("*.toml"))
 
-    def words(known: Sequence[str] | None) -> object:
+    def words(known: Sequence[str] | None) -> Callable[[str], list[str]]:
         def split(text: str) -> list[str]:
             chosen = text.split(",")
             for word in chosen:
@@ -255,24 +258,27 @@ def parser() -> argparse.ArgumentParser:
 
         return split
 
-    made.add_argument("--scenarios", type=words(names), default=names)  # type: ignore[arg-type]
-    made.add_argument("--swaps", type=words(tuple(SWAPS)), default=list(SWAPS))  # type: ignore[arg-type]
-    made.add_argument("--guards", type=words(None), default=["none", "earlyoom", "nohang"])  # type: ignore[arg-type]
+    made.add_argument("--scenarios", type=words(names), default=names)
+    made.add_argument("--swaps", type=words(tuple(SWAPS)), default=list(SWAPS))
+    made.add_argument("--guards", type=words(None), default=list(GUARDS))
     made.add_argument("--rounds", type=int, default=3)
     made.add_argument("--kernel", help="which kernel to boot; default: 6.12")
     made.add_argument("--into", type=Path, default=Path("guard-qemu.jsonl"), help="keeps the runs")
     made.add_argument("--limit", type=units.duration, default=float("inf"), metavar="TIME",
                       help="begin no run after so long")  # fmt: skip
-    made.add_argument("--table", type=Path, metavar="RUNS", help="only print the tables of a file")
+    made.add_argument("--sums", type=Path, metavar="RUNS", help="only print a file's sums")
+    made.add_argument("--table", type=Path, metavar="RUNS", help="only print a file's loads")
     return made
 
 
 def main() -> int:
     options = parser().parse_args()
-    if options.table is None:
+    if options.sums is not None:
+        print("\n".join(sums(read(options.sums))))
+    elif options.table is not None:
+        print("\n".join(table(read(options.table))))
+    else:
         return collect(options)
-    done = read(options.table)
-    print("\n".join([*sums(done), "", *table(done)]))
     return 0
 
 

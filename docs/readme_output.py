@@ -13,8 +13,10 @@ import sys
 from pathlib import Path
 
 _BLOCK = re.compile(r"```console\n\$ ((?:oomkit|for) [^\n]*)\n(.*?)```", re.DOTALL)
-_TABLE = re.compile(r"```console\n\$ (python docs/[^\n]*)\n```\n\n((?:\|[^\n]*\n)*)\n?")
-_PAGES = ("README.md", "docs/experiments.md", "docs/history.md")
+_TABLE = re.compile(
+    r"```console\n\$ (python (?:docs|benchmarks)/[^\n]*)\n```\n\n((?:\|[^\n]*\n)*)\n?"
+)
+_PAGES = ("README.md", "docs/experiments.md", "docs/guard-qemu.md", "docs/history.md")
 _REPEATABLE = ("docs/", "scenarios/", "tests/data/", "--of")
 _WIDTH = "100"
 
