@@ -97,6 +97,7 @@ class Beside:
             self._listen(reader, lambda line: self.report.say("daemon", line))
             return
         try:
+            write("/proc/self/oom_score_adj", "0")
             os.dup2(writer, 1)
             os.dup2(writer, 2)
             os.execve(command[0], command, _ENVIRONMENT)

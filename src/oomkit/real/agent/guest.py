@@ -9,6 +9,7 @@ import time
 
 from . import swap
 from .beside import Beside
+from .groups import write
 from .watch import Watch
 
 TYPE_CHECKING = False
@@ -74,6 +75,8 @@ def main() -> None:
         # Without a limit of its own: scenarios fill memory with it.
         data = "size=0" if target == "/tmp" else ""
         setup.mount(source, target, kind, 0, data)
+    # What we fork and is no task must not be chosen; tasks and the companion set their own.
+    write("/proc/self/oom_score_adj", "-1000")
     for path in sorted(os.listdir("/modules")):
         setup.insert(f"/modules/{path}")
     with open("/plan", "rb") as file:

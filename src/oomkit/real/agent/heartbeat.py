@@ -14,6 +14,7 @@ import os
 import struct
 import time
 
+from .groups import write
 from .samples import Kept
 
 TYPE_CHECKING = False
@@ -80,13 +81,7 @@ class Lane:
             report.say(self.name, f"{now:.4f}", f"{now - last:.4f}")
 
     def _become(self) -> None:
-        for path, text in (
-            ("/proc/self/comm", f"beat-{self.name}"),
-            ("/proc/self/oom_score_adj", "-1000"),
-        ):
-            fd = os.open(path, os.O_WRONLY)
-            os.write(fd, text.encode())
-            os.close(fd)
+        write("/proc/self/comm", f"beat-{self.name}")
         if self.locked:
             ctypes.CDLL(None).mlockall(_MCL_CURRENT_AND_FUTURE)
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
