@@ -5,6 +5,8 @@ import os
 import subprocess
 import time
 
+from oomkit.real import tsc
+
 QEMU = "qemu-system-x86_64"
 _SETTLE_S = 0.5
 
@@ -15,6 +17,12 @@ def arguments() -> tuple[str, ...]:
     if _kvm_works():
         return ("-accel", "kvm", "-cpu", "host")
     return ("-accel", "tcg,thread=multi", "-cpu", "max")
+
+
+def kernel_parameters() -> tuple[str, ...]:
+    """What the guest's kernel has to be told where it is not run by KVM."""
+    rate = tsc.khz() if "kvm" not in arguments() else None
+    return (f"tsc_early_khz={rate}",) if rate is not None else ()
 
 
 def _kvm_works() -> bool:
