@@ -31,6 +31,7 @@ format: $(STAMP)
 bench: $(STAMP)  ## the figures of docs/benchmarks.md
 	$(BIN)/python benchmarks/scan.py
 	$(BIN)/python benchmarks/model.py
+	$(BIN)/python benchmarks/recorder.py
 
 requirements:  ## pin anew; needs uv
 	$(UV) pip compile -q pyproject.toml --universal --python-version 3.11 --no-header --no-annotate --generate-hashes -o requirements/run.txt

@@ -18,9 +18,9 @@ from oomkit.guard.exporter import ExporterError, main, make_server, parse_listen
 from oomkit.guard.status import Status
 
 STATUS: dict[str, object] = {
-    "pid": os.getpid(), "policy": "default", "dry_run": True, "level": "soft", "wakeups": 7,
-    "available_kb": 1000, "under_way": 2, "records": {"act": 4, "kernel_kill": 3},
-    "faults": {"journal": "No space left on device"},
+    "pid": os.getpid(), "policy": "default", "dry_run": True, "level": 2, "wakeups": 7,
+    "available_kb": 1000, "under_way": 2, "kernel_kills": 3, "acts": {"died": 4, "survived": 1},
+    "psi_us": {"some": 2_500_000}, "faults": {"journal": "No space left on device"},
 }  # fmt: skip
 
 
@@ -61,7 +61,9 @@ def test_a_scrape_shows_what_the_daemon_does(tmp_path: Path) -> None:
         levels = {name: found["oomkit_guard_level", (("oomkit_guard_level", name),)]
                   for name in ("calm", "warn", "soft", "hard")}  # fmt: skip
         assert levels == {"calm": 0, "warn": 0, "soft": 1, "hard": 0}
-        assert found["oomkit_guard_records_total", (("kind", "kernel_kill"),)] == 3
+        assert found["oomkit_guard_kernel_kills_total", ()] == 3
+        assert found["oomkit_guard_acts_total", (("outcome", "died"),)] == 4
+        assert found["oomkit_memory_stalled_seconds_total", (("kind", "some"),)] == 2.5
         assert found["oomkit_guard_fault", (("file", "journal"),)] == 1
         assert found["oomkit_guard_wakeups_total", ()] == 7
         assert found["oomkit_memory_available_bytes", ()] == 1000 * 1024
@@ -142,6 +144,7 @@ print(child.pid)
     while not is_gone(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert is_gone(pid)
+    assert not path.exists()
 
 
 def is_gone(pid: int) -> bool:

@@ -182,6 +182,24 @@ def test_kills_before_the_first_look_are_dated_back(
     assert (record["mono_s"], record["time_s"]) == (40.0, 4940.0)
 
 
+def test_a_log_full_of_reports_is_told_bit_by_bit(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.count(9)
+    kills = machine.watched()
+    log = Log(monkeypatch, kills)
+    for pid in range(9):
+        log.say(f"Out of memory: Killed process {pid} (old) total-vm:1kB", 40.0 + pid)
+    found = [kills.look(100.0 + n, 5000.0 + n) for n in range(4)]
+    assert [len(records) for records in found] == [4, 4, 1, 0]
+    records = [record for some in found for record in some]
+    assert [record["mono_s"] for record in records] == [40.0 + pid for pid in range(9)]
+    assert [record["time_s"] for record in records] == [4940.0 + pid for pid in range(9)]
+    machine.count(10)
+    kills.look(110.0, 5010.0)
+    assert [record["seen"] for record in kills.look(120.0, 5020.0)] == ["vmstat"]
+
+
 def test_what_an_earlier_guard_told_is_not_told_again(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -257,12 +275,13 @@ def test_a_kill_of_this_kernel_is_seen() -> None:
         victim = box.hog()
         root = str(box.directory).removesuffix(box.path)
         kills = KernelKills(cgroups=(root, "memory.oom_control"))
-        kills.look(time.monotonic(), time.time())
+        while kills.look(time.monotonic(), time.time()):
+            """Older kills, of which the log may be full."""
         begin_s = time.time()
         box.tighten()
         _, killed = box.grow_until_a_kill(victim)
-        found = kills.look(time.monotonic(), time.time())
-        (record,) = [one for one in found if one["pid"] == killed]
+        found = kills.look(time.monotonic(), time.time(), final=True)
+        (record,) = [one for one in found if one.get("pid") == killed]
         assert record["scope"] == "memcg"
         assert begin_s - 1.0 <= float(str(record["time_s"])) <= time.time()
         kills.close()

@@ -110,6 +110,47 @@ def test_missing_scores_are_made_up_by_the_kernels_rules(tmp_path: Path) -> None
     assert rules_or_newest("no kernel at all").badness == "pages"
 
 
+def test_kills_found_late_are_dated_back_and_older_ones_left_out(tmp_path: Path) -> None:
+    wall_s = [1000.0]
+    ring = Ring(str(tmp_path / "r"), 1 << 16, wall=lambda: wall_s[0])
+    for t_s in (100.0, 110.0, 120.0):
+        wall_s[0] = 900.0 + t_s
+        ring.sample(Reading(t_s, 8 * GIB, 4 * GIB), [])
+    ring.mark(slots.KERNEL_KILL, 50.0, 7, "older")
+    for _ in range(2):
+        ring.mark(slots.KERNEL_KILL, 111.0, 8, "late")
+    recording = read_recording(str(tmp_path / "r"))
+    assert [(mark.comm, mark.wall_s) for mark in recording.marks] == [
+        ("older", 950.0), ("late", 1011.0),
+    ]  # fmt: skip
+    played = replay(recording, find_policy("kernel"))
+    assert [kill.mark.comm for kill in played.kernel_kills] == ["late"]
+
+
+def test_an_old_process_that_is_listed_late_did_not_grow_from_nothing(tmp_path: Path) -> None:
+    ring = Ring(str(tmp_path / "r"), 1 << 18, wall=lambda: 1e9)
+    for t_s in range(60):
+        leak_kb = 600_000.0 + 20_000.0 * t_s
+        tasks = [Candidate(20, 2, 1, "leak", anon_kb=leak_kb, age_s=500.0 + t_s)]
+        if t_s > 40:
+            tasks.append(Candidate(30, 3, 1, "old", anon_kb=900_000.0, age_s=1e5))
+        available_kb = (0.2 if t_s < 45 else 0.05) * 8 * GIB - t_s
+        ring.sample(Reading(float(t_s), 8 * GIB, available_kb), tasks)
+    ring.close()
+    policy = policy_from(
+        {
+            "name": "growth",
+            "when": [{"level": "soft", "available": "10%"}],
+            "whom": {"by": "growth"},
+        },
+        source="here",
+    )
+    played = replay(read_recording(str(tmp_path / "r")), policy)
+    rows = {row["comm"]: row["growth_kb"] for row in played.would_kill[0].act["candidates"]}
+    assert victims(played)[0] == "leak"
+    assert rows["old"] < 200_000
+
+
 def test_after_a_reboot_the_policy_begins_anew(tmp_path: Path) -> None:
     path = tmp_path / "r"
     for boot in ("first", "second"):

@@ -104,12 +104,10 @@ def _opened(store: str | None, journal: str | None) -> "Store":
 
     if journal is not None and store is None:
         store = ":memory:"
-    journals = [path for path in _journals(journal) if os.path.exists(path)]
-    if not journals and (journal is not None or not os.path.exists(store or paths.STORE)):
-        fail(
-            f"{journal or paths.JOURNAL}: No such file or directory; expected what oomkit guard "
-            "writes (--journal FILE)"
-        )
+    journals = [path for path in _journals(journal) if _trouble(path) is None]
+    path = journal or paths.JOURNAL
+    if not journals and (journal is not None or _trouble(store or paths.STORE)):
+        fail(f"{path}: {_trouble(path)}; expected what oomkit guard writes (--journal FILE)")
     try:
         history = Store(store or paths.STORE)
         _read(history, journals)
@@ -120,6 +118,15 @@ def _opened(store: str | None, journal: str | None) -> "Store":
         history = Store(":memory:")
         _read(history, journals)
     return history
+
+
+def _trouble(path: str) -> str | None:
+    """Why a file can't be there for us; None if it is."""
+    try:
+        os.stat(path)
+    except OSError as error:
+        return error.strerror
+    return None
 
 
 def _journals(journal: str | None) -> tuple[str, str]:

@@ -144,7 +144,8 @@ class Books:
             elif before and not fault:
                 del self._faults[name]
                 self.line(WARNING, f"{name} can be written again")
-        self._writer.kick()
+        if self._faults:
+            self._writer.kick()  # try again
 
     def reopen(self) -> None:
         """Open the journal anew, for logrotate."""

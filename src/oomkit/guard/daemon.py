@@ -285,3 +285,4 @@ class Daemon:
         self._eyes.close()
         self._wake.close()
         self._pending.close()
+        self._manager.close()

@@ -86,26 +86,36 @@ class Collector:
 
 
 _GAUGES = (
+    ("started_s", "oomkit_guard_start_time_seconds", "When it started.", 1),
+    ("last_act_s", "oomkit_guard_last_act_timestamp_seconds", "When it acted last.", 1),
     ("under_way", "oomkit_guard_acts_under_way", "Acts whose end is waited for.", 1),
+    ("waiting", "oomkit_guard_records_waiting", "Records that could not be written yet.", 1),
+    ("mem_total_kb", "oomkit_memory_total_bytes", "MemTotal.", _KB),
     ("available_kb", "oomkit_memory_available_bytes", "MemAvailable.", _KB),
+    ("swap_total_kb", "oomkit_swap_total_bytes", "SwapTotal.", _KB),
     ("swap_free_kb", "oomkit_swap_free_bytes", "SwapFree.", _KB),
 )  # fmt: skip
 _COUNTERS = (
-    ("wakeups", "oomkit_guard_wakeups", "Times the guard was woken.", 1),
+    ("looks", "oomkit_guard_looks", "Times it looked at the machine.", 1),
+    ("wakeups", "oomkit_guard_wakeups", "Times it was woken.", 1),
+    ("warnings", "oomkit_guard_warnings", "Times memory got short.", 1),
+    ("kernel_kills", "oomkit_guard_kernel_kills", "OOM kills of the kernel.", 1),
     ("freed_kb", "oomkit_guard_freed_bytes", "Memory that acts gave back.", _KB),
     ("lost", "oomkit_guard_records_lost", "Records that could not be kept.", 1),
+    ("ring_lost", "oomkit_guard_recorder_slots_lost", "What the recorder could not write.", 1),
 )  # fmt: skip
 _LABELLED = (
-    ("records", "oomkit_guard_records", "Records written, by kind.", "kind"),
-    ("acts", "oomkit_guard_acts", "Acts, by how they ended.", "outcome"),
+    ("acts", "oomkit_guard_acts", "Acts, by how they ended.", "outcome", 1.0),
+    ("signals", "oomkit_guard_signals", "Signals sent.", "signal", 1.0),
+    ("psi_us", "oomkit_memory_stalled_seconds", "Time tasks stalled for memory.", "kind", 1e-6),
 )
-"""Key in the status, name, help, then the factor to the metric's unit or the label's name."""
+"""Key in the status, name, help, the label's name if it has one, and the factor to the unit."""
 
 
 def _level(status: dict[str, Any]) -> "Metric":
     from prometheus_client.core import StateSetMetricFamily
 
-    value = {name: name == status.get("level") for name in NAMES}
+    value = {name: number == status.get("level") for number, name in enumerate(NAMES)}
     return StateSetMetricFamily("oomkit_guard_level", "How short memory is.", value=value)
 
 
@@ -151,14 +161,14 @@ def _counters(status: dict[str, Any]) -> "Iterator[Metric]":
 def _labelled(status: dict[str, Any]) -> "Iterator[Metric]":
     from prometheus_client.core import CounterMetricFamily
 
-    for key, name, text, label in _LABELLED:
+    for key, name, text, label, factor in _LABELLED:
         values = status.get(key)
         if not isinstance(values, dict):
             continue
         metric = CounterMetricFamily(name, text, labels=[label])
         for which, value in values.items():
             if isinstance(value, (int, float)):
-                metric.add_metric([which], value)
+                metric.add_metric([which], value * factor)
         yield metric
 
 
@@ -272,8 +282,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ExporterError as error:
         sys.stderr.write(f"oomkit: {error}\n")
         return 2
-    with server, contextlib.suppress(KeyboardInterrupt):
-        server.serve_forever(poll_interval=_PARENT_EVERY_S)
+    try:
+        with server, contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever(poll_interval=_PARENT_EVERY_S)
+    finally:
+        if server.address_family is socket.AF_UNIX:
+            with contextlib.suppress(OSError):
+                os.unlink(str(server.server_address))
     return 0
 
 

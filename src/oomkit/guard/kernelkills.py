@@ -25,6 +25,8 @@ _KILLED = b"Killed process "
 _OF_CGROUP = b"emory cgroup out of memory"
 _MAX_BYTES = 128 << 10
 _ALWAYS = (b"oom-kill:", b"ut of memory", b"oom_reaper")
+_KILLS_A_LOOK = 4
+"""The rest of a log full of reports is read later, so that it need not all be in memory."""
 _MAX_AGE_US = 10_000_000
 """A report whose kill line does not come within so long is given up."""
 
@@ -74,6 +76,7 @@ class KernelKills:
         self._unseen = 0
         self._unseen_since_s: float | None = None
         self._looked_s: float | None = None
+        self._caught_up = self.kmsg_fd < 0
 
     def look(self, mono_s: float, wall_s: float, *, final: bool = False) -> list[dict[str, object]]:
         """Return one record for each kill that was found, the ``kind`` being ``kernel_kill``.
@@ -85,15 +88,19 @@ class KernelKills:
         """
         found: list[dict[str, object]] = []
         since_s = self._looked_s
+        stamp_since_s = since_s if self._caught_up else None
         seen = self._read_kmsg(
-            lambda record: found.append(_stamped(record, since_s, mono_s, wall_s))
+            lambda record: found.append(_stamped(record, stamp_since_s, mono_s, wall_s)),
+            most=None if final else _KILLS_A_LOOK,
         )
         self._looked_s = mono_s
         counted = self._count()
         if counted is not None and self._counted is not None:
             self._unseen += max(0, counted - self._counted) - seen
-        if since_s is None and self.kmsg_fd >= 0:
-            self._unseen = 0  # the log told of older kills as well, so the two can't be compared
+        if not self._caught_up:
+            # The log told of older kills as well, so it can't be compared with the counter.
+            self._unseen = 0
+            self._caught_up = self.kmsg_fd < 0 or seen < _KILLS_A_LOOK
         self._counted = counted
         if self._unseen <= 0:
             self._unseen = 0
@@ -146,10 +153,10 @@ class KernelKills:
             "cgroups": {path: more for path, more in grown.items() if more > 0},
         }
 
-    def _read_kmsg(self, tell: Callable[[dict[str, object]], None]) -> int:
-        """Read all there is; tell of each kill, and return how many were new."""
+    def _read_kmsg(self, tell: Callable[[dict[str, object]], None], *, most: int | None) -> int:
+        """Read what there is, up to so many kills; tell of each, and return how many."""
         kills = 0
-        while self.kmsg_fd >= 0:
+        while self.kmsg_fd >= 0 and (most is None or kills < most):
             try:
                 record = os.read(self.kmsg_fd, _KMSG_BYTES)
             except BlockingIOError:

@@ -22,7 +22,7 @@ def main() -> None:
 
     from oomkit.guard import selftest
     from oomkit.guard.daemon import Daemon
-    from oomkit.host.libc import drop_code, lock_memory
+    from oomkit.host.libc import drop_files, lock_memory
     from oomkit.host.self_protection import spare_self
 
     if settings.self_test and not settings.dry_run:
@@ -31,7 +31,7 @@ def main() -> None:
             _end(f"self-test: {fault}")
     missing = []
     try:
-        drop_code()
+        drop_files()
         lock_memory()
     except OSError as error:
         missing.append(f"memory can't be locked: {error.strerror} (RLIMIT_MEMLOCK)")

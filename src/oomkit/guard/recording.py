@@ -100,7 +100,7 @@ def read_recording(path: str) -> Recording:
         path=path,
         kernel=reader.kernel,
         samples=tuple(reader.samples),
-        marks=tuple(reader.marks),
+        marks=tuple(_dated(mark, reader.samples) for mark in reader.marks),
         damaged=damaged,
     )
 
@@ -258,6 +258,19 @@ class _Reader:
 
 def _is_same(one: Mark, other: Mark) -> bool:
     return (one.boot, one.kind, one.pid, one.t_s) == (other.boot, other.kind, other.pid, other.t_s)
+
+
+def _dated(mark: Mark, samples: list[Sample]) -> Mark:
+    """Give a mark the time of day of the sample nearest to it: it may have been found late."""
+    near = min(
+        (sample for sample in samples if sample.boot == mark.boot),
+        key=lambda sample: abs(sample.reading.t_s - mark.t_s),
+        default=None,
+    )
+    if near is None:
+        return mark
+    wall_s = near.wall_s + mark.t_s - near.reading.t_s
+    return msgspec.structs.replace(mark, wall_s=round(wall_s, 6))
 
 
 def _number(value: int) -> float | None:

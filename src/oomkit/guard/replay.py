@@ -22,6 +22,9 @@ from oomkit.policy.core.reading import Reading
 from oomkit.policy.format import Policy
 from oomkit.policy.plan import compile_plan
 
+_Key = tuple[int, int]
+"""Pid and start time."""
+
 _INSTEAD_WITHIN_S = 600.0
 """A kernel's kill so long after an act of the policy may be one it would have prevented."""
 
@@ -100,16 +103,24 @@ def replay(recording: Recording, policy: Policy) -> Replay:
         found += boot.see(sample)
         missing = boot.decider.watch.missing(sample.reading)
         before = sample
-    kernel_kills = [mark for mark in recording.marks if mark.kind == "kernel_kill"]
+    marks = _while_recorded(recording)
     return Replay(
         policy=policy.name,
         would_kill=tuple(found),
-        kernel_kills=tuple(_compared(mark, found) for mark in kernel_kills),
-        acts=tuple(mark for mark in recording.marks if mark.kind == "act"),
+        kernel_kills=tuple(_compared(m, found) for m in marks if m.kind == "kernel_kill"),
+        acts=tuple(mark for mark in marks if mark.kind == "act"),
         warned_s=warned_s,
         missing=missing,
         longest_gap_s=longest_s,
     )
+
+
+def _while_recorded(recording: Recording) -> list[Mark]:
+    """The marks but for kills that were found in the log of a time before the recording."""
+    first_s: dict[int, float] = {}
+    for sample in recording.samples:
+        first_s.setdefault(sample.boot, sample.reading.t_s)
+    return [mark for mark in recording.marks if mark.t_s >= first_s.get(mark.boot, float("inf"))]
 
 
 class _Boot:
@@ -119,8 +130,10 @@ class _Boot:
         self.decider = Decider(compile_plan(policy))
         self._kernel = kernel
         self.level = 0
-        self._dead: set[tuple[int, int]] = set()
-        self._dying: set[tuple[int, int]] = set()
+        self._dead: set[_Key] = set()
+        self._dying: set[_Key] = set()
+        self._noted: list[tuple[float, dict[_Key, float]]] = []
+        self._listed: dict[_Key, float] = {}
 
     def see(self, sample: Sample) -> list[WouldKill]:
         """Take in a sample; returns what the policy does."""
@@ -129,9 +142,9 @@ class _Boot:
             self.decider.died(*key, t_s)
         self._dead |= self._dying
         self._dying = set()
-        listed = {(task.pid, task.start_time) for task in sample.tasks}
+        self._meet(sample)
         # Who is not listed any more is gone in the recording too, and its memory counted there.
-        self._dead &= listed
+        self._dead &= self._listed.keys()
         reading = self._without_the_dead(sample)
         look = self.decider.look(reading)
         self.level = look.state.level
@@ -140,6 +153,7 @@ class _Boot:
         if look.sizes:
             sizes = {(task.pid, task.start_time): task.freed_kb() for task in alive}
             growth.note(t_s, available_kb(reading) + reading.swap_free_kb, sizes)
+            self._noted = [*self._noted[-1:], (t_s, sizes)]
         if not look.choose:
             return []
         candidates = []
@@ -163,6 +177,21 @@ class _Boot:
                 act={**describe.act(act), "level": NAMES[act.state.level]},
             )
         ]
+
+    def _meet(self, sample: Sample) -> None:
+        """Take notice of who is listed.
+
+        Only the largest are. An old process that comes among them was at most as large before as
+        the smallest that was there, and did not grow from nothing.
+        """
+        smallest_kb = min(self._listed.values(), default=0.0)
+        listed = {(task.pid, task.start_time): task.freed_kb() for task in sample.tasks}
+        for task in sample.tasks:
+            key = task.pid, task.start_time
+            for noted_s, sizes in self._noted:
+                if key not in self._listed and sample.reading.t_s - task.age_s < noted_s:
+                    sizes.setdefault(key, min(listed[key], smallest_kb))
+        self._listed = listed
 
     def _without_the_dead(self, sample: Sample) -> Reading:
         gone = [task for task in sample.tasks if (task.pid, task.start_time) in self._dead]

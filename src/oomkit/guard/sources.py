@@ -61,6 +61,8 @@ class Sources:
             self._zram[name] = Kept(f"{self._places.sys}/block/{name}/mm_stat")
         for name in self._zram.keys() - names:
             self._zram.pop(name).close()
+        for kept in self._zram.values():
+            kept.reopen()
         self._groups.find()
 
     def read(self, t_s: float) -> Reading | None:

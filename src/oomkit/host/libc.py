@@ -23,24 +23,27 @@ def lock_memory() -> None:
         raise _error("mlockall")
 
 
-def drop_code(proc: str = "/proc") -> None:
-    """Give back the pages of code that this process has mapped.
+def drop_files(proc: str = "/proc") -> None:
+    """Give back the pages of files that this process has mapped and not written to.
 
-    Starting takes much code that is never run again. What is needed comes back from the page
-    cache when it is run, and only that counts, and is locked, from then on.
+    Starting takes much code and many constants that are never looked at again. What is needed
+    comes back from the page cache when it is used, and only that counts, and is locked, from
+    then on.
 
     Raises:
         OSError: the list of mappings can't be read.
     """
-    with open(f"{proc}/self/maps", "rb") as maps:
-        for line in maps:
-            span, permissions, _, _, inode = line.split()[:5]
-            if permissions == b"r-xp" and inode != b"0":
-                begin, _, end = span.partition(b"-")
-                start = int(begin, 16)
-                _libc.madvise(
-                    ctypes.c_void_p(start), ctypes.c_size_t(int(end, 16) - start), _MADV_DONTNEED
-                )
+    start = end = 0
+    with open(f"{proc}/self/smaps", "rb") as smaps:
+        for line in smaps:
+            words = line.split(None, 5)
+            if not words[0].endswith(b":"):
+                begin, _, after = words[0].partition(b"-")
+                is_file = words[4] != b"0" and b"w" not in words[1]
+                start, end = (int(begin, 16), int(after, 16)) if is_file else (0, 0)
+            elif words[0] == b"Anonymous:" and words[1] == b"0" and end > start:
+                # What was relocated is anonymous, and would be lost.
+                _libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
 
 
 def process_mrelease(pidfd: int) -> None:

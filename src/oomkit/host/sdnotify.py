@@ -1,7 +1,10 @@
 """What a service tells the service manager (``sd_notify(3)``'s protocol)."""
 
 import os
-from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
 
 
 class ServiceManager:
@@ -14,25 +17,36 @@ class ServiceManager:
     def __init__(self, environ: "os._Environ[str] | dict[str, str]" = os.environ) -> None:
         """Connect to the socket that the environment names; stay mute where there is none."""
         self.watchdog_s = _watchdog_s(environ)
-        self._socket: socket | None = None
+        self._link: _socket.socket | None = None
         address = environ.get("NOTIFY_SOCKET", "")
         if address[:1] not in ("/", "@"):
             return
-        link = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK)
+        # Only a service needs sockets.
+        import _socket as sockets
+
+        link = sockets.socket(
+            sockets.AF_UNIX, sockets.SOCK_DGRAM | sockets.SOCK_CLOEXEC | sockets.SOCK_NONBLOCK
+        )
         try:
             link.connect("\0" + address[1:] if address[0] == "@" else address)
         except OSError:
             link.close()
         else:
-            self._socket = link
+            self._link = link
 
     def tell(self, message: bytes) -> None:
         """Send assignments such as ``READY=1``, one a line; a manager that is gone is no fault."""
-        if self._socket is not None:
+        if self._link is not None:
             try:
-                self._socket.send(message)
+                self._link.send(message)
             except OSError:
                 return
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self._link is not None:
+            self._link.close()
+            self._link = None
 
 
 def _watchdog_s(environ: "os._Environ[str] | dict[str, str]") -> float | None:

@@ -62,7 +62,9 @@ def _free_memory(machine: Machine, regime: Regime) -> float:
     return min(
         _falls_to(machine.free, marks.low_pages, rate),
         _falls_to(machine.free, marks.floor_pages, rate),
-        (marks.low_pages + 1.0 - machine.free) / rate
+        # Near the mark exits can give back more than is taken while reclaim slows the takers, and
+        # less without; kswapd goes on to the high mark.
+        (max(marks.high_pages, marks.low_pages + 1.0) - machine.free) / rate
         if rate > 0.0 and machine.free <= marks.low_pages + 0.5
         else _INFINITY,
     )

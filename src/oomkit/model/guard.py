@@ -49,7 +49,7 @@ class Guard:
         self.engine = engine
         self.policy = policy
         plan = compile_plan(policy)
-        self.decider = Decider(plan)
+        self.decider = Decider(plan, cpus=engine.machine.cpus)
         self.totals = Totals()
         self.last_act: Act | None = None
         self._flow: Flow | None = None

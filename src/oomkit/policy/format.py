@@ -104,6 +104,8 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
         least_s: never sooner again than this.
         most_s: never later.
         fill_kb_s: how fast memory can fill at most; what is left decides when to look again.
+        fill_cpu_kb_s: how fast one CPU can fill it; counts instead where the number of CPUs is
+            known; None: only ``fill_kb_s`` counts.
         swap_fill_kb_s: how fast swap can.
         warm: share of MemTotal; with less than that available the ranking is kept at hand.
     """
@@ -111,6 +113,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     least_s: float = 0.05
     most_s: float = 10.0
     fill_kb_s: float = 2.0 * 2**20
+    fill_cpu_kb_s: float | None = None
     swap_fill_kb_s: float = 500.0 * 2**10
     warm: float = 0.25
 
@@ -131,8 +134,10 @@ class Whom(msgspec.Struct, frozen=True, kw_only=True):
         work: weight of CPU time that would be lost, 0..1.
         adj: how much more ``oom_score_adj`` 1000 counts than 0; a lowered one spares in
             proportion.
-        widen_after: after so many kills of one parent's children within a minute its other
-            children of that name go together; 0: never.
+        widen_after: after so many kills of one parent's children within a minute several of
+            its children of that name go at once; 0: never.
+        enough: several at once give back that share of MemTotal, twice as much the second
+            time, and so on.
         never: who is never chosen.
         prefer: who should die earlier or later.
     """
@@ -147,6 +152,7 @@ class Whom(msgspec.Struct, frozen=True, kw_only=True):
     work: float = 0.0
     adj: float = 0.5
     widen_after: int = 0
+    enough: float = 0.1
     never: tuple[Match, ...] = ()
     prefer: tuple[Preference, ...] = ()
 

@@ -67,6 +67,7 @@ def _look(table: Table) -> Look:
         least_s=table.take("least", positive, usual.least_s),
         most_s=table.take("most", positive, usual.most_s),
         fill_kb_s=table.take("fill", _rate_kb, usual.fill_kb_s),
+        fill_cpu_kb_s=table.take("fill_cpu", _rate_kb, None),
         swap_fill_kb_s=table.take("swap_fill", _rate_kb, usual.swap_fill_kb_s),
         warm=table.take("warm", share, usual.warm),
     )
@@ -93,6 +94,7 @@ def _whom(table: Table) -> Whom:
         work=table.take("work", number(0.0, 0.9), usual.work),
         adj=table.take("adj", number(0.0, 10.0), usual.adj),
         widen_after=table.take("widen_after", count, usual.widen_after),
+        enough=table.take("enough", share, usual.enough),
         never=tuple(_never(t) for t in table.tables("never")),
         prefer=(
             *(_preference(t, earlier=True) for t in table.tables("prefer")),

@@ -45,7 +45,7 @@ def ranked_line(one: Ranked) -> str:
     if one.verdict:
         return f"{c.comm}[{c.pid}]{with_it}: {one.verdict}"
     parts = [
-        amount(value, "kb") if name == "freed_kb" else f"{name} {value:.3g}"
+        amount(value, "kb") if name == "gain_kb" else f"{name} {value:.3g}"
         for name, value in one.factors
     ]
     note = f" ({one.note})" if one.note else ""

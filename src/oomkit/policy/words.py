@@ -90,6 +90,8 @@ def _look(look: Look) -> tuple[str, ...]:
     if look.least_s == look.most_s:
         return (f"every {look.least_s:g} s",)
     fill, swap_fill = (amount(rate, "kb/s") for rate in (look.fill_kb_s, look.swap_fill_kb_s))
+    if look.fill_cpu_kb_s is not None:
+        fill = f"{amount(look.fill_cpu_kb_s, 'kb/s')} by each CPU"
     soon = f"as soon as a rule could hold if memory filled at {fill} and swap at {swap_fill}"
     return (
         f"every {look.least_s:g} s to {look.most_s:g} s, {soon}",
@@ -131,8 +133,9 @@ def _whom(whom: Whom) -> list[str]:
         lines.append("cgroups with memory.oom.group die as a whole")
     if whom.widen_after:
         lines.append(
-            f"after {whom.widen_after} kills of one parent's children within a minute, its "
-            "children of that name die together"
+            f"after {whom.widen_after} kills of one parent's children within a minute, as many of "
+            f"its children of that name die at once as give back {100 * whom.enough:g} % of RAM, "
+            "more each time"
         )
     if whom.level != "process" or whom.oom_group or whom.widen_after:
         lines.append(f"at most {whom.most_processes} processes at once; else one process alone")

@@ -89,7 +89,10 @@ def _freed(record: dict[str, Any]) -> str:
     freed, after_ms = record.get("freed_kb"), record.get("freed_after_ms")
     if freed is None:
         return ""
-    after = f" after {seconds(after_ms / 1000.0)}" if isinstance(after_ms, (int, float)) else ""
+    after = ""
+    if isinstance(after_ms, (int, float)):
+        short = after_ms < 1000.0
+        after = f" after {after_ms:.0f} ms" if short else f" after {seconds(after_ms / 1000.0)}"
     return f", {_size(freed)} free{after}"
 
 

@@ -22,6 +22,8 @@ class Candidate:
         age_s: seconds since it started.
         growth_kb: how much it grew since the shortage began (:class:`.growth.Growth`); None:
             unknown.
+        tmpfs_growth_kb: how much tmpfs its cgroup wrote since the shortage began, its share of it:
+            that is not given back, but the death stops it; None: unknown.
         uid: user id; None: not looked up.
         user: user name; None: not looked up, or the id has none.
         exe: path of its program; None: not looked up.
@@ -37,7 +39,8 @@ class Candidate:
     __slots__ = (
         "age_s", "anon_kb", "cgroup", "cmdline", "comm", "container", "cpu_s", "dying", "exe",
         "file_kb", "growth_kb", "kthread", "mm_id", "oom_score", "oom_score_adj", "pgtables_kb",
-        "pid", "ppid", "shmem_kb", "shmem_sole_kb", "start_time", "swap_kb", "uid", "unit", "user",
+        "pid", "ppid", "shmem_kb", "shmem_sole_kb", "start_time", "swap_kb",
+        "tmpfs_growth_kb", "uid", "unit", "user",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +61,7 @@ class Candidate:
         cpu_s: float = 0.0,
         age_s: float = 0.0,
         growth_kb: float | None = None,
+        tmpfs_growth_kb: float | None = None,
         uid: int | None = None,
         user: str | None = None,
         exe: str | None = None,
@@ -84,6 +88,7 @@ class Candidate:
         self.cpu_s = cpu_s
         self.age_s = age_s
         self.growth_kb = growth_kb
+        self.tmpfs_growth_kb = tmpfs_growth_kb
         self.uid = uid
         self.user = user
         self.exe = exe

@@ -84,11 +84,14 @@ class Decider:
     Args:
         plan: what ``compile_plan`` made of a policy.
         own_pids: never chosen: the guard itself.
+        cpus: of the machine, for how fast its memory can fill; None: unknown.
         dry_run: decide everything, and take nobody for dying.
     """
 
     __slots__ = (
-        "_instead", "_parents", "_state", "_widen_after", "chooser", "escalation", "growth",
+        "_enough",
+        "_instead",
+        "_mem_total_kb", "_parents", "_state", "_widen_after", "chooser", "escalation", "growth",
         "watch",
     )  # fmt: skip
 
@@ -97,13 +100,16 @@ class Decider:
         plan: "dict[str, Any]",
         *,
         own_pids: "frozenset[int]" = frozenset(),
+        cpus: int | None = None,
         dry_run: bool = False,
     ) -> None:
-        self.watch = Watch(plan)
+        self.watch = Watch(plan, cpus=cpus)
         self.chooser = Chooser(plan, own_pids=own_pids)
         self.escalation = Escalation(plan, dry_run=dry_run)
         self.growth = Growth(plan["whom"]["growth_over_s"])
         self._widen_after: int = plan["whom"]["widen_after"]
+        self._enough: float = plan["whom"]["enough"]
+        self._mem_total_kb = 0.0
         self._instead = [(Matcher(p), tuple(argv)) for p, argv in plan["how"]["instead"]]
         self._parents: list[tuple[float, int]] = []
         self._state: State | None = None
@@ -114,6 +120,7 @@ class Decider:
         escalation = self.escalation
         state = self.watch.see(reading, coming_kb=escalation.coming_kb(t_s))
         self._state = state
+        self._mem_total_kb = reading.mem_total_kb
         look = Look(state)
         if state.warm:
             left_kb = available_kb(reading) + reading.swap_free_kb
@@ -155,7 +162,7 @@ class Decider:
             groups=groups,
             by=state.by if state is not None else None,
             within=state.cgroup if state is not None else None,
-            widened=self._widened(state.t_s if state is not None else 0.0),
+            widened=self._widened(state.t_s) if state is not None else None,
         )
 
     def died(self, pid: int, start_time: int, t_s: float) -> None:
@@ -168,15 +175,19 @@ class Decider:
         own = self.escalation.next_s(reading.t_s)
         return min(self.watch.next_look_s(reading, psi_wakes=psi_wakes), max(own, 1e-3))
 
-    def _widened(self, t_s: float) -> "frozenset[int]":
-        """Parents who lost so many children lately that the rest goes together."""
+    def _widened(self, t_s: float) -> dict[int, float]:
+        """Parents who lost so many children lately that several go at once: more each time."""
         if not self._widen_after:
-            return frozenset()
+            return {}
         self._parents = [(at, ppid) for at, ppid in self._parents if at > t_s - WIDEN_WITHIN_S]
         lost: dict[int, int] = {}
         for _, ppid in self._parents:
             lost[ppid] = lost.get(ppid, 0) + 1
-        return frozenset(p for p, n in lost.items() if n >= self._widen_after and p > 1)
+        return {
+            ppid: (1 + count - self._widen_after) * self._enough * self._mem_total_kb
+            for ppid, count in lost.items()
+            if count >= self._widen_after and ppid > 1
+        }
 
     def _command(self, choice: "Ranked", level: int) -> tuple[str, ...] | None:
         """The command a policy wants instead of SIGTERM; where it is hard, signals it is."""

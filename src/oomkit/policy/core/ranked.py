@@ -8,12 +8,13 @@ class Ranked:
 
     Attributes:
         candidate: the process it is about.
-        members: everybody who dies: it, first, and its tree or cgroup.
-        level: ``process``, ``tree`` or ``cgroup``: how far it really reaches.
+        members: everybody who dies: it, first, and whom it takes along.
+        level: ``process``, ``siblings``, ``tree`` or ``cgroup``: how far it really reaches.
         factors: what the score was made of, in order: names and values.
         score: higher dies earlier.
         equal_kb: among equal scores the larger goes first.
         freed_kb: what their deaths give back.
+        gain_kb: the same with what they would have gone on to take; 0 where that is not weighed.
         verdict: why it can't be chosen; empty where it can.
         note: why it reaches less far than the policy asks; empty otherwise.
     """
@@ -23,6 +24,7 @@ class Ranked:
         "equal_kb",
         "factors",
         "freed_kb",
+        "gain_kb",
         "level",
         "members",
         "note",
@@ -38,5 +40,6 @@ class Ranked:
         self.score = 0.0
         self.freed_kb = 0.0
         self.equal_kb = 0.0
+        self.gain_kb = 0.0
         self.verdict = ""
         self.note = ""

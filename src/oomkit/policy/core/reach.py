@@ -31,7 +31,7 @@ class Reach:
         everybody: "Sequence[Candidate]",
         refused: dict[int, str],
         groups: "Sequence[CgroupReading]",
-        widened: "frozenset[int]",
+        widened: dict[int, float],
     ) -> list[Ranked]:
         """One choice a candidate, or one a cgroup.
 
@@ -40,7 +40,7 @@ class Reach:
             everybody: who else could die with them.
             refused: pid to why it must never be chosen; empty text where it may.
             groups: the memory cgroups.
-            widened: pids of parents whose children are taken together.
+            widened: pids of parents whose children are taken together, until so many kB come free.
         """
         crowd = _Crowd(everybody, groups if self._oom_group else ())
         if self._level == "cgroup":
@@ -55,7 +55,7 @@ class Reach:
         return found
 
     def _extend(
-        self, one: Ranked, crowd: "_Crowd", refused: dict[int, str], widened: "frozenset[int]"
+        self, one: Ranked, crowd: "_Crowd", refused: dict[int, str], widened: dict[int, float]
     ) -> None:
         candidate = one.candidate
         alone = crowd.sharers(candidate)
@@ -66,11 +66,27 @@ class Reach:
         elif self._level == "tree":
             self._take(one, "tree", crowd.tree(candidate), refused)
         elif candidate.ppid in widened:
-            siblings = [
-                member for c in crowd.children(candidate.ppid) if c.comm == candidate.comm
-                for member in crowd.tree(c)
-            ]  # fmt: skip
-            self._take(one, "tree", siblings, refused)
+            siblings = self._siblings(candidate, crowd, refused, widened[candidate.ppid])
+            self._take(one, "siblings", siblings, refused)
+
+    def _siblings(
+        self, candidate: "Candidate", crowd: "_Crowd", refused: dict[int, str], enough_kb: float
+    ) -> "list[Candidate]":
+        """Children of the same parent and name, largest first, until enough comes free."""
+        others = [
+            c
+            for c in crowd.children(candidate.ppid)
+            if c.comm == candidate.comm and c is not candidate and not refused.get(c.pid)
+        ]
+        others.sort(key=lambda c: (-c.freed_kb(), -c.start_time, -c.pid))
+        taken = [candidate]
+        freed_kb = candidate.freed_kb()
+        for other in others:
+            if freed_kb >= enough_kb or len(taken) >= self._most:
+                break
+            taken.append(other)
+            freed_kb += other.freed_kb()
+        return taken
 
     def _take(
         self, one: Ranked, level: str, members: "list[Candidate]", refused: dict[int, str]

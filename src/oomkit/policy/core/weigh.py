@@ -79,11 +79,13 @@ class _Freed:
         self.work: float = plan["work"]
         self.adj: float = plan["adj"]
         self.prefer = prefer
-        self.most_grown_kb = max((c.growth_kb or 0.0 for c in candidates), default=0.0)
+        self.most_grown_kb = max((_grown_kb(c) for c in candidates), default=0.0)
 
     def weigh(self, one: "Ranked") -> None:
         one.freed_kb = one.equal_kb = sum(c.freed_kb() for c in one.members)
-        factors = [("freed_kb", one.freed_kb)]
+        stopped_kb = sum(c.tmpfs_growth_kb or 0.0 for c in one.members)
+        one.gain_kb = one.freed_kb + stopped_kb
+        factors = [("gain_kb", one.gain_kb)]
         if self.growth and self.most_grown_kb > 0.0:
             factors.append(("growth", self._growth(one)))
         if self.work:
@@ -103,8 +105,12 @@ class _Freed:
 
     def _growth(self, one: "Ranked") -> float:
         """Between 1 - weight for who did not grow, and 1 for who grew most."""
-        grown = sum(c.growth_kb or 0.0 for c in one.members)
+        grown = sum(_grown_kb(c) for c in one.members)
         return 1.0 - self.growth * (1.0 - min(grown / self.most_grown_kb, 1.0))
+
+
+def _grown_kb(candidate: "Candidate") -> float:
+    return (candidate.growth_kb or 0.0) + (candidate.tmpfs_growth_kb or 0.0)
 
 
 def _adj_factor(adj: int, weight: float) -> float:

@@ -60,11 +60,13 @@ class Watch:
 
     Args:
         plan: what ``compile_plan`` made of a policy.
+        cpus: of the machine; None: unknown.
     """
 
-    __slots__ = ("_history", "_last", "_level", "_look", "_patterns", "_rules", "_since")
+    __slots__ = ("_cpus", "_history", "_last", "_level", "_look", "_patterns", "_rules", "_since")
 
-    def __init__(self, plan: "dict[str, Any]") -> None:
+    def __init__(self, plan: "dict[str, Any]", *, cpus: int | None = None) -> None:
+        self._cpus = cpus
         self._look: dict[str, Any] = plan["look"]
         self._rules: list[dict[str, Any]] = plan["rules"]
         self._patterns = [re.compile(r["cgroup"]) if r["cgroup"] else None for r in self._rules]
@@ -119,7 +121,9 @@ class Watch:
                 there yet needs no look.
         """
         pace = Pace()
-        pace.available_kb_s = self._look["fill_kb_s"]
+        per_cpu = self._look["fill_cpu_kb_s"]
+        known = per_cpu is not None and self._cpus is not None
+        pace.available_kb_s = per_cpu * self._cpus if known else self._look["fill_kb_s"]
         pace.swap_kb_s = self._look["swap_fill_kb_s"]
         pace.pressure_begins = not psi_wakes
         soonest = self.earliest_s(reading, pace)

@@ -1,0 +1,207 @@
+"""What the guard costs, beside earlyoom.
+
+    python benchmarks/guard.py [--idle SECONDS] [--rounds N] [--processes N]
+
+Both run at the same time while all is well, and in turn while they choose a victim again and
+again in a dry run. Needs earlyoom (Debian's package is 1.7) in PATH; ours is in a drill, so that
+nothing has to be short of memory.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from scan import crowd
+
+OOMKIT = str(Path(sys.executable).with_name("oomkit"))
+TOTAL_KB = 24 << 20
+POLICY = """
+name = "benchmark"
+[look]
+least = "50ms"
+most = "50ms"
+[[when]]
+level = "hard"
+available = "10%"
+[whom]
+by = "freed"
+growth = 0.95
+work = 0.3
+[how]
+dry_run_pause = "100ms"
+pause = "0s"
+hard_pause = "0s"
+most_a_minute = 100000
+"""
+
+
+class Daemon:
+    """One of the two, and what it has used so far."""
+
+    def __init__(self, argv: list[str], log: Path) -> None:
+        self.log = log
+        with open(log, "wb") as file:
+            self._process = subprocess.Popen(argv, stdout=file, stderr=file)
+        self.pid = self._process.pid
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+    def cpu_ms(self) -> float:
+        return sum(self._per_thread("schedstat", lambda text: int(text.split()[0]))) / 1e6
+
+    def wakeups(self) -> int:
+        def voluntary(text: str) -> int:
+            return int(text.partition("voluntary_ctxt_switches:")[2].split(None, 1)[0])
+
+        return sum(self._per_thread("status", voluntary))
+
+    def memory_kb(self, name: str) -> int:
+        rollup = Path(f"/proc/{self.pid}/smaps_rollup").read_text()
+        return int(rollup.split(f"\n{name}:")[1].split()[0])
+
+    def _per_thread(self, file: str, number: Callable[[str], int]) -> list[int]:
+        threads = Path(f"/proc/{self.pid}/task")
+        return [number((thread / file).read_text()) for thread in threads.iterdir()]
+
+
+@contextlib.contextmanager
+def guard(directory: Path, *options: str, policy: str = "default") -> Iterator[Daemon]:
+    daemon = Daemon(
+        [OOMKIT, "guard", "--policy", policy, "--journal", str(directory / "journal"), *options],
+        directory / "oomkit.log",
+    )
+    try:
+        wait_for(lambda: b"guarding by" in daemon.log.read_bytes())
+        yield daemon
+    finally:
+        daemon.close()
+
+
+@contextlib.contextmanager
+def earlyoom(directory: Path, *options: str) -> Iterator[Daemon]:
+    daemon = Daemon(["earlyoom", "-r", "3600", "--dryrun", *options], directory / "earlyoom.log")
+    try:
+        time.sleep(1)
+        yield daemon
+    finally:
+        daemon.close()
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not true():
+        if time.monotonic() > end:
+            sys.exit("it does not start")
+        time.sleep(0.05)
+
+
+def write_meminfo(directory: Path, available: float) -> None:
+    (directory / "meminfo").write_text(
+        f"MemTotal:       {TOTAL_KB} kB\nMemAvailable:   {int(TOTAL_KB * available):>9} kB\n"
+        f"AnonPages:      {int(TOTAL_KB * (1 - available)):>9} kB\n"
+        "SwapTotal:      0 kB\nSwapFree:       0 kB\n"
+    )
+
+
+def idle(seconds: float, directory: Path) -> None:
+    """Both at once, memory plentiful."""
+    with guard(directory) as ours, earlyoom(directory) as theirs:
+        time.sleep(12)  # the start is over
+        before = [(d.cpu_ms(), d.wakeups()) for d in (ours, theirs)]
+        time.sleep(seconds)
+        after = [(d.cpu_ms(), d.wakeups()) for d in (ours, theirs)]
+        print(f"\n### All is well, {seconds:.0f} s, both at once\n")
+        print("| | RSS, KiB | PSS, KiB | CPU, ms a minute | wake-ups a minute |")
+        print("|---|---|---|---|---|")
+        for name, daemon, (cpu, woken), (cpu0, woken0) in zip(
+            ("oomkit guard", "earlyoom"), (ours, theirs), after, before, strict=True
+        ):
+            minute = 60 / seconds
+            print(
+                f"| {name} | {daemon.memory_kb('Rss')} | {daemon.memory_kb('Pss')} "
+                f"| {(cpu - cpu0) * minute:.2f} | {(woken - woken0) * minute:.1f} |"
+            )
+
+
+def choosing(rounds: int, processes: int, directory: Path) -> None:
+    """One after the other, each choosing about ten times a second."""
+    signals = directory / "signals"
+    signals.mkdir()
+    policy = directory / "policy.toml"
+    policy.write_text(POLICY)
+    rates: dict[str, list[float]] = {"first": [], "ours": [], "theirs": []}
+    rss_kb = 0
+    with crowd(processes):
+        for _ in range(rounds):
+            write_meminfo(signals, 0.9)
+            with guard(directory, "--drill", str(signals), policy=str(policy)) as ours:
+                time.sleep(1)
+                begin = ours.cpu_ms()
+                write_meminfo(signals, 0.05)
+                wait_for(lambda: acts(directory) > 0)
+                rates["first"].append(ours.cpu_ms() - begin)
+                time.sleep(1)
+                begin, chosen = ours.cpu_ms(), acts(directory)
+                time.sleep(5)
+                used, chosen = ours.cpu_ms() - begin, acts(directory) - chosen
+                rates["ours"].append(used / chosen)
+                rss_kb = max(rss_kb, ours.memory_kb("Rss"))
+            (directory / "journal").unlink()
+            with earlyoom(directory, "-m", "99", "-s", "100") as theirs:
+                begin, chosen = theirs.cpu_ms(), chosen_by_earlyoom(theirs)
+                time.sleep(5)
+                used, chosen = theirs.cpu_ms() - begin, chosen_by_earlyoom(theirs) - chosen
+                rates["theirs"].append(used / chosen)
+    first, mine, peer = (statistics.median(rates[name]) for name in ("first", "ours", "theirs"))
+    count = sum(name.isdigit() for name in os.listdir("/proc")) + processes
+    print(f"\n### Choosing among {count} processes, CPU ms a choice, all that it takes\n")
+    print(
+        "| earlyoom | oomkit, ranking warm | oomkit, the first one | warm / earlyoom | RSS, KiB |"
+    )
+    print("|---|---|---|---|---|")
+    print(f"| {peer:.1f} | {mine:.1f} | {first:.1f} | {mine / peer:.2f} | {rss_kb} |")
+
+
+def acts(directory: Path) -> int:
+    journal = directory / "journal"
+    lines = journal.read_bytes().splitlines() if journal.exists() else []
+    return sum(json.loads(line)["kind"] == "act" for line in lines if line.endswith(b"}"))
+
+
+def chosen_by_earlyoom(daemon: Daemon) -> int:
+    return daemon.log.read_bytes().count(b"sending SIG")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--idle", type=float, default=120, help="seconds (default 120)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each (default 5)")
+    parser.add_argument("--processes", type=int, default=2000, help="idle ones to add")
+    options = parser.parse_args()
+    if shutil.which("earlyoom") is None:
+        sys.exit("needs earlyoom in PATH")
+    version = subprocess.run(["earlyoom", "-v"], capture_output=True, text=True, check=True)
+    print(f"Linux {os.uname().release}, {os.cpu_count()} CPUs, Python {sys.version.split()[0]}, ")
+    print(f"{(version.stdout + version.stderr).strip()}, median of {options.rounds} rounds.")
+    with tempfile.TemporaryDirectory() as name:
+        if options.idle:
+            idle(options.idle, Path(name))
+    with tempfile.TemporaryDirectory() as name:
+        choosing(options.rounds, options.processes, Path(name))
+
+
+if __name__ == "__main__":
+    main()

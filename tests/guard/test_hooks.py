@@ -1,0 +1,121 @@
+"""Commands around a kill, each with each way of killing."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from oomkit.guard.hooks import Hooks
+from oomkit.policy.core.candidate import Candidate
+from tests.guard.arena import Arena
+from tests.guard.policies import SOFT
+
+VICTIM = Candidate(4711, 1, 1, "large", uid=1000, cgroup="/system.slice/big.service")
+
+
+def script(path: Path, text: str) -> str:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def collected(hooks: Hooks) -> list[str]:
+    end = time.monotonic() + 10
+    while hooks.busy():
+        hooks.collect()
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return hooks.failures()
+
+
+@pytest.mark.parametrize(("available", "signal_name"), [(0.08, "TERM"), (0.02, "KILL")])
+def test_commands_run_before_and_after_either_signal(
+    arena: Arena, available: float, signal_name: str
+) -> None:
+    large = arena.victim("large", 60)
+    said = arena.directory / "said"
+    before = script(
+        arena.directory / "before",
+        f'if kill -0 "$1"; then echo before $1 $OOMKIT_COMM alive >> {said}; fi',
+    )
+    after = script(
+        arena.directory / "after",
+        f'if ! kill -0 "$1" 2>/dev/null; then echo after $1 $OOMKIT_COMM gone >> {said}; fi',
+    )
+    arena.guard(SOFT + f'before = ["{before}", "{{pid}}"]\nafter = ["{after}", "{{pid}}"]\n')
+    arena.memory(available=available)
+    arena.until(lambda: not arena.alive(large), "the victim dies")
+    arena.memory(available=0.5)
+    (act,) = arena.ended_acts()
+    assert [one["name"] for one in act["signals"]] == [signal_name]
+    arena.until(lambda: said.exists() and "after" in said.read_text(), "both have run")
+    lines = said.read_text().splitlines()
+    assert f"after {large} large gone" in lines
+    if signal_name == "TERM":  # SIGKILL does not wait for the command
+        assert lines[0] == f"before {large} large alive"
+
+
+def test_a_command_that_hangs_does_not_keep_the_signal_back(arena: Arena) -> None:
+    large = arena.victim("large", 60)
+    hanging = script(arena.directory / "before", "exec sleep 600")
+    arena.guard(SOFT + f'before = ["{hanging}"]\n')
+    arena.memory(available=0.08)
+    arena.until(lambda: not arena.alive(large), "the victim dies")
+
+
+def test_a_command_instead_of_a_signal_and_sigkill_if_that_does_not_help(arena: Arena) -> None:
+    large = arena.victim("large", 60)
+    said = arena.directory / "said"
+    instead = script(arena.directory / "instead", f"echo $@ >> {said}")
+    arena.guard(
+        SOFT + f'[[how.instead]]\ncomm = "large"\ncommand = ["{instead}", "{{comm}}", "{{pid}}"]\n'
+    )
+    arena.memory(available=0.08)
+    arena.until(said.exists, "the command runs")
+    arena.until(lambda: not arena.alive(large), "SIGKILL follows, as memory stays short")
+    arena.memory(available=0.5)
+    (act,) = arena.ended_acts()
+    assert said.read_text() == f"large {large}\n"
+    assert act["command"][0] == instead
+    assert [one["name"] for one in act["signals"]] == ["KILL"]
+
+
+def test_a_command_that_fails_is_told(tmp_path: Path) -> None:
+    hooks = Hooks()
+    assert hooks.start(["/nonexistent"], VICTIM, "before") is None
+    assert hooks.failures() == ["before: /nonexistent: No such file or directory"]
+    failing = script(tmp_path / "failing", "exit 3")
+    hooks.start([failing], VICTIM, "after")
+    assert collected(hooks) == [f"after: {failing}: exit status 3"]
+
+
+def test_a_command_does_not_inherit_our_adjustment(tmp_path: Path) -> None:
+    hooks = Hooks()
+    with open("/proc/self/oom_score_adj") as file:
+        own = int(file.read())
+    said = tmp_path / "said"
+    slow = script(tmp_path / "slow", f"sleep 0.3; cat /proc/self/oom_score_adj > {said}")
+    hooks.start([slow], VICTIM, "before")
+    collected(hooks)
+    assert int(said.read_text()) == max(own, 0)
+
+
+def test_each_desktop_session_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = tmp_path / "said"
+    tell = f'echo "$DBUS_SESSION_BUS_ADDRESS|$@" >> {said}'
+    script(tmp_path / "notify-send", tell)
+    script(tmp_path / "setpriv", f'echo "as $1" >> {said}; shift 3; exec "$@"')
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    uid = os.geteuid()
+    for user in (uid, 1234):
+        (tmp_path / f"run/{user}").mkdir(parents=True)
+        (tmp_path / f"run/{user}/bus").touch()
+    hooks = Hooks(run=str(tmp_path / "run"))
+    hooks.notify("Memory is short", "large[4711] was killed")
+    assert collected(hooks) == []
+    text = said.read_text()
+    note = "--urgency=critical --app-name=oomkit Memory is short large[4711] was killed"
+    assert f"unix:path={tmp_path}/run/{uid}/bus|{note}" in text
+    assert (f"run/1234/bus|{note}" in text) == (uid == 0)
+    assert ("as --reuid=1234" in text) == (uid == 0)

@@ -1,0 +1,242 @@
+"""Who is looked at, how closely, and at what cost."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from oomkit.guard.groups import pressure_us, read_group
+from oomkit.guard.places import Places
+from oomkit.guard.sizes import Sizes
+from oomkit.guard.sources import Sources
+from oomkit.guard.warm import KEPT, Warm
+from oomkit.guard.watched import Wanted, Watched
+from oomkit.policy.core.growth import Growth
+from oomkit.policy.core.reading import Reading
+
+PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+class Proc:
+    """A made ``/proc`` whose processes have sizes."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        directory.mkdir()
+
+    def put(
+        self, pid: int, anon_kb: int, *, swap_kb: int = 0, data_kb: int | None = None,
+        start: int = 100, comm: str = "task", flags: int = 0,
+    ) -> None:  # fmt: skip
+        process = self.directory / str(pid)
+        process.mkdir(exist_ok=True)
+        data_kb = anon_kb + swap_kb if data_kb is None else data_kb
+        anon, data = anon_kb // PAGE_KB, data_kb // PAGE_KB
+        (process / "statm").write_text(f"{data + 500} {anon + 50} 50 10 0 {data} 0\n")
+        (process / "stat").write_text(
+            f"{pid} ({comm}) S 1 1 1 0 -1 {flags} 0 0 0 0 10 5 0 0 20 0 1 0 {start} 1 {anon}\n"
+        )
+        (process / "status").write_text(
+            f"Name:\t{comm}\nUid:\t1000\t1000\t1000\t1000\nRssAnon:\t{anon_kb} kB\n"
+            f"RssFile:\t200 kB\nRssShmem:\t0 kB\nVmPTE:\t40 kB\nVmSwap:\t{swap_kb} kB\n"
+            "SigPnd:\t0000000000000000\nShdPnd:\t0000000000000000\n"
+        )
+        (process / "oom_score_adj").write_text("0\n")
+        (process / "cgroup").write_text("0::/user.slice/app.scope\n")
+
+    def remove(self, pid: int) -> None:
+        for file in (self.directory / str(pid)).iterdir():
+            file.unlink()
+        (self.directory / str(pid)).rmdir()
+
+
+@pytest.fixture
+def proc(tmp_path: Path) -> Proc:
+    return Proc(tmp_path / "proc")
+
+
+def warm_for(proc: Proc, fields: frozenset[str] = frozenset()) -> Warm:
+    return Warm(Wanted(Places(proc=str(proc.directory)), fields, {}))
+
+
+def reading(t_s: float, anon_kb: int, swap_used_kb: int = 0) -> Reading:
+    return Reading(t_s, 1 << 24, 1 << 20, 1 << 22, (1 << 22) - swap_used_kb, anon_kb)
+
+
+def test_among_ten_thousand_the_largest_are_found_and_few_files_are_read_again(
+    proc: Proc,
+) -> None:
+    for pid in range(9901, 10_001):
+        proc.put(pid, 4 * pid)
+    small = proc.directory.parent / "statm"
+    small.write_text("600 150 50 10 0 100 0\n")
+    for pid in range(1, 9901):
+        (proc.directory / str(pid)).mkdir()
+        (proc.directory / f"{pid}/statm").hardlink_to(small)
+    warm = warm_for(proc)
+    growth = Growth(10.0)
+    anon_kb = 9900 * 400 + sum(4 * pid for pid in range(9901, 10_001))
+    warm.look(reading(1.0, anon_kb), growth)
+    assert [one.pid for one in warm.top] == list(range(10_000, 10_000 - KEPT, -1))
+    first = warm._sizes.read
+    assert first == 10_000
+    warm.look(reading(1.1, anon_kb), growth)
+    assert warm._sizes.read - first <= 10_000 * 0.1 / 2.0 + 1
+    known = sys.getsizeof(warm._sizes.kb) + sum(map(sys.getsizeof, warm._sizes.kb))
+    assert known < 2 << 20, "what is known of the small stays small"
+    warm.close()
+
+
+def test_a_new_process_is_seen_at_once_and_has_grown_from_nothing(proc: Proc) -> None:
+    proc.put(10, 50_000)
+    warm, growth = warm_for(proc), Growth(10.0)
+    warm.look(reading(1.0, 50_000), growth)
+    warm.note(growth, 1.0, 0.0)
+    proc.put(11, 90_000)
+    warm.look(reading(1.1, 140_000), growth)
+    assert [one.pid for one in warm.top] == [11, 10]
+    assert [one.growth_kb for one in warm.top] == [90_040, 0]
+    warm.close()
+
+
+def test_a_small_one_that_grows_fast_is_found_by_the_machines_own_count(proc: Proc) -> None:
+    """Its turn to be read would come later; what the largest hold does not explain AnonPages."""
+    for pid in range(10, 10 + 2 * KEPT + 50):
+        proc.put(pid, 5000 + pid)
+    warm, growth = warm_for(proc), Growth(10.0)
+    anon_kb = sum(5000 + pid for pid in range(10, 10 + 2 * KEPT + 50))
+    warm.look(reading(1.0, anon_kb), growth)
+    warm.note(growth, 1.0, 0.0)
+    smallest = 10
+    assert smallest not in [one.pid for one in warm.top]
+    proc.put(smallest, 2_000_000)
+    warm._sizes._queue = [name for name in warm._sizes.kb if name != str(smallest)]
+    warm.look(reading(1.01, anon_kb + 1_995_000), growth)
+    assert warm.top[0].pid == smallest
+    assert warm.top[0].growth_kb == pytest.approx(1_995_000, rel=0.01)
+    warm.close()
+
+
+def test_a_process_that_is_mostly_swapped_out_is_found(proc: Proc) -> None:
+    """``statm`` does not tell swap, so it is bounded first and read then."""
+    for pid in range(10, 10 + 3 * KEPT):
+        proc.put(pid, 20_000, data_kb=400_000)  # much reserved, little used
+    proc.put(9, 1000, swap_kb=300_000)
+    warm, growth = warm_for(proc), Growth(10.0)
+    warm.look(reading(1.0, 3 * KEPT * 20_000, swap_used_kb=350_000), growth)
+    assert warm.top[0].pid == 9
+    assert warm.top[0].swap_kb == 300_000
+    warm.close()
+
+
+def test_a_number_that_is_used_again_is_another_process(proc: Proc) -> None:
+    proc.put(10, 50_000, start=100)
+    warm, growth = warm_for(proc), Growth(10.0)
+    warm.look(reading(1.0, 50_000), growth)
+    warm.note(growth, 1.0, 0.0)
+    proc.remove(10)
+    warm.look(reading(1.1, 0), growth)
+    assert warm.top == []
+    proc.put(10, 60_000, start=200)
+    warm.look(reading(1.2, 60_000), growth)
+    assert [(one.pid, one.start_time, one.growth_kb) for one in warm.top] == [(10, 200, 60_040)]
+    warm.close()
+
+
+def test_nothing_is_kept_open_when_all_is_well_again(proc: Proc) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for pid in range(10, 40):
+        proc.put(pid, 5000)
+    warm = warm_for(proc)
+    warm.look(reading(1.0, 150_000), Growth(10.0))
+    assert len(os.listdir("/proc/self/fd")) >= before + 90
+    warm.forget()
+    assert len(os.listdir("/proc/self/fd")) == before + 1  # the directory
+    warm.close()
+
+
+def test_the_live_machine_by_statm_and_by_status(tmp_path: Path) -> None:
+    """What the short list says of this very process is what its status says."""
+    held = bytearray(30 << 20)
+    held[::4096] = b"x" * len(held[::4096])
+    sizes = Sizes("/proc")
+    sizes.look(0, 0.0, everybody=True)
+    places = Places()
+    watched = Watched(os.getpid(), Wanted(places, frozenset({"exe", "cmdline"}), {}), 1e9)
+    one = watched.candidate
+    status = Path("/proc/self/status").read_text()
+    anon_kb = int(status.split("RssAnon:")[1].split()[0])
+    assert one.anon_kb == pytest.approx(anon_kb, abs=2048)
+    assert sizes.kb[str(os.getpid())] == pytest.approx(anon_kb, abs=2048)
+    assert one.comm == Path("/proc/self/comm").read_text().strip()
+    assert one.exe == os.readlink("/proc/self/exe")
+    assert one.cmdline is not None
+    assert one.cmdline.split()[0] == Path("/proc/self/cmdline").read_text().split("\0")[0]
+    assert one.uid == os.getuid()
+    assert one.ppid == os.getppid()
+    watched.close()
+    sizes.close()
+
+
+def test_a_moment_is_read_from_whatever_is_there(tmp_path: Path) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal: 1000 kB\nMemAvailable: 300 kB\n")
+    sys_block = tmp_path / "sys/block/zram0"
+    sys_block.mkdir(parents=True)
+    sources = Sources(Places(proc=str(tmp_path), sys=str(tmp_path / "sys")))
+    bare = sources.read(1.0)
+    assert bare is not None
+    assert (bare.mem_total_kb, bare.available_kb, bare.swap_total_kb) == (1000, 300, 0)
+    assert bare.psi_full_us is None
+    assert bare.refault_pages is None
+    (tmp_path / "vmstat").write_text(
+        "nr_x 1\nworkingset_refault_anon 5\nworkingset_refault_file 7\npswpin 11\n"
+        "pgscan_kswapd 100\npgscan_direct 20\npgscan_direct_throttle 9\n"
+    )
+    (tmp_path / "pressure").mkdir()
+    (tmp_path / "pressure/memory").write_text(
+        "some avg10=0.00 avg60=0.00 avg300=0.00 total=123\n"
+        "full avg10=0.00 avg60=0.00 avg300=0.00 total=45\n"
+    )
+    (sys_block / "mm_stat").write_text("4096 1024 2048000 0 2048000 0 0 0 0\n")
+    arc = tmp_path / "spl/kstat/zfs"
+    arc.mkdir(parents=True)
+    (arc / "arcstats").write_text(
+        "13 1 0x01 1 2 3 4\nname type data\nsize                            4    10485760\n"
+        "c_min                           4    1048576\n"
+    )
+    sources.find()
+    whole = sources.read(2.0)
+    assert whole is not None
+    assert (whole.psi_some_us, whole.psi_full_us) == (123, 45)
+    assert whole.refault_pages == 12
+    assert whole.swap_in_pages == 11
+    assert whole.pgscan_pages == 120
+    assert whole.zram_kb == 2000
+    assert whole.arc_kb == 9216
+    sources.close()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_cgroup_has_the_limit_of_the_nearest_one_above(tmp_path: Path, version: int) -> None:
+    names = {
+        1: ("memory.usage_in_bytes", "memory.limit_in_bytes", str(0x7FFFFFFFFFFFF000)),
+        2: ("memory.current", "memory.max", "max"),
+    }
+    usage, limit, unlimited = names[version]
+    inner = tmp_path / "outer/inner"
+    inner.mkdir(parents=True)
+    (inner / usage).write_text("2097152\n")
+    (inner / limit).write_text(f"{unlimited}\n")
+    (tmp_path / "outer" / limit).write_text("8388608\n")
+    (inner / "memory.oom.group").write_text("1\n")
+    group = read_group(Places(cgroups=str(tmp_path), cgroup_version=version), "/outer/inner")
+    assert group is not None
+    assert (group.usage_kb, group.limit_kb) == (2048, 8192)
+    assert group.oom_group == (version == 2)
+    assert read_group(Places(cgroups=str(tmp_path), cgroup_version=version), "/gone") is None
+
+
+def test_a_pressure_file_that_is_empty_tells_nothing() -> None:
+    assert pressure_us(b"") == (None, None)
+    assert pressure_us(None) == (None, None)

@@ -1,0 +1,218 @@
+"""Parts of the guard by themselves."""
+
+import errno
+import marshal
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oomkit.guard import selftest
+from oomkit.guard.deeds import Deed
+from oomkit.guard.pending import Pending
+from oomkit.guard.places import Places
+from oomkit.guard.reload import Reload
+from oomkit.guard.say import Say
+from oomkit.guard.settings import Settings, from_plain, to_plain
+from oomkit.guard.strike import Sent, Striker
+from oomkit.host.pidfd import start_ticks_of
+from oomkit.policy.core.candidate import Candidate
+from oomkit.policy.core.how import Signal
+from oomkit.policy.find import find_policy
+from oomkit.policy.plan import compile_plan
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def striker(own_pids: frozenset[int] = frozenset(), room: Any = lambda: None) -> Striker:
+    return Striker(Places(), own_pids, None, room)
+
+
+def signal_to(pid: int, start: int | None, name: str = "KILL") -> Signal:
+    assert start is not None
+    return Signal(Candidate(pid, start, 1, "x"), name, "chosen")
+
+
+def test_a_signal_reaches_the_process_that_was_meant(child: subprocess.Popen[bytes]) -> None:
+    one = striker()
+    start = start_ticks_of(child.pid)
+    (sent,) = one.send([signal_to(child.pid, start)])
+    assert (sent.error, sent.name) == ("", "KILL")
+    assert child.wait() == -signal.SIGKILL
+    assert one.dead() == [(child.pid, start)]
+    assert one.keys == ()
+
+
+def test_a_process_that_started_at_another_time_is_another(child: subprocess.Popen[bytes]) -> None:
+    start = start_ticks_of(child.pid)
+    assert start is not None
+    (sent,) = striker().send([signal_to(child.pid, start - 1)])
+    assert sent.error == "gone"
+    assert child.poll() is None
+
+
+@pytest.mark.parametrize("who", ["init", "own"])
+def test_init_and_ourselves_are_refused_whatever_a_policy_says(who: str) -> None:
+    pid = 1 if who == "init" else os.getpid()
+    (sent,) = striker(frozenset({os.getpid()})).send([signal_to(pid, start_ticks_of(pid) or 0)])
+    assert sent.error == "never signalled"
+
+
+def test_room_is_made_when_no_file_can_be_opened(
+    child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    opened = os.pidfd_open
+
+    def scarce(pid: int, flags: int = 0) -> int:
+        if not made:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return opened(pid, flags)
+
+    monkeypatch.setattr(os, "pidfd_open", scarce)
+    one = striker(room=lambda: made.append(1))
+    (sent,) = one.send([signal_to(child.pid, start_ticks_of(child.pid))])
+    assert sent.error == ""
+    assert made == [1]
+    one.close()
+
+
+def test_the_self_test_passes_here_and_fails_where_proc_is_not_to_be_seen(tmp_path: Path) -> None:
+    assert selftest.fault() == ""
+    assert "is not seen" in selftest.fault(str(tmp_path))
+
+
+def deed(alive: set[tuple[int, int]], expected_kb: float = 1000.0) -> Deed:
+    record = {"kind": "act", "signals": [], "victim": {"pid": 7}}
+    return Deed(record, Candidate(7, 1, 1, "x"), alive, 100.0, 5000.0, expected_kb)
+
+
+def test_an_act_is_over_when_the_memory_is_back() -> None:
+    one = deed({(7, 1)})
+    one.sent([Sent(signal_to(7, 1), 100.0, "")])
+    assert not one.settled(100.1, 5000.0, short=True)
+    one.died((7, 1), 100.2)
+    assert not one.settled(100.2, 5100.0, short=True)
+    assert one.settled(100.3, 5950.0, short=True)
+    assert one.record["outcome"] == "died"
+    assert one.record["freed_kb"] == 950
+    assert one.record["freed_after_ms"] == pytest.approx(300)
+    assert one.record["died_after_ms"] == pytest.approx(200)
+
+
+def test_an_act_is_over_a_second_after_the_death_whatever_came_back() -> None:
+    one = deed({(7, 1)})
+    one.died((7, 1), 100.2)
+    assert not one.settled(101.1, 5000.0, short=True)
+    assert one.settled(101.3, 5000.0, short=True)
+    assert one.record["freed_kb"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "short", "outcome"), [("TERM", False, "spared"), ("KILL", True, "survived")]
+)
+def test_who_does_not_die_is_given_up_after_a_minute(name: str, short: bool, outcome: str) -> None:
+    one = deed({(7, 1)})
+    one.sent([Sent(signal_to(7, 1, name), 100.0, "")])
+    assert not one.settled(159.0, 5000.0, short=short)
+    assert one.settled(161.0, 5000.0, short=short)
+    assert one.record["outcome"] == outcome
+
+
+def test_what_is_pending_survives_and_damage_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    first = Pending(str(path))
+    first.write([deed({(7, 1)}).saved()])
+    with pytest.raises(BlockingIOError):
+        Pending(str(path))
+    first.close()
+    second = Pending(str(path))
+    assert second.read()[0]["alive"] == [(7, 1)]
+    data = bytearray(path.read_bytes())
+    data[20] ^= 1
+    path.write_bytes(data)
+    assert second.read() == []
+    path.write_bytes(b"")
+    assert second.read() == []
+    second.close()
+
+
+def test_pending_on_a_full_or_missing_disk_is_a_fault_not_an_error(tmp_path: Path) -> None:
+    missing = Pending(str(tmp_path / "no/state"))
+    missing.write([])
+    assert missing.fault == "No such file or directory"
+    full = Pending("/dev/full")
+    full.write([{}])
+    assert full.fault == "No space left on device"
+    full.close()
+
+
+def test_settings_survive_the_way_to_the_small_process() -> None:
+    settings = Settings(
+        compile_plan(find_policy("nohang")),
+        source="nohang",
+        dry_run=False,
+        places=Places(signals="/drill", cgroups="/sys/fs/cgroup", cgroup_version=2),
+        users={1000: "me"},
+        missing=("no swap",),
+        journal="/j",
+    )
+    again = from_plain(marshal.loads(marshal.dumps(to_plain(settings))))
+    assert to_plain(again) == to_plain(settings)
+
+
+def reloaded(*argv: str) -> Reload:
+    one = Reload(argv)
+    end = time.monotonic() + 20
+    while not one.finished():
+        assert time.monotonic() < end
+    return one
+
+
+def test_a_policy_is_read_by_another_process(tmp_path: Path) -> None:
+    compiler = (sys.executable, "-m", "oomkit.guard.compile")
+    good = reloaded(*compiler, "earlyoom")
+    assert good.plan == compile_plan(find_policy("earlyoom"))
+    path = tmp_path / "bad.toml"
+    path.write_text(
+        'name = "x"\n[[when]]\nlevel = "soft"\navailable = "lots"\n[whom]\nby = "luck"\n'
+    )
+    bad = reloaded(*compiler, str(path))
+    assert bad.plan is None
+    assert bad.fault.startswith(f"{path}: ")
+    assert "when[0].available" in bad.fault
+    assert "whom.by" in bad.fault
+    assert "\n" not in bad.fault
+    odd = reloaded(sys.executable, "-c", "print('hello')")
+    assert odd.fault == "what came of it is no plan"
+    crashed = reloaded(sys.executable, "-c", "import os; os.abort()")
+    assert crashed.fault == "reading it ended with status -6"
+
+
+def test_lines_are_clean_and_carry_their_priority_under_systemd() -> None:
+    there, here = os.pipe()
+    say = Say(here, priorities=True)
+    say.line(4, "killed a\nb\x1b[31m é")
+    os.close(here)
+    with os.fdopen(there, "rb") as pipe:
+        assert pipe.read() == "<4>killed a\\nb\\x1b[31m é\n".encode()
+
+
+def test_a_reader_that_is_gone_is_no_error() -> None:
+    there, here = os.pipe()
+    os.close(there)
+    say = Say(here)
+    say.line(4, "nobody reads this")
+    os.close(here)
