@@ -15,7 +15,8 @@ class Companion(msgspec.Struct, frozen=True, kw_only=True):
         texts: path in the guest to what the file there is to hold.
         modules: Python modules it imports beyond what the workload agent does.
         paths: directories of this host where those are that Python does not bring.
-        settle_s: seconds from its start to the beginning of the run.
+        ready: the run begins when a line of its output holds this; empty: it says nothing.
+        settle_s: seconds from then to the beginning of the run.
     """
 
     name: str
@@ -24,4 +25,5 @@ class Companion(msgspec.Struct, frozen=True, kw_only=True):
     texts: dict[str, bytes] = {}
     modules: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
+    ready: str = ""
     settle_s: float = 1.0

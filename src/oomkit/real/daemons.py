@@ -36,6 +36,7 @@ def _earlyoom(root: str) -> Companion:
         name="earlyoom",
         command=("/usr/bin/earlyoom", "-r", "3600"),
         files={"/usr/bin/earlyoom": f"{root}/usr/bin/earlyoom"},
+        ready="mem avail:",
     )
 
 
@@ -50,7 +51,7 @@ def _nohang(root: str) -> Companion:
             "os", "ctypes", "time", "operator", "sys", "re", "sre_constants", "signal", "random",
             "logging", "threading", "shlex", "subprocess",
         ),
-        settle_s=4.0,
+        ready="Monitoring has started",
     )  # fmt: skip
 
 

@@ -81,7 +81,7 @@ def _guard(name: str, policy: str, scenario: Scenario) -> Companion:
             "oomkit.host.self_protection",
         ),
         paths=(os.path.dirname(os.path.dirname(os.path.abspath(oomkit.__file__))),),
-        settle_s=3.0,
+        ready="guarding by policy",
     )
 
 

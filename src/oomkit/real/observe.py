@@ -200,6 +200,9 @@ class Observation:
     def _on_daemon(self, now: float, words: list[str]) -> None:
         self.daemon.append((now, " ".join(words)))
 
+    def _on_unready(self, now: float, words: list[str]) -> None:
+        self.faults.append(f"the daemon was not ready after {words[0]} s")
+
     def _on_daemon_end(self, now: float, words: list[str]) -> None:
         self.daemon_end = (now, int(words[0]))
 

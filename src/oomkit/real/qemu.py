@@ -345,9 +345,10 @@ class _Guest:
 
 def _beside(companion: Companion | None) -> dict[str, Any]:
     if companion is None:
-        return {"command": [], "settle": 0.0}
+        return {"command": [], "ready": "", "settle": 0.0}
     return {
         "command": list(companion.command),
+        "ready": companion.ready,
         "settle": companion.settle_s,
     }
 

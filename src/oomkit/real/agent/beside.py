@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import time
 
 from . import heartbeat
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from .report import Report
 
+_PATIENCE_S = 60.0
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin", "LANG": "C.UTF-8"}
 _INSTANCE = "/sys/kernel/tracing/instances/oomkit"
 _SIGNALS = f"{_INSTANCE}/events/signal/signal_generate"
@@ -56,6 +58,8 @@ class Beside:
         self.guest = plan["guest"]
         self.streams: dict[int, Lines] = {}
         self.pid = 0
+        self.output = -1
+        self.ready = False
         self.lanes: list[heartbeat.Lane] = []
         if self.guest["beats"]:
             self.lanes = heartbeat.lanes(plan["programs"], self.guest["low_share"])
@@ -66,6 +70,7 @@ class Beside:
             self._trace()
         if self.guest["command"]:
             self._accompany(self.guest["command"])
+            self._wait_until_ready()
             time.sleep(self.guest["settle"])
         for lane in self.lanes:
             lane.start()
@@ -94,7 +99,8 @@ class Beside:
         self.pid = os.fork()
         if self.pid:
             os.close(writer)
-            self._listen(reader, lambda line: self.report.say("daemon", line))
+            self._listen(reader, self._said)
+            self.output = reader
             return
         try:
             write("/proc/self/oom_score_adj", "0")
@@ -105,6 +111,20 @@ class Beside:
             os.write(2, f"{command[0]}: {error.strerror}\n".encode())
         finally:
             os._exit(127)
+
+    def _wait_until_ready(self) -> None:
+        """Wait for the line by which the companion tells it; it may as well have ended."""
+        end = time.monotonic() + _PATIENCE_S
+        while self.guest["ready"] and not self.ready and time.monotonic() < end:
+            select.select([self.output], [], [], 1.0)
+            if not self.hear(self.output):
+                return
+        if self.guest["ready"] and not self.ready:
+            self.report.say("unready", round(_PATIENCE_S))
+
+    def _said(self, line: str) -> None:
+        self.report.say("daemon", line)
+        self.ready = self.ready or self.guest["ready"] in line
 
     def _trace(self) -> None:
         """Have the kernel tell who sends SIGTERM and SIGKILL to whom; without tracefs nobody."""
