@@ -16,6 +16,7 @@ from oomkit.model import ModelError
 from oomkit.model import play as play_model
 from oomkit.real import daemons, debian
 from oomkit.real.agent import heartbeat, samples, swap
+from oomkit.real.agent.beside import Beside
 from oomkit.real.agent.memory import PAGE, Area, filler
 from oomkit.real.agent.report import Report
 from oomkit.real.assemble import assemble
@@ -124,6 +125,64 @@ def test_a_heartbeat_notes_when_it_could_not_run(monkeypatch: pytest.MonkeyPatch
     with open(reader, encoding="ascii") as file:
         gaps = [float(line.split()[3]) for line in file]
     assert sum(gap >= 0.2 for gap in gaps) >= 2
+
+
+def accompanied(code: str, ready: str) -> tuple[bool, list[str]]:
+    """Start a program as a guest does; returns whether it got ready, and what was reported."""
+    reader, writer = os.pipe()
+    command = [sys.executable, "-c", code]
+    guest = {"beats": False, "command": command, "ready": ready, "settle": 0.0}
+    beside = Beside(Report(writer), {"guest": guest, "programs": ""})
+    try:
+        beside.start()
+    finally:
+        os.kill(beside.pid, signal.SIGKILL)
+        os.waitpid(beside.pid, 0)
+        os.close(beside.output)
+        os.close(writer)
+    with open(reader, encoding="utf-8") as file:
+        return beside.ready, [line.split(" ", 2)[2].rstrip() for line in file]
+
+
+def test_a_run_begins_when_the_daemon_is_ready() -> None:
+    code = "import time; print('one', flush=True); time.sleep(.2); print('ready, go', flush=True)"
+    code += "; time.sleep(60)"
+    assert accompanied(code, "ready") == (True, ["one", "ready, go"])
+
+
+def test_a_daemon_that_ends_is_not_waited_for() -> None:
+    assert accompanied("raise SystemExit('no such option')", "ready") == (
+        False,
+        ["no such option"],
+    )
+
+
+def test_traced_signals_are_read_from_the_kernels_own_lines() -> None:
+    reader, writer = os.pipe()
+    guest = {"beats": False, "command": [], "ready": "", "settle": 0.0}
+    beside = Beside(Report(writer), {"guest": guest, "programs": ""})
+    for line in (
+        (
+            "            init-1       [001] d..1.    12.500000: signal_generate: sig=15 errno=0 "
+            "code=0 comm=hog pid=7 grp=1 res=0"
+        ),
+        "CPU:0 [LOST 3 EVENTS]",
+        (
+            "      my-1 daemon-12   [000] d..2.    13.000000: signal_generate: sig=9 errno=0 "
+            "code=128 comm=a b pid=7 grp=1 res=0"
+        ),
+    ):
+        beside._signal(line)
+    os.close(writer)
+    found = Observation()
+    found.feed(b"begin 10\n")
+    with open(reader, "rb") as file:
+        found.feed(file.read())
+    assert found.faults == []
+    assert [(s.t_s, s.number, s.from_kernel, s.pid, s.sender) for s in found.sent] == [
+        (2.5, 15, False, 7, 1),
+        (3.0, 9, True, 7, 12),
+    ]
 
 
 def test_the_meter_tells_changes_only(tmp_path: Path) -> None:

@@ -144,7 +144,6 @@ class Beside:
         if not mark:
             return
         values = dict(word.split("=", 1) for word in fields.split() if "=" in word)
-        words = head.split()
-        sender = next(word for word in words if "-" in word and word.rpartition("-")[2].isdigit())
+        words = head.split()  # name-pid, where the name may hold spaces; CPU; flags; time
         self.report.say("signal", words[-1], values["sig"], values["code"], values["pid"],
-                        sender.rpartition("-")[2])  # fmt: skip
+                        words[-4].rpartition("-")[2])  # fmt: skip
