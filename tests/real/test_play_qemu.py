@@ -148,6 +148,7 @@ def test_a_daemon_that_does_not_start_is_told(kernel: Bootable, tmp_path: Path) 
     beside = Companion(
         name="broken",
         command=("/usr/bin/python3", "-SIB", "-c", "raise SystemExit('no such option')"),
+        ready="never said",
     )
     with pytest.raises(qemu.QemuError, match=r"broken ended at once with status 1: no such option"):
         qemu.play(scenario(HOG_AND_BIG, tmp_path), kernel, companion=beside)

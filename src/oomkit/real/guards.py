@@ -25,10 +25,12 @@ _START = f"""
 import os
 fd = os.open({_SETTINGS!r}, os.O_RDONLY)
 os.set_inheritable(fd, True)
+os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
 import oomkit.guard.lean as lean
 os.execv("/usr/bin/python3", ["/usr/bin/python3", "-I", "-S", lean.__file__, str(fd)])
 """
-"""What ``oomkit guard`` does last: become the daemon, with its settings in a descriptor."""
+"""What the unit in contrib/ sets, and what ``oomkit guard`` does last: become the daemon, with its
+settings in a descriptor."""
 
 
 class PolicyOfGuardError(RealError):
@@ -62,10 +64,10 @@ def _guard(name: str, policy: str, scenario: Scenario) -> Companion:
     except PolicyError as error:
         raise PolicyOfGuardError("; ".join(error.lines())) from None
     settings = Settings(plan, source=policy, dry_run=False, places=_places(scenario))
+    settings.state = "/tmp/guard.state"
     if scenario.machine.programs_bytes:
         settings.journal = "/disk/journal.jsonl"
         settings.recording = "/disk/recording"
-        settings.state = "/disk/guard.state"
     return Companion(
         name=name,
         command=("/usr/bin/python3", "-I", "-S", "-c", _START),
