@@ -31,6 +31,7 @@ format: $(STAMP)
 bench: $(STAMP)  ## the figures of docs/benchmarks.md
 	$(BIN)/python benchmarks/scan.py
 	$(BIN)/python benchmarks/model.py
+	$(BIN)/python benchmarks/guard.py
 	$(BIN)/python benchmarks/recorder.py
 
 requirements:  ## pin anew; needs uv

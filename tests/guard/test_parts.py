@@ -144,18 +144,38 @@ def test_what_is_pending_survives_and_damage_is_noticed(tmp_path: Path) -> None:
     data[20] ^= 1
     path.write_bytes(data)
     assert second.read() == []
-    path.write_bytes(b"")
-    assert second.read() == []
     second.close()
 
 
-def test_pending_on_a_full_or_missing_disk_is_a_fault_not_an_error(tmp_path: Path) -> None:
+def test_what_is_pending_is_bounded_and_keeps_whom_to_wait_for(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    pending = Pending(str(path))
+    size = path.stat().st_size
+    one = deed({(7, 1)})
+    one.record["candidates"] = ["x" * 1000] * 400
+    pending.write([one.saved()])
+    assert pending.fault == ""
+    (saved,) = pending.read()
+    assert saved["alive"] == [(7, 1)]
+    one.record["text"] = "x" * (size + 1)
+    pending.write([one.saved()])
+    assert "more than can be kept" in pending.fault
+    assert path.stat().st_size == size
+    assert pending.read() == [saved]
+    pending.close()
+
+
+def test_pending_on_a_full_or_missing_disk_is_a_fault_not_an_error(
+    tmp_path: Path, small_disk: Path
+) -> None:
     missing = Pending(str(tmp_path / "no/state"))
     missing.write([])
     assert missing.fault == "No such file or directory"
-    full = Pending("/dev/full")
-    full.write([{}])
+    (small_disk / "filler").write_bytes(bytes(128 << 10))
+    full = Pending(str(small_disk / "state"))
     assert full.fault == "No space left on device"
+    full.write([{}])
+    assert full.read() == []
     full.close()
 
 

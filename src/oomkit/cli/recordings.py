@@ -9,7 +9,9 @@ from click.core import ParameterSource
 
 from oomkit.cli import worlds
 from oomkit.cli.common import fail
+from oomkit.cli.progress import progress
 from oomkit.guard.slots import is_recording
+from oomkit.report.units import printable
 
 if TYPE_CHECKING:
     from oomkit.guard.recording import Recording
@@ -40,11 +42,12 @@ def _play(path: str, policies: Sequence[str], *, as_json: bool) -> int:
     from oomkit.guard.replay import replay
 
     found = [worlds.policy(name) for name in policies or ("default",)]
-    try:
-        recording = read_recording(path)
-    except RecordingError as error:
-        fail(str(error))
-    played = [replay(recording, policy) for policy in found]
+    with progress(lambda: f"playing {printable(path)}"):
+        try:
+            recording = read_recording(path)
+        except RecordingError as error:
+            fail(str(error))
+        played = [replay(recording, policy) for policy in found]
     if as_json:
         _print_json(recording, played)
     else:

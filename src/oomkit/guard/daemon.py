@@ -86,12 +86,22 @@ class Daemon:
             if self._reload is not None:
                 waits.append(self._reload.fd)
             ready = self._wake.wait(next_s, waits)
-            next_s = self.turn()
+            next_s = self._turn()
             if self._reload is not None and self._reload.fd in ready and self._reload.finished():
                 self._reloaded(self._reload)
                 next_s = 0.0
             self._obey()
         self._stop()
+
+    def _turn(self) -> float:
+        """One turn, from which a defect of ours is told and survived: a guard has to stay."""
+        try:
+            return self.turn()
+        except Exception as error:
+            if os.environ.get("OOMKIT_DEBUG"):
+                raise
+            self._complain(f"internal error, please report it: {type(error).__name__}: {error}")
+            return 1.0
 
     def turn(self) -> float:
         """Look once and do what has to be done; returns how soon to look again, in seconds."""
@@ -118,14 +128,19 @@ class Daemon:
         self._plan = plan
         self._named = {"policy": plan["name"], "dry_run": self._settings.dry_run}
         self._eyes = Eyes(plan, self._settings)
-        self._decider = Decider(plan, own_pids=self._own_pids, dry_run=self._settings.dry_run)
+        self._decider = Decider(
+            plan,
+            own_pids=self._own_pids,
+            dry_run=self._settings.dry_run,
+            cpus=os.cpu_count(),
+        )
         self._hand.serve(plan, self._decider, dry_run=self._settings.dry_run)
 
     def _choose(self, look: "Look", reading: "Reading") -> None:
         """Find a victim and have it dealt with."""
         self._eyes.refresh(self._decider, reading, note=look.sizes)
         storm = self._plan["whom"]["widen_after"] and reading.t_s - self._hand.acted_s < STORM_S
-        candidates, groups = self._eyes.candidates(storm=bool(storm))
+        candidates, groups = self._eyes.candidates(reading, storm=bool(storm))
         refused = self._hand.untouchable
         if refused:
             candidates = [c for c in candidates if (c.pid, c.start_time) not in refused]
@@ -230,6 +245,8 @@ class Daemon:
             }
         )
         self._books.line(NOTICE, f"guarding by policy {policy} ({mode})")
+        if self._pending.fault:
+            self._books.line(WARNING, f"state {self._settings.state}: {self._pending.fault}")
         for sentence in self._settings.missing:
             self._books.line(WARNING, sentence)
         self._manager.tell(f"READY=1\nSTATUS=policy {policy}, {mode}".encode())
@@ -240,7 +257,7 @@ class Daemon:
         if reading is not None:
             self._decider.look(reading)
             self._eyes.refresh(self._decider, reading, note=False)
-            self._decider.rank(*self._eyes.candidates(storm=False))
+            self._decider.rank(*self._eyes.candidates(reading, storm=False))
             self._eyes.warm.forget()
 
     def _obey(self) -> None:

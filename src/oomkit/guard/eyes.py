@@ -4,6 +4,7 @@ import re
 
 from oomkit.guard.members import Members
 from oomkit.guard.sources import Sources
+from oomkit.guard.tmpfs import Tmpfs
 from oomkit.guard.warm import Warm
 from oomkit.guard.watched import Wanted
 from oomkit.policy.core.conditions import available_kb
@@ -38,7 +39,7 @@ class Eyes:
         settings: where to look, and who is called what.
     """
 
-    __slots__ = ("_found_s", "_left_kb", "_members", "_short_s", "sources", "warm")
+    __slots__ = ("_found_s", "_left_kb", "_members", "_short_s", "_tmpfs", "sources", "warm")
 
     def __init__(self, plan: "dict[str, Any]", settings: "Settings") -> None:
         places = settings.places
@@ -48,6 +49,7 @@ class Eyes:
         self.sources = Sources(places, [re.compile(pattern) for pattern in sorted(patterns)])
         self.warm = Warm(Wanted(places, frozenset(fields), settings.users))
         self._members = Members(places, plan["whom"], by_reclaim="reclaim" in by)
+        self._tmpfs = Tmpfs(places)
         self._found_s = self._short_s = float("-inf")
         self._left_kb = 0.0
 
@@ -96,10 +98,22 @@ class Eyes:
         self.warm.look(reading, decider.growth)
         if note:
             self.warm.note(decider.growth, reading.t_s, self._left_kb)
+            self._tmpfs.note(self.sources.shmem_kb)
 
-    def candidates(self, *, storm: bool) -> "tuple[list[Candidate], list[CgroupReading]]":
-        """Whom to choose among, after :meth:`refresh`."""
-        return self._members.complete(self.warm, storm=storm)
+    def candidates(
+        self, reading: "Reading", *, storm: bool
+    ) -> "tuple[list[Candidate], list[CgroupReading]]":
+        """Whom to choose among, after :meth:`refresh`.
+
+        Args:
+            reading: this moment.
+            storm: several victims had one parent lately, so that its other children count.
+        """
+        writers = self._tmpfs.writers(self.sources.shmem_kb, reading.mem_total_kb * STEP)
+        found, groups = self._members.complete(self.warm, storm=storm, also=writers)
+        for one in found:
+            one.tmpfs_growth_kb = writers.get(one.pid)
+        return found, groups
 
     def close(self) -> None:
         """Close all files."""

@@ -98,6 +98,8 @@ def start_exporter(listen: str, status: str) -> int:
         make_server(listen, status).server_close()
     except ExporterError as error:
         raise LaunchError(str(error)) from None
+    if listen.startswith("unix:"):
+        os.unlink(listen.removeprefix("unix:"))  # it was only tried
     argv = [sys.executable, "-m", "oomkit.guard.exporter", listen]
     argv += ["--status", status, "--parent", str(os.getpid())]
     return os.posix_spawn(argv[0], argv, os.environ)

@@ -36,18 +36,19 @@ class Members:
         self._by_reclaim = by_reclaim
 
     def complete(
-        self, warm: "Warm", *, storm: bool
+        self, warm: "Warm", *, storm: bool, also: "Iterable[int]" = ()
     ) -> "tuple[list[Candidate], list[CgroupReading]]":
         """Candidates and cgroups to choose among.
 
         Args:
             warm: the short list.
             storm: several victims had one parent lately, so that its other children count.
+            also: others who count.
         """
         top = warm.top
         paths = {one.cgroup for one in top if one.cgroup and one.cgroup != "/"}
         together = self._dying_as_one(paths)
-        pids: list[int] = []
+        pids = list(also)
         for path in sorted(paths) if self._level == "cgroup" else sorted(together):
             pids += pids_below(directory_of(self._places, path))
         if self._level == "tree":

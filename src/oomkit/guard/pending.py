@@ -2,6 +2,7 @@
 
 import fcntl
 import marshal
+import mmap
 import os
 from binascii import crc32
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
 _HEAD = 12
+_BYTES = 1 << 18
+"""Room for some dozens of acts; they are few, and short-lived."""
 
 
 class Pending:
@@ -23,7 +26,7 @@ class Pending:
         fault: why nothing can be kept; empty when all is well.
     """
 
-    __slots__ = ("_fd", "fault")
+    __slots__ = ("_fd", "_map", "fault")
 
     def __init__(self, path: str | None) -> None:
         """Open the file, and lock it against a second guard.
@@ -36,49 +39,56 @@ class Pending:
         """
         self.fault = ""
         self._fd = -1
+        self._map: mmap.mmap | None = None
         if path is None:
             return
         try:
             self._fd = os.open(path, _FLAGS, 0o600)
-        except OSError as error:
-            self.fault = error.strerror or str(error)
-            return
-        try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # All of it is there and, as it is mapped, locked: writing takes no page any more.
+            os.posix_fallocate(self._fd, 0, _BYTES)
+            self._map = mmap.mmap(self._fd, _BYTES)
+            self._map[0:_BYTES] = self._map[0:_BYTES]
         except BlockingIOError:
             self.close()
             raise
+        except OSError as error:
+            self.fault = error.strerror or str(error)
 
     def read(self) -> "list[dict[str, Any]]":
         """What the last guard left; empty if it left nothing, or a file that is damaged."""
-        if self._fd < 0:
+        if self._map is None:
+            return []
+        length = int.from_bytes(self._map[0:8], "little")
+        body = self._map[_HEAD : _HEAD + length]
+        if len(body) != length or crc32(body) != int.from_bytes(self._map[8:_HEAD], "little"):
             return []
         try:
-            data = os.pread(self._fd, os.fstat(self._fd).st_size, 0)
-            length = int.from_bytes(data[:8], "little")
-            body = data[_HEAD : _HEAD + length]
-            if len(body) != length or crc32(body) != int.from_bytes(data[8:_HEAD], "little"):
-                return []
             acts = marshal.loads(body)
-        except (OSError, ValueError, EOFError, TypeError):
+        except (ValueError, EOFError, TypeError):
             return []
         return acts if isinstance(acts, list) else []
 
     def write(self, acts: "list[dict[str, Any]]") -> None:
-        """Replace what the file says. Never raises."""
-        if self._fd < 0:
+        """Replace what the file says. Never raises, never waits for a disk."""
+        if self._map is None:
             return
         body = marshal.dumps(acts)
+        if len(body) > _BYTES - _HEAD:
+            # Whom to wait for matters more than whom they were chosen from.
+            body = marshal.dumps([{**a, "record": {**a["record"], "candidates": []}} for a in acts])
+        if len(body) > _BYTES - _HEAD:
+            self.fault = f"{len(acts)} acts are under way, more than can be kept"
+            return
         head = len(body).to_bytes(8, "little") + crc32(body).to_bytes(4, "little")
-        try:
-            os.pwrite(self._fd, head + body, 0)
-        except OSError as error:
-            self.fault = error.strerror or str(error)
-        else:
-            self.fault = ""
+        self._map[0 : _HEAD + len(body)] = head + body
+        self.fault = ""
 
     def close(self) -> None:
         """Close the file, and let another guard have it."""
+        if self._map is not None:
+            self._map.close()
+            self._map = None
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -227,6 +227,7 @@ class _Reader:
         boot_id, release = slots.BOOT_BODY.unpack_from(slot, slots.PAYLOAD)
         self.kernel = _decoded(release)
         self._complete = False
+        self._new = []
         self._tasks = {}
         self._texts = {}
         self._paths = {}

@@ -24,12 +24,13 @@ class Sources:
 
     __slots__ = (
         "_arc", "_groups", "_meminfo", "_places", "_psi", "_saw_pressure",
-        "_sees_pressure",
+        "_sees_pressure", "_shmem_kb",
         "_vmstat", "_zram",
     )  # fmt: skip
 
     def __init__(self, places: "Places", patterns: "Iterable[re.Pattern[str]]" = ()) -> None:
         self._places = places
+        self._shmem_kb = 0
         self._meminfo = Kept(f"{places.signals}/meminfo")
         self._vmstat = Kept(f"{places.signals}/vmstat")
         self._psi = Kept(f"{places.signals}/pressure/memory")
@@ -43,6 +44,11 @@ class Sources:
         """The pressure file can be read, and could not when last asked, or the other way round."""
         before, self._saw_pressure = self._saw_pressure, self.sees_pressure
         return before != self._saw_pressure
+
+    @property
+    def shmem_kb(self) -> int:
+        """Shmem of the machine: tmpfs and shared memory, when last read."""
+        return self._shmem_kb
 
     @property
     def sees_pressure(self) -> bool:
@@ -78,6 +84,7 @@ class Sources:
         available_kb = number_after(meminfo, b"MemAvailable:")
         if total_kb is None or available_kb is None:
             return None
+        self._shmem_kb = number_after(meminfo, b"\nShmem:") or 0
         some_us, full_us = pressure_us(self._psi.read(512))
         self._sees_pressure = some_us is not None
         vmstat = self._vmstat.read()

@@ -27,7 +27,7 @@ class Wake:
         count: how often it woke.
     """
 
-    __slots__ = ("_path", "_pipe", "_trigger", "asked", "count")
+    __slots__ = ("_before", "_path", "_pipe", "_trigger", "asked", "count")
 
     def __init__(self, pressure: str) -> None:
         """Set a trigger and take over signals.
@@ -41,8 +41,10 @@ class Wake:
         self._trigger: Trigger | None = None
         self._pipe, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         _signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        for number in (SIGHUP, SIGINT, SIGTERM):
-            _signal.signal(number, lambda signum, _frame: self.asked.append(signum))
+        self._before = [
+            (number, _signal.signal(number, lambda signum, _frame: self.asked.append(signum)))
+            for number in (SIGHUP, SIGINT, SIGTERM)
+        ]
         self.set_trigger()
 
     @property
@@ -95,8 +97,8 @@ class Wake:
         for fd in (self._pipe, write):
             if fd >= 0:
                 os.close(fd)
-        for number in (SIGHUP, SIGINT, SIGTERM):
-            _signal.signal(number, _signal.SIG_DFL)
+        for number, handler in self._before:
+            _signal.signal(number, handler)
         if self._trigger is not None:
             self._trigger.close()
             self._trigger = None

@@ -1,0 +1,173 @@
+"""Who dies with the victim, how clocks count, and what is said about it all."""
+
+import http.client
+import json
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from oomkit.guard.daemon import Daemon
+from oomkit.guard.places import Places
+from oomkit.guard.settings import Settings
+from oomkit.guard.sources import Sources
+from oomkit.guard.tmpfs import Tmpfs
+from oomkit.policy.find import find_policy
+from oomkit.policy.plan import compile_plan
+from tests.guard.arena import TOTAL_KB, Arena
+from tests.guard.policies import BRISK, SOFT
+
+
+def test_a_tree_dies_as_a_whole_and_nobody_else(arena: Arena) -> None:
+    pids = arena.ask("tree", "browser", 20, 3)
+    other = arena.victim("other", 30)
+    arena.guard(SOFT + '[whom]\nlevel = "tree"\n')
+    arena.memory(available=0.08)
+    arena.until(lambda: not any(arena.alive(pid) for pid in pids), "all of the tree die")
+    arena.memory(available=0.5)
+    (act,) = arena.ended_acts()
+    assert arena.alive(other)
+    assert act["victim"]["level"] == "tree"
+    assert {one["pid"] for one in act["victim"]["members"]} == set(pids)
+    assert {one["pid"] for one in act["signals"]} == set(pids)
+
+
+def test_a_tree_with_somebody_protected_in_it_is_spared_as_a_tree(arena: Arena) -> None:
+    pids = arena.ask("tree", "browser", 20, 3)
+    policy = SOFT + '[whom]\nlevel = "tree"\nnever = [{ comm = "browser" }]\n'
+    arena.guard(policy)
+    arena.memory(available=0.08)
+    arena.until_said("nobody can be chosen")
+    assert all(arena.alive(pid) for pid in pids)
+
+
+def test_after_some_children_of_one_parent_several_go_at_once(arena: Arena) -> None:
+    pids = arena.ask("tree", "bomb", 8, 12)
+    arena.guard(BRISK + '[whom]\nwiden_after = 2\nenough = "2%"\n')
+    arena.memory(available=0.02)
+    arena.until(
+        lambda: any(act["victim"]["level"] == "siblings" for act in arena.acts()), "it widens"
+    )
+    arena.memory(available=0.5)
+    arena.ended_acts(3)
+    first, second, *rest = arena.acts()
+    assert len(first["victim"]["members"]) == len(second["victim"]["members"]) == 1
+    assert any(len(act["victim"]["members"]) > 1 for act in rest)
+    assert arena.alive(1)
+    assert pids
+
+
+def test_kills_a_minute_are_bounded(arena: Arena) -> None:
+    victims = [arena.victim(f"v{number}", 10) for number in range(6)]
+    arena.guard(BRISK + "most_a_minute = 3\n")
+    arena.memory(available=0.02)
+    arena.until_said("kills in the last minute")
+    time.sleep(1.0)
+    assert sum(not arena.alive(pid) for pid in victims) == 3
+
+
+def test_metrics_are_served_from_a_socket(arena: Arena) -> None:
+    pytest.importorskip("prometheus_client")
+    path = Path("/tmp") / f"oomkit-test-{os.getpid()}.sock"  # a socket's path has to be short
+    status = arena.directory / "status"
+    victim = arena.victim("large", 60)
+    arena.guard(SOFT, "--status", str(status), "--metrics", f"unix:{path}")
+    try:
+        arena.until(path.exists, "the socket is there")
+        arena.memory(available=0.08)
+        arena.until(lambda: not arena.alive(victim), "the victim dies")
+        arena.memory(available=0.5)
+        arena.ended_acts()
+        arena.until(lambda: json.loads(status.read_bytes())["acts"] == {"died": 1}, "it is counted")
+        arena.until(lambda: _get(path) is not None, "metrics are served")
+        text = _get(path) or ""
+    finally:
+        path.unlink(missing_ok=True)
+    assert 'oomkit_guard_acts_total{outcome="died"} 1.0' in text
+    assert 'oomkit_guard_signals_total{signal="TERM"} 1.0' in text
+    assert f"oomkit_memory_total_bytes {float(TOTAL_KB * 1024):.9e}"[:24] in text
+
+
+def _get(path: Path) -> str | None:
+    connection = http.client.HTTPConnection("localhost")
+    connection.sock = socket.socket(socket.AF_UNIX)
+    try:
+        connection.sock.connect(str(path))
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read().decode()
+    except ConnectionRefusedError:
+        return None
+    finally:
+        connection.close()
+
+
+def _drill(directory: Path, available: float) -> None:
+    (directory / "meminfo").write_text(
+        f"MemTotal: {TOTAL_KB} kB\nMemAvailable: {int(TOTAL_KB * available)} kB\n"
+    )
+
+
+@pytest.mark.parametrize("step_s", [-86400.0, 86400.0])
+def test_a_clock_that_is_set_changes_only_what_is_written_down(
+    tmp_path: Path, step_s: float
+) -> None:
+    """A dry run in this process; its wall clock steps in the middle of a shortage."""
+    _drill(tmp_path, 0.02)
+    journal = tmp_path / "journal"
+    (tmp_path / "policy.toml").write_text(SOFT + 'dry_run_pause = "10s"\n')
+    plan = compile_plan(find_policy(str(tmp_path / "policy.toml")))
+    settings = Settings(plan, places=Places(signals=str(tmp_path)), journal=str(journal))
+    now, wall = [1000.0], [1_700_000_000.0]
+    daemon = Daemon(settings, clock=lambda: now[0], wall=lambda: wall[0])
+    try:
+        daemon.turn()
+        wall[0] += step_s
+        for _ in range(9):
+            now[0] += 1.0
+            assert 0 < daemon.turn() <= 10
+        now[0] += 1.5
+        daemon.turn()
+    finally:
+        daemon._stop()
+    acts = [r for r in map(json.loads, journal.read_text().splitlines()) if r["kind"] == "act"]
+    assert [act["mono_s"] for act in acts] == [1000.0, 1010.5]
+    assert acts[1]["time_s"] - acts[0]["time_s"] == pytest.approx(step_s, abs=20)
+    assert {act["outcome"] for act in acts} == {"dry_run"}
+
+
+def test_who_fills_tmpfs_is_told_by_its_cgroup(tmp_path: Path) -> None:
+    for name, pids in (("writer", "11\n12\n"), ("idle", "13\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "memory.stat").write_text("anon 1\nshmem 1048576\n")
+        (tmp_path / name / "cgroup.procs").write_text(pids)
+    tmpfs = Tmpfs(Places(cgroups=str(tmp_path), cgroup_version=2))
+    assert tmpfs.writers(1e9, 1000) == {}, "nothing is known yet"
+    tmpfs.note(2048)
+    (tmp_path / "writer/memory.stat").write_text("anon 1\nshmem 105906176\n")
+    assert tmpfs.writers(2500, 1000) == {}, "too little to look"
+    assert tmpfs.writers(104448, 1000) == {11: 51200.0, 12: 51200.0}
+
+
+def test_a_defect_of_ours_is_told_once_and_survived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _drill(tmp_path, 0.5)
+    journal = tmp_path / "journal"
+    plan = compile_plan(find_policy("default"))
+    daemon = Daemon(Settings(plan, places=Places(signals=str(tmp_path)), journal=str(journal)))
+
+    def broken(_: Sources, t_s: float) -> None:
+        raise ZeroDivisionError(f"at {t_s > 0}")
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(Sources, "read", broken)
+            assert [daemon._turn(), daemon._turn()] == [1.0, 1.0]
+        assert daemon._turn() > 0
+    finally:
+        daemon._stop()
+    kinds = [json.loads(line) for line in journal.read_text().splitlines()]
+    (error,) = [record for record in kinds if record["kind"] == "error"]
+    assert error["text"] == "internal error, please report it: ZeroDivisionError: at True"
