@@ -137,6 +137,11 @@ class Guard:
 
     def _act(self, look: Look) -> None:
         """What a look called for, after the time it takes to do."""
+        self._do(look)
+        if self._last is not None:
+            self._interval_s = self.decider.next_look_s(self._last)
+
+    def _do(self, look: Look) -> None:
         engine, decider = self.engine, self.decider
         if look.sizes and self._last is not None:
             left_kb = available_kb(self._last) + self._last.swap_free_kb
@@ -175,7 +180,9 @@ class Guard:
             cgroups=self._cgroups,
         )
         self._last = flow.reading(0.0)
-        return self.decider.look(self._last)
+        look = self.decider.look(self._last)
+        self._level = look.state.level
+        return look
 
     def _send(self, signal: Signal) -> None:
         engine = self.engine

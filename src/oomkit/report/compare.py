@@ -78,7 +78,6 @@ def rows(left: Run, right: Run, scenarios: tuple[Scenario | None, Scenario | Non
             "outcome", best[left.outcome], best[right.outcome], left.outcome, right.outcome
         ),
         _neutral("kernel", printable(left.kernel), printable(right.kernel)),
-        _neutral("policy", *(printable(run.policy or "-") for run in (left, right))),
         _neutral("ended_s", seconds(left.ended_s), seconds(right.ended_s)),
         _less_is_better("kills", a.kills, b.kills),
         _less_is_better("innocents_killed", a.innocents_killed, b.innocents_killed),
@@ -93,11 +92,13 @@ def rows(left: Run, right: Run, scenarios: tuple[Scenario | None, Scenario | Non
         _less_is_better(
             "frozen_s", a.frozen_s, b.frozen_s, seconds(a.frozen_s), seconds(b.frozen_s)
         ),
-        _less_is_better("kernel kills", kernel_kills(left), kernel_kills(right)),
         _neutral("freed_mb", mb(a.freed_mb), mb(b.freed_mb)),
         _neutral("denied", str(len(left.denied)), str(len(right.denied))),
         _neutral("first kill", _first_kill(left), _first_kill(right)),
     ]
+    if left.policy is not None or right.policy is not None:
+        found.insert(2, _neutral("policy", *(printable(r.policy or "-") for r in (left, right))))
+        found.append(_less_is_better("kernel kills", kernel_kills(left), kernel_kills(right)))
     least = [min(run.samples.available_mb, default=0.0) for run in (left, right)]
     found.append(_neutral("least available", mb(max(least[0], 0.0)), mb(max(least[1], 0.0))))
     used = [uses(r, s) for r, s in zip((left, right), scenarios, strict=True)]

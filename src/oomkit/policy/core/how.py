@@ -106,9 +106,9 @@ class Escalation:
             if dying.killed_s is not None:
                 continue
             waited = t_s - dying.signalled_s
-            if level >= HARD and waited >= self._plan["term_least_s"]:
+            if level >= HARD and t_s >= dying.signalled_s + self._plan["term_least_s"]:
                 why = f"memory ran hard {waited:.1f} s after SIGTERM"
-            elif level >= SOFT and waited >= self._plan["term_wait_s"]:
+            elif level >= SOFT and t_s >= dying.signalled_s + self._plan["term_wait_s"]:
                 why = f"still there {waited:.1f} s after SIGTERM"
             else:
                 continue
