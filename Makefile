@@ -33,6 +33,7 @@ bench: $(STAMP)  ## the figures of docs/benchmarks.md
 	$(BIN)/python benchmarks/model.py
 	$(BIN)/python benchmarks/guard.py
 	$(BIN)/python benchmarks/recorder.py
+	$(BIN)/python benchmarks/policies.py
 
 requirements:  ## pin anew; needs uv
 	$(UV) pip compile -q pyproject.toml --universal --python-version 3.11 --no-header --no-annotate --generate-hashes -o requirements/run.txt

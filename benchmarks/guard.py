@@ -78,7 +78,17 @@ class Daemon:
 @contextlib.contextmanager
 def guard(directory: Path, *options: str, policy: str = "default") -> Iterator[Daemon]:
     daemon = Daemon(
-        [OOMKIT, "guard", "--policy", policy, "--journal", str(directory / "journal"), *options],
+        [
+            OOMKIT,
+            "guard",
+            "--policy",
+            policy,
+            "--journal",
+            str(directory / "journal"),
+            "--state",
+            str(directory / "state"),
+            *options,
+        ],
         directory / "oomkit.log",
     )
     try:
@@ -102,7 +112,7 @@ def wait_for(true: Callable[[], bool]) -> None:
     end = time.monotonic() + 30
     while not true():
         if time.monotonic() > end:
-            sys.exit("it does not start")
+            sys.exit("the guard does not start or does not act")
         time.sleep(0.05)
 
 

@@ -14,9 +14,15 @@ from pathlib import Path
 
 _BLOCK = re.compile(r"```console\n\$ ((?:oomkit|for) [^\n]*)\n(.*?)```", re.DOTALL)
 _TABLE = re.compile(
-    r"```console\n\$ (python (?:docs|benchmarks)/[^\n]*)\n```\n\n((?:\|[^\n]*\n)*)\n?"
+    r"```console\n\$ (python (?:docs/|benchmarks/guard_qemu)[^\n]*)\n```\n\n((?:\|[^\n]*\n)*)\n?"
 )
-_PAGES = ("README.md", "docs/experiments.md", "docs/guard-qemu.md", "docs/history.md")
+_PAGES = (
+    "README.md",
+    "docs/experiments.md",
+    "docs/policy.md",
+    "docs/history.md",
+    "docs/guard-qemu.md",
+)
 _REPEATABLE = ("docs/", "scenarios/", "tests/data/", "--of")
 _WIDTH = "100"
 

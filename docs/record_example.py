@@ -140,6 +140,8 @@ def main() -> None:
     journal.unlink(missing_ok=True)
     record(recording)
     write_journal(journal, recording)
+    for path in (recording, journal):
+        path.chmod(0o644)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def test_one_act_in_full(oomkit: Command, kept: tuple[str, ...]) -> None:
     done = oomkit("history", "2", *kept)
     assert done.returncode == 0
     for words in (
-        "default (rule 4, soft)", "available 117 MiB (at most 819 MiB), for 30.0 s",
+        "policy      default (rule ", ", soft)", "available 117 MiB (at most 819 MiB), for 30.0 s",
         "psi_full 25.6 %", "cmdline convert -resize", "most by growth",
         "nothing was done (dry run)",
         "23817 convert 2.70 GiB", "845 mysqld  3.44 GiB",

@@ -19,7 +19,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if mounted.returncode:
-        pytest.skip(f"a tmpfs can't be mounted here: {mounted.stderr.strip()}")
+        pytest.skip(f"a tmpfs can't be mounted here: {mounted.stderr.strip().splitlines()[0]}")
     try:
         yield place
     finally:

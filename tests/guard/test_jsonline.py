@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oomkit.guard.jsonline import encode
@@ -17,10 +17,11 @@ VALUES = st.recursive(
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=20,
+    max_leaves=12,
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.dictionaries(st.text(), VALUES))
 def test_what_goes_in_comes_out_on_one_line(record: dict[str, object]) -> None:
     line = encode(record)

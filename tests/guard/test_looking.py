@@ -1,12 +1,15 @@
 """Who is looked at, how closely, and at what cost."""
 
 import os
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from oomkit.guard.groups import pressure_us, read_group
+from oomkit.guard.members import Members, descendants
 from oomkit.guard.places import Places
 from oomkit.guard.sizes import Sizes
 from oomkit.guard.sources import Sources
@@ -14,6 +17,9 @@ from oomkit.guard.warm import KEPT, Warm
 from oomkit.guard.watched import Wanted, Watched
 from oomkit.policy.core.growth import Growth
 from oomkit.policy.core.reading import Reading
+from oomkit.policy.core.whom import Chooser
+from oomkit.policy.find import find_policy
+from oomkit.policy.plan import compile_plan
 
 PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 
@@ -240,3 +246,44 @@ def test_a_cgroup_has_the_limit_of_the_nearest_one_above(tmp_path: Path, version
 def test_a_pressure_file_that_is_empty_tells_nothing() -> None:
     assert pressure_us(b"") == (None, None)
     assert pressure_us(None) == (None, None)
+
+
+def test_who_would_die_with_a_group_is_found_however_small(proc: Proc, tmp_path: Path) -> None:
+    """``memory.oom.group`` above the largest takes along who is not among the largest."""
+    group = tmp_path / "cgroups/user.slice"
+    (group / "app.scope").mkdir(parents=True)
+    (group / "memory.current").write_text("1000000\n")
+    (group / "memory.oom.group").write_text("1\n")
+    (group / "app.scope/cgroup.procs").write_text("10\n11\n")
+    places = Places(proc=str(proc.directory), cgroups=str(tmp_path / "cgroups"), cgroup_version=2)
+    proc.put(10, 500_000)
+    proc.put(11, 8)
+    warm = Warm(Wanted(places, frozenset(), {}), kept=1)
+    warm.look(reading(1.0, 500_008), Growth(10.0))
+    assert [one.pid for one in warm.top] == [10]
+    plan = compile_plan(find_policy("default"))
+    members = Members(places, plan["whom"], by_reclaim=False)
+    candidates, groups = members.complete(warm, storm=False)
+    assert [one.pid for one in candidates] == [10, 11]
+    assert [(one.path, one.oom_group) for one in groups] == [("/user.slice", True)]
+    ranked = Chooser(plan).rank(candidates, groups=groups)
+    assert {one.pid for one in ranked[0].members} == {10, 11}
+    assert ranked[0].level == "cgroup"
+    warm.close()
+
+
+def test_everybody_below_a_process_is_found() -> None:
+    script = "import subprocess as s, sys; s.run([sys.executable, '-c', 'input()'])"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE) as parent:
+        end = time.monotonic() + 10
+        while not (below := descendants("/proc", parent.pid)):
+            if not os.path.exists(f"/proc/{parent.pid}/task/{parent.pid}/children"):
+                parent.kill()
+                pytest.skip("needs /proc/PID/task/TID/children (CONFIG_PROC_CHILDREN)")
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        assert len(below) == 1
+        assert Path(f"/proc/{below[0]}/stat").read_text().rpartition(")")[2].split()[1] == str(
+            parent.pid
+        )
+        parent.communicate(b"\n")

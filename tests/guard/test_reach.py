@@ -1,10 +1,12 @@
 """Who dies with the victim, how clocks count, and what is said about it all."""
 
+import contextlib
 import http.client
 import json
 import os
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from oomkit.guard.places import Places
 from oomkit.guard.settings import Settings
 from oomkit.guard.sources import Sources
 from oomkit.guard.tmpfs import Tmpfs
+from oomkit.host.mounts import find_hierarchy
 from oomkit.policy.find import find_policy
 from oomkit.policy.plan import compile_plan
 from tests.guard.arena import TOTAL_KB, Arena
@@ -41,6 +44,45 @@ def test_a_tree_with_somebody_protected_in_it_is_spared_as_a_tree(arena: Arena) 
     arena.memory(available=0.08)
     arena.until_said("nobody can be chosen")
     assert all(arena.alive(pid) for pid in pids)
+
+
+@pytest.fixture
+def memory_group() -> Iterator[Path]:
+    """A memory cgroup without a limit."""
+    hierarchy = find_hierarchy("/proc")
+    if hierarchy is None:
+        pytest.skip("needs memory cgroups")
+    group = Path(hierarchy.directory, f"oomkit-test-guard-{os.getpid()}")
+    try:
+        group.mkdir()
+    except OSError as error:
+        pytest.skip(f"needs root: {error}")
+    yield group
+    end = time.monotonic() + 10
+    while group.exists():
+        with contextlib.suppress(OSError):
+            group.rmdir()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_a_cgroup_dies_as_a_whole_and_nobody_else(memory_group: Path, arena: Arena) -> None:
+    inside = [arena.victim("inside", mib) for mib in (30, 10)]
+    outside = arena.victim("outside", 35)
+    for pid in inside:
+        arena.ask("write", str(memory_group / "cgroup.procs"), str(pid))
+    only_it = f'never = [{{ cgroup = "re:(?!/{memory_group.name}).*" }}]'
+    arena.guard(SOFT + f'[whom]\nlevel = "cgroup"\n{only_it}\n')
+    arena.memory(available=0.02)
+    arena.until(lambda: not any(arena.alive(pid) for pid in inside), "all of it die")
+    arena.memory(available=0.5)
+    (act,) = arena.ended_acts()
+    assert arena.alive(outside)
+    assert act["victim"]["level"] == "cgroup"
+    assert act["victim"]["cgroup"] == f"/{memory_group.name}"
+    assert {one["pid"] for one in act["victim"]["members"]} == set(inside)
+    for pid in inside:
+        arena.alive(pid)  # reaps
 
 
 def test_after_some_children_of_one_parent_several_go_at_once(arena: Arena) -> None:

@@ -34,8 +34,10 @@ TASKS = st.builds(
     Candidate, st.integers(1, 1 << 22), st.integers(0, 1 << 40), st.integers(0, 1 << 22),
     st.text(st.characters(codec="ascii", exclude_characters="\0"), max_size=15),
     anon_kb=KB, shmem_kb=KB, file_kb=KB, swap_kb=KB, pgtables_kb=KB, shmem_sole_kb=KB,
+    tmpfs_growth_kb=MAYBE,
     oom_score_adj=st.integers(-1000, 1000), oom_score=st.none() | st.integers(0, 2000),
-    cpu_s=st.floats(0, 1e9), age_s=st.floats(0, 1e9), uid=st.none() | st.integers(0, 1 << 31),
+    cpu_s=st.floats(0, 1e9, width=32), age_s=st.floats(0, 1e9, width=32),
+    uid=st.none() | st.integers(0, 1 << 31),
     user=TEXT, exe=TEXT, cmdline=TEXT, cgroup=TEXT, unit=TEXT, container=TEXT,
     mm_id=st.none() | st.integers(0, 1 << 31), kthread=st.booleans(), dying=st.booleans(),
 )  # fmt: skip

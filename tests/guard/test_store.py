@@ -62,7 +62,7 @@ def test_no_record_is_lost_or_doubled_however_the_file_grows(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     place = tmp_path_factory.mktemp("store")
-    path, store = place / "journal", Store(str(place / "store"))
+    path, store = place / "journal", Store(":memory:")
     lines = b"".join(
         encode({"kind": "warn", "time_s": n, "n": n, "text": "x" * (n % 7)}) for n in range(12)
     )
@@ -92,7 +92,7 @@ def test_a_kernels_kill_found_twice_is_one(tmp_path: Path) -> None:
     write(path, {**kill, "lines": ["more"]}, at_s=2000.0)
     write(path, {**kill, "pid": 8})
     store.read_journal(str(path))
-    assert [entry.record["pid"] for entry in store.entries()] == [7, 8]
+    assert [(entry.id, entry.record["pid"]) for entry in store.entries()] == [(1, 7), (2, 8)]
 
 
 def test_damaged_lines_are_counted_and_passed_over(tmp_path: Path) -> None:

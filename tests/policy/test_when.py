@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oomkit.policy import builtin
@@ -130,6 +130,7 @@ gaps = st.floats(0.01, 20.0)
 
 
 @pytest.mark.parametrize("name", builtin.NAMES)
+@settings(deadline=None)
 @given(st.lists(st.tuples(gaps, stalls, stalls), min_size=1, max_size=30))
 def test_pressure_alone_never_kills_while_memory_is_plentiful(
     name: str, steps: list[tuple[float, float, float]]
@@ -151,6 +152,7 @@ def test_pressure_alone_never_kills_while_memory_is_plentiful(
         assert state.level < SOFT
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(gaps, shares, shares), min_size=1, max_size=20), st.floats(0.0, 1.0))
 def test_less_memory_never_makes_it_less_serious(
     steps: list[tuple[float, float, float]], fewer: float
@@ -165,6 +167,7 @@ def test_less_memory_never_makes_it_less_serious(
         assert less.see(little).level >= more.see(much).level
 
 
+@settings(deadline=None)
 @given(shares, shares, st.floats(0.0, 0.99))
 def test_no_rule_can_hold_before_the_next_look(available: float, swap: float, part: float) -> None:
     """At the fastest pace the policy thinks possible, it looks again in time."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oomkit.policy import builtin
@@ -159,6 +159,7 @@ people = st.lists(
 
 
 @pytest.mark.parametrize("name", builtin.NAMES)
+@settings(deadline=None)
 @given(people, st.randoms(use_true_random=False))
 def test_never_the_untouchable_and_never_by_order(
     name: str, candidates: list[Candidate], rng: Any
@@ -183,6 +184,7 @@ def test_never_the_untouchable_and_never_by_order(
     ]
 
 
+@settings(deadline=None)
 @given(people, st.integers(0, 19), st.floats(1.0, 1e6))
 def test_who_would_give_back_more_never_ranks_lower_for_it(
     candidates: list[Candidate], index: int, more: float

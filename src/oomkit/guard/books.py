@@ -8,6 +8,7 @@ from oomkit.guard.say import ERROR, WARNING, Say
 from oomkit.guard.status import Status
 from oomkit.guard.tally import Tally
 from oomkit.guard.writer import Writer
+from oomkit.host.self_protection import run_first
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ class Books:
             cgroups=(places.cgroups, events) if events else None,
         )
         self._tally = Tally(wall())
-        self._writer = Writer(*flushes)
+        # It holds the interpreter's lock now and then, for which the daemon must not have to wait.
+        self._writer = Writer(*flushes, begin=None if settings.dry_run else run_first)
 
     @property
     def records_tasks(self) -> bool:

@@ -3,6 +3,8 @@
 import os
 import select
 
+from oomkit.host.self_protection import ordinary
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,22 +124,8 @@ class Hooks:
             self._failed.append(f"{what}: {argv[0]}: {error.strerror}")
             return None
         self._children[pid] = f"{what}: {argv[0]}"
-        _unspare(pid)
+        ordinary(pid)
         return pid
-
-
-def _unspare(pid: int) -> None:
-    """Let the kernel choose a command that has inherited our own adjustment."""
-    try:
-        fd = os.open(f"/proc/{pid}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
-    except OSError:
-        return
-    try:
-        os.write(fd, b"0")
-    except OSError:
-        pass  # it has ended
-    finally:
-        os.close(fd)
 
 
 def _filled(word: str, values: dict[str, str]) -> str:

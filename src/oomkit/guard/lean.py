@@ -23,7 +23,7 @@ def main() -> None:
     from oomkit.guard import selftest
     from oomkit.guard.daemon import Daemon
     from oomkit.host.libc import drop_files, lock_memory
-    from oomkit.host.self_protection import spare_self
+    from oomkit.host.self_protection import run_first, spare_self
 
     if settings.self_test and not settings.dry_run:
         fault = selftest.fault(settings.places.proc)
@@ -41,6 +41,8 @@ def main() -> None:
             missing.append(f"the guard's own oom_score_adj stays {adj} (no CAP_SYS_RESOURCE)")
     except OSError as error:
         missing.append(f"the guard's own oom_score_adj is not known: {error.strerror}")
+    if not run_first():
+        missing.append("the guard runs no sooner than others (no CAP_SYS_NICE)")
     settings.missing = (*settings.missing, *missing)
     try:
         daemon = Daemon(settings)

@@ -175,7 +175,7 @@ class _Reader:
     def _task(self, slot: memoryview, flags: int, number: int) -> None:
         pid, ppid, uid, adj, bits, start, *rest = slots.TASK_BODY.unpack_from(slot, slots.PAYLOAD)
         *kb, cpu_s, age_s, oom_score, mm_id, comm = rest
-        sizes: dict[str, Any] = dict(zip(slots.TASK_KB, map(float, kb), strict=True))
+        sizes: dict[str, Any] = dict(zip(slots.TASK_KB, map(_number, kb), strict=True))
         texts: dict[str, Any] = {
             name: self._joined(pid, field) for field, name in enumerate(slots.TASK_TEXTS)
         }

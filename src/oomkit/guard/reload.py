@@ -3,6 +3,8 @@
 import marshal
 import os
 
+from oomkit.host.self_protection import ordinary
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -45,6 +47,7 @@ class Reload:
         finally:
             os.close(out)
             os.close(err)
+        ordinary(self._pid)
 
     def finished(self) -> bool:
         """Take what is there; says whether that was all, and ``plan`` or ``fault`` holds."""

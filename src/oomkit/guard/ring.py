@@ -270,8 +270,14 @@ class _Shown:
         return change_kb >= _SMALL_KB and change_kb * _FINE >= self.total_kb
 
 
-def _total_kb(task: Candidate) -> int:
-    return int(task.anon_kb + task.shmem_kb + task.swap_kb + task.pgtables_kb)
+def _total_kb(task: Candidate) -> float:
+    return (
+        task.anon_kb
+        + task.shmem_kb
+        + task.swap_kb
+        + task.pgtables_kb
+        + (task.tmpfs_growth_kb or 0.0)
+    )
 
 
 def _task_slot(task: Candidate) -> bytearray:

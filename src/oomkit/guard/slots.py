@@ -42,10 +42,11 @@ READING = (
 KEY = 1
 """Flag of a SAMPLE: everything was written with it."""
 
-TASK_BODY = Struct("<IIIhHQ6QddiI16s")
+TASK_BODY = Struct("<IIIhHQ7QffiI16s")
 """pid, ppid, uid, oom_score_adj, bits, starttime, the fields of ``TASK_KB``, cpu_s, age_s,
 oom_score, mm_id, comm."""
-TASK_KB = ("anon_kb", "shmem_kb", "file_kb", "swap_kb", "pgtables_kb", "shmem_sole_kb")
+TASK_KB = ("anon_kb", "shmem_kb", "file_kb", "swap_kb", "pgtables_kb", "shmem_sole_kb",
+           "tmpfs_growth_kb")  # fmt: skip
 KTHREAD, DYING = 1, 2
 """Bits of a TASK."""
 NO_ID = 0xFFFFFFFF

@@ -11,7 +11,7 @@ import msgspec
 _VERSION = 1
 _TABLES = """
 CREATE TABLE IF NOT EXISTS record (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    id INTEGER PRIMARY KEY,
     identity TEXT NOT NULL UNIQUE,
     time_s REAL NOT NULL,
     kind TEXT NOT NULL,

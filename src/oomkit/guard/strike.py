@@ -48,7 +48,7 @@ class Striker:
     Args:
         places: where processes and cgroups are.
         own_pids: never signalled, whatever a policy says.
-        reaper: frees the memory of the killed; None: nobody does.
+        reaper: helps the dying along; None: nobody does.
         make_room: called when no file can be opened, to close some that can be spared.
         clock: the monotonic one.
     """
@@ -105,8 +105,9 @@ class Striker:
             sent.append(Sent(signal, self._clock(), said))
         if self._reaper is not None:
             for signal, one in zip(signals, sent, strict=True):
-                if one.name == "KILL" and not one.error:
-                    self._reaper.release(self._held[signal.pid, signal.start_time].fd)
+                if not one.error:
+                    held = self._held[signal.pid, signal.start_time]
+                    self._reaper.help(held, killed=one.name == "KILL")
         return sent
 
     def sweep(self, path: str, pids: "Iterable[int]", since_ticks: int) -> bool:

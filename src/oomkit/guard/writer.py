@@ -20,10 +20,18 @@ class Writer:
         failures: calls that ended in an exception; what they write is theirs to try again.
     """
 
-    def __init__(self, *flushes: Callable[[], object]) -> None:
-        """Start the thread."""
+    def __init__(
+        self, *flushes: Callable[[], object], begin: Callable[[], object] | None = None
+    ) -> None:
+        """Start the thread.
+
+        Args:
+            flushes: what it calls, in this order.
+            begin: what it calls once, first.
+        """
         self.failures = 0
         self._flushes = flushes
+        self._begin = begin
         self._wanted = allocate_lock()
         self._wanted.acquire()
         self._ended = allocate_lock()
@@ -47,6 +55,8 @@ class Writer:
         return self._ended.acquire(timeout=timeout_s)
 
     def _run(self) -> None:
+        if self._begin is not None:
+            self._begin()
         stopping = False
         while not stopping:
             self._wanted.acquire()

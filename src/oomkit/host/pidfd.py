@@ -96,3 +96,19 @@ def start_ticks_of(pid: int, proc: str = "/proc") -> int | None:
     if len(fields) <= _START_TIME or fields[_STATE] in (b"Z", b"X"):
         return None
     return int(fields[_START_TIME])
+
+
+def hurry(pid: int, proc: str = "/proc") -> None:
+    """Have all threads of a process that was sent SIGKILL run before others, to be gone sooner.
+
+    Threads that are gone already, and those that are not ours to hurry, are passed over.
+    """
+    try:
+        tids = os.listdir(f"{proc}/{pid}/task")
+    except OSError:
+        return
+    for tid in tids:
+        try:
+            os.setpriority(os.PRIO_PROCESS, int(tid), -20)
+        except OSError:
+            continue

@@ -25,12 +25,10 @@ _START = f"""
 import os
 fd = os.open({_SETTINGS!r}, os.O_RDONLY)
 os.set_inheritable(fd, True)
-os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
 import oomkit.guard.lean as lean
 os.execv("/usr/bin/python3", ["/usr/bin/python3", "-I", "-S", lean.__file__, str(fd)])
 """
-"""What the unit in contrib/ sets, and what ``oomkit guard`` does last: become the daemon, with its
-settings in a descriptor."""
+"""What ``oomkit guard`` does last: become the daemon, with its settings in a descriptor."""
 
 
 class PolicyOfGuardError(RealError):

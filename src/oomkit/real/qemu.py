@@ -339,7 +339,8 @@ class _Guest:
         self.process.kill()
         trouble = self.process.stderr.read().decode("utf-8", "replace").strip().splitlines()
         said = self.console.decode("utf-8", "replace").strip().splitlines()
-        last = (said or trouble or ["it said nothing"])[-1].strip()
+        panic = [line for line in said if "Kernel panic" in line]
+        last = (panic[:1] or said[-1:] or trouble[-1:] or ["it said nothing"])[0].strip()
         return f"{self.kernel.release} did not come up: {last}"
 
 

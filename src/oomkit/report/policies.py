@@ -17,12 +17,12 @@ COLUMNS = {
     "kills": "kills",
     "innocents_killed": "innocent",
     "protected_killed": "protected",
-    "work_lost_s": "work lost",
+    "work_lost_s": "work\nlost",
     "frozen_s": "frozen",
-    "kernel kills": "by kernel",
+    "kernel kills": "by\nkernel",
     "first kill": "first kill",
 }
-"""What is shown, and what heads it."""
+"""What is shown, and what heads it; the outcome only where somebody's is not the good one."""
 
 
 def table(runs: Sequence[Run], *, look: Look | None = None) -> str:
@@ -36,9 +36,12 @@ def table(runs: Sequence[Run], *, look: Look | None = None) -> str:
     from rich.text import Text
 
     look = look or Look()
+    # The last column takes what is left; two lines of headings leave it more.
     shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     shown.add_column("policy", no_wrap=True)
-    for column, heading in COLUMNS.items():
+    alike = all(run.outcome == "completed" for run in runs)
+    shown_columns = {c: h for c, h in COLUMNS.items() if c != "outcome" or not alike}
+    for column, heading in shown_columns.items():
         words = column in ("outcome", "first kill")
         shown.add_column(heading, justify="left" if words else "right", no_wrap=not words)
     columns = [_numbers(run) for run in runs]
@@ -47,7 +50,7 @@ def table(runs: Sequence[Run], *, look: Look | None = None) -> str:
         cells = [
             Text(_cell(run, column), style="green" if numbers.get(column) == least.get(column)
                  and column in least else "")
-            for column in COLUMNS
+            for column in shown_columns
         ]  # fmt: skip
         shown.add_row(printable(run.policy or "-"), *cells)
     about = ", ".join((runs[0].on, f"kernel {runs[0].kernel}"))
