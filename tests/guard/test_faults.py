@@ -142,8 +142,9 @@ def test_being_stopped_in_the_middle_makes_no_second_victim(arena: Arena) -> Non
     assert act["outcome"] == "died"
 
 
+@pytest.mark.parametrize("away_s", [0.0, 1.5])  # SIGKILL is due after one second
 def test_killed_in_the_middle_and_started_again_it_goes_on_with_the_same_victim(
-    arena: Arena,
+    arena: Arena, away_s: float
 ) -> None:
     deaf, small = arena.victim("deaf", 60, term="ignore"), arena.victim("small", 20)
     guard = arena.guard(SOFT)
@@ -151,6 +152,7 @@ def test_killed_in_the_middle_and_started_again_it_goes_on_with_the_same_victim(
     arena.until(lambda: bool(arena.acts()), "somebody is asked to leave")
     arena.ask("kill", guard, signal.SIGKILL)
     arena.until(lambda: not arena.alive(guard), "the guard is gone")
+    time.sleep(away_s)
     arena.guard()
     arena.until(lambda: not arena.alive(deaf), "the first victim dies")
     arena.memory(available=0.5)

@@ -128,12 +128,7 @@ class Daemon:
         self._plan = plan
         self._named = {"policy": plan["name"], "dry_run": self._settings.dry_run}
         self._eyes = Eyes(plan, self._settings)
-        self._decider = Decider(
-            plan,
-            own_pids=self._own_pids,
-            dry_run=self._settings.dry_run,
-            cpus=os.cpu_count(),
-        )
+        self._decider = self._new_decider(plan)
         self._hand.serve(plan, self._decider, dry_run=self._settings.dry_run)
 
     def _choose(self, look: "Look", reading: "Reading") -> None:
@@ -232,8 +227,8 @@ class Daemon:
 
     def _start(self) -> None:
         """Take up what another guard left, rehearse, and say that we are there."""
-        self._hand.take_over()
         self._rehearse()
+        self._hand.take_over()
         policy, mode = self._plan["name"], "dry run" if self._settings.dry_run else "armed"
         self._books.record(
             {
@@ -253,12 +248,21 @@ class Daemon:
 
     def _rehearse(self) -> None:
         """Go the whole way but for the signal, so that all it needs is in memory by then."""
+        decider = self._new_decider(self._plan)  # whose decisions nobody carries out
         reading = self._eyes.reading(self._clock())
         if reading is not None:
-            self._decider.look(reading)
-            self._eyes.refresh(self._decider, reading, note=False)
-            self._decider.rank(*self._eyes.candidates(reading, storm=False))
+            decider.look(reading)
+            self._eyes.refresh(decider, reading, note=False)
+            decider.rank(*self._eyes.candidates(reading, storm=False))
             self._eyes.warm.forget()
+
+    def _new_decider(self, plan: "dict[str, Any]") -> Decider:
+        return Decider(
+            plan,
+            own_pids=self._own_pids,
+            dry_run=self._settings.dry_run,
+            cpus=os.cpu_count(),
+        )
 
     def _obey(self) -> None:
         """Do what signals ask for."""

@@ -7,7 +7,7 @@ from oomkit.guard.sources import Sources
 from oomkit.guard.tmpfs import Tmpfs
 from oomkit.guard.warm import Warm
 from oomkit.guard.watched import Wanted
-from oomkit.policy.core.conditions import available_kb
+from oomkit.policy.core.conditions import RATES, available_kb
 from oomkit.policy.core.levels import WARN
 
 TYPE_CHECKING = False
@@ -46,7 +46,11 @@ class Eyes:
         patterns = {rule["cgroup"] for rule in plan["rules"] if rule["cgroup"]}
         by = {plan["whom"]["by"], *(rule["by"] for rule in plan["rules"])}
         fields = fields_asked_for(plan) | ({"oom_score"} if "oom_score" in by else set())
-        self.sources = Sources(places, [re.compile(pattern) for pattern in sorted(patterns)])
+        self.sources = Sources(
+            places,
+            [re.compile(pattern) for pattern in sorted(patterns)],
+            counters=bool(settings.recording) or _asks_for_counters(plan),
+        )
         self.warm = Warm(Wanted(places, frozenset(fields), settings.users))
         self._members = Members(places, plan["whom"], by_reclaim="reclaim" in by)
         self._tmpfs = Tmpfs(places)
@@ -132,3 +136,7 @@ def fields_asked_for(plan: "dict[str, Any]") -> set[str]:
     patterns = [p for _, p in whom["never"]] + [p[1] for p in whom["prefer"]]
     patterns += [p for p, _ in plan["how"]["instead"]]
     return {field for several in patterns for field, _ in several}
+
+
+def _asks_for_counters(plan: "dict[str, Any]") -> bool:
+    return any(kind in RATES for rule in plan["rules"] for kind, _, _ in rule["conditions"])

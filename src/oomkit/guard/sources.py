@@ -20,16 +20,24 @@ class Sources:
     Args:
         places: where it is.
         patterns: patterns of the cgroups that are watched.
+        counters: refaults, swap-ins and scanned pages are asked for, which cost most to read.
     """
 
     __slots__ = (
-        "_arc", "_groups", "_meminfo", "_places", "_psi", "_saw_pressure",
+        "_arc", "_counters", "_groups", "_meminfo", "_places", "_psi", "_saw_pressure",
         "_sees_pressure", "_shmem_kb",
         "_vmstat", "_zram",
     )  # fmt: skip
 
-    def __init__(self, places: "Places", patterns: "Iterable[re.Pattern[str]]" = ()) -> None:
+    def __init__(
+        self,
+        places: "Places",
+        patterns: "Iterable[re.Pattern[str]]" = (),
+        *,
+        counters: bool = True,
+    ) -> None:
         self._places = places
+        self._counters = counters
         self._shmem_kb = 0
         self._meminfo = Kept(f"{places.signals}/meminfo")
         self._vmstat = Kept(f"{places.signals}/vmstat")
@@ -87,7 +95,7 @@ class Sources:
         self._shmem_kb = number_after(meminfo, b"\nShmem:") or 0
         some_us, full_us = pressure_us(self._psi.read(512))
         self._sees_pressure = some_us is not None
-        vmstat = self._vmstat.read()
+        vmstat = self._vmstat.read() if self._counters else None
         return Reading(
             t_s,
             total_kb,
