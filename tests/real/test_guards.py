@@ -24,10 +24,13 @@ from oomkit.real.companion import Companion
 from oomkit.real.elf import interpreter, is_elf, libraries, loaded_part
 from oomkit.real.initramfs import initramfs
 from oomkit.real.kills import kills_of
+from oomkit.real.limits import for_guest
 from oomkit.real.observe import Observation
 from oomkit.real.reaction import reaction
-from oomkit.scenario import scenario_from
+from oomkit.scenario import read_scenario, scenario_from
+from oomkit.scenario.read import walk_tasks
 
+LOADS = sorted((Path(__file__).parents[2] / "scenarios" / "guard").glob("*.toml"))
 SIGTERM_AT = "signal 9 12.5: 15 0 7 3"
 KERNEL_AT = "signal 9 13.0: 9 128 7 7"
 
@@ -221,6 +224,17 @@ def test_a_swap_header_is_the_kernels() -> None:
     page = swap.header(2048)
     assert len(page) == 4096
     assert page.endswith(b"SWAPSPACE2")
+
+
+@pytest.mark.parametrize("path", LOADS, ids=lambda path: path.stem)
+def test_every_load_runs_out_of_memory_and_can_be_played_in_a_guest(path: Path) -> None:
+    scenario = read_scenario(str(path), overrides=["machine.swap=128M"])
+    run = play_model(scenario)
+    assert any(kill.by == "kernel" for kill in run.kills)
+    assert for_guest(scenario) == []
+    roles = {task.role for _, task in walk_tasks(scenario.tasks)}
+    assert {"culprit", "innocent"} <= roles
+    assert None not in roles
 
 
 def test_the_model_refuses_zram_in_one_line(tmp_path: Path) -> None:
