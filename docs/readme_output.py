@@ -13,8 +13,16 @@ import sys
 from pathlib import Path
 
 _BLOCK = re.compile(r"```console\n\$ ((?:oomkit|for) [^\n]*)\n(.*?)```", re.DOTALL)
-_TABLE = re.compile(r"```console\n\$ (python docs/[^\n]*)\n```\n\n((?:\|[^\n]*\n)*)\n?")
-_PAGES = ("README.md", "docs/experiments.md", "docs/history.md", "docs/policy.md")
+_TABLE = re.compile(
+    r"```console\n\$ (python (?:docs/|benchmarks/guard_qemu)[^\n]*)\n```\n\n((?:\|[^\n]*\n)*)\n?"
+)
+_PAGES = (
+    "README.md",
+    "docs/experiments.md",
+    "docs/policy.md",
+    "docs/history.md",
+    "docs/guard-qemu.md",
+)
 _REPEATABLE = ("docs/", "scenarios/", "sweeps/cgroup", "tests/data/", "--of")
 _WIDTH = "100"
 

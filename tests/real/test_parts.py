@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomkit.real import accel, kernels
+from oomkit.real import accel, kernels, tsc
 from oomkit.real.assemble import assemble
 from oomkit.real.confine import OUTER, Host, confine
 from oomkit.real.disks import Disks
@@ -95,6 +95,17 @@ def test_paths_find_a_kernel_and_trouble_names_them(shelf: Path) -> None:
         assert wrong in str(error.value)
     with pytest.raises(kernels.NoKernelError, match=r"no kernel 6\.11 .*here is 6\.12\.117"):
         kernels.find("6.11", "6.11")
+
+
+def test_the_counters_rate_is_measured_alike_each_time() -> None:
+    first = tsc.khz()
+    if first is None:
+        pytest.skip("needs an x86-64 CPU and memory that may be executed")
+    tsc.khz.cache_clear()
+    again = tsc.khz()
+    assert again is not None
+    assert abs(again - first) < first * 0.001
+    assert first > 100_000
 
 
 def test_the_console_is_put_on_the_runs_clock() -> None:

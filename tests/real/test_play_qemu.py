@@ -16,7 +16,7 @@ from tests.real.played import (
     needs_kernel,
 )
 
-from oomkit.real import Place, play, qemu
+from oomkit.real import Place, RealError, daemons, play, qemu
 from oomkit.real.companion import Companion
 from oomkit.real.kernels import Bootable
 from oomkit.scenario import Run, Scenario, read_scenario
@@ -140,9 +140,44 @@ def test_a_program_beside_the_scenario_is_told_apart(kernel: Bootable, tmp_path:
         command=("/usr/bin/python3", "-SIB", "/opt/killer.py"),
         files={"/opt/killer.py": str(script)},
     )
-    run = qemu.play(scenario(HOG_AND_BIG, tmp_path), kernel, companion=beside).run
+    text = HOG_AND_BIG.replace('"192M"', '"224M"')
+    run = qemu.play(scenario(text, tmp_path), kernel, companion=beside, beats=True).run
     assert [(kill.task, kill.by) for kill in run.kills] == [("hog", "killer.py")]
     assert run.outcome == "completed"
+    assert run.reaction is not None
+    (signal_sent,) = run.reaction.signals
+    assert (signal_sent.number, signal_sent.by, signal_sent.task) == (15, "killer.py", "hog")
+    assert run.reaction.signal_s == pytest.approx(run.kills[0].t_s, abs=0.01)
+    assert run.reaction.longest_gap_s < run.ended_s
+
+
+def test_a_daemon_that_does_not_start_is_told(kernel: Bootable, tmp_path: Path) -> None:
+    beside = Companion(
+        name="broken",
+        command=("/usr/bin/python3", "-SIB", "-c", "raise SystemExit('no such option')"),
+        ready="never said",
+    )
+    with pytest.raises(qemu.QemuError, match=r"broken ended at once with status 1: no such option"):
+        qemu.play(scenario(HOG_AND_BIG, tmp_path), kernel, companion=beside)
+
+
+def test_earlyoom_acts_in_a_guest_with_zram(kernel: Bootable, tmp_path: Path) -> None:
+    try:
+        daemons.find("earlyoom")
+    except RealError as error:
+        pytest.skip(str(error))
+    text = HOG_AND_BIG.replace('"192M"', '"224M"\nzram = "48M"')
+    place = Place(world="qemu", kernel=kernel.image, guard="earlyoom")
+    run = play(scenario(text, tmp_path), place).run
+    assert {kill.by for kill in run.kills} == {"earlyoom"}
+    assert any("earlyoom: sending SIG" in line for line in run.log)
+    assert any("sending SIG" in line for line in run.kills[0].trace)
+    assert max(run.samples.swap_free_mb) == pytest.approx(48, abs=1)
+    assert min(run.samples.swap_free_mb) < 40
+    assert run.reaction is not None
+    assert run.reaction.signal_s is not None
+    assert run.reaction.back_s is not None
+    assert run.reaction.back_s >= run.reaction.signal_s
 
 
 def test_a_hanging_boot_is_told(kernel: Bootable, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from oomkit import __version__
 
 _COMMANDS: dict[str, str] = {
     "agree": "oomkit.cli.agree",
+    "daemons": "oomkit.cli.daemons",
     "explain": "oomkit.cli.explain",
     "guard": "oomkit.cli.guard",
     "history": "oomkit.cli.history",

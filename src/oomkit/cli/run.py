@@ -22,6 +22,7 @@ Examples:
   oomkit run scenarios/test1.toml --html run.html --png run.png
   oomkit run scenarios/test1.toml --on qemu --kernel 6.1
   oomkit run scenarios/battery/ties.toml --on cgroup --compare
+  oomkit run scenarios/guard/fast-hog.toml --on qemu --guard oomkit
   oomkit run mine.toml --check
   oomkit run /var/lib/oomkit/recording --policy default --policy mine.toml
 """
@@ -48,6 +49,12 @@ Examples:
     "--kernel",
     metavar="VERSION",
     help="Another kernel's rules; with --on qemu also the path of an image or package to boot.",
+)
+@click.option(
+    "--guard",
+    metavar="DAEMON",
+    help="With --on qemu: measure how fast somebody acts, and take this user-space OOM killer "
+    "along: oomkit[:POLICY], earlyoom, nohang (see oomkit daemons), or none.",
 )
 @click.option(
     "--policy",
@@ -85,6 +92,7 @@ def command(
     overrides: tuple[str, ...],
     on: str,
     kernel: str | None,
+    guard: str | None,
     seed: int,
     interval: str | None,
     others: tuple[str, ...],
@@ -111,13 +119,16 @@ def command(
     files = {"html": html, "png": png, "svg": svg}
     _one_of(views, files, others, policies, check=check, compared=compared, every_one=every_one)
     if policies and on != "model":
-        fail(f"--policy and --on {on} don't go together: a policy guards the model")
+        fail(
+            f"--policy and --on {on} don't go together: a policy guards the model; "
+            "on a booted kernel say --guard oomkit:POLICY"
+        )
     told = not any(views.values()) and not any(files.values())
     sample_s = None if told else _seconds(interval)
     if compared:
-        _compare(scenario_file, overrides, on, kernel, seed, as_json=as_json)
+        _compare(scenario_file, overrides, on, kernel, seed, guard, as_json=as_json)
         return
-    world = worlds.world(on, kernel, seed=seed, sample_s=sample_s)
+    world = worlds.world(on, kernel, seed=seed, sample_s=sample_s, guard=guard)
     scenario = world.read(scenario_file, overrides)
     if check:
         world.check(scenario_file, scenario)
@@ -163,10 +174,13 @@ def _compare(
     on: str,
     kernel: str | None,
     seed: int,
+    guard: str | None,
     *,
     as_json: bool,
 ) -> None:
     """Play it on a real kernel and on the model, and show both; ends the command."""
+    if guard is not None:
+        fail("--compare and --guard don't go together")
     real = worlds.real_world("cgroup" if on == "model" else on, kernel, seed=seed)
     scenario = real.read(path, overrides)
     pair = real.pair(path, scenario)

@@ -49,7 +49,9 @@ class World(ABC):
         """Play it, guarded by a policy or by the kernel alone."""
 
 
-def world(on: str, kernel: str | None, *, seed: int, sample_s: float | None) -> World:
+def world(
+    on: str, kernel: str | None, *, seed: int, sample_s: float | None, guard: str | None = None
+) -> World:
     """Return the world of a name.
 
     Args:
@@ -58,17 +60,20 @@ def world(on: str, kernel: str | None, *, seed: int, sample_s: float | None) -> 
         seed: moves only what a scenario declares as random.
         sample_s: distance of the model's samples; None: as fine as a story needs. Real worlds
             take them at 10 Hz.
+        guard: what ``--guard`` says.
     """
+    if guard is not None and on != "qemu":
+        fail("--guard needs --on qemu: a daemon acts on a whole machine")
     if on == "model":
         return _Model(kernel, seed, sample_s)
-    return real_world(on, kernel, seed=seed)
+    return real_world(on, kernel, seed=seed, guard=guard)
 
 
-def real_world(on: str, kernel: str | None, *, seed: int) -> "Real":
+def real_world(on: str, kernel: str | None, *, seed: int, guard: str | None = None) -> "Real":
     """Return the real world of a name: ``cgroup`` or ``qemu``."""
     if on == "cgroup" and kernel is not None:
         fail("--kernel and --on cgroup don't go together: the kernel is this host's")
-    return Real(cast("Literal['cgroup', 'qemu']", on), kernel, seed)
+    return Real(cast("Literal['cgroup', 'qemu']", on), kernel, seed, guard)
 
 
 def read(path: str, overrides: tuple[str, ...]) -> "Scenario":
@@ -136,10 +141,12 @@ def _story_s(scenario: "Scenario") -> float:
 class Real(World):
     """A real kernel: this host's, or one that is booted."""
 
-    def __init__(self, on: Literal["cgroup", "qemu"], kernel: str | None, seed: int) -> None:
+    def __init__(
+        self, on: Literal["cgroup", "qemu"], kernel: str | None, seed: int, guard: str | None
+    ) -> None:
         from oomkit.real import Place
 
-        self.place: Place = Place(world=on, kernel=kernel)
+        self.place: Place = Place(world=on, kernel=kernel, guard=guard)
         self.seed = seed
 
     def read(self, path: str, overrides: tuple[str, ...]) -> "Scenario":

@@ -70,6 +70,8 @@ class Machine:
         self._pools: list[Pool] = []
         self._shared: list[Pool] = []
         self.stale = True
+        if spec.zram_bytes:
+            raise ModelError("machine.zram: the model has no swap in compressed memory")
         self.set_knobs({"oom_dump_tasks": self.rules.oom_dump_tasks, **scenario.vm})
         self.free = float(self.total) - self.kernel - self.rootfs
         self.programs = self._cache_programs(spec.programs_bytes / PAGE)

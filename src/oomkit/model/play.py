@@ -26,7 +26,8 @@ def play(
         audit: check after every event that no page was lost or made up.
 
     Raises:
-        ModelError: the machine is too small to start, or the steps too short to be played.
+        ModelError: the machine is too small to start or has zram, or the steps are too short to
+            be played.
         AssertionError: with ``audit``: the books don't balance.
     """
     engine = Engine(scenario, policy=policy, seed=seed, sample_s=sample_s, audit=audit)

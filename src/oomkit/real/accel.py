@@ -5,6 +5,7 @@ import os
 import subprocess
 import time
 
+from oomkit.real import tsc
 from oomkit.real.kernels import numbers
 
 QEMU = "qemu-system-x86_64"
@@ -29,6 +30,18 @@ def arguments(release: str, cpus: int) -> tuple[str, ...]:
     if cpus > 1 and numbers(release)[:2] < _STARTS_CPUS_TOGETHER:
         return ("-accel", "tcg,thread=multi", "-cpu", "max")
     return ("-accel", "tcg,thread=single", "-cpu", "max", "-icount", "shift=1,sleep=on")
+
+
+def counts_instructions(release: str, cpus: int) -> bool:
+    """Whether the guest's clock counts instructions, so that it goes slower than ours."""
+    return "-icount" in arguments(release, cpus)
+
+
+def kernel_parameters(release: str, cpus: int) -> tuple[str, ...]:
+    """What the guest's kernel has to be told where its clock is this host's without KVM."""
+    chosen = arguments(release, cpus)
+    rate = None if "kvm" in chosen or "-icount" in chosen else tsc.khz()
+    return (f"tsc_early_khz={rate}",) if rate is not None else ()
 
 
 @functools.cache

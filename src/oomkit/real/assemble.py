@@ -7,6 +7,7 @@ import msgspec
 from oomkit.real.kills import LogLine, kills_of, panic_text
 from oomkit.real.observe import Found, Observation, Seen
 from oomkit.real.plan import effective_adj
+from oomkit.real.reaction import reaction
 from oomkit.scenario.format import Scenario, Task
 from oomkit.scenario.objectives import objectives
 from oomkit.scenario.read import walk_tasks
@@ -73,6 +74,7 @@ def assemble(
     release: str,
     silent_s: float | None = None,
     killer: str | None = None,
+    beats: bool = False,
 ) -> Run:
     """Make the record.
 
@@ -84,6 +86,7 @@ def assemble(
         release: of the kernel that played it.
         silent_s: the agent fell silent and this is when it was given up; None: it did not.
         killer: what ran beside the scenario and kills, too.
+        beats: whether reactions were measured.
     """
     log = list(lines)
     kills = kills_of(
@@ -119,9 +122,19 @@ def assemble(
             innocent=innocent,
             protected=lambda kill: roles.get(kill.task) == "protected",
         ),
-        log=tuple(str(line) for line in log),
+        log=tuple(map(str, sorted([*log, *_said(seen, killer)], key=lambda line: line.t_s))),
         samples=_samples(scenario, seen),
+        reaction=reaction(seen, ended, killer) if beats else None,
     )
+
+
+def _said(seen: Observation, killer: str | None) -> list[LogLine]:
+    """What the program beside the scenario wrote, under its name, and whether it ended."""
+    said = [LogLine(max(t_s, 0.0), f"{killer}: {text}") for t_s, text in seen.daemon]
+    if seen.daemon_end is not None:
+        t_s, code = seen.daemon_end
+        said.append(LogLine(max(t_s, 0.0), f"{killer}: (ended with status {code})"))
+    return said
 
 
 def _outcome(

@@ -108,6 +108,7 @@ def play(scenario: Scenario, *, seed: int = 0) -> Played:
             "kmsg": True,
             "mark": False,
             "probe": False,
+            "incompressible": 0.0,
             "programs": "",
             "cpus": confined.machine.cpus,
             "sources": _sources(scenario, tree, host),

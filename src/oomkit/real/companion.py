@@ -9,13 +9,21 @@ class Companion(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: who is said to have killed what the kernel's log does not name.
         command: the program by its path in the guest, and its arguments; it runs as root, its
-            output goes to the guest's console.
-        files: path in the guest to the file of this host that is copied there; binaries need
-            their loader and libraries listed too.
-        settle_s: seconds from its start to the beginning of the run.
+            output becomes part of the run's log.
+        files: path in the guest to the file of this host that is copied there; a binary's loader
+            and libraries come along by themselves.
+        texts: path in the guest to what the file there is to hold.
+        modules: Python modules it imports beyond what the workload agent does.
+        paths: directories of this host where those are that Python does not bring.
+        ready: the run begins when a line of its output holds this; empty: it says nothing.
+        settle_s: seconds from then to the beginning of the run.
     """
 
     name: str
     command: tuple[str, ...]
     files: dict[str, str] = {}
+    texts: dict[str, bytes] = {}
+    modules: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    ready: str = ""
     settle_s: float = 1.0

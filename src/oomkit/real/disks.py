@@ -2,13 +2,12 @@
 
 import json
 import socket
-import struct
 import subprocess
 
+from oomkit.real.agent import swap
 from oomkit.real.plan import written
 from oomkit.scenario.format import Scenario
 
-_PAGE = 4096
 _GROUP = "scenario"
 
 
@@ -73,13 +72,10 @@ class Disks:
 
     def _swap(self, size: int) -> None:
         """An empty swap area of so many usable bytes, behind the page of its header."""
-        pages = size // _PAGE
-        header = bytearray(_PAGE)
-        struct.pack_into("<III", header, 1024, 1, pages, 0)
-        header[-10:] = b"SWAPSPACE2"
+        pages = size // swap.PAGE
         with open(f"{self.directory}/swap", "wb") as file:
-            file.write(header)
-            file.truncate((pages + 1) * _PAGE)
+            file.write(swap.header(pages))
+            file.truncate((pages + 1) * swap.PAGE)
         self.order.append("swap")
 
 

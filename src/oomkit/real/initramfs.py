@@ -6,16 +6,20 @@ import marshal
 import os
 import py_compile
 import re
-import struct
 import subprocess
 import sys
 import tempfile
 
+from oomkit.real.companion import Companion
+from oomkit.real.elf import interpreter, libraries, loaded_part
 from oomkit.real.plan import Plan
 from oomkit.real.run_agent import HERE
 
 _MODULES = ("virtio_pci", "virtio_blk", "virtio_console")
 """Drivers of the guest's disks and channel, with what they depend on."""
+
+_ZRAM_MODULES = ("lzo", "lzo_rle", "zram")
+"""Kernels that compress through the crypto API ask user space for lzo-rle, which is not there."""
 
 _DEPENDS = re.compile(rb"\0depends=([^\0]*)\0")
 _DIRECTORIES = ("dev", "proc", "sys", "tmp", "disk", "cgroup", "modules", "agent")
@@ -24,6 +28,11 @@ _PROBE = """
 import sys
 sys.path.insert(0, {directory!r})
 import agent.guest, ctypes, marshal, encodings.utf_8, encodings.ascii, encodings.latin_1
+import importlib, warnings
+warnings.simplefilter("ignore")
+sys.path += {paths!r}
+for name in {modules!r}:
+    importlib.import_module(name)
 print(*sorted({{l.split()[-1] for l in open("/proc/self/maps") if ".so" in l}}))
 print(sys.executable)
 for m in list(sys.modules.values()):
@@ -69,14 +78,22 @@ class Archive:
 
 
 @functools.cache
-def base() -> bytes:
-    """The part that is the same for every run with this Python."""
+def base(modules: tuple[str, ...] = (), paths: tuple[str, ...] = ()) -> bytes:
+    """The part that is the same for every run with this Python.
+
+    Args:
+        modules: of Python, beyond what the agent imports.
+        paths: where else they are.
+
+    Raises:
+        OSError: this Python has no such module, or a file can't be read.
+    """
     archive = Archive()
     for name in _DIRECTORIES:
         archive.add(name, 0o40755)
     archive.add("dev/console", 0o20600, device=(5, 1))
     archive.add("dev/null", 0o20666, device=(1, 3))
-    _add_python(archive)
+    _add_python(archive, modules, paths)
     for name in sorted(os.listdir(f"{HERE}/agent")):
         if name.endswith(".py"):
             archive.add(f"agent/{name}c", 0o100644, _compiled(f"{HERE}/agent/{name}"))
@@ -84,54 +101,81 @@ def base() -> bytes:
     return archive.close()
 
 
-def initramfs(plan: Plan, modules: str, files: dict[str, str]) -> bytes:
-    """The whole: what is common, the modules of this kernel, further files, and the plan.
+def initramfs(
+    plan: Plan, modules: str, companion: Companion | None = None, *, zram: bool = False
+) -> bytes:
+    """The whole: what is common, the modules of this kernel, the companion, and the plan.
 
     Args:
         plan: what the agent is to play.
         modules: directory of the kernel's modules.
-        files: path in the guest to path on this host.
+        companion: what comes along.
+        zram: whether the driver of swap in compressed memory comes along.
 
     Raises:
-        OSError: a module or file can't be read.
+        OSError: a module or file can't be read, or is not there.
     """
     archive = Archive()
-    for target, path in files.items():
-        with open(path, "rb") as file:
-            data = file.read()
-            executable = os.fstat(file.fileno()).st_mode & 0o111
-        archive.add(target.lstrip("/"), 0o100755 if executable else 0o100644, data)
-    for i, (name, data) in enumerate(_load_order(modules)):
+    if companion is not None:
+        _add_companion(archive, companion)
+    wanted = (*_MODULES, *_ZRAM_MODULES) if zram else _MODULES
+    for i, (name, data) in enumerate(_load_order(modules, wanted)):
         archive.add(f"modules/{i:02d}-{name}.ko", 0o100644, data)
     archive.add("plan", 0o100644, marshal.dumps(plan))
-    return base() + archive.close()
+    common = base() if companion is None else base(companion.modules, companion.paths)
+    return common + archive.close()
 
 
-def _add_python(archive: Archive) -> None:
-    code = _PROBE.format(directory=HERE)
-    answer = subprocess.run(
-        [sys.executable, "-S", "-I", "-B", "-c", code], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    libraries, executable, *found = answer
-    archive.add("usr/bin/python3", 0o100755, _loaded_part(os.path.realpath(executable)))
-    interpreter = _interpreter(os.path.realpath(executable))
-    for path in {*libraries.split(), interpreter}:
-        if path == os.path.realpath(executable) or "/lib-dynload/" in path:
+def _add_companion(archive: Archive, companion: Companion) -> None:
+    for target, path in companion.files.items():
+        mode = 0o100755 if os.stat(path).st_mode & 0o111 else 0o100644
+        archive.add(target.lstrip("/"), mode, loaded_part(path))
+        loader = interpreter(path)
+        if loader is None:
             continue
-        target = path if path == interpreter else f"/lib/{os.path.basename(path)}"
-        archive.add(target.lstrip("/"), 0o100755, _loaded_part(os.path.realpath(path)))
-        # Binaries ask for libx.so.1 where the file is libx.so.1.2.3.
-        name = os.path.basename(path)
-        while name.rpartition(".")[2].isdigit() and path != interpreter:
-            name = name.rpartition(".")[0]
-            archive.add(f"lib/{name}", 0o120777, os.path.basename(path).encode())
+        _add_library(archive, loader, loader)
+        for library in libraries(path, loader):
+            _add_library(archive, library, loader)
+    for target, data in companion.texts.items():
+        archive.add(target.lstrip("/"), 0o100644, data)
+
+
+def _add_library(archive: Archive, path: str, loader: str) -> None:
+    """Put a library where the loader looks, under the shorter names binaries ask for, too."""
+    real = os.path.realpath(path)
+    if path == loader:
+        archive.add(path.lstrip("/"), 0o100755, loaded_part(real))
+        return
+    name = os.path.basename(path)
+    archive.add(f"lib/{name}", 0o100755, loaded_part(real))
+    # Binaries ask for libx.so.1 where the file is libx.so.1.2.3.
+    while name.rpartition(".")[2].isdigit():
+        name = name.rpartition(".")[0]
+        archive.add(f"lib/{name}", 0o120777, os.path.basename(path).encode())
+
+
+def _add_python(archive: Archive, modules: tuple[str, ...], paths: tuple[str, ...]) -> None:
+    code = _PROBE.format(directory=HERE, modules=modules, paths=paths)
+    done = subprocess.run(
+        [sys.executable, "-S", "-I", "-B", "-c", code], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise OSError(0, done.stderr.strip().splitlines()[-1], sys.executable)
+    mapped, executable, *found = done.stdout.splitlines()
+    archive.add("usr/bin/python3", 0o100755, loaded_part(os.path.realpath(executable)))
+    loader = interpreter(os.path.realpath(executable))
+    if loader is None:
+        raise OSError(0, "a static Python has no loader", executable)
+    for path in {*mapped.split(), loader}:
+        if path != os.path.realpath(executable) and "/lib-dynload/" not in path:
+            _add_library(archive, path, loader)
     library = f"usr/lib/python{sys.version_info.major}.{sys.version_info.minor}"
     for line in found:
         name, _, path = line.partition(" ")
         if path.endswith(".so"):
             # -S leaves the library and lib-dynload on the path.
             target = f"{library}/lib-dynload/{os.path.basename(path)}"
-            archive.add(target, 0o100755, _loaded_part(path))
+            archive.add(target, 0o100755, loaded_part(path))
         elif path.endswith(".py"):
             inside = name.replace(".", "/")
             inside += "/__init__" if path.endswith("__init__.py") else ""
@@ -150,38 +194,7 @@ def _compiled(path: str) -> bytes:
             return file.read()
 
 
-def _loaded_part(path: str) -> bytes:
-    """A binary without what is never loaded: symbols and debugging information at its end."""
-    with open(path, "rb") as file:
-        data = file.read()
-    if data[:5] != b"\x7fELF\x02":
-        return data
-    (offset,) = struct.unpack_from("<Q", data, 32)
-    size, count = struct.unpack_from("<HH", data, 54)
-    end = offset + size * count
-    for i in range(count):
-        _, _, start, _, _, length = struct.unpack_from("<IIQQQQ", data, offset + i * size)
-        end = max(end, start + length)
-    head = bytearray(data[:end])
-    struct.pack_into("<Q", head, 40, 0)  # no section table any more
-    struct.pack_into("<HHH", head, 58, 0, 0, 0)
-    return bytes(head)
-
-
-def _interpreter(path: str) -> str:
-    """The dynamic loader a binary names."""
-    with open(path, "rb") as file:
-        data = file.read()
-    (offset,) = struct.unpack_from("<Q", data, 32)
-    size, count = struct.unpack_from("<HH", data, 54)
-    for i in range(count):
-        kind, _, start, _, _, length = struct.unpack_from("<IIQQQQ", data, offset + i * size)
-        if kind == 3:
-            return data[start : start + length].rstrip(b"\0").decode()
-    raise OSError(0, "a static Python has no loader", path)
-
-
-def _load_order(directory: str) -> list[tuple[str, bytes]]:
+def _load_order(directory: str, wanted: tuple[str, ...]) -> list[tuple[str, bytes]]:
     """The modules to load, each after those it depends on; built-in ones are left out."""
     paths = {}
     for above, _, names in os.walk(f"{directory}/kernel"):
@@ -201,7 +214,7 @@ def _load_order(directory: str) -> list[tuple[str, bytes]]:
                 load(other.replace("-", "_"))
         order[name] = data
 
-    for name in _MODULES:
+    for name in wanted:
         load(name)
     return list(order.items())
 

@@ -2,15 +2,14 @@
 
 import os
 import re
-import shutil
 import struct
-import subprocess
 import tempfile
 from collections.abc import Iterator
 
 import msgspec
 
 from oomkit.kernel.versions import UnknownKernelError, rules_for
+from oomkit.real import debian
 from oomkit.real.errors import RealError
 
 PATH_VARIABLE = "OOMKIT_KERNELS"
@@ -39,8 +38,7 @@ class NoKernelError(RealError):
 
 def cache_directory() -> str:
     """Where downloaded kernels are kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return f"{base}/oomkit/kernels"
+    return debian.cache_directory("kernels")
 
 
 def bootable() -> list[Bootable]:
@@ -118,48 +116,26 @@ def fetch(version: str) -> Bootable:
         version: such as ``6.12``.
 
     Raises:
-        NoKernelError: apt has no such package, or is not here.
+        NoKernelError: apt has no such package.
+        PackageError: apt is not here, or failed.
     """
-    for tool in ("apt-get", "apt-cache", "dpkg-deb"):
-        if shutil.which(tool) is None:
-            raise NoKernelError(f"fetching Debian's kernels needs {tool}")
+    debian.needs(("apt-get", "apt-cache", "dpkg-deb"), "fetching Debian's kernels")
     package = _package(version)
     with tempfile.TemporaryDirectory(prefix="oomkit-") as directory:
         os.chmod(directory, 0o755)
-        _call(["apt-get", "download", "-q", package], directory)
-        names = [name for name in os.listdir(directory) if name.endswith(".deb")]
-        if not names:
-            raise NoKernelError(f"apt-get download {package} brought no package")
-        return _unpack(f"{directory}/{names[0]}")
+        return _at(debian.unpack(debian.download(package, directory), cache_directory()))
 
 
 def _package(version: str) -> str:
-    listed = _call(["apt-cache", "search", "--names-only", "^linux-image-[0-9].*-cloud-amd64$"])
+    listed = debian.call(
+        ["apt-cache", "search", "--names-only", "^linux-image-[0-9].*-cloud-amd64$"]
+    )
     names = [line.split(" ", 1)[0] for line in listed.splitlines()]
     match = [n for n in names if _same_version(n.removeprefix("linux-image-"), version)]
     full = [n for n in match if re.search(r"-\d+\.\d+\.\d+", n)]
     if not full:
         raise NoKernelError(f"Debian's sources known to apt have no cloud kernel {version}")
     return max(full, key=lambda n: numbers(n.removeprefix("linux-image-")))
-
-
-def _call(command: list[str], directory: str | None = None) -> str:
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
-    if done.returncode:
-        trouble = done.stderr.strip().splitlines() or ["failed"]
-        raise NoKernelError(f"{' '.join(command)}: {trouble[-1]}")
-    return done.stdout
-
-
-def _unpack(package: str) -> Bootable:
-    name = os.path.basename(package).split("_", 1)[0]
-    target = f"{cache_directory()}/{name}"
-    if not os.path.isdir(target):
-        os.makedirs(cache_directory(), exist_ok=True)
-        partial = tempfile.mkdtemp(dir=cache_directory())
-        _call(["dpkg-deb", "-x", package, partial])
-        os.rename(partial, target)
-    return _at(target)
 
 
 def _at(path: str) -> Bootable:
@@ -170,7 +146,7 @@ def _at(path: str) -> Bootable:
             return kernel
         raise NoKernelError(f"{path}: expected boot/vmlinuz-* in it")
     if path.endswith(".deb"):
-        return _unpack(path)
+        return _at(debian.unpack(path, cache_directory()))
     return _kernel(path, [os.path.dirname(os.path.dirname(os.path.abspath(path))), "/"])
 
 

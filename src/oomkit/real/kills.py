@@ -96,19 +96,34 @@ def kills_of(
     if killer is not None:
         by_kernel = {kill.pid for kill in kills}
         kills += [
-            _killed_by(killer, proc, adjs.get(proc.name, 0))
+            _killed_by(killer, proc, adjs.get(proc.name, 0), seen)
             for proc in seen.procs.values()
-            if proc.code in (-signal.SIGKILL, -signal.SIGTERM) and proc.pid not in by_kernel
+            if _was_signalled(proc, seen) and proc.pid not in by_kernel
         ]
         kills.sort(key=lambda kill: kill.t_s)
     return tuple(kills)
 
 
-def _killed_by(killer: str, proc: Seen, adj: int) -> Kill:
-    """A kill that only the victim's end tells of; what it held is known from its last sample."""
-    rss_mb, swap_mb = proc.curve[max(proc.curve)][:2] if proc.curve else (0.0, 0.0)
+def _was_signalled(proc: Seen, seen: Observation) -> bool:
+    """Whether a signal ended it; whose parent is a task, of that only the traced signal tells."""
+    if proc.code is not None or proc.end_s is None:
+        return proc.code in (-signal.SIGKILL, -signal.SIGTERM)
+    return any(s.pid == proc.pid and s.t_s <= proc.end_s for s in seen.sent)
+
+
+def _killed_by(killer: str, proc: Seen, adj: int, seen: Observation) -> Kill:
+    """A kill the kernel's log does not name; what it held is known from its last sample.
+
+    Where signals were traced it is as old as the first one; else only the victim's end tells.
+    """
+    sent = [signal.t_s for signal in seen.sent if signal.pid == proc.pid]
+    when = sent[0] if sent else proc.end_s if proc.end_s is not None else proc.start_s
+    word = re.compile(rf"\b{proc.pid}\b")
+    # A dying task's later samples show what is left of it.
+    held = [values for i, values in proc.curve.items() if seen.samples[i][0] <= when]
+    rss_mb, swap_mb = held[-1][:2] if held else (0.0, 0.0)
     return Kill(
-        t_s=round(proc.end_s or proc.start_s, 6),
+        t_s=round(when, 6),
         task=proc.name,
         instance=proc.instance,
         pid=proc.pid,
@@ -118,7 +133,7 @@ def _killed_by(killer: str, proc: Seen, adj: int) -> Kill:
         oom_score_adj=adj,
         freed_mb=round(rss_mb + swap_mb, 3),
         work_lost_s=round(proc.cpu_s, 3),
-        trace=(),
+        trace=tuple(text for t_s, text in seen.daemon if t_s >= 0 and word.search(text)),
     )
 
 

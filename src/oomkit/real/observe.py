@@ -3,6 +3,7 @@
 import msgspec
 
 _WORDS_OF_SAMPLE = 9
+_SI_KERNEL = 128
 
 
 class Seen(msgspec.Struct, kw_only=True):
@@ -57,6 +58,24 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     fault_bytes_s: float
 
 
+class Sent(msgspec.Struct, frozen=True, kw_only=True):
+    """A signal as the kernel's tracing saw it.
+
+    Attributes:
+        t_s: when.
+        number: which.
+        from_kernel: the kernel itself sent it.
+        pid: whom it went to.
+        sender: pid of who sent it, or in whose context the kernel did.
+    """
+
+    t_s: float
+    number: int
+    from_kernel: bool
+    pid: int
+    sender: int
+
+
 class Observation:
     """Gathers report lines.
 
@@ -68,6 +87,11 @@ class Observation:
         waits: when the probe was found waiting, and for how long by then.
         answers: when the probe answered, and after how long.
         kernel: kernel log lines with their time since the start.
+        daemon: lines the companion wrote.
+        daemon_end: when it ended, and its exit status, negative for a signal; None: it runs.
+        gaps: name of a heartbeat to the ends and lengths of its gaps.
+        low: when memory became low (True) and when it was no longer (False).
+        sent: signals that were sent.
         faults: what the agent could not do.
         ready: the guest waits for us.
         found: the machine before the start.
@@ -83,6 +107,11 @@ class Observation:
         self.waits: list[tuple[float, float]] = []
         self.answers: list[tuple[float, float]] = []
         self.kernel: list[tuple[float, str]] = []
+        self.daemon: list[tuple[float, str]] = []
+        self.daemon_end: tuple[float, int] | None = None
+        self.gaps: dict[str, list[tuple[float, float]]] = {"locked": [], "ordinary": []}
+        self.low: list[tuple[float, bool]] = []
+        self.sent: list[Sent] = []
         self.faults: list[str] = []
         self.done = ""
         self.ready = False
@@ -167,6 +196,38 @@ class Observation:
 
     def _on_kernel(self, now: float, words: list[str]) -> None:
         self.kernel.append((now, " ".join(words)))
+
+    def _on_daemon(self, now: float, words: list[str]) -> None:
+        self.daemon.append((now, " ".join(words)))
+
+    def _on_unready(self, now: float, words: list[str]) -> None:
+        self.faults.append(f"the daemon was not ready after {words[0]} s")
+
+    def _on_daemon_end(self, now: float, words: list[str]) -> None:
+        self.daemon_end = (now, int(words[0]))
+
+    def _on_locked(self, now: float, words: list[str]) -> None:
+        self.gaps["locked"].append((self._since_start(words[0]), float(words[1])))
+
+    def _on_ordinary(self, now: float, words: list[str]) -> None:
+        self.gaps["ordinary"].append((self._since_start(words[0]), float(words[1])))
+
+    def _on_meter(self, now: float, words: list[str]) -> None:
+        self.low.append((self._since_start(words[0]), float(words[1]) > 0))
+
+    def _on_signal(self, now: float, words: list[str]) -> None:
+        stamp, number, code, pid, sender = words
+        sent = Sent(
+            t_s=self._since_start(stamp.rstrip(":")),
+            number=int(number),
+            from_kernel=int(code) == _SI_KERNEL,
+            pid=int(pid),
+            sender=int(sender),
+        )
+        self.sent.append(sent)
+
+    def _since_start(self, stamp: str) -> float:
+        return float(stamp) - (self.t0 or float(stamp))
 
     def _on_broken(self, now: float, words: list[str]) -> None:
         self.faults.append(f"task {words[1]}: {words[4].replace('_', ' ')}")

@@ -21,6 +21,7 @@ from oomkit.real.kernels import Bootable, has_memcg_v1
 from oomkit.real.kills import stamped
 from oomkit.real.observe import Observation
 from oomkit.real.plan import SAMPLE_S, Places, Plan, Planner, changes, files_of
+from oomkit.real.reaction import LOW_SHARE
 from oomkit.real.scratch import scratch
 from oomkit.scenario.format import At, Scenario
 from oomkit.scenario.read import walk_tasks
@@ -33,6 +34,15 @@ _TRIPPED = b"Kernel panic - not syncing: Fatal exception"
 """Under QEMU's translator a kernel trips over itself in one of some dozens of boots: try again."""
 
 _SLACK_S = 20.0
+
+_CLOCK_SLACK_S, _CLOCK_SHARE = 1.0, 0.05
+"""How far the guest's clock may be from ours."""
+
+_AT_ONCE_S = 1.0
+"""A daemon that has ended by then did not start at all."""
+
+_INCOMPRESSIBLE = 0.33
+"""Share of a page that does not compress where swap is zram: 3:1 is usual on a desktop."""
 _V2, _V1 = "/sys/fs/cgroup", "/cgroup/memory"
 _MARK = "oomkit: start "
 _WORLD = "on a booted kernel"
@@ -74,6 +84,7 @@ def play(
     *,
     seed: int = 0,
     companion: Companion | None = None,
+    beats: bool = False,
 ) -> Played:
     """Boot a kernel and play a scenario on it.
 
@@ -84,6 +95,7 @@ def play(
         kernel: what to boot.
         seed: moves only what the scenario declares as random.
         companion: what is to run in the guest beside the scenario.
+        beats: measure reactions: heartbeats, signals, and when memory is low.
 
     Raises:
         NotHereError: no kernel can show this scenario, or none can be booted here.
@@ -93,7 +105,7 @@ def play(
         raise limits.NotHereError(_WORLD, reasons)
     for left in reversed(range(_BOOTS)):
         with scratch(tempfile.gettempdir()) as directory:
-            guest = _Guest(scenario, kernel, directory, seed, companion)
+            guest = _Guest(scenario, kernel, directory, seed, companion, beats=beats)
             try:
                 return guest.run()
             except QemuError:
@@ -114,8 +126,11 @@ class _Guest:
         directory: str,
         seed: int,
         companion: Companion | None,
+        *,
+        beats: bool,
     ) -> None:
         self.scenario = scenario
+        self.beats = beats
         self.companion = companion
         self.kernel = kernel
         self.directory = directory
@@ -123,20 +138,27 @@ class _Guest:
         self.console = bytearray()
         self.drives = disks.Disks(directory, scenario)
         self.plan = self._plan(seed)
+        self.heard_s = [0.0, 0.0]
         self.process: subprocess.Popen[bytes] | None = None
         self.sockets: list[socket.socket] = []
 
     def run(self) -> Played:
         """Boot, play, and make the record."""
         with open(f"{self.directory}/initrd", "wb") as file:
-            extra = self.companion.files if self.companion is not None else {}
-            file.write(initramfs(self.plan, self.kernel.modules or "", extra))
+            zram = self.scenario.machine.zram_bytes > 0
+            modules = self.kernel.modules or ""
+            file.write(initramfs(self.plan, modules, self.companion, zram=zram))
         self._start()
         silent = self._listen()
         if self.seen.t0 is None:
             raise QemuError(self._why_not_up())
         if self.seen.faults:
             raise QemuError("in the guest: " + "; ".join(dict.fromkeys(self.seen.faults)))
+        if self.seen.daemon_end is not None and self.seen.daemon_end[0] < _AT_ONCE_S:
+            raise QemuError(self._why_no_daemon(self.seen.daemon_end[1]))
+        cpus = self.scenario.machine.cpus
+        if silent is None and not accel.counts_instructions(self.kernel.release, cpus):
+            self._compare_clocks()
         text = self.console.decode("utf-8", "replace").replace("\r", "")
         run = assemble(
             self.scenario,
@@ -146,6 +168,7 @@ class _Guest:
             release=self.kernel.release,
             silent_s=silent,
             killer=self.companion.name if self.companion is not None else None,
+            beats=self.beats,
         )
         found = as_found(self.scenario, self.seen.found, whole=True)
         machine = msgspec.structs.replace(found.machine, kernel=self.kernel.release)
@@ -203,6 +226,7 @@ class _Guest:
             "kmsg": False,
             "mark": True,
             "probe": True,
+            "incompressible": _INCOMPRESSIBLE if scenario.machine.zram_bytes else 0.0,
             "programs": "/disk/(programs)" if scenario.machine.programs_bytes else "",
             "sources": {
                 "cgroup": None,
@@ -211,7 +235,7 @@ class _Guest:
                     "pressure": "/proc/pressure/memory",
                     "cpu": "/proc/stat",
                 },
-                "swap": scenario.machine.swap_bytes > 0,
+                "swap": bool(scenario.machine.swap_bytes or scenario.machine.zram_bytes),
             },
             "guest": {
                 "cgroup": bool(trees[2].groups),
@@ -219,8 +243,10 @@ class _Guest:
                 "disk": self.drives.device("disk"),
                 "files": list(files.items()),
                 "swap": self.drives.device("swap"),
-                "command": list(self.companion.command) if self.companion is not None else [],
-                "settle": self.companion.settle_s if self.companion is not None else 0.0,
+                "zram": scenario.machine.zram_bytes,
+                "beats": self.beats,
+                "low_share": LOW_SHARE,
+                **_beside(self.companion),
             },
         }
 
@@ -237,7 +263,8 @@ class _Guest:
             *accel.arguments(self.kernel.release, machine.cpus),
             "-m", str(machine.ram_bytes >> 20), "-smp", str(machine.cpus),
             "-kernel", self.kernel.image, "-initrd", f"{self.directory}/initrd",
-            "-append", f"{_COMMAND_LINE} transparent_hugepage={thp}",
+            "-append", " ".join((_COMMAND_LINE, f"transparent_hugepage={thp}",
+                                 *accel.kernel_parameters(self.kernel.release, machine.cpus))),
             "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
             "-device", "virtio-serial-pci",
             "-chardev", f"socket,id=channel,fd={theirs.fileno()}",
@@ -281,7 +308,7 @@ class _Guest:
                 self.drives.slow_down(self.sockets[1])
                 channel.send(b"g")
             if started is None and self.seen.t0 is not None:
-                started = time.monotonic()
+                started = self.heard_s[0] = time.monotonic()
                 heard = -1.0
             if started is not None and self.seen.last_s > heard:
                 # Its clock may go slower than ours; silence is what tells a hang.
@@ -300,7 +327,29 @@ class _Guest:
             self.console += data
         elif data:
             self.seen.feed(data)
+            self.heard_s[1] = time.monotonic()
         return bool(data)
+
+    def _compare_clocks(self) -> None:
+        """Refuse a run whose seconds are none.
+
+        The guest's kernel measures its clock's speed at boot; on a busy host it can be far off.
+
+        Raises:
+            QemuError: it was.
+        """
+        here, there = self.heard_s[1] - self.heard_s[0], self.seen.last_s
+        if abs(there - here) > _CLOCK_SLACK_S + _CLOCK_SHARE * here:
+            raise QemuError(
+                f"the guest's clock told {there:.1f} s in {here:.1f} s; this host was too busy "
+                f"when it booted. Play it again"
+            )
+
+    def _why_no_daemon(self, code: int) -> str:
+        assert self.companion is not None
+        said = [text for _, text in self.seen.daemon if text.strip()]
+        last = f": {said[-1]}" if said else ""
+        return f"in the guest {self.companion.name} ended at once with status {code}{last}"
 
     def _why_not_up(self) -> str:
         assert self.process is not None
@@ -310,8 +359,19 @@ class _Guest:
         self.process.kill()
         trouble = self.process.stderr.read().decode("utf-8", "replace").strip().splitlines()
         said = self.console.decode("utf-8", "replace").strip().splitlines()
-        last = (said or trouble or ["it said nothing"])[-1].strip()
+        panic = [line for line in said if "Kernel panic" in line]
+        last = (panic[:1] or said[-1:] or trouble[-1:] or ["it said nothing"])[0].strip()
         return f"{self.kernel.release} did not come up: {last}"
+
+
+def _beside(companion: Companion | None) -> dict[str, Any]:
+    if companion is None:
+        return {"command": [], "ready": "", "settle": 0.0}
+    return {
+        "command": list(companion.command),
+        "ready": companion.ready,
+        "settle": companion.settle_s,
+    }
 
 
 def _of(scenario: Scenario, version: int) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ import msgspec
 from oomkit.real import cgroup, kernels, qemu
 from oomkit.real.assemble import Played
 from oomkit.real.errors import RealError
+from oomkit.real.guards import companion_of
 from oomkit.scenario.format import Scenario
 
 World = Literal["cgroup", "qemu"]
@@ -19,10 +20,14 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         world: a memory cgroup of this host, or a booted kernel.
         kernel: which kernel to boot, as :func:`oomkit.real.kernels.find` takes it; None: what
             suits each scenario.
+        guard: which user-space OOM killer to take along into the guest, as
+            :func:`oomkit.real.guards.companion_of` takes it, and have reactions measured; None:
+            none, and nothing is measured.
     """
 
     world: World
     kernel: str | None = None
+    guard: str | None = None
 
 
 def why_not(scenario: Scenario, place: Place) -> str:
@@ -62,7 +67,10 @@ def refusals(scenario: Scenario, place: Place) -> list[str]:
     if place.world == "cgroup":
         cgroup.host_facts()
         return cgroup.refusals(scenario)
-    return qemu.refusals(scenario, kernels.find(place.kernel, scenario.machine.kernel))
+    kernel = kernels.find(place.kernel, scenario.machine.kernel)
+    if place.guard is not None:
+        companion_of(place.guard, scenario)
+    return qemu.refusals(scenario, kernel)
 
 
 def play(scenario: Scenario, place: Place, *, seed: int = 0) -> Played:
@@ -79,4 +87,6 @@ def play(scenario: Scenario, place: Place, *, seed: int = 0) -> Played:
     if place.world == "cgroup":
         return cgroup.play(scenario, seed=seed)
     kernel = kernels.find(place.kernel, scenario.machine.kernel)
-    return qemu.play(scenario, kernel, seed=seed)
+    companion = companion_of(place.guard, scenario) if place.guard is not None else None
+    beats = place.guard is not None
+    return qemu.play(scenario, kernel, seed=seed, companion=companion, beats=beats)

@@ -101,7 +101,8 @@ def curves(run: Run) -> list[Curve]:
 
 def swap_total_mb(run: Run, scenario: Scenario | None) -> float:
     """All swap: what the scenario says, or the most that was ever free."""
-    declared = scenario.machine.swap_bytes / _MB if scenario is not None else 0.0
+    machine = scenario.machine if scenario is not None else None
+    declared = (machine.swap_bytes + machine.zram_bytes) / _MB if machine is not None else 0.0
     later = [at.swap_bytes / _MB for at in scenario.at if at.swap_bytes] if scenario else []
     return max([declared, *later, *run.samples.swap_free_mb], default=0.0)
 

@@ -10,6 +10,7 @@ from oomkit.report.happenings import happenings
 from oomkit.report.look import Look, render
 from oomkit.report.units import printable
 from oomkit.scenario import Run, Scenario
+from oomkit.scenario.record import Reaction
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -57,8 +58,43 @@ def story(
     parts += [Text(""), _events(found), Text("")]
     parts += [*curve_lines(run, scenario, look), Text("")]
     parts += [objectives_table(run), Text("")]
+    if run.reaction is not None:
+        parts += [_reaction_table(run.reaction), Text("")]
     parts.append(_outcome(run, end))
     return render(look, *parts)
+
+
+def reaction_rows(reaction: Reaction) -> list[tuple[str, str, str]]:
+    """How fast somebody acted: field, value with its unit, and what it means."""
+
+    def at(t_s: float | None) -> str:
+        return "never" if t_s is None else f"{t_s:.2f} s"
+
+    share = f"{reaction.low_share:.0%}"
+    return [
+        ("low_s", at(reaction.low_s), f"memory and swap both at or under {share}"),
+        ("signal_s", at(reaction.signal_s), "the first signal to a task"),
+        ("back_s", at(reaction.back_s), "memory no longer low after it"),
+        ("short_s", f"{reaction.short_s:.2f} s", "how long memory was low in all"),
+        ("longest_gap_s", f"{reaction.longest_gap_s:.2f} s", "an ordinary program stood still"),
+        (
+            "longest_locked_gap_s",
+            f"{reaction.longest_locked_gap_s:.2f} s",
+            "one with locked memory and real-time priority did",
+        ),
+    ]
+
+
+def _reaction_table(reaction: Reaction) -> "Table":
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(style="dim")
+    for row in reaction_rows(reaction):
+        table.add_row(*row)
+    return table
 
 
 def title(run: Run) -> str:

@@ -109,6 +109,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         ram_bytes: memory built in.
         swap_bytes: swap on the disk.
+        zram_bytes: swap in compressed memory (zram), used before the disk's.
         cpus: number of CPUs.
         kernel: release, version or rule set.
         disk_bytes_s: bandwidth of the disk that holds files and swap.
@@ -125,6 +126,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
     ram_bytes: int
     swap_bytes: int = 0
+    zram_bytes: int = 0
     cpus: int = 2
     kernel: str = "6.12"
     disk_bytes_s: float = 100 * 2**20

@@ -77,6 +77,7 @@ def _machine(table: Table, *, missing: bool) -> Machine:
     machine = Machine(
         ram_bytes=table.take("ram", _ram, 0) if missing else table.require("ram", _ram, 0),
         swap_bytes=table.take("swap", units.size, 0),
+        zram_bytes=table.take("zram", units.size, 0),
         cpus=table.take("cpus", integer(1, 8192), 2),
         kernel=table.take("kernel", _kernel, "6.12"),
         disk_bytes_s=table.take("disk", _hardware_rate, 100.0 * 2**20),

@@ -73,6 +73,53 @@ class Freeze(msgspec.Struct, frozen=True, kw_only=True):
     to_s: float
 
 
+class Signal(msgspec.Struct, frozen=True, kw_only=True):
+    """A SIGTERM or SIGKILL that somebody sent.
+
+    Attributes:
+        t_s: when.
+        number: 15 or 9.
+        by: ``kernel``, or the name of what ran beside the scenario.
+        pid: whom it went to.
+        task: its name; empty: it is none of the scenario's.
+        instance: which of the tasks of this name.
+    """
+
+    t_s: float
+    number: int
+    by: str
+    pid: int
+    task: str = ""
+    instance: int = 0
+
+
+class Reaction(msgspec.Struct, frozen=True, kw_only=True):
+    """How fast somebody acted, measured in the machine itself every 10 ms.
+
+    Attributes:
+        low_share: memory is called low when MemAvailable and SwapFree are both at or under this
+            share of MemTotal and SwapTotal.
+        low_s: when it first was; None: never.
+        signal_s: when the first signal was sent; None: none was.
+        back_s: when memory was no longer low after that signal, or the signal's own time if it
+            was not low then; None: never.
+        short_s: how long it was low in all.
+        longest_gap_s: longest time between two beats of an ordinary program that wants to run
+            every 10 ms, take a little memory and read a little of its own program.
+        longest_locked_gap_s: the same of one with locked memory and real-time priority.
+        signals: all signals, in order.
+    """
+
+    low_share: float
+    low_s: float | None
+    signal_s: float | None
+    back_s: float | None
+    short_s: float
+    longest_gap_s: float
+    longest_locked_gap_s: float
+    signals: tuple[Signal, ...] = ()
+
+
 class Objectives(msgspec.Struct, frozen=True, kw_only=True):
     """What a good out-of-memory decision is measured by.
 
@@ -151,6 +198,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         objectives: what the run is judged by.
         log: the kernel's log.
         samples: the curves.
+        reaction: how fast somebody acted; None: it was not measured.
     """
 
     scenario: str
@@ -165,6 +213,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     objectives: Objectives = Objectives()
     log: tuple[str, ...] = ()
     samples: Samples
+    reaction: Reaction | None = None
 
 
 def to_json(run: Run) -> bytes:

@@ -7,6 +7,9 @@ import marshal
 import os
 import time
 
+from . import swap
+from .beside import Beside
+from .groups import write
 from .watch import Watch
 
 TYPE_CHECKING = False
@@ -22,6 +25,8 @@ _MOUNTS = (
     ("devtmpfs", "/dev", "devtmpfs"),
     ("tmpfs", "/tmp", "tmpfs"),
 )
+_TRACING = "/sys/kernel/tracing"
+
 _CHUNK = 1 << 20
 
 
@@ -51,6 +56,10 @@ class Setup:
             target,
         )
 
+    def swapon(self, device: str, flags: int) -> None:
+        """Use a device for swap."""
+        self.check(self.libc.swapon(device.encode(), flags), device)
+
     def insert(self, path: str) -> None:
         """Load a kernel module (x86-64: system call 313)."""
         fd = os.open(path, os.O_RDONLY)
@@ -63,8 +72,11 @@ def main() -> None:
     """Never returns: process 1 that does would panic the guest."""
     setup = Setup()
     for source, target, kind in _MOUNTS:
-        data = "size=100%" if target == "/tmp" else ""
+        # Without a limit of its own: scenarios fill memory with it.
+        data = "size=0" if target == "/tmp" else ""
         setup.mount(source, target, kind, 0, data)
+    # What we fork and is no task must not be chosen; tasks and the companion set their own.
+    write("/proc/self/oom_score_adj", "-1000")
     for path in sorted(os.listdir("/modules")):
         setup.insert(f"/modules/{path}")
     with open("/plan", "rb") as file:
@@ -76,8 +88,8 @@ def main() -> None:
         watch = Watch(plan, port, -1)
         watch.report.say("ready")
         os.read(port, 1)  # whoever booted us slows the disk down now
-        if plan["guest"]["command"]:
-            _accompany(plan["guest"]["command"], plan["guest"]["settle"])
+        watch.beside = Beside(watch.report, plan)
+        watch.beside.start()
         watch.run()
     except (OSError, MemoryError) as error:
         number = getattr(error, "errno", None) or 0
@@ -85,21 +97,6 @@ def main() -> None:
         os.write(port, text.encode())
     while True:
         time.sleep(60)
-
-
-def _accompany(command: list[str], settle_s: float) -> None:
-    """Start what is to run beside the scenario."""
-    if os.fork() == 0:
-        try:
-            console = os.open("/dev/console", os.O_WRONLY)
-            os.dup2(console, 1)
-            os.dup2(console, 2)
-            os.execv(command[0], command)
-        except OSError as error:
-            os.write(2, f"{command[0]}: {error}\n".encode())
-        finally:
-            os._exit(127)
-    time.sleep(settle_s)
 
 
 def _wait_for(path: str) -> str:
@@ -129,7 +126,11 @@ def _prepare(setup: Setup, guest: dict[str, Any]) -> None:
             file.write("3")
     if guest["swap"]:
         device = _wait_for(guest["swap"])
-        setup.check(setup.libc.swapon(device.encode(), 0), device)
+        setup.swapon(device, 0)
+    if guest["zram"]:
+        swap.add_zram(guest["zram"], setup.swapon)
+    if guest["beats"] and os.path.isdir(_TRACING):
+        setup.mount("tracefs", _TRACING, "tracefs")
     # The watcher must see and tell what happens while there is no memory.
     setup.check(setup.libc.mlockall(_MCL_CURRENT_AND_FUTURE), "mlockall")
 

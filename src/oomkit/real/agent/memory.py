@@ -22,6 +22,12 @@ _SLICE_BYTES = 1 << 20
 _ONES = bytes([1]) * (_SLICE_BYTES // PAGE)
 
 
+def filler(share: float) -> bytes:
+    """A slice of pages of which so large a share does not compress."""
+    hard = int(PAGE * share)
+    return b"".join(os.urandom(hard) + bytes(PAGE - hard) for _ in range(_SLICE_BYTES // PAGE))
+
+
 class Area:
     """One mapping.
 
@@ -30,9 +36,12 @@ class Area:
         size: its length in bytes.
         used: bytes from its start that have been gone over.
         anon: private anonymous memory, which ``free`` gives back.
+        filler: what is written into it; empty: a byte a page.
     """
 
-    def __init__(self, size: int, flags: int, *, anon: bool, thp: bool) -> None:
+    def __init__(
+        self, size: int, flags: int, *, anon: bool, thp: bool, filler: bytes = b""
+    ) -> None:
         size = max(-(-size // PAGE) * PAGE, PAGE)
         self.map = mmap.mmap(-1, size, flags=flags | mmap.MAP_ANONYMOUS)
         if not thp and not flags & MAP_LOCKED:
@@ -43,10 +52,15 @@ class Area:
         self.size = size
         self.used = 0
         self.anon = anon
+        self.filler = filler
 
     def touch(self, start: int, end: int, stride: int = PAGE) -> None:
-        """Write a byte into each page (or each ``stride``) of a range."""
-        if stride == PAGE:
+        """Write a byte into each page (or each ``stride``) of a range; or all of ``filler``."""
+        if self.filler and stride == PAGE:
+            for at in range(start, end, _SLICE_BYTES):
+                stop = min(at + _SLICE_BYTES, end)
+                self.map[at:stop] = self.filler[: stop - at]
+        elif stride == PAGE:
             for at in range(start, end, _SLICE_BYTES):
                 stop = min(at + _SLICE_BYTES, end)
                 self.map[at:stop:PAGE] = _ONES[: -(-(stop - at) // PAGE)]
@@ -81,9 +95,10 @@ class Pace:
 class Memory:
     """Everything a task has mapped, in the order it did."""
 
-    def __init__(self, *, thp: bool) -> None:
+    def __init__(self, *, thp: bool, filler: bytes) -> None:
         self.areas: list[Area] = []
         self.thp = thp
+        self.filler = filler
 
     def reserve(self, size: int) -> Area:
         """Map private anonymous memory.
@@ -91,7 +106,7 @@ class Memory:
         Raises:
             OSError: the kernel refuses it.
         """
-        area = Area(size, mmap.MAP_PRIVATE, anon=True, thp=self.thp)
+        area = Area(size, mmap.MAP_PRIVATE, anon=True, thp=self.thp, filler=self.filler)
         self.areas.append(area)
         return area
 
@@ -131,7 +146,9 @@ class Memory:
             while left > 0:
                 if area is None or area.used >= area.size:
                     length = min(_SLICE_BYTES, size - end + left)
-                    area = Area(length, mmap.MAP_SHARED, anon=False, thp=self.thp)
+                    area = Area(
+                        length, mmap.MAP_SHARED, anon=False, thp=self.thp, filler=self.filler
+                    )
                     self.areas.append(area)
                 stop = min(area.used + left, area.size)
                 area.touch(area.used, stop)
@@ -225,14 +242,27 @@ def read_file(path: str, size: int, rate: float | None, progress: Callable[[floa
         os.close(fd)
 
 
-def write_file(path: str, size: int, rate: float | None, progress: Callable[[float], None]) -> None:
+def write_file(
+    path: str,
+    size: int,
+    rate: float | None,
+    progress: Callable[[float], None],
+    content: bytes = b"",
+) -> None:
     """Write through the page cache from the file's start; nothing is synced.
+
+    Args:
+        path: the file.
+        size: how much.
+        rate: bytes a second at most; None: as fast as it goes.
+        progress: told the share that is written.
+        content: what to write, again and again; empty: ones.
 
     Raises:
         OSError: it can't be written, or there is no room.
     """
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    chunk = bytes([1]) * (64 * 1024)
+    chunk = content[: 64 * 1024] or bytes([1]) * (64 * 1024)
     try:
         for start, end in Pace(size, rate, len(chunk)):
             os.write(fd, chunk[: end - start])

@@ -42,16 +42,24 @@ class World:
         files: directory of the files they read and write.
         tmpfs: directory of the files in tmpfs.
         fork_slots: first slot free for forked copies, counted up by whoever forks.
+        filler: what they write into their memory; empty: a byte a page.
     """
 
     def __init__(
-        self, report: Report, slots: mmap.mmap, files: str, tmpfs: str, fork_slots: int
+        self,
+        report: Report,
+        slots: mmap.mmap,
+        files: str,
+        tmpfs: str,
+        fork_slots: int,
+        filler: bytes,
     ) -> None:
         self.report = report
         self.slots = slots
         self.files = files
         self.tmpfs = tmpfs
         self.fork_slots = fork_slots
+        self.filler = filler
 
 
 def spawn(world: World, plan: dict[str, Any]) -> int:
@@ -119,7 +127,7 @@ class Task:
     def __init__(self, world: World, plan: dict[str, Any]) -> None:
         self.world = world
         self.plan = plan
-        self.memory = memory.Memory(thp=plan["thp"])
+        self.memory = memory.Memory(thp=plan["thp"], filler=world.filler)
         self.program: memory.FileArea | None = None
         if plan["program"] is not None:
             self.program = memory.FileArea(f"{world.files}/{plan['program']}")
@@ -181,7 +189,8 @@ class Task:
             self.memory.share(size, rate, self.progress)
         elif verb == "tmpfs":
             name = f"{self.plan['name']}-{os.getpid()}-{self.loop}-{self.at}"
-            memory.write_file(f"{self.world.tmpfs}/{name}", size, rate, self.progress)
+            path = f"{self.world.tmpfs}/{name}"
+            memory.write_file(path, size, rate, self.progress, self.world.filler)
         elif verb == "lock":
             self.memory.lock(size, rate, self.progress)
         elif verb == "read":

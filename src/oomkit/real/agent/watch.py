@@ -9,7 +9,7 @@ import select
 import time
 
 from . import groups
-from .memory import Area
+from .memory import Area, filler
 from .report import Report
 from .samples import Sampler, keyed, slot_of
 from .task import FOREVER, SLOT, World, spawn
@@ -17,6 +17,8 @@ from .task import FOREVER, SLOT, World, spawn
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from .beside import Beside
 
 _SAMPLING_SHARE = 5.0
 """After a sample that took so long, the next is this many times as far away at least."""
@@ -33,6 +35,7 @@ class Watch:
     Attributes:
         living: pid to the pidfd that tells its end.
         slots_of: pid to its place in the shared progress table.
+        beside: what else runs and is to be listened to; None: nothing.
     """
 
     def __init__(self, plan: dict[str, Any], out: int, control: int) -> None:
@@ -44,7 +47,8 @@ class Watch:
         count = plan["slots"]
         self.slots = mmap.mmap(-1, (count + 1 + FORKS) * SLOT.size)
         SLOT.pack_into(self.slots, count * SLOT.size, 0, FORKS)
-        self.world = World(Report(writer), self.slots, plan["files"], plan["tmpfs"], count)
+        filled = filler(plan["incompressible"]) if plan["incompressible"] else b""
+        self.world = World(Report(writer), self.slots, plan["files"], plan["tmpfs"], count, filled)
         self.poll = select.poll()
         self.poll.register(self.pipe, select.POLLIN)
         if control >= 0:
@@ -61,6 +65,7 @@ class Watch:
         self.t0 = 0.0
         self.buffer = b""
         self.probe: tuple[int, float] | None = None
+        self.beside: Beside | None = None
 
     def at(self, when: float, what: str, subject: Any = None) -> None:
         """Note something to do so many seconds after the start."""
@@ -78,6 +83,9 @@ class Watch:
         for path, value in self.plan["sysctl"]:
             groups.write(path, value)
         self._measure()
+        if self.beside is not None:
+            for fd in self.beside.streams:
+                self.poll.register(fd, select.POLLIN)
         self.t0 = time.monotonic()
         if self.plan["mark"]:
             # The console's clock and ours meet in this line.
@@ -96,6 +104,8 @@ class Watch:
             why = self._over(end)
             if why:
                 self.sampler.take(self._sampled())
+                if self.beside is not None:
+                    self.beside.close()
                 self.report.say("done", why)
                 return why
             self._wait(end)
@@ -142,6 +152,9 @@ class Watch:
                 self._relay()
             elif fd in self.pidfds:
                 self._ended(self.pidfds[fd], fd)
+            elif self.beside is not None and fd in self.beside.streams:
+                if not self.beside.hear(fd):
+                    self.poll.unregister(fd)
             else:
                 self.poll.unregister(fd)  # the probe's: reaped below
                 os.close(fd)
@@ -157,6 +170,8 @@ class Watch:
         elif what == "sample":
             began = time.monotonic()
             self.sampler.take(self._sampled())
+            if self.beside is not None:
+                self.beside.tell()
             took = time.monotonic() - began
             step = max(self.plan["sample_s"], took * _SAMPLING_SHARE)
             self.at(time.monotonic() - self.t0 - took + step, "sample")
@@ -183,9 +198,9 @@ class Watch:
         *lines, self.buffer = self.buffer.split(b"\n")
         for line in lines:
             words = line.decode().split(" ")
+            os.write(self.report.fd, line + b"\n")
             if words[0] == "start":
                 self._born(int(words[2]), words[3], int(words[5]))
-            os.write(self.report.fd, line + b"\n")
 
     def _born(self, pid: int, name: str, slot: int) -> None:
         self.slots_of[pid] = slot
@@ -216,6 +231,9 @@ class Watch:
             if self.probe is not None and pid == self.probe[0]:
                 self.report.say("probe", f"{time.monotonic() - self.probe[1]:.4f}")
                 self.probe = None
+                continue
+            if self.beside is not None and pid == self.beside.pid:
+                self.report.say("daemon_end", os.waitstatus_to_exitcode(status))
                 continue
             task = self.plans.pop(pid, None)
             self.report.say("exit", pid, os.waitstatus_to_exitcode(status))

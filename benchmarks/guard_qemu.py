@@ -1,0 +1,286 @@
+"""Guards side by side: the same guest, the same load, another daemon, under real global OOM.
+
+Boots a kernel in QEMU for every run, with one of the daemons or none beside a scenario of
+scenarios/guard/, in random order, and keeps each run's figures as a line of a file, so that it
+can be stopped and taken up again:
+
+    .venv/bin/python benchmarks/guard_qemu.py --rounds 3 --into runs.jsonl
+    .venv/bin/python benchmarks/guard_qemu.py --sums runs.jsonl
+    .venv/bin/python benchmarks/guard_qemu.py --table runs.jsonl
+"""
+
+import argparse
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from statistics import median
+
+import msgspec
+
+from oomkit.real import Place, RealError, play
+from oomkit.scenario import Run, read_scenario
+from oomkit.toml import units
+
+SCENARIOS = Path(__file__).parents[1] / "scenarios" / "guard"
+SWAPS = {
+    "none": (),
+    "disk": ("machine.swap=128M",),
+    "zram": ("machine.zram=128M",),
+}
+
+GUARDS = ("none", "earlyoom", "nohang", "oomkit")
+
+
+class Cell(msgspec.Struct, frozen=True, order=True):
+    """What is played."""
+
+    scenario: str
+    swap: str
+    guard: str
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """What one run gave; times in seconds. The model measures no reactions."""
+
+    cell: Cell
+    kernel: str
+    outcome: str
+    longest_gap_s: float | None
+    longest_locked_gap_s: float | None
+    frozen_s: float
+    short_s: float | None
+    low_s: float | None
+    signal_s: float | None
+    back_s: float | None
+    kills: int
+    innocents_killed: int
+    protected_killed: int
+    work_lost_s: float
+    kernel_kills: int
+    victims: list[str]
+
+    @property
+    def kernel_had_to(self) -> int:
+        """1 if the kernel killed at all."""
+        return int(self.kernel_kills > 0)
+
+    @property
+    def to_signal_s(self) -> float | None:
+        """From memory low to the first signal: 0 if that came before, None if none came."""
+        if self.signal_s is None:
+            return None
+        return max(self.signal_s - self.low_s, 0.0) if self.low_s is not None else 0.0
+
+    @property
+    def to_memory_s(self) -> float | None:
+        """From memory low to memory back: 0 if it never was low, None if it did not come back."""
+        if self.back_s is None:
+            return None
+        return max(self.back_s - self.low_s, 0.0) if self.low_s is not None else 0.0
+
+
+def figures(cell: Cell, run: Run) -> Figures:
+    reaction = run.reaction
+    kernel_kills = sum(kill.by == "kernel" for kill in run.kills)
+    return Figures(
+        cell=cell,
+        kernel=run.kernel,
+        outcome=run.outcome,
+        longest_gap_s=reaction.longest_gap_s if reaction else None,
+        longest_locked_gap_s=reaction.longest_locked_gap_s if reaction else None,
+        frozen_s=run.objectives.frozen_s,
+        short_s=reaction.short_s if reaction else None,
+        low_s=reaction.low_s if reaction else None,
+        signal_s=reaction.signal_s if reaction else None,
+        back_s=reaction.back_s if reaction else None,
+        kills=run.objectives.kills,
+        innocents_killed=run.objectives.innocents_killed,
+        protected_killed=run.objectives.protected_killed,
+        work_lost_s=run.objectives.work_lost_s,
+        kernel_kills=kernel_kills,
+        victims=[f"{kill.task} by {kill.by}" for kill in run.kills],
+    )
+
+
+def play_cell(cell: Cell, kernel: str | None) -> Figures:
+    scenario = read_scenario(str(SCENARIOS / f"{cell.scenario}.toml"), overrides=SWAPS[cell.swap])
+    place = Place(world="qemu", kernel=kernel, guard=cell.guard)
+    return figures(cell, play(scenario, place).run)
+
+
+def missing(cells: Iterable[Cell], done: Iterable[Figures], rounds: int) -> list[Cell]:
+    """What is still to be played, in random order, each round before the next."""
+    have = Counter(one.cell for one in done)
+    order: list[Cell] = []
+    for number in range(rounds):
+        part = [cell for cell in cells if have[cell] <= number]
+        random.shuffle(part)
+        order += part
+    return order
+
+
+def read(path: Path) -> list[Figures]:
+    if not path.exists():
+        return []
+    return [msgspec.json.decode(line, type=Figures) for line in path.read_bytes().splitlines()]
+
+
+def collect(options: argparse.Namespace) -> int:
+    cells = [
+        Cell(scenario, swap, guard)
+        for scenario in options.scenarios
+        for swap in options.swaps
+        for guard in options.guards
+    ]
+    todo = missing(cells, read(options.into), options.rounds)
+    end = time.monotonic() + options.limit
+    failed = 0
+    for number, cell in enumerate(todo):
+        if time.monotonic() >= end:
+            print(f"{len(todo) - number} runs are left", file=sys.stderr)
+            break
+        began = time.monotonic()
+        try:
+            one = play_cell(cell, options.kernel)
+        except RealError as error:
+            print(f"{cell}: {error}", file=sys.stderr)
+            failed += 1
+            continue
+        with open(options.into, "ab") as file:
+            file.write(msgspec.json.encode(one) + b"\n")
+        print(
+            f"{number + 1}/{len(todo)} {cell.scenario}, swap {cell.swap}, {cell.guard}: "
+            f"{', '.join(one.victims[:4]) or 'nobody killed'} "
+            f"({time.monotonic() - began:.0f} s)",
+            file=sys.stderr,
+        )
+    return 2 if failed else 0
+
+
+COLUMNS = (
+    ("longest gap, ordinary", "longest_gap_s", "s"),
+    ("longest gap, locked", "longest_locked_gap_s", "s"),
+    ("frozen", "frozen_s", "s"),
+    ("memory low", "short_s", "s"),
+    ("low to signal", "to_signal_s", "s"),
+    ("low to memory back", "to_memory_s", "s"),
+    ("kills", "kills", ""),
+    ("innocents", "innocents_killed", ""),
+    ("protected", "protected_killed", ""),
+    ("work lost", "work_lost_s", "s"),
+    ("by the kernel", "kernel_kills", ""),
+)
+
+
+def middle(runs: Sequence[Figures], field: str) -> float | None:
+    """The median of a figure over the runs that have it."""
+    values = [value for run in runs if (value := getattr(run, field)) is not None]
+    return median(values) if values else None
+
+
+def shown(value: float | None, unit: str) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.2f} s" if unit else f"{value:g}"
+
+
+def guards_of(done: Sequence[Figures]) -> list[str]:
+    """The guards of some runs, the known ones first."""
+    names = {one.cell.guard for one in done}
+    return [*(g for g in GUARDS if g in names), *sorted(names - set(GUARDS))]
+
+
+def sums(done: Sequence[Figures]) -> list[str]:
+    """Each guard's figures: medians, summed over the loads for which every guard has one."""
+    guards = guards_of(done)
+    runs: dict[tuple[str, str], dict[str, list[Figures]]] = {}
+    for one in done:
+        by_guard = runs.setdefault((one.cell.scenario, one.cell.swap), {})
+        by_guard.setdefault(one.cell.guard, []).append(one)
+    common = [by_guard for by_guard in runs.values() if len(by_guard) == len(guards)]
+    lines = [
+        "| sum of medians over | loads | " + " | ".join(guards) + " |",
+        "|---|--:|" + "--:|" * len(guards),
+    ]
+    for title, field, unit in COLUMNS:
+        rows = [[middle(by_guard[g], field) for g in guards] for by_guard in common]
+        known = [[v for v in row if v is not None] for row in rows]
+        whole = [row for row in known if len(row) == len(guards)]
+        words = [shown(sum(column), unit) for column in zip(*whole, strict=True)]
+        lines.append(f"| {title} | {len(whole)} | " + " | ".join(words) + " |")
+    return lines
+
+
+def table(done: Sequence[Figures]) -> list[str]:
+    """Every load and guard: medians, and who died how often."""
+    lines = [
+        "| load | swap | guard | runs | " + " | ".join(title for title, _, _ in COLUMNS)
+        + " | victims |",
+        "|---|---|---|--:|" + "--:|" * len(COLUMNS) + "---|",
+    ]  # fmt: skip
+    guards = guards_of(done)
+    cells = {one.cell for one in done}
+    order = sorted(cells, key=lambda c: (c.scenario, c.swap, guards.index(c.guard)))
+    for cell in order:
+        runs = [one for one in done if one.cell == cell]
+        words = [shown(middle(runs, field), unit) for _, field, unit in COLUMNS]
+        lines.append(
+            f"| {cell.scenario} | {cell.swap} | {cell.guard} | {len(runs)} | "
+            + " | ".join(words)
+            + f" | {victims(runs)} |"
+        )
+    return lines
+
+
+def victims(runs: Sequence[Figures]) -> str:
+    """Who died in these runs, with how often in all where that is more than once a run."""
+    counted = Counter(victim for run in runs for victim in run.victims)
+    return ", ".join(
+        victim if count == len(runs) else f"{count / len(runs):.3g} {victim}"
+        for victim, count in counted.most_common()
+    ) or "nobody"  # fmt: skip
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    names = sorted(path.stem for path in SCENARIOS.glob("*.toml"))
+
+    def words(known: Sequence[str] | None) -> Callable[[str], list[str]]:
+        def split(text: str) -> list[str]:
+            chosen = text.split(",")
+            for word in chosen:
+                if known is not None and word not in known:
+                    raise argparse.ArgumentTypeError(f"{word!r} is none of {', '.join(known)}")
+            return chosen
+
+        return split
+
+    made.add_argument("--scenarios", type=words(names), default=names)
+    made.add_argument("--swaps", type=words(tuple(SWAPS)), default=list(SWAPS))
+    made.add_argument("--guards", type=words(None), default=list(GUARDS))
+    made.add_argument("--rounds", type=int, default=3)
+    made.add_argument("--kernel", help="which kernel to boot; default: 6.12")
+    made.add_argument("--into", type=Path, default=Path("guard-qemu.jsonl"), help="keeps the runs")
+    made.add_argument("--limit", type=units.duration, default=float("inf"), metavar="TIME",
+                      help="begin no run after so long")  # fmt: skip
+    made.add_argument("--sums", type=Path, metavar="RUNS", help="only print a file's sums")
+    made.add_argument("--table", type=Path, metavar="RUNS", help="only print a file's loads")
+    return made
+
+
+def main() -> int:
+    options = parser().parse_args()
+    if options.sums is not None:
+        print("\n".join(sums(read(options.sums))))
+    elif options.table is not None:
+        print("\n".join(table(read(options.table))))
+    else:
+        return collect(options)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""``oomkit daemons``: the user-space OOM killers that a run in QEMU can take along."""
+
+import sys
+
+import click
+
+from oomkit.cli.common import fail
+
+_EXAMPLE = """\b
+Examples:
+  oomkit daemons
+  oomkit daemons --fetch earlyoom
+  oomkit run scenarios/guard/fast-hog.toml --on qemu --guard earlyoom
+"""
+
+
+@click.command(epilog=_EXAMPLE)
+@click.option(
+    "--fetch",
+    metavar="NAME",
+    help="Get Debian's package of one with apt; nothing is installed.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One object a row.")
+def command(fetch: str | None, *, as_json: bool) -> None:
+    """List the user-space OOM killers that oomkit run --on qemu --guard can take along.
+
+    Each is looked for where its package installs it, and where --fetch puts it.
+    """
+    from oomkit.cli.progress import progress
+    from oomkit.real import RealError, daemons
+
+    try:
+        if fetch is not None:
+            with progress(lambda: f"fetching Debian's {fetch}"):
+                daemons.fetch(fetch)
+    except (RealError, OSError) as error:
+        fail(str(error))
+    found = {name: daemons.root_of(peer) for name, peer in daemons.PEERS.items()}
+    if as_json:
+        import msgspec
+
+        rows = [{"name": name, "root": root} for name, root in found.items()]
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(rows), indent=1) + b"\n")
+        return
+    for name, root in found.items():
+        where = "not here" if root is None else "installed" if root == "/" else f"in {root}"
+        click.echo(f"{name:10} {where}")

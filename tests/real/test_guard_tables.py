@@ -1,0 +1,98 @@
+"""What is made of the runs of benchmarks/guard_qemu.py; the runs themselves are not judged here."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from guard_agree import order, pairs
+from guard_agree import table as agreement
+from guard_qemu import Cell, Figures, missing, sums, table
+
+
+def run(guard: str, *, load: str = "hog", swap: str = "none", **more: object) -> Figures:
+    base = Figures(
+        cell=Cell(load, swap, guard),
+        kernel="6.12",
+        outcome="completed",
+        longest_gap_s=0.1,
+        longest_locked_gap_s=0.05,
+        frozen_s=0.0,
+        short_s=0.5,
+        low_s=10.0,
+        signal_s=10.2,
+        back_s=10.3,
+        kills=1,
+        innocents_killed=0,
+        protected_killed=0,
+        work_lost_s=2.0,
+        kernel_kills=0,
+        victims=[f"hog by {guard}"],
+    )
+    return msgspec.structs.replace(base, **more)
+
+
+def test_reaction_times_count_from_low_memory() -> None:
+    assert run("a").to_signal_s == pytest.approx(0.2)
+    assert run("a").to_memory_s == pytest.approx(0.3)
+    early = run("a", low_s=None)
+    assert (early.to_signal_s, early.to_memory_s) == (0.0, 0.0)
+    nobody = run("none", signal_s=None, back_s=None)
+    assert (nobody.to_signal_s, nobody.to_memory_s) == (None, None)
+
+
+def test_sums_take_medians_of_loads_that_all_guards_have() -> None:
+    done = [
+        run("none", kills=3),
+        run("none", kills=5),
+        run("none", kills=4),
+        run("earlyoom", kills=1),
+        run("earlyoom", load="leak", kills=7),
+        run("none", signal_s=None, load="other"),
+        run("earlyoom", load="other"),
+    ]
+    rows = {line.split(" |")[0].lstrip("| "): line for line in sums(done)}
+    assert rows["kills"] == "| kills | 2 | 5 | 2 |"
+    assert rows["low to signal"] == "| low to signal | 1 | 0.20 s | 0.20 s |"
+
+
+def test_each_load_names_its_victims() -> None:
+    done = [run("none", victims=["a by kernel"]), run("none", victims=["b by kernel"])]
+    (line,) = table(done)[2:]
+    assert line.endswith("| 0.5 a by kernel, 0.5 b by kernel |")
+
+
+def test_what_is_left_to_play_comes_round_by_round() -> None:
+    cells = [Cell("hog", "none", guard) for guard in ("a", "b")]
+    left = missing(cells, [run("a")], 2)
+    assert left[0] == cells[1]
+    assert sorted(left[1:]) == cells
+
+
+def test_verdicts_are_compared_pair_by_pair() -> None:
+    keys = {"a": (0.0, 1.0), "b": (0.0, 1.0), "c": (0.0, 0.0)}
+    assert order(keys) == "c > a = b"
+    assert pairs(keys) == {("a", "b"): 0, ("a", "c"): 1, ("b", "c"): 1}
+
+
+def test_the_model_is_put_beside_the_runs() -> None:
+    done = [run("none", kills=2), run("earlyoom"), run("earlyoom", swap="zram")]
+
+    def model(cell: Cell) -> Figures:
+        return run(cell.guard, kills=3 if cell.guard == "none" else 1, victims=["db by x"])
+
+    (line, whole) = agreement(done, model)[2:]
+    assert line == "| hog | none | earlyoom > none | earlyoom > none | 1 of 1 | 0 of 2 |"
+    assert whole == "| all | | | | 1 of 1 | 0 of 2 |"
+
+
+def test_the_script_prints_tables_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "runs.jsonl"
+    path.write_bytes(b"".join(msgspec.json.encode(run(g)) + b"\n" for g in ("none", "earlyoom")))
+    script = Path(__file__).parents[2] / "benchmarks" / "guard_qemu.py"
+    done = subprocess.run(
+        [sys.executable, script, "--sums", path], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("| sum of medians over | loads | none | earlyoom |\n")
