@@ -86,6 +86,25 @@ def test_memory_that_suffices_holds_the_second_kill_back() -> None:
     assert act(guard, 0.1, 0.01, 10, 200) == []
 
 
+def test_a_death_that_gave_little_back_lowers_what_the_next_is_expected_to_give() -> None:
+    """Forked processes share their pages: only the last to die gives them back."""
+    guard = decider(hard_pause="0s")
+    assert act(guard, 0.0, 0.01, 200, 300, 310) == [(310, "KILL")]
+    guard.died(310, 310, 0.1)
+    assert act(guard, 0.1, 0.011, 200, 300) == [(300, "KILL")]
+    assert guard.escalation.coming_kb(0.1) < 0.1 * 300 * 1024
+    assert act(guard, 0.2, 0.011, 200, 300) == [(200, "KILL")]
+
+
+def test_after_a_shortage_deaths_are_trusted_again() -> None:
+    guard = decider(hard_pause="0s")
+    assert act(guard, 0.0, 0.01, 200, 300) == [(300, "KILL")]
+    guard.died(300, 300, 0.1)
+    assert act(guard, 0.2, 0.9) == []
+    assert act(guard, 5.0, 0.01, 100, 200) == [(200, "KILL")]
+    assert guard.escalation.coming_kb(5.0) == 200 * 1024
+
+
 def test_another_process_of_the_same_pid_is_not_taken_for_the_victim() -> None:
     guard = decider()
     act(guard, 0.0, 0.08, 20)

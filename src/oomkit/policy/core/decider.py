@@ -92,11 +92,8 @@ class Decider:
     """
 
     __slots__ = (
-        "_calm_since_s",
-        "_enough",
-        "_instead",
-        "_mem_total_kb", "_parents", "_state", "_widen_after", "chooser", "escalation", "growth",
-        "watch",
+        "_calm_since_s", "_enough", "_instead", "_left_kb", "_mem_total_kb", "_owed", "_parents",
+        "_settled", "_state", "_widen_after", "chooser", "escalation", "growth", "watch",
     )  # fmt: skip
 
     def __init__(
@@ -118,29 +115,43 @@ class Decider:
         self._parents: list[tuple[float, int]] = []
         self._state: State | None = None
         self._calm_since_s: float | None = None
+        self._left_kb = 0.0
+        self._owed: tuple[float, float] | None = None
+        self._settled = False
 
     def look(self, reading: "Reading") -> Look:
         """Take in a reading, and say what it calls for."""
         t_s = reading.t_s
         escalation = self.escalation
+        self._left_kb = available_kb(reading) + reading.swap_free_kb
+        self._learn()
         state = self.watch.see(reading, coming_kb=escalation.coming_kb(t_s))
         self._state = state
         self._mem_total_kb = reading.mem_total_kb
         look = Look(state)
         self._forget_old_sizes(state)
         if state.warm:
-            left_kb = available_kb(reading) + reading.swap_free_kb
             step_kb = STEP * reading.mem_total_kb
-            look.sizes = self.growth.due(t_s, left_kb, step_kb)
+            look.sizes = self.growth.due(t_s, self._left_kb, step_kb)
         look.signals = escalation.escalate(t_s, state.level)
         if state.level >= SOFT and not look.signals:
             look.obstacle = escalation.obstacle(t_s, state.level)
             look.choose = not look.obstacle
         return look
 
+    def _learn(self) -> None:
+        """Compare what deaths gave back with what was expected of them, when the last is over."""
+        if self._settled and self._owed is not None:
+            before_kb, expected_kb = self._owed
+            self.escalation.learn(expected_kb, self._left_kb - before_kb)
+            self._owed = None
+        self._settled = False
+
     def _forget_old_sizes(self, state: State) -> None:
         """Sizes of an earlier shortage tell nothing of who grows in this one."""
         if not state.warm:
+            self.escalation.trust()
+            self._owed = None
             if self._calm_since_s is None:
                 self._calm_since_s = state.t_s
         elif self._calm_since_s is not None:
@@ -163,6 +174,8 @@ class Decider:
             self.escalation.nobody(state.t_s)
             return None
         signals = self.escalation.begin(choice, state.t_s, state.level)
+        before_kb, expected_kb = self._owed or (self._left_kb, 0.0)
+        self._owed = (before_kb, expected_kb + choice.freed_kb)
         self._parents.append((state.t_s, choice.candidate.ppid))
         return Act(state, ranked, choice, signals, self._command(choice, state.level))
 
@@ -184,6 +197,7 @@ class Decider:
     def died(self, pid: int, start_time: int, t_s: float) -> None:
         """A process is gone. When the last one signalled is, pressure is measured anew."""
         if self.escalation.died(pid, start_time, t_s):
+            self._settled = True
             self.watch.begin_anew()
 
     def next_look_s(self, reading: "Reading", *, psi_wakes: bool = False) -> float:

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 INFINITY = float("inf")
 
+LEAST_SHARE = 0.05
+"""What is expected of a death at least, of what it should give back."""
+
 NOBODY_PAUSE_S = 1.0
 """So long nobody is looked for again when there was nobody to choose."""
 
@@ -51,7 +54,7 @@ class Escalation:
         dry_run: nobody really dies: acts are only kept apart by their pause.
     """
 
-    __slots__ = ("_acts", "_dry_run", "_dying", "_last_s", "_nobody_s", "_plan")
+    __slots__ = ("_acts", "_dry_run", "_dying", "_last_s", "_nobody_s", "_plan", "_share")
 
     def __init__(self, plan: "dict[str, Any]", *, dry_run: bool = False) -> None:
         self._plan: dict[str, Any] = plan["how"]
@@ -60,6 +63,7 @@ class Escalation:
         self._nobody_s: float | None = None
         self._acts: list[float] = []
         self._last_s: float | None = None
+        self._share = 1.0
 
     def obstacle(self, t_s: float, level: int) -> str:
         """Why nobody new may be chosen now; empty where somebody may."""
@@ -131,11 +135,23 @@ class Escalation:
 
     def coming_kb(self, t_s: float) -> float:
         """Memory on its way: of those who were killed and will be gone soon."""
-        return sum(
+        return self._share * sum(
             d.candidate.freed_kb()
             for d in self._dying.values()
             if d.killed_s is not None and not self._stuck(d, t_s)
         )
+
+    def learn(self, expected_kb: float, freed_kb: float) -> None:
+        """Expect of the next deaths the share that the last one gave.
+
+        Forked processes share their pages: all but the last to die give back next to nothing.
+        """
+        if expected_kb > 0.0:
+            self._share = min(max(freed_kb / expected_kb, LEAST_SHARE), 1.0)
+
+    def trust(self) -> None:
+        """The shortage is over: what deaths gave in it tells nothing of the next one."""
+        self._share = 1.0
 
     def stuck(self, t_s: float) -> tuple[tuple[int, int], ...]:
         """Those killed so long ago that nobody waits for them any more."""
