@@ -20,6 +20,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from oomkit.guard.daemon import Daemon as GuardDaemon
+from oomkit.guard.settings import Settings
+from oomkit.policy.find import find_policy
+from oomkit.policy.plan import compile_plan
 from scan import crowd
 
 OOMKIT = str(Path(sys.executable).with_name("oomkit"))
@@ -127,7 +131,7 @@ def write_meminfo(directory: Path, available: float) -> None:
 def idle(seconds: float, directory: Path) -> None:
     """Both at once, memory plentiful."""
     with guard(directory) as ours, earlyoom(directory) as theirs:
-        time.sleep(12)  # the start is over
+        settle(directory / "journal")
         before = [(d.cpu_ms(), d.wakeups()) for d in (ours, theirs)]
         time.sleep(seconds)
         after = [(d.cpu_ms(), d.wakeups()) for d in (ours, theirs)]
@@ -142,6 +146,16 @@ def idle(seconds: float, directory: Path) -> None:
                 f"| {name} | {daemon.memory_kb('Rss')} | {daemon.memory_kb('Pss')} "
                 f"| {(cpu - cpu0) * minute:.2f} | {(woken - woken0) * minute:.1f} |"
             )
+
+
+def settle(journal: Path) -> None:
+    """Wait until the start is over: kills in the kernel's log that are older are recorded first."""
+    end = time.monotonic() + 300
+    size, since = -1, time.monotonic()
+    while time.monotonic() - since < 25 and time.monotonic() < end:
+        time.sleep(1)
+        if journal.stat().st_size != size:
+            size, since = journal.stat().st_size, time.monotonic()
 
 
 def choosing(rounds: int, processes: int, directory: Path) -> None:
@@ -183,6 +197,19 @@ def choosing(rounds: int, processes: int, directory: Path) -> None:
     print(f"| {peer:.1f} | {mine:.1f} | {first:.1f} | {mine / peer:.2f} | {rss_kb} |")
 
 
+def one_look() -> None:
+    """A turn of the daemon while all is well, one after the other."""
+    daemon = GuardDaemon(Settings(compile_plan(find_policy("default"))))
+    looks = 500
+    for _ in range(looks):
+        daemon.turn()
+    begin = time.process_time()
+    for _ in range(looks):
+        next_s = daemon.turn()
+    used_us = (time.process_time() - begin) / looks * 1e6
+    print(f"\nA look while all is well: {used_us:.0f} µs of CPU, the next one in {next_s:.1f} s.")
+
+
 def acts(directory: Path) -> int:
     journal = directory / "journal"
     lines = journal.read_bytes().splitlines() if journal.exists() else []
@@ -206,6 +233,7 @@ def main() -> None:
     version = subprocess.run(["earlyoom", "-v"], capture_output=True, text=True, check=True)
     print(f"Linux {os.uname().release}, {os.cpu_count()} CPUs, Python {sys.version.split()[0]}, ")
     print(f"{(version.stdout + version.stderr).strip()}, median of {options.rounds} rounds.")
+    one_look()
     with tempfile.TemporaryDirectory() as name:
         if options.idle:
             idle(options.idle, Path(name))

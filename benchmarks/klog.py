@@ -3,12 +3,14 @@
 Usage: python benchmarks/klog.py [--mb 1000] [--runs 5] [--oomanalyser CHECKOUT]
 
 The log is made of the real /var/log/messages lines and reports of tests/data, in a temporary
-directory. grep's output goes through a pipe: with /dev/null it would stop at its first match.
+directory; runs take turns. grep's output goes through a pipe: with /dev/null it would stop at its
+first match. CPU seconds are those of the whole process, start included.
 """
 
 import argparse
 import gzip
 import lzma
+import os
 import re
 import statistics
 import subprocess
@@ -18,21 +20,22 @@ import time
 import types
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 LOGS = Path(__file__).parents[1] / "tests" / "data" / "oom-logs"
 REPORTS = 200
 PATTERN = "invoked oom-killer"
+HOW = ("reports", "records", "replay")
+"""Read the reports; what others tell, too, as `oomkit explain` does; replay each decision."""
 CHILD = """
-import resource, sys, time
+import sys
 from oomkit.klog import read_log, read_records, replay_all
-start = time.perf_counter()
 if sys.argv[2] == "records":
-    found = sum(1 for record in read_records(sys.argv[1]))
+    print(sum(1 for record in read_records(sys.argv[1])))
 elif sys.argv[2] == "replay":
-    found = sum(1 for report in replay_all(read_log(sys.argv[1])))
+    print(sum(1 for report in replay_all(read_log(sys.argv[1]))))
 else:
-    found = sum(1 for report in read_log(sys.argv[1]))
-print(found, time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    print(sum(1 for report in read_log(sys.argv[1])))
 """
 
 
@@ -78,25 +81,38 @@ def make_log(path: Path, size: int) -> int:
 
 
 def timed(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     run()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
-def grep(path: Path) -> None:
-    with subprocess.Popen(["grep", "-c", PATTERN, str(path)], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert int(process.stdout.read()) == REPORTS
+class Cost(NamedTuple):
+    """What a command took: seconds on the clock, seconds of CPU, peak memory."""
+
+    wall_s: float
+    cpu_s: float
+    peak_kb: int
 
 
-def read(path: Path, how: str) -> tuple[float, float, int]:
-    """Wall seconds of the whole process, seconds of reading, peak memory in KiB."""
+def cost(command: list[str]) -> Cost:
+    """Run a command that prints how many reports it found first."""
     start = time.perf_counter()
-    command = [sys.executable, "-c", CHILD, str(path), how]
-    output = subprocess.run(command, capture_output=True, check=True, text=True).stdout.split()
-    wall = time.perf_counter() - start
-    assert int(output[0]) >= REPORTS
-    return wall, float(output[1]), int(output[2])
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    found = int(process.stdout.read().split()[0])
+    _, status, usage = os.wait4(process.pid, 0)
+    wall_s = time.perf_counter() - start
+    assert status == 0
+    assert found >= REPORTS
+    return Cost(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
+
+
+def grep(path: Path) -> Cost:
+    return cost(["grep", "-c", PATTERN, str(path)])
+
+
+def read(path: Path, how: str) -> Cost:
+    return cost([sys.executable, "-c", CHILD, str(path), how])
 
 
 def beside_grep(megabytes: int, runs: int) -> None:
@@ -104,18 +120,22 @@ def beside_grep(megabytes: int, runs: int) -> None:
         path = Path(directory) / "messages"
         for size in sorted({min(100, megabytes), megabytes}):
             inside = make_log(path, size * 1_000_000)
-            grep(path)
+            grep(path)  # brings the file into the page cache
             print(f"{size} MB with {REPORTS} reports ({inside / 1e6:.1f} MB of them):")
-            greps = [timed(lambda: grep(path)) for _ in range(runs)]
-            base = statistics.median(greps)
-            print(f"  grep -c             {base:6.3f} s")
-            for how in ("reports", "records", "replay"):
-                results = [read(path, how) for _ in range(runs)]
-                wall = statistics.median(r[0] for r in results)
-                peak = max(r[2] for r in results)
+            results: dict[str, list[Cost]] = {name: [] for name in ("grep -c", *HOW)}
+            for _ in range(runs):
+                results["grep -c"].append(grep(path))
+                for how in HOW:
+                    results[how].append(read(path, how))
+            wall_s = statistics.median(r.wall_s for r in results["grep -c"])
+            cpu_s = statistics.median(r.cpu_s for r in results["grep -c"])
+            for name, costs in results.items():
+                wall = statistics.median(r.wall_s for r in costs)
+                cpu = statistics.median(r.cpu_s for r in costs)
                 print(
-                    f"  oomkit, {how:8}    {wall:6.3f} s wall = {wall / base:4.1f} x grep, "
-                    f"peak {peak / 1024:.1f} MiB"
+                    f"  {name:8} {wall:6.3f} s = {wall / wall_s:4.1f} x grep; "
+                    f"CPU {cpu:6.3f} s = {cpu / cpu_s:4.1f} x; "
+                    f"peak {max(r.peak_kb for r in costs) / 1024:.1f} MiB"
                 )
 
 
@@ -170,10 +190,13 @@ def beside_oomanalyser(checkout: Path, runs: int) -> None:
         def ours_joined(texts: list[bytes] = texts) -> None:
             assert len(list(read_bytes(b"".join(texts)))) == len(texts)
 
-        results = []
         for run in (theirs, ours, ours_joined):
             run()
-            results.append(statistics.median(timed(run) for _ in range(runs * 3)) / len(texts))
+        times: dict[str, list[float]] = {}
+        for _ in range(runs * 5):
+            for run in (theirs, ours, ours_joined):
+                times.setdefault(run.__name__, []).append(timed(run) / len(texts))
+        results = [statistics.median(taken) for taken in times.values()]
         size = sum(map(len, texts)) / len(texts)
         print(
             f"{name}: {size / 1000:.1f} kB a report: OOMAnalyser {results[0] * 1e3:.3f} ms, "

@@ -44,7 +44,9 @@ def table(title: str, sums: dict[str, Counter[str]]) -> None:
     print("| policy | " + " | ".join(COLUMNS) + " |")
     print("|---" * (len(COLUMNS) + 1) + "|")
     for name, sum_ in sums.items():
-        print(f"| {name} | " + " | ".join(f"{sum_[c]:.0f}" for c in COLUMNS) + " |")
+        print(
+            f"| {name} | " + " | ".join(f"{sum_[c]:.1f}".removesuffix(".0") for c in COLUMNS) + " |"
+        )
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ _PAGES = (
     "docs/history.md",
     "docs/guard-qemu.md",
 )
-_REPEATABLE = ("docs/", "scenarios/", "tests/data/", "--of")
+_REPEATABLE = ("docs/", "scenarios/", "sweeps/cgroup", "tests/data/", "--of")
 _WIDTH = "100"
 
 

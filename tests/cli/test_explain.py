@@ -474,3 +474,32 @@ def test_a_log_one_may_not_read_is_not_taken_for_a_quiet_one(oomkit: Command) ->
         pytest.skip("everybody may read this kernel's log")
     done = oomkit("explain")
     assert done.stdout or done.returncode == 2
+
+
+def test_workers_tell_the_same_as_reading_here(oomkit: Command) -> None:
+    logs = [str(path_of(name)) for name in (MYSQLD, LEAKER, GROUP, RECURRING)]
+    here = oomkit("explain", "--json", *logs)
+    there = oomkit("explain", "--json", "--workers", "2", *logs)
+    assert (there.returncode, there.stderr) == (1, "")
+    assert there.stdout == here.stdout
+    assert len(objects(here.stdout)) > 20
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("--workers", "2", "-"), "--workers needs files"),
+        (("--workers", "2"), "--workers needs files"),
+        (("--workers", "2", "--redact", "x.log"), "--workers and --redact don't go together"),
+        (("--workers", "2", "--follow", "x.log"), "--workers and --follow don't go together"),
+        (("--workers", "2", "--cluster", "tcp://x:1", "x.log"), "don't go together"),
+        (("--cluster", "nowhere", "x.log"), "expected tcp://HOST:PORT"),
+    ],
+)
+def test_workers_are_refused_where_they_cant_read(
+    oomkit: Command, args: tuple[str, ...], words: str
+) -> None:
+    done = oomkit("explain", *args)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -28,6 +28,23 @@ def test_posture_names_the_victim_and_what_deserves_attention(
     assert "cgroup /pods/a is at 98% of its limit" in done.stdout
 
 
+def test_no_panic_is_foretold_where_others_are_hidden(oomkit: Command, machine: Snapshot) -> None:
+    """In a container without anything killable the machine kills somebody it does not show."""
+    only = tuple(task for task in machine.tasks if task.comm == "sshd")
+    done = oomkit(
+        "--from", "-", stdin=encode_snapshot(msgspec.structs.replace(machine, tasks=only))
+    )
+    assert done.returncode == 0
+    assert "panic" not in done.stdout
+    assert "others are hidden" in done.stdout
+    init = tuple(task for task in machine.tasks if task.comm in ("sshd", "systemd"))
+    done = oomkit(
+        "--from", "-", stdin=encode_snapshot(msgspec.structs.replace(machine, tasks=init))
+    )
+    assert done.returncode == 1
+    assert "critical: no process can be killed" in done.stdout
+
+
 def test_bad_news_has_status_1(oomkit: Command, machine: Snapshot) -> None:
     tight = msgspec.structs.replace(machine, sysctl=Sysctl(overcommit_memory=2))
     memory = msgspec.structs.replace(tight.memory, committed_pages=(3 << 18) - 10)

@@ -1,6 +1,9 @@
 """``oomkit rank`` as a process: what a user asks, and what comes back."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -139,3 +142,21 @@ def test_a_snapshot_is_read_back(oomkit: Command) -> None:
     done = oomkit("rank", "--from", "-", "--json", stdin=taken.stdout)
     assert done.returncode in (0, 1)
     assert json.loads(done.stdout)["kernel"] == json.loads(taken.stdout)["kernel"]
+
+
+def test_a_reader_that_has_seen_enough_ends_the_watch() -> None:
+    """``oomkit rank --watch | head`` is no fault of anybody."""
+    executable = Path(sys.executable).parent / "oomkit"
+    watch = subprocess.Popen(
+        [executable, "rank", "--watch", "--interval", "0.1", "--top", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert watch.stdout is not None
+    assert watch.stderr is not None
+    assert watch.stdout.readline()
+    watch.stdout.close()
+    assert watch.wait(timeout=30) == 0
+    assert "/proc" not in watch.stderr.read()
+    watch.stderr.close()

@@ -1,8 +1,7 @@
-"""Logs read one after the other, or by any Executor, tell the same."""
+"""Logs read one after the other, or by workers, tell the same."""
 
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-
-from oomkit.explain.files import read_files
+from oomkit.batch import local_pool
+from oomkit.explain.files import PRELOAD, Counter, read_files
 from tests.klog.logs import path_of
 
 NAMES = [
@@ -12,11 +11,11 @@ NAMES = [
 ]
 
 
-def test_any_executor_gives_the_same_in_the_same_order() -> None:
+def test_workers_give_the_same_in_the_same_order() -> None:
     here = list(read_files(NAMES))
     assert [len(told.reports) for told in here] == [1, 0, 1]
     assert here[1].error == "/no/such/file.log: No such file or directory"
-    with ThreadPoolExecutor(2) as threads:
-        assert list(read_files(NAMES, threads)) == here
-    with ProcessPoolExecutor(2) as processes:
-        assert list(read_files(NAMES, processes)) == here
+    counter = Counter()
+    with local_pool(2, preload=PRELOAD) as pool:
+        assert list(read_files(NAMES, pool, counter=counter)) == here
+    assert counter.reports == 2

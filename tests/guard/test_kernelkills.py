@@ -280,7 +280,7 @@ def test_a_kill_of_this_kernel_is_seen() -> None:
             """Older kills, of which the log may be full."""
         begin_s = time.time()
         box.tighten()
-        _, killed = box.grow_until_a_kill(victim)
+        _, (killed, *_) = box.grow_until_a_kill(victim)
         found = kills.look(time.monotonic(), time.time(), final=True)
         (record,) = [one for one in found if one.get("pid") == killed]
         assert record["scope"] == "memcg"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from oomkit.guard import selftest
+from oomkit.guard import lean, selftest
 from oomkit.guard.deeds import Deed
 from oomkit.guard.pending import Pending
 from oomkit.guard.places import Places
@@ -147,6 +147,23 @@ def test_what_is_pending_survives_and_damage_is_noticed(tmp_path: Path) -> None:
     second.close()
 
 
+def test_what_is_pending_counts_in_the_same_boot_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After another boot the same numbers and start times are those of other processes."""
+    path = str(tmp_path / "state")
+    first = Pending(path)
+    first.write([deed({(7, 1)}).saved()])
+    first.close()
+    again = Pending(path)
+    assert len(again.read()) == 1
+    again.close()
+    monkeypatch.setattr("oomkit.guard.pending.read_boot_id", lambda: b"another")
+    other = Pending(path)
+    assert other.read() == []
+    other.close()
+
+
 def test_what_is_pending_is_bounded_and_keeps_whom_to_wait_for(tmp_path: Path) -> None:
     path = tmp_path / "state"
     pending = Pending(str(path))
@@ -236,3 +253,16 @@ def test_a_reader_that_is_gone_is_no_error() -> None:
     say = Say(here)
     say.line(4, "nobody reads this")
     os.close(here)
+
+
+def test_the_small_process_ends_in_one_line_if_it_can_not_begin() -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", lean.__file__, "99"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "oomkit: internal error, please report it: OSError: [Errno 9] Bad file descriptor\n"
+    )

@@ -252,6 +252,11 @@ def test_container_without_anything_special(proc: FakeProc) -> None:
     assert all(sentence.endswith(".") for sentence in snapshot.missing)
 
 
+def test_a_directory_that_is_no_proc_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="neither memory nor processes"):
+        take_snapshot(proc_root=str(tmp_path))
+
+
 def test_kernel_2_6_32(proc: FakeProc) -> None:
     proc = FakeProc(proc.root.parent / "old", kernel="2.6.32-5-amd64")
     (proc.root / "pressure/memory").unlink()

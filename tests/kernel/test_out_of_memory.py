@@ -358,6 +358,9 @@ def test_page_fault_of_the_protected_and_of_init(version: str) -> None:
     assert kills(oom(version, PROTECTED, HOG, page_fault_oom=True)) == [10]
     decision = oom(version, INIT, HOG, pid=1, page_fault_oom=True)
     assert (decision.action, decision.retry) == ("none", True)
+    # Whoever has no address space has no fault to be killed for.
+    gone = user(10, 0, has_mm=False)
+    assert oom(version, gone, HOG, pid=10, page_fault_oom=True).action == "none"
 
 
 @pytest.mark.parametrize("version", versions("2.6.29", "5.15"))

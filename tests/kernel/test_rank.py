@@ -3,6 +3,7 @@
 import random
 
 import msgspec
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -11,10 +12,11 @@ from oomkit.kernel.alloc import alloc_pages, decide
 from oomkit.kernel.badness import badness, unkillable
 from oomkit.kernel.cint import LONG_MIN
 from oomkit.kernel.out_of_memory import out_of_memory
-from oomkit.kernel.rank import control_for, rank
+from oomkit.kernel.rank import control_for, near_equals, rank
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Snapshot
-from tests.kernel.strategies import RULES, allocations, snapshots
+from oomkit.kernel.versions import rules_for
+from tests.kernel.strategies import RULES, allocations, mem, snap, snapshots, user
 
 
 @settings(max_examples=150, deadline=None)
@@ -157,3 +159,23 @@ def test_allocating_never_fails_to_answer(
     """R1: the whole path from the request on has an answer, and the same one twice."""
     once = alloc_pages(snapshot, allocation, rules, reclaimable_pages=reclaimable)
     assert once == alloc_pages(snapshot, allocation, rules, reclaimable_pages=reclaimable)
+
+
+@pytest.mark.parametrize(
+    ("version", "near"),
+    [("6.12", [10, 11, 12]), ("3.2", [10, 11, 12]), ("2.6.32", [10])],
+)
+def test_near_equals_are_less_than_a_point_of_adjustment_apart(
+    version: str, near: list[int]
+) -> None:
+    """R4: a thousandth of 4,000,000 pages; the classic badness knows exact equals alone."""
+    tasks = (user(10, 50_000), user(11, 49_999), user(12, 46_001), user(13, 46_000))
+    if version == "3.2":
+        # Thousandths of all pages already: the first three are 12, the last is 11.
+        tasks = (user(10, 50_000), user(11, 49_999), user(12, 48_000), user(13, 46_000))
+    snapshot = snap(*tasks, memory=mem(total_ram_pages=4_000_000, total_swap_pages=0))
+    rules = rules_for(version)
+    decision = decide(snapshot, Allocation(), rules)
+    assert decision.points is not None
+    found = near_equals(snapshot, rules, Allocation(), decision.points)
+    assert sorted(task.pid for task in found) == near

@@ -21,9 +21,15 @@ comms = st.one_of(
             "084",
             "a) b",
             "java",
+            "...",
+            "(...snipped...)",
+            ":",
+            "oom_reaper: x",
+            "Kill process 1",
+            "next-build (v16",
         ]
     ),
-    st.text("abcXYZ09-_:./()[]", min_size=1, max_size=15),
+    st.text("abcXYZ09-_:./()[] ", min_size=1, max_size=15).map(str.strip).filter(bool),
 )
 pages = st.integers(0, 1 << 24)
 

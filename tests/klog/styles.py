@@ -1,6 +1,7 @@
 """The ways in which loggers, consoles, containers and people wrap the kernel's lines."""
 
 import json
+import quopri
 import textwrap
 from collections.abc import Callable, Iterable
 
@@ -108,6 +109,39 @@ STYLES: dict[str, Style] = {
     "cut at 80": _cut_80,
     "one line": lambda lines: "".join(_stamped(lines)) + "\n",
     "rsyslog": lambda lines: "Jun  7 10:00:00 web kernel: " + "#012".join(lines) + "\n",
+    "dmesg -T in French": _each(lambda i, line: f"[dim. 19 avril 18:03:{i % 60:02} 2026] {line}"),
+    "dmesg -T in Chinese": _each(lambda i, line: f"[四 3月 18 18:47:{i % 60:02} 2021] {line}"),
+    "kmsg": _each(lambda i, line: f"4,{i},{4_711_000_000 + i},-,caller=T4711;{line}"),
+    "talos": _each(lambda i, line: f"kern: warning: [2026-01-12T20:27:{i % 60:02}.913Z]: {line}"),
+    "television": _each(lambda i, line: f"[2-{4711 + i / 1e4:.4f}] {line}"),
+    "phone": _each(lambda i, line: f"<4>{_printk(i)}  [0:        kswapd0:   45] {line}"),
+    "appliance": _each(
+        lambda i, line: f"Jan  4 10:00:{i % 60:02} slot1/lb1 warning kernel: {line}"
+    ),
+    "compose": _same("web-1  | "),
+    "clock": _each(lambda i, line: f"10:00:{i % 60:02} {line}"),
+    "numbered": _each(lambda i, line: f"{i + 1:6}\t{line}"),
+    "fluentd": _each(
+        lambda i, line: (
+            f"2024-01-04 10:00:{i % 60:02} +0000 kernel: {json.dumps({'message': line})}"
+        )
+    ),
+    "csv": _each(lambda i, line: f'"2024-01-04T10:00:00.000Z","web","{_printk(i)} {line}"'),
+    "journal verbose": _each(
+        lambda i, line: (
+            f"Thu 2024-01-04 10:00:00.{i:06} CET [s=abc;i={i};b=1;m=2;t=3;x=4]\n"
+            f"    _TRANSPORT=kernel\n    _HOSTNAME=host\n    MESSAGE={line}"
+        )
+    ),
+    "journal json pretty": lambda lines: "".join(
+        json.dumps(json.loads(_json_journal(i, line)), indent="\t") + "\n"
+        for i, line in enumerate(lines)
+    ),
+    "journal json array": lambda lines: (
+        "[" + ",\n".join(_json_journal(i, line) for i, line in enumerate(lines)) + "]\n"
+    ),
+    "raw mail": lambda lines: quopri.encodestring("\n".join(_stamped(lines)).encode()).decode(),
+    "mark-up": lambda lines: "<br>".join(_stamped(lines)) + "\n",
     "other messages": _each(
         lambda i, line: (
             f"{_printk(i)} {line}\n{_printk(i)} usb 1-1: new high-speed USB device number {i}"

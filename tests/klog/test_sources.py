@@ -21,6 +21,7 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "xz": lzma.compress,
     "bz2": bz2.compress,
     "zst": lambda data: zstandard.ZstdCompressor().compress(data),
+    "utf-16": lambda data: data.decode().encode("utf-16"),
 }
 
 

@@ -49,6 +49,27 @@ CASES = [
     ),
     (
         (
+            "lmkd[501]: Kill 'com.example.app' (4711), uid 10123, oom_score_adj 900 to free "
+            "123456kB rss, 0kB swap; reason: low watermark is breached"
+        ),
+        ("lmkd", "kill"),
+        {"pid": 4711, "comm": "com.example.app"},
+    ),
+    (
+        "kernel: lowmemorykiller: Killing 'com.example.app' (4711), adj 900,",
+        ("lmkd", "kill"),
+        {"pid": 4711, "comm": "com.example.app"},
+    ),
+    (
+        (
+            'kernel: [talos] Sending SIGKILL to cgroup {"component": "controller-runtime", '
+            '"cgroup": "/sys/fs/cgroup/kubepods/burstable/pod77f06c5c"}'
+        ),
+        ("talos", "kill"),
+        {"cgroup": "/sys/fs/cgroup/kubepods/burstable/pod77f06c5c"},
+    ),
+    (
+        (
             'kubelet[900]: I0101 10:00:00.1 900 eviction_manager.go:592] "Eviction manager: pod is '
             'evicted successfully" pod="shop/cart-7d9f"'
         ),

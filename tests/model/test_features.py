@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from oomkit.model import play
+import pytest
+
+from oomkit.model import ModelError, play
 from oomkit.scenario import Run, scenario_from
 
 HOLD = {"hold": "forever"}
@@ -66,6 +68,30 @@ def test_sharers_of_an_address_space_die_together() -> None:
     assert sorted(names(record)) == ["main", "peer"]
 
 
+def test_a_child_outside_of_the_cgroup_dies_before_its_parent() -> None:
+    """Up to 2.6.32 it is sacrificed all the same; its death gives the cgroup nothing back."""
+    record = run(
+        [
+            {
+                "name": "parent",
+                "cgroup": "g",
+                "steps": [{"hold": "1s"}, {"touch": "200M", "rate": "50M/s"}],
+                "children": [{"name": "child", "steps": [{"touch": "50M"}, HOLD]}],
+            }
+        ],
+        machine={"ram": "512M", "kernel": "2.6.32"},
+        cgroup=[{"name": "g", "max": "64M"}],
+    )
+    assert names(record) == ["child", "parent"]
+    assert record.kills[1].t_s > record.kills[0].t_s
+
+
+@pytest.mark.parametrize("reserved", ["512M", "510M"])
+def test_a_machine_without_memory_to_hand_out_is_refused(reserved: str) -> None:
+    with pytest.raises(ModelError, match=r"machine\.r"):
+        run([{"name": "t", "steps": [HOLD]}], machine={"ram": "512M", "reserved": reserved})
+
+
 def test_children_start_with_their_parent_and_restart_brings_tasks_back() -> None:
     record = run(
         [
@@ -115,6 +141,49 @@ def test_fork_shares_pages_until_they_are_written() -> None:
     assert free[0] - free[2] < 230
     assert min(free) < free[2] - 100
     assert record.outcome == "completed"
+
+
+def test_copies_grow_along_a_line_while_shared_pages_are_met_for_the_first_time() -> None:
+    """A walk meets each page once in its first pass, so half the pass copies half the pages."""
+    walk = {"work": "10s", "rate": "20M/s"}
+    record = run([{"name": "f", "steps": [{"touch": "100M", "over": "1s"}, {"fork": 1}, walk]}])
+    free = record.samples.free_mb
+    assert free[1] - free[3] == pytest.approx(40, abs=4)
+    assert free[1] - free[5] == pytest.approx(80, abs=4)
+    assert free[1] - free[8] == pytest.approx(100, abs=4)
+    assert free[8] == pytest.approx(free[10], abs=1)
+
+
+def test_a_copy_forked_after_a_wait_does_the_next_step_too() -> None:
+    steps = [{"touch": "10M"}, {"hold": "2s"}, {"fork": 1}, {"work": "3s"}]
+    record = run([{"name": "f", "steps": steps}])
+    assert record.ended_s == pytest.approx(5, abs=0.1)
+    assert record.samples.tasks["f/1"].progress[4] < 0.9
+
+
+@pytest.mark.parametrize("fault", ["300M/s", "1G/s"])
+def test_memory_high_holds_a_task_back(fault: str) -> None:
+    record = run(
+        [{"name": "hog", "cgroup": "g", "steps": [{"touch": "300M", "rate": "40M/s"}]}],
+        machine={"ram": "512M", "fault_rate": fault},
+        cgroup=[{"name": "g", "high": "80M"}],
+        duration="8s",
+    )
+    assert record.outcome == "timed_out"
+    assert 80 < record.samples.tasks["hog/0"].rss_mb[-1] < 92
+
+
+@pytest.mark.parametrize(
+    ("kernel", "swapped"), [("2.6.32", True), ("3.10", False), ("6.12", False)]
+)
+def test_swappiness_0_kills_with_swap_free(kernel: str, *, swapped: bool) -> None:
+    record = run(
+        [{"name": "leak", "steps": [{"touch": "800M", "rate": "100M/s"}]}],
+        machine={"ram": "512M", "swap": "128M", "kernel": kernel},
+        vm={"swappiness": 0},
+    )
+    assert names(record) == ["leak"]
+    assert (min(record.samples.swap_free_mb) < 64) is swapped
 
 
 def test_nice_and_cpus_share_out_work() -> None:

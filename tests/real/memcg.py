@@ -180,15 +180,15 @@ class Box:
     def snapshot(self) -> Snapshot:
         return self._scanner.snapshot()
 
-    def grow_until_a_kill(self, grower: Hog) -> tuple[Snapshot, int]:
+    def grow_until_a_kill(self, grower: Hog) -> tuple[Snapshot, list[int]]:
         """Have a hog grow step by step until the kernel kills somebody here.
 
-        A second kill may follow in the same step, before the first victim's memory is back;
-        the snapshot foretells the first one.
+        A second kill may follow in the same step: a victim that shares its pages with
+        others gives back hardly more than its page tables, less than a step asks for.
 
         Returns:
             The snapshot taken just before the last step, and whom the kernel's log says it
-            killed first in it.
+            killed in it, in order.
         """
         self._log.skip()
         end = time.monotonic() + _PATIENCE_S
@@ -199,7 +199,7 @@ class Box:
             here = {task.pid for task in snapshot.tasks if in_memcg(task.cgroup, self.path)}
             if killed := [pid for pid in self._log.killed() if pid in here]:
                 self.wait_for_end(killed)
-                return snapshot, killed[0]
+                return snapshot, killed
         raise AssertionError("nobody was killed")
 
     def wait_for_end(self, pids: list[int]) -> None:

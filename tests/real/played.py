@@ -12,6 +12,9 @@ from oomkit.real import RealError, cgroup, kernels, qemu
 
 OOMKIT = str(Path(sys.executable).with_name("oomkit"))
 
+HEEDING_INTERRUPTS = ("env", "--default-signal=INT")
+"""Before a command: what a shell runs in the background ignores SIGINT."""
+
 HOG_AND_BIG = """
 name = "hog and big"
 duration = "30s"
@@ -65,3 +68,25 @@ def left_in_cgroups() -> list[str]:
 def command(*args: str) -> subprocess.CompletedProcess[str]:
     """Run the installed command; playing takes its time."""
     return subprocess.run([OOMKIT, *args], capture_output=True, text=True, check=False, timeout=240)
+
+
+def guests_of(parent: int) -> list[int]:
+    """Guests that a process started."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                stat = Path("/proc", name, "stat").read_text()
+            except OSError:
+                continue
+            if stat.rpartition(")")[2].split()[1] == str(parent) and "(qemu-system" in stat:
+                found.append(int(name))
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that only waits to be reaped does not."""
+    try:
+        return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomkit.real import kernels, tsc
+from oomkit.real import accel, kernels, tsc
 from oomkit.real.assemble import assemble
 from oomkit.real.confine import OUTER, Host, confine
 from oomkit.real.disks import Disks
-from oomkit.real.groups import GroupTree
+from oomkit.real.groups import GroupTree, missing_knobs
 from oomkit.real.initramfs import Archive
 from oomkit.real.kills import LogLine, kills_of, stamped
 from oomkit.real.limits import for_cgroup, for_guest
@@ -57,6 +57,16 @@ def test_bootable_kernels_newest_first(shelf: Path) -> None:
         "6.12.117+deb12-cloud-amd64", "6.1.0-56-cloud-amd64", "6.1.0-9-cloud-amd64",
     ]  # fmt: skip
     assert all(k.modules is not None and k.release in k.modules for k in found)
+
+
+def test_v1_memory_cgroups_are_looked_up_in_the_configuration(shelf: Path) -> None:
+    kernel = kernels.find("6.12", "6.12")
+    config = Path(kernel.image).parent / f"config-{kernel.release}"
+    assert kernels.has_memcg_v1(kernel)
+    for text, has in (("# CONFIG_MEMCG_V1 is not set\n", False), ("CONFIG_MEMCG_V1=y\n", True),
+                      ("CONFIG_MEMCG=y\n", True)):  # fmt: skip
+        config.write_text(text)
+        assert kernels.has_memcg_v1(kernel) is has
 
 
 @pytest.mark.parametrize(
@@ -169,6 +179,8 @@ def test_who_killed_is_told_by_the_log() -> None:
     assert killers(lines, None) == killers(lines, "guard") == [("kernel", 2.0)]
     assert killers([], "guard") == [("guard", 2.0)]
     assert killers([], None) == []
+    # Chosen, and named again with the group it dies with: one death.
+    assert killers([*lines, LogLine(2.1, lines[0].text)], None) == [("kernel", 2.0)]
 
 
 def test_a_cgroup_takes_the_machines_place() -> None:
@@ -203,11 +215,41 @@ def test_what_no_world_can_show_is_named() -> None:
 def test_knobs_of_both_interfaces() -> None:
     scenario = made(cgroup=[{"name": "a/b", "max": "64M", "oom_group": True}])
     plans = GroupTree("/r", 2, scenario.cgroups).plan()
-    assert [plan["path"] for plan in plans] == ["/r/a", "/r/a/b"]
+    assert [plan["path"] for plan in plans] == ["/r/a", "/r/a/tasks", "/r/a/b"]
     assert plans[0]["files"] == [("cgroup.subtree_control", "+memory")]
-    assert plans[1]["files"] == [("memory.max", str(64 << 20)), ("memory.oom.group", "1")]
+    assert plans[2]["files"] == [("memory.max", str(64 << 20)), ("memory.oom.group", "1")]
     with pytest.raises(ValueError, match="cgroup v1 has no oom_group"):
         GroupTree("/r", 1, scenario.cgroups).plan()
+    assert missing_knobs(scenario.cgroups, (), 1) == ["cgroup v1 has no oom_group"]
+    assert missing_knobs(scenario.cgroups, (), 2) == []
+
+
+def test_tasks_of_an_inner_group_live_in_a_leaf_under_v2() -> None:
+    groups = made(cgroup=[{"name": "a"}, {"name": "a/b"}]).cgroups
+    v2, v1 = GroupTree("/r", 2, groups), GroupTree("/r", 1, groups)
+    assert v2.procs("a") == ("/r/a/tasks/cgroup.procs",)
+    assert v2.procs("a/b") == ("/r/a/b/cgroup.procs",)
+    assert v1.procs("a") == ("/r/a/cgroup.procs",)
+    made_paths = [plan["path"] for plan in v2.plan()]
+    assert made_paths == ["/r/a", "/r/a/tasks", "/r/a/b"]
+
+
+def test_changes_are_looked_through_for_knobs_as_well() -> None:
+    scenario = made(
+        cgroup=[{"name": "a", "version": 1, "max": "64M"}],
+        at=[{"t": 1, "cgroup": {"a": {"max": "32M"}}}],
+    )
+    assert missing_knobs(scenario.cgroups, scenario.at, 1) == []
+    later = made(cgroup=[{"name": "a"}], at=[{"t": 1, "cgroup": {"a": {"high": "32M"}}}])
+    assert missing_knobs(later.cgroups, later.at, 1) == ["cgroup v1 has no high"]
+
+
+def test_locking_beyond_what_a_user_may_is_refused() -> None:
+    task = {"name": "a", "uid": 1000, "steps": [{"lock": "10M"}]}
+    allowed = {"lowest_adj": 0, "host_swap_bytes": 0, "lockable_bytes": 8 << 20}
+    (reason,) = for_cgroup(made(task=[task]), **allowed)
+    assert "task a: locking 10 MB as uid 1000 needs CAP_SYS_RESOURCE" in reason
+    assert not for_cgroup(made(task=[{**task, "uid": 0}]), **allowed)
 
 
 def test_the_plan_draws_alike_for_a_seed_and_lists_files() -> None:
@@ -257,3 +299,17 @@ def test_archives_are_aligned_and_closed(entries: list[tuple[str, bytes]]) -> No
     assert len(data) % 4 == 0
     assert data.startswith(b"070701")
     assert data.count(b"TRAILER!!!\0") == 1
+
+
+def test_the_guests_clock_counts_instructions_where_it_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def counts(release: str, cpus: int) -> bool:
+        return "-icount" in accel.arguments(release, cpus)
+
+    monkeypatch.setattr(accel, "_kvm_works", lambda: False)
+    assert counts("6.12.117+deb12-cloud-amd64", 2)
+    assert counts("6.1.0-56-cloud-amd64", 1)
+    assert not counts("6.1.0-56-cloud-amd64", 2)
+    monkeypatch.setattr(accel, "_kvm_works", lambda: True)
+    assert accel.arguments("6.12", 1)[:2] == ("-accel", "kvm")

@@ -9,7 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.real.played import HOG_AND_BIG, OOMKIT, command, left_in_cgroups, needs_cgroup
+from tests.real.played import (
+    HEEDING_INTERRUPTS,
+    HOG_AND_BIG,
+    OOMKIT,
+    command,
+    left_in_cgroups,
+    needs_cgroup,
+)
 
 from oomkit.real import Place, play
 from oomkit.scenario import Run, read_scenario
@@ -173,7 +180,7 @@ def test_oom_kill_disable_holds_everybody_until_the_end(tmp_path: Path) -> None:
 
 def start(path: str) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [OOMKIT, "run", path, "--on", "cgroup", "--json"],
+        [*HEEDING_INTERRUPTS, OOMKIT, "run", path, "--on", "cgroup", "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -1,13 +1,20 @@
 """``oomkit run --on qemu``: a kernel boots and decides; panics and time-outs are results."""
 
-import os
 import signal
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from tests.real.played import HOG_AND_BIG, OOMKIT, command, needs_kernel
+from tests.real.played import (
+    HEEDING_INTERRUPTS,
+    HOG_AND_BIG,
+    OOMKIT,
+    command,
+    guests_of,
+    is_alive,
+    needs_kernel,
+)
 
 from oomkit.real import Place, RealError, daemons, play, qemu
 from oomkit.real.companion import Companion
@@ -188,7 +195,7 @@ def test_no_guest_is_left_after(number: signal.Signals, kernel: Bootable, tmp_pa
     path = tmp_path / "hog.toml"
     path.write_text(HOG_AND_BIG)
     process = subprocess.Popen(
-        [OOMKIT, "run", str(path), "--on", "qemu", "--kernel", kernel.release],
+        [*HEEDING_INTERRUPTS, OOMKIT, "run", str(path), "--on", "qemu", "--kernel", kernel.release],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -204,23 +211,3 @@ def test_no_guest_is_left_after(number: signal.Signals, kernel: Bootable, tmp_pa
     while any(is_alive(pid) for pid in guests):
         assert time.monotonic() < end
         time.sleep(0.05)
-
-
-def guests_of(parent: int) -> list[int]:
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                stat = Path("/proc", name, "stat").read_text()
-            except OSError:
-                continue
-            if stat.rpartition(")")[2].split()[1] == str(parent) and "(qemu-system" in stat:
-                found.append(int(name))
-    return found
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False

@@ -5,7 +5,8 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given, settings
 
-from oomkit.report.html import html_page, json_for_script
+from oomkit.report.html import html_page
+from oomkit.report.page import json_for_script
 from oomkit.scenario import Run, Task
 from tests.report.runs import TRACE, kill, no_samples, run, runs, scenario
 

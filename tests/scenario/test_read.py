@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oomkit.real.limits import for_guest
 from oomkit.scenario import Run, Samples, ScenarioError, read_scenario, scenario_from
 from oomkit.scenario.record import from_json, to_json
 from oomkit.scenario.template import template
@@ -154,3 +155,24 @@ def test_record_round_trips_through_json() -> None:
         scenario="s", on="model", kernel="6.12", outcome="completed", ended_s=1.0, samples=samples
     )
     assert from_json(to_json(run)) == run
+
+
+def test_hardware_faster_than_the_model_can_tell_apart_is_refused() -> None:
+    lines = faults_of(template("t"), "machine.disk=101G/s", "machine.fault_rate=900T/s")
+    assert [line.split(": ")[1] for line in lines] == ["machine.disk", "machine.fault_rate"]
+    assert all('up to "100G/s"' in line for line in lines)
+
+
+def test_what_a_task_does_on_sigterm_is_read_and_refused_where_it_cant_be_shown() -> None:
+    raw = {
+        "name": "n",
+        "machine": {"ram": "512M"},
+        "task": [
+            {"name": "a", "on_sigterm": "ignore", "steps": [{"hold": "1s"}]},
+            {"name": "b", "sigterm_exit": "2s", "steps": [{"hold": "1s"}]},
+        ],
+    }
+    scenario = scenario_from(raw)
+    assert scenario.tasks[0].on_sigterm == "ignore"
+    assert scenario.tasks[1].sigterm_exit_s == 2.0
+    assert len([reason for reason in for_guest(scenario) if "on_sigterm" in reason]) == 2

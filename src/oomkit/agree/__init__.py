@@ -1,7 +1,19 @@
 """The model beside real kernels: the same scenario on both, and where they part."""
 
-from oomkit.agree.battery import agree_on
+from oomkit.agree.battery import Pair, agree_on, pair
 from oomkit.agree.compare import compare
+from oomkit.agree.many import Job, JobError, agree_on_all
 from oomkit.agree.records import Agreement, Summary, summarise
 
-__all__ = ["Agreement", "Summary", "agree_on", "compare", "summarise"]
+__all__ = [
+    "Agreement",
+    "Job",
+    "JobError",
+    "Pair",
+    "Summary",
+    "agree_on",
+    "agree_on_all",
+    "compare",
+    "pair",
+    "summarise",
+]

@@ -6,8 +6,9 @@ import msgspec
 
 from oomkit.agree.compare import compare
 from oomkit.agree.records import Agreement
+from oomkit.agree.within import from_within
 from oomkit.model import play as play_model
-from oomkit.real import Place, Played, play, refusals
+from oomkit.real import Place, Played, RealError, kernel_for, play, refusals
 from oomkit.scenario.format import Scenario
 from oomkit.scenario.record import Run
 
@@ -16,7 +17,13 @@ SAMPLE_S = 0.1
 
 
 class Pair(msgspec.Struct, frozen=True, kw_only=True):
-    """Both runs and what they were compared to be."""
+    """Both runs and their comparison.
+
+    Attributes:
+        agreement: how they compare.
+        played: the real one, and the scenario with its machine as it was found.
+        model: the modelled one, its memory seen from where the real one's was.
+    """
 
     agreement: Agreement
     played: Played
@@ -24,17 +31,29 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def agree_on(file: str, scenario: Scenario, place: Place, *, seed: int = 0) -> Agreement:
-    """Compare one scenario; what the real world can't show is told as refused.
+    """Compare one scenario; that it can't be played there, or broke, is told in the result.
 
     Raises:
-        RealError: nothing can be played there, or playing failed.
+        NoKernelError: there is no such kernel.
+        NotHereError: nothing can be played there.
         ModelError: the model can't play it.
     """
-    if reasons := refusals(scenario, place):
-        return Agreement(
-            file=file, scenario=scenario.name, on=place.world, refused="; ".join(reasons)
-        )
-    return pair(file, scenario, place, seed=seed).agreement
+    kernel = kernel_for(scenario, place)
+    refused = "; ".join(refusals(scenario, place))
+    failed = ""
+    if not refused:
+        try:
+            return pair(file, scenario, place, seed=seed).agreement
+        except RealError as error:
+            failed = str(error)
+    return Agreement(
+        file=file,
+        scenario=scenario.name,
+        on=place.world,
+        kernel=kernel,
+        refused=refused,
+        failed=failed,
+    )
 
 
 def pair(file: str, scenario: Scenario, place: Place, *, seed: int = 0) -> Pair:
@@ -50,6 +69,8 @@ def pair(file: str, scenario: Scenario, place: Place, *, seed: int = 0) -> Pair:
     began = time.perf_counter()
     model = play_model(played.scenario, seed=seed, sample_s=SAMPLE_S)
     model_s = time.perf_counter() - began
+    if place.world == "cgroup":
+        model = from_within(model, scenario)
     agreement = compare(file, scenario, played.run, model)
     timed = msgspec.structs.replace(agreement, real_s=round(real_s, 3), model_s=round(model_s, 4))
     return Pair(agreement=timed, played=played, model=model)

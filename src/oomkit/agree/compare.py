@@ -8,6 +8,7 @@ from oomkit.scenario.format import Scenario
 from oomkit.scenario.record import Kill, Run, Samples
 
 _MB = 2**20
+_SAMPLES_APART_S = 0.1
 
 
 def compare(file: str, scenario: Scenario, real: Run, model: Run) -> Agreement:
@@ -17,7 +18,7 @@ def compare(file: str, scenario: Scenario, real: Run, model: Run) -> Agreement:
         file: the scenario's file.
         scenario: as it was asked for; its RAM and swap are what errors are shares of.
         real: the run on a real kernel.
-        model: the run on the model.
+        model: the run on the model; for a cgroup as :func:`from_within` shows it.
     """
     order = compare_order(real.kills, model.kills)
     ram_mb = scenario.machine.ram_bytes / _MB
@@ -26,10 +27,9 @@ def compare(file: str, scenario: Scenario, real: Run, model: Run) -> Agreement:
     if scenario.machine.swap_bytes:
         swap = _error(real.samples, real.samples.swap_free_mb, model.samples,
                       model.samples.swap_free_mb, ram_mb)  # fmt: skip
-    # The model's MemAvailable is that of the machine around a cgroup.
-    curves = [_rss(real.samples), _rss(model.samples)]
-    if real.on != "cgroup":
-        curves = [real.samples.available_mb, model.samples.available_mb]
+    # A cgroup has no MemAvailable; what is left of its limit is the same thing in both.
+    inside = real.on == "cgroup"
+    curves = [run.samples.free_mb if inside else run.samples.available_mb for run in (real, model)]
     return Agreement(
         file=file,
         scenario=scenario.name,
@@ -46,7 +46,7 @@ def compare(file: str, scenario: Scenario, real: Run, model: Run) -> Agreement:
         first_kill_s=first_s,
         model_first_kill_s=model_first_s,
         ratio=first_s / model_first_s if first_s is not None and model_first_s else None,
-        curve="available" if real.on != "cgroup" else "rss",
+        curve="free" if inside else "available",
         curve_error=_error(real.samples, curves[0], model.samples, curves[1], ram_mb),
         swap_error=swap,
     )
@@ -86,19 +86,16 @@ def _key(kill: Kill) -> str:
     return f"{kill.task}/{kill.instance}"
 
 
-def _rss(samples: Samples) -> list[float]:
-    """Resident memory of all tasks."""
-    curves = [task.rss_mb for task in samples.tasks.values()]
-    return [sum(values) for values in zip(*curves, strict=True)] or [0.0] * len(samples.t_s)
-
-
 def _error(
     at: Samples, values: list[float], model: Samples, modelled: list[float], ram_mb: float
 ) -> float | None:
-    """Median distance of two curves at the real run's samples, as a share of RAM."""
+    """Median distance of two curves at the real run's samples, as a share of RAM.
+
+    Only while both run: what one holds after the other has ended says nothing.
+    """
     gaps = []
     for t_s, value in zip(at.t_s, values, strict=True):
         place = bisect_right(model.t_s, t_s) - 1
-        if place >= 0:
+        if place >= 0 and t_s <= model.t_s[-1] + _SAMPLES_APART_S:
             gaps.append(abs(value - modelled[place]))
     return round(median(gaps) / ram_mb, 4) if gaps else None

@@ -1,6 +1,7 @@
 """What is compared between a modelled and a real run, and what many such comparisons sum up to."""
 
 from collections.abc import Sequence
+from statistics import median
 from typing import Literal
 
 import msgspec
@@ -27,8 +28,9 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
         file: the scenario's file as it was named.
         scenario: its name.
         on: the real world.
-        kernel: its release; empty where it was not played.
-        refused: why it was not played there; empty where it was.
+        kernel: its release.
+        refused: why it can't be played there; empty where it was.
+        failed: why playing it failed; empty where it did not.
         outcome: how it ended on the real kernel; None where it was not played.
         model_outcome: how it ended on the model.
         victims: ``name/instance`` of who died on the real kernel, in order.
@@ -40,7 +42,7 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
         first_kill_s: time of the first kill, or of the panic, on the real kernel.
         model_first_kill_s: the same on the model.
         ratio: real time by modelled time; None where nobody died on one of them.
-        curve: which memory curve is compared: MemAvailable, or on a cgroup the rss of all tasks.
+        curve: which memory curve is compared: MemAvailable, or what is free of a cgroup's limit.
         curve_error: median absolute difference of it, as a share of RAM.
         swap_error: the same of SwapFree; None without swap.
         real_s: how long the real run took, start of the machine included.
@@ -52,6 +54,7 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     on: str
     kernel: str = ""
     refused: str = ""
+    failed: str = ""
     outcome: Outcome | None = None
     model_outcome: Outcome | None = None
     victims: tuple[str, ...] = ()
@@ -63,11 +66,16 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     first_kill_s: float | None = None
     model_first_kill_s: float | None = None
     ratio: float | None = None
-    curve: Literal["available", "rss"] = "available"
+    curve: Literal["available", "free"] = "available"
     curve_error: float | None = None
     swap_error: float | None = None
     real_s: float = 0.0
     model_s: float = 0.0
+
+    @property
+    def played(self) -> bool:
+        """It was played on both."""
+        return not self.refused and not self.failed
 
     @property
     def same_outcome(self) -> bool:
@@ -90,6 +98,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         kernel: its release.
         played: scenarios that were played.
         refused: scenarios it can't show.
+        failed: scenarios it should have played, and something broke.
         outcome: how many ended alike.
         first: how many had the same first victim.
         order: how many had all victims the same.
@@ -103,6 +112,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     kernel: str
     played: int
     refused: int
+    failed: int
     outcome: int
     first: int
     order: int
@@ -114,30 +124,35 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 def summarise(found: Sequence[Agreement]) -> list[Summary]:
     """Sum up, a row for each world and kernel, in the order they come."""
-    worlds = dict.fromkeys((one.on, one.kernel) for one in found if not one.refused)
-    return [_summary(on, kernel, found) for on, kernel in worlds]
+    worlds = dict.fromkeys((one.on, one.kernel) for one in found)
+    return [
+        _summary(on, kernel, [one for one in found if (one.on, one.kernel) == (on, kernel)])
+        for on, kernel in worlds
+    ]
 
 
 def _summary(on: str, kernel: str, found: Sequence[Agreement]) -> Summary:
-    played = [one for one in found if (one.on, one.kernel) == (on, kernel) and not one.refused]
-    refused = sum(one.on == on and bool(one.refused) for one in found)
+    played = [one for one in found if one.played]
     outcome = sum(one.same_outcome for one in played)
     first = sum(one.first != "differs" for one in played)
     order = sum(one.order != "differs" for one in played)
     in_time = sum(one.in_time for one in played)
-    errors = sorted(one.curve_error for one in played if one.curve_error is not None)
+    failed = sum(bool(one.failed) for one in found)
+    errors = [one.curve_error for one in played if one.curve_error is not None]
     return Summary(
         on=on,
         kernel=kernel,
         played=len(played),
-        refused=refused,
+        refused=sum(bool(one.refused) for one in found),
+        failed=failed,
         outcome=outcome,
         first=first,
         order=order,
         ties=sum(one.order == "tie" for one in played),
         in_time=in_time,
-        curve_error=errors[len(errors) // 2] if errors else None,
-        meets=outcome == in_time == len(played)
+        curve_error=median(errors) if errors else None,
+        meets=not failed
+        and outcome == in_time == len(played)
         and first >= FIRST_TARGET * len(played)
         and order >= ORDER_TARGET * len(played),
     )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from oomkit.agree.records import Agreement, Summary
+from oomkit.agree.records import RATIO_TARGET, Agreement, Summary
 from oomkit.report.look import Look, render
 from oomkit.report.units import printable
 
@@ -24,14 +24,12 @@ def text(found: Sequence[Agreement], summaries: Sequence[Summary], look: Look) -
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
         for i, heading in enumerate(_HEADINGS):
             table.add_column(heading, justify="right" if 3 <= i <= 6 else "left")
-        for agreement in played_on(found, one):
+        for agreement in _played(found, one):
             style = "" if not differences(agreement) else "yellow"
             table.add_row(*(Text(cell, style=style) for cell in _cells(agreement)))
         parts += [Text(f"{one.on}, kernel {printable(one.kernel)}", style="bold"), table]
-        parts += [Text(line, style="dim") for line in _refusals(found, one)]
+        parts += [Text(line, style="dim") for line in _unplayed(found, one)]
         parts += [Text(sum_up(one)), Text("")]
-    if not summaries:
-        parts += [Text(f"{printable(o.file)}: {printable(o.refused)}") for o in found]
     return render(look, *parts)
 
 
@@ -43,9 +41,9 @@ def markdown(found: Sequence[Agreement], summaries: Sequence[Summary]) -> str:
         lines += ["| " + " | ".join(_HEADINGS) + " |", "|---" * len(_HEADINGS) + "|"]
         lines += [
             "| " + " | ".join(cell.replace("|", "\\|") for cell in _cells(agreement)) + " |"
-            for agreement in played_on(found, one)
+            for agreement in _played(found, one)
         ]
-        lines += ["", *(f"* {line}" for line in _refusals(found, one)), ""]
+        lines += ["", *(f"* {line}" for line in _unplayed(found, one)), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -54,11 +52,31 @@ def sum_up(one: Summary) -> str:
     memory = (
         "" if one.curve_error is None else f"; memory curve off by {one.curve_error:.1%} of RAM"
     )
+    failed = f", {one.failed} FAILED" if one.failed else ""
     return (
-        f"{one.played} played: outcome same in {one.outcome}, first victim in {one.first}, whole "
-        f"order in {one.order} ({one.ties} with equals in another order), first kill within "
-        f"1.3x in {one.in_time}{memory}; targets {'met' if one.meets else 'MISSED'}"
+        f"{one.played} played{failed}: outcome same in {one.outcome}, "
+        f"first victim in {one.first}, "
+        f"whole order in {one.order} ({one.ties} with equals in another order), "
+        f"first kill within {RATIO_TARGET}x in {one.in_time}{memory}; "
+        f"targets {'met' if one.meets else 'MISSED'}"
     )
+
+
+def verdict(one: Agreement) -> list[str]:
+    """One comparison in lines: what it comes to, how far the curves are apart, and the cost."""
+    parted = differences(one)
+    if one.order == "tie":
+        parted.append("equals died in another order, which is chance")
+    curve = {"available": "MemAvailable", "free": "free of the limit"}[one.curve]
+    lines = ["agree" if not differences(one) else "part"]
+    lines[0] += f": {'; '.join(parted)}" if parted else ""
+    if one.ratio is not None:
+        lines.append(f"first kill: real time / modelled time = {one.ratio:.2f}")
+    if one.curve_error is not None:
+        swap = "" if one.swap_error is None else f", SwapFree {one.swap_error:.1%}"
+        lines.append(f"median difference, share of RAM: {curve} {one.curve_error:.1%}{swap}")
+    lines.append(f"the real run took {one.real_s:.1f} s, the model {one.model_s:.3f} s")
+    return lines
 
 
 def differences(one: Agreement) -> list[str]:
@@ -77,16 +95,21 @@ def differences(one: Agreement) -> list[str]:
     return found
 
 
-def played_on(found: Sequence[Agreement], one: Summary) -> list[Agreement]:
-    """The comparisons a sum is of."""
-    return [a for a in found if (a.on, a.kernel) == (one.on, one.kernel) and not a.refused]
+def _of(found: Sequence[Agreement], one: Summary) -> list[Agreement]:
+    return [a for a in found if (a.on, a.kernel) == (one.on, one.kernel)]
 
 
-def _refusals(found: Sequence[Agreement], one: Summary) -> list[str]:
+def _played(found: Sequence[Agreement], one: Summary) -> list[Agreement]:
+    return [a for a in _of(found, one) if a.played]
+
+
+def _unplayed(found: Sequence[Agreement], one: Summary) -> list[str]:
+    """What was not played, and why."""
+    words = {True: "not played", False: "FAILED"}
     return [
-        f"{printable(a.scenario)} not played: {printable(a.refused)}"
-        for a in found
-        if a.on == one.on and a.refused
+        f"{printable(a.scenario)} {words[not a.failed]}: {printable(a.failed or a.refused)}"
+        for a in _of(found, one)
+        if not a.played
     ]
 
 

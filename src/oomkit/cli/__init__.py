@@ -20,6 +20,7 @@ _COMMANDS: dict[str, str] = {
     "rank": "oomkit.cli.rank",
     "run": "oomkit.cli.run",
     "snapshot": "oomkit.cli.snapshot",
+    "sweep": "oomkit.cli.sweep",
 }
 """Sub-command to the module that holds it; its function is called ``command``."""
 
@@ -48,16 +49,24 @@ class _LazyGroup(click.Group):
             status = 2
         except (click.Abort, KeyboardInterrupt):
             status = 130
-        except BrokenPipeError:
-            # Whoever read has seen enough; the interpreter must not flush into the closed pipe.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            status = 0
         except Exception as error:
             if os.environ.get("OOMKIT_DEBUG"):
                 raise
             _say(f"internal error, please report it: {type(error).__name__}: {error}")
             status = 2
         sys.exit(status if isinstance(status, int) else 0)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read has seen enough; the interpreter must not flush into the closed pipe.
+            # Caught here because click would end with status 1, which is an answer of ours.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(_COMMANDS)

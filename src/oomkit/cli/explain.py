@@ -1,5 +1,6 @@
 """``oomkit explain``: why that process, last night."""
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,6 +11,9 @@ from oomkit.cli.common import fail
 from oomkit.report.units import printable
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from oomkit.batch import Pool
     from oomkit.explain.files import Told
     from oomkit.explain.redact import Redactor
     from oomkit.klog.records import Report
@@ -24,6 +28,7 @@ Examples:
   oomkit explain --follow --json
 """
 _DEFAULT_LAST = 5
+_MUCH_BYTES = 64_000_000
 
 
 @click.command(epilog=_EXAMPLE)
@@ -38,10 +43,18 @@ _DEFAULT_LAST = 5
 @click.option("--html", "page", metavar="FILE", help="Write a page to attach to a ticket.")
 @click.option("--follow", is_flag=True, help="Wait for more, until interrupted.")
 @click.option("--redact", is_flag=True, help="Tokens for hosts, users, cgroups, command names.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1024),
+    help="Read that many files at a time.  [default: 1; all CPUs from 64 MB on]",
+)
+@click.option("--cluster", metavar="ADDRESS", help="Read on a Dask cluster that sees the files.")
 def command(
     files: tuple[str, ...],
     last: int | None,
     page: str | None,
+    workers: int | None,
+    cluster: str | None,
     *,
     summary: bool,
     as_json: bool,
@@ -62,12 +75,16 @@ def command(
         fail("--follow takes one FILE")
     if as_json and page is not None:
         fail("--json and --html are two answers; ask for one")
+    if follow and (workers is not None or cluster is not None):
+        fail(f"{'--workers' if cluster is None else '--cluster'} and --follow don't go together")
     from oomkit.explain.redact import Redactor
 
     names: tuple[str | None, ...] = files or (None,)
     if follow:
         sys.exit(_follow(names[0], Redactor() if redact else None, as_json=as_json))
-    told = _read(names, Redactor() if redact else None)
+    told = _read(
+        names, Redactor() if redact else None, _pool(names, workers, cluster, redact=redact)
+    )
     if page is not None:
         status = _write_page(told, page, last)
     elif as_json:
@@ -77,13 +94,58 @@ def command(
     sys.exit(_complain(told) or status)
 
 
-def _read(names: Sequence[str | None], redactor: "Redactor | None") -> "list[Told]":
+def _read(
+    names: Sequence[str | None],
+    redactor: "Redactor | None",
+    workers: "AbstractContextManager[Pool | None]",
+) -> "list[Told]":
+    from oomkit.batch import PoolError
     from oomkit.cli.progress import progress
     from oomkit.explain.files import Counter, read_files
 
     counter = Counter()
-    with progress(lambda: f"{printable(counter.log)}: {counter.reports} OOM reports so far"):
-        return list(read_files(names, counter=counter, redactor=redactor))
+    try:
+        with (
+            progress(lambda: f"{printable(counter.log)}: {counter.reports} OOM reports so far"),
+            workers as pool,
+        ):
+            if pool is not None:
+                names = [
+                    os.path.abspath(name) if pool.elsewhere else name for name in names if name
+                ]
+            return list(read_files(names, pool, counter=counter, redactor=redactor))
+    except PoolError as error:
+        fail(str(error))
+
+
+def _pool(
+    names: Sequence[str | None], workers: int | None, cluster: str | None, *, redact: bool
+) -> "AbstractContextManager[Pool | None]":
+    """Who reads: workers where they were asked for, or where there is much to read."""
+    from contextlib import nullcontext
+
+    if workers is not None and cluster is not None:
+        fail("--workers and --cluster don't go together")
+    asked = "--workers" if workers is not None else "--cluster" if cluster is not None else None
+    only_files = all(name not in (None, "-") for name in names)
+    if asked is not None and not only_files:
+        fail(f"{asked} needs files; standard input and the kernel's log are read here")
+    if asked is not None and redact:
+        fail(f"{asked} and --redact don't go together: names' tokens must agree across files")
+    if asked is None and (redact or not only_files or not _much(names)):
+        return nullcontext()
+    from oomkit.batch import cluster_pool, local_pool
+    from oomkit.explain.files import PRELOAD
+
+    if cluster is not None:
+        return cluster_pool(cluster)
+    return local_pool(workers, preload=PRELOAD)
+
+
+def _much(names: Sequence[str | None]) -> bool:
+    """Whether starting workers pays."""
+    sizes = (os.path.getsize(name) for name in names if name and os.path.isfile(name))
+    return len(names) > 1 and len(os.sched_getaffinity(0)) > 1 and sum(sizes) >= _MUCH_BYTES
 
 
 def _shown(count: int, last: int | None, default: int) -> range:

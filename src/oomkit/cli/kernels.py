@@ -5,7 +5,7 @@ import sys
 import click
 
 from oomkit.cli.common import fail
-from oomkit.kernel.versions import RuleRange, UnknownKernelError, history, range_of
+from oomkit.kernel.versions import RuleRange, UnknownKernelError, doubt, history, range_of
 
 _EXAMPLE = """\b
 Examples:
@@ -82,6 +82,9 @@ def _show_bootable(fetch: str | None, *, as_json: bool) -> None:
 
 def _row(release: str) -> RuleRange:
     try:
-        return range_of(release)
+        row = range_of(release)
     except UnknownKernelError as error:
         fail(str(error))
+    if (text := doubt(release)) is not None:
+        click.echo(f"oomkit: {text}", err=True)
+    return row

@@ -101,6 +101,8 @@ def command(
                 question.answer(snapshot, compact=True)
                 sys.stdout.flush()
                 time.sleep(interval)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         fail(f"/proc: {error.strerror}; expected a readable proc file system")
     except KeyboardInterrupt:
@@ -176,6 +178,7 @@ class _Question:
         return 1 if decision.action == "panic" else 0
 
     def _text(self, snapshot: Snapshot, allocation: Allocation, rules: RuleSet) -> int:
+        from oomkit.kernel.versions import doubt
         from oomkit.kernel.why import why
         from oomkit.report.rank_text import rank_lines, rank_table, shown_rows, why_lines
         from oomkit.report.terminal import console
@@ -195,6 +198,7 @@ class _Question:
             out.print(rank_table(snapshot, rules, rows, local_users=self.live))
             if left_out:
                 out.print(f"({left_out} more; --top 0 shows all)")
-        for note in snapshot.missing:
+        unsure = doubt(self.release or snapshot.kernel)
+        for note in (*snapshot.missing, *([unsure] if unsure else [])):
             click.echo(f"oomkit: {note}", err=True)
         return 1 if decision.action == "panic" else 0

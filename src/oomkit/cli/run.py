@@ -22,6 +22,7 @@ Examples:
   oomkit run scenarios/test1.toml --html run.html --png run.png
   oomkit run scenarios/test1.toml --on qemu --kernel 6.1
   oomkit run scenarios/guard/fast-hog.toml --on qemu --guard oomkit
+  oomkit run scenarios/battery/ties.toml --on cgroup --compare
   oomkit run mine.toml --check
   oomkit run /var/lib/oomkit/recording --policy default --policy mine.toml
 """
@@ -74,6 +75,12 @@ Examples:
     multiple=True,
     help="Play it a second time with this changed, and show both; or another SCENARIO.",
 )
+@click.option(
+    "--compare",
+    "compared",
+    is_flag=True,
+    help="Play it on a real kernel (--on, or in a cgroup) and on the model, and show both.",
+)
 @click.option("--all", "every_one", is_flag=True, help="Tell every kill, refusal and freeze.")
 @click.option("--html", metavar="FILE", help="Write a page that needs no network.")
 @click.option("--png", metavar="FILE", help="Write a picture.")
@@ -97,6 +104,7 @@ def command(
     check: bool,
     as_json: bool,
     as_log: bool,
+    compared: bool,
     every_one: bool,
 ) -> None:
     """Play a scenario, on a modelled machine or a real kernel.
@@ -109,7 +117,7 @@ def command(
     recordings.play_if_one(ctx, scenario_file, policies, as_json=as_json)
     views = {"--json": as_json, "--log": as_log, "--free": interval is not None}
     files = {"html": html, "png": png, "svg": svg}
-    _one_of(views, files, others, policies, check=check, every_one=every_one)
+    _one_of(views, files, others, policies, check=check, compared=compared, every_one=every_one)
     if policies and on != "model":
         fail(
             f"--policy and --on {on} don't go together: a policy guards the model; "
@@ -117,6 +125,11 @@ def command(
         )
     told = not any(views.values()) and not any(files.values())
     sample_s = None if told else _seconds(interval)
+    if compared:
+        if guard is not None:
+            fail("--compare and --guard don't go together: the model has no daemons")
+        _compare(scenario_file, overrides, on, kernel, seed, as_json=as_json)
+        return
     world = worlds.world(on, kernel, seed=seed, sample_s=sample_s, guard=guard)
     scenario = world.read(scenario_file, overrides)
     if check:
@@ -138,9 +151,7 @@ def command(
         runs = (run, *(world.play(scenario_file, scenario, guard).run for guard in guards[1:]))
         _show_several(runs, (scenario, scenario), policies[:2], as_json=as_json)
     else:
-        for kind, file in files.items():
-            if file is not None:
-                run_views.write_file(run, scenario, kind, file)
+        _write(run, scenario, files)
         if as_json:
             run_views.show_json(run)
         elif as_log:
@@ -149,7 +160,34 @@ def command(
             run_views.show_free(run, scenario, _seconds(interval), shown.total_mb)
         elif "-" not in files.values():
             run_views.show_story(run, scenario, every_one=every_one)
-    if any(one.objectives.kills or one.outcome in ("panicked", "frozen") for one in runs):
+    if any(map(_bad_news, runs)):
+        sys.exit(1)
+
+
+def _write(run: "Run", scenario: "Scenario", files: dict[str, str | None]) -> None:
+    for kind, file in files.items():
+        if file is not None:
+            run_views.write_file(run, scenario, kind, file)
+
+
+def _compare(
+    path: str,
+    overrides: tuple[str, ...],
+    on: str,
+    kernel: str | None,
+    seed: int,
+    *,
+    as_json: bool,
+) -> None:
+    """Play it on a real kernel and on the model, and show both; ends the command."""
+    real = worlds.real_world("cgroup" if on == "model" else on, kernel, seed=seed)
+    scenario = real.read(path, overrides)
+    pair = real.pair(path, scenario)
+    if as_json:
+        run_views.show_compared_json(pair)
+    else:
+        run_views.show_compared(pair, scenario)
+    if _bad_news(pair.played.run):
         sys.exit(1)
 
 
@@ -169,6 +207,10 @@ def _show_several(
         run_views.show_policies(runs)
 
 
+def _bad_news(run: "Run") -> bool:
+    return bool(run.objectives.kills) or run.outcome in ("panicked", "frozen")
+
+
 def _one_of(
     views: dict[str, bool],
     files: dict[str, str | None],
@@ -176,6 +218,7 @@ def _one_of(
     policies: tuple[str, ...],
     *,
     check: bool,
+    compared: bool,
     every_one: bool,
 ) -> None:
     """Refuse options that would have to be ignored beside others."""
@@ -183,7 +226,11 @@ def _one_of(
     written = [f"--{kind}" for kind, path in files.items() if path is not None]
     to_stdout = [f"--{kind} -" for kind, path in files.items() if path == "-"]
     several = "--vs" if others else "several --policy"
-    if others or len(policies) > 1:
+    if compared:
+        clash = ["--compare", *(["--check"] if check else []), *(["--vs"] if others else []),
+                 *(["--policy"] if policies else []),
+                 *(name for name in asked if name != "--json"), *written]  # fmt: skip
+    elif others or len(policies) > 1:
         clash = [several, *(name for name in asked if name != "--json"), *written]
         clash += ["--policy twice"] if others and len(policies) > 1 else []
         clash += ["--check"] if check else []
@@ -192,7 +239,8 @@ def _one_of(
     else:
         clash = [*asked, *to_stdout]
     if every_one:
-        others_of_all = [*asked, *to_stdout, *([several] if others or len(policies) > 1 else [])]
+        others_of_all = [*asked, *to_stdout, *([several] if others or len(policies) > 1 else []),
+                         *(["--compare"] if compared else [])]  # fmt: skip
         clash = ["--all", *others_of_all] if others_of_all else clash
     if len(clash) > 1:
         fail(f"{clash[0]} and {clash[1]} don't go together")

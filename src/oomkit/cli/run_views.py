@@ -9,6 +9,7 @@ import click
 from oomkit.cli.common import fail
 
 if TYPE_CHECKING:
+    from oomkit.agree import Pair
     from oomkit.scenario import Run, Scenario
 
 
@@ -71,6 +72,34 @@ def show_two(
     look = look_of(sys.stdout)
     text = side_by_side(runs[0], runs[1], names, scenarios=scenarios, look=look)
     click.echo(text, nl=False, color=look.colour)
+
+
+def show_compared(pair: "Pair", scenario: "Scenario") -> None:
+    """Print a real run beside the modelled one, and where they part."""
+    from oomkit.agree import table
+    from oomkit.report.compare import side_by_side
+    from oomkit.report.look import look_of
+
+    look = look_of(sys.stdout)
+    real = pair.played.run
+    text = side_by_side(
+        real,
+        pair.model,
+        (f"real ({real.on})", "model"),
+        scenarios=(scenario, scenario),
+        look=look,
+        judged=False,
+    )
+    click.echo(text, nl=False, color=look.colour)
+    click.echo("\n" + "\n".join(table.verdict(pair.agreement)))
+
+
+def show_compared_json(pair: "Pair") -> None:
+    """Print both records and their comparison."""
+    import msgspec
+
+    data = {"first": pair.played.run, "second": pair.model, "agreement": pair.agreement}
+    click.echo(msgspec.json.encode(data))
 
 
 def write_file(run: "Run", scenario: "Scenario", kind: str, path: str) -> None:

@@ -5,6 +5,8 @@ import signal
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, cast
 
 import click
@@ -14,6 +16,7 @@ from oomkit.cli.common import fail
 from oomkit.cli.progress import progress
 
 if TYPE_CHECKING:
+    from oomkit.agree import Pair
     from oomkit.policy.format import Policy
     from oomkit.scenario import Run, Scenario
 
@@ -63,9 +66,14 @@ def world(
         fail("--guard needs --on qemu: a daemon acts on a whole machine")
     if on == "model":
         return _Model(kernel, seed, sample_s)
+    return real_world(on, kernel, seed=seed, guard=guard)
+
+
+def real_world(on: str, kernel: str | None, *, seed: int, guard: str | None = None) -> "Real":
+    """Return the real world of a name: ``cgroup`` or ``qemu``."""
     if on == "cgroup" and kernel is not None:
         fail("--kernel and --on cgroup don't go together: the kernel is this host's")
-    return _Real(cast("Literal['cgroup', 'qemu']", on), kernel, seed, guard)
+    return Real(cast("Literal['cgroup', 'qemu']", on), kernel, seed, guard)
 
 
 def read(path: str, overrides: tuple[str, ...]) -> "Scenario":
@@ -114,13 +122,11 @@ class _Model(World):
         from oomkit.model import ModelError, play
         from oomkit.model.machine import Machine
 
+        began = time.monotonic()
+        sample_s = self.sample_s or _story_s(scenario)
         try:
-            run = play(
-                scenario,
-                policy=policy,
-                seed=self.seed,
-                sample_s=self.sample_s or _story_s(scenario),
-            )
+            with progress(lambda: f"the model plays {path!r}: {time.monotonic() - began:.0f} s"):
+                run = play(scenario, policy=policy, seed=self.seed, sample_s=sample_s)
         except ModelError as error:
             fail(f"{path}: {error}")
         return Shown(run=run, total_mb=Machine(scenario).total / 256)
@@ -132,7 +138,9 @@ def _story_s(scenario: "Scenario") -> float:
     return min(max(0.1, scenario.duration_s / 2000, scenario.duration_s * tasks / 50_000), 1.0)
 
 
-class _Real(World):
+class Real(World):
+    """A real kernel: this host's, or one that is booted."""
+
     def __init__(
         self, on: Literal["cgroup", "qemu"], kernel: str | None, seed: int, guard: str | None
     ) -> None:
@@ -142,6 +150,7 @@ class _Real(World):
         self.seed = seed
 
     def read(self, path: str, overrides: tuple[str, ...]) -> "Scenario":
+        """Read a scenario with the rules of the kernel that will play it."""
         from oomkit.real import RealError, kernel_for
 
         try:
@@ -151,6 +160,7 @@ class _Real(World):
         return read(path, (*overrides, f"machine.kernel={release}"))
 
     def check(self, path: str, scenario: "Scenario") -> None:
+        """End the command if this kernel can't show the scenario."""
         from oomkit.real import RealError, refusals
 
         try:
@@ -161,7 +171,28 @@ class _Real(World):
             fail(f"{path}: can't be played on {self.place.world}: {'; '.join(reasons)}")
 
     def play(self, path: str, scenario: "Scenario", policy: "Policy | None" = None) -> Shown:
-        from oomkit.real import RealError, play
+        """Play it with real processes; a policy guards only the model."""
+        from oomkit.real import play
+
+        with self._telling(path, scenario):
+            played = play(scenario, self.place, seed=self.seed)
+        return Shown(run=played.run, total_mb=played.total_mb)
+
+    def pair(self, path: str, scenario: "Scenario") -> "Pair":
+        """Play it here and on the model."""
+        from oomkit.agree import pair
+        from oomkit.model import ModelError
+
+        with self._telling(path, scenario):
+            try:
+                return pair(path, scenario, self.place, seed=self.seed)
+            except ModelError as error:
+                fail(f"{path}: {error}")
+
+    @contextmanager
+    def _telling(self, path: str, scenario: "Scenario") -> Iterator[None]:
+        """Show how long it takes; trouble ends the command, as a signal does, with clean-up."""
+        from oomkit.real import RealError
 
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda got, _: sys.exit(128 + got))
@@ -174,9 +205,8 @@ class _Real(World):
 
         try:
             with progress(line):
-                played = play(scenario, self.place, seed=self.seed)
+                yield
         except RealError as error:
             fail(f"{path}: {error}")
         except OSError as error:
             fail(f"{path}: {error.filename or self.place.world}: {error.strerror or error}")
-        return Shown(run=played.run, total_mb=played.total_mb)

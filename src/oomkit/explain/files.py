@@ -1,13 +1,13 @@
-"""From logs to what they tell: one file is one piece of work that any Executor can take."""
+"""From logs to what they tell: one file is one piece of work that any worker can do."""
 
 import time
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import msgspec
 
+from oomkit.batch import Pool, Work
 from oomkit.explain.redact import Redactor
 from oomkit.klog.read import read_records
 from oomkit.klog.records import Evidence, Report
@@ -80,23 +80,45 @@ def sorted_out(
         seen[key] = record.source.line
 
 
+PRELOAD = ("oomkit.explain.files",)
+"""What a worker needs to have imported."""
+
+
 def read_files(
-    names: Iterable[str | None],
-    executor: Executor | None = None,
+    names: Sequence[str | None],
+    pool: Pool | None = None,
     counter: Counter | None = None,
     redactor: Redactor | None = None,
 ) -> Iterator[Told]:
-    """Read logs in their order, here or by an executor.
+    """Read logs in their order, here or on workers.
 
     Args:
-        names: as :func:`read_file` takes them.
-        executor: any ``concurrent.futures.Executor``; None reads one after the other here.
-        counter: counts what is found here.
-        redactor: takes the names out; tokens agree across logs that are read here.
+        names: as :func:`read_file` takes them; workers see files only.
+        pool: who reads; None reads one after the other here.
+        counter: counts what is found.
+        redactor: takes the names out; its tokens agree only across logs that are read here, so
+            that there is none with workers.
+
+    Raises:
+        PoolError: the workers can't be had any more.
     """
-    if executor is not None:
-        return executor.map(partial(read_file, redactor=redactor), names)
-    return map(partial(read_file, counter=counter, redactor=redactor), names)
+    if pool is None:
+        return map(partial(read_file, counter=counter, redactor=redactor), names)
+    work = Work(pool, read_file, iter(names), lost=_lost, total=len(names), max_batch=50)
+    return _counted(work, counter)
+
+
+def _counted(logs: Iterable[Told], counter: Counter | None) -> Iterator[Told]:
+    for told in logs:
+        if counter is not None:
+            counter.log = told.name
+            counter.reports += len(told.reports)
+        yield told
+
+
+def _lost(name: str | None, deaths: int) -> Told:
+    error = f"{name}: its reader died, {deaths} times (out of memory?)"
+    return Told(name=name or KMSG, error=error)
 
 
 def dated(report: Report) -> Report:

@@ -44,7 +44,7 @@ def follow(name: str | None, redactor: Redactor | None = None) -> Iterator[Repor
             yield record if redactor is None else redactor.evidence(record)
 
 
-def _opened(name: str | None) -> tuple[Iterator[bytes], str]:
+def _opened(name: str | None) -> tuple[Iterator[bytes | None], str]:
     if name is None:
         return _running(), KMSG
     if name == "-":
@@ -62,13 +62,19 @@ def _opened(name: str | None) -> tuple[Iterator[bytes], str]:
     return _pipe(fd), name
 
 
-def _told(chunks: Iterator[bytes], name: str) -> Iterator[Report | Evidence]:
-    """Yield what bytes tell; an empty chunk says that nothing came for a while."""
+def _told(chunks: Iterator[bytes | None], name: str) -> Iterator[Report | Evidence]:
+    """Yield what bytes tell; an empty chunk says that nothing came for a while, None that what
+    comes now is another file.
+    """
     parser = Parser(name, evidence=True)
     line = 1
     rest = b""
     quiet_since: float | None = None
     for chunk in chunks:
+        if chunk is None:
+            yield from parser.finish()
+            parser, line, rest = Parser(name, evidence=True), 1, b""
+            continue
         if chunk:
             quiet_since = None
             whole, newline, rest = (rest + chunk).rpartition(b"\n")
@@ -101,7 +107,7 @@ def _pipe(fd: int) -> Iterator[bytes]:
         yield chunk
 
 
-def _growing(name: str, fd: int) -> Iterator[bytes]:
+def _growing(name: str, fd: int) -> Iterator[bytes | None]:
     """Read a file for ever; one that was rotated or cut is read from its new start."""
     position = 0
     while True:
@@ -118,9 +124,11 @@ def _growing(name: str, fd: int) -> Iterator[bytes]:
         if (now.st_dev, now.st_ino) != (opened.st_dev, opened.st_ino):
             os.close(fd)
             fd, position = os.open(name, os.O_RDONLY), 0
+            yield None
         elif opened.st_size < position:
             os.lseek(fd, 0, os.SEEK_SET)
             position = 0
+            yield None
 
 
 def _running() -> Iterator[bytes]:

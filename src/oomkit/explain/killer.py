@@ -15,6 +15,8 @@ _DAEMONS: dict[str, Killer] = {
     "nohang": "nohang",
     "oomd": "oomd",
     "kubelet": "kubelet",
+    "lmkd": "lmkd",
+    "talos": "talos",
 }
 
 

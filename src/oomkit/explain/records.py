@@ -10,7 +10,16 @@ Level = Literal["cause", "odd", "note"]
 """``cause``: likely why it happened; ``odd``: worth a look; ``note``: good to know."""
 
 Killer = Literal[
-    "kernel", "systemd-oomd", "earlyoom", "nohang", "oomd", "kubelet", "unknown", "nobody"
+    "kernel",
+    "systemd-oomd",
+    "earlyoom",
+    "nohang",
+    "oomd",
+    "lmkd",
+    "talos",
+    "kubelet",
+    "unknown",
+    "nobody",
 ]
 
 

@@ -97,7 +97,8 @@ def _row(name: str, uses: list[tuple[int, int, Report | Evidence]]) -> Row:
     times = [item.time for _, _, item in uses if item.time is not None]
     clocks = [clock for clock in (seconds(item) for _, _, item in uses) if clock is not None]
     every = None
-    if count > 1 and len(clocks) == len(uses) and max(clocks) > min(clocks):
+    one_clock = len({_clock(item) for _, _, item in uses}) == 1
+    if count > 1 and one_clock and len(clocks) == len(uses) and max(clocks) > min(clocks):
         every = (max(clocks) - min(clocks)) / (count - 1)
     return Row(
         name=name,
@@ -107,6 +108,13 @@ def _row(name: str, uses: list[tuple[int, int, Report | Evidence]]) -> Row:
         last=times[-1] if times else None,
         every_s=every,
     )
+
+
+def _clock(item: Report | Evidence) -> tuple[str, str]:
+    """What a time is counted from: times of different clocks have no distance."""
+    if item.time is None:
+        return "since boot", item.source.file
+    return ("date", "") if item.time[4:5] == "-" else ("date without a year", item.source.file)
 
 
 def every_text(every_s: float) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from oomkit.explain.look import LABEL_COLUMNS, Line, bar, field, fields, under
 from oomkit.explain.records import Breakdown, Candidate, Choice, Explanation
 from oomkit.explain.words import kb, many, moment, share
-from oomkit.klog.records import Problem, Report
+from oomkit.klog.records import MAX_PROBLEMS, Problem, Report
 from oomkit.report.units import printable
 
 _STYLES = {"cause": "bold yellow", "odd": "yellow", "note": ""}
@@ -265,5 +265,6 @@ def problem_texts(problems: tuple[Problem, ...]) -> list[str]:
             )
             continue
         span = f" (lines {min(lines)} to {max(lines)})" if lines else ""
-        texts.append(f"{len(same)} {_KINDS[kind]}{span}")
+        more = " or more" if len(same) >= MAX_PROBLEMS else ""
+        texts.append(f"{len(same)}{more} {_KINDS[kind]}{span}")
     return texts

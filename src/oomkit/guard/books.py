@@ -71,6 +71,7 @@ class Books:
         self._kernel_kills = KernelKills(
             vmstat=f"{places.proc}/vmstat",
             cgroups=(places.cgroups, events) if events else None,
+            seen=f"{settings.state}.kmsg" if settings.state else None,
         )
         self._tally = Tally(wall())
         # It holds the interpreter's lock now and then, for which the daemon must not have to wait.

@@ -12,6 +12,15 @@ import sys
 
 def main() -> None:
     """Guard until told to stop; exit status 2 if it can't begin."""
+    try:
+        _guard()
+    except Exception as error:
+        if os.environ.get("OOMKIT_DEBUG"):
+            raise
+        _end(f"internal error, please report it: {type(error).__name__}: {error}")
+
+
+def _guard() -> None:
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     from oomkit.guard.settings import from_plain
 

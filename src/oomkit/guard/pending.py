@@ -6,6 +6,8 @@ import mmap
 import os
 from binascii import crc32
 
+from oomkit.guard.bootid import read_boot_id
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -26,7 +28,7 @@ class Pending:
         fault: why nothing can be kept; empty when all is well.
     """
 
-    __slots__ = ("_fd", "_map", "fault")
+    __slots__ = ("_boot", "_fd", "_map", "fault")
 
     def __init__(self, path: str | None) -> None:
         """Open the file, and lock it against a second guard.
@@ -38,6 +40,7 @@ class Pending:
             BlockingIOError: another guard has it.
         """
         self.fault = ""
+        self._boot = read_boot_id()
         self._fd = -1
         self._map: mmap.mmap | None = None
         if path is None:
@@ -56,7 +59,11 @@ class Pending:
             self.fault = error.strerror or str(error)
 
     def read(self) -> "list[dict[str, Any]]":
-        """What the last guard left; empty if it left nothing, or a file that is damaged."""
+        """What the last guard left.
+
+        Empty if it left nothing, a file that is damaged, or one of an earlier boot, whose
+        processes are others.
+        """
         if self._map is None:
             return []
         length = int.from_bytes(self._map[0:8], "little")
@@ -64,25 +71,30 @@ class Pending:
         if len(body) != length or crc32(body) != int.from_bytes(self._map[8:_HEAD], "little"):
             return []
         try:
-            acts = marshal.loads(body)
+            boot, acts = marshal.loads(body)
         except (ValueError, EOFError, TypeError):
             return []
-        return acts if isinstance(acts, list) else []
+        if boot != self._boot or not isinstance(acts, list):
+            return []
+        return acts
 
     def write(self, acts: "list[dict[str, Any]]") -> None:
         """Replace what the file says. Never raises, never waits for a disk."""
         if self._map is None:
             return
-        body = marshal.dumps(acts)
+        body = self._body(acts)
         if len(body) > _BYTES - _HEAD:
             # Whom to wait for matters more than whom they were chosen from.
-            body = marshal.dumps([{**a, "record": {**a["record"], "candidates": []}} for a in acts])
+            body = self._body([{**a, "record": {**a["record"], "candidates": []}} for a in acts])
         if len(body) > _BYTES - _HEAD:
             self.fault = f"{len(acts)} acts are under way, more than can be kept"
             return
         head = len(body).to_bytes(8, "little") + crc32(body).to_bytes(4, "little")
         self._map[0 : _HEAD + len(body)] = head + body
         self.fault = ""
+
+    def _body(self, acts: "list[dict[str, Any]]") -> bytes:
+        return marshal.dumps((self._boot, acts))
 
     def close(self) -> None:
         """Close the file, and let another guard have it."""

@@ -1,5 +1,6 @@
 """The scan: everything a decision depends on, read from this machine into a snapshot."""
 
+import errno
 import os
 from datetime import UTC, datetime
 from types import TracebackType
@@ -37,7 +38,8 @@ def take_snapshot(
         boot_root: where kernel configurations lie.
 
     Raises:
-        OSError: ``proc_root`` can't be listed. Anything less is noted in ``missing``.
+        OSError: ``proc_root`` can't be listed or shows nothing at all. Anything less is noted in
+            ``missing``.
     """
     scanner = Scanner(
         proc_root=proc_root, cgroup_root=cgroup_root, boot_root=boot_root, keep_open=False
@@ -117,7 +119,7 @@ class Scanner:
         """Look at the machine.
 
         Raises:
-            OSError: the proc file system can't be listed any more.
+            OSError: the proc file system can't be listed any more, or shows nothing at all.
         """
         proc = self.proc_root
         memory, no_memory = read_memory(proc, self.page_size)
@@ -139,6 +141,8 @@ class Scanner:
         census = self._roster.look(view, memcgs.groups, members)
         ordered = in_order_of_creation(census.processes, self._pid_max)
         tasks = [process.task for process in ordered if process.task is not None]
+        if not tasks and not memory.total_ram_pages:
+            raise OSError(errno.ENODATA, "shows neither memory nor processes", proc)
         sysctl, no_sysctl = read_sysctl(proc)
         pressure = read_pressure(f"{proc}/pressure/memory")
         uptime = uptime_s(proc)

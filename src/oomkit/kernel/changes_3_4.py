@@ -42,6 +42,12 @@ CHANGES: tuple[Change, ...] = (
         meaning="on big machines two processes no longer tie for being 1/1000 alike",
     ),
     Change(
+        since="3.5",
+        sets={"swaps_at_zero": False},
+        what="with swappiness 0 reclaim leaves anonymous pages alone",
+        meaning="vm.swappiness=0 kills while swap is free",
+    ),
+    Change(
         since="3.6",
         sets={"allocating_task_check": "task", "memcg_scan": "tree", "log_table": "3.6"},
         what="an allocating task at -1000 is left alone; the table shows page tables and swap",

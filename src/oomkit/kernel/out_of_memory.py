@@ -104,6 +104,9 @@ def pagefault_out_of_memory(snapshot: Snapshot, allocation: Allocation, rules: R
             if current is None or current.global_init:
                 flow.step("do_page_fault", "init is not killed; the fault is tried again")
                 return flow.decision()
+            if not current.has_mm:
+                flow.step("do_page_fault", f"{name(current)} has no memory; nobody is killed")
+                return flow.decision()
             killing = kill_faulting_task(flow.oc, current)
             return flow.killed(killing, current, None, "VM: killing process")
         case "__out_of_memory":

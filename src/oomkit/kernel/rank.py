@@ -4,6 +4,7 @@ import msgspec
 
 from oomkit.kernel.badness import badness, unkillable
 from oomkit.kernel.constraint import constrained_alloc
+from oomkit.kernel.decision import Decision
 from oomkit.kernel.oom_control import OomControl
 from oomkit.kernel.oom_score import oom_score, score_control
 from oomkit.kernel.rules import RuleSet
@@ -109,3 +110,14 @@ def near_equals(
     return tuple(
         task for badness, task in found if badness == points or abs(badness - points) < point
     )
+
+
+def others_are_hidden(snapshot: Snapshot, decision: Decision) -> bool:
+    """Whether a panic for want of a victim says nothing, since others are not in the snapshot.
+
+    The init process of the machine always exists. A snapshot without it was taken in a pid
+    namespace, or where ``/proc`` hides other users' processes.
+    """
+    if decision.action != "panic" or snapshot.sysctl.panic_on_oom or decision.scope == "memcg":
+        return False
+    return not any(task.global_init for task in snapshot.tasks)

@@ -97,6 +97,8 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
         overcommit_kbytes: the commit limit may be set in kB.
         min_free_cap_kb: ceiling of the default ``min_free_kbytes``.
         watermark_scale: the watermarks' gap follows ``watermark_scale_factor``.
+        swaps_at_zero: with ``swappiness`` 0 anonymous pages are still reclaimed when page cache is
+            gone (``get_scan_count()`` in mm/vmscan.c).
         mem_available: ``/proc/meminfo`` has MemAvailable, and how it is computed.
         psi: pressure stall information exists.
         oom_dump_tasks: default of the knob.
@@ -208,6 +210,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
     overcommit_kbytes: bool = False
     min_free_cap_kb: int = 65536
     watermark_scale: bool = False
+    swaps_at_zero: bool = True
     mem_available: Literal["none", "low_watermarks", "totalreserve"] = "none"
     psi: bool = False
     oom_dump_tasks: int = 0

@@ -24,8 +24,17 @@ _DEBIAN = (
     r"mips64el|4kc-malta|5kc-malta|loongson-3|octeon)"
 )
 _HIDDEN_SUBLEVEL = re.compile(
-    rf"-\d+(?:-(?:{_UBUNTU})\b.*|(?:\.(?:bpo|deb\d+)\.\d+)?-{_DEBIAN}\b.*)?$", re.ASCII
+    rf"-(?:kali|rpi)?\d+(?:-(?:{_UBUNTU})\b.*|(?:\.(?:bpo|deb\d+)\.\d+)?-{_DEBIAN}\b.*)?$", re.ASCII
 )
+
+_UNREAD = {
+    r"uek\b": "Oracle's UEK",
+    r"\.vz\d": "Virtuozzo",
+    r"\.oe\d": "openEuler",
+    r"\.a[ln][78]\b": "Alibaba Cloud Linux and Anolis",
+    r"tlinux": "TencentOS",
+}
+"""Markers of vendors whose kernels differ from the version in their name in unknown ways."""
 
 
 class UnknownKernelError(ValueError):
@@ -78,7 +87,7 @@ def rules_for(release: str) -> RuleSet:
             f"unknown kernel {release!r}: expected a version from {CHANGES[0].since} on, "
             "such as 5.15 or 2.6.32-754.el6.x86_64, or a rule set's name"
         )
-    version = parse_version(match["version"])
+    version = _renumbered(parse_version(match["version"]))
     if version < parse_version(CHANGES[0].since):
         raise UnknownKernelError(
             f"kernel {match['version']} is older than {CHANGES[0].since}, "
@@ -109,13 +118,22 @@ def range_of(release: str) -> RuleRange:
     return RuleRange(rules=rules, changes=tuple(changes))
 
 
-def is_newer_than_known(release: str) -> bool:
-    """Whether a release is newer than any whose source the rules were checked with."""
+def doubt(release: str) -> str | None:
+    """Say why the rules found for a release may not be all of its rules; None: no reason known.
+
+    Args:
+        release: as for :func:`rules_for`.
+    """
     match = _RELEASE.match(release.strip())
     if match is None:
-        return False
+        return None
     last = parse_version(LAST_KNOWN)
-    return parse_version(match["version"])[: len(last)] > last
+    if parse_version(match["version"])[: len(last)] > last:
+        return f"kernel {release} is newer than any whose rules are known; the newest are used"
+    for marker, vendor in _UNREAD.items():
+        if re.search(marker, match["rest"]):
+            return f"kernel {release}: the sources of {vendor} were not read; its version decides"
+    return None
 
 
 @cache
@@ -127,6 +145,13 @@ def history() -> tuple[RuleRange, ...]:
         rows.append(RuleRange(rules=rules, changes=tuple(c for c in CHANGES if c.since == since)))
     rows.extend(RuleRange(rules=_variant_rules(v), variant=v) for v in VARIANTS)
     return tuple(rows)
+
+
+def _renumbered(version: Version) -> Version:
+    """Fedora 15 called 3.0 to 3.3 2.6.40 to 2.6.43."""
+    if version[:2] == (2, 6) and len(version) > 2 and version[2] >= 40:
+        return (3, version[2] - 40, *version[3:])
+    return version
 
 
 def _find_variant(version: Version, rest: str) -> Variant | None:

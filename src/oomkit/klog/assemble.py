@@ -1,12 +1,10 @@
 """Turn lines without prefixes into reports: which line belongs to which report."""
 
-import math
 import re
 from collections.abc import Iterator
 
 from oomkit.klog import kill
-from oomkit.klog.builder import MAX_FRAMES, Builder
-from oomkit.klog.finish import note_missing
+from oomkit.klog.builder import Builder
 from oomkit.klog.header import (
     parse_caller,
     parse_cpuset,
@@ -15,28 +13,26 @@ from oomkit.klog.header import (
     parse_version,
 )
 from oomkit.klog.meminfo import START
+from oomkit.klog.open_reports import OpenReports
 from oomkit.klog.prefix import Line
 from oomkit.klog.records import Report
 from oomkit.klog.tasks import ROW, TABLE_HEADER, parse_table_header
 
 _ANCHOR = re.compile(
-    r"(?P<header>oom-killer: ?gfp)|(?P<table>\[\s*pid\s*\]\s+uid\s+tgid)"
+    r"(?P<header>oom-killer: ?gfp|invoked\s+oom-killer:?$)|(?P<table>\[\s*pid\s*\]\s+uid\s+tgid)"
     r"|(?P<summary>oom-kill: ?constraint=)|(?P<killed>[Kk]illed process \d)"
     r"|(?P<sharer>Kill process \d+ .* sharing same memory)|(?P<selected>[Kk]ill process \d)"
     r"|(?P<would>[Ww]ould have killed process \d)|(?P<reaper>oom_reaper: )"
     r"|(?P<group>are going to be killed\s+due)|(?P<nobody>[Oo]ut of memory and no killable)"
     r"|(?P<panic>Kernel panic - not syncing: )|(?P<foreign>page allocation (?:failure|stalls))"
     r"|(?P<version>Linux version \d)"
+    r"|(?P<limited>(?:oom_kill_process|dump_header): \d+ callbacks suppressed)"
     r"|(?P<lost>printk messages dropped|messages suppressed|Missed \d+ kernel messages"
     r"|kernel messages? lost|begin to drop messages)"
-    r"|(?P<cut>^(?:<trim>|\(?\.{3,}.*\)?|\[\.{3}\]|.{0,3}\bsnip(?:ped)?\b.{0,6}|:)$)"
 )
+_CUT = re.compile(r"(?:<trim>|\(?\.{3,}.*\)?|\[\.{3}\]|.{0,3}\bsnip(?:ped)?\b.{0,6}|:)$")
+"""What people put in the place of lines that they leave out."""
 
-MAX_UNRELATED_LINES = 2000
-"""Lines of other matters after which a report is over."""
-MAX_SILENCE_S = 300.0
-"""Seconds of the kernel's own clock after which a report is over."""
-_MAX_OPEN = 8
 _SHORT = 40
 
 
@@ -44,112 +40,71 @@ class Assembler:
     """Takes lines, gives reports; keeps a few reports open for lines that come late."""
 
     def __init__(self, file: str) -> None:
-        self._file = file
-        self._open: list[Builder] = []
-        self._kernel: str | None = None
-        self._in_table: Builder | None = None
-        self._last_number = 0
-        self._last_stamp = 0.0
-        self._since = 0
+        self._reports = OpenReports(file)
 
     @property
     def has_open(self) -> bool:
         """A report has begun and not ended."""
-        return any(report.strong and not report.ended for report in self._open)
+        return self._reports.has_open
 
     @property
     def oldest_open_line(self) -> float:
         """First line of the oldest report that may still get lines; infinite without one."""
-        return min((report.first.number for report in self._open), default=math.inf)
+        return self._reports.oldest_open_line
+
+    def expire(self, line: Line) -> list[Report]:
+        """Give the reports that are over when a line comes."""
+        return self._reports.expire(line)
+
+    def flush(self) -> Iterator[Report]:
+        """End of the log, or of a stretch of it: yields what is open."""
+        yield from self._reports.flush()
 
     def feed(self, line: Line, *, wrapped: bool = False) -> tuple[list[Report], bool]:
         """Take a line; the reports that it shows to be over, and whether it was of use."""
-        over = self.expire(line) if self._open and self._due(line) else []
+        over = self._reports.over_by(line)
         report = self._take(line)
         if report is None:
             return over, False
         report.touch(line)
         if wrapped:
             report.problem("line_wrapped", "a wrapped line was put together", line.number)
-        if len(self._open) > _MAX_OPEN:
-            over.extend(self._close(self._open.pop(0)))
+        over.extend(self._reports.limit())
         return over, True
 
     @property
     def in_table(self) -> bool:
         """A task table has begun; the next line is likely one of its rows."""
-        return self._in_table is not None
+        return self._reports.in_table is not None
 
-    def take_row(self, text: str, number: int, uptime_s: float | None) -> bool:
-        """Take what is a whole row of the open table; false if it is anything else."""
-        report = self._in_table
-        if report is None or report.columns is None or not report.take_whole_row(text, number):
-            return False
-        report.touch(Line(number=number, text="", uptime_s=uptime_s))
-        return True
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """The columns of the open table."""
+        return None if self._reports.in_table is None else self._reports.in_table.columns
 
-    def flush(self) -> Iterator[Report]:
-        """End of the log, or of a stretch of it: yields what is open."""
-        for report in self._open:
-            yield from self._close(report)
-        self._open = []
-        self._in_table = None
+    def take_rows(self, rows: list[re.Match[str]], number: int, caller: str | None) -> int:
+        """Take what are whole rows of the open table, the first in line ``number``.
 
-    # -- closing ---------------------------------------------------------------------------
+        Returns how many were taken: those before the first that is not sound.
+        """
+        report = self._reports.in_table
+        if report is None or (caller and report.first.caller not in {None, caller}):
+            return 0
+        taken = report.take_whole_rows(rows, number)
+        if taken:
+            report.touch(_last_of(rows[:taken], number))
+        return taken
 
-    def _close(self, report: Builder) -> Iterator[Report]:
-        if report is self._in_table:
-            self._in_table = None
-        if report.strong:
-            yield report.build(self._file, note_missing)
-
-    def _due(self, line: Line) -> bool:
-        """It is time to look for reports that are over: seldom, and after every leap."""
-        leap = line.number - self._last_number
-        self._last_number = line.number
-        self._since += 1
-        stamp = line.uptime_s
-        late = stamp is not None and abs(stamp - self._last_stamp) > MAX_SILENCE_S
-        if stamp is not None:
-            self._last_stamp = stamp
-        if self._since < 64 and leap < 64 and not late:
-            return False
-        self._since = 0
-        return True
-
-    def expire(self, line: Line) -> list[Report]:
-        """Give the reports that are over when a line comes."""
-        over: list[Report] = []
-        for report in [r for r in self._open if _is_over(r, line)]:
-            self._open.remove(report)
-            over.extend(self._close(report))
-        return over
-
-    # -- finding the report that a line belongs to -------------------------------------------
-
-    def _new(self, line: Line) -> Builder:
-        report = Builder(line)
-        report.kernel = self._kernel
-        self._open.append(report)
-        self._in_table = None
-        return report
-
-    def _current(self, line: Line) -> Builder | None:
-        """The youngest open report that the line can belong to."""
-        for report in reversed(self._open):
-            if line.caller and report.first.caller and report.first.caller != line.caller:
-                continue
-            return report
-        return None
-
-    def _for(self, line: Line, *, wants: str) -> Builder:
-        """The report that still lacks a part, or a new one."""
-        for report in reversed(self._open):
-            if line.caller and report.first.caller and report.first.caller != line.caller:
-                continue
-            if _lacks(report, wants):
-                return report
-        return self._new(line)
+    def take_frames(self, frames: list[re.Match[str]], number: int, caller: str | None) -> int:
+        """Take lines of a call trace; returns how many were of a report."""
+        last = _last_of(frames, number)
+        last.caller = caller
+        report = self._reports.current(last)
+        if report is None or report.ended:
+            return 0
+        report.add_frames([frame["name"] for frame in frames if not frame["guess"]])
+        report.touch(last)
+        return len(frames)
 
     # -- one line --------------------------------------------------------------------------
 
@@ -159,25 +114,30 @@ class Assembler:
         text = line.text
         if text.startswith("[") and ROW.match(text):
             return self._take_row(line)
-        anchor = _ANCHOR.search(text) if _may_be_anchor(text) else None
-        if anchor is not None:
-            name = anchor.lastgroup
-            assert name is not None
-            taker = getattr(self, f"_take_{name}")
-            taken: Builder | None = taker(line)
+        if _may_be_anchor(text):
+            taken = self._take_anchored(line)
             if taken is not None:
                 return taken
         return self._take_part(line)
 
+    def _take_anchored(self, line: Line) -> Builder | None:
+        """Lines that open or end a part; a task's name may look like any of them."""
+        for anchor in _ANCHOR.finditer(line.text):
+            taker = getattr(self, f"_take_{anchor.lastgroup}")
+            taken: Builder | None = taker(line)
+            if taken is not None:
+                return taken
+        return self._take_cut(line) if _CUT.match(line.text) else None
+
     def _take_header(self, line: Line) -> Builder | None:
         header = parse_header(line.text)
-        if header is None:
+        if header is None or (header.gfp_mask is None and line.uptime_s is None):
             return None
-        current = self._current(line)
+        current = self._reports.current(line)
         if current is not None and current.header is not None and not current.ended:
             text = "another report begins before this one ends"
             current.problem("interleaved", text, line.number)
-        report = self._new(line)
+        report = self._reports.new(line)
         report.header = header
         return report
 
@@ -185,22 +145,22 @@ class Assembler:
         columns = parse_table_header(line.text)
         if columns is None:
             return None
-        report = self._for(line, wants="table")
+        report = self._reports.lacking(line, wants="table")
         report.columns = columns
         report.table_at = line.number
         match = TABLE_HEADER.search(line.text)
         report.wide_pid = match is not None and "[  pid" in match.group()
-        self._in_table = report
+        self._reports.in_table = report
         return report
 
     def _take_row(self, line: Line) -> Builder | None:
-        report = self._in_table
+        report = self._reports.in_table
         if report is None or (
             line.caller and report.first.caller and line.caller != report.first.caller
         ):
-            report = self._current(line)
+            report = self._reports.current(line)
             if report is None or report.ended or report.table_done:
-                report = self._new(line)
+                report = self._reports.interrupted_table(line) or self._reports.new(line)
         report.add_row(line)
         return report
 
@@ -208,20 +168,20 @@ class Assembler:
         summary = kill.parse_summary(line.text, line.number)
         if summary is None:
             return None
-        report = self._for(line, wants="summary")
+        report = self._reports.lacking(line, wants="summary")
         report.end_table()
         report.summary = summary
-        self._in_table = None
+        self._reports.in_table = None
         return report
 
     def _take_selected(self, line: Line) -> Builder | None:
         parsed = kill.parse_selected(line.text, line.number)
         if parsed is None:
             return None
-        report = self._for(line, wants="selected")
+        report = self._reports.lacking(line, wants="selected")
         report.end_table()
         report.kill_text, report.selected = parsed
-        self._in_table = None
+        self._reports.in_table = None
         return report
 
     def _take_killed(self, line: Line) -> Builder | None:
@@ -229,38 +189,26 @@ class Assembler:
         if parsed is None:
             return None
         killed = parsed.killed
-        report = self._for_kill(line, parsed.text, killed.pid)
+        if not killed.comm and line.uptime_s is None and line.time is None:
+            return None
+        report = self._reports.for_kill(line, parsed.text, killed.pid)
         report.end_table()
         if report.kill_text is None:
             report.kill_text = parsed.text
         report.kill_form = report.kill_form or parsed.form
         report.would_have = report.would_have or parsed.would_have
+        if not killed.comm:
+            report.problem("line_damaged", "the line that tells who was killed is cut", line.number)
         if not parsed.would_have:
             report.add_killed(kill.with_context(killed, report, line))
-        self._in_table = None
+        self._reports.in_table = None
         return report
 
     _take_would = _take_killed
 
-    def _for_kill(self, line: Line, text: str | None, pid: int) -> Builder:
-        for report in reversed(self._open):
-            if line.caller and report.first.caller and report.first.caller != line.caller:
-                continue
-            if report.oom_group is not None or (report.killed and _repeated(report, line, pid)):
-                return report
-            if report.ended:
-                continue
-            expected = report.summary.pid if report.summary else None
-            if expected is not None and expected != pid and text is not None:
-                tgids = {row.tgid for row in report.tasks}
-                if "allocating_task" not in text and pid not in tgids:
-                    continue
-            return report
-        return self._new(line)
-
     def _take_sharer(self, line: Line) -> Builder | None:
         killed = kill.parse_sharer(line.text, line.number)
-        report = self._current(line)
+        report = self._reports.current(line)
         if killed is None or report is None:
             return None
         report.add_killed(killed)
@@ -270,69 +218,72 @@ class Assembler:
         reaped = kill.parse_reaped(line.text, line.number)
         if reaped is None:
             return None
-        for report in reversed(self._open):
-            if report.has_victim(reaped.pid):
-                report.add_reaped(reaped)
-                return report
-        report_or_none = self._open[-1] if self._open else None
-        if report_or_none is not None and report_or_none.ended:
-            report_or_none.add_reaped(reaped)
-            return report_or_none
-        return None
+        report = self._reports.of_victim(reaped.pid)
+        if report is not None:
+            report.add_reaped(reaped)
+        return report
 
     def _take_group(self, line: Line) -> Builder | None:
         path = kill.parse_group(line.text)
-        report = self._current(line)
+        report = self._reports.current(line)
         if path is None:
             return None
         if report is None or (report.oom_group not in {None, path}):
-            report = self._new(line)
+            report = self._reports.new(line)
         elif report.oom_group == path:
             report.problem("lines_repeated", "lines stand in the log twice", line.number)
         report.oom_group = path
         return report
 
     def _take_nobody(self, line: Line) -> Builder | None:
-        report = self._for(line, wants="end")
+        report = self._reports.lacking(line, wants="end")
         report.end_table()
         report.no_killable = True
         panic = kill.parse_panic(line.text)
         report.panic = report.panic or panic
-        self._in_table = None
+        self._reports.in_table = None
         return report
 
     def _take_panic(self, line: Line) -> Builder | None:
         panic = kill.parse_panic(line.text)
         if panic is None:
             return None
-        report = self._current(line)
+        report = self._reports.current(line)
         if report is None or report.killed or report.panic:
-            report = self._new(line)
+            report = self._reports.new(line)
         report.end_table()
         report.panic = panic
-        self._in_table = None
+        self._reports.in_table = None
         return report
 
     def _take_foreign(self, line: Line) -> Builder | None:
         """A report of another kind begins; its memory part is not an OOM report's."""
-        report = self._new(line)
+        report = self._reports.new(line)
         report.foreign = True
         return None
 
     def _take_version(self, line: Line) -> Builder | None:
-        self._kernel = parse_version(line.text)
+        self._reports.kernel = parse_version(line.text)
         return None
 
     def _take_lost(self, line: Line) -> Builder | None:
-        report = self._current(line)
+        report = self._reports.current(line)
         if report is None or report.ended:
             return None
         kind = "table_truncated" if report.has_table and not report.table_done else "lines_lost"
         report.problem(kind, "the log lost lines here", line.number)
         return report
 
+    def _take_limited(self, line: Line) -> Builder | None:
+        """The kernel prints so many heads and tables in five seconds; kill lines it prints all."""
+        report = self._reports.current(line)
+        if report is not None:
+            text = "heads and tables before this line were left out by the kernel's rate limit"
+            report.problem("limited", text, line.number)
+        return report
+
     def _take_cut(self, line: Line) -> Builder | None:
-        report = self._current(line)
+        report = self._reports.current(line)
         if report is None or report.ended or not report.strong:
             return None
         inside = report.has_table and bool(report.tasks or report.rows) and not report.table_done
@@ -344,10 +295,10 @@ class Assembler:
         """Lines that only a report's head or memory part can claim."""
         text = line.text
         if START.search(text):
-            report = self._for(line, wants="memory")
+            report = self._reports.lacking(line, wants="memory")
             report.memory.feed(text)
             return report
-        current = self._current(line)
+        current = self._reports.current(line)
         if current is None or current.ended:
             return self._take_weak(line, current)
         if current.memcg.in_stats and current.memcg.feed(text):
@@ -355,7 +306,7 @@ class Assembler:
         if self._take_head(current, line):
             return current
         if text.startswith("memory: usage") and current.memcg.has_memory:
-            current = self._new(line)
+            current = self._reports.new(line)
         if current.memory.feed(text) or current.memcg.feed(text):
             return current
         return None
@@ -364,8 +315,7 @@ class Assembler:
         """A memory part without a head: a report only if more of one follows."""
         report = Builder(line)
         if report.memcg.feed(line.text) or report.memory.feed(line.text):
-            report.kernel = self._kernel
-            self._open.append(report)
+            self._reports.add(report)
             return report
         caller = parse_caller(line.text) if ended is not None and "omm: " in line.text else None
         if ended is not None and caller is not None and ended.panic and ended.caller is None:
@@ -388,10 +338,15 @@ class Assembler:
                 return True
         frame = parse_frame(text) if "+0x" in text else None
         if frame is not None:
-            if not report.has_table and report.memory.empty and len(report.trace) < MAX_FRAMES:
-                report.trace.append(frame)
+            report.add_frames([frame])
             return True
         return text in {"Call Trace:", "Call trace:"}
+
+
+def _last_of(matches: list[re.Match[str]], number: int) -> Line:
+    """The last of several lines, the first of which is line ``number``."""
+    up = matches[-1].groupdict().get("up")
+    return Line(number=number + len(matches) - 1, text="", uptime_s=float(up) if up else None)
 
 
 def _may_be_anchor(text: str) -> bool:
@@ -404,39 +359,7 @@ def _may_be_anchor(text: str) -> bool:
         or "allocation" in text
         or "version" in text
         or "messages" in text
+        or "callbacks" in text
         or "snip" in text
         or (len(text) < _SHORT and text[0] in "<.[(:")
     )
-
-
-def _lacks(report: Builder, part: str) -> bool:
-    """Whether a report can still take a part, by the order in which the kernel prints them."""
-    if report.ended or report.foreign:
-        return False
-    later = bool(report.selected or report.summary)
-    if part == "memory":
-        return report.memory.empty and not report.has_table and not later
-    if part == "table":
-        return not report.has_table and not later
-    if part == "summary":
-        return not later
-    if part == "selected":
-        return report.selected is None
-    return True
-
-
-def _repeated(report: Builder, line: Line, pid: int) -> bool:
-    """The kill line of an ended report stands there again (the same stamp, the same pid)."""
-    return (
-        any(victim.pid == pid for victim in report.killed)
-        and line.uptime_s is not None
-        and line.uptime_s <= (report.last.uptime_s or 0.0)
-    )
-
-
-def _is_over(report: Builder, line: Line) -> bool:
-    if line.number - report.last.number > MAX_UNRELATED_LINES:
-        return True
-    if line.uptime_s is None or report.last.uptime_s is None:
-        return False
-    return abs(line.uptime_s - report.last.uptime_s) > MAX_SILENCE_S

@@ -1,5 +1,6 @@
 """One report while its lines come in."""
 
+import re
 from collections.abc import Callable
 
 import msgspec
@@ -11,6 +12,7 @@ from oomkit.klog.memcg import MemcgPart
 from oomkit.klog.meminfo import MemoryPart
 from oomkit.klog.prefix import Line
 from oomkit.klog.records import (
+    MAX_PROBLEMS,
     Killed,
     Problem,
     Reaped,
@@ -20,14 +22,13 @@ from oomkit.klog.records import (
     Summary,
     TaskRow,
 )
-from oomkit.klog.tasks import guess_columns, parse_row
+from oomkit.klog.tasks import guess_columns, parse_row, row_of
 
 _MEMCG_TRACE = ("mem_cgroup_out_of_memory", "mem_cgroup_oom_synchronize")
 
 MAX_TASKS = 1 << 16
-MAX_PROBLEMS = 50
 MAX_FRAMES = 100
-"""Bounds (of problems: for each kind) for what no kernel prints and a hostile log may hold."""
+"""Bounds for what no kernel prints and a hostile log may hold."""
 
 
 class Builder:
@@ -104,6 +105,11 @@ class Builder:
 
     # -- parts -----------------------------------------------------------------------------
 
+    def add_frames(self, names: list[str]) -> None:
+        """Take functions of the call trace, which stands before the memory part."""
+        if not self.has_table and self.memory.empty:
+            self.trace.extend(names[: MAX_FRAMES - len(self.trace)])
+
     def add_row(self, line: Line) -> None:
         """Take a row of the task table."""
         if len(self.rows) + len(self.tasks) >= MAX_TASKS:
@@ -113,14 +119,18 @@ class Builder:
         else:
             self._parse_row(line.text, line.number, self.columns)
 
-    def take_whole_row(self, text: str, number: int) -> bool:
-        """Take a row that is whole and sound; false if it is not."""
-        assert self.columns is not None
-        row = parse_row(text, self.columns, number)
-        if row is None or row.pid != row.tgid or len(self.tasks) >= MAX_TASKS:
-            return False
-        self.tasks.append(row)
-        return True
+    def take_whole_rows(self, rows: list[re.Match[str]], number: int) -> int:
+        """Take rows until one is not sound; returns how many were."""
+        columns = self.columns
+        if columns is None:
+            return 0
+        fields = len(columns) + 2
+        for taken, match in enumerate(rows):
+            row = row_of(match.groups()[-fields:], columns, number + taken)
+            if row is None or len(self.tasks) >= MAX_TASKS:
+                return taken
+            self.tasks.append(row)
+        return len(rows)
 
     def _parse_row(self, text: str, number: int, columns: tuple[str, ...] | None) -> None:
         row = parse_row(text, columns, number) if columns else None
@@ -182,7 +192,7 @@ class Builder:
         cgroup = None
         if scope == "memcg":
             cgroup = (summary.oom_memcg if summary else None) or (memcg.path if memcg else None)
-            cgroup = cgroup or self.oom_group
+            cgroup = cgroup or self.oom_group or self._beancounter()
         return Report(
             source=Source(file=file, line=self.first.number, end_line=self.last.number),
             time=self.first.time,
@@ -195,7 +205,7 @@ class Builder:
             cgroup=cgroup,
             cpuset=self.cpuset or (summary.cpuset if summary else None),
             mems_allowed=self.mems_allowed or (summary.mems_allowed if summary else None),
-            invoker=(header.comm if header else None) or (caller.comm if caller else None),
+            invoker=_invoker(header, caller),
             invoker_pid=(header.pid if header else None) or (caller.pid if caller else None),
             invoker_oom_score_adj=header.oom_score_adj if header else None,
             invoker_oom_adj=header.oom_adj if header else None,
@@ -239,7 +249,7 @@ class Builder:
             printed == "CONSTRAINT_MEMCG"
             or not self.memcg.empty
             or (summary and summary.oom_memcg)
-            or text.startswith("memory cgroup")
+            or text.startswith(("memory cgroup", "out of memory in ub"))
             or any(name in _MEMCG_TRACE for name in self.trace)
         ):
             return "CONSTRAINT_MEMCG", "memcg"
@@ -250,6 +260,11 @@ class Builder:
         if "cpuset" in text:
             return "CONSTRAINT_CPUSET", "cpuset"
         return self._scope_by_nodes(printed)
+
+    def _beancounter(self) -> str | None:
+        """OpenVZ's user beancounter, which stands in the place of a cgroup."""
+        text = self.kill_text or ""
+        return text[text.index("UB") :] if text.startswith("Out of memory in UB") else None
 
     def _scope_by_nodes(self, printed: str | None) -> tuple[str | None, Scope | None]:
         header, summary = self.header, self.summary
@@ -263,6 +278,21 @@ class Builder:
         if "out_of_memory" in self.trace or (header is not None and self.has_table):
             return None, "global"
         return None, None
+
+
+def _invoker(header: Header | None, caller: Caller | None) -> str | None:
+    """Name of the asker, without what an unknown prefix left before it."""
+    comm = header.comm if header else None
+    name = caller.comm if caller else None
+    if comm is None or (name is not None and comm.endswith(name)):
+        return name or comm
+    if len(comm) > _MAX_COMM and " " in comm and name is None:
+        return comm.rsplit(None, 1)[1]
+    return comm
+
+
+_MAX_COMM = 20
+"""A name has at most 15 bytes; some kernels print a thread id with it."""
 
 
 def _nodemask(header: Header | None, summary: Summary | None) -> str | None:

@@ -16,6 +16,11 @@ _HTML = re.compile(
     r"(?:\s[^<>\n]{0,200})?/?>",
     re.IGNORECASE,
 )
+_HTML_BREAK = re.compile(
+    r"<(?:br\s?/?|/p|/div|/li|/tr)>(?!\s{0,9}(?:\n|$|</?(?:p|div|br|li)))", re.IGNORECASE
+)
+_BREAK = "\v"
+"""Stands in clean text where mark-up ended a line; :func:`split_joined` takes it out."""
 _ENTITIES = {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&#39;": "'", "&nbsp;": " ", "&amp;": "&"}
 _ENTITY = re.compile("|".join(_ENTITIES))
 
@@ -39,13 +44,13 @@ def clean(text: str) -> str:
     if "&" in plain:
         plain = _ENTITY.sub(lambda m: _ENTITIES[m.group()], plain)
     if "</" in plain or "<br" in plain or "<BR" in plain:
-        plain = _HTML.sub("", plain)
+        plain = _HTML.sub("", _HTML_BREAK.sub(_BREAK, plain))
     if "[/" in plain:
         plain = _FORUM.sub("", plain)
     return plain
 
 
-_RSYSLOG = re.compile(r"#012|\\n(?=[ \[<A-Za-z0-9])")
+_RSYSLOG = re.compile(r"\v|#012|\\n(?=[ \[<A-Za-z0-9])")
 _STAMP = re.compile(r"\[\s*\d{1,9}\.\d{6}\]")
 _MID_LEVEL = re.compile(r"\S ?<[0-7]>\S")
 _INNER_STAMP = re.compile(
@@ -55,7 +60,7 @@ _INNER_STAMP = re.compile(
 
 def split_joined(line: str) -> list[str]:
     """Split one line into the kernel's lines that a logger or a console joined in it."""
-    joined = "#012" in line or "\\n" in line
+    joined = "#012" in line or "\\n" in line or _BREAK in line
     parts = _RSYSLOG.sub("\n", line).split("\n") if joined else [line]
     result: list[str] = []
     for part in parts:
@@ -64,6 +69,35 @@ def split_joined(line: str) -> list[str]:
         else:
             result.append(part)
     return result
+
+
+class QuotedPrintable:
+    """Undoes the coding of raw mails, line by line, once a line has shown that it is in use."""
+
+    def __init__(self) -> None:
+        self._coded = False
+        self._begun = ""
+
+    def take(self, raw: str) -> str:
+        """Return a line decoded; an empty one while its end is still to come."""
+        if not self._coded:
+            if _CODED not in raw and not (raw.endswith("=") and len(raw) in _SOFT_BREAK):
+                return raw
+            self._coded = True
+        raw = self._begun + raw
+        self._begun = ""
+        if raw.endswith("=") and len(raw) < _MAX_CODED:
+            self._begun = raw[:-1]
+            return ""
+        return _CODED_BYTE.sub(lambda m: _PLAIN[m.group()], raw) if "=" in raw else raw
+
+
+_CODED = "=3D"
+_PLAIN = {"=3D": "=", "=20": " ", "=09": " "}
+_CODED_BYTE = re.compile("|".join(_PLAIN))
+_MAX_CODED = 1000
+_SOFT_BREAK = range(70, 77)
+"""How long a coded line is that goes on in the next."""
 
 
 def _has_inner_stamp(part: str) -> bool:

@@ -56,10 +56,16 @@ def version_range(report: "Builder") -> tuple[str, str] | None:
         form = table_form(columns, wide=report.wide_pid)
         if form is not None:
             ranges.append(_TABLE_RANGE[form])
-    if report.kill_form is not None and not report.would_have:
-        ranges.append(_KILL_RANGE[report.kill_form])
     if report.summary is not None:
         ranges.append(("5.0", "6.18"))
+    killed = []
+    if report.kill_form is not None and not report.would_have:
+        killed.append(_KILL_RANGE[report.kill_form])
+    # A kill line that is cut, or put together from two, looks like one of another version.
+    return _common(ranges + killed) or _common(ranges)
+
+
+def _common(ranges: list[tuple[str, str]]) -> tuple[str, str] | None:
     if not ranges:
         return None
     low = max((low for low, _ in ranges), key=_key)

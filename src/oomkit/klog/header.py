@@ -8,6 +8,7 @@ _HEADER = re.compile(
     r"(?:(?P<pid>\d+) \((?P<vzcomm>.*?)\)|(?P<comm>.*?))\s*(?:\binvoked\s+)(?:\w+\s+)?oom-killer:"
     r"\s*(?P<rest>gfp.*)|^(?:.*?\s)?oom-killer:\s*(?P<bare>gfp_mask=.*)"
 )
+_HEADER_CUT = re.compile(r"(?P<comm>\S.{0,14}) invoked\s+oom-killer:?$")
 _GFP = re.compile(r"gfp(?:_mask)?[= ](0x[0-9a-fA-F]+(?:\([^)]*\)?)?)")
 _ORDER = re.compile(r"\border[= ](-?\d+)")
 _NODEMASK = re.compile(r"nodemask=(\(null\)|\d[\d,-]*?)(?=,\s|,?$)")
@@ -27,6 +28,11 @@ _VERSION = re.compile(r"Linux version (\d\.\d+[\w.+~-]*)")
 _FRAME = re.compile(
     r"(?:\[<?[0-9a-f]{8,16}>?\]\s*)*(?P<guess>\? )?[(:]?(?P<name>[A-Za-z_][\w.$]*)\+0x[0-9a-f]+/0x"
 )
+FRAME_EXPRESSION = (
+    r"(?:\[<[0-9a-f]{8,16}>\] )?(?P<guess>\? )?(?P<name>[A-Za-z_]\w*)(?:\.[\w.]+)?"
+    r"\+0x[0-9a-f]+/0x[0-9a-f]+(?: \[[\w ]+\])?\s*"
+)
+"""A regular expression for whole lines of a call trace, as most kernels print them."""
 _ARM_FRAME = re.compile(r"^\s*(?P<name>[A-Za-z_][\w.]*) from (?P<caller>[A-Za-z_][\w.]*)\+0x")
 
 
@@ -58,7 +64,8 @@ def parse_header(text: str) -> Header | None:
     """Parse the line with ``invoked oom-killer:``; None if it is not one."""
     match = _HEADER.search(text)
     if match is None:
-        return None
+        cut = _HEADER_CUT.match(text)
+        return None if cut is None else _only_comm(cut["comm"])
     rest = match["rest"] or match["bare"]
     gfp = _GFP.search(rest)
     if gfp is None:
@@ -80,9 +87,25 @@ def parse_header(text: str) -> Header | None:
     )
 
 
+def _only_comm(comm: str) -> Header:
+    """What is left of a line that was cut, or told from memory."""
+    return Header(
+        comm=comm.strip(),
+        pid=None,
+        gfp_mask=None,
+        order=None,
+        nodemask=None,
+        oom_adj=None,
+        oom_score_adj=None,
+        form=None,
+    )
+
+
 def _form(rest: str, *, vz: bool, bare: bool) -> str | None:
     if vz:
         return "openvz"
+    if bare and "(" in rest:
+        return None
     if bare:
         return "2.6.13" if "order=" in rest else "2.6.11"
     if "oomkilladj=" in rest:

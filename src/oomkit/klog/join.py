@@ -26,6 +26,7 @@ _KILL_TAIL = re.compile(
     r"sacrifice|child|[a-z-]{1,10}:\d+kB|\d*kB|now anon|\d+ \()"
 )
 _STATS_TAIL = re.compile(r"^[a-z_]+:\d+KB")
+_PANIC_TAIL = re.compile(r"(?:of |on )?memory\b|(?:is )?enabled$|compulsory\b|panic_on_oom\b")
 _BLOCK_TAIL = re.compile(r"^(?:\d+\*\d+kB|= \d+kB|\([UMEHCIR]+\))")
 
 MAX_PARTS = 16
@@ -175,6 +176,8 @@ def _other_continues(text: str, more: str) -> bool:
         return "oom.group" not in text and bool(
             re.match(r"to memory|due|memory\.oom|are going", more)
         )
+    if text.startswith("Kernel panic"):
+        return not _COMPLETE.search(text) and bool(_PANIC_TAIL.match(more))
     if text.startswith("Task in"):
         return "limit of /" not in text
     if more.startswith("cpuset=") or (

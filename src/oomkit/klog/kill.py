@@ -23,6 +23,9 @@ _KILLED = re.compile(
 _KILLED_CUT = re.compile(
     r"\b[Kk]illed process (?P<pid>\d+)(?:, UID (?P<uid>\d+),)?\s*\((?P<comm>[^)]*)$"
 )
+_KILLED_PID_ONLY = re.compile(
+    r"^(?P<text>(?:Memory cgroup o|O)ut of [mM]emory[^:]{0,40}): Killed process (?P<pid>\d+)$"
+)
 _SHARER = re.compile(r"Kill process (?P<pid>\d+) \((?P<comm>.*)\) sharing same memory")
 _FIELD = re.compile(
     r"(total-vm|vsz|vm|anon-rss|file-rss|shmem-rss|rss|swap|pgtables):\s?(\d+)kB"
@@ -85,10 +88,10 @@ def parse_killed(text: str, line: int) -> KillLine | None:
     if would is not None:
         killed = Killed(pid=int(would["pid"]), comm=would["comm"], line=line)
         return KillLine(text=None, killed=killed, would_have=True)
-    match = _KILLED.search(text) or _KILLED_CUT.search(text)
+    match = _KILLED.search(text) or _KILLED_CUT.search(text) or _KILLED_PID_ONLY.match(text)
     if match is None:
         return None
-    groups = match.groupdict()
+    groups: dict[str, Any] = {"uid": None, "comm": "", **match.groupdict()}
     opening = groups.get("text")
     if opening is not None and not _is_oom_text(opening):
         return None
@@ -96,15 +99,25 @@ def parse_killed(text: str, line: int) -> KillLine | None:
     values: dict[str, Any] = {}
     for name, kb, other, number in _FIELD.findall(rest):
         values[_FIELDS[name or other]] = int(kb or number)
-    if match["uid"]:
-        values["uid"] = int(match["uid"])
-    killed = Killed(pid=int(match["pid"]), comm=match["comm"].strip(), line=line, **values)
+    if groups["uid"]:
+        values["uid"] = int(groups["uid"])
+    killed = Killed(pid=int(match["pid"]), comm=groups["comm"].strip(), line=line, **values)
     return KillLine(text=opening, killed=killed, form=_form(opening, text, rest))
 
 
 def with_context(killed: Killed, report: "Builder", line: Line) -> Killed:
     """Add when a victim died and how it came to be one, as far as its report tells."""
-    return msgspec.structs.replace(killed, time=line.time, killed_as=_killed_as(killed.pid, report))
+    comm = killed.comm or _comm_of(killed.pid, report)
+    killed_as = _killed_as(killed.pid, report)
+    return msgspec.structs.replace(killed, comm=comm, time=line.time, killed_as=killed_as)
+
+
+def _comm_of(pid: int, report: "Builder") -> str:
+    """A victim's name, where its own line was cut before it."""
+    for told in (report.summary, report.selected, *report.tasks):
+        if told is not None and told.pid == pid and told.comm:
+            return told.comm
+    return ""
 
 
 def _killed_as(pid: int, report: "Builder") -> KilledAs | None:

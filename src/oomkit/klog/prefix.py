@@ -6,23 +6,27 @@ is taken off wherever it stands in the order that loggers stack them.
 """
 
 import re
+from functools import lru_cache
 
 import msgspec
 
-_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-_MONTH = "(?:" + "|".join(_MONTHS) + ")"
+from oomkit.klog import dates
+from oomkit.klog.learned import LearnedPrefixes
 
 _QUOTE = re.compile(r"[ \t]*(?:(?:>|\|[ \t])[ \t]*)+|: ")
 _PRINTK = re.compile(
     r"\[\s*(?P<up>\d{1,9}\.\d{6})(?:\s*<\s*\d+\.\d+>)?\s*\](?:\s?\[\s*(?P<caller>[TC]\d+)\s*\])?"
-    r"|\[\s*\+\d+\.\d{6}\]"
+    r"|\[\s*\+\d+\.\d{6}\]|\[" + dates.MONTH + r" {1,2}\d{1,2} \d\d:\d\d\]"
 )
+_STAMP = r"(?:<[0-7]>)?\[\s*(?P<up>\d{1,9}\.\d{6})\]"
+_STAMP_ONLY = re.compile(_STAMP)
 _PIECES = re.compile(
     r"""\s*(?:
-      (?P<iso>\d{4}-\d\d-\d\d[T\ ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:\ ?(?:Z|UTC|[+-]\d\d:?\d\d))?)
+      \[?(?P<iso>\d{4}-\d\d-\d\d[T\ ]\d\d:\d\d:\d\d(?:[.,]\d+)?
+        (?:\ ?(?:Z|UTC|[+-]\d\d:?\d\d))?)\]?:?
       (?:\ (?:stdout|stderr)\ [FP](?=\ ))?
     | (?P<ctime>\[?(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),?\ )?(?P<mon>"""
-    + _MONTH
+    + dates.MONTH
     + r""")\ {1,2}(?P<day>\d{1,2})(?:\ (?P<year1>\d{4}))?\ (?P<clock>\d\d:\d\d:\d\d(?:\.\d+)?)
       (?:\ (?:[A-Z]{3,4}\ )?(?P<year2>\d{4})(?![^\s\]]))?\]?)
     | (?P<facility>(?:kern|user|daemon|local\d|syslog)\ *[.:]\ *
@@ -82,6 +86,7 @@ class PrefixStripper:
     def __init__(self) -> None:
         self._head = ""
         self._like = Line(number=0, text="")
+        self._learned = LearnedPrefixes()
 
     def strip(self, raw: str, number: int) -> Line:
         """Return a line without its prefix; ``raw`` must be free of control characters."""
@@ -90,6 +95,10 @@ class PrefixStripper:
         if line is None:
             line = strip_prefix(raw, number)
             self._remember(raw, line)
+        if line.tag is None:
+            before, line.text = self._learned.strip(line.text)
+            if before:
+                _note_unknown(before, line)
         line.width = len(raw)
         if not line.stamped or raw.endswith(" "):
             line.spaced = (1 if raw.startswith((" ", "\t")) else 0) + (
@@ -97,17 +106,41 @@ class PrefixStripper:
             )
         return line
 
-    def text_of(self, raw: str) -> tuple[str, float | None] | None:
-        """Text and kernel stamp of a line with the same prefix as the last; None for others."""
+    def without_learned(self, text: str) -> str:
+        """What is left of a text behind a prefix that the log's lines have taught."""
+        return self._learned.strip(text)[1]
+
+    def look_again(self) -> None:
+        """Another stretch of the log begins."""
+        self._learned.look_again()
+
+    def whole_lines(self, expression: str) -> re.Pattern[str] | None:
+        """A pattern for lines with what ``expression`` describes behind the last line's prefix.
+
+        The kernel's stamp is in the group ``up``. None if the prefix can't be told.
+        """
+        like = self._like
+        if self._learned.has_end or (like.stamped and like.uptime_s is None and not self._head):
+            return None
+        stamp = ""
+        if like.uptime_s is not None:
+            other = r"(?!\s?\[\s*[TC]\d)"
+            stamp = _STAMP + (rf"\s?\[\s*{like.caller}\s*\]" if like.caller else other)
+        return _whole(self._head, stamp, expression)
+
+    @property
+    def last_caller(self) -> str | None:
+        """Caller id of the last line."""
+        return self._like.caller
+
+    def is_like_last(self, raw: str) -> bool:
+        """Whether a line begins as the last one did."""
         head = self._head
-        if not head or not raw.startswith(head):
-            return None
+        if not raw.startswith(head):
+            return False
         if self._like.uptime_s is None:
-            return raw[len(head) :].strip(), None
-        printk = _PRINTK.match(raw, len(head))
-        if printk is None or printk["up"] is None:
-            return None
-        return raw[printk.end() :].strip(), float(printk["up"])
+            return bool(head)
+        return _STAMP_ONLY.match(raw, len(head)) is not None
 
     def _strip_known(self, raw: str, number: int) -> Line | None:
         like = self._like
@@ -140,6 +173,7 @@ class PrefixStripper:
     def _remember(self, raw: str, line: Line) -> None:
         """Keep what stands before the text, or before the kernel's stamp."""
         self._head = ""
+        self._like = line
         if not line.stamped or not line.text or line.time is None:
             return
         if line.uptime_s is not None:
@@ -150,7 +184,11 @@ class PrefixStripper:
         else:
             end = 0
         self._head = raw[:end]
-        self._like = line
+
+
+@lru_cache(maxsize=64)
+def _whole(head: str, stamp: str, expression: str) -> re.Pattern[str]:
+    return re.compile(rf"{re.escape(head)}{stamp}\s*{expression}$")
 
 
 def strip_prefix(raw: str, number: int) -> Line:
@@ -158,6 +196,11 @@ def strip_prefix(raw: str, number: int) -> Line:
     line = Line(number=number, text="")
     quote = _QUOTE.match(raw)
     rest = raw[quote.end() :] if quote else raw
+    kmsg = _KMSG.match(rest)
+    if kmsg is not None:
+        line.stamped, line.uptime_s, line.caller = True, int(kmsg["usec"]) / 1e6, kmsg["caller"]
+        line.text = rest[kmsg.end() :].strip()
+        return line
     printk = _PRINTK.search(rest, 0, 400)
     if printk is not None:
         line.stamped = True
@@ -194,18 +237,22 @@ def _peel(text: str, line: Line) -> str:
         line.stamped = True
         rfc5424 = rfc5424 or (piece["level"] is not None and piece.group().endswith("1 "))
         if piece["iso"]:
-            line.time = _iso(piece["iso"])
+            line.time = dates.iso(piece["iso"])
             dated = True
         elif piece["ctime"]:
             line.time = _ctime(piece)
             dated = True
         elif piece["caller2"]:
             line.caller = piece["caller2"].strip("[] ")
+    local = dates.LOCAL.match(text, position) if not dated and position < len(text) else None
+    if local is not None:
+        line.stamped, line.time = True, dates.local(local)
+        return text[local.end() :]
     if not dated:
         return text[_bare_tag(text, position, line) :]
     host_tag = _RFC5424.match(text, position) if rfc5424 else _HOST_TAG.match(text, position)
     if host_tag is None:
-        return text[position:]
+        return text[_far_tag(text, position, line) :]
     line.host = host_tag["host"] or line.host
     if host_tag["tag"].lower() not in _KERNEL_TAGS:
         if host_tag["pid"] is None and not host_tag["host"]:
@@ -217,7 +264,7 @@ def _peel(text: str, line: Line) -> str:
 
 _KERNEL_TAG = re.compile(r"(?:^|(?<=\s))kernel:(?:\s|$)")
 _CLOCK = re.compile(r"\d\d:\d\d")
-_DATE = re.compile(r"(?<![\w.])(?=\d{4}-\d\d-\d\d|" + _MONTH + r" )")
+_DATE = re.compile(r"(?<![\w.])(?=\d{4}-\d\d-\d\d|" + dates.MONTH + r" )")
 
 
 def _bare_tag(text: str, position: int, line: Line) -> int:
@@ -232,18 +279,45 @@ def _bare_tag(text: str, position: int, line: Line) -> int:
     date = _DATE.search(before)
     piece = _PIECES.match(before, date.start()) if date else None
     if piece is not None:
-        line.time = _iso(piece["iso"]) if piece["iso"] else _ctime(piece)
+        line.time = dates.iso(piece["iso"]) if piece["iso"] else _ctime(piece)
         line.host = before[piece.end() :].strip() or None
     return tag.end()
 
 
-def _iso(text: str) -> str:
-    text = text.replace(" UTC", "Z").replace(",", ".")
-    return text.replace(" ", "T", 1).replace(" ", "")
+_KMSG = re.compile(
+    r"\d{1,3},\d+,(?P<usec>\d{1,18}),[-\w,=]*?(?:caller=(?P<caller>[TC]\d+))?[-\w,=]*;"
+)
+"""A record as ``/dev/kmsg`` and netconsole give it."""
+
+
+def _far_tag(text: str, position: int, line: Line) -> int:
+    """End of a ``kernel:`` tag behind a host and more that no known logger writes there."""
+    tag = _KERNEL_TAG.search(text, position, position + 120)
+    words = text[position : tag.start()].split() if tag is not None else []
+    if tag is None or not 1 <= len(words) <= _MOST_WORDS:
+        return position
+    line.host = line.host or words[0]
+    return tag.end()
+
+
+_MOST_WORDS = 6
+_UNKNOWN_UPTIME = re.compile(r"\[\s*(?:\d-)?(\d{1,9}\.\d{2,9})\s*[\]@,/ ]")
+
+
+def _note_unknown(before: str, line: Line) -> None:
+    """Take what can be told from a prefix of unknown form."""
+    line.stamped = True
+    kmsg = _KMSG.search(before)
+    uptime = _UNKNOWN_UPTIME.search(before)
+    if kmsg is not None:
+        line.uptime_s, line.caller = int(kmsg["usec"]) / 1e6, kmsg["caller"]
+    elif uptime is not None and line.uptime_s is None:
+        line.uptime_s = float(uptime[1])
+    date = _DATE.search(before) if line.time is None else None
+    piece = _PIECES.match(before, date.start()) if date else None
+    if piece is not None:
+        line.time = dates.iso(piece["iso"]) if piece["iso"] else _ctime(piece)
 
 
 def _ctime(match: re.Match[str]) -> str:
-    month = _MONTHS.index(match["mon"]) + 1
-    day = f"{month:02}-{int(match['day']):02}T{match['clock']}"
-    year = match["year1"] or match["year2"]
-    return f"{year}-{day}" if year else day
+    return dates.ctime(match["mon"], match["day"], match["clock"], match["year1"] or match["year2"])

@@ -59,6 +59,6 @@ def read_stream(source: Readable, name: str) -> Iterator[Report]:
 def _scan(source: Readable, name: str, *, evidence: bool) -> Iterator[Report | Evidence]:
     parser = Parser(name, evidence=evidence)
     needles = (*KERNEL_NEEDLES, *userspace.NEEDLES) if evidence else KERNEL_NEEDLES
-    for _ in Scanner(source, parser, needles, glances=evidence).run():
+    for _ in Scanner(source, parser, needles, worth=userspace.is_worth if evidence else None).run():
         yield from parser.drain()
     yield from parser.finish()

@@ -28,6 +28,10 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     end_line: int
 
 
+MAX_PROBLEMS = 50
+"""So many problems of each kind are kept of a report."""
+
+
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """Something missing or damaged in a report.
 
@@ -466,8 +470,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         source: file and line.
-        by: who says so: ``systemd-oomd``, ``earlyoom``, ``nohang``, ``oomd``, ``kubelet``,
-            ``containerd``, ``docker``, ``runc``, ``systemd``.
+        by: who says so: ``systemd-oomd``, ``earlyoom``, ``nohang``, ``oomd``, ``lmkd``,
+            ``talos``, ``kubelet``, ``containerd``, ``docker``, ``runc``, ``systemd``.
         kind: what it says: ``kill`` (it killed somebody itself), ``notice`` (it passes on that
             the kernel did), ``eviction`` (it took a pod away), ``sigkill`` (somebody died of
             signal 9, nothing says of whom).

@@ -125,13 +125,8 @@ def _try(
 
 def _chosen(report: Report) -> set[int] | None:
     """Ids by which the chosen process may stand in the table; None where nobody was chosen."""
-    pid = None
-    if report.selected is not None:
-        pid = report.selected.pid
-    elif report.summary is not None:
-        pid = report.summary.pid
-    elif report.killed:
-        pid = report.killed[0].pid
+    told = (report.selected, report.summary, *report.killed[:1])
+    pid = next((line.pid for line in told if line is not None and line.pid is not None), None)
     if pid is None:
         return None
     return {pid} | {row.tgid for row in report.tasks if row.pid == pid}

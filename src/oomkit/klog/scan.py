@@ -5,10 +5,11 @@ what every report must contain; only the neighbourhood of a hit is decoded and p
 that of one buffer, whatever the log's size.
 """
 
-import ctypes
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
+
+from ahocorasick_rs import BytesAhoCorasick, MatchKind
 
 KERNEL_NEEDLES = (
     b"oom-kill",
@@ -16,19 +17,26 @@ KERNEL_NEEDLES = (
     b"illed process ",
     b"tgid total_vm",
     b"ut of Memory",
+    b"o available memory",
 )
 """What the lines of reports contain: head, summary, kill lines, panics, task tables."""
 
+_WRAP = rb"[\s>|=\\]{0,40}"
+"""What stands between two words of a line that a terminal or a mail has wrapped."""
 _REAL = re.compile(
-    rb"oom-kill(?:er: ?gfp|er:\s*$|: ?constraint)|illed process (?:\d|$)|tgid total_vm"
-    rb"|ut of [mM]emory(?:: ?[Kk]ill|: ?$|: (?:system|compuls|OOM victim)| \(oom_kill|\(memcg"
-    rb"|\. Comp|\. panic| from page fault| and no killable)"
+    rb"oom-kill(?:er:" + _WRAP + rb"(?:gfp|$)|: ?constraint)"
+    rb"|illed process" + _WRAP + rb"(?:\d|$)|tgid total_vm"
+    rb"|ut of [mM]emory(?:: ?(?:OOM |[Ww]ould have )?[Kk]ill|: ?[\r\n]|: ?$"
+    rb"|: (?:system|compuls|OOM victim)"
+    rb"| \(oom_kill|\(memcg|\. Comp|\. panic| from page fault| and no killable| in UB)"
+    rb"|o available memory (?:\(MPOL|in cpuset)"
 )
 """What a needle must be part of to be worth a closer look."""
 
 BUFFER_BYTES = 2 << 20
-_BLOCK_BYTES = 1 << 10
+_BLOCK_BYTES = 4 << 10
 _MAX_GLANCE = 8 << 10
+_MAX_REAL = 64
 _BACK_BYTES = 48 << 10
 _HEAD_BACK_LINES = 2
 _HEADERS = (b"oom-killer",)
@@ -62,28 +70,36 @@ class Sink(Protocol):
         """A report has begun and not ended."""
 
 
-Find = Callable[[bytes, int, int], int]
+Worth = Callable[[bytearray, int], bool]
+"""Whether the needle at an offset of a buffer is worth a closer look at its line."""
 
 
 class Scanner:
     """Feeds a sink with the stretches of a log around the needles."""
 
     def __init__(
-        self, source: Readable, sink: Sink, needles: Sequence[bytes], *, glances: bool = False
+        self,
+        source: Readable,
+        sink: Sink,
+        needles: Sequence[bytes],
+        *,
+        worth: Worth | None = None,
     ) -> None:
-        self._glances = glances
+        """Look for needles; ``worth`` says which of those that no report holds the sink is shown
+        (without it, none).
+        """
+        self._worth = worth
         self._source = source
         self._sink = sink
-        self._needles = needles
+        # Leftmost matches are those that the library finds many bytes at a time.
+        self._needles = BytesAhoCorasick(needles, MatchKind.LeftmostFirst)
         self._buffer = bytearray(BUFFER_BYTES)
-        self._find = _finder(self._buffer)
         self._filled = 0
         self._fed = 0
         self._counted = 0
         self._line = 1
-        self._next: list[int] = []
         self._active = False
-        self._hit = -1
+        self._hit = 0
 
     def run(self) -> Iterator[None]:
         """Read to the end; yields whenever the sink may have found something."""
@@ -103,21 +119,36 @@ class Scanner:
     def _take(self, end: int) -> Iterator[None]:
         """Look through the whole lines of the buffer."""
         position = self._fed
-        self._next = [-1] * len(self._needles)
+        hits = self._hits(max(position, self._hit), end)
+        hit = next(hits, end)
         while position < end:
             if self._active:
                 position = self._feed_block(position, end)
                 yield
                 continue
-            hit = self._next_hit(max(position, self._hit), end)
-            if hit < 0:
-                return
+            while hit < max(position, self._hit):
+                hit = next(hits, end)
+            if hit >= end:
+                break
             self._hit = hit + 1
-            if _REAL.match(self._buffer, hit, min(end, hit + 64)):
-                position = self._begin(hit, position, end)
-            elif self._glances:
-                self._hit = self._glance(hit, position, end)
+            line_end = self._buffer.find(b"\n", hit, end) + 1 or end
+            real = _REAL.match(self._buffer, hit, min(end, hit + _MAX_REAL))
+            if real is None and self._worth is not None:
+                # A needle of others may overlap one of the kernel's in the same line.
+                real = _REAL.search(self._buffer, hit, min(line_end, hit + _MAX_GLANCE))
+            if real is not None:
+                position = self._begin(real.start(), position, end)
+            elif self._worth is not None and self._worth(self._buffer, hit):
+                self._glance(hit, line_end, position)
+                self._hit = line_end
                 yield
+        self._hit = end
+
+    def _hits(self, start: int, end: int) -> Iterator[int]:
+        """Where needles stand."""
+        with memoryview(self._buffer) as view, view[start:end] as part:
+            found = self._needles.find_matches_as_indexes(part)
+        return (start + at for _, at, _ in found)
 
     def _feed_block(self, position: int, end: int) -> int:
         stop = end
@@ -130,15 +161,6 @@ class Scanner:
             self._active = False
             self._sink.gap()
         return stop
-
-    def _next_hit(self, position: int, end: int) -> int:
-        """Where the next needle stands from ``position`` on; -1 if there is none."""
-        for i, needle in enumerate(self._needles):
-            if self._next[i] < position:
-                found = self._find(needle, position, end)
-                self._next[i] = end if found < 0 else found
-        nearest = min(self._next)
-        return nearest if nearest < end else -1
 
     def _begin(self, hit: int, position: int, end: int) -> int:
         """Start feeding; how far before the hit depends on what it is."""
@@ -157,15 +179,12 @@ class Scanner:
             back = self._buffer.find(b"\n", back, start) + 1 or start
         return back
 
-    def _glance(self, hit: int, position: int, end: int) -> int:
-        """Show one line to the sink; returns where it ends."""
+    def _glance(self, hit: int, line_end: int, position: int) -> None:
+        """Show one line to the sink."""
         start = max(self._buffer.rfind(b"\n", position, hit) + 1, position)
-        stop = self._buffer.find(b"\n", hit, end) + 1 or end
-        if _REAL.search(self._buffer, hit, min(stop, hit + _MAX_GLANCE)):
-            return hit + 1
         self._count_to(start)
-        self._sink.glance(bytes(self._buffer[start : min(stop, start + _MAX_GLANCE)]), self._line)
-        return stop
+        stop = min(line_end, start + _MAX_GLANCE)
+        self._sink.glance(bytes(self._buffer[start:stop]), self._line)
 
     def _count_to(self, position: int) -> None:
         self._line += self._buffer.count(b"\n", self._counted, position)
@@ -182,21 +201,4 @@ class Scanner:
         self._filled = rest
         self._counted = 0
         self._fed = max(self._fed - keep, 0)
-        self._hit = max(self._hit - keep, -1)
-
-
-def _finder(buffer: bytearray) -> Find:
-    """The fastest search for a string in the buffer: the C library's, else Python's own."""
-    try:
-        memmem = ctypes.CDLL(None).memmem
-    except (OSError, AttributeError):
-        return buffer.find
-    memmem.restype = ctypes.c_void_p
-    memmem.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
-    base = ctypes.addressof((ctypes.c_char * len(buffer)).from_buffer(buffer))
-
-    def find(needle: bytes, start: int, end: int) -> int:
-        address = memmem(base + start, end - start, needle, len(needle))
-        return -1 if address is None else address - base
-
-    return find
+        self._hit = max(self._hit - keep, 0)

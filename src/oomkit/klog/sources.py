@@ -1,6 +1,7 @@
 """Open a log, whatever it is: a file, plain or compressed, standard input, the running kernel's."""
 
 import bz2
+import codecs
 import gzip
 import io
 import lzma
@@ -88,6 +89,8 @@ def _unpacked(file: BinaryIO, name: str) -> Log:
         return Log(bz2.BZ2File(file), name)
     if magic.startswith(_ZSTD):
         return Log(_zstd(file, name), name)
+    if magic.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return Log(_Utf16(file), name)
     return Log(cast("Readable", file), name)
 
 
@@ -115,6 +118,24 @@ class _ZstdErrors:
             return self._file.readinto(buffer)
         except self._error as error:
             raise EOFError(str(error)) from None
+
+
+class _Utf16:
+    """A log that some system's shell or editor saved in UTF-16, as UTF-8."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._decoder = codecs.getincrementaldecoder("utf-16")("replace")
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        # Two bytes become at most three.
+        wanted = len(buffer) // 2
+        while data := self._file.read(wanted):
+            text = self._decoder.decode(data).encode()
+            if text:
+                buffer[: len(text)] = text
+                return len(text)
+        return 0
 
 
 def running_kernel_log() -> bytes:

@@ -81,6 +81,24 @@ def parse_row(text: str, columns: tuple[str, ...], line: int) -> TaskRow | None:
     return TaskRow(pid=pid, comm=comm, line=line, **values)
 
 
+@lru_cache(maxsize=32)
+def row_expression(columns: tuple[str, ...]) -> str:
+    """A regular expression for whole rows that have these columns; groups in their order."""
+    numbers = r"\s+(-?\d{1,18})" * len(columns)
+    return rf"\[\s*(\d{{1,10}})\]{numbers}\s+(\S.{{0,{_MAX_COMM}}}?)\s*"
+
+
+def row_of(groups: tuple[str, ...], columns: tuple[str, ...], line: int) -> TaskRow | None:
+    """Make a row of what :func:`row_expression` found; None if it can't be one."""
+    pid, *words, comm = groups
+    values = dict(zip(_names(columns), map(int, words), strict=True))
+    if min(values.values()) < -_MAX_ADJ or values["total_vm_pages"] < 0:
+        return None
+    if pid != words[1] or values.get("oom_score_adj", 0) > _MAX_ADJ:
+        return None
+    return TaskRow(pid=values["tgid"], comm=comm, line=line, **values)
+
+
 _MAX_ADJ = 1000
 _MAX_COMM = 64
 """Names are 15 bytes; a worker's or a thread's description may make them longer."""

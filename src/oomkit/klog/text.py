@@ -1,10 +1,17 @@
 """From the bytes of a log to its reports."""
 
+import re
+
+import msgspec
+
 from oomkit.klog.assemble import Assembler
-from oomkit.klog.clean import clean, decode, split_joined
+from oomkit.klog.clean import QuotedPrintable, clean, decode, split_joined
+from oomkit.klog.header import FRAME_EXPRESSION
 from oomkit.klog.join import Joiner
 from oomkit.klog.prefix import Line, PrefixStripper
+from oomkit.klog.pretty import PrettyReader
 from oomkit.klog.records import Evidence, Report
+from oomkit.klog.tasks import row_expression
 from oomkit.klog.userspace import evidence_in
 from oomkit.klog.wrappers import ExportReader, lines_of_json
 
@@ -23,6 +30,8 @@ class Parser:
         self._assembler = Assembler(file)
         self._joiner = Joiner()
         self._export = ExportReader()
+        self._pretty = PrettyReader()
+        self._quoted = QuotedPrintable()
         self._prefix = PrefixStripper()
         self._unrelated = 0
         self._found: list[Report | Evidence] = []
@@ -30,25 +39,55 @@ class Parser:
     def feed(self, data: bytes, first_line: int) -> None:
         """Take whole lines; the first has the number ``first_line``."""
         lines = clean(decode(data.removesuffix(b"\n"))).split("\n")
-        last = len(lines) - 1
-        for i, raw in enumerate(lines):
-            number = first_line + i
-            if self._assembler.in_table and i < last and self._is_row(raw, lines[i + 1], number):
+        i = 0
+        while i < len(lines):
+            taken = self._take_alike(lines, i, first_line + i)
+            if taken:
+                i += taken
                 continue
+            raw = lines[i]
             if raw or self._export.active:
-                self._take_raw(raw, number)
+                self._take_raw(self._quoted.take(raw), first_line + i)
+            i += 1
 
-    def _is_row(self, raw: str, after: str, number: int) -> bool:
-        """Take a line in the short way if it is a row like those before it, and not wrapped."""
-        known = self._prefix.text_of(raw)
-        if known is None or not known[0].startswith("[") or self._prefix.text_of(after) is None:
-            return False
-        for whole, wrapped in self._joiner.flush():
-            self._take(whole, wrapped=wrapped)
-        taken = self._assembler.take_row(known[0], number, known[1])
+    def _take_alike(self, lines: list[str], first: int, number: int) -> int:
+        """Take rows or frames like the lines before them in the short way; returns how many."""
+        in_table, columns = self._assembler.in_table, self._assembler.columns
+        if in_table and columns:
+            expression = row_expression(columns)
+        elif not in_table and "+0x" in lines[first]:
+            expression = FRAME_EXPRESSION
+        else:
+            return 0
+        whole = self._prefix.whole_lines(expression)
+        found = self._alike(lines, first, whole) if whole is not None else []
+        if not found:
+            return 0
+        for line, wrapped in self._joiner.flush():
+            self._take(line, wrapped=wrapped)
+        if (in_table, columns) != (self._assembler.in_table, self._assembler.columns):
+            return 0  # the line before was the head or the end of a table
+        caller = self._prefix.last_caller
+        if in_table:
+            taken = self._assembler.take_rows(found, number, caller)
+        else:
+            taken = self._assembler.take_frames(found, number, caller)
         if taken:
             self._unrelated = 0
         return taken
+
+    def _alike(self, lines: list[str], first: int, whole: re.Pattern[str]) -> list[re.Match[str]]:
+        """Lines that match, without one that may go on in the next."""
+        found = []
+        for raw in lines[first:]:
+            match = whole.match(raw)
+            if match is None:
+                break
+            found.append(match)
+        following = first + len(found)
+        if found and (following == len(lines) or not self._prefix.is_like_last(lines[following])):
+            found.pop()
+        return found
 
     def _take_raw(self, raw: str, number: int) -> None:
         for line in self._lines(raw, number):
@@ -56,11 +95,13 @@ class Parser:
                 self._take(whole, wrapped=wrapped)
 
     def _lines(self, raw: str, number: int) -> list[Line]:
-        if raw.startswith("{"):
+        if "{" in raw and raw.rstrip("], ").endswith("}"):
             lines = lines_of_json(raw, number)
             if lines is not None:
                 return lines
         exported = self._export.take(raw, number)
+        if exported is None:
+            exported = self._pretty.take(raw, number)
         if exported is not None:
             return exported
         parts = split_joined(raw)
@@ -93,7 +134,9 @@ class Parser:
 
     def gap(self) -> None:
         """Lines were skipped between the last stretch and the next."""
-        for line in self._export.flush() if self._export.active else ():
+        self._prefix.look_again()
+        ended = self._export.flush() if self._export.active else []
+        for line in ended + self._pretty.flush():
             for whole, wrapped in self._joiner.push(line):
                 self._take(whole, wrapped=wrapped)
         for whole, wrapped in self._joiner.flush():
@@ -116,7 +159,14 @@ class Parser:
         self._found.sort(key=lambda record: record.source.line)
         ready = sum(record.source.line < floor for record in self._found)
         found, self._found = self._found[:ready], self._found[ready:]
-        return found
+        return [self._without_prefix(record) for record in found]
+
+    def _without_prefix(self, record: Report | Evidence) -> Report | Evidence:
+        """The first line of a report may stand before those that taught its prefix."""
+        if not isinstance(record, Report) or record.invoker is None:
+            return record
+        invoker = self._prefix.without_learned(record.invoker)
+        return msgspec.structs.replace(record, invoker=invoker)
 
     def finish(self) -> list[Report | Evidence]:
         """End of the log: give what is left."""

@@ -16,10 +16,21 @@ Kind = Literal["kill", "notice", "eviction", "sigkill"]
 NEEDLES = (
     b"oomd", b"OOM", b"oom-kill", b"oomKill", b" oom", b"/oom", b"nohang", b"earlyoom", b"9/KILL",
     b"evict", b"low on resource", b" 137", b"=137", b":137", b"(137", b"ing SIG", b"signal 9",
-    b"signal: killed",
+    b"signal: killed", b"lowmemorykiller", b"lmkd",
 )  # fmt: skip
 """What the lines contain; see :mod:`oomkit.klog.scan`."""
 
+_STATUS = re.compile(rb"(?:exit|return|code|status)[^\n]{0,24}137\b", re.IGNORECASE)
+
+
+def is_worth(buffer: bytearray, at: int) -> bool:
+    """Whether what stands at an offset may be evidence: 137 is a number like any other."""
+    if not buffer.startswith(_NUMBER, at + 1):
+        return True
+    return _STATUS.search(buffer, max(at - 40, 0), at + 5) is not None
+
+
+_NUMBER = b"137"
 _UNIT = r"(?P<unit>[\w@:.\\-]+\.(?:service|scope|slice|socket|mount|swap))"
 _POD = r"(?P<pod>[\w.-]+(?:/[\w.-]+)?)"
 
@@ -68,6 +79,15 @@ _FORMS = (
         r"(?:found victim|victim is|Victim).*?(?:PID:? ?|\[)(?P<pid>\d+).*?(?P<comm>[\w.:-]+)?",
         tags=("nohang", "nohang-desktop"),
     ),
+    # Android's killer, in userspace and (until 4.11) in the kernel.
+    _Form(
+        "lmkd",
+        "kill",
+        r"Kill(?:ing)? '(?P<comm>[^']+)' \((?P<pid>\d+)\)",
+        tags=("lmkd", "lowmemorykiller"),
+    ),
+    _Form("lmkd", "kill", r"lowmemorykiller: Kill(?:ing)? '(?P<comm>[^']+)' \((?P<pid>\d+)\)"),
+    _Form("talos", "kill", r"Sending SIGKILL to cgroup .*?\"cgroup\": ?\"(?P<cgroup>[^\"]+)\""),
     _Form(
         "oomd",
         "kill",

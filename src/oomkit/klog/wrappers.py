@@ -8,7 +8,7 @@ import msgspec
 from oomkit.klog.clean import clean, split_joined
 from oomkit.klog.prefix import Line, strip_prefix
 
-_TEXT_KEYS = ("MESSAGE", "log", "message", "msg", "line", "textPayload", "_raw")
+TEXT_KEYS = ("MESSAGE", "log", "message", "msg", "line", "textPayload", "_raw")
 _TIME_KEYS = ("_SOURCE_REALTIME_TIMESTAMP", "__REALTIME_TIMESTAMP", "time", "@timestamp",
               "timestamp", "ts")  # fmt: skip
 _HOST_KEYS = ("_HOSTNAME", "hostname", "host")
@@ -17,13 +17,35 @@ MAX_RECORD_FIELDS = 200
 
 
 def lines_of_json(raw: str, number: int) -> list[Line] | None:
-    """Return the lines in a JSON record; None if ``raw`` is no JSON object with a text."""
+    """Return the lines in a line's JSON: a record or an array of them, with what shippers put
+    around it. None if there is no record with a text.
+    """
+    begin, end = raw.find("{"), raw.rfind("}") + 1
+    if not 0 <= begin < end:
+        return None
+    decoded = _decoded(raw[begin:end])
+    if decoded is None and raw[:begin].endswith("["):
+        decoded = _decoded(raw[begin - 1 :].rstrip(" ,"))
+    records = decoded if isinstance(decoded, list) else [decoded]
+    found = [lines_of_record(record, number) for record in records if isinstance(record, dict)]
+    lines = [line for of_record in found if of_record is not None for line in of_record]
+    if begin:
+        when = strip_prefix(raw[:begin], number).time
+        for line in lines:
+            line.time = line.time or when
+    return lines or None
+
+
+def _decoded(text: str) -> object:
     try:
-        record = msgspec.json.decode(raw.encode())
+        decoded: object = msgspec.json.decode(text.encode())
     except (msgspec.DecodeError, RecursionError):
         return None
-    if not isinstance(record, dict):
-        return None
+    return decoded
+
+
+def lines_of_record(record: dict[str, Any], number: int) -> list[Line] | None:
+    """Return the lines in a decoded record; None if it has no text."""
     text = _text(record)
     return None if text is None else _lines(text, record, number)
 
@@ -72,7 +94,7 @@ class ExportReader:
 
 
 def _text(record: dict[str, Any]) -> str | None:
-    for key in _TEXT_KEYS:
+    for key in TEXT_KEYS:
         value = record.get(key)
         if isinstance(value, str):
             return value

@@ -38,6 +38,8 @@ def _steps(machine: Machine, regime: Regime) -> float:
             continue
         rate = demand.pace * demand.speed
         soonest = min(soonest, proc.left / rate)
+        if demand.copy > 0.0:
+            soonest = min(soonest, demand.to_copy / (demand.copy * demand.speed))
         if proc.current.verb == "read" and demand.takes != demand.pace:
             soonest = min(soonest, _catch_up(machine, proc.whole - proc.left, rate, proc))
     return soonest
@@ -151,7 +153,7 @@ def _cgroups(machine: Machine, regime: Regime) -> float:
         if rate > 0.0:
             marks = (group.max_pages, group.high_pages, group.memsw_pages, group.low_pages)
             gaps = [mark - group.usage for mark in marks if mark > group.usage + 0.5]
-            if group.usage > group.high_pages:
+            if group.usage > group.high_pages - 0.5:
                 gaps.append(max(group.usage / 64, 32.0))
             soonest = min(soonest, min(gaps, default=_INFINITY) / rate)
         elif rate < 0.0 and group.usage > group.low_pages > 0.0:
@@ -229,7 +231,9 @@ def _move_task(machine: Machine, demand: Demand, seconds: float) -> None:
     verb = proc.current.verb
     if verb in commit.GROWS:
         commit.grow(machine, proc, done * (proc.current.stride_bytes or PAGE) / PAGE)
-    if verb == "lock":
+    if verb == "work":
+        proc.worked_s += done
+    elif verb == "lock":
         mm.locked += done
     elif verb == "write" or (verb == "read" and demand.grow):
         pool = machine.file(proc.current.file or proc.key, mm.group)

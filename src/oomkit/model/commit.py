@@ -27,11 +27,19 @@ def charge(machine: Machine, proc: Proc, pages: float) -> str | None:
     """Charge one private writable mapping to Committed_AS, or say what refuses it."""
     refusal = None
     if machine.sysctl.overcommit_memory != OVERCOMMIT_ALWAYS:
-        refusal = _ask(machine, proc, pages, machine.memory())
+        memory = machine.memory() if _looks_around(machine) else machine.promised()
+        refusal = _ask(machine, proc, pages, memory)
     if refusal is None:
         machine.committed += pages
         proc.mm.charged += pages
     return refusal
+
+
+def _looks_around(machine: Machine) -> bool:
+    """Whether the answer depends on what memory is in use for, which takes long to sum up."""
+    if machine.sysctl.overcommit_memory == OVERCOMMIT_NEVER:
+        return False
+    return machine.rules.guess != "ram_swap"
 
 
 def refused(machine: Machine, growing: list[Proc]) -> list[tuple[Proc, str]]:

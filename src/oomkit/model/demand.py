@@ -112,6 +112,7 @@ class Demand:
         domain: what its pages are charged to.
         tables: new page-table pages.
         copy: pages it stops sharing because it writes to them.
+        to_copy: how many of those are left, pages.
         sync_io: disk time it waits for, seconds a second.
         first_io: the part of it for pages that were never in memory: no stall, PSI says.
         async_io: disk time others spend for it.
@@ -123,7 +124,7 @@ class Demand:
 
     __slots__ = (
         "async_io", "copy", "cpu", "dirties", "domain", "first_io", "grow", "pace", "proc",
-        "refault", "speed", "swap_io", "sync_io", "tables", "takes", "unit",
+        "refault", "speed", "swap_io", "sync_io", "tables", "takes", "to_copy", "unit",
     )  # fmt: skip
 
     def __init__(self, proc: Proc | None) -> None:
@@ -134,6 +135,7 @@ class Demand:
         self.refault: list[tuple[Pool, float]] = []
         self.tables = 0.0
         self.copy = 0.0
+        self.to_copy = 0.0
         self.dirties: Pool | None = None
         self.domain = nowhere
         self.sync_io = 0.0
@@ -265,9 +267,12 @@ def _work(machine: Machine, proc: Proc, demand: Demand) -> None:
         rate = walk * pages / whole
         demand.bring_back(pool, rate, pool.missing if pool.hot > 0 else 0.0, machine)
         if pool.name == "(cow)":
-            demand.copy += rate
+            demand.to_copy += pages
     if file is not None:
         demand.bring_back(file, walk * file.size / whole, file.missing, machine)
-    if demand.copy > 0.0:
+    if demand.to_copy > 0.5:
+        # It goes from page to page, so what it still shares lies ahead of it in the first pass.
+        ahead = max(whole - proc.worked_s * walk, demand.to_copy)
+        demand.copy = walk * demand.to_copy / ahead
         demand.grow.append((proc.mm.anon, demand.copy))
         demand.takes += demand.copy

@@ -4,6 +4,7 @@ import heapq
 import random
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from oomkit.model import commit
 from oomkit.model.advance import horizon, move
@@ -22,6 +23,9 @@ from oomkit.model.tasks import Proc
 from oomkit.policy.format import Policy
 from oomkit.scenario.format import At, Scenario
 from oomkit.scenario.record import Outcome
+
+if TYPE_CHECKING:
+    from oomkit.model.pools import Group
 
 MAX_EVENTS = 200_000
 """More mean that the scenario asks for steps too short to be told apart."""
@@ -70,6 +74,7 @@ class Engine:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
         self._born: list[Proc] = []
+        self._lowered: set[Group] = set()
         self.pending = 0
         self.guard = Guard(self, policy) if policy is not None and policy.when else None
 
@@ -151,13 +156,18 @@ class Engine:
     def _fire(self) -> None:
         while self._timers and self._timers[0][0] <= self.now + _SHORTEST_S / 2:
             heapq.heappop(self._timers)[2]()
+        self._begin_born()
         if self.life.waiting:
             self.life.retry_starts()
         for proc in [p for p in self.machine.procs if p.state == "run" and _done(p)]:
             self.life.finish_step(proc)
+        self._begin_born()
+        self._refuse_growth()
+
+    def _begin_born(self) -> None:
+        """Let forked processes enter their first step."""
         while self._born:
             self.life.begin(self._born.pop(0))
-        self._refuse_growth()
 
     def _refuse_growth(self) -> None:
         """A growing heap asks for address space piece by piece."""
@@ -227,10 +237,13 @@ class Engine:
             )
             fits = take_from(machine, plan, swap_left, over)
             count_usage(machine)
-            if not fits and group.version == 1:
-                group.max_pages = group.usage  # EBUSY: a v1 limit can't be set below that
-            elif not fits:
+            if fits:
+                continue
+            if group.version == 2:
                 self.oom.over_limit(group)
+            elif group in self._lowered:
+                group.max_pages = group.usage  # EBUSY: a v1 limit can't be set below that
+        self._lowered.clear()
 
     def _idle(self) -> bool:
         """Nothing will ever happen again."""
@@ -276,6 +289,7 @@ class Engine:
             machine.swap_total = max(event.swap_bytes // 4096, int(machine.swap_used()) + 1)
         for name, fields in event.cgroups.items():
             set_limits(machine.groups[name], fields)
+            self._lowered.add(machine.groups[name])
         for proc in machine.procs:
             for field, value in event.tasks.get(proc.spec.name, {}).items():
                 setattr(proc, field, value)

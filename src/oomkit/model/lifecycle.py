@@ -150,6 +150,7 @@ class Lifecycle:
                 self.engine.at(self.engine.now + step.seconds * proc.scale(), self._waker(proc))
             return True
         if step.verb == "work":
+            proc.worked_s = 0.0
             proc.whole = proc.left = (
                 float("inf") if step.seconds is None else step.seconds * proc.scale()
             )

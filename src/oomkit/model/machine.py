@@ -49,6 +49,8 @@ class Machine:
         if reserved is None:
             reserved = min(_IMAGE_BYTES, ram // 4) + ram // 64
         self.total = (ram - min(reserved, ram)) // PAGE
+        if self.total == 0:
+            raise ModelError("machine.reserved: the kernel keeps all of the RAM for itself")
         kernel = spec.kernel_bytes
         if kernel is None:
             kernel = min(_KERNEL_BYTES, ram // 8) + ram // 128
@@ -76,7 +78,8 @@ class Machine:
         if self.free <= self.marks.high_pages:
             raise ModelError(
                 f"machine.ram: nothing is left for tasks: {self.total} pages of memory, "
-                f"{self.total - int(self.free)} in use before the first one starts"
+                f"{self.total - int(self.free)} in use before the first one starts, "
+                f"{self.marks.high_pages} kept free (vm.min_free_kbytes)"
             )
 
     def _cache_programs(self, pages: float) -> Pool | None:
@@ -217,6 +220,14 @@ class Machine:
             min_wmark_pages=self.marks.min_pages,
             low_wmark_pages=self.marks.low_pages,
             high_wmark_pages=self.marks.high_pages,
+        )
+
+    def promised(self) -> Memory:
+        """What is there and what is promised of it; of what is in use, nothing."""
+        return Memory(
+            total_ram_pages=self.total,
+            total_swap_pages=self.swap_total,
+            committed_pages=int(self.committed),
         )
 
     def available(self, file: float, free: float | None = None) -> float:

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from oomkit.kernel.alloc import decide
 from oomkit.kernel.decision import Decision
 from oomkit.kernel.rank import near_equals, rank
@@ -98,21 +100,33 @@ class Oom:
             self.log.extend(report(snapshot, allocation, machine.rules, decision, uptime_s))
         if decision.action == "panic":
             self.panic = decision.panic or "Out of memory"
-        elif decision.action == "kill":
-            self._kill(snapshot, allocation, decision)
+        elif decision.action == "kill" and not self._kill(snapshot, allocation, decision):
+            return msgspec.structs.replace(decision, action="none")
         elif decision.action == "would_kill":
             self._name(snapshot, allocation, decision)
         return decision
 
-    def _kill(self, snapshot: Snapshot, allocation: Allocation, decision: Decision) -> None:
+    def _kill(self, snapshot: Snapshot, allocation: Allocation, decision: Decision) -> bool:
+        """Have the victims die; returns whether there was one that was not dying already."""
         trace = (*decision.trace, *self._ties(snapshot, allocation, decision))
         tied = self._near_equals(snapshot, allocation, decision)
-        for victim in decision.victims:
-            proc = self.engine.by_pid(victim.pid)
+        procs = [(victim, self.engine.by_pid(victim.pid)) for victim in decision.victims]
+        died = False
+        for victim, proc in procs:
             if proc is None or proc.state == "exiting":
                 continue
             self._record(proc, victim.badness, victim.freed_pages, trace, tied=tied)
             self.engine.life.leave(proc, killed=True)
+            died = True
+        if died:
+            self._ask_again()
+        for _, proc in procs:
+            if not died and proc is not None and proc.end_s is not None:
+                # It may be outside of the cgroup that waits, so that nothing else would tell.
+                self.engine.at(proc.end_s, self._ask_again)
+        return died
+
+    def _ask_again(self) -> None:
         self.engine.version += 1
 
     def _name(self, snapshot: Snapshot, allocation: Allocation, decision: Decision) -> None:

@@ -24,6 +24,27 @@ class _Curve:
         self.progress: list[float] = []
         self.before = (0.0, 0.0, 0.0)
 
+    def extend(self, at: int, after: tuple[float, float, float], parts: list[float]) -> None:
+        """Add the samples of a straight piece.
+
+        Args:
+            at: number of the first of them.
+            after: rss, swap and progress at the end of the piece.
+            parts: the share of the piece that was over at each.
+        """
+        gap = at - self.first - len(self.rss)
+        mb = (1.0 / _MB, 3)
+        columns = ((self.rss, mb), (self.swap, mb), (self.progress, (1.0, 4)))
+        for (column, (unit, digits)), a, b in zip(columns, self.before, after, strict=True):
+            column.extend([0.0] * gap)
+            column.extend(_line(a * unit, b * unit, parts, digits))
+
+
+def _line(start: float, end: float, parts: list[float], digits: int) -> list[float]:
+    if start == end:
+        return [round(max(start, 0.0), digits)] * len(parts)
+    return [round(max(start + (end - start) * part, 0.0), digits) for part in parts]
+
 
 class Sampler:
     """Collects one sample every ``every_s`` seconds."""
@@ -74,6 +95,8 @@ class Sampler:
             self.psi.advance(seconds, some, full)
             return
         after = self._state()
+        first = len(self.t)
+        parts = []
         while (at := self._next()) <= end:
             self.psi.advance(at - now, some, full)
             now = at
@@ -81,6 +104,9 @@ class Sampler:
             if response <= FROZEN_S:
                 self._probe += self.every_s
             self._take(at, part, after, busy)
+            parts.append(part)
+        for curve in self._live:
+            curve.extend(first, self._values(curve), parts)
         self.psi.advance(end - now, some, full)
         self._live = [curve for curve in self._live if curve.proc.state != "dead"]
 
@@ -92,22 +118,6 @@ class Sampler:
         self.t.append(round(at, 6))
         self.rows.append((*row, *self.psi.avg10(), busy))
         self.answers.append(float(int(self._probe)))
-        for curve in self._live:
-            values = self._values(curve)
-            gap = len(self.t) - 1 - curve.first - len(curve.rss)
-            if gap > 0:
-                self._pad(curve, gap)
-            rss, swap, done = (
-                a + (b - a) * part for a, b in zip(curve.before, values, strict=True)
-            )
-            curve.rss.append(round(max(rss, 0.0) / _MB, 3))
-            curve.swap.append(round(max(swap, 0.0) / _MB, 3))
-            curve.progress.append(round(done, 4))
-
-    @staticmethod
-    def _pad(curve: _Curve, count: int) -> None:
-        for column in (curve.rss, curve.swap, curve.progress):
-            column.extend([0.0] * count)
 
     def _state(self) -> tuple[float, ...]:
         machine = self.machine

@@ -134,7 +134,13 @@ def _plan(
     swappiness: int,
     waiting: int,
 ) -> Plan:
-    """A domain's plan; full swap counts as full until a batch of slots is free again."""
+    """A domain's plan; full swap counts as full until a batch of slots is free again.
+
+    With swappiness 0 the machine would still swap below its high watermarks, but what lower zones
+    keep from user pages alone is more than that: real kernels kill with swap free.
+    """
+    if swappiness == 0 and not machine.rules.swaps_at_zero:
+        return make_plan(pools, swap_left=0.0, swappiness=0, waiting=waiting)
     if swap_left < 1.0:
         owner.swap_full = True
     elif swap_left >= machine.swap_batch:

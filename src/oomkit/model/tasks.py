@@ -34,6 +34,7 @@ class Proc:
         loop: how often it has been through its steps.
         left: what is left of the step: pages, CPU seconds.
         whole: what the step was at its start.
+        worked_s: CPU seconds of the present ``work`` step behind it.
         speed: how fast it goes, as a share of unhindered.
         stall: share of its time it waits for memory.
         spin: it asks for a page in a loop, using CPU.
@@ -47,7 +48,7 @@ class Proc:
         "asleep", "cpu", "cpu_s", "current", "done_s", "doomed", "end_s", "exit_dt", "grew_s",
         "instance", "key", "left", "loop", "mm", "nice", "nominal", "oom_adj", "oom_score_adj",
         "pid", "ppid", "program", "scales", "spec", "speed", "spin", "stall", "start_s", "state",
-        "step", "weight", "whole",
+        "step", "weight", "whole", "worked_s",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +69,7 @@ class Proc:
         self.loop = 0
         self.left = 0.0
         self.whole = 0.0
+        self.worked_s = 0.0
         self.speed = 0.0
         self.stall = 0.0
         self.cpu = 0.0

@@ -7,10 +7,10 @@ import msgspec
 
 from oomkit.kernel.adj import is_disabled
 from oomkit.kernel.decision import Decision
-from oomkit.kernel.rank import Ranked
+from oomkit.kernel.rank import Ranked, others_are_hidden
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Memory, Pressure, Snapshot, Task
-from oomkit.kernel.versions import is_newer_than_known
+from oomkit.kernel.versions import doubt
 
 Severity = Literal["critical", "warning", "info"]
 _ORDER: tuple[Severity, ...] = ("critical", "warning", "info")
@@ -105,7 +105,7 @@ def attention(
         commit_limit_pages: CommitLimit.
     """
     items = [
-        *_victims(decision, ranked),
+        *_victims(snapshot, decision, ranked),
         *_knobs(snapshot, rules),
         *_memory(snapshot.memory),
         *_unfreeable(snapshot, rules),
@@ -122,8 +122,14 @@ def _item(severity: Severity, code: str, text: str) -> Attention:
     return Attention(severity=severity, code=code, text=text)
 
 
-def _victims(decision: Decision, ranked: Sequence[Ranked]) -> Iterator[Attention]:
+def _victims(
+    snapshot: Snapshot, decision: Decision, ranked: Sequence[Ranked]
+) -> Iterator[Attention]:
     eligible = [row.task for row in ranked if row.eligible]
+    if others_are_hidden(snapshot, decision):
+        text = "none of the processes seen here can be killed; others are hidden"
+        yield _item("info", "others_hidden", text)
+        return
     if decision.action == "panic":
         yield _item("critical", "panic", f"running out of memory means a panic: {decision.panic}")
     if not eligible:
@@ -236,6 +242,6 @@ def _pressure(pressure: Pressure | None, rules: RuleSet) -> Iterator[Attention]:
 
 
 def _kernel(release: str) -> Iterator[Attention]:
-    if is_newer_than_known(release):
-        text = f"kernel {release} is newer than any whose rules are known; the newest are used"
-        yield _item("info", "new_kernel", text)
+    text = doubt(release)
+    if text is not None:
+        yield _item("info", "unsure_kernel", text)

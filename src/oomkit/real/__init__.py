@@ -2,6 +2,6 @@
 
 from oomkit.real.assemble import Played
 from oomkit.real.errors import RealError
-from oomkit.real.worlds import Place, kernel_for, play, refusals
+from oomkit.real.worlds import Place, kernel_for, play, refusals, why_not
 
-__all__ = ["Place", "Played", "RealError", "kernel_for", "play", "refusals"]
+__all__ = ["Place", "Played", "RealError", "kernel_for", "play", "refusals", "why_not"]

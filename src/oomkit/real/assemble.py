@@ -23,8 +23,9 @@ from oomkit.scenario.record import (
 
 _MB = 2**20
 _FROZEN_S = 1.0
-_GROWING_MB_S = 0.5
-_GROWTH_WINDOW_S = 2.0
+_GREW_MB = 1.0
+_GROWTH_WINDOW_S = 10.0
+"""Whoever took memory so shortly before the first kill was growing, as the model has it."""
 
 
 class Played(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,16 +179,13 @@ def _denied(seen: Observation) -> tuple[Denied, ...]:
 
 
 def _was_growing(seen: Observation, proc: Seen, when: float) -> bool:
-    """Whether it took memory in the two seconds before the first kill."""
-    points = [
-        (seen.samples[index][0], values[0] + values[1])
+    """Whether it took memory shortly before the first kill."""
+    held = [
+        values[0] + values[1]
         for index, values in sorted(proc.curve.items())
         if when - _GROWTH_WINDOW_S <= seen.samples[index][0] <= when
     ]
-    if len(points) < 2 or points[-1][0] <= points[0][0]:
-        return True
-    rate = (points[-1][1] - points[0][1]) / (points[-1][0] - points[0][0])
-    return rate > _GROWING_MB_S
+    return len(held) < 2 or proc.start_s > when - _GROWTH_WINDOW_S or held[-1] - held[0] > _GREW_MB
 
 
 def _samples(scenario: Scenario, seen: Observation) -> Samples:

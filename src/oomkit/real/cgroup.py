@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,7 +11,7 @@ from oomkit.real import limits
 from oomkit.real.agent import groups as agent_groups
 from oomkit.real.assemble import Played, as_found, assemble
 from oomkit.real.confine import OUTER, Host, confine
-from oomkit.real.groups import GroupTree
+from oomkit.real.groups import GroupTree, missing_knobs
 from oomkit.real.kills import LogLine
 from oomkit.real.observe import Observation
 from oomkit.real.plan import SAMPLE_S, Places, Plan, Planner, changes, files_of
@@ -22,6 +23,7 @@ _ROOM_BYTES = 512 * 2**20
 """What the host keeps for itself beyond what the scenario may take."""
 
 _SLACK_S = 30.0
+_CAP_SYS_RESOURCE = 24
 _FILES = {
     1: {"usage": "memory.usage_in_bytes", "stat": "memory.stat"},
     2: {
@@ -82,12 +84,8 @@ def play(scenario: Scenario, *, seed: int = 0) -> Played:
     confined = confine(scenario, host)
     root = f"{hierarchy.directory}/oomkit-{os.getpid()}"
     tree = GroupTree(root, host.version, confined.cgroups)
-    try:
-        group_plans = tree.plan()
-        at = changes(confined, lambda event: _writes(tree, event))
-    except ValueError as error:
-        raise limits.NotHereError(_WORLD, [str(error)]) from None
-    made = [_top(root, host.version), *group_plans]
+    at = changes(confined, lambda event: _writes(tree, event))
+    made = [_top(root, host.version), *tree.plan()]
     with _open_to_all("/var/tmp") as files, _open_to_all("/dev/shm") as tmpfs:
         places = Places(
             files=files,
@@ -133,8 +131,14 @@ def refusals(scenario: Scenario) -> list[str]:
     """Why a scenario can't be played in a cgroup of this host; empty if it can."""
     memory = _meminfo()
     reasons = limits.for_cgroup(
-        scenario, lowest_adj=lowest_adj(), host_swap_bytes=memory["SwapFree"] * 1024
+        scenario,
+        lowest_adj=lowest_adj(),
+        host_swap_bytes=memory["SwapFree"] * 1024,
+        lockable_bytes=_lockable_bytes(),
     )
+    hierarchy = find_hierarchy("/proc")
+    if hierarchy is not None:
+        reasons += missing_knobs(scenario.cgroups, scenario.at, hierarchy.version)
     room = memory["MemAvailable"] * 1024 - _ROOM_BYTES
     if scenario.machine.ram_bytes > room:
         reasons.append(f"its {scenario.machine.ram_bytes >> 20} MB would leave this host too "
@@ -163,6 +167,16 @@ def lowest_adj() -> int:
     os.waitpid(pid, 0)
     with os.fdopen(reader) as answer:
         return int(answer.read() or "0")
+
+
+def _lockable_bytes() -> float:
+    """What a task may lock after it gave up being root."""
+    words = dict(line.split(":", 1) for line in _text("/proc/self/status").splitlines())
+    _, most = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    unlimited = most == resource.RLIM_INFINITY
+    if unlimited or int(words["CapEff"], 16) >> _CAP_SYS_RESOURCE & 1:
+        return float("inf")
+    return most
 
 
 def sweep(directory: str) -> None:

@@ -2,7 +2,12 @@
 
 from typing import Any, Literal
 
+import msgspec
+
 from oomkit.scenario.format import At, Cgroup
+
+LEAF = "tasks"
+"""Name of the leaf for tasks of a group that has groups below it."""
 
 
 class GroupTree:
@@ -24,27 +29,40 @@ class GroupTree:
         return f"{self.root}/{name}"
 
     def procs(self, name: str) -> tuple[str, ...]:
-        """The files to which a task of this group writes itself."""
-        return (f"{self.path(name)}/cgroup.procs",)
+        """The files to which a task of this group writes itself.
+
+        Under v2 a group with groups below it can't hold tasks; they go into a leaf of their own.
+        """
+        leaf = f"/{LEAF}" if self.version == 2 and name in self._above_others() else ""
+        return (f"{self.path(name)}{leaf}/cgroup.procs",)
+
+    def _above_others(self) -> set[str]:
+        """Groups that others lie in."""
+        return {above for group in self.groups for above in _ancestors(group.name)}
 
     def plan(self) -> list[dict[str, Any]]:
         """What to make, parents first, with what to write into each."""
         named = {group.name: group for group in self.groups}
-        for name in list(named):
-            parts = name.split("/")
-            for i in range(1, len(parts)):
-                above = "/".join(parts[:i])
-                named.setdefault(above, Cgroup(name=above, version=self.version))
-        above_others = {name.rpartition("/")[0] for name in named} - {""}
-        plans = []
+        above_others = self._above_others()
+        for above in above_others:
+            named.setdefault(above, Cgroup(name=above, version=self.version))
+        plans: list[dict[str, Any]] = []
         for name in sorted(named, key=lambda path: (path.count("/"), path)):
-            files = self._files(named[name])
-            if self.version == 2 and name in above_others:
+            files = self.files(named[name])
+            leaves = self.version == 2 and name in above_others
+            if leaves:
                 files.insert(0, ("cgroup.subtree_control", "+memory"))
             plans.append({"path": self.path(name), "files": files})
+            if leaves:
+                plans.append({"path": f"{self.path(name)}/{LEAF}", "files": []})
         return plans
 
-    def _files(self, group: Cgroup) -> list[tuple[str, str]]:
+    def files(self, group: Cgroup) -> list[tuple[str, str]]:
+        """File and value for everything a cgroup sets.
+
+        Raises:
+            ValueError: this interface has no such knob.
+        """
         fields = {
             name: getattr(group, name)
             for name in (
@@ -78,6 +96,38 @@ class GroupTree:
             for name, fields in event.cgroups.items()
             for file, value in self.values(fields)
         ]
+
+
+def missing_knobs(
+    groups: tuple[Cgroup, ...], at: tuple[At, ...], version: Literal[1, 2]
+) -> list[str]:
+    """What these groups, and the changes to them, need that this interface does not have."""
+    tree = GroupTree("", version, groups)
+    names = {group.name for group in groups}
+    found = []
+    for group in groups:
+        found += _refused(tree, msgspec.structs.replace(group, version=version))
+    for event in at:
+        for name, fields in event.cgroups.items():
+            if name in names:
+                found += _refused(tree, fields)
+    return list(dict.fromkeys(found))
+
+
+def _refused(tree: GroupTree, what: Cgroup | dict[str, Any]) -> list[str]:
+    try:
+        if isinstance(what, Cgroup):
+            tree.files(what)
+        else:
+            tree.values(what)
+    except ValueError as error:
+        return [str(error)]
+    return []
+
+
+def _ancestors(name: str) -> list[str]:
+    parts = name.split("/")
+    return ["/".join(parts[:i]) for i in range(1, len(parts))]
 
 
 _V1 = {

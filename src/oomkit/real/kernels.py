@@ -47,7 +47,7 @@ def bootable() -> list[Bootable]:
     for directory in _directories():
         for kernel in _in(directory):
             found.setdefault(kernel.release, kernel)
-    return sorted(found.values(), key=lambda k: _key(k.release), reverse=True)
+    return sorted(found.values(), key=lambda k: numbers(k.release), reverse=True)
 
 
 def find(wanted: str | None, kernel: str) -> Bootable:
@@ -95,6 +95,20 @@ def release_of(image: str) -> str:
     return text.split(" ", 1)[0]
 
 
+def has_memcg_v1(kernel: Bootable) -> bool:
+    """Whether it has v1 memory cgroups, as far as the configuration beside its image tells.
+
+    From 6.11 on they are an option of their own (``CONFIG_MEMCG_V1``), off in Debian's kernels.
+    """
+    try:
+        path = f"{os.path.dirname(kernel.image)}/config-{kernel.release}"
+        with open(path, encoding="ascii", errors="replace") as file:
+            text = file.read()
+    except OSError:
+        return True
+    return "CONFIG_MEMCG_V1=y" in text or "CONFIG_MEMCG_V1" not in text
+
+
 def fetch(version: str) -> Bootable:
     """Download and unpack Debian's cloud kernel of a version, without installing it.
 
@@ -121,7 +135,7 @@ def _package(version: str) -> str:
     full = [n for n in match if re.search(r"-\d+\.\d+\.\d+", n)]
     if not full:
         raise NoKernelError(f"Debian's sources known to apt have no cloud kernel {version}")
-    return max(full, key=lambda n: _key(n.removeprefix("linux-image-")))
+    return max(full, key=lambda n: numbers(n.removeprefix("linux-image-")))
 
 
 def _at(path: str) -> Bootable:
@@ -180,11 +194,12 @@ def _same_version(release: str, kernel: str) -> bool:
         rules_for(kernel)
     except UnknownKernelError:
         return False
-    return _key(release)[:2] == _key(kernel)[:2]
+    return numbers(release)[:2] == numbers(kernel)[:2]
 
 
-def _key(release: str) -> tuple[int, ...]:
+def numbers(release: str) -> tuple[int, ...]:
+    """The numbers of a release to sort by: version, then build."""
     version, _, build = release.partition("-")
-    numbers = [int(part) for part in re.findall(r"\d+", version)[:3]]
-    numbers += [0] * (3 - len(numbers))
-    return (*numbers, *(int(part) for part in re.findall(r"^\d+", build)))
+    parts = [int(part) for part in re.findall(r"\d+", version)[:3]]
+    parts += [0] * (3 - len(parts))
+    return (*parts, *(int(part) for part in re.findall(r"^\d+", build)))

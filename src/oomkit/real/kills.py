@@ -82,11 +82,15 @@ def kills_of(
     reports = tuple(replay_all(tuple(read_bytes(text.encode(), "console"))))
     details = {killed.pid: (report, killed) for report in reports for killed in report.killed}
     kills = []
+    dead = set()
     for line in lines:
         match = _KILLED.search(line.text)
         if match is None or int(match[1]) not in seen.procs:
             continue
         pid = int(match[1])
+        if pid in dead:
+            continue  # one of a group killed as one: named as the chosen one, then with the group
+        dead.add(pid)
         report, killed = details.get(pid, (None, None))
         kills.append(_kill(line.t_s, pid, seen, report, killed))
     if killer is not None:

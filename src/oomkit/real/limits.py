@@ -67,13 +67,20 @@ def for_guest(scenario: Scenario) -> list[str]:
     return reasons
 
 
-def for_cgroup(scenario: Scenario, *, lowest_adj: int, host_swap_bytes: int) -> list[str]:
+def for_cgroup(
+    scenario: Scenario,
+    *,
+    lowest_adj: int,
+    host_swap_bytes: int,
+    lockable_bytes: float = float("inf"),
+) -> list[str]:
     """What a memory cgroup of this host can't show.
 
     Args:
         scenario: what is to be played.
         lowest_adj: lowest ``oom_score_adj`` this process may give.
         host_swap_bytes: free swap of this host.
+        lockable_bytes: what an ordinary user's task may lock here.
     """
     reasons = common(scenario)
     reasons += [
@@ -85,6 +92,10 @@ def for_cgroup(scenario: Scenario, *, lowest_adj: int, host_swap_bytes: int) -> 
         reasons.append(f"it has {scenario.machine.swap_bytes >> 20} MB of swap, this host "
                        f"{host_swap_bytes >> 20} MB free")  # fmt: skip
     for _, task in walk_tasks(scenario.tasks):
+        locked = sum(step.size_bytes or 0 for step in task.steps if step.verb == "lock")
+        if task.uid and locked > lockable_bytes:
+            reasons.append(f"task {task.name}: locking {locked >> 20} MB as uid {task.uid} needs "
+                           "CAP_SYS_RESOURCE here, to raise RLIMIT_MEMLOCK")  # fmt: skip
         lowest = min([effective_adj(task), *_later(scenario, task.name)])
         if lowest < lowest_adj:
             reasons.append(f"task {task.name}: oom_score_adj {lowest} needs CAP_SYS_RESOURCE; "

@@ -239,9 +239,13 @@ class Observation:
         self.faults.append(f"{words[1]}: {os.strerror(number) if number else 'failed'}")
 
     def _on_unchanged(self, now: float, words: list[str]) -> None:
+        import errno
         import os
 
-        self.faults.append(f"{words[0]}: {os.strerror(int(words[1]))}")
+        number = int(words[1])
+        # A v1 limit can't be set below what is in use: this is the kernel's answer, not a fault.
+        if number != errno.EBUSY:
+            self.faults.append(f"{words[0]}: {os.strerror(number)}")
 
     def _on_left(self, now: float, words: list[str]) -> None:
         self.faults.extend(f"{path}: could not be removed" for path in words)

@@ -6,6 +6,7 @@ import msgspec
 
 from oomkit.real import cgroup, kernels, qemu
 from oomkit.real.assemble import Played
+from oomkit.real.errors import RealError
 from oomkit.real.guards import companion_of
 from oomkit.scenario.format import Scenario
 
@@ -29,6 +30,23 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     guard: str | None = None
 
 
+def why_not(scenario: Scenario, place: Place) -> str:
+    """Why no scenario at all can be played there; empty if some can.
+
+    Args:
+        scenario: names the kernel where the place does not.
+        place: where.
+    """
+    try:
+        if place.world == "cgroup":
+            cgroup.host_facts()
+            return ""
+        kernels.find(place.kernel, scenario.machine.kernel)
+    except RealError as error:
+        return str(error)
+    return qemu.why_not()
+
+
 def kernel_for(scenario: Scenario, place: Place) -> str:
     """Release of the kernel that will play a scenario.
 
@@ -49,10 +67,9 @@ def refusals(scenario: Scenario, place: Place) -> list[str]:
     if place.world == "cgroup":
         cgroup.host_facts()
         return cgroup.refusals(scenario)
-    kernels.find(place.kernel, scenario.machine.kernel)
     if place.guard is not None:
         companion_of(place.guard, scenario)
-    return qemu.refusals(scenario)
+    return qemu.refusals(scenario, kernels.find(place.kernel, scenario.machine.kernel))
 
 
 def play(scenario: Scenario, place: Place, *, seed: int = 0) -> Played:

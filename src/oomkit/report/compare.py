@@ -47,15 +47,17 @@ def side_by_side(
     *,
     scenarios: tuple[Scenario | None, Scenario | None] = (None, None),
     look: Look | None = None,
+    judged: bool = True,
 ) -> str:
     """Show two runs beside each other: outcome, objectives, curves, kills.
 
     Args:
         left: the first run.
-        right: the second, told as better or worse than the first.
+        right: the second.
         names: what heads their columns.
         scenarios: what was played, for the size of memory.
         look: what the terminal can do; default: 100 columns, no colours.
+        judged: tell the second as better or worse than the first, or only where it differs.
     """
     from rich.text import Text
 
@@ -63,7 +65,7 @@ def side_by_side(
     heading = Text(f"{printable(left.scenario)}: {printable(names[0])} | {printable(names[1])}")
     heading.stylize("bold")
     parts: list[RenderableType] = [heading, Text("")]
-    parts.append(_table(left, right, names, scenarios, look))
+    parts.append(_table(left, right, names, scenarios, look, judged=judged))
     if left.kills or right.kills:
         parts += [Text(""), _kills(left, right, names)]
     return render(look, *parts)
@@ -148,6 +150,8 @@ def _table(
     names: tuple[str, str],
     scenarios: tuple[Scenario | None, Scenario | None],
     look: Look,
+    *,
+    judged: bool,
 ) -> "Table":
     from rich.table import Table
     from rich.text import Text
@@ -159,6 +163,9 @@ def _table(
     table.add_column("")
     styles = {"better": "green", "worse": "red", "other": "bold", "same": "dim"}
     words = {"better": "better", "worse": "worse", "other": "differs", "same": ""}
+    if not judged:
+        styles |= {"better": "bold", "worse": "bold"}
+        words |= {"better": "differs", "worse": "differs"}
     for row in rows(left, right, scenarios):
         style = styles[row.verdict]
         table.add_row(

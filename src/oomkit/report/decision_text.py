@@ -1,7 +1,7 @@
 """A decision in words."""
 
 from oomkit.kernel.decision import Counterfactual, Decision
-from oomkit.kernel.rank import Ranked
+from oomkit.kernel.rank import Ranked, others_are_hidden
 from oomkit.kernel.state import Snapshot, Task
 from oomkit.report.units import human_pages, printable
 
@@ -19,13 +19,15 @@ def label(task: Task) -> str:
     return f"{printable(task.comm)}[{task.pid}]"
 
 
-def headline(decision: Decision) -> str:
+def headline(decision: Decision, snapshot: Snapshot) -> str:
     """What happens, in one line: ``if the machine ran out of memory now: mysqld[812] dies``."""
-    return f"if {_SCOPES[decision.scope]} now: {outcome(decision)}"
+    return f"if {_SCOPES[decision.scope]} now: {outcome(decision, snapshot)}"
 
 
-def outcome(decision: Decision) -> str:
+def outcome(decision: Decision, snapshot: Snapshot) -> str:
     """What a decision does, without its occasion."""
+    if others_are_hidden(snapshot, decision):
+        return "unknown, since the processes that could be killed are not seen here"
     if decision.action == "panic":
         return f"kernel panic ({decision.panic})"
     if decision.action == "none" or not decision.victims:

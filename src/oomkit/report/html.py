@@ -1,16 +1,12 @@
 """A run as one page that needs nothing else: no network, no other file."""
 
-import json
-from functools import cache
-from importlib import resources
 from typing import Any
 
 from oomkit import __version__
-from oomkit.report import knobs
+from oomkit.report import knobs, page
 from oomkit.report.amounts import mb, seconds
 from oomkit.report.charts import Panel, panels
 from oomkit.report.curves import PING, PROBE, answers, curves
-from oomkit.report.extra import need
 from oomkit.report.happenings import ending, happenings
 from oomkit.report.text import objective_rows
 from oomkit.report.units import printable
@@ -32,20 +28,15 @@ def html_page(run: Run, scenario: Scenario | None = None) -> str:
     Raises:
         MissingExtraError: altair, jinja2 or vl-convert-python is not installed.
     """
-    jinja2 = need("jinja2")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["printable"] = lambda text: printable(str(text))
-    template = environment.from_string(_asset("page.html"))
+    template = page.template(page.asset("oomkit.report", "page.html"))
     charts = panels(run, scenario)
-    page: str = template.render(
+    text: str = template.render(
         run=run,
         scenario=scenario,
         version=__version__,
-        css=_safe(_asset("page.css")),
-        script=_safe(_asset("page.js")),
-        library=_safe(_library() if charts else ""),
+        css=page.css(),
+        script=page.script(),
+        library=page.library() if charts else "",
         charts=[_chart(panel) for panel in charts],
         label=_chart_label(run),
         ended=seconds(run.ended_s),
@@ -58,13 +49,7 @@ def html_page(run: Run, scenario: Scenario | None = None) -> str:
         log=[printable(line.expandtabs()) for line in run.log[:MAX_LOG_LINES]],
         log_left_out=max(len(run.log) - MAX_LOG_LINES, 0),
     )
-    return page
-
-
-def json_for_script(value: Any) -> str:
-    """JSON that can stand inside a script element: nothing in it can end the element."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=True)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return text
 
 
 def _chart(panel: Panel) -> dict[str, Any]:
@@ -74,7 +59,7 @@ def _chart(panel: Panel) -> dict[str, Any]:
         "title": panel.title,
         "note": panel.note,
         "height": panel.height,
-        "spec": _safe(json_for_script(spec)),
+        "spec": page.spec(spec),
     }
 
 
@@ -121,20 +106,3 @@ def _tasks(run: Run) -> dict[str, Any]:
             }
         )
     return {"rows": rows, "left_out": max(len(found) - MAX_TASKS, 0)}
-
-
-def _safe(text: str) -> Any:
-    """Mark text of this project, of its libraries, or already made safe, as not to be escaped."""
-    return need("markupsafe").Markup(text)
-
-
-def _asset(name: str) -> str:
-    return resources.files("oomkit.report").joinpath("assets", name).read_text(encoding="utf-8")
-
-
-@cache
-def _library() -> str:
-    """Vega, Vega-Lite and Vega-Embed in one script, out of vl-convert-python's own copy."""
-    bundle: str = need("vl_convert").javascript_bundle()
-    # The two spellings mean the same to a script; the first would end the element.
-    return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")

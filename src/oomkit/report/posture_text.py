@@ -26,7 +26,7 @@ def posture_lines(posture: Posture, snapshot: Snapshot) -> Iterator[tuple[str, s
     yield f"commit    {_commit(posture.commit, size)}", ""
     yield f"pressure  {_pressure(snapshot.pressure)}", ""
     yield "", ""
-    yield f"next      {outcome(posture.decision)}", "bold"
+    yield f"next      {outcome(posture.decision, snapshot)}", "bold"
     if posture.first is not None:
         two = reason(
             snapshot,

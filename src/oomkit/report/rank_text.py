@@ -114,7 +114,7 @@ def rank_lines(
     yield f"kernel {printable(snapshot.kernel)}{of}, {decision.scope} OOM" + (
         f" of {printable(allocation.memcg)}" if allocation.memcg else ""
     )
-    yield headline(decision)
+    yield headline(decision, snapshot)
     if allocation.memcg is not None:
         yield from _memcg_lines(snapshot, allocation.memcg, rules, decision)
     first = next((row for row in ranked if row.eligible), None)

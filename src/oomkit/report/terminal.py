@@ -18,6 +18,11 @@ def console(file: TextIO) -> "Console":
     """
     from rich.console import Console
 
+    class _Console(Console):
+        def on_broken_pipe(self) -> None:
+            # rich would end with status 1, which here is an answer.
+            raise  # noqa: PLE0704 - rich calls it where the error is being handled
+
     is_terminal = file.isatty()
     width = None
     if not is_terminal:
@@ -25,4 +30,4 @@ def console(file: TextIO) -> "Console":
         width = int(columns) if columns.isdigit() and int(columns) > 0 else _FALLBACK_COLUMNS
     elif shutil.get_terminal_size().columns < 1:
         width = _FALLBACK_COLUMNS
-    return Console(file=file, width=width, highlight=False, markup=False, emoji=False)
+    return _Console(file=file, width=width, highlight=False, markup=False, emoji=False)

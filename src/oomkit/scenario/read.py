@@ -19,6 +19,8 @@ MAX_TASKS = 100_000
 
 MIN_RAM = 16 * 2**20
 
+MAX_RATE = 100 * 2**30
+
 
 class ScenarioError(TomlError):
     """A scenario that can't be used; ``faults`` lists everything that is wrong with it."""
@@ -78,8 +80,8 @@ def _machine(table: Table, *, missing: bool) -> Machine:
         zram_bytes=table.take("zram", units.size, 0),
         cpus=table.take("cpus", integer(1, 8192), 2),
         kernel=table.take("kernel", _kernel, "6.12"),
-        disk_bytes_s=table.take("disk", units.rate, 100.0 * 2**20),
-        fault_bytes_s=table.take("fault_rate", units.rate, 2.0**30),
+        disk_bytes_s=table.take("disk", _hardware_rate, 100.0 * 2**20),
+        fault_bytes_s=table.take("fault_rate", _hardware_rate, 2.0**30),
         reserved_bytes=table.take("reserved", units.size, None),
         kernel_bytes=table.take("kernel_memory", units.size, None),
         programs_bytes=table.take("programs", units.size, 0),
@@ -95,6 +97,14 @@ def _ram(value: Any) -> int:
     if ram < MIN_RAM:
         raise ValueError('a size from "16M" on')
     return ram
+
+
+def _hardware_rate(value: Any) -> float:
+    """What is faster would fill a machine in less than the model can tell apart."""
+    rate = units.rate(value)
+    if rate > MAX_RATE:
+        raise ValueError('a rate up to "100G/s"')
+    return rate
 
 
 def _kernel(value: Any) -> str:

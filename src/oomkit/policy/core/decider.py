@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 STEP = 0.01
 """Sizes are noted anew when such a share of memory has gone."""
 
+TURN_S = 0.1
+"""From one choice to the next: what is taken meanwhile has to come free as well."""
+
 WIDEN_WITHIN_S = 60.0
 """Kills of one parent's children so close together are taken for one cause."""
 
@@ -89,6 +92,7 @@ class Decider:
     """
 
     __slots__ = (
+        "_calm_since_s",
         "_enough",
         "_instead",
         "_mem_total_kb", "_parents", "_state", "_widen_after", "chooser", "escalation", "growth",
@@ -113,6 +117,7 @@ class Decider:
         self._instead = [(Matcher(p), tuple(argv)) for p, argv in plan["how"]["instead"]]
         self._parents: list[tuple[float, int]] = []
         self._state: State | None = None
+        self._calm_since_s: float | None = None
 
     def look(self, reading: "Reading") -> Look:
         """Take in a reading, and say what it calls for."""
@@ -122,6 +127,7 @@ class Decider:
         self._state = state
         self._mem_total_kb = reading.mem_total_kb
         look = Look(state)
+        self._forget_old_sizes(state)
         if state.warm:
             left_kb = available_kb(reading) + reading.swap_free_kb
             step_kb = STEP * reading.mem_total_kb
@@ -131,6 +137,16 @@ class Decider:
             look.obstacle = escalation.obstacle(t_s, state.level)
             look.choose = not look.obstacle
         return look
+
+    def _forget_old_sizes(self, state: State) -> None:
+        """Sizes of an earlier shortage tell nothing of who grows in this one."""
+        if not state.warm:
+            if self._calm_since_s is None:
+                self._calm_since_s = state.t_s
+        elif self._calm_since_s is not None:
+            if state.t_s - self._calm_since_s >= self.growth.window_s:
+                self.growth.forget()
+            self._calm_since_s = None
 
     def choose(
         self,
@@ -183,10 +199,11 @@ class Decider:
         lost: dict[int, int] = {}
         for _, ppid in self._parents:
             lost[ppid] = lost.get(ppid, 0) + 1
+        least_kb = self.watch.falls_kb_s() * TURN_S
         return {
-            ppid: (1 + count - self._widen_after) * self._enough * self._mem_total_kb
-            for ppid, count in lost.items()
-            if count >= self._widen_after and ppid > 1
+            ppid: max((1 + n - self._widen_after) * self._enough * self._mem_total_kb, least_kb)
+            for ppid, n in lost.items()
+            if n >= self._widen_after and ppid > 1
         }
 
     def _command(self, choice: "Ranked", level: int) -> tuple[str, ...] | None:

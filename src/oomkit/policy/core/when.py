@@ -107,6 +107,11 @@ class Watch:
         self._level = state.level
         return state
 
+    def falls_kb_s(self) -> float:
+        """How fast memory and swap together have fallen of late; 0 where they do not."""
+        change = self._history.change("left", 0.1)
+        return max(-change, 0.0) if change is not None else 0.0
+
     def begin_anew(self) -> None:
         """Somebody died: what was stalled and refaulted before does not count any more."""
         self._history.clear()

@@ -74,9 +74,9 @@ def spawn(world: World, plan: dict[str, Any]) -> int:
         if error.errno != errno.EPIPE:
             world.report.say("broken", os.getpid(), plan["name"], plan["instance"],
                              error.errno or 0, str(error).replace(" ", "_"))  # fmt: skip
-    except MemoryError:
-        world.report.say("broken", os.getpid(), plan["name"], plan["instance"], errno.ENOMEM,
-                         "MemoryError")  # fmt: skip
+    except Exception as error:  # whatever it is, the run is not what was asked for
+        world.report.say("broken", os.getpid(), plan["name"], plan["instance"], 0,
+                         f"{type(error).__name__}:_{error}".replace(" ", "_"))  # fmt: skip
     finally:
         os._exit(code)
 
@@ -102,9 +102,14 @@ def _become(world: World, plan: dict[str, Any]) -> int:
     _write("/proc/self/oom_score_adj", str(plan["oom_score_adj"]))
     if plan["nice"]:
         os.setpriority(os.PRIO_PROCESS, 0, plan["nice"])
-    if plan["lock"]:
-        unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
-        resource.setrlimit(resource.RLIMIT_MEMLOCK, unlimited)
+    if plan["lock"] and plan["uid"]:
+        # Root's locked memory has no limit.
+        most = resource.RLIM_INFINITY
+        try:
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (most, most))
+        except ValueError:  # without CAP_SYS_RESOURCE; what there is was found to be enough
+            _, most = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (most, most))
     world.report.say("start", os.getpid(), plan["name"], plan["instance"], plan["slot"])
     # While still root: children have a group, an adjustment and a uid of their own to take on.
     for child in plan["children"]:
@@ -264,8 +269,6 @@ class Worker:
     def _run(self) -> None:
         began = time.thread_time()
         walked, cursor = 0.0, self._cursor()
-        if self.seconds is None:
-            self.task.forever()
         while self.seconds is None or time.thread_time() - began < self.seconds:
             until = time.thread_time() + _WORK_SLICE_S
             while time.thread_time() < until:

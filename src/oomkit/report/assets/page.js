@@ -42,8 +42,9 @@
       const options = { actions: false, renderer: "svg", config: config(), tooltip };
       const result = await vegaEmbed(place, JSON.parse(source.textContent), options);
       result.view.addEventListener("click", (_event, item) => {
-        const kill = item && item.datum && item.datum.kill;
-        if (Number.isInteger(kill)) show(`kill-${kill}`);
+        const datum = (item && item.datum) || {};
+        if (Number.isInteger(datum.kill)) show(`kill-${datum.kill}`);
+        if (Number.isInteger(datum.run)) show(`run-${datum.run}`);
       });
       views.push(result);
     }

@@ -1,0 +1,87 @@
+"""Worker processes on this machine that fail one by one."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class LocalPool(Executor):
+    """As many single-worker :class:`ProcessPoolExecutor` as there are workers.
+
+    A ``ProcessPoolExecutor`` whose worker is killed kills the others and loses all their work.
+    Here only the futures that were the dead worker's fail, with ``BrokenProcessPool``; its place
+    is filled at the next submission.
+    """
+
+    def __init__(self, workers: int, *, preload: Sequence[str] = ()) -> None:
+        """Prepare the workers; they start when they get work.
+
+        Args:
+            workers: how many.
+            preload: modules that every worker has imported before it starts.
+        """
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(list(preload))
+        self._others = set(multiprocessing.active_children())
+        self._lock = threading.Lock()
+        self._pools = [self._new() for _ in range(workers)]
+        self._loads = [0] * workers
+
+    def _new(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(1, mp_context=self._context, initializer=_begin)
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Give a call to the worker with the least to do."""
+        with self._lock:
+            place = min(range(len(self._loads)), key=self._loads.__getitem__)
+            self._loads[place] += 1
+        try:
+            future = self._pools[place].submit(fn, *args, **kwargs)
+        except BrokenProcessPool:
+            self._pools[place].shutdown(wait=False)
+            self._pools[place] = self._new()
+            future = self._pools[place].submit(fn, *args, **kwargs)
+
+        def done(_: Future[T]) -> None:
+            with self._lock:
+                self._loads[place] -= 1
+
+        future.add_done_callback(done)
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let the workers end; the counterpart of ``Executor.shutdown``."""
+        for pool in self._pools:
+            pool.shutdown(wait=False, cancel_futures=cancel_futures)
+        if wait:
+            for pool in self._pools:
+                pool.shutdown(wait=True)
+
+    def stop(self) -> None:
+        """End the workers now, whatever they are at."""
+        for pool in self._pools:
+            pool.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            if child not in self._others:
+                child.terminate()
+        self.shutdown(wait=True)
+
+
+def _begin() -> None:
+    """Leave Ctrl-C to the parent, and end when it does, however it does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)

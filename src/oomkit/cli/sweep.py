@@ -1,0 +1,143 @@
+"""``oomkit sweep``: many runs at once, and what they say."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from oomkit.cli.common import fail
+
+if TYPE_CHECKING:
+    from oomkit.sweep.answer import Answer
+
+_EXAMPLE = """\b
+Examples:
+  oomkit sweep sweeps/policies.toml
+  oomkit sweep sweeps/least-swap.toml -o rows.parquet --html report.html
+  oomkit sweep sweeps/policies.toml --cluster tcp://10.0.0.5:8786
+  oomkit sweep sweeps/policies.toml --resume
+  oomkit sweep sweeps/policies.toml --run 17
+  oomkit sweep --fleet sweeps/fleet.csv --set runs=100
+"""
+
+
+@click.command(epilog=_EXAMPLE)
+@click.argument("sweep_file", metavar="[SWEEP]", required=False)
+@click.option("--check", is_flag=True, help="Only tell what is wrong with the file.")
+@click.option(
+    "--fleet",
+    "fleet_files",
+    metavar="FILE",
+    multiple=True,
+    help="Draw machines and loads from a table (CSV, Parquet, JSON Lines); more than once for the "
+    "files of a trace.",
+)
+@click.option(
+    "--set",
+    "overrides",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Change a value of the sweep file: runs, seed, want.KEY, weights.KEY, fleet.KEY.",
+)
+@click.option(
+    "-o",
+    "--out",
+    metavar="FILE",
+    help="Write a row for each run: .parquet, .csv or .jsonl.",
+)
+@click.option("--html", metavar="FILE", help="Write the comparison as a page.")
+@click.option("--json", "as_json", is_flag=True, help="The answer as one object.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1024),
+    help="Processes on this machine.  [default: as many as CPUs]",
+)
+@click.option("--cluster", metavar="ADDRESS", help="Play on a Dask cluster: tcp://HOST:PORT.")
+@click.option("--resume", is_flag=True, help="Go on with a sweep that was stopped.")
+@click.option("--restart", is_flag=True, help="Forget what a stopped sweep had done.")
+@click.option("--run", "one", type=click.IntRange(min=0), help="Play this one run and tell it.")
+def command(
+    sweep_file: str | None,
+    fleet_files: tuple[str, ...],
+    overrides: tuple[str, ...],
+    out: str | None,
+    html: str | None,
+    workers: int | None,
+    cluster: str | None,
+    one: int | None,
+    *,
+    check: bool,
+    as_json: bool,
+    resume: bool,
+    restart: bool,
+) -> None:
+    """Play many runs: machines, loads, knobs and policies that vary, and answer a question.
+
+    SWEEP is a TOML file that names scenarios, what varies, and what is wanted. Same sweep, same
+    seed: same rows, wherever they are played. The exit status is 1 when runs failed.
+    """
+    from oomkit.cli import sweep_work
+
+    _together(
+        check=check, one=one is not None, resume=resume, restart=restart,
+        out=out, html=html, workers=workers, cluster=cluster, as_json=as_json,
+    )  # fmt: skip
+    sweep, table = sweep_work.read(sweep_file, overrides, fleet_files)
+    source = sweep_file or " ".join(f"--fleet {path}" for path in fleet_files)
+    if check:
+        click.echo(f"{source}: fine, {sweep_work.size(sweep, table)}")
+        return
+    if one is not None:
+        sweep_work.tell_run(sweep, table, one)
+        return
+    if html is not None:
+        sweep_work.need_report()
+    found = sweep_work.play(
+        sweep, table, out=out, html=html, workers=workers, cluster=cluster, resume=resume,
+        restart=restart,
+    )  # fmt: skip
+    _show(found, source, as_json=as_json)
+    if found.failed:
+        sys.exit(1)
+
+
+def _together(
+    *,
+    check: bool,
+    one: bool,
+    resume: bool,
+    restart: bool,
+    out: str | None,
+    html: str | None,
+    workers: int | None,
+    cluster: str | None,
+    as_json: bool,
+) -> None:
+    """Refuse options that would have to be ignored beside others."""
+    given = {
+        "--check": check, "--run": one, "--resume": resume, "--restart": restart,
+        "--out": out is not None, "--html": html is not None, "--workers": workers is not None,
+        "--cluster": cluster is not None, "--json": as_json,
+    }  # fmt: skip
+    asked = [name for name, wanted in given.items() if wanted]
+    if (check or one) and len(asked) > 1:
+        fail(f"{asked[0]} and {asked[1]} don't go together")
+    if resume and restart:
+        fail("--resume and --restart don't go together")
+    if workers is not None and cluster is not None:
+        fail("--workers and --cluster don't go together")
+    if out is not None and not out.endswith((".parquet", ".csv", ".jsonl")):
+        fail(f"--out: {out}: expected a name that ends in .parquet, .csv or .jsonl")
+
+
+def _show(found: "Answer", source: str, *, as_json: bool) -> None:
+    if as_json:
+        import msgspec
+
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+        return
+    from oomkit.report.look import look_of
+    from oomkit.sweep.text import answer_text
+
+    look = look_of(sys.stdout)
+    click.echo(answer_text(found, look, source=source), nl=False, color=look.colour)

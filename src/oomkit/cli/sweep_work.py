@@ -1,0 +1,215 @@
+"""What ``oomkit sweep`` does: reading, playing, writing; trouble ends the command."""
+
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from oomkit.cli.common import fail
+from oomkit.cli.progress import progress
+from oomkit.report.amounts import seconds
+from oomkit.report.extra import MissingExtraError
+from oomkit.sweep.extra import need_polars
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from oomkit.batch import Pool
+    from oomkit.sweep.answer import Answer
+    from oomkit.sweep.conduct import Conduct
+    from oomkit.sweep.fleet import Table
+    from oomkit.sweep.format import Sweep
+    from oomkit.sweep.plan import Plan
+    from oomkit.sweep.spool import Spool
+
+_BAR_CELLS = 24
+
+
+def read(
+    path: str | None, overrides: tuple[str, ...], fleet_files: tuple[str, ...]
+) -> "tuple[Sweep, Table | None]":
+    """Read a sweep, and the table of its fleet, or end telling what is wrong."""
+    try:
+        need_polars()
+    except MissingExtraError as error:
+        fail(str(error))
+    from oomkit.sweep.read import fleet_sweep, read_sweep
+    from oomkit.sweep.traces import TraceError, read_table
+    from oomkit.toml.table import TomlError
+
+    if path is None and not fleet_files:
+        raise click.UsageError("expected a SWEEP file, or --fleet FILE")
+    try:
+        if path is None:
+            sweep = fleet_sweep(fleet_files, overrides=overrides)
+        else:
+            sweep = read_sweep(path, overrides=overrides, fleet_files=fleet_files)
+        return sweep, None if sweep.fleet is None else read_table(sweep.fleet)
+    except TomlError as error:
+        for line in error.lines():
+            click.echo(f"oomkit: {line}", err=True)
+        sys.exit(2)
+    except TraceError as error:
+        fail(str(error))
+
+
+def size(sweep: "Sweep", table: "Table | None") -> str:
+    """How much there is to play."""
+    from oomkit.sweep.plan import Plan
+
+    plan = Plan(sweep, table)
+    return f"{plan.total:,} runs, {plan.points:,} loads with {plan.per_point:,} each"
+
+
+def need_report() -> None:
+    """End the command where the page's libraries are not installed."""
+    from oomkit.report.extra import need
+
+    try:
+        for module in ("altair", "jinja2", "vl_convert"):
+            need(module)
+    except MissingExtraError as error:
+        fail(str(error))
+
+
+def tell_run(sweep: "Sweep", table: "Table | None", number: int) -> None:
+    """Play one run and tell its story."""
+    from oomkit.cli import run_views
+    from oomkit.model import ModelError
+    from oomkit.scenario import ScenarioError
+    from oomkit.sweep.plan import Plan
+    from oomkit.sweep.play import Player
+    from oomkit.sweep.row import described
+
+    plan = Plan(sweep, table)
+    if number >= plan.total:
+        fail(f"--run: expected a number below {plan.total}, not {number}")
+    player, job = Player(sweep), plan.job(number)
+    try:
+        scenario = player.scenario(job)
+        run = player.run(job, scenario, sample_s=min(1.0, scenario.duration_s))
+    except (ScenarioError, ModelError, ValueError) as error:
+        fail(f"run {number}: {error}")
+    click.echo(f"run {number}: {described(player.identity(job))}")
+    run_views.show_story(run, scenario, every_one=False)
+
+
+def play(
+    sweep: "Sweep",
+    table: "Table | None",
+    *,
+    out: str | None,
+    html: str | None,
+    workers: int | None,
+    cluster: str | None,
+    resume: bool,
+    restart: bool,
+) -> "Answer":
+    """Play a sweep and answer its question."""
+    from oomkit.sweep import find, tables
+    from oomkit.sweep.conduct import Conduct
+    from oomkit.sweep.plan import Plan
+    from oomkit.sweep.spool import Spool
+
+    plan = Plan(sweep, table)
+    spool = Spool(_spool_path(sweep, out), sweep, plan.total)
+    _open(spool, resume=resume, restart=restart)
+    conduct = Conduct(sweep, plan, spool)
+    _play(conduct, spool, workers, cluster)
+    try:
+        found = find.answer(sweep, tables.scan(sweep, spool.path))
+        if html is not None:
+            _write_page(html, sweep, found, plan)
+        if out is not None:
+            tables.write(sweep, spool.path, out)
+        spool.remove()
+    except OSError as error:
+        fail(f"{error.filename or out or html}: {error.strerror or error}; "
+             f"the rows are kept in {spool.path}")  # fmt: skip
+    return found
+
+
+def _write_page(path: str, sweep: "Sweep", found: "Answer", plan: "Plan") -> None:
+    from oomkit.sweep.page import page_text
+
+    text = page_text(sweep, found, plan).encode()
+    if path == "-":
+        sys.stdout.buffer.write(text)
+        return
+    with open(path, "wb") as file:
+        file.write(text)
+
+
+def _spool_path(sweep: "Sweep", out: str | None) -> str:
+    if out is not None:
+        return f"{out}.part"
+    return f"{os.path.basename(sweep.source).removesuffix('.toml')}.rows.part"
+
+
+def _open(spool: "Spool", *, resume: bool, restart: bool) -> None:
+    from oomkit.sweep.spool import SpoolError
+
+    exists = os.path.exists(spool.path)
+    try:
+        if resume and not exists:
+            fail(f"--resume: {spool.path}: expected the rows of a sweep that was stopped")
+        if resume:
+            spool.resume()
+        elif exists and not restart:
+            fail(f"{spool.path}: left by a sweep that was stopped; --resume goes on with it, "
+                 "--restart begins again")  # fmt: skip
+        else:
+            spool.begin()
+    except SpoolError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{spool.path}: {error.strerror}")
+
+
+def _play(conduct: "Conduct", spool: "Spool", workers: int | None, cluster: str | None) -> None:
+    """Play what is to be played; stopped on the way, say what is kept and how to go on."""
+    from oomkit.batch import PoolError
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    began = time.monotonic()
+    try:
+        with progress(lambda: _line(conduct, began)), _pool(workers, cluster) as pool:
+            conduct.run(pool)
+    except KeyboardInterrupt:
+        click.echo(f"oomkit: stopped; {_kept(conduct, spool)}", err=True)
+        sys.exit(130)
+    except PoolError as error:
+        kept = f"; {_kept(conduct, spool)}" if conduct.done else ""
+        spool.close()
+        if not conduct.done:
+            spool.remove()
+        fail(f"{error}{kept}")
+    except OSError as error:
+        fail(f"{spool.path}: {error.strerror or error}")
+
+
+def _kept(conduct: "Conduct", spool: "Spool") -> str:
+    return f"{conduct.done:,} of {conduct.total:,} runs are kept in {spool.path}, --resume goes on"
+
+
+def _pool(workers: int | None, cluster: str | None) -> "AbstractContextManager[Pool]":
+    from oomkit.batch import cluster_pool, local_pool
+    from oomkit.sweep.play import PRELOAD
+
+    return local_pool(workers, preload=PRELOAD) if cluster is None else cluster_pool(cluster)
+
+
+def _line(conduct: "Conduct", began: float) -> str:
+    """A bar, how fast it goes, how long it will take."""
+    gone_s = time.monotonic() - began
+    rate = (conduct.done - conduct.before) / gone_s if gone_s > 0 else 0.0
+    cells = round(_BAR_CELLS * conduct.done / conduct.total)
+    left = f", {seconds((conduct.total - conduct.done) / rate)} left" if rate > 0 else ""
+    return (
+        f"[{'#' * cells}{'.' * (_BAR_CELLS - cells)}] {conduct.done:,} of {conduct.total:,} runs, "
+        f"{rate:.3g} a second{left}"
+    )

@@ -1,0 +1,209 @@
+"""The record of a sweep's answer: a sentence first, then the figures it rests on."""
+
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from oomkit.report.amounts import mb
+from oomkit.sweep.format import Axis, Sweep, Value
+from oomkit.sweep.quantity import shown
+from oomkit.sweep.stats import Mean, Share, mean_of, share
+
+OBJECTIVES = (
+    "cost", "unusable_s", "work_lost_s", "kills", "innocents_killed", "protected_killed", "denied",
+    "freed_mb",
+)  # fmt: skip
+"""What is shown of every group."""
+
+
+class Spread(msgspec.Struct, frozen=True, kw_only=True):
+    """How the values of one objective lie.
+
+    Attributes:
+        mean: their mean with its interval.
+        deviation: the sample's standard deviation.
+        p10: a tenth of the runs are at or below.
+        p50: half.
+        p90: nine tenths.
+    """
+
+    mean: Mean
+    deviation: float
+    p10: float
+    p50: float
+    p90: float
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """The runs that share some values.
+
+    Attributes:
+        label: how it is called.
+        short: the same where it is known which values it is of.
+        values: column to the value they share; for a part of a distribution its lower end.
+        runs: how many gave a result.
+        failed: how many gave an error.
+        objectives: name to how its values lie.
+        free: with ``least``: in how many nothing happened that must not.
+        best_run: the run that costs least; None without results.
+        worst_run: the one that costs most.
+    """
+
+    label: str
+    short: str
+    values: dict[str, Value | None]
+    runs: int
+    failed: int
+    objectives: dict[str, Spread]
+    free: Share | None = None
+    best_run: int | None = None
+    worst_run: int | None = None
+
+
+class Against(msgspec.Struct, frozen=True, kw_only=True):
+    """The best against another group, point by point.
+
+    Attributes:
+        label: the other.
+        short: the same without the keys of its values.
+        more: by how much its mean is larger.
+        told_apart: the interval lies above 0.
+    """
+
+    label: str
+    short: str
+    more: Mean
+    told_apart: bool
+
+
+class Influence(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of the differences between runs one thing that varies explains by itself.
+
+    Attributes:
+        key: what varies.
+        share: part of the variance; chance alone gives 0 on average.
+        groups: the runs by its value, in order.
+    """
+
+    key: str
+    share: float
+    groups: tuple[Group, ...]
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sweep found.
+
+    Attributes:
+        sentence: the answer.
+        notes: what else must be known.
+        name: of the sweep.
+        kind: ``best``, ``least`` or ``sensitivity``.
+        by: what was compared.
+        runs: how many there were.
+        failed: how many of them gave an error.
+        groups: the runs by what the question is about, best or smallest first.
+        against: with ``best``: the best against each other.
+        wins: with ``best``: points in which no other was better.
+        influences: with ``sensitivity``: most first.
+    """
+
+    sentence: str
+    notes: tuple[str, ...] = ()
+    name: str
+    kind: str
+    by: str
+    runs: int
+    failed: int
+    groups: tuple[Group, ...] = ()
+    against: tuple[Against, ...] = ()
+    wins: Share | None = None
+    influences: tuple[Influence, ...] = ()
+
+
+def groups_by(
+    rows: pl.LazyFrame, sweep: Sweep, columns: list[str], free: pl.Expr | None = None
+) -> list[Group]:
+    """The rows grouped by some columns, in the order in which their values first come."""
+    figures: list[pl.Expr] = [
+        pl.col("error").is_null().sum().alias("runs"),
+        pl.col("error").is_not_null().sum().alias("failed"),
+        pl.col("run").min().alias("first"),
+        pl.col("run").sort_by("cost", "run", nulls_last=True).first().alias("best_run"),
+        pl.col("run").filter(pl.col("cost") == pl.col("cost").max()).min().alias("worst_run"),
+    ]
+    for name in OBJECTIVES:
+        value = pl.col(name)
+        figures += [
+            value.mean().alias(f"{name}/mean"),
+            value.std().alias(f"{name}/std"),
+            *(value.quantile(q).alias(f"{name}/{q}") for q in (0.1, 0.5, 0.9)),
+        ]
+    if free is not None:
+        figures.append((free & pl.col("error").is_null()).sum().alias("free"))
+    found = rows.group_by(columns).agg(figures).sort("first").collect()
+    return [_group(row, sweep, columns) for row in found.iter_rows(named=True)]
+
+
+def _group(row: dict[str, Any], sweep: Sweep, columns: list[str]) -> Group:
+    runs = row["runs"]
+    objectives = {}
+    for name in OBJECTIVES if runs else ():
+        objectives[name] = Spread(
+            mean=_not_below_0(mean_of(runs, row[f"{name}/mean"], row[f"{name}/std"] or 0.0)),
+            deviation=round(row[f"{name}/std"] or 0.0, 6),
+            p10=row[f"{name}/0.1"],
+            p50=row[f"{name}/0.5"],
+            p90=row[f"{name}/0.9"],
+        )
+    return Group(
+        label=label(sweep, {column: row[column] for column in columns}),
+        short=label(sweep, {column: row[column] for column in columns}, with_keys=False),
+        values={column: row[column] for column in columns},
+        runs=runs,
+        failed=row["failed"],
+        objectives=objectives,
+        free=share(row["free"], runs) if "free" in row else None,
+        best_run=row["best_run"] if runs else None,
+        worst_run=row["worst_run"] if runs else None,
+    )
+
+
+def _not_below_0(mean: Mean) -> Mean:
+    return msgspec.structs.replace(mean, low=max(mean.low, 0.0))
+
+
+def label(sweep: Sweep, values: dict[str, Value | None], *, with_keys: bool = True) -> str:
+    """Values as a name: ``earlyoom``, ``machine.swap 4.00 GiB``, or without keys ``4.00 GiB``."""
+    by_column = {axis.column: axis for axis in sweep.axes}
+    parts = []
+    for column, value in values.items():
+        axis = by_column.get(column)
+        if axis is None or value is None:
+            parts.append("kernel" if value is None else str(value))
+        else:
+            key = f"{axis.key} " if with_keys else ""
+            parts.append(f"{key}{value_of(axis, value)}")
+    return ", ".join(parts)
+
+
+def value_of(axis: Axis, value: Value) -> str:
+    """A value of an axis as a person reads it."""
+    return f"x {float(value):.3g}" if axis.scale else shown(axis.kind, value)
+
+
+def columns_of(sweep: Sweep) -> list[str]:
+    """The columns of what the question is about."""
+    by_key = {axis.key: axis.column for axis in sweep.axes}
+    return [by_key.get(key, key) for key in sweep.want.keys]
+
+
+def amount(by: str, value: float) -> str:
+    """A value of an objective as a person reads it."""
+    if by == "freed_mb":
+        return mb(value)
+    if by == "cost" or by.endswith("_s"):
+        size = abs(value)
+        digits = 2 if size < 0.995 else 1 if size < 99.95 else 0
+        return f"{value:,.{digits}f} s"
+    return f"{value:.3g}"

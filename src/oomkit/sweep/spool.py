@@ -1,0 +1,151 @@
+"""The rows of a sweep as they come: one append-only file that survives being stopped.
+
+JSON Lines. The first line says which sweep it is of; the rows follow in the order of their
+runs. Whoever is stopped adds the rows whose turn had not come, behind a line that says so.
+"""
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from oomkit import __version__
+from oomkit.sweep.format import Sweep
+
+_FORMAT = 1
+
+_BUFFER_BYTES = 256 * 1024
+
+
+class SpoolError(Exception):
+    """The file is not a spool of this sweep; the text names it and says why."""
+
+
+class Spool:
+    """Rows on their way to a table.
+
+    Attributes:
+        path: the file.
+        count: rows in order so far: the number of the next run.
+        ahead: rows behind a gap, by the number of their run.
+    """
+
+    def __init__(self, path: str, sweep: Sweep, total: int) -> None:
+        """Describe a spool; :meth:`begin` or :meth:`resume` opens it."""
+        self.path = path
+        self.count = 0
+        self.ahead: dict[int, bytes] = {}
+        self._header = {
+            "oomkit_sweep": _FORMAT,
+            "version": __version__,
+            "fingerprint": fingerprint(sweep),
+            "runs": total,
+        }
+        self._file: Any = None
+
+    def begin(self) -> None:
+        """Make the file anew.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        self._file = open(self.path, "wb", buffering=_BUFFER_BYTES)  # noqa: SIM115
+        self._file.write(msgspec.json.encode(self._header) + b"\n")
+        self._file.flush()
+
+    def resume(self) -> None:
+        """Go on behind the rows that are there; a line torn by a crash is dropped.
+
+        Raises:
+            SpoolError: it is of another sweep, or damaged.
+            OSError: it can't be read or written.
+        """
+        end = self._read()
+        self._file = open(self.path, "r+b", buffering=_BUFFER_BYTES)  # noqa: SIM115
+        self._file.truncate(end)
+        self._file.seek(end)
+
+    def _read(self) -> int:
+        """Count the rows in order, keep those behind a gap; returns where the former end."""
+        with open(self.path, "rb") as file:
+            header = file.readline()
+            self._compare(header)
+            end = at = len(header)
+            for number, line in enumerate(file, start=2):
+                at += len(line)
+                if not line.endswith(b"\n"):
+                    break
+                try:
+                    run = msgspec.json.decode(line, type=_Run).run
+                except msgspec.MsgspecError:
+                    raise SpoolError(f"{self.path}: line {number}: expected a row") from None
+                if run == self.count and not self.ahead:
+                    self.count += 1
+                    end = at
+                else:
+                    self.ahead[run] = line.rstrip(b"\n")
+        return end
+
+    def _compare(self, line: bytes) -> None:
+        try:
+            found = msgspec.json.decode(line)
+            known = isinstance(found, dict) and found.get("oomkit_sweep") == _FORMAT
+        except msgspec.MsgspecError:
+            known = False
+        if not known:
+            raise SpoolError(f"{self.path}: expected the rows of a sweep that was stopped")
+        if found.get("version") != __version__:
+            raise SpoolError(
+                f"{self.path}: made by oomkit {found.get('version')}; this is {__version__}, whose "
+                "rows may differ"
+            )
+        for key in ("fingerprint", "runs"):
+            if found.get(key) != self._header[key]:
+                raise SpoolError(
+                    f"{self.path}: made by another sweep, or its files were changed since"
+                )
+
+    def add(self, row: bytes) -> None:
+        """Append the next row.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        self._file.write(row + b"\n")
+        self.count += 1
+
+    def close(self, ahead: Iterable[bytes] = ()) -> None:
+        """Write what is left, with the rows whose turn has not come.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        if self._file is None:
+            return
+        for row in ahead:
+            self._file.write(row + b"\n")
+        self._file.close()
+        self._file = None
+
+    def remove(self) -> None:
+        """Delete the file."""
+        os.unlink(self.path)
+
+
+class _Run(msgspec.Struct):
+    run: int
+
+
+def fingerprint(sweep: Sweep) -> str:
+    """What tells sweeps with other rows apart."""
+    import hashlib
+
+    known = msgspec.structs.replace(sweep, source="", about="", name="")
+    files = []
+    if sweep.fleet is not None:
+        for path in sweep.fleet.files:
+            status = os.stat(path)
+            files.append((os.path.basename(path), status.st_size, status.st_mtime_ns))
+    data = msgspec.json.encode([known, files], order="deterministic")
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,197 @@
+"""``oomkit sweep`` as a user runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+OOMKIT = str(Path(sys.executable).with_name("oomkit"))
+ROOT = Path(__file__).parents[2]
+LEAK = ROOT / "tests" / "sweep" / "data" / "leak.toml"
+
+SWEEP = f"""
+name = "small"
+scenarios = ["{LEAK}"]
+policies = ["kernel", "default"]
+runs = 20
+seed = 3
+[vary]
+"machine.swap" = {{ uniform = ["0", "256M"] }}
+"task.*.spread" = [0.3]
+"""
+
+
+def oomkit(cwd: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [OOMKIT, *args], capture_output=True, text=True, check=False, timeout=120, cwd=cwd
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "s.toml").write_text(SWEEP)
+    return tmp_path
+
+
+def test_the_answer_comes_first_and_rows_are_written(folder: Path) -> None:
+    done = oomkit(folder, "sweep", "s.toml", "-o", "rows.csv", "--html", "page.html")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert " of 2 in 20 loads" in done.stdout.partition("\n\n")[0].replace("\n", " ")
+    assert len((folder / "rows.csv").read_text().splitlines()) == 41
+    assert (folder / "page.html").read_text().startswith("<!doctype html>")
+    assert sorted(path.name for path in folder.iterdir()) == ["page.html", "rows.csv", "s.toml"]
+
+
+def test_json_is_the_answer_with_its_figures(folder: Path) -> None:
+    done = oomkit(folder, "sweep", "s.toml", "--json", "--workers", "1")
+    answer = json.loads(done.stdout)
+    assert answer["runs"] == 40
+    assert {group["label"] for group in answer["groups"]} == {"kernel", "default"}
+    assert answer["groups"][0]["objectives"]["cost"]["mean"].keys() == {"mean", "low", "high", "n"}
+
+
+def test_one_run_is_told_as_run_tells_it(folder: Path) -> None:
+    done = oomkit(folder, "sweep", "s.toml", "--run", "7")
+    assert done.returncode == 0
+    assert done.stdout.startswith("run 7: leak, policy default, machine.swap_bytes = ")
+    assert "leak starts" in done.stdout
+    beyond = oomkit(folder, "sweep", "s.toml", "--run", "40")
+    assert beyond.returncode == 2
+    assert "below 40" in beyond.stderr
+
+
+def test_check_says_how_much_there_is_to_play(folder: Path) -> None:
+    done = oomkit(folder, "sweep", "s.toml", "--check", "--set", "runs=1000")
+    assert done.stdout == "s.toml: fine, 2,000 runs, 1,000 loads with 2 each\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ((), "expected a SWEEP file"),
+        (("gone.toml",), "gone.toml: No such file"),
+        (("s.toml", "--set", "runs=0"), "s.toml: runs: expected a whole number"),
+        (("s.toml", "--check", "--json"), "don't go together"),
+        (("s.toml", "--resume", "--restart"), "don't go together"),
+        (("s.toml", "--workers", "1", "--cluster", "tcp://x:1"), "don't go together"),
+        (("s.toml", "-o", "rows.xls"), "expected a name that ends in"),
+        (("s.toml", "-o", "gone/rows.csv"), "gone/rows.csv.part: No such file"),
+        (("s.toml", "--resume"), "expected the rows of a sweep that was stopped"),
+        (("--fleet", "s.toml"), "s.toml: expected a name that ends in"),
+        (("s.toml", "--cluster", "nonsense"), "expected tcp://HOST:PORT, not 'nonsense'"),
+    ],
+)
+def test_misuse_is_one_line_and_status_2(args: tuple[str, ...], words: str, folder: Path) -> None:
+    done = oomkit(folder, "sweep", *args)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert [path.name for path in folder.iterdir()] == ["s.toml"]
+
+
+def test_stopped_by_ctrl_c_it_keeps_what_is_done_and_goes_on(folder: Path) -> None:
+    runs = ("--set", "runs=300", "-o", "rows.csv", "--workers", "1")
+    at_once = oomkit(folder, "sweep", "s.toml", "--set", "runs=300", "-o", "whole.csv")
+    assert at_once.returncode == 0
+    process = subprocess.Popen(
+        [OOMKIT, "sweep", "s.toml", *runs], cwd=folder, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    part = folder / "rows.csv.part"
+    until = time.monotonic() + 60
+    while not (part.exists() and _children(process.pid)) and time.monotonic() < until:
+        time.sleep(0.02)
+    time.sleep(1.0)
+    # As a terminal does: everybody in the group gets it.
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert "runs are kept in rows.csv.part, --resume goes on" in err
+    assert err.count("\n") == 1
+    kept = len(part.read_text().splitlines()) - 1
+    assert f"stopped; {kept:,} of 600 runs" in err
+    assert kept < 600
+    refused = oomkit(folder, "sweep", "s.toml", *runs)
+    assert refused.returncode == 2
+    assert "--resume goes on with it" in refused.stderr
+    other = oomkit(folder, "sweep", "s.toml", *runs, "--resume", "--set", "seed=9")
+    assert "made by another sweep" in other.stderr
+    done = oomkit(folder, "sweep", "s.toml", *runs, "--resume")
+    assert done.returncode == 0
+    assert (folder / "rows.csv").read_bytes() == (folder / "whole.csv").read_bytes()
+    assert not part.exists()
+
+
+def _children(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+
+
+def test_workers_end_with_a_parent_that_is_killed(folder: Path) -> None:
+    process = subprocess.Popen(
+        [OOMKIT, "sweep", "s.toml", "--set", "runs=100000", "--workers", "2"], cwd=folder,
+        start_new_session=True,
+    )  # fmt: skip
+    until = time.monotonic() + 60
+    while len(_group(process.pid)) < 4 and time.monotonic() < until:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.kill()
+    process.wait()
+    while _group(process.pid) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert _group(process.pid) == []
+
+
+def _group(leader: int) -> list[int]:
+    found = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            stat = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(stat[2]) == leader and stat[0] != "Z":
+            found.append(int(entry))
+    return found
+
+
+def test_a_fleet_needs_no_sweep_file(folder: Path) -> None:
+    fleet = str(ROOT / "sweeps" / "fleet.csv")
+    done = oomkit(folder, "sweep", "--fleet", fleet, "--set", "runs=3", "--json")
+    assert done.returncode == 0
+    answer = json.loads(done.stdout)
+    assert answer["runs"] == 18
+    assert answer["failed"] == 0
+
+
+def test_what_is_not_installed_is_named(folder: Path) -> None:
+    code = (
+        "import sys\n"
+        "sys.modules[sys.argv.pop(1)] = None\n"
+        "from oomkit.cli import main\n"
+        "sys.argv[0] = 'oomkit'\n"
+        "main()\n"
+    )
+    for module, args, extra in (
+        ("polars", ("s.toml",), "oomkit[sweep]"),
+        ("distributed", ("s.toml", "--cluster", "tcp://x:1"), "oomkit[cluster]"),
+        ("altair", ("s.toml", "--html", "x.html"), "oomkit[report]"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", code, module, "sweep", *args],
+            capture_output=True, text=True, check=False, timeout=60, cwd=folder,
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert f"install {extra}" in done.stderr
+        assert done.stderr.count("\n") == 1
