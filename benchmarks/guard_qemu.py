@@ -76,10 +76,15 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def to_memory_s(self) -> float | None:
-        """From memory low to memory back: 0 if it never was low, None if it did not come back."""
+        """From memory low to memory back: 0 if it never was low, None if it did not come back.
+
+        None as well if it got low only after the first signal: what then came back is not known.
+        """
         if self.back_s is None:
             return None
-        return max(self.back_s - self.low_s, 0.0) if self.low_s is not None else 0.0
+        if self.low_s is None:
+            return 0.0
+        return self.back_s - self.low_s if self.back_s >= self.low_s else None
 
 
 def figures(cell: Cell, run: Run) -> Figures:

@@ -180,7 +180,7 @@ def _compare(
 ) -> None:
     """Play it on a real kernel and on the model, and show both; ends the command."""
     if guard is not None:
-        fail("--compare and --guard don't go together")
+        fail("--compare and --guard don't go together: the model has no daemons")
     real = worlds.real_world("cgroup" if on == "model" else on, kernel, seed=seed)
     scenario = real.read(path, overrides)
     pair = real.pair(path, scenario)

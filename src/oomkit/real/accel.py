@@ -32,16 +32,15 @@ def arguments(release: str, cpus: int) -> tuple[str, ...]:
     return ("-accel", "tcg,thread=single", "-cpu", "max", "-icount", "shift=1,sleep=on")
 
 
-def counts_instructions(release: str, cpus: int) -> bool:
-    """Whether the guest's clock counts instructions, so that it goes slower than ours."""
-    return "-icount" in arguments(release, cpus)
-
-
 def kernel_parameters(release: str, cpus: int) -> tuple[str, ...]:
-    """What the guest's kernel has to be told where its clock is this host's without KVM."""
-    chosen = arguments(release, cpus)
-    rate = None if "kvm" in chosen or "-icount" in chosen else tsc.khz()
+    """What the guest's kernel has to be told where its clock is this host's."""
+    rate = tsc.khz() if keeps_our_time(release, cpus) and not _kvm_works() else None
     return (f"tsc_early_khz={rate}",) if rate is not None else ()
+
+
+def keeps_our_time(release: str, cpus: int) -> bool:
+    """Whether a second of the guest is one of ours."""
+    return "-icount" not in arguments(release, cpus)
 
 
 @functools.cache

@@ -133,7 +133,12 @@ def _killed_by(killer: str, proc: Seen, adj: int, seen: Observation) -> Kill:
         oom_score_adj=adj,
         freed_mb=round(rss_mb + swap_mb, 3),
         work_lost_s=round(proc.cpu_s, 3),
-        trace=tuple(text for t_s, text in seen.daemon if t_s >= 0 and word.search(text)),
+        # Our guard names who would be next at the end of a line about another.
+        trace=tuple(
+            text
+            for t_s, text in seen.daemon
+            if t_s >= 0 and word.search(text.partition("; next: ")[0])
+        ),
     )
 
 

@@ -156,8 +156,7 @@ class _Guest:
             raise QemuError("in the guest: " + "; ".join(dict.fromkeys(self.seen.faults)))
         if self.seen.daemon_end is not None and self.seen.daemon_end[0] < _AT_ONCE_S:
             raise QemuError(self._why_no_daemon(self.seen.daemon_end[1]))
-        cpus = self.scenario.machine.cpus
-        if silent is None and not accel.counts_instructions(self.kernel.release, cpus):
+        if silent is None and accel.keeps_our_time(self.kernel.release, self.scenario.machine.cpus):
             self._compare_clocks()
         text = self.console.decode("utf-8", "replace").replace("\r", "")
         run = assemble(

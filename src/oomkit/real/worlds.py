@@ -67,10 +67,9 @@ def refusals(scenario: Scenario, place: Place) -> list[str]:
     if place.world == "cgroup":
         cgroup.host_facts()
         return cgroup.refusals(scenario)
-    kernel = kernels.find(place.kernel, scenario.machine.kernel)
     if place.guard is not None:
         companion_of(place.guard, scenario)
-    return qemu.refusals(scenario, kernel)
+    return qemu.refusals(scenario, kernels.find(place.kernel, scenario.machine.kernel))
 
 
 def play(scenario: Scenario, place: Place, *, seed: int = 0) -> Played:
