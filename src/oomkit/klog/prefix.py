@@ -85,18 +85,20 @@ class PrefixStripper:
 
     def __init__(self) -> None:
         self._head = ""
+        self._stamp_only = False
         self._like = Line(number=0, text="")
         self._learned = LearnedPrefixes()
 
     def strip(self, raw: str, number: int) -> Line:
         """Return a line without its prefix; ``raw`` must be free of control characters."""
         head = self._head
-        line = self._strip_known(raw, number) if head and raw.startswith(head) else None
+        known = raw.startswith(head) if head else self._stamp_only and raw.startswith("[")
+        line = self._strip_known(raw, number) if known else None
         if line is None:
             line = strip_prefix(raw, number)
             self._remember(raw, line)
         if line.tag is None:
-            before, line.text = self._learned.strip(line.text)
+            before, line.text = self._learned.strip(line.text, self._head)
             if before:
                 _note_unknown(before, line)
         line.width = len(raw)
@@ -156,7 +158,7 @@ class PrefixStripper:
                 return None
             uptime, caller = float(printk["up"]), printk["caller"]
             text = rest[printk.end() :]
-            if _PIECES.match(text):
+            if _PIECES.match(text) or (self._stamp_only and "kernel: " in text):
                 return None
         return Line(
             number=number,
@@ -174,6 +176,11 @@ class PrefixStripper:
         """Keep what stands before the text, or before the kernel's stamp."""
         self._head = ""
         self._like = line
+        self._stamp_only = (
+            line.uptime_s is not None
+            and raw.startswith("[")
+            and (line.time, line.host, line.tag) == (None, None, None)
+        )
         if not line.stamped or not line.text or line.time is None:
             return
         if line.uptime_s is not None:
