@@ -7,6 +7,7 @@ is taken off wherever it stands in the order that loggers stack them.
 
 import re
 from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 
@@ -80,6 +81,36 @@ class Line(msgspec.Struct, kw_only=True, gc=False):
     spaced: int = 0
 
 
+class WholeLines(NamedTuple):
+    """What lines of one kind are like that stand behind one prefix.
+
+    The head is not part of the pattern: it changes every second, and compiling takes longer than
+    reading a report.
+
+    Attributes:
+        head: what they begin with.
+        pattern: the rest; the kernel's stamp is in the group ``up``.
+        caller: what the group ``caller`` must hold; None where there is no such group.
+    """
+
+    head: str
+    pattern: re.Pattern[str]
+    caller: str | None
+
+    def beginning(self, lines: list[str], first: int) -> list[re.Match[str]]:
+        """Match lines from one on, up to the first that is not like this."""
+        head, pattern, caller = self
+        start = len(head)
+        found = []
+        for i in range(first, len(lines)):
+            raw = lines[i]
+            match = pattern.match(raw, start) if raw.startswith(head) else None
+            if match is None or (caller is not None and match["caller"] != caller):
+                break
+            found.append(match)
+        return found
+
+
 class PrefixStripper:
     """Strips the prefixes of one log; what stands before many lines in a row is parsed once."""
 
@@ -116,10 +147,10 @@ class PrefixStripper:
         """Another stretch of the log begins."""
         self._learned.look_again()
 
-    def whole_lines(self, expression: str) -> re.Pattern[str] | None:
-        """A pattern for lines with what ``expression`` describes behind the last line's prefix.
+    def whole_lines(self, expression: str) -> WholeLines | None:
+        """What lines are like that have what ``expression`` describes behind the last's prefix.
 
-        The kernel's stamp is in the group ``up``. None if the prefix can't be told.
+        None if the prefix can't be told.
         """
         like = self._like
         if self._learned.has_end or (like.stamped and like.uptime_s is None and not self._head):
@@ -127,8 +158,9 @@ class PrefixStripper:
         stamp = ""
         if like.uptime_s is not None:
             other = r"(?!\s?\[\s*[TC]\d)"
-            stamp = _STAMP + (rf"\s?\[\s*{like.caller}\s*\]" if like.caller else other)
-        return _whole(self._head, stamp, expression)
+            stamp = _STAMP + (r"\s?\[\s*(?P<caller>[TC]\d+)\s*\]" if like.caller else other)
+        pattern = _whole(stamp, expression)
+        return WholeLines(self._head, pattern, like.caller if stamp else None)
 
     @property
     def last_caller(self) -> str | None:
@@ -194,8 +226,8 @@ class PrefixStripper:
 
 
 @lru_cache(maxsize=64)
-def _whole(head: str, stamp: str, expression: str) -> re.Pattern[str]:
-    return re.compile(rf"{re.escape(head)}{stamp}\s*{expression}$")
+def _whole(stamp: str, expression: str) -> re.Pattern[str]:
+    return re.compile(rf"{stamp}\s*{expression}$")
 
 
 def strip_prefix(raw: str, number: int) -> Line:

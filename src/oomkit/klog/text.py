@@ -9,7 +9,7 @@ from oomkit.klog.clean import QuotedPrintable, clean, decode, split_joined
 from oomkit.klog.header import FRAME_EXPRESSION
 from oomkit.klog.join import Joiner
 from oomkit.klog.meminfo import MEMORY_EXPRESSION
-from oomkit.klog.prefix import Line, PrefixStripper
+from oomkit.klog.prefix import Line, PrefixStripper, WholeLines
 from oomkit.klog.pretty import PrettyReader
 from oomkit.klog.records import Evidence, Report
 from oomkit.klog.tasks import row_expression
@@ -84,14 +84,9 @@ class Parser:
             self._unrelated = 0
         return taken
 
-    def _alike(self, lines: list[str], first: int, whole: re.Pattern[str]) -> list[re.Match[str]]:
+    def _alike(self, lines: list[str], first: int, whole: WholeLines) -> list[re.Match[str]]:
         """Lines that match, without one that may go on in the next."""
-        found = []
-        for raw in lines[first:]:
-            match = whole.match(raw)
-            if match is None:
-                break
-            found.append(match)
+        found = whole.beginning(lines, first)
         following = first + len(found)
         if found and (following == len(lines) or not self._prefix.is_like_last(lines[following])):
             found.pop()
