@@ -8,10 +8,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from oomkit.kernel.state import Memcg, Memory, Pressure, Snapshot, Sysctl, Task
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+
+# Elsewhere each run looks for new examples; in CI a change is judged by the same ones each time.
+settings.register_profile("ci", derandomize=True, deadline=None)
+settings.register_profile("here", deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
 @pytest.fixture(scope="session", autouse=True)

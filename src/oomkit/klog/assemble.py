@@ -85,7 +85,7 @@ class Assembler:
     def take_rows(self, rows: list[re.Match[str]], number: int, caller: str | None) -> int:
         """Take what are whole rows of the open table, the first in line ``number``.
 
-        Returns how many were taken: those before the first that is not sound.
+        Returns how many were taken.
         """
         report = self._reports.in_table
         if report is None or (caller and report.first.caller not in {None, caller}):
@@ -105,6 +105,32 @@ class Assembler:
         report.add_frames([frame["name"] for frame in frames if not frame["guess"]])
         report.touch(last)
         return len(frames)
+
+    @property
+    def in_memory(self) -> bool:
+        """A memory part has begun; the next line is likely one of it."""
+        report = self._reports.youngest
+        return (
+            report is not None
+            and not report.ended
+            and report.memory.begun
+            and not (report.has_table or report.memcg.in_stats)
+        )
+
+    def take_memory(self, lines: list[re.Match[str]], number: int, caller: str | None) -> int:
+        """Take lines of the memory part; returns how many were, up to the first that is not."""
+        last = _last_of(lines, number)
+        last.caller = caller
+        report = self._reports.current(last)
+        if report is None or report is not self._reports.youngest:
+            return 0
+        for taken, match in enumerate(lines):
+            if not report.memory.feed(match["memory"]):
+                lines = lines[:taken]
+                break
+        if lines:
+            report.touch(_last_of(lines, number))
+        return len(lines)
 
     # -- one line --------------------------------------------------------------------------
 
@@ -294,7 +320,7 @@ class Assembler:
     def _take_part(self, line: Line) -> Builder | None:
         """Lines that only a report's head or memory part can claim."""
         text = line.text
-        if START.search(text):
+        if "Mem-" in text and START.search(text):
             report = self._reports.lacking(line, wants="memory")
             report.memory.feed(text)
             return report

@@ -22,7 +22,7 @@ from oomkit.klog.records import (
     Summary,
     TaskRow,
 )
-from oomkit.klog.tasks import guess_columns, parse_row, row_of
+from oomkit.klog.tasks import guess_columns, parse_row, rows_of
 
 _MEMCG_TRACE = ("mem_cgroup_out_of_memory", "mem_cgroup_oom_synchronize")
 
@@ -120,17 +120,14 @@ class Builder:
             self._parse_row(line.text, line.number, self.columns)
 
     def take_whole_rows(self, rows: list[re.Match[str]], number: int) -> int:
-        """Take rows until one is not sound; returns how many were."""
+        """Take rows, as many as there may be; returns how many."""
         columns = self.columns
         if columns is None:
             return 0
         fields = len(columns) + 2
-        for taken, match in enumerate(rows):
-            row = row_of(match.groups()[-fields:], columns, number + taken)
-            if row is None or len(self.tasks) >= MAX_TASKS:
-                return taken
-            self.tasks.append(row)
-        return len(rows)
+        found = [match.groups()[-fields:] for match in rows[: MAX_TASKS - len(self.tasks)]]
+        self.tasks.extend(rows_of(found, columns, number))
+        return len(found)
 
     def _parse_row(self, text: str, number: int, columns: tuple[str, ...] | None) -> None:
         row = parse_row(text, columns, number) if columns else None

@@ -32,7 +32,7 @@ def decode(data: bytes) -> str:
 
 def clean(text: str) -> str:
     """Return text without control characters (except newlines and tabs) and without mark-up."""
-    if text.isascii() and text.isprintable():
+    if text.isascii() and text.replace("\n", "").isprintable():
         plain = text
     else:
         plain = text.replace("\r\n", "\n")

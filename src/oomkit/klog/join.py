@@ -77,6 +77,10 @@ class Joiner:
         self._pending = line
         return whole
 
+    def widen(self, width: int) -> None:
+        """Note the width of a line that was taken elsewhere."""
+        self._max_width = max(self._max_width, width)
+
     def flush(self) -> list[tuple[Line, bool]]:
         """Nothing follows: give the line that waits for more."""
         if self._pending is None:

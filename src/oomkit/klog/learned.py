@@ -35,6 +35,7 @@ class LearnedPrefixes:
         self._seen: dict[str, int] = {}
         self._after = ""
         self._plain = False
+        self._plain_head = ""
 
     @property
     def has_end(self) -> bool:
@@ -45,9 +46,13 @@ class LearnedPrefixes:
         """Another stretch of the log begins, which may be of another origin."""
         self._plain = False
 
-    def strip(self, text: str) -> tuple[str, str]:
-        """Return what stands before a line's text, and the text; learns from the line."""
-        if self._plain:
+    def strip(self, text: str, head: str = "") -> tuple[str, str]:
+        """Return what stands before a line's text, and the text; learns from the line.
+
+        ``head`` is what a known logger wrote before it: once a line has shown that nothing else
+        follows that, nothing will.
+        """
+        if self._plain or (head and head == self._plain_head):
             return "", text
         begins = _BEGINS.search(text, 0, _MAX_PREFIX + 40)
         if begins is not None:
@@ -55,6 +60,8 @@ class LearnedPrefixes:
             if begins.start() and self._learn(text[: begins.start()]):
                 return text[: begins.start()], self._without_end(text[begins.start() :])
             self._plain = text in _WHOLE_LINES and not (self._seen or self._after)
+            if self._plain:
+                self._plain_head = head
             return "", self._without_end(text)
         if self._shapes and not ROW.match(text):
             for shape in self._shapes:

@@ -53,6 +53,16 @@ _OTHER = re.compile(
 
 _MAX_ITEMS = 10_000
 
+MEMORY_EXPRESSION = (
+    r"(?P<memory>(?:(?:Node \d+ )?[A-Z]\w{1,9}(?: free:\d+kB [\w:() ]+(?:\? (?:yes|no)|[kK]B)"
+    r"|: \d+\*\d+kB [\w*() ]+= \d+kB)"
+    r"|Node \d+ active_anon:\d+kB [\w:() ]+(?:\? (?:yes|no)|[kK]B)"
+    r"|lowmem_reserve\[\]:[ \d]+|Node \d+ hugepages_total=[\w= ]+kB"
+    r"|\d+ (?:total pagecache pages|pages (?:in swap cache|RAM|reserved|HighMem/MovableOnly"
+    r"|cma reserved|hwpoisoned))|Swap cache stats: [\w ,/]+|(?:Free|Total) swap +[=:] *\d+kB))\s*"
+)
+"""A regular expression for whole lines of the memory part, as most kernels print them."""
+
 
 class MemoryPart:
     """Collects the lines of one report's memory part."""
@@ -72,6 +82,7 @@ class MemoryPart:
         self._last_owner: dict[str, int] | None = None
         self._last_key: tuple[int, str] | int | None = None
         self._in_slab = False
+        self.begun = False
 
     @property
     def empty(self) -> bool:
@@ -90,7 +101,8 @@ class MemoryPart:
             if slab is not None and len(self._slabs) < _MAX_ITEMS:
                 self._slabs.append(Slab(name=slab[1], used_kb=int(slab[2]), total_kb=int(slab[3])))
                 return True
-        if START.search(text):
+        if "Mem-" in text and START.search(text):
+            self.begun = True
             return True
         if len(self._zones) + len(self._huge) + len(self._counters) > _MAX_ITEMS:
             return False
@@ -140,7 +152,8 @@ class MemoryPart:
     def _take_kb(self, text: str) -> None:
         assert self._last_owner is not None
         for name, value in _KB.findall(text):
-            self._last_owner.setdefault(name, int(value))
+            if name not in self._last_owner:
+                self._last_owner[name] = int(value)
         flag = _UNRECLAIMABLE.search(text)
         if flag is not None and self._last_key is not None:
             self._unreclaimable[self._last_key] = flag[1] == "yes"

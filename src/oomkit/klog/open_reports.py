@@ -39,6 +39,11 @@ class OpenReports:
         return any(report.strong and not report.ended for report in self._open)
 
     @property
+    def youngest(self) -> Builder | None:
+        """The report that began last."""
+        return self._open[-1] if self._open else None
+
+    @property
     def oldest_open_line(self) -> float:
         """First line of the oldest report that may still get lines; infinite without one."""
         return min((report.first.number for report in self._open), default=math.inf)

@@ -7,6 +7,7 @@ is taken off wherever it stands in the order that loggers stack them.
 
 import re
 from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 
@@ -80,23 +81,55 @@ class Line(msgspec.Struct, kw_only=True, gc=False):
     spaced: int = 0
 
 
+class WholeLines(NamedTuple):
+    """What lines of one kind are like that stand behind one prefix.
+
+    The head is not part of the pattern: it changes every second, and compiling takes longer than
+    reading a report.
+
+    Attributes:
+        head: what they begin with.
+        pattern: the rest; the kernel's stamp is in the group ``up``.
+        caller: what the group ``caller`` must hold; None where there is no such group.
+    """
+
+    head: str
+    pattern: re.Pattern[str]
+    caller: str | None
+
+    def beginning(self, lines: list[str], first: int) -> list[re.Match[str]]:
+        """Match lines from one on, up to the first that is not like this."""
+        head, pattern, caller = self
+        start = len(head)
+        found = []
+        for i in range(first, len(lines)):
+            raw = lines[i]
+            match = pattern.match(raw, start) if raw.startswith(head) else None
+            if match is None or (caller is not None and match["caller"] != caller):
+                break
+            found.append(match)
+        return found
+
+
 class PrefixStripper:
     """Strips the prefixes of one log; what stands before many lines in a row is parsed once."""
 
     def __init__(self) -> None:
         self._head = ""
+        self._stamp_only = False
         self._like = Line(number=0, text="")
         self._learned = LearnedPrefixes()
 
     def strip(self, raw: str, number: int) -> Line:
         """Return a line without its prefix; ``raw`` must be free of control characters."""
         head = self._head
-        line = self._strip_known(raw, number) if head and raw.startswith(head) else None
+        known = raw.startswith(head) if head else self._stamp_only and raw.startswith("[")
+        line = self._strip_known(raw, number) if known else None
         if line is None:
             line = strip_prefix(raw, number)
             self._remember(raw, line)
         if line.tag is None:
-            before, line.text = self._learned.strip(line.text)
+            before, line.text = self._learned.strip(line.text, self._head)
             if before:
                 _note_unknown(before, line)
         line.width = len(raw)
@@ -114,10 +147,10 @@ class PrefixStripper:
         """Another stretch of the log begins."""
         self._learned.look_again()
 
-    def whole_lines(self, expression: str) -> re.Pattern[str] | None:
-        """A pattern for lines with what ``expression`` describes behind the last line's prefix.
+    def whole_lines(self, expression: str) -> WholeLines | None:
+        """What lines are like that have what ``expression`` describes behind the last's prefix.
 
-        The kernel's stamp is in the group ``up``. None if the prefix can't be told.
+        None if the prefix can't be told.
         """
         like = self._like
         if self._learned.has_end or (like.stamped and like.uptime_s is None and not self._head):
@@ -125,8 +158,9 @@ class PrefixStripper:
         stamp = ""
         if like.uptime_s is not None:
             other = r"(?!\s?\[\s*[TC]\d)"
-            stamp = _STAMP + (rf"\s?\[\s*{like.caller}\s*\]" if like.caller else other)
-        return _whole(self._head, stamp, expression)
+            stamp = _STAMP + (r"\s?\[\s*(?P<caller>[TC]\d+)\s*\]" if like.caller else other)
+        pattern = _whole(stamp, expression)
+        return WholeLines(self._head, pattern, like.caller if stamp else None)
 
     @property
     def last_caller(self) -> str | None:
@@ -156,7 +190,7 @@ class PrefixStripper:
                 return None
             uptime, caller = float(printk["up"]), printk["caller"]
             text = rest[printk.end() :]
-            if _PIECES.match(text):
+            if _PIECES.match(text) or (self._stamp_only and "kernel: " in text):
                 return None
         return Line(
             number=number,
@@ -174,6 +208,11 @@ class PrefixStripper:
         """Keep what stands before the text, or before the kernel's stamp."""
         self._head = ""
         self._like = line
+        self._stamp_only = (
+            line.uptime_s is not None
+            and raw.startswith("[")
+            and (line.time, line.host, line.tag) == (None, None, None)
+        )
         if not line.stamped or not line.text or line.time is None:
             return
         if line.uptime_s is not None:
@@ -187,8 +226,8 @@ class PrefixStripper:
 
 
 @lru_cache(maxsize=64)
-def _whole(head: str, stamp: str, expression: str) -> re.Pattern[str]:
-    return re.compile(rf"{re.escape(head)}{stamp}\s*{expression}$")
+def _whole(stamp: str, expression: str) -> re.Pattern[str]:
+    return re.compile(rf"{stamp}\s*{expression}$")
 
 
 def strip_prefix(raw: str, number: int) -> Line:

@@ -3,6 +3,8 @@
 import re
 from functools import lru_cache
 
+import msgspec
+
 from oomkit.klog.records import TaskRow
 
 TABLE_HEADER = re.compile(r"\[\s*pid\s*\]\s+uid\s+tgid\s+total_vm\s+rss\b(?P<more>.*)")
@@ -83,20 +85,33 @@ def parse_row(text: str, columns: tuple[str, ...], line: int) -> TaskRow | None:
 
 @lru_cache(maxsize=32)
 def row_expression(columns: tuple[str, ...]) -> str:
-    """A regular expression for whole rows that have these columns; groups in their order."""
-    numbers = r"\s+(-?\d{1,18})" * len(columns)
-    return rf"\[\s*(\d{{1,10}})\]{numbers}\s+(\S.{{0,{_MAX_COMM}}}?)\s*"
+    """A regular expression for whole rows of sound values in these columns.
+
+    Groups stand in the columns' order, between pid and name.
+    """
+    numbers = "".join(rf"\s+({_SOUND.get(column, _COUNT)})" for column in columns)
+    return rf"\[\s*(?P<pid>{_COUNT})\]{numbers}\s+(\S.{{0,{_MAX_COMM}}}?)\s*"
 
 
-def row_of(groups: tuple[str, ...], columns: tuple[str, ...], line: int) -> TaskRow | None:
-    """Make a row of what :func:`row_expression` found; None if it can't be one."""
-    pid, *words, comm = groups
-    values = dict(zip(_names(columns), map(int, words), strict=True))
-    if min(values.values()) < -_MAX_ADJ or values["total_vm_pages"] < 0:
-        return None
-    if pid != words[1] or values.get("oom_score_adj", 0) > _MAX_ADJ:
-        return None
-    return TaskRow(pid=values["tgid"], comm=comm, line=line, **values)
+_COUNT = r"(?:0|[1-9]\d{0,17})"
+_SOUND = {
+    "tgid": "(?P=pid)",
+    "oom_adj": r"0|-?[1-9]\d?",
+    "oom_score_adj": r"0|-?[1-9]\d{0,2}|-?1000",
+}
+
+
+def rows_of(found: list[tuple[str, ...]], columns: tuple[str, ...], line: int) -> list[TaskRow]:
+    """Make rows of what :func:`row_expression` found.
+
+    Args:
+        found: the groups of each row.
+        columns: the table's.
+        line: number of the first row's line; each other stands in the next.
+    """
+    names = ("pid", *_names(columns), "comm", "line")
+    rows = [dict(zip(names, (*row, i), strict=True)) for i, row in enumerate(found, line)]
+    return msgspec.convert(rows, list[TaskRow], strict=False)
 
 
 _MAX_ADJ = 1000

@@ -8,7 +8,8 @@ from oomkit.klog.assemble import Assembler
 from oomkit.klog.clean import QuotedPrintable, clean, decode, split_joined
 from oomkit.klog.header import FRAME_EXPRESSION
 from oomkit.klog.join import Joiner
-from oomkit.klog.prefix import Line, PrefixStripper
+from oomkit.klog.meminfo import MEMORY_EXPRESSION
+from oomkit.klog.prefix import Line, PrefixStripper, WholeLines
 from oomkit.klog.pretty import PrettyReader
 from oomkit.klog.records import Evidence, Report
 from oomkit.klog.tasks import row_expression
@@ -51,18 +52,23 @@ class Parser:
             i += 1
 
     def _take_alike(self, lines: list[str], first: int, number: int) -> int:
-        """Take rows or frames like the lines before them in the short way; returns how many."""
+        """Take rows, frames and lines of the memory part in the short way; returns how many."""
         in_table, columns = self._assembler.in_table, self._assembler.columns
+        in_memory = False
         if in_table and columns:
             expression = row_expression(columns)
         elif not in_table and "+0x" in lines[first]:
             expression = FRAME_EXPRESSION
+        elif not in_table and self._assembler.in_memory:
+            expression, in_memory = MEMORY_EXPRESSION, True
         else:
             return 0
         whole = self._prefix.whole_lines(expression)
         found = self._alike(lines, first, whole) if whole is not None else []
         if not found:
             return 0
+        if in_memory:
+            self._joiner.widen(max(len(match.string) for match in found))
         for line, wrapped in self._joiner.flush():
             self._take(line, wrapped=wrapped)
         if (in_table, columns) != (self._assembler.in_table, self._assembler.columns):
@@ -70,20 +76,17 @@ class Parser:
         caller = self._prefix.last_caller
         if in_table:
             taken = self._assembler.take_rows(found, number, caller)
+        elif in_memory:
+            taken = self._assembler.take_memory(found, number, caller)
         else:
             taken = self._assembler.take_frames(found, number, caller)
         if taken:
             self._unrelated = 0
         return taken
 
-    def _alike(self, lines: list[str], first: int, whole: re.Pattern[str]) -> list[re.Match[str]]:
+    def _alike(self, lines: list[str], first: int, whole: WholeLines) -> list[re.Match[str]]:
         """Lines that match, without one that may go on in the next."""
-        found = []
-        for raw in lines[first:]:
-            match = whole.match(raw)
-            if match is None:
-                break
-            found.append(match)
+        found = whole.beginning(lines, first)
         following = first + len(found)
         if found and (following == len(lines) or not self._prefix.is_like_last(lines[following])):
             found.pop()
