@@ -18,8 +18,8 @@ $(STAMP): requirements/dev.txt pyproject.toml
 test: check
 	$(BIN)/python -m pytest
 
-agree: $(STAMP)  ## the battery on real kernels beside the model; goes on without those that are not here
-	$(BIN)/oomkit agree scenarios/battery --on cgroup --on qemu --kernel 6.12 --kernel 6.1 --guests 2 --skip-missing
+agree: $(STAMP)  ## the battery on real kernels beside the model; a miss is an answer: tests/model/test_battery.py holds the model
+	$(BIN)/oomkit agree scenarios/battery --on cgroup --on qemu --kernel 6.12 --kernel 6.1 --guests 2 --skip-missing || [ $$? -eq 1 ]
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
