@@ -102,6 +102,10 @@ class Books:
             )  # fmt: skip
         self._writer.kick()
 
+    def are_quiet(self) -> bool:
+        """Nothing is to be read in the kernel's log, and nothing waits to be written."""
+        return not self._faults and self._kernel_kills.log_is_quiet()
+
     def sample(self, reading: "Reading", top: "Sequence[Candidate]") -> None:
         """Have the flight recorder take a moment."""
         if self._ring is not None:

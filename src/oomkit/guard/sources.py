@@ -115,6 +115,14 @@ class Sources:
             self._groups.read(),
         )
 
+    def left_kb(self) -> tuple[int, int] | None:
+        """Available memory and free swap now, and nothing else; None if they can't be read."""
+        meminfo = self._meminfo.read(4096) or b""
+        available_kb = number_after(meminfo, b"MemAvailable:")
+        if available_kb is None:
+            return None
+        return available_kb, number_after(meminfo, b"SwapFree:") or 0
+
     def close(self) -> None:
         """Close all files."""
         for kept in (self._meminfo, self._vmstat, self._psi, self._arc, *self._zram.values()):
