@@ -78,6 +78,11 @@ class Books:
         self._writer = Writer(*flushes, begin=None if settings.dry_run else run_first)
 
     @property
+    def full_files(self) -> int:
+        """How often the journal was full and moved aside."""
+        return self._journal.rotations if self._journal is not None else 0
+
+    @property
     def records_tasks(self) -> bool:
         """A flight recorder wants to know the largest processes."""
         return self._ring is not None

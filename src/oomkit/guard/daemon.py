@@ -77,6 +77,7 @@ class Daemon:
         self._level = 0
         self._sampled_s = float("-inf")
         self._stopping = False
+        self._taken_in = -1
         self._install(settings.plan)
 
     def run(self) -> None:
@@ -140,9 +141,16 @@ class Daemon:
         self._tend(look, reading)
         if look.state.level < WARN and not look.state.warm and self._is_idle():
             self._eyes.glance.allow(reading)
+            self._take_in()
         else:
             self._eyes.glance.forbid()
         return next_s
+
+    def _take_in(self) -> None:
+        """Have the journal's full files taken into the history, at the start and after each."""
+        if self._settings.take_in_argv and self._books.full_files != self._taken_in:
+            self._taken_in = self._books.full_files
+            self._hooks.take_in(self._settings.take_in_argv)
 
     def _is_idle(self) -> bool:
         """Nothing is under way, and nothing is kept for a shortage."""
