@@ -50,7 +50,8 @@ def machine(tmp_path: Path) -> Machine:
 
 def test_glances_stand_in_for_turns_but_not_for_all(machine: Machine) -> None:
     machine.turn(0.0)
-    assert [machine.glance.next_s(10.0 * n) for n in range(1, LOOKS + 2)] == [10.0] * LOOKS + [0.0]
+    seen = [machine.glance.next_s(10.0 * n) for n in range(1, LOOKS + 2)]
+    assert seen == [10.0] * LOOKS + [0.0]
 
 
 def test_nothing_is_glanced_at_before_a_turn_found_all_well(machine: Machine) -> None:

@@ -93,7 +93,8 @@ class Daemon:
             if self._reload is not None and self._reload.fd in ready and self._reload.finished():
                 self._reloaded(self._reload)
                 next_s = 0.0
-            self._obey()
+            if self._wake.asked:
+                self._obey()
         self._stop()
 
     def _turn(self) -> float:

@@ -3,7 +3,7 @@
 import os
 import re
 
-from oomkit.guard.glance import Glance
+from oomkit.guard.glance import LOOKS, TOLD_LOOKS, Glance
 from oomkit.guard.members import Members
 from oomkit.guard.sources import Sources
 from oomkit.guard.tmpfs import Tmpfs
@@ -60,7 +60,10 @@ class Eyes:
             [re.compile(pattern) for pattern in sorted(patterns)],
             counters=bool(settings.recording) or _asks_for_counters(plan),
         )
-        self.glance = Glance(plan, self.sources, os.cpu_count())
+        told = settings.status or settings.recording
+        self.glance = Glance(
+            plan, self.sources, os.cpu_count(), looks=TOLD_LOOKS if told else LOOKS
+        )
         self.warm = Warm(Wanted(places, frozenset(fields), settings.users))
         self._members = Members(places, plan["whom"], by_reclaim="reclaim" in by)
         self._tmpfs = Tmpfs(places)

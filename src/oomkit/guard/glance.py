@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from oomkit.policy.core.calm import Calm
     from oomkit.policy.core.reading import Reading
 
-LOOKS = 5
+LOOKS = 29
 """So many glances in a row at most: what is not about memory wants a look now and then."""
+TOLD_LOOKS = 5
+"""The same where a status file or a recording tells somebody how things are."""
 SOONEST_S = 1.0
 """Where the next look is due sooner than this, it is not that calm."""
 
@@ -23,12 +25,16 @@ class Glance:
         plan: the policy.
         sources: where available memory is read.
         cpus: of the machine; None: unknown.
+        looks: so many glances in a row at most.
     """
 
-    __slots__ = ("_calm", "_cpus", "_last", "_left", "_plan", "_sources", "_total_kb")
+    __slots__ = ("_calm", "_cpus", "_last", "_left", "_looks", "_plan", "_sources", "_total_kb")
 
-    def __init__(self, plan: "dict[str, Any]", sources: "Sources", cpus: int | None) -> None:
+    def __init__(
+        self, plan: "dict[str, Any]", sources: "Sources", cpus: int | None, looks: int = LOOKS
+    ) -> None:
         self._plan = plan
+        self._looks = looks
         self._sources = sources
         self._cpus = cpus
         self._calm: Calm | None = None
@@ -41,7 +47,7 @@ class Glance:
         if reading.mem_total_kb != self._total_kb:  # memory can be plugged in
             self._total_kb = reading.mem_total_kb
             self._calm = calm_of(self._plan, self._total_kb, cpus=self._cpus)
-        self._left = LOOKS if self._calm is not None else 0
+        self._left = self._looks if self._calm is not None else 0
 
     def forbid(self) -> None:
         """Something is not well."""
