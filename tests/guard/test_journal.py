@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from oomkit.guard.journal import Journal
+from oomkit.guard.journal import Journal, rotated
 from oomkit.guard.writer import Writer
 
 pytestmark = pytest.mark.timeout(60)
@@ -150,11 +150,14 @@ def test_a_full_journal_makes_room(tmp_path: Path) -> None:
     journal = Journal(str(path), max_bytes=4000)
     for n in range(100):
         journal.append({"n": n, "text": "x" * 100})
-    old = tmp_path / "journal.1"
-    assert sorted(os.listdir(tmp_path)) == ["journal", "journal.1"]
-    assert path.stat().st_size + old.stat().st_size < 2 * 4000 + 2 * 300
-    kept = numbers(old) + numbers(path)
+    full = [Path(name) for name in rotated(str(path))]
+    assert [old.name for old in full] == ["journal.4", "journal.3", "journal.2", "journal.1"]
+    assert sorted(tmp_path.iterdir()) == [path, *reversed(full)]
+    assert all(old.stat().st_size < 4000 + 300 for old in full)
+    kept = [number for file in (*full, path) for number in numbers(file)]
     assert kept == list(range(kept[0], 100))
+    assert kept[0] > 0
+    assert journal.rotations > len(full)
 
 
 def test_killed_in_the_middle_of_writing(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from oomkit.guard.journal import Journal
 from oomkit.guard.jsonline import encode
 from oomkit.guard.store import Imported, Store, StoreError
+from oomkit.guard.take_in import take_in
 
 
 def act(n: int, outcome: str | None, comm: str = "leak") -> dict[str, object]:
@@ -152,3 +153,26 @@ def test_a_full_disk_leaves_the_store_as_it_was(small_disk: Path) -> None:
     store.close()
     moved = Store(str(small_disk.parent / "elsewhere"))
     assert moved.read_journal(str(path)).new == 200
+
+
+def test_a_journal_is_taken_in_before_its_full_files_go(tmp_path: Path) -> None:
+    path, store = tmp_path / "journal", tmp_path / "store"
+    journal = Journal(str(path), max_bytes=4000)
+    for n in range(100):
+        journal.append({"kind": "warn", "n": n, "text": "x" * 100})
+        if n % 50 == 49:
+            take_in(str(path), str(store))
+    journal.close()
+    history = Store(str(store))
+    assert told(history) == list(range(100))
+
+
+def test_the_oldest_go_when_a_history_is_too_large(tmp_path: Path) -> None:
+    path, store = tmp_path / "journal", Store(":memory:")
+    write(path, *({"kind": "warn", "n": n} for n in range(10)))
+    store.read_journal(str(path))
+    assert store.prune() == 0
+    size = len(path.read_bytes()) // 10
+    assert store.prune(3 * size) == 7
+    assert told(store) == [7, 8, 9]
+    assert store.read_journal(str(path)).new == 0

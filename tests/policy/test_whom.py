@@ -200,3 +200,11 @@ def test_who_would_give_back_more_never_ranks_lower_for_it(
     before = place(one.pid)
     one.anon_kb += more
     assert place(one.pid) <= before
+
+
+def test_among_those_who_die_as_one_the_largest_is_named() -> None:
+    large = process(2, 900, cgroup="/job", start_time=10)
+    young = process(3, 100, cgroup="/job", start_time=99)
+    group = CgroupReading("/job", 0.0, oom_group=True)
+    for order in ((large, young), (young, large)):
+        assert chosen(plan(), *order, groups=(group,)) == 2

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from oomkit.cli.common import fail
+from oomkit.guard import paths
 
 _EXAMPLE = """\b
 Examples:
@@ -34,6 +35,12 @@ _STATE = "/run/oomkit/guard.state"
     "--act/--dry-run", "act", default=False, show_default="--dry-run", help="Send signals, or not."
 )
 @click.option("--journal", metavar="FILE", help="Append a JSON line for everything that happens.")
+@click.option(
+    "--store",
+    metavar="FILE",
+    help="Take the journal into this history when it is full."
+    f"  [default: {paths.STORE} with the usual journal]",
+)
 @click.option("--record", "recording", metavar="FILE", help="Record samples, to be played again.")
 @click.option("--record-size", metavar="SIZE", default="8M", show_default=True)
 @click.option("--status", metavar="FILE", help="Rewrite this file with what the guard is doing.")
@@ -57,6 +64,7 @@ def command(
     pid: int | None,
     act: bool,
     journal: str | None,
+    store: str | None,
     recording: str | None,
     record_size: str,
     status: str | None,
@@ -97,6 +105,7 @@ def command(
             dry_run=not act,
             places=launch.places_here(drill),
             journal=_file("--journal", journal),
+            take_in_argv=_take_in_argv(journal, store),
             recording=_file("--record", recording),
             recording_bytes=recording_bytes,
             status=_file("--status", status),
@@ -127,6 +136,20 @@ def _file(option: str, path: str | None) -> str:
     if os.path.isdir(path):
         fail(f"{option} {path}: expected a file, not a directory")
     return os.path.abspath(path)
+
+
+def _take_in_argv(journal: str | None, store: str | None) -> tuple[str, ...]:
+    """What takes the journal into the history; of one elsewhere only if it is asked for."""
+    from oomkit.guard import launch
+
+    if journal is None:
+        if store is not None:
+            fail("--store takes in the journal; give --journal FILE as well")
+        return ()
+    path = _file("--journal", journal)
+    if store is None and path != paths.JOURNAL:
+        return ()
+    return launch.take_in_argv(path, _file("--store", store or paths.STORE))
 
 
 def _state_file(path: str | None) -> str:

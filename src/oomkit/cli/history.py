@@ -129,9 +129,11 @@ def _trouble(path: str) -> str | None:
     return None
 
 
-def _journals(journal: str | None) -> tuple[str, str]:
+def _journals(journal: str | None) -> tuple[str, ...]:
+    from oomkit.guard.journal import rotated
+
     path = journal or paths.JOURNAL
-    return f"{path}.1", path
+    return *rotated(path), path
 
 
 def _read(history: "Store", journals: list[str]) -> None:

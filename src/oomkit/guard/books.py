@@ -78,6 +78,11 @@ class Books:
         self._writer = Writer(*flushes, begin=None if settings.dry_run else run_first)
 
     @property
+    def full_files(self) -> int:
+        """How often the journal was full and moved aside."""
+        return self._journal.rotations if self._journal is not None else 0
+
+    @property
     def records_tasks(self) -> bool:
         """A flight recorder wants to know the largest processes."""
         return self._ring is not None
@@ -101,6 +106,10 @@ class Books:
                 by=record["policy"], freed_kb=record["freed_kb"],
             )  # fmt: skip
         self._writer.kick()
+
+    def are_quiet(self) -> bool:
+        """Nothing is to be read in the kernel's log, and nothing waits to be written."""
+        return not self._faults and self._kernel_kills.log_is_quiet()
 
     def sample(self, reading: "Reading", top: "Sequence[Candidate]") -> None:
         """Have the flight recorder take a moment."""

@@ -65,6 +65,8 @@ class Daemon:
         if settings.exporter:
             self._hooks.adopt(settings.exporter, "metrics")
         self._manager = ServiceManager()
+        watchdog_s = self._manager.watchdog_s
+        self._longest_s = SAFETY_S if watchdog_s is None else min(SAFETY_S, watchdog_s / 3)
         reaper = None if settings.dry_run else Reaper()
         striker = Striker(settings.places, self._own_pids, reaper, self._spare_files, clock)
         self._hand = Hand(striker, pending, self._hooks, self._books, clock, wall)
@@ -75,6 +77,7 @@ class Daemon:
         self._level = 0
         self._sampled_s = float("-inf")
         self._stopping = False
+        self._taken_in = -1
         self._install(settings.plan)
 
     def run(self) -> None:
@@ -90,12 +93,17 @@ class Daemon:
             if self._reload is not None and self._reload.fd in ready and self._reload.finished():
                 self._reloaded(self._reload)
                 next_s = 0.0
-            self._obey()
+            if self._wake.asked:
+                self._obey()
         self._stop()
 
     def _turn(self) -> float:
         """One turn, from which a defect of ours is told and survived: a guard has to stay."""
         try:
+            if self._wake.timed_out:
+                next_s = self._glanced()
+                if next_s:
+                    return next_s
             return self.turn()
         except Exception as error:
             if os.environ.get("OOMKIT_DEBUG"):
@@ -103,9 +111,20 @@ class Daemon:
             self._complain(f"internal error, please report it: {type(error).__name__}: {error}")
             return 1.0
 
+    def _glanced(self) -> float:
+        """Spare a turn while all is well; returns how soon to look again, 0 if it can't be."""
+        next_s = self._eyes.glance.next_s(self._clock())
+        if not next_s or not self._books.are_quiet():
+            return 0.0
+        self._manager.tell(b"WATCHDOG=1")
+        return min(next_s, self._longest_s)
+
     def turn(self) -> float:
         """Look once and do what has to be done; returns how soon to look again, in seconds."""
         self._hand.see_deaths()
+        glanced = self._eyes.glance.last()
+        if glanced is not None:
+            self._decider.watch.recall(*glanced)
         reading = self._eyes.reading(self._clock())
         if reading is None:
             self._complain("meminfo can't be read, so nothing can be decided")
@@ -121,7 +140,25 @@ class Daemon:
         self._hand.settle(reading, short=look.state.level >= SOFT)
         self._tell(look, reading)
         self._tend(look, reading)
+        if look.state.level < WARN and not look.state.warm and self._is_idle():
+            self._eyes.glance.allow(reading)
+            self._take_in()
+        else:
+            self._eyes.glance.forbid()
         return next_s
+
+    def _take_in(self) -> None:
+        """Have the journal's full files taken into the history, at the start and after each."""
+        if self._settings.take_in_argv and self._books.full_files != self._taken_in:
+            self._taken_in = self._books.full_files
+            self._hooks.take_in(self._settings.take_in_argv)
+
+    def _is_idle(self) -> bool:
+        """Nothing is under way, and nothing is kept for a shortage."""
+        return (
+            not (self._hand.deeds or self._reload is not None or self._hooks.busy())
+            and self._eyes.warm.is_cold
+        )
 
     def _install(self, plan: "dict[str, Any]") -> None:
         """Take a plan to work with; what is under way goes on under it."""
@@ -147,12 +184,7 @@ class Daemon:
 
     def _next_s(self, reading: "Reading") -> float:
         next_s = self._decider.next_look_s(reading, psi_wakes=self._wake.by_pressure)
-        watchdog_s = self._manager.watchdog_s
-        return min(
-            next_s,
-            self._hand.next_s(reading.t_s),
-            SAFETY_S if watchdog_s is None else min(SAFETY_S, watchdog_s / 3),
-        )
+        return min(next_s, self._hand.next_s(reading.t_s), self._longest_s)
 
     def _tell(self, look: "Look", reading: "Reading") -> None:
         """Say and record what this moment was like; it has been acted by now."""

@@ -1,7 +1,9 @@
 """What the daemon looks at for one policy: the machine, the processes, who belongs to whom."""
 
+import os
 import re
 
+from oomkit.guard.glance import LOOKS, TOLD_LOOKS, Glance
 from oomkit.guard.members import Members
 from oomkit.guard.sources import Sources
 from oomkit.guard.tmpfs import Tmpfs
@@ -37,9 +39,16 @@ class Eyes:
     Args:
         plan: the policy.
         settings: where to look, and who is called what.
+
+    Attributes:
+        sources: the machine.
+        glance: what is enough of it while all is well.
+        warm: the processes.
     """
 
-    __slots__ = ("_found_s", "_left_kb", "_members", "_short_s", "_tmpfs", "sources", "warm")
+    __slots__ = (
+        "_found_s", "_left_kb", "_members", "_short_s", "_tmpfs", "glance", "sources", "warm",
+    )  # fmt: skip
 
     def __init__(self, plan: "dict[str, Any]", settings: "Settings") -> None:
         places = settings.places
@@ -50,6 +59,10 @@ class Eyes:
             places,
             [re.compile(pattern) for pattern in sorted(patterns)],
             counters=bool(settings.recording) or _asks_for_counters(plan),
+        )
+        told = settings.status or settings.recording
+        self.glance = Glance(
+            plan, self.sources, os.cpu_count(), looks=TOLD_LOOKS if told else LOOKS
         )
         self.warm = Warm(Wanted(places, frozenset(fields), settings.users))
         self._members = Members(places, plan["whom"], by_reclaim="reclaim" in by)

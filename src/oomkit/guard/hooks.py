@@ -95,6 +95,10 @@ class Hooks:
                 environ = {**os.environ, "DBUS_SESSION_BUS_ADDRESS": f"unix:path={bus}"}
                 self._spawn(argv, environ, "notify")
 
+    def take_in(self, argv: "tuple[str, ...]") -> None:
+        """Start the program that takes the journal into the history."""
+        self._spawn(list(argv), dict(os.environ), "history")
+
     def collect(self) -> None:
         """Collect what has ended."""
         for pid in list(self._children):

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 """Of the records; a change that would mislead a reader of the old ones gets a new number."""
+KEPT = 4
+"""So many full files are kept, each a chance more for whoever takes them into the history."""
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -36,6 +38,7 @@ class Journal:
         fault: why the last write failed; None when all is well.
         written: records that reached the file.
         lost: records that fell over the bound of the memory and are gone.
+        rotations: how often a full file was moved aside.
     """
 
     def __init__(
@@ -53,7 +56,8 @@ class Journal:
 
         Args:
             path: where; it is made with mode 0640, its directory is not made.
-            max_bytes: beyond it the file is renamed to ``PATH.1``, whose old self goes.
+            max_bytes: beyond it the file is renamed to ``PATH.1``, that one to ``PATH.2`` and so
+                on; the last of :data:`KEPT` goes.
             backlog_bytes: how much may wait in memory while nothing can be written.
             deferred: :meth:`append` does not touch the disk; somebody calls :meth:`flush`.
             wall: seconds since the epoch.
@@ -64,6 +68,7 @@ class Journal:
         self.fault: str | None = None
         self.written = 0
         self.lost = 0
+        self.rotations = 0
         self._untold = 0
         self._max_bytes = max_bytes
         self._backlog_bytes = backlog_bytes
@@ -201,7 +206,10 @@ class Journal:
         """Move the full file aside; if its successor can't be made, go on with it."""
         try:
             if os.path.exists(self.path):
-                os.rename(self.path, self.path + ".1")
+                names = rotated(self.path)
+                for older, newer in zip(names, (*names[1:], self.path), strict=True):
+                    if os.path.exists(newer):
+                        os.rename(newer, older)
             fd = os.open(self.path, _FLAGS, 0o640)
         except OSError as error:
             self.fault = _said(error)
@@ -209,11 +217,17 @@ class Journal:
         os.close(self._fd)
         self._fd = fd
         self._size = 0
+        self.rotations += 1
 
     def _close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = -1
+
+
+def rotated(path: str) -> list[str]:
+    """Where a journal's full files are, the oldest first."""
+    return [f"{path}.{number}" for number in range(KEPT, 0, -1)]
 
 
 def _said(error: OSError) -> str:

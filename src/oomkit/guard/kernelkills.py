@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 
 from oomkit.guard.bootid import read_boot_id
 
@@ -77,6 +78,7 @@ class KernelKills:
         self._unseen_since_s: float | None = None
         self._looked_s: float | None = None
         self._caught_up = self.kmsg_fd < 0
+        self._poller: select.poll | None = None
 
     def look(self, mono_s: float, wall_s: float, *, final: bool = False) -> list[dict[str, object]]:
         """Return one record for each kill that was found, the ``kind`` being ``kernel_kill``.
@@ -114,6 +116,15 @@ class KernelKills:
         if seen:
             self._keep_seq()
         return found
+
+    def log_is_quiet(self) -> bool:
+        """The kernel's log has nothing new, or is not ours to read; the cheapest thing to ask."""
+        if self.kmsg_fd < 0:
+            return True
+        if self._poller is None:
+            self._poller = select.poll()
+            self._poller.register(self.kmsg_fd, select.POLLIN)
+        return not self._poller.poll(0)
 
     def close(self) -> None:
         """Close what was opened."""

@@ -48,6 +48,11 @@ def compile_argv(source: str, overrides: Sequence[str]) -> tuple[str, ...]:
     return (sys.executable, "-m", "oomkit.guard.compile", name, *overrides)
 
 
+def take_in_argv(journal: str, store: str) -> tuple[str, ...]:
+    """The command by which a daemon has its journal taken into the history."""
+    return (sys.executable, "-m", "oomkit.guard.take_in", journal, store)
+
+
 def users_for(plan: dict[str, Any]) -> dict[int, str]:
     """Names of user ids, if the plan has patterns on users."""
     if "user" not in fields_asked_for(plan):

@@ -19,6 +19,7 @@ class Settings:
         users: names of user ids, for policies that have patterns on them.
         missing: what can't be seen or done here, in sentences.
         journal: file of the records; empty: none.
+        take_in_argv: takes the journal's full files into the history; empty: nobody does.
         recording: file of the flight recorder; empty: none.
         recording_bytes: its size.
         status: file that says what the daemon is doing; empty: none.
@@ -29,7 +30,8 @@ class Settings:
 
     __slots__ = (
         "compile_argv", "dry_run", "exporter", "journal", "missing", "places", "plan", "recording",
-        "recording_bytes", "self_test", "source", "state", "status", "users",
+        "recording_bytes", "self_test", "source", "state", "status",
+        "take_in_argv", "users",
     )  # fmt: skip
 
     def __init__(
@@ -43,6 +45,7 @@ class Settings:
         users: dict[int, str] | None = None,
         missing: tuple[str, ...] = (),
         journal: str = "",
+        take_in_argv: tuple[str, ...] = (),
         recording: str = "",
         recording_bytes: int = 8 << 20,
         status: str = "",
@@ -58,6 +61,7 @@ class Settings:
         self.users = users or {}
         self.missing = missing
         self.journal = journal
+        self.take_in_argv = take_in_argv
         self.recording = recording
         self.recording_bytes = recording_bytes
         self.status = status

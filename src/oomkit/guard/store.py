@@ -29,6 +29,8 @@ CREATE TABLE IF NOT EXISTS journal (
     PRIMARY KEY (dev, inode, head)
 );
 """
+MOST_BYTES = 256 << 20
+"""What the records of a history may take; the oldest go first."""
 _HEAD_BYTES = 64
 _CHUNK_BYTES = 1 << 20
 
@@ -165,6 +167,27 @@ class Store:
             + ((_is_end(record),) if replaces else ()),
         )
         return bool(cursor.rowcount)
+
+    def prune(self, most_bytes: int = MOST_BYTES) -> int:
+        """Forget the oldest records beyond a size; returns how many.
+
+        The file does not shrink: what comes next takes the place.
+
+        Args:
+            most_bytes: what all records may take.
+
+        Raises:
+            StoreError: the store can't be written.
+        """
+        try:
+            cursor = self._db.execute(
+                "DELETE FROM record WHERE id IN (SELECT id FROM (SELECT id, SUM(LENGTH(json)) OVER"
+                " (ORDER BY time_s DESC, id DESC) AS bytes FROM record) WHERE bytes > ?)",
+                (most_bytes,),
+            )
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: {error}") from None
+        return cursor.rowcount
 
     def entries(
         self,

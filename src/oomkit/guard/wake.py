@@ -8,7 +8,7 @@ from oomkit.host.psitrigger import Trigger
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
-    from collections.abc import Iterable
+    from collections.abc import Collection
 else:  # the public module brings enum, which a small daemon can't afford
     import _signal
 
@@ -17,6 +17,7 @@ SIGHUP, SIGINT, SIGTERM = 1, 2, 15
 STALL_US = 100_000
 WINDOW_US = 1_000_000
 """Tasks that stalled for a tenth of a second within one wake us."""
+_NOTHING: "frozenset[int]" = frozenset()
 
 
 class Wake:
@@ -25,9 +26,12 @@ class Wake:
     Attributes:
         asked: signals that came and were not dealt with yet.
         count: how often it woke.
+        timed_out: nothing but the clock woke it last.
     """
 
-    __slots__ = ("_before", "_path", "_pipe", "_trigger", "asked", "count")
+    __slots__ = (
+        "_before", "_path", "_pipe", "_poller", "_trigger", "asked", "count", "timed_out",
+    )  # fmt: skip
 
     def __init__(self, pressure: str) -> None:
         """Set a trigger and take over signals.
@@ -38,7 +42,9 @@ class Wake:
         self.asked: list[int] = []
         self.count = 0
         self._path = pressure
+        self.timed_out = False
         self._trigger: Trigger | None = None
+        self._poller: select.poll | None = None
         self._pipe, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         _signal.set_wakeup_fd(write, warn_on_full_buffer=False)
         self._before = [
@@ -62,10 +68,11 @@ class Wake:
         if self._trigger is None and self._path:
             try:
                 self._trigger = Trigger(self._path, "some", STALL_US, WINDOW_US)
+                self._poller = None
             except OSError:
                 self._trigger = None
 
-    def wait(self, timeout_s: float, fds: "Iterable[int]" = ()) -> "frozenset[int]":
+    def wait(self, timeout_s: float, fds: "Collection[int]" = ()) -> "frozenset[int]":
         """Sleep until something happens.
 
         Args:
@@ -75,20 +82,22 @@ class Wake:
         Returns:
             those of them that are.
         """
-        poller = select.poll()
-        poller.register(self._pipe, select.POLLIN)
-        if self._trigger is not None:
-            poller.register(self._trigger.fd, select.POLLPRI)
-        for fd in fds:
-            poller.register(fd, select.POLLIN)
+        # It is made once for the long sleeps, in which nobody is waited for.
+        poller = self._polls(fds) if fds else self._poller
+        if poller is None:
+            poller = self._poller = self._polls(())
         # Rounded up: a sleep that ends a moment early only has to begin again.
-        events = dict(poller.poll(int(timeout_s * 1000) + 1))
+        ready = poller.poll(int(timeout_s * 1000) + 1)
         self.count += 1
+        self.timed_out = not ready
+        if not ready:
+            return _NOTHING
+        events = dict(ready)
         if events.pop(self._pipe, 0):
             self._drain()
         if self._trigger is not None and events.pop(self._trigger.fd, 0) & select.POLLERR:
             self._trigger.close()
-            self._trigger = None
+            self._trigger = self._poller = None
         return frozenset(events)
 
     def close(self) -> None:
@@ -102,6 +111,15 @@ class Wake:
         if self._trigger is not None:
             self._trigger.close()
             self._trigger = None
+
+    def _polls(self, fds: "Collection[int]") -> "select.poll":
+        poller = select.poll()
+        poller.register(self._pipe, select.POLLIN)
+        if self._trigger is not None:
+            poller.register(self._trigger.fd, select.POLLPRI)
+        for fd in fds:
+            poller.register(fd, select.POLLIN)
+        return poller
 
     def _drain(self) -> None:
         try:

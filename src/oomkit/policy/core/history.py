@@ -50,15 +50,18 @@ class History:
             return None
         before = inside = None
         for t_s, then in self._moments:
+            total = then.get(key)
+            if total is None:
+                continue  # not everything is known of each moment
             if t_s <= now_s - window_s:
-                before = (t_s, then.get(key))
+                before = (t_s, total)
             else:
-                inside = then.get(key)
+                inside = total
                 break
         if inside is None:
             return None
         rate = max(now - inside, 0.0) / window_s
-        if before is not None and before[1] is not None:
+        if before is not None:
             rate = max(rate, (now - before[1]) / (now_s - before[0]))
         return rate
 

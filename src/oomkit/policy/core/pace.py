@@ -75,4 +75,8 @@ def _wait_empty(
     most = pace.available_kb_s + (0.0 if pace.in_turn else pace.swap_kb_s)
     if most <= 0.0:
         return INFINITY
-    return float(max((left - limit * falls) / (most * (1.0 + limit / over_s)), 0.0))
+    wait = max((left - limit * falls) / (most * (1.0 + limit / over_s)), 0.0)
+    if wait > over_s:
+        # By then the window has seen nothing but that pace.
+        wait = max(left / most - limit, over_s)
+    return float(wait)

@@ -8,6 +8,7 @@ alternatives.
 
 import re
 
+from oomkit.policy.core.calm import fill_pace_kb_s
 from oomkit.policy.core.conditions import (
     ON_CGROUPS,
     PRESSURE,
@@ -107,6 +108,15 @@ class Watch:
         self._level = state.level
         return state
 
+    def recall(self, t_s: float, left_kb: float) -> None:
+        """Take in what was found at a moment at which nothing else was read.
+
+        Args:
+            t_s: when, after the last reading.
+            left_kb: available memory and free swap.
+        """
+        self._history.add(t_s, {"left": left_kb})
+
     def falls_kb_s(self) -> float:
         """How fast memory and swap together have fallen of late; 0 where they do not."""
         change = self._history.change("left", 0.1)
@@ -126,9 +136,7 @@ class Watch:
                 there yet needs no look.
         """
         pace = Pace()
-        per_cpu = self._look["fill_cpu_kb_s"]
-        known = per_cpu is not None and self._cpus is not None
-        pace.available_kb_s = per_cpu * self._cpus if known else self._look["fill_kb_s"]
+        pace.available_kb_s = fill_pace_kb_s(self._look, self._cpus)
         pace.swap_kb_s = self._look["swap_fill_kb_s"]
         pace.pressure_begins = not psi_wakes
         soonest = self.earliest_s(reading, pace)

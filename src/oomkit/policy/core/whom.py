@@ -51,8 +51,9 @@ class Chooser:
     ) -> list[Ranked]:
         """Everybody, those who can be chosen first, the first to be chosen first.
 
-        The order of ``candidates`` does not matter: equals are told apart by what they give back,
-        then the younger one, then the higher pid goes first.
+        The order of ``candidates`` does not matter: equals are told apart by what they give back
+        with all who go with them, then by what they give back alone, then the younger one, then
+        the higher pid goes first.
 
         Args:
             candidates: all processes, at least those that could matter.
@@ -105,6 +106,8 @@ def _inside(candidate: "Candidate", path: str) -> bool:
     return path == "/" or own == path or own.startswith(f"{path}/")
 
 
-def _order(one: Ranked) -> tuple[bool, float, float, int, int]:
+def _order(one: Ranked) -> tuple[bool, float, float, float, int, int]:
     c = one.candidate
-    return (bool(one.verdict), -one.score, -one.equal_kb, -c.start_time, -c.pid)
+    return (
+        bool(one.verdict), -one.score, -one.equal_kb, -c.freed_kb(), -c.start_time, -c.pid,
+    )  # fmt: skip
