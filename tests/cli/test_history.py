@@ -188,7 +188,7 @@ def test_a_recording_as_json(oomkit: Command, policy: str) -> None:
     [
         (("--seed", "1"), "--seed: a recording takes --policy and --json only"),
         (("--vs", "vm.panic_on_oom=1"), "--vs: a recording takes"),
-        (("--policy", "/no/such.toml"), "--policy: expected a file or one of default"),
+        (("--policy", "/no/such.toml"), "/no/such.toml: No such file"),
     ],
 )
 def test_misuse_of_a_recording_is_one_line(

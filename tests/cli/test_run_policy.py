@@ -52,7 +52,7 @@ def test_misuse_is_told_in_one_line(tmp_path: Path) -> None:
     bad = tmp_path / "bad.toml"
     bad.write_text('name = "p"\n[[when]]\nlevel = "hard"\npsi_full = "50%"\n')
     for args, expected in (
-        (["--policy", "none"], "expected a file or one of default, kernel"),
+        (["--policy", "none"], "expected a policy file or one of default, kernel"),
         (["--policy", str(bad)], "bad.toml: when[0]: expected more than pressure"),
         (["--policy", "default", "--on", "cgroup"], "don't go together"),
         (["--policy", "default", "--policy", "kernel", "--log"], "don't go together"),

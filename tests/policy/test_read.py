@@ -30,6 +30,13 @@ def test_built_in_policies_read_and_become_plain_values(name: str) -> None:
     assert marshal.loads(marshal.dumps(plan)) == plan
 
 
+def test_a_name_that_is_neither_built_in_nor_a_file_is_told_with_those_that_are() -> None:
+    with pytest.raises(PolicyError, match=r"earlyom: expected a policy file or one of .*earlyoom"):
+        find_policy("earlyom")
+    with pytest.raises(PolicyError, match=r"earlyom\.toml: No such file"):
+        find_policy("earlyom.toml")
+
+
 def test_every_fault_is_told_at_once_with_its_place() -> None:
     text = """
     name = "p"

@@ -1,6 +1,5 @@
 """Where ``oomkit run`` plays: the model, a memory cgroup of this host, a kernel in QEMU."""
 
-import os
 import signal
 import sys
 import time
@@ -90,12 +89,9 @@ def read(path: str, overrides: tuple[str, ...]) -> "Scenario":
 
 def policy(name: str) -> "Policy":
     """Read a policy, or end telling all that is wrong with it."""
-    from oomkit.policy import builtin
     from oomkit.policy.find import find_policy
     from oomkit.policy.read import PolicyError
 
-    if name not in builtin.NAMES and not os.path.exists(name):
-        fail(f"--policy: expected a file or one of {', '.join(builtin.NAMES)}, not {name!r}")
     try:
         return find_policy(name)
     except PolicyError as error:
