@@ -88,22 +88,29 @@ def test_rows_are_the_same_as_here(cluster: Cluster, tmp_path: Path) -> None:
 def test_rows_are_the_same_when_a_worker_is_killed_on_the_way(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    one = made(runs=300)
+    one = made(runs=600)
     expected = rows(one, tmp_path / "here", here())
-    killed = []
+    there = tmp_path / "there"
+    left = []
 
     def kill_one() -> None:
-        time.sleep(0.5)
-        killed.append(cluster.worker_pids()[0])
-        os.kill(killed[0], signal.SIGKILL)
+        victim = cluster.worker_pids()[0]
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            done = there.read_bytes().count(b"\n") if there.exists() else 0
+            if done > 1:
+                os.kill(victim, signal.SIGKILL)
+                left.append(expected.count(b"\n") - done)
+                return
+            time.sleep(0.001)
 
     assassin = threading.Thread(target=kill_one)
     with cluster_pool(cluster.address) as pool:
         assassin.start()
-        found = rows(one, tmp_path / "there", pool)
-        finished = not assassin.is_alive()
+        found = rows(one, there, pool)
     assassin.join()
-    assert finished, "the sweep was over before the worker was killed"
+    assert left, "no worker was killed"
+    assert left[0] > 0, "the sweep was over before the worker was killed"
     assert found == expected
 
 
