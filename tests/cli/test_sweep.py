@@ -96,8 +96,8 @@ def test_misuse_is_one_line_and_status_2(args: tuple[str, ...], words: str, fold
 
 
 def test_stopped_by_ctrl_c_it_keeps_what_is_done_and_goes_on(folder: Path) -> None:
-    runs = ("--set", "runs=300", "-o", "rows.csv", "--workers", "1")
-    at_once = oomkit(folder, "sweep", "s.toml", "--set", "runs=300", "-o", "whole.csv")
+    runs = ("--set", "runs=1500", "-o", "rows.csv", "--workers", "1")
+    at_once = oomkit(folder, "sweep", "s.toml", "--set", "runs=1500", "-o", "whole.csv")
     assert at_once.returncode == 0
     process = subprocess.Popen(
         [OOMKIT, "sweep", "s.toml", *runs], cwd=folder, stdout=subprocess.PIPE,
@@ -116,8 +116,8 @@ def test_stopped_by_ctrl_c_it_keeps_what_is_done_and_goes_on(folder: Path) -> No
     assert "runs are kept in rows.csv.part, --resume goes on" in err
     assert err.count("\n") == 1
     kept = len(part.read_text().splitlines()) - 1
-    assert f"stopped; {kept:,} of 600 runs" in err
-    assert kept < 600
+    assert f"stopped; {kept:,} of 3,000 runs" in err
+    assert kept < 3000
     refused = oomkit(folder, "sweep", "s.toml", *runs)
     assert refused.returncode == 2
     assert "--resume goes on with it" in refused.stderr
