@@ -81,7 +81,7 @@ def test_whoever_is_interrupted_does_not_wait_for_long_work() -> None:
 
 def test_results_ahead_of_their_turn_can_be_had_when_stopping_early() -> None:
     executor = _ByHand()
-    pool = Pool(executor, slots=lambda: 2, deaths=(), tries=1)  # type: ignore[arg-type]
+    pool = Pool(executor, slots=lambda: 2, deaths=(), tries=1)  # type: ignore[arg-type]  # a stand-in
     work = Work(pool, functions.double, iter(range(4)), lost=lost)
     results = iter(work)
     executor.answer_on_submit = {1, 2}

@@ -54,6 +54,7 @@ def test_misuse_is_told_in_one_line(tmp_path: Path) -> None:
     for args, expected in (
         (["--policy", "none"], "expected a policy file or one of default, kernel"),
         (["--policy", str(bad)], "bad.toml: when[0]: expected more than pressure"),
+        (["--check", "--policy", str(bad)], "bad.toml: when[0]: expected more than pressure"),
         (["--policy", "default", "--on", "cgroup"], "don't go together"),
         (["--policy", "default", "--policy", "kernel", "--log"], "don't go together"),
         (["--policy", "default", "--policy", "kernel", "--vs", "machine.swap=1G"],

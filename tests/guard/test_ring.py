@@ -44,7 +44,7 @@ TASKS = st.builds(
 
 
 def fields(record: object) -> dict[str, object]:
-    return {name: getattr(record, name) for name in type(record).__slots__}  # type: ignore[attr-defined]
+    return {name: getattr(record, name) for name in type(record).__slots__}  # type: ignore[attr-defined]  # slots
 
 
 def as_dicts(reading: Reading) -> dict[str, object]:

@@ -130,12 +130,12 @@ def command(
         return
     world = worlds.world(on, kernel, seed=seed, sample_s=sample_s, guard=guard)
     scenario = world.read(scenario_file, overrides)
+    guards: list[Policy | None] = [worlds.policy(name) for name in policies]
+    guards = guards or [None]
     if check:
         world.check(scenario_file, scenario)
         click.echo(f"{scenario_file}: fine")
         return
-    guards: list[Policy | None] = [worlds.policy(name) for name in policies]
-    guards = guards or [None]
     shown = world.play(scenario_file, scenario, guards[0])
     run = shown.run
     runs: tuple[Run, ...] = (run,)

@@ -173,7 +173,7 @@ def _labelled(status: dict[str, Any]) -> "Iterator[Metric]":
 
 
 class _Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class has that name
         """Say nothing: a scrape is no event."""
 
 

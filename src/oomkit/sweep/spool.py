@@ -50,7 +50,7 @@ class Spool:
         Raises:
             OSError: it can't be written.
         """
-        self._file = open(self.path, "wb", buffering=_BUFFER_BYTES)  # noqa: SIM115
+        self._file = open(self.path, "wb", buffering=_BUFFER_BYTES)  # noqa: SIM115 - close() does
         self._file.write(msgspec.json.encode(self._header) + b"\n")
         self._file.flush()
 
@@ -62,7 +62,7 @@ class Spool:
             OSError: it can't be read or written.
         """
         end = self._read()
-        self._file = open(self.path, "r+b", buffering=_BUFFER_BYTES)  # noqa: SIM115
+        self._file = open(self.path, "r+b", buffering=_BUFFER_BYTES)  # noqa: SIM115 - close() does
         self._file.truncate(end)
         self._file.seek(end)
 
