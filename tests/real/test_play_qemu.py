@@ -96,7 +96,7 @@ def test_cgroup_v2_swap_and_files_are_real(kernel: Bootable, tmp_path: Path) -> 
     )
     assert run.outcome == "completed"
     assert {kill.task for kill in run.kills} == {"bystander", "hog"}
-    assert min(run.samples.swap_free_mb) < 60
+    assert min(run.samples.swap_free_mb) < 64
     assert max(run.samples.cached_mb) - run.samples.cached_mb[0] > 30
 
 
