@@ -263,7 +263,7 @@ def test_who_would_die_with_a_group_is_found_however_small(proc: Proc, tmp_path:
     assert [one.pid for one in warm.top] == [10]
     plan = compile_plan(find_policy("default"))
     members = Members(places, plan["whom"], by_reclaim=False)
-    candidates, groups = members.complete(warm, storm=False)
+    candidates, groups = members.complete(warm)
     assert [one.pid for one in candidates] == [10, 11]
     assert [(one.path, one.oom_group) for one in groups] == [("/user.slice", True)]
     ranked = Chooser(plan).rank(candidates, groups=groups)

@@ -90,7 +90,7 @@ def test_after_some_children_of_one_parent_several_go_at_once(arena: Arena) -> N
     arena.guard(BRISK + '[whom]\nwiden_after = 2\nenough = "2%"\n')
     arena.memory(available=0.02)
     arena.until(
-        lambda: any(act["victim"]["level"] == "siblings" for act in arena.acts()), "it widens"
+        lambda: any(act["victim"]["level"] == "namesakes" for act in arena.acts()), "it widens"
     )
     arena.memory(available=0.5)
     arena.ended_acts(3)

@@ -138,7 +138,7 @@ def test_a_fork_bomb_is_taken_several_at_a_time() -> None:
     assert kernel.objectives.innocents_killed > 0
     assert run.objectives.innocents_killed == 0
     assert run.objectives.kills <= 1.2 * kernel.objectives.kills
-    assert any("more (siblings)" in line for kill in run.kills for line in kill.trace)
+    assert any("more (namesakes)" in line for kill in run.kills for line in kill.trace)
 
 
 def test_systemd_oomd_kills_the_cgroup_with_most_swap() -> None:

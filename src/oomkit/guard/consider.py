@@ -25,7 +25,7 @@ def consider(policy: Policy, settings: Settings, pid: int) -> tuple[str, ...]:
             raise NoSuchProcessError("processes can't be read")
         decider.look(reading)
         eyes.refresh(decider, reading, note=True)
-        everybody, groups = eyes.candidates(reading, storm=False)
+        everybody, groups = eyes.candidates(reading)
         everybody += eyes.warm.also([pid], most=1)
     finally:
         eyes.close()

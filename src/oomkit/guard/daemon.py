@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 REPEAT_S = 60.0
 """What does not change is said again no sooner."""
-STORM_S = 60.0
-"""So long after a kill its parent's other children count as well."""
 SAMPLE_S = 0.1
 """The flight recorder takes no more samples than this when memory is short."""
 
@@ -171,8 +169,7 @@ class Daemon:
     def _choose(self, look: "Look", reading: "Reading") -> None:
         """Find a victim and have it dealt with."""
         self._eyes.refresh(self._decider, reading, note=look.sizes)
-        storm = self._plan["whom"]["widen_after"] and reading.t_s - self._hand.acted_s < STORM_S
-        candidates, groups = self._eyes.candidates(reading, storm=bool(storm))
+        candidates, groups = self._eyes.candidates(reading)
         refused = self._hand.untouchable
         if refused:
             candidates = [c for c in candidates if (c.pid, c.start_time) not in refused]
@@ -285,7 +282,7 @@ class Daemon:
         if reading is not None:
             decider.look(reading)
             self._eyes.refresh(decider, reading, note=False)
-            decider.rank(*self._eyes.candidates(reading, storm=False))
+            decider.rank(*self._eyes.candidates(reading))
             self._eyes.warm.forget()
 
     def _new_decider(self, plan: "dict[str, Any]") -> Decider:

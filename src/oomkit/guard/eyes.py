@@ -117,17 +117,14 @@ class Eyes:
             self.warm.note(decider.growth, reading.t_s, self._left_kb)
             self._tmpfs.note(self.sources.shmem_kb)
 
-    def candidates(
-        self, reading: "Reading", *, storm: bool
-    ) -> "tuple[list[Candidate], list[CgroupReading]]":
+    def candidates(self, reading: "Reading") -> "tuple[list[Candidate], list[CgroupReading]]":
         """Whom to choose among, after :meth:`refresh`.
 
         Args:
             reading: this moment.
-            storm: several victims had one parent lately, so that its other children count.
         """
         writers = self._tmpfs.writers(self.sources.shmem_kb, reading.mem_total_kb * STEP)
-        found, groups = self._members.complete(self.warm, storm=storm, also=writers)
+        found, groups = self._members.complete(self.warm, also=writers)
         for one in found:
             one.tmpfs_growth_kb = writers.get(one.pid)
         return found, groups

@@ -43,13 +43,12 @@ class Hand:
 
     Attributes:
         deeds: the acts under way.
-        acted_s: when the last one began.
         untouchable: processes that we may not signal, and that are left out from then on.
     """
 
     __slots__ = (
         "_books", "_clock", "_decider", "_dry_run", "_hooks", "_how", "_named", "_pending",
-        "_striker", "_wall", "acted_s", "deeds", "untouchable",
+        "_striker", "_wall", "deeds", "untouchable",
     )  # fmt: skip
 
     def __init__(
@@ -68,7 +67,6 @@ class Hand:
         self._clock = clock
         self._wall = wall
         self.deeds: list[Deed] = []
-        self.acted_s = float("-inf")
         self.untouchable: set[Key] = set()
 
     def serve(self, plan: "dict[str, Any]", decider: "Decider", *, dry_run: bool) -> None:
@@ -98,7 +96,6 @@ class Hand:
 
     def act(self, act: "Act", reading: "Reading") -> None:
         """Carry out a choice."""
-        self.acted_s = reading.t_s
         deed = begun(act, left_kb(reading), self._wall(), self._named)
         if self._dry_run:
             deed.abandon("dry_run")

@@ -36,13 +36,12 @@ class Members:
         self._by_reclaim = by_reclaim
 
     def complete(
-        self, warm: "Warm", *, storm: bool, also: "Iterable[int]" = ()
+        self, warm: "Warm", *, also: "Iterable[int]" = ()
     ) -> "tuple[list[Candidate], list[CgroupReading]]":
         """Candidates and cgroups to choose among.
 
         Args:
             warm: the short list.
-            storm: several victims had one parent lately, so that its other children count.
             also: others who count.
         """
         top = warm.top
@@ -54,7 +53,7 @@ class Members:
         if self._level == "tree":
             for one in top:
                 pids += descendants(self._places.proc, one.pid)
-        if storm or self._level != "process":
+        if self._level != "process":
             pids += warm.larger_than(_WORTH_A_LOOK_KB, _MOST)
         groups = [read_group(self._places, path) for path in together | self._reclaiming(paths)]
         found = warm.also(pids, most=_MOST) if pids else []

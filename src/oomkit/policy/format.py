@@ -134,10 +134,8 @@ class Whom(msgspec.Struct, frozen=True, kw_only=True):
         work: weight of CPU time that would be lost, 0..1.
         adj: how much more ``oom_score_adj`` 1000 counts than 0; a lowered one spares in
             proportion.
-        widen_after: after so many kills of one parent's children within a minute several of
-            its children of that name go at once; 0: never.
-        enough: several at once give back that share of MemTotal, twice as much the second
-            time, and so on.
+        lasts_s: as many growing processes of the victim's name go with it as it takes for memory
+            to last so long against the growth of the others; 0: nobody goes with it.
         never: who is never chosen.
         prefer: who should die earlier or later.
     """
@@ -151,8 +149,7 @@ class Whom(msgspec.Struct, frozen=True, kw_only=True):
     growth_over_s: float = 10.0
     work: float = 0.0
     adj: float = 0.5
-    widen_after: int = 0
-    enough: float = 0.1
+    lasts_s: float = 0.0
     never: tuple[Match, ...] = ()
     prefer: tuple[Preference, ...] = ()
 

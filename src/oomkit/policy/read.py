@@ -93,8 +93,7 @@ def _whom(table: Table) -> Whom:
         growth_over_s=table.take("growth_over", positive, usual.growth_over_s),
         work=table.take("work", number(0.0, 0.9), usual.work),
         adj=table.take("adj", number(0.0, 10.0), usual.adj),
-        widen_after=table.take("widen_after", count, usual.widen_after),
-        enough=table.take("enough", share, usual.enough),
+        lasts_s=table.take("lasts", units.duration, usual.lasts_s),
         never=tuple(_never(t) for t in table.tables("never")),
         prefer=(
             *(_preference(t, earlier=True) for t in table.tables("prefer")),

@@ -131,13 +131,12 @@ def _whom(whom: Whom) -> list[str]:
         lines.append(f"nobody who gives back less than {amount(whom.least_kb, 'kb')}")
     if whom.oom_group:
         lines.append("cgroups with memory.oom.group die as a whole")
-    if whom.widen_after:
+    if whom.lasts_s:
         lines.append(
-            f"after {whom.widen_after} kills of one parent's children within a minute, as many of "
-            f"its children of that name die at once as give back {100 * whom.enough:g} % of RAM, "
-            "more each time"
+            "with the victim go others of its name that grow as well, until memory lasts "
+            f"{whom.lasts_s:g} s against the growth of those who stay"
         )
-    if whom.level != "process" or whom.oom_group or whom.widen_after:
+    if whom.level != "process" or whom.oom_group or whom.lasts_s:
         lines.append(f"at most {whom.most_processes} processes at once; else one process alone")
     return lines
 

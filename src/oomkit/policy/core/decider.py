@@ -1,5 +1,6 @@
 """The whole of a policy at work: look, choose, act, wait."""
 
+from oomkit.policy.core.companions import take_along
 from oomkit.policy.core.conditions import available_kb
 from oomkit.policy.core.growth import Growth
 from oomkit.policy.core.how import Escalation, Signal
@@ -19,12 +20,6 @@ if TYPE_CHECKING:
 
 STEP = 0.01
 """Sizes are noted anew when such a share of memory has gone."""
-
-TURN_S = 0.1
-"""From one choice to the next: what is taken meanwhile has to come free as well."""
-
-WIDEN_WITHIN_S = 60.0
-"""Kills of one parent's children so close together are taken for one cause."""
 
 
 class Look:
@@ -92,8 +87,8 @@ class Decider:
     """
 
     __slots__ = (
-        "_calm_since_s", "_enough", "_instead", "_left_kb", "_mem_total_kb", "_owed", "_parents",
-        "_settled", "_state", "_widen_after", "chooser", "escalation", "growth", "watch",
+        "_anon_kb", "_calm_since_s", "_instead", "_lasts_s", "_left_kb", "_most", "_owed",
+        "_settled", "_state", "chooser", "escalation", "growth", "watch",
     )  # fmt: skip
 
     def __init__(
@@ -108,11 +103,10 @@ class Decider:
         self.chooser = Chooser(plan, own_pids=own_pids)
         self.escalation = Escalation(plan, dry_run=dry_run)
         self.growth = Growth(plan["whom"]["growth_over_s"])
-        self._widen_after: int = plan["whom"]["widen_after"]
-        self._enough: float = plan["whom"]["enough"]
-        self._mem_total_kb = 0.0
+        self._lasts_s: float = plan["whom"]["lasts_s"]
+        self._most: int = plan["whom"]["most_processes"]
+        self._anon_kb = 0.0
         self._instead = [(Matcher(p), tuple(argv)) for p, argv in plan["how"]["instead"]]
-        self._parents: list[tuple[float, int]] = []
         self._state: State | None = None
         self._calm_since_s: float | None = None
         self._left_kb = 0.0
@@ -127,7 +121,7 @@ class Decider:
         self._learn()
         state = self.watch.see(reading, coming_kb=escalation.coming_kb(t_s))
         self._state = state
-        self._mem_total_kb = reading.mem_total_kb
+        self._anon_kb = reading.anon_kb
         look = Look(state)
         self._forget_old_sizes(state)
         if state.warm:
@@ -173,11 +167,34 @@ class Decider:
         if choice is None:
             self.escalation.nobody(state.t_s)
             return None
+        self._bound_share(candidates)
+        self._take_along(choice, ranked, state.t_s)
         signals = self.escalation.begin(choice, state.t_s, state.level)
         before_kb, expected_kb = self._owed or (self._left_kb, 0.0)
         self._owed = (before_kb, expected_kb + choice.freed_kb)
-        self._parents.append((state.t_s, choice.candidate.ppid))
         return Act(state, ranked, choice, signals, self._command(choice, state.level))
+
+    def _bound_share(self, candidates: "Sequence[Candidate]") -> None:
+        """All deaths together give back no more than the anonymous memory there is.
+
+        Forked processes share pages, and each of them counts them all as its own.
+        """
+        counted_kb = sum(c.anon_kb for c in candidates)
+        if 0.0 < self._anon_kb < counted_kb:
+            self.escalation.bound(self._anon_kb / counted_kb)
+
+    def _take_along(self, choice: "Ranked", ranked: "list[Ranked]", t_s: float) -> None:
+        """Where one of many grows, take as many as it needs for memory to last."""
+        if self._lasts_s > 0.0:
+            take_along(
+                choice,
+                ranked,
+                left_kb=self._left_kb + self.escalation.coming_kb(t_s),
+                falls_kb_s=self.watch.falls_kb_s(),
+                lasts_s=self._lasts_s,
+                share=self.escalation.share,
+                most=self._most,
+            )
 
     def rank(
         self,
@@ -191,7 +208,6 @@ class Decider:
             groups=groups,
             by=state.by if state is not None else None,
             within=state.cgroup if state is not None else None,
-            widened=self._widened(state.t_s) if state is not None else None,
         )
 
     def died(self, pid: int, start_time: int, t_s: float) -> None:
@@ -204,21 +220,6 @@ class Decider:
         """Seconds until the next reading is due."""
         own = self.escalation.next_s(reading.t_s)
         return min(self.watch.next_look_s(reading, psi_wakes=psi_wakes), max(own, 1e-3))
-
-    def _widened(self, t_s: float) -> dict[int, float]:
-        """Parents who lost so many children lately that several go at once: more each time."""
-        if not self._widen_after:
-            return {}
-        self._parents = [(at, ppid) for at, ppid in self._parents if at > t_s - WIDEN_WITHIN_S]
-        lost: dict[int, int] = {}
-        for _, ppid in self._parents:
-            lost[ppid] = lost.get(ppid, 0) + 1
-        least_kb = self.watch.falls_kb_s() * TURN_S
-        return {
-            ppid: max((1 + n - self._widen_after) * self._enough * self._mem_total_kb, least_kb)
-            for ppid, n in lost.items()
-            if n >= self._widen_after and ppid > 1
-        }
 
     def _command(self, choice: "Ranked", level: int) -> tuple[str, ...] | None:
         """The command a policy wants instead of SIGTERM; where it is hard, signals it is."""

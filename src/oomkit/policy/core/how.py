@@ -52,9 +52,12 @@ class Escalation:
     Args:
         plan: what ``compile_plan`` made of a policy.
         dry_run: nobody really dies: acts are only kept apart by their pause.
+
+    Attributes:
+        share: what deaths give back, of what they should.
     """
 
-    __slots__ = ("_acts", "_dry_run", "_dying", "_last_s", "_nobody_s", "_plan", "_share")
+    __slots__ = ("_acts", "_dry_run", "_dying", "_last_s", "_nobody_s", "_plan", "share")
 
     def __init__(self, plan: "dict[str, Any]", *, dry_run: bool = False) -> None:
         self._plan: dict[str, Any] = plan["how"]
@@ -63,7 +66,7 @@ class Escalation:
         self._nobody_s: float | None = None
         self._acts: list[float] = []
         self._last_s: float | None = None
-        self._share = 1.0
+        self.share = 1.0
 
     def obstacle(self, t_s: float, level: int) -> str:
         """Why nobody new may be chosen now; empty where somebody may."""
@@ -135,7 +138,7 @@ class Escalation:
 
     def coming_kb(self, t_s: float) -> float:
         """Memory on its way: of those who were killed and will be gone soon."""
-        return self._share * sum(
+        return self.share * sum(
             d.candidate.freed_kb()
             for d in self._dying.values()
             if d.killed_s is not None and not self._stuck(d, t_s)
@@ -147,11 +150,15 @@ class Escalation:
         Forked processes share their pages: all but the last to die give back next to nothing.
         """
         if expected_kb > 0.0:
-            self._share = min(max(freed_kb / expected_kb, LEAST_SHARE), 1.0)
+            self.share = min(max(freed_kb / expected_kb, LEAST_SHARE), 1.0)
+
+    def bound(self, share: float) -> None:
+        """Expect no more than such a share."""
+        self.share = min(self.share, max(share, LEAST_SHARE))
 
     def trust(self) -> None:
         """The shortage is over: what deaths gave in it tells nothing of the next one."""
-        self._share = 1.0
+        self.share = 1.0
 
     def stuck(self, t_s: float) -> tuple[tuple[int, int], ...]:
         """Those killed so long ago that nobody waits for them any more."""

@@ -9,7 +9,7 @@ class Ranked:
     Attributes:
         candidate: the process it is about.
         members: everybody who dies: it, first, and whom it takes along.
-        level: ``process``, ``siblings``, ``tree`` or ``cgroup``: how far it really reaches.
+        level: ``process``, ``namesakes``, ``tree`` or ``cgroup``: how far it really reaches.
         factors: what the score was made of, in order: names and values.
         score: higher dies earlier.
         equal_kb: among equal scores the larger goes first.

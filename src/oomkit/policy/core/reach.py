@@ -31,7 +31,6 @@ class Reach:
         everybody: "Sequence[Candidate]",
         refused: dict[int, str],
         groups: "Sequence[CgroupReading]",
-        widened: dict[int, float],
     ) -> list[Ranked]:
         """One choice a candidate, or one a cgroup.
 
@@ -40,7 +39,6 @@ class Reach:
             everybody: who else could die with them.
             refused: pid to why it must never be chosen; empty text where it may.
             groups: the memory cgroups.
-            widened: pids of parents whose children are taken together, until so many kB come free.
         """
         crowd = _Crowd(everybody, groups if self._oom_group else ())
         if self._level == "cgroup":
@@ -50,13 +48,11 @@ class Reach:
             one = Ranked(candidate)
             one.verdict = refused[candidate.pid]
             if not one.verdict:
-                self._extend(one, crowd, refused, widened)
+                self._extend(one, crowd, refused)
             found.append(one)
         return found
 
-    def _extend(
-        self, one: Ranked, crowd: "_Crowd", refused: dict[int, str], widened: dict[int, float]
-    ) -> None:
+    def _extend(self, one: Ranked, crowd: "_Crowd", refused: dict[int, str]) -> None:
         candidate = one.candidate
         alone = crowd.sharers(candidate)
         one.members = tuple(alone)
@@ -65,28 +61,6 @@ class Reach:
             self._take(one, "cgroup", crowd.inside(group), refused)
         elif self._level == "tree":
             self._take(one, "tree", crowd.tree(candidate), refused)
-        elif candidate.ppid in widened:
-            siblings = self._siblings(candidate, crowd, refused, widened[candidate.ppid])
-            self._take(one, "siblings", siblings, refused)
-
-    def _siblings(
-        self, candidate: "Candidate", crowd: "_Crowd", refused: dict[int, str], enough_kb: float
-    ) -> "list[Candidate]":
-        """Children of the same parent and name, largest first, until enough comes free."""
-        others = [
-            c
-            for c in crowd.children(candidate.ppid)
-            if c.comm == candidate.comm and c is not candidate and not refused.get(c.pid)
-        ]
-        others.sort(key=lambda c: (-c.freed_kb(), -c.start_time, -c.pid))
-        taken = [candidate]
-        freed_kb = candidate.freed_kb()
-        for other in others:
-            if freed_kb >= enough_kb or len(taken) >= self._most:
-                break
-            taken.append(other)
-            freed_kb += other.freed_kb()
-        return taken
 
     def _take(
         self, one: Ranked, level: str, members: "list[Candidate]", refused: dict[int, str]

@@ -47,7 +47,6 @@ class Chooser:
         groups: "Sequence[CgroupReading]" = (),
         by: str | None = None,
         within: str | None = None,
-        widened: "dict[int, float] | None" = None,
     ) -> list[Ranked]:
         """Everybody, those who can be chosen first, the first to be chosen first.
 
@@ -60,13 +59,12 @@ class Chooser:
             groups: the memory cgroups, for ``level = "cgroup"`` and ``memory.oom.group``.
             by: another way of ranking than the plan's (:attr:`.when.State.by`).
             within: only processes in this cgroup or below.
-            widened: pids of parents whose children are taken together, until so many kB come free.
         """
         refused = {c.pid: self.refusal(c) for c in candidates}
         considered = [c for c in candidates if within is None or _inside(c, within)]
         weigh = weigher(self._plan, by or self._plan["by"], candidates, groups)
         found = []
-        for one in self._reach.choices(considered, candidates, refused, groups, widened or {}):
+        for one in self._reach.choices(considered, candidates, refused, groups):
             if not one.verdict:
                 weigh(one)
                 gain_kb = max(one.freed_kb, one.gain_kb)
