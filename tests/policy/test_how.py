@@ -121,20 +121,22 @@ def test_a_dry_run_chooses_and_waits_for_nobody() -> None:
     assert act(guard, 30.0, 0.08, 10, 20) == [(20, "TERM")]
 
 
-def test_after_some_of_a_parents_children_the_rest_goes_together() -> None:
-    guard = Decider(plan(VERY_LOW, whom={"widen_after": 2}, how={"hard_pause": "0s"}))
-    bombs = [process(pid, 10, ppid=5, comm="bomb") for pid in range(10, 20)]
-    parent = process(5, 2, ppid=2, comm="bomber")
-    taken = []
-    for i in range(3):
-        assert guard.look(reading(float(i), 0.001)).choose
-        found = guard.choose([parent, *bombs])
-        assert found is not None
-        taken.append([s.pid for s in found.signals])
-        for signal in found.signals:
-            guard.died(signal.pid, signal.pid, i + 0.5)
-        bombs = [b for b in bombs if b.pid not in taken[-1]]
-    assert taken == [[19], [18], [17, 10, 11, 12, 13, 14, 15, 16]]
+def test_of_many_that_grow_several_go_at_once() -> None:
+    """Ten take 102 MB a second together and 26 are left: for half a second two have to go."""
+    guard = Decider(plan(VERY_LOW, whom={"lasts": "500ms"}))
+    guard.growth.note(0.0, 1.0, {})
+    for i in range(11):
+        guard.look(reading(i / 10, 0.125 - i / 100))
+    found = guard.choose([process(pid, 10, comm="bomb", growth_kb=10240) for pid in range(10, 20)])
+    assert found is not None
+    assert found.choice.level == "namesakes"
+    assert [s.pid for s in found.signals] == [19, 18]
+    alone = Decider(plan(VERY_LOW))
+    for i in range(11):
+        alone.look(reading(i / 10, 0.125 - i / 100))
+    found = alone.choose([process(pid, 10, comm="bomb", growth_kb=10240) for pid in range(10, 20)])
+    assert found is not None
+    assert [s.pid for s in found.signals] == [19]
 
 
 def test_a_command_replaces_sigterm_but_not_sigkill() -> None:
