@@ -3,6 +3,7 @@
 import os
 
 from oomkit.guard.kept import number_after
+from oomkit.guard.written import Written
 from oomkit.host.procfs import read_or_none
 
 TYPE_CHECKING = False
@@ -11,18 +12,19 @@ if TYPE_CHECKING:
 
 
 class Tmpfs:
-    """Shared memory by cgroup, since growth began to count.
+    """Shared memory by cgroup, and what processes wrote, since growth began to count.
 
     Args:
-        places: where the cgroups are.
+        places: where processes and cgroups are.
     """
 
-    __slots__ = ("_by_path", "_places", "_shmem_kb")
+    __slots__ = ("_by_path", "_places", "_shmem_kb", "_written")
 
     def __init__(self, places: "Places") -> None:
         self._places = places
         self._by_path: dict[str, float] = {}
         self._shmem_kb: float | None = None
+        self._written = Written(places.proc)
 
     def note(self, shmem_kb: float) -> None:
         """Growth counts from now on.
@@ -32,9 +34,13 @@ class Tmpfs:
         """
         self._shmem_kb = shmem_kb
         self._by_path = self._walk()
+        self._written.note()
 
     def writers(self, shmem_kb: float, step_kb: float) -> dict[int, float]:
-        """Processes of cgroups whose shared memory grew, and each one's share of it, kB.
+        """Who filled tmpfs, as far as can be told, and how much each, kB.
+
+        Their cgroup tells, and which of its processes wrote; where none of those is known to have,
+        it is shared out among them. Without cgroups that tell, only who wrote counts.
 
         Args:
             shmem_kb: Shmem of the machine.
@@ -42,14 +48,23 @@ class Tmpfs:
         """
         if self._shmem_kb is None or shmem_kb - self._shmem_kb < step_kb:
             return {}
+        groups = [
+            (path, kb - self._by_path.get(path, 0.0))
+            for path, kb in self._walk().items()
+            if path and kb - self._by_path.get(path, 0.0) >= step_kb / 2
+        ]
+        if not groups:
+            return self._written.to_tmpfs(shmem_kb - self._shmem_kb)
         shares: dict[int, float] = {}
-        for path, kb in self._walk().items():
-            grown_kb = kb - self._by_path.get(path, 0.0)
-            if grown_kb >= step_kb / 2:
-                listed = read_or_none(f"{self._places.cgroups}{path}/cgroup.procs") or b""
-                pids = [int(pid) for pid in listed.split()]
-                shares.update((pid, grown_kb / len(pids)) for pid in pids)
+        for path, grown_kb in groups:
+            pids = self._inside(path)
+            known = self._written.to_tmpfs(grown_kb, pids)
+            shares.update(known or {pid: grown_kb / len(pids) for pid in pids})
         return shares
+
+    def _inside(self, path: str) -> list[int]:
+        listed = read_or_none(f"{self._places.cgroups}{path}/cgroup.procs") or b""
+        return [int(pid) for pid in listed.split()]
 
     def _walk(self) -> dict[str, float]:
         """Shared memory charged to each cgroup; in version 2 with those below."""
