@@ -122,6 +122,9 @@ def test_who_fills_tmpfs_is_stopped() -> None:
     groups = [{"name": "f"}, {"name": "b"}]
     run = guarded([{**BIG, "cgroup": "b"}, filler], cgroup=groups)
     assert told(run) == [("filler", "default")]
+    del filler["cgroup"]
+    assert told(guarded([BIG, filler])) == [("filler", "default")]
+    assert told(guarded([BIG, filler], "earlyoom"))[0] == ("big", "earlyoom")
 
 
 def test_a_fork_bomb_is_taken_several_at_a_time() -> None:

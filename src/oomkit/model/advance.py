@@ -235,6 +235,8 @@ def _move_task(machine: Machine, demand: Demand, seconds: float) -> None:
         proc.worked_s += done
     elif verb == "lock":
         mm.locked += done
+    elif verb == "tmpfs":
+        proc.to_tmpfs += done
     elif verb == "write" or (verb == "read" and demand.grow):
         pool = machine.file(proc.current.file or proc.key, mm.group)
         pool.size = max(pool.size, proc.whole - proc.left)

@@ -25,20 +25,11 @@ def size_kb(proc: Proc) -> float:
 
 
 def sizes(machine: Machine) -> dict[tuple[int, int], float]:
-    """Everybody's size, and under negative numbers the tmpfs of the cgroups."""
-    found = {(p.pid, start_time(p)): size_kb(p) for p in machine.procs if p.alive}
-    found.update({(-1 - i, 0): kb for i, (_, kb) in enumerate(_tmpfs(machine))})
+    """Everybody's size, and under negative pids what each has written to tmpfs."""
+    alive = [proc for proc in machine.procs if proc.alive]
+    found = {(p.pid, start_time(p)): size_kb(p) for p in alive}
+    found.update({(-p.pid, start_time(p)): p.to_tmpfs * KB for p in alive if p.to_tmpfs})
     return found
-
-
-def _tmpfs(machine: Machine) -> list[tuple[str, float]]:
-    """Paths of the cgroups, in their order, and how much tmpfs is charged to each."""
-    pools = {group: pool for group, pool in machine.tmpfs.items() if group is not None}
-    return [
-        (f"/{group.name}", (pool.resident + pool.swapped) * KB if pool is not None else 0.0)
-        for group in machine.groups.values()
-        for pool in (pools.get(group),)
-    ]
 
 
 def candidates(
@@ -53,12 +44,11 @@ def candidates(
         with_scores: work out the kernel's ``oom_score`` too.
     """
     scores = _scores(machine, now) if with_scores else {}
-    wrote = _tmpfs_growth(machine, growth)
     found = [
         Candidate(1, 0, 0, INIT.comm, anon_kb=(INIT.anon_rss_pages or 0) * KB, uid=0, cgroup="/")
     ]
     found += (
-        _candidate(machine, proc, now, growth, scores.get(proc.pid), wrote)
+        _candidate(machine, proc, now, growth, scores.get(proc.pid))
         for proc in machine.procs
         if proc.alive
     )
@@ -71,7 +61,6 @@ def _candidate(
     now: float,
     growth: Growth,
     score: int | None,
-    wrote: dict[str, float],
 ) -> Candidate:
     mm = proc.mm
     shared = mm.shared_rss() if mm.views else 0.0
@@ -92,24 +81,13 @@ def _candidate(
         cpu_s=proc.cpu_s,
         age_s=now - proc.start_s,
         growth_kb=growth.of(proc.pid, start_time(proc), size_kb(proc)),
-        tmpfs_growth_kb=wrote.get(f"/{proc.spec.cgroup}"),
+        tmpfs_growth_kb=growth.of(-proc.pid, start_time(proc), proc.to_tmpfs * KB),
         uid=proc.spec.uid,
         cmdline=proc.spec.name,
         cgroup=f"/{proc.spec.cgroup or ''}",
         mm_id=mm.mm_id if mm.users > 1 else None,
         dying=proc.state == "exiting",
     )
-
-
-def _tmpfs_growth(machine: Machine, growth: Growth) -> dict[str, float]:
-    """By cgroup, what each of its processes wrote to tmpfs, if they wrote alike."""
-    found = {}
-    for i, (path, kb) in enumerate(_tmpfs(machine)):
-        grown = growth.of(-1 - i, 0, kb)
-        if grown:
-            inside = sum(p.alive and f"/{p.spec.cgroup}" == path for p in machine.procs)
-            found[path] = grown / max(inside, 1)
-    return found
 
 
 def _adj(machine: Machine, proc: Proc) -> int:

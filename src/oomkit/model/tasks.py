@@ -42,13 +42,14 @@ class Proc:
         cpu_s: CPU seconds used.
         done_s: unhindered seconds of the steps behind it, for ``progress``.
         grew_s: when it last took memory for good; None: never.
+        to_tmpfs: pages it has written to tmpfs.
     """
 
     __slots__ = (
         "asleep", "cpu", "cpu_s", "current", "done_s", "doomed", "end_s", "exit_dt", "grew_s",
         "instance", "key", "left", "loop", "mm", "nice", "nominal", "oom_adj", "oom_score_adj",
         "pid", "ppid", "program", "scales", "spec", "speed", "spin", "stall", "start_s", "state",
-        "step", "weight", "whole", "worked_s",
+        "step", "to_tmpfs", "weight", "whole", "worked_s",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +83,7 @@ class Proc:
         self.exit_dt = 0.0
         self.doomed = False
         self.grew_s: float | None = None
+        self.to_tmpfs = 0.0
         self.oom_score_adj = spec.oom_score_adj
         self.oom_adj = spec.oom_adj
         self.nice = spec.nice

@@ -22,7 +22,7 @@ class Candidate:
         age_s: seconds since it started.
         growth_kb: how much it grew since the shortage began (:class:`.growth.Growth`); None:
             unknown.
-        tmpfs_growth_kb: how much tmpfs its cgroup wrote since the shortage began, its share of it:
+        tmpfs_growth_kb: how much it wrote to tmpfs since the shortage began, as far as can be told:
             that is not given back, but the death stops it; None: unknown.
         uid: user id; None: not looked up.
         user: user name; None: not looked up, or the id has none.
