@@ -94,7 +94,7 @@ class Arena:
     def policy(self, text: str) -> None:
         (self.directory / "policy.toml").write_text(text)
 
-    def memory(self, *, available: float, swap_free: float = 0.0) -> None:
+    def memory(self, *, available: float, swap_free: float = 0.0, shmem: float = 0.0) -> None:
         """Say how much memory is left, as shares of 1 GiB, and of 1 GiB of swap."""
         text = "".join(
             f"{name + ':':<16}{kb:>8} kB\n"
@@ -102,6 +102,7 @@ class Arena:
                 ("MemTotal", TOTAL_KB),
                 ("MemAvailable", int(TOTAL_KB * available)),
                 ("AnonPages", int(TOTAL_KB * (1 - available))),
+                ("Shmem", int(TOTAL_KB * shmem)),
                 ("SwapTotal", TOTAL_KB if swap_free else 0),
                 ("SwapFree", int(TOTAL_KB * swap_free)),
             )

@@ -75,6 +75,21 @@ def victim(name: str, mib: int, *, term: str = "die", stuck: bool = False) -> in
         time.sleep(600)
 
 
+def filler(name: str, path: str) -> int:
+    """Fork a process that writes a file, as many MiB as ``path.go`` says once that is there."""
+    pid = os.fork()
+    if pid:
+        return pid
+    ctypes.CDLL(None).prctl(15, name.encode(), 0, 0, 0)
+    with open(path, "wb", buffering=0) as file:
+        while not os.path.exists(f"{path}.go") or not os.path.getsize(f"{path}.go"):
+            time.sleep(0.02)
+        with open(f"{path}.go") as go:
+            file.writelines(bytes(1 << 20) for _ in range(int(go.read())))
+        while True:
+            time.sleep(600)
+
+
 def tree(name: str, mib: int, children: int) -> list[int]:
     """A parent with children that hold memory, all of one name."""
     there, here = os.pipe()
@@ -120,6 +135,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "start": start,
     "victim": victim,
     "tree": tree,
+    "filler": filler,
     "alive": alive,
     "state": state,
     "reuse": reuse,

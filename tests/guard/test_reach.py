@@ -99,6 +99,7 @@ def test_of_many_that_grow_several_go_at_once(arena: Arena) -> None:
     assert {one["comm"] for one in act["victim"]["members"]} == {"bomb"}
     assert len(act["victim"]["members"]) > 1
     assert len(act["signals"]) == len(act["victim"]["members"])
+    arena.until_said("more of its name, which frees")
 
 
 def test_kills_a_minute_are_bounded(arena: Arena) -> None:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 from oomkit.guard.places import Places
 from oomkit.guard.tmpfs import Tmpfs
 from oomkit.guard.written import Written
+from tests.guard.arena import Arena
+from tests.guard.policies import SOFT
 
 MB = 1024
 
@@ -144,3 +147,27 @@ def test_who_cant_be_read_is_nobody(tmp_path: Path) -> None:
     written.note()
     assert written.to_tmpfs(1.0) == {}
     assert Written(str(tmp_path / "missing")).to_tmpfs(1.0) == {}
+
+
+def test_a_guard_stops_who_fills_tmpfs_and_says_so(arena: Arena) -> None:
+    """The large one would be killed first by what it holds."""
+    if not _is_tmpfs("/dev/shm"):
+        pytest.skip("needs a tmpfs at /dev/shm")
+    large = arena.victim("large", 60)
+    path = Path(f"/dev/shm/oomkit-test-{os.getpid()}-filler")
+    try:
+        filler = int(arena.ask("filler", "filler", str(path)))
+        arena.guard(SOFT + "[whom]\ngrowth = 0.95\n")
+        arena.memory(available=0.2, shmem=0.01)
+        time.sleep(0.5)  # what everybody has written is noted
+        Path(f"{path}.go").write_text("24")
+        arena.until(lambda: path.stat().st_size >= 24 << 20, "it writes")
+        arena.memory(available=0.08, shmem=0.04)
+        arena.until(lambda: not arena.alive(filler), "the writer dies")
+        arena.memory(available=0.5)
+        arena.ended_acts()
+        assert arena.alive(large)
+        arena.until_said("MiB to tmpfs: available")
+    finally:
+        path.unlink(missing_ok=True)
+        Path(f"{path}.go").unlink(missing_ok=True)

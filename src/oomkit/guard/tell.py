@@ -7,10 +7,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from oomkit.policy.core.decider import Act
+    from oomkit.policy.core.ranked import Ranked
     from oomkit.policy.core.when import State
 
 _ALSO = 2
 """So many of those who would have been next are named."""
+
+_OF = {"namesakes": "name"}
 
 _OUTCOMES = {
     "gone": "was gone before it could be signalled",
@@ -31,7 +34,8 @@ def acted(act: "Act", *, dry_run: bool) -> str:
     one = choice.candidate
     who = f"{one.comm}[{one.pid}]"
     if len(choice.members) > 1:
-        who += f" and {len(choice.members) - 1} more of its {choice.level}"
+        of = _OF.get(choice.level, choice.level)
+        who += f" and {len(choice.members) - 1} more of its {of}"
     signal = f"SIG{act.signals[0].name}" if act.signals else "a signal"
     if dry_run:
         verb = f"would send {signal} to {who}"
@@ -44,10 +48,17 @@ def acted(act: "Act", *, dry_run: bool) -> str:
         f"{r.candidate.comm}[{r.candidate.pid}] {amount(r.freed_kb, 'kb')}" for r in others
     )
     return (
-        f"{verb}, which frees {amount(choice.freed_kb, 'kb')}: {evidence(act.state)}"
+        f"{verb}, {_gain(choice)}: {evidence(act.state)}"
         + (f"; next: {behind}" if behind else "")
         + (f"; {choice.note}" if choice.note else "")
     )
+
+
+def _gain(choice: "Ranked") -> str:
+    """What is expected of a choice."""
+    wrote_kb = sum(one.tmpfs_growth_kb or 0.0 for one in choice.members)
+    wrote = f" and wrote {amount(wrote_kb, 'kb')} to tmpfs" if wrote_kb else ""
+    return f"which frees {amount(choice.freed_kb, 'kb')}{wrote}"
 
 
 def ended(record: "dict[str, Any]") -> str:

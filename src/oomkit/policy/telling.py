@@ -17,8 +17,8 @@ def amount(value: float, unit: str) -> str:
     if unit == "s":
         return "never" if value == float("inf") else f"{value:.1f} s"
     per = "/s" if unit == "kb/s" else ""
-    for name, scale in (("GiB", 2**20), ("MiB", 2**10)):
-        if abs(value) >= scale:
+    for name, scale in (("TiB", 2**30), ("GiB", 2**20), ("MiB", 2**10)):
+        if abs(value) >= 0.9765 * scale:  # 1000 of the smaller unit
             return f"{value / scale:.3g} {name}{per}"
     return f"{value:.0f} KiB{per}"
 

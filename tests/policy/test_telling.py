@@ -1,0 +1,21 @@
+"""Amounts as people read them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oomkit.policy.telling import amount
+
+
+@pytest.mark.parametrize(
+    ("kb", "text"),
+    [(0, "0 KiB"), (999, "999 KiB"), (1000, "0.977 MiB"), (1 << 20, "1 GiB"),
+     (1034240, "0.986 GiB"), (3 << 30, "3 TiB")],
+)  # fmt: skip
+def test_sizes(kb: float, text: str) -> None:
+    assert amount(kb, "kb") == text
+
+
+@given(st.floats(0, 900 * 2**30))
+def test_no_size_needs_an_exponent(kb: float) -> None:
+    assert "e" not in amount(kb, "kb")
