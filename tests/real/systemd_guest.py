@@ -1,0 +1,172 @@
+"""A guest whose first process is this host's systemd, with oomkit installed in it."""
+
+import os
+import shutil
+import site
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import oomkit
+from oomkit.real.accel import QEMU
+from oomkit.real.elf import interpreter, is_elf, libraries
+from oomkit.real.initramfs import Archive
+from oomkit.real.kernels import Bootable
+
+SYSTEMD = "/lib/systemd/systemd"
+_PROGRAMS = ("systemctl", "systemd-run", "journalctl", "kill", "mount")
+_PACKAGES = ("click", "markdown_it", "mdurl", "msgspec", "pygments", "rich")
+_LEFT_OUT = frozenset(
+    {
+        "__pycache__",
+        "site-packages",
+        "test",
+        "tests",
+        "idlelib",
+        "tkinter",
+        "ensurepip",
+        "lib2to3",
+    }
+)
+_TOP = ("bin", "sbin", "lib", "lib64")
+
+
+def needs_systemd() -> None:
+    """Skip where this host has no systemd to put into a guest."""
+    if not os.path.exists(SYSTEMD) or not os.path.islink("/lib"):
+        pytest.skip("needs systemd, and /usr merged, to put into a guest")
+    for name in _PROGRAMS:
+        if shutil.which(name) is None:
+            pytest.skip(f"needs {name} to put into a guest")
+
+
+class Image:
+    """The guest's files, which have the same places as on this host."""
+
+    def __init__(self) -> None:
+        self._archive = Archive()
+        self._added: set[str] = set()
+        for name in _TOP:
+            self._archive.add(name, 0o120777, f"usr/{name}".encode())
+        for name in ("proc", "sys", "dev", "run", "tmp", "root", "var/log", "var/lib", "var/tmp"):
+            self._archive.add(name, 0o40755)
+        self._archive.add("var/run", 0o120777, b"../run")
+        self._archive.add("dev/console", 0o20600, device=(5, 1))
+
+    def text(self, path: str, text: str, mode: int = 0o644) -> None:
+        self._archive.add(path.lstrip("/"), 0o100000 | mode, text.encode())
+
+    def link(self, path: str, target: str) -> None:
+        self._archive.add(path.lstrip("/"), 0o120777, target.encode())
+
+    def file(self, path: str, target: str = "") -> None:
+        """A file, what its links lead to, and the libraries it needs."""
+        place = _merged(target or path)
+        if place in self._added or not os.path.lexists(path):
+            return
+        self._added.add(place)
+        if os.path.islink(path):
+            self.link(place, os.readlink(path))
+            leads = os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(path)))
+            if os.path.isfile(leads):
+                self.file(leads)
+        elif os.path.isfile(path):
+            data = Path(path).read_bytes()
+            self._archive.add(place.lstrip("/"), 0o100000 | os.stat(path).st_mode & 0o777, data)
+            if is_elf(data):
+                self._libraries(path)
+        elif os.path.isdir(path):
+            self._archive.add(place.lstrip("/"), 0o40755)
+
+    def tree(self, directory: str, target: str = "") -> None:
+        for above, directories, files in os.walk(directory):
+            directories[:] = [
+                d for d in directories if d not in _LEFT_OUT and not d.startswith("config-")
+            ]
+            for name in files:
+                path = f"{above}/{name}"
+                self.file(path, path.replace(directory, target or directory, 1))
+
+    def _libraries(self, path: str) -> None:
+        loader = interpreter(path)
+        if loader is not None:
+            self.file(loader)
+        elif ".so" not in path:
+            return
+        for library in libraries(path, loader or interpreter(sys.executable) or ""):
+            self.file(library)
+
+    def close(self) -> bytes:
+        return self._archive.close()
+
+
+def _merged(path: str) -> str:
+    """Where a path of ``/lib`` and the like really leads."""
+    return f"/usr{path}" if path.split("/")[1] in _TOP else path
+
+
+def _of_systemd() -> Iterator[str]:
+    """The units and helpers of the systemd package."""
+    for above, directories, files in os.walk("/lib/systemd"):
+        directories[:] = [
+            d for d in directories if d not in ("catalog", "hwdb.d", "boot", "ntp-units.d")
+        ]
+        yield from (f"{above}/{name}" for name in [*files, *directories])
+
+
+def image(check: Path, unit: Path) -> bytes:
+    """A guest that runs ``check`` as a service, beside the guard's unit."""
+    made = Image()
+    for path in _of_systemd():
+        made.file(path)
+    for name in _PROGRAMS:
+        made.file(shutil.which(name) or name)
+    python = os.path.realpath(sys.executable)
+    made.file(python)
+    made.tree(os.path.dirname(os.__file__))
+    packages = f"{os.path.dirname(os.__file__)}/site-packages"
+    made.tree(os.path.dirname(oomkit.__file__), f"{packages}/oomkit")
+    for directory in site.getsitepackages():
+        for name in os.listdir(directory):
+            if name in _PACKAGES:
+                made.tree(f"{directory}/{name}", f"{packages}/{name}")
+    made.text("/usr/bin/oomkit", f"#!{python}\nfrom oomkit.cli import main\nmain()\n", 0o755)
+    made.text("/etc/passwd", "root:x:0:0:root:/root:/bin/false\n")
+    made.text("/etc/group", "root:x:0:\n")
+    made.text("/etc/machine-id", f"{1:032x}\n")
+    made.text("/etc/os-release", "ID=guest\n")
+    made.text("/check.py", check.read_text())
+    made.text("/etc/systemd/system/check.service", f"""
+[Service]
+ExecStart={python} /check.py
+StandardOutput=file:/dev/ttyS0
+StandardError=file:/dev/ttyS0
+""")  # fmt: skip
+    made.text("/etc/systemd/system/check.target", """
+[Unit]
+Requires=sysinit.target check.service
+""")  # fmt: skip
+    made.text("/usr/lib/systemd/system/oomkit-guard.service", unit.read_text())
+    made.link("/etc/systemd/system/sysinit.target.wants/oomkit-guard.service",
+              "/usr/lib/systemd/system/oomkit-guard.service")  # fmt: skip
+    made.text("/etc/default/oomkit-guard", "OOMKIT_GUARD_OPTIONS=--act\n")
+    return made.close()
+
+
+def boot(kernel: Bootable, made: Path, timeout_s: float) -> str:
+    """What the guest writes to its serial line until it powers off."""
+    parameters = (
+        f"console=ttyS0 quiet panic=-1 rdinit={SYSTEMD} systemd.unit=check.target "
+        "systemd.show_status=false systemd.log_level=warning"
+    )
+    done = subprocess.run(
+        [QEMU, "-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio", "-m", "800M",
+         "-smp", "2", "-accel", "tcg", "-cpu", "max", "-kernel", kernel.image, "-initrd", made,
+         "-append", parameters],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace", check=False,
+        timeout=timeout_s,
+    )  # fmt: skip
+    return done.stdout

@@ -1,0 +1,37 @@
+"""The guard's unit under a real systemd, in a guest that really runs out of memory."""
+
+import json
+from pathlib import Path
+
+from tests.real import systemd_guest
+from tests.real.played import needs_kernel
+
+HERE = Path(__file__).parent
+UNIT = HERE.parents[1] / "contrib/systemd/oomkit-guard.service"
+
+
+def test_the_unit_starts_acts_and_comes_back(tmp_path: Path) -> None:
+    """Notify, sandbox, reload, a hog, who fills tmpfs, the watchdog, a restart."""
+    kernel = needs_kernel()
+    systemd_guest.needs_systemd()
+    made = tmp_path / "initrd"
+    made.write_bytes(systemd_guest.image(HERE / "unit_check.py", UNIT))
+    output = systemd_guest.boot(kernel, made, timeout_s=150)
+    facts = dict(json.loads(line) for line in output.splitlines() if line.startswith('["'))
+    assert facts.get("state") == {
+        "ActiveState": "active", "SubState": "running", "Result": "success",
+        "StatusText": "policy default, armed",
+    }, output  # fmt: skip
+    assert facts["process"]["NoNewPrivs"] == "1"
+    assert facts["process"]["Seccomp"] == "2"
+    assert facts["adj"] == -1000
+    assert facts["reload"] == ""
+    assert facts["reread"]
+    assert facts["hog"], facts["journal"]
+    assert facts["filler"], facts["journal"]
+    assert "to tmpfs: available" in facts["journal"]
+    assert facts["oom_kill"] == 0
+    assert facts["watchdog"], facts["journal"]
+    assert facts["killed"], facts["journal"]
+    assert facts["history"].count("killed by default") == 2
+    assert facts["history"].count("guard started") == 4

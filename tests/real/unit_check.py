@@ -1,0 +1,124 @@
+"""What a guest under systemd finds out about the guard's unit; a fact a line, in JSON."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+UNIT = "oomkit-guard.service"
+PATIENCE_S = 40.0
+
+HOG = """
+import time
+held = []
+while True:
+    held.append(b"x" * (4 << 20))
+    time.sleep(0.02)
+"""
+
+FILLER = """
+import time
+with open("/run/filled", "wb", buffering=0) as file:
+    while True:
+        file.write(bytes(4 << 20))
+        time.sleep(0.05)
+"""
+
+
+def say(name: str, fact: object) -> None:
+    sys.stdout.write(json.dumps([name, fact]) + "\n")
+    sys.stdout.flush()
+
+
+def run(*argv: str) -> str:
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    return done.stdout if not done.returncode else f"{argv}: {done}"
+
+
+def shown(unit: str, *properties: str) -> dict[str, str]:
+    lines = run("systemctl", "show", unit, "-p", ",".join(properties)).splitlines()
+    return dict(line.split("=", 1) for line in lines)
+
+
+def journal() -> str:
+    return run("journalctl", "--no-pager", "-u", UNIT, "-o", "cat")
+
+
+def until(true: Callable[[], bool]) -> bool:
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        if true():
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def main_pid() -> int:
+    return int(shown(UNIT, "MainPID")["MainPID"])
+
+
+def restarts() -> int:
+    return int(shown(UNIT, "NRestarts")["NRestarts"])
+
+
+def started() -> None:
+    until(lambda: shown(UNIT, "ActiveState")["ActiveState"] == "active")
+    say("state", shown(UNIT, "ActiveState", "SubState", "StatusText", "Result"))
+    with open(f"/proc/{main_pid()}/status") as file:
+        status = {name: rest.strip() for name, _, rest in (line.partition(":") for line in file)}
+    sizes = ("RssAnon", "RssFile", "RssShmem")
+    say("process", {k: status[k] for k in ("NoNewPrivs", "Seccomp", *sizes)})
+    with open(f"/proc/{main_pid()}/oom_score_adj") as file:
+        say("adj", int(file.read()))
+
+
+def victims() -> None:
+    for name, code, path in (("hog", HOG, ""), ("filler", FILLER, "/run/filled")):
+        run("systemd-run", "-q", f"--unit={name}", sys.executable, "-c", code)
+        gone = f"[{shown(name, 'MainPID')['MainPID']}] is gone"
+        say(name, until(lambda gone=gone: gone in journal()))  # type: ignore[misc]
+        if path:
+            os.unlink(path)
+        time.sleep(1.0)
+    with open("/proc/vmstat") as file:
+        say("oom_kill", next(int(line.split()[1]) for line in file if line.startswith("oom_kill ")))
+
+
+def restarted() -> None:
+    for name, number in (("watchdog", signal.SIGSTOP), ("killed", signal.SIGKILL)):
+        before = restarts()
+        os.kill(main_pid(), number)
+        until(lambda before=before: restarts() > before)  # type: ignore[misc]
+        say(name, until(lambda: shown(UNIT, "ActiveState")["ActiveState"] == "active"))
+
+
+def check() -> None:
+    os.makedirs(f"/run/systemd/system/{UNIT}.d")
+    with open(f"/run/systemd/system/{UNIT}.d/sooner.conf", "w") as file:
+        file.write("[Service]\nWatchdogSec=6\n")
+    run("mount", "-o", "remount,size=90%", "/run")
+    started()
+    run("systemctl", "daemon-reload")
+    say("reload", run("systemctl", "reload", UNIT))
+    say("reread", until(lambda: "read again" in journal()))
+    run("systemctl", "restart", UNIT)
+    victims()
+    restarted()
+    say("history", run("oomkit", "history", "--journal", "/var/lib/oomkit/journal.jsonl"))
+
+
+def main() -> None:
+    try:
+        check()
+    except Exception as error:
+        say("error", repr(error))
+    say("journal", journal())
+    with open("/proc/sysrq-trigger", "w") as file:
+        file.write("o")
+
+
+if __name__ == "__main__":
+    main()
