@@ -108,26 +108,27 @@ class Doze:
         pread, news, alive, clock = os.pread, self._news, self._alive, time.monotonic
         left = self._left
         t_s, seen = 0.0, b""
-        try:
-            while True:
-                ready = poll(timeout_ms)
-                if ready or not left:
-                    break
-                left -= 1
+        while True:
+            ready = poll(timeout_ms)
+            if ready or not left:
+                break
+            left -= 1
+            try:
                 meminfo = pread(fd, size, 0)
-                line = meminfo[at:end]
-                if meminfo[end] != _NEWLINE or not line < _AFTER_KEY or news(0):
+                moved = meminfo[end] != _NEWLINE
+            except (OSError, IndexError):
+                break  # a whole turn finds out why
+            line = meminfo[at:end]
+            if moved or not line < _AFTER_KEY or news(0):
+                break
+            if line < floor:
+                if not self._aim(line):
                     break
-                if line < floor:
-                    if not self._aim(line):
-                        break
-                    floor = self._floor
-                t_s, seen = clock(), meminfo
-                if alive is not None:
-                    alive()
-                timeout_ms = self._timeout_ms
-        except (OSError, IndexError):
-            ready = []  # a whole turn finds out why
+                floor = self._floor
+            t_s, seen = clock(), meminfo
+            if alive is not None:
+                alive()
+            timeout_ms = self._timeout_ms
         self.count += self._left - left
         self._left = left
         if seen:
