@@ -130,6 +130,7 @@ def write_meminfo(directory: Path, available: float) -> None:
 
 def idle(seconds: float, directory: Path) -> None:
     """Both at once, memory plentiful."""
+    know_the_log(directory / "state")
     with guard(directory) as ours, earlyoom(directory) as theirs:
         settle(directory / "journal")
         before = [(d.cpu_ms(), d.wakeups()) for d in (ours, theirs)]
@@ -148,8 +149,19 @@ def idle(seconds: float, directory: Path) -> None:
             )
 
 
+def know_the_log(state: Path) -> None:
+    """Leave word of a guard before that told of every kill which the kernel's log still holds."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
+    newest = -1
+    with contextlib.suppress(OSError), open("/dev/kmsg", "rb", buffering=0) as log:
+        os.set_blocking(log.fileno(), False)
+        while record := log.read(8192):
+            newest = int(record.split(b",", 2)[1])
+    state.with_name(f"{state.name}.kmsg").write_bytes(b"%s %20d\n" % (boot, newest))
+
+
 def settle(journal: Path) -> None:
-    """Wait until the start is over: kills in the kernel's log that are older are recorded first."""
+    """Wait until the start is over."""
     end = time.monotonic() + 300
     size, since = -1, time.monotonic()
     while time.monotonic() - since < 25 and time.monotonic() < end:
@@ -224,8 +236,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--idle", type=float, default=120, help="seconds (default 120)")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of each (default 5)")
+    parser.add_argument("--idle", type=float, default=120, help="seconds (default 120), 0: none")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each (default 5), 0: none")
     parser.add_argument("--processes", type=int, default=2000, help="idle ones to add")
     options = parser.parse_args()
     if shutil.which("earlyoom") is None:
@@ -237,6 +249,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         if options.idle:
             idle(options.idle, Path(name))
+    if not options.rounds:
+        return
     with tempfile.TemporaryDirectory() as name:
         choosing(options.rounds, options.processes, Path(name))
 

@@ -107,9 +107,15 @@ class Books:
             )  # fmt: skip
         self._writer.kick()
 
-    def are_quiet(self) -> bool:
-        """Nothing is to be read in the kernel's log, and nothing waits to be written."""
-        return not self._faults and self._kernel_kills.log_is_quiet()
+    @property
+    def are_written(self) -> bool:
+        """Nothing waits for a fault to go."""
+        return not self._faults
+
+    @property
+    def log_news(self) -> "Callable[[int], list[tuple[int, int]]]":
+        """Says, as ``poll.poll`` does, whether something is to be read in the kernel's log."""
+        return self._kernel_kills.log_news
 
     def sample(self, reading: "Reading", top: "Sequence[Candidate]") -> None:
         """Have the flight recorder take a moment."""

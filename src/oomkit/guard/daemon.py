@@ -5,6 +5,7 @@ import time
 
 from oomkit.guard.books import Books
 from oomkit.guard.describe import why_now
+from oomkit.guard.doze import LOOKS, TOLD_LOOKS, Doze
 from oomkit.guard.eyes import SAFETY_S, Eyes
 from oomkit.guard.hand import Hand
 from oomkit.guard.hooks import Hooks
@@ -86,7 +87,7 @@ class Daemon:
             waits = self._striker.fds()
             if self._reload is not None:
                 waits.append(self._reload.fd)
-            ready = self._wake.wait(next_s, waits)
+            ready = self._wake.wait(next_s, waits, self._doze)
             next_s = self._turn()
             if self._reload is not None and self._reload.fd in ready and self._reload.finished():
                 self._reloaded(self._reload)
@@ -98,10 +99,6 @@ class Daemon:
     def _turn(self) -> float:
         """One turn, from which a defect of ours is told and survived: a guard has to stay."""
         try:
-            if self._wake.timed_out:
-                next_s = self._glanced()
-                if next_s:
-                    return next_s
             return self.turn()
         except Exception as error:
             if os.environ.get("OOMKIT_DEBUG"):
@@ -109,20 +106,12 @@ class Daemon:
             self._complain(f"internal error, please report it: {type(error).__name__}: {error}")
             return 1.0
 
-    def _glanced(self) -> float:
-        """Spare a turn while all is well; returns how soon to look again, 0 if it can't be."""
-        next_s = self._eyes.glance.next_s(self._clock())
-        if not next_s or not self._books.are_quiet():
-            return 0.0
-        self._manager.tell(b"WATCHDOG=1")
-        return min(next_s, self._longest_s)
-
     def turn(self) -> float:
         """Look once and do what has to be done; returns how soon to look again, in seconds."""
         self._hand.see_deaths()
-        glanced = self._eyes.glance.last()
-        if glanced is not None:
-            self._decider.watch.recall(*glanced)
+        dozed = self._doze.last()
+        if dozed is not None:
+            self._decider.watch.recall(*dozed)
         reading = self._eyes.reading(self._clock())
         if reading is None:
             self._complain("meminfo can't be read, so nothing can be decided")
@@ -139,10 +128,10 @@ class Daemon:
         self._tell(look, reading)
         self._tend(look, reading)
         if look.state.level < WARN and not look.state.warm and self._is_idle():
-            self._eyes.glance.allow(reading)
+            self._doze.allow(reading)
             self._take_in()
         else:
-            self._eyes.glance.forbid()
+            self._doze.forbid()
         return next_s
 
     def _take_in(self) -> None:
@@ -156,6 +145,7 @@ class Daemon:
         return (
             not (self._hand.deeds or self._reload is not None or self._hooks.busy())
             and self._eyes.warm.is_cold
+            and self._books.are_written
         )
 
     def _install(self, plan: "dict[str, Any]") -> None:
@@ -163,6 +153,16 @@ class Daemon:
         self._plan = plan
         self._named = {"policy": plan["name"], "dry_run": self._settings.dry_run}
         self._eyes = Eyes(plan, self._settings)
+        told = self._settings.status or self._settings.recording
+        self._doze = Doze(
+            plan,
+            self._eyes.sources,
+            self._books.log_news,
+            cpus=os.cpu_count(),
+            longest_s=self._longest_s,
+            looks=TOLD_LOOKS if told else LOOKS,
+            alive=self._alive if self._manager.watchdog_s is not None else None,
+        )
         self._decider = self._new_decider(plan)
         self._hand.serve(plan, self._decider, dry_run=self._settings.dry_run)
 
@@ -215,7 +215,7 @@ class Daemon:
         if self._eyes.warm.short_of_files:
             self._say_again(WARNING, "file descriptors are short, so the ranking is kept shorter")
         self._wake.set_trigger()
-        self._manager.tell(b"WATCHDOG=1")
+        self._alive()
         self._books.check()
         self._books.status(self._status(look, reading))
 
@@ -236,6 +236,9 @@ class Daemon:
             "swap_free_kb": reading.swap_free_kb,
             "psi_us": {"some": reading.psi_some_us, "full": reading.psi_full_us},
         }
+
+    def _alive(self) -> None:
+        self._manager.tell(b"WATCHDOG=1")
 
     def _spare_files(self) -> None:
         """Give back descriptors, so that a victim can be taken hold of."""

@@ -1,9 +1,7 @@
 """What the daemon looks at for one policy: the machine, the processes, who belongs to whom."""
 
-import os
 import re
 
-from oomkit.guard.glance import LOOKS, TOLD_LOOKS, Glance
 from oomkit.guard.members import Members
 from oomkit.guard.sources import Sources
 from oomkit.guard.tmpfs import Tmpfs
@@ -42,12 +40,11 @@ class Eyes:
 
     Attributes:
         sources: the machine.
-        glance: what is enough of it while all is well.
         warm: the processes.
     """
 
     __slots__ = (
-        "_found_s", "_left_kb", "_members", "_short_s", "_tmpfs", "glance", "sources", "warm",
+        "_found_s", "_left_kb", "_members", "_short_s", "_tmpfs", "sources", "warm",
     )  # fmt: skip
 
     def __init__(self, plan: "dict[str, Any]", settings: "Settings") -> None:
@@ -59,10 +56,6 @@ class Eyes:
             places,
             [re.compile(pattern) for pattern in sorted(patterns)],
             counters=bool(settings.recording) or _asks_for_counters(plan),
-        )
-        told = settings.status or settings.recording
-        self.glance = Glance(
-            plan, self.sources, os.cpu_count(), looks=TOLD_LOOKS if told else LOOKS
         )
         self.warm = Warm(Wanted(places, frozenset(fields), settings.users))
         self._members = Members(places, plan["whom"], by_reclaim="reclaim" in by)

@@ -78,7 +78,9 @@ class KernelKills:
         self._unseen_since_s: float | None = None
         self._looked_s: float | None = None
         self._caught_up = self.kmsg_fd < 0
-        self._poller: select.poll | None = None
+        self._poller = select.poll()
+        if self.kmsg_fd >= 0:
+            self._poller.register(self.kmsg_fd, select.POLLIN)
 
     def look(self, mono_s: float, wall_s: float, *, final: bool = False) -> list[dict[str, object]]:
         """Return one record for each kill that was found, the ``kind`` being ``kernel_kill``.
@@ -117,14 +119,10 @@ class KernelKills:
             self._keep_seq()
         return found
 
-    def log_is_quiet(self) -> bool:
-        """The kernel's log has nothing new, or is not ours to read; the cheapest thing to ask."""
-        if self.kmsg_fd < 0:
-            return True
-        if self._poller is None:
-            self._poller = select.poll()
-            self._poller.register(self.kmsg_fd, select.POLLIN)
-        return not self._poller.poll(0)
+    @property
+    def log_news(self) -> Callable[[int], list[tuple[int, int]]]:
+        """``poll.poll`` on the kernel's log; a log that is not ours to read never has any."""
+        return self._poller.poll
 
     def close(self) -> None:
         """Close what was opened."""
@@ -178,6 +176,7 @@ class KernelKills:
                 if error.errno == errno.EINVAL:
                     continue  # longer than any line of a report
                 self.missing.append(f"kmsg: {error.strerror}")
+                self._poller.unregister(self.kmsg_fd)
                 os.close(self.kmsg_fd)
                 self.kmsg_fd = -1
                 break

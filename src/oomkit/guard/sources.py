@@ -21,12 +21,15 @@ class Sources:
         places: where it is.
         patterns: patterns of the cgroups that are watched.
         counters: refaults, swap-ins and scanned pages are asked for, which cost most to read.
+
+    Attributes:
+        meminfo: what ``meminfo`` said when last read.
     """
 
     __slots__ = (
         "_arc", "_counters", "_groups", "_meminfo", "_places", "_psi", "_saw_pressure",
         "_sees_pressure", "_shmem_kb",
-        "_vmstat", "_zram",
+        "_vmstat", "_zram", "meminfo",
     )  # fmt: skip
 
     def __init__(
@@ -39,6 +42,7 @@ class Sources:
         self._places = places
         self._counters = counters
         self._shmem_kb = 0
+        self.meminfo = b""
         self._meminfo = Kept(f"{places.signals}/meminfo")
         self._vmstat = Kept(f"{places.signals}/vmstat")
         self._psi = Kept(f"{places.signals}/pressure/memory")
@@ -62,6 +66,11 @@ class Sources:
     def sees_pressure(self) -> bool:
         """The pressure file could be read when last tried."""
         return self._sees_pressure
+
+    @property
+    def meminfo_fd(self) -> int:
+        """``meminfo``; -1 while it can't be read."""
+        return self._meminfo.fd
 
     def find(self) -> None:
         """Look for what came, went, or can be read again: zram devices, cgroups, pressure."""
@@ -92,6 +101,7 @@ class Sources:
         available_kb = number_after(meminfo, b"MemAvailable:")
         if total_kb is None or available_kb is None:
             return None
+        self.meminfo = meminfo
         self._shmem_kb = number_after(meminfo, b"\nShmem:") or 0
         some_us, full_us = pressure_us(self._psi.read(512))
         self._sees_pressure = some_us is not None
@@ -114,16 +124,6 @@ class Sources:
             _sum(vmstat, b"\npgscan_kswapd ", b"\npgscan_direct "),
             self._groups.read(),
         )
-
-    def left_kb(self) -> tuple[int, int] | None:
-        """Available memory and free swap now, and nothing else; None if they can't be read."""
-        meminfo = self._meminfo.read(4096) or b""
-        # Read without a detour: nothing of what this takes is in the CPU's caches.
-        at = meminfo.find(b"MemAvailable:") + 13
-        end = meminfo.find(b" kB", at)
-        if at < 13 or end < 0:
-            return None
-        return int(meminfo[at:end]), number_after(meminfo, b"SwapFree:") or 0
 
     def close(self) -> None:
         """Close all files."""

@@ -9,6 +9,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
     from collections.abc import Collection
+
+    from oomkit.guard.doze import Doze
 else:  # the public module brings enum, which a small daemon can't afford
     import _signal
 
@@ -26,11 +28,10 @@ class Wake:
     Attributes:
         asked: signals that came and were not dealt with yet.
         count: how often it woke.
-        timed_out: nothing but the clock woke it last.
     """
 
     __slots__ = (
-        "_before", "_path", "_pipe", "_poller", "_trigger", "asked", "count", "timed_out",
+        "_before", "_path", "_pipe", "_poller", "_trigger", "asked", "count",
     )  # fmt: skip
 
     def __init__(self, pressure: str) -> None:
@@ -42,7 +43,6 @@ class Wake:
         self.asked: list[int] = []
         self.count = 0
         self._path = pressure
-        self.timed_out = False
         self._trigger: Trigger | None = None
         self._poller: select.poll | None = None
         self._pipe, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -72,12 +72,13 @@ class Wake:
             except OSError:
                 self._trigger = None
 
-    def wait(self, timeout_s: float, fds: "Collection[int]" = ()) -> "frozenset[int]":
+    def wait(self, timeout_s: float, fds: "Collection[int]", doze: "Doze") -> "frozenset[int]":
         """Sleep until something happens.
 
         Args:
-            timeout_s: no longer than this.
+            timeout_s: no longer than this, unless ``doze`` finds nothing to do then.
             fds: descriptors whose becoming readable is a reason.
+            doze: sleeps.
 
         Returns:
             those of them that are.
@@ -87,9 +88,9 @@ class Wake:
         if poller is None:
             poller = self._poller = self._polls(())
         # Rounded up: a sleep that ends a moment early only has to begin again.
-        ready = poller.poll(int(timeout_s * 1000) + 1)
-        self.count += 1
-        self.timed_out = not ready
+        looked = doze.count
+        ready = doze.poll(poller.poll, int(timeout_s * 1000) + 1)
+        self.count += 1 + doze.count - looked
         if not ready:
             return _NOTHING
         events = dict(ready)

@@ -6,6 +6,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+STEADY = 1 / 128
+"""Memory may fall by this share before the time until the next look is found anew."""
+
 
 class Calm:
     """Spares a look at anything but available memory while there is plenty of it.
@@ -35,6 +38,15 @@ class Calm:
         if available_kb <= self.above_kb:
             return 0.0
         return min(self._most_s, (available_kb - self._acts_kb) / self._fill_kb_s)
+
+    def floor_kb(self, available_kb: float) -> int:
+        """How far available memory may fall, in whole kB, before a look is due sooner.
+
+        The time until a look is then that of :meth:`next_look_s` for the floor.
+        """
+        plenty_kb = self._acts_kb + self._most_s * self._fill_kb_s
+        floor_kb = min(plenty_kb, available_kb * (1 - STEADY))
+        return int(max(floor_kb, self.above_kb)) + 1
 
 
 def calm_of(plan: "dict[str, Any]", mem_total_kb: float, *, cpus: int | None) -> Calm | None:

@@ -1,0 +1,235 @@
+"""What is looked at while all is well, and what ends that."""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oomkit.guard.books import Books
+from oomkit.guard.daemon import Daemon
+from oomkit.guard.doze import LOOKS, Doze
+from oomkit.guard.launch import take_in_argv
+from oomkit.guard.places import Places
+from oomkit.guard.settings import Settings
+from oomkit.guard.sources import Sources
+from oomkit.guard.store import Store
+from oomkit.policy.core.calm import calm_of
+from oomkit.policy.find import find_policy
+from oomkit.policy.plan import compile_plan
+
+TOTAL_KB = 1 << 28
+
+
+class Machine:
+    """A made ``meminfo``, somebody who dozes before it, and nights in which things happen."""
+
+    def __init__(self, directory: Path, plan: dict[str, Any], **options: Any) -> None:
+        self.meminfo = directory / "meminfo"
+        self.total_kb = TOTAL_KB
+        self.set(0.9)
+        self.sources = Sources(Places(signals=str(directory)))
+        self.log: list[tuple[int, int]] = []
+        self.doze = Doze(
+            plan, self.sources, lambda _ms: self.log, cpus=2, **{"longest_s": 10.0, **options}
+        )
+        self.slept_ms: list[int] = []
+
+    def set(self, available: float, *, before: str = "") -> None:
+        self.set_kb(int(self.total_kb * available), before=before)
+
+    def set_kb(self, available_kb: int, *, before: str = "") -> None:
+        self.meminfo.write_text(
+            f"MemTotal:       {self.total_kb:8} kB\n{before}MemAvailable:   {available_kb:8} kB\n"
+            "SwapTotal:          4096 kB\nSwapFree:           1024 kB\n"
+        )
+
+    def turn(self, t_s: float) -> None:
+        """What a whole turn does that has found all well."""
+        reading = self.sources.read(t_s)
+        assert reading is not None
+        self.doze.allow(reading)
+
+    def sleep(self, *happens: Callable[[], Any]) -> list[tuple[int, int]]:
+        """Doze; each of these happens in a sleep of its own, and its answer wakes if it has one."""
+        waits = list(happens)
+        self.slept_ms = []
+
+        def poll(timeout_ms: int) -> list[tuple[int, int]]:
+            self.slept_ms.append(timeout_ms)
+            found = waits.pop(0)() if waits else None
+            return found if isinstance(found, list) else []
+
+        return self.doze.poll(poll, 7)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path, compile_plan(find_policy("default")))
+
+
+def test_looks_stand_in_for_turns_but_not_for_all(machine: Machine) -> None:
+    machine.turn(0.0)
+    assert machine.sleep() == []
+    assert machine.slept_ms == [7] + [10001] * LOOKS
+    assert machine.doze.count == LOOKS
+    machine.sleep()
+    assert machine.slept_ms == [7]
+
+
+def test_nobody_dozes_before_a_turn_found_all_well(machine: Machine) -> None:
+    machine.sleep()
+    assert machine.slept_ms == [7]
+    machine.turn(1.0)
+    machine.doze.forbid()
+    machine.sleep()
+    assert machine.slept_ms == [7]
+
+
+def test_a_fall_calls_for_a_turn_and_leaves_the_moment_before_it(machine: Machine) -> None:
+    machine.turn(0.0)
+    begin_s = time.monotonic()
+    machine.sleep(lambda: None, lambda: machine.set(0.2))
+    assert machine.slept_ms == [7, 10001]
+    last = machine.doze.last()
+    assert last is not None
+    assert begin_s <= last[0] <= time.monotonic()
+    assert last[1] == int(TOTAL_KB * 0.9) + 1024
+    assert machine.doze.last() is None
+
+
+def test_a_fall_that_leaves_enough_shortens_the_sleep(machine: Machine) -> None:
+    machine.total_kb = 24 << 20
+    machine.set(0.97)
+    machine.turn(0.0)
+    machine.sleep(lambda: None, lambda: machine.set(0.6), lambda: machine.set(0.9))
+    assert machine.slept_ms[:2] == [7, 10001]
+    assert len(machine.slept_ms) == 1 + LOOKS
+    assert set(machine.slept_ms[2:]) == {machine.slept_ms[2]}
+    assert 1000 < machine.slept_ms[2] < 8000
+
+
+def test_whatever_wakes_is_passed_on(machine: Machine) -> None:
+    machine.turn(0.0)
+    assert machine.sleep(lambda: None, lambda: [(5, 1)]) == [(5, 1)]
+    assert machine.doze.count == 1
+
+
+def test_news_in_the_kernels_log_call_for_a_turn(machine: Machine) -> None:
+    machine.turn(0.0)
+    machine.sleep(lambda: None, lambda: machine.log.append((3, 1)))
+    assert machine.slept_ms == [7, 10001]
+
+
+def test_who_wants_to_hear_from_us_does_after_each_look(tmp_path: Path) -> None:
+    heard: list[int] = []
+    plan = compile_plan(find_policy("default"))
+    machine = Machine(tmp_path, plan, longest_s=3.0, alive=lambda: heard.append(1))
+    machine.turn(0.0)
+    machine.sleep()
+    assert machine.slept_ms == [7] + [3001] * LOOKS
+    assert len(heard) == LOOKS
+
+
+def test_where_meminfo_is_gone_or_cut_a_turn_has_to_see_to_it(machine: Machine) -> None:
+    for spoil in (
+        lambda: machine.meminfo.write_text(""),
+        lambda: machine.meminfo.write_text(machine.meminfo.read_text().partition(" kB\nSw")[0]),
+        machine.sources.close,
+    ):
+        machine.set(0.9)
+        machine.turn(0.0)
+        machine.sleep(spoil)
+        assert machine.slept_ms == [7]
+        assert machine.doze.last() is None
+
+
+@pytest.mark.parametrize(
+    ("kb", "before"),
+    [
+        (20_000_000, ""),  # a digit less, which is larger than the first digit was
+        (99_999_999, ""),
+        (120_000_000, "MemFree:               1 kB\n"),
+        (20_000_000, "MemFree:       900000000 kB\n"),
+    ],
+)
+def test_a_line_that_moved_or_has_another_width_is_not_guessed_at(
+    machine: Machine, kb: int, before: str
+) -> None:
+    machine.set_kb(110_000_000)
+    machine.turn(0.0)
+    machine.sleep(lambda: machine.set_kb(kb, before=before))
+    assert machine.slept_ms == [7]
+
+
+@given(st.integers(1, 10**10), st.integers(0, 10**10))
+def test_a_sleep_is_never_longer_than_what_is_available_allows(before: int, now: int) -> None:
+    plan = compile_plan(find_policy("default"))
+    with tempfile.TemporaryDirectory() as name:
+        machine = Machine(Path(name), plan)
+        machine.set_kb(before)
+        machine.turn(0.0)
+        machine.sleep(lambda: machine.set_kb(now))
+    if len(machine.slept_ms) > 1:
+        calm = calm_of(plan, TOTAL_KB, cpus=2)
+        assert calm is not None
+        assert calm.next_look_s(now) * 1000 >= machine.slept_ms[1] - 1
+
+
+def test_a_daemon_whose_memory_is_plentiful_reads_one_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Machine(tmp_path, {"rules": [], "look": {}})
+    settings = Settings(compile_plan(find_policy("default")), places=Places(signals=str(tmp_path)))
+    # The kernel's log may speak at any time, and calls for a turn.
+    monkeypatch.setattr(Books, "log_news", property(lambda _self: lambda _ms: []))
+    daemon = Daemon(settings)
+    daemon.turn()
+    read: list[int] = []
+    pread = os.pread
+
+    def counted(fd: int, size: int, offset: int) -> bytes:
+        read.append(fd)
+        return pread(fd, size, offset)
+
+    monkeypatch.setattr(os, "pread", counted)
+    sleeps = [lambda: None, lambda: None, lambda: made.set(0.05)]
+
+    def poll(_ms: int) -> list[tuple[int, int]]:
+        sleeps.pop(0)()
+        return []
+
+    assert daemon._doze.poll(poll, 7) == []
+    assert not sleeps
+    assert len(read) == 3
+    assert len(set(read)) == 1
+    assert daemon.turn() < 1.0
+    assert len(read) > 5
+    daemon._stop()
+
+
+def test_a_calm_daemon_has_its_journal_taken_into_the_history(tmp_path: Path) -> None:
+    Machine(tmp_path, {"rules": [], "look": {}})
+    journal, store = str(tmp_path / "journal"), str(tmp_path / "store")
+    settings = Settings(
+        compile_plan(find_policy("default")),
+        places=Places(signals=str(tmp_path)),
+        journal=journal,
+        take_in_argv=take_in_argv(journal, store),
+    )
+    daemon = Daemon(settings)
+    daemon._books.record({"kind": "start"})
+    daemon._books._writer.stop()
+    daemon.turn()
+    end = time.monotonic() + 60
+    while daemon._hooks.busy() and time.monotonic() < end:
+        daemon.turn()
+        time.sleep(0.05)
+    assert daemon._hooks.failures() == []
+    assert [entry.record["kind"] for entry in Store(store).entries(kinds=("start",))] == ["start"]
+    daemon._stop()
