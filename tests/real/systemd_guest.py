@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import oomkit
-from oomkit.real.accel import QEMU
+from oomkit.real.accel import QEMU, arguments
 from oomkit.real.elf import interpreter, is_elf, libraries
 from oomkit.real.initramfs import Archive
 from oomkit.real.kernels import Bootable
@@ -164,7 +164,7 @@ def boot(kernel: Bootable, made: Path, timeout_s: float) -> str:
     )
     done = subprocess.run(
         [QEMU, "-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio", "-m", "800M",
-         "-smp", "2", "-accel", "tcg", "-cpu", "max", "-kernel", kernel.image, "-initrd", made,
+         *arguments(kernel.release, 1), "-kernel", kernel.image, "-initrd", made,
          "-append", parameters],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace", check=False,
         timeout=timeout_s,
