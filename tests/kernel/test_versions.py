@@ -80,6 +80,7 @@ def test_release_finds_its_rules(release: str, name: str) -> None:
         ("5.4.17-2136.300.7.el8uek.x86_64", "UEK"),
         ("3.10.0-862.11.6.vz7.64.7", "Virtuozzo"),
         ("5.10.0-60.18.0.50.oe2203.aarch64", "openEuler"),
+        ("5.8.0-rc4-next-20200710", "linux-next"),
         ("5.10.134-16.al8.x86_64", "Alibaba"),
         ("5.4.119-19-0009.11-tlinux4", "TencentOS"),
     ],

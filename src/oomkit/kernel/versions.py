@@ -33,8 +33,10 @@ _UNREAD = {
     r"\.oe\d": "openEuler",
     r"\.a[ln][78]\b": "Alibaba Cloud Linux and Anolis",
     r"tlinux": "TencentOS",
+    r"-next-\d{8}\b": "linux-next",
 }
-"""Markers of vendors whose kernels differ from the version in their name in unknown ways."""
+"""Markers of vendors whose kernels differ from the version in their name in unknown ways, and of
+linux-next, which has patches of the next version and some that were never merged."""
 
 
 class UnknownKernelError(ValueError):
