@@ -11,7 +11,7 @@ from typing import Protocol
 
 from ahocorasick_rs import BytesAhoCorasick, MatchKind
 
-from oomkit.klog.newlines import NewlineCounter
+from oomkit.klog.newlines import count_newlines
 
 KERNEL_NEEDLES = (
     b"oom-kill",
@@ -100,7 +100,6 @@ class Scanner:
         self._fed = 0
         self._counted = 0
         self._line = 1
-        self._newlines = NewlineCounter()
         self._active = False
         self._hit = 0
 
@@ -190,7 +189,7 @@ class Scanner:
         self._sink.glance(bytes(self._buffer[start:stop]), self._line)
 
     def _count_to(self, position: int) -> None:
-        self._line += self._newlines.count(self._buffer, self._counted, position)
+        self._line += count_newlines(self._buffer, self._counted, position)
         self._counted = position
 
     def _drop(self, whole: int) -> None:
