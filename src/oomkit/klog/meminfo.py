@@ -7,7 +7,8 @@ from oomkit.klog.records import HugePages, Memory, NodeCounters, Slab, Zone
 START = re.compile(r"Mem-[Ii]nfo:")
 _NODE = re.compile(r"^Node (\d+) active_anon:\d+kB")
 _ZONE = re.compile(r"^(?:Node (\d+) )?([A-Z]\w{1,9}) free:(\d+)kB\s")
-_KB = re.compile(r"([a-z_]+(?:\((?:anon|file)\))?): ?(\d+)[kK]B")
+# Possessive, and never from the middle of a word: a word that is no name is tried once.
+_KB = re.compile(r"(?<![a-z_])([a-z_]++(?:\((?:anon|file)\))?+): ?(\d++)[kK]B")
 _UNRECLAIMABLE = re.compile(r"all_unreclaimable\? (yes|no)")
 _PAGES = re.compile(r"([A-Za-z_]+):(\d+)(?=\s|$)")
 _COUNTERS = re.compile(
@@ -46,10 +47,10 @@ _TOTAL_FIELDS = {
 _SLAB_HEAD = re.compile(r"^Name\s+Used\s+Total$")
 _SLAB = re.compile(r"^(\S.{0,60}?)\s+(\d+)KB\s+(\d+)KB$")
 _OTHER = re.compile(
-    r"^(?:Swap cache stats|Swap cache): |^CPU\s+\d+:.* usd:|per-cpu:(?: empty)?$"
-    r"|^Unreclaimable slab|^\d+ (?:pages|free pages|slab pages|pages shared|pages non-shared)"
-    r"|^Free pages: |cpu \d+ (?:hot|cold):"
+    r"(?:Swap cache stats|Swap cache): |CPU\s+\d+:.* usd:|Unreclaimable slab"
+    r"|\d+ (?:pages|free pages|slab pages|pages shared|pages non-shared)|Free pages: "
 )
+_PER_CPU = re.compile(r"per-cpu:(?: empty)?$|cpu \d+ (?:hot|cold):")
 
 _MAX_ITEMS = 10_000
 
@@ -184,7 +185,7 @@ class MemoryPart:
         if _SLAB_HEAD.match(text):
             self._in_slab = True
             return True
-        return _OTHER.search(text) is not None
+        return bool(_OTHER.match(text) or ("cpu" in text and _PER_CPU.search(text)))
 
     def build(self) -> Memory | None:
         """Return the record; None if nothing was read."""

@@ -47,6 +47,12 @@ _HOST_TAG = re.compile(
 _RFC5424 = re.compile(
     r"(?P<host>\S+) (?P<tag>[^\s:]+) (?:(?P<pid>\d+)|\S+) \S+ (?:-|(?:\[[^\]]*\])+)(?: |$)"
 )
+_SYSLOG = re.compile(
+    r"(?P<mon>" + dates.MONTH + r") {1,2}(?P<day>\d{1,2}) (?P<clock>\d\d:\d\d:\d\d) "
+    r"(?!(?:kern|user|daemon|local\d|syslog)[.:])(?P<host>[A-Za-z][\w.-]{0,62}) "
+    r"(?P<tag>[A-Za-z_][\w./@()-]{0,60})(?:\[(?P<pid>\d+)\])?:(?:\s|$)"
+)
+"""The usual form of syslog; what :data:`_PIECES` and :data:`_HOST_TAG` find in several steps."""
 _TAG_AFTER = re.compile(r" ?(?:(?P<host>[^\s:\[\]]{1,64}) )?kernel: ")
 _KERNEL_TAGS = frozenset({"kernel", "klogd", "vmunix", "unknown", "kern", "kernel-log", "dmesg"})
 
@@ -216,7 +222,7 @@ class PrefixStripper:
         if not line.stamped or not line.text or line.time is None:
             return
         if line.uptime_s is not None:
-            printk = _PRINTK.search(raw, 0, 400)
+            printk = _PRINTK.search(raw, 0, _MAX_BEFORE_STAMP)
             end = printk.start() if printk else 0
         elif line.caller is None:
             end = raw.rfind(line.text)
@@ -232,6 +238,9 @@ def _whole(stamp: str, expression: str) -> re.Pattern[str]:
 
 def strip_prefix(raw: str, number: int) -> Line:
     """Return a line without its prefix; ``raw`` must be free of control characters."""
+    syslog = _SYSLOG.match(raw)
+    if syslog is not None and _PRINTK.search(raw, syslog.end(), _MAX_BEFORE_STAMP) is None:
+        return _syslog_line(raw, syslog, number)
     line = Line(number=number, text="")
     quote = _QUOTE.match(raw)
     rest = raw[quote.end() :] if quote else raw
@@ -240,7 +249,7 @@ def strip_prefix(raw: str, number: int) -> Line:
         line.stamped, line.uptime_s, line.caller = True, int(kmsg["usec"]) / 1e6, kmsg["caller"]
         line.text = rest[kmsg.end() :].strip()
         return line
-    printk = _PRINTK.search(rest, 0, 400)
+    printk = _PRINTK.search(rest, 0, _MAX_BEFORE_STAMP)
     if printk is not None:
         line.stamped = True
         if printk["up"]:
@@ -261,6 +270,23 @@ def strip_prefix(raw: str, number: int) -> Line:
     else:
         line.text = _peel(rest, line).strip()
     return line
+
+
+_MAX_BEFORE_STAMP = 400
+"""So far into a line the kernel's stamp is looked for."""
+
+
+def _syslog_line(raw: str, syslog: re.Match[str], number: int) -> Line:
+    is_kernel = syslog["tag"].lower() in _KERNEL_TAGS
+    return Line(
+        number=number,
+        text=raw[syslog.end() :].strip(),
+        stamped=True,
+        time=dates.ctime(syslog["mon"], syslog["day"], syslog["clock"], None),
+        host=syslog["host"],
+        tag=None if is_kernel else syslog["tag"],
+        tag_pid=int(syslog["pid"]) if syslog["pid"] and not is_kernel else None,
+    )
 
 
 def _peel(text: str, line: Line) -> str:

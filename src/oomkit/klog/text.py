@@ -5,7 +5,7 @@ import re
 import msgspec
 
 from oomkit.klog.assemble import Assembler
-from oomkit.klog.clean import QuotedPrintable, clean, decode, split_joined
+from oomkit.klog.clean import QuotedPrintable, clean_bytes, split_joined
 from oomkit.klog.header import FRAME_EXPRESSION
 from oomkit.klog.join import Joiner
 from oomkit.klog.meminfo import MEMORY_EXPRESSION
@@ -39,7 +39,7 @@ class Parser:
 
     def feed(self, data: bytes, first_line: int) -> None:
         """Take whole lines; the first has the number ``first_line``."""
-        lines = clean(decode(data.removesuffix(b"\n"))).split("\n")
+        lines = clean_bytes(data.removesuffix(b"\n")).split("\n")
         i = 0
         while i < len(lines):
             taken = self._take_alike(lines, i, first_line + i)
@@ -130,7 +130,7 @@ class Parser:
         """Take one line by itself, number ``line``, that holds a needle but is of no report."""
         if not self._evidence:
             return
-        for raw in clean(decode(data)).split("\n"):
+        for raw in clean_bytes(data).split("\n"):
             for part in self._lines(raw, line) if raw else ():
                 self._found.extend(self._assembler.expire(part))
                 self._take_evidence(part)

@@ -9,6 +9,8 @@ import re
 from functools import cached_property
 from typing import Any, Literal
 
+from ahocorasick_rs import AhoCorasick, MatchKind
+
 from oomkit.klog.prefix import Line
 from oomkit.klog.records import Evidence, Source
 from oomkit.klog.scan import KERNEL_NEEDLES
@@ -34,6 +36,8 @@ def is_worth(buffer: bytearray, at: int) -> bool:
         return False
     if not buffer.startswith(_NUMBER, at + 1):
         return True
+    if buffer[at + 4 : at + 5].isalnum():
+        return False
     return _STATUS.search(buffer, max(at - 40, 0), at + 5) is not None
 
 
@@ -253,7 +257,7 @@ def evidence_in(line: Line, file: str) -> Evidence | None:
     """Say what a line tells of; None for the kernel's lines and for those that tell nothing."""
     text = line.text
     tag = (line.tag or "").rpartition("/")[2]
-    known = tag in _TAGS or any(word in text for word in _WORDS)
+    known = tag in _TAGS or _WORDS.find_matches_as_indexes(text)
     if not known or len(text) > _MAX_CHARS:
         return None
     for form in _FORMS:
@@ -267,7 +271,7 @@ def evidence_in(line: Line, file: str) -> Evidence | None:
 
 _MAX_CHARS = 4096
 _TAGS = frozenset(tag for form in _FORMS for tag in form.tags)
-_WORDS = tuple(needle.decode() for needle in NEEDLES)
+_WORDS = AhoCorasick([needle.decode() for needle in NEEDLES], MatchKind.LeftmostFirst)
 
 
 def _evidence(
