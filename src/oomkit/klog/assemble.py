@@ -56,6 +56,15 @@ class Assembler:
         """Give the reports that are over when a line comes."""
         return self._reports.expire(line)
 
+    def pass_over(self, last: int, count: int) -> list[Report]:
+        """Lines of other programs were passed over; the reports that they show to be over.
+
+        Args:
+            last: number of the last.
+            count: how many.
+        """
+        return self._reports.over_by(Line(number=last, text=""), count)
+
     def flush(self) -> Iterator[Report]:
         """End of the log, or of a stretch of it: yields what is open."""
         yield from self._reports.flush()

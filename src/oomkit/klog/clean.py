@@ -92,6 +92,11 @@ class QuotedPrintable:
         self._coded = False
         self._begun = ""
 
+    @property
+    def active(self) -> bool:
+        """The coding is in use."""
+        return self._coded
+
     def take(self, raw: str) -> str:
         """Return a line decoded; an empty one while its end is still to come."""
         if not self._coded:

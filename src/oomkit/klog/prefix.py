@@ -47,14 +47,21 @@ _HOST_TAG = re.compile(
 _RFC5424 = re.compile(
     r"(?P<host>\S+) (?P<tag>[^\s:]+) (?:(?P<pid>\d+)|\S+) \S+ (?:-|(?:\[[^\]]*\])+)(?: |$)"
 )
-_SYSLOG = re.compile(
+_BEFORE_TAG = (
     r"(?P<mon>" + dates.MONTH + r") {1,2}(?P<day>\d{1,2}) (?P<clock>\d\d:\d\d:\d\d) "
     r"(?!(?:kern|user|daemon|local\d|syslog)[.:])(?P<host>[A-Za-z][\w.-]{0,62}) "
-    r"(?P<tag>[A-Za-z_][\w./@()-]{0,60})(?:\[(?P<pid>\d+)\])?:(?:\s|$)"
 )
+_TAG = r"(?P<tag>[A-Za-z_][\w./@()-]{0,60})(?:\[(?P<pid>\d+)\])?:"
+_SYSLOG = re.compile(_BEFORE_TAG + _TAG + r"(?:\s|$)")
 """The usual form of syslog; what :data:`_PIECES` and :data:`_HOST_TAG` find in several steps."""
 _TAG_AFTER = re.compile(r" ?(?:(?P<host>[^\s:\[\]]{1,64}) )?kernel: ")
 _KERNEL_TAGS = frozenset({"kernel", "klogd", "vmunix", "unknown", "kern", "kernel-log", "dmesg"})
+OTHERS_LINE = re.compile(
+    _BEFORE_TAG + "(?!(?i:" + "|".join(sorted(_KERNEL_TAGS)) + r")[\[:])" + _TAG
+    + r" [^{=#\\<\[\v]{0,500}[^{=#\\<\[\v\s]$"
+)  # fmt: skip
+"""A whole line of syslog that another program than the kernel wrote, with nothing packed in it:
+no record, no code, no second line, no kernel's stamp."""
 
 
 class Line(msgspec.Struct, kw_only=True, gc=False):

@@ -269,8 +269,14 @@ def evidence_in(line: Line, file: str) -> Evidence | None:
     return None
 
 
+def may_tell(raw: str) -> bool:
+    """Whether a whole line, tag and text, has any of what lines that tell something have."""
+    return bool(_TELLING.find_matches_as_indexes(raw))
+
+
 _MAX_CHARS = 4096
 _TAGS = frozenset(tag for form in _FORMS for tag in form.tags)
+_TELLING = AhoCorasick([*_TAGS, *map(bytes.decode, NEEDLES)], MatchKind.LeftmostFirst)
 _WORDS = AhoCorasick([needle.decode() for needle in NEEDLES], MatchKind.LeftmostFirst)
 
 
