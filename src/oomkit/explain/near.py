@@ -2,7 +2,8 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import lru_cache
 
 from oomkit.klog.records import Evidence, Report
 
@@ -14,14 +15,19 @@ NEAR_LINES = 400
 
 def seconds(item: Report | Evidence) -> float | None:
     """When, on one clock for a log: its date, else seconds since boot."""
-    if item.time is not None:
-        # Without a year any will do: what is asked for is a distance.
-        text = item.time if item.time[:3].isdigit() else f"2000-{item.time}"
-        try:
-            return datetime.fromisoformat(text).replace(tzinfo=None).timestamp()
-        except ValueError:
-            pass
-    return item.uptime_s
+    when = None if item.time is None else _date_s(item.time)
+    return item.uptime_s if when is None else when
+
+
+@lru_cache(maxsize=4096)
+def _date_s(text: str) -> float | None:
+    """Seconds of a date; None where it is none."""
+    # Without a year any will do, and one zone for all: what is asked for is a distance.
+    dated = text if text[:3].isdigit() else f"2000-{text}"
+    try:
+        return datetime.fromisoformat(dated).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None
 
 
 def distance_s(a: Report | Evidence, b: Report | Evidence) -> float | None:

@@ -38,7 +38,11 @@ def is_worth(buffer: bytearray, at: int) -> bool:
         return True
     if buffer[at + 4 : at + 5].isalnum():
         return False
-    return _STATUS.search(buffer, max(at - 40, 0), at + 5) is not None
+    start = max(at - 40, 0)
+    before = buffer[start:at].lower()
+    if not (b"exit" in before or b"stat" in before or b"code" in before or b"retu" in before):
+        return False
+    return _STATUS.search(buffer, start, at + 5) is not None
 
 
 _NUMBER = b"137"
