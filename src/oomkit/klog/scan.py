@@ -133,17 +133,17 @@ class Scanner:
             if hit >= end:
                 break
             self._hit = hit + 1
-            line_end = self._buffer.find(b"\n", hit, end) + 1 or end
             real = _REAL.match(self._buffer, hit, min(end, hit + _MAX_REAL))
-            if real is None and self._worth is not None:
+            if real is None and self._worth is not None and self._worth(self._buffer, hit):
+                line_end = self._buffer.find(b"\n", hit, end) + 1 or end
                 # A needle of others may overlap one of the kernel's in the same line.
                 real = _REAL.search(self._buffer, hit, min(line_end, hit + _MAX_GLANCE))
+                if real is None:
+                    self._glance(hit, line_end, position)
+                    self._hit = line_end
+                    yield
             if real is not None:
                 position = self._begin(real.start(), position, end)
-            elif self._worth is not None and self._worth(self._buffer, hit):
-                self._glance(hit, line_end, position)
-                self._hit = line_end
-                yield
         self._hit = end
 
     def _hits(self, start: int, end: int) -> Iterator[int]:
