@@ -380,7 +380,8 @@ class Assembler:
 
 def _last_of(matches: list[re.Match[str]], number: int) -> Line:
     """The last of several lines, the first of which is line ``number``."""
-    up = matches[-1].groupdict().get("up")
+    last = matches[-1]
+    up = last["up"] if "up" in last.re.groupindex else None
     return Line(number=number + len(matches) - 1, text="", uptime_s=float(up) if up else None)
 
 

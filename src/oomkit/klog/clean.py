@@ -57,7 +57,7 @@ def clean(text: str) -> str:
 def _without_markup(plain: str) -> str:
     if "&" in plain:
         plain = _ENTITY.sub(lambda m: _ENTITIES[m.group()], plain)
-    if "</" in plain or "<br" in plain or "<BR" in plain:
+    if "<" in plain and ("</" in plain or "<br" in plain or "<BR" in plain):
         plain = _HTML.sub("", _HTML_BREAK.sub(_BREAK, plain))
     if "[/" in plain:
         plain = _FORUM.sub("", plain)

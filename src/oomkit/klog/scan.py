@@ -7,6 +7,7 @@ that of one buffer, whatever the log's size.
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Protocol
 
 from ahocorasick_rs import BytesAhoCorasick, MatchKind
@@ -76,6 +77,12 @@ Worth = Callable[[bytearray, int], bool]
 """Whether the needle at an offset of a buffer is worth a closer look at its line."""
 
 
+@lru_cache(maxsize=4)
+def _searcher(needles: tuple[bytes, ...]) -> BytesAhoCorasick:
+    # Leftmost matches are those that the library finds many bytes at a time.
+    return BytesAhoCorasick(needles, MatchKind.LeftmostFirst)
+
+
 class Scanner:
     """Feeds a sink with the stretches of a log around the needles."""
 
@@ -93,8 +100,7 @@ class Scanner:
         self._worth = worth
         self._source = source
         self._sink = sink
-        # Leftmost matches are those that the library finds many bytes at a time.
-        self._needles = BytesAhoCorasick(needles, MatchKind.LeftmostFirst)
+        self._needles = _searcher(tuple(needles))
         self._buffer = bytearray(BUFFER_BYTES)
         self._filled = 0
         self._fed = 0

@@ -78,7 +78,7 @@ class Parser:
         """Take rows, frames and lines of the memory part in the short way; returns how many."""
         in_table, columns = self._assembler.in_table, self._assembler.columns
         in_memory = False
-        if in_table and columns:
+        if columns:
             expression = row_expression(columns)
         elif not in_table and "+0x" in lines[first]:
             expression = FRAME_EXPRESSION
@@ -131,10 +131,11 @@ class Parser:
         if exported is not None:
             return exported
         parts = split_joined(raw)
+        if len(parts) == 1:
+            return [self._prefix.strip(parts[0][:MAX_LINE_CHARS], number)]
         lines = [self._prefix.strip(part[:MAX_LINE_CHARS], number) for part in parts]
-        if len(parts) > 1:
-            for line in lines:
-                line.width = 0
+        for line in lines:
+            line.width = 0
         return lines
 
     def _take(self, line: Line, *, wrapped: bool) -> None:

@@ -72,7 +72,10 @@ class _Form:
 
     def search(self, text: str) -> re.Match[str] | None:
         """Find the form in a line."""
-        return self._compiled.search(text) if any(word in text for word in self.words) else None
+        for word in self.words:
+            if word in text:
+                return self._compiled.search(text)
+        return None
 
     @cached_property
     def _compiled(self) -> re.Pattern[str]:
