@@ -58,6 +58,7 @@ MEMORY_EXPRESSION = (
     r"(?P<memory>(?:(?:Node \d+ )?[A-Z]\w{1,9}(?: free:\d+kB [\w:() ]+(?:\? (?:yes|no)|[kK]B)"
     r"|: \d+\*\d+kB [\w*() ]+= \d+kB)"
     r"|Node \d+ active_anon:\d+kB [\w:() ]+(?:\? (?:yes|no)|[kK]B)"
+    r"|(?:active_(?:anon|file)|unevictable|slab_reclaimable|mapped|free):\d+(?: [a-z_]+:\d+)+"
     r"|lowmem_reserve\[\]:[ \d]+|Node \d+ hugepages_total=[\w= ]+kB"
     r"|\d+ (?:total pagecache pages|pages (?:in swap cache|RAM|reserved|HighMem/MovableOnly"
     r"|cma reserved|hwpoisoned))|Swap cache stats: [\w ,/]+|(?:Free|Total) swap +[=:] *\d+kB))\s*"
