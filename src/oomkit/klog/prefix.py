@@ -113,11 +113,10 @@ class WholeLines(NamedTuple):
     def beginning(self, lines: list[str], first: int) -> list[re.Match[str]]:
         """Match lines from one on, up to the first that is not like this."""
         head, pattern, caller = self
-        start = len(head)
+        start, match_at = len(head), pattern.match
         found = []
-        for i in range(first, len(lines)):
-            raw = lines[i]
-            match = pattern.match(raw, start) if raw.startswith(head) else None
+        for raw in lines[first:]:
+            match = match_at(raw, start) if raw.startswith(head) else None
             if match is None or (caller is not None and match["caller"] != caller):
                 break
             found.append(match)
