@@ -73,8 +73,8 @@ class Sink(Protocol):
         """A report has begun and not ended."""
 
 
-Worth = Callable[[bytearray, int], bool]
-"""Whether the needle at an offset of a buffer is worth a closer look at its line."""
+Worth = Callable[[bytearray, int, int], bool]
+"""Whether the needle at an offset of a buffer, filled up to another, is worth a closer look."""
 
 
 @lru_cache(maxsize=4)
@@ -140,7 +140,7 @@ class Scanner:
                 break
             self._hit = hit + 1
             real = _REAL.match(self._buffer, hit, min(end, hit + _MAX_REAL))
-            if real is None and self._worth is not None and self._worth(self._buffer, hit):
+            if real is None and self._worth is not None and self._worth(self._buffer, hit, end):
                 line_end = self._buffer.find(b"\n", hit, end) + 1 or end
                 # A needle of others may overlap one of the kernel's in the same line.
                 real = _REAL.search(self._buffer, hit, min(line_end, hit + _MAX_GLANCE))
@@ -195,7 +195,10 @@ class Scanner:
         self._sink.glance(bytes(self._buffer[start:stop]), self._line)
 
     def _count_to(self, position: int) -> None:
-        self._line += count_newlines(self._buffer, self._counted, position)
+        first, last = sorted((self._counted, position))
+        lines = count_newlines(self._buffer, first, last)
+        # Lines before a report are fed after a later one of them was shown by itself.
+        self._line += lines if position >= self._counted else -lines
         self._counted = position
 
     def _drop(self, whole: int) -> None:

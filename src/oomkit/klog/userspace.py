@@ -28,7 +28,7 @@ search for all of them three times as slow."""
 _STATUS = re.compile(rb"(?:exit|return|code|status)[^\n]{0,24}137\b", re.IGNORECASE)
 
 
-def is_worth(buffer: bytearray, at: int) -> bool:
+def is_worth(buffer: bytearray, at: int, end: int) -> bool:
     """Whether what stands at an offset may be evidence: 137 is a number like any other, and the
     kernel's own words are no evidence of others.
     """
@@ -36,13 +36,14 @@ def is_worth(buffer: bytearray, at: int) -> bool:
         return False
     if not buffer.startswith(_NUMBER, at + 1):
         return True
-    if buffer[at + 4 : at + 5].isalnum():
+    end = min(at + 5, end)
+    if buffer[at + 4 : end].isalnum():
         return False
     start = max(at - 40, 0)
     before = buffer[start:at].lower()
     if not (b"exit" in before or b"stat" in before or b"code" in before or b"retu" in before):
         return False
-    return _STATUS.search(buffer, start, at + 5) is not None
+    return _STATUS.search(buffer, start, end) is not None
 
 
 _NUMBER = b"137"
