@@ -2,7 +2,7 @@
 
 import re
 
-from oomkit.klog.records import HugePages, Memory, NodeCounters, Slab, Zone
+from oomkit.klog.memory import HugePages, Memory, NodeCounters, Slab, Zone
 
 START = re.compile(r"Mem-[Ii]nfo:")
 _NODE = re.compile(r"^Node (\d+) active_anon:\d+kB")
