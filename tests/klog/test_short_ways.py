@@ -82,7 +82,7 @@ def read_whole(data: bytes) -> Records:
 def the_long_way(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], Records]:
     def read(data: bytes) -> Records:
         with monkeypatch.context() as patch:
-            patch.setattr(prefix, "_SYSLOG", NEVER)
+            patch.setattr(prefix, "SYSLOG_LINE", NEVER)
             patch.setattr(text, "OTHERS_LINE", NEVER)
             patch.setattr(text, "clean_bytes", lambda data: clean(decode(data)))
             return scanned(data)
@@ -100,7 +100,7 @@ def test_development_logs_read_alike(name: str, the_long_way: Callable[[bytes], 
 def test_mixed_logs_read_alike(lines: list[str]) -> None:
     data = "\n".join(lines).encode()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prefix, "_SYSLOG", NEVER)
+        patch.setattr(prefix, "SYSLOG_LINE", NEVER)
         patch.setattr(text, "OTHERS_LINE", NEVER)
         patch.setattr(text, "clean_bytes", lambda data: clean(decode(data)))
         expected = scanned(data)
@@ -110,7 +110,7 @@ def test_mixed_logs_read_alike(lines: list[str]) -> None:
 @given(LINES)
 def test_a_prefix_of_syslog_is_stripped_alike(line: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prefix, "_SYSLOG", NEVER)
+        patch.setattr(prefix, "SYSLOG_LINE", NEVER)
         expected = strip_prefix(line, 1)
     assert strip_prefix(line, 1) == expected
 

@@ -57,12 +57,7 @@ class Assembler:
         return self._reports.expire(line)
 
     def pass_over(self, last: int, count: int) -> list[Report]:
-        """Lines of other programs were passed over; the reports that they show to be over.
-
-        Args:
-            last: number of the last.
-            count: how many.
-        """
+        """So many lines of others, the last in line ``last``: give the reports that are over."""
         return self._reports.over_by(Line(number=last, text=""), count)
 
     def flush(self) -> Iterator[Report]:

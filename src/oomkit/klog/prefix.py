@@ -13,6 +13,7 @@ import msgspec
 
 from oomkit.klog import dates
 from oomkit.klog.learned import LearnedPrefixes
+from oomkit.klog.syslog import KERNEL_TAGS, SYSLOG_LINE
 
 _QUOTE = re.compile(r"[ \t]*(?:(?:>|\|[ \t])[ \t]*)+|: ")
 _PRINTK = re.compile(
@@ -47,21 +48,7 @@ _HOST_TAG = re.compile(
 _RFC5424 = re.compile(
     r"(?P<host>\S+) (?P<tag>[^\s:]+) (?:(?P<pid>\d+)|\S+) \S+ (?:-|(?:\[[^\]]*\])+)(?: |$)"
 )
-_BEFORE_TAG = (
-    r"(?P<mon>" + dates.MONTH + r") {1,2}(?P<day>\d{1,2}) (?P<clock>\d\d:\d\d:\d\d) "
-    r"(?!(?:kern|user|daemon|local\d|syslog)[.:])(?P<host>[A-Za-z][\w.-]{0,62}) "
-)
-_TAG = r"(?P<tag>[A-Za-z_][\w./@()-]{0,60})(?:\[(?P<pid>\d+)\])?:"
-_SYSLOG = re.compile(_BEFORE_TAG + _TAG + r"(?:\s|$)")
-"""The usual form of syslog; what :data:`_PIECES` and :data:`_HOST_TAG` find in several steps."""
 _TAG_AFTER = re.compile(r" ?(?:(?P<host>[^\s:\[\]]{1,64}) )?kernel: ")
-_KERNEL_TAGS = frozenset({"kernel", "klogd", "vmunix", "unknown", "kern", "kernel-log", "dmesg"})
-OTHERS_LINE = re.compile(
-    _BEFORE_TAG + "(?!(?i:" + "|".join(sorted(_KERNEL_TAGS)) + r")[\[:])" + _TAG
-    + r" [^{=#\\<\[\v]{0,500}[^{=#\\<\[\v\s]$"
-)  # fmt: skip
-"""A whole line of syslog that another program than the kernel wrote, with nothing packed in it:
-no record, no code, no second line, no kernel's stamp."""
 
 
 class Line(msgspec.Struct, kw_only=True, gc=False):
@@ -244,7 +231,7 @@ def _whole(stamp: str, expression: str) -> re.Pattern[str]:
 
 def strip_prefix(raw: str, number: int) -> Line:
     """Return a line without its prefix; ``raw`` must be free of control characters."""
-    syslog = _SYSLOG.match(raw)
+    syslog = SYSLOG_LINE.match(raw)
     if syslog is not None and _PRINTK.search(raw, syslog.end(), _MAX_BEFORE_STAMP) is None:
         return _syslog_line(raw, syslog, number)
     line = Line(number=number, text="")
@@ -283,7 +270,7 @@ _MAX_BEFORE_STAMP = 400
 
 
 def _syslog_line(raw: str, syslog: re.Match[str], number: int) -> Line:
-    is_kernel = syslog["tag"].lower() in _KERNEL_TAGS
+    is_kernel = syslog["tag"].lower() in KERNEL_TAGS
     return Line(
         number=number,
         text=raw[syslog.end() :].strip(),
@@ -325,7 +312,7 @@ def _peel(text: str, line: Line) -> str:
     if host_tag is None:
         return text[_far_tag(text, position, line) :]
     line.host = host_tag["host"] or line.host
-    if host_tag["tag"].lower() not in _KERNEL_TAGS:
+    if host_tag["tag"].lower() not in KERNEL_TAGS:
         if host_tag["pid"] is None and not host_tag["host"]:
             return text[position:]
         line.tag = host_tag["tag"]

@@ -9,9 +9,10 @@ from oomkit.klog.clean import QuotedPrintable, clean_bytes, split_joined
 from oomkit.klog.header import FRAME_EXPRESSION
 from oomkit.klog.join import Joiner, breakable_width
 from oomkit.klog.meminfo import MEMORY_EXPRESSION
-from oomkit.klog.prefix import OTHERS_LINE, Line, PrefixStripper, WholeLines
+from oomkit.klog.prefix import Line, PrefixStripper, WholeLines
 from oomkit.klog.pretty import PrettyReader
 from oomkit.klog.records import Evidence, Report
+from oomkit.klog.syslog import OTHERS_LINE
 from oomkit.klog.tasks import row_expression
 from oomkit.klog.userspace import evidence_in, may_tell
 from oomkit.klog.wrappers import ExportReader, lines_of_json
