@@ -78,9 +78,10 @@ Worth = Callable[[bytearray, int, int], bool]
 
 
 @lru_cache(maxsize=4)
-def _searcher(needles: tuple[bytes, ...]) -> BytesAhoCorasick:
-    # Leftmost matches are those that the library finds many bytes at a time.
-    return BytesAhoCorasick(needles, MatchKind.LeftmostFirst)
+def _searcher(others: tuple[bytes, ...]) -> BytesAhoCorasick:
+    # Leftmost matches are those that the library finds many bytes at a time. Of two needles at
+    # one place it gives the first.
+    return BytesAhoCorasick((*KERNEL_NEEDLES, *others), MatchKind.LeftmostFirst)
 
 
 class Scanner:
@@ -90,17 +91,17 @@ class Scanner:
         self,
         source: Readable,
         sink: Sink,
-        needles: Sequence[bytes],
+        others: Sequence[bytes] = (),
         *,
         worth: Worth | None = None,
     ) -> None:
-        """Look for needles; ``worth`` says which of those that no report holds the sink is shown
-        (without it, none).
+        """Look for the kernel's needles and others; ``worth`` says which of those that no report
+        holds the sink is shown (without it, none).
         """
         self._worth = worth
         self._source = source
         self._sink = sink
-        self._needles = _searcher(tuple(needles))
+        self._needles = _searcher(tuple(others))
         self._buffer = bytearray(BUFFER_BYTES)
         self._filled = 0
         self._fed = 0
@@ -128,18 +129,21 @@ class Scanner:
         """Look through the whole lines of the buffer."""
         position = self._fed
         hits = self._hits(max(position, self._hit), end)
-        hit = next(hits, end)
+        none = (end, 0)
+        hit, needle = next(hits, none)
         while position < end:
             if self._active:
                 position = self._feed_block(position, end)
                 yield
                 continue
-            while hit < max(position, self._hit):
-                hit = next(hits, end)
+            while hit < position or hit < self._hit:
+                hit, needle = next(hits, none)
             if hit >= end:
                 break
             self._hit = hit + 1
-            real = _REAL.match(self._buffer, hit, min(end, hit + _MAX_REAL))
+            real = None
+            if needle < len(KERNEL_NEEDLES):
+                real = _REAL.match(self._buffer, hit, min(end, hit + _MAX_REAL))
             if real is None and self._worth is not None and self._worth(self._buffer, hit, end):
                 line_end = self._buffer.find(b"\n", hit, end) + 1 or end
                 # A needle of others may overlap one of the kernel's in the same line.
@@ -152,11 +156,11 @@ class Scanner:
                 position = self._begin(real.start(), position, end)
         self._hit = end
 
-    def _hits(self, start: int, end: int) -> Iterator[int]:
-        """Where needles stand."""
+    def _hits(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Where needles stand, and which."""
         with memoryview(self._buffer) as view, view[start:end] as part:
             found = self._needles.find_matches_as_indexes(part)
-        return (start + at for _, at, _ in found)
+        return ((start + at, needle) for needle, at, _ in found)
 
     def _feed_block(self, position: int, end: int) -> int:
         stop = end
