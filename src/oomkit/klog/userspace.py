@@ -71,15 +71,9 @@ class _Form:
         self.tags = tags
         self._pattern = pattern
 
-    def search(self, text: str) -> re.Match[str] | None:
-        """Find the form in a line."""
-        for word in self.words:
-            if word in text:
-                return self._compiled.search(text)
-        return None
-
     @cached_property
-    def _compiled(self) -> re.Pattern[str]:
+    def pattern(self) -> re.Pattern[str]:
+        """Finds the form in a line."""
         return re.compile(self._pattern)
 
 
@@ -261,6 +255,17 @@ _FORMS = (
 )
 
 
+_FORM_WORDS = tuple(dict.fromkeys(word for form in _FORMS for word in form.words))
+_FORM_WORD = AhoCorasick(_FORM_WORDS)
+_WITH_WORD = tuple([i for i, form in enumerate(_FORMS) if w in form.words] for w in _FORM_WORDS)
+
+
+def _forms_for(text: str) -> list[_Form]:
+    """The forms that have one of their words in a line, in their order."""
+    words = {word for word, _, _ in _FORM_WORD.find_matches_as_indexes(text, overlapping=True)}
+    return [_FORMS[i] for i in sorted({i for word in words for i in _WITH_WORD[word]})]
+
+
 def evidence_in(line: Line, file: str) -> Evidence | None:
     """Say what a line tells of; None for the kernel's lines and for those that tell nothing."""
     text = line.text
@@ -268,10 +273,10 @@ def evidence_in(line: Line, file: str) -> Evidence | None:
     known = tag in _TAGS or _WORDS.find_matches_as_indexes(text)
     if not known or len(text) > _MAX_CHARS:
         return None
-    for form in _FORMS:
+    for form in _forms_for(text):
         if form.tags and tag not in form.tags:
             continue
-        match = form.search(text)
+        match = form.pattern.search(text)
         if match is not None:
             return _evidence(form, match, line, file, tag)
     return None
