@@ -2,7 +2,6 @@
 
 import io
 import re
-from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -78,33 +77,26 @@ def read_whole(data: bytes) -> Records:
     return parser.finish()
 
 
-@pytest.fixture
-def the_long_way(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], Records]:
-    def read(data: bytes) -> Records:
-        with monkeypatch.context() as patch:
-            patch.setattr(prefix, "SYSLOG_LINE", NEVER)
-            patch.setattr(text, "OTHERS_LINE", NEVER)
-            patch.setattr(text, "clean_bytes", lambda data: clean(decode(data)))
-            return scanned(data)
-
-    return read
+def the_long_way(data: bytes, *, line_by_line: bool = False) -> Records:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prefix, "SYSLOG_LINE", NEVER)
+        patch.setattr(text, "OTHERS_LINE", NEVER)
+        patch.setattr(text, "clean_bytes", lambda data: clean(decode(data)))
+        if line_by_line:
+            patch.setattr(Parser, "_take_alike", lambda *_: 0)
+        return scanned(data)
 
 
 @pytest.mark.parametrize("name", [row["file"] for row in manifest()])
-def test_development_logs_read_alike(name: str, the_long_way: Callable[[bytes], Records]) -> None:
+def test_development_logs_read_alike(name: str) -> None:
     data = bytes_of(name)
-    assert scanned(data) == the_long_way(data)
+    assert scanned(data) == the_long_way(data, line_by_line=True)
 
 
 @given(st.lists(LINES | st.sampled_from(REPORTS), max_size=30))
 def test_mixed_logs_read_alike(lines: list[str]) -> None:
     data = "\n".join(lines).encode()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prefix, "SYSLOG_LINE", NEVER)
-        patch.setattr(text, "OTHERS_LINE", NEVER)
-        patch.setattr(text, "clean_bytes", lambda data: clean(decode(data)))
-        expected = scanned(data)
-    assert scanned(data) == expected
+    assert scanned(data) == the_long_way(data)
 
 
 @given(LINES)
