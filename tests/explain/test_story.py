@@ -14,18 +14,8 @@ from oomkit.explain.recurring import Tables
 from oomkit.explain.story import explain
 from oomkit.explain.text import explanation_lines
 from oomkit.klog import read_bytes, replay_all
-from oomkit.klog.records import (
-    Counter,
-    HugePages,
-    Killed,
-    Memcg,
-    Memory,
-    Report,
-    Slab,
-    Source,
-    TaskRow,
-    Zone,
-)
+from oomkit.klog.memory import Counter, HugePages, Memcg, Memory, Slab, Zone
+from oomkit.klog.records import Killed, Report, Source, TaskRow
 from tests.klog.logs import bytes_of, manifest
 
 SOURCE = Source(file="kern.log", line=1, end_line=9)

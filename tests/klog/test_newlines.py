@@ -1,29 +1,35 @@
-"""Lines are counted alike with numpy and without, however big the log."""
+"""Lines are counted alike with stringzilla and without."""
 
+import importlib
 import itertools
 import random
 import sys
+from collections.abc import Iterator
 
 import pytest
 
 from oomkit.klog import newlines
-from oomkit.klog.newlines import NewlineCounter
 
 
-@pytest.mark.parametrize("has_numpy", [True, False])
-def test_stretches_of_a_big_log_are_counted_whole(
-    monkeypatch: pytest.MonkeyPatch, has_numpy: bool
-) -> None:
-    if has_numpy:
-        pytest.importorskip("numpy")
+@pytest.fixture(params=["stringzilla", "plain"])
+def counting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    if request.param == "stringzilla":
+        pytest.importorskip("stringzilla")
     else:
-        monkeypatch.setitem(sys.modules, "numpy", None)
-    monkeypatch.setattr(newlines, "WORTH_IMPORTING_BYTES", 50_000)
+        monkeypatch.setitem(sys.modules, "stringzilla", None)
+    importlib.reload(newlines)
+    yield
+    monkeypatch.undo()
+    importlib.reload(newlines)
+
+
+@pytest.mark.usefixtures("counting")
+def test_stretches_of_a_log_are_counted_whole() -> None:
     rng = random.Random(1)
     data = bytearray(rng.choices(b"\nab\x8a", k=200_000))
     cuts = sorted(rng.choices(range(len(data)), k=40))
-    counter = NewlineCounter()
-    counts = [counter.count(data, start, end) for start, end in itertools.pairwise(cuts)]
+    counts = [newlines.count_newlines(data, a, b) for a, b in itertools.pairwise(cuts)]
     assert sum(counts) == data.count(b"\n", cuts[0], cuts[-1])
     data += b"\n"  # nothing holds on to the buffer
-    assert counter.count(data, 0, len(data)) == data.count(b"\n")
+    assert newlines.count_newlines(data, 0, len(data)) == data.count(b"\n")
+    assert newlines.count_newlines(data, 7, 7) == 0

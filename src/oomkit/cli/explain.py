@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from oomkit.batch import Pool
-    from oomkit.explain.files import Told
+    from oomkit.explain.files import Counter, Told
     from oomkit.explain.redact import Redactor
     from oomkit.klog.records import Report
 
@@ -97,33 +97,37 @@ def command(
 def _read(
     names: Sequence[str | None],
     redactor: "Redactor | None",
-    workers: "AbstractContextManager[Pool | None]",
+    workers: "AbstractContextManager[Pool] | None",
 ) -> "list[Told]":
-    from oomkit.batch import PoolError
     from oomkit.cli.progress import progress
     from oomkit.explain.files import Counter, read_files
 
     counter = Counter()
+    with progress(lambda: f"{printable(counter.log)}: {counter.reports} OOM reports so far"):
+        if workers is None:
+            return list(read_files(names, counter=counter, redactor=redactor))
+        return _read_by(workers, names, counter)
+
+
+def _read_by(
+    workers: "AbstractContextManager[Pool]", names: Sequence[str | None], counter: "Counter"
+) -> "list[Told]":
+    from oomkit.batch import PoolError
+    from oomkit.explain.files import read_files
+
     try:
-        with (
-            progress(lambda: f"{printable(counter.log)}: {counter.reports} OOM reports so far"),
-            workers as pool,
-        ):
-            if pool is not None:
-                names = [
-                    os.path.abspath(name) if pool.elsewhere else name for name in names if name
-                ]
-            return list(read_files(names, pool, counter=counter, redactor=redactor))
+        with workers as pool:
+            if pool.elsewhere:
+                names = [os.path.abspath(name) for name in names if name]
+            return list(read_files(names, pool, counter=counter))
     except PoolError as error:
         fail(str(error))
 
 
 def _pool(
     names: Sequence[str | None], workers: int | None, cluster: str | None, *, redact: bool
-) -> "AbstractContextManager[Pool | None]":
+) -> "AbstractContextManager[Pool] | None":
     """Who reads: workers where they were asked for, or where there is much to read."""
-    from contextlib import nullcontext
-
     if workers is not None and cluster is not None:
         fail("--workers and --cluster don't go together")
     asked = "--workers" if workers is not None else "--cluster" if cluster is not None else None
@@ -133,7 +137,7 @@ def _pool(
     if asked is not None and redact:
         fail(f"{asked} and --redact don't go together: names' tokens must agree across files")
     if asked is None and (redact or not only_files or not _much(names)):
-        return nullcontext()
+        return None
     from oomkit.batch import cluster_pool, local_pool
     from oomkit.explain.files import PRELOAD
 

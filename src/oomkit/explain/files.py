@@ -4,15 +4,18 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from oomkit.batch import Pool, Work
 from oomkit.explain.redact import Redactor
 from oomkit.klog.read import read_records
 from oomkit.klog.records import Evidence, Report
 from oomkit.klog.replay import replay_all
 from oomkit.klog.sources import KMSG, LogError
+
+if TYPE_CHECKING:
+    from oomkit.batch import Pool
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +89,7 @@ PRELOAD = ("oomkit.explain.files",)
 
 def read_files(
     names: Sequence[str | None],
-    pool: Pool | None = None,
+    pool: "Pool | None" = None,
     counter: Counter | None = None,
     redactor: Redactor | None = None,
 ) -> Iterator[Told]:
@@ -104,6 +107,8 @@ def read_files(
     """
     if pool is None:
         return map(partial(read_file, counter=counter, redactor=redactor), names)
+    from oomkit.batch import Work
+
     work = Work(pool, read_file, iter(names), lost=_lost, total=len(names), max_batch=50)
     return _counted(work, counter)
 

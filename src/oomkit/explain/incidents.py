@@ -1,20 +1,16 @@
 """Kills that belong together: the same shortage, seconds apart."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 
 import msgspec
 
+from oomkit.explain.near import NEAR_LINES, Reach, distance_s, nearness
 from oomkit.explain.shortage import cause_text, shortage
 from oomkit.explain.words import label, many
 from oomkit.klog.records import Evidence, Report
 
 GAP_S = 30.0
 """Reports of one shortage further apart are another incident."""
-NEAR_S = 60.0
-"""What others say of a kill is written so soon after it."""
-NEAR_LINES = 400
-"""The same, in lines, where the log has no time stamps."""
 _NAMED = 3
 
 
@@ -34,29 +30,6 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     summary: str = ""
 
 
-def seconds(item: Report | Evidence) -> float | None:
-    """When, on one clock for a log: its date, else seconds since boot."""
-    if item.time is not None:
-        # Without a year any will do: what is asked for is a distance.
-        text = item.time if item.time[:3].isdigit() else f"2000-{item.time}"
-        try:
-            return datetime.fromisoformat(text).replace(tzinfo=None).timestamp()
-        except ValueError:
-            pass
-    return item.uptime_s
-
-
-def distance_s(a: Report | Evidence, b: Report | Evidence) -> float | None:
-    """Seconds between two items; None where no clock of theirs is the same."""
-    if a.uptime_s is not None and b.uptime_s is not None and a.host == b.host:
-        return abs(a.uptime_s - b.uptime_s)
-    if a.time is not None and b.time is not None:
-        first, second = seconds(a), seconds(b)
-        if first is not None and second is not None:
-            return abs(first - second)
-    return None
-
-
 def incidents(reports: Sequence[Report], evidence: Sequence[Evidence]) -> tuple[Incident, ...]:
     """Group what a set of logs tells.
 
@@ -73,13 +46,15 @@ def incidents(reports: Sequence[Report], evidence: Sequence[Evidence]) -> tuple[
             groups.append(last)
             open_groups = [*open_groups[-7:], last]
         last.append(i)
+    group_of = {r: g for g, group in enumerate(groups) for r in group}
     told: list[list[int]] = [[] for _ in groups]
     alone: list[int] = []
+    reach = Reach(reports)
     for i, item in enumerate(evidence):
         near = [
-            (distance, g)
-            for g, group in enumerate(groups)
-            for distance in (_nearness(item, [reports[r] for r in group]),)
+            (distance, group_of[r])
+            for r in reach.around(item)
+            for distance in (nearness(item, reports[r]),)
             if distance is not None
         ]
         if near:
@@ -123,43 +98,6 @@ def _belongs(before: Report, report: Report) -> bool:
     if apart is not None:
         return apart <= GAP_S
     return 0 <= report.source.line - before.source.end_line <= NEAR_LINES
-
-
-def _nearness(item: Evidence, reports: list[Report]) -> float | None:
-    """How near evidence stands to an incident it can be about; None where to none."""
-    best: float | None = None
-    for report in reports:
-        same = _same_victim(item, report)
-        if not same and item.kind in ("kill", "eviction"):
-            continue
-        apart = distance_s(item, report)
-        if apart is None:
-            if item.source.file != report.source.file:
-                continue
-            lines = max(
-                report.source.line - item.source.line, item.source.line - report.source.end_line, 0
-            )
-            apart = lines * NEAR_S / NEAR_LINES
-        if apart <= NEAR_S and (same or _could_be(item, report)):
-            best = min(apart if not same else apart / 1000, best or NEAR_S)
-    return best
-
-
-def _same_victim(item: Evidence, report: Report) -> bool:
-    if item.pid is not None:
-        return any(victim.pid == item.pid for victim in report.killed)
-    path = f"{report.cgroup or ''} {report.summary.task_memcg if report.summary else ''}"
-    names = (item.container, item.pod, item.unit, item.cgroup)
-    return any(name is not None and name.strip("/") in path for name in names)
-
-
-def _could_be(item: Evidence, report: Report) -> bool:
-    """Evidence without an id that contradicts: the same shortage, told by another."""
-    if item.pid is not None:
-        return False
-    if item.comm is not None:
-        return any(victim.comm == item.comm[:15] for victim in report.killed)
-    return item.kind in ("notice", "sigkill")
 
 
 def _summary(reports: Sequence[Report]) -> str:

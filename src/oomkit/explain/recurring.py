@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from oomkit.explain.incidents import Incident, seconds
+from oomkit.explain.incidents import Incident
 from oomkit.explain.names import place
+from oomkit.explain.near import seconds
 from oomkit.klog.records import Evidence, Report
 
 _DAY_S = 86400.0

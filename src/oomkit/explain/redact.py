@@ -12,15 +12,14 @@ from typing import TypeVar
 import msgspec
 
 from oomkit.explain.names import CONTAINER, ID_CHARS, POD
+from oomkit.klog.memory import Memory, Slab
 from oomkit.klog.records import (
     Evidence,
     Killed,
-    Memory,
     Problem,
     Reaped,
     Report,
     Selected,
-    Slab,
     Summary,
     TaskRow,
 )

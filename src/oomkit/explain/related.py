@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from oomkit.explain.incidents import distance_s
+from oomkit.explain.near import distance_s
 from oomkit.klog.records import Evidence, Report
 
 

@@ -13,7 +13,8 @@ from oomkit.explain.zones import (
     reserve_kb,
     usable,
 )
-from oomkit.klog.records import Counter, Report, Zone
+from oomkit.klog.memory import Counter, Zone
+from oomkit.klog.records import Report
 from oomkit.klog.snapshot import page_kb
 
 

@@ -1,7 +1,8 @@
 """Where memory was: from a report's counters to shares that add up."""
 
 from oomkit.explain.records import Breakdown, Share
-from oomkit.klog.records import Memcg, Memory, Report
+from oomkit.klog.memory import Memcg, Memory
+from oomkit.klog.records import Report
 from oomkit.klog.snapshot import page_kb
 
 _LABELS = {

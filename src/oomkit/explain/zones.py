@@ -4,7 +4,8 @@ import re
 
 import msgspec
 
-from oomkit.klog.records import Report, Zone
+from oomkit.klog.memory import Zone
+from oomkit.klog.records import Report
 from oomkit.klog.snapshot import page_kb
 
 _DMA, _HIGHMEM, _DMA32, _MOVABLE = 0x1, 0x2, 0x4, 0x8

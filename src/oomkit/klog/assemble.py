@@ -56,6 +56,10 @@ class Assembler:
         """Give the reports that are over when a line comes."""
         return self._reports.expire(line)
 
+    def pass_over(self, last: int, count: int) -> list[Report]:
+        """So many lines of others, the last in line ``last``: give the reports that are over."""
+        return self._reports.over_by(Line(number=last, text=""), count)
+
     def flush(self) -> Iterator[Report]:
         """End of the log, or of a stretch of it: yields what is open."""
         yield from self._reports.flush()
@@ -371,7 +375,8 @@ class Assembler:
 
 def _last_of(matches: list[re.Match[str]], number: int) -> Line:
     """The last of several lines, the first of which is line ``number``."""
-    up = matches[-1].groupdict().get("up")
+    last = matches[-1]
+    up = last["up"] if "up" in last.re.groupindex else None
     return Line(number=number + len(matches) - 1, text="", uptime_s=float(up) if up else None)
 
 

@@ -30,6 +30,16 @@ def decode(data: bytes) -> str:
     return data.decode("utf-8", "replace")
 
 
+def clean_bytes(data: bytes) -> str:
+    """Decode and clean bytes of a log."""
+    if data.translate(None, _HARMLESS):
+        return clean(decode(data))
+    return _without_markup(data.decode("ascii"))
+
+
+_HARMLESS = bytes(range(0x20, 0x7F)) + b"\n"
+
+
 def clean(text: str) -> str:
     """Return text without control characters (except newlines and tabs) and without mark-up."""
     if text.isascii() and text.replace("\n", "").isprintable():
@@ -41,9 +51,13 @@ def clean(text: str) -> str:
         plain = plain.replace("\r", "").replace("\x00", "")
         plain = _ODD_SPACE.sub(" ", plain)
         plain = _CONTROL.sub("\ufffd", plain)
+    return _without_markup(plain)
+
+
+def _without_markup(plain: str) -> str:
     if "&" in plain:
         plain = _ENTITY.sub(lambda m: _ENTITIES[m.group()], plain)
-    if "</" in plain or "<br" in plain or "<BR" in plain:
+    if "<" in plain and ("</" in plain or "<br" in plain or "<BR" in plain):
         plain = _HTML.sub("", _HTML_BREAK.sub(_BREAK, plain))
     if "[/" in plain:
         plain = _FORUM.sub("", plain)
@@ -77,6 +91,11 @@ class QuotedPrintable:
     def __init__(self) -> None:
         self._coded = False
         self._begun = ""
+
+    @property
+    def active(self) -> bool:
+        """The coding is in use."""
+        return self._coded
 
     def take(self, raw: str) -> str:
         """Return a line decoded; an empty one while its end is still to come."""

@@ -1,5 +1,6 @@
 """Which versions print which text: guesses at the kernel when no line names it."""
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from oomkit.klog.header import Header
@@ -73,6 +74,7 @@ def _common(ranges: list[tuple[str, str]]) -> tuple[str, str] | None:
     return (low, high) if _key(low) <= _key(high) else None
 
 
+@lru_cache(maxsize=64)
 def _key(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")))
 

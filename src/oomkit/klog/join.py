@@ -61,7 +61,7 @@ class Joiner:
 
     def push(self, line: Line) -> list[tuple[Line, bool]]:
         """Take a line; the ones before that are whole now."""
-        self._max_width = max(self._max_width, _breakable_width(line))
+        self.widen(breakable_width(line.text, line.width))
         if not line.text:
             return []
         before = self._pending
@@ -117,10 +117,15 @@ class Joiner:
         return self._max_width in _TERMINALS or (self._hard > 2 and not self._soft)
 
 
-def _breakable_width(line: Line) -> int:
-    """Width of a line as far as it could have been cut at a blank."""
-    last_word = len(line.text) - line.text.rfind(" ") - 1
-    return line.width - last_word if last_word > _LONG_WORD else line.width
+def breakable_width(text: str, width: int) -> int:
+    """Width of a line as far as it could have been cut at a blank.
+
+    Args:
+        text: its text, or all of it.
+        width: the width of all of it.
+    """
+    last_word = len(text) - text.rfind(" ") - 1
+    return width - last_word if last_word > _LONG_WORD else width
 
 
 def _is_complete(text: str, columns: tuple[str, ...]) -> bool:

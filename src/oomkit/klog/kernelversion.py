@@ -17,7 +17,7 @@ def rule_sets(report: Report) -> tuple[RuleSet, ...]:
     """
     if report.kernel is not None:
         try:
-            return (_backported(rules_for(report.kernel), report),)
+            return (_backported(_rules_of(report.kernel), report),)
         except UnknownKernelError:
             pass
     if any(victim.uid is not None and report.selected is not None for victim in report.killed):
@@ -31,6 +31,9 @@ def _widest(report: Report) -> tuple[str, str]:
     if report.selected is not None:
         return "4.15", "5.0"
     return "4.15", "5.3"
+
+
+_rules_of = lru_cache(maxsize=64)(rules_for)
 
 
 @lru_cache(maxsize=64)

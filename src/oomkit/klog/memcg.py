@@ -2,7 +2,7 @@
 
 import re
 
-from oomkit.klog.records import Counter, Memcg
+from oomkit.klog.memory import Counter, Memcg
 
 _COUNTER = re.compile(
     r"^(memory\+swap|memory|swap|kmem): usage (\d+)kB, limit (\d+)kB(?:, failcnt (\d+))?"

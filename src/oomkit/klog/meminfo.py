@@ -2,12 +2,13 @@
 
 import re
 
-from oomkit.klog.records import HugePages, Memory, NodeCounters, Slab, Zone
+from oomkit.klog.memory import HugePages, Memory, NodeCounters, Slab, Zone
 
 START = re.compile(r"Mem-[Ii]nfo:")
 _NODE = re.compile(r"^Node (\d+) active_anon:\d+kB")
 _ZONE = re.compile(r"^(?:Node (\d+) )?([A-Z]\w{1,9}) free:(\d+)kB\s")
-_KB = re.compile(r"([a-z_]+(?:\((?:anon|file)\))?): ?(\d+)[kK]B")
+# Possessive, and never from the middle of a word: a word that is no name is tried once.
+_KB = re.compile(r"(?<![a-z_])([a-z_]++(?:\((?:anon|file)\))?+): ?(\d++)[kK]B")
 _UNRECLAIMABLE = re.compile(r"all_unreclaimable\? (yes|no)")
 _PAGES = re.compile(r"([A-Za-z_]+):(\d+)(?=\s|$)")
 _COUNTERS = re.compile(
@@ -46,10 +47,10 @@ _TOTAL_FIELDS = {
 _SLAB_HEAD = re.compile(r"^Name\s+Used\s+Total$")
 _SLAB = re.compile(r"^(\S.{0,60}?)\s+(\d+)KB\s+(\d+)KB$")
 _OTHER = re.compile(
-    r"^(?:Swap cache stats|Swap cache): |^CPU\s+\d+:.* usd:|per-cpu:(?: empty)?$"
-    r"|^Unreclaimable slab|^\d+ (?:pages|free pages|slab pages|pages shared|pages non-shared)"
-    r"|^Free pages: |cpu \d+ (?:hot|cold):"
+    r"(?:Swap cache stats|Swap cache): |CPU\s+\d+:.* usd:|Unreclaimable slab"
+    r"|\d+ (?:pages|free pages|slab pages|pages shared|pages non-shared)|Free pages: "
 )
+_PER_CPU = re.compile(r"per-cpu:(?: empty)?$|cpu \d+ (?:hot|cold):")
 
 _MAX_ITEMS = 10_000
 
@@ -57,6 +58,7 @@ MEMORY_EXPRESSION = (
     r"(?P<memory>(?:(?:Node \d+ )?[A-Z]\w{1,9}(?: free:\d+kB [\w:() ]+(?:\? (?:yes|no)|[kK]B)"
     r"|: \d+\*\d+kB [\w*() ]+= \d+kB)"
     r"|Node \d+ active_anon:\d+kB [\w:() ]+(?:\? (?:yes|no)|[kK]B)"
+    r"|(?:active_(?:anon|file)|unevictable|slab_reclaimable|mapped|free):\d+(?: [a-z_]+:\d+)+"
     r"|lowmem_reserve\[\]:[ \d]+|Node \d+ hugepages_total=[\w= ]+kB"
     r"|\d+ (?:total pagecache pages|pages (?:in swap cache|RAM|reserved|HighMem/MovableOnly"
     r"|cma reserved|hwpoisoned))|Swap cache stats: [\w ,/]+|(?:Free|Total) swap +[=:] *\d+kB))\s*"
@@ -184,7 +186,7 @@ class MemoryPart:
         if _SLAB_HEAD.match(text):
             self._in_slab = True
             return True
-        return _OTHER.search(text) is not None
+        return bool(_OTHER.match(text) or ("cpu" in text and _PER_CPU.search(text)))
 
     def build(self) -> Memory | None:
         """Return the record; None if nothing was read."""

@@ -61,9 +61,14 @@ class OpenReports:
         if report.strong:
             yield report.build(self._file, note_missing)
 
-    def over_by(self, line: Line) -> list[Report]:
-        """Give the reports that are over when a line comes; looks seldom, and after every leap."""
-        return self.expire(line) if self._open and self._due(line) else []
+    def over_by(self, line: Line, count: int = 1) -> list[Report]:
+        """Give the reports that are over when a line comes; looks seldom, and after every leap.
+
+        Args:
+            line: the line.
+            count: how many lines came, of which this is the last.
+        """
+        return self.expire(line) if self._open and self._due(line, count) else []
 
     def limit(self) -> list[Report]:
         """Close the oldest report if there are too many."""
@@ -81,11 +86,11 @@ class OpenReports:
         report.kernel = self.kernel
         self._open.append(report)
 
-    def _due(self, line: Line) -> bool:
+    def _due(self, line: Line, count: int) -> bool:
         """It is time to look for reports that are over: seldom, and after every leap."""
         leap = line.number - self._last_number
         self._last_number = line.number
-        self._since += 1
+        self._since += count
         stamp = line.uptime_s
         late = stamp is not None and abs(stamp - self._last_stamp) > MAX_SILENCE_S
         if stamp is not None:

@@ -13,6 +13,7 @@ import msgspec
 
 from oomkit.klog import dates
 from oomkit.klog.learned import LearnedPrefixes
+from oomkit.klog.syslog import KERNEL_TAGS, SYSLOG_LINE
 
 _QUOTE = re.compile(r"[ \t]*(?:(?:>|\|[ \t])[ \t]*)+|: ")
 _PRINTK = re.compile(
@@ -48,7 +49,6 @@ _RFC5424 = re.compile(
     r"(?P<host>\S+) (?P<tag>[^\s:]+) (?:(?P<pid>\d+)|\S+) \S+ (?:-|(?:\[[^\]]*\])+)(?: |$)"
 )
 _TAG_AFTER = re.compile(r" ?(?:(?P<host>[^\s:\[\]]{1,64}) )?kernel: ")
-_KERNEL_TAGS = frozenset({"kernel", "klogd", "vmunix", "unknown", "kern", "kernel-log", "dmesg"})
 
 
 class Line(msgspec.Struct, kw_only=True, gc=False):
@@ -100,11 +100,10 @@ class WholeLines(NamedTuple):
     def beginning(self, lines: list[str], first: int) -> list[re.Match[str]]:
         """Match lines from one on, up to the first that is not like this."""
         head, pattern, caller = self
-        start = len(head)
+        start, match_at = len(head), pattern.match
         found = []
-        for i in range(first, len(lines)):
-            raw = lines[i]
-            match = pattern.match(raw, start) if raw.startswith(head) else None
+        for raw in lines[first:]:
+            match = match_at(raw, start) if raw.startswith(head) else None
             if match is None or (caller is not None and match["caller"] != caller):
                 break
             found.append(match)
@@ -216,7 +215,7 @@ class PrefixStripper:
         if not line.stamped or not line.text or line.time is None:
             return
         if line.uptime_s is not None:
-            printk = _PRINTK.search(raw, 0, 400)
+            printk = _PRINTK.search(raw, 0, _MAX_BEFORE_STAMP)
             end = printk.start() if printk else 0
         elif line.caller is None:
             end = raw.rfind(line.text)
@@ -232,6 +231,9 @@ def _whole(stamp: str, expression: str) -> re.Pattern[str]:
 
 def strip_prefix(raw: str, number: int) -> Line:
     """Return a line without its prefix; ``raw`` must be free of control characters."""
+    syslog = SYSLOG_LINE.match(raw)
+    if syslog is not None and _PRINTK.search(raw, syslog.end(), _MAX_BEFORE_STAMP) is None:
+        return _syslog_line(raw, syslog, number)
     line = Line(number=number, text="")
     quote = _QUOTE.match(raw)
     rest = raw[quote.end() :] if quote else raw
@@ -240,7 +242,7 @@ def strip_prefix(raw: str, number: int) -> Line:
         line.stamped, line.uptime_s, line.caller = True, int(kmsg["usec"]) / 1e6, kmsg["caller"]
         line.text = rest[kmsg.end() :].strip()
         return line
-    printk = _PRINTK.search(rest, 0, 400)
+    printk = _PRINTK.search(rest, 0, _MAX_BEFORE_STAMP)
     if printk is not None:
         line.stamped = True
         if printk["up"]:
@@ -261,6 +263,23 @@ def strip_prefix(raw: str, number: int) -> Line:
     else:
         line.text = _peel(rest, line).strip()
     return line
+
+
+_MAX_BEFORE_STAMP = 400
+"""So far into a line the kernel's stamp is looked for."""
+
+
+def _syslog_line(raw: str, syslog: re.Match[str], number: int) -> Line:
+    is_kernel = syslog["tag"].lower() in KERNEL_TAGS
+    return Line(
+        number=number,
+        text=raw[syslog.end() :].strip(),
+        stamped=True,
+        time=dates.ctime(syslog["mon"], syslog["day"], syslog["clock"], None),
+        host=syslog["host"],
+        tag=None if is_kernel else syslog["tag"],
+        tag_pid=int(syslog["pid"]) if syslog["pid"] and not is_kernel else None,
+    )
 
 
 def _peel(text: str, line: Line) -> str:
@@ -293,7 +312,7 @@ def _peel(text: str, line: Line) -> str:
     if host_tag is None:
         return text[_far_tag(text, position, line) :]
     line.host = host_tag["host"] or line.host
-    if host_tag["tag"].lower() not in _KERNEL_TAGS:
+    if host_tag["tag"].lower() not in KERNEL_TAGS:
         if host_tag["pid"] is None and not host_tag["host"]:
             return text[position:]
         line.tag = host_tag["tag"]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from oomkit.klog import userspace
 from oomkit.klog.records import Evidence, Report
-from oomkit.klog.scan import KERNEL_NEEDLES, Readable, Scanner
+from oomkit.klog.scan import Readable, Scanner
 from oomkit.klog.sources import open_log
 from oomkit.klog.text import Parser
 
@@ -58,7 +58,9 @@ def read_stream(source: Readable, name: str) -> Iterator[Report]:
 
 def _scan(source: Readable, name: str, *, evidence: bool) -> Iterator[Report | Evidence]:
     parser = Parser(name, evidence=evidence)
-    needles = (*KERNEL_NEEDLES, *userspace.NEEDLES) if evidence else KERNEL_NEEDLES
-    for _ in Scanner(source, parser, needles, worth=userspace.is_worth if evidence else None).run():
+    scanner = Scanner(source, parser)
+    if evidence:
+        scanner = Scanner(source, parser, userspace.NEEDLES, worth=userspace.is_worth)
+    for _ in scanner.run():
         yield from parser.drain()
     yield from parser.finish()

@@ -1,11 +1,14 @@
 """Decide a report again by the rules, and say whether the kernel's choice agrees."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 
-from oomkit.kernel.rank import Ranked, rank
+from oomkit.kernel.badness import unkillable
+from oomkit.kernel.oom_control import OomControl
+from oomkit.kernel.rank import control_for, eligible_by_badness
 from oomkit.kernel.rules import RuleSet
+from oomkit.kernel.state import Task
 from oomkit.klog.kernelversion import rule_sets
 from oomkit.klog.records import Predicted, Report
 from oomkit.klog.snapshot import Bound, Inputs, allocation_of, snapshot_of
@@ -24,12 +27,20 @@ _DYING_S = 60.0
 
 
 class _Trial(msgspec.Struct, frozen=True, kw_only=True):
-    """One ranking, under stated assumptions."""
+    """One ranking, under stated assumptions.
 
-    rules: RuleSet
-    ranked: tuple[Ranked, ...]
-    bound: Bound
-    root_has_caps: bool
+    Attributes:
+        oc: the decision's context.
+        ranked: badness and task of those who can be chosen, worst first.
+    """
+
+    oc: OomControl
+    ranked: list[tuple[int, Task]]
+
+    @property
+    def rules(self) -> RuleSet:
+        """The rule set."""
+        return self.oc.rules
 
 
 def inputs_of(report: Report, *, dead: Collection[int] = ()) -> Inputs | None:
@@ -75,11 +86,11 @@ def replay_all(reports: Iterable[Report]) -> Iterator[Report]:
     """Replay the reports of one log in their order, so that each knows of earlier victims."""
     victims: dict[int, tuple[str, float | None]] = {}
     for report in reports:
+        names = {(pid, row.comm) for row in report.tasks for pid in (row.pid, row.tgid)}
         recent = {
             pid
             for pid, (comm, killed_s) in victims.items()
-            if _is_recent(report.uptime_s, killed_s)
-            and any(pid in (r.pid, r.tgid) and r.comm == comm for r in report.tasks)
+            if (pid, comm) in names and _is_recent(report.uptime_s, killed_s)
         }
         yield replay(report, dead=recent)
         for victim in report.killed:
@@ -119,8 +130,8 @@ def _try(
     dead: Collection[int] = (),
 ) -> _Trial:
     snapshot = snapshot_of(report, rules, bound=bound, root_has_caps=root_has_caps, dead=dead)
-    ranked = rank(snapshot, rules, allocation_of(report))
-    return _Trial(rules=rules, ranked=ranked, bound=bound, root_has_caps=root_has_caps)
+    oc = control_for(snapshot, rules, allocation_of(report))
+    return _Trial(oc=oc, ranked=eligible_by_badness(oc))
 
 
 def _chosen(report: Report) -> set[int] | None:
@@ -132,13 +143,8 @@ def _chosen(report: Report) -> set[int] | None:
     return {pid} | {row.tgid for row in report.tasks if row.pid == pid}
 
 
-def _eligible(ranked: tuple[Ranked, ...]) -> list[Ranked]:
-    return [row for row in ranked if row.eligible]
-
-
 def _is_first(trial: _Trial, chosen: set[int]) -> bool:
-    first = next((row for row in trial.ranked if row.eligible), None)
-    return first is not None and first.task.pid in chosen
+    return bool(trial.ranked) and trial.ranked[0][1].pid in chosen
 
 
 def _compare(
@@ -148,11 +154,10 @@ def _compare(
     notes = []
     if "allocating_task" in (report.kill_text or ""):
         return _compare_allocating(report, chosen)
-    row = next((r for r in best.ranked if r.task.pid in chosen), None)
-    if row is None:
+    if not any(task.pid in chosen for task in best.oc.snapshot.tasks):
         return None, "the chosen process is not in the task table"
     if not _is_first(best, chosen):
-        return _explain_difference(report, best, row)
+        return _explain_difference(report, best, chosen)
     if not all(_is_first(trial, chosen) for trial in trials):
         others = [t.rules.name for t in trials if not _is_first(t, chosen)]
         notes.append(
@@ -196,30 +201,31 @@ def _child_note(report: Report) -> str:
     return f"{child.comm}[{child.pid}], a child of {selected.comm}[{selected.pid}], was sacrificed"
 
 
-def _explain_difference(report: Report, trial: _Trial, row: Ranked) -> tuple[bool | None, str]:
-    first = _eligible(trial.ranked)[0]
-    if not row.eligible:
-        return False, f"by these rules the chosen process can't be chosen: {row.reason}"
-    assert first.badness is not None
-    assert row.badness is not None
+def _explain_difference(report: Report, trial: _Trial, chosen: set[int]) -> tuple[bool | None, str]:
+    found = next((points for points, task in trial.ranked if task.pid in chosen), None)
+    if found is None:
+        task = next(task for task in trial.oc.snapshot.tasks if task.pid in chosen)
+        reason = unkillable(task, trial.oc)
+        return False, f"by these rules the chosen process can't be chosen: {reason}"
+    most, first = trial.ranked[0]
     if not report.table_complete:
         return None, "the task table is damaged"
     unseen = _unseen(report, trial.rules)
     if unseen:
         return None, f"the table does not show {unseen}, which these rules count"
-    if row.badness == first.badness:
+    if found == most:
         return True, (
-            f"{first.task.comm}[{first.task.pid}] has the same badness; which of equals dies "
+            f"{first.comm}[{first.pid}] has the same badness; which of equals dies "
             "depends on the order in which the kernel walks its tasks"
         )
-    gap = first.badness - row.badness
-    if gap <= max(abs(first.badness) * _NEAR, 64) and trial.rules.badness == "pages":
+    gap = most - found
+    if gap <= max(abs(most) * _NEAR, 64) and trial.rules.badness == "pages":
         return False, (
-            f"{first.task.comm}[{first.task.pid}] stands {gap} pages above the chosen one: the "
+            f"{first.comm}[{first.pid}] stands {gap} pages above the chosen one: the "
             "kernel prints the table after it has chosen, and memory moved in between"
         )
     return False, (
-        f"by the rules {first.task.comm}[{first.task.pid}] comes first; it may have been on its "
+        f"by the rules {first.comm}[{first.pid}] comes first; it may have been on its "
         "way out already, or protected by what the table does not show"
     )
 
@@ -237,7 +243,7 @@ def _unseen(report: Report, rules: RuleSet) -> str:
 
 
 def _nobody(report: Report, trial: _Trial) -> Report:
-    left = _eligible(trial.ranked)
+    left = [task for _, task in trial.ranked]
     agrees: bool | None = None
     if report.panic is not None and "panic_on_oom" in report.panic:
         why = "vm.panic_on_oom is set: the kernel panicked without choosing anybody"
@@ -245,7 +251,7 @@ def _nobody(report: Report, trial: _Trial) -> Report:
         if not left:
             agrees, why = True, "by the rules, too, nobody in the table can be killed"
         else:
-            names = ", ".join(f"{r.task.comm}[{r.task.pid}]" for r in left[:3])
+            names = ", ".join(f"{task.comm}[{task.pid}]" for task in left[:3])
             why = f"{names} could be chosen by the table; a victim already reaped can't be"
     else:
         why = "the report does not tell whom the kernel chose"
@@ -273,14 +279,12 @@ def _other_assumptions(
 def _with(
     report: Report,
     rules: str | None,
-    ranked: tuple[Ranked, ...],
+    ranked: Sequence[tuple[int, Task]],
     why: str,
     *,
     agrees: bool | None,
 ) -> Report:
     predicted = tuple(
-        Predicted(pid=row.task.pid, comm=row.task.comm, badness=row.badness)
-        for row in ranked
-        if row.eligible
+        Predicted(pid=task.pid, comm=task.comm, badness=points) for points, task in ranked
     )
     return msgspec.structs.replace(report, rules=rules, predicted=predicted, agrees=agrees, why=why)

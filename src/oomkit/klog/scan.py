@@ -7,11 +7,12 @@ that of one buffer, whatever the log's size.
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Protocol
 
 from ahocorasick_rs import BytesAhoCorasick, MatchKind
 
-from oomkit.klog.newlines import NewlineCounter
+from oomkit.klog.newlines import count_newlines
 
 KERNEL_NEEDLES = (
     b"oom-kill",
@@ -72,8 +73,15 @@ class Sink(Protocol):
         """A report has begun and not ended."""
 
 
-Worth = Callable[[bytearray, int], bool]
-"""Whether the needle at an offset of a buffer is worth a closer look at its line."""
+Worth = Callable[[bytearray, int, int], bool]
+"""Whether the needle at an offset of a buffer, filled up to another, is worth a closer look."""
+
+
+@lru_cache(maxsize=4)
+def _searcher(others: tuple[bytes, ...]) -> BytesAhoCorasick:
+    # Leftmost matches are those that the library finds many bytes at a time. Of two needles at
+    # one place it gives the first.
+    return BytesAhoCorasick((*KERNEL_NEEDLES, *others), MatchKind.LeftmostFirst)
 
 
 class Scanner:
@@ -83,24 +91,22 @@ class Scanner:
         self,
         source: Readable,
         sink: Sink,
-        needles: Sequence[bytes],
+        others: Sequence[bytes] = (),
         *,
         worth: Worth | None = None,
     ) -> None:
-        """Look for needles; ``worth`` says which of those that no report holds the sink is shown
-        (without it, none).
+        """Look for the kernel's needles and others; ``worth`` says which of those that no report
+        holds the sink is shown (without it, none).
         """
         self._worth = worth
         self._source = source
         self._sink = sink
-        # Leftmost matches are those that the library finds many bytes at a time.
-        self._needles = BytesAhoCorasick(needles, MatchKind.LeftmostFirst)
+        self._needles = _searcher(tuple(others))
         self._buffer = bytearray(BUFFER_BYTES)
         self._filled = 0
         self._fed = 0
         self._counted = 0
         self._line = 1
-        self._newlines = NewlineCounter()
         self._active = False
         self._hit = 0
 
@@ -123,35 +129,38 @@ class Scanner:
         """Look through the whole lines of the buffer."""
         position = self._fed
         hits = self._hits(max(position, self._hit), end)
-        hit = next(hits, end)
+        none = (end, 0)
+        hit, needle = next(hits, none)
         while position < end:
             if self._active:
                 position = self._feed_block(position, end)
                 yield
                 continue
-            while hit < max(position, self._hit):
-                hit = next(hits, end)
+            while hit < position or hit < self._hit:
+                hit, needle = next(hits, none)
             if hit >= end:
                 break
             self._hit = hit + 1
-            line_end = self._buffer.find(b"\n", hit, end) + 1 or end
-            real = _REAL.match(self._buffer, hit, min(end, hit + _MAX_REAL))
-            if real is None and self._worth is not None:
+            real = None
+            if needle < len(KERNEL_NEEDLES):
+                real = _REAL.match(self._buffer, hit, min(end, hit + _MAX_REAL))
+            if real is None and self._worth is not None and self._worth(self._buffer, hit, end):
+                line_end = self._buffer.find(b"\n", hit, end) + 1 or end
                 # A needle of others may overlap one of the kernel's in the same line.
                 real = _REAL.search(self._buffer, hit, min(line_end, hit + _MAX_GLANCE))
+                if real is None:
+                    self._glance(hit, line_end, position)
+                    self._hit = line_end
+                    yield
             if real is not None:
                 position = self._begin(real.start(), position, end)
-            elif self._worth is not None and self._worth(self._buffer, hit):
-                self._glance(hit, line_end, position)
-                self._hit = line_end
-                yield
         self._hit = end
 
-    def _hits(self, start: int, end: int) -> Iterator[int]:
-        """Where needles stand."""
+    def _hits(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Where needles stand, and which."""
         with memoryview(self._buffer) as view, view[start:end] as part:
             found = self._needles.find_matches_as_indexes(part)
-        return (start + at for _, at, _ in found)
+        return ((start + at, needle) for needle, at, _ in found)
 
     def _feed_block(self, position: int, end: int) -> int:
         stop = end
@@ -190,7 +199,10 @@ class Scanner:
         self._sink.glance(bytes(self._buffer[start:stop]), self._line)
 
     def _count_to(self, position: int) -> None:
-        self._line += self._newlines.count(self._buffer, self._counted, position)
+        first, last = sorted((self._counted, position))
+        lines = count_newlines(self._buffer, first, last)
+        # Lines before a report are fed after a later one of them was shown by itself.
+        self._line += lines if position >= self._counted else -lines
         self._counted = position
 
     def _drop(self, whole: int) -> None:

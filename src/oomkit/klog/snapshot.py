@@ -7,7 +7,8 @@ import msgspec
 
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Memcg, Memory, Node, Snapshot, Task
-from oomkit.klog.records import Counter, Report, TaskRow
+from oomkit.klog.memory import Counter
+from oomkit.klog.records import Report, TaskRow
 
 Bound = Literal["least", "most"]
 """Which end of its range an amount takes that the report does not give."""

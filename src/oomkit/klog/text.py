@@ -5,15 +5,16 @@ import re
 import msgspec
 
 from oomkit.klog.assemble import Assembler
-from oomkit.klog.clean import QuotedPrintable, clean, decode, split_joined
+from oomkit.klog.clean import QuotedPrintable, clean_bytes, split_joined
 from oomkit.klog.header import FRAME_EXPRESSION
-from oomkit.klog.join import Joiner
+from oomkit.klog.join import Joiner, breakable_width
 from oomkit.klog.meminfo import MEMORY_EXPRESSION
 from oomkit.klog.prefix import Line, PrefixStripper, WholeLines
 from oomkit.klog.pretty import PrettyReader
 from oomkit.klog.records import Evidence, Report
+from oomkit.klog.syslog import OTHERS_LINE
 from oomkit.klog.tasks import row_expression
-from oomkit.klog.userspace import evidence_in
+from oomkit.klog.userspace import evidence_in, may_tell
 from oomkit.klog.wrappers import ExportReader, lines_of_json
 
 MAX_LINE_CHARS = 4096
@@ -39,10 +40,11 @@ class Parser:
 
     def feed(self, data: bytes, first_line: int) -> None:
         """Take whole lines; the first has the number ``first_line``."""
-        lines = clean(decode(data.removesuffix(b"\n"))).split("\n")
+        lines = clean_bytes(data.removesuffix(b"\n")).split("\n")
         i = 0
         while i < len(lines):
-            taken = self._take_alike(lines, i, first_line + i)
+            taken = self._pass_over(lines, i, first_line + i) if self._unrelated else 0
+            taken = taken or self._take_alike(lines, i, first_line + i)
             if taken:
                 i += taken
                 continue
@@ -51,11 +53,33 @@ class Parser:
                 self._take_raw(self._quoted.take(raw), first_line + i)
             i += 1
 
+    def _pass_over(self, lines: list[str], first: int, number: int) -> int:
+        """Pass over lines of other programs that tell nothing; returns how many.
+
+        They are of no report, and none goes on in the next, which has a stamp of its own.
+        """
+        if self._export.active or self._pretty.active or self._quoted.active:
+            return 0
+        end = first
+        while end < len(lines) and OTHERS_LINE.match(lines[end]):
+            if self._evidence and may_tell(lines[end]):
+                break
+            end += 1
+        count = end - first - 1  # the last may go on in the next
+        if count <= 0:
+            return 0
+        for line, wrapped in self._joiner.flush():
+            self._take(line, wrapped=wrapped)
+        self._joiner.widen(max(breakable_width(raw, len(raw)) for raw in lines[first : end - 1]))
+        self._found.extend(self._assembler.pass_over(number + count - 1, count))
+        self._unrelated += count
+        return count
+
     def _take_alike(self, lines: list[str], first: int, number: int) -> int:
         """Take rows, frames and lines of the memory part in the short way; returns how many."""
         in_table, columns = self._assembler.in_table, self._assembler.columns
         in_memory = False
-        if in_table and columns:
+        if columns:
             expression = row_expression(columns)
         elif not in_table and "+0x" in lines[first]:
             expression = FRAME_EXPRESSION
@@ -108,10 +132,11 @@ class Parser:
         if exported is not None:
             return exported
         parts = split_joined(raw)
+        if len(parts) == 1:
+            return [self._prefix.strip(parts[0][:MAX_LINE_CHARS], number)]
         lines = [self._prefix.strip(part[:MAX_LINE_CHARS], number) for part in parts]
-        if len(parts) > 1:
-            for line in lines:
-                line.width = 0
+        for line in lines:
+            line.width = 0
         return lines
 
     def _take(self, line: Line, *, wrapped: bool) -> None:
@@ -130,7 +155,7 @@ class Parser:
         """Take one line by itself, number ``line``, that holds a needle but is of no report."""
         if not self._evidence:
             return
-        for raw in clean(decode(data)).split("\n"):
+        for raw in clean_bytes(data).split("\n"):
             for part in self._lines(raw, line) if raw else ():
                 self._found.extend(self._assembler.expire(part))
                 self._take_evidence(part)

@@ -9,6 +9,8 @@ import re
 from functools import cached_property
 from typing import Any, Literal
 
+from ahocorasick_rs import AhoCorasick, MatchKind
+
 from oomkit.klog.prefix import Line
 from oomkit.klog.records import Evidence, Source
 from oomkit.klog.scan import KERNEL_NEEDLES
@@ -26,7 +28,7 @@ search for all of them three times as slow."""
 _STATUS = re.compile(rb"(?:exit|return|code|status)[^\n]{0,24}137\b", re.IGNORECASE)
 
 
-def is_worth(buffer: bytearray, at: int) -> bool:
+def is_worth(buffer: bytearray, at: int, end: int) -> bool:
     """Whether what stands at an offset may be evidence: 137 is a number like any other, and the
     kernel's own words are no evidence of others.
     """
@@ -34,7 +36,14 @@ def is_worth(buffer: bytearray, at: int) -> bool:
         return False
     if not buffer.startswith(_NUMBER, at + 1):
         return True
-    return _STATUS.search(buffer, max(at - 40, 0), at + 5) is not None
+    end = min(at + 5, end)
+    if buffer[at + 4 : end].isalnum():
+        return False
+    start = max(at - 40, 0)
+    before = buffer[start:at].lower()
+    if not (b"exit" in before or b"stat" in before or b"code" in before or b"retu" in before):
+        return False
+    return _STATUS.search(buffer, start, end) is not None
 
 
 _NUMBER = b"137"
@@ -62,12 +71,9 @@ class _Form:
         self.tags = tags
         self._pattern = pattern
 
-    def search(self, text: str) -> re.Match[str] | None:
-        """Find the form in a line."""
-        return self._compiled.search(text) if any(word in text for word in self.words) else None
-
     @cached_property
-    def _compiled(self) -> re.Pattern[str]:
+    def pattern(self) -> re.Pattern[str]:
+        """Finds the form in a line."""
         return re.compile(self._pattern)
 
 
@@ -249,25 +255,42 @@ _FORMS = (
 )
 
 
+_FORM_WORDS = tuple(dict.fromkeys(word for form in _FORMS for word in form.words))
+_FORM_WORD = AhoCorasick(_FORM_WORDS)
+_WITH_WORD = tuple([i for i, form in enumerate(_FORMS) if w in form.words] for w in _FORM_WORDS)
+
+
+def _forms_for(text: str) -> list[_Form]:
+    """The forms that have one of their words in a line, in their order."""
+    words = {word for word, _, _ in _FORM_WORD.find_matches_as_indexes(text, overlapping=True)}
+    return [_FORMS[i] for i in sorted({i for word in words for i in _WITH_WORD[word]})]
+
+
 def evidence_in(line: Line, file: str) -> Evidence | None:
     """Say what a line tells of; None for the kernel's lines and for those that tell nothing."""
     text = line.text
     tag = (line.tag or "").rpartition("/")[2]
-    known = tag in _TAGS or any(word in text for word in _WORDS)
+    known = tag in _TAGS or _WORDS.find_matches_as_indexes(text)
     if not known or len(text) > _MAX_CHARS:
         return None
-    for form in _FORMS:
+    for form in _forms_for(text):
         if form.tags and tag not in form.tags:
             continue
-        match = form.search(text)
+        match = form.pattern.search(text)
         if match is not None:
             return _evidence(form, match, line, file, tag)
     return None
 
 
+def may_tell(raw: str) -> bool:
+    """Whether a whole line, tag and text, has any of what lines that tell something have."""
+    return bool(_TELLING.find_matches_as_indexes(raw))
+
+
 _MAX_CHARS = 4096
 _TAGS = frozenset(tag for form in _FORMS for tag in form.tags)
-_WORDS = tuple(needle.decode() for needle in NEEDLES)
+_TELLING = AhoCorasick([*_TAGS, *map(bytes.decode, NEEDLES)], MatchKind.LeftmostFirst)
+_WORDS = AhoCorasick([needle.decode() for needle in NEEDLES], MatchKind.LeftmostFirst)
 
 
 def _evidence(
