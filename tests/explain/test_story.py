@@ -238,3 +238,27 @@ def test_whatever_is_missing_the_rest_is_told(data: st.DataObject) -> None:
 def test_any_zones_give_a_shortage(zones: list[Zone], order: int, gfp: str) -> None:
     report = with_memory(machine(free=10), zones=tuple(zones))
     assert explain(msgspec.structs.replace(report, order=order, gfp_mask=gfp)).headline
+
+
+@pytest.mark.parametrize(
+    ("kernel", "vendor"),
+    [("5.10.0-60.18.0.50.oe2203.x86_64", "openEuler"), ("5.10.0-rc4-next-20201120", "linux-next"),
+     ("5.10.11", None)],
+)  # fmt: skip
+def test_a_choice_against_the_rules_is_held_against_what_is_not_known_of_the_kernel(
+    kernel: str, vendor: str | None
+) -> None:
+    rows = [
+        TaskRow(pid=pid, tgid=pid, comm=comm, uid=0, total_vm_pages=9000, rss_pages=rss,
+                pgtables_bytes=4096, swapents=0, oom_score_adj=0, line=pid)
+        for pid, comm, rss in ((7, "db", 100), (8, "hog", 90000))
+    ]  # fmt: skip
+    against = msgspec.structs.replace(
+        machine(), kernel=kernel, tasks=tuple(rows), table_complete=True
+    )
+    (report,) = replay_all([against])
+    assert report.agrees is False
+    assert report.why is not None
+    assert "hog[8] comes first" in report.why
+    assert ("were not read" in report.why) == (vendor is not None)
+    assert vendor is None or vendor in report.why

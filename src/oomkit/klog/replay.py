@@ -9,6 +9,7 @@ from oomkit.kernel.oom_control import OomControl
 from oomkit.kernel.rank import control_for, eligible_by_badness
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Task
+from oomkit.kernel.versions import doubt
 from oomkit.klog.kernelversion import rule_sets
 from oomkit.klog.records import Predicted, Report
 from oomkit.klog.snapshot import Bound, Inputs, allocation_of, snapshot_of
@@ -284,6 +285,9 @@ def _with(
     *,
     agrees: bool | None,
 ) -> Report:
+    unsure = doubt(report.kernel) if agrees is False and report.kernel is not None else None
+    if unsure is not None:
+        why += f"; {unsure}"
     predicted = tuple(
         Predicted(pid=task.pid, comm=task.comm, badness=points) for points, task in ranked
     )
