@@ -14,7 +14,8 @@ from pathlib import Path
 
 _BLOCK = re.compile(r"```console\n\$ ((?:oomkit|for) [^\n]*)\n(.*?)```", re.DOTALL)
 _TABLE = re.compile(
-    r"```console\n\$ (python (?:docs/|benchmarks/guard_(?:agree|qemu))[^\n]*)\n```\n\n((?:\|[^\n]*\n)*)\n?"
+    r"```console\n\$ (python (?:docs/|benchmarks/guard_(?:agree|qemu))[^\n]*)\n```\n\n"
+    r"((?:\|[^\n]*\n)*)\n?"
 )
 _PAGES = (
     "README.md",
