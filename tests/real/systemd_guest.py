@@ -1,8 +1,8 @@
 """A guest whose first process is this host's systemd, with oomkit installed in it."""
 
+import importlib.util
 import os
 import shutil
-import site
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -117,6 +117,19 @@ def _of_systemd() -> Iterator[str]:
         yield from (f"{above}/{name}" for name in [*files, *directories])
 
 
+def _site_of(python: str) -> str:
+    """Where a Python outside of any virtual environment looks for packages."""
+    code = "import site; print(site.getsitepackages()[0])"
+    return subprocess.check_output([python, "-I", "-c", code], text=True).strip()
+
+
+def _file_of(package: str) -> str:
+    spec = importlib.util.find_spec(package)
+    assert spec is not None
+    assert spec.origin is not None
+    return spec.origin
+
+
 def image(check: Path, unit: Path) -> bytes:
     """A guest that runs ``check`` as a service, beside the guard's unit."""
     made = Image()
@@ -127,12 +140,10 @@ def image(check: Path, unit: Path) -> bytes:
     python = os.path.realpath(sys.executable)
     made.file(python)
     made.tree(os.path.dirname(os.__file__))
-    packages = f"{os.path.dirname(os.__file__)}/site-packages"
+    packages = _site_of(python)
     made.tree(os.path.dirname(oomkit.__file__), f"{packages}/oomkit")
-    for directory in site.getsitepackages():
-        for name in os.listdir(directory):
-            if name in _PACKAGES:
-                made.tree(f"{directory}/{name}", f"{packages}/{name}")
+    for name in _PACKAGES:
+        made.tree(os.path.dirname(_file_of(name)), f"{packages}/{name}")
     made.text("/usr/bin/oomkit", f"#!{python}\nfrom oomkit.cli import main\nmain()\n", 0o755)
     made.text("/etc/passwd", "root:x:0:0:root:/root:/bin/false\n")
     made.text("/etc/group", "root:x:0:\n")
