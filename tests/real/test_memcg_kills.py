@@ -100,9 +100,14 @@ def test_a_big_one_is_protected_by_what_others_offer() -> None:
         big = sized(box, 20000)
         small = [sized(box, 1500 + 500 * n, adj=900) for n in range(3)]
         grower = box.hog()
-        died = deaths(box, grower, len(small))
-        assert died == [hog.pid for hog in reversed(small)]
-        big.do("anon", 1)
+        died: list[int] = []
+        while len(died) < len(small):
+            assert big.pid not in died
+            died += kills(box, grower)
+        assert died[: len(small)] == [hog.pid for hog in reversed(small)]
+        # The step that took the last of them may take a second one, and only the big one is left.
+        if died[len(small) :] != [big.pid]:
+            big.do("anon", 1)
 
 
 def test_minus_1000_is_never_killed() -> None:
