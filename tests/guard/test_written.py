@@ -89,14 +89,14 @@ def test_who_writes_to_tmpfs_is_told_from_who_writes_elsewhere(
     other = start(tmp_path / "file")
     filler.write(4)
     written = Written("/proc")
-    written.note()
+    before = written.now()
     filler.write(20)
     other.write(30)
-    found = written.to_tmpfs(20 * MB, [filler.pid, idle.pid, other.pid])
+    found = written.to_tmpfs(20 * MB, before, [filler.pid, idle.pid, other.pid])
     assert set(found) == {filler.pid}
     assert 20 * MB - 64 <= found[filler.pid] <= 20 * MB
-    assert filler.pid in written.to_tmpfs(20 * MB)
-    assert written.to_tmpfs(400 * MB, [filler.pid]) == {}, "too little to have been it"
+    assert filler.pid in written.to_tmpfs(20 * MB, before)
+    assert written.to_tmpfs(400 * MB, before, [filler.pid]) == {}, "too little to have been it"
 
 
 def test_without_cgroups_the_writer_is_found_by_what_it_wrote(
@@ -106,7 +106,13 @@ def test_without_cgroups_the_writer_is_found_by_what_it_wrote(
     tmpfs = Tmpfs(Places())
     tmpfs.note(1000.0)
     filler.write(30)
-    assert tmpfs.writers(1000.0 + 30 * MB, 10 * MB) == {filler.pid: pytest.approx(30 * MB, abs=64)}
+    wrote = {filler.pid: pytest.approx(30 * MB, abs=64)}
+    assert tmpfs.writers(1000.0 + 30 * MB, 10 * MB) == wrote
+    tmpfs.note(1000.0 + 30 * MB)
+    assert tmpfs.writers(1000.0 + 30 * MB, 10 * MB) == wrote, "a new moment hides nothing"
+    tmpfs.forget()
+    tmpfs.note(1000.0 + 30 * MB)
+    assert tmpfs.writers(1000.0 + 30 * MB, 10 * MB) == {}
 
 
 def test_in_a_cgroup_that_grew_only_the_writer_counts(
@@ -134,19 +140,19 @@ def test_a_pid_that_was_given_anew_counts_from_nothing(tmp_path: Path) -> None:
     )
     (process / "fd/3").write_text("")
     written = Written(str(tmp_path))
-    written.note()
+    before = written.now()
     (process / "io").write_text(io.format((10 << 20) + 4096))
-    assert written.to_tmpfs(20 * MB) == {77: 10 * MB}
+    assert written.to_tmpfs(20 * MB, before) == {77: 10 * MB}
     (process / "mountinfo").write_text("24 1 0:1 / /tmp rw - tmpfs none rw\n")
-    assert written.to_tmpfs(20 * MB) == {}, "none of its open files lies in memory"
+    assert written.to_tmpfs(20 * MB, before) == {}, "none of its open files lies in memory"
 
 
 def test_who_cant_be_read_is_nobody(tmp_path: Path) -> None:
     (tmp_path / "78").mkdir()
     written = Written(str(tmp_path))
-    written.note()
-    assert written.to_tmpfs(1.0) == {}
-    assert Written(str(tmp_path / "missing")).to_tmpfs(1.0) == {}
+    before = written.now()
+    assert written.to_tmpfs(1.0, before) == {}
+    assert Written(str(tmp_path / "missing")).to_tmpfs(1.0, {}) == {}
 
 
 def test_a_guard_stops_who_fills_tmpfs_and_says_so(arena: Arena) -> None:

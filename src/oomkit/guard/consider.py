@@ -24,7 +24,8 @@ def consider(policy: Policy, settings: Settings, pid: int) -> tuple[str, ...]:
         if reading is None:
             raise NoSuchProcessError("processes can't be read")
         decider.look(reading)
-        eyes.refresh(decider, reading, note=True)
+        eyes.refresh(decider, reading)
+        eyes.note(decider, reading)
         everybody, groups = eyes.candidates(reading)
         everybody += eyes.warm.also([pid], most=1)
     finally:

@@ -168,7 +168,7 @@ class Daemon:
 
     def _choose(self, look: "Look", reading: "Reading") -> None:
         """Find a victim and have it dealt with."""
-        self._eyes.refresh(self._decider, reading, note=look.sizes)
+        self._eyes.refresh(self._decider, reading)
         candidates, groups = self._eyes.candidates(reading)
         refused = self._hand.untouchable
         if refused:
@@ -178,6 +178,8 @@ class Daemon:
             self._hand.act(act, reading)
         else:
             self._complain(f"nobody can be chosen, although {evidence(look.state)}")
+        if look.sizes:
+            self._eyes.note(self._decider, reading)
 
     def _next_s(self, reading: "Reading") -> float:
         next_s = self._decider.next_look_s(reading, psi_wakes=self._wake.by_pressure)
@@ -284,7 +286,7 @@ class Daemon:
         reading = self._eyes.reading(self._clock())
         if reading is not None:
             decider.look(reading)
-            self._eyes.refresh(decider, reading, note=False)
+            self._eyes.refresh(decider, reading)
             decider.rank(*self._eyes.candidates(reading))
             self._eyes.warm.forget()
 

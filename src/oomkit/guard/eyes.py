@@ -94,21 +94,31 @@ class Eyes:
             or look.sizes
             or (age_s >= max(AT_LEAST_S, 4.0 * next_s) and (fell or look.state.level >= WARN))
         ):
-            self.refresh(decider, reading, note=look.sizes)
+            self.refresh(decider, reading)
+            if look.sizes:
+                self.note(decider, reading)
 
-    def refresh(self, decider: "Decider", reading: "Reading", *, note: bool) -> None:
+    def refresh(self, decider: "Decider", reading: "Reading") -> None:
         """Look at the processes.
 
         Args:
             decider: the policy at work, which counts growth.
             reading: this moment.
-            note: growth is counted from now on.
         """
         self._left_kb = left_kb(reading)
         self.warm.look(reading, decider.growth)
-        if note:
-            self.warm.note(decider.growth, reading.t_s, self._left_kb)
-            self._tmpfs.note(self.sources.shmem_kb)
+
+    def note(self, decider: "Decider", reading: "Reading") -> None:
+        """Have growth be counted from the last look on; takes a read for each process.
+
+        Args:
+            decider: the policy at work.
+            reading: the moment of that look.
+        """
+        if not decider.growth.is_known:
+            self._tmpfs.forget()  # what it noted was of an earlier shortage
+        self.warm.note(decider.growth, reading.t_s, self._left_kb)
+        self._tmpfs.note(self.sources.shmem_kb)
 
     def candidates(self, reading: "Reading") -> "tuple[list[Candidate], list[CgroupReading]]":
         """Whom to choose among, after :meth:`refresh`.

@@ -11,30 +11,46 @@ if TYPE_CHECKING:
     from oomkit.guard.places import Places
 
 
+class _Noted:
+    """How things were at one moment."""
+
+    __slots__ = ("by_path", "shmem_kb", "written")
+
+    def __init__(self, shmem_kb: float, by_path: dict[str, float], written: dict[int, int]) -> None:
+        self.shmem_kb = shmem_kb
+        self.by_path = by_path
+        self.written = written
+
+
 class Tmpfs:
     """Shared memory by cgroup, and what processes wrote, since growth began to count.
+
+    Two moments are kept, as of processes' sizes, so that a new one does not hide what came before.
 
     Args:
         places: where processes and cgroups are.
     """
 
-    __slots__ = ("_by_path", "_places", "_shmem_kb", "_written")
+    __slots__ = ("_newer", "_older", "_places", "_written")
 
     def __init__(self, places: "Places") -> None:
         self._places = places
-        self._by_path: dict[str, float] = {}
-        self._shmem_kb: float | None = None
+        self._older: _Noted | None = None
+        self._newer: _Noted | None = None
         self._written = Written(places.proc)
 
     def note(self, shmem_kb: float) -> None:
-        """Growth counts from now on.
+        """Growth counts from now on, or from the time before.
 
         Args:
             shmem_kb: Shmem of the machine.
         """
-        self._shmem_kb = shmem_kb
-        self._by_path = self._walk()
-        self._written.note()
+        noted = _Noted(shmem_kb, self._walk(), self._written.now())
+        self._older, self._newer = self._newer or noted, noted
+
+    def forget(self) -> None:
+        """The shortage is over."""
+        self._older = self._newer = None
 
     def writers(self, shmem_kb: float, step_kb: float) -> dict[int, float]:
         """Who filled tmpfs, as far as can be told, and how much each, kB.
@@ -46,19 +62,17 @@ class Tmpfs:
             shmem_kb: Shmem of the machine.
             step_kb: as long as the machine's has not grown by so much, nobody is looked at.
         """
-        if self._shmem_kb is None or shmem_kb - self._shmem_kb < step_kb:
+        before = self._older
+        if before is None or shmem_kb - before.shmem_kb < step_kb:
             return {}
-        groups = [
-            (path, kb - self._by_path.get(path, 0.0))
-            for path, kb in self._walk().items()
-            if path and kb - self._by_path.get(path, 0.0) >= step_kb / 2
-        ]
+        grown = {path: kb - before.by_path.get(path, 0.0) for path, kb in self._walk().items()}
+        groups = [(path, kb) for path, kb in grown.items() if path and kb >= step_kb / 2]
         if not groups:
-            return self._written.to_tmpfs(shmem_kb - self._shmem_kb)
+            return self._written.to_tmpfs(shmem_kb - before.shmem_kb, before.written)
         shares: dict[int, float] = {}
         for path, grown_kb in groups:
             pids = self._inside(path)
-            known = self._written.to_tmpfs(grown_kb, pids)
+            known = self._written.to_tmpfs(grown_kb, before.written, pids)
             shares.update(known or {pid: grown_kb / len(pids) for pid in pids})
         return shares
 

@@ -19,37 +19,39 @@ MOST_FILES = 256
 
 
 class Written:
-    """What every process had written when growth began to count.
+    """What every process says it has written.
 
     Args:
         proc: the proc file system. Its ``PID/io`` need CONFIG_TASK_IO_ACCOUNTING and the right to
             trace; whoever can't be read is not known to have written.
     """
 
-    __slots__ = ("_before", "_proc")
+    __slots__ = ("_proc",)
 
     def __init__(self, proc: str) -> None:
         self._proc = proc
-        self._before: dict[int, int] = {}
 
-    def note(self) -> None:
-        """Growth counts from now on."""
-        self._before = dict(self._of(self._everybody()))
+    def now(self) -> dict[int, int]:
+        """Bytes that everybody has written so far, disks left out."""
+        return dict(self._of(self._everybody()))
 
-    def to_tmpfs(self, grown_kb: float, pids: "Iterable[int] | None" = None) -> dict[int, float]:
-        """Who wrote to tmpfs since then, and how much, kB.
+    def to_tmpfs(
+        self, grown_kb: float, before: dict[int, int], pids: "Iterable[int] | None" = None
+    ) -> dict[int, float]:
+        """Who wrote to tmpfs since a moment before, and how much, kB.
 
         Writes to pipes and sockets count as well, so only who has a file of a tmpfs open is taken
         for a writer, and for no more than came about.
 
         Args:
-            grown_kb: how much shared memory grew.
+            grown_kb: how much shared memory grew since then.
+            before: what :meth:`now` said then.
             pids: who may have been it; None: everybody.
         """
         found = []
         for pid, written in self._of(self._everybody() if pids is None else pids):
-            before = self._before.get(pid, 0)
-            kb = (written - before if written >= before else written) / 1024
+            had = before.get(pid, 0)
+            kb = (written - had if written >= had else written) / 1024
             if kb * LEAST_SHARE >= grown_kb:
                 found.append((kb, pid))
         found.sort(reverse=True)

@@ -104,6 +104,10 @@ class Candidate:
         """Resident memory (VmRSS)."""
         return self.anon_kb + self.shmem_kb + self.file_kb
 
+    def grown_kb(self) -> float:
+        """How much it took since the shortage began, of its own and in tmpfs; 0 where unknown."""
+        return (self.growth_kb or 0.0) + (self.tmpfs_growth_kb or 0.0)
+
     def freed_kb(self) -> float:
         """What its death gives back: anonymous memory, swap, page tables, shared memory of its own.
 

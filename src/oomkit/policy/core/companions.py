@@ -4,7 +4,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from oomkit.policy.core.candidate import Candidate
     from oomkit.policy.core.ranked import Ranked
 
 
@@ -33,7 +32,7 @@ def take_along(
         share: what deaths really give back, of what they should.
         most: no more than so many members.
     """
-    grown_kb = {id(one): _grown_kb(one.candidate) for one in ranked}
+    grown_kb = {id(one): one.candidate.grown_kb() for one in ranked}
     all_kb = sum(grown_kb.values())
     if choice.level != "process" or all_kb <= 0.0:
         return
@@ -63,9 +62,5 @@ def _is_alike(one: "Ranked", choice: "Ranked") -> bool:
         one.level == "process"
         and len(one.members) == 1
         and one.candidate.comm == choice.candidate.comm
-        and _grown_kb(one.candidate) > 0.0
+        and one.candidate.grown_kb() > 0.0
     )
-
-
-def _grown_kb(candidate: "Candidate") -> float:
-    return (candidate.growth_kb or 0.0) + (candidate.tmpfs_growth_kb or 0.0)

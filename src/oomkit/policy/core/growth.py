@@ -20,6 +20,11 @@ class Growth:
         self._newer_t_s = 0.0
         self._left_kb = 0.0
 
+    @property
+    def is_known(self) -> bool:
+        """Sizes were noted in this shortage."""
+        return self._newer is not None
+
     def note(self, t_s: float, left_kb: float, sizes: dict[tuple[int, int], float]) -> None:
         """Take notice of all processes' sizes.
 

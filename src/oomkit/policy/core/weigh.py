@@ -79,7 +79,7 @@ class _Freed:
         self.work: float = plan["work"]
         self.adj: float = plan["adj"]
         self.prefer = prefer
-        self.most_grown_kb = max((_grown_kb(c) for c in candidates), default=0.0)
+        self.most_grown_kb = max((c.grown_kb() for c in candidates), default=0.0)
 
     def weigh(self, one: "Ranked") -> None:
         one.freed_kb = one.equal_kb = sum(c.freed_kb() for c in one.members)
@@ -105,12 +105,8 @@ class _Freed:
 
     def _growth(self, one: "Ranked") -> float:
         """Between 1 - weight for who did not grow, and 1 for who grew most."""
-        grown = sum(_grown_kb(c) for c in one.members)
+        grown = sum(c.grown_kb() for c in one.members)
         return 1.0 - self.growth * (1.0 - min(grown / self.most_grown_kb, 1.0))
-
-
-def _grown_kb(candidate: "Candidate") -> float:
-    return (candidate.growth_kb or 0.0) + (candidate.tmpfs_growth_kb or 0.0)
 
 
 def _adj_factor(adj: int, weight: float) -> float:
