@@ -32,6 +32,8 @@ HOW = ("reports", "records", "replay")
 """Read the reports; what others tell, too, as `oomkit explain` does; replay each decision."""
 COMMANDS = ((), ("--summary",), ("--json",))
 """Options of the whole command, `oomkit explain`."""
+ROW = re.compile(rb"\[ *(\d+)\]" + rb" +(-?\d+)" * 7 + rb" +(\S+)")
+"""A row of the task table, and nothing but that: the least that Python can do with a table."""
 CHILD = """
 import sys
 from oomkit.klog import read_log, read_records, replay_all
@@ -203,6 +205,11 @@ def load_oomanalyser(checkout: Path) -> types.ModuleType:
     return module
 
 
+def find_rows(texts: list[bytes]) -> None:
+    for text in texts:
+        assert ROW.findall(text)
+
+
 def beside_oomanalyser(checkout: Path, runs: int) -> None:
     from oomkit.klog import read_bytes, replay_all
 
@@ -229,20 +236,23 @@ def beside_oomanalyser(checkout: Path, runs: int) -> None:
         def ours_replayed(texts: list[bytes] = texts) -> None:
             assert len(list(replay_all(read_bytes(b"".join(texts))))) == len(texts)
 
-        runners = (theirs, ours, ours_joined, ours_replayed)
+        runners: tuple[Callable[[], None], ...] = (
+            theirs, ours, ours_joined, ours_replayed, partial(find_rows, texts),
+        )  # fmt: skip
         for run in runners:
             run()
-        times: dict[str, list[float]] = {}
+        times: list[list[float]] = [[] for _ in runners]
         for _ in range(runs * 5):
-            for run in runners:
-                times.setdefault(run.__name__, []).append(timed(run) / len(texts))
-        results = [statistics.median(taken) for taken in times.values()]
+            for taken, run in zip(times, runners, strict=True):
+                taken.append(timed(run) / len(texts))
+        results = [statistics.median(taken) for taken in times]
         size = sum(map(len, texts)) / len(texts)
         print(
             f"{name}: {size / 1000:.1f} kB a report: OOMAnalyser {results[0] * 1e3:.3f} ms, "
             f"oomkit {results[1] * 1e3:.3f} ms each ({results[0] / results[1]:.1f} x), "
             f"{results[2] * 1e3:.3f} ms in one log ({results[0] / results[2]:.1f} x), "
-            f"{results[3] * 1e3:.3f} ms with replay ({results[0] / results[3]:.1f} x)"
+            f"{results[3] * 1e3:.3f} ms with replay ({results[0] / results[3]:.1f} x); "
+            f"one expression over its table {results[4] * 1e3:.3f} ms"
         )
 
 

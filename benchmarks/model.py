@@ -86,7 +86,7 @@ def simpy_test1(scenario: Scenario) -> int:
     cpus = simpy.PriorityResource(env, capacity=scenario.machine.cpus)
     ended = 0
 
-    def task(spec_steps: tuple[Step, ...], start: float):  # type: ignore[no-untyped-def]
+    def task(spec_steps: tuple[Step, ...], start: float):  # type: ignore[no-untyped-def]  # a SimPy process
         nonlocal ended
         yield env.timeout(start)
         held = 0

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 UNIT = "oomkit-guard.service"
 PATIENCE_S = 40.0
@@ -47,6 +48,14 @@ def journal() -> str:
     return run("journalctl", "--no-pager", "-u", UNIT, "-o", "cat")
 
 
+def tells(text: str) -> bool:
+    return text in journal()
+
+
+def restarted_since(before: int) -> bool:
+    return restarts() > before
+
+
 def until(true: Callable[[], bool]) -> bool:
     end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
@@ -79,7 +88,7 @@ def victims() -> None:
     for name, code, path in (("hog", HOG, ""), ("filler", FILLER, "/run/filled")):
         run("systemd-run", "-q", f"--unit={name}", sys.executable, "-c", code)
         gone = f"[{shown(name, 'MainPID')['MainPID']}] is gone"
-        say(name, until(lambda gone=gone: gone in journal()))  # type: ignore[misc]
+        say(name, until(partial(tells, gone)))
         if path:
             os.unlink(path)
         time.sleep(1.0)
@@ -91,7 +100,7 @@ def restarted() -> None:
     for name, number in (("watchdog", signal.SIGSTOP), ("killed", signal.SIGKILL)):
         before = restarts()
         os.kill(main_pid(), number)
-        until(lambda before=before: restarts() > before)  # type: ignore[misc]
+        until(partial(restarted_since, before))
         say(name, until(lambda: shown(UNIT, "ActiveState")["ActiveState"] == "active"))
 
 

@@ -110,7 +110,7 @@ def rows_of(found: list[tuple[str, ...]], columns: tuple[str, ...], line: int) -
         line: number of the first row's line; each other stands in the next.
     """
     names = ("pid", *_names(columns), "comm", "line")
-    rows = [dict(zip(names, (*row, i), strict=False)) for i, row in enumerate(found, line)]
+    rows = [dict(zip(names, (*row, i), strict=True)) for i, row in enumerate(found, line)]
     return msgspec.convert(rows, list[TaskRow], strict=False)
 
 
