@@ -14,8 +14,10 @@ import tempfile
 from pathlib import Path
 
 import atheris
+import msgspec
 
 with atheris.instrument_imports(include=["oomkit.klog", "oomkit.explain"]):
+    from oomkit.explain.objects import report_object
     from oomkit.explain.story import explain
     from oomkit.explain.text import explanation_lines
     from oomkit.klog import read_bytes, replay_all
@@ -30,13 +32,16 @@ WORDS = (
     "memory: usage ", "Task in /", "Call Trace:", "oom_reaper: reaped process ",
     "Kernel panic - not syncing: Out of memory", "[    1.000000] ", "<4>", "kernel: ", "#012",
     "=3D", "__CURSOR=", "MESSAGE=", "{\"MESSAGE\":\"", "4,1,1,-;", "CPU: 0 PID: 1 Comm: ", "[T1]",
+    "9" * 30, "18446744073709551615", "-1", "order=", "kB", "free:",
 )  # fmt: skip
 
 
 def one_input(data: bytes) -> None:
     """Read, replay and explain; nothing of it may fail."""
     for report in replay_all(read_bytes(data)):
-        for line in explanation_lines(explain(report), 1, ascii_only=False):
+        explanation = explain(report)
+        msgspec.json.encode(report_object(explanation))
+        for line in explanation_lines(explanation, 1, ascii_only=False):
             found = CONTROL.search(line.text)
             if found is not None:
                 raise RuntimeError(f"the control character {found.group()!r} reaches a terminal")

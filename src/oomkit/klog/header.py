@@ -5,23 +5,23 @@ import re
 import msgspec
 
 _HEADER = re.compile(
-    r"(?:(?P<pid>\d+) \((?P<vzcomm>.*?)\)|(?P<comm>.*?))\s*(?:\binvoked\s+)(?:\w+\s+)?oom-killer:"
-    r"\s*(?P<rest>gfp.*)|^(?:.*?\s)?oom-killer:\s*(?P<bare>gfp_mask=.*)"
+    r"(?:(?P<pid>\d{1,10}) \((?P<vzcomm>.*?)\)|(?P<comm>.*?))\s*(?:\binvoked\s+)"
+    r"(?:\w+\s+)?oom-killer:\s*(?P<rest>gfp.*)|^(?:.*?\s)?oom-killer:\s*(?P<bare>gfp_mask=.*)"
 )
 _HEADER_CUT = re.compile(r"(?P<comm>\S.{0,14}) invoked\s+oom-killer:?$")
 _GFP = re.compile(r"gfp(?:_mask)?[= ](0x[0-9a-fA-F]+(?:\([^)]*\)?)?)")
-_ORDER = re.compile(r"\border[= ](-?\d+)")
+_ORDER = re.compile(r"\border[= ](-?\d{1,2})(?!\d)")
 _NODEMASK = re.compile(r"nodemask=(\(null\)|\d[\d,-]*?)(?=,\s|,?$)")
-_ADJ = re.compile(r"\boom_score_adj=(-?\d+)")
-_OOM_ADJ = re.compile(r"\b(?:oom_adj|oomkilladj)=(-?\d+)")
+_ADJ = re.compile(r"\boom_score_adj=(-?\d{1,4})(?!\d)")
+_OOM_ADJ = re.compile(r"\b(?:oom_adj|oomkilladj)=(-?\d{1,3})(?!\d)")
 _CPU = re.compile(
-    r"(?:CPU: \d+ )?(?:UID: \d+ )?P[iI][dD]: (?P<pid>\d+),?\s+[cC]omm: (?P<comm>.+?)\s+"
+    r"(?:CPU: \d+ )?(?:UID: \d+ )?P[iI][dD]: (?P<pid>\d{1,10}),?\s+[cC]omm: (?P<comm>.+?)\s+"
     r"(?:Kdump: loaded )?(?P<taint>Not\s+tainted|Tainted: .*?|\(?Tainted[^)]*\)?)\s*"
     r"(?P<release>\d\.\d+[\w.+~-]*)"
 )
 _CPU_OLD = re.compile(
-    r"P[iI][dD]: (?P<pid>\d+), comm:\s+(?P<comm>.+?)\s+(?P<taint>Not tainted|Tainted: .*?)?\s*\(?"
-    r"(?P<release>\d\.\d+[\w.+~-]*)"
+    r"P[iI][dD]: (?P<pid>\d{1,10}), comm:\s+(?P<comm>.+?)\s+(?P<taint>Not tainted|Tainted: .*?)?"
+    r"\s*\(?(?P<release>\d\.\d+[\w.+~-]*)"
 )
 _CPUSET = re.compile(r"(?P<comm>.*?)\s*\bcpuset=(?P<cpuset>\S+)\s+mems_allowed=(?P<mems>[\d,-]+)")
 _VERSION = re.compile(r"Linux version (\d\.\d+[\w.+~-]*)")

@@ -225,7 +225,7 @@ def _row_glue(text: str, more: str, columns: tuple[str, ...]) -> str:
     words = more.split()
     numbers = 0
     for word in words:
-        if not word.lstrip("-").isdigit():
+        if not word.lstrip("-").isdecimal():
             break
         numbers += 1
     cut_in_number = needed + 1 <= numbers and len(words) >= needed + 2

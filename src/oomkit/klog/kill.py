@@ -13,23 +13,23 @@ if TYPE_CHECKING:
 
 _COMM_END = r"(?=\s*(?:$|total-vm|vsz:|vm:|score\b|\.|,|sharing|has mm|is already|by |, now|, but))"
 _SELECTED = re.compile(
-    r"(?P<text>[A-Z][\w .()-]*?)?:? ?\b[Kk]ill process (?P<pid>\d+)\s*\((?P<comm>.*)\)" + _COMM_END
-    + r"(?:\s*score\s+(?P<score>-?\d+))?"
+    r"(?P<text>[A-Z][\w .()-]*?)?:? ?\b[Kk]ill process (?P<pid>\d{1,10})\s*\((?P<comm>.*)\)"
+    + _COMM_END + r"(?:\s*score\s+(?P<score>-?\d{1,20}))?"
 )  # fmt: skip
 _KILLED = re.compile(
-    r"(?:(?P<text>[A-Z][\w .()-]*?):\s+)?(?:OOM )?\b[Kk]illed process (?P<pid>\d+)"
-    r"(?:, UID (?P<uid>\d+),)?\s*\((?P<comm>.*)\)" + _COMM_END + r"(?P<rest>.*)"
+    r"(?:(?P<text>[A-Z][\w .()-]*?):\s+)?(?:OOM )?\b[Kk]illed process (?P<pid>\d{1,10})"
+    r"(?:, UID (?P<uid>\d{1,10}),)?\s*\((?P<comm>.*)\)" + _COMM_END + r"(?P<rest>.*)"
 )
 _KILLED_CUT = re.compile(
-    r"\b[Kk]illed process (?P<pid>\d+)(?:, UID (?P<uid>\d+),)?\s*\((?P<comm>[^)]*)$"
+    r"\b[Kk]illed process (?P<pid>\d{1,10})(?:, UID (?P<uid>\d{1,10}),)?\s*\((?P<comm>[^)]*)$"
 )
 _KILLED_PID_ONLY = re.compile(
-    r"^(?P<text>(?:Memory cgroup o|O)ut of [mM]emory[^:]{0,40}): Killed process (?P<pid>\d+)$"
+    r"^(?P<text>(?:Memory cgroup o|O)ut of [mM]emory[^:]{0,40}): Killed process (?P<pid>\d{1,10})$"
 )
-_SHARER = re.compile(r"Kill process (?P<pid>\d+) \((?P<comm>.*)\) sharing same memory")
+_SHARER = re.compile(r"Kill process (?P<pid>\d{1,10}) \((?P<comm>.*)\) sharing same memory")
 _FIELD = re.compile(
-    r"(total-vm|vsz|vm|anon-rss|file-rss|shmem-rss|rss|swap|pgtables):\s?(\d+)kB"
-    r"|(UID|oom_score_adj):\s?(-?\d+)"
+    r"(total-vm|vsz|vm|anon-rss|file-rss|shmem-rss|rss|swap|pgtables):\s?(\d{1,20})kB"
+    r"|(UID|oom_score_adj):\s?(-?\d{1,10})(?!\d)"
 )
 _FIELDS = {
     "total-vm": "total_vm_kb",
@@ -45,12 +45,13 @@ _FIELDS = {
     "oom_score_adj": "oom_score_adj",
 }
 _REAPED = re.compile(
-    r"oom_reaper: reaped process (?P<pid>\d+)\s*\((?P<comm>.*)\), now anon-rss:(?P<anon>\d+)kB"
-    r"(?:, file-rss:(?P<file>\d+)kB)?(?:, shmem-rss:(?P<shmem>\d+)kB)?"
+    r"oom_reaper: reaped process (?P<pid>\d{1,10})\s*\((?P<comm>.*)\), now "
+    r"anon-rss:(?P<anon>\d{1,20})kB(?:, file-rss:(?P<file>\d{1,20})kB)?"
+    r"(?:, shmem-rss:(?P<shmem>\d{1,20})kB)?"
 )
-_UNREAPED = re.compile(r"oom_reaper: unable to reap pid:(?P<pid>\d+) \((?P<comm>.*)\)")
+_UNREAPED = re.compile(r"oom_reaper: unable to reap pid:(?P<pid>\d{1,10}) \((?P<comm>.*)\)")
 _WOULD = re.compile(
-    r"[Ww]ould have killed process (?P<pid>\d+) \((?P<comm>.*)\)[.,] ?(?:[Bb]ut continuing)?"
+    r"[Ww]ould have killed process (?P<pid>\d{1,10}) \((?P<comm>.*)\)[.,] ?(?:[Bb]ut continuing)?"
 )
 _GROUP = re.compile(r"Tasks in (?P<path>.+?) are going to be killed\s+due")
 _SUMMARY = re.compile(r"oom-kill:\s*constraint=(?P<rest>.*)")
@@ -58,7 +59,7 @@ _SUMMARY_FIELD = re.compile(
     r"(?:^|,)(nodemask|cpuset|mems_allowed|oom_memcg|task_memcg|task|pid|uid)="
     r"(.*?)(?=,(?:nodemask|cpuset|mems_allowed|oom_memcg|task_memcg|task|pid|uid)=|,global_oom|$)"
 )
-_TASK_TAIL = re.compile(r",task=(?P<comm>.*),pid=(?P<pid>\d+)(?:,uid=(?P<uid>\d+))?")
+_TASK_TAIL = re.compile(r",task=(?P<comm>.*),pid=(?P<pid>\d{1,10})(?:,uid=(?P<uid>\d{1,10}))?")
 _PANIC = re.compile(
     r"Kernel panic - not syncing: (?P<text>(?:[Oo]ut of memory|System is deadlocked on memory).*)"
 )
@@ -241,4 +242,4 @@ def _int(text: str | None) -> int | None:
 
 
 def _digits(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdigit() else None
+    return int(text) if text is not None and text.isdecimal() and len(text) <= 10 else None

@@ -5,16 +5,17 @@ import re
 from oomkit.klog.memory import Counter, Memcg
 
 _COUNTER = re.compile(
-    r"^(memory\+swap|memory|swap|kmem): usage (\d+)kB, limit (\d+)kB(?:, failcnt (\d+))?"
+    r"^(memory\+swap|memory|swap|kmem): usage (\d{1,20})kB, limit (\d{1,20})kB"
+    r"(?:, failcnt (\d{1,20}))?"
 )
 _TASK_IN = re.compile(r"^Task in (.+?) killed as a result of limit of (.+)$")
 _LIMIT_OF = re.compile(r"^Memory limit reached of cgroup (.+)$")
 _STATS = re.compile(
-    r"Memory cgroup stats(?: for (?P<path>.+?))?: ?(?P<v1>(?:[a-z_]+:\d+[kK]?B?\s*)*)$"
+    r"Memory cgroup stats(?: for (?P<path>.+?))?: ?(?P<v1>(?:[a-z_]+:\d{1,20}[kK]?B?\s*)*)$"
 )
-_V1 = re.compile(r"([a-z_]+):(\d+)(KB|kB)?")
-_V2 = re.compile(r"^(?:[a-z][a-z0-9_]* \d+(?: |$))+$")
-_V2_PAIR = re.compile(r"([a-z][a-z0-9_]*) (\d+)")
+_V1 = re.compile(r"([a-z_]+):(\d{1,20})(KB|kB)?")
+_V2 = re.compile(r"^(?:[a-z][a-z0-9_]* \d{1,20}(?: |$))+$")
+_V2_PAIR = re.compile(r"([a-z][a-z0-9_]*) (\d{1,20})")
 
 _MAX_STATS = 1000
 _UNLIMITED_KB = 1 << 52

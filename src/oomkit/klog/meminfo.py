@@ -5,29 +5,29 @@ import re
 from oomkit.klog.memory import HugePages, Memory, NodeCounters, Slab, Zone
 
 START = re.compile(r"Mem-[Ii]nfo:")
-_NODE = re.compile(r"^Node (\d+) active_anon:\d+kB")
-_ZONE = re.compile(r"^(?:Node (\d+) )?([A-Z]\w{1,9}) free:(\d+)kB\s")
+_NODE = re.compile(r"^Node (\d{1,10}) active_anon:\d+kB")
+_ZONE = re.compile(r"^(?:Node (\d{1,10}) )?([A-Z]\w{1,9}) free:(\d+)kB\s")
 # Possessive, and never from the middle of a word: a word that is no name is tried once.
-_KB = re.compile(r"(?<![a-z_])([a-z_]++(?:\((?:anon|file)\))?+): ?(\d++)[kK]B")
+_KB = re.compile(r"(?<![a-z_])([a-z_]++(?:\((?:anon|file)\))?+): ?(\d{1,20}+)[kK]B")
 _UNRECLAIMABLE = re.compile(r"all_unreclaimable\? (yes|no)")
-_PAGES = re.compile(r"([A-Za-z_]+):(\d+)(?=\s|$)")
+_PAGES = re.compile(r"([A-Za-z_]+):(\d{1,20})(?=\s|$)")
 _COUNTERS = re.compile(
     r"^(?:[Aa]ctive(?:_anon|_file)?|inactive_file|unevictable|dirty|slab_reclaimable|slab|mapped"
     r"|sec_pagetables|kernel_misc_reclaimable|free|free_cma|free_pcp|bounce|workingset\w*|pagetables"
     r"|isolated_\w+|all_unrec\w*|shmem|zspages|nr_\w+):\d+(?=\s|$)"
 )
-_BLOCKS = re.compile(r"^(?:Node (\d+) )?([A-Z]\w{1,9}): (?=\d+\*\d+kB)")
-_BLOCK = re.compile(r"(\d+)\*(\d+)kB")
-_RESERVE = re.compile(r"^(?:lowmem_reserve|protections?)\[\]:((?: \d+)+)")
+_BLOCKS = re.compile(r"^(?:Node (\d{1,10}) )?([A-Z]\w{1,9}): (?=\d{1,10}\*\d{1,10}kB)")
+_BLOCK = re.compile(r"(?<!\d)(\d{1,10})\*(\d{1,10})kB")
+_RESERVE = re.compile(r"^(?:lowmem_reserve|protections?)\[\]:((?: \d{1,20}(?!\d))+)")
 _HUGE = re.compile(
-    r"^Node (\d+) hugepages_total=(\d+) hugepages_free=(\d+) hugepages_surp=(\d+)"
-    r" hugepages_size=(\d+)kB"
+    r"^Node (\d{1,10}) hugepages_total=(\d{1,20}) hugepages_free=(\d{1,20})"
+    r" hugepages_surp=(\d{1,20}) hugepages_size=(\d{1,20})kB"
 )
 _TOTALS = re.compile(
-    r"^(?:(?P<pages>\d+) (?P<what>total pagecache pages|pages in swap cache|pages (?:of )?RAM"
+    r"^(?:(?P<pages>\d{1,20}) (?P<what>total pagecache pages|pages in swap cache|pages (?:of )?RAM"
     r"|pages (?:of )?High[Mm]em\S*|pages (?:of )?HIGHMEM|pages reserved|reserved pages"
     r"|pages (?:in )?cma reserved|pages hwpoisoned|pages swap cached|swap cached pages)$"
-    r"|(?P<swap>Free swap|Total swap)\s*[=:]\s*(?P<kb>\d+)kB)"
+    r"|(?P<swap>Free swap|Total swap)\s*[=:]\s*(?P<kb>\d{1,20})kB)"
 )
 _TOTAL_FIELDS = {
     "total pagecache pages": "pagecache_pages",
@@ -45,7 +45,7 @@ _TOTAL_FIELDS = {
     "Total swap": "total_swap_kb",
 }
 _SLAB_HEAD = re.compile(r"^Name\s+Used\s+Total$")
-_SLAB = re.compile(r"^(\S.{0,60}?)\s+(\d+)KB\s+(\d+)KB$")
+_SLAB = re.compile(r"^(\S.{0,60}?)\s+(\d{1,20})KB\s+(\d{1,20})KB$")
 _OTHER = re.compile(
     r"(?:Swap cache stats|Swap cache): |CPU\s+\d+:.* usd:|Unreclaimable slab"
     r"|\d+ (?:pages|free pages|slab pages|pages shared|pages non-shared)|Free pages: "

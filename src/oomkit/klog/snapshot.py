@@ -167,7 +167,7 @@ def _node_list(text: str | None) -> set[int]:
     nodes: set[int] = set()
     for part in (text or "").split(","):
         low, _, high = part.partition("-")
-        if low.isdigit() and (not high or high.isdigit()):
+        if low.isdecimal() and (not high or high.isdecimal()):
             nodes.update(range(int(low), min(int(high or low), 4096) + 1))
     return nodes
 

@@ -75,7 +75,9 @@ def parse_row(text: str, columns: tuple[str, ...], line: int) -> TaskRow | None:
         values = dict(zip(_names(columns), map(int, words), strict=True))
     except ValueError:
         return None
-    if pid < 0 or len(comm) > _MAX_COMM or min(values.values()) < -_MAX_ADJ:
+    if not 0 <= pid < _MAX_COUNT or len(comm) > _MAX_COMM:
+        return None
+    if min(values.values()) < -_MAX_ADJ or max(values.values()) >= _MAX_COUNT:
         return None
     adj = values.get("oom_score_adj", 0)
     if not -_MAX_ADJ <= adj <= _MAX_ADJ or values["total_vm_pages"] < 0 or values["tgid"] < 0:
@@ -115,6 +117,8 @@ def rows_of(found: list[tuple[str, ...]], columns: tuple[str, ...], line: int) -
 
 
 _MAX_ADJ = 1000
+_MAX_COUNT = 1 << 64
+_NUMBER = re.compile(r"-?\d{1,20}")
 _MAX_COMM = 64
 """Names are 15 bytes; a worker's or a thread's description may make them longer."""
 
@@ -131,7 +135,7 @@ def leading_numbers(text: str) -> int:
         return 0
     count = 0
     for word in match["rest"].split():
-        if not word.lstrip("-").isdigit():
+        if not _NUMBER.fullmatch(word):
             break
         count += 1
     return count

@@ -131,11 +131,11 @@ def _lines(text: str, record: dict[str, Any], number: int) -> list[Line]:
 def _time(record: dict[str, Any]) -> str | None:
     for key in _TIME_KEYS:
         value = record.get(key)
-        if isinstance(value, str) and value.isdigit() and len(value) <= 17:
+        if isinstance(value, str) and value.isdecimal() and len(value) <= 17:
             return _from_epoch(int(value))
         if isinstance(value, int) and value < 10**17:
             return _from_epoch(value)
-        if isinstance(value, str) and value[:4].isdigit() and value[4:5] == "-":
+        if isinstance(value, str) and value[:4].isdecimal() and value[4:5] == "-":
             return clean(value)[:40].replace(" ", "T", 1)
     return None
 
@@ -151,11 +151,11 @@ def _from_epoch(value: int) -> str:
 def _uptime(record: dict[str, Any]) -> float | None:
     for key in ("_SOURCE_MONOTONIC_TIMESTAMP", "__MONOTONIC_TIMESTAMP"):
         value = record.get(key)
-        if isinstance(value, str) and value.isdigit() and len(value) < 18:
+        if isinstance(value, str) and value.isdecimal() and len(value) < 18:
             return int(value) / 1e6
     return None
 
 
 def _pid(record: dict[str, Any]) -> int | None:
     value = record.get("_PID", record.get("SYSLOG_PID"))
-    return int(value) if isinstance(value, str) and value.isdigit() and len(value) < 10 else None
+    return int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 10 else None
