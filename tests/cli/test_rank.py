@@ -108,6 +108,7 @@ def test_foreign_names_never_reach_the_terminal_raw(oomkit: Command, machine: Sn
         (("--kernel", "1.2"), "older than 2.6.11"),
         (("--top", "-1"), "--top"),
         (("--watch",), "--watch"),
+        (("--interval", "nan"), "--interval: expected seconds"),
         (("extra",), "unexpected extra argument"),
     ],
 )

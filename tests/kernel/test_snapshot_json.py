@@ -72,8 +72,13 @@ def test_fields_with_defaults_may_be_left_out() -> None:
         ({"tasks": [{"pid": "1"}]}, "at $.tasks[0].pid: Expected `int`, got `str`"),
         ({"tasks": [{"pid": 1, "comm": "a", "rss": 1}]}, "at $.tasks[0]: Object contains unknown"),
         ({"schema": 99}, "at $.schema: expected 1, got 99"),
-        ({"page_size": 4095}, "at $.page_size: expected a power of two from 1024 on, got 4095"),
-        ({"hz": 0}, "at $.hz: expected a positive number, got 0"),
+        (
+            {"page_size": 4095},
+            "at $.page_size: expected a power of two from 1024 to 2**24, got 4095",
+        ),
+        ({"page_size": 2**400}, "at $.page_size: expected a power of two from 1024 to 2**24"),
+        ({"memory": {"total_ram_pages": 2**64}}, "at $.memory.total_ram_pages: expected less than"),
+        ({"hz": 0}, "at $.hz: expected 1 to 1000000, got 0"),
         ({"memory": {"total_ram_pages": -1}}, "at $.memory.total_ram_pages: expected 0 or more"),
         (
             {"tasks": [{"pid": 1, "comm": "a", "oom_score_adj": -1001}]},

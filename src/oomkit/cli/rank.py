@@ -1,5 +1,6 @@
 """``oomkit rank``: the kill order, live, from a file, or under another kernel."""
 
+import math
 import sys
 import time
 
@@ -86,6 +87,8 @@ def command(
         live=source is None,
         as_json=as_json,
     )
+    if math.isnan(interval):  # which is outside of no range
+        fail("--interval: expected seconds from 0.1 to 3600, not nan")
     if not watch:
         sys.exit(question.answer(snapshot_from(source)))
     if source is not None:

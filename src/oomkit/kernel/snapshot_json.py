@@ -42,13 +42,13 @@ def _problems(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
     if snapshot.schema != SCHEMA:
         yield "$.schema", f"expected {SCHEMA}, got {snapshot.schema}"
     size = snapshot.page_size
-    if size < 1024 or size & (size - 1):
-        yield "$.page_size", f"expected a power of two from 1024 on, got {size}"
-    if snapshot.hz < 1:
-        yield "$.hz", f"expected a positive number, got {snapshot.hz}"
-    yield from _negative(snapshot.memory, "$.memory")
+    if not 1024 <= size <= _MAX_PAGE_SIZE or size & (size - 1):
+        yield "$.page_size", f"expected a power of two from 1024 to 2**24, got {size}"
+    if not 1 <= snapshot.hz <= _MAX_HZ:
+        yield "$.hz", f"expected 1 to {_MAX_HZ}, got {snapshot.hz}"
+    yield from _impossible(snapshot.memory, "$.memory")
     for index, node in enumerate(snapshot.memory.nodes):
-        yield from _negative(node, f"$.memory.nodes[{index}]")
+        yield from _impossible(node, f"$.memory.nodes[{index}]")
     pids: set[int] = set()
     for index, task in enumerate(snapshot.tasks):
         if task.pid in pids:
@@ -56,7 +56,7 @@ def _problems(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
         pids.add(task.pid)
         yield from _task_problems(task, f"$.tasks[{index}]")
     for index, group in enumerate(snapshot.memcgs):
-        yield from _negative(group, f"$.memcgs[{index}]")
+        yield from _impossible(group, f"$.memcgs[{index}]")
 
 
 def _task_problems(task: Task, path: str) -> Iterator[tuple[str, str]]:
@@ -65,15 +65,21 @@ def _task_problems(task: Task, path: str) -> Iterator[tuple[str, str]]:
     # 16 is what kernels from 3.7 to 5.9 print for an oom_score_adj of 942 to 999.
     if task.oom_adj is not None and not -17 <= task.oom_adj <= 16:
         yield f"{path}.oom_adj", f"expected -17..15, got {task.oom_adj}"
-    yield from _negative(task, path)
+    yield from _impossible(task, path)
 
 
+_MAX_PAGE_SIZE = 2**24
+_MAX_HZ = 1_000_000
 _SIGNED = frozenset({"oom_score_adj", "oom_adj", "nice", "uid", "euid"})
 _COUNTS = ("_pages", "_kb", "_s", "_us", "_jiffies", "pid", "threads")
 
 
-def _negative(record: msgspec.Struct, path: str) -> Iterator[tuple[str, str]]:
+def _impossible(record: msgspec.Struct, path: str) -> Iterator[tuple[str, str]]:
     for name in record.__struct_fields__:
         value = getattr(record, name)
-        if isinstance(value, int) and value < 0 and name not in _SIGNED and name.endswith(_COUNTS):
+        if not isinstance(value, int) or name in _SIGNED or not name.endswith(_COUNTS):
+            continue
+        if value < 0:
             yield f"{path}.{name}", f"expected 0 or more, got {value}"
+        if value >= 2**64:
+            yield f"{path}.{name}", "expected less than 2**64, got more"

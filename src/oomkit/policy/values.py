@@ -1,6 +1,5 @@
 """Values as policy files write them, beyond sizes and durations."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -60,7 +59,7 @@ def number(low: float, high: float) -> Callable[[Any], float]:
     def parse(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ValueError(f"a number from {low:g} to {high:g}")
-        if not math.isfinite(value) or not low <= value <= high:
+        if not low <= value <= high:
             raise ValueError(f"a number from {low:g} to {high:g}")
         return float(value)
 

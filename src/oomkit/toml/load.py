@@ -4,6 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from oomkit.toml.numbers import EXPECTED, unsound
 from oomkit.toml.table import Fault, TomlError
 
 
@@ -11,14 +12,21 @@ def load(path: str) -> dict[str, Any]:
     """Decode a TOML file.
 
     Raises:
-        TomlError: unreadable, not UTF-8, or no TOML.
+        TomlError: unreadable, not UTF-8, no TOML, or numbers that do not fit.
     """
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        raw = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        if faults := list(unsound(raw)):
+            raise TomlError(path, faults)
+        return raw
     except OSError as error:
         fault = error.strerror or str(error)
     except UnicodeDecodeError:
         fault = "expected UTF-8 text"
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         fault = f"not TOML: {error}"
+    except TomlError:
+        raise
+    except ValueError:  # int() takes so many digits and no more
+        fault = f"expected {EXPECTED}"
     raise TomlError(path, [Fault(path="", expected=fault)])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from oomkit.toml import keys
+from oomkit.toml.numbers import EXPECTED, unsound
 from oomkit.toml.table import Fault
 
 _TEXTS = ("kernel", "name", "about", "cgroup", "role")
@@ -38,6 +39,11 @@ def _value(key: str, text: str) -> Any:
     if key in _TEXTS and not text.startswith(('"', "'")):
         return text
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+    except ValueError:  # int() takes so many digits and no more
+        raise ValueError(EXPECTED) from None
+    if any(unsound(value)):
+        raise ValueError(EXPECTED)
+    return value

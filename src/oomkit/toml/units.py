@@ -1,6 +1,5 @@
 """Sizes, durations and rates as our TOML files write them."""
 
-import math
 import re
 from typing import Any
 
@@ -29,7 +28,7 @@ def size(value: Any) -> int:
         match = _SIZE.fullmatch(value.strip())
         if match is None:
             raise ValueError(SIZE)
-        value = int(float(match[1]) * _SCALE[(match[2] or "").upper()])
+        value = int(min(float(match[1]) * _SCALE[(match[2] or "").upper()], MAX_BYTES + 1))
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_BYTES:
         raise ValueError(f"{SIZE}, at most 1024T")
     return value
@@ -48,7 +47,7 @@ def duration(value: Any) -> float:
         value = float(match[1]) * _SECONDS[match[2]]
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(DURATION)
-    if not math.isfinite(value) or not 0 <= value <= MAX_SECONDS:
+    if not 0 <= value <= MAX_SECONDS:
         raise ValueError(f"{DURATION}, at most a year")
     return float(value)
 
