@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from oomkit.guard.books import Books
 from oomkit.guard.daemon import Daemon
-from oomkit.guard.doze import LOOKS, Doze
+from oomkit.guard.doze import BLIND_LOOKS, LOOKS, TOLD_LOOKS, Doze
 from oomkit.guard.launch import take_in_argv
 from oomkit.guard.places import Places
 from oomkit.guard.settings import Settings
@@ -114,6 +114,17 @@ def test_a_fall_that_leaves_enough_shortens_the_sleep(machine: Machine) -> None:
     assert 1000 < machine.slept_ms[2] < 8000
 
 
+def test_memory_that_is_plugged_in_calls_for_a_turn(machine: Machine) -> None:
+    machine.turn(0.0)
+
+    def plug() -> None:
+        machine.total_kb *= 2
+        machine.set_kb(int(TOTAL_KB * 0.9))
+
+    machine.sleep(lambda: None, plug)
+    assert machine.slept_ms == [7, 10001]
+
+
 def test_whatever_wakes_is_passed_on(machine: Machine) -> None:
     machine.turn(0.0)
     assert machine.sleep(lambda: None, lambda: [(5, 1)]) == [(5, 1)]
@@ -210,6 +221,29 @@ def test_a_daemon_whose_memory_is_plentiful_reads_one_file(
     assert len(set(read)) == 1
     assert daemon.turn() < 1.0
     assert len(read) > 5
+    daemon._stop()
+
+
+@pytest.mark.parametrize(
+    ("sees_log", "told", "looks"),
+    [(True, False, LOOKS), (False, False, BLIND_LOOKS), (True, True, TOLD_LOOKS)],
+)
+def test_who_has_to_know_more_gets_whole_turns_more_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, sees_log: bool, told: bool, looks: int
+) -> None:
+    Machine(tmp_path, {"rules": [], "look": {}})
+    monkeypatch.setattr(Books, "log_news", property(lambda _self: lambda _ms: []))
+    monkeypatch.setattr(Books, "sees_log", property(lambda _self: sees_log))
+    daemon = Daemon(
+        Settings(
+            compile_plan(find_policy("default")),
+            places=Places(signals=str(tmp_path)),
+            status=str(tmp_path / "status.json") if told else "",
+        )
+    )
+    daemon.turn()
+    daemon._doze.poll(lambda _ms: [], 7)
+    assert daemon._doze.count == looks
     daemon._stop()
 
 

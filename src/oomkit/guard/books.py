@@ -113,6 +113,11 @@ class Books:
         return not self._faults
 
     @property
+    def sees_log(self) -> bool:
+        """The kernel's log is ours to read."""
+        return self._kernel_kills.kmsg_fd >= 0
+
+    @property
     def log_news(self) -> "Callable[[int], list[tuple[int, int]]]":
         """Says, as ``poll.poll`` does, whether something is to be read in the kernel's log."""
         return self._kernel_kills.log_news

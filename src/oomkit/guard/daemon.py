@@ -5,7 +5,7 @@ import time
 
 from oomkit.guard.books import Books
 from oomkit.guard.describe import why_now
-from oomkit.guard.doze import LOOKS, TOLD_LOOKS, Doze
+from oomkit.guard.doze import BLIND_LOOKS, LOOKS, TOLD_LOOKS, Doze
 from oomkit.guard.eyes import SAFETY_S, Eyes
 from oomkit.guard.hand import Hand
 from oomkit.guard.hooks import Hooks
@@ -153,14 +153,17 @@ class Daemon:
         self._plan = plan
         self._named = {"policy": plan["name"], "dry_run": self._settings.dry_run}
         self._eyes = Eyes(plan, self._settings)
-        told = self._settings.status or self._settings.recording
+        if self._settings.status or self._settings.recording:
+            looks = TOLD_LOOKS
+        else:
+            looks = LOOKS if self._books.sees_log else BLIND_LOOKS
         self._doze = Doze(
             plan,
             self._eyes.sources,
             self._books.log_news,
             cpus=os.cpu_count(),
             longest_s=self._longest_s,
-            looks=TOLD_LOOKS if told else LOOKS,
+            looks=looks,
             alive=self._alive if self._manager.watchdog_s is not None else None,
         )
         self._decider = self._new_decider(plan)

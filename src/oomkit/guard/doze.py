@@ -17,12 +17,19 @@ if TYPE_CHECKING:
 
     Poll = Callable[[int], list[tuple[int, int]]]
 
-LOOKS = 29
-"""So many looks in a row at most: what is not about memory wants a whole turn now and then."""
+LOOKS = 179
+"""So many looks in a row at most: what is not about memory wants a whole turn now and then.
+
+A whole turn is cheap by itself, but not where the machine has slept since the last: then none of
+what it touches is near, and it costs as much as a hundred looks.
+"""
+BLIND_LOOKS = 29
+"""The same where the kernel's log can't be read, and its kills are only counted."""
 TOLD_LOOKS = 5
 """The same where a status file or a recording tells somebody how things are."""
 SOONEST_S = 1.0
 """Where the next look is due sooner than this, it is not that calm."""
+_TOTAL_KEY = b"MemTotal:"
 _KEY = b"MemAvailable:"
 _AFTER_KEY = b"MemAvailable;"
 _NEWLINE = 10
@@ -45,8 +52,9 @@ class Doze:
     """
 
     __slots__ = (
-        "_alive", "_at", "_calm", "_cpus", "_end", "_floor", "_last", "_left", "_longest_s",
-        "_looks", "_news", "_plan", "_size", "_sources", "_timeout_ms", "_total_kb", "count",
+        "_alive", "_at", "_calm", "_cpus", "_end", "_floor", "_head", "_last", "_left",
+        "_longest_s", "_looks", "_news", "_plan", "_size", "_sources", "_timeout_ms", "_total_kb",
+        "count",
     )  # fmt: skip
 
     def __init__(
@@ -70,14 +78,14 @@ class Doze:
         self._calm: Calm | None = None
         self._total_kb = 0.0
         self._left = self._at = self._end = self._size = self._timeout_ms = 0
-        self._floor = b""
+        self._floor = self._head = b""
         self._last: tuple[float, bytes] | None = None
         self.count = 0
 
     def allow(self, reading: "Reading") -> None:
         """A whole turn has found all well, and nothing under way."""
         self._left = 0
-        if reading.mem_total_kb != self._total_kb:  # memory can be plugged in
+        if reading.mem_total_kb != self._total_kb:
             self._total_kb = reading.mem_total_kb
             self._calm = calm_of(self._plan, self._total_kb, cpus=self._cpus)
         if self._aim(self._find_line()):
@@ -105,6 +113,7 @@ class Doze:
         fd, size, at, end, floor = (
             self._sources.meminfo_fd, self._size, self._at, self._end, self._floor,
         )  # fmt: skip
+        head = self._head
         pread, news, alive, clock = os.pread, self._news, self._alive, time.monotonic
         left = self._left
         t_s, seen = 0.0, b""
@@ -119,7 +128,7 @@ class Doze:
             except (OSError, IndexError):
                 break  # a whole turn finds out why
             line = meminfo[at:end]
-            if moved or not line < _AFTER_KEY or news(0):
+            if moved or not line < _AFTER_KEY or not meminfo.startswith(head) or news(0):
                 break
             if line < floor:
                 if not self._aim(line):
@@ -146,6 +155,8 @@ class Doze:
     def _find_line(self) -> bytes:
         """The line on available memory, whose place is noted; empty where there is none."""
         meminfo = self._sources.meminfo
+        # All shares are of the total, which comes first; memory can be plugged in.
+        self._head = meminfo[: meminfo.find(b"\n") + 1] if meminfo.startswith(_TOTAL_KEY) else b""
         self._at = max(meminfo.find(_KEY), 0)
         self._end = max(meminfo.find(b"\n", self._at), 0)
         # Up to the free swap is read; what comes after it is of no use.
