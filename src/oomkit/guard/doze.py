@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Poll = Callable[[int], list[tuple[int, int]]]
 
-LOOKS = 179
+LOOKS = 359
 """So many looks in a row at most: what is not about memory wants a whole turn now and then.
 
 A whole turn is cheap by itself, but not where the machine has slept since the last: then none of
