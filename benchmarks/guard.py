@@ -10,6 +10,7 @@ nothing has to be short of memory.
 import argparse
 import contextlib
 import json
+import mmap
 import os
 import shutil
 import statistics
@@ -130,10 +131,15 @@ def write_meminfo(directory: Path, available: float) -> None:
     )
 
 
-def idle(seconds: float, directory: Path) -> None:
+def idle(seconds: float, directory: Path, *, told: bool) -> None:
     """Both at once, memory plentiful."""
     know_the_log(directory / "state")
-    with guard(directory) as ours, earlyoom(directory) as theirs:
+    options = (
+        ("--status", str(directory / "status"), "--record", str(directory / "recording"))
+        if told
+        else ()
+    )
+    with guard(directory, *options) as ours, earlyoom(directory) as theirs:
         settle(directory / "journal")
         daemons = {"oomkit guard": ours, "earlyoom": theirs}
         before = {name: (d.cpu_ms(), d.wakeups()) for name, d in daemons.items()}
@@ -163,6 +169,22 @@ def dearest_stretch(seconds: float, daemons: dict[str, Daemon]) -> dict[str, flo
         for name, daemon in daemons.items():
             dearest[name] = max(dearest[name], daemon.cpu_ms() - before[name])
     return dearest
+
+
+def cold_memory(seconds: float) -> None:
+    """What reading a page of one's own takes after a sleep: a virtual machine's grows cold."""
+    pages = 1000
+    with mmap.mmap(-1, pages * mmap.PAGESIZE) as memory:
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+        for page in range(pages):
+            memory[page * mmap.PAGESIZE] = 1
+        for slept in (10.0, seconds):
+            time.sleep(slept)
+            begin = time.process_time_ns()
+            for page in range(pages):
+                memory[page * mmap.PAGESIZE]
+            took_us = (time.process_time_ns() - begin) / pages / 1000
+            print(f"A page of one's own after {slept:.0f} s: {took_us:.2f} µs of CPU.")
 
 
 def know_the_log(state: Path) -> None:
@@ -252,9 +274,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
+    parser.add_argument("--idle", type=float, default=120, help="seconds (default 120), 0: none")
     parser.add_argument(
-        "--idle", type=float, default=310, help="seconds (default 310: one whole look), 0: none"
+        "--told", action="store_true", help="idle with a status file and a recording, too"
     )
+    parser.add_argument("--cold", type=float, default=0, help="what memory costs after so long")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each (default 5), 0: none")
     parser.add_argument("--processes", type=int, default=2000, help="idle ones to add")
     options = parser.parse_args()
@@ -264,9 +288,11 @@ def main() -> None:
     print(f"Linux {os.uname().release}, {os.cpu_count()} CPUs, Python {sys.version.split()[0]}, ")
     print(f"{(version.stdout + version.stderr).strip()}, median of {options.rounds} rounds.")
     one_look()
+    if options.cold:
+        cold_memory(options.cold)
     with tempfile.TemporaryDirectory() as name:
         if options.idle:
-            idle(options.idle, Path(name))
+            idle(options.idle, Path(name), told=options.told)
     if not options.rounds:
         return
     with tempfile.TemporaryDirectory() as name:

@@ -8,12 +8,12 @@ from oomkit.explain.zones import (
     Request,
     free_for,
     has_block,
-    node_list,
     request_of,
     reserve_kb,
     usable,
 )
 from oomkit.klog.memory import Counter, Zone
+from oomkit.klog.nodes import nodes_in
 from oomkit.klog.records import Report
 from oomkit.klog.snapshot import page_kb
 
@@ -116,7 +116,7 @@ def _nodes(report: Report, kind: str, what: str) -> Shortage:
 
 def _zones_of(report: Report, nodes: str | None) -> list[str]:
     """The zones of the nodes that were allowed."""
-    allowed = node_list(nodes)
+    allowed = nodes_in(nodes)
     request = request_of(report)
     texts = []
     for zone in report.memory.zones if report.memory else ():

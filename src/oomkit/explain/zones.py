@@ -74,13 +74,3 @@ def reserve_kb(zone: Zone, report: Report, request: Request) -> int:
 def has_block(zone: Zone, order: int) -> bool | None:
     """Whether a free block of that order or more exists; None where the log does not show."""
     return any(zone.free_blocks[order:]) if zone.free_blocks else None
-
-
-def node_list(text: str | None) -> set[int]:
-    """Nodes of a list such as ``0-1,4``."""
-    nodes: set[int] = set()
-    for part in (text or "").split(","):
-        low, _, high = part.partition("-")
-        if low.isdecimal() and (not high or high.isdecimal()):
-            nodes.update(range(int(low), min(int(high or low), 4096) + 1))
-    return nodes

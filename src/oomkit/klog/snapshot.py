@@ -8,6 +8,7 @@ import msgspec
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Memcg, Memory, Node, Snapshot, Task
 from oomkit.klog.memory import Counter
+from oomkit.klog.nodes import nodes_in
 from oomkit.klog.records import Report, TaskRow
 
 Bound = Literal["least", "most"]
@@ -139,9 +140,7 @@ def _memory(report: Report, size_kb: int, tasks: tuple[Task, ...], bound: Bound)
         ram = sum((zone.managed_kb or zone.present_kb or 0) // size_kb for zone in found.zones)
     nodes = _nodes(report, size_kb)
     if report.scope in ("cpuset", "mempolicy") and nodes:
-        allowed = _node_list(
-            report.nodemask if report.scope == "mempolicy" else report.mems_allowed
-        )
+        allowed = nodes_in(report.nodemask if report.scope == "mempolicy" else report.mems_allowed)
         ram = sum(n.present_pages for n in nodes if n.node_id in allowed) or ram
     counters = found.counters_pages
     return Memory(
@@ -161,15 +160,6 @@ def _nodes(report: Report, size_kb: int) -> tuple[Node, ...]:
     for zone in report.memory.zones if report.memory else ():
         pages[zone.node] = pages.get(zone.node, 0) + (zone.present_kb or 0) // size_kb
     return tuple(Node(node_id=n, present_pages=p, spanned_pages=p) for n, p in pages.items())
-
-
-def _node_list(text: str | None) -> set[int]:
-    nodes: set[int] = set()
-    for part in (text or "").split(","):
-        low, _, high = part.partition("-")
-        if low.isdecimal() and (not high or high.isdecimal()):
-            nodes.update(range(int(low), min(int(high or low), 4096) + 1))
-    return nodes
 
 
 def _memcg(report: Report, size_kb: int, tasks: tuple[Task, ...]) -> Memcg:

@@ -16,17 +16,17 @@ def load(path: str) -> dict[str, Any]:
     """
     try:
         raw = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        if faults := list(unsound(raw)):
-            raise TomlError(path, faults)
-        return raw
     except OSError as error:
         fault = error.strerror or str(error)
     except UnicodeDecodeError:
         fault = "expected UTF-8 text"
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         fault = f"not TOML: {error}"
-    except TomlError:
-        raise
     except ValueError:  # int() takes so many digits and no more
         fault = f"expected {EXPECTED}"
+    else:
+        faults = list(unsound(raw))
+        if not faults:
+            return raw
+        raise TomlError(path, faults)
     raise TomlError(path, [Fault(path="", expected=fault)])
