@@ -46,6 +46,32 @@ def start(
     return pid
 
 
+def play(argv: list[str]) -> list[Any]:
+    """Start an actor; returns its pid and what it says when it is as it should be."""
+    there, here = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.dup2(here, 1)
+        os.execv(argv[0], argv)
+    os.close(here)
+    with os.fdopen(there) as pipe:
+        line = pipe.readline()
+    if not line:
+        raise OSError(f"{argv[-2:]} ended")
+    return [pid, json.loads(line)]
+
+
+def living(pid: int) -> bool:
+    """Some thread of a process lives."""
+    reap()
+    with contextlib.suppress(OSError):
+        for tid in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{tid}/stat") as file:
+                if file.read().rpartition(")")[2].split()[0] not in "ZX":
+                    return True
+    return False
+
+
 def victim(name: str, mib: int, *, term: str = "die", stuck: bool = False) -> int:
     """Fork a process that holds memory; returns when it holds it."""
     there, here = os.pipe()
@@ -131,13 +157,21 @@ def write(path: str, text: str) -> None:
         file.write(text)
 
 
+def read(path: str) -> str:
+    with open(path) as file:
+        return file.read()
+
+
 COMMANDS: dict[str, Callable[..., Any]] = {
     "start": start,
     "victim": victim,
     "tree": tree,
     "filler": filler,
     "alive": alive,
+    "living": living,
+    "play": play,
     "state": state,
+    "read": read,
     "reuse": reuse,
     "kill": os.kill,
     "write": write,

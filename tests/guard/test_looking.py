@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from oomkit.guard.groups import pressure_us, read_group
+from oomkit.guard.identity import Wanted
 from oomkit.guard.members import Members, descendants
 from oomkit.guard.places import Places
 from oomkit.guard.sizes import Sizes
 from oomkit.guard.sources import Sources
 from oomkit.guard.warm import KEPT, Warm
-from oomkit.guard.watched import Wanted, Watched
+from oomkit.guard.watched import Watched
 from oomkit.policy.core.growth import Growth
 from oomkit.policy.core.reading import Reading
 from oomkit.policy.core.whom import Chooser

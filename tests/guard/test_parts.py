@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -36,8 +36,16 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
     process.wait()
 
 
+class Anybody:
+    """A policy that protects nobody."""
+
+    def refusal(self, pid: int) -> str:
+        assert pid > 1
+        return ""
+
+
 def striker(own_pids: frozenset[int] = frozenset(), room: Any = lambda: None) -> Striker:
-    return Striker(Places(), own_pids, None, room)
+    return Striker(Places(), own_pids, cast(Any, Anybody()), None, room)
 
 
 def signal_to(pid: int, start: int | None, name: str = "KILL") -> Signal:
@@ -91,6 +99,8 @@ def test_room_is_made_when_no_file_can_be_opened(
 
 def test_the_self_test_passes_here_and_fails_where_proc_is_not_to_be_seen(tmp_path: Path) -> None:
     assert selftest.fault() == ""
+    assert "is not the proc file system" in selftest.fault(str(tmp_path))
+    (tmp_path / "self").symlink_to(str(os.getpid()))
     assert "is not seen" in selftest.fault(str(tmp_path))
 
 
@@ -198,11 +208,10 @@ def test_pending_on_a_full_or_missing_disk_is_a_fault_not_an_error(
 
 def test_settings_survive_the_way_to_the_small_process() -> None:
     settings = Settings(
-        compile_plan(find_policy("nohang")),
+        {**compile_plan(find_policy("nohang")), "users": {1000: "me"}},
         source="nohang",
         dry_run=False,
         places=Places(signals="/drill", cgroups="/sys/fs/cgroup", cgroup_version=2),
-        users={1000: "me"},
         missing=("no swap",),
         journal="/j",
     )

@@ -80,9 +80,9 @@ def command(
     foreground and talks to stderr; contrib/ has units for systemd and OpenRC.
     """
     from oomkit.guard import launch
+    from oomkit.guard.compile import plan_for_here
     from oomkit.guard.settings import Settings
     from oomkit.policy.find import find_policy
-    from oomkit.policy.plan import compile_plan
     from oomkit.toml import units
     from oomkit.toml.table import TomlError
 
@@ -99,7 +99,7 @@ def command(
         fail("--pid says what a policy means for a process; give --check as well")
     try:
         settings = Settings(
-            compile_plan(policy),
+            plan_for_here(policy),
             source=source,
             compile_argv=launch.compile_argv(source, overrides),
             dry_run=not act,
@@ -112,7 +112,6 @@ def command(
             state=_state_file(state),
             self_test=self_test,
         )
-        settings.users = launch.users_for(settings.plan)
         settings.missing = launch.missing_here(policy, settings)
         if check:
             _explain(policy, settings, pid)

@@ -17,7 +17,7 @@ def consider(policy: Policy, settings: Settings, pid: int) -> tuple[str, ...]:
     Raises:
         NoSuchProcessError: see there.
     """
-    eyes = Eyes(settings.plan, settings)
+    eyes = Eyes(settings.plan, settings, whole=True)
     decider = Decider(settings.plan, dry_run=True)
     try:
         reading = eyes.reading(0.0)

@@ -11,6 +11,7 @@ from oomkit.guard.hand import Hand
 from oomkit.guard.hooks import Hooks
 from oomkit.guard.pending import Pending
 from oomkit.guard.reaper import Reaper
+from oomkit.guard.recheck import Recheck
 from oomkit.guard.reload import Reload
 from oomkit.guard.say import ERROR, NOTICE, WARNING
 from oomkit.guard.strike import Striker
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 REPEAT_S = 60.0
 """What does not change is said again no sooner."""
+CHOICES = 4
+"""How often is chosen again at once, where the choice turned out to be protected."""
 SAMPLE_S = 0.1
 """The flight recorder takes no more samples than this when memory is short."""
 
@@ -67,7 +70,7 @@ class Daemon:
         watchdog_s = self._manager.watchdog_s
         self._longest_s = SAFETY_S if watchdog_s is None else min(SAFETY_S, watchdog_s / 3)
         reaper = None if settings.dry_run else Reaper()
-        striker = Striker(settings.places, self._own_pids, reaper, self._spare_files, clock)
+        striker = Striker(settings.places, self._own_pids, None, reaper, self._spare_files, clock)
         self._hand = Hand(striker, pending, self._hooks, self._books, clock, wall)
         self._striker, self._pending = striker, pending
         self._wake = Wake(settings.places.pressure)
@@ -167,22 +170,38 @@ class Daemon:
             alive=self._alive if self._manager.watchdog_s is not None else None,
         )
         self._decider = self._new_decider(plan)
-        self._hand.serve(plan, self._decider, dry_run=self._settings.dry_run)
+        recheck = Recheck(
+            plan, self._settings.places, self._own_pids, self._eyes.fields, self._eyes.users
+        )
+        self._hand.serve(plan, self._decider, recheck, dry_run=self._settings.dry_run)
 
     def _choose(self, look: "Look", reading: "Reading") -> None:
-        """Find a victim and have it dealt with."""
+        """Find a victim and have it dealt with; another one if that must not be signalled."""
+        for _ in range(CHOICES):
+            if self._choose_once(look, reading):
+                break
+        else:
+            self._complain("who was chosen was protected each time that it was looked at again")
+        if look.sizes:
+            self._eyes.note(self._decider, reading)
+
+    def _choose_once(self, look: "Look", reading: "Reading") -> bool:
+        """Choose; False where the choice turned out to be protected as its signal was due."""
         self._eyes.refresh(self._decider, reading)
         candidates, groups = self._eyes.candidates(reading)
         refused = self._hand.untouchable
         if refused:
             candidates = [c for c in candidates if (c.pid, c.start_time) not in refused]
-        act = self._decider.choose(candidates, groups)
-        if act is not None:
-            self._hand.act(act, reading)
-        else:
+        holding = self._eyes.warm.holding
+        act = self._decider.choose(
+            candidates, groups, check=lambda choice: self._hand.check(choice, holding)
+        )
+        acted = act is not None and self._hand.act(act, reading)
+        for pid in self._hand.stale():
+            self._eyes.warm.drop(pid)
+        if act is None:
             self._complain(f"nobody can be chosen, although {evidence(look.state)}")
-        if look.sizes:
-            self._eyes.note(self._decider, reading)
+        return acted or act is None
 
     def _next_s(self, reading: "Reading") -> float:
         next_s = self._decider.next_look_s(reading, psi_wakes=self._wake.by_pressure)

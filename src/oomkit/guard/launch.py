@@ -2,17 +2,17 @@
 
 import marshal
 import os
-import pwd
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from oomkit.guard import lean
-from oomkit.guard.eyes import Eyes, fields_asked_for
+from oomkit.guard.eyes import Eyes
 from oomkit.guard.places import Places
 from oomkit.guard.settings import Settings, to_plain
 from oomkit.guard.wake import STALL_US, WINDOW_US
 from oomkit.host.mounts import find_hierarchy
+from oomkit.host.pidfd import is_own
 from oomkit.host.psitrigger import Trigger
 from oomkit.policy.format import Policy
 from oomkit.policy.words import missing_words
@@ -30,8 +30,13 @@ def places_here(drill: str | None = None) -> Places:
             are looked at instead of those in ``/proc``.
 
     Raises:
-        LaunchError: there is no such file.
+        LaunchError: there is no such file, or ``/proc`` is not that of our pid namespace.
     """
+    if not is_own("/proc"):
+        raise LaunchError(
+            "/proc: expected the proc file system of this pid namespace, in which /proc/self is "
+            f"{os.getpid()}; in another one the same numbers are other processes"
+        )
     if drill is not None and not os.path.isfile(f"{drill}/meminfo"):
         raise LaunchError(f"--drill {drill}: expected a directory with a file meminfo in it")
     hierarchy = find_hierarchy("/proc")
@@ -51,13 +56,6 @@ def compile_argv(source: str, overrides: Sequence[str]) -> tuple[str, ...]:
 def take_in_argv(journal: str, store: str) -> tuple[str, ...]:
     """The command by which a daemon has its journal taken into the history."""
     return (sys.executable, "-m", "oomkit.guard.take_in", journal, store)
-
-
-def users_for(plan: dict[str, Any]) -> dict[int, str]:
-    """Names of user ids, if the plan has patterns on users."""
-    if "user" not in fields_asked_for(plan):
-        return {}
-    return {entry.pw_uid: entry.pw_name for entry in pwd.getpwall()}
 
 
 def missing_here(policy: Policy, settings: Settings) -> tuple[str, ...]:

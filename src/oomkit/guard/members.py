@@ -3,7 +3,10 @@
 import os
 
 from oomkit.guard.groups import dies_as_one, directory_of, read_group
+from oomkit.guard.sharers import mark_sharers
 from oomkit.host.cgroupkill import pids_below
+from oomkit.host.pidns import inside
+from oomkit.host.procfs import read_or_none
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,8 +58,14 @@ class Members:
                 pids += descendants(self._places.proc, one.pid)
         if self._level != "process":
             pids += warm.larger_than(_WORTH_A_LOOK_KB, _MOST)
+        namespaces = {one.init_of for one in top if one.init_of is not None}
+        lives_in = inside(self._places.proc, namespaces) if namespaces else {}
+        mark_sharers(top)
+        pids = [*lives_in, *pids]
         groups = [read_group(self._places, path) for path in together | self._reclaiming(paths)]
-        found = warm.also(pids, most=_MOST) if pids else []
+        found = warm.also(pids, most=max(_MOST, len(lives_in))) if pids else []
+        for one in (*top, *found):
+            one.namespaces = lives_in.get(one.pid, ())
         return [*top, *found], [group for group in groups if group is not None]
 
     def _dying_as_one(self, paths: "set[str]") -> set[str]:
@@ -88,16 +97,8 @@ def descendants(proc: str, pid: int) -> list[int]:
 
 
 def _children(path: str) -> "list[int]":
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return []  # it has ended, or the kernel has no such file (CONFIG_PROC_CHILDREN)
-    try:
-        return [int(word) for word in os.read(fd, 65536).split()]
-    except OSError:
-        return []
-    finally:
-        os.close(fd)
+    # None if it has ended, or the kernel has no such file (CONFIG_PROC_CHILDREN).
+    return [int(word) for word in (read_or_none(path) or b"").split()]
 
 
 def _upwards(path: str) -> "Iterable[str]":

@@ -4,7 +4,8 @@ import errno
 import time
 
 from oomkit.guard.groups import directory_of
-from oomkit.host.cgroupkill import kill_cgroup, pids_below
+from oomkit.guard.sharers import sharers_of
+from oomkit.host.cgroupkill import pids_below
 from oomkit.host.pidfd import Held, start_ticks_of
 
 TYPE_CHECKING = False
@@ -13,12 +14,18 @@ if TYPE_CHECKING:
 
     from oomkit.guard.places import Places
     from oomkit.guard.reaper import Reaper
+    from oomkit.guard.recheck import Recheck
     from oomkit.policy.core.how import Signal
+    from oomkit.policy.core.ranked import Ranked
 
 _NUMBERS = {"TERM": 15, "KILL": 9}
 
 Key = tuple[int, int]
 """Pid and start time, in ticks: one process and no other."""
+
+SWEEPS = 8
+"""How often a cgroup is looked through for what was forked meanwhile."""
+_NO_FILES = (errno.EMFILE, errno.ENFILE)
 
 
 class Sent:
@@ -30,16 +37,21 @@ class Sent:
         why: what made it so.
         t_s: when, by the monotonic clock.
         error: why it was not sent; empty if it was.
+        protected: it was not sent because it must not be, to this process or to one that dies
+            with it.
     """
 
-    __slots__ = ("error", "name", "pid", "t_s", "why")
+    __slots__ = ("error", "name", "pid", "protected", "t_s", "why")
 
-    def __init__(self, signal: "Signal", t_s: float, error: str) -> None:
+    def __init__(
+        self, signal: "Signal", t_s: float, error: str, *, protected: bool = False
+    ) -> None:
         self.pid = signal.pid
         self.name = signal.name
         self.why = signal.why
         self.t_s = t_s
         self.error = error
+        self.protected = protected
 
 
 class Striker:
@@ -48,27 +60,34 @@ class Striker:
     Args:
         places: where processes and cgroups are.
         own_pids: never signalled, whatever a policy says.
+        recheck: looks at each process again before it is signalled; :meth:`obey` changes it.
         reaper: helps the dying along; None: nobody does.
         make_room: called when no file can be opened, to close some that can be spared.
         clock: the monotonic one.
     """
 
-    __slots__ = ("_clock", "_held", "_make_room", "_own_pids", "_places", "_reaper")
+    __slots__ = ("_clock", "_held", "_make_room", "_own_pids", "_places", "_reaper", "_recheck")
 
     def __init__(
         self,
         places: "Places",
         own_pids: "frozenset[int]",
+        recheck: "Recheck | None",
         reaper: "Reaper | None",
         make_room: "Callable[[], None]",
         clock: "Callable[[], float]" = time.monotonic,
     ) -> None:
         self._places = places
         self._own_pids = own_pids
+        self._recheck = recheck
         self._reaper = reaper
         self._make_room = make_room
         self._clock = clock
         self._held: dict[Key, Held] = {}
+
+    def obey(self, recheck: "Recheck") -> None:
+        """Hold processes against another policy from now on."""
+        self._recheck = recheck
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -88,21 +107,83 @@ class Striker:
             except ProcessLookupError:
                 return "gone"
             except OSError as error:
-                if attempt == 1 and error.errno in (errno.EMFILE, errno.ENFILE):
+                if attempt == 1 and error.errno in _NO_FILES:
                     self._make_room()
                     continue
                 return error.strerror or str(error)
             break
         return ""
 
-    def send(self, signals: "Sequence[Signal]") -> list[Sent]:
-        """Send signals: everybody is taken hold of before anybody is told."""
-        errors = [self.hold((signal.pid, signal.start_time)) for signal in signals]
+    def refusal(self, key: Key) -> str:
+        """Why a process that is held must not be signalled now; empty where it may.
+
+        This is the one question that is asked for every signal that is ever sent: the first and
+        those that follow, to a victim and to whom it takes along, in a cgroup, for a guard that
+        was killed before.
+        """
+        if key not in self._held:
+            return "not held"
+        if self._recheck is None:
+            return "no policy is known"
+        for attempt in (1, 2):
+            try:
+                return self._recheck.refusal(key[0])
+            except OSError as error:
+                if attempt == 1 and error.errno in _NO_FILES:
+                    self._make_room()
+                    continue
+                return f"what it is can't be read: {error.strerror or error}"
+        return ""
+
+    def complete(self, choice: "Ranked", pids: "Sequence[int]") -> None:
+        """Add to a choice who shares the memory of its process and was not among the candidates."""
+        one = choice.candidate
+        known = {member.pid for member in choice.members}
+        also = [pid for pid in sharers_of(one.pid, pids) if pid not in known]
+        if also and self._recheck is not None:
+            one.mm_id = one.mm_id or one.pid
+            found = [self._recheck.candidate(pid) for pid in also]
+            for other in found:
+                if other is not None:
+                    other.mm_id = one.mm_id
+                    choice.members = (*choice.members, other)
+            if choice.level == "process":
+                choice.level = "address space"
+
+    def check(self, keys: "Iterable[Key]") -> "tuple[Key, str] | None":
+        """The first of some processes that must not be signalled, and why; None: all may be.
+
+        All of them are held from then on, as far as they are there.
+        """
+        for key in keys:
+            if not self.hold(key):
+                why = self.refusal(key)
+                if why:
+                    return key, why
+        return None
+
+    def send(self, signals: "Sequence[Signal]", *, together: bool = True) -> list[Sent]:
+        """Send signals: everybody is taken hold of before anybody is told.
+
+        Args:
+            signals: to whom, and which.
+            together: they go together or not at all: where one is protected, none is signalled.
+        """
+        keys = [(signal.pid, signal.start_time) for signal in signals]
+        errors = [self.hold(key) for key in keys]
+        if together and len(signals) > 1:
+            found = self.check(key for key in keys if key in self._held)
+            if found is not None:
+                (pid, _), why = found
+                return [
+                    Sent(one, self._clock(), f"with process {pid}: {why}", protected=True)
+                    for one in signals
+                ]
         sent = []
-        for signal, error in zip(signals, errors, strict=True):
-            held = self._held.get((signal.pid, signal.start_time))
-            said = error if error or held is None else _deliver(held, _NUMBERS[signal.name])
-            sent.append(Sent(signal, self._clock(), said))
+        for signal, key, error in zip(signals, keys, errors, strict=True):
+            why = "" if error else self.refusal(key)
+            said = error or why or _deliver(self._held[key], _NUMBERS[signal.name])
+            sent.append(Sent(signal, self._clock(), said, protected=bool(why)))
         if self._reaper is not None:
             for signal, one in zip(signals, sent, strict=True):
                 if not one.error:
@@ -110,30 +191,50 @@ class Striker:
                     self._reaper.help(held, killed=one.name == "KILL")
         return sent
 
-    def sweep(self, path: str, pids: "Iterable[int]", since_ticks: int) -> bool:
+    def sweep(self, path: str, keys: "Iterable[Key]", since_ticks: int) -> int:
         """Kill what was forked into a cgroup while its members were being killed.
+
+        Each is held and looked at by itself; ``cgroup.kill`` would take whoever came in from
+        elsewhere between the look and the kill.
 
         Args:
             path: the cgroup.
-            pids: those who were meant.
+            keys: those who were meant.
             since_ticks: ticks since boot at which they were all that was in it.
 
         Returns:
-            False where ``cgroup.kill`` is missing, or somebody else is in there as well.
+            how many were killed; nobody from the first on that was there before, or may not be.
         """
         directory = directory_of(self._places, path)
-        others = set(pids_below(directory)) - set(pids)
-        if path in ("", "/") or others & self._own_pids:
-            return False
-        try:
-            for pid in others:
-                started = start_ticks_of(pid, self._places.proc)
-                if started is not None and started < since_ticks:
-                    return False
-            kill_cgroup(directory)
-        except OSError:
-            return False
-        return True
+        seen = {pid for pid, _ in keys}
+        killed = 0
+        if path in ("", "/"):
+            return killed
+        for _ in range(SWEEPS):
+            fresh = [pid for pid in pids_below(directory) if pid not in seen]
+            seen.update(fresh)
+            if not fresh:
+                break
+            for pid in fresh:
+                try:
+                    started = start_ticks_of(pid, self._places.proc)
+                except OSError:
+                    return killed
+                if started is None:
+                    continue
+                key = (pid, started)
+                kept = key in self._held
+                if started < since_ticks or self.check([key]) is not None:
+                    self._let_go_unless(key, kept=kept)
+                    return killed
+                if key in self._held:
+                    killed += not _deliver(self._held[key], _NUMBERS["KILL"])
+                self._let_go_unless(key, kept=kept)
+        return killed
+
+    def _let_go_unless(self, key: Key, *, kept: bool) -> None:
+        if not kept:
+            self.let_go(key)
 
     def dead(self) -> list[Key]:
         """Who ended since the last look; they are let go of."""

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from oomkit.guard.watched import Wanted
+    from oomkit.guard.identity import Wanted
     from oomkit.policy.core.candidate import Candidate
     from oomkit.policy.core.growth import Growth
     from oomkit.policy.core.reading import Reading
@@ -128,6 +128,25 @@ class Warm:
                 one.close()
         return found
 
+    def identify(self) -> None:
+        """Read again of the largest what patterns are about, as nothing says when it changes."""
+        if not self._wanted.changes:
+            return
+        for one in self.top:
+            watched = self._watched.get(str(one.pid))
+            if watched is not None and watched.candidate is one:
+                watched.identify(self._wanted)
+
+    def drop(self, pid: int) -> None:
+        """Forget what is known of a process, so that the next look reads it anew."""
+        watched = self._watched.pop(str(pid), None)
+        if watched is not None:
+            watched.close()
+
+    def holding(self, size_kb: float) -> list[int]:
+        """Processes that held at least so much when they were last measured, in no order."""
+        return [int(name) for name, kb in self._sizes.kb.items() if kb >= size_kb]
+
     def larger_than(self, size_kb: int, most: int) -> list[int]:
         """Processes that hold at least so much, the largest first."""
         kb = self._sizes.kb
@@ -170,23 +189,30 @@ class Warm:
         self._shed(frozenset(names))
 
     def _look_at(self, name: str, boot_s: float, before: dict[str, int]) -> None:
-        one = self._watched.get(name)
+        one, before_kb = self._watched.get(name), before.get(name)
         try:
+            if one is not None:
+                try:
+                    one.look(self._wanted, boot_s)
+                except ProcessLookupError:
+                    # A thread whose files were kept has exited, or the number is another's.
+                    start_time = one.candidate.start_time
+                    self._watched.pop(name).close()
+                    one = self._watched[name] = Watched(int(name), self._wanted, boot_s)
+                    self._entered(
+                        one.candidate,
+                        before_kb if one.candidate.start_time == start_time else None,
+                    )
             if one is None:
                 one = self._watched[name] = Watched(int(name), self._wanted, boot_s)
-                self._entered(one.candidate, before.get(name))
-            else:
-                one.look(self._wanted, boot_s)
+                self._entered(one.candidate, before_kb)
         except (OSError, ValueError, IndexError) as error:
             if isinstance(error, OSError) and error.errno in _NO_FILES:
                 self.short_of_files = True
                 self._kept = max(_FEWEST, self._kept // 2)
                 self._shed(frozenset(self._sizes.largest(self._kept)))
-            elif one is not None:
-                one.close()
-                del self._watched[name]
-                self._sizes.drop(name)
             else:
+                self.drop(int(name))
                 self._sizes.drop(name)
             return
         self._sizes.correct(name, int(one.candidate.anon_kb), int(one.candidate.swap_kb))

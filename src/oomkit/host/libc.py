@@ -9,6 +9,12 @@ _MCL_ONFAULT = 4
 _MADV_DONTNEED = 4
 _PROCESS_MRELEASE = 448
 """The same number on every architecture but alpha, like all calls added since 5.2."""
+_KCMP = {
+    "x86_64": 312, "i386": 349, "i486": 349, "i586": 349, "i686": 349, "armv6l": 378,
+    "armv7l": 378, "ppc64": 354, "ppc64le": 354, "s390x": 343,
+}.get(os.uname().machine, 272)  # fmt: skip
+"""Others have the generic number: aarch64, riscv64, loongarch64."""
+_KCMP_VM = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -58,6 +64,22 @@ def process_mrelease(pidfd: int) -> None:
     """
     if _libc.syscall(_PROCESS_MRELEASE, pidfd, 0):
         raise _error("process_mrelease")
+
+
+def kcmp_memory(one: int, other: int) -> int:
+    """Compare the address spaces of two processes (``kcmp``, 3.5, ``KCMP_VM``).
+
+    Returns:
+        0 if they share one; else 1 or 2, by an order that is the same for all pairs.
+
+    Raises:
+        OSError: ESRCH, one of them is gone; EPERM, not ours to trace; ENOSYS, EOPNOTSUPP, the
+            kernel was built without it, or we may not call it.
+    """
+    found = int(_libc.syscall(_KCMP, one, other, _KCMP_VM, 0, 0))
+    if found < 0:
+        raise _error("kcmp")
+    return found
 
 
 def _error(call: str) -> OSError:

@@ -30,22 +30,68 @@ def parse_membership(data: bytes, version: int | None) -> str:
     return unified
 
 
-def unit_of(path: str) -> str | None:
-    """The systemd unit that a cgroup is, or is inside of: the last component that names one."""
-    return next((part for part in reversed(path.split("/")) if part.endswith(_UNITS)), None)
+def manager_root(init: str) -> str:
+    """The cgroup below which the system's manager keeps its units, by that of process 1.
+
+    Empty for the top; in a container without a cgroup namespace it is the container's.
+    """
+    return init.removesuffix("/init.scope").rstrip("/")
 
 
-def container_of(path: str) -> str | None:
+def unit_of(path: str, root: str = "") -> str | None:
+    """The unit of the system's manager that a cgroup is, or is inside of; None: none.
+
+    Below slices the first component that names a unit is one of the system's manager. All below
+    that is in other hands: of a user's own manager (``user@1000.service``), of a container's, of
+    whoever the unit delegates to. Its last unit follows after a slash, so that nobody can pass for
+    a unit of the system by calling a unit of their own so. A unit below anything else than slices
+    is nobody's that is known here: it is given with what it is below.
+
+    Args:
+        path: the cgroup.
+        root: where the system's manager keeps its units.
+    """
+    parts = _below(path, root).split("/")
+    slices = 1
+    while slices < len(parts) and parts[slices].endswith(".slice"):
+        slices += 1
+    inner = next((part for part in reversed(parts[slices:]) if part.endswith(_UNITS)), None)
+    if inner is None:
+        return None
+    outer = parts[slices]
+    return (
+        inner if len(parts) == slices + 1 or _is_last_unit(parts[slices:]) else f"{outer}/{inner}"
+    )
+
+
+def _is_last_unit(parts: "list[str]") -> bool:
+    """The first of some components names a unit, and none below it does."""
+    return parts[0].endswith(_UNITS) and not any(part.endswith(_UNITS) for part in parts[1:])
+
+
+def _below(path: str, root: str) -> str:
+    return path[len(root) :] if root and path.startswith(f"{root}/") else path
+
+
+def container_of(path: str, root: str = "") -> str | None:
     """The container that a cgroup belongs to.
 
     Docker, containerd, CRI-O and Podman all put the 64 hexadecimal digits of its id into the
     last component that has one, alone or as ``docker-ID.scope``, ``cri-containerd-ID.scope``;
-    LXC writes ``lxc.payload.NAME``.
+    LXC writes ``lxc.payload.NAME``. One inside of a user's session, where the user makes the
+    names, follows after the session's unit and a slash.
+
+    Args:
+        path: the cgroup.
+        root: where the system's manager keeps its units.
     """
-    for part in reversed(path.split("/")):
+    parts = _below(path, root).split("/")
+    user = next((part for part in parts if part.startswith("user@")), None)
+    before = f"{user}/" if user is not None and user.endswith(".service") else ""
+    for part in reversed(parts):
         if part.startswith("lxc.payload."):
-            return part.removeprefix("lxc.payload.")
+            return before + part.removeprefix("lxc.payload.")
         word = part.removesuffix(".scope").rpartition("-")[2]
         if len(word) == _ID_LENGTH and _HEX.issuperset(word):
-            return word
+            return before + word
     return None

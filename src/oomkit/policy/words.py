@@ -210,6 +210,7 @@ def effective(
     ranked = chooser.rank(everybody or (candidate,), groups=groups)
     own = next((one for one in ranked if candidate.pid == one.candidate.pid), None)
     own = own or next((r for r in ranked if candidate.pid in {m.pid for m in r.members}), None)
+    own = own or next((r for r in ranked if _same_memory(r.candidate, candidate)), None)
     if own is None:
         return (f"{who} is not known",)
     if own.verdict:
@@ -225,6 +226,10 @@ def effective(
         if Matcher(_compiled(policy, instead.command)).matches(candidate)
     ][:1]
     return tuple(lines)
+
+
+def _same_memory(one: Candidate, other: Candidate) -> bool:
+    return one.mm_id is not None and one.mm_id == other.mm_id
 
 
 def _compiled(policy: Policy, command: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

@@ -1,6 +1,7 @@
 """Scores: what a death gives back, times what speaks for and against it."""
 
 from oomkit.policy.core.match import Matcher
+from oomkit.policy.core.ranked import memories
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,16 +36,17 @@ def weigher(
     scanned = {g.path: g.pgscan_pages or 0.0 for g in groups}
 
     def weigh(one: "Ranked") -> None:
-        one.freed_kb = one.equal_kb = sum(c.freed_kb() for c in one.members)
+        counted = memories(one.members)
+        one.freed_kb = one.equal_kb = sum(c.freed_kb() for c in counted)
         if by == "oom_score":
             value = max(float(c.oom_score or 0) for c in one.members)
             one.equal_kb = max(c.rss_kb() for c in one.members)
         elif by == "rss":
-            value = sum(c.rss_kb() for c in one.members)
+            value = sum(c.rss_kb() for c in counted)
         elif by == "swap":
-            value = sum(c.swap_kb for c in one.members)
+            value = sum(c.swap_kb for c in counted)
         elif by == "growth":
-            value = sum(c.growth_kb or 0.0 for c in one.members)
+            value = sum(c.growth_kb or 0.0 for c in counted)
         else:
             value = scanned.get(one.candidate.cgroup or "", 0.0)
         factors = [(by, value)]
@@ -82,7 +84,7 @@ class _Freed:
         self.most_grown_kb = max((c.grown_kb() for c in candidates), default=0.0)
 
     def weigh(self, one: "Ranked") -> None:
-        one.freed_kb = one.equal_kb = sum(c.freed_kb() for c in one.members)
+        one.freed_kb = one.equal_kb = sum(c.freed_kb() for c in memories(one.members))
         stopped_kb = sum(c.tmpfs_growth_kb or 0.0 for c in one.members)
         one.gain_kb = one.freed_kb + stopped_kb
         factors = [("gain_kb", one.gain_kb)]
@@ -105,7 +107,7 @@ class _Freed:
 
     def _growth(self, one: "Ranked") -> float:
         """Between 1 - weight for who did not grow, and 1 for who grew most."""
-        grown = sum(c.grown_kb() for c in one.members)
+        grown = sum(c.grown_kb() for c in memories(one.members))
         return 1.0 - self.growth * (1.0 - min(grown / self.most_grown_kb, 1.0))
 
 

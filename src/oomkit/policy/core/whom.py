@@ -2,7 +2,7 @@
 
 from oomkit.policy.core.match import Matcher
 from oomkit.policy.core.ranked import Ranked
-from oomkit.policy.core.reach import Reach
+from oomkit.policy.core.reach import DYING, Reach
 from oomkit.policy.core.weigh import weigher
 
 TYPE_CHECKING = False
@@ -83,13 +83,24 @@ class Chooser:
         if candidate.pid in self._own:
             return "the guard itself"
         if candidate.dying:
-            return "already dying"
+            return DYING
         if candidate.oom_score_adj <= OOM_SCORE_ADJ_MIN:
             return "oom_score_adj -1000"
+        return self.protection(candidate)
+
+    def protection(self, candidate: "Candidate") -> str:
+        """What of the plan's ``never`` protects a process, or may: empty where nothing does.
+
+        What could not be read is never taken for "not protected".
+        """
+        unsure = ""
         for name, matcher in self._never:
             if matcher.matches(candidate):
                 return f"never: {name}"
-        return ""
+            if candidate.unknown and not unsure:
+                fields = matcher.unsure_of(candidate)
+                unsure = f"never: {name}, as far as can be known ({fields})" if fields else ""
+        return unsure
 
 
 def best(ranked: "Iterable[Ranked]") -> Ranked | None:
