@@ -36,6 +36,11 @@ def read(path: str) -> str:
         return file.read()
 
 
+def write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
+
+
 def ready(value: object = None) -> None:
     sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
@@ -122,8 +127,9 @@ def sharing(name: str, mib: str, other: str) -> None:
     wait()
 
 
-def mapped(name: str, mib: str) -> None:
+def mapped(name: str, mib: str, procs: str) -> None:
     """Holds shared memory that nobody else maps."""
+    write(procs, "0")
     named(name)
     shared = mmap.mmap(-1, int(mib) << 20)
     for at in range(0, len(shared), 4096):
@@ -133,8 +139,9 @@ def mapped(name: str, mib: str) -> None:
     wait()
 
 
-def memfd(name: str, mib: str) -> None:
+def memfd(name: str, mib: str, procs: str) -> None:
     """Holds a file that lies in memory and that it does not map."""
+    write(procs, "0")
     named(name)
     fd = os.memfd_create("held")
     for _ in range(int(mib)):

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from oomkit.agree.records import RATIO_TARGET, Agreement, Summary
+from oomkit.printable import printable
 from oomkit.report.look import Look, render
-from oomkit.report.units import printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -10,11 +10,12 @@ import msgspec
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Snapshot
 from oomkit.kernel.versions import UnknownKernelError, rules_for
+from oomkit.printable import printable
 
 
 def fail(message: str) -> NoReturn:
     """End with one line on stderr and exit status 2."""
-    click.echo(f"oomkit: {message}", err=True)
+    click.echo(f"oomkit: {printable(message)}", err=True)
     sys.exit(2)
 
 

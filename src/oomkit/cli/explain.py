@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from oomkit.cli.common import fail
-from oomkit.report.units import printable
+from oomkit.printable import printable
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

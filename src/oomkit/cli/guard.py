@@ -8,6 +8,7 @@ import click
 
 from oomkit.cli.common import fail
 from oomkit.guard import paths
+from oomkit.printable import printable
 
 _EXAMPLE = """\b
 Examples:
@@ -164,14 +165,21 @@ def _state_file(path: str | None) -> str:
 
 
 def _explain(policy: Any, settings: Any, pid: int | None) -> None:
-    from oomkit.guard.consider import NoSuchProcessError, consider
+    from oomkit.guard.consider import NoSuchProcessError, consider, everybody_here
+    from oomkit.policy.doubts import doubts
     from oomkit.policy.words import explain
 
     try:
-        lines = explain(policy) if pid is None else consider(policy, settings, pid)
+        if pid is not None:
+            lines = consider(policy, settings, pid)
+        else:
+            lines = explain(policy)
+            found = doubts(policy, everybody_here(settings))
+            if found:
+                lines += ("what to look at again", *(f"  {line}" for line in found))
     except NoSuchProcessError as error:
         fail(f"--pid: {error}")
     for line in lines:
-        click.echo(line)
+        click.echo(printable(line))
     for line in settings.missing:
-        click.echo(f"oomkit: {line}", err=True)
+        click.echo(printable(f"oomkit: {line}"), err=True)

@@ -11,7 +11,7 @@ from oomkit.cli import worlds
 from oomkit.cli.common import fail
 from oomkit.cli.progress import progress
 from oomkit.guard.slots import is_recording
-from oomkit.report.units import printable
+from oomkit.printable import printable
 
 if TYPE_CHECKING:
     from oomkit.guard.recording import Recording

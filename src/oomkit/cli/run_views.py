@@ -35,7 +35,7 @@ def show_free(run: "Run", scenario: "Scenario", every_s: float, total_mb: float)
 
 def show_log(run: "Run") -> None:
     """Print the kernel's log."""
-    from oomkit.report.units import printable
+    from oomkit.printable import printable
 
     for line in run.log:
         click.echo(printable(line.expandtabs()))

@@ -7,7 +7,7 @@ from oomkit.explain.look import Line
 from oomkit.explain.recurring import Row, Tables, every_text
 from oomkit.explain.words import many, moment
 from oomkit.klog.records import Evidence, Report
-from oomkit.report.units import printable
+from oomkit.printable import printable
 
 _MAX_ROWS = 10
 

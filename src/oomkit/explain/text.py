@@ -6,7 +6,7 @@ from oomkit.explain.look import LABEL_COLUMNS, Line, bar, field, fields, under
 from oomkit.explain.records import Breakdown, Candidate, Choice, Explanation
 from oomkit.explain.words import kb, many, moment, share
 from oomkit.klog.records import MAX_PROBLEMS, Problem, Report
-from oomkit.report.units import printable
+from oomkit.printable import printable
 
 _STYLES = {"cause": "bold yellow", "odd": "yellow", "note": ""}
 _BAR_CELLS = 28

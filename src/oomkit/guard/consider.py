@@ -1,7 +1,10 @@
 """What a policy would make of one process now."""
 
+import os
+
 from oomkit.guard.eyes import Eyes
 from oomkit.guard.settings import Settings
+from oomkit.policy.core.candidate import Candidate
 from oomkit.policy.core.decider import Decider
 from oomkit.policy.format import Policy
 from oomkit.policy.words import effective
@@ -9,6 +12,16 @@ from oomkit.policy.words import effective
 
 class NoSuchProcessError(Exception):
     """There is no process of that number, or it is not ours to see."""
+
+
+def everybody_here(settings: Settings) -> tuple[Candidate, ...]:
+    """All processes with what the policy's patterns are about."""
+    eyes = Eyes(settings.plan, settings, whole=True)
+    try:
+        pids = [int(name) for name in os.listdir(settings.places.proc) if name.isdigit()]
+        return tuple(eyes.warm.also(pids, most=len(pids)))
+    finally:
+        eyes.close()
 
 
 def consider(policy: Policy, settings: Settings, pid: int) -> tuple[str, ...]:

@@ -141,13 +141,19 @@ class Eyes:
         Args:
             reading: this moment.
         """
-        writers = self._tmpfs.writers(self.sources.shmem_kb, reading.mem_total_kb * STEP)
         if "user" in self.fields:
             self.users.refresh()
         self.warm.identify()
+        holders = self.warm.add_holders()
+        writers = self._tmpfs.writers(self.sources.shmem_kb, reading.mem_total_kb * STEP, holders)
         found, groups = self._members.complete(self.warm, also=writers)
         for one in found:
-            one.tmpfs_growth_kb = writers.get(one.pid)
+            growth_kb = writers.get(one.pid)
+            if growth_kb is not None:
+                unnamed_kb = min(self._tmpfs.unnamed_kb(one.pid), growth_kb)
+                one.shmem_sole_kb += unnamed_kb
+                one.tmpfs_growth_kb = growth_kb - unnamed_kb
+                one.growth_kb = (one.growth_kb or 0.0) + unnamed_kb
         return found, groups
 
     def close(self) -> None:

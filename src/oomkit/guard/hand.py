@@ -9,6 +9,7 @@ from oomkit.guard.hooks import BEFORE_S
 from oomkit.guard.say import ERROR, NOTICE, WARNING
 from oomkit.guard.tell import acted, ended
 from oomkit.policy.core.levels import HARD
+from oomkit.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ class Hand:
         self._books.record(deed.record)
         self._books.line(WARNING, acted(act, dry_run=False))
         if self._how["notify"]:
-            self._hooks.notify("Memory is short", acted(act, dry_run=False))
+            self._hooks.notify("Memory is short", printable(acted(act, dry_run=False)))
         return True
 
     def escalate(self, signals: "tuple[Signal, ...]") -> None:

@@ -3,6 +3,8 @@
 import os
 from _thread import allocate_lock
 
+from oomkit.printable import printable
+
 ERROR, WARNING, NOTICE, INFO = 3, 4, 5, 6
 """syslog's priorities."""
 
@@ -29,11 +31,12 @@ class Say:
 
     def line(self, priority: int, text: str) -> None:
         """Say a line; control characters in it are escaped."""
-        clean = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
         prefix = f"<{priority}>" if self._priorities else ""
         with self._lock:
             if len(self._waiting) < _BACKLOG:
-                self._waiting.append(f"{prefix}{clean}\n".encode("utf-8", "backslashreplace"))
+                self._waiting.append(
+                    f"{prefix}{printable(text)}\n".encode("utf-8", "backslashreplace")
+                )
         if not self._deferred:
             self.flush()
 

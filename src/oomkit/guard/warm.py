@@ -3,8 +3,9 @@
 import errno
 import time
 
+from oomkit.guard.shmem import mapped_kb, shared_kb
 from oomkit.guard.sizes import Sizes
-from oomkit.guard.watched import Watched
+from oomkit.guard.watched import Watched, living_thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,12 @@ KEPT = 64
 """So many processes are read in full at each look. Whoever holds more than a 64th of all
 anonymous memory and swap is among them."""
 
+_HOLDS = 1 / 64
+"""Who maps this part of memory or more of files and shared memory may hold shared memory alone."""
+_HOLDERS = 16
+"""So many of those are asked how much of it is shared memory."""
+_HOLDERS_READ = 4
+"""Of so many it is read how much of that nobody else maps, which takes long."""
 _FEWEST = 8
 _ROUNDS = 4
 _NO_FILES = frozenset({errno.EMFILE, errno.ENFILE})
@@ -35,7 +42,7 @@ class Warm:
     """
 
     __slots__ = (
-        "_hidden_kb", "_kept", "_noted", "_sizes", "_t_s", "_wanted", "_watched",
+        "_hidden_kb", "_kept", "_noted", "_shared_noted", "_sizes", "_t_s", "_wanted", "_watched",
         "short_of_files", "top",
     )  # fmt: skip
 
@@ -56,6 +63,7 @@ class Warm:
         self._sizes = Sizes(wanted.places.proc)
         self._watched: dict[str, Watched] = {}
         self._noted: list[dict[tuple[int, int], float]] = []
+        self._shared_noted: list[tuple[float, dict[str, int]]] = []
         self._t_s: float | None = None
         self._hidden_kb = 0.0
 
@@ -79,6 +87,7 @@ class Warm:
         first = self._t_s is None
         elapsed_s = 0.0 if self._t_s is None else reading.t_s - self._t_s
         self._t_s = reading.t_s
+        self._sizes.least_shared_kb = int(reading.mem_total_kb * _HOLDS)
         before = dict(self._sizes.kb)
         swap_used_kb = int(reading.swap_total_kb - reading.swap_free_kb)
         self._sizes.look(swap_used_kb, elapsed_s, everybody=first)
@@ -103,6 +112,7 @@ class Warm:
         """
         sizes = {(c.pid, c.start_time): c.freed_kb() for c in self.top}
         self._noted = [*self._noted[-1:], sizes]
+        self._shared_noted = [*self._shared_noted[-1:], (t_s, dict(self._sizes.shared_kb))]
         growth.note(t_s, left_kb, sizes)
 
     def also(self, pids: "Iterable[int]", *, most: int) -> "list[Candidate]":
@@ -137,6 +147,41 @@ class Warm:
             if watched is not None and watched.candidate is one:
                 watched.identify(self._wanted)
 
+    def add_holders(self) -> "list[Candidate]":
+        """Give shared memory that dies with one process to it; returns those, also of the small.
+
+        Those who hold little else are added to :attr:`top`.
+        """
+        sizes, at_hand = self._sizes, {one.pid: one for one in self.top}
+        names = sorted(sizes.shared_kb, key=sizes.shared_kb.__getitem__, reverse=True)
+        names = [name for name in names[:_HOLDERS] if self._maps_shared(name)][:_HOLDERS_READ]
+        holders = []
+        for name in names:
+            one = at_hand.get(int(name))
+            if one is None:
+                (one,) = self.also([int(name)], most=1) or (None,)
+                if one is None:
+                    continue
+                self.top.append(one)
+            directory = living_thread(f"{self._wanted.places.proc}/{name}")
+            one.shmem_sole_kb = min(float(mapped_kb(directory)), one.shmem_kb + one.swap_kb)
+            if one.shmem_sole_kb:
+                grown_kb = sizes.shared_kb[name] - self._shared_before_kb(one, name)
+                one.growth_kb = (one.growth_kb or 0.0) + min(max(grown_kb, 0.0), one.shmem_sole_kb)
+                holders.append(one)
+        return holders
+
+    def _maps_shared(self, name: str) -> bool:
+        directory = living_thread(f"{self._wanted.places.proc}/{name}")
+        return shared_kb(directory) >= self._sizes.least_shared_kb
+
+    def _shared_before_kb(self, one: "Candidate", name: str) -> float:
+        """What a process mapped of files and shared memory when growth began to count."""
+        if not self._shared_noted or self._t_s is None:
+            return 0.0
+        noted_s, noted = self._shared_noted[0]
+        return 0.0 if one.age_s < self._t_s - noted_s else float(noted.get(name, 0.0))
+
     def drop(self, pid: int) -> None:
         """Forget what is known of a process, so that the next look reads it anew."""
         watched = self._watched.pop(str(pid), None)
@@ -159,6 +204,7 @@ class Warm:
         self._shed(frozenset())
         self._sizes.forget()
         self._noted = []
+        self._shared_noted = []
         self.top = []
         self._t_s = None
 

@@ -11,7 +11,7 @@ import msgspec
 
 from oomkit.policy.core import levels
 from oomkit.policy.core.match import NESTED
-from oomkit.policy.format import Match, Policy, Rule
+from oomkit.policy.format import Field, Match, Policy, Rule
 
 SCHEMA = 1
 
@@ -54,9 +54,12 @@ def told(match: Match) -> str:
 
 
 def _patterns(match: Match) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        (field, expression(texts, outer=field in NESTED)) for field, texts in match.patterns
-    )
+    return tuple((field, expression_of(field, texts)) for field, texts in match.patterns)
+
+
+def expression_of(field: Field, texts: tuple[str, ...]) -> str:
+    """The patterns of a field as one expression."""
+    return expression(texts, outer=field in NESTED)
 
 
 def expression(texts: tuple[str, ...], *, outer: bool = False) -> str:

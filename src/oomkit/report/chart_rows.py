@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from oomkit.printable import printable
 from oomkit.report.amounts import badness_text, mb, seconds
 from oomkit.report.curves import Curve, curves, uses
 from oomkit.report.reasons import reason_lines
-from oomkit.report.units import printable
 from oomkit.scenario import Kill, Run, Scenario
 from oomkit.scenario.read import walk_tasks
 

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from oomkit.printable import printable
 from oomkit.report.amounts import mb, seconds
 from oomkit.report.bars import by_column, sparkline
 from oomkit.report.curves import uses
 from oomkit.report.look import Look, render
 from oomkit.report.reasons import deciding_step
-from oomkit.report.units import printable
 from oomkit.scenario import Kill, Run, Scenario
 
 if TYPE_CHECKING:

@@ -2,10 +2,10 @@
 
 from itertools import groupby, pairwise
 
+from oomkit.printable import printable
 from oomkit.report.amounts import mb, seconds
 from oomkit.report.curves import Curve, curves, swap_total_mb, uses
 from oomkit.report.happening import Happening
-from oomkit.report.units import printable
 from oomkit.scenario import Run, Scenario
 
 _SHORT = 0.1

@@ -3,7 +3,8 @@
 from oomkit.kernel.decision import Counterfactual, Decision
 from oomkit.kernel.rank import Ranked, others_are_hidden
 from oomkit.kernel.state import Snapshot, Task
-from oomkit.report.units import human_pages, printable
+from oomkit.printable import printable
+from oomkit.report.units import human_pages
 
 _SCOPES = {
     "global": "the machine ran out of memory",

@@ -6,11 +6,11 @@ from typing import Literal
 
 import msgspec
 
+from oomkit.printable import printable
 from oomkit.report.amounts import count_of, mb, seconds
 from oomkit.report.curve_happenings import ends, pressure, shortage, starts, swap
 from oomkit.report.happening import Happening
 from oomkit.report.reasons import full_cgroup, reason_lines, who
-from oomkit.report.units import printable
 from oomkit.scenario import Denied, Freeze, Kill, Run, Scenario
 
 _SHOWN = {"kill": 12, "would_have": 4, "denied": 4, "freeze": 4}

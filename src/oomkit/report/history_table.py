@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from oomkit.printable import printable
 from oomkit.report.history_text import local_time, what, who
-from oomkit.report.units import human_bytes, printable
+from oomkit.report.units import human_bytes
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from oomkit.printable import printable
 from oomkit.report.amounts import seconds
-from oomkit.report.units import human_bytes, printable
+from oomkit.report.units import human_bytes
 
 _KB = 1024
 _ENDS = {

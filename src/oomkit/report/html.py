@@ -3,13 +3,13 @@
 from typing import Any
 
 from oomkit import __version__
+from oomkit.printable import printable
 from oomkit.report import knobs, page
 from oomkit.report.amounts import mb, seconds
 from oomkit.report.charts import Panel, panels
 from oomkit.report.curves import PING, PROBE, answers, curves
 from oomkit.report.happenings import ending, happenings
 from oomkit.report.text import objective_rows
-from oomkit.report.units import printable
 from oomkit.scenario import Run, Scenario
 
 MAX_TASKS = 200

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from oomkit.kernel.versions import RuleRange
-from oomkit.report.units import printable
+from oomkit.printable import printable
 
 if TYPE_CHECKING:
     from rich.table import Table

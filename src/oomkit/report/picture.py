@@ -4,11 +4,11 @@ import struct
 import zlib
 from typing import Any, Literal
 
+from oomkit.printable import printable
 from oomkit.report.amounts import count_of
 from oomkit.report.charts import panels
 from oomkit.report.extra import need
 from oomkit.report.text import title
-from oomkit.report.units import printable
 from oomkit.scenario import Run, Scenario
 
 WIDTH = 860

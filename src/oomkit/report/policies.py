@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from oomkit.printable import printable
 from oomkit.report.amounts import seconds
 from oomkit.report.compare import kernel_kills
 from oomkit.report.look import Look, render
-from oomkit.report.units import printable
 from oomkit.scenario import Run
 
 if TYPE_CHECKING:

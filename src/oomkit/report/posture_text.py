@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from oomkit.kernel.state import Pressure, Snapshot
 from oomkit.posture.assess import CommitState, Posture
+from oomkit.printable import printable
 from oomkit.report.decision_text import outcome, reason
-from oomkit.report.units import human_pages, printable
+from oomkit.report.units import human_pages
 
 _MODES = {0: "0, heuristic", 1: "1, always", 2: "2, never"}
 _BAR_CELLS = 24

@@ -13,8 +13,9 @@ from oomkit.kernel.rank import Ranked
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Snapshot
 from oomkit.kernel.why import Why
+from oomkit.printable import printable
 from oomkit.report.decision_text import headline, reason
-from oomkit.report.units import human_pages, printable
+from oomkit.report.units import human_pages
 
 if TYPE_CHECKING:
     from rich.table import Table

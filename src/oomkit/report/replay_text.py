@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 from oomkit.guard.recording import Mark, Recording
 from oomkit.guard.replay import KernelKill, Replay, WouldKill
+from oomkit.printable import printable
 from oomkit.report.amounts import count_of, seconds
 from oomkit.report.history_text import evidence_lines, local_time, who
-from oomkit.report.units import human_bytes, printable
+from oomkit.report.units import human_bytes
 
 _INDENT = " " * 10
 

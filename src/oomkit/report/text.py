@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
+from oomkit.printable import printable
 from oomkit.report.amounts import count_of, mb, seconds
 from oomkit.report.bars import by_column, column_of, sparkline
 from oomkit.report.curves import PING, PROBE, answers, uses
 from oomkit.report.happening import Happening
 from oomkit.report.happenings import happenings
 from oomkit.report.look import Look, render
-from oomkit.report.units import printable
 from oomkit.scenario import Run, Scenario
 from oomkit.scenario.record import Reaction
 

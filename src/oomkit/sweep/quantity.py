@@ -5,8 +5,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from oomkit.printable import printable
 from oomkit.report.amounts import seconds
-from oomkit.report.units import human_bytes, printable
+from oomkit.report.units import human_bytes
 from oomkit.sweep.format import Kind, Value
 from oomkit.toml import units
 

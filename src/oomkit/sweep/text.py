@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from oomkit.printable import printable
 from oomkit.report.look import Look, render
-from oomkit.report.units import printable
 from oomkit.sweep.answer import OBJECTIVES, Answer, Group, amount
 
 if TYPE_CHECKING:
