@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from oomkit.guard import identity
 from oomkit.guard.eyes import fields_asked_for
 from oomkit.guard.identity import membership_of
 from oomkit.guard.places import Places
@@ -93,7 +92,7 @@ def test_an_unknown_program_is_not_an_unprotected_one(
     def refused(path: str) -> str:
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(identity.os, "readlink", refused)
+    monkeypatch.setattr(os, "readlink", refused)
     assert refusal(proc, {"exe": "/x"}).endswith("as far as can be known (exe)")
 
 

@@ -68,7 +68,8 @@ class Reach:
             living = [one for one in along if refused.get(one.pid) != DYING]
             spared = next((one for one in living if refused.get(one.pid)), None)
             if spared is not None:
-                how = "shares its memory" if spared.mm_id == candidate.mm_id else "dies with it"
+                shares = candidate.mm_id is not None and spared.mm_id == candidate.mm_id
+                how = "shares its memory" if shares else "dies with it"
                 found[candidate.pid] = f"{spared.comm}[{spared.pid}] {how}: {refused[spared.pid]}"
             elif len(living) > self._most:
                 found[candidate.pid] = (
@@ -104,7 +105,7 @@ class Reach:
         living = [m for m in crowd.with_all_along(members) if refused.get(m.pid) != DYING]
         spared = next((m for m in living if refused.get(m.pid)), None)
         if spared is not None:
-            one.note = f"alone: {spared.comm}[{spared.pid}] in its {level} is {refused[spared.pid]}"
+            one.note = f"alone: {spared.comm}[{spared.pid}] in its {level}: {refused[spared.pid]}"
         elif len(living) > self._most:
             one.note = f"alone: {len(living)} in its {level}, at most {self._most} may die at once"
         elif len(living) > len(one.members):
