@@ -7,9 +7,12 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from oomkit.guard.places import Places
+from oomkit.guard.strike import Striker
 from oomkit.host.mounts import find_hierarchy
 from tests.guard.arena import Arena
 from tests.guard.policies import SOFT
@@ -323,6 +326,71 @@ def _is_below(pid: int) -> bool:
         if pid == os.getpid():
             return True
     return False
+
+
+def test_a_cgroup_that_a_protected_one_enters_is_not_taken_whole(group: Path, arena: Arena) -> None:
+    inside = [arena.victim("inside", mib) for mib in (40, 20)]
+    precious = arena.victim("precious", 1)
+    for pid in inside:
+        enter(arena, group, pid)
+    others = f'{{ cgroup = "re:(?!/{group.name}).*" }}, {{ comm = "precious" }}'
+    move = f"echo {precious} > {group}/cgroup.procs"
+    arena.guard(BEFORE.format(move) + f'[whom]\nlevel = "cgroup"\nleast = 0\nnever = [{others}]\n')
+    arena.memory(available=0.08)
+    arena.until(lambda: not arena.alive(inside[0]), "the largest dies")
+    arena.memory(available=0.5)
+    arena.until(lambda: any("outcome" in act for act in arena.acts()), "its act ends")
+    assert arena.alive(precious)
+
+
+def test_a_process_that_a_tree_may_not_take_spares_all_but_its_root(
+    group: Path, arena: Arena
+) -> None:
+    """The command before the signal protects a child: the tree is left, its root is chosen."""
+    root, *children = arena.ask("tree", "browser", 20, 2)
+    move = f"echo {children[0]} > {group}/cgroup.procs"
+    arena.guard(
+        BEFORE.format(move)
+        + f'[whom]\nlevel = "tree"\nleast = 0\nnever = [{{ cgroup = "*/{group.name}" }}]\n'
+    )
+    arena.memory(available=0.08)
+    arena.until(lambda: len(arena.acts()) > 1, "another choice is made")
+    first, second, *_ = arena.acts()
+    assert first["outcome"] == "protected"
+    assert {one["pid"] for one in first["spared"]} == {root, *children}
+    assert len(second["victim"]["members"]) == 1
+    assert arena.alive(children[0])
+
+
+def test_what_is_forked_into_a_dying_cgroup_dies_and_who_is_protected_there_does_not(
+    group: Path, arena: Arena
+) -> None:
+    hierarchy = find_hierarchy("/proc")
+    assert hierarchy is not None
+    places = Places(cgroups=hierarchy.directory, cgroup_version=hierarchy.version)
+    pids = [_outer_pid(arena.victim(f"f{i}", 1)) for i in range(4)]
+    for pid in pids:
+        (group / "cgroup.procs").write_text(str(pid))
+    asked: list[int] = []
+
+    class Protects:
+        def refusal(self, pid: int) -> str:
+            asked.append(pid)
+            return "protected" if pid == pids[2] else ""
+
+    striker = Striker(places, frozenset(), cast(Any, Protects()), None, lambda: None)
+    killed = striker.sweep(f"/{group.name}", [(pids[0], 1)], 0)
+    assert pids[0] not in asked, "it was meant, and has its signal"
+    assert pids[2] in asked
+    assert killed == asked.index(pids[2])
+    assert _lives(pids[2])
+    assert striker.sweep(f"/{group.name}", [(pids[1], 1)], 1 << 60) == 0, "they were there before"
+    assert striker.keys == ()
+
+
+def _lives(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat").read_text()
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
 def test_an_init_takes_whom_it_must_not(arena: Arena) -> None:

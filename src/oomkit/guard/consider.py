@@ -39,8 +39,7 @@ def consider(policy: Policy, settings: Settings, pid: int) -> tuple[str, ...]:
         decider.look(reading)
         eyes.refresh(decider, reading)
         eyes.note(decider, reading)
-        everybody, groups = eyes.candidates(reading)
-        everybody += eyes.warm.also([pid], most=1)
+        everybody, groups = eyes.candidates(reading, also=(pid,))
     finally:
         eyes.close()
     one = next((candidate for candidate in everybody if candidate.pid == pid), None)

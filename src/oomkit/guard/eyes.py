@@ -135,18 +135,21 @@ class Eyes:
         self.warm.note(decider.growth, reading.t_s, self._left_kb)
         self._tmpfs.note(self.sources.shmem_kb)
 
-    def candidates(self, reading: "Reading") -> "tuple[list[Candidate], list[CgroupReading]]":
+    def candidates(
+        self, reading: "Reading", *, also: tuple[int, ...] = ()
+    ) -> "tuple[list[Candidate], list[CgroupReading]]":
         """Whom to choose among, after :meth:`refresh`.
 
         Args:
             reading: this moment.
+            also: others that are asked about.
         """
         if "user" in self.fields:
             self.users.refresh()
         self.warm.identify()
         holders = self.warm.add_holders()
         writers = self._tmpfs.writers(self.sources.shmem_kb, reading.mem_total_kb * STEP, holders)
-        found, groups = self._members.complete(self.warm, also=writers)
+        found, groups = self._members.complete(self.warm, also=[*writers, *also])
         for one in found:
             growth_kb = writers.get(one.pid)
             if growth_kb is not None:

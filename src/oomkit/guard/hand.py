@@ -31,6 +31,8 @@ WATCH_DEATH_S = 0.02
 """While somebody is dying: how soon to see what came free."""
 WATCH_SLOWLY_S = 0.25
 _SLOW_S = 5.0
+_MAY_BE_NARROWED = ("tree", "cgroup")
+"""What dies together because the policy wants it to, and not because it can't but do."""
 _SHRUNK = 8.0
 """Sizes may be seconds old, so who shares a process's memory may seem so much smaller than it."""
 
@@ -117,6 +119,8 @@ class Hand:
         self._striker.complete(choice, holding((one.anon_kb + one.swap_kb) / _SHRUNK))
         keys = [(one.pid, one.start_time) for one in choice.members]
         found = self._striker.check(keys)
+        if found is None and choice.level == "cgroup":
+            found = self._striker.check_group(one.cgroup or "/", keys)
         if found is None and not self._dry_run:
             return ""
         for key in keys:
@@ -126,8 +130,11 @@ class Hand:
             return ""
         (pid, _), why = found
         self._stale.append(pid)
-        first = choice.candidate.pid
-        return f"looked at again: {why if pid == first else f'with process {pid}: {why}'}"
+        if pid != one.pid and choice.level in _MAY_BE_NARROWED:
+            choice.note = f"alone: process {pid} in its {choice.level}, looked at again: {why}"
+            choice.members, choice.level, choice.freed_kb = (one,), "process", one.freed_kb()
+            return self.check(choice, holding)
+        return f"looked at again: {why if pid == one.pid else f'with process {pid}: {why}'}"
 
     def stale(self) -> list[int]:
         """Processes that were not what they had been taken for, since the last call."""

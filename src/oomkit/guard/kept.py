@@ -2,6 +2,8 @@
 
 import os
 
+from oomkit.host.procfs import pread_pieces, pread_whole
+
 
 class Kept:
     """The file.
@@ -19,12 +21,19 @@ class Kept:
         self.fd = -1
         self.reopen()
 
-    def read(self, size: int = 16384) -> bytes | None:
-        """What it says now; None if it can't be read any more, until :meth:`reopen`."""
+    def read(self, size: int, *, pieces: bool = False) -> bytes | None:
+        """What it says now; None if it can't be read any more, until :meth:`reopen`.
+
+        Args:
+            size: enough for it as a rule; all is read in any case.
+            pieces: the kernel makes it line by line, and a read may end before the file does.
+        """
         if self.fd < 0:
             return None
         try:
-            return os.pread(self.fd, size, 0)
+            if pieces:
+                return pread_pieces(self.fd, size)
+            return pread_whole(self.fd, size)
         except OSError:
             self.close()
             return None

@@ -13,6 +13,7 @@ import os
 import select
 
 from oomkit.guard.bootid import read_boot_id
+from oomkit.host.procfs import pread_pieces, read_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -241,7 +242,7 @@ class KernelKills:
         if self._vmstat_fd < 0:
             return None
         try:
-            return _oom_kill(b"\n" + os.pread(self._vmstat_fd, 1 << 16, 0))
+            return _oom_kill(b"\n" + pread_pieces(self._vmstat_fd, 1 << 16))
         except OSError:
             return None
 
@@ -256,14 +257,9 @@ class KernelKills:
             try:
                 with os.scandir(directory) as entries:
                     left += [e.path for e in entries if e.is_dir(follow_symlinks=False)]
-                fd = os.open(f"{directory}/{file}", os.O_RDONLY | os.O_CLOEXEC)
+                count = _oom_kill(b"\n" + read_at(f"{directory}/{file}"))
             except OSError:
                 continue  # gone meanwhile, or the root, which has no such file
-            try:
-                count = _oom_kill(b"\n" + os.read(fd, 4096))
-            except OSError:
-                count = None
-            os.close(fd)
             if count:
                 counts[directory[len(root) :] or "/"] = count
         return counts

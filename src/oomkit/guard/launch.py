@@ -17,6 +17,8 @@ from oomkit.host.psitrigger import Trigger
 from oomkit.policy.format import Policy
 from oomkit.policy.words import missing_words
 
+_CAP_SYS_PTRACE = 1 << 19
+
 
 class LaunchError(Exception):
     """The daemon can't be started; the text says why."""
@@ -65,6 +67,7 @@ def missing_here(policy: Policy, settings: Settings) -> tuple[str, ...]:
         LaunchError: not even the size of memory can be read.
     """
     eyes = Eyes(settings.plan, settings)
+    fields = eyes.fields
     try:
         reading = eyes.reading(0.0)
     finally:
@@ -83,6 +86,11 @@ def missing_here(policy: Policy, settings: Settings) -> tuple[str, ...]:
     elif not trigger.fine:
         found.append(
             "pressure triggers are coarse (no CAP_SYS_RESOURCE), so the clock counts as well"
+        )
+    if os.geteuid() == 0 and "exe" in fields and not _may_trace():
+        found.append(
+            "the programs of others can't be seen (no CAP_SYS_PTRACE), so whoever a never by exe "
+            "could mean is spared"
         )
     if os.geteuid() != 0:
         found.append("not root: only processes of this user can be signalled")
@@ -123,6 +131,12 @@ def exec_daemon(settings: Settings) -> NoReturn:
         os.execv(argv[0], argv)
     except OSError as error:
         raise LaunchError(f"{argv[0]}: {error.strerror}") from None
+
+
+def _may_trace() -> bool:
+    with open("/proc/self/status", "rb") as status:
+        effective = status.read().partition(b"CapEff:")[2].split(None, 1)[0]
+    return bool(int(effective, 16) & _CAP_SYS_PTRACE)
 
 
 def _trigger(places: Places) -> Trigger | None:

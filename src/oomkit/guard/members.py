@@ -58,15 +58,26 @@ class Members:
                 pids += descendants(self._places.proc, one.pid)
         if self._level != "process":
             pids += warm.larger_than(_WORTH_A_LOOK_KB, _MOST)
-        namespaces = {one.init_of for one in top if one.init_of is not None}
-        lives_in = inside(self._places.proc, namespaces) if namespaces else {}
-        mark_sharers(top)
-        pids = [*lives_in, *pids]
         groups = [read_group(self._places, path) for path in together | self._reclaiming(paths)]
-        found = warm.also(pids, most=max(_MOST, len(lives_in))) if pids else []
-        for one in (*top, *found):
+        found = [*top, *(warm.also(pids, most=_MOST) if pids else ())]
+        self._mark_inseparable(found, warm)
+        return found, [group for group in groups if group is not None]
+
+    def _mark_inseparable(self, found: "list[Candidate]", warm: "Warm") -> None:
+        """Find who shares an address space, and who is in the pid namespace of an init.
+
+        The latter are added, however small, as all of them die with it.
+        """
+        mark_sharers(found)
+        namespaces = {one.init_of for one in found if one.init_of is not None}
+        if not namespaces:
+            return
+        lives_in = inside(self._places.proc, namespaces)
+        known = {one.pid for one in found}
+        small = [pid for pid in lives_in if pid not in known]
+        found += warm.also(small, most=len(small))
+        for one in found:
             one.namespaces = lives_in.get(one.pid, ())
-        return [*top, *found], [group for group in groups if group is not None]
 
     def _dying_as_one(self, paths: "set[str]") -> set[str]:
         """Those of the cgroups, and of the ones above, that have ``memory.oom.group``."""

@@ -105,7 +105,7 @@ class Sources:
         self._shmem_kb = number_after(meminfo, b"\nShmem:") or 0
         some_us, full_us = pressure_us(self._psi.read(512))
         self._sees_pressure = some_us is not None
-        vmstat = self._vmstat.read() if self._counters else None
+        vmstat = self._vmstat.read(16384, pieces=True) if self._counters else None
         return Reading(
             t_s,
             total_kb,
@@ -141,7 +141,7 @@ class Sources:
 
     def _arc_kb(self) -> float:
         """What the ZFS cache could give back: its size above the least it keeps."""
-        stats = self._arc.read()
+        stats = self._arc.read(16384, pieces=True)
         if not stats:
             return 0.0
         size, least = _third(stats, b"\nsize "), _third(stats, b"\nc_min ")

@@ -7,6 +7,7 @@ from oomkit.guard.groups import directory_of
 from oomkit.guard.sharers import sharers_of
 from oomkit.host.cgroupkill import pids_below
 from oomkit.host.pidfd import Held, start_ticks_of
+from oomkit.host.procfs import read_or_none
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -160,6 +161,28 @@ class Striker:
                 why = self.refusal(key)
                 if why:
                     return key, why
+        return None
+
+    def check_group(self, path: str, known: "Iterable[Key]") -> "tuple[Key, str] | None":
+        """The first process of a cgroup, beside those known, that must not be signalled; and why.
+
+        A cgroup may hold more processes than are looked at for a choice.
+        """
+        seen = {pid for pid, _ in known}
+        listed = read_or_none(f"{directory_of(self._places, path)}/cgroup.procs") or b""
+        for pid in map(int, listed.split()):
+            try:
+                started = None if pid in seen else start_ticks_of(pid, self._places.proc)
+            except OSError as error:
+                return (pid, 0), f"what it is can't be read: {error.strerror}"
+            if started is None:
+                continue
+            key = (pid, started)
+            kept = key in self._held
+            found = self.check([key])
+            self._let_go_unless(key, kept=kept)
+            if found is not None:
+                return found
         return None
 
     def send(self, signals: "Sequence[Signal]", *, together: bool = True) -> list[Sent]:

@@ -51,6 +51,24 @@ def pread_whole(fd: int, size: int) -> bytes:
     return data
 
 
+def pread_pieces(fd: int, size: int) -> bytes:
+    """Return all of an open file whose text the kernel makes line by line.
+
+    One read may end with the kernel's buffer, which is a page, rather than with the file.
+
+    Args:
+        fd: the open file.
+        size: bytes to read at once.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    data = b""
+    while piece := os.pread(fd, size, len(data)):
+        data += piece
+    return data
+
+
 def read_or_none(path: str) -> bytes | None:
     """Return a whole small file, or None if it can't be read for whatever reason."""
     try:
