@@ -22,6 +22,7 @@ _OUTCOMES = {
     "survived": "did not die",
     "dry_run": "nothing was done (dry run)",
     "gone": "was gone already",
+    "protected": "left alone: it was protected as its signal was due",
     "refused": "could not be signalled",
 }
 
