@@ -122,6 +122,12 @@ def test_a_user_that_was_added_later_is_known(proc: Proc, tmp_path: Path) -> Non
     assert refusal(proc, {"user": "new"}, users=users) == ""
     passwd.write_text("root:x:0:0::/:\nnew:x:1000:1000::/:\nalias:x:1000:1000::/:\n")
     assert refusal(proc, {"user": "new"}, users=users) == "never: user new"
+    other = tmp_path / "other"
+    other.write_text("renamed:x:1000:1000::/:\n")
+    other.replace(passwd)
+    assert refusal(proc, {"user": "renamed"}, users=users) == "never: user renamed"
+    passwd.unlink()
+    assert refusal(proc, {"user": "renamed"}, users=users) == "never: user renamed"
 
 
 def leaderless(proc: Proc, threads: int) -> Path:

@@ -310,6 +310,7 @@ class Daemon:
             decider.look(reading)
             self._eyes.refresh(decider, reading)
             decider.rank(*self._eyes.candidates(reading))
+            self._striker.rehearse(os.getpid())
             self._eyes.warm.forget()
 
     def _new_decider(self, plan: "dict[str, Any]") -> Decider:

@@ -163,6 +163,7 @@ class Eyes:
         """Close all files."""
         self.sources.close()
         self.warm.close()
+        self.users.close()
 
 
 def left_kb(reading: "Reading") -> float:

@@ -90,6 +90,14 @@ class Striker:
         """Hold processes against another policy from now on."""
         self._recheck = recheck
 
+    def rehearse(self, pid: int) -> None:
+        """Look at a process as before a signal, so that all of that is in memory by then."""
+        if self._recheck is not None:
+            try:
+                self._recheck.refusal(pid)
+            except OSError:
+                return  # it is said when it matters
+
     @property
     def keys(self) -> tuple[Key, ...]:
         """Who is held."""

@@ -2,6 +2,8 @@
 
 import os
 
+from oomkit.host.procfs import pread_pieces
+
 _PASSWD = "/etc/passwd"
 
 
@@ -20,26 +22,40 @@ class Users:
         names: user id to name.
     """
 
-    __slots__ = ("_path", "_seen", "names")
+    __slots__ = ("_fd", "_path", "_seen", "names")
 
     def __init__(self, names: dict[int, str], path: str = _PASSWD) -> None:
         self.names = dict(names)
         self._path = path
-        self._seen: tuple[int, int, int] | None = None
+        self._fd = -1
+        self._seen: tuple[int, int] | None = None
 
     def refresh(self) -> None:
-        """Read the local list if it changed."""
+        """Read the local list if it changed.
+
+        It is kept open, so that seeing that it did not takes no disk: one that was replaced has no
+        name any more.
+        """
         try:
-            found = os.stat(self._path)
-            seen = (found.st_ino, found.st_mtime_ns, found.st_size)
-            if seen == self._seen:
-                return
-            with open(self._path, "rb") as file:
-                lines = file.read().splitlines()
+            found = os.fstat(self._fd) if self._fd >= 0 else None
+            if found is not None and found.st_nlink:
+                if (found.st_mtime_ns, found.st_size) == self._seen:
+                    return
+            else:
+                self.close()
+                self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+                found = os.fstat(self._fd)
+            text = pread_pieces(self._fd, 1 << 16)
         except OSError:
             return  # what is known stays
-        self._seen = seen
-        for line in reversed(lines):  # of several with one number the first counts
+        self._seen = (found.st_mtime_ns, found.st_size)
+        for line in reversed(text.splitlines()):  # of several with one number the first counts
             fields = line.split(b":", 3)
             if len(fields) == 4 and fields[2].isdigit():
                 self.names[int(fields[2])] = fields[0].decode("utf-8", "surrogateescape")
+
+    def close(self) -> None:
+        """Close the list."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
