@@ -10,6 +10,7 @@ import click
 
 from oomkit.cli.common import fail
 from oomkit.guard import paths
+from oomkit.report.units import printable
 
 if TYPE_CHECKING:
     from oomkit.guard.store import Entry, Store
@@ -76,6 +77,8 @@ def command(
         history = _opened(store, journal)
         if number is not None:
             entry = history.entry(number)
+            if entry is None and history.faults:
+                fail(printable(history.faults[0]))
             if entry is None:
                 fail(f"{history.path}: holds no record {number}")
             entries = [entry]
@@ -86,6 +89,8 @@ def command(
             )
     except StoreError as error:
         fail(str(error))
+    for line in history.faults:
+        click.echo(f"oomkit: {printable(line)}", err=True)
     if as_json:
         _print_json(entries)
     elif number is not None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from oomkit.files.safely import NotSafeError, expect_own, open_regular
+
 _VERSION = 1
 _TABLES = """
 CREATE TABLE IF NOT EXISTS record (
@@ -69,6 +71,10 @@ class Store:
     A record is told from others by what it is about: a kernel's kill by boot, time and pid; an
     act by the ``id`` it carries, so that what is written when it ends replaces what was written
     when it began; anything else by its very bytes.
+
+    Attributes:
+        path: the file.
+        faults: records that were asked for and are none, one line each.
     """
 
     def __init__(self, path: str) -> None:
@@ -78,9 +84,13 @@ class Store:
             path: the file; ``:memory:`` for one that is gone afterwards.
 
         Raises:
-            StoreError: it can't be opened, is no store, or is of a later version.
+            StoreError: it can't be opened, is no store, or is of a later version; for root also,
+                others could change it, or put one of the files in place that SQLite keeps beside
+                it.
         """
         self.path = path
+        self.faults: list[str] = []
+        _expect_files(path)
         try:
             self._db = sqlite3.connect(path, timeout=10.0, isolation_level=None)
             self._db.execute("PRAGMA journal_mode = WAL")
@@ -107,7 +117,7 @@ class Store:
             StoreError: the journal can't be read, or the store can't be written.
         """
         try:
-            with open(path, "rb") as file:
+            with open(open_regular(path), "rb") as file:
                 stat = os.fstat(file.fileno())
                 head = hashlib.blake2b(file.read(_HEAD_BYTES), digest_size=8).hexdigest()
                 return self._read(file, (stat.st_dev, stat.st_ino, head), stat.st_size)
@@ -155,6 +165,8 @@ class Store:
             time_s = float(record["time_s"])
             kind = str(record["kind"])
         except (msgspec.DecodeError, KeyError, TypeError, ValueError):
+            return None
+        if fault_of(record):
             return None
         victim = record.get("victim")
         who = victim if isinstance(victim, dict) else record
@@ -225,12 +237,26 @@ class Store:
             " ORDER BY time_s DESC, id DESC LIMIT ?"
         )
         rows = self._ask(query, (*values, last or -1))
-        return [_entry(row) for row in rows][::-1]
+        found = [self._entry(row) for row in rows]
+        return [entry for entry in found if entry is not None][::-1]
 
     def entry(self, number: int) -> Entry | None:
         """Return one record by its number."""
         rows = list(self._ask("SELECT id, json FROM record WHERE id = ?", (number,)))
-        return _entry(rows[0]) if rows else None
+        return self._entry(rows[0]) if rows else None
+
+    def _entry(self, row: tuple[int, Any]) -> Entry | None:
+        """The record of a row; None, and a fault, if it is none."""
+        number, line = row
+        try:
+            record = msgspec.json.decode(line, type=dict[str, Any])
+            expected = fault_of(record)
+        except (msgspec.DecodeError, TypeError, ValueError):
+            expected = "expected a JSON object in UTF-8"
+        if expected:
+            self.faults.append(f"{self.path}: record {number}: {expected}; passed over")
+            return None
+        return Entry(id=number, record=record)
 
     def _ask(self, query: str, values: tuple[Any, ...]) -> Iterator[tuple[int, bytes]]:
         try:
@@ -262,5 +288,76 @@ def _int(value: object) -> int | None:
     return value if isinstance(value, int) and abs(value) < 1 << 62 else None
 
 
-def _entry(row: tuple[int, bytes]) -> Entry:
-    return Entry(id=row[0], record=msgspec.json.decode(row[1], type=dict[str, Any]))
+class _Victim(msgspec.Struct):
+    pid: int | None = None
+    comm: str | None = None
+    uid: int | None = None
+    expected_kb: float | None = None
+    members: list[dict[str, Any]] | None = None
+
+
+class _Evidence(msgspec.Struct):
+    name: str
+    holds: bool
+    measured: float | None = None
+    threshold: float | None = None
+    unit: str | None = None
+    held_s: float | None = None
+    over_s: float | None = None
+    cgroup: str | None = None
+
+
+class _Candidate(msgspec.Struct):
+    pid: int | None = None
+    comm: str | None = None
+    freed_kb: float | None = None
+    swap_kb: float | None = None
+    score: float | None = None
+    dies_with: int | None = None
+    verdict: str | None = None
+    factors: dict[str, float | None] | None = None
+
+
+class _Signal(msgspec.Struct):
+    t_s: float | None = None
+
+
+class _Record(msgspec.Struct):
+    """What is counted on, of all that a record may hold."""
+
+    time_s: float
+    kind: str
+    mono_s: float | None = None
+    pid: int | None = None
+    comm: str | None = None
+    victim: _Victim | None = None
+    evidence: list[_Evidence] | None = None
+    candidates: list[_Candidate] | None = None
+    signals: list[_Signal] | None = None
+    freed_kb: float | None = None
+    freed_after_ms: float | None = None
+    rule: int | None = None
+    lines: list[str] | None = None
+
+
+def fault_of(record: dict[str, Any]) -> str:
+    """Why something is no record that can be shown; empty if it is one."""
+    try:
+        msgspec.convert(record, _Record)
+    except msgspec.ValidationError as error:
+        return str(error)
+    return ""
+
+
+def _expect_files(path: str) -> None:
+    """Refuse to have SQLite open, as root, what may be somebody else's: it goes by names."""
+    try:
+        if os.path.lexists(path) and not os.path.isfile(path) and path != ":memory:":
+            os.close(open_regular(path))
+        if os.geteuid() == 0 and path != ":memory:":
+            for suffix in ("", "-wal", "-shm", "-journal"):
+                expect_own(path + suffix)
+    except NotSafeError as error:
+        raise StoreError(f"{error.filename}: {error.strerror}") from None
+    except OSError:
+        return  # SQLite says why

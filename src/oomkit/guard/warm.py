@@ -19,7 +19,6 @@ KEPT = 64
 """So many processes are read in full at each look. Whoever holds more than a 64th of all
 anonymous memory and swap is among them."""
 
-_FEWEST = 8
 _ROUNDS = 4
 _NO_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 
@@ -31,11 +30,11 @@ class Warm:
 
     Attributes:
         top: the largest, the largest first, as they were last read.
-        short_of_files: fewer than usual are kept at hand, for want of file descriptors.
+        short_of_files: files of fewer than usual are kept open, for want of descriptors.
     """
 
     __slots__ = (
-        "_hidden_kb", "_kept", "_noted", "_sizes", "_t_s", "_wanted", "_watched",
+        "_hidden_kb", "_keep", "_kept", "_noted", "_room", "_sizes", "_t_s", "_wanted", "_watched",
         "short_of_files", "top",
     )  # fmt: skip
 
@@ -52,7 +51,8 @@ class Warm:
         self.top: list[Candidate] = []
         self.short_of_files = False
         self._wanted = wanted
-        self._kept = kept
+        self._kept = self._room = kept
+        self._keep = True
         self._sizes = Sizes(wanted.places.proc)
         self._watched: dict[str, Watched] = {}
         self._noted: list[dict[tuple[int, int], float]] = []
@@ -69,13 +69,15 @@ class Warm:
         """When everybody was looked at last; the beginning of time while cold."""
         return -1e9 if self._t_s is None else self._t_s
 
-    def look(self, reading: "Reading", growth: "Growth") -> "list[Candidate]":
+    def look(self, reading: "Reading", growth: "Growth", *, keep: bool = True) -> "list[Candidate]":
         """Look at everybody, and at the largest closely; returns those, as :attr:`top`.
 
         Args:
             reading: this moment.
             growth: what tells how much each has grown.
+            keep: keep files open that were not before; else no more than one process's at a time.
         """
+        self._keep = keep
         first = self._t_s is None
         elapsed_s = 0.0 if self._t_s is None else reading.t_s - self._t_s
         self._t_s = reading.t_s
@@ -144,8 +146,11 @@ class Warm:
         self._t_s = None
 
     def shed(self) -> None:
-        """Close the files of the largest; the next look opens them again."""
-        self._shed(frozenset())
+        """Close the files of the largest, as descriptors are short; fewer are kept from now on."""
+        self.short_of_files = True
+        self._room = min(self._room, self._open) // 2
+        for one in self._watched.values():
+            one.close()
 
     def close(self) -> None:
         """Close all files."""
@@ -172,27 +177,44 @@ class Warm:
     def _look_at(self, name: str, boot_s: float, before: dict[str, int]) -> None:
         one = self._watched.get(name)
         try:
-            if one is None:
-                one = self._watched[name] = Watched(int(name), self._wanted, boot_s)
-                self._entered(one.candidate, before.get(name))
+            if one is None or not one.is_open:
+                one = self._opened(name, boot_s)
+                if name not in self._watched:
+                    self._entered(one.candidate, before.get(name))
+                self._watched[name] = one
+                if not self._keep or (self._room < self._kept and self._open > self._room):
+                    one.close()
             else:
                 one.look(self._wanted, boot_s)
-        except (OSError, ValueError, IndexError) as error:
-            if isinstance(error, OSError) and error.errno in _NO_FILES:
-                self.short_of_files = True
-                self._kept = max(_FEWEST, self._kept // 2)
-                self._shed(frozenset(self._sizes.largest(self._kept)))
-            elif one is not None:
+        except (OSError, ValueError, IndexError):
+            if one is not None:
                 one.close()
-                del self._watched[name]
-                self._sizes.drop(name)
-            else:
-                self._sizes.drop(name)
+            self._watched.pop(name, None)
+            self._sizes.drop(name)
             return
         self._sizes.correct(name, int(one.candidate.anon_kb), int(one.candidate.swap_kb))
 
+    @property
+    def _open(self) -> int:
+        """Of so many files are kept open."""
+        return sum(one.is_open for one in self._watched.values())
+
+    def _opened(self, name: str, boot_s: float) -> Watched:
+        """Open and read one; where descriptors are short, at the cost of others' open files.
+
+        Raises:
+            OSError, ValueError, IndexError: see :class:`Watched`.
+        """
+        try:
+            return Watched(int(name), self._wanted, boot_s)
+        except OSError as error:
+            if error.errno not in _NO_FILES:
+                raise
+        self.shed()
+        return Watched(int(name), self._wanted, boot_s)
+
     def _shed(self, names: "frozenset[str]") -> None:
-        """Close the files of all but these."""
+        """Forget all but these."""
         for name in self._watched.keys() - names:
             self._watched.pop(name).close()
 
