@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 REPEAT_S = 60.0
 """What does not change is said again no sooner."""
+SHORT_OF_FILES = "file descriptors are short, so fewer processes are kept at hand"
+ENOUGH_FILES = 320
+"""Four for each process that is kept at hand, and the daemon's own."""
 SAMPLE_S = 0.1
 """The flight recorder takes no more samples than this when memory is short."""
 
@@ -254,9 +257,7 @@ class Daemon:
             else:
                 self._complain("pressure (PSI) can't be read any more: rules about it do not hold")
         if self._eyes.warm.short_of_files:
-            self._say_again(
-                WARNING, "file descriptors are short, so fewer processes are kept at hand"
-            )
+            self._say_again(NOTICE, SHORT_OF_FILES)
         self._reserve.fill()
         self._wake.set_trigger()
         self._alive()
@@ -322,6 +323,8 @@ class Daemon:
                 f"state {self._settings.state}: {self._pending.fault}; "
                 "nothing is known of what was under way, and nothing is kept",
             )
+        if 0 < os.sysconf("SC_OPEN_MAX") < ENOUGH_FILES:
+            self._say_again(NOTICE, SHORT_OF_FILES)
         if self._reserve.held < LEAST:
             self._books.line(
                 WARNING,
