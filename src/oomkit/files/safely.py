@@ -19,6 +19,7 @@ _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Not to wait: a FIFO waits for its other end, another's file for the holder of its lease.
 _FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _MOST_LINKS = 40
+_BUFFER_BYTES = 256 * 1024
 _OVERFLOW_ID = 65534
 """How a user or group shows who has no number in this user namespace."""
 _ALL_IDS = ["0", "0", "4294967295"]
@@ -135,18 +136,28 @@ def open_regular(path: str) -> int:
     return fd
 
 
-def open_output(path: str) -> "BinaryIO":
+def open_output(path: str, *, keep: int = 0) -> "BinaryIO":
     """Open a file that a person asked for, emptied or made, for writing.
 
     An ordinary user's own links are the user's own business. Root follows none but root's, and
     overwrites nobody else's file but that of whoever called it by ``sudo``.
+
+    Args:
+        path: where; ``/dev/stdout`` and its like are written to as they are.
+        keep: so many bytes that are there stay, and the rest is written behind them.
 
     Raises:
         NotSafeError: root is led elsewhere, or would overwrite what is not root's.
         OSError: it can't be opened.
     """
     if os.geteuid() != 0 or path.startswith(("/dev/", "/proc/self/fd/")):
-        return open(path, "wb")
+        fd = os.open(
+            path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (0 if keep else os.O_TRUNC), 0o666
+        )
+        if keep:
+            os.ftruncate(fd, keep)
+            os.lseek(fd, keep, os.SEEK_SET)
+        return open(fd, "wb", buffering=_BUFFER_BYTES)
     owners = _owners(sudo=True)
     directory, name = _walked(path, owners, strict=False)
     try:
@@ -157,13 +168,14 @@ def open_output(path: str) -> "BinaryIO":
             fd = os.open(name, os.O_RDWR | _FLAGS, dir_fd=directory)
             try:
                 _expect_named(path, os.fstat(fd), owners)
-                os.ftruncate(fd, 0)
+                os.ftruncate(fd, keep)
+                os.lseek(fd, keep, os.SEEK_SET)
             except OSError:
                 os.close(fd)
                 raise
     finally:
         os.close(directory)
-    return open(fd, "wb")
+    return open(fd, "wb", buffering=_BUFFER_BYTES)
 
 
 def replace_output(made: str, path: str) -> None:
