@@ -131,6 +131,11 @@ def write(path: str, text: str) -> None:
         file.write(text)
 
 
+def limit(pid: int, files: int) -> None:
+    """Let a process open no more files than so many from now on."""
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (files, files))
+
+
 COMMANDS: dict[str, Callable[..., Any]] = {
     "start": start,
     "victim": victim,
@@ -141,6 +146,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "reuse": reuse,
     "kill": os.kill,
     "write": write,
+    "limit": limit,
 }
 
 

@@ -68,6 +68,7 @@ class Daemon:
         self._wall = wall
         # Not who serves metrics, who must be no place to hide memory in.
         self._own_pids = frozenset((os.getpid(),))
+        self._wake = Wake(settings.places.pressure)
         self._books = Books(settings, clock, wall)
         self._hooks = Hooks(clock=clock)
         if settings.exporter:
@@ -79,7 +80,6 @@ class Daemon:
         striker = Striker(settings.places, self._own_pids, reaper, self._spare_files, clock)
         self._hand = Hand(striker, pending, self._hooks, self._books, clock, wall)
         self._striker, self._pending = striker, pending
-        self._wake = Wake(settings.places.pressure)
         self._reload: Reload | None = None
         self._reload_again = False
         self._said_s: dict[str, float] = {}
@@ -371,7 +371,8 @@ class Daemon:
     def _begin_reload(self) -> None:
         self._manager.tell(b"RELOADING=1\nMONOTONIC_USEC=%d" % (time.monotonic_ns() // 1000))
         try:
-            self._reload = Reload(self._settings.compile_argv, self._clock)
+            with self._reserve:
+                self._reload = Reload(self._settings.compile_argv, self._clock)
         except OSError as error:
             self._refuse(f"it can't be read: {error.strerror}")
 

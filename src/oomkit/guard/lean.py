@@ -22,7 +22,7 @@ def main() -> None:
 
 def _guard() -> None:
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-    from oomkit.guard.reserve import Reserve
+    from oomkit.guard.reserve import LIMIT, Reserve
     from oomkit.guard.settings import from_plain
 
     # Whoever started us may have done so anywhere; nothing is to be looked up there.
@@ -31,6 +31,9 @@ def _guard() -> None:
     os.lseek(fd, 0, os.SEEK_SET)
     with open(fd, "rb") as file:
         settings = from_plain(marshal.load(file))
+    most_files = os.sysconf("SC_OPEN_MAX")
+    if 0 < most_files < LIMIT:
+        _end(f"only {most_files} files can be open (RLIMIT_NOFILE); expected {LIMIT} or more")
     reserve = Reserve()
 
     from oomkit.guard import selftest

@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 WANTED = 8
+LIMIT = 18
+"""With fewer files (RLIMIT_NOFILE) a guard can't begin: its own and :data:`LEAST`."""
 LEAST = 6
 """For one process looked at closely (five at a time) while another is held by its pidfd."""
 _PATH = "/dev/null"
@@ -26,7 +28,7 @@ class Reserve:
         self._make_room: Callable[[], object] | None = None
         self._is_lent = False
         self._fds: list[int] = []
-        self._fill()
+        self._fill(LEAST)
 
     @property
     def held(self) -> int:
@@ -46,24 +48,24 @@ class Reserve:
     def __exit__(self, *_: object) -> None:
         """Take them back."""
         self._is_lent = False
-        self._fill()
+        self._fill(LEAST)
         if len(self._fds) < LEAST and self._make_room is not None:
             self._make_room()
-            self._fill()
+            self._fill(LEAST)
 
     def fill(self) -> None:
         """Complete it, if something was in the way before."""
         if not self._is_lent and len(self._fds) < WANTED:
-            self._fill()
+            self._fill(WANTED)
 
     def close(self) -> None:
         """Give all back."""
         while self._fds:
             os.close(self._fds.pop())
 
-    def _fill(self) -> None:
+    def _fill(self, count: int) -> None:
         try:
-            while len(self._fds) < WANTED:
+            while len(self._fds) < count:
                 self._fds.append(os.open(_PATH, _FLAGS))
         except OSError:
             return

@@ -1,5 +1,6 @@
 """Rough sizes of all processes, so that only the largest need a closer look."""
 
+import errno
 import os
 
 TYPE_CHECKING = False
@@ -35,7 +36,12 @@ class Sizes:
             OSError: there is no proc file system.
         """
         self._proc = proc
-        self._fd = os.open(proc, _FLAGS | os.O_DIRECTORY)
+        try:
+            self._fd = os.open(proc, _FLAGS | os.O_DIRECTORY)
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            self._fd = -1  # it is listed by its name then
         self.kb: dict[str, int] = {}
         self._swap_kb: dict[str, tuple[int, int]] = {}
         self._queue: list[str] = []
@@ -49,7 +55,9 @@ class Sizes:
             elapsed_s: time since the last look.
             everybody: read all.
         """
-        names = {name for name in os.listdir(self._fd) if name[0] <= "9"}
+        names = {
+            name for name in os.listdir(self._fd if self._fd >= 0 else self._proc) if name[0] <= "9"
+        }
         self.listed += 1
         known = self.kb.keys()
         for name in known - names:
@@ -95,7 +103,8 @@ class Sizes:
 
     def close(self) -> None:
         """Close the directory."""
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)
 
     def _measure(self, names: "Iterable[str]", swap_used_kb: int) -> None:
         # The loop that the cost of choosing hangs on: three system calls a process, no more.

@@ -56,7 +56,7 @@ class Sources:
             except OSError:
                 self.news_fd = -1
         self._meminfo = Kept(f"{places.signals}/meminfo", replaced=drill)
-        self._vmstat = Kept(f"{places.signals}/vmstat", replaced=drill)
+        self._vmstat = Kept(f"{places.signals}/vmstat" if counters else "", replaced=drill)
         self._psi = Kept(f"{places.signals}/pressure/memory", replaced=drill)
         self._arc = Kept(f"{places.proc}/spl/kstat/zfs/arcstats")
         self._zram: dict[str, Kept] = {}

@@ -1,6 +1,7 @@
 """Sending the signals that a policy decided on, and seeing who died of them."""
 
 import errno
+import os
 import time
 
 from oomkit.guard.groups import directory_of
@@ -53,7 +54,7 @@ class Striker:
         clock: the monotonic one.
     """
 
-    __slots__ = ("_clock", "_held", "_make_room", "_own_pids", "_places", "_reaper")
+    __slots__ = ("_clock", "_held", "_loose", "_make_room", "_own_pids", "_places", "_reaper")
 
     def __init__(
         self,
@@ -69,6 +70,8 @@ class Striker:
         self._make_room = make_room
         self._clock = clock
         self._held: dict[Key, Held] = {}
+        # Signalled, and not held for want of a descriptor: looked for by number and start.
+        self._loose: set[Key] = set()
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -97,18 +100,46 @@ class Striker:
 
     def send(self, signals: "Sequence[Signal]") -> list[Sent]:
         """Send signals: everybody is taken hold of before anybody is told."""
-        errors = [self.hold((signal.pid, signal.start_time)) for signal in signals]
+        # Two are left for whoever can't be held until the end: a pidfd, and what tells its start.
+        held = signals if len(signals) < 2 else signals[: max(self._room(len(signals) + 2) - 2, 1)]
+        errors = [self.hold((signal.pid, signal.start_time)) for signal in held]
         sent = []
-        for signal, error in zip(signals, errors, strict=True):
-            held = self._held.get((signal.pid, signal.start_time))
-            said = error if error or held is None else _deliver(held, _NUMBERS[signal.name])
+        for signal, error in zip(held, errors, strict=True):
+            grip = self._held.get((signal.pid, signal.start_time))
+            said = error if error or grip is None else _deliver(grip, _NUMBERS[signal.name])
             sent.append(Sent(signal, self._clock(), said))
+        loose = signals[len(held) :]
+        sent += [Sent(signal, self._clock(), self._send_loosely(signal)) for signal in loose]
         if self._reaper is not None:
             for signal, one in zip(signals, sent, strict=True):
-                if not one.error:
-                    held = self._held[signal.pid, signal.start_time]
-                    self._reaper.help(held, killed=one.name == "KILL")
+                grip = self._held.get((signal.pid, signal.start_time))
+                if not one.error and grip is not None:
+                    self._reaper.help(grip, killed=one.name == "KILL")
         return sent
+
+    def _room(self, most: int) -> int:
+        """So many more descriptors can be had, up to the most that matter."""
+        fds: list[int] = []
+        try:
+            while len(fds) < most:
+                fds.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
+        except OSError:
+            self._make_room()
+        finally:
+            for fd in fds:
+                os.close(fd)
+        return len(fds)
+
+    def _send_loosely(self, signal: "Signal") -> str:
+        """Signal one who is let go of at once, as descriptors are short; returns what failed."""
+        key = (signal.pid, signal.start_time)
+        error = self.hold(key)
+        if not error:
+            error = _deliver(self._held[key], _NUMBERS[signal.name])
+            self.let_go(key)
+        if not error:
+            self._loose.add(key)
+        return error
 
     def sweep(self, path: str, pids: "Iterable[int]", since_ticks: int) -> bool:
         """Kill what was forked into a cgroup while its members were being killed.
@@ -138,6 +169,13 @@ class Striker:
     def dead(self) -> list[Key]:
         """Who ended since the last look; they are let go of."""
         ended = [key for key, held in self._held.items() if held.dead()]
+        for pid, start_ticks in tuple(self._loose):
+            try:
+                gone = start_ticks_of(pid, self._places.proc) != start_ticks
+            except OSError:
+                continue
+            if gone:
+                ended.append((pid, start_ticks))
         for key in ended:
             self.let_go(key)
         return ended
@@ -148,6 +186,7 @@ class Striker:
 
     def let_go(self, key: Key) -> None:
         """Hold it no longer."""
+        self._loose.discard(key)
         held = self._held.pop(key, None)
         if held is not None:
             held.close()

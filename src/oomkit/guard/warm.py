@@ -83,7 +83,13 @@ class Warm:
         self._t_s = reading.t_s
         before = dict(self._sizes.kb)
         swap_used_kb = int(reading.swap_total_kb - reading.swap_free_kb)
-        self._sizes.look(swap_used_kb, elapsed_s, everybody=first)
+        try:
+            self._sizes.look(swap_used_kb, elapsed_s, everybody=first)
+        except OSError as error:
+            if error.errno not in _NO_FILES:
+                raise
+            self.shed()
+            self._sizes.look(swap_used_kb, elapsed_s, everybody=first)
         self._look_at_largest(before)
         if not first and self._others_grew(reading):
             self._sizes.look(swap_used_kb, 0.0, everybody=True)
