@@ -351,12 +351,14 @@ def fault_of(record: dict[str, Any]) -> str:
 
 def _expect_files(path: str) -> None:
     """Refuse to have SQLite open, as root, what may be somebody else's: it goes by names."""
+    if path == ":memory:":
+        return
     try:
-        if os.path.lexists(path) and not os.path.isfile(path) and path != ":memory:":
-            os.close(open_regular(path))
-        if os.geteuid() == 0 and path != ":memory:":
+        if os.geteuid() == 0:
             for suffix in ("", "-wal", "-shm", "-journal"):
                 expect_own(path + suffix)
+        elif os.path.exists(path):
+            os.close(open_regular(path))
     except NotSafeError as error:
         raise StoreError(f"{error.filename}: {error.strerror}") from None
     except OSError:
