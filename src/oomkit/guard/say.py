@@ -7,6 +7,7 @@ from _thread import allocate_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from collections.abc import Callable
 
 ERROR, WARNING, NOTICE, INFO = 3, 4, 5, 6
@@ -31,8 +32,8 @@ class Say:
     """
 
     __slots__ = (
-        "_deferred", "_fd", "_flushing", "_lock", "_lost", "_priorities", "_waiting", "_write",
-        "never_blocks",
+        "_deferred", "_fd", "_flushing", "_link", "_lock", "_lost", "_priorities", "_waiting",
+        "_write", "never_blocks",
     )  # fmt: skip
 
     def __init__(self, fd: int = 2, *, deferred: bool = False, priorities: bool = False) -> None:
@@ -43,6 +44,7 @@ class Say:
         self._lost = 0
         self._lock = allocate_lock()
         self._flushing = allocate_lock()
+        self._link: _socket.socket | None = None
         self.never_blocks = True
         self._write: Callable[[bytes], int] = self._plainly
         self._find_way()
@@ -87,8 +89,12 @@ class Say:
             self._flushing.release()
 
     def close(self) -> None:
-        """Write what can be written."""
+        """Write what can be written, and close what was opened."""
         self.flush()
+        if self._link is not None:
+            self._write = self._plainly
+            self._link.close()
+            self._link = None
 
     def _made(self, priority: int, text: str) -> bytes:
         clean = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
@@ -113,7 +119,7 @@ class Say:
             # Only a service has a socket there, and it imports this anyway.
             import _socket as sockets
 
-            link = sockets.socket(fileno=self._fd)
+            link = self._link = sockets.socket(fileno=os.dup(self._fd))
             self._write = lambda line: link.send(line, sockets.MSG_DONTWAIT)
         elif stat.S_ISFIFO(kind) or stat.S_ISCHR(kind):
             try:

@@ -8,9 +8,11 @@ from typing import Any
 
 import msgspec
 
-from oomkit.files.safely import NotSafeError, expect_own, open_regular
+from oomkit.files.safely import NotSafeError, expect_own, open_own, open_regular
 
 _VERSION = 1
+MODE = 0o640
+"""Of a history that root makes."""
 _TABLES = """
 CREATE TABLE IF NOT EXISTS record (
     id INTEGER PRIMARY KEY,
@@ -357,6 +359,8 @@ def _expect_files(path: str) -> None:
         if os.geteuid() == 0:
             for suffix in ("", "-wal", "-shm", "-journal"):
                 expect_own(path + suffix)
+            # The files beside it get the mode that it has.
+            os.close(open_own(path, os.O_RDWR, MODE))
         elif os.path.exists(path):
             os.close(open_regular(path))
     except NotSafeError as error:
