@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _KINDS = ("act", "kernel_kill", "warn", "start", "reload", "stop", "error")
 _DEFAULT_LAST = 20
+_MOST_FAULTS = 20
 _EXAMPLE = """\b
 Examples:
   oomkit history
@@ -78,7 +79,7 @@ def command(
         if number is not None:
             entry = history.entry(number)
             if entry is None and history.faults:
-                fail(printable(history.faults[0]))
+                fail(printable(history.faults[-1]))
             if entry is None:
                 fail(f"{history.path}: holds no record {number}")
             entries = [entry]
@@ -89,8 +90,11 @@ def command(
             )
     except StoreError as error:
         fail(str(error))
-    for line in history.faults:
+    for line in history.faults[:_MOST_FAULTS]:
         click.echo(f"oomkit: {printable(line)}", err=True)
+    if len(history.faults) > _MOST_FAULTS:
+        more = len(history.faults) - _MOST_FAULTS
+        click.echo(f"oomkit: {history.path}: {more} more records passed over", err=True)
     if as_json:
         _print_json(entries)
     elif number is not None:

@@ -48,7 +48,7 @@ def read_status(path: str) -> dict[str, Any] | None:
                 status = msgspec.json.decode(file.read(_MOST_BYTES), type=dict[str, Any])
         except OSError:
             return None
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, ValueError, RecursionError):
             continue
         if status.get("n") == status.get("end"):
             return status

@@ -76,7 +76,7 @@ class Store:
 
     Attributes:
         path: the file.
-        faults: records that were asked for and are none, one line each.
+        faults: records that can't be shown and were passed over, one line each.
     """
 
     def __init__(self, path: str) -> None:
@@ -122,13 +122,13 @@ class Store:
             with open(open_regular(path), "rb") as file:
                 stat = os.fstat(file.fileno())
                 head = hashlib.blake2b(file.read(_HEAD_BYTES), digest_size=8).hexdigest()
-                return self._read(file, (stat.st_dev, stat.st_ino, head), stat.st_size)
+                return self._read(file, path, (stat.st_dev, stat.st_ino, head), stat.st_size)
         except OSError as error:
             raise StoreError(f"{path}: {error.strerror}") from None
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: {error}") from None
 
-    def _read(self, file: Any, key: tuple[int, int, str], size: int) -> Imported:
+    def _read(self, file: Any, path: str, key: tuple[int, int, str], size: int) -> Imported:
         row = self._db.execute(
             "SELECT read_bytes, damaged FROM journal WHERE dev = ? AND inode = ? AND head = ?", key
         ).fetchone()
@@ -142,12 +142,14 @@ class Store:
         try:
             while chunk := file.read(_CHUNK_BYTES):
                 whole, newline, rest = (rest + chunk).rpartition(b"\n")
+                at = done
                 done += len(whole) + len(newline)
                 for line in whole.split(b"\n") if newline else ():
                     if line:
-                        added = self._add(line)
+                        added = self._add(line, f"{path}: record at byte {at}")
                         new += added is True
                         damaged += added is None
+                    at += len(line) + 1
             # The head of a short file is still changing, so its place is remembered later.
             if size >= _HEAD_BYTES:
                 self._db.execute(
@@ -160,16 +162,21 @@ class Store:
             raise
         return Imported(new=new, damaged=damaged)
 
-    def _add(self, line: bytes) -> bool | None:
-        """Add one record; None if it is none, False if it is known."""
+    def _add(self, line: bytes, place: str) -> bool | None:
+        """Add one record; None if the line is none, False if it is known or can't be shown."""
         try:
             record = msgspec.json.decode(line, type=dict[str, Any])
             time_s = float(record["time_s"])
             kind = str(record["kind"])
+        except (UnicodeDecodeError, RecursionError):
+            self.faults.append(f"{place}: expected JSON in UTF-8; passed over")
+            return False
         except (msgspec.DecodeError, KeyError, TypeError, ValueError):
             return None
-        if fault_of(record):
-            return None
+        expected = fault_of(record)
+        if expected:
+            self.faults.append(f"{place}: {expected}; passed over")
+            return False
         victim = record.get("victim")
         who = victim if isinstance(victim, dict) else record
         identity, replaces = _identity(record, line)
@@ -253,7 +260,7 @@ class Store:
         try:
             record = msgspec.json.decode(line, type=dict[str, Any])
             expected = fault_of(record)
-        except (msgspec.DecodeError, TypeError, ValueError):
+        except (msgspec.DecodeError, TypeError, ValueError, RecursionError):
             expected = "expected a JSON object in UTF-8"
         if expected:
             self.faults.append(f"{self.path}: record {number}: {expected}; passed over")

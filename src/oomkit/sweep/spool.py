@@ -75,7 +75,7 @@ class Spool:
                     break
                 try:
                     run = msgspec.json.decode(line, type=_Run).run
-                except msgspec.MsgspecError:
+                except (msgspec.MsgspecError, ValueError, RecursionError):
                     raise SpoolError(f"{self.path}: line {number}: expected a row") from None
                 if run == self.count and not self.ahead:
                     self.count += 1
@@ -88,7 +88,7 @@ class Spool:
         try:
             found = msgspec.json.decode(line)
             known = isinstance(found, dict) and found.get("oomkit_sweep") == _FORMAT
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, ValueError, RecursionError):
             known = False
         if not known:
             raise SpoolError(f"{self.path}: expected the rows of a sweep that was stopped")
