@@ -6,6 +6,7 @@ grows by a web server nor is woken by a scrape.
 
 import argparse
 import contextlib
+import errno
 import os
 import socket
 import stat
@@ -205,7 +206,7 @@ def listening(listen: str) -> socket.socket:
         ExporterError: the address can't be used.
     """
     family, address = parse_listen(listen)
-    made = socket.socket(family, socket.SOCK_STREAM)
+    made = _socket(family, listen)
     try:
         if family is socket.AF_UNIX:
             _bind_unix(made, str(address))
@@ -217,6 +218,16 @@ def listening(listen: str) -> socket.socket:
         made.close()
         raise ExporterError(f"metrics on {listen}: {error.strerror or error}") from None
     return made
+
+
+def _socket(family: socket.AddressFamily, listen: str) -> socket.socket:
+    try:
+        return socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        hint = ""
+        if error.errno == errno.EAFNOSUPPORT:
+            hint = "; a sandboxed service needs contrib/systemd/metrics.conf for it"
+        raise ExporterError(f"metrics on {listen}: {error.strerror}{hint}") from None
 
 
 def make_server(listen: str, status_path: str, *, parent: int | None = None) -> Server:
