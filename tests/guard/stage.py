@@ -31,9 +31,15 @@ def reap() -> None:
 
 
 def start(
-    argv: list[str], *, files: int | None = None, out: str = os.devnull, environ: Any = None
+    argv: list[str],
+    *,
+    files: int | None = None,
+    out: str = os.devnull,
+    environ: Any = None,
+    cwd: str | None = None,
 ) -> int:
-    log = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    # Open for reading too, so that a FIFO that nobody reads can be opened.
+    log = os.open(out, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     pid = os.fork()
     if not pid:
         if files is not None:
@@ -41,6 +47,7 @@ def start(
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(log, 1)
         os.dup2(log, 2)
+        os.chdir(cwd or ".")
         os.execve(argv[0], argv, {**os.environ, **(environ or {})})
     os.close(log)
     return pid
@@ -162,6 +169,11 @@ def read(path: str) -> str:
         return file.read()
 
 
+def limit(pid: int, files: int) -> None:
+    """Let a process open no more files than so many from now on."""
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (files, files))
+
+
 COMMANDS: dict[str, Callable[..., Any]] = {
     "start": start,
     "victim": victim,
@@ -175,6 +187,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "reuse": reuse,
     "kill": os.kill,
     "write": write,
+    "limit": limit,
 }
 
 

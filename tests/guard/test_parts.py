@@ -1,9 +1,11 @@
 """Parts of the guard by themselves."""
 
+import contextlib
 import errno
 import marshal
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ from typing import Any, cast
 import pytest
 
 from oomkit.guard import lean, selftest
+from oomkit.guard import reload as reload_module
 from oomkit.guard.deeds import Deed
 from oomkit.guard.pending import Pending
 from oomkit.guard.places import Places
@@ -275,3 +278,55 @@ def test_the_small_process_ends_in_one_line_if_it_can_not_begin() -> None:
     assert done.stderr == (
         "oomkit: internal error, please report it: OSError: [Errno 9] Bad file descriptor\n"
     )
+
+
+def test_reading_a_policy_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reload_module, "LONGEST_S", 0.2)
+    for code in ("import time; time.sleep(600)",
+                 "import sys, time; print(flush=True); sys.stdout.close(); time.sleep(600)",
+                 "import sys\nwhile True: sys.stderr.write('x' * 65536)"):  # fmt: skip
+        began = time.monotonic()
+        one = reloaded(sys.executable, "-S", "-c", code)
+        assert one.plan is None
+        assert one.fault
+        assert time.monotonic() - began < 30
+        with pytest.raises(ProcessLookupError):
+            os.kill(one._pid, 0)
+
+
+def test_a_pipe_that_is_full_is_not_waited_for_and_nothing_is_said_twice() -> None:
+    there, here = os.pipe()
+    os.set_blocking(here, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(here, bytes(4096))
+    os.set_blocking(here, True)
+    say = Say(here)
+    assert say.never_blocks
+    for number in range(1200):
+        say.line(4, f"line {number}")
+    assert say.waiting
+    assert os.get_blocking(here), "its flags are others' as well"
+    os.set_blocking(there, False)
+    got = b""
+    end = time.monotonic() + 20
+    while b"are lost" not in got:
+        assert time.monotonic() < end
+        with contextlib.suppress(BlockingIOError):
+            got += os.read(there, 1 << 20)
+        say.flush()
+    lines = got.lstrip(b"\0").decode().splitlines()
+    assert lines[:1000] == [f"line {number}" for number in range(1000)]
+    assert lines[1000:] == ["200 lines are lost, as nobody read them"]
+    os.close(here)
+    os.close(there)
+
+
+def test_a_socket_that_is_full_is_not_waited_for() -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        say = Say(one.fileno())
+        for _ in range(900):
+            say.line(4, "x" * 2000)
+        assert say.waiting
+        say.close()

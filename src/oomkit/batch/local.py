@@ -27,6 +27,9 @@ class LocalPool(Executor):
             workers: how many.
             preload: modules that every worker has imported before it starts.
         """
+        # The workers' interpreters must not look for modules in the current directory, where
+        # anybody may have put them.
+        os.environ["PYTHONSAFEPATH"] = "1"
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(preload))
         self._others = set(multiprocessing.active_children())

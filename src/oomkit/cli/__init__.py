@@ -1,8 +1,16 @@
 """The oomkit command: one module a sub-command, imported when it is called."""
 
+import sys
+
+if sys.argv[1:2] == ["guard"]:
+    # A guard that is still starting is not to end by SIGHUP, which is for the daemon to take: it
+    # is held from here on, through the change of programs, until there is a handler for it.
+    import signal
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
+
 import importlib
 import os
-import sys
 from typing import Any, NoReturn
 
 import click

@@ -212,6 +212,7 @@ def _print_text(told: "Sequence[Told]", last: int | None, *, summary: bool) -> i
 def _write_page(told: "Sequence[Told]", page: str, last: int | None) -> int:
     from oomkit.explain.case import Case
     from oomkit.explain.page import page_text
+    from oomkit.files.safely import open_output
 
     found = Case(told)
     items = [found.explain(i) for i in _shown(len(found.reports), last, 0)]
@@ -220,7 +221,7 @@ def _write_page(told: "Sequence[Told]", page: str, last: int | None) -> int:
         if page == "-":
             sys.stdout.buffer.write(text.encode())
         else:
-            with open(page, "wb") as file:
+            with open_output(page) as file:
                 file.write(text.encode())
     except OSError as error:
         fail(f"--html: {page}: {error.strerror}")

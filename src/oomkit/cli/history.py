@@ -10,12 +10,14 @@ import click
 
 from oomkit.cli.common import fail
 from oomkit.guard import paths
+from oomkit.printable import printable
 
 if TYPE_CHECKING:
     from oomkit.guard.store import Entry, Store
 
 _KINDS = ("act", "kernel_kill", "warn", "start", "reload", "stop", "error")
 _DEFAULT_LAST = 20
+_MOST_FAULTS = 20
 _EXAMPLE = """\b
 Examples:
   oomkit history
@@ -76,6 +78,8 @@ def command(
         history = _opened(store, journal)
         if number is not None:
             entry = history.entry(number)
+            if entry is None and history.faults:
+                fail(printable(history.faults[-1]))
             if entry is None:
                 fail(f"{history.path}: holds no record {number}")
             entries = [entry]
@@ -86,6 +90,11 @@ def command(
             )
     except StoreError as error:
         fail(str(error))
+    for line in history.faults[:_MOST_FAULTS]:
+        click.echo(f"oomkit: {printable(line)}", err=True)
+    if len(history.faults) > _MOST_FAULTS:
+        more = len(history.faults) - _MOST_FAULTS
+        click.echo(f"oomkit: {history.path}: {more} more records passed over", err=True)
     if as_json:
         _print_json(entries)
     elif number is not None:

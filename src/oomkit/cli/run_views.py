@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from oomkit.cli.common import fail
+from oomkit.files.safely import open_output
 
 if TYPE_CHECKING:
     from oomkit.agree import Pair
@@ -118,7 +119,7 @@ def write_file(run: "Run", scenario: "Scenario", kind: str, path: str) -> None:
         sys.stdout.buffer.write(data)
         return
     try:
-        with open(path, "wb") as file:
+        with open_output(path) as file:
             file.write(data)
     except OSError as error:
         refuse(f"{path!r}: {error.strerror}")

@@ -5,6 +5,7 @@ import sys
 import click
 
 from oomkit.cli.common import fail, live_snapshot
+from oomkit.files.safely import open_output
 
 _EXAMPLE = """\b
 Example:
@@ -47,5 +48,5 @@ def _write(output: str, data: bytes) -> None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
-    with open(output, "wb") as file:
+    with open_output(output) as file:
         file.write(data)

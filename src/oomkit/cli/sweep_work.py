@@ -133,13 +133,14 @@ def play(
 
 
 def _write_page(path: str, sweep: "Sweep", found: "Answer", plan: "Plan") -> None:
+    from oomkit.files.safely import open_output
     from oomkit.sweep.page import page_text
 
     text = page_text(sweep, found, plan).encode()
     if path == "-":
         sys.stdout.buffer.write(text)
         return
-    with open(path, "wb") as file:
+    with open_output(path) as file:
         file.write(text)
 
 

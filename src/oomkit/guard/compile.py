@@ -1,10 +1,11 @@
-"""``python -m oomkit.guard.compile POLICY``: print a policy's plan for a daemon that is at work.
+"""``compile POLICY``: print a policy's plan for a daemon that is at work.
 
 The plan goes to standard output as :mod:`marshal` writes it, what is wrong with the policy to
 standard error in one line.
 """
 
 import marshal
+import os
 import pwd
 import re
 import sys
@@ -46,10 +47,15 @@ def _users(policy: Policy) -> dict[int, str]:
 def main() -> None:
     """Print the plan; exit status 2 if the policy is wrong."""
     try:
-        plan = plan_for_here(find_policy(sys.argv[1], overrides=sys.argv[2:]))
+        plan = plan_for_here(_policy())
     except PolicyError as error:
         sys.exit(_said(error))
     sys.stdout.buffer.write(marshal.dumps(plan))
+
+
+def _policy() -> Policy:
+    # It says whom root kills, and what root runs, so it has to be root's.
+    return find_policy(sys.argv[1], overrides=sys.argv[2:], trusted=os.geteuid() == 0)
 
 
 def _said(error: PolicyError) -> int:

@@ -113,15 +113,16 @@ class Eyes:
             if look.sizes:
                 self.note(decider, reading)
 
-    def refresh(self, decider: "Decider", reading: "Reading") -> None:
+    def refresh(self, decider: "Decider", reading: "Reading", *, keep: bool = True) -> None:
         """Look at the processes.
 
         Args:
             decider: the policy at work, which counts growth.
             reading: this moment.
+            keep: keep files open that were not before.
         """
         self._left_kb = left_kb(reading)
-        self.warm.look(reading, decider.growth)
+        self.warm.look(reading, decider.growth, keep=keep)
 
     def note(self, decider: "Decider", reading: "Reading") -> None:
         """Have growth be counted from the last look on; takes a read for each process.

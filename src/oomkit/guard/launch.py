@@ -6,6 +6,10 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+import msgspec
+
+import oomkit
+from oomkit.files.safely import is_safe_directory
 from oomkit.guard import lean
 from oomkit.guard.eyes import Eyes
 from oomkit.guard.places import Places
@@ -14,10 +18,14 @@ from oomkit.guard.wake import STALL_US, WINDOW_US
 from oomkit.host.mounts import find_hierarchy
 from oomkit.host.pidfd import is_own
 from oomkit.host.psitrigger import Trigger
+from oomkit.policy.builtin import NAMES
 from oomkit.policy.format import Policy
 from oomkit.policy.words import missing_words
 
 _CAP_SYS_PTRACE = 1 << 19
+_LEADING = ("PYTHON", "LD_", "BASH_FUNC_", "PERL", "RUBY")
+_LOADING = frozenset({"BASH_ENV", "ENV", "GCONV_PATH", "GLIBC_TUNABLES", "IFS", "NODE_OPTIONS"})
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class LaunchError(Exception):
@@ -49,15 +57,44 @@ def places_here(drill: str | None = None) -> Places:
     )
 
 
+def own_argv(module: str, *arguments: str) -> tuple[str, ...]:
+    """The command that runs a module of ours, and code of nobody else.
+
+    Isolated (``-I``), so that neither the current directory nor ``PYTHONPATH`` and its like say
+    what is imported. Where this program and its library were found is looked at last.
+    """
+    found = [os.path.dirname(os.path.dirname(one.__file__ or "")) for one in (oomkit, msgspec)]
+    code = f"import sys; sys.path += {found!r}; from {module} import main; sys.exit(main())"
+    return (sys.executable, "-I", "-c", code, *arguments)
+
+
 def compile_argv(source: str, overrides: Sequence[str]) -> tuple[str, ...]:
     """The command by which a daemon reads its policy again."""
-    name = os.path.abspath(source) if os.path.sep in source or os.path.exists(source) else source
-    return (sys.executable, "-m", "oomkit.guard.compile", name, *overrides)
+    name = source if source in NAMES else os.path.abspath(source)
+    return own_argv("oomkit.guard.compile", name, *overrides)
 
 
 def take_in_argv(journal: str, store: str) -> tuple[str, ...]:
     """The command by which a daemon has its journal taken into the history."""
-    return (sys.executable, "-m", "oomkit.guard.take_in", journal, store)
+    return own_argv("oomkit.guard.take_in", journal, store)
+
+
+def clean_environ() -> dict[str, str]:
+    """The environment for what runs as root for long, and for the commands that it runs.
+
+    What has programs load code from somewhere is left out, and so are the directories of PATH
+    that others can change. An ordinary user's stays as it is.
+    """
+    if os.geteuid() != 0:
+        return dict(os.environ)
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_LEADING) and name not in _LOADING
+    }
+    places = [place for place in kept.get("PATH", "").split(":") if place.startswith("/")]
+    kept["PATH"] = ":".join(filter(is_safe_directory, places)) or _PATH
+    return kept
 
 
 def missing_here(policy: Policy, settings: Settings) -> tuple[str, ...]:
@@ -103,17 +140,20 @@ def start_exporter(listen: str, status: str) -> int:
     Raises:
         LaunchError: the address can't be used, or prometheus-client is not installed.
     """
-    from oomkit.guard.exporter import ExporterError, make_server
+    from oomkit.guard.exporter import ExporterError, listening, metrics_app
 
     try:
-        make_server(listen, status).server_close()
+        metrics_app(status)
+        listener = listening(listen)
     except ExporterError as error:
         raise LaunchError(str(error)) from None
-    if listen.startswith("unix:"):
-        os.unlink(listen.removeprefix("unix:"))  # it was only tried
-    argv = [sys.executable, "-m", "oomkit.guard.exporter", listen]
-    argv += ["--status", status, "--parent", str(os.getpid())]
-    return os.posix_spawn(argv[0], argv, os.environ)
+    # It gets the socket that is open already, so that nothing can come in between.
+    fd, inheritable = listener.fileno(), True
+    os.set_inheritable(fd, inheritable)
+    argv = own_argv("oomkit.guard.exporter", listen, "--status", status)
+    argv += ("--parent", str(os.getpid()), "--fd", str(fd))
+    with listener:
+        return os.posix_spawn(argv[0], argv, clean_environ(), setsigmask=())
 
 
 def exec_daemon(settings: Settings) -> NoReturn:
@@ -128,7 +168,7 @@ def exec_daemon(settings: Settings) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     try:
-        os.execv(argv[0], argv)
+        os.execve(argv[0], argv, clean_environ())
     except OSError as error:
         raise LaunchError(f"{argv[0]}: {error.strerror}") from None
 

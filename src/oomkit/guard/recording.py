@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from oomkit.files.safely import open_regular
 from oomkit.guard import slots
 from oomkit.policy.core.candidate import Candidate
 from oomkit.policy.core.reading import CgroupReading, Reading
@@ -79,7 +80,7 @@ def read_recording(path: str) -> Recording:
         RecordingError: the file can't be read, is no recording, or holds no sample.
     """
     try:
-        with open(path, "rb") as file:
+        with open(open_regular(path), "rb") as file:
             data = file.read()
     except OSError as error:
         raise RecordingError(f"{path}: {error.strerror}") from None

@@ -1,5 +1,6 @@
 """Rough sizes of all processes, so that only the largest need a closer look."""
 
+import errno
 import os
 
 from oomkit.host.procfs import read_or_none
@@ -43,7 +44,12 @@ class Sizes:
             OSError: there is no proc file system.
         """
         self._proc = proc
-        self._fd = os.open(proc, _FLAGS | os.O_DIRECTORY)
+        try:
+            self._fd = os.open(proc, _FLAGS | os.O_DIRECTORY)
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            self._fd = -1  # it is listed by its name then
         self.kb: dict[str, int] = {}
         self.shared_kb: dict[str, int] = {}
         self.least_shared_kb = 1 << 62
@@ -59,7 +65,9 @@ class Sizes:
             elapsed_s: time since the last look.
             everybody: read all.
         """
-        names = {name for name in os.listdir(self._fd) if name[0] <= "9"}
+        names = {
+            name for name in os.listdir(self._fd if self._fd >= 0 else self._proc) if name[0] <= "9"
+        }
         self.listed += 1
         known = self.kb.keys()
         for name in known - names:
@@ -108,7 +116,8 @@ class Sizes:
 
     def close(self) -> None:
         """Close the directory."""
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)
 
     def _measure(self, names: "Iterable[str]", swap_used_kb: int) -> None:
         # The loop that the cost of choosing hangs on: three system calls a process, no more.

@@ -1,6 +1,7 @@
 """Sending the signals that a policy decided on, and seeing who died of them."""
 
 import errno
+import os
 import time
 
 from oomkit.guard.groups import directory_of
@@ -27,6 +28,8 @@ Key = tuple[int, int]
 SWEEPS = 8
 """How often a cgroup is looked through for what was forked meanwhile."""
 _NO_FILES = (errno.EMFILE, errno.ENFILE)
+_SPARE = 4
+"""Descriptors left for a process that can't be held until the end: pidfd and what is read."""
 
 
 class Sent:
@@ -67,7 +70,9 @@ class Striker:
         clock: the monotonic one.
     """
 
-    __slots__ = ("_clock", "_held", "_make_room", "_own_pids", "_places", "_reaper", "_recheck")
+    __slots__ = (
+        "_clock", "_held", "_loose", "_make_room", "_own_pids", "_places", "_reaper", "_recheck",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -85,6 +90,8 @@ class Striker:
         self._make_room = make_room
         self._clock = clock
         self._held: dict[Key, Held] = {}
+        # Signalled, and not held for want of a descriptor: looked for by number and start.
+        self._loose: set[Key] = set()
 
     def obey(self, recheck: "Recheck") -> None:
         """Hold processes against another policy from now on."""
@@ -127,7 +134,7 @@ class Striker:
         """Why a process that is held must not be signalled now; empty where it may.
 
         This is the one question that is asked for every signal that is ever sent: the first and
-        those that follow, to a victim and to whom it takes along, in a cgroup, for a guard that
+        those that follow, to a victim and to what it takes along, in a cgroup, for a guard that
         was killed before.
         """
         if key not in self._held:
@@ -145,7 +152,7 @@ class Striker:
         return ""
 
     def complete(self, choice: "Ranked", pids: "Sequence[int]") -> None:
-        """Add to a choice who shares the memory of its process and was not among the candidates."""
+        """Add to a choice what shares the memory of its process and was no candidate."""
         one = choice.candidate
         known = {member.pid for member in choice.members}
         also = [pid for pid in sharers_of(one.pid, pids) if pid not in known]
@@ -159,16 +166,19 @@ class Striker:
             if choice.level == "process":
                 choice.level = "address space"
 
-    def check(self, keys: "Iterable[Key]") -> "tuple[Key, str] | None":
+    def check(self, keys: "Iterable[Key]", *, keep: bool = True) -> "tuple[Key, str] | None":
         """The first of some processes that must not be signalled, and why; None: all may be.
 
-        All of them are held from then on, as far as they are there.
+        Args:
+            keys: the processes; what is not there any more is passed over.
+            keep: all of them are held from then on; else only those that were before.
         """
         for key in keys:
-            if not self.hold(key):
-                why = self.refusal(key)
-                if why:
-                    return key, why
+            kept = keep or key in self._held
+            why = "" if self.hold(key) else self.refusal(key)
+            self._let_go_unless(key, kept=kept)
+            if why:
+                return key, why
         return None
 
     def check_group(self, path: str, known: "Iterable[Key]") -> "tuple[Key, str] | None":
@@ -185,41 +195,69 @@ class Striker:
                 return (pid, 0), f"what it is can't be read: {error.strerror}"
             if started is None:
                 continue
-            key = (pid, started)
-            kept = key in self._held
-            found = self.check([key])
-            self._let_go_unless(key, kept=kept)
+            found = self.check([(pid, started)], keep=False)
             if found is not None:
                 return found
         return None
 
     def send(self, signals: "Sequence[Signal]", *, together: bool = True) -> list[Sent]:
-        """Send signals: everybody is taken hold of before anybody is told.
+        """Send signals: all processes are held before the first is signalled.
 
         Args:
-            signals: to whom, and which.
+            signals: to which processes, and which.
             together: they go together or not at all: where one is protected, none is signalled.
         """
-        keys = [(signal.pid, signal.start_time) for signal in signals]
-        errors = [self.hold(key) for key in keys]
+        room = len(signals) if len(signals) < 2 else self._room(len(signals) + _SPARE) - _SPARE
+        held, loose = signals[: max(room, 1)], signals[max(room, 1) :]
+        for signal in held:
+            self.hold((signal.pid, signal.start_time))
         if together and len(signals) > 1:
-            found = self.check(key for key in keys if key in self._held)
+            found = self.check((one.pid, one.start_time) for one in held) or self.check(
+                ((one.pid, one.start_time) for one in loose), keep=False
+            )
             if found is not None:
                 (pid, _), why = found
                 return [
                     Sent(one, self._clock(), f"with process {pid}: {why}", protected=True)
                     for one in signals
                 ]
-        sent = []
-        for signal, key, error in zip(signals, keys, errors, strict=True):
-            why = "" if error else self.refusal(key)
-            said = error or why or _deliver(self._held[key], _NUMBERS[signal.name])
-            sent.append(Sent(signal, self._clock(), said, protected=bool(why)))
+        sent = [self._send_one(signal) for signal in held]
+        sent += [self._send_loosely(signal) for signal in loose]
         if self._reaper is not None:
             for signal, one in zip(signals, sent, strict=True):
-                if not one.error:
-                    held = self._held[signal.pid, signal.start_time]
-                    self._reaper.help(held, killed=one.name == "KILL")
+                grip = self._held.get((signal.pid, signal.start_time))
+                if not one.error and grip is not None:
+                    self._reaper.help(grip, killed=one.name == "KILL")
+        return sent
+
+    def _send_one(self, signal: "Signal") -> Sent:
+        """Signal a process, if it is there and may be."""
+        key = (signal.pid, signal.start_time)
+        error = self.hold(key)
+        why = "" if error else self.refusal(key)
+        said = error or why or _deliver(self._held[key], _NUMBERS[signal.name])
+        return Sent(signal, self._clock(), said, protected=bool(why))
+
+    def _room(self, most: int) -> int:
+        """So many more descriptors can be had, up to the most that matter."""
+        fds: list[int] = []
+        try:
+            while len(fds) < most:
+                fds.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
+        except OSError:
+            self._make_room()
+        finally:
+            for fd in fds:
+                os.close(fd)
+        return len(fds)
+
+    def _send_loosely(self, signal: "Signal") -> Sent:
+        """Signal a process that is let go of at once, as descriptors are low."""
+        key = (signal.pid, signal.start_time)
+        sent = self._send_one(signal)
+        self.let_go(key)
+        if not sent.error:
+            self._loose.add(key)
         return sent
 
     def sweep(self, path: str, keys: "Iterable[Key]", since_ticks: int) -> int:
@@ -270,6 +308,13 @@ class Striker:
     def dead(self) -> list[Key]:
         """Who ended since the last look; they are let go of."""
         ended = [key for key, held in self._held.items() if held.dead()]
+        for pid, start_ticks in tuple(self._loose):
+            try:
+                gone = start_ticks_of(pid, self._places.proc) != start_ticks
+            except OSError:
+                continue
+            if gone:
+                ended.append((pid, start_ticks))
         for key in ended:
             self.let_go(key)
         return ended
@@ -280,6 +325,7 @@ class Striker:
 
     def let_go(self, key: Key) -> None:
         """Hold it no longer."""
+        self._loose.discard(key)
         held = self._held.pop(key, None)
         if held is not None:
             held.close()

@@ -26,7 +26,6 @@ _HOLDERS = 16
 """So many of those are asked how much of it is shared memory."""
 _HOLDERS_READ = 4
 """Of so many it is read how much of that nobody else maps, which takes long."""
-_FEWEST = 8
 _ROUNDS = 4
 _NO_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 
@@ -38,11 +37,12 @@ class Warm:
 
     Attributes:
         top: the largest, the largest first, as they were last read.
-        short_of_files: fewer than usual are kept at hand, for want of file descriptors.
+        short_of_files: files of fewer than usual are kept open, for want of descriptors.
     """
 
     __slots__ = (
-        "_hidden_kb", "_kept", "_noted", "_shared_noted", "_sizes", "_t_s", "_wanted", "_watched",
+        "_hidden_kb", "_keep", "_kept", "_noted", "_room", "_shared_noted", "_sizes", "_t_s",
+        "_wanted", "_watched",
         "short_of_files", "top",
     )  # fmt: skip
 
@@ -59,7 +59,8 @@ class Warm:
         self.top: list[Candidate] = []
         self.short_of_files = False
         self._wanted = wanted
-        self._kept = kept
+        self._kept = self._room = kept
+        self._keep = True
         self._sizes = Sizes(wanted.places.proc)
         self._watched: dict[str, Watched] = {}
         self._noted: list[dict[tuple[int, int], float]] = []
@@ -77,20 +78,28 @@ class Warm:
         """When everybody was looked at last; the beginning of time while cold."""
         return -1e9 if self._t_s is None else self._t_s
 
-    def look(self, reading: "Reading", growth: "Growth") -> "list[Candidate]":
+    def look(self, reading: "Reading", growth: "Growth", *, keep: bool = True) -> "list[Candidate]":
         """Look at everybody, and at the largest closely; returns those, as :attr:`top`.
 
         Args:
             reading: this moment.
             growth: what tells how much each has grown.
+            keep: keep files open that were not before; else no more than one process's at a time.
         """
+        self._keep = keep
         first = self._t_s is None
         elapsed_s = 0.0 if self._t_s is None else reading.t_s - self._t_s
         self._t_s = reading.t_s
         self._sizes.least_shared_kb = int(reading.mem_total_kb * _HOLDS)
         before = dict(self._sizes.kb)
         swap_used_kb = int(reading.swap_total_kb - reading.swap_free_kb)
-        self._sizes.look(swap_used_kb, elapsed_s, everybody=first)
+        try:
+            self._sizes.look(swap_used_kb, elapsed_s, everybody=first)
+        except OSError as error:
+            if error.errno not in _NO_FILES:
+                raise
+            self.shed()
+            self._sizes.look(swap_used_kb, elapsed_s, everybody=first)
         self._look_at_largest(before)
         if not first and self._others_grew(reading):
             self._sizes.look(swap_used_kb, 0.0, everybody=True)
@@ -209,8 +218,11 @@ class Warm:
         self._t_s = None
 
     def shed(self) -> None:
-        """Close the files of the largest; the next look opens them again."""
-        self._shed(frozenset())
+        """Close the files of the largest, as descriptors are short; fewer are kept from now on."""
+        self.short_of_files = True
+        self._room = min(self._room, self._open) // 2
+        for one in self._watched.values():
+            one.close()
 
     def close(self) -> None:
         """Close all files."""
@@ -237,34 +249,55 @@ class Warm:
     def _look_at(self, name: str, boot_s: float, before: dict[str, int]) -> None:
         one, before_kb = self._watched.get(name), before.get(name)
         try:
-            if one is not None:
+            if one is None or not one.is_open:
+                fresh = self._opened(name, boot_s)
+                if one is None:
+                    self._entered(fresh.candidate, before_kb)
+                self._watched[name] = one = fresh
+                if not self._keep or (self._room < self._kept and self._open > self._room):
+                    one.close()
+            else:
                 try:
                     one.look(self._wanted, boot_s)
                 except ProcessLookupError:
                     # A thread whose files were kept has exited, or the number is another's.
                     start_time = one.candidate.start_time
                     self._watched.pop(name).close()
-                    one = self._watched[name] = Watched(int(name), self._wanted, boot_s)
+                    one = self._watched[name] = self._opened(name, boot_s)
                     self._entered(
                         one.candidate,
                         before_kb if one.candidate.start_time == start_time else None,
                     )
-            if one is None:
-                one = self._watched[name] = Watched(int(name), self._wanted, boot_s)
-                self._entered(one.candidate, before_kb)
         except (OSError, ValueError, IndexError) as error:
             if isinstance(error, OSError) and error.errno in _NO_FILES:
                 self.short_of_files = True
-                self._kept = max(_FEWEST, self._kept // 2)
-                self._shed(frozenset(self._sizes.largest(self._kept)))
             else:
                 self.drop(int(name))
                 self._sizes.drop(name)
             return
         self._sizes.correct(name, int(one.candidate.anon_kb), int(one.candidate.swap_kb))
 
+    @property
+    def _open(self) -> int:
+        """Of so many files are kept open."""
+        return sum(one.is_open for one in self._watched.values())
+
+    def _opened(self, name: str, boot_s: float) -> Watched:
+        """Open and read one; where descriptors are short, at the cost of others' open files.
+
+        Raises:
+            OSError, ValueError, IndexError: see :class:`Watched`.
+        """
+        try:
+            return Watched(int(name), self._wanted, boot_s)
+        except OSError as error:
+            if error.errno not in _NO_FILES:
+                raise
+        self.shed()
+        return Watched(int(name), self._wanted, boot_s)
+
     def _shed(self, names: "frozenset[str]") -> None:
-        """Close the files of all but these."""
+        """Forget all but these."""
         for name in self._watched.keys() - names:
             self._watched.pop(name).close()
 

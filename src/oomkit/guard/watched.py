@@ -68,6 +68,11 @@ class Watched:
             self.close()
             raise
 
+    @property
+    def is_open(self) -> bool:
+        """Its files are open, so that :meth:`look` can read them."""
+        return self._stat >= 0
+
     def look(self, wanted: "Wanted", boot_s: float) -> Candidate:
         """Read it again.
 

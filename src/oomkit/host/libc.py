@@ -3,10 +3,15 @@
 import ctypes
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _MCL_CURRENT = 1
 _MCL_FUTURE = 2
 _MCL_ONFAULT = 4
 _MADV_DONTNEED = 4
+_IN_CREATE, _IN_MOVED_TO = 0x100, 0x80
 _PROCESS_MRELEASE = 448
 """The same number on every architecture but alpha, like all calls added since 5.2."""
 _KCMP = {
@@ -50,6 +55,22 @@ def drop_files(proc: str = "/proc") -> None:
             elif words[0] == b"Anonymous:" and words[1] == b"0" and end > start:
                 # What was relocated is anonymous, and would be lost.
                 _libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
+
+
+def watch_directories(paths: "Iterable[str]") -> int:
+    """A descriptor that becomes readable when a file is put into one of the directories.
+
+    Directories that are not there are passed over.
+
+    Raises:
+        OSError: too many files are open, or too many watches.
+    """
+    fd = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+    if fd < 0:
+        raise _error("inotify_init1")
+    for path in paths:
+        _libc.inotify_add_watch(fd, os.fsencode(path), _IN_CREATE | _IN_MOVED_TO)
+    return int(fd)
 
 
 def process_mrelease(pidfd: int) -> None:

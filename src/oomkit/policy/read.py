@@ -18,18 +18,19 @@ class PolicyError(TomlError):
     """A policy that can't be used; ``faults`` lists everything that is wrong with it."""
 
 
-def read_policy(path: str, *, overrides: Sequence[str] = ()) -> Policy:
+def read_policy(path: str, *, overrides: Sequence[str] = (), trusted: bool = False) -> Policy:
     """Read a policy file.
 
     Args:
         path: the file.
         overrides: changes such as ``whom.level=tree``, made before it is checked.
+        trusted: refuse one that others can change.
 
     Raises:
         PolicyError: unreadable, no TOML, or wrong; it lists all that is wrong.
     """
     try:
-        raw = load(path)
+        raw = load(path, trusted=trusted)
     except TomlError as error:
         raise PolicyError(error.source, error.faults) from None
     return policy_from(raw, source=path, overrides=overrides)
