@@ -237,6 +237,7 @@ class Hand:
             key = (signal.pid, signal.start_time)
             if one.error == "gone":
                 self._died(key, t_s)
+                self.untouchable.add(key)  # whatever a ranking says, it is not chosen again
             elif one.protected:
                 self._spare(deed, key, one.error)
             elif one.error:
