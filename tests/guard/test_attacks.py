@@ -142,6 +142,25 @@ def test_who_is_protected_as_the_signal_is_due_is_spared_and_another_is_chosen(
     assert (second["victim"]["pid"], second["outcome"]) == (small, "died")
 
 
+def test_no_command_is_run_instead_of_or_after_a_signal_that_may_not_be_sent(
+    group: Path, arena: Arena
+) -> None:
+    large, small = arena.victim("large", 60), arena.victim("small", 20)
+    ran = arena.directory / "ran"
+    record = f'["/bin/sh", "-c", "echo {{pid}} >> {ran}"]'
+    arena.guard(
+        BEFORE.format(f"echo {large} > {group}/cgroup.procs")
+        + f"after = {record}\ninstead = [{{ comm = 'large', command = {record} }}]\n"
+        + never("cgroup", f"*/{group.name}")
+    )
+    arena.memory(available=0.08)
+    arena.until(lambda: not arena.alive(small), "the victim dies")
+    arena.memory(available=0.5)
+    arena.until(lambda: ran.exists() and bool(ran.read_text()), "a command is run")
+    assert arena.alive(large)
+    assert ran.read_text() == f"{small}\n"
+
+
 @pytest.mark.parametrize("how", ["cgroup", "policy"])
 def test_who_is_protected_after_sigterm_gets_no_sigkill(
     group: Path, arena: Arena, how: str
