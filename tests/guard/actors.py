@@ -92,15 +92,17 @@ def container(name: str, mib: str, inner: str, inner_mib: str) -> None:
     there, here = os.pipe()
     init = os.fork()
     if not init:
-        named(name)
-        hold(mib)
         if not os.fork():
             named(inner)
             hold(inner_mib)
             os.write(here, b"x")
             wait()
+        named(name)
+        hold(mib)
+        os.write(here, b"x")
         wait()
-    os.read(there, 1)
+    for _ in range(2):
+        os.read(there, 1)
     with open(f"/proc/self/task/{os.getpid()}/comm", "w") as comm:
         comm.write("runtime")
     inside = [

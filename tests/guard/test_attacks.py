@@ -142,6 +142,25 @@ def test_who_is_protected_as_the_signal_is_due_is_spared_and_another_is_chosen(
     assert (second["victim"]["pid"], second["outcome"]) == (small, "died")
 
 
+def test_no_command_is_run_instead_of_or_after_a_signal_that_may_not_be_sent(
+    group: Path, arena: Arena
+) -> None:
+    large, small = arena.victim("large", 60), arena.victim("small", 20)
+    ran = arena.directory / "ran"
+    record = f'["/bin/sh", "-c", "echo {{pid}} >> {ran}"]'
+    arena.guard(
+        BEFORE.format(f"echo {large} > {group}/cgroup.procs")
+        + f"after = {record}\ninstead = [{{ comm = 'large', command = {record} }}]\n"
+        + never("cgroup", f"*/{group.name}")
+    )
+    arena.memory(available=0.08)
+    arena.until(lambda: not arena.alive(small), "the victim dies")
+    arena.memory(available=0.5)
+    arena.until(lambda: ran.exists() and bool(ran.read_text()), "a command is run")
+    assert arena.alive(large)
+    assert ran.read_text() == f"{small}\n"
+
+
 @pytest.mark.parametrize("how", ["cgroup", "policy"])
 def test_who_is_protected_after_sigterm_gets_no_sigkill(
     group: Path, arena: Arena, how: str
@@ -405,8 +424,8 @@ def test_an_init_takes_whom_it_must_not(arena: Arena) -> None:
 
 
 def test_an_init_is_counted_with_all_who_die_with_it(arena: Arena) -> None:
-    _, (init, inner) = arena.play("container", "init", 30, "inner", 25)
-    other = arena.victim("other", 45)
+    _, (init, inner) = arena.play("container", "init", 60, "inner", 5)
+    other = arena.victim("other", 40)
     arena.guard(SOFT)
     arena.memory(available=0.02)
     arena.until(lambda: not arena.living(init), "the victim dies")
@@ -436,6 +455,19 @@ def test_processes_that_share_their_memory_are_one(arena: Arena, protected: bool
     assert act["victim"]["level"] == "address space"
     assert {one["pid"] for one in act["victim"]["members"]} == {large, other}
     assert act["victim"]["expected_kb"] == pytest.approx(60 << 10, rel=0.3)
+    assert arena.alive(small)
+
+
+@pytest.mark.parametrize("actor", ["mapped", "memfd"])
+def test_shared_memory_from_before_the_shortage_counts_as_well(
+    group: Path, arena: Arena, actor: str
+) -> None:
+    small = arena.victim("small", 20)
+    enter(arena, group, small)
+    large, _ = arena.play(actor, "large", 120, group / "cgroup.procs")
+    arena.guard(SOFT)
+    arena.memory(available=0.02, shmem=0.12)
+    arena.until(lambda: not arena.alive(large), "the victim dies")
     assert arena.alive(small)
 
 

@@ -18,6 +18,7 @@ from oomkit.guard.sizes import Sizes
 from oomkit.guard.users import Users
 from oomkit.guard.watched import living_thread
 from oomkit.host.pidfd import Held, start_ticks_of
+from oomkit.policy.core.whom import Chooser
 from oomkit.policy.plan import compile_plan
 from oomkit.policy.read import policy_from
 from tests.guard.arena import unshare
@@ -41,7 +42,8 @@ def refusal(proc: Proc, *never: dict[str, Any], users: Users | None = None) -> s
     places = Places(proc=str(proc.directory), cgroups="/cgroups", cgroup_version=2)
     fields = frozenset(fields_asked_for(plan))
     known = users or Users({1000: "me"}, "/no/passwd")
-    return Recheck(plan, places, frozenset({5}), fields, known).refusal(PID)
+    chooser = Chooser(plan, own_pids=frozenset({5}))
+    return Recheck(chooser, places, fields, known).refusal(PID)
 
 
 @pytest.mark.parametrize(

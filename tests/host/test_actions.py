@@ -149,6 +149,8 @@ def test_the_watchdog_is_the_managers_wish_for_this_process_alone() -> None:
         (f"/kubepods.slice/kubepods-pod1.slice/cri-containerd-{ID}.scope",
          f"cri-containerd-{ID}.scope", ID),
         (f"/machine.slice/libpod-{ID}.scope/container", f"libpod-{ID}.scope", ID),
+        ("/anywhere/system.slice/sshd.service", "sshd.service", None),
+        (f"/docker/{ID}/system.slice/sshd.service", f"{ID}/sshd.service", ID),
         ("/lxc.payload.web/system.slice/nginx.service", "lxc.payload.web/nginx.service", "web"),
     ],
 )  # fmt: skip

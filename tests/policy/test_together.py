@@ -40,13 +40,14 @@ def test_who_shares_with_a_protected_one_is_protected() -> None:
     assert rows[1].verdict == "precious[3] shares its memory: never: comm precious"
 
 
-def test_an_init_counts_with_all_in_its_namespace_and_below() -> None:
-    init = process(2, 10, init_of=NS, namespaces=(NS,))
+def test_an_init_takes_all_in_its_namespace_along_and_is_not_chosen_for_their_sake() -> None:
+    init = process(2, 40, init_of=NS, namespaces=(NS,))
     inside = [process(3, 20, namespaces=(NS,)), process(4, 30, namespaces=(DEEPER, NS))]
     rows = ranked(init, *inside, process(5, 50))
-    assert [row.candidate.pid for row in rows] == [2, 5, 4, 3]
+    assert [row.candidate.pid for row in rows] == [5, 2, 4, 3]
+    rows = rows[1:]
     assert [one.pid for one in rows[0].members] == [2, 3, 4]
-    assert rows[0].freed_kb == 60 * 1024
+    assert rows[0].freed_kb == 90 * 1024
     assert rows[0].level == "pid namespace"
 
 

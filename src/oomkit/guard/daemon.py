@@ -199,7 +199,7 @@ class Daemon:
         )
         self._decider = self._new_decider(plan)
         recheck = Recheck(
-            plan, self._settings.places, self._own_pids, self._eyes.fields, self._eyes.users
+            self._decider.chooser, self._settings.places, self._eyes.fields, self._eyes.users
         )
         self._hand.serve(plan, self._decider, recheck, dry_run=self._settings.dry_run)
 

@@ -153,25 +153,30 @@ class Hand:
         self._save()
         self._before(act)
         if act.command is not None:
-            self._hooks.start(act.command, act.choice.candidate, "instead")
-            for signal in act.signals:
-                self._striker.hold((signal.pid, signal.start_time))
+            self._run_instead(act, deed)
         else:
             self._send(act.signals, deed, together=act.choice.level != "namesakes")
-            if deed.record.get("outcome") == "protected":
-                self.deeds.remove(deed)
-                self._save()
-                self._books.record(deed.record)
-                self._books.line(NOTICE, ended(deed.record))
-                return False
-            if act.choice.level == "cgroup" and act.state.level >= HARD:
-                self._sweep(act)
+        if deed.record.get("outcome") == "protected":
+            self._end(deed)
+            return False
+        if act.command is None and act.choice.level == "cgroup" and act.state.level >= HARD:
+            self._sweep(act)
         self._save()
         self._books.record(deed.record)
         self._books.line(WARNING, acted(act, dry_run=False))
         if self._how["notify"]:
             self._hooks.notify("Memory is short", printable(acted(act, dry_run=False)))
         return True
+
+    def _run_instead(self, act: "Act", deed: "Deed") -> None:
+        """Run the command that a policy wants instead of a signal, if that might be sent."""
+        keys = [(signal.pid, signal.start_time) for signal in act.signals]
+        found = self._striker.check(keys)
+        if found is None and act.command is not None:
+            self._hooks.start(act.command, act.choice.candidate, "instead")
+        elif found is not None:
+            for key in keys:
+                self._spare(deed, key, f"with process {found[0][0]}: {found[1]}")
 
     def escalate(self, signals: "tuple[Signal, ...]") -> None:
         """Signals to those who were told before, and did not go."""
@@ -196,15 +201,19 @@ class Hand:
                 reading.t_s, left_kb(reading), short=short
             )
             if over:
-                self.deeds.remove(deed)
-                for key in deed.alive:
-                    self._striker.let_go(key)
-                # First the record, then the state: better told twice than never.
-                self._books.record(deed.record)
-                self._save()
-                self._books.line(NOTICE, ended(deed.record))
-                if self._how["after"]:
+                self._end(deed)
+                if self._how["after"] and deed.record["outcome"] != "protected":
                     self._hooks.start(self._how["after"], deed.victim, "after")
+
+    def _end(self, deed: "Deed") -> None:
+        """Close an act that is over."""
+        self.deeds.remove(deed)
+        for key in deed.alive:
+            self._striker.let_go(key)
+        # First the record, then the state: better told twice than never.
+        self._books.record(deed.record)
+        self._save()
+        self._books.line(NOTICE, ended(deed.record))
 
     def next_s(self, t_s: float) -> float:
         """How soon to look at who is dying; infinity where nobody is."""
@@ -237,6 +246,7 @@ class Hand:
             key = (signal.pid, signal.start_time)
             if one.error == "gone":
                 self._died(key, t_s)
+                self.untouchable.add(key)  # whatever a ranking says, it is not chosen again
             elif one.protected:
                 self._spare(deed, key, one.error)
             elif one.error:

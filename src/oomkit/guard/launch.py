@@ -164,7 +164,8 @@ def exec_daemon(settings: Settings) -> NoReturn:
     """
     fd = os.memfd_create("oomkit-guard", 0)
     os.write(fd, marshal.dumps(to_plain(settings)))
-    argv = [sys.executable, "-I", "-S", lean.__file__, str(fd)]
+    # Columns of the source in tracebacks would take memory that stays locked.
+    argv = [sys.executable, "-I", "-S", "-X", "no_debug_ranges", lean.__file__, str(fd)]
     sys.stdout.flush()
     sys.stderr.flush()
     try:

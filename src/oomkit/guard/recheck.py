@@ -7,14 +7,12 @@ from oomkit.guard.users import Users
 from oomkit.guard.watched import Watched
 from oomkit.host.pidns import inside
 from oomkit.policy.core.reach import DYING
-from oomkit.policy.core.whom import Chooser
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from oomkit.guard.places import Places
     from oomkit.policy.core.candidate import Candidate
+    from oomkit.policy.core.whom import Chooser
 
 
 class Recheck:
@@ -25,9 +23,8 @@ class Recheck:
     everything that protects is read anew for each signal, whoever sends it and why.
 
     Args:
-        plan: the policy that is in force.
+        chooser: of the policy that is in force; it knows who is never chosen.
         places: where processes and cgroups are.
-        own_pids: never signalled.
         fields: what the policy's patterns are about.
         users: names of user ids.
     """
@@ -36,13 +33,12 @@ class Recheck:
 
     def __init__(
         self,
-        plan: "dict[str, Any]",
+        chooser: "Chooser",
         places: "Places",
-        own_pids: "frozenset[int]",
         fields: "frozenset[str]",
         users: Users,
     ) -> None:
-        self._chooser = Chooser(plan, own_pids=own_pids)
+        self._chooser = chooser
         self._places = places
         self._users = users
         self._wanted = Wanted(places, fields - {"oom_score"}, users.names, whole=True)

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from oomkit.policy.core.candidate import Candidate
 
 
+_MUCH = 5
+"""So many steps of shared memory are worth a look before it is known who grew."""
+
+
 class _Noted:
     """How things were at one moment."""
 
@@ -70,7 +74,9 @@ class Tmpfs:
             holders: processes with shared memory of their own, which nobody else is asked for.
         """
         before = self._older
-        if before is None or shmem_kb - before.shmem_kb < step_kb:
+        if before is None:
+            return self._holding(shmem_kb - sum(one.shmem_sole_kb for one in holders), step_kb)
+        if shmem_kb - before.shmem_kb < step_kb:
             return {}
         grown = {path: kb - before.by_path.get(path, 0.0) for path, kb in self._walk().items()}
         for one in holders:
@@ -87,6 +93,13 @@ class Tmpfs:
             known = self._written.to_tmpfs(grown_kb, before.written, pids)
             shares.update(known or {pid: grown_kb / len(pids) for pid in pids})
         return shares
+
+    def _holding(self, shmem_kb: float, step_kb: float) -> dict[int, float]:
+        """Who wrote what lies in memory without a name, where growth is not known yet."""
+        if shmem_kb < _MUCH * step_kb:
+            return {}
+        found = self._written.to_tmpfs(shmem_kb, {})
+        return {pid: kb for pid, kb in found.items() if self.unnamed_kb(pid) >= step_kb}
 
     def unnamed_kb(self, pid: int) -> float:
         """What a process holds open in memory that has no name, so that it dies with it."""

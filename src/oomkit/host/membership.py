@@ -3,6 +3,7 @@
 from oomkit.host.procfs import text
 
 _UNITS = (".service", ".scope", ".mount", ".swap", ".socket")
+_LXC = "lxc.payload."
 _ID_LENGTH = 64
 _HEX = frozenset("0123456789abcdef")
 
@@ -41,36 +42,39 @@ def manager_root(init: str) -> str:
 def unit_of(path: str, root: str = "") -> str | None:
     """The unit of the system's manager that a cgroup is, or is inside of; None: none.
 
-    Below slices the first component that names a unit is one of the system's manager. All below
-    that is in other hands: of a user's own manager (``user@1000.service``), of a container's, of
-    whoever the unit delegates to. Its last unit follows after a slash, so that nobody can pass for
-    a unit of the system by calling a unit of their own so. A unit below anything else than slices
-    is nobody's that is known here: it is given with what it is below.
+    The first component that names a unit is one of the system's manager. All below that is in
+    other hands: of a user's own manager (``user@1000.service``), of a container's, of whoever the
+    unit delegates to. Its last unit follows after a slash, so that nobody can pass for a unit of
+    the system by calling a unit of their own so. Below a container that is no unit (as Docker
+    and LXC make them without systemd) units are written after its name in the same way.
 
     Args:
         path: the cgroup.
         root: where the system's manager keeps its units.
     """
-    parts = _below(path, root).split("/")
-    slices = 1
-    while slices < len(parts) and parts[slices].endswith(".slice"):
-        slices += 1
-    inner = next((part for part in reversed(parts[slices:]) if part.endswith(_UNITS)), None)
-    if inner is None:
+    outer = inner = None
+    for part in _below(path, root).split("/"):
+        is_unit = part.endswith(_UNITS)
+        if outer is None:
+            if is_unit or _container(part) is not None:
+                outer = part
+        elif is_unit:
+            inner = part
+    if outer is None or (inner is None and not outer.endswith(_UNITS)):
         return None
-    outer = parts[slices]
-    return (
-        inner if len(parts) == slices + 1 or _is_last_unit(parts[slices:]) else f"{outer}/{inner}"
-    )
-
-
-def _is_last_unit(parts: "list[str]") -> bool:
-    """The first of some components names a unit, and none below it does."""
-    return parts[0].endswith(_UNITS) and not any(part.endswith(_UNITS) for part in parts[1:])
+    return outer if inner is None else f"{outer}/{inner}"
 
 
 def _below(path: str, root: str) -> str:
     return path[len(root) :] if root and path.startswith(f"{root}/") else path
+
+
+def _container(part: str) -> str | None:
+    """The container that a component of a path names."""
+    if part.startswith(_LXC):
+        return part.removeprefix(_LXC)
+    word = part.removesuffix(".scope").rpartition("-")[2]
+    return word if len(word) == _ID_LENGTH and _HEX.issuperset(word) else None
 
 
 def container_of(path: str, root: str = "") -> str | None:
@@ -88,10 +92,5 @@ def container_of(path: str, root: str = "") -> str | None:
     parts = _below(path, root).split("/")
     user = next((part for part in parts if part.startswith("user@")), None)
     before = f"{user}/" if user is not None and user.endswith(".service") else ""
-    for part in reversed(parts):
-        if part.startswith("lxc.payload."):
-            return before + part.removeprefix("lxc.payload.")
-        word = part.removesuffix(".scope").rpartition("-")[2]
-        if len(word) == _ID_LENGTH and _HEX.issuperset(word):
-            return before + word
-    return None
+    found = next(filter(None, map(_container, reversed(parts))), None)
+    return None if found is None else before + found

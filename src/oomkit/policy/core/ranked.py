@@ -13,6 +13,8 @@ class Ranked:
     Attributes:
         candidate: the process it is about.
         members: everybody who dies: it, first, and whom it takes along.
+        weighed: those of them whose sizes make the score; who dies along with the init of a pid
+            namespace is no reason to choose it.
         level: ``process``, ``namesakes``, ``tree``, ``cgroup``, ``address space`` (who shares its
             memory) or ``pid namespace`` (whose init it is): how far it really reaches.
         factors: what the score was made of, in order: names and values.
@@ -35,11 +37,13 @@ class Ranked:
         "note",
         "score",
         "verdict",
+        "weighed",
     )
 
     def __init__(self, candidate: Candidate) -> None:
         self.candidate = candidate
         self.members: tuple[Candidate, ...] = (candidate,)
+        self.weighed: tuple[Candidate, ...] = (candidate,)
         self.level = "process"
         self.factors: tuple[tuple[str, float], ...] = ()
         self.score = 0.0

@@ -82,6 +82,10 @@ class Reach:
         candidate = one.candidate
         if candidate.mm_id is not None or candidate.init_of is not None:
             one.members = tuple(c for c in crowd.along(candidate) if c is candidate or not c.dying)
+            one.weighed = tuple(
+                c for c in one.members
+                if c is candidate or (c.mm_id is not None and c.mm_id == candidate.mm_id)
+            )  # fmt: skip
             if len(one.members) > 1:
                 one.level = "pid namespace" if candidate.init_of is not None else "address space"
 
@@ -111,7 +115,7 @@ class Reach:
         elif len(living) > len(one.members):
             one.level = level
             rest = [m for m in living if m.pid != one.candidate.pid]
-            one.members = (one.candidate, *sorted(rest, key=lambda m: m.pid))
+            one.members = one.weighed = (one.candidate, *sorted(rest, key=lambda m: m.pid))
 
     def _by_cgroup(
         self, considered: "Sequence[Candidate]", crowd: "_Crowd", refused: dict[int, str]

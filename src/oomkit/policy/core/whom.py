@@ -1,7 +1,7 @@
 """Whom to choose: what each death gives back, weighed."""
 
 from oomkit.policy.core.match import Matcher
-from oomkit.policy.core.ranked import Ranked
+from oomkit.policy.core.ranked import Ranked, memories
 from oomkit.policy.core.reach import DYING, Reach
 from oomkit.policy.core.weigh import weigher
 
@@ -67,7 +67,8 @@ class Chooser:
         for one in self._reach.choices(considered, candidates, refused, groups):
             if not one.verdict:
                 weigh(one)
-                gain_kb = max(one.freed_kb, one.gain_kb)
+                own_kb = sum(c.freed_kb() for c in memories(one.weighed))
+                gain_kb = max(own_kb, one.gain_kb)
                 if gain_kb < self._least_kb or one.score <= 0.0:
                     one.verdict = "too little to gain"
             found.append(one)
