@@ -30,7 +30,7 @@ class Books:
 
     __slots__ = (
         "_begun_s", "_clock", "_faults", "_journal", "_kernel_kills", "_ring", "_say", "_status",
-        "_status_values", "_tally", "_wall", "_writer",
+        "_tally", "_wall", "_writer",
     )  # fmt: skip
 
     def __init__(
@@ -55,7 +55,6 @@ class Books:
         self._journal: Journal | None = None
         self._ring: Ring | None = None
         self._status: Status | None = None
-        self._status_values: dict[str, Any] | None = None
         flushes: list[Callable[[], object]] = []
         if settings.journal:
             self._journal = Journal(settings.journal, deferred=True, wall=wall, mono=clock)
@@ -70,7 +69,7 @@ class Books:
             flushes.append(self._ring.flush)
         if settings.status:
             self._status = Status(settings.status)
-            flushes.append(self._write_status)
+            flushes.append(self._status.flush)
         events = _EVENTS.get(places.cgroup_version)
         self._kernel_kills = KernelKills(
             vmstat=f"{places.proc}/vmstat",
@@ -162,7 +161,7 @@ class Books:
             values["waiting"], values["lost"] = self._journal.waiting, self._journal.lost
         if self._ring is not None:
             values["ring_lost"] = self._ring.lost
-        self._status_values = values
+        self._status.put(values)
         self._writer.kick()
 
     def check(self) -> None:
@@ -195,8 +194,3 @@ class Books:
         for keeper in (self._journal, self._ring, self._status, self._kernel_kills, self._say):
             if keeper is not None:
                 keeper.close()
-
-    def _write_status(self) -> None:
-        values, self._status_values = self._status_values, None
-        if values is not None and self._status is not None:
-            self._status.write(values)

@@ -32,19 +32,29 @@ class Status:
         self._fd = -1
         self._written = 0
         self._longest = 0
+        self._line = b""
         self._open()
 
     def write(self, values: Mapping[str, object]) -> None:
-        """Replace what the file says, which is opened now if it could not be before.
+        """Replace what the file says. Never raises."""
+        self.put(values)
+        self.flush()
+
+    def put(self, values: Mapping[str, object]) -> None:
+        """Have the next :meth:`flush` write this."""
+        self._written += 1
+        self._line = encode({"n": self._written, **values, "end": self._written})
+
+    def flush(self) -> None:
+        """Write what was put, into a file that is opened now if it could not be before.
 
         Never raises.
         """
         if self._fd < 0:
             self._open()
-        if self._fd < 0:
+        line, self._line = self._line, b""
+        if self._fd < 0 or not line:
             return
-        self._written += 1
-        line = encode({"n": self._written, **values, "end": self._written})
         # A shorter line than the last is filled up: cutting the file is a second step.
         self._longest = max(self._longest, len(line))
         try:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import tempfile
 
+from oomkit.files.safely import NotSafeError, expect_directory
 from oomkit.real.errors import RealError
 
 
@@ -55,10 +56,20 @@ def unpack(package: str, directory: str) -> str:
     target = f"{directory}/{os.path.basename(package).split('_', 1)[0]}"
     if not os.path.isdir(target):
         os.makedirs(directory, exist_ok=True)
+        _expect_safe(directory)
         partial = tempfile.mkdtemp(dir=directory)
         call(["dpkg-deb", "-x", package, partial])
         os.rename(partial, target)
     return target
+
+
+def _expect_safe(directory: str) -> None:
+    """Refuse to unpack, as root, what will be run where others could change it."""
+    try:
+        if os.geteuid() == 0:
+            expect_directory(directory)
+    except NotSafeError as error:
+        raise PackageError(f"{directory}: {error.strerror}") from None
 
 
 def call(command: list[str], directory: str | None = None) -> str:
