@@ -70,6 +70,27 @@ def test_pressure_alone_and_plenty_of_memory_are_refused_for_a_kill() -> None:
     assert policy({"level": "warn", "psi_full": "50%"}).when[0].level == "warn"
 
 
+@pytest.mark.parametrize("value", ["5", 5, "5000000", 5000000, "2_0%", "1e1%"])
+def test_amounts_without_a_unit_are_refused(value: object) -> None:
+    for key in ("available", "swap_free", "swap_used", "zram"):
+        (line,) = faults({"when": [{"level": "soft", key: value}]})
+        assert line.startswith(f'p.toml: when[0].{key}: expected a share such as "10%"')
+    if not str(value).endswith("%"):
+        (line,) = faults({"whom": {"least": value}})
+        assert line.startswith("p.toml: whom.least: expected a size")
+        rule = {"level": "soft", "available": "5%", "for": value}
+        (line,) = faults({"when": [rule], "how": {}})
+        assert line.startswith("p.toml: when[0].for: expected a duration")
+    assert policy({"level": "soft", "available": "5%", "swap_free": 0, "for": 0}).when
+
+
+@pytest.mark.parametrize("key", ["term_least", "term_wait", "give_up", "pause", "hard_pause"])
+def test_times_without_a_unit_are_refused(key: str) -> None:
+    (line,) = faults({"how": {key: 500}})
+    assert line.startswith(f"p.toml: how.{key}: expected a duration such as")
+    assert line.endswith("with its unit, not 500")
+
+
 def test_names_longer_than_the_kernel_keeps_are_refused() -> None:
     """Row 8."""
     lines = faults({"whom": {"never": [{"comm": "gnome-shell-calendar-server"}]}})
