@@ -12,7 +12,7 @@ from oomkit.model import ModelError, play
 from oomkit.scenario import scenario_from
 from oomkit.scenario.record import from_json, to_json
 
-SIZE = st.sampled_from(["300M", "3G", "64M", "50G", "7M", "900T", "100K", 4095, 1, 0])
+SIZE = st.sampled_from(["300M", "3G", "64M", "50G", "7M", "900T", "100K", "4095B", "1B", 0])
 RATE = st.sampled_from(["50M/s", "400M/s", "100G/s", "1M/s", "900T/s", "1B/s"])
 HARDWARE = st.sampled_from(["200M/s", "1M/s", "1G/s", "1B/s"])
 TIME = st.sampled_from(["0s", "10ms", "100ms", "1s", "7s", "30d"])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from oomkit.cli.common import fail
+from oomkit.cli.streams import say
 from oomkit.report.units import printable
 
 if TYPE_CHECKING:
@@ -277,5 +278,5 @@ def _complain(told: "Sequence[Told]") -> int:
     """Say which logs could not be read; 2 if any."""
     for log in told:
         if log.error is not None:
-            click.echo(f"oomkit: {printable(log.error)}", err=True)
+            say(f"oomkit: {printable(log.error)}")
     return 2 if any(log.error is not None for log in told) else 0

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from oomkit.cli.common import fail
+from oomkit.cli.streams import say
 from oomkit.guard import paths
 
 _EXAMPLE = """\b
@@ -91,7 +92,7 @@ def command(
         recording_bytes = units.size(record_size)
     except TomlError as error:
         for line in error.lines():
-            click.echo(f"oomkit: {line}", err=True)
+            say(f"oomkit: {line}")
         sys.exit(2)
     except ValueError as error:
         fail(f"--record-size: expected {error}, not {record_size!r}")
@@ -175,4 +176,4 @@ def _explain(policy: Any, settings: Any, pid: int | None) -> None:
     for line in lines:
         click.echo(line)
     for line in settings.missing:
-        click.echo(f"oomkit: {line}", err=True)
+        say(f"oomkit: {line}")

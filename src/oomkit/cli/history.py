@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from oomkit.cli.common import fail
+from oomkit.cli.streams import say
 from oomkit.guard import paths
+from oomkit.toml.numbers import MAX_INTEGER
 
 if TYPE_CHECKING:
     from oomkit.guard.store import Entry, Store
@@ -26,7 +28,7 @@ Examples:
 
 
 @click.command(epilog=_EXAMPLE)
-@click.argument("number", type=click.IntRange(min=1), required=False)
+@click.argument("number", type=click.IntRange(1, MAX_INTEGER), required=False)
 @click.option("--since", metavar="WHEN", help='A date, a time, or "2h": that long ago.')
 @click.option("--until", metavar="WHEN", help="As --since.")
 @click.option(
@@ -39,7 +41,7 @@ Examples:
 @click.option("--comm", metavar="GLOB", help="Only victims of this name.")
 @click.option(
     "--last",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, MAX_INTEGER),
     help="The newest so many; 0 for all.  [default: 20; all with --json]",
 )
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines, one object a record.")
@@ -77,7 +79,7 @@ def command(
         if number is not None:
             entry = history.entry(number)
             if entry is None:
-                fail(f"{history.path}: holds no record {number}")
+                fail(f"{_named(history, journal)}: holds no record {number}")
             entries = [entry]
         else:
             count = last if last is not None else 0 if as_json else _DEFAULT_LAST
@@ -114,10 +116,15 @@ def _opened(store: str | None, journal: str | None) -> "Store":
     except StoreError as error:
         if store is not None or not journals:
             raise
-        click.echo(f"oomkit: {error}; the history is read anew from the journal", err=True)
+        say(f"oomkit: {error}; the history is read anew from the journal")
         history = Store(":memory:")
         _read(history, journals)
     return history
+
+
+def _named(history: "Store", journal: str | None) -> str:
+    """The file that a person knows the records by."""
+    return history.path if history.path != ":memory:" else journal or paths.JOURNAL
 
 
 def _trouble(path: str) -> str | None:
@@ -141,7 +148,7 @@ def _read(history: "Store", journals: list[str]) -> None:
         damaged = history.read_journal(path).damaged
         if damaged:
             lines = "line" if damaged == 1 else "lines"
-            click.echo(f"oomkit: {path}: {damaged} damaged {lines} passed over", err=True)
+            say(f"oomkit: {path}: {damaged} damaged {lines} passed over")
 
 
 def _moment(option: str, text: str | None) -> float | None:

@@ -4,7 +4,8 @@ import sys
 
 import click
 
-from oomkit.cli.common import fail
+from oomkit.cli.common import fail, os_words
+from oomkit.cli.streams import say
 from oomkit.kernel.versions import RuleRange, UnknownKernelError, doubt, history, range_of
 
 _EXAMPLE = """\b
@@ -62,8 +63,10 @@ def _show_bootable(fetch: str | None, *, as_json: bool) -> None:
                 found = [kernels.fetch(fetch)]
         else:
             found = kernels.bootable()
-    except (RealError, OSError) as error:
+    except RealError as error:
         fail(str(error))
+    except OSError as error:
+        fail(os_words(error))
     if as_json:
         import msgspec
 
@@ -75,7 +78,7 @@ def _show_bootable(fetch: str | None, *, as_json: bool) -> None:
         rows = [(kernel.release, kernel.image, kernel.modules) for kernel in found]
         console(sys.stdout).print(bootable_table(rows))
     else:
-        click.echo("oomkit: no kernel to boot here; try oomkit kernels --fetch 6.12", err=True)
+        say("oomkit: no kernel to boot here; try oomkit kernels --fetch 6.12")
     if not found:
         sys.exit(1)
 
@@ -86,5 +89,5 @@ def _row(release: str) -> RuleRange:
     except UnknownKernelError as error:
         fail(str(error))
     if (text := doubt(release)) is not None:
-        click.echo(f"oomkit: {text}", err=True)
+        say(f"oomkit: {text}")
     return row

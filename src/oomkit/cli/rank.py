@@ -7,6 +7,7 @@ import time
 import click
 
 from oomkit.cli.common import fail, rules_or_fail, snapshot_from, without_self
+from oomkit.cli.streams import STDOUT, say
 from oomkit.kernel.alloc import decide
 from oomkit.kernel.rank import rank
 from oomkit.kernel.rules import RuleSet
@@ -102,11 +103,13 @@ def command(
                 if sys.stdout.isatty() and not as_json:
                     click.clear()
                 question.answer(snapshot, compact=True)
+                if sys.stdout.isatty() and not as_json:
+                    click.echo(f"(every {interval:g} s; Ctrl-C ends)")
                 sys.stdout.flush()
                 time.sleep(interval)
-    except BrokenPipeError:
-        raise
     except OSError as error:
+        if isinstance(error, BrokenPipeError) or error.filename == STDOUT:
+            raise
         fail(f"/proc: {error.strerror}; expected a readable proc file system")
     except KeyboardInterrupt:
         sys.exit(0)
@@ -203,5 +206,5 @@ class _Question:
                 out.print(f"({left_out} more; --top 0 shows all)")
         unsure = doubt(self.release or snapshot.kernel)
         for note in (*snapshot.missing, *([unsure] if unsure else [])):
-            click.echo(f"oomkit: {note}", err=True)
+            say(f"oomkit: {note}")
         return 1 if decision.action == "panic" else 0

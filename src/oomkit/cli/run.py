@@ -7,6 +7,7 @@ import click
 
 from oomkit.cli import recordings, run_views, worlds
 from oomkit.cli.common import fail
+from oomkit.toml.numbers import MAX_INTEGER, MIN_INTEGER
 
 if TYPE_CHECKING:
     from oomkit.policy.format import Policy
@@ -64,7 +65,12 @@ Examples:
     help="Guard the machine: default, kernel, earlyoom, nohang, systemd-oomd, oomd-like, or a "
     "file. Twice: both side by side; more: a table. On the model, or over a RECORDING.",
 )
-@click.option("--seed", type=int, default=0, help="Moves what the scenario declares as random.")
+@click.option(
+    "--seed",
+    type=click.IntRange(MIN_INTEGER, MAX_INTEGER),
+    default=0,
+    help="Moves what the scenario declares as random.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The whole record as one object.")
 @click.option("--log", "as_log", is_flag=True, help="The kernel's log.")
 @click.option("--free", "interval", metavar="TIME", help="A table like free's, a line each TIME.")
