@@ -144,7 +144,7 @@ def image(check: Path, unit: Path) -> bytes:
     made.tree(os.path.dirname(oomkit.__file__), f"{packages}/oomkit")
     for name in _PACKAGES:
         made.tree(os.path.dirname(_file_of(name)), f"{packages}/{name}")
-    made.text("/usr/bin/oomkit", f"#!{python}\nfrom oomkit.cli import main\nmain()\n", 0o755)
+    made.text("/usr/local/bin/oomkit", f"#!{python}\nfrom oomkit.cli import main\nmain()\n", 0o755)
     made.text("/etc/passwd", "root:x:0:0:root:/root:/bin/false\n")
     made.text("/etc/group", "root:x:0:\n")
     made.text("/etc/machine-id", f"{1:032x}\n")

@@ -3,6 +3,7 @@
 import click
 
 from oomkit import __version__
+from oomkit.cli import complete
 from oomkit.cli.group import LazyGroup
 
 _EXAMPLE = """\b
@@ -20,8 +21,20 @@ Examples:
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="oomkit")
-@click.option("--kernel", "release", metavar="VERSION", help="What if this kernel decided.")
-@click.option("--from", "source", metavar="FILE", help="A snapshot's JSON; - for standard input.")
+@click.option(
+    "--kernel",
+    "release",
+    type=complete.RELEASE,
+    metavar="VERSION",
+    help="What if this kernel decided.",
+)
+@click.option(
+    "--from",
+    "source",
+    type=complete.FILE,
+    metavar="FILE",
+    help="A snapshot's JSON; - for standard input.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The posture as one JSON object.")
 @click.pass_context
 def main(ctx: click.Context, release: str | None, source: str | None, *, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import click
 
+from oomkit.cli import complete
 from oomkit.cli.common import fail
 from oomkit.cli.progress import progress
 from oomkit.cli.streams import say
@@ -27,7 +28,7 @@ Examples:
 
 
 @click.command(epilog=_EXAMPLE)
-@click.argument("paths", metavar="[DIR|SCENARIO]...", nargs=-1)
+@click.argument("paths", type=complete.FILE, metavar="[DIR|SCENARIO]...", nargs=-1)
 @click.option(
     "--on",
     "worlds",
@@ -38,6 +39,7 @@ Examples:
 @click.option(
     "--kernel",
     "kernels",
+    type=complete.KERNEL,
     metavar="VERSION",
     multiple=True,
     help="Which kernel to boot in QEMU; more than once for several.",

@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from oomkit.cli import complete
 from oomkit.cli.common import fail, os_words
 
 _EXAMPLE = """\b
@@ -17,6 +18,7 @@ Examples:
 @click.command(epilog=_EXAMPLE)
 @click.option(
     "--fetch",
+    type=complete.DAEMON,
     metavar="NAME",
     help="Get Debian's package of one with apt; nothing is installed.",
 )

@@ -2,11 +2,12 @@
 
 import click
 
+from oomkit.cli import complete
 from oomkit.cli.group import LazyGroup, no_such_command
 
 
 @click.command()
-@click.argument("name", metavar="[COMMAND]", required=False)
+@click.argument("name", type=complete.COMMAND, metavar="[COMMAND]", required=False)
 @click.pass_context
 def command(ctx: click.Context, name: str | None) -> None:
     """Show the help of oomkit, or of one of its commands."""

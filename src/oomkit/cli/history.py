@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from oomkit.cli import complete
 from oomkit.cli.common import fail
 from oomkit.cli.streams import say
 from oomkit.guard import paths
@@ -47,10 +48,16 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines, one object a record.")
 @click.option(
     "--journal",
+    type=complete.FILE,
     metavar="FILE",
     help=f"A journal, read by itself unless --store is given.  [default: {paths.JOURNAL}]",
 )
-@click.option("--store", metavar="FILE", help=f"Where history is kept.  [default: {paths.STORE}]")
+@click.option(
+    "--store",
+    type=complete.FILE,
+    metavar="FILE",
+    help=f"Where history is kept.  [default: {paths.STORE}]",
+)
 def command(
     number: int | None,
     since: str | None,
@@ -106,6 +113,8 @@ def _opened(store: str | None, journal: str | None) -> "Store":
 
     if journal is not None and store is None:
         store = ":memory:"
+    if journal is None and store is None and _only_the_systems():
+        journal, store = f"{paths.SYSTEM_DIR}/journal.jsonl", ":memory:"
     journals = [path for path in _journals(journal) if _trouble(path) is None]
     path = journal or paths.JOURNAL
     if not journals and (journal is not None or _trouble(store or paths.STORE)):
@@ -120,6 +129,13 @@ def _opened(store: str | None, journal: str | None) -> "Store":
         history = Store(":memory:")
         _read(history, journals)
     return history
+
+
+def _only_the_systems() -> bool:
+    """Whether this user has no history, and there is root's to look at."""
+    own = (paths.JOURNAL, paths.STORE)
+    system = f"{paths.SYSTEM_DIR}/journal.jsonl"
+    return all(_trouble(path) for path in own) and os.access(system, os.R_OK)
 
 
 def _named(history: "Store", journal: str | None) -> str:

@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from oomkit.cli import complete
 from oomkit.cli.common import fail, os_words
 from oomkit.cli.streams import say
 from oomkit.kernel.versions import RuleRange, UnknownKernelError, doubt, history, range_of
@@ -18,10 +19,18 @@ Examples:
 
 
 @click.command(epilog=_EXAMPLE)
-@click.option("--of", "release", metavar="RELEASE", help="Only the rule set of this kernel.")
+@click.option(
+    "--of",
+    "--kernel",
+    "release",
+    type=complete.RELEASE,
+    metavar="RELEASE",
+    help="Only the rule set of this kernel.",
+)
 @click.option("--bootable", is_flag=True, help="The kernels that --on qemu can boot here.")
 @click.option(
     "--fetch",
+    type=complete.RELEASE,
     metavar="VERSION",
     help="Get Debian's cloud kernel of a version with apt, for --on qemu; nothing is installed.",
 )

@@ -6,6 +6,7 @@ import time
 
 import click
 
+from oomkit.cli import complete
 from oomkit.cli.common import fail, rules_or_fail, snapshot_from, without_self
 from oomkit.cli.streams import STDOUT, say
 from oomkit.kernel.alloc import decide
@@ -36,8 +37,19 @@ def _parse_adjustments(values: tuple[str, ...]) -> dict[int, int]:
 
 
 @click.command(epilog=_EXAMPLE)
-@click.option("--cgroup", metavar="PATH", help="Who dies when this memory cgroup runs out.")
-@click.option("--kernel", "release", metavar="VERSION", help="What if this kernel decided.")
+@click.option(
+    "--cgroup",
+    type=complete.CGROUP,
+    metavar="PATH",
+    help="Who dies when this memory cgroup runs out.",
+)
+@click.option(
+    "--kernel",
+    "release",
+    type=complete.RELEASE,
+    metavar="VERSION",
+    help="What if this kernel decided.",
+)
 @click.option(
     "--adjust",
     "adjustments",
@@ -57,7 +69,13 @@ def _parse_adjustments(values: tuple[str, ...]) -> dict[int, int]:
     metavar="SECONDS",
     help="Time between looks with --watch.",
 )
-@click.option("--from", "source", metavar="FILE", help="A snapshot's JSON; - for standard input.")
+@click.option(
+    "--from",
+    "source",
+    type=complete.FILE,
+    metavar="FILE",
+    help="A snapshot's JSON; - for standard input.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One object; with --watch one a line.")
 def command(
     cgroup: str | None,
