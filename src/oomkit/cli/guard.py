@@ -90,7 +90,8 @@ _STATE = f"{paths.RUN_DIR}/guard.state"
     "--drill",
     type=complete.DIRECTORY,
     metavar="DIR",
-    help="Act on meminfo, vmstat and pressure/memory in DIR.",
+    help="A drill: act on meminfo, vmstat and pressure/memory in DIR, copies that you "
+    "change. It looks as often as the policy says, at most 10 s apart.",
 )
 @click.option("--self-test/--no-self-test", default=True, help="Kill a child of our own first.")
 def command(
@@ -202,7 +203,8 @@ def _usual_journal() -> str | None:
         if not os.access(paths.STATE_DIR, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        say(f"oomkit: {paths.STATE_DIR}: {error.strerror}; no journal is kept (--journal FILE)")
+        reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
+        say(f"oomkit: {paths.STATE_DIR}: {reason}; no journal is kept (--journal FILE)")
         return None
     return paths.JOURNAL
 
