@@ -1,16 +1,21 @@
 """What holds for every command: help, mistyped names, streams that fail, Ctrl-C."""
 
 import contextlib
+import fcntl
 import os
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
 import pytest
 
 from oomkit.cli.group import COMMANDS
+from oomkit.cli.progress import _fitting
+from oomkit.report.kernels_text import bootable_lines
 from tests.conftest import Command
 
 ROOT = Path(__file__).parents[2]
@@ -204,3 +209,92 @@ def test_a_home_that_cant_be_written_is_named(oomkit: Command, command: str) -> 
     assert done.returncode == 2
     assert "[Errno" not in done.stderr
     assert "XDG_CACHE_HOME" in done.stderr or "apt" in done.stderr
+
+
+def _on_a_terminal(columns: int, *args: str, env: dict[str, str] | None = None) -> str:
+    """What the command writes to a terminal of a width."""
+    master, slave = os.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {**os.environ, "TERM": "xterm-256color", **(env or {})}
+    environment.pop("COLUMNS", None)
+    process = subprocess.Popen([OOMKIT, *args], stdout=slave, stderr=slave, env=environment)
+    os.close(slave)
+    written = b""
+    with contextlib.suppress(OSError):  # EIO: the last one that wrote is gone
+        while chunk := os.read(master, 65536):
+            written += chunk
+    os.close(master)
+    process.wait(timeout=60)
+    return written.decode()
+
+
+WITH_COLOURS = (
+    ("history", "--journal", NIGHT),
+    ("history", "2", "--journal", NIGHT),
+    ("explain", LOG),
+    ("run", SCENARIO),
+    ("kernels",),
+)
+
+
+@pytest.mark.parametrize("args", [*WITH_COLOURS, ("--help",), ("guard", "--check")], ids=" ".join)
+def test_no_color_means_plain_text(args: tuple[str, ...]) -> None:
+    assert "\x1b[" not in _on_a_terminal(100, *args, env={"NO_COLOR": "1"})
+
+
+def test_without_no_color_a_terminal_is_coloured() -> None:
+    assert all("\x1b[" in _on_a_terminal(100, *args, env={"NO_COLOR": ""}) for args in WITH_COLOURS)
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("history", "--journal", NIGHT),
+        ("history", "2", "--journal", NIGHT),
+        ("kernels",),
+        ("guard", "--check"),
+        ("guard", "--check", "--pid", "1"),
+        ("daemons",),
+        *((name, "--help") for name in sorted(COMMANDS)),
+    ],
+    ids=" ".join,
+)
+def test_output_fits_the_terminal(args: tuple[str, ...], columns: int) -> None:
+    written = _on_a_terminal(columns, *args, env={"NO_COLOR": "1"})
+    wide = [line for line in written.splitlines() if len(line.rstrip()) > columns]
+    # Commands to copy, and notes on stderr, which are a line each.
+    assert [line for line in wide if not line.lstrip().startswith(("oomkit ", "oomkit:"))] == []
+
+
+def test_a_wrapped_record_keeps_its_column(oomkit: Command) -> None:
+    done = oomkit("history", "2", "--journal", NIGHT, env={"COLUMNS": "60"})
+    assert "\n            growth\n" in done.stdout
+
+
+def test_scores_of_a_record_are_sizes(oomkit: Command) -> None:
+    done = oomkit("history", "2", "--journal", NIGHT)
+    assert "e+0" not in done.stdout
+    assert "2.68 GiB gain 2.70 GiB, growth 1, work 0.991" in done.stdout
+
+
+def test_paths_of_bootable_kernels_can_be_copied() -> None:
+    image = f"/srv/{'a' * 100}/boot/vmlinuz-6.12.1"
+    lines = list(bootable_lines([("6.12.1", image, None)]))
+    assert lines == ["6.12.1", f"  image    {image}", "  modules  none"]
+
+
+def test_both_names_of_an_option_work(oomkit: Command) -> None:
+    of, kernel = oomkit("kernels", "--of", "4.18"), oomkit("kernels", "--kernel", "4.18")
+    assert of.stdout == kernel.stdout != ""
+    for option in ("-o", "--out", "--output"):
+        done = oomkit("sweep", str(ROOT / "sweeps" / "policies.toml"), option, "rows.txt")
+        assert done.stderr == (
+            "oomkit: --output: rows.txt: expected a name that ends in .parquet, .csv or .jsonl\n"
+        )
+
+
+def test_a_progress_line_is_never_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    assert _fitting("x" * 50) == "x" * 16 + "..."
+    assert _fitting("short") == "short"

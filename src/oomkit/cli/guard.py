@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+import textwrap
 from contextlib import suppress
 from typing import Any
 
@@ -12,6 +13,7 @@ from oomkit.cli import complete
 from oomkit.cli.common import fail
 from oomkit.cli.streams import say
 from oomkit.guard import paths
+from oomkit.report.units import printable
 
 _EXAMPLE = """\b
 Examples:
@@ -235,6 +237,15 @@ def _state_file(path: str | None) -> str:
     return _STATE
 
 
+def _wrapped(line: str, width: int) -> str:
+    """A line of a section, its continuation a little further in."""
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.fill(
+        line, max(width, 20), subsequent_indent=indent, break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+
+
 def _explain(policy: Any, settings: Any, pid: int | None) -> None:
     from oomkit.guard.consider import NoSuchProcessError, consider
     from oomkit.policy.words import explain
@@ -243,7 +254,10 @@ def _explain(policy: Any, settings: Any, pid: int | None) -> None:
         lines = explain(policy) if pid is None else consider(policy, settings, pid)
     except NoSuchProcessError as error:
         fail(f"--pid: {error}")
+    from oomkit.report.terminal import console
+
+    width = console(sys.stdout).width
     for line in lines:
-        click.echo(line)
+        click.echo(_wrapped(printable(line), width))
     for line in settings.missing:
         say(f"oomkit: {line}")

@@ -210,12 +210,12 @@ def _print_table(entries: "list[Entry]") -> None:
 
 def _print_full(entry: "Entry") -> None:
     from oomkit.report.history_table import candidates_table
-    from oomkit.report.history_text import full
+    from oomkit.report.history_text import full, hanging
     from oomkit.report.terminal import console
 
     out = console(sys.stdout)
     for line in full(entry.id, entry.record):
-        out.print(line)
+        click.echo(hanging(line, out.width))
     if entry.record.get("candidates"):
         out.print()
         out.print(candidates_table(entry.record))

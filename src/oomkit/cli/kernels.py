@@ -81,11 +81,11 @@ def _show_bootable(fetch: str | None, *, as_json: bool) -> None:
 
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
     elif found:
-        from oomkit.report.kernels_text import bootable_table
-        from oomkit.report.terminal import console
+        from oomkit.report.kernels_text import bootable_lines
 
         rows = [(kernel.release, kernel.image, kernel.modules) for kernel in found]
-        console(sys.stdout).print(bootable_table(rows))
+        for line in bootable_lines(rows):
+            click.echo(line)
     else:
         say("oomkit: no kernel to boot here; try oomkit kernels --fetch 6.12")
     if not found:
