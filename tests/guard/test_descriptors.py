@@ -15,6 +15,7 @@ from oomkit.guard.users import Users
 from oomkit.host.pidfd import start_ticks_of
 from oomkit.policy.core.candidate import Candidate
 from oomkit.policy.core.how import Signal
+from oomkit.policy.core.whom import Chooser
 from oomkit.policy.plan import compile_plan
 from oomkit.policy.read import policy_from
 from tests.guard.arena import Arena
@@ -87,7 +88,7 @@ def test_more_members_than_descriptors_all_get_the_signal() -> None:
         signals = [Signal(one, "KILL", "test") for one in who]
         own = frozenset((os.getpid(),))
         plan = compile_plan(policy_from({"name": "test", "whom": {"never": [{"exe": "/no"}]}}))
-        recheck = Recheck(plan, Places(), own, frozenset({"exe"}), Users({}))
+        recheck = Recheck(Chooser(plan, own_pids=own), Places(), frozenset({"exe"}), Users({}))
         striker = Striker(Places(), own, recheck, None, lambda: None)
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         spare = [os.open("/dev/null", os.O_RDONLY) for _ in range(64)]

@@ -157,7 +157,9 @@ def image(check: Path, unit: Path) -> bytes:
     made.tree(os.path.dirname(oomkit.__file__), f"{packages}/oomkit")
     for name in _PACKAGES:
         made.tree(os.path.dirname(_file_of(name)), f"{packages}/{name}")
-    made.text("/usr/bin/oomkit", f"#!{python}\nfrom oomkit.cli import main\nmain()\n", 0o755)
+    made.text(
+        "/usr/local/bin/oomkit", f"#!{python}\nfrom oomkit.__main__ import main\nmain()\n", 0o755
+    )
     for name in ("hook", "notify-send"):
         made.text(f"/usr/bin/{name}", SAYS.format(python=python, name=name), 0o755)
     made.text("/etc/passwd", "root:x:0:0:root:/root:/bin/false\n")

@@ -131,7 +131,10 @@ def check() -> None:
     run("systemctl", "restart", UNIT)
     victims()
     restarted()
-    say("history", run("oomkit", "history", "--journal", "/var/lib/oomkit/journal.jsonl"))
+    say(
+        "history",
+        run("/usr/local/bin/oomkit", "history", "--journal", "/var/lib/oomkit/journal.jsonl"),
+    )
 
 
 def main() -> None:

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import click
 
+from oomkit.cli import complete
 from oomkit.cli.common import fail
 from oomkit.cli.progress import progress
+from oomkit.cli.streams import say
 from oomkit.cli.worlds import read
+from oomkit.toml.numbers import MAX_INTEGER, MIN_INTEGER
 
 if TYPE_CHECKING:
     from oomkit.agree import Agreement, Job
@@ -25,7 +28,7 @@ Examples:
 
 
 @click.command(epilog=_EXAMPLE)
-@click.argument("paths", metavar="[DIR|SCENARIO]...", nargs=-1)
+@click.argument("paths", type=complete.FILE, metavar="[DIR|SCENARIO]...", nargs=-1)
 @click.option(
     "--on",
     "worlds",
@@ -36,6 +39,7 @@ Examples:
 @click.option(
     "--kernel",
     "kernels",
+    type=complete.KERNEL,
     metavar="VERSION",
     multiple=True,
     help="Which kernel to boot in QEMU; more than once for several.",
@@ -51,7 +55,12 @@ Examples:
     default=1,
     help="How many booted kernels run at a time; without KVM each keeps a clock of its own.",
 )
-@click.option("--seed", type=int, default=0, help="Moves what a scenario declares as random.")
+@click.option(
+    "--seed",
+    type=click.IntRange(MIN_INTEGER, MAX_INTEGER),
+    default=0,
+    help="Moves what a scenario declares as random.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One object: agreements and summaries.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Tables for a page.")
 def command(
@@ -116,7 +125,7 @@ def _is_here(place: "Place", file: str) -> bool:
 
     if reason := why_not(read(file, ()), place):
         named = f"{place.world}, kernel {place.kernel}" if place.kernel else place.world
-        click.echo(f"oomkit: skipped {named}: {reason}", err=True)
+        say(f"oomkit: skipped {named}: {reason}")
     return not reason
 
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from oomkit.cli import complete
 from oomkit.cli.common import fail
+from oomkit.cli.streams import say
 from oomkit.printable import printable
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ _MUCH_BYTES = 64_000_000
 
 
 @click.command(epilog=_EXAMPLE)
-@click.argument("files", metavar="[FILE...|-]", nargs=-1)
+@click.argument("files", type=complete.FILE, metavar="[FILE...|-]", nargs=-1)
 @click.option(
     "--last",
     type=click.IntRange(min=0),
@@ -40,7 +42,9 @@ _MUCH_BYTES = 64_000_000
 )
 @click.option("--summary", is_flag=True, help="Incidents and what recurs; no report in full.")
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines, one object a report.")
-@click.option("--html", "page", metavar="FILE", help="Write a page to attach to a ticket.")
+@click.option(
+    "--html", "page", type=complete.FILE, metavar="FILE", help="Write a page to attach to a ticket."
+)
 @click.option("--follow", is_flag=True, help="Wait for more, until interrupted.")
 @click.option("--redact", is_flag=True, help="Tokens for hosts, users, cgroups, command names.")
 @click.option(
@@ -278,5 +282,5 @@ def _complain(told: "Sequence[Told]") -> int:
     """Say which logs could not be read; 2 if any."""
     for log in told:
         if log.error is not None:
-            click.echo(f"oomkit: {printable(log.error)}", err=True)
+            say(f"oomkit: {printable(log.error)}")
     return 2 if any(log.error is not None for log in told) else 0

@@ -6,7 +6,9 @@ import time
 
 import click
 
+from oomkit.cli import complete
 from oomkit.cli.common import fail, rules_or_fail, snapshot_from, without_self
+from oomkit.cli.streams import STDOUT, say
 from oomkit.kernel.alloc import decide
 from oomkit.kernel.rank import rank
 from oomkit.kernel.rules import RuleSet
@@ -35,8 +37,19 @@ def _parse_adjustments(values: tuple[str, ...]) -> dict[int, int]:
 
 
 @click.command(epilog=_EXAMPLE)
-@click.option("--cgroup", metavar="PATH", help="Who dies when this memory cgroup runs out.")
-@click.option("--kernel", "release", metavar="VERSION", help="What if this kernel decided.")
+@click.option(
+    "--cgroup",
+    type=complete.CGROUP,
+    metavar="PATH",
+    help="Who dies when this memory cgroup runs out.",
+)
+@click.option(
+    "--kernel",
+    "release",
+    type=complete.RELEASE,
+    metavar="VERSION",
+    help="What if this kernel decided.",
+)
 @click.option(
     "--adjust",
     "adjustments",
@@ -56,7 +69,13 @@ def _parse_adjustments(values: tuple[str, ...]) -> dict[int, int]:
     metavar="SECONDS",
     help="Time between looks with --watch.",
 )
-@click.option("--from", "source", metavar="FILE", help="A snapshot's JSON; - for standard input.")
+@click.option(
+    "--from",
+    "source",
+    type=complete.FILE,
+    metavar="FILE",
+    help="A snapshot's JSON; - for standard input.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One object; with --watch one a line.")
 def command(
     cgroup: str | None,
@@ -102,11 +121,13 @@ def command(
                 if sys.stdout.isatty() and not as_json:
                     click.clear()
                 question.answer(snapshot, compact=True)
+                if sys.stdout.isatty() and not as_json:
+                    click.echo(f"(every {interval:g} s; Ctrl-C ends)")
                 sys.stdout.flush()
                 time.sleep(interval)
-    except BrokenPipeError:
-        raise
     except OSError as error:
+        if isinstance(error, BrokenPipeError) or error.filename == STDOUT:
+            raise
         fail(f"/proc: {error.strerror}; expected a readable proc file system")
     except KeyboardInterrupt:
         sys.exit(0)
@@ -203,5 +224,5 @@ class _Question:
                 out.print(f"({left_out} more; --top 0 shows all)")
         unsure = doubt(self.release or snapshot.kernel)
         for note in (*snapshot.missing, *([unsure] if unsure else [])):
-            click.echo(f"oomkit: {note}", err=True)
+            say(f"oomkit: {note}")
         return 1 if decision.action == "panic" else 0

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oomkit.cli import recordings, run_views, worlds
+from oomkit.cli import complete, recordings, run_views, worlds
 from oomkit.cli.common import fail
+from oomkit.toml.numbers import MAX_INTEGER, MIN_INTEGER
 
 if TYPE_CHECKING:
     from oomkit.policy.format import Policy
@@ -29,11 +30,12 @@ Examples:
 
 
 @click.command(epilog=_EXAMPLE)
-@click.argument("scenario_file", metavar="SCENARIO|RECORDING")
+@click.argument("scenario_file", type=complete.FILE, metavar="SCENARIO|RECORDING")
 @click.option("--check", is_flag=True, help="Only tell what is wrong with the file.")
 @click.option(
     "--set",
     "overrides",
+    type=complete.SCENARIO_KEY,
     metavar="KEY=VALUE",
     multiple=True,
     help="Change a value for this run: vm.NAME, machine.NAME, task.NAME.KEY, cgroup.NAME.KEY.",
@@ -47,11 +49,13 @@ Examples:
 )
 @click.option(
     "--kernel",
+    type=complete.KERNEL,
     metavar="VERSION",
     help="Another kernel's rules; with --on qemu also the path of an image or package to boot.",
 )
 @click.option(
     "--guard",
+    type=complete.GUARD,
     metavar="DAEMON",
     help="With --on qemu: measure how fast somebody acts, and take this user-space OOM killer "
     "along: oomkit[:POLICY], earlyoom, nohang (see oomkit daemons), or none.",
@@ -59,18 +63,25 @@ Examples:
 @click.option(
     "--policy",
     "policies",
+    type=complete.POLICY,
     metavar="NAME|FILE",
     multiple=True,
     help="Guard the machine: default, kernel, earlyoom, nohang, systemd-oomd, oomd-like, or a "
     "file. Twice: both side by side; more: a table. On the model, or over a RECORDING.",
 )
-@click.option("--seed", type=int, default=0, help="Moves what the scenario declares as random.")
+@click.option(
+    "--seed",
+    type=click.IntRange(MIN_INTEGER, MAX_INTEGER),
+    default=0,
+    help="Moves what the scenario declares as random.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The whole record as one object.")
 @click.option("--log", "as_log", is_flag=True, help="The kernel's log.")
 @click.option("--free", "interval", metavar="TIME", help="A table like free's, a line each TIME.")
 @click.option(
     "--vs",
     "others",
+    type=complete.OTHER_SCENARIO,
     metavar="KEY=VALUE",
     multiple=True,
     help="Play it a second time with this changed, and show both; or another SCENARIO.",
@@ -82,9 +93,11 @@ Examples:
     help="Play it on a real kernel (--on, or in a cgroup) and on the model, and show both.",
 )
 @click.option("--all", "every_one", is_flag=True, help="Tell every kill, refusal and freeze.")
-@click.option("--html", metavar="FILE", help="Write a page that needs no network.")
-@click.option("--png", metavar="FILE", help="Write a picture.")
-@click.option("--svg", metavar="FILE", help="Write a picture that scales.")
+@click.option(
+    "--html", type=complete.FILE, metavar="FILE", help="Write a page that needs no network."
+)
+@click.option("--png", type=complete.FILE, metavar="FILE", help="Write a picture.")
+@click.option("--svg", type=complete.FILE, metavar="FILE", help="Write a picture that scales.")
 @click.pass_context
 def command(
     ctx: click.Context,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from oomkit.cli.common import fail
+from oomkit.cli.streams import say
 from oomkit.files.safely import open_output
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def write_file(run: "Run", scenario: "Scenario", kind: str, path: str) -> None:
             file.write(data)
     except OSError as error:
         refuse(f"{path!r}: {error.strerror}")
-    click.echo(f"wrote {path}", err=True)
+    say(f"wrote {path}")
 
 
 def _told(what: str) -> AbstractContextManager[object]:

@@ -5,6 +5,7 @@ import sys
 import click
 
 from oomkit.cli.common import fail, live_snapshot
+from oomkit.cli.streams import say
 from oomkit.files.safely import open_output
 
 _EXAMPLE = """\b
@@ -34,7 +35,7 @@ def command(output: str) -> None:
 
     snapshot = live_snapshot()
     for sentence in snapshot.missing:
-        click.echo(f"oomkit: {sentence}", err=True)
+        say(f"oomkit: {sentence}")
     try:
         _write(output, encode_snapshot(snapshot))
     except BrokenPipeError:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from oomkit.cli import complete
 from oomkit.cli.common import fail
 
 if TYPE_CHECKING:
@@ -22,11 +23,12 @@ Examples:
 
 
 @click.command(epilog=_EXAMPLE)
-@click.argument("sweep_file", metavar="[SWEEP]", required=False)
+@click.argument("sweep_file", type=complete.FILE, metavar="[SWEEP]", required=False)
 @click.option("--check", is_flag=True, help="Only tell what is wrong with the file.")
 @click.option(
     "--fleet",
     "fleet_files",
+    type=complete.FILE,
     metavar="FILE",
     multiple=True,
     help="Draw machines and loads from a table (CSV, Parquet, JSON Lines); more than once for the "
@@ -35,17 +37,21 @@ Examples:
 @click.option(
     "--set",
     "overrides",
+    type=complete.SWEEP_KEY,
     metavar="KEY=VALUE",
     multiple=True,
     help="Change a value of the sweep file: runs, seed, want.KEY, weights.KEY, fleet.KEY.",
 )
 @click.option(
     "-o",
+    "--output",
     "--out",
+    "out",
+    type=complete.FILE,
     metavar="FILE",
     help="Write a row for each run: .parquet, .csv or .jsonl.",
 )
-@click.option("--html", metavar="FILE", help="Write the comparison as a page.")
+@click.option("--html", type=complete.FILE, metavar="FILE", help="Write the comparison as a page.")
 @click.option("--json", "as_json", is_flag=True, help="The answer as one object.")
 @click.option(
     "--workers",
@@ -116,7 +122,7 @@ def _together(
     """Refuse options that would have to be ignored beside others."""
     given = {
         "--check": check, "--run": one, "--resume": resume, "--restart": restart,
-        "--out": out is not None, "--html": html is not None, "--workers": workers is not None,
+        "--output": out is not None, "--html": html is not None, "--workers": workers is not None,
         "--cluster": cluster is not None, "--json": as_json,
     }  # fmt: skip
     asked = [name for name, wanted in given.items() if wanted]
@@ -127,7 +133,7 @@ def _together(
     if workers is not None and cluster is not None:
         fail("--workers and --cluster don't go together")
     if out is not None and not out.endswith((".parquet", ".csv", ".jsonl")):
-        fail(f"--out: {out}: expected a name that ends in .parquet, .csv or .jsonl")
+        fail(f"--output: {out}: expected a name that ends in .parquet, .csv or .jsonl")
 
 
 def _show(found: "Answer", source: str, *, as_json: bool) -> None:

@@ -2,7 +2,9 @@
 
 import os
 import signal
+import stat
 import sys
+import tempfile
 import time
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ import click
 
 from oomkit.cli.common import fail
 from oomkit.cli.progress import progress
+from oomkit.cli.streams import say
 from oomkit.report.amounts import seconds
 from oomkit.report.extra import MissingExtraError
 from oomkit.sweep.extra import need_polars
@@ -50,7 +53,7 @@ def read(
         return sweep, None if sweep.fleet is None else read_table(sweep.fleet)
     except TomlError as error:
         for line in error.lines():
-            click.echo(f"oomkit: {line}", err=True)
+            say(f"oomkit: {line}")
         sys.exit(2)
     except TraceError as error:
         fail(str(error))
@@ -147,7 +150,21 @@ def _write_page(path: str, sweep: "Sweep", found: "Answer", plan: "Plan") -> Non
 def _spool_path(sweep: "Sweep", out: str | None) -> str:
     if out is not None:
         return f"{out}.part"
-    return f"{os.path.basename(sweep.source).removesuffix('.toml')}.rows.part"
+    name = f"{os.path.basename(sweep.source).removesuffix('.toml')}.rows.part"
+    return name if os.access(".", os.W_OK) else f"{_private_directory()}/{name}"
+
+
+def _private_directory() -> str:
+    """A directory for rows that nobody else can write to, the same one the next time."""
+    path = f"{tempfile.gettempdir()}/oomkit-{os.geteuid()}"
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        found = os.lstat(path)
+    except OSError as error:
+        fail(f"{path}: {error.strerror}")
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        fail(f"{path}: expected a directory of this user that others can't write to")
+    return path
 
 
 def _open(spool: "Spool", *, resume: bool, restart: bool) -> None:
@@ -181,7 +198,12 @@ def _play(conduct: "Conduct", spool: "Spool", workers: int | None, cluster: str 
         with progress(lambda: _line(conduct, began)), _pool(workers, cluster) as pool:
             conduct.run(pool)
     except KeyboardInterrupt:
-        click.echo(f"oomkit: stopped; {_kept(conduct, spool)}", err=True)
+        if conduct.done:
+            say(f"oomkit: stopped; {_kept(conduct, spool)}")
+        else:
+            spool.close()
+            spool.remove()
+            say("oomkit: stopped before the first run was finished; nothing is kept")
         sys.exit(130)
     except PoolError as error:
         kept = f"; {_kept(conduct, spool)}" if conduct.done else ""

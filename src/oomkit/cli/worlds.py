@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, cast
 
-import click
 import msgspec
 
 from oomkit.cli.common import fail
 from oomkit.cli.progress import progress
+from oomkit.cli.streams import say
 
 if TYPE_CHECKING:
     from oomkit.agree import Pair
@@ -83,7 +83,7 @@ def read(path: str, overrides: tuple[str, ...]) -> "Scenario":
         return read_scenario(path, overrides=overrides)
     except ScenarioError as error:
         for line in error.lines():
-            click.echo(f"oomkit: {line}", err=True)
+            say(f"oomkit: {line}")
         sys.exit(2)
 
 
@@ -96,7 +96,7 @@ def policy(name: str) -> "Policy":
         return find_policy(name)
     except PolicyError as error:
         for line in error.lines():
-            click.echo(f"oomkit: {line}", err=True)
+            say(f"oomkit: {line}")
         sys.exit(2)
 
 

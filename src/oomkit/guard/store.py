@@ -144,7 +144,7 @@ class Store:
                 whole, newline, rest = (rest + chunk).rpartition(b"\n")
                 at = done
                 done += len(whole) + len(newline)
-                for line in whole.split(b"\n") if newline else ():
+                for line in _by_time(whole.split(b"\n")) if newline else ():
                     if line:
                         added = self._add(line, f"{path}: record at byte {at}")
                         new += added is True
@@ -272,6 +272,25 @@ class Store:
             yield from self._db.execute(query, values)
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: {error}") from None
+
+
+class _Moment(msgspec.Struct):
+    time_s: float = 0.0
+
+
+def _by_time(lines: list[bytes]) -> list[bytes]:
+    """Lines as what they are about happened, so that numbers and times go up together.
+
+    A guard that starts writes what the kernel did before behind its own start.
+    """
+
+    def moment(line: bytes) -> float:
+        try:
+            return msgspec.json.decode(line, type=_Moment).time_s
+        except msgspec.MsgspecError:
+            return 0.0
+
+    return sorted(lines, key=moment)
 
 
 def _identity(record: dict[str, Any], line: bytes) -> tuple[str, bool]:

@@ -1,5 +1,6 @@
 """Debian packages fetched with apt and unpacked to a directory of ours; nothing is installed."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -21,6 +22,24 @@ def cache_directory(kind: str) -> str:
     """
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return f"{base}/oomkit/{kind}"
+
+
+def need_cache(kind: str) -> None:
+    """Make the directory for what is fetched, before anything is.
+
+    Raises:
+        PackageError: it can't be made or written to.
+    """
+    directory = cache_directory(kind)
+    try:
+        os.makedirs(directory, exist_ok=True)
+        if not os.access(directory, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise PackageError(
+            f"{directory}: {error.strerror}; expected to keep what is fetched there "
+            "(XDG_CACHE_HOME names another place)"
+        ) from None
 
 
 def needs(tools: tuple[str, ...], what: str) -> None:

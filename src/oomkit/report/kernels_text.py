@@ -1,6 +1,6 @@
 """The history of the rules as a table."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from oomkit.kernel.versions import RuleRange
@@ -40,14 +40,12 @@ def _texts(row: RuleRange) -> tuple[str, str]:
     return what, meaning
 
 
-def bootable_table(rows: Sequence[tuple[str, str, str | None]]) -> "Table":
-    """Lay out kernels that can be booted: release, image, directory of modules if it has any."""
-    from rich.table import Table
-    from rich.text import Text
+def bootable_lines(rows: Sequence[tuple[str, str, str | None]]) -> Iterator[str]:
+    """Kernels that can be booted: release, image, directory of modules if it has any.
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for name in ("release", "image", "modules"):
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(printable(cell or "none")) for cell in row))
-    return table
+    Paths stand in lines of their own, whole, so that they can be copied.
+    """
+    for release, image, modules in rows:
+        yield printable(release)
+        yield f"  image    {printable(image)}"
+        yield f"  modules  {printable(modules or 'none')}"

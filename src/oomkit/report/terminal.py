@@ -30,4 +30,13 @@ def console(file: TextIO) -> "Console":
         width = int(columns) if columns.isdigit() and int(columns) > 0 else _FALLBACK_COLUMNS
     elif shutil.get_terminal_size().columns < 1:
         width = _FALLBACK_COLUMNS
-    return _Console(file=file, width=width, highlight=False, markup=False, emoji=False)
+    # rich leaves bold and dim under NO_COLOR, which is taken as a wish for plain text.
+    plain = bool(os.environ.get("NO_COLOR"))
+    return _Console(
+        file=file,
+        width=width,
+        color_system=None if plain else "auto",
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from oomkit.printable import printable
@@ -87,9 +88,11 @@ def _parsed(kind: Kind, value: Any) -> Value:
 def written(kind: Kind, value: Value) -> Value:
     """A value as a scenario's TOML can hold it."""
     if kind == "rate":
-        return f"{max(round(float(value)), 1)}/s"
+        return f"{max(round(float(value)), 1)}B/s"
     if kind == "size":
-        return round(float(value))
+        return f"{round(float(value))}B"
+    if kind == "duration":
+        return f"{Decimal(repr(float(value))):f}s"
     return value
 
 
