@@ -96,7 +96,8 @@ def picture_spec(run: Run, scenario: Scenario | None = None) -> dict[str, Any]:
 
 
 def _subtitle(run: Run, scenario: Scenario | None) -> list[str]:
-    text = f"{run.outcome} after {run.ended_s:.0f} s, {count_of(run.objectives.kills, 'kill')}"
+    how = field_words(run.outcome)
+    text = f"{how} after {run.ended_s:.0f} s, {count_of(run.objectives.kills, 'kill')}"
     if run.kills:
         text += " (red marks)"
     if run.frozen:
