@@ -4,7 +4,7 @@ import struct
 import zlib
 from typing import Any, Literal
 
-from oomkit.report.amounts import count_of
+from oomkit.report.amounts import count_of, field_words
 from oomkit.report.charts import panels
 from oomkit.report.extra import need
 from oomkit.report.text import title
