@@ -1,5 +1,7 @@
 """Times and sizes of a run's record as a person reads them."""
 
+import re
+
 from oomkit.kernel.versions import UnknownKernelError, rules_for
 from oomkit.report.units import human_bytes, human_pages
 
@@ -24,6 +26,11 @@ def seconds(t: float) -> str:
     if whole < 3 * 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def field_words(field: str) -> str:
+    """A field of the record as a person reads it: ``work_lost_s`` as ``work lost``."""
+    return re.sub(r"_(mb|s)$", "", field).replace("_", " ")
 
 
 def badness_text(badness: int | None, kernel: str) -> str:

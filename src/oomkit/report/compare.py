@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from oomkit.printable import printable
-from oomkit.report.amounts import mb, seconds
+from oomkit.report.amounts import field_words, mb, seconds
 from oomkit.report.bars import by_column, sparkline
 from oomkit.report.curves import uses
 from oomkit.report.look import Look, render
@@ -77,7 +77,11 @@ def rows(left: Run, right: Run, scenarios: tuple[Scenario | None, Scenario | Non
     best = {outcome: i for i, outcome in enumerate(_OUTCOMES)}
     found = [
         _less_is_better(
-            "outcome", best[left.outcome], best[right.outcome], left.outcome, right.outcome
+            "outcome",
+            best[left.outcome],
+            best[right.outcome],
+            field_words(left.outcome),
+            field_words(right.outcome),
         ),
         _neutral("kernel", printable(left.kernel), printable(right.kernel)),
         _neutral("ended_s", seconds(left.ended_s), seconds(right.ended_s)),
@@ -169,7 +173,10 @@ def _table(
     for row in rows(left, right, scenarios):
         style = styles[row.verdict]
         table.add_row(
-            row.field, row.left, Text(row.right, style=style), Text(words[row.verdict], style=style)
+            field_words(row.field),
+            row.left,
+            Text(row.right, style=style),
+            Text(words[row.verdict], style=style),
         )
     # Each sparkline's scale is one for both, so that their heights can be compared.
     cells = min(_SPARK_CELLS_MAX, max((look.width - 32) // 2, 10))

@@ -5,7 +5,7 @@ from typing import Any
 from oomkit import __version__
 from oomkit.printable import printable
 from oomkit.report import knobs, page
-from oomkit.report.amounts import mb, seconds
+from oomkit.report.amounts import field_words, mb, seconds
 from oomkit.report.charts import Panel, panels
 from oomkit.report.curves import PING, PROBE, answers, curves
 from oomkit.report.happenings import ending, happenings
@@ -43,6 +43,7 @@ def html_page(run: Run, scenario: Scenario | None = None) -> str:
         end=ending(run),
         answered=_answered(run),
         objectives=objective_rows(run),
+        words=field_words,
         found=happenings(run, scenario, every_one=True),
         tasks=_tasks(run),
         knobs=knobs,

@@ -5,7 +5,7 @@ import zlib
 from typing import Any, Literal
 
 from oomkit.printable import printable
-from oomkit.report.amounts import count_of
+from oomkit.report.amounts import count_of, field_words
 from oomkit.report.charts import panels
 from oomkit.report.extra import need
 from oomkit.report.text import title
@@ -96,7 +96,8 @@ def picture_spec(run: Run, scenario: Scenario | None = None) -> dict[str, Any]:
 
 
 def _subtitle(run: Run, scenario: Scenario | None) -> list[str]:
-    text = f"{run.outcome} after {run.ended_s:.0f} s, {count_of(run.objectives.kills, 'kill')}"
+    how = field_words(run.outcome)
+    text = f"{how} after {run.ended_s:.0f} s, {count_of(run.objectives.kills, 'kill')}"
     if run.kills:
         text += " (red marks)"
     if run.frozen:

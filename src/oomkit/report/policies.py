@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from oomkit.printable import printable
-from oomkit.report.amounts import seconds
+from oomkit.report.amounts import field_words, seconds
 from oomkit.report.compare import kernel_kills
 from oomkit.report.look import Look, render
 from oomkit.scenario import Run
@@ -76,7 +76,7 @@ def _cell(run: Run, column: str) -> str:
     o = run.objectives
     match column:
         case "outcome":
-            return run.outcome
+            return field_words(run.outcome)
         case "work_lost_s":
             return seconds(o.work_lost_s)
         case "frozen_s":

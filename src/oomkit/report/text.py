@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from oomkit.printable import printable
-from oomkit.report.amounts import count_of, mb, seconds
+from oomkit.report.amounts import count_of, field_words, mb, seconds
 from oomkit.report.bars import by_column, column_of, sparkline
 from oomkit.report.curves import PING, PROBE, answers, uses
 from oomkit.report.happening import Happening
@@ -93,7 +93,7 @@ def _reaction_table(reaction: Reaction) -> "Table":
     table.add_column(justify="right", no_wrap=True)
     table.add_column(style="dim")
     for row in reaction_rows(reaction):
-        table.add_row(*row)
+        table.add_row(field_words(row[0]), *row[1:])
     return table
 
 
@@ -214,7 +214,7 @@ def objectives_table(run: Run) -> "Table":
     bad = {"innocents_killed": "yellow", "protected_killed": "bold red"}
     for field, value, meaning in objective_rows(run):
         style = bad.get(field) if value != "0" else None
-        table.add_row(field, value, meaning, style=style)
+        table.add_row(field_words(field), value, meaning, style=style)
     return table
 
 
@@ -222,7 +222,7 @@ def _outcome(run: Run, end: Happening) -> "RenderableType":
     from rich.text import Text
 
     good = run.outcome == "completed"
-    text = Text(f"{run.outcome}", style="bold green" if good else "bold red")
+    text = Text(field_words(run.outcome), style="bold green" if good else "bold red")
     text.append(f" after {seconds(run.ended_s)}: {end.what}", style="not bold")
     for line in end.why:
         text.append(f"\n  {line}", style="dim not bold")

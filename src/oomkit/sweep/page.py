@@ -8,7 +8,7 @@ import msgspec
 from oomkit import __version__
 from oomkit.model import ModelError
 from oomkit.report import page
-from oomkit.report.amounts import seconds
+from oomkit.report.amounts import field_words, seconds
 from oomkit.report.happenings import ending, happenings
 from oomkit.sweep.answer import OBJECTIVES, Answer, Group, amount
 from oomkit.sweep.charts import panels
@@ -55,7 +55,13 @@ def page_text(sweep: Sweep, found: Answer, plan: Plan) -> str:
 
 def _prices(weights: Weights) -> str:
     prices = msgspec.structs.asdict(weights)
-    return ", ".join(f"{price:g} for each of {name}" for name, price in prices.items() if price)
+    return ", ".join(f"{price:g} {_unit(name)}" for name, price in prices.items() if price)
+
+
+def _unit(name: str) -> str:
+    """What one of it is: a second, or one of a number."""
+    words = field_words(name)
+    return f"for each second {words}" if name.endswith("_s") else f"for each of {words}"
 
 
 def _all_groups(found: Answer) -> list[Group]:
