@@ -1,14 +1,17 @@
 """``oomkit rank``: the kill order, live, from a file, or under another kernel."""
 
 import math
+import re
 import sys
 import time
 
 import click
+import msgspec
 
 from oomkit.cli.common import fail, rules_or_fail, snapshot_from, without_self
 from oomkit.kernel.alloc import decide
-from oomkit.kernel.rank import rank
+from oomkit.kernel.decision import Decision
+from oomkit.kernel.rank import others_are_hidden, rank, within
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Snapshot
 
@@ -17,21 +20,11 @@ Examples:
   oomkit rank
   oomkit rank --cgroup /kubepods/pod1234
   oomkit rank --kernel 2.6.32-754.el6.x86_64 --adjust 812=-300
-  oomkit rank --why 812
+  oomkit rank --why mysqld
   ssh db1 oomkit snapshot | oomkit rank --from -
 """
 _DEFAULT_TOP = 20
-
-
-def _parse_adjustments(values: tuple[str, ...]) -> dict[int, int]:
-    adjustments: dict[int, int] = {}
-    for value in values:
-        pid, _, adj = value.partition("=")
-        try:
-            adjustments[int(pid)] = int(adj)
-        except ValueError:
-            fail(f"--adjust: {value!r}: expected PID=ADJ, such as 812=-300")
-    return adjustments
+_NUMBER = re.compile(r"[+-]?\d{1,6}", re.ASCII)
 
 
 @click.command(epilog=_EXAMPLE)
@@ -40,13 +33,13 @@ def _parse_adjustments(values: tuple[str, ...]) -> dict[int, int]:
 @click.option(
     "--adjust",
     "adjustments",
-    metavar="PID=ADJ",
+    metavar="PROCESS=ADJ",
     multiple=True,
-    help="What if this process had this oom_score_adj; may be repeated.",
+    help="What if this process, or all of this name, had this oom_score_adj; may be repeated.",
 )
-@click.option("--asker", type=int, metavar="PID", help="The process whose request fails.")
+@click.option("--asker", metavar="PROCESS", help="The process whose request fails: pid or name.")
 @click.option("--top", type=click.IntRange(min=0), help="Show so many; 0 for all.  [default: 20]")
-@click.option("--why", "why_pid", type=int, metavar="PID", help="Explain this process's fate.")
+@click.option("--why", metavar="PROCESS", help="Explain this process's fate: pid or name.")
 @click.option("--watch", is_flag=True, help="Look again and again until interrupted.")
 @click.option(
     "--interval",
@@ -62,9 +55,9 @@ def command(
     cgroup: str | None,
     release: str | None,
     adjustments: tuple[str, ...],
-    asker: int | None,
+    asker: str | None,
     top: int | None,
-    why_pid: int | None,
+    why: str | None,
     *,
     watch: bool,
     interval: float,
@@ -78,12 +71,12 @@ def command(
     the decision is a kernel panic.
     """
     question = _Question(
-        cgroup,
-        release,
-        _parse_adjustments(adjustments),
-        asker,
-        top,
-        why_pid,
+        cgroup=cgroup,
+        release=release,
+        adjustments=adjustments,
+        asker=asker,
+        top=top,
+        why=why,
         live=source is None,
         as_json=as_json,
     )
@@ -112,46 +105,61 @@ def command(
         sys.exit(0)
 
 
-class _Question:
+class _Question(msgspec.Struct, frozen=True, kw_only=True):
     """What the options ask, to be answered from any snapshot."""
 
-    def __init__(
-        self,
-        cgroup: str | None,
-        release: str | None,
-        adjustments: dict[int, int],
-        asker: int | None,
-        top: int | None,
-        why_pid: int | None,
-        *,
-        live: bool,
-        as_json: bool,
-    ) -> None:
-        self.live = live
-        self.cgroup = cgroup
-        self.release = release
-        self.adjustments = adjustments
-        self.asker = asker
-        self.top = top
-        self.why_pid = why_pid
-        self.as_json = as_json
+    cgroup: str | None
+    release: str | None
+    adjustments: tuple[str, ...]
+    asker: str | None
+    top: int | None
+    why: str | None
+    live: bool
+    as_json: bool
 
     def answer(self, snapshot: Snapshot, *, compact: bool = False) -> int:
         """Print the answer; return the exit status."""
+        rules = rules_or_fail(self.release or snapshot.kernel)
+        if self.live:
+            from oomkit.host.cmdline import with_command_lines
+
+            snapshot = with_command_lines(snapshot)
+        snapshot = self._adjusted(snapshot)
+        asker = self._pid("--asker", self.asker, snapshot)
+        why_pid = self._pid("--why", self.why, snapshot)
+        allocation = Allocation(pid=asker, memcg=self._memcg(snapshot))
+        decision = decide(snapshot, allocation, rules)
+        if self.as_json:
+            self._json(snapshot, allocation, rules, decision, why_pid, compact=compact)
+        else:
+            self._text(snapshot, allocation, rules, decision, why_pid)
+        panics = decision.action == "panic" and not others_are_hidden(snapshot, decision)
+        return 1 if panics else 0
+
+    def _adjusted(self, snapshot: Snapshot) -> Snapshot:
+        from oomkit.kernel.task_name import TaskNameError, find_tasks
         from oomkit.kernel.whatif import WhatIfError, adjusted
 
-        rules = rules_or_fail(self.release or snapshot.kernel)
+        for given in self.adjustments:
+            name, equals, adj = given.rpartition("=")
+            if not equals or not _NUMBER.fullmatch(adj.strip()):
+                fail(f"--adjust: {given!r}: expected PROCESS=ADJ, such as 812=-300 or mysqld=-300")
+            try:
+                found = find_tasks(snapshot, name.strip())
+                snapshot = adjusted(snapshot, {task.pid: int(adj) for task in found})
+            except (TaskNameError, WhatIfError) as error:
+                fail(f"--adjust: {error}")
+        return snapshot
+
+    def _pid(self, option: str, given: str | None, snapshot: Snapshot) -> int | None:
+        if given is None:
+            return None
+        from oomkit.kernel.task_name import TaskNameError, find_task
+
         try:
-            snapshot = adjusted(snapshot, self.adjustments)
-        except WhatIfError as error:
-            fail(f"--adjust: {error}")
-        allocation = Allocation(pid=self.asker, memcg=self._memcg(snapshot))
-        for option, pid in (("--asker", self.asker), ("--why", self.why_pid)):
-            if pid is not None and all(task.pid != pid for task in snapshot.tasks):
-                fail(f"{option}: no process {pid} in this snapshot")
-        if self.as_json:
-            return self._json(snapshot, allocation, rules, compact=compact)
-        return self._text(snapshot, allocation, rules)
+            return find_task(snapshot, given).pid
+        except TaskNameError as error:
+            fail(f"{option}: {error}")
 
     def _memcg(self, snapshot: Snapshot) -> str | None:
         if self.cgroup is None:
@@ -166,42 +174,52 @@ class _Question:
         return None if path == "/" else path
 
     def _json(
-        self, snapshot: Snapshot, allocation: Allocation, rules: RuleSet, *, compact: bool
-    ) -> int:
-        import msgspec
-
+        self,
+        snapshot: Snapshot,
+        allocation: Allocation,
+        rules: RuleSet,
+        decision: Decision,
+        why_pid: int | None,
+        *,
+        compact: bool,
+    ) -> None:
         from oomkit.report.rank_json import rank_object
 
-        decision = decide(snapshot, allocation, rules)
-        answer = rank_object(snapshot, allocation, rules, decision, self.top, self.why_pid)
+        answer = rank_object(snapshot, allocation, rules, decision, self.top, why_pid)
         text = msgspec.json.encode(answer)
         if not compact:
             text = msgspec.json.format(text, indent=1)
         sys.stdout.buffer.write(text + b"\n")
-        return 1 if decision.action == "panic" else 0
 
-    def _text(self, snapshot: Snapshot, allocation: Allocation, rules: RuleSet) -> int:
+    def _text(
+        self,
+        snapshot: Snapshot,
+        allocation: Allocation,
+        rules: RuleSet,
+        decision: Decision,
+        why_pid: int | None,
+    ) -> None:
         from oomkit.kernel.versions import doubt
         from oomkit.kernel.why import why
         from oomkit.report.rank_text import rank_lines, rank_table, shown_rows, why_lines
-        from oomkit.report.terminal import console
+        from oomkit.report.terminal import Page
 
-        out = console(sys.stdout)
-        decision = decide(snapshot, allocation, rules)
-        ranked = rank(snapshot, rules, allocation)
+        page = Page(sys.stdout)
+        ranked = within(rank(snapshot, rules, allocation), allocation)
         for line in rank_lines(snapshot, allocation, rules, decision, ranked):
-            out.print(line)
-        if self.why_pid is not None:
-            reasons = why(snapshot, allocation, rules, decision, self.why_pid)
-            for line in why_lines(reasons):
-                out.print(line)
+            page.text(line)
+        page.line("")
+        if why_pid is not None:
+            for line in why_lines(why(snapshot, allocation, rules, decision, why_pid)):
+                page.text(line)
         else:
             top = _DEFAULT_TOP if self.top is None else self.top
             rows, left_out = shown_rows(ranked, top)
-            out.print(rank_table(snapshot, rules, rows, local_users=self.live))
+            table = rank_table(snapshot, rules, rows, page.width, local_users=self.live)
+            for line, style in table:
+                page.line(line, style)
             if left_out:
-                out.print(f"({left_out} more; --top 0 shows all)")
+                page.line(f"({left_out} more; --top 0 shows all)")
         unsure = doubt(self.release or snapshot.kernel)
         for note in (*snapshot.missing, *([unsure] if unsure else [])):
             click.echo(f"oomkit: {note}", err=True)
-        return 1 if decision.action == "panic" else 0

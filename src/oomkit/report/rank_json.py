@@ -6,9 +6,10 @@ from typing import Any
 import msgspec
 
 from oomkit.kernel.adj import task_oom_adj
+from oomkit.kernel.cgroup_name import place
 from oomkit.kernel.counterfactual import counterfactuals
 from oomkit.kernel.decision import Decision
-from oomkit.kernel.rank import Ranked, rank
+from oomkit.kernel.rank import Ranked, others_are_hidden, rank, within
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Snapshot
 from oomkit.kernel.why import why
@@ -32,7 +33,7 @@ def rank_object(
         top: at most so many tasks; None or 0 for all.
         why_pid: add the reasons for this process's fate.
     """
-    ranked = rank(snapshot, rules, allocation)
+    ranked = within(rank(snapshot, rules, allocation), allocation)
     found = counterfactuals(snapshot, allocation, rules, decision)
     answer: dict[str, Any] = {
         "kernel": snapshot.kernel,
@@ -57,6 +58,7 @@ def rank_object(
             "trace": list(decision.trace),
             "counterfactuals": msgspec.to_builtins(found),
         },
+        "others_hidden": others_are_hidden(snapshot, decision),
         "tasks": _tasks(ranked[:top] if top else ranked, rules),
         "missing": list(snapshot.missing),
     }
@@ -82,6 +84,9 @@ def _tasks(ranked: Sequence[Ranked], rules: RuleSet) -> list[dict[str, Any]]:
             "kernel_oom_score": row.task.kernel_oom_score,
             "eligible": row.eligible,
             "reason": row.reason,
+            "cgroup": row.task.cgroup,
+            **msgspec.to_builtins(place(row.task.cgroup)),
+            "cmdline": row.task.cmdline,
         }
         for row in ranked
     ]
