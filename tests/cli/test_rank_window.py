@@ -10,7 +10,7 @@ import pytest
 
 from oomkit.kernel.snapshot_json import encode_snapshot
 from oomkit.kernel.state import Snapshot
-from tests.conftest import Command
+from tests.conftest import Command, fits
 
 ROOT = Path(__file__).parents[2]
 SHOP = str(ROOT / "docs/examples/shop.json")
@@ -46,7 +46,7 @@ def test_a_number_is_shown_whole_or_not_at_all(oomkit: Command, width: int, sour
 )
 def test_every_line_fits(oomkit: Command, width: int, args: tuple[str, ...]) -> None:
     out = ask(oomkit, width, "--top", "4", *args)
-    assert max(len(line) for line in out.splitlines()) <= width
+    assert all(fits(line, width) for line in out.splitlines())
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -201,17 +201,15 @@ class _Question(msgspec.Struct, frozen=True, kw_only=True):
     ) -> None:
         from oomkit.kernel.versions import doubt
         from oomkit.kernel.why import why
-        from oomkit.report.rank_text import rank_lines, rank_table, shown_rows, why_lines
+        from oomkit.report.rank_text import rank_table, show_heading, show_why, shown_rows
         from oomkit.report.terminal import Page
 
         page = Page(sys.stdout)
         ranked = within(rank(snapshot, rules, allocation), allocation)
-        for line in rank_lines(snapshot, allocation, rules, decision, ranked):
-            page.text(line)
+        show_heading(page, snapshot, allocation, rules, decision, ranked, advise=why_pid is None)
         page.line("")
         if why_pid is not None:
-            for line in why_lines(why(snapshot, allocation, rules, decision, why_pid)):
-                page.text(line)
+            show_why(page, snapshot, why(snapshot, allocation, rules, decision, why_pid), rules)
         else:
             top = _DEFAULT_TOP if self.top is None else self.top
             rows, left_out = shown_rows(ranked, top)

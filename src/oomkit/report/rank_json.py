@@ -8,11 +8,12 @@ import msgspec
 from oomkit.kernel.adj import task_oom_adj
 from oomkit.kernel.cgroup_name import place
 from oomkit.kernel.counterfactual import counterfactuals
-from oomkit.kernel.decision import Decision
+from oomkit.kernel.decision import Counterfactual, Decision
 from oomkit.kernel.rank import Ranked, others_are_hidden, rank, within
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Snapshot
 from oomkit.kernel.why import why
+from oomkit.posture.advice import counterfactual
 
 
 def rank_object(
@@ -56,15 +57,30 @@ def rank_object(
             "freed_pages": decision.freed_pages,
             "panic": decision.panic,
             "trace": list(decision.trace),
-            "counterfactuals": msgspec.to_builtins(found),
+            "counterfactuals": _with_advice(snapshot, found, rules),
         },
         "others_hidden": others_are_hidden(snapshot, decision),
         "tasks": _tasks(ranked[:top] if top else ranked, rules),
         "missing": list(snapshot.missing),
     }
     if why_pid is not None:
-        answer["why"] = msgspec.to_builtins(why(snapshot, allocation, rules, decision, why_pid))
+        reasons = why(snapshot, allocation, rules, decision, why_pid)
+        answer["why"] = msgspec.to_builtins(reasons)
+        found = reasons.counterfactuals
+        answer["why"]["counterfactuals"] = _with_advice(snapshot, found, rules)
     return answer
+
+
+def _with_advice(
+    snapshot: Snapshot, found: Sequence[Counterfactual], rules: RuleSet
+) -> list[dict[str, Any]]:
+    return [
+        {
+            **msgspec.to_builtins(change),
+            "advice": [advice.as_object() for advice in counterfactual(snapshot, change, rules)],
+        }
+        for change in found
+    ]
 
 
 def _tasks(ranked: Sequence[Ranked], rules: RuleSet) -> list[dict[str, Any]]:

@@ -15,8 +15,11 @@ from oomkit.kernel.rank import Ranked, control_for
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Snapshot
 from oomkit.kernel.why import Why
-from oomkit.report.decision_text import headline, reason
+from oomkit.posture.advice import counterfactual
+from oomkit.report.advice_text import show_advice
+from oomkit.report.decision_text import adj_change, headline, reason
 from oomkit.report.layout import Column, table, wrapped
+from oomkit.report.terminal import Page
 from oomkit.report.units import human_pages, printable
 
 _OUT_ROWS = 5
@@ -129,26 +132,45 @@ def user_name(uid: int) -> str:
         return str(uid)
 
 
-def rank_lines(
+def show_heading(
+    page: Page,
     snapshot: Snapshot,
     allocation: Allocation,
     rules: RuleSet,
     decision: Decision,
     ranked: Sequence[Ranked],
-) -> Iterator[str]:
-    """Yield the lines above the table: kernel, outcome, and what a cgroup is left with."""
+    *,
+    advise: bool,
+) -> None:
+    """Print what stands above the table: kernel, outcome, what a cgroup is left with, and why.
+
+    Args:
+        page: where to.
+        snapshot: the machine.
+        allocation: the request.
+        rules: the kernel's rules.
+        decision: what they decide.
+        ranked: the kill order.
+        advise: add the lines to type for the change that would alter it.
+    """
     of = "" if rules.name == snapshot.kernel else f" (rules of {rules.name})"
-    yield f"kernel {printable(snapshot.kernel)}{of}, {decision.scope} OOM" + (
-        f" of {printable(cgroup_label(allocation.memcg))}" if allocation.memcg else ""
-    )
-    yield printable(headline(decision, snapshot))
+    about = f" of {cgroup_label(allocation.memcg)}" if allocation.memcg else ""
+    page.text(printable(f"kernel {snapshot.kernel}{of}, {decision.scope} OOM{about}"))
+    page.text(printable(headline(decision, snapshot)))
     if allocation.memcg is not None:
-        yield from _memcg_lines(snapshot, allocation, rules, decision)
+        for line in _memcg_lines(snapshot, allocation, rules, decision):
+            page.text(line)
     first = next((row for row in ranked if row.eligible), None)
-    if first is not None:
-        second = next((row for row in ranked if row.rank == 2), None)
-        changes = counterfactuals(snapshot, allocation, rules, decision)
-        yield from reason(snapshot, decision, first, second, changes)
+    if first is None:
+        return
+    second = next((row for row in ranked if row.rank == 2), None)
+    changes = counterfactuals(snapshot, allocation, rules, decision)
+    for line in reason(snapshot, decision, first, second, changes):
+        page.text(line)
+    change = adj_change(first, changes) if advise else None
+    if change is not None:
+        for advice in counterfactual(snapshot, change, rules):
+            show_advice(page, advice, 2)
 
 
 def _memcg_lines(
@@ -181,15 +203,24 @@ def _memcg_lines(
         )
 
 
-def why_lines(reasons: Why) -> Iterator[str]:
-    """Yield one process's fate: verdict, trace, what would alter it."""
-    yield printable(reasons.verdict)
-    yield ""
-    yield "how it was decided"
+def show_why(page: Page, snapshot: Snapshot, reasons: Why, rules: RuleSet) -> None:
+    """Print one process's fate: verdict, trace, what would alter it and how that is done."""
+    page.text(printable(reasons.verdict))
+    task = next(task for task in snapshot.tasks if task.pid == reasons.pid)
+    page.text(printable(f"  cgroup {task.cgroup}"))
+    if task.cmdline:
+        page.text(printable(f"  command {task.cmdline}"))
+    page.line("")
+    page.line("how it was decided")
     for step in reasons.trace:
-        yield f"  {printable(step)}"
-    if reasons.changes:
-        yield ""
-        yield "what would alter it"
-        for change in reasons.changes:
-            yield f"  {printable(change)}"
+        page.text(f"  {printable(step)}")
+    if not reasons.changes:
+        return
+    page.line("")
+    page.line("what would alter it")
+    known = {change.text: change for change in reasons.counterfactuals}
+    for text in reasons.changes:
+        page.text(f"  {printable(text)}")
+        if text in known:
+            for advice in counterfactual(snapshot, known[text], rules):
+                show_advice(page, advice, 6)
