@@ -188,6 +188,17 @@ def test_the_command_on_the_screen_is_the_command(oomkit: Command) -> None:
         assert shlex.split(text) == wanted[1]
 
 
+def test_a_unit_file_is_proposed_for_whole_units_only(oomkit: Command) -> None:
+    """It would move the other six workers along."""
+    done = oomkit("rank", "--from", SHOP, "--cgroup", "php", "--json")
+    found = json.loads(done.stdout)["decision"]["counterfactuals"][0]
+    assert [advice["command"] for advice in found["advice"]] == ["choom -n -45 -p 2105"]
+    done = oomkit("rank", "--from", SHOP, "--adjust", "php-fpm8.2=5", "--json")
+    first, second = json.loads(done.stdout)["what_if"]["changed"][0]["advice"]
+    assert first["command"].startswith("for p in 950 2100 ")
+    assert "php8.2-fpm.service.d" in second["command"]
+
+
 def test_no_command_is_made_of_control_characters(oomkit: Command, machine: Snapshot) -> None:
     nasty = in_cgroup(machine, "/system.slice/a\nreboot\x1b.service")
     found = commands(oomkit, nasty, "oom_score_adj")

@@ -7,9 +7,9 @@ import msgspec
 
 from oomkit.kernel.state import Memory, Sysctl
 from oomkit.kernel.versions import rules_for
+from oomkit.kernel.watermarks import marks
 from oomkit.model.pools import Group, Mm, Pool
 from oomkit.model.tasks import PAGE, PROCESS_PAGES, Proc
-from oomkit.model.watermarks import marks
 from oomkit.scenario.format import Cgroup, Scenario
 
 if TYPE_CHECKING:

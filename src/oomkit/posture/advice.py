@@ -64,12 +64,19 @@ def _advice(lasts: str, *words: str) -> Advice:
     return Advice(words=words, lasts=lasts)
 
 
-def adjustment(tasks: Sequence[Task], value: int, rules: RuleSet) -> tuple[Advice, ...]:
-    """Give processes another ``oom_score_adj`` (``oom_adj`` where the rules read that)."""
-    return _safe(_adjustment(tasks, value, rules))
+def adjustment(
+    snapshot: Snapshot, tasks: Sequence[Task], value: int, rules: RuleSet
+) -> tuple[Advice, ...]:
+    """Give processes another ``oom_score_adj`` (``oom_adj`` where the rules read that).
+
+    A unit file sets it for all processes of the unit, so it is proposed only where these are all.
+    """
+    return _safe(_adjustment(snapshot, tasks, value, rules))
 
 
-def _adjustment(tasks: Sequence[Task], value: int, rules: RuleSet) -> Iterator[Advice]:
+def _adjustment(
+    snapshot: Snapshot, tasks: Sequence[Task], value: int, rules: RuleSet
+) -> Iterator[Advice]:
     classic = rules.adj_files == "oom_adj"
     if 0 < len(tasks) <= _MAX_PIDS:
         one = f"{tasks[0].comm}[{tasks[0].pid}] ends" if len(tasks) == 1 else "they end"
@@ -93,8 +100,15 @@ def _adjustment(tasks: Sequence[Task], value: int, rules: RuleSet) -> Iterator[A
         yield _advice(f"at once, until {one}", *words)
     for path in dict.fromkeys(task.cgroup for task in tasks):
         unit = _service(path)
-        if unit is not None and not classic:
+        if unit is not None and not classic and _are_all_of(tasks, unit, snapshot):
             yield _drop_in(path, unit, f"OOMScoreAdjust={value}")
+
+
+def _are_all_of(tasks: Sequence[Task], unit: str, snapshot: Snapshot) -> bool:
+    pids = {task.pid for task in tasks}
+    return all(
+        task.pid in pids for task in snapshot.tasks if task.has_mm and _service(task.cgroup) == unit
+    )
 
 
 def sysctl(knob: str, value: int) -> tuple[Advice, ...]:
@@ -193,7 +207,7 @@ def counterfactual(
     """What to type for a change that would alter a decision; nothing where none can be typed."""
     if change.kind == "oom_score_adj":
         tasks = [task for task in snapshot.tasks if task.pid == change.pid]
-        return adjustment(tasks, change.needed, rules)
+        return adjustment(snapshot, tasks, change.needed, rules)
     if change.kind == "sysctl":
         return sysctl(change.knob, change.needed)
     if change.kind == "oom_group":

@@ -8,33 +8,26 @@ import msgspec
 from oomkit.kernel.adj import task_oom_adj
 from oomkit.kernel.cgroup_name import place
 from oomkit.kernel.counterfactual import counterfactuals
-from oomkit.kernel.decision import Counterfactual, Decision
-from oomkit.kernel.rank import Ranked, others_are_hidden, rank, within
+from oomkit.kernel.decision import Counterfactual
+from oomkit.kernel.rank import Ranked, others_are_hidden
 from oomkit.kernel.rules import RuleSet
-from oomkit.kernel.state import Allocation, Snapshot
+from oomkit.kernel.state import Snapshot
 from oomkit.kernel.why import why
 from oomkit.posture.advice import counterfactual
+from oomkit.posture.asked import Asked
+from oomkit.posture.groups import Group, grouped
 
 
-def rank_object(
-    snapshot: Snapshot,
-    allocation: Allocation,
-    rules: RuleSet,
-    decision: Decision,
-    top: int | None,
-    why_pid: int | None,
-) -> dict[str, Any]:
+def rank_object(asked: Asked, top: int | None) -> dict[str, Any]:
     """Return the object that ``oomkit rank --json`` prints.
 
     Args:
-        snapshot: the machine.
-        allocation: the request.
-        rules: the kernel's rules.
-        decision: what they decide.
-        top: at most so many tasks; None or 0 for all.
-        why_pid: add the reasons for this process's fate.
+        asked: the question and its answer.
+        top: at most so many tasks, or groups; None or 0 for all.
     """
-    ranked = within(rank(snapshot, rules, allocation), allocation)
+    snapshot, allocation = asked.snapshot, asked.allocation
+    rules, decision, why_pid = asked.rules, asked.decision, asked.why_pid
+    ranked = asked.ranked()
     found = counterfactuals(snapshot, allocation, rules, decision)
     answer: dict[str, Any] = {
         "kernel": snapshot.kernel,
@@ -60,9 +53,17 @@ def rank_object(
             "counterfactuals": _with_advice(snapshot, found, rules),
         },
         "others_hidden": others_are_hidden(snapshot, decision),
-        "tasks": _tasks(ranked[:top] if top else ranked, rules),
+        "tasks": _tasks(ranked[:top] if top and asked.by is None else ranked, rules),
         "missing": list(snapshot.missing),
     }
+    if asked.by is not None:
+        groups = grouped(snapshot, ranked, asked.by)
+        answer["by"] = asked.by
+        answer["groups"] = [_group(group) for group in groups[: top or None]]
+    if asked.whatif is not None:
+        from oomkit.report.whatif_json import whatif_object
+
+        answer["what_if"] = whatif_object(asked.whatif)
     if why_pid is not None:
         reasons = why(snapshot, allocation, rules, decision, why_pid)
         answer["why"] = msgspec.to_builtins(reasons)
@@ -81,6 +82,20 @@ def _with_advice(
         }
         for change in found
     ]
+
+
+def _group(group: Group) -> dict[str, Any]:
+    fields = {name: getattr(group, name) for name in group.__struct_fields__}
+    first = group.first
+    fields["first"] = None
+    if first is not None:
+        fields["first"] = {
+            "pid": first.task.pid,
+            "comm": first.task.comm,
+            "rank": first.rank,
+            "badness": first.badness,
+        }
+    return fields
 
 
 def _tasks(ranked: Sequence[Ranked], rules: RuleSet) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Snapshot
 from oomkit.kernel.why import Why
 from oomkit.posture.advice import counterfactual
+from oomkit.posture.asked import Asked
 from oomkit.report.advice_text import show_advice
 from oomkit.report.decision_text import adj_change, headline, reason
 from oomkit.report.layout import Column, table, wrapped
@@ -132,27 +133,17 @@ def user_name(uid: int) -> str:
         return str(uid)
 
 
-def show_heading(
-    page: Page,
-    snapshot: Snapshot,
-    allocation: Allocation,
-    rules: RuleSet,
-    decision: Decision,
-    ranked: Sequence[Ranked],
-    *,
-    advise: bool,
-) -> None:
+def show_heading(page: Page, asked: Asked, ranked: Sequence[Ranked], *, advise: bool) -> None:
     """Print what stands above the table: kernel, outcome, what a cgroup is left with, and why.
 
     Args:
         page: where to.
-        snapshot: the machine.
-        allocation: the request.
-        rules: the kernel's rules.
-        decision: what they decide.
+        asked: the question and its answer.
         ranked: the kill order.
         advise: add the lines to type for the change that would alter it.
     """
+    snapshot, allocation = asked.snapshot, asked.allocation
+    rules, decision = asked.rules, asked.decision
     of = "" if rules.name == snapshot.kernel else f" (rules of {rules.name})"
     about = f" of {cgroup_label(allocation.memcg)}" if allocation.memcg else ""
     page.text(printable(f"kernel {snapshot.kernel}{of}, {decision.scope} OOM{about}"))
