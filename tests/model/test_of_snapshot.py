@@ -26,6 +26,8 @@ OOMKIT = str(Path(sys.executable).with_name("oomkit"))
 SHOP = ROOT / "docs/examples/shop.json"
 NODE = ROOT / "tests/data/machines/node.json"
 MIB = 256
+_LONGEST_S = 60.0
+"""By then swap is full and the first task killed; what comes then is not looked at."""
 
 
 def snapshot_of(path: Path) -> Snapshot:
@@ -43,7 +45,9 @@ def with_leak(scenario: Scenario, ready_s: int) -> Scenario:
     )
     # Old kernels' heuristic would refuse it the last of the memory.
     vm = {**scenario.vm, "overcommit_memory": 1}
-    return msgspec.structs.replace(scenario, tasks=(*scenario.tasks, leak), vm=vm)
+    return msgspec.structs.replace(
+        scenario, tasks=(*scenario.tasks, leak), vm=vm, duration_s=ready_s + _LONGEST_S
+    )
 
 
 def at(run: Run, t_s: float) -> int:
@@ -106,7 +110,7 @@ def test_thousands_of_processes_become_a_few_tasks() -> None:
         Task(pid=10_000 + i, comm="worker", ppid=1, uid=33, rss_pages=400 + i % 7,
              anon_rss_pages=200 + i % 7, file_rss_pages=200, pgtable_pages=11,
              cgroup="/system.slice/nginx.service")
-        for i in range(2000)
+        for i in range(600)
     )  # fmt: skip
     crowd = msgspec.structs.replace(
         shop,
@@ -115,8 +119,8 @@ def test_thousands_of_processes_become_a_few_tasks() -> None:
     )
     made = scenario_of(crowd, rules_for(shop.kernel), name="crowd")
     assert len(made.scenario.tasks) < 30
-    assert sum(task.count for task in made.scenario.tasks) == len(shop.tasks) - 2 + 2000
-    assert any("2016 processes stand as" in note for note in made.notes)
+    assert sum(task.count for task in made.scenario.tasks) == len(shop.tasks) - 2 + 600
+    assert any("616 processes stand as" in note for note in made.notes)
     check(crowd)
 
 

@@ -161,7 +161,7 @@ class _Question(msgspec.Struct, frozen=True, kw_only=True):
     def answer(self, snapshot: Snapshot, *, compact: bool = False) -> int:
         """Print the answer; return the exit status."""
         rules = rules_or_fail(self.release or snapshot.kernel)
-        if self.live and self.by is None:
+        if self.live and (self.as_json or self.by is None):
             from oomkit.host.cmdline import with_command_lines
 
             snapshot = with_command_lines(snapshot)
