@@ -142,7 +142,7 @@ def test_memory_is_neither_lost_nor_made_up(more: int, free: int) -> None:
     )  # fmt: skip
     before = Snapshot(kernel="6.12", memory=memory)
     after, (change,) = changed(
-        before, [f"machine.ram={'+' if more >= 0 else ''}{more * 4096}"], RULES
+        before, [f"machine.ram={'+' if more >= 0 else ''}{more * 4}K"], RULES
     )
     now = after.memory
     assert now.total_ram_pages == memory.total_ram_pages + more
@@ -196,7 +196,7 @@ def test_the_commit_limit_follows(machine: Snapshot) -> None:
         ("machine.cpus=4", "only ram, swap, kernel play a part"),
         ("machine.ram=4X", 'expected a size such as "300M"'),
         ("machine.ram=-9G", "that is below 0"),
-        ("machine.ram=1", 'expected a size from "16M" on'),
+        ("machine.ram=1M", 'expected a size from "16M" on'),
         ("machine.ram=+nan", 'expected a size such as "300M"'),
         ("vm.swapiness=3", "did you mean swappiness?"),
         ("vm.dirty_ratio=3", "plays no part in who is killed"),
@@ -224,6 +224,15 @@ def test_what_can_not_be_set_is_one_line_that_names_the_place(
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith(f"oomkit: --set {setting}: ")
     assert expected in done.stderr
+
+
+def test_a_star_stands_for_all(oomkit: Command) -> None:
+    asked = ask(oomkit, "--set", "cgroup.*.max=3G", "--set", "task.*.oom_score_adj=0")
+    changed_cgroups = [c["cgroup"] for c in asked["what_if"]["changed"] if c["cgroup"]]
+    assert len(changed_cgroups) == 5
+    assert "/" not in changed_cgroups
+    assert all(t["oom_score_adj"] == 0 for t in asked["tasks"])
+    assert asked["what_if"]["decisions"][0]["altered"]
 
 
 def test_set_works_on_the_live_machine(oomkit: Command) -> None:

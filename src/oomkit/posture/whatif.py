@@ -1,7 +1,7 @@
 """``--set``: a machine as it is, with some of its values changed."""
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 import msgspec
@@ -81,7 +81,7 @@ def changed(
         SetError: a setting can't be made.
     """
     changes = []
-    for setting in settings:
+    for setting in _each(snapshot, settings):
         snapshot, change = _Setting(setting, snapshot, rules).made()
         changes.append(change)
     for change in changes:
@@ -92,6 +92,17 @@ def changed(
                 "together; expected cgroup.NAME.memsw_max to be at least as large"
             )
     return snapshot, tuple(changes)
+
+
+def _each(snapshot: Snapshot, settings: Sequence[str]) -> Iterator[str]:
+    """The settings, ``cgroup.*.KEY`` once for each cgroup."""
+    paths = [memcg.path for memcg in snapshot.memcgs if memcg.path != "/"]
+    for setting in settings:
+        rest = setting.strip().removeprefix("cgroup.*.")
+        if rest != setting.strip() and paths:
+            yield from (f"cgroup.{path}.{rest}" for path in paths)
+        else:
+            yield setting
 
 
 def adjusted(snapshot: Snapshot, given: str, value: int, rules: RuleSet, key: str) -> (
@@ -124,7 +135,8 @@ def adjusted(snapshot: Snapshot, given: str, value: int, rules: RuleSet, key: st
     changed_by_pid = {task.pid: _with_adj(task, field, value) for task in tasks}
     all_tasks = tuple(changed_by_pid.get(task.pid, task) for task in snapshot.tasks)
     one = tasks[0] if len(tasks) == 1 else None
-    who = f"{one.comm}[{one.pid}]" if one else f"{given}, {len(tasks)} processes: {_pids(tasks)}"
+    name = "all" if given == "*" else given
+    who = f"{one.comm}[{one.pid}]" if one else f"{name}, {len(tasks)} processes: {_pids(tasks)}"
     change = Change(
         key=key,
         what=f"{field} of {who}",
@@ -157,7 +169,7 @@ class _Setting:
 
     def __init__(self, text: str, snapshot: Snapshot, rules: RuleSet) -> None:
         self.text = text
-        key, equals, value = text.partition("=")
+        key, equals, value = text.rpartition("=")
         self.key, self.value = key.strip(), value.strip().strip("\"'").strip()
         self.snapshot = snapshot
         self.rules = rules

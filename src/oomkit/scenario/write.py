@@ -117,7 +117,7 @@ def _size(size: int) -> str:
     for letter, unit in _UNITS:
         if size and size % unit == 0:
             return f'"{size // unit}{letter}"'
-    return str(size)
+    return f'"{size}B"'
 
 
 def _rate(rate: float) -> str:
