@@ -1,6 +1,7 @@
 """Names that people know a cgroup by: its unit, its pod, its container."""
 
 import re
+from functools import lru_cache
 
 import msgspec
 
@@ -37,6 +38,7 @@ def _is_slice(unit: str | None) -> bool:
     return unit is None or unit.endswith(".slice")
 
 
+@lru_cache(maxsize=4096)
 def place(path: str | None) -> Place:
     """Read the names off a cgroup's path."""
     unit = pod = container = None
