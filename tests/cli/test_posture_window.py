@@ -34,6 +34,12 @@ def test_the_screen_fits_and_what_goes_on_is_indented(
         }  # fmt: skip
 
 
+def test_the_next_ones_cgroup_is_named(oomkit: Command) -> None:
+    assert "backup[4711] is in /system.slice/backup.service" in oomkit("--from", SHOP).stdout
+    out = " ".join(oomkit("--from", NODE, env={"COLUMNS": "60"}).stdout.split())
+    assert "java[2100] is in pod 1f0c9a52, container 222222222222" in out
+
+
 def test_the_bar_and_its_text_say_the_same(oomkit: Command) -> None:
     out = oomkit("--from", SHOP).stdout
     assert "[#####################...] 90% of 7.75 GiB used, 828 MiB left" in out

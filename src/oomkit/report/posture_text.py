@@ -1,12 +1,13 @@
 """The posture screen."""
 
+from oomkit.kernel.cgroup_name import label as cgroup_label
 from oomkit.kernel.rank import Ranked
 from oomkit.kernel.state import Pressure, Snapshot
 from oomkit.kernel.versions import rules_for
 from oomkit.posture.advice import counterfactual, pod_name
 from oomkit.posture.assess import CommitState, Posture, available_pages
 from oomkit.report.advice_text import show_advice
-from oomkit.report.decision_text import adj_change, outcome, reason
+from oomkit.report.decision_text import adj_change, label, outcome, reason
 from oomkit.report.terminal import Page
 from oomkit.report.units import human_pages, printable
 
@@ -47,6 +48,8 @@ def show_posture(page: Page, posture: Posture, snapshot: Snapshot) -> None:
 
 def _show_reason(page: Page, posture: Posture, first: Ranked, snapshot: Snapshot) -> None:
     changes = posture.counterfactuals
+    if first.task.cgroup != "/":
+        _row(page, "", f"{label(first.task)} is in {cgroup_label(first.task.cgroup)}")
     for line in reason(snapshot, posture.decision, first, posture.runner_up, changes):
         _row(page, "", line)
     change = adj_change(first, changes)
