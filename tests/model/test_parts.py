@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oomkit.kernel.versions import rules_for
+from oomkit.kernel.watermarks import default_min_free_kbytes, marks, zones
 from oomkit.model import cpu
 from oomkit.model.psi import Psi
-from oomkit.model.watermarks import default_min_free_kbytes, marks, zones
 
 MODERN = rules_for("6.12")
 

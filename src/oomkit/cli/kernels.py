@@ -25,7 +25,7 @@ Examples:
     "release",
     type=complete.RELEASE,
     metavar="RELEASE",
-    help="Only the rule set of this kernel.",
+    help="The rules that this kernel follows, in words.",
 )
 @click.option("--bootable", is_flag=True, help="The kernels that --on qemu can boot here.")
 @click.option(
@@ -54,7 +54,19 @@ def command(release: str | None, fetch: str | None, *, bootable: bool, as_json: 
     if as_json:
         import msgspec
 
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(rows), indent=1) + b"\n")
+        from oomkit.report.rules_text import rules_in_words
+
+        objects = [
+            msgspec.to_builtins(row) | {"in_words": dict(rules_in_words(row.rules))} for row in rows
+        ]
+        text = msgspec.json.format(msgspec.json.encode(objects), indent=1)
+        sys.stdout.buffer.write(text + b"\n")
+        return
+    if release is not None:
+        from oomkit.report.kernels_text import show_rules
+        from oomkit.report.terminal import Page
+
+        show_rules(Page(sys.stdout), release, rows[0])
         return
     from oomkit.report.kernels_text import kernels_table
     from oomkit.report.terminal import console

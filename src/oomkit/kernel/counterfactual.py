@@ -6,6 +6,7 @@ import msgspec
 
 from oomkit.kernel.adj import is_disabled
 from oomkit.kernel.alloc import decide
+from oomkit.kernel.cgroup_name import label
 from oomkit.kernel.decision import Counterfactual, Decision
 from oomkit.kernel.needed import adj_now, extra_pages, losing_adj, with_adj
 from oomkit.kernel.oom_control import OomControl, in_memcg, share_mm
@@ -310,7 +311,7 @@ def _oom_group(world: _World) -> Counterfactual | None:
                 now=now,
                 needed=needed,
                 then=_first(other),
-                text=f"with memory.oom.group = {needed} on {memcg.path} (now {now}), "
+                text=f"with memory.oom.group = {needed} on {label(memcg.path)} (now {now}), "
                 f"{_consequence(other)}",
             )
     return None

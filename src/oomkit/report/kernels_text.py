@@ -5,9 +5,14 @@ from typing import TYPE_CHECKING
 
 from oomkit.kernel.versions import RuleRange
 from oomkit.printable import printable
+from oomkit.report.rules_text import rules_in_words
+from oomkit.report.terminal import Page
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+
+_MARGIN = 18
 
 
 def kernels_table(rows: Sequence[RuleRange]) -> "Table":
@@ -23,6 +28,22 @@ def kernels_table(rows: Sequence[RuleRange]) -> "Table":
         what, meaning = _texts(row)
         table.add_row(row.rules.name, _range(row), what, meaning)
     return table
+
+
+def show_rules(page: Page, release: str, row: RuleRange) -> None:
+    """Print the rules a kernel follows: what is in force, and what brought them."""
+    rules = row.rules
+    page.text(printable(f"kernel {release.strip()} follows the rules of {rules.name}"), "bold")
+    page.text(f"  in force in {_range(row)}")
+    page.line("")
+    for heading, text in rules_in_words(rules):
+        first = heading.ljust(_MARGIN)
+        page.text(text, first=first, rest=" " * _MARGIN)
+    page.line("")
+    what, meaning = _texts(row)
+    page.text(what, first="new in them".ljust(_MARGIN), rest=" " * _MARGIN)
+    if meaning:
+        page.text(meaning, first="which means".ljust(_MARGIN), rest=" " * _MARGIN)
 
 
 def _range(row: RuleRange) -> str:
