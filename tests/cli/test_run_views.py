@@ -63,6 +63,36 @@ def test_the_page_and_the_pictures_are_written(oomkit: Command, leak: str, tmp_p
     assert ET.fromstring(names["svg"].read_bytes()).tag.endswith("svg")
 
 
+@pytest.mark.parametrize("name", ["database-and-leak", "test1", "fork-bomb"])
+def test_the_story_is_the_same_whatever_is_written_beside_it(
+    oomkit: Command, name: str, tmp_path: Path
+) -> None:
+    path = str(Path(__file__).parents[2] / "scenarios" / f"{name}.toml")
+    alone = oomkit("run", path).stdout
+    for kind in ("html", "svg"):
+        assert oomkit("run", path, f"--{kind}", str(tmp_path / f"x.{kind}")).stdout == alone
+    samples = json.loads(oomkit("run", path, "--json").stdout)["samples"]
+    full = re.search(r"^ *([\d.]+) s  swap is full", alone, re.MULTILINE)
+    if full is not None:
+        first = next(
+            t
+            for t, free in zip(samples["t_s"], samples["swap_free_mb"], strict=True)
+            if free <= 0.01 * max(samples["swap_free_mb"])
+        )
+        assert f"{first:.1f}" == full[1]
+    page = (tmp_path / "x.html").read_text()
+    for line in re.findall(r"^ *([\d.]+ s)  (\w[^\n]*)$", alone, re.MULTILINE):
+        if "more" not in line[1]:
+            assert re.search(rf">{line[0]}<.{{1,90}}{re.escape(line[1][:40])}", page, re.DOTALL)
+
+
+def test_a_table_like_free_is_the_same_beside_a_page(
+    oomkit: Command, leak: str, tmp_path: Path
+) -> None:
+    alone = oomkit("run", leak, "--free", "3s").stdout
+    assert oomkit("run", leak, "--free", "3s", "--html", str(tmp_path / "x.html")).stdout == alone
+
+
 def test_a_picture_to_standard_output_stands_alone(oomkit: Command, leak: str) -> None:
     done = oomkit("run", leak, "--svg", "-")
     assert done.stderr == ""

@@ -123,12 +123,11 @@ def command(
             f"--policy and --on {on} don't go together: a policy guards the model; "
             "on a booted kernel say --guard oomkit:POLICY"
         )
-    told = not any(views.values()) and not any(files.values())
-    sample_s = None if told else _seconds(interval)
+    every_s = None if interval is None else _seconds(interval)
     if compared:
         _compare(scenario_file, overrides, on, kernel, seed, guard, as_json=as_json)
         return
-    world = worlds.world(on, kernel, seed=seed, sample_s=sample_s, guard=guard)
+    world = worlds.world(on, kernel, seed=seed, guard=guard)
     scenario = world.read(scenario_file, overrides)
     guards: list[Policy | None] = [worlds.policy(name) for name in policies]
     guards = guards or [None]
@@ -136,7 +135,8 @@ def command(
         world.check(scenario_file, scenario)
         click.echo(f"{scenario_file}: fine")
         return
-    shown = world.play(scenario_file, scenario, guards[0])
+    only_free = every_s if not any(files.values()) else None
+    shown = world.play(scenario_file, scenario, guards[0], every_s=only_free)
     run = shown.run
     runs: tuple[Run, ...] = (run,)
     if others:
@@ -154,8 +154,11 @@ def command(
             run_views.show_json(run)
         elif as_log:
             run_views.show_log(run)
-        elif interval is not None:
-            run_views.show_free(run, scenario, _seconds(interval), shown.total_mb)
+        elif every_s is not None:
+            if any(files.values()):
+                # What is written is of the run as it is told everywhere.
+                shown = world.play(scenario_file, scenario, guards[0], every_s=every_s)
+            run_views.show_free(shown.run, scenario, every_s, shown.total_mb)
         elif "-" not in files.values():
             run_views.show_story(run, scenario, every_one=every_one)
     if any(map(_bad_news, runs)):
@@ -258,9 +261,7 @@ def _other(
     return (files[0] if files else path), (*overrides, *changes)
 
 
-def _seconds(interval: str | None) -> float:
-    if interval is None:
-        return 1.0
+def _seconds(interval: str) -> float:
     from oomkit.toml import units
 
     try:

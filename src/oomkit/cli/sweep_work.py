@@ -90,7 +90,7 @@ def tell_run(sweep: "Sweep", table: "Table | None", number: int) -> None:
     player, job = Player(sweep), plan.job(number)
     try:
         scenario = player.scenario(job)
-        run = player.run(job, scenario, sample_s=min(1.0, scenario.duration_s))
+        run = player.run(job, scenario)
     except (ScenarioError, ModelError, ValueError) as error:
         fail(f"run {number}: {error}")
     click.echo(f"run {number}: {described(player.identity(job))}")

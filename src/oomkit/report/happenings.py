@@ -8,6 +8,7 @@ import msgspec
 
 from oomkit.report.amounts import count_of, mb, seconds
 from oomkit.report.curve_happenings import ends, pressure, shortage, starts, swap
+from oomkit.report.curves import curves
 from oomkit.report.happening import Happening
 from oomkit.report.reasons import full_cgroup, reason_lines, who
 from oomkit.report.units import printable
@@ -25,6 +26,8 @@ _ENDINGS = {
     "frozen": "the machine is unusable and stays so",
     "timed_out": "the scenario's duration is over, and tasks are still at work",
 }
+
+_ALL_ENDED = "every task ended"
 
 
 def happenings(
@@ -60,9 +63,16 @@ def ending(run: Run) -> Happening:
     return Happening(
         t_s=run.ended_s,
         kind="panic" if run.outcome == "panicked" else "outcome",
-        what=_ENDINGS[run.outcome],
+        what=_ALL_ENDED if _all_ended(run) else _ENDINGS[run.outcome],
         why=(printable(why),) if why else (),
     )
+
+
+def _all_ended(run: Run) -> bool:
+    """Whether the samples show every task to be gone when the run was completed."""
+    found = curves(run)
+    gone = (curve.end_s is not None or curve.kill is not None for curve in found)
+    return run.outcome == "completed" and bool(found) and all(gone)
 
 
 def _until(one: Happening, end_s: float) -> Happening:

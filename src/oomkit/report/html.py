@@ -82,22 +82,21 @@ def _answered(run: Run) -> list[tuple[str, int, str]]:
 
 def _tasks(run: Run) -> dict[str, Any]:
     found = sorted(curves(run), key=lambda curve: -curve.peak_mb)
-    t_s = run.samples.t_s
     index = {(k.task, k.instance): i for i, k in enumerate(run.kills) if not k.would_have}
     rows = []
     for curve in found[:MAX_TASKS]:
         killed = index.get((curve.name, curve.instance))
         if curve.kill is not None:
             fate = f"killed at {seconds(curve.kill.t_s)}"
-        elif curve.last + 1 < len(t_s):
-            fate = f"ended at {seconds(t_s[curve.last + 1])}"
+        elif curve.end_s is not None:
+            fate = f"ended at {seconds(curve.end_s)}"
         else:
             fate = "there at the end"
         done = max(curve.progress[: curve.last + 1], default=0.0)
         rows.append(
             {
                 "key": curve.key,
-                "start": seconds(t_s[curve.first]),
+                "start": seconds(curve.start_s),
                 "fate": fate,
                 "kill": killed,
                 "rss": mb(max(curve.rss_mb)),

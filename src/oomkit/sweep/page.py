@@ -9,7 +9,7 @@ from oomkit import __version__
 from oomkit.model import ModelError
 from oomkit.report import page
 from oomkit.report.amounts import seconds
-from oomkit.report.happenings import ending, happenings
+from oomkit.report.happenings import happenings
 from oomkit.sweep.answer import OBJECTIVES, Answer, Group, amount
 from oomkit.sweep.charts import panels
 from oomkit.sweep.format import Sweep, Weights
@@ -126,7 +126,7 @@ def _run(player: Player, plan: Plan, number: int, what: str) -> dict[str, Any]:
     row = {"number": number, "described": described(player.identity(job))}
     try:
         scenario = player.scenario(job)
-        run = player.run(job, scenario, sample_s=max(scenario.duration_s / 600, 0.1))
+        run = player.run(job, scenario)
     except (ModelError, ValueError) as error:
         return {**row, "title": f"run {number}, {what}: {error}", "story": []}
     aims = run.objectives
@@ -134,4 +134,4 @@ def _run(player: Player, plan: Plan, number: int, what: str) -> dict[str, Any]:
         f"run {number}, {what}: {aims.kills} killed, {seconds(aims.work_lost_s)} of work lost, "
         f"frozen for {seconds(aims.frozen_s)}, {run.outcome.replace('_', ' ')}"
     )
-    return {**row, "title": title, "story": [*happenings(run, scenario), ending(run)]}
+    return {**row, "title": title, "story": happenings(run, scenario)}

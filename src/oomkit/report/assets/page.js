@@ -24,14 +24,17 @@
     };
   }
 
-  function show(id) {
-    const kill = document.getElementById(id);
-    if (!kill || kill.tagName !== "DETAILS") return;
+  function show(...ids) {
+    const found = ids.map((id) => document.getElementById(id));
+    const chosen = found.filter((one) => one && one.tagName === "DETAILS");
+    if (!chosen.length) return;
     document.querySelectorAll("details.shown").forEach((one) => one.classList.remove("shown"));
-    kill.open = true;
-    kill.classList.add("shown");
-    kill.scrollIntoView({ behavior: calm.matches ? "auto" : "smooth", block: "center" });
-    kill.querySelector("summary").focus({ preventScroll: true });
+    for (const one of chosen) {
+      one.open = true;
+      one.classList.add("shown");
+    }
+    chosen[0].scrollIntoView({ behavior: calm.matches ? "auto" : "smooth", block: "center" });
+    chosen[0].querySelector("summary").focus({ preventScroll: true });
   }
 
   async function draw() {
@@ -43,7 +46,9 @@
       const result = await vegaEmbed(place, JSON.parse(source.textContent), options);
       result.view.addEventListener("click", (_event, item) => {
         const datum = (item && item.datum) || {};
-        if (Number.isInteger(datum.kill)) show(`kill-${datum.kill}`);
+        const kills = source.dataset.kills || "kill-";
+        // Marks of kills at the same moment lie on each other, so all of them are meant.
+        if (datum.together) show(...datum.together.map((kill) => kills + kill));
         if (Number.isInteger(datum.run)) show(`run-${datum.run}`);
       });
       views.push(result);
