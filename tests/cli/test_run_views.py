@@ -1,6 +1,7 @@
 import json
 import re
 import xml.etree.ElementTree as ET
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ def test_the_story_is_the_same_whatever_is_written_beside_it(
             if free <= 0.01 * max(samples["swap_free_mb"])
         )
         assert f"{first:.1f}" == full[1]
-    page = (tmp_path / "x.html").read_text()
+    page = unescape((tmp_path / "x.html").read_text())
     for line in re.findall(r"^ *([\d.]+ s)  (\w[^\n]*)$", alone, re.MULTILINE):
         if "more" not in line[1]:
             assert re.search(rf">{line[0]}<.{{1,90}}{re.escape(line[1][:40])}", page, re.DOTALL)

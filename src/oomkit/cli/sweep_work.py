@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from oomkit.sweep.conduct import Conduct
     from oomkit.sweep.fleet import Table
     from oomkit.sweep.format import Sweep
-    from oomkit.sweep.plan import Plan
     from oomkit.sweep.spool import Spool
 
 _BAR_CELLS = 24
@@ -93,7 +92,7 @@ def tell_run(sweep: "Sweep", table: "Table | None", number: int) -> None:
         run = player.run(job, scenario)
     except (ScenarioError, ModelError, ValueError) as error:
         fail(f"run {number}: {error}")
-    click.echo(f"run {number}: {described(player.identity(job))}")
+    click.echo(f"run {number}: {described(player.identity(job), sweep.axes)}")
     run_views.show_story(run, scenario, every_one=False)
 
 
@@ -103,12 +102,13 @@ def play(
     *,
     out: str | None,
     html: str | None,
+    command: str,
     workers: int | None,
     cluster: str | None,
     resume: bool,
     restart: bool,
 ) -> "Answer":
-    """Play a sweep and answer its question."""
+    """Play a sweep and answer its question; ``command`` is what plays it again."""
     from oomkit.sweep import find, tables
     from oomkit.sweep.conduct import Conduct
     from oomkit.sweep.plan import Plan
@@ -122,7 +122,9 @@ def play(
     try:
         found = find.answer(sweep, tables.scan(sweep, spool.path))
         if html is not None:
-            _write_page(html, sweep, found, plan)
+            from oomkit.sweep.page import page_text
+
+            _write_page(html, page_text(sweep, found, plan, command))
         if out is not None:
             tables.write(sweep, spool.path, out)
         spool.remove()
@@ -132,10 +134,8 @@ def play(
     return found
 
 
-def _write_page(path: str, sweep: "Sweep", found: "Answer", plan: "Plan") -> None:
-    from oomkit.sweep.page import page_text
-
-    text = page_text(sweep, found, plan).encode()
+def _write_page(path: str, page: str) -> None:
+    text = page.encode()
     if path == "-":
         sys.stdout.buffer.write(text)
         return
