@@ -96,6 +96,52 @@ def test_at_60_columns_the_key_stays_and_no_number_is_cut(folder: Path) -> None:
     assert "left out, for want of width: " in done.stdout.replace("\n", " ")
 
 
+def test_an_answer_needs_no_directory_that_can_be_written(folder: Path) -> None:
+    sweep = str(folder / "s.toml")
+    # Nobody, root neither, can make a file there.
+    nowhere = Path("/sys")
+    done = oomkit(nowhere, "sweep", sweep, "--workers", "1", env={"TMPDIR": str(folder)})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == oomkit(folder, "sweep", sweep, "--workers", "1").stdout
+    assert [path.name for path in folder.iterdir()] == ["s.toml"]
+    asked = oomkit(nowhere, "sweep", sweep, "-o", "rows.csv")
+    assert asked.returncode == 2
+    assert "rows.csv.part: " in asked.stderr
+
+
+def test_stopped_where_nothing_can_be_written_it_says_that_nothing_is_kept(folder: Path) -> None:
+    process = subprocess.Popen(
+        [OOMKIT, "sweep", str(folder / "s.toml"), "--set", "runs=100000", "--workers", "1"],
+        cwd="/sys", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, env={**os.environ, "TMPDIR": str(folder)},
+    )  # fmt: skip
+    until = time.monotonic() + 60
+    while not _children(process.pid) and time.monotonic() < until:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert "are lost: nothing can be written here" in err
+    assert "--resume" not in err
+    assert [path.name for path in folder.iterdir()] == ["s.toml"]
+
+
+def test_checking_and_telling_a_run_need_no_extra(folder: Path) -> None:
+    code = (
+        "import sys\n"
+        "sys.modules['polars'] = None\n"
+        "from oomkit.cli import main\n"
+        "sys.argv[0] = 'oomkit'\n"
+        "main()\n"
+    )
+    for args in (("--check",), ("--run", "0")):
+        done = subprocess.run(
+            [sys.executable, "-c", code, "sweep", "s.toml", *args],
+            capture_output=True, text=True, check=False, timeout=60, cwd=folder,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_json_is_the_answer_with_its_figures(folder: Path) -> None:
     done = oomkit(folder, "sweep", "s.toml", "--json", "--workers", "1")
     answer = json.loads(done.stdout)
