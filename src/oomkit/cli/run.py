@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oomkit.cli import recordings, run_views, worlds
+from oomkit.cli import recordings, run_options, run_views, worlds
 from oomkit.cli.common import fail
+from oomkit.cli.repeat import repeating
 
 if TYPE_CHECKING:
     from oomkit.policy.format import Policy
@@ -26,6 +27,9 @@ Examples:
   oomkit run mine.toml --check
   oomkit run /var/lib/oomkit/recording --policy default --policy mine.toml
 """
+
+_SHOWS = frozenset({"as_json", "as_log", "interval", "html", "png", "svg", "every_one", "check"})
+"""Parameters that don't change what is played."""
 
 
 @click.command(epilog=_EXAMPLE)
@@ -82,7 +86,11 @@ Examples:
     help="Play it on a real kernel (--on, or in a cgroup) and on the model, and show both.",
 )
 @click.option("--all", "every_one", is_flag=True, help="Tell every kill, refusal and freeze.")
-@click.option("--html", metavar="FILE", help="Write a page that needs no network.")
+@click.option(
+    "--html",
+    metavar="FILE",
+    help="Write a page that needs no network; of several runs, one with all of them.",
+)
 @click.option("--png", metavar="FILE", help="Write a picture.")
 @click.option("--svg", metavar="FILE", help="Write a picture that scales.")
 @click.pass_context
@@ -110,14 +118,17 @@ def command(
     """Play a scenario, on a modelled machine or a real kernel.
 
     SCENARIO is a TOML file; oomkit new writes one to start from. RECORDING is what the flight
-    recorder of oomkit guard wrote; it is replayed under a policy, and only --policy and --json
-    go with it. The exit status is 1 when somebody was (or would have been) killed, the machine
-    was frozen at the end, or the kernel panicked.
+    recorder of oomkit guard wrote; it is replayed under a policy, and only --policy, --json and
+    --html go with it. The exit status is 1 when somebody was (or would have been) killed, the
+    machine was frozen at the end, or the kernel panicked.
     """
-    recordings.play_if_one(ctx, scenario_file, policies, as_json=as_json)
+    recordings.play_if_one(ctx, scenario_file, policies, html, as_json=as_json)
     views = {"--json": as_json, "--log": as_log, "--free": interval is not None}
     files = {"html": html, "png": png, "svg": svg}
-    _one_of(views, files, others, policies, check=check, compared=compared, every_one=every_one)
+    run_options.together(
+        views, files, others, policies, check=check, compared=compared, every_one=every_one
+    )
+    again = repeating(ctx, _SHOWS)
     if policies and on != "model":
         fail(
             f"--policy and --on {on} don't go together: a policy guards the model; "
@@ -125,7 +136,7 @@ def command(
         )
     every_s = None if interval is None else _seconds(interval)
     if compared:
-        _compare(scenario_file, overrides, on, kernel, seed, guard, as_json=as_json)
+        _compare(scenario_file, overrides, on, kernel, seed, guard, html, again, as_json=as_json)
         return
     world = worlds.world(on, kernel, seed=seed, guard=guard)
     scenario = world.read(scenario_file, overrides)
@@ -144,12 +155,13 @@ def command(
         second = world.read(path, changed)
         runs = (run, world.play(path, second, guards[0]).run)
         headings = ("as it is", " ".join(others))
-        _show_several(runs, (scenario, second), headings, as_json=as_json)
+        _show_several(runs, (scenario, second), headings, html, again, as_json=as_json)
     elif len(guards) > 1:
         runs = (run, *(world.play(scenario_file, scenario, guard).run for guard in guards[1:]))
-        _show_several(runs, (scenario, scenario), policies[:2], as_json=as_json)
+        played = (scenario,) * len(runs)
+        _show_several(runs, played, policies, html, again, as_json=as_json)
     else:
-        _write(run, scenario, files)
+        _write(run, scenario, files, again)
         if as_json:
             run_views.show_json(run)
         elif as_log:
@@ -165,10 +177,10 @@ def command(
         sys.exit(1)
 
 
-def _write(run: "Run", scenario: "Scenario", files: dict[str, str | None]) -> None:
+def _write(run: "Run", scenario: "Scenario", files: dict[str, str | None], again: str) -> None:
     for kind, file in files.items():
         if file is not None:
-            run_views.write_file(run, scenario, kind, file)
+            run_views.write_file(run, scenario, kind, file, again)
 
 
 def _compare(
@@ -178,6 +190,8 @@ def _compare(
     kernel: str | None,
     seed: int,
     guard: str | None,
+    html: str | None,
+    again: str,
     *,
     as_json: bool,
 ) -> None:
@@ -187,9 +201,13 @@ def _compare(
     real = worlds.real_world("cgroup" if on == "model" else on, kernel, seed=seed)
     scenario = real.read(path, overrides)
     pair = real.pair(path, scenario)
+    if html is not None:
+        run = pair.played.run
+        pages = ((run, pair.model), (scenario, scenario), (f"real ({run.on})", "model"))
+        run_views.write_comparison(*pages, html, again, judged=False)
     if as_json:
         run_views.show_compared_json(pair)
-    else:
+    elif html != "-":
         run_views.show_compared(pair, scenario)
     if _bad_news(pair.played.run):
         sys.exit(1)
@@ -197,57 +215,29 @@ def _compare(
 
 def _show_several(
     runs: tuple["Run", ...],
-    scenarios: tuple["Scenario", "Scenario"],
+    scenarios: tuple["Scenario", ...],
     headings: tuple[str, ...],
+    html: str | None,
+    again: str,
     *,
     as_json: bool,
 ) -> None:
-    """Two runs side by side, more of them in a table, or all as JSON."""
+    """Two runs side by side, more of them in a table, or all as JSON; and all as a page."""
+    if html is not None:
+        run_views.write_comparison(runs, scenarios, headings, html, again)
     if as_json:
         run_views.show_json(*runs)
+    elif html == "-":
+        return
     elif len(runs) == 2:
-        run_views.show_two((runs[0], runs[1]), scenarios, (headings[0], headings[1]))
+        both = (scenarios[0], scenarios[1])
+        run_views.show_two((runs[0], runs[1]), both, (headings[0], headings[1]))
     else:
         run_views.show_policies(runs)
 
 
 def _bad_news(run: "Run") -> bool:
     return bool(run.objectives.kills) or run.outcome in ("panicked", "frozen")
-
-
-def _one_of(
-    views: dict[str, bool],
-    files: dict[str, str | None],
-    others: tuple[str, ...],
-    policies: tuple[str, ...],
-    *,
-    check: bool,
-    compared: bool,
-    every_one: bool,
-) -> None:
-    """Refuse options that would have to be ignored beside others."""
-    asked = [name for name, wanted in views.items() if wanted]
-    written = [f"--{kind}" for kind, path in files.items() if path is not None]
-    to_stdout = [f"--{kind} -" for kind, path in files.items() if path == "-"]
-    several = "--vs" if others else "several --policy"
-    if compared:
-        clash = ["--compare", *(["--check"] if check else []), *(["--vs"] if others else []),
-                 *(["--policy"] if policies else []),
-                 *(name for name in asked if name != "--json"), *written]  # fmt: skip
-    elif others or len(policies) > 1:
-        clash = [several, *(name for name in asked if name != "--json"), *written]
-        clash += ["--policy twice"] if others and len(policies) > 1 else []
-        clash += ["--check"] if check else []
-    elif check:
-        clash = ["--check", *asked, *written]
-    else:
-        clash = [*asked, *to_stdout]
-    if every_one:
-        others_of_all = [*asked, *to_stdout, *([several] if others or len(policies) > 1 else []),
-                         *(["--compare"] if compared else [])]  # fmt: skip
-        clash = ["--all", *others_of_all] if others_of_all else clash
-    if len(clash) > 1:
-        fail(f"{clash[0]} and {clash[1]} don't go together")
 
 
 def _other(

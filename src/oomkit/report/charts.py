@@ -52,13 +52,20 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
     height: int
 
 
-def panels(run: Run, scenario: Scenario | None = None, *, interactive: bool = True) -> list[Panel]:
+def panels(
+    run: Run,
+    scenario: Scenario | None = None,
+    *,
+    interactive: bool = True,
+    end_s: float = 0.0,
+) -> list[Panel]:
     """Make the charts of a run; without samples there are none.
 
     Args:
         run: the record.
         scenario: what was played, for the size of memory and swap.
         interactive: values follow the pointer; a still picture does without.
+        end_s: where the time axis ends at the earliest, so that charts of several runs compare.
 
     Raises:
         MissingExtraError: altair is not installed.
@@ -66,6 +73,9 @@ def panels(run: Run, scenario: Scenario | None = None, *, interactive: bool = Tr
     need("altair")
     if not run.samples.t_s:
         return []
+    if end_s > run.ended_s:
+        # The axis alone is longer; nothing of the run is told from it here.
+        run = msgspec.structs.replace(run, ended_s=end_s)
     found = [_memory(run, scenario, interactive)]
     if swap_total_mb(run, scenario) > 0:
         found.append(_swap(run, scenario, interactive))

@@ -4,7 +4,7 @@ from typing import Any
 
 from oomkit import __version__
 from oomkit.report import knobs, page
-from oomkit.report.amounts import mb, seconds
+from oomkit.report.amounts import FIELDS, mb, outcome_of, seconds
 from oomkit.report.charts import Panel, panels
 from oomkit.report.curves import PING, PROBE, answers, curves
 from oomkit.report.happenings import ending, happenings
@@ -17,18 +17,24 @@ MAX_TASKS = 200
 
 MAX_LOG_LINES = 20_000
 
+BAD_FIELDS = (FIELDS["innocents_killed"], FIELDS["protected_killed"])
+"""Objectives that are bad unless they are 0."""
 
-def html_page(run: Run, scenario: Scenario | None = None) -> str:
+
+def html_page(run: Run, scenario: Scenario | None = None, *, command: str = "") -> str:
     """Make the page.
 
     Args:
         run: the record.
         scenario: what was played; adds the knobs, the tasks' steps, the memory's size.
+        command: what plays it again.
 
     Raises:
         MissingExtraError: altair, jinja2 or vl-convert-python is not installed.
     """
-    template = page.template(page.asset("oomkit.report", "page.html"))
+    template = page.template(
+        page.asset("oomkit.report", "story.html") + page.asset("oomkit.report", "page.html")
+    )
     charts = panels(run, scenario)
     text: str = template.render(
         run=run,
@@ -39,7 +45,11 @@ def html_page(run: Run, scenario: Scenario | None = None) -> str:
         library=page.library() if charts else "",
         charts=[_chart(panel) for panel in charts],
         label=_chart_label(run),
+        command=command,
         ended=seconds(run.ended_s),
+        outcome=outcome_of(run.outcome),
+        good=run.outcome == "completed" and not run.objectives.protected_killed,
+        bad_fields=BAD_FIELDS,
         end=ending(run),
         answered=_answered(run),
         objectives=objective_rows(run),

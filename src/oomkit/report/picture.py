@@ -4,7 +4,7 @@ import struct
 import zlib
 from typing import Any, Literal
 
-from oomkit.report.amounts import count_of, seconds
+from oomkit.report.amounts import count_of, outcome_of, seconds
 from oomkit.report.charts import panels
 from oomkit.report.extra import need
 from oomkit.report.text import title
@@ -96,7 +96,8 @@ def picture_spec(run: Run, scenario: Scenario | None = None) -> dict[str, Any]:
 
 
 def _subtitle(run: Run, scenario: Scenario | None) -> list[str]:
-    text = f"{run.outcome} after {seconds(run.ended_s)}, {count_of(run.objectives.kills, 'kill')}"
+    text = f"{outcome_of(run.outcome)} after {seconds(run.ended_s)}"
+    text += f", {count_of(run.objectives.kills, 'kill')}"
     if run.kills:
         text += " (red marks)"
     if run.frozen:

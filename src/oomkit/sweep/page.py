@@ -9,7 +9,7 @@ import msgspec
 from oomkit import __version__
 from oomkit.model import ModelError
 from oomkit.report import page
-from oomkit.report.amounts import seconds
+from oomkit.report.amounts import outcome_of, seconds
 from oomkit.report.happenings import happenings
 from oomkit.sweep.answer import HEADS, OBJECTIVES, Answer, Group, amount, name_of
 from oomkit.sweep.charts import panels
@@ -143,6 +143,6 @@ def _run(player: Player, plan: Plan, number: int, what: str) -> dict[str, Any]:
     aims = run.objectives
     title = (
         f"run {number}, {what}: {aims.kills} killed, {seconds(aims.work_lost_s)} of work lost, "
-        f"frozen for {seconds(aims.frozen_s)}, {run.outcome.replace('_', ' ')}"
+        f"frozen for {seconds(aims.frozen_s)}, {outcome_of(run.outcome)}"
     )
     return {**row, "title": title, "story": happenings(run, scenario)}

@@ -4,7 +4,12 @@
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
   const views = [];
 
-  function config() {
+  // Legends wrap where the page is narrow; Vega-Lite alone would let them run out of it.
+  function legendColumns(place) {
+    return Math.max(1, Math.floor((place.clientWidth || 400) / 150));
+  }
+
+  function config(place) {
     const style = getComputedStyle(document.documentElement);
     const colour = (name) => style.getPropertyValue(name).trim();
     return {
@@ -19,7 +24,7 @@
       axisY: { minExtent: 44 },
       legend: {
         orient: "top", labelColor: colour("--ink"), labelFontSize: 12, offset: 6,
-        symbolStrokeWidth: 2.5, symbolSize: 140,
+        symbolStrokeWidth: 2.5, symbolSize: 140, columns: legendColumns(place), labelLimit: 130,
       },
     };
   }
@@ -42,7 +47,7 @@
     const tooltip = { theme: dark.matches ? "dark" : "light" };
     for (const source of document.querySelectorAll("script.spec")) {
       const place = document.getElementById(source.dataset.for);
-      const options = { actions: false, renderer: "svg", config: config(), tooltip };
+      const options = { actions: false, renderer: "svg", config: config(place), tooltip };
       const result = await vegaEmbed(place, JSON.parse(source.textContent), options);
       result.view.addEventListener("click", (_event, item) => {
         const datum = (item && item.datum) || {};
@@ -55,6 +60,12 @@
     }
   }
 
+  let width = document.documentElement.clientWidth;
+  addEventListener("resize", () => {
+    if (document.documentElement.clientWidth === width) return;
+    width = document.documentElement.clientWidth;
+    draw();
+  });
   dark.addEventListener("change", draw);
   addEventListener("hashchange", () => show(location.hash.slice(1)));
   draw().then(() => { if (location.hash) show(location.hash.slice(1)); });
