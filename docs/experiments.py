@@ -1,6 +1,6 @@
 """What a machine does with its OOM killer off, in numbers: ``python docs/experiments.py``.
 
-Plays the founding experiments and prints, as Markdown, when each shortage began, how much slower
+Plays the experiments of the 2.6.32 article and prints, as Markdown, when each shortage began, how much slower
 work went from then on, and who still got an answer.
 """
 

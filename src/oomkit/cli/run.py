@@ -70,7 +70,13 @@ _SHOWS = frozenset({"as_json", "as_log", "interval", "html", "png", "svg", "ever
 )
 @click.option("--seed", type=int, default=0, help="Moves what the scenario declares as random.")
 @click.option("--json", "as_json", is_flag=True, help="The whole record as one object.")
-@click.option("--log", "as_log", is_flag=True, help="The kernel's log.")
+@click.option(
+    "--log",
+    "as_log",
+    is_flag=True,
+    help="The kernel's log. Its clock is the machine's uptime: on the model it began 60 s before "
+    "the run.",
+)
 @click.option("--free", "interval", metavar="TIME", help="A table like free's, a line each TIME.")
 @click.option(
     "--vs",

@@ -6,7 +6,7 @@ from typing import Any
 from oomkit import __version__
 from oomkit.report import compare, page
 from oomkit.report.charts import Panel, panels
-from oomkit.report.happenings import happenings
+from oomkit.report.happenings import nested
 from oomkit.report.units import printable
 from oomkit.scenario import Run, Scenario
 
@@ -36,7 +36,7 @@ def compare_page(
     stories = [
         {
             "name": name,
-            "found": happenings(run, scenario, every_one=True),
+            "found": nested(run, scenario),
             "run": run,
             "kills": f"kill-{i}-",
         }

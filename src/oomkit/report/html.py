@@ -7,7 +7,7 @@ from oomkit.report import knobs, page
 from oomkit.report.amounts import FIELDS, mb, outcome_of, seconds
 from oomkit.report.charts import Panel, panels
 from oomkit.report.curves import PING, PROBE, answers, curves
-from oomkit.report.happenings import ending, happenings
+from oomkit.report.happenings import ending, log_clock, nested
 from oomkit.report.text import objective_rows
 from oomkit.report.units import printable
 from oomkit.scenario import Run, Scenario
@@ -53,10 +53,11 @@ def html_page(run: Run, scenario: Scenario | None = None, *, command: str = "") 
         end=ending(run),
         answered=_answered(run),
         objectives=objective_rows(run),
-        found=happenings(run, scenario, every_one=True),
+        found=nested(run, scenario),
         tasks=_tasks(run),
         knobs=knobs,
         log=[printable(line.expandtabs()) for line in run.log[:MAX_LOG_LINES]],
+        log_clock=log_clock(run),
         log_left_out=max(len(run.log) - MAX_LOG_LINES, 0),
     )
     return text

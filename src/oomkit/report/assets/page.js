@@ -35,8 +35,8 @@
     if (!chosen.length) return;
     document.querySelectorAll("details.shown").forEach((one) => one.classList.remove("shown"));
     for (const one of chosen) {
-      one.open = true;
       one.classList.add("shown");
+      for (let each = one; each; each = each.parentElement.closest("details")) each.open = true;
     }
     chosen[0].scrollIntoView({ behavior: calm.matches ? "auto" : "smooth", block: "center" });
     chosen[0].querySelector("summary").focus({ preventScroll: true });
