@@ -218,7 +218,8 @@ def _other_grows(world: _World) -> Counterfactual | None:
         now=now,
         needed=now + pages,
         then=_first(decision),
-        text=f"with {_amount(pages, world.snapshot.page_size)} more in {name(other)}, {_consequence(decision)}",
+        text=f"with {_amount(pages, world.snapshot.page_size)} more in {name(other)}, "
+        f"{_consequence(decision)}",
     )
 
 

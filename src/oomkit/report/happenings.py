@@ -97,7 +97,7 @@ def ending(run: Run) -> Happening:
         t_s=run.ended_s,
         kind="panic" if run.outcome == "panicked" else "outcome",
         what=_ALL_ENDED if _all_ended(run) else _ENDINGS[run.outcome],
-        why=(f"{printable(why)} ({log_clock(run)})",) if why else (),
+        why=(printable(why), f"({log_clock(run)})") if why else (),
     )
 
 
