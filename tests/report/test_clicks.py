@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from oomkit.model import play
+from oomkit.report.compare_page import compare_page
 from oomkit.report.html import html_page
 from oomkit.scenario import read_scenario
 from tests.report.browser import CHROMIUM, Browser
@@ -74,3 +75,22 @@ def test_what_follows_the_pointer_names_its_units(tmp_path: Path) -> None:
             tip = browser.value(_TIP)
             for words in expected:
                 assert words in tip, chart
+
+
+def test_each_run_of_a_comparison_has_its_own_kills(tmp_path: Path) -> None:
+    path = str(SCENARIOS / "database-and-leak.toml")
+    loads = [read_scenario(path, overrides=(f"machine.swap={size}",)) for size in ("0", "512M")]
+    runs = [play(load, sample_s=None) for load in loads]
+    page = tmp_path / "runs.html"
+    page.write_text(compare_page(runs, loads, ("no swap", "swap")))
+    with Browser() as browser:
+        browser.open(page)
+        for number, run in enumerate(runs):
+            for kind in ("memory", "tasks", "pressure"):
+                chart = f"chart-{kind}-{number}"
+                browser.value(_TO.format(chart=chart))
+                x, y = browser.value(_MARKS.format(chart=chart))[0]
+                browser.click(x, y)
+                assert browser.value(_SHOWN) == [f"kill-{number}-0"]
+                browser.value(_SHUT)
+            assert run.kills
