@@ -26,6 +26,8 @@ Examples:
   oomkit agree scenarios/battery/ties.toml --on qemu --json
 """
 
+_BATTERY = "scenarios/battery"
+
 
 @click.command(epilog=_EXAMPLE)
 @click.argument("paths", type=complete.FILE, metavar="[DIR|SCENARIO]...", nargs=-1)
@@ -88,7 +90,12 @@ def command(
         fail("--kernel needs --on qemu: a cgroup's kernel is this host's")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda got, _: sys.exit(128 + got))
-    files = list(_files(paths or ("scenarios/battery",)))
+    if not paths and not os.path.isdir(_BATTERY):
+        fail(
+            f"{_BATTERY}: no such directory here; it comes with oomkit's source, not with the "
+            "installed package: expected a directory or scenarios to play"
+        )
+    files = list(_files(paths or (_BATTERY,)))
     places = list(_places(worlds or ("cgroup",), kernels))
     if skip_missing:
         places = [place for place in places if _is_here(place, files[0])]

@@ -7,6 +7,7 @@ import click
 
 from oomkit.cli import complete
 from oomkit.cli.common import fail
+from oomkit.cli.repeat import repeating
 
 if TYPE_CHECKING:
     from oomkit.sweep.answer import Answer
@@ -20,6 +21,11 @@ Examples:
   oomkit sweep sweeps/policies.toml --run 17
   oomkit sweep --fleet sweeps/fleet.csv --set runs=100
 """
+
+_SHOWS = frozenset(
+    {"check", "out", "html", "as_json", "workers", "cluster", "resume", "restart", "one"}
+)
+"""Parameters that don't change what is played."""
 
 
 @click.command(epilog=_EXAMPLE)
@@ -62,7 +68,9 @@ Examples:
 @click.option("--resume", is_flag=True, help="Go on with a sweep that was stopped.")
 @click.option("--restart", is_flag=True, help="Forget what a stopped sweep had done.")
 @click.option("--run", "one", type=click.IntRange(min=0), help="Play this one run and tell it.")
+@click.pass_context
 def command(
+    ctx: click.Context,
     sweep_file: str | None,
     fleet_files: tuple[str, ...],
     overrides: tuple[str, ...],
@@ -98,11 +106,12 @@ def command(
         return
     if html is not None:
         sweep_work.need_report()
+    again = repeating(ctx, _SHOWS)
     found = sweep_work.play(
-        sweep, table, out=out, html=html, workers=workers, cluster=cluster, resume=resume,
-        restart=restart,
+        sweep, table, out=out, html=html, command=again, workers=workers, cluster=cluster,
+        resume=resume, restart=restart,
     )  # fmt: skip
-    _show(found, source, as_json=as_json)
+    _show(found, again, as_json=as_json)
     if found.failed:
         sys.exit(1)
 
@@ -136,7 +145,7 @@ def _together(
         fail(f"--output: {out}: expected a name that ends in .parquet, .csv or .jsonl")
 
 
-def _show(found: "Answer", source: str, *, as_json: bool) -> None:
+def _show(found: "Answer", again: str, *, as_json: bool) -> None:
     if as_json:
         import msgspec
 
@@ -146,4 +155,4 @@ def _show(found: "Answer", source: str, *, as_json: bool) -> None:
     from oomkit.sweep.text import answer_text
 
     look = look_of(sys.stdout)
-    click.echo(answer_text(found, look, source=source), nl=False, color=look.colour)
+    click.echo(answer_text(found, look, command=again), nl=False, color=look.colour)

@@ -53,7 +53,7 @@ class Engine:
         scenario: Scenario,
         *,
         seed: int,
-        sample_s: float,
+        sample_s: float | None,
         audit: bool = False,
         policy: Policy | None = None,
     ) -> None:
@@ -271,6 +271,7 @@ class Engine:
 
     def _end(self, outcome: Outcome) -> Outcome:
         frozen = self.freezes.close(self.now)
+        self.sampler.end(self.now)
         if outcome == "timed_out" and frozen:
             return "frozen"
         if outcome == "timed_out" and not any(

@@ -207,6 +207,7 @@ class Guard:
         if proc.state in ("exiting", "dead"):
             return
         engine = self.engine
+        engine.sampler.kill(engine.now)
         if not engine.was_growing(proc):
             engine.oom.innocents.add(proc.key)
         mm = proc.mm

@@ -102,6 +102,7 @@ class Lifecycle:
         proc.state = "run"
         proc.start_s = self.engine.now
         self.machine.admit(proc)
+        self.engine.sampler.change(self.engine.now)
         self.engine.sampler.watch(proc)
         return proc
 
@@ -304,6 +305,7 @@ class Lifecycle:
             shrink_shared(machine)
         machine.stale = True
         machine.procs.remove(proc)
+        self.engine.sampler.change(self.engine.now)
         if self.engine.guard is not None:
             self.engine.guard.gone(proc)
         for other in machine.procs:

@@ -149,6 +149,7 @@ class Oom:
         would: bool = False,
         tied: tuple[str, ...] = (),
     ) -> None:
+        self.engine.sampler.kill(self.engine.now)
         if not would and not self.engine.was_growing(proc):
             self.innocents.add(proc.key)
         self.kills.append(

@@ -13,7 +13,7 @@ def play(
     *,
     policy: Policy | None = None,
     seed: int = 0,
-    sample_s: float = 1.0,
+    sample_s: float | None = 1.0,
     audit: bool = False,
 ) -> Run:
     """Play a scenario and return its record.
@@ -22,7 +22,8 @@ def play(
         scenario: what to play.
         policy: what guards the machine; None: the kernel is alone.
         seed: moves only what the scenario declares as random (``jitter``, ``spread``).
-        sample_s: distance of the samples.
+        sample_s: distance of the samples; None: as fine as the run turns out to be short, with a
+            sample at each kill and at the start and end of each task: what a run is told from.
         audit: check after every event that no page was lost or made up.
 
     Raises:

@@ -1,5 +1,7 @@
 """The curves of a run: values between events lie on straight lines, so they are read off."""
 
+from itertools import compress
+
 from oomkit.model.machine import Machine
 from oomkit.model.probe import FROZEN_S
 from oomkit.model.psi import Psi
@@ -10,6 +12,20 @@ _MB = 2**20 / PAGE
 
 PING = "ping/0"
 PROBE = "probe/0"
+
+_FINEST_S = 2.0**-10
+"""Distance of the samples a run begins with. Halves of a second, so that whole seconds are hit."""
+
+_MOST = 2400
+"""Samples at even distances; a longer run has them farther apart, not more of them."""
+
+_MOST_VALUES = 100_000
+_FEWEST = 300
+"""With many tasks there are fewer samples, but never fewer than that can be."""
+
+_MOST_KILLS = 1000
+_MOST_CHANGES = 400
+"""So many kills, and so many starts and ends of tasks, have a sample of their own."""
 
 
 class _Curve:
@@ -23,6 +39,19 @@ class _Curve:
         self.swap: list[float] = []
         self.progress: list[float] = []
         self.before = (0.0, 0.0, 0.0)
+
+    def thin(self, keep: list[bool]) -> None:
+        """Leave out samples."""
+        mine = keep[self.first :]
+        self.rss = list(compress(self.rss, mine))
+        self.swap = list(compress(self.swap, mine))
+        self.progress = list(compress(self.progress, mine))
+        self.first = sum(keep[: self.first])
+
+    def drop_last(self, count: int) -> None:
+        """Leave out the last of so many samples."""
+        for column in (self.rss, self.swap, self.progress):
+            del column[max(count - 1 - self.first, 0) :]
 
     def extend(self, at: int, after: tuple[float, float, float], parts: list[float]) -> None:
         """Add the samples of a straight piece.
@@ -47,19 +76,34 @@ def _line(start: float, end: float, parts: list[float], digits: int) -> list[flo
 
 
 class Sampler:
-    """Collects one sample every ``every_s`` seconds."""
+    """Collects samples at even distances, and at the moments that matter."""
 
-    def __init__(self, machine: Machine, psi: Psi, every_s: float) -> None:
+    def __init__(self, machine: Machine, psi: Psi, every_s: float | None) -> None:
+        """Begin with nothing.
+
+        Args:
+            machine: what is sampled.
+            psi: its pressure.
+            every_s: distance of the samples; None: as fine as the run turns out to be short, and
+                besides a sample at each kill, at the start and end of each task and of the run.
+        """
         self.machine = machine
         self.psi = psi
-        self.every_s = every_s
+        self.every_s = _FINEST_S if every_s is None else every_s
         self.t: list[float] = []
         self.rows: list[tuple[float, ...]] = []
         self.answers: list[float] = []
         self.curves: dict[str, _Curve] = {}
+        self._adapts = every_s is None
+        self._even: list[int | None] = []
+        self._steps = 0
+        self._kills = 0
+        self._kill_s = -1.0
+        self._changes = 0
         self._live: list[_Curve] = []
         self._before: tuple[float, ...] = ()
-        self._probe = 0.0
+        self._busy = 0.0
+        self._probe_s = 0.0
 
     def watch(self, proc: Proc) -> None:
         """Follow a process from now on."""
@@ -74,6 +118,8 @@ class Sampler:
 
     def mark(self, end: float) -> None:
         """Remember the state at the beginning of a straight piece, if a sample falls into it."""
+        if self._adapts:
+            self._coarsen(end)
         if self._next() > end:
             return
         self._before = self._state()
@@ -89,35 +135,101 @@ class Sampler:
             rates: shares of stall some and full, busy CPUs, and the probe's response.
         """
         some, full, busy, response = rates
+        self._busy = busy
         end = start + seconds
         now = start
         if self._next() > end:
             self.psi.advance(seconds, some, full)
+            self._answer(seconds, response)
             return
         after = self._state()
         first = len(self.t)
         parts = []
         while (at := self._next()) <= end:
             self.psi.advance(at - now, some, full)
+            self._answer(at - now, response)
             now = at
+            if self.t and self.t[-1] >= round(at, 6):
+                self._steps += 1
+                continue
             part = (at - start) / seconds if seconds > 0 else 1.0
-            if response <= FROZEN_S:
-                self._probe += self.every_s
-            self._take(at, part, after, busy)
+            self._even.append(self._steps)
+            self._steps += 1
+            self._take(at, [a + (b - a) * part for a, b in zip(self._before, after, strict=True)])
             parts.append(part)
         for curve in self._live:
             curve.extend(first, self._values(curve), parts)
         self.psi.advance(end - now, some, full)
+        self._answer(end - now, response)
         self._live = [curve for curve in self._live if curve.proc.state != "dead"]
 
-    def _next(self) -> float:
-        return len(self.t) * self.every_s
+    def kill(self, now: float) -> None:
+        """Take a sample where a task is about to be killed."""
+        if self._adapts and self._kills < _MOST_KILLS:
+            self._kills += self._moment(now)
+            self._kill_s = self.t[-1]
 
-    def _take(self, at: float, part: float, after: tuple[float, ...], busy: float) -> None:
-        row = [a + (b - a) * part for a, b in zip(self._before, after, strict=True)]
+    def change(self, now: float) -> None:
+        """Take a sample where a task has started or is gone."""
+        if self._adapts and self._changes < _MOST_CHANGES:
+            self._changes += self._moment(now, after=True)
+
+    def end(self, now: float) -> None:
+        """Take a last sample where the run ends."""
+        if self._adapts:
+            self._moment(now, after=True)
+
+    def _moment(self, now: float, *, after: bool = False) -> bool:
+        """Take a sample now; of two at the same time the state before a kill stays."""
+        at = round(now, 6)
+        if self.t and self.t[-1] >= at:
+            if not after or self._kill_s == self.t[-1]:
+                return False
+            self._even[-1] = None
+            self.t.pop()
+            self.rows.pop()
+            self.answers.pop()
+            for curve in self.curves.values():
+                curve.drop_last(len(self.t) + 1)
+        else:
+            self._even.append(None)
+        first = len(self.t)
+        self._take(now, list(self._state()))
+        for curve in self._live:
+            if curve.first <= first:
+                curve.before = self._values(curve)
+                curve.extend(first, curve.before, [1.0])
+        return True
+
+    def _coarsen(self, end: float) -> None:
+        """Keep every second of the even samples as long as there would be too many at the end."""
+        most = min(_MOST, max(_FEWEST, _MOST_VALUES // max(len(self.curves), 1)))
+        while end / self.every_s > most:
+            self.every_s *= 2
+            self._steps = -(-self._steps // 2)
+            keep = [step is None or step % 2 == 0 for step in self._even]
+            if all(keep):
+                continue
+            self.t = list(compress(self.t, keep))
+            self.rows = list(compress(self.rows, keep))
+            self.answers = list(compress(self.answers, keep))
+            for curve in self.curves.values():
+                curve.thin(keep)
+            left = compress(self._even, keep)
+            self._even = [None if step is None else step // 2 for step in left]
+
+    def _next(self) -> float:
+        return self._steps * self.every_s
+
+    def _answer(self, seconds: float, response: float) -> None:
+        """Count the time in which the probe answers, at one answer a second."""
+        if response <= FROZEN_S:
+            self._probe_s += seconds
+
+    def _take(self, at: float, row: list[float]) -> None:
         self.t.append(round(at, 6))
-        self.rows.append((*row, *self.psi.avg10(), busy))
-        self.answers.append(float(int(self._probe)))
+        self.rows.append((*row, *self.psi.avg10(), self._busy))
+        self.answers.append(float(int(self._probe_s + 1e-6)))
 
     def _state(self) -> tuple[float, ...]:
         machine = self.machine

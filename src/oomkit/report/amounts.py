@@ -1,7 +1,5 @@
 """Times and sizes of a run's record as a person reads them."""
 
-import re
-
 from oomkit.kernel.versions import UnknownKernelError, rules_for
 from oomkit.report.units import human_bytes, human_pages
 
@@ -28,11 +26,6 @@ def seconds(t: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def field_words(field: str) -> str:
-    """A field of the record as a person reads it: ``work_lost_s`` as ``work lost``."""
-    return re.sub(r"_(mb|s)$", "", field).replace("_", " ")
-
-
 def badness_text(badness: int | None, kernel: str) -> str:
     """Badness in the unit of the kernel's rules: pages, thousandths, or classic points."""
     if badness is None:
@@ -46,6 +39,37 @@ def badness_text(badness: int | None, kernel: str) -> str:
     if unit == "permille":
         return f"badness {badness} of 1000"
     return f"badness {badness} points"
+
+
+FIELDS = {
+    "kills": "kills",
+    "freed_mb": "memory freed",
+    "work_lost_s": "work lost",
+    "innocents_killed": "innocents killed",
+    "frozen_s": "frozen",
+    "protected_killed": "protected killed",
+    "ended_s": "ended after",
+    "denied": "requests refused",
+    "low_s": "low from",
+    "signal_s": "first signal at",
+    "back_s": "back at",
+    "short_s": "low in all",
+    "longest_gap_s": "longest pause",
+    "longest_locked_gap_s": "longest locked pause",
+}
+"""What the fields of a run's record are called where people read them."""
+
+OUTCOMES = {
+    "completed": "completed",
+    "timed_out": "timed out",
+    "frozen": "frozen",
+    "panicked": "panicked",
+}
+
+
+def outcome_of(outcome: str) -> str:
+    """How a run ended, in words."""
+    return OUTCOMES.get(outcome, outcome.replace("_", " "))
 
 
 def count_of(number: int, thing: str) -> str:

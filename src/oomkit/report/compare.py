@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from oomkit.printable import printable
-from oomkit.report.amounts import field_words, mb, seconds
+from oomkit.report.amounts import FIELDS, mb, outcome_of, seconds
 from oomkit.report.bars import by_column, sparkline
 from oomkit.report.curves import uses
 from oomkit.report.look import Look, render
@@ -72,7 +72,7 @@ def side_by_side(
 
 
 def rows(left: Run, right: Run, scenarios: tuple[Scenario | None, Scenario | None]) -> list[Row]:
-    """What is compared, field by field, under the names of the record."""
+    """What is compared, field by field."""
     a, b = left.objectives, right.objectives
     best = {outcome: i for i, outcome in enumerate(_OUTCOMES)}
     found = [
@@ -80,26 +80,25 @@ def rows(left: Run, right: Run, scenarios: tuple[Scenario | None, Scenario | Non
             "outcome",
             best[left.outcome],
             best[right.outcome],
-            field_words(left.outcome),
-            field_words(right.outcome),
+            *(outcome_of(one.outcome) for one in (left, right)),
         ),
         _neutral("kernel", printable(left.kernel), printable(right.kernel)),
-        _neutral("ended_s", seconds(left.ended_s), seconds(right.ended_s)),
+        _neutral(FIELDS["ended_s"], seconds(left.ended_s), seconds(right.ended_s)),
         _less_is_better("kills", a.kills, b.kills),
-        _less_is_better("innocents_killed", a.innocents_killed, b.innocents_killed),
-        _less_is_better("protected_killed", a.protected_killed, b.protected_killed),
+        _less_is_better(FIELDS["innocents_killed"], a.innocents_killed, b.innocents_killed),
+        _less_is_better(FIELDS["protected_killed"], a.protected_killed, b.protected_killed),
         _less_is_better(
-            "work_lost_s",
+            FIELDS["work_lost_s"],
             a.work_lost_s,
             b.work_lost_s,
             seconds(a.work_lost_s),
             seconds(b.work_lost_s),
         ),
         _less_is_better(
-            "frozen_s", a.frozen_s, b.frozen_s, seconds(a.frozen_s), seconds(b.frozen_s)
+            FIELDS["frozen_s"], a.frozen_s, b.frozen_s, seconds(a.frozen_s), seconds(b.frozen_s)
         ),
-        _neutral("freed_mb", mb(a.freed_mb), mb(b.freed_mb)),
-        _neutral("denied", str(len(left.denied)), str(len(right.denied))),
+        _neutral(FIELDS["freed_mb"], mb(a.freed_mb), mb(b.freed_mb)),
+        _neutral(FIELDS["denied"], str(len(left.denied)), str(len(right.denied))),
         _neutral("first kill", _first_kill(left), _first_kill(right)),
     ]
     if left.policy is not None or right.policy is not None:
@@ -173,7 +172,7 @@ def _table(
     for row in rows(left, right, scenarios):
         style = styles[row.verdict]
         table.add_row(
-            field_words(row.field),
+            row.field,
             row.left,
             Text(row.right, style=style),
             Text(words[row.verdict], style=style),

@@ -9,7 +9,7 @@ from typing import Any
 from oomkit.printable import printable
 from oomkit.report.amounts import seconds
 from oomkit.report.units import human_bytes
-from oomkit.sweep.format import Kind, Value
+from oomkit.sweep.format import Axis, Kind, Value
 from oomkit.toml import units
 
 _WITH_UNIT = re.compile(r"[\d.]+\s*[KMGTkmgt](?:i?B)?|[\d.]+\s*B")
@@ -109,6 +109,17 @@ def shown(kind: Kind, value: Value) -> str:
     if kind == "flag":
         return "true" if value else "false"
     return printable(str(value))
+
+
+def value_of(axis: Axis, value: Value) -> str:
+    """A value of an axis as a person reads it."""
+    return f"x {float(value):.3g}" if axis.scale else shown(axis.kind, value)
+
+
+def exact(axis: Axis, value: Value) -> str:
+    """A value of an axis to its last digit, to tell it from others close by."""
+    units = {"size": " B", "duration": " s", "rate": " B/s"}
+    return f"{'x ' if axis.scale else ''}{printable(str(value))}{units.get(axis.kind, '')}"
 
 
 def _is(parse: Any, value: Any) -> bool:

@@ -26,6 +26,7 @@ class Spool:
 
     Attributes:
         path: the file.
+        stays: it outlives a sweep that is stopped, so that it can be gone on with.
         count: rows in order so far: the number of the next run.
         ahead: rows behind a gap, by the number of their run.
     """
@@ -33,6 +34,7 @@ class Spool:
     def __init__(self, path: str, sweep: Sweep, total: int) -> None:
         """Describe a spool; :meth:`begin` or :meth:`resume` opens it."""
         self.path = path
+        self.stays = True
         self.count = 0
         self.ahead: dict[int, bytes] = {}
         self._header = {
