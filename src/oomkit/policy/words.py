@@ -123,6 +123,10 @@ def _whom(whom: Whom) -> list[str]:
             )
     lines.append("never init, kernel threads, oomkit itself, nor oom_score_adj -1000")
     lines += [f"never {told(match)}" for match in whom.never]
+    lines.append(
+        "nor who shares its memory with one of these, nor the init of a pid namespace with one of "
+        "them in it; all of it is read again before each signal"
+    )
     for preference in whom.prefer:
         if whom.by == "oom_score":
             effect = f"{preference.points:+,.0f} points"
