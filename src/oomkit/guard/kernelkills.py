@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SEEN_MODE = 0o600
+FEW_FILES = 64
+"""With fewer allowed, none is kept open that can be opened each time."""
 GRACE_S = 2.0
 """The kernel counts a kill a moment before its log tells of it."""
 _KMSG_BYTES = 8192
@@ -75,6 +77,8 @@ class KernelKills:
         self._dropped = 0
         self.kmsg_fd = self._opened(kmsg, os.O_NONBLOCK)
         self._vmstat = vmstat
+        few = 0 < os.sysconf("SC_OPEN_MAX") < FEW_FILES
+        self._vmstat_fd = -1 if few else self._opened(vmstat, 0)
         self._counted = self._count()
         self._by_cgroup = self._walk()
         self._unseen = 0
@@ -129,9 +133,10 @@ class KernelKills:
 
     def close(self) -> None:
         """Close what was opened."""
-        if self.kmsg_fd >= 0:
-            os.close(self.kmsg_fd)
-        self.kmsg_fd = -1
+        for fd in (self.kmsg_fd, self._vmstat_fd):
+            if fd >= 0:
+                os.close(fd)
+        self.kmsg_fd = self._vmstat_fd = -1
 
     def _told_seq(self) -> int:
         """The place in this boot's log up to which kills were told before."""
@@ -254,8 +259,13 @@ class KernelKills:
             return -1
 
     def _count(self) -> int | None:
-        data = read_or_none(self._vmstat)
-        return None if data is None else _oom_kill(b"\n" + data)
+        if self._vmstat_fd < 0:
+            data = read_or_none(self._vmstat)
+            return None if data is None else _oom_kill(b"\n" + data)
+        try:
+            return _oom_kill(b"\n" + os.pread(self._vmstat_fd, 1 << 16, 0))
+        except OSError:
+            return None
 
     def _walk(self) -> dict[str, int]:
         counts: dict[str, int] = {}
