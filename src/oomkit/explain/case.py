@@ -7,6 +7,7 @@ from oomkit.explain.incidents import incidents
 from oomkit.explain.records import Explanation
 from oomkit.explain.recurring import tables
 from oomkit.explain.related import related
+from oomkit.explain.repeats import without_repeats
 from oomkit.explain.story import explain
 
 
@@ -21,7 +22,7 @@ class Case:
     """
 
     def __init__(self, told: Sequence[Told]) -> None:
-        self.reports = [report for log in told for report in log.reports]
+        self.reports = without_repeats([report for log in told for report in log.reports])
         self.evidence = [item for log in told for item in log.evidence]
         self.incidents = incidents(self.reports, self.evidence)
         self.tables = tables(self.reports, self.evidence, self.incidents)

@@ -53,13 +53,14 @@ def _kill_lines(report: Report) -> list[Proof]:
     file = report.source.file
     proofs = []
     selected = report.selected
-    if selected is not None and (not report.killed or selected.line != report.killed[0].line):
+    if selected is not None:
         text = f"Kill process {selected.pid} ({selected.comm})"
         text += f" score {selected.score}" if selected.score is not None else ""
         proofs.append(Proof(file=file, line=selected.line, text=text))
     proofs.extend(
         Proof(file=file, line=victim.line, text=_kill_text(victim))
         for victim in report.killed[:_MAX_PROOFS]
+        if victim.told_by != "choice"
     )
     if len(report.killed) > _MAX_PROOFS:
         last = report.killed[-1]
@@ -78,6 +79,8 @@ def _kill_text(victim: Killed) -> str:
         ("page tables", victim.pgtables_kb),
     )
     held = ", ".join(f"{name} {kb(size)}" for name, size in sizes if size)
+    if victim.told_by == "reaper":
+        return f"oom_reaper: reaped process {victim.pid} ({victim.comm}): it reaps only victims"
     text = f"Killed process {victim.pid} ({victim.comm})"
     if victim.killed_as is not None and victim.killed_as != "selected":
         text += f" [{victim.killed_as.replace('_', ' ')}]"

@@ -119,7 +119,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         pgtables_kb: its page tables; None where the table has no such column.
         total_vm_kb: its address space.
         adj: its ``oom_score_adj`` (``oom_adj`` by the classic rules).
-        badness: what the rules give it.
+        badness: what the rules give it; None where it can't be chosen, or where its adjustment
+            counts by a total that is not in the log.
         killed: it died.
     """
 
@@ -166,8 +167,12 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
         rows: the head of the ranking, and the victim wherever it stands.
         candidates: how many could be chosen.
         tasks: how many the table lists.
-        total_pages: what badness is measured against; None where the rules have no such term.
+        total_pages: what badness is measured against; None where the rules have no such term, or
+            where the log does not show it.
+        total_bounds: between which sizes, in pages, the kill line's score puts that total: more
+            than the first, no more than the second; None without a score.
         ranked: the rows are in the kernel's order; else by resident memory.
+        complete: the table is whole; else there may be others that could be chosen.
         terms: the chosen process's own sum, in one sentence; empty without it.
         runner_up: the distance to the next, in one sentence; empty without one.
         difference: why the kernel's choice is not the first of its table, or what else is to
@@ -179,7 +184,9 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     candidates: int
     tasks: int
     total_pages: int | None = None
+    total_bounds: tuple[int, int] | None = None
     ranked: bool = True
+    complete: bool = True
     terms: str = ""
     runner_up: str = ""
     difference: str = ""

@@ -48,7 +48,8 @@ def headline(report: Report, short: Shortage) -> str:
     if report.no_killable:
         return f"nobody could be killed: {cause}"
     if report.summary is not None and report.summary.comm is not None:
-        chosen = label(report.summary.comm, report.summary.pid or 0)
+        comm, pid = report.summary.comm, report.summary.pid
+        chosen = comm if pid is None else label(comm, pid)
         return f"{chosen} was chosen, its kill line is missing: {cause}"
     return f"victim unknown: {cause}"
 
@@ -64,9 +65,17 @@ def victims(report: Report) -> str:
     first = report.killed[0]
     text = label(first.comm, first.pid)
     selected = report.selected
-    if first.killed_as == "child" and selected is not None:
+    if first.told_by == "choice":
+        text += ", or a child of it,"
+    elif first.killed_as == "child" and selected is not None:
         text += f", a child of {label(selected.comm, selected.pid)},"
+    elif selected is not None and first.pid not in {selected.pid, selected.tgid}:
+        chosen = label(selected.comm, selected.pid)
+        text += f", a child of {chosen} or the process of that thread,"
     more = len(report.killed) - 1
     if not more:
         return text
-    return f"{text.rstrip(',')} and {many(more, 'more', 'more')}"
+    text = f"{text.rstrip(',')} and {many(more, 'more', 'more')}"
+    if any(victim.killed_as == "oom_group" for victim in report.killed):
+        text += " of its group (memory.oom.group)"
+    return text

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from oomkit.explain.look import LABEL_COLUMNS, Line, bar, field, fields, under
 from oomkit.explain.records import Breakdown, Candidate, Choice, Explanation
 from oomkit.explain.words import kb, many, moment, share
+from oomkit.klog.formats import NEWEST
 from oomkit.klog.records import MAX_PROBLEMS, Problem, Report
 from oomkit.report.units import printable
 
@@ -66,6 +67,8 @@ def kernel_text(report: Report) -> str:
     if report.kernel_range is not None:
         low, high = report.kernel_range
         span = low if low == high else f"{low} to {high}"
+        if high == NEWEST:
+            span = f"{low} or later"
         return f"kernel not named, by its format {span}{rules}"
     return f"kernel not named{rules}"
 
@@ -184,6 +187,9 @@ def untold(report: Report) -> str:
 def choice_title(choice: Choice, report: Report) -> str:
     """How the rows are ordered, and how many there were."""
     tasks = many(choice.tasks, "task")
+    if not choice.complete:
+        order = "by badness" if choice.ranked and choice.candidates else "by memory and swap"
+        return f"the table is not whole; the first of its {many(choice.tasks, 'row')}, {order}"
     if not choice.ranked:
         return f"the largest of {tasks} in the table, by memory and swap"
     if not choice.candidates:

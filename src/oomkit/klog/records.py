@@ -47,6 +47,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
         "no_table",
         "table_header_missing",
         "table_truncated",
+        "table_excerpt",
         "row_damaged",
         "row_missing",
         "no_kill_line",
@@ -122,6 +123,8 @@ class Killed(msgspec.Struct, frozen=True, kw_only=True):
         rss_kb: its resident memory, where the line gives only the sum (OpenVZ).
         swap_kb: its swap (OpenVZ).
         killed_as: how it came to die, where the log tells.
+        told_by: which line says so: its kill line; where that is missing, the line of the kernel's
+            choice (it or a child of it died) or of oom_reaper, which reaps only victims.
         time: when, like ``Report.time``.
         line: number of its line.
     """
@@ -138,6 +141,7 @@ class Killed(msgspec.Struct, frozen=True, kw_only=True):
     rss_kb: int | None = None
     swap_kb: int | None = None
     killed_as: KilledAs | None = None
+    told_by: Literal["kill_line", "choice", "reaper"] = "kill_line"
     time: str | None = None
     line: int = 0
 
@@ -149,13 +153,30 @@ class Selected(msgspec.Struct, frozen=True, kw_only=True):
         pid: the chosen process.
         comm: its name.
         score: what the line prints: raw badness until 3.4, thousandths from 3.5 on.
+        tgid: the process whose thread ``pid`` is; None where it is no thread of another, or where
+            that can't be told.
         line: number of its line.
     """
 
     pid: int
     comm: str
     score: int | None = None
+    tgid: int | None = None
     line: int = 0
+
+
+class KernelName(msgspec.Struct, frozen=True, kw_only=True):
+    """A line outside of reports that names the kernel: its boot, ``uname``, a form about a bug.
+
+    Attributes:
+        line: number of the line.
+        release: the release.
+        host: the host's name.
+    """
+
+    line: int
+    release: str
+    host: str | None = None
 
 
 class Reaped(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ KERNEL_NEEDLES = (
     b"tgid total_vm",
     b"ut of Memory",
     b"o available memory",
+    b"oom_reaper: ",
 )
 """What the lines of reports contain: head, summary, kill lines, panics, task tables."""
 
@@ -32,7 +33,7 @@ _REAL = re.compile(
     rb"|ut of [mM]emory(?:: ?(?:OOM |[Ww]ould have )?[Kk]ill|: ?[\r\n]|: ?$"
     rb"|: (?:system|compuls|OOM victim)"
     rb"| \(oom_kill|\(memcg|\. Comp|\. panic| from page fault| and no killable| in UB)"
-    rb"|o available memory (?:\(MPOL|in cpuset)"
+    rb"|o available memory (?:\(MPOL|in cpuset)|oom_reaper: (?:reaped|unable)"
 )
 """What a needle must be part of to be worth a closer look."""
 
@@ -42,6 +43,11 @@ _MAX_GLANCE = 8 << 10
 _MAX_REAL = 64
 _BACK_BYTES = 48 << 10
 _HEAD_BACK_LINES = 2
+_RECORD_FIELD = re.compile(
+    rb"[ \t]*(?:MESSAGE=|[\"'](?:MESSAGE|message|log|msg|line|textPayload|_raw)[\"']\s?:)"
+)
+"""A record of a journal takes several lines: time and host stand in others before this one."""
+_MAX_RECORD_BYTES = 8 << 10
 _HEADERS = (b"oom-killer",)
 MAX_PIECE_BYTES = 1 << 20
 """A line without an end is taken in pieces of this size."""
@@ -178,6 +184,11 @@ class Scanner:
         """Start feeding; how far before the hit depends on what it is."""
         self._active = True
         start = self._buffer.rfind(b"\n", position, hit) + 1 or position
+        if _RECORD_FIELD.match(self._buffer, start):
+            back = max(position, start - _MAX_RECORD_BYTES)
+            if back > position:
+                back = self._buffer.find(b"\n", back, start) + 1 or start
+            return back
         if self._buffer.startswith(_HEADERS, hit):
             for _ in range(_HEAD_BACK_LINES):
                 if start > position:
