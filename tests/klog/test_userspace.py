@@ -57,8 +57,8 @@ CASES = [
     ),
     (
         "kernel: lowmemorykiller: Killing 'com.example.app' (4711), adj 900,",
-        ("lmkd", "kill"),
-        {"pid": 4711, "comm": "com.example.app"},
+        ("lowmemorykiller", "kill"),
+        {"pid": 4711, "comm": "com.example.app", "adj": 900},
     ),
     (
         (

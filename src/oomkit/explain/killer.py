@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-from oomkit.explain.names import place
 from oomkit.explain.records import Killer, Proof, Verdict
-from oomkit.explain.words import kb, label, many
+from oomkit.explain.said import no_kill_text, sentence
+from oomkit.explain.words import kb, many
 from oomkit.klog.records import Evidence, Killed, Report
 
 _MAX_PROOFS = 4
-_QUOTED_CHARS = 80
 _DAEMONS: dict[str, Killer] = {
     "systemd-oomd": "systemd-oomd",
     "earlyoom": "earlyoom",
@@ -17,6 +16,12 @@ _DAEMONS: dict[str, Killer] = {
     "kubelet": "kubelet",
     "lmkd": "lmkd",
     "talos": "talos",
+    "lowmemorykiller": "lowmemorykiller",
+    "slurm": "slurm",
+    "pbs": "pbs",
+    "lsf": "lsf",
+    "yarn": "yarn",
+    "heroku": "heroku",
 }
 
 
@@ -89,38 +94,11 @@ def _kill_text(victim: Killed) -> str:
 
 def death(item: Evidence) -> Verdict:
     """Who killed where no kernel report tells: a userspace killer, or nobody knows."""
-    who = _subject(item)
     by: Killer = "unknown"
-    if item.kind == "kill" or (item.kind == "notice" and item.by == "systemd-oomd"):
+    if item.kind in ("kill", "eviction") or (item.kind == "notice" and item.by == "systemd-oomd"):
         by = _DAEMONS.get(item.by, "unknown")
-        text = f"{item.by} killed {who}, before the kernel had to"
-    elif item.kind == "eviction":
-        by = "kubelet"
-        short = "memory" if "memory" in item.text else "memory, disk or process ids"
-        text = f"{item.by} evicted {who}, as the node ran short of {short}; no OOM kill"
-    elif item.kind == "notice":
-        text = f"{item.by} says that {who} ran out of memory; the kernel's own report is not here"
-    else:
-        text = (
-            f"{who}: SIGKILL, and nothing here shows that memory was why; anybody may have sent it"
-        )
-    return Verdict(by=by, text=text, evidence=(proof(item),))
-
-
-def _subject(item: Evidence) -> str:
-    """Whom a line is about; where it names nobody, the line itself."""
-    if item.comm is not None and item.pid is not None:
-        return label(item.comm, item.pid)
-    found = place(item.cgroup)
-    for word, value in (
-        ("pod", item.pod or found.pod),
-        ("container", item.container or found.container),
-        ("unit", item.unit or found.unit),
-        ("cgroup", item.cgroup),
-        ("process", item.comm),
-    ):
-        if value is not None:
-            return f"{word} {value}"
-    if item.pid is not None:
-        return f"process {item.pid}"
-    return f"{item.by} ({item.text[:_QUOTED_CHARS]})" if item.kind == "sigkill" else "something"
+    elif item.killer == "kernel":
+        by = "kernel"
+    elif item.kind in ("failure", "pressure"):
+        return Verdict(by="nobody", text=no_kill_text([item], 1), evidence=(proof(item),))
+    return Verdict(by=by, text=sentence(item), evidence=(proof(item),))

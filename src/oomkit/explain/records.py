@@ -17,7 +17,13 @@ Killer = Literal[
     "oomd",
     "lmkd",
     "talos",
+    "lowmemorykiller",
     "kubelet",
+    "slurm",
+    "pbs",
+    "lsf",
+    "yarn",
+    "heroku",
     "unknown",
     "nobody",
 ]

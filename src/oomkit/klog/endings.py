@@ -6,6 +6,9 @@ from oomkit.klog.open_reports import OpenReports
 from oomkit.klog.prefix import Line
 from oomkit.klog.records import Killed
 
+_QUOTING = ("OOMKilling", "kernel-monitor")
+"""Events of Kubernetes repeat the kernel's line; they are not it."""
+
 
 class Endings:
     """Takes the lines that end a report, each by the kind that :mod:`assemble` has seen in it."""
@@ -34,6 +37,8 @@ class Endings:
         return report
 
     def _take_killed(self, line: Line) -> Builder | None:
+        if any(word in line.text for word in _QUOTING):
+            return None
         parsed = kill.parse_killed(line.text, line.number, cut=line.cut)
         if parsed is None:
             return None

@@ -7,7 +7,7 @@ is taken off wherever it stands in the order that loggers stack them.
 
 import re
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -70,6 +70,8 @@ class Line(msgspec.Struct, kw_only=True, gc=False):
         width: length of the whole line with its prefix; 0 where a record holds the text.
         cut: a pager hid its end.
         spaced: 1 where the raw text began with a blank, 2 where it ended with one, 3 both.
+        about: what a record says of the pod that its text is about: ``pod``, ``namespace``,
+            ``container``, ``count``.
     """
 
     number: int
@@ -84,6 +86,7 @@ class Line(msgspec.Struct, kw_only=True, gc=False):
     width: int = 0
     cut: bool = False
     spaced: int = 0
+    about: dict[str, Any] | None = None
 
 
 class WholeLines(NamedTuple):

@@ -4,14 +4,16 @@ import io
 from collections.abc import Iterator
 
 from oomkit.klog import userspace
-from oomkit.klog.records import Evidence, Report
+from oomkit.klog.records import Evidence, KernelName, Report
 from oomkit.klog.scan import Readable, Scanner
 from oomkit.klog.sources import open_log
 from oomkit.klog.text import Parser
 
 
-def read_records(name: str | None) -> Iterator[Report | Evidence]:
+def read_records(name: str | None) -> Iterator[Report | Evidence | KernelName]:
     """Yield a log's reports and the lines of others that tell of deaths, in their order.
+
+    At its end come the lines outside of reports that name the kernel.
 
     Args:
         name: a file, plain or compressed; ``-`` for standard input; None for the running
@@ -56,7 +58,9 @@ def read_stream(source: Readable, name: str) -> Iterator[Report]:
             yield record
 
 
-def _scan(source: Readable, name: str, *, evidence: bool) -> Iterator[Report | Evidence]:
+def _scan(
+    source: Readable, name: str, *, evidence: bool
+) -> Iterator[Report | Evidence | KernelName]:
     parser = Parser(name, evidence=evidence)
     scanner = Scanner(source, parser)
     if evidence:
@@ -64,3 +68,4 @@ def _scan(source: Readable, name: str, *, evidence: bool) -> Iterator[Report | E
     for _ in scanner.run():
         yield from parser.drain()
     yield from parser.finish()
+    yield from parser.kernels

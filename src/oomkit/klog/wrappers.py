@@ -14,6 +14,8 @@ _TIME_KEYS = ("_SOURCE_REALTIME_TIMESTAMP", "__REALTIME_TIMESTAMP", "time", "@ti
 _HOST_KEYS = ("_HOSTNAME", "hostname", "host")
 _TAG_KEYS = ("SYSLOG_IDENTIFIER", "_COMM")
 MAX_RECORD_FIELDS = 200
+_MAX_NAME = 253
+"""The longest name that Kubernetes allows."""
 
 
 def lines_of_json(raw: str, number: int) -> list[Line] | None:
@@ -113,11 +115,13 @@ def _lines(text: str, record: dict[str, Any], number: int) -> list[Line]:
     tag = next((record[k] for k in _TAG_KEYS if isinstance(record.get(k), str)), None)
     if record.get("_TRANSPORT") == "kernel" or tag == "kernel":
         tag = None
+    about = _about(record)
     host = next((record[k] for k in _HOST_KEYS if isinstance(record.get(k), str)), None)
     for raw in clean(text).split("\n"):
         for part in split_joined(raw):
             line = strip_prefix(part, number)
             line.stamped = True
+            line.about = about
             line.time = when or line.time
             line.host = clean(host) if host else line.host
             if tag is not None and line.uptime_s is None:
@@ -126,6 +130,42 @@ def _lines(text: str, record: dict[str, Any], number: int) -> list[Line]:
             line.uptime_s = line.uptime_s if line.uptime_s is not None else _uptime(record)
             lines.append(line)
     return lines
+
+
+_ABOUT = {
+    "pod": ("pod_name", "pod", "podName"),
+    "namespace": ("namespace_name", "namespace", "namespaceName"),
+    "container": ("container_name", "container", "containerName"),
+}
+_ABOUT_PARTS = ("kubernetes", "labels", "resource")
+
+
+def _about(record: dict[str, Any]) -> dict[str, Any] | None:
+    """The pod that a shipper's or an event's record names."""
+    part: Any = record
+    for key in _ABOUT_PARTS:
+        inner = record.get(key)
+        if isinstance(inner, dict):
+            part = inner.get("labels", inner) if key == "resource" else inner
+            break
+    found: dict[str, Any] = {}
+    for name, keys in _ABOUT.items():
+        value = next((part[k] for k in keys if isinstance(part.get(k), str)), None)
+        if value is not None:
+            found[name] = clean(value)[:_MAX_NAME]
+    thing = record.get("involvedObject") or record.get("regarding")
+    if (
+        isinstance(thing, dict)
+        and thing.get("kind") == "Pod"
+        and isinstance(thing.get("name"), str)
+    ):
+        found["pod"] = clean(thing["name"])[:_MAX_NAME]
+        if isinstance(thing.get("namespace"), str):
+            found["namespace"] = clean(thing["namespace"])[:_MAX_NAME]
+    count = record.get("count")
+    if isinstance(count, int) and 1 < count < 10**9:
+        found["count"] = count
+    return found or None
 
 
 def _time(record: dict[str, Any]) -> str | None:
