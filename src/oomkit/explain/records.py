@@ -166,6 +166,18 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     then: int | None = None
 
 
+class Advice(msgspec.Struct, frozen=True, kw_only=True):
+    """What to look at next.
+
+    Attributes:
+        kind: a stable word.
+        text: one sentence, with its command where there is one.
+    """
+
+    kind: Literal["leak", "qos", "pod_name", "container_name", "tmpfs"]
+    text: str
+
+
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """Why this process.
 
@@ -237,6 +249,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         where: where memory was; None where the report does not show it.
         findings: what looks wrong, the most telling first.
         choice: why this process; None without a task table.
+        changes: what would have altered the outcome; a limit that was hit comes first.
+        advice: what to look at next, where a memory cgroup was at its limit.
         killer: who killed.
         related: what others say of it: runtimes' notices, units that failed.
     """
@@ -248,4 +262,6 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...]
     choice: Choice | None
     killer: Verdict
+    changes: tuple[Change, ...] = ()
+    advice: tuple[Advice, ...] = ()
     related: tuple[Evidence, ...] = ()

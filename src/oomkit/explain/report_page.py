@@ -34,7 +34,8 @@ def article(item: Explanation, number: int, *, unfolded: bool) -> str:
         f"{escaped(item.headline)}{_stamp(item)}</summary>"
         f"{element('p', when(report), 'dim')}"
         f"<dl>{''.join(_fact(name, texts) for name, texts in facts)}</dl>"
-        f"{_where(item.where)}{_findings(item)}{_choice(item)}{_problems(item)}</details>"
+        f"{_where(item.where)}{_findings(item)}{_choice(item)}{_next(item)}{_problems(item)}"
+        "</details>"
     )
 
 
@@ -92,12 +93,17 @@ def _choice(item: Explanation) -> str:
         return f"<h3>Why this one</h3>{element('p', untold(item.report))}"
     title = "Why this one" if item.report.killed else "Ranking"
     texts = [choice.terms, choice.runner_up, agreement(item.report)]
-    changes = [change.text for change in choice.changes]
-    would = f"<h3>What would have changed it</h3>{items(changes)}" if changes else ""
     return (
         f"<h3>{title}</h3>{element('p', choice_title(choice, item.report))}"
-        f"{_ranking(choice)}{items([text for text in texts if text])}{would}"
+        f"{_ranking(choice)}{items([text for text in texts if text])}"
     )
+
+
+def _next(item: Explanation) -> str:
+    changes = [change.text for change in item.changes]
+    advice = [step.text for step in item.advice]
+    would = f"<h3>What would have changed it</h3>{items(changes)}" if changes else ""
+    return would + (f"<h3>What to look at</h3>{items(advice)}" if advice else "")
 
 
 def _ranking(choice: Choice) -> str:

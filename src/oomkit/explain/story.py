@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from oomkit.explain.choice import choice
 from oomkit.explain.findings import findings
 from oomkit.explain.killer import verdict
+from oomkit.explain.limit import advice, limit_change
 from oomkit.explain.records import Explanation, Shortage
 from oomkit.explain.shortage import cause_text, shortage
 from oomkit.explain.where import breakdown
@@ -21,14 +22,17 @@ def explain(report: Report, related: Sequence[Evidence] = ()) -> Explanation:
     """
     short = shortage(report)
     where = breakdown(report)
+    chosen = choice(report, where)
     return Explanation(
         report=report,
         headline=headline(report, short),
         shortage=short,
         where=where,
         findings=findings(report, where, short),
-        choice=choice(report, where),
+        choice=chosen,
         killer=verdict(report, related),
+        changes=chosen.changes if chosen else tuple(limit_change(report, where)),
+        advice=advice(report, where),
         related=tuple(related),
     )
 

@@ -40,6 +40,8 @@ def explanation_lines(item: Explanation, number: int, *, ascii_only: bool) -> It
             else line._replace(text=f"{'looks wrong':<{LABEL_COLUMNS}}{line.text[LABEL_COLUMNS:]}")
         )
     yield from _choice(item)
+    yield from fields("would change", [change.text for change in item.changes], mark="- ")
+    yield from fields("look at", [advice.text for advice in item.advice], mark="- ")
     if report.problems:
         yield from fields("log", problem_texts(report.problems), "dim")
     yield Line()
@@ -172,9 +174,6 @@ def _choice(item: Explanation) -> Iterator[Line]:
     for text in (choice.terms, choice.runner_up, agreement(item.report)):
         if text:
             yield under(text)
-    if choice.changes:
-        texts = [change.text for change in choice.changes]
-        yield from fields("would change", texts, mark="- ")
 
 
 def untold(report: Report) -> str:

@@ -293,6 +293,14 @@ def _other_assumptions(
     return _with(report, best.rules.name, best.ranked, why, agrees=False)
 
 
+def _with_most(report: Report, ranked: Sequence[tuple[int, Task]]) -> dict[int, int]:
+    """Badness with the largest total that may be meant: what stays the same is sure."""
+    if not any(task.oom_score_adj for _, task in ranked):
+        return {task.pid: points for points, task in ranked}
+    most = _try(report, rule_sets(report)[0], bound="most")
+    return {task.pid: points for points, task in most.ranked}
+
+
 def _with(
     report: Report,
     rules: str | None,
@@ -305,11 +313,12 @@ def _with(
     unsure = doubt(report.kernel) if agrees is False and report.kernel is not None else None
     if unsure is not None:
         why += f"; {unsure}"
+    sure = {} if exact else _with_most(report, ranked)
     predicted = tuple(
         Predicted(
             pid=task.pid,
             comm=task.comm,
-            badness=points if exact or not task.oom_score_adj else None,
+            badness=points if exact or sure.get(task.pid) == points else None,
         )
         for points, task in ranked
     )
