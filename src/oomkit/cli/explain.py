@@ -212,7 +212,8 @@ def _print_text(told: "Sequence[Told]", last: int | None, *, summary: bool) -> i
     for index in shown:
         item = found.explain(index)
         ascii_only = is_ascii_only(sys.stdout)
-        print_lines(out, explanation_lines(item, index + 1, ascii_only=ascii_only))
+        lines = explanation_lines(item, index + 1, ascii_only=ascii_only, width=out.width)
+        print_lines(out, lines)
     if len(shown) < len(found.reports):
         left = len(found.reports) - len(shown)
         print_lines(
@@ -247,6 +248,12 @@ def _follow(name: str | None, redactor: "Redactor | None", *, as_json: bool) -> 
     from oomkit.klog.sources import LogError
 
     status = number = 0
+    if sys.stderr.isatty():
+        log = {None: "the running kernel's log", "-": "standard input"}.get(name, name)
+        click.echo(
+            f"oomkit: reading {printable(log or '')}, then waiting for more; Ctrl-C ends it",
+            err=True,
+        )
     try:
         for record in follow(name, redactor):
             if isinstance(record, Report):
@@ -279,8 +286,9 @@ def _print_one(report: "Report", number: int, *, as_json: bool) -> None:
     from oomkit.explain.text import explanation_lines
     from oomkit.report.terminal import console
 
-    lines = explanation_lines(item, number, ascii_only=is_ascii_only(sys.stdout))
-    print_lines(console(sys.stdout), lines)
+    out = console(sys.stdout)
+    ascii_only = is_ascii_only(sys.stdout)
+    print_lines(out, explanation_lines(item, number, ascii_only=ascii_only, width=out.width))
     sys.stdout.flush()
 
 

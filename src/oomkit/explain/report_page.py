@@ -3,8 +3,8 @@
 from oomkit.explain.markup import element, escaped, items
 from oomkit.explain.records import Breakdown, Choice, Explanation
 from oomkit.explain.svg import COLORS, small_bar, stacked_bar
+from oomkit.explain.table import TABLE_HEAD, table_cells
 from oomkit.explain.text import (
-    TABLE_HEAD,
     agreement,
     asker,
     choice_title,
@@ -13,7 +13,6 @@ from oomkit.explain.text import (
     ran_out,
     shown_shares,
     swap_text,
-    table_cells,
     untold,
     when,
     where_title,
