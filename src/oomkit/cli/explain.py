@@ -250,10 +250,8 @@ def _follow(name: str | None, redactor: "Redactor | None", *, as_json: bool) -> 
     status = number = 0
     if sys.stderr.isatty():
         log = {None: "the running kernel's log", "-": "standard input"}.get(name, name)
-        click.echo(
-            f"oomkit: reading {printable(log or '')}, then waiting for more; Ctrl-C ends it",
-            err=True,
-        )
+        text = f"oomkit: reading {printable(log or '')}, then waiting for more; Ctrl-C ends it"
+        click.echo(text, err=True)
     try:
         for record in follow(name, redactor):
             if isinstance(record, Report):

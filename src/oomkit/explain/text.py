@@ -146,14 +146,16 @@ def swap_text(where: Breakdown) -> str | None:
 def _where(where: Breakdown, *, ascii_only: bool, width: int) -> Iterator[Line]:
     shares, small = shown_shares(where)
     yield field("memory", where_title(where))
-    rows = [
-        (key, label, share(size, where.total_kb), kb(size), size) for key, label, size in shares
-    ]
+    whole = where.total_kb
+    rows = [(key, label, share(size, whole), kb(size), size) for key, label, size in shares]
     swap = swap_text(where)
     total, used = where.swap_total_kb, where.swap_used_kb
     with_bar = bool(swap and total and used is not None)
     last = max((len(row[3]) for row in rows), default=0)
-    last = max(last, len(swap or "") if with_bar else 0)
+    if swap and with_bar:
+        # The bar says as well what is in use.
+        swap = swap if width >= USUAL_WIDTH else swap.removesuffix(" in use")
+        last = max(last, len(swap))
     cells = min(_BAR_CELLS, width - LABEL_COLUMNS - _NAME_COLUMNS - 9 - last)
     cells = cells if cells >= _MIN_BAR_CELLS else 0
 
