@@ -70,8 +70,11 @@ def _memcg(report: Report) -> Shortage:
         if part.kmem is not None and part.kmem.limit_kb is not None:
             details.append(_counter("kernel memory", part.kmem))
         details.extend(_which_limit(report))
-    if part is not None and part.task_path and part.task_path != part.path and part.path:
-        details.append(f"the task was in {part.task_path}, below the cgroup whose limit was hit")
+    task_path = (part.task_path if part else None) or (
+        report.summary.task_memcg if report.summary else None
+    )
+    if task_path and report.cgroup and task_path != report.cgroup:
+        details.append(f"the task was in {task_path}, below the cgroup whose limit was hit")
     what = f"memory cgroup {report.cgroup}" if report.cgroup else "a memory cgroup"
     owner = place_text(report.cgroup)
     return Shortage(kind="memcg", what=what, owner=owner, details=tuple(details))

@@ -79,7 +79,9 @@ def victims(report: Report) -> str:
     more = len(report.killed) - 1
     if not more:
         return text
-    text = f"{text.rstrip(',')} and {many(more, 'more', 'more')}"
+    second = report.killed[1]
+    others = label(second.comm, second.pid) if more == 1 else many(more, "more", "more")
+    text = f"{text.rstrip(',')} and {others}"
     if any(victim.killed_as == "oom_group" for victim in report.killed):
         text += " of its group (memory.oom.group)"
     return text

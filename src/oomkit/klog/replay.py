@@ -212,6 +212,11 @@ def _compare_allocating(report: Report, chosen: set[int]) -> tuple[bool | None, 
 
 def _child_note(report: Report) -> str:
     selected = report.selected
+    if selected is not None and selected.tgid is not None:
+        return (
+            f"{selected.pid} is a thread of {selected.comm}[{selected.tgid}]: until 5.2 a memory "
+            "cgroup's scan chose among threads"
+        )
     if selected is None or not report.killed or report.killed[0].killed_as != "child":
         return ""
     child = report.killed[0]
