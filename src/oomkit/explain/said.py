@@ -23,6 +23,7 @@ _NAMES = {
     "cloud-functions": "Cloud Functions",
     "cloud-foundry": "Cloud Foundry",
     "cri-o": "CRI-O",
+    "lambda": "AWS Lambda",
     "lowmemorykiller": "the kernel's Android lowmemorykiller driver",
 }
 _PRESSURE = re.compile(
@@ -81,9 +82,13 @@ def joined(items: Iterable[Evidence]) -> list[Evidence]:
 def subject(item: Evidence) -> str:
     """Whom a line is about; where it names nobody, the line itself."""
     if item.comm is not None and item.pid is not None:
-        return label(item.comm, item.pid) + (f" in pod {_pod(item)}" if item.pod else "")
+        where = f" in pod {_pod(item)}" if item.pod else ""
+        where += f" on node {item.node}" if item.node else ""
+        return label(item.comm, item.pid) + where
     found = place(item.cgroup)
     pod, container = _pod(item) or found.pod, item.container_name or item.container
+    if item.by == "heroku" and container:
+        return f"dyno {container}"
     if pod and container:
         return f"container {container} of pod {pod}"
     cut = " (its name is cut)" if item.cgroup_cut else ""
@@ -101,10 +106,18 @@ def subject(item: Evidence) -> str:
         return f"process {item.pid}"
     if item.kind == "sigkill":
         return f"{item.by} ({item.text[:_QUOTED_CHARS]})"
-    return "a container" if item.by in _OF_CONTAINERS else "something that the line does not name"
+    return _UNNAMED.get(item.by, "something that the line does not name")
 
 
-_OF_CONTAINERS = frozenset({"docker", "containerd", "kubelet", "ecs", "conmon", "runc", "cri-o"})
+_UNNAMED = {
+    **dict.fromkeys(("docker", "containerd", "ecs", "conmon", "runc", "cri-o"), "a container"),
+    **dict.fromkeys(("cloud-run", "app-engine", "cloud-functions"), "an instance"),
+    **dict.fromkeys(("pbs", "lsf", "htcondor"), "a job"),
+    "kubelet": "a container",
+    "slurm": "a job or step",
+    "heroku": "a dyno",
+    "nomad": "a task",
+}
 
 
 def sentence(item: Evidence) -> str:

@@ -177,7 +177,7 @@ KILLER_FORMS = (
     Form(
         "heroku",
         "kill",
-        r"Error R15 \((?P<reason>Memory quota vastly exceeded)\)",
+        r"(?:heroku\[(?P<name>[\w.-]+)\]: )?Error R15 \((?P<reason>Memory quota vastly exceeded)\)",
         words=("Error R15",),
     ),
 )  # fmt: skip

@@ -8,14 +8,14 @@ NO_KILL_FORMS = (
     Form(
         "kernel",
         "failure",
-        r"(?P<comm>[^:]{1,40}?): page allocation failure[:.] ?(?:order:(?P<order>\d+))?",
+        r"^(?P<comm>.{1,40}?): page allocation failure[:.] ?(?:order:(?P<order>\d+))?",
         words=("allocation failure",),
         means="a request for pages failed, and its caller was told so",
     ),
     Form(
         "kernel",
         "pressure",
-        r"(?P<comm>[^:]{1,40}?): page allocation stalls",
+        r"^(?P<comm>.{1,40}?): page allocation stalls",
         words=("allocation stalls",),
         means="a request for pages had to wait long",
     ),

@@ -45,13 +45,6 @@ NOTICE_FORMS = (
         killer="kernel",
     ),
     Form(
-        "docker",
-        "notice",
-        r"[\"']?oomKilled[\"']?\s*[:=]\s*true|OOM event.*container",
-        words=("oomKilled", "OOM event"),
-        killer="kernel",
-    ),
-    Form(
         "kubelet",
         "notice",
         r"(?P<reason>OOMKilled|OOMKilling)\b(?!['\"]?\s*[:=]\s*(?:false|true|\"?0))",
@@ -77,6 +70,7 @@ NOTICE_FORMS = (
         words=("/tasks/oom",),
     ),
     Form("containerd", "notice", r"TaskOOM|/tasks/oom\b", words=("TaskOOM", "/tasks/oom")),
+    Form("docker", "notice", r"OOM event.*container", words=("OOM event",)),
     Form(
         "docker",
         "notice",
@@ -154,7 +148,8 @@ NOTICE_FORMS = (
     Form(
         "ecs",
         "notice",
-        r"OutOfMemoryError: (?P<reason>Container killed due to memory usage)",
+        r"(?:\"name\": ?\"(?P<name>[\w.-]+)\".{0,120})?OutOfMemoryError: "
+        r"(?P<reason>Container killed due to memory usage)",
         words=("Container killed due to memory",),
     ),
     Form("nomad", "notice", r"Exit Message: [\"']?(?P<reason>OOM Killed)", words=("OOM Killed",)),
@@ -191,6 +186,12 @@ NOTICE_FORMS = (
         words=("9/KILL",),
     ),
     Form(
+        "containerd",
+        "sigkill",
+        r"container_id:\\*\"" + ID + r".*exit_status:137\b",
+        words=("137",),
+    ),
+    Form(
         "docker",
         "sigkill",
         r"container die " + ID + r" \(.*?exitCode=137\b(?:.*?\bname=(?P<name>[\w.-]+))?",
@@ -202,6 +203,12 @@ NOTICE_FORMS = (
         r"(?:[Ee]xit(?:ed)?|return(?:ed)?)[ _a-z]{0,24}(?:[Cc]ode|status|with)?"
         r"\\?\"?[ :=]{1,16}\(?137\b",
         words=("137",),
+    ),
+    Form(
+        "lambda",
+        "sigkill",
+        r"RequestId: (?P<job>[\w-]+) Error: Runtime exited with error: signal: killed",
+        words=("signal: killed",),
     ),
     Form(
         "anybody",

@@ -116,7 +116,7 @@ def _evidence(form: Form, match: re.Match[str], line: Line, file: str, tag: str)
     if form.by == "nohang" and tag and not tag.startswith("nohang"):
         return None
     sizes = {name: _size(groups.get(name), form) for name in ("used", "limit", "request")}
-    if form.by == "lambda" and (sizes["used"] or 0) < (sizes["limit"] or 1):
+    if form.by == "lambda" and (sizes["used"] or 0) < (sizes["limit"] or 0):
         return None
     quoted = form.by == "node-problem-detector"
     text = f"repeats the kernel's line on {groups.get('comm')}[{groups.get('pid')}]"

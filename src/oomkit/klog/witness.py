@@ -33,6 +33,8 @@ _DOTS = ("●", "○", "*", "\N{MULTIPLICATION SIGN}")
 _UNIT_HEAD = re.compile(
     "[" + "".join(_DOTS) + r"] (?P<unit>[\w@:.\\-]+\.(?:service|scope|slice))\b"
 )
+_PEAK = re.compile(r"(?P<unit>\S+): Consumed .*?(?P<used>[\d.]+[KMGT]?) memory peak")
+_RESOURCE = re.compile(r"attempting to reclaim\\?\" resourceName=\\?\"(?P<name>[\w.-]+)")
 _OVER = re.compile(r"\(x(?P<count>\d+) over ")
 _OBJECT = re.compile(r"\b(?P<kind>pod|node)/(?P<name>[\w.-]+)")
 _ROW_NAMESPACE = re.compile(r"(?P<namespace>[a-z0-9-]+)\s+\S+\s+(?:Warning|Normal)\s")
@@ -62,6 +64,11 @@ class Witness:
                 self._held = held
                 return
         found = evidence_in(line, self._file)
+        if found is not None and found.by == "lambda" and found.kind == "pressure":
+            killed = self._killed_by_lambda(found)
+            if killed is not None:
+                self._held = killed
+                return
         if found is None:
             self._note(line)
             if self._held is not None and self._is_over(line):
@@ -69,9 +76,13 @@ class Witness:
             return
         if self._repeats_held(found):
             return
+        exit_code = self._status_before(found)
+        if exit_code is not None:
+            self._held = None
+            found = msgspec.structs.replace(found, exit_code=exit_code)
         yield from self.flush()
         self._held = self._with_context(found, line)
-        if found.by not in _GO_ON:
+        if found.by not in _GO_ON and not (found.kind == "sigkill" and found.by == "unknown"):
             yield from self.flush()
 
     def flush(self) -> Iterator[Evidence]:
@@ -80,11 +91,21 @@ class Witness:
             yield self._held
         self._held, self._resources = None, ""
 
+    def _killed_by_lambda(self, found: Evidence) -> Evidence | None:
+        """A function that died by signal 9, and had all its memory in use."""
+        held = self._held
+        if held is None or held.by != "lambda":
+            return None
+        reason = "it had all of its memory in use when it was killed"
+        return msgspec.structs.replace(
+            held, kind="notice", reason=reason, used_kb=found.used_kb, limit_kb=found.limit_kb
+        )
+
     def _is_over(self, line: Line) -> bool:
         held = self._held
         if held is None:
             return False
-        limit = _AFTER_LINES if held.by in ("kubelet", "docker") else 4
+        limit = 4 if held.by in ("lowmemorykiller", "systemd") else _AFTER_LINES
         return not 0 <= line.number - held.source.line <= limit
 
     def _repeats_held(self, found: Evidence) -> bool:
@@ -99,6 +120,14 @@ class Witness:
             and found.container is None
         )
 
+    def _status_before(self, found: Evidence) -> int | None:
+        """The exit status that a description prints above the reason."""
+        held = self._held
+        if held is None or held.kind != "sigkill" or held.by != "unknown":
+            return None
+        near = 0 <= found.source.line - held.source.line <= 4
+        return 137 if near and found.kind == "notice" and _EXIT.match(held.text) else None
+
     def _continued(self, held: Evidence, line: Line) -> Evidence | None:
         """The held evidence with what a line adds to it; None for a line that adds nothing."""
         if self._is_over(line):
@@ -106,6 +135,11 @@ class Witness:
         text = line.text
         if held.by == "lowmemorykiller":
             return _driver(held, text)
+        if held.by == "systemd":
+            peak = _PEAK.match(text)
+            if peak is None or peak["unit"] != held.unit:
+                return None
+            return msgspec.structs.replace(held, used_kb=size_kb(peak["used"]))
         code = _EXIT.search(text)
         if code is not None and held.kind == "notice" and len(code["code"]) < 5:
             return msgspec.structs.replace(held, exit_code=int(code["code"]))
@@ -151,7 +185,7 @@ class Witness:
     def _with_context(self, found: Evidence, line: Line) -> Evidence:
         match found.by:
             case "kubelet" | "node-problem-detector" | "docker" | "unknown":
-                return self._of_pod(found, line)
+                return self._of_pod(self._of_resource(found, line), line)
             case "systemd-oomd" if found.cgroup is not None and found.used_kb is None:
                 used = self._candidates.get(found.cgroup)
                 self._candidates, self._candidate = {}, ""
@@ -166,6 +200,15 @@ class Witness:
             case "systemd" if found.unit is None:
                 return msgspec.structs.replace(found, unit=self._named("unit", line.number))
         return found
+
+    def _of_resource(self, found: Evidence, line: Line) -> Evidence:
+        """What ran short, which the kubelet says before it names the pod."""
+        resource = _RESOURCE.search(line.text)
+        if resource is not None:
+            self._names["resource"] = (resource["name"], line.number)
+        if found.kind != "eviction" or found.reason is not None:
+            return found
+        return msgspec.structs.replace(found, reason=self._named("resource", line.number))
 
     def _with_used(self, found: Evidence) -> Evidence:
         if self._used is None or found.source.line - self._used[1] > _NEAR_LINES:
@@ -202,15 +245,19 @@ class Witness:
             namespace=(namespace["namespace"] if namespace else None)
             or about.get("namespace")
             or (self._named("namespace", number) if pod and thing is None else None),
-            container=found.container
-            or (self._named("id", number) if found.by == "docker" else None),
+            container=found.container or self._container(found, number),
             container_name=name or None,
             node=node or (self._named("node", number) if pod and thing is None else None),
             count=int(over["count"][:9]) if over else found.count or about.get("count"),
         )
 
+    def _container(self, found: Evidence, number: int) -> str | None:
+        if found.by not in ("docker", "kubelet") or found.pid is not None:
+            return None
+        return self._named("id" if found.by == "docker" else "containerid", number)
 
-_GO_ON = frozenset({"lowmemorykiller", "kubelet", "docker"})
+
+_GO_ON = frozenset({"lowmemorykiller", "kubelet", "docker", "systemd", "lambda"})
 """Whose lines may go on below."""
 
 

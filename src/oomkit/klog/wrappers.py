@@ -1,5 +1,6 @@
 """Take a line of a log out of what wraps it: journal records, container engines' JSON."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,8 +29,7 @@ def lines_of_json(raw: str, number: int) -> list[Line] | None:
     decoded = _decoded(raw[begin:end])
     if decoded is None and raw[:begin].endswith("["):
         decoded = _decoded(raw[begin - 1 :].rstrip(" ,"))
-    records = decoded if isinstance(decoded, list) else [decoded]
-    found = [lines_of_record(record, number) for record in records if isinstance(record, dict)]
+    found = [lines_of_record(record, number) for record in _records_in(decoded)]
     lines = [line for of_record in found if of_record is not None for line in of_record]
     if begin:
         when = strip_prefix(raw[:begin], number).time
@@ -49,7 +49,49 @@ def _decoded(text: str) -> object:
 def lines_of_record(record: dict[str, Any], number: int) -> list[Line] | None:
     """Return the lines in a decoded record; None if it has no text."""
     text = _text(record)
-    return None if text is None else _lines(text, record, number)
+    if text is not None:
+        return _lines(text, record, number)
+    for key in _INNER_KEYS:
+        inner = record.get(key)
+        if isinstance(inner, dict) and (text := _text(inner)) is not None:
+            return _lines(text, {**record, **inner}, number)
+    return None
+
+
+_INNER_KEYS = ("jsonPayload", "protoPayload", "_source", "event", "fields", "attributes", "data")
+"""What log services put around a record."""
+_LIST_KEYS = (
+    "events",
+    "logEvents",
+    "entries",
+    "records",
+    "hits",
+    "streams",
+    "values",
+    "result",
+    "data",
+)
+_MAX_DEPTH = 4
+
+
+def _records_in(decoded: object, depth: int = 0) -> Iterator[dict[str, Any]]:
+    """The records in an answer of a log service: in lists below its own words, or in pairs."""
+    if isinstance(decoded, list):
+        for item in decoded[:_MAX_RECORDS]:
+            if isinstance(item, list) and len(item) == 2 and all(isinstance(x, str) for x in item):
+                yield {"ts": item[0], "message": item[1]}
+            else:
+                yield from _records_in(item, depth)
+    elif isinstance(decoded, dict):
+        below = [decoded[key] for key in _LIST_KEYS if isinstance(decoded.get(key), list | dict)]
+        if depth < _MAX_DEPTH and below and _text(decoded) is None:
+            for part in below:
+                yield from _records_in(part, depth + 1)
+        if not below or _text(decoded) is not None:
+            yield decoded
+
+
+_MAX_RECORDS = 100_000
 
 
 class ExportReader:
@@ -171,7 +213,7 @@ def _about(record: dict[str, Any]) -> dict[str, Any] | None:
 def _time(record: dict[str, Any]) -> str | None:
     for key in _TIME_KEYS:
         value = record.get(key)
-        if isinstance(value, str) and value.isdecimal() and len(value) <= 17:
+        if isinstance(value, str) and value.isdecimal() and len(value) <= 19:
             return _from_epoch(int(value))
         if isinstance(value, int) and value < 10**17:
             return _from_epoch(value)
@@ -181,6 +223,8 @@ def _time(record: dict[str, Any]) -> str | None:
 
 
 def _from_epoch(value: int) -> str:
+    if value >= 10**18:
+        value //= 1000
     unit = 1_000_000 if value >= 10**15 else 1000 if value >= 10**12 else 1
     try:
         return datetime.fromtimestamp(value / unit, UTC).isoformat(timespec="microseconds")
