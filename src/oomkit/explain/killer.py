@@ -16,6 +16,7 @@ _DAEMONS: dict[str, Killer] = {
     "kubelet": "kubelet",
     "lmkd": "lmkd",
     "talos": "talos",
+    "kernel": "kernel",
     "lowmemorykiller": "lowmemorykiller",
     "slurm": "slurm",
     "pbs": "pbs",

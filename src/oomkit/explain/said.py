@@ -23,6 +23,7 @@ _NAMES = {
     "cloud-functions": "Cloud Functions",
     "cloud-foundry": "Cloud Foundry",
     "cri-o": "CRI-O",
+    "kernel": "the kernel",
     "lambda": "AWS Lambda",
     "lowmemorykiller": "the kernel's Android lowmemorykiller driver",
 }

@@ -20,7 +20,8 @@ class Endings:
         summary = kill.parse_summary(line.text, line.number)
         if summary is None:
             return None
-        report = self._reports.lacking(line, wants="summary")
+        report = self._reports.killed_just_now(line, summary.pid, "summary")
+        report = report or self._reports.lacking(line, wants="summary")
         report.end_table()
         report.summary = summary
         self._reports.in_table = None
@@ -30,7 +31,8 @@ class Endings:
         parsed = kill.parse_selected(line.text, line.number)
         if parsed is None:
             return None
-        report = self._reports.lacking(line, wants="selected")
+        report = self._reports.killed_just_now(line, parsed[1].pid, "selected")
+        report = report or self._reports.lacking(line, wants="selected")
         report.end_table()
         report.kill_text, report.selected = parsed
         self._reports.in_table = None

@@ -81,6 +81,8 @@ KILLER_FORMS = (
         r"\((?P<comm>[^)]*)\),? adj (?P<adj>-?\d+)",
         words=("lowmem",),
     ),
+    # Kernels before 2.6.33 end a process whose page fault finds no memory without the OOM killer.
+    Form("kernel", "kill", r"VM: killing process (?P<comm>\S+)", words=("VM: killing",)),
     Form(
         "talos",
         "kill",

@@ -100,6 +100,14 @@ class OpenReports:
         """A process of that id is among the last victims of reports that are closed."""
         return pid in self._victims
 
+    def killed_just_now(self, line: Line, pid: int | None, part: str) -> Builder | None:
+        """The report whose kill line came before the line of its choice: loggers may mix lines."""
+        for report in reversed(self._open):
+            if report.only_kills and report.killed[0].pid == pid and getattr(report, part) is None:
+                apart = _apart_s(report.last, line)
+                return report if apart is not None and apart <= _GROUP_S else None
+        return None
+
     def panicked(self, panic: str) -> Builder | None:
         """The open report that holds the beginning of a panic."""
         return next((r for r in reversed(self._open) if r.panic in {panic, f"{panic}."}), None)
@@ -255,6 +263,15 @@ def _same_moment(before: Line, line: Line) -> bool:
     if before.time is None or line.time is None:
         return False
     return before.time[:_TO_SECONDS] == line.time[:_TO_SECONDS]
+
+
+def _apart_s(a: Line, b: Line) -> float | None:
+    if a.uptime_s is not None and b.uptime_s is not None:
+        return abs(a.uptime_s - b.uptime_s)
+    same = (
+        a.time is not None and b.time is not None and a.time[:_TO_SECONDS] == b.time[:_TO_SECONDS]
+    )
+    return 0.0 if same else None
 
 
 _TO_SECONDS = len("2026-11-24T03:00:00")

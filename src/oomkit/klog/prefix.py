@@ -312,6 +312,9 @@ def _peel(text: str, line: Line) -> str:
         elif piece["ctime"]:
             line.time = _ctime(piece)
             dated = True
+        elif piece["epoch"]:
+            line.time = dates.epoch(piece["epoch"])
+            dated = True
         elif piece["caller2"]:
             line.caller = piece["caller2"].strip("[] ")
     local = dates.LOCAL.match(text, position) if not dated and position < len(text) else None

@@ -28,7 +28,7 @@ NEEDLES = (
     b"__vm_enough", b"heap out of", b"std::bad_alloc", b"(out of memory)", b"Allowed memory",
     b"emory pressure", b"MemoryPressure", b"ficientMemory", b"insufficient memory for the Java",
     b"killer: Kill", b"to the victim", b"to kill /", b"Max Memory Used", b"EvictionThreshold",
-    b"CUDA out of", b"CUDA error: out", b"kernel-monitor",
+    b"VM: killing", b"CUDA out of", b"CUDA error: out", b"kernel-monitor",
 )  # fmt: skip
 """What the lines contain; see :mod:`oomkit.klog.scan`. One of less than four bytes would make the
 search for all of them three times as slow."""
