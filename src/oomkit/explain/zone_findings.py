@@ -16,8 +16,8 @@ from oomkit.klog.memory import Zone
 from oomkit.klog.records import Report
 from oomkit.klog.snapshot import page_kb
 
-_LARGE = 0.05
-"""The kernel by itself keeps back far less of what it manages."""
+_LARGE = 0.1
+"""The kernel by itself keeps back far less of what it manages, but for the smallest machines."""
 
 
 def zone_findings(report: Report, short: Shortage) -> Iterator[Finding]:

@@ -127,6 +127,7 @@ class Scanner:
         self._line = 1
         self._active = True
         self._dropped = 0
+        self._until = 0
         self._hit = 0
 
     def run(self) -> Iterator[None]:
@@ -198,6 +199,7 @@ class Scanner:
     def _begin_around(self, hit: int, position: int) -> int:
         """Start feeding a little before a line of others."""
         self._active = True
+        self._until = hit + _AROUND_BYTES
         back = max(position, hit - _AROUND_BYTES)
         if back > position:
             back = self._buffer.find(b"\n", back, hit) + 1 or hit
@@ -210,7 +212,8 @@ class Scanner:
         self._count_to(position)
         self._sink.feed(bytes(self._buffer[position:stop]), self._line)
         self._fed = stop
-        if stop > self._hit and not self._reads_whole(stop) and self._sink.idle():
+        at_ease = stop > max(self._hit, self._until) and not self._reads_whole(stop)
+        if at_ease and self._sink.idle():
             self._active = False
             self._sink.gap()
         return stop
@@ -264,3 +267,4 @@ class Scanner:
         self._counted = 0
         self._fed = max(self._fed - keep, 0)
         self._hit = max(self._hit - keep, 0)
+        self._until = max(self._until - keep, 0)

@@ -57,8 +57,8 @@ def bounds_by_score(report: Report, rules: RuleSet) -> Bounds | None:
     The kill line prints thousandths of the total, cut to a whole number, where badness is in pages.
     """
     selected = report.selected
-    if selected is None or selected.score is None or rules.badness != "pages":
-        return None
+    if selected is None or not selected.score or rules.badness != "pages":
+        return None  # 0 is what any small or much lowered badness comes to
     pids = {selected.pid, selected.tgid}
     row = next((row for row in report.tasks if row.tgid in pids or row.pid in pids), None)
     if row is None or row.swapents is None:

@@ -46,12 +46,20 @@ def is_worth(buffer: bytearray, at: int, end: int) -> Worth:
         return Worth.AROUND
     if not buffer.startswith(_NUMBER, at + 1):
         return Worth.LINE
-    return Worth.LINE if _is_status(buffer, at, end) else Worth.NOTHING
+    if not _is_status(buffer, at, end):
+        return Worth.NOTHING
+    field = _STATUS_FIELD.search(buffer, max(at - 20, 0), at + 1)
+    return Worth.LINE if field is None else Worth.AROUND
+
+
+_STATUS_FIELD = re.compile(rb"\"?[eE]xit ?[cC]ode\"?:\s+$")
+"""A description's field, whose neighbours say of what the status is."""
 
 
 _WITH_NEIGHBOURS = (
     b"lowmemorykiller", b"killer: Kill", b"low on resource", b"OOMKilled", b"oomKilled", b"Evicted",
-    b"Error R1",
+    b"Error R1", b"oom-kill'", b"oom-kill)", b" oom-kill)",
+    b"signal: killed",
 )  # fmt: skip
 
 
