@@ -37,7 +37,9 @@ _PEAK = re.compile(r"(?P<unit>\S+): Consumed .*?(?P<used>[\d.]+[KMGT]?) memory p
 _RESOURCE = re.compile(r"attempting to reclaim\\?\" resourceName=\\?\"(?P<name>[\w.-]+)")
 _OVER = re.compile(r"\(x(?P<count>\d+) over ")
 _OBJECT = re.compile(r"\b(?P<kind>pod|node)/(?P<name>[\w.-]+)")
-_ROW_NAMESPACE = re.compile(r"(?P<namespace>[a-z0-9-]+)\s+\S+\s+(?:Warning|Normal)\s")
+_ROW_NAMESPACE = re.compile(
+    r"(?P<namespace>[a-z0-9-]+)\s+\w+(?: \(x\d+ over \w+\))?\s+(?:Warning|Normal)\s"
+)
 _FROM_NODE = re.compile(r"(?:kubelet|kernel-monitor), (?P<node>[\w.-]+)")
 _DYNO = re.compile(r"mem=(?P<used>\d+[KMG])\(")
 
