@@ -265,6 +265,46 @@ def test_a_prompt_asks_for_the_release() -> None:
     assert parse_bare_release("1.2") is None
 
 
+@pytest.mark.parametrize("repeated", [1, 3])
+def test_newest_first_is_read_from_its_end(repeated: int) -> None:
+    lines = []
+    for i in range(repeated):
+        lines += [
+            f"Sep  3 10:00:0{i} h kernel: a invoked oom-killer: gfp_mask=0xcc0, order=0, "
+            "oom_score_adj=0",
+            f"Sep  3 10:00:0{i} h kernel: memory: usage 200kB, limit 200kB, failcnt {i}",
+            *(f"Sep  3 10:00:0{i} h kernel: {line}" for line in TABLE),
+            f"Sep  3 10:00:0{i} h kernel: {SUMMARY.format('java', 4100)}",
+            f"Sep  3 10:00:0{i} h kernel: {memcg(4100, 'java', 100 + i)}",
+        ]
+    upright = reports_in("\n".join(lines))
+    turned = reports_in("\n".join(reversed(lines)))
+    assert [victims(r) for r in turned] == [victims(r) for r in upright]
+    assert [r.cgroup for r in turned] == ["/g"] * repeated
+    assert [len(r.tasks) for r in turned] == [1] * repeated
+    assert all(r.invoker == "a" and r.source.line < r.source.end_line for r in turned)
+
+
+def test_a_victim_that_exits_anyway_was_not_killed() -> None:
+    (report,) = reports_in(
+        "[5.000001] Memory cgroup out of memory: OOM victim 1234 (foo) is already exiting. "
+        "Skip killing the task\n"
+    )
+    assert report.already_exiting
+    assert report.killed == ()
+    assert report.summary is not None
+    assert (report.summary.pid, report.summary.comm) == (1234, "foo")
+
+
+def test_a_child_is_younger_than_its_parent() -> None:
+    lines = (
+        "Memory cgroup out of memory: Kill process 900 (ruby) score 990 or sacrifice child",
+        "Killed process 905 (ruby) total-vm:2000kB, anon-rss:800kB, file-rss:100kB",
+    )
+    (report,) = reports_in(stamped(*lines))
+    assert victims(report) == [(905, "ruby", "child")]
+
+
 def test_an_export_keeps_time_and_host() -> None:
     record = (
         "__CURSOR=s=1;i={i}\n__REALTIME_TIMESTAMP=170000000000000{i}\n_BOOT_ID=9f\nPRIORITY=4\n"

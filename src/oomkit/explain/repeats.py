@@ -61,6 +61,8 @@ def _contradict(known: Report, report: Report) -> bool:
     if known.time is None or report.time is None or first is None or second is None:
         return False
     apart = abs(first - second)
+    if known.source.file == report.source.file and len(known.time) == len(report.time):
+        return apart > _CLOSE_S  # one logger, one clock
     return apart > _MAX_ZONE_S or abs(apart - round(apart / _ZONE_S) * _ZONE_S) > _CLOSE_S
 
 

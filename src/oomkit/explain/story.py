@@ -49,6 +49,9 @@ def headline(report: Report, short: Shortage) -> str:
         return f"{spared} would have been killed, and was spared; {cause}"
     if report.killed:
         return f"{victims(report)} {_was(report)} killed: {cause}"
+    if report.already_exiting and report.summary is not None:
+        chosen = label(report.summary.comm or "", report.summary.pid or 0)
+        return f"{chosen} was chosen, and was exiting already: {cause}"
     if report.no_killable:
         return f"nobody could be killed: {cause}"
     if report.summary is not None and report.summary.comm is not None:

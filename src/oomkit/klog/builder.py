@@ -65,6 +65,7 @@ class Builder:
         self.panic: str | None = None
         self.no_killable = False
         self.would_have = False
+        self.exiting = False
         self.problems: list[Problem] = []
         self.foreign = False
 
@@ -101,7 +102,7 @@ class Builder:
     @property
     def ended(self) -> bool:
         """Its last line was seen; what follows can only be told of its victims."""
-        return bool(self.killed or self.panic or self.no_killable)
+        return bool(self.killed or self.panic or self.no_killable or self.exiting)
 
     @property
     def has_table(self) -> bool:
@@ -232,7 +233,7 @@ class Builder:
             cgroup = (summary.oom_memcg if summary else None) or (memcg.path if memcg else None)
             cgroup = cgroup or self.oom_group or self._beancounter()
         return Report(
-            source=Source(file=file, line=self.first.number, end_line=self.last.number),
+            source=self._source(file),
             time=self.first.time,
             uptime_s=self.first.uptime_s,
             host=self.first.host,
@@ -265,6 +266,7 @@ class Builder:
             panic=self.panic,
             no_killable=self.no_killable,
             would_have=self.would_have,
+            already_exiting=self.exiting,
             problems=tuple(sorted(self.problems, key=lambda p: (p.line is None, p.line or 0))),
         )
 
@@ -288,11 +290,17 @@ class Builder:
             return
         if self._scope()[1] != "memcg" or any(row.pid == chosen.pid for row in self.tasks):
             return
+        if victim.pid > chosen.pid:
+            return  # a thread is younger than its leader, so the victim is none
         if self._complete() and any(row.tgid == victim.pid for row in self.tasks):
             self.selected = msgspec.structs.replace(chosen, tgid=victim.pid)
             self.killed[0] = msgspec.structs.replace(victim, killed_as="selected")
         else:
             self.killed[0] = msgspec.structs.replace(victim, killed_as=None)
+
+    def _source(self, file: str) -> Source:
+        first, last = sorted((self.first.number, self.last.number))
+        return Source(file=file, line=first, end_line=last)
 
     def _complete(self) -> bool:
         harmful = {"row_damaged", "row_missing", "table_truncated", "table_excerpt", "mixed"}

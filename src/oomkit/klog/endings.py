@@ -62,6 +62,18 @@ class Endings:
 
     _take_would = _take_killed
 
+    def _take_exiting(self, line: Line) -> Builder | None:
+        parsed = kill.parse_exiting(line.text, line.number)
+        if parsed is None:
+            return None
+        report = self._reports.lacking(line, wants="end")
+        report.end_table()
+        report.kill_text = parsed[0]
+        report.summary = report.summary or parsed[1]
+        report.exiting = True
+        self._reports.in_table = None
+        return report
+
     def _take_sharer(self, line: Line) -> Builder | None:
         killed = kill.parse_sharer(line.text, line.number)
         report = self._reports.current(line)

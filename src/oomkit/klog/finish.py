@@ -61,7 +61,7 @@ def _is_excerpt(report: Builder, tgids: set[int]) -> bool:
 
 
 def _note_end(report: Builder) -> None:
-    if report.killed or report.panic or report.no_killable or report.would_have:
+    if report.ended or report.would_have:
         return
     if report.selected is not None:
         report.problem(

@@ -62,8 +62,11 @@ def version_range(report: "Builder") -> tuple[str, str] | None:
     if columns is not None:
         form = table_form(columns, wide=report.wide_pid)
         if form is not None:
-            ranges.append(_TABLE_RANGE[form])
-    if report.summary is not None:
+            low, high = _TABLE_RANGE[form]
+            # Rows alone don't show how wide the head's first column is.
+            guessed = report.columns is None and form == "4.15"
+            ranges.append((low, _TABLE_RANGE["4.19"][1] if guessed else high))
+    if report.summary is not None and report.summary.constraint is not None:
         ranges.append(("5.0", NEWEST))
     if report.reaped:
         ranges.append(("4.6", NEWEST))

@@ -26,6 +26,9 @@ _KILLED_CUT = re.compile(
 _KILLED_PID_ONLY = re.compile(
     r"^(?P<text>(?:Memory cgroup o|O)ut of [mM]emory[^:]{0,40}): Killed process (?P<pid>\d{1,10})$"
 )
+_EXITING = re.compile(
+    r"(?P<text>[A-Z][\w .()-]*?): OOM victim (?P<pid>\d{1,10}) \((?P<comm>.*)\) is already exiting"
+)
 _SHARER = re.compile(r"Kill process (?P<pid>\d{1,10}) \((?P<comm>.*)\) sharing same memory")
 _FIELD = re.compile(
     r"(total-vm|vsz|vm|anon-rss|file-rss|shmem-rss|rss|swap|pgtables):\s?(\d{1,20})kB"
@@ -184,6 +187,14 @@ def parse_selected(text: str, line: int) -> tuple[str, Selected] | None:
     score = None if match["score"] is None else int(match["score"])
     opening = match["text"].strip()
     return opening, Selected(pid=int(match["pid"]), comm=match["comm"], score=score, line=line)
+
+
+def parse_exiting(text: str, line: int) -> tuple[str, Summary] | None:
+    """Parse ``OOM victim 1 (x) is already exiting``; what opens the line, and who was chosen."""
+    match = _EXITING.search(text)
+    if match is None or not _is_oom_text(match["text"]):
+        return None
+    return match["text"], Summary(pid=int(match["pid"]), comm=match["comm"], line=line)
 
 
 def parse_sharer(text: str, line: int) -> Killed | None:

@@ -4,8 +4,9 @@ import io
 from collections.abc import Iterator
 
 from oomkit.klog import userspace
+from oomkit.klog.newest_first import is_newest_first
 from oomkit.klog.records import Evidence, KernelName, Report
-from oomkit.klog.scan import Readable, Scanner
+from oomkit.klog.scan import WHOLE_BYTES, Readable, Scanner
 from oomkit.klog.sources import open_log
 from oomkit.klog.text import Parser
 
@@ -58,10 +59,44 @@ def read_stream(source: Readable, name: str) -> Iterator[Report]:
             yield record
 
 
+def _head_of(source: Readable) -> bytes:
+    """The beginning of a log, a little more than what is read whole."""
+    head = bytearray(WHOLE_BYTES + 1)
+    filled = 0
+    with memoryview(head) as view:
+        while filled < len(head) and (got := source.readinto(view[filled:])):
+            filled += got
+    return bytes(head[:filled])
+
+
+class _Again:
+    """Gives what was read of a log once more, then the rest."""
+
+    def __init__(self, head: bytes, source: Readable) -> None:
+        self._head = head
+        self._source = source
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        if not self._head:
+            return self._source.readinto(buffer)
+        part, self._head = self._head[: len(buffer)], self._head[len(buffer) :]
+        buffer[: len(part)] = part
+        return len(part)
+
+
 def _scan(
     source: Readable, name: str, *, evidence: bool
 ) -> Iterator[Report | Evidence | KernelName]:
     parser = Parser(name, evidence=evidence)
+    head = _head_of(source)
+    if len(head) <= WHOLE_BYTES and is_newest_first(head):
+        lines = head.splitlines(keepends=True)
+        for i in reversed(range(len(lines))):
+            parser.feed(lines[i], i + 1)
+        yield from parser.finish()
+        yield from parser.kernels
+        return
+    source = _Again(head, source)
     scanner = Scanner(source, parser)
     if evidence:
         scanner = Scanner(source, parser, userspace.NEEDLES, worth=userspace.is_worth)

@@ -285,6 +285,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         reaped: lines of oom_reaper.
         panic: text of the panic; None without one.
         no_killable: the kernel found nobody to kill.
+        already_exiting: the chosen process was on its way out, so that the kernel killed nobody.
         would_have: ``would_have_oomkilled`` was set: the victim was named and spared.
         predicted: the ranking that the rules give for the table, worst first.
         agrees: the ranking's first is whom the kernel chose; None where the report can't tell.
@@ -326,6 +327,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     reaped: tuple[Reaped, ...] = ()
     panic: str | None = None
     no_killable: bool = False
+    already_exiting: bool = False
     would_have: bool = False
     predicted: tuple[Predicted, ...] = ()
     agrees: bool | None = None

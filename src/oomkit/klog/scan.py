@@ -39,7 +39,7 @@ _REAL = re.compile(
 """What a needle must be part of to be worth a closer look."""
 
 BUFFER_BYTES = 2 << 20
-_WHOLE_BYTES = 64 << 10
+WHOLE_BYTES = 64 << 10
 """So much of a log's beginning is read whole: what people paste is rarely longer, and says more."""
 _BLOCK_BYTES = 4 << 10
 _MAX_GLANCE = 8 << 10
@@ -189,7 +189,7 @@ class Scanner:
 
     def _reads_whole(self, stop: int) -> bool:
         """Still in the beginning, which is read line by line: as a rule it is a whole paste."""
-        return self._dropped + stop < _WHOLE_BYTES
+        return self._dropped + stop < WHOLE_BYTES
 
     def _goes_around(self, hit: int, worth: Worth, position: int) -> bool:
         """The lines around this one belong to what it tells."""
