@@ -270,8 +270,10 @@ def test_newest_first_is_read_from_its_end(repeated: int) -> None:
     lines = []
     for i in range(repeated):
         lines += [
-            f"Sep  3 10:00:0{i} h kernel: a invoked oom-killer: gfp_mask=0xcc0, order=0, "
-            "oom_score_adj=0",
+            (
+                f"Sep  3 10:00:0{i} h kernel: a invoked oom-killer: gfp_mask=0xcc0, order=0, "
+                "oom_score_adj=0"
+            ),
             f"Sep  3 10:00:0{i} h kernel: memory: usage 200kB, limit 200kB, failcnt {i}",
             *(f"Sep  3 10:00:0{i} h kernel: {line}" for line in TABLE),
             f"Sep  3 10:00:0{i} h kernel: {SUMMARY.format('java', 4100)}",
