@@ -298,6 +298,20 @@ def test_a_victim_that_exits_anyway_was_not_killed() -> None:
     assert (report.summary.pid, report.summary.comm) == (1234, "foo")
 
 
+def test_a_failed_allocation_before_a_kill_is_no_part_of_it() -> None:
+    (report,) = reports_in(
+        stamped(
+            "kw/u8:2: page allocation failure: order:4, mode:0x40cc0(GFP_KERNEL|__GFP_COMP)",
+            "CPU: 1 PID: 1234 Comm: kw/u8:2 Not tainted 5.10.0-8-amd64 #1 Debian",
+            "Mem-Info:",
+            "active_anon:1 inactive_anon:2 isolated_anon:0",
+            glob(7, "a"),
+        )
+    )
+    assert (report.invoker, report.order, report.memory) == (None, None, None)
+    assert report.kernel == "5.10.0-8-amd64"
+
+
 def test_a_child_is_younger_than_its_parent() -> None:
     lines = (
         "Memory cgroup out of memory: Kill process 900 (ruby) score 990 or sacrifice child",

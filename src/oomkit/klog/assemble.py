@@ -273,7 +273,10 @@ class Assembler(Endings):
         """Lines that only a report's head or memory part can claim."""
         text = line.text
         if "Mem-" in text and START.search(text):
-            report = self._reports.lacking(line, wants="memory")
+            foreign = self._reports.current(line)
+            if foreign is None or not foreign.foreign or not foreign.memory.empty:
+                foreign = None
+            report = foreign or self._reports.lacking(line, wants="memory")
             report.memory.feed(text)
             return report
         current = self._reports.current(line)
@@ -308,6 +311,8 @@ class Assembler(Endings):
             if caller is not None:
                 if report.caller is None:
                     report.caller, report.kernel = caller, caller.release
+                if report.foreign:
+                    self.name_kernel(caller.release, line)
                 return True
         if "cpuset=" in text:
             found = parse_cpuset(text)

@@ -16,6 +16,11 @@ class Endings:
     def __init__(self, file: str) -> None:
         self._reports = OpenReports(file)
 
+    def _current(self, line: Line) -> Builder | None:
+        """The youngest open report that the line can end: not one of another kind."""
+        report = self._reports.current(line)
+        return None if report is None or report.foreign else report
+
     def _take_summary(self, line: Line) -> Builder | None:
         summary = kill.parse_summary(line.text, line.number)
         if summary is None:
@@ -76,7 +81,7 @@ class Endings:
 
     def _take_sharer(self, line: Line) -> Builder | None:
         killed = kill.parse_sharer(line.text, line.number)
-        report = self._reports.current(line)
+        report = self._current(line)
         if killed is None or report is None:
             return None
         report.add_killed(killed)
@@ -91,7 +96,7 @@ class Endings:
         if report is None:
             if self._reports.was_killed(reaped.pid):
                 return None
-            report = self._reports.current(line) or self._reports.new(line)
+            report = self._current(line) or self._reports.new(line)
             report.end_table()
             report.add_killed(
                 Killed(
@@ -109,7 +114,7 @@ class Endings:
 
     def _take_group(self, line: Line) -> Builder | None:
         path = kill.parse_group(line.text)
-        report = self._reports.current(line)
+        report = self._current(line)
         if path is None:
             return None
         if report is None or (report.oom_group not in {None, path}):
@@ -134,7 +139,7 @@ class Endings:
         if parsed is None:
             return None
         panic, is_end = parsed
-        report = self._reports.current(line)
+        report = self._current(line)
         if is_end:
             begun = self._reports.panicked(panic)
             if begun is not None:

@@ -195,7 +195,7 @@ class OpenReports:
                 continue
             if report.oom_group is not None or (report.killed and _repeated(report, line, pid)):
                 return report
-            if report.ended:
+            if report.ended or report.foreign:
                 continue
             expected = report.summary.pid if report.summary else None
             if expected is not None and expected != pid and text is not None:
