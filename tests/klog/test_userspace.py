@@ -4,6 +4,8 @@ import pytest
 
 from oomkit.klog import read_evidence
 from oomkit.klog.records import Evidence
+from oomkit.klog.scan import KERNEL_NEEDLES
+from oomkit.klog.userspace import NEEDLES
 
 CASES = [
     (
@@ -227,3 +229,8 @@ def test_each_line_is_known(text: str, who: tuple[str, str], about: dict[str, ob
 )
 def test_ordinary_lines_are_no_evidence(text: str) -> None:
     assert evidence_of(text) == []
+
+
+def test_no_more_needles_than_the_library_finds_many_bytes_at_a_time() -> None:
+    assert len({*KERNEL_NEEDLES, *NEEDLES}) <= 64
+    assert min(map(len, NEEDLES)) >= 4

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from oomkit.klog.builder import Builder
-from oomkit.klog.cut import is_left_out
+from oomkit.klog.cut import MAX_MARK, is_left_out
 from oomkit.klog.endings import Endings
 from oomkit.klog.header import (
     parse_caller,
@@ -344,5 +344,5 @@ def _may_be_anchor(text: str) -> bool:
         or "version" in text
         or "messages" in text
         or "callbacks" in text
-        or is_left_out(text)
+        or (len(text) <= MAX_MARK and is_left_out(text))
     )

@@ -13,7 +13,7 @@ _LEFT_OUT = re.compile(
 """What people put in the place of lines that they leave out."""
 _MARKS = "<.[(:…⋮-*~=#/"
 _WORDS = ("nip", "mitted", "rimmed", "runcated", "kipped", "emoved", "eleted", "left out", "lided")
-_MAX_MARK = 48
+MAX_MARK = 48
 
 _END = re.compile(r"(?:>|…|(?<!processes)(?<!\.)\.\.\.)$")
 _OPEN_NUMBER = re.compile(r"(?<=\W)-?\d+$|(?<=failcnt )\d+$")
@@ -21,7 +21,7 @@ _OPEN_NUMBER = re.compile(r"(?<=\W)-?\d+$|(?<=failcnt )\d+$")
 
 def is_left_out(text: str) -> bool:
     """Whether a line stands for lines that somebody left out."""
-    if len(text) > _MAX_MARK or not (text[0] in _MARKS or any(word in text for word in _WORDS)):
+    if len(text) > MAX_MARK or not (text[0] in _MARKS or any(word in text for word in _WORDS)):
         return False
     return _LEFT_OUT.match(text) is not None
 
