@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from oomkit.explain.look import LABEL_COLUMNS, Line
 from oomkit.explain.records import Candidate, Choice
 from oomkit.explain.words import kb
-from oomkit.report.units import printable
+from oomkit.printable import printable
 
 TABLE_HEAD = ("rank", "process", "rss", "swap", "page tables", "adj", "badness")
 _EXPENDABLE = (4, 3, 5, 6)
