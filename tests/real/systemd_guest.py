@@ -36,8 +36,8 @@ _LEFT_OUT = frozenset(
 )
 OPTIONS = "--act --policy /etc/oomkit/policy.toml --set how.notify=true"
 COMMANDS = """[how]
-before = ["hook", "before", "{pid}", "{comm}"]
-after = ["hook", "after", "{pid}", "{comm}"]
+before = ["/usr/bin/hook", "before", "{pid}", "{comm}"]
+after = ["/usr/bin/hook", "after", "{pid}", "{comm}"]
 """
 SAYS = """#!{python} -IS
 import os, sys
