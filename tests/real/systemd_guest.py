@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import oomkit
+from oomkit.policy import builtin
 from oomkit.real.accel import QEMU, arguments
 from oomkit.real.elf import interpreter, is_elf, libraries
 from oomkit.real.initramfs import Archive
@@ -33,10 +34,11 @@ _LEFT_OUT = frozenset(
         "lib2to3",
     }
 )
-OPTIONS = (
-    '--act --set how.notify=true --set how.before=["hook","before","{pid}","{comm}"] '
-    '--set how.after=["hook","after","{pid}","{comm}"]'
-)
+OPTIONS = "--act --policy /etc/oomkit/policy.toml --set how.notify=true"
+COMMANDS = """[how]
+before = ["/usr/bin/hook", "before", "{pid}", "{comm}"]
+after = ["/usr/bin/hook", "after", "{pid}", "{comm}"]
+"""
 SAYS = """#!{python} -IS
 import os, sys
 with open("/proc/self/oom_score_adj") as file:
@@ -162,6 +164,9 @@ def image(check: Path, unit: Path) -> bytes:
     )
     for name in ("hook", "notify-send"):
         made.text(f"/usr/bin/{name}", SAYS.format(python=python, name=name), 0o755)
+    policy = builtin.source("default")
+    assert "\n[how]\n" in policy
+    made.text("/etc/oomkit/policy.toml", policy.replace("[how]\n", COMMANDS, 1))
     made.text("/etc/passwd", "root:x:0:0:root:/root:/bin/false\n")
     made.text("/etc/group", "root:x:0:\n")
     made.text("/etc/machine-id", f"{1:032x}\n")
