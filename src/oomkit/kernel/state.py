@@ -28,8 +28,9 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         ppid: thread group id of the real parent; 0 when it has none here.
         uid: real user id, in the initial user namespace.
         euid: effective user id; None means equal to ``uid``. Read by 2.6.11-2.6.24 only.
-        rss_pages: resident pages as ``get_mm_rss()`` gives them to badness (field 24 of
-            ``/proc/PID/stat``): file, anonymous and shared memory together.
+        rss_pages: resident pages as badness reads them, file, anonymous and shared memory
+            together: ``get_mm_rss()`` (field 24 of ``/proc/PID/stat``), from 7.0 on
+            ``get_mm_rss_sum()`` (the sum of RssAnon, RssFile and RssShmem in its ``status``).
         anon_rss_pages: the anonymous part of ``rss_pages``, where known.
         file_rss_pages: the part that maps files, where known.
         shmem_rss_pages: the part that is shared memory (shmem, tmpfs), where known.
@@ -259,6 +260,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         pressure: PSI; None where the kernel has none.
         page_size: bytes in a page.
         hz: jiffies in a second (``CONFIG_HZ``); only the classic rules depend on it.
+        cpus: CPUs that are online, on which the error of per-CPU counters depends; None: not
+            known.
         uptime_s: whole seconds since boot.
         taken_at: wall-clock time in ISO 8601, for the reader only.
         missing: what could not be read, one sentence each.
@@ -273,6 +276,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pressure: Pressure | None = None
     page_size: int = 4096
     hz: int = 250
+    cpus: int | None = None
     uptime_s: int = 0
     taken_at: str | None = None
     missing: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ import msgspec
 
 from oomkit.kernel.badness import unkillable
 from oomkit.kernel.counterfactual import counterfactuals
+from oomkit.kernel.counters import counting_note
 from oomkit.kernel.decision import Decision
 from oomkit.kernel.needed import adj_now, extra_pages, winning_adj
 from oomkit.kernel.rank import control_for, eligible_by_badness
@@ -21,6 +22,8 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
         verdict: its fate in one sentence.
         trace: the steps of the decision.
         changes: what would alter its fate, a sentence each.
+        counting: how far the kernel may miscount it, and whether that makes first and second too
+            close to call; a sentence each, none where counts are exact.
     """
 
     pid: int
@@ -28,6 +31,7 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str
     trace: tuple[str, ...]
     changes: tuple[str, ...]
+    counting: tuple[str, ...] = ()
 
 
 def why(
@@ -52,6 +56,7 @@ def why(
         verdict=verdict,
         trace=decision.trace,
         changes=changes,
+        counting=counting_note(snapshot, allocation, rules, task),
     )
 
 

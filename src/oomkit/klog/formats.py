@@ -3,6 +3,7 @@
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from oomkit.kernel.changes import LAST_KNOWN
 from oomkit.klog.header import Header
 from oomkit.klog.tasks import table_form
 
@@ -16,7 +17,7 @@ _HEADER_RANGE = {
     "2.6.32": ("2.6.32", "2.6.35"),
     "2.6.36": ("2.6.32", "3.6"),
     "3.7": ("3.7", "4.5"),
-    "4.6": ("4.6", "6.18"),
+    "4.6": ("4.6", LAST_KNOWN),
     "4.9": ("4.9", "4.20"),
     "4.11": ("4.11", "4.14"),
     "4.15": ("4.15", "4.20"),
@@ -29,7 +30,7 @@ _TABLE_RANGE = {
     "4.0": ("4.0", "4.14"),
     "4.15": ("4.15", "5.4"),
     "4.19": ("4.19", "6.7"),
-    "6.8": ("6.8", "6.18"),
+    "6.8": ("6.8", LAST_KNOWN),
 }
 _KILL_RANGE = {
     "2.6.11": ("2.6.11", "2.6.15"),
@@ -39,7 +40,7 @@ _KILL_RANGE = {
     "2.6.36": ("2.6.36", "4.4"),
     "4.5": ("3.10", "5.0"),
     "5.1": ("5.1", "5.3"),
-    "5.4": ("5.4", "6.18"),
+    "5.4": ("5.4", LAST_KNOWN),
     "el6": ("2.6.32", "2.6.32"),
     "openvz": ("2.6.32", "2.6.32"),
 }
@@ -58,7 +59,7 @@ def version_range(report: "Builder") -> tuple[str, str] | None:
         if form is not None:
             ranges.append(_TABLE_RANGE[form])
     if report.summary is not None:
-        ranges.append(("5.0", "6.18"))
+        ranges.append(("5.0", LAST_KNOWN))
     killed = []
     if report.kill_form is not None and not report.would_have:
         killed.append(_KILL_RANGE[report.kill_form])

@@ -27,7 +27,7 @@ def kernels_table(rows: Sequence[RuleRange]) -> "Table":
 
 def _range(row: RuleRange) -> str:
     rules = row.rules
-    if row.variant is not None or rules.until == rules.since:
+    if row.variant is not None or rules.until.removesuffix(" and later") == rules.since:
         return rules.until
     return f"{rules.since} to {rules.until}"
 

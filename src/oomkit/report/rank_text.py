@@ -156,8 +156,12 @@ def why_lines(reasons: Why) -> Iterator[str]:
     yield "how it was decided"
     for step in reasons.trace:
         yield f"  {printable(step)}"
-    if reasons.changes:
-        yield ""
-        yield "what would alter it"
-        for change in reasons.changes:
-            yield f"  {printable(change)}"
+    for heading, lines in (
+        ("what would alter it", reasons.changes),
+        ("how exactly the kernel counts", reasons.counting),
+    ):
+        if lines:
+            yield ""
+            yield heading
+            for line in lines:
+                yield f"  {printable(line)}"
