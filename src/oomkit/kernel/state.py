@@ -213,6 +213,8 @@ class Memcg(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         memsw_limit_pages: v1 limit of memory and swap together; None: unlimited or absent.
         swap_max_pages: v2 ``memory.swap.max``; None: unlimited or absent.
         high_pages: v2 ``memory.high``; None: unlimited or absent.
+        min_pages: v2 ``memory.min``, protected from reclaim at any price; 0: nothing.
+        low_pages: v2 ``memory.low``, protected while there is something else to reclaim.
         usage_pages: memory charged to it and its descendants.
         swap_usage_pages: swap charged to it and its descendants.
         swappiness: v1 ``memory.swappiness``; None: the machine's.
@@ -226,6 +228,8 @@ class Memcg(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     memsw_limit_pages: int | None = None
     swap_max_pages: int | None = None
     high_pages: int | None = None
+    min_pages: int = 0
+    low_pages: int = 0
     usage_pages: int = 0
     swap_usage_pages: int = 0
     swappiness: int | None = None

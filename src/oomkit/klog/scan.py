@@ -21,8 +21,10 @@ KERNEL_NEEDLES = (
     b"tgid total_vm",
     b"ut of Memory",
     b"o available memory",
+    b"page allocation stall",
 )
-"""What the lines of reports contain: head, summary, kill lines, panics, task tables."""
+"""What the lines of reports contain: head, summary, kill lines, panics, task tables; and the
+warnings of allocations that wait."""
 
 _WRAP = rb"[\s>|=\\]{0,40}"
 """What stands between two words of a line that a terminal or a mail has wrapped."""
@@ -32,6 +34,7 @@ _REAL = re.compile(
     rb"|ut of [mM]emory(?:: ?(?:OOM |[Ww]ould have )?[Kk]ill|: ?[\r\n]|: ?$"
     rb"|: (?:system|compuls|OOM victim)"
     rb"| \(oom_kill|\(memcg|\. Comp|\. panic| from page fault| and no killable| in UB)"
+    rb"|page allocation stalls? for \d"
     rb"|o available memory (?:\(MPOL|in cpuset)"
 )
 """What a needle must be part of to be worth a closer look."""
