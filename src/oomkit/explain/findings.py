@@ -1,6 +1,6 @@
 """What looks wrong in a report, by its numbers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from oomkit.explain.records import Breakdown, Finding, Level, Shortage
 from oomkit.explain.where import memcg_stats, swapped_kb
@@ -33,6 +33,11 @@ def findings(report: Report, where: Breakdown | None, short: Shortage) -> tuple[
     found.extend(_protected(report, where))
     found.extend(_stalls(report))
     found.extend(_aftermath(report))
+    return ranked(found)
+
+
+def ranked(found: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Findings, the most telling first."""
     return tuple(sorted(found, key=lambda finding: _RANK[finding.level]))
 
 
