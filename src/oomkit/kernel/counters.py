@@ -44,6 +44,25 @@ def counting_error(task: Task, rules: RuleSet, cpus: int | None) -> int | None:
             return 0
 
 
+def kept_back(rules: RuleSet, cpus: int, pages: int, threads: int) -> int:
+    """Pages that badness misses after threads, each on a CPU of its own, touched some and stay.
+
+    Args:
+        rules: the kernel's rules.
+        cpus: CPUs that are online.
+        pages: what all of them touched, evenly.
+        threads: how many they are.
+    """
+    each = pages // threads
+    match rules.rss_counters:
+        case "per_thread":
+            return threads * (each % (_THREAD_FAULTS + 1))
+        case "per_cpu":
+            return min(threads, cpus) * (each % percpu_batch(cpus))
+        case _:
+            return 0
+
+
 def counting_note(
     snapshot: Snapshot, allocation: Allocation, rules: RuleSet, task: Task
 ) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ def take_snapshot(machine: Machine, now: float, kernel: str) -> state.Snapshot:
         tasks=(INIT, *(task_record(machine, p) for p in machine.procs if p.alive)),
         memcgs=tuple(_memcg(group) for group in machine.groups.values()),
         hz=machine.spec.hz,
+        cpus=machine.spec.cpus,
         uptime_s=UPTIME_AT_START_S + int(now),
     )
 
@@ -46,10 +47,10 @@ def task_record(machine: Machine, proc: Proc) -> state.Task:
         comm=proc.spec.name[:15],
         ppid=proc.ppid,
         uid=proc.spec.uid,
-        rss_pages=round(proc.rss()),
-        anon_rss_pages=round(anon),
+        rss_pages=round(proc.rss()) - mm.uncounted_anon - mm.uncounted_shmem,
+        anon_rss_pages=round(anon) - mm.uncounted_anon,
         file_rss_pages=round(text) + mm.BASE_RSS,
-        shmem_rss_pages=round(mm.shmem.resident),
+        shmem_rss_pages=round(mm.shmem.resident) - mm.uncounted_shmem,
         swap_pages=round(mm.swap()),
         pgtable_pages=round(mm.tables),
         total_vm_pages=round(mm.mapped),

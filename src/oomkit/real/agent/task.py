@@ -183,6 +183,8 @@ class Task:
         verb, size, rate = step["verb"], step["size"], step["rate"]
         if verb == "reserve":
             self.memory.reserve(size)
+        elif step["scatter"]:
+            self.memory.scatter(size, step["scatter"], shared=verb == "share")
         elif verb == "touch":
             self.memory.touch(size, rate, step["stride"] or memory.PAGE, self.progress)
         elif verb == "share":
