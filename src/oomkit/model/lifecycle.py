@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from oomkit.kernel.counters import kept_back
 from oomkit.model import commit
 from oomkit.model.advance import shrink_shared
 from oomkit.model.pools import Mm, Pool
@@ -130,7 +131,19 @@ class Lifecycle:
             proc.done_s += proc.nominal[proc.step]
             if proc.current.verb in commit.GROWS:
                 proc.grew_s = self.engine.now
+            if proc.current.scatter:
+                self._keep_back(proc, proc.current)
             proc.step += 1
+
+    def _keep_back(self, proc: Proc, step: Step) -> None:
+        """Pages that CPUs or threads counted for themselves and have not passed on."""
+        machine = self.machine
+        pages = round((step.size_bytes or 0) / PAGE * proc.scale())
+        missed = kept_back(machine.rules, machine.spec.cpus, pages, step.scatter)
+        if step.verb == "share":
+            proc.mm.uncounted_shmem += missed
+        else:
+            proc.mm.uncounted_anon += missed
 
     def _next_loop(self, proc: Proc) -> bool:
         proc.loop += 1

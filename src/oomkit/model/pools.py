@@ -142,12 +142,14 @@ class Mm:
         mapped: address space in all, pages.
         charged: pages charged to Committed_AS.
         users: tasks that use it.
+        uncounted_anon: anonymous pages that CPUs or threads have counted for themselves alone.
+        uncounted_shmem: the same of shared memory.
         base_pages: text and data every process maps, part of its rss but counted with the system.
     """
 
     __slots__ = (
         "anon", "base_pages", "charged", "group", "locked", "mapped", "mm_id", "reserved",
-        "shmem", "tables", "users", "views",
+        "shmem", "tables", "uncounted_anon", "uncounted_shmem", "users", "views",
     )  # fmt: skip
 
     BASE_RSS = 185
@@ -166,6 +168,7 @@ class Mm:
         self.mapped = float(self.BASE_VM)
         self.charged = 0.0
         self.users = 0
+        self.uncounted_anon = self.uncounted_shmem = 0
 
     def shared_rss(self) -> float:
         """Resident pages it sees through pools shared since a fork."""

@@ -3,7 +3,7 @@
 The kernel's lists are kept to what decides: pages in use are rotated back, so what nobody uses
 goes first; file pages before anonymous ones while there are unused ones; then what is in use,
 evenly, weighted by ``vm.swappiness``; without free swap only file pages (mm/vmscan.c,
-``get_scan_count()``, 3.10-6.18).
+``get_scan_count()``, 3.10-7.3).
 """
 
 from collections.abc import Sequence
