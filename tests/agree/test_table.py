@@ -1,5 +1,6 @@
 """Sums over comparisons, and how they are shown."""
 
+import msgspec
 import pytest
 
 from oomkit.agree import Agreement, summarise, table
@@ -101,3 +102,16 @@ def test_many_victims_are_summed_up() -> None:
     same = tuple(f"depmod/{i}" for i in range(13))
     one = agreement(victims=same)
     assert "13 depmod" in table.markdown([one], summarise([one]))
+
+
+def test_several_kernels_stand_side_by_side() -> None:
+    new = msgspec.structs.replace
+    found = [
+        agreement("x", ratio=1.1),
+        new(agreement("x", first="differs", ratio=0.9), kernel="7.3.4+deb13-cloud-amd64"),
+        new(agreement("y", refused="no v1"), kernel="7.3.4+deb13-cloud-amd64"),
+    ]
+    page = table.markdown(found, summarise(found))
+    assert "| scenario | qemu 6.12.1 | qemu 7.3.4 |" in page
+    assert "| x | same 1.10 | another first victim 0.90 |" in page
+    assert "| y | - | not played |" in page
