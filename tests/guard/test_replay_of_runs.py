@@ -11,7 +11,7 @@ from oomkit.guard.ring import Ring
 from oomkit.model import play
 from oomkit.model.candidates import candidates
 from oomkit.model.engine import Engine
-from oomkit.model.guard import Guard
+from oomkit.model.policy_driver import Guard
 from oomkit.policy.core.decider import Decider, Look
 from oomkit.policy.core.reading import Reading
 from oomkit.policy.find import find_policy

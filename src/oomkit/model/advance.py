@@ -1,6 +1,6 @@
 """How far the present rates hold, and moving everything along them."""
 
-from oomkit.model import commit
+from oomkit.model import address_space
 from oomkit.model.demand import READ_AHEAD_PAGES, Demand
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Group, Pool
@@ -193,17 +193,17 @@ def _dirty(machine: Machine, regime: Regime) -> float:
 
 
 def _commit(machine: Machine, regime: Regime) -> float:
-    if not commit.limited(machine):
+    if not address_space.limited(machine):
         return _INFINITY
     growing = []
     for demand in regime.demands:
         proc = demand.proc
-        if proc is not None and demand.speed > 0.0 and proc.current.verb in commit.GROWS:
+        if proc is not None and demand.speed > 0.0 and proc.current.verb in address_space.GROWS:
             growing.append((proc, demand.pace * demand.speed))
     rate = regime.free_rate
     for pool in machine.pools():
         rate += pool.net() if pool.kind == "file" else pool.refault - pool.evict
-    return commit.headroom_s(machine, growing, rate)
+    return address_space.headroom_s(machine, growing, rate)
 
 
 def move(machine: Machine, regime: Regime, seconds: float) -> None:
@@ -229,8 +229,8 @@ def _move_task(machine: Machine, demand: Demand, seconds: float) -> None:
     mm = proc.mm
     mm.tables += demand.tables * demand.speed * seconds
     verb = proc.current.verb
-    if verb in commit.GROWS:
-        commit.grow(machine, proc, done * (proc.current.stride_bytes or PAGE) / PAGE)
+    if verb in address_space.GROWS:
+        address_space.grow(machine, proc, done * (proc.current.stride_bytes or PAGE) / PAGE)
     if verb == "work":
         proc.worked_s += done
     elif verb == "lock":

@@ -2,8 +2,8 @@
 
 from oomkit.kernel.oom_score import oom_score, score_control
 from oomkit.kernel.state import OOM_DISABLE, OOM_SCORE_ADJ_MIN
-from oomkit.model.flow import KB, limit_kb
 from oomkit.model.machine import Machine
+from oomkit.model.sensors import KB, limit_kb
 from oomkit.model.snapshot import INIT, UPTIME_AT_START_S, take_snapshot
 from oomkit.model.tasks import Proc
 from oomkit.policy.core.candidate import Candidate

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from oomkit.model import commit
+from oomkit.model import address_space
 from oomkit.model.advance import horizon, move
 from oomkit.model.demand import Domain
-from oomkit.model.guard import Guard
 from oomkit.model.lifecycle import Lifecycle
 from oomkit.model.machine import Machine, ModelError, set_limits
 from oomkit.model.oom import Oom
-from oomkit.model.probe import Freezes, response_s
+from oomkit.model.policy_driver import Guard
 from oomkit.model.psi import Psi
 from oomkit.model.reclaim import Plan, make_plan
+from oomkit.model.responsiveness import Freezes, response_s
 from oomkit.model.sampler import Sampler
 from oomkit.model.snapshot import UPTIME_AT_START_S
 from oomkit.model.solve import Regime, count_usage, solve
@@ -109,7 +109,7 @@ class Engine:
 
     def was_growing(self, proc: Proc) -> bool:
         """Whether it took memory in the seconds before the shortage began, or since."""
-        if proc.state == "run" and proc.current.verb in commit.GROWS:
+        if proc.state == "run" and proc.current.verb in address_space.GROWS:
             return True
         since = self.short_since if self._short else self.now
         return proc.grew_s is not None and proc.grew_s >= since - _RECENT_S
@@ -171,12 +171,14 @@ class Engine:
 
     def _refuse_growth(self) -> None:
         """A growing heap asks for address space piece by piece."""
-        if not commit.limited(self.machine):
+        if not address_space.limited(self.machine):
             return
         growing = [
-            p for p in self.machine.procs if p.state == "run" and p.current.verb in commit.GROWS
+            p
+            for p in self.machine.procs
+            if p.state == "run" and p.current.verb in address_space.GROWS
         ]
-        for proc, refusal in commit.refused(self.machine, growing):
+        for proc, refusal in address_space.refused(self.machine, growing):
             call = "write" if proc.current.verb == "tmpfs" else "mmap"
             self.life.deny(proc, call, proc.left, refusal)
 

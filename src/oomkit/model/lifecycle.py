@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from oomkit.model import commit
+from oomkit.model import address_space
 from oomkit.model.advance import shrink_shared
 from oomkit.model.pools import Mm, Pool
 from oomkit.model.tasks import PAGE, PROCESS_PAGES, Proc, draw_scales, nominal_s
@@ -127,7 +127,7 @@ class Lifecycle:
     def _leave(self, proc: Proc) -> None:
         if proc.step < len(proc.spec.steps):
             proc.done_s += proc.nominal[proc.step]
-            if proc.current.verb in commit.GROWS:
+            if proc.current.verb in address_space.GROWS:
                 proc.grew_s = self.engine.now
             proc.step += 1
 
@@ -180,7 +180,7 @@ class Lifecycle:
         """Steps that take address space or go through the page cache."""
         pages = (step.size_bytes or 0) / PAGE * proc.scale()
         if step.verb == "reserve":
-            refusal = commit.charge(self.machine, proc, pages)
+            refusal = address_space.charge(self.machine, proc, pages)
             if refusal is not None:
                 self.deny(proc, "mmap", pages, refusal)
                 return True
@@ -219,7 +219,7 @@ class Lifecycle:
             if self.machine.free < need and not self.engine.squeeze(need - self.machine.free):
                 self.note_denied(parent, "fork", copied, "free memory")
                 return
-            refusal = commit.charge(self.machine, parent, copied)
+            refusal = address_space.charge(self.machine, parent, copied)
             if refusal is not None:
                 self.note_denied(parent, "fork", copied, refusal)
                 return
@@ -268,7 +268,7 @@ class Lifecycle:
             mm.views = [(pool, view * (1.0 - more / shared)) for pool, view in mm.views]
             shrink_shared(self.machine)
         mm.mapped = max(mm.mapped - own - more, float(mm.BASE_VM))
-        commit.give_back(self.machine, proc, own + more)
+        address_space.give_back(self.machine, proc, own + more)
 
     # Going.
 

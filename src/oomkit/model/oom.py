@@ -7,9 +7,10 @@ import msgspec
 from oomkit.kernel.alloc import decide
 from oomkit.kernel.decision import Decision
 from oomkit.kernel.rank import near_equals, rank
+from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Snapshot, Task
+from oomkit.klog.write import stamped, write_report
 from oomkit.model.demand import Domain
-from oomkit.model.log import report
 from oomkit.model.snapshot import take_snapshot
 from oomkit.model.solve import Regime
 from oomkit.model.tasks import PAGE, Proc
@@ -23,6 +24,17 @@ _MB = 2**20 / PAGE
 
 _SYSCALLS = {"read": "read", "write": "write", "tmpfs": "write"}
 """Steps whose memory is asked for by a system call, which fails, not by a page fault."""
+
+
+def report(
+    snapshot: Snapshot,
+    allocation: Allocation,
+    rules: RuleSet,
+    decision: Decision,
+    uptime_s: float,
+) -> list[str]:
+    """The stamped lines the kernel prints about one decision."""
+    return stamped(write_report(snapshot, allocation, rules, decision), uptime_s)
 
 
 class Oom:

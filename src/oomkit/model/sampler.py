@@ -1,8 +1,8 @@
 """The curves of a run: values between events lie on straight lines, so they are read off."""
 
 from oomkit.model.machine import Machine
-from oomkit.model.probe import FROZEN_S
 from oomkit.model.psi import Psi
+from oomkit.model.responsiveness import FROZEN_S
 from oomkit.model.tasks import PAGE, Proc
 from oomkit.scenario.record import Samples, TaskSamples
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from oomkit.model.candidates import candidates, groups, sizes, start_time
-from oomkit.model.flow import Flow, Totals
+from oomkit.model.sensors import Flow, Totals
 from oomkit.policy.core.conditions import available_kb
 from oomkit.policy.core.decider import Act, Decider, Look
 from oomkit.policy.core.how import Signal
