@@ -11,7 +11,7 @@ from oomkit.guard.ring import Ring
 from oomkit.model import play
 from oomkit.model.candidates import candidates
 from oomkit.model.engine import Engine
-from oomkit.model.policy_driver import Guard
+from oomkit.model.policy_driver import PolicyDriver
 from oomkit.policy.core.decider import Decider, Look
 from oomkit.policy.core.reading import Reading
 from oomkit.policy.find import find_policy
@@ -27,9 +27,9 @@ def recorded(
     """Play a scenario, and record what the guard of the model looks at."""
     engines: list[Engine] = []
     ring = Ring(str(path), 1 << 22, wall=lambda: 1e9)
-    begin, look = Guard.__init__, Decider.look
+    begin, look = PolicyDriver.__init__, Decider.look
 
-    def begin_recorded(guard: Guard, engine: Engine, chosen: Policy) -> None:
+    def begin_recorded(guard: PolicyDriver, engine: Engine, chosen: Policy) -> None:
         engines.append(engine)
         begin(guard, engine, chosen)
 
@@ -39,7 +39,7 @@ def recorded(
         ring.sample(reading, tasks)
         return look(decider, reading)
 
-    monkeypatch.setattr(Guard, "__init__", begin_recorded)
+    monkeypatch.setattr(PolicyDriver, "__init__", begin_recorded)
     monkeypatch.setattr(Decider, "look", look_recorded)
     run = play(read_scenario(str(SCENARIOS / f"{name}.toml")), policy=policy)
     monkeypatch.undo()

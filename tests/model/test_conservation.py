@@ -94,14 +94,14 @@ def scenarios(draw: Any) -> Scenario:
 class Watched(Engine):
     """Checks after every event that CPU time given does not exceed what there was."""
 
-    def _step(self, regime: Any, duration: float) -> None:
-        spent = sum(d.proc.cpu for d in regime.demands if d.proc is not None)
+    def _advance(self, rates: Any, duration: float) -> None:
+        spent = sum(d.proc.cpu for d in rates.demands if d.proc is not None)
         assert spent <= self.machine.cpus + 1e-9
         for pool in self.machine.pools():
             assert pool.resident > -1e-6
             assert pool.swapped > -1e-6
             assert pool.dirty > -1e-6
-        super()._step(regime, duration)
+        super()._advance(rates, duration)
 
 
 @given(scenarios())

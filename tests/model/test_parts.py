@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from oomkit.kernel.versions import rules_for
 from oomkit.model import cpu
 from oomkit.model.psi import Psi
-from oomkit.model.watermarks import default_min_free_kbytes, marks, zones
+from oomkit.model.watermarks import default_min_free_kbytes, watermarks_for, zones
 
 MODERN = rules_for("6.12")
 
@@ -24,7 +24,7 @@ def test_thp_raises_the_marks_as_khugepaged_does() -> None:
 
 @given(st.integers(4096, 2**34), st.sampled_from(["2.6.32", "3.10", "4.6", "6.12"]))
 def test_marks_are_ordered_and_leave_room(pages: int, kernel: str) -> None:
-    found = marks(pages, rules_for(kernel), min_free_kbytes=0, scale_factor=10, thp=False)
+    found = watermarks_for(pages, rules_for(kernel), min_free_kbytes=0, scale_factor=10, thp=False)
     assert 0 < found.min_pages <= found.low_pages <= found.high_pages
     assert found.min_pages <= found.floor_pages < pages
     assert sum(zones(pages)) == pages
@@ -60,12 +60,12 @@ def test_psi_does_not_depend_on_how_time_is_cut(pieces: list[tuple[float, float]
 def test_cpu_shares_are_bounded_and_waste_nothing(
     cpus: int, needs: list[tuple[float, float]]
 ) -> None:
-    given_ = cpu.share(cpus, needs)
+    given_ = cpu.fair_shares(cpus, needs)
     assert all(0 <= got <= need + 1e-9 for got, (need, _) in zip(given_, needs, strict=True))
     wanted = sum(need for need, _ in needs)
     assert sum(given_) == pytest.approx(min(wanted, cpus))
 
 
 def test_nice_is_worth_a_factor_of_a_quarter() -> None:
-    low, high = cpu.share(1, [(1.0, cpu.weight(1)), (1.0, cpu.weight(0))])
+    low, high = cpu.fair_shares(1, [(1.0, cpu.nice_weight(1)), (1.0, cpu.nice_weight(0))])
     assert high / low == pytest.approx(1.25)

@@ -14,10 +14,10 @@ from oomkit.model.tasks import PAGE, Proc
 _MB = 2**20 / PAGE
 
 
-PIECE = 32
+HEAP_STEP_PAGES = 32
 """Pages the heap grows by at a time: the default of malloc's ``M_TOP_PAD``."""
 
-GROWS = ("touch", "share", "tmpfs", "lock")
+GROWING_VERBS = ("touch", "share", "tmpfs", "lock")
 """Steps whose memory is mapped piece by piece as it is touched."""
 
 _INFINITY = float("inf")
@@ -27,28 +27,28 @@ def charge(machine: Machine, proc: Proc, pages: float) -> str | None:
     """Charge one private writable mapping to Committed_AS, or say what refuses it."""
     refusal = None
     if machine.sysctl.overcommit_memory != OVERCOMMIT_ALWAYS:
-        memory = machine.memory() if _looks_around(machine) else machine.promised()
-        refusal = _ask(machine, proc, pages, memory)
+        memory = machine.memory() if _depends_on_usage(machine) else machine.commit_memory()
+        refusal = _refusal(machine, proc, pages, memory)
     if refusal is None:
         machine.committed += pages
         proc.mm.charged += pages
     return refusal
 
 
-def _looks_around(machine: Machine) -> bool:
+def _depends_on_usage(machine: Machine) -> bool:
     """Whether the answer depends on what memory is in use for, which takes long to sum up."""
     if machine.sysctl.overcommit_memory == OVERCOMMIT_NEVER:
         return False
     return machine.rules.guess != "ram_swap"
 
 
-def refused(machine: Machine, growing: list[Proc]) -> list[tuple[Proc, str]]:
+def refusals(machine: Machine, growing: list[Proc]) -> list[tuple[Proc, str]]:
     """Which of the growing tasks don't get their next piece, and what refuses it."""
     memory = machine.memory()
     refusals = []
     for proc in growing:
         if proc.mm.reserved < 1.0:
-            refusal = _ask(machine, proc, PIECE, memory)
+            refusal = _refusal(machine, proc, HEAP_STEP_PAGES, memory)
             if refusal is not None:
                 refusals.append((proc, refusal))
     return refusals
@@ -68,17 +68,17 @@ def headroom_s(machine: Machine, growing: list[tuple[Proc, float]], estimate_rat
         return _INFINITY
     memory = machine.memory()
     room = min(_room(machine, proc, memory) for proc, _ in growing)
-    return max(room - PIECE + 1, 1) / rate
+    return max(room - HEAP_STEP_PAGES + 1, 1) / rate
 
 
 def _room(machine: Machine, proc: Proc, memory: Memory) -> int:
     answer = vm_enough_memory(
-        PIECE, memory, machine.sysctl, machine.rules, task=task_record(machine, proc)
+        HEAP_STEP_PAGES, memory, machine.sysctl, machine.rules, task=task_record(machine, proc)
     )
     return answer.limit_pages or 0
 
 
-def limited(machine: Machine) -> bool:
+def can_refuse(machine: Machine) -> bool:
     """Whether small pieces are ever refused.
 
     Not by mode 1, nor by the heuristics up to 3.0 (they count all of the page cache, which is
@@ -90,7 +90,7 @@ def limited(machine: Machine) -> bool:
     return mode != OVERCOMMIT_ALWAYS and machine.rules.guess in ("free_reserve", "admin_reserve")
 
 
-def _ask(machine: Machine, proc: Proc, pages: float, memory: Memory) -> str | None:
+def _refusal(machine: Machine, proc: Proc, pages: float, memory: Memory) -> str | None:
     answer = vm_enough_memory(
         round(pages), memory, machine.sysctl, machine.rules, task=task_record(machine, proc)
     )
@@ -102,7 +102,7 @@ def _ask(machine: Machine, proc: Proc, pages: float, memory: Memory) -> str | No
     return f"{answer.limit} {max(answer.limit_pages or 0, 0) / _MB:.1f} MB"
 
 
-def grow(machine: Machine, proc: Proc, pages: float) -> None:
+def map_touched(machine: Machine, proc: Proc, pages: float) -> None:
     """A task touched so many new pages: take them from what it reserved, or map them."""
     mm = proc.mm
     kept = min(mm.reserved, pages)
@@ -112,7 +112,7 @@ def grow(machine: Machine, proc: Proc, pages: float) -> None:
     machine.committed += pages - kept
 
 
-def give_back(machine: Machine, proc: Proc, pages: float) -> None:
+def uncharge(machine: Machine, proc: Proc, pages: float) -> None:
     """Take a mapping's charge off again."""
     pages = min(pages, proc.mm.charged)
     machine.committed -= pages

@@ -5,7 +5,7 @@ from oomkit.model.demand import READ_AHEAD_PAGES, Demand
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Group, Pool
 from oomkit.model.reclaim import BATCH_PAGES, IN_FLIGHT_PAGES, Layer
-from oomkit.model.solve import Regime, dirty_marks
+from oomkit.model.solve import Rates, dirty_marks
 from oomkit.model.tasks import PAGE, Proc
 
 _INFINITY = float("inf")
@@ -14,34 +14,34 @@ _SHARE_STEP = 0.05
 """A pool in use is looked at again after its missing share changed so much, or by half."""
 
 
-def horizon(machine: Machine, regime: Regime) -> float:
+def horizon(machine: Machine, rates: Rates) -> float:
     """Seconds until something changes that the rates depend on."""
     return max(
         min(
-            _steps(machine, regime),
-            _free_memory(machine, regime),
+            _steps(machine, rates),
+            _free_memory(machine, rates),
             _swap(machine),
-            _pools(machine, regime),
-            _cgroups(machine, regime),
-            _dirty(machine, regime),
-            _commit(machine, regime),
+            _pools(machine, rates),
+            _cgroups(machine, rates),
+            _dirty(machine, rates),
+            _commit(machine, rates),
         ),
         0.0,
     )
 
 
-def _steps(machine: Machine, regime: Regime) -> float:
+def _steps(machine: Machine, rates: Rates) -> float:
     soonest = _INFINITY
-    for demand in regime.demands:
+    for demand in rates.demands:
         proc = demand.proc
         if proc is None or demand.speed <= 0.0:
             continue
         rate = demand.pace * demand.speed
-        soonest = min(soonest, proc.left / rate)
-        if demand.copy > 0.0:
-            soonest = min(soonest, demand.to_copy / (demand.copy * demand.speed))
-        if proc.current.verb == "read" and demand.takes != demand.pace:
-            soonest = min(soonest, _catch_up(machine, proc.whole - proc.left, rate, proc))
+        soonest = min(soonest, proc.step_left / rate)
+        if demand.cow_rate > 0.0:
+            soonest = min(soonest, demand.cow_left / (demand.cow_rate * demand.speed))
+        if proc.current.verb == "read" and demand.alloc_rate != demand.pace:
+            soonest = min(soonest, _catch_up(machine, proc.step_total - proc.step_left, rate, proc))
     return soonest
 
 
@@ -52,18 +52,18 @@ def _catch_up(machine: Machine, position: float, rate: float, proc: Proc) -> flo
     return (ahead + 1.0) / rate if ahead > 0.0 else _INFINITY
 
 
-def _falls_to(level: float, mark: float, rate: float) -> float:
+def _time_to_fall(level: float, mark: float, rate: float) -> float:
     """Seconds until a falling level is at a mark below it."""
     if rate >= 0.0 or level <= mark + 0.5:
         return _INFINITY
     return (level - mark) / -rate
 
 
-def _free_memory(machine: Machine, regime: Regime) -> float:
-    marks, rate = machine.marks, regime.free_rate
+def _free_memory(machine: Machine, rates: Rates) -> float:
+    marks, rate = machine.watermarks, rates.free_rate
     return min(
-        _falls_to(machine.free, marks.low_pages, rate),
-        _falls_to(machine.free, marks.floor_pages, rate),
+        _time_to_fall(machine.free, marks.low_pages, rate),
+        _time_to_fall(machine.free, marks.floor_pages, rate),
         # Near the mark exits can give back more than is taken while reclaim slows the takers, and
         # less without; kswapd goes on to the high mark.
         (max(marks.high_pages, marks.low_pages + 1.0) - machine.free) / rate
@@ -82,17 +82,17 @@ def _swap(machine: Machine) -> float:
         rate += pool.evict - pool.refault
         used += pool.swapped
         if pool.group is not None:
-            for group in pool.group.chain():
+            for group in pool.group.ancestry():
                 rates[group] = rates.get(group, 0.0) + pool.evict - pool.refault
-    soonest = _slots(machine.swap_total - used, rate, machine.swap_batch)
+    soonest = _time_to_swap_mark(machine.swap_total - used, rate, machine.swap_batch)
     for group, change in rates.items():
         left = group.swap_left()
         if left < _INFINITY:
-            soonest = min(soonest, _slots(left, change, machine.swap_batch))
+            soonest = min(soonest, _time_to_swap_mark(left, change, machine.swap_batch))
     return soonest
 
 
-def _slots(left: float, rate: float, batch: float) -> float:
+def _time_to_swap_mark(left: float, rate: float, batch: float) -> float:
     if rate > 0.0 and left >= 1.0:
         return (left - 0.5) / rate
     if rate < 0.0 and left < batch:
@@ -100,12 +100,12 @@ def _slots(left: float, rate: float, batch: float) -> float:
     return _INFINITY
 
 
-def _pools(machine: Machine, regime: Regime) -> float:
+def _pools(machine: Machine, rates: Rates) -> float:
     soonest = _INFINITY
     for pool in machine.pools():
         if pool.hot > 0.0:
             soonest = min(soonest, _use_changes(pool))
-    for domain in regime.domains.values():
+    for domain in rates.domains.values():
         if domain.plan is None or not domain.plan.layers:
             continue
         layer = domain.plan.layers[0]
@@ -145,11 +145,11 @@ def _use_changes(pool: Pool) -> float:
     return min(step, max(pool.resident / 2, least)) / -rate
 
 
-def _cgroups(machine: Machine, regime: Regime) -> float:
+def _cgroups(machine: Machine, rates: Rates) -> float:
     soonest = _INFINITY
     if not machine.groups:
         return soonest
-    for group, rate in charge_rates(machine, regime).items():
+    for group, rate in charge_rates(machine, rates).items():
         if rate > 0.0:
             marks = (group.max_pages, group.high_pages, group.memsw_pages, group.low_pages)
             gaps = [mark - group.usage for mark in marks if mark > group.usage + 0.5]
@@ -161,104 +161,108 @@ def _cgroups(machine: Machine, regime: Regime) -> float:
     return soonest
 
 
-def charge_rates(machine: Machine, regime: Regime) -> dict[Group, float]:
+def charge_rates(machine: Machine, rates: Rates) -> dict[Group, float]:
     """How fast each cgroup's usage changes, pages a second."""
-    rates = dict.fromkeys(machine.groups.values(), 0.0)
+    changes = dict.fromkeys(machine.groups.values(), 0.0)
     for pool in machine.pools():
         if pool.group is not None:
-            for group in pool.group.chain():
-                rates[group] += pool.net() + pool.dirtied - pool.cleaned
-    for demand in regime.demands:
+            for group in pool.group.ancestry():
+                changes[group] += pool.net() + pool.dirtied - pool.cleaned
+    for demand in rates.demands:
         proc = demand.proc
         if proc is not None and proc.mm.group is not None:
             extra = demand.tables + (demand.pace if proc.current.verb == "lock" else 0.0)
-            for group in proc.mm.group.chain():
-                rates[group] += extra * demand.speed
-    return rates
+            for group in proc.mm.group.ancestry():
+                changes[group] += extra * demand.speed
+    return changes
 
 
-def _dirty(machine: Machine, regime: Regime) -> float:
+def _dirty(machine: Machine, rates: Rates) -> float:
     soonest = [
         max(pool.dirty, 0.25) / (pool.cleaned - pool.dirtied)
         for pool in machine.files.values()
         if pool.cleaned > pool.dirtied
     ]
-    if regime.dirty_rate > 0.0:
+    if rates.dirty_rate > 0.0:
         dirty = sum(pool.dirty for pool in machine.files.values())
         later = [mark - dirty for mark in dirty_marks(machine) if mark > dirty + 0.5]
         # The marks move with free memory; look again half-way.
         if later:
-            soonest.append(min(later) / regime.dirty_rate / 2 + 1e-3)
+            soonest.append(min(later) / rates.dirty_rate / 2 + 1e-3)
     return min(soonest, default=_INFINITY)
 
 
-def _commit(machine: Machine, regime: Regime) -> float:
-    if not address_space.limited(machine):
+def _commit(machine: Machine, rates: Rates) -> float:
+    if not address_space.can_refuse(machine):
         return _INFINITY
     growing = []
-    for demand in regime.demands:
+    for demand in rates.demands:
         proc = demand.proc
-        if proc is not None and demand.speed > 0.0 and proc.current.verb in address_space.GROWS:
+        if (
+            proc is not None
+            and demand.speed > 0.0
+            and proc.current.verb in address_space.GROWING_VERBS
+        ):
             growing.append((proc, demand.pace * demand.speed))
-    rate = regime.free_rate
+    rate = rates.free_rate
     for pool in machine.pools():
         rate += pool.net() if pool.kind == "file" else pool.refault - pool.evict
     return address_space.headroom_s(machine, growing, rate)
 
 
-def move(machine: Machine, regime: Regime, seconds: float) -> None:
+def advance(machine: Machine, rates: Rates, seconds: float) -> None:
     """Let the rates work for some seconds."""
     if seconds <= 0.0:
         return
-    for demand in regime.demands:
-        _move_task(machine, demand, seconds)
-    machine.free += regime.free_rate * seconds
+    for demand in rates.demands:
+        _advance_task(machine, demand, seconds)
+    machine.free += rates.free_rate * seconds
     for pool in machine.pools():
-        _move_pool(machine, pool, seconds)
+        _advance_pool(machine, pool, seconds)
 
 
-def _move_task(machine: Machine, demand: Demand, seconds: float) -> None:
+def _advance_task(machine: Machine, demand: Demand, seconds: float) -> None:
     proc = demand.proc
     if proc is None:
         return
-    proc.cpu_s += (proc.cpu if proc.spin else demand.cpu * demand.speed) * seconds
+    proc.cpu_s += (proc.cpu if proc.spinning else demand.cpu * demand.speed) * seconds
     done = demand.pace * demand.speed * seconds
     if done <= 0.0:
         return
-    proc.left = max(proc.left - done, 0.0)
+    proc.step_left = max(proc.step_left - done, 0.0)
     mm = proc.mm
     mm.tables += demand.tables * demand.speed * seconds
     verb = proc.current.verb
-    if verb in address_space.GROWS:
-        address_space.grow(machine, proc, done * (proc.current.stride_bytes or PAGE) / PAGE)
+    if verb in address_space.GROWING_VERBS:
+        address_space.map_touched(machine, proc, done * (proc.current.stride_bytes or PAGE) / PAGE)
     if verb == "work":
         proc.worked_s += done
     elif verb == "lock":
         mm.locked += done
     elif verb == "tmpfs":
-        proc.to_tmpfs += done
+        proc.tmpfs_written += done
     elif verb == "write" or (verb == "read" and demand.grow):
         pool = machine.file(proc.current.file or proc.key, mm.group)
-        pool.size = max(pool.size, proc.whole - proc.left)
-    if demand.copy > 0.0:
-        _unshare(machine, proc, demand.copy * demand.speed * seconds)
+        pool.size = max(pool.size, proc.step_total - proc.step_left)
+    if demand.cow_rate > 0.0:
+        _unshare(machine, proc, demand.cow_rate * demand.speed * seconds)
 
 
 def _unshare(machine: Machine, proc: Proc, pages: float) -> None:
     """A task wrote to pages it shared: its own copies are accounted as new memory already."""
     mm = proc.mm
-    whole = sum(view for _, view in mm.views)
+    whole = sum(view for _, view in mm.cow_views)
     left = max(whole - pages, 0.0)
     factor = left / whole if whole > 0 else 0.0
-    mm.views = [(pool, view * factor) for pool, view in mm.views if view * factor > 0.5]
-    shrink_shared(machine)
+    mm.cow_views = [(pool, view * factor) for pool, view in mm.cow_views if view * factor > 0.5]
+    shrink_cow_pools(machine)
 
 
-def shrink_shared(machine: Machine) -> None:
+def shrink_cow_pools(machine: Machine) -> None:
     """Free the pages of shared pools that nobody sees any more."""
     seen: dict[int, float] = {}
     for mm in machine.mms():
-        for pool, view in mm.views:
+        for pool, view in mm.cow_views:
             seen[id(pool)] = max(seen.get(id(pool), 0.0), view)
     for pool in machine.pools():
         if pool.name != "(cow)":
@@ -273,14 +277,14 @@ def shrink_shared(machine: Machine) -> None:
             machine.stale = machine.stale or want == 0.0
 
 
-def _move_pool(machine: Machine, pool: Pool, seconds: float) -> None:
+def _advance_pool(machine: Machine, pool: Pool, seconds: float) -> None:
     net = pool.net()
     if net == 0.0 and pool.evict == 0.0 and pool.dirtied == pool.cleaned:
         return
     pool.resident += net * seconds
     if pool.kind == "file":
         pool.dirty += (pool.dirtied - pool.cleaned) * seconds
-        pool.read = max(pool.read, pool.resident)
+        pool.peak_resident = max(pool.peak_resident, pool.resident)
         if pool.dirty < 0.0:
             pool.resident += pool.dirty
             pool.dirty = 0.0

@@ -21,14 +21,14 @@ def start_time(proc: Proc) -> int:
 
 def size_kb(proc: Proc) -> float:
     """What growth is measured by: anonymous and shared memory, wherever it is."""
-    return (proc.mm.owned() + proc.mm.locked) * KB
+    return (proc.mm.footprint() + proc.mm.locked) * KB
 
 
 def sizes(machine: Machine) -> dict[tuple[int, int], float]:
     """Everybody's size, and under negative pids what each has written to tmpfs."""
     alive = [proc for proc in machine.procs if proc.alive]
     found = {(p.pid, start_time(p)): size_kb(p) for p in alive}
-    found.update({(-p.pid, start_time(p)): p.to_tmpfs * KB for p in alive if p.to_tmpfs})
+    found.update({(-p.pid, start_time(p)): p.tmpfs_written * KB for p in alive if p.tmpfs_written})
     return found
 
 
@@ -63,7 +63,7 @@ def _candidate(
     score: int | None,
 ) -> Candidate:
     mm = proc.mm
-    shared = mm.shared_rss() if mm.views else 0.0
+    shared = mm.cow_rss() if mm.cow_views else 0.0
     text = proc.program.resident if proc.program is not None else 0.0
     return Candidate(
         proc.pid,
@@ -81,7 +81,7 @@ def _candidate(
         cpu_s=proc.cpu_s,
         age_s=now - proc.start_s,
         growth_kb=growth.of(proc.pid, start_time(proc), size_kb(proc)),
-        tmpfs_growth_kb=growth.of(-proc.pid, start_time(proc), proc.to_tmpfs * KB),
+        tmpfs_growth_kb=growth.of(-proc.pid, start_time(proc), proc.tmpfs_written * KB),
         uid=proc.spec.uid,
         cmdline=proc.spec.name,
         cgroup=f"/{proc.spec.cgroup or ''}",
@@ -103,7 +103,7 @@ def _scores(machine: Machine, now: float) -> dict[int, int]:
     return {task.pid: oom_score(task, control) for task in snapshot.tasks}
 
 
-def groups(machine: Machine) -> list[CgroupReading]:
+def cgroup_readings(machine: Machine) -> list[CgroupReading]:
     """The cgroups, for whom a kill reaches."""
     return [
         CgroupReading(

@@ -31,10 +31,10 @@ def amplification(missing: float, cluster: int) -> float:
     return cluster / (1.0 + (cluster - 1) * (1.0 - missing))
 
 
-def mark_hot(machine: Machine) -> None:
+def mark_working_sets(machine: Machine) -> None:
     """Set each pool's ``hot``: the pages that running tasks come back to."""
     for pool in machine.pools():
-        pool.still()
+        pool.reset_flows()
     if machine.programs is not None:
         machine.programs.hot = machine.programs.size
     for proc in machine.procs:
@@ -60,7 +60,7 @@ def working_set(proc: Proc) -> list[tuple[Pool, float]]:
     parts = [(mm.anon, mm.anon.resident + mm.anon.swapped)]
     if mm.shmem.resident or mm.shmem.swapped:
         parts.append((mm.shmem, mm.shmem.resident + mm.shmem.swapped))
-    parts.extend(mm.views)
+    parts.extend(mm.cow_views)
     wanted = proc.current.set_bytes
     if wanted is None:
         return parts
@@ -96,7 +96,7 @@ class Domain:
         self.blocked = False
 
 
-nowhere = Domain(None, [])
+UNASSIGNED = Domain(None, [])
 """Stands in until a demand's domain is known."""
 
 
@@ -107,24 +107,39 @@ class Demand:
         pace: progress of its step.
         cpu: CPUs it keeps busy.
         grow: pool to new pages; locked memory has no pool.
-        dirties: the file it writes to.
+        dirty_file: the file it writes to.
         refault: pool to pages that come back from disk.
         domain: what its pages are charged to.
         tables: new page-table pages.
-        copy: pages it stops sharing because it writes to them.
-        to_copy: how many of those are left, pages.
+        cow_rate: pages it stops sharing because it writes to them.
+        cow_left: how many of those are left, pages.
         sync_io: disk time it waits for, seconds a second.
-        first_io: the part of it for pages that were never in memory: no stall, PSI says.
+        first_read_io: the part of it for pages that were never in memory: no stall, PSI says.
         async_io: disk time others spend for it.
         swap_io: disk time for what is swapped out to make room for it.
-        takes: all pages it needs.
-        unit: share of full speed its CPUs allow.
+        alloc_rate: all pages it needs.
+        cpu_share: share of full speed its CPUs allow.
         speed: share of full speed it reaches.
     """
 
     __slots__ = (
-        "async_io", "copy", "cpu", "dirties", "domain", "first_io", "grow", "pace", "proc",
-        "refault", "speed", "swap_io", "sync_io", "tables", "takes", "to_copy", "unit",
+        "alloc_rate",
+        "async_io",
+        "cow_left",
+        "cow_rate",
+        "cpu",
+        "cpu_share",
+        "dirty_file",
+        "domain",
+        "first_read_io",
+        "grow",
+        "pace",
+        "proc",
+        "refault",
+        "speed",
+        "swap_io",
+        "sync_io",
+        "tables",
     )  # fmt: skip
 
     def __init__(self, proc: Proc | None) -> None:
@@ -134,32 +149,32 @@ class Demand:
         self.grow: list[tuple[Pool | None, float]] = []
         self.refault: list[tuple[Pool, float]] = []
         self.tables = 0.0
-        self.copy = 0.0
-        self.to_copy = 0.0
-        self.dirties: Pool | None = None
-        self.domain = nowhere
+        self.cow_rate = 0.0
+        self.cow_left = 0.0
+        self.dirty_file: Pool | None = None
+        self.domain = UNASSIGNED
         self.sync_io = 0.0
-        self.first_io = 0.0
+        self.first_read_io = 0.0
         self.async_io = 0.0
         self.swap_io = 0.0
-        self.takes = 0.0
+        self.alloc_rate = 0.0
         self.speed = 0.0
-        self.unit = 0.0
+        self.cpu_share = 0.0
 
-    def bring_back(self, pool: Pool, rate: float, missing: float, machine: Machine) -> None:
+    def add_refaults(self, pool: Pool, rate: float, missing: float, machine: Machine) -> None:
         """Add refaults of a pool that is gone over at ``rate``."""
         pages = rate * missing
         if pages <= 0.0:
             return
         cluster = 1 << machine.knobs.get("page-cluster", 3)
         self.refault.append((pool, pages))
-        unread = min(pool.unread, missing)
+        unread = min(pool.unread_share, missing)
         refaults = missing - unread
-        first_io = rate * unread / machine.disk
-        self.first_io += first_io
-        self.sync_io += first_io
+        first_read_io = rate * unread / machine.disk
+        self.first_read_io += first_read_io
+        self.sync_io += first_read_io
         self.sync_io += rate * refaults * amplification(refaults, cluster) / machine.disk
-        self.takes += pages
+        self.alloc_rate += pages
 
 
 def demand_of(machine: Machine, proc: Proc) -> Demand:
@@ -176,17 +191,17 @@ def demand_of(machine: Machine, proc: Proc) -> Demand:
         _touch(machine, proc, demand)
     if proc.program is not None:
         rate = proc.program.size * _PROGRAM_WALKS_S
-        demand.bring_back(proc.program, rate, proc.program.missing, machine)
+        demand.add_refaults(proc.program, rate, proc.program.missing_share, machine)
     return demand
 
 
 def system_demand(machine: Machine) -> Demand | None:
     """The system's own daemons, which come by their programs about once a second."""
     pool = machine.programs
-    if pool is None or pool.missing <= 0.0:
+    if pool is None or pool.missing_share <= 0.0:
         return None
     demand = Demand(None)
-    demand.bring_back(pool, pool.size, pool.missing, machine)
+    demand.add_refaults(pool, pool.size, pool.missing_share, machine)
     return demand
 
 
@@ -209,13 +224,13 @@ def _touch(machine: Machine, proc: Proc, demand: Demand) -> None:
         "tmpfs": machine.tmpfs_of(proc.mm.group) if step.verb == "tmpfs" else None,
     }[step.verb]
     demand.grow.append((target, demand.pace))
-    demand.takes = demand.pace + demand.tables
+    demand.alloc_rate = demand.pace + demand.tables
 
 
 def _read(machine: Machine, proc: Proc, demand: Demand) -> None:
     step = proc.current
     pool = machine.file(step.file or proc.key, proc.mm.group)
-    position = proc.whole - proc.left
+    position = proc.step_total - proc.step_left
     first = position >= pool.size - READ_AHEAD_PAGES
     follows = first and pool.led
     if first and not follows:
@@ -230,7 +245,7 @@ def _read(machine: Machine, proc: Proc, demand: Demand) -> None:
     if step.rate_bytes_s is not None:
         wanted = step.rate_bytes_s / PAGE
     elif step.over_s is not None:
-        wanted = proc.whole / step.over_s
+        wanted = proc.step_total / step.over_s
     fastest = machine.disk if first else machine.disk / missing if missing else float("inf")
     demand.pace = min(wanted, _COPY * machine.fault, fastest)
     demand.cpu = demand.pace / (_COPY * machine.fault)
@@ -238,7 +253,7 @@ def _read(machine: Machine, proc: Proc, demand: Demand) -> None:
     if pages > 0.0:
         demand.grow.append((pool, pages))
         demand.async_io = pages / machine.disk
-        demand.takes = pages
+        demand.alloc_rate = pages
 
 
 def _write(machine: Machine, proc: Proc, demand: Demand) -> None:
@@ -246,8 +261,8 @@ def _write(machine: Machine, proc: Proc, demand: Demand) -> None:
     pool = machine.file(step.file or proc.key, proc.mm.group)
     demand.pace = step_pace(step, proc.scale(), _COPY * machine.fault, machine.disk)
     demand.cpu = demand.pace / (_COPY * machine.fault)
-    demand.dirties = pool
-    demand.takes = demand.pace
+    demand.dirty_file = pool
+    demand.alloc_rate = demand.pace
 
 
 def _work(machine: Machine, proc: Proc, demand: Demand) -> None:
@@ -265,14 +280,14 @@ def _work(machine: Machine, proc: Proc, demand: Demand) -> None:
     walk = whole if step.rate_bytes_s is None else step.rate_bytes_s / PAGE
     for pool, pages in parts:
         rate = walk * pages / whole
-        demand.bring_back(pool, rate, pool.missing if pool.hot > 0 else 0.0, machine)
+        demand.add_refaults(pool, rate, pool.missing_share if pool.hot > 0 else 0.0, machine)
         if pool.name == "(cow)":
-            demand.to_copy += pages
+            demand.cow_left += pages
     if file is not None:
-        demand.bring_back(file, walk * file.size / whole, file.missing, machine)
-    if demand.to_copy > 0.5:
+        demand.add_refaults(file, walk * file.size / whole, file.missing_share, machine)
+    if demand.cow_left > 0.5:
         # It goes from page to page, so what it still shares lies ahead of it in the first pass.
-        ahead = max(whole - proc.worked_s * walk, demand.to_copy)
-        demand.copy = walk * demand.to_copy / ahead
-        demand.grow.append((proc.mm.anon, demand.copy))
-        demand.takes += demand.copy
+        ahead = max(whole - proc.worked_s * walk, demand.cow_left)
+        demand.cow_rate = walk * demand.cow_left / ahead
+        demand.grow.append((proc.mm.anon, demand.cow_rate))
+        demand.alloc_rate += demand.cow_rate

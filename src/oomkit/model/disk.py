@@ -14,7 +14,7 @@ def queue_factor(demands: Sequence[Demand], background: float) -> float:
         demands: the tasks' wishes, with ``unit`` set to what their CPUs allow.
         background: share of the disk used by write-back that nobody waits for.
     """
-    waiting = [d for d in demands if d.unit > 0.0 and (d.sync_io or d.async_io or d.swap_io)]
+    waiting = [d for d in demands if d.cpu_share > 0.0 and (d.sync_io or d.async_io or d.swap_io)]
     room = max(1.0 - background, 0.1)
 
     def load(queue: float) -> float:
@@ -42,7 +42,7 @@ def speed_of(demand: Demand, queue: float) -> float:
     What it waits for itself slows it from the first request; what others write and read for it
     (swap-out, read-ahead) only once the disk is busy all the time.
     """
-    if demand.unit <= 0.0:
+    if demand.cpu_share <= 0.0:
         return 0.0
     waits = queue * demand.sync_io + (queue - 1.0) * (demand.async_io + demand.swap_io)
-    return 1.0 / (1.0 / demand.unit + waits)
+    return 1.0 / (1.0 / demand.cpu_share + waits)

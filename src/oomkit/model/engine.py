@@ -7,18 +7,18 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from oomkit.model import address_space
-from oomkit.model.advance import horizon, move
+from oomkit.model.advance import advance, horizon
 from oomkit.model.demand import Domain
 from oomkit.model.lifecycle import Lifecycle
 from oomkit.model.machine import Machine, ModelError, set_limits
-from oomkit.model.oom import Oom
-from oomkit.model.policy_driver import Guard
+from oomkit.model.oom import OomKiller
+from oomkit.model.policy_driver import PolicyDriver
 from oomkit.model.psi import Psi
 from oomkit.model.reclaim import Plan, make_plan
-from oomkit.model.responsiveness import Freezes, response_s
+from oomkit.model.responsiveness import FreezeTracker, response_s
 from oomkit.model.sampler import Sampler
 from oomkit.model.snapshot import UPTIME_AT_START_S
-from oomkit.model.solve import Regime, count_usage, solve
+from oomkit.model.solve import Rates, count_usage, solve
 from oomkit.model.tasks import Proc
 from oomkit.policy.format import Policy
 from oomkit.scenario.format import At, Scenario
@@ -66,28 +66,28 @@ class Engine:
         self.audit = audit
         self.psi = Psi(scenario.machine.hz)
         self.sampler = Sampler(self.machine, self.psi, sample_s)
-        self.freezes = Freezes()
-        self.oom = Oom(self)
-        self.life = Lifecycle(self)
-        self.short_since = 0.0
-        self._short = False
+        self.freezes = FreezeTracker()
+        self.oom = OomKiller(self)
+        self.lifecycle = Lifecycle(self)
+        self.low_since = 0.0
+        self._low = False
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
-        self._born: list[Proc] = []
-        self._lowered: set[Group] = set()
+        self._forked: list[Proc] = []
+        self._limits_lowered: set[Group] = set()
         self.pending = 0
-        self.guard = Guard(self, policy) if policy is not None and policy.when else None
+        self.driver = PolicyDriver(self, policy) if policy is not None and policy.when else None
 
     # Used by the other parts.
 
-    def at(self, when: float, act: Callable[[], None]) -> None:
+    def call_at(self, when: float, act: Callable[[], None]) -> None:
         """Have something done at a time."""
         self._count += 1
         heapq.heappush(self._timers, (when, self._count, act))
 
-    def soon(self, proc: Proc) -> None:
+    def schedule_step(self, proc: Proc) -> None:
         """A process was forked: it enters its first step after its parent's present one."""
-        self._born.append(proc)
+        self._forked.append(proc)
 
     def by_pid(self, pid: int) -> Proc | None:
         """The living process of that id."""
@@ -99,7 +99,7 @@ class Engine:
             if proc.state != "exiting":
                 continue
             group = proc.mm.group
-            if domain.group is None or (group is not None and domain.group in group.chain()):
+            if domain.group is None or (group is not None and domain.group in group.ancestry()):
                 return True
         return False
 
@@ -109,19 +109,21 @@ class Engine:
 
     def was_growing(self, proc: Proc) -> bool:
         """Whether it took memory in the seconds before the shortage began, or since."""
-        if proc.state == "run" and proc.current.verb in address_space.GROWS:
+        if proc.state == "run" and proc.current.verb in address_space.GROWING_VERBS:
             return True
-        since = self.short_since if self._short else self.now
-        return proc.grew_s is not None and proc.grew_s >= since - _RECENT_S
+        since = self.low_since if self._low else self.now
+        return proc.last_growth_s is not None and proc.last_growth_s >= since - _RECENT_S
 
-    def squeeze(self, pages: float) -> bool:
+    def reclaim_now(self, pages: float) -> bool:
         """Reclaim some pages at once, as direct reclaim does for a small request."""
         machine = self.machine
         swap_left = machine.swap_total - machine.swap_used()
         plan = make_plan(
             machine.pools(), swap_left=swap_left, swappiness=machine.sysctl.swappiness, waiting=1
         )
-        return take_from(machine, plan, min(pages, swap_left) if plan.anon_share else pages, pages)
+        return reclaim_from(
+            machine, plan, min(pages, swap_left) if plan.anon_share else pages, pages
+        )
 
     # The run.
 
@@ -132,20 +134,20 @@ class Engine:
             ModelError: the scenario needs too many events.
         """
         for task in self.scenario.tasks:
-            self.life.schedule(task, 0.0)
+            self.lifecycle.schedule(task, 0.0)
         for event in self.scenario.at:
-            self.at(event.t_s, partial(self._change, event))
+            self.call_at(event.t_s, partial(self._apply_event, event))
         duration = self.scenario.duration_s
         while True:
-            self._fire()
-            regime = self._settle()
+            self._run_due()
+            rates = self._solve_until_stable()
             if self.oom.panic is not None:
-                return self._end("panicked")
-            if self._idle() and (self.guard is None or self.guard.rests(regime)):
-                return self._end("completed")
+                return self._final_outcome("panicked")
+            if self._is_quiescent() and (self.driver is None or self.driver.is_quiescent(rates)):
+                return self._final_outcome("completed")
             if self.now >= duration:
-                return self._end("timed_out")
-            self._step(regime, duration)
+                return self._final_outcome("timed_out")
+            self._advance(rates, duration)
             self.events += 1
             if self.events > MAX_EVENTS:
                 raise ModelError(
@@ -153,55 +155,55 @@ class Engine:
                     "the steps are too short to be played"
                 )
 
-    def _fire(self) -> None:
+    def _run_due(self) -> None:
         while self._timers and self._timers[0][0] <= self.now + _SHORTEST_S / 2:
             heapq.heappop(self._timers)[2]()
-        self._begin_born()
-        if self.life.waiting:
-            self.life.retry_starts()
+        self._start_forked()
+        if self.lifecycle.waiting_starts:
+            self.lifecycle.retry_starts()
         for proc in [p for p in self.machine.procs if p.state == "run" and _done(p)]:
-            self.life.finish_step(proc)
-        self._begin_born()
-        self._refuse_growth()
+            self.lifecycle.finish_step(proc)
+        self._start_forked()
+        self._refuse_mappings()
 
-    def _begin_born(self) -> None:
+    def _start_forked(self) -> None:
         """Let forked processes enter their first step."""
-        while self._born:
-            self.life.begin(self._born.pop(0))
+        while self._forked:
+            self.lifecycle.run_steps(self._forked.pop(0))
 
-    def _refuse_growth(self) -> None:
+    def _refuse_mappings(self) -> None:
         """A growing heap asks for address space piece by piece."""
-        if not address_space.limited(self.machine):
+        if not address_space.can_refuse(self.machine):
             return
         growing = [
             p
             for p in self.machine.procs
-            if p.state == "run" and p.current.verb in address_space.GROWS
+            if p.state == "run" and p.current.verb in address_space.GROWING_VERBS
         ]
-        for proc, refusal in address_space.refused(self.machine, growing):
+        for proc, refusal in address_space.refusals(self.machine, growing):
             call = "write" if proc.current.verb == "tmpfs" else "mmap"
-            self.life.deny(proc, call, proc.left, refusal)
+            self.lifecycle.deny(proc, call, proc.step_left, refusal)
 
-    def _settle(self) -> Regime:
+    def _solve_until_stable(self) -> Rates:
         """Rates for the present state, after whatever an OOM made of it."""
         while True:
             self._enforce_limits()
             for proc in self.machine.procs:
                 if proc.end_s is not None:
                     proc.exit_dt = proc.end_s - self.now
-            regime = solve(self.machine)
-            self._note_shortage(regime)
-            if self._wake(regime):
+            rates = solve(self.machine)
+            self._note_low_memory(rates)
+            if self._wake_waiting(rates):
                 continue
-            if not self.oom.face(regime) or self.oom.panic is not None:
-                return regime
+            if not self.oom.handle_oom(rates) or self.oom.panic is not None:
+                return rates
 
-    def _wake(self, regime: Regime) -> bool:
+    def _wake_waiting(self, rates: Rates) -> bool:
         """Those who waited for a page go on when there are pages again."""
         woken = False
-        for demand in regime.demands:
+        for demand in rates.demands:
             proc = demand.proc
-            if proc is None or not (proc.spin or proc.asleep):
+            if proc is None or not (proc.spinning or proc.asleep):
                 continue
             domain = demand.domain
             # Who sleeps asks for nothing, so its cgroup does not look blocked.
@@ -209,18 +211,18 @@ class Engine:
                 proc.asleep and domain.plan is not None and not domain.plan.layers
             )
             if not stuck or domain.release > 0.0:
-                proc.spin = proc.asleep = False
+                proc.spinning = proc.asleep = False
                 woken = True
         if woken:
             self.version += 1
         return woken
 
-    def _note_shortage(self, regime: Regime) -> None:
+    def _note_low_memory(self, rates: Rates) -> None:
         """Remember when memory ran short."""
-        short = any(d.plan is not None for d in regime.domains.values())
-        if short and not self._short:
-            self.short_since = self.now
-        self._short = short
+        short = any(d.plan is not None for d in rates.domains.values())
+        if short and not self._low:
+            self.low_since = self.now
+        self._low = short
 
     def _enforce_limits(self) -> None:
         """A cgroup above its limit, which was lowered, is reclaimed until it fits."""
@@ -232,46 +234,46 @@ class Engine:
             over = group.usage - group.max_pages
             if over <= 1.0:
                 continue
-            inside = [p for p in machine.pools() if p.group and group in p.group.chain()]
+            inside = [p for p in machine.pools() if p.group and group in p.group.ancestry()]
             swap_left = min(machine.swap_total - machine.swap_used(), group.swap_left())
             plan = make_plan(
                 inside, swap_left=swap_left, swappiness=machine.sysctl.swappiness, waiting=0
             )
-            fits = take_from(machine, plan, swap_left, over)
+            fits = reclaim_from(machine, plan, swap_left, over)
             count_usage(machine)
             if fits:
                 continue
             if group.version == 2:
                 self.oom.over_limit(group)
-            elif group in self._lowered:
+            elif group in self._limits_lowered:
                 group.max_pages = group.usage  # EBUSY: a v1 limit can't be set below that
-        self._lowered.clear()
+        self._limits_lowered.clear()
 
-    def _idle(self) -> bool:
+    def _is_quiescent(self) -> bool:
         """Nothing will ever happen again."""
-        if self.life.unfinished or self.life.waiting:
+        if self.lifecycle.pending_starts or self.lifecycle.waiting_starts:
             return False
         if any(p.state in ("run", "exiting") for p in self.machine.procs):
             return False
         return not self._timers
 
-    def _step(self, regime: Regime, duration: float) -> None:
+    def _advance(self, rates: Rates, duration: float) -> None:
         until = min(self._timers[0][0] if self._timers else duration, duration)
-        response = response_s(self.machine, regime)
-        self.freezes.see(self.now, response)
-        seconds = max(min(horizon(self.machine, regime), until - self.now), _SHORTEST_S)
-        if self.guard is not None:
-            seconds = max(self.guard.within(regime, seconds), _SHORTEST_S)
-        self.sampler.mark(self.now + seconds)
-        move(self.machine, regime, seconds)
-        if self.guard is not None:
-            self.guard.moved(seconds)
+        response = response_s(self.machine, rates)
+        self.freezes.update(self.now, response)
+        seconds = max(min(horizon(self.machine, rates), until - self.now), _SHORTEST_S)
+        if self.driver is not None:
+            seconds = max(self.driver.next_action_s(rates, seconds), _SHORTEST_S)
+        self.sampler.begin_piece(self.now + seconds)
+        advance(self.machine, rates, seconds)
+        if self.driver is not None:
+            self.driver.advance(seconds)
         start, self.now = self.now, self.now + seconds
-        self.sampler.run(start, seconds, (regime.some, regime.full, regime.cpu_busy, response))
+        self.sampler.end_piece(start, seconds, (rates.some, rates.full, rates.cpu_busy, response))
         if self.audit:
             self.machine.audit()
 
-    def _end(self, outcome: Outcome) -> Outcome:
+    def _final_outcome(self, outcome: Outcome) -> Outcome:
         frozen = self.freezes.close(self.now)
         if outcome == "timed_out" and frozen:
             return "frozen"
@@ -283,7 +285,7 @@ class Engine:
 
     # Changes on the way.
 
-    def _change(self, event: At) -> None:
+    def _apply_event(self, event: At) -> None:
         machine = self.machine
         if event.vm:
             machine.set_knobs(event.vm)
@@ -291,7 +293,7 @@ class Engine:
             machine.swap_total = max(event.swap_bytes // 4096, int(machine.swap_used()) + 1)
         for name, fields in event.cgroups.items():
             set_limits(machine.groups[name], fields)
-            self._lowered.add(machine.groups[name])
+            self._limits_lowered.add(machine.groups[name])
         for proc in machine.procs:
             for field, value in event.tasks.get(proc.spec.name, {}).items():
                 setattr(proc, field, value)
@@ -299,10 +301,10 @@ class Engine:
 
 
 def _done(proc: Proc) -> bool:
-    return proc.left <= 1e-6 * min(proc.whole, 1.0) + 1e-9
+    return proc.step_left <= 1e-6 * min(proc.step_total, 1.0) + 1e-9
 
 
-def take_from(machine: Machine, plan: Plan, swap_left: float, pages: float) -> bool:
+def reclaim_from(machine: Machine, plan: Plan, swap_left: float, pages: float) -> bool:
     """Reclaim pages from a plan's layers at once; returns whether all were found."""
     for layer in plan.layers:
         share = min(pages, layer.stock)

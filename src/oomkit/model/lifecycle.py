@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from oomkit.model import address_space
-from oomkit.model.advance import shrink_shared
+from oomkit.model.advance import shrink_cow_pools
 from oomkit.model.pools import Mm, Pool
 from oomkit.model.tasks import PAGE, PROCESS_PAGES, Proc, draw_scales, nominal_s
 from oomkit.scenario.format import Step, Task
@@ -34,9 +34,9 @@ class Lifecycle:
         self.machine: Machine = engine.machine
         self.counts: dict[str, int] = {}
         self.next_pid = 100
-        self.waiting: list[Callable[[], None]] = []
+        self.waiting_starts: list[Callable[[], None]] = []
         self.denied: list[Denied] = []
-        self.unfinished = 0
+        self.pending_starts = 0
 
     # Coming.
 
@@ -46,22 +46,22 @@ class Lifecycle:
         for i in range(task.count):
             late = rng.random() * task.jitter_s if task.jitter_s else 0.0
             start = at_s + task.start_s + i * task.every_s + late
-            self.unfinished += 1
-            self.engine.at(start, lambda: self._start_or_wait(task, parent))
+            self.pending_starts += 1
+            self.engine.call_at(start, lambda: self._start_or_wait(task, parent))
 
     def _start_or_wait(self, task: Task, parent: Proc | None) -> None:
-        if self.machine.free < self._room() + Mm.BASE_TABLES + PROCESS_PAGES:
-            self.waiting.append(lambda: self._start_or_wait(task, parent))
+        if self.machine.free < self._headroom() + Mm.BASE_TABLES + PROCESS_PAGES:
+            self.waiting_starts.append(lambda: self._start_or_wait(task, parent))
             return
-        self.unfinished -= 1
+        self.pending_starts -= 1
         self._start(task, parent)
 
-    def _room(self) -> float:
-        return min(self.machine.marks.min_pages / 2.0, self.machine.total / 64.0) + _ROOM_PAGES
+    def _headroom(self) -> float:
+        return min(self.machine.watermarks.min_pages / 2.0, self.machine.total / 64.0) + _ROOM_PAGES
 
     def retry_starts(self) -> None:
         """Let those in that had to wait for memory."""
-        waiting, self.waiting = self.waiting, []
+        waiting, self.waiting_starts = self.waiting_starts, []
         for start in waiting:
             start()
 
@@ -69,7 +69,7 @@ class Lifecycle:
         ppid = parent.pid if parent is not None and parent.alive else 1
         proc = self._new(task, ppid, self._address_space(task))
         proc.program = self._program(task)
-        self.begin(proc)
+        self.run_steps(proc)
         for child in task.children:
             self.schedule(child, self.engine.now, proc)
 
@@ -101,13 +101,13 @@ class Lifecycle:
         mm.users += 1
         proc.state = "run"
         proc.start_s = self.engine.now
-        self.machine.admit(proc)
+        self.machine.add_process(proc)
         self.engine.sampler.watch(proc)
         return proc
 
     # Going through the steps.
 
-    def begin(self, proc: Proc) -> None:
+    def run_steps(self, proc: Proc) -> None:
         """Enter the present step; those that take no time are done at once."""
         while proc.state == "run":
             if proc.step >= len(proc.spec.steps):
@@ -115,58 +115,60 @@ class Lifecycle:
                     return
                 continue
             proc.current = proc.spec.steps[proc.step]
-            if self._enter(proc, proc.current):
+            if self._begin_step(proc, proc.current):
                 return
-            self._leave(proc)
+            self._complete_step(proc)
 
     def finish_step(self, proc: Proc) -> None:
         """The present step is done."""
-        self._leave(proc)
-        self.begin(proc)
+        self._complete_step(proc)
+        self.run_steps(proc)
 
-    def _leave(self, proc: Proc) -> None:
+    def _complete_step(self, proc: Proc) -> None:
         if proc.step < len(proc.spec.steps):
             proc.done_s += proc.nominal[proc.step]
-            if proc.current.verb in address_space.GROWS:
-                proc.grew_s = self.engine.now
+            if proc.current.verb in address_space.GROWING_VERBS:
+                proc.last_growth_s = self.engine.now
             proc.step += 1
 
     def _next_loop(self, proc: Proc) -> bool:
         proc.loop += 1
         last = proc.spec.loops is not None and proc.loop >= proc.spec.loops
         if last or not proc.spec.steps:
-            self.leave(proc)
+            self.exit(proc)
             return False
         proc.step = 0
         return True
 
-    def _enter(self, proc: Proc, step: Step) -> bool:
+    def _begin_step(self, proc: Proc, step: Step) -> bool:
         """Begin a step; returns whether it takes time."""
         if step.verb == "hold":
             if step.seconds == 0.0:
                 return False
             proc.state = "hold"
             if step.seconds is not None:
-                self.engine.at(self.engine.now + step.seconds * proc.scale(), self._waker(proc))
+                self.engine.call_at(
+                    self.engine.now + step.seconds * proc.scale(), self._hold_timer(proc)
+                )
             return True
         if step.verb == "work":
             proc.worked_s = 0.0
-            proc.whole = proc.left = (
+            proc.step_total = proc.step_left = (
                 float("inf") if step.seconds is None else step.seconds * proc.scale()
             )
-            return proc.left > 0.0
+            return proc.step_left > 0.0
         if step.verb == "exit":
-            self.leave(proc)
+            self.exit(proc)
             return True
         if step.verb == "fork":
             self._fork(proc, step.count)
             return False
         if step.verb == "free":
-            self._free(proc, step)
+            self._free_anon(proc, step)
             return False
-        return self._map(proc, step)
+        return self._begin_memory_step(proc, step)
 
-    def _waker(self, proc: Proc) -> Callable[[], None]:
+    def _hold_timer(self, proc: Proc) -> Callable[[], None]:
         step, loop = proc.step, proc.loop
 
         def wake() -> None:
@@ -176,7 +178,7 @@ class Lifecycle:
 
         return wake
 
-    def _map(self, proc: Proc, step: Step) -> bool:
+    def _begin_memory_step(self, proc: Proc, step: Step) -> bool:
         """Steps that take address space or go through the page cache."""
         pages = (step.size_bytes or 0) / PAGE * proc.scale()
         if step.verb == "reserve":
@@ -189,15 +191,15 @@ class Lifecycle:
             return False
         if step.stride_bytes:
             pages = pages * PAGE / step.stride_bytes
-        proc.whole = proc.left = pages
+        proc.step_total = proc.step_left = pages
         return pages > 0.0
 
     def deny(self, proc: Proc, call: str, pages: float, limit: str) -> None:
         """A call failed with ENOMEM: the task gives up."""
-        self.note_denied(proc, call, pages, limit)
-        self.leave(proc)
+        self.record_denied(proc, call, pages, limit)
+        self.exit(proc)
 
-    def note_denied(self, proc: Proc, call: str, pages: float, limit: str) -> None:
+    def record_denied(self, proc: Proc, call: str, pages: float, limit: str) -> None:
         """Record a call that failed."""
         self.denied.append(
             Denied(
@@ -215,17 +217,17 @@ class Lifecycle:
             mm = parent.mm
             copied = mm.charged
             probe = Mm(self.next_pid, mm.group)
-            need = self._room() + mm.tables + PROCESS_PAGES
-            if self.machine.free < need and not self.engine.squeeze(need - self.machine.free):
-                self.note_denied(parent, "fork", copied, "free memory")
+            need = self._headroom() + mm.tables + PROCESS_PAGES
+            if self.machine.free < need and not self.engine.reclaim_now(need - self.machine.free):
+                self.record_denied(parent, "fork", copied, "free memory")
                 return
             refusal = address_space.charge(self.machine, parent, copied)
             if refusal is not None:
-                self.note_denied(parent, "fork", copied, refusal)
+                self.record_denied(parent, "fork", copied, refusal)
                 return
             mm.charged -= copied
             probe.charged = copied
-            self._share(mm, probe)
+            self._copy_on_write(mm, probe)
             child = self._new(parent.spec, parent.pid, probe)
             child.program = parent.program
             child.oom_score_adj, child.oom_adj = parent.oom_score_adj, parent.oom_adj
@@ -233,21 +235,21 @@ class Lifecycle:
             child.loop = parent.loop
             child.done_s = parent.done_s
             child.step = parent.step + 1
-            self.engine.soon(child)
+            self.engine.schedule_step(child)
 
-    def _share(self, mm: Mm, copy: Mm) -> None:
+    def _copy_on_write(self, mm: Mm, copy: Mm) -> None:
         """Copy-on-write: what the parent has is seen by both until one writes to it."""
         anon = mm.anon
         pages = anon.resident + anon.swapped
         if pages > 0.5:
-            pool = self.machine.shared_pool(mm.group)
+            pool = self.machine.cow_pool(mm.group)
             pool.resident, pool.swapped = anon.resident, anon.swapped
             anon.resident = anon.swapped = 0.0
-            mm.views.append((pool, pages))
-        copy.views = list(mm.views)
+            mm.cow_views.append((pool, pages))
+        copy.cow_views = list(mm.cow_views)
         copy.reserved, copy.mapped, copy.tables = mm.reserved, mm.mapped, mm.tables
 
-    def _free(self, proc: Proc, step: Step) -> None:
+    def _free_anon(self, proc: Proc, step: Step) -> None:
         """Give anonymous memory back, resident and swapped alike."""
         mm = proc.mm
         wanted = float("inf") if step.size_bytes is None else step.size_bytes / PAGE * proc.scale()
@@ -262,29 +264,29 @@ class Lifecycle:
         if tables > 0.0:
             mm.tables -= tables
             self.machine.free += tables
-        shared = sum(view for _, view in mm.views)
+        shared = sum(view for _, view in mm.cow_views)
         more = min(wanted - own, shared)
         if more > 0.0:
-            mm.views = [(pool, view * (1.0 - more / shared)) for pool, view in mm.views]
-            shrink_shared(self.machine)
+            mm.cow_views = [(pool, view * (1.0 - more / shared)) for pool, view in mm.cow_views]
+            shrink_cow_pools(self.machine)
         mm.mapped = max(mm.mapped - own - more, float(mm.BASE_VM))
-        address_space.give_back(self.machine, proc, own + more)
+        address_space.uncharge(self.machine, proc, own + more)
 
     # Going.
 
-    def leave(self, proc: Proc, *, killed: bool = False) -> None:
+    def exit(self, proc: Proc, *, killed: bool = False) -> None:
         """Begin to take a process down, after its last step or a fatal signal."""
         if proc.state in ("exiting", "dead"):
             return
-        proc.doomed = killed
+        proc.killed = killed
         proc.state = "exiting"
-        proc.spin = proc.asleep = False
+        proc.spinning = proc.asleep = False
         held = proc.mm.anon.resident + proc.mm.shmem.resident + proc.mm.locked + proc.mm.tables
         takes = (_EXIT_DELAY_S if killed else 0.0) + held / (_EXIT_SPEED * self.machine.fault)
         proc.end_s = self.engine.now + takes
-        self.engine.at(proc.end_s, lambda: self._gone(proc))
+        self.engine.call_at(proc.end_s, lambda: self._finish_exit(proc))
 
-    def _gone(self, proc: Proc) -> None:
+    def _finish_exit(self, proc: Proc) -> None:
         mm = proc.mm
         machine = self.machine
         mm.users -= 1
@@ -298,18 +300,18 @@ class Lifecycle:
             mm.charged = 0.0
         machine.free += PROCESS_PAGES
         proc.state = "dead"
-        proc.doomed = False
-        if mm.users == 0 and mm.views:
-            mm.views = []
-            shrink_shared(machine)
+        proc.killed = False
+        if mm.users == 0 and mm.cow_views:
+            mm.cow_views = []
+            shrink_cow_pools(machine)
         machine.stale = True
         machine.procs.remove(proc)
-        if self.engine.guard is not None:
-            self.engine.guard.gone(proc)
+        if self.engine.driver is not None:
+            self.engine.driver.process_exited(proc)
         for other in machine.procs:
             if other.ppid == proc.pid:
                 other.ppid = 1
         if proc.spec.restart_s is not None:
-            self.unfinished += 1
+            self.pending_starts += 1
             at = self.engine.now + proc.spec.restart_s
-            self.engine.at(at, lambda: self._start_or_wait(proc.spec, None))
+            self.engine.call_at(at, lambda: self._start_or_wait(proc.spec, None))

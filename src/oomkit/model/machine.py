@@ -9,7 +9,7 @@ from oomkit.kernel.state import Memory, Sysctl
 from oomkit.kernel.versions import rules_for
 from oomkit.model.pools import Group, Mm, Pool
 from oomkit.model.tasks import PAGE, PROCESS_PAGES, Proc
-from oomkit.model.watermarks import marks
+from oomkit.model.watermarks import watermarks_for
 from oomkit.scenario.format import Cgroup, Scenario
 
 if TYPE_CHECKING:
@@ -75,11 +75,11 @@ class Machine:
         self.set_knobs({"oom_dump_tasks": self.rules.oom_dump_tasks, **scenario.vm})
         self.free = float(self.total) - self.kernel - self.rootfs
         self.programs = self._cache_programs(spec.programs_bytes / PAGE)
-        if self.free <= self.marks.high_pages:
+        if self.free <= self.watermarks.high_pages:
             raise ModelError(
                 f"machine.ram: nothing is left for tasks: {self.total} pages of memory, "
                 f"{self.total - int(self.free)} in use before the first one starts, "
-                f"{self.marks.high_pages} kept free (vm.min_free_kbytes)"
+                f"{self.watermarks.high_pages} kept free (vm.min_free_kbytes)"
             )
 
     def _cache_programs(self, pages: float) -> Pool | None:
@@ -87,8 +87,8 @@ class Machine:
             return None
         pool = self.file("(system)", None)
         pool.size = pages
-        pool.resident = max(min(pages, self.free - self.marks.high_pages), 0.0)
-        pool.read = pages  # while the machine booted
+        pool.resident = max(min(pages, self.free - self.watermarks.high_pages), 0.0)
+        pool.peak_resident = pages  # while the machine booted
         self.free -= pool.resident
         return pool
 
@@ -106,14 +106,14 @@ class Machine:
             "user_reserve_kbytes": min(boot_free_kb // 32, 131072),
         }
         chosen = {key: value for key, value in self.knobs.items() if key in known}
-        self.marks = marks(
+        self.watermarks = watermarks_for(
             self.total,
             self.rules,
             min_free_kbytes=chosen.get("min_free_kbytes", 0),
             scale_factor=chosen.get("watermark_scale_factor", 10),
             thp=self.spec.thp,
         )
-        chosen["min_free_kbytes"] = self.marks.min_free_kbytes
+        chosen["min_free_kbytes"] = self.watermarks.min_free_kbytes
         self.sysctl = Sysctl(**{**defaults, **chosen})
 
     def file(self, name: str, group: Group | None) -> Pool:
@@ -124,7 +124,7 @@ class Machine:
             self.stale = True
         return pool
 
-    def shared_pool(self, group: Group | None) -> Pool:
+    def cow_pool(self, group: Group | None) -> Pool:
         """A new pool for pages several address spaces share since a fork."""
         pool = Pool("anon", group, "(cow)")
         self._shared.append(pool)
@@ -171,7 +171,7 @@ class Machine:
         """Swap in use."""
         return sum(pool.swapped for pool in self.pools())
 
-    def uses(self) -> dict[str, float]:
+    def page_usage(self) -> dict[str, float]:
         """Pages by use; with ``free`` they sum to ``total``."""
         uses = dict.fromkeys(("anon", "shmem", "file", "dirty", "tables", "locked"), 0.0)
         for pool in self.pools():
@@ -194,7 +194,7 @@ class Machine:
         Raises:
             AssertionError: the books don't balance; the text says where.
         """
-        uses = self.uses()
+        uses = self.page_usage()
         slack = 1e-6 * self.total + 1e-3
         assert abs(sum(uses.values()) - self.total) < slack, f"pages: {uses} of {self.total}"
         assert all(value > -slack for value in uses.values()), f"negative: {uses}"
@@ -202,7 +202,7 @@ class Machine:
 
     def memory(self) -> Memory:
         """The machine's memory as the kernel's rules read it."""
-        uses = self.uses()
+        uses = self.page_usage()
         file = uses["file"] + uses["dirty"]
         return Memory(
             total_ram_pages=self.total,
@@ -216,13 +216,13 @@ class Machine:
             slab_unreclaimable_pages=int(uses["kernel"]),
             pgtable_pages=int(uses["tables"]),
             committed_pages=int(self.committed),
-            totalreserve_pages=self.marks.totalreserve_pages,
-            min_wmark_pages=self.marks.min_pages,
-            low_wmark_pages=self.marks.low_pages,
-            high_wmark_pages=self.marks.high_pages,
+            totalreserve_pages=self.watermarks.totalreserve_pages,
+            min_wmark_pages=self.watermarks.min_pages,
+            low_wmark_pages=self.watermarks.low_pages,
+            high_wmark_pages=self.watermarks.high_pages,
         )
 
-    def promised(self) -> Memory:
+    def commit_memory(self) -> Memory:
         """What is there and what is promised of it; of what is in use, nothing."""
         return Memory(
             total_ram_pages=self.total,
@@ -233,14 +233,14 @@ class Machine:
     def available(self, file: float, free: float | None = None) -> float:
         """MemAvailable, also for kernels that don't print it; ``free`` if not as it is now."""
         held = (
-            self.marks.low_pages
+            self.watermarks.low_pages
             if self.rules.mem_available == "low_watermarks"
-            else self.marks.totalreserve_pages
+            else self.watermarks.totalreserve_pages
         )
         free = self.free if free is None else free
-        return max(free - held + file - min(file / 2, self.marks.low_pages), 0.0)
+        return max(free - held + file - min(file / 2, self.watermarks.low_pages), 0.0)
 
-    def admit(self, proc: Proc) -> None:
+    def add_process(self, proc: Proc) -> None:
         """Take a new process in: its kernel memory and first page tables."""
         self.procs.append(proc)
         self.free -= PROCESS_PAGES

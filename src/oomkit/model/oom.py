@@ -12,7 +12,7 @@ from oomkit.kernel.state import Allocation, Snapshot, Task
 from oomkit.klog.write import stamped, write_report
 from oomkit.model.demand import Domain
 from oomkit.model.snapshot import take_snapshot
-from oomkit.model.solve import Regime
+from oomkit.model.solve import Rates
 from oomkit.model.tasks import PAGE, Proc
 from oomkit.scenario.record import Kill
 
@@ -37,7 +37,7 @@ def report(
     return stamped(write_report(snapshot, allocation, rules, decision), uptime_s)
 
 
-class Oom:
+class OomKiller:
     """Calls the rules when a domain is out of memory.
 
     Attributes:
@@ -52,46 +52,49 @@ class Oom:
         self.innocents: set[str] = set()
         self.panic: str | None = None
         self.log: list[str] = []
-        self._gave_up: dict[Group | None, int] = {}
-        self._named: set[int] = set()
+        self._unresolved: dict[Group | None, int] = {}
+        self._logged_pids: set[int] = set()
 
-    def face(self, regime: Regime) -> bool:
+    def handle_oom(self, rates: Rates) -> bool:
         """Deal with every domain that is out of memory; returns whether anything changed."""
         changed = False
-        for domain in regime.domains.values():
-            if not self._stuck(domain) or self._gave_up.get(domain.group) == self.engine.version:
+        for domain in rates.domains.values():
+            if (
+                not self._is_out_of_memory(domain)
+                or self._unresolved.get(domain.group) == self.engine.version
+            ):
                 continue
-            asking = self._asking(regime, domain)
+            asking = self._allocating_task(rates, domain)
             if asking is not None:
-                changed |= self._out_of_memory(regime, domain, asking)
+                changed |= self._handle_domain(rates, domain, asking)
                 if self.panic is not None:
                     return True
         return changed
 
-    def _stuck(self, domain: Domain) -> bool:
+    def _is_out_of_memory(self, domain: Domain) -> bool:
         return domain.blocked and domain.release <= 0.0 and not self.engine.exit_pending(domain)
 
-    def _asking(self, regime: Regime, domain: Domain) -> Proc | None:
+    def _allocating_task(self, rates: Rates, domain: Domain) -> Proc | None:
         """Who meets the OOM: the one that asks for most, so most likely."""
         best, most = None, 0.0
-        for demand in regime.demands:
-            if demand.proc is None or demand.takes <= most:
+        for demand in rates.demands:
+            if demand.proc is None or demand.alloc_rate <= most:
                 continue
             if demand.domain is domain:
-                best, most = demand.proc, demand.takes
+                best, most = demand.proc, demand.alloc_rate
         return best
 
     def over_limit(self, group: "Group") -> None:
         """A v2 limit was set below what is in use, and reclaim is not enough: kill to fit."""
-        if self._gave_up.get(group) == self.engine.version or self.engine.exit_pending(
+        if self._unresolved.get(group) == self.engine.version or self.engine.exit_pending(
             Domain(group, [])
         ):
             return
         allocation = Allocation(memcg=f"/{group.name}", user_fault=False)
         if self._decide(allocation).action != "kill":
-            self._gave_up[group] = self.engine.version
+            self._unresolved[group] = self.engine.version
 
-    def _out_of_memory(self, regime: Regime, domain: Domain, asking: Proc) -> bool:
+    def _handle_domain(self, rates: Rates, domain: Domain, asking: Proc) -> bool:
         allocation = Allocation(
             pid=asking.pid,
             memcg=f"/{domain.group.name}" if domain.group is not None else None,
@@ -100,7 +103,7 @@ class Oom:
         decision = self._decide(allocation)
         if decision.action in ("panic", "kill"):
             return True
-        return self._go_without(regime, domain, decision)
+        return self._fail_or_retry(rates, domain, decision)
 
     def _decide(self, allocation: Allocation) -> Decision:
         """Ask the rules, and do what they decide."""
@@ -115,7 +118,7 @@ class Oom:
         elif decision.action == "kill" and not self._kill(snapshot, allocation, decision):
             return msgspec.structs.replace(decision, action="none")
         elif decision.action == "would_kill":
-            self._name(snapshot, allocation, decision)
+            self._log_would_kill(snapshot, allocation, decision)
         return decision
 
     def _kill(self, snapshot: Snapshot, allocation: Allocation, decision: Decision) -> bool:
@@ -128,25 +131,27 @@ class Oom:
             if proc is None or proc.state == "exiting":
                 continue
             self._record(proc, victim.badness, victim.freed_pages, trace, tied=tied)
-            self.engine.life.leave(proc, killed=True)
+            self.engine.lifecycle.exit(proc, killed=True)
             died = True
         if died:
-            self._ask_again()
+            self._decide_again()
         for _, proc in procs:
             if not died and proc is not None and proc.end_s is not None:
                 # It may be outside of the cgroup that waits, so that nothing else would tell.
-                self.engine.at(proc.end_s, self._ask_again)
+                self.engine.call_at(proc.end_s, self._decide_again)
         return died
 
-    def _ask_again(self) -> None:
+    def _decide_again(self) -> None:
         self.engine.version += 1
 
-    def _name(self, snapshot: Snapshot, allocation: Allocation, decision: Decision) -> None:
+    def _log_would_kill(
+        self, snapshot: Snapshot, allocation: Allocation, decision: Decision
+    ) -> None:
         """``would_have_oomkilled``: the log names a task, each once, and nobody dies."""
         for victim in decision.victims:
             proc = self.engine.by_pid(victim.pid)
-            if proc is not None and proc.pid not in self._named:
-                self._named.add(proc.pid)
+            if proc is not None and proc.pid not in self._logged_pids:
+                self._logged_pids.add(proc.pid)
                 rules = self.engine.machine.rules
                 self.log.extend(report(snapshot, allocation, rules, decision, self.engine.uptime()))
                 self._record(proc, victim.badness, victim.freed_pages, decision.trace, would=True)
@@ -204,23 +209,23 @@ class Oom:
             return ()
         return (f"tie: {', '.join(equals)} have the same badness; their order in the list decides",)
 
-    def _go_without(self, regime: Regime, domain: Domain, decision: Decision) -> bool:
+    def _fail_or_retry(self, rates: Rates, domain: Domain, decision: Decision) -> bool:
         """Nobody dies: system calls fail, page faults are tried again for ever."""
-        self._gave_up[domain.group] = self.engine.version
+        self._unresolved[domain.group] = self.engine.version
         sleeps = domain.group is not None and domain.group.oom_kill_disable
         changed = False
-        for demand in regime.demands:
+        for demand in rates.demands:
             proc = demand.proc
-            if proc is None or demand.takes <= 0.0 or demand.domain is not domain:
+            if proc is None or demand.alloc_rate <= 0.0 or demand.domain is not domain:
                 continue
             call = _SYSCALLS.get(proc.current.verb)
             if call is not None and not decision.retry:
                 limit = f"/{domain.group.name}" if domain.group is not None else "free memory"
-                self.engine.life.deny(proc, call, proc.left, limit)
+                self.engine.lifecycle.deny(proc, call, proc.step_left, limit)
                 self.engine.version += 1
                 changed = True
             elif sleeps and not proc.asleep:
                 proc.asleep = changed = True
-            elif not sleeps and not proc.spin:
-                proc.spin = changed = True
+            elif not sleeps and not proc.spinning:
+                proc.spinning = changed = True
         return changed

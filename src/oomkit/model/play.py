@@ -50,7 +50,7 @@ def play(
         outcome=outcome,
         ended_s=round(engine.now, 6),
         kills=kills,
-        denied=tuple(engine.life.denied),
+        denied=tuple(engine.lifecycle.denied),
         frozen=frozen,
         objectives=objectives(
             kills,

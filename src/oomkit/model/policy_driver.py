@@ -8,8 +8,8 @@ rates tell that nothing can come of it for long.
 from functools import partial
 from typing import TYPE_CHECKING
 
-from oomkit.model.candidates import candidates, groups, sizes, start_time
-from oomkit.model.sensors import Flow, Totals
+from oomkit.model.candidates import candidates, cgroup_readings, sizes, start_time
+from oomkit.model.sensors import Counters, Sensors
 from oomkit.policy.core.conditions import available_kb
 from oomkit.policy.core.decider import Act, Decider, Look
 from oomkit.policy.core.how import Signal
@@ -22,7 +22,7 @@ from oomkit.scenario.record import Kill
 
 if TYPE_CHECKING:
     from oomkit.model.engine import Engine
-    from oomkit.model.solve import Regime
+    from oomkit.model.solve import Rates
     from oomkit.model.tasks import Proc
 
 _WAKE_S = 0.001
@@ -37,7 +37,7 @@ _IDLE_S = 60.0
 _INFINITY = float("inf")
 
 
-class Guard:
+class PolicyDriver:
     """A policy at work in a run.
 
     Attributes:
@@ -50,11 +50,11 @@ class Guard:
         self.policy = policy
         plan = compile_plan(policy)
         self.decider = Decider(plan, cpus=engine.machine.cpus)
-        self.totals = Totals()
+        self.counters = Counters()
         self.last_act: Act | None = None
-        self._flow: Flow | None = None
+        self._sensors: Sensors | None = None
         self._warm: float = plan["look"]["warm"]
-        self._near_s = max(rule["over_s"] for rule in plan["rules"]) + 0.5
+        self._margin_s = max(rule["over_s"] for rule in plan["rules"]) + 0.5
         self._cgroups = any(rule["cgroup"] is not None for rule in plan["rules"])
         rules_by = {rule["by"] for rule in plan["rules"]}
         self._scores = "oom_score" in (policy.whom.by, *rules_by)
@@ -63,51 +63,51 @@ class Guard:
         self._level = 0
         self._busy_until = 0.0
         self._traces: dict[tuple[int, int], tuple[str, ...]] = {}
-        self._hopeless: int | None = None
+        self._no_candidate_version: int | None = None
 
-    def within(self, regime: "Regime", seconds: float) -> float:
+    def next_action_s(self, rates: "Rates", seconds: float) -> float:
         """Look as often as the policy would in the next seconds.
 
         Returns:
             The seconds until the machine changes by what the guard does; at most ``seconds``.
         """
         now = self.engine.now
-        flow = self._flow = Flow(
-            self.engine.machine, regime, self.engine.psi, self.totals, now, cgroups=self._cgroups
+        sensors = self._sensors = Sensors(
+            self.engine.machine, rates, self.engine.psi, self.counters, now, cgroups=self._cgroups
         )
         if self._last is None:
             due = now
         else:
-            reading = flow.reading(0.0)
-            wait = self._wait(reading, flow, seconds)
+            reading = sensors.reading(0.0)
+            wait = self._quiet_s(reading, sensors, seconds)
             due = max(self._last.t_s + self._interval_s, now) if wait <= 0.0 else now + wait
         due = max(due, self._busy_until)
         while due <= now + seconds:
-            reading = flow.reading(due - now)
+            reading = sensors.reading(due - now)
             look = self.decider.look(reading)
             self._last, self._level = reading, look.state.level
             self._interval_s = self.decider.next_look_s(reading)
             if look.choose or look.signals or look.sizes:
-                at = due + self._delay(look)
+                at = due + self._reaction_s(look)
                 self._busy_until = at
-                self.engine.at(at, partial(self._act, look))
+                self.engine.call_at(at, partial(self._perform, look))
                 return min(seconds, at - now)
-            wait = self._wait(reading, flow, now + seconds - due)
+            wait = self._quiet_s(reading, sensors, now + seconds - due)
             due += max(self._interval_s if wait <= 0.0 else wait, 1e-3)
         return seconds
 
-    def moved(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         """The machine has moved along for so long."""
-        if self._flow is not None:
-            self._flow.moved(seconds)
+        if self._sensors is not None:
+            self._sensors.advance(seconds)
 
-    def rests(self, regime: "Regime") -> bool:
+    def is_quiescent(self, rates: "Rates") -> bool:
         """Whether nothing will come of it on a machine where nothing happens any more."""
-        if self._hopeless == self.engine.version:
+        if self._no_candidate_version == self.engine.version:
             return True
-        return self.within(regime, _IDLE_S) >= _IDLE_S
+        return self.next_action_s(rates, _IDLE_S) >= _IDLE_S
 
-    def gone(self, proc: "Proc") -> None:
+    def process_exited(self, proc: "Proc") -> None:
         """A process is gone."""
         key = (proc.pid, start_time(proc))
         self._traces.pop(key, None)
@@ -115,13 +115,13 @@ class Guard:
             self.decider.died(*key, self.engine.now)
             self._interval_s = 0.0
 
-    def _wait(self, reading: Reading, flow: Flow, seconds: float) -> float:
+    def _quiet_s(self, reading: Reading, sensors: Sensors, seconds: float) -> float:
         """How long nothing can come of looking; 0: look at the policy's own pace."""
         decider = self.decider
         if self._level >= SOFT or decider.escalation.next_s(reading.t_s) < _INFINITY:
             return 0.0
-        pace = flow.pace(max(seconds, 1e-6))
-        wait: float = max(decider.watch.earliest_s(reading, pace) - self._near_s, 0.0)
+        pace = sensors.pace(max(seconds, 1e-6))
+        wait: float = max(decider.watch.earliest_s(reading, pace) - self._margin_s, 0.0)
         spare = available_kb(reading) - self._warm * reading.mem_total_kb
         if pace.available_kb_s > 0.0 or pace.swap_kb_s > 0.0:
             if spare > 0.0:
@@ -131,11 +131,11 @@ class Guard:
                 wait = min(wait, decider.growth.window_s)
         return wait
 
-    def _delay(self, look: Look) -> float:
+    def _reaction_s(self, look: Look) -> float:
         scan = _SCAN_S * len(self.engine.machine.procs) if look.choose or look.sizes else 0.0
         return _WAKE_S + scan
 
-    def _act(self, look: Look) -> None:
+    def _perform(self, look: Look) -> None:
         """What a look called for, after the time it takes to do."""
         self._do(look)
         if self._last is not None:
@@ -147,44 +147,44 @@ class Guard:
             left_kb = available_kb(self._last) + self._last.swap_free_kb
             decider.growth.note(engine.now, left_kb, sizes(engine.machine))
         for signal in look.signals:
-            self._send(signal)
+            self._send_signal(signal)
         if not look.choose:
             return
         again = self._look_again()
         for signal in again.signals:
-            self._send(signal)
+            self._send_signal(signal)
         if not again.choose:
             return
         found = candidates(engine.machine, engine.now, decider.growth, with_scores=self._scores)
-        act = decider.choose(found, groups(engine.machine))
+        act = decider.choose(found, cgroup_readings(engine.machine))
         if act is None:
-            self._hopeless = engine.version
+            self._no_candidate_version = engine.version
             return
         self.last_act = act
         lines = act_lines(self.policy.name, act)
         for member in act.choice.members:
             self._traces[member.pid, member.start_time] = lines
         for signal in act.signals:
-            self._send(signal)
+            self._send_signal(signal)
         engine.version += 1
 
     def _look_again(self) -> Look:
         """Memory may have come back while a victim was looked for."""
-        assert self._flow is not None
-        flow = Flow(
+        assert self._sensors is not None
+        sensors = Sensors(
             self.engine.machine,
-            self._flow.regime,
+            self._sensors.rates,
             self.engine.psi,
-            self.totals,
+            self.counters,
             self.engine.now,
             cgroups=self._cgroups,
         )
-        self._last = flow.reading(0.0)
+        self._last = sensors.reading(0.0)
         look = self.decider.look(self._last)
         self._level = look.state.level
         return look
 
-    def _send(self, signal: Signal) -> None:
+    def _send_signal(self, signal: Signal) -> None:
         engine = self.engine
         proc = engine.by_pid(signal.pid)
         if proc is None or start_time(proc) != signal.start_time:
@@ -195,14 +195,16 @@ class Guard:
         if proc.state == "exiting":
             return
         if signal.name == "KILL":
-            self._die(proc)
+            self._follow_signal(proc)
         elif proc.spec.on_sigterm != "ignore":
             if proc.spec.sigterm_exit_s > 0.0:
-                engine.at(engine.now + proc.spec.sigterm_exit_s, lambda: self._die(proc))
+                engine.call_at(
+                    engine.now + proc.spec.sigterm_exit_s, lambda: self._follow_signal(proc)
+                )
             else:
-                self._die(proc)
+                self._follow_signal(proc)
 
-    def _die(self, proc: "Proc") -> None:
+    def _follow_signal(self, proc: "Proc") -> None:
         """A process follows a signal."""
         if proc.state in ("exiting", "dead"):
             return
@@ -226,5 +228,5 @@ class Guard:
                 trace=self._traces.get((proc.pid, start_time(proc)), ()),
             )
         )
-        engine.life.leave(proc, killed=True)
+        engine.lifecycle.exit(proc, killed=True)
         engine.version += 1

@@ -19,20 +19,20 @@ class Pool:
         swapped: pages in swap.
         dirty: of a file, resident pages not yet written (not in ``resident``).
         size: of a file, its pages known so far.
-        read: of a file, most pages that were in memory at a time; the rest never was.
+        peak_resident: of a file, most pages that were in memory at a time; the rest never was.
         hot: pages in constant use now; the rest is evicted first.
-        grow: flow of new pages into it, pages a second.
-        refault: flow of pages coming back from disk.
-        evict: flow of pages reclaimed.
-        release: flow of pages given back by an exiting task.
-        dirtied: of a file, flow of newly written pages.
-        cleaned: of a file, flow of dirty pages that reach the disk and stay as clean ones.
+        grow: sensors of new pages into it, pages a second.
+        refault: sensors of pages coming back from disk.
+        evict: sensors of pages reclaimed.
+        release: sensors of pages given back by an exiting task.
+        dirtied: of a file, sensors of newly written pages.
+        cleaned: of a file, sensors of dirty pages that reach the disk and stay as clean ones.
         led: of a file, somebody already reads its next new pages.
     """
 
     __slots__ = (
         "cleaned", "dirtied", "dirty", "evict", "group", "grow", "hot", "kind", "led", "name",
-        "read", "refault", "release", "resident", "size", "swapped",
+        "peak_resident", "refault", "release", "resident", "size", "swapped",
     )  # fmt: skip
 
     def __init__(self, kind: Kind, group: "Group | None", name: str = "") -> None:
@@ -43,7 +43,7 @@ class Pool:
         self.swapped = 0.0
         self.dirty = 0.0
         self.size = 0.0
-        self.read = 0.0
+        self.peak_resident = 0.0
         self.hot = 0.0
         self.grow = 0.0
         self.refault = 0.0
@@ -53,14 +53,14 @@ class Pool:
         self.cleaned = 0.0
         self.led = False
 
-    def still(self) -> None:
+    def reset_flows(self) -> None:
         """Set every flow to nothing."""
         self.hot = self.grow = self.refault = self.evict = self.release = 0.0
         self.dirtied = self.cleaned = 0.0
         self.led = False
 
     @property
-    def missing(self) -> float:
+    def missing_share(self) -> float:
         """Share of the hot pages that is not in memory; what is almost nothing counts as 0."""
         if self.hot <= 0.0:
             return 0.0
@@ -68,11 +68,11 @@ class Pool:
         return share if share > 0.01 else 0.0
 
     @property
-    def unread(self) -> float:
+    def unread_share(self) -> float:
         """Share of the hot pages that was never in memory: to bring it in is no refault."""
         if self.kind != "file" or self.hot <= 0.0:
             return 0.0
-        return max(1.0 - max(self.read, self.resident) / self.hot, 0.0)
+        return max(1.0 - max(self.peak_resident, self.resident) / self.hot, 0.0)
 
     @property
     def cold(self) -> float:
@@ -112,7 +112,7 @@ class Group:
         self.swap_usage = 0.0
         self.swap_full = False
 
-    def chain(self) -> "list[Group]":
+    def ancestry(self) -> "list[Group]":
         """It and its ancestors, innermost first."""
         groups, group = [], self
         while True:
@@ -125,7 +125,7 @@ class Group:
         """Pages of swap it may still take, by its own limits and its ancestors'."""
         return min(
             min(g.swap_max_pages - g.swap_usage, g.memsw_pages - g.usage - g.swap_usage)
-            for g in self.chain()
+            for g in self.ancestry()
         )
 
 
@@ -135,7 +135,7 @@ class Mm:
     Attributes:
         anon: its own anonymous pages.
         shmem: shared memory it made.
-        views: pages it still shares with others since a fork: pool and how many of its pages.
+        cow_views: pages it still shares with others since a fork: pool and how many of its pages.
         locked: mlocked pages.
         reserved: address space mapped and not touched yet, pages.
         sparse: pages touched with a stride, each with its own page table.
@@ -146,8 +146,18 @@ class Mm:
     """
 
     __slots__ = (
-        "anon", "base_pages", "charged", "group", "locked", "mapped", "mm_id", "reserved",
-        "shmem", "tables", "users", "views",
+        "anon",
+        "base_pages",
+        "charged",
+        "cow_views",
+        "group",
+        "locked",
+        "mapped",
+        "mm_id",
+        "reserved",
+        "shmem",
+        "tables",
+        "users",
     )  # fmt: skip
 
     BASE_RSS = 185
@@ -159,7 +169,7 @@ class Mm:
         self.group = group
         self.anon = Pool("anon", group)
         self.shmem = Pool("shmem", group)
-        self.views: list[tuple[Pool, float]] = []
+        self.cow_views: list[tuple[Pool, float]] = []
         self.locked = 0.0
         self.reserved = 0.0
         self.tables = float(self.BASE_TABLES)
@@ -167,26 +177,26 @@ class Mm:
         self.charged = 0.0
         self.users = 0
 
-    def shared_rss(self) -> float:
+    def cow_rss(self) -> float:
         """Resident pages it sees through pools shared since a fork."""
-        return sum(view * _ratio(pool.resident, pool) for pool, view in self.views)
+        return sum(view * _ratio(pool.resident, pool) for pool, view in self.cow_views)
 
     def rss(self) -> float:
         """Resident pages as ``get_mm_rss()`` counts them, without program text."""
         own = self.anon.resident + self.shmem.resident + self.locked
-        return own + (self.shared_rss() if self.views else 0.0) + self.BASE_RSS
+        return own + (self.cow_rss() if self.cow_views else 0.0) + self.BASE_RSS
 
     def swap(self) -> float:
         """Swap entries. Shared memory in swap is not the task's."""
-        if not self.views:
+        if not self.cow_views:
             return self.anon.swapped
-        shared = sum(view * _ratio(pool.swapped, pool) for pool, view in self.views)
+        shared = sum(view * _ratio(pool.swapped, pool) for pool, view in self.cow_views)
         return self.anon.swapped + shared
 
-    def owned(self) -> float:
+    def footprint(self) -> float:
         """Anonymous and shared pages, in memory or swap, that work can go over."""
         own = self.anon.resident + self.anon.swapped + self.shmem.resident + self.shmem.swapped
-        return own + sum(view for _, view in self.views)
+        return own + sum(view for _, view in self.cow_views)
 
 
 def _ratio(part: float, pool: Pool) -> float:

@@ -49,19 +49,19 @@ class Plan:
     Attributes:
         layers: layers that hold something.
         pools: the domain's pools; without layers they give what flows into them meanwhile.
-        files: whether that holds for files: not when every page left is being read.
-        swaps: whether there is free swap.
+        reclaims_files: whether that holds for files: not when every page left is being read.
+        can_swap: whether there is free swap.
     """
 
-    __slots__ = ("files", "layers", "pools", "swaps")
+    __slots__ = ("can_swap", "layers", "pools", "reclaims_files")
 
     def __init__(
         self, layers: list[Layer], pools: Sequence[Pool], *, files: bool, swaps: bool
     ) -> None:
         self.layers = layers
         self.pools = pools
-        self.files = files
-        self.swaps = swaps
+        self.reclaims_files = files
+        self.can_swap = swaps
 
     @property
     def anon_share(self) -> float:
@@ -86,12 +86,12 @@ def make_plan(pools: Sequence[Pool], *, swap_left: float, swappiness: int, waiti
     cold_file = [(p, p.resident - p.hot) for p in pools if p.kind == "file" and p.cold > 0.5]
     cold_anon = [(p, p.resident - p.hot) for p in pools if p.kind != "file" and p.cold > 0.5]
     in_use = [p for p in pools if p.hot > 0.0 and p.resident > 0.5]
-    hot_file = _level([p for p in in_use if p.kind == "file"], swappiness)
+    hot_file = _most_resident([p for p in in_use if p.kind == "file"], swappiness)
     if swaps and swappiness:
-        both = _level(in_use, swappiness)
+        both = _most_resident(in_use, swappiness)
         layers = [_cold(cold_file), _cold(cold_anon), both, hot_file]
     elif swaps:
-        hot_anon = _level([p for p in in_use if p.kind != "file"], 1)
+        hot_anon = _most_resident([p for p in in_use if p.kind != "file"], 1)
         layers = [_cold(cold_file), hot_file, _cold(cold_anon), hot_anon]
     else:
         layers = [_cold(cold_file), hot_file]
@@ -110,7 +110,7 @@ def _cold(entries: list[tuple[Pool, float]]) -> Layer | None:
     return Layer([pool for pool, _ in entries], amounts, sum(amounts), hot=False)
 
 
-def _level(pools: list[Pool], swappiness: int) -> Layer | None:
+def _most_resident(pools: list[Pool], swappiness: int) -> Layer | None:
     """The pools in use that have most of their pages resident."""
     if not pools:
         return None
@@ -123,7 +123,7 @@ def _level(pools: list[Pool], swappiness: int) -> Layer | None:
     return Layer(chosen, weights, sum(pool.resident for pool in chosen), hot=True)
 
 
-def distribute(plan: Plan, wanted: float) -> float:
+def distribute_reclaim(plan: Plan, wanted: float) -> float:
     """Set the pools' ``evict`` so that ``wanted`` pages a second come free.
 
     Returns:
@@ -134,7 +134,7 @@ def distribute(plan: Plan, wanted: float) -> float:
     if plan.layers:
         layer = plan.layers[0]
         if layer.hot:
-            _from_used(layer, wanted)
+            _evict_in_use(layer, wanted)
         else:
             total = sum(layer.amounts)
             for pool, amount in zip(layer.pools, layer.amounts, strict=True):
@@ -153,11 +153,11 @@ def distribute(plan: Plan, wanted: float) -> float:
 def _inflow(plan: Plan, pool: Pool) -> float:
     """What comes into a pool and could go again: a page swapped in leaves its slot to another."""
     if pool.kind == "file":
-        return pool.cleaned + (pool.grow + pool.refault if plan.files else 0.0)
-    return pool.grow + pool.refault if plan.swaps else pool.refault
+        return pool.cleaned + (pool.grow + pool.refault if plan.reclaims_files else 0.0)
+    return pool.grow + pool.refault if plan.can_swap else pool.refault
 
 
-def _from_used(layer: Layer, wanted: float) -> None:
+def _evict_in_use(layer: Layer, wanted: float) -> None:
     """Pages that come back go again; only what is wanted beyond that shrinks the pools."""
     back = sum(pool.refault for pool in layer.pools)
     beyond = wanted - back

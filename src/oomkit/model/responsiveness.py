@@ -2,7 +2,7 @@
 
 from oomkit.model.demand import amplification
 from oomkit.model.machine import Machine
-from oomkit.model.solve import Regime
+from oomkit.model.solve import Rates
 
 _CPU_S = 0.010
 """What the probe takes on an idle machine."""
@@ -19,39 +19,39 @@ FROZEN_S = 1.0
 _INFINITY = float("inf")
 
 
-def response_s(machine: Machine, regime: Regime) -> float:
+def response_s(machine: Machine, rates: Rates) -> float:
     """How long the probe would take at the present rates; infinity when it gets no page."""
-    top = regime.domains[None]
-    if top.blocked and machine.free < machine.marks.floor_pages + _PAGES:
+    top = rates.domains[None]
+    if top.blocked and machine.free < machine.watermarks.floor_pages + _PAGES:
         return _INFINITY
-    seconds = _CPU_S / _cpu_share(machine, regime)
+    seconds = _CPU_S / _cpu_share(machine, rates)
     if top.plan is not None:
-        seconds += _PAGES * top.plan.anon_share / machine.disk * regime.queue
+        seconds += _PAGES * top.plan.anon_share / machine.disk * rates.queue
     programs = machine.programs
-    if programs is not None and programs.missing > 0.0:
+    if programs is not None and programs.missing_share > 0.0:
         cluster = 1 << machine.knobs.get("page-cluster", 3)
-        reads = min(programs.size, _TEXT_PAGES) * programs.missing
-        reads *= amplification(programs.missing, cluster)
-        seconds += reads / machine.disk * regime.queue
+        reads = min(programs.size, _TEXT_PAGES) * programs.missing_share
+        reads *= amplification(programs.missing_share, cluster)
+        seconds += reads / machine.disk * rates.queue
     return seconds
 
 
-def _cpu_share(machine: Machine, regime: Regime) -> float:
-    wanted = sum(need for need, _ in regime.wants)
+def _cpu_share(machine: Machine, rates: Rates) -> float:
+    wanted = sum(need for need, _ in rates.cpu_wants)
     if wanted + 1.0 <= machine.cpus:
         return 1.0
-    weights = sum(min(need, 1.0) * weight for need, weight in regime.wants)
+    weights = sum(min(need, 1.0) * weight for need, weight in rates.cpu_wants)
     return min(machine.cpus * 1024.0 / (weights + 1024.0), 1.0)
 
 
-class Freezes:
+class FreezeTracker:
     """Collects the times in which the probe takes too long."""
 
     def __init__(self) -> None:
         self.spans: list[tuple[float, float]] = []
         self.since: float | None = None
 
-    def see(self, now: float, response: float) -> None:
+    def update(self, now: float, response: float) -> None:
         """From now on the probe takes so long."""
         if response > FROZEN_S:
             if self.since is None:

@@ -55,7 +55,7 @@ class Sampler:
         self.every_s = every_s
         self.t: list[float] = []
         self.rows: list[tuple[float, ...]] = []
-        self.answers: list[float] = []
+        self.probe_answers: list[float] = []
         self.curves: dict[str, _Curve] = {}
         self._live: list[_Curve] = []
         self._before: tuple[float, ...] = ()
@@ -72,7 +72,7 @@ class Sampler:
         self.curves[proc.key] = curve
         self._live.append(curve)
 
-    def mark(self, end: float) -> None:
+    def begin_piece(self, end: float) -> None:
         """Remember the state at the beginning of a straight piece, if a sample falls into it."""
         if self._next() > end:
             return
@@ -80,7 +80,9 @@ class Sampler:
         for curve in self._live:
             curve.before = self._values(curve)
 
-    def run(self, start: float, seconds: float, rates: tuple[float, float, float, float]) -> None:
+    def end_piece(
+        self, start: float, seconds: float, rates: tuple[float, float, float, float]
+    ) -> None:
         """Take the samples that fall into a straight piece that has just been moved along.
 
         Args:
@@ -103,7 +105,7 @@ class Sampler:
             part = (at - start) / seconds if seconds > 0 else 1.0
             if response <= FROZEN_S:
                 self._probe += self.every_s
-            self._take(at, part, after, busy)
+            self._add_row(at, part, after, busy)
             parts.append(part)
         for curve in self._live:
             curve.extend(first, self._values(curve), parts)
@@ -113,11 +115,11 @@ class Sampler:
     def _next(self) -> float:
         return len(self.t) * self.every_s
 
-    def _take(self, at: float, part: float, after: tuple[float, ...], busy: float) -> None:
+    def _add_row(self, at: float, part: float, after: tuple[float, ...], busy: float) -> None:
         row = [a + (b - a) * part for a, b in zip(self._before, after, strict=True)]
         self.t.append(round(at, 6))
         self.rows.append((*row, *self.psi.avg10(), busy))
-        self.answers.append(float(int(self._probe)))
+        self.probe_answers.append(float(int(self._probe)))
 
     def _state(self) -> tuple[float, ...]:
         machine = self.machine
@@ -146,11 +148,11 @@ class Sampler:
     def _progress(self, curve: _Curve) -> float:
         proc = curve.proc
         done = proc.done_s
-        if proc.state == "run" and proc.step < len(proc.spec.steps) and 0 < proc.whole < 1e18:
-            part = 1.0 - proc.left / proc.whole
+        if proc.state == "run" and proc.step < len(proc.spec.steps) and 0 < proc.step_total < 1e18:
+            part = 1.0 - proc.step_left / proc.step_total
             done += part * proc.nominal[proc.step]
         if curve.total_s <= 0.0:
-            return 1.0 if proc.state == "dead" and not proc.doomed else 0.0
+            return 1.0 if proc.state == "dead" and not proc.killed else 0.0
         return done / curve.total_s
 
     def samples(self) -> Samples:
@@ -170,7 +172,7 @@ class Sampler:
                 )
             tasks[key] = TaskSamples(rss_mb=lists[0], swap_mb=lists[1], progress=lists[2])
         nothing = [0.0] * count
-        tasks[PROBE] = TaskSamples(rss_mb=nothing, swap_mb=nothing, progress=self.answers)
+        tasks[PROBE] = TaskSamples(rss_mb=nothing, swap_mb=nothing, progress=self.probe_answers)
         pings = [float(int(t)) for t in self.t]
         tasks[PING] = TaskSamples(rss_mb=nothing, swap_mb=nothing, progress=pings)
         return Samples(

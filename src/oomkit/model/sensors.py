@@ -4,7 +4,7 @@ from oomkit.model.advance import charge_rates
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Group
 from oomkit.model.psi import Psi
-from oomkit.model.solve import Regime
+from oomkit.model.solve import Rates
 from oomkit.model.tasks import PAGE
 from oomkit.policy.core.pace import Pace
 from oomkit.policy.core.reading import CgroupReading, Reading
@@ -12,7 +12,7 @@ from oomkit.policy.core.reading import CgroupReading, Reading
 KB = PAGE / 1024
 
 
-class Totals:
+class Counters:
     """Counters since the start, as ``/proc/vmstat`` and the cgroups' files hold them.
 
     Attributes:
@@ -25,14 +25,14 @@ class Totals:
         self.groups: dict[Group, list[float]] = {}
 
 
-class Flow:
+class Sensors:
     """One straight piece: everything a policy reads, and how fast it changes.
 
     Args:
         machine: at the beginning of the piece.
-        regime: its rates.
-        psi: its stall totals.
-        totals: its counters.
+        rates: its rates.
+        psi: its stall counters.
+        counters: its counters.
         now: when it begins.
         cgroups: whether the cgroups are read too.
     """
@@ -40,17 +40,17 @@ class Flow:
     def __init__(
         self,
         machine: Machine,
-        regime: Regime,
+        rates: Rates,
         psi: Psi,
-        totals: Totals,
+        counters: Counters,
         now: float,
         *,
         cgroups: bool,
     ) -> None:
         self.machine = machine
-        self.regime = regime
+        self.rates = rates
         self.psi = psi
-        self.totals = totals
+        self.counters = counters
         self.now = now
         self.file = self.file_rate = self.anon = 0.0
         self.swapped = self.swap_rate = 0.0
@@ -60,7 +60,7 @@ class Flow:
             if pool.kind == "file":
                 self.file += pool.resident + pool.dirty
                 self.file_rate += pool.net() + pool.dirtied - pool.cleaned
-                self.refault += pool.refault * (1.0 - pool.unread)
+                self.refault += pool.refault * (1.0 - pool.unread_share)
             else:
                 self.swapped += pool.swapped
                 self.swap_rate += pool.evict - pool.refault
@@ -68,16 +68,16 @@ class Flow:
                 self.anon += pool.resident if pool.kind == "anon" else 0.0
         self.refault += self.swap_in
         self.groups = [
-            _GroupFlow(group, machine, regime) for group in machine.groups.values() if cgroups
+            _CgroupSensors(group, machine, rates) for group in machine.groups.values() if cgroups
         ]
         if self.groups:
-            charged = charge_rates(machine, regime)
+            charged = charge_rates(machine, rates)
             for group in self.groups:
                 group.usage_rate = charged[group.group]
 
     def reading(self, after_s: float) -> Reading:
         """The reading so long after the beginning of the piece."""
-        machine, totals, psi = self.machine, self.totals, self.psi
+        machine, counters, psi = self.machine, self.counters, self.psi
         swap_free = machine.swap_total - self.swapped - self.swap_rate * after_s
         return Reading(
             self.now + after_s,
@@ -86,12 +86,12 @@ class Flow:
             machine.swap_total * KB,
             max(swap_free, 0.0) * KB,
             self.anon * KB,
-            psi_some_us=1e6 * (psi.some_total_s + self.regime.some * after_s),
-            psi_full_us=1e6 * (psi.full_total_s + self.regime.full * after_s),
-            refault_pages=totals.refault + self.refault * after_s,
-            swap_in_pages=totals.swap_in + self.swap_in * after_s,
-            pgscan_pages=totals.pgscan + self.pgscan * after_s,
-            cgroups=tuple(group.reading(totals, after_s) for group in self.groups),
+            psi_some_us=1e6 * (psi.some_total_s + self.rates.some * after_s),
+            psi_full_us=1e6 * (psi.full_total_s + self.rates.full * after_s),
+            refault_pages=counters.refault + self.refault * after_s,
+            swap_in_pages=counters.swap_in + self.swap_in * after_s,
+            pgscan_pages=counters.pgscan + self.pgscan * after_s,
+            cgroups=tuple(group.reading(counters, after_s) for group in self.groups),
         )
 
     def pace(self, seconds: float) -> Pace:
@@ -103,8 +103,8 @@ class Flow:
         pace.swap_kb_s = max(self.swap_rate * KB, 0.0)
         pace.zram_kb_s = 0.0
         pace.rates = {
-            "psi_some": self.regime.some,
-            "psi_full": self.regime.full,
+            "psi_some": self.rates.some,
+            "psi_full": self.rates.full,
             "refault": self.refault * KB,
             "swap_in": self.swap_in * KB,
             "reclaim": self.pgscan * KB,
@@ -113,42 +113,42 @@ class Flow:
             pace.groups[f"/{group.group.name}"] = group.pace(pace)
         return pace
 
-    def moved(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         """The machine has moved along for so long: count it."""
-        totals = self.totals
-        totals.refault += self.refault * seconds
-        totals.swap_in += self.swap_in * seconds
-        totals.pgscan += self.pgscan * seconds
+        counters = self.counters
+        counters.refault += self.refault * seconds
+        counters.swap_in += self.swap_in * seconds
+        counters.pgscan += self.pgscan * seconds
         for group in self.groups:
-            group.moved(totals, seconds)
+            group.advance(counters, seconds)
 
     def _available_kb(self, after_s: float) -> float:
-        free = self.machine.free + self.regime.free_rate * after_s
+        free = self.machine.free + self.rates.free_rate * after_s
         return self.machine.available(self.file + self.file_rate * after_s, free) * KB
 
 
-class _GroupFlow:
+class _CgroupSensors:
     """The same of one cgroup."""
 
-    def __init__(self, group: Group, machine: Machine, regime: Regime) -> None:
+    def __init__(self, group: Group, machine: Machine, rates: Rates) -> None:
         self.group = group
         self.usage_rate = 0.0
         self.scan = sum(
             pool.evict
             for pool in machine.pools()
-            if pool.group is not None and group in pool.group.chain()
+            if pool.group is not None and group in pool.group.ancestry()
         )
         calm = idle = 1.0
-        for demand in regime.demands:
+        for demand in rates.demands:
             proc = demand.proc
-            if proc is not None and proc.mm.group is not None and group in proc.mm.group.chain():
+            if proc is not None and proc.mm.group is not None and group in proc.mm.group.ancestry():
                 calm *= 1.0 - proc.stall
                 idle *= 1.0 - min(demand.cpu * demand.speed, 1.0)
         self.some = 1.0 - calm
         self.full = self.some * idle
 
-    def reading(self, totals: Totals, after_s: float) -> CgroupReading:
-        some, full, scan = totals.groups.get(self.group, (0.0, 0.0, 0.0))
+    def reading(self, counters: Counters, after_s: float) -> CgroupReading:
+        some, full, scan = counters.groups.get(self.group, (0.0, 0.0, 0.0))
         return CgroupReading(
             f"/{self.group.name}",
             (self.group.usage + self.usage_rate * after_s) * KB,
@@ -170,13 +170,13 @@ class _GroupFlow:
         pace.rates = {**(machine.rates or {}), **own}
         return pace
 
-    def moved(self, totals: Totals, seconds: float) -> None:
-        counts = totals.groups.setdefault(self.group, [0.0, 0.0, 0.0])
+    def advance(self, counters: Counters, seconds: float) -> None:
+        counts = counters.groups.setdefault(self.group, [0.0, 0.0, 0.0])
         for i, rate in enumerate((self.some, self.full, self.scan)):
             counts[i] += rate * seconds
 
 
 def limit_kb(group: Group) -> float | None:
     """The nearest limit that holds for a cgroup; None: none does."""
-    limit = min(g.max_pages for g in group.chain())
+    limit = min(g.max_pages for g in group.ancestry())
     return None if limit == float("inf") else limit * KB

@@ -39,7 +39,7 @@ def task_record(machine: Machine, proc: Proc) -> state.Task:
     """One process as badness and overcommit see it."""
     mm = proc.mm
     root = proc.spec.uid == 0
-    anon = mm.anon.resident + mm.locked + (mm.shared_rss() if mm.views else 0.0)
+    anon = mm.anon.resident + mm.locked + (mm.cow_rss() if mm.cow_views else 0.0)
     text = proc.program.resident if proc.program is not None else 0.0
     return state.Task(
         pid=proc.pid,
@@ -64,9 +64,9 @@ def task_record(machine: Machine, proc: Proc) -> state.Task:
         cap_sys_resource=root,
         cap_sys_rawio=root,
         mm_id=mm.mm_id if mm.users > 1 else None,
-        victim=proc.doomed,
+        victim=proc.killed,
         exiting=proc.state == "exiting",
-        fatal_signal=proc.doomed,
+        fatal_signal=proc.killed,
         cgroup=f"/{proc.spec.cgroup or ''}",
     )
 

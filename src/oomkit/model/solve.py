@@ -1,11 +1,11 @@
 """The rates that hold until the next event: who runs how fast, and where pages flow."""
 
 from oomkit.model import cpu
-from oomkit.model.demand import Demand, Domain, demand_of, mark_hot, system_demand
+from oomkit.model.demand import Demand, Domain, demand_of, mark_working_sets, system_demand
 from oomkit.model.disk import queue_factor, speed_of
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Group, Pool
-from oomkit.model.reclaim import Plan, distribute, make_plan
+from oomkit.model.reclaim import Plan, distribute_reclaim, make_plan
 from oomkit.model.tasks import Proc
 
 _AT_LIMIT = 0.5
@@ -21,7 +21,7 @@ _HIGH_BATCH = 64
 """Pages charged between two looks at ``memory.high`` (6.1 and later)."""
 
 
-class Regime:
+class Rates:
     """What :func:`solve` found.
 
     Attributes:
@@ -33,13 +33,21 @@ class Regime:
         some: share of time in which a task waits for memory.
         full: share of time in which nothing else gets done.
         dirty_rate: change of dirty pages.
-        through: writers wait for the flushers, so dirty pages stay as many as they are.
-        wants: CPUs each could use and its weight, for the probe's share.
+        writers_throttled: writers wait for the flushers, so dirty pages stay as many as they are.
+        cpu_wants: CPUs each could use and its weight, for the probe's share.
     """
 
     __slots__ = (
-        "cpu_busy", "demands", "dirty_rate", "domains", "free_rate", "full", "queue", "some",
-        "through", "wants",
+        "cpu_busy",
+        "cpu_wants",
+        "demands",
+        "dirty_rate",
+        "domains",
+        "free_rate",
+        "full",
+        "queue",
+        "some",
+        "writers_throttled",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -51,32 +59,32 @@ class Regime:
         self.some = 0.0
         self.full = 0.0
         self.dirty_rate = 0.0
-        self.through = False
-        self.wants: list[tuple[float, float]] = []
+        self.writers_throttled = False
+        self.cpu_wants: list[tuple[float, float]] = []
 
 
-def solve(machine: Machine) -> Regime:
+def solve(machine: Machine) -> Rates:
     """Work out the present rates; sets the flows of every pool and task."""
-    regime = Regime()
-    mark_hot(machine)
-    regime.demands = [demand_of(machine, p) for p in machine.procs if p.state == "run"]
+    rates = Rates()
+    mark_working_sets(machine)
+    rates.demands = [demand_of(machine, p) for p in machine.procs if p.state == "run"]
     system = system_demand(machine)
     if system is not None:
-        regime.demands.append(system)
+        rates.demands.append(system)
     count_usage(machine)
-    _find_domains(machine, regime)
-    for demand in regime.demands:
-        demand.domain = domain_of(regime, demand.proc)
-    background = _write_back(machine, regime)
-    _share_cpus(machine, regime, first=True)
-    _set_speeds(machine, regime, background)
-    waits = regime.queue > 1.0 or any(d.sync_io and d.proc for d in regime.demands)
-    if waits and regime.cpu_busy >= 1.0:
-        _share_cpus(machine, regime, first=False)
-        _set_speeds(machine, regime, background)
-    _flow(machine, regime)
-    _account(regime)
-    return regime
+    _find_domains(machine, rates)
+    for demand in rates.demands:
+        demand.domain = domain_of(rates, demand.proc)
+    background = _write_back(machine, rates)
+    _share_cpus(machine, rates, first=True)
+    _set_speeds(machine, rates, background)
+    waits = rates.queue > 1.0 or any(d.sync_io and d.proc for d in rates.demands)
+    if waits and rates.cpu_busy >= 1.0:
+        _share_cpus(machine, rates, first=False)
+        _set_speeds(machine, rates, background)
+    _flow(machine, rates)
+    _account(rates)
+    return rates
 
 
 def count_usage(machine: Machine) -> None:
@@ -87,22 +95,22 @@ def count_usage(machine: Machine) -> None:
         group.usage = group.swap_usage = 0.0
     for pool in machine.pools():
         if pool.group is not None:
-            for group in pool.group.chain():
+            for group in pool.group.ancestry():
                 group.usage += pool.resident + pool.dirty
                 group.swap_usage += pool.swapped
     for mm in machine.mms():
         if mm.group is not None:
-            for group in mm.group.chain():
+            for group in mm.group.ancestry():
                 group.usage += mm.locked + mm.tables
 
 
-def _find_domains(machine: Machine, regime: Regime) -> None:
+def _find_domains(machine: Machine, rates: Rates) -> None:
     """Who has to give back what it takes: the machine below its low mark, cgroups at a limit."""
-    marks = machine.marks
+    marks = machine.watermarks
     pools = machine.pools()
     swappiness = machine.sysctl.swappiness
-    waiting = sum(1 for d in regime.demands if d.refault or _reads(d))
-    regime.domains[None] = top = Domain(None, pools)
+    waiting = sum(1 for d in rates.demands if d.refault or _reads(d))
+    rates.domains[None] = top = Domain(None, pools)
     swap_left = machine.swap_total - machine.swap_used()
     if machine.free <= marks.low_pages + _AT_LIMIT:
         open_pools = [p for p in pools if not _protected(p)]
@@ -115,15 +123,15 @@ def _find_domains(machine: Machine, regime: Regime) -> None:
         hard = min(group.max_pages, group.memsw_pages)
         if group.usage < min(hard, group.high_pages) - _AT_LIMIT:
             continue
-        inside = [p for p in pools if p.group is not None and group in p.group.chain()]
+        inside = [p for p in pools if p.group is not None and group in p.group.ancestry()]
         own = Domain(group, inside)
         chosen = group.swappiness if group.swappiness is not None else swappiness
         left = min(swap_left, group.swap_left())
-        held = sum(1 for d in regime.demands if d.refault and _inside(d, group))
+        held = sum(1 for d in rates.demands if d.refault and _inside(d, group))
         own.plan = _plan(machine, group, inside, left, chosen, held)
         # Above high only, what can't be reclaimed is the machine's to find.
         if own.plan.layers or group.usage >= hard - _AT_LIMIT:
-            regime.domains[group] = own
+            rates.domains[group] = own
 
 
 def _plan(
@@ -157,27 +165,27 @@ def _reads(demand: Demand) -> bool:
 
 
 def _protected(pool: Pool) -> bool:
-    return pool.group is not None and any(g.usage <= g.low_pages for g in pool.group.chain())
+    return pool.group is not None and any(g.usage <= g.low_pages for g in pool.group.ancestry())
 
 
 def _inside(demand: Demand, group: Group) -> bool:
     proc = demand.proc
-    return proc is not None and proc.mm.group is not None and group in proc.mm.group.chain()
+    return proc is not None and proc.mm.group is not None and group in proc.mm.group.ancestry()
 
 
-def domain_of(regime: Regime, proc: Proc | None) -> Domain:
+def domain_of(rates: Rates, proc: Proc | None) -> Domain:
     """The innermost domain a task's pages are charged to."""
-    if proc is not None and proc.mm.group is not None and len(regime.domains) > 1:
-        for group in proc.mm.group.chain():
-            if group in regime.domains:
-                return regime.domains[group]
-    return regime.domains[None]
+    if proc is not None and proc.mm.group is not None and len(rates.domains) > 1:
+        for group in proc.mm.group.ancestry():
+            if group in rates.domains:
+                return rates.domains[group]
+    return rates.domains[None]
 
 
 def dirty_marks(machine: Machine) -> tuple[float, float]:
     """Pages of dirty page cache at which write-back begins, and at which writers wait."""
     file = sum(pool.resident + pool.dirty for pool in machine.files.values())
-    dirtyable = max(machine.free - machine.marks.totalreserve_pages, 0.0) + file
+    dirtyable = max(machine.free - machine.watermarks.totalreserve_pages, 0.0) + file
     background = machine.knobs.get("dirty_background_ratio", _DIRTY_BACKGROUND)
     limit = machine.knobs.get("dirty_ratio", _DIRTY_LIMIT)
     low = dirtyable * background / 100
@@ -185,103 +193,103 @@ def dirty_marks(machine: Machine) -> tuple[float, float]:
     return low, max((low + high) / 2.0, low)
 
 
-def _write_back(machine: Machine, regime: Regime) -> float:
+def _write_back(machine: Machine, rates: Rates) -> float:
     """Start the flushers; returns the share of the disk they take."""
     dirty = sum(pool.dirty for pool in machine.files.values())
-    writers = [d for d in regime.demands if d.dirties is not None]
+    writers = [d for d in rates.demands if d.dirty_file is not None]
     if dirty < 1.0 and not writers:
         return 0.0
     background, limit = dirty_marks(machine)
-    short = regime.domains[None].plan is not None or len(regime.domains) > 1
-    regime.through = bool(writers) and (dirty >= limit - _AT_LIMIT or limit < _DIRTY_LEAST)
-    if writers and dirty < background and not short and not regime.through:
+    short = rates.domains[None].plan is not None or len(rates.domains) > 1
+    rates.writers_throttled = bool(writers) and (dirty >= limit - _AT_LIMIT or limit < _DIRTY_LEAST)
+    if writers and dirty < background and not short and not rates.writers_throttled:
         return 0.0
-    busy = sum(1.0 for d in regime.demands if d.sync_io > 0.0 or d.async_io > 0.0)
+    busy = sum(1.0 for d in rates.demands if d.sync_io > 0.0 or d.async_io > 0.0)
     part = 1.0 / (1.0 + min(busy, 1.0))
     if dirty >= 1.0:
         for pool in machine.files.values():
             pool.cleaned = part * machine.disk * pool.dirty / dirty
-    if regime.through:
-        _write_through(machine, writers, part)
+    if rates.writers_throttled:
+        _throttle_writers(machine, writers, part)
     return part
 
 
-def _write_through(machine: Machine, writers: list[Demand], part: float) -> None:
+def _throttle_writers(machine: Machine, writers: list[Demand], part: float) -> None:
     """At the limit a writer may dirty no more than the flushers write."""
     pace = sum(d.pace for d in writers)
     slower = min(part * machine.disk / pace, 1.0) if pace > 0.0 else 1.0
     for demand in writers:
-        demand.takes -= demand.pace * (1.0 - slower)
+        demand.alloc_rate -= demand.pace * (1.0 - slower)
         demand.pace *= slower
         demand.cpu *= slower
-        if demand.dirties is not None:
-            demand.dirties.cleaned = 0.0  # follows what it writes; see _flow
+        if demand.dirty_file is not None:
+            demand.dirty_file.cleaned = 0.0  # follows what it writes; see _flow
 
 
-def _share_cpus(machine: Machine, regime: Regime, *, first: bool) -> None:
+def _share_cpus(machine: Machine, rates: Rates, *, first: bool) -> None:
     """Give each task its share; the second time those that wait for the disk leave theirs."""
     wants = []
-    for demand in regime.demands:
+    for demand in rates.demands:
         proc = demand.proc
         if proc is None:
             wants.append((0.0, 1.0))
             continue
         need = demand.cpu
-        if proc.spin:
+        if proc.spinning:
             need = 1.0
         elif proc.asleep:
             need = 0.0
-        elif not first and demand.unit > 0.0:
-            need *= min(demand.speed / demand.unit, 1.0)
+        elif not first and demand.cpu_share > 0.0:
+            need *= min(demand.speed / demand.cpu_share, 1.0)
         wants.append((need, proc.weight * (proc.spec.threads if need > 1.0 else 1)))
-    given = cpu.share(machine.cpus, wants)
-    regime.wants = wants
-    regime.cpu_busy = min(sum(given) / machine.cpus, 1.0)
-    for demand, (need, _), got in zip(regime.demands, wants, given, strict=True):
+    given = cpu.fair_shares(machine.cpus, wants)
+    rates.cpu_wants = wants
+    rates.cpu_busy = min(sum(given) / machine.cpus, 1.0)
+    for demand, (need, _), got in zip(rates.demands, wants, given, strict=True):
         if demand.proc is None or need <= 0.0:
-            demand.unit = 0.0 if demand.proc is not None and demand.proc.asleep else 1.0
+            demand.cpu_share = 0.0 if demand.proc is not None and demand.proc.asleep else 1.0
         else:
-            demand.unit = got / need
+            demand.cpu_share = got / need
         if demand.proc is not None:
             demand.proc.cpu = got
 
 
-def _set_speeds(machine: Machine, regime: Regime, background: float) -> None:
+def _set_speeds(machine: Machine, rates: Rates, background: float) -> None:
     """How fast each goes with the disk and memory there is."""
-    for demand in regime.demands:
+    for demand in rates.demands:
         plan = demand.domain.plan
-        demand.swap_io = 0.0 if plan is None else demand.takes * plan.anon_share / machine.disk
-    regime.queue = queue = queue_factor(regime.demands, background)
-    for demand in regime.demands:
+        demand.swap_io = 0.0 if plan is None else demand.alloc_rate * plan.anon_share / machine.disk
+    rates.queue = queue = queue_factor(rates.demands, background)
+    for demand in rates.demands:
         waits = demand.sync_io or demand.swap_io or demand.async_io
-        demand.speed = speed_of(demand, queue) if waits else demand.unit
+        demand.speed = speed_of(demand, queue) if waits else demand.cpu_share
         if machine.groups:
-            _slow_over_high(demand)
-    _ration(machine, regime)
+            _throttle_over_high(demand)
+    _ration(machine, rates)
 
 
-def _slow_over_high(demand: Demand) -> None:
+def _throttle_over_high(demand: Demand) -> None:
     """``memory.high``: whoever is above it sleeps longer the further it is above."""
     proc = demand.proc
-    if proc is None or proc.mm.group is None or demand.takes <= 0.0:
+    if proc is None or proc.mm.group is None or demand.alloc_rate <= 0.0:
         return
-    for group in proc.mm.group.chain():
+    for group in proc.mm.group.ancestry():
         over = (group.usage - group.high_pages) / max(group.high_pages, 1.0)
         delay = min(64.0 * over * over, 2.0) if over > 0 else 0.0
         if delay > 0.01:
-            demand.speed = min(demand.speed, _HIGH_BATCH / delay / demand.takes)
+            demand.speed = min(demand.speed, _HIGH_BATCH / delay / demand.alloc_rate)
 
 
-def _ration(machine: Machine, regime: Regime) -> None:
+def _ration(machine: Machine, rates: Rates) -> None:
     """Where nothing can be reclaimed, tasks get what exits give back, and no more."""
-    for domain in regime.domains.values():
+    for domain in rates.domains.values():
         domain.need = domain.exits = 0.0
     for proc in machine.procs:
         if proc.state == "exiting" and proc.exit_dt > 0.0:
-            domain_of(regime, proc).exits += held_pages(proc) / proc.exit_dt
-    for demand in regime.demands:
-        demand.domain.need += demand.takes * demand.speed
-    for domain in regime.domains.values():
+            domain_of(rates, proc).exits += held_pages(proc) / proc.exit_dt
+    for demand in rates.demands:
+        demand.domain.need += demand.alloc_rate * demand.speed
+    for domain in rates.domains.values():
         domain.blocked = False
         domain.release = domain.exits
         plan = domain.plan
@@ -289,29 +297,29 @@ def _ration(machine: Machine, regime: Regime) -> None:
             continue
         # What is being written back can be reclaimed as soon as it is clean.
         domain.release += sum(pool.cleaned for pool in domain.pools)
-        short = domain.need - domain.release - _give_back(regime, domain, plan)
+        short = domain.need - domain.release - _reclaimable_inflow(rates, domain, plan)
         if short <= 1e-9 * domain.need:
             continue
         domain.blocked = True
         part = min(domain.release / domain.need, 1.0)
-        for demand in regime.demands:
-            if demand.takes > 0.0 and demand.domain is domain:
+        for demand in rates.demands:
+            if demand.alloc_rate > 0.0 and demand.domain is domain:
                 demand.speed *= part
 
 
-def _give_back(regime: Regime, domain: Domain, plan: Plan) -> float:
+def _reclaimable_inflow(rates: Rates, domain: Domain, plan: Plan) -> float:
     """What flows into reclaimable pools and could flow out again at the same time."""
     found = 0.0
-    for demand in regime.demands:
+    for demand in rates.demands:
         if demand.domain is not domain:
             continue
         for pool, rate in demand.grow:
-            if pool is not None and (plan.files if pool.kind == "file" else plan.swaps):
+            if pool is not None and (plan.reclaims_files if pool.kind == "file" else plan.can_swap):
                 found += rate * demand.speed
         for pool, rate in demand.refault:
-            if pool.kind != "file" or plan.files:
+            if pool.kind != "file" or plan.reclaims_files:
                 found += rate * demand.speed
-        if regime.through and demand.dirties is not None:
+        if rates.writers_throttled and demand.dirty_file is not None:
             found += demand.pace * demand.speed
     return found
 
@@ -322,27 +330,27 @@ def held_pages(proc: Proc) -> float:
     return mm.anon.resident + mm.shmem.resident if mm.users == 1 else 0.0
 
 
-def _flow(machine: Machine, regime: Regime) -> None:
+def _flow(machine: Machine, rates: Rates) -> None:
     """Set the pools' flows from the tasks' speeds, and let each domain reclaim."""
-    for domain in regime.domains.values():
+    for domain in rates.domains.values():
         domain.need = 0.0
-    taken = sum(_take(demand) for demand in regime.demands if demand.speed > 0.0)
-    if regime.through:
+    taken = sum(_take(demand) for demand in rates.demands if demand.speed > 0.0)
+    if rates.writers_throttled:
         for pool in machine.files.values():
             if pool.dirtied > 0.0:
                 pool.cleaned = pool.dirtied
     released = sum(_release(proc) for proc in machine.procs)
     evicted = 0.0
-    for group, domain in regime.domains.items():
+    for group, domain in rates.domains.items():
         if group is not None and domain.plan is not None:
             wanted = max(domain.need - domain.exits, 0.0)
-            evicted += wanted - distribute(domain.plan, wanted)
-    top = regime.domains[None]
+            evicted += wanted - distribute_reclaim(domain.plan, wanted)
+    top = rates.domains[None]
     if top.plan is not None:
         wanted = max(taken - released - evicted, 0.0)
-        evicted += wanted - distribute(top.plan, wanted)
-    regime.free_rate = released + evicted - taken
-    regime.dirty_rate = sum(p.dirtied - p.cleaned for p in machine.files.values())
+        evicted += wanted - distribute_reclaim(top.plan, wanted)
+    rates.free_rate = released + evicted - taken
+    rates.dirty_rate = sum(p.dirtied - p.cleaned for p in machine.files.values())
 
 
 def _take(demand: Demand) -> float:
@@ -353,10 +361,10 @@ def _take(demand: Demand) -> float:
             pool.grow += rate * speed
     for pool, rate in demand.refault:
         pool.refault += rate * speed
-    if demand.dirties is not None:
-        demand.dirties.dirtied += demand.pace * speed
-    demand.domain.need += demand.takes * speed
-    return demand.takes * speed
+    if demand.dirty_file is not None:
+        demand.dirty_file.dirtied += demand.pace * speed
+    demand.domain.need += demand.alloc_rate * speed
+    return demand.alloc_rate * speed
 
 
 def _release(proc: Proc) -> float:
@@ -368,23 +376,23 @@ def _release(proc: Proc) -> float:
     return (proc.mm.anon.resident + proc.mm.shmem.resident) / proc.exit_dt
 
 
-def _account(regime: Regime) -> None:
+def _account(rates: Rates) -> None:
     """Stall shares of the tasks, and PSI's some and full from them."""
     calm = idle = 1.0
-    for demand in regime.demands:
+    for demand in rates.demands:
         proc = demand.proc
         if proc is None:
             continue
         domain = demand.domain
         proc.speed = demand.speed
-        sync_io = demand.sync_io - demand.first_io
-        waits = regime.queue * sync_io + (regime.queue - 1.0) * demand.swap_io
+        sync_io = demand.sync_io - demand.first_read_io
+        waits = rates.queue * sync_io + (rates.queue - 1.0) * demand.swap_io
         stall = min(demand.speed * waits, 1.0)
-        if domain.blocked and demand.takes > 0.0:
+        if domain.blocked and demand.alloc_rate > 0.0:
             stall = 1.0 - demand.speed
         proc.stall = stall
         calm *= 1.0 - stall
         runs = demand.cpu * demand.speed
         idle *= 1.0 - min(runs, 1.0)
-    regime.some = 1.0 - calm
-    regime.full = regime.some * idle
+    rates.some = 1.0 - calm
+    rates.full = rates.some * idle

@@ -3,7 +3,7 @@
 import random
 from typing import Literal
 
-from oomkit.model.cpu import weight
+from oomkit.model.cpu import nice_weight
 from oomkit.model.pools import Mm, Pool
 from oomkit.scenario.format import Step, Task
 
@@ -32,24 +32,53 @@ class Proc:
         step: index of the step it is at.
         current: that step.
         loop: how often it has been through its steps.
-        left: what is left of the step: pages, CPU seconds.
-        whole: what the step was at its start.
+        step_left: what is left of the step: pages, CPU seconds.
+        step_total: what the step was at its start.
         worked_s: CPU seconds of the present ``work`` step behind it.
         speed: how fast it goes, as a share of unhindered.
         stall: share of its time it waits for memory.
-        spin: it asks for a page in a loop, using CPU.
+        spinning: it asks for a page in a loop, using CPU.
         asleep: it waits at its cgroup's limit without using CPU.
         cpu_s: CPU seconds used.
         done_s: unhindered seconds of the steps behind it, for ``progress``.
-        grew_s: when it last took memory for good; None: never.
-        to_tmpfs: pages it has written to tmpfs.
+        last_growth_s: when it last took memory for good; None: never.
+        tmpfs_written: pages it has written to tmpfs.
     """
 
     __slots__ = (
-        "asleep", "cpu", "cpu_s", "current", "done_s", "doomed", "end_s", "exit_dt", "grew_s",
-        "instance", "key", "left", "loop", "mm", "nice", "nominal", "oom_adj", "oom_score_adj",
-        "pid", "ppid", "program", "scales", "spec", "speed", "spin", "stall", "start_s", "state",
-        "step", "to_tmpfs", "weight", "whole", "worked_s",
+        "asleep",
+        "cpu",
+        "cpu_s",
+        "current",
+        "done_s",
+        "end_s",
+        "exit_dt",
+        "instance",
+        "key",
+        "killed",
+        "last_growth_s",
+        "loop",
+        "mm",
+        "nice",
+        "nominal",
+        "oom_adj",
+        "oom_score_adj",
+        "pid",
+        "ppid",
+        "program",
+        "scales",
+        "spec",
+        "speed",
+        "spinning",
+        "stall",
+        "start_s",
+        "state",
+        "step",
+        "step_left",
+        "step_total",
+        "tmpfs_written",
+        "weight",
+        "worked_s",
     )  # fmt: skip
 
     def __init__(
@@ -68,26 +97,26 @@ class Proc:
         self.step = 0
         self.current: Step = _NOTHING
         self.loop = 0
-        self.left = 0.0
-        self.whole = 0.0
+        self.step_left = 0.0
+        self.step_total = 0.0
         self.worked_s = 0.0
         self.speed = 0.0
         self.stall = 0.0
         self.cpu = 0.0
-        self.spin = False
+        self.spinning = False
         self.asleep = False
         self.cpu_s = 0.0
         self.done_s = 0.0
         self.start_s = 0.0
         self.end_s: float | None = None
         self.exit_dt = 0.0
-        self.doomed = False
-        self.grew_s: float | None = None
-        self.to_tmpfs = 0.0
+        self.killed = False
+        self.last_growth_s: float | None = None
+        self.tmpfs_written = 0.0
         self.oom_score_adj = spec.oom_score_adj
         self.oom_adj = spec.oom_adj
         self.nice = spec.nice
-        self.weight = weight(spec.nice)
+        self.weight = nice_weight(spec.nice)
 
     @property
     def alive(self) -> bool:

@@ -18,7 +18,7 @@ _RESERVE_RATIO = 256
 _THP_PAGEBLOCK = 512
 
 
-class Marks(msgspec.Struct, frozen=True, kw_only=True):
+class Watermarks(msgspec.Struct, frozen=True, kw_only=True):
     """Sums over the zones, in pages.
 
     Attributes:
@@ -56,9 +56,9 @@ def default_min_free_kbytes(total_pages: int, rules: RuleSet, *, thp: bool) -> i
     return kbytes
 
 
-def marks(
+def watermarks_for(
     total_pages: int, rules: RuleSet, *, min_free_kbytes: int, scale_factor: int, thp: bool
-) -> Marks:
+) -> Watermarks:
     """The marks of a machine.
 
     Args:
@@ -78,7 +78,7 @@ def marks(
     reserves = [sum(managed[i + 1 :]) // _RESERVE_RATIO for i in range(len(managed))]
     highs = [low + 2 * gap for low, gap in zip(mins, gaps, strict=True)]
     total_min = min(sum(mins), total_pages // 2)
-    return Marks(
+    return Watermarks(
         min_pages=total_min,
         low_pages=total_min + sum(gaps),
         high_pages=total_min + 2 * sum(gaps),
