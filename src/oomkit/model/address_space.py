@@ -17,9 +17,6 @@ _MB = 2**20 / PAGE
 HEAP_STEP_PAGES = 32
 """Pages the heap grows by at a time: the default of malloc's ``M_TOP_PAD``."""
 
-GROWING_VERBS = ("touch", "share", "tmpfs", "lock")
-"""Steps whose memory is mapped piece by piece as it is touched."""
-
 _INFINITY = float("inf")
 
 

@@ -6,7 +6,7 @@ from oomkit.model.machine import Machine
 from oomkit.model.pools import Group, Pool
 from oomkit.model.reclaim import BATCH_PAGES, IN_FLIGHT_PAGES, Layer
 from oomkit.model.solve import Rates, dirty_marks
-from oomkit.model.tasks import PAGE, Proc
+from oomkit.model.tasks import GROWING_VERBS, PAGE, Proc
 
 _INFINITY = float("inf")
 
@@ -198,11 +198,7 @@ def _commit(machine: Machine, rates: Rates) -> float:
     growing = []
     for demand in rates.demands:
         proc = demand.proc
-        if (
-            proc is not None
-            and demand.speed > 0.0
-            and proc.current.verb in address_space.GROWING_VERBS
-        ):
+        if proc is not None and demand.speed > 0.0 and proc.current.verb in GROWING_VERBS:
             growing.append((proc, demand.pace * demand.speed))
     rate = rates.free_rate
     for pool in machine.pools():
@@ -233,7 +229,7 @@ def _advance_task(machine: Machine, demand: Demand, seconds: float) -> None:
     mm = proc.mm
     mm.tables += demand.tables * demand.speed * seconds
     verb = proc.current.verb
-    if verb in address_space.GROWING_VERBS:
+    if verb in GROWING_VERBS:
         address_space.map_touched(machine, proc, done * (proc.current.stride_bytes or PAGE) / PAGE)
     if verb == "work":
         proc.worked_s += done
@@ -255,26 +251,7 @@ def _unshare(machine: Machine, proc: Proc, pages: float) -> None:
     left = max(whole - pages, 0.0)
     factor = left / whole if whole > 0 else 0.0
     mm.cow_views = [(pool, view * factor) for pool, view in mm.cow_views if view * factor > 0.5]
-    shrink_cow_pools(machine)
-
-
-def shrink_cow_pools(machine: Machine) -> None:
-    """Free the pages of shared pools that nobody sees any more."""
-    seen: dict[int, float] = {}
-    for mm in machine.mms():
-        for pool, view in mm.cow_views:
-            seen[id(pool)] = max(seen.get(id(pool), 0.0), view)
-    for pool in machine.pools():
-        if pool.name != "(cow)":
-            continue
-        have = pool.resident + pool.swapped
-        want = seen.get(id(pool), 0.0)
-        if have > want:
-            kept = want / have
-            machine.free += pool.resident * (1.0 - kept)
-            pool.resident *= kept
-            pool.swapped *= kept
-            machine.stale = machine.stale or want == 0.0
+    machine.shrink_cow_pools()
 
 
 def _advance_pool(machine: Machine, pool: Pool, seconds: float) -> None:

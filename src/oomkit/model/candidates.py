@@ -2,9 +2,9 @@
 
 from oomkit.kernel.oom_score import oom_score, score_control
 from oomkit.kernel.state import OOM_DISABLE, OOM_SCORE_ADJ_MIN
-from oomkit.model.machine import Machine
+from oomkit.model.machine import UPTIME_AT_START_S, Machine
 from oomkit.model.sensors import KB, limit_kb
-from oomkit.model.snapshot import INIT, UPTIME_AT_START_S, take_snapshot
+from oomkit.model.snapshot import INIT, take_snapshot
 from oomkit.model.tasks import Proc
 from oomkit.policy.core.candidate import Candidate
 from oomkit.policy.core.growth import Growth
@@ -32,23 +32,20 @@ def sizes(machine: Machine) -> dict[tuple[int, int], float]:
     return found
 
 
-def candidates(
-    machine: Machine, now: float, growth: Growth, *, with_scores: bool
-) -> list[Candidate]:
+def candidates(machine: Machine, growth: Growth, *, with_scores: bool) -> list[Candidate]:
     """Everybody, init included.
 
     Args:
         machine: the machine.
-        now: seconds since the start.
         growth: what tells how much each grew.
         with_scores: work out the kernel's ``oom_score`` too.
     """
-    scores = _scores(machine, now) if with_scores else {}
+    scores = _scores(machine) if with_scores else {}
     found = [
         Candidate(1, 0, 0, INIT.comm, anon_kb=(INIT.anon_rss_pages or 0) * KB, uid=0, cgroup="/")
     ]
     found += (
-        _candidate(machine, proc, now, growth, scores.get(proc.pid))
+        _candidate(machine, proc, growth, scores.get(proc.pid))
         for proc in machine.procs
         if proc.alive
     )
@@ -58,7 +55,6 @@ def candidates(
 def _candidate(
     machine: Machine,
     proc: Proc,
-    now: float,
     growth: Growth,
     score: int | None,
 ) -> Candidate:
@@ -79,7 +75,7 @@ def _candidate(
         oom_score_adj=_adj(machine, proc),
         oom_score=score,
         cpu_s=proc.cpu_s,
-        age_s=now - proc.start_s,
+        age_s=machine.now - proc.start_s,
         growth_kb=growth.of(proc.pid, start_time(proc), size_kb(proc)),
         tmpfs_growth_kb=growth.of(-proc.pid, start_time(proc), proc.tmpfs_written * KB),
         uid=proc.spec.uid,
@@ -97,8 +93,8 @@ def _adj(machine: Machine, proc: Proc) -> int:
     return proc.oom_score_adj
 
 
-def _scores(machine: Machine, now: float) -> dict[int, int]:
-    snapshot = take_snapshot(machine, now, machine.spec.kernel)
+def _scores(machine: Machine) -> dict[int, int]:
+    snapshot = take_snapshot(machine)
     control = score_control(snapshot, machine.rules)
     return {task.pid: oom_score(task, control) for task in snapshot.tasks}
 

@@ -281,7 +281,7 @@ def _work(machine: Machine, proc: Proc, demand: Demand) -> None:
     for pool, pages in parts:
         rate = walk * pages / whole
         demand.add_refaults(pool, rate, pool.missing_share if pool.hot > 0 else 0.0, machine)
-        if pool.name == "(cow)":
+        if pool.is_cow:
             demand.cow_left += pages
     if file is not None:
         demand.add_refaults(file, walk * file.size / whole, file.missing_share, machine)

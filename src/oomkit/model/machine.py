@@ -25,24 +25,49 @@ _ROOTFS_PAGES = 749
 """An initramfs' files: page cache that can't be dropped."""
 
 
+UPTIME_AT_START_S = 60
+"""Seconds between the machine's boot and the start of the scenario."""
+
+_RECENT_S = 10.0
+"""A task that took memory within this time before memory ran low counts as growing."""
+
+
 class ModelError(Exception):
-    """A scenario the model can't play; the text says why."""
+    """A scenario the model can't play; the message says why."""
 
 
 class Machine:
-    """Memory and what is in it; amounts are pages.
+    """Memory, what is in it, and the run's clock; amounts are pages.
 
     Attributes:
+        now: seconds since the start of the scenario.
+        low_since_s: since when memory is low, of the machine or of a cgroup; None: it is not.
+        version: number of changes so far that can make an OOM, or a policy's selection, end
+            differently; see :meth:`mark_changed`.
         total: MemTotal.
         free: MemFree.
         kernel: kernel memory in use besides page tables and processes.
+        rootfs: page cache of the initramfs, which can't be dropped.
         swap_total: SwapTotal.
         swap_full: swap ran full and no batch of slots has come free since.
+        cpus: number of CPUs.
+        disk: the disk's bandwidth, pages a second.
+        fault: how fast one CPU faults memory in, pages a second.
+        procs: the processes, in the order in which they were created.
+        files: page cache by file name.
+        tmpfs: tmpfs pages by the cgroup they are charged to.
+        groups: memory cgroups by path.
+        programs: page cache of the system's own programs; None: the machine has none.
+        committed: Committed_AS.
+        stale: a pool was added or removed since :meth:`pools` last listed them.
     """
 
     def __init__(self, scenario: Scenario) -> None:
         spec = scenario.machine
         self.spec = spec
+        self.now = 0.0
+        self.low_since_s: float | None = None
+        self.version = 0
         self.rules: RuleSet = rules_for(spec.kernel)
         ram = spec.ram_bytes
         reserved = spec.reserved_bytes
@@ -125,11 +150,29 @@ class Machine:
         return pool
 
     def cow_pool(self, group: Group | None) -> Pool:
-        """A new pool for pages several address spaces share since a fork."""
-        pool = Pool("anon", group, "(cow)")
+        """A new pool for pages that several address spaces share since a fork."""
+        pool = Pool("anon", group, "(cow)", is_cow=True)
         self._shared.append(pool)
         self.stale = True
         return pool
+
+    def shrink_cow_pools(self) -> None:
+        """Free the pages of copy-on-write pools that no address space sees any more."""
+        seen: dict[int, float] = {}
+        for mm in self.mms():
+            for pool, view in mm.cow_views:
+                seen[id(pool)] = max(seen.get(id(pool), 0.0), view)
+        for pool in self.pools():
+            if not pool.is_cow:
+                continue
+            pages = pool.resident + pool.swapped
+            wanted = seen.get(id(pool), 0.0)
+            if pages > wanted:
+                remaining = wanted / pages
+                self.free += pool.resident * (1.0 - remaining)
+                pool.resident *= remaining
+                pool.swapped *= remaining
+                self.stale = self.stale or wanted == 0.0
 
     def tmpfs_of(self, group: Group | None) -> Pool:
         """The tmpfs pages charged to a cgroup."""
@@ -240,8 +283,37 @@ class Machine:
         free = self.free if free is None else free
         return max(free - held + file - min(file / 2, self.watermarks.low_pages), 0.0)
 
+    def uptime_s(self) -> float:
+        """Seconds since the machine was booted."""
+        return UPTIME_AT_START_S + self.now
+
+    def mark_changed(self) -> None:
+        """Note that an OOM without a victim, or a policy without a candidate, may find one now."""
+        self.version += 1
+
+    def by_pid(self, pid: int) -> Proc | None:
+        """The living process of that id."""
+        return next((p for p in self.procs if p.pid == pid and p.alive), None)
+
+    def was_growing(self, proc: Proc) -> bool:
+        """Whether a process took memory in the seconds before memory ran low, or since."""
+        if proc.is_growing:
+            return True
+        since = self.low_since_s if self.low_since_s is not None else self.now
+        return proc.last_growth_s is not None and proc.last_growth_s >= since - _RECENT_S
+
+    def exit_pending(self, group: Group | None) -> bool:
+        """Whether a process in a cgroup (None: anywhere) is exiting and will free memory."""
+        for proc in self.procs:
+            if proc.state != "exiting":
+                continue
+            own = proc.mm.group
+            if group is None or (own is not None and group in own.ancestry()):
+                return True
+        return False
+
     def add_process(self, proc: Proc) -> None:
-        """Take a new process in: its kernel memory and first page tables."""
+        """Add a new process, with its kernel memory and first page tables."""
         self.procs.append(proc)
         self.free -= PROCESS_PAGES
         if proc.mm.users == 1:

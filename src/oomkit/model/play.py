@@ -34,13 +34,13 @@ def play(
     outcome = engine.run()
     roles = {task.name: task.role for _, task in walk_tasks(scenario.tasks)}
     frozen = tuple(Freeze(from_s=round(a, 6), to_s=round(b, 6)) for a, b in engine.freezes.spans)
-    kills = tuple(engine.oom.kills)
+    kills = tuple(engine.lifecycle.kills)
 
     def innocent(kill: Kill) -> bool:
         role = roles[kill.task]
         if role is not None:
             return role != "culprit"
-        return f"{kill.task}/{kill.instance}" in engine.oom.innocents
+        return f"{kill.task}/{kill.instance}" in engine.lifecycle.idle_victims
 
     return Run(
         scenario=scenario.name,
@@ -48,7 +48,7 @@ def play(
         kernel=scenario.machine.kernel,
         policy=policy.name if policy is not None else None,
         outcome=outcome,
-        ended_s=round(engine.now, 6),
+        ended_s=round(engine.machine.now, 6),
         kills=kills,
         denied=tuple(engine.lifecycle.denied),
         frozen=frozen,

@@ -14,6 +14,7 @@ class Pool:
     Attributes:
         kind: ``anon`` and ``shmem`` go to swap, ``file`` is dropped and read again.
         name: for files.
+        is_cow: pages that several address spaces share since a fork.
         group: the memory cgroup charged; None: the root.
         resident: pages in memory.
         swapped: pages in swap.
@@ -21,23 +22,26 @@ class Pool:
         size: of a file, its pages known so far.
         peak_resident: of a file, most pages that were in memory at a time; the rest never was.
         hot: pages in constant use now; the rest is evicted first.
-        grow: sensors of new pages into it, pages a second.
-        refault: sensors of pages coming back from disk.
-        evict: sensors of pages reclaimed.
-        release: sensors of pages given back by an exiting task.
-        dirtied: of a file, sensors of newly written pages.
-        cleaned: of a file, sensors of dirty pages that reach the disk and stay as clean ones.
+        grow: flow of new pages into it, pages a second.
+        refault: flow of pages coming back from disk.
+        evict: flow of pages reclaimed.
+        release: flow of pages given back by an exiting task.
+        dirtied: of a file, flow of newly written pages.
+        cleaned: of a file, flow of dirty pages that reach the disk and stay as clean ones.
         led: of a file, somebody already reads its next new pages.
     """
 
     __slots__ = (
-        "cleaned", "dirtied", "dirty", "evict", "group", "grow", "hot", "kind", "led", "name",
-        "peak_resident", "refault", "release", "resident", "size", "swapped",
+        "cleaned", "dirtied", "dirty", "evict", "group", "grow", "hot", "is_cow", "kind", "led",
+        "name", "peak_resident", "refault", "release", "resident", "size", "swapped",
     )  # fmt: skip
 
-    def __init__(self, kind: Kind, group: "Group | None", name: str = "") -> None:
+    def __init__(
+        self, kind: Kind, group: "Group | None", name: str = "", *, is_cow: bool = False
+    ) -> None:
         self.kind = kind
         self.name = name
+        self.is_cow = is_cow
         self.group = group
         self.resident = 0.0
         self.swapped = 0.0
@@ -192,6 +196,14 @@ class Mm:
             return self.anon.swapped
         shared = sum(view * _ratio(pool.swapped, pool) for pool, view in self.cow_views)
         return self.anon.swapped + shared
+
+    def unmapped_on_exit(self) -> float:
+        """Resident pages that are freed one by one as its last user exits."""
+        return self.anon.resident + self.shmem.resident
+
+    def freed_by_kill(self) -> float:
+        """Anonymous memory, swap and page tables: what a kill frees for others to use."""
+        return self.anon.resident + self.locked + self.swap() + self.tables
 
     def footprint(self) -> float:
         """Anonymous and shared pages, in memory or swap, that work can go over."""

@@ -8,6 +8,7 @@ evenly, weighted by ``vm.swappiness``; without free swap only file pages (mm/vms
 
 from collections.abc import Sequence
 
+from oomkit.model.machine import Machine
 from oomkit.model.pools import Pool
 
 IN_FLIGHT_PAGES = 32
@@ -167,3 +168,45 @@ def _evict_in_use(layer: Layer, wanted: float) -> None:
             pool.evict += pool.refault + beyond * amount / total
         else:
             pool.evict += wanted * pool.refault / back
+
+
+def reclaim_now(machine: Machine, pages: float) -> bool:
+    """Reclaim some pages at once, as direct reclaim does for a small request.
+
+    Returns:
+        Whether all of them were found.
+    """
+    swap_left = machine.swap_total - machine.swap_used()
+    plan = make_plan(
+        machine.pools(), swap_left=swap_left, swappiness=machine.sysctl.swappiness, waiting=1
+    )
+    return reclaim_from(machine, plan, min(pages, swap_left) if plan.anon_share else pages, pages)
+
+
+def reclaim_from(machine: Machine, plan: Plan, swap_left: float, pages: float) -> bool:
+    """Reclaim pages from a plan's layers at once.
+
+    Args:
+        machine: what the pages go back to.
+        plan: where they come from.
+        swap_left: pages that may go to swap.
+        pages: how many are wanted.
+
+    Returns:
+        Whether all of them were found.
+    """
+    for layer in plan.layers:
+        share = min(pages, layer.stock)
+        total = sum(pool.resident for pool in layer.pools)
+        for pool in layer.pools:
+            part = share * pool.resident / total if total > 0 else 0.0
+            if pool.kind != "file":
+                part = min(part, max(swap_left, 0.0))
+                swap_left -= part
+                pool.swapped += part
+            pool.resident -= part
+            machine.free += part
+            pages -= part
+        if pages <= 0.5:
+            return True
+    return False

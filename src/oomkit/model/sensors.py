@@ -33,7 +33,6 @@ class Sensors:
         rates: its rates.
         psi: its stall counters.
         counters: its counters.
-        now: when it begins.
         cgroups: whether the cgroups are read too.
     """
 
@@ -43,7 +42,6 @@ class Sensors:
         rates: Rates,
         psi: Psi,
         counters: Counters,
-        now: float,
         *,
         cgroups: bool,
     ) -> None:
@@ -51,7 +49,7 @@ class Sensors:
         self.rates = rates
         self.psi = psi
         self.counters = counters
-        self.now = now
+        self.now = machine.now
         self.file = self.file_rate = self.anon = 0.0
         self.swapped = self.swap_rate = 0.0
         self.refault = self.swap_in = self.pgscan = 0.0

@@ -1,12 +1,9 @@
 """The run's state as the snapshot the kernel's rules decide on."""
 
 from oomkit.kernel import state
-from oomkit.model.machine import Machine
+from oomkit.model.machine import UPTIME_AT_START_S, Machine
 from oomkit.model.pools import Group
 from oomkit.model.tasks import Proc
-
-UPTIME_AT_START_S = 60
-"""The machine was booted so long before the scenario begins."""
 
 INIT = state.Task(
     pid=1,
@@ -22,16 +19,16 @@ INIT = state.Task(
 )
 
 
-def take_snapshot(machine: Machine, now: float, kernel: str) -> state.Snapshot:
-    """The whole machine at this moment; tasks in the order they were created."""
+def take_snapshot(machine: Machine) -> state.Snapshot:
+    """The whole machine at this moment; tasks in the order in which they were created."""
     return state.Snapshot(
-        kernel=kernel,
+        kernel=machine.spec.kernel,
         memory=machine.memory(),
         sysctl=machine.sysctl,
         tasks=(INIT, *(task_record(machine, p) for p in machine.procs if p.alive)),
         memcgs=tuple(_memcg(group) for group in machine.groups.values()),
         hz=machine.spec.hz,
-        uptime_s=UPTIME_AT_START_S + int(now),
+        uptime_s=int(machine.uptime_s()),
     )
 
 

@@ -14,6 +14,8 @@ PAGE = 4096
 PROCESS_PAGES = 6
 """Kernel stack, task structure and other kernel memory of a process."""
 
+GROWING_VERBS = ("touch", "share", "tmpfs", "lock")
+"""Steps that take new memory, mapped piece by piece as it is touched."""
 
 _NOTHING = Step(verb="exit")
 
@@ -122,6 +124,11 @@ class Proc:
     def alive(self) -> bool:
         """It exists for the kernel."""
         return self.state in ("run", "hold", "exiting")
+
+    @property
+    def is_growing(self) -> bool:
+        """Whether its current step takes new memory."""
+        return self.state == "run" and self.current.verb in GROWING_VERBS
 
     def scale(self) -> float:
         """How much its current step differs from what the file says."""
