@@ -95,7 +95,7 @@ class Watched(Engine):
     """Checks after every event that CPU time given does not exceed what there was."""
 
     def _advance(self, rates: Any, duration: float) -> None:
-        spent = sum(d.proc.cpu for d in rates.demands if d.proc is not None)
+        spent = sum(d.cpus_given for d in rates.demands if d.proc is not None)
         assert spent <= self.machine.cpus + 1e-9
         for pool in self.machine.pools():
             assert pool.resident > -1e-6

@@ -1,17 +1,18 @@
-"""How far the present rates hold, and moving everything along them."""
+"""How long the present rates hold, and advancing everything along them."""
 
 from oomkit.model import address_space
 from oomkit.model.demand import READ_AHEAD_PAGES, Demand
 from oomkit.model.machine import Machine
-from oomkit.model.pools import Group, Pool
+from oomkit.model.pools import Group, Pool, PoolFlow
 from oomkit.model.reclaim import BATCH_PAGES, IN_FLIGHT_PAGES, Layer
-from oomkit.model.solve import Rates, dirty_marks
+from oomkit.model.solve import Rates
 from oomkit.model.tasks import GROWING_VERBS, PAGE, Proc
+from oomkit.model.writeback import dirty_thresholds
 
 _INFINITY = float("inf")
 
 _SHARE_STEP = 0.05
-"""A pool in use is looked at again after its missing share changed so much, or by half."""
+"""The rates are solved again when a used pool's missing share changed by this, or by half."""
 
 
 def horizon(machine: Machine, rates: Rates) -> float:
@@ -20,11 +21,11 @@ def horizon(machine: Machine, rates: Rates) -> float:
         min(
             _steps(machine, rates),
             _free_memory(machine, rates),
-            _swap(machine),
+            _swap(machine, rates),
             _pools(machine, rates),
             _cgroups(machine, rates),
-            _dirty(machine, rates),
-            _commit(machine, rates),
+            _dirty_pages(machine, rates),
+            _address_space(machine, rates),
         ),
         0.0,
     )
@@ -41,15 +42,29 @@ def _steps(machine: Machine, rates: Rates) -> float:
         if demand.cow_rate > 0.0:
             soonest = min(soonest, demand.cow_left / (demand.cow_rate * demand.speed))
         if proc.current.verb == "read" and demand.alloc_rate != demand.pace:
-            soonest = min(soonest, _catch_up(machine, proc.step_total - proc.step_left, rate, proc))
+            soonest = min(soonest, _end_of_cached(machine, proc, rate))
     return soonest
 
 
-def _catch_up(machine: Machine, position: float, rate: float, proc: Proc) -> float:
-    """When a reader of cached pages comes to those nobody has read yet."""
+def _end_of_cached(machine: Machine, proc: Proc, rate: float) -> float:
+    """Seconds until a reader of cached pages comes to pages that were never read."""
     pool = machine.file(proc.current.file or proc.key, proc.mm.group)
+    position = proc.step_total - proc.step_left
     ahead = pool.size - position - READ_AHEAD_PAGES
     return (ahead + 1.0) / rate if ahead > 0.0 else _INFINITY
+
+
+def _free_memory(machine: Machine, rates: Rates) -> float:
+    """Seconds until free memory crosses a watermark."""
+    watermarks, free, rate = machine.watermarks, machine.free, rates.free_rate
+    if rate > 0.0 and free <= watermarks.low_pages + 0.5:
+        # Near the mark exits can give back more than is taken while reclaim slows the takers, and
+        # less without; kswapd goes on to the high watermark.
+        return (max(watermarks.high_pages, watermarks.low_pages + 1.0) - free) / rate
+    return min(
+        _time_to_fall(free, watermarks.low_pages, rate),
+        _time_to_fall(free, watermarks.floor_pages, rate),
+    )
 
 
 def _time_to_fall(level: float, mark: float, rate: float) -> float:
@@ -59,36 +74,30 @@ def _time_to_fall(level: float, mark: float, rate: float) -> float:
     return (level - mark) / -rate
 
 
-def _free_memory(machine: Machine, rates: Rates) -> float:
-    marks, rate = machine.watermarks, rates.free_rate
-    return min(
-        _time_to_fall(machine.free, marks.low_pages, rate),
-        _time_to_fall(machine.free, marks.floor_pages, rate),
-        # Near the mark exits can give back more than is taken while reclaim slows the takers, and
-        # less without; kswapd goes on to the high mark.
-        (max(marks.high_pages, marks.low_pages + 1.0) - machine.free) / rate
-        if rate > 0.0 and machine.free <= marks.low_pages + 0.5
-        else _INFINITY,
-    )
-
-
-def _swap(machine: Machine) -> float:
-    """When swap, or a cgroup's share of it, is full, or so free again that it is used."""
+def _swap(machine: Machine, rates: Rates) -> float:
+    """Seconds until swap, or a cgroup's share of it, is full, or free enough to be used again."""
+    if not machine.swap_total:
+        return _INFINITY
     rate = used = 0.0
-    rates: dict[Group, float] = {}
+    group_rates: dict[Group, float] = {}
+    flows = rates.flows
     for pool in machine.pools():
         if pool.kind == "file":
             continue
-        rate += pool.evict - pool.refault
         used += pool.swapped
+        flow = flows.get(pool)
+        if flow is None:
+            continue
+        change = flow.evict - flow.refault
+        rate += change
         if pool.group is not None:
-            for group in pool.group.ancestry():
-                rates[group] = rates.get(group, 0.0) + pool.evict - pool.refault
+            for group in pool.group.ancestry:
+                group_rates[group] = group_rates.get(group, 0.0) + change
     soonest = _time_to_swap_mark(machine.swap_total - used, rate, machine.swap_batch)
-    for group, change in rates.items():
+    for group, group_rate in group_rates.items():
         left = group.swap_left()
         if left < _INFINITY:
-            soonest = min(soonest, _time_to_swap_mark(left, change, machine.swap_batch))
+            soonest = min(soonest, _time_to_swap_mark(left, group_rate, machine.swap_batch))
     return soonest
 
 
@@ -103,42 +112,41 @@ def _time_to_swap_mark(left: float, rate: float, batch: float) -> float:
 def _pools(machine: Machine, rates: Rates) -> float:
     soonest = _INFINITY
     for pool in machine.pools():
-        if pool.hot > 0.0:
-            soonest = min(soonest, _use_changes(pool))
+        if pool.hot > 0.0 and (flow := rates.flows.get(pool)) is not None:
+            soonest = min(soonest, _use_changes(pool, flow.net()))
     for domain in rates.domains.values():
         if domain.plan is None or not domain.plan.layers:
             continue
         layer = domain.plan.layers[0]
+        nets = [rates.flows[pool].net() for pool in layer.pools]
         if not layer.hot:
-            soonest = min(soonest, _first_empty(layer))
-        shrink = -sum(pool.net() for pool in layer.pools)
+            soonest = min(soonest, _first_empty(layer, nets))
+        shrink = -sum(nets)
         if shrink > 0.0:
             left = layer.stock - BATCH_PAGES + 0.5
             soonest = min(soonest, max(left, 0.1) / shrink)
     return soonest
 
 
-def _first_empty(layer: Layer) -> float:
-    """When the first of a layer's pools has nothing cold left; what flows in differs."""
+def _first_empty(layer: Layer, nets: list[float]) -> float:
+    """Seconds until the first of a layer's pools has nothing cold left; inflows differ."""
     soonest = _INFINITY
-    for pool in layer.pools:
-        rate = pool.net()
+    for pool, rate in zip(layer.pools, nets, strict=True):
         if rate < 0.0:
             soonest = min(soonest, max(pool.resident - pool.hot - 0.25, 0.1) / -rate)
     return soonest
 
 
-def _use_changes(pool: Pool) -> float:
-    """When the missing share of a pool in use has changed enough to matter."""
-    rate = pool.net()
+def _use_changes(pool: Pool, rate: float) -> float:
+    """Seconds until the missing share of a pool in use has changed enough to matter."""
     if rate == 0.0:
         return _INFINITY
     missing = 1.0 - pool.resident / pool.hot
     step = max(_SHARE_STEP, abs(missing) / 2.0) * pool.hot
     if rate > 0.0:
-        return (
-            min(step, max(pool.hot - pool.resident, step / 8)) / rate if missing > 0 else _INFINITY
-        )
+        if missing <= 0.0:
+            return _INFINITY
+        return min(step, max(pool.hot - pool.resident, step / 8)) / rate
     if missing < 0.0:
         return (pool.resident - pool.hot) / -rate
     least = min(pool.resident, max(pool.hot / 64.0, IN_FLIGHT_PAGES))
@@ -146,6 +154,7 @@ def _use_changes(pool: Pool) -> float:
 
 
 def _cgroups(machine: Machine, rates: Rates) -> float:
+    """Seconds until a cgroup's usage crosses one of its limits."""
     soonest = _INFINITY
     if not machine.groups:
         return soonest
@@ -163,36 +172,38 @@ def _cgroups(machine: Machine, rates: Rates) -> float:
 
 def charge_rates(machine: Machine, rates: Rates) -> dict[Group, float]:
     """How fast each cgroup's usage changes, pages a second."""
-    changes = dict.fromkeys(machine.groups.values(), 0.0)
+    charged = dict.fromkeys(machine.groups.values(), 0.0)
     for pool in machine.pools():
-        if pool.group is not None:
-            for group in pool.group.ancestry():
-                changes[group] += pool.net() + pool.dirtied - pool.cleaned
+        if pool.group is not None and (flow := rates.flows.get(pool)) is not None:
+            for group in pool.group.ancestry:
+                charged[group] += flow.net() + flow.dirtied - flow.cleaned
     for demand in rates.demands:
         proc = demand.proc
         if proc is not None and proc.mm.group is not None:
             extra = demand.tables + (demand.pace if proc.current.verb == "lock" else 0.0)
-            for group in proc.mm.group.ancestry():
-                changes[group] += extra * demand.speed
-    return changes
+            for group in proc.mm.group.ancestry:
+                charged[group] += extra * demand.speed
+    return charged
 
 
-def _dirty(machine: Machine, rates: Rates) -> float:
-    soonest = [
-        max(pool.dirty, 0.25) / (pool.cleaned - pool.dirtied)
-        for pool in machine.files.values()
-        if pool.cleaned > pool.dirtied
-    ]
+def _dirty_pages(machine: Machine, rates: Rates) -> float:
+    """Seconds until a file is clean, or until write-back begins or writers have to wait."""
+    soonest = _INFINITY
+    for pool in machine.files.values():
+        flow = rates.flows.get(pool)
+        if flow is not None and flow.cleaned > flow.dirtied:
+            soonest = min(soonest, max(pool.dirty, 0.25) / (flow.cleaned - flow.dirtied))
     if rates.dirty_rate > 0.0:
         dirty = sum(pool.dirty for pool in machine.files.values())
-        later = [mark - dirty for mark in dirty_marks(machine) if mark > dirty + 0.5]
-        # The marks move with free memory; look again half-way.
+        later = [mark - dirty for mark in dirty_thresholds(machine) if mark > dirty + 0.5]
+        # The thresholds move with free memory: check again half-way.
         if later:
-            soonest.append(min(later) / rates.dirty_rate / 2 + 1e-3)
-    return min(soonest, default=_INFINITY)
+            soonest = min(soonest, min(later) / rates.dirty_rate / 2 + 1e-3)
+    return soonest
 
 
-def _commit(machine: Machine, rates: Rates) -> float:
+def _address_space(machine: Machine, rates: Rates) -> float:
+    """Seconds until a growing heap is refused address space."""
     if not address_space.can_refuse(machine):
         return _INFINITY
     growing = []
@@ -202,26 +213,30 @@ def _commit(machine: Machine, rates: Rates) -> float:
             growing.append((proc, demand.pace * demand.speed))
     rate = rates.free_rate
     for pool in machine.pools():
-        rate += pool.net() if pool.kind == "file" else pool.refault - pool.evict
+        flow = rates.flows.get(pool)
+        if flow is not None:
+            rate += flow.net() if pool.kind == "file" else flow.refault - flow.evict
     return address_space.headroom_s(machine, growing, rate)
 
 
 def advance(machine: Machine, rates: Rates, seconds: float) -> None:
-    """Let the rates work for some seconds."""
+    """Let the rates work for some seconds; the machine's clock is the caller's."""
     if seconds <= 0.0:
         return
     for demand in rates.demands:
-        _advance_task(machine, demand, seconds)
+        if demand.proc is not None:
+            _advance_task(machine, demand, demand.proc, seconds)
     machine.free += rates.free_rate * seconds
+    flows = rates.flows
     for pool in machine.pools():
-        _advance_pool(machine, pool, seconds)
+        flow = flows.get(pool)
+        if flow is not None:
+            _advance_pool(machine, pool, flow, seconds)
 
 
-def _advance_task(machine: Machine, demand: Demand, seconds: float) -> None:
-    proc = demand.proc
-    if proc is None:
-        return
-    proc.cpu_s += (proc.cpu if proc.spinning else demand.cpu * demand.speed) * seconds
+def _advance_task(machine: Machine, demand: Demand, proc: Proc, seconds: float) -> None:
+    cpus = demand.cpus_given if proc.spinning else demand.cpus * demand.speed
+    proc.cpu_s += cpus * seconds
     done = demand.pace * demand.speed * seconds
     if done <= 0.0:
         return
@@ -237,7 +252,7 @@ def _advance_task(machine: Machine, demand: Demand, seconds: float) -> None:
         mm.locked += done
     elif verb == "tmpfs":
         proc.tmpfs_written += done
-    elif verb == "write" or (verb == "read" and demand.grow):
+    elif verb == "write" or (verb == "read" and demand.new_pages):
         pool = machine.file(proc.current.file or proc.key, mm.group)
         pool.size = max(pool.size, proc.step_total - proc.step_left)
     if demand.cow_rate > 0.0:
@@ -245,7 +260,7 @@ def _advance_task(machine: Machine, demand: Demand, seconds: float) -> None:
 
 
 def _unshare(machine: Machine, proc: Proc, pages: float) -> None:
-    """A task wrote to pages it shared: its own copies are accounted as new memory already."""
+    """Drop pages a task shared and wrote to; its own copies flow in as new memory."""
     mm = proc.mm
     whole = sum(view for _, view in mm.cow_views)
     left = max(whole - pages, 0.0)
@@ -254,19 +269,19 @@ def _unshare(machine: Machine, proc: Proc, pages: float) -> None:
     machine.shrink_cow_pools()
 
 
-def _advance_pool(machine: Machine, pool: Pool, seconds: float) -> None:
-    net = pool.net()
-    if net == 0.0 and pool.evict == 0.0 and pool.dirtied == pool.cleaned:
+def _advance_pool(machine: Machine, pool: Pool, flow: PoolFlow, seconds: float) -> None:
+    net = flow.net()
+    if net == 0.0 and flow.evict == 0.0 and flow.dirtied == flow.cleaned:
         return
     pool.resident += net * seconds
     if pool.kind == "file":
-        pool.dirty += (pool.dirtied - pool.cleaned) * seconds
+        pool.dirty += (flow.dirtied - flow.cleaned) * seconds
         pool.peak_resident = max(pool.peak_resident, pool.resident)
         if pool.dirty < 0.0:
             pool.resident += pool.dirty
             pool.dirty = 0.0
     else:
-        pool.swapped = max(pool.swapped + (pool.evict - pool.refault) * seconds, 0.0)
+        pool.swapped = max(pool.swapped + (flow.evict - flow.refault) * seconds, 0.0)
     if pool.resident < 0.0:
         # The last fraction of a page was counted twice between two flows.
         machine.free += pool.resident

@@ -11,7 +11,7 @@ def queue_factor(demands: Sequence[Demand], background: float) -> float:
     """How many times longer than alone a request takes, so that the disk is not overrun.
 
     Args:
-        demands: the tasks' wishes, with ``unit`` set to what their CPUs allow.
+        demands: the tasks' wishes, with ``cpu_share`` set to what their CPUs allow.
         background: share of the disk used by write-back that nobody waits for.
     """
     waiting = [d for d in demands if d.cpu_share > 0.0 and (d.sync_io or d.async_io or d.swap_io)]

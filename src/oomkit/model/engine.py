@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from oomkit.model import address_space
 from oomkit.model.advance import advance, horizon
+from oomkit.model.domains import count_usage, pools_in
 from oomkit.model.lifecycle import Lifecycle
 from oomkit.model.machine import Machine, ModelError, set_limits
 from oomkit.model.oom import OomKiller
@@ -14,7 +15,7 @@ from oomkit.model.psi import Psi
 from oomkit.model.reclaim import make_plan, reclaim_from
 from oomkit.model.responsiveness import FreezeTracker, response_s
 from oomkit.model.sampler import Sampler
-from oomkit.model.solve import Rates, count_usage, solve
+from oomkit.model.solve import Rates, solve
 from oomkit.model.tasks import Proc
 from oomkit.model.timers import Timers
 from oomkit.policy.format import Policy
@@ -150,9 +151,6 @@ class Engine:
         machine = self.machine
         while True:
             self._enforce_limits()
-            for proc in machine.procs:
-                if proc.end_s is not None:
-                    proc.exit_dt = proc.end_s - machine.now
             rates = solve(machine)
             self._note_low_memory(rates)
             if self._wake_waiting(rates):
@@ -170,10 +168,12 @@ class Engine:
             over = group.usage - group.max_pages
             if over <= 1.0:
                 continue
-            inside = [p for p in machine.pools() if p.group and group in p.group.ancestry()]
-            swap_left = min(machine.swap_total - machine.swap_used(), group.swap_left())
+            swap_left = min(machine.swap_left(), group.swap_left())
             plan = make_plan(
-                inside, swap_left=swap_left, swappiness=machine.sysctl.swappiness, waiting=0
+                pools_in(machine, group),
+                swap_left=swap_left,
+                swappiness=machine.sysctl.swappiness,
+                waiting=0,
             )
             fits = reclaim_from(machine, plan, swap_left, over)
             count_usage(machine)

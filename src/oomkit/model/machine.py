@@ -214,6 +214,10 @@ class Machine:
         """Swap in use."""
         return sum(pool.swapped for pool in self.pools())
 
+    def swap_left(self) -> float:
+        """Free swap."""
+        return self.swap_total - self.swap_used()
+
     def page_usage(self) -> dict[str, float]:
         """Pages by use; with ``free`` they sum to ``total``."""
         uses = dict.fromkeys(("anon", "shmem", "file", "dirty", "tables", "locked"), 0.0)
@@ -308,7 +312,7 @@ class Machine:
             if proc.state != "exiting":
                 continue
             own = proc.mm.group
-            if group is None or (own is not None and group in own.ancestry()):
+            if group is None or (own is not None and group in own.ancestry):
                 return True
         return False
 

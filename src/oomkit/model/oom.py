@@ -7,7 +7,7 @@ from oomkit.kernel.decision import Decision
 from oomkit.kernel.rank import near_equals, rank
 from oomkit.kernel.state import Allocation, Snapshot, Task
 from oomkit.klog.write import stamped, write_report
-from oomkit.model.demand import Domain
+from oomkit.model.domains import Domain
 from oomkit.model.lifecycle import Lifecycle
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Group

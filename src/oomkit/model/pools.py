@@ -3,9 +3,13 @@
 Amounts are pages, as floats, since flows between events are fluid.
 """
 
+from collections import defaultdict
 from typing import Literal
 
 Kind = Literal["anon", "shmem", "file"]
+
+_NEGLIGIBLE_SHARE = 0.01
+"""A missing share smaller than this counts as nothing."""
 
 
 class Pool:
@@ -13,27 +17,21 @@ class Pool:
 
     Attributes:
         kind: ``anon`` and ``shmem`` go to swap, ``file`` is dropped and read again.
-        name: for files.
+        name: of a file.
         is_cow: pages that several address spaces share since a fork.
         group: the memory cgroup charged; None: the root.
         resident: pages in memory.
         swapped: pages in swap.
-        dirty: of a file, resident pages not yet written (not in ``resident``).
+        dirty: of a file, pages in memory not yet written (not in ``resident``).
         size: of a file, its pages known so far.
-        peak_resident: of a file, most pages that were in memory at a time; the rest never was.
-        hot: pages in constant use now; the rest is evicted first.
-        grow: flow of new pages into it, pages a second.
-        refault: flow of pages coming back from disk.
-        evict: flow of pages reclaimed.
-        release: flow of pages given back by an exiting task.
-        dirtied: of a file, flow of newly written pages.
-        cleaned: of a file, flow of dirty pages that reach the disk and stay as clean ones.
-        led: of a file, somebody already reads its next new pages.
+        peak_resident: of a file, the most pages that were ever in memory; the rest was never read.
+        hot: pages in constant use, the counterpart of the kernel's active list, as of the last
+            :func:`~oomkit.model.demand.mark_working_sets`; the rest is evicted first.
     """
 
     __slots__ = (
-        "cleaned", "dirtied", "dirty", "evict", "group", "grow", "hot", "is_cow", "kind", "led",
-        "name", "peak_resident", "refault", "release", "resident", "size", "swapped",
+        "dirty", "group", "hot", "is_cow", "kind", "name", "peak_resident", "resident", "size",
+        "swapped",
     )  # fmt: skip
 
     def __init__(
@@ -49,43 +47,50 @@ class Pool:
         self.size = 0.0
         self.peak_resident = 0.0
         self.hot = 0.0
-        self.grow = 0.0
-        self.refault = 0.0
-        self.evict = 0.0
-        self.release = 0.0
-        self.dirtied = 0.0
-        self.cleaned = 0.0
-        self.led = False
-
-    def reset_flows(self) -> None:
-        """Set every flow to nothing."""
-        self.hot = self.grow = self.refault = self.evict = self.release = 0.0
-        self.dirtied = self.cleaned = 0.0
-        self.led = False
 
     @property
     def missing_share(self) -> float:
-        """Share of the hot pages that is not in memory; what is almost nothing counts as 0."""
+        """Share of the hot pages that is not in memory."""
         if self.hot <= 0.0:
             return 0.0
         share = 1.0 - self.resident / self.hot
-        return share if share > 0.01 else 0.0
+        return share if share > _NEGLIGIBLE_SHARE else 0.0
 
     @property
     def unread_share(self) -> float:
-        """Share of the hot pages that was never in memory: to bring it in is no refault."""
+        """Share of the hot pages that was never in memory: to read it is no refault."""
         if self.kind != "file" or self.hot <= 0.0:
             return 0.0
         return max(1.0 - max(self.peak_resident, self.resident) / self.hot, 0.0)
 
-    @property
-    def cold(self) -> float:
-        """Resident pages that nobody is using."""
-        return max(self.resident - self.hot, 0.0)
+
+class PoolFlow:
+    """The flows into and out of one pool, pages a second.
+
+    Attributes:
+        new: new pages.
+        refault: pages that come back from disk.
+        evict: pages that are reclaimed.
+        release: pages that an exiting process frees.
+        dirtied: of a file, pages that are written to.
+        cleaned: of a file, dirty pages that reach the disk and stay as clean ones.
+    """
+
+    __slots__ = ("cleaned", "dirtied", "evict", "new", "refault", "release")
+
+    def __init__(self) -> None:
+        self.new = self.refault = self.evict = self.release = self.dirtied = self.cleaned = 0.0
 
     def net(self) -> float:
-        """Change of the resident pages, pages a second."""
-        return self.grow + self.refault + self.cleaned - self.evict - self.release
+        """Change of the resident pages."""
+        return self.new + self.refault + self.cleaned - self.evict - self.release
+
+
+PoolFlows = defaultdict[Pool, PoolFlow]
+"""Flows by pool: ``flows[pool]`` to add to one, ``flows.get(pool)`` to read it.
+
+Most pools of a machine are at rest, and have none.
+"""
 
 
 class Group:
@@ -93,8 +98,16 @@ class Group:
 
     Attributes:
         name: its path without the leading slash.
-        parent: the cgroup it lies in; None: the root.
+        ancestry: it and its ancestors, innermost first.
+        version: of the cgroup interface.
         max_pages: limit; infinity: none.
+        high_pages: ``memory.high``; infinity: none.
+        low_pages: ``memory.low``.
+        swap_max_pages: limit of swap (v2); infinity: none.
+        memsw_pages: limit of memory and swap together (v1); infinity: none.
+        swappiness: its own (v1); None: the machine's.
+        oom_group: ``memory.oom.group``.
+        oom_kill_disable: ``oom_kill_disable`` of ``memory.oom_control`` (v1).
         usage: pages charged to it and below, at the last count.
         swap_usage: swap charged to it and below.
         swap_full: its swap ran full and no batch of slots has come free since.
@@ -102,7 +115,7 @@ class Group:
 
     def __init__(self, name: str, parent: "Group | None") -> None:
         self.name = name
-        self.parent = parent
+        self.ancestry: tuple[Group, ...] = (self, *(parent.ancestry if parent is not None else ()))
         self.version: Literal[1, 2] = 2
         self.max_pages = float("inf")
         self.high_pages = float("inf")
@@ -116,20 +129,11 @@ class Group:
         self.swap_usage = 0.0
         self.swap_full = False
 
-    def ancestry(self) -> "list[Group]":
-        """It and its ancestors, innermost first."""
-        groups, group = [], self
-        while True:
-            groups.append(group)
-            if group.parent is None:
-                return groups
-            group = group.parent
-
     def swap_left(self) -> float:
         """Pages of swap it may still take, by its own limits and its ancestors'."""
         return min(
             min(g.swap_max_pages - g.swap_usage, g.memsw_pages - g.usage - g.swap_usage)
-            for g in self.ancestry()
+            for g in self.ancestry
         )
 
 
@@ -137,36 +141,31 @@ class Mm:
     """An address space.
 
     Attributes:
+        mm_id: tells address spaces apart.
+        group: the memory cgroup it is charged to; None: the root.
         anon: its own anonymous pages.
-        shmem: shared memory it made.
-        cow_views: pages it still shares with others since a fork: pool and how many of its pages.
+        shmem: shared memory it created.
+        cow_views: pages it still shares with others since a fork: pools, and how many pages of
+            each it sees.
         locked: mlocked pages.
-        reserved: address space mapped and not touched yet, pages.
-        sparse: pages touched with a stride, each with its own page table.
+        reserved: address space mapped but not touched yet, pages.
+        tables: page tables, pages.
         mapped: address space in all, pages.
         charged: pages charged to Committed_AS.
         users: tasks that use it.
-        base_pages: text and data every process maps, part of its rss but counted with the system.
     """
 
     __slots__ = (
-        "anon",
-        "base_pages",
-        "charged",
-        "cow_views",
-        "group",
-        "locked",
-        "mapped",
-        "mm_id",
-        "reserved",
-        "shmem",
-        "tables",
-        "users",
+        "anon", "charged", "cow_views", "group", "locked", "mapped", "mm_id", "reserved", "shmem",
+        "tables", "users",
     )  # fmt: skip
 
     BASE_RSS = 185
+    """Resident text and data of every process; their pages are counted with the system's."""
     BASE_VM = 900
+    """Address space of a process that has only just started, pages."""
     BASE_TABLES = 10
+    """Its page tables, pages."""
 
     def __init__(self, mm_id: int, group: Group | None) -> None:
         self.mm_id = mm_id

@@ -1,6 +1,7 @@
 """What a policy can read of the machine, at any moment of a straight piece of the run."""
 
 from oomkit.model.advance import charge_rates
+from oomkit.model.domains import pools_in
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Group
 from oomkit.model.psi import Psi
@@ -54,16 +55,21 @@ class Sensors:
         self.swapped = self.swap_rate = 0.0
         self.refault = self.swap_in = self.pgscan = 0.0
         for pool in machine.pools():
-            self.pgscan += pool.evict
             if pool.kind == "file":
                 self.file += pool.resident + pool.dirty
-                self.file_rate += pool.net() + pool.dirtied - pool.cleaned
-                self.refault += pool.refault * (1.0 - pool.unread_share)
             else:
                 self.swapped += pool.swapped
-                self.swap_rate += pool.evict - pool.refault
-                self.swap_in += pool.refault
                 self.anon += pool.resident if pool.kind == "anon" else 0.0
+            flow = rates.flows.get(pool)
+            if flow is None:
+                continue
+            self.pgscan += flow.evict
+            if pool.kind == "file":
+                self.file_rate += flow.net() + flow.dirtied - flow.cleaned
+                self.refault += flow.refault * (1.0 - pool.unread_share)
+            else:
+                self.swap_rate += flow.evict - flow.refault
+                self.swap_in += flow.refault
         self.refault += self.swap_in
         self.groups = [
             _CgroupSensors(group, machine, rates) for group in machine.groups.values() if cgroups
@@ -131,17 +137,14 @@ class _CgroupSensors:
     def __init__(self, group: Group, machine: Machine, rates: Rates) -> None:
         self.group = group
         self.usage_rate = 0.0
-        self.scan = sum(
-            pool.evict
-            for pool in machine.pools()
-            if pool.group is not None and group in pool.group.ancestry()
-        )
+        flows = (rates.flows.get(pool) for pool in pools_in(machine, group))
+        self.scan = sum(flow.evict for flow in flows if flow is not None)
         calm = idle = 1.0
         for demand in rates.demands:
             proc = demand.proc
-            if proc is not None and proc.mm.group is not None and group in proc.mm.group.ancestry():
-                calm *= 1.0 - proc.stall
-                idle *= 1.0 - min(demand.cpu * demand.speed, 1.0)
+            if proc is not None and proc.mm.group is not None and group in proc.mm.group.ancestry:
+                calm *= 1.0 - demand.stall
+                idle *= 1.0 - min(demand.cpus * demand.speed, 1.0)
         self.some = 1.0 - calm
         self.full = self.some * idle
 
@@ -176,5 +179,5 @@ class _CgroupSensors:
 
 def limit_kb(group: Group) -> float | None:
     """The nearest limit that holds for a cgroup; None: none does."""
-    limit = min(g.max_pages for g in group.ancestry())
+    limit = min(g.max_pages for g in group.ancestry)
     return None if limit == float("inf") else limit * KB

@@ -48,39 +48,10 @@ class Proc:
     """
 
     __slots__ = (
-        "asleep",
-        "cpu",
-        "cpu_s",
-        "current",
-        "done_s",
-        "end_s",
-        "exit_dt",
-        "instance",
-        "key",
-        "killed",
-        "last_growth_s",
-        "loop",
-        "mm",
-        "nice",
-        "nominal",
-        "oom_adj",
-        "oom_score_adj",
-        "pid",
-        "ppid",
-        "program",
-        "scales",
-        "spec",
-        "speed",
-        "spinning",
-        "stall",
-        "start_s",
-        "state",
-        "step",
-        "step_left",
-        "step_total",
-        "tmpfs_written",
-        "weight",
-        "worked_s",
+        "asleep", "cpu_s", "current", "done_s", "end_s", "instance", "key", "killed",
+        "last_growth_s", "loop", "mm", "nice", "nominal", "oom_adj", "oom_score_adj", "pid", "ppid",
+        "program", "scales", "spec", "spinning", "start_s", "state", "step", "step_left",
+        "step_total", "tmpfs_written", "weight", "worked_s",
     )  # fmt: skip
 
     def __init__(
@@ -102,16 +73,12 @@ class Proc:
         self.step_left = 0.0
         self.step_total = 0.0
         self.worked_s = 0.0
-        self.speed = 0.0
-        self.stall = 0.0
-        self.cpu = 0.0
         self.spinning = False
         self.asleep = False
         self.cpu_s = 0.0
         self.done_s = 0.0
         self.start_s = 0.0
         self.end_s: float | None = None
-        self.exit_dt = 0.0
         self.killed = False
         self.last_growth_s: float | None = None
         self.tmpfs_written = 0.0
