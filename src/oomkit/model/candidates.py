@@ -1,4 +1,6 @@
-"""A run's processes as a policy sees them."""
+"""A run's processes and cgroups as a policy sees them."""
+
+from typing import NamedTuple
 
 from oomkit.kernel.oom_score import oom_score, score_control
 from oomkit.kernel.state import OOM_DISABLE, OOM_SCORE_ADJ_MIN
@@ -14,30 +16,53 @@ TICKS = 100
 """Clock ticks a second of ``/proc`` (USER_HZ)."""
 
 
+class SizeKey(NamedTuple):
+    """What a policy's ``Growth`` tells sizes apart by: a process id and its start time."""
+
+    pid: int
+    start_time: int
+
+
 def start_time(proc: Proc) -> int:
     """When a process started, in clock ticks after boot."""
     return int((UPTIME_AT_START_S + proc.start_s) * TICKS)
 
 
-def size_kb(proc: Proc) -> float:
-    """What growth is measured by: anonymous and shared memory, wherever it is."""
+def memory_key(proc: Proc) -> SizeKey:
+    """Under which a process's own memory is noted."""
+    return SizeKey(proc.pid, start_time(proc))
+
+
+def tmpfs_key(proc: Proc) -> SizeKey:
+    """Under which is noted what a process wrote to tmpfs.
+
+    These pages are nobody's memory, but growth is measured over the same windows. No process has
+    a negative id, so the two can't be mistaken for each other.
+    """
+    return SizeKey(-proc.pid, start_time(proc))
+
+
+def memory_kb(proc: Proc) -> float:
+    """A process's anonymous, shared and locked memory, resident or swapped."""
     return (proc.mm.footprint() + proc.mm.locked) * KB
 
 
 def sizes(machine: Machine) -> dict[tuple[int, int], float]:
-    """Everybody's size, and under negative pids what each has written to tmpfs."""
+    """What growth is measured over, kB, by :func:`memory_key` and :func:`tmpfs_key`."""
     alive = [proc for proc in machine.procs if proc.alive]
-    found = {(p.pid, start_time(p)): size_kb(p) for p in alive}
-    found.update({(-p.pid, start_time(p)): p.tmpfs_written * KB for p in alive if p.tmpfs_written})
+    found: dict[tuple[int, int], float] = {memory_key(proc): memory_kb(proc) for proc in alive}
+    for proc in alive:
+        if proc.tmpfs_written:
+            found[tmpfs_key(proc)] = proc.tmpfs_written * KB
     return found
 
 
 def candidates(machine: Machine, growth: Growth, *, with_scores: bool) -> list[Candidate]:
-    """Everybody, init included.
+    """All processes, init included.
 
     Args:
         machine: the machine.
-        growth: what tells how much each grew.
+        growth: the sizes noted before.
         with_scores: work out the kernel's ``oom_score`` too.
     """
     scores = _scores(machine) if with_scores else {}
@@ -52,12 +77,7 @@ def candidates(machine: Machine, growth: Growth, *, with_scores: bool) -> list[C
     return found
 
 
-def _candidate(
-    machine: Machine,
-    proc: Proc,
-    growth: Growth,
-    score: int | None,
-) -> Candidate:
+def _candidate(machine: Machine, proc: Proc, growth: Growth, score: int | None) -> Candidate:
     mm = proc.mm
     shared = mm.cow_rss() if mm.cow_views else 0.0
     text = proc.program.resident if proc.program is not None else 0.0
@@ -76,8 +96,8 @@ def _candidate(
         oom_score=score,
         cpu_s=proc.cpu_s,
         age_s=machine.now - proc.start_s,
-        growth_kb=growth.of(proc.pid, start_time(proc), size_kb(proc)),
-        tmpfs_growth_kb=growth.of(-proc.pid, start_time(proc), proc.tmpfs_written * KB),
+        growth_kb=growth.of(*memory_key(proc), memory_kb(proc)),
+        tmpfs_growth_kb=growth.of(*tmpfs_key(proc), proc.tmpfs_written * KB),
         uid=proc.spec.uid,
         cmdline=proc.spec.name,
         cgroup=f"/{proc.spec.cgroup or ''}",
@@ -87,7 +107,7 @@ def _candidate(
 
 
 def _adj(machine: Machine, proc: Proc) -> int:
-    """A kernel that knows ``oom_adj`` alone says never in its own way."""
+    """Its ``oom_score_adj``; kernels with ``oom_adj`` alone exempt a process by that."""
     if machine.rules.badness == "classic" and proc.oom_adj == OOM_DISABLE:
         return OOM_SCORE_ADJ_MIN
     return proc.oom_score_adj
@@ -100,7 +120,7 @@ def _scores(machine: Machine) -> dict[int, int]:
 
 
 def cgroup_readings(machine: Machine) -> list[CgroupReading]:
-    """The cgroups, for whom a kill reaches."""
+    """The cgroups, as a policy needs them to see how far a kill reaches."""
     return [
         CgroupReading(
             f"/{g.name}", g.usage * KB, limit_kb(g), g.swap_usage * KB, oom_group=g.oom_group
