@@ -13,7 +13,6 @@ from oomkit.model.tasks import PAGE, Proc
 
 _MB = 2**20 / PAGE
 
-
 HEAP_STEP_PAGES = 32
 """Pages the heap grows by at a time: the default of malloc's ``M_TOP_PAD``."""
 
@@ -21,7 +20,11 @@ _INFINITY = float("inf")
 
 
 def charge(machine: Machine, proc: Proc, pages: float) -> str | None:
-    """Charge one private writable mapping to Committed_AS, or say what refuses it."""
+    """Charge a private writable mapping to Committed_AS.
+
+    Returns:
+        The limit that refuses it, with its value; None: it is charged.
+    """
     refusal = None
     if machine.sysctl.overcommit_memory != OVERCOMMIT_ALWAYS:
         memory = machine.memory() if _depends_on_usage(machine) else machine.commit_memory()
@@ -33,14 +36,14 @@ def charge(machine: Machine, proc: Proc, pages: float) -> str | None:
 
 
 def _depends_on_usage(machine: Machine) -> bool:
-    """Whether the answer depends on what memory is in use for, which takes long to sum up."""
+    """Whether the answer depends on what memory is used for, which is slow to sum up."""
     if machine.sysctl.overcommit_memory == OVERCOMMIT_NEVER:
         return False
     return machine.rules.guess != "ram_swap"
 
 
 def refusals(machine: Machine, growing: list[Proc]) -> list[tuple[Proc, str]]:
-    """Which of the growing tasks don't get their next piece, and what refuses it."""
+    """The growing tasks whose next piece of heap is refused, with the limit that refuses it."""
     memory = machine.memory()
     refusals = []
     for proc in growing:
@@ -52,7 +55,7 @@ def refusals(machine: Machine, growing: list[Proc]) -> list[tuple[Proc, str]]:
 
 
 def headroom_s(machine: Machine, growing: list[tuple[Proc, float]], estimate_rate: float) -> float:
-    """Seconds until a piece is refused to somebody.
+    """Seconds until the next piece of heap is refused to a task.
 
     Args:
         machine: the machine.
@@ -64,11 +67,11 @@ def headroom_s(machine: Machine, growing: list[tuple[Proc, float]], estimate_rat
     if rate <= 0.0 or not growing:
         return _INFINITY
     memory = machine.memory()
-    room = min(_room(machine, proc, memory) for proc, _ in growing)
-    return max(room - HEAP_STEP_PAGES + 1, 1) / rate
+    left = min(_pages_left(machine, proc, memory) for proc, _ in growing)
+    return max(left - HEAP_STEP_PAGES + 1, 1) / rate
 
 
-def _room(machine: Machine, proc: Proc, memory: Memory) -> int:
+def _pages_left(machine: Machine, proc: Proc, memory: Memory) -> int:
     answer = vm_enough_memory(
         HEAP_STEP_PAGES, memory, machine.sysctl, machine.rules, task=task_record(machine, proc)
     )
@@ -100,17 +103,17 @@ def _refusal(machine: Machine, proc: Proc, pages: float, memory: Memory) -> str 
 
 
 def map_touched(machine: Machine, proc: Proc, pages: float) -> None:
-    """A task touched so many new pages: take them from what it reserved, or map them."""
+    """Account for new pages a task touched: reserved ones first, the others are mapped now."""
     mm = proc.mm
-    kept = min(mm.reserved, pages)
-    mm.reserved -= kept
-    mm.mapped += pages - kept
-    mm.charged += pages - kept
-    machine.committed += pages - kept
+    reserved = min(mm.reserved, pages)
+    mm.reserved -= reserved
+    mm.mapped += pages - reserved
+    mm.charged += pages - reserved
+    machine.committed += pages - reserved
 
 
 def uncharge(machine: Machine, proc: Proc, pages: float) -> None:
-    """Take a mapping's charge off again."""
+    """Remove the charge of an unmapped mapping from Committed_AS."""
     pages = min(pages, proc.mm.charged)
     machine.committed -= pages
     proc.mm.charged -= pages

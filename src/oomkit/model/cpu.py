@@ -18,8 +18,8 @@ def fair_shares(cpus: float, needs: Sequence[tuple[float, float]]) -> list[float
         needs: for each task the CPUs it could use and its weight.
 
     Returns:
-        At most what each could use, at most ``cpus`` in all; what one leaves is shared among
-        the others by weight.
+        At most what each could use, at most ``cpus`` in all; CPU time that one leaves is shared
+        among the others by weight.
     """
     given = [need for need, _ in needs]
     if sum(given) <= cpus:

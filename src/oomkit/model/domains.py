@@ -84,7 +84,7 @@ def find_domains(machine: Machine, refaulting: Sequence[Proc | None], readers: i
             inside,
             swap_left=min(machine.swap_left(), group.swap_left()),
             swappiness=machine.sysctl.swappiness if group.swappiness is None else group.swappiness,
-            waiting=sum(1 for proc in refaulting if _is_inside(proc, group)),
+            waiting=sum(1 for proc in refaulting if is_inside(proc, group)),
         )
         # Above memory.high alone, what can't be reclaimed is the machine's to find.
         if plan.layers or group.usage >= hard - AT_LIMIT_PAGES:
@@ -156,5 +156,6 @@ def _is_protected(pool: Pool) -> bool:
     return pool.group is not None and any(g.usage <= g.low_pages for g in pool.group.ancestry)
 
 
-def _is_inside(proc: Proc | None, group: Group) -> bool:
+def is_inside(proc: Proc | None, group: Group) -> bool:
+    """Whether a process is charged to a cgroup or below."""
     return proc is not None and proc.mm.group is not None and group in proc.mm.group.ancestry

@@ -78,7 +78,7 @@ class Engine:
 
         Raises:
             ModelError: the scenario needs too many events.
-            AssertionError: with ``audit``: pages were lost or made up.
+            AssertionError: with ``audit``: memory accounting is inconsistent.
         """
         for task in self.scenario.tasks:
             self.lifecycle.schedule(task, 0.0)
@@ -238,7 +238,7 @@ class Engine:
         if self.driver is not None:
             self.driver.advance(seconds)
         machine.now = start + seconds
-        self.sampler.end_piece(start, seconds, (rates.some, rates.full, rates.cpu_busy, response))
+        self.sampler.end_piece(start, seconds, rates, response)
         if self._audit:
             machine.audit()
 

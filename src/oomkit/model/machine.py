@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from oomkit.kernel.rules import RuleSet
 
 _IMAGE_BYTES = 41344 * 1024
-"""What a 6.x kernel for virtual machines keeps for its image and early tables."""
+"""What a 6.x kernel for virtual machines reserves for its image and early tables."""
 
 _KERNEL_BYTES = 24064 * 1024
 """Slab, per-CPU and other kernel memory of a minimal system after boot."""
@@ -142,7 +142,7 @@ class Machine:
         self.sysctl = Sysctl(**{**defaults, **chosen})
 
     def file(self, name: str, group: Group | None) -> Pool:
-        """The page cache of a file, charged to who opens it first."""
+        """The page cache of a file, charged to the cgroup of the first task that opens it."""
         pool = self.files.get(name)
         if pool is None:
             pool = self.files[name] = Pool("file", group, name)
@@ -203,7 +203,7 @@ class Machine:
 
     @property
     def swap_batch(self) -> float:
-        """Slots that have to come free before full swap is used again.
+        """Swap slots that have to be free before full swap is used again.
 
         The kernel hands slots out by clusters of 256; on large swap more, so that the number of
         events does not grow with its size.
@@ -236,10 +236,10 @@ class Machine:
         return uses
 
     def audit(self) -> None:
-        """Check that no page was lost or made up.
+        """Check that the pages of all uses add up to the machine's.
 
         Raises:
-            AssertionError: the books don't balance; the text says where.
+            AssertionError: memory accounting is inconsistent; the message says where.
         """
         uses = self.page_usage()
         slack = 1e-6 * self.total + 1e-3
@@ -270,7 +270,7 @@ class Machine:
         )
 
     def commit_memory(self) -> Memory:
-        """What is there and what is promised of it; of what is in use, nothing."""
+        """Memory as far as limits of Committed_AS need it, without what is in use for what."""
         return Memory(
             total_ram_pages=self.total,
             total_swap_pages=self.swap_total,
@@ -278,7 +278,12 @@ class Machine:
         )
 
     def available(self, file: float, free: float | None = None) -> float:
-        """MemAvailable, also for kernels that don't print it; ``free`` if not as it is now."""
+        """MemAvailable, also for kernels that don't print it.
+
+        Args:
+            file: pages of page cache.
+            free: free pages; None: as many as now.
+        """
         held = (
             self.watermarks.low_pages
             if self.rules.mem_available == "low_watermarks"
@@ -326,7 +331,7 @@ class Machine:
 
 
 def _groups(specs: tuple[Cgroup, ...]) -> dict[str, Group]:
-    """The cgroups by path, with unlimited ones for ancestors that are not described."""
+    """The cgroups by path; ancestors that the scenario leaves out are unlimited."""
     groups: dict[str, Group] = {}
     for spec in sorted(specs, key=lambda spec: spec.name.count("/")):
         parent = None
@@ -339,7 +344,7 @@ def _groups(specs: tuple[Cgroup, ...]) -> dict[str, Group]:
 
 
 def set_limits(group: Group, values: dict[str, object]) -> None:
-    """Take over the fields of a :class:`Cgroup` that are given."""
+    """Set a cgroup's limits from fields of :class:`~oomkit.scenario.format.Cgroup`, by name."""
     for field, value in values.items():
         if field.endswith("_bytes"):
             pages = float("inf") if value is None else float(str(value)) // PAGE

@@ -20,15 +20,15 @@ def play(
 
     Args:
         scenario: what to play.
-        policy: what guards the machine; None: the kernel is alone.
+        policy: the policy that guards the machine; None: the kernel is alone.
         seed: moves only what the scenario declares as random (``jitter``, ``spread``).
-        sample_s: distance of the samples.
-        audit: check after every event that no page was lost or made up.
+        sample_s: seconds between two samples.
+        audit: check after every event that the pages of all uses add up to the machine's.
 
     Raises:
         ModelError: the machine is too small to start or has zram, or the steps are too short to
             be played.
-        AssertionError: with ``audit``: the books don't balance.
+        AssertionError: with ``audit``: memory accounting is inconsistent.
     """
     engine = Engine(scenario, policy=policy, seed=seed, sample_s=sample_s, audit=audit)
     outcome = engine.run()

@@ -1,9 +1,8 @@
-"""Whose pages go when memory is short: the order of kswapd and direct reclaim, as flows.
+"""Which pages are reclaimed when memory is low: the order of kswapd and direct reclaim, as flows.
 
-The kernel's lists are kept to what decides: pages in use are rotated back, so what nobody uses
-goes first; file pages before anonymous ones while there are unused ones; then what is in use,
-evenly, weighted by ``vm.swappiness``; without free swap only file pages (mm/vmscan.c,
-``get_scan_count()``, 3.10-6.18).
+The kernel's lists are reduced to what decides: pages in use are rotated back, so unused pages are
+reclaimed first, file pages before anonymous ones; then pages in use, evenly, weighted by
+``vm.swappiness``; without free swap only file pages (mm/vmscan.c, ``get_scan_count()``, 3.10-6.18).
 """
 
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ IN_FLIGHT_PAGES = 32
 """Pages under read at a time by one waiting task: locked, so they can't be reclaimed."""
 
 BATCH_PAGES = 32
-"""Reclaim works in batches (SWAP_CLUSTER_MAX); what is less than one counts as nothing."""
+"""Reclaim works in batches (SWAP_CLUSTER_MAX): less than one counts as nothing."""
 
 _SAME_SHARE = 0.02
 """Pools in use whose resident shares differ by less are reclaimed alike."""
@@ -30,7 +29,7 @@ class Layer:
     Attributes:
         hot: their pages are in use.
         pools: the pools.
-        amounts: what there is to reclaim of each; for pages in use the weights.
+        amounts: pages to reclaim of each; weights where the pages are in use.
         stock: pages that can be reclaimed until it is empty.
         anon_share: share of what is reclaimed that goes to swap.
     """
@@ -52,8 +51,8 @@ class Plan:
 
     Attributes:
         layers: layers that hold something.
-        pools: the domain's pools; without layers they give what flows into them meanwhile.
-        reclaims_files: whether that holds for files: not when every page left is being read.
+        pools: the domain's pools; without layers only what flows into them can be reclaimed.
+        reclaims_files: whether that holds for files: not where every page left is being read.
         can_swap: whether there is free swap.
     """
 
@@ -173,7 +172,7 @@ def _reusable_inflow(plan: Plan, pool: Pool, flows: PoolFlows) -> float:
 
 
 def _evict_in_use(layer: Layer, wanted: float, flows: PoolFlows) -> None:
-    """Evict what comes back first; only what is wanted beyond that shrinks the pools."""
+    """Evict first as much as comes back; only what is wanted beyond that shrinks the pools."""
     refaults = [flow.refault if (flow := flows.get(pool)) else 0.0 for pool in layer.pools]
     refaulting = sum(refaults)
     beyond = wanted - refaulting

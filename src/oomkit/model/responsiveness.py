@@ -1,20 +1,20 @@
-"""Is the machine usable? A small interactive program, started anew each second, tells."""
+"""Whether the machine is usable: how long a small interactive program takes, each second."""
 
 from oomkit.model.demand import amplification
 from oomkit.model.machine import Machine
 from oomkit.model.solve import Rates
 
 _CPU_S = 0.010
-"""What the probe takes on an idle machine."""
+"""CPU time of the probe, which is all it takes on an idle machine."""
 
 _PAGES = 300
 """Pages it needs: process, page tables, stack and data."""
 
 _TEXT_PAGES = 512
-"""Pages of the system's programs and libraries it runs through."""
+"""Pages of the system's programs and libraries it uses."""
 
 FROZEN_S = 1.0
-"""It counts as frozen when the probe takes longer than this."""
+"""The machine counts as frozen while the probe takes longer than this."""
 
 _INFINITY = float("inf")
 
@@ -45,25 +45,30 @@ def _cpu_share(machine: Machine, rates: Rates) -> float:
 
 
 class FreezeTracker:
-    """Collects the times in which the probe takes too long."""
+    """Collects the spans of time in which the machine is frozen.
+
+    Attributes:
+        spans: start and end of each, seconds since the start.
+        since: when the present one began; None: the machine is usable.
+    """
 
     def __init__(self) -> None:
         self.spans: list[tuple[float, float]] = []
         self.since: float | None = None
 
     def update(self, now: float, response: float) -> None:
-        """From now on the probe takes so long."""
+        """Note how long the probe takes from now on."""
         if response > FROZEN_S:
             if self.since is None:
                 self.since = now
         elif self.since is not None:
-            # A wait that was over within the second froze nobody.
+            # A probe that only waited for less than the limit was not frozen.
             if now - self.since > FROZEN_S:
                 self.spans.append((self.since, now))
             self.since = None
 
     def close(self, now: float) -> bool:
-        """The run is over; returns whether it was frozen then."""
+        """End the run; returns whether the machine is frozen at its end."""
         frozen = self.since is not None and now - self.since > FROZEN_S
         if self.since is not None and frozen:
             self.spans.append((self.since, now))

@@ -1,8 +1,11 @@
-"""The curves of a run: values between events lie on straight lines, so they are read off."""
+"""Samples of a run, interpolated: between two events every value moves along a straight line."""
+
+from collections.abc import Iterable
 
 from oomkit.model.machine import Machine
 from oomkit.model.psi import Psi
 from oomkit.model.responsiveness import FROZEN_S
+from oomkit.model.solve import Rates
 from oomkit.model.tasks import PAGE, Proc
 from oomkit.scenario.record import Samples, TaskSamples
 
@@ -13,6 +16,8 @@ PROBE = "probe/0"
 
 
 class _Curve:
+    """The samples of one process, from the first one after its start."""
+
     __slots__ = ("before", "first", "proc", "progress", "rss", "swap", "total_s")
 
     def __init__(self, proc: Proc, first: int, total_s: float) -> None:
@@ -25,12 +30,12 @@ class _Curve:
         self.before = (0.0, 0.0, 0.0)
 
     def extend(self, at: int, after: tuple[float, float, float], parts: list[float]) -> None:
-        """Add the samples of a straight piece.
+        """Add the samples between two events.
 
         Args:
             at: number of the first of them.
-            after: rss, swap and progress at the end of the piece.
-            parts: the share of the piece that was over at each.
+            after: rss, swap and progress at the second event.
+            parts: share of the time between the events that was over at each.
         """
         gap = at - self.first - len(self.rss)
         mb = (1.0 / _MB, 3)
@@ -38,6 +43,12 @@ class _Curve:
         for (column, (unit, digits)), a, b in zip(columns, self.before, after, strict=True):
             column.extend([0.0] * gap)
             column.extend(_line(a * unit, b * unit, parts, digits))
+
+    def padded(self, column: list[float], count: int, *, hold: bool = False) -> list[float]:
+        """A column from the start of the run to its end; it ends in 0, or ``hold``s its value."""
+        last = column[-1] if hold and column else 0.0
+        whole = [0.0] * self.first + column
+        return (whole + [last] * (count - len(whole)))[:count]
 
 
 def _line(start: float, end: float, parts: list[float], digits: int) -> list[float]:
@@ -47,7 +58,7 @@ def _line(start: float, end: float, parts: list[float], digits: int) -> list[flo
 
 
 class Sampler:
-    """Collects one sample every ``every_s`` seconds."""
+    """Collects a sample every ``every_s`` seconds, and advances the pressure averages."""
 
     def __init__(self, machine: Machine, psi: Psi, every_s: float) -> None:
         self.machine = machine
@@ -62,7 +73,7 @@ class Sampler:
         self._probe = 0.0
 
     def watch(self, proc: Proc) -> None:
-        """Follow a process from now on."""
+        """Sample a process from now on."""
         spec = proc.spec
         total = sum(proc.nominal)
         if spec.loops is not None:
@@ -73,24 +84,23 @@ class Sampler:
         self._live.append(curve)
 
     def begin_piece(self, end: float) -> None:
-        """Remember the state at the beginning of a straight piece, if a sample falls into it."""
+        """Remember the present state, if a sample is due until ``end``."""
         if self._next() > end:
             return
         self._before = self._state()
         for curve in self._live:
             curve.before = self._values(curve)
 
-    def end_piece(
-        self, start: float, seconds: float, rates: tuple[float, float, float, float]
-    ) -> None:
-        """Take the samples that fall into a straight piece that has just been moved along.
+    def end_piece(self, start: float, seconds: float, rates: Rates, response_s: float) -> None:
+        """Take the samples that were due while the machine was advanced.
 
         Args:
-            start: when it began.
-            seconds: how long it was.
-            rates: shares of stall some and full, busy CPUs, and the probe's response.
+            start: from when.
+            seconds: for how long.
+            rates: at which rates.
+            response_s: how long the probe took meanwhile.
         """
-        some, full, busy, response = rates
+        some, full = rates.some, rates.full
         end = start + seconds
         now = start
         if self._next() > end:
@@ -103,9 +113,9 @@ class Sampler:
             self.psi.advance(at - now, some, full)
             now = at
             part = (at - start) / seconds if seconds > 0 else 1.0
-            if response <= FROZEN_S:
+            if response_s <= FROZEN_S:
                 self._probe += self.every_s
-            self._add_row(at, part, after, busy)
+            self._add_row(at, part, after, rates.cpu_busy)
             parts.append(part)
         for curve in self._live:
             curve.extend(first, self._values(curve), parts)
@@ -122,6 +132,7 @@ class Sampler:
         self.probe_answers.append(float(int(self._probe)))
 
     def _state(self) -> tuple[float, ...]:
+        """Pages that are free, available, cached, and free in swap."""
         machine = self.machine
         file = shared = swapped = 0.0
         for pool in machine.pools():
@@ -140,6 +151,7 @@ class Sampler:
         )
 
     def _values(self, curve: _Curve) -> tuple[float, float, float]:
+        """A process's rss and swap, pages, and its progress."""
         proc = curve.proc
         if proc.state == "dead":
             return (0.0, 0.0, self._progress(curve))
@@ -159,30 +171,30 @@ class Sampler:
         """Everything collected, as the record has it."""
         count = len(self.t)
         columns = list(zip(*self.rows, strict=True)) if self.rows else [()] * 7
-        mb = [[round(value / _MB, 3) for value in column] for column in columns[:4]]
+        free, available, cached, swap_free, some, full, busy = columns
         tasks = {}
         for key, curve in self.curves.items():
-            lists = []
-            for column in (curve.rss, curve.swap, curve.progress):
-                tail = column[-1] if column is curve.progress and column else 0.0
-                lists.append(
-                    ([0.0] * curve.first + column + [tail] * (count - curve.first - len(column)))[
-                        :count
-                    ]
-                )
-            tasks[key] = TaskSamples(rss_mb=lists[0], swap_mb=lists[1], progress=lists[2])
+            tasks[key] = TaskSamples(
+                rss_mb=curve.padded(curve.rss, count),
+                swap_mb=curve.padded(curve.swap, count),
+                progress=curve.padded(curve.progress, count, hold=True),
+            )
         nothing = [0.0] * count
         tasks[PROBE] = TaskSamples(rss_mb=nothing, swap_mb=nothing, progress=self.probe_answers)
         pings = [float(int(t)) for t in self.t]
         tasks[PING] = TaskSamples(rss_mb=nothing, swap_mb=nothing, progress=pings)
         return Samples(
             t_s=self.t,
-            free_mb=mb[0],
-            available_mb=mb[1],
-            cached_mb=mb[2],
-            swap_free_mb=mb[3],
-            psi_some_avg10=[round(v, 2) for v in columns[4]],
-            psi_full_avg10=[round(v, 2) for v in columns[5]],
-            cpu_busy=[round(v, 3) for v in columns[6]],
+            free_mb=_as_mb(free),
+            available_mb=_as_mb(available),
+            cached_mb=_as_mb(cached),
+            swap_free_mb=_as_mb(swap_free),
+            psi_some_avg10=[round(percent, 2) for percent in some],
+            psi_full_avg10=[round(percent, 2) for percent in full],
+            cpu_busy=[round(share, 3) for share in busy],
             tasks=tasks,
         )
+
+
+def _as_mb(column: Iterable[float]) -> list[float]:
+    return [round(pages / _MB, 3) for pages in column]

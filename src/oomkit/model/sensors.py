@@ -1,11 +1,13 @@
-"""What a policy can read of the machine, at any moment of a straight piece of the run."""
+"""What a policy can read of the machine, at any moment until the next event."""
+
+from collections import defaultdict
 
 from oomkit.model.advance import charge_rates
-from oomkit.model.domains import pools_in
+from oomkit.model.domains import is_inside, pools_in
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Group
 from oomkit.model.psi import Psi
-from oomkit.model.solve import Rates
+from oomkit.model.solve import Rates, pressure
 from oomkit.model.tasks import PAGE
 from oomkit.policy.core.pace import Pace
 from oomkit.policy.core.reading import CgroupReading, Reading
@@ -14,37 +16,45 @@ KB = PAGE / 1024
 
 
 class Counters:
-    """Counters since the start, as ``/proc/vmstat`` and the cgroups' files hold them.
+    """What ``/proc/vmstat`` and the cgroups' files have counted since the start.
 
     Attributes:
         refault, swap_in, pgscan: pages.
-        groups: by cgroup: stall seconds some and full, pages scanned.
+        groups: counters of each cgroup.
     """
 
     def __init__(self) -> None:
         self.refault = self.swap_in = self.pgscan = 0.0
-        self.groups: dict[Group, list[float]] = {}
+        self.groups: defaultdict[Group, CgroupCounters] = defaultdict(CgroupCounters)
+
+
+class CgroupCounters:
+    """What one cgroup's files have counted since the start.
+
+    Attributes:
+        some_s, full_s: stall time, seconds.
+        pgscan: pages.
+    """
+
+    __slots__ = ("full_s", "pgscan", "some_s")
+
+    def __init__(self) -> None:
+        self.some_s = self.full_s = self.pgscan = 0.0
 
 
 class Sensors:
-    """One straight piece: everything a policy reads, and how fast it changes.
+    """Everything a policy reads, from now until the next event, and how fast it changes.
 
     Args:
-        machine: at the beginning of the piece.
-        rates: its rates.
-        psi: its stall counters.
-        counters: its counters.
+        machine: the machine now.
+        rates: the rates that hold until the next event.
+        psi: the machine's stall times.
+        counters: the machine's counters.
         cgroups: whether the cgroups are read too.
     """
 
     def __init__(
-        self,
-        machine: Machine,
-        rates: Rates,
-        psi: Psi,
-        counters: Counters,
-        *,
-        cgroups: bool,
+        self, machine: Machine, rates: Rates, psi: Psi, counters: Counters, *, cgroups: bool
     ) -> None:
         self.machine = machine
         self.rates = rates
@@ -80,7 +90,7 @@ class Sensors:
                 group.usage_rate = charged[group.group]
 
     def reading(self, after_s: float) -> Reading:
-        """The reading so long after the beginning of the piece."""
+        """The reading some seconds from now."""
         machine, counters, psi = self.machine, self.counters, self.psi
         swap_free = machine.swap_total - self.swapped - self.swap_rate * after_s
         return Reading(
@@ -99,7 +109,7 @@ class Sensors:
         )
 
     def pace(self, seconds: float) -> Pace:
-        """How fast things change over so many seconds of the piece."""
+        """How fast things change over the next seconds."""
         pace = Pace()
         pace.in_turn = False
         fallen = self._available_kb(0.0) - self._available_kb(seconds)
@@ -118,7 +128,7 @@ class Sensors:
         return pace
 
     def advance(self, seconds: float) -> None:
-        """The machine has moved along for so long: count it."""
+        """Count what happened in the seconds by which the machine was advanced."""
         counters = self.counters
         counters.refault += self.refault * seconds
         counters.swap_in += self.swap_in * seconds
@@ -132,32 +142,25 @@ class Sensors:
 
 
 class _CgroupSensors:
-    """The same of one cgroup."""
+    """What a policy reads of one cgroup."""
 
     def __init__(self, group: Group, machine: Machine, rates: Rates) -> None:
         self.group = group
         self.usage_rate = 0.0
         flows = (rates.flows.get(pool) for pool in pools_in(machine, group))
         self.scan = sum(flow.evict for flow in flows if flow is not None)
-        calm = idle = 1.0
-        for demand in rates.demands:
-            proc = demand.proc
-            if proc is not None and proc.mm.group is not None and group in proc.mm.group.ancestry:
-                calm *= 1.0 - demand.stall
-                idle *= 1.0 - min(demand.cpus * demand.speed, 1.0)
-        self.some = 1.0 - calm
-        self.full = self.some * idle
+        self.some, self.full = pressure(d for d in rates.demands if is_inside(d.proc, group))
 
     def reading(self, counters: Counters, after_s: float) -> CgroupReading:
-        some, full, scan = counters.groups.get(self.group, (0.0, 0.0, 0.0))
+        own = counters.groups[self.group]
         return CgroupReading(
             f"/{self.group.name}",
             (self.group.usage + self.usage_rate * after_s) * KB,
             limit_kb(self.group),
             self.group.swap_usage * KB,
-            1e6 * (some + self.some * after_s),
-            1e6 * (full + self.full * after_s),
-            scan + self.scan * after_s,
+            1e6 * (own.some_s + self.some * after_s),
+            1e6 * (own.full_s + self.full * after_s),
+            own.pgscan + self.scan * after_s,
             oom_group=self.group.oom_group,
         )
 
@@ -172,12 +175,13 @@ class _CgroupSensors:
         return pace
 
     def advance(self, counters: Counters, seconds: float) -> None:
-        counts = counters.groups.setdefault(self.group, [0.0, 0.0, 0.0])
-        for i, rate in enumerate((self.some, self.full, self.scan)):
-            counts[i] += rate * seconds
+        own = counters.groups[self.group]
+        own.some_s += self.some * seconds
+        own.full_s += self.full * seconds
+        own.pgscan += self.scan * seconds
 
 
 def limit_kb(group: Group) -> float | None:
-    """The nearest limit that holds for a cgroup; None: none does."""
+    """The lowest limit of a cgroup and its ancestors, kB; None: there is none."""
     limit = min(g.max_pages for g in group.ancestry)
     return None if limit == float("inf") else limit * KB

@@ -1,4 +1,4 @@
-"""The run's state as the snapshot the kernel's rules decide on."""
+"""The machine's state as the snapshot that the kernel's rules decide on."""
 
 from oomkit.kernel import state
 from oomkit.model.machine import UPTIME_AT_START_S, Machine

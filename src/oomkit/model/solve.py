@@ -1,6 +1,7 @@
 """The rates that hold until the next event: how fast each task runs, and where pages flow."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 
 from oomkit.model import cpu
 from oomkit.model.demand import Demand, mark_working_sets, task_demands
@@ -54,8 +55,8 @@ class Rates:
 def solve(machine: Machine) -> Rates:
     """Work out the present rates.
 
-    Of the machine it only brings up to date what follows from its state: the pools' ``hot``
-    pages, the cgroups' usage, and whether swap counts as full.
+    In the machine it only updates what follows from its state: the pools' ``hot`` pages, the
+    cgroups' usage, and whether swap counts as full.
     """
     mark_working_sets(machine)
     demands = task_demands(machine)
@@ -78,7 +79,8 @@ def solve(machine: Machine) -> Rates:
         _share_cpus(machine, rates, first=False)
         _set_speeds(machine, rates, background)
     _set_flows(machine, rates, released)
-    _account_stalls(rates)
+    _set_stalls(rates)
+    rates.some, rates.full = pressure(demands)
     return rates
 
 
@@ -115,7 +117,7 @@ def _release_exiting(machine: Machine, rates: Rates) -> float:
 
 
 def _share_cpus(machine: Machine, rates: Rates, *, first: bool) -> None:
-    """Give each task its share; the second time those that wait for the disk leave theirs."""
+    """Give each task its CPUs; the second time without those that it waits for the disk."""
     wants = []
     for demand in rates.demands:
         proc = demand.proc
@@ -142,7 +144,7 @@ def _share_cpus(machine: Machine, rates: Rates, *, first: bool) -> None:
 
 
 def _set_speeds(machine: Machine, rates: Rates, background: float) -> None:
-    """How fast each task goes with the CPUs, the disk and the memory there are."""
+    """Set how fast each task runs with the CPUs, the disk and the memory there are."""
     for demand in rates.demands:
         plan = demand.domain.plan
         demand.swap_io = 0.0 if plan is None else demand.alloc_rate * plan.anon_share / machine.disk
@@ -259,18 +261,23 @@ def _add_flows(demand: Demand, flows: PoolFlows) -> None:
         flows[demand.dirty_file].dirtied += demand.pace * speed
 
 
-def _account_stalls(rates: Rates) -> None:
-    """Stall shares of the tasks, and PSI's some and full from them."""
-    none_stalls = idle = 1.0
+def _set_stalls(rates: Rates) -> None:
+    """Set the share of its time that each task waits for memory."""
+    queue = rates.queue
     for demand in rates.demands:
-        if demand.proc is None:
-            continue
         sync_io = demand.sync_io - demand.first_read_io
-        waits = rates.queue * sync_io + (rates.queue - 1.0) * demand.swap_io
+        waits = queue * sync_io + (queue - 1.0) * demand.swap_io
         demand.stall = min(demand.speed * waits, 1.0)
         if demand.domain.blocked and demand.alloc_rate > 0.0:
             demand.stall = 1.0 - demand.speed
-        none_stalls *= 1.0 - demand.stall
-        idle *= 1.0 - min(demand.cpus * demand.speed, 1.0)
-    rates.some = 1.0 - none_stalls
-    rates.full = rates.some * idle
+
+
+def pressure(demands: Iterable[Demand]) -> tuple[float, float]:
+    """PSI's some and full of a set of tasks: shares of time, as if stalls were independent."""
+    none_stalls = none_runs = 1.0
+    for demand in demands:
+        if demand.proc is not None:
+            none_stalls *= 1.0 - demand.stall
+            none_runs *= 1.0 - min(demand.cpus * demand.speed, 1.0)
+    some = 1.0 - none_stalls
+    return some, some * none_runs

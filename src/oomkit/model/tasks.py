@@ -29,21 +29,22 @@ class Proc:
         key: ``name/instance``.
         pid: process id.
         ppid: parent's process id, 1 when it died.
-        nominal: unhindered seconds of each step.
+        nominal: seconds that each step takes on an idle machine.
         state: ``run`` includes waiting for CPU, disk or memory.
         step: index of the step it is at.
         current: that step.
         loop: how often it has been through its steps.
         step_left: what is left of the step: pages, CPU seconds.
         step_total: what the step was at its start.
-        worked_s: CPU seconds of the present ``work`` step behind it.
-        speed: how fast it goes, as a share of unhindered.
-        stall: share of its time it waits for memory.
-        spinning: it asks for a page in a loop, using CPU.
+        worked_s: CPU seconds of the present ``work`` step so far.
+        spinning: it retries an allocation in a loop, using CPU.
         asleep: it waits at its cgroup's limit without using CPU.
         cpu_s: CPU seconds used.
-        done_s: unhindered seconds of the steps behind it, for ``progress``.
-        last_growth_s: when it last took memory for good; None: never.
+        done_s: nominal seconds of the steps that are over, for ``progress``.
+        start_s: when it started, seconds since the start.
+        end_s: when it will be gone; None: it is not exiting.
+        killed: it is exiting by a fatal signal.
+        last_growth_s: when a step that takes memory last ended; None: never.
         tmpfs_written: pages it has written to tmpfs.
     """
 
@@ -89,7 +90,7 @@ class Proc:
 
     @property
     def alive(self) -> bool:
-        """It exists for the kernel."""
+        """Whether it exists for the kernel."""
         return self.state in ("run", "hold", "exiting")
 
     @property
@@ -98,7 +99,7 @@ class Proc:
         return self.state == "run" and self.current.verb in GROWING_VERBS
 
     def scale(self) -> float:
-        """How much its current step differs from what the file says."""
+        """Its current step's size, as a factor of what the scenario says."""
         return self.scales[self.step]
 
     def rss(self) -> float:
@@ -115,7 +116,7 @@ def draw_scales(spec: Task, rng: random.Random) -> tuple[float, ...]:
 
 
 def nominal_s(step: Step, scale: float, fault_pages_s: float, disk_pages_s: float) -> float:
-    """Seconds a step takes on an idle machine; 0 for what has no end or takes no time."""
+    """Seconds a step takes on an idle machine; 0 where it has no end or takes no time."""
     if step.verb in ("work", "hold"):
         return (step.seconds or 0.0) * scale
     if step.verb in ("reserve", "free", "fork", "exit"):
