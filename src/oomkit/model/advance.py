@@ -38,7 +38,9 @@ def _steps(machine: Machine, rates: Rates) -> float:
         if proc is None or demand.speed <= 0.0:
             continue
         rate = demand.pace * demand.speed
-        soonest = min(soonest, proc.step_left / rate)
+        left_s = proc.step_left / rate
+        if left_s < soonest:
+            soonest = left_s
         if demand.cow_rate > 0.0:
             soonest = min(soonest, demand.cow_left / (demand.cow_rate * demand.speed))
         if proc.current.verb == "read" and demand.alloc_rate != demand.pace:

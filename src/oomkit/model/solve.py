@@ -55,8 +55,9 @@ class Rates:
 def solve(machine: Machine) -> Rates:
     """Work out the present rates.
 
-    In the machine it only updates what follows from its state: the pools' ``hot`` pages, the
-    cgroups' usage, and whether swap counts as full.
+    In the machine it only updates what follows from its state (the pools' ``hot`` pages, the
+    cgroups' usage, whether swap counts as full) and adds empty pools for files that are used for
+    the first time. So to solve again gives the same rates.
     """
     mark_working_sets(machine)
     demands = task_demands(machine)
