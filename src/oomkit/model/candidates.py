@@ -17,7 +17,7 @@ TICKS = 100
 
 
 class SizeKey(NamedTuple):
-    """What a policy's ``Growth`` tells sizes apart by: a process id and its start time."""
+    """The key of a size in a policy's ``Growth``: a process id and a start time."""
 
     pid: int
     start_time: int
@@ -36,7 +36,7 @@ def memory_key(proc: Proc) -> SizeKey:
 def tmpfs_key(proc: Proc) -> SizeKey:
     """Under which is noted what a process wrote to tmpfs.
 
-    These pages are nobody's memory, but growth is measured over the same windows. No process has
+    These pages belong to no process, but growth is measured over the same windows. No process has
     a negative id, so the two can't be mistaken for each other.
     """
     return SizeKey(-proc.pid, start_time(proc))

@@ -135,8 +135,8 @@ def _plan(
 ) -> Plan:
     """A domain's plan; full swap counts as full until a batch of slots is free again.
 
-    With swappiness 0 the machine would still swap below its high watermarks, but what lower zones
-    keep from user pages alone is more than that: real kernels kill with swap free.
+    With swappiness 0 the machine would still swap below its high watermarks, but the reserves of
+    the lower zones alone exceed these: real kernels kill with swap free.
     """
     if swappiness == 0 and not machine.rules.swaps_at_zero:
         return make_plan(pools, swap_left=0.0, swappiness=0, waiting=waiting)

@@ -30,13 +30,13 @@ class Lifecycle:
 
     Args:
         machine: where they run.
-        timers: what holds their coming starts, holds and exits.
+        timers: for their starts, the ends of their holds, and their exits.
         rng: draws what the scenario declares as random.
         on_start: called with each new process.
         on_exit: called with each process that is gone.
 
     Attributes:
-        pending_starts: processes whose start is still to come.
+        pending_starts: number of processes that are to start.
         waiting_starts: starts that wait for free memory.
         kills: what was killed, or logged by ``would_have_oomkilled``, in order.
         idle_victims: keys of the killed processes that were not growing.
@@ -204,7 +204,7 @@ class Lifecycle:
         return self._enter_memory_step(proc, step)
 
     def _hold(self, proc: Proc, step: Step) -> bool:
-        """Keep what there is, for a time or for ever."""
+        """Begin a pause that uses no CPU, for a time or for ever."""
         if step.seconds == 0.0:
             return False
         proc.state = "hold"

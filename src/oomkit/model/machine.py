@@ -75,7 +75,7 @@ class Machine:
             reserved = min(_IMAGE_BYTES, ram // 4) + ram // 64
         self.total = (ram - min(reserved, ram)) // PAGE
         if self.total == 0:
-            raise ModelError("machine.reserved: the kernel keeps all of the RAM for itself")
+            raise ModelError("machine.reserved: the kernel reserves all of the RAM")
         kernel = spec.kernel_bytes
         if kernel is None:
             kernel = min(_KERNEL_BYTES, ram // 8) + ram // 128
@@ -93,7 +93,7 @@ class Machine:
         self.knobs: dict[str, int] = {}
         self.committed = 0.0
         self._pools: list[Pool] = []
-        self._shared: list[Pool] = []
+        self._cow_pools: list[Pool] = []
         self.stale = True
         if spec.zram_bytes:
             raise ModelError("machine.zram: the model has no swap in compressed memory")
@@ -102,7 +102,7 @@ class Machine:
         self.programs = self._cache_programs(spec.programs_bytes / PAGE)
         if self.free <= self.watermarks.high_pages:
             raise ModelError(
-                f"machine.ram: nothing is left for tasks: {self.total} pages of memory, "
+                f"machine.ram: no memory is left for tasks: {self.total} pages of memory, "
                 f"{self.total - int(self.free)} in use before the first one starts, "
                 f"{self.watermarks.high_pages} kept free (vm.min_free_kbytes)"
             )
@@ -152,21 +152,19 @@ class Machine:
     def cow_pool(self, group: Group | None) -> Pool:
         """A new pool for pages that several address spaces share since a fork."""
         pool = Pool("anon", group, "(cow)", is_cow=True)
-        self._shared.append(pool)
+        self._cow_pools.append(pool)
         self.stale = True
         return pool
 
     def shrink_cow_pools(self) -> None:
         """Free the pages of copy-on-write pools that no address space sees any more."""
-        seen: dict[int, float] = {}
+        seen: dict[Pool, float] = {}
         for mm in self.mms():
             for pool, view in mm.cow_views:
-                seen[id(pool)] = max(seen.get(id(pool), 0.0), view)
-        for pool in self.pools():
-            if not pool.is_cow:
-                continue
+                seen[pool] = max(seen.get(pool, 0.0), view)
+        for pool in self._cow_pools:
             pages = pool.resident + pool.swapped
-            wanted = seen.get(id(pool), 0.0)
+            wanted = seen.get(pool, 0.0)
             if pages > wanted:
                 remaining = wanted / pages
                 self.free += pool.resident * (1.0 - remaining)
@@ -193,8 +191,8 @@ class Machine:
     def pools(self) -> list[Pool]:
         """Every pool that can hold pages."""
         if self.stale:
-            self._shared = [p for p in self._shared if p.resident + p.swapped > 0]
-            pools = [*self.files.values(), *self.tmpfs.values(), *self._shared]
+            self._cow_pools = [p for p in self._cow_pools if p.resident + p.swapped > 0]
+            pools = [*self.files.values(), *self.tmpfs.values(), *self._cow_pools]
             for mm in self.mms():
                 pools += (mm.anon, mm.shmem)
             self._pools = pools

@@ -68,7 +68,7 @@ class OomKiller:
         return self._unresolved.get(group) == self.machine.version
 
     def _allocating_task(self, rates: Rates, domain: Domain) -> Proc | None:
-        """The task whose allocation fails: the one that allocates most, so most likely."""
+        """The task whose allocation fails: most likely the one that allocates most."""
         chosen, most = None, 0.0
         for demand in rates.demands:
             if demand.proc is None or demand.alloc_rate <= most:

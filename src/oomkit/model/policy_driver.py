@@ -31,7 +31,7 @@ _SCAN_S = 10e-6
 """Time to scan one process (docs/benchmarks.md)."""
 
 _IDLE_S = 60.0
-"""On a machine where nothing happens any more, the policy has this time to act."""
+"""Time that the policy has to act on a machine where nothing else happens any more."""
 
 _MIN_PAUSE_S = 1e-3
 """Looks are at least this far apart."""
@@ -44,8 +44,8 @@ class PolicyDriver:
 
     Args:
         machine: what it guards.
-        lifecycle: what ends the processes it signals.
-        timers: what holds its coming actions.
+        lifecycle: ends the processes it signals.
+        timers: for its actions.
         psi: the machine's pressure.
         policy: the policy; it has rules.
     """

@@ -141,7 +141,7 @@ class Mm:
     """An address space.
 
     Attributes:
-        mm_id: tells address spaces apart.
+        mm_id: unique among the address spaces of a run.
         group: the memory cgroup it is charged to; None: the root.
         anon: its own anonymous pages.
         shmem: shared memory it created.

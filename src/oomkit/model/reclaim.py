@@ -201,8 +201,8 @@ def reclaim_from(machine: Machine, plan: Plan, swap_left: float, pages: float) -
     """Reclaim pages from a plan's layers at once.
 
     Args:
-        machine: what the pages go back to.
-        plan: where they come from.
+        machine: whose free memory grows.
+        plan: what is reclaimed.
         swap_left: pages that may go to swap.
         pages: how many are wanted.
 

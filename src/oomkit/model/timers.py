@@ -14,7 +14,7 @@ class Timers:
         self._added = 0
 
     def __bool__(self) -> bool:
-        """Whether a callback is still to come."""
+        """Whether any callback is left."""
         return bool(self._heap)
 
     @property
