@@ -83,10 +83,10 @@ class Demand:
         self.refaults.append((pool, pages))
         unread = min(pool.unread_share, missing)
         evicted = missing - unread
-        first_read_io = rate * unread / machine.disk
+        first_read_io = rate * unread / machine.disk_pages_s
         self.first_read_io += first_read_io
         self.sync_io += first_read_io
-        self.sync_io += rate * evicted * amplification(evicted, cluster) / machine.disk
+        self.sync_io += rate * evicted * amplification(evicted, cluster) / machine.disk_pages_s
         self.alloc_rate += pages
 
 
@@ -171,11 +171,11 @@ def _demand_of(machine: Machine, proc: Proc, read_at_end: set[Pool]) -> Demand:
 def _add_touch(machine: Machine, proc: Proc, demand: Demand) -> None:
     """Steps that take new memory."""
     step = proc.current
-    demand.pace = step_pace(step, proc.scale(), machine.fault, machine.disk)
+    demand.pace = step_pace(step, proc.scale(), machine.fault_pages_s, machine.disk_pages_s)
     span = (step.stride_bytes or PAGE) / PAGE
     if step.verb != "tmpfs":
         demand.tables = demand.pace * min(span / _TABLE_SPAN, 1.0)
-    demand.cpus = (demand.pace + demand.tables) / machine.fault
+    demand.cpus = (demand.pace + demand.tables) / machine.fault_pages_s
     if demand.cpus > 1.0:
         demand.pace /= demand.cpus
         demand.tables /= demand.cpus
@@ -214,13 +214,15 @@ def _add_read(machine: Machine, proc: Proc, demand: Demand, read_at_end: set[Poo
     elif step.over_s is not None:
         wanted = proc.step_total / step.over_s
     # A follower at the end is bound by the disk, too: it can't overtake the first reader.
-    fastest = machine.disk if at_end else machine.disk / missing if missing else _INFINITY
-    demand.pace = min(wanted, _COPY_SPEED * machine.fault, fastest)
-    demand.cpus = demand.pace / (_COPY_SPEED * machine.fault)
+    fastest = (
+        machine.disk_pages_s if at_end else machine.disk_pages_s / missing if missing else _INFINITY
+    )
+    demand.pace = min(wanted, _COPY_SPEED * machine.fault_pages_s, fastest)
+    demand.cpus = demand.pace / (_COPY_SPEED * machine.fault_pages_s)
     pages = demand.pace * missing
     if pages > 0.0:
         demand.new_pages.append((pool, pages))
-        demand.async_io = pages / machine.disk
+        demand.async_io = pages / machine.disk_pages_s
         demand.alloc_rate = pages
 
 
@@ -228,8 +230,10 @@ def _add_write(machine: Machine, proc: Proc, demand: Demand) -> None:
     """Writing a file."""
     step = proc.current
     pool = machine.file(step.file or proc.key, proc.mm.group)
-    demand.pace = step_pace(step, proc.scale(), _COPY_SPEED * machine.fault, machine.disk)
-    demand.cpus = demand.pace / (_COPY_SPEED * machine.fault)
+    demand.pace = step_pace(
+        step, proc.scale(), _COPY_SPEED * machine.fault_pages_s, machine.disk_pages_s
+    )
+    demand.cpus = demand.pace / (_COPY_SPEED * machine.fault_pages_s)
     demand.dirty_file = pool
     demand.alloc_rate = demand.pace
 

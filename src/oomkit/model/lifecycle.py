@@ -135,7 +135,7 @@ class Lifecycle:
         self._instances[task.name] = instance + 1
         proc = Proc(task, instance, self._next_pid, ppid, mm, draw_scales(task, self.rng))
         proc.nominal = tuple(
-            nominal_s(step, scale, machine.fault, machine.disk)
+            nominal_s(step, scale, machine.fault_pages_s, machine.disk_pages_s)
             for step, scale in zip(task.steps, proc.scales, strict=True)
         )
         self._next_pid += 1
@@ -363,7 +363,9 @@ class Lifecycle:
         proc.state = "exiting"
         proc.spinning = proc.asleep = False
         held = proc.mm.unmapped_on_exit() + proc.mm.locked + proc.mm.tables
-        takes = (_EXIT_DELAY_S if killed else 0.0) + held / (_EXIT_SPEED * self.machine.fault)
+        takes = (_EXIT_DELAY_S if killed else 0.0) + held / (
+            _EXIT_SPEED * self.machine.fault_pages_s
+        )
         proc.end_s = self.machine.now + takes
         self.timers.call_at(proc.end_s, lambda: self._finish_exit(proc))
 

@@ -42,7 +42,7 @@ class Machine:
     Attributes:
         now: seconds since the start of the scenario.
         low_since_s: since when memory is low, of the machine or of a cgroup; None: it is not.
-        version: number of changes so far that can make an OOM, or a policy's selection, end
+        change_count: number of changes so far that can make an OOM, or a policy's selection, end
             differently; see :meth:`mark_changed`.
         total: MemTotal.
         free: MemFree.
@@ -51,8 +51,8 @@ class Machine:
         swap_total: SwapTotal.
         swap_full: swap ran full and no batch of slots has come free since.
         cpus: number of CPUs.
-        disk: the disk's bandwidth, pages a second.
-        fault: how fast one CPU faults memory in, pages a second.
+        disk_pages_s: the disk's bandwidth, pages a second.
+        fault_pages_s: how fast one CPU faults memory in, pages a second.
         procs: the processes, in the order in which they were created.
         files: page cache by file name.
         tmpfs: tmpfs pages by the cgroup they are charged to.
@@ -67,7 +67,7 @@ class Machine:
         self.spec = spec
         self.now = 0.0
         self.low_since_s: float | None = None
-        self.version = 0
+        self.change_count = 0
         self.rules: RuleSet = rules_for(spec.kernel)
         ram = spec.ram_bytes
         reserved = spec.reserved_bytes
@@ -84,8 +84,8 @@ class Machine:
         self.swap_total = spec.swap_bytes // PAGE
         self.swap_full = False
         self.cpus = spec.cpus
-        self.disk = spec.disk_bytes_s / PAGE
-        self.fault = spec.fault_bytes_s / PAGE
+        self.disk_pages_s = spec.disk_bytes_s / PAGE
+        self.fault_pages_s = spec.fault_bytes_s / PAGE
         self.procs: list[Proc] = []
         self.files: dict[str, Pool] = {}
         self.tmpfs: dict[Group | None, Pool] = {}
@@ -296,7 +296,7 @@ class Machine:
 
     def mark_changed(self) -> None:
         """Note that an OOM without a victim, or a policy without a candidate, may find one now."""
-        self.version += 1
+        self.change_count += 1
 
     def by_pid(self, pid: int) -> Proc | None:
         """The living process of that id."""

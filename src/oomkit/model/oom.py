@@ -35,7 +35,7 @@ class OomKiller:
         self.panic: str | None = None
         self.log: list[str] = []
         self._unresolved: dict[Group | None, int] = {}
-        """Machine versions at which no victim was found: to decide again would end alike."""
+        """The machine's change count when no victim was found: to decide again would end alike."""
         self._logged_pids: set[int] = set()
 
     def handle_oom(self, rates: Rates) -> bool:
@@ -57,7 +57,7 @@ class OomKiller:
             return
         allocation = Allocation(memcg=f"/{group.name}", user_fault=False)
         if self._decide(allocation).action != "kill":
-            self._unresolved[group] = self.machine.version
+            self._unresolved[group] = self.machine.change_count
 
     def _is_out_of_memory(self, domain: Domain) -> bool:
         return (
@@ -65,7 +65,7 @@ class OomKiller:
         )
 
     def _is_unresolved(self, group: Group | None) -> bool:
-        return self._unresolved.get(group) == self.machine.version
+        return self._unresolved.get(group) == self.machine.change_count
 
     def _allocating_task(self, rates: Rates, domain: Domain) -> Proc | None:
         """The task whose allocation fails: most likely the one that allocates most."""
@@ -177,7 +177,7 @@ class OomKiller:
     def _fail_or_retry(self, rates: Rates, domain: Domain, decision: Decision) -> bool:
         """No victim: system calls fail, page faults are retried for ever."""
         group = domain.group
-        self._unresolved[group] = self.machine.version
+        self._unresolved[group] = self.machine.change_count
         sleeps = group is not None and group.oom_kill_disable
         changed = False
         for demand in rates.demands:

@@ -72,7 +72,7 @@ class PolicyDriver:
         self._level = 0
         self._busy_until_s = 0.0
         self._traces: dict[tuple[int, int], tuple[str, ...]] = {}
-        self._no_candidate_version: int | None = None
+        self._no_candidate_at: int | None = None
 
     def next_action_s(self, rates: Rates, seconds: float) -> float:
         """Look as often as the policy would in the next seconds, and schedule what it calls for.
@@ -110,7 +110,7 @@ class PolicyDriver:
 
         An action that it would take is scheduled.
         """
-        if self._no_candidate_version == self.machine.version:
+        if self._no_candidate_at == self.machine.change_count:
             return True
         return self.next_action_s(rates, _IDLE_S) >= _IDLE_S
 
@@ -190,7 +190,7 @@ class PolicyDriver:
         found = candidates(machine, decider.growth, with_scores=self._uses_scores)
         act = decider.choose(found, cgroup_readings(machine))
         if act is None:
-            self._no_candidate_version = machine.version
+            self._no_candidate_at = machine.change_count
             return
         lines = act_lines(self.policy.name, act)
         for member in act.choice.members:

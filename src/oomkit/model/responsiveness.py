@@ -26,13 +26,13 @@ def response_s(machine: Machine, rates: Rates) -> float:
         return _INFINITY
     seconds = _CPU_S / _cpu_share(machine, rates)
     if top.plan is not None:
-        seconds += _PAGES * top.plan.anon_share / machine.disk * rates.queue
+        seconds += _PAGES * top.plan.anon_share / machine.disk_pages_s * rates.queue
     programs = machine.programs
     if programs is not None and programs.missing_share > 0.0:
         cluster = 1 << machine.knobs.get("page-cluster", 3)
         reads = min(programs.size, _TEXT_PAGES) * programs.missing_share
         reads *= amplification(programs.missing_share, cluster)
-        seconds += reads / machine.disk * rates.queue
+        seconds += reads / machine.disk_pages_s * rates.queue
     return seconds
 
 

@@ -148,7 +148,9 @@ def _set_speeds(machine: Machine, rates: Rates, background: float) -> None:
     """Set how fast each task runs with the CPUs, the disk and the memory there are."""
     for demand in rates.demands:
         plan = demand.domain.plan
-        demand.swap_io = 0.0 if plan is None else demand.alloc_rate * plan.anon_share / machine.disk
+        demand.swap_io = (
+            0.0 if plan is None else demand.alloc_rate * plan.anon_share / machine.disk_pages_s
+        )
     rates.queue = queue = queue_factor(rates.demands, background)
     for demand in rates.demands:
         waits = demand.sync_io or demand.swap_io or demand.async_io

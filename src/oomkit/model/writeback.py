@@ -50,9 +50,9 @@ def write_back(
     if dirty >= 1.0:
         for pool in machine.files.values():
             if pool.dirty > 0.0:
-                flows[pool].cleaned = share * machine.disk * pool.dirty / dirty
+                flows[pool].cleaned = share * machine.disk_pages_s * pool.dirty / dirty
     if throttled:
-        _throttle(writers, share * machine.disk, flows)
+        _throttle(writers, share * machine.disk_pages_s, flows)
     return share, throttled
 
 
