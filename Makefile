@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test agree check format requirements bench fuzz clean
+.PHONY: run test agree check format requirements bench fuzz install uninstall clean
 
 run: $(STAMP)  ## what this machine would kill next; exit status 1 is an answer, not a failure
 	@$(BIN)/oomkit || [ $$? -eq 1 ]
@@ -51,6 +51,34 @@ requirements:  ## pin anew; needs uv
 	$(UV) pip compile -q pyproject.toml --universal --python-version 3.11 --no-header --no-annotate --generate-hashes -o requirements/run.txt
 	$(UV) pip compile -q pyproject.toml --group dev --universal --python-version 3.11 --no-header --no-annotate --generate-hashes -o requirements/dev.txt
 	$(UV) pip compile -q --group fuzz --universal --python-version 3.11 --no-header --no-annotate --generate-hashes -o requirements/fuzz.txt
+
+PREFIX ?= /usr/local
+OPT ?= /opt/oomkit
+ETC ?= /etc
+EXTRAS ?=
+
+install:  ## for everybody on this machine: a venv of its own, a link to it, man page, completion, services
+	$(PYTHON) -m venv $(OPT)
+	$(OPT)/bin/python -m pip install -q '.$(if $(EXTRAS),[$(EXTRAS)])'
+	install -d $(PREFIX)/bin $(PREFIX)/share/man/man8 $(PREFIX)/share/bash-completion/completions $(PREFIX)/share/zsh/site-functions $(PREFIX)/share/fish/vendor_completions.d
+	ln -sfn $(OPT)/bin/oomkit $(PREFIX)/bin/oomkit
+	install -m 644 contrib/man/oomkit-guard.8 $(PREFIX)/share/man/man8/
+	install -m 644 contrib/completion/oomkit.bash $(PREFIX)/share/bash-completion/completions/oomkit
+	install -m 644 contrib/completion/_oomkit $(PREFIX)/share/zsh/site-functions/_oomkit
+	install -m 644 contrib/completion/oomkit.fish $(PREFIX)/share/fish/vendor_completions.d/oomkit.fish
+	if [ -d $(ETC)/systemd/system ]; then \
+	  sed 's,/usr/local/bin/oomkit,$(PREFIX)/bin/oomkit,' contrib/systemd/oomkit-guard.service > $(ETC)/systemd/system/oomkit-guard.service && \
+	  install -d $(ETC)/default && \
+	  { [ -e $(ETC)/default/oomkit-guard ] || install -m 644 contrib/systemd/oomkit-guard.default $(ETC)/default/oomkit-guard; }; \
+	fi
+	if [ -d $(ETC)/conf.d ]; then \
+	  sed 's,/usr/local/bin/oomkit,$(PREFIX)/bin/oomkit,' contrib/openrc/oomkit-guard > $(ETC)/init.d/oomkit-guard && \
+	  chmod 755 $(ETC)/init.d/oomkit-guard; \
+	fi
+
+uninstall:  ## what install made; settings, journal and history stay
+	rm -rf $(OPT)
+	rm -f $(PREFIX)/bin/oomkit $(PREFIX)/share/man/man8/oomkit-guard.8 $(PREFIX)/share/bash-completion/completions/oomkit $(PREFIX)/share/zsh/site-functions/_oomkit $(PREFIX)/share/fish/vendor_completions.d/oomkit.fish $(ETC)/systemd/system/oomkit-guard.service $(ETC)/init.d/oomkit-guard
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -32,6 +32,7 @@ HOW = ("reports", "records", "replay")
 """Read the reports; what others tell, too, as `oomkit explain` does; replay each decision."""
 COMMANDS = ((), ("--summary",), ("--json",))
 """Options of the whole command, `oomkit explain`."""
+CLOCK = re.compile(rb"(?m)^(\w{3} +\d+ )\d\d:\d\d:\d\d")
 ROW = re.compile(rb"\[ *(\d+)\]" + rb" +(-?\d+)" * 7 + rb" +(\S+)")
 """A row of the task table, and nothing but that: the least that Python can do with a table."""
 CHILD = """
@@ -68,13 +69,17 @@ def lines_and_reports() -> tuple[list[bytes], list[bytes]]:
 
 
 def make_log(path: Path, size: int) -> int:
-    """Write a log of so many bytes with its reports spread evenly; returns bytes of reports."""
+    """Write a log of so many bytes with its reports spread evenly; returns bytes of reports.
+
+    Each has a time of its own: the very same report again would count once.
+    """
     ordinary, reports = lines_and_reports()
     block = b"\n".join(ordinary) + b"\n"
     gap, inside = size // REPORTS, 0
     with path.open("wb") as file:
         for i in range(REPORTS):
-            report = reports[i % len(reports)]
+            clock = b"%02d:%02d:00" % divmod(i, 60)
+            report = CLOCK.sub(rb"\g<1>" + clock, reports[i % len(reports)])
             left = gap - len(report)
             while left > 0:
                 part = block[: block.rfind(b"\n", 0, left) + 1]

@@ -98,7 +98,7 @@ def _browser(rng: random.Random, ram: int, *, leak: bool) -> dict[str, Any]:
                 "name": "leaking-tab", "role": "culprit", "cgroup": cgroup, "oom_score_adj": 300,
                 "start": "10s",
                 "steps": [
-                    {"touch": 3 * ram, "rate": f"{_share(rng, ram, 0.003, 0.02)}/s"},
+                    {"touch": 3 * ram, "rate": f"{_share(rng, ram, 0.003, 0.02)}B/s"},
                     {"hold": "forever"},
                 ],
             }
@@ -120,7 +120,7 @@ def slow_leak(rng: random.Random, ram: int) -> list[dict[str, Any]]:
 def _grower(name: str, rng: random.Random, *, rate: int, size: int) -> dict[str, Any]:
     return {
         "name": name, "role": "culprit", "cgroup": _app(name), "start": f"{rng.randint(8, 30)}s",
-        "steps": [{"touch": size, "rate": f"{rate}/s"}, {"hold": "forever"}],
+        "steps": [{"touch": size, "rate": f"{rate}B/s"}, {"hold": "forever"}],
         **({"on_sigterm": "ignore"} if rng.random() < 0.15 else {}),
     }  # fmt: skip
 
@@ -148,7 +148,7 @@ def tmpfs_filler(rng: random.Random, ram: int) -> list[dict[str, Any]]:
         {
             "name": "filler", "role": "culprit", "cgroup": _app("filler"), "start": "10s",
             "steps": [
-                {"tmpfs": size, "rate": f"{_share(rng, ram, 0.01, 0.1)}/s"},
+                {"tmpfs": size, "rate": f"{_share(rng, ram, 0.01, 0.1)}B/s"},
                 {"hold": "forever"},
             ],
         },
@@ -183,7 +183,7 @@ def near_miss(rng: random.Random, ram: int) -> list[dict[str, Any]]:
         {
             "name": "job", "role": "innocent", "cgroup": _app("job"), "start": "12s",
             "steps": [
-                {"touch": _share(rng, ram, 0.3, 0.55), "rate": f"{_share(rng, ram, 0.02, 0.2)}/s"},
+                {"touch": _share(rng, ram, 0.3, 0.55), "rate": f"{_share(rng, ram, 0.02, 0.2)}B/s"},
                 {"work": "30s", "set": 64 * MB},
             ],
         }

@@ -1,7 +1,7 @@
 """What a machine does with its OOM killer off, in numbers: ``python docs/experiments.py``.
 
-Plays the founding experiments and prints, as Markdown, when each shortage began, how much slower
-work went from then on, and who still got an answer.
+Plays the experiments of the 2.6.32 article and prints, as Markdown, when each shortage began, how
+much slower work went from then on, and who still got an answer.
 """
 
 from pathlib import Path

@@ -53,6 +53,12 @@ def oomkit() -> Command:
     return run
 
 
+def fits(line: str, width: int) -> bool:
+    """Whether a line fits a window; a word of a command to type is never broken."""
+    word = line.strip().removesuffix("\\").strip().removesuffix("&&").strip()
+    return len(line) <= width or " " not in word
+
+
 @pytest.fixture
 def machine() -> Snapshot:
     """4 GiB of RAM, 1 GiB of swap; a database, a leak, sshd and one cgroup with a limit."""

@@ -1,5 +1,7 @@
 """Sums over comparisons, and how they are shown."""
 
+import re
+
 import pytest
 
 from oomkit.agree import Agreement, summarise, table
@@ -101,3 +103,14 @@ def test_many_victims_are_summed_up() -> None:
     same = tuple(f"depmod/{i}" for i in range(13))
     one = agreement(victims=same)
     assert "13 depmod" in table.markdown([one], summarise([one]))
+
+
+def test_a_narrow_table_leaves_columns_out_whole_and_says_so() -> None:
+    found = [agreement(), other_order()]
+    wide = table.text(found, summarise(found), Look(width=160))
+    for width in (80, 60):
+        shown = table.text(found, summarise(found), Look(width=width))
+        assert max(map(len, shown.splitlines())) <= width
+        assert "\u2026" not in shown
+        assert set(re.findall(r"\d+\.\d+", shown)) <= set(re.findall(r"\d+\.\d+", wide))
+    assert "left out, for want of width: " in shown.replace("\n", " ")

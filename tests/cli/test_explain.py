@@ -454,7 +454,11 @@ def test_others_than_the_kernel_are_told_apart(
     done = oomkit("explain", "-", stdin=STAMP.format(0) + line + "\n")
     assert (done.returncode, done.stderr) == (status, "")
     assert words in " ".join(done.stdout.split())
-    assert oomkit("explain", "--json", "-", stdin=STAMP.format(0) + line + "\n").stdout == ""
+    lines = oomkit("explain", "--json", "-", stdin=STAMP.format(0) + line + "\n").stdout
+    told = [json.loads(one) for one in lines.splitlines()]
+    assert [item["record"] for item in told] == ["incident"] * len(told)
+    assert all(words in item["headline"] for item in told)
+    assert bool(told) == (words != "no OOM report")
 
 
 def test_a_page_of_userspace_kills_alone(oomkit: Command) -> None:

@@ -15,6 +15,7 @@ from tests.conftest import Command
 TASK_FIELDS = {
     "rank", "pid", "comm", "uid", "rss_pages", "swap_pages", "pgtable_pages", "oom_score_adj",
     "oom_adj", "badness", "oom_score", "kernel_oom_score", "eligible", "reason",
+    "cgroup", "unit", "pod", "container", "cmdline",
 }  # fmt: skip
 
 
@@ -81,6 +82,46 @@ def test_why_tells_what_would_alter_it(oomkit: Command, machine: Snapshot) -> No
     assert "it is chosen first with oom_score_adj at or above 201" in out
 
 
+def test_a_process_may_be_named(oomkit: Command, machine: Snapshot) -> None:
+    by_pid = ask(oomkit, machine, "--why", "812", "--asker", "900")
+    assert ask(oomkit, machine, "--why", "mysqld", "--asker", "leak") == by_pid
+    _, out, _ = ask(oomkit, machine, "--adjust", "mysqld=-300", "--adjust", "web=1000", "--json")
+    found = {t["pid"]: t["oom_score_adj"] for t in json.loads(out)["tasks"]}
+    assert (found[812], found[901], found[902], found[900]) == (-300, 1000, 1000, 0)
+
+
+def test_a_name_may_be_longer_than_the_kernel_keeps(oomkit: Command) -> None:
+    shop = Path(__file__).parents[2] / "docs/examples/shop.json"
+    done = oomkit("rank", "--from", str(shop), "--why", "systemd-journald")
+    assert "systemd-journal[412] lives" in done.stdout
+
+
+def test_the_next_ones_change_names_its_process_and_units(
+    oomkit: Command, machine: Snapshot
+) -> None:
+    """The adjustment is the first one's, and points are pages."""
+    _, out, _ = ask(oomkit, machine)
+    assert "badness 282844 pages (1.08 GiB) of 5.00 GiB" in out
+    assert "next is leak[900], 151472 pages (592 MiB) behind" in out
+    assert "with oom_score_adj of mysqld[812] at or below -116 (now 0), leak[900] dies" in out
+    _, out, _ = ask(oomkit, machine, "--kernel", "2.6.36")
+    assert "badness 215 thousandths of 5.00 GiB" in out
+    _, out, _ = ask(oomkit, machine, "--kernel", "2.6.32")
+    assert " points behind; with oom_adj of " in out
+
+
+@pytest.mark.parametrize("args", [(), ("--json",)])
+def test_an_unknown_outcome_is_no_bad_news(
+    oomkit: Command, machine: Snapshot, args: tuple[str, ...]
+) -> None:
+    empty = msgspec.structs.replace(machine, tasks=())
+    status, out, _ = ask(oomkit, empty, *args)
+    assert status == 0
+    assert json.loads(out)["others_hidden"] is True if args else "unknown" in out
+    init = msgspec.structs.replace(machine, tasks=machine.tasks[:1])
+    assert ask(oomkit, init, *args)[0] == 1
+
+
 def test_panic_is_bad_news(oomkit: Command, machine: Snapshot) -> None:
     panicky = msgspec.structs.replace(machine, sysctl=Sysctl(panic_on_oom=1))
     status, out, _ = ask(oomkit, panicky)
@@ -99,12 +140,17 @@ def test_foreign_names_never_reach_the_terminal_raw(oomkit: Command, machine: Sn
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
-        (("--adjust", "812"), "expected PID=ADJ, such as 812=-300"),
+        (("--adjust", "812"), "expected PROCESS=ADJ, such as 812=-300"),
         (("--adjust", "812=2000"), "outside -1000..1000"),
         (("--adjust", "7=1"), "no process 7"),
         (("--why", "7"), "no process 7"),
         (("--asker", "7"), "no process 7"),
         (("--cgroup", "/nope"), "no memory cgroup '/nope'"),
+        (("--adjust", "mysqld=x"), "expected PROCESS=ADJ"),
+        (("--adjust", "mysql=1"), "no process mysql in this snapshot; near: mysqld"),
+        (("--why", "msqld"), "no process msqld in this snapshot; near: mysqld"),
+        (("--why", "web"), "2 processes are named web: 901, 902; give a pid"),
+        (("--asker", "web"), "2 processes are named web: 901, 902; give a pid"),
         (("--kernel", "1.2"), "older than 2.6.11"),
         (("--top", "-1"), "--top"),
         (("--watch",), "--watch"),

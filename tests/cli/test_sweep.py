@@ -1,7 +1,11 @@
 """``oomkit sweep`` as a user runs it."""
 
+import csv
+import html
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -26,10 +30,13 @@ seed = 3
 """
 
 
-def oomkit(cwd: Path, *args: str) -> subprocess.CompletedProcess[str]:
+def oomkit(
+    cwd: Path, *args: str, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [OOMKIT, *args], capture_output=True, text=True, check=False, timeout=120, cwd=cwd
-    )
+        [OOMKIT, *args], capture_output=True, text=True, check=False, timeout=120, cwd=cwd,
+        env={**os.environ, "COLUMNS": "100", **(env or {})},
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -47,6 +54,94 @@ def test_the_answer_comes_first_and_rows_are_written(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["page.html", "rows.csv", "s.toml"]
 
 
+@pytest.mark.parametrize("changed", [(), ("--set", "seed=5", "--set", "name=two words")])
+def test_the_command_it_names_plays_the_run_that_was_played(
+    folder: Path, changed: tuple[str, ...]
+) -> None:
+    done = oomkit(
+        folder, "sweep", "s.toml", *changed, "-o", "rows.csv", "--html", "page.html",
+        "--workers", "1",
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    line = next(line for line in lines if line.startswith("oomkit sweep"))
+    told = oomkit(folder, *shlex.split(line)[1:])
+    number = shlex.split(line)[-1]
+    with (folder / "rows.csv").open() as file:
+        row = next(row for row in csv.DictReader(file) if row["run"] == number)
+    assert told.stdout.startswith(f"run {number}: leak, policy {row['policy']}, ")
+    assert f"seed {row['seed']}" in told.stdout.replace("\n", " ")
+    page = html.unescape((folder / "page.html").read_text())
+    assert f"<code>{line}</code>" in page
+    # What the page tells of the run is what the command tells.
+    story = re.findall(r"^ *([\d.]+ s)  (\S[^\n]*)$", told.stdout, re.MULTILINE)
+    part = page[page.index(f'id="run-{number}"') :].partition("</details>")[0]
+    assert story
+    for time_s, what in story:
+        assert re.search(rf">{time_s}</span>\s*<div>{re.escape(what[:40])}", part)
+    assert part.count("every task") == 1
+
+
+def test_at_60_columns_the_key_stays_and_no_number_is_cut(folder: Path) -> None:
+    wide = oomkit(folder, "sweep", "s.toml", "--workers", "1")
+    for columns in ("80", "60", "45"):
+        done = oomkit(folder, "sweep", "s.toml", "--workers", "1", env={"COLUMNS": columns})
+        lines = done.stdout.splitlines()
+        kept = [line for line in lines if not line.startswith("oomkit sweep")]
+        assert max(map(len, kept)) <= int(columns)
+        assert "\u2026" not in done.stdout
+        numbers = set(re.findall(r"[\d.,]+ (?:s|[KMG]iB)", wide.stdout))
+        assert set(re.findall(r"[\d.,]+ (?:s|[KMG]iB)", done.stdout)) <= numbers
+        assert any(line.startswith("default") for line in lines)
+        assert any(line.startswith("kernel") for line in lines)
+    assert "left out, for want of width: " in done.stdout.replace("\n", " ")
+
+
+def test_an_answer_needs_no_directory_that_can_be_written(folder: Path) -> None:
+    sweep = str(folder / "s.toml")
+    # Nobody, root neither, can make a file there.
+    nowhere = Path("/sys")
+    done = oomkit(nowhere, "sweep", sweep, "--workers", "1", env={"TMPDIR": str(folder)})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == oomkit(folder, "sweep", sweep, "--workers", "1").stdout
+    assert [path.name for path in folder.iterdir()] == ["s.toml"]
+    asked = oomkit(nowhere, "sweep", sweep, "-o", "rows.csv")
+    assert asked.returncode == 2
+    assert "rows.csv.part: " in asked.stderr
+
+
+def test_stopped_where_nothing_can_be_written_it_says_that_nothing_is_kept(folder: Path) -> None:
+    process = subprocess.Popen(
+        [OOMKIT, "sweep", str(folder / "s.toml"), "--set", "runs=100000", "--workers", "1"],
+        cwd="/sys", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, env={**os.environ, "TMPDIR": str(folder)},
+    )  # fmt: skip
+    until = time.monotonic() + 60
+    while not _children(process.pid) and time.monotonic() < until:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert "are lost: nothing can be written here" in err
+    assert "--resume" not in err
+    assert [path.name for path in folder.iterdir()] == ["s.toml"]
+
+
+def test_checking_and_telling_a_run_need_no_extra(folder: Path) -> None:
+    code = (
+        "import sys\n"
+        "sys.modules['polars'] = None\n"
+        "from oomkit.cli import main\n"
+        "sys.argv[0] = 'oomkit'\n"
+        "main()\n"
+    )
+    for args in (("--check",), ("--run", "0")):
+        done = subprocess.run(
+            [sys.executable, "-c", code, "sweep", "s.toml", *args],
+            capture_output=True, text=True, check=False, timeout=60, cwd=folder,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_json_is_the_answer_with_its_figures(folder: Path) -> None:
     done = oomkit(folder, "sweep", "s.toml", "--json", "--workers", "1")
     answer = json.loads(done.stdout)
@@ -58,7 +153,7 @@ def test_json_is_the_answer_with_its_figures(folder: Path) -> None:
 def test_one_run_is_told_as_run_tells_it(folder: Path) -> None:
     done = oomkit(folder, "sweep", "s.toml", "--run", "7")
     assert done.returncode == 0
-    assert done.stdout.startswith("run 7: leak, policy default, machine.swap_bytes = ")
+    assert done.stdout.startswith("run 7: leak, policy default, machine.swap ")
     assert "leak starts" in done.stdout
     beyond = oomkit(folder, "sweep", "s.toml", "--run", "40")
     assert beyond.returncode == 2

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 STAGE = Path(__file__).with_name("stage.py")
+ACTORS = Path(__file__).with_name("actors.py")
 TOTAL_KB = 1 << 20
 PATIENCE_S = 20.0
 
@@ -69,6 +70,16 @@ class Arena:
 
     def victim(self, name: str, mib: int, **named: Any) -> int:
         return int(self.ask("victim", name, mib, **named))
+
+    def play(self, actor: str, *arguments: object) -> tuple[int, Any]:
+        """Start a process of :mod:`tests.guard.actors`; returns its pid and what it says."""
+        argv = [sys.executable, "-I", str(ACTORS), actor, *map(str, arguments)]
+        pid, said = self.ask("play", argv)
+        return pid, said
+
+    def living(self, pid: int) -> bool:
+        """Some thread of a process lives, be it the leading one or another."""
+        return bool(self.ask("living", pid))
 
     def guard(self, policy: str = "", *options: str, act: bool = True, **named: Any) -> int:
         """Start a guard and wait until it is ready."""

@@ -31,9 +31,15 @@ def reap() -> None:
 
 
 def start(
-    argv: list[str], *, files: int | None = None, out: str = os.devnull, environ: Any = None
+    argv: list[str],
+    *,
+    files: int | None = None,
+    out: str = os.devnull,
+    environ: Any = None,
+    cwd: str | None = None,
 ) -> int:
-    log = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    # Open for reading too, so that a FIFO that nobody reads can be opened.
+    log = os.open(out, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     pid = os.fork()
     if not pid:
         if files is not None:
@@ -41,9 +47,36 @@ def start(
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(log, 1)
         os.dup2(log, 2)
+        os.chdir(cwd or ".")
         os.execve(argv[0], argv, {**os.environ, **(environ or {})})
     os.close(log)
     return pid
+
+
+def play(argv: list[str]) -> list[Any]:
+    """Start an actor; returns its pid and what it says when it is as it should be."""
+    there, here = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.dup2(here, 1)
+        os.execv(argv[0], argv)
+    os.close(here)
+    with os.fdopen(there) as pipe:
+        line = pipe.readline()
+    if not line:
+        raise OSError(f"{argv[-2:]} ended")
+    return [pid, json.loads(line)]
+
+
+def living(pid: int) -> bool:
+    """Some thread of a process lives."""
+    reap()
+    with contextlib.suppress(OSError):
+        for tid in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{tid}/stat") as file:
+                if file.read().rpartition(")")[2].split()[0] not in "ZX":
+                    return True
+    return False
 
 
 def victim(name: str, mib: int, *, term: str = "die", stuck: bool = False) -> int:
@@ -131,16 +164,30 @@ def write(path: str, text: str) -> None:
         file.write(text)
 
 
+def read(path: str) -> str:
+    with open(path) as file:
+        return file.read()
+
+
+def limit(pid: int, files: int) -> None:
+    """Let a process open no more files than so many from now on."""
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (files, files))
+
+
 COMMANDS: dict[str, Callable[..., Any]] = {
     "start": start,
     "victim": victim,
     "tree": tree,
     "filler": filler,
     "alive": alive,
+    "living": living,
+    "play": play,
     "state": state,
+    "read": read,
     "reuse": reuse,
     "kill": os.kill,
     "write": write,
+    "limit": limit,
 }
 
 

@@ -53,7 +53,7 @@ def test_the_unit_is_understood_by_systemd(tmp_path: Path) -> None:
         pytest.skip("needs systemd-analyze")
     text = (CONTRIB / "systemd/oomkit-guard.service").read_text()
     unit = tmp_path / "oomkit-guard.service"
-    unit.write_text(text.replace("/usr/bin/oomkit", "/bin/true"))
+    unit.write_text(text.replace("/usr/local/bin/oomkit", "/bin/true"))
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", str(unit)],
         capture_output=True,

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from oomkit.guard.hooks import Hooks
+from oomkit.guard.hooks import LONGEST_S, MOST, Hooks
 from oomkit.policy.core.candidate import Candidate
 from tests.guard.arena import Arena
-from tests.guard.policies import SOFT
+from tests.guard.policies import BRISK, SOFT
 
 VICTIM = Candidate(4711, 1, 1, "large", uid=1000, cgroup="/system.slice/big.service")
 
@@ -119,3 +119,73 @@ def test_each_desktop_session_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
     assert f"unix:path={tmp_path}/run/{uid}/bus|{note}" in text
     assert (f"run/1234/bus|{note}" in text) == (uid == 0)
     assert ("as --reuid=1234" in text) == (uid == 0)
+
+
+def test_what_a_name_holds_is_not_filled_in_again(tmp_path: Path) -> None:
+    victim = Candidate(4711, 1, 1, "atk-{cgroup}", cgroup="/its/{pid}", unit="{comm}")
+    said = tmp_path / "said"
+    tell = script(tmp_path / "tell", f'echo "$OOMKIT_COMM" "$@" > {said}')
+    hooks = Hooks()
+    hooks.start([tell, "{comm}", "{cgroup}", "x{unit}{pid}", "{other}"], victim, "before")
+    assert collected(hooks) == []
+    assert said.read_text() == "atk-{cgroup} atk-{cgroup} /its/{pid} x{comm}4711 {other}\n"
+
+
+def test_a_command_that_runs_too_long_is_killed_with_what_it_started(tmp_path: Path) -> None:
+    now_s = 100.0
+    hooks = Hooks(clock=lambda: now_s)
+    child = tmp_path / "child"
+    slow = script(tmp_path / "slow", f"sleep 600 & echo $! > {child}; wait")
+    pid = hooks.start([slow], VICTIM, "after")
+    assert pid is not None
+    end = time.monotonic() + 20
+    while not (child.exists() and child.read_text().strip()):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    now_s += LONGEST_S
+    hooks.collect()
+    assert hooks.failures() == [f"after: {slow}: killed, as it has run for too long"]
+    assert not hooks.busy()
+    for one in (pid, int(child.read_text())):
+        while not _is_gone(one):
+            hooks.collect()
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    while hooks.any():
+        hooks.collect()
+        assert time.monotonic() < end
+    assert hooks.failures() == []
+
+
+def _is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def test_no_more_than_so_many_run_and_the_oldest_goes(tmp_path: Path) -> None:
+    hooks = Hooks()
+    slow = script(tmp_path / "slow", "exec sleep 600")
+    pids = [hooks.start([slow], VICTIM, "after") for _ in range(MOST + 3)]
+    assert None not in pids
+    said = hooks.failures()
+    assert said == [f"after: {slow}: killed, as {MOST} commands run, the most there may be"] * 3
+    end = time.monotonic() + 20
+    while sum(_is_gone(pid or 0) for pid in pids) < 3:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert [_is_gone(pid or 0) for pid in pids] == [True] * 3 + [False] * MOST
+    for pid in pids[3:]:
+        os.kill(pid or 0, 9)
+    collected(hooks)
+
+
+def test_commands_that_never_end_are_told_of_and_do_not_pile_up(arena: Arena) -> None:
+    hanging = script(arena.directory / "after", "exec sleep 600")
+    victims = [arena.victim(f"large{i}", 40) for i in range(MOST + 2)]
+    arena.guard(BRISK + f'after = ["{hanging}"]\n')
+    arena.memory(available=0.02)
+    arena.until(lambda: not any(arena.alive(pid) for pid in victims), "all die")
+    arena.memory(available=0.5)
+    arena.until_said(f"{hanging}: killed, as {MOST} commands run", 2)

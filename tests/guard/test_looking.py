@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from oomkit.guard.groups import pressure_us, read_group
+from oomkit.guard.identity import Wanted
 from oomkit.guard.members import Members, descendants
 from oomkit.guard.places import Places
 from oomkit.guard.sizes import Sizes
 from oomkit.guard.sources import Sources
 from oomkit.guard.warm import KEPT, Warm
-from oomkit.guard.watched import Wanted, Watched
+from oomkit.guard.watched import Watched
 from oomkit.policy.core.growth import Growth
 from oomkit.policy.core.reading import Reading
 from oomkit.policy.core.whom import Chooser
@@ -287,3 +288,29 @@ def test_everybody_below_a_process_is_found() -> None:
             parent.pid
         )
         parent.communicate(b"\n")
+
+
+@pytest.mark.parametrize("lines", [10, 200, 5000])
+def test_meminfo_vmstat_and_pressure_are_read_to_their_end(tmp_path: Path, lines: int) -> None:
+    filler = "".join(f"Filler{number}: {number} kB\n" for number in range(lines))
+    (tmp_path / "pressure").mkdir()
+    (tmp_path / "meminfo").write_text(f"MemTotal: 1000 kB\n{filler}MemAvailable: 77 kB\n")
+    (tmp_path / "vmstat").write_text(filler.replace(":", "") + "pgscan_direct 5\npswpin 3\n")
+    (tmp_path / "pressure/memory").write_text(
+        f"some avg10=0.00 total=9{' ' * lines}\nfull avg10=0.00 total=8\n"
+    )
+    sources = Sources(Places(signals=str(tmp_path)))
+    found = sources.read(1.0)
+    sources.close()
+    assert found is not None
+    assert found.available_kb == 77
+    assert (found.pgscan_pages, found.swap_in_pages) == (5, 3)
+    assert (found.psi_some_us, found.psi_full_us) == (9, 8)
+
+
+def test_the_children_of_a_thread_are_all_read(tmp_path: Path) -> None:
+    pids = list(range(100_000, 100_400))
+    for pid in (7, *pids):
+        (tmp_path / f"{pid}/task/{pid}").mkdir(parents=True)
+    (tmp_path / "7/task/7/children").write_text(" " * 70_000 + " ".join(map(str, pids)))
+    assert descendants(str(tmp_path), 7) == pids

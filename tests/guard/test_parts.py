@@ -1,19 +1,22 @@
 """Parts of the guard by themselves."""
 
+import contextlib
 import errno
 import marshal
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from oomkit.guard import lean, selftest
+from oomkit.guard import reload as reload_module
 from oomkit.guard.deeds import Deed
 from oomkit.guard.pending import Pending
 from oomkit.guard.places import Places
@@ -36,8 +39,16 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
     process.wait()
 
 
+class Anybody:
+    """A policy that protects nobody."""
+
+    def refusal(self, pid: int) -> str:
+        assert pid > 1
+        return ""
+
+
 def striker(own_pids: frozenset[int] = frozenset(), room: Any = lambda: None) -> Striker:
-    return Striker(Places(), own_pids, None, room)
+    return Striker(Places(), own_pids, cast(Any, Anybody()), None, room)
 
 
 def signal_to(pid: int, start: int | None, name: str = "KILL") -> Signal:
@@ -91,6 +102,8 @@ def test_room_is_made_when_no_file_can_be_opened(
 
 def test_the_self_test_passes_here_and_fails_where_proc_is_not_to_be_seen(tmp_path: Path) -> None:
     assert selftest.fault() == ""
+    assert "is not the proc file system" in selftest.fault(str(tmp_path))
+    (tmp_path / "self").symlink_to(str(os.getpid()))
     assert "is not seen" in selftest.fault(str(tmp_path))
 
 
@@ -198,11 +211,10 @@ def test_pending_on_a_full_or_missing_disk_is_a_fault_not_an_error(
 
 def test_settings_survive_the_way_to_the_small_process() -> None:
     settings = Settings(
-        compile_plan(find_policy("nohang")),
+        {**compile_plan(find_policy("nohang")), "users": {1000: "me"}},
         source="nohang",
         dry_run=False,
         places=Places(signals="/drill", cgroups="/sys/fs/cgroup", cgroup_version=2),
-        users={1000: "me"},
         missing=("no swap",),
         journal="/j",
     )
@@ -266,3 +278,55 @@ def test_the_small_process_ends_in_one_line_if_it_can_not_begin() -> None:
     assert done.stderr == (
         "oomkit: internal error, please report it: OSError: [Errno 9] Bad file descriptor\n"
     )
+
+
+def test_reading_a_policy_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reload_module, "LONGEST_S", 0.2)
+    for code in ("import time; time.sleep(600)",
+                 "import sys, time; print(flush=True); sys.stdout.close(); time.sleep(600)",
+                 "import sys\nwhile True: sys.stderr.write('x' * 65536)"):  # fmt: skip
+        began = time.monotonic()
+        one = reloaded(sys.executable, "-S", "-c", code)
+        assert one.plan is None
+        assert one.fault
+        assert time.monotonic() - began < 30
+        with pytest.raises(ProcessLookupError):
+            os.kill(one._pid, 0)
+
+
+def test_a_pipe_that_is_full_is_not_waited_for_and_nothing_is_said_twice() -> None:
+    there, here = os.pipe()
+    os.set_blocking(here, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(here, bytes(4096))
+    os.set_blocking(here, True)
+    say = Say(here)
+    assert say.never_blocks
+    for number in range(1200):
+        say.line(4, f"line {number}")
+    assert say.waiting
+    assert os.get_blocking(here), "its flags are others' as well"
+    os.set_blocking(there, False)
+    got = b""
+    end = time.monotonic() + 20
+    while b"are lost" not in got:
+        assert time.monotonic() < end
+        with contextlib.suppress(BlockingIOError):
+            got += os.read(there, 1 << 20)
+        say.flush()
+    lines = got.lstrip(b"\0").decode().splitlines()
+    assert lines[:1000] == [f"line {number}" for number in range(1000)]
+    assert lines[1000:] == ["200 lines are lost, as nobody read them"]
+    os.close(here)
+    os.close(there)
+
+
+def test_a_socket_that_is_full_is_not_waited_for() -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        say = Say(one.fileno())
+        for _ in range(900):
+            say.line(4, "x" * 2000)
+        assert say.waiting
+        say.close()

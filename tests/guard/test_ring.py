@@ -17,6 +17,9 @@ from oomkit.guard.recording import RecordingError, read_recording
 from oomkit.guard.ring import Ring
 from oomkit.policy.core.candidate import Candidate
 from oomkit.policy.core.reading import CgroupReading, Reading
+from oomkit.policy.core.whom import Chooser
+from oomkit.policy.plan import compile_plan
+from oomkit.policy.read import policy_from
 
 KB = st.integers(0, 1 << 42)
 MAYBE = st.none() | KB
@@ -122,6 +125,21 @@ def test_tasks_come_and_go_and_pids_are_used_again(tmp_path: Path) -> None:
     assert [task.comm for task in two.tasks] == ["task0", "task1"]
     (new,) = three.tasks
     assert (new.comm, new.start_time, new.unit, new.exe) == ("new", 300, None, None)
+
+
+def test_a_text_that_a_recording_had_to_cut_is_not_taken_for_all_of_it(tmp_path: Path) -> None:
+    ring = Ring(str(tmp_path / "r"), 1 << 18)
+    ring.sample(
+        moment(1.0),
+        [Candidate(7, 1, 1, "x", cmdline="y" * 401 + " --precious", exe="/bin/x"),
+         Candidate(8, 1, 1, "x", cmdline="y" * 399)],
+    )  # fmt: skip
+    cut, whole = sorted(read_recording(str(tmp_path / "r")).samples[0].tasks, key=lambda t: t.pid)
+    assert (cut.unknown, whole.unknown) == (("cmdline",), ())
+    never = {"never": [{"cmdline": "*--precious"}]}
+    chooser = Chooser(compile_plan(policy_from({"name": "x", "whom": never})))
+    assert chooser.refusal(cut).endswith("as far as can be known (cmdline)")
+    assert chooser.refusal(whole) == ""
 
 
 def test_a_restarted_recorder_goes_on_behind_the_old_one(tmp_path: Path) -> None:

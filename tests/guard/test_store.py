@@ -1,6 +1,10 @@
 """The store: every record once, whatever the journal went through."""
 
+import contextlib
+import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -176,3 +180,65 @@ def test_the_oldest_go_when_a_history_is_too_large(tmp_path: Path) -> None:
     assert store.prune(3 * size) == 7
     assert told(store) == [7, 8, 9]
     assert store.read_journal(str(path)).new == 0
+
+
+def test_records_that_can_not_be_shown_are_named_and_the_rest_is_shown(tmp_path: Path) -> None:
+    path, store = tmp_path / "journal", Store(":memory:")
+    good = b'{"kind":"warn","time_s":1,"n":1}\n'
+    path.write_bytes(
+        good
+        + b'{"kind":"act","time_s":2,"victim":"php"}\n'
+        + b'{"kind":"start","time_s":2,"policy":"\xff\xfe"}\n'
+        + b'{"kind":"start","time_s":3,"x":' + b"[" * 2000 + b"]" * 2000 + b"}\n"
+        + b'{"kind":"warn","time_s":4,"n":2}\n'
+    )  # fmt: skip
+    assert store.read_journal(str(path)) == Imported(new=2, damaged=0)
+    assert told(store) == [1, 2]
+    place = f"{path}: record at byte"
+    assert store.faults == [
+        f"{place} 33: Expected `object | null`, got `str` - at `$.victim`; passed over",
+        f"{place} 74: expected JSON in UTF-8; passed over",
+        f"{place} 116: expected JSON in UTF-8; passed over",
+    ]
+
+
+def test_a_spoiled_history_is_shown_but_for_what_is_spoiled(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    journal = tmp_path / "journal"
+    for n in range(4):
+        write(journal, {**act(n, "died"), "n": n}, at_s=100.0 * n)
+    store = Store(str(path))
+    store.read_journal(str(journal))
+    store.close()
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        for number, spoiled in ((1, b"\xff"), (2, b"[1"), (3, b'{"kind":"act","victim":7}')):
+            database.execute("UPDATE record SET json = ? WHERE id = ?", (spoiled, number))
+        database.commit()
+    store = Store(str(path))
+    assert [entry.id for entry in store.entries()] == [4]
+    assert sorted(line.split(": ")[1] for line in store.faults) == [
+        "record 1", "record 2", "record 3",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("option", ["--journal", "--store"])
+def test_a_fifo_is_no_history(tmp_path: Path, option: str) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("oomkit")), "history", option, str(fifo)],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == f"oomkit: {fifo}: expected a regular file, not a FIFO\n"
+
+
+def test_a_fifo_is_no_recording_to_wait_for(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("oomkit")), "run", str(fifo)],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "expected a regular file, not a FIFO" in done.stderr

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from oomkit.host.cgroupkill import kill_cgroup, pids_below
+from oomkit.host.cgroupkill import pids_below
 from oomkit.host.libc import process_mrelease
-from oomkit.host.membership import container_of, unit_of
+from oomkit.host.membership import container_of, manager_root, unit_of
 from oomkit.host.pidfd import Held, start_ticks_of
 from oomkit.host.psitrigger import Trigger
 from oomkit.host.sdnotify import ServiceManager
@@ -98,19 +98,13 @@ def group() -> Iterator[Path]:
             time.sleep(0.01)
 
 
-def test_a_cgroup_ends_with_all_below_it(group: Path, sleeper: subprocess.Popen[bytes]) -> None:
-    if not (group / "cgroup.kill").exists():
-        pytest.skip("needs cgroup.kill (Linux 5.14)")
+def test_a_cgroup_has_those_below_it_as_well(group: Path, sleeper: subprocess.Popen[bytes]) -> None:
     (group / "below/cgroup.procs").write_text(str(sleeper.pid))
     assert pids_below(str(group)) == [sleeper.pid]
-    kill_cgroup(str(group))
-    assert sleeper.wait(timeout=5) == -signal.SIGKILL
 
 
-def test_a_cgroup_that_is_gone_is_an_error(tmp_path: Path) -> None:
+def test_a_cgroup_that_is_gone_has_nobody(tmp_path: Path) -> None:
     assert pids_below(str(tmp_path / "gone")) == []
-    with pytest.raises(FileNotFoundError):
-        kill_cgroup(str(tmp_path / "gone"))
 
 
 @pytest.mark.parametrize("abstract", [False, True])
@@ -140,15 +134,33 @@ def test_the_watchdog_is_the_managers_wish_for_this_process_alone() -> None:
         ("/", None, None),
         ("/system.slice/mysqld.service", "mysqld.service", None),
         ("/user.slice/user-1000.slice/user@1000.service/app.slice/app-firefox-77.scope",
-         "app-firefox-77.scope", None),
+         "user@1000.service/app-firefox-77.scope", None),
+        ("/user.slice/user-1000.slice/user@1000.service/init.scope",
+         "user@1000.service/init.scope", None),
+        ("/user.slice/user-1000.slice/user@1000.service", "user@1000.service", None),
+        ("/user.slice/user-1000.slice/session-3.scope", "session-3.scope", None),
+        (f"/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{ID}.scope/container",
+         f"user@1000.service/libpod-{ID}.scope", f"user@1000.service/{ID}"),
+        ("/system.slice/system-getty.slice/getty@tty1.service/inner", "getty@tty1.service", None),
+        (f"/system.slice/docker-{ID}.scope/system.slice/sshd.service",
+         f"docker-{ID}.scope/sshd.service", ID),
         (f"/system.slice/docker-{ID}.scope", f"docker-{ID}.scope", ID),
         (f"/docker/{ID}", None, ID),
         (f"/kubepods.slice/kubepods-pod1.slice/cri-containerd-{ID}.scope",
          f"cri-containerd-{ID}.scope", ID),
         (f"/machine.slice/libpod-{ID}.scope/container", f"libpod-{ID}.scope", ID),
-        ("/lxc.payload.web/system.slice/nginx.service", "nginx.service", "web"),
+        ("/anywhere/system.slice/sshd.service", "sshd.service", None),
+        (f"/docker/{ID}/system.slice/sshd.service", f"{ID}/sshd.service", ID),
+        ("/lxc.payload.web/system.slice/nginx.service", "lxc.payload.web/nginx.service", "web"),
     ],
 )  # fmt: skip
 def test_unit_and_container_of_a_cgroup(path: str, unit: str | None, container: str | None) -> None:
     assert unit_of(path) == unit
     assert container_of(path) == container
+
+
+def test_in_a_container_without_a_cgroup_namespace_units_are_those_of_its_manager() -> None:
+    root = manager_root(f"/docker/{ID}/init.scope")
+    assert root == f"/docker/{ID}"
+    assert unit_of(f"{root}/system.slice/sshd.service", root) == "sshd.service"
+    assert unit_of("/system.slice/sshd.service", manager_root("/init.scope")) == "sshd.service"

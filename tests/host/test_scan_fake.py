@@ -119,6 +119,23 @@ def test_a_process_whose_leader_has_exited_is_read_from_another_thread(proc: Fak
     assert task.cpu_jiffies == task.leader_cpu_jiffies == 50 * 250 // TICKS
 
 
+@pytest.mark.parametrize("keep_open", [True, False])
+def test_other_threads_sizes_are_read_at_each_look_whichever_of_them_ends(
+    proc: FakeProc, keep_open: bool
+) -> None:
+    dead = stat_line(9, state="Z", flags=0x4, threads=4, vsize_bytes=0, rss_pages=0)
+    proc.process(9, stat=dead, status=status_text(memory=False))
+    proc.file("9/task/9/stat", dead)
+    for tid in (10, 11, 12):  # the first two have exited, in the middle of being read or before
+        proc.file(f"9/task/{tid}/comm", "x\n")
+    proc.file("9/task/11/stat", stat_line(11, rss_pages=1, vsize_bytes=PAGE))
+    proc.file("9/task/12/status", status_text())
+    with Scanner(proc_root=str(proc.root), keep_open=keep_open) as scanner:
+        for pages in (4321, 5432):
+            proc.file("9/task/12/stat", stat_line(12, rss_pages=pages, vsize_bytes=PAGE * 9000))
+            assert task_of(scanner.snapshot(), 9).rss_pages == pages
+
+
 def test_tasks_stand_in_the_order_of_creation(proc: FakeProc) -> None:
     proc.file("sys/kernel/pid_max", "32768\n")
     for pid, ticks in ((300, 10), (40, 20), (32760, 30), (32761, 30), (301, 30), (305, 30)):

@@ -12,7 +12,7 @@ from oomkit.klog import prefix, text
 from oomkit.klog.clean import clean, clean_bytes, decode
 from oomkit.klog.prefix import strip_prefix
 from oomkit.klog.read import _scan
-from oomkit.klog.records import Evidence, Report
+from oomkit.klog.records import Evidence, KernelName, Report
 from oomkit.klog.text import Parser
 from tests.klog.logs import bytes_of, manifest
 
@@ -67,7 +67,8 @@ REPORTS = tuple(
 
 
 def scanned(data: bytes) -> Records:
-    return list(_scan(io.BytesIO(data), "log", evidence=True))
+    records = _scan(io.BytesIO(data), "log", evidence=True)
+    return [record for record in records if not isinstance(record, KernelName)]
 
 
 def read_whole(data: bytes) -> Records:

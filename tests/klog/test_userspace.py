@@ -4,6 +4,8 @@ import pytest
 
 from oomkit.klog import read_evidence
 from oomkit.klog.records import Evidence
+from oomkit.klog.scan import KERNEL_NEEDLES
+from oomkit.klog.userspace import NEEDLES
 
 CASES = [
     (
@@ -57,8 +59,8 @@ CASES = [
     ),
     (
         "kernel: lowmemorykiller: Killing 'com.example.app' (4711), adj 900,",
-        ("lmkd", "kill"),
-        {"pid": 4711, "comm": "com.example.app"},
+        ("lowmemorykiller", "kill"),
+        {"pid": 4711, "comm": "com.example.app", "adj": 900},
     ),
     (
         (
@@ -108,6 +110,94 @@ CASES = [
         {"unit": "app.service"},
     ),
     ("dockerd[5]: container exited with code 137", ("dockerd", "sigkill"), {}),
+    (
+        "slurmstepd[7]: error: Detected 2 oom_kill events in StepId=7.batch. Some of the tasks",
+        ("slurm", "notice"),
+        {"job": "7.batch", "count": 2, "killer": "kernel"},
+    ),
+    (
+        "slurmstepd[7]: error: Job 12 exceeded memory limit (2100000 > 2097152), being killed",
+        ("slurm", "kill"),
+        {"job": "12", "used_kb": 2100000, "limit_kb": 2097152},
+    ),
+    (
+        "pbs_mom[7]: =>> PBS: job killed: mem 4194504kb exceeded limit 4194304kb",
+        ("pbs", "kill"),
+        {"used_kb": 4194504, "limit_kb": 4194304},
+    ),
+    (
+        "kubelet[9]: Cgroup OOM encountered, victim process: stress, pid: 470521",
+        ("kubelet", "notice"),
+        {"pid": 470521, "comm": "stress", "killer": "kernel"},
+    ),
+    (
+        (
+            "ev[1]: 3m (x16 over 2h)  Warning  OOMKilling  node/n-3  Memory cgroup out of memory: "
+            "Killed process 28711 (java) total-vm:1kB, anon-rss:1kB, file-rss:0kB, shmem-rss:0kB"
+        ),
+        ("node-problem-detector", "notice"),
+        {"pid": 28711, "comm": "java", "count": 16, "node": "n-3", "killer": "kernel"},
+    ),
+    (
+        (
+            "ev[1]: 5m  Warning  Evicted  pod/egg-5d9  The node was low on resource: memory. "
+            "Container egg was using 5053216Ki, which exceeds its request of 0."
+        ),
+        ("kubelet", "eviction"),
+        {"pod": "egg-5d9", "container_name": "egg", "used_kb": 5053216, "request_kb": 0},
+    ),
+    (
+        (
+            "ev[1]: The node was low on resource: memory. Threshold quantity: 100Mi, available: "
+            "90112Ki. Container web was using 2Gi, request is 1Gi, has larger consumption."
+        ),
+        ("kubelet", "eviction"),
+        {"container_name": "web", "used_kb": 2 << 20, "request_kb": 1 << 20, "reason": "memory"},
+    ),
+    (
+        'ecs[1]: "reason": "OutOfMemoryError: Container killed due to memory usage"',
+        ("ecs", "notice"),
+        {"killer": None},
+    ),
+    (
+        "run[1]: Memory limit of 512 MiB exceeded with 523 MiB used. Consider increasing it",
+        ("cloud-run", "notice"),
+        {"limit_kb": 512 << 10, "used_kb": 523 << 10},
+    ),
+    (
+        (
+            "nm[1]: Container [pid=6332,containerID=container_1_01_01_000002] is running beyond "
+            "physical memory limits. Current usage: 1.5 GB of 1 GB physical memory used; Killing"
+        ),
+        ("yarn", "kill"),
+        {"pid": 6332, "used_kb": 3 << 19, "limit_kb": 1 << 20},
+    ),
+    (
+        "conmon[77]: OOM event received",
+        ("conmon", "notice"),
+        {"killer": None},
+    ),
+    (
+        "kernel: VM: killing process python",
+        ("kernel", "kill"),
+        {"comm": "python"},
+    ),
+    (
+        "kernel: kworker/u8:2: page allocation failure: order:4, mode:0x40cc0(GFP_KERNEL)",
+        ("kernel", "failure"),
+        {"comm": "kworker/u8:2", "order": 4},
+    ),
+    (
+        "app[7]: java.lang.OutOfMemoryError: Java heap space",
+        ("java", "failure"),
+        {"reason": "Java heap space"},
+    ),
+    ("cron[7]: fork: Cannot allocate memory", ("cron", "failure"), {}),
+    (
+        "systemd-journald[300]: Under memory pressure, flushing caches.",
+        ("systemd-journald", "pressure"),
+        {},
+    ),
 ]
 
 
@@ -133,7 +223,14 @@ def test_each_line_is_known(text: str, who: tuple[str, str], about: dict[str, ob
         "systemd[1]: app.service: Main process exited, code=exited, status=1/FAILURE",
         "kernel: Out of memory: Killed process 1 (x) total-vm:1kB, anon-rss:1kB, file-rss:1kB",
         "nginx: GET /room/137 HTTP/1.1",
+        'docker[1]: "OOMKilled": false',
+        "app[1]: REPORT RequestId: 1 Memory Size: 256 MB Max Memory Used: 128 MB",
     ],
 )
 def test_ordinary_lines_are_no_evidence(text: str) -> None:
     assert evidence_of(text) == []
+
+
+def test_no_more_needles_than_the_library_finds_many_bytes_at_a_time() -> None:
+    assert len({*KERNEL_NEEDLES, *NEEDLES}) <= 64
+    assert min(map(len, NEEDLES)) >= 4

@@ -12,9 +12,9 @@ from oomkit.model import ModelError, play
 from oomkit.scenario import scenario_from
 from oomkit.scenario.record import from_json, to_json
 
-SIZE = st.sampled_from(["300M", "3G", "64M", "50G", "7M", "900T", "100K", 4095, 1, 0])
-RATE = st.sampled_from(["50M/s", "400M/s", "100G/s", "1M/s", "900T/s", "1/s"])
-HARDWARE = st.sampled_from(["200M/s", "1M/s", "1G/s", "1/s"])
+SIZE = st.sampled_from(["300M", "3G", "64M", "50G", "7M", "900T", "100K", "4095B", "1B", 0])
+RATE = st.sampled_from(["50M/s", "400M/s", "100G/s", "1M/s", "900T/s", "1B/s"])
+HARDWARE = st.sampled_from(["200M/s", "1M/s", "1G/s", "1B/s"])
 TIME = st.sampled_from(["0s", "10ms", "100ms", "1s", "7s", "30d"])
 SOON = st.sampled_from(["0s", "10ms", "100ms", "1s"])
 SPAN = st.sampled_from(["1s", "1ms", "3s", "10d"])
@@ -32,7 +32,7 @@ def paced(verb: str, **more: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[s
 FILE = st.sampled_from(["f", "g"])
 STEP = st.one_of(
     st.fixed_dictionaries({"touch": st.just("300M")}),
-    paced("touch", stride=st.sampled_from(["4K", 5000, "2M", "1G"])),
+    paced("touch", stride=st.sampled_from(["4K", "5000B", "2M", "1G"])),
     *(paced(verb) for verb in ("share", "tmpfs", "lock")),
     *(paced(verb, file=FILE) for verb in ("read", "write")),
     st.fixed_dictionaries({"reserve": SIZE}),
@@ -126,7 +126,7 @@ AT = st.fixed_dictionaries(
 MACHINE = st.fixed_dictionaries(
     {
         "ram": st.sampled_from(["64M", "128M", "512M", "2G", "2T", "16M"]),
-        "swap": st.sampled_from([0, 1, "64M", "4T"]),
+        "swap": st.sampled_from([0, "1B", "64M", "4T"]),
         "cpus": st.sampled_from([1, 2, 8192]),
         "kernel": KERNELS,
     },

@@ -70,6 +70,27 @@ def test_pressure_alone_and_plenty_of_memory_are_refused_for_a_kill() -> None:
     assert policy({"level": "warn", "psi_full": "50%"}).when[0].level == "warn"
 
 
+@pytest.mark.parametrize("value", ["5", 5, "5000000", 5000000, "2_0%", "1e1%"])
+def test_amounts_without_a_unit_are_refused(value: object) -> None:
+    for key in ("available", "swap_free", "swap_used", "zram"):
+        (line,) = faults({"when": [{"level": "soft", key: value}]})
+        assert line.startswith(f'p.toml: when[0].{key}: expected a share such as "10%"')
+    if not str(value).endswith("%"):
+        (line,) = faults({"whom": {"least": value}})
+        assert line.startswith("p.toml: whom.least: expected a size")
+        rule = {"level": "soft", "available": "5%", "for": value}
+        (line,) = faults({"when": [rule], "how": {}})
+        assert line.startswith("p.toml: when[0].for: expected a duration")
+    assert policy({"level": "soft", "available": "5%", "swap_free": 0, "for": 0}).when
+
+
+@pytest.mark.parametrize("key", ["term_least", "term_wait", "give_up", "pause", "hard_pause"])
+def test_times_without_a_unit_are_refused(key: str) -> None:
+    (line,) = faults({"how": {key: 500}})
+    assert line.startswith(f"p.toml: how.{key}: expected a duration such as")
+    assert line.endswith("with its unit, not 500")
+
+
 def test_names_longer_than_the_kernel_keeps_are_refused() -> None:
     """Row 8."""
     lines = faults({"whom": {"never": [{"comm": "gnome-shell-calendar-server"}]}})
@@ -134,6 +155,29 @@ def test_the_effective_rule_for_one_process_is_told() -> None:
     assert "exe /usr/bin/chrome* 3" not in rule(process(6, 100, exe="/bin/x"))
     assert "exe /usr/bin/chrom" not in tab
     tab = rule(process(6, 100, exe="/usr/bin/chrome-beta"), process(7, 10), INIT)
-    assert "100 MiB x exe /usr/bin/chrome* 3 = 307200" in tab
+    assert "100 MiB x exe /usr/bin/chrome* 3 = 300 MiB" in tab
     assert "number 1 of 2" in tab
     assert "running /bin/restart nginx" in rule(process(8, comm="nginx"))
+
+
+def test_an_unset_bound_and_long_times_are_told_in_words() -> None:
+    text = "\n".join(explain(find_policy("earlyoom")))
+    assert "SIGKILL 1 h later" in text
+    assert "as many a minute as it takes" in text
+    assert "1000000" not in text
+
+
+def test_what_a_process_counts_for_has_a_unit_and_no_exponent() -> None:
+    """A score of 1023 points, and one of sizes."""
+    points = policy(whom={"by": "oom_score", "prefer": [{"comm": "a", "points": 300}]})
+    (first, why, *_) = effective(points, process(6, 100, comm="a", oom_score=1023))
+    assert first == "a[6] would be chosen first: number 1 of 1 that could be"
+    assert why.endswith("oom_score 1,023 + comm a 300 = 1,323")
+    sizes = policy(whom={"by": "rss"})
+    lines = effective(
+        sizes, process(6, 100), everybody=(process(6, 100), process(7, 3000, comm="big"))
+    )
+    assert lines[0] == "p6[6] can be chosen: number 2 of 2 that could be"
+    assert lines[1].endswith("its resident memory: rss 100 MiB")
+    assert lines[2] == "one place before it: big[7] with 2.93 GiB"
+    assert lines[3] == "but test has no rule, and never acts"

@@ -11,13 +11,16 @@ from pathlib import Path
 import pytest
 
 import oomkit
+from oomkit.policy import builtin
 from oomkit.real.accel import QEMU, arguments
 from oomkit.real.elf import interpreter, is_elf, libraries
 from oomkit.real.initramfs import Archive
 from oomkit.real.kernels import Bootable
 
 SYSTEMD = "/lib/systemd/systemd"
-_PROGRAMS = ("systemctl", "systemd-run", "journalctl", "kill", "mount")
+_PROGRAMS = (
+    "systemctl", "systemd-run", "systemd-analyze", "journalctl", "kill", "mount", "setpriv",
+)  # fmt: skip
 _PACKAGES = ("click", "markdown_it", "mdurl", "msgspec", "pygments", "rich")
 _LEFT_OUT = frozenset(
     {
@@ -31,6 +34,18 @@ _LEFT_OUT = frozenset(
         "lib2to3",
     }
 )
+OPTIONS = "--act --policy /etc/oomkit/policy.toml --set how.notify=true"
+COMMANDS = """[how]
+before = ["/usr/bin/hook", "before", "{pid}", "{comm}"]
+after = ["/usr/bin/hook", "after", "{pid}", "{comm}"]
+"""
+SAYS = """#!{python} -IS
+import os, sys
+with open("/proc/self/oom_score_adj") as file:
+    adj = int(file.read())
+words = ["{name}", "uid", str(os.getuid()), "adj", str(adj), *sys.argv[1:]]
+sys.stderr.write(" ".join(words) + "\\n")
+"""
 _TOP = ("bin", "sbin", "lib", "lib64")
 
 
@@ -144,7 +159,14 @@ def image(check: Path, unit: Path) -> bytes:
     made.tree(os.path.dirname(oomkit.__file__), f"{packages}/oomkit")
     for name in _PACKAGES:
         made.tree(os.path.dirname(_file_of(name)), f"{packages}/{name}")
-    made.text("/usr/bin/oomkit", f"#!{python}\nfrom oomkit.cli import main\nmain()\n", 0o755)
+    made.text(
+        "/usr/local/bin/oomkit", f"#!{python}\nfrom oomkit.__main__ import main\nmain()\n", 0o755
+    )
+    for name in ("hook", "notify-send"):
+        made.text(f"/usr/bin/{name}", SAYS.format(python=python, name=name), 0o755)
+    policy = builtin.source("default")
+    assert "\n[how]\n" in policy
+    made.text("/etc/oomkit/policy.toml", policy.replace("[how]\n", COMMANDS, 1))
     made.text("/etc/passwd", "root:x:0:0:root:/root:/bin/false\n")
     made.text("/etc/group", "root:x:0:\n")
     made.text("/etc/machine-id", f"{1:032x}\n")
@@ -163,7 +185,7 @@ Requires=sysinit.target check.service
     made.text("/usr/lib/systemd/system/oomkit-guard.service", unit.read_text())
     made.link("/etc/systemd/system/sysinit.target.wants/oomkit-guard.service",
               "/usr/lib/systemd/system/oomkit-guard.service")  # fmt: skip
-    made.text("/etc/default/oomkit-guard", "OOMKIT_GUARD_OPTIONS=--act\n")
+    made.text("/etc/default/oomkit-guard", f"OOMKIT_GUARD_OPTIONS='{OPTIONS}'\n")
     return made.close()
 
 

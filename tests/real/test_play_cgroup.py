@@ -229,19 +229,69 @@ def test_nothing_is_left_after(number: signal.Signals, tmp_path: Path) -> None:
 
 
 def test_what_a_dead_run_left_goes_with_the_next(hog_and_big: str) -> None:
+    """What is known by its name alone stays, with who is in it."""
     from oomkit.host.mounts import find_hierarchy
 
     hierarchy = find_hierarchy("/proc")
     assert hierarchy is not None
     gone = _unused_pid()
-    stale = Path(hierarchy.directory, f"oomkit-{gone}")
-    (stale / "oomkit").mkdir(parents=True)
-    scrap = Path("/var/tmp", f"oomkit-{gone}-xyz")
-    scrap.mkdir()
-    done = command("run", hog_and_big, "--on", "cgroup", "--json")
-    assert json.loads(done.stdout)["outcome"] == "completed"
-    assert not stale.exists()
-    assert not scrap.exists()
+    marked = Path(hierarchy.directory, f"oomkit-{gone}")
+    others = Path(hierarchy.directory, f"oomkit-{gone}-x")
+    (marked / "oomkit").mkdir(parents=True)
+    others.mkdir()
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    os.setxattr(marked, "trusted.oomkit", f"{boot} {gone} 1".encode())
+    with subprocess.Popen(["sleep", "600"]) as inside:
+        try:
+            (others / "cgroup.procs").write_text(str(inside.pid))
+            done = command("run", hog_and_big, "--on", "cgroup", "--json")
+            assert json.loads(done.stdout)["outcome"] == "completed"
+            assert not marked.exists()
+            assert others.exists()
+            assert inside.poll() is None
+        finally:
+            inside.kill()
+            inside.wait()
+            wait_until(lambda: not _rmdir_fails(others))
+
+
+def _rmdir_fails(path: Path) -> bool:
+    try:
+        path.rmdir()
+    except OSError:
+        return path.exists()
+    return False
+
+
+def test_a_run_whose_cgroup_has_its_name_taken_takes_another(hog_and_big: str) -> None:
+    from oomkit.host.mounts import find_hierarchy
+    from oomkit.real import cgroup
+
+    hierarchy = find_hierarchy("/proc")
+    assert hierarchy is not None
+    taken = Path(hierarchy.directory, f"oomkit-{os.getpid()}")
+    taken.mkdir()
+    try:
+        found = cgroup._free_name(str(taken))
+        assert found.startswith(f"{taken}-")
+    finally:
+        taken.rmdir()
+
+
+def test_others_get_nothing_into_a_run(tmp_path: Path) -> None:
+    """Its directories are closed, so that no link can be waiting where root writes."""
+    path = tmp_path / "long.toml"
+    path.write_text(HOG_AND_BIG.replace('{ hold = "forever" }', '{ hold = "60s" }'))
+    process = start(str(path))
+    try:
+        for where in ("/dev/shm", "/var/tmp"):
+            (name,) = [n for n in os.listdir(where) if n.startswith(f"oomkit-{process.pid}-")]
+            found = os.lstat(f"{where}/{name}")
+            assert found.st_mode & 0o077 == 0
+            assert found.st_uid == 0
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
 
 
 def _unused_pid() -> int:

@@ -6,12 +6,14 @@ from pathlib import Path
 from tests.real import systemd_guest
 from tests.real.played import needs_kernel
 
+CAPABILITIES = (5, 6, 7, 19, 23, 24, 34)
+"""KILL, SETGID, SETUID, SYS_PTRACE, SYS_NICE, SYS_RESOURCE, SYSLOG."""
 HERE = Path(__file__).parent
 UNIT = HERE.parents[1] / "contrib/systemd/oomkit-guard.service"
 
 
 def test_the_unit_starts_acts_and_comes_back(tmp_path: Path) -> None:
-    """Notify, sandbox, reload, a hog, who fills tmpfs, the watchdog, a restart."""
+    """Notify, sandbox, commands, notes, reload, a hog, who fills tmpfs, the watchdog, a restart."""
     kernel = needs_kernel()
     systemd_guest.needs_systemd()
     made = tmp_path / "initrd"
@@ -25,6 +27,16 @@ def test_the_unit_starts_acts_and_comes_back(tmp_path: Path) -> None:
     assert facts["process"]["NoNewPrivs"] == "1"
     assert facts["process"]["Seccomp"] == "2"
     assert facts["adj"] == -1000
+    assert facts["locked_kb"] > 1000
+    assert facts["capabilities"] == sum(1 << n for n in CAPABILITIES)
+    assert facts["files"] == {
+        "/var/lib/oomkit/journal.jsonl": "0o640", "/var/lib/oomkit/recording": "0o600",
+        "/run/oomkit/status.json": "0o644", "/run/oomkit/guard.state": "0o600",
+    }  # fmt: skip
+    for word in ("can't be locked", "coarse", "no sooner", "descriptors", "Operation not"):
+        assert word not in facts["journal"], facts["journal"]
+    for told in ("hook uid 0 adj 0 before", "hook uid 0 adj 0 after", "notify-send uid 1000"):
+        assert told in facts["journal"], facts["journal"]
     assert facts["reload"] == ""
     assert facts["reread"]
     assert facts["hog"], facts["journal"]

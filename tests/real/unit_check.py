@@ -80,8 +80,17 @@ def started() -> None:
         status = {name: rest.strip() for name, _, rest in (line.partition(":") for line in file)}
     sizes = ("RssAnon", "RssFile", "RssShmem")
     say("process", {k: status[k] for k in ("NoNewPrivs", "Seccomp", *sizes)})
+    say("locked_kb", int(status["VmLck"].split()[0]))
+    say("capabilities", int(status["CapBnd"], 16))
     with open(f"/proc/{main_pid()}/oom_score_adj") as file:
         say("adj", int(file.read()))
+    say("files", {
+        path: oct(os.stat(path).st_mode & 0o777)
+        for path in (
+            "/var/lib/oomkit/journal.jsonl", "/var/lib/oomkit/recording",
+            "/run/oomkit/status.json", "/run/oomkit/guard.state",
+        )
+    })  # fmt: skip
 
 
 def victims() -> None:
@@ -109,14 +118,23 @@ def check() -> None:
     with open(f"/run/systemd/system/{UNIT}.d/sooner.conf", "w") as file:
         file.write("[Service]\nWatchdogSec=6\n")
     run("mount", "-o", "remount,size=90%", "/run")
+    os.makedirs("/run/user/1000", mode=0o700)
+    with open("/run/user/1000/bus", "w"):
+        os.chown("/run/user/1000", 1000, 1000)
     started()
+    security = run("systemd-analyze", "security", "--offline=true", "--no-pager",
+                   f"/usr/lib/systemd/system/{UNIT}")  # fmt: skip
+    say("exposure", security.strip().splitlines()[-1:])
     run("systemctl", "daemon-reload")
     say("reload", run("systemctl", "reload", UNIT))
     say("reread", until(lambda: "read again" in journal()))
     run("systemctl", "restart", UNIT)
     victims()
     restarted()
-    say("history", run("oomkit", "history", "--journal", "/var/lib/oomkit/journal.jsonl"))
+    say(
+        "history",
+        run("/usr/local/bin/oomkit", "history", "--journal", "/var/lib/oomkit/journal.jsonl"),
+    )
 
 
 def main() -> None:

@@ -30,6 +30,12 @@ def test_uses_add_up_to_memory() -> None:
         assert sum(row[use] for use in chart_rows.USES) == pytest.approx(1024, abs=0.05)
 
 
+def test_no_two_samples_of_a_chart_fall_together() -> None:
+    fine = run(samples=_samples(900_000))
+    times = [row["t"] for row in chart_rows.memory_rows(fine, scenario())]
+    assert len(set(times)) == len(times)
+
+
 def test_long_curves_are_thinned_but_keep_what_is_beside_an_event() -> None:
     made = run(samples=_samples(50_000))
     chosen = chart_rows.shown_indices(made)

@@ -20,9 +20,9 @@ def test_each_field_says_which_run_did_better() -> None:
     verdicts = {row.field: row.verdict for row in rows(run(), worse, (None, None))}
     assert verdicts["outcome"] == "worse"
     assert verdicts["kills"] == "better"
-    assert verdicts["frozen_s"] == "better"
-    assert verdicts["innocents_killed"] == "same"
-    assert verdicts["ended_s"] == "other"
+    assert verdicts["frozen"] == "better"
+    assert verdicts["innocents killed"] == "same"
+    assert verdicts["ended after"] == "other"
     turned = {row.field: row.verdict for row in rows(worse, run(), (None, None))}
     assert (turned["outcome"], turned["kills"]) == ("better", "worse")
 

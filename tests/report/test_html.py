@@ -1,5 +1,6 @@
 import json
 import re
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 
 from oomkit.report.html import html_page
 from oomkit.report.page import json_for_script
-from oomkit.scenario import Run, Task
+from oomkit.scenario import Objectives, Run, Task
 from tests.report.runs import TRACE, kill, no_samples, run, runs, scenario
 
 _LOADING = {"src", "href", "srcset", "data", "action", "formaction", "poster", "background"}
@@ -97,13 +98,43 @@ def test_each_kill_can_be_reached_and_shows_its_trace() -> None:
 
 def test_objectives_knobs_and_log_are_there(page: str) -> None:
     words = _Page(page).words()
-    for field in ("kills", "freed_mb", "work_lost_s", "innocents_killed", "frozen_s"):
+    for field in ("kills", "memory freed", "work lost", "innocents killed", "frozen"):
         assert field in words
+    for identifier in ("freed_mb", "work_lost_s", "innocents_killed", "frozen_s", "timed_out"):
+        assert identifier not in words
     assert "swappiness 60 set" in words
     assert "panic_on_oom 0 default" in words
     assert "touch 512 MiB over 100 s" in words
     assert "box max 512 MiB" in words
     assert "Out of memory: Killed process 103 (hog)" in words
+
+
+def test_a_run_that_killed_what_was_protected_is_no_good_one() -> None:
+    good, bad = (
+        html_page(run(objectives=Objectives(kills=1, protected_killed=n)), scenario())
+        for n in (0, 1)
+    )
+    assert '<span class="badge completed">completed</span>' in good
+    assert '<span class="badge bad">completed</span>' in bad
+
+
+def test_many_kills_are_folded_below_a_line_that_sums_them_up() -> None:
+    kills = tuple(kill(50.0 + i / 10, i) for i in range(62))
+    page = html_page(run(kills=kills), scenario())
+    assert sorted(re.findall(r'id="kill-(\d+)"', page), key=int) == [str(i) for i in range(62)]
+    top, _, folded = page.partition('<details class="many">')
+    assert len(re.findall(r'id="kill-\d+"', top)) == 3
+    assert folded.startswith("\n<summary>and 59 more hog until")
+
+
+def test_the_page_says_which_clock_the_log_has(page: str) -> None:
+    assert "the log's clock began 60.0 s before the run" in unescape(page)
+
+
+def test_table_and_story_say_the_same_of_a_task() -> None:
+    words = _Page(html_page(run(), scenario())).words()
+    assert "0.0 s 3 hog start" in words
+    assert "hog/0 0.00 s killed at 60.0 s" in words
 
 
 def test_the_page_does_without_a_scenario_and_without_samples() -> None:

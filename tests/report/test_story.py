@@ -93,9 +93,10 @@ def test_a_panic_ends_the_story_with_the_kernels_own_line() -> None:
     """R13."""
     line = "[   61.000000] Kernel panic - not syncing: System is deadlocked on memory"
     text = story(run(outcome="panicked", ended_s=61.0, log=("x", line)))
-    assert text.rstrip().splitlines()[-3:-1] == [
+    assert text.rstrip().splitlines()[-4:-1] == [
         "panicked after 61.0 s: the kernel panicked",
         f"  {line}",
+        "  (the log's clock began 60.0 s before the run)",
     ]
 
 

@@ -127,13 +127,22 @@ def test_unreadable_and_broken_files_are_one_fault(tmp_path: object) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("0", 0), ("4096", 4096), ("300M", 300 * 2**20), ("1.5G", 1536 * 2**20), ("2KiB", 2048)],
+    [
+        ("0", 0),
+        ("4096B", 4096),
+        ("1048576", 2**20),
+        ("300M", 300 * 2**20),
+        ("1.5G", 1536 * 2**20),
+        ("2KiB", 2048),
+    ],
 )
 def test_sizes(text: str, value: int) -> None:
     assert units.size(text) == value
 
 
-@pytest.mark.parametrize("text", ["-1M", "1X", "", "M", "1e9", "2000T", "1 000K"])
+@pytest.mark.parametrize(
+    "text", ["-1M", "1X", "", "M", "1e9", "2000T", "1 000K", "5", "4096", "1048575"]
+)
 def test_wrong_sizes(text: str) -> None:
     with pytest.raises(ValueError, match="a size"):
         units.size(text)

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,6 +65,46 @@ def test_the_charts_are_drawn_by_vega(best: tuple[Answer, str]) -> None:
         # A picture has no container to take its width from.
         parsed["width"] = 400
         assert "<svg" in vl_convert.vegalite_to_svg(parsed)
+
+
+def test_values_of_two_keys_have_a_row_each(tmp_path: Path) -> None:
+    one = sweep(
+        runs=4,
+        vary={"machine.ram": ["512M", "1G"], "machine.swap": ["512M", "1G"]},
+        want={"least": ["machine.ram", "machine.swap"], "without": ["freeze"]},
+    )
+    found, page = played(one, tmp_path)
+    expected = [
+        f"machine.{key} {size}" for key in ("ram", "swap") for size in ("512 MiB", "1.00 GiB")
+    ]
+    assert [group.label for group in found.groups] == expected
+    for spec in _specs(page):
+        rows = [row for values in spec["datasets"].values() for row in values]
+        assert [row["group"] for row in rows] == expected
+    assert "<caption>machine.ram</caption>" in page
+    assert "_bytes" not in page.partition("<footer>")[0]
+
+
+def test_values_that_look_alike_are_told_apart(tmp_path: Path) -> None:
+    one = sweep(
+        runs=4,
+        vary={"machine.swap": ["1000000K", "1000001K"]},
+        want={"least": ["machine.swap"], "without": ["freeze"]},
+    )
+    found, _ = played(one, tmp_path)
+    assert [group.short for group in found.groups] == ["1024000000 B", "1024001024 B"]
+
+
+def test_no_run_is_told_twice_and_prices_are_words(best: tuple[Answer, str]) -> None:
+    page = best[1]
+    for part in page.split("<details id=")[1:]:
+        assert part.partition("</details>")[0].count('class="outcome"') <= 1
+    assert "1 for each second unusable" in page
+    assert "unusable_s" not in page.partition("<h2>Figures")[2].partition("<footer>")[0]
+
+
+def _specs(page: str) -> list[Any]:
+    return [json.loads(text) for text in re.findall(r'class="spec"[^>]*>(.*?)</script>', page)]
 
 
 def test_sensitivity_has_a_page_too(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ def test_mixed_and_foreign_values_are_refused(values: list[object]) -> None:
 
 
 def test_what_is_written_is_what_a_scenario_reads() -> None:
-    assert written("rate", 1048576.4) == "1048576/s"
-    assert written("size", 1e9) == 1_000_000_000
+    assert written("rate", 1048576.4) == "1048576B/s"
+    assert written("size", 1e9) == "1000000000B"
+    assert written("duration", 0.00001) == "0.00001s"
     assert shown("size", 2**30) == "1.00 GiB"

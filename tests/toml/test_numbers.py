@@ -7,7 +7,7 @@ import pytest
 from oomkit.toml.load import load
 from oomkit.toml.overrides import apply_overrides
 from oomkit.toml.table import Fault, TomlError
-from oomkit.toml.units import duration, size
+from oomkit.toml.units import duration, rate, share, size
 
 EXPECTED = "expected a number of at most 64 bits"
 
@@ -53,3 +53,31 @@ def test_a_size_of_any_length_is_too_large(text: str) -> None:
 def test_a_duration_of_any_length_is_too_long(value: object) -> None:
     with pytest.raises(ValueError, match="at most a year"):
         duration(value)
+
+
+@pytest.mark.parametrize("value", [5, 512, 2**20 - 1, "5", "512", "0.5", " 5 "])
+def test_a_size_that_lost_its_unit_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match=r"a size such as .*, with its unit"):
+        size(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0, 0), ("0", 0), (2**20, 2**20), ("1B", 1), ("4096B", 4096)]
+)
+def test_a_size_without_a_unit_is_a_large_number_of_bytes_or_0(
+    value: object, expected: int
+) -> None:
+    assert size(value) == expected
+
+
+@pytest.mark.parametrize("value", ["5/s", "0/s", "5M"])
+def test_a_rate_that_lost_a_unit_is_refused(value: str) -> None:
+    with pytest.raises(ValueError, match='a rate such as "100M/s"'):
+        rate(value)
+
+
+@pytest.mark.parametrize("value", ["0.2", "20", "1_0%", "nan%", "-5%", 20])
+def test_a_share_is_a_percentage_or_a_number_up_to_1(value: object) -> None:
+    with pytest.raises(ValueError, match="a share such as"):
+        share(value)
+    assert share("20%") == share(0.2) == 0.2

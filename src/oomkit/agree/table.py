@@ -4,30 +4,45 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from oomkit.agree.records import RATIO_TARGET, Agreement, Summary
+from oomkit.printable import printable
+from oomkit.report.amounts import outcome_of
+from oomkit.report.fit import Column, fitted
 from oomkit.report.look import Look, render
-from oomkit.report.units import printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _SHOWN = 8
 _HEADINGS = ("scenario", "outcome", "victims", "first kill", "ratio", "memory", "swap", "parts")
+_WORDS = ("scenario", "victims", "parts")
+_RANKS = {
+    "scenario": 0, "parts": 1, "outcome": 2, "first kill": 3, "ratio": 4, "victims": 5,
+    "memory": 6, "swap": 7,
+}  # fmt: skip
+"""Which columns are left out first where there is no room."""
 
 
 def text(found: Sequence[Agreement], summaries: Sequence[Summary], look: Look) -> str:
     """A table for each world and kernel, what was not played, and the sums."""
-    from rich.table import Table
     from rich.text import Text
 
     parts: list[RenderableType] = []
     for one in summaries:
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for i, heading in enumerate(_HEADINGS):
-            table.add_column(heading, justify="right" if 3 <= i <= 6 else "left")
-        for agreement in _played(found, one):
-            style = "" if not differences(agreement) else "yellow"
-            table.add_row(*(Text(cell, style=style) for cell in _cells(agreement)))
-        parts += [Text(f"{one.on}, kernel {printable(one.kernel)}", style="bold"), table]
+        played = _played(found, one)
+        rows = [_cells(agreement) for agreement in played]
+        columns = [
+            Column(
+                heading=heading,
+                cells=[row[i] for row in rows],
+                rank=_RANKS[heading],
+                words=heading in _WORDS,
+                right=3 <= i <= 6,
+            )
+            for i, heading in enumerate(_HEADINGS)
+        ]
+        styles = ["yellow" if differences(agreement) else "" for agreement in played]
+        parts.append(Text(f"{one.on}, kernel {printable(one.kernel)}", style="bold"))
+        parts += fitted(columns, look, styles)
         parts += [Text(line, style="dim") for line in _unplayed(found, one)]
         parts += [Text(sum_up(one)), Text("")]
     return render(look, *parts)
@@ -83,7 +98,7 @@ def differences(one: Agreement) -> list[str]:
     """Where the two part, in words; empty where they agree."""
     found = []
     if one.outcome != one.model_outcome:
-        found.append(f"model: {one.model_outcome}")
+        found.append(f"model: {outcome_of(one.model_outcome or '')}")
     if one.denied != one.model_denied:
         found.append(f"refused {_listed(one.denied)}, model {_listed(one.model_denied)}")
     if one.first == "differs":
@@ -120,7 +135,7 @@ def _cells(one: Agreement) -> tuple[str, ...]:
         times = f"{_seconds(one.first_kill_s)} / {_seconds(one.model_first_kill_s)}"
     return (
         printable(one.scenario),
-        str(one.outcome),
+        outcome_of(one.outcome or "-"),
         f"{victims} (equals in another order)" if one.order == "tie" else victims,
         times,
         "-" if one.ratio is None else f"{one.ratio:.2f}",

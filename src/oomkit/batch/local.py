@@ -4,9 +4,11 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import forkserver, resource_tracker
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -27,8 +29,12 @@ class LocalPool(Executor):
             workers: how many.
             preload: modules that every worker has imported before it starts.
         """
+        # The workers' interpreters must not look for modules in the current directory, where
+        # anybody may have put them.
+        os.environ["PYTHONSAFEPATH"] = "1"
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(preload))
+        _start_server()
         self._others = set(multiprocessing.active_children())
         self._lock = threading.Lock()
         self._pools = [self._new() for _ in range(workers)]
@@ -42,12 +48,13 @@ class LocalPool(Executor):
         with self._lock:
             place = min(range(len(self._loads)), key=self._loads.__getitem__)
             self._loads[place] += 1
-        try:
-            future = self._pools[place].submit(fn, *args, **kwargs)
-        except BrokenProcessPool:
-            self._pools[place].shutdown(wait=False)
-            self._pools[place] = self._new()
-            future = self._pools[place].submit(fn, *args, **kwargs)
+        with _undisturbed():
+            try:
+                future = self._pools[place].submit(fn, *args, **kwargs)
+            except BrokenProcessPool:
+                self._pools[place].shutdown(wait=False)
+                self._pools[place] = self._new()
+                future = self._pools[place].submit(fn, *args, **kwargs)
 
         def done(_: Future[T]) -> None:
             with self._lock:
@@ -72,6 +79,38 @@ class LocalPool(Executor):
             if child not in self._others:
                 child.terminate()
         self.shutdown(wait=True)
+
+
+def _start_server() -> None:
+    """Start what makes the workers, with SIGINT blocked in it and in them.
+
+    Ctrl-C at a terminal reaches all of them, at any moment: while they import, before a worker
+    can ignore it.
+    """
+    # What it starts first takes SIGINT out of the mask again.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Have Ctrl-C wait: a worker whose start it breaks off is known to nobody, and never ended."""
+    before = signal.getsignal(signal.SIGINT)
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[tuple[int, Any]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        before(*came[0])
 
 
 def _begin() -> None:

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import click
 
+from oomkit.cli import complete
 from oomkit.cli.common import fail
 from oomkit.cli.progress import progress
+from oomkit.cli.streams import say
 from oomkit.cli.worlds import read
+from oomkit.toml.numbers import MAX_INTEGER, MIN_INTEGER
 
 if TYPE_CHECKING:
     from oomkit.agree import Agreement, Job
@@ -23,9 +26,11 @@ Examples:
   oomkit agree scenarios/battery/ties.toml --on qemu --json
 """
 
+_BATTERY = "scenarios/battery"
+
 
 @click.command(epilog=_EXAMPLE)
-@click.argument("paths", metavar="[DIR|SCENARIO]...", nargs=-1)
+@click.argument("paths", type=complete.FILE, metavar="[DIR|SCENARIO]...", nargs=-1)
 @click.option(
     "--on",
     "worlds",
@@ -36,6 +41,7 @@ Examples:
 @click.option(
     "--kernel",
     "kernels",
+    type=complete.KERNEL,
     metavar="VERSION",
     multiple=True,
     help="Which kernel to boot in QEMU; more than once for several.",
@@ -51,7 +57,12 @@ Examples:
     default=1,
     help="How many booted kernels run at a time; without KVM each keeps a clock of its own.",
 )
-@click.option("--seed", type=int, default=0, help="Moves what a scenario declares as random.")
+@click.option(
+    "--seed",
+    type=click.IntRange(MIN_INTEGER, MAX_INTEGER),
+    default=0,
+    help="Moves what a scenario declares as random.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One object: agreements and summaries.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Tables for a page.")
 def command(
@@ -79,7 +90,12 @@ def command(
         fail("--kernel needs --on qemu: a cgroup's kernel is this host's")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda got, _: sys.exit(128 + got))
-    files = list(_files(paths or ("scenarios/battery",)))
+    if not paths and not os.path.isdir(_BATTERY):
+        fail(
+            f"{_BATTERY}: no such directory here; it comes with oomkit's source, not with the "
+            "installed package: expected a directory or scenarios to play"
+        )
+    files = list(_files(paths or (_BATTERY,)))
     places = list(_places(worlds or ("cgroup",), kernels))
     if skip_missing:
         places = [place for place in places if _is_here(place, files[0])]
@@ -116,7 +132,7 @@ def _is_here(place: "Place", file: str) -> bool:
 
     if reason := why_not(read(file, ()), place):
         named = f"{place.world}, kernel {place.kernel}" if place.kernel else place.world
-        click.echo(f"oomkit: skipped {named}: {reason}", err=True)
+        say(f"oomkit: skipped {named}: {reason}")
     return not reason
 
 

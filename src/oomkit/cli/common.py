@@ -4,18 +4,25 @@ import os
 import sys
 from typing import NoReturn
 
-import click
 import msgspec
 
+from oomkit.cli.streams import say
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Snapshot
 from oomkit.kernel.versions import UnknownKernelError, rules_for
+from oomkit.printable import printable
 
 
 def fail(message: str) -> NoReturn:
     """End with one line on stderr and exit status 2."""
-    click.echo(f"oomkit: {message}", err=True)
+    say(f"oomkit: {printable(message)}")
     sys.exit(2)
+
+
+def os_words(error: OSError) -> str:
+    """``FILE: No such file or directory``, without the error's number."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return reason if error.filename is None else f"{os.fsdecode(error.filename)}: {reason}"
 
 
 def snapshot_from(source: str | None) -> Snapshot:

@@ -4,7 +4,8 @@ import sys
 
 import click
 
-from oomkit.cli.common import fail
+from oomkit.cli import complete
+from oomkit.cli.common import fail, os_words
 
 _EXAMPLE = """\b
 Examples:
@@ -17,6 +18,7 @@ Examples:
 @click.command(epilog=_EXAMPLE)
 @click.option(
     "--fetch",
+    type=complete.DAEMON,
     metavar="NAME",
     help="Get Debian's package of one with apt; nothing is installed.",
 )
@@ -33,8 +35,10 @@ def command(fetch: str | None, *, as_json: bool) -> None:
         if fetch is not None:
             with progress(lambda: f"fetching Debian's {fetch}"):
                 daemons.fetch(fetch)
-    except (RealError, OSError) as error:
+    except RealError as error:
         fail(str(error))
+    except OSError as error:
+        fail(os_words(error))
     found = {name: daemons.root_of(peer) for name, peer in daemons.PEERS.items()}
     if as_json:
         import msgspec

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from oomkit.cli import complete
 from oomkit.cli.common import fail
-from oomkit.report.units import printable
+from oomkit.cli.streams import say
+from oomkit.printable import printable
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from oomkit.batch import Pool
     from oomkit.explain.files import Counter, Told
     from oomkit.explain.redact import Redactor
-    from oomkit.klog.records import Report
+    from oomkit.klog.records import Evidence, Report
 
 _EXAMPLE = """\b
 Examples:
@@ -32,7 +34,7 @@ _MUCH_BYTES = 64_000_000
 
 
 @click.command(epilog=_EXAMPLE)
-@click.argument("files", metavar="[FILE...|-]", nargs=-1)
+@click.argument("files", type=complete.FILE, metavar="[FILE...|-]", nargs=-1)
 @click.option(
     "--last",
     type=click.IntRange(min=0),
@@ -40,7 +42,9 @@ _MUCH_BYTES = 64_000_000
 )
 @click.option("--summary", is_flag=True, help="Incidents and what recurs; no report in full.")
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines, one object a report.")
-@click.option("--html", "page", metavar="FILE", help="Write a page to attach to a ticket.")
+@click.option(
+    "--html", "page", type=complete.FILE, metavar="FILE", help="Write a page to attach to a ticket."
+)
 @click.option("--follow", is_flag=True, help="Wait for more, until interrupted.")
 @click.option("--redact", is_flag=True, help="Tokens for hosts, users, cgroups, command names.")
 @click.option(
@@ -161,17 +165,28 @@ def _print_json(told: "Sequence[Told]", last: int | None, *, summary: bool) -> i
     import msgspec
 
     from oomkit.explain.case import Case
-    from oomkit.explain.objects import report_object, summary_object
+    from oomkit.explain.objects import (
+        incident_object,
+        no_kill_object,
+        report_object,
+        summary_object,
+    )
 
     found = Case(told)
     out = sys.stdout.buffer
     if summary:
-        answer = summary_object(found.reports, found.evidence, found.incidents, found.tables)
+        answer = summary_object(
+            found.reports, found.evidence, found.incidents, found.tables, found.no_kill
+        )
         out.write(msgspec.json.format(msgspec.json.encode(answer), indent=1) + b"\n")
         return int(found.is_bad_news)
     for index in _shown(len(found.reports), last, 0):
         item = report_object(found.explain(index), found.incident(index))
         out.write(msgspec.json.encode(item) + b"\n")
+    for incident in found.told_by_others():
+        out.write(msgspec.json.encode(incident_object(incident, found.evidence)) + b"\n")
+    if found.no_kill is not None:
+        out.write(msgspec.json.encode(no_kill_object(found.no_kill, found.failed)) + b"\n")
     return int(found.is_bad_news)
 
 
@@ -179,7 +194,7 @@ def _print_text(told: "Sequence[Told]", last: int | None, *, summary: bool) -> i
     from oomkit.explain.case import Case
     from oomkit.explain.look import Line
     from oomkit.explain.show import is_ascii_only, print_lines
-    from oomkit.explain.summary import summary_lines
+    from oomkit.explain.summary import summary_lines, told_lines
     from oomkit.explain.text import explanation_lines
     from oomkit.explain.words import many
     from oomkit.report.terminal import console
@@ -189,7 +204,7 @@ def _print_text(told: "Sequence[Told]", last: int | None, *, summary: bool) -> i
     if not found.incidents:
         if not all(log.error for log in told):
             names = ", ".join("standard input" if t.name == "-" else t.name for t in told)
-            click.echo(f"no OOM report in {printable(names)}")
+            click.echo(printable(found.no_kill or f"no OOM report in {names}"))
         return int(found.is_bad_news)
     shown = _shown(len(found.reports), last, _DEFAULT_LAST)
     if summary or len(found.reports) != 1 or len(found.incidents) > 1:
@@ -197,10 +212,12 @@ def _print_text(told: "Sequence[Told]", last: int | None, *, summary: bool) -> i
         print_lines(out, lines)
     if summary:
         return int(found.is_bad_news)
+    print_lines(out, told_lines(found.told_by_others()[-_DEFAULT_LAST:], found.evidence))
     for index in shown:
         item = found.explain(index)
         ascii_only = is_ascii_only(sys.stdout)
-        print_lines(out, explanation_lines(item, index + 1, ascii_only=ascii_only))
+        lines = explanation_lines(item, index + 1, ascii_only=ascii_only, width=out.width)
+        print_lines(out, lines)
     if len(shown) < len(found.reports):
         left = len(found.reports) - len(shown)
         print_lines(
@@ -212,15 +229,18 @@ def _print_text(told: "Sequence[Told]", last: int | None, *, summary: bool) -> i
 def _write_page(told: "Sequence[Told]", page: str, last: int | None) -> int:
     from oomkit.explain.case import Case
     from oomkit.explain.page import page_text
+    from oomkit.files.safely import open_output
 
     found = Case(told)
     items = [found.explain(i) for i in _shown(len(found.reports), last, 0)]
-    text = page_text(items, found.reports, found.evidence, found.incidents, found.tables)
+    text = page_text(
+        items, found.reports, found.evidence, found.incidents, found.tables, found.no_kill
+    )
     try:
         if page == "-":
             sys.stdout.buffer.write(text.encode())
         else:
-            with open(page, "wb") as file:
+            with open_output(page) as file:
                 file.write(text.encode())
     except OSError as error:
         fail(f"--html: {page}: {error.strerror}")
@@ -229,11 +249,14 @@ def _write_page(told: "Sequence[Told]", page: str, last: int | None) -> int:
 
 def _follow(name: str | None, redactor: "Redactor | None", *, as_json: bool) -> int:
     from oomkit.explain.follow import follow
-    from oomkit.explain.killer import death
     from oomkit.klog.records import Report
     from oomkit.klog.sources import LogError
 
     status = number = 0
+    if sys.stderr.isatty():
+        log = {None: "the running kernel's log", "-": "standard input"}.get(name, name)
+        text = f"oomkit: reading {printable(log or '')}, then waiting for more; Ctrl-C ends it"
+        click.echo(text, err=True)
     try:
         for record in follow(name, redactor):
             if isinstance(record, Report):
@@ -241,10 +264,8 @@ def _follow(name: str | None, redactor: "Redactor | None", *, as_json: bool) -> 
                 _print_one(record, number, as_json=as_json)
                 status = 1
                 continue
-            if not as_json:
-                click.echo(printable(f"{record.time or ''} {death(record).text}".strip()))
-                sys.stdout.flush()
-            status = status or int(record.kind != "sigkill")
+            _print_said(record, as_json=as_json)
+            status = status or int(record.kind in ("kill", "notice", "eviction"))
     except LogError as error:
         fail(str(error))
     except KeyboardInterrupt:
@@ -268,8 +289,25 @@ def _print_one(report: "Report", number: int, *, as_json: bool) -> None:
     from oomkit.explain.text import explanation_lines
     from oomkit.report.terminal import console
 
-    lines = explanation_lines(item, number, ascii_only=is_ascii_only(sys.stdout))
-    print_lines(console(sys.stdout), lines)
+    out = console(sys.stdout)
+    ascii_only = is_ascii_only(sys.stdout)
+    print_lines(out, explanation_lines(item, number, ascii_only=ascii_only, width=out.width))
+    sys.stdout.flush()
+
+
+def _print_said(item: "Evidence", *, as_json: bool) -> None:
+    """A line of others, as it comes."""
+    if as_json:
+        import msgspec
+
+        from oomkit.explain.objects import evidence_object
+
+        sys.stdout.buffer.write(msgspec.json.encode(evidence_object(item)) + b"\n")
+        sys.stdout.buffer.flush()
+        return
+    from oomkit.explain.killer import death
+
+    click.echo(printable(f"{item.time or ''} {death(item).text}".strip()))
     sys.stdout.flush()
 
 
@@ -277,5 +315,5 @@ def _complain(told: "Sequence[Told]") -> int:
     """Say which logs could not be read; 2 if any."""
     for log in told:
         if log.error is not None:
-            click.echo(f"oomkit: {printable(log.error)}", err=True)
+            say(f"oomkit: {printable(log.error)}")
     return 2 if any(log.error is not None for log in told) else 0

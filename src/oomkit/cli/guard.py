@@ -1,49 +1,82 @@
 """``oomkit guard``: act before the kernel has to."""
 
+import errno
 import os
 import sys
+import textwrap
+from contextlib import suppress
 from typing import Any
 
 import click
 
+from oomkit.cli import complete
 from oomkit.cli.common import fail
+from oomkit.cli.streams import say
 from oomkit.guard import paths
+from oomkit.printable import printable
 
 _EXAMPLE = """\b
 Examples:
   oomkit guard --check
   oomkit guard --check --pid 812
   oomkit guard --policy /etc/oomkit/policy.toml
-  oomkit guard --act --journal /var/lib/oomkit/journal.jsonl
+  oomkit guard --act
 """
-_STATE = "/run/oomkit/guard.state"
+_STATE = f"{paths.RUN_DIR}/guard.state"
 
 
 @click.command(epilog=_EXAMPLE)
 @click.option(
     "--policy",
     "source",
+    type=complete.POLICY,
     metavar="NAME|FILE",
     default="default",
     show_default=True,
     help="A built-in policy, or a TOML file.",
 )
-@click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Change the policy.")
+@click.option(
+    "--set",
+    "overrides",
+    type=complete.POLICY_KEY,
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Change the policy.",
+)
 @click.option("--check", is_flag=True, help="Only say what the policy means, and what is missing.")
 @click.option("--pid", type=int, metavar="PID", help="With --check: what it means for a process.")
 @click.option(
     "--act/--dry-run", "act", default=False, show_default="--dry-run", help="Send signals, or not."
 )
-@click.option("--journal", metavar="FILE", help="Append a JSON line for everything that happens.")
+@click.option(
+    "--journal",
+    type=complete.FILE,
+    metavar="FILE",
+    help="Append a JSON line for everything that happens."
+    f"  [default: {paths.JOURNAL}, where oomkit history looks]",
+)
+@click.option("--no-journal", is_flag=True, help="Keep no journal.")
 @click.option(
     "--store",
+    type=complete.FILE,
     metavar="FILE",
     help="Take the journal into this history when it is full."
     f"  [default: {paths.STORE} with the usual journal]",
 )
-@click.option("--record", "recording", metavar="FILE", help="Record samples, to be played again.")
+@click.option(
+    "--record",
+    "recording",
+    type=complete.FILE,
+    metavar="FILE",
+    help="Record samples, to be played again.",
+)
 @click.option("--record-size", metavar="SIZE", default="8M", show_default=True)
-@click.option("--status", metavar="FILE", help="Rewrite this file with what the guard is doing.")
+@click.option(
+    "--status",
+    type=complete.FILE,
+    metavar="FILE",
+    help="Rewrite this file with what the guard is doing.",
+)
 @click.option(
     "--metrics",
     metavar="ADDRESS",
@@ -51,10 +84,17 @@ _STATE = "/run/oomkit/guard.state"
 )
 @click.option(
     "--state",
+    type=complete.FILE,
     metavar="FILE",
     help=f"Keep here what is under way, for a restart.  [default: {_STATE} for root]",
 )
-@click.option("--drill", metavar="DIR", help="Act on meminfo, vmstat and pressure/memory in DIR.")
+@click.option(
+    "--drill",
+    type=complete.DIRECTORY,
+    metavar="DIR",
+    help="A drill: act on meminfo, vmstat and pressure/memory in DIR, copies that you "
+    "change. It looks as often as the policy says, at most 10 s apart.",
+)
 @click.option("--self-test/--no-self-test", default=True, help="Kill a child of our own first.")
 def command(
     source: str,
@@ -64,6 +104,7 @@ def command(
     pid: int | None,
     act: bool,
     journal: str | None,
+    no_journal: bool,
     store: str | None,
     recording: str | None,
     record_size: str,
@@ -80,26 +121,32 @@ def command(
     foreground and talks to stderr; contrib/ has units for systemd and OpenRC.
     """
     from oomkit.guard import launch
+    from oomkit.guard.compile import plan_for_here
     from oomkit.guard.settings import Settings
     from oomkit.policy.find import find_policy
-    from oomkit.policy.plan import compile_plan
     from oomkit.toml import units
     from oomkit.toml.table import TomlError
 
     try:
-        policy = find_policy(source, overrides=overrides)
+        # It says whom root kills, and what root runs, so it has to be root's.
+        trusted = os.geteuid() == 0 and not check
+        policy = find_policy(source, overrides=overrides, trusted=trusted)
         recording_bytes = units.size(record_size)
     except TomlError as error:
         for line in error.lines():
-            click.echo(f"oomkit: {line}", err=True)
+            say(f"oomkit: {line}")
         sys.exit(2)
     except ValueError as error:
         fail(f"--record-size: expected {error}, not {record_size!r}")
     if pid is not None and not check:
         fail("--pid says what a policy means for a process; give --check as well")
+    if no_journal and (journal is not None or store is not None):
+        fail(f"--no-journal and --{'store' if journal is None else 'journal'} don't go together")
+    if journal is None and not no_journal and not check:
+        journal = _usual_journal()
     try:
         settings = Settings(
-            compile_plan(policy),
+            plan_for_here(policy),
             source=source,
             compile_argv=launch.compile_argv(source, overrides),
             dry_run=not act,
@@ -112,7 +159,6 @@ def command(
             state=_state_file(state),
             self_test=self_test,
         )
-        settings.users = launch.users_for(settings.plan)
         settings.missing = launch.missing_here(policy, settings)
         if check:
             _explain(policy, settings, pid)
@@ -131,11 +177,39 @@ def _file(option: str, path: str | None) -> str:
     if path is None:
         return ""
     directory = os.path.dirname(os.path.abspath(path))
+    if directory in (paths.STATE_DIR, paths.SYSTEM_DIR, paths.RUN_DIR):
+        with suppress(OSError):
+            _make_ours(directory)
     if not os.path.isdir(directory):
         fail(f"{option} {path}: expected a file in a directory that exists")
     if os.path.isdir(path):
         fail(f"{option} {path}: expected a file, not a directory")
     return os.path.abspath(path)
+
+
+def _make_ours(directory: str) -> None:
+    """Make a directory that is the guard's own; what root's guard writes, others may read.
+
+    Raises:
+        OSError: it can't be made.
+    """
+    mode = 0o755 if os.geteuid() == 0 else 0o700
+    os.makedirs(os.path.dirname(directory), exist_ok=True)
+    with suppress(FileExistsError):
+        os.mkdir(directory, mode)
+
+
+def _usual_journal() -> str | None:
+    """The usual journal; None where it can't be kept, which is said: a guard has to start."""
+    try:
+        _make_ours(paths.STATE_DIR)
+        if not os.access(paths.STATE_DIR, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
+        say(f"oomkit: {paths.STATE_DIR}: {reason}; no journal is kept (--journal FILE)")
+        return None
+    return paths.JOURNAL
 
 
 def _take_in_argv(journal: str | None, store: str | None) -> tuple[str, ...]:
@@ -144,7 +218,7 @@ def _take_in_argv(journal: str | None, store: str | None) -> tuple[str, ...]:
 
     if journal is None:
         if store is not None:
-            fail("--store takes in the journal; give --journal FILE as well")
+            fail("--store takes in the journal, and none is kept; give --journal FILE as well")
         return ()
     path = _file("--journal", journal)
     if store is None and path != paths.JOURNAL:
@@ -158,21 +232,40 @@ def _state_file(path: str | None) -> str:
     if os.geteuid() != 0:
         return ""
     try:
-        os.makedirs(os.path.dirname(_STATE), mode=0o755, exist_ok=True)
+        _make_ours(paths.RUN_DIR)
     except OSError:
         return ""
     return _STATE
 
 
+def _wrapped(line: str, width: int) -> str:
+    """A line of a section, its continuation a little further in."""
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.fill(
+        line, max(width, 20), subsequent_indent=indent, break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+
+
 def _explain(policy: Any, settings: Any, pid: int | None) -> None:
-    from oomkit.guard.consider import NoSuchProcessError, consider
+    from oomkit.guard.consider import NoSuchProcessError, consider, everybody_here
+    from oomkit.policy.doubts import doubts
     from oomkit.policy.words import explain
 
     try:
-        lines = explain(policy) if pid is None else consider(policy, settings, pid)
+        if pid is not None:
+            lines = consider(policy, settings, pid)
+        else:
+            lines = explain(policy)
+            found = doubts(policy, everybody_here(settings))
+            if found:
+                lines += ("what to look at again", *(f"  {line}" for line in found))
     except NoSuchProcessError as error:
         fail(f"--pid: {error}")
+    from oomkit.report.terminal import console
+
+    width = console(sys.stdout).width
     for line in lines:
-        click.echo(line)
+        click.echo(_wrapped(printable(line), width))
     for line in settings.missing:
-        click.echo(f"oomkit: {line}", err=True)
+        say(printable(f"oomkit: {line}"))

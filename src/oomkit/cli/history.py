@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from oomkit.cli import complete
 from oomkit.cli.common import fail
+from oomkit.cli.streams import say
 from oomkit.guard import paths
+from oomkit.printable import printable
+from oomkit.toml.numbers import MAX_INTEGER
 
 if TYPE_CHECKING:
     from oomkit.guard.store import Entry, Store
 
 _KINDS = ("act", "kernel_kill", "warn", "start", "reload", "stop", "error")
 _DEFAULT_LAST = 20
+_MOST_FAULTS = 20
 _EXAMPLE = """\b
 Examples:
   oomkit history
@@ -26,7 +31,7 @@ Examples:
 
 
 @click.command(epilog=_EXAMPLE)
-@click.argument("number", type=click.IntRange(min=1), required=False)
+@click.argument("number", type=click.IntRange(1, MAX_INTEGER), required=False)
 @click.option("--since", metavar="WHEN", help='A date, a time, or "2h": that long ago.')
 @click.option("--until", metavar="WHEN", help="As --since.")
 @click.option(
@@ -39,16 +44,22 @@ Examples:
 @click.option("--comm", metavar="GLOB", help="Only victims of this name.")
 @click.option(
     "--last",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, MAX_INTEGER),
     help="The newest so many; 0 for all.  [default: 20; all with --json]",
 )
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines, one object a record.")
 @click.option(
     "--journal",
+    type=complete.FILE,
     metavar="FILE",
     help=f"A journal, read by itself unless --store is given.  [default: {paths.JOURNAL}]",
 )
-@click.option("--store", metavar="FILE", help=f"Where history is kept.  [default: {paths.STORE}]")
+@click.option(
+    "--store",
+    type=complete.FILE,
+    metavar="FILE",
+    help=f"Where history is kept.  [default: {paths.STORE}]",
+)
 def command(
     number: int | None,
     since: str | None,
@@ -76,8 +87,10 @@ def command(
         history = _opened(store, journal)
         if number is not None:
             entry = history.entry(number)
+            if entry is None and history.faults:
+                fail(printable(history.faults[-1]))
             if entry is None:
-                fail(f"{history.path}: holds no record {number}")
+                fail(f"{_named(history, journal)}: holds no record {number}")
             entries = [entry]
         else:
             count = last if last is not None else 0 if as_json else _DEFAULT_LAST
@@ -86,6 +99,11 @@ def command(
             )
     except StoreError as error:
         fail(str(error))
+    for line in history.faults[:_MOST_FAULTS]:
+        click.echo(f"oomkit: {printable(line)}", err=True)
+    if len(history.faults) > _MOST_FAULTS:
+        more = len(history.faults) - _MOST_FAULTS
+        click.echo(f"oomkit: {history.path}: {more} more records passed over", err=True)
     if as_json:
         _print_json(entries)
     elif number is not None:
@@ -104,6 +122,8 @@ def _opened(store: str | None, journal: str | None) -> "Store":
 
     if journal is not None and store is None:
         store = ":memory:"
+    if journal is None and store is None and _only_the_systems():
+        journal, store = f"{paths.SYSTEM_DIR}/journal.jsonl", ":memory:"
     journals = [path for path in _journals(journal) if _trouble(path) is None]
     path = journal or paths.JOURNAL
     if not journals and (journal is not None or _trouble(store or paths.STORE)):
@@ -114,10 +134,22 @@ def _opened(store: str | None, journal: str | None) -> "Store":
     except StoreError as error:
         if store is not None or not journals:
             raise
-        click.echo(f"oomkit: {error}; the history is read anew from the journal", err=True)
+        say(f"oomkit: {error}; the history is read anew from the journal")
         history = Store(":memory:")
         _read(history, journals)
     return history
+
+
+def _only_the_systems() -> bool:
+    """Whether this user has no history, and there is root's to look at."""
+    own = (paths.JOURNAL, paths.STORE)
+    system = f"{paths.SYSTEM_DIR}/journal.jsonl"
+    return all(_trouble(path) for path in own) and os.access(system, os.R_OK)
+
+
+def _named(history: "Store", journal: str | None) -> str:
+    """The file that a person knows the records by."""
+    return history.path if history.path != ":memory:" else journal or paths.JOURNAL
 
 
 def _trouble(path: str) -> str | None:
@@ -141,7 +173,7 @@ def _read(history: "Store", journals: list[str]) -> None:
         damaged = history.read_journal(path).damaged
         if damaged:
             lines = "line" if damaged == 1 else "lines"
-            click.echo(f"oomkit: {path}: {damaged} damaged {lines} passed over", err=True)
+            say(f"oomkit: {path}: {damaged} damaged {lines} passed over")
 
 
 def _moment(option: str, text: str | None) -> float | None:
@@ -187,12 +219,12 @@ def _print_table(entries: "list[Entry]") -> None:
 
 def _print_full(entry: "Entry") -> None:
     from oomkit.report.history_table import candidates_table
-    from oomkit.report.history_text import full
+    from oomkit.report.history_text import full, hanging
     from oomkit.report.terminal import console
 
     out = console(sys.stdout)
     for line in full(entry.id, entry.record):
-        out.print(line)
+        click.echo(hanging(line, out.width))
     if entry.record.get("candidates"):
         out.print()
         out.print(candidates_table(entry.record))

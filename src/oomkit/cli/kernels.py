@@ -4,7 +4,9 @@ import sys
 
 import click
 
-from oomkit.cli.common import fail
+from oomkit.cli import complete
+from oomkit.cli.common import fail, os_words
+from oomkit.cli.streams import say
 from oomkit.kernel.versions import RuleRange, UnknownKernelError, doubt, history, range_of
 
 _EXAMPLE = """\b
@@ -17,10 +19,18 @@ Examples:
 
 
 @click.command(epilog=_EXAMPLE)
-@click.option("--of", "release", metavar="RELEASE", help="Only the rule set of this kernel.")
+@click.option(
+    "--of",
+    "--kernel",
+    "release",
+    type=complete.RELEASE,
+    metavar="RELEASE",
+    help="The rules that this kernel follows, in words.",
+)
 @click.option("--bootable", is_flag=True, help="The kernels that --on qemu can boot here.")
 @click.option(
     "--fetch",
+    type=complete.RELEASE,
     metavar="VERSION",
     help="Get Debian's cloud kernel of a version with apt, for --on qemu; nothing is installed.",
 )
@@ -44,7 +54,19 @@ def command(release: str | None, fetch: str | None, *, bootable: bool, as_json: 
     if as_json:
         import msgspec
 
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(rows), indent=1) + b"\n")
+        from oomkit.report.rules_text import rules_in_words
+
+        objects = [
+            msgspec.to_builtins(row) | {"in_words": dict(rules_in_words(row.rules))} for row in rows
+        ]
+        text = msgspec.json.format(msgspec.json.encode(objects), indent=1)
+        sys.stdout.buffer.write(text + b"\n")
+        return
+    if release is not None:
+        from oomkit.report.kernels_text import show_rules
+        from oomkit.report.terminal import Page
+
+        show_rules(Page(sys.stdout), release, rows[0])
         return
     from oomkit.report.kernels_text import kernels_table
     from oomkit.report.terminal import console
@@ -62,20 +84,22 @@ def _show_bootable(fetch: str | None, *, as_json: bool) -> None:
                 found = [kernels.fetch(fetch)]
         else:
             found = kernels.bootable()
-    except (RealError, OSError) as error:
+    except RealError as error:
         fail(str(error))
+    except OSError as error:
+        fail(os_words(error))
     if as_json:
         import msgspec
 
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
     elif found:
-        from oomkit.report.kernels_text import bootable_table
-        from oomkit.report.terminal import console
+        from oomkit.report.kernels_text import bootable_lines
 
         rows = [(kernel.release, kernel.image, kernel.modules) for kernel in found]
-        console(sys.stdout).print(bootable_table(rows))
+        for line in bootable_lines(rows):
+            click.echo(line)
     else:
-        click.echo("oomkit: no kernel to boot here; try oomkit kernels --fetch 6.12", err=True)
+        say("oomkit: no kernel to boot here; try oomkit kernels --fetch 6.12")
     if not found:
         sys.exit(1)
 
@@ -86,5 +110,5 @@ def _row(release: str) -> RuleRange:
     except UnknownKernelError as error:
         fail(str(error))
     if (text := doubt(release)) is not None:
-        click.echo(f"oomkit: {text}", err=True)
+        say(f"oomkit: {text}")
     return row

@@ -2,8 +2,6 @@
 
 import sys
 
-import click
-
 from oomkit.cli.common import rules_or_fail, snapshot_from
 
 
@@ -17,14 +15,13 @@ def show(source: str | None, release: str | None, *, as_json: bool) -> int:
     if as_json:
         import msgspec
 
-        fields = msgspec.to_builtins(posture)
-        fields["missing"] = list(snapshot.missing)
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(fields), indent=1) + b"\n")
-    else:
-        from oomkit.report.posture_text import posture_lines
+        from oomkit.report.posture_json import posture_object
 
-        for line, style in posture_lines(posture, snapshot):
-            words = style.split()
-            colour = next((word for word in words if word not in ("bold", "dim")), None)
-            click.secho(line, fg=colour, bold="bold" in words or None, dim="dim" in words or None)
+        text = msgspec.json.encode(posture_object(posture, snapshot))
+        sys.stdout.buffer.write(msgspec.json.format(text, indent=1) + b"\n")
+    else:
+        from oomkit.report.posture_text import show_posture
+        from oomkit.report.terminal import Page
+
+        show_posture(Page(sys.stdout), posture, snapshot)
     return 1 if posture.state == "critical" else 0

@@ -1,9 +1,10 @@
 """A line on stderr while something takes longer than a second and a person is looking."""
 
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 _AFTER_S = 1.0
 _EVERY_S = 0.5
@@ -20,11 +21,13 @@ def progress(text: Callable[[], str]) -> Iterator[None]:
     def show() -> None:
         if done.wait(_AFTER_S):
             return
-        while not done.wait(_EVERY_S):
-            sys.stderr.write(f"\r{text()}\x1b[K")
+        # A terminal that has gone away takes nothing with it.
+        with suppress(OSError):
+            while not done.wait(_EVERY_S):
+                sys.stderr.write(f"\r{_fitting(text())}\x1b[K")
+                sys.stderr.flush()
+            sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
-        sys.stderr.write("\r\x1b[K")
-        sys.stderr.flush()
 
     watcher = threading.Thread(target=show, daemon=True)
     watcher.start()
@@ -33,3 +36,9 @@ def progress(text: Callable[[], str]) -> Iterator[None]:
     finally:
         done.set()
         watcher.join()
+
+
+def _fitting(text: str) -> str:
+    """As much of a line as the terminal shows without wrapping: what wraps can't be wiped."""
+    columns = max(shutil.get_terminal_size().columns - 1, 10)
+    return text if len(text) <= columns else f"{text[: columns - 3]}..."

@@ -1,52 +1,76 @@
 """``oomkit rank``: the kill order, live, from a file, or under another kernel."""
 
 import math
+import re
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
+from oomkit.cli import complete
 from oomkit.cli.common import fail, rules_or_fail, snapshot_from, without_self
+from oomkit.cli.streams import STDOUT, say
 from oomkit.kernel.alloc import decide
-from oomkit.kernel.rank import rank
+from oomkit.kernel.rank import others_are_hidden
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Snapshot
+from oomkit.posture.asked import Asked
+from oomkit.posture.groups import KINDS, By
+from oomkit.printable import printable
+
+if TYPE_CHECKING:
+    from oomkit.posture.compared import WhatIf
+    from oomkit.posture.whatif import Change
 
 _EXAMPLE = """\b
 Examples:
   oomkit rank
   oomkit rank --cgroup /kubepods/pod1234
   oomkit rank --kernel 2.6.32-754.el6.x86_64 --adjust 812=-300
-  oomkit rank --why 812
+  oomkit rank --why mysqld
+  oomkit rank --set machine.ram=+4G --set cgroup.web.max=2G
+  oomkit rank --by unit
   ssh db1 oomkit snapshot | oomkit rank --from -
 """
 _DEFAULT_TOP = 20
-
-
-def _parse_adjustments(values: tuple[str, ...]) -> dict[int, int]:
-    adjustments: dict[int, int] = {}
-    for value in values:
-        pid, _, adj = value.partition("=")
-        try:
-            adjustments[int(pid)] = int(adj)
-        except ValueError:
-            fail(f"--adjust: {value!r}: expected PID=ADJ, such as 812=-300")
-    return adjustments
+_NUMBER = re.compile(r"[+-]?\d{1,6}", re.ASCII)
 
 
 @click.command(epilog=_EXAMPLE)
-@click.option("--cgroup", metavar="PATH", help="Who dies when this memory cgroup runs out.")
-@click.option("--kernel", "release", metavar="VERSION", help="What if this kernel decided.")
+@click.option(
+    "--cgroup",
+    type=complete.CGROUP,
+    metavar="PATH",
+    help="Who dies when this memory cgroup runs out.",
+)
+@click.option(
+    "--kernel",
+    "release",
+    type=complete.RELEASE,
+    metavar="VERSION",
+    help="What if this kernel decided.",
+)
 @click.option(
     "--adjust",
     "adjustments",
-    metavar="PID=ADJ",
+    metavar="PROCESS=ADJ",
     multiple=True,
-    help="What if this process had this oom_score_adj; may be repeated.",
+    help="What if this process, or all of this name, had this oom_score_adj; may be repeated.",
 )
-@click.option("--asker", type=int, metavar="PID", help="The process whose request fails.")
+@click.option(
+    "--set",
+    "settings",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="What if machine.ram, machine.swap, vm.KNOB, cgroup.NAME.max and the like, or "
+    "task.NAME.oom_score_adj were so; +SIZE and -SIZE are added. May be repeated.",
+)
+@click.option("--asker", metavar="PROCESS", help="The process whose request fails: pid or name.")
 @click.option("--top", type=click.IntRange(min=0), help="Show so many; 0 for all.  [default: 20]")
-@click.option("--why", "why_pid", type=int, metavar="PID", help="Explain this process's fate.")
+@click.option("--why", metavar="PROCESS", help="Explain this process's fate: pid or name.")
+@click.option("--by", type=click.Choice(KINDS), help="One row for each of these.")
 @click.option("--watch", is_flag=True, help="Look again and again until interrupted.")
 @click.option(
     "--interval",
@@ -56,15 +80,23 @@ def _parse_adjustments(values: tuple[str, ...]) -> dict[int, int]:
     metavar="SECONDS",
     help="Time between looks with --watch.",
 )
-@click.option("--from", "source", metavar="FILE", help="A snapshot's JSON; - for standard input.")
+@click.option(
+    "--from",
+    "source",
+    type=complete.FILE,
+    metavar="FILE",
+    help="A snapshot's JSON; - for standard input.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One object; with --watch one a line.")
 def command(
     cgroup: str | None,
     release: str | None,
     adjustments: tuple[str, ...],
-    asker: int | None,
+    settings: tuple[str, ...],
+    asker: str | None,
     top: int | None,
-    why_pid: int | None,
+    why: str | None,
+    by: By | None,
     *,
     watch: bool,
     interval: float,
@@ -77,13 +109,18 @@ def command(
     --kernel; the column "kernel" is what /proc/PID/oom_score said. The exit status is 1 when
     the decision is a kernel panic.
     """
+    release, settings = _kernel_of(release, settings)
+    if why is not None and by is not None:
+        fail("--why and --by don't go together")
     question = _Question(
-        cgroup,
-        release,
-        _parse_adjustments(adjustments),
-        asker,
-        top,
-        why_pid,
+        cgroup=cgroup,
+        release=release,
+        adjustments=adjustments,
+        settings=settings,
+        by=by,
+        asker=asker,
+        top=top,
+        why=why,
         live=source is None,
         as_json=as_json,
     )
@@ -102,56 +139,105 @@ def command(
                 if sys.stdout.isatty() and not as_json:
                     click.clear()
                 question.answer(snapshot, compact=True)
+                if sys.stdout.isatty() and not as_json:
+                    click.echo(f"(every {interval:g} s; Ctrl-C ends)")
                 sys.stdout.flush()
                 time.sleep(interval)
-    except BrokenPipeError:
-        raise
     except OSError as error:
+        if isinstance(error, BrokenPipeError) or error.filename == STDOUT:
+            raise
         fail(f"/proc: {error.strerror}; expected a readable proc file system")
     except KeyboardInterrupt:
         sys.exit(0)
 
 
-class _Question:
+def _kernel_of(
+    release: str | None, settings: tuple[str, ...]
+) -> tuple[str | None, tuple[str, ...]]:
+    """``--set machine.kernel=V`` is ``--kernel V``; the last one counts."""
+    others = []
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        if key.strip() == "machine.kernel":
+            release = value.strip().strip("\"'")
+        else:
+            others.append(setting)
+    return release, tuple(others)
+
+
+class _Question(msgspec.Struct, frozen=True, kw_only=True):
     """What the options ask, to be answered from any snapshot."""
 
-    def __init__(
-        self,
-        cgroup: str | None,
-        release: str | None,
-        adjustments: dict[int, int],
-        asker: int | None,
-        top: int | None,
-        why_pid: int | None,
-        *,
-        live: bool,
-        as_json: bool,
-    ) -> None:
-        self.live = live
-        self.cgroup = cgroup
-        self.release = release
-        self.adjustments = adjustments
-        self.asker = asker
-        self.top = top
-        self.why_pid = why_pid
-        self.as_json = as_json
+    cgroup: str | None
+    release: str | None
+    adjustments: tuple[str, ...]
+    settings: tuple[str, ...]
+    asker: str | None
+    top: int | None
+    why: str | None
+    by: By | None
+    live: bool
+    as_json: bool
 
     def answer(self, snapshot: Snapshot, *, compact: bool = False) -> int:
         """Print the answer; return the exit status."""
-        from oomkit.kernel.whatif import WhatIfError, adjusted
-
         rules = rules_or_fail(self.release or snapshot.kernel)
-        try:
-            snapshot = adjusted(snapshot, self.adjustments)
-        except WhatIfError as error:
-            fail(f"--adjust: {error}")
-        allocation = Allocation(pid=self.asker, memcg=self._memcg(snapshot))
-        for option, pid in (("--asker", self.asker), ("--why", self.why_pid)):
-            if pid is not None and all(task.pid != pid for task in snapshot.tasks):
-                fail(f"{option}: no process {pid} in this snapshot")
+        if self.live and (self.as_json or self.by is None):
+            from oomkit.host.cmdline import with_command_lines
+
+            snapshot = with_command_lines(snapshot)
+        as_it_is = snapshot
+        snapshot, changes = self._changed(snapshot, rules)
+        allocation = Allocation(
+            pid=self._pid("--asker", self.asker, snapshot), memcg=self._memcg(snapshot)
+        )
+        asked = Asked(
+            snapshot=snapshot,
+            allocation=allocation,
+            rules=rules,
+            decision=decide(snapshot, allocation, rules),
+            why_pid=self._pid("--why", self.why, snapshot),
+            by=self.by,
+            whatif=_whatif(as_it_is, snapshot, allocation, rules, changes),
+        )
         if self.as_json:
-            return self._json(snapshot, allocation, rules, compact=compact)
-        return self._text(snapshot, allocation, rules)
+            self._json(asked, compact=compact)
+        else:
+            self._text(asked)
+        panics = asked.decision.action == "panic"
+        return 1 if panics and not others_are_hidden(snapshot, asked.decision) else 0
+
+    def _changed(self, snapshot: Snapshot, rules: RuleSet) -> "tuple[Snapshot, tuple[Change, ...]]":
+        if not self.settings and not self.adjustments:
+            return snapshot, ()
+        from oomkit.posture.whatif import SetError, adjusted, changed
+
+        try:
+            snapshot, changes = changed(snapshot, self.settings, rules)
+        except SetError as error:
+            fail(printable(str(error)))
+        for given in self.adjustments:
+            name, equals, adj = given.rpartition("=")
+            if not equals or not _NUMBER.fullmatch(adj.strip()):
+                fail(f"--adjust: {given!r}: expected PROCESS=ADJ, such as 812=-300 or mysqld=-300")
+            try:
+                snapshot, change = adjusted(
+                    snapshot, name.strip(), int(adj), rules, "oom_score_adj"
+                )
+            except SetError as error:
+                fail(printable(f"--adjust: {error}"))
+            changes += (change,)
+        return snapshot, changes
+
+    def _pid(self, option: str, given: str | None, snapshot: Snapshot) -> int | None:
+        if given is None:
+            return None
+        from oomkit.kernel.task_name import TaskNameError, find_task
+
+        try:
+            return find_task(snapshot, given).pid
+        except TaskNameError as error:
+            fail(printable(f"{option}: {error}"))
 
     def _memcg(self, snapshot: Snapshot) -> str | None:
         if self.cgroup is None:
@@ -161,47 +247,64 @@ class _Question:
         try:
             path = find_memcg_path(snapshot, self.cgroup)
         except MemcgPathError as error:
-            fail(f"--cgroup: {error}")
+            fail(printable(f"--cgroup: {error}"))
         # The root cgroup has no limit; when it is out of memory, so is the machine.
         return None if path == "/" else path
 
-    def _json(
-        self, snapshot: Snapshot, allocation: Allocation, rules: RuleSet, *, compact: bool
-    ) -> int:
-        import msgspec
-
+    def _json(self, asked: Asked, *, compact: bool) -> None:
         from oomkit.report.rank_json import rank_object
 
-        decision = decide(snapshot, allocation, rules)
-        answer = rank_object(snapshot, allocation, rules, decision, self.top, self.why_pid)
-        text = msgspec.json.encode(answer)
+        text = msgspec.json.encode(rank_object(asked, self.top))
         if not compact:
             text = msgspec.json.format(text, indent=1)
         sys.stdout.buffer.write(text + b"\n")
-        return 1 if decision.action == "panic" else 0
 
-    def _text(self, snapshot: Snapshot, allocation: Allocation, rules: RuleSet) -> int:
+    def _text(self, asked: Asked) -> None:
         from oomkit.kernel.versions import doubt
-        from oomkit.kernel.why import why
-        from oomkit.report.rank_text import rank_lines, rank_table, shown_rows, why_lines
-        from oomkit.report.terminal import console
+        from oomkit.report.rank_page import show_rank
+        from oomkit.report.terminal import Page
 
-        out = console(sys.stdout)
-        decision = decide(snapshot, allocation, rules)
-        ranked = rank(snapshot, rules, allocation)
-        for line in rank_lines(snapshot, allocation, rules, decision, ranked):
-            out.print(line)
-        if self.why_pid is not None:
-            reasons = why(snapshot, allocation, rules, decision, self.why_pid)
-            for line in why_lines(reasons):
-                out.print(line)
-        else:
-            top = _DEFAULT_TOP if self.top is None else self.top
-            rows, left_out = shown_rows(ranked, top)
-            out.print(rank_table(snapshot, rules, rows, local_users=self.live))
-            if left_out:
-                out.print(f"({left_out} more; --top 0 shows all)")
+        top = _DEFAULT_TOP if self.top is None else self.top
+        show_rank(Page(sys.stdout), asked, top, local_users=self.live)
+        snapshot = asked.snapshot
         unsure = doubt(self.release or snapshot.kernel)
         for note in (*snapshot.missing, *([unsure] if unsure else [])):
-            click.echo(f"oomkit: {note}", err=True)
-        return 1 if decision.action == "panic" else 0
+            say(printable(f"oomkit: {note}"))
+
+
+def _whatif(
+    as_it_is: Snapshot,
+    snapshot: Snapshot,
+    allocation: Allocation,
+    rules: RuleSet,
+    changes: "tuple[Change, ...]",
+) -> "WhatIf | None":
+    """What the changes change; None where nothing is changed."""
+    from oomkit.kernel.versions import UnknownKernelError, rules_for
+
+    try:
+        before = rules_for(as_it_is.kernel)
+    except UnknownKernelError:
+        before = rules  # then --kernel names the only rules there are
+    if not changes and before == rules:
+        return None
+    from oomkit.posture.compared import Comparison, WhatIf
+
+    def compared(memcg: str | None, of: str | None) -> Comparison:
+        request = msgspec.structs.replace(allocation, memcg=memcg)
+        return Comparison(
+            of=of,
+            machine=as_it_is,
+            before=decide(as_it_is, request, before),
+            after=decide(snapshot, request, rules),
+        )
+
+    groups = dict.fromkeys(c.cgroup for c in changes if c.cgroup not in (None, allocation.memcg))
+    return WhatIf(
+        changes=changes,
+        rules=(before.name, rules.name),
+        compared=(
+            compared(allocation.memcg, None),
+            *(compared(path, path) for path in groups),
+        ),
+    )

@@ -7,32 +7,40 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from oomkit.cli import worlds
+from oomkit.cli import run_views, worlds
 from oomkit.cli.common import fail
 from oomkit.cli.progress import progress
+from oomkit.cli.repeat import repeating
 from oomkit.guard.slots import is_recording
-from oomkit.report.units import printable
+from oomkit.printable import printable
 
 if TYPE_CHECKING:
     from oomkit.guard.recording import Recording
     from oomkit.guard.replay import Replay
 
 
-_TAKES = frozenset({"scenario_file", "policies", "as_json"})
+_TAKES = frozenset({"scenario_file", "policies", "as_json", "html"})
 
 
-def play_if_one(ctx: click.Context, path: str, policies: Sequence[str], *, as_json: bool) -> None:
+def play_if_one(
+    ctx: click.Context, path: str, policies: Sequence[str], html: str | None, *, as_json: bool
+) -> None:
     """Replay the file and end, if it is a recording; its content tells, not its name."""
     if not is_recording(path):
         return
     for param in ctx.command.params:
         given = ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
         if given and param.name not in _TAKES:
-            fail(f"{param.opts[-1]}: a recording takes --policy and --json only")
-    ctx.exit(_play(path, policies, as_json=as_json))
+            fail(f"{param.opts[-1]}: a recording takes --policy, --json and --html only")
+    if html == "-" and as_json:
+        fail("--json and --html - don't go together")
+    again = repeating(ctx, ("as_json", "html"))
+    ctx.exit(_play(path, policies, html, again, as_json=as_json))
 
 
-def _play(path: str, policies: Sequence[str], *, as_json: bool) -> int:
+def _play(
+    path: str, policies: Sequence[str], html: str | None, again: str, *, as_json: bool
+) -> int:
     """Replay a recording under policies, the default one if none is named.
 
     Returns:
@@ -48,9 +56,17 @@ def _play(path: str, policies: Sequence[str], *, as_json: bool) -> int:
         except RecordingError as error:
             fail(str(error))
         played = [replay(recording, policy) for policy in found]
+    if html is not None:
+
+        def page() -> bytes:
+            from oomkit.report.recording_page import recording_page
+
+            return recording_page(recording, played, command=again).encode()
+
+        run_views.write("html", html, page)
     if as_json:
         _print_json(recording, played)
-    else:
+    elif html != "-":
         _print_text(recording, played)
     return int(any(one.would_kill or one.kernel_kills for one in played))
 

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oomkit.cli import recordings, run_views, worlds
+from oomkit.cli import complete, recordings, run_options, run_views, worlds
 from oomkit.cli.common import fail
+from oomkit.cli.repeat import repeating
+from oomkit.toml.numbers import MAX_INTEGER, MIN_INTEGER
 
 if TYPE_CHECKING:
     from oomkit.policy.format import Policy
@@ -27,13 +29,17 @@ Examples:
   oomkit run /var/lib/oomkit/recording --policy default --policy mine.toml
 """
 
+_SHOWS = frozenset({"as_json", "as_log", "interval", "html", "png", "svg", "every_one", "check"})
+"""Parameters that don't change what is played."""
+
 
 @click.command(epilog=_EXAMPLE)
-@click.argument("scenario_file", metavar="SCENARIO|RECORDING")
+@click.argument("scenario_file", type=complete.FILE, metavar="SCENARIO|RECORDING")
 @click.option("--check", is_flag=True, help="Only tell what is wrong with the file.")
 @click.option(
     "--set",
     "overrides",
+    type=complete.SCENARIO_KEY,
     metavar="KEY=VALUE",
     multiple=True,
     help="Change a value for this run: vm.NAME, machine.NAME, task.NAME.KEY, cgroup.NAME.KEY.",
@@ -47,11 +53,13 @@ Examples:
 )
 @click.option(
     "--kernel",
+    type=complete.KERNEL,
     metavar="VERSION",
     help="Another kernel's rules; with --on qemu also the path of an image or package to boot.",
 )
 @click.option(
     "--guard",
+    type=complete.GUARD,
     metavar="DAEMON",
     help="With --on qemu: measure how fast somebody acts, and take this user-space OOM killer "
     "along: oomkit[:POLICY], earlyoom, nohang (see oomkit daemons), or none.",
@@ -59,18 +67,31 @@ Examples:
 @click.option(
     "--policy",
     "policies",
+    type=complete.POLICY,
     metavar="NAME|FILE",
     multiple=True,
     help="Guard the machine: default, kernel, earlyoom, nohang, systemd-oomd, oomd-like, or a "
     "file. Twice: both side by side; more: a table. On the model, or over a RECORDING.",
 )
-@click.option("--seed", type=int, default=0, help="Moves what the scenario declares as random.")
+@click.option(
+    "--seed",
+    type=click.IntRange(MIN_INTEGER, MAX_INTEGER),
+    default=0,
+    help="Moves what the scenario declares as random.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The whole record as one object.")
-@click.option("--log", "as_log", is_flag=True, help="The kernel's log.")
+@click.option(
+    "--log",
+    "as_log",
+    is_flag=True,
+    help="The kernel's log. Its clock is the machine's uptime: on the model it began 60 s before "
+    "the run.",
+)
 @click.option("--free", "interval", metavar="TIME", help="A table like free's, a line each TIME.")
 @click.option(
     "--vs",
     "others",
+    type=complete.OTHER_SCENARIO,
     metavar="KEY=VALUE",
     multiple=True,
     help="Play it a second time with this changed, and show both; or another SCENARIO.",
@@ -82,9 +103,14 @@ Examples:
     help="Play it on a real kernel (--on, or in a cgroup) and on the model, and show both.",
 )
 @click.option("--all", "every_one", is_flag=True, help="Tell every kill, refusal and freeze.")
-@click.option("--html", metavar="FILE", help="Write a page that needs no network.")
-@click.option("--png", metavar="FILE", help="Write a picture.")
-@click.option("--svg", metavar="FILE", help="Write a picture that scales.")
+@click.option(
+    "--html",
+    type=complete.FILE,
+    metavar="FILE",
+    help="Write a page that needs no network; of several runs, one with all of them.",
+)
+@click.option("--png", type=complete.FILE, metavar="FILE", help="Write a picture.")
+@click.option("--svg", type=complete.FILE, metavar="FILE", help="Write a picture that scales.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -110,25 +136,27 @@ def command(
     """Play a scenario, on a modelled machine or a real kernel.
 
     SCENARIO is a TOML file; oomkit new writes one to start from. RECORDING is what the flight
-    recorder of oomkit guard wrote; it is replayed under a policy, and only --policy and --json
-    go with it. The exit status is 1 when somebody was (or would have been) killed, the machine
-    was frozen at the end, or the kernel panicked.
+    recorder of oomkit guard wrote; it is replayed under a policy, and only --policy, --json and
+    --html go with it. The exit status is 1 when somebody was (or would have been) killed, the
+    machine was frozen at the end, or the kernel panicked.
     """
-    recordings.play_if_one(ctx, scenario_file, policies, as_json=as_json)
+    recordings.play_if_one(ctx, scenario_file, policies, html, as_json=as_json)
     views = {"--json": as_json, "--log": as_log, "--free": interval is not None}
     files = {"html": html, "png": png, "svg": svg}
-    _one_of(views, files, others, policies, check=check, compared=compared, every_one=every_one)
+    run_options.together(
+        views, files, others, policies, check=check, compared=compared, every_one=every_one
+    )
+    again = repeating(ctx, _SHOWS)
     if policies and on != "model":
         fail(
             f"--policy and --on {on} don't go together: a policy guards the model; "
             "on a booted kernel say --guard oomkit:POLICY"
         )
-    told = not any(views.values()) and not any(files.values())
-    sample_s = None if told else _seconds(interval)
+    every_s = None if interval is None else _seconds(interval)
     if compared:
-        _compare(scenario_file, overrides, on, kernel, seed, guard, as_json=as_json)
+        _compare(scenario_file, overrides, on, kernel, seed, guard, html, again, as_json=as_json)
         return
-    world = worlds.world(on, kernel, seed=seed, sample_s=sample_s, guard=guard)
+    world = worlds.world(on, kernel, seed=seed, guard=guard)
     scenario = world.read(scenario_file, overrides)
     guards: list[Policy | None] = [worlds.policy(name) for name in policies]
     guards = guards or [None]
@@ -136,7 +164,8 @@ def command(
         world.check(scenario_file, scenario)
         click.echo(f"{scenario_file}: fine")
         return
-    shown = world.play(scenario_file, scenario, guards[0])
+    only_free = every_s if not any(files.values()) else None
+    shown = world.play(scenario_file, scenario, guards[0], every_s=only_free)
     run = shown.run
     runs: tuple[Run, ...] = (run,)
     if others:
@@ -144,28 +173,32 @@ def command(
         second = world.read(path, changed)
         runs = (run, world.play(path, second, guards[0]).run)
         headings = ("as it is", " ".join(others))
-        _show_several(runs, (scenario, second), headings, as_json=as_json)
+        _show_several(runs, (scenario, second), headings, html, again, as_json=as_json)
     elif len(guards) > 1:
         runs = (run, *(world.play(scenario_file, scenario, guard).run for guard in guards[1:]))
-        _show_several(runs, (scenario, scenario), policies[:2], as_json=as_json)
+        played = (scenario,) * len(runs)
+        _show_several(runs, played, policies, html, again, as_json=as_json)
     else:
-        _write(run, scenario, files)
+        _write(run, scenario, files, again)
         if as_json:
             run_views.show_json(run)
         elif as_log:
             run_views.show_log(run)
-        elif interval is not None:
-            run_views.show_free(run, scenario, _seconds(interval), shown.total_mb)
+        elif every_s is not None:
+            if any(files.values()):
+                # What is written is of the run as it is told everywhere.
+                shown = world.play(scenario_file, scenario, guards[0], every_s=every_s)
+            run_views.show_free(shown.run, scenario, every_s, shown.total_mb)
         elif "-" not in files.values():
             run_views.show_story(run, scenario, every_one=every_one)
     if any(map(_bad_news, runs)):
         sys.exit(1)
 
 
-def _write(run: "Run", scenario: "Scenario", files: dict[str, str | None]) -> None:
+def _write(run: "Run", scenario: "Scenario", files: dict[str, str | None], again: str) -> None:
     for kind, file in files.items():
         if file is not None:
-            run_views.write_file(run, scenario, kind, file)
+            run_views.write_file(run, scenario, kind, file, again)
 
 
 def _compare(
@@ -175,6 +208,8 @@ def _compare(
     kernel: str | None,
     seed: int,
     guard: str | None,
+    html: str | None,
+    again: str,
     *,
     as_json: bool,
 ) -> None:
@@ -184,9 +219,13 @@ def _compare(
     real = worlds.real_world("cgroup" if on == "model" else on, kernel, seed=seed)
     scenario = real.read(path, overrides)
     pair = real.pair(path, scenario)
+    if html is not None:
+        run = pair.played.run
+        pages = ((run, pair.model), (scenario, scenario), (f"real ({run.on})", "model"))
+        run_views.write_comparison(*pages, html, again, judged=False)
     if as_json:
         run_views.show_compared_json(pair)
-    else:
+    elif html != "-":
         run_views.show_compared(pair, scenario)
     if _bad_news(pair.played.run):
         sys.exit(1)
@@ -194,57 +233,29 @@ def _compare(
 
 def _show_several(
     runs: tuple["Run", ...],
-    scenarios: tuple["Scenario", "Scenario"],
+    scenarios: tuple["Scenario", ...],
     headings: tuple[str, ...],
+    html: str | None,
+    again: str,
     *,
     as_json: bool,
 ) -> None:
-    """Two runs side by side, more of them in a table, or all as JSON."""
+    """Two runs side by side, more of them in a table, or all as JSON; and all as a page."""
+    if html is not None:
+        run_views.write_comparison(runs, scenarios, headings, html, again)
     if as_json:
         run_views.show_json(*runs)
+    elif html == "-":
+        return
     elif len(runs) == 2:
-        run_views.show_two((runs[0], runs[1]), scenarios, (headings[0], headings[1]))
+        both = (scenarios[0], scenarios[1])
+        run_views.show_two((runs[0], runs[1]), both, (headings[0], headings[1]))
     else:
         run_views.show_policies(runs)
 
 
 def _bad_news(run: "Run") -> bool:
     return bool(run.objectives.kills) or run.outcome in ("panicked", "frozen")
-
-
-def _one_of(
-    views: dict[str, bool],
-    files: dict[str, str | None],
-    others: tuple[str, ...],
-    policies: tuple[str, ...],
-    *,
-    check: bool,
-    compared: bool,
-    every_one: bool,
-) -> None:
-    """Refuse options that would have to be ignored beside others."""
-    asked = [name for name, wanted in views.items() if wanted]
-    written = [f"--{kind}" for kind, path in files.items() if path is not None]
-    to_stdout = [f"--{kind} -" for kind, path in files.items() if path == "-"]
-    several = "--vs" if others else "several --policy"
-    if compared:
-        clash = ["--compare", *(["--check"] if check else []), *(["--vs"] if others else []),
-                 *(["--policy"] if policies else []),
-                 *(name for name in asked if name != "--json"), *written]  # fmt: skip
-    elif others or len(policies) > 1:
-        clash = [several, *(name for name in asked if name != "--json"), *written]
-        clash += ["--policy twice"] if others and len(policies) > 1 else []
-        clash += ["--check"] if check else []
-    elif check:
-        clash = ["--check", *asked, *written]
-    else:
-        clash = [*asked, *to_stdout]
-    if every_one:
-        others_of_all = [*asked, *to_stdout, *([several] if others or len(policies) > 1 else []),
-                         *(["--compare"] if compared else [])]  # fmt: skip
-        clash = ["--all", *others_of_all] if others_of_all else clash
-    if len(clash) > 1:
-        fail(f"{clash[0]} and {clash[1]} don't go together")
 
 
 def _other(
@@ -258,9 +269,7 @@ def _other(
     return (files[0] if files else path), (*overrides, *changes)
 
 
-def _seconds(interval: str | None) -> float:
-    if interval is None:
-        return 1.0
+def _seconds(interval: str) -> float:
     from oomkit.toml import units
 
     try:

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from oomkit.cli.common import fail
+from oomkit.cli.streams import say
+from oomkit.files.safely import open_output
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from oomkit.agree import Pair
     from oomkit.scenario import Run, Scenario
 
@@ -35,7 +39,7 @@ def show_free(run: "Run", scenario: "Scenario", every_s: float, total_mb: float)
 
 def show_log(run: "Run") -> None:
     """Print the kernel's log."""
-    from oomkit.report.units import printable
+    from oomkit.printable import printable
 
     for line in run.log:
         click.echo(printable(line.expandtabs()))
@@ -102,8 +106,32 @@ def show_compared_json(pair: "Pair") -> None:
     click.echo(msgspec.json.encode(data))
 
 
-def write_file(run: "Run", scenario: "Scenario", kind: str, path: str) -> None:
+def write_file(run: "Run", scenario: "Scenario", kind: str, path: str, again: str) -> None:
     """Write the page (``html``) or a picture (``png``, ``svg``) to a file, ``-`` for stdout."""
+    write(kind, path, lambda: _drawn(run, scenario, kind, again))
+
+
+def write_comparison(
+    runs: "Sequence[Run]",
+    scenarios: "Sequence[Scenario]",
+    names: "Sequence[str]",
+    path: str,
+    again: str,
+    *,
+    judged: bool = True,
+) -> None:
+    """Write a page of several runs."""
+
+    def page() -> bytes:
+        from oomkit.report.compare_page import compare_page
+
+        return compare_page(runs, scenarios, names, command=again, judged=judged).encode()
+
+    write("html", path, page)
+
+
+def write(kind: str, path: str, draw: "Callable[[], bytes]") -> None:
+    """Draw something and write it to a file, ``-`` for stdout; trouble ends the command."""
     from oomkit.report.extra import MissingExtraError
 
     def refuse(why: object) -> NoReturn:
@@ -111,18 +139,18 @@ def write_file(run: "Run", scenario: "Scenario", kind: str, path: str) -> None:
 
     try:
         with _told(f"drawing {kind}"):
-            data = _drawn(run, scenario, kind)
+            data = draw()
     except (MissingExtraError, ValueError) as error:
         refuse(error)
     if path == "-":
         sys.stdout.buffer.write(data)
         return
     try:
-        with open(path, "wb") as file:
+        with open_output(path) as file:
             file.write(data)
     except OSError as error:
         refuse(f"{path!r}: {error.strerror}")
-    click.echo(f"wrote {path}", err=True)
+    say(f"wrote {path}")
 
 
 def _told(what: str) -> AbstractContextManager[object]:
@@ -134,11 +162,11 @@ def _told(what: str) -> AbstractContextManager[object]:
     return console(sys.stderr).status(what)
 
 
-def _drawn(run: "Run", scenario: "Scenario", kind: str) -> bytes:
+def _drawn(run: "Run", scenario: "Scenario", kind: str, again: str) -> bytes:
     if kind == "html":
         from oomkit.report.html import html_page
 
-        return html_page(run, scenario).encode()
+        return html_page(run, scenario, command=again).encode()
     from oomkit.report.picture import picture
 
     return picture(run, "svg" if kind == "svg" else "png", scenario)

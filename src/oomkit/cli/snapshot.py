@@ -5,6 +5,8 @@ import sys
 import click
 
 from oomkit.cli.common import fail, live_snapshot
+from oomkit.cli.streams import say
+from oomkit.files.safely import open_output
 
 _EXAMPLE = """\b
 Example:
@@ -22,18 +24,28 @@ Example:
     default="-",
     help="Write there instead of to standard output.",
 )
-def command(output: str) -> None:
+@click.option(
+    "--cmdline",
+    "cmdline",
+    is_flag=True,
+    help="Add the processes' command lines, which may hold passwords.",
+)
+def command(output: str, *, cmdline: bool) -> None:
     """Write a snapshot of this machine as JSON.
 
     It holds all that an OOM decision depends on, so that another machine can tell who would die
-    here: processes, memory, sysctls, memory cgroups, pressure. Command lines and environments
-    are not in it. What could not be read is said on stderr and in the field "missing".
+    here: processes, memory, sysctls, memory cgroups, pressure. Environments are not in it, command
+    lines only if asked for. What could not be read is said on stderr and in the field "missing".
     """
     from oomkit.kernel.snapshot_json import encode_snapshot
 
     snapshot = live_snapshot()
+    if cmdline:
+        from oomkit.host.cmdline import with_command_lines
+
+        snapshot = with_command_lines(snapshot)
     for sentence in snapshot.missing:
-        click.echo(f"oomkit: {sentence}", err=True)
+        say(f"oomkit: {sentence}")
     try:
         _write(output, encode_snapshot(snapshot))
     except BrokenPipeError:
@@ -47,5 +59,5 @@ def _write(output: str, data: bytes) -> None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
-    with open(output, "wb") as file:
+    with open_output(output) as file:
         file.write(data)

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from oomkit.cli import complete
 from oomkit.cli.common import fail
+from oomkit.cli.repeat import repeating
 
 if TYPE_CHECKING:
     from oomkit.sweep.answer import Answer
@@ -20,13 +22,19 @@ Examples:
   oomkit sweep --fleet sweeps/fleet.csv --set runs=100
 """
 
+_SHOWS = frozenset(
+    {"check", "out", "html", "as_json", "workers", "cluster", "resume", "restart", "one"}
+)
+"""Parameters that don't change what is played."""
+
 
 @click.command(epilog=_EXAMPLE)
-@click.argument("sweep_file", metavar="[SWEEP]", required=False)
+@click.argument("sweep_file", type=complete.FILE, metavar="[SWEEP]", required=False)
 @click.option("--check", is_flag=True, help="Only tell what is wrong with the file.")
 @click.option(
     "--fleet",
     "fleet_files",
+    type=complete.FILE,
     metavar="FILE",
     multiple=True,
     help="Draw machines and loads from a table (CSV, Parquet, JSON Lines); more than once for the "
@@ -35,17 +43,21 @@ Examples:
 @click.option(
     "--set",
     "overrides",
+    type=complete.SWEEP_KEY,
     metavar="KEY=VALUE",
     multiple=True,
     help="Change a value of the sweep file: runs, seed, want.KEY, weights.KEY, fleet.KEY.",
 )
 @click.option(
     "-o",
+    "--output",
     "--out",
+    "out",
+    type=complete.FILE,
     metavar="FILE",
     help="Write a row for each run: .parquet, .csv or .jsonl.",
 )
-@click.option("--html", metavar="FILE", help="Write the comparison as a page.")
+@click.option("--html", type=complete.FILE, metavar="FILE", help="Write the comparison as a page.")
 @click.option("--json", "as_json", is_flag=True, help="The answer as one object.")
 @click.option(
     "--workers",
@@ -56,7 +68,9 @@ Examples:
 @click.option("--resume", is_flag=True, help="Go on with a sweep that was stopped.")
 @click.option("--restart", is_flag=True, help="Forget what a stopped sweep had done.")
 @click.option("--run", "one", type=click.IntRange(min=0), help="Play this one run and tell it.")
+@click.pass_context
 def command(
+    ctx: click.Context,
     sweep_file: str | None,
     fleet_files: tuple[str, ...],
     overrides: tuple[str, ...],
@@ -92,11 +106,12 @@ def command(
         return
     if html is not None:
         sweep_work.need_report()
+    again = repeating(ctx, _SHOWS)
     found = sweep_work.play(
-        sweep, table, out=out, html=html, workers=workers, cluster=cluster, resume=resume,
-        restart=restart,
+        sweep, table, out=out, html=html, command=again, workers=workers, cluster=cluster,
+        resume=resume, restart=restart,
     )  # fmt: skip
-    _show(found, source, as_json=as_json)
+    _show(found, again, as_json=as_json)
     if found.failed:
         sys.exit(1)
 
@@ -116,7 +131,7 @@ def _together(
     """Refuse options that would have to be ignored beside others."""
     given = {
         "--check": check, "--run": one, "--resume": resume, "--restart": restart,
-        "--out": out is not None, "--html": html is not None, "--workers": workers is not None,
+        "--output": out is not None, "--html": html is not None, "--workers": workers is not None,
         "--cluster": cluster is not None, "--json": as_json,
     }  # fmt: skip
     asked = [name for name, wanted in given.items() if wanted]
@@ -127,10 +142,10 @@ def _together(
     if workers is not None and cluster is not None:
         fail("--workers and --cluster don't go together")
     if out is not None and not out.endswith((".parquet", ".csv", ".jsonl")):
-        fail(f"--out: {out}: expected a name that ends in .parquet, .csv or .jsonl")
+        fail(f"--output: {out}: expected a name that ends in .parquet, .csv or .jsonl")
 
 
-def _show(found: "Answer", source: str, *, as_json: bool) -> None:
+def _show(found: "Answer", again: str, *, as_json: bool) -> None:
     if as_json:
         import msgspec
 
@@ -140,4 +155,4 @@ def _show(found: "Answer", source: str, *, as_json: bool) -> None:
     from oomkit.sweep.text import answer_text
 
     look = look_of(sys.stdout)
-    click.echo(answer_text(found, look, source=source), nl=False, color=look.colour)
+    click.echo(answer_text(found, look, command=again), nl=False, color=look.colour)

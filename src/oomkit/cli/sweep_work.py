@@ -4,12 +4,15 @@ import os
 import signal
 import sys
 import time
+from contextlib import ExitStack
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
 
 from oomkit.cli.common import fail
 from oomkit.cli.progress import progress
+from oomkit.cli.streams import say
 from oomkit.report.amounts import seconds
 from oomkit.report.extra import MissingExtraError
 from oomkit.sweep.extra import need_polars
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from oomkit.sweep.answer import Answer
     from oomkit.sweep.conduct import Conduct
     from oomkit.sweep.fleet import Table
-    from oomkit.sweep.format import Sweep
+    from oomkit.sweep.format import Fleet, Sweep
     from oomkit.sweep.plan import Plan
     from oomkit.sweep.spool import Spool
 
@@ -32,12 +35,7 @@ def read(
     path: str | None, overrides: tuple[str, ...], fleet_files: tuple[str, ...]
 ) -> "tuple[Sweep, Table | None]":
     """Read a sweep, and the table of its fleet, or end telling what is wrong."""
-    try:
-        need_polars()
-    except MissingExtraError as error:
-        fail(str(error))
     from oomkit.sweep.read import fleet_sweep, read_sweep
-    from oomkit.sweep.traces import TraceError, read_table
     from oomkit.toml.table import TomlError
 
     if path is None and not fleet_files:
@@ -47,12 +45,28 @@ def read(
             sweep = fleet_sweep(fleet_files, overrides=overrides)
         else:
             sweep = read_sweep(path, overrides=overrides, fleet_files=fleet_files)
-        return sweep, None if sweep.fleet is None else read_table(sweep.fleet)
     except TomlError as error:
         for line in error.lines():
-            click.echo(f"oomkit: {line}", err=True)
+            say(f"oomkit: {line}")
         sys.exit(2)
+    return sweep, None if sweep.fleet is None else _table(sweep.fleet)
+
+
+def _table(fleet: "Fleet") -> "Table":
+    _need_polars()
+    from oomkit.sweep.traces import TraceError, read_table
+
+    try:
+        return read_table(fleet)
     except TraceError as error:
+        fail(str(error))
+
+
+def _need_polars() -> None:
+    """End the command where tables can't be read."""
+    try:
+        need_polars()
+    except MissingExtraError as error:
         fail(str(error))
 
 
@@ -90,10 +104,10 @@ def tell_run(sweep: "Sweep", table: "Table | None", number: int) -> None:
     player, job = Player(sweep), plan.job(number)
     try:
         scenario = player.scenario(job)
-        run = player.run(job, scenario, sample_s=min(1.0, scenario.duration_s))
+        run = player.run(job, scenario)
     except (ScenarioError, ModelError, ValueError) as error:
         fail(f"run {number}: {error}")
-    click.echo(f"run {number}: {described(player.identity(job))}")
+    click.echo(f"run {number}: {described(player.identity(job), sweep.axes)}")
     run_views.show_story(run, scenario, every_one=False)
 
 
@@ -103,43 +117,56 @@ def play(
     *,
     out: str | None,
     html: str | None,
+    command: str,
     workers: int | None,
     cluster: str | None,
     resume: bool,
     restart: bool,
 ) -> "Answer":
-    """Play a sweep and answer its question."""
-    from oomkit.sweep import find, tables
+    """Play a sweep and answer its question; ``command`` is what plays it again."""
+    _need_polars()
     from oomkit.sweep.conduct import Conduct
     from oomkit.sweep.plan import Plan
     from oomkit.sweep.spool import Spool
 
     plan = Plan(sweep, table)
     spool = Spool(_spool_path(sweep, out), sweep, plan.total)
-    _open(spool, resume=resume, restart=restart)
-    conduct = Conduct(sweep, plan, spool)
-    _play(conduct, spool, workers, cluster)
+    with ExitStack() as stack:
+        elsewhere = stack if out is None and not resume else None
+        _open(spool, elsewhere, resume=resume, restart=restart)
+        _play(Conduct(sweep, plan, spool), spool, workers, cluster)
+        return _answered(sweep, plan, spool, out=out, html=html, command=command)
+
+
+def _answered(
+    sweep: "Sweep", plan: "Plan", spool: "Spool", *, out: str | None, html: str | None, command: str
+) -> "Answer":
+    """Answer from the rows, write what is asked for, and delete them."""
+    from oomkit.sweep import find, tables
+
     try:
         found = find.answer(sweep, tables.scan(sweep, spool.path))
         if html is not None:
-            _write_page(html, sweep, found, plan)
+            from oomkit.sweep.page import page_text
+
+            _write_page(html, page_text(sweep, found, plan, command))
         if out is not None:
             tables.write(sweep, spool.path, out)
         spool.remove()
     except OSError as error:
-        fail(f"{error.filename or out or html}: {error.strerror or error}; "
-             f"the rows are kept in {spool.path}")  # fmt: skip
+        kept = f"; the rows are kept in {spool.path}" if spool.stays else ""
+        fail(f"{error.filename or out or html}: {error.strerror or error}{kept}")
     return found
 
 
-def _write_page(path: str, sweep: "Sweep", found: "Answer", plan: "Plan") -> None:
-    from oomkit.sweep.page import page_text
+def _write_page(path: str, page: str) -> None:
+    from oomkit.files.safely import open_output
 
-    text = page_text(sweep, found, plan).encode()
+    text = page.encode()
     if path == "-":
         sys.stdout.buffer.write(text)
         return
-    with open(path, "wb") as file:
+    with open_output(path) as file:
         file.write(text)
 
 
@@ -149,7 +176,8 @@ def _spool_path(sweep: "Sweep", out: str | None) -> str:
     return f"{os.path.basename(sweep.source).removesuffix('.toml')}.rows.part"
 
 
-def _open(spool: "Spool", *, resume: bool, restart: bool) -> None:
+def _open(spool: "Spool", elsewhere: "ExitStack | None", *, resume: bool, restart: bool) -> None:
+    """Open the spool; where it can't be written and only the answer counts, for this once."""
     from oomkit.sweep.spool import SpoolError
 
     exists = os.path.exists(spool.path)
@@ -166,7 +194,11 @@ def _open(spool: "Spool", *, resume: bool, restart: bool) -> None:
     except SpoolError as error:
         fail(str(error))
     except OSError as error:
-        fail(f"{spool.path}: {error.strerror}")
+        if elsewhere is None:
+            fail(f"{spool.path}: {error.strerror}")
+        folder = elsewhere.enter_context(TemporaryDirectory(prefix="oomkit-sweep-"))
+        spool.path, spool.stays = os.path.join(folder, "rows"), False
+        spool.begin()
 
 
 def _play(conduct: "Conduct", spool: "Spool", workers: int | None, cluster: str | None) -> None:
@@ -180,7 +212,12 @@ def _play(conduct: "Conduct", spool: "Spool", workers: int | None, cluster: str 
         with progress(lambda: _line(conduct, began)), _pool(workers, cluster) as pool:
             conduct.run(pool)
     except KeyboardInterrupt:
-        click.echo(f"oomkit: stopped; {_kept(conduct, spool)}", err=True)
+        if conduct.done:
+            say(f"oomkit: stopped; {_kept(conduct, spool)}")
+        else:
+            spool.close()
+            spool.remove()
+            say("oomkit: stopped before the first run was finished; nothing is kept")
         sys.exit(130)
     except PoolError as error:
         kept = f"; {_kept(conduct, spool)}" if conduct.done else ""
@@ -193,7 +230,10 @@ def _play(conduct: "Conduct", spool: "Spool", workers: int | None, cluster: str 
 
 
 def _kept(conduct: "Conduct", spool: "Spool") -> str:
-    return f"{conduct.done:,} of {conduct.total:,} runs are kept in {spool.path}, --resume goes on"
+    done = f"{conduct.done:,} of {conduct.total:,} runs"
+    if not spool.stays:
+        return f"{done} were done and are lost: nothing can be written here, -o FILE keeps them"
+    return f"{done} are kept in {spool.path}, --resume goes on"
 
 
 def _pool(workers: int | None, cluster: str | None) -> "AbstractContextManager[Pool]":

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, cast
 
-import click
 import msgspec
 
 from oomkit.cli.common import fail
 from oomkit.cli.progress import progress
+from oomkit.cli.streams import say
 
 if TYPE_CHECKING:
     from oomkit.agree import Pair
@@ -44,27 +44,38 @@ class World(ABC):
         """End the command if this world can't show the scenario."""
 
     @abstractmethod
-    def play(self, path: str, scenario: "Scenario", policy: "Policy | None" = None) -> Shown:
-        """Play it, guarded by a policy or by the kernel alone."""
+    def play(
+        self,
+        path: str,
+        scenario: "Scenario",
+        policy: "Policy | None" = None,
+        *,
+        every_s: float | None = None,
+    ) -> Shown:
+        """Play it, guarded by a policy or by the kernel alone.
+
+        Args:
+            path: its file.
+            scenario: what it says.
+            policy: what guards the machine; the model alone takes one.
+            every_s: distance of the model's samples; None: as a run is told from, whatever is
+                shown of it. Real worlds take them at 10 Hz.
+        """
 
 
-def world(
-    on: str, kernel: str | None, *, seed: int, sample_s: float | None, guard: str | None = None
-) -> World:
+def world(on: str, kernel: str | None, *, seed: int, guard: str | None = None) -> World:
     """Return the world of a name.
 
     Args:
         on: ``model``, ``cgroup`` or ``qemu``.
         kernel: what ``--kernel`` says.
         seed: moves only what a scenario declares as random.
-        sample_s: distance of the model's samples; None: as fine as a story needs. Real worlds
-            take them at 10 Hz.
         guard: what ``--guard`` says.
     """
     if guard is not None and on != "qemu":
         fail("--guard needs --on qemu: a daemon acts on a whole machine")
     if on == "model":
-        return _Model(kernel, seed, sample_s)
+        return _Model(kernel, seed)
     return real_world(on, kernel, seed=seed, guard=guard)
 
 
@@ -83,7 +94,7 @@ def read(path: str, overrides: tuple[str, ...]) -> "Scenario":
         return read_scenario(path, overrides=overrides)
     except ScenarioError as error:
         for line in error.lines():
-            click.echo(f"oomkit: {line}", err=True)
+            say(f"oomkit: {line}")
         sys.exit(2)
 
 
@@ -96,15 +107,14 @@ def policy(name: str) -> "Policy":
         return find_policy(name)
     except PolicyError as error:
         for line in error.lines():
-            click.echo(f"oomkit: {line}", err=True)
+            say(f"oomkit: {line}")
         sys.exit(2)
 
 
 class _Model(World):
-    def __init__(self, kernel: str | None, seed: int, sample_s: float | None) -> None:
+    def __init__(self, kernel: str | None, seed: int) -> None:
         self.kernel = kernel
         self.seed = seed
-        self.sample_s = sample_s
 
     def read(self, path: str, overrides: tuple[str, ...]) -> "Scenario":
         if self.kernel is not None:
@@ -114,24 +124,24 @@ class _Model(World):
     def check(self, path: str, scenario: "Scenario") -> None:
         """The model plays whatever the format can say."""
 
-    def play(self, path: str, scenario: "Scenario", policy: "Policy | None" = None) -> Shown:
+    def play(
+        self,
+        path: str,
+        scenario: "Scenario",
+        policy: "Policy | None" = None,
+        *,
+        every_s: float | None = None,
+    ) -> Shown:
         from oomkit.model import ModelError, play
         from oomkit.model.machine import Machine
 
         began = time.monotonic()
-        sample_s = self.sample_s or _story_s(scenario)
         try:
             with progress(lambda: f"the model plays {path!r}: {time.monotonic() - began:.0f} s"):
-                run = play(scenario, policy=policy, seed=self.seed, sample_s=sample_s)
+                run = play(scenario, policy=policy, seed=self.seed, sample_s=every_s)
         except ModelError as error:
             fail(f"{path}: {error}")
         return Shown(run=run, total_mb=Machine(scenario).total / 256)
-
-
-def _story_s(scenario: "Scenario") -> float:
-    """As fine as a story's times are printed, where that costs no more than the run itself."""
-    tasks = sum(task.count for task in scenario.tasks)
-    return min(max(0.1, scenario.duration_s / 2000, scenario.duration_s * tasks / 50_000), 1.0)
 
 
 class Real(World):
@@ -166,7 +176,14 @@ class Real(World):
         if reasons:
             fail(f"{path}: can't be played on {self.place.world}: {'; '.join(reasons)}")
 
-    def play(self, path: str, scenario: "Scenario", policy: "Policy | None" = None) -> Shown:
+    def play(
+        self,
+        path: str,
+        scenario: "Scenario",
+        policy: "Policy | None" = None,
+        *,
+        every_s: float | None = None,
+    ) -> Shown:
         """Play it with real processes; a policy guards only the model."""
         from oomkit.real import play
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import msgspec
 
+from oomkit.explain.limit import limit_change
 from oomkit.explain.records import Breakdown, Change
-from oomkit.explain.where import swapped_kb
 from oomkit.explain.words import kb, label, many
 from oomkit.kernel.alloc import decide
 from oomkit.kernel.counterfactual import counterfactuals
@@ -26,17 +26,18 @@ def changes(
     Knobs are varied only where the rules decide as the kernel did; a knob whose value the
     report does not show is varied from its default.
     """
+    first = tuple(limit_change(report, where))
     found = list(_resources(report, where))
     if not report.agrees or chosen is None or len(report.tasks) > _MAX_TASKS:
-        return tuple(found)
+        return (*first, *found)
     snapshot = _with_group(inputs.snapshot, report)
     decision = decide(snapshot, inputs.allocation, inputs.rules)
     if decision.chosen_pid != chosen:
-        return tuple(found)
+        return (*first, *found)
     size = page_kb(report)
     altered = counterfactuals(snapshot, inputs.allocation, inputs.rules, decision)
     known = (_reword(item, snapshot, decision, size) for item in altered if _honest(item, report))
-    return (*(item for item in known if item is not None), *found)
+    return (*first, *(item for item in known if item is not None), *found)
 
 
 def _with_group(snapshot: Snapshot, report: Report) -> Snapshot:
@@ -87,24 +88,10 @@ def _reword(
 
 
 def _resources(report: Report, where: Breakdown | None) -> Iterator[Change]:
-    """A limit, or swap, with which there would have been no need to kill."""
+    """Swap, with which there would have been no need to kill."""
     if where is None or not report.tasks or report.scope not in ("memcg", "global"):
         return
     anon = where.kb("anon")
-    if report.scope == "memcg" and where.limit_kb:
-        swapped = swapped_kb(report, where)
-        wanted = where.total_kb + swapped
-        knob = "memory.max" if report.memcg and report.memcg.swap else "memory.limit_in_bytes"
-        if swapped > where.limit_kb // 10:
-            yield Change(
-                kind="limit",
-                knob=knob,
-                now=where.limit_kb,
-                needed=wanted,
-                unit="kb",
-                text=f"{knob} above {kb(wanted)} (was {kb(where.limit_kb)}): room for what it held "
-                "in RAM and swap",
-            )
     if where.swap_total_kb == 0 and anon > where.total_kb // 2:
         memcg = report.scope == "memcg"
         opening = "memory.swap.max above 0" if memcg else "swap (there was none)"

@@ -6,7 +6,8 @@ from oomkit.explain.words import kb, label, many
 from oomkit.kernel.rank import control_for
 from oomkit.klog.records import Report, TaskRow
 from oomkit.klog.replay import inputs_of
-from oomkit.klog.snapshot import page_kb
+from oomkit.klog.snapshot import Inputs, chosen_pid, page_kb
+from oomkit.klog.total import Bounds, base_is_printed, bounds_by_score, total_is_printed
 
 _SHOWN = 5
 """Rows of the ranking that are shown."""
@@ -21,31 +22,31 @@ def choice(report: Report, where: Breakdown | None) -> Choice | None:
     rows = _ranked_rows(report) if ranked else _rows_by_size(report)
     chosen = chosen_pid(report)
     oc = control_for(inputs.snapshot, inputs.rules, inputs.allocation)
-    total = oc.total_pages if ranked else None
+    bounds = bounds_by_score(report, inputs.rules)
+    total = oc.total_pages if ranked and _is_sure(report, oc.total_pages, bounds) else None
     first = next((row for row in rows if row.pid == chosen), None)
     return Choice(
         rows=tuple(_head(rows, {chosen} | {v.pid for v in report.killed[:2]})),
         candidates=len(report.predicted),
         tasks=len(report.tasks),
         total_pages=total,
+        total_bounds=None if bounds is None else (bounds.least, bounds.most),
         ranked=ranked,
-        terms=_terms(first, report, total) if first is not None else "",
-        runner_up=_runner_up(rows, chosen) if ranked else "",
+        complete=report.table_complete,
+        terms=_terms(first, report, inputs, total, bounds) if first is not None else "",
+        runner_up=_runner_up(rows, chosen) if ranked and report.table_complete else "",
         difference=report.why,
         changes=changes(inputs, report, where, chosen),
     )
 
 
-def chosen_pid(report: Report) -> int | None:
-    """Process that the kernel chose, before it looked for a child; None where nobody."""
-    pid = None
-    if report.selected is not None:
-        pid = report.selected.pid
-    elif report.summary is not None:
-        pid = report.summary.pid
-    if pid is None and report.killed:
-        pid = report.killed[0].pid
-    return next((row.tgid for row in report.tasks if row.pid == pid), pid)
+def _is_sure(report: Report, total_pages: int | None, bounds: Bounds | None) -> bool:
+    """Whether a total is more than a guess: printed, or a limit that the score confirms."""
+    if total_pages is None:
+        return False
+    if total_is_printed(report):
+        return True
+    return base_is_printed(report) and bounds is not None and bounds.hold(total_pages)
 
 
 def _ranked_rows(report: Report) -> list[Candidate]:
@@ -99,7 +100,9 @@ def _head(rows: list[Candidate], always: set[int | None]) -> list[Candidate]:
     return shown
 
 
-def _terms(row: Candidate, report: Report, total: int | None) -> str:
+def _terms(
+    row: Candidate, report: Report, inputs: Inputs, total: int | None, bounds: Bounds | None
+) -> str:
     parts = [f"rss {kb(row.rss_kb)}"]
     if row.swap_kb:
         parts.append(f"swap {kb(row.swap_kb)}")
@@ -108,23 +111,29 @@ def _terms(row: Candidate, report: Report, total: int | None) -> str:
     text = f"{label(row.comm, row.pid)}: {' + '.join(parts)}"
     if row.adj:
         text += f", {'oom_adj' if _is_classic(report) else 'oom_score_adj'} {row.adj}"
-    if row.badness is None:
-        return text
-    if total is None:
-        return f"{text} = badness {row.badness}"
-    if _is_permille(report):
-        return f"{text} = badness {row.badness} of 1000"
-    size = kb(total * page_kb(report))
-    return f"{text} = badness {many(row.badness, 'page')}, measured against {size}"
+    if inputs.rules.badness == "classic":
+        return text if row.badness is None else f"{text} = badness {row.badness}"
+    if row.badness is not None:
+        permille = inputs.rules.badness == "permille"
+        amount = f"{row.badness} of 1000" if permille else many(row.badness, "page")
+        text += f" = badness {amount}"
+    size_kb = page_kb(report)
+    if total is not None:
+        return f"{text}, measured against {kb(total * size_kb)}"
+    if bounds is not None:
+        score = report.selected.score if report.selected is not None else None
+        low, high = kb(bounds.least * size_kb), kb(bounds.most * size_kb)
+        between = f"about {high}" if low == high else f"{low} to {high}"
+        return f"{text}; its score {score} shows what it was measured against: {between}"
+    part = report.memcg
+    if report.scope == "memcg" and part is not None and part.memory and part.memory.limit_kb:
+        limit = kb(part.memory.limit_kb)
+        return f"{text}, measured against {limit} and the swap it may use, which is not in the log"
+    return f"{text}; the total it is measured against is not in the log"
 
 
 def _is_classic(report: Report) -> bool:
     return bool(report.tasks) and report.tasks[0].oom_score_adj is None
-
-
-def _is_permille(report: Report) -> bool:
-    inputs = inputs_of(report)
-    return inputs is not None and inputs.rules.badness == "permille"
 
 
 def _runner_up(rows: list[Candidate], chosen: int | None) -> str:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from oomkit.explain.redact import Redactor
+from oomkit.explain.same_kernel import with_kernels
 from oomkit.klog.read import read_records
-from oomkit.klog.records import Evidence, Report
+from oomkit.klog.records import Evidence, KernelName, Report
 from oomkit.klog.replay import replay_all
 from oomkit.klog.sources import KMSG, LogError
 
@@ -25,12 +26,16 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
         name: the log; ``-`` for standard input, ``/dev/kmsg`` for the running kernel's.
         reports: its reports, replayed, in the order in which they end.
         evidence: what others say of deaths and shortages.
+        no_kill: lines of failed requests and of pressure, by which nobody died; the first ones.
+        no_kill_count: how many such lines there are.
         error: why it could not be read (to its end); None where it could.
     """
 
     name: str
     reports: tuple[Report, ...] = ()
     evidence: tuple[Evidence, ...] = ()
+    no_kill: tuple[Evidence, ...] = ()
+    no_kill_count: int = 0
     error: str | None = None
 
 
@@ -52,35 +57,64 @@ def read_file(
         counter: counts what is found.
         redactor: takes the names out.
     """
-    found: list[Report] = []
-    evidence: list[Evidence] = []
+    sorted_out = _Sorted(redactor)
     error = None
     if counter is not None:
         counter.log = name or KMSG
     try:
-        for report in replay_all(sorted_out(read_records(name), evidence, redactor)):
-            found.append(report if name is not None else dated(report))
+        for record in read_records(name):
+            sorted_out.take(record)
             if counter is not None:
-                counter.reports += 1
+                counter.reports = len(sorted_out.reports)
     except LogError as failure:
         error = str(failure)
-    return Told(name=name or KMSG, reports=tuple(found), evidence=tuple(evidence), error=error)
+    reports = replay_all(with_kernels(sorted_out.reports, sorted_out.kernels))
+    return Told(
+        name=name or KMSG,
+        reports=tuple(report if name is not None else dated(report) for report in reports),
+        evidence=tuple(sorted_out.evidence),
+        no_kill=tuple(sorted_out.no_kill),
+        no_kill_count=sorted_out.no_kill_count,
+        error=error,
+    )
 
 
-def sorted_out(
-    records: Iterable[Report | Evidence], evidence: list[Evidence], redactor: Redactor | None
-) -> Iterator[Report]:
-    """Yield the reports among a log's records; what others say goes to ``evidence``, once."""
-    seen: dict[tuple[str, str, str | None], int] = {}
-    for record in records:
+_MAX_NO_KILL = 20
+
+
+class _Sorted:
+    """A log's records by their kind; what others say is taken once."""
+
+    def __init__(self, redactor: Redactor | None) -> None:
+        self._redactor = redactor
+        self._seen: dict[tuple[str, str, str | None], int] = {}
+        self.reports: list[Report] = []
+        self.evidence: list[Evidence] = []
+        self.no_kill: list[Evidence] = []
+        self.no_kill_count = 0
+        self.kernels: list[KernelName] = []
+
+    def take(self, record: Report | Evidence | KernelName) -> None:
+        redactor = self._redactor
+        if isinstance(record, KernelName):
+            host = redactor.host(record.host) if redactor and record.host else record.host
+            self.kernels.append(msgspec.structs.replace(record, host=host))
+            return
         if isinstance(record, Report):
-            yield record if redactor is None else redactor.report(record)
-            continue
+            self.reports.append(record if redactor is None else redactor.report(record))
+            return
         key = (record.by, record.text, record.time)
         # The reader may look at the lines before a report twice.
-        if abs(seen.get(key, -9) - record.source.line) > 1:
-            evidence.append(record if redactor is None else redactor.evidence(record))
-        seen[key] = record.source.line
+        again = abs(self._seen.get(key, -9) - record.source.line) <= 1
+        self._seen[key] = record.source.line
+        if again:
+            return
+        if record.kind not in ("failure", "pressure"):
+            self.evidence.append(record if redactor is None else redactor.evidence(record))
+            return
+        self.no_kill_count += 1
+        if len(self.no_kill) < _MAX_NO_KILL:
+            self.no_kill.append(record if redactor is None else redactor.evidence(record))
 
 
 PRELOAD = ("oomkit.explain.files",)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from oomkit.explain.records import Breakdown, Finding, Level, Shortage
 from oomkit.explain.where import memcg_stats, swapped_kb
 from oomkit.explain.words import kb, label, share
+from oomkit.explain.zone_findings import zone_findings
 from oomkit.klog.records import Report
 from oomkit.klog.snapshot import page_kb
 
@@ -28,7 +29,9 @@ def findings(report: Report, where: Breakdown | None, short: Shortage) -> tuple[
     found = [*_kernel_side(report, where), *_swap(report, where, short)]
     found.extend(_cache(report, where, short))
     found.extend(_tasks(report, where, short))
-    found.extend(_free_left(where, short))
+    found.extend(zone_findings(report, short))
+    if not any(finding.kind in ("low_memory", "cma", "reserve") for finding in found):
+        found.extend(_free_left(where, short))
     found.extend(_aftermath(report))
     return tuple(sorted(found, key=lambda finding: _RANK[finding.level]))
 

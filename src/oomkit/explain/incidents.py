@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from oomkit.explain.near import NEAR_LINES, Reach, distance_s, nearness
+from oomkit.explain.said import joined, key_of
 from oomkit.explain.shortage import cause_text, shortage
 from oomkit.explain.words import label, many
 from oomkit.klog.records import Evidence, Report
@@ -136,6 +137,13 @@ def names(comms: Iterable[str]) -> str:
     return ", ".join(shown) + (f" and {more} other names" if more > 0 else "")
 
 
+def _adjoins(before: Evidence, item: Evidence, apart: float | None) -> bool:
+    """Two lines on the same thing stand together, by their clock or, without one, in the log."""
+    if apart is not None:
+        return apart <= GAP_S
+    return abs(item.source.line - before.source.line) <= NEAR_LINES
+
+
 def _userspace(evidence: Sequence[Evidence], alone: Sequence[int]) -> list[Incident]:
     """Deaths that no kernel report tells of: each killer's, seconds apart, are one."""
     from oomkit.explain.killer import death
@@ -148,14 +156,18 @@ def _userspace(evidence: Sequence[Evidence], alone: Sequence[int]) -> list[Incid
             before = evidence[last[-1]]
             apart = distance_s(before, item)
             same = before.by == item.by and item.kind in (before.kind, "notice")
-            if same and apart is not None and apart <= GAP_S:
+            about = key_of(before) is not None and key_of(before) == key_of(item)
+            if (same and apart is not None and apart <= GAP_S) or (
+                about and _adjoins(before, item, apart)
+            ):
                 last.append(i)
                 continue
         groups.append([i])
     found = []
     for group in groups:
-        text = death(evidence[group[0]]).text
-        if len(group) > 1:
-            text += f" (and {len(group) - 1} more in the same half minute)"
+        told = joined(evidence[i] for i in group)
+        text = death(told[0]).text
+        if len(told) > 1:
+            text += f" (and {len(told) - 1} more in the same half minute)"
         found.append(Incident(number=0, evidence=tuple(group), summary=text))
     return found

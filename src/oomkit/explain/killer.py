@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-from oomkit.explain.names import place
 from oomkit.explain.records import Killer, Proof, Verdict
-from oomkit.explain.words import kb, label, many
+from oomkit.explain.said import no_kill_text, sentence
+from oomkit.explain.words import kb, many
 from oomkit.klog.records import Evidence, Killed, Report
 
 _MAX_PROOFS = 4
-_QUOTED_CHARS = 80
 _DAEMONS: dict[str, Killer] = {
     "systemd-oomd": "systemd-oomd",
     "earlyoom": "earlyoom",
@@ -17,6 +16,13 @@ _DAEMONS: dict[str, Killer] = {
     "kubelet": "kubelet",
     "lmkd": "lmkd",
     "talos": "talos",
+    "kernel": "kernel",
+    "lowmemorykiller": "lowmemorykiller",
+    "slurm": "slurm",
+    "pbs": "pbs",
+    "lsf": "lsf",
+    "yarn": "yarn",
+    "heroku": "heroku",
 }
 
 
@@ -32,6 +38,9 @@ def verdict(report: Report, related: Sequence[Evidence] = ()) -> Verdict:
         return Verdict(by="kernel", text=_by_kernel(report), evidence=shown)
     if report.panic is not None:
         return Verdict(by="nobody", text="nobody: the kernel panicked", evidence=shown)
+    if report.already_exiting:
+        text = "nobody: the chosen process was exiting already"
+        return Verdict(by="nobody", text=text, evidence=shown)
     if report.no_killable or report.would_have:
         return Verdict(by="nobody", text="nobody was killed", evidence=shown)
     text = "not known: the kernel's OOM killer ran, but no line here says whom it killed"
@@ -53,13 +62,14 @@ def _kill_lines(report: Report) -> list[Proof]:
     file = report.source.file
     proofs = []
     selected = report.selected
-    if selected is not None and (not report.killed or selected.line != report.killed[0].line):
+    if selected is not None:
         text = f"Kill process {selected.pid} ({selected.comm})"
         text += f" score {selected.score}" if selected.score is not None else ""
         proofs.append(Proof(file=file, line=selected.line, text=text))
     proofs.extend(
         Proof(file=file, line=victim.line, text=_kill_text(victim))
         for victim in report.killed[:_MAX_PROOFS]
+        if victim.told_by != "choice"
     )
     if len(report.killed) > _MAX_PROOFS:
         last = report.killed[-1]
@@ -78,6 +88,8 @@ def _kill_text(victim: Killed) -> str:
         ("page tables", victim.pgtables_kb),
     )
     held = ", ".join(f"{name} {kb(size)}" for name, size in sizes if size)
+    if victim.told_by == "reaper":
+        return f"oom_reaper: reaped process {victim.pid} ({victim.comm}): it reaps only victims"
     text = f"Killed process {victim.pid} ({victim.comm})"
     if victim.killed_as is not None and victim.killed_as != "selected":
         text += f" [{victim.killed_as.replace('_', ' ')}]"
@@ -86,38 +98,11 @@ def _kill_text(victim: Killed) -> str:
 
 def death(item: Evidence) -> Verdict:
     """Who killed where no kernel report tells: a userspace killer, or nobody knows."""
-    who = _subject(item)
     by: Killer = "unknown"
-    if item.kind == "kill" or (item.kind == "notice" and item.by == "systemd-oomd"):
+    if item.kind in ("kill", "eviction") or (item.kind == "notice" and item.by == "systemd-oomd"):
         by = _DAEMONS.get(item.by, "unknown")
-        text = f"{item.by} killed {who}, before the kernel had to"
-    elif item.kind == "eviction":
-        by = "kubelet"
-        short = "memory" if "memory" in item.text else "memory, disk or process ids"
-        text = f"{item.by} evicted {who}, as the node ran short of {short}; no OOM kill"
-    elif item.kind == "notice":
-        text = f"{item.by} says that {who} ran out of memory; the kernel's own report is not here"
-    else:
-        text = (
-            f"{who}: SIGKILL, and nothing here shows that memory was why; anybody may have sent it"
-        )
-    return Verdict(by=by, text=text, evidence=(proof(item),))
-
-
-def _subject(item: Evidence) -> str:
-    """Whom a line is about; where it names nobody, the line itself."""
-    if item.comm is not None and item.pid is not None:
-        return label(item.comm, item.pid)
-    found = place(item.cgroup)
-    for word, value in (
-        ("pod", item.pod or found.pod),
-        ("container", item.container or found.container),
-        ("unit", item.unit or found.unit),
-        ("cgroup", item.cgroup),
-        ("process", item.comm),
-    ):
-        if value is not None:
-            return f"{word} {value}"
-    if item.pid is not None:
-        return f"process {item.pid}"
-    return f"{item.by} ({item.text[:_QUOTED_CHARS]})" if item.kind == "sigkill" else "something"
+    elif item.killer == "kernel":
+        by = "kernel"
+    elif item.kind in ("failure", "pressure"):
+        return Verdict(by="nobody", text=no_kill_text([item], 1), evidence=(proof(item),))
+    return Verdict(by=by, text=sentence(item), evidence=(proof(item),))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from oomkit.report.units import printable
+from oomkit.printable import printable
 
 LABEL_COLUMNS = 13
 """Width of the words on the left."""

@@ -2,7 +2,7 @@
 
 from html import escape
 
-from oomkit.report.units import printable
+from oomkit.printable import printable
 
 
 def escaped(text: str) -> str:

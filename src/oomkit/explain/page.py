@@ -9,7 +9,7 @@ from oomkit.explain.records import Explanation
 from oomkit.explain.recurring import Row, Tables, every_text
 from oomkit.explain.report_page import article
 from oomkit.explain.style import CSS
-from oomkit.explain.summary import when
+from oomkit.explain.summary import counts_text, when
 from oomkit.explain.words import many
 from oomkit.klog.records import Evidence, Report
 
@@ -25,9 +25,12 @@ def page_text(
     evidence: Sequence[Evidence],
     found: Sequence[Incident],
     recurring: Tables,
+    no_kill: str | None = None,
 ) -> str:
     """Return the page; it loads nothing and runs nothing."""
     title = _title(reports, found)
+    if not found and no_kill is not None:
+        title = no_kill[:1].upper() + no_kill[1:]
     heading = "OOM report" if len(reports) == len(found) == 1 else title
     unfolded = len(explained) <= _OPEN_REPORTS
     first = len(reports) - len(explained) + 1
@@ -51,13 +54,9 @@ def page_text(
 def _title(reports: Sequence[Report], found: Sequence[Incident]) -> str:
     if not found:
         return "No OOM report found"
-    killed = sum(len(report.killed) for report in reports)
     if len(found) == 1:
         return found[0].summary
-    return (
-        f"{many(len(found), 'incident')}, {many(len(reports), 'OOM report')}, "
-        f"{many(killed, 'process', 'processes')} killed by the kernel"
-    )
+    return counts_text(reports, found)
 
 
 def _incidents(

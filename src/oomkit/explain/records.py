@@ -17,7 +17,13 @@ Killer = Literal[
     "oomd",
     "lmkd",
     "talos",
+    "lowmemorykiller",
     "kubelet",
+    "slurm",
+    "pbs",
+    "lsf",
+    "yarn",
+    "heroku",
     "unknown",
     "nobody",
 ]
@@ -119,7 +125,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         pgtables_kb: its page tables; None where the table has no such column.
         total_vm_kb: its address space.
         adj: its ``oom_score_adj`` (``oom_adj`` by the classic rules).
-        badness: what the rules give it.
+        badness: what the rules give it; None where it can't be chosen, or where its adjustment
+            counts by a total that is not in the log.
         killed: it died.
     """
 
@@ -159,6 +166,18 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     then: int | None = None
 
 
+class Advice(msgspec.Struct, frozen=True, kw_only=True):
+    """What to look at next.
+
+    Attributes:
+        kind: a stable word.
+        text: one sentence, with its command where there is one.
+    """
+
+    kind: Literal["leak", "qos", "pod_name", "container_name", "tmpfs"]
+    text: str
+
+
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """Why this process.
 
@@ -166,8 +185,12 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
         rows: the head of the ranking, and the victim wherever it stands.
         candidates: how many could be chosen.
         tasks: how many the table lists.
-        total_pages: what badness is measured against; None where the rules have no such term.
+        total_pages: what badness is measured against; None where the rules have no such term, or
+            where the log does not show it.
+        total_bounds: between which sizes, in pages, the kill line's score puts that total: more
+            than the first, no more than the second; None without a score.
         ranked: the rows are in the kernel's order; else by resident memory.
+        complete: the table is whole; else there may be others that could be chosen.
         terms: the chosen process's own sum, in one sentence; empty without it.
         runner_up: the distance to the next, in one sentence; empty without one.
         difference: why the kernel's choice is not the first of its table, or what else is to
@@ -179,7 +202,9 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     candidates: int
     tasks: int
     total_pages: int | None = None
+    total_bounds: tuple[int, int] | None = None
     ranked: bool = True
+    complete: bool = True
     terms: str = ""
     runner_up: str = ""
     difference: str = ""
@@ -224,6 +249,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         where: where memory was; None where the report does not show it.
         findings: what looks wrong, the most telling first.
         choice: why this process; None without a task table.
+        changes: what would have altered the outcome; a limit that was hit comes first.
+        advice: what to look at next, where a memory cgroup was at its limit.
         killer: who killed.
         related: what others say of it: runtimes' notices, units that failed.
     """
@@ -235,4 +262,6 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...]
     choice: Choice | None
     killer: Verdict
+    changes: tuple[Change, ...] = ()
+    advice: tuple[Advice, ...] = ()
     related: tuple[Evidence, ...] = ()

@@ -7,6 +7,7 @@ import msgspec
 from oomkit.explain.incidents import Incident
 from oomkit.explain.names import place
 from oomkit.explain.near import seconds
+from oomkit.explain.said import joined
 from oomkit.klog.records import Evidence, Report
 
 _DAY_S = 86400.0
@@ -57,20 +58,27 @@ def tables(
                     counts.setdefault(name, []).append((incident.number, killed, reports[r]))
             if incident.reports:
                 continue
-            for e in incident.evidence:
-                said = by_evidence(evidence[e])
+            for item in joined(evidence[e] for e in incident.evidence):
+                said = by_evidence(item)
                 if said is not None:
-                    dead = int(evidence[e].kind == "kill")
-                    counts.setdefault(said, []).append((incident.number, dead, evidence[e]))
+                    counts.setdefault(said, []).append((incident.number, _dead(item), item))
         rows = [_row(name, uses) for name, uses in counts.items()]
         return tuple(sorted(rows, key=lambda row: (-row.incidents, -row.killed, row.name)))
 
     return Tables(
         cgroup=table(lambda r: _once(r, r.cgroup), lambda e: e.cgroup),
-        unit=table(lambda r: _once(r, _unit(r)), lambda e: e.unit),
+        unit=table(lambda r: _once(r, _unit(r)), lambda e: e.unit or place(e.cgroup).unit),
         pod=table(lambda r: _once(r, place(_path(r)).pod), lambda e: e.pod),
         comm=table(_comms, lambda e: e.comm),
     )
+
+
+def _dead(item: Evidence) -> int:
+    """How many died by what others say, as far as they say it."""
+    if item.processes is not None:
+        return item.processes
+    known = item.kind == "kill" or (item.kind == "notice" and item.killer is not None)
+    return (item.count or 1) if known else 0
 
 
 def _path(report: Report) -> str | None:

@@ -34,6 +34,7 @@ _KEPT_PARTS = frozenset(
 _SUFFIX = re.compile(r"\.(?:slice|service|scope|socket|mount)\Z")
 _COMM_CHARS = 15
 _FIRST_UID = 60001
+_PATH = re.compile(r"/\S+")
 _WORD = re.compile(r"[\w.@:+~-]+")
 _WithUid = TypeVar("_WithUid", TaskRow, Killed)
 _Named = TypeVar("_Named", TaskRow, Killed, Selected, Reaped)
@@ -58,7 +59,7 @@ class Redactor:
         found = msgspec.structs.replace(
             report,
             source=source,
-            host=_each(self._host, report.host),
+            host=_each(self.host, report.host),
             cgroup=_each(self._path, report.cgroup),
             cpuset=_each(self._path, report.cpuset),
             invoker=_each(self._comm, report.invoker),
@@ -91,12 +92,18 @@ class Redactor:
             item,
             source=msgspec.structs.replace(item.source, file=self._file(item.source.file)),
             text=f"({item.kind}; text left out)",
-            host=_each(self._host, item.host),
+            host=_each(self.host, item.host),
             comm=_each(self._comm, item.comm),
             cgroup=_each(self._path, item.cgroup),
             unit=_each(self._part, item.unit),
             pod=_each(self._pod, item.pod),
+            namespace=_each(self._namespace, item.namespace),
             container=_each(self._container, item.container),
+            container_name=_each(self._container_name, item.container_name),
+            node=_each(self.host, item.node),
+            job=_each(self._job, item.job),
+            invoker=_each(self._invoker, item.invoker),
+            reason=_each(self._reason, item.reason),
         )
 
     # -- kinds of names ----------------------------------------------------------------------
@@ -112,7 +119,8 @@ class Redactor:
     def _file(self, name: str) -> str:
         return name if name in ("-", KMSG) else self._token("file", name)
 
-    def _host(self, host: str) -> str:
+    def host(self, host: str) -> str:
+        """A host's token."""
         return self._token("host", host)
 
     def _comm(self, comm: str) -> str:
@@ -132,7 +140,27 @@ class Redactor:
         return self._token("cgroup", part) + (suffix.group() if suffix else "")
 
     def _pod(self, pod: str) -> str:
+        namespace, slash, name = pod.rpartition("/")
+        if slash:
+            return f"{self._namespace(namespace)}/{self._token('pod', name)}"
         return self._token("pod", pod)
+
+    def _namespace(self, namespace: str) -> str:
+        return self._token("namespace", namespace)
+
+    def _container_name(self, name: str) -> str:
+        return self._token("container-name", name)
+
+    def _job(self, job: str) -> str:
+        return self._token("job", job)
+
+    def _invoker(self, invoker: str) -> str:
+        comm, bracket, pid = invoker.rpartition("[")
+        return f"{self._comm(comm)}{bracket}{pid}" if bracket else self._comm(invoker)
+
+    def _reason(self, reason: str) -> str:
+        """The killer's words, with the paths and names in them replaced."""
+        return self._scrub(_PATH.sub(lambda match: self._path(match.group()), reason))
 
     def _container(self, container: str) -> str:
         return self._token("container", container[:ID_CHARS])

@@ -3,8 +3,8 @@
 from oomkit.explain.markup import element, escaped, items
 from oomkit.explain.records import Breakdown, Choice, Explanation
 from oomkit.explain.svg import COLORS, small_bar, stacked_bar
+from oomkit.explain.table import TABLE_HEAD, table_cells
 from oomkit.explain.text import (
-    TABLE_HEAD,
     agreement,
     asker,
     choice_title,
@@ -13,7 +13,6 @@ from oomkit.explain.text import (
     ran_out,
     shown_shares,
     swap_text,
-    table_cells,
     untold,
     when,
     where_title,
@@ -34,7 +33,8 @@ def article(item: Explanation, number: int, *, unfolded: bool) -> str:
         f"{escaped(item.headline)}{_stamp(item)}</summary>"
         f"{element('p', when(report), 'dim')}"
         f"<dl>{''.join(_fact(name, texts) for name, texts in facts)}</dl>"
-        f"{_where(item.where)}{_findings(item)}{_choice(item)}{_problems(item)}</details>"
+        f"{_where(item.where)}{_findings(item)}{_choice(item)}{_next(item)}{_problems(item)}"
+        "</details>"
     )
 
 
@@ -92,12 +92,17 @@ def _choice(item: Explanation) -> str:
         return f"<h3>Why this one</h3>{element('p', untold(item.report))}"
     title = "Why this one" if item.report.killed else "Ranking"
     texts = [choice.terms, choice.runner_up, agreement(item.report)]
-    changes = [change.text for change in choice.changes]
-    would = f"<h3>What would have changed it</h3>{items(changes)}" if changes else ""
     return (
         f"<h3>{title}</h3>{element('p', choice_title(choice, item.report))}"
-        f"{_ranking(choice)}{items([text for text in texts if text])}{would}"
+        f"{_ranking(choice)}{items([text for text in texts if text])}"
     )
+
+
+def _next(item: Explanation) -> str:
+    changes = [change.text for change in item.changes]
+    advice = [step.text for step in item.advice]
+    would = f"<h3>What would have changed it</h3>{items(changes)}" if changes else ""
+    return would + (f"<h3>What to look at</h3>{items(advice)}" if advice else "")
 
 
 def _ranking(choice: Choice) -> str:

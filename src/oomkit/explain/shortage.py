@@ -8,6 +8,7 @@ from oomkit.explain.zones import (
     Request,
     free_for,
     has_block,
+    hides_usable,
     request_of,
     reserve_kb,
     usable,
@@ -31,7 +32,11 @@ def shortage(report: Report) -> Shortage:
             return _sysrq(report)
         case "global":
             return (
-                _fragmentation(report) or _zone(report) or _page_fault(report) or _machine(report)
+                _zones_hidden(report)
+                or _fragmentation(report)
+                or _zone(report)
+                or _page_fault(report)
+                or _machine(report)
             )
         case _:
             text = "the log does not tell whether the machine or a cgroup ran out"
@@ -65,8 +70,11 @@ def _memcg(report: Report) -> Shortage:
         if part.kmem is not None and part.kmem.limit_kb is not None:
             details.append(_counter("kernel memory", part.kmem))
         details.extend(_which_limit(report))
-    if part is not None and part.task_path and part.task_path != part.path and part.path:
-        details.append(f"the task was in {part.task_path}, below the cgroup whose limit was hit")
+    task_path = (part.task_path if part else None) or (
+        report.summary.task_memcg if report.summary else None
+    )
+    if task_path and report.cgroup and task_path != report.cgroup:
+        details.append(f"the task was in {task_path}, below the cgroup whose limit was hit")
     what = f"memory cgroup {report.cgroup}" if report.cgroup else "a memory cgroup"
     owner = place_text(report.cgroup)
     return Shortage(kind="memcg", what=what, owner=owner, details=tuple(details))
@@ -75,7 +83,10 @@ def _memcg(report: Report) -> Shortage:
 def _counter(name: str, counter: Counter) -> str:
     limit = "no limit" if counter.limit_kb is None else f"limit {kb(counter.limit_kb)}"
     text = f"{name} {kb(counter.usage_kb)}, {limit}"
-    return text + (f", hit {counter.failcnt} times" if counter.failcnt else "")
+    if not counter.failcnt:
+        return text
+    # Where the line was cut in the number, what is left of it is less than the count.
+    return f"{text}, hit {'at least ' if counter.failcnt_cut else ''}{counter.failcnt} times"
 
 
 def _which_limit(report: Report) -> list[str]:
@@ -182,7 +193,7 @@ def _fragmentation(report: Report) -> Shortage | None:
         return None
     size = kb(page_kb(report) << order)
     zones = usable(memory.zones, request) if request else list(memory.zones)
-    enough = [z for z in zones if (z.free_kb or 0) > (z.min_kb or 0)]
+    enough = [z for z in zones if _left_kb(z, report, request) > 0]
     if not enough:
         return None
     details = [f"order {order}: {1 << order} contiguous pages ({size}) in one piece"]
@@ -209,6 +220,38 @@ def _fragmentation(report: Report) -> Shortage | None:
         details=tuple(details),
         order=order,
     )
+
+
+def _left_kb(zone: Zone, report: Report, request: Request | None) -> int:
+    """Free memory above what the zone keeps back from the request."""
+    if request is None:
+        return (zone.free_kb or 0) - (zone.min_kb or 0)
+    kept = (zone.min_kb or 0) + reserve_kb(zone, report, request)
+    return (zone.free_kb or 0) - kept
+
+
+def _zones_hidden(report: Report) -> Shortage | None:
+    """Zones that the request could use are not in the log: what lacked can't be told."""
+    request, memory = request_of(report), report.memory
+    if memory is None or not hides_usable(report, request):
+        return None
+    free = memory.counters_pages.get("free", 0) * page_kb(report)
+    shown = sum(zone.free_kb or 0 for zone in memory.zones)
+    if free <= 2 * shown + 4096:
+        return None
+    names = ", ".join(dict.fromkeys(zone.name for zone in memory.zones))
+    details = [
+        (
+            f"the machine had {kb(free)} free; which zone failed can't be told: of those that the "
+            f"request could use the log shows {names} only"
+        )
+    ]
+    if (report.order or 0) > 0:
+        size = kb(page_kb(report) << (report.order or 0))
+        details.append(f"order {report.order}: the request was for {size} in one piece")
+    if request is not None and not request.high:
+        details.append("the request could not use high memory (no __GFP_HIGHMEM)")
+    return Shortage(kind="unknown", what="memory", details=tuple(details))
 
 
 def _zone(report: Report) -> Shortage | None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from oomkit.explain.choice import choice
 from oomkit.explain.findings import findings
 from oomkit.explain.killer import verdict
+from oomkit.explain.limit import advice, limit_change
 from oomkit.explain.records import Explanation, Shortage
 from oomkit.explain.shortage import cause_text, shortage
 from oomkit.explain.where import breakdown
@@ -21,14 +22,17 @@ def explain(report: Report, related: Sequence[Evidence] = ()) -> Explanation:
     """
     short = shortage(report)
     where = breakdown(report)
+    chosen = choice(report, where)
     return Explanation(
         report=report,
         headline=headline(report, short),
         shortage=short,
         where=where,
         findings=findings(report, where, short),
-        choice=choice(report, where),
+        choice=chosen,
         killer=verdict(report, related),
+        changes=chosen.changes if chosen else tuple(limit_change(report, where)),
+        advice=advice(report, where),
         related=tuple(related),
     )
 
@@ -45,10 +49,14 @@ def headline(report: Report, short: Shortage) -> str:
         return f"{spared} would have been killed, and was spared; {cause}"
     if report.killed:
         return f"{victims(report)} {_was(report)} killed: {cause}"
+    if report.already_exiting and report.summary is not None:
+        chosen = label(report.summary.comm or "", report.summary.pid or 0)
+        return f"{chosen} was chosen, and was exiting already: {cause}"
     if report.no_killable:
         return f"nobody could be killed: {cause}"
     if report.summary is not None and report.summary.comm is not None:
-        chosen = label(report.summary.comm, report.summary.pid or 0)
+        comm, pid = report.summary.comm, report.summary.pid
+        chosen = comm if pid is None else label(comm, pid)
         return f"{chosen} was chosen, its kill line is missing: {cause}"
     return f"victim unknown: {cause}"
 
@@ -64,9 +72,19 @@ def victims(report: Report) -> str:
     first = report.killed[0]
     text = label(first.comm, first.pid)
     selected = report.selected
-    if first.killed_as == "child" and selected is not None:
+    if first.told_by == "choice":
+        text += ", or a child of it,"
+    elif first.killed_as == "child" and selected is not None:
         text += f", a child of {label(selected.comm, selected.pid)},"
+    elif selected is not None and first.pid not in {selected.pid, selected.tgid}:
+        chosen = label(selected.comm, selected.pid)
+        text += f", a child of {chosen} or the process of that thread,"
     more = len(report.killed) - 1
     if not more:
         return text
-    return f"{text.rstrip(',')} and {many(more, 'more', 'more')}"
+    second = report.killed[1]
+    others = label(second.comm, second.pid) if more == 1 else many(more, "more", "more")
+    text = f"{text.rstrip(',')} and {others}"
+    if any(victim.killed_as == "oom_group" for victim in report.killed):
+        text += " of its group (memory.oom.group)"
+    return text

@@ -17,6 +17,7 @@ ul{margin:.3rem 0;padding-left:1.2rem}
 footer{margin-top:2rem}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.9rem}
 caption{text-align:left;font-weight:600}
+th,.num,.n{overflow-wrap:normal;white-space:nowrap}
 td,th{padding:.2rem .6rem .2rem 0;text-align:left;border-bottom:1px solid var(--line);
 vertical-align:top;font-weight:400}
 th{color:var(--dim)}

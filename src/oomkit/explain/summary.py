@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Sequence
 
 from oomkit.explain.incidents import Incident
-from oomkit.explain.look import Line
+from oomkit.explain.killer import proof
+from oomkit.explain.look import Line, fields
 from oomkit.explain.recurring import Row, Tables, every_text
 from oomkit.explain.words import many, moment
 from oomkit.klog.records import Evidence, Report
-from oomkit.report.units import printable
+from oomkit.printable import printable
 
 _MAX_ROWS = 10
 
@@ -19,12 +20,7 @@ def summary_lines(
     recurring: Tables,
 ) -> Iterator[Line]:
     """Yield a line an incident, then tables of what recurs."""
-    killed = sum(len(report.killed) for report in reports)
-    yield Line(
-        f"{many(len(found), 'incident')}, {many(len(reports), 'OOM report')}, "
-        f"{many(killed, 'process', 'processes')} killed by the kernel",
-        "bold",
-    )
+    yield Line(counts_text(reports, found), "bold")
     stamps = [when(incident, reports, evidence) for incident in found]
     width = max((len(stamp) for stamp in stamps), default=0)
     for incident, stamp in zip(found, stamps, strict=True):
@@ -39,6 +35,32 @@ def summary_lines(
     ):
         if len(rows) > 1 or any(row.incidents > 1 for row in rows):
             yield from _table(title, rows)
+
+
+def counts_text(reports: Sequence[Report], found: Sequence[Incident]) -> str:
+    """How many incidents, reports and victims there are."""
+    incidents = many(len(found), "incident")
+    if not reports:
+        return f"{incidents}, no OOM report of the kernel"
+    killed = sum(len(report.killed) for report in reports)
+    return (
+        f"{incidents}, {many(len(reports), 'OOM report')}, "
+        f"{many(killed, 'process', 'processes')} killed by the kernel"
+    )
+
+
+def told_lines(found: Sequence[Incident], evidence: Sequence[Evidence]) -> Iterator[Line]:
+    """The lines that show incidents of which only others tell."""
+    for incident in found:
+        texts = [
+            f"line {p.line}: {p.text}" for p in (proof(evidence[e]) for e in incident.evidence)
+        ]
+        more = len(texts) - _MAX_ROWS
+        if more > 0:
+            texts = [*texts[:_MAX_ROWS], f"and {many(more, 'more line')}"]
+        yield from fields(f"incident {incident.number}", texts, "dim")
+    if found:
+        yield Line()
 
 
 def when(incident: Incident, reports: Sequence[Report], evidence: Sequence[Evidence]) -> str:

@@ -3,24 +3,33 @@
 from collections.abc import Iterator
 
 from oomkit.explain.look import LABEL_COLUMNS, Line, bar, field, fields, under
-from oomkit.explain.records import Breakdown, Candidate, Choice, Explanation
+from oomkit.explain.records import Breakdown, Choice, Explanation
+from oomkit.explain.table import table_lines
 from oomkit.explain.words import kb, many, moment, share
+from oomkit.klog.formats import NEWEST
 from oomkit.klog.records import MAX_PROBLEMS, Problem, Report
-from oomkit.report.units import printable
+from oomkit.printable import printable
 
 _STYLES = {"cause": "bold yellow", "odd": "yellow", "note": ""}
 _BAR_CELLS = 28
+_MIN_BAR_CELLS = 6
+"""A shorter bar tells nothing."""
+_NAME_COLUMNS = 23
+USUAL_WIDTH = 100
 _MIN_SHARE = 0.01
 """Smaller uses are summed up."""
 
 
-def explanation_lines(item: Explanation, number: int, *, ascii_only: bool) -> Iterator[Line]:
+def explanation_lines(
+    item: Explanation, number: int, *, ascii_only: bool, width: int = USUAL_WIDTH
+) -> Iterator[Line]:
     """Yield the story of one report.
 
     Args:
         item: the report, explained.
         number: its number among those shown.
         ascii_only: draw bars without block characters.
+        width: columns of the window, which tables and bars are made to fit.
     """
     report = item.report
     yield Line(f"#{number} {printable(item.headline)}", "bold red" if report.killed else "bold", 3)
@@ -30,7 +39,7 @@ def explanation_lines(item: Explanation, number: int, *, ascii_only: bool) -> It
         yield field("asked by", asker(report))
     yield from fields("killed by", killer_lines(item))
     if item.where is not None:
-        yield from _where(item.where, ascii_only=ascii_only)
+        yield from _where(item.where, ascii_only=ascii_only, width=width)
     for i, finding in enumerate(item.findings):
         line = under(finding.text, _STYLES[finding.level], mark="! ")
         yield (
@@ -38,7 +47,9 @@ def explanation_lines(item: Explanation, number: int, *, ascii_only: bool) -> It
             if i
             else line._replace(text=f"{'looks wrong':<{LABEL_COLUMNS}}{line.text[LABEL_COLUMNS:]}")
         )
-    yield from _choice(item)
+    yield from _choice(item, width)
+    yield from fields("would change", [change.text for change in item.changes], mark="- ")
+    yield from fields("look at", [advice.text for advice in item.advice], mark="- ")
     if report.problems:
         yield from fields("log", problem_texts(report.problems), "dim")
     yield Line()
@@ -66,6 +77,8 @@ def kernel_text(report: Report) -> str:
     if report.kernel_range is not None:
         low, high = report.kernel_range
         span = low if low == high else f"{low} to {high}"
+        if high == NEWEST:
+            span = f"{low} or later"
         return f"kernel not named, by its format {span}{rules}"
     return f"kernel not named{rules}"
 
@@ -130,33 +143,44 @@ def swap_text(where: Breakdown) -> str | None:
     return f"{kb(where.swap_used_kb)} of {kb(where.swap_total_kb)} in use"
 
 
-def _where(where: Breakdown, *, ascii_only: bool) -> Iterator[Line]:
+def _where(where: Breakdown, *, ascii_only: bool, width: int) -> Iterator[Line]:
     shares, small = shown_shares(where)
     yield field("memory", where_title(where))
-    for key, label, size in shares:
-        drawn = bar(size, where.total_kb, _BAR_CELLS, ascii_only=ascii_only)
-        style = {"free": "green", "unaccounted": "magenta"}.get(key, "cyan")
-        text = f"{label:<23}{drawn} {share(size, where.total_kb):>6}  {kb(size)}"
-        yield Line(f"{'':<{LABEL_COLUMNS}}{text}", style, LABEL_COLUMNS)
-    if small and shares:
-        yield under(
-            f"{'the rest':<23}{'':<{_BAR_CELLS}} {share(small, where.total_kb):>6}  {kb(small)}",
-            "dim",
-        )
+    whole = where.total_kb
+    rows = [(key, label, share(size, whole), kb(size), size) for key, label, size in shares]
     swap = swap_text(where)
+    total, used = where.swap_total_kb, where.swap_used_kb
+    with_bar = bool(swap and total and used is not None)
+    last = max((len(row[3]) for row in rows), default=0)
+    if swap and with_bar:
+        # The bar says as well what is in use.
+        swap = swap if width >= USUAL_WIDTH else swap.removesuffix(" in use")
+        last = max(last, len(swap))
+    cells = min(_BAR_CELLS, width - LABEL_COLUMNS - _NAME_COLUMNS - 9 - last)
+    cells = cells if cells >= _MIN_BAR_CELLS else 0
+
+    def row(name: str, part: int, whole: int, percent: str, size: str) -> str:
+        drawn = bar(part, whole, cells, ascii_only=ascii_only) + " " if cells else ""
+        return f"{'':<{LABEL_COLUMNS}}{name:<{_NAME_COLUMNS}}{drawn}{percent:>6}  {size}"
+
+    for key, label, percent, size, size_kb in rows:
+        style = {"free": "green", "unaccounted": "magenta"}.get(key, "cyan")
+        text = row(label, size_kb, where.total_kb, percent, size)
+        yield Line(text, style, LABEL_COLUMNS)
+    if small and shares:
+        gap = f"{'':<{cells}} " if cells else ""
+        percent = share(small, where.total_kb)
+        yield under(f"{'the rest':<{_NAME_COLUMNS}}{gap}{percent:>6}  {kb(small)}", "dim")
     if swap is None:
         return
-    if where.swap_total_kb and where.swap_used_kb is not None:
-        drawn = bar(where.swap_used_kb, where.swap_total_kb, _BAR_CELLS, ascii_only=ascii_only)
-        percent = share(where.swap_used_kb, where.swap_total_kb)
-        yield Line(
-            f"{'':<{LABEL_COLUMNS}}{'swap':<23}{drawn} {percent:>6}  {swap}", "blue", LABEL_COLUMNS
-        )
+    if with_bar:
+        text = row("swap", used or 0, total or 0, share(used or 0, total or 0), swap)
+        yield Line(text, "blue", LABEL_COLUMNS)
     else:
-        yield under(f"{'swap':<23}{swap}", "blue")
+        yield under(f"{'swap':<{_NAME_COLUMNS}}{swap}", "blue")
 
 
-def _choice(item: Explanation) -> Iterator[Line]:
+def _choice(item: Explanation, width: int) -> Iterator[Line]:
     choice = item.choice
     if choice is None:
         if item.report.killed:
@@ -165,13 +189,10 @@ def _choice(item: Explanation) -> Iterator[Line]:
     name = "why this one" if item.report.killed else "ranking"
     yield field(name, choice_title(choice, item.report))
     if choice.rows:
-        yield from _table(choice)
+        yield from table_lines(choice, width)
     for text in (choice.terms, choice.runner_up, agreement(item.report)):
         if text:
             yield under(text)
-    if choice.changes:
-        texts = [change.text for change in choice.changes]
-        yield from fields("would change", texts, mark="- ")
 
 
 def untold(report: Report) -> str:
@@ -184,6 +205,9 @@ def untold(report: Report) -> str:
 def choice_title(choice: Choice, report: Report) -> str:
     """How the rows are ordered, and how many there were."""
     tasks = many(choice.tasks, "task")
+    if not choice.complete:
+        order = "by badness" if choice.ranked and choice.candidates else "by memory and swap"
+        return f"the table is not whole; the first of its {many(choice.tasks, 'row')}, {order}"
     if not choice.ranked:
         return f"the largest of {tasks} in the table, by memory and swap"
     if not choice.candidates:
@@ -203,43 +227,6 @@ def agreement(report: Report) -> str:
     if report.agrees is False:
         return f"the kernel chose otherwise than the rules of {report.rules}: {report.why}"
     return f"whether the rules agree can't be told: {report.why}" if report.why else ""
-
-
-TABLE_HEAD = ("rank", "process", "rss", "swap", "page tables", "adj", "badness")
-
-
-def table_cells(row: Candidate) -> tuple[str, ...]:
-    """A row of the ranking as text."""
-    return (
-        "-" if row.rank is None else str(row.rank),
-        f"{printable(row.comm)}[{row.pid}]",
-        kb(row.rss_kb),
-        "-" if row.swap_kb is None else kb(row.swap_kb),
-        "-" if row.pgtables_kb is None else kb(row.pgtables_kb),
-        "-" if row.adj is None else str(row.adj),
-        "-" if row.badness is None else str(row.badness),
-    )
-
-
-def _table(choice: Choice) -> Iterator[Line]:
-    rows = [table_cells(row) for row in choice.rows]
-    keep = [i for i in range(len(TABLE_HEAD)) if i < 3 or any(row[i] != "-" for row in rows)]
-    widths = [max(len(TABLE_HEAD[i]), *(len(row[i]) for row in rows)) for i in keep]
-
-    def line(cells: tuple[str, ...]) -> str:
-        parts = []
-        for width, i in zip(widths, keep, strict=True):
-            parts.append(f"{cells[i]:<{width}}" if i == 1 else f"{cells[i]:>{width}}")
-        return "  ".join(parts)
-
-    yield under(line(TABLE_HEAD), "dim")
-    for row, cells in zip(choice.rows, rows, strict=True):
-        mark = "  <- killed" if row.killed else ""
-        yield Line(
-            f"{'':<{LABEL_COLUMNS}}{line(cells)}{mark}",
-            "bold red" if row.killed else "",
-            LABEL_COLUMNS,
-        )
 
 
 _KINDS = {

@@ -2,7 +2,8 @@
 
 import re
 
-from oomkit.report.units import human_bytes, printable
+from oomkit.printable import printable
+from oomkit.report.units import human_bytes
 
 
 def kb(size_kb: int) -> str:

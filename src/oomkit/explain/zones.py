@@ -65,10 +65,50 @@ def reserve_kb(zone: Zone, report: Report, request: Request) -> int:
     if request.highest not in zones:
         # The kernel's list has an entry for each zone type it is built with.
         higher = zone.lowmem_reserve_pages[1:] if zone.name != request.highest else ()
-        return max(higher, default=0) * page_kb(report) if request.high else 0
+        pages = max(higher, default=0) if request.high else next(iter(higher), 0)
+        return pages * page_kb(report) if _ORDER.index(zone.name) < _of(request) else 0
     index = zones.index(request.highest)
     reserves = zone.lowmem_reserve_pages
     return reserves[index] * page_kb(report) if index < len(reserves) else 0
+
+
+def _of(request: Request) -> int:
+    return _ORDER.index(request.highest)
+
+
+def hides_usable(report: Report, request: Request | None) -> bool:
+    """Whether the log leaves out zones that the request could have used.
+
+    What a zone keeps back for higher ones (lowmem_reserve) shows that there are any.
+    """
+    zones = report.memory.zones if report.memory else ()
+    for node in {zone.node for zone in zones}:
+        shown = [z for z in zones if z.node == node and z.name in _ORDER]
+        if not shown:
+            continue
+        last = max(shown, key=lambda zone: _ORDER.index(zone.name))
+        reach = len(_ORDER) if request is None else _of(request)
+        if max(last.lowmem_reserve_pages, default=0) > 0 and _ORDER.index(last.name) < reach:
+            return True
+    return False
+
+
+_RATIO = 256
+"""Of so many pages of higher zones a zone keeps one back, unless set otherwise."""
+_MAX_LOW_KB = 1 << 20
+
+
+def hidden_low_kb(report: Report, request: Request) -> int | None:
+    """Size of the zone after DMA where it can only be a 32-bit kernel's low memory; else None."""
+    if request.high or not hides_usable(report, request):
+        return None
+    dma = next((z for z in (report.memory.zones if report.memory else ()) if z.name == "DMA"), None)
+    reserve = dma.lowmem_reserve_pages if dma is not None else ()
+    if len(reserve) < 3 or reserve[2] <= reserve[1]:
+        return None
+    size = reserve[1] * _RATIO * page_kb(report)
+    # On 64 bits the zone after DMA reaches up to 4 GiB before there is one above it.
+    return size if 0 < size < _MAX_LOW_KB else None
 
 
 def has_block(zone: Zone, order: int) -> bool | None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from oomkit.policy.core.candidate import Candidate
     from oomkit.policy.core.reading import Reading
 
+STOP_S = 1.0
+"""Who ends the guard waits no longer than this for the disk."""
 _EVENTS = {1: "memory.oom_control", 2: "memory.events.local"}
 
 
@@ -53,7 +55,7 @@ class Books:
         self._journal: Journal | None = None
         self._ring: Ring | None = None
         self._status: Status | None = None
-        flushes: list[Callable[[], object]] = [self._say.flush]
+        flushes: list[Callable[[], object]] = []
         if settings.journal:
             self._journal = Journal(settings.journal, deferred=True, wall=wall, mono=clock)
             flushes.append(self._journal.flush)
@@ -67,13 +69,19 @@ class Books:
             flushes.append(self._ring.flush)
         if settings.status:
             self._status = Status(settings.status)
+            flushes.append(self._status.flush)
         events = _EVENTS.get(places.cgroup_version)
         self._kernel_kills = KernelKills(
             vmstat=f"{places.proc}/vmstat",
             cgroups=(places.cgroups, events) if events else None,
             seen=f"{settings.state}.kmsg" if settings.state else None,
         )
+        for text in self._kernel_kills.missing:
+            if settings.state and text.startswith(settings.state):
+                self._say.line(WARNING, f"{text}; the kernel's kills may be recorded twice")
         self._tally = Tally(wall())
+        # Where stderr may have to wait for its reader, the records come first.
+        flushes.insert(0 if self._say.never_blocks else len(flushes), self._say.flush)
         # It holds the interpreter's lock now and then, for which the daemon must not have to wait.
         self._writer = Writer(*flushes, begin=None if settings.dry_run else run_first)
 
@@ -109,8 +117,8 @@ class Books:
 
     @property
     def are_written(self) -> bool:
-        """Nothing waits for a fault to go."""
-        return not self._faults
+        """Nothing waits for a fault to go, or for stderr to be read."""
+        return not (self._faults or self._say.waiting)
 
     @property
     def sees_log(self) -> bool:
@@ -153,11 +161,13 @@ class Books:
             values["waiting"], values["lost"] = self._journal.waiting, self._journal.lost
         if self._ring is not None:
             values["ring_lost"] = self._ring.lost
-        self._status.write(values)
+        self._status.put(values)
+        self._writer.kick()
 
     def check(self) -> None:
         """Say it, once, when something can't be written, and when it can again."""
-        for name, keeper in (("journal", self._journal), ("recording", self._ring)):
+        keepers = ("journal", self._journal), ("recording", self._ring), ("status", self._status)
+        for name, keeper in keepers:
             fault = (keeper.fault or "") if keeper is not None else ""
             before = self._faults.get(name, "")
             if fault and fault != before:
@@ -167,18 +177,20 @@ class Books:
             elif before and not fault:
                 del self._faults[name]
                 self.line(WARNING, f"{name} can be written again")
-        if self._faults:
+        if not self.are_written:
             self._writer.kick()  # try again
 
     def reopen(self) -> None:
-        """Open the journal anew, for logrotate."""
+        """Have the journal opened anew, for logrotate."""
         if self._journal is not None:
             self._journal.reopen()
+            self._writer.kick()
 
     def close(self) -> None:
-        """Write what can be written."""
-        self._writer.stop()
-        for keeper in (self._journal, self._ring, self._status, self._kernel_kills):
+        """Write what can be written soon."""
+        self._say.flush()
+        if not self._writer.stop(STOP_S):
+            return  # a disk does not answer, and would not answer us either
+        for keeper in (self._journal, self._ring, self._status, self._kernel_kills, self._say):
             if keeper is not None:
                 keeper.close()
-        self._say.flush()

@@ -1,24 +1,61 @@
-"""``python -m oomkit.guard.compile POLICY``: print a policy's plan for a daemon that is at work.
+"""``compile POLICY``: print a policy's plan for a daemon that is at work.
 
 The plan goes to standard output as :mod:`marshal` writes it, what is wrong with the policy to
 standard error in one line.
 """
 
 import marshal
+import os
+import pwd
+import re
 import sys
+from typing import Any
 
+from oomkit.guard.eyes import fields_asked_for
 from oomkit.policy.find import find_policy
+from oomkit.policy.format import Policy
 from oomkit.policy.plan import compile_plan
 from oomkit.policy.read import PolicyError
+
+_LITERAL = re.compile(r"[^*?\[\]]+")
+
+
+def plan_for_here(policy: Policy) -> dict[str, Any]:
+    """The plan of a policy with what this machine adds: names of user ids, if patterns ask."""
+    plan = compile_plan(policy)
+    if "user" in fields_asked_for(plan):
+        plan["users"] = _users(policy)
+    return plan
+
+
+def _users(policy: Policy) -> dict[int, str]:
+    """All names that are listed, and those of the policy, as some sources list nobody."""
+    users = {entry.pw_uid: entry.pw_name for entry in reversed(pwd.getpwall())}
+    matches = [*policy.whom.never, *(p.match for p in policy.whom.prefer)]
+    matches += [instead.match for instead in policy.how.instead]
+    for match in matches:
+        for field, texts in match.patterns:
+            for text in texts if field == "user" else ():
+                if _LITERAL.fullmatch(text) and not text.startswith("re:"):
+                    try:
+                        users.setdefault(pwd.getpwnam(text).pw_uid, text)
+                    except KeyError:
+                        continue
+    return users
 
 
 def main() -> None:
     """Print the plan; exit status 2 if the policy is wrong."""
     try:
-        plan = compile_plan(find_policy(sys.argv[1], overrides=sys.argv[2:]))
+        plan = plan_for_here(_policy())
     except PolicyError as error:
         sys.exit(_said(error))
     sys.stdout.buffer.write(marshal.dumps(plan))
+
+
+def _policy() -> Policy:
+    # It says whom root kills, and what root runs, so it has to be root's.
+    return find_policy(sys.argv[1], overrides=sys.argv[2:], trusted=os.geteuid() == 0)
 
 
 def _said(error: PolicyError) -> int:

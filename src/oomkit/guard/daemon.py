@@ -11,7 +11,9 @@ from oomkit.guard.hand import Hand
 from oomkit.guard.hooks import Hooks
 from oomkit.guard.pending import Pending
 from oomkit.guard.reaper import Reaper
+from oomkit.guard.recheck import Recheck
 from oomkit.guard.reload import Reload
+from oomkit.guard.reserve import LEAST, Reserve
 from oomkit.guard.say import ERROR, NOTICE, WARNING
 from oomkit.guard.strike import Striker
 from oomkit.guard.tell import evidence
@@ -31,6 +33,11 @@ if TYPE_CHECKING:
 
 REPEAT_S = 60.0
 """What does not change is said again no sooner."""
+CHOICES = 4
+"""How often is chosen again at once, where the choice turned out to be protected."""
+SHORT_OF_FILES = "file descriptors are short, so fewer processes are kept at hand"
+ENOUGH_FILES = 320
+"""Four for each process that is kept at hand, and the daemon's own."""
 SAMPLE_S = 0.1
 """The flight recorder takes no more samples than this when memory is short."""
 
@@ -40,6 +47,7 @@ class Daemon:
 
     Args:
         settings: how it shall run.
+        reserve: descriptors for the acting path; None: they are opened now.
         clock: the monotonic one, by which everything is decided.
         wall: seconds since the epoch, which are only written down.
 
@@ -50,33 +58,39 @@ class Daemon:
     def __init__(
         self,
         settings: "Settings",
+        reserve: Reserve | None = None,
         *,
         clock: "Callable[[], float]" = time.monotonic,
         wall: "Callable[[], float]" = time.time,
     ) -> None:
+        # First of all: numbers taken early are there whatever limit comes later.
+        self._reserve = reserve or Reserve()
         pending = Pending(settings.state or None)
         self._settings = settings
         self._clock = clock
         self._wall = wall
-        self._own_pids = frozenset((os.getpid(), settings.exporter or os.getpid()))
+        # Not who serves metrics, who must be no place to hide memory in.
+        self._own_pids = frozenset((os.getpid(),))
+        self._wake = Wake(settings.places.pressure)
         self._books = Books(settings, clock, wall)
-        self._hooks = Hooks()
+        self._hooks = Hooks(clock=clock)
         if settings.exporter:
             self._hooks.adopt(settings.exporter, "metrics")
         self._manager = ServiceManager()
         watchdog_s = self._manager.watchdog_s
         self._longest_s = SAFETY_S if watchdog_s is None else min(SAFETY_S, watchdog_s / 3)
         reaper = None if settings.dry_run else Reaper()
-        striker = Striker(settings.places, self._own_pids, reaper, self._spare_files, clock)
+        striker = Striker(settings.places, self._own_pids, None, reaper, self._spare_files, clock)
         self._hand = Hand(striker, pending, self._hooks, self._books, clock, wall)
         self._striker, self._pending = striker, pending
-        self._wake = Wake(settings.places.pressure)
         self._reload: Reload | None = None
+        self._reload_again = False
         self._said_s: dict[str, float] = {}
         self._level = 0
         self._sampled_s = float("-inf")
         self._stopping = False
         self._taken_in = -1
+        self._reserve.spare(self._spare_files)
         self._install(settings.plan)
 
     def run(self) -> None:
@@ -85,21 +99,38 @@ class Daemon:
         next_s = 0.0
         while not self._stopping:
             waits = self._striker.fds()
+            if self._eyes.sources.news_fd >= 0:
+                waits.append(self._eyes.sources.news_fd)
             if self._reload is not None:
                 waits.append(self._reload.fd)
-            ready = self._wake.wait(next_s, waits, self._doze)
+                next_s = min(next_s, self._reload.left_s)
+                self._doze.forbid()
+            self._wake.wait(next_s, waits, self._doze)
             next_s = self._turn()
-            if self._reload is not None and self._reload.fd in ready and self._reload.finished():
-                self._reloaded(self._reload)
-                next_s = 0.0
-            if self._wake.asked:
-                self._obey()
+            next_s = min(next_s, self._survived(self._attend))
         self._stop()
 
     def _turn(self) -> float:
-        """One turn, from which a defect of ours is told and survived: a guard has to stay."""
+        return self._survived(self.turn)
+
+    def _attend(self) -> float:
+        """Go on with reading the policy, and do what signals ask for; how soon to look again."""
+        next_s = self._longest_s
+        if self._reload is not None and self._reload.finished():
+            done, self._reload = self._reload, None
+            self._reloaded(done)
+            next_s = 0.0
+            if self._reload_again:
+                self._reload_again = False
+                self._begin_reload()
+        if self._wake.asked:
+            self._obey()
+        return next_s
+
+    def _survived(self, part: "Callable[[], float]") -> float:
+        """A part of a turn; a defect of ours is told and survived: a guard has to stay."""
         try:
-            return self.turn()
+            return part()
         except Exception as error:
             if os.environ.get("OOMKIT_DEBUG"):
                 raise
@@ -123,7 +154,7 @@ class Daemon:
             self._choose(look, reading)
         next_s = self._next_s(reading)
         if not look.choose:
-            self._eyes.keep_warm(self._decider, look, reading, next_s)
+            self._keep_warm(look, reading, next_s)
         self._hand.settle(reading, short=look.state.level >= SOFT)
         self._tell(look, reading)
         self._tend(look, reading)
@@ -167,22 +198,46 @@ class Daemon:
             alive=self._alive if self._manager.watchdog_s is not None else None,
         )
         self._decider = self._new_decider(plan)
-        self._hand.serve(plan, self._decider, dry_run=self._settings.dry_run)
+        recheck = Recheck(
+            self._decider.chooser, self._settings.places, self._eyes.fields, self._eyes.users
+        )
+        self._hand.serve(plan, self._decider, recheck, dry_run=self._settings.dry_run)
 
     def _choose(self, look: "Look", reading: "Reading") -> None:
-        """Find a victim and have it dealt with."""
-        self._eyes.refresh(self._decider, reading)
+        """Find a victim and have it dealt with, with room for all that takes to open."""
+        with self._reserve:
+            for _ in range(CHOICES):
+                if self._choose_once(look, reading):
+                    break
+            else:
+                self._complain("each process that was chosen was protected when it was read again")
+            if look.sizes:
+                self._eyes.note(self._decider, reading)
+
+    def _choose_once(self, look: "Look", reading: "Reading") -> bool:
+        """Choose; False where the choice turned out to be protected as its signal was due."""
+        self._eyes.refresh(self._decider, reading, keep=False)
         candidates, groups = self._eyes.candidates(reading)
         refused = self._hand.untouchable
         if refused:
             candidates = [c for c in candidates if (c.pid, c.start_time) not in refused]
-        act = self._decider.choose(candidates, groups)
-        if act is not None:
-            self._hand.act(act, reading)
-        else:
+        holding = self._eyes.warm.holding
+        act = self._decider.choose(
+            candidates, groups, check=lambda choice: self._hand.check(choice, holding)
+        )
+        acted = act is not None and self._hand.act(act, reading)
+        for pid in self._hand.stale():
+            self._eyes.warm.drop(pid)
+        if act is None:
             self._complain(f"nobody can be chosen, although {evidence(look.state)}")
-        if look.sizes:
-            self._eyes.note(self._decider, reading)
+        return acted or act is None
+
+    def _keep_warm(self, look: "Look", reading: "Reading", next_s: float) -> None:
+        if look.state.warm or look.state.level >= WARN:
+            with self._reserve:
+                self._eyes.keep_warm(self._decider, look, reading, next_s)
+        else:
+            self._eyes.keep_warm(self._decider, look, reading, next_s)
 
     def _next_s(self, reading: "Reading") -> float:
         next_s = self._decider.next_look_s(reading, psi_wakes=self._wake.by_pressure)
@@ -208,7 +263,7 @@ class Daemon:
 
     def _tend(self, look: "Look", reading: "Reading") -> None:
         """Look after what is not about memory."""
-        if self._hooks.busy():
+        if self._hooks.any():
             self._hooks.collect()
         for text in self._hooks.failures():
             self._books.line(WARNING, text)
@@ -218,7 +273,8 @@ class Daemon:
             else:
                 self._complain("pressure (PSI) can't be read any more: rules about it do not hold")
         if self._eyes.warm.short_of_files:
-            self._say_again(WARNING, "file descriptors are short, so the ranking is kept shorter")
+            self._say_again(NOTICE, SHORT_OF_FILES)
+        self._reserve.fill()
         self._wake.set_trigger()
         self._alive()
         self._books.check()
@@ -278,7 +334,19 @@ class Daemon:
         )
         self._books.line(NOTICE, f"guarding by policy {policy} ({mode})")
         if self._pending.fault:
-            self._books.line(WARNING, f"state {self._settings.state}: {self._pending.fault}")
+            self._books.line(
+                WARNING,
+                f"state {self._settings.state}: {self._pending.fault}; "
+                "nothing is known of what was under way, and nothing is kept",
+            )
+        if 0 < os.sysconf("SC_OPEN_MAX") < ENOUGH_FILES:
+            self._say_again(NOTICE, SHORT_OF_FILES)
+        if self._reserve.held < LEAST:
+            self._books.line(
+                WARNING,
+                f"only {self._reserve.held} more files can be opened, of {LEAST} that a choice and "
+                "a kill take (RLIMIT_NOFILE): it may not be able to act",
+            )
         for sentence in self._settings.missing:
             self._books.line(WARNING, sentence)
         self._manager.tell(f"READY=1\nSTATUS=policy {policy}, {mode}".encode())
@@ -289,9 +357,11 @@ class Daemon:
         reading = self._eyes.reading(self._clock())
         if reading is not None:
             decider.look(reading)
-            self._eyes.refresh(decider, reading)
-            decider.rank(*self._eyes.candidates(reading))
-            self._eyes.warm.forget()
+            with self._reserve:
+                self._eyes.refresh(decider, reading, keep=False)
+                decider.rank(*self._eyes.candidates(reading))
+                self._striker.rehearse(os.getpid())
+                self._eyes.warm.forget()
 
     def _new_decider(self, plan: "dict[str, Any]") -> Decider:
         return Decider(
@@ -307,23 +377,31 @@ class Daemon:
         for number in asked:
             if number != SIGHUP:
                 self._stopping = True
-            elif self._reload is None and self._settings.compile_argv:
-                now_us = time.monotonic_ns() // 1000
-                self._manager.tell(b"RELOADING=1\nMONOTONIC_USEC=%d" % now_us)
+            elif self._settings.compile_argv:
                 self._books.reopen()
-                try:
-                    self._reload = Reload(self._settings.compile_argv)
-                except OSError as error:
-                    self._refuse(f"it can't be read: {error.strerror}")
+                if self._reload is None:
+                    self._begin_reload()
+                else:
+                    # What it reads may have been read before the change that this one is about.
+                    self._reload_again = True
+
+    def _begin_reload(self) -> None:
+        self._manager.tell(b"RELOADING=1\nMONOTONIC_USEC=%d" % (time.monotonic_ns() // 1000))
+        try:
+            with self._reserve:
+                self._reload = Reload(self._settings.compile_argv, self._clock)
+        except OSError as error:
+            self._refuse(f"it can't be read: {error.strerror}")
 
     def _reloaded(self, reload: Reload) -> None:
-        self._reload = None
         if reload.plan is None:
             self._refuse(reload.fault)
             return
         old = self._eyes
-        self._install(reload.plan)
-        old.close()
+        old.warm.forget()
+        with self._reserve:
+            self._install(reload.plan)
+            old.close()
         self._books.record({"kind": "reload", **self._named, "ok": True})
         self._books.line(NOTICE, f"guarding by policy {self._plan['name']}, read again")
         self._manager.tell(b"READY=1")
@@ -335,10 +413,13 @@ class Daemon:
 
     def _stop(self) -> None:
         self._manager.tell(b"STOPPING=1")
+        if self._reload is not None:
+            self._reload.close()
         self._books.kernel_kills(final=True)
         self._books.record({"kind": "stop", **self._named, "under_way": len(self._hand.deeds)})
         self._books.line(NOTICE, "stopped guarding")
         self._books.close()
+        self._reserve.close()
         self._striker.close()
         self._eyes.close()
         self._wake.close()

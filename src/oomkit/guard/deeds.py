@@ -145,8 +145,12 @@ def resumed(saved: "dict[str, Any]") -> Deed:
         uid=victim["uid"], cgroup=victim["cgroup"],
     )  # fmt: skip
     record["resumed"] = True
-    alive = {(pid, start) for pid, start in saved["alive"]}
-    return Deed(record, one, alive, saved["begun_s"], saved["left_kb"], saved["expected_kb"])
+    record["signals"] = [
+        {**one, "pid": int(one["pid"]), "name": str(one["name"])} for one in record["signals"]
+    ]
+    alive = {(int(pid), int(start)) for pid, start in saved["alive"]}
+    numbers = (float(saved[name]) for name in ("begun_s", "left_kb", "expected_kb"))
+    return Deed(record, one, alive, *numbers)
 
 
 def take_up(deed: Deed, escalation: "Escalation", t_s: float) -> None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from oomkit.policy.core.ranked import Ranked
     from oomkit.policy.core.when import State
 
+CMDLINE = 4096
+"""How much of a command line a record holds."""
 CANDIDATES = 20
 """How many of the ranking a record holds."""
 
@@ -63,7 +65,7 @@ def victim(choice: Ranked) -> dict[str, object]:
         "uid": one.uid,
         "user": one.user,
         "exe": one.exe,
-        "cmdline": one.cmdline,
+        "cmdline": _short(one.cmdline),
         "cgroup": one.cgroup,
         "unit": one.unit,
         "container": one.container,
@@ -119,6 +121,12 @@ def reason(ranked: Iterable[Ranked]) -> str:
             factor, best = name, value / other
     by = f", most by {factor}" if factor else ""
     return f"score {ratio:.3g} times that of {second.candidate.comm}[{second.candidate.pid}]{by}"
+
+
+def _short(cmdline: str | None) -> str | None:
+    if cmdline is None or len(cmdline) <= CMDLINE:
+        return cmdline
+    return f"{cmdline[:CMDLINE]}\u2026"
 
 
 def _sizes(one: Candidate) -> dict[str, object]:

@@ -6,17 +6,19 @@ grows by a web server nor is woken by a scrape.
 
 import argparse
 import contextlib
+import errno
 import os
 import socket
+import stat
 import sys
 from collections.abc import Iterator, Sequence
-from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import msgspec
 
+from oomkit.files.safely import NotSafeError, open_parent, open_regular
 from oomkit.guard import paths
+from oomkit.guard.scrape import App, Server
 from oomkit.host.procfs import read_or_none
 from oomkit.policy.core.levels import NAMES
 
@@ -27,6 +29,10 @@ _TRIES = 5
 _PARENT_EVERY_S = 5.0
 _KB = 1024
 _SOCKET_MODE = 0o660
+_MOST_BYTES = 1 << 20
+_WAITING = 64
+_ADJ = 500
+"""It can be spared sooner than what people work with."""
 _UTIME, _STIME, _RSS = 11, 12, 21
 """Fields of ``/proc/PID/stat``, counted from the one behind the name."""
 
@@ -39,11 +45,11 @@ def read_status(path: str) -> dict[str, Any] | None:
     """Return what the daemon's status file says; None if there is none, or it is never whole."""
     for _ in range(_TRIES):
         try:
-            with open(path, "rb") as file:
-                status = msgspec.json.decode(file.read(), type=dict[str, Any])
+            with open(open_regular(path), "rb") as file:
+                status = msgspec.json.decode(file.read(_MOST_BYTES), type=dict[str, Any])
         except OSError:
             return None
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, ValueError, RecursionError):
             continue
         if status.get("n") == status.get("end"):
             return status
@@ -172,52 +178,11 @@ def _labelled(status: dict[str, Any]) -> "Iterator[Metric]":
         yield metric
 
 
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class has that name
-        """Say nothing: a scrape is no event."""
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    """Serves on a TCP port, and ends with the process it was started by."""
-
-    daemon_threads = True
-    parent: int | None = None
-
-    def service_actions(self) -> None:
-        super().service_actions()
-        if self.parent is not None and os.getppid() != self.parent:
-            raise SystemExit(0)
-
-
-class _Server6(_Server):
-    address_family = socket.AF_INET6
-
-
-class _UnixServer(_Server):
-    address_family = socket.AF_UNIX
-
-    def server_bind(self) -> None:
-        # The base classes would look up the name of a host.
-        self.socket.bind(self.server_address)
-        self.server_name, self.server_port = "localhost", 0
-        self.setup_environ()
-
-    def get_request(self) -> tuple[Any, Any]:
-        request, _ = self.socket.accept()
-        return request, ("", 0)
-
-
-def make_server(listen: str, status_path: str, *, parent: int | None = None) -> _Server:
-    """Return a server that is ready to serve.
-
-    Args:
-        listen: ``HOST:PORT``, ``:PORT`` for every address, ``[HOST]:PORT`` for IPv6, or
-            ``unix:PATH``.
-        status_path: the daemon's status file.
-        parent: process to end with; None: none.
+def metrics_app(status_path: str) -> App:
+    """What answers a request for metrics.
 
     Raises:
-        ExporterError: prometheus-client is not installed, or the address can't be used.
+        ExporterError: prometheus-client is not installed.
     """
     try:
         from prometheus_client import CollectorRegistry, make_wsgi_app
@@ -227,69 +192,162 @@ def make_server(listen: str, status_path: str, *, parent: int | None = None) -> 
         ) from None
     registry = CollectorRegistry()
     registry.register(Collector(status_path))
-    kind, address = parse_listen(listen)
+    return make_wsgi_app(registry)
+
+
+def listening(listen: str) -> socket.socket:
+    """A socket that listens.
+
+    Args:
+        listen: ``HOST:PORT``, ``:PORT`` for every address, ``[HOST]:PORT`` for IPv6, or
+            ``unix:PATH``.
+
+    Raises:
+        ExporterError: the address can't be used.
+    """
+    family, address = parse_listen(listen)
+    made = _socket(family, listen)
     try:
-        if kind is _UnixServer:
-            _remove_stale(str(address))
-        server = kind(address, _Quiet)
-        if kind is _UnixServer:
-            os.chmod(str(address), _SOCKET_MODE)
+        if family is socket.AF_UNIX:
+            _bind_unix(made, str(address))
+        else:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind(address)
+        made.listen(_WAITING)
     except OSError as error:
+        made.close()
         raise ExporterError(f"metrics on {listen}: {error.strerror or error}") from None
-    server.parent = parent
-    server.set_app(make_wsgi_app(registry))
-    return server
+    return made
 
 
-def parse_listen(listen: str) -> tuple[type[_Server], Any]:
-    """Return the kind of server and its address.
+def _socket(family: socket.AddressFamily, listen: str) -> socket.socket:
+    try:
+        return socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        hint = ""
+        if error.errno == errno.EAFNOSUPPORT:
+            hint = "; a sandboxed service needs contrib/systemd/metrics.conf for it"
+        raise ExporterError(f"metrics on {listen}: {error.strerror}{hint}") from None
+
+
+def make_server(listen: str, status_path: str, *, parent: int | None = None) -> Server:
+    """Return a server that is ready to serve.
+
+    Args:
+        listen: see :func:`listening`.
+        status_path: the daemon's status file.
+        parent: process to end with; None: none.
+
+    Raises:
+        ExporterError: prometheus-client is not installed, or the address can't be used.
+    """
+    app = metrics_app(status_path)
+    return Server(listening(listen), app, parent=parent)
+
+
+def parse_listen(listen: str) -> tuple[socket.AddressFamily, Any]:
+    """Return the family of an address, and the address.
 
     Raises:
         ExporterError: it is neither a port nor a socket's path.
     """
     if listen.startswith("unix:") and len(listen) > len("unix:"):
-        return _UnixServer, listen.removeprefix("unix:")
+        return socket.AF_UNIX, listen.removeprefix("unix:")
     host, colon, port = listen.rpartition(":")
     if not colon or not port.isdecimal() or not 0 <= int(port) <= 65535:
         raise ExporterError(
             f"metrics on {listen!r}: expected HOST:PORT, [HOST]:PORT, :PORT or unix:PATH"
         )
     if host.startswith("[") and host.endswith("]"):
-        return _Server6, (host[1:-1], int(port))
-    return _Server, (host, int(port))
+        return socket.AF_INET6, (host[1:-1], int(port))
+    return socket.AF_INET, (host, int(port))
 
 
-def _remove_stale(path: str) -> None:
-    """Remove the socket of an exporter that is gone; one that answers stays."""
+def _bind_unix(made: socket.socket, path: str) -> None:
+    """Bind to a path, in a dead socket's place if it is one of ours, never in another's."""
+    directory, name = open_parent(path)
+    before = os.umask(0o777 & ~_SOCKET_MODE)
+    try:
+        _remove_stale(path, directory, name)
+        made.bind(path)
+    finally:
+        os.umask(before)
+        os.close(directory)
+
+
+def _remove_stale(path: str, directory: int, name: str) -> None:
+    """Remove the socket of an exporter that is gone; one that answers stays.
+
+    Raises:
+        NotSafeError: what is there is no socket, or not ours.
+    """
+    try:
+        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise NotSafeError(path, "expected nothing, or a socket of ours that nobody serves")
+    if found.st_uid != os.geteuid():
+        raise NotSafeError(path, f"a socket of user {found.st_uid} is in the way")
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as probe:
+        probe.settimeout(0.0)  # one whose queue is full is served as well
         try:
             probe.connect(path)
         except ConnectionRefusedError:
-            os.unlink(path)
+            os.unlink(name, dir_fd=directory)
         except OSError:
             pass
 
 
+def _remove_ours(path: str, made: os.stat_result | None) -> None:
+    """Remove the path of our socket, if that is what is still there."""
+    with contextlib.suppress(OSError):
+        found = os.lstat(path)
+        if made is not None and (found.st_dev, found.st_ino) == (made.st_dev, made.st_ino):
+            os.unlink(path)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until interrupted: ``python -m oomkit.guard.exporter 127.0.0.1:9753``."""
+    """Serve until interrupted."""
     parser = argparse.ArgumentParser(prog="oomkit.guard.exporter", description=__doc__)
     parser.add_argument("listen", help="HOST:PORT, [HOST]:PORT, :PORT or unix:PATH")
     parser.add_argument("--status", default=paths.STATUS, help="the daemon's status file")
     parser.add_argument("--parent", type=int, help="end when this process, our parent, ends")
+    parser.add_argument("--fd", type=int, help="a socket that listens there already")
     options = parser.parse_args(arguments)
+    if options.parent is not None:
+        _be_killed_first()
     try:
-        server = make_server(options.listen, options.status, parent=options.parent)
+        if options.fd is None:
+            server = make_server(options.listen, options.status, parent=options.parent)
+        else:
+            app = metrics_app(options.status)
+            server = Server(socket.socket(fileno=options.fd), app, parent=options.parent)
     except ExporterError as error:
         sys.stderr.write(f"oomkit: {error}\n")
         return 2
+    path = options.listen.removeprefix("unix:") if options.listen.startswith("unix:") else ""
+    made = _status_of(path) if path else None
     try:
         with server, contextlib.suppress(KeyboardInterrupt):
             server.serve_forever(poll_interval=_PARENT_EVERY_S)
     finally:
-        if server.address_family is socket.AF_UNIX:
-            with contextlib.suppress(OSError):
-                os.unlink(str(server.server_address))
+        if path:
+            _remove_ours(path, made)
     return 0
+
+
+def _status_of(path: str) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except OSError:
+        return None
+
+
+def _be_killed_first() -> None:
+    """Be killed sooner than others, whatever adjustment a service manager gave our parent."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write(str(_ADJ))
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
 import re
 
+from oomkit.guard.identity import Wanted
 from oomkit.guard.members import Members
 from oomkit.guard.sources import Sources
 from oomkit.guard.tmpfs import Tmpfs
+from oomkit.guard.users import Users
 from oomkit.guard.warm import Warm
-from oomkit.guard.watched import Wanted
 from oomkit.policy.core.conditions import RATES, available_kb
 from oomkit.policy.core.levels import WARN
 
@@ -36,18 +37,23 @@ class Eyes:
 
     Args:
         plan: the policy.
-        settings: where to look, and who is called what.
+        settings: where to look.
 
     Attributes:
+        fields: what is asked of each process that costs a read of its own.
         sources: the machine.
+        users: names of user ids.
         warm: the processes.
     """
 
     __slots__ = (
-        "_found_s", "_left_kb", "_members", "_short_s", "_tmpfs", "sources", "warm",
+        "_found_s", "_left_kb", "_members", "_short_s", "_tmpfs", "fields", "sources", "users",
+        "warm",
     )  # fmt: skip
 
-    def __init__(self, plan: "dict[str, Any]", settings: "Settings") -> None:
+    def __init__(
+        self, plan: "dict[str, Any]", settings: "Settings", *, whole: bool = False
+    ) -> None:
         places = settings.places
         patterns = {rule["cgroup"] for rule in plan["rules"] if rule["cgroup"]}
         by = {plan["whom"]["by"], *(rule["by"] for rule in plan["rules"])}
@@ -57,7 +63,16 @@ class Eyes:
             [re.compile(pattern) for pattern in sorted(patterns)],
             counters=bool(settings.recording) or _asks_for_counters(plan),
         )
-        self.warm = Warm(Wanted(places, frozenset(fields), settings.users))
+        self.fields = frozenset(fields)
+        self.users = Users(plan.get("users", {}))
+        by_cgroup = (
+            bool(patterns)
+            or plan["whom"]["level"] == "cgroup"
+            or (plan["whom"]["oom_group"] and places.cgroup_version == 2)
+        )
+        self.warm = Warm(
+            Wanted(places, self.fields, self.users.names, by_cgroup=by_cgroup, whole=whole)
+        )
         self._members = Members(places, plan["whom"], by_reclaim="reclaim" in by)
         self._tmpfs = Tmpfs(places)
         self._found_s = self._short_s = float("-inf")
@@ -98,15 +113,16 @@ class Eyes:
             if look.sizes:
                 self.note(decider, reading)
 
-    def refresh(self, decider: "Decider", reading: "Reading") -> None:
+    def refresh(self, decider: "Decider", reading: "Reading", *, keep: bool = True) -> None:
         """Look at the processes.
 
         Args:
             decider: the policy at work, which counts growth.
             reading: this moment.
+            keep: keep files open that were not before.
         """
         self._left_kb = left_kb(reading)
-        self.warm.look(reading, decider.growth)
+        self.warm.look(reading, decider.growth, keep=keep)
 
     def note(self, decider: "Decider", reading: "Reading") -> None:
         """Have growth be counted from the last look on; takes a read for each process.
@@ -120,22 +136,35 @@ class Eyes:
         self.warm.note(decider.growth, reading.t_s, self._left_kb)
         self._tmpfs.note(self.sources.shmem_kb)
 
-    def candidates(self, reading: "Reading") -> "tuple[list[Candidate], list[CgroupReading]]":
+    def candidates(
+        self, reading: "Reading", *, also: tuple[int, ...] = ()
+    ) -> "tuple[list[Candidate], list[CgroupReading]]":
         """Whom to choose among, after :meth:`refresh`.
 
         Args:
             reading: this moment.
+            also: others that are asked about.
         """
-        writers = self._tmpfs.writers(self.sources.shmem_kb, reading.mem_total_kb * STEP)
-        found, groups = self._members.complete(self.warm, also=writers)
+        if "user" in self.fields:
+            self.users.refresh()
+        self.warm.identify()
+        holders = self.warm.add_holders()
+        writers = self._tmpfs.writers(self.sources.shmem_kb, reading.mem_total_kb * STEP, holders)
+        found, groups = self._members.complete(self.warm, also=[*writers, *also])
         for one in found:
-            one.tmpfs_growth_kb = writers.get(one.pid)
+            growth_kb = writers.get(one.pid)
+            if growth_kb is not None:
+                unnamed_kb = min(self._tmpfs.unnamed_kb(one.pid), growth_kb)
+                one.shmem_sole_kb += unnamed_kb
+                one.tmpfs_growth_kb = growth_kb - unnamed_kb
+                one.growth_kb = (one.growth_kb or 0.0) + unnamed_kb
         return found, groups
 
     def close(self) -> None:
         """Close all files."""
         self.sources.close()
         self.warm.close()
+        self.users.close()
 
 
 def left_kb(reading: "Reading") -> float:

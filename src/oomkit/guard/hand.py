@@ -9,6 +9,7 @@ from oomkit.guard.hooks import BEFORE_S
 from oomkit.guard.say import ERROR, NOTICE, WARNING
 from oomkit.guard.tell import acted, ended
 from oomkit.policy.core.levels import HARD
+from oomkit.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,15 +20,21 @@ if TYPE_CHECKING:
     from oomkit.guard.deeds import Deed
     from oomkit.guard.hooks import Hooks
     from oomkit.guard.pending import Pending
-    from oomkit.guard.strike import Key, Striker
+    from oomkit.guard.recheck import Recheck
+    from oomkit.guard.strike import Key, Sent, Striker
     from oomkit.policy.core.decider import Act, Decider
     from oomkit.policy.core.how import Signal
+    from oomkit.policy.core.ranked import Ranked
     from oomkit.policy.core.reading import Reading
 
 WATCH_DEATH_S = 0.02
 """While somebody is dying: how soon to see what came free."""
 WATCH_SLOWLY_S = 0.25
 _SLOW_S = 5.0
+_MAY_BE_NARROWED = ("tree", "cgroup")
+"""What dies together because the policy wants it to, and not because it can't but do."""
+_SHRUNK = 8.0
+"""Sizes may be seconds old, so who shares a process's memory may seem so much smaller than it."""
 
 
 class Hand:
@@ -48,7 +55,7 @@ class Hand:
 
     __slots__ = (
         "_books", "_clock", "_decider", "_dry_run", "_hooks", "_how", "_named", "_pending",
-        "_striker", "_wall", "deeds", "untouchable",
+        "_stale", "_striker", "_wall", "deeds", "untouchable",
     )  # fmt: skip
 
     def __init__(
@@ -68,9 +75,13 @@ class Hand:
         self._wall = wall
         self.deeds: list[Deed] = []
         self.untouchable: set[Key] = set()
+        self._stale: list[int] = []
 
-    def serve(self, plan: "dict[str, Any]", decider: "Decider", *, dry_run: bool) -> None:
+    def serve(
+        self, plan: "dict[str, Any]", decider: "Decider", recheck: "Recheck", *, dry_run: bool
+    ) -> None:
         """Act for a policy from now on; it waits for what is under way as if it were its own."""
+        self._striker.obey(recheck)
         self._how: dict[str, Any] = plan["how"]
         self._named = {"policy": plan["name"], "dry_run": dry_run}
         self._dry_run = dry_run
@@ -90,34 +101,82 @@ class Hand:
             for key in tuple(deed.alive):
                 if self._striker.hold(key):
                     deed.died(key, t_s)
+                elif why := self._striker.refusal(key):
+                    self._spare(deed, key, why)
             self.deeds.append(deed)
             if deed.alive:
                 take_up(deed, self._decider.escalation, t_s)
 
-    def act(self, act: "Act", reading: "Reading") -> None:
-        """Carry out a choice."""
+    def check(self, choice: "Ranked", holding: "Callable[[float], list[int]]") -> str:
+        """Why a choice must not be made, now that all it takes is held and looked at again.
+
+        Args:
+            choice: what was chosen; who else shares its memory is added to its members.
+            holding: the processes that held at least so many kB when last measured.
+        """
+        under_way = {key for deed in self.deeds for key in deed.alive}
+        one = choice.candidate
+        self._striker.complete(choice, holding((one.anon_kb + one.swap_kb) / _SHRUNK))
+        keys = [(one.pid, one.start_time) for one in choice.members]
+        found = self._striker.check(keys)
+        if found is None and choice.level == "cgroup":
+            found = self._striker.check_group(one.cgroup or "/", keys)
+        if found is None and not self._dry_run:
+            return ""
+        for key in keys:
+            if key not in under_way:
+                self._striker.let_go(key)
+        if found is None:
+            return ""
+        (pid, _), why = found
+        self._stale.append(pid)
+        if pid != one.pid and choice.level in _MAY_BE_NARROWED:
+            choice.note = f"alone: process {pid} in its {choice.level}, looked at again: {why}"
+            choice.members, choice.level, choice.freed_kb = (one,), "process", one.freed_kb()
+            return self.check(choice, holding)
+        return f"looked at again: {why if pid == one.pid else f'with process {pid}: {why}'}"
+
+    def stale(self) -> list[int]:
+        """Processes that were not what they had been taken for, since the last call."""
+        stale, self._stale = self._stale, []
+        return stale
+
+    def act(self, act: "Act", reading: "Reading") -> bool:
+        """Carry out a choice; False where it turned out that it must not be."""
         deed = begun(act, left_kb(reading), self._wall(), self._named)
         if self._dry_run:
             deed.abandon("dry_run")
             self._books.record(deed.record)
             self._books.line(WARNING, acted(act, dry_run=True))
-            return
+            return True
         self.deeds.append(deed)
         self._save()
         self._before(act)
         if act.command is not None:
-            self._hooks.start(act.command, act.choice.candidate, "instead")
-            for signal in act.signals:
-                self._striker.hold((signal.pid, signal.start_time))
+            self._run_instead(act, deed)
         else:
-            self._send(act.signals, deed)
-            if act.choice.level == "cgroup" and act.state.level >= HARD:
-                self._sweep(act)
+            self._send(act.signals, deed, together=act.choice.level != "namesakes")
+        if deed.record.get("outcome") == "protected":
+            self._end(deed)
+            return False
+        if act.command is None and act.choice.level == "cgroup" and act.state.level >= HARD:
+            self._sweep(act)
         self._save()
         self._books.record(deed.record)
         self._books.line(WARNING, acted(act, dry_run=False))
         if self._how["notify"]:
-            self._hooks.notify("Memory is short", acted(act, dry_run=False))
+            self._hooks.notify("Memory is short", printable(acted(act, dry_run=False)))
+        return True
+
+    def _run_instead(self, act: "Act", deed: "Deed") -> None:
+        """Run the command that a policy wants instead of a signal, if that might be sent."""
+        keys = [(signal.pid, signal.start_time) for signal in act.signals]
+        found = self._striker.check(keys)
+        if found is None and act.command is not None:
+            self._hooks.start(act.command, act.choice.candidate, "instead")
+        elif found is not None:
+            for key in keys:
+                self._spare(deed, key, f"with process {found[0][0]}: {found[1]}")
 
     def escalate(self, signals: "tuple[Signal, ...]") -> None:
         """Signals to those who were told before, and did not go."""
@@ -125,8 +184,9 @@ class Hand:
             key = (signal.pid, signal.start_time)
             deed = next((one for one in self.deeds if key in one.alive), None)
             if deed is not None:
-                self._send((signal,), deed)
-                self._books.line(WARNING, f"SIG{signal.name} to {signal.pid}: {signal.why}")
+                (sent,) = self._send((signal,), deed)
+                if not sent.error:
+                    self._books.line(WARNING, f"SIG{signal.name} to {signal.pid}: {signal.why}")
         self._save()
 
     def see_deaths(self) -> None:
@@ -141,15 +201,19 @@ class Hand:
                 reading.t_s, left_kb(reading), short=short
             )
             if over:
-                self.deeds.remove(deed)
-                for key in deed.alive:
-                    self._striker.let_go(key)
-                # First the record, then the state: better told twice than never.
-                self._books.record(deed.record)
-                self._save()
-                self._books.line(NOTICE, ended(deed.record))
-                if self._how["after"]:
+                self._end(deed)
+                if self._how["after"] and deed.record["outcome"] != "protected":
                     self._hooks.start(self._how["after"], deed.victim, "after")
+
+    def _end(self, deed: "Deed") -> None:
+        """Close an act that is over."""
+        self.deeds.remove(deed)
+        for key in deed.alive:
+            self._striker.let_go(key)
+        # First the record, then the state: better told twice than never.
+        self._books.record(deed.record)
+        self._save()
+        self._books.line(NOTICE, ended(deed.record))
 
     def next_s(self, t_s: float) -> float:
         """How soon to look at who is dying; infinity where nobody is."""
@@ -168,25 +232,43 @@ class Hand:
 
     def _sweep(self, act: "Act") -> None:
         boot_s = time.clock_gettime(time.CLOCK_BOOTTIME) - (self._clock() - act.state.t_s)
-        pids = [one.pid for one in act.choice.members]
+        keys = [(one.pid, one.start_time) for one in act.choice.members]
         path = act.choice.candidate.cgroup or ""
-        self._striker.sweep(path, pids, int(boot_s * os.sysconf("SC_CLK_TCK")))
+        self._striker.sweep(path, keys, int(boot_s * os.sysconf("SC_CLK_TCK")))
 
-    def _send(self, signals: "tuple[Signal, ...]", deed: "Deed") -> None:
-        sent = self._striker.send(signals)
+    def _send(
+        self, signals: "tuple[Signal, ...]", deed: "Deed", *, together: bool = True
+    ) -> "list[Sent]":
+        sent = self._striker.send(signals, together=together)
         deed.sent(sent)
         t_s = self._clock()
         for signal, one in zip(signals, sent, strict=True):
             key = (signal.pid, signal.start_time)
             if one.error == "gone":
                 self._died(key, t_s)
+                self.untouchable.add(key)  # whatever a ranking says, it is not chosen again
+            elif one.protected:
+                self._spare(deed, key, one.error)
             elif one.error:
                 self._books.line(ERROR, f"SIG{one.name} to {one.pid}: {one.error}")
                 self.untouchable.add(key)
                 self._decider.died(*key, t_s)
                 deed.alive.discard(key)
-        if not deed.alive and all(one.error for one in sent):
+        if not deed.alive and all(one.error for one in sent) and "outcome" not in deed.record:
             deed.abandon("gone" if all(one.error == "gone" for one in sent) else "refused")
+        return sent
+
+    def _spare(self, deed: "Deed", key: "Key", why: str) -> None:
+        """Leave alone who turned out to be protected, and say so."""
+        signalled = any(one["pid"] == key[0] and not one["error"] for one in deed.record["signals"])
+        self._books.line(NOTICE, f"process {key[0]} is not signalled: {why}")
+        deed.record.setdefault("spared", []).append({"pid": key[0], "why": why})
+        self._decider.spared(*key, signalled=signalled)
+        self._stale.append(key[0])
+        self._striker.let_go(key)
+        deed.alive.discard(key)
+        if not deed.alive:
+            deed.abandon("protected")
 
     def _died(self, key: "Key", t_s: float) -> None:
         self._striker.let_go(key)

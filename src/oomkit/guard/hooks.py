@@ -1,34 +1,66 @@
 """Commands around a kill: before, after, instead of it, and a note on the desktop."""
 
+import errno
 import os
+import re
 import select
+import time
 
 from oomkit.host.self_protection import ordinary
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from oomkit.policy.core.candidate import Candidate
 
 BEFORE_S = 0.5
 """The signal waits no longer than this for the command before it; not at all when it is hard."""
 
+LONGEST_S = 60.0
+"""A command that runs longer is killed."""
+MOST = 8
+"""So many commands run at a time; the oldest is killed for one more."""
+TAKE_IN_S = 600.0
+"""Taking in a large journal may last longer."""
 _BUS = "/run/user"
+_SIGKILL = 9
+_PLACEHOLDER = re.compile(r"\{(pid|comm|unit|cgroup)\}")
+
+
+class Child:
+    """A command that runs.
+
+    Attributes:
+        what: it is, for the log; empty where its end has been told.
+        until_s: it is killed then, by the monotonic clock.
+        counts: as one of so many commands; and the guard is not idle while it runs.
+    """
+
+    __slots__ = ("counts", "until_s", "what")
+
+    def __init__(self, what: str, until_s: float, *, counts: bool) -> None:
+        self.what = what
+        self.until_s = until_s
+        self.counts = counts
 
 
 class Hooks:
     """Starts commands and, later, collects them.
 
+    Each is the first of a process group of its own, so that it can be killed with what it started.
+
     Args:
         run: where users' session buses are.
+        clock: the monotonic one.
     """
 
-    __slots__ = ("_bus", "_children", "_failed")
+    __slots__ = ("_bus", "_children", "_clock", "_failed")
 
-    def __init__(self, run: str = _BUS) -> None:
+    def __init__(self, run: str = _BUS, clock: "Callable[[], float]" = time.monotonic) -> None:
         self._bus = run
-        self._children: dict[int, str] = {}
+        self._clock = clock
+        self._children: dict[int, Child] = {}
         self._failed: list[str] = []
 
     def start(self, argv: "Sequence[str]", candidate: "Candidate", what: str) -> int | None:
@@ -57,7 +89,7 @@ class Hooks:
 
     def adopt(self, pid: int, what: str) -> None:
         """Collect a child that was started by somebody else, and say so when it ends."""
-        self._children[pid] = what
+        self._children[pid] = Child(what, float("inf"), counts=False)
 
     def wait(self, pid: int, timeout_s: float) -> bool:
         """Wait for a command; says whether it ended in time."""
@@ -87,7 +119,7 @@ class Hooks:
         own = os.geteuid()
         for uid in uids:
             bus = f"{self._bus}/{uid}/bus"
-            if uid == own or (own == 0 and os.path.exists(bus)):
+            if uid == own or (own == 0 and _may_be_there(bus)):
                 argv = ["notify-send", "--urgency=critical", "--app-name=oomkit", summary, body]
                 if uid != own:
                     become = [f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
@@ -97,10 +129,11 @@ class Hooks:
 
     def take_in(self, argv: "tuple[str, ...]") -> None:
         """Start the program that takes the journal into the history."""
-        self._spawn(list(argv), dict(os.environ), "history")
+        self._spawn(list(argv), dict(os.environ), "history", TAKE_IN_S)
 
     def collect(self) -> None:
-        """Collect what has ended."""
+        """Collect what has ended, and kill what has run for too long."""
+        self._end_late()
         for pid in list(self._children):
             try:
                 ended, status = os.waitpid(pid, os.WNOHANG)
@@ -108,9 +141,9 @@ class Hooks:
                 del self._children[pid]
                 continue
             if ended:
-                what = self._children.pop(pid)
-                if status:
-                    self._failed.append(f"{what}: {_ending(status)}")
+                child = self._children.pop(pid)
+                if status and child.what:
+                    self._failed.append(f"{child.what}: {_ending(status)}")
 
     def failures(self) -> list[str]:
         """Commands that could not be started or ended badly, in words, since the last call."""
@@ -119,23 +152,65 @@ class Hooks:
 
     def busy(self) -> bool:
         """Some command is still running."""
+        return any(child.counts for child in self._children.values())
+
+    def any(self) -> bool:
+        """Something that was started or adopted is not known to have ended."""
         return bool(self._children)
 
-    def _spawn(self, argv: list[str], environ: dict[str, str], what: str) -> int | None:
+    def _spawn(
+        self, argv: list[str], environ: dict[str, str], what: str, longest_s: float = LONGEST_S
+    ) -> int | None:
+        self._make_room()
         try:
-            pid = os.posix_spawnp(argv[0], argv, environ, setsigdef=(1, 2, 13, 15))
+            pid = os.posix_spawnp(argv[0], argv, environ, setsigdef=(1, 2, 13, 15), setpgroup=0)
         except OSError as error:
             self._failed.append(f"{what}: {argv[0]}: {error.strerror}")
             return None
-        self._children[pid] = f"{what}: {argv[0]}"
+        until_s = self._clock() + longest_s
+        self._children[pid] = Child(f"{what}: {argv[0]}", until_s, counts=True)
         ordinary(pid)
         return pid
 
+    def _make_room(self) -> None:
+        """Kill the oldest command where as many run as may."""
+        running = [pid for pid, child in self._children.items() if child.counts]
+        if len(running) >= MOST:
+            self.collect()
+        running = [pid for pid in running if pid in self._children]
+        for pid in running[: max(len(running) - MOST + 1, 0)]:
+            self._kill(pid, f"{len(running)} commands run, the most there may be")
+
+    def _end_late(self) -> None:
+        now_s = self._clock()
+        for pid, child in list(self._children.items()):
+            if now_s >= child.until_s:
+                self._kill(pid, "it has run for too long")
+
+    def _kill(self, pid: int, why: str) -> None:
+        """Kill a command with all that it started; it is ours until it is collected."""
+        child = self._children.pop(pid)
+        try:
+            os.killpg(pid, _SIGKILL)
+        except OSError:
+            why += "; it had ended"
+        self._failed.append(f"{child.what}: killed, as {why}")
+        # To be collected without a word; if it can't die yet, it no longer counts.
+        self._children[pid] = Child("", float("inf"), counts=False)
+
+
+def _may_be_there(path: str) -> bool:
+    """Root without the right to search everybody's directories may not look."""
+    try:
+        os.stat(path)
+    except OSError as error:
+        return error.errno == errno.EACCES
+    return True
+
 
 def _filled(word: str, values: dict[str, str]) -> str:
-    for name, value in values.items():
-        word = word.replace(f"{{{name}}}", value)
-    return word
+    """Put the values in, once: what a value holds is never filled in again."""
+    return _PLACEHOLDER.sub(lambda match: values[match[1]], word)
 
 
 def _ending(status: int) -> str:

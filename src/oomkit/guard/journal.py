@@ -12,6 +12,7 @@ import os
 import time
 from _thread import allocate_lock
 
+from oomkit.files.safely import open_own, rename_own
 from oomkit.guard.bootid import read_boot_id
 from oomkit.guard.jsonline import encode
 
@@ -23,7 +24,8 @@ SCHEMA = 1
 """Of the records; a change that would mislead a reader of the old ones gets a new number."""
 KEPT = 4
 """So many full files are kept, each a chance more for whoever takes them into the history."""
-_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
+MODE = 0o640
+_FLAGS = os.O_RDWR | os.O_APPEND
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -55,7 +57,7 @@ class Journal:
         """Open the file if that can be done now, else with the first record.
 
         Args:
-            path: where; it is made with mode 0640, its directory is not made.
+            path: where (:func:`oomkit.files.safely.open_own`); its directory is not made.
             max_bytes: beyond it the file is renamed to ``PATH.1``, that one to ``PATH.2`` and so
                 on; the last of :data:`KEPT` goes.
             backlog_bytes: how much may wait in memory while nothing can be written.
@@ -81,6 +83,7 @@ class Journal:
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
         self._sent_of_first = 0
+        self._reopen = False
         self._fd = -1
         self._size = 0
         self._open()
@@ -111,6 +114,9 @@ class Journal:
     def flush(self) -> bool:
         """Write what waits; says whether all of it is in the file now."""
         with self._flushing:
+            if self._reopen:
+                self._reopen = False
+                self._close()
             if self._fd < 0:
                 self._open()
             while self._fd >= 0 and self._waiting:
@@ -131,10 +137,10 @@ class Journal:
                 self.fault = _said(error)
 
     def reopen(self) -> None:
-        """Open the file anew, for whoever moved it away (logrotate)."""
-        with self._flushing:
-            self._close()
-            self._open()
+        """Open the file anew at the next flush, for whoever moved it away (logrotate)."""
+        self._reopen = True
+        if not self._deferred:
+            self.flush()
 
     def close(self) -> None:
         """Write what can be written, and close the file."""
@@ -191,7 +197,7 @@ class Journal:
 
     def _open(self) -> None:
         try:
-            self._fd = os.open(self.path, _FLAGS, 0o640)
+            self._fd = open_own(self.path, _FLAGS, MODE)
             self._size = os.fstat(self._fd).st_size
             if self._size and os.pread(self._fd, 1, self._size - 1) != b"\n":
                 self._size += os.write(self._fd, b"\n")
@@ -205,12 +211,12 @@ class Journal:
     def _rotate(self) -> None:
         """Move the full file aside; if its successor can't be made, go on with it."""
         try:
-            if os.path.exists(self.path):
+            if os.path.lexists(self.path):
                 names = rotated(self.path)
                 for older, newer in zip(names, (*names[1:], self.path), strict=True):
-                    if os.path.exists(newer):
-                        os.rename(newer, older)
-            fd = os.open(self.path, _FLAGS, 0o640)
+                    if os.path.lexists(newer):
+                        rename_own(newer, older)
+            fd = open_own(self.path, _FLAGS, MODE)
         except OSError as error:
             self.fault = _said(error)
             return

@@ -12,12 +12,17 @@ import errno
 import os
 import select
 
+from oomkit.files.safely import open_own
 from oomkit.guard.bootid import read_boot_id
+from oomkit.host.procfs import read_at, read_or_none
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+SEEN_MODE = 0o600
+FEW_FILES = 64
+"""With fewer allowed, none is kept open that can be opened each time."""
 GRACE_S = 2.0
 """The kernel counts a kill a moment before its log tells of it."""
 _KMSG_BYTES = 8192
@@ -62,7 +67,7 @@ class KernelKills:
                 kept, and all that the log still holds is told.
         """
         self.missing: list[str] = []
-        self._seen_fd = -1 if seen is None else self._opened(seen, os.O_RDWR | os.O_CREAT)
+        self._seen = seen
         self._boot = read_boot_id()
         self.kmsg_seq = self._told_seq()
         self._cgroups = cgroups
@@ -71,7 +76,9 @@ class KernelKills:
         self._report_us = 0
         self._dropped = 0
         self.kmsg_fd = self._opened(kmsg, os.O_NONBLOCK)
-        self._vmstat_fd = self._opened(vmstat, 0)
+        self._vmstat = vmstat
+        few = 0 < os.sysconf("SC_OPEN_MAX") < FEW_FILES
+        self._vmstat_fd = -1 if few else self._opened(vmstat, 0)
         self._counted = self._count()
         self._by_cgroup = self._walk()
         self._unseen = 0
@@ -126,29 +133,43 @@ class KernelKills:
 
     def close(self) -> None:
         """Close what was opened."""
-        for fd in (self.kmsg_fd, self._vmstat_fd, self._seen_fd):
+        for fd in (self.kmsg_fd, self._vmstat_fd):
             if fd >= 0:
                 os.close(fd)
-        self.kmsg_fd = self._vmstat_fd = self._seen_fd = -1
+        self.kmsg_fd = self._vmstat_fd = -1
 
     def _told_seq(self) -> int:
         """The place in this boot's log up to which kills were told before."""
-        if self._seen_fd < 0:
+        if self._seen is None:
             return -1
         try:
-            boot, _, seq = os.pread(self._seen_fd, 64, 0).partition(b" ")
+            fd = open_own(self._seen, os.O_RDWR, SEEN_MODE)
+        except OSError as error:
+            self.missing.append(f"{self._seen}: {error.strerror}")
+            self._seen = None
+            return -1
+        try:
+            boot, _, seq = os.pread(fd, 64, 0).partition(b" ")
         except OSError:
             return -1
+        finally:
+            os.close(fd)
         seq = seq.strip()
         return int(seq) if boot == self._boot and seq.isdigit() else -1
 
     def _keep_seq(self) -> None:
-        if self._seen_fd >= 0:
-            line = b"%s %20d\n" % (self._boot, self.kmsg_seq)
+        if self._seen is None:
+            return
+        line = b"%s %20d\n" % (self._boot, self.kmsg_seq)
+        try:
+            # A kill is rare, so no descriptor is kept for it.
+            fd = open_own(self._seen, os.O_RDWR, SEEN_MODE)
             try:
-                os.pwrite(self._seen_fd, line, 0)
-            except OSError as error:
-                self.missing.append(f"the place in the kernel's log: {error.strerror}")
+                os.pwrite(fd, line, 0)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            self.missing.append(f"the place in the kernel's log: {error.strerror}")
 
     def _untold(self) -> dict[str, object]:
         """Kills that only the counter knows of, and the cgroups that lost somebody."""
@@ -232,14 +253,15 @@ class KernelKills:
 
     def _opened(self, path: str, flags: int) -> int:
         try:
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags, 0o600)
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | flags)
         except OSError as error:
             self.missing.append(f"{path}: {error.strerror}")
             return -1
 
     def _count(self) -> int | None:
         if self._vmstat_fd < 0:
-            return None
+            data = read_or_none(self._vmstat)
+            return None if data is None else _oom_kill(b"\n" + data)
         try:
             return _oom_kill(b"\n" + os.pread(self._vmstat_fd, 1 << 16, 0))
         except OSError:
@@ -256,14 +278,9 @@ class KernelKills:
             try:
                 with os.scandir(directory) as entries:
                     left += [e.path for e in entries if e.is_dir(follow_symlinks=False)]
-                fd = os.open(f"{directory}/{file}", os.O_RDONLY | os.O_CLOEXEC)
+                count = _oom_kill(b"\n" + read_at(f"{directory}/{file}"))
             except OSError:
                 continue  # gone meanwhile, or the root, which has no such file
-            try:
-                count = _oom_kill(b"\n" + os.read(fd, 4096))
-            except OSError:
-                count = None
-            os.close(fd)
             if count:
                 counts[directory[len(root) :] or "/"] = count
         return counts

@@ -2,20 +2,30 @@
 
 import marshal
 import os
-import pwd
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
+import msgspec
+
+import oomkit
+from oomkit.files.safely import is_safe_directory
 from oomkit.guard import lean
-from oomkit.guard.eyes import Eyes, fields_asked_for
+from oomkit.guard.eyes import Eyes
 from oomkit.guard.places import Places
 from oomkit.guard.settings import Settings, to_plain
 from oomkit.guard.wake import STALL_US, WINDOW_US
 from oomkit.host.mounts import find_hierarchy
+from oomkit.host.pidfd import is_own
 from oomkit.host.psitrigger import Trigger
+from oomkit.policy.builtin import NAMES
 from oomkit.policy.format import Policy
 from oomkit.policy.words import missing_words
+
+_CAP_SYS_PTRACE = 1 << 19
+_LEADING = ("PYTHON", "LD_", "BASH_FUNC_", "PERL", "RUBY")
+_LOADING = frozenset({"BASH_ENV", "ENV", "GCONV_PATH", "GLIBC_TUNABLES", "IFS", "NODE_OPTIONS"})
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class LaunchError(Exception):
@@ -30,8 +40,13 @@ def places_here(drill: str | None = None) -> Places:
             are looked at instead of those in ``/proc``.
 
     Raises:
-        LaunchError: there is no such file.
+        LaunchError: there is no such file, or ``/proc`` is not that of our pid namespace.
     """
+    if not is_own("/proc"):
+        raise LaunchError(
+            "/proc: expected the proc file system of this pid namespace, in which /proc/self is "
+            f"{os.getpid()}; in another one the same numbers are other processes"
+        )
     if drill is not None and not os.path.isfile(f"{drill}/meminfo"):
         raise LaunchError(f"--drill {drill}: expected a directory with a file meminfo in it")
     hierarchy = find_hierarchy("/proc")
@@ -42,22 +57,44 @@ def places_here(drill: str | None = None) -> Places:
     )
 
 
+def own_argv(module: str, *arguments: str) -> tuple[str, ...]:
+    """The command that runs a module of ours, and code of nobody else.
+
+    Isolated (``-I``), so that neither the current directory nor ``PYTHONPATH`` and its like say
+    what is imported. Where this program and its library were found is looked at last.
+    """
+    found = [os.path.dirname(os.path.dirname(one.__file__ or "")) for one in (oomkit, msgspec)]
+    code = f"import sys; sys.path += {found!r}; from {module} import main; sys.exit(main())"
+    return (sys.executable, "-I", "-c", code, *arguments)
+
+
 def compile_argv(source: str, overrides: Sequence[str]) -> tuple[str, ...]:
     """The command by which a daemon reads its policy again."""
-    name = os.path.abspath(source) if os.path.sep in source or os.path.exists(source) else source
-    return (sys.executable, "-m", "oomkit.guard.compile", name, *overrides)
+    name = source if source in NAMES else os.path.abspath(source)
+    return own_argv("oomkit.guard.compile", name, *overrides)
 
 
 def take_in_argv(journal: str, store: str) -> tuple[str, ...]:
     """The command by which a daemon has its journal taken into the history."""
-    return (sys.executable, "-m", "oomkit.guard.take_in", journal, store)
+    return own_argv("oomkit.guard.take_in", journal, store)
 
 
-def users_for(plan: dict[str, Any]) -> dict[int, str]:
-    """Names of user ids, if the plan has patterns on users."""
-    if "user" not in fields_asked_for(plan):
-        return {}
-    return {entry.pw_uid: entry.pw_name for entry in pwd.getpwall()}
+def clean_environ() -> dict[str, str]:
+    """The environment for what runs as root for long, and for the commands that it runs.
+
+    What has programs load code from somewhere is left out, and so are the directories of PATH
+    that others can change. An ordinary user's stays as it is.
+    """
+    if os.geteuid() != 0:
+        return dict(os.environ)
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_LEADING) and name not in _LOADING
+    }
+    places = [place for place in kept.get("PATH", "").split(":") if place.startswith("/")]
+    kept["PATH"] = ":".join(filter(is_safe_directory, places)) or _PATH
+    return kept
 
 
 def missing_here(policy: Policy, settings: Settings) -> tuple[str, ...]:
@@ -67,6 +104,7 @@ def missing_here(policy: Policy, settings: Settings) -> tuple[str, ...]:
         LaunchError: not even the size of memory can be read.
     """
     eyes = Eyes(settings.plan, settings)
+    fields = eyes.fields
     try:
         reading = eyes.reading(0.0)
     finally:
@@ -86,6 +124,11 @@ def missing_here(policy: Policy, settings: Settings) -> tuple[str, ...]:
         found.append(
             "pressure triggers are coarse (no CAP_SYS_RESOURCE), so the clock counts as well"
         )
+    if os.geteuid() == 0 and "exe" in fields and not _may_trace():
+        found.append(
+            "the programs of others can't be seen (no CAP_SYS_PTRACE), so whoever a never by exe "
+            "could mean is spared"
+        )
     if os.geteuid() != 0:
         found.append("not root: only processes of this user can be signalled")
     return tuple(found)
@@ -97,17 +140,20 @@ def start_exporter(listen: str, status: str) -> int:
     Raises:
         LaunchError: the address can't be used, or prometheus-client is not installed.
     """
-    from oomkit.guard.exporter import ExporterError, make_server
+    from oomkit.guard.exporter import ExporterError, listening, metrics_app
 
     try:
-        make_server(listen, status).server_close()
+        metrics_app(status)
+        listener = listening(listen)
     except ExporterError as error:
         raise LaunchError(str(error)) from None
-    if listen.startswith("unix:"):
-        os.unlink(listen.removeprefix("unix:"))  # it was only tried
-    argv = [sys.executable, "-m", "oomkit.guard.exporter", listen]
-    argv += ["--status", status, "--parent", str(os.getpid())]
-    return os.posix_spawn(argv[0], argv, os.environ)
+    # It gets the socket that is open already, so that nothing can come in between.
+    fd, inheritable = listener.fileno(), True
+    os.set_inheritable(fd, inheritable)
+    argv = own_argv("oomkit.guard.exporter", listen, "--status", status)
+    argv += ("--parent", str(os.getpid()), "--fd", str(fd))
+    with listener:
+        return os.posix_spawn(argv[0], argv, clean_environ(), setsigmask=())
 
 
 def exec_daemon(settings: Settings) -> NoReturn:
@@ -118,13 +164,20 @@ def exec_daemon(settings: Settings) -> NoReturn:
     """
     fd = os.memfd_create("oomkit-guard", 0)
     os.write(fd, marshal.dumps(to_plain(settings)))
-    argv = [sys.executable, "-I", "-S", lean.__file__, str(fd)]
+    # Columns of the source in tracebacks would take memory that stays locked.
+    argv = [sys.executable, "-I", "-S", "-X", "no_debug_ranges", lean.__file__, str(fd)]
     sys.stdout.flush()
     sys.stderr.flush()
     try:
-        os.execv(argv[0], argv)
+        os.execve(argv[0], argv, clean_environ())
     except OSError as error:
         raise LaunchError(f"{argv[0]}: {error.strerror}") from None
+
+
+def _may_trace() -> bool:
+    with open("/proc/self/status", "rb") as status:
+        effective = status.read().partition(b"CapEff:")[2].split(None, 1)[0]
+    return bool(int(effective, 16) & _CAP_SYS_PTRACE)
 
 
 def _trigger(places: Places) -> Trigger | None:

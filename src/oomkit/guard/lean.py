@@ -22,12 +22,19 @@ def main() -> None:
 
 def _guard() -> None:
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    from oomkit.guard.reserve import LIMIT, Reserve
     from oomkit.guard.settings import from_plain
 
+    # Whoever started us may have done so anywhere; nothing is to be looked up there.
+    os.chdir("/")
     fd = int(sys.argv[1])
     os.lseek(fd, 0, os.SEEK_SET)
     with open(fd, "rb") as file:
         settings = from_plain(marshal.load(file))
+    most_files = os.sysconf("SC_OPEN_MAX")
+    if 0 < most_files < LIMIT:
+        _end(f"only {most_files} files can be open (RLIMIT_NOFILE); expected {LIMIT} or more")
+    reserve = Reserve()
 
     from oomkit.guard import selftest
     from oomkit.guard.daemon import Daemon
@@ -54,7 +61,7 @@ def _guard() -> None:
         missing.append("the guard runs no sooner than others (no CAP_SYS_NICE)")
     settings.missing = (*settings.missing, *missing)
     try:
-        daemon = Daemon(settings)
+        daemon = Daemon(settings, reserve)
     except BlockingIOError:
         _end(f"{settings.state}: another guard is at work with this file")
     # What is there now stays; collecting it over and over would only cost.
@@ -65,7 +72,9 @@ def _guard() -> None:
 
 
 def _end(text: str) -> None:
-    os.write(2, f"oomkit: {text}\n".encode("utf-8", "backslashreplace"))
+    from oomkit.guard.say import ERROR, Say
+
+    Say().line(ERROR, f"oomkit: {text}")
     sys.exit(2)
 
 

@@ -3,7 +3,10 @@
 import os
 
 from oomkit.guard.groups import dies_as_one, directory_of, read_group
+from oomkit.guard.sharers import mark_sharers
 from oomkit.host.cgroupkill import pids_below
+from oomkit.host.pidns import inside
+from oomkit.host.procfs import read_or_none
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,8 +59,25 @@ class Members:
         if self._level != "process":
             pids += warm.larger_than(_WORTH_A_LOOK_KB, _MOST)
         groups = [read_group(self._places, path) for path in together | self._reclaiming(paths)]
-        found = warm.also(pids, most=_MOST) if pids else []
-        return [*top, *found], [group for group in groups if group is not None]
+        found = [*top, *(warm.also(pids, most=_MOST) if pids else ())]
+        self._mark_inseparable(found, warm)
+        return found, [group for group in groups if group is not None]
+
+    def _mark_inseparable(self, found: "list[Candidate]", warm: "Warm") -> None:
+        """Find who shares an address space, and who is in the pid namespace of an init.
+
+        The latter are added, however small, as all of them die with it.
+        """
+        mark_sharers(found)
+        namespaces = {one.init_of for one in found if one.init_of is not None}
+        if not namespaces:
+            return
+        lives_in = inside(self._places.proc, namespaces)
+        known = {one.pid for one in found}
+        small = [pid for pid in lives_in if pid not in known]
+        found += warm.also(small, most=len(small))
+        for one in found:
+            one.namespaces = lives_in.get(one.pid, ())
 
     def _dying_as_one(self, paths: "set[str]") -> set[str]:
         """Those of the cgroups, and of the ones above, that have ``memory.oom.group``."""
@@ -88,16 +108,8 @@ def descendants(proc: str, pid: int) -> list[int]:
 
 
 def _children(path: str) -> "list[int]":
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return []  # it has ended, or the kernel has no such file (CONFIG_PROC_CHILDREN)
-    try:
-        return [int(word) for word in os.read(fd, 65536).split()]
-    except OSError:
-        return []
-    finally:
-        os.close(fd)
+    # None if it has ended, or the kernel has no such file (CONFIG_PROC_CHILDREN).
+    return [int(word) for word in (read_or_none(path) or b"").split()]
 
 
 def _upwards(path: str) -> "Iterable[str]":

@@ -6,13 +6,14 @@ import mmap
 import os
 from binascii import crc32
 
+from oomkit.files.safely import open_own
 from oomkit.guard.bootid import read_boot_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
+MODE = 0o600
 _HEAD = 12
 _BYTES = 1 << 18
 """Room for some dozens of acts; they are few, and short-lived."""
@@ -46,7 +47,7 @@ class Pending:
         if path is None:
             return
         try:
-            self._fd = os.open(path, _FLAGS, 0o600)
+            self._fd = open_own(path, os.O_RDWR, MODE)
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # All of it is there and, as it is mapped, locked: writing takes no page any more.
             os.posix_fallocate(self._fd, 0, _BYTES)
@@ -56,6 +57,7 @@ class Pending:
             self.close()
             raise
         except OSError as error:
+            self.close()
             self.fault = error.strerror or str(error)
 
     def read(self) -> "list[dict[str, Any]]":

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from oomkit.files.safely import open_regular
 from oomkit.guard import slots
 from oomkit.policy.core.candidate import Candidate
 from oomkit.policy.core.reading import CgroupReading, Reading
@@ -79,7 +80,7 @@ def read_recording(path: str) -> Recording:
         RecordingError: the file can't be read, is no recording, or holds no sample.
     """
     try:
-        with open(path, "rb") as file:
+        with open(open_regular(path), "rb") as file:
             data = file.read()
     except OSError as error:
         raise RecordingError(f"{path}: {error.strerror}") from None
@@ -192,6 +193,9 @@ class _Reader:
             age_s=age_s,
             uid=_id(uid),
             mm_id=_id(mm_id),
+            unknown=tuple(
+                name for field, name in enumerate(slots.TASK_TEXTS) if self._is_cut(pid, field)
+            ),
             kthread=bool(bits & slots.KTHREAD),
             dying=bool(bits & slots.DYING),
         )
@@ -249,6 +253,11 @@ class _Reader:
         # A guard that is started anew may find in the log what another found before.
         if not any(_is_same(mark, other) for other in self.marks):
             self.marks.append(mark)
+
+    def _is_cut(self, owner: int, field: int) -> bool:
+        """A text has all the bytes that are kept of one, so that more may have followed."""
+        parts = self._texts.get((owner, field), {})
+        return sum(map(len, parts.values())) >= slots.TEXT_PART * slots.TEXT_PARTS
 
     def _joined(self, owner: int, field: int) -> str | None:
         parts = self._texts.get((owner, field))

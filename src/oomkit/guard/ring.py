@@ -10,6 +10,7 @@ import os
 import time
 from _thread import allocate_lock
 
+from oomkit.files.safely import NotSafeError, open_own, rename_own
 from oomkit.guard import slots
 from oomkit.guard.bootid import read_boot_id
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from oomkit.policy.core.candidate import Candidate
     from oomkit.policy.core.reading import Reading
 
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
+MODE = 0o600
+"""Command lines are in it."""
 _PENDING_MAX = 2048
 """Slots that wait in memory at most; a quarter of a MiB, half a minute at its worst."""
 _CHUNK = 1 << 16
@@ -52,7 +54,7 @@ class Ring:
         """Open or make the file; a recording of another size is moved to ``PATH.old``.
 
         Args:
-            path: where; made with mode 0600, as command lines are in it.
+            path: where (:func:`oomkit.files.safely.open_own`).
             max_bytes: size of the file.
             deferred: :meth:`sample` does not touch the disk; somebody calls :meth:`flush`.
             wall: seconds since the epoch.
@@ -228,12 +230,14 @@ class Ring:
         size = slots.HEADER_BYTES + self._count * slots.SLOT_BYTES
         header = slots.HEADER.pack(slots.MAGIC, slots.SLOT_BYTES, self._count)
         try:
-            self._fd = os.open(self.path, _FLAGS, 0o600)
+            self._fd = open_own(self.path, os.O_RDWR, MODE)
             old = os.pread(self._fd, slots.HEADER.size, 0)
+            if old and not old.startswith(slots.MAGIC):
+                raise NotSafeError(self.path, "is no recording, and stays as it is")
             if old and old != header:
-                os.rename(self.path, self.path + ".old")
+                rename_own(self.path, self.path + ".old")
                 os.close(self._fd)
-                self._fd = os.open(self.path, _FLAGS, 0o600)
+                self._fd = open_own(self.path, os.O_RDWR, MODE)
             os.posix_fallocate(self._fd, 0, size)
             os.pwrite(self._fd, header, 0)
             self._next = _next_number(self._fd, self._count)

@@ -3,7 +3,7 @@
 import os
 import select
 
-from oomkit.host.pidfd import Held, start_ticks_of
+from oomkit.host.pidfd import Held, is_own, start_ticks_of
 
 _SIGKILL = 9
 _PATIENCE_MS = 5000
@@ -18,6 +18,8 @@ def fault(proc: str = "/proc") -> str:
     Returns:
         what does not work; empty if all does.
     """
+    if not is_own(proc):
+        return f"{proc} is not the proc file system of this pid namespace"
     child = os.fork()
     if child == 0:
         select.poll().poll(_PATIENCE_MS * 2)

@@ -11,12 +11,11 @@ class Settings:
     """How the daemon shall run.
 
     Attributes:
-        plan: the policy, compiled.
+        plan: the policy, compiled; under ``users``, if it asks for them, names of user ids.
         source: the policy's name or file, for people.
         compile_argv: prints the plan of that policy, for SIGHUP.
         dry_run: do everything but the signals.
         places: where to look.
-        users: names of user ids, for policies that have patterns on them.
         missing: what can't be seen or done here, in sentences.
         journal: file of the records; empty: none.
         take_in_argv: takes the journal's full files into the history; empty: nobody does.
@@ -31,7 +30,7 @@ class Settings:
     __slots__ = (
         "compile_argv", "dry_run", "exporter", "journal", "missing", "places", "plan", "recording",
         "recording_bytes", "self_test", "source", "state", "status",
-        "take_in_argv", "users",
+        "take_in_argv",
     )  # fmt: skip
 
     def __init__(
@@ -42,7 +41,6 @@ class Settings:
         compile_argv: tuple[str, ...] = (),
         dry_run: bool = True,
         places: Places | None = None,
-        users: dict[int, str] | None = None,
         missing: tuple[str, ...] = (),
         journal: str = "",
         take_in_argv: tuple[str, ...] = (),
@@ -58,7 +56,6 @@ class Settings:
         self.compile_argv = compile_argv
         self.dry_run = dry_run
         self.places = places or Places()
-        self.users = users or {}
         self.missing = missing
         self.journal = journal
         self.take_in_argv = take_in_argv

@@ -1,6 +1,9 @@
 """Rough sizes of all processes, so that only the largest need a closer look."""
 
+import errno
 import os
+
+from oomkit.host.procfs import read_or_none
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,11 +25,17 @@ class Sizes:
 
     Attributes:
         kb: process (its name in ``/proc``) to size: resident anonymous memory and swap.
+        shared_kb: of those with at least ``least_shared_kb``: resident pages of files and shared
+            memory.
+        least_shared_kb: set by whoever wants to know.
         listed: how often all processes were listed.
         read: how many files were read.
     """
 
-    __slots__ = ("_fd", "_proc", "_queue", "_swap_kb", "kb", "listed", "read")
+    __slots__ = (
+        "_fd", "_proc", "_queue", "_swap_kb", "kb", "least_shared_kb", "listed", "read",
+        "shared_kb",
+    )  # fmt: skip
 
     def __init__(self, proc: str) -> None:
         """Begin with nobody.
@@ -35,8 +44,15 @@ class Sizes:
             OSError: there is no proc file system.
         """
         self._proc = proc
-        self._fd = os.open(proc, _FLAGS | os.O_DIRECTORY)
+        try:
+            self._fd = os.open(proc, _FLAGS | os.O_DIRECTORY)
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            self._fd = -1  # it is listed by its name then
         self.kb: dict[str, int] = {}
+        self.shared_kb: dict[str, int] = {}
+        self.least_shared_kb = 1 << 62
         self._swap_kb: dict[str, tuple[int, int]] = {}
         self._queue: list[str] = []
         self.listed = self.read = 0
@@ -49,12 +65,15 @@ class Sizes:
             elapsed_s: time since the last look.
             everybody: read all.
         """
-        names = {name for name in os.listdir(self._fd) if name[0] <= "9"}
+        names = {
+            name for name in os.listdir(self._fd if self._fd >= 0 else self._proc) if name[0] <= "9"
+        }
         self.listed += 1
         known = self.kb.keys()
         for name in known - names:
             del self.kb[name]
             self._swap_kb.pop(name, None)
+            self.shared_kb.pop(name, None)
         new = names - known
         if everybody:
             self._queue.clear()
@@ -81,6 +100,7 @@ class Sizes:
         """Forget one; if the number is there again it is another process."""
         self.kb.pop(name, None)
         self._swap_kb.pop(name, None)
+        self.shared_kb.pop(name, None)
 
     def largest(self, count: int) -> list[str]:
         """The largest, the largest first."""
@@ -91,15 +111,18 @@ class Sizes:
         """Begin anew."""
         self.kb.clear()
         self._swap_kb.clear()
+        self.shared_kb.clear()
         self._queue.clear()
 
     def close(self) -> None:
         """Close the directory."""
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)
 
     def _measure(self, names: "Iterable[str]", swap_used_kb: int) -> None:
         # The loop that the cost of choosing hangs on: three system calls a process, no more.
         proc, sizes, swaps = self._proc, self.kb, self._swap_kb
+        shared, least_kb = self.shared_kb, self.least_shared_kb
         open_, read, close = os.open, os.read, os.close
         for name in names:
             try:
@@ -118,9 +141,14 @@ class Sizes:
                 sizes.pop(name, None)
                 swaps.pop(name, None)
                 continue
-            anon_kb = (int(fields[1]) - int(fields[2])) * _PAGE_KB
             if fields[0] == b"0" and sizes.get(name) != 0:
-                anon_kb = _without_leader_kb(f"{proc}/{name}")
+                fields = _without_leader(f"{proc}/{name}") or fields
+            shared_kb = int(fields[2]) * _PAGE_KB
+            anon_kb = int(fields[1]) * _PAGE_KB - shared_kb
+            if shared_kb >= least_kb:
+                shared[name] = shared_kb
+            elif name in shared:
+                del shared[name]
             swap = swaps.get(name)
             if swap is not None:
                 # What is not resident any more may be in swap by now.
@@ -132,20 +160,21 @@ class Sizes:
                 sizes[name] = anon_kb
 
 
-def _without_leader_kb(directory: str) -> int:
-    """Resident anonymous memory of a process whose leading thread has exited before the others.
+_UNKNOWN = [b"1", b"1", b"0", b"0", b"0", b"1"]
+"""As ``statm`` of a process that has threads, none of which would say how large it is."""
 
-    0 for kernel threads and zombies, who have no memory either.
+
+def _without_leader(directory: str) -> "list[bytes] | None":
+    """``statm`` of a process whose leading thread has exited before the others.
+
+    None for kernel threads and zombies, which have no other threads, and no memory.
     """
     try:
-        for tid in os.listdir(f"{directory}/task"):
-            fd = os.open(f"{directory}/task/{tid}/statm", _FLAGS)
-            try:
-                fields = os.read(fd, 128).split()
-            finally:
-                os.close(fd)
-            if len(fields) > 2 and fields[0] != b"0":
-                return (int(fields[1]) - int(fields[2])) * _PAGE_KB
+        tids = os.listdir(f"{directory}/task")
     except OSError:
-        return 0
-    return 0
+        return None
+    for tid in tids:
+        fields = (read_or_none(f"{directory}/task/{tid}/statm") or b"").split()
+        if len(fields) > 5 and fields[0] != b"0":
+            return fields
+    return _UNKNOWN if len(tids) > 1 else None

@@ -14,6 +14,8 @@ from __future__ import annotations
 from binascii import crc32
 from struct import Struct
 
+from oomkit.files.safely import open_regular
+
 MAGIC = b"oomkit recording 1\n"
 """What the file begins with, and is recognised by."""
 HEADER_BYTES = 4096
@@ -86,7 +88,7 @@ KEY_SAMPLES = 128
 def is_recording(path: str) -> bool:
     """Whether a file is a recording, by its first bytes; False where it can't be read."""
     try:
-        with open(path, "rb") as file:
+        with open(open_regular(path), "rb") as file:
             return file.read(len(MAGIC)) == MAGIC
     except OSError:
         return False

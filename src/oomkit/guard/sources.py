@@ -24,12 +24,14 @@ class Sources:
 
     Attributes:
         meminfo: what ``meminfo`` said when last read.
+        news_fd: in a drill, readable when another file may have been put in a file's place; else
+            -1.
     """
 
     __slots__ = (
         "_arc", "_counters", "_groups", "_meminfo", "_places", "_psi", "_saw_pressure",
         "_sees_pressure", "_shmem_kb",
-        "_vmstat", "_zram", "meminfo",
+        "_vmstat", "_zram", "meminfo", "news_fd",
     )  # fmt: skip
 
     def __init__(
@@ -43,9 +45,19 @@ class Sources:
         self._counters = counters
         self._shmem_kb = 0
         self.meminfo = b""
-        self._meminfo = Kept(f"{places.signals}/meminfo")
-        self._vmstat = Kept(f"{places.signals}/vmstat")
-        self._psi = Kept(f"{places.signals}/pressure/memory")
+        drill = places.signals != places.proc
+        self.news_fd = -1
+        if drill:
+            # Only a drill needs the means to watch directories.
+            from oomkit.host.libc import watch_directories
+
+            try:
+                self.news_fd = watch_directories((places.signals, f"{places.signals}/pressure"))
+            except OSError:
+                self.news_fd = -1
+        self._meminfo = Kept(f"{places.signals}/meminfo", replaced=drill)
+        self._vmstat = Kept(f"{places.signals}/vmstat" if counters else "", replaced=drill)
+        self._psi = Kept(f"{places.signals}/pressure/memory", replaced=drill)
         self._arc = Kept(f"{places.proc}/spl/kstat/zfs/arcstats")
         self._zram: dict[str, Kept] = {}
         self._groups = Groups(places, patterns)
@@ -94,6 +106,8 @@ class Sources:
         Args:
             t_s: now, by the monotonic clock.
         """
+        if self.news_fd >= 0:
+            self._drain()
         meminfo = self._meminfo.read(4096)
         if not meminfo:
             return None
@@ -105,7 +119,7 @@ class Sources:
         self._shmem_kb = number_after(meminfo, b"\nShmem:") or 0
         some_us, full_us = pressure_us(self._psi.read(512))
         self._sees_pressure = some_us is not None
-        vmstat = self._vmstat.read() if self._counters else None
+        vmstat = self._vmstat.read(16384, pieces=True) if self._counters else None
         return Reading(
             t_s,
             total_kb,
@@ -127,8 +141,18 @@ class Sources:
 
     def close(self) -> None:
         """Close all files."""
+        if self.news_fd >= 0:
+            os.close(self.news_fd)
+            self.news_fd = -1
         for kept in (self._meminfo, self._vmstat, self._psi, self._arc, *self._zram.values()):
             kept.close()
+
+    def _drain(self) -> None:
+        try:
+            while os.read(self.news_fd, 4096):
+                pass
+        except BlockingIOError:
+            return
 
     def _zram_kb(self) -> float:
         """RAM that compressed swap occupies: ``mem_used_total`` of ``mm_stat``."""
@@ -141,7 +165,7 @@ class Sources:
 
     def _arc_kb(self) -> float:
         """What the ZFS cache could give back: its size above the least it keeps."""
-        stats = self._arc.read()
+        stats = self._arc.read(16384, pieces=True)
         if not stats:
             return 0.0
         size, least = _third(stats, b"\nsize "), _third(stats, b"\nc_min ")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 
+from oomkit.files.safely import open_own
 from oomkit.guard.jsonline import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
+MODE = 0o644
 
 
 class Status:
@@ -20,27 +21,40 @@ class Status:
     line from two halves.
 
     Attributes:
+        path: the file.
         fault: why it could not be written; None when all is well.
     """
 
     def __init__(self, path: str) -> None:
-        """Open the file; it is made with mode 0644."""
+        """Open the file (:func:`oomkit.files.safely.open_own`)."""
+        self.path = path
         self.fault: str | None = None
         self._fd = -1
         self._written = 0
         self._longest = 0
-        try:
-            self._fd = os.open(path, _FLAGS, 0o644)
-            self._longest = os.fstat(self._fd).st_size
-        except OSError as error:
-            self.fault = error.strerror or str(error)
+        self._line = b""
+        self._open()
 
     def write(self, values: Mapping[str, object]) -> None:
         """Replace what the file says. Never raises."""
-        if self._fd < 0:
-            return
+        self.put(values)
+        self.flush()
+
+    def put(self, values: Mapping[str, object]) -> None:
+        """Have the next :meth:`flush` write this."""
         self._written += 1
-        line = encode({"n": self._written, **values, "end": self._written})
+        self._line = encode({"n": self._written, **values, "end": self._written})
+
+    def flush(self) -> None:
+        """Write what was put, into a file that is opened now if it could not be before.
+
+        Never raises.
+        """
+        if self._fd < 0:
+            self._open()
+        line, self._line = self._line, b""
+        if self._fd < 0 or not line:
+            return
         # A shorter line than the last is filled up: cutting the file is a second step.
         self._longest = max(self._longest, len(line))
         try:
@@ -49,6 +63,13 @@ class Status:
             self.fault = error.strerror or str(error)
         else:
             self.fault = None
+
+    def _open(self) -> None:
+        try:
+            self._fd = open_own(self.path, os.O_RDWR, MODE)
+            self._longest = os.fstat(self._fd).st_size
+        except OSError as error:
+            self.fault = error.strerror or str(error)
 
     def close(self) -> None:
         """Close the file; what it says last stays."""

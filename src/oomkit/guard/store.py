@@ -8,7 +8,11 @@ from typing import Any
 
 import msgspec
 
+from oomkit.files.safely import NotSafeError, expect_own, open_own, open_regular
+
 _VERSION = 1
+MODE = 0o640
+"""Of a history that root makes."""
 _TABLES = """
 CREATE TABLE IF NOT EXISTS record (
     id INTEGER PRIMARY KEY,
@@ -69,6 +73,10 @@ class Store:
     A record is told from others by what it is about: a kernel's kill by boot, time and pid; an
     act by the ``id`` it carries, so that what is written when it ends replaces what was written
     when it began; anything else by its very bytes.
+
+    Attributes:
+        path: the file.
+        faults: records that can't be shown and were passed over, one line each.
     """
 
     def __init__(self, path: str) -> None:
@@ -78,9 +86,13 @@ class Store:
             path: the file; ``:memory:`` for one that is gone afterwards.
 
         Raises:
-            StoreError: it can't be opened, is no store, or is of a later version.
+            StoreError: it can't be opened, is no store, or is of a later version; for root also,
+                others could change it, or put one of the files in place that SQLite keeps beside
+                it.
         """
         self.path = path
+        self.faults: list[str] = []
+        _expect_files(path)
         try:
             self._db = sqlite3.connect(path, timeout=10.0, isolation_level=None)
             self._db.execute("PRAGMA journal_mode = WAL")
@@ -107,16 +119,16 @@ class Store:
             StoreError: the journal can't be read, or the store can't be written.
         """
         try:
-            with open(path, "rb") as file:
+            with open(open_regular(path), "rb") as file:
                 stat = os.fstat(file.fileno())
                 head = hashlib.blake2b(file.read(_HEAD_BYTES), digest_size=8).hexdigest()
-                return self._read(file, (stat.st_dev, stat.st_ino, head), stat.st_size)
+                return self._read(file, path, (stat.st_dev, stat.st_ino, head), stat.st_size)
         except OSError as error:
             raise StoreError(f"{path}: {error.strerror}") from None
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: {error}") from None
 
-    def _read(self, file: Any, key: tuple[int, int, str], size: int) -> Imported:
+    def _read(self, file: Any, path: str, key: tuple[int, int, str], size: int) -> Imported:
         row = self._db.execute(
             "SELECT read_bytes, damaged FROM journal WHERE dev = ? AND inode = ? AND head = ?", key
         ).fetchone()
@@ -130,12 +142,14 @@ class Store:
         try:
             while chunk := file.read(_CHUNK_BYTES):
                 whole, newline, rest = (rest + chunk).rpartition(b"\n")
+                at = done
                 done += len(whole) + len(newline)
-                for line in whole.split(b"\n") if newline else ():
+                for line in _by_time(whole.split(b"\n")) if newline else ():
                     if line:
-                        added = self._add(line)
+                        added = self._add(line, f"{path}: record at byte {at}")
                         new += added is True
                         damaged += added is None
+                    at += len(line) + 1
             # The head of a short file is still changing, so its place is remembered later.
             if size >= _HEAD_BYTES:
                 self._db.execute(
@@ -148,14 +162,21 @@ class Store:
             raise
         return Imported(new=new, damaged=damaged)
 
-    def _add(self, line: bytes) -> bool | None:
-        """Add one record; None if it is none, False if it is known."""
+    def _add(self, line: bytes, place: str) -> bool | None:
+        """Add one record; None if the line is none, False if it is known or can't be shown."""
         try:
             record = msgspec.json.decode(line, type=dict[str, Any])
             time_s = float(record["time_s"])
             kind = str(record["kind"])
+        except (UnicodeDecodeError, RecursionError):
+            self.faults.append(f"{place}: expected JSON in UTF-8; passed over")
+            return False
         except (msgspec.DecodeError, KeyError, TypeError, ValueError):
             return None
+        expected = fault_of(record)
+        if expected:
+            self.faults.append(f"{place}: {expected}; passed over")
+            return False
         victim = record.get("victim")
         who = victim if isinstance(victim, dict) else record
         identity, replaces = _identity(record, line)
@@ -225,18 +246,51 @@ class Store:
             " ORDER BY time_s DESC, id DESC LIMIT ?"
         )
         rows = self._ask(query, (*values, last or -1))
-        return [_entry(row) for row in rows][::-1]
+        found = [self._entry(row) for row in rows]
+        return [entry for entry in found if entry is not None][::-1]
 
     def entry(self, number: int) -> Entry | None:
         """Return one record by its number."""
         rows = list(self._ask("SELECT id, json FROM record WHERE id = ?", (number,)))
-        return _entry(rows[0]) if rows else None
+        return self._entry(rows[0]) if rows else None
+
+    def _entry(self, row: tuple[int, Any]) -> Entry | None:
+        """The record of a row; None, and a fault, if it is none."""
+        number, line = row
+        try:
+            record = msgspec.json.decode(line, type=dict[str, Any])
+            expected = fault_of(record)
+        except (msgspec.DecodeError, TypeError, ValueError, RecursionError):
+            expected = "expected a JSON object in UTF-8"
+        if expected:
+            self.faults.append(f"{self.path}: record {number}: {expected}; passed over")
+            return None
+        return Entry(id=number, record=record)
 
     def _ask(self, query: str, values: tuple[Any, ...]) -> Iterator[tuple[int, bytes]]:
         try:
             yield from self._db.execute(query, values)
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: {error}") from None
+
+
+class _Moment(msgspec.Struct):
+    time_s: float = 0.0
+
+
+def _by_time(lines: list[bytes]) -> list[bytes]:
+    """Lines as what they are about happened, so that numbers and times go up together.
+
+    A guard that starts writes what the kernel did before behind its own start.
+    """
+
+    def moment(line: bytes) -> float:
+        try:
+            return msgspec.json.decode(line, type=_Moment).time_s
+        except msgspec.MsgspecError:
+            return 0.0
+
+    return sorted(lines, key=moment)
 
 
 def _identity(record: dict[str, Any], line: bytes) -> tuple[str, bool]:
@@ -262,5 +316,80 @@ def _int(value: object) -> int | None:
     return value if isinstance(value, int) and abs(value) < 1 << 62 else None
 
 
-def _entry(row: tuple[int, bytes]) -> Entry:
-    return Entry(id=row[0], record=msgspec.json.decode(row[1], type=dict[str, Any]))
+class _Victim(msgspec.Struct):
+    pid: int | None = None
+    comm: str | None = None
+    uid: int | None = None
+    expected_kb: float | None = None
+    members: list[dict[str, Any]] | None = None
+
+
+class _Evidence(msgspec.Struct):
+    name: str
+    holds: bool
+    measured: float | None = None
+    threshold: float | None = None
+    unit: str | None = None
+    held_s: float | None = None
+    over_s: float | None = None
+    cgroup: str | None = None
+
+
+class _Candidate(msgspec.Struct):
+    pid: int | None = None
+    comm: str | None = None
+    freed_kb: float | None = None
+    swap_kb: float | None = None
+    score: float | None = None
+    dies_with: int | None = None
+    verdict: str | None = None
+    factors: dict[str, float | None] | None = None
+
+
+class _Signal(msgspec.Struct):
+    t_s: float | None = None
+
+
+class _Record(msgspec.Struct):
+    """What is counted on, of all that a record may hold."""
+
+    time_s: float
+    kind: str
+    mono_s: float | None = None
+    pid: int | None = None
+    comm: str | None = None
+    victim: _Victim | None = None
+    evidence: list[_Evidence] | None = None
+    candidates: list[_Candidate] | None = None
+    signals: list[_Signal] | None = None
+    freed_kb: float | None = None
+    freed_after_ms: float | None = None
+    rule: int | None = None
+    lines: list[str] | None = None
+
+
+def fault_of(record: dict[str, Any]) -> str:
+    """Why something is no record that can be shown; empty if it is one."""
+    try:
+        msgspec.convert(record, _Record)
+    except msgspec.ValidationError as error:
+        return str(error)
+    return ""
+
+
+def _expect_files(path: str) -> None:
+    """Refuse to have SQLite open, as root, what may be somebody else's: it goes by names."""
+    if path == ":memory:":
+        return
+    try:
+        if os.geteuid() == 0:
+            for suffix in ("", "-wal", "-shm", "-journal"):
+                expect_own(path + suffix)
+            # The files beside it get the mode that it has.
+            os.close(open_own(path, os.O_RDWR, MODE))
+        elif os.path.exists(path):
+            os.close(open_regular(path))
+    except NotSafeError as error:
+        raise StoreError(f"{error.filename}: {error.strerror}") from None
+    except OSError:
+        return  # SQLite says why

@@ -1,11 +1,14 @@
 """Sending the signals that a policy decided on, and seeing who died of them."""
 
 import errno
+import os
 import time
 
 from oomkit.guard.groups import directory_of
-from oomkit.host.cgroupkill import kill_cgroup, pids_below
+from oomkit.guard.sharers import sharers_of
+from oomkit.host.cgroupkill import pids_below
 from oomkit.host.pidfd import Held, start_ticks_of
+from oomkit.host.procfs import read_or_none
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,12 +16,20 @@ if TYPE_CHECKING:
 
     from oomkit.guard.places import Places
     from oomkit.guard.reaper import Reaper
+    from oomkit.guard.recheck import Recheck
     from oomkit.policy.core.how import Signal
+    from oomkit.policy.core.ranked import Ranked
 
 _NUMBERS = {"TERM": 15, "KILL": 9}
 
 Key = tuple[int, int]
 """Pid and start time, in ticks: one process and no other."""
+
+SWEEPS = 8
+"""How often a cgroup is looked through for what was forked meanwhile."""
+_NO_FILES = (errno.EMFILE, errno.ENFILE)
+_SPARE = 4
+"""Descriptors left for a process that can't be held until the end: pidfd and what is read."""
 
 
 class Sent:
@@ -30,16 +41,21 @@ class Sent:
         why: what made it so.
         t_s: when, by the monotonic clock.
         error: why it was not sent; empty if it was.
+        protected: it was not sent because it must not be, to this process or to one that dies
+            with it.
     """
 
-    __slots__ = ("error", "name", "pid", "t_s", "why")
+    __slots__ = ("error", "name", "pid", "protected", "t_s", "why")
 
-    def __init__(self, signal: "Signal", t_s: float, error: str) -> None:
+    def __init__(
+        self, signal: "Signal", t_s: float, error: str, *, protected: bool = False
+    ) -> None:
         self.pid = signal.pid
         self.name = signal.name
         self.why = signal.why
         self.t_s = t_s
         self.error = error
+        self.protected = protected
 
 
 class Striker:
@@ -48,27 +64,46 @@ class Striker:
     Args:
         places: where processes and cgroups are.
         own_pids: never signalled, whatever a policy says.
+        recheck: looks at each process again before it is signalled; :meth:`obey` changes it.
         reaper: helps the dying along; None: nobody does.
         make_room: called when no file can be opened, to close some that can be spared.
         clock: the monotonic one.
     """
 
-    __slots__ = ("_clock", "_held", "_make_room", "_own_pids", "_places", "_reaper")
+    __slots__ = (
+        "_clock", "_held", "_loose", "_make_room", "_own_pids", "_places", "_reaper", "_recheck",
+    )  # fmt: skip
 
     def __init__(
         self,
         places: "Places",
         own_pids: "frozenset[int]",
+        recheck: "Recheck | None",
         reaper: "Reaper | None",
         make_room: "Callable[[], None]",
         clock: "Callable[[], float]" = time.monotonic,
     ) -> None:
         self._places = places
         self._own_pids = own_pids
+        self._recheck = recheck
         self._reaper = reaper
         self._make_room = make_room
         self._clock = clock
         self._held: dict[Key, Held] = {}
+        # Signalled, and not held for want of a descriptor: looked for by number and start.
+        self._loose: set[Key] = set()
+
+    def obey(self, recheck: "Recheck") -> None:
+        """Hold processes against another policy from now on."""
+        self._recheck = recheck
+
+    def rehearse(self, pid: int) -> None:
+        """Look at a process as before a signal, so that all of that is in memory by then."""
+        if self._recheck is not None:
+            try:
+                self._recheck.refusal(pid)
+            except OSError:
+                return  # it is said when it matters
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -88,56 +123,198 @@ class Striker:
             except ProcessLookupError:
                 return "gone"
             except OSError as error:
-                if attempt == 1 and error.errno in (errno.EMFILE, errno.ENFILE):
+                if attempt == 1 and error.errno in _NO_FILES:
                     self._make_room()
                     continue
                 return error.strerror or str(error)
             break
         return ""
 
-    def send(self, signals: "Sequence[Signal]") -> list[Sent]:
-        """Send signals: everybody is taken hold of before anybody is told."""
-        errors = [self.hold((signal.pid, signal.start_time)) for signal in signals]
-        sent = []
-        for signal, error in zip(signals, errors, strict=True):
-            held = self._held.get((signal.pid, signal.start_time))
-            said = error if error or held is None else _deliver(held, _NUMBERS[signal.name])
-            sent.append(Sent(signal, self._clock(), said))
+    def refusal(self, key: Key) -> str:
+        """Why a process that is held must not be signalled now; empty where it may.
+
+        This is the one question that is asked for every signal that is ever sent: the first and
+        those that follow, to a victim and to what it takes along, in a cgroup, for a guard that
+        was killed before.
+        """
+        if key not in self._held:
+            return "not held"
+        if self._recheck is None:
+            return "no policy is known"
+        for attempt in (1, 2):
+            try:
+                return self._recheck.refusal(key[0])
+            except OSError as error:
+                if attempt == 1 and error.errno in _NO_FILES:
+                    self._make_room()
+                    continue
+                return f"what it is can't be read: {error.strerror or error}"
+        return ""
+
+    def complete(self, choice: "Ranked", pids: "Sequence[int]") -> None:
+        """Add to a choice what shares the memory of its process and was no candidate."""
+        one = choice.candidate
+        known = {member.pid for member in choice.members}
+        also = [pid for pid in sharers_of(one.pid, pids) if pid not in known]
+        if also and self._recheck is not None:
+            one.mm_id = one.mm_id or one.pid
+            found = [self._recheck.candidate(pid) for pid in also]
+            for other in found:
+                if other is not None:
+                    other.mm_id = one.mm_id
+                    choice.members = (*choice.members, other)
+            if choice.level == "process":
+                choice.level = "address space"
+
+    def check(self, keys: "Iterable[Key]", *, keep: bool = True) -> "tuple[Key, str] | None":
+        """The first of some processes that must not be signalled, and why; None: all may be.
+
+        Args:
+            keys: the processes; what is not there any more is passed over.
+            keep: all of them are held from then on; else only those that were before.
+        """
+        for key in keys:
+            kept = keep or key in self._held
+            why = "" if self.hold(key) else self.refusal(key)
+            self._let_go_unless(key, kept=kept)
+            if why:
+                return key, why
+        return None
+
+    def check_group(self, path: str, known: "Iterable[Key]") -> "tuple[Key, str] | None":
+        """The first process of a cgroup, beside those known, that must not be signalled; and why.
+
+        A cgroup may hold more processes than are looked at for a choice.
+        """
+        seen = {pid for pid, _ in known}
+        listed = read_or_none(f"{directory_of(self._places, path)}/cgroup.procs") or b""
+        for pid in map(int, listed.split()):
+            try:
+                started = None if pid in seen else start_ticks_of(pid, self._places.proc)
+            except OSError as error:
+                return (pid, 0), f"what it is can't be read: {error.strerror}"
+            if started is None:
+                continue
+            found = self.check([(pid, started)], keep=False)
+            if found is not None:
+                return found
+        return None
+
+    def send(self, signals: "Sequence[Signal]", *, together: bool = True) -> list[Sent]:
+        """Send signals: all processes are held before the first is signalled.
+
+        Args:
+            signals: to which processes, and which.
+            together: they go together or not at all: where one is protected, none is signalled.
+        """
+        room = len(signals) if len(signals) < 2 else self._room(len(signals) + _SPARE) - _SPARE
+        held, loose = signals[: max(room, 1)], signals[max(room, 1) :]
+        for signal in held:
+            self.hold((signal.pid, signal.start_time))
+        if together and len(signals) > 1:
+            found = self.check((one.pid, one.start_time) for one in held) or self.check(
+                ((one.pid, one.start_time) for one in loose), keep=False
+            )
+            if found is not None:
+                (pid, _), why = found
+                return [
+                    Sent(one, self._clock(), f"with process {pid}: {why}", protected=True)
+                    for one in signals
+                ]
+        sent = [self._send_one(signal) for signal in held]
+        sent += [self._send_loosely(signal) for signal in loose]
         if self._reaper is not None:
             for signal, one in zip(signals, sent, strict=True):
-                if not one.error:
-                    held = self._held[signal.pid, signal.start_time]
-                    self._reaper.help(held, killed=one.name == "KILL")
+                grip = self._held.get((signal.pid, signal.start_time))
+                if not one.error and grip is not None:
+                    self._reaper.help(grip, killed=one.name == "KILL")
         return sent
 
-    def sweep(self, path: str, pids: "Iterable[int]", since_ticks: int) -> bool:
+    def _send_one(self, signal: "Signal") -> Sent:
+        """Signal a process, if it is there and may be."""
+        key = (signal.pid, signal.start_time)
+        error = self.hold(key)
+        why = "" if error else self.refusal(key)
+        said = error or why or _deliver(self._held[key], _NUMBERS[signal.name])
+        return Sent(signal, self._clock(), said, protected=bool(why))
+
+    def _room(self, most: int) -> int:
+        """So many more descriptors can be had, up to the most that matter."""
+        fds: list[int] = []
+        try:
+            while len(fds) < most:
+                fds.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
+        except OSError:
+            self._make_room()
+        finally:
+            for fd in fds:
+                os.close(fd)
+        return len(fds)
+
+    def _send_loosely(self, signal: "Signal") -> Sent:
+        """Signal a process that is let go of at once, as descriptors are low."""
+        key = (signal.pid, signal.start_time)
+        sent = self._send_one(signal)
+        self.let_go(key)
+        if not sent.error:
+            self._loose.add(key)
+        return sent
+
+    def sweep(self, path: str, keys: "Iterable[Key]", since_ticks: int) -> int:
         """Kill what was forked into a cgroup while its members were being killed.
+
+        Each is held and looked at by itself; ``cgroup.kill`` would take whoever came in from
+        elsewhere between the look and the kill.
 
         Args:
             path: the cgroup.
-            pids: those who were meant.
+            keys: those who were meant.
             since_ticks: ticks since boot at which they were all that was in it.
 
         Returns:
-            False where ``cgroup.kill`` is missing, or somebody else is in there as well.
+            how many were killed; nobody from the first on that was there before, or may not be.
         """
         directory = directory_of(self._places, path)
-        others = set(pids_below(directory)) - set(pids)
-        if path in ("", "/") or others & self._own_pids:
-            return False
-        try:
-            for pid in others:
-                started = start_ticks_of(pid, self._places.proc)
-                if started is not None and started < since_ticks:
-                    return False
-            kill_cgroup(directory)
-        except OSError:
-            return False
-        return True
+        seen = {pid for pid, _ in keys}
+        killed = 0
+        if path in ("", "/"):
+            return killed
+        for _ in range(SWEEPS):
+            fresh = [pid for pid in pids_below(directory) if pid not in seen]
+            seen.update(fresh)
+            if not fresh:
+                break
+            for pid in fresh:
+                try:
+                    started = start_ticks_of(pid, self._places.proc)
+                except OSError:
+                    return killed
+                if started is None:
+                    continue
+                key = (pid, started)
+                kept = key in self._held
+                if started < since_ticks or self.check([key]) is not None:
+                    self._let_go_unless(key, kept=kept)
+                    return killed
+                if key in self._held:
+                    killed += not _deliver(self._held[key], _NUMBERS["KILL"])
+                self._let_go_unless(key, kept=kept)
+        return killed
+
+    def _let_go_unless(self, key: Key, *, kept: bool) -> None:
+        if not kept:
+            self.let_go(key)
 
     def dead(self) -> list[Key]:
         """Who ended since the last look; they are let go of."""
         ended = [key for key, held in self._held.items() if held.dead()]
+        for pid, start_ticks in tuple(self._loose):
+            try:
+                gone = start_ticks_of(pid, self._places.proc) != start_ticks
+            except OSError:
+                continue
+            if gone:
+                ended.append((pid, start_ticks))
         for key in ended:
             self.let_go(key)
         return ended
@@ -148,6 +325,7 @@ class Striker:
 
     def let_go(self, key: Key) -> None:
         """Hold it no longer."""
+        self._loose.discard(key)
         held = self._held.pop(key, None)
         if held is not None:
             held.close()

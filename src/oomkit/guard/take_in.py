@@ -1,4 +1,4 @@
-"""``python -m oomkit.guard.take_in JOURNAL STORE``: take a journal into the history.
+"""``take_in JOURNAL STORE``: take a journal into the history.
 
 The daemon starts it when a file of its journal is full and nothing else is to be done, so that
 the history is whole although nobody asks for it.

@@ -18,6 +18,7 @@ _OF = {"namesakes": "name"}
 _OUTCOMES = {
     "gone": "was gone before it could be signalled",
     "refused": "could not be signalled",
+    "protected": "is protected by now, and was left alone",
     "spared": "memory came back, so it may take its time",
     "survived": "did not die within a minute",
 }

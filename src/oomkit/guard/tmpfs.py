@@ -3,12 +3,20 @@
 import os
 
 from oomkit.guard.kept import number_after
+from oomkit.guard.shmem import unnamed_files_kb
 from oomkit.guard.written import Written
 from oomkit.host.procfs import read_or_none
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from oomkit.guard.places import Places
+    from oomkit.policy.core.candidate import Candidate
+
+
+_MUCH = 5
+"""So many steps of shared memory are worth a look before it is known who grew."""
 
 
 class _Noted:
@@ -52,7 +60,9 @@ class Tmpfs:
         """The shortage is over."""
         self._older = self._newer = None
 
-    def writers(self, shmem_kb: float, step_kb: float) -> dict[int, float]:
+    def writers(
+        self, shmem_kb: float, step_kb: float, holders: "Sequence[Candidate]" = ()
+    ) -> dict[int, float]:
         """Who filled tmpfs, as far as can be told, and how much each, kB.
 
         Their cgroup tells, and which of its processes wrote; where none of those is known to have,
@@ -61,20 +71,40 @@ class Tmpfs:
         Args:
             shmem_kb: Shmem of the machine.
             step_kb: as long as the machine's has not grown by so much, nobody is looked at.
+            holders: processes with shared memory of their own, which nobody else is asked for.
         """
         before = self._older
-        if before is None or shmem_kb - before.shmem_kb < step_kb:
+        if before is None:
+            return self._holding(shmem_kb - sum(one.shmem_sole_kb for one in holders), step_kb)
+        if shmem_kb - before.shmem_kb < step_kb:
             return {}
         grown = {path: kb - before.by_path.get(path, 0.0) for path, kb in self._walk().items()}
+        for one in holders:
+            path = one.cgroup or ""
+            if path != "/" and path in grown:
+                grown[path] -= one.shmem_sole_kb
         groups = [(path, kb) for path, kb in grown.items() if path and kb >= step_kb / 2]
         if not groups:
-            return self._written.to_tmpfs(shmem_kb - before.shmem_kb, before.written)
+            left_kb = shmem_kb - before.shmem_kb - sum(one.shmem_sole_kb for one in holders)
+            return self._written.to_tmpfs(left_kb, before.written) if left_kb >= step_kb else {}
         shares: dict[int, float] = {}
         for path, grown_kb in groups:
             pids = self._inside(path)
             known = self._written.to_tmpfs(grown_kb, before.written, pids)
             shares.update(known or {pid: grown_kb / len(pids) for pid in pids})
         return shares
+
+    def _holding(self, shmem_kb: float, step_kb: float) -> dict[int, float]:
+        """Who wrote what lies in memory without a name, where growth is not known yet."""
+        if shmem_kb < _MUCH * step_kb:
+            return {}
+        found = self._written.to_tmpfs(shmem_kb, {})
+        return {pid: kb for pid, kb in found.items() if self.unnamed_kb(pid) >= step_kb}
+
+    def unnamed_kb(self, pid: int) -> float:
+        """What a process holds open in memory that has no name, so that it dies with it."""
+        directory = f"{self._places.proc}/{pid}"
+        return unnamed_files_kb(directory, self._written.tmpfs_devices(pid))
 
     def _inside(self, path: str) -> list[int]:
         listed = read_or_none(f"{self._places.cgroups}{path}/cgroup.procs") or b""

@@ -51,6 +51,8 @@ class Wake:
             (number, _signal.signal(number, lambda signum, _frame: self.asked.append(signum)))
             for number in (SIGHUP, SIGINT, SIGTERM)
         ]
+        # SIGHUP was held until there was somebody to take it: see cli.
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (SIGHUP, SIGINT, SIGTERM))
         self.set_trigger()
 
     @property

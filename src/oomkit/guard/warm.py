@@ -3,14 +3,15 @@
 import errno
 import time
 
+from oomkit.guard.shmem import mapped_kb, shared_kb
 from oomkit.guard.sizes import Sizes
-from oomkit.guard.watched import Watched
+from oomkit.guard.watched import Watched, living_thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from oomkit.guard.watched import Wanted
+    from oomkit.guard.identity import Wanted
     from oomkit.policy.core.candidate import Candidate
     from oomkit.policy.core.growth import Growth
     from oomkit.policy.core.reading import Reading
@@ -19,7 +20,12 @@ KEPT = 64
 """So many processes are read in full at each look. Whoever holds more than a 64th of all
 anonymous memory and swap is among them."""
 
-_FEWEST = 8
+_HOLDS = 1 / 64
+"""Who maps this part of memory or more of files and shared memory may hold shared memory alone."""
+_HOLDERS = 16
+"""So many of those are asked how much of it is shared memory."""
+_HOLDERS_READ = 4
+"""Of so many it is read how much of that nobody else maps, which takes long."""
 _ROUNDS = 4
 _NO_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 
@@ -31,11 +37,12 @@ class Warm:
 
     Attributes:
         top: the largest, the largest first, as they were last read.
-        short_of_files: fewer than usual are kept at hand, for want of file descriptors.
+        short_of_files: files of fewer than usual are kept open, for want of descriptors.
     """
 
     __slots__ = (
-        "_hidden_kb", "_kept", "_noted", "_sizes", "_t_s", "_wanted", "_watched",
+        "_hidden_kb", "_keep", "_kept", "_noted", "_room", "_shared_noted", "_sizes", "_t_s",
+        "_wanted", "_watched",
         "short_of_files", "top",
     )  # fmt: skip
 
@@ -52,10 +59,12 @@ class Warm:
         self.top: list[Candidate] = []
         self.short_of_files = False
         self._wanted = wanted
-        self._kept = kept
+        self._kept = self._room = kept
+        self._keep = True
         self._sizes = Sizes(wanted.places.proc)
         self._watched: dict[str, Watched] = {}
         self._noted: list[dict[tuple[int, int], float]] = []
+        self._shared_noted: list[tuple[float, dict[str, int]]] = []
         self._t_s: float | None = None
         self._hidden_kb = 0.0
 
@@ -69,19 +78,28 @@ class Warm:
         """When everybody was looked at last; the beginning of time while cold."""
         return -1e9 if self._t_s is None else self._t_s
 
-    def look(self, reading: "Reading", growth: "Growth") -> "list[Candidate]":
+    def look(self, reading: "Reading", growth: "Growth", *, keep: bool = True) -> "list[Candidate]":
         """Look at everybody, and at the largest closely; returns those, as :attr:`top`.
 
         Args:
             reading: this moment.
             growth: what tells how much each has grown.
+            keep: keep files open that were not before; else no more than one process's at a time.
         """
+        self._keep = keep
         first = self._t_s is None
         elapsed_s = 0.0 if self._t_s is None else reading.t_s - self._t_s
         self._t_s = reading.t_s
+        self._sizes.least_shared_kb = int(reading.mem_total_kb * _HOLDS)
         before = dict(self._sizes.kb)
         swap_used_kb = int(reading.swap_total_kb - reading.swap_free_kb)
-        self._sizes.look(swap_used_kb, elapsed_s, everybody=first)
+        try:
+            self._sizes.look(swap_used_kb, elapsed_s, everybody=first)
+        except OSError as error:
+            if error.errno not in _NO_FILES:
+                raise
+            self.shed()
+            self._sizes.look(swap_used_kb, elapsed_s, everybody=first)
         self._look_at_largest(before)
         if not first and self._others_grew(reading):
             self._sizes.look(swap_used_kb, 0.0, everybody=True)
@@ -103,6 +121,7 @@ class Warm:
         """
         sizes = {(c.pid, c.start_time): c.freed_kb() for c in self.top}
         self._noted = [*self._noted[-1:], sizes]
+        self._shared_noted = [*self._shared_noted[-1:], (t_s, dict(self._sizes.shared_kb))]
         growth.note(t_s, left_kb, sizes)
 
     def also(self, pids: "Iterable[int]", *, most: int) -> "list[Candidate]":
@@ -128,6 +147,60 @@ class Warm:
                 one.close()
         return found
 
+    def identify(self) -> None:
+        """Read again of the largest what patterns are about, as nothing says when it changes."""
+        if not self._wanted.changes:
+            return
+        for one in self.top:
+            watched = self._watched.get(str(one.pid))
+            if watched is not None and watched.candidate is one:
+                watched.identify(self._wanted)
+
+    def add_holders(self) -> "list[Candidate]":
+        """Give shared memory that dies with one process to it; returns those, also of the small.
+
+        Those who hold little else are added to :attr:`top`.
+        """
+        sizes, at_hand = self._sizes, {one.pid: one for one in self.top}
+        names = sorted(sizes.shared_kb, key=sizes.shared_kb.__getitem__, reverse=True)
+        names = [name for name in names[:_HOLDERS] if self._maps_shared(name)][:_HOLDERS_READ]
+        holders = []
+        for name in names:
+            one = at_hand.get(int(name))
+            if one is None:
+                (one,) = self.also([int(name)], most=1) or (None,)
+                if one is None:
+                    continue
+                self.top.append(one)
+            directory = living_thread(f"{self._wanted.places.proc}/{name}")
+            one.shmem_sole_kb = min(float(mapped_kb(directory)), one.shmem_kb + one.swap_kb)
+            if one.shmem_sole_kb:
+                grown_kb = sizes.shared_kb[name] - self._shared_before_kb(one, name)
+                one.growth_kb = (one.growth_kb or 0.0) + min(max(grown_kb, 0.0), one.shmem_sole_kb)
+                holders.append(one)
+        return holders
+
+    def _maps_shared(self, name: str) -> bool:
+        directory = living_thread(f"{self._wanted.places.proc}/{name}")
+        return shared_kb(directory) >= self._sizes.least_shared_kb
+
+    def _shared_before_kb(self, one: "Candidate", name: str) -> float:
+        """What a process mapped of files and shared memory when growth began to count."""
+        if not self._shared_noted or self._t_s is None:
+            return 0.0
+        noted_s, noted = self._shared_noted[0]
+        return 0.0 if one.age_s < self._t_s - noted_s else float(noted.get(name, 0.0))
+
+    def drop(self, pid: int) -> None:
+        """Forget what is known of a process, so that the next look reads it anew."""
+        watched = self._watched.pop(str(pid), None)
+        if watched is not None:
+            watched.close()
+
+    def holding(self, size_kb: float) -> list[int]:
+        """Processes that held at least so much when they were last measured, in no order."""
+        return [int(name) for name, kb in self._sizes.kb.items() if kb >= size_kb]
+
     def larger_than(self, size_kb: int, most: int) -> list[int]:
         """Processes that hold at least so much, the largest first."""
         kb = self._sizes.kb
@@ -140,12 +213,16 @@ class Warm:
         self._shed(frozenset())
         self._sizes.forget()
         self._noted = []
+        self._shared_noted = []
         self.top = []
         self._t_s = None
 
     def shed(self) -> None:
-        """Close the files of the largest; the next look opens them again."""
-        self._shed(frozenset())
+        """Close the files of the largest, as descriptors are short; fewer are kept from now on."""
+        self.short_of_files = True
+        self._room = min(self._room, self._open) // 2
+        for one in self._watched.values():
+            one.close()
 
     def close(self) -> None:
         """Close all files."""
@@ -170,29 +247,57 @@ class Warm:
         self._shed(frozenset(names))
 
     def _look_at(self, name: str, boot_s: float, before: dict[str, int]) -> None:
-        one = self._watched.get(name)
+        one, before_kb = self._watched.get(name), before.get(name)
         try:
-            if one is None:
-                one = self._watched[name] = Watched(int(name), self._wanted, boot_s)
-                self._entered(one.candidate, before.get(name))
+            if one is None or not one.is_open:
+                fresh = self._opened(name, boot_s)
+                if one is None:
+                    self._entered(fresh.candidate, before_kb)
+                self._watched[name] = one = fresh
+                if not self._keep or (self._room < self._kept and self._open > self._room):
+                    one.close()
             else:
-                one.look(self._wanted, boot_s)
+                try:
+                    one.look(self._wanted, boot_s)
+                except ProcessLookupError:
+                    # A thread whose files were kept has exited, or the number is another's.
+                    start_time = one.candidate.start_time
+                    self._watched.pop(name).close()
+                    one = self._watched[name] = self._opened(name, boot_s)
+                    self._entered(
+                        one.candidate,
+                        before_kb if one.candidate.start_time == start_time else None,
+                    )
         except (OSError, ValueError, IndexError) as error:
             if isinstance(error, OSError) and error.errno in _NO_FILES:
                 self.short_of_files = True
-                self._kept = max(_FEWEST, self._kept // 2)
-                self._shed(frozenset(self._sizes.largest(self._kept)))
-            elif one is not None:
-                one.close()
-                del self._watched[name]
-                self._sizes.drop(name)
             else:
+                self.drop(int(name))
                 self._sizes.drop(name)
             return
         self._sizes.correct(name, int(one.candidate.anon_kb), int(one.candidate.swap_kb))
 
+    @property
+    def _open(self) -> int:
+        """Of so many files are kept open."""
+        return sum(one.is_open for one in self._watched.values())
+
+    def _opened(self, name: str, boot_s: float) -> Watched:
+        """Open and read one; where descriptors are short, at the cost of others' open files.
+
+        Raises:
+            OSError, ValueError, IndexError: see :class:`Watched`.
+        """
+        try:
+            return Watched(int(name), self._wanted, boot_s)
+        except OSError as error:
+            if error.errno not in _NO_FILES:
+                raise
+        self.shed()
+        return Watched(int(name), self._wanted, boot_s)
+
     def _shed(self, names: "frozenset[str]") -> None:
-        """Close the files of all but these."""
+        """Forget all but these."""
         for name in self._watched.keys() - names:
             self._watched.pop(name).close()
 

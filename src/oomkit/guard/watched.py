@@ -2,40 +2,25 @@
 
 import os
 
+from oomkit.guard.identity import Identity
 from oomkit.guard.kept import number_after
-from oomkit.host.membership import container_of, parse_membership, unit_of
+from oomkit.host.pidfd import is_over
+from oomkit.host.procfs import pread_whole, read_or_none
 from oomkit.policy.core.candidate import Candidate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from oomkit.guard.places import Places
+    from oomkit.guard.identity import Wanted
 
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC
 PF_EXITING = 0x00000004
 PF_KTHREAD = 0x00200000
 _SIGKILL_BIT = 1 << 8
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
-
-
-class Wanted:
-    """What is read of each process.
-
-    Attributes:
-        places: where.
-        fields: those of a candidate that cost a read of their own and that somebody asks for.
-        users: names of user ids.
-    """
-
-    __slots__ = ("fields", "places", "users")
-
-    def __init__(
-        self, places: "Places", fields: "frozenset[str]", users: "Mapping[int, str]"
-    ) -> None:
-        self.places = places
-        self.fields = fields
-        self.users = users
+_STAT_BYTES = 1024
+_STATUS_BYTES = 4096
+_FIELDS = 26
+"""Of ``stat`` behind the name, up to ``startstack``."""
 
 
 class Watched:
@@ -49,9 +34,12 @@ class Watched:
         candidate: what was last read.
     """
 
-    __slots__ = ("_adj", "_cgroup", "_known_comm", "_score", "_stat", "_status", "candidate", "pid")
+    __slots__ = (
+        "_adj", "_directory", "_identity", "_leader", "_program", "_score", "_stat", "_status",
+        "candidate", "pid",
+    )  # fmt: skip
 
-    def __init__(self, pid: int, wanted: Wanted, boot_s: float) -> None:
+    def __init__(self, pid: int, wanted: "Wanted", boot_s: float) -> None:
         """Open its files, and read them.
 
         Args:
@@ -65,21 +53,27 @@ class Watched:
         """
         self.pid = pid
         self._stat = self._status = self._adj = self._score = -1
-        self._known_comm: str | None = None
-        self._cgroup = ""
-        directory = f"{wanted.places.proc}/{pid}"
+        self._program: tuple[str, bytes, bytes] | None = None
+        self._identity: Identity | None = None
+        self._leader = True
+        self._directory = f"{wanted.places.proc}/{pid}"
         try:
-            self._stat = os.open(f"{directory}/stat", _FLAGS)
-            self._status = os.open(_living_thread(directory, self._stat) + "/status", _FLAGS)
-            self._adj = os.open(f"{directory}/oom_score_adj", _FLAGS)
+            self._stat = os.open(f"{self._directory}/stat", _FLAGS)
+            self._status = os.open(f"{self._directory}/status", _FLAGS)
+            self._adj = os.open(f"{self._directory}/oom_score_adj", _FLAGS)
             if "oom_score" in wanted.fields:
-                self._score = os.open(f"{directory}/oom_score", _FLAGS)
+                self._score = os.open(f"{self._directory}/oom_score", _FLAGS)
             self.candidate = self._read(wanted, boot_s)
         except (OSError, ValueError, IndexError):
             self.close()
             raise
 
-    def look(self, wanted: Wanted, boot_s: float) -> Candidate:
+    @property
+    def is_open(self) -> bool:
+        """Its files are open, so that :meth:`look` can read them."""
+        return self._stat >= 0
+
+    def look(self, wanted: "Wanted", boot_s: float) -> Candidate:
         """Read it again.
 
         Args:
@@ -93,6 +87,11 @@ class Watched:
         self.candidate = self._read(wanted, boot_s)
         return self.candidate
 
+    def identify(self, wanted: "Wanted") -> None:
+        """Read again what patterns are about, none of which says so when it changes."""
+        self._identity = Identity(self._living(), wanted)
+        self._identity.fill_in(self.candidate, wanted)
+
     def close(self) -> None:
         """Close its files."""
         for fd in (self._stat, self._status, self._adj, self._score):
@@ -100,11 +99,11 @@ class Watched:
                 os.close(fd)
         self._stat = self._status = self._adj = self._score = -1
 
-    def _read(self, wanted: Wanted, boot_s: float) -> Candidate:
-        stat = os.pread(self._stat, 1024, 0)
-        status = os.pread(self._status, 4096, 0)
+    def _read(self, wanted: "Wanted", boot_s: float) -> Candidate:
+        stat = pread_whole(self._stat, _STAT_BYTES)
         end = stat.rindex(b")")
-        fields = stat[end + 2 :].split(None, 21)
+        fields = stat[end + 2 :].split(None, _FIELDS)
+        status = self._read_status(fields)
         flags = int(fields[6])
         start_ticks = int(fields[19])
         candidate = Candidate(
@@ -124,48 +123,49 @@ class Watched:
             uid=number_after(status, b"\nUid:"),
             kthread=bool(flags & PF_KTHREAD),
             dying=_killed(status)
-            or (fields[0] in (b"Z", b"X") and int(fields[17]) <= 1)
+            or is_over(fields)
             or (bool(flags & PF_EXITING) and int(fields[17]) <= 1),
         )
-        if candidate.comm != self._known_comm:
-            self._cgroup = self._membership(wanted)
-            self._known_comm = candidate.comm
-        else:
-            candidate.exe = self.candidate.exe
-            candidate.cmdline = self.candidate.cmdline
-        self._describe(candidate, wanted)
+        # Where code and stack begin moves with every exec, if only somebody may see it.
+        program = (candidate.comm, *fields[23:26:2])
+        if self._identity is None or program != self._program:
+            self._identity = Identity(self._living(), wanted)
+            self._program = program  # type: ignore[assignment]
+        self._identity.fill_in(candidate, wanted, status)
         return candidate
 
-    def _describe(self, candidate: Candidate, wanted: Wanted) -> None:
-        """Fill in what comes from elsewhere; a program's name changes with what it runs."""
-        fields = wanted.fields
-        path = candidate.cgroup = self._cgroup
-        if path:
-            candidate.unit = unit_of(path)
-            candidate.container = container_of(path)
-        if "user" in fields and candidate.uid is not None:
-            candidate.user = wanted.users.get(candidate.uid)
-        directory = f"{wanted.places.proc}/{self.pid}"
-        if "exe" in fields and candidate.exe is None:
-            candidate.exe = _link(f"{directory}/exe")
-        if "cmdline" in fields and candidate.cmdline is None:
-            data = _read_or_none(f"{directory}/cmdline")
-            if data is not None:
-                text = data.rstrip(b"\0").replace(b"\0", b" ")
-                candidate.cmdline = text.decode("utf-8", "surrogateescape")
+    def _read_status(self, fields: "list[bytes]") -> bytes:
+        """The status of a living thread: a leading one that has exited shows no sizes."""
+        if fields[0] in (b"Z", b"X") and not is_over(fields):
+            try:
+                if not self._leader:
+                    return pread_whole(self._status, _STATUS_BYTES)
+            except ProcessLookupError:
+                pass  # that thread has exited as well
+            status = os.open(f"{living_thread(self._directory)}/status", _FLAGS)
+            os.close(self._status)
+            self._status, self._leader = status, False
+        return pread_whole(self._status, _STATUS_BYTES)
 
-    def _membership(self, wanted: Wanted) -> str:
-        data = _read_or_none(f"{wanted.places.proc}/{self.pid}/cgroup")
-        return parse_membership(data, wanted.places.cgroup_version or None) if data else ""
+    def _living(self) -> str:
+        """The directory of the process, or of a living thread if the leading one has exited."""
+        return self._directory if self._leader else living_thread(self._directory)
 
 
-def _living_thread(directory: str, stat_fd: int) -> str:
-    """Where the sizes are: with another thread if the leading one has exited before the rest."""
-    fields = os.pread(stat_fd, 1024, 0).rpartition(b")")[2].split(None, 18)
-    if fields[0] == b"Z" and int(fields[17]) > 1:
-        for tid in os.listdir(f"{directory}/task"):
-            stat = _read_or_none(f"{directory}/task/{tid}/stat")
-            if stat is not None and stat.rpartition(b")")[2].split(None, 1)[0] not in (b"Z", b"X"):
+def living_thread(directory: str) -> str:
+    """Where a process shows its memory: in its own directory, or in that of a living thread.
+
+    The files of a leading thread that has exited before the others are empty.
+    """
+    fields = (read_or_none(f"{directory}/stat") or b"").rpartition(b")")[2].split(None, 18)
+    if len(fields) > 17 and fields[0] in (b"Z", b"X") and not is_over(fields):
+        try:
+            threads = os.listdir(f"{directory}/task")
+        except OSError:
+            return directory
+        for tid in threads:
+            stat = read_or_none(f"{directory}/task/{tid}/stat")
+            if stat and stat.rpartition(b")")[2].split(None, 1)[0] not in (b"Z", b"X"):
                 return f"{directory}/task/{tid}"
     return directory
 
@@ -177,23 +177,3 @@ def _killed(status: bytes) -> bool:
         if at >= len(key) and int(status[at : at + 16], 16) & _SIGKILL_BIT:
             return True
     return False
-
-
-def _read_or_none(path: str) -> bytes | None:
-    try:
-        fd = os.open(path, _FLAGS)
-    except OSError:
-        return None
-    try:
-        return os.read(fd, 4096)
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
-
-
-def _link(path: str) -> str | None:
-    try:
-        return os.readlink(path)
-    except OSError:
-        return None

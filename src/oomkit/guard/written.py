@@ -4,6 +4,7 @@ import os
 import stat
 
 from oomkit.guard.kept import number_after
+from oomkit.guard.shmem import kernel_device
 from oomkit.host.procfs import read_or_none
 
 TYPE_CHECKING = False
@@ -26,10 +27,11 @@ class Written:
             trace; whoever can't be read is not known to have written.
     """
 
-    __slots__ = ("_proc",)
+    __slots__ = ("_kernel", "_proc")
 
     def __init__(self, proc: str) -> None:
         self._proc = proc
+        self._kernel = kernel_device()
 
     def now(self) -> dict[int, int]:
         """Bytes that everybody has written so far, disks left out."""
@@ -76,7 +78,7 @@ class Written:
                 yield pid, max((number_after(io, b"wchar:") or 0) - to_disk, 0)
 
     def _has_open_on_tmpfs(self, pid: int) -> bool:
-        devices = self._tmpfs_devices(pid)
+        devices = self.tmpfs_devices(pid)
         directory = f"{self._proc}/{pid}/fd"
         try:
             names = os.listdir(directory)[:MOST_FILES]
@@ -91,9 +93,9 @@ class Written:
                 return True
         return False
 
-    def _tmpfs_devices(self, pid: int) -> set[int]:
-        """The tmpfs that a process sees, by device."""
-        devices = set()
+    def tmpfs_devices(self, pid: int) -> set[int]:
+        """The tmpfs that a process sees, by device, and the kernel's own for what has no name."""
+        devices = {self._kernel} if self._kernel is not None else set()
         for line in (read_or_none(f"{self._proc}/{pid}/mountinfo") or b"").splitlines():
             fields, _, source = line.partition(b" - ")
             if source.startswith(b"tmpfs "):

@@ -3,12 +3,23 @@
 import ctypes
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _MCL_CURRENT = 1
 _MCL_FUTURE = 2
 _MCL_ONFAULT = 4
 _MADV_DONTNEED = 4
+_IN_CREATE, _IN_MOVED_TO = 0x100, 0x80
 _PROCESS_MRELEASE = 448
 """The same number on every architecture but alpha, like all calls added since 5.2."""
+_KCMP = {
+    "x86_64": 312, "i386": 349, "i486": 349, "i586": 349, "i686": 349, "armv6l": 378,
+    "armv7l": 378, "ppc64": 354, "ppc64le": 354, "s390x": 343,
+}.get(os.uname().machine, 272)  # fmt: skip
+"""Others have the generic number: aarch64, riscv64, loongarch64."""
+_KCMP_VM = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -46,6 +57,22 @@ def drop_files(proc: str = "/proc") -> None:
                 _libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
 
 
+def watch_directories(paths: "Iterable[str]") -> int:
+    """A descriptor that becomes readable when a file is put into one of the directories.
+
+    Directories that are not there are passed over.
+
+    Raises:
+        OSError: too many files are open, or too many watches.
+    """
+    fd = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+    if fd < 0:
+        raise _error("inotify_init1")
+    for path in paths:
+        _libc.inotify_add_watch(fd, os.fsencode(path), _IN_CREATE | _IN_MOVED_TO)
+    return int(fd)
+
+
 def process_mrelease(pidfd: int) -> None:
     """Free the memory of a process that is dying, on our own time (5.15).
 
@@ -58,6 +85,22 @@ def process_mrelease(pidfd: int) -> None:
     """
     if _libc.syscall(_PROCESS_MRELEASE, pidfd, 0):
         raise _error("process_mrelease")
+
+
+def kcmp_memory(one: int, other: int) -> int:
+    """Compare the address spaces of two processes (``kcmp``, 3.5, ``KCMP_VM``).
+
+    Returns:
+        0 if they share one; else 1 or 2, by an order that is the same for all pairs.
+
+    Raises:
+        OSError: ESRCH, one of them is gone; EPERM, not ours to trace; ENOSYS, EOPNOTSUPP, the
+            kernel was built without it, or we may not call it.
+    """
+    found = int(_libc.syscall(_KCMP, one, other, _KCMP_VM, 0, 0))
+    if found < 0:
+        raise _error("kcmp")
+    return found
 
 
 def _error(call: str) -> OSError:

@@ -3,6 +3,7 @@
 from oomkit.host.procfs import text
 
 _UNITS = (".service", ".scope", ".mount", ".swap", ".socket")
+_LXC = "lxc.payload."
 _ID_LENGTH = 64
 _HEX = frozenset("0123456789abcdef")
 
@@ -30,22 +31,66 @@ def parse_membership(data: bytes, version: int | None) -> str:
     return unified
 
 
-def unit_of(path: str) -> str | None:
-    """The systemd unit that a cgroup is, or is inside of: the last component that names one."""
-    return next((part for part in reversed(path.split("/")) if part.endswith(_UNITS)), None)
+def manager_root(init: str) -> str:
+    """The cgroup below which the system's manager keeps its units, by that of process 1.
+
+    Empty for the top; in a container without a cgroup namespace it is the container's.
+    """
+    return init.removesuffix("/init.scope").rstrip("/")
 
 
-def container_of(path: str) -> str | None:
+def unit_of(path: str, root: str = "") -> str | None:
+    """The unit of the system's manager that a cgroup is, or is inside of; None: none.
+
+    The first component that names a unit is one of the system's manager. All below that is in
+    other hands: of a user's own manager (``user@1000.service``), of a container's, of whoever the
+    unit delegates to. Its last unit follows after a slash, so that nobody can pass for a unit of
+    the system by calling a unit of their own so. Below a container that is no unit (as Docker
+    and LXC make them without systemd) units are written after its name in the same way.
+
+    Args:
+        path: the cgroup.
+        root: where the system's manager keeps its units.
+    """
+    outer = inner = None
+    for part in _below(path, root).split("/"):
+        is_unit = part.endswith(_UNITS)
+        if outer is None:
+            if is_unit or _container(part) is not None:
+                outer = part
+        elif is_unit:
+            inner = part
+    if outer is None or (inner is None and not outer.endswith(_UNITS)):
+        return None
+    return outer if inner is None else f"{outer}/{inner}"
+
+
+def _below(path: str, root: str) -> str:
+    return path[len(root) :] if root and path.startswith(f"{root}/") else path
+
+
+def _container(part: str) -> str | None:
+    """The container that a component of a path names."""
+    if part.startswith(_LXC):
+        return part.removeprefix(_LXC)
+    word = part.removesuffix(".scope").rpartition("-")[2]
+    return word if len(word) == _ID_LENGTH and _HEX.issuperset(word) else None
+
+
+def container_of(path: str, root: str = "") -> str | None:
     """The container that a cgroup belongs to.
 
     Docker, containerd, CRI-O and Podman all put the 64 hexadecimal digits of its id into the
     last component that has one, alone or as ``docker-ID.scope``, ``cri-containerd-ID.scope``;
-    LXC writes ``lxc.payload.NAME``.
+    LXC writes ``lxc.payload.NAME``. One inside of a user's session, where the user makes the
+    names, follows after the session's unit and a slash.
+
+    Args:
+        path: the cgroup.
+        root: where the system's manager keeps its units.
     """
-    for part in reversed(path.split("/")):
-        if part.startswith("lxc.payload."):
-            return part.removeprefix("lxc.payload.")
-        word = part.removesuffix(".scope").rpartition("-")[2]
-        if len(word) == _ID_LENGTH and _HEX.issuperset(word):
-            return word
-    return None
+    parts = _below(path, root).split("/")
+    user = next((part for part in parts if part.startswith("user@")), None)
+    before = f"{user}/" if user is not None and user.endswith(".service") else ""
+    found = next(filter(None, map(_container, reversed(parts))), None)
+    return None if found is None else before + found

@@ -3,7 +3,7 @@
 import os
 import select
 
-from oomkit.host.procfs import GONE
+from oomkit.host.procfs import GONE, read_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ else:  # the public module brings enum, which a small daemon can't afford
 
 _START_TIME = 19
 _STATE = 0
+_THREADS = 17
 
 
 class Held:
@@ -35,7 +36,8 @@ class Held:
             proc: the proc file system.
 
         Raises:
-            ProcessLookupError: it is gone, or the number belongs to another one by now.
+            ProcessLookupError: it is gone, or the number belongs to another one by now, or to
+                another one in ``proc``, which is that of another pid namespace.
             OSError: too many open files, or the kernel is too old.
         """
         self.pid = pid
@@ -45,7 +47,7 @@ class Held:
         # Opened first, compared second: if the number still means the process that was meant,
         # it did so when the descriptor was opened.
         try:
-            same = start_ticks_of(pid, proc) == start_ticks
+            same = number_in(proc, self.fd) == pid and start_ticks_of(pid, proc) == start_ticks
         except OSError:
             self.close()
             raise
@@ -77,23 +79,52 @@ class Held:
             self.fd = -1
 
 
+def number_in(proc: str, fd: int) -> int | None:
+    """The number that the process of a pidfd has in a proc file system; None if it has none.
+
+    Raises:
+        OSError: that proc file system does not know us either, or too many files are open.
+    """
+    data = read_at(f"{proc}/self/fdinfo/{fd}")
+    words = data[data.find(b"Pid:") :].split(None, 2)
+    return int(words[1]) if len(words) > 1 and words[1].isdigit() else None
+
+
+def is_own(proc: str) -> bool:
+    """Whether a proc file system numbers processes as this process does.
+
+    One that was mounted for another pid namespace shows other processes under our numbers.
+    """
+    try:
+        return os.readlink(f"{proc}/self") == str(os.getpid())
+    except OSError:
+        return False
+
+
+def is_over(fields: "list[bytes]") -> bool:
+    """Whether a process has ended: it is a zombie, and the last of its threads.
+
+    A leading thread that has exited is a zombie, too, while the others go on.
+
+    Args:
+        fields: those of ``stat`` behind the name, from the state on.
+    """
+    return fields[_STATE] in (b"Z", b"X", b"x") and int(fields[_THREADS]) <= 1
+
+
 def start_ticks_of(pid: int, proc: str = "/proc") -> int | None:
-    """When a process was started, in ticks since boot; None if it is gone or a zombie.
+    """When a process was started, in ticks since boot; None if it is gone or has ended.
 
     Raises:
         OSError: it can't be known, as when too many files are open.
     """
     try:
-        fd = os.open(f"{proc}/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            fields = os.read(fd, 1024).rpartition(b")")[2].split()
-        finally:
-            os.close(fd)
+        fields = read_at(f"{proc}/{pid}/stat").rpartition(b")")[2].split()
     except OSError as error:
         if error.errno in GONE:
             return None
         raise
-    if len(fields) <= _START_TIME or fields[_STATE] in (b"Z", b"X"):
+    if len(fields) <= _START_TIME or is_over(fields):
         return None
     return int(fields[_START_TIME])
 

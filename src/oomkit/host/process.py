@@ -52,6 +52,7 @@ class Process:
 
     __slots__ = (
         "_fds",
+        "_leaderless",
         "_stat",
         "_status",
         "_status_part",
@@ -67,6 +68,7 @@ class Process:
         self.start_ticks = 0
         self.task: Task | None = None
         self.partial = False
+        self._leaderless = False
         self._fds: list[int] | None = None
         self._texts: list[bytes | None] = []
         self._stat: Stat | None = None
@@ -117,7 +119,7 @@ class Process:
         """
         texts = self._read(view)
         task = self.task
-        if task is not None and texts == self._texts:
+        if task is not None and texts == self._texts and not self._leaderless:
             if task.cgroup != cgroup:
                 task = self.task = msgspec.structs.replace(task, cgroup=cgroup)
             return task
@@ -199,25 +201,32 @@ class Process:
         """
         leader = readings.stat
         task_dir = f"{self.pid}/task"
+        self._leaderless = False
         try:
             own = parse_stat(read_at(f"{task_dir}/{self.pid}/stat", view.proc_fd))
             readings.leader_cpu_ticks = own.cpu_ticks
             if leader.vsize_bytes or leader.flags & PF_KTHREAD:
                 return
-            for tid in _list_at(task_dir, view.proc_fd):
-                stat = parse_stat(read_at(f"{task_dir}/{tid}/stat", view.proc_fd))
-                if stat.vsize_bytes:
-                    readings.stat = msgspec.structs.replace(
-                        leader,
-                        flags=stat.flags,
-                        vsize_bytes=stat.vsize_bytes,
-                        rss_pages=stat.rss_pages,
-                    )
-                    status = read_at(f"{task_dir}/{tid}/status", view.proc_fd)
-                    readings.status = self._parse_status(status, view)
-                    return
+            tids = _list_at(task_dir, view.proc_fd)
         except OSError:
-            return  # the thread ended, or is not ours to see: what the leader shows stands
+            return  # not ours to see: what the leader shows stands
+        self._leaderless = True  # none of its own texts says so when the others' sizes change
+        for tid in tids:
+            try:
+                stat = parse_stat(read_at(f"{task_dir}/{tid}/stat", view.proc_fd))
+                if not stat.vsize_bytes:
+                    continue
+                status = read_at(f"{task_dir}/{tid}/status", view.proc_fd)
+                readings.status = self._parse_status(status, view)
+            except (OSError, ValueError):
+                continue  # that thread has exited meanwhile
+            readings.stat = msgspec.structs.replace(
+                leader,
+                flags=stat.flags,
+                vsize_bytes=stat.vsize_bytes,
+                rss_pages=stat.rss_pages,
+            )
+            return
 
 
 def _read_small(path: str, proc_fd: int) -> bytes:

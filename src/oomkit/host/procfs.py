@@ -34,6 +34,41 @@ def read_at(name: str, dir_fd: int | None = None) -> bytes:
         os.close(fd)
 
 
+def pread_whole(fd: int, size: int) -> bytes:
+    """Return all of an open file whose text the kernel makes in one piece (``single_open()``).
+
+    Args:
+        fd: the open file.
+        size: enough for it as a rule; more is asked for as long as that is all used.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    data = os.pread(fd, size, 0)
+    while len(data) == size:
+        size *= 8
+        data = os.pread(fd, size, 0)
+    return data
+
+
+def pread_pieces(fd: int, size: int) -> bytes:
+    """Return all of an open file whose text the kernel makes line by line.
+
+    One read may end with the kernel's buffer, which is a page, rather than with the file.
+
+    Args:
+        fd: the open file.
+        size: bytes to read at once.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    data = b""
+    while piece := os.pread(fd, size, len(data)):
+        data += piece
+    return data
+
+
 def read_or_none(path: str) -> bytes | None:
     """Return a whole small file, or None if it can't be read for whatever reason."""
     try:

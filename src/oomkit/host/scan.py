@@ -13,6 +13,7 @@ from oomkit.host.missing import Seen, sentences
 from oomkit.host.mounts import find_hierarchy
 from oomkit.host.namespaces import maps_users, sees_initial_pids
 from oomkit.host.order import in_order_of_creation
+from oomkit.host.pidfd import is_own
 from oomkit.host.process import View
 from oomkit.host.procfs import read_int
 from oomkit.host.psi import read_pressure
@@ -92,7 +93,7 @@ class Scanner:
         self._adjustment, self._zero_is_unkillable = _by_version(self.kernel)
         files = file_budget(raise_limit=raise_file_limit) if keep_open else 0
         self._roster = Roster(self._hierarchy, files)
-        self._own_pids = _is_own(proc_root)
+        self._own_pids = is_own(proc_root)
         self._proc_fd = os.open(proc_root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def __enter__(self) -> Self:
@@ -180,11 +181,3 @@ def _by_version(release: str) -> tuple[str, bool]:
         return "oom_score_adj", False
     stored = "oom_adj" if rules.adj_files == "oom_adj" else "oom_score_adj"
     return stored, rules.oom_score == "two_thirds"
-
-
-def _is_own(proc: str) -> bool:
-    """Whether ``proc`` counts pids as this process does, and ``cgroup.procs`` therefore too."""
-    try:
-        return os.readlink(f"{proc}/self") == str(os.getpid())
-    except OSError:
-        return False

@@ -6,6 +6,7 @@ import msgspec
 
 from oomkit.kernel.adj import is_disabled
 from oomkit.kernel.alloc import decide
+from oomkit.kernel.cgroup_name import label
 from oomkit.kernel.decision import Counterfactual, Decision
 from oomkit.kernel.needed import adj_now, extra_pages, losing_adj, with_adj
 from oomkit.kernel.oom_control import OomControl, in_memcg, share_mm
@@ -218,7 +219,8 @@ def _other_grows(world: _World) -> Counterfactual | None:
         now=now,
         needed=now + pages,
         then=_first(decision),
-        text=f"with {pages} pages more in {name(other)}, {_consequence(decision)}",
+        text=f"with {_amount(pages, world.snapshot.page_size)} more in {name(other)}, "
+        f"{_consequence(decision)}",
     )
 
 
@@ -285,9 +287,15 @@ def _strict_overcommit(world: _World) -> Counterfactual | None:
         knob="overcommit_memory",
         now=now,
         needed=OVERCOMMIT_NEVER,
-        text=f"with overcommit_memory = 2 (now {now}), the last {over} pages promised would have "
-        "been refused with ENOMEM instead",
+        text=f"with overcommit_memory = 2 (now {now}), the last "
+        f"{_amount(over, snapshot.page_size)} promised would have been refused with ENOMEM instead",
     )
+
+
+def _amount(pages: int, page_size: int) -> str:
+    """Pages as a size, and to the last one."""
+    mib = pages * page_size / 2**20
+    return f"{mib:,.{0 if mib >= 100 else 1}f} MiB ({pages} pages)"
 
 
 def _oom_group(world: _World) -> Counterfactual | None:
@@ -310,7 +318,7 @@ def _oom_group(world: _World) -> Counterfactual | None:
                 now=now,
                 needed=needed,
                 then=_first(other),
-                text=f"with memory.oom.group = {needed} on {memcg.path} (now {now}), "
+                text=f"with memory.oom.group = {needed} on {label(memcg.path)} (now {now}), "
                 f"{_consequence(other)}",
             )
     return None

@@ -174,7 +174,7 @@ def _oom_kill_task(oc: OomControl, task: Task, reason: Reason) -> Killing:
     for sharer in _dying_sharers(oc, task):
         victims.append(_victim(sharer, oc, "mm_sharer", freed=0))
         steps.append(f"{_killer(oc)}: {name(sharer)} shares its memory and dies with it")
-    group = _oom_group(oc, task)
+    group = oom_group_of(oc, task)
     if group is not None:
         steps.append(
             f"mem_cgroup_get_oom_group: memory.oom.group is set on {group.path}: "
@@ -222,7 +222,7 @@ def _dying_sharers(oc: OomControl, task: Task) -> list[Task]:
     ]
 
 
-def _oom_group(oc: OomControl, task: Task) -> Memcg | None:
+def oom_group_of(oc: OomControl, task: Task) -> Memcg | None:
     """The highest ancestor of the victim, up to the OOM's own cgroup, with the flag (4.19 on)."""
     if not oc.rules.oom_group:
         return None

@@ -145,7 +145,7 @@ def _classic(flow: _Flow) -> Decision:
 
 
 def _article_dispatch(flow: _Flow) -> Decision:
-    """The founding document's reading of 2.6.32: a switch on ``overcommit_memory``."""
+    """The reading of the article on 2.6.32 (docs/kernels.md): a switch on ``overcommit_memory``."""
     mode = flow.sysctl.overcommit_memory
     if mode == 2:
         flow.step("out_of_memory", "overcommit_memory is 2: the asker is killed")

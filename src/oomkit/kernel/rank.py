@@ -1,11 +1,13 @@
 """The order in which tasks would die."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 from oomkit.kernel.badness import badness, unkillable
 from oomkit.kernel.constraint import constrained_alloc
 from oomkit.kernel.decision import Decision
-from oomkit.kernel.oom_control import OomControl
+from oomkit.kernel.oom_control import OomControl, in_memcg
 from oomkit.kernel.oom_score import oom_score, score_control
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Snapshot, Task
@@ -94,6 +96,12 @@ def rank(snapshot: Snapshot, rules: RuleSet, allocation: Allocation) -> tuple[Ra
         if task.pid not in chosen
     )
     return tuple(ranked)
+
+
+def within(ranked: Iterable[Ranked], allocation: Allocation) -> list[Ranked]:
+    """The rows that an OOM is about: all, or those of the memory cgroup that runs out."""
+    path = allocation.memcg
+    return [row for row in ranked if path is None or in_memcg(row.task.cgroup, path)]
 
 
 def near_equals(

@@ -31,7 +31,7 @@ def decode_snapshot(text: bytes | str, source: str = "snapshot") -> Snapshot:
     except msgspec.ValidationError as error:
         reason, _, path = str(error).partition(" - at `")
         raise SnapshotError(f"{source}: at {path.rstrip('`') or '$'}: {reason}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SnapshotError(f"{source}: not JSON: {error}") from None
     for path, problem in _problems(snapshot):
         raise SnapshotError(f"{source}: at {path}: {problem}")

@@ -70,6 +70,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         mems_allowed: NUMA nodes its cpuset allows; None: all.
         mempolicy_nodes: NUMA nodes its memory policy binds it to; None: no such policy.
         kernel_oom_score: ``/proc/PID/oom_score`` as the kernel printed it; None: not read.
+        cmdline: its command line, arguments joined by spaces, for the reader only; None: not
+            asked for, not readable, or none.
     """
 
     pid: int
@@ -114,6 +116,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     mems_allowed: tuple[int, ...] | None = None
     mempolicy_nodes: tuple[int, ...] | None = None
     kernel_oom_score: int | None = None
+    cmdline: str | None = None
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

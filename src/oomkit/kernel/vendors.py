@@ -131,7 +131,7 @@ VARIANTS: tuple[Variant, ...] = (
         marker=None,
         releases="(by name only)",
         sets={"dispatch": "overcommit"},
-        what="the founding document's reading: out_of_memory() switches on overcommit_memory",
+        what="an article's reading of 2.6.32: out_of_memory() switches on overcommit_memory",
         meaning="2 kills the asker, 0 panics if panic_on_oom is set, 1 goes on to the scan",
     ),
     Variant(

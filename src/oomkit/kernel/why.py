@@ -4,7 +4,7 @@ import msgspec
 
 from oomkit.kernel.badness import unkillable
 from oomkit.kernel.counterfactual import counterfactuals
-from oomkit.kernel.decision import Decision
+from oomkit.kernel.decision import Counterfactual, Decision
 from oomkit.kernel.needed import adj_now, extra_pages, winning_adj
 from oomkit.kernel.rank import control_for, eligible_by_badness
 from oomkit.kernel.rules import RuleSet
@@ -21,6 +21,7 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
         verdict: its fate in one sentence.
         trace: the steps of the decision.
         changes: what would alter its fate, a sentence each.
+        counterfactuals: those of them that are known as values.
     """
 
     pid: int
@@ -28,6 +29,7 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str
     trace: tuple[str, ...]
     changes: tuple[str, ...]
+    counterfactuals: tuple[Counterfactual, ...] = ()
 
 
 def why(
@@ -39,19 +41,21 @@ def why(
         KeyError: no such process in the snapshot.
     """
     task = {t.pid: t for t in snapshot.tasks}[pid]
+    found: tuple[Counterfactual, ...] = ()
     victim = next((v for v in decision.victims if v.pid == pid), None)
     if victim is not None:
         found = counterfactuals(snapshot, allocation, rules, decision)
         verdict = f"{name(task)} {_FATE[decision.action]} ({victim.reason.replace('_', ' ')})"
         changes = tuple(item.text for item in found)
     else:
-        verdict, changes = _survival(snapshot, allocation, rules, decision, task)
+        verdict, changes, found = _survival(snapshot, allocation, rules, decision, task)
     return Why(
         pid=pid,
         dies=victim is not None and decision.action == "kill",
         verdict=verdict,
         trace=decision.trace,
         changes=changes,
+        counterfactuals=found,
     )
 
 
@@ -64,28 +68,35 @@ def _survival(
     rules: RuleSet,
     decision: Decision,
     task: Task,
-) -> tuple[str, tuple[str, ...]]:
+) -> tuple[str, tuple[str, ...], tuple[Counterfactual, ...]]:
     oc = control_for(snapshot, rules, allocation)
     reason = unkillable(task, oc)
     if reason is not None:
-        return f"{name(task)} can't be chosen: {reason}", ()
+        return f"{name(task)} can't be chosen: {reason}", (), ()
     ranked = eligible_by_badness(oc)
     place = next(i for i, (_, t) in enumerate(ranked) if t.pid == task.pid)
     points, (first_points, first) = ranked[place][0], ranked[0]
     verdict = f"{name(task)} lives: it is number {place + 1} of {len(ranked)}, badness {points}"
     if place == 0 or decision.chosen_pid != first.pid:
-        return verdict, ()
+        return verdict, (), ()
     # At equal badness the version's tie-break decides; the order of the scan tells which way.
     order = [t.pid for t in oc.candidates()]
     wins_ties = (order.index(task.pid) < order.index(first.pid)) != oc.last_of_equals
     target = first_points + (not wins_ties)
-    changes = []
+    changes: list[str] = []
+    found: list[Counterfactual] = []
     adj = winning_adj(task, oc, target)
     knob = "oom_adj" if rules.badness == "classic" else "oom_score_adj"
     if adj is not None:
         now = adj_now(task, rules)
         changes.append(f"it is chosen first with {knob} at or above {adj} (now {now})")
+        found.append(
+            Counterfactual(
+                kind="oom_score_adj", knob=knob, pid=task.pid, now=now, needed=adj, then=task.pid,
+                text=changes[-1],
+            )
+        )  # fmt: skip
     pages = extra_pages(task, oc, target, known=points, limit=None)
     if pages is not None:
         changes.append(f"it is chosen first with {pages} pages more")
-    return verdict, tuple(changes)
+    return verdict, tuple(changes), tuple(found)

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Iterator
 
-from oomkit.klog import kill
 from oomkit.klog.builder import Builder
+from oomkit.klog.cut import MAX_MARK, is_left_out
+from oomkit.klog.endings import Endings
 from oomkit.klog.header import (
     parse_caller,
     parse_cpuset,
@@ -13,16 +14,16 @@ from oomkit.klog.header import (
     parse_version,
 )
 from oomkit.klog.meminfo import START
-from oomkit.klog.open_reports import OpenReports
 from oomkit.klog.prefix import Line
-from oomkit.klog.records import Report
+from oomkit.klog.records import KernelName, Report
 from oomkit.klog.tasks import ROW, TABLE_HEADER, parse_table_header
 
 _ANCHOR = re.compile(
     r"(?P<header>oom-killer: ?gfp|invoked\s+oom-killer:?$)|(?P<table>\[\s*pid\s*\]\s+uid\s+tgid)"
     r"|(?P<summary>oom-kill: ?constraint=)|(?P<killed>[Kk]illed process \d)"
     r"|(?P<sharer>Kill process \d+ .* sharing same memory)|(?P<selected>[Kk]ill process \d)"
-    r"|(?P<would>[Ww]ould have killed process \d)|(?P<reaper>oom_reaper: )"
+    r"|(?P<exiting>OOM victim \d+ )|(?P<would>[Ww]ould have killed process \d)"
+    r"|(?P<reaper>oom_reaper: )"
     r"|(?P<group>are going to be killed\s+due)|(?P<nobody>[Oo]ut of memory and no killable)"
     r"|(?P<panic>Kernel panic - not syncing: )|(?P<foreign>page allocation (?:failure|stalls))"
     r"|(?P<version>Linux version \d)"
@@ -30,17 +31,21 @@ _ANCHOR = re.compile(
     r"|(?P<lost>printk messages dropped|messages suppressed|Missed \d+ kernel messages"
     r"|kernel messages? lost|begin to drop messages)"
 )
-_CUT = re.compile(r"(?:<trim>|\(?\.{3,}.*\)?|\[\.{3}\]|.{0,3}\bsnip(?:ped)?\b.{0,6}|:)$")
-"""What people put in the place of lines that they leave out."""
 
-_SHORT = 40
+_REMEMBERED = 4096
+"""Lines that are remembered, to know those that stand in the log again."""
+_SOURCE_LINE = re.compile(r"\.[chSs]:\d")
 
 
-class Assembler:
+class Assembler(Endings):
     """Takes lines, gives reports; keeps a few reports open for lines that come late."""
 
     def __init__(self, file: str) -> None:
-        self._reports = OpenReports(file)
+        super().__init__(file)
+        self._seen: dict[tuple[float, str], None] = {}
+        self._latest_s = 0.0
+        self._repeating = False
+        self.named: list[KernelName] = []
 
     @property
     def has_open(self) -> bool:
@@ -67,14 +72,43 @@ class Assembler:
     def feed(self, line: Line, *, wrapped: bool = False) -> tuple[list[Report], bool]:
         """Take a line; the reports that it shows to be over, and whether it was of use."""
         over = self._reports.over_by(line)
+        if line.uptime_s is not None and self._stands_again(line, line.uptime_s):
+            return over, True
         report = self._take(line)
         if report is None:
             return over, False
         report.touch(line)
         if wrapped:
             report.problem("line_wrapped", "a wrapped line was put together", line.number)
+        if line.cut:
+            report.problem("line_damaged", "the end of a line is cut", line.number)
         over.extend(self._reports.limit())
+        if line.uptime_s is not None:
+            self._remember(line.uptime_s, line.text)
         return over, True
+
+    def _remember(self, uptime_s: float, text: str) -> None:
+        self._latest_s = uptime_s
+        self._repeating = False
+        self._seen[uptime_s, text] = None
+        if len(self._seen) > _REMEMBERED:
+            del self._seen[next(iter(self._seen))]
+
+    def _stands_again(self, line: Line, uptime_s: float) -> bool:
+        """Whether a line stood in the open report before: screens that were copied overlap.
+
+        A stamp and a text alone may come twice; together with a clock that went back they don't.
+        """
+        if uptime_s > self._latest_s or (uptime_s, line.text) not in self._seen:
+            return False
+        report = self._reports.current(line)
+        if report is None or (report.ended and not report.holds(uptime_s)):
+            return False
+        if uptime_s == self._latest_s and not self._repeating:
+            return False
+        self._repeating = uptime_s < self._latest_s or self._repeating
+        report.problem("lines_repeated", "lines stand in the log twice", line.number)
+        return True
 
     @property
     def in_table(self) -> bool:
@@ -157,7 +191,7 @@ class Assembler:
             taken: Builder | None = taker(line)
             if taken is not None:
                 return taken
-        return self._take_cut(line) if _CUT.match(line.text) else None
+        return self._take_left_out(line) if is_left_out(line.text) else None
 
     def _take_header(self, line: Line) -> Builder | None:
         header = parse_header(line.text)
@@ -194,98 +228,6 @@ class Assembler:
         report.add_row(line)
         return report
 
-    def _take_summary(self, line: Line) -> Builder | None:
-        summary = kill.parse_summary(line.text, line.number)
-        if summary is None:
-            return None
-        report = self._reports.lacking(line, wants="summary")
-        report.end_table()
-        report.summary = summary
-        self._reports.in_table = None
-        return report
-
-    def _take_selected(self, line: Line) -> Builder | None:
-        parsed = kill.parse_selected(line.text, line.number)
-        if parsed is None:
-            return None
-        report = self._reports.lacking(line, wants="selected")
-        report.end_table()
-        report.kill_text, report.selected = parsed
-        self._reports.in_table = None
-        return report
-
-    def _take_killed(self, line: Line) -> Builder | None:
-        parsed = kill.parse_killed(line.text, line.number)
-        if parsed is None:
-            return None
-        killed = parsed.killed
-        if not killed.comm and line.uptime_s is None and line.time is None:
-            return None
-        report = self._reports.for_kill(line, parsed.text, killed.pid)
-        report.end_table()
-        if report.kill_text is None:
-            report.kill_text = parsed.text
-        report.kill_form = report.kill_form or parsed.form
-        report.would_have = report.would_have or parsed.would_have
-        if not killed.comm:
-            report.problem("line_damaged", "the line that tells who was killed is cut", line.number)
-        if not parsed.would_have:
-            report.add_killed(kill.with_context(killed, report, line))
-        self._reports.in_table = None
-        return report
-
-    _take_would = _take_killed
-
-    def _take_sharer(self, line: Line) -> Builder | None:
-        killed = kill.parse_sharer(line.text, line.number)
-        report = self._reports.current(line)
-        if killed is None or report is None:
-            return None
-        report.add_killed(killed)
-        return report
-
-    def _take_reaper(self, line: Line) -> Builder | None:
-        reaped = kill.parse_reaped(line.text, line.number)
-        if reaped is None:
-            return None
-        report = self._reports.of_victim(reaped.pid)
-        if report is not None:
-            report.add_reaped(reaped)
-        return report
-
-    def _take_group(self, line: Line) -> Builder | None:
-        path = kill.parse_group(line.text)
-        report = self._reports.current(line)
-        if path is None:
-            return None
-        if report is None or (report.oom_group not in {None, path}):
-            report = self._reports.new(line)
-        elif report.oom_group == path:
-            report.problem("lines_repeated", "lines stand in the log twice", line.number)
-        report.oom_group = path
-        return report
-
-    def _take_nobody(self, line: Line) -> Builder | None:
-        report = self._reports.lacking(line, wants="end")
-        report.end_table()
-        report.no_killable = True
-        panic = kill.parse_panic(line.text)
-        report.panic = report.panic or panic
-        self._reports.in_table = None
-        return report
-
-    def _take_panic(self, line: Line) -> Builder | None:
-        panic = kill.parse_panic(line.text)
-        if panic is None:
-            return None
-        report = self._reports.current(line)
-        if report is None or report.killed or report.panic:
-            report = self._reports.new(line)
-        report.end_table()
-        report.panic = panic
-        self._reports.in_table = None
-        return report
-
     def _take_foreign(self, line: Line) -> Builder | None:
         """A report of another kind begins; its memory part is not an OOM report's."""
         report = self._reports.new(line)
@@ -293,8 +235,14 @@ class Assembler:
         return None
 
     def _take_version(self, line: Line) -> Builder | None:
-        self._reports.kernel = parse_version(line.text)
+        self.name_kernel(parse_version(line.text), line)
         return None
+
+    def name_kernel(self, release: str | None, line: Line) -> None:
+        """Take a release that the log names outside of reports."""
+        if release is not None:
+            self._reports.kernel = release
+            self.named.append(KernelName(line=line.number, release=release, host=line.host))
 
     def _take_lost(self, line: Line) -> Builder | None:
         report = self._reports.current(line)
@@ -312,7 +260,7 @@ class Assembler:
             report.problem("limited", text, line.number)
         return report
 
-    def _take_cut(self, line: Line) -> Builder | None:
+    def _take_left_out(self, line: Line) -> Builder | None:
         report = self._reports.current(line)
         if report is None or report.ended or not report.strong:
             return None
@@ -325,7 +273,10 @@ class Assembler:
         """Lines that only a report's head or memory part can claim."""
         text = line.text
         if "Mem-" in text and START.search(text):
-            report = self._reports.lacking(line, wants="memory")
+            foreign = self._reports.current(line)
+            if foreign is None or not foreign.foreign or not foreign.memory.empty:
+                foreign = None
+            report = foreign or self._reports.lacking(line, wants="memory")
             report.memory.feed(text)
             return report
         current = self._reports.current(line)
@@ -335,7 +286,7 @@ class Assembler:
             return current
         if self._take_head(current, line):
             return current
-        if text.startswith("memory: usage") and current.memcg.has_memory:
+        if text.startswith("memory: usage") and current.memcg.begins_anew(text):
             current = self._reports.new(line)
         if current.memory.feed(text) or current.memcg.feed(text):
             return current
@@ -360,13 +311,15 @@ class Assembler:
             if caller is not None:
                 if report.caller is None:
                     report.caller, report.kernel = caller, caller.release
+                if report.foreign:
+                    self.name_kernel(caller.release, line)
                 return True
         if "cpuset=" in text:
             found = parse_cpuset(text)
             if found is not None and report.header is not None:
                 _, report.cpuset, report.mems_allowed = found
                 return True
-        frame = parse_frame(text) if "+0x" in text else None
+        frame = parse_frame(text) if "+0x" in text or _SOURCE_LINE.search(text) else None
         if frame is not None:
             report.add_frames([frame])
             return True
@@ -391,6 +344,5 @@ def _may_be_anchor(text: str) -> bool:
         or "version" in text
         or "messages" in text
         or "callbacks" in text
-        or "snip" in text
-        or (len(text) < _SHORT and text[0] in "<.[(:")
+        or (len(text) <= MAX_MARK and is_left_out(text))
     )

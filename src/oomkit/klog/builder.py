@@ -55,13 +55,17 @@ class Builder:
         self.killed: list[Killed] = []
         self._killed: set[tuple[int, str]] = set()
         self._victims: set[int] = set()
+        self._again = False
+        self._stamps: dict[int, float | None] = {}
         self.kill_text: str | None = None
         self.kill_form: str | None = None
         self.oom_group: str | None = None
+        self.grouped = False
         self.reaped: list[Reaped] = []
         self.panic: str | None = None
         self.no_killable = False
         self.would_have = False
+        self.exiting = False
         self.problems: list[Problem] = []
         self.foreign = False
 
@@ -79,12 +83,26 @@ class Builder:
             or self.panic
             or self.no_killable
             or self.memcg.path
+            or self.reaped
         )
+
+    @property
+    def only_kills(self) -> bool:
+        """It has kill lines and nothing of what the kernel prints before them."""
+        return bool(self.killed) and not (
+            self.header or self.caller or self.selected or self.summary or self.has_table
+            or self.panic or self.oom_group or not (self.memory.empty and self.memcg.empty)
+        )  # fmt: skip
+
+    def holds(self, uptime_s: float) -> bool:
+        """A stamp of the kernel's clock lies within it."""
+        first, last = self.first.uptime_s, self.last.uptime_s
+        return first is not None and last is not None and first <= uptime_s <= last
 
     @property
     def ended(self) -> bool:
         """Its last line was seen; what follows can only be told of its victims."""
-        return bool(self.killed or self.panic or self.no_killable)
+        return bool(self.killed or self.panic or self.no_killable or self.exiting)
 
     @property
     def has_table(self) -> bool:
@@ -152,14 +170,30 @@ class Builder:
 
     columns_guessed: tuple[str, ...] | None = None
 
-    def add_killed(self, killed: Killed) -> None:
-        """Take a victim; a line that stands in the log twice counts once."""
+    def add_killed(self, killed: Killed, uptime_s: float | None = None) -> None:
+        """Take a victim; a line that stands in the log twice counts once.
+
+        Of a group the chosen one is killed, and its line printed, twice: by itself and with it.
+        """
         if (killed.pid, killed.comm) in self._killed:
+            for i, known in enumerate(self.killed):
+                if known.pid == killed.pid and known.told_by == "reaper":
+                    self.killed[i] = killed
+                    return
+            is_first = killed.pid == self.killed[0].pid and not self._again
+            if is_first and (self.grouped or self.oom_group is not None):
+                self._again = True
+                return
             self.problem("lines_repeated", "lines stand in the log twice", killed.line)
         elif len(self.killed) < MAX_TASKS:
             self._killed.add((killed.pid, killed.comm))
             self._victims.add(killed.pid)
+            self._stamps[killed.pid] = uptime_s
             self.killed.append(killed)
+
+    def stamp_of(self, pid: int) -> float | None:
+        """The kernel's stamp of a victim's line."""
+        return self._stamps.get(pid)
 
     def has_victim(self, pid: int) -> bool:
         """A process of that id was killed."""
@@ -175,11 +209,19 @@ class Builder:
     def build(self, file: str, finish: Callable[["Builder"], None]) -> Report:
         """Return the record; ``finish`` notes what is missing before it is made."""
         self.end_table()
+        self._drop_repeated_rows()
+        self._tell_threads()
         finish(self)
         if not self.killed and self.selected is not None and not self.would_have:
             chosen = self.selected
             self.killed.append(
-                Killed(pid=chosen.pid, comm=chosen.comm, killed_as="selected", line=chosen.line)
+                Killed(
+                    pid=chosen.pid,
+                    comm=chosen.comm,
+                    killed_as="selected",
+                    told_by="choice",
+                    line=chosen.line,
+                )
             )
         summary, header, caller = self.summary, self.header, self.caller
         constraint, scope = self._scope()
@@ -191,7 +233,7 @@ class Builder:
             cgroup = (summary.oom_memcg if summary else None) or (memcg.path if memcg else None)
             cgroup = cgroup or self.oom_group or self._beancounter()
         return Report(
-            source=Source(file=file, line=self.first.number, end_line=self.last.number),
+            source=self._source(file),
             time=self.first.time,
             uptime_s=self.first.uptime_s,
             host=self.first.host,
@@ -224,11 +266,44 @@ class Builder:
             panic=self.panic,
             no_killable=self.no_killable,
             would_have=self.would_have,
+            already_exiting=self.exiting,
             problems=tuple(sorted(self.problems, key=lambda p: (p.line is None, p.line or 0))),
         )
 
+    def _drop_repeated_rows(self) -> None:
+        if len({row.pid for row in self.tasks}) == len(self.tasks):
+            return
+        rows: dict[TaskRow, TaskRow] = {}
+        for row in self.tasks:
+            if rows.setdefault(msgspec.structs.replace(row, line=0), row) is not row:
+                self.problem("lines_repeated", "lines stand in the log twice", row.line)
+        self.tasks = list(rows.values())
+
+    def _tell_threads(self) -> None:
+        """Whether the chosen one is a thread of the victim, or the victim a child of it.
+
+        A memory cgroup's scan chose among threads until 5.2, while the kill line names the group's
+        leader; the table lists leaders only, and all of them.
+        """
+        chosen, victim = self.selected, self.killed[0] if self.killed else None
+        if chosen is None or victim is None or victim.killed_as != "child":
+            return
+        if self._scope()[1] != "memcg" or any(row.pid == chosen.pid for row in self.tasks):
+            return
+        if victim.pid > chosen.pid:
+            return  # a thread is younger than its leader, so the victim is none
+        if self._complete() and any(row.tgid == victim.pid for row in self.tasks):
+            self.selected = msgspec.structs.replace(chosen, tgid=victim.pid)
+            self.killed[0] = msgspec.structs.replace(victim, killed_as="selected")
+        else:
+            self.killed[0] = msgspec.structs.replace(victim, killed_as=None)
+
+    def _source(self, file: str) -> Source:
+        first, last = sorted((self.first.number, self.last.number))
+        return Source(file=file, line=first, end_line=last)
+
     def _complete(self) -> bool:
-        harmful = {"row_damaged", "row_missing", "table_truncated", "mixed"}
+        harmful = {"row_damaged", "row_missing", "table_truncated", "table_excerpt", "mixed"}
         return (
             self.columns is not None
             and bool(self.tasks)

@@ -1,6 +1,7 @@
 """Dates as loggers print them, in ISO 8601."""
 
 import re
+from datetime import UTC, datetime
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 MONTH = "(?:" + "|".join(MONTHS) + ")"
@@ -28,6 +29,12 @@ def iso(text: str) -> str:
     """Return a date that already has the order of ISO 8601 in its exact form."""
     text = text.replace(" UTC", "Z").replace(",", ".")
     return text.replace(" ", "T", 1).replace(" ", "")
+
+
+def epoch(text: str) -> str:
+    """Return seconds since 1970 as a date."""
+    when = datetime.fromtimestamp(float(text), UTC)
+    return when.isoformat(timespec="microseconds")
 
 
 def ctime(month: str, day: str, clock: str, year: str | None) -> str:

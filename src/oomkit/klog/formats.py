@@ -3,11 +3,15 @@
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from oomkit.kernel.changes import LAST_KNOWN
 from oomkit.klog.header import Header
 from oomkit.klog.tasks import table_form
 
 if TYPE_CHECKING:
     from oomkit.klog.builder import Builder
+
+NEWEST = LAST_KNOWN
+"""The newest version whose texts are known; what it prints, later ones may print as well."""
 
 _HEADER_RANGE = {
     "2.6.11": ("2.6.11", "2.6.12"),
@@ -16,7 +20,7 @@ _HEADER_RANGE = {
     "2.6.32": ("2.6.32", "2.6.35"),
     "2.6.36": ("2.6.32", "3.6"),
     "3.7": ("3.7", "4.5"),
-    "4.6": ("4.6", "6.18"),
+    "4.6": ("4.6", NEWEST),
     "4.9": ("4.9", "4.20"),
     "4.11": ("4.11", "4.14"),
     "4.15": ("4.15", "4.20"),
@@ -29,7 +33,7 @@ _TABLE_RANGE = {
     "4.0": ("4.0", "4.14"),
     "4.15": ("4.15", "5.4"),
     "4.19": ("4.19", "6.7"),
-    "6.8": ("6.8", "6.18"),
+    "6.8": ("6.8", NEWEST),
 }
 _KILL_RANGE = {
     "2.6.11": ("2.6.11", "2.6.15"),
@@ -39,7 +43,9 @@ _KILL_RANGE = {
     "2.6.36": ("2.6.36", "4.4"),
     "4.5": ("3.10", "5.0"),
     "5.1": ("5.1", "5.3"),
-    "5.4": ("5.4", "6.18"),
+    "5.4": ("5.4", NEWEST),
+    "2.6.36 or later": ("2.6.36", "5.0"),
+    "5.1 or later": ("5.1", NEWEST),
     "el6": ("2.6.32", "2.6.32"),
     "openvz": ("2.6.32", "2.6.32"),
 }
@@ -56,9 +62,14 @@ def version_range(report: "Builder") -> tuple[str, str] | None:
     if columns is not None:
         form = table_form(columns, wide=report.wide_pid)
         if form is not None:
-            ranges.append(_TABLE_RANGE[form])
-    if report.summary is not None:
-        ranges.append(("5.0", "6.18"))
+            low, high = _TABLE_RANGE[form]
+            # Rows alone don't show how wide the head's first column is.
+            guessed = report.columns is None and form == "4.15"
+            ranges.append((low, _TABLE_RANGE["4.19"][1] if guessed else high))
+    if report.summary is not None and report.summary.constraint is not None:
+        ranges.append(("5.0", NEWEST))
+    if report.reaped:
+        ranges.append(("4.6", NEWEST))
     killed = []
     if report.kill_form is not None and not report.would_have:
         killed.append(_KILL_RANGE[report.kill_form])

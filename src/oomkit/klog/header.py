@@ -25,6 +25,16 @@ _CPU_OLD = re.compile(
 )
 _CPUSET = re.compile(r"(?P<comm>.*?)\s*\bcpuset=(?P<cpuset>\S+)\s+mems_allowed=(?P<mems>[\d,-]+)")
 _VERSION = re.compile(r"Linux version (\d\.\d+[\w.+~-]*)")
+_RELEASE = r"(?P<release>[2-9]\.\d{1,3}[\w.+~-]*)"
+_UNAME = re.compile(
+    r"(?:\W*(?:uname -\w+|Kernel|OS):?\s+)?Linux [\w.-]{1,64} " + _RELEASE + r" (?:#\d|SMP)"
+)
+_KERNEL_FIELD = re.compile(
+    r"\W*(?:[Kk]ernel(?: [Vv]ersion| [Rr]elease)?|[Kk]ernelVersion|uname(?: -r)?)"
+    r"[\"']?\s*[:=]\s*[\"']?(?:Linux(?: version)? )?" + _RELEASE + r"(?=[\s\"',)]|$)"
+)
+_BARE_RELEASE = re.compile(_RELEASE + r"$")
+_UNAME_PROMPT = re.compile(r"(?:.{0,60}[$#%>] ?)?uname -r\s*$")
 _FRAME = re.compile(
     r"(?:\[<?[0-9a-f]{8,16}>?\]\s*)*(?P<guess>\? )?[(:]?(?P<name>[A-Za-z_][\w.$]*)\+0x[0-9a-f]+/0x"
 )
@@ -33,6 +43,10 @@ FRAME_EXPRESSION = (
     r"\+0x[0-9a-f]+/0x[0-9a-f]+(?: \[[\w ]+\])?\s*"
 )
 """A regular expression for whole lines of a call trace, as most kernels print them."""
+_DECODED_FRAME = re.compile(
+    r"(?P<guess>\? )?(?P<name>[A-Za-z_][\w.]*) \(?[\w.][\w./+-]*\.[chSs]:\d+\)?(?=$|[ )])"
+)
+"""What scripts/decode_stacktrace.sh and crash reporters make of a frame: function, file, line."""
 _ARM_FRAME = re.compile(r"^\s*(?P<name>[A-Za-z_][\w.]*) from (?P<caller>[A-Za-z_][\w.]*)\+0x")
 
 
@@ -161,9 +175,26 @@ def parse_version(text: str) -> str | None:
     return None if match is None else match[1]
 
 
+def parse_uname(text: str) -> str | None:
+    """Return the release from what ``uname -a``, ``hostnamectl`` or a form about bugs prints."""
+    match = _UNAME.match(text) or _KERNEL_FIELD.match(text)
+    return None if match is None else match["release"]
+
+
+def asks_release(text: str) -> bool:
+    """Whether a line is a prompt with ``uname -r``: the release alone follows."""
+    return "uname" in text and _UNAME_PROMPT.match(text) is not None
+
+
+def parse_bare_release(text: str) -> str | None:
+    """Return a line's text where it is a kernel's release and nothing else."""
+    match = _BARE_RELEASE.match(text)
+    return None if match is None else match["release"]
+
+
 def parse_frame(text: str) -> str | None:
     """Return the function of a call trace's line; None for guesses (``? name``) and other lines."""
-    match = _FRAME.match(text) or _ARM_FRAME.match(text)
+    match = _FRAME.match(text) or _ARM_FRAME.match(text) or _DECODED_FRAME.match(text)
     if match is None or match.groupdict().get("guess"):
         return None
     name: str = match["name"]

@@ -29,6 +29,13 @@ _STATS_TAIL = re.compile(r"^[a-z_]+:\d+KB")
 _PANIC_TAIL = re.compile(r"(?:of |on )?memory\b|(?:is )?enabled$|compulsory\b|panic_on_oom\b")
 _BLOCK_TAIL = re.compile(r"^(?:\d+\*\d+kB|= \d+kB|\([UMEHCIR]+\))")
 
+_BEGINS = re.compile(
+    r"(?:Memory cgroup o|O)ut of [mM]emory\b|oom-kill: ?constraint|Killed process \d|oom_reaper: "
+    r"|Mem-[Ii]nfo:|Call [Tt]race:|Tasks? (?:in /|state )|CPU: \d+ (?:UID|PID)|Kernel panic - "
+    r"|\[ *pid *\]|(?:memory|swap|kmem): usage \d|Memory cgroup stats|Hardware name: "
+)
+"""How lines of a report begin; none of them is the rest of the line before."""
+
 MAX_PARTS = 16
 """A line of the kernel is never cut into more parts than this."""
 _NARROW = 40
@@ -92,6 +99,11 @@ class Joiner:
         return whole
 
     def _joins(self, before: Line, line: Line) -> bool:
+        if before.text.endswith("\\"):
+            before.text = before.text[:-1].rstrip()
+            return True
+        if _BEGINS.match(line.text) and not before.text.endswith((":", "-")):
+            return False
         if self._did_not_fit(before, line):
             return True
         return _continues(before, line, self._columns)

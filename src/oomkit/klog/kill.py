@@ -26,6 +26,9 @@ _KILLED_CUT = re.compile(
 _KILLED_PID_ONLY = re.compile(
     r"^(?P<text>(?:Memory cgroup o|O)ut of [mM]emory[^:]{0,40}): Killed process (?P<pid>\d{1,10})$"
 )
+_EXITING = re.compile(
+    r"(?P<text>[A-Z][\w .()-]*?): OOM victim (?P<pid>\d{1,10}) \((?P<comm>.*)\) is already exiting"
+)
 _SHARER = re.compile(r"Kill process (?P<pid>\d{1,10}) \((?P<comm>.*)\) sharing same memory")
 _FIELD = re.compile(
     r"(total-vm|vsz|vm|anon-rss|file-rss|shmem-rss|rss|swap|pgtables):\s?(\d{1,20})kB"
@@ -45,9 +48,9 @@ _FIELDS = {
     "oom_score_adj": "oom_score_adj",
 }
 _REAPED = re.compile(
-    r"oom_reaper: reaped process (?P<pid>\d{1,10})\s*\((?P<comm>.*)\), now "
-    r"anon-rss:(?P<anon>\d{1,20})kB(?:, file-rss:(?P<file>\d{1,20})kB)?"
-    r"(?:, shmem-rss:(?P<shmem>\d{1,20})kB)?"
+    r"oom_reaper: reaped process (?P<pid>\d{1,10})\s*\((?P<comm>.*)\)"
+    r"(?:,? ?(?:now ?)?(?:anon-rss:(?P<anon>\d{1,20})kB(?:, file-rss:(?P<file>\d{1,20})kB)?"
+    r"(?:, shmem-rss:(?P<shmem>\d{1,20})k?B)?)?|$)"
 )
 _UNREAPED = re.compile(r"oom_reaper: unable to reap pid:(?P<pid>\d{1,10}) \((?P<comm>.*)\)")
 _WOULD = re.compile(
@@ -61,9 +64,12 @@ _SUMMARY_FIELD = re.compile(
 )
 _TASK_TAIL = re.compile(r",task=(?P<comm>.*),pid=(?P<pid>\d{1,10})(?:,uid=(?P<uid>\d{1,10}))?")
 _PANIC = re.compile(
-    r"Kernel panic - not syncing: (?P<text>(?:[Oo]ut of memory|System is deadlocked on memory).*)"
+    r"(?P<end>---\[ end )?Kernel panic - not syncing: "
+    r"(?P<text>(?:[Oo]ut of memory|System is deadlocked on memory).*?)(?: *\]---)?$"
 )
 
+_ENDS_WITH_SHMEM = re.compile(r"shmem-rss:\d+kB$")
+_ENDS_WITH_FILE = re.compile(r"file-rss:\d+kB$")
 _OOM_TEXTS = ("out of memory", "no available memory")
 
 
@@ -83,8 +89,14 @@ class KillLine(msgspec.Struct, frozen=True, kw_only=True):
     form: str | None = None
 
 
-def parse_killed(text: str, line: int) -> KillLine | None:
-    """Parse ``Killed process``; None if it is no such line."""
+def parse_killed(text: str, line: int, *, cut: bool = False) -> KillLine | None:
+    """Parse ``Killed process``; None if it is no such line.
+
+    Args:
+        text: the line.
+        line: its number.
+        cut: its end is known to be missing.
+    """
     would = _WOULD.search(text)
     if would is not None:
         killed = Killed(pid=int(would["pid"]), comm=would["comm"], line=line)
@@ -103,14 +115,15 @@ def parse_killed(text: str, line: int) -> KillLine | None:
     if groups["uid"]:
         values["uid"] = int(groups["uid"])
     killed = Killed(pid=int(match["pid"]), comm=groups["comm"].strip(), line=line, **values)
-    return KillLine(text=opening, killed=killed, form=_form(opening, text, rest))
+    form = _form(opening, text, rest, cut=cut or rest.endswith(","))
+    return KillLine(text=opening, killed=killed, form=form)
 
 
 def with_context(killed: Killed, report: "Builder", line: Line) -> Killed:
     """Add when a victim died and how it came to be one, as far as its report tells."""
     comm = killed.comm or _comm_of(killed.pid, report)
-    killed_as = _killed_as(killed.pid, report)
-    return msgspec.structs.replace(killed, comm=comm, time=line.time, killed_as=killed_as)
+    how = killed_as(killed.pid, report)
+    return msgspec.structs.replace(killed, comm=comm, time=line.time, killed_as=how)
 
 
 def _comm_of(pid: int, report: "Builder") -> str:
@@ -121,7 +134,8 @@ def _comm_of(pid: int, report: "Builder") -> str:
     return ""
 
 
-def _killed_as(pid: int, report: "Builder") -> KilledAs | None:
+def killed_as(pid: int, report: "Builder") -> KilledAs | None:
+    """How a process came to be a victim, as far as its report tells."""
     chosen = report.selected or report.summary
     if "allocating_task" in (report.kill_text or ""):
         if report.selected is not None and report.selected.pid != pid:
@@ -129,7 +143,7 @@ def _killed_as(pid: int, report: "Builder") -> KilledAs | None:
         return "allocating_task"
     if chosen is not None and chosen.pid == pid:
         return "selected"
-    if report.oom_group is not None:
+    if report.grouped or report.oom_group is not None:
         return "oom_group"
     if report.selected is not None:
         return "child"
@@ -141,7 +155,8 @@ def _is_oom_text(text: str) -> bool:
     return any(known in low for known in _OOM_TEXTS)
 
 
-def _form(opening: str | None, text: str, rest: str) -> str | None:
+def _form(opening: str | None, text: str, rest: str, *, cut: bool) -> str | None:
+    """The form of a kill line; where its end is missing, one that any later kernel prints, too."""
     if "OOM killed" in text:
         return "openvz"
     if ", UID " in text:
@@ -152,11 +167,16 @@ def _form(opening: str | None, text: str, rest: str) -> str | None:
         if opening.startswith("Out of Memory"):
             return "2.6.11"
         if "total-vm" not in rest:
-            return "2.6.16"
-        return "5.4" if "pgtables:" in rest or "UID:" in rest else "5.1"
+            return "2.6.16" if rest.startswith(".") and not cut else None
+        if "pgtables:" in rest or "UID:" in rest:
+            return "5.4"
+        return "5.1" if _ENDS_WITH_SHMEM.search(rest) and not cut else "5.1 or later"
     if "total-vm" in rest:
-        return "4.5" if "shmem-rss" in rest else "2.6.36"
-    return "2.6.20"
+        if "shmem-rss" in rest:
+            return "4.5"
+        return "2.6.36" if _ENDS_WITH_FILE.search(rest) and not cut else "2.6.36 or later"
+    # A name and nothing else: as kernels before 2.6.33 print it, or whoever quotes a line.
+    return None
 
 
 def parse_selected(text: str, line: int) -> tuple[str, Selected] | None:
@@ -167,6 +187,14 @@ def parse_selected(text: str, line: int) -> tuple[str, Selected] | None:
     score = None if match["score"] is None else int(match["score"])
     opening = match["text"].strip()
     return opening, Selected(pid=int(match["pid"]), comm=match["comm"], score=score, line=line)
+
+
+def parse_exiting(text: str, line: int) -> tuple[str, Summary] | None:
+    """Parse ``OOM victim 1 (x) is already exiting``; what opens the line, and who was chosen."""
+    match = _EXITING.search(text)
+    if match is None or not _is_oom_text(match["text"]):
+        return None
+    return match["text"], Summary(pid=int(match["pid"]), comm=match["comm"], line=line)
 
 
 def parse_sharer(text: str, line: int) -> Killed | None:
@@ -184,7 +212,7 @@ def parse_reaped(text: str, line: int) -> Reaped | None:
         return Reaped(
             pid=int(match["pid"]),
             comm=match["comm"],
-            anon_rss_kb=int(match["anon"]),
+            anon_rss_kb=_int(match["anon"]),
             file_rss_kb=_int(match["file"]),
             shmem_rss_kb=_int(match["shmem"]),
             line=line,
@@ -231,10 +259,10 @@ def parse_summary(text: str, line: int) -> Summary | None:
     )
 
 
-def parse_panic(text: str) -> str | None:
-    """Return a panic's text if running out of memory caused it."""
+def parse_panic(text: str) -> tuple[str, bool] | None:
+    """Return a panic's text if running out of memory caused it, and whether it is its end mark."""
     match = _PANIC.search(text)
-    return None if match is None else match["text"].strip()
+    return None if match is None else (match["text"].strip(), match["end"] is not None)
 
 
 def _int(text: str | None) -> int | None:

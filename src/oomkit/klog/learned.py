@@ -15,7 +15,9 @@ _BEGINS = re.compile(
     r"|Node \d+ \w+ free:\d+kB|Free swap +[=:] |oom-kill:constraint=|memory: usage \d+kB"
     r"|Task in /|oom_reaper: reaped|Out of memory: Kill|Memory cgroup out of memory: Kill"
 )
-_TEXT_OF_A_REPORT = re.compile(r"oom-kill|\+0x|\d[kK]B|[Kk]ill(?:ed)? process|mems_allowed")
+_TEXT_OF_A_REPORT = re.compile(
+    r"oom-kill|OOMKilling|kernel-monitor|\+0x|\d[kK]B|[Kk]ill(?:ed)? process|mems_allowed"
+)
 _ENDS_A_PREFIX = re.compile(r"[\s\]:|;,\"'>)}]$")
 _WHOLE_LINE = re.compile(r"(?:Mem-[Ii]nfo:|Call [Tt]race:|oom_score_adj name)(?P<after>.+)$")
 _WHOLE_LINES = frozenset({"Mem-Info:", "Mem-info:", "Call Trace:", "Call trace:"})

@@ -6,7 +6,7 @@ from oomkit.klog.memory import Counter, Memcg
 
 _COUNTER = re.compile(
     r"^(memory\+swap|memory|swap|kmem): usage (\d{1,20})kB, limit (\d{1,20})kB"
-    r"(?:, failcnt (\d{1,20}))?"
+    r"(?:, failcnt (\d{1,20})(\+)?)?"
 )
 _TASK_IN = re.compile(r"^Task in (.+?) killed as a result of limit of (.+)$")
 _LIMIT_OF = re.compile(r"^Memory limit reached of cgroup (.+)$")
@@ -38,10 +38,10 @@ class MemcgPart:
         """Nothing was read yet."""
         return not (self._counters or self._path or self._stats)
 
-    @property
-    def has_memory(self) -> bool:
-        """The line ``memory: usage`` was read."""
-        return "memory" in self._counters
+    def begins_anew(self, text: str) -> bool:
+        """Whether a line ``memory: usage`` is another report's: other numbers than were read."""
+        known, match = self._counters.get("memory"), _COUNTER.match(text)
+        return known is not None and match is not None and _counter(match) != known
 
     @property
     def in_stats(self) -> bool:
@@ -106,4 +106,5 @@ def _counter(match: re.Match[str]) -> Counter:
         usage_kb=int(match[2]),
         limit_kb=None if limit >= _UNLIMITED_KB else limit,
         failcnt=int(match[4]) if match[4] else None,
+        failcnt_cut=match[5] is not None,
     )

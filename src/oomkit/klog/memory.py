@@ -130,11 +130,13 @@ class Counter(msgspec.Struct, frozen=True, kw_only=True):
         usage_kb: what is charged.
         limit_kb: its limit; None where it is unlimited.
         failcnt: how often the limit was hit.
+        failcnt_cut: the line was cut in this number: it is at least so many.
     """
 
     usage_kb: int
     limit_kb: int | None = None
     failcnt: int | None = None
+    failcnt_cut: bool = False
 
 
 class Memcg(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,7 +1,10 @@
 """The reports of a log that have begun and may still get lines."""
 
 import math
+from collections import deque
 from collections.abc import Iterator
+
+import msgspec
 
 from oomkit.klog.builder import Builder
 from oomkit.klog.finish import note_missing
@@ -14,6 +17,15 @@ MAX_UNRELATED_LINES = 2000
 MAX_SILENCE_S = 300.0
 """Seconds of the kernel's own clock after which a report is over."""
 _MAX_OPEN = 8
+_GROUP_S = 1.0
+"""A group's kill lines follow each other within so many seconds."""
+_RATE_LIMIT = 10
+_RATE_LIMIT_S = 5.0
+"""The kernel prints so many heads in so many seconds, and kill lines without heads after them."""
+_FORMS_WITH_GROUPS = frozenset({"4.5", "5.1", "5.4", "5.1 or later"})
+"""memory.oom.group came with 4.19."""
+_VICTIMS = 256
+"""So many victims of closed reports are remembered."""
 
 
 class OpenReports:
@@ -29,6 +41,8 @@ class OpenReports:
         self._open: list[Builder] = []
         self.kernel: str | None = None
         self.in_table: Builder | None = None
+        self._heads: deque[Line] = deque(maxlen=_RATE_LIMIT)
+        self._victims: deque[int] = deque(maxlen=_VICTIMS)
         self._last_number = 0
         self._last_stamp = 0.0
         self._since = 0
@@ -58,6 +72,7 @@ class OpenReports:
     def _close(self, report: Builder) -> Iterator[Report]:
         if report is self.in_table:
             self.in_table = None
+        self._victims.extend(victim.pid for victim in report.killed)
         if report.strong:
             yield report.build(self._file, note_missing)
 
@@ -80,6 +95,22 @@ class OpenReports:
         if found is None and self._open and self._open[-1].ended:
             return self._open[-1]
         return found
+
+    def was_killed(self, pid: int) -> bool:
+        """A process of that id is among the last victims of reports that are closed."""
+        return pid in self._victims
+
+    def killed_just_now(self, line: Line, pid: int | None, part: str) -> Builder | None:
+        """The report whose kill line came before the line of its choice: loggers may mix lines."""
+        for report in reversed(self._open):
+            if report.only_kills and report.killed[0].pid == pid and getattr(report, part) is None:
+                apart = _apart_s(report.last, line)
+                return report if apart is not None and apart <= _GROUP_S else None
+        return None
+
+    def panicked(self, panic: str) -> Builder | None:
+        """The open report that holds the beginning of a panic."""
+        return next((r for r in reversed(self._open) if r.panic in {panic, f"{panic}."}), None)
 
     def add(self, report: Builder) -> None:
         """Open a report that was made elsewhere."""
@@ -113,6 +144,7 @@ class OpenReports:
         report = Builder(line)
         report.kernel = self.kernel
         self._open.append(report)
+        self._heads.append(line)
         self.in_table = None
         return report
 
@@ -155,12 +187,15 @@ class OpenReports:
             chosen = report.selected
             if chosen is not None and chosen.pid == pid and not report.has_victim(pid):
                 return report
+        group = self._group(line, text, pid)
+        if group is not None:
+            return group
         for report in reversed(self._open):
             if line.caller and report.first.caller and report.first.caller != line.caller:
                 continue
             if report.oom_group is not None or (report.killed and _repeated(report, line, pid)):
                 return report
-            if report.ended:
+            if report.ended or report.foreign:
                 continue
             expected = report.summary.pid if report.summary else None
             if expected is not None and expected != pid and text is not None:
@@ -169,6 +204,85 @@ class OpenReports:
                     continue
             return report
         return self.new(line)
+
+    def _group(self, line: Line, text: str | None, pid: int) -> Builder | None:
+        """The report with whose victim a process dies (memory.oom.group), without a line on that.
+
+        The kernel prints its choice before each kill, a group's members excepted: a kill line
+        without one of its own, at the same moment, is a member's. It also kills the chosen one a
+        second time, with the group.
+        """
+        if self._is_rate_limited(line) or any(self._is_expected(r, pid) for r in self._open):
+            return None
+        for i, report in reversed(list(enumerate(self._open))):
+            if report.oom_group is not None or not report.killed:
+                continue
+            if report.kill_form not in _FORMS_WITH_GROUPS:
+                continue
+            known = report.kill_text if report.selected is None else None
+            if (text or "").lower() != (known or "").lower() or not _same_moment(report.last, line):
+                continue
+            if report.has_victim(pid):
+                if _is_repetition(report, line, pid):
+                    return report
+                self._absorb(report, i)
+            elif report.summary is None and report.selected is None:
+                continue
+            report.grouped = True
+            return report
+        return None
+
+    def _absorb(self, report: Builder, at: int) -> None:
+        """Take the members of a group that were taken for reports of their own."""
+        for other in [r for r in self._open[at + 1 :] if r.only_kills]:
+            self._open.remove(other)
+            report.problems = [p for p in report.problems if p.kind != "lines_repeated"]
+            for victim in other.killed:
+                report.add_killed(msgspec.structs.replace(victim, killed_as="oom_group"))
+
+    @staticmethod
+    def _is_expected(report: Builder, pid: int) -> bool:
+        """A report has named its choice, and waits for its kill line: this may be it."""
+        if report.ended:
+            return False
+        told = report.summary
+        return report.selected is not None or (told is not None and told.pid in {None, pid})
+
+    def _is_rate_limited(self, line: Line) -> bool:
+        heads = self._heads
+        if len(heads) < _RATE_LIMIT:
+            return False
+        then, now = heads[0].uptime_s, line.uptime_s
+        return then is None or now is None or 0 <= now - then <= _RATE_LIMIT_S
+
+
+def _same_moment(before: Line, line: Line) -> bool:
+    """Two lines were written at one moment, as far as their stamps tell; false without stamps."""
+    if before.uptime_s is not None and line.uptime_s is not None:
+        return 0 <= line.uptime_s - before.uptime_s <= _GROUP_S
+    if before.time is None or line.time is None:
+        return False
+    return before.time[:_TO_SECONDS] == line.time[:_TO_SECONDS]
+
+
+def _apart_s(a: Line, b: Line) -> float | None:
+    if a.uptime_s is not None and b.uptime_s is not None:
+        return abs(a.uptime_s - b.uptime_s)
+    same = (
+        a.time is not None and b.time is not None and a.time[:_TO_SECONDS] == b.time[:_TO_SECONDS]
+    )
+    return 0.0 if same else None
+
+
+_TO_SECONDS = len("2026-11-24T03:00:00")
+
+
+def _is_repetition(report: Builder, line: Line, pid: int) -> bool:
+    """The very line of a victim stands in the log again."""
+    then = next((v for v in report.killed if v.pid == pid), None)
+    if then is None or then.time != line.time:
+        return False
+    return line.uptime_s is None or report.stamp_of(pid) == line.uptime_s
 
 
 def _lacks(report: Builder, part: str) -> bool:

@@ -7,11 +7,12 @@ is taken off wherever it stands in the order that loggers stack them.
 
 import re
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from oomkit.klog import dates
+from oomkit.klog.cut import without_cut_end
 from oomkit.klog.learned import LearnedPrefixes
 from oomkit.klog.syslog import KERNEL_TAGS, SYSLOG_LINE
 
@@ -31,6 +32,8 @@ _PIECES = re.compile(
     + dates.MONTH
     + r""")\ {1,2}(?P<day>\d{1,2})(?:\ (?P<year1>\d{4}))?\ (?P<clock>\d\d:\d\d:\d\d(?:\.\d+)?)
       (?:\ (?:[A-Z]{3,4}\ )?(?P<year2>\d{4})(?![^\s\]]))?\]?)
+    | (?P<severity>(?:[A-Z]|DEFAULT|DEBUG|INFO|NOTICE|WARN(?:ING)?|ERROR|CRITICAL|ALERT|EMERGENCY)
+        (?=\ \d{4}-\d\d-\d\d[T\ ]))
     | (?P<facility>(?:kern|user|daemon|local\d|syslog)\ *[.:]\ *
         (?:emerg|alert|crit|err|error|warn|warning|notice|info|debug)\ *:?)
     | (?P<caller2>\[\s*[TC]\d+\s*\])
@@ -65,7 +68,10 @@ class Line(msgspec.Struct, kw_only=True, gc=False):
         tag_pid: the process id in that tag.
         caller: caller id (``T123``, ``C0``).
         width: length of the whole line with its prefix; 0 where a record holds the text.
+        cut: a pager hid its end.
         spaced: 1 where the raw text began with a blank, 2 where it ended with one, 3 both.
+        about: what a record says of the pod that its text is about: ``pod``, ``namespace``,
+            ``container``, ``count``.
     """
 
     number: int
@@ -78,7 +84,9 @@ class Line(msgspec.Struct, kw_only=True, gc=False):
     tag_pid: int | None = None
     caller: str | None = None
     width: int = 0
+    cut: bool = False
     spaced: int = 0
+    about: dict[str, Any] | None = None
 
 
 class WholeLines(NamedTuple):
@@ -132,6 +140,10 @@ class PrefixStripper:
             if before:
                 _note_unknown(before, line)
         line.width = len(raw)
+        if line.text.endswith((">", "…")) or (line.stamped and line.text.endswith("...")):
+            left = without_cut_end(line.text)
+            if left is not None:
+                line.text, line.cut = left, True
         if not line.stamped or raw.endswith(" "):
             line.spaced = (1 if raw.startswith((" ", "\t")) else 0) + (
                 2 if raw.endswith(" ") else 0
@@ -299,6 +311,9 @@ def _peel(text: str, line: Line) -> str:
             dated = True
         elif piece["ctime"]:
             line.time = _ctime(piece)
+            dated = True
+        elif piece["epoch"]:
+            line.time = dates.epoch(piece["epoch"])
             dated = True
         elif piece["caller2"]:
             line.caller = piece["caller2"].strip("[] ")

@@ -15,6 +15,12 @@ _VERBOSE_FIELD = re.compile(
 _VERBOSE_HEAD = re.compile(r"(?:\w{3} )?(?P<date>\d{4}-\d\d-\d\d)[ T](?P<clock>\S+) .*\[s=[0-9a-f]")
 
 
+_TELLING = {"OOMKilled": True, "oomKilled": True}
+_REASONS = frozenset({"reason", "Reason", "stoppedReason", "stopped_reason"})
+_NAMES = frozenset(
+    {"Id", "Name", "name", "namespace", "containerID", "ContainerID", "exitCode", "ExitCode"}
+)
+"""Fields of an inspected container or pod, whose record has no text: lines by themselves."""
 _OPENS = frozenset({"{", "},{", "}, {", "[{"})
 _FIRST = ("", " ", "\t", "{", "}", "[")
 
@@ -40,7 +46,10 @@ class PrettyReader:
             return found
         json, verbose = _JSON_FIELD.match(raw), _VERBOSE_FIELD.match(raw)
         if json is not None:
-            self._put(json["name"], _decoded(json["value"]), number)
+            name, value = json["name"], _decoded(json["value"])
+            self._put(name, value, number)
+            if name in _NAMES or name in _REASONS or (value is True and name in _TELLING):
+                return [Line(number=number, text=raw.strip(), width=len(raw))]
             return []
         if verbose is not None:
             self._put(verbose["name"], verbose["value"], number)

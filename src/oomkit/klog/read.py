@@ -4,14 +4,17 @@ import io
 from collections.abc import Iterator
 
 from oomkit.klog import userspace
-from oomkit.klog.records import Evidence, Report
-from oomkit.klog.scan import Readable, Scanner
+from oomkit.klog.newest_first import is_newest_first
+from oomkit.klog.records import Evidence, KernelName, Report
+from oomkit.klog.scan import WHOLE_BYTES, Readable, Scanner
 from oomkit.klog.sources import open_log
 from oomkit.klog.text import Parser
 
 
-def read_records(name: str | None) -> Iterator[Report | Evidence]:
+def read_records(name: str | None) -> Iterator[Report | Evidence | KernelName]:
     """Yield a log's reports and the lines of others that tell of deaths, in their order.
+
+    At its end come the lines outside of reports that name the kernel.
 
     Args:
         name: a file, plain or compressed; ``-`` for standard input; None for the running
@@ -56,11 +59,48 @@ def read_stream(source: Readable, name: str) -> Iterator[Report]:
             yield record
 
 
-def _scan(source: Readable, name: str, *, evidence: bool) -> Iterator[Report | Evidence]:
+def _head_of(source: Readable) -> bytes:
+    """The beginning of a log, a little more than what is read whole."""
+    head = bytearray(WHOLE_BYTES + 1)
+    filled = 0
+    with memoryview(head) as view:
+        while filled < len(head) and (got := source.readinto(view[filled:])):
+            filled += got
+    return bytes(head[:filled])
+
+
+class _Again:
+    """Gives what was read of a log once more, then the rest."""
+
+    def __init__(self, head: bytes, source: Readable) -> None:
+        self._head = head
+        self._source = source
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        if not self._head:
+            return self._source.readinto(buffer)
+        part, self._head = self._head[: len(buffer)], self._head[len(buffer) :]
+        buffer[: len(part)] = part
+        return len(part)
+
+
+def _scan(
+    source: Readable, name: str, *, evidence: bool
+) -> Iterator[Report | Evidence | KernelName]:
     parser = Parser(name, evidence=evidence)
+    head = _head_of(source)
+    if len(head) <= WHOLE_BYTES and is_newest_first(head):
+        lines = head.splitlines(keepends=True)
+        for i in reversed(range(len(lines))):
+            parser.feed(lines[i], i + 1)
+        yield from parser.finish()
+        yield from parser.kernels
+        return
+    source = _Again(head, source)
     scanner = Scanner(source, parser)
     if evidence:
         scanner = Scanner(source, parser, userspace.NEEDLES, worth=userspace.is_worth)
     for _ in scanner.run():
         yield from parser.drain()
     yield from parser.finish()
+    yield from parser.kernels

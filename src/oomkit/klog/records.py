@@ -47,6 +47,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
         "no_table",
         "table_header_missing",
         "table_truncated",
+        "table_excerpt",
         "row_damaged",
         "row_missing",
         "no_kill_line",
@@ -122,6 +123,8 @@ class Killed(msgspec.Struct, frozen=True, kw_only=True):
         rss_kb: its resident memory, where the line gives only the sum (OpenVZ).
         swap_kb: its swap (OpenVZ).
         killed_as: how it came to die, where the log tells.
+        told_by: which line says so: its kill line; where that is missing, the line of the kernel's
+            choice (it or a child of it died) or of oom_reaper, which reaps only victims.
         time: when, like ``Report.time``.
         line: number of its line.
     """
@@ -138,6 +141,7 @@ class Killed(msgspec.Struct, frozen=True, kw_only=True):
     rss_kb: int | None = None
     swap_kb: int | None = None
     killed_as: KilledAs | None = None
+    told_by: Literal["kill_line", "choice", "reaper"] = "kill_line"
     time: str | None = None
     line: int = 0
 
@@ -149,13 +153,30 @@ class Selected(msgspec.Struct, frozen=True, kw_only=True):
         pid: the chosen process.
         comm: its name.
         score: what the line prints: raw badness until 3.4, thousandths from 3.5 on.
+        tgid: the process whose thread ``pid`` is; None where it is no thread of another, or where
+            that can't be told.
         line: number of its line.
     """
 
     pid: int
     comm: str
     score: int | None = None
+    tgid: int | None = None
     line: int = 0
+
+
+class KernelName(msgspec.Struct, frozen=True, kw_only=True):
+    """A line outside of reports that names the kernel: its boot, ``uname``, a form about a bug.
+
+    Attributes:
+        line: number of the line.
+        release: the release.
+        host: the host's name.
+    """
+
+    line: int
+    release: str
+    host: str | None = None
 
 
 class Reaped(msgspec.Struct, frozen=True, kw_only=True):
@@ -264,6 +285,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         reaped: lines of oom_reaper.
         panic: text of the panic; None without one.
         no_killable: the kernel found nobody to kill.
+        already_exiting: the chosen process was on its way out, so that the kernel killed nobody.
         would_have: ``would_have_oomkilled`` was set: the victim was named and spared.
         predicted: the ranking that the rules give for the table, worst first.
         agrees: the ranking's first is whom the kernel chose; None where the report can't tell.
@@ -305,6 +327,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     reaped: tuple[Reaped, ...] = ()
     panic: str | None = None
     no_killable: bool = False
+    already_exiting: bool = False
     would_have: bool = False
     predicted: tuple[Predicted, ...] = ()
     agrees: bool | None = None
@@ -318,11 +341,15 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         source: file and line.
         by: who says so: ``systemd-oomd``, ``earlyoom``, ``nohang``, ``oomd``, ``lmkd``,
-            ``talos``, ``kubelet``, ``containerd``, ``docker``, ``runc``, ``systemd``.
+            ``lowmemorykiller`` (the kernel's driver), ``talos``, ``kubelet``, ``containerd``,
+            ``docker``, ``runc``, ``systemd``, ``slurm``, ``node-problem-detector``...
         kind: what it says: ``kill`` (it killed somebody itself), ``notice`` (it passes on that
-            the kernel did), ``eviction`` (it took a pod away), ``sigkill`` (somebody died of
-            signal 9, nothing says of whom).
+            somebody was killed), ``eviction`` (it took a pod away), ``sigkill`` (somebody died of
+            signal 9, nothing says of whom), ``failure`` (a request for memory failed),
+            ``pressure`` (memory was short); by the last two nobody died.
         text: the message.
+        killer: who killed, by this line; None where it does not say.
+        means: what a failure or pressure is, in a few words.
         time: when, like ``Report.time``.
         uptime_s: seconds since boot, where the line has the kernel's stamp.
         host: the host's name.
@@ -330,20 +357,52 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         comm: that process's name.
         cgroup: the cgroup it is about.
         unit: the unit it is about.
-        pod: the pod it is about.
-        container: the container it is about.
+        cgroup_cut: the line was cut in the cgroup's path.
+        pod: the pod it is about, with its namespace where that is printed with it.
+        namespace: the pod's namespace.
+        container: id of the container it is about.
+        container_name: that container's name.
+        node: the node it is about.
+        job: job or step of a batch system.
+        reason: why, in the killer's own words.
+        invoker: whose request it was.
+        processes: how many processes died.
+        count: how often it happened, where one line stands for several ("x16").
+        adj: the victim's adjustment.
+        order: order of the request that failed.
+        used_kb: memory in use by the victim.
+        limit_kb: its limit.
+        request_kb: what was requested for it.
+        exit_code: its exit status.
     """
 
     source: Source
     by: str
-    kind: Literal["kill", "notice", "eviction", "sigkill"]
+    kind: Literal["kill", "notice", "eviction", "sigkill", "failure", "pressure"]
     text: str
+    killer: str | None = None
+    means: str = ""
     time: str | None = None
     uptime_s: float | None = None
     host: str | None = None
     pid: int | None = None
     comm: str | None = None
     cgroup: str | None = None
+    cgroup_cut: bool = False
     unit: str | None = None
     pod: str | None = None
+    namespace: str | None = None
     container: str | None = None
+    container_name: str | None = None
+    node: str | None = None
+    job: str | None = None
+    reason: str | None = None
+    invoker: str | None = None
+    processes: int | None = None
+    count: int | None = None
+    adj: int | None = None
+    order: int | None = None
+    used_kb: int | None = None
+    limit_kb: int | None = None
+    request_kb: int | None = None
+    exit_code: int | None = None

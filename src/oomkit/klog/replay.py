@@ -12,11 +12,13 @@ from oomkit.kernel.state import Task
 from oomkit.kernel.versions import doubt
 from oomkit.klog.kernelversion import rule_sets
 from oomkit.klog.records import Predicted, Report
-from oomkit.klog.snapshot import Bound, Inputs, allocation_of, snapshot_of
+from oomkit.klog.snapshot import Bound, Inputs, allocation_of, chosen_pid, snapshot_of
+from oomkit.klog.total import base_is_printed, bounds_by_score, total_is_printed
 
 _AGES_TEXT = (
     "this kernel ranks by CPU time, age and children as well, which the report does not show"
 )
+_TOTAL_TEXT = "badness depends on the total of RAM and swap, or the limit, which is not in the log"
 _NEAR = 0.01
 """Tasks whose badness differs by less than this share may have changed places between the
 choice and the printing of the table."""
@@ -74,6 +76,11 @@ def replay(report: Report, *, dead: Collection[int] = ()) -> Report:
     dead = _still_dying(report, dead)
     trials = [_try(report, rules, dead=dead) for rules in candidates]
     chosen = _chosen(report)
+    if not base_is_printed(report):
+        trials = [trial for trial in trials if _order_is_sure(report, trial, dead)]
+        if not trials:
+            name = candidates[0].name if len(candidates) == 1 else None
+            return _with(report, name, (), _TOTAL_TEXT, agrees=None)
     if chosen is None:
         return _nobody(report, trials[0])
     best = next((t for t in trials if _is_first(t, chosen)), trials[0])
@@ -118,7 +125,7 @@ def _still_dying(report: Report, dead: Collection[int]) -> set[int]:
     """Those killed before that this report does not kill again."""
     again = {victim.pid for victim in report.killed}
     if report.selected is not None:
-        again.add(report.selected.pid)
+        again.add(report.selected.tgid or report.selected.pid)
     return set(dead) - again
 
 
@@ -135,10 +142,19 @@ def _try(
     return _Trial(oc=oc, ranked=eligible_by_badness(oc))
 
 
+def _order_is_sure(report: Report, trial: _Trial, dead: Collection[int]) -> bool:
+    """Whether the ranking is the same whatever the total is that the report does not show."""
+    if trial.rules.badness != "pages":
+        return False
+    if bounds_by_score(report, trial.rules) is not None:
+        return True
+    most = _try(report, trial.rules, bound="most", dead=dead)
+    return [task.pid for _, task in trial.ranked] == [task.pid for _, task in most.ranked]
+
+
 def _chosen(report: Report) -> set[int] | None:
     """Ids by which the chosen process may stand in the table; None where nobody was chosen."""
-    told = (report.selected, report.summary, *report.killed[:1])
-    pid = next((line.pid for line in told if line is not None and line.pid is not None), None)
+    pid = chosen_pid(report)
     if pid is None:
         return None
     return {pid} | {row.tgid for row in report.tasks if row.pid == pid}
@@ -196,7 +212,12 @@ def _compare_allocating(report: Report, chosen: set[int]) -> tuple[bool | None, 
 
 def _child_note(report: Report) -> str:
     selected = report.selected
-    if selected is None or not report.killed or report.killed[0].pid == selected.pid:
+    if selected is not None and selected.tgid is not None:
+        return (
+            f"{selected.pid} is a thread of {selected.comm}[{selected.tgid}]: until 5.2 a memory "
+            "cgroup's scan chose among threads"
+        )
+    if selected is None or not report.killed or report.killed[0].killed_as != "child":
         return ""
     child = report.killed[0]
     return f"{child.comm}[{child.pid}], a child of {selected.comm}[{selected.pid}], was sacrificed"
@@ -277,6 +298,14 @@ def _other_assumptions(
     return _with(report, best.rules.name, best.ranked, why, agrees=False)
 
 
+def _with_most(report: Report, ranked: Sequence[tuple[int, Task]]) -> dict[int, int]:
+    """Badness with the largest total that may be meant: what stays the same is sure."""
+    if not any(task.oom_score_adj for _, task in ranked):
+        return {task.pid: points for points, task in ranked}
+    most = _try(report, rule_sets(report)[0], bound="most")
+    return {task.pid: points for points, task in most.ranked}
+
+
 def _with(
     report: Report,
     rules: str | None,
@@ -285,10 +314,17 @@ def _with(
     *,
     agrees: bool | None,
 ) -> Report:
+    exact = rules is None or total_is_printed(report)
     unsure = doubt(report.kernel) if agrees is False and report.kernel is not None else None
     if unsure is not None:
         why += f"; {unsure}"
+    sure = {} if exact else _with_most(report, ranked)
     predicted = tuple(
-        Predicted(pid=task.pid, comm=task.comm, badness=points) for points, task in ranked
+        Predicted(
+            pid=task.pid,
+            comm=task.comm,
+            badness=points if exact or sure.get(task.pid) == points else None,
+        )
+        for points, task in ranked
     )
     return msgspec.structs.replace(report, rules=rules, predicted=predicted, agrees=agrees, why=why)

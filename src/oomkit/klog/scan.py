@@ -7,6 +7,7 @@ that of one buffer, whatever the log's size.
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from enum import Enum
 from functools import lru_cache
 from typing import Protocol
 
@@ -21,6 +22,7 @@ KERNEL_NEEDLES = (
     b"tgid total_vm",
     b"ut of Memory",
     b"o available memory",
+    b"oom_reaper: ",
 )
 """What the lines of reports contain: head, summary, kill lines, panics, task tables."""
 
@@ -32,16 +34,24 @@ _REAL = re.compile(
     rb"|ut of [mM]emory(?:: ?(?:OOM |[Ww]ould have )?[Kk]ill|: ?[\r\n]|: ?$"
     rb"|: (?:system|compuls|OOM victim)"
     rb"| \(oom_kill|\(memcg|\. Comp|\. panic| from page fault| and no killable| in UB)"
-    rb"|o available memory (?:\(MPOL|in cpuset)"
+    rb"|o available memory (?:\(MPOL|in cpuset)|oom_reaper: (?:reaped|unable)"
 )
 """What a needle must be part of to be worth a closer look."""
 
 BUFFER_BYTES = 2 << 20
+WHOLE_BYTES = 64 << 10
+"""So much of a log's beginning is read whole: what people paste is rarely longer, and says more."""
 _BLOCK_BYTES = 4 << 10
 _MAX_GLANCE = 8 << 10
 _MAX_REAL = 64
 _BACK_BYTES = 48 << 10
 _HEAD_BACK_LINES = 2
+_RECORD_FIELD = re.compile(
+    rb"[ \t]*(?:MESSAGE=|[\"'](?:MESSAGE|message|log|msg|line|textPayload|_raw)[\"']\s?:)"
+)
+"""A record of a journal takes several lines: time and host stand in others before this one."""
+_MAX_RECORD_BYTES = 8 << 10
+_AROUND_BYTES = 4 << 10
 _HEADERS = (b"oom-killer",)
 MAX_PIECE_BYTES = 1 << 20
 """A line without an end is taken in pieces of this size."""
@@ -73,8 +83,16 @@ class Sink(Protocol):
         """A report has begun and not ended."""
 
 
-Worth = Callable[[bytearray, int, int], bool]
-"""Whether the needle at an offset of a buffer, filled up to another, is worth a closer look."""
+class Worth(Enum):
+    """What a needle of others is worth: nothing, a look at its line, or at those around it."""
+
+    NOTHING = 0
+    LINE = 1
+    AROUND = 2
+
+
+Judge = Callable[[bytearray, int, int], Worth]
+"""Says what the needle at an offset of a buffer, filled up to another, is worth."""
 
 
 @lru_cache(maxsize=4)
@@ -93,7 +111,7 @@ class Scanner:
         sink: Sink,
         others: Sequence[bytes] = (),
         *,
-        worth: Worth | None = None,
+        worth: Judge | None = None,
     ) -> None:
         """Look for the kernel's needles and others; ``worth`` says which of those that no report
         holds the sink is shown (without it, none).
@@ -107,7 +125,9 @@ class Scanner:
         self._fed = 0
         self._counted = 0
         self._line = 1
-        self._active = False
+        self._active = True
+        self._dropped = 0
+        self._until = 0
         self._hit = 0
 
     def run(self) -> Iterator[None]:
@@ -144,11 +164,16 @@ class Scanner:
             real = None
             if needle < len(KERNEL_NEEDLES):
                 real = _REAL.match(self._buffer, hit, min(end, hit + _MAX_REAL))
-            if real is None and self._worth is not None and self._worth(self._buffer, hit, end):
+            worth = Worth.NOTHING
+            if real is None and self._worth is not None:
+                worth = self._worth(self._buffer, hit, end)
+            if worth is not Worth.NOTHING:
                 line_end = self._buffer.find(b"\n", hit, end) + 1 or end
                 # A needle of others may overlap one of the kernel's in the same line.
                 real = _REAL.search(self._buffer, hit, min(line_end, hit + _MAX_GLANCE))
-                if real is None:
+                if real is None and self._goes_around(hit, worth, position):
+                    position = self._begin_around(hit, position)
+                elif real is None:
                     self._glance(hit, line_end, position)
                     self._hit = line_end
                     yield
@@ -162,6 +187,24 @@ class Scanner:
             found = self._needles.find_matches_as_indexes(part)
         return ((start + at, needle) for needle, at, _ in found)
 
+    def _reads_whole(self, stop: int) -> bool:
+        """Still in the beginning, which is read line by line: as a rule it is a whole paste."""
+        return self._dropped + stop < WHOLE_BYTES
+
+    def _goes_around(self, hit: int, worth: Worth, position: int) -> bool:
+        """The lines around this one belong to what it tells."""
+        start = self._buffer.rfind(b"\n", position, hit) + 1 or position
+        return worth is Worth.AROUND or _RECORD_FIELD.match(self._buffer, start) is not None
+
+    def _begin_around(self, hit: int, position: int) -> int:
+        """Start feeding a little before a line of others."""
+        self._active = True
+        self._until = hit + _AROUND_BYTES
+        back = max(position, hit - _AROUND_BYTES)
+        if back > position:
+            back = self._buffer.find(b"\n", back, hit) + 1 or hit
+        return self._buffer.rfind(b"\n", position, back) + 1 or position
+
     def _feed_block(self, position: int, end: int) -> int:
         stop = end
         if end - position > _BLOCK_BYTES:
@@ -169,7 +212,8 @@ class Scanner:
         self._count_to(position)
         self._sink.feed(bytes(self._buffer[position:stop]), self._line)
         self._fed = stop
-        if stop > self._hit and self._sink.idle():
+        at_ease = stop > max(self._hit, self._until) and not self._reads_whole(stop)
+        if at_ease and self._sink.idle():
             self._active = False
             self._sink.gap()
         return stop
@@ -178,6 +222,11 @@ class Scanner:
         """Start feeding; how far before the hit depends on what it is."""
         self._active = True
         start = self._buffer.rfind(b"\n", position, hit) + 1 or position
+        if _RECORD_FIELD.match(self._buffer, start):
+            back = max(position, start - _MAX_RECORD_BYTES)
+            if back > position:
+                back = self._buffer.find(b"\n", back, start) + 1 or start
+            return back
         if self._buffer.startswith(_HEADERS, hit):
             for _ in range(_HEAD_BACK_LINES):
                 if start > position:
@@ -211,9 +260,11 @@ class Scanner:
         if keep < whole:
             keep = self._buffer.find(b"\n", keep, whole) + 1 or whole
         self._count_to(keep)
+        self._dropped += keep
         rest = self._filled - keep
         self._buffer[:rest] = self._buffer[keep : self._filled]
         self._filled = rest
         self._counted = 0
         self._fed = max(self._fed - keep, 0)
         self._hit = max(self._hit - keep, 0)
+        self._until = max(self._until - keep, 0)

@@ -31,6 +31,25 @@ def page_kb(report: Report) -> int:
     return 4
 
 
+def pgtable_pages(row: TaskRow, size_kb: int) -> int:
+    """Page tables of a row, in pages."""
+    if row.pgtables_bytes is not None:
+        return row.pgtables_bytes // (size_kb * 1024)
+    return (row.nr_ptes or 0) + (row.nr_pmds or 0)
+
+
+def chosen_pid(report: Report) -> int | None:
+    """Process that the kernel chose, before it looked for a child; None where nobody is known."""
+    selected = report.selected
+    if selected is not None:
+        pid: int | None = selected.tgid or selected.pid
+    else:
+        pid = report.summary.pid if report.summary is not None else None
+    if pid is None and report.killed:
+        pid = report.killed[0].pid
+    return next((row.tgid for row in report.tasks if row.pid == pid), pid)
+
+
 def snapshot_of(
     report: Report,
     rules: RuleSet,
@@ -95,10 +114,6 @@ def _task(
     dead: Collection[int],
 ) -> Task:
     gone = row.tgid in dead or row.pid in dead
-    if row.pgtables_bytes is not None:
-        pgtable_pages = row.pgtables_bytes // (size_kb * 1024)
-    else:
-        pgtable_pages = (row.nr_ptes or 0) + (row.nr_pmds or 0)
     return Task(
         pid=row.tgid,
         comm=row.comm,
@@ -108,7 +123,7 @@ def _task(
         file_rss_pages=row.rss_file_pages,
         shmem_rss_pages=row.rss_shmem_pages,
         swap_pages=row.swapents or 0,
-        pgtable_pages=pgtable_pages,
+        pgtable_pages=pgtable_pages(row, size_kb),
         pte_pages=row.nr_ptes,
         pmd_pages=row.nr_pmds,
         total_vm_pages=row.total_vm_pages,

@@ -6,19 +6,26 @@ import msgspec
 
 from oomkit.klog.assemble import Assembler
 from oomkit.klog.clean import QuotedPrintable, clean_bytes, split_joined
-from oomkit.klog.header import FRAME_EXPRESSION
+from oomkit.klog.header import (
+    FRAME_EXPRESSION,
+    asks_release,
+    parse_bare_release,
+    parse_uname,
+)
 from oomkit.klog.join import Joiner, breakable_width
 from oomkit.klog.meminfo import MEMORY_EXPRESSION
 from oomkit.klog.prefix import Line, PrefixStripper, WholeLines
 from oomkit.klog.pretty import PrettyReader
-from oomkit.klog.records import Evidence, Report
+from oomkit.klog.records import Evidence, KernelName, Report
 from oomkit.klog.syslog import OTHERS_LINE
 from oomkit.klog.tasks import row_expression
-from oomkit.klog.userspace import evidence_in, may_tell
+from oomkit.klog.userspace import may_tell
+from oomkit.klog.witness import Witness
 from oomkit.klog.wrappers import ExportReader, lines_of_json
 
 MAX_LINE_CHARS = 4096
 """Longer lines are cut: no kernel prints them."""
+_MAX_UNAME = 200
 _IDLE_LINES = 40
 _IDLE_LINES_AFTER_END = 8
 
@@ -35,6 +42,8 @@ class Parser:
         self._pretty = PrettyReader()
         self._quoted = QuotedPrintable()
         self._prefix = PrefixStripper()
+        self._witness = Witness(file)
+        self._asked_release = False
         self._unrelated = 0
         self._found: list[Report | Evidence] = []
 
@@ -143,13 +152,32 @@ class Parser:
         found, used = self._assembler.feed(line, wrapped=wrapped)
         self._found.extend(found)
         self._unrelated = 0 if used else self._unrelated + 1
-        if self._evidence and not used:
+        if used:
+            return
+        if line.tag is None and (self._asked_release or len(line.text) < _MAX_UNAME):
+            self._take_kernel(line)
+        if self._evidence:
             self._take_evidence(line)
 
     def _take_evidence(self, line: Line) -> None:
-        found = evidence_in(line, self._file)
-        if found is not None:
-            self._found.append(found)
+        self._found.extend(self._witness.take(line))
+
+    def _take_kernel(self, line: Line) -> None:
+        """A line outside of reports may name the kernel: ``uname``, a form about a bug."""
+        text = line.text
+        if self._asked_release:
+            self._asked_release = False
+            self._assembler.name_kernel(parse_bare_release(text), line)
+        if "Linux " in text or "ernel" in text:
+            self._assembler.name_kernel(parse_uname(text), line)
+        elif "uname" in text:
+            self._assembler.name_kernel(parse_uname(text), line)
+            self._asked_release = asks_release(text)
+
+    @property
+    def kernels(self) -> list[KernelName]:
+        """The lines outside of reports that name the kernel."""
+        return self._assembler.named
 
     def glance(self, data: bytes, line: int) -> None:
         """Take one line by itself, number ``line``, that holds a needle but is of no report."""
@@ -199,5 +227,6 @@ class Parser:
     def finish(self) -> list[Report | Evidence]:
         """End of the log: give what is left."""
         self.gap()
+        self._found.extend(self._witness.flush())
         self._found.extend(self._assembler.flush())
         return self.drain()

@@ -6,36 +6,66 @@ never mixed with the kernel's reports.
 """
 
 import re
-from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from ahocorasick_rs import AhoCorasick, MatchKind
 
+from oomkit.klog.form import Form, size_kb
+from oomkit.klog.killer_forms import KILLER_FORMS
+from oomkit.klog.no_kill_forms import NO_KILL_FORMS
+from oomkit.klog.notice_forms import NOTICE_FORMS
 from oomkit.klog.prefix import Line
 from oomkit.klog.records import Evidence, Source
-from oomkit.klog.scan import KERNEL_NEEDLES
-
-Kind = Literal["kill", "notice", "eviction", "sigkill"]
+from oomkit.klog.scan import KERNEL_NEEDLES, Worth
 
 NEEDLES = (
     b"oomd", b"OOM ", b"OOM-", b"OOM_", b"OOMK", b"kOOM", b"oom-kill", b"oomKill", b" oom", b"/oom",
     b"nohang", b"earlyoom", b"9/KILL", b"evict", b"low on resource", b" 137", b"=137", b":137",
     b"(137", b"g SIG", b"signal 9", b"signal: killed", b"lowmemorykiller", b"lmkd",
+    b"Killed /", b"oom_kill", b"Out Of Memory", b"OUT_OF_ME", b"OutOfMemory", b"memory limit",
+    b"Memory limit", b"PBS: job", b"TERM_MEM", b"running beyond", b"exceeded memory",
+    b"Error R1", b"Evicted", b"allocation failure", b"allocation stalls", b"allocate memory",
+    b"__vm_enough", b"heap out of", b"std::bad_alloc", b"(out of memory)", b"emory pressure",
+    b"MemoryPressure", b"ficientMemory", b"killer: Kill", b"to the victim", b"to kill /",
+    b"Max Memory Used", b"EvictionThreshold",
+    b"VM: killing", b"CUDA out of", b"kernel-monitor",
 )  # fmt: skip
 """What the lines contain; see :mod:`oomkit.klog.scan`. One of less than four bytes would make the
-search for all of them three times as slow."""
+search for all of them three times as slow, more than 64 with the kernel's eight times: what none of
+them finds is found in the beginning of a log only, which is read whole."""
 
 _STATUS = re.compile(rb"(?:exit|return|code|status)[^\n]{0,24}137\b", re.IGNORECASE)
 
 
-def is_worth(buffer: bytearray, at: int, end: int) -> bool:
+def is_worth(buffer: bytearray, at: int, end: int) -> Worth:
     """Whether what stands at an offset may be evidence: 137 is a number like any other, and the
-    kernel's own words are no evidence of others.
+    kernel's own words are no evidence of others. Of some lines those around them are worth it, too.
     """
     if buffer.startswith(_KERNELS, at):
-        return False
+        return Worth.NOTHING
+    if buffer.startswith(_WITH_NEIGHBOURS, at):
+        return Worth.AROUND
     if not buffer.startswith(_NUMBER, at + 1):
-        return True
+        return Worth.LINE
+    if not _is_status(buffer, at, end):
+        return Worth.NOTHING
+    field = _STATUS_FIELD.search(buffer, max(at - 20, 0), at + 1)
+    return Worth.LINE if field is None else Worth.AROUND
+
+
+_STATUS_FIELD = re.compile(rb"\"?[eE]xit ?[cC]ode\"?:\s+$")
+"""A description's field, whose neighbours say of what the status is."""
+
+
+_WITH_NEIGHBOURS = (
+    b"lowmemorykiller", b"killer: Kill", b"low on resource", b"OOMKilled", b"oomKilled", b"Evicted",
+    b"Error R1", b"oom-kill'", b"oom-kill)", b" oom-kill)",
+    b"signal: killed",
+)  # fmt: skip
+
+
+def _is_status(buffer: bytearray, at: int, end: int) -> bool:
+    """Whether the number 137 is an exit status."""
     end = min(at + 5, end)
     if buffer[at + 4 : end].isalnum():
         return False
@@ -48,219 +78,13 @@ def is_worth(buffer: bytearray, at: int, end: int) -> bool:
 
 _NUMBER = b"137"
 _KERNELS = tuple(needle for needle in KERNEL_NEEDLES if needle not in NEEDLES)
-_UNIT = r"(?P<unit>[\w@:.\\-]+\.(?:service|scope|slice|socket|mount|swap))"
-_POD = r"(?P<pod>[\w.-]+(?:/[\w.-]+)?)"
-
-
-class _Form:
-    """One form of line: who prints it, what it means, how to read it."""
-
-    def __init__(
-        self,
-        by: str,
-        kind: Kind,
-        pattern: str,
-        *,
-        words: tuple[str, ...],
-        tags: tuple[str, ...] = (),
-    ) -> None:
-        """Every line of the form has one of the words."""
-        self.by = by
-        self.kind = kind
-        self.words = words
-        self.tags = tags
-        self._pattern = pattern
-
-    @cached_property
-    def pattern(self) -> re.Pattern[str]:
-        """Finds the form in a line."""
-        return re.compile(self._pattern)
-
-
-_FORMS = (
-    # systemd-oomd: "Killed /user.slice/... due to memory pressure for /user.slice being 60% > ..."
-    _Form(
-        "systemd-oomd",
-        "kill",
-        r"^Killed (?P<cgroup>/\S+) due to (?:memory pressure|memory used|swap used)",
-        words=("Killed /",),
-        tags=("systemd-oomd",),
-    ),
-    _Form(
-        "systemd-oomd",
-        "kill",
-        r"systemd-oomd(?:\[\d+\])?: Killed (?P<cgroup>/\S+) due to (?:memory|swap)",
-        words=("systemd-oomd",),
-    ),
-    _Form(
-        "systemd-oomd",
-        "notice",
-        _UNIT + r": systemd-oomd killed (?:\d+|some) process",
-        words=("systemd-oomd killed",),
-    ),
-    _Form(
-        "earlyoom",
-        "kill",
-        r"sending (?P<signal>SIGTERM|SIGKILL) to process (?P<pid>\d+)(?: uid \d+)? "
-        r"[\"'](?P<comm>.*?)[\"']:? ?(?:badness|oom_score|VmRSS|,|$)",
-        words=("to process ",),
-    ),
-    _Form(
-        "earlyoom",
-        "kill",
-        r"Killing process (?P<pid>\d+) \((?P<comm>.*)\)",
-        words=("Killing process ",),
-        tags=("earlyoom",),
-    ),
-    _Form(
-        "nohang",
-        "kill",
-        r"(?:Sending|Implementing|sending) (?P<signal>SIGTERM|SIGKILL) to (?:the )?victim"
-        r"(?:.*?PID:? (?P<pid>\d+))?",
-        words=("victim",),
-        tags=("nohang", "nohang-desktop"),
-    ),
-    _Form(
-        "nohang",
-        "kill",
-        r"(?:found victim|victim is|Victim).*?(?:PID:? ?|\[)(?P<pid>\d+).*?(?P<comm>[\w.:-]+)?",
-        words=("victim", "Victim"),
-        tags=("nohang", "nohang-desktop"),
-    ),
-    # Android's killer, in userspace and (until 4.11) in the kernel.
-    _Form(
-        "lmkd",
-        "kill",
-        r"Kill(?:ing)? '(?P<comm>[^']+)' \((?P<pid>\d+)\)",
-        words=("'",),
-        tags=("lmkd", "lowmemorykiller"),
-    ),
-    _Form(
-        "lmkd",
-        "kill",
-        r"lowmemorykiller: Kill(?:ing)? '(?P<comm>[^']+)' \((?P<pid>\d+)\)",
-        words=("lowmemorykiller",),
-    ),
-    _Form(
-        "talos",
-        "kill",
-        r"Sending SIGKILL to cgroup .*?\"cgroup\": ?\"(?P<cgroup>[^\"]+)\"",
-        words=("Sending SIGKILL",),
-    ),
-    _Form(
-        "oomd",
-        "kill",
-        r"oomd kill: (?P<numbers>[\d. ]+) (?P<cgroup>/?\S+) \d+ ruleset:\[",
-        words=("oomd kill",),
-    ),
-    _Form(
-        "oomd",
-        "kill",
-        r"Trying to kill (?P<cgroup>/\S+)",
-        words=("Trying to kill",),
-        tags=("oomd", "oomd_bin"),
-    ),
-    _Form(
-        "kubelet",
-        "eviction",
-        r"[Ee]viction manager: pod is evicted successfully\\?\".{0,20}pod=\\?\"" + _POD,
-        words=("viction manager",),
-    ),
-    _Form(
-        "kubelet",
-        "eviction",
-        r"eviction manager: pods? " + _POD + r"\S* (?:is )?evicted",
-        words=("viction manager",),
-    ),
-    _Form(
-        "kubelet",
-        "eviction",
-        r"[Ee]viction manager: (?:must evict|attempting to reclaim)",
-        words=("viction manager",),
-    ),
-    _Form(
-        "kubelet", "eviction", r"The node was low on resource: memory", words=("low on resource",)
-    ),
-    _Form(
-        "kubelet",
-        "notice",
-        r"(?:System OOM encountered, victim process: (?P<comm>[^,\"]+), pid: (?P<pid>\d+)"
-        r"|OOMKilling|OOMKilled)",
-        words=("System OOM", "OOMKill"),
-    ),
-    _Form(
-        "containerd",
-        "notice",
-        r"TaskOOM.{0,20}?(?:ContainerID:|container_id:\\?\")(?P<container>[0-9a-f]{12,64})",
-        words=("TaskOOM",),
-    ),
-    _Form(
-        "containerd",
-        "notice",
-        r"TaskOOM|/tasks/oom\b",
-        words=("TaskOOM", "/tasks/oom"),
-    ),
-    _Form(
-        "docker",
-        "notice",
-        r"container oom (?P<container>[0-9a-f]{12,64})",
-        words=("container oom",),
-    ),
-    _Form(
-        "docker",
-        "notice",
-        r"(?:OOMKilled|oomKilled)\\?\"?[:=] ?true|OOM event.*container",
-        words=("OOMKilled", "oomKilled", "OOM event"),
-    ),
-    _Form(
-        "runc",
-        "notice",
-        r"(?:runc|crun|conmon).{0,60}?(?:OOM|oom)(?:[-_ ]kill| event| rec)",
-        words=("runc", "crun", "conmon"),
-    ),
-    _Form(
-        "conmon",
-        "notice",
-        r"^(?:OOM received|OOM event received)",
-        words=("OOM ",),
-        tags=("conmon",),
-    ),
-    _Form(
-        "systemd",
-        "notice",
-        _UNIT + r": (?:A process of this unit has been killed by the OOM killer"
-        r"|Failed with result 'oom-kill'|Unit process killed by the OOM killer)",
-        words=("OOM killer", "oom-kill"),
-    ),
-    _Form(
-        "systemd",
-        "sigkill",
-        _UNIT + r": (?:Main process exited|main process exited|Control process exited)"
-        r".{0,20}?code=killed, status=9/KILL",
-        words=("9/KILL",),
-    ),
-    _Form(
-        "anybody",
-        "sigkill",
-        r"(?:exit(?:ed)?|return(?:ed)?)[ _a-z]{0,24}(?:code|status|with)?"
-        r"\\?\"?[ :=]{1,3}\(?137\b",
-        words=("137",),
-    ),
-    _Form(
-        "anybody",
-        "sigkill",
-        r"(?:killed by signal 9|signal: killed|exited on signal 9\b)",
-        words=("signal",),
-    ),
-)
-
-
+_FORMS = (*KILLER_FORMS, *NOTICE_FORMS, *NO_KILL_FORMS)
 _FORM_WORDS = tuple(dict.fromkeys(word for form in _FORMS for word in form.words))
 _FORM_WORD = AhoCorasick(_FORM_WORDS)
 _WITH_WORD = tuple([i for i, form in enumerate(_FORMS) if w in form.words] for w in _FORM_WORDS)
 
 
-def _forms_for(text: str) -> list[_Form]:
+def _forms_for(text: str) -> list[Form]:
     """The forms that have one of their words in a line, in their order."""
     words = {word for word, _, _ in _FORM_WORD.find_matches_as_indexes(text, overlapping=True)}
     return [_FORMS[i] for i in sorted({i for word in words for i in _WITH_WORD[word]})]
@@ -293,26 +117,62 @@ _TELLING = AhoCorasick([*_TAGS, *map(bytes.decode, NEEDLES)], MatchKind.Leftmost
 _WORDS = AhoCorasick([needle.decode() for needle in NEEDLES], MatchKind.LeftmostFirst)
 
 
-def _evidence(
-    form: _Form, match: re.Match[str], line: Line, file: str, tag: str
-) -> Evidence | None:
+def _evidence(form: Form, match: re.Match[str], line: Line, file: str, tag: str) -> Evidence | None:
     groups: dict[str, Any] = match.groupdict()
     by = form.by if form.by != "anybody" else (tag or "unknown")
     if form.by == "earlyoom" and tag and tag != "earlyoom" and "earlyoom" not in line.text:
         return None
-    pid = groups.get("pid")
+    if form.by == "nohang" and tag and not tag.startswith("nohang"):
+        return None
+    sizes = {name: _size(groups.get(name), form) for name in ("used", "limit", "request")}
+    if form.by == "lambda" and (sizes["used"] or 0) < (sizes["limit"] or 0):
+        return None
+    quoted = form.by == "node-problem-detector"
+    text = f"repeats the kernel's line on {groups.get('comm')}[{groups.get('pid')}]"
     return Evidence(
         source=Source(file=file, line=line.number, end_line=line.number),
         by=by,
         kind=form.kind,
-        text=line.text[:500],
+        text=text if quoted else line.text[:_MAX_TEXT],
+        killer=form.killer or (_killer_of(form.by) if form.kind == "kill" else None),
+        means=form.means,
         time=line.time,
         uptime_s=line.uptime_s,
         host=line.host,
-        pid=int(pid) if pid and len(pid) < 10 else None,
+        pid=_number(groups.get("pid")),
         comm=groups.get("comm"),
         cgroup=groups.get("cgroup"),
+        cgroup_cut=groups.get("cgroup") is not None and line.cut and match.end() == len(line.text),
         unit=groups.get("unit"),
         pod=groups.get("pod"),
         container=groups.get("container"),
+        container_name=groups.get("name"),
+        node=groups.get("node"),
+        job=groups.get("job") or groups.get("task"),
+        reason=None if line.cut else (groups.get("reason") or "").strip(" .") or None,
+        processes=_number(groups.get("processes")),
+        count=_number(groups.get("count")),
+        adj=_number(groups.get("adj")),
+        order=_number(groups.get("order")),
+        used_kb=sizes["used"],
+        limit_kb=sizes["limit"],
+        request_kb=sizes["request"],
     )
+
+
+_MAX_TEXT = 500
+
+
+def _killer_of(by: str) -> str:
+    return "kernel" if by == "lowmemorykiller" else by
+
+
+def _size(text: str | None, form: Form) -> int | None:
+    if text is None:
+        return None
+    # Slurm prints bare numbers in kB.
+    return size_kb(text, unit="kb" if form.by == "slurm" else "b")
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and len(text) < 10 else None

@@ -1,5 +1,6 @@
 """Take a line of a log out of what wraps it: journal records, container engines' JSON."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,8 @@ _TIME_KEYS = ("_SOURCE_REALTIME_TIMESTAMP", "__REALTIME_TIMESTAMP", "time", "@ti
 _HOST_KEYS = ("_HOSTNAME", "hostname", "host")
 _TAG_KEYS = ("SYSLOG_IDENTIFIER", "_COMM")
 MAX_RECORD_FIELDS = 200
+_MAX_NAME = 253
+"""The longest name that Kubernetes allows."""
 
 
 def lines_of_json(raw: str, number: int) -> list[Line] | None:
@@ -26,8 +29,7 @@ def lines_of_json(raw: str, number: int) -> list[Line] | None:
     decoded = _decoded(raw[begin:end])
     if decoded is None and raw[:begin].endswith("["):
         decoded = _decoded(raw[begin - 1 :].rstrip(" ,"))
-    records = decoded if isinstance(decoded, list) else [decoded]
-    found = [lines_of_record(record, number) for record in records if isinstance(record, dict)]
+    found = [lines_of_record(record, number) for record in _records_in(decoded)]
     lines = [line for of_record in found if of_record is not None for line in of_record]
     if begin:
         when = strip_prefix(raw[:begin], number).time
@@ -47,7 +49,49 @@ def _decoded(text: str) -> object:
 def lines_of_record(record: dict[str, Any], number: int) -> list[Line] | None:
     """Return the lines in a decoded record; None if it has no text."""
     text = _text(record)
-    return None if text is None else _lines(text, record, number)
+    if text is not None:
+        return _lines(text, record, number)
+    for key in _INNER_KEYS:
+        inner = record.get(key)
+        if isinstance(inner, dict) and (text := _text(inner)) is not None:
+            return _lines(text, {**record, **inner}, number)
+    return None
+
+
+_INNER_KEYS = ("jsonPayload", "protoPayload", "_source", "event", "fields", "attributes", "data")
+"""What log services put around a record."""
+_LIST_KEYS = (
+    "events",
+    "logEvents",
+    "entries",
+    "records",
+    "hits",
+    "streams",
+    "values",
+    "result",
+    "data",
+)
+_MAX_DEPTH = 4
+
+
+def _records_in(decoded: object, depth: int = 0) -> Iterator[dict[str, Any]]:
+    """The records in an answer of a log service: in lists below its own words, or in pairs."""
+    if isinstance(decoded, list):
+        for item in decoded[:_MAX_RECORDS]:
+            if isinstance(item, list) and len(item) == 2 and all(isinstance(x, str) for x in item):
+                yield {"ts": item[0], "message": item[1]}
+            else:
+                yield from _records_in(item, depth)
+    elif isinstance(decoded, dict):
+        below = [decoded[key] for key in _LIST_KEYS if isinstance(decoded.get(key), list | dict)]
+        if depth < _MAX_DEPTH and below and _text(decoded) is None:
+            for part in below:
+                yield from _records_in(part, depth + 1)
+        if not below or _text(decoded) is not None:
+            yield decoded
+
+
+_MAX_RECORDS = 100_000
 
 
 class ExportReader:
@@ -113,11 +157,13 @@ def _lines(text: str, record: dict[str, Any], number: int) -> list[Line]:
     tag = next((record[k] for k in _TAG_KEYS if isinstance(record.get(k), str)), None)
     if record.get("_TRANSPORT") == "kernel" or tag == "kernel":
         tag = None
+    about = _about(record)
     host = next((record[k] for k in _HOST_KEYS if isinstance(record.get(k), str)), None)
     for raw in clean(text).split("\n"):
         for part in split_joined(raw):
             line = strip_prefix(part, number)
             line.stamped = True
+            line.about = about
             line.time = when or line.time
             line.host = clean(host) if host else line.host
             if tag is not None and line.uptime_s is None:
@@ -128,10 +174,46 @@ def _lines(text: str, record: dict[str, Any], number: int) -> list[Line]:
     return lines
 
 
+_ABOUT = {
+    "pod": ("pod_name", "pod", "podName"),
+    "namespace": ("namespace_name", "namespace", "namespaceName"),
+    "container": ("container_name", "container", "containerName"),
+}
+_ABOUT_PARTS = ("kubernetes", "labels", "resource")
+
+
+def _about(record: dict[str, Any]) -> dict[str, Any] | None:
+    """The pod that a shipper's or an event's record names."""
+    part: Any = record
+    for key in _ABOUT_PARTS:
+        inner = record.get(key)
+        if isinstance(inner, dict):
+            part = inner.get("labels", inner) if key == "resource" else inner
+            break
+    found: dict[str, Any] = {}
+    for name, keys in _ABOUT.items():
+        value = next((part[k] for k in keys if isinstance(part.get(k), str)), None)
+        if value is not None:
+            found[name] = clean(value)[:_MAX_NAME]
+    thing = record.get("involvedObject") or record.get("regarding")
+    if (
+        isinstance(thing, dict)
+        and thing.get("kind") == "Pod"
+        and isinstance(thing.get("name"), str)
+    ):
+        found["pod"] = clean(thing["name"])[:_MAX_NAME]
+        if isinstance(thing.get("namespace"), str):
+            found["namespace"] = clean(thing["namespace"])[:_MAX_NAME]
+    count = record.get("count")
+    if isinstance(count, int) and 1 < count < 10**9:
+        found["count"] = count
+    return found or None
+
+
 def _time(record: dict[str, Any]) -> str | None:
     for key in _TIME_KEYS:
         value = record.get(key)
-        if isinstance(value, str) and value.isdecimal() and len(value) <= 17:
+        if isinstance(value, str) and value.isdecimal() and len(value) <= 19:
             return _from_epoch(int(value))
         if isinstance(value, int) and value < 10**17:
             return _from_epoch(value)
@@ -141,6 +223,8 @@ def _time(record: dict[str, Any]) -> str | None:
 
 
 def _from_epoch(value: int) -> str:
+    if value >= 10**18:
+        value //= 1000
     unit = 1_000_000 if value >= 10**15 else 1000 if value >= 10**12 else 1
     try:
         return datetime.fromtimestamp(value / unit, UTC).isoformat(timespec="microseconds")

@@ -98,8 +98,8 @@ def _refusal(machine: Machine, proc: Proc, pages: float, memory: Memory) -> str 
         return None
     if answer.limit == "CommitLimit":
         limit = commit_limit_pages(memory, machine.sysctl, machine.rules)
-        return f"CommitLimit {limit / _MB:.1f} MB"
-    return f"{answer.limit} {max(answer.limit_pages or 0, 0) / _MB:.1f} MB"
+        return f"CommitLimit {limit / _MB:.1f} MiB"
+    return f"{answer.limit} {max(answer.limit_pages or 0, 0) / _MB:.1f} MiB"
 
 
 def map_touched(machine: Machine, proc: Proc, pages: float) -> None:

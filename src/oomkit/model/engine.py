@@ -48,7 +48,7 @@ class Engine:
         scenario: Scenario,
         *,
         seed: int,
-        sample_s: float,
+        sample_s: float | None,
         audit: bool = False,
         policy: Policy | None = None,
     ) -> None:
@@ -63,7 +63,8 @@ class Engine:
             machine,
             self.timers,
             random.Random(seed),
-            on_start=self.sampler.watch,
+            on_start=self.sampler.process_started,
+            on_kill=self.sampler.before_kill,
             on_exit=self._process_exited,
         )
         self.oom = OomKiller(machine, self.lifecycle, self.timers)
@@ -126,6 +127,7 @@ class Engine:
             self.lifecycle.deny(proc, call, proc.step_left, refusal)
 
     def _process_exited(self, proc: Proc) -> None:
+        self.sampler.process_exited()
         if self.driver is not None:
             self.driver.process_exited(proc)
 
@@ -244,6 +246,7 @@ class Engine:
 
     def _final_outcome(self, outcome: Outcome) -> Outcome:
         frozen = self.freezes.close(self.machine.now)
+        self.sampler.end_run()
         if outcome == "timed_out" and frozen:
             return "frozen"
         if outcome == "timed_out" and not self._has_active():

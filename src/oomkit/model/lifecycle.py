@@ -33,6 +33,7 @@ class Lifecycle:
         timers: for their starts, the ends of their holds, and their exits.
         rng: draws what the scenario declares as random.
         on_start: called with each new process.
+        on_kill: called before each kill that is recorded, while the victim still has its memory.
         on_exit: called with each process that is gone.
 
     Attributes:
@@ -50,6 +51,7 @@ class Lifecycle:
         rng: random.Random,
         *,
         on_start: Callable[[Proc], None],
+        on_kill: Callable[[], None],
         on_exit: Callable[[Proc], None],
     ) -> None:
         self.machine = machine
@@ -61,6 +63,7 @@ class Lifecycle:
         self.idle_victims: set[str] = set()
         self.denied: list[Denied] = []
         self._on_start = on_start
+        self._on_kill = on_kill
         self._on_exit = on_exit
         self._next_pid = 100
         self._instances: dict[str, int] = {}
@@ -332,6 +335,7 @@ class Lifecycle:
 
         The arguments are the fields of :class:`~oomkit.scenario.record.Kill`.
         """
+        self._on_kill()
         self.kills.append(
             Kill(
                 t_s=round(self.machine.now, 6),

@@ -7,9 +7,9 @@ import msgspec
 
 from oomkit.kernel.state import Memory, Sysctl
 from oomkit.kernel.versions import rules_for
+from oomkit.kernel.watermarks import watermarks_for
 from oomkit.model.pools import Group, Mm, Pool
 from oomkit.model.tasks import PAGE, PROCESS_PAGES, Proc
-from oomkit.model.watermarks import watermarks_for
 from oomkit.scenario.format import Cgroup, Scenario
 
 if TYPE_CHECKING:
@@ -21,9 +21,8 @@ _IMAGE_BYTES = 41344 * 1024
 _KERNEL_BYTES = 24064 * 1024
 """Slab, per-CPU and other kernel memory of a minimal system after boot."""
 
-_ROOTFS_PAGES = 749
+ROOTFS_PAGES = 749
 """An initramfs' files: page cache that can't be dropped."""
-
 
 UPTIME_AT_START_S = 60
 """Seconds between the machine's boot and the start of the scenario."""
@@ -80,7 +79,7 @@ class Machine:
         if kernel is None:
             kernel = min(_KERNEL_BYTES, ram // 8) + ram // 128
         self.kernel = float(kernel // PAGE)
-        self.rootfs = float(min(_ROOTFS_PAGES, self.total // 64))
+        self.rootfs = float(min(ROOTFS_PAGES, self.total // 64))
         self.swap_total = spec.swap_bytes // PAGE
         self.swap_full = False
         self.cpus = spec.cpus

@@ -13,7 +13,7 @@ def play(
     *,
     policy: Policy | None = None,
     seed: int = 0,
-    sample_s: float = 1.0,
+    sample_s: float | None = 1.0,
     audit: bool = False,
 ) -> Run:
     """Play a scenario and return its record.
@@ -22,7 +22,8 @@ def play(
         scenario: what to play.
         policy: the policy that guards the machine; None: the kernel is alone.
         seed: moves only what the scenario declares as random (``jitter``, ``spread``).
-        sample_s: seconds between two samples.
+        sample_s: seconds between two samples; None: adaptive, the smaller the shorter the run is,
+            with a sample at each kill, start and exit besides, and at the end of the run.
         audit: check after every event that the pages of all uses add up to the machine's.
 
     Raises:

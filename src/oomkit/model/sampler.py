@@ -1,6 +1,7 @@
 """Samples of a run, interpolated: between two events every value moves along a straight line."""
 
 from collections.abc import Iterable
+from itertools import compress
 
 from oomkit.model.machine import Machine
 from oomkit.model.psi import Psi
@@ -13,6 +14,27 @@ _MB = 2**20 / PAGE
 
 PING = "ping/0"
 PROBE = "probe/0"
+
+_FINEST_S = 2.0**-10
+"""Where an adaptive interval begins; doubled again and again it hits whole seconds."""
+
+_MAX_REGULAR = 2400
+"""Most samples at an adaptive interval; a longer run has a longer interval."""
+
+_MAX_VALUES = 100_000
+"""Most samples times processes, so that with many processes the interval is longer still."""
+
+_MAX_REGULAR_CROWDED = 300
+"""However many processes there are, so many samples are not too many."""
+
+_MAX_KILLS = 1000
+"""The first so many kills have a sample of their own."""
+
+_MAX_STARTS_AND_EXITS = 400
+"""The first so many starts and exits have a sample of their own."""
+
+_ROUNDING_S = 1e-6
+"""What sums of time may lack of a whole second."""
 
 
 class _Curve:
@@ -44,6 +66,19 @@ class _Curve:
             column.extend([0.0] * gap)
             column.extend(_line(a * unit, b * unit, parts, digits))
 
+    def keep(self, kept: list[bool]) -> None:
+        """Drop the samples of the run that are not to be kept."""
+        own = kept[self.first :]
+        self.rss = list(compress(self.rss, own))
+        self.swap = list(compress(self.swap, own))
+        self.progress = list(compress(self.progress, own))
+        self.first = sum(kept[: self.first])
+
+    def cut(self, count: int) -> None:
+        """Drop the samples after the run's first ``count``."""
+        for column in (self.rss, self.swap, self.progress):
+            del column[max(count - self.first, 0) :]
+
     def padded(self, column: list[float], count: int, *, hold: bool = False) -> list[float]:
         """A column from the start of the run to its end; it ends in 0, or ``hold``s its value."""
         last = column[-1] if hold and column else 0.0
@@ -58,34 +93,47 @@ def _line(start: float, end: float, parts: list[float], digits: int) -> list[flo
 
 
 class Sampler:
-    """Collects a sample every ``every_s`` seconds, and advances the pressure averages."""
+    """Samples a run, and advances the pressure averages.
 
-    def __init__(self, machine: Machine, psi: Psi, every_s: float) -> None:
+    At a given interval there is one sample every so many seconds. An adaptive interval begins
+    small and is doubled, with every second sample dropped, whenever there would be too many; in
+    addition there is a sample just before each kill, at each start and exit, and at the end of
+    the run.
+
+    Args:
+        machine: what is sampled.
+        psi: its pressure.
+        interval_s: seconds between two samples; None: adaptive.
+    """
+
+    def __init__(self, machine: Machine, psi: Psi, interval_s: float | None) -> None:
         self.machine = machine
         self.psi = psi
-        self.every_s = every_s
+        self.interval_s = _FINEST_S if interval_s is None else interval_s
         self.t: list[float] = []
         self.rows: list[tuple[float, ...]] = []
         self.probe_answers: list[float] = []
         self.curves: dict[str, _Curve] = {}
+        self._is_adaptive = interval_s is None
+        self._intervals = 0
+        """Intervals until the next regular sample is due, counted from the start."""
+        self._due_at: list[int | None] = []
+        """After how many intervals each sample was due; None: it is not a regular one."""
+        self._kills = 0
+        self._starts_and_exits = 0
+        self._last_kill_s = -1.0
         self._live: list[_Curve] = []
         self._before: tuple[float, ...] = ()
-        self._probe = 0.0
+        self._cpu_busy = 0.0
+        self._answering_s = 0.0
 
-    def watch(self, proc: Proc) -> None:
-        """Sample a process from now on."""
-        spec = proc.spec
-        total = sum(proc.nominal)
-        if spec.loops is not None:
-            total *= spec.loops
-        curve = _Curve(proc, len(self.t), total)
-        curve.before = self._values(curve)
-        self.curves[proc.key] = curve
-        self._live.append(curve)
+    # Between two events.
 
     def begin_piece(self, end: float) -> None:
         """Remember the present state, if a sample is due until ``end``."""
-        if self._next() > end:
+        if self._is_adaptive:
+            self._lengthen_interval(end)
+        if self._next_s() > end:
             return
         self._before = self._state()
         for curve in self._live:
@@ -100,36 +148,126 @@ class Sampler:
             rates: at which rates.
             response_s: how long the probe took meanwhile.
         """
-        some, full = rates.some, rates.full
+        self._cpu_busy = rates.cpu_busy
         end = start + seconds
         now = start
-        if self._next() > end:
-            self.psi.advance(seconds, some, full)
+        if self._next_s() > end:
+            self._pass(seconds, rates, response_s)
             return
         after = self._state()
         first = len(self.t)
         parts = []
-        while (at := self._next()) <= end:
-            self.psi.advance(at - now, some, full)
+        while (at := self._next_s()) <= end:
+            self._pass(at - now, rates, response_s)
             now = at
-            part = (at - start) / seconds if seconds > 0 else 1.0
-            if response_s <= FROZEN_S:
-                self._probe += self.every_s
-            self._add_row(at, part, after, rates.cpu_busy)
-            parts.append(part)
+            if not self._is_sampled(at):
+                part = (at - start) / seconds if seconds > 0 else 1.0
+                values = [a + (b - a) * part for a, b in zip(self._before, after, strict=True)]
+                self._add_row(at, values, due_at=self._intervals)
+                parts.append(part)
+            self._intervals += 1
         for curve in self._live:
             curve.extend(first, self._values(curve), parts)
-        self.psi.advance(end - now, some, full)
+        self._pass(end - now, rates, response_s)
         self._live = [curve for curve in self._live if curve.proc.state != "dead"]
 
-    def _next(self) -> float:
-        return len(self.t) * self.every_s
+    def _pass(self, seconds: float, rates: Rates, response_s: float) -> None:
+        """Let time pass for the pressure averages, and for the probe: one answer a second."""
+        self.psi.advance(seconds, rates.some, rates.full)
+        if response_s <= FROZEN_S:
+            self._answering_s += seconds
 
-    def _add_row(self, at: float, part: float, after: tuple[float, ...], busy: float) -> None:
-        row = [a + (b - a) * part for a, b in zip(self._before, after, strict=True)]
+    # At an event.
+
+    def process_started(self, proc: Proc) -> None:
+        """Sample a process from now on."""
+        self._sample_start_or_exit()
+        spec = proc.spec
+        total = sum(proc.nominal)
+        if spec.loops is not None:
+            total *= spec.loops
+        curve = _Curve(proc, len(self.t), total)
+        curve.before = self._values(curve)
+        self.curves[proc.key] = curve
+        self._live.append(curve)
+
+    def process_exited(self) -> None:
+        """Take a sample where a process is gone, if the interval is adaptive."""
+        self._sample_start_or_exit()
+
+    def before_kill(self) -> None:
+        """Take a sample where a process is about to be killed, if the interval is adaptive."""
+        if not self._is_adaptive or self._kills >= _MAX_KILLS:
+            return
+        if not self._is_sampled(self.machine.now):
+            self._sample_now()
+            self._kills += 1
+        self._last_kill_s = self.t[-1]
+
+    def end_run(self) -> None:
+        """Take a last sample, if the interval is adaptive."""
+        if self._is_adaptive:
+            self._sample_or_replace()
+
+    def _sample_start_or_exit(self) -> None:
+        if self._is_adaptive and self._starts_and_exits < _MAX_STARTS_AND_EXITS:
+            self._starts_and_exits += self._sample_or_replace()
+
+    def _sample_or_replace(self) -> bool:
+        """Take a sample, in place of one at the same time except that of a kill."""
+        if self._is_sampled(self.machine.now):
+            if self._last_kill_s == self.t[-1]:
+                return False
+            self._drop_last()
+        self._sample_now()
+        return True
+
+    def _sample_now(self) -> None:
+        first = len(self.t)
+        self._add_row(self.machine.now, self._state(), due_at=None)
+        for curve in self._live:
+            if curve.first <= first:
+                curve.before = self._values(curve)
+                curve.extend(first, curve.before, [1.0])
+
+    # The samples.
+
+    def _next_s(self) -> float:
+        return self._intervals * self.interval_s
+
+    def _is_sampled(self, at: float) -> bool:
+        """Whether there is a sample at a time (the present, or a later one) already."""
+        return bool(self.t) and self.t[-1] >= round(at, 6)
+
+    def _add_row(self, at: float, values: Iterable[float], *, due_at: int | None) -> None:
         self.t.append(round(at, 6))
-        self.rows.append((*row, *self.psi.avg10(), busy))
-        self.probe_answers.append(float(int(self._probe)))
+        self.rows.append((*values, *self.psi.avg10(), self._cpu_busy))
+        self.probe_answers.append(float(int(self._answering_s + _ROUNDING_S)))
+        self._due_at.append(due_at)
+
+    def _drop_last(self) -> None:
+        for column in (self.t, self.rows, self.probe_answers, self._due_at):
+            column.pop()
+        for curve in self.curves.values():
+            curve.cut(len(self.t))
+
+    def _lengthen_interval(self, end: float) -> None:
+        """Double the interval until there are not too many regular samples at ``end``."""
+        crowded = _MAX_VALUES // max(len(self.curves), 1)
+        most = min(_MAX_REGULAR, max(_MAX_REGULAR_CROWDED, crowded))
+        while end / self.interval_s > most:
+            self.interval_s *= 2
+            self._intervals = -(-self._intervals // 2)
+            kept = [due_at is None or due_at % 2 == 0 for due_at in self._due_at]
+            if all(kept):
+                continue
+            self.t = list(compress(self.t, kept))
+            self.rows = list(compress(self.rows, kept))
+            self.probe_answers = list(compress(self.probe_answers, kept))
+            for curve in self.curves.values():
+                curve.keep(kept)
+            left = compress(self._due_at, kept)
+            self._due_at = [None if due_at is None else due_at // 2 for due_at in left]
 
     def _state(self) -> tuple[float, ...]:
         """Pages that are free, available, cached, and free in swap."""

@@ -10,8 +10,13 @@ from oomkit.policy.read import PolicyError, policy_from, read_policy
 from oomkit.toml.table import Fault
 
 
-def find_policy(name: str, *, overrides: Sequence[str] = ()) -> Policy:
+def find_policy(name: str, *, overrides: Sequence[str] = (), trusted: bool = False) -> Policy:
     """Return the built-in policy of that name, or else the one in that file.
+
+    Args:
+        name: of either.
+        overrides: changes such as ``whom.level=tree``, made before it is checked.
+        trusted: refuse a file that others can change.
 
     Raises:
         PolicyError: unreadable, no TOML, or wrong; it lists all that is wrong.
@@ -24,4 +29,4 @@ def find_policy(name: str, *, overrides: Sequence[str] = ()) -> Policy:
         raise PolicyError(
             name, [Fault(path="", expected=f"expected a policy file or one of {known}")]
         )
-    return read_policy(name, overrides=overrides)
+    return read_policy(name, overrides=overrides, trusted=trusted)

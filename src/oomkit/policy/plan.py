@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from oomkit.policy.core import levels
-from oomkit.policy.format import Match, Policy, Rule
+from oomkit.policy.core.match import NESTED
+from oomkit.policy.format import Field, Match, Policy, Rule
 
 SCHEMA = 1
 
@@ -53,13 +54,23 @@ def told(match: Match) -> str:
 
 
 def _patterns(match: Match) -> tuple[tuple[str, str], ...]:
-    return tuple((field, expression(texts)) for field, texts in match.patterns)
+    return tuple((field, expression_of(field, texts)) for field, texts in match.patterns)
 
 
-def expression(texts: tuple[str, ...]) -> str:
-    """Alternatives, each a glob or ``re:`` and a regular expression, as one expression."""
-    parts = [
-        text.removeprefix("re:") if text.startswith("re:") else fnmatch.translate(text)
-        for text in texts
-    ]
-    return "|".join(f"(?:{part})" for part in parts)
+def expression_of(field: Field, texts: tuple[str, ...]) -> str:
+    """The patterns of a field as one expression."""
+    return expression(texts, outer=field in NESTED)
+
+
+def expression(texts: tuple[str, ...], *, outer: bool = False) -> str:
+    """Alternatives, each a glob or ``re:`` and a regular expression, as one expression.
+
+    Args:
+        texts: the alternatives.
+        outer: of values that read ``outer/inner`` only a text with a slash means the inner one.
+    """
+    parts = []
+    for text in texts:
+        part = text.removeprefix("re:") if text.startswith("re:") else fnmatch.translate(text)
+        parts.append(f"(?!.*/)(?:{part})" if outer and "/" not in text else f"(?:{part})")
+    return "|".join(parts)

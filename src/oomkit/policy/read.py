@@ -7,7 +7,7 @@ from oomkit.policy.format import By, How, Look, Match, Policy, Preference, Reach
 from oomkit.policy.format import Instead as InsteadOf
 from oomkit.policy.matches import read_match
 from oomkit.policy.rules import read_rule
-from oomkit.policy.values import count, number, positive, share
+from oomkit.policy.values import count, number, positive, seconds, share, size_kb
 from oomkit.toml import units
 from oomkit.toml.load import load
 from oomkit.toml.overrides import apply_overrides
@@ -18,18 +18,19 @@ class PolicyError(TomlError):
     """A policy that can't be used; ``faults`` lists everything that is wrong with it."""
 
 
-def read_policy(path: str, *, overrides: Sequence[str] = ()) -> Policy:
+def read_policy(path: str, *, overrides: Sequence[str] = (), trusted: bool = False) -> Policy:
     """Read a policy file.
 
     Args:
         path: the file.
         overrides: changes such as ``whom.level=tree``, made before it is checked.
+        trusted: refuse one that others can change.
 
     Raises:
         PolicyError: unreadable, no TOML, or wrong; it lists all that is wrong.
     """
     try:
-        raw = load(path)
+        raw = load(path, trusted=trusted)
     except TomlError as error:
         raise PolicyError(error.source, error.faults) from None
     return policy_from(raw, source=path, overrides=overrides)
@@ -88,12 +89,12 @@ def _whom(table: Table) -> Whom:
         level=cast(Reach, table.take("level", choice(*get_args(Reach)), usual.level)),
         most_processes=table.take("most_processes", count, usual.most_processes),
         oom_group=table.take("oom_group", flag, usual.oom_group),
-        least_kb=table.take("least", _size_kb, usual.least_kb),
+        least_kb=table.take("least", size_kb, usual.least_kb),
         growth=table.take("growth", number(0.0, 1.0), usual.growth),
         growth_over_s=table.take("growth_over", positive, usual.growth_over_s),
         work=table.take("work", number(0.0, 0.9), usual.work),
         adj=table.take("adj", number(0.0, 10.0), usual.adj),
-        lasts_s=table.take("lasts", units.duration, usual.lasts_s),
+        lasts_s=table.take("lasts", seconds, usual.lasts_s),
         never=tuple(_never(t) for t in table.tables("never")),
         prefer=(
             *(_preference(t, earlier=True) for t in table.tables("prefer")),
@@ -102,10 +103,6 @@ def _whom(table: Table) -> Whom:
     )
     table.done()
     return whom
-
-
-def _size_kb(value: Any) -> float:
-    return units.size(value) / 1024
 
 
 def _never(table: Table) -> Match:
@@ -128,14 +125,14 @@ def _how(table: Table) -> How:
     usual = How()
     how = How(
         term=table.take("term", flag, usual.term),
-        term_least_s=table.take("term_least", units.duration, usual.term_least_s),
-        term_wait_s=table.take("term_wait", units.duration, usual.term_wait_s),
+        term_least_s=table.take("term_least", seconds, usual.term_least_s),
+        term_wait_s=table.take("term_wait", seconds, usual.term_wait_s),
         give_up_s=table.take("give_up", positive, usual.give_up_s),
-        pause_s=table.take("pause", units.duration, usual.pause_s),
-        hard_pause_s=table.take("hard_pause", units.duration, usual.hard_pause_s),
+        pause_s=table.take("pause", seconds, usual.pause_s),
+        hard_pause_s=table.take("hard_pause", seconds, usual.hard_pause_s),
         together=table.take("together", flag, usual.together),
         most_a_minute=table.take("most_a_minute", count, usual.most_a_minute),
-        dry_run_pause_s=table.take("dry_run_pause", units.duration, usual.dry_run_pause_s),
+        dry_run_pause_s=table.take("dry_run_pause", seconds, usual.dry_run_pause_s),
         notify=table.take("notify", flag, usual.notify),
         before=table.take("before", _command, ()),
         after=table.take("after", _command, ()),

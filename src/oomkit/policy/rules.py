@@ -4,7 +4,7 @@ from typing import Any, cast, get_args
 
 from oomkit.policy.format import By, Condition, Kind, Level, Rule
 from oomkit.policy.matches import pattern
-from oomkit.policy.values import amount, positive, share
+from oomkit.policy.values import amount, positive, seconds, share
 from oomkit.toml import units
 from oomkit.toml.table import Table, choice
 
@@ -25,7 +25,7 @@ def read_rule(table: Table) -> Rule:
         level=cast(Level, table.require("level", choice(*get_args(Level)), "warn")),
         conditions=tuple(_conditions(table)),
         over_s=table.take("over", _window, Rule(level="warn", conditions=()).over_s),
-        for_s=table.take("for", units.duration, 0.0),
+        for_s=table.take("for", seconds, 0.0),
         cgroup=table.take("cgroup", pattern, None),
         by=cast(By | None, table.take("by", choice(*get_args(By)), None)),
     )
@@ -45,9 +45,9 @@ def _conditions(table: Table) -> list[Condition]:
             threshold = table.take(kind, parse, None)
             if threshold is not None:
                 found.append(Condition(kind=kind, threshold=threshold))
-    seconds = table.take("empty_within", positive, None)
-    if seconds is not None:
-        found.append(Condition(kind="empty_within", threshold=seconds))
+    within_s = table.take("empty_within", positive, None)
+    if within_s is not None:
+        found.append(Condition(kind="empty_within", threshold=within_s))
     return found
 
 
@@ -63,10 +63,10 @@ def _rate_kb(value: Any) -> float:
 
 
 def _window(value: Any) -> float:
-    seconds = units.duration(value)
-    if not 0.1 <= seconds <= 600.0:
+    window_s = seconds(value)
+    if not 0.1 <= window_s <= 600.0:
         raise ValueError('a duration from "100ms" to "10m"')
-    return seconds
+    return window_s
 
 
 def _check(table: Table, rule: Rule) -> None:

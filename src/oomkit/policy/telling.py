@@ -9,6 +9,9 @@ from oomkit.policy.core.ranked import Ranked
 SHOWN = 3
 """So many of those that could have been chosen are told."""
 
+_SIZES = ("gain_kb", "rss", "swap", "growth")
+"""What scores in kB begin with."""
+
 
 def amount(value: float, unit: str) -> str:
     """A measured value with its unit."""
@@ -21,6 +24,36 @@ def amount(value: float, unit: str) -> str:
         if abs(value) >= 0.9765 * scale:  # 1000 of the smaller unit
             return f"{value / scale:.3g} {name}{per}"
     return f"{value:.0f} KiB{per}"
+
+
+def plain(value: float) -> str:
+    """A number without an exponent: three digits, or all before the point."""
+    return f"{value:,.0f}" if abs(value) >= 1000.0 else f"{value:.3g}"
+
+
+def span(seconds: float) -> str:
+    """A time that somebody set, in the largest unit that divides it."""
+    for name, scale in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= scale and seconds % scale == 0.0 and (scale > 60.0 or seconds >= 120.0):
+            return f"{plain(seconds / scale)} {name}"
+    return f"{plain(seconds)} s"
+
+
+def score_words(one: Ranked) -> str:
+    """A score in the unit of what it is made of: a size, or points."""
+    first = one.factors[0][0] if one.factors else ""
+    return amount(one.score, "kb") if first in _SIZES else plain(one.score)
+
+
+def factors_words(one: Ranked) -> str:
+    """What a score is made of."""
+    parts = []
+    for i, (name, value) in enumerate(one.factors):
+        size = i == 0 and name in _SIZES
+        number = amount(value, "kb") if size else plain(value)
+        parts.append(number if name == "gain_kb" else f"{name} {number}")
+    added = bool(one.factors) and one.factors[0][0] == "oom_score"
+    return (" + " if added else " x ").join(parts)
 
 
 def evidence_line(evidence: Evidence) -> str:
@@ -44,12 +77,9 @@ def ranked_line(one: Ranked) -> str:
     with_it = f" and {len(one.members) - 1} more ({one.level})" if len(one.members) > 1 else ""
     if one.verdict:
         return f"{c.comm}[{c.pid}]{with_it}: {one.verdict}"
-    parts = [
-        amount(value, "kb") if name == "gain_kb" else f"{name} {value:.3g}"
-        for name, value in one.factors
-    ]
     note = f" ({one.note})" if one.note else ""
-    return f"{c.comm}[{c.pid}]{with_it}: {' x '.join(parts)} = {one.score:.0f}{note}"
+    total = f" = {score_words(one)}" if len(one.factors) > 1 else ""
+    return f"{c.comm}[{c.pid}]{with_it}: {factors_words(one)}{total}{note}"
 
 
 def signal_line(signal: Signal, comm: str) -> str:

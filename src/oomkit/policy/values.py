@@ -17,14 +17,10 @@ def share(value: Any) -> float:
     Raises:
         ValueError: anything else; the text says what was expected.
     """
-    if isinstance(value, str) and value.strip().endswith("%"):
-        try:
-            percent = float(value.strip()[:-1])
-        except ValueError:
-            raise ValueError(SHARE) from None
-        if 0.0 <= percent <= 100.0:
-            return percent / 100.0
-    raise ValueError(SHARE)
+    part = units.percent(value) if isinstance(value, str) else None
+    if part is None or part > 1.0:
+        raise ValueError(SHARE)
+    return part
 
 
 def amount(value: Any) -> tuple[float, bool]:
@@ -36,9 +32,33 @@ def amount(value: Any) -> tuple[float, bool]:
     if isinstance(value, str) and value.strip().endswith("%"):
         return share(value), True
     try:
-        return units.size(value) / 1024, False
+        return size_kb(value), False
     except ValueError as error:
         raise ValueError(f"{SHARE}, or {error}") from None
+
+
+def size_kb(value: Any) -> float:
+    """``"300M"`` as kB. A plain number is refused unless it is 0.
+
+    Raises:
+        ValueError: anything else; the text says what was expected.
+    """
+    size_bytes = units.size(value)
+    if size_bytes and units.is_plain(value):
+        raise ValueError(f"{units.SIZE}, with its unit")
+    return size_bytes / 1024
+
+
+def seconds(value: Any) -> float:
+    """``"10m"`` as seconds. A plain number is refused unless it is 0.
+
+    Raises:
+        ValueError: anything else; the text says what was expected.
+    """
+    time_s = units.duration(value)
+    if time_s and not isinstance(value, str):
+        raise ValueError(f"{units.DURATION}, with its unit")
+    return time_s
 
 
 def positive(value: Any) -> float:
@@ -47,10 +67,10 @@ def positive(value: Any) -> float:
     Raises:
         ValueError: anything else; the text says what was expected.
     """
-    seconds = units.duration(value)
-    if seconds < 0.001:
+    time_s = seconds(value)
+    if time_s < 0.001:
         raise ValueError(f"{units.DURATION}, from 1ms on")
-    return seconds
+    return time_s
 
 
 def number(low: float, high: float) -> Callable[[Any], float]:

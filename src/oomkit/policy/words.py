@@ -8,7 +8,7 @@ from oomkit.policy.core.when import Watch
 from oomkit.policy.core.whom import Chooser
 from oomkit.policy.format import Condition, How, Look, Policy, Rule, Whom
 from oomkit.policy.plan import compile_plan, told
-from oomkit.policy.telling import amount, ranked_line
+from oomkit.policy.telling import amount, factors_words, plain, score_words, span
 
 _NAMES = {
     "available": "memory available",
@@ -31,6 +31,8 @@ _LEVELS = {
     "soft": "asks a victim to leave (SIGTERM)",
     "hard": "kills a victim (SIGKILL)",
 }
+
+_NO_BOUND = 1000
 
 _BY = {
     "freed": "what its death gives back: anonymous memory, swap, page tables, shared memory of "
@@ -64,7 +66,7 @@ def rule_words(rule: Rule, policy: Policy) -> str:
         level = _LEVELS["hard"]
     where = f" in each cgroup {rule.cgroup}" if rule.cgroup is not None else ""
     conditions = " and ".join(_condition(c, rule.over_s) for c in rule.conditions)
-    held = f", for {rule.for_s:g} s" if rule.for_s else ""
+    held = f", for {span(rule.for_s)}" if rule.for_s else ""
     by = f"; ranks by {_BY[rule.by]}" if rule.by is not None and rule.by != policy.whom.by else ""
     return f"{level}{where} when {conditions}{held}{by}"
 
@@ -73,7 +75,7 @@ def _condition(condition: Condition, over_s: float) -> str:
     kind, threshold = condition.kind, condition.threshold
     name = _NAMES[kind]
     if kind == "empty_within":
-        return f"{name} at most {threshold:g} s"
+        return f"{name} at most {span(threshold)}"
     if condition.share:
         value = f"{100 * threshold:g} % {_WHOLES.get(kind, 'of RAM')}"
     elif kind in ("psi_some", "psi_full"):
@@ -88,13 +90,13 @@ def _condition(condition: Condition, over_s: float) -> str:
 
 def _look(look: Look) -> tuple[str, ...]:
     if look.least_s == look.most_s:
-        return (f"every {look.least_s:g} s",)
+        return (f"every {span(look.least_s)}",)
     fill, swap_fill = (amount(rate, "kb/s") for rate in (look.fill_kb_s, look.swap_fill_kb_s))
     if look.fill_cpu_kb_s is not None:
         fill = f"{amount(look.fill_cpu_kb_s, 'kb/s')} by each CPU"
     soon = f"as soon as a rule could hold if memory filled at {fill} and swap at {swap_fill}"
     return (
-        f"every {look.least_s:g} s to {look.most_s:g} s, {soon}",
+        f"every {span(look.least_s)} to {span(look.most_s)}, {soon}",
         f"with {100 * look.warm:g} % of RAM available or less the ranking is kept at hand",
     )
 
@@ -121,11 +123,15 @@ def _whom(whom: Whom) -> list[str]:
             )
     lines.append("never init, kernel threads, oomkit itself, nor oom_score_adj -1000")
     lines += [f"never {told(match)}" for match in whom.never]
+    lines.append(
+        "nor who shares its memory with one of these, nor the init of a pid namespace with one of "
+        "them in it; all of it is read again before each signal"
+    )
     for preference in whom.prefer:
         if whom.by == "oom_score":
-            effect = f"{preference.points:+g} points"
+            effect = f"{preference.points:+,.0f} points"
         else:
-            effect = f"x {preference.factor:g}"
+            effect = f"x {plain(preference.factor)}"
         lines.append(f"{told(preference.match)}: {effect}")
     if whom.least_kb:
         lines.append(f"nobody who gives back less than {amount(whom.least_kb, 'kb')}")
@@ -134,10 +140,12 @@ def _whom(whom: Whom) -> list[str]:
     if whom.lasts_s:
         lines.append(
             "with the victim go others of its name that grow as well, until memory lasts "
-            f"{whom.lasts_s:g} s against the growth of those who stay"
+            f"{span(whom.lasts_s)} against the growth of those who stay"
         )
     if whom.level != "process" or whom.oom_group or whom.lasts_s:
-        lines.append(f"at most {whom.most_processes} processes at once; else one process alone")
+        lines.append(
+            f"at most {plain(whom.most_processes)} processes at once; else one process alone"
+        )
     return lines
 
 
@@ -145,17 +153,16 @@ def _how(how: How) -> list[str]:
     lines = []
     if how.term:
         lines.append(
-            f"SIGTERM, and SIGKILL {how.term_wait_s:g} s later if memory is still short, or "
-            f"{how.term_least_s:g} s later if it got hard"
+            f"SIGTERM, and SIGKILL {span(how.term_wait_s)} later if memory is still short, or "
+            f"{span(how.term_least_s)} later if it got hard"
         )
     else:
         lines.append("SIGKILL at once")
-    lines.append(f"who is not gone {how.give_up_s:g} s after SIGKILL is not waited for")
+    lines.append(f"who is not gone {span(how.give_up_s)} after SIGKILL is not waited for")
     together = " (not when it is hard even with the memory on its way)" if how.together else ""
     lines.append(f"the next one waits until the last is gone{together}")
     lines.append(
-        f"{how.pause_s:g} s between two, {how.hard_pause_s:g} s when it is hard; at most "
-        f"{how.most_a_minute} a minute"
+        f"{span(how.pause_s)} between two, {span(how.hard_pause_s)} when it is hard; {_bound(how)}"
     )
     lines += [
         f"{told(one.match)}: runs {' '.join(one.command)} instead of SIGTERM" for one in how.instead
@@ -167,6 +174,13 @@ def _how(how: How) -> list[str]:
     if how.notify:
         lines.append("tells the desktop")
     return lines
+
+
+def _bound(how: How) -> str:
+    """Whoever writes so many means all."""
+    if how.most_a_minute >= _NO_BOUND:
+        return "as many a minute as it takes"
+    return f"at most {plain(how.most_a_minute)} a minute"
 
 
 def missing_words(policy: Policy, reading: Reading) -> tuple[str, ...]:
@@ -210,14 +224,26 @@ def effective(
     ranked = chooser.rank(everybody or (candidate,), groups=groups)
     own = next((one for one in ranked if candidate.pid == one.candidate.pid), None)
     own = own or next((r for r in ranked if candidate.pid in {m.pid for m in r.members}), None)
+    own = own or next((r for r in ranked if _same_memory(r.candidate, candidate)), None)
     if own is None:
         return (f"{who} is not known",)
     if own.verdict:
         return (f"{who} is never chosen: {own.verdict}",)
     could = [one for one in ranked if not one.verdict]
-    lines = [ranked_line(own)]
-    if len(ranked) > 1:
-        lines.append(f"it is number {could.index(own) + 1} of {len(could)} that could be chosen")
+    place = could.index(own) + 1
+    first = "would be chosen first" if place == 1 else "can be chosen"
+    lines = [f"{who} {first}: number {place} of {len(could)} that could be"]
+    lines.append(f"it is ranked by {_BY[policy.whom.by]}: {factors_words(own)}{_total(own)}")
+    if place > 1:
+        ahead = could[place - 2]
+        lines.append(
+            f"one place before it: {ahead.candidate.comm}[{ahead.candidate.pid}] with "
+            f"{score_words(ahead)}"
+        )
+    if not policy.when:
+        lines.append(f"but {policy.name} has no rule, and never acts")
+    if policy.when:
+        lines.append(f'[[whom.never]] comm = "{candidate.comm}" in the policy would spare it')
     lines += _radius(own)
     lines += [
         f"SIGTERM is replaced by running {' '.join(instead.command)}"
@@ -225,6 +251,14 @@ def effective(
         if Matcher(_compiled(policy, instead.command)).matches(candidate)
     ][:1]
     return tuple(lines)
+
+
+def _same_memory(one: Candidate, other: Candidate) -> bool:
+    return one.mm_id is not None and one.mm_id == other.mm_id
+
+
+def _total(one: Ranked) -> str:
+    return f" = {score_words(one)}" if len(one.factors) > 1 else ""
 
 
 def _compiled(policy: Policy, command: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

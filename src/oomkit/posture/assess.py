@@ -81,13 +81,17 @@ def assess(snapshot: Snapshot, rules: RuleSet) -> Posture:
     )
 
 
-def memory_left_pages(snapshot: Snapshot) -> int:
-    """MemAvailable (free pages and cache before 3.14) and free swap."""
+def available_pages(snapshot: Snapshot) -> int:
+    """MemAvailable; free pages and cache before 3.14."""
     memory = snapshot.memory
-    available = memory.available_pages
-    if available is None:
-        available = memory.free_pages + max(memory.file_pages - memory.shmem_pages, 0)
-    return available + memory.free_swap_pages
+    if memory.available_pages is not None:
+        return memory.available_pages
+    return memory.free_pages + max(memory.file_pages - memory.shmem_pages, 0)
+
+
+def memory_left_pages(snapshot: Snapshot) -> int:
+    """What :func:`available_pages` says, and free swap."""
+    return available_pages(snapshot) + snapshot.memory.free_swap_pages
 
 
 def _commit_state(snapshot: Snapshot, rules: RuleSet) -> CommitState:

@@ -6,10 +6,12 @@ from typing import Literal
 import msgspec
 
 from oomkit.kernel.adj import is_disabled
+from oomkit.kernel.cgroup_name import place, qos_of, short_name
 from oomkit.kernel.decision import Decision
+from oomkit.kernel.oom_control import in_memcg
 from oomkit.kernel.rank import Ranked, others_are_hidden
 from oomkit.kernel.rules import RuleSet
-from oomkit.kernel.state import Memory, Pressure, Snapshot, Task
+from oomkit.kernel.state import Memcg, Memory, Pressure, Snapshot, Task
 from oomkit.kernel.versions import doubt
 
 Severity = Literal["critical", "warning", "info"]
@@ -81,11 +83,13 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
         severity: ``critical`` where harm is near or great.
         code: a stable name for scripts.
         text: the finding in one sentence.
+        cgroup: path of the memory cgroup it is about; None: none.
     """
 
     severity: Severity
     code: str
     text: str
+    cgroup: str | None = None
 
 
 def attention(
@@ -217,15 +221,42 @@ def _commit(snapshot: Snapshot, limit: int) -> Iterator[Attention]:
 
 
 def _cgroups(snapshot: Snapshot) -> Iterator[Attention]:
-    for memcg in snapshot.memcgs:
-        limit = memcg.limit_pages
-        if limit is None or limit <= 0 or memcg.usage_pages < limit * _NEAR_LIMIT:
-            continue
-        full = memcg.usage_pages / limit
-        text = f"cgroup {memcg.path} is at {full:.0%} of its limit (page cache included)"
+    """Memory cgroups near their limits; of a pod's, and of nested ones, the one that matters."""
+    near = [memcg for memcg in snapshot.memcgs if _fullness(memcg) >= _NEAR_LIMIT]
+    pods: dict[str, list[Memcg]] = {}
+    shown = []
+    for memcg in near:
+        pod = place(memcg.path).pod
+        if pod is not None:
+            pods.setdefault(pod, []).append(memcg)
+        elif not any(_explains(other, memcg) for other in near):
+            shown.append(memcg)
+    # Of equally full ones the container rather than its pod.
+    shown += [max(group, key=lambda m: (_fullness(m), len(m.path))) for group in pods.values()]
+    for memcg in sorted(shown, key=near.index):
+        text = f"{_owner(memcg.path)} is at {_fullness(memcg):.0%} of its limit"
+        text += " (page cache included)"
         if memcg.oom_kill_disable:
             text += "; its OOM killer is off, so its tasks will hang"
-        yield _item("warning", "cgroup_near_limit", text)
+        yield Attention(severity="warning", code="cgroup_near_limit", text=text, cgroup=memcg.path)
+
+
+def _fullness(memcg: Memcg) -> float:
+    return memcg.usage_pages / memcg.limit_pages if memcg.limit_pages else 0.0
+
+
+def _explains(below: Memcg, above: Memcg) -> bool:
+    """A cgroup near its limit holds nearly all of what one above it holds."""
+    inside = below.path != above.path and in_memcg(below.path, above.path)
+    return inside and not above.oom_kill_disable and below.usage_pages >= 0.9 * above.usage_pages
+
+
+def _owner(path: str) -> str:
+    found = place(path)
+    if found.pod is None:
+        return short_name(path) if found.container else f"cgroup {path}"
+    pod, _, container = short_name(path).partition(", ")
+    return f"{pod} ({qos_of(path)})" + (f", {container}," if container else "")
 
 
 def _pressure(pressure: Pressure | None, rules: RuleSet) -> Iterator[Attention]:

@@ -3,10 +3,10 @@
 import os
 import re
 import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 
+from oomkit.guard.bootid import read_boot_id
 from oomkit.host.mounts import Hierarchy, find_hierarchy
+from oomkit.host.pidfd import start_ticks_of
 from oomkit.real import limits
 from oomkit.real.agent import groups as agent_groups
 from oomkit.real.assemble import Played, as_found, assemble
@@ -16,7 +16,7 @@ from oomkit.real.kills import LogLine
 from oomkit.real.observe import Observation
 from oomkit.real.plan import SAMPLE_S, Places, Plan, Planner, changes, files_of
 from oomkit.real.run_agent import run_agent
-from oomkit.real.scratch import is_left_over, scratch
+from oomkit.real.scratch import scratch
 from oomkit.scenario.format import At, Scenario
 
 _ROOM_BYTES = 512 * 2**20
@@ -38,6 +38,7 @@ _NAMES = {
     2: {"file": [b"inactive_file", b"active_file"], "cache": [b"file"]},
 }
 _OURS = re.compile(r"Killed process (\d+) \(")
+_PREFIX = "oomkit-"
 _WORLD = "in a memory cgroup of this host"
 
 
@@ -82,11 +83,12 @@ def play(scenario: Scenario, *, seed: int = 0) -> Played:
         raise limits.NotHereError(_WORLD, reasons)
     sweep(hierarchy.directory)
     confined = confine(scenario, host)
-    root = f"{hierarchy.directory}/oomkit-{os.getpid()}"
+    root = _free_name(f"{hierarchy.directory}/oomkit-{os.getpid()}")
     tree = GroupTree(root, host.version, confined.cgroups)
     at = changes(confined, lambda event: _writes(tree, event))
     made = [_top(root, host.version), *tree.plan()]
-    with _open_to_all("/var/tmp") as files, _open_to_all("/dev/shm") as tmpfs:
+    with scratch("/var/tmp") as files_base, scratch("/dev/shm") as tmpfs_base:
+        files, tmpfs = _for_tasks(files_base), _for_tasks(tmpfs_base)
         places = Places(
             files=files,
             tmpfs=tmpfs,
@@ -103,7 +105,7 @@ def play(scenario: Scenario, *, seed: int = 0) -> Played:
             "sample_s": SAMPLE_S,
             "files": files,
             "tmpfs": tmpfs,
-            "temporary": [files, tmpfs],
+            "temporary": [files_base, tmpfs_base],
             "sysctl": [],
             "kmsg": True,
             "mark": False,
@@ -180,16 +182,36 @@ def _lockable_bytes() -> float:
 
 
 def sweep(directory: str) -> None:
-    """Remove what a run left whose process is gone."""
+    """Remove the cgroups that a run of ours left whose process is gone, with who is in them.
+
+    They are known by the mark that they were given when they were made, never by their names.
+    """
     for name in os.listdir(directory):
-        if is_left_over(name):
-            below = [path for path, _, _ in os.walk(f"{directory}/{name}")]
-            agent_groups.remove(below)
+        path = f"{directory}/{name}"
+        if name.startswith(_PREFIX) and _is_left_over(path):
+            agent_groups.remove([below for below, _, _ in os.walk(path)])
+
+
+def _is_left_over(path: str) -> bool:
+    """Whether a cgroup bears the mark of a process that is gone."""
+    try:
+        mark = os.getxattr(path, agent_groups.MARK, follow_symlinks=False).split()
+    except OSError:
+        return False
+    if len(mark) != 3 or mark[0] != read_boot_id() or not (mark[1] + mark[2]).isdigit():
+        return False
+    return start_ticks_of(int(mark[1])) != int(mark[2])
+
+
+def _free_name(path: str) -> str:
+    """A cgroup's path that nobody has taken."""
+    return f"{path}-{os.urandom(4).hex()}" if os.path.lexists(path) else path
 
 
 def _top(root: str, version: int) -> Plan:
     files = [("cgroup.subtree_control", "+memory")] if version == 2 else []
-    return {"path": root, "files": files}
+    mark = b"%s %d %d" % (read_boot_id(), os.getpid(), start_ticks_of(os.getpid()) or 0)
+    return {"path": root, "files": files, "mark": mark}
 
 
 def _writes(tree: GroupTree, event: At) -> list[tuple[str, str]]:
@@ -217,19 +239,19 @@ def _sources(scenario: Scenario, tree: GroupTree, host: Host) -> Plan:
     }
 
 
-@contextmanager
-def _open_to_all(where: str) -> Iterator[str]:
-    """A directory for the run in which every uid may write."""
-    with scratch(where) as path:
-        os.chmod(path, 0o777)
-        yield path
+def _for_tasks(base: str) -> str:
+    """A directory for the run's tasks, of whatever uid; nobody else gets into the one above it."""
+    path = f"{base}/tasks"
+    os.mkdir(path, 0o700)
+    return path
 
 
 def _write_files(directory: str, sizes: dict[str, int]) -> None:
     """Make the files that tasks read, and leave none of them in the page cache."""
     chunk = bytes([1]) * 2**20
     for name, size in sizes.items():
-        fd = os.open(f"{directory}/{name}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(f"{directory}/{name}", flags, 0o600)
         try:
             left = size
             while left > 0:

@@ -96,10 +96,11 @@ def fetch(name: str) -> str:
 
     Raises:
         NoDaemonError: there is none of that name.
-        PackageError: apt is not here, or failed.
+        PackageError: apt is not here, or failed, or what it brings can't be kept.
     """
     if name not in PEERS:
         raise NoDaemonError(f"no daemon {name!r}; expected one of {', '.join(PEERS)}")
+    debian.need_cache("daemons")
     debian.needs(("apt-get", "dpkg-deb"), "fetching Debian's packages")
     with tempfile.TemporaryDirectory(prefix="oomkit-") as directory:
         os.chmod(directory, 0o755)

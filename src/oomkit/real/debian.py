@@ -1,10 +1,12 @@
 """Debian packages fetched with apt and unpacked to a directory of ours; nothing is installed."""
 
+import errno
 import os
 import shutil
 import subprocess
 import tempfile
 
+from oomkit.files.safely import NotSafeError, expect_directory
 from oomkit.real.errors import RealError
 
 
@@ -20,6 +22,24 @@ def cache_directory(kind: str) -> str:
     """
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return f"{base}/oomkit/{kind}"
+
+
+def need_cache(kind: str) -> None:
+    """Make the directory for what is fetched, before anything is.
+
+    Raises:
+        PackageError: it can't be made or written to.
+    """
+    directory = cache_directory(kind)
+    try:
+        os.makedirs(directory, exist_ok=True)
+        if not os.access(directory, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise PackageError(
+            f"{directory}: {error.strerror}; expected to keep what is fetched there "
+            "(XDG_CACHE_HOME names another place)"
+        ) from None
 
 
 def needs(tools: tuple[str, ...], what: str) -> None:
@@ -55,10 +75,20 @@ def unpack(package: str, directory: str) -> str:
     target = f"{directory}/{os.path.basename(package).split('_', 1)[0]}"
     if not os.path.isdir(target):
         os.makedirs(directory, exist_ok=True)
+        _expect_safe(directory)
         partial = tempfile.mkdtemp(dir=directory)
         call(["dpkg-deb", "-x", package, partial])
         os.rename(partial, target)
     return target
+
+
+def _expect_safe(directory: str) -> None:
+    """Refuse to unpack, as root, what will be run where others could change it."""
+    try:
+        if os.geteuid() == 0:
+            expect_directory(directory)
+    except NotSafeError as error:
+        raise PackageError(f"{directory}: {error.strerror}") from None
 
 
 def call(command: list[str], directory: str | None = None) -> str:

@@ -117,8 +117,9 @@ def fetch(version: str) -> Bootable:
 
     Raises:
         NoKernelError: apt has no such package.
-        PackageError: apt is not here, or failed.
+        PackageError: apt is not here, or failed, or what it brings can't be kept.
     """
+    debian.need_cache("kernels")
     debian.needs(("apt-get", "apt-cache", "dpkg-deb"), "fetching Debian's kernels")
     package = _package(version)
     with tempfile.TemporaryDirectory(prefix="oomkit-") as directory:

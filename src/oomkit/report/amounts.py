@@ -41,6 +41,37 @@ def badness_text(badness: int | None, kernel: str) -> str:
     return f"badness {badness} points"
 
 
+FIELDS = {
+    "kills": "kills",
+    "freed_mb": "memory freed",
+    "work_lost_s": "work lost",
+    "innocents_killed": "innocents killed",
+    "frozen_s": "frozen",
+    "protected_killed": "protected killed",
+    "ended_s": "ended after",
+    "denied": "requests refused",
+    "low_s": "low from",
+    "signal_s": "first signal at",
+    "back_s": "back at",
+    "short_s": "low in all",
+    "longest_gap_s": "longest pause",
+    "longest_locked_gap_s": "longest locked pause",
+}
+"""What the fields of a run's record are called where people read them."""
+
+OUTCOMES = {
+    "completed": "completed",
+    "timed_out": "timed out",
+    "frozen": "frozen",
+    "panicked": "panicked",
+}
+
+
+def outcome_of(outcome: str) -> str:
+    """How a run ended, in words."""
+    return OUTCOMES.get(outcome, outcome.replace("_", " "))
+
+
 def count_of(number: int, thing: str) -> str:
     """``1 kill``, ``2 kills``."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from oomkit.printable import printable
 from oomkit.report.amounts import badness_text, mb, seconds
 from oomkit.report.curves import Curve, curves, uses
 from oomkit.report.reasons import reason_lines
-from oomkit.report.units import printable
 from oomkit.scenario import Kill, Run, Scenario
 from oomkit.scenario.read import walk_tasks
 
@@ -52,7 +52,7 @@ def memory_rows(run: Run, scenario: Scenario | None) -> Rows:
     for i in shown_indices(run):
         if i >= len(use.t_s):
             break
-        row = {"t": _r(use.t_s[i])}
+        row = {"t": _t(use.t_s[i])}
         row |= {name: _r(part[i]) for name, part in zip(USES, parts, strict=True)}
         if use.swap_total_mb > 0:
             row["swap used"] = _r(use.swap_used_mb[i])
@@ -66,7 +66,7 @@ def pressure_rows(run: Run) -> Rows:
     columns = zip(s.t_s, s.psi_some_avg10, s.psi_full_avg10, s.cpu_busy, strict=False)
     whole = list(columns)
     return [
-        {"t": _r(t), "PSI some": _r(some), "PSI full": _r(full), "CPU busy": _r(busy * 100)}
+        {"t": _t(t), "PSI some": _r(some), "PSI full": _r(full), "CPU busy": _r(busy * 100)}
         for t, some, full, busy in (whole[i] for i in shown_indices(run) if i < len(whole))
     ]
 
@@ -102,7 +102,7 @@ def _curve_rows(curve: Curve, t_s: list[float], indices: list[int], name: str) -
     key = printable(curve.key)
     for i in indices:
         if curve.first <= i <= min(curve.last, len(curve.rss_mb) - 1, len(curve.swap_mb) - 1):
-            row = {"t": _r(t_s[i]), "task": key, "name": name}
+            row = {"t": _t(t_s[i]), "task": key, "name": name}
             row |= {"rss": _r(curve.rss_mb[i]), "swap": _r(curve.swap_mb[i])}
             rows.append(row)
     return rows
@@ -131,7 +131,7 @@ def cgroup_rows(run: Run, scenario: Scenario | None) -> tuple[Rows, Rows]:
                 for i, rss in enumerate(curve.rss_mb[: len(t_s)]):
                     total[i] += rss
     rows = [
-        {"t": _r(t_s[i]), "cgroup": printable(name), "rss": _r(total[i])}
+        {"t": _t(t_s[i]), "cgroup": printable(name), "rss": _r(total[i])}
         for name, total in list(sums.items())[:MAX_NAMES]
         for i in shown_indices(run)
     ]
@@ -159,8 +159,9 @@ def kill_rows(run: Run) -> Rows:
         )
         rows.append(
             {
-                "t": _r(kill.t_s),
+                "t": _t(kill.t_s),
                 "kill": index,
+                "together": [i for i, one in enumerate(run.kills) if one.t_s == kill.t_s],
                 "victim": f"{printable(kill.task)}/{kill.instance}",
                 "what": _what(kill),
                 "at": seconds(kill.t_s),
@@ -182,12 +183,17 @@ def freeze_rows(run: Run) -> Rows:
     """One row a freeze: from when to when."""
     return [
         {
-            "t": _r(f.from_s),
-            "until": _r(f.to_s),
+            "t": _t(f.from_s),
+            "until": _t(f.to_s),
             "lasted": seconds(max(f.to_s - f.from_s, 0.0)),
         }
         for f in run.frozen
     ]
+
+
+def _t(t_s: float) -> float:
+    """A time as the record has it: two samples that fell together would be stacked."""
+    return round(t_s, 6)
 
 
 def _r(value: float) -> float:

@@ -52,13 +52,20 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
     height: int
 
 
-def panels(run: Run, scenario: Scenario | None = None, *, interactive: bool = True) -> list[Panel]:
+def panels(
+    run: Run,
+    scenario: Scenario | None = None,
+    *,
+    interactive: bool = True,
+    end_s: float = 0.0,
+) -> list[Panel]:
     """Make the charts of a run; without samples there are none.
 
     Args:
         run: the record.
         scenario: what was played, for the size of memory and swap.
         interactive: values follow the pointer; a still picture does without.
+        end_s: where the time axis ends at the earliest, so that charts of several runs compare.
 
     Raises:
         MissingExtraError: altair is not installed.
@@ -66,12 +73,15 @@ def panels(run: Run, scenario: Scenario | None = None, *, interactive: bool = Tr
     need("altair")
     if not run.samples.t_s:
         return []
+    if end_s > run.ended_s:
+        # The axis alone is longer; nothing of the run is told from it here.
+        run = msgspec.structs.replace(run, ended_s=end_s)
     found = [_memory(run, scenario, interactive)]
     if swap_total_mb(run, scenario) > 0:
         found.append(_swap(run, scenario, interactive))
     found.append(_tasks(run, interactive))
     if chart_rows.cgroup_rows(run, scenario)[0]:
-        found.append(_cgroups(run, scenario))
+        found.append(_cgroups(run, scenario, interactive))
     found.append(_pressure(run, interactive))
     return found
 
@@ -79,7 +89,7 @@ def panels(run: Run, scenario: Scenario | None = None, *, interactive: bool = Tr
 def _memory(run: Run, scenario: Scenario | None, interactive: bool) -> Panel:
     import altair as alt
 
-    rows = chart_rows.memory_rows(run, scenario)
+    rows = _frozen_by_row(chart_rows.memory_rows(run, scenario), run)
     names: list[Any] = list(chart_rows.USES)
     total = uses(run, scenario).total_mb
     base = alt.Chart(alt.InlineData(values=rows))
@@ -94,9 +104,10 @@ def _memory(run: Run, scenario: Scenario | None, interactive: bool) -> Panel:
             order=alt.Order("place:Q"),
         )
     )
-    layers = [area, *_freezes(run), *_kills(run, None)]
+    layers = [area, *_freezes(run)]
     if interactive:
-        layers.append(_pointer(base, run, names))
+        layers.append(_pointer(base, run, names, "MiB"))
+    layers += _kills(run, None)
     return Panel(
         key="memory",
         title="Memory by use",
@@ -109,15 +120,17 @@ def _memory(run: Run, scenario: Scenario | None, interactive: bool) -> Panel:
 def _swap(run: Run, scenario: Scenario | None, interactive: bool) -> Panel:
     import altair as alt
 
-    base = alt.Chart(alt.InlineData(values=chart_rows.memory_rows(run, scenario)))
+    rows = chart_rows.memory_rows(run, scenario)
+    base = alt.Chart(alt.InlineData(values=_frozen_by_row(rows, run)))
     total = swap_total_mb(run, scenario)
     area = base.mark_area(color=SWAP_COLOUR, opacity=0.85).encode(
         x=_time(run),
         y=alt.Y(_field("swap used"), title="MiB", scale=alt.Scale(domain=[0, total])),
     )
-    layers = [area, *_freezes(run), *_kills(run, None)]
+    layers = [area, *_freezes(run)]
     if interactive:
-        layers.append(_pointer(base, run, ["swap used"]))
+        layers.append(_pointer(base, run, ["swap used"], "MiB"))
+    layers += _kills(run, None)
     return Panel(
         key="swap",
         title="Swap used",
@@ -134,6 +147,11 @@ def _tasks(run: Run, interactive: bool) -> Panel:
     names = chart_rows.task_names(run)
     colours = dict(zip(names, TASK_COLOURS, strict=False))
     base = alt.Chart(alt.InlineData(values=rows))
+    if interactive:
+        # What a line's tooltip shows is of its first point, so it has to be of the whole line.
+        base = base.transform_joinaggregate(
+            most="max(rss)", most_swap="max(swap)", groupby=["task"]
+        )
     layers: list[Any] = []
     if any(row["swap"] > 0 for row in rows):
         layers.append(
@@ -147,7 +165,7 @@ def _tasks(run: Run, interactive: bool) -> Panel:
             y=alt.Y("rss:Q", title="MiB"),
             color=_colour("name", colours),
             detail="task:N",
-            **({"tooltip": ["task:N", "t:Q", "rss:Q", "swap:Q"]} if interactive else {}),
+            **({"tooltip": _task_tooltip()} if interactive else {}),
         )
     )
     layers += [*_freezes(run), *_kills(run, "rss:Q")]
@@ -160,10 +178,14 @@ def _tasks(run: Run, interactive: bool) -> Panel:
     )
 
 
-def _cgroups(run: Run, scenario: Scenario | None) -> Panel:
+def _cgroups(run: Run, scenario: Scenario | None, interactive: bool) -> Panel:
     import altair as alt
 
     rows, limits = chart_rows.cgroup_rows(run, scenario)
+    by_time: dict[float, dict[str, Any]] = {}
+    for row in rows:
+        by_time.setdefault(row["t"], {"t": row["t"]})[row["cgroup"]] = row["rss"]
+    wide = alt.Chart(alt.InlineData(values=_frozen_by_row(list(by_time.values()), run)))
     colours = dict(zip((row["cgroup"] for row in limits), TASK_COLOURS, strict=False))
     lines = (
         alt.Chart(alt.InlineData(values=rows))
@@ -177,7 +199,10 @@ def _cgroups(run: Run, scenario: Scenario | None) -> Panel:
     label = at.mark_text(align="left", dx=4, dy=-5, fontSize=10).encode(
         x=alt.value(0), text="label:N"
     )
-    layers = [lines, rule, label, *_freezes(run), *_kills(run, None)]
+    layers = [lines, rule, label, *_freezes(run)]
+    if interactive:
+        layers.append(_pointer(wide, run, [row["cgroup"] for row in limits], "MiB"))
+    layers += _kills(run, None)
     return Panel(
         key="cgroups",
         title="Memory cgroups",
@@ -191,7 +216,7 @@ def _pressure(run: Run, interactive: bool) -> Panel:
     import altair as alt
 
     names: list[Any] = list(PRESSURE_COLOURS)
-    base = alt.Chart(alt.InlineData(values=chart_rows.pressure_rows(run)))
+    base = alt.Chart(alt.InlineData(values=_frozen_by_row(chart_rows.pressure_rows(run), run)))
     lines = (
         base.transform_fold(names, as_=["what", "percent"])
         .mark_line(strokeWidth=1.6)
@@ -201,9 +226,10 @@ def _pressure(run: Run, interactive: bool) -> Panel:
             color=_colour("what", PRESSURE_COLOURS),
         )
     )
-    layers = [lines, *_freezes(run), *_kills(run, None)]
+    layers = [lines, *_freezes(run)]
     if interactive:
-        layers.append(_pointer(base, run, names))
+        layers.append(_pointer(base, run, names, "%"))
+    layers += _kills(run, None)
     return Panel(
         key="pressure",
         title="Pressure and CPU",
@@ -236,7 +262,7 @@ def _kills(run: Run, y: str | None) -> list[Any]:
         return []
     base = alt.Chart(alt.InlineData(values=rows))
     tooltip = [
-        alt.Tooltip(_field(name), title=name)
+        alt.Tooltip(_field(name, "N"), title=name)
         for name in ("what", "victim", "at", "badness", "frees", "why")
     ]
     place = alt.Y(y) if y else alt.value(4)
@@ -246,6 +272,7 @@ def _kills(run: Run, y: str | None) -> list[Any]:
         color=KILL_COLOUR,
         strokeDash=[1, 0] if close else [2, 3],
         opacity=max(0.03, 0.55 * _CLOSE / len(rows)) if close else 0.55,
+        cursor="pointer",
     )
     mark = base.mark_point(
         shape="cross" if y else "triangle-down",
@@ -256,11 +283,34 @@ def _kills(run: Run, y: str | None) -> list[Any]:
         opacity=1,
         cursor="pointer",
     )
-    return [rule.encode(x=_time(run)), mark.encode(x=_time(run), y=place, tooltip=tooltip)]
+    rule = rule.encode(x=_time(run), tooltip=tooltip)
+    return [rule, mark.encode(x=_time(run), y=place, tooltip=tooltip)]
 
 
-def _pointer(base: Any, run: Run, fields: list[str]) -> Any:
-    """An upright line that follows the pointer and tells the values below it."""
+def _frozen_by_row(rows: chart_rows.Rows, run: Run) -> chart_rows.Rows:
+    """The rows, and with each for how long the machine is frozen around it."""
+    spans = chart_rows.freeze_rows(run)
+    for row in rows if spans else ():
+        inside = (one["lasted"] for one in spans if one["t"] <= row["t"] <= one["until"])
+        row["frozen for"] = next(inside, "-")
+    return rows
+
+
+def _task_tooltip() -> list[Any]:
+    import altair as alt
+
+    return [
+        alt.Tooltip("task:N"),
+        alt.Tooltip("most:Q", title="most resident (MiB)", format=",.1f"),
+        alt.Tooltip("most_swap:Q", title="most in swap (MiB)", format=",.1f"),
+    ]
+
+
+def _pointer(base: Any, run: Run, fields: list[str], unit: str) -> Any:
+    """An upright line that follows the pointer and shows the values below it.
+
+    It takes the pointer wherever no mark lies above it, so kills have to be layers above it.
+    """
     import altair as alt
 
     nearest = alt.selection_point(
@@ -271,8 +321,10 @@ def _pointer(base: Any, run: Run, fields: list[str]) -> Any:
         empty=False,
         clear="pointerout",
     )
-    shown = [alt.Tooltip("t:Q", title="t (s)")]
-    shown += [alt.Tooltip(_field(f), title=f, format=",.1f") for f in fields]
+    shown = [alt.Tooltip("t:Q", title="time (s)", format=",.2f")]
+    shown += [alt.Tooltip(_field(f, "Q"), title=f"{f} ({unit})", format=",.1f") for f in fields]
+    if run.frozen:
+        shown.append(alt.Tooltip(_field("frozen for", "N")))
     return (
         base.mark_rule(color="#888888")
         .encode(

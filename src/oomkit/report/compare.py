@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from oomkit.report.amounts import mb, seconds
+from oomkit.printable import printable
+from oomkit.report.amounts import FIELDS, mb, outcome_of, seconds
 from oomkit.report.bars import by_column, sparkline
 from oomkit.report.curves import uses
 from oomkit.report.look import Look, render
 from oomkit.report.reasons import deciding_step
-from oomkit.report.units import printable
 from oomkit.scenario import Kill, Run, Scenario
 
 if TYPE_CHECKING:
@@ -72,30 +72,33 @@ def side_by_side(
 
 
 def rows(left: Run, right: Run, scenarios: tuple[Scenario | None, Scenario | None]) -> list[Row]:
-    """What is compared, field by field, under the names of the record."""
+    """What is compared, field by field."""
     a, b = left.objectives, right.objectives
     best = {outcome: i for i, outcome in enumerate(_OUTCOMES)}
     found = [
         _less_is_better(
-            "outcome", best[left.outcome], best[right.outcome], left.outcome, right.outcome
+            "outcome",
+            best[left.outcome],
+            best[right.outcome],
+            *(outcome_of(one.outcome) for one in (left, right)),
         ),
         _neutral("kernel", printable(left.kernel), printable(right.kernel)),
-        _neutral("ended_s", seconds(left.ended_s), seconds(right.ended_s)),
+        _neutral(FIELDS["ended_s"], seconds(left.ended_s), seconds(right.ended_s)),
         _less_is_better("kills", a.kills, b.kills),
-        _less_is_better("innocents_killed", a.innocents_killed, b.innocents_killed),
-        _less_is_better("protected_killed", a.protected_killed, b.protected_killed),
+        _less_is_better(FIELDS["innocents_killed"], a.innocents_killed, b.innocents_killed),
+        _less_is_better(FIELDS["protected_killed"], a.protected_killed, b.protected_killed),
         _less_is_better(
-            "work_lost_s",
+            FIELDS["work_lost_s"],
             a.work_lost_s,
             b.work_lost_s,
             seconds(a.work_lost_s),
             seconds(b.work_lost_s),
         ),
         _less_is_better(
-            "frozen_s", a.frozen_s, b.frozen_s, seconds(a.frozen_s), seconds(b.frozen_s)
+            FIELDS["frozen_s"], a.frozen_s, b.frozen_s, seconds(a.frozen_s), seconds(b.frozen_s)
         ),
-        _neutral("freed_mb", mb(a.freed_mb), mb(b.freed_mb)),
-        _neutral("denied", str(len(left.denied)), str(len(right.denied))),
+        _neutral(FIELDS["freed_mb"], mb(a.freed_mb), mb(b.freed_mb)),
+        _neutral(FIELDS["denied"], str(len(left.denied)), str(len(right.denied))),
         _neutral("first kill", _first_kill(left), _first_kill(right)),
     ]
     if left.policy is not None or right.policy is not None:
@@ -169,7 +172,10 @@ def _table(
     for row in rows(left, right, scenarios):
         style = styles[row.verdict]
         table.add_row(
-            row.field, row.left, Text(row.right, style=style), Text(words[row.verdict], style=style)
+            row.field,
+            row.left,
+            Text(row.right, style=style),
+            Text(words[row.verdict], style=style),
         )
     # Each sparkline's scale is one for both, so that their heights can be compared.
     cells = min(_SPARK_CELLS_MAX, max((look.width - 32) // 2, 10))

@@ -2,10 +2,10 @@
 
 from itertools import groupby, pairwise
 
+from oomkit.printable import printable
 from oomkit.report.amounts import mb, seconds
 from oomkit.report.curves import Curve, curves, swap_total_mb, uses
 from oomkit.report.happening import Happening
-from oomkit.report.units import printable
 from oomkit.scenario import Run, Scenario
 
 _SHORT = 0.1
@@ -21,8 +21,7 @@ def starts(run: Run) -> list[Happening]:
     """A line for each name: how many tasks started, and until when."""
     found = []
     for name, group in _by_name(run).items():
-        # Between the last sample without it and the first with it.
-        first, last = (run.samples.t_s[max(group[i].first - 1, 0)] for i in (0, -1))
+        first, last = group[0].start_s, group[-1].start_s
         what = _several(name, len(group), "starts", "start")
         if last - first >= 1.0:
             what += f", the last at {seconds(last)}"
@@ -33,13 +32,9 @@ def starts(run: Run) -> list[Happening]:
 def ends(run: Run) -> list[Happening]:
     """A line for each name: how many tasks came to their own end, and when the first did."""
     found = []
-    t_s = run.samples.t_s
     for name, group in _by_name(run).items():
-        # The sample after the last one that shows a task is the first without it.
         gone = sorted(
-            t_s[curve.last + 1]
-            for curve in group
-            if curve.kill is None and curve.last + 1 < len(t_s)
+            curve.end_s for curve in group if curve.kill is None and curve.end_s is not None
         )
         if not gone:
             continue

@@ -24,6 +24,9 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
         progress: share of its steps done at each sample.
         first: index of the first sample that shows it.
         last: index of the last one.
+        start_s: when it started: the last sample that does not show it yet.
+        end_s: when it was gone: the first sample that does not show it any more; None: it was
+            there at the end.
         kill: how it was killed; None: it was not.
     """
 
@@ -35,6 +38,8 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
     progress: Sequence[float]
     first: int
     last: int
+    start_s: float
+    end_s: float | None
     kill: Kill | None
 
     @property
@@ -71,6 +76,7 @@ def curves(run: Run) -> list[Curve]:
     """The tasks that the samples show, in order of their first appearance."""
     dead = {(kill.task, kill.instance): kill for kill in run.kills if not kill.would_have}
     found = []
+    t_s = run.samples.t_s
     for key, samples in run.samples.tasks.items():
         if key in _ANSWERING:
             continue
@@ -80,7 +86,7 @@ def curves(run: Run) -> list[Curve]:
             for i, (rss, swap) in enumerate(zip(samples.rss_mb, samples.swap_mb, strict=False))
             if rss > 0 or swap > 0
         ]
-        if not seen or seen[-1] >= len(run.samples.t_s):
+        if not seen or seen[-1] >= len(t_s):
             continue
         instance = int(number) if number.isascii() and number.isdigit() else 0
         curve = Curve(
@@ -92,6 +98,8 @@ def curves(run: Run) -> list[Curve]:
             progress=samples.progress,
             first=seen[0],
             last=seen[-1],
+            start_s=t_s[max(seen[0] - 1, 0)],
+            end_s=t_s[seen[-1] + 1] if seen[-1] + 1 < len(t_s) else None,
             kill=dead.get((name, instance)),
         )
         found.append(curve)

@@ -3,7 +3,9 @@
 from oomkit.kernel.decision import Counterfactual, Decision
 from oomkit.kernel.rank import Ranked, others_are_hidden
 from oomkit.kernel.state import Snapshot, Task
-from oomkit.report.units import human_pages, printable
+from oomkit.kernel.versions import rules_for
+from oomkit.printable import printable
+from oomkit.report.units import human_pages
 
 _SCOPES = {
     "global": "the machine ran out of memory",
@@ -31,7 +33,8 @@ def outcome(decision: Decision, snapshot: Snapshot) -> str:
     if decision.action == "panic":
         return f"kernel panic ({decision.panic})"
     if decision.action == "none" or not decision.victims:
-        return f"nobody is killed ({decision.trace[-1]})" if decision.trace else "nobody is killed"
+        last = printable(decision.trace[-1]) if decision.trace else ""
+        return f"nobody is killed ({last})" if last else "nobody is killed"
     first = decision.victims[0]
     who = f"{printable(first.comm)}[{first.pid}]"
     if decision.action == "would_kill":
@@ -48,7 +51,26 @@ def reason(
     changes: tuple[Counterfactual, ...],
 ) -> tuple[str, str]:
     """Why the first of the list is chosen: its own terms, and the distance to the next."""
-    return _terms(snapshot, decision, first), _margin(first, runner_up, changes)
+    return (
+        _terms(snapshot, decision, first),
+        _margin(snapshot, decision, first, runner_up, changes),
+    )
+
+
+def adj_change(first: Ranked, changes: tuple[Counterfactual, ...]) -> Counterfactual | None:
+    """The change of the first task's own adjustment after which another one dies."""
+    for change in changes:
+        if change.kind == "oom_score_adj" and change.pid == first.task.pid and change.then:
+            return change
+    return None
+
+
+def points_text(points: int, decision: Decision, page_size: int) -> str:
+    """A number of points with its unit, as the rules that decided count it."""
+    badness = rules_for(decision.rules).badness
+    if badness == "pages":
+        return f"{points} pages ({human_pages(points, page_size)})"
+    return f"{points} thousandths" if badness == "permille" else f"{points} points"
 
 
 def _in_its_place(decision: Decision, first: Ranked) -> str:
@@ -71,18 +93,25 @@ def _terms(snapshot: Snapshot, decision: Decision, row: Ranked) -> str:
     terms = f"{label(task)}: {' + '.join(parts)}"
     if task.oom_score_adj:
         terms += f", oom_score_adj {task.oom_score_adj}"
-    of = f" of {decision.total_pages}" if decision.total_pages else ""
-    return f"{terms} = badness {row.badness}{of}, the highest{_in_its_place(decision, row)}"
+    badness = points_text(row.badness or 0, decision, size)
+    of = f" of {human_pages(decision.total_pages, size)}" if decision.total_pages else ""
+    return f"{terms} = badness {badness}{of}, the highest{_in_its_place(decision, row)}"
 
 
-def _margin(first: Ranked, runner_up: Ranked | None, changes: tuple[Counterfactual, ...]) -> str:
+def _margin(
+    snapshot: Snapshot,
+    decision: Decision,
+    first: Ranked,
+    runner_up: Ranked | None,
+    changes: tuple[Counterfactual, ...],
+) -> str:
     if runner_up is None or first.badness is None or runner_up.badness is None:
         return "nobody else can be killed"
     behind = first.badness - runner_up.badness
-    text = f"next is {label(runner_up.task)}, {behind} points behind"
     if behind == 0:
         text = f"a tie with {label(runner_up.task)}, decided by the order of creation"
-    for change in changes:
-        if change.kind == "oom_score_adj" and change.pid == first.task.pid and change.then:
-            text += f"; with {change.knob} {change.needed} the next would be chosen"
-    return text
+    else:
+        distance = points_text(behind, decision, snapshot.page_size)
+        text = f"next is {label(runner_up.task)}, {distance} behind"
+    change = adj_change(first, changes)
+    return text if change is None else f"{text}; {printable(change.text)}"

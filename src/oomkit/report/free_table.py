@@ -3,8 +3,8 @@
 from bisect import bisect_right
 from collections.abc import Iterator
 
+from oomkit.printable import printable
 from oomkit.report.curves import Uses, uses
-from oomkit.report.units import printable
 from oomkit.scenario import Run, Scenario
 
 MAX_ROWS = 100_000

@@ -6,11 +6,13 @@ from typing import Literal
 
 import msgspec
 
+from oomkit.model.machine import UPTIME_AT_START_S
+from oomkit.printable import printable
 from oomkit.report.amounts import count_of, mb, seconds
 from oomkit.report.curve_happenings import ends, pressure, shortage, starts, swap
+from oomkit.report.curves import curves
 from oomkit.report.happening import Happening
 from oomkit.report.reasons import full_cgroup, reason_lines, who
-from oomkit.report.units import printable
 from oomkit.scenario import Denied, Freeze, Kill, Run, Scenario
 
 _SHOWN = {"kill": 12, "would_have": 4, "denied": 4, "freeze": 4}
@@ -25,6 +27,8 @@ _ENDINGS = {
     "frozen": "the machine is unusable and stays so",
     "timed_out": "the scenario's duration is over, and tasks are still at work",
 }
+
+_ALL_ENDED = "every task ended"
 
 
 def happenings(
@@ -54,15 +58,61 @@ def happenings(
     return [*found, ending(run)]
 
 
+Told = tuple[Happening, list["Told"]]
+"""A happening, and where it stands for many, those."""
+
+
+def nested(run: Run, scenario: Scenario | None = None) -> list[Told]:
+    """What happened, in order of time, the many of a kind below the line that sums them up.
+
+    Args:
+        run: the record.
+        scenario: as of :func:`happenings`.
+    """
+    summed = happenings(run, scenario)
+    apart = {one.kill for one in summed if one.kill is not None}
+    found: list[Told] = [(one, []) for one in summed]
+    sums = [told for told in found if told[0].many and told[0].kind in ("kill", "would_have")]
+    for i, kill in enumerate(run.kills):
+        if i in apart:
+            continue
+        one = _kill(i, kill, run.kernel)
+        alike = [told for told in sums if told[0].kind == one.kind]
+        before = [told for told in alike if told[0].t_s <= one.t_s]
+        (before or alike)[-1 if before else 0][1].append((one, []))
+    for one, parts in found:
+        if one.many and one.kind == "denied":
+            parts += [(_denied(each), []) for each in run.denied[_SHOWN["denied"] :]]
+        elif one.many and one.kind == "freeze":
+            shorter = sorted(run.frozen, key=_lasted, reverse=True)[_SHOWN["freeze"] :]
+            shorter.sort(key=lambda each: each.from_s)
+            parts += [(_freeze(each, run.ended_s), []) for each in shorter]
+    return found
+
+
 def ending(run: Run) -> Happening:
     """How the run ended."""
     why = _panic_line(run.log) if run.outcome == "panicked" else None
     return Happening(
         t_s=run.ended_s,
         kind="panic" if run.outcome == "panicked" else "outcome",
-        what=_ENDINGS[run.outcome],
-        why=(printable(why),) if why else (),
+        what=_ALL_ENDED if _all_ended(run) else _ENDINGS[run.outcome],
+        why=(printable(why), f"({log_clock(run)})") if why else (),
     )
+
+
+def log_clock(run: Run) -> str:
+    """What the times in the kernel's log count from, which is not the start of the run."""
+    if run.on == "model":
+        return f"the log's clock began {seconds(UPTIME_AT_START_S)} before the run"
+    return "the log's clock counts from the kernel's boot"
+
+
+def _all_ended(run: Run) -> bool:
+    """Whether the samples show every task to be gone when the run was completed."""
+    found = curves(run)
+    gone = (curve.end_s is not None or curve.kill is not None for curve in found)
+    return run.outcome == "completed" and bool(found) and all(gone)
 
 
 def _until(one: Happening, end_s: float) -> Happening:

@@ -3,11 +3,16 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from oomkit.policy.telling import plain
+from oomkit.printable import printable
 from oomkit.report.history_text import local_time, what, who
-from oomkit.report.units import human_bytes, printable
+from oomkit.report.units import human_bytes
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+_SIZES = ("gain_kb", "rss", "swap", "growth")
+"""First factors that are sizes, and so make the score one."""
 
 _STYLES = {"kernel_kill": "red", "act": "yellow", "error": "red", "warn": "dim"}
 
@@ -40,7 +45,11 @@ def candidates_table(record: dict[str, Any]) -> "Table":
     chosen = victim.get("pid") if isinstance(victim, dict) else None
     for row in record.get("candidates") or ():
         factors = row.get("factors") or {}
-        parts = [f"{printable(name)} {_number(value)}" for name, value in factors.items()]
+        in_kb = next(iter(factors), "") in _SIZES
+        parts = [
+            f"{printable(name.removesuffix('_kb'))} {_number(value, size=in_kb and not i)}"
+            for i, (name, value) in enumerate(factors.items())
+        ]
         if row.get("dies_with"):
             parts.append(f"with {row['dies_with']} more")
         cells = (
@@ -49,7 +58,7 @@ def candidates_table(record: dict[str, Any]) -> "Table":
             human_bytes((row.get("freed_kb") or 0) * 1024),
             human_bytes(row["swap_kb"] * 1024) if row.get("swap_kb") else "-",
             str(row.get("oom_score_adj", "")),
-            "-" if row.get("verdict") else f"{row.get('score') or 0:.4g}",
+            "-" if row.get("verdict") else _number(row.get("score") or 0, size=in_kb),
             printable(row.get("verdict") or "") or ", ".join(parts),
         )
         style = "dim" if row.get("verdict") else "bold" if row.get("pid") == chosen else None
@@ -57,8 +66,10 @@ def candidates_table(record: dict[str, Any]) -> "Table":
     return table
 
 
-def _number(value: float | None) -> str:
-    return "?" if value is None else f"{value:.4g}"
+def _number(value: float | None, *, size: bool) -> str:
+    if value is None:
+        return "?"
+    return human_bytes(value * 1024) if size else plain(value)
 
 
 def _table(*columns: tuple[str, Any]) -> "Table":

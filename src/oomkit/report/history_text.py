@@ -1,13 +1,16 @@
 """Records of the guard's history as a person reads them: one line each, or one in full."""
 
+import textwrap
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from oomkit.printable import printable
 from oomkit.report.amounts import seconds
-from oomkit.report.units import human_bytes, printable
+from oomkit.report.units import human_bytes
 
 _KB = 1024
+_COLUMN = 12
 _ENDS = {
     "start": "guard started",
     "stop": "guard stopped",
@@ -21,6 +24,7 @@ _OUTCOMES = {
     "survived": "did not die",
     "dry_run": "nothing was done (dry run)",
     "gone": "was gone already",
+    "protected": "left alone: it was protected as its signal was due",
     "refused": "could not be signalled",
 }
 
@@ -132,6 +136,19 @@ def full(number: int, record: dict[str, Any]) -> Iterator[str]:
         yield f"{'freed':<12}{_freed(record).removeprefix(', ')}"
     if record.get("outcome") is not None:
         yield f"{'outcome':<12}{_outcome(record)}"
+
+
+def hanging(line: str, width: int) -> str:
+    """A line of :func:`full`, wrapped below its text; a path or name stays whole."""
+    indent = _COLUMN if len(line) > _COLUMN and line[_COLUMN - 1] == " " else 2
+    return textwrap.fill(
+        line,
+        max(width, 2 * indent),
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+    )
 
 
 _KNOWN = frozenset(

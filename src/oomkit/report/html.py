@@ -3,13 +3,13 @@
 from typing import Any
 
 from oomkit import __version__
+from oomkit.printable import printable
 from oomkit.report import knobs, page
-from oomkit.report.amounts import mb, seconds
+from oomkit.report.amounts import FIELDS, mb, outcome_of, seconds
 from oomkit.report.charts import Panel, panels
 from oomkit.report.curves import PING, PROBE, answers, curves
-from oomkit.report.happenings import ending, happenings
+from oomkit.report.happenings import ending, log_clock, nested
 from oomkit.report.text import objective_rows
-from oomkit.report.units import printable
 from oomkit.scenario import Run, Scenario
 
 MAX_TASKS = 200
@@ -17,18 +17,24 @@ MAX_TASKS = 200
 
 MAX_LOG_LINES = 20_000
 
+BAD_FIELDS = (FIELDS["innocents_killed"], FIELDS["protected_killed"])
+"""Objectives that are bad unless they are 0."""
 
-def html_page(run: Run, scenario: Scenario | None = None) -> str:
+
+def html_page(run: Run, scenario: Scenario | None = None, *, command: str = "") -> str:
     """Make the page.
 
     Args:
         run: the record.
         scenario: what was played; adds the knobs, the tasks' steps, the memory's size.
+        command: what plays it again.
 
     Raises:
         MissingExtraError: altair, jinja2 or vl-convert-python is not installed.
     """
-    template = page.template(page.asset("oomkit.report", "page.html"))
+    template = page.template(
+        page.asset("oomkit.report", "story.html") + page.asset("oomkit.report", "page.html")
+    )
     charts = panels(run, scenario)
     text: str = template.render(
         run=run,
@@ -39,14 +45,19 @@ def html_page(run: Run, scenario: Scenario | None = None) -> str:
         library=page.library() if charts else "",
         charts=[_chart(panel) for panel in charts],
         label=_chart_label(run),
+        command=command,
         ended=seconds(run.ended_s),
+        outcome=outcome_of(run.outcome),
+        good=run.outcome == "completed" and not run.objectives.protected_killed,
+        bad_fields=BAD_FIELDS,
         end=ending(run),
         answered=_answered(run),
         objectives=objective_rows(run),
-        found=happenings(run, scenario, every_one=True),
+        found=nested(run, scenario),
         tasks=_tasks(run),
         knobs=knobs,
         log=[printable(line.expandtabs()) for line in run.log[:MAX_LOG_LINES]],
+        log_clock=log_clock(run),
         log_left_out=max(len(run.log) - MAX_LOG_LINES, 0),
     )
     return text
@@ -82,22 +93,21 @@ def _answered(run: Run) -> list[tuple[str, int, str]]:
 
 def _tasks(run: Run) -> dict[str, Any]:
     found = sorted(curves(run), key=lambda curve: -curve.peak_mb)
-    t_s = run.samples.t_s
     index = {(k.task, k.instance): i for i, k in enumerate(run.kills) if not k.would_have}
     rows = []
     for curve in found[:MAX_TASKS]:
         killed = index.get((curve.name, curve.instance))
         if curve.kill is not None:
             fate = f"killed at {seconds(curve.kill.t_s)}"
-        elif curve.last + 1 < len(t_s):
-            fate = f"ended at {seconds(t_s[curve.last + 1])}"
+        elif curve.end_s is not None:
+            fate = f"ended at {seconds(curve.end_s)}"
         else:
             fate = "there at the end"
         done = max(curve.progress[: curve.last + 1], default=0.0)
         rows.append(
             {
                 "key": curve.key,
-                "start": seconds(t_s[curve.first]),
+                "start": seconds(curve.start_s),
                 "fate": fate,
                 "kill": killed,
                 "rss": mb(max(curve.rss_mb)),

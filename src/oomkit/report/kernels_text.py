@@ -1,13 +1,18 @@
 """The history of the rules as a table."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from oomkit.kernel.versions import RuleRange
-from oomkit.report.units import printable
+from oomkit.printable import printable
+from oomkit.report.rules_text import rules_in_words
+from oomkit.report.terminal import Page
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+
+_MARGIN = 18
 
 
 def kernels_table(rows: Sequence[RuleRange]) -> "Table":
@@ -25,6 +30,22 @@ def kernels_table(rows: Sequence[RuleRange]) -> "Table":
     return table
 
 
+def show_rules(page: Page, release: str, row: RuleRange) -> None:
+    """Print the rules a kernel follows: what is in force, and what brought them."""
+    rules = row.rules
+    page.text(printable(f"kernel {release.strip()} follows the rules of {rules.name}"), "bold")
+    page.text(f"  in force in {_range(row)}")
+    page.line("")
+    for heading, text in rules_in_words(rules):
+        first = heading.ljust(_MARGIN)
+        page.text(text, first=first, rest=" " * _MARGIN)
+    page.line("")
+    what, meaning = _texts(row)
+    page.text(what, first="new in them".ljust(_MARGIN), rest=" " * _MARGIN)
+    if meaning:
+        page.text(meaning, first="which means".ljust(_MARGIN), rest=" " * _MARGIN)
+
+
 def _range(row: RuleRange) -> str:
     rules = row.rules
     if row.variant is not None or rules.until == rules.since:
@@ -40,14 +61,12 @@ def _texts(row: RuleRange) -> tuple[str, str]:
     return what, meaning
 
 
-def bootable_table(rows: Sequence[tuple[str, str, str | None]]) -> "Table":
-    """Lay out kernels that can be booted: release, image, directory of modules if it has any."""
-    from rich.table import Table
-    from rich.text import Text
+def bootable_lines(rows: Sequence[tuple[str, str, str | None]]) -> Iterator[str]:
+    """Kernels that can be booted: release, image, directory of modules if it has any.
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for name in ("release", "image", "modules"):
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(printable(cell or "none")) for cell in row))
-    return table
+    Paths stand in lines of their own, whole, so that they can be copied.
+    """
+    for release, image, modules in rows:
+        yield printable(release)
+        yield f"  image    {printable(image)}"
+        yield f"  modules  {printable(modules or 'none')}"

@@ -5,8 +5,9 @@ from typing import Any
 import msgspec
 
 from oomkit.kernel.state import Sysctl
+from oomkit.printable import printable
 from oomkit.report.amounts import seconds
-from oomkit.report.units import human_bytes, printable
+from oomkit.report.units import human_bytes
 from oomkit.scenario import Cgroup, Machine, Scenario, Step, Task
 
 _ALWAYS = (

@@ -41,8 +41,12 @@ def look_of(stream: TextIO) -> Look:
 
 
 def render(look: Look, *parts: "RenderableType") -> str:
-    """Lay out rich renderables, one under the other, as text that ends in a newline."""
+    """Lay out rich renderables, one under the other, as text that ends in a newline.
+
+    A ``Text`` whose overflow is ``ignore`` stays one line, for the terminal to wrap.
+    """
     from rich.console import Console
+    from rich.text import Text
 
     out = io.StringIO()
     console = Console(
@@ -58,7 +62,10 @@ def render(look: Look, *parts: "RenderableType") -> str:
         _environ={},
     )
     for part in parts:
-        console.print(part)
+        if isinstance(part, Text) and part.overflow == "ignore":
+            console.print(part, no_wrap=True, overflow="ignore", crop=False)
+        else:
+            console.print(part)
     lines = (line.rstrip() for line in out.getvalue().split("\n"))
     return in_charset("\n".join(lines), look)
 

@@ -5,8 +5,8 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from oomkit.printable import printable
 from oomkit.report.extra import need
-from oomkit.report.units import printable
 
 
 def template(text: str) -> Any:

@@ -4,11 +4,11 @@ import struct
 import zlib
 from typing import Any, Literal
 
-from oomkit.report.amounts import count_of
+from oomkit.printable import printable
+from oomkit.report.amounts import count_of, outcome_of, seconds
 from oomkit.report.charts import panels
 from oomkit.report.extra import need
 from oomkit.report.text import title
-from oomkit.report.units import printable
 from oomkit.scenario import Run, Scenario
 
 WIDTH = 860
@@ -96,11 +96,12 @@ def picture_spec(run: Run, scenario: Scenario | None = None) -> dict[str, Any]:
 
 
 def _subtitle(run: Run, scenario: Scenario | None) -> list[str]:
-    text = f"{run.outcome} after {run.ended_s:.0f} s, {count_of(run.objectives.kills, 'kill')}"
+    text = f"{outcome_of(run.outcome)} after {seconds(run.ended_s)}"
+    text += f", {count_of(run.objectives.kills, 'kill')}"
     if run.kills:
         text += " (red marks)"
     if run.frozen:
-        text += f", unusable for {run.objectives.frozen_s:.0f} s (shaded)"
+        text += f", unusable for {seconds(run.objectives.frozen_s)} (shaded)"
     about = " ".join(scenario.about.split()) if scenario is not None else ""
     return [printable(line) for line in (about, text) if line]
 

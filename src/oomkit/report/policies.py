@@ -3,26 +3,27 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from oomkit.report.amounts import seconds
+from oomkit.printable import printable
+from oomkit.report.amounts import outcome_of, seconds
 from oomkit.report.compare import kernel_kills
+from oomkit.report.fit import Column, fitted
 from oomkit.report.look import Look, render
-from oomkit.report.units import printable
 from oomkit.scenario import Run
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 COLUMNS = {
-    "outcome": "outcome",
-    "kills": "kills",
-    "innocents_killed": "innocent",
-    "protected_killed": "protected",
-    "work_lost_s": "work\nlost",
-    "frozen_s": "frozen",
-    "kernel kills": "by\nkernel",
-    "first kill": "first kill",
+    "outcome": ("outcome", 2),
+    "kills": ("kills", 0),
+    "innocents_killed": ("innocent", 3),
+    "protected_killed": ("protected", 1),
+    "work_lost_s": ("work\nlost", 4),
+    "frozen_s": ("frozen", 5),
+    "kernel kills": ("by\nkernel", 6),
+    "first kill": ("first kill", 7),
 }
-"""What is shown, and what heads it; the outcome only where somebody's is not the good one."""
+"""What is shown, what heads it, and which is left out first where there is no room."""
 
 
 def table(runs: Sequence[Run], *, look: Look | None = None) -> str:
@@ -32,30 +33,29 @@ def table(runs: Sequence[Run], *, look: Look | None = None) -> str:
         runs: at least one; each is headed by its policy.
         look: what the terminal can do; default: 100 columns, no colours.
     """
-    from rich.table import Table
     from rich.text import Text
 
     look = look or Look()
-    # The last column takes what is left; two lines of headings leave it more.
-    shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    shown.add_column("policy", no_wrap=True)
+    # The outcome only where somebody's is not the good one.
     alike = all(run.outcome == "completed" for run in runs)
-    shown_columns = {c: h for c, h in COLUMNS.items() if c != "outcome" or not alike}
-    for column, heading in shown_columns.items():
+    shown = {c: how for c, how in COLUMNS.items() if c != "outcome" or not alike}
+    numbers = [_numbers(run) for run in runs]
+    least = {key: min(one[key] for one in numbers) for key in numbers[0]}
+    names = [printable(run.policy or "-") for run in runs]
+    columns = [Column(heading="policy", cells=names, rank=0)]
+    for column, (heading, rank) in shown.items():
         words = column in ("outcome", "first kill")
-        shown.add_column(heading, justify="left" if words else "right", no_wrap=not words)
-    columns = [_numbers(run) for run in runs]
-    least = {key: min(numbers[key] for numbers in columns) for key in columns[0]}
-    for run, numbers in zip(runs, columns, strict=True):
         cells = [
-            Text(_cell(run, column), style="green" if numbers.get(column) == least.get(column)
-                 and column in least else "")
-            for column in shown_columns
+            Text(_cell(run, column), style="green" if column in least
+                 and one[column] == least[column] else "")
+            for run, one in zip(runs, numbers, strict=True)
         ]  # fmt: skip
-        shown.add_row(printable(run.policy or "-"), *cells)
+        columns.append(
+            Column(heading=heading, cells=cells, rank=rank, words=words, right=not words)
+        )
     about = ", ".join((runs[0].on, f"kernel {runs[0].kernel}"))
     title = Text(printable(f"{runs[0].scenario}: {about}"), style="bold")
-    parts: list[RenderableType] = [title, Text(""), shown]
+    parts: list[RenderableType] = [title, Text(""), *fitted(columns, look)]
     return render(look, *parts)
 
 
@@ -76,7 +76,7 @@ def _cell(run: Run, column: str) -> str:
     o = run.objectives
     match column:
         case "outcome":
-            return run.outcome
+            return outcome_of(run.outcome)
         case "work_lost_s":
             return seconds(o.work_lost_s)
         case "frozen_s":

@@ -1,60 +1,76 @@
 """The posture screen."""
 
-from collections.abc import Iterator
-
+from oomkit.kernel.cgroup_name import label as cgroup_label
+from oomkit.kernel.rank import Ranked
 from oomkit.kernel.state import Pressure, Snapshot
-from oomkit.posture.assess import CommitState, Posture
-from oomkit.report.decision_text import outcome, reason
-from oomkit.report.units import human_pages, printable
+from oomkit.kernel.versions import rules_for
+from oomkit.posture.advice import counterfactual, pod_name
+from oomkit.posture.assess import CommitState, Posture, available_pages
+from oomkit.printable import printable
+from oomkit.report.advice_text import show_advice
+from oomkit.report.decision_text import adj_change, label, outcome, reason
+from oomkit.report.terminal import Page
+from oomkit.report.units import human_pages
 
 _MODES = {0: "0, heuristic", 1: "1, always", 2: "2, never"}
 _BAR_CELLS = 24
+_MARGIN = 10
 
 
-def posture_lines(posture: Posture, snapshot: Snapshot) -> Iterator[tuple[str, str]]:
-    """Yield the screen line by line, each with a style that a terminal may give it."""
+def show_posture(page: Page, posture: Posture, snapshot: Snapshot) -> None:
+    """Print the screen."""
     memory, size = snapshot.memory, snapshot.page_size
-    yield f"kernel    {printable(posture.kernel)} (rules of {posture.rules})", "bold"
-    available = memory.available_pages
-    if available is None:
-        available = posture.memory_left_pages - memory.free_swap_pages
-    yield f"memory    {_left(available, memory.total_ram_pages, size)}", ""
+    _row(page, "kernel", f"{posture.kernel} (rules of {posture.rules})", "bold")
+    available = available_pages(snapshot)
+    _row(page, "memory", _left(page, available, memory.total_ram_pages, size))
+    swap = "none"
     if memory.total_swap_pages:
-        yield f"swap      {_left(memory.free_swap_pages, memory.total_swap_pages, size)}", ""
-    else:
-        yield "swap      none", ""
-    yield f"commit    {_commit(posture.commit, size)}", ""
-    yield f"pressure  {_pressure(snapshot.pressure)}", ""
-    yield "", ""
-    yield f"next      {outcome(posture.decision, snapshot)}", "bold"
+        swap = _left(page, memory.free_swap_pages, memory.total_swap_pages, size)
+    _row(page, "swap", swap)
+    _row(page, "commit", _commit(posture.commit, size))
+    _row(page, "pressure", _pressure(snapshot.pressure))
+    page.line("")
+    _row(page, "next", outcome(posture.decision, snapshot), "bold")
     if posture.first is not None:
-        two = reason(
-            snapshot,
-            posture.decision,
-            posture.first,
-            posture.runner_up,
-            posture.counterfactuals,
-        )
-        for line in two:
-            yield f"          {line}", ""
+        _show_reason(page, posture, posture.first, snapshot)
     left = human_pages(posture.memory_left_pages, size)
-    yield f"          {left} of memory and swap can still be had before that", ""
-    yield "", ""
+    _row(page, "", f"{left} of memory and swap can still be had before that")
+    page.line("")
     if not posture.attention:
-        yield "attention nothing", "green"
+        _row(page, "attention", "nothing", "green")
     for i, item in enumerate(posture.attention):
-        start = "attention" if i == 0 else "         "
         style = {"critical": "bold red", "warning": "yellow", "info": ""}[item.severity]
-        yield f"{start} {item.severity}: {printable(item.text)}", style
+        _row(page, "" if i else "attention", f"{item.severity}: {item.text}", style)
+        for advice in pod_name(item.cgroup) if item.cgroup else ():
+            show_advice(page, advice, _MARGIN)
     for note in snapshot.missing:
-        yield f"missing   {printable(note)}", "dim"
+        _row(page, "missing", note, "dim")
 
 
-def _left(left: int, total: int, size: int) -> str:
-    share = left / total if total else 0.0
-    used = round((1 - share) * _BAR_CELLS)
-    bar = "#" * used + "." * (_BAR_CELLS - used)
-    return f"[{bar}] {human_pages(left, size)} of {human_pages(total, size)} left ({share:.0%})"
+def _show_reason(page: Page, posture: Posture, first: Ranked, snapshot: Snapshot) -> None:
+    changes = posture.counterfactuals
+    if first.task.cgroup != "/":
+        _row(page, "", f"{label(first.task)} is in {cgroup_label(first.task.cgroup)}")
+    for line in reason(snapshot, posture.decision, first, posture.runner_up, changes):
+        _row(page, "", line)
+    change = adj_change(first, changes)
+    if change is not None:
+        for advice in counterfactual(snapshot, change, rules_for(posture.rules)):
+            show_advice(page, advice, _MARGIN)
+
+
+def _row(page: Page, heading: str, text: str, style: str = "") -> None:
+    page.text(printable(text), style, first=heading.ljust(_MARGIN), rest=" " * _MARGIN)
+
+
+def _left(page: Page, left: int, total: int, size: int) -> str:
+    """What is used, as a bar and in numbers, and what is left."""
+    share = min(max(1 - left / total, 0.0), 1.0) if total else 0.0
+    cells = max(min(_BAR_CELLS, page.width - _MARGIN - 38), 4)
+    used = round(share * cells)
+    bar = "#" * used + "." * (cells - used)
+    whole, rest = human_pages(total, size), human_pages(left, size)
+    return f"[{bar}] {share:.0%} of {whole} used, {rest} left"
 
 
 def _commit(commit: CommitState, size: int) -> str:

@@ -3,24 +3,34 @@
 import pwd
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Literal
 
 from oomkit.kernel.adj import task_oom_adj
+from oomkit.kernel.cgroup_name import label as cgroup_label
+from oomkit.kernel.cgroup_name import short_name
 from oomkit.kernel.counterfactual import counterfactuals
 from oomkit.kernel.decision import Decision
+from oomkit.kernel.kill import oom_group_of
 from oomkit.kernel.oom_control import in_memcg
-from oomkit.kernel.rank import Ranked
+from oomkit.kernel.rank import Ranked, control_for
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Snapshot
 from oomkit.kernel.why import Why
-from oomkit.report.decision_text import headline, reason
-from oomkit.report.units import human_pages, printable
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from oomkit.posture.advice import counterfactual
+from oomkit.posture.asked import Asked
+from oomkit.printable import printable
+from oomkit.report.advice_text import show_advice
+from oomkit.report.decision_text import adj_change, headline, reason
+from oomkit.report.layout import Column, table, wrapped
+from oomkit.report.terminal import Page
+from oomkit.report.units import human_pages
 
 _OUT_ROWS = 5
 """How many of those that can't be chosen are shown beside a cut list."""
+
+_MAX_COMMAND = 200
+
+Line = tuple[str, str]
+"""A line of text, and the style a terminal may give it."""
 
 
 def shown_rows(ranked: Sequence[Ranked], top: int) -> tuple[list[Ranked], int]:
@@ -34,46 +44,67 @@ def shown_rows(ranked: Sequence[Ranked], top: int) -> tuple[list[Ranked], int]:
         return list(ranked), 0
     killable = [row for row in ranked if row.eligible]
     others = [row for row in ranked if not row.eligible and row.task.has_mm]
-    others = [row for row in others if not (row.reason or "").startswith("not in memory cgroup")]
     others.sort(key=lambda row: -(row.task.rss_pages + row.task.swap_pages))
     rows = killable[:top] + others[: min(top, _OUT_ROWS)]
     return rows, len(ranked) - len(rows)
 
 
 def rank_table(
-    snapshot: Snapshot, rules: RuleSet, rows: Sequence[Ranked], *, local_users: bool
-) -> "Table":
+    snapshot: Snapshot, rules: RuleSet, rows: Sequence[Ranked], width: int, *, local_users: bool
+) -> Iterator[Line]:
     """Lay out the kill order; sizes in binary units, badness as the rules count it.
 
     Args:
         snapshot: the machine.
         rules: the rules that ranked.
         rows: what to show.
+        width: cells of the window.
         local_users: user ids are this machine's, and may be shown as names.
     """
-    from rich.table import Table
-    from rich.text import Text
+    if not rows:
+        yield "no process to show", ""
+        return
+    groups = [short_name(row.task.cgroup) for row in rows]
+    notes = [Column(heading="", cells=[row.reason or "" for row in rows])]
+    if any(row.task.cgroup != "/" for row in rows):
+        notes.insert(0, Column(heading="cgroup", cells=[printable(name) for name in groups]))
+    commands = [printable(row.task.cmdline or "")[:_MAX_COMMAND] for row in rows]
+    last = Column(heading="command", cells=commands) if any(commands) else None
+    columns = _columns(snapshot, rules, rows, local_users=local_users)
+    laid = table(columns, notes, last, width, indent=2)
+    yield laid.heading, "bold"
+    for row, lines in zip(rows, laid.rows, strict=True):
+        style = "" if row.eligible else "dim"
+        for line in lines:
+            yield line, style
+    if laid.left_out:
+        names = ", ".join(laid.left_out)
+        for line in wrapped(f"(no room for {names}; a wider window or --json has them)", width):
+            yield line, ""
 
+
+def _columns(
+    snapshot: Snapshot, rules: RuleSet, rows: Sequence[Ranked], *, local_users: bool
+) -> list[Column]:
     classic = rules.badness == "classic"
+    cells = [_cells(row, rules, snapshot.page_size, local_users) for row in rows]
     size = "total_vm" if classic else "rss"
     adj = "oom_adj" if classic else "adj"
-    headings = ["#", "pid", "name", "user", size, "swap", "pgtables", adj, *_SCORES]
-    cells = [_cells(row, rules, snapshot.page_size, local_users) for row in rows]
-    columns = list(zip(*cells, strict=True)) or [()] * len(headings)
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    for heading, column in zip(headings, columns, strict=True):
-        # The reason, last, is the one column that may wrap where the window is narrow.
-        width = max([len(heading), *map(len, column)])
-        justify: Literal["left", "right"] = "left" if heading in ("name", "user") else "right"
-        table.add_column(heading, justify=justify, no_wrap=True, min_width=width)
-    table.add_column("")
-    for row, texts in zip(rows, cells, strict=True):
-        style = None if row.eligible else "dim"
-        table.add_row(*(Text(text) for text in (*texts, row.reason or "")), style=style)
-    return table
-
-
-_SCORES = ("badness", "score", "kernel")
+    # Heading, and its place among those that leave where the window is narrow; 0: it stays.
+    headings = [
+        ("#", 9), ("pid", 0), ("name", 0), ("user", 3), (size, 7), ("swap", 4), ("pgtables", 1),
+        (adj, 6), ("badness", 0), ("score", 5), ("kernel", 2),
+    ]  # fmt: skip
+    return [
+        Column(
+            heading=heading,
+            cells=column,
+            right=heading not in ("name", "user"),
+            leaves=leaves,
+            folds=heading == "name",
+        )
+        for (heading, leaves), column in zip(headings, zip(*cells, strict=True), strict=True)
+    ]
 
 
 def _cells(row: Ranked, rules: RuleSet, page_size: int, local_users: bool) -> list[str]:
@@ -83,7 +114,7 @@ def _cells(row: Ranked, rules: RuleSet, page_size: int, local_users: bool) -> li
         str(row.rank or "-"),
         str(task.pid),
         printable(task.comm),
-        _user(task.uid) if local_users else str(task.uid),
+        user_name(task.uid) if local_users else str(task.uid),
         human_pages(task.total_vm_pages if classic else task.rss_pages, page_size),
         human_pages(task.swap_pages, page_size) if task.swap_pages else "-",
         human_pages(task.pgtable_pages, page_size) if task.pgtable_pages else "-",
@@ -95,39 +126,49 @@ def _cells(row: Ranked, rules: RuleSet, page_size: int, local_users: bool) -> li
 
 
 @cache
-def _user(uid: int) -> str:
+def user_name(uid: int) -> str:
+    """The name this machine has for a user id; the id itself where it has none."""
     try:
-        return pwd.getpwuid(uid).pw_name
+        return printable(pwd.getpwuid(uid).pw_name)
     except KeyError:
         return str(uid)
 
 
-def rank_lines(
-    snapshot: Snapshot,
-    allocation: Allocation,
-    rules: RuleSet,
-    decision: Decision,
-    ranked: Sequence[Ranked],
-) -> Iterator[str]:
-    """Yield the lines above the table: kernel, outcome, and what a cgroup is left with."""
+def show_heading(page: Page, asked: Asked, ranked: Sequence[Ranked], *, advise: bool) -> None:
+    """Print what stands above the table: kernel, outcome, what a cgroup is left with, and why.
+
+    Args:
+        page: where to.
+        asked: the question and its answer.
+        ranked: the kill order.
+        advise: add the lines to type for the change that would alter it.
+    """
+    snapshot, allocation = asked.snapshot, asked.allocation
+    rules, decision = asked.rules, asked.decision
     of = "" if rules.name == snapshot.kernel else f" (rules of {rules.name})"
-    yield f"kernel {printable(snapshot.kernel)}{of}, {decision.scope} OOM" + (
-        f" of {printable(allocation.memcg)}" if allocation.memcg else ""
-    )
-    yield headline(decision, snapshot)
+    about = f" of {cgroup_label(allocation.memcg)}" if allocation.memcg else ""
+    page.text(printable(f"kernel {snapshot.kernel}{of}, {decision.scope} OOM{about}"))
+    page.text(printable(headline(decision, snapshot)))
     if allocation.memcg is not None:
-        yield from _memcg_lines(snapshot, allocation.memcg, rules, decision)
+        for line in _memcg_lines(snapshot, allocation, rules, decision):
+            page.text(line)
     first = next((row for row in ranked if row.eligible), None)
-    if first is not None:
-        second = next((row for row in ranked if row.rank == 2), None)
-        changes = counterfactuals(snapshot, allocation, rules, decision)
-        yield from reason(snapshot, decision, first, second, changes)
-    yield ""
+    if first is None:
+        return
+    second = next((row for row in ranked if row.rank == 2), None)
+    changes = counterfactuals(snapshot, allocation, rules, decision)
+    for line in reason(snapshot, decision, first, second, changes):
+        page.text(line)
+    change = adj_change(first, changes) if advise else None
+    if change is not None:
+        for advice in counterfactual(snapshot, change, rules):
+            show_advice(page, advice, 2)
 
 
 def _memcg_lines(
-    snapshot: Snapshot, path: str, rules: RuleSet, decision: Decision
+    snapshot: Snapshot, allocation: Allocation, rules: RuleSet, decision: Decision
 ) -> Iterator[str]:
+    path = allocation.memcg or "/"
     memcg = next((m for m in snapshot.memcgs if m.path == path), None)
     size = snapshot.page_size
     if memcg is None or memcg.limit_pages is None:
@@ -138,26 +179,40 @@ def _memcg_lines(
     members = [t for t in snapshot.tasks if t.has_mm and in_memcg(t.cgroup, path)]
     dying = {victim.pid for victim in decision.victims} if decision.action == "kill" else set()
     left = sum(task.pid not in dying for task in members)
-    groups = [m.path for m in snapshot.memcgs if m.oom_group and in_memcg(path, m.path)]
-    groups += [m.path for m in snapshot.memcgs if m.oom_group and in_memcg(m.path, path)]
-    if groups and rules.oom_group:
+    if not dying:
+        return
+    oc = control_for(snapshot, rules, allocation)
+    group = oom_group_of(oc, oc.by_pid[decision.victims[0].pid])
+    if group is not None:
         yield (
-            f"memory.oom.group is set on {', '.join(sorted(set(groups)))}: {len(dying)} of "
+            f"memory.oom.group is set on {printable(cgroup_label(group.path))}: {len(dying)} of "
             f"{len(members)} processes die together, {left} are left"
         )
     else:
-        yield f"memory.oom.group is not set: {len(dying)} of {len(members)} dies, {left} are left"
+        verb = "dies" if len(dying) == 1 else "die"
+        yield (
+            f"memory.oom.group is not set: {len(dying)} of {len(members)} {verb}, {left} are left"
+        )
 
 
-def why_lines(reasons: Why) -> Iterator[str]:
-    """Yield one process's fate: verdict, trace, what would alter it."""
-    yield printable(reasons.verdict)
-    yield ""
-    yield "how it was decided"
+def show_why(page: Page, snapshot: Snapshot, reasons: Why, rules: RuleSet) -> None:
+    """Print one process's fate: verdict, trace, what would alter it and how that is done."""
+    page.text(printable(reasons.verdict))
+    task = next(task for task in snapshot.tasks if task.pid == reasons.pid)
+    page.text(printable(f"  cgroup {task.cgroup}"))
+    if task.cmdline:
+        page.text(printable(f"  command {task.cmdline}"))
+    page.line("")
+    page.line("how it was decided")
     for step in reasons.trace:
-        yield f"  {printable(step)}"
-    if reasons.changes:
-        yield ""
-        yield "what would alter it"
-        for change in reasons.changes:
-            yield f"  {printable(change)}"
+        page.text(f"  {printable(step)}")
+    if not reasons.changes:
+        return
+    page.line("")
+    page.line("what would alter it")
+    known = {change.text: change for change in reasons.counterfactuals}
+    for text in reasons.changes:
+        page.text(f"  {printable(text)}")
+        if text in known:
+            for advice in counterfactual(snapshot, known[text], rules):
+                show_advice(page, advice, 6)

@@ -1,7 +1,7 @@
 """Why a task of a run was killed: two lines out of its kill's record."""
 
+from oomkit.printable import printable
 from oomkit.report.amounts import badness_text, mb, seconds
-from oomkit.report.units import printable
 from oomkit.scenario import Kill
 
 _SIGNALS = ("oom_kill_task:", "__oom_kill_process:")

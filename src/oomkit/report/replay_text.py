@@ -1,12 +1,14 @@
 """A recording replayed, as a person reads it."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 from oomkit.guard.recording import Mark, Recording
 from oomkit.guard.replay import KernelKill, Replay, WouldKill
+from oomkit.printable import printable
 from oomkit.report.amounts import count_of, seconds
 from oomkit.report.history_text import evidence_lines, local_time, who
-from oomkit.report.units import human_bytes, printable
+from oomkit.report.units import human_bytes
 
 _INDENT = " " * 10
 
@@ -30,23 +32,31 @@ def replay_lines(played: Replay) -> Iterator[str]:
     if played.missing:
         yield f"not recorded, so these conditions never hold: {', '.join(played.missing)}"
     yield ""
-    events: list[tuple[int, float, float, Iterator[str]]] = []
-    events += [(w.boot, w.t_s, w.wall_s, _would(w)) for w in played.would_kill]
-    events += [
-        (k.mark.boot, k.mark.t_s, k.mark.wall_s, _kernel(k, played)) for k in played.kernel_kills
-    ]
-    events += [(m.boot, m.t_s, m.wall_s, _acted(m)) for m in played.acts]
+    found = events(played)
     day = ""
-    for _, _, wall_s, lines in sorted(events, key=lambda event: event[:2]):
+    for wall_s, _, lines in found:
         date, _, clock = local_time(wall_s).partition(" ")
         if date != day:
             yield date
             day = date
         for i, line in enumerate(lines):
             yield f"{clock:<10}{line}" if i == 0 else f"{_INDENT}{line}"
-    if events:
+    if found:
         yield ""
-    yield from _sum(played)
+    yield from sums(played)
+
+
+def events(played: Replay) -> list[tuple[float, Literal["would", "kill", "act"], list[str]]]:
+    """What happened and what would have, in the order of time: when, what sort, and in words."""
+    found: list[tuple[int, float, float, Literal["would", "kill", "act"], Iterator[str]]] = []
+    found += [(w.boot, w.t_s, w.wall_s, "would", _would(w)) for w in played.would_kill]
+    found += [
+        (k.mark.boot, k.mark.t_s, k.mark.wall_s, "kill", _kernel(k, played))
+        for k in played.kernel_kills
+    ]
+    found += [(m.boot, m.t_s, m.wall_s, "act", _acted(m)) for m in played.acts]
+    found.sort(key=lambda event: event[:2])
+    return [(wall_s, kind, list(lines)) for _, _, wall_s, kind, lines in found]
 
 
 def _would(would: WouldKill) -> Iterator[str]:
@@ -75,7 +85,8 @@ def _acted(mark: Mark) -> Iterator[str]:
     yield f"{printable(mark.by) or 'the policy in force'} did act on {name}"
 
 
-def _sum(played: Replay) -> Iterator[str]:
+def sums(played: Replay) -> Iterator[str]:
+    """What it comes to, a line each."""
     kills = len(played.would_kill)
     yield f"would have killed: {kills or 'nobody'}"
     if played.kernel_kills:

@@ -30,4 +30,48 @@ def console(file: TextIO) -> "Console":
         width = int(columns) if columns.isdigit() and int(columns) > 0 else _FALLBACK_COLUMNS
     elif shutil.get_terminal_size().columns < 1:
         width = _FALLBACK_COLUMNS
-    return _Console(file=file, width=width, highlight=False, markup=False, emoji=False)
+    # rich leaves bold and dim under NO_COLOR, which is taken as a wish for plain text.
+    plain = bool(os.environ.get("NO_COLOR"))
+    return _Console(
+        file=file,
+        width=width,
+        color_system=None if plain else "auto",
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+class Page:
+    """Lines for people, of any text, in the window's width.
+
+    Attributes:
+        width: cells of the window.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._console = console(file)
+        self.width = self._console.width
+
+    def line(self, text: str, style: str = "") -> None:
+        """Print a line that was laid out for the width."""
+        from rich.text import Text
+
+        self._console.print(Text(text, style), soft_wrap=True)
+
+    def text(self, text: str, style: str = "", *, first: str = "", rest: str | None = None) -> None:
+        """Print text of any length; what goes on in the next line is indented.
+
+        Args:
+            text: the text; its own indentation is kept.
+            style: how a terminal may show it.
+            first: what stands before the first line.
+            rest: what stands before the others; None: two spaces more than before the first.
+        """
+        from oomkit.report.layout import wrapped
+
+        body = text.lstrip(" ")
+        first += " " * (len(text) - len(body))
+        rest = " " * (len(first) + 2) if rest is None else rest
+        for line in wrapped(body, self.width, first=first, rest=rest):
+            self.line(line, style)

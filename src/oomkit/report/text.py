@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from oomkit.report.amounts import count_of, mb, seconds
+from oomkit.printable import printable
+from oomkit.report.amounts import FIELDS, count_of, mb, outcome_of, seconds
 from oomkit.report.bars import by_column, column_of, sparkline
 from oomkit.report.curves import PING, PROBE, answers, uses
 from oomkit.report.happening import Happening
 from oomkit.report.happenings import happenings
 from oomkit.report.look import Look, render
-from oomkit.report.units import printable
 from oomkit.scenario import Run, Scenario
 from oomkit.scenario.record import Reaction
 
@@ -29,7 +29,7 @@ _STYLES = {
     "knob": "cyan",
 }
 _LABEL_CELLS = 12
-_NOTE_CELLS = 34
+_NOTE_CELLS = 36
 _MIN_SPARK_CELLS = 20
 
 
@@ -65,20 +65,24 @@ def story(
 
 
 def reaction_rows(reaction: Reaction) -> list[tuple[str, str, str]]:
-    """How fast somebody acted: field, value with its unit, and what it means."""
+    """How fast somebody acted: its name, value with its unit, and what it means."""
 
     def at(t_s: float | None) -> str:
         return "never" if t_s is None else f"{t_s:.2f} s"
 
     share = f"{reaction.low_share:.0%}"
     return [
-        ("low_s", at(reaction.low_s), f"memory and swap both at or under {share}"),
-        ("signal_s", at(reaction.signal_s), "the first signal to a task"),
-        ("back_s", at(reaction.back_s), "memory no longer low after it"),
-        ("short_s", f"{reaction.short_s:.2f} s", "how long memory was low in all"),
-        ("longest_gap_s", f"{reaction.longest_gap_s:.2f} s", "an ordinary program stood still"),
+        (FIELDS["low_s"], at(reaction.low_s), f"memory and swap both at or under {share}"),
+        (FIELDS["signal_s"], at(reaction.signal_s), "the first signal to a task"),
+        (FIELDS["back_s"], at(reaction.back_s), "memory no longer low after it"),
+        (FIELDS["short_s"], f"{reaction.short_s:.2f} s", "how long memory was low in all"),
         (
-            "longest_locked_gap_s",
+            FIELDS["longest_gap_s"],
+            f"{reaction.longest_gap_s:.2f} s",
+            "an ordinary program stood still",
+        ),
+        (
+            FIELDS["longest_locked_gap_s"],
             f"{reaction.longest_locked_gap_s:.2f} s",
             "one with locked memory and real-time priority did",
         ),
@@ -123,17 +127,21 @@ def curve_lines(run: Run, scenario: Scenario | None, look: Look) -> list["Render
     """Sparklines over the whole run: memory, swap, pressure, and when it froze and killed."""
     from rich.text import Text
 
-    cells = max(look.width - _LABEL_CELLS - _NOTE_CELLS, _MIN_SPARK_CELLS)
     samples, use = run.samples, uses(run, scenario)
     end_s = max([run.ended_s, *samples.t_s[-1:]])
+    narrow = look.width < _LABEL_CELLS + _MIN_SPARK_CELLS + _NOTE_CELLS
+    # A note that has no room beside its line stands below it.
+    cells = max(look.width - _LABEL_CELLS - (0 if narrow else _NOTE_CELLS), _MIN_SPARK_CELLS)
     lines: list[RenderableType] = []
 
     def line(label: str, drawn: str, note: str, style: str = "") -> None:
-        text = Text(label.ljust(_LABEL_CELLS))
-        text.append(drawn.ljust(cells), style=style)
-        text.append(f"  {note}", style="dim")
-        text.no_wrap = True
-        text.overflow = "crop"
+        text = Text(label.ljust(_LABEL_CELLS), overflow="ignore")
+        text.append(drawn.ljust(0 if narrow else cells), style=style)
+        if narrow and note:
+            text.append(f"\n{'':{_LABEL_CELLS}}{note}", style="dim")
+        elif note:
+            text.append(f"  {note}", style="dim")
+        text.rstrip()
         lines.append(text)
 
     def curve(label: str, values: list[float], top: float, note: str, *, low: bool = False) -> None:
@@ -187,19 +195,19 @@ def _kill_marks(run: Run, end_s: float, cells: int) -> str:
 
 
 def objective_rows(run: Run) -> list[tuple[str, str, str]]:
-    """The objectives: field, value with its unit, and what it means."""
+    """The objectives: name, value with its unit, and what it means."""
     o = run.objectives
     return [
-        ("kills", str(o.kills), "tasks that died"),
-        ("freed_mb", mb(o.freed_mb), "memory their deaths gave back"),
-        ("work_lost_s", seconds(o.work_lost_s), "CPU time of theirs that is thrown away"),
+        (FIELDS["kills"], str(o.kills), "tasks that died"),
+        (FIELDS["freed_mb"], mb(o.freed_mb), "memory their deaths gave back"),
+        (FIELDS["work_lost_s"], seconds(o.work_lost_s), "CPU time of theirs that is thrown away"),
         (
-            "innocents_killed",
+            FIELDS["innocents_killed"],
             str(o.innocents_killed),
             "victims that were not growing, or marked so",
         ),
-        ("frozen_s", seconds(o.frozen_s), "how long the machine was unusable"),
-        ("protected_killed", str(o.protected_killed), "must be 0"),
+        (FIELDS["frozen_s"], seconds(o.frozen_s), "how long the machine was unusable"),
+        (FIELDS["protected_killed"], str(o.protected_killed), "must be 0"),
     ]
 
 
@@ -211,7 +219,7 @@ def objectives_table(run: Run) -> "Table":
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(style="dim")
-    bad = {"innocents_killed": "yellow", "protected_killed": "bold red"}
+    bad = {FIELDS["innocents_killed"]: "yellow", FIELDS["protected_killed"]: "bold red"}
     for field, value, meaning in objective_rows(run):
         style = bad.get(field) if value != "0" else None
         table.add_row(field, value, meaning, style=style)
@@ -221,8 +229,8 @@ def objectives_table(run: Run) -> "Table":
 def _outcome(run: Run, end: Happening) -> "RenderableType":
     from rich.text import Text
 
-    good = run.outcome == "completed"
-    text = Text(f"{run.outcome}", style="bold green" if good else "bold red")
+    good = run.outcome == "completed" and not run.objectives.protected_killed
+    text = Text(outcome_of(run.outcome), style="bold green" if good else "bold red")
     text.append(f" after {seconds(run.ended_s)}: {end.what}", style="not bold")
     for line in end.why:
         text.append(f"\n  {line}", style="dim not bold")

@@ -18,10 +18,3 @@ def human_bytes(count: float) -> str:
 def human_pages(pages: int, page_size: int) -> str:
     """Return a number of pages as bytes a person can compare."""
     return human_bytes(pages * page_size)
-
-
-def printable(text: str) -> str:
-    r"""Return foreign text with control characters shown as ``\x1b``, never sent."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -6,8 +6,8 @@ import msgspec
 import polars as pl
 
 from oomkit.report.amounts import mb
-from oomkit.sweep.format import Axis, Sweep, Value
-from oomkit.sweep.quantity import shown
+from oomkit.sweep.format import Sweep, Value
+from oomkit.sweep.quantity import exact, value_of
 from oomkit.sweep.stats import Mean, Share, mean_of, share
 
 OBJECTIVES = (
@@ -15,6 +15,21 @@ OBJECTIVES = (
     "freed_mb",
 )  # fmt: skip
 """What is shown of every group."""
+
+HEADS = {
+    "cost": "cost", "unusable_s": "unusable", "work_lost_s": "work lost", "kills": "kills",
+    "innocents_killed": "innocents", "protected_killed": "protected", "denied": "refused",
+    "freed_mb": "freed",
+}  # fmt: skip
+"""What heads a column of theirs."""
+
+NAMES = {
+    "unusable_s": "time unusable", "work_lost_s": "work lost", "frozen_s": "time frozen",
+    "innocents_killed": "innocents killed", "protected_killed": "protected tasks killed",
+    "denied": "requests refused", "freed_mb": "memory freed", "ended_s": "length of the run",
+    "first_kill_s": "time of the first kill",
+}  # fmt: skip
+"""What columns of the rows are called in a sentence; others have names that are words."""
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,8 +54,9 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     """The runs that share some values.
 
     Attributes:
-        label: how it is called.
+        label: how it is called; no other group of the answer is called so.
         short: the same where it is known which values it is of.
+        of: which values these are: keys, as the sweep file has them.
         values: column to the value they share; for a part of a distribution its lower end.
         runs: how many gave a result.
         failed: how many gave an error.
@@ -52,6 +68,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 
     label: str
     short: str
+    of: str
     values: dict[str, Value | None]
     runs: int
     failed: int
@@ -142,11 +159,16 @@ def groups_by(
     if free is not None:
         figures.append((free & pl.col("error").is_null()).sum().alias("free"))
     found = rows.group_by(columns).agg(figures).sort("first").collect()
-    return [_group(row, sweep, columns) for row in found.iter_rows(named=True)]
+    rows_found = list(found.iter_rows(named=True))
+    short = [label(sweep, {c: row[c] for c in columns}) for row in rows_found]
+    full = len(set(short)) < len(short)
+    return [_group(row, sweep, columns, full) for row in rows_found]
 
 
-def _group(row: dict[str, Any], sweep: Sweep, columns: list[str]) -> Group:
+def _group(row: dict[str, Any], sweep: Sweep, columns: list[str], full: bool) -> Group:
     runs = row["runs"]
+    values = {column: row[column] for column in columns}
+    keys = {axis.column: axis.key for axis in sweep.axes}
     objectives = {}
     for name in OBJECTIVES if runs else ():
         objectives[name] = Spread(
@@ -157,9 +179,10 @@ def _group(row: dict[str, Any], sweep: Sweep, columns: list[str]) -> Group:
             p90=row[f"{name}/0.9"],
         )
     return Group(
-        label=label(sweep, {column: row[column] for column in columns}),
-        short=label(sweep, {column: row[column] for column in columns}, with_keys=False),
-        values={column: row[column] for column in columns},
+        label=label(sweep, values, full=full),
+        short=label(sweep, values, with_keys=False, full=full),
+        of=", ".join(keys.get(column, column) for column in columns),
+        values=values,
         runs=runs,
         failed=row["failed"],
         objectives=objectives,
@@ -173,8 +196,21 @@ def _not_below_0(mean: Mean) -> Mean:
     return msgspec.structs.replace(mean, low=max(mean.low, 0.0))
 
 
-def label(sweep: Sweep, values: dict[str, Value | None], *, with_keys: bool = True) -> str:
-    """Values as a name: ``earlyoom``, ``machine.swap 4.00 GiB``, or without keys ``4.00 GiB``."""
+def label(
+    sweep: Sweep,
+    values: dict[str, Value | None],
+    *,
+    with_keys: bool = True,
+    full: bool = False,
+) -> str:
+    """Values as a name: ``earlyoom``, ``machine.swap 4.00 GiB``, or without keys ``4.00 GiB``.
+
+    Args:
+        sweep: what they are of.
+        values: column to value.
+        with_keys: say which values they are.
+        full: to the last digit, where rounded they could not be told apart.
+    """
     by_column = {axis.column: axis for axis in sweep.axes}
     parts = []
     for column, value in values.items():
@@ -183,13 +219,13 @@ def label(sweep: Sweep, values: dict[str, Value | None], *, with_keys: bool = Tr
             parts.append("kernel" if value is None else str(value))
         else:
             key = f"{axis.key} " if with_keys else ""
-            parts.append(f"{key}{value_of(axis, value)}")
+            parts.append(f"{key}{exact(axis, value) if full else value_of(axis, value)}")
     return ", ".join(parts)
 
 
-def value_of(axis: Axis, value: Value) -> str:
-    """A value of an axis as a person reads it."""
-    return f"x {float(value):.3g}" if axis.scale else shown(axis.kind, value)
+def name_of(column: str) -> str:
+    """What a column of the rows is called in a sentence."""
+    return NAMES.get(column, column.replace("_", " "))
 
 
 def columns_of(sweep: Sweep) -> list[str]:

@@ -4,7 +4,8 @@ from typing import Any
 
 import msgspec
 
-from oomkit.sweep.answer import OBJECTIVES, Answer, Group
+from oomkit.printable import printable
+from oomkit.sweep.answer import OBJECTIVES, Answer, Group, name_of
 
 _COLOUR = "#0072b2"
 _COLOURS = (
@@ -58,14 +59,16 @@ def _scores(groups: list[Group], name: str, key: str, what: str) -> Panel:
     """Mean with interval over the spread, a line a group."""
     import altair as alt
 
-    rows = [_row(group, name) for group in groups if group.runs]
+    shown = [group for group in groups if group.runs]
+    names = _names(shown)
     title, unit = _TITLES[name]
+    rows = [_row(group, name, label, unit) for group, label in zip(shown, names, strict=True)]
     base = alt.Chart(alt.InlineData(values=rows)).encode(
         y=alt.Y("group:N", sort=None, title=None, axis=alt.Axis(labelLimit=260))
     )
     tooltip = [
-        alt.Tooltip("group:N"),
-        alt.Tooltip("mean:Q", format=",.3~f"),
+        alt.Tooltip("group:N", title=what or "of"),
+        alt.Tooltip("average:N", title="mean"),
         alt.Tooltip("interval:N", title="95 %"),
         alt.Tooltip("spread:N", title="10 % to 90 % of runs"),
     ]
@@ -86,19 +89,33 @@ def _scores(groups: list[Group], name: str, key: str, what: str) -> Panel:
     )
 
 
-def _row(group: Group, name: str) -> dict[str, Any]:
+def _names(groups: list[Group]) -> list[str]:
+    """What tells groups apart: their values, with the keys where those differ too."""
+    several = len({group.of for group in groups}) > 1
+    return [printable(group.label if several else group.short) for group in groups]
+
+
+def _row(group: Group, name: str, label: str, unit: str) -> dict[str, Any]:
     spread = group.objectives[name]
+    unit = f" {unit}" if unit else ""
     return {
-        "group": group.short,
+        "group": label,
         "mean": spread.mean.mean,
         "low": spread.mean.low,
         "high": spread.mean.high,
         "p10": spread.p10,
         "p90": spread.p90,
-        "interval": f"{spread.mean.low:,.3g} to {spread.mean.high:,.3g}",
-        "spread": f"{spread.p10:,.3g} to {spread.p90:,.3g}",
+        "average": f"{_plain(spread.mean.mean)}{unit}",
+        "interval": f"{_plain(spread.mean.low)} to {_plain(spread.mean.high)}{unit}",
+        "spread": f"{_plain(spread.p10)} to {_plain(spread.p90)}{unit}",
         "run": group.worst_run,
     }
+
+
+def _plain(value: float) -> str:
+    """Three digits, never an exponent."""
+    size = abs(value)
+    return f"{value:,.{2 if size < 9.995 else 1 if size < 99.95 else 0}f}"
 
 
 def _trade(groups: list[Group]) -> Panel:
@@ -106,39 +123,41 @@ def _trade(groups: list[Group]) -> Panel:
     import altair as alt
 
     rows = []
-    for group in groups:
+    for group, label in zip(groups, _names(groups), strict=True):
         frozen, lost = (group.objectives[name].mean for name in ("unusable_s", "work_lost_s"))
         rows.append(
             {
-                "group": group.short, "run": group.worst_run, "frozen": frozen.mean,
-                "frozen_low": frozen.low, "frozen_high": frozen.high, "lost": lost.mean,
-                "lost_low": lost.low, "lost_high": lost.high,
+                "group": label, "of": printable(group.of), "run": group.worst_run,
+                "frozen": frozen.mean, "frozen_low": frozen.low, "frozen_high": frozen.high,
+                "lost": lost.mean, "lost_low": lost.low, "lost_high": lost.high,
             }
         )  # fmt: skip
     few = len(rows) <= len(_COLOURS)
-    colour: Any = alt.value(_COLOUR)
+    colour: Any = alt.Color("of:N", title=None, scale=alt.Scale(range=list(_COLOURS)))
     if few:
         scale = alt.Scale(domain=[row["group"] for row in rows], range=list(_COLOURS[: len(rows)]))
         colour = alt.Color("group:N", title=None, scale=scale)
     base = alt.Chart(alt.InlineData(values=rows)).encode(color=colour)
+    tooltip = [
+        alt.Tooltip("group:N", title="of"),
+        alt.Tooltip("frozen:Q", title="unusable (s)", format=",.2f"),
+        alt.Tooltip("lost:Q", title="work lost (CPU s)", format=",.2f"),
+    ]
     x = alt.X("frozen:Q", title="unusable, s")
     y = alt.Y("lost:Q", title="work lost, CPU s")
     across = base.mark_rule(opacity=0.6).encode(x=alt.X("frozen_low:Q"), x2="frozen_high", y=y)
     upright = base.mark_rule(opacity=0.6).encode(y=alt.Y("lost_low:Q"), y2="lost_high", x=x)
     point = base.mark_point(filled=True, size=90, opacity=1, cursor="pointer").encode(
-        x=x, y=y, tooltip=["group:N", "frozen:Q", "lost:Q"]
+        x=x, y=y, tooltip=tooltip
     )
-    layers = [across, upright, point]
-    if not few:
-        label = base.mark_text(align="left", dx=8, dy=-8)
-        layers.append(label.encode(x=x, y=y, text="group:N"))
     height = 260
     return Panel(
         key="trade",
         title="What is traded for what",
         note="Means with their 95 % intervals; towards the lower left is better at both. "
-        "A point opens the costliest run.",
-        spec=_spec(alt.layer(*layers), height),
+        "A point opens the costliest run"
+        + ("." if few else ", and names what it is of when it is pointed at."),
+        spec=_spec(alt.layer(across, upright, point), height),
         height=height,
     )
 
@@ -153,13 +172,16 @@ def _influences(found: Answer) -> Panel:
         .encode(
             x=alt.X("share:Q", title=None, axis=alt.Axis(format="%")),
             y=alt.Y("key:N", sort=None, title=None, axis=alt.Axis(labelLimit=260)),
-            tooltip=["key:N", alt.Tooltip("share:Q", format=".1%")],
+            tooltip=[
+                alt.Tooltip("key:N", title="what varies"),
+                alt.Tooltip("share:Q", title="of the variance", format=".1%"),
+            ],
         )
     )
     height = _ROW_PX * max(len(rows), 1)
     return Panel(
         key="influences",
-        title=f"What {found.by} depends on",
+        title=f"What {name_of(found.by)} depends on",
         note="Part of the variance between runs that each explains by itself.",
         spec=_spec(chart, height),
         height=height,

@@ -14,9 +14,10 @@ from oomkit.sweep.answer import (
     amount,
     columns_of,
     groups_by,
-    value_of,
+    name_of,
 )
 from oomkit.sweep.format import Axis, Bad, Sweep
+from oomkit.sweep.quantity import value_of
 from oomkit.sweep.stats import Mean, mean_of, share
 
 _BINS = 5
@@ -82,7 +83,7 @@ def _best(sweep: Sweep, rows: pl.LazyFrame) -> Answer:
     wins = table.select((pl.col("0") <= lowest).sum()).item() if len(groups) > 1 else 0
     won = share(wins, table.height)
     cost = _mean(best, by)
-    figure = f"{by} {amount(by, cost.mean)} ({_range(by, cost)})"
+    figure = f"{name_of(by)} {amount(by, cost.mean)} ({_range(by, cost)})"
     if len(groups) == 1:
         text = f"{best.label}: {figure} on average over {count_of(best.runs, 'run')}"
     else:
@@ -102,7 +103,9 @@ def _comparison(
         same = all(one.more.low == one.more.high == 0 for one in against)
         if same:
             return f"all {field} are alike: {figure} on average"
-        return f"no best of {field} can be told by {by}: {best.label} has {figure} on average"
+        return (
+            f"no best of {field} can be told by {name_of(by)}: {best.label} has {figure} on average"
+        )
     nearest = next(one for one in against if one.told_apart)
     margin = f"{amount(by, nearest.more.mean)} ({_range(by, nearest.more)}) less than"
     if close:
@@ -208,11 +211,12 @@ def _sensitivity(sweep: Sweep, rows: pl.LazyFrame) -> Answer:
     first = found[0]
     spread = [(group.label, _mean(group, by).mean) for group in first.groups if group.runs]
     if first.share < _NOTHING:
-        text = f"{by} depends on nothing that varies here by itself"
+        text = f"{name_of(by)} depends on nothing that varies here by itself"
     else:
         low, high = min(spread, key=lambda one: one[1]), max(spread, key=lambda one: one[1])
         text = (
-            f"{by} depends most on {first.key}, which explains {first.share:.0%} of its variance: "
+            f"{name_of(by)} depends most on {first.key}, "
+            f"which explains {first.share:.0%} of its variance: "
             f"on average {amount(by, low[1])} with {low[0]}, {amount(by, high[1])} with {high[0]}"
         )
     return Answer(

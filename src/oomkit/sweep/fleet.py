@@ -76,7 +76,12 @@ class Table:
         return {
             "name": f"machine {place} of the fleet",
             "duration": fleet.window_s,
-            "machine": {"ram": ram, "cpus": cpus, "swap": fleet.swap_bytes, "programs": "100M"},
+            "machine": {
+                "ram": ram,
+                "cpus": cpus,
+                "swap": f"{fleet.swap_bytes}B",
+                "programs": "100M",
+            },
             "task": [self._task(number, task, ram, rng) for number, task in enumerate(chosen)],
         }
 
@@ -91,7 +96,7 @@ class Table:
         steps: list[dict[str, Any]] = [{"touch": min(used, requested), "over": grow_s}]
         if used > requested:
             # What it takes beyond its request comes slowly, until its end.
-            steps.append({"touch": used - requested, "over": max(0.8 * (life - grow_s), 0.1)})
+            steps.append({"touch": f"{used - requested}B", "over": max(0.8 * (life - grow_s), 0.1)})
         busy = round(self.task_cpus[task] * life / 2, 3)
         if busy >= 0.001:
             steps.append({"work": busy})

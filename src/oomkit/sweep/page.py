@@ -1,5 +1,6 @@
 """A sweep's answer as one page that needs nothing else, with the runs worth looking at."""
 
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,9 +9,9 @@ import msgspec
 from oomkit import __version__
 from oomkit.model import ModelError
 from oomkit.report import page
-from oomkit.report.amounts import seconds
-from oomkit.report.happenings import ending, happenings
-from oomkit.sweep.answer import OBJECTIVES, Answer, Group, amount
+from oomkit.report.amounts import outcome_of, seconds
+from oomkit.report.happenings import happenings
+from oomkit.sweep.answer import HEADS, OBJECTIVES, Answer, Group, amount, name_of
 from oomkit.sweep.charts import panels
 from oomkit.sweep.format import Sweep, Weights
 from oomkit.sweep.plan import Plan
@@ -20,15 +21,21 @@ from oomkit.sweep.row import described
 _MAX_GROUPS = 40
 """So many groups have their best and worst run told."""
 
-_HEADS = {
-    "cost": "cost", "unusable_s": "unusable", "work_lost_s": "work lost", "kills": "kills",
-    "innocents_killed": "innocents", "protected_killed": "protected", "denied": "refused",
-    "freed_mb": "freed",
+_PRICES = {
+    "unusable_s": "second unusable", "work_lost_s": "CPU second of work lost",
+    "kills": "task killed", "innocents_killed": "innocent among them",
+    "protected_killed": "protected among them", "denied": "request refused",
 }  # fmt: skip
 
 
-def page_text(sweep: Sweep, found: Answer, plan: Plan) -> str:
+def page_text(sweep: Sweep, found: Answer, plan: Plan, command: str | None = None) -> str:
     """Make the page; the runs it tells are played again for it.
+
+    Args:
+        sweep: what was played.
+        found: its answer.
+        plan: its runs.
+        command: what plays the sweep again; default: of its file, with nothing changed.
 
     Raises:
         MissingExtraError: altair, jinja2 or vl-convert-python is not installed.
@@ -38,7 +45,7 @@ def page_text(sweep: Sweep, found: Answer, plan: Plan) -> str:
     text: str = template.render(
         found=found,
         about=sweep.about,
-        source=sweep.source,
+        command=command or shlex.join(("oomkit", "sweep", sweep.source)),
         version=__version__,
         prices=_prices(sweep.weights),
         css=page.css(),
@@ -55,7 +62,8 @@ def page_text(sweep: Sweep, found: Answer, plan: Plan) -> str:
 
 def _prices(weights: Weights) -> str:
     prices = msgspec.structs.asdict(weights)
-    return ", ".join(f"{price:g} for each of {name}" for name, price in prices.items() if price)
+    each = (f"{price:g} for each {_PRICES[name]}" for name, price in prices.items() if price)
+    return ", ".join(each)
 
 
 def _all_groups(found: Answer) -> list[Group]:
@@ -67,12 +75,15 @@ def _all_groups(found: Answer) -> list[Group]:
 def _tables(found: Answer) -> list[dict[str, Any]]:
     if found.kind == "sensitivity":
         return [
-            _table(f"{one.key}: {one.share:.0%} of the variance of {found.by}", list(one.groups))
+            _table(
+                f"{one.key}: {one.share:.0%} of the variance of {name_of(found.by)}",
+                list(one.groups),
+            )
             for one in found.influences
         ]
     by_heading: dict[str, list[Group]] = {}
     for group in found.groups:
-        by_heading.setdefault(", ".join(group.values), []).append(group)
+        by_heading.setdefault(group.of, []).append(group)
     return [_table(heading, groups) for heading, groups in by_heading.items()]
 
 
@@ -85,7 +96,7 @@ def _table(heading: str, groups: list[Group]) -> dict[str, Any]:
     free = any(group.free is not None for group in groups)
     return {
         "heading": heading,
-        "heads": (["without"] if free else []) + [_HEADS[name] for name in shown],
+        "heads": (["without"] if free else []) + [HEADS[name] for name in shown],
         "rows": [_row(group, shown) for group in groups],
     }
 
@@ -123,15 +134,15 @@ def _runs(player: Player, plan: Plan, groups: list[Group]) -> Iterator[dict[str,
 
 def _run(player: Player, plan: Plan, number: int, what: str) -> dict[str, Any]:
     job = plan.job(number)
-    row = {"number": number, "described": described(player.identity(job))}
+    row = {"number": number, "described": described(player.identity(job), player.sweep.axes)}
     try:
         scenario = player.scenario(job)
-        run = player.run(job, scenario, sample_s=max(scenario.duration_s / 600, 0.1))
+        run = player.run(job, scenario)
     except (ModelError, ValueError) as error:
         return {**row, "title": f"run {number}, {what}: {error}", "story": []}
     aims = run.objectives
     title = (
         f"run {number}, {what}: {aims.kills} killed, {seconds(aims.work_lost_s)} of work lost, "
-        f"frozen for {seconds(aims.frozen_s)}, {run.outcome.replace('_', ' ')}"
+        f"frozen for {seconds(aims.frozen_s)}, {outcome_of(run.outcome)}"
     )
-    return {**row, "title": title, "story": [*happenings(run, scenario), ending(run)]}
+    return {**row, "title": title, "story": happenings(run, scenario)}

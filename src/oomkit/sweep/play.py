@@ -84,8 +84,13 @@ class Player:
             self._known[job.policy, values] = known
         return known
 
-    def run(self, job: Job, scenario: Scenario, *, sample_s: float) -> Run:
+    def run(self, job: Job, scenario: Scenario, *, sample_s: float | None = None) -> Run:
         """Play a run's scenario.
+
+        Args:
+            job: the run.
+            scenario: what it plays.
+            sample_s: distance of the samples; None: as a run is told from.
 
         Raises:
             ModelError: the machine is too small, or the steps too short.

@@ -3,11 +3,13 @@
 import math
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
+from oomkit.printable import printable
 from oomkit.report.amounts import seconds
-from oomkit.report.units import human_bytes, printable
-from oomkit.sweep.format import Kind, Value
+from oomkit.report.units import human_bytes
+from oomkit.sweep.format import Axis, Kind, Value
 from oomkit.toml import units
 
 _WITH_UNIT = re.compile(r"[\d.]+\s*[KMGTkmgt](?:i?B)?|[\d.]+\s*B")
@@ -86,9 +88,11 @@ def _parsed(kind: Kind, value: Any) -> Value:
 def written(kind: Kind, value: Value) -> Value:
     """A value as a scenario's TOML can hold it."""
     if kind == "rate":
-        return f"{max(round(float(value)), 1)}/s"
+        return f"{max(round(float(value)), 1)}B/s"
     if kind == "size":
-        return round(float(value))
+        return f"{round(float(value))}B"
+    if kind == "duration":
+        return f"{Decimal(repr(float(value))):f}s"
     return value
 
 
@@ -105,6 +109,17 @@ def shown(kind: Kind, value: Value) -> str:
     if kind == "flag":
         return "true" if value else "false"
     return printable(str(value))
+
+
+def value_of(axis: Axis, value: Value) -> str:
+    """A value of an axis as a person reads it."""
+    return f"x {float(value):.3g}" if axis.scale else shown(axis.kind, value)
+
+
+def exact(axis: Axis, value: Value) -> str:
+    """A value of an axis to its last digit, to tell it from others close by."""
+    units = {"size": " B", "duration": " s", "rate": " B/s"}
+    return f"{'x ' if axis.scale else ''}{printable(str(value))}{units.get(axis.kind, '')}"
 
 
 def _is(parse: Any, value: Any) -> bool:

@@ -205,11 +205,8 @@ def _bad(value: Any) -> tuple[Bad, ...]:
 
 
 def _share(value: Any) -> float:
-    if isinstance(value, str) and value.endswith("%"):
-        try:
-            value = float(value[:-1]) / 100
-        except ValueError:
-            value = 0
+    if isinstance(value, str):
+        value = units.percent(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
         raise ValueError('a share of the runs such as "99%"')
     return float(value)

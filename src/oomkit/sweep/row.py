@@ -4,6 +4,7 @@ from typing import Any
 
 from oomkit.scenario import Run
 from oomkit.sweep.format import Axis, Sweep, Weights
+from oomkit.sweep.quantity import value_of
 
 Row = dict[str, Any]
 
@@ -84,8 +85,8 @@ def identity(sweep: Sweep, scenario: str, job: Any) -> Row:
     }
 
 
-def described(who: Row) -> str:
+def described(who: Row, axes: tuple[Axis, ...]) -> str:
     """Which run it is, in words: its scenario, its policy and its values."""
-    values = (f"{key} = {value}" for key, value in who.items() if key not in _BEFORE)
+    values = (f"{axis.key} {value_of(axis, who[axis.column])}" for axis in axes)
     policy = [] if who["policy"] is None else [f"policy {who['policy']}"]
     return ", ".join([str(who["scenario"]), *policy, *values, f"seed {who['seed']}"])

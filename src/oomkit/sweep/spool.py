@@ -11,11 +11,10 @@ from typing import Any
 import msgspec
 
 from oomkit import __version__
+from oomkit.files.safely import open_output, open_regular
 from oomkit.sweep.format import Sweep
 
 _FORMAT = 1
-
-_BUFFER_BYTES = 256 * 1024
 
 
 class SpoolError(Exception):
@@ -27,6 +26,7 @@ class Spool:
 
     Attributes:
         path: the file.
+        stays: it outlives a sweep that is stopped, so that it can be gone on with.
         count: rows in order so far: the number of the next run.
         ahead: rows behind a gap, by the number of their run.
     """
@@ -34,6 +34,7 @@ class Spool:
     def __init__(self, path: str, sweep: Sweep, total: int) -> None:
         """Describe a spool; :meth:`begin` or :meth:`resume` opens it."""
         self.path = path
+        self.stays = True
         self.count = 0
         self.ahead: dict[int, bytes] = {}
         self._header = {
@@ -50,7 +51,7 @@ class Spool:
         Raises:
             OSError: it can't be written.
         """
-        self._file = open(self.path, "wb", buffering=_BUFFER_BYTES)  # noqa: SIM115 - close() does
+        self._file = open_output(self.path)
         self._file.write(msgspec.json.encode(self._header) + b"\n")
         self._file.flush()
 
@@ -62,13 +63,11 @@ class Spool:
             OSError: it can't be read or written.
         """
         end = self._read()
-        self._file = open(self.path, "r+b", buffering=_BUFFER_BYTES)  # noqa: SIM115 - close() does
-        self._file.truncate(end)
-        self._file.seek(end)
+        self._file = open_output(self.path, keep=end)
 
     def _read(self) -> int:
         """Count the rows in order, keep those behind a gap; returns where the former end."""
-        with open(self.path, "rb") as file:
+        with open(open_regular(self.path), "rb") as file:
             header = file.readline()
             self._compare(header)
             end = at = len(header)
@@ -78,7 +77,7 @@ class Spool:
                     break
                 try:
                     run = msgspec.json.decode(line, type=_Run).run
-                except msgspec.MsgspecError:
+                except (msgspec.MsgspecError, ValueError, RecursionError):
                     raise SpoolError(f"{self.path}: line {number}: expected a row") from None
                 if run == self.count and not self.ahead:
                     self.count += 1
@@ -91,7 +90,7 @@ class Spool:
         try:
             found = msgspec.json.decode(line)
             known = isinstance(found, dict) and found.get("oomkit_sweep") == _FORMAT
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, ValueError, RecursionError):
             known = False
         if not known:
             raise SpoolError(f"{self.path}: expected the rows of a sweep that was stopped")

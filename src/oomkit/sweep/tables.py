@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from oomkit.files.safely import open_output, replace_output
 from oomkit.sweep.format import Sweep
 from oomkit.sweep.row import columns
 
@@ -30,15 +31,16 @@ def write(sweep: Sweep, spool: str, path: str) -> None:
     frame = scan(sweep, spool)
     beside = f"{path}.tmp"
     try:
-        if path.endswith(".parquet"):
-            frame.sink_parquet(beside)
-        elif path.endswith(".csv"):
-            frame.sink_csv(beside)
-        else:
-            with open(spool, "rb") as rows, open(beside, "wb") as file:
-                rows.readline()
-                shutil.copyfileobj(rows, file)
-        os.replace(beside, path)
+        with open_output(beside) as file:
+            if path.endswith(".parquet"):
+                frame.sink_parquet(file)
+            elif path.endswith(".csv"):
+                frame.sink_csv(file)
+            else:
+                with open(spool, "rb") as rows:
+                    rows.readline()
+                    shutil.copyfileobj(rows, file)
+        replace_output(beside, path)
     finally:
         if os.path.exists(beside):
             os.unlink(beside)

@@ -3,75 +3,77 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from oomkit.printable import printable
+from oomkit.report.fit import Column, fitted
 from oomkit.report.look import Look, render
-from oomkit.report.units import printable
-from oomkit.sweep.answer import OBJECTIVES, Answer, Group, amount
+from oomkit.sweep.answer import HEADS, OBJECTIVES, Answer, Group, amount, name_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
-
-_HEADS = {
-    "cost": "cost", "unusable_s": "unusable", "work_lost_s": "work lost", "kills": "kills",
-    "innocents_killed": "innocents", "protected_killed": "protected", "denied": "refused",
-    "freed_mb": "freed",
-}  # fmt: skip
 
 _SHOWN_VALUES = 25
-_LABEL_CELLS = 12
 
 
-def answer_text(found: Answer, look: Look, *, source: str) -> str:
+def answer_text(found: Answer, look: Look, *, command: str) -> str:
     """The answer as a person reads it.
 
     Args:
         found: the answer.
         look: what the terminal can do.
-        source: the sweep file, for the command that shows a run.
+        command: what plays the sweep again.
     """
     from rich.text import Text
 
     parts: list[RenderableType] = [Text(printable(found.sentence), style="bold"), Text("")]
     for heading, groups in _by_heading(found):
-        table = _groups(groups, found, heading.partition(":")[0])
         if found.kind == "sensitivity":
-            parts.append(Text(heading, style="bold"))
-        parts += [table, Text("")]
+            parts.append(Text(printable(heading), style="bold"))
+        parts += [*fitted(_columns(groups, found), look, _styles(groups, found)), Text("")]
     parts = parts[:-1]
     if found.against and found.wins is not None:
-        parts += [Text(""), _against(found)]
+        parts += [Text(""), *_against(found, look)]
     if found.groups and found.groups[0].worst_run is not None:
-        worst = found.groups[0].worst_run
-        parts += [
-            Text(""),
-            Text(f"oomkit sweep {printable(source)} --run {worst} plays the costliest run of "
-                 f"{printable(found.groups[0].label)}"),
-        ]  # fmt: skip
-    for note in found.notes:
-        parts.append(Text(f"note: {printable(note)}"))
+        # Longer than a line it is the terminal's to wrap: so it can be copied.
+        worst = f"{printable(command)} --run {found.groups[0].worst_run}"
+        again = Text(worst, overflow="ignore")
+        of = printable(found.groups[0].label)
+        parts += [Text(""), Text(f"the costliest run of {of}, played again by:"), again]
+    parts += [Text(f"note: {printable(note)}") for note in found.notes]
     return render(look, *parts)
 
 
-def _groups(groups: Sequence[Group], found: Answer, heading: str) -> "Table":
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column(Text(printable(heading)), overflow="fold", min_width=_LABEL_CELLS)
-    shown = [name for name in OBJECTIVES if name in _shown(groups, found.by)]
+def _columns(groups: Sequence[Group], found: Answer) -> list[Column]:
+    thinned = _thinned(groups)
+    key = Column(
+        heading=printable(groups[0].of),
+        cells=[printable(group.short) for group in thinned],
+        rank=0,
+        words=True,
+    )
+    columns = [key]
     if any(group.free is not None for group in groups):
-        table.add_column("without", justify="right", no_wrap=True)
-    for name in shown:
-        table.add_column(_HEADS[name], justify="right", no_wrap=True)
-        if name == found.by:
-            table.add_column("95 %", justify="right", no_wrap=True)
-    for group in _thinned(groups):
-        cells = [] if group.free is None else [f"{group.free.k:,} of {group.free.n:,}"]
-        for name in shown:
-            cells += _cells(group, name, name == found.by)
-        best = found.kind == "best" and group is groups[0]
-        table.add_row(Text(printable(group.short)), *cells, style="green" if best else "")
-    return table
+        free = [
+            f"{group.free.k:,} of {group.free.n:,}" if group.free is not None else "-"
+            for group in thinned
+        ]
+        columns.append(Column(heading="without", cells=free, right=True))
+    for rank, name in enumerate(OBJECTIVES, start=3):
+        if name not in _shown(groups, found.by):
+            continue
+        compared = name == found.by
+        cells = [_cells(group, name) for group in thinned]
+        means = [mean for mean, _ in cells]
+        columns.append(
+            Column(heading=HEADS[name], cells=means, right=True, rank=0 if compared else rank)
+        )
+        if compared:
+            ranges = [interval for _, interval in cells]
+            columns.append(Column(heading="95 %", cells=ranges, right=True, rank=2))
+    return columns
+
+
+def _styles(groups: Sequence[Group], found: Answer) -> list[str]:
+    return ["green"] if found.kind == "best" and groups[0] is found.groups[0] else []
 
 
 def _shown(groups: Sequence[Group], by: str) -> set[str]:
@@ -91,46 +93,53 @@ def _thinned(groups: Sequence[Group]) -> Sequence[Group]:
     return [groups[place] for place in sorted(places)]
 
 
-def _cells(group: Group, name: str, compared: bool) -> list[str]:
+def _cells(group: Group, name: str) -> tuple[str, str]:
+    """The mean and its interval."""
     if not group.runs:
-        return ["-"] * (2 if compared else 1)
+        return "-", "-"
     mean = group.objectives[name].mean
-    cells = [amount(name, mean.mean)]
-    if compared:
-        cells.append(f"{amount(name, mean.low)} to {amount(name, mean.high)}")
-    return cells
+    return amount(name, mean.mean), f"{amount(name, mean.low)} to {amount(name, mean.high)}"
 
 
-def _against(found: Answer) -> "Table":
-    from rich.table import Table
-    from rich.text import Text
-
+def _against(found: Answer, look: Look) -> list["RenderableType"]:
     assert found.wins is not None
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column(Text(f"{found.by} above {printable(found.groups[0].short)}'s, load by load"))
-    table.add_column("mean (95 %)", justify="right")
-    table.add_column("")
-    for one in found.against:
-        low, high = amount(found.by, one.more.low), amount(found.by, one.more.high)
-        table.add_row(
-            Text(printable(one.short)),
-            f"{amount(found.by, one.more.mean)} ({low} to {high})",
-            "" if one.told_apart else "can't be told apart",
-        )
-    table.add_row(
-        "no other is better", f"in {found.wins.k:,} of {found.wins.n:,} loads", style="dim"
+    more = [
+        f"{amount(found.by, one.more.mean)} ({amount(found.by, one.more.low)} to "
+        f"{amount(found.by, one.more.high)})"
+        for one in found.against
+    ]
+    apart = ["" if one.told_apart else "can't be told apart" for one in found.against]
+    best = printable(found.groups[0].short)
+    others = [printable(one.short) for one in found.against]
+    return fitted(
+        [
+            Column(
+                heading=f"{name_of(found.by)} above {best}'s, load by load",
+                cells=[*others, "no other is better"],
+                words=True,
+                rank=0,
+            ),
+            Column(
+                heading="mean (95 %)",
+                cells=[*more, f"in {found.wins.k:,} of {found.wins.n:,} loads"],
+                right=True,
+                rank=0,
+            ),
+            Column(heading="", cells=[*apart, ""], words=True, name="what can't be told apart"),
+        ],
+        look,
+        [*([""] * len(others)), "dim"],
     )
-    return table
 
 
 def _by_heading(found: Answer) -> list[tuple[str, Sequence[Group]]]:
     """The tables to show, each under what its groups have in common."""
     if found.kind == "sensitivity":
         return [
-            (f"{one.key}: {one.share:.0%} of the variance of {found.by}", one.groups)
+            (f"{one.key}: {one.share:.0%} of the variance of {name_of(found.by)}", one.groups)
             for one in found.influences
         ]
     tables: dict[str, list[Group]] = {}
     for group in found.groups:
-        tables.setdefault(", ".join(group.values), []).append(group)
+        tables.setdefault(group.of, []).append(group)
     return list(tables.items())

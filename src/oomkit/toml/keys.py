@@ -29,13 +29,19 @@ def slots(raw: dict[str, Any], key: str) -> list[Slot]:
     if path[0] in _NAMED and len(path) > 1:
         if len(path) < 3:
             raise ValueError(EXPECTED)
-        found = list(_named(raw.get(path[0]), path[1]))
-        if not found:
-            raise ValueError(f"the name of a {path[0]}, not {path[1]!r}")
-        path = path[2:]
+        found, path = _by_name(raw.get(path[0]), path)
     for name in path[:-1]:
         found = [below for at in found for below in _below(at, name)]
     return [slot for at in found for slot in _last(at, path[-1])]
+
+
+def _by_name(entries: Any, path: list[str]) -> tuple[list[Any], list[str]]:
+    """The entries a key names, and what follows; cgroups' names may have dots of their own."""
+    for end in range(len(path) - 1, 1, -1):
+        found = list(_named(entries, ".".join(path[1:end])))
+        if found:
+            return found, path[end:]
+    raise ValueError(f"the name of a {path[0]}, not {path[1]!r}")
 
 
 def _named(entries: Any, wanted: str) -> Iterator[dict[str, Any]]:

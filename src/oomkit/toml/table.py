@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from oomkit.printable import printable
+
 T = TypeVar("T")
 D = TypeVar("D")
 
@@ -33,12 +35,9 @@ class TomlError(ValueError):
     def lines(self) -> list[str]:
         """One line a fault: file, place, what was expected; free of control characters."""
         return [
-            _clean(": ".join(filter(None, (self.source, f.path, f.expected)))) for f in self.faults
+            printable(": ".join(filter(None, (self.source, f.path, f.expected))))
+            for f in self.faults
         ]
-
-
-def _clean(text: str) -> str:
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def shown(value: Any) -> str:

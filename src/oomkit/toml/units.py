@@ -4,6 +4,8 @@ import re
 from typing import Any
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(?:i?B)?|B)?", re.ASCII | re.IGNORECASE)
+_PLAIN = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%", re.ASCII)
 _SCALE = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d)", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -13,17 +15,22 @@ MAX_BYTES = 2**50
 
 MAX_SECONDS = 366 * 86400.0
 
+MIN_PLAIN_BYTES = 2**20
+"""A plain number below this is taken for one whose unit was forgotten."""
+
 SIZE = 'a size such as "300M" or "2G" (K, M, G, T are powers of 1024)'
 DURATION = 'a duration such as "500ms", "30s", "10m" or "2h"'
 RATE = 'a rate such as "100M/s"'
 
 
 def size(value: Any) -> int:
-    """Bytes of ``"300M"``, or of a whole number.
+    """Bytes of ``"300M"``, or of a plain number: 0, or at least :data:`MIN_PLAIN_BYTES`.
 
     Raises:
-        ValueError: anything else; the text says what was expected.
+        ValueError: anything else, such as ``"300"``; the text says what was expected.
     """
+    if is_plain(value) and 0 < float(value) < MIN_PLAIN_BYTES:
+        raise ValueError(f"{SIZE}, with its unit")
     if isinstance(value, str):
         match = _SIZE.fullmatch(value.strip())
         if match is None:
@@ -34,8 +41,21 @@ def size(value: Any) -> int:
     return value
 
 
+def is_plain(value: Any) -> bool:
+    """Whether a value is a whole number, or the text of a number without a unit."""
+    if isinstance(value, str):
+        return _PLAIN.fullmatch(value.strip()) is not None
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def percent(text: str) -> float | None:
+    """``"20%"`` as 0.2; None for anything else."""
+    match = _PERCENT.fullmatch(text.strip())
+    return None if match is None else float(match[1]) / 100
+
+
 def duration(value: Any) -> float:
-    """Seconds of ``"10m"``, or of a number.
+    """Seconds of ``"10m"``, or of a plain number.
 
     Raises:
         ValueError: anything else; the text says what was expected.
@@ -75,11 +95,8 @@ def share(value: Any) -> float:
         ValueError: anything else, or outside 0..1; the text says what was expected.
     """
     expected = 'a share such as "20%" or 0.2, at most 90 %'
-    if isinstance(value, str) and value.strip().endswith("%"):
-        try:
-            value = float(value.strip()[:-1]) / 100
-        except ValueError:
-            raise ValueError(expected) from None
+    if isinstance(value, str):
+        value = percent(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 0.9:
         raise ValueError(expected)
     return float(value)

@@ -29,18 +29,24 @@ class Candidate:
         exe: path of its program; None: not looked up.
         cmdline: its arguments, joined by spaces; None: not looked up.
         cgroup: path of its memory cgroup; None: not looked up.
-        unit: systemd unit; None: not looked up, or none.
-        container: container id or name; None: not looked up, or none.
+        unit: unit of the system's manager; one inside of it, as of a user's own manager, follows
+            after a slash: ``user@1000.service/sshd.service``. None: not looked up, or none.
+        container: container id or name, one inside of a user's session after its unit and a
+            slash; None: not looked up, or none.
         mm_id: processes with the same one share an address space; None: it has its own.
+        init_of: the pid namespace whose first process it is, so that all in there die with it;
+            None: none, or the one that the reader is in.
+        namespaces: the pid namespaces that it is in, below the reader's; empty where nobody asks.
+        unknown: fields that could not be read: what they hold can't be ruled out.
         kthread: a kernel thread.
         dying: it has been signalled or is exiting.
     """
 
     __slots__ = (
         "age_s", "anon_kb", "cgroup", "cmdline", "comm", "container", "cpu_s", "dying", "exe",
-        "file_kb", "growth_kb", "kthread", "mm_id", "oom_score", "oom_score_adj", "pgtables_kb",
-        "pid", "ppid", "shmem_kb", "shmem_sole_kb", "start_time", "swap_kb",
-        "tmpfs_growth_kb", "uid", "unit", "user",
+        "file_kb", "growth_kb", "init_of", "kthread", "mm_id", "namespaces", "oom_score",
+        "oom_score_adj", "pgtables_kb", "pid", "ppid", "shmem_kb", "shmem_sole_kb", "start_time",
+        "swap_kb", "tmpfs_growth_kb", "uid", "unit", "unknown", "user",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +76,9 @@ class Candidate:
         unit: str | None = None,
         container: str | None = None,
         mm_id: int | None = None,
+        init_of: int | None = None,
+        namespaces: tuple[int, ...] = (),
+        unknown: tuple[str, ...] = (),
         kthread: bool = False,
         dying: bool = False,
     ) -> None:
@@ -97,6 +106,9 @@ class Candidate:
         self.unit = unit
         self.container = container
         self.mm_id = mm_id
+        self.init_of = init_of
+        self.namespaces = namespaces
+        self.unknown = unknown
         self.kthread = kthread
         self.dying = dying
 

@@ -6,12 +6,13 @@ from oomkit.policy.core.growth import Growth
 from oomkit.policy.core.how import Escalation, Signal
 from oomkit.policy.core.levels import HARD, SOFT
 from oomkit.policy.core.match import Matcher
+from oomkit.policy.core.ranked import memories
 from oomkit.policy.core.when import State, Watch
 from oomkit.policy.core.whom import Chooser, best
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from oomkit.policy.core.candidate import Candidate
@@ -157,13 +158,27 @@ class Decider:
         self,
         candidates: "Sequence[Candidate]",
         groups: "Sequence[CgroupReading]" = (),
+        *,
+        check: "Callable[[Ranked], str] | None" = None,
     ) -> Act | None:
-        """Choose among candidates by the last reading; None where nobody can be chosen."""
+        """Choose among candidates by the last reading; None where nobody can be chosen.
+
+        Args:
+            candidates: see :meth:`.whom.Chooser.rank`.
+            groups: see there.
+            check: says why a choice must not be made after all, or nothing; the next one is
+                taken then, and what it said is the verdict on the one before.
+        """
         state = self._state
         if state is None or state.level < SOFT:
             return None
         ranked = self.rank(candidates, groups)
         choice = best(ranked)
+        while choice is not None and check is not None:
+            choice.verdict = check(choice)
+            if not choice.verdict:
+                break
+            choice = best(ranked)
         if choice is None:
             self.escalation.nobody(state.t_s)
             return None
@@ -179,7 +194,7 @@ class Decider:
 
         Forked processes share pages, and each of them counts them all as its own.
         """
-        counted_kb = sum(c.anon_kb for c in candidates)
+        counted_kb = sum(c.anon_kb for c in memories(candidates))
         if 0.0 < self._anon_kb < counted_kb:
             self.escalation.bound(self._anon_kb / counted_kb)
 
@@ -215,6 +230,12 @@ class Decider:
         if self.escalation.died(pid, start_time, t_s):
             self._settled = True
             self.watch.begin_anew()
+
+    def spared(self, pid: int, start_time: int, *, signalled: bool) -> None:
+        """A process turned out to be protected, and was not signalled (again)."""
+        self.escalation.spared(pid, start_time, signalled=signalled)
+        if not self.escalation.dying():
+            self._owed = None
 
     def next_look_s(self, reading: "Reading", *, psi_wakes: bool = False) -> float:
         """Seconds until the next reading is due."""

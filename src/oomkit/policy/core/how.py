@@ -1,6 +1,7 @@
 """How to act: signals that escalate, memory on its way, pauses, and a bound on kills a minute."""
 
 from oomkit.policy.core.levels import HARD, SOFT
+from oomkit.policy.core.ranked import memories
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +58,9 @@ class Escalation:
         share: what deaths give back, of what they should.
     """
 
-    __slots__ = ("_acts", "_dry_run", "_dying", "_last_s", "_nobody_s", "_plan", "share")
+    __slots__ = (
+        "_acts", "_before_s", "_dry_run", "_dying", "_last_s", "_nobody_s", "_plan", "share",
+    )  # fmt: skip
 
     def __init__(self, plan: "dict[str, Any]", *, dry_run: bool = False) -> None:
         self._plan: dict[str, Any] = plan["how"]
@@ -66,6 +69,7 @@ class Escalation:
         self._nobody_s: float | None = None
         self._acts: list[float] = []
         self._last_s: float | None = None
+        self._before_s: float | None = None
         self.share = 1.0
 
     def obstacle(self, t_s: float, level: int) -> str:
@@ -90,7 +94,7 @@ class Escalation:
         """Act on a choice: the signals to send now."""
         name = "TERM" if level == SOFT and self._plan["term"] else "KILL"
         self._acts.append(t_s)
-        self._last_s = t_s
+        self._before_s, self._last_s = self._last_s, t_s
         if not self._dry_run:
             for member in choice.members:
                 dying = _Dying(member, t_s)
@@ -132,17 +136,32 @@ class Escalation:
         self._last_s = t_s
         return True
 
+    def spared(self, pid: int, start_time: int, *, signalled: bool) -> None:
+        """A process was not signalled after all, as it is protected by now.
+
+        Args:
+            pid: the process.
+            start_time: which one of that id.
+            signalled: it had a signal before, which counts on.
+        """
+        if self._dying.pop((pid, start_time), None) is None or self._dying:
+            return
+        self._last_s = self._before_s
+        if not signalled and self._acts:
+            self._acts.pop()
+
     def dying(self) -> tuple[tuple[int, int], ...]:
         """(pid, start time) of everybody signalled who is not known to be gone."""
         return tuple(self._dying)
 
     def coming_kb(self, t_s: float) -> float:
         """Memory on its way: of those who were killed and will be gone soon."""
-        return self.share * sum(
-            d.candidate.freed_kb()
+        killed = [
+            d.candidate
             for d in self._dying.values()
             if d.killed_s is not None and not self._stuck(d, t_s)
-        )
+        ]
+        return self.share * sum(one.freed_kb() for one in memories(killed))
 
     def learn(self, expected_kb: float, freed_kb: float) -> None:
         """Expect of the next deaths the share that the last one gave.

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 FIELDS = ("comm", "exe", "cmdline", "user", "cgroup", "unit", "container")
 """What a pattern can be held against; ``user`` also matches the number."""
 
+NESTED = ("unit", "container")
+"""Fields whose values may read ``outer/inner``: whoever was given the outer one made the inner."""
+
 
 class Matcher:
     """Fields and the patterns that all of them have to match in full.
@@ -26,13 +29,30 @@ class Matcher:
 
     def matches(self, candidate: Candidate) -> bool:
         """Whether it is about this process; what was not looked up matches nothing."""
+        return all(_holds(field, pattern, candidate) for field, pattern in self._patterns)
+
+    def unsure_of(self, candidate: Candidate) -> str:
+        """The fields for whose sake it can't be ruled out that it is about this process.
+
+        Empty where it is, or surely is not.
+        """
+        unsure = []
         for field, pattern in self._patterns:
-            value = getattr(candidate, field)
-            if value is not None and pattern.fullmatch(value):
-                continue
-            if field != "user" or not _number(pattern, candidate):
-                return False
-        return True
+            if field in candidate.unknown:
+                unsure.append(field)
+            elif not _holds(field, pattern, candidate):
+                return ""
+        return ", ".join(unsure)
+
+
+def _holds(field: str, pattern: "re.Pattern[str]", candidate: Candidate) -> bool:
+    value = getattr(candidate, field)
+    if value is not None:
+        if pattern.fullmatch(value):
+            return True
+        if field in NESTED and "/" in value and pattern.fullmatch(value.partition("/")[0]):
+            return True
+    return field == "user" and _number(pattern, candidate)
 
 
 def _number(pattern: "re.Pattern[str]", candidate: Candidate) -> bool:

@@ -2,6 +2,10 @@
 
 from oomkit.policy.core.candidate import Candidate
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class Ranked:
     """One choice: a process, or one with all that would die with it.
@@ -9,7 +13,10 @@ class Ranked:
     Attributes:
         candidate: the process it is about.
         members: everybody who dies: it, first, and whom it takes along.
-        level: ``process``, ``namesakes``, ``tree`` or ``cgroup``: how far it really reaches.
+        weighed: those of them whose sizes make the score; who dies along with the init of a pid
+            namespace is no reason to choose it.
+        level: ``process``, ``namesakes``, ``tree``, ``cgroup``, ``address space`` (who shares its
+            memory) or ``pid namespace`` (whose init it is): how far it really reaches.
         factors: what the score was made of, in order: names and values.
         score: higher dies earlier.
         equal_kb: among equal scores the larger goes first.
@@ -30,11 +37,13 @@ class Ranked:
         "note",
         "score",
         "verdict",
+        "weighed",
     )
 
     def __init__(self, candidate: Candidate) -> None:
         self.candidate = candidate
         self.members: tuple[Candidate, ...] = (candidate,)
+        self.weighed: tuple[Candidate, ...] = (candidate,)
         self.level = "process"
         self.factors: tuple[tuple[str, float], ...] = ()
         self.score = 0.0
@@ -43,3 +52,15 @@ class Ranked:
         self.gain_kb = 0.0
         self.verdict = ""
         self.note = ""
+
+
+def memories(members: "Sequence[Candidate]") -> "Sequence[Candidate]":
+    """Those of the members whose memory counts: of several that share an address space, one."""
+    if all(one.mm_id is None for one in members):
+        return members
+    counted, seen = [], set()
+    for one in members:
+        if one.mm_id is None or one.mm_id not in seen:
+            seen.add(one.mm_id)
+            counted.append(one)
+    return counted

@@ -2,6 +2,9 @@
 
 from oomkit.policy.core.ranked import Ranked
 
+DYING = "already dying"
+"""Why who is dying is refused; it spares nobody who would die with it."""
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +44,8 @@ class Reach:
             groups: the memory cgroups.
         """
         crowd = _Crowd(everybody, groups if self._oom_group else ())
+        refused = self._with_those_who_die_along(crowd, refused)
+        considered = crowd.one_of_each_memory(considered)
         if self._level == "cgroup":
             return self._by_cgroup(considered, crowd, refused)
         found = []
@@ -48,34 +53,69 @@ class Reach:
             one = Ranked(candidate)
             one.verdict = refused[candidate.pid]
             if not one.verdict:
+                self._alone(one, crowd)
                 self._extend(one, crowd, refused)
             found.append(one)
         return found
 
+    def _with_those_who_die_along(self, crowd: "_Crowd", refused: dict[int, str]) -> dict[int, str]:
+        """Refuse who can't die without somebody who is refused, or without too many."""
+        found = dict(refused)
+        for candidate in crowd.inseparable:
+            if found.get(candidate.pid):
+                continue
+            along = crowd.along(candidate)
+            living = [one for one in along if refused.get(one.pid) != DYING]
+            spared = next((one for one in living if refused.get(one.pid)), None)
+            if spared is not None:
+                shares = candidate.mm_id is not None and spared.mm_id == candidate.mm_id
+                how = "shares its memory" if shares else "dies with it"
+                found[candidate.pid] = f"{spared.comm}[{spared.pid}] {how}: {refused[spared.pid]}"
+            elif len(living) > self._most:
+                found[candidate.pid] = (
+                    f"{len(living)} die together, at most {self._most} may die at once"
+                )
+        return found
+
+    def _alone(self, one: Ranked, crowd: "_Crowd") -> None:
+        """The least that a choice takes: the process and who can't but die with it."""
+        candidate = one.candidate
+        if candidate.mm_id is not None or candidate.init_of is not None:
+            one.members = tuple(c for c in crowd.along(candidate) if c is candidate or not c.dying)
+            one.weighed = tuple(
+                c for c in one.members
+                if c is candidate or (c.mm_id is not None and c.mm_id == candidate.mm_id)
+            )  # fmt: skip
+            if len(one.members) > 1:
+                one.level = "pid namespace" if candidate.init_of is not None else "address space"
+
     def _extend(self, one: Ranked, crowd: "_Crowd", refused: dict[int, str]) -> None:
         candidate = one.candidate
-        alone = crowd.sharers(candidate)
-        one.members = tuple(alone)
         group = crowd.oom_group(candidate)
         if group is not None:
-            self._take(one, "cgroup", crowd.inside(group), refused)
+            self._take(one, "cgroup", crowd.inside(group), refused, crowd)
         elif self._level == "tree":
-            self._take(one, "tree", crowd.tree(candidate), refused)
+            self._take(one, "tree", crowd.tree(candidate), refused, crowd)
 
     def _take(
-        self, one: Ranked, level: str, members: "list[Candidate]", refused: dict[int, str]
+        self,
+        one: Ranked,
+        level: str,
+        members: "list[Candidate]",
+        refused: dict[int, str],
+        crowd: "_Crowd",
     ) -> None:
         """Widen a choice, if nobody in it is refused and it is not too many."""
-        living = [m for m in members if refused.get(m.pid) != "already dying"]
+        living = [m for m in crowd.with_all_along(members) if refused.get(m.pid) != DYING]
         spared = next((m for m in living if refused.get(m.pid)), None)
         if spared is not None:
-            one.note = f"alone: {spared.comm}[{spared.pid}] in its {level} is {refused[spared.pid]}"
+            one.note = f"alone: {spared.comm}[{spared.pid}] in its {level}: {refused[spared.pid]}"
         elif len(living) > self._most:
             one.note = f"alone: {len(living)} in its {level}, at most {self._most} may die at once"
         elif len(living) > len(one.members):
             one.level = level
             rest = [m for m in living if m.pid != one.candidate.pid]
-            one.members = (one.candidate, *sorted(rest, key=lambda m: m.pid))
+            one.members = one.weighed = (one.candidate, *sorted(rest, key=lambda m: m.pid))
 
     def _by_cgroup(
         self, considered: "Sequence[Candidate]", crowd: "_Crowd", refused: dict[int, str]
@@ -94,8 +134,9 @@ class Reach:
         for path, inside in by_path.items():
             largest = max(inside, key=lambda c: (c.freed_kb(), c.start_time, c.pid))
             one = Ranked(largest)
+            self._alone(one, crowd)
             members = crowd.inside(path) if crowd.oom_group(largest) else inside
-            self._take(one, "cgroup", members, refused)
+            self._take(one, "cgroup", members, refused, crowd)
             found.append(one)
         return found
 
@@ -103,12 +144,17 @@ class Reach:
 class _Crowd:
     """Everybody, by parent, cgroup and address space."""
 
-    __slots__ = ("_children", "_everybody", "_oom_groups")
+    __slots__ = ("_by_memory", "_children", "_everybody", "_oom_groups", "inseparable")
 
     def __init__(self, everybody: "Sequence[Candidate]", groups: "Sequence[CgroupReading]") -> None:
         self._everybody = everybody
         self._oom_groups = sorted(g.path for g in groups if g.oom_group and g.path != "/")
         self._children: dict[int, list[Candidate]] | None = None
+        self.inseparable = [c for c in everybody if c.mm_id is not None or c.init_of is not None]
+        self._by_memory: dict[int, list[Candidate]] = {}
+        for c in sorted(self.inseparable, key=lambda c: c.pid):
+            if c.mm_id is not None:
+                self._by_memory.setdefault(c.mm_id, []).append(c)
 
     def children(self, pid: int) -> "list[Candidate]":
         """The children of a process."""
@@ -128,12 +174,39 @@ class _Crowd:
                     found.append(child)
         return found
 
-    def sharers(self, candidate: "Candidate") -> "list[Candidate]":
-        """A process and those who use its address space, without whom nothing comes free."""
-        if candidate.mm_id is None:
-            return [candidate]
-        others = [c for c in self._everybody if c.mm_id == candidate.mm_id and c is not candidate]
-        return [candidate, *sorted(others, key=lambda c: c.pid)]
+    def one_of_each_memory(self, considered: "Sequence[Candidate]") -> "list[Candidate]":
+        """Of those who share an address space the first alone: all of them are one choice."""
+        seen: set[int] = set()
+        found = []
+        for c in sorted(considered, key=lambda c: c.pid) if self._by_memory else considered:
+            if c.mm_id is None or c.mm_id not in seen:
+                found.append(c)
+            if c.mm_id is not None:
+                seen.add(c.mm_id)
+        return found
+
+    def along(self, candidate: "Candidate") -> "list[Candidate]":
+        """A process, first, and who can't but die with it, by pid.
+
+        Without those who share its address space nothing comes free; the death of the init of a
+        pid namespace is that of all in there.
+        """
+        return [candidate, *(c for c in self.with_all_along([candidate]) if c is not candidate)]
+
+    def with_all_along(self, members: "Sequence[Candidate]") -> "list[Candidate]":
+        """Members and all who can't but die with them, each once."""
+        if not self.inseparable:
+            return list(members)
+        found, seen = list(members), {m.pid for m in members}
+        for member in found:
+            along = list(self._by_memory.get(member.mm_id, ())) if member.mm_id is not None else []
+            if member.init_of is not None:
+                along += [c for c in self._everybody if member.init_of in c.namespaces]
+            for one in sorted(along, key=lambda c: c.pid):
+                if one.pid not in seen:
+                    seen.add(one.pid)
+                    found.append(one)
+        return found
 
     def oom_group(self, candidate: "Candidate") -> str | None:
         """The uppermost cgroup around it that has ``memory.oom.group``."""

@@ -1,6 +1,7 @@
 """Scores: what a death gives back, times what speaks for and against it."""
 
 from oomkit.policy.core.match import Matcher
+from oomkit.policy.core.ranked import memories
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,21 +36,23 @@ def weigher(
     scanned = {g.path: g.pgscan_pages or 0.0 for g in groups}
 
     def weigh(one: "Ranked") -> None:
-        one.freed_kb = one.equal_kb = sum(c.freed_kb() for c in one.members)
+        counted = memories(one.weighed)
+        one.freed_kb = sum(c.freed_kb() for c in memories(one.members))
+        one.equal_kb = sum(c.freed_kb() for c in counted)
         if by == "oom_score":
-            value = max(float(c.oom_score or 0) for c in one.members)
-            one.equal_kb = max(c.rss_kb() for c in one.members)
+            value = max(float(c.oom_score or 0) for c in one.weighed)
+            one.equal_kb = max(c.rss_kb() for c in one.weighed)
         elif by == "rss":
-            value = sum(c.rss_kb() for c in one.members)
+            value = sum(c.rss_kb() for c in counted)
         elif by == "swap":
-            value = sum(c.swap_kb for c in one.members)
+            value = sum(c.swap_kb for c in counted)
         elif by == "growth":
-            value = sum(c.growth_kb or 0.0 for c in one.members)
+            value = sum(c.growth_kb or 0.0 for c in counted)
         else:
             value = scanned.get(one.candidate.cgroup or "", 0.0)
         factors = [(by, value)]
         for name, matcher, factor, points in prefer:
-            if any(matcher.matches(c) for c in one.members):
+            if any(matcher.matches(c) for c in _asked(one, factor)):
                 if by == "oom_score":
                     value += points
                     factors.append((name, points))
@@ -82,20 +85,21 @@ class _Freed:
         self.most_grown_kb = max((c.grown_kb() for c in candidates), default=0.0)
 
     def weigh(self, one: "Ranked") -> None:
-        one.freed_kb = one.equal_kb = sum(c.freed_kb() for c in one.members)
-        stopped_kb = sum(c.tmpfs_growth_kb or 0.0 for c in one.members)
-        one.gain_kb = one.freed_kb + stopped_kb
+        one.freed_kb = sum(c.freed_kb() for c in memories(one.members))
+        one.equal_kb = sum(c.freed_kb() for c in memories(one.weighed))
+        stopped_kb = sum(c.tmpfs_growth_kb or 0.0 for c in one.weighed)
+        one.gain_kb = one.equal_kb + stopped_kb
         factors = [("gain_kb", one.gain_kb)]
         if self.growth and self.most_grown_kb > 0.0:
             factors.append(("growth", self._growth(one)))
         if self.work:
             cpu_s = sum(c.cpu_s for c in one.members)
             factors.append(("work", 1.0 - self.work * cpu_s / (cpu_s + WORK_HALF_S)))
-        adj = max(c.oom_score_adj for c in one.members)
+        adj = max(c.oom_score_adj for c in one.weighed)
         if self.adj and adj:
             factors.append(("oom_score_adj", _adj_factor(adj, self.adj)))
         for name, matcher, factor, _ in self.prefer:
-            if any(matcher.matches(c) for c in one.members):
+            if any(matcher.matches(c) for c in _asked(one, factor)):
                 factors.append((name, factor))
         score = 1.0
         for _, value in factors:
@@ -105,8 +109,13 @@ class _Freed:
 
     def _growth(self, one: "Ranked") -> float:
         """Between 1 - weight for who did not grow, and 1 for who grew most."""
-        grown = sum(c.grown_kb() for c in one.members)
+        grown = sum(c.grown_kb() for c in memories(one.weighed))
         return 1.0 - self.growth * (1.0 - min(grown / self.most_grown_kb, 1.0))
+
+
+def _asked(one: "Ranked", factor: float) -> "Sequence[Candidate]":
+    """Who has to match: what shall die later counts wherever it dies along."""
+    return one.members if factor < 1.0 else one.weighed
 
 
 def _adj_factor(adj: int, weight: float) -> float:

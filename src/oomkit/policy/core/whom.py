@@ -1,8 +1,8 @@
 """Whom to choose: what each death gives back, weighed."""
 
 from oomkit.policy.core.match import Matcher
-from oomkit.policy.core.ranked import Ranked
-from oomkit.policy.core.reach import Reach
+from oomkit.policy.core.ranked import Ranked, memories
+from oomkit.policy.core.reach import DYING, Reach
 from oomkit.policy.core.weigh import weigher
 
 TYPE_CHECKING = False
@@ -67,7 +67,8 @@ class Chooser:
         for one in self._reach.choices(considered, candidates, refused, groups):
             if not one.verdict:
                 weigh(one)
-                gain_kb = max(one.freed_kb, one.gain_kb)
+                own_kb = sum(c.freed_kb() for c in memories(one.weighed))
+                gain_kb = max(own_kb, one.gain_kb)
                 if gain_kb < self._least_kb or one.score <= 0.0:
                     one.verdict = "too little to gain"
             found.append(one)
@@ -83,13 +84,24 @@ class Chooser:
         if candidate.pid in self._own:
             return "the guard itself"
         if candidate.dying:
-            return "already dying"
+            return DYING
         if candidate.oom_score_adj <= OOM_SCORE_ADJ_MIN:
             return "oom_score_adj -1000"
+        return self.protection(candidate)
+
+    def protection(self, candidate: "Candidate") -> str:
+        """What of the plan's ``never`` protects a process, or may: empty where nothing does.
+
+        What could not be read is never taken for "not protected".
+        """
+        unsure = ""
         for name, matcher in self._never:
             if matcher.matches(candidate):
                 return f"never: {name}"
-        return ""
+            if candidate.unknown and not unsure:
+                fields = matcher.unsure_of(candidate)
+                unsure = f"never: {name}, as far as can be known ({fields})" if fields else ""
+        return unsure
 
 
 def best(ranked: "Iterable[Ranked]") -> Ranked | None:

@@ -26,6 +26,8 @@ def main() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
+    for name in ("files", "tmpfs"):
+        plan[name] = _handed(plan[name])
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: plan["cpus"]])
     watch = Watch(plan, 1, 0)
     code = 0
@@ -41,7 +43,7 @@ def main() -> None:
             signal.signal(number, signal.SIG_IGN)
         left = groups.remove(group["path"] for group in plan["groups"])
         for directory in plan["temporary"]:
-            _empty(directory)
+            _remove(directory)
         if left:
             watch.report.say("left", *left)
             code = 3
@@ -52,14 +54,23 @@ def _stop(_number: int, _frame: object) -> None:
     raise SystemExit(1)
 
 
-def _empty(directory: str) -> None:
-    """Remove a directory of files; whoever started us may not live to do it."""
-    try:
-        for name in os.listdir(directory):
-            os.unlink(f"{directory}/{name}")
-        os.rmdir(directory)
-    except OSError:
-        return
+def _handed(directory: str) -> str:
+    """A directory as tasks reach it, who can't get into the one above: by a descriptor of ours."""
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    # Any uid may write there, but only who was forked from us gets there.
+    os.chmod(directory, 0o777)
+    return f"/proc/self/fd/{fd}"
+
+
+def _remove(directory: str) -> None:
+    """Remove a run's directory; whoever started us may not live to do it."""
+    for above, _, names in os.walk(directory, topdown=False):
+        try:
+            for name in names:
+                os.unlink(f"{above}/{name}")
+            os.rmdir(above)
+        except OSError:
+            return
 
 
 def _exactly(count: int) -> bytes:

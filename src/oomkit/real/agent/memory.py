@@ -261,7 +261,7 @@ def write_file(
     Raises:
         OSError: it can't be written, or there is no room.
     """
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     chunk = content[: 64 * 1024] or bytes([1]) * (64 * 1024)
     try:
         for start, end in Pace(size, rate, len(chunk)):

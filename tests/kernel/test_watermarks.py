@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oomkit.kernel.versions import rules_for
-from oomkit.model.watermarks import default_min_free_kbytes, watermarks_for, zones
+from oomkit.kernel.watermarks import default_min_free_kbytes, watermarks_for, zones
 
 MODERN = rules_for("6.12")
 

@@ -1,0 +1,31 @@
+"""Where the command begins: quiet when it is interrupted before it has anything to undo.
+
+While modules are imported a KeyboardInterrupt would be a traceback, so until then SIGINT ends the
+process as it does other programs. This has to come before any other import; ``_signal`` is
+what ``signal`` wraps, and part of the interpreter. Who was started with SIGINT ignored goes on so.
+"""
+
+import _signal  # type: ignore[import-not-found]  # no stub
+import sys
+
+if sys.argv[1:2] == ["guard"]:
+    # A guard that is still starting is not to end by SIGHUP, which is for the daemon to take: it
+    # is held from here on, through the change of programs, until there is a handler for it.
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGHUP,))
+
+_ours = _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
+if _ours:
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+
+
+def main() -> None:
+    """Run the command."""
+    from oomkit.cli import main as command
+
+    if _ours:
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+    command()
+
+
+if __name__ == "__main__":
+    main()

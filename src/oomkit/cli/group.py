@@ -1,0 +1,179 @@
+"""The group of sub-commands: each imported when it is called, and how all of them end."""
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import click
+
+from oomkit.cli import streams
+from oomkit.printable import printable
+
+COMMANDS: dict[str, str] = {
+    "agree": "oomkit.cli.agree",
+    "daemons": "oomkit.cli.daemons",
+    "explain": "oomkit.cli.explain",
+    "guard": "oomkit.cli.guard",
+    "help": "oomkit.cli.help",
+    "history": "oomkit.cli.history",
+    "kernels": "oomkit.cli.kernels",
+    "new": "oomkit.cli.new",
+    "rank": "oomkit.cli.rank",
+    "run": "oomkit.cli.run",
+    "snapshot": "oomkit.cli.snapshot",
+    "sweep": "oomkit.cli.sweep",
+}
+"""Sub-command to the module that holds it; its function is called ``command``."""
+
+_INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """A group that imports a sub-command's module only when it is asked for.
+
+    Misuse ends in one line and exit status 2, and so does a defect of ours, whose traceback
+    is shown under ``OOMKIT_DEBUG`` only. Ctrl-C ends in status 130 without a word of ours.
+    """
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Run a command and exit."""
+        kwargs["standalone_mode"] = False
+        streams.repair()
+        interrupts = _Interrupts()
+        try:
+            status = super().main(*args, **kwargs)
+            with _nobody_reads():
+                sys.stdout.flush()
+        except SystemExit as end:
+            status = end.code
+        except BaseException as error:
+            status = self._status(error, interrupts)
+        interrupts.over()
+        streams.leave()
+        sys.exit(status if isinstance(status, int) else 0)
+
+    def _status(self, error: BaseException, interrupts: "_Interrupts") -> int:
+        """Say what ended the command, where anything is to be said."""
+        # A library may turn the interrupt into an error of its own, as imports do.
+        if interrupts.came or isinstance(error, (click.Abort, KeyboardInterrupt)):
+            return _INTERRUPTED
+        if isinstance(error, click.ClickException):
+            _say(_with_hint(error))
+        elif os.environ.get("OOMKIT_DEBUG"):
+            raise error
+        elif isinstance(error, OSError) and error.filename is not None:
+            from oomkit.cli.common import os_words
+
+            _say(printable(os_words(error)))
+        else:
+            _say(f"internal error, please report it: {type(error).__name__}: {error}")
+        return 2
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Parse the arguments; ``--help`` and ``--version`` end here."""
+        with _nobody_reads():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the command, and have all of its output written."""
+        with _nobody_reads():
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name, imported; None if there is none."""
+        module = COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        command = importlib.import_module(module).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or raise naming the one that may be meant."""
+        name = args[0]
+        if name not in COMMANDS and not ctx.resilient_parsing and not name.startswith("-"):
+            raise no_such_command(name, ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands with their summaries whole."""
+        rows = []
+        for name in self.list_commands(ctx):
+            command = self.get_command(ctx, name)
+            if command is not None:
+                rows.append((name, command.get_short_help_str(limit=1000)))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+def no_such_command(name: str, ctx: click.Context) -> click.UsageError:
+    """What to raise for a command that is none."""
+    import difflib
+
+    close = difflib.get_close_matches(name, COMMANDS, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(COMMANDS)}"
+    return click.UsageError(f"no such command {name!r}; {hint}", ctx)
+
+
+def _with_hint(error: click.ClickException) -> str:
+    """The message; where something is missing or unknown, with where to read on."""
+    message = error.format_message()
+    if not isinstance(error, (click.MissingParameter, click.NoSuchOption)) or error.ctx is None:
+        return message
+    if not message.endswith((".", "?", ")")):
+        message += "."
+    return f"{message} Try '{error.ctx.command_path} --help'."
+
+
+@contextmanager
+def _nobody_reads() -> Iterator[None]:
+    """End well when nobody reads what is written.
+
+    Click would end with status 1, which is an answer of ours.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        streams.give_up(sys.stdout)
+        raise click.exceptions.Exit(0) from None
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(_INTERRUPTED) from None
+
+
+def _say(message: str) -> None:
+    streams.say(f"oomkit: {' '.join(message.split())}")
+
+
+class _Interrupts:
+    """Whether Ctrl-C came, whatever became of the exception it raised.
+
+    Attributes:
+        came: it did.
+    """
+
+    def __init__(self) -> None:
+        self.came = False
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._note)
+
+    def _note(self, number: int, frame: Any) -> NoReturn:
+        self.came = True
+        raise KeyboardInterrupt
+
+    def over(self) -> None:
+        """From here on there is nothing to undo; another Ctrl-C ends the process."""
+        if signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, None):
+            signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,0 +1,89 @@
+"""Reports that stand in the logs twice: two files hold it, or it was pasted again."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from oomkit.explain.near import seconds
+from oomkit.klog.records import Killed, Problem, Report
+
+_CLOSE_S = 2.0
+_ZONE_S = 900.0
+_MAX_ZONE_S = 14 * 3600.0
+"""Clocks of two loggers may be set to different zones, which differ by quarters of an hour."""
+
+_Key = tuple[object, ...]
+
+
+def without_repeats(reports: Sequence[Report]) -> list[Report]:
+    """Leave out what is the same report again; of two, the one that shows more stays.
+
+    The same: victim and sizes to the kB are alike, or else asker and stamp, and no clock says
+    otherwise.
+    """
+    kept: list[Report] = []
+    places: dict[_Key, list[int]] = {}
+    for report in reports:
+        key = _key(report)
+        known = places.setdefault(key, []) if key is not None else []
+        at = next((i for i in known if not _contradict(kept[i], report)), None)
+        if at is None:
+            known.append(len(kept))
+            kept.append(report)
+        else:
+            kept[at] = _merged(kept[at], report)
+    return kept
+
+
+def _key(report: Report) -> _Key | None:
+    """What two copies have in common; None where too little is known to tell."""
+    if report.killed:
+        victim = report.killed[0]
+        return (victim.pid, victim.comm, *_sizes(victim)) if any(_sizes(victim)) else None
+    if report.uptime_s is None:
+        return None
+    return (report.invoker, report.gfp_mask, report.panic, report.uptime_s)
+
+
+def _sizes(victim: Killed) -> tuple[int | None, ...]:
+    return victim.total_vm_kb, victim.anon_rss_kb, victim.file_rss_kb
+
+
+def _contradict(known: Report, report: Report) -> bool:
+    """Whether two reports can't be one: another host, process or time."""
+    if known.host and report.host and known.host != report.host:
+        return True
+    if known.scope and report.scope and known.scope != report.scope:
+        return True
+    if known.uptime_s is not None and report.uptime_s is not None:
+        return abs(known.uptime_s - report.uptime_s) > _CLOSE_S
+    first, second = seconds(known), seconds(report)
+    if known.time is None or report.time is None or first is None or second is None:
+        return False
+    apart = abs(first - second)
+    if known.source.file == report.source.file and len(known.time) == len(report.time):
+        return apart > _CLOSE_S  # one logger, one clock
+    return apart > _MAX_ZONE_S or abs(apart - round(apart / _ZONE_S) * _ZONE_S) > _CLOSE_S
+
+
+def _merged(known: Report, again: Report) -> Report:
+    fuller, other = (again, known) if _amount(again) > _amount(known) else (known, again)
+    place = f"{other.source.file}:{other.source.line}"
+    note = Problem(kind="lines_repeated", text=f"the same report stands in {place}, too")
+    return msgspec.structs.replace(
+        fuller,
+        time=fuller.time or other.time,
+        uptime_s=fuller.uptime_s if fuller.uptime_s is not None else other.uptime_s,
+        host=fuller.host or other.host,
+        kernel=fuller.kernel or other.kernel,
+        problems=(*fuller.problems, note),
+    )
+
+
+def _amount(report: Report) -> tuple[int, ...]:
+    return (
+        len(report.tasks),
+        sum(part is not None for part in (report.memory, report.memcg, report.summary)),
+        sum(part is not None for part in (report.gfp_mask, report.kernel, report.cgroup)),
+        len(report.killed),
+    )

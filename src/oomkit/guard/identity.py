@@ -1,0 +1,162 @@
+"""What a policy's patterns are held against: which program a process is, and whose."""
+
+import os
+
+from oomkit.host.membership import container_of, manager_root, parse_membership, unit_of
+from oomkit.host.pidns import is_nested_init, namespace_of
+from oomkit.host.procfs import GONE, read_at
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from oomkit.guard.places import Places
+    from oomkit.policy.core.candidate import Candidate
+
+CMDLINE_BYTES = 1 << 16
+"""So much of a command line is kept while candidates are ranked. Before a signal all is read."""
+_DELETED = " (deleted)"
+_CHANGE = frozenset({"cgroup", "unit", "container", "exe", "cmdline"})
+
+
+class Wanted:
+    """What is read of each process.
+
+    Attributes:
+        places: where.
+        fields: those of a candidate that cost a read of their own and that somebody asks for.
+        users: names of user ids.
+        changes: some of it can change without anything that is read at each look saying so.
+        whole: read command lines to their end.
+        root: the cgroup below which the system's manager keeps its units.
+    """
+
+    __slots__ = ("changes", "fields", "places", "root", "users", "whole")
+
+    def __init__(
+        self,
+        places: "Places",
+        fields: "frozenset[str]",
+        users: "Mapping[int, str]",
+        *,
+        by_cgroup: bool = False,
+        whole: bool = False,
+    ) -> None:
+        self.places = places
+        self.changes = by_cgroup or bool(fields & _CHANGE)
+        self.fields = fields
+        self.users = users
+        self.whole = whole
+        first = membership_of(f"{places.proc}/1", places)
+        self.root = manager_root(first) if first else ""
+
+
+class Identity:
+    """Cgroup, program and command line of a process at one moment.
+
+    Args:
+        directory: in ``/proc``: the process's, or that of a living thread of it.
+        wanted: what is read.
+    """
+
+    __slots__ = ("_cgroup", "_cmdline", "_directory", "_exe", "_unknown")
+
+    def __init__(self, directory: str, wanted: Wanted) -> None:
+        self._directory = directory
+        unknown: list[str] = []
+        self._cgroup = membership_of(directory, wanted.places)
+        if self._cgroup is None:
+            unknown += ("cgroup", "unit", "container")
+        self._exe = self._cmdline = None
+        if "exe" in wanted.fields:
+            self._exe, known = program_of(directory)
+            if not known:
+                unknown.append("exe")
+        if "cmdline" in wanted.fields:
+            self._cmdline, all_of_it = _cmdline(directory, whole=wanted.whole)
+            if self._cmdline is None or (wanted.whole and not all_of_it):
+                unknown.append("cmdline")
+        self._unknown = tuple(unknown)
+
+    def fill_in(self, candidate: "Candidate", wanted: Wanted, status: bytes = b"") -> None:
+        """Put it into a candidate.
+
+        Args:
+            candidate: the process.
+            wanted: what is read.
+            status: its ``status``, if that was read for the candidate just now.
+        """
+        path = candidate.cgroup = self._cgroup
+        if path:
+            candidate.unit = unit_of(path, wanted.root)
+            candidate.container = container_of(path, wanted.root)
+        else:
+            candidate.unit = candidate.container = None
+        candidate.exe, candidate.cmdline = self._exe, self._cmdline
+        candidate.unknown = () if candidate.kthread else self._unknown
+        if "user" in wanted.fields:
+            if candidate.uid is not None:
+                candidate.user = wanted.users.get(candidate.uid)
+            else:
+                candidate.unknown = (*candidate.unknown, "user")
+        if status and is_nested_init(status):
+            # Which one it is may not be ours to know; that all in there die with it is known.
+            candidate.init_of = namespace_of(self._directory) or -candidate.pid
+
+
+def membership_of(directory: str, places: "Places") -> str | None:
+    """The memory cgroup of a process; None where it can't be known; empty without cgroups."""
+    try:
+        data = read_at(f"{directory}/cgroup")
+    except OSError:
+        return None if places.cgroup_version else ""
+    version = places.cgroup_version
+    if not data:
+        return None if version else ""
+    if version and not any(_is_of(line, version) for line in data.splitlines()):
+        return None
+    return parse_membership(data, version or None)
+
+
+def _is_of(line: bytes, version: int) -> bool:
+    hierarchy, _, rest = line.partition(b":")
+    controllers = rest.partition(b":")[0]
+    if version == 1:
+        return b"memory" in controllers.split(b",")
+    return hierarchy == b"0" and not controllers
+
+
+def program_of(directory: str) -> tuple[str | None, bool]:
+    """The path of the program that a process runs, None where it has none, and if that is known.
+
+    The kernel marks one that was deleted, as an upgrade does; it is the same program still.
+    """
+    try:
+        path = os.readlink(f"{directory}/exe")
+    except OSError as error:
+        # A kernel thread has none, and who has given up all its memory has none any more.
+        return None, error.errno in GONE
+    return path.removesuffix(_DELETED), True
+
+
+def _cmdline(directory: str, *, whole: bool) -> tuple[str | None, bool]:
+    """Arguments joined by spaces, and whether these are all; None where they can't be known."""
+    try:
+        path = f"{directory}/cmdline"
+        data = read_at(path) if whole else _first_of(path)
+    except OSError:
+        return None, False
+    text = data.rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "surrogateescape")
+    return text, whole or len(data) < CMDLINE_BYTES
+
+
+def _first_of(path: str) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts, left = [], CMDLINE_BYTES
+        while left and (data := os.read(fd, left)):
+            parts.append(data)
+            left -= len(data)
+        return b"".join(parts)
+    finally:
+        os.close(fd)

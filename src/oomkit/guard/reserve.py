@@ -1,0 +1,71 @@
+"""Descriptors held from the start, so that a choice and a kill never lack one."""
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+WANTED = 8
+LIMIT = 18
+"""With fewer files (RLIMIT_NOFILE) a guard can't begin: its own and :data:`LEAST`."""
+LEAST = 6
+"""For one process looked at closely (five at a time) while another is held by its pidfd."""
+_PATH = "/dev/null"
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC
+
+
+class Reserve:
+    """Descriptors for the acting path, and for nothing else.
+
+    Each is an open file of its own, as the kernel counts both: a process's numbers and the
+    machine's files.
+    """
+
+    __slots__ = ("_fds", "_is_lent", "_make_room")
+
+    def __init__(self) -> None:
+        self._make_room: Callable[[], object] | None = None
+        self._is_lent = False
+        self._fds: list[int] = []
+        self._fill(LEAST)
+
+    @property
+    def held(self) -> int:
+        """How many there are."""
+        return len(self._fds)
+
+    def spare(self, make_room: "Callable[[], object]") -> None:
+        """Say what closes descriptors that are needed less."""
+        self._make_room = make_room
+
+    def __enter__(self) -> None:
+        """Lend them: what is opened from here on finds room."""
+        self._is_lent = True
+        while self._fds:
+            os.close(self._fds.pop())
+
+    def __exit__(self, *_: object) -> None:
+        """Take them back."""
+        self._is_lent = False
+        self._fill(LEAST)
+        if len(self._fds) < LEAST and self._make_room is not None:
+            self._make_room()
+            self._fill(LEAST)
+
+    def fill(self) -> None:
+        """Complete it, if something was in the way before."""
+        if not self._is_lent and len(self._fds) < WANTED:
+            self._fill(WANTED)
+
+    def close(self) -> None:
+        """Give all back."""
+        while self._fds:
+            os.close(self._fds.pop())
+
+    def _fill(self, count: int) -> None:
+        try:
+            while len(self._fds) < count:
+                self._fds.append(os.open(_PATH, _FLAGS))
+        except OSError:
+            return

@@ -1,0 +1,61 @@
+"""Names of user ids, kept up to date by the local list of users."""
+
+import os
+
+from oomkit.host.procfs import pread_pieces
+
+_PASSWD = "/etc/passwd"
+
+
+class Users:
+    """User ids and their names.
+
+    The plan brings the names that the system knew when the policy was read. A user that is added
+    later is found in the local list, which is read again when it is another file, or was
+    written; other sources of names are asked when the policy is read again.
+
+    Args:
+        names: of the plan.
+        path: the local list.
+
+    Attributes:
+        names: user id to name.
+    """
+
+    __slots__ = ("_fd", "_path", "_seen", "names")
+
+    def __init__(self, names: dict[int, str], path: str = _PASSWD) -> None:
+        self.names = dict(names)
+        self._path = path
+        self._fd = -1
+        self._seen: tuple[int, int] | None = None
+
+    def refresh(self) -> None:
+        """Read the local list if it changed.
+
+        It is kept open, so that seeing that it did not takes no disk: one that was replaced has no
+        name any more.
+        """
+        try:
+            found = os.fstat(self._fd) if self._fd >= 0 else None
+            if found is not None and found.st_nlink:
+                if (found.st_mtime_ns, found.st_size) == self._seen:
+                    return
+            else:
+                self.close()
+                self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+                found = os.fstat(self._fd)
+            text = pread_pieces(self._fd, 1 << 16)
+        except OSError:
+            return  # what is known stays
+        self._seen = (found.st_mtime_ns, found.st_size)
+        for line in reversed(text.splitlines()):  # of several with one number the first counts
+            fields = line.split(b":", 3)
+            if len(fields) == 4 and fields[2].isdigit():
+                self.names[int(fields[2])] = fields[0].decode("utf-8", "surrogateescape")
+
+    def close(self) -> None:
+        """Close the list."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

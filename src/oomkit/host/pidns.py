@@ -1,0 +1,102 @@
+"""Pid namespaces below ours: whoever is process 1 of one takes all in there along."""
+
+import fcntl
+import os
+
+from oomkit.host.procfs import GONE, read_or_none
+
+_NS_GET_PARENT = 0xB702
+_DEEPEST = 33
+"""The kernel allows no more levels (MAX_PID_NS_LEVEL, include/linux/pid_namespace.h)."""
+
+
+def numbers_in(status: bytes) -> "list[bytes]":
+    """A process's numbers, in our pid namespace first, in its own last (``NSpid``, 4.1)."""
+    at = status.find(b"\nNSpid:")
+    return status[at + 7 : status.find(b"\n", at + 7)].split() if at >= 0 else []
+
+
+def is_nested_init(status: bytes) -> bool:
+    """Whether a process is process 1 of a pid namespace below ours, by its ``status``."""
+    numbers = numbers_in(status)
+    return len(numbers) > 1 and numbers[-1] == b"1"
+
+
+def namespace_of(directory: str) -> int | None:
+    """The pid namespace of a process, by inode; None where that can't be known.
+
+    Args:
+        directory: the process's, or one of its thread's.
+
+    Raises:
+        ProcessLookupError: it is gone.
+    """
+    try:
+        return os.stat(f"{directory}/ns/pid").st_ino
+    except OSError as error:
+        if error.errno in GONE:
+            raise ProcessLookupError(directory) from None
+        return None
+
+
+def namespaces_above(directory: str) -> tuple[int, ...] | None:
+    """The pid namespace of a process and those around it, up to ours, by inode.
+
+    Returns:
+        None where they can't be known.
+
+    Raises:
+        ProcessLookupError: the process is gone.
+    """
+    found: list[int] = []
+    try:
+        fd = os.open(f"{directory}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in GONE:
+            raise ProcessLookupError(directory) from None
+        return None
+    try:
+        while len(found) < _DEEPEST:
+            found.append(os.fstat(fd).st_ino)
+            try:
+                parent = fcntl.ioctl(fd, _NS_GET_PARENT)
+            except PermissionError:
+                break  # that one is ours
+            os.close(fd)
+            fd = parent
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return tuple(found)
+
+
+def inside(proc: str, namespaces: "set[int]") -> dict[int, tuple[int, ...]]:
+    """The processes that are in some of these pid namespaces, or in one below, and in which.
+
+    Whose namespaces can't be known counts as in all of them, if it is in one below ours at all.
+
+    Args:
+        proc: the proc file system.
+        namespaces: by inode; a negative one stands for one that is not known.
+    """
+    found: dict[int, tuple[int, ...]] = {}
+    unknown = tuple(one for one in namespaces if one < 0)
+    own = namespace_of(f"{proc}/self")
+    for name in os.listdir(proc):
+        if not name.isdigit():
+            continue
+        directory = f"{proc}/{name}"
+        try:
+            lowest = namespace_of(directory)
+            if lowest is not None and lowest == own:
+                continue
+            above = namespaces_above(directory) if lowest is not None else None
+        except ProcessLookupError:
+            continue
+        if above is None:
+            if len(numbers_in(read_or_none(f"{directory}/status") or b"")) > 1:
+                found[int(name)] = tuple(namespaces)
+        elif unknown or not namespaces.isdisjoint(above):
+            found[int(name)] = (*above, *unknown)
+    return found

@@ -1,0 +1,64 @@
+"""Patterns of a policy that are right as texts and still may not do what was meant."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from oomkit.policy.core.candidate import Candidate
+from oomkit.policy.core.match import Matcher
+from oomkit.policy.format import Field, Match, Policy
+from oomkit.policy.plan import expression_of, told
+
+_ANYBODYS = frozenset({"comm", "cmdline"})
+"""A process says itself what these are."""
+
+
+def doubts(policy: Policy, everybody: Sequence[Candidate] = ()) -> tuple[str, ...]:
+    """What deserves a second look in ``never``, ``prefer`` and ``avoid``, a line each.
+
+    Args:
+        policy: the policy.
+        everybody: all processes of this machine, with what the patterns are about; empty where
+            that is not known.
+    """
+    lines = []
+    for kind, match in _matches(policy):
+        fields = {field for field, _ in match.patterns}
+        if fields <= _ANYBODYS:
+            effect = {"never": "is spared", "avoid": "dies later"}.get(kind, "dies earlier")
+            lines.append(
+                f"{kind} {told(match)}: any process can take that name, and {effect}; "
+                "add user, unit or exe"
+            )
+        for field, texts in match.patterns:
+            for text in texts:
+                if text.startswith("re:"):
+                    lines += _about_expression(kind, field, text, everybody)
+    return tuple(lines)
+
+
+def _matches(policy: Policy) -> Iterator[tuple[str, Match]]:
+    for match in policy.whom.never:
+        yield "never", match
+    for preference in policy.whom.prefer:
+        yield "prefer" if preference.factor >= 1.0 else "avoid", preference.match
+
+
+def _about_expression(
+    kind: str, field: Field, text: str, everybody: Sequence[Candidate]
+) -> Iterator[str]:
+    what = f"{kind} {field} {text}"
+    if _only_empty(text.removeprefix("re:")):
+        yield (
+            f"{what}: can only match an empty {field}; an expression has to match the whole of it, "
+            "so end it with .*"
+        )
+        return
+    matcher = Matcher([(field, expression_of(field, (text,)))])
+    if everybody and not any(matcher.matches(one) for one in everybody):
+        yield f"{what}: matches no process now; an expression has to match the whole {field}"
+
+
+def _only_empty(expression: str) -> bool:
+    """Whether an expression has no room for even one character."""
+    parser = getattr(re, "_parser", None)  # not part of the module's interface
+    return parser is not None and parser.parse(expression).getwidth()[1] == 0

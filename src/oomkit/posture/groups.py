@@ -1,0 +1,94 @@
+"""The kill order by what processes belong to: units, cgroups, pods, users, names."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, get_args
+
+import msgspec
+
+from oomkit.kernel.cgroup_name import place, short_name
+from oomkit.kernel.rank import Ranked
+from oomkit.kernel.state import Memcg, Snapshot, Task
+
+By = Literal["unit", "cgroup", "pod", "user", "name"]
+KINDS: tuple[By, ...] = get_args(By)
+NOWHERE = "(none)"
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """Processes that belong together.
+
+    Attributes:
+        name: the unit, the cgroup's path, the pod's uid, the user id, or the name; ``(none)``
+            for those that belong to none.
+        tasks: how many processes with memory.
+        killable: how many of them can be chosen.
+        rss_pages: what they have in memory; pages that several map count for each.
+        swap_pages: what they have in swap.
+        usage_pages: what their cgroup is charged, for cgroups.
+        limit_pages: its limit, for cgroups; None: unlimited, or no record of it.
+        first: which of them is killed first; None where none can be.
+    """
+
+    name: str
+    tasks: int
+    killable: int
+    rss_pages: int
+    swap_pages: int
+    usage_pages: int | None = None
+    limit_pages: int | None = None
+    first: Ranked | None = None
+
+
+def grouped(snapshot: Snapshot, ranked: Sequence[Ranked], by: By) -> list[Group]:
+    """Group the kill order: that which loses a process first stands first.
+
+    Args:
+        snapshot: the machine, for its cgroups.
+        ranked: the rows to group, worst first.
+        by: what to group by.
+    """
+    members: dict[str, list[Ranked]] = {}
+    for row in ranked:
+        if row.task.has_mm:
+            members.setdefault(_KEYS[by](row.task), []).append(row)
+    memcgs = {memcg.path: memcg for memcg in snapshot.memcgs} if by == "cgroup" else {}
+    groups = [_group(name, rows, memcgs.get(name)) for name, rows in members.items()]
+    groups.sort(key=_order)
+    return groups
+
+
+def _group(name: str, rows: list[Ranked], memcg: Memcg | None) -> Group:
+    killable = [row for row in rows if row.rank is not None]
+    return Group(
+        name=name,
+        tasks=len(rows),
+        killable=len(killable),
+        rss_pages=sum(row.task.rss_pages for row in rows),
+        swap_pages=sum(row.task.swap_pages for row in rows),
+        usage_pages=memcg.usage_pages if memcg is not None else None,
+        limit_pages=memcg.limit_pages if memcg is not None else None,
+        first=min(killable, key=lambda row: row.rank or 0) if killable else None,
+    )
+
+
+def _order(group: Group) -> tuple[bool, int]:
+    first = group.first
+    if first is None or first.rank is None:
+        return True, -group.rss_pages
+    return False, first.rank
+
+
+def _unit(task: Task) -> str:
+    found = place(task.cgroup)
+    if found.pod or found.container:
+        return short_name(task.cgroup)
+    return found.unit or (NOWHERE if task.cgroup == "/" else task.cgroup)
+
+
+_KEYS: dict[By, Callable[[Task], str]] = {
+    "unit": _unit,
+    "cgroup": lambda task: task.cgroup,
+    "pod": lambda task: place(task.cgroup).pod or NOWHERE,
+    "user": lambda task: str(task.uid),
+    "name": lambda task: task.comm,
+}

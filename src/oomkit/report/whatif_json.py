@@ -1,0 +1,55 @@
+"""What was changed of a machine, as JSON and as a sentence."""
+
+from typing import Any
+
+from oomkit.kernel.decision import Decision
+from oomkit.posture.compared import WhatIf
+from oomkit.posture.whatif import Change
+from oomkit.report.units import human_bytes
+
+
+def change_text(change: Change) -> str:
+    """``machine.swap: 2.00 GiB -> 4.00 GiB (what is in swap stays there)``."""
+    was, now = (_value(value, change) for value in (change.was, change.now))
+    remark = f" ({change.remark})" if change.remark else ""
+    return f"{change.what}: {was} -> {now}{remark}"
+
+
+def _value(value: int | None, change: Change) -> str:
+    if value is None:
+        return "unlimited" if change.unit == "bytes" else "various"
+    return human_bytes(value) if change.unit == "bytes" else str(value)
+
+
+def whatif_object(found: WhatIf) -> dict[str, Any]:
+    """What was changed and what that changes, for JSON."""
+    return {
+        "changed": [
+            {
+                "key": change.key,
+                "what": change.what,
+                "was": change.was,
+                "now": change.now,
+                "unit": change.unit,
+                "cgroup": change.cgroup,
+                "text": change_text(change),
+                "advice": [advice.as_object() for advice in change.advice],
+            }
+            for change in found.changes
+        ],
+        "rules": {"was": found.rules[0], "now": found.rules[1]},
+        "decisions": [
+            {
+                "cgroup": item.of,
+                "before": _summary(item.before),
+                "after": _summary(item.after),
+                "altered": item.altered,
+            }
+            for item in found.compared
+        ],
+    }
+
+
+def _summary(decision: Decision) -> dict[str, Any]:
+    victims = [{"pid": victim.pid, "comm": victim.comm} for victim in decision.victims]
+    return {"action": decision.action, "victims": victims, "panic": decision.panic}

@@ -1,0 +1,118 @@
+"""Completion: what the shell is told through click's protocol, and once by a real bash."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from oomkit.policy import builtin
+from tests.conftest import Command
+
+ROOT = Path(__file__).parents[2]
+SCENARIO = str(ROOT / "scenarios" / "database-and-leak.toml")
+SHOP = str(ROOT / "docs" / "examples" / "shop.json")
+
+
+def completed(oomkit: Command, *words: str) -> list[tuple[str, str]]:
+    """Type and value of each thing offered for the last word."""
+    typed = " ".join(("oomkit", *words))
+    environment = {
+        "_OOMKIT_COMPLETE": "bash_complete",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(words)),
+    }
+    done = oomkit(env=environment)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    return [(kind, value) for kind, _, value in (ln.partition(",") for ln in done.stdout.split())]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "scen"),
+        ("explain", "/var/lo"),
+        ("explain", "a.log", "/var/lo"),
+        ("sweep", "swe"),
+        ("agree", "scen"),
+        ("rank", "--from", "sh"),
+        ("run", SCENARIO, "--html", "x"),
+        ("guard", "--journal", "x"),
+        ("history", "--store", "x"),
+        ("snapshot", "-o", "x"),
+        ("sweep", "-o", "x"),
+        ("guard", "--policy", "mine"),
+        ("run", SCENARIO, "--policy", "mine"),
+    ],
+    ids=" ".join,
+)
+def test_files_are_completed_by_the_shell(oomkit: Command, words: tuple[str, ...]) -> None:
+    assert completed(oomkit, *words) == [("file", words[-1])]
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (("ra",), {"rank"}),
+        (("help", "sn"), {"snapshot"}),
+        (("guard", "--policy", "e"), {"earlyoom"}),
+        (("run", SCENARIO, "--policy", ""), set(builtin.NAMES)),
+        (("run", SCENARIO, "--guard", ""), {"none", "oomkit", "earlyoom", "nohang"}),
+        (("run", SCENARIO, "--on", "q"), {"qemu"}),
+        (("rank", "--kernel", "4.18-el8-4"), {"4.18-el8-477"}),
+        (("kernels", "--of", "6.1"), {"6.1", "6.10", "6.14"}),
+        (("daemons", "--fetch", "ear"), {"earlyoom"}),
+        (
+            ("rank", "--from", SHOP, "--cgroup", "/system.slice/php"),
+            {"/system.slice/php8.2-fpm.service"},
+        ),
+        (("run", SCENARIO, "--set", "machine.sw"), {"machine.swap="}),
+        (("run", SCENARIO, "--set", "task.leak.oom_s"), {"task.leak.oom_score_adj="}),
+        (("guard", "--set", "whom.gr"), {"whom.growth=", "whom.growth_over="}),
+        (("sweep", "s.toml", "--set", "ru"), {"runs="}),
+        (("history", "--kind", "kern"), {"kernel_kill"}),
+    ],
+)
+def test_names_are_completed(oomkit: Command, words: tuple[str, ...], names: set[str]) -> None:
+    assert {value for kind, value in completed(oomkit, *words) if kind == "plain"} == names
+
+
+def test_what_cant_be_found_out_is_not_offered_and_not_complained_of(oomkit: Command) -> None:
+    assert completed(oomkit, "run", "none.toml", "--set", "task.x") == []
+    assert completed(oomkit, "rank", "--from", "none.json", "--cgroup", "/x") == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_scripts_in_contrib_are_what_the_command_prints(oomkit: Command, shell: str) -> None:
+    name = {"bash": "oomkit.bash", "zsh": "_oomkit", "fish": "oomkit.fish"}[shell]
+    kept = (ROOT / "contrib" / "completion" / name).read_text()
+    done = oomkit(env={"_OOMKIT_COMPLETE": f"{shell}_source"})
+    if shell == "bash" and done.returncode:
+        pytest.skip(f"no bash: {done.stderr}")
+    assert kept.strip() == done.stdout.strip()
+
+
+def test_bash_completes_a_policy_and_leaves_files_to_itself() -> None:
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("needs bash")
+    script = f"""
+    export PATH={Path(sys.executable).parent}:$PATH
+    source {ROOT}/contrib/completion/oomkit.bash
+    compopt() {{ echo "compopt $1 $2"; }}
+    ask() {{ COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+             _oomkit_completion oomkit; echo "${{COMPREPLY[@]}}"; }}
+    ask oomkit guard --policy noh
+    ask oomkit run scen
+    complete -p oomkit
+    """
+    done = subprocess.run(
+        [bash, "--norc", "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    lines = done.stdout.splitlines()
+    assert lines[0] == "compopt -o default"
+    assert lines[1] == "nohang"
+    assert lines[2:4] == ["compopt -o default", ""]
+    assert "_oomkit_completion oomkit" in lines[4]

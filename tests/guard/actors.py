@@ -1,0 +1,179 @@
+"""Processes that take part in tests of the guard: ``python actors.py NAME ARGUMENT...``.
+
+Each prints a line of JSON when it is as it should be, and then waits to be killed. It stands
+alone, as it is started inside of namespaces.
+"""
+
+import ctypes
+import json
+import mmap
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+CLONE_VM = 0x100
+CLONE_NEWPID = 0x20000000
+SYS_EXIT = {"x86_64": 60}.get(os.uname().machine, 93)
+HELD: list[Any] = []
+
+
+def named(name: str) -> None:
+    LIBC.prctl(15, name.encode(), 0, 0, 0)
+
+
+def hold(mib: str | int) -> None:
+    held = bytearray(int(mib) << 20)
+    held[::4096] = b"x" * len(held[::4096])
+    HELD.append(held)
+
+
+def read(path: str) -> str:
+    with open(path) as file:
+        return file.read()
+
+
+def write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def ready(value: object = None) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
+
+
+def wait() -> None:
+    while True:
+        time.sleep(600)
+
+
+def plain(name: str, mib: str) -> None:
+    named(name)
+    hold(mib)
+    ready()
+    wait()
+
+
+def in_groups(name: str, mib: str, count: str) -> None:
+    """In so many supplementary groups that the sizes in its status stand far behind."""
+    os.setgroups(range(100_000, 100_000 + int(count)))
+    plain(name, mib)
+
+
+def leaderless(name: str, mib: str) -> None:
+    """Its leading thread exits; another one lives on and holds the memory."""
+    named(name)
+
+    def stay() -> None:
+        hold(mib)
+        while read("/proc/self/stat").rpartition(")")[2].split()[0] != "Z":
+            time.sleep(0.01)
+        ready()
+        wait()
+
+    threading.Thread(target=stay).start()
+    LIBC.syscall(SYS_EXIT, 0)
+
+
+def deaf(name: str, mib: str) -> None:
+    """Ignores SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    plain(name, mib)
+
+
+def container(name: str, mib: str, inner: str, inner_mib: str) -> None:
+    """A process with a child that is the init of a pid namespace, in which there is another one."""
+    if LIBC.unshare(CLONE_NEWPID):
+        raise SystemExit(os.strerror(ctypes.get_errno()))
+    there, here = os.pipe()
+    init = os.fork()
+    if not init:
+        if not os.fork():
+            named(inner)
+            hold(inner_mib)
+            os.write(here, b"x")
+            wait()
+        named(name)
+        hold(mib)
+        os.write(here, b"x")
+        wait()
+    for _ in range(2):
+        os.read(there, 1)
+    with open(f"/proc/self/task/{os.getpid()}/comm", "w") as comm:
+        comm.write("runtime")
+    inside = [
+        int(pid) for pid in os.listdir("/proc")
+        if pid.isdigit() and read(f"/proc/{pid}/comm").strip() == inner
+    ]  # fmt: skip
+    ready([init, *inside])
+    wait()
+
+
+def sharing(name: str, mib: str, other: str) -> None:
+    """Two processes with one address space: this one, and another of another name."""
+    named(other)
+    hold(mib)
+    stack = mmap.mmap(-1, 1 << 16)
+    HELD.append(stack)
+    top = ctypes.addressof(ctypes.c_char.from_buffer(stack)) + (1 << 16)
+    LIBC.clone.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
+    child = LIBC.clone(ctypes.cast(LIBC.pause, ctypes.c_void_p), top, CLONE_VM | 17, None)
+    if child < 0:
+        raise SystemExit(os.strerror(ctypes.get_errno()))
+    named(name)
+    ready(child)
+    wait()
+
+
+def mapped(name: str, mib: str, procs: str) -> None:
+    """Holds shared memory that nobody else maps."""
+    write(procs, "0")
+    named(name)
+    shared = mmap.mmap(-1, int(mib) << 20)
+    for at in range(0, len(shared), 4096):
+        shared[at] = 1
+    HELD.append(shared)
+    ready()
+    wait()
+
+
+def memfd(name: str, mib: str, procs: str) -> None:
+    """Holds a file that lies in memory and that it does not map."""
+    write(procs, "0")
+    named(name)
+    fd = os.memfd_create("held")
+    for _ in range(int(mib)):
+        os.write(fd, bytes(1 << 20))
+    ready()
+    wait()
+
+
+def becomes(name: str, *argv: str) -> None:
+    """Runs another program, under the name of this one, when told by SIGUSR1."""
+    named(name)
+    signal.signal(signal.SIGUSR1, lambda *_: os.execv(argv[0], argv))
+    hold(40)
+    ready()
+    wait()
+
+
+def padded(name: str, mib: str, *_: str) -> None:
+    """Has a long command line."""
+    plain(name, mib)
+
+
+def drops(name: str, mib: str, uid: str) -> None:
+    """Becomes another user when told by SIGUSR1."""
+    named(name)
+    signal.signal(signal.SIGUSR1, lambda *_: os.setuid(int(uid)))
+    hold(mib)
+    ready()
+    wait()
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])

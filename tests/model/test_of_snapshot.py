@@ -1,0 +1,242 @@
+"""``oomkit new --from``: the scenario of a machine, played, is that machine."""
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from oomkit.kernel.alloc import decide
+from oomkit.kernel.snapshot_json import decode_snapshot, encode_snapshot
+from oomkit.kernel.state import Allocation, Memcg, Snapshot, Sysctl, Task
+from oomkit.kernel.versions import rules_for
+from oomkit.model.of_snapshot import scenario_of
+from oomkit.model.play import play
+from oomkit.scenario.format import Scenario, Step
+from oomkit.scenario.format import Task as ScenarioTask
+from oomkit.scenario.read import read_scenario, scenario_from
+from oomkit.scenario.record import Run
+from oomkit.scenario.write import scenario_text
+
+ROOT = Path(__file__).parents[2]
+OOMKIT = str(Path(sys.executable).with_name("oomkit"))
+SHOP = ROOT / "docs/examples/shop.json"
+NODE = ROOT / "tests/data/machines/node.json"
+MIB = 256
+_LONGEST_S = 60.0
+"""By then swap is full and the first task killed; what comes then is not looked at."""
+
+
+def snapshot_of(path: Path) -> Snapshot:
+    return decode_snapshot(path.read_bytes(), path.name)
+
+
+def with_leak(scenario: Scenario, ready_s: int) -> Scenario:
+    """The machine, and one that takes all memory and can't be killed."""
+    leak = ScenarioTask(
+        name="leak",
+        start_s=ready_s,
+        oom_score_adj=-1000,
+        loops=None,
+        steps=(Step(verb="touch", size_bytes=64 << 20, rate_bytes_s=400 * 2**20),),
+    )
+    # Old kernels' heuristic would refuse it the last of the memory.
+    vm = {**scenario.vm, "overcommit_memory": 1}
+    return msgspec.structs.replace(
+        scenario, tasks=(*scenario.tasks, leak), vm=vm, duration_s=ready_s + _LONGEST_S
+    )
+
+
+def at(run: Run, t_s: float) -> int:
+    return max(i for i, t in enumerate(run.samples.t_s) if t <= t_s)
+
+
+def check(machine: Snapshot) -> None:
+    """Play it: memory as in the snapshot once it is ready, and the first victim rank names."""
+    rules = rules_for(machine.kernel)
+    made = scenario_of(machine, rules, name="machine")
+    run = play(with_leak(made.scenario, made.ready_s))
+    assert not [kill for kill in run.kills if kill.t_s < made.ready_s]
+    assert not run.denied
+    ready = at(run, made.ready_s)
+    memory, scale = machine.memory, machine.page_size / 4096
+    ram = memory.total_ram_pages * scale / MIB
+    available = run.samples.available_mb[ready]
+    assert abs(available - (memory.available_pages or 0) * scale / MIB) < 0.02 * ram
+    swap = run.samples.swap_free_mb[ready]
+    assert abs(swap - memory.free_swap_pages * scale / MIB) < 0.02 * ram
+    decision = decide(machine, Allocation(), rules)
+    names = {victim.comm for victim in decision.victims}
+    first = next(kill for kill in run.kills if not kill.would_have)
+    spec = next(task for task in made.scenario.tasks if task.name == first.task)
+    assert first.task.replace("_", ".").startswith(decision.victims[0].comm), (first, names)
+    assert first.oom_score_adj == spec.oom_score_adj
+
+
+@pytest.mark.parametrize("path", [SHOP, NODE])
+def test_the_machine_of_a_snapshot_plays_as_it_was(path: Path) -> None:
+    check(snapshot_of(path))
+
+
+@pytest.mark.parametrize("kernel", ["3.10.0-1160.el7.x86_64", "4.18", "5.15", "6.12"])
+def test_under_other_kernels_too(kernel: str) -> None:
+    check(msgspec.structs.replace(snapshot_of(SHOP), kernel=kernel))
+
+
+def test_large_pages_and_version_1() -> None:
+    shop = snapshot_of(SHOP)
+    memcgs = tuple(msgspec.structs.replace(m, version=1, oom_group=False) for m in shop.memcgs)
+    check(msgspec.structs.replace(shop, memcgs=memcgs))
+    node = snapshot_of(NODE)
+    check(msgspec.structs.replace(node, page_size=16384))
+
+
+def test_without_swappiness_nothing_is_sent_to_swap() -> None:
+    shop = snapshot_of(SHOP)
+    cautious = msgspec.structs.replace(shop, sysctl=Sysctl(swappiness=0, min_free_kbytes=67584))
+    made = scenario_of(cautious, rules_for(shop.kernel), name="x")
+    assert any("swappiness 0" in note for note in made.notes)
+    assert not made.scenario.at
+    run = play(made.scenario)
+    assert not run.kills
+
+
+def test_thousands_of_processes_become_a_few_tasks() -> None:
+    shop = snapshot_of(SHOP)
+    many = tuple(
+        Task(pid=10_000 + i, comm="worker", ppid=1, uid=33, rss_pages=400 + i % 7,
+             anon_rss_pages=200 + i % 7, file_rss_pages=200, pgtable_pages=11,
+             cgroup="/system.slice/nginx.service")
+        for i in range(600)
+    )  # fmt: skip
+    crowd = msgspec.structs.replace(
+        shop,
+        tasks=(*shop.tasks, *many),
+        memory=msgspec.structs.replace(shop.memory, total_ram_pages=3_000_000),
+    )
+    made = scenario_of(crowd, rules_for(shop.kernel), name="crowd")
+    assert len(made.scenario.tasks) < 30
+    assert sum(task.count for task in made.scenario.tasks) == len(shop.tasks) - 2 + 600
+    assert any("616 processes stand as" in note for note in made.notes)
+    check(crowd)
+
+
+def test_children_are_kept_where_the_kernel_sacrifices_them() -> None:
+    old = msgspec.structs.replace(snapshot_of(SHOP), kernel="4.18")
+    tasks = tuple(
+        msgspec.structs.replace(t, ppid=950) if t.pid in range(2100, 2106) else t for t in old.tasks
+    )
+    old = msgspec.structs.replace(old, tasks=tasks)
+    made = scenario_of(old, rules_for("4.18"), name="x")
+    master = next(task for task in made.scenario.tasks if task.name == "php-fpm8_2")
+    assert len(master.children) == 6
+    check(old)
+
+
+def test_shared_memory_is_there_once(machine: Snapshot) -> None:
+    """Ten processes map the same 500 MiB; the machine has 600 MiB of it."""
+    shared = tuple(
+        Task(pid=3000 + i, comm="postgres", ppid=1, uid=26, rss_pages=520 * MIB,
+             anon_rss_pages=10 * MIB, file_rss_pages=10 * MIB, shmem_rss_pages=500 * MIB,
+             pgtable_pages=1100)
+        for i in range(10)
+    )  # fmt: skip
+    memory = msgspec.structs.replace(
+        machine.memory, shmem_pages=600 * MIB, file_pages=900 * MIB, total_ram_pages=8 << 18,
+        available_pages=1 << 18,
+    )  # fmt: skip
+    server = msgspec.structs.replace(machine, tasks=shared, memory=memory)
+    made = scenario_of(server, rules_for("6.12"), name="x")
+    shares = [s.size_bytes or 0 for t in made.scenario.tasks for s in t.steps if s.verb == "share"]
+    assert sum(shares) <= 600 * 2**20
+    assert any("share memory is not known" in note for note in made.notes)
+
+
+def test_hostile_names_stand_in_a_file_that_can_be_read() -> None:
+    nasty = '"\\ \x1b]\u202e=\x7f\n.'
+    shop = snapshot_of(SHOP)
+    tasks = tuple(
+        msgspec.structs.replace(task, comm=nasty[:15], cgroup=f"/{nasty}/{nasty}/..")
+        for task in shop.tasks
+    )
+    memcgs = (*shop.memcgs, Memcg(path=f"/{nasty}"))
+    hostile = msgspec.structs.replace(shop, tasks=tasks, memcgs=memcgs)
+    made = scenario_of(hostile, rules_for(shop.kernel), name="x")
+    text = scenario_text(made.scenario)
+    assert "\x1b" not in text
+    assert scenario_from(tomllib.loads(text)) == made.scenario
+
+
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("scenarios/**/*.toml")), ids=lambda path: path.stem
+)
+def test_a_written_scenario_reads_back_the_same(path: Path) -> None:
+    scenario = read_scenario(str(path))
+    assert scenario_from(tomllib.loads(scenario_text(scenario, ["a comment"]))) == scenario
+
+
+def oomkit(where: Path, *args: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [OOMKIT, *args], cwd=where, input=stdin, capture_output=True, check=False, timeout=120
+    )
+    return subprocess.CompletedProcess(
+        args, done.returncode, done.stdout.decode(), done.stderr.decode()
+    )
+
+
+def test_the_command_makes_a_scenario_of_a_snapshot(tmp_path: Path) -> None:
+    done = oomkit(tmp_path, "new", "--from", str(SHOP))
+    assert (done.returncode, done.stdout) == (0, "shop.toml\n")
+    assert "the disk's speed" in done.stderr
+    text = (tmp_path / "shop.toml").read_text()
+    for note in done.stderr.splitlines():
+        assert note.removeprefix("oomkit: ") in text
+    assert oomkit(tmp_path, "run", "--check", "shop.toml").returncode == 0
+    # The leak at its end can be tried as it stands, and cgroups be set by their names.
+    leak = text.split("# What if something leaked?\n#\n")[1].replace("# ", "")
+    (tmp_path / "shop.toml").write_text(text + leak)
+    args = ("--set", "cgroup.system.slice/backup.service.max=3G", "--set", "task.leak.uid=0")
+    run = oomkit(tmp_path, "run", "shop.toml", "--json", *args)
+    assert run.returncode in (0, 1), run.stderr
+    rank = json.loads(oomkit(tmp_path, "rank", "--from", str(SHOP), "--json").stdout)
+    assert json.loads(run.stdout)["kills"][0]["task"] == rank["decision"]["victims"][0]["comm"]
+    again = oomkit(tmp_path, "new", "--from", str(SHOP))
+    assert again.returncode == 2
+    assert "File exists" in again.stderr
+
+
+def test_the_command_makes_a_scenario_of_this_machine(tmp_path: Path) -> None:
+    done = oomkit(tmp_path, "new", "--from", "here")
+    assert (done.returncode, done.stdout) == (0, "here.toml\n"), done.stderr
+    assert "CPUs" not in done.stderr
+    run = oomkit(tmp_path, "run", "here.toml", "--json")
+    assert run.returncode in (0, 1), run.stderr
+    assert oomkit(tmp_path, "run", "--check", "here.toml").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "stdin", "expected"),
+    [
+        (("--from", "-"), b"", "NAME: expected a name"),
+        ((), b"", "NAME: expected a name"),
+        (("x", "--from", "nope.json"), b"", "nope.json: No such file"),
+        (("x", "--from", "-"), b"{", "standard input: "),
+        (("x\n", "--from", "-"), encode_snapshot(snapshot_of(SHOP)), "NAME: expected a name"),
+        (
+            ("x", "--from", "-"),
+            encode_snapshot(msgspec.structs.replace(snapshot_of(SHOP), tasks=())),
+            "shows no process",
+        ),
+    ],
+)
+def test_misuse_is_one_line(
+    tmp_path: Path, args: tuple[str, ...], stdin: bytes, expected: str
+) -> None:
+    done = oomkit(tmp_path, "new", *args, stdin=stdin)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert expected in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
