@@ -10,8 +10,8 @@ from oomkit.guard.replay import replay
 from oomkit.guard.ring import Ring
 from oomkit.model import play
 from oomkit.model.candidates import candidates
-from oomkit.model.engine import Engine
-from oomkit.model.guard import Guard
+from oomkit.model.machine import Machine
+from oomkit.model.policy_driver import PolicyDriver
 from oomkit.policy.core.decider import Decider, Look
 from oomkit.policy.core.reading import Reading
 from oomkit.policy.find import find_policy
@@ -25,21 +25,20 @@ def recorded(
     name: str, policy: Policy, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Run, Recording]:
     """Play a scenario, and record what the guard of the model looks at."""
-    engines: list[Engine] = []
+    machines: list[Machine] = []
     ring = Ring(str(path), 1 << 22, wall=lambda: 1e9)
-    begin, look = Guard.__init__, Decider.look
+    begin, look = PolicyDriver.__init__, Decider.look
 
-    def begin_recorded(guard: Guard, engine: Engine, chosen: Policy) -> None:
-        engines.append(engine)
-        begin(guard, engine, chosen)
+    def begin_recorded(driver: PolicyDriver, machine: Machine, *rest: Any) -> None:
+        machines.append(machine)
+        begin(driver, machine, *rest)
 
     def look_recorded(decider: Decider, reading: Reading) -> Look:
-        engine = engines[-1]
-        tasks: list[Any] = candidates(engine.machine, engine.now, decider.growth, with_scores=False)
+        tasks: list[Any] = candidates(machines[-1], decider.growth, with_scores=False)
         ring.sample(reading, tasks)
         return look(decider, reading)
 
-    monkeypatch.setattr(Guard, "__init__", begin_recorded)
+    monkeypatch.setattr(PolicyDriver, "__init__", begin_recorded)
     monkeypatch.setattr(Decider, "look", look_recorded)
     run = play(read_scenario(str(SCENARIOS / f"{name}.toml")), policy=policy)
     monkeypatch.undo()

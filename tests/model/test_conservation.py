@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from oomkit.model import ModelError, play
 from oomkit.model.engine import Engine
+from oomkit.model.solve import Rates, solve
 from oomkit.scenario import Scenario, scenario_from
 from oomkit.scenario.record import to_json
 
@@ -91,17 +92,33 @@ def scenarios(draw: Any) -> Scenario:
     return scenario(draw)
 
 
-class Watched(Engine):
-    """Checks after every event that CPU time given does not exceed what there was."""
+def rates_of(rates: Rates) -> list[tuple[float, ...]]:
+    flows = [
+        (flow.new, flow.refault, flow.evict, flow.release, flow.dirtied, flow.cleaned)
+        for flow in rates.flows.values()
+    ]
+    tasks = [(demand.speed, demand.stall, demand.cpus_given) for demand in rates.demands]
+    return [(rates.free_rate, rates.dirty_rate, rates.queue, rates.some), *tasks, *flows]
 
-    def _step(self, regime: Any, duration: float) -> None:
-        spent = sum(d.proc.cpu for d in regime.demands if d.proc is not None)
+
+class Watched(Engine):
+    """Checks the rates at every event: they add up, and solving again gives the same."""
+
+    def _advance(self, rates: Rates, duration: float) -> None:
+        assert rates_of(solve(self.machine)) == rates_of(rates)
+        flows = [flow.net() + flow.dirtied - flow.cleaned for flow in rates.flows.values()]
+        for demand in rates.demands:
+            locks = demand.proc is not None and demand.proc.current.verb == "lock"
+            flows.append((demand.tables + (demand.pace if locks else 0.0)) * demand.speed)
+        scale = sum(map(abs, flows)) + abs(rates.free_rate)
+        assert abs(sum(flows) + rates.free_rate) <= 1e-9 * scale + 1e-6
+        spent = sum(d.cpus_given for d in rates.demands if d.proc is not None)
         assert spent <= self.machine.cpus + 1e-9
         for pool in self.machine.pools():
             assert pool.resident > -1e-6
             assert pool.swapped > -1e-6
             assert pool.dirty > -1e-6
-        super()._step(regime, duration)
+        super()._advance(rates, duration)
 
 
 @given(scenarios())

@@ -35,8 +35,8 @@ def test_r13_kills_until_the_rest_fits(kernel: str) -> None:
 
 
 @KERNELS
-def test_r13_panics_when_nobody_is_left(kernel: str) -> None:
-    """R13: the load goes on, nobody may be killed, and the kernel panics."""
+def test_r13_panics_when_no_task_can_be_killed(kernel: str) -> None:
+    """R13: the load goes on, no task may be killed, and the kernel panics."""
     record = run("test1-panic", f"machine.kernel={kernel}")
     assert record.outcome == "panicked"
     assert {kill.task for kill in record.kills} == {"cron"}

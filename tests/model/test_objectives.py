@@ -40,7 +40,7 @@ def test_one_kill_frees_what_the_victim_held_and_loses_what_it_had_worked() -> N
     assert record.objectives.work_lost_s == pytest.approx(sum(k.work_lost_s for k in record.kills))
 
 
-def test_the_innocent_is_who_was_not_growing_unless_the_scenario_says_otherwise() -> None:
+def test_innocent_is_a_victim_that_was_not_growing_unless_the_scenario_says_otherwise() -> None:
     """R5: spare the innocent task that merely is big."""
     assert run(big(), leak()).objectives.innocents_killed == 1
     assert run(big(role="culprit"), leak()).objectives.innocents_killed == 0
@@ -55,8 +55,8 @@ def test_as_few_as_possible_and_none_that_is_protected() -> None:
     assert run(big(role="protected"), leak()).objectives.protected_killed == 1
 
 
-def test_who_is_only_named_counts_nowhere() -> None:
-    """R5, R12: ``would_have_oomkilled`` names and spares."""
+def test_a_kill_that_is_only_logged_counts_nowhere() -> None:
+    """R5, R12: ``would_have_oomkilled`` only logs."""
     named = run(big(), leak(), vm={"would_have_oomkilled": 1})
     assert named.kills
     assert all(kill.would_have for kill in named.kills)

@@ -18,17 +18,17 @@ _RESERVE_RATIO = 256
 _THP_PAGEBLOCK = 512
 
 
-class Marks(msgspec.Struct, frozen=True, kw_only=True):
+class Watermarks(msgspec.Struct, frozen=True, kw_only=True):
     """Sums over the zones, in pages.
 
     Attributes:
-        min_pages: an ordinary allocation leaves so much.
+        min_pages: what an ordinary allocation leaves free.
         low_pages: below it kswapd is woken.
         high_pages: kswapd's goal.
-        floor_pages: what user allocations can't take: the min marks and the part of DMA32 that
-            is kept from requests which could use NORMAL.
+        floor_pages: what user allocations can't take: the min watermarks, and the part of DMA32
+            that is reserved from requests which could use NORMAL.
         totalreserve_pages: ``totalreserve_pages``.
-        min_free_kbytes: the knob the marks come from.
+        min_free_kbytes: the knob they follow from.
     """
 
     min_pages: int
@@ -48,7 +48,7 @@ def zones(total_pages: int) -> tuple[int, ...]:
 
 
 def default_min_free_kbytes(total_pages: int, rules: RuleSet, *, thp: bool) -> int:
-    """What the kernel sets ``min_free_kbytes`` to at boot; khugepaged raises it with THP."""
+    """``min_free_kbytes`` as the kernel sets it at boot; khugepaged raises it with THP."""
     kbytes = min(max(isqrt(16 * total_pages * 4), 128), rules.min_free_cap_kb)
     if thp:
         raised = min(_THP_PAGEBLOCK * len(zones(total_pages)) * 11, total_pages // 20) * 4
@@ -56,10 +56,10 @@ def default_min_free_kbytes(total_pages: int, rules: RuleSet, *, thp: bool) -> i
     return kbytes
 
 
-def marks(
+def watermarks_for(
     total_pages: int, rules: RuleSet, *, min_free_kbytes: int, scale_factor: int, thp: bool
-) -> Marks:
-    """The marks of a machine.
+) -> Watermarks:
+    """The watermarks of a machine.
 
     Args:
         total_pages: MemTotal.
@@ -78,7 +78,7 @@ def marks(
     reserves = [sum(managed[i + 1 :]) // _RESERVE_RATIO for i in range(len(managed))]
     highs = [low + 2 * gap for low, gap in zip(mins, gaps, strict=True)]
     total_min = min(sum(mins), total_pages // 2)
-    return Marks(
+    return Watermarks(
         min_pages=total_min,
         low_pages=total_min + sum(gaps),
         high_pages=total_min + 2 * sum(gaps),

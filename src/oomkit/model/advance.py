@@ -1,98 +1,109 @@
-"""How far the present rates hold, and moving everything along them."""
+"""How long the present rates hold, and advancing everything along them."""
 
-from oomkit.model import commit
+from oomkit.model import address_space
 from oomkit.model.demand import READ_AHEAD_PAGES, Demand
 from oomkit.model.machine import Machine
-from oomkit.model.pools import Group, Pool
+from oomkit.model.pools import Group, Pool, PoolFlow
 from oomkit.model.reclaim import BATCH_PAGES, IN_FLIGHT_PAGES, Layer
-from oomkit.model.solve import Regime, dirty_marks
-from oomkit.model.tasks import PAGE, Proc
+from oomkit.model.solve import Rates
+from oomkit.model.tasks import GROWING_VERBS, PAGE, Proc
+from oomkit.model.writeback import dirty_thresholds
 
 _INFINITY = float("inf")
 
 _SHARE_STEP = 0.05
-"""A pool in use is looked at again after its missing share changed so much, or by half."""
+"""The rates are solved again when a used pool's missing share changed by this, or by half."""
 
 
-def horizon(machine: Machine, regime: Regime) -> float:
+def horizon(machine: Machine, rates: Rates) -> float:
     """Seconds until something changes that the rates depend on."""
     return max(
         min(
-            _steps(machine, regime),
-            _free_memory(machine, regime),
-            _swap(machine),
-            _pools(machine, regime),
-            _cgroups(machine, regime),
-            _dirty(machine, regime),
-            _commit(machine, regime),
+            _steps(machine, rates),
+            _free_memory(machine, rates),
+            _swap(machine, rates),
+            _pools(machine, rates),
+            _cgroups(machine, rates),
+            _dirty_pages(machine, rates),
+            _address_space(machine, rates),
         ),
         0.0,
     )
 
 
-def _steps(machine: Machine, regime: Regime) -> float:
+def _steps(machine: Machine, rates: Rates) -> float:
     soonest = _INFINITY
-    for demand in regime.demands:
+    for demand in rates.demands:
         proc = demand.proc
         if proc is None or demand.speed <= 0.0:
             continue
         rate = demand.pace * demand.speed
-        soonest = min(soonest, proc.left / rate)
-        if demand.copy > 0.0:
-            soonest = min(soonest, demand.to_copy / (demand.copy * demand.speed))
-        if proc.current.verb == "read" and demand.takes != demand.pace:
-            soonest = min(soonest, _catch_up(machine, proc.whole - proc.left, rate, proc))
+        left_s = proc.step_left / rate
+        if left_s < soonest:
+            soonest = left_s
+        if demand.cow_rate > 0.0:
+            soonest = min(soonest, demand.cow_left / (demand.cow_rate * demand.speed))
+        if proc.current.verb == "read" and demand.alloc_rate != demand.pace:
+            soonest = min(soonest, _end_of_cached(machine, proc, rate))
     return soonest
 
 
-def _catch_up(machine: Machine, position: float, rate: float, proc: Proc) -> float:
-    """When a reader of cached pages comes to those nobody has read yet."""
+def _end_of_cached(machine: Machine, proc: Proc, rate: float) -> float:
+    """Seconds until a reader of cached pages comes to pages that were never read."""
     pool = machine.file(proc.current.file or proc.key, proc.mm.group)
+    position = proc.step_total - proc.step_left
     ahead = pool.size - position - READ_AHEAD_PAGES
     return (ahead + 1.0) / rate if ahead > 0.0 else _INFINITY
 
 
-def _falls_to(level: float, mark: float, rate: float) -> float:
+def _free_memory(machine: Machine, rates: Rates) -> float:
+    """Seconds until free memory crosses a watermark."""
+    watermarks, free, rate = machine.watermarks, machine.free, rates.free_rate
+    if rate > 0.0 and free <= watermarks.low_pages + 0.5:
+        # Near the mark exits can give back more than is taken while reclaim slows the takers, and
+        # less without; kswapd goes on to the high watermark.
+        return (max(watermarks.high_pages, watermarks.low_pages + 1.0) - free) / rate
+    return min(
+        _time_to_fall(free, watermarks.low_pages, rate),
+        _time_to_fall(free, watermarks.floor_pages, rate),
+    )
+
+
+def _time_to_fall(level: float, mark: float, rate: float) -> float:
     """Seconds until a falling level is at a mark below it."""
     if rate >= 0.0 or level <= mark + 0.5:
         return _INFINITY
     return (level - mark) / -rate
 
 
-def _free_memory(machine: Machine, regime: Regime) -> float:
-    marks, rate = machine.marks, regime.free_rate
-    return min(
-        _falls_to(machine.free, marks.low_pages, rate),
-        _falls_to(machine.free, marks.floor_pages, rate),
-        # Near the mark exits can give back more than is taken while reclaim slows the takers, and
-        # less without; kswapd goes on to the high mark.
-        (max(marks.high_pages, marks.low_pages + 1.0) - machine.free) / rate
-        if rate > 0.0 and machine.free <= marks.low_pages + 0.5
-        else _INFINITY,
-    )
-
-
-def _swap(machine: Machine) -> float:
-    """When swap, or a cgroup's share of it, is full, or so free again that it is used."""
+def _swap(machine: Machine, rates: Rates) -> float:
+    """Seconds until swap, or a cgroup's share of it, is full, or free enough to be used again."""
+    if not machine.swap_total:
+        return _INFINITY
     rate = used = 0.0
-    rates: dict[Group, float] = {}
+    group_rates: dict[Group, float] = {}
+    flows = rates.flows
     for pool in machine.pools():
         if pool.kind == "file":
             continue
-        rate += pool.evict - pool.refault
         used += pool.swapped
+        flow = flows.get(pool)
+        if flow is None:
+            continue
+        change = flow.evict - flow.refault
+        rate += change
         if pool.group is not None:
-            for group in pool.group.chain():
-                rates[group] = rates.get(group, 0.0) + pool.evict - pool.refault
-    soonest = _slots(machine.swap_total - used, rate, machine.swap_batch)
-    for group, change in rates.items():
+            for group in pool.group.ancestry:
+                group_rates[group] = group_rates.get(group, 0.0) + change
+    soonest = _time_to_swap_mark(machine.swap_total - used, rate, machine.swap_batch)
+    for group, group_rate in group_rates.items():
         left = group.swap_left()
         if left < _INFINITY:
-            soonest = min(soonest, _slots(left, change, machine.swap_batch))
+            soonest = min(soonest, _time_to_swap_mark(left, group_rate, machine.swap_batch))
     return soonest
 
 
-def _slots(left: float, rate: float, batch: float) -> float:
+def _time_to_swap_mark(left: float, rate: float, batch: float) -> float:
     if rate > 0.0 and left >= 1.0:
         return (left - 0.5) / rate
     if rate < 0.0 and left < batch:
@@ -100,56 +111,56 @@ def _slots(left: float, rate: float, batch: float) -> float:
     return _INFINITY
 
 
-def _pools(machine: Machine, regime: Regime) -> float:
+def _pools(machine: Machine, rates: Rates) -> float:
     soonest = _INFINITY
     for pool in machine.pools():
-        if pool.hot > 0.0:
-            soonest = min(soonest, _use_changes(pool))
-    for domain in regime.domains.values():
+        if pool.hot > 0.0 and (flow := rates.flows.get(pool)) is not None:
+            soonest = min(soonest, _use_changes(pool, flow.net()))
+    for domain in rates.domains.values():
         if domain.plan is None or not domain.plan.layers:
             continue
         layer = domain.plan.layers[0]
+        nets = [rates.flows[pool].net() for pool in layer.pools]
         if not layer.hot:
-            soonest = min(soonest, _first_empty(layer))
-        shrink = -sum(pool.net() for pool in layer.pools)
+            soonest = min(soonest, _first_empty(layer, nets))
+        shrink = -sum(nets)
         if shrink > 0.0:
             left = layer.stock - BATCH_PAGES + 0.5
             soonest = min(soonest, max(left, 0.1) / shrink)
     return soonest
 
 
-def _first_empty(layer: Layer) -> float:
-    """When the first of a layer's pools has nothing cold left; what flows in differs."""
+def _first_empty(layer: Layer, nets: list[float]) -> float:
+    """Seconds until the first of a layer's pools has nothing cold left; inflows differ."""
     soonest = _INFINITY
-    for pool in layer.pools:
-        rate = pool.net()
+    for pool, rate in zip(layer.pools, nets, strict=True):
         if rate < 0.0:
             soonest = min(soonest, max(pool.resident - pool.hot - 0.25, 0.1) / -rate)
     return soonest
 
 
-def _use_changes(pool: Pool) -> float:
-    """When the missing share of a pool in use has changed enough to matter."""
-    rate = pool.net()
+def _use_changes(pool: Pool, rate: float) -> float:
+    """Seconds until the missing share of a pool in use has changed enough to matter."""
     if rate == 0.0:
         return _INFINITY
     missing = 1.0 - pool.resident / pool.hot
     step = max(_SHARE_STEP, abs(missing) / 2.0) * pool.hot
     if rate > 0.0:
-        return (
-            min(step, max(pool.hot - pool.resident, step / 8)) / rate if missing > 0 else _INFINITY
-        )
+        if missing <= 0.0:
+            return _INFINITY
+        return min(step, max(pool.hot - pool.resident, step / 8)) / rate
     if missing < 0.0:
         return (pool.resident - pool.hot) / -rate
     least = min(pool.resident, max(pool.hot / 64.0, IN_FLIGHT_PAGES))
     return min(step, max(pool.resident / 2, least)) / -rate
 
 
-def _cgroups(machine: Machine, regime: Regime) -> float:
+def _cgroups(machine: Machine, rates: Rates) -> float:
+    """Seconds until a cgroup's usage crosses one of its limits."""
     soonest = _INFINITY
     if not machine.groups:
         return soonest
-    for group, rate in charge_rates(machine, regime).items():
+    for group, rate in charge_rates(machine, rates).items():
         if rate > 0.0:
             marks = (group.max_pages, group.high_pages, group.memsw_pages, group.low_pages)
             gaps = [mark - group.usage for mark in marks if mark > group.usage + 0.5]
@@ -161,131 +172,118 @@ def _cgroups(machine: Machine, regime: Regime) -> float:
     return soonest
 
 
-def charge_rates(machine: Machine, regime: Regime) -> dict[Group, float]:
+def charge_rates(machine: Machine, rates: Rates) -> dict[Group, float]:
     """How fast each cgroup's usage changes, pages a second."""
-    rates = dict.fromkeys(machine.groups.values(), 0.0)
+    charged = dict.fromkeys(machine.groups.values(), 0.0)
     for pool in machine.pools():
-        if pool.group is not None:
-            for group in pool.group.chain():
-                rates[group] += pool.net() + pool.dirtied - pool.cleaned
-    for demand in regime.demands:
+        if pool.group is not None and (flow := rates.flows.get(pool)) is not None:
+            for group in pool.group.ancestry:
+                charged[group] += flow.net() + flow.dirtied - flow.cleaned
+    for demand in rates.demands:
         proc = demand.proc
         if proc is not None and proc.mm.group is not None:
             extra = demand.tables + (demand.pace if proc.current.verb == "lock" else 0.0)
-            for group in proc.mm.group.chain():
-                rates[group] += extra * demand.speed
-    return rates
+            for group in proc.mm.group.ancestry:
+                charged[group] += extra * demand.speed
+    return charged
 
 
-def _dirty(machine: Machine, regime: Regime) -> float:
-    soonest = [
-        max(pool.dirty, 0.25) / (pool.cleaned - pool.dirtied)
-        for pool in machine.files.values()
-        if pool.cleaned > pool.dirtied
-    ]
-    if regime.dirty_rate > 0.0:
+def _dirty_pages(machine: Machine, rates: Rates) -> float:
+    """Seconds until a file is clean, or until write-back begins or writers have to wait."""
+    soonest = _INFINITY
+    for pool in machine.files.values():
+        flow = rates.flows.get(pool)
+        if flow is not None and flow.cleaned > flow.dirtied:
+            soonest = min(soonest, max(pool.dirty, 0.25) / (flow.cleaned - flow.dirtied))
+    if rates.dirty_rate > 0.0:
         dirty = sum(pool.dirty for pool in machine.files.values())
-        later = [mark - dirty for mark in dirty_marks(machine) if mark > dirty + 0.5]
-        # The marks move with free memory; look again half-way.
+        later = [mark - dirty for mark in dirty_thresholds(machine) if mark > dirty + 0.5]
+        # The thresholds move with free memory: check again half-way.
         if later:
-            soonest.append(min(later) / regime.dirty_rate / 2 + 1e-3)
-    return min(soonest, default=_INFINITY)
+            soonest = min(soonest, min(later) / rates.dirty_rate / 2 + 1e-3)
+    return soonest
 
 
-def _commit(machine: Machine, regime: Regime) -> float:
-    if not commit.limited(machine):
+def _address_space(machine: Machine, rates: Rates) -> float:
+    """Seconds until a growing heap is refused address space."""
+    if not address_space.can_refuse(machine):
         return _INFINITY
     growing = []
-    for demand in regime.demands:
+    for demand in rates.demands:
         proc = demand.proc
-        if proc is not None and demand.speed > 0.0 and proc.current.verb in commit.GROWS:
+        if proc is not None and demand.speed > 0.0 and proc.current.verb in GROWING_VERBS:
             growing.append((proc, demand.pace * demand.speed))
-    rate = regime.free_rate
+    rate = rates.free_rate
     for pool in machine.pools():
-        rate += pool.net() if pool.kind == "file" else pool.refault - pool.evict
-    return commit.headroom_s(machine, growing, rate)
+        flow = rates.flows.get(pool)
+        if flow is not None:
+            rate += flow.net() if pool.kind == "file" else flow.refault - flow.evict
+    return address_space.headroom_s(machine, growing, rate)
 
 
-def move(machine: Machine, regime: Regime, seconds: float) -> None:
-    """Let the rates work for some seconds."""
+def advance(machine: Machine, rates: Rates, seconds: float) -> None:
+    """Let the rates work for some seconds; the machine's clock is the caller's."""
     if seconds <= 0.0:
         return
-    for demand in regime.demands:
-        _move_task(machine, demand, seconds)
-    machine.free += regime.free_rate * seconds
+    for demand in rates.demands:
+        if demand.proc is not None:
+            _advance_task(machine, demand, demand.proc, seconds)
+    machine.free += rates.free_rate * seconds
+    flows = rates.flows
     for pool in machine.pools():
-        _move_pool(machine, pool, seconds)
+        flow = flows.get(pool)
+        if flow is not None:
+            _advance_pool(machine, pool, flow, seconds)
 
 
-def _move_task(machine: Machine, demand: Demand, seconds: float) -> None:
-    proc = demand.proc
-    if proc is None:
-        return
-    proc.cpu_s += (proc.cpu if proc.spin else demand.cpu * demand.speed) * seconds
+def _advance_task(machine: Machine, demand: Demand, proc: Proc, seconds: float) -> None:
+    cpus = demand.cpus_given if proc.spinning else demand.cpus * demand.speed
+    proc.cpu_s += cpus * seconds
     done = demand.pace * demand.speed * seconds
     if done <= 0.0:
         return
-    proc.left = max(proc.left - done, 0.0)
+    proc.step_left = max(proc.step_left - done, 0.0)
     mm = proc.mm
     mm.tables += demand.tables * demand.speed * seconds
     verb = proc.current.verb
-    if verb in commit.GROWS:
-        commit.grow(machine, proc, done * (proc.current.stride_bytes or PAGE) / PAGE)
+    if verb in GROWING_VERBS:
+        address_space.map_touched(machine, proc, done * (proc.current.stride_bytes or PAGE) / PAGE)
     if verb == "work":
         proc.worked_s += done
     elif verb == "lock":
         mm.locked += done
     elif verb == "tmpfs":
-        proc.to_tmpfs += done
-    elif verb == "write" or (verb == "read" and demand.grow):
+        proc.tmpfs_written += done
+    elif verb == "write" or (verb == "read" and demand.new_pages):
         pool = machine.file(proc.current.file or proc.key, mm.group)
-        pool.size = max(pool.size, proc.whole - proc.left)
-    if demand.copy > 0.0:
-        _unshare(machine, proc, demand.copy * demand.speed * seconds)
+        pool.size = max(pool.size, proc.step_total - proc.step_left)
+    if demand.cow_rate > 0.0:
+        _unshare(machine, proc, demand.cow_rate * demand.speed * seconds)
 
 
 def _unshare(machine: Machine, proc: Proc, pages: float) -> None:
-    """A task wrote to pages it shared: its own copies are accounted as new memory already."""
+    """Drop pages a task shared and wrote to; its own copies flow in as new memory."""
     mm = proc.mm
-    whole = sum(view for _, view in mm.views)
+    whole = sum(view for _, view in mm.cow_views)
     left = max(whole - pages, 0.0)
     factor = left / whole if whole > 0 else 0.0
-    mm.views = [(pool, view * factor) for pool, view in mm.views if view * factor > 0.5]
-    shrink_shared(machine)
+    mm.cow_views = [(pool, view * factor) for pool, view in mm.cow_views if view * factor > 0.5]
+    machine.shrink_cow_pools()
 
 
-def shrink_shared(machine: Machine) -> None:
-    """Free the pages of shared pools that nobody sees any more."""
-    seen: dict[int, float] = {}
-    for mm in machine.mms():
-        for pool, view in mm.views:
-            seen[id(pool)] = max(seen.get(id(pool), 0.0), view)
-    for pool in machine.pools():
-        if pool.name != "(cow)":
-            continue
-        have = pool.resident + pool.swapped
-        want = seen.get(id(pool), 0.0)
-        if have > want:
-            kept = want / have
-            machine.free += pool.resident * (1.0 - kept)
-            pool.resident *= kept
-            pool.swapped *= kept
-            machine.stale = machine.stale or want == 0.0
-
-
-def _move_pool(machine: Machine, pool: Pool, seconds: float) -> None:
-    net = pool.net()
-    if net == 0.0 and pool.evict == 0.0 and pool.dirtied == pool.cleaned:
+def _advance_pool(machine: Machine, pool: Pool, flow: PoolFlow, seconds: float) -> None:
+    net = flow.net()
+    if net == 0.0 and flow.evict == 0.0 and flow.dirtied == flow.cleaned:
         return
     pool.resident += net * seconds
     if pool.kind == "file":
-        pool.dirty += (pool.dirtied - pool.cleaned) * seconds
-        pool.read = max(pool.read, pool.resident)
+        pool.dirty += (flow.dirtied - flow.cleaned) * seconds
+        pool.peak_resident = max(pool.peak_resident, pool.resident)
         if pool.dirty < 0.0:
             pool.resident += pool.dirty
             pool.dirty = 0.0
     else:
-        pool.swapped = max(pool.swapped + (pool.evict - pool.refault) * seconds, 0.0)
+        pool.swapped = max(pool.swapped + (flow.evict - flow.refault) * seconds, 0.0)
     if pool.resident < 0.0:
         # The last fraction of a page was counted twice between two flows.
         machine.free += pool.resident

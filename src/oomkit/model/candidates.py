@@ -1,10 +1,12 @@
-"""A run's processes as a policy sees them."""
+"""A run's processes and cgroups as a policy sees them."""
+
+from typing import NamedTuple
 
 from oomkit.kernel.oom_score import oom_score, score_control
 from oomkit.kernel.state import OOM_DISABLE, OOM_SCORE_ADJ_MIN
-from oomkit.model.flow import KB, limit_kb
-from oomkit.model.machine import Machine
-from oomkit.model.snapshot import INIT, UPTIME_AT_START_S, take_snapshot
+from oomkit.model.machine import UPTIME_AT_START_S, Machine
+from oomkit.model.sensors import KB, limit_kb
+from oomkit.model.snapshot import INIT, take_snapshot
 from oomkit.model.tasks import Proc
 from oomkit.policy.core.candidate import Candidate
 from oomkit.policy.core.growth import Growth
@@ -14,56 +16,70 @@ TICKS = 100
 """Clock ticks a second of ``/proc`` (USER_HZ)."""
 
 
+class SizeKey(NamedTuple):
+    """The key of a size in a policy's ``Growth``: a process id and a start time."""
+
+    pid: int
+    start_time: int
+
+
 def start_time(proc: Proc) -> int:
     """When a process started, in clock ticks after boot."""
     return int((UPTIME_AT_START_S + proc.start_s) * TICKS)
 
 
-def size_kb(proc: Proc) -> float:
-    """What growth is measured by: anonymous and shared memory, wherever it is."""
-    return (proc.mm.owned() + proc.mm.locked) * KB
+def memory_key(proc: Proc) -> SizeKey:
+    """Under which a process's own memory is noted."""
+    return SizeKey(proc.pid, start_time(proc))
+
+
+def tmpfs_key(proc: Proc) -> SizeKey:
+    """Under which is noted what a process wrote to tmpfs.
+
+    These pages belong to no process, but growth is measured over the same windows. No process has
+    a negative id, so the two can't be mistaken for each other.
+    """
+    return SizeKey(-proc.pid, start_time(proc))
+
+
+def memory_kb(proc: Proc) -> float:
+    """A process's anonymous, shared and locked memory, resident or swapped."""
+    return (proc.mm.footprint() + proc.mm.locked) * KB
 
 
 def sizes(machine: Machine) -> dict[tuple[int, int], float]:
-    """Everybody's size, and under negative pids what each has written to tmpfs."""
+    """What growth is measured over, kB, by :func:`memory_key` and :func:`tmpfs_key`."""
     alive = [proc for proc in machine.procs if proc.alive]
-    found = {(p.pid, start_time(p)): size_kb(p) for p in alive}
-    found.update({(-p.pid, start_time(p)): p.to_tmpfs * KB for p in alive if p.to_tmpfs})
+    found: dict[tuple[int, int], float] = {memory_key(proc): memory_kb(proc) for proc in alive}
+    for proc in alive:
+        if proc.tmpfs_written:
+            found[tmpfs_key(proc)] = proc.tmpfs_written * KB
     return found
 
 
-def candidates(
-    machine: Machine, now: float, growth: Growth, *, with_scores: bool
-) -> list[Candidate]:
-    """Everybody, init included.
+def candidates(machine: Machine, growth: Growth, *, with_scores: bool) -> list[Candidate]:
+    """All processes, init included.
 
     Args:
         machine: the machine.
-        now: seconds since the start.
-        growth: what tells how much each grew.
+        growth: the sizes noted before.
         with_scores: work out the kernel's ``oom_score`` too.
     """
-    scores = _scores(machine, now) if with_scores else {}
+    scores = _scores(machine) if with_scores else {}
     found = [
         Candidate(1, 0, 0, INIT.comm, anon_kb=(INIT.anon_rss_pages or 0) * KB, uid=0, cgroup="/")
     ]
     found += (
-        _candidate(machine, proc, now, growth, scores.get(proc.pid))
+        _candidate(machine, proc, growth, scores.get(proc.pid))
         for proc in machine.procs
         if proc.alive
     )
     return found
 
 
-def _candidate(
-    machine: Machine,
-    proc: Proc,
-    now: float,
-    growth: Growth,
-    score: int | None,
-) -> Candidate:
+def _candidate(machine: Machine, proc: Proc, growth: Growth, score: int | None) -> Candidate:
     mm = proc.mm
-    shared = mm.shared_rss() if mm.views else 0.0
+    shared = mm.cow_rss() if mm.cow_views else 0.0
     text = proc.program.resident if proc.program is not None else 0.0
     return Candidate(
         proc.pid,
@@ -79,9 +95,9 @@ def _candidate(
         oom_score_adj=_adj(machine, proc),
         oom_score=score,
         cpu_s=proc.cpu_s,
-        age_s=now - proc.start_s,
-        growth_kb=growth.of(proc.pid, start_time(proc), size_kb(proc)),
-        tmpfs_growth_kb=growth.of(-proc.pid, start_time(proc), proc.to_tmpfs * KB),
+        age_s=machine.now - proc.start_s,
+        growth_kb=growth.of(*memory_key(proc), memory_kb(proc)),
+        tmpfs_growth_kb=growth.of(*tmpfs_key(proc), proc.tmpfs_written * KB),
         uid=proc.spec.uid,
         cmdline=proc.spec.name,
         cgroup=f"/{proc.spec.cgroup or ''}",
@@ -91,20 +107,20 @@ def _candidate(
 
 
 def _adj(machine: Machine, proc: Proc) -> int:
-    """A kernel that knows ``oom_adj`` alone says never in its own way."""
+    """Its ``oom_score_adj``; kernels with ``oom_adj`` alone exempt a process by that."""
     if machine.rules.badness == "classic" and proc.oom_adj == OOM_DISABLE:
         return OOM_SCORE_ADJ_MIN
     return proc.oom_score_adj
 
 
-def _scores(machine: Machine, now: float) -> dict[int, int]:
-    snapshot = take_snapshot(machine, now, machine.spec.kernel)
+def _scores(machine: Machine) -> dict[int, int]:
+    snapshot = take_snapshot(machine)
     control = score_control(snapshot, machine.rules)
     return {task.pid: oom_score(task, control) for task in snapshot.tasks}
 
 
-def groups(machine: Machine) -> list[CgroupReading]:
-    """The cgroups, for whom a kill reaches."""
+def cgroup_readings(machine: Machine) -> list[CgroupReading]:
+    """The cgroups, as a policy needs them to see how far a kill reaches."""
     return [
         CgroupReading(
             f"/{g.name}", g.usage * KB, limit_kb(g), g.swap_usage * KB, oom_group=g.oom_group

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 NICE_0_WEIGHT = 1024.0
 
 
-def weight(nice: int) -> float:
+def nice_weight(nice: int) -> float:
     """Weight of a nice level: each level is worth a factor of 1.25 (kernel/sched/core.c)."""
     return float(NICE_0_WEIGHT / 1.25**nice)
 
 
-def share(cpus: float, needs: Sequence[tuple[float, float]]) -> list[float]:
+def fair_shares(cpus: float, needs: Sequence[tuple[float, float]]) -> list[float]:
     """CPUs each task gets.
 
     Args:
@@ -18,8 +18,8 @@ def share(cpus: float, needs: Sequence[tuple[float, float]]) -> list[float]:
         needs: for each task the CPUs it could use and its weight.
 
     Returns:
-        At most what each could use, at most ``cpus`` in all; what one leaves is shared among
-        the others by weight.
+        At most what each could use, at most ``cpus`` in all; CPU time that one leaves is shared
+        among the others by weight.
     """
     given = [need for need, _ in needs]
     if sum(given) <= cpus:

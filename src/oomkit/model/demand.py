@@ -1,40 +1,108 @@
 """What each running task would do at full speed: CPU, new pages, refaults, disk."""
 
-from typing import TYPE_CHECKING
-
+from oomkit.model.domains import Domain
 from oomkit.model.machine import Machine
-from oomkit.model.pools import Group, Pool
+from oomkit.model.pools import Pool
 from oomkit.model.tasks import PAGE, Proc, step_pace
 
-if TYPE_CHECKING:
-    from oomkit.model.reclaim import Plan
-
-_COPY = 4.0
-"""Copying from the page cache is so much faster than faulting memory in."""
+_COPY_SPEED = 4.0
+"""How many times faster pages are copied from the page cache than faulted in."""
 
 _PROGRAM_WALKS_S = 10.0
-"""How often a second a running program comes by each page of its text."""
+"""How often a second a running program uses each page of its text."""
+
+_CACHED_SHARE = 0.99
+"""A file of which this share is in memory counts as cached."""
 
 READ_AHEAD_PAGES = 32
-"""Readers so close behind the first one find its pages cached."""
+"""A task that reads at most this far behind the first reader finds its pages cached."""
 
 _TABLE_SPAN = 512
-"""Pages one page table maps."""
+"""Pages that one page table maps."""
+
+_INFINITY = float("inf")
+
+
+class Demand:
+    """What one task would do at full speed, and how fast the machine lets it; per second.
+
+    :func:`task_demands` sets what it wants, :func:`~oomkit.model.solve.solve` what it gets.
+
+    Attributes:
+        proc: the task; None: the system's own daemons.
+        pace: progress of its step.
+        cpus: CPUs it keeps busy.
+        new_pages: pools and the new pages of each; locked memory has no pool.
+        refaults: pools and the pages of each that come back from disk.
+        dirty_file: the file it writes to.
+        tables: new page-table pages.
+        cow_rate: pages it stops sharing because it writes to them.
+        cow_left: how many of those are left, pages.
+        alloc_rate: all pages it allocates.
+        sync_io: seconds of disk time it waits for.
+        first_read_io: the part of them for pages that were never in memory: to PSI no stall.
+        async_io: seconds of disk time for it that it does not wait for.
+        swap_io: seconds of disk time for what is swapped out to make room for it.
+        domain: what its pages are charged to.
+        cpu_share: share of full speed its CPUs allow.
+        cpus_given: CPUs it gets.
+        speed: share of full speed it reaches.
+        stall: share of its time it waits for memory.
+    """
+
+    __slots__ = (
+        "alloc_rate", "async_io", "cow_left", "cow_rate", "cpu_share", "cpus", "cpus_given",
+        "dirty_file", "domain", "first_read_io", "new_pages", "pace", "proc", "refaults", "speed",
+        "stall", "swap_io", "sync_io", "tables",
+    )  # fmt: skip
+
+    domain: Domain
+
+    def __init__(self, proc: Proc | None) -> None:
+        self.proc = proc
+        self.new_pages: list[tuple[Pool | None, float]] = []
+        self.refaults: list[tuple[Pool, float]] = []
+        self.dirty_file: Pool | None = None
+        self.pace = self.cpus = self.tables = self.cow_rate = self.cow_left = 0.0
+        self.alloc_rate = self.sync_io = self.first_read_io = self.async_io = 0.0
+        self.swap_io = self.cpu_share = self.cpus_given = self.speed = self.stall = 0.0
+
+    def add_refaults(self, pool: Pool, rate: float, missing: float, machine: Machine) -> None:
+        """Add the refaults of going over a pool.
+
+        Args:
+            pool: what it goes over.
+            rate: at how many pages a second.
+            missing: share of them that is not in memory.
+            machine: whose disk they come from.
+        """
+        pages = rate * missing
+        if pages <= 0.0:
+            return
+        cluster = 1 << machine.knobs.get("page-cluster", 3)
+        self.refaults.append((pool, pages))
+        unread = min(pool.unread_share, missing)
+        evicted = missing - unread
+        first_read_io = rate * unread / machine.disk_pages_s
+        self.first_read_io += first_read_io
+        self.sync_io += first_read_io
+        self.sync_io += rate * evicted * amplification(evicted, cluster) / machine.disk_pages_s
+        self.alloc_rate += pages
 
 
 def amplification(missing: float, cluster: int) -> float:
     """Disk reads for one page that is needed.
 
     A fault reads a cluster of neighbours. While most of the set stays resident they are used
-    later; when most of it is missing they are evicted again before anybody gets to them.
+    later; when most of it is missing they are evicted again before they are used.
     """
     return cluster / (1.0 + (cluster - 1) * (1.0 - missing))
 
 
-def mark_hot(machine: Machine) -> None:
-    """Set each pool's ``hot``: the pages that running tasks come back to."""
+def mark_working_sets(machine: Machine) -> None:
+    """Set each pool's ``hot`` pages: those that running tasks use again and again."""
     for pool in machine.pools():
-        pool.still()
+        pool.hot = 0.0
     if machine.programs is not None:
         machine.programs.hot = machine.programs.size
     for proc in machine.procs:
@@ -47,20 +115,20 @@ def mark_hot(machine: Machine) -> None:
 
 
 def _mark_working_set(machine: Machine, proc: Proc) -> None:
-    for pool, pages in working_set(proc):
+    for pool, pages in _working_set(proc):
         pool.hot = max(pool.hot, pages)
     if proc.current.file is not None:
         pool = machine.file(proc.current.file, proc.mm.group)
         pool.hot = pool.size
 
 
-def working_set(proc: Proc) -> list[tuple[Pool, float]]:
-    """The pools a working task goes over, with how much of each."""
+def _working_set(proc: Proc) -> list[tuple[Pool, float]]:
+    """The pools a working task goes over, with the pages of each."""
     mm = proc.mm
     parts = [(mm.anon, mm.anon.resident + mm.anon.swapped)]
     if mm.shmem.resident or mm.shmem.swapped:
         parts.append((mm.shmem, mm.shmem.resident + mm.shmem.swapped))
-    parts.extend(mm.views)
+    parts.extend(mm.cow_views)
     wanted = proc.current.set_bytes
     if wanted is None:
         return parts
@@ -71,191 +139,111 @@ def working_set(proc: Proc) -> list[tuple[Pool, float]]:
     return chosen
 
 
-class Domain:
-    """The machine, or a memory cgroup at its limit: what it takes it must give back.
-
-    Attributes:
-        group: the cgroup; None: the machine.
-        pools: the pools it can reclaim from.
-        plan: what it reclaims; None while it has free memory.
-        need: pages its tasks take a second.
-        exits: pages that exits give back a second.
-        release: these, and what can be reclaimed once it is written.
-        blocked: nothing is left to reclaim.
-    """
-
-    __slots__ = ("blocked", "exits", "group", "need", "plan", "pools", "release")
-
-    def __init__(self, group: Group | None, pools: list[Pool]) -> None:
-        self.group = group
-        self.pools = pools
-        self.plan: Plan | None = None
-        self.need = 0.0
-        self.exits = 0.0
-        self.release = 0.0
-        self.blocked = False
+def task_demands(machine: Machine) -> list[Demand]:
+    """The demands of the running tasks, and of the system; needs the working sets marked."""
+    read_at_end: set[Pool] = set()
+    demands = [_demand_of(machine, p, read_at_end) for p in machine.procs if p.state == "run"]
+    programs = machine.programs
+    if programs is not None and programs.missing_share > 0.0:
+        # The system's own daemons use their programs about once a second.
+        demands.append(Demand(None))
+        demands[-1].add_refaults(programs, programs.size, programs.missing_share, machine)
+    return demands
 
 
-nowhere = Domain(None, [])
-"""Stands in until a demand's domain is known."""
-
-
-class Demand:
-    """One task's wishes at full speed; rates are pages a second.
-
-    Attributes:
-        pace: progress of its step.
-        cpu: CPUs it keeps busy.
-        grow: pool to new pages; locked memory has no pool.
-        dirties: the file it writes to.
-        refault: pool to pages that come back from disk.
-        domain: what its pages are charged to.
-        tables: new page-table pages.
-        copy: pages it stops sharing because it writes to them.
-        to_copy: how many of those are left, pages.
-        sync_io: disk time it waits for, seconds a second.
-        first_io: the part of it for pages that were never in memory: no stall, PSI says.
-        async_io: disk time others spend for it.
-        swap_io: disk time for what is swapped out to make room for it.
-        takes: all pages it needs.
-        unit: share of full speed its CPUs allow.
-        speed: share of full speed it reaches.
-    """
-
-    __slots__ = (
-        "async_io", "copy", "cpu", "dirties", "domain", "first_io", "grow", "pace", "proc",
-        "refault", "speed", "swap_io", "sync_io", "tables", "takes", "to_copy", "unit",
-    )  # fmt: skip
-
-    def __init__(self, proc: Proc | None) -> None:
-        self.proc = proc
-        self.pace = 0.0
-        self.cpu = 0.0
-        self.grow: list[tuple[Pool | None, float]] = []
-        self.refault: list[tuple[Pool, float]] = []
-        self.tables = 0.0
-        self.copy = 0.0
-        self.to_copy = 0.0
-        self.dirties: Pool | None = None
-        self.domain = nowhere
-        self.sync_io = 0.0
-        self.first_io = 0.0
-        self.async_io = 0.0
-        self.swap_io = 0.0
-        self.takes = 0.0
-        self.speed = 0.0
-        self.unit = 0.0
-
-    def bring_back(self, pool: Pool, rate: float, missing: float, machine: Machine) -> None:
-        """Add refaults of a pool that is gone over at ``rate``."""
-        pages = rate * missing
-        if pages <= 0.0:
-            return
-        cluster = 1 << machine.knobs.get("page-cluster", 3)
-        self.refault.append((pool, pages))
-        unread = min(pool.unread, missing)
-        refaults = missing - unread
-        first_io = rate * unread / machine.disk
-        self.first_io += first_io
-        self.sync_io += first_io
-        self.sync_io += rate * refaults * amplification(refaults, cluster) / machine.disk
-        self.takes += pages
-
-
-def demand_of(machine: Machine, proc: Proc) -> Demand:
-    """The wishes of a running task in its current step."""
+def _demand_of(machine: Machine, proc: Proc, read_at_end: set[Pool]) -> Demand:
     demand = Demand(proc)
     verb = proc.current.verb
     if verb == "work":
-        _work(machine, proc, demand)
+        _add_work(machine, proc, demand)
     elif verb == "read":
-        _read(machine, proc, demand)
+        _add_read(machine, proc, demand, read_at_end)
     elif verb == "write":
-        _write(machine, proc, demand)
+        _add_write(machine, proc, demand)
     else:
-        _touch(machine, proc, demand)
+        _add_touch(machine, proc, demand)
     if proc.program is not None:
         rate = proc.program.size * _PROGRAM_WALKS_S
-        demand.bring_back(proc.program, rate, proc.program.missing, machine)
+        demand.add_refaults(proc.program, rate, proc.program.missing_share, machine)
     return demand
 
 
-def system_demand(machine: Machine) -> Demand | None:
-    """The system's own daemons, which come by their programs about once a second."""
-    pool = machine.programs
-    if pool is None or pool.missing <= 0.0:
-        return None
-    demand = Demand(None)
-    demand.bring_back(pool, pool.size, pool.missing, machine)
-    return demand
-
-
-def _touch(machine: Machine, proc: Proc, demand: Demand) -> None:
+def _add_touch(machine: Machine, proc: Proc, demand: Demand) -> None:
+    """Steps that take new memory."""
     step = proc.current
-    demand.pace = step_pace(step, proc.scale(), machine.fault, machine.disk)
+    demand.pace = step_pace(step, proc.scale(), machine.fault_pages_s, machine.disk_pages_s)
     span = (step.stride_bytes or PAGE) / PAGE
-    demand.tables = demand.pace * min(span / _TABLE_SPAN, 1.0)
-    if step.verb == "tmpfs":
-        demand.tables = 0.0
-    demand.cpu = (demand.pace + demand.tables) / machine.fault
-    if demand.cpu > 1.0:
-        demand.pace /= demand.cpu
-        demand.tables /= demand.cpu
-        demand.cpu = 1.0
-    target = {
-        "touch": proc.mm.anon,
-        "share": proc.mm.shmem,
-        "lock": None,
-        "tmpfs": machine.tmpfs_of(proc.mm.group) if step.verb == "tmpfs" else None,
-    }[step.verb]
-    demand.grow.append((target, demand.pace))
-    demand.takes = demand.pace + demand.tables
+    if step.verb != "tmpfs":
+        demand.tables = demand.pace * min(span / _TABLE_SPAN, 1.0)
+    demand.cpus = (demand.pace + demand.tables) / machine.fault_pages_s
+    if demand.cpus > 1.0:
+        demand.pace /= demand.cpus
+        demand.tables /= demand.cpus
+        demand.cpus = 1.0
+    demand.new_pages.append((_target_pool(machine, proc), demand.pace))
+    demand.alloc_rate = demand.pace + demand.tables
 
 
-def _read(machine: Machine, proc: Proc, demand: Demand) -> None:
+def _target_pool(machine: Machine, proc: Proc) -> Pool | None:
+    """The pool that a growing task's new pages belong to."""
+    verb = proc.current.verb
+    if verb == "touch":
+        return proc.mm.anon
+    if verb == "share":
+        return proc.mm.shmem
+    return machine.tmpfs_of(proc.mm.group) if verb == "tmpfs" else None
+
+
+def _add_read(machine: Machine, proc: Proc, demand: Demand, read_at_end: set[Pool]) -> None:
+    """Reading a file; ``read_at_end`` are those whose next new pages another task reads now."""
     step = proc.current
     pool = machine.file(step.file or proc.key, proc.mm.group)
-    position = proc.whole - proc.left
-    first = position >= pool.size - READ_AHEAD_PAGES
-    follows = first and pool.led
-    if first and not follows:
+    position = proc.step_total - proc.step_left
+    at_end = position >= pool.size - READ_AHEAD_PAGES
+    if at_end and pool not in read_at_end:
         missing = 1.0
-        pool.led = True  # whoever reads the same new pages beside it finds them cached
-    elif follows:
+        read_at_end.add(pool)
+    elif at_end:
         missing = 0.0
     else:
         cached = (pool.resident + pool.dirty) / pool.size
-        missing = 1.0 - cached if cached < 0.99 else 0.0
-    wanted = float("inf")
+        missing = 1.0 - cached if cached < _CACHED_SHARE else 0.0
+    wanted = _INFINITY
     if step.rate_bytes_s is not None:
         wanted = step.rate_bytes_s / PAGE
     elif step.over_s is not None:
-        wanted = proc.whole / step.over_s
-    fastest = machine.disk if first else machine.disk / missing if missing else float("inf")
-    demand.pace = min(wanted, _COPY * machine.fault, fastest)
-    demand.cpu = demand.pace / (_COPY * machine.fault)
+        wanted = proc.step_total / step.over_s
+    # A follower at the end is bound by the disk, too: it can't overtake the first reader.
+    fastest = (
+        machine.disk_pages_s if at_end else machine.disk_pages_s / missing if missing else _INFINITY
+    )
+    demand.pace = min(wanted, _COPY_SPEED * machine.fault_pages_s, fastest)
+    demand.cpus = demand.pace / (_COPY_SPEED * machine.fault_pages_s)
     pages = demand.pace * missing
     if pages > 0.0:
-        demand.grow.append((pool, pages))
-        demand.async_io = pages / machine.disk
-        demand.takes = pages
+        demand.new_pages.append((pool, pages))
+        demand.async_io = pages / machine.disk_pages_s
+        demand.alloc_rate = pages
 
 
-def _write(machine: Machine, proc: Proc, demand: Demand) -> None:
+def _add_write(machine: Machine, proc: Proc, demand: Demand) -> None:
+    """Writing a file."""
     step = proc.current
     pool = machine.file(step.file or proc.key, proc.mm.group)
-    demand.pace = step_pace(step, proc.scale(), _COPY * machine.fault, machine.disk)
-    demand.cpu = demand.pace / (_COPY * machine.fault)
-    demand.dirties = pool
-    demand.takes = demand.pace
+    demand.pace = step_pace(
+        step, proc.scale(), _COPY_SPEED * machine.fault_pages_s, machine.disk_pages_s
+    )
+    demand.cpus = demand.pace / (_COPY_SPEED * machine.fault_pages_s)
+    demand.dirty_file = pool
+    demand.alloc_rate = demand.pace
 
 
-def _work(machine: Machine, proc: Proc, demand: Demand) -> None:
+def _add_work(machine: Machine, proc: Proc, demand: Demand) -> None:
+    """Going over a working set, page by page."""
     step = proc.current
-    threads = float(proc.spec.threads)
     demand.pace = 1.0
-    demand.cpu = threads
-    parts = working_set(proc)
+    demand.cpus = float(proc.spec.threads)
+    parts = _working_set(proc)
     whole = sum(pages for _, pages in parts)
     file = machine.file(step.file, proc.mm.group) if step.file is not None else None
     if file is not None:
@@ -265,14 +253,14 @@ def _work(machine: Machine, proc: Proc, demand: Demand) -> None:
     walk = whole if step.rate_bytes_s is None else step.rate_bytes_s / PAGE
     for pool, pages in parts:
         rate = walk * pages / whole
-        demand.bring_back(pool, rate, pool.missing if pool.hot > 0 else 0.0, machine)
-        if pool.name == "(cow)":
-            demand.to_copy += pages
+        demand.add_refaults(pool, rate, pool.missing_share, machine)
+        if pool.is_cow:
+            demand.cow_left += pages
     if file is not None:
-        demand.bring_back(file, walk * file.size / whole, file.missing, machine)
-    if demand.to_copy > 0.5:
+        demand.add_refaults(file, walk * file.size / whole, file.missing_share, machine)
+    if demand.cow_left > 0.5:
         # It goes from page to page, so what it still shares lies ahead of it in the first pass.
-        ahead = max(whole - proc.worked_s * walk, demand.to_copy)
-        demand.copy = walk * demand.to_copy / ahead
-        demand.grow.append((proc.mm.anon, demand.copy))
-        demand.takes += demand.copy
+        ahead = max(whole - proc.worked_s * walk, demand.cow_left)
+        demand.cow_rate = walk * demand.cow_left / ahead
+        demand.new_pages.append((proc.mm.anon, demand.cow_rate))
+        demand.alloc_rate += demand.cow_rate

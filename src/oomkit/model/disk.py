@@ -1,20 +1,21 @@
-"""One disk for files and swap: how much its queue slows those who wait for it."""
+"""One disk for files and swap: how much its queue slows the tasks that wait for it."""
 
 from collections.abc import Sequence
 
 from oomkit.model.demand import Demand
 
-_ROUNDS = 40
+_BISECTIONS = 40
+"""More than the bisection ever needs for its precision of 0.1 %."""
 
 
 def queue_factor(demands: Sequence[Demand], background: float) -> float:
     """How many times longer than alone a request takes, so that the disk is not overrun.
 
     Args:
-        demands: the tasks' wishes, with ``unit`` set to what their CPUs allow.
-        background: share of the disk used by write-back that nobody waits for.
+        demands: the tasks' demands, with ``cpu_share`` set to what their CPUs allow.
+        background: share of the disk used by write-back that no task waits for.
     """
-    waiting = [d for d in demands if d.unit > 0.0 and (d.sync_io or d.async_io or d.swap_io)]
+    waiting = [d for d in demands if d.cpu_share > 0.0 and (d.sync_io or d.async_io or d.swap_io)]
     room = max(1.0 - background, 0.1)
 
     def load(queue: float) -> float:
@@ -25,7 +26,7 @@ def queue_factor(demands: Sequence[Demand], background: float) -> float:
     low, high = 1.0, 2.0
     while load(high) > room and high < 1e9:
         low, high = high, high * 4.0
-    for _ in range(_ROUNDS):
+    for _ in range(_BISECTIONS):
         middle = (low + high) / 2.0
         if load(middle) > room:
             low = middle
@@ -39,10 +40,10 @@ def queue_factor(demands: Sequence[Demand], background: float) -> float:
 def speed_of(demand: Demand, queue: float) -> float:
     """Share of full speed a task reaches when requests take ``queue`` times as long.
 
-    What it waits for itself slows it from the first request; what others write and read for it
+    I/O that it waits for slows it from the first request; I/O that is done for it meanwhile
     (swap-out, read-ahead) only once the disk is busy all the time.
     """
-    if demand.unit <= 0.0:
+    if demand.cpu_share <= 0.0:
         return 0.0
     waits = queue * demand.sync_io + (queue - 1.0) * (demand.async_io + demand.swap_io)
-    return 1.0 / (1.0 / demand.unit + waits)
+    return 1.0 / (1.0 / demand.cpu_share + waits)

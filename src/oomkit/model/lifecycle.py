@@ -1,78 +1,121 @@
-"""How tasks come, go through their steps, and go."""
+"""How processes start, go through their steps, and end; and the record of kills and refusals."""
 
+import random
+from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from oomkit.kernel.counters import kept_back
-from oomkit.model import commit
-from oomkit.model.advance import shrink_shared
+from oomkit.model import address_space
+from oomkit.model.machine import Machine
 from oomkit.model.pools import Mm, Pool
-from oomkit.model.tasks import PAGE, PROCESS_PAGES, Proc, draw_scales, nominal_s
+from oomkit.model.reclaim import reclaim_now
+from oomkit.model.tasks import GROWING_VERBS, PAGE, PROCESS_PAGES, Proc, draw_scales, nominal_s
+from oomkit.model.timers import Timers
 from oomkit.scenario.format import Step, Task
-from oomkit.scenario.record import Denied
-
-if TYPE_CHECKING:
-    from oomkit.model.engine import Engine
-    from oomkit.model.machine import Machine
+from oomkit.scenario.record import Denied, Kill
 
 _MB = 2**20 / PAGE
 
 _EXIT_DELAY_S = 0.005
-"""From the fatal signal to the first page given back."""
+"""From the fatal signal to the first page that is freed."""
 
 _EXIT_SPEED = 8.0
-"""Taking an address space down is so much faster than faulting it in."""
+"""How many times faster an address space is torn down than faulted in."""
 
-_ROOM_PAGES = 64
-"""What has to be free before a process can be made."""
+_HEADROOM_PAGES = 64
+"""Pages above half the min watermark that have to be free for a process to be created."""
 
 
 class Lifecycle:
-    """Starts processes, takes them from step to step, and ends them."""
+    """Starts processes, takes them from step to step, and ends them.
 
-    def __init__(self, engine: "Engine") -> None:
-        self.engine = engine
-        self.machine: Machine = engine.machine
-        self.counts: dict[str, int] = {}
-        self.next_pid = 100
-        self.waiting: list[Callable[[], None]] = []
+    Args:
+        machine: where they run.
+        timers: for their starts, the ends of their holds, and their exits.
+        rng: draws what the scenario declares as random.
+        on_start: called with each new process.
+        on_kill: called before each kill that is recorded, while the victim still has its memory.
+        on_exit: called with each process that is gone.
+
+    Attributes:
+        pending_starts: number of processes that are to start.
+        waiting_starts: starts that wait for free memory.
+        kills: what was killed, or logged by ``would_have_oomkilled``, in order.
+        idle_victims: keys of the killed processes that were not growing.
+        denied: requests that failed, in order.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        timers: Timers,
+        rng: random.Random,
+        *,
+        on_start: Callable[[Proc], None],
+        on_kill: Callable[[], None],
+        on_exit: Callable[[Proc], None],
+    ) -> None:
+        self.machine = machine
+        self.timers = timers
+        self.rng = rng
+        self.pending_starts = 0
+        self.waiting_starts: list[Callable[[], None]] = []
+        self.kills: list[Kill] = []
+        self.idle_victims: set[str] = set()
         self.denied: list[Denied] = []
-        self.unfinished = 0
+        self._on_start = on_start
+        self._on_kill = on_kill
+        self._on_exit = on_exit
+        self._next_pid = 100
+        self._instances: dict[str, int] = {}
+        self._forked: deque[Proc] = deque()
 
-    # Coming.
+    # Starting.
 
     def schedule(self, task: Task, at_s: float, parent: Proc | None = None) -> None:
-        """Plan the start of a task entry's processes."""
-        rng = self.engine.rng
+        """Schedule the start of a task entry's processes.
+
+        Args:
+            task: the entry.
+            at_s: what its start times count from, seconds since the start.
+            parent: the process whose children they are; None: init.
+        """
         for i in range(task.count):
-            late = rng.random() * task.jitter_s if task.jitter_s else 0.0
+            late = self.rng.random() * task.jitter_s if task.jitter_s else 0.0
             start = at_s + task.start_s + i * task.every_s + late
-            self.unfinished += 1
-            self.engine.at(start, lambda: self._start_or_wait(task, parent))
-
-    def _start_or_wait(self, task: Task, parent: Proc | None) -> None:
-        if self.machine.free < self._room() + Mm.BASE_TABLES + PROCESS_PAGES:
-            self.waiting.append(lambda: self._start_or_wait(task, parent))
-            return
-        self.unfinished -= 1
-        self._start(task, parent)
-
-    def _room(self) -> float:
-        return min(self.machine.marks.min_pages / 2.0, self.machine.total / 64.0) + _ROOM_PAGES
+            self.pending_starts += 1
+            self.timers.call_at(start, lambda: self._start_or_wait(task, parent))
 
     def retry_starts(self) -> None:
-        """Let those in that had to wait for memory."""
-        waiting, self.waiting = self.waiting, []
+        """Try again to start the processes that wait for memory."""
+        waiting, self.waiting_starts = self.waiting_starts, []
         for start in waiting:
             start()
 
+    def start_forked(self) -> None:
+        """Let forked processes enter their first step; they wait for their parent's to end."""
+        while self._forked:
+            self.run_steps(self._forked.popleft())
+
+    def _start_or_wait(self, task: Task, parent: Proc | None) -> None:
+        if self.machine.free < self._headroom() + Mm.BASE_TABLES + PROCESS_PAGES:
+            self.waiting_starts.append(lambda: self._start_or_wait(task, parent))
+            return
+        self.pending_starts -= 1
+        self._start(task, parent)
+
+    def _headroom(self) -> float:
+        """Pages that have to be left free when a process is created."""
+        machine = self.machine
+        return min(machine.watermarks.min_pages / 2.0, machine.total / 64.0) + _HEADROOM_PAGES
+
     def _start(self, task: Task, parent: Proc | None) -> None:
         ppid = parent.pid if parent is not None and parent.alive else 1
-        proc = self._new(task, ppid, self._address_space(task))
+        proc = self._new_process(task, ppid, self._address_space(task))
         proc.program = self._program(task)
-        self.begin(proc)
+        self.run_steps(proc)
         for child in task.children:
-            self.schedule(child, self.engine.now, proc)
+            self.schedule(child, self.machine.now, proc)
 
     def _address_space(self, task: Task) -> Mm:
         if task.shares_mm_with is not None:
@@ -80,7 +123,7 @@ class Lifecycle:
                 if other.spec.name == task.shares_mm_with and other.alive:
                     return other.mm
         group = self.machine.groups.get(task.cgroup) if task.cgroup else None
-        return Mm(self.next_pid, group)
+        return Mm(self._next_pid, group)
 
     def _program(self, task: Task) -> Pool | None:
         if not task.program_bytes:
@@ -90,47 +133,47 @@ class Lifecycle:
         pool.size = max(pool.size, task.program_bytes / PAGE)
         return pool
 
-    def _new(self, task: Task, ppid: int, mm: Mm) -> Proc:
-        instance = self.counts.get(task.name, 0)
-        self.counts[task.name] = instance + 1
-        proc = Proc(task, instance, self.next_pid, ppid, mm, draw_scales(task, self.engine.rng))
+    def _new_process(self, task: Task, ppid: int, mm: Mm) -> Proc:
+        machine = self.machine
+        instance = self._instances.get(task.name, 0)
+        self._instances[task.name] = instance + 1
+        proc = Proc(task, instance, self._next_pid, ppid, mm, draw_scales(task, self.rng))
         proc.nominal = tuple(
-            nominal_s(step, scale, self.machine.fault, self.machine.disk)
+            nominal_s(step, scale, machine.fault_pages_s, machine.disk_pages_s)
             for step, scale in zip(task.steps, proc.scales, strict=True)
         )
-        self.next_pid += 1
+        self._next_pid += 1
         mm.users += 1
         proc.state = "run"
-        proc.start_s = self.engine.now
-        self.machine.admit(proc)
-        self.engine.sampler.change(self.engine.now)
-        self.engine.sampler.watch(proc)
+        proc.start_s = machine.now
+        machine.add_process(proc)
+        self._on_start(proc)
         return proc
 
     # Going through the steps.
 
-    def begin(self, proc: Proc) -> None:
-        """Enter the present step; those that take no time are done at once."""
+    def run_steps(self, proc: Proc) -> None:
+        """Enter the present step; steps that take no time are over at once."""
         while proc.state == "run":
             if proc.step >= len(proc.spec.steps):
                 if not self._next_loop(proc):
                     return
                 continue
             proc.current = proc.spec.steps[proc.step]
-            if self._enter(proc, proc.current):
+            if self._enter_step(proc, proc.current):
                 return
-            self._leave(proc)
+            self._leave_step(proc)
 
     def finish_step(self, proc: Proc) -> None:
-        """The present step is done."""
-        self._leave(proc)
-        self.begin(proc)
+        """End the present step and enter the next one."""
+        self._leave_step(proc)
+        self.run_steps(proc)
 
-    def _leave(self, proc: Proc) -> None:
+    def _leave_step(self, proc: Proc) -> None:
         if proc.step < len(proc.spec.steps):
             proc.done_s += proc.nominal[proc.step]
-            if proc.current.verb in commit.GROWS:
-                proc.grew_s = self.engine.now
+            if proc.current.verb in GROWING_VERBS:
+                proc.last_growth_s = self.machine.now
             if proc.current.scatter:
                 self._keep_back(proc, proc.current)
             proc.step += 1
@@ -146,55 +189,58 @@ class Lifecycle:
             proc.mm.uncounted_anon += missed
 
     def _next_loop(self, proc: Proc) -> bool:
+        """Go back to the first step; returns False where the process exits instead."""
         proc.loop += 1
         last = proc.spec.loops is not None and proc.loop >= proc.spec.loops
         if last or not proc.spec.steps:
-            self.leave(proc)
+            self.exit(proc)
             return False
         proc.step = 0
         return True
 
-    def _enter(self, proc: Proc, step: Step) -> bool:
+    def _enter_step(self, proc: Proc, step: Step) -> bool:
         """Begin a step; returns whether it takes time."""
         if step.verb == "hold":
-            if step.seconds == 0.0:
-                return False
-            proc.state = "hold"
-            if step.seconds is not None:
-                self.engine.at(self.engine.now + step.seconds * proc.scale(), self._waker(proc))
-            return True
+            return self._hold(proc, step)
         if step.verb == "work":
             proc.worked_s = 0.0
-            proc.whole = proc.left = (
+            proc.step_total = proc.step_left = (
                 float("inf") if step.seconds is None else step.seconds * proc.scale()
             )
-            return proc.left > 0.0
+            return proc.step_left > 0.0
         if step.verb == "exit":
-            self.leave(proc)
+            self.exit(proc)
             return True
         if step.verb == "fork":
             self._fork(proc, step.count)
             return False
         if step.verb == "free":
-            self._free(proc, step)
+            self._free_anon(proc, step)
             return False
-        return self._map(proc, step)
+        return self._enter_memory_step(proc, step)
 
-    def _waker(self, proc: Proc) -> Callable[[], None]:
-        step, loop = proc.step, proc.loop
+    def _hold(self, proc: Proc, step: Step) -> bool:
+        """Begin a pause that uses no CPU, for a time or for ever."""
+        if step.seconds == 0.0:
+            return False
+        proc.state = "hold"
+        if step.seconds is not None:
+            place = (proc.step, proc.loop)
 
-        def wake() -> None:
-            if proc.state == "hold" and (proc.step, proc.loop) == (step, loop):
-                proc.state = "run"
-                self.finish_step(proc)
+            def end_hold() -> None:
+                # Unless it was killed meanwhile.
+                if proc.state == "hold" and (proc.step, proc.loop) == place:
+                    proc.state = "run"
+                    self.finish_step(proc)
 
-        return wake
+            self.timers.call_at(self.machine.now + step.seconds * proc.scale(), end_hold)
+        return True
 
-    def _map(self, proc: Proc, step: Step) -> bool:
-        """Steps that take address space or go through the page cache."""
+    def _enter_memory_step(self, proc: Proc, step: Step) -> bool:
+        """Begin a step that takes address space or goes through the page cache."""
         pages = (step.size_bytes or 0) / PAGE * proc.scale()
         if step.verb == "reserve":
-            refusal = commit.charge(self.machine, proc, pages)
+            refusal = address_space.charge(self.machine, proc, pages)
             if refusal is not None:
                 self.deny(proc, "mmap", pages, refusal)
                 return True
@@ -203,19 +249,82 @@ class Lifecycle:
             return False
         if step.stride_bytes:
             pages = pages * PAGE / step.stride_bytes
-        proc.whole = proc.left = pages
+        proc.step_total = proc.step_left = pages
         return pages > 0.0
 
-    def deny(self, proc: Proc, call: str, pages: float, limit: str) -> None:
-        """A call failed with ENOMEM: the task gives up."""
-        self.note_denied(proc, call, pages, limit)
-        self.leave(proc)
+    def _fork(self, parent: Proc, count: int) -> None:
+        for _ in range(count):
+            mm = parent.mm
+            charge = mm.charged
+            need = self._headroom() + mm.tables + PROCESS_PAGES
+            free = self.machine.free
+            if free < need and not reclaim_now(self.machine, need - free):
+                self.record_denied(parent, "fork", charge, "free memory")
+                return
+            refusal = address_space.charge(self.machine, parent, charge)
+            if refusal is not None:
+                self.record_denied(parent, "fork", charge, refusal)
+                return
+            copy = Mm(self._next_pid, mm.group)
+            mm.charged -= charge
+            copy.charged = charge
+            self._copy_on_write(mm, copy)
+            child = self._new_process(parent.spec, parent.pid, copy)
+            child.program = parent.program
+            child.oom_score_adj, child.oom_adj = parent.oom_score_adj, parent.oom_adj
+            child.scales = parent.scales
+            child.loop = parent.loop
+            child.done_s = parent.done_s
+            child.step = parent.step + 1
+            self._forked.append(child)
 
-    def note_denied(self, proc: Proc, call: str, pages: float, limit: str) -> None:
-        """Record a call that failed."""
+    def _copy_on_write(self, mm: Mm, copy: Mm) -> None:
+        """Share what the parent has until one of the two writes to it, as ``dup_mmap()`` does."""
+        anon = mm.anon
+        pages = anon.resident + anon.swapped
+        if pages > 0.5:
+            pool = self.machine.cow_pool(mm.group)
+            pool.resident, pool.swapped = anon.resident, anon.swapped
+            anon.resident = anon.swapped = 0.0
+            mm.cow_views.append((pool, pages))
+        copy.cow_views = list(mm.cow_views)
+        copy.reserved, copy.mapped, copy.tables = mm.reserved, mm.mapped, mm.tables
+
+    def _free_anon(self, proc: Proc, step: Step) -> None:
+        """Free anonymous memory, resident and swapped alike: the process's own pages first."""
+        mm, machine = proc.mm, self.machine
+        wanted = float("inf") if step.size_bytes is None else step.size_bytes / PAGE * proc.scale()
+        held = mm.anon.resident + mm.anon.swapped
+        own = min(wanted, held)
+        if held > 0.0:
+            remaining = 1.0 - own / held
+            machine.free += mm.anon.resident * (1.0 - remaining)
+            mm.anon.resident *= remaining
+            mm.anon.swapped *= remaining
+        tables = min(own / 512.0, mm.tables - mm.BASE_TABLES)
+        if tables > 0.0:
+            mm.tables -= tables
+            machine.free += tables
+        shared = sum(view for _, view in mm.cow_views)
+        more = min(wanted - own, shared)
+        if more > 0.0:
+            mm.cow_views = [(pool, view * (1.0 - more / shared)) for pool, view in mm.cow_views]
+            machine.shrink_cow_pools()
+        mm.mapped = max(mm.mapped - own - more, float(mm.BASE_VM))
+        address_space.uncharge(machine, proc, own + more)
+
+    # Refusals and kills.
+
+    def deny(self, proc: Proc, call: str, pages: float, limit: str) -> None:
+        """Fail a call with ENOMEM: the process exits."""
+        self.record_denied(proc, call, pages, limit)
+        self.exit(proc)
+
+    def record_denied(self, proc: Proc, call: str, pages: float, limit: str) -> None:
+        """Record a call that failed with ENOMEM."""
         self.denied.append(
             Denied(
-                t_s=round(self.engine.now, 6),
+                t_s=round(self.machine.now, 6),
                 task=proc.spec.name,
                 instance=proc.instance,
                 call=call,
@@ -224,81 +333,60 @@ class Lifecycle:
             )
         )
 
-    def _fork(self, parent: Proc, count: int) -> None:
-        for _ in range(count):
-            mm = parent.mm
-            copied = mm.charged
-            probe = Mm(self.next_pid, mm.group)
-            need = self._room() + mm.tables + PROCESS_PAGES
-            if self.machine.free < need and not self.engine.squeeze(need - self.machine.free):
-                self.note_denied(parent, "fork", copied, "free memory")
-                return
-            refusal = commit.charge(self.machine, parent, copied)
-            if refusal is not None:
-                self.note_denied(parent, "fork", copied, refusal)
-                return
-            mm.charged -= copied
-            probe.charged = copied
-            self._share(mm, probe)
-            child = self._new(parent.spec, parent.pid, probe)
-            child.program = parent.program
-            child.oom_score_adj, child.oom_adj = parent.oom_score_adj, parent.oom_adj
-            child.scales = parent.scales
-            child.loop = parent.loop
-            child.done_s = parent.done_s
-            child.step = parent.step + 1
-            self.engine.soon(child)
+    def kill(
+        self,
+        proc: Proc,
+        *,
+        by: str,
+        freed_pages: float,
+        trace: tuple[str, ...],
+        badness: int | None = None,
+        tied_with: tuple[str, ...] = (),
+        would_have: bool = False,
+    ) -> None:
+        """Record a kill and let the process exit; with ``would_have`` only record it.
 
-    def _share(self, mm: Mm, copy: Mm) -> None:
-        """Copy-on-write: what the parent has is seen by both until one writes to it."""
-        anon = mm.anon
-        pages = anon.resident + anon.swapped
-        if pages > 0.5:
-            pool = self.machine.shared_pool(mm.group)
-            pool.resident, pool.swapped = anon.resident, anon.swapped
-            anon.resident = anon.swapped = 0.0
-            mm.views.append((pool, pages))
-        copy.views = list(mm.views)
-        copy.reserved, copy.mapped, copy.tables = mm.reserved, mm.mapped, mm.tables
+        The arguments are the fields of :class:`~oomkit.scenario.record.Kill`.
+        """
+        self._on_kill()
+        self.kills.append(
+            Kill(
+                t_s=round(self.machine.now, 6),
+                task=proc.spec.name,
+                instance=proc.instance,
+                pid=proc.pid,
+                by=by,
+                would_have=would_have,
+                badness=badness,
+                oom_score_adj=proc.oom_score_adj,
+                freed_mb=round(freed_pages / _MB, 3),
+                work_lost_s=round(proc.cpu_s, 3),
+                trace=trace,
+                tied_with=tied_with,
+            )
+        )
+        if not would_have:
+            if not self.machine.was_growing(proc):
+                self.idle_victims.add(proc.key)
+            self.exit(proc, killed=True)
 
-    def _free(self, proc: Proc, step: Step) -> None:
-        """Give anonymous memory back, resident and swapped alike."""
-        mm = proc.mm
-        wanted = float("inf") if step.size_bytes is None else step.size_bytes / PAGE * proc.scale()
-        held = mm.anon.resident + mm.anon.swapped
-        own = min(wanted, held)
-        if held > 0.0:
-            kept = 1.0 - own / held
-            self.machine.free += mm.anon.resident * (1.0 - kept)
-            mm.anon.resident *= kept
-            mm.anon.swapped *= kept
-        tables = min(own / 512.0, mm.tables - mm.BASE_TABLES)
-        if tables > 0.0:
-            mm.tables -= tables
-            self.machine.free += tables
-        shared = sum(view for _, view in mm.views)
-        more = min(wanted - own, shared)
-        if more > 0.0:
-            mm.views = [(pool, view * (1.0 - more / shared)) for pool, view in mm.views]
-            shrink_shared(self.machine)
-        mm.mapped = max(mm.mapped - own - more, float(mm.BASE_VM))
-        commit.give_back(self.machine, proc, own + more)
+    # Exiting.
 
-    # Going.
-
-    def leave(self, proc: Proc, *, killed: bool = False) -> None:
-        """Begin to take a process down, after its last step or a fatal signal."""
+    def exit(self, proc: Proc, *, killed: bool = False) -> None:
+        """Begin a process's exit, after its last step or a fatal signal."""
         if proc.state in ("exiting", "dead"):
             return
-        proc.doomed = killed
+        proc.killed = killed
         proc.state = "exiting"
-        proc.spin = proc.asleep = False
-        held = proc.mm.anon.resident + proc.mm.shmem.resident + proc.mm.locked + proc.mm.tables
-        takes = (_EXIT_DELAY_S if killed else 0.0) + held / (_EXIT_SPEED * self.machine.fault)
-        proc.end_s = self.engine.now + takes
-        self.engine.at(proc.end_s, lambda: self._gone(proc))
+        proc.spinning = proc.asleep = False
+        held = proc.mm.unmapped_on_exit() + proc.mm.locked + proc.mm.tables
+        takes = (_EXIT_DELAY_S if killed else 0.0) + held / (
+            _EXIT_SPEED * self.machine.fault_pages_s
+        )
+        proc.end_s = self.machine.now + takes
+        self.timers.call_at(proc.end_s, lambda: self._finish_exit(proc))
 
-    def _gone(self, proc: Proc) -> None:
+    def _finish_exit(self, proc: Proc) -> None:
         mm = proc.mm
         machine = self.machine
         mm.users -= 1
@@ -312,19 +400,17 @@ class Lifecycle:
             mm.charged = 0.0
         machine.free += PROCESS_PAGES
         proc.state = "dead"
-        proc.doomed = False
-        if mm.users == 0 and mm.views:
-            mm.views = []
-            shrink_shared(machine)
+        proc.killed = False
+        if mm.users == 0 and mm.cow_views:
+            mm.cow_views = []
+            machine.shrink_cow_pools()
         machine.stale = True
         machine.procs.remove(proc)
-        self.engine.sampler.change(self.engine.now)
-        if self.engine.guard is not None:
-            self.engine.guard.gone(proc)
+        self._on_exit(proc)
         for other in machine.procs:
             if other.ppid == proc.pid:
                 other.ppid = 1
         if proc.spec.restart_s is not None:
-            self.unfinished += 1
-            at = self.engine.now + proc.spec.restart_s
-            self.engine.at(at, lambda: self._start_or_wait(proc.spec, None))
+            self.pending_starts += 1
+            at_s = machine.now + proc.spec.restart_s
+            self.timers.call_at(at_s, lambda: self._start_or_wait(proc.spec, None))

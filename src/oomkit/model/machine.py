@@ -7,7 +7,7 @@ import msgspec
 
 from oomkit.kernel.state import Memory, Sysctl
 from oomkit.kernel.versions import rules_for
-from oomkit.kernel.watermarks import marks
+from oomkit.kernel.watermarks import watermarks_for
 from oomkit.model.pools import Group, Mm, Pool
 from oomkit.model.tasks import PAGE, PROCESS_PAGES, Proc
 from oomkit.scenario.format import Cgroup, Scenario
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from oomkit.kernel.rules import RuleSet
 
 _IMAGE_BYTES = 41344 * 1024
-"""What a 6.x kernel for virtual machines keeps for its image and early tables."""
+"""What a 6.x kernel for virtual machines reserves for its image and early tables."""
 
 _KERNEL_BYTES = 24064 * 1024
 """Slab, per-CPU and other kernel memory of a minimal system after boot."""
@@ -24,25 +24,49 @@ _KERNEL_BYTES = 24064 * 1024
 ROOTFS_PAGES = 749
 """An initramfs' files: page cache that can't be dropped."""
 
+UPTIME_AT_START_S = 60
+"""Seconds between the machine's boot and the start of the scenario."""
+
+_RECENT_S = 10.0
+"""A task that took memory within this time before memory ran low counts as growing."""
+
 
 class ModelError(Exception):
-    """A scenario the model can't play; the text says why."""
+    """A scenario the model can't play; the message says why."""
 
 
 class Machine:
-    """Memory and what is in it; amounts are pages.
+    """Memory, what is in it, and the run's clock; amounts are pages.
 
     Attributes:
+        now: seconds since the start of the scenario.
+        low_since_s: since when memory is low, of the machine or of a cgroup; None: it is not.
+        change_count: number of changes so far that can make an OOM, or a policy's selection, end
+            differently; see :meth:`mark_changed`.
         total: MemTotal.
         free: MemFree.
         kernel: kernel memory in use besides page tables and processes.
+        rootfs: page cache of the initramfs, which can't be dropped.
         swap_total: SwapTotal.
         swap_full: swap ran full and no batch of slots has come free since.
+        cpus: number of CPUs.
+        disk_pages_s: the disk's bandwidth, pages a second.
+        fault_pages_s: how fast one CPU faults memory in, pages a second.
+        procs: the processes, in the order in which they were created.
+        files: page cache by file name.
+        tmpfs: tmpfs pages by the cgroup they are charged to.
+        groups: memory cgroups by path.
+        programs: page cache of the system's own programs; None: the machine has none.
+        committed: Committed_AS.
+        stale: a pool was added or removed since :meth:`pools` last listed them.
     """
 
     def __init__(self, scenario: Scenario) -> None:
         spec = scenario.machine
         self.spec = spec
+        self.now = 0.0
+        self.low_since_s: float | None = None
+        self.change_count = 0
         self.rules: RuleSet = rules_for(spec.kernel)
         ram = spec.ram_bytes
         reserved = spec.reserved_bytes
@@ -50,7 +74,7 @@ class Machine:
             reserved = min(_IMAGE_BYTES, ram // 4) + ram // 64
         self.total = (ram - min(reserved, ram)) // PAGE
         if self.total == 0:
-            raise ModelError("machine.reserved: the kernel keeps all of the RAM for itself")
+            raise ModelError("machine.reserved: the kernel reserves all of the RAM")
         kernel = spec.kernel_bytes
         if kernel is None:
             kernel = min(_KERNEL_BYTES, ram // 8) + ram // 128
@@ -59,8 +83,8 @@ class Machine:
         self.swap_total = spec.swap_bytes // PAGE
         self.swap_full = False
         self.cpus = spec.cpus
-        self.disk = spec.disk_bytes_s / PAGE
-        self.fault = spec.fault_bytes_s / PAGE
+        self.disk_pages_s = spec.disk_bytes_s / PAGE
+        self.fault_pages_s = spec.fault_bytes_s / PAGE
         self.procs: list[Proc] = []
         self.files: dict[str, Pool] = {}
         self.tmpfs: dict[Group | None, Pool] = {}
@@ -68,18 +92,18 @@ class Machine:
         self.knobs: dict[str, int] = {}
         self.committed = 0.0
         self._pools: list[Pool] = []
-        self._shared: list[Pool] = []
+        self._cow_pools: list[Pool] = []
         self.stale = True
         if spec.zram_bytes:
             raise ModelError("machine.zram: the model has no swap in compressed memory")
         self.set_knobs({"oom_dump_tasks": self.rules.oom_dump_tasks, **scenario.vm})
         self.free = float(self.total) - self.kernel - self.rootfs
         self.programs = self._cache_programs(spec.programs_bytes / PAGE)
-        if self.free <= self.marks.high_pages:
+        if self.free <= self.watermarks.high_pages:
             raise ModelError(
-                f"machine.ram: nothing is left for tasks: {self.total} pages of memory, "
+                f"machine.ram: no memory is left for tasks: {self.total} pages of memory, "
                 f"{self.total - int(self.free)} in use before the first one starts, "
-                f"{self.marks.high_pages} kept free (vm.min_free_kbytes)"
+                f"{self.watermarks.high_pages} kept free (vm.min_free_kbytes)"
             )
 
     def _cache_programs(self, pages: float) -> Pool | None:
@@ -87,8 +111,8 @@ class Machine:
             return None
         pool = self.file("(system)", None)
         pool.size = pages
-        pool.resident = max(min(pages, self.free - self.marks.high_pages), 0.0)
-        pool.read = pages  # while the machine booted
+        pool.resident = max(min(pages, self.free - self.watermarks.high_pages), 0.0)
+        pool.peak_resident = pages  # while the machine booted
         self.free -= pool.resident
         return pool
 
@@ -106,30 +130,46 @@ class Machine:
             "user_reserve_kbytes": min(boot_free_kb // 32, 131072),
         }
         chosen = {key: value for key, value in self.knobs.items() if key in known}
-        self.marks = marks(
+        self.watermarks = watermarks_for(
             self.total,
             self.rules,
             min_free_kbytes=chosen.get("min_free_kbytes", 0),
             scale_factor=chosen.get("watermark_scale_factor", 10),
             thp=self.spec.thp,
         )
-        chosen["min_free_kbytes"] = self.marks.min_free_kbytes
+        chosen["min_free_kbytes"] = self.watermarks.min_free_kbytes
         self.sysctl = Sysctl(**{**defaults, **chosen})
 
     def file(self, name: str, group: Group | None) -> Pool:
-        """The page cache of a file, charged to who opens it first."""
+        """The page cache of a file, charged to the cgroup of the first task that opens it."""
         pool = self.files.get(name)
         if pool is None:
             pool = self.files[name] = Pool("file", group, name)
             self.stale = True
         return pool
 
-    def shared_pool(self, group: Group | None) -> Pool:
-        """A new pool for pages several address spaces share since a fork."""
-        pool = Pool("anon", group, "(cow)")
-        self._shared.append(pool)
+    def cow_pool(self, group: Group | None) -> Pool:
+        """A new pool for pages that several address spaces share since a fork."""
+        pool = Pool("anon", group, "(cow)", is_cow=True)
+        self._cow_pools.append(pool)
         self.stale = True
         return pool
+
+    def shrink_cow_pools(self) -> None:
+        """Free the pages of copy-on-write pools that no address space sees any more."""
+        seen: dict[Pool, float] = {}
+        for mm in self.mms():
+            for pool, view in mm.cow_views:
+                seen[pool] = max(seen.get(pool, 0.0), view)
+        for pool in self._cow_pools:
+            pages = pool.resident + pool.swapped
+            wanted = seen.get(pool, 0.0)
+            if pages > wanted:
+                remaining = wanted / pages
+                self.free += pool.resident * (1.0 - remaining)
+                pool.resident *= remaining
+                pool.swapped *= remaining
+                self.stale = self.stale or wanted == 0.0
 
     def tmpfs_of(self, group: Group | None) -> Pool:
         """The tmpfs pages charged to a cgroup."""
@@ -150,8 +190,8 @@ class Machine:
     def pools(self) -> list[Pool]:
         """Every pool that can hold pages."""
         if self.stale:
-            self._shared = [p for p in self._shared if p.resident + p.swapped > 0]
-            pools = [*self.files.values(), *self.tmpfs.values(), *self._shared]
+            self._cow_pools = [p for p in self._cow_pools if p.resident + p.swapped > 0]
+            pools = [*self.files.values(), *self.tmpfs.values(), *self._cow_pools]
             for mm in self.mms():
                 pools += (mm.anon, mm.shmem)
             self._pools = pools
@@ -160,7 +200,7 @@ class Machine:
 
     @property
     def swap_batch(self) -> float:
-        """Slots that have to come free before full swap is used again.
+        """Swap slots that have to be free before full swap is used again.
 
         The kernel hands slots out by clusters of 256; on large swap more, so that the number of
         events does not grow with its size.
@@ -171,7 +211,11 @@ class Machine:
         """Swap in use."""
         return sum(pool.swapped for pool in self.pools())
 
-    def uses(self) -> dict[str, float]:
+    def swap_left(self) -> float:
+        """Free swap."""
+        return self.swap_total - self.swap_used()
+
+    def page_usage(self) -> dict[str, float]:
         """Pages by use; with ``free`` they sum to ``total``."""
         uses = dict.fromkeys(("anon", "shmem", "file", "dirty", "tables", "locked"), 0.0)
         for pool in self.pools():
@@ -189,12 +233,12 @@ class Machine:
         return uses
 
     def audit(self) -> None:
-        """Check that no page was lost or made up.
+        """Check that the pages of all uses add up to the machine's.
 
         Raises:
-            AssertionError: the books don't balance; the text says where.
+            AssertionError: memory accounting is inconsistent; the message says where.
         """
-        uses = self.uses()
+        uses = self.page_usage()
         slack = 1e-6 * self.total + 1e-3
         assert abs(sum(uses.values()) - self.total) < slack, f"pages: {uses} of {self.total}"
         assert all(value > -slack for value in uses.values()), f"negative: {uses}"
@@ -202,7 +246,7 @@ class Machine:
 
     def memory(self) -> Memory:
         """The machine's memory as the kernel's rules read it."""
-        uses = self.uses()
+        uses = self.page_usage()
         file = uses["file"] + uses["dirty"]
         return Memory(
             total_ram_pages=self.total,
@@ -216,14 +260,14 @@ class Machine:
             slab_unreclaimable_pages=int(uses["kernel"]),
             pgtable_pages=int(uses["tables"]),
             committed_pages=int(self.committed),
-            totalreserve_pages=self.marks.totalreserve_pages,
-            min_wmark_pages=self.marks.min_pages,
-            low_wmark_pages=self.marks.low_pages,
-            high_wmark_pages=self.marks.high_pages,
+            totalreserve_pages=self.watermarks.totalreserve_pages,
+            min_wmark_pages=self.watermarks.min_pages,
+            low_wmark_pages=self.watermarks.low_pages,
+            high_wmark_pages=self.watermarks.high_pages,
         )
 
-    def promised(self) -> Memory:
-        """What is there and what is promised of it; of what is in use, nothing."""
+    def commit_memory(self) -> Memory:
+        """Memory as far as limits of Committed_AS need it, without what is in use for what."""
         return Memory(
             total_ram_pages=self.total,
             total_swap_pages=self.swap_total,
@@ -231,17 +275,51 @@ class Machine:
         )
 
     def available(self, file: float, free: float | None = None) -> float:
-        """MemAvailable, also for kernels that don't print it; ``free`` if not as it is now."""
+        """MemAvailable, also for kernels that don't print it.
+
+        Args:
+            file: pages of page cache.
+            free: free pages; None: as many as now.
+        """
         held = (
-            self.marks.low_pages
+            self.watermarks.low_pages
             if self.rules.mem_available == "low_watermarks"
-            else self.marks.totalreserve_pages
+            else self.watermarks.totalreserve_pages
         )
         free = self.free if free is None else free
-        return max(free - held + file - min(file / 2, self.marks.low_pages), 0.0)
+        return max(free - held + file - min(file / 2, self.watermarks.low_pages), 0.0)
 
-    def admit(self, proc: Proc) -> None:
-        """Take a new process in: its kernel memory and first page tables."""
+    def uptime_s(self) -> float:
+        """Seconds since the machine was booted."""
+        return UPTIME_AT_START_S + self.now
+
+    def mark_changed(self) -> None:
+        """Note that an OOM without a victim, or a policy without a candidate, may find one now."""
+        self.change_count += 1
+
+    def by_pid(self, pid: int) -> Proc | None:
+        """The living process of that id."""
+        return next((p for p in self.procs if p.pid == pid and p.alive), None)
+
+    def was_growing(self, proc: Proc) -> bool:
+        """Whether a process took memory in the seconds before memory ran low, or since."""
+        if proc.is_growing:
+            return True
+        since = self.low_since_s if self.low_since_s is not None else self.now
+        return proc.last_growth_s is not None and proc.last_growth_s >= since - _RECENT_S
+
+    def exit_pending(self, group: Group | None) -> bool:
+        """Whether a process in a cgroup (None: anywhere) is exiting and will free memory."""
+        for proc in self.procs:
+            if proc.state != "exiting":
+                continue
+            own = proc.mm.group
+            if group is None or (own is not None and group in own.ancestry):
+                return True
+        return False
+
+    def add_process(self, proc: Proc) -> None:
+        """Add a new process, with its kernel memory and first page tables."""
         self.procs.append(proc)
         self.free -= PROCESS_PAGES
         if proc.mm.users == 1:
@@ -250,7 +328,7 @@ class Machine:
 
 
 def _groups(specs: tuple[Cgroup, ...]) -> dict[str, Group]:
-    """The cgroups by path, with unlimited ones for ancestors that are not described."""
+    """The cgroups by path; ancestors that the scenario leaves out are unlimited."""
     groups: dict[str, Group] = {}
     for spec in sorted(specs, key=lambda spec: spec.name.count("/")):
         parent = None
@@ -263,7 +341,7 @@ def _groups(specs: tuple[Cgroup, ...]) -> dict[str, Group]:
 
 
 def set_limits(group: Group, values: dict[str, object]) -> None:
-    """Take over the fields of a :class:`Cgroup` that are given."""
+    """Set a cgroup's limits from fields of :class:`~oomkit.scenario.format.Cgroup`, by name."""
     for field, value in values.items():
         if field.endswith("_bytes"):
             pages = float("inf") if value is None else float(str(value)) // PAGE

@@ -8,7 +8,7 @@ import msgspec
 from oomkit.kernel.rank import rank
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Memcg, Memory, Snapshot, Sysctl, Task
-from oomkit.kernel.watermarks import Marks, marks
+from oomkit.kernel.watermarks import Watermarks, watermarks_for
 from oomkit.model.machine import ROOTFS_PAGES
 from oomkit.model.pools import Mm
 from oomkit.model.tasks import PAGE, PROCESS_PAGES
@@ -276,7 +276,7 @@ class _Maker:
 
     def fit(self, entries: list[_Entry]) -> int:
         """Hand out the page cache; returns the kernel memory that leaves MemAvailable the same."""
-        memory, held = self.memory, self.marks()
+        memory, held = self.memory, self.watermarks()
         reserve = held.totalreserve_pages
         if self.rules.mem_available == "low_watermarks":
             reserve = held.low_pages
@@ -323,9 +323,9 @@ class _Maker:
         if cache > _SMALL_PAGES and free:
             free[0].reads.append((cache, "page-cache"))
 
-    def marks(self) -> Marks:
+    def watermarks(self) -> Watermarks:
         sysctl = self.snapshot.sysctl
-        return marks(
+        return watermarks_for(
             self.memory.total_ram_pages,
             self.rules,
             min_free_kbytes=sysctl.min_free_kbytes,

@@ -1,215 +1,197 @@
 """Out of memory in a run: ask the kernel's rules, and do what they decide."""
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
 from oomkit.kernel.alloc import decide
 from oomkit.kernel.decision import Decision
 from oomkit.kernel.rank import near_equals, rank
 from oomkit.kernel.state import Allocation, Snapshot, Task
-from oomkit.model.demand import Domain
-from oomkit.model.log import report
+from oomkit.klog.write import stamped, write_report
+from oomkit.model.domains import Domain
+from oomkit.model.lifecycle import Lifecycle
+from oomkit.model.machine import Machine
+from oomkit.model.pools import Group
 from oomkit.model.snapshot import take_snapshot
-from oomkit.model.solve import Regime
-from oomkit.model.tasks import PAGE, Proc
-from oomkit.scenario.record import Kill
-
-if TYPE_CHECKING:
-    from oomkit.model.engine import Engine
-    from oomkit.model.pools import Group
-
-_MB = 2**20 / PAGE
+from oomkit.model.solve import Rates
+from oomkit.model.tasks import Proc
+from oomkit.model.timers import Timers
 
 _SYSCALLS = {"read": "read", "write": "write", "tmpfs": "write"}
-"""Steps whose memory is asked for by a system call, which fails, not by a page fault."""
+"""Steps whose memory is allocated in a system call, which fails, not in a page fault."""
 
 
-class Oom:
-    """Calls the rules when a domain is out of memory.
+class OomKiller:
+    """Calls the kernel's rules when a domain is out of memory.
 
     Attributes:
-        kills: what was decided, in order.
-        panic: the panic's text; None while the machine runs.
-        growing: keys of the tasks that took memory when the present shortage began.
+        panic: the panic's message; None while the machine runs.
+        log: the kernel's log of the run, in the chosen version's own format.
     """
 
-    def __init__(self, engine: "Engine") -> None:
-        self.engine = engine
-        self.kills: list[Kill] = []
-        self.innocents: set[str] = set()
+    def __init__(self, machine: Machine, lifecycle: Lifecycle, timers: Timers) -> None:
+        self.machine = machine
+        self.lifecycle = lifecycle
+        self.timers = timers
         self.panic: str | None = None
         self.log: list[str] = []
-        self._gave_up: dict[Group | None, int] = {}
-        self._named: set[int] = set()
+        self._unresolved: dict[Group | None, int] = {}
+        """The machine's change count when no victim was found: to decide again would end alike."""
+        self._logged_pids: set[int] = set()
 
-    def face(self, regime: Regime) -> bool:
+    def handle_oom(self, rates: Rates) -> bool:
         """Deal with every domain that is out of memory; returns whether anything changed."""
         changed = False
-        for domain in regime.domains.values():
-            if not self._stuck(domain) or self._gave_up.get(domain.group) == self.engine.version:
+        for domain in rates.domains.values():
+            if not self._is_out_of_memory(domain) or self._is_unresolved(domain.group):
                 continue
-            asking = self._asking(regime, domain)
-            if asking is not None:
-                changed |= self._out_of_memory(regime, domain, asking)
+            proc = self._allocating_task(rates, domain)
+            if proc is not None:
+                changed |= self._handle_domain(rates, domain, proc)
                 if self.panic is not None:
                     return True
         return changed
 
-    def _stuck(self, domain: Domain) -> bool:
-        return domain.blocked and domain.release <= 0.0 and not self.engine.exit_pending(domain)
-
-    def _asking(self, regime: Regime, domain: Domain) -> Proc | None:
-        """Who meets the OOM: the one that asks for most, so most likely."""
-        best, most = None, 0.0
-        for demand in regime.demands:
-            if demand.proc is None or demand.takes <= most:
-                continue
-            if demand.domain is domain:
-                best, most = demand.proc, demand.takes
-        return best
-
-    def over_limit(self, group: "Group") -> None:
-        """A v2 limit was set below what is in use, and reclaim is not enough: kill to fit."""
-        if self._gave_up.get(group) == self.engine.version or self.engine.exit_pending(
-            Domain(group, [])
-        ):
+    def handle_over_limit(self, group: Group) -> None:
+        """Kill to fit a v2 limit that was set below usage, where reclaim is not enough."""
+        if self._is_unresolved(group) or self.machine.exit_pending(group):
             return
         allocation = Allocation(memcg=f"/{group.name}", user_fault=False)
         if self._decide(allocation).action != "kill":
-            self._gave_up[group] = self.engine.version
+            self._unresolved[group] = self.machine.change_count
 
-    def _out_of_memory(self, regime: Regime, domain: Domain, asking: Proc) -> bool:
+    def _is_out_of_memory(self, domain: Domain) -> bool:
+        return (
+            domain.blocked and domain.release <= 0.0 and not self.machine.exit_pending(domain.group)
+        )
+
+    def _is_unresolved(self, group: Group | None) -> bool:
+        return self._unresolved.get(group) == self.machine.change_count
+
+    def _allocating_task(self, rates: Rates, domain: Domain) -> Proc | None:
+        """The task whose allocation fails: most likely the one that allocates most."""
+        chosen, most = None, 0.0
+        for demand in rates.demands:
+            if demand.proc is None or demand.alloc_rate <= most:
+                continue
+            if demand.domain is domain:
+                chosen, most = demand.proc, demand.alloc_rate
+        return chosen
+
+    def _handle_domain(self, rates: Rates, domain: Domain, proc: Proc) -> bool:
         allocation = Allocation(
-            pid=asking.pid,
+            pid=proc.pid,
             memcg=f"/{domain.group.name}" if domain.group is not None else None,
-            user_fault=asking.current.verb not in _SYSCALLS,
+            user_fault=proc.current.verb not in _SYSCALLS,
         )
         decision = self._decide(allocation)
         if decision.action in ("panic", "kill"):
             return True
-        return self._go_without(regime, domain, decision)
+        return self._fail_or_retry(rates, domain, decision)
 
     def _decide(self, allocation: Allocation) -> Decision:
         """Ask the rules, and do what they decide."""
-        machine = self.engine.machine
-        snapshot = take_snapshot(machine, self.engine.now, machine.spec.kernel)
-        decision = decide(snapshot, allocation, machine.rules)
+        snapshot = take_snapshot(self.machine)
+        decision = decide(snapshot, allocation, self.machine.rules)
         if decision.action in ("panic", "kill"):
-            uptime_s = self.engine.uptime()
-            self.log.extend(report(snapshot, allocation, machine.rules, decision, uptime_s))
+            self._write_report(snapshot, allocation, decision)
         if decision.action == "panic":
             self.panic = decision.panic or "Out of memory"
         elif decision.action == "kill" and not self._kill(snapshot, allocation, decision):
             return msgspec.structs.replace(decision, action="none")
         elif decision.action == "would_kill":
-            self._name(snapshot, allocation, decision)
+            self._log_would_kill(snapshot, allocation, decision)
         return decision
 
+    def _write_report(self, snapshot: Snapshot, allocation: Allocation, decision: Decision) -> None:
+        lines = write_report(snapshot, allocation, self.machine.rules, decision)
+        self.log.extend(stamped(lines, self.machine.uptime_s()))
+
     def _kill(self, snapshot: Snapshot, allocation: Allocation, decision: Decision) -> bool:
-        """Have the victims die; returns whether there was one that was not dying already."""
+        """Kill the victims; returns whether one of them was not exiting already."""
         trace = (*decision.trace, *self._ties(snapshot, allocation, decision))
         tied = self._near_equals(snapshot, allocation, decision)
-        procs = [(victim, self.engine.by_pid(victim.pid)) for victim in decision.victims]
-        died = False
+        procs = [(victim, self.machine.by_pid(victim.pid)) for victim in decision.victims]
+        killed = False
         for victim, proc in procs:
             if proc is None or proc.state == "exiting":
                 continue
-            self._record(proc, victim.badness, victim.freed_pages, trace, tied=tied)
-            self.engine.life.leave(proc, killed=True)
-            died = True
-        if died:
-            self._ask_again()
-        for _, proc in procs:
-            if not died and proc is not None and proc.end_s is not None:
-                # It may be outside of the cgroup that waits, so that nothing else would tell.
-                self.engine.at(proc.end_s, self._ask_again)
-        return died
-
-    def _ask_again(self) -> None:
-        self.engine.version += 1
-
-    def _name(self, snapshot: Snapshot, allocation: Allocation, decision: Decision) -> None:
-        """``would_have_oomkilled``: the log names a task, each once, and nobody dies."""
-        for victim in decision.victims:
-            proc = self.engine.by_pid(victim.pid)
-            if proc is not None and proc.pid not in self._named:
-                self._named.add(proc.pid)
-                rules = self.engine.machine.rules
-                self.log.extend(report(snapshot, allocation, rules, decision, self.engine.uptime()))
-                self._record(proc, victim.badness, victim.freed_pages, decision.trace, would=True)
-
-    def _record(
-        self,
-        proc: Proc,
-        badness: int | None,
-        freed_pages: int,
-        trace: tuple[str, ...],
-        *,
-        would: bool = False,
-        tied: tuple[str, ...] = (),
-    ) -> None:
-        self.engine.sampler.kill(self.engine.now)
-        if not would and not self.engine.was_growing(proc):
-            self.innocents.add(proc.key)
-        self.kills.append(
-            Kill(
-                t_s=round(self.engine.now, 6),
-                task=proc.spec.name,
-                instance=proc.instance,
-                pid=proc.pid,
+            self.lifecycle.kill(
+                proc,
                 by="kernel",
-                would_have=would,
-                badness=badness,
-                oom_score_adj=proc.oom_score_adj,
-                freed_mb=round(freed_pages / _MB, 3),
-                work_lost_s=round(proc.cpu_s, 3),
+                freed_pages=victim.freed_pages,
                 trace=trace,
+                badness=victim.badness,
                 tied_with=tuple(key for key in tied if key != proc.key),
             )
-        )
+            killed = True
+        if killed:
+            self.machine.mark_changed()
+        for _, proc in procs:
+            if not killed and proc is not None and proc.end_s is not None:
+                # It may be outside of the cgroup that waits: nothing else would note its exit.
+                self.timers.call_at(proc.end_s, self.machine.mark_changed)
+        return killed
+
+    def _log_would_kill(
+        self, snapshot: Snapshot, allocation: Allocation, decision: Decision
+    ) -> None:
+        """``would_have_oomkilled``: log each victim once, and kill none."""
+        for victim in decision.victims:
+            proc = self.machine.by_pid(victim.pid)
+            if proc is None or proc.pid in self._logged_pids:
+                continue
+            self._logged_pids.add(proc.pid)
+            self._write_report(snapshot, allocation, decision)
+            self.lifecycle.kill(
+                proc,
+                by="kernel",
+                freed_pages=victim.freed_pages,
+                trace=decision.trace,
+                badness=victim.badness,
+                would_have=True,
+            )
 
     def _near_equals(
         self, snapshot: Snapshot, allocation: Allocation, decision: Decision
     ) -> tuple[str, ...]:
-        """Who could as well have died, and who dies by the same decision."""
-        rules = self.engine.machine.rules
+        """Keys of the victims, and of the tasks that could have been chosen instead."""
         near: tuple[Task, ...] = ()
         if decision.points is not None:
-            near = near_equals(snapshot, rules, allocation, decision.points)
+            near = near_equals(snapshot, self.machine.rules, allocation, decision.points)
         pids = dict.fromkeys((*(t.pid for t in near), *(v.pid for v in decision.victims)))
-        procs = (self.engine.by_pid(pid) for pid in pids)
+        procs = (self.machine.by_pid(pid) for pid in pids)
         return tuple(proc.key for proc in procs if proc is not None)
 
     def _ties(
         self, snapshot: Snapshot, allocation: Allocation, decision: Decision
     ) -> tuple[str, ...]:
-        """Equals of the chosen one: which of them dies is decided by the order of the list."""
+        """A trace line on tasks of the same badness, where the order of the list decides."""
         if decision.points is None:
             return ()
-        ranked = rank(snapshot, self.engine.machine.rules, allocation)
+        ranked = rank(snapshot, self.machine.rules, allocation)
         equals = [f"{r.task.comm}[{r.task.pid}]" for r in ranked if r.badness == decision.points]
         if len(equals) < 2:
             return ()
         return (f"tie: {', '.join(equals)} have the same badness; their order in the list decides",)
 
-    def _go_without(self, regime: Regime, domain: Domain, decision: Decision) -> bool:
-        """Nobody dies: system calls fail, page faults are tried again for ever."""
-        self._gave_up[domain.group] = self.engine.version
-        sleeps = domain.group is not None and domain.group.oom_kill_disable
+    def _fail_or_retry(self, rates: Rates, domain: Domain, decision: Decision) -> bool:
+        """No victim: system calls fail, page faults are retried for ever."""
+        group = domain.group
+        self._unresolved[group] = self.machine.change_count
+        sleeps = group is not None and group.oom_kill_disable
         changed = False
-        for demand in regime.demands:
+        for demand in rates.demands:
             proc = demand.proc
-            if proc is None or demand.takes <= 0.0 or demand.domain is not domain:
+            if proc is None or demand.alloc_rate <= 0.0 or demand.domain is not domain:
                 continue
             call = _SYSCALLS.get(proc.current.verb)
             if call is not None and not decision.retry:
-                limit = f"/{domain.group.name}" if domain.group is not None else "free memory"
-                self.engine.life.deny(proc, call, proc.left, limit)
-                self.engine.version += 1
+                limit = f"/{group.name}" if group is not None else "free memory"
+                self.lifecycle.deny(proc, call, proc.step_left, limit)
+                self.machine.mark_changed()
                 changed = True
             elif sleeps and not proc.asleep:
                 proc.asleep = changed = True
-            elif not sleeps and not proc.spin:
-                proc.spin = changed = True
+            elif not sleeps and not proc.spinning:
+                proc.spinning = changed = True
         return changed

@@ -20,28 +20,28 @@ def play(
 
     Args:
         scenario: what to play.
-        policy: what guards the machine; None: the kernel is alone.
+        policy: the policy that guards the machine; None: the kernel is alone.
         seed: moves only what the scenario declares as random (``jitter``, ``spread``).
-        sample_s: distance of the samples; None: as fine as the run turns out to be short, with a
-            sample at each kill and at the start and end of each task: what a run is told from.
-        audit: check after every event that no page was lost or made up.
+        sample_s: seconds between two samples; None: adaptive, the smaller the shorter the run is,
+            with a sample at each kill, start and exit besides, and at the end of the run.
+        audit: check after every event that the pages of all uses add up to the machine's.
 
     Raises:
         ModelError: the machine is too small to start or has zram, or the steps are too short to
             be played.
-        AssertionError: with ``audit``: the books don't balance.
+        AssertionError: with ``audit``: memory accounting is inconsistent.
     """
     engine = Engine(scenario, policy=policy, seed=seed, sample_s=sample_s, audit=audit)
     outcome = engine.run()
     roles = {task.name: task.role for _, task in walk_tasks(scenario.tasks)}
     frozen = tuple(Freeze(from_s=round(a, 6), to_s=round(b, 6)) for a, b in engine.freezes.spans)
-    kills = tuple(engine.oom.kills)
+    kills = tuple(engine.lifecycle.kills)
 
     def innocent(kill: Kill) -> bool:
         role = roles[kill.task]
         if role is not None:
             return role != "culprit"
-        return f"{kill.task}/{kill.instance}" in engine.oom.innocents
+        return f"{kill.task}/{kill.instance}" in engine.lifecycle.idle_victims
 
     return Run(
         scenario=scenario.name,
@@ -49,9 +49,9 @@ def play(
         kernel=scenario.machine.kernel,
         policy=policy.name if policy is not None else None,
         outcome=outcome,
-        ended_s=round(engine.now, 6),
+        ended_s=round(engine.machine.now, 6),
         kills=kills,
-        denied=tuple(engine.life.denied),
+        denied=tuple(engine.lifecycle.denied),
         frozen=frozen,
         objectives=objectives(
             kills,

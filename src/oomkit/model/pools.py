@@ -3,9 +3,13 @@
 Amounts are pages, as floats, since flows between events are fluid.
 """
 
+from collections import defaultdict
 from typing import Literal
 
 Kind = Literal["anon", "shmem", "file"]
+
+_NEGLIGIBLE_SHARE = 0.01
+"""A missing share smaller than this counts as nothing."""
 
 
 class Pool:
@@ -13,75 +17,80 @@ class Pool:
 
     Attributes:
         kind: ``anon`` and ``shmem`` go to swap, ``file`` is dropped and read again.
-        name: for files.
+        name: of a file.
+        is_cow: pages that several address spaces share since a fork.
         group: the memory cgroup charged; None: the root.
         resident: pages in memory.
         swapped: pages in swap.
-        dirty: of a file, resident pages not yet written (not in ``resident``).
+        dirty: of a file, pages in memory not yet written (not in ``resident``).
         size: of a file, its pages known so far.
-        read: of a file, most pages that were in memory at a time; the rest never was.
-        hot: pages in constant use now; the rest is evicted first.
-        grow: flow of new pages into it, pages a second.
-        refault: flow of pages coming back from disk.
-        evict: flow of pages reclaimed.
-        release: flow of pages given back by an exiting task.
-        dirtied: of a file, flow of newly written pages.
-        cleaned: of a file, flow of dirty pages that reach the disk and stay as clean ones.
-        led: of a file, somebody already reads its next new pages.
+        peak_resident: of a file, the most pages that were ever in memory; the rest was never read.
+        hot: pages in constant use, the counterpart of the kernel's active list, as of the last
+            :func:`~oomkit.model.demand.mark_working_sets`; the rest is evicted first.
     """
 
     __slots__ = (
-        "cleaned", "dirtied", "dirty", "evict", "group", "grow", "hot", "kind", "led", "name",
-        "read", "refault", "release", "resident", "size", "swapped",
+        "dirty", "group", "hot", "is_cow", "kind", "name", "peak_resident", "resident", "size",
+        "swapped",
     )  # fmt: skip
 
-    def __init__(self, kind: Kind, group: "Group | None", name: str = "") -> None:
+    def __init__(
+        self, kind: Kind, group: "Group | None", name: str = "", *, is_cow: bool = False
+    ) -> None:
         self.kind = kind
         self.name = name
+        self.is_cow = is_cow
         self.group = group
         self.resident = 0.0
         self.swapped = 0.0
         self.dirty = 0.0
         self.size = 0.0
-        self.read = 0.0
+        self.peak_resident = 0.0
         self.hot = 0.0
-        self.grow = 0.0
-        self.refault = 0.0
-        self.evict = 0.0
-        self.release = 0.0
-        self.dirtied = 0.0
-        self.cleaned = 0.0
-        self.led = False
-
-    def still(self) -> None:
-        """Set every flow to nothing."""
-        self.hot = self.grow = self.refault = self.evict = self.release = 0.0
-        self.dirtied = self.cleaned = 0.0
-        self.led = False
 
     @property
-    def missing(self) -> float:
-        """Share of the hot pages that is not in memory; what is almost nothing counts as 0."""
+    def missing_share(self) -> float:
+        """Share of the hot pages that is not in memory."""
         if self.hot <= 0.0:
             return 0.0
         share = 1.0 - self.resident / self.hot
-        return share if share > 0.01 else 0.0
+        return share if share > _NEGLIGIBLE_SHARE else 0.0
 
     @property
-    def unread(self) -> float:
-        """Share of the hot pages that was never in memory: to bring it in is no refault."""
+    def unread_share(self) -> float:
+        """Share of the hot pages that was never in memory: to read it is no refault."""
         if self.kind != "file" or self.hot <= 0.0:
             return 0.0
-        return max(1.0 - max(self.read, self.resident) / self.hot, 0.0)
+        return max(1.0 - max(self.peak_resident, self.resident) / self.hot, 0.0)
 
-    @property
-    def cold(self) -> float:
-        """Resident pages that nobody is using."""
-        return max(self.resident - self.hot, 0.0)
+
+class PoolFlow:
+    """The flows into and out of one pool, pages a second.
+
+    Attributes:
+        new: new pages.
+        refault: pages that come back from disk.
+        evict: pages that are reclaimed.
+        release: pages that an exiting process frees.
+        dirtied: of a file, pages that are written to.
+        cleaned: of a file, dirty pages that reach the disk and stay as clean ones.
+    """
+
+    __slots__ = ("cleaned", "dirtied", "evict", "new", "refault", "release")
+
+    def __init__(self) -> None:
+        self.new = self.refault = self.evict = self.release = self.dirtied = self.cleaned = 0.0
 
     def net(self) -> float:
-        """Change of the resident pages, pages a second."""
-        return self.grow + self.refault + self.cleaned - self.evict - self.release
+        """Change of the resident pages."""
+        return self.new + self.refault + self.cleaned - self.evict - self.release
+
+
+PoolFlows = defaultdict[Pool, PoolFlow]
+"""Flows by pool: ``flows[pool]`` to add to one, ``flows.get(pool)`` to read it.
+
+Most pools of a machine are at rest, and have none.
+"""
 
 
 class Group:
@@ -89,8 +98,16 @@ class Group:
 
     Attributes:
         name: its path without the leading slash.
-        parent: the cgroup it lies in; None: the root.
+        ancestry: it and its ancestors, innermost first.
+        version: of the cgroup interface.
         max_pages: limit; infinity: none.
+        high_pages: ``memory.high``; infinity: none.
+        low_pages: ``memory.low``.
+        swap_max_pages: limit of swap (v2); infinity: none.
+        memsw_pages: limit of memory and swap together (v1); infinity: none.
+        swappiness: its own (v1); None: the machine's.
+        oom_group: ``memory.oom.group``.
+        oom_kill_disable: ``oom_kill_disable`` of ``memory.oom_control`` (v1).
         usage: pages charged to it and below, at the last count.
         swap_usage: swap charged to it and below.
         swap_full: its swap ran full and no batch of slots has come free since.
@@ -98,7 +115,7 @@ class Group:
 
     def __init__(self, name: str, parent: "Group | None") -> None:
         self.name = name
-        self.parent = parent
+        self.ancestry: tuple[Group, ...] = (self, *(parent.ancestry if parent is not None else ()))
         self.version: Literal[1, 2] = 2
         self.max_pages = float("inf")
         self.high_pages = float("inf")
@@ -112,20 +129,11 @@ class Group:
         self.swap_usage = 0.0
         self.swap_full = False
 
-    def chain(self) -> "list[Group]":
-        """It and its ancestors, innermost first."""
-        groups, group = [], self
-        while True:
-            groups.append(group)
-            if group.parent is None:
-                return groups
-            group = group.parent
-
     def swap_left(self) -> float:
         """Pages of swap it may still take, by its own limits and its ancestors'."""
         return min(
             min(g.swap_max_pages - g.swap_usage, g.memsw_pages - g.usage - g.swap_usage)
-            for g in self.chain()
+            for g in self.ancestry
         )
 
 
@@ -133,35 +141,40 @@ class Mm:
     """An address space.
 
     Attributes:
+        mm_id: unique among the address spaces of a run.
+        group: the memory cgroup it is charged to; None: the root.
         anon: its own anonymous pages.
-        shmem: shared memory it made.
-        views: pages it still shares with others since a fork: pool and how many of its pages.
+        shmem: shared memory it created.
+        cow_views: pages it still shares with others since a fork: pools, and how many pages of
+            each it sees.
         locked: mlocked pages.
-        reserved: address space mapped and not touched yet, pages.
-        sparse: pages touched with a stride, each with its own page table.
+        reserved: address space mapped but not touched yet, pages.
+        tables: page tables, pages.
         mapped: address space in all, pages.
         charged: pages charged to Committed_AS.
         users: tasks that use it.
         uncounted_anon: anonymous pages that CPUs or threads have counted for themselves alone.
         uncounted_shmem: the same of shared memory.
-        base_pages: text and data every process maps, part of its rss but counted with the system.
     """
 
     __slots__ = (
-        "anon", "base_pages", "charged", "group", "locked", "mapped", "mm_id", "reserved",
-        "shmem", "tables", "uncounted_anon", "uncounted_shmem", "users", "views",
+        "anon", "charged", "cow_views", "group", "locked", "mapped", "mm_id", "reserved", "shmem",
+        "tables", "uncounted_anon", "uncounted_shmem", "users",
     )  # fmt: skip
 
     BASE_RSS = 185
+    """Resident text and data of every process; their pages are counted with the system's."""
     BASE_VM = 900
+    """Address space of a process that has only just started, pages."""
     BASE_TABLES = 10
+    """Its page tables, pages."""
 
     def __init__(self, mm_id: int, group: Group | None) -> None:
         self.mm_id = mm_id
         self.group = group
         self.anon = Pool("anon", group)
         self.shmem = Pool("shmem", group)
-        self.views: list[tuple[Pool, float]] = []
+        self.cow_views: list[tuple[Pool, float]] = []
         self.locked = 0.0
         self.reserved = 0.0
         self.tables = float(self.BASE_TABLES)
@@ -170,26 +183,34 @@ class Mm:
         self.users = 0
         self.uncounted_anon = self.uncounted_shmem = 0
 
-    def shared_rss(self) -> float:
+    def cow_rss(self) -> float:
         """Resident pages it sees through pools shared since a fork."""
-        return sum(view * _ratio(pool.resident, pool) for pool, view in self.views)
+        return sum(view * _ratio(pool.resident, pool) for pool, view in self.cow_views)
 
     def rss(self) -> float:
         """Resident pages as ``get_mm_rss()`` counts them, without program text."""
         own = self.anon.resident + self.shmem.resident + self.locked
-        return own + (self.shared_rss() if self.views else 0.0) + self.BASE_RSS
+        return own + (self.cow_rss() if self.cow_views else 0.0) + self.BASE_RSS
 
     def swap(self) -> float:
         """Swap entries. Shared memory in swap is not the task's."""
-        if not self.views:
+        if not self.cow_views:
             return self.anon.swapped
-        shared = sum(view * _ratio(pool.swapped, pool) for pool, view in self.views)
+        shared = sum(view * _ratio(pool.swapped, pool) for pool, view in self.cow_views)
         return self.anon.swapped + shared
 
-    def owned(self) -> float:
+    def unmapped_on_exit(self) -> float:
+        """Resident pages that are freed one by one as its last user exits."""
+        return self.anon.resident + self.shmem.resident
+
+    def freed_by_kill(self) -> float:
+        """Anonymous memory, swap and page tables: what a kill frees for others to use."""
+        return self.anon.resident + self.locked + self.swap() + self.tables
+
+    def footprint(self) -> float:
         """Anonymous and shared pages, in memory or swap, that work can go over."""
         own = self.anon.resident + self.anon.swapped + self.shmem.resident + self.shmem.swapped
-        return own + sum(view for _, view in self.views)
+        return own + sum(view for _, view in self.cow_views)
 
 
 def _ratio(part: float, pool: Pool) -> float:

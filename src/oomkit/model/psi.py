@@ -12,6 +12,12 @@ class Psi:
 
     The averages are brought up to date every 2*HZ+1 jiffies, from whole percents, in the
     kernel's fixed-point arithmetic.
+
+    Args:
+        hz: the kernel's CONFIG_HZ.
+
+    Attributes:
+        some_total_s, full_total_s: stall time since the start, seconds.
     """
 
     def __init__(self, hz: int) -> None:
@@ -24,7 +30,7 @@ class Psi:
         self._full = [0, 0, 0]
 
     def advance(self, seconds: float, some: float, full: float) -> None:
-        """Let time pass in which the given shares of it are stalls."""
+        """Add time of which the given shares are stalls."""
         self.some_total_s += seconds * some
         self.full_total_s += seconds * full
         while seconds >= self._left_s:
@@ -35,7 +41,7 @@ class Psi:
             self._update()
             settled = whole and before == (tuple(self._some), tuple(self._full))
             if settled and seconds > self.period_s:
-                # The averages have settled: what is left changes nothing.
+                # The averages have settled: whole periods change nothing any more.
                 seconds = math.fmod(seconds, self.period_s)
         self._add(seconds, some, full)
         self._left_s -= seconds

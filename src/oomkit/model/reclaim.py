@@ -1,23 +1,26 @@
-"""Whose pages go when memory is short: the order of kswapd and direct reclaim, as flows.
+"""Which pages are reclaimed when memory is low: the order of kswapd and direct reclaim, as flows.
 
-The kernel's lists are kept to what decides: pages in use are rotated back, so what nobody uses
-goes first; file pages before anonymous ones while there are unused ones; then what is in use,
-evenly, weighted by ``vm.swappiness``; without free swap only file pages (mm/vmscan.c,
-``get_scan_count()``, 3.10-7.3).
+The kernel's lists are reduced to what decides: pages in use are rotated back, so unused pages are
+reclaimed first, file pages before anonymous ones; then pages in use, evenly, weighted by
+``vm.swappiness``; without free swap only file pages (mm/vmscan.c, ``get_scan_count()``, 3.10-7.3).
 """
 
 from collections.abc import Sequence
 
-from oomkit.model.pools import Pool
+from oomkit.model.machine import Machine
+from oomkit.model.pools import Pool, PoolFlows
 
 IN_FLIGHT_PAGES = 32
 """Pages under read at a time by one waiting task: locked, so they can't be reclaimed."""
 
 BATCH_PAGES = 32
-"""Reclaim works in batches (SWAP_CLUSTER_MAX); what is less than one counts as nothing."""
+"""Reclaim works in batches (SWAP_CLUSTER_MAX): less than one counts as nothing."""
 
-_LEVEL = 0.02
+_SAME_SHARE = 0.02
 """Pools in use whose resident shares differ by less are reclaimed alike."""
+
+_NEGLIGIBLE_PAGES = 0.5
+"""Amounts up to this are rounding of flows, not pages."""
 
 
 class Layer:
@@ -26,7 +29,7 @@ class Layer:
     Attributes:
         hot: their pages are in use.
         pools: the pools.
-        amounts: what there is to reclaim of each; for pages in use the weights.
+        amounts: pages to reclaim of each; weights where the pages are in use.
         stock: pages that can be reclaimed until it is empty.
         anon_share: share of what is reclaimed that goes to swap.
     """
@@ -48,29 +51,25 @@ class Plan:
 
     Attributes:
         layers: layers that hold something.
-        pools: the domain's pools; without layers they give what flows into them meanwhile.
-        files: whether that holds for files: not when every page left is being read.
-        swaps: whether there is free swap.
+        pools: the domain's pools; without layers only what flows into them can be reclaimed.
+        reclaims_files: whether that holds for files: not where every page left is being read.
+        can_swap: whether there is free swap.
     """
 
-    __slots__ = ("files", "layers", "pools", "swaps")
+    __slots__ = ("can_swap", "layers", "pools", "reclaims_files")
 
     def __init__(
-        self, layers: list[Layer], pools: Sequence[Pool], *, files: bool, swaps: bool
+        self, layers: list[Layer], pools: Sequence[Pool], *, reclaims_files: bool, can_swap: bool
     ) -> None:
         self.layers = layers
         self.pools = pools
-        self.files = files
-        self.swaps = swaps
+        self.reclaims_files = reclaims_files
+        self.can_swap = can_swap
 
     @property
     def anon_share(self) -> float:
         """Share of what is reclaimed first that has to be written to swap."""
         return self.layers[0].anon_share if self.layers else 0.0
-
-    def stock(self) -> float:
-        """Pages that can be reclaimed at all."""
-        return sum(layer.stock for layer in self.layers)
 
 
 def make_plan(pools: Sequence[Pool], *, swap_left: float, swappiness: int, waiting: int) -> Plan:
@@ -80,27 +79,35 @@ def make_plan(pools: Sequence[Pool], *, swap_left: float, swappiness: int, waiti
         pools: the domain's pools.
         swap_left: pages of swap it may still take.
         swappiness: 0..200.
-        waiting: tasks that wait for file pages to be read.
+        waiting: number of tasks that wait for file pages to be read.
     """
-    swaps = swap_left >= 1.0
-    cold_file = [(p, p.resident - p.hot) for p in pools if p.kind == "file" and p.cold > 0.5]
-    cold_anon = [(p, p.resident - p.hot) for p in pools if p.kind != "file" and p.cold > 0.5]
-    in_use = [p for p in pools if p.hot > 0.0 and p.resident > 0.5]
-    hot_file = _level([p for p in in_use if p.kind == "file"], swappiness)
-    if swaps and swappiness:
-        both = _level(in_use, swappiness)
+    cold_file: list[tuple[Pool, float]] = []
+    cold_anon: list[tuple[Pool, float]] = []
+    in_use: list[Pool] = []
+    file_pages = 0.0
+    for pool in pools:
+        resident, hot = pool.resident, pool.hot
+        if pool.kind == "file":
+            file_pages += resident
+        if resident - hot > _NEGLIGIBLE_PAGES:
+            (cold_file if pool.kind == "file" else cold_anon).append((pool, resident - hot))
+        if hot > 0.0 and resident > _NEGLIGIBLE_PAGES:
+            in_use.append(pool)
+    can_swap = swap_left >= 1.0
+    hot_file = _most_resident([p for p in in_use if p.kind == "file"], swappiness)
+    if can_swap and swappiness:
+        both = _most_resident(in_use, swappiness)
         layers = [_cold(cold_file), _cold(cold_anon), both, hot_file]
-    elif swaps:
-        hot_anon = _level([p for p in in_use if p.kind != "file"], 1)
+    elif can_swap:
+        hot_anon = _most_resident([p for p in in_use if p.kind != "file"], 1)
         layers = [_cold(cold_file), hot_file, _cold(cold_anon), hot_anon]
     else:
         layers = [_cold(cold_file), hot_file]
-    held = waiting * IN_FLIGHT_PAGES
-    files = sum(p.resident for p in pools if p.kind == "file")
-    kept = [layer for layer in layers if layer is not None and layer.stock > BATCH_PAGES]
-    if files <= held:
-        kept = [layer for layer in kept if layer.anon_share > 0.0]
-    return Plan(kept, pools, files=files > held, swaps=swaps)
+    reclaims_files = file_pages > waiting * IN_FLIGHT_PAGES
+    nonempty = [layer for layer in layers if layer is not None and layer.stock > BATCH_PAGES]
+    if not reclaims_files:
+        nonempty = [layer for layer in nonempty if layer.anon_share > 0.0]
+    return Plan(nonempty, pools, reclaims_files=reclaims_files, can_swap=can_swap)
 
 
 def _cold(entries: list[tuple[Pool, float]]) -> Layer | None:
@@ -110,12 +117,12 @@ def _cold(entries: list[tuple[Pool, float]]) -> Layer | None:
     return Layer([pool for pool, _ in entries], amounts, sum(amounts), hot=False)
 
 
-def _level(pools: list[Pool], swappiness: int) -> Layer | None:
+def _most_resident(pools: list[Pool], swappiness: int) -> Layer | None:
     """The pools in use that have most of their pages resident."""
     if not pools:
         return None
     fullest = max(pool.resident / pool.hot for pool in pools)
-    chosen = [pool for pool in pools if pool.resident / pool.hot >= fullest - _LEVEL]
+    chosen = [pool for pool in pools if pool.resident / pool.hot >= fullest - _SAME_SHARE]
     weights = [
         pool.hot * max(200 - swappiness if pool.kind == "file" else swappiness, 1)
         for pool in chosen
@@ -123,47 +130,97 @@ def _level(pools: list[Pool], swappiness: int) -> Layer | None:
     return Layer(chosen, weights, sum(pool.resident for pool in chosen), hot=True)
 
 
-def distribute(plan: Plan, wanted: float) -> float:
-    """Set the pools' ``evict`` so that ``wanted`` pages a second come free.
+def distribute_reclaim(plan: Plan, wanted: float, flows: PoolFlows) -> float:
+    """Let the pools' ``evict`` flows free the wanted pages a second.
 
     Returns:
-        What could not be found.
+        What could not be found, pages a second.
     """
     if wanted <= 0.0:
         return 0.0
     if plan.layers:
         layer = plan.layers[0]
         if layer.hot:
-            _from_used(layer, wanted)
+            _evict_in_use(layer, wanted, flows)
         else:
             total = sum(layer.amounts)
             for pool, amount in zip(layer.pools, layer.amounts, strict=True):
-                pool.evict += wanted * amount / total
+                flows[pool].evict += wanted * amount / total
         return 0.0
-    inflows = [_inflow(plan, pool) for pool in plan.pools]
+    inflows = [_reusable_inflow(plan, pool, flows) for pool in plan.pools]
     inflow = sum(inflows)
     if inflow <= 0.0:
         return wanted
     taken = min(wanted, inflow)
     for pool, part in zip(plan.pools, inflows, strict=True):
-        pool.evict += taken * part / inflow
+        if part > 0.0:
+            flows[pool].evict += taken * part / inflow
     return wanted - taken
 
 
-def _inflow(plan: Plan, pool: Pool) -> float:
-    """What comes into a pool and could go again: a page swapped in leaves its slot to another."""
+def _reusable_inflow(plan: Plan, pool: Pool, flows: PoolFlows) -> float:
+    """What flows into a pool and can be reclaimed again at once.
+
+    A page that is swapped in leaves its slot to another.
+    """
+    flow = flows.get(pool)
+    if flow is None:
+        return 0.0
     if pool.kind == "file":
-        return pool.cleaned + (pool.grow + pool.refault if plan.files else 0.0)
-    return pool.grow + pool.refault if plan.swaps else pool.refault
+        return flow.cleaned + (flow.new + flow.refault if plan.reclaims_files else 0.0)
+    return flow.new + flow.refault if plan.can_swap else flow.refault
 
 
-def _from_used(layer: Layer, wanted: float) -> None:
-    """Pages that come back go again; only what is wanted beyond that shrinks the pools."""
-    back = sum(pool.refault for pool in layer.pools)
-    beyond = wanted - back
+def _evict_in_use(layer: Layer, wanted: float, flows: PoolFlows) -> None:
+    """Evict first as much as comes back; only what is wanted beyond that shrinks the pools."""
+    refaults = [flow.refault if (flow := flows.get(pool)) else 0.0 for pool in layer.pools]
+    refaulting = sum(refaults)
+    beyond = wanted - refaulting
     total = sum(layer.amounts)
-    for pool, amount in zip(layer.pools, layer.amounts, strict=True):
+    for pool, amount, refault in zip(layer.pools, layer.amounts, refaults, strict=True):
         if beyond >= 0.0:
-            pool.evict += pool.refault + beyond * amount / total
+            flows[pool].evict += refault + beyond * amount / total
         else:
-            pool.evict += wanted * pool.refault / back
+            flows[pool].evict += wanted * refault / refaulting
+
+
+def reclaim_now(machine: Machine, pages: float) -> bool:
+    """Reclaim some pages at once, as direct reclaim does for a small request.
+
+    Returns:
+        Whether all of them were found.
+    """
+    swap_left = machine.swap_left()
+    plan = make_plan(
+        machine.pools(), swap_left=swap_left, swappiness=machine.sysctl.swappiness, waiting=1
+    )
+    return reclaim_from(machine, plan, min(pages, swap_left) if plan.anon_share else pages, pages)
+
+
+def reclaim_from(machine: Machine, plan: Plan, swap_left: float, pages: float) -> bool:
+    """Reclaim pages from a plan's layers at once.
+
+    Args:
+        machine: whose free memory grows.
+        plan: what is reclaimed.
+        swap_left: pages that may go to swap.
+        pages: how many are wanted.
+
+    Returns:
+        Whether all of them were found.
+    """
+    for layer in plan.layers:
+        share = min(pages, layer.stock)
+        total = sum(pool.resident for pool in layer.pools)
+        for pool in layer.pools:
+            part = share * pool.resident / total if total > 0 else 0.0
+            if pool.kind != "file":
+                part = min(part, max(swap_left, 0.0))
+                swap_left -= part
+                pool.swapped += part
+            pool.resident -= part
+            machine.free += part
+            pages -= part
+        if pages <= 0.5:
+            return True
+    return False

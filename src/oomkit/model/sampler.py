@@ -1,10 +1,12 @@
-"""The curves of a run: values between events lie on straight lines, so they are read off."""
+"""Samples of a run, interpolated: between two events every value moves along a straight line."""
 
+from collections.abc import Iterable
 from itertools import compress
 
 from oomkit.model.machine import Machine
-from oomkit.model.probe import FROZEN_S
 from oomkit.model.psi import Psi
+from oomkit.model.responsiveness import FROZEN_S
+from oomkit.model.solve import Rates
 from oomkit.model.tasks import PAGE, Proc
 from oomkit.scenario.record import Samples, TaskSamples
 
@@ -14,21 +16,30 @@ PING = "ping/0"
 PROBE = "probe/0"
 
 _FINEST_S = 2.0**-10
-"""Distance of the samples a run begins with. Halves of a second, so that whole seconds are hit."""
+"""Where an adaptive interval begins; doubled again and again it hits whole seconds."""
 
-_MOST = 2400
-"""Samples at even distances; a longer run has them farther apart, not more of them."""
+_MAX_REGULAR = 2400
+"""Most samples at an adaptive interval; a longer run has a longer interval."""
 
-_MOST_VALUES = 100_000
-_FEWEST = 300
-"""With many tasks there are fewer samples, but never fewer than that can be."""
+_MAX_VALUES = 100_000
+"""Most samples times processes, so that with many processes the interval is longer still."""
 
-_MOST_KILLS = 1000
-_MOST_CHANGES = 400
-"""So many kills, and so many starts and ends of tasks, have a sample of their own."""
+_MAX_REGULAR_CROWDED = 300
+"""However many processes there are, so many samples are not too many."""
+
+_MAX_KILLS = 1000
+"""The first so many kills have a sample of their own."""
+
+_MAX_STARTS_AND_EXITS = 400
+"""The first so many starts and exits have a sample of their own."""
+
+_ROUNDING_S = 1e-6
+"""What sums of time may lack of a whole second."""
 
 
 class _Curve:
+    """The samples of one process, from the first one after its start."""
+
     __slots__ = ("before", "first", "proc", "progress", "rss", "swap", "total_s")
 
     def __init__(self, proc: Proc, first: int, total_s: float) -> None:
@@ -40,26 +51,13 @@ class _Curve:
         self.progress: list[float] = []
         self.before = (0.0, 0.0, 0.0)
 
-    def thin(self, keep: list[bool]) -> None:
-        """Leave out samples."""
-        mine = keep[self.first :]
-        self.rss = list(compress(self.rss, mine))
-        self.swap = list(compress(self.swap, mine))
-        self.progress = list(compress(self.progress, mine))
-        self.first = sum(keep[: self.first])
-
-    def drop_last(self, count: int) -> None:
-        """Leave out the last of so many samples."""
-        for column in (self.rss, self.swap, self.progress):
-            del column[max(count - 1 - self.first, 0) :]
-
     def extend(self, at: int, after: tuple[float, float, float], parts: list[float]) -> None:
-        """Add the samples of a straight piece.
+        """Add the samples between two events.
 
         Args:
             at: number of the first of them.
-            after: rss, swap and progress at the end of the piece.
-            parts: the share of the piece that was over at each.
+            after: rss, swap and progress at the second event.
+            parts: share of the time between the events that was over at each.
         """
         gap = at - self.first - len(self.rss)
         mb = (1.0 / _MB, 3)
@@ -67,6 +65,25 @@ class _Curve:
         for (column, (unit, digits)), a, b in zip(columns, self.before, after, strict=True):
             column.extend([0.0] * gap)
             column.extend(_line(a * unit, b * unit, parts, digits))
+
+    def keep(self, kept: list[bool]) -> None:
+        """Drop the samples of the run that are not to be kept."""
+        own = kept[self.first :]
+        self.rss = list(compress(self.rss, own))
+        self.swap = list(compress(self.swap, own))
+        self.progress = list(compress(self.progress, own))
+        self.first = sum(kept[: self.first])
+
+    def cut(self, count: int) -> None:
+        """Drop the samples after the run's first ``count``."""
+        for column in (self.rss, self.swap, self.progress):
+            del column[max(count - self.first, 0) :]
+
+    def padded(self, column: list[float], count: int, *, hold: bool = False) -> list[float]:
+        """A column from the start of the run to its end; it ends in 0, or ``hold``s its value."""
+        last = column[-1] if hold and column else 0.0
+        whole = [0.0] * self.first + column
+        return (whole + [last] * (count - len(whole)))[:count]
 
 
 def _line(start: float, end: float, parts: list[float], digits: int) -> list[float]:
@@ -76,37 +93,95 @@ def _line(start: float, end: float, parts: list[float], digits: int) -> list[flo
 
 
 class Sampler:
-    """Collects samples at even distances, and at the moments that matter."""
+    """Samples a run, and advances the pressure averages.
 
-    def __init__(self, machine: Machine, psi: Psi, every_s: float | None) -> None:
-        """Begin with nothing.
+    At a given interval there is one sample every so many seconds. An adaptive interval begins
+    small and is doubled, with every second sample dropped, whenever there would be too many; in
+    addition there is a sample just before each kill, at each start and exit, and at the end of
+    the run.
 
-        Args:
-            machine: what is sampled.
-            psi: its pressure.
-            every_s: distance of the samples; None: as fine as the run turns out to be short, and
-                besides a sample at each kill, at the start and end of each task and of the run.
-        """
+    Args:
+        machine: what is sampled.
+        psi: its pressure.
+        interval_s: seconds between two samples; None: adaptive.
+    """
+
+    def __init__(self, machine: Machine, psi: Psi, interval_s: float | None) -> None:
         self.machine = machine
         self.psi = psi
-        self.every_s = _FINEST_S if every_s is None else every_s
+        self.interval_s = _FINEST_S if interval_s is None else interval_s
         self.t: list[float] = []
         self.rows: list[tuple[float, ...]] = []
-        self.answers: list[float] = []
+        self.probe_answers: list[float] = []
         self.curves: dict[str, _Curve] = {}
-        self._adapts = every_s is None
-        self._even: list[int | None] = []
-        self._steps = 0
+        self._is_adaptive = interval_s is None
+        self._intervals = 0
+        """Intervals until the next regular sample is due, counted from the start."""
+        self._due_at: list[int | None] = []
+        """After how many intervals each sample was due; None: it is not a regular one."""
         self._kills = 0
-        self._kill_s = -1.0
-        self._changes = 0
+        self._starts_and_exits = 0
+        self._last_kill_s = -1.0
         self._live: list[_Curve] = []
         self._before: tuple[float, ...] = ()
-        self._busy = 0.0
-        self._probe_s = 0.0
+        self._cpu_busy = 0.0
+        self._answering_s = 0.0
 
-    def watch(self, proc: Proc) -> None:
-        """Follow a process from now on."""
+    # Between two events.
+
+    def begin_piece(self, end: float) -> None:
+        """Remember the present state, if a sample is due until ``end``."""
+        if self._is_adaptive:
+            self._lengthen_interval(end)
+        if self._next_s() > end:
+            return
+        self._before = self._state()
+        for curve in self._live:
+            curve.before = self._values(curve)
+
+    def end_piece(self, start: float, seconds: float, rates: Rates, response_s: float) -> None:
+        """Take the samples that were due while the machine was advanced.
+
+        Args:
+            start: from when.
+            seconds: for how long.
+            rates: at which rates.
+            response_s: how long the probe took meanwhile.
+        """
+        self._cpu_busy = rates.cpu_busy
+        end = start + seconds
+        now = start
+        if self._next_s() > end:
+            self._pass(seconds, rates, response_s)
+            return
+        after = self._state()
+        first = len(self.t)
+        parts = []
+        while (at := self._next_s()) <= end:
+            self._pass(at - now, rates, response_s)
+            now = at
+            if not self._is_sampled(at):
+                part = (at - start) / seconds if seconds > 0 else 1.0
+                values = [a + (b - a) * part for a, b in zip(self._before, after, strict=True)]
+                self._add_row(at, values, due_at=self._intervals)
+                parts.append(part)
+            self._intervals += 1
+        for curve in self._live:
+            curve.extend(first, self._values(curve), parts)
+        self._pass(end - now, rates, response_s)
+        self._live = [curve for curve in self._live if curve.proc.state != "dead"]
+
+    def _pass(self, seconds: float, rates: Rates, response_s: float) -> None:
+        """Let time pass for the pressure averages, and for the probe: one answer a second."""
+        self.psi.advance(seconds, rates.some, rates.full)
+        if response_s <= FROZEN_S:
+            self._answering_s += seconds
+
+    # At an event.
+
+    def process_started(self, proc: Proc) -> None:
+        """Sample a process from now on."""
+        self._sample_start_or_exit()
         spec = proc.spec
         total = sum(proc.nominal)
         if spec.loops is not None:
@@ -116,122 +191,86 @@ class Sampler:
         self.curves[proc.key] = curve
         self._live.append(curve)
 
-    def mark(self, end: float) -> None:
-        """Remember the state at the beginning of a straight piece, if a sample falls into it."""
-        if self._adapts:
-            self._coarsen(end)
-        if self._next() > end:
+    def process_exited(self) -> None:
+        """Take a sample where a process is gone, if the interval is adaptive."""
+        self._sample_start_or_exit()
+
+    def before_kill(self) -> None:
+        """Take a sample where a process is about to be killed, if the interval is adaptive."""
+        if not self._is_adaptive or self._kills >= _MAX_KILLS:
             return
-        self._before = self._state()
-        for curve in self._live:
-            curve.before = self._values(curve)
+        if not self._is_sampled(self.machine.now):
+            self._sample_now()
+            self._kills += 1
+        self._last_kill_s = self.t[-1]
 
-    def run(self, start: float, seconds: float, rates: tuple[float, float, float, float]) -> None:
-        """Take the samples that fall into a straight piece that has just been moved along.
+    def end_run(self) -> None:
+        """Take a last sample, if the interval is adaptive."""
+        if self._is_adaptive:
+            self._sample_or_replace()
 
-        Args:
-            start: when it began.
-            seconds: how long it was.
-            rates: shares of stall some and full, busy CPUs, and the probe's response.
-        """
-        some, full, busy, response = rates
-        self._busy = busy
-        end = start + seconds
-        now = start
-        if self._next() > end:
-            self.psi.advance(seconds, some, full)
-            self._answer(seconds, response)
-            return
-        after = self._state()
-        first = len(self.t)
-        parts = []
-        while (at := self._next()) <= end:
-            self.psi.advance(at - now, some, full)
-            self._answer(at - now, response)
-            now = at
-            if self.t and self.t[-1] >= round(at, 6):
-                self._steps += 1
-                continue
-            part = (at - start) / seconds if seconds > 0 else 1.0
-            self._even.append(self._steps)
-            self._steps += 1
-            self._take(at, [a + (b - a) * part for a, b in zip(self._before, after, strict=True)])
-            parts.append(part)
-        for curve in self._live:
-            curve.extend(first, self._values(curve), parts)
-        self.psi.advance(end - now, some, full)
-        self._answer(end - now, response)
-        self._live = [curve for curve in self._live if curve.proc.state != "dead"]
+    def _sample_start_or_exit(self) -> None:
+        if self._is_adaptive and self._starts_and_exits < _MAX_STARTS_AND_EXITS:
+            self._starts_and_exits += self._sample_or_replace()
 
-    def kill(self, now: float) -> None:
-        """Take a sample where a task is about to be killed."""
-        if self._adapts and self._kills < _MOST_KILLS:
-            self._kills += self._moment(now)
-            self._kill_s = self.t[-1]
-
-    def change(self, now: float) -> None:
-        """Take a sample where a task has started or is gone."""
-        if self._adapts and self._changes < _MOST_CHANGES:
-            self._changes += self._moment(now, after=True)
-
-    def end(self, now: float) -> None:
-        """Take a last sample where the run ends."""
-        if self._adapts:
-            self._moment(now, after=True)
-
-    def _moment(self, now: float, *, after: bool = False) -> bool:
-        """Take a sample now; of two at the same time the state before a kill stays."""
-        at = round(now, 6)
-        if self.t and self.t[-1] >= at:
-            if not after or self._kill_s == self.t[-1]:
+    def _sample_or_replace(self) -> bool:
+        """Take a sample, in place of one at the same time except that of a kill."""
+        if self._is_sampled(self.machine.now):
+            if self._last_kill_s == self.t[-1]:
                 return False
-            self._even[-1] = None
-            self.t.pop()
-            self.rows.pop()
-            self.answers.pop()
-            for curve in self.curves.values():
-                curve.drop_last(len(self.t) + 1)
-        else:
-            self._even.append(None)
+            self._drop_last()
+        self._sample_now()
+        return True
+
+    def _sample_now(self) -> None:
         first = len(self.t)
-        self._take(now, list(self._state()))
+        self._add_row(self.machine.now, self._state(), due_at=None)
         for curve in self._live:
             if curve.first <= first:
                 curve.before = self._values(curve)
                 curve.extend(first, curve.before, [1.0])
-        return True
 
-    def _coarsen(self, end: float) -> None:
-        """Keep every second of the even samples as long as there would be too many at the end."""
-        most = min(_MOST, max(_FEWEST, _MOST_VALUES // max(len(self.curves), 1)))
-        while end / self.every_s > most:
-            self.every_s *= 2
-            self._steps = -(-self._steps // 2)
-            keep = [step is None or step % 2 == 0 for step in self._even]
-            if all(keep):
-                continue
-            self.t = list(compress(self.t, keep))
-            self.rows = list(compress(self.rows, keep))
-            self.answers = list(compress(self.answers, keep))
-            for curve in self.curves.values():
-                curve.thin(keep)
-            left = compress(self._even, keep)
-            self._even = [None if step is None else step // 2 for step in left]
+    # The samples.
 
-    def _next(self) -> float:
-        return self._steps * self.every_s
+    def _next_s(self) -> float:
+        return self._intervals * self.interval_s
 
-    def _answer(self, seconds: float, response: float) -> None:
-        """Count the time in which the probe answers, at one answer a second."""
-        if response <= FROZEN_S:
-            self._probe_s += seconds
+    def _is_sampled(self, at: float) -> bool:
+        """Whether there is a sample at a time (the present, or a later one) already."""
+        return bool(self.t) and self.t[-1] >= round(at, 6)
 
-    def _take(self, at: float, row: list[float]) -> None:
+    def _add_row(self, at: float, values: Iterable[float], *, due_at: int | None) -> None:
         self.t.append(round(at, 6))
-        self.rows.append((*row, *self.psi.avg10(), self._busy))
-        self.answers.append(float(int(self._probe_s + 1e-6)))
+        self.rows.append((*values, *self.psi.avg10(), self._cpu_busy))
+        self.probe_answers.append(float(int(self._answering_s + _ROUNDING_S)))
+        self._due_at.append(due_at)
+
+    def _drop_last(self) -> None:
+        for column in (self.t, self.rows, self.probe_answers, self._due_at):
+            column.pop()
+        for curve in self.curves.values():
+            curve.cut(len(self.t))
+
+    def _lengthen_interval(self, end: float) -> None:
+        """Double the interval until there are not too many regular samples at ``end``."""
+        crowded = _MAX_VALUES // max(len(self.curves), 1)
+        most = min(_MAX_REGULAR, max(_MAX_REGULAR_CROWDED, crowded))
+        while end / self.interval_s > most:
+            self.interval_s *= 2
+            self._intervals = -(-self._intervals // 2)
+            kept = [due_at is None or due_at % 2 == 0 for due_at in self._due_at]
+            if all(kept):
+                continue
+            self.t = list(compress(self.t, kept))
+            self.rows = list(compress(self.rows, kept))
+            self.probe_answers = list(compress(self.probe_answers, kept))
+            for curve in self.curves.values():
+                curve.keep(kept)
+            left = compress(self._due_at, kept)
+            self._due_at = [None if due_at is None else due_at // 2 for due_at in left]
 
     def _state(self) -> tuple[float, ...]:
+        """Pages that are free, available, cached, and free in swap."""
         machine = self.machine
         file = shared = swapped = 0.0
         for pool in machine.pools():
@@ -250,6 +289,7 @@ class Sampler:
         )
 
     def _values(self, curve: _Curve) -> tuple[float, float, float]:
+        """A process's rss and swap, pages, and its progress."""
         proc = curve.proc
         if proc.state == "dead":
             return (0.0, 0.0, self._progress(curve))
@@ -258,41 +298,41 @@ class Sampler:
     def _progress(self, curve: _Curve) -> float:
         proc = curve.proc
         done = proc.done_s
-        if proc.state == "run" and proc.step < len(proc.spec.steps) and 0 < proc.whole < 1e18:
-            part = 1.0 - proc.left / proc.whole
+        if proc.state == "run" and proc.step < len(proc.spec.steps) and 0 < proc.step_total < 1e18:
+            part = 1.0 - proc.step_left / proc.step_total
             done += part * proc.nominal[proc.step]
         if curve.total_s <= 0.0:
-            return 1.0 if proc.state == "dead" and not proc.doomed else 0.0
+            return 1.0 if proc.state == "dead" and not proc.killed else 0.0
         return done / curve.total_s
 
     def samples(self) -> Samples:
         """Everything collected, as the record has it."""
         count = len(self.t)
         columns = list(zip(*self.rows, strict=True)) if self.rows else [()] * 7
-        mb = [[round(value / _MB, 3) for value in column] for column in columns[:4]]
+        free, available, cached, swap_free, some, full, busy = columns
         tasks = {}
         for key, curve in self.curves.items():
-            lists = []
-            for column in (curve.rss, curve.swap, curve.progress):
-                tail = column[-1] if column is curve.progress and column else 0.0
-                lists.append(
-                    ([0.0] * curve.first + column + [tail] * (count - curve.first - len(column)))[
-                        :count
-                    ]
-                )
-            tasks[key] = TaskSamples(rss_mb=lists[0], swap_mb=lists[1], progress=lists[2])
+            tasks[key] = TaskSamples(
+                rss_mb=curve.padded(curve.rss, count),
+                swap_mb=curve.padded(curve.swap, count),
+                progress=curve.padded(curve.progress, count, hold=True),
+            )
         nothing = [0.0] * count
-        tasks[PROBE] = TaskSamples(rss_mb=nothing, swap_mb=nothing, progress=self.answers)
+        tasks[PROBE] = TaskSamples(rss_mb=nothing, swap_mb=nothing, progress=self.probe_answers)
         pings = [float(int(t)) for t in self.t]
         tasks[PING] = TaskSamples(rss_mb=nothing, swap_mb=nothing, progress=pings)
         return Samples(
             t_s=self.t,
-            free_mb=mb[0],
-            available_mb=mb[1],
-            cached_mb=mb[2],
-            swap_free_mb=mb[3],
-            psi_some_avg10=[round(v, 2) for v in columns[4]],
-            psi_full_avg10=[round(v, 2) for v in columns[5]],
-            cpu_busy=[round(v, 3) for v in columns[6]],
+            free_mb=_as_mb(free),
+            available_mb=_as_mb(available),
+            cached_mb=_as_mb(cached),
+            swap_free_mb=_as_mb(swap_free),
+            psi_some_avg10=[round(percent, 2) for percent in some],
+            psi_full_avg10=[round(percent, 2) for percent in full],
+            cpu_busy=[round(share, 3) for share in busy],
             tasks=tasks,
         )
+
+
+def _as_mb(column: Iterable[float]) -> list[float]:
+    return [round(pages / _MB, 3) for pages in column]

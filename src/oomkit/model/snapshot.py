@@ -1,12 +1,9 @@
-"""The run's state as the snapshot the kernel's rules decide on."""
+"""The machine's state as the snapshot that the kernel's rules decide on."""
 
 from oomkit.kernel import state
-from oomkit.model.machine import Machine
+from oomkit.model.machine import UPTIME_AT_START_S, Machine
 from oomkit.model.pools import Group
 from oomkit.model.tasks import Proc
-
-UPTIME_AT_START_S = 60
-"""The machine was booted so long before the scenario begins."""
 
 INIT = state.Task(
     pid=1,
@@ -22,17 +19,17 @@ INIT = state.Task(
 )
 
 
-def take_snapshot(machine: Machine, now: float, kernel: str) -> state.Snapshot:
-    """The whole machine at this moment; tasks in the order they were created."""
+def take_snapshot(machine: Machine) -> state.Snapshot:
+    """The whole machine at this moment; tasks in the order in which they were created."""
     return state.Snapshot(
-        kernel=kernel,
+        kernel=machine.spec.kernel,
         memory=machine.memory(),
         sysctl=machine.sysctl,
         tasks=(INIT, *(task_record(machine, p) for p in machine.procs if p.alive)),
         memcgs=tuple(_memcg(group) for group in machine.groups.values()),
         hz=machine.spec.hz,
         cpus=machine.spec.cpus,
-        uptime_s=UPTIME_AT_START_S + int(now),
+        uptime_s=int(machine.uptime_s()),
     )
 
 
@@ -40,7 +37,7 @@ def task_record(machine: Machine, proc: Proc) -> state.Task:
     """One process as badness and overcommit see it."""
     mm = proc.mm
     root = proc.spec.uid == 0
-    anon = mm.anon.resident + mm.locked + (mm.shared_rss() if mm.views else 0.0)
+    anon = mm.anon.resident + mm.locked + (mm.cow_rss() if mm.cow_views else 0.0)
     text = proc.program.resident if proc.program is not None else 0.0
     return state.Task(
         pid=proc.pid,
@@ -65,9 +62,9 @@ def task_record(machine: Machine, proc: Proc) -> state.Task:
         cap_sys_resource=root,
         cap_sys_rawio=root,
         mm_id=mm.mm_id if mm.users > 1 else None,
-        victim=proc.doomed,
+        victim=proc.killed,
         exiting=proc.state == "exiting",
-        fatal_signal=proc.doomed,
+        fatal_signal=proc.killed,
         cgroup=f"/{proc.spec.cgroup or ''}",
     )
 

@@ -1,390 +1,286 @@
-"""The rates that hold until the next event: who runs how fast, and where pages flow."""
+"""The rates that hold until the next event: how fast each task runs, and where pages flow."""
+
+from collections import defaultdict
+from collections.abc import Iterable
 
 from oomkit.model import cpu
-from oomkit.model.demand import Demand, Domain, demand_of, mark_hot, system_demand
+from oomkit.model.demand import Demand, mark_working_sets, task_demands
 from oomkit.model.disk import queue_factor, speed_of
+from oomkit.model.domains import Domain, Domains, count_usage, domain_of, find_domains
 from oomkit.model.machine import Machine
-from oomkit.model.pools import Group, Pool
-from oomkit.model.reclaim import Plan, distribute, make_plan
-from oomkit.model.tasks import Proc
+from oomkit.model.pools import PoolFlow, PoolFlows
+from oomkit.model.reclaim import Plan, distribute_reclaim
+from oomkit.model.writeback import write_back
 
-_AT_LIMIT = 0.5
-"""A limit counts as reached within so many pages."""
+_HIGH_BATCH_PAGES = 64
+"""Pages charged between two checks of ``memory.high`` (6.1 and later)."""
 
-_DIRTY_BACKGROUND = 10
-_DIRTY_LIMIT = 20
-
-_DIRTY_LEAST = 64.0
-"""With a lower limit than so many pages writers go at the disk's pace from the start."""
-
-_HIGH_BATCH = 64
-"""Pages charged between two looks at ``memory.high`` (6.1 and later)."""
+_MAX_HIGH_DELAY_S = 2.0
+"""Longest sleep of a task above ``memory.high``."""
 
 
-class Regime:
-    """What :func:`solve` found.
+class Rates:
+    """What :func:`solve` found; rates are per second, amounts pages.
 
     Attributes:
-        demands: the running tasks.
+        demands: the running tasks, with what each wants and gets.
         domains: the machine first, then the cgroups at their limit.
-        free_rate: change of free pages, pages a second.
-        queue: how much longer than alone a disk request takes.
+        flows: pages that flow into and out of the pools.
+        free_rate: change of free pages.
+        dirty_rate: change of dirty pages.
+        writers_throttled: writers wait for the flushers, so dirty pages stay as many as they are.
+        queue: how many times longer than alone a disk request takes.
+        cpu_wants: CPUs that each task could use, and its weight.
         cpu_busy: share of the CPUs in use.
         some: share of time in which a task waits for memory.
         full: share of time in which nothing else gets done.
-        dirty_rate: change of dirty pages.
-        through: writers wait for the flushers, so dirty pages stay as many as they are.
-        wants: CPUs each could use and its weight, for the probe's share.
     """
 
     __slots__ = (
-        "cpu_busy", "demands", "dirty_rate", "domains", "free_rate", "full", "queue", "some",
-        "through", "wants",
+        "cpu_busy", "cpu_wants", "demands", "dirty_rate", "domains", "flows", "free_rate", "full",
+        "queue", "some", "writers_throttled",
     )  # fmt: skip
 
-    def __init__(self) -> None:
-        self.demands: list[Demand] = []
-        self.domains: dict[Group | None, Domain] = {}
-        self.free_rate = 0.0
+    def __init__(self, demands: list[Demand], domains: Domains) -> None:
+        self.demands = demands
+        self.domains = domains
+        self.flows: PoolFlows = defaultdict(PoolFlow)
+        self.free_rate = self.dirty_rate = 0.0
+        self.writers_throttled = False
         self.queue = 1.0
-        self.cpu_busy = 0.0
-        self.some = 0.0
-        self.full = 0.0
-        self.dirty_rate = 0.0
-        self.through = False
-        self.wants: list[tuple[float, float]] = []
+        self.cpu_wants: list[tuple[float, float]] = []
+        self.cpu_busy = self.some = self.full = 0.0
 
 
-def solve(machine: Machine) -> Regime:
-    """Work out the present rates; sets the flows of every pool and task."""
-    regime = Regime()
-    mark_hot(machine)
-    regime.demands = [demand_of(machine, p) for p in machine.procs if p.state == "run"]
-    system = system_demand(machine)
-    if system is not None:
-        regime.demands.append(system)
-    count_usage(machine)
-    _find_domains(machine, regime)
-    for demand in regime.demands:
-        demand.domain = domain_of(regime, demand.proc)
-    background = _write_back(machine, regime)
-    _share_cpus(machine, regime, first=True)
-    _set_speeds(machine, regime, background)
-    waits = regime.queue > 1.0 or any(d.sync_io and d.proc for d in regime.demands)
-    if waits and regime.cpu_busy >= 1.0:
-        _share_cpus(machine, regime, first=False)
-        _set_speeds(machine, regime, background)
-    _flow(machine, regime)
-    _account(regime)
-    return regime
+def solve(machine: Machine) -> Rates:
+    """Work out the present rates.
 
-
-def count_usage(machine: Machine) -> None:
-    """Bring the cgroups' usage up to date."""
-    if not machine.groups:
-        return
-    for group in machine.groups.values():
-        group.usage = group.swap_usage = 0.0
-    for pool in machine.pools():
-        if pool.group is not None:
-            for group in pool.group.chain():
-                group.usage += pool.resident + pool.dirty
-                group.swap_usage += pool.swapped
-    for mm in machine.mms():
-        if mm.group is not None:
-            for group in mm.group.chain():
-                group.usage += mm.locked + mm.tables
-
-
-def _find_domains(machine: Machine, regime: Regime) -> None:
-    """Who has to give back what it takes: the machine below its low mark, cgroups at a limit."""
-    marks = machine.marks
-    pools = machine.pools()
-    swappiness = machine.sysctl.swappiness
-    waiting = sum(1 for d in regime.demands if d.refault or _reads(d))
-    regime.domains[None] = top = Domain(None, pools)
-    swap_left = machine.swap_total - machine.swap_used()
-    if machine.free <= marks.low_pages + _AT_LIMIT:
-        open_pools = [p for p in pools if not _protected(p)]
-        plan = _plan(machine, machine, open_pools, swap_left, swappiness, waiting)
-        if not plan.layers and len(open_pools) < len(pools):
-            plan = _plan(machine, machine, pools, swap_left, swappiness, waiting)
-        if plan.layers or machine.free <= marks.floor_pages + _AT_LIMIT:
-            top.plan = plan
-    for group in machine.groups.values():
-        hard = min(group.max_pages, group.memsw_pages)
-        if group.usage < min(hard, group.high_pages) - _AT_LIMIT:
-            continue
-        inside = [p for p in pools if p.group is not None and group in p.group.chain()]
-        own = Domain(group, inside)
-        chosen = group.swappiness if group.swappiness is not None else swappiness
-        left = min(swap_left, group.swap_left())
-        held = sum(1 for d in regime.demands if d.refault and _inside(d, group))
-        own.plan = _plan(machine, group, inside, left, chosen, held)
-        # Above high only, what can't be reclaimed is the machine's to find.
-        if own.plan.layers or group.usage >= hard - _AT_LIMIT:
-            regime.domains[group] = own
-
-
-def _plan(
-    machine: Machine,
-    owner: Machine | Group,
-    pools: list[Pool],
-    swap_left: float,
-    swappiness: int,
-    waiting: int,
-) -> Plan:
-    """A domain's plan; full swap counts as full until a batch of slots is free again.
-
-    With swappiness 0 the machine would still swap below its high watermarks, but what lower zones
-    keep from user pages alone is more than that: real kernels kill with swap free.
+    In the machine it only updates what follows from its state (the pools' ``hot`` pages, the
+    cgroups' usage, whether swap counts as full) and adds empty pools for files that are used for
+    the first time. So to solve again gives the same rates.
     """
-    if swappiness == 0 and not machine.rules.swaps_at_zero:
-        return make_plan(pools, swap_left=0.0, swappiness=0, waiting=waiting)
-    if swap_left < 1.0:
-        owner.swap_full = True
-    elif swap_left >= machine.swap_batch:
-        owner.swap_full = False
-    left = 0.0 if owner.swap_full else swap_left
-    plan = make_plan(pools, swap_left=left, swappiness=swappiness, waiting=waiting)
-    if not plan.layers and left < swap_left:
-        plan = make_plan(pools, swap_left=swap_left, swappiness=swappiness, waiting=waiting)
-    return plan
+    mark_working_sets(machine)
+    demands = task_demands(machine)
+    count_usage(machine)
+    rates = Rates(demands, _find_domains(machine, demands))
+    domains = rates.domains
+    for demand in demands:
+        demand.domain = domain_of(domains, demand.proc)
+    released = _release_exiting(machine, rates)
+    background, rates.writers_throttled = write_back(
+        machine,
+        demands,
+        rates.flows,
+        low_memory=domains[None].plan is not None or len(domains) > 1,
+    )
+    _share_cpus(machine, rates, first=True)
+    _set_speeds(machine, rates, background)
+    waits = rates.queue > 1.0 or any(d.sync_io and d.proc for d in demands)
+    if waits and rates.cpu_busy >= 1.0:
+        _share_cpus(machine, rates, first=False)
+        _set_speeds(machine, rates, background)
+    _set_flows(machine, rates, released)
+    _set_stalls(rates)
+    rates.some, rates.full = pressure(demands)
+    return rates
 
 
-def _reads(demand: Demand) -> bool:
-    return demand.proc is not None and demand.proc.current.verb == "read" and bool(demand.grow)
+def _find_domains(machine: Machine, demands: list[Demand]) -> Domains:
+    refaulting = [demand.proc for demand in demands if demand.refaults]
+    readers = sum(
+        1
+        for demand in demands
+        if demand.new_pages
+        and not demand.refaults
+        and demand.proc is not None
+        and demand.proc.current.verb == "read"
+    )
+    return find_domains(machine, refaulting, readers)
 
 
-def _protected(pool: Pool) -> bool:
-    return pool.group is not None and any(g.usage <= g.low_pages for g in pool.group.chain())
+def _release_exiting(machine: Machine, rates: Rates) -> float:
+    """Let exiting tasks' pages flow out of their pools; returns the pages freed a second."""
+    released = 0.0
+    for proc in machine.procs:
+        mm = proc.mm
+        if proc.end_s is None or mm.users != 1:
+            continue
+        seconds = proc.end_s - machine.now
+        if seconds <= 0.0:
+            continue
+        for pool in (mm.anon, mm.shmem):
+            if pool.resident > 0.0:
+                rates.flows[pool].release += pool.resident / seconds
+        rate = mm.unmapped_on_exit() / seconds
+        domain_of(rates.domains, proc).exits += rate
+        released += rate
+    return released
 
 
-def _inside(demand: Demand, group: Group) -> bool:
-    proc = demand.proc
-    return proc is not None and proc.mm.group is not None and group in proc.mm.group.chain()
-
-
-def domain_of(regime: Regime, proc: Proc | None) -> Domain:
-    """The innermost domain a task's pages are charged to."""
-    if proc is not None and proc.mm.group is not None and len(regime.domains) > 1:
-        for group in proc.mm.group.chain():
-            if group in regime.domains:
-                return regime.domains[group]
-    return regime.domains[None]
-
-
-def dirty_marks(machine: Machine) -> tuple[float, float]:
-    """Pages of dirty page cache at which write-back begins, and at which writers wait."""
-    file = sum(pool.resident + pool.dirty for pool in machine.files.values())
-    dirtyable = max(machine.free - machine.marks.totalreserve_pages, 0.0) + file
-    background = machine.knobs.get("dirty_background_ratio", _DIRTY_BACKGROUND)
-    limit = machine.knobs.get("dirty_ratio", _DIRTY_LIMIT)
-    low = dirtyable * background / 100
-    high = dirtyable * limit / 100
-    return low, max((low + high) / 2.0, low)
-
-
-def _write_back(machine: Machine, regime: Regime) -> float:
-    """Start the flushers; returns the share of the disk they take."""
-    dirty = sum(pool.dirty for pool in machine.files.values())
-    writers = [d for d in regime.demands if d.dirties is not None]
-    if dirty < 1.0 and not writers:
-        return 0.0
-    background, limit = dirty_marks(machine)
-    short = regime.domains[None].plan is not None or len(regime.domains) > 1
-    regime.through = bool(writers) and (dirty >= limit - _AT_LIMIT or limit < _DIRTY_LEAST)
-    if writers and dirty < background and not short and not regime.through:
-        return 0.0
-    busy = sum(1.0 for d in regime.demands if d.sync_io > 0.0 or d.async_io > 0.0)
-    part = 1.0 / (1.0 + min(busy, 1.0))
-    if dirty >= 1.0:
-        for pool in machine.files.values():
-            pool.cleaned = part * machine.disk * pool.dirty / dirty
-    if regime.through:
-        _write_through(machine, writers, part)
-    return part
-
-
-def _write_through(machine: Machine, writers: list[Demand], part: float) -> None:
-    """At the limit a writer may dirty no more than the flushers write."""
-    pace = sum(d.pace for d in writers)
-    slower = min(part * machine.disk / pace, 1.0) if pace > 0.0 else 1.0
-    for demand in writers:
-        demand.takes -= demand.pace * (1.0 - slower)
-        demand.pace *= slower
-        demand.cpu *= slower
-        if demand.dirties is not None:
-            demand.dirties.cleaned = 0.0  # follows what it writes; see _flow
-
-
-def _share_cpus(machine: Machine, regime: Regime, *, first: bool) -> None:
-    """Give each task its share; the second time those that wait for the disk leave theirs."""
+def _share_cpus(machine: Machine, rates: Rates, *, first: bool) -> None:
+    """Give each task its CPUs; the second time without those that it waits for the disk."""
     wants = []
-    for demand in regime.demands:
+    for demand in rates.demands:
         proc = demand.proc
         if proc is None:
             wants.append((0.0, 1.0))
             continue
-        need = demand.cpu
-        if proc.spin:
+        need = demand.cpus
+        if proc.spinning:
             need = 1.0
         elif proc.asleep:
             need = 0.0
-        elif not first and demand.unit > 0.0:
-            need *= min(demand.speed / demand.unit, 1.0)
+        elif not first and demand.cpu_share > 0.0:
+            need *= min(demand.speed / demand.cpu_share, 1.0)
         wants.append((need, proc.weight * (proc.spec.threads if need > 1.0 else 1)))
-    given = cpu.share(machine.cpus, wants)
-    regime.wants = wants
-    regime.cpu_busy = min(sum(given) / machine.cpus, 1.0)
-    for demand, (need, _), got in zip(regime.demands, wants, given, strict=True):
+    given = cpu.fair_shares(machine.cpus, wants)
+    rates.cpu_wants = wants
+    rates.cpu_busy = min(sum(given) / machine.cpus, 1.0)
+    for demand, (need, _), got in zip(rates.demands, wants, given, strict=True):
+        demand.cpus_given = got
         if demand.proc is None or need <= 0.0:
-            demand.unit = 0.0 if demand.proc is not None and demand.proc.asleep else 1.0
+            demand.cpu_share = 0.0 if demand.proc is not None and demand.proc.asleep else 1.0
         else:
-            demand.unit = got / need
-        if demand.proc is not None:
-            demand.proc.cpu = got
+            demand.cpu_share = got / need
 
 
-def _set_speeds(machine: Machine, regime: Regime, background: float) -> None:
-    """How fast each goes with the disk and memory there is."""
-    for demand in regime.demands:
+def _set_speeds(machine: Machine, rates: Rates, background: float) -> None:
+    """Set how fast each task runs with the CPUs, the disk and the memory there are."""
+    for demand in rates.demands:
         plan = demand.domain.plan
-        demand.swap_io = 0.0 if plan is None else demand.takes * plan.anon_share / machine.disk
-    regime.queue = queue = queue_factor(regime.demands, background)
-    for demand in regime.demands:
+        demand.swap_io = (
+            0.0 if plan is None else demand.alloc_rate * plan.anon_share / machine.disk_pages_s
+        )
+    rates.queue = queue = queue_factor(rates.demands, background)
+    for demand in rates.demands:
         waits = demand.sync_io or demand.swap_io or demand.async_io
-        demand.speed = speed_of(demand, queue) if waits else demand.unit
+        demand.speed = speed_of(demand, queue) if waits else demand.cpu_share
         if machine.groups:
-            _slow_over_high(demand)
-    _ration(machine, regime)
+            _throttle_over_high(demand)
+    _ration(rates)
 
 
-def _slow_over_high(demand: Demand) -> None:
-    """``memory.high``: whoever is above it sleeps longer the further it is above."""
+def _throttle_over_high(demand: Demand) -> None:
+    """``memory.high``: a task above it sleeps longer the further it is above."""
     proc = demand.proc
-    if proc is None or proc.mm.group is None or demand.takes <= 0.0:
+    if proc is None or proc.mm.group is None or demand.alloc_rate <= 0.0:
         return
-    for group in proc.mm.group.chain():
+    for group in proc.mm.group.ancestry:
         over = (group.usage - group.high_pages) / max(group.high_pages, 1.0)
-        delay = min(64.0 * over * over, 2.0) if over > 0 else 0.0
+        delay = min(64.0 * over * over, _MAX_HIGH_DELAY_S) if over > 0 else 0.0
         if delay > 0.01:
-            demand.speed = min(demand.speed, _HIGH_BATCH / delay / demand.takes)
+            demand.speed = min(demand.speed, _HIGH_BATCH_PAGES / delay / demand.alloc_rate)
 
 
-def _ration(machine: Machine, regime: Regime) -> None:
-    """Where nothing can be reclaimed, tasks get what exits give back, and no more."""
-    for domain in regime.domains.values():
-        domain.need = domain.exits = 0.0
-    for proc in machine.procs:
-        if proc.state == "exiting" and proc.exit_dt > 0.0:
-            domain_of(regime, proc).exits += held_pages(proc) / proc.exit_dt
-    for demand in regime.demands:
-        demand.domain.need += demand.takes * demand.speed
-    for domain in regime.domains.values():
+def _ration(rates: Rates) -> None:
+    """Where nothing can be reclaimed, tasks get what exits free, and no more."""
+    needs = _needs(rates)
+    for domain in rates.domains.values():
         domain.blocked = False
         domain.release = domain.exits
-        plan = domain.plan
-        if plan is None or plan.layers or domain.need <= 0.0:
+        plan, need = domain.plan, needs[domain]
+        if plan is None or plan.layers or need <= 0.0:
             continue
         # What is being written back can be reclaimed as soon as it is clean.
-        domain.release += sum(pool.cleaned for pool in domain.pools)
-        short = domain.need - domain.release - _give_back(regime, domain, plan)
-        if short <= 1e-9 * domain.need:
+        flows = (rates.flows.get(pool) for pool in domain.pools)
+        domain.release += sum(flow.cleaned for flow in flows if flow is not None)
+        lacking = need - domain.release - _reclaimable_inflow(rates, domain, plan)
+        if lacking <= 1e-9 * need:
             continue
         domain.blocked = True
-        part = min(domain.release / domain.need, 1.0)
-        for demand in regime.demands:
-            if demand.takes > 0.0 and demand.domain is domain:
+        part = min(domain.release / need, 1.0)
+        for demand in rates.demands:
+            if demand.alloc_rate > 0.0 and demand.domain is domain:
                 demand.speed *= part
 
 
-def _give_back(regime: Regime, domain: Domain, plan: Plan) -> float:
-    """What flows into reclaimable pools and could flow out again at the same time."""
+def _needs(rates: Rates) -> dict[Domain, float]:
+    """Pages that each domain's tasks allocate at their present speed."""
+    needs = dict.fromkeys(rates.domains.values(), 0.0)
+    for demand in rates.demands:
+        needs[demand.domain] += demand.alloc_rate * demand.speed
+    return needs
+
+
+def _reclaimable_inflow(rates: Rates, domain: Domain, plan: Plan) -> float:
+    """What flows into reclaimable pools and could be reclaimed again at the same time."""
     found = 0.0
-    for demand in regime.demands:
+    for demand in rates.demands:
         if demand.domain is not domain:
             continue
-        for pool, rate in demand.grow:
-            if pool is not None and (plan.files if pool.kind == "file" else plan.swaps):
+        for target, rate in demand.new_pages:
+            if target is not None and (
+                plan.reclaims_files if target.kind == "file" else plan.can_swap
+            ):
                 found += rate * demand.speed
-        for pool, rate in demand.refault:
-            if pool.kind != "file" or plan.files:
+        for pool, rate in demand.refaults:
+            if pool.kind != "file" or plan.reclaims_files:
                 found += rate * demand.speed
-        if regime.through and demand.dirties is not None:
+        if rates.writers_throttled and demand.dirty_file is not None:
             found += demand.pace * demand.speed
     return found
 
 
-def held_pages(proc: Proc) -> float:
-    """Pages that come free as a task's address space is taken down."""
-    mm = proc.mm
-    return mm.anon.resident + mm.shmem.resident if mm.users == 1 else 0.0
-
-
-def _flow(machine: Machine, regime: Regime) -> None:
-    """Set the pools' flows from the tasks' speeds, and let each domain reclaim."""
-    for domain in regime.domains.values():
-        domain.need = 0.0
-    taken = sum(_take(demand) for demand in regime.demands if demand.speed > 0.0)
-    if regime.through:
+def _set_flows(machine: Machine, rates: Rates, released: float) -> None:
+    """Set the pools' flows from the tasks' speeds, and let each domain reclaim what it needs."""
+    flows = rates.flows
+    taken = 0.0
+    for demand in rates.demands:
+        if demand.speed > 0.0:
+            _add_flows(demand, flows)
+            taken += demand.alloc_rate * demand.speed
+    if rates.writers_throttled:
         for pool in machine.files.values():
-            if pool.dirtied > 0.0:
-                pool.cleaned = pool.dirtied
-    released = sum(_release(proc) for proc in machine.procs)
+            flow = flows.get(pool)
+            if flow is not None and flow.dirtied > 0.0:
+                flow.cleaned = flow.dirtied
+    needs = _needs(rates)
     evicted = 0.0
-    for group, domain in regime.domains.items():
+    for group, domain in rates.domains.items():
         if group is not None and domain.plan is not None:
-            wanted = max(domain.need - domain.exits, 0.0)
-            evicted += wanted - distribute(domain.plan, wanted)
-    top = regime.domains[None]
+            wanted = max(needs[domain] - domain.exits, 0.0)
+            evicted += wanted - distribute_reclaim(domain.plan, wanted, flows)
+    top = rates.domains[None]
     if top.plan is not None:
         wanted = max(taken - released - evicted, 0.0)
-        evicted += wanted - distribute(top.plan, wanted)
-    regime.free_rate = released + evicted - taken
-    regime.dirty_rate = sum(p.dirtied - p.cleaned for p in machine.files.values())
+        evicted += wanted - distribute_reclaim(top.plan, wanted, flows)
+    rates.free_rate = released + evicted - taken
+    rates.dirty_rate = sum(
+        flow.dirtied - flow.cleaned
+        for pool in machine.files.values()
+        if (flow := flows.get(pool)) is not None
+    )
 
 
-def _take(demand: Demand) -> float:
-    """Let a task's pages flow into their pools; returns how many it takes a second."""
+def _add_flows(demand: Demand, flows: PoolFlows) -> None:
+    """Let a task's pages flow into their pools."""
     speed = demand.speed
-    for pool, rate in demand.grow:
-        if pool is not None:
-            pool.grow += rate * speed
-    for pool, rate in demand.refault:
-        pool.refault += rate * speed
-    if demand.dirties is not None:
-        demand.dirties.dirtied += demand.pace * speed
-    demand.domain.need += demand.takes * speed
-    return demand.takes * speed
+    for target, rate in demand.new_pages:
+        if target is not None:
+            flows[target].new += rate * speed
+    for pool, rate in demand.refaults:
+        flows[pool].refault += rate * speed
+    if demand.dirty_file is not None:
+        flows[demand.dirty_file].dirtied += demand.pace * speed
 
 
-def _release(proc: Proc) -> float:
-    """Let an exiting task's pages flow out of their pools; returns how many a second."""
-    if proc.state != "exiting" or proc.exit_dt <= 0.0 or proc.mm.users > 1:
-        return 0.0
-    for pool in (proc.mm.anon, proc.mm.shmem):
-        pool.release += pool.resident / proc.exit_dt
-    return (proc.mm.anon.resident + proc.mm.shmem.resident) / proc.exit_dt
+def _set_stalls(rates: Rates) -> None:
+    """Set the share of its time that each task waits for memory."""
+    queue = rates.queue
+    for demand in rates.demands:
+        sync_io = demand.sync_io - demand.first_read_io
+        waits = queue * sync_io + (queue - 1.0) * demand.swap_io
+        demand.stall = min(demand.speed * waits, 1.0)
+        if demand.domain.blocked and demand.alloc_rate > 0.0:
+            demand.stall = 1.0 - demand.speed
 
 
-def _account(regime: Regime) -> None:
-    """Stall shares of the tasks, and PSI's some and full from them."""
-    calm = idle = 1.0
-    for demand in regime.demands:
-        proc = demand.proc
-        if proc is None:
-            continue
-        domain = demand.domain
-        proc.speed = demand.speed
-        sync_io = demand.sync_io - demand.first_io
-        waits = regime.queue * sync_io + (regime.queue - 1.0) * demand.swap_io
-        stall = min(demand.speed * waits, 1.0)
-        if domain.blocked and demand.takes > 0.0:
-            stall = 1.0 - demand.speed
-        proc.stall = stall
-        calm *= 1.0 - stall
-        runs = demand.cpu * demand.speed
-        idle *= 1.0 - min(runs, 1.0)
-    regime.some = 1.0 - calm
-    regime.full = regime.some * idle
+def pressure(demands: Iterable[Demand]) -> tuple[float, float]:
+    """PSI's some and full of a set of tasks: shares of time, as if stalls were independent."""
+    none_stalls = none_runs = 1.0
+    for demand in demands:
+        if demand.proc is not None:
+            none_stalls *= 1.0 - demand.stall
+            none_runs *= 1.0 - min(demand.cpus * demand.speed, 1.0)
+    some = 1.0 - none_stalls
+    return some, some * none_runs

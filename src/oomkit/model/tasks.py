@@ -3,7 +3,7 @@
 import random
 from typing import Literal
 
-from oomkit.model.cpu import weight
+from oomkit.model.cpu import nice_weight
 from oomkit.model.pools import Mm, Pool
 from oomkit.scenario.format import Step, Task
 
@@ -14,6 +14,8 @@ PAGE = 4096
 PROCESS_PAGES = 6
 """Kernel stack, task structure and other kernel memory of a process."""
 
+GROWING_VERBS = ("touch", "share", "tmpfs", "lock")
+"""Steps that take new memory, mapped piece by piece as it is touched."""
 
 _NOTHING = Step(verb="exit")
 
@@ -27,29 +29,30 @@ class Proc:
         key: ``name/instance``.
         pid: process id.
         ppid: parent's process id, 1 when it died.
-        nominal: unhindered seconds of each step.
+        nominal: seconds that each step takes on an idle machine.
         state: ``run`` includes waiting for CPU, disk or memory.
         step: index of the step it is at.
         current: that step.
         loop: how often it has been through its steps.
-        left: what is left of the step: pages, CPU seconds.
-        whole: what the step was at its start.
-        worked_s: CPU seconds of the present ``work`` step behind it.
-        speed: how fast it goes, as a share of unhindered.
-        stall: share of its time it waits for memory.
-        spin: it asks for a page in a loop, using CPU.
+        step_left: what is left of the step: pages, CPU seconds.
+        step_total: what the step was at its start.
+        worked_s: CPU seconds of the present ``work`` step so far.
+        spinning: it retries an allocation in a loop, using CPU.
         asleep: it waits at its cgroup's limit without using CPU.
         cpu_s: CPU seconds used.
-        done_s: unhindered seconds of the steps behind it, for ``progress``.
-        grew_s: when it last took memory for good; None: never.
-        to_tmpfs: pages it has written to tmpfs.
+        done_s: nominal seconds of the steps that are over, for ``progress``.
+        start_s: when it started, seconds since the start.
+        end_s: when it will be gone; None: it is not exiting.
+        killed: it is exiting by a fatal signal.
+        last_growth_s: when a step that takes memory last ended; None: never.
+        tmpfs_written: pages it has written to tmpfs.
     """
 
     __slots__ = (
-        "asleep", "cpu", "cpu_s", "current", "done_s", "doomed", "end_s", "exit_dt", "grew_s",
-        "instance", "key", "left", "loop", "mm", "nice", "nominal", "oom_adj", "oom_score_adj",
-        "pid", "ppid", "program", "scales", "spec", "speed", "spin", "stall", "start_s", "state",
-        "step", "to_tmpfs", "weight", "whole", "worked_s",
+        "asleep", "cpu_s", "current", "done_s", "end_s", "instance", "key", "killed",
+        "last_growth_s", "loop", "mm", "nice", "nominal", "oom_adj", "oom_score_adj", "pid", "ppid",
+        "program", "scales", "spec", "spinning", "start_s", "state", "step", "step_left",
+        "step_total", "tmpfs_written", "weight", "worked_s",
     )  # fmt: skip
 
     def __init__(
@@ -68,34 +71,35 @@ class Proc:
         self.step = 0
         self.current: Step = _NOTHING
         self.loop = 0
-        self.left = 0.0
-        self.whole = 0.0
+        self.step_left = 0.0
+        self.step_total = 0.0
         self.worked_s = 0.0
-        self.speed = 0.0
-        self.stall = 0.0
-        self.cpu = 0.0
-        self.spin = False
+        self.spinning = False
         self.asleep = False
         self.cpu_s = 0.0
         self.done_s = 0.0
         self.start_s = 0.0
         self.end_s: float | None = None
-        self.exit_dt = 0.0
-        self.doomed = False
-        self.grew_s: float | None = None
-        self.to_tmpfs = 0.0
+        self.killed = False
+        self.last_growth_s: float | None = None
+        self.tmpfs_written = 0.0
         self.oom_score_adj = spec.oom_score_adj
         self.oom_adj = spec.oom_adj
         self.nice = spec.nice
-        self.weight = weight(spec.nice)
+        self.weight = nice_weight(spec.nice)
 
     @property
     def alive(self) -> bool:
-        """It exists for the kernel."""
+        """Whether it exists for the kernel."""
         return self.state in ("run", "hold", "exiting")
 
+    @property
+    def is_growing(self) -> bool:
+        """Whether its current step takes new memory."""
+        return self.state == "run" and self.current.verb in GROWING_VERBS
+
     def scale(self) -> float:
-        """How much its current step differs from what the file says."""
+        """Its current step's size, as a factor of what the scenario says."""
         return self.scales[self.step]
 
     def rss(self) -> float:
@@ -112,7 +116,7 @@ def draw_scales(spec: Task, rng: random.Random) -> tuple[float, ...]:
 
 
 def nominal_s(step: Step, scale: float, fault_pages_s: float, disk_pages_s: float) -> float:
-    """Seconds a step takes on an idle machine; 0 for what has no end or takes no time."""
+    """Seconds a step takes on an idle machine; 0 where it has no end or takes no time."""
     if step.verb in ("work", "hold"):
         return (step.seconds or 0.0) * scale
     if step.verb in ("reserve", "free", "fork", "exit"):

@@ -5,7 +5,7 @@ import msgspec
 from oomkit.kernel.overcommit import commit_limit_pages
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Memory, Node, Snapshot, Sysctl
-from oomkit.kernel.watermarks import Marks, default_min_free_kbytes, marks
+from oomkit.kernel.watermarks import Watermarks, default_min_free_kbytes, watermarks_for
 
 _NEAR = 0.05
 """``min_free_kbytes`` this near to the kernel's default is taken for it."""
@@ -114,8 +114,8 @@ def _following(memory: Memory, sysctl: Sysctl, pages: int, rules: RuleSet) -> Sy
     return sysctl
 
 
-def _marks(total: int, sysctl: Sysctl, rules: RuleSet) -> Marks:
-    return marks(
+def _watermarks(total: int, sysctl: Sysctl, rules: RuleSet) -> Watermarks:
+    return watermarks_for(
         max(total, 1),
         rules,
         min_free_kbytes=sysctl.min_free_kbytes,
@@ -131,8 +131,8 @@ def _marked(
     if not before.high_wmark_pages:
         return memory
     old, new = (
-        _marks(before.total_ram_pages, sysctl, rules),
-        _marks(memory.total_ram_pages, after, rules),
+        _watermarks(before.total_ram_pages, sysctl, rules),
+        _watermarks(memory.total_ram_pages, after, rules),
     )
     return msgspec.structs.replace(
         memory,

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from oomkit.model.snapshot import UPTIME_AT_START_S
+from oomkit.model.machine import UPTIME_AT_START_S
 from oomkit.printable import printable
 from oomkit.report.amounts import count_of, mb, seconds
 from oomkit.report.curve_happenings import ends, pressure, shortage, starts, swap

@@ -79,6 +79,8 @@ def _step(step: Step) -> str:
         parts.append(f"over = {_seconds(step.over_s)}")
     if step.stride_bytes is not None:
         parts.append(f"stride = {_size(step.stride_bytes)}")
+    if step.scatter:
+        parts.append(f"scatter = {step.scatter}")
     if step.set_bytes is not None:
         parts.append(f"set = {_size(step.set_bytes)}")
     if step.file is not None:

@@ -13,49 +13,49 @@ from oomkit.model.tasks import PAGE, Proc
 
 _MB = 2**20 / PAGE
 
-
-PIECE = 32
+HEAP_STEP_PAGES = 32
 """Pages the heap grows by at a time: the default of malloc's ``M_TOP_PAD``."""
-
-GROWS = ("touch", "share", "tmpfs", "lock")
-"""Steps whose memory is mapped piece by piece as it is touched."""
 
 _INFINITY = float("inf")
 
 
 def charge(machine: Machine, proc: Proc, pages: float) -> str | None:
-    """Charge one private writable mapping to Committed_AS, or say what refuses it."""
+    """Charge a private writable mapping to Committed_AS.
+
+    Returns:
+        The limit that refuses it, with its value; None: it is charged.
+    """
     refusal = None
     if machine.sysctl.overcommit_memory != OVERCOMMIT_ALWAYS:
-        memory = machine.memory() if _looks_around(machine) else machine.promised()
-        refusal = _ask(machine, proc, pages, memory)
+        memory = machine.memory() if _depends_on_usage(machine) else machine.commit_memory()
+        refusal = _refusal(machine, proc, pages, memory)
     if refusal is None:
         machine.committed += pages
         proc.mm.charged += pages
     return refusal
 
 
-def _looks_around(machine: Machine) -> bool:
-    """Whether the answer depends on what memory is in use for, which takes long to sum up."""
+def _depends_on_usage(machine: Machine) -> bool:
+    """Whether the answer depends on what memory is used for, which is slow to sum up."""
     if machine.sysctl.overcommit_memory == OVERCOMMIT_NEVER:
         return False
     return machine.rules.guess != "ram_swap"
 
 
-def refused(machine: Machine, growing: list[Proc]) -> list[tuple[Proc, str]]:
-    """Which of the growing tasks don't get their next piece, and what refuses it."""
+def refusals(machine: Machine, growing: list[Proc]) -> list[tuple[Proc, str]]:
+    """The growing tasks whose next piece of heap is refused, with the limit that refuses it."""
     memory = machine.memory()
     refusals = []
     for proc in growing:
         if proc.mm.reserved < 1.0:
-            refusal = _ask(machine, proc, PIECE, memory)
+            refusal = _refusal(machine, proc, HEAP_STEP_PAGES, memory)
             if refusal is not None:
                 refusals.append((proc, refusal))
     return refusals
 
 
 def headroom_s(machine: Machine, growing: list[tuple[Proc, float]], estimate_rate: float) -> float:
-    """Seconds until a piece is refused to somebody.
+    """Seconds until the next piece of heap is refused to a task.
 
     Args:
         machine: the machine.
@@ -67,18 +67,18 @@ def headroom_s(machine: Machine, growing: list[tuple[Proc, float]], estimate_rat
     if rate <= 0.0 or not growing:
         return _INFINITY
     memory = machine.memory()
-    room = min(_room(machine, proc, memory) for proc, _ in growing)
-    return max(room - PIECE + 1, 1) / rate
+    left = min(_pages_left(machine, proc, memory) for proc, _ in growing)
+    return max(left - HEAP_STEP_PAGES + 1, 1) / rate
 
 
-def _room(machine: Machine, proc: Proc, memory: Memory) -> int:
+def _pages_left(machine: Machine, proc: Proc, memory: Memory) -> int:
     answer = vm_enough_memory(
-        PIECE, memory, machine.sysctl, machine.rules, task=task_record(machine, proc)
+        HEAP_STEP_PAGES, memory, machine.sysctl, machine.rules, task=task_record(machine, proc)
     )
     return answer.limit_pages or 0
 
 
-def limited(machine: Machine) -> bool:
+def can_refuse(machine: Machine) -> bool:
     """Whether small pieces are ever refused.
 
     Not by mode 1, nor by the heuristics up to 3.0 (they count all of the page cache, which is
@@ -90,7 +90,7 @@ def limited(machine: Machine) -> bool:
     return mode != OVERCOMMIT_ALWAYS and machine.rules.guess in ("free_reserve", "admin_reserve")
 
 
-def _ask(machine: Machine, proc: Proc, pages: float, memory: Memory) -> str | None:
+def _refusal(machine: Machine, proc: Proc, pages: float, memory: Memory) -> str | None:
     answer = vm_enough_memory(
         round(pages), memory, machine.sysctl, machine.rules, task=task_record(machine, proc)
     )
@@ -102,18 +102,18 @@ def _ask(machine: Machine, proc: Proc, pages: float, memory: Memory) -> str | No
     return f"{answer.limit} {max(answer.limit_pages or 0, 0) / _MB:.1f} MiB"
 
 
-def grow(machine: Machine, proc: Proc, pages: float) -> None:
-    """A task touched so many new pages: take them from what it reserved, or map them."""
+def map_touched(machine: Machine, proc: Proc, pages: float) -> None:
+    """Account for new pages a task touched: reserved ones first, the others are mapped now."""
     mm = proc.mm
-    kept = min(mm.reserved, pages)
-    mm.reserved -= kept
-    mm.mapped += pages - kept
-    mm.charged += pages - kept
-    machine.committed += pages - kept
+    reserved = min(mm.reserved, pages)
+    mm.reserved -= reserved
+    mm.mapped += pages - reserved
+    mm.charged += pages - reserved
+    machine.committed += pages - reserved
 
 
-def give_back(machine: Machine, proc: Proc, pages: float) -> None:
-    """Take a mapping's charge off again."""
+def uncharge(machine: Machine, proc: Proc, pages: float) -> None:
+    """Remove the charge of an unmapped mapping from Committed_AS."""
     pages = min(pages, proc.mm.charged)
     machine.committed -= pages
     proc.mm.charged -= pages

@@ -27,14 +27,14 @@ def low(*, level: str = "soft", at: str = "10%", look: Any = None, **how: Any) -
     return policy_from({"name": "low", "when": when, "how": how, "look": look or {}})
 
 
-def told(run: Run) -> list[tuple[str, str]]:
+def kills(run: Run) -> list[tuple[str, str]]:
     return [(kill.task, kill.by) for kill in run.kills]
 
 
 def test_the_default_kills_the_leak_before_the_kernel_kills_the_large_one() -> None:
-    assert told(guarded([BIG, LEAK], "kernel"))[0] == ("big", "kernel")
+    assert kills(guarded([BIG, LEAK], "kernel"))[0] == ("big", "kernel")
     run = guarded([BIG, LEAK])
-    assert told(run) == [("leak", "default")]
+    assert kills(run) == [("leak", "default")]
     assert run.policy == "default"
     assert run.objectives.protected_killed == run.objectives.innocents_killed == 0
     kill = run.kills[0]
@@ -71,21 +71,21 @@ def test_it_looks_when_the_threshold_is_crossed_not_later_than_its_own_pace() ->
 
 def test_a_slow_guard_comes_after_the_kernel() -> None:
     hog = {"name": "hog", "start": "1s", "steps": [{"touch": "2G", "rate": "1G/s"}, HOLD]}
-    assert told(guarded([hog], low(look={"least": "5s", "most": "5s"}))) == [("hog", "kernel")]
-    assert told(guarded([hog], low(look={"least": "20ms", "most": "20ms"}))) == [("hog", "low")]
+    assert kills(guarded([hog], low(look={"least": "5s", "most": "5s"}))) == [("hog", "kernel")]
+    assert kills(guarded([hog], low(look={"least": "20ms", "most": "20ms"}))) == [("hog", "low")]
 
 
-def test_who_ignores_sigterm_is_killed_when_its_time_is_up() -> None:
+def test_a_process_that_ignores_sigterm_is_killed_at_the_timeout() -> None:
     """Row 7."""
     deaf = {**LEAK, "on_sigterm": "ignore"}
     run = guarded([deaf], low(at="30%", term_wait="2s"))
-    assert told(run) == [("leak", "low")]
+    assert kills(run) == [("leak", "low")]
     term, kill = run.kills[0].trace[-2:]
     assert term.startswith("SIGTERM to leak")
     assert kill.startswith("SIGKILL to leak[100]: still there 2.0 s after SIGTERM")
 
 
-def test_who_takes_time_to_exit_gets_it() -> None:
+def test_a_process_that_exits_slowly_gets_the_time_it_needs() -> None:
     slow = {**LEAK, "sigterm_exit": "1500ms"}
     run = guarded([slow], low(at="30%", term_wait="5s"))
     quick = guarded([LEAK], low(at="30%", term_wait="5s"))
@@ -95,7 +95,7 @@ def test_who_takes_time_to_exit_gets_it() -> None:
 
 def test_a_machine_that_stands_still_below_the_threshold_is_not_left_to_itself() -> None:
     still = {"name": "still", "steps": [{"touch": "420M", "over": "5s"}, HOLD]}
-    assert told(guarded([still], low(at="20%"))) == [("still", "low")]
+    assert kills(guarded([still], low(at="20%"))) == [("still", "low")]
     untouchable = {**still, "oom_score_adj": -1000}
     run = guarded([untouchable], low(at="20%"))
     assert (run.outcome, run.kills) == ("completed", ())
@@ -110,21 +110,21 @@ def test_thrashing_is_ended_before_the_machine_freezes() -> None:
     machine = {"swap": "2G", "programs": "40M", "disk": "50M/s"}
     assert guarded([work], "kernel", machine=machine).objectives.kills == 0
     run = guarded([work], machine=machine)
-    assert told(run) == [("solver", "default")]
+    assert kills(run) == [("solver", "default")]
     assert "psi_full" in run.kills[0].trace[0]
 
 
-def test_who_fills_tmpfs_is_stopped() -> None:
+def test_the_process_that_fills_tmpfs_is_killed() -> None:
     filler = {
         "name": "filler", "role": "culprit", "cgroup": "f", "start": "5s",
         "steps": [{"tmpfs": "600M", "rate": "20M/s"}, HOLD],
     }  # fmt: skip
     groups = [{"name": "f"}, {"name": "b"}]
     run = guarded([{**BIG, "cgroup": "b"}, filler], cgroup=groups)
-    assert told(run) == [("filler", "default")]
+    assert kills(run) == [("filler", "default")]
     del filler["cgroup"]
-    assert told(guarded([BIG, filler])) == [("filler", "default")]
-    assert told(guarded([BIG, filler], "earlyoom"))[0] == ("big", "earlyoom")
+    assert kills(guarded([BIG, filler])) == [("filler", "default")]
+    assert kills(guarded([BIG, filler], "earlyoom"))[0] == ("big", "earlyoom")
 
 
 def test_a_fork_bomb_is_taken_several_at_a_time() -> None:
@@ -154,7 +154,7 @@ def test_systemd_oomd_kills_the_cgroup_with_most_swap() -> None:
         [*tasks, leak], "systemd-oomd", machine={"swap": "420M"},
         cgroup=[{"name": "app"}, {"name": "leak"}],
     )  # fmt: skip
-    assert {by for _, by in told(run)} == {"systemd-oomd"}
+    assert {by for _, by in kills(run)} == {"systemd-oomd"}
     assert len({kill.t_s for kill in run.kills}) == 1
     assert "ranks" not in run.kills[0].trace[0]
 

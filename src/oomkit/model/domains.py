@@ -1,0 +1,161 @@
+"""Domains of reclaim: the machine, and the memory cgroups at their limit."""
+
+from collections.abc import Sequence
+
+from oomkit.model.machine import Machine
+from oomkit.model.pools import Group, Pool
+from oomkit.model.reclaim import Plan, make_plan
+from oomkit.model.tasks import Proc
+
+AT_LIMIT_PAGES = 0.5
+"""A limit counts as reached within this many pages."""
+
+
+class Domain:
+    """The machine, or a memory cgroup at its limit: what it takes it has to reclaim.
+
+    Attributes:
+        group: the cgroup; None: the machine.
+        pools: the pools it can reclaim from.
+        plan: what it reclaims; None while it has free memory.
+        exits: pages that exiting processes free, pages a second.
+        release: these, and what can be reclaimed once it is written to disk.
+        blocked: nothing is left to reclaim.
+    """
+
+    __slots__ = ("blocked", "exits", "group", "plan", "pools", "release")
+
+    def __init__(self, group: Group | None, pools: list[Pool], plan: Plan | None = None) -> None:
+        self.group = group
+        self.pools = pools
+        self.plan = plan
+        self.exits = 0.0
+        self.release = 0.0
+        self.blocked = False
+
+
+Domains = dict[Group | None, Domain]
+"""The machine's domain first, under None, then those of the cgroups at their limit."""
+
+
+def domain_of(domains: Domains, proc: Proc | None) -> Domain:
+    """The innermost domain a process's pages are charged to; None: the system's own."""
+    if proc is not None and proc.mm.group is not None and len(domains) > 1:
+        for group in proc.mm.group.ancestry:
+            if group in domains:
+                return domains[group]
+    return domains[None]
+
+
+def count_usage(machine: Machine) -> None:
+    """Bring the cgroups' usage up to date."""
+    if not machine.groups:
+        return
+    for group in machine.groups.values():
+        group.usage = group.swap_usage = 0.0
+    for pool in machine.pools():
+        if pool.group is not None:
+            for group in pool.group.ancestry:
+                group.usage += pool.resident + pool.dirty
+                group.swap_usage += pool.swapped
+    for mm in machine.mms():
+        if mm.group is not None:
+            for group in mm.group.ancestry:
+                group.usage += mm.locked + mm.tables
+
+
+def find_domains(machine: Machine, refaulting: Sequence[Proc | None], readers: int) -> Domains:
+    """Find what has to reclaim: the machine below its low watermark, cgroups at a limit.
+
+    Args:
+        machine: with its cgroups' usage up to date.
+        refaulting: processes that wait for evicted pages; None: the system's own.
+        readers: number of other tasks that wait for pages to be read.
+    """
+    domains: Domains = {None: _machine_domain(machine, len(refaulting) + readers)}
+    for group in machine.groups.values():
+        hard = min(group.max_pages, group.memsw_pages)
+        if group.usage < min(hard, group.high_pages) - AT_LIMIT_PAGES:
+            continue
+        inside = pools_in(machine, group)
+        plan = _plan(
+            machine,
+            group,
+            inside,
+            swap_left=min(machine.swap_left(), group.swap_left()),
+            swappiness=machine.sysctl.swappiness if group.swappiness is None else group.swappiness,
+            waiting=sum(1 for proc in refaulting if is_inside(proc, group)),
+        )
+        # Above memory.high alone, what can't be reclaimed is the machine's to find.
+        if plan.layers or group.usage >= hard - AT_LIMIT_PAGES:
+            domains[group] = Domain(group, inside, plan)
+    return domains
+
+
+def pools_in(machine: Machine, group: Group) -> list[Pool]:
+    """The pools charged to a cgroup and below."""
+    return [p for p in machine.pools() if p.group is not None and group in p.group.ancestry]
+
+
+def _machine_domain(machine: Machine, waiting: int) -> Domain:
+    pools = machine.pools()
+    domain = Domain(None, pools)
+    watermarks = machine.watermarks
+    if machine.free > watermarks.low_pages + AT_LIMIT_PAGES:
+        return domain
+    swap_left = machine.swap_left()
+
+    def plan_for(chosen: list[Pool]) -> Plan:
+        return _plan(
+            machine,
+            machine,
+            chosen,
+            swap_left=swap_left,
+            swappiness=machine.sysctl.swappiness,
+            waiting=waiting,
+        )
+
+    unprotected = [p for p in pools if not _is_protected(p)]
+    plan = plan_for(unprotected)
+    if not plan.layers and len(unprotected) < len(pools):
+        plan = plan_for(pools)
+    if plan.layers or machine.free <= watermarks.floor_pages + AT_LIMIT_PAGES:
+        domain.plan = plan
+    return domain
+
+
+def _plan(
+    machine: Machine,
+    owner: Machine | Group,
+    pools: list[Pool],
+    *,
+    swap_left: float,
+    swappiness: int,
+    waiting: int,
+) -> Plan:
+    """A domain's plan; full swap counts as full until a batch of slots is free again.
+
+    With swappiness 0 the machine would still swap below its high watermarks, but the reserves of
+    the lower zones alone exceed these: real kernels kill with swap free.
+    """
+    if swappiness == 0 and not machine.rules.swaps_at_zero:
+        return make_plan(pools, swap_left=0.0, swappiness=0, waiting=waiting)
+    if swap_left < 1.0:
+        owner.swap_full = True
+    elif swap_left >= machine.swap_batch:
+        owner.swap_full = False
+    left = 0.0 if owner.swap_full else swap_left
+    plan = make_plan(pools, swap_left=left, swappiness=swappiness, waiting=waiting)
+    if not plan.layers and left < swap_left:
+        plan = make_plan(pools, swap_left=swap_left, swappiness=swappiness, waiting=waiting)
+    return plan
+
+
+def _is_protected(pool: Pool) -> bool:
+    """Whether ``memory.low`` spares it."""
+    return pool.group is not None and any(g.usage <= g.low_pages for g in pool.group.ancestry)
+
+
+def is_inside(proc: Proc | None, group: Group) -> bool:
+    """Whether a process is charged to a cgroup or below."""
+    return proc is not None and proc.mm.group is not None and group in proc.mm.group.ancestry

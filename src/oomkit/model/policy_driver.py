@@ -1,0 +1,232 @@
+"""Drives a policy's decider in a run: gives it readings, and sends the signals it chooses.
+
+Between two events everything moves along a straight line, so what the policy would read at any
+moment is known. It looks when a daemon would, except where the present rates show that looking
+can have no effect for a while.
+"""
+
+from functools import partial
+
+from oomkit.model.candidates import candidates, cgroup_readings, sizes, start_time
+from oomkit.model.lifecycle import Lifecycle
+from oomkit.model.machine import Machine
+from oomkit.model.psi import Psi
+from oomkit.model.sensors import Counters, Sensors
+from oomkit.model.solve import Rates
+from oomkit.model.tasks import Proc
+from oomkit.model.timers import Timers
+from oomkit.policy.core.conditions import available_kb
+from oomkit.policy.core.decider import Decider, Look
+from oomkit.policy.core.how import Signal
+from oomkit.policy.core.levels import SOFT
+from oomkit.policy.core.reading import Reading
+from oomkit.policy.format import Policy
+from oomkit.policy.plan import compile_plan
+from oomkit.policy.telling import act_lines, signal_line
+
+_WAKEUP_S = 0.001
+"""Delay until a daemon with locked memory runs once it is due."""
+
+_SCAN_S = 10e-6
+"""Time to scan one process (docs/benchmarks.md)."""
+
+_IDLE_S = 60.0
+"""Time that the policy has to act on a machine where nothing else happens any more."""
+
+_MIN_PAUSE_S = 1e-3
+"""Looks are at least this far apart."""
+
+_INFINITY = float("inf")
+
+
+class PolicyDriver:
+    """A policy at work in a run.
+
+    Args:
+        machine: what it guards.
+        lifecycle: ends the processes it signals.
+        timers: for its actions.
+        psi: the machine's pressure.
+        policy: the policy; it has rules.
+    """
+
+    def __init__(
+        self, machine: Machine, lifecycle: Lifecycle, timers: Timers, psi: Psi, policy: Policy
+    ) -> None:
+        self.machine = machine
+        self.lifecycle = lifecycle
+        self.timers = timers
+        self.psi = psi
+        self.policy = policy
+        plan = compile_plan(policy)
+        self.decider = Decider(plan, cpus=machine.cpus)
+        self.counters = Counters()
+        self._sensors: Sensors | None = None
+        self._warm_share: float = plan["look"]["warm"]
+        self._margin_s = max(rule["over_s"] for rule in plan["rules"]) + 0.5
+        self._reads_cgroups = any(rule["cgroup"] is not None for rule in plan["rules"])
+        rules_by = {rule["by"] for rule in plan["rules"]}
+        self._uses_scores = "oom_score" in (policy.whom.by, *rules_by)
+        self._last: Reading | None = None
+        self._interval_s = 0.0
+        self._level = 0
+        self._busy_until_s = 0.0
+        self._traces: dict[tuple[int, int], tuple[str, ...]] = {}
+        self._no_candidate_at: int | None = None
+
+    def next_action_s(self, rates: Rates, seconds: float) -> float:
+        """Look as often as the policy would in the next seconds, and schedule what it calls for.
+
+        Args:
+            rates: those of the present straight piece.
+            seconds: how long they hold.
+
+        Returns:
+            Seconds until the policy acts on the machine; ``seconds`` where it does not before.
+        """
+        now = self.machine.now
+        sensors = self._sensors = self._read_sensors(rates)
+        due = max(self._next_look_s(sensors, seconds), self._busy_until_s)
+        while due <= now + seconds:
+            reading = sensors.reading(due - now)
+            look = self._look(reading)
+            self._interval_s = self.decider.next_look_s(reading)
+            if look.choose or look.signals or look.sizes:
+                at_s = due + self._reaction_s(look)
+                self._busy_until_s = at_s
+                self.timers.call_at(at_s, partial(self._perform, look))
+                return min(seconds, at_s - now)
+            quiet = self._quiet_s(reading, sensors, now + seconds - due)
+            due += max(self._interval_s if quiet <= 0.0 else quiet, _MIN_PAUSE_S)
+        return seconds
+
+    def advance(self, seconds: float) -> None:
+        """Count what the machine did in the seconds it has been advanced by."""
+        if self._sensors is not None:
+            self._sensors.advance(seconds)
+
+    def is_quiescent(self, rates: Rates) -> bool:
+        """Whether the policy leaves a machine alone on which nothing happens any more.
+
+        An action that it would take is scheduled.
+        """
+        if self._no_candidate_at == self.machine.change_count:
+            return True
+        return self.next_action_s(rates, _IDLE_S) >= _IDLE_S
+
+    def process_exited(self, proc: Proc) -> None:
+        """Note that a process is gone, so that the policy does not wait for it any longer."""
+        key = (proc.pid, start_time(proc))
+        self._traces.pop(key, None)
+        if key in self.decider.escalation.dying():
+            self.decider.died(*key, self.machine.now)
+            self._interval_s = 0.0
+
+    # Looking.
+
+    def _read_sensors(self, rates: Rates) -> Sensors:
+        return Sensors(self.machine, rates, self.psi, self.counters, cgroups=self._reads_cgroups)
+
+    def _look(self, reading: Reading) -> Look:
+        look = self.decider.look(reading)
+        self._last, self._level = reading, look.state.level
+        return look
+
+    def _next_look_s(self, sensors: Sensors, seconds: float) -> float:
+        """When the next look is due, seconds since the start."""
+        now = self.machine.now
+        if self._last is None:
+            return now
+        quiet = self._quiet_s(sensors.reading(0.0), sensors, seconds)
+        if quiet > 0.0:
+            return now + quiet
+        return max(self._last.t_s + self._interval_s, now)
+
+    def _quiet_s(self, reading: Reading, sensors: Sensors, seconds: float) -> float:
+        """For how long looking can have no effect; 0: look at the policy's own pace."""
+        decider = self.decider
+        if self._level >= SOFT or decider.escalation.next_s(reading.t_s) < _INFINITY:
+            return 0.0
+        pace = sensors.pace(max(seconds, 1e-6))
+        quiet: float = max(decider.watch.earliest_s(reading, pace) - self._margin_s, 0.0)
+        spare = available_kb(reading) - self._warm_share * reading.mem_total_kb
+        if pace.available_kb_s > 0.0 or pace.swap_kb_s > 0.0:
+            if spare > 0.0:
+                ahead = spare / pace.available_kb_s if pace.available_kb_s > 0.0 else _INFINITY
+                quiet = min(quiet, ahead + _MIN_PAUSE_S)
+            else:
+                quiet = min(quiet, decider.growth.window_s)
+        return quiet
+
+    def _reaction_s(self, look: Look) -> float:
+        scan = _SCAN_S * len(self.machine.procs) if look.choose or look.sizes else 0.0
+        return _WAKEUP_S + scan
+
+    # Acting.
+
+    def _perform(self, look: Look) -> None:
+        """Do what a look called for, after the time that takes."""
+        if look.sizes and self._last is not None:
+            left_kb = available_kb(self._last) + self._last.swap_free_kb
+            self.decider.growth.note(self.machine.now, left_kb, sizes(self.machine))
+        for signal in look.signals:
+            self._send_signal(signal)
+        if look.choose:
+            self._choose_again()
+        if self._last is not None:
+            self._interval_s = self.decider.next_look_s(self._last)
+
+    def _choose_again(self) -> None:
+        """Select and signal victims, unless memory recovered during the scan."""
+        assert self._sensors is not None
+        look = self._look(self._read_sensors(self._sensors.rates).reading(0.0))
+        for signal in look.signals:
+            self._send_signal(signal)
+        if look.choose:
+            self._choose()
+
+    def _choose(self) -> None:
+        machine, decider = self.machine, self.decider
+        found = candidates(machine, decider.growth, with_scores=self._uses_scores)
+        act = decider.choose(found, cgroup_readings(machine))
+        if act is None:
+            self._no_candidate_at = machine.change_count
+            return
+        lines = act_lines(self.policy.name, act)
+        for member in act.choice.members:
+            self._traces[member.pid, member.start_time] = lines
+        for signal in act.signals:
+            self._send_signal(signal)
+        machine.mark_changed()
+
+    def _send_signal(self, signal: Signal) -> None:
+        machine = self.machine
+        proc = machine.by_pid(signal.pid)
+        if proc is None or start_time(proc) != signal.start_time:
+            self.decider.died(signal.pid, signal.start_time, machine.now)
+            return
+        key = (signal.pid, signal.start_time)
+        self._traces[key] = (*self._traces.get(key, ()), signal_line(signal, proc.spec.name))
+        if proc.state == "exiting":
+            return
+        if signal.name == "KILL":
+            self._kill(proc)
+        elif proc.spec.on_sigterm != "ignore":
+            if proc.spec.sigterm_exit_s > 0.0:
+                self.timers.call_at(
+                    machine.now + proc.spec.sigterm_exit_s, partial(self._kill, proc)
+                )
+            else:
+                self._kill(proc)
+
+    def _kill(self, proc: Proc) -> None:
+        """Let a signalled process exit."""
+        if proc.state in ("exiting", "dead"):
+            return
+        self.lifecycle.kill(
+            proc,
+            by=self.policy.name,
+            freed_pages=proc.mm.freed_by_kill(),
+            trace=self._traces.get((proc.pid, start_time(proc)), ()),
+        )
+        self.machine.mark_changed()

@@ -1,0 +1,187 @@
+"""What a policy can read of the machine, at any moment until the next event."""
+
+from collections import defaultdict
+
+from oomkit.model.advance import charge_rates
+from oomkit.model.domains import is_inside, pools_in
+from oomkit.model.machine import Machine
+from oomkit.model.pools import Group
+from oomkit.model.psi import Psi
+from oomkit.model.solve import Rates, pressure
+from oomkit.model.tasks import PAGE
+from oomkit.policy.core.pace import Pace
+from oomkit.policy.core.reading import CgroupReading, Reading
+
+KB = PAGE / 1024
+
+
+class Counters:
+    """What ``/proc/vmstat`` and the cgroups' files have counted since the start.
+
+    Attributes:
+        refault, swap_in, pgscan: pages.
+        groups: counters of each cgroup.
+    """
+
+    def __init__(self) -> None:
+        self.refault = self.swap_in = self.pgscan = 0.0
+        self.groups: defaultdict[Group, CgroupCounters] = defaultdict(CgroupCounters)
+
+
+class CgroupCounters:
+    """What one cgroup's files have counted since the start.
+
+    Attributes:
+        some_s, full_s: stall time, seconds.
+        pgscan: pages.
+    """
+
+    __slots__ = ("full_s", "pgscan", "some_s")
+
+    def __init__(self) -> None:
+        self.some_s = self.full_s = self.pgscan = 0.0
+
+
+class Sensors:
+    """Everything a policy reads, from now until the next event, and how fast it changes.
+
+    Args:
+        machine: the machine now.
+        rates: the rates that hold until the next event.
+        psi: the machine's stall times.
+        counters: the machine's counters.
+        cgroups: whether the cgroups are read too.
+    """
+
+    def __init__(
+        self, machine: Machine, rates: Rates, psi: Psi, counters: Counters, *, cgroups: bool
+    ) -> None:
+        self.machine = machine
+        self.rates = rates
+        self.psi = psi
+        self.counters = counters
+        self.now = machine.now
+        self.file = self.file_rate = self.anon = 0.0
+        self.swapped = self.swap_rate = 0.0
+        self.refault = self.swap_in = self.pgscan = 0.0
+        for pool in machine.pools():
+            if pool.kind == "file":
+                self.file += pool.resident + pool.dirty
+            else:
+                self.swapped += pool.swapped
+                self.anon += pool.resident if pool.kind == "anon" else 0.0
+            flow = rates.flows.get(pool)
+            if flow is None:
+                continue
+            self.pgscan += flow.evict
+            if pool.kind == "file":
+                self.file_rate += flow.net() + flow.dirtied - flow.cleaned
+                self.refault += flow.refault * (1.0 - pool.unread_share)
+            else:
+                self.swap_rate += flow.evict - flow.refault
+                self.swap_in += flow.refault
+        self.refault += self.swap_in
+        self.groups = [
+            _CgroupSensors(group, machine, rates) for group in machine.groups.values() if cgroups
+        ]
+        if self.groups:
+            charged = charge_rates(machine, rates)
+            for group in self.groups:
+                group.usage_rate = charged[group.group]
+
+    def reading(self, after_s: float) -> Reading:
+        """The reading some seconds from now."""
+        machine, counters, psi = self.machine, self.counters, self.psi
+        swap_free = machine.swap_total - self.swapped - self.swap_rate * after_s
+        return Reading(
+            self.now + after_s,
+            machine.total * KB,
+            self._available_kb(after_s),
+            machine.swap_total * KB,
+            max(swap_free, 0.0) * KB,
+            self.anon * KB,
+            psi_some_us=1e6 * (psi.some_total_s + self.rates.some * after_s),
+            psi_full_us=1e6 * (psi.full_total_s + self.rates.full * after_s),
+            refault_pages=counters.refault + self.refault * after_s,
+            swap_in_pages=counters.swap_in + self.swap_in * after_s,
+            pgscan_pages=counters.pgscan + self.pgscan * after_s,
+            cgroups=tuple(group.reading(counters, after_s) for group in self.groups),
+        )
+
+    def pace(self, seconds: float) -> Pace:
+        """How fast things change over the next seconds."""
+        pace = Pace()
+        pace.in_turn = False
+        fallen = self._available_kb(0.0) - self._available_kb(seconds)
+        pace.available_kb_s = max(fallen / seconds, 0.0)
+        pace.swap_kb_s = max(self.swap_rate * KB, 0.0)
+        pace.zram_kb_s = 0.0
+        pace.rates = {
+            "psi_some": self.rates.some,
+            "psi_full": self.rates.full,
+            "refault": self.refault * KB,
+            "swap_in": self.swap_in * KB,
+            "reclaim": self.pgscan * KB,
+        }
+        for group in self.groups:
+            pace.groups[f"/{group.group.name}"] = group.pace(pace)
+        return pace
+
+    def advance(self, seconds: float) -> None:
+        """Count what happened in the seconds by which the machine was advanced."""
+        counters = self.counters
+        counters.refault += self.refault * seconds
+        counters.swap_in += self.swap_in * seconds
+        counters.pgscan += self.pgscan * seconds
+        for group in self.groups:
+            group.advance(counters, seconds)
+
+    def _available_kb(self, after_s: float) -> float:
+        free = self.machine.free + self.rates.free_rate * after_s
+        return self.machine.available(self.file + self.file_rate * after_s, free) * KB
+
+
+class _CgroupSensors:
+    """What a policy reads of one cgroup."""
+
+    def __init__(self, group: Group, machine: Machine, rates: Rates) -> None:
+        self.group = group
+        self.usage_rate = 0.0
+        flows = (rates.flows.get(pool) for pool in pools_in(machine, group))
+        self.scan = sum(flow.evict for flow in flows if flow is not None)
+        self.some, self.full = pressure(d for d in rates.demands if is_inside(d.proc, group))
+
+    def reading(self, counters: Counters, after_s: float) -> CgroupReading:
+        own = counters.groups[self.group]
+        return CgroupReading(
+            f"/{self.group.name}",
+            (self.group.usage + self.usage_rate * after_s) * KB,
+            limit_kb(self.group),
+            self.group.swap_usage * KB,
+            1e6 * (own.some_s + self.some * after_s),
+            1e6 * (own.full_s + self.full * after_s),
+            own.pgscan + self.scan * after_s,
+            oom_group=self.group.oom_group,
+        )
+
+    def pace(self, machine: Pace) -> Pace:
+        pace = Pace()
+        pace.in_turn = False
+        pace.available_kb_s, pace.swap_kb_s = machine.available_kb_s, machine.swap_kb_s
+        pace.zram_kb_s = 0.0
+        pace.limit_kb_s = max(self.usage_rate * KB, 0.0)
+        own = {"psi_some": self.some, "psi_full": self.full, "reclaim": self.scan * KB}
+        pace.rates = {**(machine.rates or {}), **own}
+        return pace
+
+    def advance(self, counters: Counters, seconds: float) -> None:
+        own = counters.groups[self.group]
+        own.some_s += self.some * seconds
+        own.full_s += self.full * seconds
+        own.pgscan += self.scan * seconds
+
+
+def limit_kb(group: Group) -> float | None:
+    """The lowest limit of a cgroup and its ancestors, kB; None: there is none."""
+    limit = min(g.max_pages for g in group.ancestry)
+    return None if limit == float("inf") else limit * KB

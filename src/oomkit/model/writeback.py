@@ -1,0 +1,68 @@
+"""Writing dirty pages to disk (mm/page-writeback.c): when it begins, and when writers wait."""
+
+from oomkit.model.demand import Demand
+from oomkit.model.domains import AT_LIMIT_PAGES
+from oomkit.model.machine import Machine
+from oomkit.model.pools import PoolFlows
+
+_DIRTY_BACKGROUND_RATIO = 10
+_DIRTY_RATIO = 20
+
+_MIN_DIRTY_PAGES = 64.0
+"""With a lower limit than this writers go at the disk's pace from the start."""
+
+
+def dirty_thresholds(machine: Machine) -> tuple[float, float]:
+    """Dirty pages at which write-back begins, and at which writers wait for it."""
+    file = sum(pool.resident + pool.dirty for pool in machine.files.values())
+    dirtyable = max(machine.free - machine.watermarks.totalreserve_pages, 0.0) + file
+    background = machine.knobs.get("dirty_background_ratio", _DIRTY_BACKGROUND_RATIO)
+    limit = machine.knobs.get("dirty_ratio", _DIRTY_RATIO)
+    low = dirtyable * background / 100
+    high = dirtyable * limit / 100
+    return low, max((low + high) / 2.0, low)
+
+
+def write_back(
+    machine: Machine, demands: list[Demand], flows: PoolFlows, *, low_memory: bool
+) -> tuple[float, bool]:
+    """Let the flushers write, and throttle the writers where there are too many dirty pages.
+
+    Args:
+        machine: the machine.
+        demands: the tasks'; those of throttled writers are lowered.
+        flows: gets what the flushers clean.
+        low_memory: the machine or a cgroup reclaims, so the flushers write all there is.
+
+    Returns:
+        The flushers' share of the disk, and whether writers are throttled.
+    """
+    dirty = sum(pool.dirty for pool in machine.files.values())
+    writers = [d for d in demands if d.dirty_file is not None]
+    if dirty < 1.0 and not writers:
+        return 0.0, False
+    background, limit = dirty_thresholds(machine)
+    throttled = bool(writers) and (dirty >= limit - AT_LIMIT_PAGES or limit < _MIN_DIRTY_PAGES)
+    if writers and dirty < background and not low_memory and not throttled:
+        return 0.0, False
+    busy = sum(1.0 for d in demands if d.sync_io > 0.0 or d.async_io > 0.0)
+    share = 1.0 / (1.0 + min(busy, 1.0))
+    if dirty >= 1.0:
+        for pool in machine.files.values():
+            if pool.dirty > 0.0:
+                flows[pool].cleaned = share * machine.disk_pages_s * pool.dirty / dirty
+    if throttled:
+        _throttle(writers, share * machine.disk_pages_s, flows)
+    return share, throttled
+
+
+def _throttle(writers: list[Demand], written: float, flows: PoolFlows) -> None:
+    """Let the writers dirty no more pages than the flushers write (balance_dirty_pages())."""
+    pace = sum(d.pace for d in writers)
+    slower = min(written / pace, 1.0) if pace > 0.0 else 1.0
+    for demand in writers:
+        demand.alloc_rate -= demand.pace * (1.0 - slower)
+        demand.pace *= slower
+        demand.cpus *= slower
+        if demand.dirty_file is not None:
+            flows[demand.dirty_file].cleaned = 0.0  # solve() sets it to what is dirtied
