@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from oomkit.kernel.alloc import decide
 from oomkit.kernel.counterfactual import counterfactuals
 from oomkit.kernel.decision import Counterfactual, Decision
-from oomkit.kernel.needed import with_adj
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Memcg, Snapshot, Task
+from oomkit.kernel.threshold import with_adj
 from oomkit.kernel.versions import rules_for
 from tests.kernel.strategies import (
     ALL_RULES,

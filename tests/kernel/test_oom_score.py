@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomkit.kernel.oom_score import oom_score, score_control
+from oomkit.kernel.badness import oom_score, score_control
 from oomkit.kernel.state import Memory, Task
 from oomkit.kernel.versions import rules_for
 from tests.kernel.strategies import ALL_RULES, INIT, mem, snap, snapshots, user, versions

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from oomkit.kernel.constraint import memcg_total_pages
 from oomkit.kernel.rank import control_for
 from oomkit.kernel.state import Allocation, Memcg, Memory, Node, Task
-from oomkit.kernel.totalpages import memcg_total_pages
 from oomkit.kernel.versions import rules_for
 from tests.kernel.strategies import mem, snap, user, versions
 

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomkit.kernel.changes import CHANGES
 from oomkit.kernel.vendors import VARIANTS
-from oomkit.kernel.versions import history, parse_version, rules_for
+from oomkit.kernel.versions import CHANGES, history, parse_version, rules_for
 
 RHEL = [
     ("2.6.32-71.el6.x86_64", "2.6.32-el6-ga"),

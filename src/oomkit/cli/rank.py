@@ -242,7 +242,7 @@ class _Question(msgspec.Struct, frozen=True, kw_only=True):
     def _memcg(self, snapshot: Snapshot) -> str | None:
         if self.cgroup is None:
             return None
-        from oomkit.kernel.memcg_path import MemcgPathError, find_memcg_path
+        from oomkit.kernel.cgroup_name import MemcgPathError, find_memcg_path
 
         try:
             path = find_memcg_path(snapshot, self.cgroup)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from oomkit.kernel.oom_score import oom_score, score_control
+from oomkit.kernel.badness import oom_score, score_control
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Memory, Snapshot, Task
 from oomkit.kernel.versions import UnknownKernelError, history, rules_for

@@ -1,10 +1,11 @@
 """``badness()`` and ``oom_badness()``: how much a task deserves to die (mm/oom_kill.c)."""
 
 from oomkit.kernel.adj import is_disabled, task_oom_adj
-from oomkit.kernel.cint import LONG_MIN, ULONG_MAX, isqrt, s32, u64
+from oomkit.kernel.cint import LONG_MIN, ULONG_MAX, isqrt, s32, tdiv, u64
+from oomkit.kernel.constraint import global_total_pages
 from oomkit.kernel.oom_control import OomControl, in_memcg, nodes_overlap, share_mm
 from oomkit.kernel.rules import RuleSet
-from oomkit.kernel.state import OOM_DISABLE, Task
+from oomkit.kernel.state import OOM_DISABLE, Allocation, Snapshot, Task
 
 
 def badness(task: Task, oc: OomControl) -> int:
@@ -192,3 +193,29 @@ def _share_in_thousandths(task: Task, rules: RuleSet, total: int) -> int:
         return s32(u64(product) // total)
     points = (task.rss_pages + pgtables + task.swap_pages) * 1000 // total
     return s32(points) if rules.arithmetic == "s32_result" else points
+
+
+def score_control(snapshot: Snapshot, rules: RuleSet) -> OomControl:
+    """The context in which scores are read: the whole machine, whatever cgroup a task is in."""
+    total = None if rules.badness == "classic" else global_total_pages(snapshot)
+    return OomControl(snapshot, rules, Allocation(), total_pages=total)
+
+
+def oom_score(task: Task, oc: OomControl) -> int:
+    """Return what the file prints.
+
+    Args:
+        task: the process.
+        oc: made by :func:`score_control`.
+    """
+    points = badness(task, oc)
+    total = max(oc.total_pages or 0, 1)
+    match oc.rules.oom_score:
+        case "badness":
+            return points
+        case "per_1000":
+            return u64(points * 1000) // total
+        case "two_thirds":
+            if points == LONG_MIN:
+                return 0
+            return tdiv((1000 + tdiv(points * 1000, total)) * 2, 3)

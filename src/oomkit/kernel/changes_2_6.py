@@ -1,6 +1,6 @@
 """The history of the rules, 2.6.11 to 2.6.39: the classic badness, its replacement in 2.6.36."""
 
-from oomkit.kernel.change import Change
+from oomkit.kernel.rules import Change
 
 _SLOW = ("__alloc_pages_slowpath", "__alloc_pages_may_oom")
 

@@ -1,6 +1,6 @@
 """The history of the rules, 3.0 to 4.20: badness in pages, memory cgroups, the OOM reaper."""
 
-from oomkit.kernel.change import Change
+from oomkit.kernel.rules import Change
 
 CHANGES: tuple[Change, ...] = (
     Change(

@@ -1,6 +1,6 @@
 """The history of the rules, 5.0 to 6.19: no child sacrifice, signed badness."""
 
-from oomkit.kernel.change import Change
+from oomkit.kernel.rules import Change
 
 _SLOW = ("__alloc_pages_slowpath", "__alloc_pages_may_oom")
 

@@ -1,6 +1,6 @@
 """The history of the rules from 7.0 on: exact counters."""
 
-from oomkit.kernel.change import Change
+from oomkit.kernel.rules import Change
 
 CHANGES: tuple[Change, ...] = (
     Change(

@@ -8,13 +8,13 @@ from oomkit.kernel.adj import is_disabled
 from oomkit.kernel.alloc import decide
 from oomkit.kernel.cgroup_name import label
 from oomkit.kernel.decision import Counterfactual, Decision
-from oomkit.kernel.needed import adj_now, extra_pages, losing_adj, with_adj
 from oomkit.kernel.oom_control import OomControl, in_memcg, share_mm
 from oomkit.kernel.overcommit import OVERCOMMIT_NEVER, commit_limit_pages
 from oomkit.kernel.rank import control_for, eligible_by_badness
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.select import name
 from oomkit.kernel.state import Allocation, Snapshot, Task
+from oomkit.kernel.threshold import adj_now, extra_pages, losing_adj, with_adj
 
 
 def counterfactuals(

@@ -4,7 +4,7 @@ import msgspec
 
 from oomkit.kernel.adj import is_disabled
 from oomkit.kernel.badness import out_of_reach
-from oomkit.kernel.constraint import Constrained, constrained_alloc
+from oomkit.kernel.constraint import Constrained, constrained_alloc, total_pages
 from oomkit.kernel.decision import Decision, Reason
 from oomkit.kernel.kill import (
     Killing,
@@ -16,7 +16,6 @@ from oomkit.kernel.oom_control import OomControl
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.select import name, select_bad_process
 from oomkit.kernel.state import Allocation, Snapshot, Task
-from oomkit.kernel.totalpages import total_pages
 
 _ALLOCATING = "Out of memory (oom_kill_allocating_task)"
 

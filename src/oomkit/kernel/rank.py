@@ -4,14 +4,12 @@ from collections.abc import Iterable
 
 import msgspec
 
-from oomkit.kernel.badness import badness, unkillable
-from oomkit.kernel.constraint import constrained_alloc
+from oomkit.kernel.badness import badness, oom_score, score_control, unkillable
+from oomkit.kernel.constraint import constrained_alloc, total_pages
 from oomkit.kernel.decision import Decision
 from oomkit.kernel.oom_control import OomControl, in_memcg
-from oomkit.kernel.oom_score import oom_score, score_control
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Snapshot, Task
-from oomkit.kernel.totalpages import total_pages
 
 
 class Ranked(msgspec.Struct, frozen=True, kw_only=True):

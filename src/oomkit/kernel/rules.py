@@ -5,7 +5,7 @@ it and never look at a version number. The values are named for what they do; wh
 texts follow one another (log formats) a value is named for the version that brought it.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -255,3 +255,22 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
     log_summary: Literal["none", "5.0", "5.2"] = "none"
     log_memcg: Literal["none", "2.6.30", "3.9", "5.0"] = "none"
     log_protection: bool = False
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One change of the rules.
+
+    Attributes:
+        since: first mainline version that has it.
+        sets: the fields of the rule set it changes.
+        what: what changed, in the kernel's terms.
+        meaning: what that means to a user; empty where a user can't notice.
+        backports: first stable release of an older branch known to carry it, such as
+            ``("5.15", 55)`` for 5.15.55.
+    """
+
+    since: str
+    sets: dict[str, Any]
+    what: str
+    meaning: str = ""
+    backports: tuple[tuple[str, int], ...] = ()

@@ -5,10 +5,20 @@ from functools import cache, lru_cache
 
 import msgspec
 
-from oomkit.kernel.change import Change
-from oomkit.kernel.changes import CHANGES, LAST_KNOWN
-from oomkit.kernel.rules import RuleSet
+from oomkit.kernel import changes_2_6, changes_3_4, changes_5_6, changes_7
+from oomkit.kernel.rules import Change, RuleSet
 from oomkit.kernel.vendors import VARIANTS, Variant
+
+CHANGES: tuple[Change, ...] = (
+    *changes_2_6.CHANGES,
+    *changes_3_4.CHANGES,
+    *changes_5_6.CHANGES,
+    *changes_7.CHANGES,
+)
+
+LAST_KNOWN = "7.3"
+"""Newest version whose source was read; later ones are judged by its rules."""
+
 
 Version = tuple[int, ...]
 

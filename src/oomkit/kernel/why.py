@@ -6,11 +6,11 @@ from oomkit.kernel.badness import unkillable
 from oomkit.kernel.counterfactual import counterfactuals
 from oomkit.kernel.counters import counting_note
 from oomkit.kernel.decision import Counterfactual, Decision
-from oomkit.kernel.needed import adj_now, extra_pages, winning_adj
 from oomkit.kernel.rank import control_for, eligible_by_badness
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.select import name
 from oomkit.kernel.state import Allocation, Snapshot, Task
+from oomkit.kernel.threshold import adj_now, extra_pages, winning_adj
 
 
 class Why(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from oomkit.kernel.changes import LAST_KNOWN
+from oomkit.kernel.versions import LAST_KNOWN
 from oomkit.klog.header import Header
 from oomkit.klog.tasks import table_form
 

@@ -2,7 +2,7 @@
 
 import re
 
-from oomkit.kernel.changes import LAST_KNOWN
+from oomkit.kernel.versions import LAST_KNOWN
 from oomkit.klog.memory import HugePages, Memory, NodeCounters, Slab, Zone
 
 START = re.compile(r"Mem-[Ii]nfo:")

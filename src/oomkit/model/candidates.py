@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from oomkit.kernel.oom_score import oom_score, score_control
+from oomkit.kernel.badness import oom_score, score_control
 from oomkit.kernel.state import OOM_DISABLE, OOM_SCORE_ADJ_MIN
 from oomkit.model.machine import UPTIME_AT_START_S, Machine
 from oomkit.model.sensors import KB, limit_kb

@@ -7,7 +7,7 @@ from typing import NoReturn
 import msgspec
 
 from oomkit.kernel.adj import oom_score_adj_of
-from oomkit.kernel.memcg_path import MemcgPathError, find_memcg_path
+from oomkit.kernel.cgroup_name import MemcgPathError, find_memcg_path
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Memcg, Snapshot, Task
 from oomkit.kernel.task_name import TaskNameError, find_tasks
