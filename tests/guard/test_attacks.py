@@ -13,7 +13,7 @@ import pytest
 
 from oomkit.guard.places import Places
 from oomkit.guard.strike import Striker
-from oomkit.host.mounts import find_hierarchy
+from oomkit.host.cgroups import find_hierarchy
 from tests.guard.arena import Arena
 from tests.guard.policies import SOFT
 

@@ -16,7 +16,7 @@ from oomkit.guard.places import Places
 from oomkit.guard.settings import Settings
 from oomkit.guard.sources import Sources
 from oomkit.guard.tmpfs import Tmpfs
-from oomkit.host.mounts import find_hierarchy
+from oomkit.host.cgroups import find_hierarchy
 from oomkit.policy.find import find_policy
 from oomkit.policy.plan import compile_plan
 from tests.guard.arena import TOTAL_KB, Arena

@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.host.fake import ZONEINFO, stat_line, status_text
 
+from oomkit.host.machine import parse_pressure, parse_zoneinfo
 from oomkit.host.membership import parse_membership
-from oomkit.host.meminfo import parse_zoneinfo
 from oomkit.host.procfs import keyed_numbers, text
-from oomkit.host.psi import parse_pressure
 from oomkit.host.stat import parse_stat, parse_status
 from oomkit.host.task import parse_list
 from oomkit.kernel.state import Node

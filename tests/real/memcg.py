@@ -18,7 +18,7 @@ from typing import Self
 
 import pytest
 
-from oomkit.host.mounts import Hierarchy, find_hierarchy
+from oomkit.host.cgroups import Hierarchy, find_hierarchy
 from oomkit.host.scan import Scanner
 from oomkit.kernel.oom_control import in_memcg
 from oomkit.kernel.state import Snapshot

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from oomkit.host.mounts import find_hierarchy
+from oomkit.host.cgroups import find_hierarchy
 from oomkit.real import RealError, cgroup, kernels, qemu
 
 OOMKIT = str(Path(sys.executable).with_name("oomkit"))

@@ -195,7 +195,7 @@ def ours(pid: int) -> list[str]:
 
 
 def tasks_of(group: str) -> list[int]:
-    from oomkit.host.mounts import find_hierarchy
+    from oomkit.host.cgroups import find_hierarchy
 
     hierarchy = find_hierarchy("/proc")
     assert hierarchy is not None
@@ -230,7 +230,7 @@ def test_nothing_is_left_after(number: signal.Signals, tmp_path: Path) -> None:
 
 def test_what_a_dead_run_left_goes_with_the_next(hog_and_big: str) -> None:
     """What is known by its name alone stays, with who is in it."""
-    from oomkit.host.mounts import find_hierarchy
+    from oomkit.host.cgroups import find_hierarchy
 
     hierarchy = find_hierarchy("/proc")
     assert hierarchy is not None
@@ -264,7 +264,7 @@ def _rmdir_fails(path: Path) -> bool:
 
 
 def test_a_run_whose_cgroup_has_its_name_taken_takes_another(hog_and_big: str) -> None:
-    from oomkit.host.mounts import find_hierarchy
+    from oomkit.host.cgroups import find_hierarchy
     from oomkit.real import cgroup
 
     hierarchy = find_hierarchy("/proc")

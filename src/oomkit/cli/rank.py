@@ -183,7 +183,7 @@ class _Question(msgspec.Struct, frozen=True, kw_only=True):
         """Print the answer; return the exit status."""
         rules = rules_or_fail(self.release or snapshot.kernel)
         if self.live and (self.as_json or self.by is None):
-            from oomkit.host.cmdline import with_command_lines
+            from oomkit.host.process import with_command_lines
 
             snapshot = with_command_lines(snapshot)
         as_it_is = snapshot

@@ -41,7 +41,7 @@ def command(output: str, *, cmdline: bool) -> None:
 
     snapshot = live_snapshot()
     if cmdline:
-        from oomkit.host.cmdline import with_command_lines
+        from oomkit.host.process import with_command_lines
 
         snapshot = with_command_lines(snapshot)
     for sentence in snapshot.missing:

@@ -15,9 +15,9 @@ from oomkit.guard.eyes import Eyes
 from oomkit.guard.places import Places
 from oomkit.guard.settings import Settings, to_plain
 from oomkit.guard.wake import STALL_US, WINDOW_US
-from oomkit.host.mounts import find_hierarchy
+from oomkit.host.cgroups import find_hierarchy
 from oomkit.host.pidfd import is_own
-from oomkit.host.psitrigger import Trigger
+from oomkit.host.psi_trigger import Trigger
 from oomkit.policy.builtin import NAMES
 from oomkit.policy.format import Policy
 from oomkit.policy.words import missing_words

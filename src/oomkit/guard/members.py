@@ -4,7 +4,7 @@ import os
 
 from oomkit.guard.groups import dies_as_one, directory_of, read_group
 from oomkit.guard.sharers import mark_sharers
-from oomkit.host.cgroupkill import pids_below
+from oomkit.host.cgroup_kill import pids_below
 from oomkit.host.pidns import inside
 from oomkit.host.procfs import read_or_none
 

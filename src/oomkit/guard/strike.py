@@ -6,7 +6,7 @@ import time
 
 from oomkit.guard.groups import directory_of
 from oomkit.guard.sharers import sharers_of
-from oomkit.host.cgroupkill import pids_below
+from oomkit.host.cgroup_kill import pids_below
 from oomkit.host.pidfd import Held, start_ticks_of
 from oomkit.host.procfs import read_or_none
 

@@ -3,7 +3,7 @@
 import os
 import select
 
-from oomkit.host.psitrigger import Trigger
+from oomkit.host.psi_trigger import Trigger
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

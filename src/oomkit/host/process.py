@@ -5,11 +5,11 @@ from os import pread
 
 import msgspec
 
-from oomkit.host.namespaces import has_initial_user
-from oomkit.host.procfs import GONE, read_at
+from oomkit.host.procfs import GONE, read_at, read_or_none, text
 from oomkit.host.stat import PF_KTHREAD, Stat, Status, lasting_part, parse_stat, parse_status
 from oomkit.host.task import Machine, Readings, build_task
-from oomkit.kernel.state import Task
+from oomkit.host.visibility import has_initial_user
+from oomkit.kernel.state import Snapshot, Task
 
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC
 _SIZE = 8192
@@ -255,3 +255,27 @@ def _close(fds: list[int]) -> None:
     for fd in fds:
         if fd != _REFUSED:
             os.close(fd)
+
+
+_MAX_BYTES = 4096
+
+
+def with_command_lines(snapshot: Snapshot, *, proc_root: str = "/proc") -> Snapshot:
+    """Return the snapshot just taken of this machine with ``Task.cmdline`` filled where readable.
+
+    Pids go round: none is given again before all others have been, so a pid seen a moment ago
+    stands for the same process or for none.
+    """
+    tasks = tuple(
+        msgspec.structs.replace(task, cmdline=_read(task, proc_root)) if task.has_mm else task
+        for task in snapshot.tasks
+    )
+    return msgspec.structs.replace(snapshot, tasks=tasks)
+
+
+def _read(task: Task, proc: str) -> str | None:
+    data = read_or_none(f"{proc}/{task.pid}/cmdline")
+    if not data:
+        return None
+    shown = data[:_MAX_BYTES].rstrip(b"\0").replace(b"\0", b" ")
+    return text(shown) + ("…" if len(data) > _MAX_BYTES else "")

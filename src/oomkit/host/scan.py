@@ -6,21 +6,23 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-from oomkit.host.boottime import ASSUMED_HZ, config_hz, kernel_release, online_cpus, uptime_s
-from oomkit.host.cgroups import Memcgs, read_memcgs
-from oomkit.host.meminfo import read_memory
-from oomkit.host.missing import Seen, sentences
-from oomkit.host.mounts import find_hierarchy
-from oomkit.host.namespaces import maps_users, sees_initial_pids
-from oomkit.host.order import in_order_of_creation
+from oomkit.host.cgroups import Memcgs, find_hierarchy, read_memcgs
+from oomkit.host.machine import (
+    ASSUMED_HZ,
+    config_hz,
+    kernel_release,
+    online_cpus,
+    read_memory,
+    read_pressure,
+    read_sysctl,
+    uptime_s,
+)
 from oomkit.host.pidfd import is_own
 from oomkit.host.process import View
+from oomkit.host.process_table import Roster, file_budget, in_order_of_creation, mark_borrowers
 from oomkit.host.procfs import read_int
-from oomkit.host.psi import read_pressure
-from oomkit.host.roster import Roster, file_budget
-from oomkit.host.sharing import mark_borrowers
-from oomkit.host.sysctl import read_sysctl
 from oomkit.host.task import Machine
+from oomkit.host.visibility import Seen, maps_users, sees_initial_pids, sentences
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Snapshot
 from oomkit.kernel.versions import UnknownKernelError, rules_for

@@ -5,7 +5,7 @@ import re
 import resource
 
 from oomkit.guard.bootid import read_boot_id
-from oomkit.host.mounts import Hierarchy, find_hierarchy
+from oomkit.host.cgroups import Hierarchy, find_hierarchy
 from oomkit.host.pidfd import start_ticks_of
 from oomkit.real import limits
 from oomkit.real.agent import groups as agent_groups

@@ -1,9 +1,13 @@
 """The machine's memory: ``/proc/meminfo``, ``/proc/vmstat`` and ``/proc/zoneinfo``."""
 
+import errno
+import os
+import zlib
+
 import msgspec
 
-from oomkit.host.procfs import keyed_numbers, read_or_none
-from oomkit.kernel.state import Memory, Node
+from oomkit.host.procfs import REFUSED, keyed_numbers, read_at, read_or_none, text
+from oomkit.kernel.state import Memory, Node, Pressure, Sysctl
 
 
 class Zones(msgspec.Struct, frozen=True):
@@ -129,3 +133,114 @@ def _read_zones(proc: str) -> Zones | None:
         return parse_zoneinfo(data) if data else None
     except ValueError:
         return None
+
+
+def parse_pressure(data: bytes) -> Pressure:
+    """Parse a PSI file.
+
+    Raises:
+        ValueError: the text is not that of a PSI file.
+    """
+    values: dict[str, float] = {}
+    totals: dict[str, int] = {}
+    for line in data.splitlines():
+        kind, *pairs = line.decode("ascii").split()
+        if kind not in ("some", "full"):
+            raise ValueError(f"not the text of a pressure file: {kind!r}")
+        for pair in pairs:
+            name, _, number = pair.partition("=")
+            if name == "total":
+                totals[f"{kind}_total_us"] = int(number)
+            elif name in ("avg10", "avg60", "avg300"):
+                values[f"{kind}_{name}"] = float(number)
+    return Pressure(
+        some_avg10=values.get("some_avg10", 0.0),
+        some_avg60=values.get("some_avg60", 0.0),
+        some_avg300=values.get("some_avg300", 0.0),
+        full_avg10=values.get("full_avg10", 0.0),
+        full_avg60=values.get("full_avg60", 0.0),
+        full_avg300=values.get("full_avg300", 0.0),
+        some_total_us=totals.get("some_total_us", 0),
+        full_total_us=totals.get("full_total_us", 0),
+    )
+
+
+def read_pressure(path: str) -> Pressure | None:
+    """The pressure in a file; None where PSI is not built in, switched off or hidden."""
+    data = read_or_none(path)
+    try:
+        return parse_pressure(data) if data else None
+    except ValueError:
+        return None
+
+
+def read_sysctl(proc: str) -> tuple[Sysctl, tuple[str, ...]]:
+    """Return the knobs, and a sentence about those that could not be read.
+
+    A knob that this kernel does not have keeps its default: no rule of this kernel reads it.
+    """
+    values: dict[str, int] = {}
+    refused: list[str] = []
+    absent = 0
+    names = [field.name for field in msgspec.structs.fields(Sysctl)]
+    for name in names:
+        try:
+            values[name] = int(read_at(f"{proc}/sys/vm/{name}"))
+        except OSError as error:
+            if error.errno in REFUSED:
+                refused.append(name)
+            elif error.errno == errno.ENOENT:
+                absent += 1
+        except ValueError:
+            refused.append(name)
+    sysctl = Sysctl(**values)
+    if absent == len(names):
+        return sysctl, ("The knobs in /proc/sys/vm are not there; defaults are assumed.",)
+    if refused:
+        return sysctl, (f"Not readable, so defaults are assumed: vm.{', vm.'.join(refused)}.",)
+    return sysctl, ()
+
+
+ASSUMED_HZ = 250
+_GZIP = 31  # zlib's name for "a gzip header is in front"
+
+
+def kernel_release(proc: str) -> str:
+    """``uname -r`` of the kernel behind ``proc``, or of this one where that is not readable."""
+    data = read_or_none(f"{proc}/sys/kernel/osrelease")
+    return text(data.strip()) if data else os.uname().release
+
+
+def uptime_s(proc: str) -> int | None:
+    """Whole seconds since boot; None where ``/proc/uptime`` can't be read."""
+    data = read_or_none(f"{proc}/uptime")
+    try:
+        return None if data is None else int(data.partition(b".")[0])
+    except ValueError:
+        return None
+
+
+def online_cpus(proc: str) -> int | None:
+    """How many CPUs are online; None where ``/proc/stat`` can't be read."""
+    data = read_or_none(f"{proc}/stat") or b""
+    return sum(line[3:4].isdigit() for line in data.split(b"\n") if line.startswith(b"cpu")) or None
+
+
+def config_hz(proc: str, boot: str, release: str) -> int | None:
+    """``CONFIG_HZ`` from the kernel's own configuration; None where none is readable.
+
+    Only the classic rules (up to 2.6.35) depend on it.
+    """
+    packed = read_or_none(f"{proc}/config.gz")
+    try:
+        config = zlib.decompress(packed, _GZIP) if packed else None
+    except zlib.error:
+        config = None
+    for source in (config, read_or_none(f"{boot}/config-{release}")):
+        if source is None:
+            continue
+        _, found, rest = source.partition(b"\nCONFIG_HZ=")
+        number = rest.partition(b"\n")[0]
+        if found and number.isdigit():
+            return int(number)
+    return None
