@@ -36,6 +36,6 @@ def test_the_example_decodes_and_its_scores_are_those_of_its_kernel() -> None:
     match = re.search(r"```json\n(.*?)```", DOC, re.DOTALL)
     assert match is not None
     snapshot = decode_snapshot(match[1], "docs/snapshot.md")
-    rows = rank(snapshot, rules_for(snapshot.kernel), Allocation())
+    rows = rank(snapshot, Allocation(), rules_for(snapshot.kernel))
     assert [row.task.comm for row in rows] == ["backup", "db", "systemd", "sshd"]
     assert all(row.oom_score == row.task.kernel_oom_score for row in rows)

@@ -76,8 +76,8 @@ def control(
     allocation = fields.pop("allocation", Allocation())
     return OomControl(
         snap(*tasks, **fields),
-        rules,
         allocation,
+        rules,
         total_pages=None if rules.badness == "classic" else total,
     )
 

@@ -19,7 +19,7 @@ def constrain(
 ) -> Constrained:
     asker = Task(pid=5, comm="asker", mems_allowed=cpuset)
     snapshot = snap(asker, memory=memory)
-    return constrained_alloc(snapshot, rules_for(version), Allocation(pid=5, **fields), asker)
+    return constrained_alloc(snapshot, Allocation(pid=5, **fields), rules_for(version), asker)
 
 
 FOUND = [

@@ -11,8 +11,9 @@ from oomkit.kernel.adj import is_disabled
 from oomkit.kernel.alloc import alloc_pages, decide
 from oomkit.kernel.badness import badness, unkillable
 from oomkit.kernel.cint import LONG_MIN
+from oomkit.kernel.constraint import control_for
 from oomkit.kernel.out_of_memory import out_of_memory
-from oomkit.kernel.rank import control_for, near_equals, rank
+from oomkit.kernel.rank import near_equals, rank
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Snapshot
 from oomkit.kernel.versions import rules_for
@@ -25,7 +26,7 @@ def test_first_of_the_rank_is_chosen(snapshot: Snapshot, rules: RuleSet, memcg: 
     """R10: rank and decision agree on who is worst, and on its badness."""
     allocation = Allocation(memcg=memcg)
     decision = out_of_memory(snapshot, allocation, rules)
-    rows = rank(snapshot, rules, allocation)
+    rows = rank(snapshot, allocation, rules)
     first = rows[0] if rows and rows[0].eligible else None
     if first is None:
         assert decision.points is None
@@ -40,7 +41,7 @@ def test_rank_is_a_permutation_worst_first(
     snapshot: Snapshot, rules: RuleSet, allocation: Allocation
 ) -> None:
     """R4: every task once; the eligible by falling badness, the others with a reason."""
-    rows = rank(snapshot, rules, allocation)
+    rows = rank(snapshot, allocation, rules)
     assert sorted(row.task.pid for row in rows) == sorted(task.pid for task in snapshot.tasks)
     able = [row for row in rows if row.eligible]
     assert list(rows[: len(able)]) == able
@@ -116,7 +117,7 @@ def test_order_of_the_list_matters_among_equals_only(
     tasks = list(snapshot.tasks)
     random.Random(seed).shuffle(tasks)
     other = msgspec.structs.replace(snapshot, tasks=tuple(tasks))
-    oc = control_for(other, rules, Allocation())
+    oc = control_for(other, Allocation(), rules)
     worst = [task for task in tasks if unkillable(task, oc) is None]
     assume(worst)
     points = [badness(task, oc) for task in worst]
@@ -177,5 +178,5 @@ def test_near_equals_are_less_than_a_point_of_adjustment_apart(
     rules = rules_for(version)
     decision = decide(snapshot, Allocation(), rules)
     assert decision.points is not None
-    found = near_equals(snapshot, rules, Allocation(), decision.points)
+    found = near_equals(snapshot, Allocation(), rules, decision.points)
     assert sorted(task.pid for task in found) == near

@@ -239,7 +239,7 @@ def test_openvz_waits_for_nobody() -> None:
 def test_rank_says_why_not(rules: Any) -> None:
     """R10: who can't be chosen stands at the end with the reason."""
     tasks = (INIT, KTHREAD, user(10, 90), user(11, 50), user(12, 9, has_mm=False))
-    rows = rank(snap(*tasks), rules, Allocation())
+    rows = rank(snap(*tasks), Allocation(), rules)
     assert [row.rank for row in rows] == [1, 2, None, None, None]
     assert [row.task.pid for row in rows] == [10, 11, 1, 2, 12]
     assert [row.eligible for row in rows] == [True, True, False, False, False]

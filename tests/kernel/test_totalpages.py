@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from oomkit.kernel.constraint import memcg_total_pages
-from oomkit.kernel.rank import control_for
+from oomkit.kernel.constraint import control_for, memcg_total_pages
 from oomkit.kernel.state import Allocation, Memcg, Memory, Node, Task
 from oomkit.kernel.versions import rules_for
 from tests.kernel.strategies import mem, snap, user, versions
@@ -26,13 +25,13 @@ NUMA = Memory(
 @pytest.mark.parametrize("version", versions("2.6.11", "2.6.35"))
 def test_classic_rules_have_no_total(version: str) -> None:
     """R4: the classic badness is not a share of anything."""
-    assert control_for(snap(user(1)), rules_for(version), Allocation()).total_pages is None
+    assert control_for(snap(user(1)), Allocation(), rules_for(version)).total_pages is None
 
 
 @pytest.mark.parametrize("version", MODERN)
 def test_global_total_is_ram_and_swap(version: str) -> None:
     """R4: RAM plus all swap."""
-    oc = control_for(snap(user(1)), rules_for(version), Allocation())
+    oc = control_for(snap(user(1)), Allocation(), rules_for(version))
     assert oc.total_pages == 2621440
 
 
@@ -42,14 +41,14 @@ def test_nodes_total(version: str) -> None:
     present = version in versions("5.4", "6.18")
     bound = Task(pid=5, comm="b", mems_allowed=(1,))
     snapshot = snap(bound, memory=NUMA)
-    oc = control_for(snapshot, rules_for(version), Allocation(pid=5))
+    oc = control_for(snapshot, Allocation(pid=5), rules_for(version))
     assert oc.constraint == "CONSTRAINT_CPUSET"
     assert oc.total_pages == 70 + (2000 if present else 2500)
-    oc = control_for(snap(user(5), memory=NUMA), rules_for(version), Allocation(nodemask=(0,)))
+    oc = control_for(snap(user(5), memory=NUMA), Allocation(nodemask=(0,)), rules_for(version))
     assert oc.constraint == "CONSTRAINT_MEMORY_POLICY"
     assert oc.total_pages == 70 + (1000 if present else 1100)
     thisnode = Allocation(nodemask=(0,), gfp_thisnode=True)
-    assert control_for(snapshot, rules_for(version), thisnode).total_pages == 3070
+    assert control_for(snapshot, thisnode, rules_for(version)).total_pages == 3070
 
 
 def total(version: str, /, *, swap: int = 524288, **memcg: Any) -> int:

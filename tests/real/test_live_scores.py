@@ -56,7 +56,7 @@ def compare(before: Snapshot, after: Snapshot) -> tuple[int, list[str]]:
     stood = {task.pid: counters(task) for task in before.tasks}
     compared = 0
     different = []
-    for row in rank(after, rules_for(after.kernel), Allocation()):
+    for row in rank(after, Allocation(), rules_for(after.kernel)):
         task = row.task
         if stood.get(task.pid) != counters(task) or task.kernel_oom_score is None:
             continue

@@ -3,7 +3,7 @@
 from oomkit.explain.changes import changes
 from oomkit.explain.records import Breakdown, Candidate, Choice
 from oomkit.explain.words import kb, label, many
-from oomkit.kernel.rank import control_for
+from oomkit.kernel.constraint import control_for
 from oomkit.klog.records import Report, TaskRow
 from oomkit.klog.replay import inputs_of
 from oomkit.klog.snapshot import Inputs, chosen_pid, page_kb
@@ -21,7 +21,7 @@ def choice(report: Report, where: Breakdown | None) -> Choice | None:
     ranked = bool(report.predicted)
     rows = _ranked_rows(report) if ranked else _rows_by_size(report)
     chosen = chosen_pid(report)
-    oc = control_for(inputs.snapshot, inputs.rules, inputs.allocation)
+    oc = control_for(inputs.snapshot, inputs.allocation, inputs.rules)
     bounds = bounds_by_score(report, inputs.rules)
     total = oc.total_pages if ranked and _is_sure(report, oc.total_pages, bounds) else None
     first = next((row for row in rows if row.pid == chosen), None)

@@ -118,7 +118,7 @@ def _may_oom_refusal(
         return None
     if not allocation.gfp_fs and rules.fs_check == "may_oom":
         return "no __GFP_FS: no kill; the request loops", True
-    current = OomControl(snapshot, rules, allocation).current
+    current = OomControl(snapshot, allocation, rules).current
     if rules.costly_order and not small:
         return f"order {allocation.order} is more than {PAGE_ALLOC_COSTLY_ORDER}: no kill", again
     if rules.low_zone and allocation.low_zone:
@@ -134,7 +134,7 @@ def _may_oom_refusal(
 
 def _charge(snapshot: Snapshot, allocation: Allocation, rules: RuleSet) -> Decision:
     """A charge to a memory cgroup that is at its limit."""
-    oc = OomControl(snapshot, rules, allocation)
+    oc = OomControl(snapshot, allocation, rules)
     path = allocation.memcg
     steps = [f"{rules.memcg_chain[0]}: {path} is at its limit and reclaim found nothing"]
     where = rules.memcg_chain[-1]
@@ -170,8 +170,8 @@ def _no_kill(
     *,
     retry: bool,
 ) -> Decision:
-    current = OomControl(snapshot, rules, allocation).current
-    found = constrained_alloc(snapshot, rules, allocation, current)
+    current = OomControl(snapshot, allocation, rules).current
+    found = constrained_alloc(snapshot, allocation, rules, current)
     return Decision(
         action="none",
         scope=found.scope,

@@ -198,7 +198,7 @@ def _share_in_thousandths(task: Task, rules: RuleSet, total: int) -> int:
 def score_control(snapshot: Snapshot, rules: RuleSet) -> OomControl:
     """The context in which scores are read: the whole machine, whatever cgroup a task is in."""
     total = None if rules.badness == "classic" else global_total_pages(snapshot)
-    return OomControl(snapshot, rules, Allocation(), total_pages=total)
+    return OomControl(snapshot, Allocation(), rules, total_pages=total)
 
 
 def oom_score(task: Task, oc: OomControl) -> int:

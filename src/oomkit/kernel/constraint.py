@@ -1,8 +1,12 @@
-"""``constrained_alloc()``: what confines the failing allocation (mm/oom_kill.c)."""
+"""``constrained_alloc()``: what confines a failing allocation, and what badness is relative to.
+
+Models mm/oom_kill.c, and ``totalpages`` of mm/memcontrol.c.
+"""
 
 import msgspec
 
 from oomkit.kernel.decision import Constraint, Scope
+from oomkit.kernel.oom_control import OomControl
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Memcg, Snapshot, Task
 
@@ -16,7 +20,7 @@ class Constrained(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def constrained_alloc(
-    snapshot: Snapshot, rules: RuleSet, allocation: Allocation, current: Task | None
+    snapshot: Snapshot, allocation: Allocation, rules: RuleSet, current: Task | None
 ) -> Constrained:
     """Find the constraint of an allocation.
 
@@ -45,6 +49,17 @@ def constrained_alloc(
         return by_policy
     # Before 2.6.33 the zone list is walked first: a zone in it that the cpuset forbids decides.
     return by_policy if set(policy) <= set(cpuset) else by_cpuset
+
+
+def control_for(snapshot: Snapshot, allocation: Allocation, rules: RuleSet) -> OomControl:
+    """The context in which ``out_of_memory()`` computes badness for a request."""
+    oc = OomControl(snapshot, allocation, rules)
+    found = constrained_alloc(snapshot, allocation, rules, oc.current)
+    oc.constraint = found.constraint
+    oc.total_pages = total_pages(
+        snapshot, rules, found.constraint, memcg=oc.memcg, nodes=found.nodes
+    )
+    return oc
 
 
 def _confining(nodes: tuple[int, ...] | None, every: set[int]) -> tuple[int, ...] | None:

@@ -7,10 +7,11 @@ import msgspec
 from oomkit.kernel.adj import is_disabled
 from oomkit.kernel.alloc import decide
 from oomkit.kernel.cgroup_name import label
+from oomkit.kernel.constraint import control_for
 from oomkit.kernel.decision import Counterfactual, Decision
 from oomkit.kernel.oom_control import OomControl, in_memcg, share_mm
 from oomkit.kernel.overcommit import OVERCOMMIT_NEVER, commit_limit_pages
-from oomkit.kernel.rank import control_for, eligible_by_badness
+from oomkit.kernel.rank import eligible_by_badness
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.select import name
 from oomkit.kernel.state import Allocation, Snapshot, Task
@@ -54,7 +55,7 @@ class _World:
         self.allocation = allocation
         self.rules = rules
         self.decision = decision
-        self.oc: OomControl = control_for(snapshot, rules, allocation)
+        self.oc: OomControl = control_for(snapshot, allocation, rules)
         self.ranked = eligible_by_badness(self.oc)
 
     @property

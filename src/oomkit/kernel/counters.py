@@ -4,7 +4,8 @@ Kernels from 2.6.34 to 6.19 count resident pages and swap entries where they are
 read them without adding up what is still kept back (include/linux/mm.h ``get_mm_counter()``).
 """
 
-from oomkit.kernel.rank import control_for, eligible_by_badness
+from oomkit.kernel.constraint import control_for
+from oomkit.kernel.rank import eligible_by_badness
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Snapshot, Task
 
@@ -108,7 +109,7 @@ def _missed_now(task: Task) -> int:
 
 def _close_call(snapshot: Snapshot, allocation: Allocation, rules: RuleSet) -> str | None:
     """Whether miscounting alone can make first and second change places."""
-    oc = control_for(snapshot, rules, allocation)
+    oc = control_for(snapshot, allocation, rules)
     ranked = eligible_by_badness(oc)[:2]
     if len(ranked) < 2:
         return None

@@ -13,8 +13,8 @@ class OomControl:
 
     Args:
         snapshot: the machine.
-        rules: the kernel's rules.
         allocation: the request that could not be met.
+        rules: the kernel's rules.
         constraint: what confines it.
         total_pages: what badness is measured against; None for the classic rules.
     """
@@ -22,8 +22,8 @@ class OomControl:
     def __init__(
         self,
         snapshot: Snapshot,
-        rules: RuleSet,
         allocation: Allocation,
+        rules: RuleSet,
         constraint: Constraint = "CONSTRAINT_NONE",
         total_pages: int | None = None,
     ) -> None:

@@ -4,7 +4,7 @@ import msgspec
 
 from oomkit.kernel.adj import is_disabled
 from oomkit.kernel.badness import out_of_reach
-from oomkit.kernel.constraint import Constrained, constrained_alloc, total_pages
+from oomkit.kernel.constraint import Constrained, constrained_alloc, control_for
 from oomkit.kernel.decision import Decision, Reason
 from oomkit.kernel.kill import (
     Killing,
@@ -24,16 +24,12 @@ class _Flow:
     """One pass through ``out_of_memory()``, gathering its trace."""
 
     def __init__(self, snapshot: Snapshot, allocation: Allocation, rules: RuleSet) -> None:
-        oc = OomControl(snapshot, rules, allocation)
+        oc = control_for(snapshot, allocation, rules)
         self.rules = rules
         self.sysctl = snapshot.sysctl
         self.allocation = allocation
-        found = constrained_alloc(snapshot, rules, allocation, oc.current)
+        found = constrained_alloc(snapshot, allocation, rules, oc.current)
         self.constrained: Constrained = found
-        oc.constraint = found.constraint
-        oc.total_pages = total_pages(
-            snapshot, rules, found.constraint, memcg=oc.memcg, nodes=found.nodes
-        )
         self.oc = oc
         self.message = (
             "Memory cgroup out of memory" if allocation.memcg is not None else "Out of memory"

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from oomkit.kernel.badness import badness, oom_score, score_control, unkillable
-from oomkit.kernel.constraint import constrained_alloc, total_pages
+from oomkit.kernel.constraint import control_for
 from oomkit.kernel.decision import Decision
 from oomkit.kernel.oom_control import OomControl, in_memcg
 from oomkit.kernel.rules import RuleSet
@@ -32,17 +32,6 @@ class Ranked(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None
 
 
-def control_for(snapshot: Snapshot, rules: RuleSet, allocation: Allocation) -> OomControl:
-    """The context in which ``out_of_memory()`` computes badness for a request."""
-    oc = OomControl(snapshot, rules, allocation)
-    found = constrained_alloc(snapshot, rules, allocation, oc.current)
-    oc.constraint = found.constraint
-    oc.total_pages = total_pages(
-        snapshot, rules, found.constraint, memcg=oc.memcg, nodes=found.nodes
-    )
-    return oc
-
-
 def eligible_by_badness(oc: OomControl) -> list[tuple[int, Task]]:
     """Who can be chosen, worst first; equals in the order in which the rules take them."""
     scored = [(badness(t, oc), t) for t in oc.candidates() if unkillable(t, oc) is None]
@@ -59,15 +48,15 @@ def eligible_by_badness(oc: OomControl) -> list[tuple[int, Task]]:
     return asked + [pair for pair in scored if not pair[1].oom_origin]
 
 
-def rank(snapshot: Snapshot, rules: RuleSet, allocation: Allocation) -> tuple[Ranked, ...]:
+def rank(snapshot: Snapshot, allocation: Allocation, rules: RuleSet) -> tuple[Ranked, ...]:
     """Rank all tasks for an OOM: worst first, then those that can't be chosen.
 
     Args:
         snapshot: the machine.
-        rules: the kernel's rules.
         allocation: the request that fails; names the memory cgroup, if one.
+        rules: the kernel's rules.
     """
-    oc = control_for(snapshot, rules, allocation)
+    oc = control_for(snapshot, allocation, rules)
     score_oc = score_control(snapshot, rules)
     ranked = [
         Ranked(
@@ -103,14 +92,14 @@ def within(ranked: Iterable[Ranked], allocation: Allocation) -> list[Ranked]:
 
 
 def near_equals(
-    snapshot: Snapshot, rules: RuleSet, allocation: Allocation, points: int
+    snapshot: Snapshot, allocation: Allocation, rules: RuleSet, points: int
 ) -> tuple[Task, ...]:
     """Tasks whose badness is less than one point of ``oom_score_adj`` away from ``points``.
 
     Such a point, a thousandth of the memory in question, is the finest an administrator can tell
     the kernel (``oom_badness()``, mm/oom_kill.c, from 2.6.36 on); before that only exact equals.
     """
-    oc = control_for(snapshot, rules, allocation)
+    oc = control_for(snapshot, allocation, rules)
     point = {"pages": (oc.total_pages or 0) // 1000, "permille": 1, "classic": 0}[rules.badness]
     found = eligible_by_badness(oc)
     return tuple(

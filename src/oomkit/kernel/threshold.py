@@ -50,19 +50,11 @@ def losing_adj(task: Task, oc: OomControl, beaten_at: int | None) -> int:
 def _losing_oom_adj(task: Task, oc: OomControl, beaten_at: int | None) -> int:
     if beaten_at is None:
         return OOM_DISABLE
-    now = adj_now(task, oc.rules)
 
-    def points(value: int) -> int:
-        return badness(with_adj(task, value, oc.rules), oc)
+    def above(value: int) -> bool:
+        return badness(with_adj(task, value, oc.rules), oc) > beaten_at
 
-    low, high = OOM_DISABLE, now
-    while high - low > 1:
-        middle = (low + high) // 2
-        if points(middle) <= beaten_at:
-            low = middle
-        else:
-            high = middle
-    return low
+    return _first(above, OOM_DISABLE, adj_now(task, oc.rules)) - 1
 
 
 def extra_pages(
@@ -110,7 +102,11 @@ def _smallest(reached: Callable[[int], bool], most: int) -> int | None:
     high = min(high, most)
     if high < 1 or not reached(high):
         return None
-    low = high // 2 if high > 1 and high < most else 0
+    return _first(reached, high // 2 if high > 1 and high < most else 0, high)
+
+
+def _first(reached: Callable[[int], bool], low: int, high: int) -> int:
+    """The smallest value above ``low`` that is enough, by bisection; ``high`` is enough."""
     while high - low > 1:
         middle = (low + high) // 2
         if reached(middle):
@@ -138,11 +134,4 @@ def winning_adj(task: Task, oc: OomControl, target: int) -> int | None:
 
     if not reached(highest):
         return None
-    low, high = adj_now(task, oc.rules), highest
-    while high - low > 1:
-        middle = (low + high) // 2
-        if reached(middle):
-            high = middle
-        else:
-            low = middle
-    return high
+    return _first(reached, adj_now(task, oc.rules), highest)

@@ -3,10 +3,11 @@
 import msgspec
 
 from oomkit.kernel.badness import unkillable
+from oomkit.kernel.constraint import control_for
 from oomkit.kernel.counterfactual import counterfactuals
 from oomkit.kernel.counters import counting_note
 from oomkit.kernel.decision import Counterfactual, Decision
-from oomkit.kernel.rank import control_for, eligible_by_badness
+from oomkit.kernel.rank import eligible_by_badness
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.select import name
 from oomkit.kernel.state import Allocation, Snapshot, Task
@@ -74,7 +75,7 @@ def _survival(
     decision: Decision,
     task: Task,
 ) -> tuple[str, tuple[str, ...], tuple[Counterfactual, ...]]:
-    oc = control_for(snapshot, rules, allocation)
+    oc = control_for(snapshot, allocation, rules)
     reason = unkillable(task, oc)
     if reason is not None:
         return f"{name(task)} can't be chosen: {reason}", (), ()

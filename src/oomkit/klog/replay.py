@@ -5,8 +5,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 import msgspec
 
 from oomkit.kernel.badness import unkillable
+from oomkit.kernel.constraint import control_for
 from oomkit.kernel.oom_control import OomControl
-from oomkit.kernel.rank import control_for, eligible_by_badness
+from oomkit.kernel.rank import eligible_by_badness
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Task
 from oomkit.kernel.versions import doubt
@@ -138,7 +139,7 @@ def _try(
     dead: Collection[int] = (),
 ) -> _Trial:
     snapshot = snapshot_of(report, rules, bound=bound, root_has_caps=root_has_caps, dead=dead)
-    oc = control_for(snapshot, rules, allocation_of(report))
+    oc = control_for(snapshot, allocation_of(report), rules)
     return _Trial(oc=oc, ranked=eligible_by_badness(oc))
 
 

@@ -6,9 +6,9 @@ The model's kernel log is made of these lines; :mod:`oomkit.klog.read` reads the
 from collections.abc import Iterable
 
 from oomkit.kernel.badness import out_of_reach
+from oomkit.kernel.constraint import control_for
 from oomkit.kernel.decision import Decision
 from oomkit.kernel.oom_control import in_memcg
-from oomkit.kernel.rank import control_for
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Memcg, Snapshot, Task
 from oomkit.klog import writeparts as parts
@@ -105,7 +105,7 @@ def _head(
 
 def _listed(snapshot: Snapshot, allocation: Allocation, rules: RuleSet) -> list[Task]:
     """The tasks that the table shows: since 2.6.36 only those the choice was between."""
-    oc = control_for(snapshot, rules, allocation)
+    oc = control_for(snapshot, allocation, rules)
     if rules.log_table == "2.6.25":
         path = allocation.memcg
         return [

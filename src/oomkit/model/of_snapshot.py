@@ -154,7 +154,7 @@ class _Maker:
 
     def entries(self, tasks: list[Task]) -> tuple[list[_Entry], list[_Entry]]:
         """Entries in the order of creation: those at the top, and all of them."""
-        alone = {row.task.pid for row in rank(self.snapshot, self.rules, Allocation())[:_SINGLES]}
+        alone = {row.task.pid for row in rank(self.snapshot, Allocation(), self.rules)[:_SINGLES]}
         pids = {task.pid for task in tasks}
         forks = self.rules.children != "none"
         parents = {task.ppid for task in tasks if task.ppid in pids} if forks else set()

@@ -157,7 +157,7 @@ class OomKiller:
         """Keys of the victims, and of the tasks that could have been chosen instead."""
         near: tuple[Task, ...] = ()
         if decision.points is not None:
-            near = near_equals(snapshot, self.machine.rules, allocation, decision.points)
+            near = near_equals(snapshot, allocation, self.machine.rules, decision.points)
         pids = dict.fromkeys((*(t.pid for t in near), *(v.pid for v in decision.victims)))
         procs = (self.machine.by_pid(pid) for pid in pids)
         return tuple(proc.key for proc in procs if proc is not None)
@@ -168,7 +168,7 @@ class OomKiller:
         """A trace line on tasks of the same badness, where the order of the list decides."""
         if decision.points is None:
             return ()
-        ranked = rank(snapshot, self.machine.rules, allocation)
+        ranked = rank(snapshot, allocation, self.machine.rules)
         equals = [f"{r.task.comm}[{r.task.pid}]" for r in ranked if r.badness == decision.points]
         if len(equals) < 2:
             return ()

@@ -37,5 +37,5 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
     def ranked(self) -> list[Ranked]:
         """The kill order of the processes the question is about."""
-        rows = rank(self.snapshot, self.rules, self.allocation)
+        rows = rank(self.snapshot, self.allocation, self.rules)
         return within(rows, self.allocation)

@@ -63,7 +63,7 @@ def assess(snapshot: Snapshot, rules: RuleSet) -> Posture:
     """Judge a machine by the rules of its kernel."""
     allocation = Allocation()
     decision = decide(snapshot, allocation, rules)
-    ranked = rank(snapshot, rules, allocation)
+    ranked = rank(snapshot, allocation, rules)
     eligible = [row for row in ranked if row.eligible]
     commit = _commit_state(snapshot, rules)
     items = attention(snapshot, rules, decision, ranked, commit.limit_pages)

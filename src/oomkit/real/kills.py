@@ -177,7 +177,7 @@ def _tied(pid: int, badness: int | None, report: Report, seen: Observation) -> t
     pids = [killed.pid for killed in report.killed]
     inputs = inputs_of(report)
     if inputs is not None and badness is not None:
-        near = near_equals(inputs.snapshot, inputs.rules, inputs.allocation, badness)
+        near = near_equals(inputs.snapshot, inputs.allocation, inputs.rules, badness)
         pids += [task.pid for task in near]
     others = (seen.procs[other] for other in dict.fromkeys(pids) if other in seen.procs)
     return tuple(f"{proc.name}/{proc.instance}" for proc in others if proc.pid != pid)

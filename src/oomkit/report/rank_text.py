@@ -7,11 +7,12 @@ from functools import cache
 from oomkit.kernel.adj import task_oom_adj
 from oomkit.kernel.cgroup_name import label as cgroup_label
 from oomkit.kernel.cgroup_name import short_name
+from oomkit.kernel.constraint import control_for
 from oomkit.kernel.counterfactual import counterfactuals
 from oomkit.kernel.decision import Decision
 from oomkit.kernel.kill import oom_group_of
 from oomkit.kernel.oom_control import in_memcg
-from oomkit.kernel.rank import Ranked, control_for
+from oomkit.kernel.rank import Ranked
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Snapshot
 from oomkit.kernel.why import Why
@@ -181,7 +182,7 @@ def _memcg_lines(
     left = sum(task.pid not in dying for task in members)
     if not dying:
         return
-    oc = control_for(snapshot, rules, allocation)
+    oc = control_for(snapshot, allocation, rules)
     group = oom_group_of(oc, oc.by_pid[decision.victims[0].pid])
     if group is not None:
         yield (
