@@ -6,6 +6,11 @@ STAMP := $(VENV)/.installed
 
 .PHONY: run test agree check format requirements bench fuzz install uninstall clean
 
+# The oldest and the newest kernel play the whole battery, those between a sample of it.
+WHOLE := 5.10 7.3
+SAMPLED := 6.1 6.12 6.18 6.19 7.0 7.1 7.2
+SAMPLE := scattered-counts big-and-small
+
 run: $(STAMP)  ## what this machine would kill next; exit status 1 is an answer, not a failure
 	@$(BIN)/oomkit || [ $$? -eq 1 ]
 
@@ -19,7 +24,8 @@ test: check
 	$(BIN)/python -m pytest
 
 agree: $(STAMP)  ## the battery on real kernels beside the model; a miss is an answer: tests/model/test_battery.py holds the model
-	$(BIN)/oomkit agree scenarios/battery --on cgroup --on qemu --kernel 6.12 --kernel 6.1 --guests 2 --skip-missing || [ $$? -eq 1 ]
+	$(BIN)/oomkit agree scenarios/battery --on cgroup --on qemu $(WHOLE:%=--kernel %) --guests 2 --skip-missing || [ $$? -eq 1 ]
+	$(BIN)/oomkit agree $(SAMPLE:%=scenarios/battery/%.toml) --on qemu $(SAMPLED:%=--kernel %) --guests 2 --skip-missing || [ $$? -eq 1 ]
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

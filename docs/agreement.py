@@ -1,7 +1,7 @@
 """Make the tables of docs/agreement.md anew: ``python docs/agreement.py [--from JSON...]``.
 
 Plays the battery in a memory cgroup of this host and on the kernels named below in QEMU, which
-takes about a quarter of an hour, or takes what ``oomkit agree --json`` printed before. The text
+takes half an hour or more, or takes what ``oomkit agree --json`` printed before. The text
 above the tables stays as it is. What the booted kernels did goes to tests/data/agreement as well,
 for the tests to hold the model to.
 """
@@ -17,8 +17,10 @@ PAGE = Path(__file__).parent / "agreement.md"
 RECORDS = Path(__file__).parents[1] / "tests" / "data" / "agreement"
 FIELDS = ("file", "kernel", "outcome", "victims", "denied", "first_kill_s")
 MARK = "<!-- made by docs/agreement.py -->\n"
-COMMAND = ("agree", "scenarios/battery", "--on", "cgroup", "--on", "qemu", "--kernel", "6.12",
-           "--kernel", "6.1", "--guests", "2", "--json")  # fmt: skip
+KERNELS = ("7.3", "7.2", "7.1", "7.0", "6.19", "6.18", "6.12", "6.1", "5.10")
+COMMAND = ("agree", "scenarios/battery", "--on", "cgroup", "--on", "qemu",
+           *(part for kernel in KERNELS for part in ("--kernel", kernel)),
+           "--guests", "2", "--skip-missing", "--json")  # fmt: skip
 
 
 def played() -> list[Agreement]:

@@ -2,6 +2,7 @@
 
 import re
 
+import msgspec
 import pytest
 
 from oomkit.agree import Agreement, summarise, table
@@ -114,3 +115,16 @@ def test_a_narrow_table_leaves_columns_out_whole_and_says_so() -> None:
         assert "\u2026" not in shown
         assert set(re.findall(r"\d+\.\d+", shown)) <= set(re.findall(r"\d+\.\d+", wide))
     assert "left out, for want of width: " in shown.replace("\n", " ")
+
+
+def test_several_kernels_stand_side_by_side() -> None:
+    new = msgspec.structs.replace
+    found = [
+        agreement("x", ratio=1.1),
+        new(agreement("x", first="differs", ratio=0.9), kernel="7.3.4+deb13-cloud-amd64"),
+        new(agreement("y", refused="no v1"), kernel="7.3.4+deb13-cloud-amd64"),
+    ]
+    page = table.markdown(found, summarise(found))
+    assert "| scenario | qemu 6.12.1 | qemu 7.3.4 |" in page
+    assert "| x | same 1.10 | another first victim 0.90 |" in page
+    assert "| y | - | not played |" in page

@@ -1,6 +1,7 @@
 """Commands around a kill, each with each way of killing."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -189,3 +190,14 @@ def test_commands_that_never_end_are_told_of_and_do_not_pile_up(arena: Arena) ->
     arena.until(lambda: not any(arena.alive(pid) for pid in victims), "all die")
     arena.memory(available=0.5)
     arena.until_said(f"{hanging}: killed, as {MOST} commands run", 2)
+
+
+def test_a_command_is_never_chosen_while_it_runs() -> None:
+    own = {1}
+    hooks = Hooks(own_pids=own)
+    pid = hooks.start(["sleep", "60"], Candidate(5, 1, 1, "victim"), "after")
+    assert pid is not None
+    assert own == {1, pid}
+    os.kill(pid, signal.SIGKILL)
+    assert hooks.wait(pid, 10.0)
+    assert own == {1}

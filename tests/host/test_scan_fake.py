@@ -391,3 +391,23 @@ def test_few_files_allowed_means_fewer_kept(
         assert len(os.listdir("/proc/self/fd")) == in_use + 8
         assert len(scanner.snapshot().tasks) == 20
     assert len(os.listdir("/proc/self/fd")) == in_use - 1
+
+
+@pytest.mark.parametrize(
+    ("kernel", "pages"), [("6.19.14+deb13-cloud-amd64", 900), ("7.0.0-38-generic", 4000 // KB)]
+)
+def test_resident_pages_are_those_that_badness_counts(
+    tmp_path: Path, kernel: str, pages: int
+) -> None:
+    proc = FakeProc(tmp_path / "proc", kernel)
+    proc.process(5, stat=stat_line(5, rss_pages=900), status=status_text(rss_kb=(1000, 2000, 1000)))
+    assert task_of(look(proc), 5).rss_pages == pages
+
+
+@pytest.mark.parametrize(
+    ("text", "cpus"), [("cpu  1 2\ncpu0 1 2\ncpu3 1 2\nintr 7\n", 2), ("intr 7\n", None)]
+)
+def test_online_cpus_are_counted(proc: FakeProc, text: str, cpus: int | None) -> None:
+    proc.file("stat", text)
+    proc.process(5)
+    assert look(proc).cpus == cpus

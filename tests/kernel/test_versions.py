@@ -18,7 +18,13 @@ from oomkit.kernel.versions import UnknownKernelError, doubt, history, range_of,
         ("5.15.16", "5.15+5.16"),
         ("5.15.2", "5.15"),
         ("6.18.44", "6.14"),
-        ("7.3", "6.14"),
+        ("6.19.14+deb13-cloud-amd64", "6.19"),
+        ("7.0.0-38-generic", "7.0"),
+        ("7.1.13", "7.1"),
+        ("7.2.5", "7.2"),
+        ("7.2.12+deb13-cloud-amd64", "7.2+7.3"),
+        ("7.3.4+deb13-cloud-amd64", "7.3"),
+        ("7.4.0", "7.3"),
         # As distributions write them.
         ("2.6.32-131.0.15.el6.x86_64", "2.6.32-el6-ga"),
         ("2.6.32-220.el6.i686", "2.6.32-el6-217"),
@@ -46,7 +52,7 @@ from oomkit.kernel.versions import UnknownKernelError, doubt, history, range_of,
         ("5.15.0-205.149.5.1.el9uek.x86_64", "5.15"),
         ("4.12.14-122.159-default", "4.12"),
         ("5.14.21-150500.55.44-default", "5.14+5.16"),
-        ("6.4.0-150600.23.7-default", "6.1"),
+        ("6.4.0-150600.23.7-default", "6.2"),
         ("3.13.0-170-generic", "3.12+3.14"),
         ("4.15.0-213-generic", "4.15+5.16"),
         ("5.4.0-1103-azure-fde", "5.4+5.9+5.16+5.18"),
@@ -64,7 +70,7 @@ from oomkit.kernel.versions import UnknownKernelError, doubt, history, range_of,
         ("4.4.0-19041-Microsoft", "4.3"),
         ("6.8.12-4-pve", "6.8"),
         ("5.15.137-lockdown-chromeos", "5.15+5.16+5.18"),
-        ("6.6.30-04949-g7c5b7d8e9f0a", "6.1"),
+        ("6.6.30-04949-g7c5b7d8e9f0a", "6.2"),
         ("6.12.0-rc4-next-20241025", "6.10"),
         ("6.18.0-rc1+", "6.14"),
     ],
@@ -76,7 +82,7 @@ def test_release_finds_its_rules(release: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("release", "word"),
     [
-        ("7.0.0-rc1", "newer"),
+        ("7.4.0-rc1", "newer"),
         ("5.4.17-2136.300.7.el8uek.x86_64", "UEK"),
         ("3.10.0-862.11.6.vz7.64.7", "Virtuozzo"),
         ("5.10.0-60.18.0.50.oe2203.aarch64", "openEuler"),
@@ -89,7 +95,16 @@ def test_doubt_about_a_release_is_told(release: str, word: str) -> None:
     assert word in (doubt(release) or "")
 
 
-@pytest.mark.parametrize("release", ["6.18.44", "4.18.0-553.el8_10.x86_64", "2.6.32-article"])
+@pytest.mark.parametrize(
+    "release",
+    [
+        "6.18.44",
+        "4.18.0-553.el8_10.x86_64",
+        "2.6.32-article",
+        "7.0.0-38-generic",
+        "7.3.4+deb13-cloud-amd64",
+    ],
+)
 def test_no_doubt_where_sources_were_read(release: str) -> None:
     assert doubt(release) is None
 
@@ -108,7 +123,8 @@ def test_every_range_is_found_by_its_first_version() -> None:
 
 
 @pytest.mark.parametrize(
-    "release", ["5.15.0-1056-aws", "5.4.144", "4.18.0-553.el8_10.x86_64", "2.6.32", "6.18.1"]
+    "release",
+    ["5.15.0-1056-aws", "5.4.144", "4.18.0-553.el8_10.x86_64", "2.6.32", "6.18.1", "7.2.12"],
 )
 def test_a_rule_set_is_found_by_its_own_name(release: str) -> None:
     rules = rules_for(release)

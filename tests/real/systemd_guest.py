@@ -197,7 +197,7 @@ def boot(kernel: Bootable, made: Path, timeout_s: float) -> str:
     )
     done = subprocess.run(
         [QEMU, "-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio", "-m", "800M",
-         *arguments(kernel.release, 1), "-kernel", kernel.image, "-initrd", made,
+         *arguments(kernel, 1), "-kernel", kernel.image, "-initrd", made,
          "-append", parameters],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace", check=False,
         timeout=timeout_s,

@@ -307,11 +307,11 @@ def test_packages_are_unpacked_under_their_name(tmp_path: Path) -> None:
     (tree / "usr" / "here").touch()
     package = tmp_path / "mine_1_all.deb"
     subprocess.run(["dpkg-deb", "-b", tree, package], check=True, capture_output=True)
-    assert debian.unpack(str(package), str(tmp_path / "into")) == str(tmp_path / "into" / "mine")
+    assert debian.unpack([str(package)], str(tmp_path / "into")) == str(tmp_path / "into" / "mine")
     assert (tmp_path / "into" / "mine" / "usr" / "here").exists()
     (tmp_path / "bad_1.deb").write_text("no package")
     with pytest.raises(debian.PackageError, match=r"bad_1\.deb"):
-        debian.unpack(str(tmp_path / "bad_1.deb"), str(tmp_path / "into"))
+        debian.unpack([str(tmp_path / "bad_1.deb")], str(tmp_path / "into"))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from oomkit.real.confine import OUTER, Host, confine
 from oomkit.real.disks import Disks
 from oomkit.real.groups import GroupTree, missing_knobs
 from oomkit.real.initramfs import Archive
+from oomkit.real.kernels import Bootable
 from oomkit.real.kills import LogLine, kills_of, stamped
 from oomkit.real.limits import for_cgroup, for_guest
 from oomkit.real.observe import Observation
@@ -304,12 +305,15 @@ def test_archives_are_aligned_and_closed(entries: list[tuple[str, bytes]]) -> No
 def test_the_guests_clock_counts_instructions_where_it_can(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def counts(release: str, cpus: int) -> bool:
-        return "-icount" in accel.arguments(release, cpus)
+    def kernel(release: str) -> Bootable:
+        return Bootable(release=release, image=f"/boot/vmlinuz-{release}", modules=None)
 
-    monkeypatch.setattr(accel, "_kvm_works", lambda: False)
+    def counts(release: str, cpus: int) -> bool:
+        return "-icount" in accel.arguments(kernel(release), cpus)
+
+    monkeypatch.setattr(accel, "_kvm_works", lambda _image: False)
     assert counts("6.12.117+deb12-cloud-amd64", 2)
     assert counts("6.1.0-56-cloud-amd64", 1)
     assert not counts("6.1.0-56-cloud-amd64", 2)
-    monkeypatch.setattr(accel, "_kvm_works", lambda: True)
-    assert accel.arguments("6.12", 1)[:2] == ("-accel", "kvm")
+    monkeypatch.setattr(accel, "_kvm_works", lambda _image: True)
+    assert accel.arguments(kernel("6.12"), 1)[:2] == ("-accel", "kvm")

@@ -49,8 +49,8 @@ def text(found: Sequence[Agreement], summaries: Sequence[Summary], look: Look) -
 
 
 def markdown(found: Sequence[Agreement], summaries: Sequence[Summary]) -> str:
-    """The same as Markdown, a section for each world and kernel."""
-    lines = []
+    """The same as Markdown: all kernels side by side, then a section for each world and kernel."""
+    lines = _overview(found, summaries) if len(summaries) > 1 else []
     for one in summaries:
         lines += [f"## {one.on}, kernel {printable(one.kernel)}", "", sum_up(one), ""]
         lines += ["| " + " | ".join(_HEADINGS) + " |", "|---" * len(_HEADINGS) + "|"]
@@ -60,6 +60,31 @@ def markdown(found: Sequence[Agreement], summaries: Sequence[Summary]) -> str:
         ]
         lines += ["", *(f"* {line}" for line in _unplayed(found, one)), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _overview(found: Sequence[Agreement], summaries: Sequence[Summary]) -> list[str]:
+    """A column for each world and kernel, a row for each scenario."""
+    columns = [(one.on, one.kernel) for one in summaries]
+    heads = [f"{on} {_version(kernel)}" for on, kernel in columns]
+    cells = {(a.file, a.on, a.kernel): _in_short(a) for a in found}
+    names = {a.file: printable(a.scenario) for a in found}
+    lines = ["## All kernels", "", "| scenario | " + " | ".join(heads) + " |"]
+    lines.append("|---" * (len(columns) + 1) + "|")
+    for file, name in names.items():
+        row = [name, *(cells.get((file, *column), "-") for column in columns)]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
+    return [*lines, ""]
+
+
+def _version(kernel: str) -> str:
+    return printable(kernel.partition("-")[0].partition("+")[0])
+
+
+def _in_short(one: Agreement) -> str:
+    if not one.played:
+        return "failed" if one.failed else "not played"
+    ratio = "" if one.ratio is None else f" {one.ratio:.2f}"
+    return (", ".join(differences(one)) or "same") + ratio
 
 
 def sum_up(one: Summary) -> str:

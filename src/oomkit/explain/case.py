@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from oomkit.explain.faults import kernel_faults
 from oomkit.explain.files import Told
 from oomkit.explain.incidents import Incident, incidents
 from oomkit.explain.records import Explanation
@@ -9,7 +10,7 @@ from oomkit.explain.recurring import tables
 from oomkit.explain.related import related
 from oomkit.explain.repeats import without_repeats
 from oomkit.explain.said import no_kill_text
-from oomkit.explain.story import explain
+from oomkit.explain.story import explain, with_findings
 
 
 class Case:
@@ -51,6 +52,8 @@ class Case:
 
     def explain(self, index: int) -> Explanation:
         """One report, explained, with what others say of its victims."""
-        report = self.reports[index]
-        said = [self.evidence[e] for e in self._incident_of[index].evidence]
-        return explain(report, related(report, said))
+        report, incident = self.reports[index], self._incident_of[index]
+        said = [self.evidence[e] for e in incident.evidence]
+        told = explain(report, related(report, said))
+        faults = kernel_faults(report, [self.reports[r] for r in incident.reports])
+        return with_findings(told, faults) if faults else told

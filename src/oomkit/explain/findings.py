@@ -1,6 +1,6 @@
 """What looks wrong in a report, by its numbers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from oomkit.explain.records import Breakdown, Finding, Level, Shortage
 from oomkit.explain.where import memcg_stats, swapped_kb
@@ -19,6 +19,7 @@ _KERNEL_USES = (
     ("kernel_stacks", "kernel_stack", 0.1, "kernel stacks: a great many threads"),
     ("unevictable", "unevictable", _MUCH, "memory that can't be evicted: mlock, or ramfs"),
     ("kernel_memory", "kernel_other", _MUCH, "kernel memory: per-CPU data, vmalloc, drivers"),
+    ("gpu", "gpu", 0.1, "memory of GPUs: buffers of graphics or compute programs"),
     ("sockets", "sock", 0.1, "socket buffers: peers that do not read, or too many connections"),
 )
 """Kind, use, the share of memory from which on it is worth a word, and the word."""
@@ -32,7 +33,14 @@ def findings(report: Report, where: Breakdown | None, short: Shortage) -> tuple[
     found.extend(zone_findings(report, short))
     if not any(finding.kind in ("low_memory", "cma", "reserve") for finding in found):
         found.extend(_free_left(where, short))
+    found.extend(_protected(report, where))
+    found.extend(_stalls(report))
     found.extend(_aftermath(report))
+    return ranked(found)
+
+
+def ranked(found: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Findings, the most telling first."""
     return tuple(sorted(found, key=lambda finding: _RANK[finding.level]))
 
 
@@ -245,6 +253,36 @@ def _free_left(where: Breakdown | None, short: Shortage) -> Iterator[Finding]:
             f"{kb(free)} ({share(free, where.total_kb)}) of RAM was free when this was printed: "
             "it came free in between, or the request could not use it",
         )
+
+
+def _protected(report: Report, where: Breakdown | None) -> Iterator[Finding]:
+    """Memory that reclaim had to leave alone."""
+    kept = report.protection
+    if kept is None or where is None or where.total_kb == 0:
+        return
+    size = max(kept.min_kb, kept.low_kb)
+    if size > where.total_kb // 10:
+        name = "memory.min" if kept.min_kb >= kept.low_kb else "memory.low"
+        yield _found(
+            "protected",
+            _level(size, where.total_kb) if name == "memory.min" else "odd",
+            f"{kb(size)} ({share(size, where.total_kb)}) were protected from reclaim by {name} of "
+            "cgroups below",
+        )
+
+
+def _stalls(report: Report) -> Iterator[Finding]:
+    """Allocations that waited: since when nothing went on."""
+    if not report.stalls:
+        return
+    worst = max(report.stalls, key=lambda stall: stall.waited_s)
+    text = f"an allocation of {worst.comm} had waited {worst.waited_s:.0f} s for memory"
+    if worst.uptime_s is not None and report.uptime_s is not None:
+        text += f", {report.uptime_s - worst.uptime_s:.0f} s before the kill"
+    began = [s.uptime_s - s.waited_s for s in report.stalls if s.uptime_s is not None]
+    if began and report.uptime_s is not None:
+        text += f": memory was short for {report.uptime_s - min(began):.0f} s at least"
+    yield _found("stalled", "odd", text)
 
 
 def _aftermath(report: Report) -> Iterator[Finding]:

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from oomkit.explain.choice import choice
-from oomkit.explain.findings import findings
+from oomkit.explain.findings import findings, ranked
 from oomkit.explain.killer import verdict
 from oomkit.explain.limit import advice, limit_change
-from oomkit.explain.records import Explanation, Shortage
+from oomkit.explain.records import Explanation, Finding, Shortage
 from oomkit.explain.shortage import cause_text, shortage
 from oomkit.explain.where import breakdown
 from oomkit.explain.words import label, many
@@ -35,6 +37,11 @@ def explain(report: Report, related: Sequence[Evidence] = ()) -> Explanation:
         advice=advice(report, where),
         related=tuple(related),
     )
+
+
+def with_findings(told: Explanation, more: Sequence[Finding]) -> Explanation:
+    """The same with further findings, the most telling first."""
+    return msgspec.structs.replace(told, findings=ranked((*told.findings, *more)))
 
 
 def headline(report: Report, short: Shortage) -> str:

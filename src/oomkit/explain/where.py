@@ -21,6 +21,7 @@ _LABELS = {
     "kernel": "kernel memory",
     "sock": "socket buffers",
     "hugetlb": "huge pages (hugetlb)",
+    "gpu": "GPU memory",
     "unaccounted": "unaccounted",
     "free": "free",
 }
@@ -71,6 +72,7 @@ def _machine(report: Report) -> Breakdown | None:
     found = {key: pages * size_kb for key, pages in _uses(counters).items()}
     found["kernel_stack"] = _sum_kb(memory, "kernel_stack")
     found["hugetlb"] = sum(h.total * h.size_kb for h in memory.hugepages)
+    found["gpu"] = _sum_kb(memory, "gpu_active") + _sum_kb(memory, "gpu_reclaim")
     total = machine_kb(report)
     known = sum(found.values())
     if total is not None:

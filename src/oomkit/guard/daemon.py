@@ -69,11 +69,11 @@ class Daemon:
         self._settings = settings
         self._clock = clock
         self._wall = wall
-        # Not who serves metrics, who must be no place to hide memory in.
-        self._own_pids = frozenset((os.getpid(),))
+        # With the commands that run, and without the exporter, which may be killed.
+        self._own_pids = {os.getpid()}
         self._wake = Wake(settings.places.pressure)
         self._books = Books(settings, clock, wall)
-        self._hooks = Hooks(clock=clock)
+        self._hooks = Hooks(clock=clock, own_pids=self._own_pids)
         if settings.exporter:
             self._hooks.adopt(settings.exporter, "metrics")
         self._manager = ServiceManager()

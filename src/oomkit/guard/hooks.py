@@ -53,12 +53,20 @@ class Hooks:
     Args:
         run: where users' session buses are.
         clock: the monotonic one.
+        own_pids: processes that are never chosen; a command is among them while it runs, which
+            is bounded in time.
     """
 
-    __slots__ = ("_bus", "_children", "_clock", "_failed")
+    __slots__ = ("_bus", "_children", "_clock", "_failed", "_own_pids")
 
-    def __init__(self, run: str = _BUS, clock: "Callable[[], float]" = time.monotonic) -> None:
+    def __init__(
+        self,
+        run: str = _BUS,
+        clock: "Callable[[], float]" = time.monotonic,
+        own_pids: "set[int] | None" = None,
+    ) -> None:
         self._bus = run
+        self._own_pids = set() if own_pids is None else own_pids
         self._clock = clock
         self._children: dict[int, Child] = {}
         self._failed: list[str] = []
@@ -139,9 +147,11 @@ class Hooks:
                 ended, status = os.waitpid(pid, os.WNOHANG)
             except ChildProcessError:
                 del self._children[pid]
+                self._own_pids.discard(pid)
                 continue
             if ended:
                 child = self._children.pop(pid)
+                self._own_pids.discard(pid)
                 if status and child.what:
                     self._failed.append(f"{child.what}: {_ending(status)}")
 
@@ -169,6 +179,7 @@ class Hooks:
             return None
         until_s = self._clock() + longest_s
         self._children[pid] = Child(f"{what}: {argv[0]}", until_s, counts=True)
+        self._own_pids.add(pid)
         ordinary(pid)
         return pid
 

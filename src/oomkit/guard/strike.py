@@ -13,6 +13,7 @@ from oomkit.host.procfs import read_or_none
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from oomkit.guard.places import Places
     from oomkit.guard.reaper import Reaper
@@ -77,7 +78,7 @@ class Striker:
     def __init__(
         self,
         places: "Places",
-        own_pids: "frozenset[int]",
+        own_pids: "AbstractSet[int]",
         recheck: "Recheck | None",
         reaper: "Reaper | None",
         make_room: "Callable[[], None]",

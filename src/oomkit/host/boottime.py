@@ -1,4 +1,4 @@
-"""Which kernel runs, how long, and how fast its clock ticks."""
+"""Which kernel runs, how long, on how many CPUs, and how fast its clock ticks."""
 
 import os
 import zlib
@@ -22,6 +22,12 @@ def uptime_s(proc: str) -> int | None:
         return None if data is None else int(data.partition(b".")[0])
     except ValueError:
         return None
+
+
+def online_cpus(proc: str) -> int | None:
+    """How many CPUs are online; None where ``/proc/stat`` can't be read."""
+    data = read_or_none(f"{proc}/stat") or b""
+    return sum(line[3:4].isdigit() for line in data.split(b"\n") if line.startswith(b"cpu")) or None
 
 
 def config_hz(proc: str, boot: str, release: str) -> int | None:

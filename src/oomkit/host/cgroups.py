@@ -117,10 +117,21 @@ def _read_v2(directory: str, path: str, page_size: int) -> Memcg | None:
         limit_pages=_limit(f"{directory}/memory.max", page_size),
         swap_max_pages=_limit(f"{directory}/memory.swap.max", page_size),
         high_pages=_limit(f"{directory}/memory.high", page_size),
+        min_pages=_protected(f"{directory}/memory.min", page_size),
+        low_pages=_protected(f"{directory}/memory.low", page_size),
         usage_pages=(usage or 0) // page_size,
         swap_usage_pages=(read_int(f"{directory}/memory.swap.current") or 0) // page_size,
         oom_group=read_int(f"{directory}/memory.oom.group") == 1,
     )
+
+
+def _protected(path: str, page_size: int) -> int:
+    """``memory.min`` or ``memory.low`` in pages; "max" is all that can be charged."""
+    data = read_or_none(path)
+    if data is None or not data.strip():
+        return 0
+    number = data.strip()
+    return (_LONG_MAX if number == b"max" else int(number) if number.isdigit() else 0) // page_size
 
 
 def _limit(path: str, page_size: int) -> int | None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-from oomkit.host.boottime import ASSUMED_HZ, config_hz, kernel_release, uptime_s
+from oomkit.host.boottime import ASSUMED_HZ, config_hz, kernel_release, online_cpus, uptime_s
 from oomkit.host.cgroups import Memcgs, read_memcgs
 from oomkit.host.meminfo import read_memory
 from oomkit.host.missing import Seen, sentences
@@ -21,6 +21,7 @@ from oomkit.host.roster import Roster, file_budget
 from oomkit.host.sharing import mark_borrowers
 from oomkit.host.sysctl import read_sysctl
 from oomkit.host.task import Machine
+from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Snapshot
 from oomkit.kernel.versions import UnknownKernelError, rules_for
 
@@ -90,7 +91,8 @@ class Scanner:
         self._initial_pids = sees_initial_pids(proc_root)
         self._mapped_users = maps_users(proc_root)
         self._pid_max = read_int(f"{proc_root}/sys/kernel/pid_max") or _DEFAULT_PID_MAX
-        self._adjustment, self._zero_is_unkillable = _by_version(self.kernel)
+        self._cpus = online_cpus(proc_root)
+        self._rules = _rules_of(self.kernel)
         files = file_budget(raise_limit=raise_file_limit) if keep_open else 0
         self._roster = Roster(self._hierarchy, files)
         self._own_pids = is_own(proc_root)
@@ -116,6 +118,17 @@ class Scanner:
             os.close(self._proc_fd)
             self._proc_fd = -1
 
+    @property
+    def _adjustment(self) -> str:
+        """The file with the adjustment that the kernel stores."""
+        oom_adj = self._rules is not None and self._rules.adj_files == "oom_adj"
+        return "oom_adj" if oom_adj else "oom_score_adj"
+
+    @property
+    def _zero_is_unkillable(self) -> bool:
+        """An ``oom_score`` of 0 means that the process can't be chosen."""
+        return self._rules is not None and self._rules.oom_score == "two_thirds"
+
     def snapshot(self) -> Snapshot:
         """Look at the machine.
 
@@ -131,6 +144,7 @@ class Scanner:
             user_hz=self._user_hz,
             hz=self._hz,
             nodes=frozenset(node.node_id for node in memory.nodes),
+            summed_rss=self._rules is not None and self._rules.rss_counters == "summed",
         )
         view = View(
             proc_fd=self._proc_fd,
@@ -167,17 +181,16 @@ class Scanner:
             pressure=pressure,
             page_size=self.page_size,
             hz=self._hz,
+            cpus=self._cpus,
             uptime_s=uptime or 0,
             taken_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             missing=(*no_memory, *no_sysctl, *sentences(seen, proc)),
         )
 
 
-def _by_version(release: str) -> tuple[str, bool]:
-    """The name of the stored adjustment's file, and whether oom_score 0 means unkillable."""
+def _rules_of(release: str) -> RuleSet | None:
+    """The kernel's rules; None for a version that no rules are known for."""
     try:
-        rules = rules_for(release)
+        return rules_for(release)
     except UnknownKernelError:
-        return "oom_score_adj", False
-    stored = "oom_adj" if rules.adj_files == "oom_adj" else "oom_score_adj"
-    return stored, rules.oom_score == "two_thirds"
+        return None

@@ -25,8 +25,8 @@ class Stat(msgspec.Struct, frozen=True, gc=False):
         threads: number of threads.
         start_ticks: when it was started, in ticks of USER_HZ since boot.
         vsize_bytes: size of the address space.
-        rss_pages: ``get_mm_rss()``, the very reading that badness uses. statm and VmRSS give
-            another one since 6.12: an exact sum where badness reads approximate counters.
+        rss_pages: ``get_mm_rss()``, the very reading that badness uses up to 6.19. statm and
+            status give another one since 6.12, an exact sum, which badness takes from 7.0 on.
     """
 
     comm: bytes

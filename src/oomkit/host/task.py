@@ -20,12 +20,14 @@ class Machine(msgspec.Struct, frozen=True):
         user_hz: ticks in a second of ``/proc`` (USER_HZ).
         hz: jiffies in a second (CONFIG_HZ).
         nodes: the NUMA nodes that have memory.
+        summed_rss: badness uses exact sums of resident pages, which status shows and stat does not.
     """
 
     page_size: int
     user_hz: int
     hz: int
     nodes: frozenset[int] = frozenset()
+    summed_rss: bool = False
 
 
 class Readings(msgspec.Struct, gc=False):
@@ -67,7 +69,7 @@ def build_task(
         ppid=stat.ppid,
         uid=status.uid,
         euid=None if status.euid == status.uid else status.euid,
-        rss_pages=stat.rss_pages,
+        rss_pages=_rss_pages(stat, status, machine),
         anon_rss_pages=None if status.anon_kb is None else status.anon_kb // kb,
         file_rss_pages=None if status.file_kb is None else status.file_kb // kb,
         shmem_rss_pages=None if status.shmem_kb is None else status.shmem_kb // kb,
@@ -99,6 +101,14 @@ def build_task(
         mems_allowed=_mems_allowed(status.mems_allowed, machine.nodes),
         kernel_oom_score=readings.oom_score,
     )
+
+
+def _rss_pages(stat: Stat, status: Status, machine: Machine) -> int:
+    """Resident pages as this kernel's badness reads them; see ``RuleSet.rss_counters``."""
+    parts = (status.anon_kb, status.file_kb, status.shmem_kb)
+    if not machine.summed_rss or None in parts:
+        return stat.rss_pages
+    return sum(part or 0 for part in parts) * 1024 // machine.page_size
 
 
 def _score_adj(readings: Readings) -> int:

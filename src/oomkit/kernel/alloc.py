@@ -143,6 +143,9 @@ def _charge(snapshot: Snapshot, allocation: Allocation, rules: RuleSet) -> Decis
         steps.append(f"{where}: {text}")
         return _no_kill(snapshot, allocation, rules, tuple(steps), retry=retry)
 
+    current = oc.current
+    if rules.memcg_reaped_charge and current is not None and current.victim and current.mm_reaped:
+        return stop("the asker is a victim whose memory was reaped: the charge fails", retry=False)
     if allocation.gfp_noretry:
         return stop("__GFP_NORETRY: the charge fails", retry=False)
     if rules.memcg_costly_order and allocation.order > PAGE_ALLOC_COSTLY_ORDER:

@@ -136,7 +136,7 @@ def _is_privileged(task: Task, rules: RuleSet) -> bool:
 
 
 def oom_badness(task: Task, oc: OomControl) -> int:
-    """Return the badness of 2.6.36-6.18: memory used, shifted by ``oom_score_adj``."""
+    """Return the badness of 2.6.36-7.3: memory used, shifted by ``oom_score_adj``."""
     result = oc.rules.result
     if unkillable(task, oc) is not None:
         return LONG_MIN if result == "signed" else 0

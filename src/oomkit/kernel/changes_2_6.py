@@ -165,6 +165,11 @@ CHANGES: tuple[Change, ...] = (
         meaning="with 2, one container at its limit panics the machine",
     ),
     Change(
+        since="2.6.34",
+        sets={"rss_counters": "per_thread"},
+        what="each thread keeps back what its last page faults, up to 64, added to the counters",
+    ),
+    Change(
         since="2.6.35",
         sets={"memcg_no_victim": "nothing"},
         what="a memory cgroup without a killable task kills nobody",

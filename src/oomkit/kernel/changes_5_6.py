@@ -1,4 +1,4 @@
-"""The history of the rules, 5.0 to 6.18: no child sacrifice, signed badness."""
+"""The history of the rules, 5.0 to 6.19: no child sacrifice, signed badness."""
 
 from oomkit.kernel.change import Change
 
@@ -102,6 +102,12 @@ CHANGES: tuple[Change, ...] = (
         what="the report counts secondary page tables",
     ),
     Change(
+        since="6.2",
+        sets={"rss_counters": "per_cpu"},
+        what="resident pages and swap entries are counted per CPU and read without summing up",
+        meaning="badness may miss up to a batch of pages per counter and CPU",
+    ),
+    Change(
         since="6.8",
         sets={"log_table": "6.8"},
         what="the task table shows anonymous, file and shared memory apart",
@@ -115,5 +121,12 @@ CHANGES: tuple[Change, ...] = (
         since="6.14",
         sets={"chain": ("__alloc_frozen_pages_noprof", *_SLOW)},
         what="__alloc_pages_noprof becomes __alloc_frozen_pages_noprof",
+    ),
+    Change(
+        since="6.19",
+        sets={"log_protection": True, "sock_throttled": True},
+        what="on cgroup v2 the report says how much memory.min and memory.low protect; "
+        "memory.events counts sock_throttled",
+        meaning="memory that reclaim had to leave alone is no longer hidden",
     ),
 )

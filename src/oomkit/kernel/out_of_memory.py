@@ -79,7 +79,7 @@ def out_of_memory(snapshot: Snapshot, allocation: Allocation, rules: RuleSet) ->
     Args:
         snapshot: the machine at that moment.
         allocation: the request.
-        rules: the kernel's rules (2.6.11-6.18).
+        rules: the kernel's rules (2.6.11-7.3).
     """
     flow = _Flow(snapshot, allocation, rules)
     if rules.badness == "classic":
@@ -173,7 +173,7 @@ def _kill_current(flow: _Flow, message: str) -> Decision:
 
 
 def _modern(flow: _Flow) -> Decision:
-    """2.6.36-6.18; memory cgroups came to share this path in 4.9 and did the same before."""
+    """2.6.36-7.3; memory cgroups came to share this path in 4.9 and did the same before."""
     rules, sysctl, allocation = flow.rules, flow.sysctl, flow.allocation
     function = "out_of_memory"
     if rules.disabled_check == "out_of_memory" and sysctl.oom_killer_disabled:

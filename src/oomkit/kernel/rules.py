@@ -36,6 +36,9 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
         disable_scope: -1000 protects the task, or whoever shares its address space.
         reaped_unkillable: a reaped address space can't be chosen again.
         vfork_unkillable: a vfork child that borrows its parent's memory can't be chosen.
+        rss_counters: how badness reads resident pages and swap entries: ``exact`` (one shared
+            counter), ``per_thread`` (each thread keeps back what its last faults changed),
+            ``per_cpu`` (each CPU keeps back less than a batch) or ``summed`` (per CPU, added up).
         memcg_total: how ``totalpages`` of a memory cgroup is made.
         node_pages: which count of a node's pages ``totalpages`` of a bound task uses.
         oom_score: what ``/proc/PID/oom_score`` prints.
@@ -81,6 +84,9 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
         memcg_chain: functions from a charge to the memory cgroup's OOM.
         memcg_at_fault_end: a charge only records the OOM, the end of the page fault kills.
         memcg_costly_order: a charge of more than 8 pages never kills.
+        memcg_reaped_charge: a charge by an OOM victim whose address space was reaped fails
+            instead of calling the OOM killer.
+        soft_limit: v1 ``memory.soft_limit_in_bytes`` steers reclaim.
         costly_order: a request for more than 8 contiguous pages never kills.
         low_zone: a request for zones below NORMAL never kills.
         thisnode: ``__GFP_THISNODE`` never kills.
@@ -102,6 +108,8 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
         mem_available: ``/proc/meminfo`` has MemAvailable, and how it is computed.
         psi: pressure stall information exists.
         oom_dump_tasks: default of the knob.
+        stall_warning: an allocation that takes more than ten seconds is reported.
+        sock_throttled: ``memory.events`` counts ``sock_throttled``.
 
         log_header: form of the line that opens a report.
         log_meminfo: form of the machine's memory.
@@ -110,6 +118,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
         log_kill: form of the kill lines.
         log_summary: form of the ``oom-kill:`` line.
         log_memcg: form of the memory cgroup's part.
+        log_protection: the line about ``memory.min`` and ``memory.low``, on cgroup v2 only.
     """
 
     name: str
@@ -137,6 +146,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
     disable_scope: Literal["task", "mm"] = "task"
     reaped_unkillable: bool = False
     vfork_unkillable: bool = False
+    rss_counters: Literal["exact", "per_thread", "per_cpu", "summed"] = "exact"
     memcg_total: Literal[
         "none", "unit_bug", "bytes", "bytes_swappiness", "swappiness", "swap_max", "v1_gap"
     ] = "none"
@@ -193,6 +203,8 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
     memcg_chain: tuple[str, ...] = ("mem_cgroup_charge_common",)
     memcg_at_fault_end: bool = False
     memcg_costly_order: bool = False
+    memcg_reaped_charge: bool = False
+    soft_limit: bool = True
     costly_order: bool = False
     low_zone: bool = False
     thisnode: bool = False
@@ -214,13 +226,15 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
     mem_available: Literal["none", "low_watermarks", "totalreserve"] = "none"
     psi: bool = False
     oom_dump_tasks: int = 0
+    stall_warning: bool = False
+    sock_throttled: bool = False
 
     log_header: Literal[
         "2.6.11", "2.6.13", "2.6.19", "2.6.32", "2.6.36", "3.7", "4.6", "4.9", "4.11", "4.15",
         "5.0", "openvz",
     ] = "2.6.11"  # fmt: skip
     log_meminfo: Literal[
-        "2.6.11", "2.6.28", "2.6.32", "3.7", "4.2", "5.8", "5.15", "6.1",
+        "2.6.11", "2.6.28", "2.6.32", "3.7", "4.2", "5.8", "5.15", "6.1", "7.1", "7.3",
     ] = "2.6.11"  # fmt: skip
     log_table: Literal["none", "2.6.25", "2.6.36", "3.6", "4.0", "4.15", "4.19", "6.8"] = "none"
     log_points: Literal["raw", "per_1000"] = "raw"
@@ -240,3 +254,4 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
     ] = "2.6.11"
     log_summary: Literal["none", "5.0", "5.2"] = "none"
     log_memcg: Literal["none", "2.6.30", "3.9", "5.0"] = "none"
+    log_protection: bool = False

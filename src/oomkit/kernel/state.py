@@ -28,8 +28,9 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         ppid: thread group id of the real parent; 0 when it has none here.
         uid: real user id, in the initial user namespace.
         euid: effective user id; None means equal to ``uid``. Read by 2.6.11-2.6.24 only.
-        rss_pages: resident pages as ``get_mm_rss()`` gives them to badness (field 24 of
-            ``/proc/PID/stat``): file, anonymous and shared memory together.
+        rss_pages: resident pages as badness reads them, file, anonymous and shared memory
+            together: ``get_mm_rss()`` (field 24 of ``/proc/PID/stat``), from 7.0 on
+            ``get_mm_rss_sum()`` (the sum of RssAnon, RssFile and RssShmem in its ``status``).
         anon_rss_pages: the anonymous part of ``rss_pages``, where known.
         file_rss_pages: the part that maps files, where known.
         shmem_rss_pages: the part that is shared memory (shmem, tmpfs), where known.
@@ -215,6 +216,8 @@ class Memcg(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         memsw_limit_pages: v1 limit of memory and swap together; None: unlimited or absent.
         swap_max_pages: v2 ``memory.swap.max``; None: unlimited or absent.
         high_pages: v2 ``memory.high``; None: unlimited or absent.
+        min_pages: v2 ``memory.min``, protected from reclaim at any price; 0: nothing.
+        low_pages: v2 ``memory.low``, protected while there is something else to reclaim.
         usage_pages: memory charged to it and its descendants.
         swap_usage_pages: swap charged to it and its descendants.
         swappiness: v1 ``memory.swappiness``; None: the machine's.
@@ -228,6 +231,8 @@ class Memcg(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     memsw_limit_pages: int | None = None
     swap_max_pages: int | None = None
     high_pages: int | None = None
+    min_pages: int = 0
+    low_pages: int = 0
     usage_pages: int = 0
     swap_usage_pages: int = 0
     swappiness: int | None = None
@@ -262,6 +267,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         pressure: PSI; None where the kernel has none.
         page_size: bytes in a page.
         hz: jiffies in a second (``CONFIG_HZ``); only the classic rules depend on it.
+        cpus: CPUs that are online, on which the error of per-CPU counters depends; None: not
+            known.
         uptime_s: whole seconds since boot.
         taken_at: wall-clock time in ISO 8601, for the reader only.
         missing: what could not be read, one sentence each.
@@ -276,6 +283,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pressure: Pressure | None = None
     page_size: int = 4096
     hz: int = 250
+    cpus: int | None = None
     uptime_s: int = 0
     taken_at: str | None = None
     missing: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """``totalpages``: the memory that badness is measured against.
 
 Models constrained_alloc() of mm/oom_kill.c and mem_cgroup_get_limit()/mem_cgroup_get_max()
-of mm/memcontrol.c, 2.6.36-6.18. The classic badness has no such term.
+of mm/memcontrol.c, 2.6.36-7.3. The classic badness has no such term.
 """
 
 from oomkit.kernel.decision import Constraint

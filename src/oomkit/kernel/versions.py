@@ -191,7 +191,12 @@ def _hides_sublevel(version: Version, rest: str) -> bool:
 def _mainline_rules(
     version: Version, *, hidden_sublevel: bool = False, named: frozenset[str] = frozenset()
 ) -> RuleSet:
-    applied = [c for c in CHANGES if _applies(c, version, hidden_sublevel) or c.since in named]
+    applied = [
+        c
+        for c in CHANGES
+        if _applies(c, version, hidden_sublevel)
+        or (c.since in named and _applies(c, version, hidden_sublevel=True))
+    ]
     since = max((parse_version(c.since) for c in CHANGES if _reached(c, version)), default=())
     later = [c.since for c in CHANGES if parse_version(c.since) > since]
     sets = {field: value for change in applied for field, value in change.sets.items()}
@@ -228,7 +233,7 @@ def _applies(change: Change, version: Version, hidden_sublevel: bool) -> bool:
 
 def _before(since: str) -> str:
     """The version just before ``since``, as the end of a range; series ends are not counted."""
-    last_of_series = {"3.0": "2.6.39", "4.0": "3.19", "5.0": "4.20", "6.0": "5.19"}
+    last_of_series = {"3.0": "2.6.39", "4.0": "3.19", "5.0": "4.20", "6.0": "5.19", "7.0": "6.19"}
     if since in last_of_series:
         return last_of_series[since]
     *head, tail = parse_version(since)

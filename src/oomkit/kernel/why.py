@@ -4,6 +4,7 @@ import msgspec
 
 from oomkit.kernel.badness import unkillable
 from oomkit.kernel.counterfactual import counterfactuals
+from oomkit.kernel.counters import counting_note
 from oomkit.kernel.decision import Counterfactual, Decision
 from oomkit.kernel.needed import adj_now, extra_pages, winning_adj
 from oomkit.kernel.rank import control_for, eligible_by_badness
@@ -22,6 +23,8 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
         trace: the steps of the decision.
         changes: what would alter its fate, a sentence each.
         counterfactuals: those of them that are known as values.
+        counting: how far the kernel may miscount it, and whether that makes first and second too
+            close to call; a sentence each, none where counts are exact.
     """
 
     pid: int
@@ -30,6 +33,7 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
     trace: tuple[str, ...]
     changes: tuple[str, ...]
     counterfactuals: tuple[Counterfactual, ...] = ()
+    counting: tuple[str, ...] = ()
 
 
 def why(
@@ -56,6 +60,7 @@ def why(
         trace=decision.trace,
         changes=changes,
         counterfactuals=found,
+        counting=counting_note(snapshot, allocation, rules, task),
     )
 
 

@@ -16,6 +16,7 @@ from oomkit.klog.header import (
 from oomkit.klog.meminfo import START
 from oomkit.klog.prefix import Line
 from oomkit.klog.records import KernelName, Report
+from oomkit.klog.stall import parse_stall
 from oomkit.klog.tasks import ROW, TABLE_HEADER, parse_table_header
 
 _ANCHOR = re.compile(
@@ -25,7 +26,7 @@ _ANCHOR = re.compile(
     r"|(?P<exiting>OOM victim \d+ )|(?P<would>[Ww]ould have killed process \d)"
     r"|(?P<reaper>oom_reaper: )"
     r"|(?P<group>are going to be killed\s+due)|(?P<nobody>[Oo]ut of memory and no killable)"
-    r"|(?P<panic>Kernel panic - not syncing: )|(?P<foreign>page allocation (?:failure|stalls))"
+    r"|(?P<panic>Kernel panic - not syncing: )|(?P<foreign>page allocation (?:failure|stalls?))"
     r"|(?P<version>Linux version \d)"
     r"|(?P<limited>(?:oom_kill_process|dump_header): \d+ callbacks suppressed)"
     r"|(?P<lost>printk messages dropped|messages suppressed|Missed \d+ kernel messages"
@@ -232,6 +233,9 @@ class Assembler(Endings):
         """A report of another kind begins; its memory part is not an OOM report's."""
         report = self._reports.new(line)
         report.foreign = True
+        stall = parse_stall(line)
+        if stall is not None:
+            self._reports.stalls.append(stall)
         return None
 
     def _take_version(self, line: Line) -> Builder | None:

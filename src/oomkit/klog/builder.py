@@ -255,6 +255,7 @@ class Builder:
             call_trace=tuple(self.trace),
             memory=self.memory.build(),
             memcg=memcg,
+            protection=self.memcg.protection,
             tasks=tuple(self.tasks),
             table_complete=self._complete(),
             selected=self.selected,

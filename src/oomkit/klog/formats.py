@@ -70,6 +70,10 @@ def version_range(report: "Builder") -> tuple[str, str] | None:
         ranges.append(("5.0", NEWEST))
     if report.reaped:
         ranges.append(("4.6", NEWEST))
+    if report.memcg.protection is not None:
+        ranges.append(("6.19", NEWEST))
+    if report.memory.versions is not None:
+        ranges.append(report.memory.versions)
     killed = []
     if report.kill_form is not None and not report.would_have:
         killed.append(_KILL_RANGE[report.kill_form])

@@ -2,7 +2,7 @@
 
 import re
 
-from oomkit.klog.memory import Counter, Memcg
+from oomkit.klog.memory import Counter, Memcg, Protection
 
 _COUNTER = re.compile(
     r"^(memory\+swap|memory|swap|kmem): usage (\d{1,20})kB, limit (\d{1,20})kB"
@@ -12,6 +12,9 @@ _TASK_IN = re.compile(r"^Task in (.+?) killed as a result of limit of (.+)$")
 _LIMIT_OF = re.compile(r"^Memory limit reached of cgroup (.+)$")
 _STATS = re.compile(
     r"Memory cgroup stats(?: for (?P<path>.+?))?: ?(?P<v1>(?:[a-z_]+:\d{1,20}[kK]?B?\s*)*)$"
+)
+_PROTECTION = re.compile(
+    r"^Memory cgroup min protection (\d{1,20})kB -- low protection (\d{1,20})kB"
 )
 _V1 = re.compile(r"([a-z_]+):(\d{1,20})(KB|kB)?")
 _V2 = re.compile(r"^(?:[a-z][a-z0-9_]* \d{1,20}(?: |$))+$")
@@ -32,6 +35,7 @@ class MemcgPart:
         self._task_path: str | None = None
         self._stats: dict[str, dict[str, int]] = {}
         self._open: dict[str, int] | None = None
+        self.protection: Protection | None = None
 
     @property
     def empty(self) -> bool:
@@ -70,6 +74,10 @@ class MemcgPart:
         match = _LIMIT_OF.match(text)
         if match is not None:
             self._path = match[1].strip()
+            return True
+        match = _PROTECTION.match(text)
+        if match is not None:
+            self.protection = Protection(min_kb=int(match[1]), low_kb=int(match[2]))
             return True
         match = _STATS.search(text)
         if match is not None:

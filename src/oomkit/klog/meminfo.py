@@ -2,6 +2,7 @@
 
 import re
 
+from oomkit.kernel.changes import LAST_KNOWN
 from oomkit.klog.memory import HugePages, Memory, NodeCounters, Slab, Zone
 
 START = re.compile(r"Mem-[Ii]nfo:")
@@ -9,6 +10,8 @@ _NODE = re.compile(r"^Node (\d{1,10}) active_anon:\d+kB")
 _ZONE = re.compile(r"^(?:Node (\d{1,10}) )?([A-Z]\w{1,9}) free:(\d+)kB\s")
 # Possessive, and never from the middle of a word: a word that is no name is tried once.
 _KB = re.compile(r"(?<![a-z_])([a-z_]++(?:\((?:anon|file)\))?+): ?(\d{1,20}+)[kK]B")
+_KB_HIGHATOMIC = "kB free_highatomic:"
+"""Before 7.3 the kernel printed ``KB`` here."""
 _UNRECLAIMABLE = re.compile(r"all_unreclaimable\? (yes|no)")
 _PAGES = re.compile(r"([A-Za-z_]+):(\d{1,20})(?=\s|$)")
 _COUNTERS = re.compile(
@@ -84,6 +87,7 @@ class MemoryPart:
         self._last_owner: dict[str, int] | None = None
         self._last_key: tuple[int, str] | int | None = None
         self._in_slab = False
+        self.versions: tuple[str, str] | None = None
         self.begun = False
 
     @property
@@ -134,12 +138,16 @@ class MemoryPart:
             self._last_zone = self._last_key = key
             self._last_owner = self._zones.setdefault(key, {})
             self._take_kb(text)
+            if _KB_HIGHATOMIC in text:
+                self.versions = ("7.3", LAST_KNOWN)
             return True
         match = _NODE.match(text)
         if match is not None:
             self._last_key = int(match[1])
             self._last_owner = self._nodes.setdefault(int(match[1]), {})
             self._take_kb(text)
+            if self.versions is None and " gpu_active:" in text:
+                self.versions = ("7.1", LAST_KNOWN)
             return True
         match = _BLOCKS.match(text)
         if match is None:

@@ -84,6 +84,19 @@ class Slab(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     total_kb: int
 
 
+class Protection(msgspec.Struct, frozen=True, kw_only=True):
+    """Memory that reclaim had to leave alone (6.19 and later, cgroup v2).
+
+    Attributes:
+        min_kb: what the children of the cgroup that ran out, or of the root, hold under their
+            ``memory.min``.
+        low_kb: the same under their ``memory.low``.
+    """
+
+    min_kb: int
+    low_kb: int
+
+
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
     """The machine's memory as a report shows it (``Mem-Info``).
 

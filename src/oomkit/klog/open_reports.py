@@ -10,6 +10,7 @@ from oomkit.klog.builder import Builder
 from oomkit.klog.finish import note_missing
 from oomkit.klog.prefix import Line
 from oomkit.klog.records import Report
+from oomkit.klog.stall import Stalls
 from oomkit.klog.tasks import ROW
 
 MAX_UNRELATED_LINES = 2000
@@ -33,6 +34,7 @@ class OpenReports:
 
     Attributes:
         kernel: the release that the log named last outside of reports.
+        stalls: warnings of allocations that wait, for the report that follows.
         in_table: the report whose task table has begun; the next line is likely one of its rows.
     """
 
@@ -40,6 +42,7 @@ class OpenReports:
         self._file = file
         self._open: list[Builder] = []
         self.kernel: str | None = None
+        self.stalls = Stalls()
         self.in_table: Builder | None = None
         self._heads: deque[Line] = deque(maxlen=_RATE_LIMIT)
         self._victims: deque[int] = deque(maxlen=_VICTIMS)
@@ -74,7 +77,9 @@ class OpenReports:
             self.in_table = None
         self._victims.extend(victim.pid for victim in report.killed)
         if report.strong:
-            yield report.build(self._file, note_missing)
+            built = report.build(self._file, note_missing)
+            stalls = self.stalls.before(built)
+            yield msgspec.structs.replace(built, stalls=stalls) if stalls else built
 
     def over_by(self, line: Line, count: int = 1) -> list[Report]:
         """Give the reports that are over when a line comes; looks seldom, and after every leap.

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from oomkit.kernel.decision import Scope
-from oomkit.klog.memory import Memcg, Memory
+from oomkit.klog.memory import Memcg, Memory, Protection
 
 KilledAs = Literal["selected", "child", "allocating_task", "mm_sharer", "oom_group"]
 
@@ -231,6 +231,26 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     line: int = 0
 
 
+class Stall(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The warning of an allocation that waits for memory.
+
+    Attributes:
+        comm: the task that waited.
+        waited_s: for how long, when it was printed.
+        order: 2**order contiguous pages were asked for.
+        time: when, like ``Report.time``.
+        uptime_s: seconds since boot, where the line has the kernel's stamp.
+        line: number of its line.
+    """
+
+    comm: str
+    waited_s: float
+    order: int
+    time: str | None = None
+    uptime_s: float | None = None
+    line: int = 0
+
+
 class Predicted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A task's place in the ranking that the rules give for the report's table.
 
@@ -273,6 +293,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         call_trace: the functions of the call trace, innermost first.
         memory: the machine's memory.
         memcg: the memory cgroup's part.
+        protection: memory that reclaim had to leave alone; None before 6.19 and on cgroup v1.
+        stalls: warnings of allocations that waited, before the report (4.10-4.14, 7.2 and later).
         tasks: the task table.
         table_complete: the table begins with its header and nothing inside it is damaged or
             known to be missing.
@@ -317,6 +339,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     call_trace: tuple[str, ...] = ()
     memory: Memory | None = None
     memcg: Memcg | None = None
+    protection: Protection | None = None
+    stalls: tuple[Stall, ...] = ()
     tasks: tuple[TaskRow, ...] = ()
     table_complete: bool = False
     selected: Selected | None = None

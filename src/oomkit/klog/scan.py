@@ -23,8 +23,10 @@ KERNEL_NEEDLES = (
     b"ut of Memory",
     b"o available memory",
     b"oom_reaper: ",
+    b"page allocation stall",
 )
-"""What the lines of reports contain: head, summary, kill lines, panics, task tables."""
+"""What the lines of reports contain: head, summary, kill lines, panics, task tables; and the
+warnings of allocations that wait."""
 
 _WRAP = rb"[\s>|=\\]{0,40}"
 """What stands between two words of a line that a terminal or a mail has wrapped."""
@@ -35,6 +37,7 @@ _REAL = re.compile(
     rb"|: (?:system|compuls|OOM victim)"
     rb"| \(oom_kill|\(memcg|\. Comp|\. panic| from page fault| and no killable| in UB)"
     rb"|o available memory (?:\(MPOL|in cpuset)|oom_reaper: (?:reaped|unable)"
+    rb"|page allocation stalls? for \d"
 )
 """What a needle must be part of to be worth a closer look."""
 

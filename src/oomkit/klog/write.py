@@ -14,6 +14,9 @@ from oomkit.kernel.state import Allocation, Memcg, Snapshot, Task
 from oomkit.klog import writeparts as parts
 from oomkit.klog.writememinfo import mem_info
 
+STALL_WARNING_S = 10.0
+"""``ALLOC_STALL_WARN_MSECS`` (mm/page_alloc.c)."""
+
 _DEADLOCK = "System is deadlocked on memory"
 _NOBODY = "Out of memory and no killable processes..."
 
@@ -63,6 +66,20 @@ def reaped(victim: Task, *, anon_kb: int = 0, file_kb: int = 0, shmem_kb: int = 
     )
 
 
+def stalled(task: Task, waited_s: float, allocation: Allocation, rules: RuleSet) -> list[str]:
+    """The line that opens the warning of an allocation that waits (7.2 and later).
+
+    Args:
+        task: which task waits.
+        waited_s: for how long.
+        allocation: its request.
+        rules: the rule set; empty for one without such a warning, and below ten seconds.
+    """
+    if not rules.stall_warning or waited_s < STALL_WARNING_S:
+        return []
+    return [parts.stall(task, int(waited_s), allocation, rules)]
+
+
 def _found_nobody(decision: Decision) -> bool:
     return decision.scope == "memcg" and any("no killable process" in s for s in decision.trace)
 
@@ -80,6 +97,7 @@ def _head(
         lines += parts.memcg_info(memcg, task_path, page_kb, rules)
     if allocation.memcg is None or rules.log_memcg in ("none", "2.6.30"):
         lines += mem_info(snapshot.memory, page_kb, rules)
+    lines += parts.protection(snapshot, allocation, rules)
     if snapshot.sysctl.oom_dump_tasks:
         lines += parts.table(_listed(snapshot, allocation, rules), snapshot, rules)
     return lines

@@ -117,6 +117,28 @@ def memcg_info(memcg: Memcg, task_path: str, page_kb: int, rules: RuleSet) -> li
     return lines
 
 
+def protection(snapshot: Snapshot, allocation: Allocation, rules: RuleSet) -> list[str]:
+    """What ``memory.min`` and ``memory.low`` of the children protect, on cgroup v2."""
+    if not rules.log_protection or any(group.version == 1 for group in snapshot.memcgs):
+        return []
+    top = (allocation.memcg or "/").rstrip("/")
+    children = [g for g in snapshot.memcgs if g.path != "/" and g.path.rpartition("/")[0] == top]
+    page_kb = snapshot.page_size // 1024
+    least = sum(min(group.usage_pages, group.min_pages) for group in children) * page_kb
+    low = sum(min(group.usage_pages, group.low_pages) for group in children) * page_kb
+    return [f"Memory cgroup min protection {least}kB -- low protection {low}kB"]
+
+
+def stall(task: Task, waited_s: int, allocation: Allocation, rules: RuleSet) -> str:
+    """The warning of an allocation that waits; the task's nodes stand on the same line."""
+    gfp = _GFP[rules.log_header][0 if allocation.gfp_fs else 1]
+    mems = "0" if task.mems_allowed is None else node_list(task.mems_allowed)
+    return (
+        f"{task.comm}: page allocation stall for {waited_s} secs: order:{allocation.order}, "
+        f"mode:{gfp} nodemask={_nodemask(allocation)},cpuset=/,mems_allowed={mems}"
+    )
+
+
 def _counter(name: str, usage: int, limit: int | None, page_kb: int) -> str:
     limit_kb = _UNLIMITED_KB if limit is None else limit * page_kb
     return f"{name}: usage {usage * page_kb}kB, limit {limit_kb}kB, failcnt 0"

@@ -4,6 +4,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 
+from oomkit.kernel.counters import kept_back
 from oomkit.model import address_space
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Mm, Pool
@@ -173,7 +174,19 @@ class Lifecycle:
             proc.done_s += proc.nominal[proc.step]
             if proc.current.verb in GROWING_VERBS:
                 proc.last_growth_s = self.machine.now
+            if proc.current.scatter:
+                self._note_uncounted(proc, proc.current)
             proc.step += 1
+
+    def _note_uncounted(self, proc: Proc, step: Step) -> None:
+        """Note the pages of a step that stay in counters of its threads or of their CPUs."""
+        machine = self.machine
+        pages = round((step.size_bytes or 0) / PAGE * proc.scale())
+        uncounted = kept_back(machine.rules, machine.cpus, pages, step.scatter)
+        if step.verb == "share":
+            proc.mm.uncounted_shmem += uncounted
+        else:
+            proc.mm.uncounted_anon += uncounted
 
     def _next_loop(self, proc: Proc) -> bool:
         """Go back to the first step; returns False where the process exits instead."""

@@ -153,11 +153,13 @@ class Mm:
         mapped: address space in all, pages.
         charged: pages charged to Committed_AS.
         users: tasks that use it.
+        uncounted_anon: anonymous pages still in counters of threads or CPUs, which badness misses.
+        uncounted_shmem: the same of shared memory.
     """
 
     __slots__ = (
         "anon", "charged", "cow_views", "group", "locked", "mapped", "mm_id", "reserved", "shmem",
-        "tables", "users",
+        "tables", "uncounted_anon", "uncounted_shmem", "users",
     )  # fmt: skip
 
     BASE_RSS = 185
@@ -179,6 +181,7 @@ class Mm:
         self.mapped = float(self.BASE_VM)
         self.charged = 0.0
         self.users = 0
+        self.uncounted_anon = self.uncounted_shmem = 0
 
     def cow_rss(self) -> float:
         """Resident pages it sees through pools shared since a fork."""

@@ -2,7 +2,7 @@
 
 The kernel's lists are reduced to what decides: pages in use are rotated back, so unused pages are
 reclaimed first, file pages before anonymous ones; then pages in use, evenly, weighted by
-``vm.swappiness``; without free swap only file pages (mm/vmscan.c, ``get_scan_count()``, 3.10-6.18).
+``vm.swappiness``; without free swap only file pages (mm/vmscan.c, ``get_scan_count()``, 3.10-7.3).
 """
 
 from collections.abc import Sequence

@@ -8,6 +8,7 @@ import msgspec
 from oomkit.kernel.adj import is_disabled
 from oomkit.kernel.cgroup_name import place, qos_of, short_name
 from oomkit.kernel.decision import Decision
+from oomkit.kernel.faults import MEMCG_LOOP, SOFT_LIMIT, has_fault
 from oomkit.kernel.oom_control import in_memcg
 from oomkit.kernel.rank import Ranked, others_are_hidden
 from oomkit.kernel.rules import RuleSet
@@ -73,6 +74,8 @@ LIFELINES = frozenset(
 """Without these nobody can reach or repair the machine."""
 
 _NEAR_LIMIT = 0.95
+_CROWD = 1000
+"""Threads from which on those that die get into each other's way."""
 _HEADROOM = 0.05
 
 
@@ -117,6 +120,7 @@ def attention(
         *_cgroups(snapshot),
         *_pressure(snapshot.pressure, rules),
         *_kernel(snapshot.kernel),
+        *_faults(snapshot),
     ]
     items.sort(key=lambda item: _ORDER.index(item.severity))
     return tuple(items)
@@ -276,3 +280,25 @@ def _kernel(release: str) -> Iterator[Attention]:
     text = doubt(release)
     if text is not None:
         yield _item("info", "unsure_kernel", text)
+
+
+def _faults(snapshot: Snapshot) -> Iterator[Attention]:
+    """Known faults of this kernel, where this machine can run into them."""
+    limited = [m.path for m in snapshot.memcgs if m.limit_pages is not None and m.path != "/"]
+    crowds = [
+        task
+        for task in snapshot.tasks
+        if task.threads >= _CROWD and any(in_memcg(task.cgroup, path) for path in limited)
+    ]
+    if crowds and has_fault(MEMCG_LOOP, snapshot.kernel):
+        largest = max(crowds, key=lambda task: task.threads)
+        text = (
+            f"{largest.comm}[{largest.pid}] has {largest.threads} threads in a limited cgroup, and "
+            f"in this kernel {MEMCG_LOOP.what}; what helps: {MEMCG_LOOP.cure}"
+        )
+        yield _item("info", MEMCG_LOOP.code, text)
+    if any(group.version == 1 for group in snapshot.memcgs) and has_fault(
+        SOFT_LIMIT, snapshot.kernel
+    ):
+        text = f"in this kernel {SOFT_LIMIT.what}; what helps: {SOFT_LIMIT.cure}"
+        yield _item("info", SOFT_LIMIT.code, text)

@@ -2,18 +2,20 @@
 
 import functools
 import os
+import select
 import subprocess
 import time
 
 from oomkit.real import tsc
-from oomkit.real.kernels import numbers
+from oomkit.real.kernels import Bootable, numbers
 
 QEMU = "qemu-system-x86_64"
 _STARTS_CPUS_TOGETHER = (6, 5)
-_SETTLE_S = 0.5
+_SETTLE_S = 5.0
+_GREETING = b"Linux version "
 
 
-def arguments(release: str, cpus: int) -> tuple[str, ...]:
+def arguments(kernel: Bootable, cpus: int) -> tuple[str, ...]:
     """What makes QEMU use KVM where it works, and its own translator elsewhere.
 
     Under the translator the guest's clock counts instructions (2 ns each) where it can: when this
@@ -21,46 +23,59 @@ def arguments(release: str, cpus: int) -> tuple[str, ...]:
     it stays the same. Only its disks keep the host's time.
 
     Args:
-        release: of the kernel. Those before 6.5 start their CPUs one after the other, and wait
+        kernel: what is booted. Those before 6.5 start their CPUs one after the other, and wait
             for ever for the second one under such a clock (seen with QEMU 7.2).
         cpus: how many the guest has.
     """
-    if _kvm_works():
+    if _kvm_works(kernel.image):
         return ("-accel", "kvm", "-cpu", "host")
-    if cpus > 1 and numbers(release)[:2] < _STARTS_CPUS_TOGETHER:
+    if cpus > 1 and numbers(kernel.release)[:2] < _STARTS_CPUS_TOGETHER:
         return ("-accel", "tcg,thread=multi", "-cpu", "max")
     return ("-accel", "tcg,thread=single", "-cpu", "max", "-icount", "shift=1,sleep=on")
 
 
-def kernel_parameters(release: str, cpus: int) -> tuple[str, ...]:
+def kernel_parameters(kernel: Bootable, cpus: int) -> tuple[str, ...]:
     """What the guest's kernel has to be told where its clock is this host's."""
-    rate = tsc.khz() if keeps_our_time(release, cpus) and not _kvm_works() else None
+    rate = tsc.khz() if keeps_our_time(kernel, cpus) and not _kvm_works(kernel.image) else None
     return (f"tsc_early_khz={rate}",) if rate is not None else ()
 
 
-def keeps_our_time(release: str, cpus: int) -> bool:
+def keeps_our_time(kernel: Bootable, cpus: int) -> bool:
     """Whether a second of the guest is one of ours."""
-    return "-icount" not in arguments(release, cpus)
+    return "-icount" not in arguments(kernel, cpus)
 
 
 @functools.cache
-def _kvm_works() -> bool:
-    """Run the firmware for a moment and see whether it is still running then."""
+def _kvm_works(image: str) -> bool:
+    """Boot the kernel for a moment and see whether it says anything.
+
+    A KVM inside another hypervisor may run the firmware and yet fail at the kernel's own
+    instructions, at once or in silence.
+    """
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return False
     process = subprocess.Popen(
-        [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-accel", "kvm",
-         "-cpu", "host", "-m", "32", "-monitor", "stdio"],
-        stdin=subprocess.PIPE,
+        [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+         "-accel", "kvm", "-cpu", "host", "-m", "256", "-serial", "stdio",
+         "-kernel", image, "-append", "console=ttyS0 earlyprintk=ttyS0 panic=-1"],
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        text=True,
     )  # fmt: skip
-    time.sleep(_SETTLE_S)
+    assert process.stdout is not None
+    said = b""
+    deadline = time.monotonic() + _SETTLE_S
     try:
-        answer, _ = process.communicate("info status\nquit\n", timeout=10)
-    except (subprocess.TimeoutExpired, BrokenPipeError):
+        while _GREETING not in said:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([process.stdout], [], [], left)[0]:
+                return False
+            data = os.read(process.stdout.fileno(), 1 << 16)
+            if not data:
+                return False
+            said += data
+        return True
+    finally:
         process.kill()
-        process.communicate()
-        return False
-    return "VM status: running" in answer
+        process.wait()
+        process.stdout.close()

@@ -104,5 +104,5 @@ def fetch(name: str) -> str:
     debian.needs(("apt-get", "dpkg-deb"), "fetching Debian's packages")
     with tempfile.TemporaryDirectory(prefix="oomkit-") as directory:
         os.chmod(directory, 0o755)
-        package = debian.download(name, directory)
-        return debian.unpack(package, debian.cache_directory("daemons"))
+        package = debian.HostApt().download(name, directory)
+        return debian.unpack([package], debian.cache_directory("daemons"))

@@ -2,12 +2,28 @@
 
 import errno
 import os
+import re
 import shutil
 import subprocess
 import tempfile
+from typing import Protocol
 
 from oomkit.files.safely import NotSafeError, expect_directory
 from oomkit.real.errors import RealError
+
+MIRROR = "http://deb.debian.org"
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+SUITES = (
+    "bullseye",
+    "bullseye-security",
+    "bookworm",
+    "bookworm-security",
+    "bookworm-backports",
+    "trixie",
+    "trixie-security",
+    "trixie-backports",
+)
+"""Where Debian's kernels are, from 5.10 to the newest."""
 
 
 class PackageError(RealError):
@@ -18,7 +34,7 @@ def cache_directory(kind: str) -> str:
     """Where what was fetched is kept.
 
     Args:
-        kind: ``kernels`` or ``daemons``.
+        kind: ``kernels``, ``daemons`` or ``apt``.
     """
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return f"{base}/oomkit/{kind}"
@@ -53,32 +69,114 @@ def needs(tools: tuple[str, ...], what: str) -> None:
             raise PackageError(f"{what} needs {tool}")
 
 
-def download(package: str, into: str) -> str:
-    """Fetch a package with apt; returns its path.
+class Apt(Protocol):
+    """Where packages come from."""
+
+    def names(self, pattern: str) -> list[str]:
+        """Packages whose name matches a regular expression."""
+        ...
+
+    def download(self, package: str, into: str) -> str:
+        """Fetch a package into a directory; returns its path."""
+        ...
+
+
+class HostApt:
+    """The suites that this machine's apt knows, as its lists are now."""
+
+    def names(self, pattern: str) -> list[str]:
+        """Packages whose name matches a regular expression.
+
+        Raises:
+            PackageError: apt failed.
+        """
+        listed = call(["apt-cache", *self._options(), "pkgnames"])
+        return [name for name in listed.splitlines() if re.search(pattern, name)]
+
+    def download(self, package: str, into: str) -> str:
+        """Fetch a package with apt, which checks it; returns its path.
+
+        Raises:
+            PackageError: apt does not know it, or can't reach it.
+        """
+        before = set(os.listdir(into))
+        call(["apt-get", *self._options(), "download", "-q", package], into)
+        new = [name for name in os.listdir(into) if name.endswith(".deb") and name not in before]
+        if not new:
+            raise PackageError(f"apt-get download {package} brought no package")
+        return f"{into}/{new[0]}"
+
+    def _options(self) -> list[str]:
+        return []
+
+
+class SuitesApt(HostApt):
+    """Debian's suites with kernels, in an apt of their own: its lists and cache are ours.
+
+    What is installed here, this machine's sources and its lists stay as they are. Each suite's
+    index must be signed by a key of Debian's archive keyring.
+    """
+
+    def __init__(self) -> None:
+        self._directory = cache_directory("apt")
+        self._updated = False
+
+    def _options(self) -> list[str]:
+        here = self._directory
+        options = {
+            "Dir::Etc::sourcelist": f"{here}/sources.list",
+            "Dir::Etc::sourceparts": "-",
+            "Dir::State::lists": f"{here}/lists",
+            "Dir::Cache": f"{here}/cache",
+            "APT::Architecture": "amd64",
+            "APT::Architectures": "amd64",
+            "Acquire::Languages": "none",
+            "APT::Get::AllowUnauthenticated": "false",
+            "Acquire::AllowInsecureRepositories": "false",
+        }
+        arguments = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
+        if not self._updated:
+            self._updated = True
+            self._update(arguments)
+        return arguments
+
+    def _update(self, arguments: list[str]) -> None:
+        if not os.path.exists(KEYRING):
+            raise PackageError(
+                f"{KEYRING}: no such file; the package debian-archive-keyring has it"
+            )
+        for part in ("lists/partial", "cache/archives/partial"):
+            os.makedirs(f"{self._directory}/{part}", exist_ok=True)
+        with open(f"{self._directory}/sources.list", "w", encoding="ascii") as file:
+            for suite in SUITES:
+                archive = "debian-security" if suite.endswith("-security") else "debian"
+                file.write(f"deb [signed-by={KEYRING}] {MIRROR}/{archive} {suite} main\n")
+        call(["apt-get", *arguments, "update", "-q"])
+
+
+def unpack(packages: list[str], directory: str, name: str = "") -> str:
+    """Unpack package files together into one directory; returns where.
+
+    Args:
+        packages: paths of the files.
+        directory: below it.
+        name: under this name; empty: that of the first package.
 
     Raises:
-        PackageError: apt does not know it, or can't reach it.
+        PackageError: one is no package.
     """
-    call(["apt-get", "download", "-q", package], into)
-    names = [name for name in os.listdir(into) if name.endswith(".deb")]
-    if not names:
-        raise PackageError(f"apt-get download {package} brought no package")
-    return f"{into}/{names[0]}"
-
-
-def unpack(package: str, directory: str) -> str:
-    """Unpack a package file below a directory, under the package's name; returns where.
-
-    Raises:
-        PackageError: it is no package.
-    """
-    target = f"{directory}/{os.path.basename(package).split('_', 1)[0]}"
+    target = f"{directory}/{name or os.path.basename(packages[0]).split('_', 1)[0]}"
     if not os.path.isdir(target):
         os.makedirs(directory, exist_ok=True)
         _expect_safe(directory)
         partial = tempfile.mkdtemp(dir=directory)
-        call(["dpkg-deb", "-x", package, partial])
-        os.rename(partial, target)
+        try:
+            for package in packages:
+                call(["dpkg-deb", "-x", package, partial])
+            os.rename(partial, target)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
     return target
 
 

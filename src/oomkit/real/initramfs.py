@@ -174,7 +174,8 @@ def _add_python(archive: Archive, modules: tuple[str, ...], paths: tuple[str, ..
         name, _, path = line.partition(" ")
         if path.endswith(".so"):
             # -S leaves the library and lib-dynload on the path.
-            target = f"{library}/lib-dynload/{os.path.basename(path)}"
+            package = name.rpartition(".")[0].replace(".", "/")
+            target = f"{library}/{package or 'lib-dynload'}/{os.path.basename(path)}"
             archive.add(target, 0o100755, loaded_part(path))
         elif path.endswith(".py"):
             inside = name.replace(".", "/")

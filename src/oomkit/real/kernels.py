@@ -100,43 +100,65 @@ def has_memcg_v1(kernel: Bootable) -> bool:
 
     From 6.11 on they are an option of their own (``CONFIG_MEMCG_V1``), off in Debian's kernels.
     """
-    try:
-        path = f"{os.path.dirname(kernel.image)}/config-{kernel.release}"
-        with open(path, encoding="ascii", errors="replace") as file:
-            text = file.read()
-    except OSError:
-        return True
+    above = os.path.dirname(kernel.image)
+    text = ""
+    for path in (f"{above}/config-{kernel.release}", f"{above}/config"):
+        try:
+            with open(path, encoding="ascii", errors="replace") as file:
+                text = file.read()
+                break
+        except OSError:
+            continue
     return "CONFIG_MEMCG_V1=y" in text or "CONFIG_MEMCG_V1" not in text
 
 
 def fetch(version: str) -> Bootable:
     """Download and unpack Debian's cloud kernel of a version, without installing it.
 
+    What this machine's own apt offers comes first; then the suites of Debian that have kernels, in
+    an apt of our own beside it, so that nothing of this machine's changes.
+
     Args:
         version: such as ``6.12``.
 
     Raises:
-        NoKernelError: apt has no such package.
+        NoKernelError: no suite has such a package.
         PackageError: apt is not here, or failed, or what it brings can't be kept.
     """
     debian.need_cache("kernels")
     debian.needs(("apt-get", "apt-cache", "dpkg-deb"), "fetching Debian's kernels")
-    package = _package(version)
+    for apt in (debian.HostApt(), debian.SuitesApt()):
+        releases = _releases(apt, version)
+        for place, release in enumerate(releases):
+            try:
+                return _fetched(apt, release)
+            except debian.PackageError:
+                # A mirror may have dropped what its index still lists.
+                if place + 1 == len(releases):
+                    raise
+    raise NoKernelError(
+        f"Debian's suites have no cloud kernel {version}; looked in what apt here knows, and in "
+        + ", ".join(debian.SUITES)
+    )
+
+
+def _releases(apt: debian.Apt, version: str) -> list[str]:
+    """The releases of a version that apt knows, the newest first."""
+    names = apt.names("^linux-(image|binary)-[0-9].*-cloud-amd64$")
+    found = {re.sub(r"^linux-(?:image|binary)-", "", name) for name in names}
+    match = [r for r in found if _same_version(r, version) and re.match(r"\d+\.\d+\.\d+", r)]
+    return sorted(match, key=numbers, reverse=True)
+
+
+def _fetched(apt: debian.Apt, release: str) -> Bootable:
+    """Fetch one release. From 6.19 on its parts are in packages of their own."""
+    known = apt.names(f"^linux-(image|binary|base|modules)-{re.escape(release)}$")
+    split = f"linux-binary-{release}" in known
+    parts = [n for n in known if not split or not n.startswith("linux-image-")]
     with tempfile.TemporaryDirectory(prefix="oomkit-") as directory:
         os.chmod(directory, 0o755)
-        return _at(debian.unpack(debian.download(package, directory), cache_directory()))
-
-
-def _package(version: str) -> str:
-    listed = debian.call(
-        ["apt-cache", "search", "--names-only", "^linux-image-[0-9].*-cloud-amd64$"]
-    )
-    names = [line.split(" ", 1)[0] for line in listed.splitlines()]
-    match = [n for n in names if _same_version(n.removeprefix("linux-image-"), version)]
-    full = [n for n in match if re.search(r"-\d+\.\d+\.\d+", n)]
-    if not full:
-        raise NoKernelError(f"Debian's sources known to apt have no cloud kernel {version}")
-    return max(full, key=lambda n: numbers(n.removeprefix("linux-image-")))
+        packages = [apt.download(name, directory) for name in sorted(parts)]
+        return _at(debian.unpack(packages, cache_directory(), f"linux-image-{release}"))
 
 
 def _at(path: str) -> Bootable:
@@ -147,7 +169,7 @@ def _at(path: str) -> Bootable:
             return kernel
         raise NoKernelError(f"{path}: expected boot/vmlinuz-* in it")
     if path.endswith(".deb"):
-        return _at(debian.unpack(path, cache_directory()))
+        return _at(debian.unpack([path], cache_directory()))
     return _kernel(path, [os.path.dirname(os.path.dirname(os.path.abspath(path))), "/"])
 
 
@@ -162,15 +184,25 @@ def _in(directory: str) -> Iterator[Bootable]:
     if directory != "/" and os.path.isdir(directory):
         roots += sorted(f"{directory}/{name}" for name in os.listdir(directory))
     for root in roots:
-        boot = f"{root.rstrip('/')}/boot"
-        if not os.path.isdir(boot):
+        for image in _images(root.rstrip("/")):
+            try:
+                yield _kernel(image, [root])
+            except NoKernelError:
+                continue
+
+
+def _images(root: str) -> Iterator[str]:
+    """Images in /boot; and where a kernel's packages from 6.19 on put them: with its modules."""
+    for directory, begin in ((f"{root}/boot", "vmlinuz-"), (f"{root}/usr/lib/modules", "")):
+        try:
+            names = sorted(os.listdir(directory), reverse=True)
+        except OSError:
             continue
-        for name in sorted(os.listdir(boot), reverse=True):
-            if name.startswith("vmlinuz-"):
-                try:
-                    yield _kernel(f"{boot}/{name}", [root])
-                except NoKernelError:
-                    continue
+        for name in names:
+            if begin and name.startswith(begin):
+                yield f"{directory}/{name}"
+            elif not begin and os.path.isfile(f"{directory}/{name}/vmlinuz"):
+                yield f"{directory}/{name}/vmlinuz"
 
 
 def _kernel(image: str, roots: list[str]) -> Bootable:

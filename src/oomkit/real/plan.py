@@ -88,6 +88,7 @@ class Planner:
             "size": size,
             "rate": rate,
             "stride": step.stride_bytes,
+            "scatter": step.scatter,
             "seconds": None if step.seconds is None else step.seconds * scale,
             "file": file_name(task, i, step),
             "set": step.set_bytes,

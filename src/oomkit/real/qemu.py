@@ -73,6 +73,9 @@ def refusals(scenario: Scenario, kernel: Bootable) -> list[str]:
     reasons += missing_knobs(_of(scenario, 2), scenario.at, 2)
     if _of(scenario, 1) and not has_memcg_v1(kernel):
         reasons.append(f"{kernel.release} was built without v1 memory cgroups (CONFIG_MEMCG_V1)")
+    if kernel.modules is None and "-cloud-" in kernel.release and _needs_disk(scenario):
+        reasons.append(f"{kernel.release} is here without its modules, and its disk drivers are "
+                       "modules")  # fmt: skip
     if missing := why_not():
         reasons.append(missing)
     return reasons
@@ -156,7 +159,7 @@ class _Guest:
             raise QemuError("in the guest: " + "; ".join(dict.fromkeys(self.seen.faults)))
         if self.seen.daemon_end is not None and self.seen.daemon_end[0] < _AT_ONCE_S:
             raise QemuError(self._why_no_daemon(self.seen.daemon_end[1]))
-        if silent is None and accel.keeps_our_time(self.kernel.release, self.scenario.machine.cpus):
+        if silent is None and accel.keeps_our_time(self.kernel, self.scenario.machine.cpus):
             self._compare_clocks()
         text = self.console.decode("utf-8", "replace").replace("\r", "")
         run = assemble(
@@ -259,11 +262,11 @@ class _Guest:
             # Should we die, the guest goes too.
             "setpriv", "--pdeathsig", "KILL",
             accel.QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-            *accel.arguments(self.kernel.release, machine.cpus),
+            *accel.arguments(self.kernel, machine.cpus),
             "-m", str(machine.ram_bytes >> 20), "-smp", str(machine.cpus),
             "-kernel", self.kernel.image, "-initrd", f"{self.directory}/initrd",
             "-append", " ".join((_COMMAND_LINE, f"transparent_hugepage={thp}",
-                                 *accel.kernel_parameters(self.kernel.release, machine.cpus))),
+                                 *accel.kernel_parameters(self.kernel, machine.cpus))),
             "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
             "-device", "virtio-serial-pci",
             "-chardev", f"socket,id=channel,fd={theirs.fileno()}",
@@ -383,6 +386,12 @@ def _uses_disk(scenario: Scenario) -> bool:
         for _, task in walk_tasks(scenario.tasks)
         for step in task.steps
     )
+
+
+def _needs_disk(scenario: Scenario) -> bool:
+    machine = scenario.machine
+    swaps = machine.swap_bytes or machine.zram_bytes
+    return bool(swaps or machine.programs_bytes or _uses_disk(scenario))
 
 
 def _sysctl(scenario: Scenario) -> list[tuple[str, str]]:

@@ -48,7 +48,7 @@ def show_rules(page: Page, release: str, row: RuleRange) -> None:
 
 def _range(row: RuleRange) -> str:
     rules = row.rules
-    if row.variant is not None or rules.until == rules.since:
+    if row.variant is not None or rules.until.removesuffix(" and later") == rules.since:
         return rules.until
     return f"{rules.since} to {rules.until}"
 

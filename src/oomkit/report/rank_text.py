@@ -206,13 +206,17 @@ def show_why(page: Page, snapshot: Snapshot, reasons: Why, rules: RuleSet) -> No
     page.line("how it was decided")
     for step in reasons.trace:
         page.text(f"  {printable(step)}")
-    if not reasons.changes:
-        return
-    page.line("")
-    page.line("what would alter it")
     known = {change.text: change for change in reasons.counterfactuals}
-    for text in reasons.changes:
-        page.text(f"  {printable(text)}")
-        if text in known:
-            for advice in counterfactual(snapshot, known[text], rules):
-                show_advice(page, advice, 6)
+    for heading, lines in (
+        ("what would alter it", reasons.changes),
+        ("how exactly the kernel counts", reasons.counting),
+    ):
+        if not lines:
+            continue
+        page.line("")
+        page.line(heading)
+        for text in lines:
+            page.text(f"  {printable(text)}")
+            if text in known:
+                for advice in counterfactual(snapshot, known[text], rules):
+                    show_advice(page, advice, 6)

@@ -95,6 +95,16 @@ def _badness(rules: RuleSet) -> str:
     )
 
 
+_COUNTERS = {
+    "exact": "resident memory and swap are counted exactly",
+    "per_thread": "the counts of resident memory and swap lag by up to 65 page faults a thread",
+    "per_cpu": "the counts of resident memory and swap lag by less than max(32, 2 x CPUs) pages "
+    "a CPU and counter",
+    "summed": "resident memory and swap are exact sums of what each CPU counts, unlike those in "
+    "/proc/PID/stat",
+}
+
+
 def _units(rules: RuleSet) -> str:
     if rules.badness == "classic":
         return "points without a unit, rounded down at each step; what oomkit computes is exact"
@@ -104,11 +114,7 @@ def _units(rules: RuleSet) -> str:
         if rules.arithmetic == "s32":
             text += "; computed in 32 bits, so that it is wrong above 8 GiB"
         return text
-    return (
-        "pages, exact as the kernel's counters have them; those of resident memory and swap are "
-        "approximate: they lag by up to 64 pages a thread (2.6.34 to 6.1), or by max(32, 2 x CPUs) "
-        "pages a CPU (from 6.2 on)"
-    )
+    return f"pages; {_COUNTERS[rules.rss_counters]}"
 
 
 def _adjustment(rules: RuleSet) -> str:

@@ -32,6 +32,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
             fast it goes over its working set.
         over_s: how long it takes unhindered, instead of a rate.
         stride_bytes: with ``touch``: distance between the pages touched; None: every page.
+        scatter: with ``touch`` and ``share``: so many threads share the work, each on a CPU of
+            its own, and stay, so that what each CPU has counted is not added up; 0: one does it.
         seconds: with ``work``: CPU seconds of each thread; with ``hold``: duration; None: for
             ever.
         file: with ``read``, ``write`` and ``work``: name of the file; tasks that name the same
@@ -46,6 +48,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     rate_bytes_s: float | None = None
     over_s: float | None = None
     stride_bytes: int | None = None
+    scatter: int = 0
     seconds: float | None = None
     file: str | None = None
     set_bytes: int | None = None

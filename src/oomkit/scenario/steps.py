@@ -11,7 +11,8 @@ VERBS: tuple[Verb, ...] = get_args(Verb)
 _PACED = ("touch", "share", "tmpfs", "lock", "read", "write")
 _MODIFIERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_PACED, ("rate", "over")),
-    "touch": ("rate", "over", "stride"),
+    "touch": ("rate", "over", "stride", "scatter"),
+    "share": ("rate", "over", "scatter"),
     "read": ("rate", "over", "file"),
     "write": ("rate", "over", "file"),
     "work": ("rate", "set", "file"),
@@ -20,6 +21,8 @@ _MODIFIERS: dict[str, tuple[str, ...]] = {
 MAX_FORKS = 1000
 
 MAX_STEPS = 10_000
+
+MAX_SCATTER = 256
 
 
 def read_steps(table: Table, key: str) -> tuple[Step, ...]:
@@ -52,6 +55,8 @@ def read_step(table: Table) -> Step | None:
         _modifier(table, key, fields)
     if fields.get("rate_bytes_s") is not None and fields.get("over_s") is not None:
         table.fault("over", "expected a rate or over, not both")
+    if fields.get("scatter") and len(fields) > 2 + sum(v is None for v in fields.values()):
+        table.fault("scatter", "expected neither rate, over nor stride beside it")
     table.done()
     return Step(verb=verb, **fields)
 
@@ -75,6 +80,8 @@ def _modifier(table: Table, key: str, fields: dict[str, Any]) -> None:
         fields["over_s"] = table.take(key, _positive, None)
     elif key == "stride":
         fields["stride_bytes"] = table.take(key, _stride, None)
+    elif key == "scatter":
+        fields["scatter"] = table.take(key, integer(1, MAX_SCATTER), 0)
     elif key == "set":
         fields["set_bytes"] = table.take(key, units.size, None)
     else:

@@ -13,6 +13,7 @@ from oomkit.policy.core.whom import Chooser, best
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from collections.abc import Set as AbstractSet
     from typing import Any
 
     from oomkit.policy.core.candidate import Candidate
@@ -96,7 +97,7 @@ class Decider:
         self,
         plan: "dict[str, Any]",
         *,
-        own_pids: "frozenset[int]" = frozenset(),
+        own_pids: "AbstractSet[int]" = frozenset(),
         cpus: int | None = None,
         dry_run: bool = False,
     ) -> None:

@@ -8,6 +8,7 @@ from oomkit.policy.core.weigh import weigher
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from collections.abc import Set as AbstractSet
     from typing import Any
 
     from oomkit.policy.core.candidate import Candidate
@@ -30,7 +31,9 @@ class Chooser:
 
     __slots__ = ("_least_kb", "_never", "_own", "_plan", "_reach", "looks_at")
 
-    def __init__(self, plan: "dict[str, Any]", *, own_pids: "frozenset[int]" = frozenset()) -> None:
+    def __init__(
+        self, plan: "dict[str, Any]", *, own_pids: "AbstractSet[int]" = frozenset()
+    ) -> None:
         self._plan: dict[str, Any] = plan["whom"]
         self._own = own_pids
         self._never = [(name, Matcher(p)) for name, p in self._plan["never"]]

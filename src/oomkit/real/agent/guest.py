@@ -68,6 +68,10 @@ class Setup:
         os.unlink(path)
 
 
+_QUIET_LOOKS = 10
+"""So many looks in a row must find nothing else running."""
+
+
 def main() -> None:
     """Never returns: process 1 that does would panic the guest."""
     setup = Setup()
@@ -85,6 +89,7 @@ def main() -> None:
     watch = None
     try:
         _prepare(setup, plan["guest"])
+        _wait_until_quiet()
         watch = Watch(plan, port, -1)
         watch.report.say("ready")
         os.read(port, 1)  # whoever booted us slows the disk down now
@@ -106,6 +111,21 @@ def _wait_for(path: str) -> str:
             break
         time.sleep(0.01)
     return path
+
+
+def _wait_until_quiet() -> None:
+    """Let the kernel end what it still does after its boot, half a minute at most.
+
+    From 7.x on its threads keep a CPU busy for some seconds, and a fault takes three times as long.
+    """
+    quiet = 0
+    for _ in range(1500):
+        with open("/proc/stat", "rb") as file:
+            running = file.read().split(b"procs_running ", 1)[1].split(None, 1)[0]
+        quiet = quiet + 1 if running == b"1" else 0  # the one is this process
+        if quiet == _QUIET_LOOKS:
+            return
+        time.sleep(0.02)
 
 
 def _prepare(setup: Setup, guest: dict[str, Any]) -> None:

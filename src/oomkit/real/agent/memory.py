@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import mmap
 import os
 import time
@@ -19,6 +20,7 @@ _BACKLOG_S = 0.2
 """How much of a stall a paced step makes good afterwards; more is lost."""
 
 _SLICE_BYTES = 1 << 20
+_SMALL_STACK = 128 << 10
 _ONES = bytes([1]) * (_SLICE_BYTES // PAGE)
 
 
@@ -92,6 +94,21 @@ class Pace:
                     time.sleep(due - now)
 
 
+def _touch_and_stay(
+    area: mmap.mmap,
+    begin: int,
+    end: int,
+    cpu: int,
+    done: _thread.LockType,
+    forever: _thread.LockType,
+) -> None:
+    os.sched_setaffinity(0, (cpu,))
+    for at in range(begin, end, PAGE):
+        area[at] = 1
+    done.release()
+    forever.acquire()
+
+
 class Memory:
     """Everything a task has mapped, in the order it did."""
 
@@ -133,6 +150,29 @@ class Memory:
                 left -= stop - area.used
                 area.used = stop
             progress(end / size)
+
+    def scatter(self, size: int, threads: int, *, shared: bool) -> None:
+        """Write to new memory from threads that are each on a CPU of their own, and stay.
+
+        Raises:
+            OSError: the kernel refuses the memory.
+        """
+        flags = mmap.MAP_SHARED if shared else mmap.MAP_PRIVATE
+        area = Area(size, flags, anon=not shared, thp=False)
+        self.areas.append(area)
+        cpus = sorted(os.sched_getaffinity(0))
+        pages = area.size // PAGE
+        _thread.stack_size(_SMALL_STACK)  # so that their stacks share page tables
+        forever = _thread.allocate_lock()
+        forever.acquire()
+        for i in range(threads):
+            begin, end = pages * i // threads * PAGE, pages * (i + 1) // threads * PAGE
+            done = _thread.allocate_lock()
+            done.acquire()
+            cpu = cpus[i % len(cpus)]
+            _thread.start_new_thread(_touch_and_stay, (area.map, begin, end, cpu, done, forever))
+            done.acquire()
+        area.used = area.size
 
     def share(self, size: int, rate: float | None, progress: Callable[[float], None]) -> None:
         """Write to new shared memory.

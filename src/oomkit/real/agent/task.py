@@ -181,30 +181,37 @@ class Task:
 
     def _step(self, step: dict[str, Any]) -> None:
         verb, size, rate = step["verb"], step["size"], step["rate"]
-        if verb == "reserve":
-            self.memory.reserve(size)
-        elif verb == "touch":
-            self.memory.touch(size, rate, step["stride"] or memory.PAGE, self.progress)
-        elif verb == "share":
-            self.memory.share(size, rate, self.progress)
+        if verb in ("reserve", "touch", "share", "lock", "free"):
+            self._anonymous(step)
         elif verb == "tmpfs":
             name = f"{self.plan['name']}-{os.getpid()}-{self.loop}-{self.at}"
             path = f"{self.world.tmpfs}/{name}"
             memory.write_file(path, size, rate, self.progress, self.world.filler)
-        elif verb == "lock":
-            self.memory.lock(size, rate, self.progress)
         elif verb == "read":
             memory.read_file(f"{self.world.files}/{step['file']}", size, rate, self.progress)
         elif verb == "write":
             memory.write_file(f"{self.world.files}/{step['file']}", size, rate, self.progress)
-        elif verb == "free":
-            self.memory.free(size)
         elif verb == "hold":
             self._hold(step["seconds"])
         elif verb == "work":
             self._work(step)
         elif verb == "fork":
             self._fork(step["count"])
+
+    def _anonymous(self, step: dict[str, Any]) -> None:
+        verb, size, rate = step["verb"], step["size"], step["rate"]
+        if step["scatter"]:
+            self.memory.scatter(size, step["scatter"], shared=verb == "share")
+        elif verb == "reserve":
+            self.memory.reserve(size)
+        elif verb == "touch":
+            self.memory.touch(size, rate, step["stride"] or memory.PAGE, self.progress)
+        elif verb == "share":
+            self.memory.share(size, rate, self.progress)
+        elif verb == "lock":
+            self.memory.lock(size, rate, self.progress)
+        else:
+            self.memory.free(size)
 
     def _hold(self, seconds: float | None) -> None:
         if seconds is None:
