@@ -23,7 +23,13 @@ RECORDED = [
 ]
 
 
-OPEN = {"parent-and-children-6.1.0": "docs/agreement.md: many small tasks, and slab that 6.1 keeps"}
+_LESS = "docs/agreement.md: 7.3 has less memory from the start than the model's own machine"
+OPEN = {
+    "parent-and-children-6.1.0": "docs/agreement.md: many small tasks, and slab that 6.1 keeps",
+    "parent-and-children-7.3.4+deb13": _LESS,
+    "uid-7.3.4+deb13": _LESS,
+    "shared-memory-7.3.4+deb13": "docs/agreement.md: the second victim is chance",
+}
 """Where the model is known to be wrong, and why."""
 
 
