@@ -175,18 +175,18 @@ class Lifecycle:
             if proc.current.verb in GROWING_VERBS:
                 proc.last_growth_s = self.machine.now
             if proc.current.scatter:
-                self._keep_back(proc, proc.current)
+                self._note_uncounted(proc, proc.current)
             proc.step += 1
 
-    def _keep_back(self, proc: Proc, step: Step) -> None:
-        """Pages that CPUs or threads counted for themselves and have not passed on."""
+    def _note_uncounted(self, proc: Proc, step: Step) -> None:
+        """Note the pages of a step that stay in counters of its threads or of their CPUs."""
         machine = self.machine
         pages = round((step.size_bytes or 0) / PAGE * proc.scale())
-        missed = kept_back(machine.rules, machine.spec.cpus, pages, step.scatter)
+        uncounted = kept_back(machine.rules, machine.cpus, pages, step.scatter)
         if step.verb == "share":
-            proc.mm.uncounted_shmem += missed
+            proc.mm.uncounted_shmem += uncounted
         else:
-            proc.mm.uncounted_anon += missed
+            proc.mm.uncounted_anon += uncounted
 
     def _next_loop(self, proc: Proc) -> bool:
         """Go back to the first step; returns False where the process exits instead."""

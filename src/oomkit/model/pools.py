@@ -153,7 +153,7 @@ class Mm:
         mapped: address space in all, pages.
         charged: pages charged to Committed_AS.
         users: tasks that use it.
-        uncounted_anon: anonymous pages that CPUs or threads have counted for themselves alone.
+        uncounted_anon: anonymous pages still in counters of threads or CPUs, which badness misses.
         uncounted_shmem: the same of shared memory.
     """
 

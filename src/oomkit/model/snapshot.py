@@ -28,7 +28,7 @@ def take_snapshot(machine: Machine) -> state.Snapshot:
         tasks=(INIT, *(task_record(machine, p) for p in machine.procs if p.alive)),
         memcgs=tuple(_memcg(group) for group in machine.groups.values()),
         hz=machine.spec.hz,
-        cpus=machine.spec.cpus,
+        cpus=machine.cpus,
         uptime_s=int(machine.uptime_s()),
     )
 
