@@ -3,7 +3,7 @@
 import msgspec
 
 from oomkit.kernel.badness import unkillable
-from oomkit.kernel.counterfactual import counterfactuals
+from oomkit.kernel.counterfactual import amount, counterfactuals
 from oomkit.kernel.decision import Counterfactual, Decision
 from oomkit.kernel.needed import adj_now, extra_pages, winning_adj
 from oomkit.kernel.rank import control_for, eligible_by_badness
@@ -98,5 +98,5 @@ def _survival(
         )  # fmt: skip
     pages = extra_pages(task, oc, target, known=points, limit=None)
     if pages is not None:
-        changes.append(f"it is chosen first with {pages} pages more")
+        changes.append(f"it is chosen first with {amount(pages, snapshot.page_size)} more")
     return verdict, tuple(changes), tuple(found)

@@ -148,7 +148,7 @@ def show_heading(page: Page, asked: Asked, ranked: Sequence[Ranked], *, advise: 
     of = "" if rules.name == snapshot.kernel else f" (rules of {rules.name})"
     about = f" of {cgroup_label(allocation.memcg)}" if allocation.memcg else ""
     page.text(printable(f"kernel {snapshot.kernel}{of}, {decision.scope} OOM{about}"))
-    page.text(printable(headline(decision, snapshot)))
+    page.text(printable(headline(decision, snapshot, allocation.pid)))
     if allocation.memcg is not None:
         for line in _memcg_lines(snapshot, allocation, rules, decision):
             page.text(line)
