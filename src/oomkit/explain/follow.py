@@ -169,7 +169,7 @@ def _journal(reason: str | None) -> Iterator[bytes]:
         raise LogError(text) from None
     assert journal.stdout is not None
     try:
-        yield from _pipe(journal.stdout.fileno())
+        yield from _pipe(journal.stdout.fileno(), KMSG)
     finally:
         journal.kill()
         journal.wait()
