@@ -187,7 +187,10 @@ def _fitting(columns: Sequence[Column], width: int, gap: int) -> tuple[list[Colu
             break
         out.append(min(leaving, key=lambda column: column.leaves))
         shown.remove(out[-1])
-    return shown, [" ".join((column.name or column.heading).split()) for column in out]
+    names = [
+        (column.name or column.heading, any(column is one for one in out)) for column in columns
+    ]
+    return shown, [" ".join(name.split()) for name, is_out in names if is_out]
 
 
 def _widths(columns: Sequence[Column], room: int) -> list[int]:
