@@ -25,7 +25,7 @@ _PAGES = (
     "docs/guard-qemu.md",
 )
 _REPEATABLE = ("docs/", "scenarios/", "sweeps/cgroup", "tests/data/", "--of")
-_WIDTH = "100"
+_WIDTH = "80"
 
 
 def output(command: str) -> str:

@@ -20,6 +20,7 @@ SHOP = str(ROOT / "docs/examples/shop.json")
 NODE = str(ROOT / "tests/data/machines/node.json")
 RULES = rules_for("6.12")
 GIB = 1 << 18
+WIDE = {"COLUMNS": "200"}
 
 
 def ask(oomkit: Command, *args: str, source: str = SHOP) -> dict[str, Any]:
@@ -297,3 +298,36 @@ def test_hostile_names_stay_escaped_in_what_ifs(oomkit: Command, machine: Snapsh
                  ("--cgroup", "2J"), ("--set", "cgroup.\x1b.oom_group=x")):  # fmt: skip
         done = oomkit("rank", "--from", "-", *args, stdin=data)
         assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_the_task_that_asks_pays_whichever_it_is(oomkit: Command) -> None:
+    """The scan names a victim only if the one that asks can't be killed."""
+    knob = ("--set", "vm.oom_kill_allocating_task=1")
+    done = oomkit("rank", "--from", SHOP, *knob, env=WIDE)
+    pays = "the process whose request fails then is killed (vm.oom_kill_allocating_task)"
+    assert f"so changed, {pays}; if it can't be, backup[4711] dies" in done.stdout
+    assert f"if the machine ran out of memory now: {pays}" in done.stdout
+    (decision,) = ask(oomkit, *knob)["what_if"]["decisions"]
+    assert decision["altered"] is True
+    assert (decision["before"]["asker_dies"], decision["after"]["asker_dies"]) == (False, True)
+    # Who asks is known, the OOM is a cgroup's, or the knob does not exist yet.
+    done = oomkit("rank", "--from", SHOP, *knob, "--asker", "mysqld", env=WIDE)
+    assert "so changed, mysqld[845] dies" in done.stdout
+    for others in (("--cgroup", "php8.2-fpm.service"), ("--kernel", "2.6.11")):
+        assert pays not in oomkit("rank", "--from", SHOP, *knob, *others, env=WIDE).stdout
+
+
+def test_what_is_so_already_is_no_change(oomkit: Command) -> None:
+    setting = "cgroup.php8.2-fpm.service.oom_group=1"
+    done = oomkit("rank", "--from", SHOP, "--set", setting, env=WIDE)
+    assert done.stdout.startswith(
+        "asked for oom_group of cgroup /system.slice/php8.2-fpm.service: 1, as it is\n"
+    )
+    assert "OOMPolicy" not in done.stdout
+    done = oomkit("rank", "--from", SHOP, "--set", "machine.ram=-400G")
+    assert done.stderr == ("oomkit: --set machine.ram=-400G: that is below 0; it is 7936 MiB now\n")
+
+
+def test_why_gives_sizes_with_their_unit(oomkit: Command) -> None:
+    done = oomkit("rank", "--from", SHOP, "--why", "mysqld")
+    assert "it is chosen first with 669 MiB (171364 pages) more\n" in done.stdout

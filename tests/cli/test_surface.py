@@ -81,6 +81,56 @@ def test_other_streams_that_fail_change_no_answer(closed: str) -> None:
         assert "backup" in done.stdout or status == 2
 
 
+@pytest.mark.parametrize(
+    "args",
+    [("explain", "-"), ("explain", "--json", "-"), ("explain", "--follow", "-"),
+     ("rank", "--from", "-"), ("--from", "-"), ("new", "--from", "-", "x")],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_closed_standard_input_is_named(args: tuple[str, ...], tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", OOMKIT, *args],
+        capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == ["oomkit: standard input: Bad file descriptor"]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [("explain", "{}"), ("rank", "--from", "{}"), ("--from", "{}"), ("run", "{}"),
+     ("sweep", "{}"), ("new", "--from", "{}"), ("new", "{}/x"), ("snapshot", "-o", "{}/x"),
+     ("explain", LOG, "--html", "{}/x"), ("run", SCENARIO, "--html", "{}/x.html"),
+     ("run", SCENARIO, "--svg", "{}/x.svg"), ("agree", "{}"),
+     ("guard", "--check", "--policy", "{}"), ("history", "--journal", "{}"),
+     ("run", SCENARIO, "--policy", "{}")],
+    ids=" ".join,
+)  # fmt: skip
+def test_every_command_names_a_file_alike(args: tuple[str, ...], tmp_path: Path) -> None:
+    """Without quotes, so that it can be copied; the reason follows."""
+    missing = f"{tmp_path}/no such"
+    done = subprocess.run(
+        [OOMKIT, *(arg.format(missing) for arg in args)],
+        capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert f" {missing}" in last
+    assert "No such file or directory" in last
+    assert "'" not in last
+
+
+def test_agree_says_that_the_battery_is_not_installed(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [OOMKIT, "agree"], capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "oomkit: scenarios/battery: no such directory here; it comes with oomkit's source, not "
+        "with the installed package: expected a directory or scenarios to play\n"
+    )
+
+
 def test_a_reader_of_errors_that_left_does_not_hide_the_status() -> None:
     read, write = os.pipe()
     os.close(read)

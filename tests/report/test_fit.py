@@ -5,7 +5,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomkit.report.fit import Column, fitted
+from oomkit.report.fit import fitted
+from oomkit.report.layout import Column
 from oomkit.report.look import Look, render
 
 _CELLS = st.text(alphabet="0123456789.", min_size=1, max_size=9)
@@ -20,15 +21,15 @@ def test_no_number_is_cut_and_what_is_left_out_is_named(
     cells: list[tuple[str, int]], width: int, key: str
 ) -> None:
     columns = [
-        Column(heading="key", cells=[key], rank=0, words=True),
+        Column(heading="key", cells=[key], words=True),
         *(
-            Column(heading=f"h{i}", cells=[cell], rank=rank, right=True)
-            for i, (cell, rank) in enumerate(cells)
+            Column(heading=f"h{i}", cells=[cell], leaves=leaves, right=True)
+            for i, (cell, leaves) in enumerate(cells)
         ),
     ]
     look = Look(width=width)
     shown = render(look, *fitted(columns, look))
-    table, _, note = shown.partition("left out, for want of width: ")
+    table, _, note = shown.partition("(no room for ")
     assert max(map(len, shown.splitlines())) <= width
     heads = table.splitlines()[0].split()
     out = re.findall(r"h\d+", note)
@@ -39,5 +40,5 @@ def test_no_number_is_cut_and_what_is_left_out_is_named(
     words = re.findall(r"[a-h]+", "\n".join(table.splitlines()[1:]))
     assert "".join(words) == "".join(key.split())
     if out:
-        least_out = min(cells[int(name[1:])][1] for name in out)
-        assert all(cells[int(name[1:])][1] <= least_out for name in heads[1:])
+        most_out = max(cells[int(name[1:])][1] for name in out)
+        assert all(cells[int(name[1:])][1] >= most_out for name in heads[1:])

@@ -91,8 +91,20 @@ def test_a_start_in_full() -> None:
     lines = list(full(1, record))
     assert lines[0].endswith("guard started: policy p, dry run")
     assert lines[1:] == [
-        "dry_run     yes", "missing     No swap.", "            No PSI.", "policy      p",
+        "dry run     yes", "missing     No swap.", "            No PSI.", "policy      p",
     ]  # fmt: skip
+
+
+def test_a_kernel_kill_in_full_says_fields_in_words() -> None:
+    record = {"kind": "kernel_kill", "time_s": 1.0, "pid": 845, "comm": "mysqld", "seen": "kmsg",
+              "scope": "memcg", "kernel_s": 711098.0, "lines": []}  # fmt: skip
+    lines = list(full(3, record))
+    assert lines[0].endswith("mysqld[845] killed by the kernel (memcg OOM)")
+    assert lines[1:] == [
+        "kernel time 711098.000000 s after boot",
+        "scope       a memory cgroup",
+        "seen in     the kernel's log (/dev/kmsg)",
+    ]
 
 
 def test_a_time_no_calendar_has() -> None:

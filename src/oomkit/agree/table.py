@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from oomkit.agree.records import RATIO_TARGET, Agreement, Summary
 from oomkit.printable import printable
 from oomkit.report.amounts import outcome_of
-from oomkit.report.fit import Column, fitted
+from oomkit.report.fit import fitted
+from oomkit.report.layout import Column
 from oomkit.report.look import Look, render
 
 if TYPE_CHECKING:
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
 _SHOWN = 8
 _HEADINGS = ("scenario", "outcome", "victims", "first kill", "ratio", "memory", "swap", "parts")
 _WORDS = ("scenario", "victims", "parts")
-_RANKS = {
-    "scenario": 0, "parts": 1, "outcome": 2, "first kill": 3, "ratio": 4, "victims": 5,
-    "memory": 6, "swap": 7,
+_LEAVES = {
+    "scenario": 0, "swap": 1, "memory": 2, "victims": 3, "ratio": 4, "first kill": 5,
+    "outcome": 6, "parts": 7,
 }  # fmt: skip
 """Which columns are left out first where there is no room."""
 
@@ -34,7 +35,7 @@ def text(found: Sequence[Agreement], summaries: Sequence[Summary], look: Look) -
             Column(
                 heading=heading,
                 cells=[row[i] for row in rows],
-                rank=_RANKS[heading],
+                leaves=_LEAVES[heading],
                 words=heading in _WORDS,
                 right=3 <= i <= 6,
             )

@@ -30,7 +30,8 @@ def command(name: str | None, source: str | None) -> None:
     """
     if name is None:
         if source is None or source == "-":
-            fail("NAME: expected a name for the scenario")
+            context = click.get_current_context()
+            raise click.MissingParameter(ctx=context, param_hint="'NAME'", param_type="argument")
         name = source.rsplit("/", 1)[-1].removesuffix(".json")
     path = name if name.endswith(".toml") else f"{name}.toml"
     title = path.rsplit("/", 1)[-1].removesuffix(".toml")
@@ -39,7 +40,7 @@ def command(name: str | None, source: str | None) -> None:
         with open(path, "x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        fail(f"{path!r}: {error.strerror}")
+        fail(f"{path}: {error.strerror}")
     click.echo(path)
 
 

@@ -297,6 +297,8 @@ def _whatif(
             machine=as_it_is,
             before=decide(as_it_is, request, before),
             after=decide(snapshot, request, rules),
+            changed=snapshot,
+            asker=allocation.pid,
         )
 
     groups = dict.fromkeys(c.cgroup for c in changes if c.cgroup not in (None, allocation.memcg))

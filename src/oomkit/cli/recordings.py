@@ -73,15 +73,15 @@ def _play(
 
 def _print_text(recording: "Recording", played: "Sequence[Replay]") -> None:
     from oomkit.report.replay_text import recording_line, replay_lines
-    from oomkit.report.terminal import console
+    from oomkit.report.terminal import Page
 
-    out = console(sys.stdout)
-    out.print(recording_line(recording))
+    page = Page(sys.stdout)
+    page.text(recording_line(recording))
     for i, one in enumerate(played):
         if i:
-            out.print()
-        for line in replay_lines(one):
-            out.print(line)
+            page.line("")
+        for line, rest in replay_lines(one):
+            page.text(line, rest=rest)
 
 
 def _print_json(recording: "Recording", played: "Sequence[Replay]") -> None:

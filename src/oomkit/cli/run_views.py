@@ -149,7 +149,7 @@ def write(kind: str, path: str, draw: "Callable[[], bytes]") -> None:
         with open_output(path) as file:
             file.write(data)
     except OSError as error:
-        refuse(f"{path!r}: {error.strerror}")
+        refuse(f"{path}: {error.strerror}")
     say(f"wrote {path}")
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from oomkit.explain.redact import Redactor
 from oomkit.klog.records import Evidence, Report
 from oomkit.klog.replay import replay_all
-from oomkit.klog.sources import KMSG, LogError, kmsg_line
+from oomkit.klog.sources import KMSG, LogError, kmsg_line, said_name
 from oomkit.klog.text import Parser
 
 SETTLE_S = 1.0
@@ -48,7 +48,7 @@ def _opened(name: str | None) -> tuple[Iterator[bytes | None], str]:
     if name is None:
         return _running(), KMSG
     if name == "-":
-        return _pipe(sys.stdin.fileno()), "-"
+        return _pipe(sys.stdin.fileno(), "-"), "-"
     try:
         fd = os.open(name, os.O_RDONLY)
         mode = os.fstat(fd).st_mode
@@ -59,7 +59,7 @@ def _opened(name: str | None) -> tuple[Iterator[bytes | None], str]:
         raise LogError(f"{name}: Is a directory")
     if stat.S_ISREG(mode):
         return _growing(name, fd), name
-    return _pipe(fd), name
+    return _pipe(fd, name), name
 
 
 def _told(chunks: Iterator[bytes | None], name: str) -> Iterator[Report | Evidence]:
@@ -95,13 +95,16 @@ def _told(chunks: Iterator[bytes | None], name: str) -> Iterator[Report | Eviden
     yield from parser.finish()
 
 
-def _pipe(fd: int) -> Iterator[bytes]:
+def _pipe(fd: int, name: str) -> Iterator[bytes]:
     while True:
         ready, _, _ = select.select([fd], [], [], _POLL_S)
         if not ready:
             yield b""
             continue
-        chunk = os.read(fd, _CHUNK_BYTES)
+        try:
+            chunk = os.read(fd, _CHUNK_BYTES)
+        except OSError as error:
+            raise LogError(f"{said_name(name)}: {error.strerror}") from None
         if not chunk:
             return
         yield chunk
@@ -166,7 +169,7 @@ def _journal(reason: str | None) -> Iterator[bytes]:
         raise LogError(text) from None
     assert journal.stdout is not None
     try:
-        yield from _pipe(journal.stdout.fileno())
+        yield from _pipe(journal.stdout.fileno(), KMSG)
     finally:
         journal.kill()
         journal.wait()

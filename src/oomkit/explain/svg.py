@@ -23,7 +23,7 @@ COLORS = {
     "unaccounted": "#d63384",
     "free": "#cfd8dc",
     "rest": "#90a4ae",
-    "swap": "#2f4b7c",
+    "swap": "#6677d0",
 }
 _WIDTH = 1000
 

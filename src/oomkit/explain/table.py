@@ -6,12 +6,14 @@ from oomkit.explain.look import LABEL_COLUMNS, Line
 from oomkit.explain.records import Candidate, Choice
 from oomkit.explain.words import kb
 from oomkit.printable import printable
+from oomkit.report.layout import Column, no_room, table
 
 TABLE_HEAD = ("rank", "process", "rss", "swap", "page tables", "adj", "badness")
-_EXPENDABLE = (4, 3, 5, 6)
-"""The columns by how soon they are left out: page tables, swap, adj, badness."""
+_LEAVES = {4: 1, 3: 2, 5: 3, 6: 4}
+"""Which columns are left out first: page tables, swap, adj, badness; others tell those."""
 _INDENTS = (LABEL_COLUMNS, 3)
-_MARK = "  <- killed"
+_MARK = "<- killed"
+_GAP = 2
 
 
 def table_cells(row: Candidate) -> tuple[str, ...]:
@@ -36,30 +38,25 @@ def table_lines(choice: Choice, width: int) -> Iterator[Line]:
     """
     rows = [table_cells(row) for row in choice.rows]
     shown = [i for i in range(len(TABLE_HEAD)) if i < 3 or any(row[i] != "-" for row in rows)]
-    widths = {i: max(len(TABLE_HEAD[i]), *(len(row[i]) for row in rows)) for i in shown}
-    # What can be told from other columns goes first.
-    expendable = [i for i in _EXPENDABLE if i in shown]
-    indent = _INDENTS[0]
-    while _needed(widths, shown, indent) > width and (indent > _INDENTS[-1] or expendable):
-        if indent > _INDENTS[-1]:
-            indent = _INDENTS[-1]
-        else:
-            shown.remove(expendable.pop(0))
-    left = [TABLE_HEAD[i] for i in widths if i not in shown]
-
-    def line(cells: tuple[str, ...]) -> str:
-        return "  ".join(
-            f"{cells[i]:<{widths[i]}}" if i == 1 else f"{cells[i]:>{widths[i]}}" for i in shown
+    columns = [
+        Column(
+            heading=TABLE_HEAD[i],
+            cells=[row[i] for row in rows],
+            right=i != 1,
+            leaves=_LEAVES.get(i, 0),
+            folds=i == 1,
         )
-
-    yield Line(f"{'':<{indent}}{line(TABLE_HEAD)}", "dim", indent)
-    for row, cells in zip(choice.rows, rows, strict=True):
-        mark = _MARK if row.killed else ""
-        yield Line(f"{'':<{indent}}{line(cells)}{mark}", "bold red" if row.killed else "", indent)
-    if left:
-        text = f"(no room for {', '.join(left)}; a wider window shows them)"
-        yield Line(f"{'':<{indent}}{text}", "dim", indent)
-
-
-def _needed(widths: dict[int, int], shown: list[int], indent: int) -> int:
-    return indent + sum(widths[i] for i in shown) + 2 * (len(shown) - 1) + len(_MARK)
+        for i in shown
+    ]
+    columns.append(Column(heading="", cells=[_MARK if row.killed else "" for row in choice.rows]))
+    indent, laid = _INDENTS[0], table(columns, width - _INDENTS[0], gap=_GAP)
+    if laid.left_out:
+        indent, laid = _INDENTS[-1], table(columns, width - _INDENTS[-1], gap=_GAP)
+    start = " " * indent
+    for line in laid.heading:
+        yield Line(start + line, "dim", indent)
+    for row, lines in zip(choice.rows, laid.row_lines(), strict=True):
+        for line in lines:
+            yield Line(start + line, "bold red" if row.killed else "", indent)
+    if laid.left_out:
+        yield Line(start + no_room(laid.left_out), "dim", indent)

@@ -220,7 +220,7 @@ def _other_grows(world: _World) -> Counterfactual | None:
         now=now,
         needed=now + pages,
         then=_first(decision),
-        text=f"with {_amount(pages, world.snapshot.page_size)} more in {name(other)}, "
+        text=f"with {amount(pages, world.snapshot.page_size)} more in {name(other)}, "
         f"{_consequence(decision)}",
     )
 
@@ -289,11 +289,11 @@ def _strict_overcommit(world: _World) -> Counterfactual | None:
         now=now,
         needed=OVERCOMMIT_NEVER,
         text=f"with overcommit_memory = 2 (now {now}), the last "
-        f"{_amount(over, snapshot.page_size)} promised would have been refused with ENOMEM instead",
+        f"{amount(over, snapshot.page_size)} promised would have been refused with ENOMEM instead",
     )
 
 
-def _amount(pages: int, page_size: int) -> str:
+def amount(pages: int, page_size: int) -> str:
     """Pages as a size, and to the last one."""
     mib = pages * page_size / 2**20
     return f"{mib:,.{0 if mib >= 100 else 1}f} MiB ({pages} pages)"

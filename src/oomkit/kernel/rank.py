@@ -10,6 +10,7 @@ from oomkit.kernel.decision import Decision
 from oomkit.kernel.oom_control import OomControl, in_memcg
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Snapshot, Task
+from oomkit.kernel.versions import rules_for
 
 
 class Ranked(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +105,25 @@ def near_equals(
     found = eligible_by_badness(oc)
     return tuple(
         task for badness, task in found if badness == points or abs(badness - points) < point
+    )
+
+
+def asker_dies(snapshot: Snapshot, decision: Decision, asker: int | None) -> bool:
+    """Whether the task that asks is killed, whichever that is: ``oom_kill_allocating_task``.
+
+    Args:
+        snapshot: the machine.
+        decision: what is decided there; it names the victim of the scan, to which the kernel
+            comes only if the task that asks can't be killed.
+        asker: pid of the task that asks; None: not known.
+    """
+    if not snapshot.sysctl.oom_kill_allocating_task or asker is not None:
+        return False
+    scanned = decision.scope not in ("memcg", "sysrq") and decision.action != "none"
+    return (
+        scanned
+        and decision.action != "panic"
+        and rules_for(decision.rules).allocating_task != "none"
     )
 
 

@@ -4,7 +4,7 @@ import msgspec
 
 from oomkit.kernel.badness import unkillable
 from oomkit.kernel.constraint import control_for
-from oomkit.kernel.counterfactual import counterfactuals
+from oomkit.kernel.counterfactual import amount, counterfactuals
 from oomkit.kernel.counters import counting_note
 from oomkit.kernel.decision import Counterfactual, Decision
 from oomkit.kernel.rank import eligible_by_badness
@@ -104,5 +104,5 @@ def _survival(
         )  # fmt: skip
     pages = extra_pages(task, oc, target, known=points, limit=None)
     if pages is not None:
-        changes.append(f"it is chosen first with {pages} pages more")
+        changes.append(f"it is chosen first with {amount(pages, snapshot.page_size)} more")
     return verdict, tuple(changes), tuple(found)

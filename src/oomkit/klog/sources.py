@@ -46,9 +46,16 @@ class Log:
         try:
             return self._file.readinto(buffer)
         except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
-            raise LogError(f"{self.name}: the compressed data is damaged: {error}") from None
+            raise LogError(
+                f"{said_name(self.name)}: the compressed data is damaged: {error}"
+            ) from None
         except OSError as error:
-            raise LogError(f"{self.name}: {error.strerror or error}") from None
+            raise LogError(f"{said_name(self.name)}: {error.strerror or error}") from None
+
+
+def said_name(name: str) -> str:
+    """A log's name as messages have it: ``standard input`` for ``-``."""
+    return "standard input" if name == "-" else name
 
 
 @contextmanager
@@ -72,7 +79,7 @@ def open_log(name: str | None) -> Iterator[Log]:
         try:
             file = stack.enter_context(open(name, "rb"))
         except OSError as error:
-            raise LogError(f"{name}: {error.strerror}") from None
+            raise LogError(f"{said_name(name)}: {error.strerror}") from None
         yield _unpacked(file, name)
 
 
@@ -80,7 +87,7 @@ def _unpacked(file: BinaryIO, name: str) -> Log:
     try:
         magic = cast("io.BufferedReader", file).peek(6)[:6]
     except OSError as error:
-        raise LogError(f"{name}: {error.strerror or error}") from None
+        raise LogError(f"{said_name(name)}: {error.strerror or error}") from None
     if magic.startswith(_GZIP):
         return Log(gzip.GzipFile(fileobj=file), name)
     if magic.startswith(_XZ):
@@ -99,7 +106,7 @@ def _zstd(file: BinaryIO, name: str) -> Readable:
         import zstandard
     except ImportError:
         raise LogError(
-            f"{name}: is compressed with zstd; expected the package zstandard "
+            f"{said_name(name)}: is compressed with zstd; expected the package zstandard "
             "(pip install 'oomkit[zstd]'), or zstd -dc FILE | oomkit explain -"
         ) from None
     reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)

@@ -3,6 +3,7 @@
 import msgspec
 
 from oomkit.kernel.decision import Decision
+from oomkit.kernel.rank import asker_dies
 from oomkit.kernel.state import Snapshot
 from oomkit.posture.whatif import Change
 
@@ -15,17 +16,26 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         machine: the machine as it is.
         before: what is decided there.
         after: what is decided on the changed machine.
+        changed: the changed machine.
+        asker: pid of the task whose request fails; None: not known.
     """
 
     of: str | None = None
     machine: Snapshot
     before: Decision
     after: Decision
+    changed: Snapshot
+    asker: int | None = None
 
     @property
     def altered(self) -> bool:
         """Another outcome, or other victims."""
-        return _fate(self.before) != _fate(self.after)
+        return self.fate(self.machine, self.before) != self.fate(self.changed, self.after)
+
+    def fate(self, machine: Snapshot, decision: Decision) -> tuple[str, bool, tuple[int, ...]]:
+        """What is compared: the action, whether the task that asks pays, and the victims."""
+        victims = tuple(victim.pid for victim in decision.victims)
+        return decision.action, asker_dies(machine, decision, self.asker), victims
 
 
 class WhatIf(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +50,3 @@ class WhatIf(msgspec.Struct, frozen=True, kw_only=True):
     changes: tuple[Change, ...]
     rules: tuple[str, str]
     compared: tuple[Comparison, ...]
-
-
-def _fate(decision: Decision) -> tuple[str, tuple[int, ...]]:
-    return decision.action, tuple(victim.pid for victim in decision.victims)

@@ -63,6 +63,12 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     cgroup: str | None = None
     advice: tuple[Advice, ...] = ()
 
+    @property
+    def differs(self) -> bool:
+        """Whether it is another value than the machine has; for values of several, true."""
+        several = self.was is None and self.unit != "bytes"
+        return several or self.was != self.now
+
 
 def changed(
     snapshot: Snapshot, settings: Sequence[str], rules: RuleSet
@@ -205,9 +211,16 @@ class _Setting:
         """A size in bytes, given or by how much it differs from ``now``."""
         if unlimited and self.value in _UNLIMITED:
             return None
-        return self.relative(now, _size, unlimited=unlimited)
+        return self.relative(now, _size, unlimited=unlimited, show=_mib)
 
-    def relative(self, now: int | None, parse: Callable[[str], int], *, unlimited: bool) -> int:
+    def relative(
+        self,
+        now: int | None,
+        parse: Callable[[str], int],
+        *,
+        unlimited: bool,
+        show: Callable[[int], str] = str,
+    ) -> int:
         sign = self.value[0] if self.value[0] in "+-" else ""
         try:
             amount = parse(self.value.removeprefix(sign).strip() if sign else self.value)
@@ -220,7 +233,7 @@ class _Setting:
             self.refuse("there is no limit now to add to or take from; expected a size")
         result = now + amount if sign == "+" else now - amount
         if result < 0:
-            self.refuse(f"that is below 0; it is {now} now")
+            self.refuse(f"that is below 0; it is {show(now)} now")
         return result
 
     def machine(self, field: str) -> tuple[Snapshot, Change]:
@@ -324,6 +337,10 @@ class _Setting:
             cgroup=path,
             advice=cgroup(memcg, field, now, page),
         )
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.4g} MiB"
 
 
 def _size(text: str) -> int:

@@ -1,7 +1,7 @@
 """A decision in words."""
 
 from oomkit.kernel.decision import Counterfactual, Decision
-from oomkit.kernel.rank import Ranked, others_are_hidden
+from oomkit.kernel.rank import Ranked, asker_dies, others_are_hidden
 from oomkit.kernel.state import Snapshot, Task
 from oomkit.kernel.versions import rules_for
 from oomkit.printable import printable
@@ -21,13 +21,29 @@ def label(task: Task) -> str:
     return f"{printable(task.comm)}[{task.pid}]"
 
 
-def headline(decision: Decision, snapshot: Snapshot) -> str:
+def headline(decision: Decision, snapshot: Snapshot, asker: int | None = None) -> str:
     """What happens, in one line: ``if the machine ran out of memory now: mysqld[812] dies``."""
-    return f"if {_SCOPES[decision.scope]} now: {outcome(decision, snapshot)}"
+    return f"if {_SCOPES[decision.scope]} now: {outcome(decision, snapshot, asker)}"
 
 
-def outcome(decision: Decision, snapshot: Snapshot) -> str:
-    """What a decision does, without its occasion."""
+def outcome(decision: Decision, snapshot: Snapshot, asker: int | None = None) -> str:
+    """What a decision does, without its occasion.
+
+    Args:
+        decision: the decision.
+        snapshot: the machine.
+        asker: pid of the task whose request fails; None: not known.
+    """
+    text = _outcome(decision, snapshot)
+    if not asker_dies(snapshot, decision, asker):
+        return text
+    return (
+        "the process whose request fails then is killed (vm.oom_kill_allocating_task); "
+        f"if it can't be, {text}"
+    )
+
+
+def _outcome(decision: Decision, snapshot: Snapshot) -> str:
     if others_are_hidden(snapshot, decision):
         return "unknown, since the processes that could be killed are not seen here"
     if decision.action == "panic":

@@ -6,7 +6,7 @@ from oomkit.kernel.cgroup_name import label as cgroup_label
 from oomkit.posture.groups import By, Group
 from oomkit.printable import printable
 from oomkit.report.decision_text import label
-from oomkit.report.layout import Column, table, wrapped
+from oomkit.report.layout import Column, no_room, table, wrapped
 from oomkit.report.rank_text import Line, user_name
 from oomkit.report.units import human_pages
 
@@ -45,14 +45,15 @@ def groups_table(
         heading="dies first",
         cells=["none can be chosen" if f is None else label(f.task) for f in firsts],
     )
-    laid = table(columns, [first], None, width, indent=1)
-    yield laid.heading, "bold"
-    for group, lines in zip(groups, laid.rows, strict=True):
+    laid = table(columns, width, notes=[first], indent=1)
+    for line in laid.heading:
+        yield line, "bold"
+    for group, lines in zip(groups, laid.row_lines(), strict=True):
         for line in lines:
             yield line, "" if group.first is not None else "dim"
     if laid.left_out:
-        names = ", ".join(laid.left_out)
-        for line in wrapped(f"(no room for {names}; a wider window or --json has them)", width):
+        text = no_room(laid.left_out, "a wider window or --json has them")
+        for line in wrapped(text, width):
             yield line, ""
 
 

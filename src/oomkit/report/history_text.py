@@ -121,7 +121,8 @@ def full(number: int, record: dict[str, Any]) -> Iterator[str]:
         for name in sorted(set(record) - _KNOWN):
             value = record[name]
             texts = value if isinstance(value, list) else [value]
-            yield from _listed(name, (printable(_plain(text)) for text in texts))
+            words = (printable(_plain(text, name)) for text in texts)
+            yield from _listed(_LABELS.get(name, name.replace("_", " ")), words)
         return
     rule = "" if record.get("rule") is None else f"rule {record['rule'] + 1}, "
     yield f"{'policy':<12}{printable(str(record.get('policy', '?')))} ({rule}{record.get('level')})"
@@ -156,7 +157,29 @@ _KNOWN = frozenset(
 )
 
 
-def _plain(value: object) -> str:
+_LABELS = {
+    "kernel_s": "kernel time",
+    "seen": "seen in",
+    "ok": "taken",
+    "cgroups": "in cgroups",
+    "resumed": "taken over",
+    "lost": "lost",
+}
+"""What fields are called where a person reads them; others by their names."""
+
+_VALUES = {
+    ("seen", "kmsg"): "the kernel's log (/dev/kmsg)",
+    ("seen", "vmstat"): "the kernel's counter of kills (/proc/vmstat)",
+    ("scope", "global"): "the machine",
+    ("scope", "memcg"): "a memory cgroup",
+}
+
+
+def _plain(value: object, name: str) -> str:
+    if isinstance(value, str) and (name, value) in _VALUES:
+        return _VALUES[name, value]
+    if name == "kernel_s" and isinstance(value, (int, float)):
+        return f"{value:.6f} s after boot"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):

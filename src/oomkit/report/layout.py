@@ -1,12 +1,14 @@
 """Lines for a window of a given width: nothing is cut without a sign, numbers never are."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 from rich.cells import cell_len, chop_cells
 
 ELLIPSIS = "…"
 _NARROWEST_TEXT = 6
+_NARROWEST_WORDS = 12
 _NARROWEST_LAST = 16
 
 
@@ -14,37 +16,67 @@ class Column(msgspec.Struct, kw_only=True):
     """A column of a table.
 
     Attributes:
-        heading: its name.
+        heading: its name; lines apart by newlines.
         cells: one a row.
+        styles: how a terminal may show the cells; empty: no style of their own.
         right: aligned to the right, as numbers are.
         leaves: columns with a lower number are left out sooner where the window is narrow;
             0: never.
-        folds: its cells may go on in the next line.
+        words: its cells are words, which go on in the next line before a column is left out.
+        folds: its cells are names, which go on in the next line once no column can be left out.
+        name: how it is called when it is left out; empty: by its heading.
     """
 
     heading: str
     cells: Sequence[str]
+    styles: Sequence[str] = ()
     right: bool = False
     leaves: int = 0
+    words: bool = False
     folds: bool = False
+    name: str = ""
 
     def width(self) -> int:
         """Cells its widest text takes."""
-        return max(map(cell_len, (self.heading, *self.cells)))
+        return max(map(cell_len, (*self.heading.split("\n"), *self.cells)))
+
+    def least(self) -> int:
+        """Cells it can do with as long as other columns can be left out."""
+        if not self.words:
+            return self.width()
+        words = (word for text in (self.heading, *self.cells) for word in text.split())
+        return max((min(self.width(), _NARROWEST_WORDS), *map(cell_len, words)))
+
+
+class Piece(NamedTuple):
+    """A part of a line, and how a terminal may show it."""
+
+    text: str
+    style: str = ""
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
     """A table laid out.
 
     Attributes:
-        heading: the line of headings.
+        heading: the lines of headings.
         rows: the lines of each row.
-        left_out: headings of the columns there was no room for.
+        left_out: names of the columns there was no room for.
     """
 
-    heading: str
-    rows: list[list[str]]
+    heading: list[str]
+    rows: list[list[list[Piece]]]
     left_out: list[str]
+
+    def row_lines(self) -> Iterator[list[str]]:
+        """Yield each row's lines as plain text."""
+        for row in self.rows:
+            yield ["".join(piece.text for piece in line).rstrip() for line in row]
+
+
+def no_room(names: Sequence[str], elsewhere: str = "a wider window shows them") -> str:
+    """What is said below a table that columns were left out of."""
+    return f"(no room for {', '.join(names)}; {elsewhere})"
 
 
 def wrapped(text: str, width: int, *, first: str = "", rest: str | None = None) -> list[str]:
@@ -88,89 +120,134 @@ def shortened(text: str, width: int) -> str:
 
 def table(
     columns: Sequence[Column],
-    notes: Sequence[Column],
-    last: Column | None,
     width: int,
     *,
-    indent: int,
+    notes: Sequence[Column] = (),
+    last: Column | None = None,
+    indent: int = 0,
+    gap: int = 1,
 ) -> Table:
-    """Lay out a table.
+    """Lay out a table: numbers are never cut, columns there is no room for are left out.
 
     Args:
-        columns: the columns proper; those for which there is no room are left out.
+        columns: the columns proper.
+        width: cells of the window.
         notes: columns of text; those for which there is no room stand below each row.
         last: text that is shortened to the room there is, behind the row or below it.
-        width: cells of the window.
         indent: number of the column under which what stands below a row begins.
+        gap: cells between two columns.
     """
-    shown, left_out = _fitting(columns, width)
-    widths = [column.width() for column in shown]
-    over = sum(widths) + len(widths) - 1 - width
-    if over > 0:
-        widths = [
-            max(w - over, _NARROWEST_TEXT) if column.folds and w > _NARROWEST_TEXT else w
-            for column, w in zip(shown, widths, strict=True)
-        ]
-    room = width - sum(widths) - len(widths) + 1
+    shown, left_out = _fitting(columns, width, gap)
+    widths = _widths(shown, width - gap * (len(shown) - 1))
+    room = width - sum(widths) - gap * (len(widths) - 1)
     below: list[Column] = []
     for note in notes:
-        needs = note.width() + 1
+        needs = note.width() + gap
         if needs <= room:
             shown.append(note)
-            widths.append(needs - 1)
+            widths.append(needs - gap)
             room -= needs
         else:
             below.append(note)
     if last is not None and room > _NARROWEST_LAST and not below:
-        size = min(last.width(), room - 1)
+        size = min(last.width(), room - gap)
         cells = [shortened(cell, size) for cell in last.cells]
         shown.append(Column(heading=last.heading, cells=cells))
         widths.append(size)
         last = None
-    start = " " * min(sum(widths[:indent]) + indent, max(width // 4, 2))
+    start = " " * min(sum(widths[:indent]) + gap * indent, max(width // 4, 2))
     rows = []
     for i in range(len(shown[0].cells)):
-        lines = _row([column.cells[i] for column in shown], shown, widths)
+        lines = _row([_pieces(column, i, size) for column, size in zip(shown, widths, strict=True)],
+                     [column.styles[i] if column.styles else "" for column in shown],
+                     shown, widths, gap)  # fmt: skip
         text = " | ".join(filter(None, (note.cells[i] for note in below)))
         if text:
-            lines += wrapped(text, width, first=start)
+            lines += [[Piece(line)] for line in wrapped(text, width, first=start)]
         if last is not None and last.cells[i]:
-            lines.append(start + shortened(last.cells[i], max(width - len(start), 2)))
+            end = shortened(last.cells[i], max(width - len(start), 2))
+            lines.append([Piece(start + end)])
         rows.append(lines)
+    heads = [_heading(column, size) for column, size in zip(shown, widths, strict=True)]
+    high = max(map(len, heads))
+    heads = [[""] * (high - len(lines)) + lines for lines in heads]
+    heading = _row(heads, [""] * len(shown), shown, widths, gap)
     return Table(
-        heading=_row([column.heading for column in shown], shown, widths)[0],
+        heading=["".join(piece.text for piece in line).rstrip() for line in heading],
         rows=rows,
         left_out=left_out,
     )
 
 
-def _fitting(columns: Sequence[Column], width: int) -> tuple[list[Column], list[str]]:
-    shown, left_out = list(columns), []
-    while sum(column.width() + 1 for column in shown) - 1 > width:
-        leaving = [column for column in shown if column.leaves]
+def _fitting(columns: Sequence[Column], width: int, gap: int) -> tuple[list[Column], list[str]]:
+    shown, out = list(columns), []
+    while sum(column.least() + gap for column in shown) - gap > width:
+        leaving = [column for column in reversed(shown) if column.leaves]
         if not leaving:
             break
-        first = min(leaving, key=lambda column: column.leaves)
-        shown.remove(first)
-        left_out.append(first.heading)
-    return shown, left_out
-
-
-def _row(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int]) -> list[str]:
-    pieces = [
-        chop_cells(cell, size) if column.folds and cell_len(cell) > size else [cell]
-        for cell, column, size in zip(cells, columns, widths, strict=True)
+        out.append(min(leaving, key=lambda column: column.leaves))
+        shown.remove(out[-1])
+    names = [
+        (column.name or column.heading, any(column is one for one in out)) for column in columns
     ]
+    return shown, [" ".join(name.split()) for name, is_out in names if is_out]
+
+
+def _widths(columns: Sequence[Column], room: int) -> list[int]:
+    """How wide each column is: as its texts, where words and names have to give way less."""
+    widths = [column.width() for column in columns]
+    for yields, least in (
+        ("words", [column.least() for column in columns]),
+        ("folds", [_NARROWEST_TEXT] * len(columns)),
+        ("words", [_NARROWEST_TEXT] * len(columns)),
+    ):
+        while (over := sum(widths) - room) > 0:
+            wide = [
+                i for i, column in enumerate(columns)
+                if getattr(column, yields) and widths[i] > least[i]
+            ]  # fmt: skip
+            if not wide:
+                break
+            widest = max(wide, key=lambda i: widths[i])
+            widths[widest] -= min(over, widths[widest] - least[widest])
+    return widths
+
+
+def _pieces(column: Column, i: int, size: int) -> list[str]:
+    cell = column.cells[i]
+    if cell_len(cell) <= size:
+        return [cell]
+    if column.words:
+        return wrapped(cell, size)
+    return chop_cells(cell, size) if column.folds else [cell]
+
+
+def _heading(column: Column, size: int) -> list[str]:
+    return [piece for line in column.heading.split("\n") for piece in
+            (wrapped(line, size) if column.words else [line])]  # fmt: skip
+
+
+def _row(
+    pieces: Sequence[Sequence[str]],
+    styles: Sequence[str],
+    columns: Sequence[Column],
+    widths: Sequence[int],
+    gap: int,
+) -> list[list[Piece]]:
     lines = []
     for i in range(max(map(len, pieces))):
-        line = [
-            _padded(piece[i] if i < len(piece) else "", size, right=column.right)
-            for piece, column, size in zip(pieces, columns, widths, strict=True)
-        ]
-        lines.append(" ".join(line).rstrip())
+        line: list[Piece] = []
+        for texts, style, column, size in zip(pieces, styles, columns, widths, strict=True):
+            if line:
+                line.append(Piece(" " * gap))
+            text = texts[i] if i < len(texts) else ""
+            line.append(Piece(_padded(text, size, right=column.right), style))
+        lines.append(line)
     return lines
 
 
 def _padded(text: str, size: int, *, right: bool) -> str:
+    # A space that no line may break at is a space all the same.
+    text = text.replace("\xa0", " ")
     spaces = " " * max(size - cell_len(text), 0)
     return spaces + text if right else text + spaces

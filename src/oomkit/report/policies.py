@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from oomkit.printable import printable
 from oomkit.report.amounts import outcome_of, seconds
 from oomkit.report.compare import kernel_kills
-from oomkit.report.fit import Column, fitted
+from oomkit.report.fit import fitted
+from oomkit.report.layout import Column
 from oomkit.report.look import Look, render
 from oomkit.scenario import Run
 
@@ -14,14 +15,14 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 COLUMNS = {
-    "outcome": ("outcome", 2),
+    "outcome": ("outcome", 6),
     "kills": ("kills", 0),
-    "innocents_killed": ("innocent", 3),
-    "protected_killed": ("protected", 1),
+    "innocents_killed": ("innocent", 5),
+    "protected_killed": ("protected", 7),
     "work_lost_s": ("work\nlost", 4),
-    "frozen_s": ("frozen", 5),
-    "kernel kills": ("by\nkernel", 6),
-    "first kill": ("first kill", 7),
+    "frozen_s": ("frozen", 3),
+    "kernel kills": ("by\nkernel", 2),
+    "first kill": ("first kill", 1),
 }
 """What is shown, what heads it, and which is left out first where there is no room."""
 
@@ -42,16 +43,21 @@ def table(runs: Sequence[Run], *, look: Look | None = None) -> str:
     numbers = [_numbers(run) for run in runs]
     least = {key: min(one[key] for one in numbers) for key in numbers[0]}
     names = [printable(run.policy or "-") for run in runs]
-    columns = [Column(heading="policy", cells=names, rank=0)]
-    for column, (heading, rank) in shown.items():
+    columns = [Column(heading="policy", cells=names, folds=True)]
+    for column, (heading, leaves) in shown.items():
         words = column in ("outcome", "first kill")
-        cells = [
-            Text(_cell(run, column), style="green" if column in least
-                 and one[column] == least[column] else "")
-            for run, one in zip(runs, numbers, strict=True)
-        ]  # fmt: skip
         columns.append(
-            Column(heading=heading, cells=cells, rank=rank, words=words, right=not words)
+            Column(
+                heading=heading,
+                cells=[_cell(run, column) for run in runs],
+                styles=[
+                    "green" if column in least and one[column] == least[column] else ""
+                    for one in numbers
+                ],
+                leaves=leaves,
+                words=words,
+                right=not words,
+            )
         )
     about = ", ".join((runs[0].on, f"kernel {runs[0].kernel}"))
     title = Text(printable(f"{runs[0].scenario}: {about}"), style="bold")
@@ -85,6 +91,8 @@ def _cell(run: Run, column: str) -> str:
             first = next((kill for kill in run.kills if not kill.would_have), None)
             if first is None:
                 return "-"
-            return f"{printable(first.task)}/{first.instance} at {seconds(first.t_s)}"
+            return f"{printable(first.task)}/{first.instance} at {seconds(first.t_s)}".replace(
+                " s", "\xa0s"
+            )
         case _:
             return f"{_numbers(run)[column]:g}"

@@ -21,7 +21,7 @@ from oomkit.posture.asked import Asked
 from oomkit.printable import printable
 from oomkit.report.advice_text import show_advice
 from oomkit.report.decision_text import adj_change, headline, reason
-from oomkit.report.layout import Column, table, wrapped
+from oomkit.report.layout import Column, no_room, table, wrapped
 from oomkit.report.terminal import Page
 from oomkit.report.units import human_pages
 
@@ -72,15 +72,16 @@ def rank_table(
     commands = [printable(row.task.cmdline or "")[:_MAX_COMMAND] for row in rows]
     last = Column(heading="command", cells=commands) if any(commands) else None
     columns = _columns(snapshot, rules, rows, local_users=local_users)
-    laid = table(columns, notes, last, width, indent=2)
-    yield laid.heading, "bold"
-    for row, lines in zip(rows, laid.rows, strict=True):
+    laid = table(columns, width, notes=notes, last=last, indent=2)
+    for line in laid.heading:
+        yield line, "bold"
+    for row, lines in zip(rows, laid.row_lines(), strict=True):
         style = "" if row.eligible else "dim"
         for line in lines:
             yield line, style
     if laid.left_out:
-        names = ", ".join(laid.left_out)
-        for line in wrapped(f"(no room for {names}; a wider window or --json has them)", width):
+        text = no_room(laid.left_out, "a wider window or --json has them")
+        for line in wrapped(text, width):
             yield line, ""
 
 
@@ -149,7 +150,7 @@ def show_heading(page: Page, asked: Asked, ranked: Sequence[Ranked], *, advise: 
     of = "" if rules.name == snapshot.kernel else f" (rules of {rules.name})"
     about = f" of {cgroup_label(allocation.memcg)}" if allocation.memcg else ""
     page.text(printable(f"kernel {snapshot.kernel}{of}, {decision.scope} OOM{about}"))
-    page.text(printable(headline(decision, snapshot)))
+    page.text(printable(headline(decision, snapshot, allocation.pid)))
     if allocation.memcg is not None:
         for line in _memcg_lines(snapshot, allocation, rules, decision):
             page.text(line)

@@ -26,24 +26,29 @@ def recording_line(recording: Recording) -> str:
     return f"{printable(recording.path)}: {times}, {', '.join(parts)}"
 
 
-def replay_lines(played: Replay) -> Iterator[str]:
-    """Yield what happened and what would have, in the order of time, then the sum."""
-    yield f"under the policy {printable(played.policy)}"
+def replay_lines(played: Replay) -> Iterator[tuple[str, str]]:
+    """Yield what happened and what would have, in the order of time, then the sum.
+
+    With each line comes what stands before its continuation, should it be too long.
+    """
+    yield f"under the policy {printable(played.policy)}", "  "
     if played.missing:
-        yield f"not recorded, so these conditions never hold: {', '.join(played.missing)}"
-    yield ""
+        yield f"not recorded, so these conditions never hold: {', '.join(played.missing)}", "  "
+    yield "", ""
     found = events(played)
     day = ""
     for wall_s, _, lines in found:
         date, _, clock = local_time(wall_s).partition(" ")
         if date != day:
-            yield date
+            yield date, ""
             day = date
         for i, line in enumerate(lines):
-            yield f"{clock:<10}{line}" if i == 0 else f"{_INDENT}{line}"
+            text = f"{clock:<10}{line}" if i == 0 else f"{_INDENT}{line}"
+            yield text, f"{_INDENT}  "
     if found:
-        yield ""
-    yield from sums(played)
+        yield "", ""
+    for line in sums(played):
+        yield line, "  "
 
 
 def events(played: Replay) -> list[tuple[float, Literal["would", "kill", "act"], list[str]]]:

@@ -3,7 +3,9 @@
 from typing import Any
 
 from oomkit.kernel.decision import Decision
-from oomkit.posture.compared import WhatIf
+from oomkit.kernel.rank import asker_dies
+from oomkit.kernel.state import Snapshot
+from oomkit.posture.compared import Comparison, WhatIf
 from oomkit.posture.whatif import Change
 from oomkit.report.units import human_bytes
 
@@ -12,6 +14,8 @@ def change_text(change: Change) -> str:
     """``machine.swap: 2.00 GiB -> 4.00 GiB (what is in swap stays there)``."""
     was, now = (_value(value, change) for value in (change.was, change.now))
     remark = f" ({change.remark})" if change.remark else ""
+    if not change.differs:
+        return f"{change.what}: {now}, as it is{remark}"
     return f"{change.what}: {was} -> {now}{remark}"
 
 
@@ -41,8 +45,8 @@ def whatif_object(found: WhatIf) -> dict[str, Any]:
         "decisions": [
             {
                 "cgroup": item.of,
-                "before": _summary(item.before),
-                "after": _summary(item.after),
+                "before": _summary(item, item.machine, item.before),
+                "after": _summary(item, item.changed, item.after),
                 "altered": item.altered,
             }
             for item in found.compared
@@ -50,6 +54,11 @@ def whatif_object(found: WhatIf) -> dict[str, Any]:
     }
 
 
-def _summary(decision: Decision) -> dict[str, Any]:
+def _summary(item: Comparison, machine: Snapshot, decision: Decision) -> dict[str, Any]:
     victims = [{"pid": victim.pid, "comm": victim.comm} for victim in decision.victims]
-    return {"action": decision.action, "victims": victims, "panic": decision.panic}
+    return {
+        "action": decision.action,
+        "asker_dies": asker_dies(machine, decision, item.asker),
+        "victims": victims,
+        "panic": decision.panic,
+    }

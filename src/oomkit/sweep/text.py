@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from oomkit.printable import printable
-from oomkit.report.fit import Column, fitted
+from oomkit.report.fit import fitted
+from oomkit.report.layout import Column
 from oomkit.report.look import Look, render
 from oomkit.sweep.answer import HEADS, OBJECTIVES, Answer, Group, amount, name_of
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _SHOWN_VALUES = 25
+_MOST = len(OBJECTIVES) + 2
+"""Of the column that is left out last."""
 
 
 def answer_text(found: Answer, look: Look, *, command: str) -> str:
@@ -47,7 +50,6 @@ def _columns(groups: Sequence[Group], found: Answer) -> list[Column]:
     key = Column(
         heading=printable(groups[0].of),
         cells=[printable(group.short) for group in thinned],
-        rank=0,
         words=True,
     )
     columns = [key]
@@ -56,19 +58,19 @@ def _columns(groups: Sequence[Group], found: Answer) -> list[Column]:
             f"{group.free.k:,} of {group.free.n:,}" if group.free is not None else "-"
             for group in thinned
         ]
-        columns.append(Column(heading="without", cells=free, right=True))
-    for rank, name in enumerate(OBJECTIVES, start=3):
+        columns.append(Column(heading="without", cells=free, right=True, leaves=_MOST))
+    for leaves, name in zip(range(len(OBJECTIVES), 0, -1), OBJECTIVES, strict=True):
         if name not in _shown(groups, found.by):
             continue
         compared = name == found.by
         cells = [_cells(group, name) for group in thinned]
         means = [mean for mean, _ in cells]
         columns.append(
-            Column(heading=HEADS[name], cells=means, right=True, rank=0 if compared else rank)
+            Column(heading=HEADS[name], cells=means, right=True, leaves=0 if compared else leaves)
         )
         if compared:
             ranges = [interval for _, interval in cells]
-            columns.append(Column(heading="95 %", cells=ranges, right=True, rank=2))
+            columns.append(Column(heading="95 %", cells=ranges, right=True, leaves=_MOST - 1))
     return columns
 
 
@@ -117,15 +119,19 @@ def _against(found: Answer, look: Look) -> list["RenderableType"]:
                 heading=f"{name_of(found.by)} above {best}'s, load by load",
                 cells=[*others, "no other is better"],
                 words=True,
-                rank=0,
             ),
             Column(
                 heading="mean (95 %)",
                 cells=[*more, f"in {found.wins.k:,} of {found.wins.n:,} loads"],
                 right=True,
-                rank=0,
             ),
-            Column(heading="", cells=[*apart, ""], words=True, name="what can't be told apart"),
+            Column(
+                heading="",
+                cells=[*apart, ""],
+                words=True,
+                leaves=1,
+                name="what can't be told apart",
+            ),
         ],
         look,
         [*([""] * len(others)), "dim"],
