@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from oomkit.host.snapshot_file import load_snapshot
+from oomkit import read_snapshot
 from oomkit.kernel.snapshot_json import SnapshotError, decode_snapshot
 
 OOMKIT = str(Path(sys.executable).with_name("oomkit"))
@@ -31,7 +31,7 @@ def test_snapshot_in_a_file_is_read_back(tmp_path: Path) -> None:
     path = tmp_path / "s.json"
     done = run("snapshot", "-o", str(path))
     assert (done.returncode, done.stdout) == (0, b"")
-    assert load_snapshot(str(path)).kernel == os.uname().release
+    assert read_snapshot(str(path)).kernel == os.uname().release
 
 
 @pytest.mark.parametrize("where", ["/nonexistent/s.json", "/proc/self/stat"])
@@ -64,7 +64,7 @@ def test_a_reader_that_leaves_early_sees_no_traceback() -> None:
 
 def test_loading_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(SnapshotError, match=r"nowhere\.json: No such file"):
-        load_snapshot(str(tmp_path / "nowhere.json"))
+        read_snapshot(str(tmp_path / "nowhere.json"))
     (tmp_path / "bad.json").write_text("{}")
     with pytest.raises(SnapshotError, match=r"bad\.json: at \$: Object missing"):
-        load_snapshot(str(tmp_path / "bad.json"))
+        read_snapshot(str(tmp_path / "bad.json"))

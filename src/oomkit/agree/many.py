@@ -9,6 +9,7 @@ import msgspec
 
 from oomkit.agree.battery import agree_on
 from oomkit.agree.records import Agreement
+from oomkit.errors import OomkitError
 from oomkit.model import ModelError
 from oomkit.real import Place, RealError
 from oomkit.scenario.format import Scenario
@@ -23,7 +24,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
 
 
-class JobError(Exception):
+class JobError(OomkitError):
     """A comparison that could not be made; the text names the file and says why."""
 
 

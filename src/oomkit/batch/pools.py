@@ -10,6 +10,7 @@ from typing import Any
 
 from oomkit import __version__
 from oomkit.batch.local import LocalPool
+from oomkit.errors import OomkitError
 
 MAX_WORKERS = 1024
 
@@ -17,7 +18,7 @@ _LOOK_AGAIN_S = 5.0
 _CONNECT_S = 10
 
 
-class PoolError(Exception):
+class PoolError(OomkitError):
     """The workers can't be reached or used; the text is one line that says why."""
 
 

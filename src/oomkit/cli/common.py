@@ -29,19 +29,11 @@ def snapshot_from(source: str | None) -> Snapshot:
     """Return the snapshot in a file (``-``: standard input), or this machine's for None."""
     if source is None:
         return live_snapshot()
-    from oomkit.kernel.snapshot_json import SnapshotError, decode_snapshot
+    from oomkit.api import read_snapshot
+    from oomkit.kernel.snapshot_json import SnapshotError
 
-    name = "standard input" if source == "-" else source
     try:
-        if source == "-":
-            text = sys.stdin.buffer.read()
-        else:
-            with open(source, "rb") as file:
-                text = file.read()
-    except OSError as error:
-        fail(f"{name}: {error.strerror}")
-    try:
-        return decode_snapshot(text, name)
+        return read_snapshot(source)
     except SnapshotError as error:
         fail(str(error))
 

@@ -10,6 +10,8 @@ import errno
 import os
 import stat
 
+from oomkit.errors import OomkitError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +35,7 @@ _KINDS: "tuple[tuple[Callable[[int], bool], str], ...]" = (
 )
 
 
-class NotSafeError(OSError):
+class NotSafeError(OomkitError, OSError):
     """The file is not one to write or to believe; ``strerror`` says why, ``filename`` names it."""
 
     def __init__(self, path: str, why: str) -> None:

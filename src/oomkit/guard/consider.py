@@ -2,6 +2,7 @@
 
 import os
 
+from oomkit.errors import OomkitError
 from oomkit.guard.eyes import Eyes
 from oomkit.guard.settings import Settings
 from oomkit.policy.core.candidate import Candidate
@@ -10,7 +11,7 @@ from oomkit.policy.format import Policy
 from oomkit.policy.words import effective
 
 
-class NoSuchProcessError(Exception):
+class NoSuchProcessError(OomkitError):
     """There is no process of that number, or it is not ours to see."""
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from oomkit.errors import OomkitError
 from oomkit.files.safely import NotSafeError, open_parent, open_regular
 from oomkit.guard import paths
 from oomkit.guard.scrape import App, Server
@@ -37,7 +38,7 @@ _UTIME, _STIME, _RSS = 11, 12, 21
 """Fields of ``/proc/PID/stat``, counted from the one behind the name."""
 
 
-class ExporterError(Exception):
+class ExporterError(OomkitError):
     """Metrics can't be served; the text says why."""
 
 

@@ -9,6 +9,7 @@ from typing import NoReturn
 import msgspec
 
 import oomkit
+from oomkit.errors import OomkitError
 from oomkit.files.safely import is_safe_directory
 from oomkit.guard import lean
 from oomkit.guard.eyes import Eyes
@@ -28,7 +29,7 @@ _LOADING = frozenset({"BASH_ENV", "ENV", "GCONV_PATH", "GLIBC_TUNABLES", "IFS", 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-class LaunchError(Exception):
+class LaunchError(OomkitError):
     """The daemon can't be started; the text says why."""
 
 

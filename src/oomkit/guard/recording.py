@@ -4,13 +4,14 @@ from typing import Any, Literal
 
 import msgspec
 
+from oomkit.errors import OomkitError
 from oomkit.files.safely import open_regular
 from oomkit.guard import slots
 from oomkit.policy.core.candidate import Candidate
 from oomkit.policy.core.reading import CgroupReading, Reading
 
 
-class RecordingError(Exception):
+class RecordingError(OomkitError):
     """Not a recording, or none that can be read; the text names the file and what was expected."""
 
 

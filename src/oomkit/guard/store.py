@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from oomkit.errors import OomkitError
 from oomkit.files.safely import NotSafeError, expect_own, open_own, open_regular
 
 _VERSION = 1
@@ -39,7 +40,7 @@ _HEAD_BYTES = 64
 _CHUNK_BYTES = 1 << 20
 
 
-class StoreError(Exception):
+class StoreError(OomkitError):
     """The store can't be used; the text names the file and says why."""
 
 

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import msgspec
 
+from oomkit.errors import OomkitError
 from oomkit.kernel.oom_control import in_memcg
 from oomkit.kernel.state import Snapshot
 
@@ -94,7 +95,7 @@ _MOUNTS = ("/sys/fs/cgroup/memory", "/sys/fs/cgroup/unified", "/sys/fs/cgroup")
 _MAX_NAMED = 5
 
 
-class MemcgPathError(ValueError):
+class MemcgPathError(OomkitError, ValueError):
     """No such memory cgroup; the text names near ones."""
 
 

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import msgspec
 
+from oomkit.errors import OomkitError
 from oomkit.kernel.state import OOM_SCORE_ADJ_MAX, OOM_SCORE_ADJ_MIN, SCHEMA, Snapshot, Task
 
 
-class SnapshotError(ValueError):
+class SnapshotError(OomkitError, ValueError):
     """A text is not a snapshot; the message names the source, the place and what was expected."""
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 
+from oomkit.errors import OomkitError
 from oomkit.kernel.state import Snapshot, Task
 
 _COMM_BYTES = 15
@@ -9,7 +10,7 @@ _MAX_NAMED = 8
 _MAX_NEAR = 4
 
 
-class TaskNameError(ValueError):
+class TaskNameError(OomkitError, ValueError):
     """No such process, or several; the text names them."""
 
 

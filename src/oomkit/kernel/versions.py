@@ -5,6 +5,7 @@ from functools import cache, lru_cache
 
 import msgspec
 
+from oomkit.errors import OomkitError
 from oomkit.kernel import changes_2_6, changes_3_4, changes_5_6, changes_7
 from oomkit.kernel.rules import Change, RuleSet
 from oomkit.kernel.vendors import VARIANTS, Variant
@@ -49,7 +50,7 @@ _UNREAD = {
 linux-next, which has patches of the next version and some that were never merged."""
 
 
-class UnknownKernelError(ValueError):
+class UnknownKernelError(OomkitError, ValueError):
     """A version or rule set that no rules are known for; the text says what was expected."""
 
 

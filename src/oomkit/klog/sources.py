@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, cast
 
+from oomkit.errors import OomkitError
 from oomkit.klog.scan import Readable
 
 _GZIP = b"\x1f\x8b"
@@ -22,7 +23,7 @@ _BZIP2 = b"BZh"
 KMSG = "/dev/kmsg"
 
 
-class LogError(Exception):
+class LogError(OomkitError):
     """A log can't be read; the text names it and says why."""
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from oomkit.errors import OomkitError
 from oomkit.kernel.state import Memory, Sysctl
 from oomkit.kernel.versions import rules_for
 from oomkit.kernel.watermarks import watermarks_for
@@ -31,7 +32,7 @@ _RECENT_S = 10.0
 """A task that took memory within this time before memory ran low counts as growing."""
 
 
-class ModelError(Exception):
+class ModelError(OomkitError):
     """A scenario the model can't play; the message says why."""
 
 

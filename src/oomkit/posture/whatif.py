@@ -6,6 +6,7 @@ from typing import NoReturn
 
 import msgspec
 
+from oomkit.errors import OomkitError
 from oomkit.kernel.adj import oom_score_adj_of
 from oomkit.kernel.cgroup_name import MemcgPathError, find_memcg_path
 from oomkit.kernel.rules import RuleSet
@@ -36,7 +37,7 @@ _ADJ = {"oom_score_adj": (-1000, 1000), "oom_adj": (-17, 15)}
 _MAX_NAMED = 8
 
 
-class SetError(ValueError):
+class SetError(OomkitError, ValueError):
     """A value that can't be changed as asked; the text names the place and what was expected."""
 
 

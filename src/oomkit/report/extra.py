@@ -3,8 +3,10 @@
 import importlib
 from types import ModuleType
 
+from oomkit.errors import OomkitError
 
-class MissingExtraError(Exception):
+
+class MissingExtraError(OomkitError):
     """Pictures or pages were asked for where their libraries are not installed."""
 
 

@@ -11,13 +11,14 @@ from typing import Any
 import msgspec
 
 from oomkit import __version__
+from oomkit.errors import OomkitError
 from oomkit.files.safely import open_output, open_regular
 from oomkit.sweep.format import Sweep
 
 _FORMAT = 1
 
 
-class SpoolError(Exception):
+class SpoolError(OomkitError):
     """The file is not a spool of this sweep; the text names it and says why."""
 
 

@@ -11,6 +11,7 @@ import os
 
 import polars as pl
 
+from oomkit.errors import OomkitError
 from oomkit.sweep import alibaba, google
 from oomkit.sweep.fleet import Table
 from oomkit.sweep.format import Fleet
@@ -25,7 +26,7 @@ OWN = (
 """Columns of our own layout."""
 
 
-class TraceError(ValueError):
+class TraceError(OomkitError, ValueError):
     """A table that can't be used; the text names the file and what was expected."""
 
 

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from oomkit.errors import OomkitError
 from oomkit.printable import printable
 
 T = TypeVar("T")
@@ -24,7 +25,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     expected: str
 
 
-class TomlError(ValueError):
+class TomlError(OomkitError, ValueError):
     """A file that can't be used; ``faults`` lists everything that is wrong with it."""
 
     def __init__(self, source: str, faults: Iterable[Fault]) -> None:
