@@ -24,14 +24,16 @@ def read_snapshot(path: str) -> Snapshot:
         SnapshotError: it can't be read or is not a snapshot. The message is one line that
             names the file, the place in it and what was expected.
     """
-    if path == STDIN:
-        return decode_snapshot(sys.stdin.buffer.read(), "standard input")
+    name = "standard input" if path == STDIN else path
     try:
-        with open(path, "rb") as file:
-            text = file.read()
+        if path == STDIN:
+            text = sys.stdin.buffer.read()
+        else:
+            with open(path, "rb") as file:
+                text = file.read()
     except OSError as error:
-        raise SnapshotError(f"{path}: {error.strerror}") from None
-    return decode_snapshot(text, path)
+        raise SnapshotError(f"{name}: {error.strerror}") from None
+    return decode_snapshot(text, name)
 
 
 def explain_log(path: str | None = None) -> "tuple[Explanation, ...]":

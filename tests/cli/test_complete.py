@@ -62,7 +62,7 @@ def test_files_are_completed_by_the_shell(oomkit: Command, words: tuple[str, ...
         (("run", SCENARIO, "--guard", ""), {"none", "oomkit", "earlyoom", "nohang"}),
         (("run", SCENARIO, "--on", "q"), {"qemu"}),
         (("rank", "--kernel", "4.18-el8-4"), {"4.18-el8-477"}),
-        (("kernels", "--of", "6.1"), {"6.1", "6.10", "6.14"}),
+        (("kernels", "--of", "6.1"), {"6.1", "6.10", "6.14", "6.19"}),
         (("daemons", "--fetch", "ear"), {"earlyoom"}),
         (
             ("rank", "--from", SHOP, "--cgroup", "/system.slice/php"),

@@ -186,7 +186,7 @@ def test_a_recording_as_json(oomkit: Command, policy: str) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (("--seed", "1"), "--seed: a recording takes --policy and --json only"),
+        (("--seed", "1"), "--seed: a recording takes --policy, --json and --html only"),
         (("--vs", "vm.panic_on_oom=1"), "--vs: a recording takes"),
         (("--policy", "/no/such.toml"), "/no/such.toml: No such file"),
     ],

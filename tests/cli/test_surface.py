@@ -348,3 +348,24 @@ def test_a_progress_line_is_never_wider_than_the_terminal(monkeypatch: pytest.Mo
     monkeypatch.setenv("COLUMNS", "20")
     assert _fitting("x" * 50) == "x" * 16 + "..."
     assert _fitting("short") == "short"
+
+
+def test_an_interrupt_that_a_finalizer_swallowed_comes_again() -> None:
+    code = (
+        "import signal, sys, time\n"
+        "from oomkit.cli.group import _Interrupts\n"
+        "interrupts = _Interrupts()\n"
+        "class Dying:\n"
+        "    def __del__(self):\n"
+        "        signal.raise_signal(signal.SIGINT)\n"
+        "try:\n"
+        "    one = Dying()\n"
+        "    del one\n"
+        "    time.sleep(60)\n"
+        "except KeyboardInterrupt:\n"
+        "    sys.exit(3)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", "")

@@ -121,7 +121,8 @@ def test_stopped_where_nothing_can_be_written_it_says_that_nothing_is_kept(folde
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
-    assert "are lost: nothing can be written here" in err
+    # By then a run is finished, or none is.
+    assert "are lost: nothing can be written here" in err or "nothing is kept" in err
     assert "--resume" not in err
     assert [path.name for path in folder.iterdir()] == ["s.toml"]
 

@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
 """Sub-command to the module that holds it; its function is called ``command``."""
 
 _INTERRUPTED = 130
+_AGAIN_S = 0.01
 
 
 class LazyGroup(click.Group):
@@ -168,12 +169,22 @@ class _Interrupts:
         self.came = False
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, self._note)
+            signal.signal(signal.SIGALRM, self._note)
+            sys.unraisablehook = self._swallowed
 
     def _note(self, number: int, frame: Any) -> NoReturn:
         self.came = True
         raise KeyboardInterrupt
 
+    def _swallowed(self, lost: "sys.UnraisableHookArgs") -> None:
+        """Raise it again a moment later where a finalizer or an import's lock swallowed it."""
+        if issubclass(lost.exc_type, KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+        else:
+            sys.__unraisablehook__(lost)
+
     def over(self) -> None:
         """From here on there is nothing to undo; another Ctrl-C ends the process."""
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
         if signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, None):
             signal.signal(signal.SIGINT, signal.SIG_DFL)
