@@ -10,7 +10,8 @@ from oomkit.explain.records import Explanation, Shortage
 from oomkit.explain.shortage import cause_text, shortage
 from oomkit.explain.where import breakdown
 from oomkit.explain.words import label, many
-from oomkit.klog.records import Evidence, Report
+from oomkit.klog.evidence import Evidence
+from oomkit.klog.records import Report
 
 
 def explain(report: Report, related: Sequence[Evidence] = ()) -> Explanation:
