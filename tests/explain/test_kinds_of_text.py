@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from oomkit.explain.incidents import incidents
+from oomkit.explain.story import explain
 from oomkit.klog import read_bytes, read_evidence
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report
@@ -239,6 +240,9 @@ def test_a_panic_that_was_asked_for_is_no_shortage(word: str) -> None:
     asked = f"[  910.064760] {word}Manual OOM execution\n[  910.113950] ".encode()
     (report,) = read_bytes(asked + panic)
     assert report.scope == "sysrq"
+    told = explain(report).headline
+    assert told.startswith("kernel panic: Out of memory: compulsory panic_on_oom is enabled")
+    assert told.endswith("on request (SysRq-f)")
     (other,) = read_bytes(b"[  910.113950] " + panic)
     assert other.scope == "global"
 

@@ -41,6 +41,8 @@ def explain(report: Report, related: Sequence[Evidence] = ()) -> Explanation:
 def headline(report: Report, short: Shortage) -> str:
     """Who died of what, in one line."""
     if report.scope == "sysrq":
+        if report.panic is not None:
+            return f"kernel panic: {report.panic.rstrip('. ')}; on request (SysRq-f)"
         return f"{victims(report) or 'nobody known'} {_was(report)} killed on request (SysRq-f)"
     cause = cause_text(short)
     if report.panic is not None:
