@@ -8,7 +8,8 @@ from oomkit.explain.killer import death, verdict
 from oomkit.explain.names import place
 from oomkit.explain.recurring import tables
 from oomkit.explain.related import related
-from oomkit.klog.records import Evidence, Killed, Report, Source
+from oomkit.klog.evidence import Evidence
+from oomkit.klog.records import Killed, Report, Source
 
 POD = "/kubepods/burstable/pod0a1b2c3d-1111-2222-3333-444455556666/" + "ab" * 32
 

@@ -66,7 +66,7 @@ VICTIMS: dict[str, list[list[tuple[int | None, str | None]]]] = {
     "13": [[(27664, "pig")]],
     "14": [[(None, None)], [(None, None)]],
     "15": [[(2613, "d.play.games.ui")]],
-    "16": [[(None, None)]] * 3,
+    "16": [[(None, None)] * 2, [(None, None)]],
     "18": [[(7788, "bash")]],
     "19": [[(None, None)], [(None, None)]],
     "20": [[(77, "java")]],

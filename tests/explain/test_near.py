@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oomkit.explain.near import NEAR_LINES, NEAR_S, Reach, nearness
-from oomkit.klog.records import Evidence, Killed, Report, Source
+from oomkit.klog.evidence import Evidence
+from oomkit.klog.records import Killed, Report, Source
 
 _SECOND = st.integers(0, 200)
 _TIMES = (

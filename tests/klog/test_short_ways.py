@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from oomkit.klog import prefix, text
 from oomkit.klog.clean import clean, clean_bytes, decode
+from oomkit.klog.evidence import Evidence
 from oomkit.klog.prefix import strip_prefix
 from oomkit.klog.read import _scan
-from oomkit.klog.records import Evidence, KernelName, Report
+from oomkit.klog.records import KernelName, Report
 from oomkit.klog.text import Parser
 from tests.klog.logs import bytes_of, manifest
 

@@ -3,7 +3,7 @@
 import pytest
 
 from oomkit.klog import read_evidence
-from oomkit.klog.records import Evidence
+from oomkit.klog.evidence import Evidence
 from oomkit.klog.scan import KERNEL_NEEDLES
 from oomkit.klog.userspace import NEEDLES
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from oomkit.klog import read_evidence
-from oomkit.klog.records import Evidence
+from oomkit.klog.evidence import Evidence
 
 ID = "91091d5382d54a44e697e224ebccba7f587c43184bfb51b123cf8c16920598d9"
 DESCRIBED = f"""\

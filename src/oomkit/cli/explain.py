@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from oomkit.batch import Pool
     from oomkit.explain.files import Counter, Told
     from oomkit.explain.redact import Redactor
-    from oomkit.klog.records import Evidence, Report
+    from oomkit.klog.evidence import Evidence
+    from oomkit.klog.records import Report
 
 _EXAMPLE = """\b
 Examples:

@@ -242,7 +242,10 @@ def _explain(lines: list[str]) -> None:
     from oomkit.report.terminal import console
 
     data = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+    out = console(sys.stdout)
+    ascii_only = is_ascii_only(sys.stdout)
     for number, report in enumerate(replay_all(read_bytes(data, "the kernel's log")), 1):
-        ascii_only = is_ascii_only(sys.stdout)
-        told = explanation_lines(explain(report), number, ascii_only=ascii_only)
-        print_lines(console(sys.stdout), told)
+        print_lines(
+            out,
+            explanation_lines(explain(report), number, ascii_only=ascii_only, width=out.width),
+        )

@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterator
 
 from oomkit.explain.redact import Redactor
-from oomkit.klog.records import Evidence, Report
+from oomkit.klog.evidence import Evidence
+from oomkit.klog.records import Report
 from oomkit.klog.replay import replay_all
 from oomkit.klog.sources import KMSG, LogError, kmsg_line, said_name
 from oomkit.klog.text import Parser

@@ -8,7 +8,8 @@ from oomkit.explain.near import NEAR_LINES, Reach, distance_s, nearness
 from oomkit.explain.said import joined, key_of
 from oomkit.explain.shortage import cause_text, shortage
 from oomkit.explain.words import label, many
-from oomkit.klog.records import Evidence, Report
+from oomkit.klog.evidence import Evidence
+from oomkit.klog.records import Report
 
 GAP_S = 30.0
 """Reports of one shortage further apart are another incident."""
@@ -144,28 +145,67 @@ def _adjoins(before: Evidence, item: Evidence, apart: float | None) -> bool:
     return abs(item.source.line - before.source.line) <= NEAR_LINES
 
 
+def _repeats(before: Evidence, item: Evidence, apart: float | None) -> bool:
+    """A line right below another that says of the same death what names it less well.
+
+    srun says of the task what slurmstepd said of the step; systemd names the unit of the process
+    that systemd-oomd has just signalled; an exit status of nobody in particular is that of the job
+    or container that was said to be killed.
+    """
+    if not 0 < item.source.line - before.source.line <= _REPEAT_LINES:
+        return False
+    if (apart is not None and apart > GAP_S) or before.source.file != item.source.file:
+        return False
+    if before.by == item.by == "slurm":
+        return before.node is None and item.node is not None
+    if item.kind != "sigkill" or before.kind == "sigkill":
+        return False
+    by_oomd = before.by == "systemd-oomd" and before.cgroup is None and item.by == "systemd"
+    return by_oomd or key_of(item) is None
+
+
+_REPEAT_LINES = 3
+
+
+def _without_repetitions(items: Sequence[Evidence]) -> list[Evidence]:
+    """The lines that tell of a death of their own; of the others, the node."""
+    kept: list[Evidence] = []
+    for item in items:
+        at = next((i for i, known in enumerate(kept) if _repeats(known, item, None)), None)
+        if at is None:
+            kept.append(item)
+        elif item.node is not None:
+            kept[at] = msgspec.structs.replace(kept[at], node=item.node)
+    return kept
+
+
 def _userspace(evidence: Sequence[Evidence], alone: Sequence[int]) -> list[Incident]:
     """Deaths that no kernel report tells of: each killer's, seconds apart, are one."""
     from oomkit.explain.killer import death
 
     groups: list[list[int]] = []
+    main = -1
     for i in alone:
         item = evidence[i]
         last = groups[-1] if groups else None
         if last is not None:
-            before = evidence[last[-1]]
+            before = evidence[main]
             apart = distance_s(before, item)
             same = before.by == item.by and item.kind in (before.kind, "notice")
             about = key_of(before) is not None and key_of(before) == key_of(item)
-            if (same and apart is not None and apart <= GAP_S) or (
-                about and _adjoins(before, item, apart)
+            if (
+                (same and apart is not None and apart <= GAP_S)
+                or (about and _adjoins(before, item, apart))
+                or _repeats(before, item, apart)
             ):
                 last.append(i)
+                main = main if _repeats(before, item, apart) else i
                 continue
         groups.append([i])
+        main = i
     found = []
     for group in groups:
-        told = joined(evidence[i] for i in group)
+        told = joined(_without_repetitions([evidence[i] for i in group]))
         text = death(told[0]).text
         if len(told) > 1:
             text += f" (and {len(told) - 1} more in the same half minute)"

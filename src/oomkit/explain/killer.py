@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from oomkit.explain.records import Killer, Proof, Verdict
 from oomkit.explain.said import no_kill_text, sentence
 from oomkit.explain.words import kb, many
-from oomkit.klog.records import Evidence, Killed, Report
+from oomkit.klog.evidence import Evidence
+from oomkit.klog.records import Killed, Report
 
 _MAX_PROOFS = 4
 _DAEMONS: dict[str, Killer] = {

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from oomkit.klog.records import Evidence, Report
+from oomkit.klog.evidence import Evidence
+from oomkit.klog.records import Report
 
 NEAR_S = 60.0
 """What others say of a kill is written so soon after it."""

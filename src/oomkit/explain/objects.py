@@ -12,7 +12,8 @@ from oomkit.explain.records import Explanation
 from oomkit.explain.recurring import Tables
 from oomkit.explain.said import joined
 from oomkit.explain.summary import when
-from oomkit.klog.records import Evidence, Report
+from oomkit.klog.evidence import Evidence
+from oomkit.klog.records import Report
 
 _FIRST = (
     "source",

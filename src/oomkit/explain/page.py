@@ -11,7 +11,8 @@ from oomkit.explain.report_page import article
 from oomkit.explain.style import CSS
 from oomkit.explain.summary import counts_text, when
 from oomkit.explain.words import many
-from oomkit.klog.records import Evidence, Report
+from oomkit.klog.evidence import Evidence
+from oomkit.klog.records import Report
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _OPEN_REPORTS = 3

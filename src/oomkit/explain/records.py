@@ -4,7 +4,8 @@ from typing import Literal
 
 import msgspec
 
-from oomkit.klog.records import Evidence, Report
+from oomkit.klog.evidence import Evidence
+from oomkit.klog.records import Report
 
 Level = Literal["cause", "odd", "note"]
 """``cause``: likely why it happened; ``odd``: worth a look; ``note``: good to know."""

@@ -8,7 +8,8 @@ from oomkit.explain.incidents import Incident
 from oomkit.explain.names import place
 from oomkit.explain.near import seconds
 from oomkit.explain.said import joined
-from oomkit.klog.records import Evidence, Report
+from oomkit.klog.evidence import Evidence
+from oomkit.klog.records import Report
 
 _DAY_S = 86400.0
 

@@ -12,17 +12,9 @@ from typing import TypeVar
 import msgspec
 
 from oomkit.explain.names import CONTAINER, ID_CHARS, POD
+from oomkit.klog.evidence import Evidence
 from oomkit.klog.memory import Memory, Slab
-from oomkit.klog.records import (
-    Evidence,
-    Killed,
-    Problem,
-    Reaped,
-    Report,
-    Selected,
-    Summary,
-    TaskRow,
-)
+from oomkit.klog.records import Killed, Problem, Reaped, Report, Selected, Summary, TaskRow
 from oomkit.klog.sources import KMSG
 
 _KEPT_PARTS = frozenset(

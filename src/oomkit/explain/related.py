@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from oomkit.explain.near import distance_s
-from oomkit.klog.records import Evidence, Report
+from oomkit.klog.evidence import Evidence
+from oomkit.klog.records import Report
 
 
 def related(report: Report, said: Sequence[Evidence]) -> tuple[Evidence, ...]:

@@ -7,7 +7,7 @@ import msgspec
 
 from oomkit.explain.names import place
 from oomkit.explain.words import kb, label, many
-from oomkit.klog.records import Evidence
+from oomkit.klog.evidence import Evidence
 
 _NAMES = {
     "slurm": "Slurm",
@@ -25,6 +25,7 @@ _NAMES = {
     "cri-o": "CRI-O",
     "kernel": "the kernel",
     "lambda": "AWS Lambda",
+    "oomkill": "BPF's oomkill",
     "lowmemorykiller": "the kernel's Android lowmemorykiller driver",
 }
 _PRESSURE = re.compile(
@@ -69,15 +70,20 @@ def joined(items: Iterable[Evidence]) -> list[Evidence]:
         if key is None or known is None:
             found[key or i] = item
             continue
-        found[key] = msgspec.structs.replace(
-            known,
-            **{
-                name: getattr(item, name)
-                for name in _FILLED
-                if getattr(known, name) is None and getattr(item, name) is not None
-            },
-        )
+        base, other = (known, item) if _weight(known) <= _weight(item) else (item, known)
+        filled = {
+            name: getattr(other, name)
+            for name in _FILLED
+            if getattr(base, name) is None and getattr(other, name) is not None
+        }
+        exited = True if True in (base.exited, other.exited) else base.exited
+        found[key] = msgspec.structs.replace(base, **filled, exited=exited)
     return list(found.values())
+
+
+def _weight(item: Evidence) -> bool:
+    """A death by signal 9 that names no cause says less than any line that names one."""
+    return item.kind == "sigkill"
 
 
 def subject(item: Evidence) -> str:
@@ -90,6 +96,8 @@ def subject(item: Evidence) -> str:
     pod, container = _pod(item) or found.pod, item.container_name or item.container
     if item.by == "heroku" and container:
         return f"dyno {container}"
+    if item.by == "yarn" and item.job:
+        return f"the container of executor {item.job}"
     if pod and container:
         return f"container {container} of pod {pod}"
     cut = " (its name is cut)" if item.cgroup_cut else ""
@@ -115,6 +123,7 @@ _UNNAMED = {
     **dict.fromkeys(("cloud-run", "app-engine", "cloud-functions"), "an instance"),
     **dict.fromkeys(("pbs", "lsf", "htcondor"), "a job"),
     "kubelet": "a container",
+    "yarn": "a container",
     "slurm": "a job or step",
     "heroku": "a dyno",
     "nomad": "a task",
@@ -124,6 +133,10 @@ _UNNAMED = {
 def sentence(item: Evidence) -> str:
     """What a line says, with all its numbers."""
     who = name_of(item.by)
+    if item.exited is False or _is_attempt(item):
+        signal = "SIGTERM" if "SIGTERM" in item.text or "signal 15" in item.text else "SIGKILL"
+        outcome = ", which did not exit" if item.exited is False else ""
+        return f"{who} sent {signal} to {subject(item)}{outcome}{_why(item)}{_held(item)}"
     if item.kind == "kill" or (item.kind == "notice" and item.by == "systemd-oomd"):
         return (
             f"{who} killed {subject(item)}{_processes(item)}{_why(item)}{_held(item)}{_often(item)}"
@@ -140,6 +153,11 @@ def sentence(item: Evidence) -> str:
     )
 
 
+def _is_attempt(item: Evidence) -> bool:
+    """systemd-oomd says which process it signals before it knows what comes of that."""
+    return item.by == "systemd-oomd" and item.kind == "kill" and not (item.cgroup or item.unit)
+
+
 def _pod(item: Evidence) -> str | None:
     if item.pod is None:
         return None
@@ -148,10 +166,20 @@ def _pod(item: Evidence) -> str | None:
 
 def _notice(item: Evidence, who: str) -> str:
     if item.by == "slurm" and item.killer == "kernel":
-        if item.node is not None:
-            return f"{who} says that the kernel killed for task {item.job} on node {item.node}"
-        return f"{who} says that the kernel killed in the cgroup of step {item.job}"
+        if "Out Of Memory" in item.text:
+            tasks = "tasks" if re.search(r"[,-]", item.job or "") else "task"
+            return f"{who} says that the kernel killed for {tasks} {item.job} on node {item.node}"
+        process = (
+            f", where the shell names {label(item.comm, item.pid)}"
+            if item.pid and item.comm
+            else ""
+        )
+        node = f" on node {item.node}" if item.node else ""
+        return f"{who} says that the kernel killed in the cgroup of step {item.job}{node}{process}"
     reason = f" ({item.reason})" if item.reason else ""
+    if item.pid is None and "System OOM encountered" in item.text:
+        node = f"node {item.node}" if item.node else "the node"
+        return f"{who} says that {node} ran out of memory and the kernel killed a process there"
     if item.killer == "kernel":
         if item.by == "systemd":
             return f"{who} says that the kernel killed a process of {subject(item)}"

@@ -175,12 +175,17 @@ def _page_fault(report: Report) -> Shortage | None:
     """A page fault reported VM_FAULT_OOM while the machine was not short at all."""
     if not (report.gfp_mask or "").startswith("0x0"):
         return None
-    total = machine_kb(report)
-    free = report.memory.counters_pages.get("free") if report.memory else None
-    if total is None or free is None or free * page_kb(report) * 10 < total:
+    counters = report.memory.counters_pages if report.memory else {}
+    total, free = machine_kb(report), counters.get("free")
+    cache = (counters.get("active_file", 0) + counters.get("inactive_file", 0)) * page_kb(report)
+    if total is not None and free is not None and free * page_kb(report) * 10 >= total:
+        left = f"RAM {kb(total)}, {kb(free * page_kb(report))} free"
+    elif cache * 2 > (total or sum(counters.values()) * page_kb(report)) > 0:
+        left = f"{kb(cache)} of file cache were left"
+    else:
         return None
     details = (
-        f"RAM {kb(total)}, {kb(free * page_kb(report))} free: the machine itself was not short",
+        f"{left}: the machine itself was not short",
         "pagefault_out_of_memory names no request; as a rule a memory cgroup's limit is behind it",
     )
     return Shortage(kind="page_fault", what="a page fault gave up", details=details)

@@ -12,7 +12,8 @@ from oomkit.explain.records import Explanation, Finding, Shortage
 from oomkit.explain.shortage import cause_text, shortage
 from oomkit.explain.where import breakdown
 from oomkit.explain.words import label, many
-from oomkit.klog.records import Evidence, Report
+from oomkit.klog.evidence import Evidence
+from oomkit.klog.records import Report
 
 
 def explain(report: Report, related: Sequence[Evidence] = ()) -> Explanation:
@@ -47,6 +48,8 @@ def with_findings(told: Explanation, more: Sequence[Finding]) -> Explanation:
 def headline(report: Report, short: Shortage) -> str:
     """Who died of what, in one line."""
     if report.scope == "sysrq":
+        if report.panic is not None:
+            return f"kernel panic: {report.panic.rstrip('. ')}; on request (SysRq-f)"
         return f"{victims(report) or 'nobody known'} {_was(report)} killed on request (SysRq-f)"
     cause = cause_text(short)
     if report.panic is not None:

@@ -7,7 +7,8 @@ from oomkit.explain.killer import proof
 from oomkit.explain.look import Line, fields
 from oomkit.explain.recurring import Row, Tables, every_text
 from oomkit.explain.words import many, moment
-from oomkit.klog.records import Evidence, Report
+from oomkit.klog.evidence import Evidence
+from oomkit.klog.records import Report
 from oomkit.printable import printable
 
 _MAX_ROWS = 10

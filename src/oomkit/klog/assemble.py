@@ -174,9 +174,11 @@ class Assembler(Endings):
     # -- one line --------------------------------------------------------------------------
 
     def _take(self, line: Line) -> Builder | None:
+        text = line.text
+        if text.endswith("Manual OOM execution"):
+            self._reports.asked_at = line.number
         if line.tag is not None:
             return None
-        text = line.text
         if text.startswith("[") and ROW.match(text):
             return self._take_row(line)
         if _may_be_anchor(text):

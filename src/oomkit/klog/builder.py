@@ -24,6 +24,7 @@ from oomkit.klog.records import (
 )
 from oomkit.klog.tasks import guess_columns, parse_row, rows_of
 
+_CHARGES = ("__mem_cgroup_try_charge", "mem_cgroup_do_charge")
 _MEMCG_TRACE = ("mem_cgroup_out_of_memory", "mem_cgroup_oom_synchronize")
 
 MAX_TASKS = 1 << 16
@@ -68,6 +69,7 @@ class Builder:
         self.exiting = False
         self.problems: list[Problem] = []
         self.foreign = False
+        self.asked = False
 
     # -- what is there ---------------------------------------------------------------------
 
@@ -315,7 +317,7 @@ class Builder:
         """What ran out, by every sign the report has."""
         header, summary = self.header, self.summary
         printed = summary.constraint if summary else None
-        if (header and header.order == -1) or "moom_callback" in self.trace:
+        if self.asked or (header and header.order == -1) or "moom_callback" in self.trace:
             return printed or "CONSTRAINT_NONE", "sysrq"
         text = (self.kill_text or "").lower()
         if (
@@ -324,6 +326,7 @@ class Builder:
             or (summary and summary.oom_memcg)
             or text.startswith(("memory cgroup", "out of memory in ub"))
             or any(name in _MEMCG_TRACE for name in self.trace)
+            or self._was_charging()
         ):
             return "CONSTRAINT_MEMCG", "memcg"
         if printed == "CONSTRAINT_CPUSET":
@@ -333,6 +336,11 @@ class Builder:
         if "cpuset" in text:
             return "CONSTRAINT_CPUSET", "cpuset"
         return self._scope_by_nodes(printed)
+
+    def _was_charging(self) -> bool:
+        """A charge to a cgroup called the OOM killer, not an allocation (until 3.11, el7)."""
+        called = "oom_kill_process" in self.trace and "out_of_memory" not in self.trace
+        return called and any(name in _CHARGES for name in self.trace)
 
     def _beancounter(self) -> str | None:
         """OpenVZ's user beancounter, which stands in the place of a cgroup."""

@@ -50,7 +50,7 @@ class Form:
         return re.compile(self._pattern)
 
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKMGT]?)([iI]?)([bB]?)")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKmMgGtT]?)([iI]?)([bB]?)")
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 

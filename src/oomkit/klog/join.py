@@ -22,7 +22,8 @@ _ZONE_TAIL = re.compile(
     r"|nimable\?|[a-z_]*\? (?:yes|no))"
 )
 _KILL_TAIL = re.compile(
-    r"^,?\s*(?:\(|total-vm|vm:|[a-z-]*rss:|UID:|pgtables:|oom_score_adj|score\b|or sacrifice|"
+    r"^,?\s*(?:\(|killed process \d|total-vm|vm:|[a-z-]*rss:|UID:|pgtables:|oom_score_adj|score\b|"
+    r"or sacrifice|"
     r"sacrifice|child|[a-z-]{1,10}:\d+kB|\d*kB|now anon|\d+ \()"
 )
 _STATS_TAIL = re.compile(r"^[a-z_]+:\d+KB")
@@ -178,7 +179,7 @@ def _row_continues(text: str, more: str, columns: tuple[str, ...]) -> bool:
 def _other_continues(text: str, more: str) -> bool:
     if "oom-kill:constraint" in text or text.endswith("oom-kill:"):
         return not re.search(r"uid=\d+$", text)
-    if re.search(r"[Kk]ill(?:ed)? process|Kill$|Killed$|oom_reaper: ", text):
+    if re.search(r"[Kk]ill(?:ed)? process|Kill$|Killed$|: OOM$|oom_reaper: ", text):
         done = re.search(r"oom_score_adj:-?\d+$|child\.?$|children\.$|or a child$", text)
         return not done and bool(_KILL_TAIL.match(more))
     if re.match(r"(?:Node \d+ )?\w+ (?:free|active_anon):\d+kB", text):

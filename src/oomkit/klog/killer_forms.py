@@ -13,6 +13,19 @@ KILLER_FORMS = (
     Form(
         "systemd-oomd",
         "kill",
+        r"(?:^|systemd-oomd(?:\[\d+\])?: )Marked (?P<cgroup>/.*?\S) for killing(?: due to "
+        r"(?P<reason>.*))?",
+        words=("Marked /",),
+    ),
+    Form(
+        "systemd-oomd",
+        "kill",
+        r"oomd attempting to kill (?P<pid>\d+) with (?P<signal>KILL)\b",
+        words=("oomd attempting",),
+    ),
+    Form(
+        "systemd-oomd",
+        "kill",
         r"^Killed (?P<cgroup>/\S+)(?: due.*)?$",
         words=("Killed /",),
         tags=("systemd-oomd",),
@@ -30,6 +43,13 @@ KILLER_FORMS = (
         r"[\"']?(?P<comm>.*?)[\"']?:? ?(?:badness|oom_score|VmRSS|,|$)"
         r"(?:.*?VmRSS (?P<used>\d+ MiB))?",
         words=("to process ",),
+    ),
+    Form(
+        "earlyoom",
+        "kill",
+        r"[Kk]illing process:? (?:(?P<pid>\d+) )?[\"'](?P<comm>.*?)[\"'] with signal \d+"
+        r"(?:, pid: (?P<pid_after>\d+))?(?:.*?VmRSS:? (?P<used>\d+ MiB))?",
+        words=("illing process",),
     ),
     Form(
         "earlyoom",
@@ -130,9 +150,9 @@ KILLER_FORMS = (
         + r")?"
         r"(?:.*?[Cc]ontainer (?P<name>[\w.-]+) was using (?P<used>"
         + SIZE
-        + r"), (?:which exceeds its request of|request is) (?P<request>"
+        + r")(?:, (?:which exceeds its request of|request is) (?P<request>"
         + SIZE
-        + r"))?",
+        + r"))?)?",
         words=("low on resource",),
     ),
     Form(
@@ -175,6 +195,17 @@ KILLER_FORMS = (
         r"beyond (?:the '\w+' )?(?:physical|virtual|PHYSICAL|VIRTUAL) memory limits?.*?usage: "
         r"(?P<used>" + SIZE + r") of (?P<limit>" + SIZE + r")",
         words=("running beyond", "is running"),
+    ),
+    Form(
+        "yarn",
+        "kill",
+        r"(?:[Ee]xecutor (?P<job>\d+)\b.*?)?[Cc]ontainer killed by YARN for exceeding "
+        r"(?:physical |virtual )?memory limits\. (?P<used>"
+        + SIZE
+        + r") of (?P<limit>"
+        + SIZE
+        + r") ",
+        words=("killed by YARN",),
     ),
     Form(
         "heroku",

@@ -103,8 +103,8 @@ NO_KILL_FORMS = (
     Form(
         "earlyoom",
         "pressure",
-        r"low memory! at or below (?P<reason>SIG\w+ limits.*)",
-        words=("low memory! at or below",),
+        r"[Ll]ow [Mm]emory! [Aa]t or below (?P<reason>[Ss][Ii][Gg]\w+ limits.*)",
+        words=("ow memory! at or below", "ow Memory! At or below"),
         means="memory came below its limits",
     ),
     Form(

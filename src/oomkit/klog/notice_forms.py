@@ -23,6 +23,22 @@ NOTICE_FORMS = (
     Form(
         "kubelet",
         "notice",
+        r"System OOM encountered(?!,)",
+        words=("OOM encountered",),
+        killer="kernel",
+    ),
+    # BCC's oomkill and bpftrace's oomkill.bt.
+    Form(
+        "oomkill",
+        "notice",
+        r"Triggered by PID \d+ \(\"?.*?\"?\), OOM kill of PID (?P<pid>\d+) "
+        r"\(\"?(?P<comm>.*?)\"?\)",
+        words=("OOM kill of PID",),
+        killer="kernel",
+    ),
+    Form(
+        "kubelet",
+        "notice",
         r"(?:^|\s)(?:[\w-]+\s+)?(?P<pod>[a-z0-9][a-z0-9.-]*)\s+\d+/\d+\s+(?P<reason>(?:Init:)?"
         r"OOMKilled)(?:\s+(?P<count>\d+))?",
         words=("OOMKill",),
@@ -47,8 +63,9 @@ NOTICE_FORMS = (
     Form(
         "kubelet",
         "notice",
-        r"(?P<reason>OOMKilled|OOMKilling)\b(?!['\"]?\s*[:=]\s*(?:false|true|\"?0))",
-        words=("OOMKill",),
+        r"(?P<reason>OOMKilled|OOMKilling)\b(?!['\"]?\s*[:=]\s*(?:false|true|\"?0))"
+        r"|\"reason\": ?\"(?P<spaced>OOM Killed)\"",
+        words=("OOMKill", "OOM Killed"),
         killer="kernel",
     ),
     Form(
@@ -196,6 +213,12 @@ NOTICE_FORMS = (
         "sigkill",
         r"container die " + ID + r" \(.*?exitCode=137\b(?:.*?\bname=(?P<name>[\w.-]+))?",
         words=("137",),
+    ),
+    Form(
+        "shell",
+        "sigkill",
+        r"line \d+: +(?P<pid>\d+) Killed +(?:\S*/)?(?P<comm>[^\s/\"']+)",
+        words=(" Killed ",),
     ),
     Form(
         "anybody",

@@ -25,6 +25,8 @@ _RATE_LIMIT_S = 5.0
 """The kernel prints so many heads in so many seconds, and kill lines without heads after them."""
 _FORMS_WITH_GROUPS = frozenset({"4.5", "5.1", "5.4", "5.1 or later"})
 """memory.oom.group came with 4.19."""
+_ASKED_LINES = 4
+"""So far below SysRq-f's own line a report begins that it asked for."""
 _VICTIMS = 256
 """So many victims of closed reports are remembered."""
 
@@ -43,6 +45,7 @@ class OpenReports:
         self._open: list[Builder] = []
         self.kernel: str | None = None
         self.stalls = Stalls()
+        self.asked_at = -_ASKED_LINES
         self.in_table: Builder | None = None
         self._heads: deque[Line] = deque(maxlen=_RATE_LIMIT)
         self._victims: deque[int] = deque(maxlen=_VICTIMS)
@@ -148,6 +151,7 @@ class OpenReports:
         """Open a report with the line that begins it."""
         report = Builder(line)
         report.kernel = self.kernel
+        report.asked = 0 < line.number - self.asked_at <= _ASKED_LINES
         self._open.append(report)
         self._heads.append(line)
         self.in_table = None

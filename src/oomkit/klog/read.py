@@ -4,8 +4,9 @@ import io
 from collections.abc import Iterator
 
 from oomkit.klog import userspace
+from oomkit.klog.evidence import Evidence
 from oomkit.klog.newest_first import is_newest_first
-from oomkit.klog.records import Evidence, KernelName, Report
+from oomkit.klog.records import KernelName, Report
 from oomkit.klog.scan import WHOLE_BYTES, Readable, Scanner
 from oomkit.klog.sources import open_log
 from oomkit.klog.text import Parser

@@ -6,6 +6,7 @@ import msgspec
 
 from oomkit.klog.assemble import Assembler
 from oomkit.klog.clean import QuotedPrintable, clean_bytes, split_joined
+from oomkit.klog.evidence import Evidence
 from oomkit.klog.header import (
     FRAME_EXPRESSION,
     asks_release,
@@ -16,7 +17,7 @@ from oomkit.klog.join import Joiner, breakable_width
 from oomkit.klog.meminfo import MEMORY_EXPRESSION
 from oomkit.klog.prefix import Line, PrefixStripper, WholeLines
 from oomkit.klog.pretty import PrettyReader
-from oomkit.klog.records import Evidence, KernelName, Report
+from oomkit.klog.records import KernelName, Report
 from oomkit.klog.syslog import OTHERS_LINE
 from oomkit.klog.tasks import row_expression
 from oomkit.klog.userspace import may_tell

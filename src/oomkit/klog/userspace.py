@@ -10,12 +10,13 @@ from typing import Any
 
 from ahocorasick_rs import AhoCorasick, MatchKind
 
+from oomkit.klog.evidence import Evidence
 from oomkit.klog.form import Form, size_kb
 from oomkit.klog.killer_forms import KILLER_FORMS
 from oomkit.klog.no_kill_forms import NO_KILL_FORMS
 from oomkit.klog.notice_forms import NOTICE_FORMS
 from oomkit.klog.prefix import Line
-from oomkit.klog.records import Evidence, Source
+from oomkit.klog.records import Source
 from oomkit.klog.scan import KERNEL_NEEDLES, Worth
 
 NEEDLES = (
@@ -114,7 +115,17 @@ def may_tell(raw: str) -> bool:
 _MAX_CHARS = 4096
 _TAGS = frozenset(tag for form in _FORMS for tag in form.tags)
 _TELLING = AhoCorasick([*_TAGS, *map(bytes.decode, NEEDLES)], MatchKind.LeftmostFirst)
-_WORDS = AhoCorasick([needle.decode() for needle in NEEDLES], MatchKind.LeftmostFirst)
+_ONLY_IN_HEADS = (
+    " Killed ",
+    "illing process",
+    "emory! ",
+    "Marked /",
+    "oomd attempting",
+    "killed by YARN",
+)
+_WORDS = AhoCorasick(
+    [*(needle.decode() for needle in NEEDLES), *_ONLY_IN_HEADS], MatchKind.LeftmostFirst
+)
 
 
 def _evidence(form: Form, match: re.Match[str], line: Line, file: str, tag: str) -> Evidence | None:
@@ -139,17 +150,21 @@ def _evidence(form: Form, match: re.Match[str], line: Line, file: str, tag: str)
         time=line.time,
         uptime_s=line.uptime_s,
         host=line.host,
-        pid=_number(groups.get("pid")),
+        pid=_number(groups.get("pid") or groups.get("pid_after")),
         comm=groups.get("comm"),
         cgroup=groups.get("cgroup"),
-        cgroup_cut=groups.get("cgroup") is not None and line.cut and match.end() == len(line.text),
+        cgroup_cut=groups.get("cgroup") is not None
+        and line.cut
+        and match.end("cgroup") == len(line.text.rstrip()),
         unit=groups.get("unit"),
         pod=groups.get("pod"),
         container=groups.get("container"),
         container_name=groups.get("name"),
         node=groups.get("node"),
         job=groups.get("job") or groups.get("task"),
-        reason=None if line.cut else (groups.get("reason") or "").strip(" .") or None,
+        reason=None
+        if line.cut
+        else (groups.get("reason") or groups.get("spaced") or "").strip(" .") or None,
         processes=_number(groups.get("processes")),
         count=_number(groups.get("count")),
         adj=_number(groups.get("adj")),

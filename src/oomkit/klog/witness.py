@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import msgspec
 
+from oomkit.klog.evidence import Evidence
 from oomkit.klog.form import size_kb
 from oomkit.klog.prefix import Line
-from oomkit.klog.records import Evidence
 from oomkit.klog.userspace import evidence_in
 
 _NEAR_LINES = 60
@@ -41,6 +41,16 @@ _ROW_NAMESPACE = re.compile(
     r"(?P<namespace>[a-z0-9-]+)\s+\w+(?: \(x\d+ over \w+\))?\s+(?:Warning|Normal)\s"
 )
 _FROM_NODE = re.compile(r"(?:kubelet|kernel-monitor), (?P<node>[\w.-]+)")
+_OOMD_PRESSURE = re.compile(
+    r"[Mm]emory pressure for (?P<of>/\S+) is (?P<is>[\d.]+%) > (?P<limit>[\d.]+%)"
+    r"(?P<span> for > \S+)?"
+)
+_EARLYOOM_OUTCOME = re.compile(
+    r"process (?:\d+ )?(?:(?P<exited>exited)|did not exit)\b|kill failed: Timer expired"
+)
+_EARLYOOM_LIMITS = re.compile(
+    r"[Ll]ow [Mm]emory! [Aa]t or below (?P<limits>[Ss][Ii][Gg]\w+ limits.*)"
+)
 _DYNO = re.compile(r"mem=(?P<used>\d+[KMG])\(")
 
 
@@ -57,6 +67,9 @@ class Witness:
         self._candidate = ""
         self._victim: tuple[int, str, int] | None = None
         self._used: tuple[int, int] | None = None
+        self._pressure: tuple[str, int] | None = None
+        self._limits: tuple[str, int] | None = None
+        self._attempts: list[Evidence] = []
 
     def take(self, line: Line) -> Iterator[Evidence]:
         """Take a line; gives what is told in full now."""
@@ -66,6 +79,12 @@ class Witness:
                 self._held = held
                 return
         found = evidence_in(line, self._file)
+        if found is not None and _is_attempt(found):
+            yield from self._release()
+            self._attempts.append(self._because_of_pressure(found))
+            return
+        if self._attempts:
+            yield from self._attempts_before(found, line)
         if found is not None and found.by == "lambda" and found.kind == "pressure":
             killed = self._killed_by_lambda(found)
             if killed is not None:
@@ -78,10 +97,7 @@ class Witness:
             return
         if self._repeats_held(found):
             return
-        exit_code = self._status_before(found)
-        if exit_code is not None:
-            self._held = None
-            found = msgspec.structs.replace(found, exit_code=exit_code)
+        found = self._with_held(found)
         yield from self.flush()
         self._held = self._with_context(found, line)
         if found.by not in _GO_ON and not (found.kind == "sigkill" and found.by == "unknown"):
@@ -89,9 +105,31 @@ class Witness:
 
     def flush(self) -> Iterator[Evidence]:
         """Nothing more follows."""
+        yield from self._attempts
+        self._attempts = []
+        yield from self._release()
+
+    def _release(self) -> Iterator[Evidence]:
         if self._held is not None:
             yield self._held
         self._held, self._resources = None, ""
+
+    def _attempts_before(self, found: Evidence | None, line: Line) -> Iterator[Evidence]:
+        """The processes that systemd-oomd signalled, unless the cgroup's own line follows."""
+        if found is not None and found.by == "systemd-oomd" and found.cgroup is not None:
+            self._attempts = []
+        elif line.number - self._attempts[-1].source.line > _AFTER_LINES:
+            attempts, self._attempts = self._attempts, []
+            yield from attempts
+
+    def _because_of_pressure(self, found: Evidence) -> Evidence:
+        """With the pressure that systemd-oomd printed before, where the line does not say why."""
+        if found.reason is not None or self._pressure is None:
+            return found
+        reason, at = self._pressure
+        if not 0 <= found.source.line - at <= _NEAR_LINES:
+            return found
+        return msgspec.structs.replace(found, reason=reason)
 
     def _killed_by_lambda(self, found: Evidence) -> Evidence | None:
         """A function that died by signal 9, and had all its memory in use."""
@@ -122,6 +160,17 @@ class Witness:
             and found.container is None
         )
 
+    def _with_held(self, found: Evidence) -> Evidence:
+        """With what the held line says of the same death, which it then need not say again."""
+        held, exit_code = self._held, self._status_before(found)
+        if held is not None and held.by == "shell" and _lacks_process(found, held):
+            self._held = None
+            return msgspec.structs.replace(found, pid=held.pid, comm=held.comm)
+        if exit_code is not None:
+            self._held = None
+            return msgspec.structs.replace(found, exit_code=exit_code)
+        return found
+
     def _status_before(self, found: Evidence) -> int | None:
         """The exit status that a description prints above the reason."""
         held = self._held
@@ -137,6 +186,11 @@ class Witness:
         text = line.text
         if held.by == "lowmemorykiller":
             return _driver(held, text)
+        if held.by == "earlyoom":
+            outcome = _EARLYOOM_OUTCOME.search(text)
+            if outcome is None:
+                return None
+            return msgspec.structs.replace(held, exited=outcome["exited"] is not None)
         if held.by == "systemd":
             peak = _PEAK.match(text)
             if peak is None or peak["unit"] != held.unit:
@@ -162,6 +216,12 @@ class Witness:
     def _note(self, line: Line) -> None:
         """Remember what a line names, for the evidence that may follow."""
         text = line.text
+        pressure = _OOMD_PRESSURE.search(text) if "pressure for /" in text else None
+        if pressure is not None:
+            span = pressure["span"] or ""
+            reason = f"memory pressure for {pressure['of']} being {pressure['is']}"
+            self._pressure = f"{reason} > {pressure['limit']}{span}", line.number
+            return
         if ":" not in text and "mem=" not in text and not text.startswith(_DOTS):
             return
         name = _NAME.match(text)
@@ -191,7 +251,9 @@ class Witness:
             case "systemd-oomd" if found.cgroup is not None and found.used_kb is None:
                 used = self._candidates.get(found.cgroup)
                 self._candidates, self._candidate = {}, ""
-                return msgspec.structs.replace(found, used_kb=used)
+                return self._because_of_pressure(msgspec.structs.replace(found, used_kb=used))
+            case "earlyoom":
+                return self._below_limits(found)
             case "nohang" if found.pid is None and self._victim is not None:
                 pid, comm, number = self._victim
                 if found.source.line - number <= _NEAR_LINES:
@@ -201,6 +263,18 @@ class Witness:
                 return self._with_used(found)
             case "systemd" if found.unit is None:
                 return msgspec.structs.replace(found, unit=self._named("unit", line.number))
+        return found
+
+    def _below_limits(self, found: Evidence) -> Evidence:
+        """With the limits that earlyoom printed before its signal."""
+        limits = _EARLYOOM_LIMITS.search(found.text)
+        if limits is not None:
+            reason = "memory at or below " + " ".join(limits["limits"].split())
+            self._limits = reason, found.source.line
+        elif found.kind == "kill" and self._limits is not None:
+            reason, at = self._limits
+            if 0 <= found.source.line - at <= _LIMITS_LINES:
+                return msgspec.structs.replace(found, reason=reason)
         return found
 
     def _of_resource(self, found: Evidence, line: Line) -> Evidence:
@@ -259,7 +333,24 @@ class Witness:
         return self._named("id" if found.by == "docker" else "containerid", number)
 
 
-_GO_ON = frozenset({"lowmemorykiller", "kubelet", "docker", "systemd", "lambda"})
+def _lacks_process(found: Evidence, shell: Evidence) -> bool:
+    """Slurm's word on a step, of whose processes the shell has just named one that was killed."""
+    near = 0 <= found.source.line - shell.source.line <= _SHELL_LINES
+    return near and found.by == "slurm" and found.kind == "notice" and found.pid is None
+
+
+_SHELL_LINES = 4
+
+
+def _is_attempt(found: Evidence) -> bool:
+    """systemd-oomd's word on one process, which it prints before what it says of the cgroup."""
+    return found.by == "systemd-oomd" and found.kind == "kill" and found.pid is not None
+
+
+_LIMITS_LINES = 4
+_GO_ON = frozenset(
+    {"earlyoom", "shell", "lowmemorykiller", "kubelet", "docker", "systemd", "lambda"}
+)
 """Whose lines may go on below."""
 
 
