@@ -19,7 +19,7 @@ COLORS = {
     "kernel_other": "#b5483a",
     "sock": "#4aa3a2",
     "hugetlb": "#7d8b2c",
-    "gpu": "#6610f2",
+    "gpu": "#9a63f6",
     "unaccounted": "#d63384",
     "free": "#cfd8dc",
     "rest": "#90a4ae",
