@@ -287,7 +287,7 @@ def _by_time(lines: list[bytes]) -> list[bytes]:
     def moment(line: bytes) -> float:
         try:
             return msgspec.json.decode(line, type=_Moment).time_s
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):
             return 0.0
 
     return sorted(lines, key=moment)
