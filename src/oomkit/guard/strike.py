@@ -250,13 +250,12 @@ class Striker:
         """How many of some processes can be held at once, with each looked at meanwhile."""
         if not count:
             return 0
-        # One that is held is looked at with one less than if it has to be held for that.
-        wanted = count + LEAST - 1
+        wanted = count + LEAST  # so that there is always room for one more that is let go of
         free = _can_be_opened(wanted)
         if free < wanted:
             self._make_room()
             free = _can_be_opened(wanted)
-        return count if free == wanted else max(free - LEAST, 0)
+        return max(free - LEAST, 0)
 
     def _send_loosely(self, signal: "Signal") -> Sent:
         """Signal a process that is let go of at once, as descriptors are low."""
