@@ -2,10 +2,14 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from oomkit.guard.members import descendants
 from tests.guard.arena import Arena
 from tests.guard.policies import SOFT
 from tests.guard.test_attacks import BEFORE, ROOT, _outer_pid, enter, group, never
@@ -149,6 +153,20 @@ def test_who_has_thousands_of_threads_is_killed_as_others_are(arena: Arena) -> N
     (act,) = arena.ended_acts()
     assert act["outcome"] == "died"
     assert arena.alive(small)
+
+
+def test_a_tree_is_the_same_however_many_threads_it_has() -> None:
+    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as root:
+        assert root.stdin is not None
+        end = time.monotonic() + 20
+        while not descendants("/proc", root.pid):
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        by_children = descendants("/proc", root.pid)
+        assert len(by_children) == 1
+        assert descendants("/proc", root.pid, most_threads=0) == by_children
+        root.stdin.close()
 
 
 @pytest.mark.parametrize("name", ["a\nb", "\x1b[31mred", ") Z 1 (", "%s{pid}"])
