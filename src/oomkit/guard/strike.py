@@ -231,7 +231,8 @@ class Striker:
             self._send_loosely(signal) if key in loose else self._send_one(signal)
             for key, signal in zip(keys, signals, strict=True)
         ]
-        if self._reaper is not None:
+        # The reaper, too, takes a descriptor for each, and one more, beside whatever comes next.
+        if self._reaper is not None and self._room(len(sent) + 1, shed=False) > len(sent):
             for signal, one in zip(signals, sent, strict=True):
                 grip = self._held.get((signal.pid, signal.start_time))
                 if not one.error and grip is not None:
@@ -246,13 +247,13 @@ class Striker:
         said = error or why or _deliver(self._held[key], _NUMBERS[signal.name])
         return Sent(signal, self._clock(), said, protected=bool(why))
 
-    def _room(self, count: int) -> int:
+    def _room(self, count: int, *, shed: bool = True) -> int:
         """How many of some processes can be held at once, with each looked at meanwhile."""
         if not count:
             return 0
         wanted = count + LEAST  # so that there is always room for one more that is let go of
         free = _can_be_opened(wanted)
-        if free < wanted:
+        if free < wanted and shed:
             self._make_room()
             free = _can_be_opened(wanted)
         return max(free - LEAST, 0)
