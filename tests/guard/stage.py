@@ -69,10 +69,14 @@ def play(argv: list[str]) -> list[Any]:
 
 
 def living(pid: int) -> bool:
-    """Some thread of a process lives."""
-    reap()
-    with contextlib.suppress(OSError):
-        for tid in os.listdir(f"/proc/{pid}/task"):
+    """Some thread of a process lives, though they may come and go while they are looked at."""
+    for _ in range(100):
+        reap()
+        try:
+            tids = os.listdir(f"/proc/{pid}/task")
+        except OSError:
+            return False
+        for tid in tids:
             with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{tid}/stat") as file:
                 if file.read().rpartition(")")[2].split()[0] not in "ZX":
                     return True
