@@ -9,6 +9,7 @@ import json
 import mmap
 import os
 import signal
+import struct
 import sys
 import threading
 import time
@@ -79,14 +80,85 @@ def leaderless(name: str, mib: str) -> None:
     LIBC.syscall(SYS_EXIT, 0)
 
 
+def _outlive(here: int) -> None:
+    time.sleep(0.2)  # the leading thread can't be seen by a number of this namespace
+    os.write(here, b"x")
+    wait()
+
+
+def relay(name: str, mib: str) -> None:
+    """Its leading thread has exited; of the others each starts the next one and exits."""
+    named(name)
+    hold(mib)
+
+    def run(*, first: bool = False) -> None:
+        if first:
+            while read("/proc/self/stat").rpartition(")")[2].split()[0] != "Z":
+                time.sleep(0.01)
+            ready()
+        time.sleep(0.0005)
+        threading.Thread(target=run).start()
+
+    threading.Thread(target=run, kwargs={"first": True}).start()
+    LIBC.syscall(SYS_EXIT, 0)
+
+
+def threads(name: str, mib: str, count: str) -> None:
+    """Has thousands of threads."""
+    named(name)
+    threading.stack_size(1 << 16)
+    for _ in range(int(count)):
+        threading.Thread(target=wait, daemon=True).start()
+    plain(name, mib)
+
+
+def forged(name: str, mib: str, arguments_mib: str) -> None:
+    """Says that its arguments are all of a large piece of its memory."""
+    named(name)
+    held = mmap.mmap(-1, int(mib) << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    for at in range(0, len(held), 4096):
+        held[at : at + 8] = b"argument"
+    HELD.append(held)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(held))
+    end = start + (int(arguments_mib) << 20)
+    held[end - start - 12 : end - start] = b" --precious\0"
+    stat = read("/proc/self/stat").rpartition(")")[2].split()
+    LIBC.sbrk.restype = ctypes.c_void_p
+    # Their numbers in stat are counted from 1, and the state is the third.
+    code_to_brk = [int(stat[number - 3]) for number in (26, 27, 45, 46, 47)]
+    stack, *environ = (int(stat[number - 3]) for number in (28, 50, 51))
+    places = (*code_to_brk, LIBC.sbrk(0), stack, start, end, *environ)
+    made = struct.pack("12QIi", *places, 0, 0, -1)
+    set_mm, set_mm_map = 35, 14
+    if LIBC.prctl(set_mm, set_mm_map, made, ctypes.c_ulong(len(made)), ctypes.c_ulong(0)):
+        ready(os.strerror(ctypes.get_errno()))
+    else:
+        ready(len(read("/proc/self/cmdline")))
+    wait()
+
+
+def storm(name: str) -> None:
+    """Forks processes that end at once, without end."""
+    named(name)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    ready()
+    while True:
+        if not os.fork():
+            os._exit(0)
+        time.sleep(0.001)
+
+
 def deaf(name: str, mib: str) -> None:
     """Ignores SIGTERM."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     plain(name, mib)
 
 
-def container(name: str, mib: str, inner: str, inner_mib: str) -> None:
-    """A process with a child that is the init of a pid namespace, in which there is another one."""
+def container(name: str, mib: str, inner: str, inner_mib: str, how: str = "") -> None:
+    """A process with a child that is the init of a pid namespace, in which there is another one.
+
+    The init may be ``leaderless``: its leading thread has exited.
+    """
     if LIBC.unshare(CLONE_NEWPID):
         raise SystemExit(os.strerror(ctypes.get_errno()))
     there, here = os.pipe()
@@ -99,6 +171,9 @@ def container(name: str, mib: str, inner: str, inner_mib: str) -> None:
             wait()
         named(name)
         hold(mib)
+        if how:
+            threading.Thread(target=_outlive, args=(here,)).start()
+            LIBC.syscall(SYS_EXIT, 0)
         os.write(here, b"x")
         wait()
     for _ in range(2):
@@ -113,8 +188,8 @@ def container(name: str, mib: str, inner: str, inner_mib: str) -> None:
     wait()
 
 
-def sharing(name: str, mib: str, other: str) -> None:
-    """Two processes with one address space: this one, and another of another name."""
+def sharing(name: str, mib: str, other: str, uid: str = "") -> None:
+    """Two processes with one address space: this one, and another of another name and user."""
     named(other)
     hold(mib)
     stack = mmap.mmap(-1, 1 << 16)
@@ -125,6 +200,8 @@ def sharing(name: str, mib: str, other: str) -> None:
     if child < 0:
         raise SystemExit(os.strerror(ctypes.get_errno()))
     named(name)
+    if uid:
+        LIBC.setuid(int(uid))
     ready(child)
     wait()
 

@@ -69,10 +69,14 @@ def play(argv: list[str]) -> list[Any]:
 
 
 def living(pid: int) -> bool:
-    """Some thread of a process lives."""
-    reap()
-    with contextlib.suppress(OSError):
-        for tid in os.listdir(f"/proc/{pid}/task"):
+    """Some thread of a process lives, though they may come and go while they are looked at."""
+    for _ in range(100):
+        reap()
+        try:
+            tids = os.listdir(f"/proc/{pid}/task")
+        except OSError:
+            return False
+        for tid in tids:
             with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{tid}/stat") as file:
                 if file.read().rpartition(")")[2].split()[0] not in "ZX":
                     return True
@@ -138,6 +142,47 @@ def tree(name: str, mib: int, children: int) -> list[int]:
         time.sleep(600)
 
 
+def grove(name: str, mib: int, children: int) -> None:
+    """A tree whose members ignore SIGTERM."""
+    there, here = os.pipe()
+    if os.fork():
+        os.close(here)
+        os.read(there, 1)
+        os.close(there)
+        return
+    ctypes.CDLL(None).prctl(15, name.encode(), 0, 0, 0)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for _ in range(children):
+        victim(name, mib, term="ignore")
+    os.write(here, b"x")
+    while True:
+        time.sleep(600)
+
+
+def grown(name: str) -> list[int]:
+    """All processes of a name."""
+    return [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and comm(pid) == name]
+
+
+def comm(pid: str) -> str:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/comm") as file:
+        return file.read().strip()
+    return ""
+
+
+def crowd(name: str, count: int) -> list[int]:
+    """Many small processes."""
+    pids = []
+    for _ in range(count):
+        pid = os.fork()
+        if not pid:
+            ctypes.CDLL(None).prctl(15, name.encode(), 0, 0, 0)
+            while True:
+                signal.pause()
+        pids.append(pid)
+    return pids
+
+
 def alive(pid: int) -> bool:
     reap()
     try:
@@ -178,6 +223,9 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "start": start,
     "victim": victim,
     "tree": tree,
+    "grove": grove,
+    "grown": grown,
+    "crowd": crowd,
     "filler": filler,
     "alive": alive,
     "living": living,

@@ -202,6 +202,15 @@ def test_records_that_can_not_be_shown_are_named_and_the_rest_is_shown(tmp_path:
     ]
 
 
+def test_a_fault_is_named_by_where_it_stands_whatever_the_order_of_times(tmp_path: Path) -> None:
+    path, store = tmp_path / "journal", Store(":memory:")
+    late = b'{"kind":"warn","time_s":9,"n":1}\n'
+    path.write_bytes(late + b'{"kind":"act","time_s":2,"victim":"php"}\n')
+    assert store.read_journal(str(path)) == Imported(new=1, damaged=0)
+    (fault,) = store.faults
+    assert fault.startswith(f"{path}: record at byte {len(late)}: ")
+
+
 def test_a_spoiled_history_is_shown_but_for_what_is_spoiled(tmp_path: Path) -> None:
     path = tmp_path / "store"
     journal = tmp_path / "journal"

@@ -9,6 +9,7 @@ from oomkit.guard.doze import BLIND_LOOKS, LOOKS, TOLD_LOOKS, Doze
 from oomkit.guard.eyes import SAFETY_S, Eyes
 from oomkit.guard.hand import Hand
 from oomkit.guard.hooks import Hooks
+from oomkit.guard.identity import units_root
 from oomkit.guard.pending import Pending
 from oomkit.guard.reaper import Reaper
 from oomkit.guard.recheck import Recheck
@@ -139,7 +140,9 @@ class Daemon:
 
     def turn(self) -> float:
         """Look once and do what has to be done; returns how soon to look again, in seconds."""
-        self._hand.see_deaths()
+        if self._hand.deeds:
+            with self._reserve:
+                self._hand.see_deaths()
         dozed = self._doze.last()
         if dozed is not None:
             self._decider.watch.recall(*dozed)
@@ -149,7 +152,8 @@ class Daemon:
             return 1.0
         look = self._decider.look(reading)
         if look.signals:
-            self._hand.escalate(look.signals)
+            with self._reserve:
+                self._hand.escalate(look.signals)
         if look.choose:
             self._choose(look, reading)
         next_s = self._next_s(reading)
@@ -183,7 +187,9 @@ class Daemon:
         """Take a plan to work with; what is under way goes on under it."""
         self._plan = plan
         self._named = {"policy": plan["name"], "dry_run": self._settings.dry_run}
-        self._eyes = Eyes(plan, self._settings)
+        with self._reserve:
+            root = units_root(self._settings.places)
+        self._eyes = Eyes(plan, self._settings, root=root)
         if self._settings.status or self._settings.recording:
             looks = TOLD_LOOKS
         else:
@@ -199,7 +205,11 @@ class Daemon:
         )
         self._decider = self._new_decider(plan)
         recheck = Recheck(
-            self._decider.chooser, self._settings.places, self._eyes.fields, self._eyes.users
+            self._decider.chooser,
+            self._settings.places,
+            self._eyes.fields,
+            self._eyes.users,
+            root=root,
         )
         self._hand.serve(plan, self._decider, recheck, dry_run=self._settings.dry_run)
 
@@ -321,7 +331,8 @@ class Daemon:
     def _start(self) -> None:
         """Take up what another guard left, rehearse, and say that we are there."""
         self._rehearse()
-        self._hand.take_over()
+        with self._reserve:
+            self._hand.take_over()
         policy, mode = self._plan["name"], "dry run" if self._settings.dry_run else "armed"
         self._books.record(
             {

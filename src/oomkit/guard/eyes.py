@@ -38,6 +38,8 @@ class Eyes:
     Args:
         plan: the policy.
         settings: where to look.
+        whole: read command lines to their end.
+        root: the cgroup below which the system's manager keeps its units; None: to be looked up.
 
     Attributes:
         fields: what is asked of each process that costs a read of its own.
@@ -52,7 +54,12 @@ class Eyes:
     )  # fmt: skip
 
     def __init__(
-        self, plan: "dict[str, Any]", settings: "Settings", *, whole: bool = False
+        self,
+        plan: "dict[str, Any]",
+        settings: "Settings",
+        *,
+        whole: bool = False,
+        root: str | None = None,
     ) -> None:
         places = settings.places
         patterns = {rule["cgroup"] for rule in plan["rules"] if rule["cgroup"]}
@@ -71,7 +78,9 @@ class Eyes:
             or (plan["whom"]["oom_group"] and places.cgroup_version == 2)
         )
         self.warm = Warm(
-            Wanted(places, self.fields, self.users.names, by_cgroup=by_cgroup, whole=whole)
+            Wanted(
+                places, self.fields, self.users.names, by_cgroup=by_cgroup, whole=whole, root=root
+            )
         )
         self._members = Members(places, plan["whom"], by_reclaim="reclaim" in by)
         self._tmpfs = Tmpfs(places)

@@ -7,6 +7,7 @@ from oomkit.guard.deeds import begun, resumed, take_up
 from oomkit.guard.eyes import left_kb
 from oomkit.guard.hooks import BEFORE_S
 from oomkit.guard.say import ERROR, NOTICE, WARNING
+from oomkit.guard.strike import GONE
 from oomkit.guard.tell import acted, ended
 from oomkit.policy.core.levels import HARD
 from oomkit.printable import printable
@@ -99,7 +100,7 @@ class Hand:
             except (KeyError, TypeError, ValueError):
                 continue
             for key in tuple(deed.alive):
-                if self._striker.hold(key):
+                if self._striker.hold(key) == GONE:
                     deed.died(key, t_s)
                 elif why := self._striker.refusal(key):
                     self._spare(deed, key, why)
@@ -244,7 +245,7 @@ class Hand:
         t_s = self._clock()
         for signal, one in zip(signals, sent, strict=True):
             key = (signal.pid, signal.start_time)
-            if one.error == "gone":
+            if one.error == GONE:
                 self._died(key, t_s)
                 self.untouchable.add(key)  # whatever a ranking says, it is not chosen again
             elif one.protected:
@@ -255,7 +256,7 @@ class Hand:
                 self._decider.died(*key, t_s)
                 deed.alive.discard(key)
         if not deed.alive and all(one.error for one in sent) and "outcome" not in deed.record:
-            deed.abandon("gone" if all(one.error == "gone" for one in sent) else "refused")
+            deed.abandon("gone" if all(one.error == GONE for one in sent) else "refused")
         return sent
 
     def _spare(self, deed: "Deed", key: "Key", why: str) -> None:

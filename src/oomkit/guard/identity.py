@@ -4,7 +4,7 @@ import os
 
 from oomkit.host.membership import container_of, manager_root, parse_membership, unit_of
 from oomkit.host.pidns import is_nested_init, namespace_of
-from oomkit.host.procfs import GONE, read_at
+from oomkit.host.procfs import GONE, NO_FILES, read_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 CMDLINE_BYTES = 1 << 16
 """So much of a command line is kept while candidates are ranked. Before a signal all is read."""
+MOST_CMDLINE_BYTES = 6 << 20
+"""No program can be started with longer arguments (_STK_LIM, fs/exec.c), but any process can say
+that all of its memory is its command line (PR_SET_MM_MAP). More than this is unknown."""
 _DELETED = " (deleted)"
 _CHANGE = frozenset({"cgroup", "unit", "container", "exe", "cmdline"})
 
@@ -41,14 +44,24 @@ class Wanted:
         *,
         by_cgroup: bool = False,
         whole: bool = False,
+        root: str | None = None,
     ) -> None:
         self.places = places
         self.changes = by_cgroup or bool(fields & _CHANGE)
         self.fields = fields
         self.users = users
         self.whole = whole
-        first = membership_of(f"{places.proc}/1", places)
-        self.root = manager_root(first) if first else ""
+        self.root = units_root(places) if root is None else root
+
+
+def units_root(places: "Places") -> str:
+    """The cgroup below which the system's manager keeps its units.
+
+    Raises:
+        OSError: too many files are open.
+    """
+    first = membership_of(f"{places.proc}/1", places)
+    return manager_root(first) if first else ""
 
 
 class Identity:
@@ -57,6 +70,10 @@ class Identity:
     Args:
         directory: in ``/proc``: the process's, or that of a living thread of it.
         wanted: what is read.
+
+    Raises:
+        ProcessLookupError: the thread has exited, and what it showed is not the process's.
+        OSError: too many files are open.
     """
 
     __slots__ = ("_cgroup", "_cmdline", "_directory", "_exe", "_unknown")
@@ -76,6 +93,8 @@ class Identity:
             self._cmdline, all_of_it = _cmdline(directory, whole=wanted.whole)
             if self._cmdline is None or (wanted.whole and not all_of_it):
                 unknown.append("cmdline")
+        if (wanted.whole or "/task/" in directory) and has_exited(directory):
+            raise ProcessLookupError(directory)
         self._unknown = tuple(unknown)
 
     def fill_in(self, candidate: "Candidate", wanted: Wanted, status: bytes = b"") -> None:
@@ -105,10 +124,16 @@ class Identity:
 
 
 def membership_of(directory: str, places: "Places") -> str | None:
-    """The memory cgroup of a process; None where it can't be known; empty without cgroups."""
+    """The memory cgroup of a process; None where it can't be known; empty without cgroups.
+
+    Raises:
+        OSError: too many files are open.
+    """
     try:
         data = read_at(f"{directory}/cgroup")
-    except OSError:
+    except OSError as error:
+        if error.errno in NO_FILES:
+            raise
         return None if places.cgroup_version else ""
     version = places.cgroup_version
     if not data:
@@ -142,21 +167,41 @@ def program_of(directory: str) -> tuple[str | None, bool]:
 def _cmdline(directory: str, *, whole: bool) -> tuple[str | None, bool]:
     """Arguments joined by spaces, and whether these are all; None where they can't be known."""
     try:
-        path = f"{directory}/cmdline"
-        data = read_at(path) if whole else _first_of(path)
-    except OSError:
+        data, all_of_it = _first_of(
+            f"{directory}/cmdline", MOST_CMDLINE_BYTES if whole else CMDLINE_BYTES
+        )
+    except OSError as error:
+        if error.errno in NO_FILES:
+            raise
         return None, False
-    text = data.rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "surrogateescape")
-    return text, whole or len(data) < CMDLINE_BYTES
+    if whole and not all_of_it:
+        data = data[:CMDLINE_BYTES]
+    return data.rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "surrogateescape"), all_of_it
 
 
-def _first_of(path: str) -> bytes:
+def _first_of(path: str, count: int) -> tuple[bytes, bool]:
+    """So many bytes of a file, and whether that is all."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        parts, left = [], CMDLINE_BYTES
-        while left and (data := os.read(fd, left)):
+        parts: list[bytes] = []
+        while count and (data := os.read(fd, min(count, CMDLINE_BYTES))):
             parts.append(data)
-            left -= len(data)
-        return b"".join(parts)
+            count -= len(data)
+        return b"".join(parts), bool(count)
     finally:
         os.close(fd)
+
+
+def has_exited(directory: str) -> bool:
+    """Whether a thread, or the leading thread of a process, has exited.
+
+    Raises:
+        OSError: too many files are open.
+    """
+    try:
+        stat = read_at(f"{directory}/stat")
+    except OSError as error:
+        if error.errno in NO_FILES:
+            raise
+        return True
+    return stat.rpartition(b")")[2].split(None, 1)[:1] in ([b"Z"], [b"X"], [])

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _MOST = 512
 _WORTH_A_LOOK_KB = 1024
+_MOST_THREADS = 1024
+"""Of a tree: reading the children of more takes longer than asking every process for its parent."""
 
 
 class Members:
@@ -90,8 +92,11 @@ class Members:
         return paths if self._by_reclaim else set()
 
 
-def descendants(proc: str, pid: int) -> list[int]:
-    """All processes below one, by the lists of children that each thread has."""
+def descendants(proc: str, pid: int, *, most_threads: int = _MOST_THREADS) -> list[int]:
+    """All processes below one, by the lists of children that each thread has.
+
+    Where there are very many threads, by what each process says of its parent.
+    """
     found: list[int] = []
     left = [pid]
     while left and len(found) < _MOST:
@@ -100,11 +105,29 @@ def descendants(proc: str, pid: int) -> list[int]:
             threads = os.listdir(directory)
         except OSError:
             continue
+        most_threads -= len(threads)
+        if most_threads < 0:
+            return _by_parents(proc, pid)
         for tid in threads:
             children = _children(f"{directory}/{tid}/children")
             found += children
             left += children
     return found
+
+
+def _by_parents(proc: str, pid: int) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for name in os.listdir(proc):
+        if name.isdigit():
+            fields = (read_or_none(f"{proc}/{name}/stat") or b"").rpartition(b")")[2].split(None, 2)
+            if len(fields) > 1:
+                children.setdefault(int(fields[1]), []).append(int(name))
+    found = [pid]
+    for one in found:
+        found += children.get(one, ())
+        if len(found) > _MOST:
+            break
+    return found[1:]
 
 
 def _children(path: str) -> "list[int]":

@@ -4,7 +4,7 @@ import time
 
 from oomkit.guard.identity import Wanted
 from oomkit.guard.users import Users
-from oomkit.guard.watched import Watched
+from oomkit.guard.watched import watched
 from oomkit.host.pidns import inside
 from oomkit.policy.core.reach import DYING
 
@@ -27,6 +27,7 @@ class Recheck:
         places: where processes and cgroups are.
         fields: what the policy's patterns are about.
         users: names of user ids.
+        root: the cgroup below which the system's manager keeps its units; None: to be looked up.
     """
 
     __slots__ = ("_chooser", "_places", "_users", "_wanted")
@@ -37,11 +38,13 @@ class Recheck:
         places: "Places",
         fields: "frozenset[str]",
         users: Users,
+        *,
+        root: str | None = None,
     ) -> None:
         self._chooser = chooser
         self._places = places
         self._users = users
-        self._wanted = Wanted(places, fields - {"oom_score"}, users.names, whole=True)
+        self._wanted = Wanted(places, fields - {"oom_score"}, users.names, whole=True, root=root)
 
     def refusal(self, pid: int) -> str:
         """Why a process must not be signalled; empty where it may.
@@ -87,7 +90,7 @@ class Recheck:
 
     def _read(self, pid: int) -> "Candidate":
         boot_s = time.clock_gettime(time.CLOCK_BOOTTIME)
-        one = Watched(pid, self._wanted, boot_s)
+        one = watched(pid, self._wanted, boot_s)
         one.close()
         return one.candidate
 

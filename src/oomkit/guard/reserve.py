@@ -22,11 +22,11 @@ class Reserve:
     machine's files.
     """
 
-    __slots__ = ("_fds", "_is_lent", "_make_room")
+    __slots__ = ("_fds", "_lent", "_make_room")
 
     def __init__(self) -> None:
         self._make_room: Callable[[], object] | None = None
-        self._is_lent = False
+        self._lent = 0
         self._fds: list[int] = []
         self._fill(LEAST)
 
@@ -40,14 +40,16 @@ class Reserve:
         self._make_room = make_room
 
     def __enter__(self) -> None:
-        """Lend them: what is opened from here on finds room."""
-        self._is_lent = True
+        """Lend them: what is opened from here on finds room. It may be lent already."""
+        self._lent += 1
         while self._fds:
             os.close(self._fds.pop())
 
     def __exit__(self, *_: object) -> None:
         """Take them back."""
-        self._is_lent = False
+        self._lent -= 1
+        if self._lent:
+            return
         self._fill(LEAST)
         if len(self._fds) < LEAST and self._make_room is not None:
             self._make_room()
@@ -55,7 +57,7 @@ class Reserve:
 
     def fill(self) -> None:
         """Complete it, if something was in the way before."""
-        if not self._is_lent and len(self._fds) < WANTED:
+        if not self._lent and len(self._fds) < WANTED:
             self._fill(WANTED)
 
     def close(self) -> None:

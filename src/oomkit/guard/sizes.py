@@ -1,9 +1,8 @@
 """Rough sizes of all processes, so that only the largest need a closer look."""
 
-import errno
 import os
 
-from oomkit.host.procfs import read_or_none
+from oomkit.host.procfs import NO_FILES, read_or_none
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ class Sizes:
         try:
             self._fd = os.open(proc, _FLAGS | os.O_DIRECTORY)
         except OSError as error:
-            if error.errno not in (errno.EMFILE, errno.ENFILE):
+            if error.errno not in NO_FILES:
                 raise
             self._fd = -1  # it is listed by its name then
         self.kb: dict[str, int] = {}
@@ -127,7 +126,9 @@ class Sizes:
         for name in names:
             try:
                 fd = open_(f"{proc}/{name}/statm", _FLAGS)
-            except OSError:
+            except OSError as error:
+                if error.errno in NO_FILES:
+                    raise
                 sizes.pop(name, None)
                 swaps.pop(name, None)
                 continue
@@ -173,7 +174,7 @@ def _without_leader(directory: str) -> "list[bytes] | None":
         tids = os.listdir(f"{directory}/task")
     except OSError:
         return None
-    for tid in tids:
+    for tid in reversed(tids):  # where they come and go the last one stays longest
         fields = (read_or_none(f"{directory}/task/{tid}/statm") or b"").split()
         if len(fields) > 5 and fields[0] != b"0":
             return fields

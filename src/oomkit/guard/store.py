@@ -1,5 +1,6 @@
 """The history in an SQLite file: journals are read into it, and it is asked what happened."""
 
+import contextlib
 import hashlib
 import os
 import sqlite3
@@ -145,12 +146,10 @@ class Store:
                 whole, newline, rest = (rest + chunk).rpartition(b"\n")
                 at = done
                 done += len(whole) + len(newline)
-                for line in _by_time(whole.split(b"\n")) if newline else ():
-                    if line:
-                        added = self._add(line, f"{path}: record at byte {at}")
-                        new += added is True
-                        damaged += added is None
-                    at += len(line) + 1
+                for begin, line in _by_time(whole, at) if newline else ():
+                    added = self._add(line, f"{path}: record at byte {begin}")
+                    new += added is True
+                    damaged += added is None
             # The head of a short file is still changing, so its place is remembered later.
             if size >= _HEAD_BYTES:
                 self._db.execute(
@@ -279,19 +278,24 @@ class _Moment(msgspec.Struct):
     time_s: float = 0.0
 
 
-def _by_time(lines: list[bytes]) -> list[bytes]:
-    """Lines as what they are about happened, so that numbers and times go up together.
+def _by_time(whole: bytes, at: int) -> list[tuple[int, bytes]]:
+    """Lines, and where in the file they begin, as what they are about happened.
 
-    A guard that starts writes what the kernel did before behind its own start.
+    So numbers and times go up together: a guard that starts writes what the kernel did before
+    behind its own start. What has no time is as old as the one before it.
+
+    Args:
+        whole: the lines.
+        at: where in the file they begin.
     """
-
-    def moment(line: bytes) -> float:
-        try:
-            return msgspec.json.decode(line, type=_Moment).time_s
-        except msgspec.MsgspecError:
-            return 0.0
-
-    return sorted(lines, key=moment)
+    found, time_s = [], 0.0
+    for line in whole.split(b"\n"):
+        if line:
+            with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                time_s = msgspec.json.decode(line, type=_Moment).time_s
+            found.append((time_s, at, line))
+        at += len(line) + 1
+    return [(begin, line) for _, begin, line in sorted(found)]
 
 
 def _identity(record: dict[str, Any], line: bytes) -> tuple[str, bool]:

@@ -1,14 +1,14 @@
 """Sending the signals that a policy decided on, and seeing who died of them."""
 
-import errno
 import os
 import time
 
 from oomkit.guard.groups import directory_of
+from oomkit.guard.reserve import LEAST
 from oomkit.guard.sharers import sharers_of
 from oomkit.host.cgroup_kill import pids_below
 from oomkit.host.pidfd import Held, start_ticks_of
-from oomkit.host.procfs import read_or_none
+from oomkit.host.procfs import NO_FILES, read_or_none
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,9 +28,8 @@ Key = tuple[int, int]
 
 SWEEPS = 8
 """How often a cgroup is looked through for what was forked meanwhile."""
-_NO_FILES = (errno.EMFILE, errno.ENFILE)
-_SPARE = 4
-"""Descriptors left for a process that can't be held until the end: pidfd and what is read."""
+GONE = "gone"
+"""Why a process can't be held, or signalled, that has ended."""
 
 
 class Sent:
@@ -122,9 +121,9 @@ class Striker:
             try:
                 self._held[key] = Held(pid, start_ticks, self._places.proc)
             except ProcessLookupError:
-                return "gone"
+                return GONE
             except OSError as error:
-                if attempt == 1 and error.errno in _NO_FILES:
+                if attempt == 1 and error.errno in NO_FILES:
                     self._make_room()
                     continue
                 return error.strerror or str(error)
@@ -146,7 +145,7 @@ class Striker:
             try:
                 return self._recheck.refusal(key[0])
             except OSError as error:
-                if attempt == 1 and error.errno in _NO_FILES:
+                if attempt == 1 and error.errno in NO_FILES:
                     self._make_room()
                     continue
                 return f"what it is can't be read: {error.strerror or error}"
@@ -156,7 +155,7 @@ class Striker:
         """Add to a choice what shares the memory of its process and was no candidate."""
         one = choice.candidate
         known = {member.pid for member in choice.members}
-        also = [pid for pid in sharers_of(one.pid, pids) if pid not in known]
+        also = [pid for pid in sharers_of(one.pid, pids, self._places.proc) if pid not in known]
         if also and self._recheck is not None:
             one.mm_id = one.mm_id or one.pid
             found = [self._recheck.candidate(pid) for pid in also]
@@ -172,13 +171,17 @@ class Striker:
 
         Args:
             keys: the processes; what is not there any more is passed over.
-            keep: all of them are held from then on; else only those that were before.
+            keep: those for whom there are descriptors are held from then on; else only those
+                that were before.
         """
+        keys = tuple(keys)
+        fresh = tuple(key for key in keys if key not in self._held)
+        kept = {*keys} - {*(fresh[self._room(len(fresh)) :] if keep else fresh)}
         for key in keys:
-            kept = keep or key in self._held
-            why = "" if self.hold(key) else self.refusal(key)
-            self._let_go_unless(key, kept=kept)
-            if why:
+            error = self.hold(key)
+            why = error or self.refusal(key)
+            self._let_go_unless(key, kept=key in kept)
+            if why and error != GONE:
                 return key, why
         return None
 
@@ -202,19 +205,21 @@ class Striker:
         return None
 
     def send(self, signals: "Sequence[Signal]", *, together: bool = True) -> list[Sent]:
-        """Send signals: all processes are held before the first is signalled.
+        """Send signals: all are held before the first is signalled, as far as descriptors go.
 
         Args:
             signals: to which processes, and which.
             together: they go together or not at all: where one is protected, none is signalled.
         """
-        room = len(signals) if len(signals) < 2 else self._room(len(signals) + _SPARE) - _SPARE
-        held, loose = signals[: max(room, 1)], signals[max(room, 1) :]
-        for signal in held:
-            self.hold((signal.pid, signal.start_time))
+        keys = [(signal.pid, signal.start_time) for signal in signals]
+        fresh = [key for key in keys if key not in self._held]
+        loose = {*fresh[self._room(len(fresh)) :]}
+        for key in keys:
+            if key not in loose:
+                self.hold(key)
         if together and len(signals) > 1:
-            found = self.check((one.pid, one.start_time) for one in held) or self.check(
-                ((one.pid, one.start_time) for one in loose), keep=False
+            found = self.check(key for key in keys if key not in loose) or self.check(
+                loose, keep=False
             )
             if found is not None:
                 (pid, _), why = found
@@ -222,9 +227,12 @@ class Striker:
                     Sent(one, self._clock(), f"with process {pid}: {why}", protected=True)
                     for one in signals
                 ]
-        sent = [self._send_one(signal) for signal in held]
-        sent += [self._send_loosely(signal) for signal in loose]
-        if self._reaper is not None:
+        sent = [
+            self._send_loosely(signal) if key in loose else self._send_one(signal)
+            for key, signal in zip(keys, signals, strict=True)
+        ]
+        # The reaper, too, takes a descriptor for each, and one more, beside whatever comes next.
+        if self._reaper is not None and self._room(len(sent) + 1, shed=False) > len(sent):
             for signal, one in zip(signals, sent, strict=True):
                 grip = self._held.get((signal.pid, signal.start_time))
                 if not one.error and grip is not None:
@@ -239,18 +247,16 @@ class Striker:
         said = error or why or _deliver(self._held[key], _NUMBERS[signal.name])
         return Sent(signal, self._clock(), said, protected=bool(why))
 
-    def _room(self, most: int) -> int:
-        """So many more descriptors can be had, up to the most that matter."""
-        fds: list[int] = []
-        try:
-            while len(fds) < most:
-                fds.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
-        except OSError:
+    def _room(self, count: int, *, shed: bool = True) -> int:
+        """How many of some processes can be held at once, with each looked at meanwhile."""
+        if not count:
+            return 0
+        wanted = count + LEAST  # so that there is always room for one more that is let go of
+        free = _can_be_opened(wanted)
+        if free < wanted and shed:
             self._make_room()
-        finally:
-            for fd in fds:
-                os.close(fd)
-        return len(fds)
+            free = _can_be_opened(wanted)
+        return max(free - LEAST, 0)
 
     def _send_loosely(self, signal: "Signal") -> Sent:
         """Signal a process that is let go of at once, as descriptors are low."""
@@ -337,11 +343,25 @@ class Striker:
             self.let_go(key)
 
 
+def _can_be_opened(most: int) -> int:
+    """How many more files can be open, up to the most that matter."""
+    fds: list[int] = []
+    try:
+        while len(fds) < most:
+            fds.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
+    except OSError:
+        return len(fds)
+    finally:
+        for fd in fds:
+            os.close(fd)
+    return most
+
+
 def _deliver(held: Held, number: int) -> str:
     try:
         held.send(number)
     except ProcessLookupError:
-        return "gone"
+        return GONE
     except OSError as error:
         return error.strerror or str(error)
     return ""

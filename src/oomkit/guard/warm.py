@@ -1,17 +1,18 @@
 """The ranking's raw material, kept at hand while memory is short."""
 
-import errno
 import time
 
 from oomkit.guard.shmem import mapped_kb, shared_kb
 from oomkit.guard.sizes import Sizes
-from oomkit.guard.watched import Watched, living_thread
+from oomkit.guard.watched import living_thread, watched
+from oomkit.host.procfs import NO_FILES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from oomkit.guard.identity import Wanted
+    from oomkit.guard.watched import Watched
     from oomkit.policy.core.candidate import Candidate
     from oomkit.policy.core.growth import Growth
     from oomkit.policy.core.reading import Reading
@@ -27,7 +28,6 @@ _HOLDERS = 16
 _HOLDERS_READ = 4
 """Of so many it is read how much of that nobody else maps, which takes long."""
 _ROUNDS = 4
-_NO_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 class Warm:
@@ -96,7 +96,7 @@ class Warm:
         try:
             self._sizes.look(swap_used_kb, elapsed_s, everybody=first)
         except OSError as error:
-            if error.errno not in _NO_FILES:
+            if error.errno not in NO_FILES:
                 raise
             self.shed()
             self._sizes.look(swap_used_kb, elapsed_s, everybody=first)
@@ -140,7 +140,7 @@ class Warm:
             if pid not in at_hand:
                 at_hand.add(pid)
                 try:
-                    one = Watched(pid, self._wanted, boot_s)
+                    one = self._opened(str(pid), boot_s)
                 except (OSError, ValueError, IndexError):
                     continue
                 found.append(one.candidate)
@@ -152,9 +152,12 @@ class Warm:
         if not self._wanted.changes:
             return
         for one in self.top:
-            watched = self._watched.get(str(one.pid))
-            if watched is not None and watched.candidate is one:
-                watched.identify(self._wanted)
+            kept = self._watched.get(str(one.pid))
+            if kept is not None and kept.candidate is one:
+                try:
+                    kept.identify(self._wanted)
+                except OSError:
+                    continue  # it is as it was known, and is looked at again before a signal
 
     def add_holders(self) -> "list[Candidate]":
         """Give shared memory that dies with one process to it; returns those, also of the small.
@@ -193,9 +196,9 @@ class Warm:
 
     def drop(self, pid: int) -> None:
         """Forget what is known of a process, so that the next look reads it anew."""
-        watched = self._watched.pop(str(pid), None)
-        if watched is not None:
-            watched.close()
+        kept = self._watched.pop(str(pid), None)
+        if kept is not None:
+            kept.close()
 
     def holding(self, size_kb: float) -> list[int]:
         """Processes that held at least so much when they were last measured, in no order."""
@@ -231,7 +234,7 @@ class Warm:
 
     def _look_at_largest(self, before: dict[str, int]) -> None:
         """Read the largest in full, until those that are known exactly are the largest."""
-        sizes, watched = self._sizes, self._watched
+        sizes, at_hand = self._sizes, self._watched
         boot_s = time.clock_gettime(time.CLOCK_BOOTTIME)
         done: set[str] = set()
         names = sizes.largest(self._kept)
@@ -243,7 +246,7 @@ class Warm:
                 done.add(name)
                 self._look_at(name, boot_s, before)
             names = sizes.largest(self._kept)
-        self.top = [watched[name].candidate for name in names if name in watched]
+        self.top = [at_hand[name].candidate for name in names if name in at_hand]
         self._shed(frozenset(names))
 
     def _look_at(self, name: str, boot_s: float, before: dict[str, int]) -> None:
@@ -259,7 +262,7 @@ class Warm:
             else:
                 try:
                     one.look(self._wanted, boot_s)
-                except ProcessLookupError:
+                except (ProcessLookupError, FileNotFoundError):
                     # A thread whose files were kept has exited, or the number is another's.
                     start_time = one.candidate.start_time
                     self._watched.pop(name).close()
@@ -269,7 +272,7 @@ class Warm:
                         before_kb if one.candidate.start_time == start_time else None,
                     )
         except (OSError, ValueError, IndexError) as error:
-            if isinstance(error, OSError) and error.errno in _NO_FILES:
+            if isinstance(error, OSError) and error.errno in NO_FILES:
                 self.short_of_files = True
             else:
                 self.drop(int(name))
@@ -282,19 +285,19 @@ class Warm:
         """Of so many files are kept open."""
         return sum(one.is_open for one in self._watched.values())
 
-    def _opened(self, name: str, boot_s: float) -> Watched:
+    def _opened(self, name: str, boot_s: float) -> "Watched":
         """Open and read one; where descriptors are short, at the cost of others' open files.
 
         Raises:
             OSError, ValueError, IndexError: see :class:`Watched`.
         """
         try:
-            return Watched(int(name), self._wanted, boot_s)
+            return watched(int(name), self._wanted, boot_s)
         except OSError as error:
-            if error.errno not in _NO_FILES:
+            if error.errno not in NO_FILES:
                 raise
         self.shed()
-        return Watched(int(name), self._wanted, boot_s)
+        return watched(int(name), self._wanted, boot_s)
 
     def _shed(self, names: "frozenset[str]") -> None:
         """Forget all but these."""

@@ -1,11 +1,12 @@
 """A process of the short list: its files kept open, and what they say as a candidate."""
 
+import errno
 import os
 
-from oomkit.guard.identity import Identity
+from oomkit.guard.identity import Identity, has_exited
 from oomkit.guard.kept import number_after
-from oomkit.host.pidfd import is_over
-from oomkit.host.procfs import pread_whole, read_or_none
+from oomkit.host.pidfd import is_over, start_ticks_of
+from oomkit.host.procfs import NO_FILES, pread_whole, read_at
 from oomkit.policy.core.candidate import Candidate
 
 TYPE_CHECKING = False
@@ -21,6 +22,8 @@ _STAT_BYTES = 1024
 _STATUS_BYTES = 4096
 _FIELDS = 26
 """Of ``stat`` behind the name, up to ``startstack``."""
+_TRIES = 50
+"""How often a living thread is looked for, where threads come and go without a leading one."""
 
 
 class Watched:
@@ -36,7 +39,7 @@ class Watched:
 
     __slots__ = (
         "_adj", "_directory", "_identity", "_leader", "_program", "_score", "_stat", "_status",
-        "candidate", "pid",
+        "_tid", "candidate", "pid",
     )  # fmt: skip
 
     def __init__(self, pid: int, wanted: "Wanted", boot_s: float) -> None:
@@ -55,7 +58,7 @@ class Watched:
         self._stat = self._status = self._adj = self._score = -1
         self._program: tuple[str, bytes, bytes] | None = None
         self._identity: Identity | None = None
-        self._leader = True
+        self._leader, self._tid = True, pid
         self._directory = f"{wanted.places.proc}/{pid}"
         try:
             self._stat = os.open(f"{self._directory}/stat", _FLAGS)
@@ -132,6 +135,8 @@ class Watched:
             self._identity = Identity(self._living(), wanted)
             self._program = program  # type: ignore[assignment]
         self._identity.fill_in(candidate, wanted, status)
+        if not self._leader:
+            candidate.tid = self._tid
         return candidate
 
     def _read_status(self, fields: "list[bytes]") -> bytes:
@@ -142,9 +147,11 @@ class Watched:
                     return pread_whole(self._status, _STATUS_BYTES)
             except ProcessLookupError:
                 pass  # that thread has exited as well
-            status = os.open(f"{living_thread(self._directory)}/status", _FLAGS)
+            thread = living_thread(self._directory)
+            status = os.open(f"{thread}/status", _FLAGS)
             os.close(self._status)
             self._status, self._leader = status, False
+            self._tid = int(thread.rpartition("/")[2])
         return pread_whole(self._status, _STATUS_BYTES)
 
     def _living(self) -> str:
@@ -152,20 +159,47 @@ class Watched:
         return self._directory if self._leader else living_thread(self._directory)
 
 
+def watched(pid: int, wanted: "Wanted", boot_s: float) -> Watched:
+    """Open the files of a process, and read them, whichever of its threads come and go meanwhile.
+
+    Raises:
+        ProcessLookupError, FileNotFoundError: it is gone.
+        OSError, ValueError, IndexError: see :class:`Watched`.
+    """
+    for _ in range(_TRIES):
+        try:
+            return Watched(pid, wanted, boot_s)
+        except (ProcessLookupError, FileNotFoundError):
+            if start_ticks_of(pid, wanted.places.proc) is None:
+                raise
+    raise OSError(errno.EAGAIN, "its threads come and go")
+
+
 def living_thread(directory: str) -> str:
     """Where a process shows its memory: in its own directory, or in that of a living thread.
 
     The files of a leading thread that has exited before the others are empty.
+
+    Raises:
+        OSError: too many files are open.
     """
-    fields = (read_or_none(f"{directory}/stat") or b"").rpartition(b")")[2].split(None, 18)
+    try:
+        stat = read_at(f"{directory}/stat")
+    except OSError as error:
+        if error.errno in NO_FILES:
+            raise
+        return directory
+    fields = stat.rpartition(b")")[2].split(None, 18)
     if len(fields) > 17 and fields[0] in (b"Z", b"X") and not is_over(fields):
         try:
             threads = os.listdir(f"{directory}/task")
-        except OSError:
+        except OSError as error:
+            if error.errno in NO_FILES:
+                raise
             return directory
-        for tid in threads:
-            stat = read_or_none(f"{directory}/task/{tid}/stat")
-            if stat and stat.rpartition(b")")[2].split(None, 1)[0] not in (b"Z", b"X"):
+        # Where they come and go the last one stays longest.
+        for tid in reversed(threads):
+            if not has_exited(f"{directory}/task/{tid}"):
                 return f"{directory}/task/{tid}"
     return directory
 

@@ -11,9 +11,12 @@ _DEEPEST = 33
 
 
 def numbers_in(status: bytes) -> "list[bytes]":
-    """A process's numbers, in our pid namespace first, in its own last (``NSpid``, 4.1)."""
-    at = status.find(b"\nNSpid:")
-    return status[at + 7 : status.find(b"\n", at + 7)].split() if at >= 0 else []
+    """A process's numbers, in our pid namespace first, in its own last (``NStgid``, 4.1).
+
+    They are the same in the ``status`` of each of its threads.
+    """
+    at = status.find(b"\nNStgid:")
+    return status[at + 8 : status.find(b"\n", at + 8)].split() if at >= 0 else []
 
 
 def is_nested_init(status: bytes) -> bool:

@@ -9,6 +9,9 @@ GONE = frozenset({errno.ENOENT, errno.ESRCH, errno.ENOTDIR})
 REFUSED = frozenset({errno.EACCES, errno.EPERM})
 """It is there, and not for us."""
 
+NO_FILES = frozenset({errno.EMFILE, errno.ENFILE})
+"""Too many files are open, so that nothing is known of the one that was asked for."""
+
 _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC
 _CHUNK = 65536
 

@@ -37,6 +37,8 @@ class Candidate:
         init_of: the pid namespace whose first process it is, so that all in there die with it;
             None: none, or the one that the reader is in.
         namespaces: the pid namespaces that it is in, below the reader's; empty where nobody asks.
+        tid: a thread of it that has its memory: the leading one, whose number is the process's,
+            unless that has exited before the others.
         unknown: fields that could not be read: what they hold can't be ruled out.
         kthread: a kernel thread.
         dying: it has been signalled or is exiting.
@@ -46,7 +48,7 @@ class Candidate:
         "age_s", "anon_kb", "cgroup", "cmdline", "comm", "container", "cpu_s", "dying", "exe",
         "file_kb", "growth_kb", "init_of", "kthread", "mm_id", "namespaces", "oom_score",
         "oom_score_adj", "pgtables_kb", "pid", "ppid", "shmem_kb", "shmem_sole_kb", "start_time",
-        "swap_kb", "tmpfs_growth_kb", "uid", "unit", "unknown", "user",
+        "swap_kb", "tid", "tmpfs_growth_kb", "uid", "unit", "unknown", "user",
     )  # fmt: skip
 
     def __init__(
@@ -82,7 +84,7 @@ class Candidate:
         kthread: bool = False,
         dying: bool = False,
     ) -> None:
-        self.pid = pid
+        self.pid = self.tid = pid
         self.start_time = start_time
         self.ppid = ppid
         self.comm = comm

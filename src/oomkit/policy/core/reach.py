@@ -135,7 +135,7 @@ class Reach:
             largest = max(inside, key=lambda c: (c.freed_kb(), c.start_time, c.pid))
             one = Ranked(largest)
             self._alone(one, crowd)
-            members = crowd.inside(path) if crowd.oom_group(largest) else inside
+            members = crowd.inside(path) if crowd.oom_group(largest) else crowd.directly_in(path)
             self._take(one, "cgroup", members, refused, crowd)
             found.append(one)
         return found
@@ -214,6 +214,10 @@ class _Crowd:
         if own is None:
             return None
         return next((p for p in self._oom_groups if own == p or own.startswith(f"{p}/")), None)
+
+    def directly_in(self, path: str) -> "list[Candidate]":
+        """Everybody in a cgroup, and not in one below."""
+        return [c for c in self._everybody if c.cgroup == path]
 
     def inside(self, path: str) -> "list[Candidate]":
         """Everybody in a cgroup or below."""
