@@ -131,7 +131,8 @@ class Arena:
         return bool(self.ask("alive", pid))
 
     def records(self, kind: str = "") -> list[dict[str, Any]]:
-        lines = self.journal.read_text().splitlines() if self.journal.exists() else []
+        text = self.journal.read_text() if self.journal.exists() else ""
+        lines = text.split("\n")[:-1]  # the last one may be only half written
         records = [json.loads(line) for line in lines]
         return [r for r in records if kind in ("", r["kind"]) and r["kind"] != "kernel_kill"]
 

@@ -332,7 +332,7 @@ def _outer_pid(pid: int) -> int:
     """The number outside of its namespace of a process in the arena."""
     for name in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
-            status = Path(f"/proc/{name}/status").read_text()
+            status = Path(f"/proc/{name}/status").read_text(errors="replace")
             inner = status.partition("NSpid:")[2].partition("\n")[0].split()
             if len(inner) > 1 and inner[-1] == str(pid) and _is_below(int(name)):
                 return int(name)
@@ -341,7 +341,7 @@ def _outer_pid(pid: int) -> int:
 
 def _is_below(pid: int) -> bool:
     while pid > 1:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
         pid = int(stat.rpartition(")")[2].split()[1])
         if pid == os.getpid():
             return True
@@ -409,7 +409,7 @@ def test_what_is_forked_into_a_dying_cgroup_dies_and_who_is_protected_there_does
 
 
 def _lives(pid: int) -> bool:
-    stat = Path(f"/proc/{pid}/stat").read_text()
+    stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
