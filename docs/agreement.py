@@ -11,7 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from oomkit.agree import Agreement, summarise, table
+from oomkit.agree import Agreement, summarise
+from oomkit.views import agree_text
 
 PAGE = Path(__file__).parent / "agreement.md"
 RECORDS = Path(__file__).parents[1] / "tests" / "data" / "agreement"
@@ -57,7 +58,9 @@ def main() -> None:
         sys.exit(f"{PAGE}: expected the line {MARK.strip()}")
     found = played()
     record(found)
-    PAGE.write_text(text + mark + "\n" + table.markdown(found, summarise(found)), encoding="utf-8")
+    PAGE.write_text(
+        text + mark + "\n" + agree_text.markdown(found, summarise(found)), encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

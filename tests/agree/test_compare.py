@@ -6,7 +6,7 @@ import pytest
 from oomkit.agree.compare import compare, compare_order, first_kill_s
 from oomkit.scenario import Denied, Kill, Run, Samples, TaskSamples
 from oomkit.scenario.record import Outcome
-from tests.report.runs import kill, scenario
+from tests.views.runs import kill, scenario
 
 
 def dead(*names: str, tied: dict[str, tuple[str, ...]] | None = None) -> tuple[Kill, ...]:

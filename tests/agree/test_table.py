@@ -5,8 +5,9 @@ import re
 import msgspec
 import pytest
 
-from oomkit.agree import Agreement, summarise, table
-from oomkit.report.look import Look
+from oomkit.agree import Agreement, summarise
+from oomkit.render.terminal import Look
+from oomkit.views import agree_text
 
 
 def agreement(name: str = "leak", **fields: object) -> Agreement:
@@ -73,8 +74,8 @@ def test_text_and_markdown_say_where_they_part() -> None:
                   first_kill_s=None, model_first_kill_s=None),
     ]  # fmt: skip
     sums = summarise(found)
-    text = table.text(found, sums, Look(width=160))
-    page = table.markdown(found, sums)
+    text = agree_text.text(found, sums, Look(width=160))
+    page = agree_text.markdown(found, sums)
     for shown in (text, page):
         assert "qemu, kernel 6.12.1" in shown
         assert "model kills a, c" in shown
@@ -90,27 +91,27 @@ def test_text_and_markdown_say_where_they_part() -> None:
 
 
 def test_one_comparison_in_lines() -> None:
-    assert table.verdict(agreement())[0] == "agree"
-    assert table.verdict(other_order())[0] == "part: model kills a, c"
-    assert table.verdict(agreement(order="tie"))[0].startswith("agree: equals")
-    assert any("1.10" in line for line in table.verdict(agreement()))
+    assert agree_text.verdict(agreement())[0] == "agree"
+    assert agree_text.verdict(other_order())[0] == "part: model kills a, c"
+    assert agree_text.verdict(agreement(order="tie"))[0].startswith("agree: equals")
+    assert any("1.10" in line for line in agree_text.verdict(agreement()))
 
 
 def test_many_victims_are_summed_up() -> None:
     many = tuple(f"{'ab'[i % 2]}/{i}" for i in range(30))
     one = agreement(victims=many)
-    text = table.markdown([one], summarise([one]))
+    text = agree_text.markdown([one], summarise([one]))
     assert "a, b, a, b, a, b, a, b, 22 more" in text
     same = tuple(f"depmod/{i}" for i in range(13))
     one = agreement(victims=same)
-    assert "13 depmod" in table.markdown([one], summarise([one]))
+    assert "13 depmod" in agree_text.markdown([one], summarise([one]))
 
 
 def test_a_narrow_table_leaves_columns_out_whole_and_says_so() -> None:
     found = [agreement(), other_order()]
-    wide = table.text(found, summarise(found), Look(width=160))
+    wide = agree_text.text(found, summarise(found), Look(width=160))
     for width in (80, 60):
-        shown = table.text(found, summarise(found), Look(width=width))
+        shown = agree_text.text(found, summarise(found), Look(width=width))
         assert max(map(len, shown.splitlines())) <= width
         assert "\u2026" not in shown
         assert set(re.findall(r"\d+\.\d+", shown)) <= set(re.findall(r"\d+\.\d+", wide))
@@ -124,7 +125,7 @@ def test_several_kernels_stand_side_by_side() -> None:
         new(agreement("x", first="differs", ratio=0.9), kernel="7.3.4+deb13-cloud-amd64"),
         new(agreement("y", refused="no v1"), kernel="7.3.4+deb13-cloud-amd64"),
     ]
-    page = table.markdown(found, summarise(found))
+    page = agree_text.markdown(found, summarise(found))
     assert "| scenario | qemu 6.12.1 | qemu 7.3.4 |" in page
     assert "| x | same 1.10 | another first victim 0.90 |" in page
     assert "| y | - | not played |" in page

@@ -15,7 +15,7 @@ import pytest
 
 from oomkit.cli.group import COMMANDS
 from oomkit.cli.progress import _fitting
-from oomkit.report.kernels_text import bootable_lines
+from oomkit.views.kernels import bootable_lines
 from tests.conftest import Command
 
 ROOT = Path(__file__).parents[2]

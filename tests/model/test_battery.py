@@ -13,7 +13,7 @@ import pytest
 from oomkit.agree.compare import compare_order, first_kill_s
 from oomkit.model import play
 from oomkit.scenario import read_scenario
-from tests.report.runs import kill
+from tests.views.runs import kill
 
 ROOT = Path(__file__).parents[2]
 RECORDED = [

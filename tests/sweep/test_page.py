@@ -10,9 +10,9 @@ import pytest
 from oomkit.sweep import find, tables
 from oomkit.sweep.answer import Answer
 from oomkit.sweep.format import Sweep
-from oomkit.sweep.page import page_text
 from oomkit.sweep.plan import Plan
 from oomkit.sweep.spool import Spool
+from oomkit.views.sweep_page import page_text
 from tests.sweep.sweeps import sweep
 from tests.sweep.test_conduct import here, rows
 

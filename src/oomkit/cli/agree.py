@@ -173,8 +173,9 @@ def _play(jobs: "list[Job]", workers: int) -> "list[Agreement]":
 
 
 def _show(found: "list[Agreement]", *, as_json: bool, as_markdown: bool) -> None:
-    from oomkit.agree import summarise, table
-    from oomkit.report.look import look_of
+    from oomkit.agree import summarise
+    from oomkit.render.terminal import look_of
+    from oomkit.views import agree_text
 
     summaries = summarise(found)
     if as_json:
@@ -183,9 +184,9 @@ def _show(found: "list[Agreement]", *, as_json: bool, as_markdown: bool) -> None
         data = msgspec.json.encode({"agreements": found, "summaries": summaries})
         sys.stdout.buffer.write(msgspec.json.format(data, indent=1) + b"\n")
     elif as_markdown:
-        click.echo(table.markdown(found, summaries), nl=False)
+        click.echo(agree_text.markdown(found, summaries), nl=False)
     else:
         look = look_of(sys.stdout)
-        click.echo(table.text(found, summaries, look), nl=False, color=look.colour)
+        click.echo(agree_text.text(found, summaries, look), nl=False, color=look.colour)
     if not all(one.meets for one in summaries):
         sys.exit(1)

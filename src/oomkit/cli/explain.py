@@ -198,7 +198,7 @@ def _print_text(told: "Sequence[Told]", last: int | None, *, summary: bool) -> i
     from oomkit.explain.summary import summary_lines, told_lines
     from oomkit.explain.text import explanation_lines
     from oomkit.explain.words import many
-    from oomkit.report.terminal import console
+    from oomkit.render.terminal import console
 
     found = Case(told)
     out = console(sys.stdout)
@@ -288,7 +288,7 @@ def _print_one(report: "Report", number: int, *, as_json: bool) -> None:
         return
     from oomkit.explain.show import is_ascii_only, print_lines
     from oomkit.explain.text import explanation_lines
-    from oomkit.report.terminal import console
+    from oomkit.render.terminal import console
 
     out = console(sys.stdout)
     ascii_only = is_ascii_only(sys.stdout)

@@ -262,7 +262,7 @@ def _explain(policy: Any, settings: Any, pid: int | None) -> None:
                 lines += ("what to look at again", *(f"  {line}" for line in found))
     except NoSuchProcessError as error:
         fail(f"--pid: {error}")
-    from oomkit.report.terminal import console
+    from oomkit.render.terminal import console
 
     width = console(sys.stdout).width
     for line in lines:

@@ -208,8 +208,8 @@ def _print_json(entries: "list[Entry]") -> None:
 
 
 def _print_table(entries: "list[Entry]") -> None:
-    from oomkit.report.history_table import history_table
-    from oomkit.report.terminal import console
+    from oomkit.render.terminal import console
+    from oomkit.views.history import history_table
 
     if not entries:
         click.echo("nothing happened")
@@ -218,9 +218,8 @@ def _print_table(entries: "list[Entry]") -> None:
 
 
 def _print_full(entry: "Entry") -> None:
-    from oomkit.report.history_table import candidates_table
-    from oomkit.report.history_text import full, hanging
-    from oomkit.report.terminal import console
+    from oomkit.render.terminal import console
+    from oomkit.views.history import candidates_table, full, hanging
 
     out = console(sys.stdout)
     for line in full(entry.id, entry.record):
@@ -239,7 +238,7 @@ def _explain(lines: list[str]) -> None:
     from oomkit.explain.text import explanation_lines
     from oomkit.klog.read import read_bytes
     from oomkit.klog.replay import replay_all
-    from oomkit.report.terminal import console
+    from oomkit.render.terminal import console
 
     data = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
     out = console(sys.stdout)

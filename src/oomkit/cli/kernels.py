@@ -54,7 +54,7 @@ def command(release: str | None, fetch: str | None, *, bootable: bool, as_json: 
     if as_json:
         import msgspec
 
-        from oomkit.report.rules_text import rules_in_words
+        from oomkit.views.rules import rules_in_words
 
         objects = [
             msgspec.to_builtins(row) | {"in_words": dict(rules_in_words(row.rules))} for row in rows
@@ -63,13 +63,13 @@ def command(release: str | None, fetch: str | None, *, bootable: bool, as_json: 
         sys.stdout.buffer.write(text + b"\n")
         return
     if release is not None:
-        from oomkit.report.kernels_text import show_rules
-        from oomkit.report.terminal import Page
+        from oomkit.render.terminal import Page
+        from oomkit.views.kernels import show_rules
 
         show_rules(Page(sys.stdout), release, rows[0])
         return
-    from oomkit.report.kernels_text import kernels_table
-    from oomkit.report.terminal import console
+    from oomkit.render.terminal import console
+    from oomkit.views.kernels import kernels_table
 
     console(sys.stdout).print(kernels_table(rows))
 
@@ -93,7 +93,7 @@ def _show_bootable(fetch: str | None, *, as_json: bool) -> None:
 
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
     elif found:
-        from oomkit.report.kernels_text import bootable_lines
+        from oomkit.views.kernels import bootable_lines
 
         rows = [(kernel.release, kernel.image, kernel.modules) for kernel in found]
         for line in bootable_lines(rows):

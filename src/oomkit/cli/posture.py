@@ -15,13 +15,13 @@ def show(source: str | None, release: str | None, *, as_json: bool) -> int:
     if as_json:
         import msgspec
 
-        from oomkit.report.posture_json import posture_object
+        from oomkit.views.posture import posture_object
 
         text = msgspec.json.encode(posture_object(posture, snapshot))
         sys.stdout.buffer.write(msgspec.json.format(text, indent=1) + b"\n")
     else:
-        from oomkit.report.posture_text import show_posture
-        from oomkit.report.terminal import Page
+        from oomkit.render.terminal import Page
+        from oomkit.views.posture import show_posture
 
         show_posture(Page(sys.stdout), posture, snapshot)
     return 1 if posture.state == "critical" else 0

@@ -252,7 +252,7 @@ class _Question(msgspec.Struct, frozen=True, kw_only=True):
         return None if path == "/" else path
 
     def _json(self, asked: Asked, *, compact: bool) -> None:
-        from oomkit.report.rank_json import rank_object
+        from oomkit.views.rank_json import rank_object
 
         text = msgspec.json.encode(rank_object(asked, self.top))
         if not compact:
@@ -261,8 +261,8 @@ class _Question(msgspec.Struct, frozen=True, kw_only=True):
 
     def _text(self, asked: Asked) -> None:
         from oomkit.kernel.versions import doubt
-        from oomkit.report.rank_page import show_rank
-        from oomkit.report.terminal import Page
+        from oomkit.render.terminal import Page
+        from oomkit.views.rank import show_rank
 
         top = _DEFAULT_TOP if self.top is None else self.top
         show_rank(Page(sys.stdout), asked, top, local_users=self.live)

@@ -59,7 +59,7 @@ def _play(
     if html is not None:
 
         def page() -> bytes:
-            from oomkit.report.recording_page import recording_page
+            from oomkit.views.replay_page import recording_page
 
             return recording_page(recording, played, command=again).encode()
 
@@ -72,8 +72,8 @@ def _play(
 
 
 def _print_text(recording: "Recording", played: "Sequence[Replay]") -> None:
-    from oomkit.report.replay_text import recording_line, replay_lines
-    from oomkit.report.terminal import Page
+    from oomkit.render.terminal import Page
+    from oomkit.views.replay import recording_line, replay_lines
 
     page = Page(sys.stdout)
     page.text(recording_line(recording))

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 def show_story(run: "Run", scenario: "Scenario", *, every_one: bool) -> None:
     """Print what happened and why."""
-    from oomkit.report.look import look_of
-    from oomkit.report.text import story
+    from oomkit.render.terminal import look_of
+    from oomkit.views.run_text import story
 
     look = look_of(sys.stdout)
     click.echo(story(run, scenario, look=look, every_one=every_one), nl=False, color=look.colour)
@@ -28,13 +28,13 @@ def show_story(run: "Run", scenario: "Scenario", *, every_one: bool) -> None:
 
 def show_free(run: "Run", scenario: "Scenario", every_s: float, total_mb: float) -> None:
     """Print the view of ``free``, with the MemTotal the machine had."""
-    from oomkit.report.free_table import free_table
+    from oomkit.views.free_table import free_table
 
     try:
-        table = free_table(run, every_s, scenario, total_mb=total_mb)
+        agree_text = free_table(run, every_s, scenario, total_mb=total_mb)
     except ValueError as error:
         fail(f"--free: {error}")
-    click.echo(table, nl=False)
+    click.echo(agree_text, nl=False)
 
 
 def show_log(run: "Run") -> None:
@@ -59,8 +59,8 @@ def show_json(*runs: "Run") -> None:
 
 def show_policies(runs: tuple["Run", ...]) -> None:
     """Print the objectives of several policies."""
-    from oomkit.report.look import look_of
-    from oomkit.report.policies import table
+    from oomkit.render.terminal import look_of
+    from oomkit.views.policies import table
 
     look = look_of(sys.stdout)
     click.echo(table(runs, look=look), nl=False, color=look.colour)
@@ -70,8 +70,8 @@ def show_two(
     runs: tuple["Run", ...], scenarios: tuple["Scenario", "Scenario"], names: tuple[str, str]
 ) -> None:
     """Print two runs side by side."""
-    from oomkit.report.compare import side_by_side
-    from oomkit.report.look import look_of
+    from oomkit.render.terminal import look_of
+    from oomkit.views.run_compare import side_by_side
 
     look = look_of(sys.stdout)
     text = side_by_side(runs[0], runs[1], names, scenarios=scenarios, look=look)
@@ -80,9 +80,9 @@ def show_two(
 
 def show_compared(pair: "Pair", scenario: "Scenario") -> None:
     """Print a real run beside the modelled one, and where they part."""
-    from oomkit.agree import table
-    from oomkit.report.compare import side_by_side
-    from oomkit.report.look import look_of
+    from oomkit.render.terminal import look_of
+    from oomkit.views import agree_text
+    from oomkit.views.run_compare import side_by_side
 
     look = look_of(sys.stdout)
     real = pair.played.run
@@ -95,7 +95,7 @@ def show_compared(pair: "Pair", scenario: "Scenario") -> None:
         judged=False,
     )
     click.echo(text, nl=False, color=look.colour)
-    click.echo("\n" + "\n".join(table.verdict(pair.agreement)))
+    click.echo("\n" + "\n".join(agree_text.verdict(pair.agreement)))
 
 
 def show_compared_json(pair: "Pair") -> None:
@@ -123,7 +123,7 @@ def write_comparison(
     """Write a page of several runs."""
 
     def page() -> bytes:
-        from oomkit.report.compare_page import compare_page
+        from oomkit.views.run_compare_page import compare_page
 
         return compare_page(runs, scenarios, names, command=again, judged=judged).encode()
 
@@ -132,7 +132,7 @@ def write_comparison(
 
 def write(kind: str, path: str, draw: "Callable[[], bytes]") -> None:
     """Draw something and write it to a file, ``-`` for stdout; trouble ends the command."""
-    from oomkit.report.extra import MissingExtraError
+    from oomkit.render.extras import MissingExtraError
 
     def refuse(why: object) -> NoReturn:
         fail(f"--{kind}: {why}")
@@ -157,16 +157,16 @@ def _told(what: str) -> AbstractContextManager[object]:
     """Say on a terminal what takes a second or two."""
     if not sys.stderr.isatty():
         return nullcontext()
-    from oomkit.report.terminal import console
+    from oomkit.render.terminal import console
 
     return console(sys.stderr).status(what)
 
 
 def _drawn(run: "Run", scenario: "Scenario", kind: str, again: str) -> bytes:
     if kind == "html":
-        from oomkit.report.html import html_page
+        from oomkit.views.run_page import html_page
 
         return html_page(run, scenario, command=again).encode()
-    from oomkit.report.picture import picture
+    from oomkit.views.run_figure import picture
 
     return picture(run, "svg" if kind == "svg" else "png", scenario)

@@ -151,8 +151,8 @@ def _show(found: "Answer", again: str, *, as_json: bool) -> None:
 
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
         return
-    from oomkit.report.look import look_of
-    from oomkit.sweep.text import answer_text
+    from oomkit.render.terminal import look_of
+    from oomkit.views.sweep_text import answer_text
 
     look = look_of(sys.stdout)
     click.echo(answer_text(found, look, command=again), nl=False, color=look.colour)

@@ -13,9 +13,8 @@ import click
 from oomkit.cli.common import fail
 from oomkit.cli.progress import progress
 from oomkit.cli.streams import say
-from oomkit.report.amounts import seconds
-from oomkit.report.extra import MissingExtraError
-from oomkit.sweep.extra import need_polars
+from oomkit.render.extras import MissingExtraError, need_polars
+from oomkit.render.quantities import seconds
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -80,7 +79,7 @@ def size(sweep: "Sweep", table: "Table | None") -> str:
 
 def need_report() -> None:
     """End the command where the page's libraries are not installed."""
-    from oomkit.report.extra import need
+    from oomkit.render.extras import need
 
     try:
         for module in ("altair", "jinja2", "vl_convert"):
@@ -147,7 +146,7 @@ def _answered(
     try:
         found = find.answer(sweep, tables.scan(sweep, spool.path))
         if html is not None:
-            from oomkit.sweep.page import page_text
+            from oomkit.views.sweep_page import page_text
 
             _write_page(html, page_text(sweep, found, plan, command))
         if out is not None:

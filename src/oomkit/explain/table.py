@@ -6,7 +6,7 @@ from oomkit.explain.look import LABEL_COLUMNS, Line
 from oomkit.explain.records import Candidate, Choice
 from oomkit.explain.words import kb
 from oomkit.printable import printable
-from oomkit.report.layout import Column, no_room, table
+from oomkit.render.layout import Column, no_room, table
 
 TABLE_HEAD = ("rank", "process", "rss", "swap", "page tables", "adj", "badness")
 _LEAVES = {4: 1, 3: 2, 5: 3, 6: 4}

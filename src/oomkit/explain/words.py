@@ -3,7 +3,7 @@
 import re
 
 from oomkit.printable import printable
-from oomkit.report.units import human_bytes
+from oomkit.render.quantities import human_bytes
 
 
 def kb(size_kb: int) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from oomkit.report.amounts import mb
+from oomkit.render.quantities import mb
 from oomkit.sweep.format import Sweep, Value
 from oomkit.sweep.quantity import exact, value_of
 from oomkit.sweep.stats import Mean, Share, mean_of, share

@@ -5,7 +5,7 @@ import math
 import msgspec
 import polars as pl
 
-from oomkit.report.amounts import count_of
+from oomkit.render.quantities import count_of
 from oomkit.sweep.answer import (
     Against,
     Answer,

@@ -7,8 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from oomkit.printable import printable
-from oomkit.report.amounts import seconds
-from oomkit.report.units import human_bytes
+from oomkit.render.quantities import human_bytes, seconds
 from oomkit.sweep.format import Axis, Kind, Value
 from oomkit.toml import units
 

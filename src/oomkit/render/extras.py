@@ -1,0 +1,37 @@
+"""The libraries of the extra ``report``, and what to say where they are not installed."""
+
+import importlib
+from types import ModuleType
+
+from oomkit.errors import OomkitError
+
+
+class MissingExtraError(OomkitError):
+    """Pictures or pages were asked for where their libraries are not installed."""
+
+
+def need(module: str) -> ModuleType:
+    """Import a library of the extra.
+
+    Raises:
+        MissingExtraError: it is not installed; the text says what to install.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise MissingExtraError(
+            f"pictures and pages need {module}: install oomkit[report] "
+            "(altair, jinja2, vl-convert-python)"
+        ) from None
+
+
+def need_polars() -> ModuleType:
+    """Import polars.
+
+    Raises:
+        MissingExtraError: it is not installed; the text says what to install.
+    """
+    try:
+        return importlib.import_module("polars")
+    except ImportError:
+        raise MissingExtraError("sweeps need polars: install oomkit[sweep]") from None

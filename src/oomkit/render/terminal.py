@@ -1,0 +1,177 @@
+"""How text is shown: its width, whether it may be coloured, which characters it may use."""
+
+import io
+import os
+import shutil
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TextIO
+
+import msgspec
+
+from oomkit.render.layout import Column, no_room, table
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+_FALLBACK_COLUMNS = 100
+
+
+def console(file: TextIO) -> "Console":
+    """Return a console that colours only a terminal, and none under ``NO_COLOR``.
+
+    Off a terminal lines are as wide as ``COLUMNS`` says, else 100 columns, so that files
+    and pipes do not depend on the window the command ran in.
+    """
+    from rich.console import Console
+
+    class _Console(Console):
+        def on_broken_pipe(self) -> None:
+            # rich would end with status 1, which here is an answer.
+            raise  # noqa: PLE0704 - rich calls it where the error is being handled
+
+    is_terminal = file.isatty()
+    width = None
+    if not is_terminal:
+        columns = os.environ.get("COLUMNS", "")
+        width = int(columns) if columns.isdigit() and int(columns) > 0 else _FALLBACK_COLUMNS
+    elif shutil.get_terminal_size().columns < 1:
+        width = _FALLBACK_COLUMNS
+    # rich leaves bold and dim under NO_COLOR, which is taken as a wish for plain text.
+    plain = bool(os.environ.get("NO_COLOR"))
+    return _Console(
+        file=file,
+        width=width,
+        color_system=None if plain else "auto",
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+class Page:
+    """Lines for people, of any text, in the window's width.
+
+    Attributes:
+        width: cells of the window.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._console = console(file)
+        self.width = self._console.width
+
+    def line(self, text: str, style: str = "") -> None:
+        """Print a line that was laid out for the width."""
+        from rich.text import Text
+
+        self._console.print(Text(text, style), soft_wrap=True)
+
+    def text(self, text: str, style: str = "", *, first: str = "", rest: str | None = None) -> None:
+        """Print text of any length; what goes on in the next line is indented.
+
+        Args:
+            text: the text; its own indentation is kept.
+            style: how a terminal may show it.
+            first: what stands before the first line.
+            rest: what stands before the others; None: two spaces more than before the first.
+        """
+        from oomkit.render.layout import wrapped
+
+        body = text.lstrip(" ")
+        first += " " * (len(text) - len(body))
+        rest = " " * (len(first) + 2) if rest is None else rest
+        for line in wrapped(body, self.width, first=first, rest=rest):
+            self.line(line, style)
+
+
+_MIN_COLUMNS = 40
+
+_ASCII = str.maketrans({"\u2026": "...", "\u2013": "-", "\u00d7": "x"})
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """What the reader's terminal can do.
+
+    Attributes:
+        width: columns.
+        colour: ANSI colours are welcome.
+        unicode: block characters and the like can be shown; else ASCII alone is used.
+    """
+
+    width: int = _FALLBACK_COLUMNS
+    colour: bool = False
+    unicode: bool = True
+
+
+def look_of(stream: TextIO) -> Look:
+    """What fits a stream, by the same rules as :func:`oomkit.render.terminal.console`."""
+    of = console(stream)
+    return Look(
+        width=of.width,
+        colour=of.color_system is not None and not of.no_color,
+        unicode=of.encoding.startswith("utf"),
+    )
+
+
+def render(look: Look, *parts: "RenderableType") -> str:
+    """Lay out rich renderables, one under the other, as text that ends in a newline.
+
+    A ``Text`` whose overflow is ``ignore`` stays one line, for the terminal to wrap.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    out = io.StringIO()
+    console = Console(
+        file=out,
+        width=max(look.width, _MIN_COLUMNS),
+        force_terminal=look.colour,
+        color_system="standard" if look.colour else None,
+        no_color=not look.colour,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        legacy_windows=False,
+        _environ={},
+    )
+    for part in parts:
+        if isinstance(part, Text) and part.overflow == "ignore":
+            console.print(part, no_wrap=True, overflow="ignore", crop=False)
+        else:
+            console.print(part)
+    lines = (line.rstrip() for line in out.getvalue().split("\n"))
+    return in_charset("\n".join(lines), look)
+
+
+def in_charset(text: str, look: Look) -> str:
+    """Text in the characters that the reader can see."""
+    if look.unicode or text.isascii():
+        return text
+    return text.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
+
+
+_GAP = 2
+
+
+def fitted(
+    columns: Sequence[Column], look: Look, styles: Sequence[str] = ()
+) -> list["RenderableType"]:
+    """Lay out a table in the width there is, and below it name what was left out of it.
+
+    Args:
+        columns: from the left to the right.
+        look: what the terminal can do.
+        styles: of the rows; default: none.
+    """
+    from rich.text import Text
+
+    laid = table(columns, look.width, gap=_GAP)
+    shown: list[RenderableType] = [Text(line, style="bold") for line in laid.heading]
+    for i, row in enumerate(laid.rows):
+        style = styles[i] if i < len(styles) else ""
+        for line in row:
+            text = Text.assemble(*line, style=style)
+            text.rstrip()
+            shown.append(text)
+    if laid.left_out:
+        shown.append(Text(no_room(laid.left_out), style="dim"))
+    return shown

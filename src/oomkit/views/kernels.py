@@ -1,0 +1,72 @@
+"""The history of the rules as a table."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from oomkit.kernel.versions import RuleRange
+from oomkit.printable import printable
+from oomkit.render.terminal import Page
+from oomkit.views.rules import rules_in_words
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+_MARGIN = 18
+
+
+def kernels_table(rows: Sequence[RuleRange]) -> "Table":
+    """Lay out rule sets: name, the versions they hold for, what changed, what it means."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("rules", no_wrap=True)
+    table.add_column("kernels")
+    table.add_column("what changed")
+    table.add_column("what it means")
+    for row in rows:
+        what, meaning = _texts(row)
+        table.add_row(row.rules.name, _range(row), what, meaning)
+    return table
+
+
+def show_rules(page: Page, release: str, row: RuleRange) -> None:
+    """Print the rules a kernel follows: what is in force, and what brought them."""
+    rules = row.rules
+    page.text(printable(f"kernel {release.strip()} follows the rules of {rules.name}"), "bold")
+    page.text(f"  in force in {_range(row)}")
+    page.line("")
+    for heading, text in rules_in_words(rules):
+        first = heading.ljust(_MARGIN)
+        page.text(text, first=first, rest=" " * _MARGIN)
+    page.line("")
+    what, meaning = _texts(row)
+    page.text(what, first="new in them".ljust(_MARGIN), rest=" " * _MARGIN)
+    if meaning:
+        page.text(meaning, first="which means".ljust(_MARGIN), rest=" " * _MARGIN)
+
+
+def _range(row: RuleRange) -> str:
+    rules = row.rules
+    if row.variant is not None or rules.until.removesuffix(" and later") == rules.since:
+        return rules.until
+    return f"{rules.since} to {rules.until}"
+
+
+def _texts(row: RuleRange) -> tuple[str, str]:
+    if row.variant is not None:
+        return row.variant.what, row.variant.meaning
+    what = "; ".join(change.what for change in row.changes)
+    meaning = "; ".join(change.meaning for change in row.changes if change.meaning)
+    return what, meaning
+
+
+def bootable_lines(rows: Sequence[tuple[str, str, str | None]]) -> Iterator[str]:
+    """Kernels that can be booted: release, image, directory of modules if it has any.
+
+    Paths stand in lines of their own, whole, so that they can be copied.
+    """
+    for release, image, modules in rows:
+        yield printable(release)
+        yield f"  image    {printable(image)}"
+        yield f"  modules  {printable(modules or 'none')}"

@@ -1,0 +1,113 @@
+"""A recording replayed, as a person reads it."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from oomkit.guard.recording import Mark, Recording
+from oomkit.guard.replay import KernelKill, Replay, WouldKill
+from oomkit.printable import printable
+from oomkit.render.quantities import count_of, human_bytes, seconds
+from oomkit.views.history import evidence_lines, local_time, who
+
+_INDENT = " " * 10
+
+
+def recording_line(recording: Recording) -> str:
+    """What was recorded, in one line."""
+    first, last = recording.samples[0], recording.samples[-1]
+    boots = last.boot - first.boot + 1
+    times = f"{local_time(first.wall_s)} to {local_time(last.wall_s)}"
+    parts = [f"{len(recording.samples):,} samples", f"kernel {printable(recording.kernel)}"]
+    if boots > 1:
+        parts.append(f"{boots} boots")
+    if recording.damaged:
+        parts.append(f"{count_of(recording.damaged, 'damaged slot')} passed over")
+    return f"{printable(recording.path)}: {times}, {', '.join(parts)}"
+
+
+def replay_lines(played: Replay) -> Iterator[tuple[str, str]]:
+    """Yield what happened and what would have, in the order of time, then the sum.
+
+    With each line comes what stands before its continuation, should it be too long.
+    """
+    yield f"under the policy {printable(played.policy)}", "  "
+    if played.missing:
+        yield f"not recorded, so these conditions never hold: {', '.join(played.missing)}", "  "
+    yield "", ""
+    found = events(played)
+    day = ""
+    for wall_s, _, lines in found:
+        date, _, clock = local_time(wall_s).partition(" ")
+        if date != day:
+            yield date, ""
+            day = date
+        for i, line in enumerate(lines):
+            text = f"{clock:<10}{line}" if i == 0 else f"{_INDENT}{line}"
+            yield text, f"{_INDENT}  "
+    if found:
+        yield "", ""
+    for line in sums(played):
+        yield line, "  "
+
+
+def events(played: Replay) -> list[tuple[float, Literal["would", "kill", "act"], list[str]]]:
+    """What happened and what would have, in the order of time: when, what sort, and in words."""
+    found: list[tuple[int, float, float, Literal["would", "kill", "act"], Iterator[str]]] = []
+    found += [(w.boot, w.t_s, w.wall_s, "would", _would(w)) for w in played.would_kill]
+    found += [
+        (k.mark.boot, k.mark.t_s, k.mark.wall_s, "kill", _kernel(k, played))
+        for k in played.kernel_kills
+    ]
+    found += [(m.boot, m.t_s, m.wall_s, "act", _acted(m)) for m in played.acts]
+    found.sort(key=lambda event: event[:2])
+    return [(wall_s, kind, list(lines)) for _, _, wall_s, kind, lines in found]
+
+
+def _would(would: WouldKill) -> Iterator[str]:
+    victim = would.act["victim"]
+    how = would.signals[0] if would.signals else "no signal"
+    yield f"would have killed {who(would.act)} ({how}, {would.act['level']})"
+    yield from evidence_lines(would.act)
+    frees = human_bytes((victim.get("expected_kb") or 0) * 1024)
+    yield f"frees {frees}; {printable(would.act['reason'])}"
+
+
+def _kernel(kill: KernelKill, played: Replay) -> Iterator[str]:
+    name = printable(f"{kill.mark.comm}[{kill.mark.pid}]")
+    if kill.ahead_s is not None:
+        yield f"the kernel killed {name}: {seconds(kill.ahead_s)} after the policy would have"
+    elif kill.after is not None:
+        earlier = played.would_kill[kill.after]
+        ahead = seconds(kill.mark.t_s - earlier.t_s)
+        yield f"the kernel killed {name}; {who(earlier.act)} would have been dead for {ahead}"
+    else:
+        yield f"the kernel killed {name}; the policy would not have acted before"
+
+
+def _acted(mark: Mark) -> Iterator[str]:
+    name = printable(f"{mark.comm}[{mark.pid}]")
+    yield f"{printable(mark.by) or 'the policy in force'} did act on {name}"
+
+
+def sums(played: Replay) -> Iterator[str]:
+    """What it comes to, a line each."""
+    kills = len(played.would_kill)
+    yield f"would have killed: {kills or 'nobody'}"
+    if played.kernel_kills:
+        ahead = [k.ahead_s for k in played.kernel_kills if k.ahead_s is not None]
+        other = sum(k.ahead_s is None and k.after is not None for k in played.kernel_kills)
+        parts = [f"the kernel killed: {len(played.kernel_kills)}"]
+        if ahead:
+            parts.append(
+                f"{len(ahead)} of them {seconds(min(ahead))} or more after the policy would have"
+            )
+        if other:
+            parts.append(f"{other} that might have lived, as the policy had acted before")
+        late = len(played.kernel_kills) - len(ahead) - other
+        if late:
+            parts.append(f"{late} without the policy having acted")
+        yield "; ".join(parts)
+    else:
+        yield "the kernel killed: nobody"
+    yield f"memory would have been called short for {seconds(played.warned_s)}"
+    yield f"looked at recorded moments, at most {seconds(played.longest_gap_s)} apart"

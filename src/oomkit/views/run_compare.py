@@ -1,0 +1,251 @@
+"""Two runs side by side."""
+
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from oomkit.printable import printable
+from oomkit.render.bars import by_column, sparkline
+from oomkit.render.quantities import FIELDS, mb, outcome_of, seconds
+from oomkit.render.terminal import Look, render
+from oomkit.scenario import Kill, Run, Scenario
+from oomkit.views.kill_reasons import deciding_step
+from oomkit.views.run_curves import uses
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+_OUTCOMES = ("completed", "timed_out", "frozen", "panicked")
+"""From the best to the worst."""
+
+_SHOWN_KILLS = 15
+_SPARK_CELLS_MAX = 40
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the comparison.
+
+    Attributes:
+        field: what is compared.
+        left: its value in the first run.
+        right: its value in the second.
+        verdict: the second against the first; ``other`` where neither is better as such.
+    """
+
+    field: str
+    left: str
+    right: str
+    verdict: Literal["same", "better", "worse", "other"]
+
+
+def side_by_side(
+    left: Run,
+    right: Run,
+    names: tuple[str, str] = ("first", "second"),
+    *,
+    scenarios: tuple[Scenario | None, Scenario | None] = (None, None),
+    look: Look | None = None,
+    judged: bool = True,
+) -> str:
+    """Show two runs beside each other: outcome, objectives, curves, kills.
+
+    Args:
+        left: the first run.
+        right: the second.
+        names: what heads their columns.
+        scenarios: what was played, for the size of memory.
+        look: what the terminal can do; default: 100 columns, no colours.
+        judged: tell the second as better or worse than the first, or only where it differs.
+    """
+    from rich.text import Text
+
+    look = look or Look()
+    heading = Text(f"{printable(left.scenario)}: {printable(names[0])} | {printable(names[1])}")
+    heading.stylize("bold")
+    parts: list[RenderableType] = [heading, Text("")]
+    parts.append(_table(left, right, names, scenarios, look, judged=judged))
+    if left.kills or right.kills:
+        parts += [Text(""), _kills(left, right, names)]
+    return render(look, *parts)
+
+
+def rows(left: Run, right: Run, scenarios: tuple[Scenario | None, Scenario | None]) -> list[Row]:
+    """What is compared, field by field."""
+    a, b = left.objectives, right.objectives
+    best = {outcome: i for i, outcome in enumerate(_OUTCOMES)}
+    found = [
+        _less_is_better(
+            "outcome",
+            best[left.outcome],
+            best[right.outcome],
+            *(outcome_of(one.outcome) for one in (left, right)),
+        ),
+        _neutral("kernel", printable(left.kernel), printable(right.kernel)),
+        _neutral(FIELDS["ended_s"], seconds(left.ended_s), seconds(right.ended_s)),
+        _less_is_better("kills", a.kills, b.kills),
+        _less_is_better(FIELDS["innocents_killed"], a.innocents_killed, b.innocents_killed),
+        _less_is_better(FIELDS["protected_killed"], a.protected_killed, b.protected_killed),
+        _less_is_better(
+            FIELDS["work_lost_s"],
+            a.work_lost_s,
+            b.work_lost_s,
+            seconds(a.work_lost_s),
+            seconds(b.work_lost_s),
+        ),
+        _less_is_better(
+            FIELDS["frozen_s"], a.frozen_s, b.frozen_s, seconds(a.frozen_s), seconds(b.frozen_s)
+        ),
+        _neutral(FIELDS["freed_mb"], mb(a.freed_mb), mb(b.freed_mb)),
+        _neutral(FIELDS["denied"], str(len(left.denied)), str(len(right.denied))),
+        _neutral("first kill", _first_kill(left), _first_kill(right)),
+    ]
+    if left.policy is not None or right.policy is not None:
+        found.insert(2, _neutral("policy", *(printable(r.policy or "-") for r in (left, right))))
+        found.append(_less_is_better("kernel kills", kernel_kills(left), kernel_kills(right)))
+    least = [min(run.samples.available_mb, default=0.0) for run in (left, right)]
+    found.append(_neutral("least available", mb(max(least[0], 0.0)), mb(max(least[1], 0.0))))
+    used = [uses(r, s) for r, s in zip((left, right), scenarios, strict=True)]
+    if any(use.swap_total_mb for use in used):
+        most = [mb(max(use.swap_used_mb, default=0.0)) for use in used]
+        found.append(_neutral("most swap used", *most))
+    return found
+
+
+def _less_is_better(
+    field: str, a: float, b: float, left: str | None = None, right: str | None = None
+) -> Row:
+    verdict: Literal["same", "better", "worse"] = (
+        "same" if a == b else "better" if b < a else "worse"
+    )
+    return Row(
+        field=field,
+        left=str(a) if left is None else left,
+        right=str(b) if right is None else right,
+        verdict=verdict,
+    )
+
+
+def _neutral(field: str, left: str, right: str) -> Row:
+    return Row(field=field, left=left, right=right, verdict="same" if left == right else "other")
+
+
+def kernel_kills(run: Run) -> int:
+    """How many the kernel had to kill."""
+    return sum(kill.by == "kernel" and not kill.would_have for kill in run.kills)
+
+
+def _first_kill(run: Run) -> str:
+    for kill in run.kills:
+        if not kill.would_have:
+            return f"{_victim(kill)} at {seconds(kill.t_s)}"
+    return "-"
+
+
+def _victim(kill: Kill) -> str:
+    return f"{printable(kill.task)}/{kill.instance}"
+
+
+def _table(
+    left: Run,
+    right: Run,
+    names: tuple[str, str],
+    scenarios: tuple[Scenario | None, Scenario | None],
+    look: Look,
+    *,
+    judged: bool,
+) -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("")
+    table.add_column(Text(printable(names[0])))
+    table.add_column(Text(printable(names[1])))
+    table.add_column("")
+    styles = {"better": "green", "worse": "red", "other": "bold", "same": "dim"}
+    words = {"better": "better", "worse": "worse", "other": "differs", "same": ""}
+    if not judged:
+        styles |= {"better": "bold", "worse": "bold"}
+        words |= {"better": "differs", "worse": "differs"}
+    for row in rows(left, right, scenarios):
+        style = styles[row.verdict]
+        table.add_row(
+            row.field,
+            row.left,
+            Text(row.right, style=style),
+            Text(words[row.verdict], style=style),
+        )
+    # Each sparkline's scale is one for both, so that their heights can be compared.
+    cells = min(_SPARK_CELLS_MAX, max((look.width - 32) // 2, 10))
+    end_s = max(left.ended_s, right.ended_s)
+    used = [uses(r, s) for r, s in zip((left, right), scenarios, strict=True)]
+    top = max(use.total_mb for use in used)
+    drawn = [
+        _spark(run, run.samples.available_mb, end_s, top, cells, look, low=True)
+        for run in (left, right)
+    ]
+    table.add_row("available", *(Text(line, style="cyan") for line in drawn))
+    drawn = [
+        _spark(run, run.samples.psi_some_avg10, end_s, 100.0, cells, look) for run in (left, right)
+    ]
+    table.add_row("PSI some", *(Text(line, style="cyan") for line in drawn))
+    table.add_row("", *[f"0 s{seconds(end_s).rjust(cells - 3)}"] * 2)
+    return table
+
+
+def _spark(
+    run: Run,
+    values: list[float],
+    end_s: float,
+    top: float,
+    cells: int,
+    look: Look,
+    *,
+    low: bool = False,
+) -> str:
+    t_s = run.samples.t_s
+    columns = by_column(t_s, values, end_s, cells, min if low else max)
+    last = int(run.ended_s / end_s * cells) if end_s > 0 else 0
+    shares = [
+        None if v is None or i > last else v / top if top > 0 else 0.0
+        for i, v in enumerate(columns)
+    ]
+    return sparkline(shares, unicode=look.unicode)
+
+
+def _kills(left: Run, right: Run, names: tuple[str, str]) -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("kill", justify="right")
+    table.add_column(Text(printable(names[0])))
+    table.add_column(Text(printable(names[1])))
+    pairs = list(zip_longest(left.kills, right.kills))
+    for number, pair in enumerate(pairs[:_SHOWN_KILLS], start=1):
+        note = _difference(pair)
+        why = None not in pair and bool(note)
+        cells = (Text(_kill(kill, why=why), style="bold" if note else "") for kill in pair)
+        table.add_row(str(number), *cells, note)
+    if len(pairs) > _SHOWN_KILLS:
+        rest = (max(len(run.kills) - _SHOWN_KILLS, 0) for run in (left, right))
+        table.add_row("", *(f"and {n} more" for n in rest))
+    return table
+
+
+def _difference(pair: tuple[Kill | None, Kill | None]) -> str:
+    a, b = pair
+    if a is None or b is None:
+        return "second only" if a is None else "first only"
+    alike = (a.task, a.instance, a.would_have) == (b.task, b.instance, b.would_have)
+    return "" if alike else "other victim"
+
+
+def _kill(kill: Kill | None, *, why: bool) -> str:
+    if kill is None:
+        return "-"
+    spared = "would have: " if kill.would_have else ""
+    line = f"{seconds(kill.t_s)}  {spared}{_victim(kill)}  {mb(kill.freed_mb)}"
+    return f"{line}\n{printable(deciding_step(kill))}" if why else line

@@ -1,0 +1,241 @@
+"""What happened in a run, in order: the record's own events, and what its curves tell."""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Literal
+
+import msgspec
+
+from oomkit.model.machine import UPTIME_AT_START_S
+from oomkit.printable import printable
+from oomkit.render.quantities import count_of, mb, seconds
+from oomkit.scenario import Denied, Freeze, Kill, Run, Scenario
+from oomkit.views.event import Happening
+from oomkit.views.kill_reasons import full_cgroup, reason_lines, who
+from oomkit.views.run_curve_events import ends, pressure, shortage, starts, swap
+from oomkit.views.run_curves import curves
+
+_SHOWN = {"kill": 12, "would_have": 4, "denied": 4, "freeze": 4}
+"""How many of a kind are told one by one; the rest in one line."""
+
+_ROW = 3
+"""How many of a row of kills of one name are told one by one."""
+
+_ENDINGS = {
+    "completed": "every task ended, or holds what it has for ever",
+    "panicked": "the kernel panicked",
+    "frozen": "the machine is unusable and stays so",
+    "timed_out": "the scenario's duration is over, and tasks are still at work",
+}
+
+_ALL_ENDED = "every task ended"
+
+
+def happenings(
+    run: Run, scenario: Scenario | None = None, *, every_one: bool = False
+) -> list[Happening]:
+    """Return what happened, in order of time.
+
+    Args:
+        run: the record.
+        scenario: what was played, for the knobs it changes on the way and the memory's size.
+        every_one: tell every single kill, refusal and freeze; else the many are summed up.
+    """
+    found: list[Happening] = []
+    if scenario is not None:
+        found += _knobs(scenario, run.ended_s)
+    found += starts(run)
+    found += shortage(run, scenario)
+    found += swap(run, scenario)
+    found += pressure(run)
+    found += _freezes(run.frozen, run.ended_s, every_one)
+    found += _kills(run, every_one)
+    found += _limited([_denied(one) for one in run.denied], "denied", every_one)
+    found += ends(run)
+    # A task's end is sampled, and may come out a moment later than the end of the run.
+    found = [_until(one, run.ended_s) for one in found]
+    found.sort(key=lambda one: one.t_s)
+    return [*found, ending(run)]
+
+
+Told = tuple[Happening, list["Told"]]
+"""A happening, and where it stands for many, those."""
+
+
+def nested(run: Run, scenario: Scenario | None = None) -> list[Told]:
+    """What happened, in order of time, the many of a kind below the line that sums them up.
+
+    Args:
+        run: the record.
+        scenario: as of :func:`happenings`.
+    """
+    summed = happenings(run, scenario)
+    apart = {one.kill for one in summed if one.kill is not None}
+    found: list[Told] = [(one, []) for one in summed]
+    sums = [told for told in found if told[0].many and told[0].kind in ("kill", "would_have")]
+    for i, kill in enumerate(run.kills):
+        if i in apart:
+            continue
+        one = _kill(i, kill, run.kernel)
+        alike = [told for told in sums if told[0].kind == one.kind]
+        before = [told for told in alike if told[0].t_s <= one.t_s]
+        (before or alike)[-1 if before else 0][1].append((one, []))
+    for one, parts in found:
+        if one.many and one.kind == "denied":
+            parts += [(_denied(each), []) for each in run.denied[_SHOWN["denied"] :]]
+        elif one.many and one.kind == "freeze":
+            shorter = sorted(run.frozen, key=_lasted, reverse=True)[_SHOWN["freeze"] :]
+            shorter.sort(key=lambda each: each.from_s)
+            parts += [(_freeze(each, run.ended_s), []) for each in shorter]
+    return found
+
+
+def ending(run: Run) -> Happening:
+    """How the run ended."""
+    why = _panic_line(run.log) if run.outcome == "panicked" else None
+    return Happening(
+        t_s=run.ended_s,
+        kind="panic" if run.outcome == "panicked" else "outcome",
+        what=_ALL_ENDED if _all_ended(run) else _ENDINGS[run.outcome],
+        why=(printable(why), f"({log_clock(run)})") if why else (),
+    )
+
+
+def log_clock(run: Run) -> str:
+    """What the times in the kernel's log count from, which is not the start of the run."""
+    if run.on == "model":
+        return f"the log's clock began {seconds(UPTIME_AT_START_S)} before the run"
+    return "the log's clock counts from the kernel's boot"
+
+
+def _all_ended(run: Run) -> bool:
+    """Whether the samples show every task to be gone when the run was completed."""
+    found = curves(run)
+    gone = (curve.end_s is not None or curve.kill is not None for curve in found)
+    return run.outcome == "completed" and bool(found) and all(gone)
+
+
+def _until(one: Happening, end_s: float) -> Happening:
+    return msgspec.structs.replace(one, t_s=end_s) if one.t_s > end_s else one
+
+
+def _panic_line(log: Iterable[str]) -> str | None:
+    return next((line for line in reversed(list(log)) if "Kernel panic" in line), None)
+
+
+def _kill(index: int, kill: Kill, kernel: str) -> Happening:
+    by = "the kernel" if kill.by == "kernel" else printable(kill.by)
+    if kill.would_have:
+        what = f"{by} would have killed {who(kill)}, which lives"
+    else:
+        what = f"{by} kills {who(kill)}"
+    cgroup = full_cgroup(kill)
+    if cgroup is not None:
+        what += f": cgroup {printable(cgroup)} is at its limit"
+    return Happening(
+        t_s=kill.t_s,
+        kind="would_have" if kill.would_have else "kill",
+        what=what,
+        why=reason_lines(kill, kernel),
+        kill=index,
+    )
+
+
+def _denied(one: Denied) -> Happening:
+    return Happening(
+        t_s=one.t_s,
+        kind="denied",
+        what=f"{printable(one.call)} of {mb(one.mb)} by {printable(one.task)}/{one.instance} fails",
+        why=(printable(one.limit),) if one.limit else (),
+    )
+
+
+def _freezes(frozen: Sequence[Freeze], end_s: float, every_one: bool) -> list[Happening]:
+    """The longest freezes one by one, the shorter ones in a line."""
+    if every_one or len(frozen) <= _SHOWN["freeze"] + 1:
+        return [_freeze(one, end_s) for one in frozen]
+    by_length = sorted(frozen, key=_lasted, reverse=True)
+    told, rest = by_length[: _SHOWN["freeze"]], by_length[_SHOWN["freeze"] :]
+    first, last = min(one.from_s for one in rest), max(one.to_s for one in rest)
+    what = (
+        f"{len(rest)} shorter freezes until {seconds(last)}, "
+        f"{seconds(sum(_lasted(one) for one in rest))} in all"
+    )
+    short = Happening(t_s=first, kind="freeze", what=what, many=True)
+    return [*(_freeze(one, end_s) for one in told), short]
+
+
+def _freeze(freeze: Freeze, end_s: float) -> Happening:
+    until = "until the end" if freeze.to_s >= end_s else f"until {seconds(freeze.to_s)}"
+    return Happening(
+        t_s=freeze.from_s,
+        kind="freeze",
+        what=f"the machine freezes for {seconds(_lasted(freeze))}, {until}",
+        why=("a small program that takes 10 ms takes over 1 s",),
+    )
+
+
+def _lasted(freeze: Freeze) -> float:
+    return max(freeze.to_s - freeze.from_s, 0.0)
+
+
+def _knobs(scenario: Scenario, end_s: float) -> list[Happening]:
+    found = []
+    for at in scenario.at:
+        if at.t_s > end_s:
+            continue
+        changes = [f"vm.{name} = {value}" for name, value in at.vm.items()]
+        for owner, fields in (*at.tasks.items(), *at.cgroups.items()):
+            changes += [f"{owner}.{name} = {value}" for name, value in fields.items()]
+        if at.swap_bytes is not None:
+            changes.append(f"swap = {mb(at.swap_bytes / 2**20)}")
+        what = f"the scenario sets {', '.join(changes)}"
+        found.append(Happening(t_s=at.t_s, kind="knob", what=printable(what)))
+    return found
+
+
+def _kills(run: Run, every_one: bool) -> list[Happening]:
+    """The kills; where they are many, a row of tasks of one name is told by its first ones."""
+    found = [_kill(i, kill, run.kernel) for i, kill in enumerate(run.kills)]
+    dead = [one for one, kill in zip(found, run.kills, strict=True) if not kill.would_have]
+    named = [one for one, kill in zip(found, run.kills, strict=True) if kill.would_have]
+    if not every_one and len(dead) > _SHOWN["kill"] + 1:
+        dead = _by_rows(dead, run.kills)
+    return [
+        *_limited(dead, "kill", every_one),
+        *_limited(named, "would_have", every_one),
+    ]
+
+
+def _by_rows(found: list[Happening], kills: Sequence[Kill]) -> list[Happening]:
+    told: list[Happening] = []
+    by_name = groupby(found, key=lambda one: kills[one.kill or 0].task)
+    for name, row in by_name:
+        members = list(row)
+        if len(members) <= _ROW + 1:
+            told += members
+            continue
+        rest = members[_ROW:]
+        freed = sum(kills[one.kill or 0].freed_mb for one in rest)
+        what = (
+            f"and {len(rest)} more {printable(name)} until {seconds(rest[-1].t_s)}, "
+            f"which frees {mb(freed)}"
+        )
+        told += members[:_ROW]
+        told.append(Happening(t_s=rest[0].t_s, kind="kill", what=what, many=True))
+    return told
+
+
+def _limited(
+    found: list[Happening],
+    kind: Literal["kill", "would_have", "denied"],
+    every_one: bool,
+) -> list[Happening]:
+    shown = _SHOWN[kind]
+    if every_one or len(found) <= shown + 1:
+        return found
+    rest = found[shown:]
+    names = {"kill": "kill", "would_have": "would-have kill", "denied": "refusal"}
+    last = max(one.t_s for one in rest)
+    what = f"and {count_of(len(rest), 'more ' + names[kind])} until {seconds(last)}"
+    return [*found[:shown], Happening(t_s=rest[0].t_s, kind=kind, what=what, many=True)]

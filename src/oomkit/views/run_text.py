@@ -1,0 +1,243 @@
+"""The story of a run for a terminal: what happened and why, curves, objectives, outcome."""
+
+from typing import TYPE_CHECKING
+
+from oomkit.printable import printable
+from oomkit.render.bars import by_column, column_of, sparkline
+from oomkit.render.quantities import FIELDS, count_of, mb, outcome_of, seconds
+from oomkit.render.terminal import Look, render
+from oomkit.scenario import Run, Scenario
+from oomkit.scenario.record import Reaction
+from oomkit.views.event import Happening
+from oomkit.views.run_curves import PING, PROBE, answers, uses
+from oomkit.views.run_events import happenings
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+_STYLES = {
+    "kill": "bold red",
+    "would_have": "yellow",
+    "denied": "yellow",
+    "freeze": "magenta",
+    "panic": "bold red",
+    "outcome": "bold",
+    "short": "cyan",
+    "swap": "cyan",
+    "pressure": "cyan",
+    "knob": "cyan",
+}
+_LABEL_CELLS = 12
+_NOTE_CELLS = 36
+_MIN_SPARK_CELLS = 20
+
+
+def story(
+    run: Run,
+    scenario: Scenario | None = None,
+    *,
+    look: Look | None = None,
+    every_one: bool = False,
+) -> str:
+    """Tell a run: a line for each thing that happened, sparklines, objectives, the outcome.
+
+    Args:
+        run: the record.
+        scenario: what was played; adds what it is about, the memory's size, changed knobs.
+        look: what the terminal can do; default: 100 columns, no colours.
+        every_one: tell every kill, refusal and freeze; else the many are summed up.
+    """
+    from rich.text import Text
+
+    look = look or Look()
+    parts: list[RenderableType] = [Text(title(run), style="bold")]
+    if scenario is not None and scenario.about.strip():
+        parts.append(Text(printable(" ".join(scenario.about.split())), style="dim"))
+    *found, end = happenings(run, scenario, every_one=every_one)
+    parts += [Text(""), _events(found), Text("")]
+    parts += [*curve_lines(run, scenario, look), Text("")]
+    parts += [objectives_table(run), Text("")]
+    if run.reaction is not None:
+        parts += [_reaction_table(run.reaction), Text("")]
+    parts.append(_outcome(run, end))
+    return render(look, *parts)
+
+
+def reaction_rows(reaction: Reaction) -> list[tuple[str, str, str]]:
+    """How fast somebody acted: its name, value with its unit, and what it means."""
+
+    def at(t_s: float | None) -> str:
+        return "never" if t_s is None else f"{t_s:.2f} s"
+
+    share = f"{reaction.low_share:.0%}"
+    return [
+        (FIELDS["low_s"], at(reaction.low_s), f"memory and swap both at or under {share}"),
+        (FIELDS["signal_s"], at(reaction.signal_s), "the first signal to a task"),
+        (FIELDS["back_s"], at(reaction.back_s), "memory no longer low after it"),
+        (FIELDS["short_s"], f"{reaction.short_s:.2f} s", "how long memory was low in all"),
+        (
+            FIELDS["longest_gap_s"],
+            f"{reaction.longest_gap_s:.2f} s",
+            "an ordinary program stood still",
+        ),
+        (
+            FIELDS["longest_locked_gap_s"],
+            f"{reaction.longest_locked_gap_s:.2f} s",
+            "one with locked memory and real-time priority did",
+        ),
+    ]
+
+
+def _reaction_table(reaction: Reaction) -> "Table":
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(style="dim")
+    for row in reaction_rows(reaction):
+        table.add_row(*row)
+    return table
+
+
+def title(run: Run) -> str:
+    """``name: model, kernel 6.12``, and the policy that guarded it."""
+    text = f"{printable(run.scenario)}: {printable(run.on)}, kernel {printable(run.kernel)}"
+    return text if run.policy is None else f"{text}, policy {printable(run.policy)}"
+
+
+def _events(found: list[Happening]) -> "Table":
+    from rich.console import Group
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column()
+    for one in found:
+        what = Text(one.what, style=_STYLES.get(one.kind, ""))
+        why = (Padding(Text(line, style="dim"), (0, 0, 0, 2)) for line in one.why)
+        table.add_row(f"{one.t_s:.1f} s", Group(what, *why))
+    return table
+
+
+def curve_lines(run: Run, scenario: Scenario | None, look: Look) -> list["RenderableType"]:
+    """Sparklines over the whole run: memory, swap, pressure, and when it froze and killed."""
+    from rich.text import Text
+
+    samples, use = run.samples, uses(run, scenario)
+    end_s = max([run.ended_s, *samples.t_s[-1:]])
+    narrow = look.width < _LABEL_CELLS + _MIN_SPARK_CELLS + _NOTE_CELLS
+    # A note that has no room beside its line stands below it.
+    cells = max(look.width - _LABEL_CELLS - (0 if narrow else _NOTE_CELLS), _MIN_SPARK_CELLS)
+    lines: list[RenderableType] = []
+
+    def line(label: str, drawn: str, note: str, style: str = "") -> None:
+        text = Text(label.ljust(_LABEL_CELLS), overflow="ignore")
+        text.append(drawn.ljust(0 if narrow else cells), style=style)
+        if narrow and note:
+            text.append(f"\n{'':{_LABEL_CELLS}}{note}", style="dim")
+        elif note:
+            text.append(f"  {note}", style="dim")
+        text.rstrip()
+        lines.append(text)
+
+    def curve(label: str, values: list[float], top: float, note: str, *, low: bool = False) -> None:
+        columns = by_column(samples.t_s, values, end_s, cells, min if low else max)
+        shares = [None if v is None else v / top if top > 0 else 0.0 for v in columns]
+        line(label, sparkline(shares, unicode=look.unicode), note, "cyan")
+
+    if samples.available_mb:
+        least = min(samples.available_mb)
+        note = f"least {mb(max(least, 0.0))} of {mb(use.total_mb)}"
+        curve("available", samples.available_mb, use.total_mb, note, low=True)
+    if use.swap_total_mb > 0 and use.swap_used_mb:
+        note = f"most {mb(max(use.swap_used_mb))} of {mb(use.swap_total_mb)}"
+        curve("swap used", list(use.swap_used_mb), use.swap_total_mb, note)
+    if samples.psi_some_avg10:
+        some, full = max(samples.psi_some_avg10), max(samples.psi_full_avg10, default=0.0)
+        curve(
+            "pressure",
+            samples.psi_some_avg10,
+            100.0,
+            f"PSI some to {some:.0f} %, full {full:.0f} %",
+        )
+    if run.frozen:
+        note = f"frozen for {seconds(run.objectives.frozen_s)}"
+        line("frozen", _freeze_marks(run, end_s, cells, look), note, "magenta")
+    if run.kills:
+        dead = sum(not kill.would_have for kill in run.kills)
+        spared = len(run.kills) - dead
+        notes = [count_of(dead, "kill")] if dead else []
+        notes += [f"{spared} would-have"] if spared else []
+        line("kills", _kill_marks(run, end_s, cells), ", ".join(notes), "red")
+    left, right = "0 s", seconds(end_s)
+    line("", left + right.rjust(max(cells - len(left), 0)), "")
+    return lines
+
+
+def _freeze_marks(run: Run, end_s: float, cells: int, look: Look) -> str:
+    marks = [" "] * cells
+    for freeze in run.frozen:
+        first = column_of(freeze.from_s, end_s, cells)
+        for i in range(first, max(column_of(freeze.to_s, end_s, cells), first) + 1):
+            marks[i] = "░" if look.unicode else "%"
+    return "".join(marks)
+
+
+def _kill_marks(run: Run, end_s: float, cells: int) -> str:
+    counts = [0] * cells
+    for kill in run.kills:
+        counts[column_of(kill.t_s, end_s, cells)] += 1
+    return "".join(" " if n == 0 else "x" if n == 1 else str(n) if n < 10 else "#" for n in counts)
+
+
+def objective_rows(run: Run) -> list[tuple[str, str, str]]:
+    """The objectives: name, value with its unit, and what it means."""
+    o = run.objectives
+    return [
+        (FIELDS["kills"], str(o.kills), "tasks that died"),
+        (FIELDS["freed_mb"], mb(o.freed_mb), "memory their deaths gave back"),
+        (FIELDS["work_lost_s"], seconds(o.work_lost_s), "CPU time of theirs that is thrown away"),
+        (
+            FIELDS["innocents_killed"],
+            str(o.innocents_killed),
+            "victims that were not growing, or marked so",
+        ),
+        (FIELDS["frozen_s"], seconds(o.frozen_s), "how long the machine was unusable"),
+        (FIELDS["protected_killed"], str(o.protected_killed), "must be 0"),
+    ]
+
+
+def objectives_table(run: Run) -> "Table":
+    """The objectives as a table."""
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(style="dim")
+    bad = {FIELDS["innocents_killed"]: "yellow", FIELDS["protected_killed"]: "bold red"}
+    for field, value, meaning in objective_rows(run):
+        style = bad.get(field) if value != "0" else None
+        table.add_row(field, value, meaning, style=style)
+    return table
+
+
+def _outcome(run: Run, end: Happening) -> "RenderableType":
+    from rich.text import Text
+
+    good = run.outcome == "completed" and not run.objectives.protected_killed
+    text = Text(outcome_of(run.outcome), style="bold green" if good else "bold red")
+    text.append(f" after {seconds(run.ended_s)}: {end.what}", style="not bold")
+    for line in end.why:
+        text.append(f"\n  {line}", style="dim not bold")
+    for key, label in ((PROBE, "probe"), (PING, "ping")):
+        answered = answers(run, key)
+        if answered is not None:
+            count, last = answered
+            when = f", the last at {seconds(last)}" if count else ""
+            text.append(f"\n  {label} answered {count} times{when}", style="not bold")
+    return text

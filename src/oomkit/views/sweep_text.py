@@ -1,0 +1,150 @@
+"""An answer as text: the sentence first, then tables."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from oomkit.printable import printable
+from oomkit.render.layout import Column
+from oomkit.render.terminal import Look, fitted, render
+from oomkit.sweep.answer import HEADS, OBJECTIVES, Answer, Group, amount, name_of
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_SHOWN_VALUES = 25
+_MOST = len(OBJECTIVES) + 2
+"""Of the column that is left out last."""
+
+
+def answer_text(found: Answer, look: Look, *, command: str) -> str:
+    """The answer as a person reads it.
+
+    Args:
+        found: the answer.
+        look: what the terminal can do.
+        command: what plays the sweep again.
+    """
+    from rich.text import Text
+
+    parts: list[RenderableType] = [Text(printable(found.sentence), style="bold"), Text("")]
+    for heading, groups in _by_heading(found):
+        if found.kind == "sensitivity":
+            parts.append(Text(printable(heading), style="bold"))
+        parts += [*fitted(_columns(groups, found), look, _styles(groups, found)), Text("")]
+    parts = parts[:-1]
+    if found.against and found.wins is not None:
+        parts += [Text(""), *_against(found, look)]
+    if found.groups and found.groups[0].worst_run is not None:
+        # Longer than a line it is the terminal's to wrap: so it can be copied.
+        worst = f"{printable(command)} --run {found.groups[0].worst_run}"
+        again = Text(worst, overflow="ignore")
+        of = printable(found.groups[0].label)
+        parts += [Text(""), Text(f"the costliest run of {of}, played again by:"), again]
+    parts += [Text(f"note: {printable(note)}") for note in found.notes]
+    return render(look, *parts)
+
+
+def _columns(groups: Sequence[Group], found: Answer) -> list[Column]:
+    thinned = _thinned(groups)
+    key = Column(
+        heading=printable(groups[0].of),
+        cells=[printable(group.short) for group in thinned],
+        words=True,
+    )
+    columns = [key]
+    if any(group.free is not None for group in groups):
+        free = [
+            f"{group.free.k:,} of {group.free.n:,}" if group.free is not None else "-"
+            for group in thinned
+        ]
+        columns.append(Column(heading="without", cells=free, right=True, leaves=_MOST))
+    for leaves, name in zip(range(len(OBJECTIVES), 0, -1), OBJECTIVES, strict=True):
+        if name not in _shown(groups, found.by):
+            continue
+        compared = name == found.by
+        cells = [_cells(group, name) for group in thinned]
+        means = [mean for mean, _ in cells]
+        columns.append(
+            Column(heading=HEADS[name], cells=means, right=True, leaves=0 if compared else leaves)
+        )
+        if compared:
+            ranges = [interval for _, interval in cells]
+            columns.append(Column(heading="95 %", cells=ranges, right=True, leaves=_MOST - 1))
+    return columns
+
+
+def _styles(groups: Sequence[Group], found: Answer) -> list[str]:
+    return ["green"] if found.kind == "best" and groups[0] is found.groups[0] else []
+
+
+def _shown(groups: Sequence[Group], by: str) -> set[str]:
+    """Objectives that are not 0 everywhere, and always what is compared."""
+    return {
+        name
+        for name in OBJECTIVES
+        if name in ("cost", by) or any(g.runs and g.objectives[name].mean.mean for g in groups)
+    }
+
+
+def _thinned(groups: Sequence[Group]) -> Sequence[Group]:
+    """All groups, or an even choice of them with both ends."""
+    if len(groups) <= _SHOWN_VALUES:
+        return groups
+    places = {round(i * (len(groups) - 1) / (_SHOWN_VALUES - 1)) for i in range(_SHOWN_VALUES)}
+    return [groups[place] for place in sorted(places)]
+
+
+def _cells(group: Group, name: str) -> tuple[str, str]:
+    """The mean and its interval."""
+    if not group.runs:
+        return "-", "-"
+    mean = group.objectives[name].mean
+    return amount(name, mean.mean), f"{amount(name, mean.low)} to {amount(name, mean.high)}"
+
+
+def _against(found: Answer, look: Look) -> list["RenderableType"]:
+    assert found.wins is not None
+    more = [
+        f"{amount(found.by, one.more.mean)} ({amount(found.by, one.more.low)} to "
+        f"{amount(found.by, one.more.high)})"
+        for one in found.against
+    ]
+    apart = ["" if one.told_apart else "can't be told apart" for one in found.against]
+    best = printable(found.groups[0].short)
+    others = [printable(one.short) for one in found.against]
+    return fitted(
+        [
+            Column(
+                heading=f"{name_of(found.by)} above {best}'s, load by load",
+                cells=[*others, "no other is better"],
+                words=True,
+            ),
+            Column(
+                heading="mean (95 %)",
+                cells=[*more, f"in {found.wins.k:,} of {found.wins.n:,} loads"],
+                right=True,
+            ),
+            Column(
+                heading="",
+                cells=[*apart, ""],
+                words=True,
+                leaves=1,
+                name="what can't be told apart",
+            ),
+        ],
+        look,
+        [*([""] * len(others)), "dim"],
+    )
+
+
+def _by_heading(found: Answer) -> list[tuple[str, Sequence[Group]]]:
+    """The tables to show, each under what its groups have in common."""
+    if found.kind == "sensitivity":
+        return [
+            (f"{one.key}: {one.share:.0%} of the variance of {name_of(found.by)}", one.groups)
+            for one in found.influences
+        ]
+    tables: dict[str, list[Group]] = {}
+    for group in found.groups:
+        tables.setdefault(group.of, []).append(group)
+    return list(tables.items())

@@ -1,0 +1,43 @@
+"""Tables in the width there is."""
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oomkit.render.layout import Column
+from oomkit.render.terminal import Look, fitted, render
+
+_CELLS = st.text(alphabet="0123456789.", min_size=1, max_size=9)
+
+
+@given(
+    st.lists(st.tuples(_CELLS, st.integers(1, 9)), max_size=8),
+    st.integers(40, 120),
+    st.text(alphabet="abcdefgh ", min_size=1, max_size=60),
+)
+def test_no_number_is_cut_and_what_is_left_out_is_named(
+    cells: list[tuple[str, int]], width: int, key: str
+) -> None:
+    columns = [
+        Column(heading="key", cells=[key], words=True),
+        *(
+            Column(heading=f"h{i}", cells=[cell], leaves=leaves, right=True)
+            for i, (cell, leaves) in enumerate(cells)
+        ),
+    ]
+    look = Look(width=width)
+    shown = render(look, *fitted(columns, look))
+    table, _, note = shown.partition("(no room for ")
+    assert max(map(len, shown.splitlines())) <= width
+    heads = table.splitlines()[0].split()
+    out = re.findall(r"h\d+", note)
+    assert heads[0] == "key"
+    assert sorted([*heads[1:], *out]) == sorted(f"h{i}" for i in range(len(cells)))
+    kept = [cell for i, (cell, _) in enumerate(cells) if f"h{i}" in heads]
+    assert re.findall(r"[\d.]+", "\n".join(table.splitlines()[1:])) == kept
+    words = re.findall(r"[a-h]+", "\n".join(table.splitlines()[1:]))
+    assert "".join(words) == "".join(key.split())
+    if out:
+        most_out = max(cells[int(name[1:])][1] for name in out)
+        assert all(cells[int(name[1:])][1] >= most_out for name in heads[1:])
