@@ -21,10 +21,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from oomkit.guard.config import Settings
 from oomkit.guard.daemon import Daemon as GuardDaemon
-from oomkit.guard.settings import Settings
-from oomkit.policy.find import find_policy
-from oomkit.policy.plan import compile_plan
+from oomkit.policy.compile import compile_plan
+from oomkit.policy.read import find_policy
 from scan import crowd
 
 OOMKIT = str(Path(sys.executable).with_name("oomkit"))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from guard_qemu import SCENARIOS, SWAPS, Cell, Figures, figures, middle, read
 from oomkit.model import play
-from oomkit.policy.find import find_policy
+from oomkit.policy.read import find_policy
 from oomkit.scenario import read_scenario
 
 POLICIES = {"none": None, "earlyoom": "earlyoom", "nohang": "nohang", "oomkit": "default"}

@@ -10,7 +10,7 @@ from functools import partial
 
 from oomkit.model import play
 from oomkit.policy import builtin
-from oomkit.policy.find import find_policy
+from oomkit.policy.read import find_policy
 from random_loads import LOADS, random_scenario
 
 COLUMNS = (

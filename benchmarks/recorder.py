@@ -20,13 +20,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from oomkit.guard import slots
-from oomkit.guard.recording import read_recording
-from oomkit.guard.ring import Ring
+from oomkit.guard import recording_format as fmt
+from oomkit.guard.flight_recorder import FlightRecorder
+from oomkit.history.recording import read_recording
 from oomkit.host.scan import Scanner
 from oomkit.kernel.state import Snapshot
-from oomkit.policy.core.candidate import Candidate
-from oomkit.policy.core.reading import Reading
+from oomkit.policy.engine.candidate import Candidate
+from oomkit.policy.engine.reading import Reading
 
 DAY_S = 86400.0
 TOP = 20
@@ -59,7 +59,7 @@ def reading(t_s: float) -> Reading:
 def day(place: str) -> str:
     """Record the made day; say how large it is and what it cost."""
     path = f"{place}/day"
-    ring = Ring(path, 1 << 24, wall=lambda: 0.0)
+    ring = FlightRecorder(path, 1 << 24, wall=lambda: 0.0)
     costs_us = []
     for t_s, tasks in made_day():
         now = reading(t_s)
@@ -68,9 +68,9 @@ def day(place: str) -> str:
         costs_us.append((time.perf_counter() - begin) * 1e6)
     ring.close()
     with open(path, "rb") as file:
-        file.seek(slots.HEADER_BYTES)
+        file.seek(fmt.HEADER_BYTES)
         used = 0
-        while (slot := file.read(slots.SLOT_BYTES)) and slot.strip(b"\0"):
+        while (slot := file.read(fmt.SLOT_BYTES)) and slot.strip(b"\0"):
             used += len(slot)
     begin = time.perf_counter()
     whole = read_recording(path)
@@ -101,7 +101,7 @@ def ours(path: str, samples: int) -> None:
         os.wait()
         return
     try:
-        ring = Ring(path, 16 << 20)
+        ring = FlightRecorder(path, 16 << 20)
         with Scanner() as scanner:
             for _ in range(samples):
                 snapshot = scanner.snapshot()

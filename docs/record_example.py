@@ -8,14 +8,14 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
-from oomkit.guard import slots
+from oomkit.guard import recording_format as fmt
+from oomkit.guard.flight_recorder import FlightRecorder
 from oomkit.guard.journal import Journal
-from oomkit.guard.recording import read_recording
-from oomkit.guard.replay import replay
-from oomkit.guard.ring import Ring
-from oomkit.policy.core.candidate import Candidate
-from oomkit.policy.core.reading import Reading
-from oomkit.policy.find import find_policy
+from oomkit.history.recording import read_recording
+from oomkit.history.replay import replay
+from oomkit.policy.engine.candidate import Candidate
+from oomkit.policy.engine.reading import Reading
+from oomkit.policy.read import find_policy
 
 EXAMPLES = Path(__file__).parent / "examples"
 MIDNIGHT_S = 1_764_115_200.0  # 2025-11-26 00:00 UTC
@@ -90,7 +90,7 @@ def moment(t_s: float, stall_us: float) -> tuple[Reading, list[Candidate]]:
 def record(path: Path) -> None:
     """Write the recording."""
     clock = [0.0]
-    ring = Ring(
+    ring = FlightRecorder(
         str(path), 64 << 10, wall=lambda: MIDNIGHT_S + clock[0],
         boot_id="example", release="6.12.57-amd64",
     )  # fmt: skip
@@ -105,7 +105,7 @@ def record(path: Path) -> None:
         if before_s < KERNEL_S <= t_s:
             clock[0] = KERNEL_S
             ring.mark(
-                slots.KERNEL_KILL, UP_S + KERNEL_S, 845, "mysqld", by="kmsg", freed_kb=2_882_560
+                fmt.KERNEL_KILL, UP_S + KERNEL_S, 845, "mysqld", by="kmsg", freed_kb=2_882_560
             )
             clock[0] = t_s
         ring.sample(reading, tasks if is_warm else [])

@@ -71,7 +71,7 @@ def play(scenario: "str | Scenario", *, policy: str | None = None, seed: int = 0
         ModelError: the machine can't be played.
     """
     from oomkit.model import play as play_record
-    from oomkit.policy.find import find_policy
+    from oomkit.policy.read import find_policy
     from oomkit.scenario.read import read_scenario
 
     made = read_scenario(scenario) if isinstance(scenario, str) else scenario

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from oomkit.cli.history import command
-from oomkit.guard import paths
+from oomkit.guard import config
 from tests.conftest import Command
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
@@ -84,16 +84,16 @@ def test_filters(
 def test_where_the_store_cannot_be_written_the_journal_is_read_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paths, "JOURNAL", JOURNAL)
-    monkeypatch.setattr(paths, "STORE", str(tmp_path / "no" / "store"))
+    monkeypatch.setattr(config, "JOURNAL", JOURNAL)
+    monkeypatch.setattr(config, "STORE", str(tmp_path / "no" / "store"))
     for _ in range(2):
         done = CliRunner().invoke(command, ["--json"])
         assert "unable to open database file; the history is read anew" in done.stderr
         assert done.stdout.count("\n") == 3
-    monkeypatch.setattr(paths, "STORE", str(tmp_path / "store"))
+    monkeypatch.setattr(config, "STORE", str(tmp_path / "store"))
     assert CliRunner().invoke(command, ["--json"]).stderr == ""
     assert (tmp_path / "store").exists()
-    monkeypatch.setattr(paths, "JOURNAL", str(tmp_path / "gone"))
+    monkeypatch.setattr(config, "JOURNAL", str(tmp_path / "gone"))
     assert CliRunner().invoke(command, ["--json"]).stdout.count("\n") == 3
 
 

@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import pytest
 
-from oomkit.guard.places import Places
-from oomkit.guard.strike import Striker
+from oomkit.guard.config import Places
+from oomkit.guard.killer import Killer
 from oomkit.host.cgroups import find_hierarchy
 from tests.guard.arena import Arena
 from tests.guard.policies import SOFT
@@ -398,14 +398,14 @@ def test_what_is_forked_into_a_dying_cgroup_dies_and_who_is_protected_there_does
             asked.append(pid)
             return "protected" if pid == pids[2] else ""
 
-    striker = Striker(places, frozenset(), cast(Any, Protects()), None, lambda: None)
-    killed = striker.sweep(f"/{group.name}", [(pids[0], 1)], 0)
+    killer = Killer(places, frozenset(), cast(Any, Protects()), None, lambda: None)
+    killed = killer.sweep(f"/{group.name}", [(pids[0], 1)], 0)
     assert pids[0] not in asked, "it was meant, and has its signal"
     assert pids[2] in asked
     assert killed == asked.index(pids[2])
     assert _lives(pids[2])
-    assert striker.sweep(f"/{group.name}", [(pids[1], 1)], 1 << 60) == 0, "they were there before"
-    assert striker.keys == ()
+    assert killer.sweep(f"/{group.name}", [(pids[1], 1)], 1 << 60) == 0, "they were there before"
+    assert killer.keys == ()
 
 
 def _lives(pid: int) -> bool:

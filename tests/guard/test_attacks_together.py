@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from oomkit.guard.members import descendants
+from oomkit.guard.cgroup_reader import descendants
 from tests.guard.arena import Arena
 from tests.guard.policies import SOFT
 from tests.guard.test_attacks import BEFORE, ROOT, _outer_pid, enter, group, never

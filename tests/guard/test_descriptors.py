@@ -7,16 +7,16 @@ import sys
 
 import pytest
 
-from oomkit.guard.places import Places
+from oomkit.guard.config import Places
+from oomkit.guard.killer import Killer
 from oomkit.guard.recheck import Recheck
 from oomkit.guard.reserve import LEAST, LIMIT, WANTED, Reserve
-from oomkit.guard.strike import Striker
 from oomkit.guard.users import Users
 from oomkit.host.pidfd import start_ticks_of
-from oomkit.policy.core.candidate import Candidate
-from oomkit.policy.core.how import Signal
-from oomkit.policy.core.whom import Chooser
-from oomkit.policy.plan import compile_plan
+from oomkit.policy.compile import compile_plan
+from oomkit.policy.engine.candidate import Candidate
+from oomkit.policy.engine.escalation import Signal
+from oomkit.policy.engine.victim import Chooser
 from oomkit.policy.read import policy_from
 from tests.guard.arena import Arena
 from tests.guard.policies import BRISK, SOFT
@@ -89,7 +89,7 @@ def test_more_members_than_descriptors_all_get_the_signal() -> None:
         own = frozenset((os.getpid(),))
         plan = compile_plan(policy_from({"name": "test", "whom": {"never": [{"exe": "/no"}]}}))
         recheck = Recheck(Chooser(plan, own_pids=own), Places(), frozenset({"exe"}), Users({}))
-        striker = Striker(Places(), own, recheck, None, lambda: None)
+        killer = Killer(Places(), own, recheck, None, lambda: None)
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         spare = [os.open("/dev/null", os.O_RDONLY) for _ in range(64)]
         top = max(spare)
@@ -97,7 +97,7 @@ def test_more_members_than_descriptors_all_get_the_signal() -> None:
             os.close(fd)
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (top + 1, limits[1]))
-            sent = striker.send(signals)
+            sent = killer.send(signals)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
             for fd in spare[:-6]:
@@ -106,9 +106,9 @@ def test_more_members_than_descriptors_all_get_the_signal() -> None:
         gone: set[tuple[int, int]] = set()
         for one in members:
             assert one.wait(20) == -9
-        gone.update(striker.dead())
+        gone.update(killer.dead())
         assert gone == {(signal.pid, signal.start_time) for signal in signals}
-        striker.close()
+        killer.close()
     finally:
         for one in members:
             one.kill()

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomkit.policy.core.candidate import Candidate
 from oomkit.policy.doubts import doubts
+from oomkit.policy.engine.candidate import Candidate
 from oomkit.policy.read import policy_from
 from oomkit.printable import printable
 from tests.guard.arena import Arena

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from oomkit.guard.hooks import LONGEST_S, MOST, Hooks
-from oomkit.policy.core.candidate import Candidate
+from oomkit.policy.engine.candidate import Candidate
 from tests.guard.arena import Arena
 from tests.guard.policies import BRISK, SOFT
 

@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oomkit.guard.jsonline import encode
+from oomkit.guard.records import encode
 
 VALUES = st.recursive(
     st.none()
@@ -50,7 +50,7 @@ def test_the_daemons_side_imports_nothing_heavy() -> None:
     code = """
 import sys
 before = set(sys.modules)
-from oomkit.guard import journal, ring
+from oomkit.guard import flight_recorder, journal
 heavy = {"json", "re", "typing", "dataclasses", "enum", "msgspec", "sqlite3", "logging", "pathlib"}
 print(sorted(heavy & (set(sys.modules) - before)))
 """

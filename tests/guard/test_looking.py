@@ -8,19 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from oomkit.guard.groups import pressure_us, read_group
+from oomkit.guard.cgroup_reader import Members, descendants, pressure_us, read_group
+from oomkit.guard.config import Places
 from oomkit.guard.identity import Wanted
-from oomkit.guard.members import Members, descendants
-from oomkit.guard.places import Places
-from oomkit.guard.sizes import Sizes
-from oomkit.guard.sources import Sources
-from oomkit.guard.warm import KEPT, Warm
-from oomkit.guard.watched import Watched
-from oomkit.policy.core.growth import Growth
-from oomkit.policy.core.reading import Reading
-from oomkit.policy.core.whom import Chooser
-from oomkit.policy.find import find_policy
-from oomkit.policy.plan import compile_plan
+from oomkit.guard.process_files import ProcessFiles
+from oomkit.guard.process_sizes import ProcessSizes
+from oomkit.guard.sensors import Sources
+from oomkit.guard.shortlist import KEPT, Shortlist
+from oomkit.policy.compile import compile_plan
+from oomkit.policy.engine.candidate import Growth
+from oomkit.policy.engine.reading import Reading
+from oomkit.policy.engine.victim import Chooser
+from oomkit.policy.read import find_policy
 
 PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 
@@ -63,8 +62,8 @@ def proc(tmp_path: Path) -> Proc:
     return Proc(tmp_path / "proc")
 
 
-def warm_for(proc: Proc, fields: frozenset[str] = frozenset()) -> Warm:
-    return Warm(Wanted(Places(proc=str(proc.directory)), fields, {}))
+def warm_for(proc: Proc, fields: frozenset[str] = frozenset()) -> Shortlist:
+    return Shortlist(Wanted(Places(proc=str(proc.directory)), fields, {}))
 
 
 def reading(t_s: float, anon_kb: int, swap_used_kb: int = 0) -> Reading:
@@ -167,10 +166,10 @@ def test_the_live_machine_by_statm_and_by_status(tmp_path: Path) -> None:
     """What the short list says of this very process is what its status says."""
     held = bytearray(30 << 20)
     held[::4096] = b"x" * len(held[::4096])
-    sizes = Sizes("/proc")
+    sizes = ProcessSizes("/proc")
     sizes.look(0, 0.0, everybody=True)
     places = Places()
-    watched = Watched(os.getpid(), Wanted(places, frozenset({"exe", "cmdline"}), {}), 1e9)
+    watched = ProcessFiles(os.getpid(), Wanted(places, frozenset({"exe", "cmdline"}), {}), 1e9)
     one = watched.candidate
     status = Path("/proc/self/status").read_text()
     anon_kb = int(status.split("RssAnon:")[1].split()[0])
@@ -259,7 +258,7 @@ def test_who_would_die_with_a_group_is_found_however_small(proc: Proc, tmp_path:
     places = Places(proc=str(proc.directory), cgroups=str(tmp_path / "cgroups"), cgroup_version=2)
     proc.put(10, 500_000)
     proc.put(11, 8)
-    warm = Warm(Wanted(places, frozenset(), {}), kept=1)
+    warm = Shortlist(Wanted(places, frozenset(), {}), kept=1)
     warm.look(reading(1.0, 500_008), Growth(10.0))
     assert [one.pid for one in warm.top] == [10]
     plan = compile_plan(find_policy("default"))

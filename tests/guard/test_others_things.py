@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from oomkit.guard import launch
+from oomkit.guard.flight_recorder import FlightRecorder
 from oomkit.guard.journal import Journal
-from oomkit.guard.kept import Kept
-from oomkit.guard.kernelkills import KernelKills
-from oomkit.guard.pending import Pending
-from oomkit.guard.ring import Ring
+from oomkit.guard.kernel_file import KernelFile
+from oomkit.guard.kernel_kills import KernelKills
+from oomkit.guard.pending_kills import PendingKills
 from oomkit.guard.status import Status
-from oomkit.guard.store import Store, StoreError
+from oomkit.history.store import Store, StoreError
 from tests.guard.arena import Arena
 from tests.guard.policies import SOFT
 
@@ -110,8 +110,8 @@ def test_the_pieces_refuse_one_by_one(tmp_path: Path) -> None:
     target = tmp_path / "target"
     path = tmp_path / "here"
     path.symlink_to(target)
-    assert "not a link" in Pending(str(path)).fault
-    assert "not a link" in str(Ring(str(path), 1 << 20).fault)
+    assert "not a link" in PendingKills(str(path)).fault
+    assert "not a link" in str(FlightRecorder(str(path), 1 << 20).fault)
     assert "not a link" in str(Status(str(path)).fault)
     assert "not a link" in str(Journal(str(path)).fault)
     assert "not a link" in KernelKills(kmsg="/nonexistent", seen=str(path)).missing[0]
@@ -121,7 +121,7 @@ def test_the_pieces_refuse_one_by_one(tmp_path: Path) -> None:
 def test_a_file_that_is_no_recording_is_not_moved_away(tmp_path: Path) -> None:
     path = tmp_path / "letter"
     path.write_text("Dear Sir")
-    assert Ring(str(path), 1 << 20).fault == "is no recording, and stays as it is"
+    assert FlightRecorder(str(path), 1 << 20).fault == "is no recording, and stays as it is"
     assert path.read_text() == "Dear Sir"
 
 
@@ -364,7 +364,7 @@ def test_a_drill_follows_files_that_are_replaced(arena: Arena) -> None:
 def test_a_kept_file_is_opened_anew_when_it_is_another(tmp_path: Path) -> None:
     path = tmp_path / "meminfo"
     path.write_text("old")
-    kept, followed = Kept(str(path)), Kept(str(path), replaced=True)
+    kept, followed = KernelFile(str(path)), KernelFile(str(path), replaced=True)
     (tmp_path / "new").write_text("new")
     (tmp_path / "new").rename(path)
     assert (kept.read(), followed.read()) == (b"old", b"new")

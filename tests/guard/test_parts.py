@@ -15,20 +15,19 @@ from typing import Any, cast
 
 import pytest
 
-from oomkit.guard import lean, selftest
+from oomkit.guard import bootstrap, selftest
 from oomkit.guard import reload as reload_module
-from oomkit.guard.deeds import Deed
-from oomkit.guard.pending import Pending
-from oomkit.guard.places import Places
+from oomkit.guard.config import Places, Settings, from_plain, to_plain
+from oomkit.guard.killer import Killer, Sent
+from oomkit.guard.messages import MessageWriter
+from oomkit.guard.ongoing_acts import OngoingAct
+from oomkit.guard.pending_kills import PendingKills
 from oomkit.guard.reload import Reload
-from oomkit.guard.say import Say
-from oomkit.guard.settings import Settings, from_plain, to_plain
-from oomkit.guard.strike import Sent, Striker
 from oomkit.host.pidfd import start_ticks_of
-from oomkit.policy.core.candidate import Candidate
-from oomkit.policy.core.how import Signal
-from oomkit.policy.find import find_policy
-from oomkit.policy.plan import compile_plan
+from oomkit.policy.compile import compile_plan
+from oomkit.policy.engine.candidate import Candidate
+from oomkit.policy.engine.escalation import Signal
+from oomkit.policy.read import find_policy
 
 
 @pytest.fixture
@@ -47,8 +46,8 @@ class Anybody:
         return ""
 
 
-def striker(own_pids: frozenset[int] = frozenset(), room: Any = lambda: None) -> Striker:
-    return Striker(Places(), own_pids, cast(Any, Anybody()), None, room)
+def killer(own_pids: frozenset[int] = frozenset(), room: Any = lambda: None) -> Killer:
+    return Killer(Places(), own_pids, cast(Any, Anybody()), None, room)
 
 
 def signal_to(pid: int, start: int | None, name: str = "KILL") -> Signal:
@@ -57,7 +56,7 @@ def signal_to(pid: int, start: int | None, name: str = "KILL") -> Signal:
 
 
 def test_a_signal_reaches_the_process_that_was_meant(child: subprocess.Popen[bytes]) -> None:
-    one = striker()
+    one = killer()
     start = start_ticks_of(child.pid)
     (sent,) = one.send([signal_to(child.pid, start)])
     assert (sent.error, sent.name) == ("", "KILL")
@@ -69,7 +68,7 @@ def test_a_signal_reaches_the_process_that_was_meant(child: subprocess.Popen[byt
 def test_a_process_that_started_at_another_time_is_another(child: subprocess.Popen[bytes]) -> None:
     start = start_ticks_of(child.pid)
     assert start is not None
-    (sent,) = striker().send([signal_to(child.pid, start - 1)])
+    (sent,) = killer().send([signal_to(child.pid, start - 1)])
     assert sent.error == "gone"
     assert child.poll() is None
 
@@ -77,7 +76,7 @@ def test_a_process_that_started_at_another_time_is_another(child: subprocess.Pop
 @pytest.mark.parametrize("who", ["init", "own"])
 def test_init_and_ourselves_are_refused_whatever_a_policy_says(who: str) -> None:
     pid = 1 if who == "init" else os.getpid()
-    (sent,) = striker(frozenset({os.getpid()})).send([signal_to(pid, start_ticks_of(pid) or 0)])
+    (sent,) = killer(frozenset({os.getpid()})).send([signal_to(pid, start_ticks_of(pid) or 0)])
     assert sent.error == "never signalled"
 
 
@@ -93,7 +92,7 @@ def test_room_is_made_when_no_file_can_be_opened(
         return opened(pid, flags)
 
     monkeypatch.setattr(os, "pidfd_open", scarce)
-    one = striker(room=lambda: made.append(1))
+    one = killer(room=lambda: made.append(1))
     (sent,) = one.send([signal_to(child.pid, start_ticks_of(child.pid))])
     assert sent.error == ""
     assert made == [1]
@@ -107,13 +106,13 @@ def test_the_self_test_passes_here_and_fails_where_proc_is_not_to_be_seen(tmp_pa
     assert "is not seen" in selftest.fault(str(tmp_path))
 
 
-def deed(alive: set[tuple[int, int]], expected_kb: float = 1000.0) -> Deed:
+def ongoing(alive: set[tuple[int, int]], expected_kb: float = 1000.0) -> OngoingAct:
     record = {"kind": "act", "signals": [], "victim": {"pid": 7}}
-    return Deed(record, Candidate(7, 1, 1, "x"), alive, 100.0, 5000.0, expected_kb)
+    return OngoingAct(record, Candidate(7, 1, 1, "x"), alive, 100.0, 5000.0, expected_kb)
 
 
 def test_an_act_is_over_when_the_memory_is_back() -> None:
-    one = deed({(7, 1)})
+    one = ongoing({(7, 1)})
     one.sent([Sent(signal_to(7, 1), 100.0, "")])
     assert not one.settled(100.1, 5000.0, short=True)
     one.died((7, 1), 100.2)
@@ -126,7 +125,7 @@ def test_an_act_is_over_when_the_memory_is_back() -> None:
 
 
 def test_an_act_is_over_a_second_after_the_death_whatever_came_back() -> None:
-    one = deed({(7, 1)})
+    one = ongoing({(7, 1)})
     one.died((7, 1), 100.2)
     assert not one.settled(101.1, 5000.0, short=True)
     assert one.settled(101.3, 5000.0, short=True)
@@ -137,7 +136,7 @@ def test_an_act_is_over_a_second_after_the_death_whatever_came_back() -> None:
     ("name", "short", "outcome"), [("TERM", False, "spared"), ("KILL", True, "survived")]
 )
 def test_who_does_not_die_is_given_up_after_a_minute(name: str, short: bool, outcome: str) -> None:
-    one = deed({(7, 1)})
+    one = ongoing({(7, 1)})
     one.sent([Sent(signal_to(7, 1, name), 100.0, "")])
     assert not one.settled(159.0, 5000.0, short=short)
     assert one.settled(161.0, 5000.0, short=short)
@@ -146,12 +145,12 @@ def test_who_does_not_die_is_given_up_after_a_minute(name: str, short: bool, out
 
 def test_what_is_pending_survives_and_damage_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "state"
-    first = Pending(str(path))
-    first.write([deed({(7, 1)}).saved()])
+    first = PendingKills(str(path))
+    first.write([ongoing({(7, 1)}).saved()])
     with pytest.raises(BlockingIOError):
-        Pending(str(path))
+        PendingKills(str(path))
     first.close()
-    second = Pending(str(path))
+    second = PendingKills(str(path))
     assert second.read()[0]["alive"] == [(7, 1)]
     data = bytearray(path.read_bytes())
     data[20] ^= 1
@@ -165,23 +164,23 @@ def test_what_is_pending_counts_in_the_same_boot_only(
 ) -> None:
     """After another boot the same numbers and start times are those of other processes."""
     path = str(tmp_path / "state")
-    first = Pending(path)
-    first.write([deed({(7, 1)}).saved()])
+    first = PendingKills(path)
+    first.write([ongoing({(7, 1)}).saved()])
     first.close()
-    again = Pending(path)
+    again = PendingKills(path)
     assert len(again.read()) == 1
     again.close()
-    monkeypatch.setattr("oomkit.guard.pending.read_boot_id", lambda: b"another")
-    other = Pending(path)
+    monkeypatch.setattr("oomkit.guard.pending_kills.read_boot_id", lambda: b"another")
+    other = PendingKills(path)
     assert other.read() == []
     other.close()
 
 
 def test_what_is_pending_is_bounded_and_keeps_whom_to_wait_for(tmp_path: Path) -> None:
     path = tmp_path / "state"
-    pending = Pending(str(path))
+    pending = PendingKills(str(path))
     size = path.stat().st_size
-    one = deed({(7, 1)})
+    one = ongoing({(7, 1)})
     one.record["candidates"] = ["x" * 1000] * 400
     pending.write([one.saved()])
     assert pending.fault == ""
@@ -198,11 +197,11 @@ def test_what_is_pending_is_bounded_and_keeps_whom_to_wait_for(tmp_path: Path) -
 def test_pending_on_a_full_or_missing_disk_is_a_fault_not_an_error(
     tmp_path: Path, small_disk: Path
 ) -> None:
-    missing = Pending(str(tmp_path / "no/state"))
+    missing = PendingKills(str(tmp_path / "no/state"))
     missing.write([])
     assert missing.fault == "No such file or directory"
     (small_disk / "filler").write_bytes(bytes(128 << 10))
-    full = Pending(str(small_disk / "state"))
+    full = PendingKills(str(small_disk / "state"))
     assert full.fault == "No space left on device"
     full.write([{}])
     assert full.read() == []
@@ -252,7 +251,7 @@ def test_a_policy_is_read_by_another_process(tmp_path: Path) -> None:
 
 def test_lines_are_clean_and_carry_their_priority_under_systemd() -> None:
     there, here = os.pipe()
-    say = Say(here, priorities=True)
+    say = MessageWriter(here, priorities=True)
     say.line(4, "killed a\nb\x1b[31m é")
     os.close(here)
     with os.fdopen(there, "rb") as pipe:
@@ -262,14 +261,14 @@ def test_lines_are_clean_and_carry_their_priority_under_systemd() -> None:
 def test_a_reader_that_is_gone_is_no_error() -> None:
     there, here = os.pipe()
     os.close(there)
-    say = Say(here)
+    say = MessageWriter(here)
     say.line(4, "nobody reads this")
     os.close(here)
 
 
 def test_the_small_process_ends_in_one_line_if_it_can_not_begin() -> None:
     done = subprocess.run(
-        [sys.executable, "-I", "-S", lean.__file__, "99"],
+        [sys.executable, "-I", "-S", bootstrap.__file__, "99"],
         capture_output=True,
         text=True,
         check=False,
@@ -301,7 +300,7 @@ def test_a_pipe_that_is_full_is_not_waited_for_and_nothing_is_said_twice() -> No
         while True:
             os.write(here, bytes(4096))
     os.set_blocking(here, True)
-    say = Say(here)
+    say = MessageWriter(here)
     assert say.never_blocks
     for number in range(1200):
         say.line(4, f"line {number}")
@@ -325,7 +324,7 @@ def test_a_pipe_that_is_full_is_not_waited_for_and_nothing_is_said_twice() -> No
 def test_a_socket_that_is_full_is_not_waited_for() -> None:
     one, other = socket.socketpair()
     with one, other:
-        say = Say(one.fileno())
+        say = MessageWriter(one.fileno())
         for _ in range(900):
             say.line(4, "x" * 2000)
         assert say.waiting

@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from oomkit.guard.config import Places, Settings
 from oomkit.guard.daemon import Daemon
-from oomkit.guard.places import Places
-from oomkit.guard.settings import Settings
-from oomkit.guard.sources import Sources
+from oomkit.guard.sensors import Sources
 from oomkit.guard.tmpfs import Tmpfs
 from oomkit.host.cgroups import find_hierarchy
-from oomkit.policy.find import find_policy
-from oomkit.policy.plan import compile_plan
+from oomkit.policy.compile import compile_plan
+from oomkit.policy.read import find_policy
 from tests.guard.arena import TOTAL_KB, Arena
 from tests.guard.policies import BRISK, SOFT
 

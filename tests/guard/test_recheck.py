@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from oomkit.guard.eyes import fields_asked_for
+from oomkit.guard.config import Places
 from oomkit.guard.identity import membership_of
-from oomkit.guard.places import Places
+from oomkit.guard.process_files import living_thread
+from oomkit.guard.process_sizes import ProcessSizes
 from oomkit.guard.recheck import Recheck
+from oomkit.guard.sensors import fields_asked_for
 from oomkit.guard.shmem import mapped_kb
-from oomkit.guard.sizes import Sizes
 from oomkit.guard.users import Users
-from oomkit.guard.watched import living_thread
 from oomkit.host.pidfd import Held, start_ticks_of
-from oomkit.policy.core.whom import Chooser
-from oomkit.policy.plan import compile_plan
+from oomkit.policy.compile import compile_plan
+from oomkit.policy.engine.victim import Chooser
 from oomkit.policy.read import policy_from
 from tests.guard.arena import unshare
 from tests.guard.test_looking import Proc
@@ -171,7 +171,7 @@ def test_the_size_of_a_zombie_with_other_threads_is_theirs_whatever_ends_meanwhi
     proc: Proc,
 ) -> None:
     task = leaderless(proc, 2)
-    sizes = Sizes(str(proc.directory))
+    sizes = ProcessSizes(str(proc.directory))
     statm = (task / "statm").read_text()
     (task / "statm").unlink()  # as if that thread had just exited
     sizes.look(0, 0.0, everybody=True)

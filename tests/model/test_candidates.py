@@ -4,7 +4,7 @@ from typing import Any
 
 from oomkit.model.candidates import candidates, memory_key, sizes, tmpfs_key
 from oomkit.model.engine import Engine
-from oomkit.policy.core.growth import Growth
+from oomkit.policy.engine.candidate import Growth
 from oomkit.scenario import scenario_from
 
 

@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 
 from oomkit.model import play
-from oomkit.policy.find import find_policy
-from oomkit.policy.format import Policy
-from oomkit.policy.read import policy_from
+from oomkit.policy.read import find_policy, policy_from
+from oomkit.policy.records import Policy
 from oomkit.scenario import Run, scenario_from
 
 HOLD = {"hold": "forever"}

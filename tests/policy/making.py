@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from oomkit.policy.core.candidate import Candidate
-from oomkit.policy.core.reading import Reading
-from oomkit.policy.format import Policy
-from oomkit.policy.plan import compile_plan
+from oomkit.policy.compile import compile_plan
+from oomkit.policy.engine.candidate import Candidate
+from oomkit.policy.engine.reading import Reading
 from oomkit.policy.read import policy_from
+from oomkit.policy.records import Policy
 
 GB = 2**20
 """A gibibyte in kB."""

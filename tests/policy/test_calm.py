@@ -3,12 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomkit.policy.core.calm import calm_of
-from oomkit.policy.core.levels import CALM
-from oomkit.policy.core.reading import Reading
-from oomkit.policy.core.when import Watch
-from oomkit.policy.find import find_policy
-from oomkit.policy.plan import compile_plan
+from oomkit.policy.compile import compile_plan
+from oomkit.policy.engine.conditions import CALM
+from oomkit.policy.engine.pace import calm_of
+from oomkit.policy.engine.reading import Reading
+from oomkit.policy.engine.trigger import Watch
+from oomkit.policy.read import find_policy
 
 TOTAL_KB = float(64 << 20)
 amounts = st.floats(0.0, 1.0)

@@ -5,9 +5,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomkit.policy.core.companions import take_along
-from oomkit.policy.core.decider import Decider
-from oomkit.policy.core.ranked import Ranked
+from oomkit.policy.engine.candidate import Ranked
+from oomkit.policy.engine.decider import Decider
+from oomkit.policy.engine.kill_scope import take_along
 from tests.policy.making import GB, VERY_LOW, plan, process, reading
 
 MB = 1024.0

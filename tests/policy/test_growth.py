@@ -1,7 +1,7 @@
 """Who grew since the shortage began."""
 
-from oomkit.policy.core.decider import Decider
-from oomkit.policy.core.growth import Growth
+from oomkit.policy.engine.candidate import Growth
+from oomkit.policy.engine.decider import Decider
 from tests.policy.making import LOW, plan, reading
 
 

@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oomkit.policy.core.decider import Decider
-from oomkit.policy.core.levels import HARD, SOFT
+from oomkit.policy.engine.conditions import HARD, SOFT
+from oomkit.policy.engine.decider import Decider
 from tests.policy.making import LOW, VERY_LOW, plan, process, reading
 
 HOW: dict[str, Any] = {"term_wait": "5s", "term_least": "1s", "give_up": "10s", "pause": "2s"}

@@ -12,7 +12,7 @@ sys.path.insert(0, {path!r})
 before = set(sys.modules)
 import re
 needed = set(sys.modules)
-from oomkit.policy.core import decider, candidate, growth, reading
+from oomkit.policy.engine import decider, candidate, reading
 mine = {{name for name in set(sys.modules) - needed if not name.startswith("oomkit")}}
 print(sorted(mine - {{"math"}}))
 """

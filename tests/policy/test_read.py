@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 
 from oomkit.policy import builtin
-from oomkit.policy.core.candidate import Candidate
-from oomkit.policy.find import find_policy
-from oomkit.policy.plan import compile_plan
-from oomkit.policy.read import PolicyError, policy_from, read_policy
-from oomkit.policy.words import effective, explain, missing_words
+from oomkit.policy.compile import compile_plan
+from oomkit.policy.describe import effective, explain, missing_words
+from oomkit.policy.engine.candidate import Candidate
+from oomkit.policy.read import PolicyError, find_policy, policy_from, read_policy
 from tests.policy.making import INIT, policy, process, reading
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomkit.policy.telling import amount
+from oomkit.policy.engine.evidence import amount
 
 
 @pytest.mark.parametrize(

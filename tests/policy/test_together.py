@@ -6,13 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomkit.policy.core.candidate import Candidate
-from oomkit.policy.core.decider import Decider
-from oomkit.policy.core.how import Escalation
-from oomkit.policy.core.match import Matcher
-from oomkit.policy.core.ranked import Ranked
-from oomkit.policy.core.whom import Chooser, best
-from oomkit.policy.plan import compile_plan
+from oomkit.policy.compile import compile_plan
+from oomkit.policy.engine.candidate import Candidate, Ranked
+from oomkit.policy.engine.decider import Decider
+from oomkit.policy.engine.escalation import Escalation
+from oomkit.policy.engine.victim import Chooser, Matcher, best
 from oomkit.policy.read import policy_from
 from tests.policy.making import LOW, plan, process, reading
 

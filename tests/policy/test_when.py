@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oomkit.policy import builtin
-from oomkit.policy.core.levels import CALM, HARD, SOFT, WARN
-from oomkit.policy.core.reading import CgroupReading, Reading
-from oomkit.policy.core.when import Watch
-from oomkit.policy.find import find_policy
-from oomkit.policy.plan import compile_plan
+from oomkit.policy.compile import compile_plan
+from oomkit.policy.engine.conditions import CALM, HARD, SOFT, WARN
+from oomkit.policy.engine.reading import CgroupReading, Reading
+from oomkit.policy.engine.trigger import Watch
+from oomkit.policy.read import find_policy
 from tests.policy.making import GB, LOW, VERY_LOW, plan, reading
 
 THRASH: dict[str, Any] = {

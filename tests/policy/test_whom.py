@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oomkit.policy import builtin
-from oomkit.policy.core.candidate import Candidate
-from oomkit.policy.core.reading import CgroupReading
-from oomkit.policy.core.whom import Chooser, best
-from oomkit.policy.find import find_policy
-from oomkit.policy.plan import compile_plan
+from oomkit.policy.compile import compile_plan
+from oomkit.policy.engine.candidate import Candidate
+from oomkit.policy.engine.reading import CgroupReading
+from oomkit.policy.engine.victim import Chooser, best
+from oomkit.policy.read import find_policy
 from tests.policy.making import INIT, plan, process
 
 OWN = 77

@@ -197,7 +197,7 @@ def test_the_meter_tells_changes_only(tmp_path: Path) -> None:
             f"MemTotal: 1000 kB\nMemAvailable: {available_kb} kB\n"
             f"SwapTotal: 500 kB\nSwapFree: {swap_free_kb} kB\n"
         )
-        meter.meminfo = samples.Kept(str(path))
+        meter.meminfo = samples.KernelFile(str(path))
         return meter.run()
 
     assert look(500, 0) is None

@@ -112,7 +112,7 @@ def _scenario_keys(_: click.Context) -> Iterable[str]:
 
 
 def _policy_keys(_: click.Context) -> Iterable[str]:
-    from oomkit.policy.format import How, Look, Whom
+    from oomkit.policy.records import How, Look, Whom
 
     for kind, prefix in ((Look, "look."), (Whom, "whom."), (How, "how.")):
         yield from _keys_of(kind, prefix)

@@ -12,7 +12,7 @@ import click
 from oomkit.cli import complete
 from oomkit.cli.common import fail
 from oomkit.cli.streams import say
-from oomkit.guard import paths
+from oomkit.guard import config
 from oomkit.printable import printable
 
 _EXAMPLE = """\b
@@ -22,7 +22,7 @@ Examples:
   oomkit guard --policy /etc/oomkit/policy.toml
   oomkit guard --act
 """
-_STATE = f"{paths.RUN_DIR}/guard.state"
+_STATE = f"{config.RUN_DIR}/guard.state"
 
 
 @click.command(epilog=_EXAMPLE)
@@ -53,7 +53,7 @@ _STATE = f"{paths.RUN_DIR}/guard.state"
     type=complete.FILE,
     metavar="FILE",
     help="Append a JSON line for everything that happens."
-    f"  [default: {paths.JOURNAL}, where oomkit history looks]",
+    f"  [default: {config.JOURNAL}, where oomkit history looks]",
 )
 @click.option("--no-journal", is_flag=True, help="Keep no journal.")
 @click.option(
@@ -61,7 +61,7 @@ _STATE = f"{paths.RUN_DIR}/guard.state"
     type=complete.FILE,
     metavar="FILE",
     help="Take the journal into this history when it is full."
-    f"  [default: {paths.STORE} with the usual journal]",
+    f"  [default: {config.STORE} with the usual journal]",
 )
 @click.option(
     "--record",
@@ -122,8 +122,8 @@ def command(
     """
     from oomkit.guard import launch
     from oomkit.guard.compile import plan_for_here
-    from oomkit.guard.settings import Settings
-    from oomkit.policy.find import find_policy
+    from oomkit.guard.config import Settings
+    from oomkit.policy.read import find_policy
     from oomkit.toml import units
     from oomkit.toml.table import TomlError
 
@@ -177,7 +177,7 @@ def _file(option: str, path: str | None) -> str:
     if path is None:
         return ""
     directory = os.path.dirname(os.path.abspath(path))
-    if directory in (paths.STATE_DIR, paths.SYSTEM_DIR, paths.RUN_DIR):
+    if directory in (config.STATE_DIR, config.SYSTEM_DIR, config.RUN_DIR):
         with suppress(OSError):
             _make_ours(directory)
     if not os.path.isdir(directory):
@@ -202,14 +202,14 @@ def _make_ours(directory: str) -> None:
 def _usual_journal() -> str | None:
     """The usual journal; None where it can't be kept, which is said: a guard has to start."""
     try:
-        _make_ours(paths.STATE_DIR)
-        if not os.access(paths.STATE_DIR, os.W_OK):
+        _make_ours(config.STATE_DIR)
+        if not os.access(config.STATE_DIR, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
-        say(f"oomkit: {paths.STATE_DIR}: {reason}; no journal is kept (--journal FILE)")
+        say(f"oomkit: {config.STATE_DIR}: {reason}; no journal is kept (--journal FILE)")
         return None
-    return paths.JOURNAL
+    return config.JOURNAL
 
 
 def _take_in_argv(journal: str | None, store: str | None) -> tuple[str, ...]:
@@ -221,9 +221,9 @@ def _take_in_argv(journal: str | None, store: str | None) -> tuple[str, ...]:
             fail("--store takes in the journal, and none is kept; give --journal FILE as well")
         return ()
     path = _file("--journal", journal)
-    if store is None and path != paths.JOURNAL:
+    if store is None and path != config.JOURNAL:
         return ()
-    return launch.take_in_argv(path, _file("--store", store or paths.STORE))
+    return launch.take_in_argv(path, _file("--store", store or config.STORE))
 
 
 def _state_file(path: str | None) -> str:
@@ -232,7 +232,7 @@ def _state_file(path: str | None) -> str:
     if os.geteuid() != 0:
         return ""
     try:
-        _make_ours(paths.RUN_DIR)
+        _make_ours(config.RUN_DIR)
     except OSError:
         return ""
     return _STATE
@@ -248,9 +248,9 @@ def _wrapped(line: str, width: int) -> str:
 
 
 def _explain(policy: Any, settings: Any, pid: int | None) -> None:
-    from oomkit.guard.consider import NoSuchProcessError, consider, everybody_here
+    from oomkit.guard.check import NoSuchProcessError, consider, everybody_here
+    from oomkit.policy.describe import explain
     from oomkit.policy.doubts import doubts
-    from oomkit.policy.words import explain
 
     try:
         if pid is not None:

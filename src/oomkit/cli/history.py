@@ -11,12 +11,12 @@ import click
 from oomkit.cli import complete
 from oomkit.cli.common import fail
 from oomkit.cli.streams import say
-from oomkit.guard import paths
+from oomkit.guard import config
 from oomkit.printable import printable
 from oomkit.toml.numbers import MAX_INTEGER
 
 if TYPE_CHECKING:
-    from oomkit.guard.store import Entry, Store
+    from oomkit.history.store import Entry, Store
 
 _KINDS = ("act", "kernel_kill", "warn", "start", "reload", "stop", "error")
 _DEFAULT_LAST = 20
@@ -52,13 +52,13 @@ Examples:
     "--journal",
     type=complete.FILE,
     metavar="FILE",
-    help=f"A journal, read by itself unless --store is given.  [default: {paths.JOURNAL}]",
+    help=f"A journal, read by itself unless --store is given.  [default: {config.JOURNAL}]",
 )
 @click.option(
     "--store",
     type=complete.FILE,
     metavar="FILE",
-    help=f"Where history is kept.  [default: {paths.STORE}]",
+    help=f"Where history is kept.  [default: {config.STORE}]",
 )
 def command(
     number: int | None,
@@ -78,7 +78,7 @@ def command(
     full, with the evidence, the candidates and, for a kernel's kill, the explained report. The
     exit status is 1 when somebody was killed among what is shown.
     """
-    from oomkit.guard.store import StoreError
+    from oomkit.history.store import StoreError
 
     if number is not None and (since or until or kinds or comm or last is not None):
         fail("NUMBER shows one record; filters can't be used with it")
@@ -118,18 +118,18 @@ def _opened(store: str | None, journal: str | None) -> "Store":
 
     A journal that was named may be another machine's, so it is not mixed with ours.
     """
-    from oomkit.guard.store import Store, StoreError
+    from oomkit.history.store import Store, StoreError
 
     if journal is not None and store is None:
         store = ":memory:"
     if journal is None and store is None and _only_the_systems():
-        journal, store = f"{paths.SYSTEM_DIR}/journal.jsonl", ":memory:"
+        journal, store = f"{config.SYSTEM_DIR}/journal.jsonl", ":memory:"
     journals = [path for path in _journals(journal) if _trouble(path) is None]
-    path = journal or paths.JOURNAL
-    if not journals and (journal is not None or _trouble(store or paths.STORE)):
+    path = journal or config.JOURNAL
+    if not journals and (journal is not None or _trouble(store or config.STORE)):
         fail(f"{path}: {_trouble(path)}; expected what oomkit guard writes (--journal FILE)")
     try:
-        history = Store(store or paths.STORE)
+        history = Store(store or config.STORE)
         _read(history, journals)
     except StoreError as error:
         if store is not None or not journals:
@@ -142,14 +142,14 @@ def _opened(store: str | None, journal: str | None) -> "Store":
 
 def _only_the_systems() -> bool:
     """Whether this user has no history, and there is root's to look at."""
-    own = (paths.JOURNAL, paths.STORE)
-    system = f"{paths.SYSTEM_DIR}/journal.jsonl"
+    own = (config.JOURNAL, config.STORE)
+    system = f"{config.SYSTEM_DIR}/journal.jsonl"
     return all(_trouble(path) for path in own) and os.access(system, os.R_OK)
 
 
 def _named(history: "Store", journal: str | None) -> str:
     """The file that a person knows the records by."""
-    return history.path if history.path != ":memory:" else journal or paths.JOURNAL
+    return history.path if history.path != ":memory:" else journal or config.JOURNAL
 
 
 def _trouble(path: str) -> str | None:
@@ -164,7 +164,7 @@ def _trouble(path: str) -> str | None:
 def _journals(journal: str | None) -> tuple[str, ...]:
     from oomkit.guard.journal import rotated
 
-    path = journal or paths.JOURNAL
+    path = journal or config.JOURNAL
     return *rotated(path), path
 
 

@@ -11,12 +11,12 @@ from oomkit.cli import run_views, worlds
 from oomkit.cli.common import fail
 from oomkit.cli.progress import progress
 from oomkit.cli.repeat import repeating
-from oomkit.guard.slots import is_recording
+from oomkit.guard.recording_format import is_recording
 from oomkit.printable import printable
 
 if TYPE_CHECKING:
-    from oomkit.guard.recording import Recording
-    from oomkit.guard.replay import Replay
+    from oomkit.history.recording import Recording
+    from oomkit.history.replay import Replay
 
 
 _TAKES = frozenset({"scenario_file", "policies", "as_json", "html"})
@@ -46,8 +46,8 @@ def _play(
     Returns:
         The exit status: 1 when one of them, or the kernel, killed.
     """
-    from oomkit.guard.recording import RecordingError, read_recording
-    from oomkit.guard.replay import replay
+    from oomkit.history.recording import RecordingError, read_recording
+    from oomkit.history.replay import replay
 
     found = [worlds.policy(name) for name in policies or ("default",)]
     with progress(lambda: f"playing {printable(path)}"):

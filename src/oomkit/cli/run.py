@@ -11,7 +11,7 @@ from oomkit.cli.repeat import repeating
 from oomkit.toml.numbers import MAX_INTEGER, MIN_INTEGER
 
 if TYPE_CHECKING:
-    from oomkit.policy.format import Policy
+    from oomkit.policy.records import Policy
     from oomkit.scenario import Run, Scenario
 
 _EXAMPLE = """\b

@@ -16,7 +16,7 @@ from oomkit.cli.streams import say
 
 if TYPE_CHECKING:
     from oomkit.agree import Pair
-    from oomkit.policy.format import Policy
+    from oomkit.policy.records import Policy
     from oomkit.scenario import Run, Scenario
 
 
@@ -100,8 +100,7 @@ def read(path: str, overrides: tuple[str, ...]) -> "Scenario":
 
 def policy(name: str) -> "Policy":
     """Read a policy, or end telling all that is wrong with it."""
-    from oomkit.policy.find import find_policy
-    from oomkit.policy.read import PolicyError
+    from oomkit.policy.read import PolicyError, find_policy
 
     try:
         return find_policy(name)

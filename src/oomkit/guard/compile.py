@@ -11,11 +11,10 @@ import re
 import sys
 from typing import Any
 
-from oomkit.guard.eyes import fields_asked_for
-from oomkit.policy.find import find_policy
-from oomkit.policy.format import Policy
-from oomkit.policy.plan import compile_plan
-from oomkit.policy.read import PolicyError
+from oomkit.guard.sensors import fields_asked_for
+from oomkit.policy.compile import compile_plan
+from oomkit.policy.read import PolicyError, find_policy
+from oomkit.policy.records import Policy
 
 _LITERAL = re.compile(r"[^*?\[\]]+")
 

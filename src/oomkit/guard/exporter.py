@@ -18,10 +18,10 @@ import msgspec
 
 from oomkit.errors import OomkitError
 from oomkit.files.safely import NotSafeError, open_parent, open_regular
-from oomkit.guard import paths
+from oomkit.guard import config
 from oomkit.guard.scrape import App, Server
 from oomkit.host.procfs import read_or_none
-from oomkit.policy.core.levels import NAMES
+from oomkit.policy.engine.conditions import NAMES
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -312,7 +312,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until interrupted."""
     parser = argparse.ArgumentParser(prog="oomkit.guard.exporter", description=__doc__)
     parser.add_argument("listen", help="HOST:PORT, [HOST]:PORT, :PORT or unix:PATH")
-    parser.add_argument("--status", default=paths.STATUS, help="the daemon's status file")
+    parser.add_argument("--status", default=config.STATUS, help="the daemon's status file")
     parser.add_argument("--parent", type=int, help="end when this process, our parent, ends")
     parser.add_argument("--fd", type=int, help="a socket that listens there already")
     options = parser.parse_args(arguments)

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from oomkit.policy.core.candidate import Candidate
+    from oomkit.policy.engine.candidate import Candidate
 
 BEFORE_S = 0.5
 """The signal waits no longer than this for the command before it; not at all when it is hard."""

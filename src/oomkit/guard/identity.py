@@ -10,8 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from oomkit.guard.places import Places
-    from oomkit.policy.core.candidate import Candidate
+    from oomkit.guard.config import Places
+    from oomkit.policy.engine.candidate import Candidate
 
 CMDLINE_BYTES = 1 << 16
 """So much of a command line is kept while candidates are ranked. Before a signal all is read."""

@@ -13,8 +13,8 @@ import time
 from _thread import allocate_lock
 
 from oomkit.files.safely import open_own, rename_own
-from oomkit.guard.bootid import read_boot_id
-from oomkit.guard.jsonline import encode
+from oomkit.guard.config import read_boot_id
+from oomkit.guard.records import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,17 +11,16 @@ import msgspec
 import oomkit
 from oomkit.errors import OomkitError
 from oomkit.files.safely import is_safe_directory
-from oomkit.guard import lean
-from oomkit.guard.eyes import Eyes
-from oomkit.guard.places import Places
-from oomkit.guard.settings import Settings, to_plain
-from oomkit.guard.wake import STALL_US, WINDOW_US
+from oomkit.guard import bootstrap
+from oomkit.guard.config import Places, Settings, to_plain
+from oomkit.guard.event_loop import STALL_US, WINDOW_US
+from oomkit.guard.sensors import Sensors
 from oomkit.host.cgroups import find_hierarchy
 from oomkit.host.pidfd import is_own
 from oomkit.host.psi_trigger import Trigger
 from oomkit.policy.builtin import NAMES
-from oomkit.policy.format import Policy
-from oomkit.policy.words import missing_words
+from oomkit.policy.describe import missing_words
+from oomkit.policy.records import Policy
 
 _CAP_SYS_PTRACE = 1 << 19
 _LEADING = ("PYTHON", "LD_", "BASH_FUNC_", "PERL", "RUBY")
@@ -77,7 +76,7 @@ def compile_argv(source: str, overrides: Sequence[str]) -> tuple[str, ...]:
 
 def take_in_argv(journal: str, store: str) -> tuple[str, ...]:
     """The command by which a daemon has its journal taken into the history."""
-    return own_argv("oomkit.guard.take_in", journal, store)
+    return own_argv("oomkit.history.import_journal", journal, store)
 
 
 def clean_environ() -> dict[str, str]:
@@ -104,12 +103,12 @@ def missing_here(policy: Policy, settings: Settings) -> tuple[str, ...]:
     Raises:
         LaunchError: not even the size of memory can be read.
     """
-    eyes = Eyes(settings.plan, settings)
-    fields = eyes.fields
+    sensors = Sensors(settings.plan, settings)
+    fields = sensors.fields
     try:
-        reading = eyes.reading(0.0)
+        reading = sensors.reading(0.0)
     finally:
-        eyes.close()
+        sensors.close()
     if reading is None:
         raise LaunchError(
             f"{settings.places.signals}/meminfo: expected MemTotal and MemAvailable (Linux 3.14)"
@@ -166,7 +165,7 @@ def exec_daemon(settings: Settings) -> NoReturn:
     fd = os.memfd_create("oomkit-guard", 0)
     os.write(fd, marshal.dumps(to_plain(settings)))
     # Columns of the source in tracebacks would take memory that stays locked.
-    argv = [sys.executable, "-I", "-S", "-X", "no_debug_ranges", lean.__file__, str(fd)]
+    argv = [sys.executable, "-I", "-S", "-X", "no_debug_ranges", bootstrap.__file__, str(fd)]
     sys.stdout.flush()
     sys.stderr.flush()
     try:

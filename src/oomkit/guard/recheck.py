@@ -3,16 +3,16 @@
 import time
 
 from oomkit.guard.identity import Wanted
+from oomkit.guard.process_files import watched
 from oomkit.guard.users import Users
-from oomkit.guard.watched import watched
 from oomkit.host.pidns import inside
-from oomkit.policy.core.reach import DYING
+from oomkit.policy.engine.kill_scope import DYING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from oomkit.guard.places import Places
-    from oomkit.policy.core.candidate import Candidate
-    from oomkit.policy.core.whom import Chooser
+    from oomkit.guard.config import Places
+    from oomkit.policy.engine.candidate import Candidate
+    from oomkit.policy.engine.victim import Chooser
 
 
 class Recheck:

@@ -4,14 +4,14 @@ from functools import cmp_to_key
 from itertools import pairwise
 
 from oomkit.guard.identity import has_exited
-from oomkit.guard.watched import living_thread
+from oomkit.guard.process_files import living_thread
 from oomkit.host.libc import kcmp_memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from oomkit.policy.core.candidate import Candidate
+    from oomkit.policy.engine.candidate import Candidate
 
 
 def mark_sharers(top: "Sequence[Candidate]") -> None:

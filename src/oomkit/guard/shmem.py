@@ -3,7 +3,7 @@
 import os
 import stat
 
-from oomkit.guard.kept import number_after
+from oomkit.guard.kernel_file import number_after
 from oomkit.host.procfs import read_or_none
 
 _DELETED = b" (deleted)"

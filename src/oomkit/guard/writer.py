@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Writer:
-    """Calls functions, such as :meth:`Journal.flush` and :meth:`Ring.flush`, when asked to.
+    """Calls functions, such as ``Journal.flush`` and ``FlightRecorder.flush``, when asked to.
 
     Attributes:
         failures: calls that ended in an exception; what they write is theirs to try again.

@@ -8,9 +8,8 @@ from oomkit.model.machine import UPTIME_AT_START_S, Machine
 from oomkit.model.sensors import KB, limit_kb
 from oomkit.model.snapshot import INIT, take_snapshot
 from oomkit.model.tasks import Proc
-from oomkit.policy.core.candidate import Candidate
-from oomkit.policy.core.growth import Growth
-from oomkit.policy.core.reading import CgroupReading
+from oomkit.policy.engine.candidate import Candidate, Growth
+from oomkit.policy.engine.reading import CgroupReading
 
 TICKS = 100
 """Clock ticks a second of ``/proc`` (USER_HZ)."""

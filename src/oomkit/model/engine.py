@@ -18,7 +18,7 @@ from oomkit.model.sampler import Sampler
 from oomkit.model.solve import Rates, solve
 from oomkit.model.tasks import Proc
 from oomkit.model.timers import Timers
-from oomkit.policy.format import Policy
+from oomkit.policy.records import Policy
 from oomkit.scenario.format import At, Scenario
 from oomkit.scenario.record import Outcome
 

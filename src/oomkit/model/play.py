@@ -1,7 +1,7 @@
 """Play a scenario on the modelled machine."""
 
 from oomkit.model.engine import Engine
-from oomkit.policy.format import Policy
+from oomkit.policy.records import Policy
 from oomkit.scenario.format import Scenario
 from oomkit.scenario.objectives import objectives
 from oomkit.scenario.read import walk_tasks

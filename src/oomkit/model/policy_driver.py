@@ -15,14 +15,13 @@ from oomkit.model.sensors import Counters, Sensors
 from oomkit.model.solve import Rates
 from oomkit.model.tasks import Proc
 from oomkit.model.timers import Timers
-from oomkit.policy.core.conditions import available_kb
-from oomkit.policy.core.decider import Decider, Look
-from oomkit.policy.core.how import Signal
-from oomkit.policy.core.levels import SOFT
-from oomkit.policy.core.reading import Reading
-from oomkit.policy.format import Policy
-from oomkit.policy.plan import compile_plan
-from oomkit.policy.telling import act_lines, signal_line
+from oomkit.policy.compile import compile_plan
+from oomkit.policy.engine.conditions import SOFT, available_kb
+from oomkit.policy.engine.decider import Decider, Look
+from oomkit.policy.engine.escalation import Signal
+from oomkit.policy.engine.evidence import act_lines, signal_line
+from oomkit.policy.engine.reading import Reading
+from oomkit.policy.records import Policy
 
 _WAKEUP_S = 0.001
 """Delay until a daemon with locked memory runs once it is due."""

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from oomkit.policy.core.candidate import Candidate
-from oomkit.policy.core.match import Matcher
-from oomkit.policy.format import Field, Match, Policy
-from oomkit.policy.plan import expression_of, told
+from oomkit.policy.compile import expression_of, told
+from oomkit.policy.engine.candidate import Candidate
+from oomkit.policy.engine.victim import Matcher
+from oomkit.policy.records import Field, Match, Policy
 
 _ANYBODYS = frozenset({"comm", "cmdline"})
 """A process says itself what these are."""

@@ -1,13 +1,23 @@
 """Reading a policy file: every fault of it at once, each with its place."""
 
+import os
+import tomllib
 from collections.abc import Iterable, Sequence
 from typing import Any, cast, get_args
 
-from oomkit.policy.format import By, How, Look, Match, Policy, Preference, Reach, Whom
-from oomkit.policy.format import Instead as InsteadOf
-from oomkit.policy.matches import read_match
-from oomkit.policy.rules import read_rule
-from oomkit.policy.values import count, number, positive, seconds, share, size_kb
+from oomkit.policy import builtin
+from oomkit.policy.read_rules import (
+    count,
+    number,
+    positive,
+    read_match,
+    read_rule,
+    seconds,
+    share,
+    size_kb,
+)
+from oomkit.policy.records import By, How, Look, Match, Policy, Preference, Reach, Whom
+from oomkit.policy.records import Instead as InsteadOf
 from oomkit.toml import units
 from oomkit.toml.load import load
 from oomkit.toml.overrides import apply_overrides
@@ -173,3 +183,25 @@ def _contradictions(policy: Policy) -> Iterable[Fault]:
             yield Fault(
                 path=path, expected='expected whom.level = "cgroup": reclaim is known of cgroups'
             )
+
+
+def find_policy(name: str, *, overrides: Sequence[str] = (), trusted: bool = False) -> Policy:
+    """Return the built-in policy of that name, or else the one in that file.
+
+    Args:
+        name: of either.
+        overrides: changes such as ``whom.level=tree``, made before it is checked.
+        trusted: refuse a file that others can change.
+
+    Raises:
+        PolicyError: unreadable, no TOML, or wrong; it lists all that is wrong.
+    """
+    if name in builtin.NAMES:
+        raw = tomllib.loads(builtin.source(name))
+        return policy_from(raw, source=f"built-in policy {name}", overrides=overrides)
+    if os.sep not in name and not name.endswith(".toml") and not os.path.exists(name):
+        known = ", ".join(builtin.NAMES)
+        raise PolicyError(
+            name, [Fault(path="", expected=f"expected a policy file or one of {known}")]
+        )
+    return read_policy(name, overrides=overrides, trusted=trusted)

@@ -4,7 +4,7 @@ import os
 import re
 import resource
 
-from oomkit.guard.bootid import read_boot_id
+from oomkit.guard.config import read_boot_id
 from oomkit.host.cgroups import Hierarchy, find_hierarchy
 from oomkit.host.pidfd import start_ticks_of
 from oomkit.real import limits

@@ -5,11 +5,9 @@ import os
 from typing import Any
 
 import oomkit
-from oomkit.guard.places import Places
-from oomkit.guard.settings import Settings, to_plain
-from oomkit.policy.find import find_policy
-from oomkit.policy.plan import compile_plan
-from oomkit.policy.read import PolicyError
+from oomkit.guard.config import Places, Settings, to_plain
+from oomkit.policy.compile import compile_plan
+from oomkit.policy.read import PolicyError, find_policy
 from oomkit.real import daemons
 from oomkit.real.companion import Companion
 from oomkit.real.errors import RealError
@@ -25,7 +23,7 @@ _START = f"""
 import os
 fd = os.open({_SETTINGS!r}, os.O_RDONLY)
 os.set_inheritable(fd, True)
-import oomkit.guard.lean as lean
+import oomkit.guard.bootstrap as lean
 os.execv("/usr/bin/python3", ["/usr/bin/python3", "-I", "-S", lean.__file__, str(fd)])
 """
 """What ``oomkit guard`` does last: become the daemon, with its settings in a descriptor."""
@@ -71,12 +69,12 @@ def _guard(name: str, policy: str, scenario: Scenario) -> Companion:
         command=("/usr/bin/python3", "-I", "-S", "-c", _START),
         texts={_SETTINGS: marshal.dumps(to_plain(settings))},
         modules=(
-            "oomkit.guard.lean",
-            "oomkit.guard.settings",
+            "oomkit.guard.bootstrap",
+            "oomkit.guard.config",
             "oomkit.guard.selftest",
             "oomkit.guard.daemon",
-            "oomkit.guard.ring",
-            "oomkit.guard.slots",
+            "oomkit.guard.flight_recorder",
+            "oomkit.guard.recording_format",
             "oomkit.host.libc",
             "oomkit.host.self_protection",
         ),

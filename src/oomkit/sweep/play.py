@@ -5,8 +5,8 @@ from functools import lru_cache, partial
 import msgspec
 
 from oomkit.model import play
-from oomkit.policy.format import Policy
 from oomkit.policy.read import policy_from
+from oomkit.policy.records import Policy
 from oomkit.scenario import Run, Scenario, scenario_from
 from oomkit.sweep.change import POLICY, changed, changed_policy
 from oomkit.sweep.format import Sweep, Value

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from oomkit.policy.telling import plain
+from oomkit.policy.engine.evidence import plain
 from oomkit.printable import printable
 from oomkit.render.quantities import human_bytes, seconds
 

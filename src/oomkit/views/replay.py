@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Literal
 
-from oomkit.guard.recording import Mark, Recording
-from oomkit.guard.replay import KernelKill, Replay, WouldKill
+from oomkit.history.recording import Mark, Recording
+from oomkit.history.replay import KernelKill, Replay, WouldKill
 from oomkit.printable import printable
 from oomkit.render.quantities import count_of, human_bytes, seconds
 from oomkit.views.history import evidence_lines, local_time, who

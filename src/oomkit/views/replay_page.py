@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from oomkit.guard.recording import Recording
-from oomkit.guard.replay import Replay
+from oomkit.history.recording import Recording
+from oomkit.history.replay import Replay
 from oomkit.printable import printable
 from oomkit.render import html
 from oomkit.render.extras import need

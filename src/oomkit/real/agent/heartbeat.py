@@ -15,7 +15,7 @@ import struct
 import time
 
 from .groups import write
-from .samples import Kept
+from .samples import KernelFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Meter(Errand):
 
     def __init__(self, share: float) -> None:
         self.share = share
-        self.meminfo = Kept("/proc/meminfo")
+        self.meminfo = KernelFile("/proc/meminfo")
         self.low = False
 
     def run(self) -> float | None:

@@ -20,7 +20,7 @@ _UNKNOWN = -1.0
 _BUFFER = 65536
 
 
-class Kept:
+class KernelFile:
     """A file that is read again and again from its start."""
 
     def __init__(self, path: str) -> None:
@@ -57,7 +57,7 @@ class Sampler:
         self.slots = slots
         self.sources = sources
         self.group = sources["cgroup"]
-        self.files = {name: Kept(path) for name, path in sources["files"].items()}
+        self.files = {name: KernelFile(path) for name, path in sources["files"].items()}
         self.cpu_before = (0, 0)
 
     def take(self, pids: dict[int, int]) -> None:

@@ -1,0 +1,293 @@
+"""The acting hand: from a choice to the signal, and on until memory is back."""
+
+import os
+import time
+
+from oomkit.guard.hooks import BEFORE_S
+from oomkit.guard.killer import GONE
+from oomkit.guard.messages import ERROR, NOTICE, WARNING, acted, ended
+from oomkit.guard.ongoing_acts import begun, resumed, take_up
+from oomkit.guard.sensors import left_kb
+from oomkit.policy.engine.conditions import HARD
+from oomkit.printable import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from oomkit.guard.hooks import Hooks
+    from oomkit.guard.killer import Key, Killer, Sent
+    from oomkit.guard.ongoing_acts import OngoingAct
+    from oomkit.guard.pending_kills import PendingKills
+    from oomkit.guard.recheck import Recheck
+    from oomkit.guard.reporter import Reporter
+    from oomkit.policy.engine.candidate import Ranked
+    from oomkit.policy.engine.decider import Act, Decider
+    from oomkit.policy.engine.escalation import Signal
+    from oomkit.policy.engine.reading import Reading
+
+WATCH_DEATH_S = 0.02
+"""While somebody is dying: how soon to see what came free."""
+WATCH_SLOWLY_S = 0.25
+_SLOW_S = 5.0
+_MAY_BE_NARROWED = ("tree", "cgroup")
+"""What dies together because the policy wants it to, and not because it can't but do."""
+_SHRUNK = 8.0
+"""Sizes may be seconds old, so who shares a process's memory may seem so much smaller than it."""
+
+
+class Actions:
+    """Carries out what the policy decides.
+
+    Args:
+        killer: sends the signals.
+        pending: keeps what is under way for a guard that comes after this one.
+        hooks: runs commands.
+        reporter: is told.
+        clock: the monotonic one.
+        wall: seconds since the epoch.
+
+    Attributes:
+        ongoing_acts: the acts under way.
+        untouchable: processes that we may not signal, and that are left out from then on.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_decider",
+        "_dry_run",
+        "_hooks",
+        "_how",
+        "_killer",
+        "_named",
+        "_pending",
+        "_reporter",
+        "_stale",
+        "_wall",
+        "ongoing_acts",
+        "untouchable",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        killer: "Killer",
+        pending: "PendingKills",
+        hooks: "Hooks",
+        reporter: "Reporter",
+        clock: "Callable[[], float]",
+        wall: "Callable[[], float]",
+    ) -> None:
+        self._killer = killer
+        self._pending = pending
+        self._hooks = hooks
+        self._reporter = reporter
+        self._clock = clock
+        self._wall = wall
+        self.ongoing_acts: list[OngoingAct] = []
+        self.untouchable: set[Key] = set()
+        self._stale: list[int] = []
+
+    def serve(
+        self, plan: "dict[str, Any]", decider: "Decider", recheck: "Recheck", *, dry_run: bool
+    ) -> None:
+        """Act for a policy from now on; it waits for what is under way as if it were its own."""
+        self._killer.obey(recheck)
+        self._how: dict[str, Any] = plan["how"]
+        self._named = {"policy": plan["name"], "dry_run": dry_run}
+        self._dry_run = dry_run
+        self._decider = decider
+        for ongoing in self.ongoing_acts:
+            if ongoing.alive:
+                take_up(ongoing, decider.escalation, self._clock())
+
+    def take_over(self) -> None:
+        """Take up what a guard left that ended in the middle."""
+        t_s = self._clock()
+        for saved in self._pending.read():
+            try:
+                ongoing = resumed(saved)
+            except (KeyError, TypeError, ValueError):
+                continue
+            for key in tuple(ongoing.alive):
+                if self._killer.hold(key) == GONE:
+                    ongoing.died(key, t_s)
+                elif why := self._killer.refusal(key):
+                    self._spare(ongoing, key, why)
+            self.ongoing_acts.append(ongoing)
+            if ongoing.alive:
+                take_up(ongoing, self._decider.escalation, t_s)
+
+    def check(self, choice: "Ranked", holding: "Callable[[float], list[int]]") -> str:
+        """Why a choice must not be made, now that all it takes is held and looked at again.
+
+        Args:
+            choice: what was chosen; who else shares its memory is added to its members.
+            holding: the processes that held at least so many kB when last measured.
+        """
+        under_way = {key for ongoing in self.ongoing_acts for key in ongoing.alive}
+        one = choice.candidate
+        self._killer.complete(choice, holding((one.anon_kb + one.swap_kb) / _SHRUNK))
+        keys = [(one.pid, one.start_time) for one in choice.members]
+        found = self._killer.check(keys)
+        if found is None and choice.level == "cgroup":
+            found = self._killer.check_group(one.cgroup or "/", keys)
+        if found is None and not self._dry_run:
+            return ""
+        for key in keys:
+            if key not in under_way:
+                self._killer.let_go(key)
+        if found is None:
+            return ""
+        (pid, _), why = found
+        self._stale.append(pid)
+        if pid != one.pid and choice.level in _MAY_BE_NARROWED:
+            choice.note = f"alone: process {pid} in its {choice.level}, looked at again: {why}"
+            choice.members, choice.level, choice.freed_kb = (one,), "process", one.freed_kb()
+            return self.check(choice, holding)
+        return f"looked at again: {why if pid == one.pid else f'with process {pid}: {why}'}"
+
+    def stale(self) -> list[int]:
+        """Processes that were not what they had been taken for, since the last call."""
+        stale, self._stale = self._stale, []
+        return stale
+
+    def act(self, act: "Act", reading: "Reading") -> bool:
+        """Carry out a choice; False where it turned out that it must not be."""
+        ongoing = begun(act, left_kb(reading), self._wall(), self._named)
+        if self._dry_run:
+            ongoing.abandon("dry_run")
+            self._reporter.record(ongoing.record)
+            self._reporter.line(WARNING, acted(act, dry_run=True))
+            return True
+        self.ongoing_acts.append(ongoing)
+        self._save()
+        self._before(act)
+        if act.command is not None:
+            self._run_instead(act, ongoing)
+        else:
+            self._send(act.signals, ongoing, together=act.choice.level != "namesakes")
+        if ongoing.record.get("outcome") == "protected":
+            self._end(ongoing)
+            return False
+        if act.command is None and act.choice.level == "cgroup" and act.state.level >= HARD:
+            self._sweep(act)
+        self._save()
+        self._reporter.record(ongoing.record)
+        self._reporter.line(WARNING, acted(act, dry_run=False))
+        if self._how["notify"]:
+            self._hooks.notify("Memory is short", printable(acted(act, dry_run=False)))
+        return True
+
+    def _run_instead(self, act: "Act", ongoing: "OngoingAct") -> None:
+        """Run the command that a policy wants instead of a signal, if that might be sent."""
+        keys = [(signal.pid, signal.start_time) for signal in act.signals]
+        found = self._killer.check(keys)
+        if found is None and act.command is not None:
+            self._hooks.start(act.command, act.choice.candidate, "instead")
+        elif found is not None:
+            for key in keys:
+                self._spare(ongoing, key, f"with process {found[0][0]}: {found[1]}")
+
+    def escalate(self, signals: "tuple[Signal, ...]") -> None:
+        """Signals to those who were told before, and did not go."""
+        for signal in signals:
+            key = (signal.pid, signal.start_time)
+            ongoing = next((one for one in self.ongoing_acts if key in one.alive), None)
+            if ongoing is not None:
+                (sent,) = self._send((signal,), ongoing)
+                if not sent.error:
+                    self._reporter.line(WARNING, f"SIG{signal.name} to {signal.pid}: {signal.why}")
+        self._save()
+
+    def see_deaths(self) -> None:
+        """Look who has died."""
+        for key in self._killer.dead():
+            self._died(key, self._clock())
+
+    def settle(self, reading: "Reading", *, short: bool) -> None:
+        """See what came free, and close the acts that are over."""
+        for ongoing in list(self.ongoing_acts):
+            over = "outcome" in ongoing.record or ongoing.settled(
+                reading.t_s, left_kb(reading), short=short
+            )
+            if over:
+                self._end(ongoing)
+                if self._how["after"] and ongoing.record["outcome"] != "protected":
+                    self._hooks.start(self._how["after"], ongoing.victim, "after")
+
+    def _end(self, ongoing: "OngoingAct") -> None:
+        """Close an act that is over."""
+        self.ongoing_acts.remove(ongoing)
+        for key in ongoing.alive:
+            self._killer.let_go(key)
+        # First the record, then the state: better told twice than never.
+        self._reporter.record(ongoing.record)
+        self._save()
+        self._reporter.line(NOTICE, ended(ongoing.record))
+
+    def next_s(self, t_s: float) -> float:
+        """How soon to look at who is dying; infinity where nobody is."""
+        if not self.ongoing_acts:
+            return float("inf")
+        fresh = any(t_s - ongoing.begun_s < _SLOW_S for ongoing in self.ongoing_acts)
+        return WATCH_DEATH_S if fresh else WATCH_SLOWLY_S
+
+    def _before(self, act: "Act") -> None:
+        """Run the command before the signal, and wait for it a little, unless it is hard."""
+        argv = self._how["before"]
+        if argv:
+            pid = self._hooks.start(argv, act.choice.candidate, "before")
+            if pid is not None and act.state.level < HARD:
+                self._hooks.wait(pid, BEFORE_S)
+
+    def _sweep(self, act: "Act") -> None:
+        boot_s = time.clock_gettime(time.CLOCK_BOOTTIME) - (self._clock() - act.state.t_s)
+        keys = [(one.pid, one.start_time) for one in act.choice.members]
+        path = act.choice.candidate.cgroup or ""
+        self._killer.sweep(path, keys, int(boot_s * os.sysconf("SC_CLK_TCK")))
+
+    def _send(
+        self, signals: "tuple[Signal, ...]", ongoing: "OngoingAct", *, together: bool = True
+    ) -> "list[Sent]":
+        sent = self._killer.send(signals, together=together)
+        ongoing.sent(sent)
+        t_s = self._clock()
+        for signal, one in zip(signals, sent, strict=True):
+            key = (signal.pid, signal.start_time)
+            if one.error == GONE:
+                self._died(key, t_s)
+                self.untouchable.add(key)  # whatever a ranking says, it is not chosen again
+            elif one.protected:
+                self._spare(ongoing, key, one.error)
+            elif one.error:
+                self._reporter.line(ERROR, f"SIG{one.name} to {one.pid}: {one.error}")
+                self.untouchable.add(key)
+                self._decider.died(*key, t_s)
+                ongoing.alive.discard(key)
+        if not ongoing.alive and all(one.error for one in sent) and "outcome" not in ongoing.record:
+            ongoing.abandon("gone" if all(one.error == GONE for one in sent) else "refused")
+        return sent
+
+    def _spare(self, ongoing: "OngoingAct", key: "Key", why: str) -> None:
+        """Leave alone who turned out to be protected, and say so."""
+        signalled = any(
+            one["pid"] == key[0] and not one["error"] for one in ongoing.record["signals"]
+        )
+        self._reporter.line(NOTICE, f"process {key[0]} is not signalled: {why}")
+        ongoing.record.setdefault("spared", []).append({"pid": key[0], "why": why})
+        self._decider.spared(*key, signalled=signalled)
+        self._stale.append(key[0])
+        self._killer.let_go(key)
+        ongoing.alive.discard(key)
+        if not ongoing.alive:
+            ongoing.abandon("protected")
+
+    def _died(self, key: "Key", t_s: float) -> None:
+        self._killer.let_go(key)
+        self._decider.died(*key, t_s)
+        for ongoing in self.ongoing_acts:
+            ongoing.died(key, t_s)
+
+    def _save(self) -> None:
+        self._pending.write([ongoing.saved() for ongoing in self.ongoing_acts])

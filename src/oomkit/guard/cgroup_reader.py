@@ -1,0 +1,238 @@
+"""The memory cgroups that a policy's rules are about, or that die as one."""
+
+import os
+
+from oomkit.guard.kernel_file import number_after
+from oomkit.guard.sharers import mark_sharers
+from oomkit.host.cgroup_kill import pids_below
+from oomkit.host.pidns import inside
+from oomkit.host.procfs import read_int, read_or_none
+from oomkit.policy.engine.reading import CgroupReading
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Iterable
+    from typing import Any
+
+    from oomkit.guard.config import Places
+    from oomkit.guard.shortlist import Shortlist
+    from oomkit.policy.engine.candidate import Candidate
+
+_UNLIMITED_BYTES = 1 << 60
+"""Version 1 says "none" by the largest number of pages."""
+
+
+class CgroupReader:
+    """Finds the watched cgroups and reads them.
+
+    Args:
+        places: where they are mounted.
+        patterns: the rules' patterns on their paths.
+    """
+
+    __slots__ = ("_paths", "_patterns", "_places")
+
+    def __init__(self, places: "Places", patterns: "Iterable[re.Pattern[str]]") -> None:
+        self._places = places
+        self._patterns = tuple(patterns)
+        self._paths: list[str] = []
+        self.find()
+
+    def find(self) -> None:
+        """Look which cgroups there are that a rule is about."""
+        root = self._places.cgroups
+        if not self._patterns or not root:
+            return
+        self._paths = []
+        for directory, _, _ in os.walk(root):
+            path = directory[len(root) :] or "/"
+            if any(pattern.fullmatch(path) for pattern in self._patterns):
+                self._paths.append(path)
+
+    def read(self) -> tuple[CgroupReading, ...]:
+        """The watched cgroups as they are now; those that are gone are left out."""
+        found = [read_group(self._places, path) for path in self._paths]
+        return tuple(group for group in found if group is not None)
+
+
+def directory_of(places: "Places", path: str) -> str:
+    """Where a memory cgroup's files are."""
+    return places.cgroups + (path if path != "/" else "")
+
+
+def read_group(places: "Places", path: str) -> CgroupReading | None:
+    """One memory cgroup; None if it is gone or has no memory controller."""
+    directory = directory_of(places, path)
+    if places.cgroup_version == 1:
+        usage = read_int(f"{directory}/memory.usage_in_bytes")
+        if usage is None:
+            return None
+        both = read_int(f"{directory}/memory.memsw.usage_in_bytes") or usage
+        return CgroupReading(
+            path, usage / 1024, _limit_kb(places, path), max(0, both - usage) / 1024
+        )
+    usage = read_int(f"{directory}/memory.current")
+    if usage is None:
+        return None
+    some_us, full_us = pressure_us(read_or_none(f"{directory}/memory.pressure"))
+    return CgroupReading(
+        path,
+        usage / 1024,
+        _limit_kb(places, path),
+        (read_int(f"{directory}/memory.swap.current") or 0) / 1024,
+        some_us,
+        full_us,
+        number_after(read_or_none(f"{directory}/memory.stat") or b"", b"\npgscan "),
+        oom_group=dies_as_one(places, path),
+    )
+
+
+def dies_as_one(places: "Places", path: str) -> bool:
+    """Whether ``memory.oom.group`` is set on a cgroup (version 2, 4.19)."""
+    if places.cgroup_version != 2:
+        return False
+    return read_int(f"{directory_of(places, path)}/memory.oom.group") == 1
+
+
+def pressure_us(data: bytes | None) -> tuple[int | None, int | None]:
+    """Totals of ``some`` and ``full`` in the text of a PSI file; None where there is none."""
+    if not data:
+        return None, None
+    some, _, full = data.partition(b"\nfull")
+    return number_after(some, b"total="), number_after(full, b"total=")
+
+
+def _limit_kb(places: "Places", path: str) -> float | None:
+    """The limit of a cgroup, or of the nearest one above that has any."""
+    file = "memory.limit_in_bytes" if places.cgroup_version == 1 else "memory.max"
+    while path and path != "/":
+        limit = read_int(f"{directory_of(places, path)}/{file}")
+        if limit is not None and limit < _UNLIMITED_BYTES:
+            return limit / 1024
+        path = path.rpartition("/")[0]
+    return None
+
+
+_MOST = 512
+_WORTH_A_LOOK_KB = 1024
+_MOST_THREADS = 1024
+"""Of a tree: reading the children of more takes longer than asking every process for its parent."""
+
+
+class Members:
+    """Completes the short list with those whom a choice of one of its members would take along.
+
+    Args:
+        places: where cgroups and processes are.
+        whom: the plan's ``whom``.
+    """
+
+    __slots__ = ("_by_reclaim", "_level", "_oom_group", "_places")
+
+    def __init__(self, places: "Places", whom: "dict[str, Any]", *, by_reclaim: bool) -> None:
+        self._places = places
+        self._level: str = whom["level"]
+        self._oom_group: bool = whom["oom_group"]
+        self._by_reclaim = by_reclaim
+
+    def complete(
+        self, warm: "Shortlist", *, also: "Iterable[int]" = ()
+    ) -> "tuple[list[Candidate], list[CgroupReading]]":
+        """Candidates and cgroups to choose among.
+
+        Args:
+            warm: the short list.
+            also: others who count.
+        """
+        top = warm.top
+        paths = {one.cgroup for one in top if one.cgroup and one.cgroup != "/"}
+        together = self._dying_as_one(paths)
+        pids = list(also)
+        for path in sorted(paths) if self._level == "cgroup" else sorted(together):
+            pids += pids_below(directory_of(self._places, path))
+        if self._level == "tree":
+            for one in top:
+                pids += descendants(self._places.proc, one.pid)
+        if self._level != "process":
+            pids += warm.larger_than(_WORTH_A_LOOK_KB, _MOST)
+        groups = [read_group(self._places, path) for path in together | self._reclaiming(paths)]
+        found = [*top, *(warm.also(pids, most=_MOST) if pids else ())]
+        self._mark_inseparable(found, warm)
+        return found, [group for group in groups if group is not None]
+
+    def _mark_inseparable(self, found: "list[Candidate]", warm: "Shortlist") -> None:
+        """Find who shares an address space, and who is in the pid namespace of an init.
+
+        The latter are added, however small, as all of them die with it.
+        """
+        mark_sharers(found)
+        namespaces = {one.init_of for one in found if one.init_of is not None}
+        if not namespaces:
+            return
+        lives_in = inside(self._places.proc, namespaces)
+        known = {one.pid for one in found}
+        small = [pid for pid in lives_in if pid not in known]
+        found += warm.also(small, most=len(small))
+        for one in found:
+            one.namespaces = lives_in.get(one.pid, ())
+
+    def _dying_as_one(self, paths: "set[str]") -> set[str]:
+        """Those of the cgroups, and of the ones above, that have ``memory.oom.group``."""
+        if not self._oom_group or self._places.cgroup_version != 2:
+            return set()
+        above = {up for path in paths for up in _upwards(path)}
+        return {path for path in above if dies_as_one(self._places, path)}
+
+    def _reclaiming(self, paths: "set[str]") -> set[str]:
+        return paths if self._by_reclaim else set()
+
+
+def descendants(proc: str, pid: int, *, most_threads: int = _MOST_THREADS) -> list[int]:
+    """All processes below one, by the lists of children that each thread has.
+
+    Where there are very many threads, by what each process says of its parent.
+    """
+    found: list[int] = []
+    left = [pid]
+    while left and len(found) < _MOST:
+        directory = f"{proc}/{left.pop()}/task"
+        try:
+            threads = os.listdir(directory)
+        except OSError:
+            continue
+        most_threads -= len(threads)
+        if most_threads < 0:
+            return _by_parents(proc, pid)
+        for tid in threads:
+            children = _children(f"{directory}/{tid}/children")
+            found += children
+            left += children
+    return found
+
+
+def _by_parents(proc: str, pid: int) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for name in os.listdir(proc):
+        if name.isdigit():
+            fields = (read_or_none(f"{proc}/{name}/stat") or b"").rpartition(b")")[2].split(None, 2)
+            if len(fields) > 1:
+                children.setdefault(int(fields[1]), []).append(int(name))
+    found = [pid]
+    for one in found:
+        found += children.get(one, ())
+        if len(found) > _MOST:
+            break
+    return found[1:]
+
+
+def _children(path: str) -> "list[int]":
+    # None if it has ended, or the kernel has no such file (CONFIG_PROC_CHILDREN).
+    return [int(word) for word in (read_or_none(path) or b"").split()]
+
+
+def _upwards(path: str) -> "Iterable[str]":
+    while path and path != "/":
+        yield path
+        path = path.rpartition("/")[0]

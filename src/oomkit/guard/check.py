@@ -1,0 +1,49 @@
+"""What a policy would make of one process now."""
+
+import os
+
+from oomkit.errors import OomkitError
+from oomkit.guard.config import Settings
+from oomkit.guard.sensors import Sensors
+from oomkit.policy.describe import effective
+from oomkit.policy.engine.candidate import Candidate
+from oomkit.policy.engine.decider import Decider
+from oomkit.policy.records import Policy
+
+
+class NoSuchProcessError(OomkitError):
+    """There is no process of that number, or it is not ours to see."""
+
+
+def everybody_here(settings: Settings) -> tuple[Candidate, ...]:
+    """All processes with what the policy's patterns are about."""
+    sensors = Sensors(settings.plan, settings, whole=True)
+    try:
+        pids = [int(name) for name in os.listdir(settings.places.proc) if name.isdigit()]
+        return tuple(sensors.warm.also(pids, most=len(pids)))
+    finally:
+        sensors.close()
+
+
+def consider(policy: Policy, settings: Settings, pid: int) -> tuple[str, ...]:
+    """What the policy means for a process, among all that are there now; a line each.
+
+    Raises:
+        NoSuchProcessError: see there.
+    """
+    sensors = Sensors(settings.plan, settings, whole=True)
+    decider = Decider(settings.plan, dry_run=True)
+    try:
+        reading = sensors.reading(0.0)
+        if reading is None:
+            raise NoSuchProcessError("processes can't be read")
+        decider.look(reading)
+        sensors.refresh(decider, reading)
+        sensors.note(decider, reading)
+        everybody, groups = sensors.candidates(reading, also=(pid,))
+    finally:
+        sensors.close()
+    one = next((candidate for candidate in everybody if candidate.pid == pid), None)
+    if one is None:
+        raise NoSuchProcessError(f"no process {pid} that can be seen from here")
+    return effective(policy, one, everybody=tuple(everybody), groups=tuple(groups))

@@ -1,0 +1,171 @@
+"""Acts under way: who is to die, what has come free so far, and the record of it."""
+
+from oomkit.guard import records
+from oomkit.policy.engine.candidate import Candidate, Ranked
+from oomkit.policy.engine.conditions import NAMES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from oomkit.guard.killer import Key, Sent
+    from oomkit.policy.engine.decider import Act
+    from oomkit.policy.engine.escalation import Escalation
+
+SETTLE_S = 1.0
+"""How long after the last death memory is still waited for."""
+GIVE_UP_S = 60.0
+"""How long a death is waited for before the record is closed without it."""
+_ALL_BACK = 0.9
+
+
+class OngoingAct:
+    """One act.
+
+    Attributes:
+        record: what the journal is told.
+        victim: whom it is about.
+        alive: its members who are not known to be gone.
+        begun_s: when, by the monotonic clock.
+    """
+
+    __slots__ = (
+        "_best_s", "_died_s", "_expected_kb", "_freed_kb", "_left_kb", "alive", "begun_s",
+        "record", "victim",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        record: "dict[str, Any]",
+        victim: Candidate,
+        alive: "set[Key]",
+        begun_s: float,
+        left_kb: float,
+        expected_kb: float,
+    ) -> None:
+        self.record = record
+        self.victim = victim
+        self.alive = alive
+        self.begun_s = begun_s
+        self._left_kb = left_kb
+        self._expected_kb = expected_kb
+        self._freed_kb = 0.0
+        self._best_s = begun_s
+        self._died_s: float | None = None
+
+    def sent(self, sent: "Iterable[Sent]") -> None:
+        """Note signals."""
+        for one in sent:
+            self.record["signals"].append(
+                {"pid": one.pid, "name": one.name, "why": one.why, "t_s": one.t_s,
+                 "error": one.error}
+            )  # fmt: skip
+
+    def died(self, key: "Key", t_s: float) -> None:
+        """Note a death."""
+        if key in self.alive:
+            self.alive.remove(key)
+            if not self.alive:
+                self._died_s = t_s
+
+    def settled(self, t_s: float, left_kb: float, *, short: bool) -> bool:
+        """Measure what came free; says whether the act is over, and completes its record if so.
+
+        Args:
+            t_s: now.
+            left_kb: available memory and free swap.
+            short: memory is still short.
+        """
+        freed_kb = left_kb - self._left_kb
+        # The time counts at which nearly all of it was back, not that of the last page.
+        if freed_kb > self._freed_kb * 1.02:
+            self._freed_kb, self._best_s = freed_kb, t_s
+        if self._died_s is not None:
+            all_back = self._freed_kb >= self._expected_kb * _ALL_BACK
+            return (all_back or t_s - self._died_s >= SETTLE_S) and self._end("died", t_s)
+        if t_s - self.begun_s < GIVE_UP_S:
+            return False
+        killed = any(one["name"] == "KILL" for one in self.record["signals"])
+        return self._end("survived" if killed or short else "spared", t_s)
+
+    def abandon(self, outcome: str) -> None:
+        """Close the record without waiting any longer."""
+        self.record["outcome"] = outcome
+
+    def saved(self) -> "dict[str, Any]":
+        """What a guard that is started after this one needs, in plain values."""
+        return {
+            "record": self.record,
+            "alive": sorted(self.alive),
+            "begun_s": self.begun_s,
+            "left_kb": self._left_kb,
+            "expected_kb": self._expected_kb,
+        }
+
+    def _end(self, outcome: str, t_s: float) -> bool:
+        self.record["outcome"] = outcome
+        self.record["freed_kb"] = int(self._freed_kb)
+        self.record["freed_after_ms"] = round((self._best_s - self.begun_s) * 1000, 1)
+        if self._died_s is not None:
+            self.record["died_after_ms"] = round((self._died_s - self.begun_s) * 1000, 1)
+        return True
+
+
+def begun(act: "Act", left_kb: float, time_s: float, named: "dict[str, Any]") -> OngoingAct:
+    """An act that has just begun.
+
+    Args:
+        act: what was decided.
+        left_kb: available memory and free swap before.
+        time_s: seconds since the epoch.
+        named: fields of its record that are the daemon's own: policy, dry run.
+    """
+    choice, begun_s = act.choice, act.state.t_s
+    record = records.act(act)
+    record["id"] = f"{choice.candidate.pid}-{choice.candidate.start_time}-{begun_s:.3f}"
+    record["time_s"], record["mono_s"] = round(time_s, 6), round(begun_s, 6)
+    record.update(named)
+    record["signals"] = []
+    alive = {(one.pid, one.start_time) for one in choice.members}
+    return OngoingAct(record, choice.candidate, alive, begun_s, left_kb, choice.freed_kb)
+
+
+def resumed(saved: "dict[str, Any]") -> OngoingAct:
+    """An act that another guard began.
+
+    Raises:
+        KeyError, TypeError, ValueError: it was saved by another version.
+    """
+    record = saved["record"]
+    victim = record["victim"]
+    one = Candidate(
+        victim["pid"], victim["start_time"], 0, victim["comm"], anon_kb=saved["expected_kb"],
+        uid=victim["uid"], cgroup=victim["cgroup"],
+    )  # fmt: skip
+    record["resumed"] = True
+    record["signals"] = [
+        {**one, "pid": int(one["pid"]), "name": str(one["name"])} for one in record["signals"]
+    ]
+    alive = {(int(pid), int(start)) for pid, start in saved["alive"]}
+    numbers = (float(saved[name]) for name in ("begun_s", "left_kb", "expected_kb"))
+    return OngoingAct(record, one, alive, *numbers)
+
+
+def take_up(ongoing: OngoingAct, escalation: "Escalation", t_s: float) -> None:
+    """Have an escalation wait for the members of an act that it did not begin itself.
+
+    Args:
+        ongoing: the act.
+        escalation: of the policy that is at work now.
+        t_s: now; never before the act began, whatever the saved file says.
+    """
+    choice = Ranked(ongoing.victim)
+    share_kb = ongoing.victim.anon_kb / max(len(ongoing.alive), 1)
+    choice.members = tuple(
+        Candidate(pid, start, 0, ongoing.victim.comm, anon_kb=share_kb)
+        for pid, start in ongoing.alive
+    )
+    killed = any(one["name"] == "KILL" for one in ongoing.record["signals"])
+    level = NAMES.index("hard" if killed else "soft")
+    escalation.begin(choice, min(ongoing.begun_s, t_s), level)

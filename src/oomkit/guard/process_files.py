@@ -1,0 +1,213 @@
+"""A process of the short list: its files kept open, and what they say as a candidate."""
+
+import errno
+import os
+
+from oomkit.guard.identity import Identity, has_exited
+from oomkit.guard.kernel_file import number_after
+from oomkit.host.pidfd import is_over, start_ticks_of
+from oomkit.host.procfs import NO_FILES, pread_whole, read_at
+from oomkit.policy.engine.candidate import Candidate
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from oomkit.guard.identity import Wanted
+
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC
+PF_EXITING = 0x00000004
+PF_KTHREAD = 0x00200000
+_SIGKILL_BIT = 1 << 8
+_TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+_STAT_BYTES = 1024
+_STATUS_BYTES = 4096
+_FIELDS = 26
+"""Of ``stat`` behind the name, up to ``startstack``."""
+_TRIES = 50
+"""How often a living thread is looked for, where threads come and go without a leading one."""
+
+
+class ProcessFiles:
+    """One process.
+
+    Kept descriptors can't be mistaken for those of a later process with the same number: they
+    read as ESRCH once it is gone.
+
+    Attributes:
+        pid: thread group id.
+        candidate: what was last read.
+    """
+
+    __slots__ = (
+        "_adj", "_directory", "_identity", "_leader", "_program", "_score", "_stat", "_status",
+        "_tid", "candidate", "pid",
+    )  # fmt: skip
+
+    def __init__(self, pid: int, wanted: "Wanted", boot_s: float) -> None:
+        """Open its files, and read them.
+
+        Args:
+            pid: thread group id.
+            wanted: what is read.
+            boot_s: seconds since boot, with those asleep.
+
+        Raises:
+            OSError: it is gone, is not ours to see, or too many files are open.
+            ValueError, IndexError: the files are not what they should be.
+        """
+        self.pid = pid
+        self._stat = self._status = self._adj = self._score = -1
+        self._program: tuple[str, bytes, bytes] | None = None
+        self._identity: Identity | None = None
+        self._leader, self._tid = True, pid
+        self._directory = f"{wanted.places.proc}/{pid}"
+        try:
+            self._stat = os.open(f"{self._directory}/stat", _FLAGS)
+            self._status = os.open(f"{self._directory}/status", _FLAGS)
+            self._adj = os.open(f"{self._directory}/oom_score_adj", _FLAGS)
+            if "oom_score" in wanted.fields:
+                self._score = os.open(f"{self._directory}/oom_score", _FLAGS)
+            self.candidate = self._read(wanted, boot_s)
+        except (OSError, ValueError, IndexError):
+            self.close()
+            raise
+
+    @property
+    def is_open(self) -> bool:
+        """Its files are open, so that :meth:`look` can read them."""
+        return self._stat >= 0
+
+    def look(self, wanted: "Wanted", boot_s: float) -> Candidate:
+        """Read it again.
+
+        Args:
+            wanted: what is read.
+            boot_s: seconds since boot, with those asleep.
+
+        Raises:
+            OSError: it is gone.
+            ValueError, IndexError: the files are not what they should be.
+        """
+        self.candidate = self._read(wanted, boot_s)
+        return self.candidate
+
+    def identify(self, wanted: "Wanted") -> None:
+        """Read again what patterns are about, none of which says so when it changes."""
+        self._identity = Identity(self._living(), wanted)
+        self._identity.fill_in(self.candidate, wanted)
+
+    def close(self) -> None:
+        """Close its files."""
+        for fd in (self._stat, self._status, self._adj, self._score):
+            if fd >= 0:
+                os.close(fd)
+        self._stat = self._status = self._adj = self._score = -1
+
+    def _read(self, wanted: "Wanted", boot_s: float) -> Candidate:
+        stat = pread_whole(self._stat, _STAT_BYTES)
+        end = stat.rindex(b")")
+        fields = stat[end + 2 :].split(None, _FIELDS)
+        status = self._read_status(fields)
+        flags = int(fields[6])
+        start_ticks = int(fields[19])
+        candidate = Candidate(
+            self.pid,
+            start_ticks,
+            int(fields[1]),
+            stat[stat.index(b"(") + 1 : end].decode("utf-8", "surrogateescape"),
+            anon_kb=number_after(status, b"\nRssAnon:") or 0,
+            file_kb=number_after(status, b"\nRssFile:") or 0,
+            shmem_kb=number_after(status, b"\nRssShmem:") or 0,
+            pgtables_kb=number_after(status, b"\nVmPTE:") or 0,
+            swap_kb=number_after(status, b"\nVmSwap:") or 0,
+            oom_score_adj=int(os.pread(self._adj, 16, 0)),
+            oom_score=int(os.pread(self._score, 16, 0)) if self._score >= 0 else None,
+            cpu_s=(int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND,
+            age_s=max(0.0, boot_s - start_ticks / _TICKS_A_SECOND),
+            uid=number_after(status, b"\nUid:"),
+            kthread=bool(flags & PF_KTHREAD),
+            dying=_killed(status)
+            or is_over(fields)
+            or (bool(flags & PF_EXITING) and int(fields[17]) <= 1),
+        )
+        # Where code and stack begin moves with every exec, if only somebody may see it.
+        program = (candidate.comm, *fields[23:26:2])
+        if self._identity is None or program != self._program:
+            self._identity = Identity(self._living(), wanted)
+            self._program = program  # type: ignore[assignment]
+        self._identity.fill_in(candidate, wanted, status)
+        if not self._leader:
+            candidate.tid = self._tid
+        return candidate
+
+    def _read_status(self, fields: "list[bytes]") -> bytes:
+        """The status of a living thread: a leading one that has exited shows no sizes."""
+        if fields[0] in (b"Z", b"X") and not is_over(fields):
+            try:
+                if not self._leader:
+                    return pread_whole(self._status, _STATUS_BYTES)
+            except ProcessLookupError:
+                pass  # that thread has exited as well
+            thread = living_thread(self._directory)
+            status = os.open(f"{thread}/status", _FLAGS)
+            os.close(self._status)
+            self._status, self._leader = status, False
+            self._tid = int(thread.rpartition("/")[2])
+        return pread_whole(self._status, _STATUS_BYTES)
+
+    def _living(self) -> str:
+        """The directory of the process, or of a living thread if the leading one has exited."""
+        return self._directory if self._leader else living_thread(self._directory)
+
+
+def watched(pid: int, wanted: "Wanted", boot_s: float) -> ProcessFiles:
+    """Open the files of a process, and read them, whichever of its threads come and go meanwhile.
+
+    Raises:
+        ProcessLookupError, FileNotFoundError: it is gone.
+        OSError, ValueError, IndexError: see :class:`ProcessFiles`.
+    """
+    for _ in range(_TRIES):
+        try:
+            return ProcessFiles(pid, wanted, boot_s)
+        except (ProcessLookupError, FileNotFoundError):
+            if start_ticks_of(pid, wanted.places.proc) is None:
+                raise
+    raise OSError(errno.EAGAIN, "its threads come and go")
+
+
+def living_thread(directory: str) -> str:
+    """Where a process shows its memory: in its own directory, or in that of a living thread.
+
+    The files of a leading thread that has exited before the others are empty.
+
+    Raises:
+        OSError: too many files are open.
+    """
+    try:
+        stat = read_at(f"{directory}/stat")
+    except OSError as error:
+        if error.errno in NO_FILES:
+            raise
+        return directory
+    fields = stat.rpartition(b")")[2].split(None, 18)
+    if len(fields) > 17 and fields[0] in (b"Z", b"X") and not is_over(fields):
+        try:
+            threads = os.listdir(f"{directory}/task")
+        except OSError as error:
+            if error.errno in NO_FILES:
+                raise
+            return directory
+        # Where they come and go the last one stays longest.
+        for tid in reversed(threads):
+            if not has_exited(f"{directory}/task/{tid}"):
+                return f"{directory}/task/{tid}"
+    return directory
+
+
+def _killed(status: bytes) -> bool:
+    """SIGKILL is pending, for the thread or the whole process."""
+    for key in (b"\nSigPnd:\t", b"\nShdPnd:\t"):
+        at = status.find(key) + len(key)
+        if at >= len(key) and int(status[at : at + 16], 16) & _SIGKILL_BIT:
+            return True
+    return False

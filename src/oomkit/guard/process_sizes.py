@@ -1,0 +1,181 @@
+"""Rough sizes of all processes, so that only the largest need a closer look."""
+
+import os
+
+from oomkit.host.procfs import NO_FILES, read_or_none
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC
+_PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
+_ROUND_S = 2.0
+_LEAST_SLICE = 32
+
+
+class ProcessSizes:
+    """Who is there and how large, from ``statm``, the cheapest file that tells it.
+
+    A process seen for the first time is read at once, the others in turn, all of them within
+    two seconds. What a process holds in swap ``statm`` does not tell; it can't be more than its
+    writable private memory that is not resident, nor more than all swap that is used, so that is
+    taken until :meth:`correct` says better. So a size is never too small when it is read.
+
+    Attributes:
+        kb: process (its name in ``/proc``) to size: resident anonymous memory and swap.
+        shared_kb: of those with at least ``least_shared_kb``: resident pages of files and shared
+            memory.
+        least_shared_kb: set by whoever wants to know.
+        listed: how often all processes were listed.
+        read: how many files were read.
+    """
+
+    __slots__ = (
+        "_fd", "_proc", "_queue", "_swap_kb", "kb", "least_shared_kb", "listed", "read",
+        "shared_kb",
+    )  # fmt: skip
+
+    def __init__(self, proc: str) -> None:
+        """Begin with nobody.
+
+        Raises:
+            OSError: there is no proc file system.
+        """
+        self._proc = proc
+        try:
+            self._fd = os.open(proc, _FLAGS | os.O_DIRECTORY)
+        except OSError as error:
+            if error.errno not in NO_FILES:
+                raise
+            self._fd = -1  # it is listed by its name then
+        self.kb: dict[str, int] = {}
+        self.shared_kb: dict[str, int] = {}
+        self.least_shared_kb = 1 << 62
+        self._swap_kb: dict[str, tuple[int, int]] = {}
+        self._queue: list[str] = []
+        self.listed = self.read = 0
+
+    def look(self, swap_used_kb: int, elapsed_s: float, *, everybody: bool = False) -> None:
+        """List who is there, read who is new, and of the others those whose turn it is.
+
+        Args:
+            swap_used_kb: how much swap is used in all.
+            elapsed_s: time since the last look.
+            everybody: read all.
+        """
+        names = {
+            name for name in os.listdir(self._fd if self._fd >= 0 else self._proc) if name[0] <= "9"
+        }
+        self.listed += 1
+        known = self.kb.keys()
+        for name in known - names:
+            del self.kb[name]
+            self._swap_kb.pop(name, None)
+            self.shared_kb.pop(name, None)
+        new = names - known
+        if everybody:
+            self._queue.clear()
+            self._measure(names, swap_used_kb)
+            return
+        self._measure(new, swap_used_kb)
+        if not self._queue:
+            self._queue = list(known)
+        share = min(elapsed_s / _ROUND_S, 1.0)
+        count = max(_LEAST_SLICE, int(len(names) * share))
+        turn, self._queue = self._queue[:count], self._queue[count:]
+        self._measure(known & set(turn), swap_used_kb)
+
+    def correct(self, name: str, anon_kb: int, swap_kb: int) -> None:
+        """Take the exact sizes of a process, from its ``status``."""
+        self.kb[name] = anon_kb + swap_kb
+        self._swap_kb[name] = (swap_kb, anon_kb)
+
+    def exact(self, name: str) -> bool:
+        """How much swap it holds was read, not guessed."""
+        return name in self._swap_kb
+
+    def drop(self, name: str) -> None:
+        """Forget one; if the number is there again it is another process."""
+        self.kb.pop(name, None)
+        self._swap_kb.pop(name, None)
+        self.shared_kb.pop(name, None)
+
+    def largest(self, count: int) -> list[str]:
+        """The largest, the largest first."""
+        kb = self.kb
+        return sorted(kb, key=kb.__getitem__, reverse=True)[:count]
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.kb.clear()
+        self._swap_kb.clear()
+        self.shared_kb.clear()
+        self._queue.clear()
+
+    def close(self) -> None:
+        """Close the directory."""
+        if self._fd >= 0:
+            os.close(self._fd)
+
+    def _measure(self, names: "Iterable[str]", swap_used_kb: int) -> None:
+        # The loop that the cost of choosing hangs on: three system calls a process, no more.
+        proc, sizes, swaps = self._proc, self.kb, self._swap_kb
+        shared, least_kb = self.shared_kb, self.least_shared_kb
+        open_, read, close = os.open, os.read, os.close
+        for name in names:
+            try:
+                fd = open_(f"{proc}/{name}/statm", _FLAGS)
+            except OSError as error:
+                if error.errno in NO_FILES:
+                    raise
+                sizes.pop(name, None)
+                swaps.pop(name, None)
+                continue
+            try:
+                fields = read(fd, 128).split()
+            except OSError:
+                fields = []
+            close(fd)
+            self.read += 1
+            if len(fields) < 6:
+                sizes.pop(name, None)
+                swaps.pop(name, None)
+                continue
+            if fields[0] == b"0" and sizes.get(name) != 0:
+                fields = _without_leader(f"{proc}/{name}") or fields
+            shared_kb = int(fields[2]) * _PAGE_KB
+            anon_kb = int(fields[1]) * _PAGE_KB - shared_kb
+            if shared_kb >= least_kb:
+                shared[name] = shared_kb
+            elif name in shared:
+                del shared[name]
+            swap = swaps.get(name)
+            if swap is not None:
+                # What is not resident any more may be in swap by now.
+                sizes[name] = swap[0] + max(anon_kb, swap[1])
+            elif swap_used_kb:
+                hidden_kb = int(fields[5]) * _PAGE_KB - anon_kb
+                sizes[name] = anon_kb + max(0, min(hidden_kb, swap_used_kb))
+            else:
+                sizes[name] = anon_kb
+
+
+_UNKNOWN = [b"1", b"1", b"0", b"0", b"0", b"1"]
+"""As ``statm`` of a process that has threads, none of which would say how large it is."""
+
+
+def _without_leader(directory: str) -> "list[bytes] | None":
+    """``statm`` of a process whose leading thread has exited before the others.
+
+    None for kernel threads and zombies, which have no other threads, and no memory.
+    """
+    try:
+        tids = os.listdir(f"{directory}/task")
+    except OSError:
+        return None
+    for tid in reversed(tids):  # where they come and go the last one stays longest
+        fields = (read_or_none(f"{directory}/task/{tid}/statm") or b"").split()
+        if len(fields) > 5 and fields[0] != b"0":
+            return fields
+    return _UNKNOWN if len(tids) > 1 else None

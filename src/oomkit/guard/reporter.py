@@ -1,0 +1,252 @@
+"""Where the daemon tells what it saw and did: stderr, journal, flight recorder, status file."""
+
+import os
+
+from oomkit.guard.journal import Journal
+from oomkit.guard.kernel_kills import KernelKills
+from oomkit.guard.messages import ERROR, WARNING, MessageWriter
+from oomkit.guard.status import Status
+from oomkit.guard.writer import Writer
+from oomkit.host.self_protection import run_first
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from oomkit.guard.config import Settings
+    from oomkit.guard.flight_recorder import FlightRecorder
+    from oomkit.policy.engine.candidate import Candidate
+    from oomkit.policy.engine.reading import Reading
+
+
+class Counters:
+    """Counts records as they are made.
+
+    Args:
+        started_s: when the daemon started, seconds since the epoch.
+    """
+
+    __slots__ = ("_acts", "_freed_kb", "_kernel_kills", "_last_act_s", "_signals", "_started_s",
+                 "_warnings")  # fmt: skip
+
+    def __init__(self, started_s: float) -> None:
+        self._started_s = started_s
+        self._last_act_s: float | None = None
+        self._acts: dict[str, int] = {}
+        self._signals: dict[str, int] = {}
+        self._freed_kb = self._kernel_kills = self._warnings = 0
+
+    def count(self, record: "dict[str, Any]") -> None:
+        """Take a record into account; an act when it is over."""
+        kind = record["kind"]
+        if kind == "warn":
+            self._warnings += 1
+        elif kind == "kernel_kill":
+            self._kernel_kills += record.get("count", 1)
+        elif kind == "act" and "outcome" in record:
+            outcome = record["outcome"]
+            self._acts[outcome] = self._acts.get(outcome, 0) + 1
+            self._freed_kb += record.get("freed_kb", 0)
+            self._last_act_s = record["time_s"]
+            for one in record["signals"]:
+                if not one["error"]:
+                    self._signals[one["name"]] = self._signals.get(one["name"], 0) + 1
+
+    def values(self) -> "dict[str, Any]":
+        """The counts."""
+        return {
+            "started_s": self._started_s,
+            "last_act_s": self._last_act_s,
+            "acts": self._acts,
+            "signals": self._signals,
+            "freed_kb": self._freed_kb,
+            "kernel_kills": self._kernel_kills,
+            "warnings": self._warnings,
+        }
+
+
+STOP_S = 1.0
+"""Who ends the guard waits no longer than this for the disk."""
+_EVENTS = {1: "memory.oom_control", 2: "memory.events.local"}
+
+
+class Reporter:
+    """Writes records, none of which the daemon ever waits for."""
+
+    __slots__ = (
+        "_begun_s",
+        "_clock",
+        "_counters",
+        "_faults",
+        "_journal",
+        "_kernel_kills",
+        "_ring",
+        "_say",
+        "_status",
+        "_wall",
+        "_writer",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        settings: "Settings",
+        clock: "Callable[[], float]",
+        wall: "Callable[[], float]",
+    ) -> None:
+        """Open the files.
+
+        Args:
+            settings: which.
+            clock: the monotonic one.
+            wall: seconds since the epoch.
+        """
+        places = settings.places
+        self._clock = clock
+        self._wall = wall
+        self._begun_s = clock()
+        self._faults: dict[str, str] = {}
+        self._say = MessageWriter(deferred=True, priorities="JOURNAL_STREAM" in os.environ)
+        self._journal: Journal | None = None
+        self._ring: FlightRecorder | None = None
+        self._status: Status | None = None
+        flushes: list[Callable[[], object]] = []
+        if settings.journal:
+            self._journal = Journal(settings.journal, deferred=True, wall=wall, mono=clock)
+            flushes.append(self._journal.flush)
+        if settings.recording:
+            # Only a flight recorder needs the means to pack numbers.
+            from oomkit.guard import flight_recorder
+
+            self._ring = flight_recorder.FlightRecorder(
+                settings.recording, settings.recording_bytes, deferred=True, wall=wall
+            )
+            flushes.append(self._ring.flush)
+        if settings.status:
+            self._status = Status(settings.status)
+            flushes.append(self._status.flush)
+        events = _EVENTS.get(places.cgroup_version)
+        self._kernel_kills = KernelKills(
+            vmstat=f"{places.proc}/vmstat",
+            cgroups=(places.cgroups, events) if events else None,
+            seen=f"{settings.state}.kmsg" if settings.state else None,
+        )
+        for text in self._kernel_kills.missing:
+            if settings.state and text.startswith(settings.state):
+                self._say.line(WARNING, f"{text}; the kernel's kills may be recorded twice")
+        self._counters = Counters(wall())
+        # Where stderr may have to wait for its reader, the records come first.
+        flushes.insert(0 if self._say.never_blocks else len(flushes), self._say.flush)
+        # It holds the interpreter's lock now and then, for which the daemon must not have to wait.
+        self._writer = Writer(*flushes, begin=None if settings.dry_run else run_first)
+
+    @property
+    def full_files(self) -> int:
+        """How often the journal was full and moved aside."""
+        return self._journal.rotations if self._journal is not None else 0
+
+    @property
+    def records_tasks(self) -> bool:
+        """A flight recorder wants to know the largest processes."""
+        return self._ring is not None
+
+    def line(self, priority: int, text: str) -> None:
+        """Say a line on stderr."""
+        self._say.line(priority, text)
+        self._writer.kick()
+
+    def record(self, record: "dict[str, Any]") -> None:
+        """Put a record into the journal."""
+        self._counters.count(record)
+        if self._journal is not None:
+            self._journal.append(record)
+        if self._ring is not None and record["kind"] == "act" and record.get("outcome") == "died":
+            from oomkit.guard import recording_format as fmt
+
+            victim = record["victim"]
+            self._ring.mark(
+                fmt.ACT, record["mono_s"], victim["pid"], victim["comm"],
+                by=record["policy"], freed_kb=record["freed_kb"],
+            )  # fmt: skip
+        self._writer.kick()
+
+    @property
+    def are_written(self) -> bool:
+        """Nothing waits for a fault to go, or for stderr to be read."""
+        return not (self._faults or self._say.waiting)
+
+    @property
+    def sees_log(self) -> bool:
+        """The kernel's log is ours to read."""
+        return self._kernel_kills.kmsg_fd >= 0
+
+    @property
+    def log_news(self) -> "Callable[[int], list[tuple[int, int]]]":
+        """Says, as ``poll.poll`` does, whether something is to be read in the kernel's log."""
+        return self._kernel_kills.log_news
+
+    def sample(self, reading: "Reading", top: "Sequence[Candidate]") -> None:
+        """Have the flight recorder take a moment."""
+        if self._ring is not None:
+            self._ring.sample(reading, top[:32])
+            self._writer.kick()
+
+    def kernel_kills(self, *, final: bool = False) -> None:
+        """Record what the kernel killed without us."""
+        for kill in self._kernel_kills.look(self._clock(), self._wall(), final=final):
+            self.record(kill)
+            who = (
+                f"{kill['comm']}[{kill['pid']}]" if "pid" in kill else f"{kill['count']} processes"
+            )
+            pid, mono_s = kill.get("pid"), kill["mono_s"]
+            if not isinstance(mono_s, float) or mono_s < self._begun_s:
+                continue  # it was before our time: recorded, but no news
+            self.line(WARNING, f"the kernel's OOM killer killed {who}")
+            if self._ring is not None and isinstance(pid, int):
+                from oomkit.guard import recording_format as fmt
+
+                self._ring.mark(fmt.KERNEL_KILL, mono_s, pid, str(kill["comm"]), by="kernel")
+
+    def status(self, values: "dict[str, Any]") -> None:
+        """Rewrite the status file."""
+        if self._status is None:
+            return
+        values = {**values, **self._counters.values(), "faults": self._faults}
+        if self._journal is not None:
+            values["waiting"], values["lost"] = self._journal.waiting, self._journal.lost
+        if self._ring is not None:
+            values["ring_lost"] = self._ring.lost
+        self._status.put(values)
+        self._writer.kick()
+
+    def check(self) -> None:
+        """Say it, once, when something can't be written, and when it can again."""
+        keepers = ("journal", self._journal), ("recording", self._ring), ("status", self._status)
+        for name, keeper in keepers:
+            fault = (keeper.fault or "") if keeper is not None else ""
+            before = self._faults.get(name, "")
+            if fault and fault != before:
+                self._faults[name] = fault
+                kept = "; records wait in memory" if name == "journal" else ""
+                self.line(ERROR, f"{name} {keeper.path}: {fault}{kept}" if keeper else "")
+            elif before and not fault:
+                del self._faults[name]
+                self.line(WARNING, f"{name} can be written again")
+        if not self.are_written:
+            self._writer.kick()  # try again
+
+    def reopen(self) -> None:
+        """Have the journal opened anew, for logrotate."""
+        if self._journal is not None:
+            self._journal.reopen()
+            self._writer.kick()
+
+    def close(self) -> None:
+        """Write what can be written soon."""
+        self._say.flush()
+        if not self._writer.stop(STOP_S):
+            return  # a disk does not answer, and would not answer us either
+        for keeper in (self._journal, self._ring, self._status, self._kernel_kills, self._say):
+            if keeper is not None:
+                keeper.close()

@@ -1,0 +1,369 @@
+"""What the daemon looks at for one policy: the machine, the processes, who belongs to whom."""
+
+import os
+import re
+
+from oomkit.guard.cgroup_reader import CgroupReader, Members, pressure_us
+from oomkit.guard.identity import Wanted
+from oomkit.guard.kernel_file import KernelFile, number_after
+from oomkit.guard.shortlist import Shortlist
+from oomkit.guard.tmpfs import Tmpfs
+from oomkit.guard.users import Users
+from oomkit.policy.engine.conditions import RATES, WARN, available_kb
+from oomkit.policy.engine.reading import Reading
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from oomkit.guard.config import Places, Settings
+    from oomkit.policy.engine.candidate import Candidate
+    from oomkit.policy.engine.decider import Decider, Look
+    from oomkit.policy.engine.reading import CgroupReading
+
+
+class Sources:
+    """Everything that a reading is made of.
+
+    Args:
+        places: where it is.
+        patterns: patterns of the cgroups that are watched.
+        counters: refaults, swap-ins and scanned pages are asked for, which cost most to read.
+
+    Attributes:
+        meminfo: what ``meminfo`` said when last read.
+        news_fd: in a drill, readable when another file may have been put in a file's place; else
+            -1.
+    """
+
+    __slots__ = (
+        "_arc", "_counters", "_groups", "_meminfo", "_places", "_psi", "_saw_pressure",
+        "_sees_pressure", "_shmem_kb",
+        "_vmstat", "_zram", "meminfo", "news_fd",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        places: "Places",
+        patterns: "Iterable[re.Pattern[str]]" = (),
+        *,
+        counters: bool = True,
+    ) -> None:
+        self._places = places
+        self._counters = counters
+        self._shmem_kb = 0
+        self.meminfo = b""
+        drill = places.signals != places.proc
+        self.news_fd = -1
+        if drill:
+            # Only a drill needs the means to watch directories.
+            from oomkit.host.libc import watch_directories
+
+            try:
+                self.news_fd = watch_directories((places.signals, f"{places.signals}/pressure"))
+            except OSError:
+                self.news_fd = -1
+        self._meminfo = KernelFile(f"{places.signals}/meminfo", replaced=drill)
+        self._vmstat = KernelFile(f"{places.signals}/vmstat" if counters else "", replaced=drill)
+        self._psi = KernelFile(f"{places.signals}/pressure/memory", replaced=drill)
+        self._arc = KernelFile(f"{places.proc}/spl/kstat/zfs/arcstats")
+        self._zram: dict[str, KernelFile] = {}
+        self._groups = CgroupReader(places, patterns)
+        self.find()
+        self._sees_pressure = self._saw_pressure = self._psi.fd >= 0
+
+    def pressure_came_or_went(self) -> bool:
+        """The pressure file can be read, and could not when last asked, or the other way round."""
+        before, self._saw_pressure = self._saw_pressure, self.sees_pressure
+        return before != self._saw_pressure
+
+    @property
+    def shmem_kb(self) -> int:
+        """Shmem of the machine: tmpfs and shared memory, when last read."""
+        return self._shmem_kb
+
+    @property
+    def sees_pressure(self) -> bool:
+        """The pressure file could be read when last tried."""
+        return self._sees_pressure
+
+    @property
+    def meminfo_fd(self) -> int:
+        """``meminfo``; -1 while it can't be read."""
+        return self._meminfo.fd
+
+    def find(self) -> None:
+        """Look for what came, went, or can be read again: zram devices, cgroups, pressure."""
+        for kept in (self._meminfo, self._vmstat, self._psi, self._arc):
+            kept.reopen()
+        try:
+            names = {n for n in os.listdir(f"{self._places.sys}/block") if n.startswith("zram")}
+        except OSError:
+            names = set()
+        for name in names - self._zram.keys():
+            self._zram[name] = KernelFile(f"{self._places.sys}/block/{name}/mm_stat")
+        for name in self._zram.keys() - names:
+            self._zram.pop(name).close()
+        for kept in self._zram.values():
+            kept.reopen()
+        self._groups.find()
+
+    def read(self, t_s: float) -> Reading | None:
+        """This moment; None if not even ``meminfo`` can be read.
+
+        Args:
+            t_s: now, by the monotonic clock.
+        """
+        if self.news_fd >= 0:
+            self._drain()
+        meminfo = self._meminfo.read(4096)
+        if not meminfo:
+            return None
+        total_kb = number_after(meminfo, b"MemTotal:")
+        available_kb = number_after(meminfo, b"MemAvailable:")
+        if total_kb is None or available_kb is None:
+            return None
+        self.meminfo = meminfo
+        self._shmem_kb = number_after(meminfo, b"\nShmem:") or 0
+        some_us, full_us = pressure_us(self._psi.read(512))
+        self._sees_pressure = some_us is not None
+        vmstat = self._vmstat.read(16384, pieces=True) if self._counters else None
+        return Reading(
+            t_s,
+            total_kb,
+            available_kb,
+            number_after(meminfo, b"SwapTotal:") or 0,
+            number_after(meminfo, b"SwapFree:") or 0,
+            number_after(meminfo, b"AnonPages:") or 0,
+            self._zram_kb(),
+            self._arc_kb(),
+            some_us,
+            full_us,
+            _sum(vmstat, b"\nworkingset_refault_anon ", b"\nworkingset_refault_file ")
+            # Before 5.9 one counter held both.
+            or _sum(vmstat, b"\nworkingset_refault "),
+            _sum(vmstat, b"\npswpin "),
+            _sum(vmstat, b"\npgscan_kswapd ", b"\npgscan_direct "),
+            self._groups.read(),
+        )
+
+    def close(self) -> None:
+        """Close all files."""
+        if self.news_fd >= 0:
+            os.close(self.news_fd)
+            self.news_fd = -1
+        for kept in (self._meminfo, self._vmstat, self._psi, self._arc, *self._zram.values()):
+            kept.close()
+
+    def _drain(self) -> None:
+        try:
+            while os.read(self.news_fd, 4096):
+                pass
+        except BlockingIOError:
+            return
+
+    def _zram_kb(self) -> float:
+        """RAM that compressed swap occupies: ``mem_used_total`` of ``mm_stat``."""
+        used = 0
+        for kept in self._zram.values():
+            fields = (kept.read(256) or b"").split()
+            if len(fields) > 2 and fields[2].isdigit():
+                used += int(fields[2])
+        return used / 1024
+
+    def _arc_kb(self) -> float:
+        """What the ZFS cache could give back: its size above the least it keeps."""
+        stats = self._arc.read(16384, pieces=True)
+        if not stats:
+            return 0.0
+        size, least = _third(stats, b"\nsize "), _third(stats, b"\nc_min ")
+        return max(0, size - least) / 1024
+
+
+def _sum(data: bytes | None, *keys: bytes) -> int | None:
+    """The sum of those counters that are there; None if none is."""
+    if not data:
+        return None
+    numbers = [n for n in (number_after(data, key) for key in keys) if n is not None]
+    return sum(numbers) if numbers else None
+
+
+def _third(data: bytes, key: bytes) -> int:
+    """The number in the third column of a kstat line, which reads ``name type value``."""
+    fields = data.partition(key)[2].partition(b"\n")[0].split()
+    return int(fields[1]) if len(fields) > 1 and fields[1].isdigit() else 0
+
+
+SAFETY_S = 10.0
+"""However calm it is: a look this often."""
+COOL_S = 60.0
+"""So long after the shortage the ranking is kept warm."""
+AGAIN_S = 30.0
+"""While memory is short but stands still the ranking is refreshed this often."""
+AT_LEAST_S = 0.2
+"""However short memory is: no sooner than this, but for a choice."""
+STEP = 0.01
+"""The share of memory that has to go before the ranking is refreshed sooner than that."""
+
+
+class Sensors:
+    """Looks.
+
+    Args:
+        plan: the policy.
+        settings: where to look.
+        whole: read command lines to their end.
+        root: the cgroup below which the system's manager keeps its units; None: to be looked up.
+
+    Attributes:
+        fields: what is asked of each process that costs a read of its own.
+        sources: the machine.
+        users: names of user ids.
+        warm: the processes.
+    """
+
+    __slots__ = (
+        "_found_s", "_left_kb", "_members", "_short_s", "_tmpfs", "fields", "sources", "users",
+        "warm",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        plan: "dict[str, Any]",
+        settings: "Settings",
+        *,
+        whole: bool = False,
+        root: str | None = None,
+    ) -> None:
+        places = settings.places
+        patterns = {rule["cgroup"] for rule in plan["rules"] if rule["cgroup"]}
+        by = {plan["whom"]["by"], *(rule["by"] for rule in plan["rules"])}
+        fields = fields_asked_for(plan) | ({"oom_score"} if "oom_score" in by else set())
+        self.sources = Sources(
+            places,
+            [re.compile(pattern) for pattern in sorted(patterns)],
+            counters=bool(settings.recording) or _asks_for_counters(plan),
+        )
+        self.fields = frozenset(fields)
+        self.users = Users(plan.get("users", {}))
+        by_cgroup = (
+            bool(patterns)
+            or plan["whom"]["level"] == "cgroup"
+            or (plan["whom"]["oom_group"] and places.cgroup_version == 2)
+        )
+        self.warm = Shortlist(
+            Wanted(
+                places, self.fields, self.users.names, by_cgroup=by_cgroup, whole=whole, root=root
+            )
+        )
+        self._members = Members(places, plan["whom"], by_reclaim="reclaim" in by)
+        self._tmpfs = Tmpfs(places)
+        self._found_s = self._short_s = float("-inf")
+        self._left_kb = 0.0
+
+    def reading(self, t_s: float) -> "Reading | None":
+        """This moment; None if it can't be read."""
+        if t_s - self._found_s >= SAFETY_S:
+            self._found_s = t_s
+            self.sources.find()
+        return self.sources.read(t_s)
+
+    def keep_warm(
+        self, decider: "Decider", look: "Look", reading: "Reading", next_s: float
+    ) -> None:
+        """Refresh the ranking if memory is short and it is old; let it go if all is well again.
+
+        Args:
+            decider: the policy at work.
+            look: what it said of this moment.
+            reading: this moment.
+            next_s: when the next look is due: the shorter, the nearer it is to acting.
+        """
+        if not look.state.warm and look.state.level < WARN:
+            if reading.t_s - self._short_s >= COOL_S and not self.warm.is_cold:
+                self.warm.forget()
+                decider.growth.forget()
+            return
+        self._short_s = reading.t_s
+        age_s = reading.t_s - self.warm.t_s
+        fell = self._left_kb - left_kb(reading) >= reading.mem_total_kb * STEP
+        if (
+            age_s >= AGAIN_S
+            or look.sizes
+            or (age_s >= max(AT_LEAST_S, 4.0 * next_s) and (fell or look.state.level >= WARN))
+        ):
+            self.refresh(decider, reading)
+            if look.sizes:
+                self.note(decider, reading)
+
+    def refresh(self, decider: "Decider", reading: "Reading", *, keep: bool = True) -> None:
+        """Look at the processes.
+
+        Args:
+            decider: the policy at work, which counts growth.
+            reading: this moment.
+            keep: keep files open that were not before.
+        """
+        self._left_kb = left_kb(reading)
+        self.warm.look(reading, decider.growth, keep=keep)
+
+    def note(self, decider: "Decider", reading: "Reading") -> None:
+        """Have growth be counted from the last look on; takes a read for each process.
+
+        Args:
+            decider: the policy at work.
+            reading: the moment of that look.
+        """
+        if not decider.growth.is_known:
+            self._tmpfs.forget()  # what it noted was of an earlier shortage
+        self.warm.note(decider.growth, reading.t_s, self._left_kb)
+        self._tmpfs.note(self.sources.shmem_kb)
+
+    def candidates(
+        self, reading: "Reading", *, also: tuple[int, ...] = ()
+    ) -> "tuple[list[Candidate], list[CgroupReading]]":
+        """Whom to choose among, after :meth:`refresh`.
+
+        Args:
+            reading: this moment.
+            also: others that are asked about.
+        """
+        if "user" in self.fields:
+            self.users.refresh()
+        self.warm.identify()
+        holders = self.warm.add_holders()
+        writers = self._tmpfs.writers(self.sources.shmem_kb, reading.mem_total_kb * STEP, holders)
+        found, groups = self._members.complete(self.warm, also=[*writers, *also])
+        for one in found:
+            growth_kb = writers.get(one.pid)
+            if growth_kb is not None:
+                unnamed_kb = min(self._tmpfs.unnamed_kb(one.pid), growth_kb)
+                one.shmem_sole_kb += unnamed_kb
+                one.tmpfs_growth_kb = growth_kb - unnamed_kb
+                one.growth_kb = (one.growth_kb or 0.0) + unnamed_kb
+        return found, groups
+
+    def close(self) -> None:
+        """Close all files."""
+        self.sources.close()
+        self.warm.close()
+        self.users.close()
+
+
+def left_kb(reading: "Reading") -> float:
+    """Memory that can still be had: available memory and free swap."""
+    return available_kb(reading) + reading.swap_free_kb
+
+
+def fields_asked_for(plan: "dict[str, Any]") -> set[str]:
+    """Fields of a process that some pattern of the plan is about."""
+    whom = plan["whom"]
+    patterns = [p for _, p in whom["never"]] + [p[1] for p in whom["prefer"]]
+    patterns += [p for p, _ in plan["how"]["instead"]]
+    return {field for several in patterns for field, _ in several}
+
+
+def _asks_for_counters(plan: "dict[str, Any]") -> bool:
+    return any(kind in RATES for rule in plan["rules"] for kind, _, _ in rule["conditions"])

@@ -1,0 +1,323 @@
+"""The ranking's raw material, kept at hand while memory is short."""
+
+import time
+
+from oomkit.guard.process_files import living_thread, watched
+from oomkit.guard.process_sizes import ProcessSizes
+from oomkit.guard.shmem import mapped_kb, shared_kb
+from oomkit.host.procfs import NO_FILES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from oomkit.guard.identity import Wanted
+    from oomkit.guard.process_files import ProcessFiles
+    from oomkit.policy.engine.candidate import Candidate, Growth
+    from oomkit.policy.engine.reading import Reading
+
+KEPT = 64
+"""So many processes are read in full at each look. Whoever holds more than a 64th of all
+anonymous memory and swap is among them."""
+
+_HOLDS = 1 / 64
+"""Who maps this part of memory or more of files and shared memory may hold shared memory alone."""
+_HOLDERS = 16
+"""So many of those are asked how much of it is shared memory."""
+_HOLDERS_READ = 4
+"""Of so many it is read how much of that nobody else maps, which takes long."""
+_ROUNDS = 4
+
+
+class Shortlist:
+    """Knows the size of every process, and all about the largest.
+
+    While all is well it knows nothing and costs nothing.
+
+    Attributes:
+        top: the largest, the largest first, as they were last read.
+        short_of_files: files of fewer than usual are kept open, for want of descriptors.
+    """
+
+    __slots__ = (
+        "_hidden_kb", "_keep", "_kept", "_noted", "_room", "_shared_noted", "_sizes", "_t_s",
+        "_wanted", "_watched",
+        "short_of_files", "top",
+    )  # fmt: skip
+
+    def __init__(self, wanted: "Wanted", *, kept: int = KEPT) -> None:
+        """Begin cold.
+
+        Args:
+            wanted: what is read of each process.
+            kept: how many processes are kept at hand.
+
+        Raises:
+            OSError: there is no proc file system.
+        """
+        self.top: list[Candidate] = []
+        self.short_of_files = False
+        self._wanted = wanted
+        self._kept = self._room = kept
+        self._keep = True
+        self._sizes = ProcessSizes(wanted.places.proc)
+        self._watched: dict[str, ProcessFiles] = {}
+        self._noted: list[dict[tuple[int, int], float]] = []
+        self._shared_noted: list[tuple[float, dict[str, int]]] = []
+        self._t_s: float | None = None
+        self._hidden_kb = 0.0
+
+    @property
+    def is_cold(self) -> bool:
+        """Nobody was looked at since the last shortage."""
+        return self._t_s is None
+
+    @property
+    def t_s(self) -> float:
+        """When everybody was looked at last; the beginning of time while cold."""
+        return -1e9 if self._t_s is None else self._t_s
+
+    def look(self, reading: "Reading", growth: "Growth", *, keep: bool = True) -> "list[Candidate]":
+        """Look at everybody, and at the largest closely; returns those, as :attr:`top`.
+
+        Args:
+            reading: this moment.
+            growth: what tells how much each has grown.
+            keep: keep files open that were not before; else no more than one process's at a time.
+        """
+        self._keep = keep
+        first = self._t_s is None
+        elapsed_s = 0.0 if self._t_s is None else reading.t_s - self._t_s
+        self._t_s = reading.t_s
+        self._sizes.least_shared_kb = int(reading.mem_total_kb * _HOLDS)
+        before = dict(self._sizes.kb)
+        swap_used_kb = int(reading.swap_total_kb - reading.swap_free_kb)
+        try:
+            self._sizes.look(swap_used_kb, elapsed_s, everybody=first)
+        except OSError as error:
+            if error.errno not in NO_FILES:
+                raise
+            self.shed()
+            self._sizes.look(swap_used_kb, elapsed_s, everybody=first)
+        self._look_at_largest(before)
+        if not first and self._others_grew(reading):
+            self._sizes.look(swap_used_kb, 0.0, everybody=True)
+            self._look_at_largest(before)
+            self._hidden_kb = self._held_by_others(reading)
+        elif first:
+            self._hidden_kb = self._held_by_others(reading)
+        for one in self.top:
+            one.growth_kb = growth.of(one.pid, one.start_time, one.freed_kb())
+        return self.top
+
+    def note(self, growth: "Growth", t_s: float, left_kb: float) -> None:
+        """Have growth be counted from the sizes of now.
+
+        Args:
+            growth: what shall remember them.
+            t_s: now.
+            left_kb: available memory and free swap.
+        """
+        sizes = {(c.pid, c.start_time): c.freed_kb() for c in self.top}
+        self._noted = [*self._noted[-1:], sizes]
+        self._shared_noted = [*self._shared_noted[-1:], (t_s, dict(self._sizes.shared_kb))]
+        growth.note(t_s, left_kb, sizes)
+
+    def also(self, pids: "Iterable[int]", *, most: int) -> "list[Candidate]":
+        """Candidates of others than the largest, read for this once.
+
+        Args:
+            pids: whom; those that are at hand already are passed over.
+            most: no more than so many.
+        """
+        at_hand = {one.pid for one in self.top}
+        found: list[Candidate] = []
+        boot_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+        for pid in pids:
+            if len(found) >= most:
+                break
+            if pid not in at_hand:
+                at_hand.add(pid)
+                try:
+                    one = self._opened(str(pid), boot_s)
+                except (OSError, ValueError, IndexError):
+                    continue
+                found.append(one.candidate)
+                one.close()
+        return found
+
+    def identify(self) -> None:
+        """Read again of the largest what patterns are about, as nothing says when it changes."""
+        if not self._wanted.changes:
+            return
+        for one in self.top:
+            kept = self._watched.get(str(one.pid))
+            if kept is not None and kept.candidate is one:
+                try:
+                    kept.identify(self._wanted)
+                except OSError:
+                    continue  # it is as it was known, and is looked at again before a signal
+
+    def add_holders(self) -> "list[Candidate]":
+        """Give shared memory that dies with one process to it; returns those, also of the small.
+
+        Those who hold little else are added to :attr:`top`.
+        """
+        sizes, at_hand = self._sizes, {one.pid: one for one in self.top}
+        names = sorted(sizes.shared_kb, key=sizes.shared_kb.__getitem__, reverse=True)
+        names = [name for name in names[:_HOLDERS] if self._maps_shared(name)][:_HOLDERS_READ]
+        holders = []
+        for name in names:
+            one = at_hand.get(int(name))
+            if one is None:
+                (one,) = self.also([int(name)], most=1) or (None,)
+                if one is None:
+                    continue
+                self.top.append(one)
+            directory = living_thread(f"{self._wanted.places.proc}/{name}")
+            one.shmem_sole_kb = min(float(mapped_kb(directory)), one.shmem_kb + one.swap_kb)
+            if one.shmem_sole_kb:
+                grown_kb = sizes.shared_kb[name] - self._shared_before_kb(one, name)
+                one.growth_kb = (one.growth_kb or 0.0) + min(max(grown_kb, 0.0), one.shmem_sole_kb)
+                holders.append(one)
+        return holders
+
+    def _maps_shared(self, name: str) -> bool:
+        directory = living_thread(f"{self._wanted.places.proc}/{name}")
+        return shared_kb(directory) >= self._sizes.least_shared_kb
+
+    def _shared_before_kb(self, one: "Candidate", name: str) -> float:
+        """What a process mapped of files and shared memory when growth began to count."""
+        if not self._shared_noted or self._t_s is None:
+            return 0.0
+        noted_s, noted = self._shared_noted[0]
+        return 0.0 if one.age_s < self._t_s - noted_s else float(noted.get(name, 0.0))
+
+    def drop(self, pid: int) -> None:
+        """Forget what is known of a process, so that the next look reads it anew."""
+        kept = self._watched.pop(str(pid), None)
+        if kept is not None:
+            kept.close()
+
+    def holding(self, size_kb: float) -> list[int]:
+        """Processes that held at least so much when they were last measured, in no order."""
+        return [int(name) for name, kb in self._sizes.kb.items() if kb >= size_kb]
+
+    def larger_than(self, size_kb: int, most: int) -> list[int]:
+        """Processes that hold at least so much, the largest first."""
+        kb = self._sizes.kb
+        return [int(name) for name in self._sizes.largest(most) if kb[name] >= size_kb]
+
+    def forget(self) -> None:
+        """The shortage is over: keep nothing."""
+        if self.is_cold:
+            return
+        self._shed(frozenset())
+        self._sizes.forget()
+        self._noted = []
+        self._shared_noted = []
+        self.top = []
+        self._t_s = None
+
+    def shed(self) -> None:
+        """Close the files of the largest, as descriptors are short; fewer are kept from now on."""
+        self.short_of_files = True
+        self._room = min(self._room, self._open) // 2
+        for one in self._watched.values():
+            one.close()
+
+    def close(self) -> None:
+        """Close all files."""
+        self.forget()
+        self._sizes.close()
+
+    def _look_at_largest(self, before: dict[str, int]) -> None:
+        """Read the largest in full, until those that are known exactly are the largest."""
+        sizes, at_hand = self._sizes, self._watched
+        boot_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+        done: set[str] = set()
+        names = sizes.largest(self._kept)
+        for _ in range(_ROUNDS):
+            fresh = [name for name in names if name not in done]
+            if not fresh:
+                break
+            for name in fresh:
+                done.add(name)
+                self._look_at(name, boot_s, before)
+            names = sizes.largest(self._kept)
+        self.top = [at_hand[name].candidate for name in names if name in at_hand]
+        self._shed(frozenset(names))
+
+    def _look_at(self, name: str, boot_s: float, before: dict[str, int]) -> None:
+        one, before_kb = self._watched.get(name), before.get(name)
+        try:
+            if one is None or not one.is_open:
+                fresh = self._opened(name, boot_s)
+                if one is None:
+                    self._entered(fresh.candidate, before_kb)
+                self._watched[name] = one = fresh
+                if not self._keep or (self._room < self._kept and self._open > self._room):
+                    one.close()
+            else:
+                try:
+                    one.look(self._wanted, boot_s)
+                except (ProcessLookupError, FileNotFoundError):
+                    # A thread whose files were kept has exited, or the number is another's.
+                    start_time = one.candidate.start_time
+                    self._watched.pop(name).close()
+                    one = self._watched[name] = self._opened(name, boot_s)
+                    self._entered(
+                        one.candidate,
+                        before_kb if one.candidate.start_time == start_time else None,
+                    )
+        except (OSError, ValueError, IndexError) as error:
+            if isinstance(error, OSError) and error.errno in NO_FILES:
+                self.short_of_files = True
+            else:
+                self.drop(int(name))
+                self._sizes.drop(name)
+            return
+        self._sizes.correct(name, int(one.candidate.anon_kb), int(one.candidate.swap_kb))
+
+    @property
+    def _open(self) -> int:
+        """Of so many files are kept open."""
+        return sum(one.is_open for one in self._watched.values())
+
+    def _opened(self, name: str, boot_s: float) -> "ProcessFiles":
+        """Open and read one; where descriptors are short, at the cost of others' open files.
+
+        Raises:
+            OSError, ValueError, IndexError: see :class:`ProcessFiles`.
+        """
+        try:
+            return watched(int(name), self._wanted, boot_s)
+        except OSError as error:
+            if error.errno not in NO_FILES:
+                raise
+        self.shed()
+        return watched(int(name), self._wanted, boot_s)
+
+    def _shed(self, names: "frozenset[str]") -> None:
+        """Forget all but these."""
+        for name in self._watched.keys() - names:
+            self._watched.pop(name).close()
+
+    def _entered(self, candidate: "Candidate", before_kb: int | None) -> None:
+        """Somebody is among the largest now who was small, or not there, when growth began."""
+        if before_kb is not None:
+            for sizes in self._noted:
+                sizes.setdefault((candidate.pid, candidate.start_time), float(before_kb))
+
+    def _held_by_others(self, reading: "Reading") -> float:
+        """Anonymous memory and swap of all but the largest, by the machine's own count."""
+        swap_used_kb = reading.swap_total_kb - reading.swap_free_kb
+        return reading.anon_kb + swap_used_kb - sum(c.anon_kb + c.swap_kb for c in self.top)
+
+    def _others_grew(self, reading: "Reading") -> bool:
+        """Somebody who is not among the largest took so much that they may be by now."""
+        others_kb = self._held_by_others(reading)
+        if others_kb < self._hidden_kb:
+            self._hidden_kb = others_kb
+        largest_kb = self.top[0].freed_kb() if self.top else 0.0
+        return others_kb - self._hidden_kb > max(reading.mem_total_kb / 64, largest_kb / 4)

@@ -1,0 +1,1 @@
+"""What a guard leaves behind, read: the store, journals, recordings and their replay."""

@@ -1,0 +1,276 @@
+"""A policy explained in words, and what it means for one process."""
+
+from oomkit.policy.compile import compile_plan, told
+from oomkit.policy.engine.candidate import Candidate, Ranked
+from oomkit.policy.engine.evidence import amount, factors_words, plain, score_words, span
+from oomkit.policy.engine.reading import CgroupReading, Reading
+from oomkit.policy.engine.trigger import Watch
+from oomkit.policy.engine.victim import Chooser, Matcher
+from oomkit.policy.records import Condition, How, Look, Policy, Rule, Whom
+
+_NAMES = {
+    "available": "memory available",
+    "swap_free": "free swap",
+    "swap_used": "swap in use",
+    "zram": "RAM that zram occupies",
+    "limit_left": "what is left below the cgroup's limit",
+    "psi_some": "time in which some task waits for memory",
+    "psi_full": "time in which all tasks wait for memory",
+    "refault": "what is read back of evicted pages",
+    "swap_in": "what is read back from swap",
+    "reclaim": "what reclaim scans",
+    "empty_within": "memory and swap last, at the present rate,",
+}
+
+_WHOLES = {"swap_free": "of swap", "swap_used": "of swap", "limit_left": "of the limit"}
+
+_LEVELS = {
+    "warn": "warns",
+    "soft": "asks a victim to leave (SIGTERM)",
+    "hard": "kills a victim (SIGKILL)",
+}
+
+_NO_BOUND = 1000
+
+_BY = {
+    "freed": "what its death gives back: anonymous memory, swap, page tables, shared memory of "
+    "its own",
+    "oom_score": "the kernel's oom_score; of equals the larger rss",
+    "rss": "its resident memory",
+    "swap": "its swap",
+    "reclaim": "the pages scanned in its cgroup",
+    "growth": "its growth since the shortage began",
+}
+
+
+def explain(policy: Policy) -> tuple[str, ...]:
+    """The policy in words, a line each; lines of a section are indented."""
+    lines = [f"{policy.name}: {policy.about}" if policy.about else policy.name]
+    lines.append("when it acts")
+    lines += [f"  {rule_words(rule, policy)}" for rule in policy.when] or [
+        "  never: the kernel's own OOM killer is left to it"
+    ]
+    if policy.when:
+        lines += ["how often it looks", *(f"  {line}" for line in _look(policy.look))]
+        lines += ["whom it chooses", *(f"  {line}" for line in _whom(policy.whom))]
+        lines += ["how it acts", *(f"  {line}" for line in _how(policy.how))]
+    return tuple(lines)
+
+
+def rule_words(rule: Rule, policy: Policy) -> str:
+    """One rule as a sentence."""
+    level = _LEVELS[rule.level]
+    if rule.level == "soft" and not policy.how.term:
+        level = _LEVELS["hard"]
+    where = f" in each cgroup {rule.cgroup}" if rule.cgroup is not None else ""
+    conditions = " and ".join(_condition(c, rule.over_s) for c in rule.conditions)
+    held = f", for {span(rule.for_s)}" if rule.for_s else ""
+    by = f"; ranks by {_BY[rule.by]}" if rule.by is not None and rule.by != policy.whom.by else ""
+    return f"{level}{where} when {conditions}{held}{by}"
+
+
+def _condition(condition: Condition, over_s: float) -> str:
+    kind, threshold = condition.kind, condition.threshold
+    name = _NAMES[kind]
+    if kind == "empty_within":
+        return f"{name} at most {span(threshold)}"
+    if condition.share:
+        value = f"{100 * threshold:g} % {_WHOLES.get(kind, 'of RAM')}"
+    elif kind in ("psi_some", "psi_full"):
+        value = f"{100 * threshold:g} % of the last {over_s:g} s"
+    elif kind in ("refault", "swap_in", "reclaim"):
+        value = f"{amount(threshold, 'kb/s')} over {over_s:g} s"
+    else:
+        value = amount(threshold, "kb")
+    least = kind in ("available", "swap_free", "limit_left")
+    return f"{name} is at or {'below' if least else 'above'} {value}"
+
+
+def _look(look: Look) -> tuple[str, ...]:
+    if look.least_s == look.most_s:
+        return (f"every {span(look.least_s)}",)
+    fill, swap_fill = (amount(rate, "kb/s") for rate in (look.fill_kb_s, look.swap_fill_kb_s))
+    if look.fill_cpu_kb_s is not None:
+        fill = f"{amount(look.fill_cpu_kb_s, 'kb/s')} by each CPU"
+    soon = f"as soon as a rule could hold if memory filled at {fill} and swap at {swap_fill}"
+    return (
+        f"every {span(look.least_s)} to {span(look.most_s)}, {soon}",
+        f"with {100 * look.warm:g} % of RAM available or less the ranking is kept at hand",
+    )
+
+
+def _whom(whom: Whom) -> list[str]:
+    reach = {
+        "process": "a process",
+        "tree": "a process with all below it",
+        "cgroup": "all processes of a cgroup",
+    }
+    lines = [f"{reach[whom.level]}, ranked by {_BY[whom.by]}"]
+    if whom.by == "freed":
+        if whom.growth:
+            lines.append(f"who did not grow in the shortage counts x {1 - whom.growth:g}")
+        if whom.work:
+            lines.append(
+                f"CPU time that would be lost counts down to x {1 - whom.work:g}, half of it at "
+                "600 s"
+            )
+        if whom.adj:
+            lines.append(
+                f"oom_score_adj 1000 counts x {1 + whom.adj:g}, -500 counts x 0.5, others in "
+                "between"
+            )
+    lines.append("never init, kernel threads, oomkit itself, nor oom_score_adj -1000")
+    lines += [f"never {told(match)}" for match in whom.never]
+    lines.append(
+        "nor who shares its memory with one of these, nor the init of a pid namespace with one of "
+        "them in it; all of it is read again before each signal"
+    )
+    for preference in whom.prefer:
+        if whom.by == "oom_score":
+            effect = f"{preference.points:+,.0f} points"
+        else:
+            effect = f"x {plain(preference.factor)}"
+        lines.append(f"{told(preference.match)}: {effect}")
+    if whom.least_kb:
+        lines.append(f"nobody who gives back less than {amount(whom.least_kb, 'kb')}")
+    if whom.oom_group:
+        lines.append("cgroups with memory.oom.group die as a whole")
+    if whom.lasts_s:
+        lines.append(
+            "with the victim go others of its name that grow as well, until memory lasts "
+            f"{span(whom.lasts_s)} against the growth of those who stay"
+        )
+    if whom.level != "process" or whom.oom_group or whom.lasts_s:
+        lines.append(
+            f"at most {plain(whom.most_processes)} processes at once; else one process alone"
+        )
+    return lines
+
+
+def _how(how: How) -> list[str]:
+    lines = []
+    if how.term:
+        lines.append(
+            f"SIGTERM, and SIGKILL {span(how.term_wait_s)} later if memory is still short, or "
+            f"{span(how.term_least_s)} later if it got hard"
+        )
+    else:
+        lines.append("SIGKILL at once")
+    lines.append(f"who is not gone {span(how.give_up_s)} after SIGKILL is not waited for")
+    together = " (not when it is hard even with the memory on its way)" if how.together else ""
+    lines.append(f"the next one waits until the last is gone{together}")
+    lines.append(
+        f"{span(how.pause_s)} between two, {span(how.hard_pause_s)} when it is hard; {_bound(how)}"
+    )
+    lines += [
+        f"{told(one.match)}: runs {' '.join(one.command)} instead of SIGTERM" for one in how.instead
+    ]
+    if how.before:
+        lines.append(f"runs {' '.join(how.before)} before the signal")
+    if how.after:
+        lines.append(f"runs {' '.join(how.after)} when the victim is gone")
+    if how.notify:
+        lines.append("tells the desktop")
+    return lines
+
+
+def _bound(how: How) -> str:
+    """Whoever writes so many means all."""
+    if how.most_a_minute >= _NO_BOUND:
+        return "as many a minute as it takes"
+    return f"at most {plain(how.most_a_minute)} a minute"
+
+
+def missing_words(policy: Policy, reading: Reading) -> tuple[str, ...]:
+    """Which signals this machine does not have, and which rules therefore never hold."""
+    plan = compile_plan(policy)
+    missing = Watch(plan).missing(reading)
+    lines = []
+    for kind in missing:
+        lines.append(f"{kind} ({_NAMES[kind]}) can't be measured on this machine")
+        lines += [
+            f"  so this never happens: {rule_words(rule, policy)}"
+            for rule in policy.when
+            if any(c.kind == kind for c in rule.conditions)
+        ]
+    if reading.swap_total_kb <= 0.0 and any(
+        c.kind == "swap_free" for rule in policy.when for c in rule.conditions
+    ):
+        lines.append("there is no swap: conditions on free swap always hold")
+    return tuple(lines)
+
+
+def effective(
+    policy: Policy,
+    candidate: Candidate,
+    *,
+    everybody: tuple[Candidate, ...] = (),
+    groups: tuple[CgroupReading, ...] = (),
+    own_pids: frozenset[int] = frozenset(),
+) -> tuple[str, ...]:
+    """What a policy means for one process, a line each.
+
+    Args:
+        policy: the policy.
+        candidate: the process.
+        everybody: all processes, it included, to say which place it has and who dies with it.
+        groups: the memory cgroups.
+        own_pids: the guard itself.
+    """
+    who = f"{candidate.comm}[{candidate.pid}]"
+    chooser = Chooser(compile_plan(policy), own_pids=own_pids)
+    ranked = chooser.rank(everybody or (candidate,), groups=groups)
+    own = next((one for one in ranked if candidate.pid == one.candidate.pid), None)
+    own = own or next((r for r in ranked if candidate.pid in {m.pid for m in r.members}), None)
+    own = own or next((r for r in ranked if _same_memory(r.candidate, candidate)), None)
+    if own is None:
+        return (f"{who} is not known",)
+    if own.verdict:
+        return (f"{who} is never chosen: {own.verdict}",)
+    could = [one for one in ranked if not one.verdict]
+    place = could.index(own) + 1
+    first = "would be chosen first" if place == 1 else "can be chosen"
+    lines = [f"{who} {first}: number {place} of {len(could)} that could be"]
+    lines.append(f"it is ranked by {_BY[policy.whom.by]}: {factors_words(own)}{_total(own)}")
+    if place > 1:
+        ahead = could[place - 2]
+        lines.append(
+            f"one place before it: {ahead.candidate.comm}[{ahead.candidate.pid}] with "
+            f"{score_words(ahead)}"
+        )
+    if not policy.when:
+        lines.append(f"but {policy.name} has no rule, and never acts")
+    if policy.when:
+        lines.append(f'[[whom.never]] comm = "{candidate.comm}" in the policy would spare it')
+    lines += _radius(own)
+    lines += [
+        f"SIGTERM is replaced by running {' '.join(instead.command)}"
+        for instead in policy.how.instead
+        if Matcher(_compiled(policy, instead.command)).matches(candidate)
+    ][:1]
+    return tuple(lines)
+
+
+def _same_memory(one: Candidate, other: Candidate) -> bool:
+    return one.mm_id is not None and one.mm_id == other.mm_id
+
+
+def _total(one: Ranked) -> str:
+    return f" = {score_words(one)}" if len(one.factors) > 1 else ""
+
+
+def _compiled(policy: Policy, command: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    plan = compile_plan(policy)
+    patterns: tuple[tuple[str, str], ...] = next(
+        p for p, argv in plan["how"]["instead"] if argv == command
+    )
+    return patterns
+
+
+def _radius(one: Ranked) -> list[str]:
+    if len(one.members) < 2:
+        return [one.note] if one.note else []
+    names = sorted({m.comm for m in one.members})
+    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more names" if len(names) > 8 else "")
+    count, freed = len(one.members), amount(one.freed_kb, "kb")
+    return [f"{count} processes die together ({one.level}): {shown}; {freed} come free"]

@@ -1,0 +1,249 @@
+"""The whole of a policy at work: look, choose, act, wait."""
+
+from oomkit.policy.engine.candidate import Growth, memories
+from oomkit.policy.engine.conditions import HARD, SOFT, available_kb
+from oomkit.policy.engine.escalation import Escalation, Signal
+from oomkit.policy.engine.kill_scope import take_along
+from oomkit.policy.engine.trigger import State, Watch
+from oomkit.policy.engine.victim import Chooser, Matcher, best
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from collections.abc import Set as AbstractSet
+    from typing import Any
+
+    from oomkit.policy.engine.candidate import Candidate, Ranked
+    from oomkit.policy.engine.reading import CgroupReading, Reading
+
+STEP = 0.01
+"""Sizes are noted anew when such a share of memory has gone."""
+
+
+class Look:
+    """What a reading calls for.
+
+    Attributes:
+        state: what the rules say.
+        signals: to send at once to those already asked to leave.
+        choose: candidates are wanted: somebody has to be chosen.
+        sizes: everybody's size should be noted now (:meth:`.growth.Growth.note`), so that growth
+            can be told later.
+        obstacle: why nobody is chosen although it is serious; empty otherwise.
+    """
+
+    __slots__ = ("choose", "obstacle", "signals", "sizes", "state")
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.signals: tuple[Signal, ...] = ()
+        self.choose = False
+        self.sizes = False
+        self.obstacle = ""
+
+
+class Act:
+    """A choice that was made.
+
+    Attributes:
+        state: why now, with the evidence.
+        ranked: everybody, as :meth:`.whom.Chooser.rank` left them.
+        choice: whom.
+        signals: what to send.
+        command: what to run instead of sending it; None: send the signals.
+    """
+
+    __slots__ = ("choice", "command", "ranked", "signals", "state")
+
+    def __init__(
+        self,
+        state: State,
+        ranked: "list[Ranked]",
+        choice: "Ranked",
+        signals: tuple[Signal, ...],
+        command: tuple[str, ...] | None,
+    ) -> None:
+        self.state = state
+        self.ranked = ranked
+        self.choice = choice
+        self.signals = signals
+        self.command = command
+
+
+class Decider:
+    """A policy at work. Whoever drives it reads the machine and sends the signals.
+
+    In turn: :meth:`look` with a reading; where it says ``sizes``, note them in ``growth``; where
+    it says ``choose``, :meth:`choose` with the candidates; :meth:`died` whenever somebody
+    signalled is gone; and again after :meth:`next_look_s`.
+
+    Args:
+        plan: what ``compile_plan`` made of a policy.
+        own_pids: never chosen: the guard itself.
+        cpus: of the machine, for how fast its memory can fill; None: unknown.
+        dry_run: decide everything, and take nobody for dying.
+    """
+
+    __slots__ = (
+        "_anon_kb", "_calm_since_s", "_instead", "_lasts_s", "_left_kb", "_most", "_owed",
+        "_settled", "_state", "chooser", "escalation", "growth", "watch",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        plan: "dict[str, Any]",
+        *,
+        own_pids: "AbstractSet[int]" = frozenset(),
+        cpus: int | None = None,
+        dry_run: bool = False,
+    ) -> None:
+        self.watch = Watch(plan, cpus=cpus)
+        self.chooser = Chooser(plan, own_pids=own_pids)
+        self.escalation = Escalation(plan, dry_run=dry_run)
+        self.growth = Growth(plan["whom"]["growth_over_s"])
+        self._lasts_s: float = plan["whom"]["lasts_s"]
+        self._most: int = plan["whom"]["most_processes"]
+        self._anon_kb = 0.0
+        self._instead = [(Matcher(p), tuple(argv)) for p, argv in plan["how"]["instead"]]
+        self._state: State | None = None
+        self._calm_since_s: float | None = None
+        self._left_kb = 0.0
+        self._owed: tuple[float, float] | None = None
+        self._settled = False
+
+    def look(self, reading: "Reading") -> Look:
+        """Take in a reading, and say what it calls for."""
+        t_s = reading.t_s
+        escalation = self.escalation
+        self._left_kb = available_kb(reading) + reading.swap_free_kb
+        self._learn()
+        state = self.watch.see(reading, coming_kb=escalation.coming_kb(t_s))
+        self._state = state
+        self._anon_kb = reading.anon_kb
+        look = Look(state)
+        self._forget_old_sizes(state)
+        if state.warm:
+            step_kb = STEP * reading.mem_total_kb
+            look.sizes = self.growth.due(t_s, self._left_kb, step_kb)
+        look.signals = escalation.escalate(t_s, state.level)
+        if state.level >= SOFT and not look.signals:
+            look.obstacle = escalation.obstacle(t_s, state.level)
+            look.choose = not look.obstacle
+        return look
+
+    def _learn(self) -> None:
+        """Compare what deaths gave back with what was expected of them, when the last is over."""
+        if self._settled and self._owed is not None:
+            before_kb, expected_kb = self._owed
+            self.escalation.learn(expected_kb, self._left_kb - before_kb)
+            self._owed = None
+        self._settled = False
+
+    def _forget_old_sizes(self, state: State) -> None:
+        """Sizes of an earlier shortage tell nothing of who grows in this one."""
+        if not state.warm:
+            self.escalation.trust()
+            self._owed = None
+            if self._calm_since_s is None:
+                self._calm_since_s = state.t_s
+        elif self._calm_since_s is not None:
+            if state.t_s - self._calm_since_s >= self.growth.window_s:
+                self.growth.forget()
+            self._calm_since_s = None
+
+    def choose(
+        self,
+        candidates: "Sequence[Candidate]",
+        groups: "Sequence[CgroupReading]" = (),
+        *,
+        check: "Callable[[Ranked], str] | None" = None,
+    ) -> Act | None:
+        """Choose among candidates by the last reading; None where nobody can be chosen.
+
+        Args:
+            candidates: see :meth:`.whom.Chooser.rank`.
+            groups: see there.
+            check: says why a choice must not be made after all, or nothing; the next one is
+                taken then, and what it said is the verdict on the one before.
+        """
+        state = self._state
+        if state is None or state.level < SOFT:
+            return None
+        ranked = self.rank(candidates, groups)
+        choice = best(ranked)
+        while choice is not None and check is not None:
+            choice.verdict = check(choice)
+            if not choice.verdict:
+                break
+            choice = best(ranked)
+        if choice is None:
+            self.escalation.nobody(state.t_s)
+            return None
+        self._bound_share(candidates)
+        self._take_along(choice, ranked, state.t_s)
+        signals = self.escalation.begin(choice, state.t_s, state.level)
+        before_kb, expected_kb = self._owed or (self._left_kb, 0.0)
+        self._owed = (before_kb, expected_kb + choice.freed_kb)
+        return Act(state, ranked, choice, signals, self._command(choice, state.level))
+
+    def _bound_share(self, candidates: "Sequence[Candidate]") -> None:
+        """All deaths together give back no more than the anonymous memory there is.
+
+        Forked processes share pages, and each of them counts them all as its own.
+        """
+        counted_kb = sum(c.anon_kb for c in memories(candidates))
+        if 0.0 < self._anon_kb < counted_kb:
+            self.escalation.bound(self._anon_kb / counted_kb)
+
+    def _take_along(self, choice: "Ranked", ranked: "list[Ranked]", t_s: float) -> None:
+        """Where one of many grows, take as many as it needs for memory to last."""
+        if self._lasts_s > 0.0:
+            take_along(
+                choice,
+                ranked,
+                left_kb=self._left_kb + self.escalation.coming_kb(t_s),
+                falls_kb_s=self.watch.falls_kb_s(),
+                lasts_s=self._lasts_s,
+                share=self.escalation.share,
+                most=self._most,
+            )
+
+    def rank(
+        self,
+        candidates: "Sequence[Candidate]",
+        groups: "Sequence[CgroupReading]" = (),
+    ) -> "list[Ranked]":
+        """The order in which they would be chosen now, without choosing."""
+        state = self._state
+        return self.chooser.rank(
+            candidates,
+            groups=groups,
+            by=state.by if state is not None else None,
+            within=state.cgroup if state is not None else None,
+        )
+
+    def died(self, pid: int, start_time: int, t_s: float) -> None:
+        """A process is gone. When the last one signalled is, pressure is measured anew."""
+        if self.escalation.died(pid, start_time, t_s):
+            self._settled = True
+            self.watch.begin_anew()
+
+    def spared(self, pid: int, start_time: int, *, signalled: bool) -> None:
+        """A process turned out to be protected, and was not signalled (again)."""
+        self.escalation.spared(pid, start_time, signalled=signalled)
+        if not self.escalation.dying():
+            self._owed = None
+
+    def next_look_s(self, reading: "Reading", *, psi_wakes: bool = False) -> float:
+        """Seconds until the next reading is due."""
+        own = self.escalation.next_s(reading.t_s)
+        return min(self.watch.next_look_s(reading, psi_wakes=psi_wakes), max(own, 1e-3))
+
+    def _command(self, choice: "Ranked", level: int) -> tuple[str, ...] | None:
+        """The command a policy wants instead of SIGTERM; where it is hard, signals it is."""
+        if level >= HARD:
+            return None
+        for matcher, argv in self._instead:
+            if matcher.matches(choice.candidate):
+                return argv
+        return None

@@ -1,0 +1,292 @@
+"""How far a kill reaches: a process, its tree, its cgroup; and the bound on it."""
+
+from oomkit.policy.engine.candidate import Ranked
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DYING = "already dying"
+"""Why who is dying is refused; it spares nobody who would die with it."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from oomkit.policy.engine.candidate import Candidate
+    from oomkit.policy.engine.reading import CgroupReading
+
+
+class Reach:
+    """Makes choices of candidates.
+
+    Args:
+        plan: the plan's ``whom``: ``level``, ``most_processes``, ``oom_group``.
+    """
+
+    __slots__ = ("_level", "_most", "_oom_group")
+
+    def __init__(self, plan: "dict[str, Any]") -> None:
+        self._level: str = plan["level"]
+        self._most: int = plan["most_processes"]
+        self._oom_group: bool = plan["oom_group"]
+
+    def choices(
+        self,
+        considered: "Sequence[Candidate]",
+        everybody: "Sequence[Candidate]",
+        refused: dict[int, str],
+        groups: "Sequence[CgroupReading]",
+    ) -> list[Ranked]:
+        """One choice a candidate, or one a cgroup.
+
+        Args:
+            considered: whom it may be about.
+            everybody: who else could die with them.
+            refused: pid to why it must never be chosen; empty text where it may.
+            groups: the memory cgroups.
+        """
+        crowd = _Crowd(everybody, groups if self._oom_group else ())
+        refused = self._with_those_who_die_along(crowd, refused)
+        considered = crowd.one_of_each_memory(considered)
+        if self._level == "cgroup":
+            return self._by_cgroup(considered, crowd, refused)
+        found = []
+        for candidate in considered:
+            one = Ranked(candidate)
+            one.verdict = refused[candidate.pid]
+            if not one.verdict:
+                self._alone(one, crowd)
+                self._extend(one, crowd, refused)
+            found.append(one)
+        return found
+
+    def _with_those_who_die_along(self, crowd: "_Crowd", refused: dict[int, str]) -> dict[int, str]:
+        """Refuse who can't die without somebody who is refused, or without too many."""
+        found = dict(refused)
+        for candidate in crowd.inseparable:
+            if found.get(candidate.pid):
+                continue
+            along = crowd.along(candidate)
+            living = [one for one in along if refused.get(one.pid) != DYING]
+            spared = next((one for one in living if refused.get(one.pid)), None)
+            if spared is not None:
+                shares = candidate.mm_id is not None and spared.mm_id == candidate.mm_id
+                how = "shares its memory" if shares else "dies with it"
+                found[candidate.pid] = f"{spared.comm}[{spared.pid}] {how}: {refused[spared.pid]}"
+            elif len(living) > self._most:
+                found[candidate.pid] = (
+                    f"{len(living)} die together, at most {self._most} may die at once"
+                )
+        return found
+
+    def _alone(self, one: Ranked, crowd: "_Crowd") -> None:
+        """The least that a choice takes: the process and who can't but die with it."""
+        candidate = one.candidate
+        if candidate.mm_id is not None or candidate.init_of is not None:
+            one.members = tuple(c for c in crowd.along(candidate) if c is candidate or not c.dying)
+            one.weighed = tuple(
+                c for c in one.members
+                if c is candidate or (c.mm_id is not None and c.mm_id == candidate.mm_id)
+            )  # fmt: skip
+            if len(one.members) > 1:
+                one.level = "pid namespace" if candidate.init_of is not None else "address space"
+
+    def _extend(self, one: Ranked, crowd: "_Crowd", refused: dict[int, str]) -> None:
+        candidate = one.candidate
+        group = crowd.oom_group(candidate)
+        if group is not None:
+            self._take(one, "cgroup", crowd.inside(group), refused, crowd)
+        elif self._level == "tree":
+            self._take(one, "tree", crowd.tree(candidate), refused, crowd)
+
+    def _take(
+        self,
+        one: Ranked,
+        level: str,
+        members: "list[Candidate]",
+        refused: dict[int, str],
+        crowd: "_Crowd",
+    ) -> None:
+        """Widen a choice, if nobody in it is refused and it is not too many."""
+        living = [m for m in crowd.with_all_along(members) if refused.get(m.pid) != DYING]
+        spared = next((m for m in living if refused.get(m.pid)), None)
+        if spared is not None:
+            one.note = f"alone: {spared.comm}[{spared.pid}] in its {level}: {refused[spared.pid]}"
+        elif len(living) > self._most:
+            one.note = f"alone: {len(living)} in its {level}, at most {self._most} may die at once"
+        elif len(living) > len(one.members):
+            one.level = level
+            rest = [m for m in living if m.pid != one.candidate.pid]
+            one.members = one.weighed = (one.candidate, *sorted(rest, key=lambda m: m.pid))
+
+    def _by_cgroup(
+        self, considered: "Sequence[Candidate]", crowd: "_Crowd", refused: dict[int, str]
+    ) -> list[Ranked]:
+        """One choice a cgroup, about its largest process."""
+        by_path: dict[str, list[Candidate]] = {}
+        found = []
+        for candidate in considered:
+            if refused[candidate.pid] or candidate.cgroup is None:
+                one = Ranked(candidate)
+                one.verdict = refused[candidate.pid] or "its cgroup is not known"
+                found.append(one)
+            else:
+                path = crowd.oom_group(candidate) or candidate.cgroup
+                by_path.setdefault(path, []).append(candidate)
+        for path, inside in by_path.items():
+            largest = max(inside, key=lambda c: (c.freed_kb(), c.start_time, c.pid))
+            one = Ranked(largest)
+            self._alone(one, crowd)
+            members = crowd.inside(path) if crowd.oom_group(largest) else crowd.directly_in(path)
+            self._take(one, "cgroup", members, refused, crowd)
+            found.append(one)
+        return found
+
+
+class _Crowd:
+    """Everybody, by parent, cgroup and address space."""
+
+    __slots__ = ("_by_memory", "_children", "_everybody", "_oom_groups", "inseparable")
+
+    def __init__(self, everybody: "Sequence[Candidate]", groups: "Sequence[CgroupReading]") -> None:
+        self._everybody = everybody
+        self._oom_groups = sorted(g.path for g in groups if g.oom_group and g.path != "/")
+        self._children: dict[int, list[Candidate]] | None = None
+        self.inseparable = [c for c in everybody if c.mm_id is not None or c.init_of is not None]
+        self._by_memory: dict[int, list[Candidate]] = {}
+        for c in sorted(self.inseparable, key=lambda c: c.pid):
+            if c.mm_id is not None:
+                self._by_memory.setdefault(c.mm_id, []).append(c)
+
+    def children(self, pid: int) -> "list[Candidate]":
+        """The children of a process."""
+        if self._children is None:
+            self._children = {}
+            for c in self._everybody:
+                self._children.setdefault(c.ppid, []).append(c)
+        return self._children.get(pid, [])
+
+    def tree(self, root: "Candidate") -> "list[Candidate]":
+        """A process and all below it."""
+        found, seen = [root], {root.pid}
+        for member in found:
+            for child in self.children(member.pid):
+                if child.pid not in seen:
+                    seen.add(child.pid)
+                    found.append(child)
+        return found
+
+    def one_of_each_memory(self, considered: "Sequence[Candidate]") -> "list[Candidate]":
+        """Of those who share an address space the first alone: all of them are one choice."""
+        seen: set[int] = set()
+        found = []
+        for c in sorted(considered, key=lambda c: c.pid) if self._by_memory else considered:
+            if c.mm_id is None or c.mm_id not in seen:
+                found.append(c)
+            if c.mm_id is not None:
+                seen.add(c.mm_id)
+        return found
+
+    def along(self, candidate: "Candidate") -> "list[Candidate]":
+        """A process, first, and who can't but die with it, by pid.
+
+        Without those who share its address space nothing comes free; the death of the init of a
+        pid namespace is that of all in there.
+        """
+        return [candidate, *(c for c in self.with_all_along([candidate]) if c is not candidate)]
+
+    def with_all_along(self, members: "Sequence[Candidate]") -> "list[Candidate]":
+        """Members and all who can't but die with them, each once."""
+        if not self.inseparable:
+            return list(members)
+        found, seen = list(members), {m.pid for m in members}
+        for member in found:
+            along = list(self._by_memory.get(member.mm_id, ())) if member.mm_id is not None else []
+            if member.init_of is not None:
+                along += [c for c in self._everybody if member.init_of in c.namespaces]
+            for one in sorted(along, key=lambda c: c.pid):
+                if one.pid not in seen:
+                    seen.add(one.pid)
+                    found.append(one)
+        return found
+
+    def oom_group(self, candidate: "Candidate") -> str | None:
+        """The uppermost cgroup around it that has ``memory.oom.group``."""
+        own = candidate.cgroup
+        if own is None:
+            return None
+        return next((p for p in self._oom_groups if own == p or own.startswith(f"{p}/")), None)
+
+    def directly_in(self, path: str) -> "list[Candidate]":
+        """Everybody in a cgroup, and not in one below."""
+        return [c for c in self._everybody if c.cgroup == path]
+
+    def inside(self, path: str) -> "list[Candidate]":
+        """Everybody in a cgroup or below."""
+        below = f"{path}/"
+        return [
+            c for c in self._everybody
+            if c.cgroup is not None and (c.cgroup == path or c.cgroup.startswith(below))
+        ]  # fmt: skip
+
+
+def take_along(
+    choice: "Ranked",
+    ranked: "Sequence[Ranked]",
+    *,
+    left_kb: float,
+    falls_kb_s: float,
+    lasts_s: float,
+    share: float,
+    most: int,
+) -> None:
+    """Widen a choice to others of its name who grow as well, in the order of their ranks.
+
+    One of many that grow gives back little and hardly slows the fall; so many go that what is
+    left, with what they give back, lasts ``lasts_s`` against the growth of those who stay. A single
+    culprit has all the growth, and goes alone.
+
+    Args:
+        choice: who was chosen; its ``members``, ``level`` and sums are changed.
+        ranked: everybody, in order.
+        left_kb: available memory and free swap, with what is on its way.
+        falls_kb_s: how fast that falls.
+        lasts_s: how long it shall last.
+        share: what deaths really give back, of what they should.
+        most: no more than so many members.
+    """
+    grown_kb = {id(one): one.candidate.grown_kb() for one in ranked}
+    all_kb = sum(grown_kb.values())
+    if choice.level != "process" or all_kb <= 0.0:
+        return
+    members = {m.pid for m in choice.members}
+    stays_kb = sum(
+        grown_kb[id(one)]
+        for one in ranked
+        if not one.candidate.dying and one.candidate.pid not in members
+    )
+    needed_kb = falls_kb_s * lasts_s / all_kb
+    taken = list(choice.members)
+    for one in ranked:
+        if left_kb + share * choice.freed_kb >= needed_kb * stays_kb or len(taken) >= most:
+            break
+        if one.verdict or one.candidate.pid in members or not _is_alike(one, choice):
+            continue
+        taken.append(one.candidate)
+        choice.freed_kb += one.freed_kb
+        choice.gain_kb += one.gain_kb
+        choice.level = "namesakes"
+        stays_kb -= grown_kb[id(one)]
+    choice.members = tuple(taken)
+
+
+def _is_alike(one: "Ranked", choice: "Ranked") -> bool:
+    return (
+        one.level == "process"
+        and len(one.members) == 1
+        and one.candidate.comm == choice.candidate.comm
+        and one.candidate.grown_kb() > 0.0
+    )

@@ -1,0 +1,264 @@
+"""When to act: conditions joined into rules, each with its level and how long it has to hold.
+
+A plan's rule is a dictionary ``{"level", "for_s", "over_s", "cgroup", "by", "conditions"}``; its
+conditions are ``(kind, threshold, share)``, where a share is one of the machine's memory or swap
+and other amounts are kB. They all have to hold at once; several rules of a level are
+alternatives.
+"""
+
+import re
+
+from oomkit.policy.engine.conditions import (
+    CALM,
+    ON_CGROUPS,
+    PRESSURE,
+    RATES,
+    Evidence,
+    amount,
+    available_kb,
+    compare,
+    limit_left_kb,
+    swap_used_kb,
+    totals,
+)
+from oomkit.policy.engine.history import History
+from oomkit.policy.engine.pace import INFINITY, Pace, fill_pace_kb_s, wait_s
+from oomkit.policy.engine.reading import CgroupReading, Reading
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class State:
+    """What the rules say of a moment.
+
+    Attributes:
+        t_s: when.
+        level: the highest level of which a rule holds, and has long enough.
+        rule: that rule's place in the plan; None while calm.
+        cgroup: the cgroup the rule is about; None: the machine.
+        by: how this rule ranks, where it has its own way; None: as the plan says.
+        evidence: the conditions of that rule; while calm, those of the nearest one.
+        warm: memory is so short that the ranking should be kept at hand.
+    """
+
+    __slots__ = ("by", "cgroup", "evidence", "level", "rule", "t_s", "warm")
+
+    def __init__(self, t_s: float) -> None:
+        self.t_s = t_s
+        self.level = CALM
+        self.rule: int | None = None
+        self.cgroup: str | None = None
+        self.by: str | None = None
+        self.evidence: tuple[Evidence, ...] = ()
+        self.warm = False
+
+
+class Watch:
+    """Holds readings against a plan's rules.
+
+    Args:
+        plan: what ``compile_plan`` made of a policy.
+        cpus: of the machine; None: unknown.
+    """
+
+    __slots__ = ("_cpus", "_history", "_last", "_level", "_look", "_patterns", "_rules", "_since")
+
+    def __init__(self, plan: "dict[str, Any]", *, cpus: int | None = None) -> None:
+        self._cpus = cpus
+        self._look: dict[str, Any] = plan["look"]
+        self._rules: list[dict[str, Any]] = plan["rules"]
+        self._patterns = [re.compile(r["cgroup"]) if r["cgroup"] else None for r in self._rules]
+        windows = [r["over_s"] for r in self._rules] or [1.0]
+        self._history = History(max(windows), min(windows))
+        self._since: dict[tuple[int, str | None, str], float] = {}
+        self._last: Reading | None = None
+        self._level = CALM
+
+    def see(self, reading: Reading, *, coming_kb: float = 0.0) -> State:
+        """Take in a reading, and say which level holds.
+
+        Args:
+            reading: no older than the one before; an older one begins everything anew.
+            coming_kb: memory of the dying that is not back yet: it counts as available.
+        """
+        if self._last is not None and reading.t_s < self._last.t_s:
+            self._since.clear()
+        self._last = reading
+        self._history.add(reading.t_s, totals(reading))
+        state = State(reading.t_s)
+        warm = reading.mem_total_kb * self._look["warm"]
+        state.warm = available_kb(reading) <= warm
+        nearest = 2.0
+        for index, rule in enumerate(self._rules):
+            for group in self._about(index, reading):
+                evidence, held_s = self._judge(index, rule, reading, group, coming_kb)
+                if held_s is not None and held_s >= rule["for_s"]:
+                    if rule["level"] > state.level:
+                        state.level, state.rule = rule["level"], index
+                        state.cgroup = group.path if group is not None else None
+                        state.by = rule["by"]
+                        state.evidence = evidence
+                elif state.level == CALM:
+                    missing = sum(1 for e in evidence if not e.holds) / len(evidence)
+                    if missing < nearest:
+                        nearest, state.evidence = missing, evidence
+        self._level = state.level
+        return state
+
+    def recall(self, t_s: float, left_kb: float) -> None:
+        """Take in what was found at a moment at which nothing else was read.
+
+        Args:
+            t_s: when, after the last reading.
+            left_kb: available memory and free swap.
+        """
+        self._history.add(t_s, {"left": left_kb})
+
+    def falls_kb_s(self) -> float:
+        """How fast memory and swap together have fallen of late; 0 where they do not."""
+        change = self._history.change("left", 0.1)
+        return max(-change, 0.0) if change is not None else 0.0
+
+    def begin_anew(self) -> None:
+        """Somebody died: what was stalled and refaulted before does not count any more."""
+        self._history.clear()
+        self._since.clear()
+
+    def next_look_s(self, reading: Reading, *, psi_wakes: bool = False) -> float:
+        """Seconds until a higher level could begin to hold, as fast as this machine can change.
+
+        Args:
+            reading: the last one seen.
+            psi_wakes: something else wakes us as soon as tasks stall, so pressure that is not
+                there yet needs no look.
+        """
+        pace = Pace()
+        pace.available_kb_s = fill_pace_kb_s(self._look, self._cpus)
+        pace.swap_kb_s = self._look["swap_fill_kb_s"]
+        pace.pressure_begins = not psi_wakes
+        soonest = self.earliest_s(reading, pace)
+        return float(min(max(soonest, self._look["least_s"]), self._look["most_s"]))
+
+    def earliest_s(self, reading: Reading, pace: Pace) -> float:
+        """Seconds until a higher level could begin to hold at a given pace; infinity: never.
+
+        Args:
+            reading: the last one seen.
+            pace: how fast things change.
+        """
+        soonest = INFINITY
+        for index, rule in enumerate(self._rules):
+            if rule["level"] <= self._level:
+                continue
+            for group in self._about(index, reading):
+                soonest = min(soonest, self._earliest(index, rule, reading, group, pace))
+        return soonest
+
+    def missing(self, reading: Reading) -> tuple[str, ...]:
+        """Kinds of conditions that can't be measured on this machine, so their rules never hold."""
+        kinds = {kind for rule in self._rules for kind, _, _ in rule["conditions"]}
+        absent = [k for k in PRESSURE if k in kinds and getattr(reading, f"{k}_us") is None]
+        pages = {"refault": "refault_pages", "swap_in": "swap_in_pages", "reclaim": "pgscan_pages"}
+        absent += [
+            k for k, field in pages.items() if k in kinds and getattr(reading, field) is None
+        ]
+        return tuple(absent)
+
+    def _about(self, index: int, reading: Reading) -> "list[CgroupReading | None]":
+        """What a rule is held against: the machine, or each cgroup it names."""
+        pattern = self._patterns[index]
+        if pattern is None:
+            return [None]
+        return [g for g in reading.cgroups if pattern.fullmatch(g.path)]
+
+    def _judge(
+        self,
+        index: int,
+        rule: "dict[str, Any]",
+        reading: Reading,
+        group: CgroupReading | None,
+        coming_kb: float,
+    ) -> tuple[tuple[Evidence, ...], float | None]:
+        """Every condition of a rule, and how long all of them have held; None: they don't."""
+        path = group.path if group is not None else None
+        found = []
+        shortest: float | None = INFINITY
+        for kind, threshold, share in rule["conditions"]:
+            limit = amount(kind, threshold, share, reading, group)
+            value = self._measure(kind, rule["over_s"], reading, group, coming_kb)
+            holds = value is not None and compare(kind, value, limit)
+            timed = kind in PRESSURE or kind in RATES or kind == "empty_within"
+            about = path if kind in ON_CGROUPS else None
+            one = Evidence(
+                kind, value, limit, holds=holds, over_s=rule["over_s"] if timed else 0.0,
+                cgroup=about,
+            )  # fmt: skip
+            key = (index, path, kind)
+            if holds:
+                one.held_s = reading.t_s - self._since.setdefault(key, reading.t_s)
+                shortest = min(shortest, one.held_s) if shortest is not None else None
+            else:
+                self._since.pop(key, None)
+                shortest = None
+            found.append(one)
+        return tuple(found), shortest
+
+    def _measure(
+        self,
+        kind: str,
+        over_s: float,
+        reading: Reading,
+        group: CgroupReading | None,
+        coming_kb: float,
+    ) -> float | None:
+        if kind == "available":
+            return available_kb(reading) + coming_kb
+        if kind == "swap_free":
+            return reading.swap_free_kb
+        if kind == "swap_used":
+            return swap_used_kb(reading)
+        if kind == "zram":
+            return reading.zram_kb
+        if kind == "limit_left":
+            return limit_left_kb(group, coming_kb)
+        key = f"{kind} {group.path}" if group is not None and kind in ON_CGROUPS else kind
+        if kind == "empty_within":
+            return self._empty_within_s(over_s, reading, coming_kb)
+        return self._history.rate(key, over_s)
+
+    def _empty_within_s(self, over_s: float, reading: Reading, coming_kb: float) -> float | None:
+        """How long memory and swap last at the present rate; infinity while it does not fall."""
+        change = self._history.change("left", over_s)
+        if change is None:
+            return None
+        if change >= 0.0:
+            return INFINITY
+        return (available_kb(reading) + reading.swap_free_kb + coming_kb) / -change
+
+    def _earliest(
+        self,
+        index: int,
+        rule: "dict[str, Any]",
+        reading: Reading,
+        group: CgroupReading | None,
+        pace: Pace,
+    ) -> float:
+        """Seconds until all conditions of a rule could hold, and have long enough."""
+        path = group.path if group is not None else None
+        falls = latest = 0.0
+        held_s = INFINITY
+        for kind, threshold, share in rule["conditions"]:
+            limit = amount(kind, threshold, share, reading, group)
+            value = self._measure(kind, rule["over_s"], reading, group, 0.0)
+            since = self._since.get((index, path, kind))
+            held_s = min(held_s, reading.t_s - since if since is not None else 0.0)
+            if value is None and kind != "empty_within":
+                return INFINITY
+            wait = wait_s(kind, value, limit, rule["over_s"], reading, pace.of(group))
+            if kind in ("available", "swap_free", "swap_used") and pace.in_turn:
+                falls += wait
+            else:
+                latest = max(latest, wait)
+        return float(max(falls, latest, rule["for_s"] - held_s))

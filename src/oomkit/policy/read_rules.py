@@ -1,0 +1,231 @@
+"""Reading one ``[[when]]``: conditions, and the level they call for."""
+
+import fnmatch
+import re
+from collections.abc import Callable
+from typing import Any, cast, get_args
+
+from oomkit.policy.records import By, Condition, Field, Kind, Level, Match, Rule
+from oomkit.toml import units
+from oomkit.toml.table import Table, choice, integer, text
+
+count = integer(0, 1_000_000)
+
+SHARE = 'a share such as "10%"'
+
+
+def share(value: Any) -> float:
+    """``"10%"`` as 0.1.
+
+    Raises:
+        ValueError: anything else; the text says what was expected.
+    """
+    part = units.percent(value) if isinstance(value, str) else None
+    if part is None or part > 1.0:
+        raise ValueError(SHARE)
+    return part
+
+
+def amount(value: Any) -> tuple[float, bool]:
+    """``"10%"`` as (0.1, True), ``"300M"`` as kB and False.
+
+    Raises:
+        ValueError: anything else; the text says what was expected.
+    """
+    if isinstance(value, str) and value.strip().endswith("%"):
+        return share(value), True
+    try:
+        return size_kb(value), False
+    except ValueError as error:
+        raise ValueError(f"{SHARE}, or {error}") from None
+
+
+def size_kb(value: Any) -> float:
+    """``"300M"`` as kB. A plain number is refused unless it is 0.
+
+    Raises:
+        ValueError: anything else; the text says what was expected.
+    """
+    size_bytes = units.size(value)
+    if size_bytes and units.is_plain(value):
+        raise ValueError(f"{units.SIZE}, with its unit")
+    return size_bytes / 1024
+
+
+def seconds(value: Any) -> float:
+    """``"10m"`` as seconds. A plain number is refused unless it is 0.
+
+    Raises:
+        ValueError: anything else; the text says what was expected.
+    """
+    time_s = units.duration(value)
+    if time_s and not isinstance(value, str):
+        raise ValueError(f"{units.DURATION}, with its unit")
+    return time_s
+
+
+def positive(value: Any) -> float:
+    """A duration above 0.
+
+    Raises:
+        ValueError: anything else; the text says what was expected.
+    """
+    time_s = seconds(value)
+    if time_s < 0.001:
+        raise ValueError(f"{units.DURATION}, from 1ms on")
+    return time_s
+
+
+def number(low: float, high: float) -> Callable[[Any], float]:
+    """A parser of numbers in a range; it raises ValueError for anything else."""
+
+    def parse(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError(f"a number from {low:g} to {high:g}")
+        if not low <= value <= high:
+            raise ValueError(f"a number from {low:g} to {high:g}")
+        return float(value)
+
+    return parse
+
+
+FIELDS: tuple[Field, ...] = get_args(Field)
+
+COMM_BYTES = 15
+"""The kernel cuts names (TASK_COMM_LEN, include/linux/sched.h)."""
+
+
+def read_match(table: Table) -> Match:
+    """A match from the fields of a table; other keys are left to the caller."""
+    patterns = []
+    for field in FIELDS:
+        parse = _comm_patterns if field == "comm" else _patterns
+        texts = table.take(field, parse, ())
+        if texts:
+            patterns.append((field, texts))
+    if not any(field in table.raw for field in FIELDS):
+        table.fault("", f"expected at least one of {', '.join(FIELDS)}")
+    return Match(patterns=tuple(patterns))
+
+
+def _patterns(value: Any) -> tuple[str, ...]:
+    texts = value if isinstance(value, list) else [value]
+    if not texts:
+        raise ValueError('a pattern such as "sshd", "java*", "re:postgres(: .*)?", or several')
+    return tuple(pattern(one) for one in texts)
+
+
+def pattern(value: Any) -> str:
+    """A glob, or ``re:`` and a regular expression.
+
+    Raises:
+        ValueError: neither; the text says what was expected.
+    """
+    one = text(value)
+    if one.startswith("re:"):
+        try:
+            re.compile(one.removeprefix("re:"))
+        except re.error as error:
+            raise ValueError(f"a regular expression after re: ({error})") from None
+    return one
+
+
+def _comm_patterns(value: Any) -> tuple[str, ...]:
+    texts = _patterns(value)
+    for one in texts:
+        literal = re.sub(r"\[[^]]*\]", "?", one).replace("*", "")
+        if not one.startswith("re:") and len(literal.encode()) > COMM_BYTES:
+            raise ValueError(
+                f"a name of at most {COMM_BYTES} bytes, which is all the kernel keeps of it "
+                "(match exe or cmdline instead)"
+            )
+    return texts
+
+
+def glob_matches(glob: str, value: str) -> bool:
+    """Whether a glob or ``re:`` pattern matches a whole text."""
+    if glob.startswith("re:"):
+        return re.fullmatch(glob.removeprefix("re:"), value, re.DOTALL) is not None
+    return fnmatch.fnmatchcase(value, glob)
+
+
+AMOUNTS: tuple[Kind, ...] = ("available", "swap_free", "swap_used", "zram", "limit_left")
+PRESSURE: tuple[Kind, ...] = ("psi_some", "psi_full")
+RATES: tuple[Kind, ...] = ("refault", "swap_in", "reclaim")
+
+OF_CGROUPS: tuple[Kind, ...] = ("limit_left", "psi_some", "psi_full", "reclaim")
+"""What can be measured of a cgroup; the rest is always the machine's."""
+
+PLENTY = 0.5
+"""With more than this share available nobody is killed, whatever a file says."""
+
+
+def read_rule(table: Table) -> Rule:
+    """A rule from its table."""
+    rule = Rule(
+        level=cast(Level, table.require("level", choice(*get_args(Level)), "warn")),
+        conditions=tuple(_conditions(table)),
+        over_s=table.take("over", _window, Rule(level="warn", conditions=()).over_s),
+        for_s=table.take("for", seconds, 0.0),
+        cgroup=table.take("cgroup", pattern, None),
+        by=cast(By | None, table.take("by", choice(*get_args(By)), None)),
+    )
+    table.done()
+    _check(table, rule)
+    return rule
+
+
+def _conditions(table: Table) -> list[Condition]:
+    found = []
+    for kind in AMOUNTS:
+        value = table.take(kind, amount, None)
+        if value is not None:
+            found.append(Condition(kind=kind, threshold=value[0], share=value[1]))
+    for kinds, parse in ((PRESSURE, _above_zero), (RATES, _rate_kb)):
+        for kind in kinds:
+            threshold = table.take(kind, parse, None)
+            if threshold is not None:
+                found.append(Condition(kind=kind, threshold=threshold))
+    within_s = table.take("empty_within", positive, None)
+    if within_s is not None:
+        found.append(Condition(kind="empty_within", threshold=within_s))
+    return found
+
+
+def _above_zero(value: Any) -> float:
+    part = share(value)
+    if part <= 0.0:
+        raise ValueError('a share of time such as "10%", above 0')
+    return part
+
+
+def _rate_kb(value: Any) -> float:
+    return units.rate(value) / 1024
+
+
+def _window(value: Any) -> float:
+    window_s = seconds(value)
+    if not 0.1 <= window_s <= 600.0:
+        raise ValueError('a duration from "100ms" to "10m"')
+    return window_s
+
+
+def _check(table: Table, rule: Rule) -> None:
+    """Refuse rules that can't hold, and those that would kill while memory is plentiful."""
+    kinds = {c.kind for c in rule.conditions}
+    known = (*AMOUNTS, *PRESSURE, *RATES, "empty_within")
+    if not kinds and not any(key in table.raw for key in known):
+        table.fault("", f"expected at least one condition: {', '.join(known)}")
+    if "limit_left" in kinds and rule.cgroup is None:
+        table.fault("limit_left", "expected a cgroup beside it: the machine has no limit")
+    if rule.cgroup is not None and kinds and not kinds & set(OF_CGROUPS):
+        table.fault("cgroup", f"expected one of {', '.join(OF_CGROUPS)} beside it")
+    if rule.level == "warn":
+        return
+    if kinds and kinds <= set(PRESSURE):
+        table.fault(
+            "", "expected more than pressure for a kill: memory, swap, refault, swap_in or reclaim"
+        )
+    for condition in rule.conditions:
+        if condition.kind == "available" and condition.share and condition.threshold > PLENTY:
+            table.fault("available", 'expected at most "50%" for a kill')
