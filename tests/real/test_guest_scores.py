@@ -23,7 +23,7 @@ print("probing", flush=True)
 time.sleep(4)
 before = {task.pid: task for task in take_snapshot().tasks}
 snapshot = take_snapshot()
-rows = rank(snapshot, rules_for(snapshot.kernel), Allocation())
+rows = rank(snapshot, Allocation(), rules_for(snapshot.kernel))
 still = [row for row in rows if before.get(row.task.pid) == row.task and row.task.has_mm]
 for row in still:
     task = row.task
@@ -75,6 +75,6 @@ def test_the_score_of_a_still_process_is_the_kernels(version: str, tmp_path: Pat
     run = qemu.play(read_scenario(str(path)), found[0], companion=companion).run
     rows = [line.split()[-6:] for line in run.log]
     scores = {row[1]: row for row in rows if len(row) == 6 and row[0] == "score"}
-    assert {"plain", "scattered", "shared"} <= scores.keys(), run.log[-20:]
+    assert {"plain", "scattered", "shared"} <= scores.keys(), "\n".join(run.log[-30:])
     assert {comm for comm, row in scores.items() if row[4] != "True"} == set()
     assert scores["scattered"][5] == "5"
