@@ -122,6 +122,12 @@ _ONLY_IN_HEADS = (
     "Marked /",
     "oomd attempting",
     "killed by YARN",
+    "SIGKILL",
+    "terminated program",
+    "compiler error: Killed",
+    "killed due to memory",
+    "memory resource limit",
+    "Ray killed this worker",
 )
 _WORDS = AhoCorasick(
     [*(needle.decode() for needle in NEEDLES), *_ONLY_IN_HEADS], MatchKind.LeftmostFirst
@@ -151,7 +157,7 @@ def _evidence(form: Form, match: re.Match[str], line: Line, file: str, tag: str)
         uptime_s=line.uptime_s,
         host=line.host,
         pid=_number(groups.get("pid") or groups.get("pid_after")),
-        comm=groups.get("comm"),
+        comm=groups.get("comm") or groups.get("program"),
         cgroup=groups.get("cgroup"),
         cgroup_cut=groups.get("cgroup") is not None
         and line.cut
