@@ -81,7 +81,11 @@ TEXTS = {
             "30.00GB / 32.00GB (0.94), which exceeds the memory usage threshold of 0.9. Ray killed "
             "this worker (ID: 39ff) because it was the most recently scheduled task\n"
         ),
-        "Ray killed worker 39ff on node 10.0.0.2; it held 30.0 GiB of 32.0 GiB",
+        (
+            "Ray killed worker 39ff on node 10.0.0.2: 30.00GB / 32.00GB (0.94), which "
+            "exceeds the memory "
+            "usage threshold of 0.9"
+        ),
     ),
     "ray-counts": (
         (
@@ -243,3 +247,30 @@ def test_other_limits_are_not_the_platforms() -> None:
     assert answers("MEMCG_RECLAIM: Memory limit exceeded, attempting reclaim\n") == []
     (said,) = answers("Error: memory limit exceeded. Function invocation was interrupted.\n")
     assert said.startswith("Cloud Functions says")
+
+
+OTHERS = "Jan  4 10:00:00 pc app[7]: nothing of note happened in this line\n" * 4000
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("Killing process 'bash' with signal 15, pid: 58, badness: 538\n", "kill"),
+        ("Jan  4 10:00:00 pc systemd-oomd[7]: Marked /a.slice/b.service for killing\n", "kill"),
+        ("Jan  4 10:00:00 pc run[7]: /x.sh: line 28:  8156 Killed          python3\n", "sigkill"),
+        ("[ERROR] Worker (pid:21) was sent SIGKILL! Perhaps out of memory?\n", "sigkill"),
+        ("c++: fatal error: Killed signal terminated program cc1plus\n", "sigkill"),
+        ("exited: web (terminated by SIGKILL; not expected)\n", "sigkill"),
+        ("FATAL ERROR: Allocation failed - JavaScript heap out of memory\n", "failure"),
+        ("RuntimeError: CUDA out of memory. Tried to allocate\n", "failure"),
+        ("fatal error: runtime: out of memory\n", "failure"),
+        ("3 Workers (tasks / actors) killed due to memory pressure (OOM)\n", "kill"),
+        ("VM: killing process foo\n", "kill"),
+        ("Jan  4 10:00:00 pc kubelet[1]: eviction manager: pod a evicted\n", "eviction"),
+        ("Container killed by YARN for exceeding memory limits. 5 GB of 4 GB used\n", "kill"),
+    ],
+)
+def test_a_line_in_the_middle_of_a_long_log_is_found(text: str, kind: str) -> None:
+    (found,) = read_evidence((OTHERS + text + OTHERS).encode())
+    assert found.kind == kind
+    assert found.source.line == 4001

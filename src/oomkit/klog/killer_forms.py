@@ -184,11 +184,9 @@ KILLER_FORMS = (
     Form(
         "ray",
         "kill",
-        r"Memory on the node \(IP: (?P<node>[\w.:-]+?),.*?was (?P<used>"
-        + SIZE
-        + r") / (?P<limit>"
-        + SIZE
-        + r").*?Ray killed this worker \(ID: (?P<job>\w+)\)",
+        r"Memory on the node \(IP: (?P<node>[\w.:-]+?),.*?was "
+        r"(?P<reason>\S+ / \S+ \([\d.]+\), which exceeds the memory usage threshold of [\d.]+\d)"
+        r".*?Ray killed this worker \(ID: (?P<job>\w+)\)",
         words=("Ray killed this worker",),
     ),
     Form(

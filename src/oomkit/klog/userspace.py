@@ -22,12 +22,13 @@ from oomkit.klog.scan import KERNEL_NEEDLES, Worth
 NEEDLES = (
     b"oomd", b"OOM ", b"OOM-", b"OOM_", b"OOMK", b"kOOM", b"oom-kill", b"oomKill", b" oom", b"/oom",
     b"nohang", b"earlyoom", b"9/KILL", b"vict", b"low on resource", b" 137", b"=137", b":137",
-    b"(137", b"g SIG", b"signal 9", b"signal: killed", b"lowmemorykiller", b"lmkd",
-    b"Killed /", b"oom_kill", b"t Of Memory", b"OUT_OF_ME", b"OutOfMemory", b"ory limit",
+    b"(137", b"g SIGT", b" SIGK", b"signal 9", b"signal: killed", b"lowmemorykiller", b"lmkd",
+    b"Killed /", b"om_kill", b"t Of Memory", b"OUT_OF_ME", b"OutOfMemory", b"ory limit",
     b"PBS: job", b"ERM_MEM", b"nning beyond", b"Error R1", b"allocation failure",
     b"allocate memory", b"__vm_enough", b"std::bad_alloc", b"emory pressure",
-    b"MemoryPressure", b"ficientMemory", b"killer: Kill", b"to kill /", b"Max Memory Used",
-    b"VM: killing", b"kernel-monitor",
+    b"MemoryPressure", b"ficientMemory", b"killer: Kill", b"to kill /", b"Memory Used",
+    b"illing process", b"kernel-monitor", b"arked /", b"lled    ", b"led due to memory",
+    b"y killed this", b"minated program", b"by YARN", b"emory! ",
 )  # fmt: skip
 """What the lines contain; see :mod:`oomkit.klog.scan`. One of less than four bytes would make the
 search for all of them three times as slow, more than 64 with the kernel's eight times, and each
