@@ -7,6 +7,7 @@ import msgspec
 from oomkit.explain.near import NEAR_LINES, Reach, distance_s, nearness
 from oomkit.explain.said import joined, key_of
 from oomkit.explain.shortage import cause_text, shortage
+from oomkit.explain.unit_tree import innermost
 from oomkit.explain.words import label, many
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report
@@ -205,7 +206,7 @@ def _userspace(evidence: Sequence[Evidence], alone: Sequence[int]) -> list[Incid
         main = i
     found = []
     for group in groups:
-        told = joined(_without_repetitions([evidence[i] for i in group]))
+        told = joined(innermost(_without_repetitions([evidence[i] for i in group])))
         text = death(told[0]).text
         if len(told) > 1:
             text += f" (and {len(told) - 1} more in the same half minute)"

@@ -23,6 +23,7 @@ _DAEMONS: dict[str, Killer] = {
     "pbs": "pbs",
     "lsf": "lsf",
     "yarn": "yarn",
+    "ray": "ray",
     "heroku": "heroku",
 }
 

@@ -24,6 +24,7 @@ Killer = Literal[
     "pbs",
     "lsf",
     "yarn",
+    "ray",
     "heroku",
     "unknown",
     "nobody",

@@ -8,6 +8,7 @@ from oomkit.explain.incidents import Incident
 from oomkit.explain.names import place
 from oomkit.explain.near import seconds
 from oomkit.explain.said import joined
+from oomkit.explain.unit_tree import innermost
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report
 
@@ -59,7 +60,7 @@ def tables(
                     counts.setdefault(name, []).append((incident.number, killed, reports[r]))
             if incident.reports:
                 continue
-            for item in joined(evidence[e] for e in incident.evidence):
+            for item in innermost(joined(evidence[e] for e in incident.evidence)):
                 said = by_evidence(item)
                 if said is not None:
                     counts.setdefault(said, []).append((incident.number, _dead(item), item))

@@ -25,6 +25,7 @@ _NAMES = {
     "cri-o": "CRI-O",
     "kernel": "the kernel",
     "lambda": "AWS Lambda",
+    "ray": "Ray",
     "oomkill": "BPF's oomkill",
     "lowmemorykiller": "the kernel's Android lowmemorykiller driver",
 }
@@ -37,6 +38,12 @@ _FILLED = (
     "count", "used_kb", "limit_kb", "request_kb", "exit_code", "adj", "comm", "pid",
 )  # fmt: skip
 _QUOTED_CHARS = 80
+_SRUN = re.compile(r"^(?!.*oom[-_]kill event).*: Out Of Memory")
+"""srun's word on a task, not slurmstepd's on its step."""
+
+
+_SIGNALLERS = frozenset({"earlyoom", "nohang"})
+"""Who signal a process again only if it lives."""
 
 
 def name_of(by: str) -> str:
@@ -77,6 +84,8 @@ def joined(items: Iterable[Evidence]) -> list[Evidence]:
             if getattr(base, name) is None and getattr(other, name) is not None
         }
         exited = True if True in (base.exited, other.exited) else base.exited
+        if exited is None and base.kind == other.kind == "kill" and base.by in _SIGNALLERS:
+            exited = False
         found[key] = msgspec.structs.replace(base, **filled, exited=exited)
     return list(found.values())
 
@@ -96,6 +105,9 @@ def subject(item: Evidence) -> str:
     pod, container = _pod(item) or found.pod, item.container_name or item.container
     if item.by == "heroku" and container:
         return f"dyno {container}"
+    if item.by == "ray":
+        worker = f"worker {item.job}" if item.job else "workers"
+        return worker + (f" on node {item.node}" if item.node else "")
     if item.by == "yarn" and item.job:
         return f"the container of executor {item.job}"
     if pod and container:
@@ -166,7 +178,7 @@ def _pod(item: Evidence) -> str | None:
 
 def _notice(item: Evidence, who: str) -> str:
     if item.by == "slurm" and item.killer == "kernel":
-        if "Out Of Memory" in item.text:
+        if item.node is not None and _SRUN.search(item.text):
             tasks = "tasks" if re.search(r"[,-]", item.job or "") else "task"
             return f"{who} says that the kernel killed for {tasks} {item.job} on node {item.node}"
         process = (

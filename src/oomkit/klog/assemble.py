@@ -7,6 +7,7 @@ from oomkit.klog.builder import Builder
 from oomkit.klog.cut import MAX_MARK, is_left_out
 from oomkit.klog.endings import Endings
 from oomkit.klog.header import (
+    Caller,
     parse_caller,
     parse_cpuset,
     parse_frame,
@@ -35,6 +36,8 @@ _ANCHOR = re.compile(
 
 _REMEMBERED = 4096
 """Lines that are remembered, to know those that stand in the log again."""
+_MAX_TRACE_HEAD = 24
+"""So far above ``oom_kill_process`` in a call trace the line of its caller stands."""
 _SOURCE_LINE = re.compile(r"\.[chSs]:\d")
 
 
@@ -47,6 +50,8 @@ class Assembler(Endings):
         self._latest_s = 0.0
         self._repeating = False
         self.named: list[KernelName] = []
+        self._caller: Caller | None = None
+        self._caller_line = Line(number=0, text="")
 
     @property
     def has_open(self) -> bool:
@@ -142,6 +147,7 @@ class Assembler(Endings):
         if report is None or report.ended:
             return 0
         report.add_frames([frame["name"] for frame in frames if not frame["guess"]])
+        report.add_guesses([frame["name"] for frame in frames if frame["guess"]])
         report.touch(last)
         return len(frames)
 
@@ -304,11 +310,26 @@ class Assembler(Endings):
         if report.memcg.feed(line.text) or report.memory.feed(line.text):
             self._reports.add(report)
             return report
-        caller = parse_caller(line.text) if ended is not None and "omm: " in line.text else None
+        caller = parse_caller(line.text) if "omm: " in line.text else None
         if ended is not None and caller is not None and ended.panic and ended.caller is None:
             ended.caller, ended.kernel = caller, caller.release
             return ended
+        if caller is not None:
+            self._caller, self._caller_line = caller, line
+        elif "oom_kill_process" in line.text and parse_frame(line.text) is not None:
+            return self._begin_in_trace(line)
         return None
+
+    def _begin_in_trace(self, line: Line) -> Builder | None:
+        """A report whose head is lost: the caller's line and the trace are what is left of it."""
+        caller, first = self._caller, self._caller_line
+        if caller is None or not 0 <= line.number - first.number <= _MAX_TRACE_HEAD:
+            return None
+        self._caller = None
+        report = self._reports.new(first)
+        report.caller, report.kernel = caller, caller.release
+        self._take_head(report, line)
+        return report
 
     def _take_head(self, report: Builder, line: Line) -> bool:
         text = line.text
@@ -327,7 +348,11 @@ class Assembler(Endings):
                 return True
         frame = parse_frame(text) if "+0x" in text or _SOURCE_LINE.search(text) else None
         if frame is not None:
-            report.add_frames([frame])
+            name, guessed = frame
+            if guessed:
+                report.add_guesses([name])
+            else:
+                report.add_frames([name])
             return True
         return text in {"Call Trace:", "Call trace:"}
 

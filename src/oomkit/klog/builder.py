@@ -43,6 +43,7 @@ class Builder:
         self.cpuset: str | None = None
         self.mems_allowed: str | None = None
         self.trace: list[str] = []
+        self.guesses: set[str] = set()
         self.memory = MemoryPart()
         self.memcg = MemcgPart()
         self.columns: tuple[str, ...] | None = None
@@ -86,6 +87,7 @@ class Builder:
             or self.no_killable
             or self.memcg.path
             or self.reaped
+            or "oom_kill_process" in self.trace
         )
 
     @property
@@ -129,6 +131,11 @@ class Builder:
         """Take functions of the call trace, which stands before the memory part."""
         if not self.has_table and self.memory.empty:
             self.trace.extend(names[: MAX_FRAMES - len(self.trace)])
+
+    def add_guesses(self, names: list[str]) -> None:
+        """Take functions that the kernel found on the stack, and may be of earlier calls."""
+        if not self.has_table and self.memory.empty and len(self.guesses) < MAX_FRAMES:
+            self.guesses.update(names)
 
     def add_row(self, line: Line) -> None:
         """Take a row of the task table."""
@@ -325,7 +332,7 @@ class Builder:
             or not self.memcg.empty
             or (summary and summary.oom_memcg)
             or text.startswith(("memory cgroup", "out of memory in ub"))
-            or any(name in _MEMCG_TRACE for name in self.trace)
+            or any(name in _MEMCG_TRACE for name in self._calls())
             or self._was_charging()
         ):
             return "CONSTRAINT_MEMCG", "memcg"
@@ -339,8 +346,20 @@ class Builder:
 
     def _was_charging(self) -> bool:
         """A charge to a cgroup called the OOM killer, not an allocation (until 3.11, el7)."""
-        called = "oom_kill_process" in self.trace and "out_of_memory" not in self.trace
-        return called and any(name in _CHARGES for name in self.trace)
+        calls = self._calls()
+        called = "oom_kill_process" in calls and "out_of_memory" not in calls
+        return called and any(name in _CHARGES for name in calls)
+
+    def _calls(self) -> set[str]:
+        """The functions of the call trace; those of a kernel that guesses them all, if they agree.
+
+        Kernels without frame pointers mark each function that led here as a guess.
+        """
+        sure = set(self.trace)
+        if not self.guesses or sure & {"oom_kill_process", "out_of_memory"}:
+            return sure
+        both = "out_of_memory" in self.guesses and not self.guesses.isdisjoint(_MEMCG_TRACE)
+        return sure if both else sure | self.guesses
 
     def _beancounter(self) -> str | None:
         """OpenVZ's user beancounter, which stands in the place of a cgroup."""
@@ -356,7 +375,7 @@ class Builder:
             return printed or "CONSTRAINT_NONE", "global"
         if self.panic or self.kill_text or not self.memory.empty:
             return None, "global"
-        if "out_of_memory" in self.trace or (header is not None and self.has_table):
+        if "out_of_memory" in self._calls() or (header is not None and self.has_table):
             return None, "global"
         return None, None
 

@@ -193,10 +193,10 @@ def parse_bare_release(text: str) -> str | None:
     return None if match is None else match["release"]
 
 
-def parse_frame(text: str) -> str | None:
-    """Return the function of a call trace's line; None for guesses (``? name``) and other lines."""
+def parse_frame(text: str) -> tuple[str, bool] | None:
+    """Return the function of a call trace's line and whether it is a guess (``? name``)."""
     match = _FRAME.match(text) or _ARM_FRAME.match(text) or _DECODED_FRAME.match(text)
-    if match is None or match.groupdict().get("guess"):
+    if match is None:
         return None
     name: str = match["name"]
-    return name.partition(".")[0]
+    return name.partition(".")[0], bool(match.groupdict().get("guess"))

@@ -176,6 +176,27 @@ KILLER_FORMS = (
         words=("PBS: job killed",),
     ),
     Form(
+        "pbs",
+        "kill",
+        r"(?P<reason>[Jj]ob exceeded a memory resource limit)",
+        words=("memory resource limit",),
+    ),
+    Form(
+        "ray",
+        "kill",
+        r"Memory on the node \(IP: (?P<node>[\w.:-]+?),.*?was "
+        r"(?P<reason>\S+ / \S+ \([\d.]+\), which exceeds the memory usage threshold of [\d.]+\d)"
+        r".*?Ray killed this worker \(ID: (?P<job>\w+)\)",
+        words=("Ray killed this worker",),
+    ),
+    Form(
+        "ray",
+        "kill",
+        r"(?P<processes>\d+) Workers? \(tasks / actors\) killed due to (?P<reason>memory pressure)"
+        r"(?:.*?\bIP: (?P<node>[\w.:-]+?)\))?",
+        words=("killed due to memory",),
+    ),
+    Form(
         "lsf",
         "kill",
         r"TERM_MEMLIMIT: (?P<reason>job killed after reaching LSF memory usage limit)?",

@@ -8,14 +8,15 @@ NO_KILL_FORMS = (
     Form(
         "kernel",
         "failure",
-        r"^(?P<comm>.{1,40}?): page allocation failure[:.] ?(?:order:(?P<order>\d+))?",
+        r"^(?:\[[^\]]{1,20}\] )?(?P<comm>.{1,40}?): page allocation failure[:.] ?"
+        r"(?:order:(?P<order>\d+))?",
         words=("allocation failure",),
         means="a request for pages failed, and its caller was told so",
     ),
     Form(
         "kernel",
         "pressure",
-        r"^(?P<comm>.{1,40}?): page allocation stalls",
+        r"^(?:\[[^\]]{1,20}\] )?(?P<comm>.{1,40}?): page allocation stalls",
         words=("allocation stalls",),
         means="a request for pages had to wait long",
     ),

@@ -186,7 +186,8 @@ NOTICE_FORMS = (
     Form(
         "cloud-functions",
         "notice",
-        r"(?P<reason>[Mm]emory limit exceeded)",
+        r"Error: (?P<reason>[Mm]emory limit exceeded)"
+        r"|(?P<spaced>[Mm]emory limit exceeded)\. Function",
         words=("emory limit exceeded",),
     ),
     Form(
@@ -234,9 +235,43 @@ NOTICE_FORMS = (
         words=("signal: killed",),
     ),
     Form(
+        "gunicorn",
+        "sigkill",
+        r"Worker (?:\(pid:|with pid )(?P<pid>\d+)\)? "
+        r"(?:was sent SIGKILL|was terminated due to signal 9\b)",
+        words=("SIGKILL", "signal 9"),
+    ),
+    Form(
+        "postgres",
+        "sigkill",
+        r"\(PID (?P<pid>\d+)\) was terminated by signal 9\b",
+        words=("signal 9",),
+    ),
+    Form(
+        "stress",
+        "sigkill",
+        r"<-- worker (?P<pid>\d+) got signal 9\b",
+        words=("signal 9",),
+    ),
+    Form(
+        "compiler",
+        "sigkill",
+        r"Killed signal terminated program (?P<comm>[\w.+-]+)"
+        r"|internal compiler error: Killed \(program (?P<program>[\w.+-]+)\)",
+        words=("terminated program", "compiler error: Killed"),
+    ),
+    Form(
+        "supervisord",
+        "sigkill",
+        r"(?:^|exited: )(?P<comm>[\w.:-]+) \(terminated by SIGKILL",
+        words=("SIGKILL",),
+    ),
+    Form(
         "anybody",
         "sigkill",
-        r"(?:killed by signal 9|signal: killed|exited on signal 9\b)",
+        r"(?:(?:worker process|worker|process|child)\s(?:\d+ (?=\())?\(?(?:pid:? ?)?"
+        r"(?P<pid>\d+)?\)?[^\n]{0,40}?)?"
+        r"(?:killed by signal 9\b|signal: killed|exited on signal 9\b)",
         words=("signal",),
     ),
 )  # fmt: skip

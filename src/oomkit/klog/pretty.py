@@ -18,8 +18,9 @@ _VERBOSE_HEAD = re.compile(r"(?:\w{3} )?(?P<date>\d{4}-\d\d-\d\d)[ T](?P<clock>\
 _TELLING = {"OOMKilled": True, "oomKilled": True}
 _REASONS = frozenset({"reason", "Reason", "stoppedReason", "stopped_reason"})
 _NAMES = frozenset(
-    {"Id", "Name", "name", "namespace", "containerID", "ContainerID", "exitCode", "ExitCode"}
-)
+    {"Id", "Name", "name", "namespace", "containerID", "ContainerID", "exitCode", "ExitCode",
+     "containerName", "container_name"}
+)  # fmt: skip
 """Fields of an inspected container or pod, whose record has no text: lines by themselves."""
 _OPENS = frozenset({"{", "},{", "}, {", "[{"})
 _FIRST = ("", " ", "\t", "{", "}", "[")
@@ -48,7 +49,8 @@ class PrettyReader:
         if json is not None:
             name, value = json["name"], _decoded(json["value"])
             self._put(name, value, number)
-            if name in _NAMES or name in _REASONS or (value is True and name in _TELLING):
+            telling = value is True and name in _TELLING
+            if telling or name in _NAMES or name in _REASONS or json["value"] == "{":
                 return [Line(number=number, text=raw.strip(), width=len(raw))]
             return []
         if verbose is not None:

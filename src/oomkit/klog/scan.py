@@ -102,7 +102,8 @@ Judge = Callable[[bytearray, int, int], Worth]
 def _searcher(others: tuple[bytes, ...]) -> BytesAhoCorasick:
     # Leftmost matches are those that the library finds many bytes at a time. Of two needles at
     # one place it gives the first.
-    return BytesAhoCorasick((*KERNEL_NEEDLES, *others), MatchKind.LeftmostFirst)
+    needles = tuple(dict.fromkeys((*KERNEL_NEEDLES, *others)))
+    return BytesAhoCorasick(needles, MatchKind.LeftmostFirst)
 
 
 class Scanner:

@@ -21,19 +21,19 @@ from oomkit.klog.scan import KERNEL_NEEDLES, Worth
 
 NEEDLES = (
     b"oomd", b"OOM ", b"OOM-", b"OOM_", b"OOMK", b"kOOM", b"oom-kill", b"oomKill", b" oom", b"/oom",
-    b"nohang", b"earlyoom", b"9/KILL", b"evict", b"low on resource", b" 137", b"=137", b":137",
-    b"(137", b"g SIG", b"signal 9", b"signal: killed", b"lowmemorykiller", b"lmkd",
-    b"Killed /", b"oom_kill", b"Out Of Memory", b"OUT_OF_ME", b"OutOfMemory", b"memory limit",
-    b"Memory limit", b"PBS: job", b"TERM_MEM", b"running beyond", b"exceeded memory",
-    b"Error R1", b"Evicted", b"allocation failure", b"allocation stalls", b"allocate memory",
-    b"__vm_enough", b"heap out of", b"std::bad_alloc", b"(out of memory)", b"emory pressure",
-    b"MemoryPressure", b"ficientMemory", b"killer: Kill", b"to the victim", b"to kill /",
-    b"Max Memory Used", b"EvictionThreshold",
-    b"VM: killing", b"CUDA out of", b"kernel-monitor",
+    b"nohang", b"earlyoom", b"9/KILL", b"vict", b"low on resource", b" 137", b"=137", b":137",
+    b"(137", b"g SIGT", b" SIGK", b"signal 9", b"signal: killed", b"lowmemorykiller", b"lmkd",
+    b"Killed /", b"om_kill", b"t Of Memory", b"OUT_OF_ME", b"OutOfMemory", b"ory limit",
+    b"PBS: job", b"ERM_MEM", b"nning beyond", b"Error R1", b"allocation failure",
+    b"allocate memory", b"__vm_enough", b"std::bad_alloc", b"emory pressure",
+    b"MemoryPressure", b"ficientMemory", b"killer: Kill", b"to kill /", b"Memory Used",
+    b"illing process", b"kernel-monitor", b"arked /", b"lled    ", b"led due to memory",
+    b"y killed this", b"minated program", b"by YARN", b"emory! ",
 )  # fmt: skip
 """What the lines contain; see :mod:`oomkit.klog.scan`. One of less than four bytes would make the
-search for all of them three times as slow, more than 64 with the kernel's eight times: what none of
-them finds is found in the beginning of a log only, which is read whole."""
+search for all of them three times as slow, more than 64 with the kernel's eight times, and each
+whose first four bytes are frequent in logs some more; hence the few, and those that begin inside a
+word. What none of them finds is found in the beginning of a log only, which is read whole."""
 
 _STATUS = re.compile(rb"(?:exit|return|code|status)[^\n]{0,24}137\b", re.IGNORECASE)
 
@@ -43,7 +43,10 @@ def is_worth(buffer: bytearray, at: int, end: int) -> Worth:
     kernel's own words are no evidence of others. Of some lines those around them are worth it, too.
     """
     if buffer.startswith(_KERNELS, at):
-        return Worth.NOTHING
+        own = buffer.startswith(_MEMORY, at) and _OWN_MEMORY.search(
+            buffer, max(at - 20, 0), min(at + len(_MEMORY), end)
+        )
+        return Worth.LINE if own else Worth.NOTHING
     if buffer.startswith(_WITH_NEIGHBOURS, at):
         return Worth.AROUND
     if not buffer.startswith(_NUMBER, at + 1):
@@ -58,8 +61,11 @@ _STATUS_FIELD = re.compile(rb"\"?[eE]xit ?[cC]ode\"?:\s+$")
 """A description's field, whose neighbours say of what the status is."""
 
 
+_MEMORY = b"ut of memory"
+_OWN_MEMORY = re.compile(rb"(?:heap |CUDA (?:error: )?|runtime: |\()out of memory")
+"""What ran out of memory is not the machine: a heap, a GPU, a platform's container."""
 _WITH_NEIGHBOURS = (
-    b"lowmemorykiller", b"killer: Kill", b"low on resource", b"OOMKilled", b"oomKilled", b"Evicted",
+    b"lowmemorykiller", b"killer: Kill", b"low on resource", b"OOMKilled", b"oomKilled", b"victed",
     b"Error R1", b"oom-kill'", b"oom-kill)", b" oom-kill)",
     b"signal: killed",
 )  # fmt: skip
@@ -114,14 +120,24 @@ def may_tell(raw: str) -> bool:
 
 _MAX_CHARS = 4096
 _TAGS = frozenset(tag for form in _FORMS for tag in form.tags)
-_TELLING = AhoCorasick([*_TAGS, *map(bytes.decode, NEEDLES)], MatchKind.LeftmostFirst)
 _ONLY_IN_HEADS = (
+    "allocation stalls",
+    "out of memory",
     " Killed ",
     "illing process",
     "emory! ",
     "Marked /",
     "oomd attempting",
     "killed by YARN",
+    "SIGKILL",
+    "terminated program",
+    "compiler error: Killed",
+    "killed due to memory",
+    "memory resource limit",
+    "Ray killed this worker",
+)
+_TELLING = AhoCorasick(
+    [*_TAGS, *map(bytes.decode, NEEDLES), *_ONLY_IN_HEADS], MatchKind.LeftmostFirst
 )
 _WORDS = AhoCorasick(
     [*(needle.decode() for needle in NEEDLES), *_ONLY_IN_HEADS], MatchKind.LeftmostFirst
@@ -151,7 +167,7 @@ def _evidence(form: Form, match: re.Match[str], line: Line, file: str, tag: str)
         uptime_s=line.uptime_s,
         host=line.host,
         pid=_number(groups.get("pid") or groups.get("pid_after")),
-        comm=groups.get("comm"),
+        comm=groups.get("comm") or groups.get("program"),
         cgroup=groups.get("cgroup"),
         cgroup_cut=groups.get("cgroup") is not None
         and line.cut

@@ -1,12 +1,13 @@
 """What others say of a death in several lines: the lines around the one that tells of it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.form import size_kb
+from oomkit.klog.named import DOTS, PBS_JOB, Names
 from oomkit.klog.prefix import Line
 from oomkit.klog.userspace import evidence_in
 
@@ -23,16 +24,9 @@ _DRIVER_FREE = re.compile(
 _DRIVER_CACHE = re.compile(r"cache (?P<cache>\d+kB) is below (?:limit|minimum) (?P<limit>\d+kB)")
 _NOHANG = re.compile(r"PID: +(?P<pid>\d+), [Nn]ame: +(?P<comm>[^,]+)")
 _NOHANG_RSS = re.compile(r"VmRSS: +(?P<used>\d+ [KMG]iB)")
-_NAME = re.compile(r"\"?(?P<key>[Nn]ame|[Nn]amespace|[Nn]ode|Id|[cC]ontainerID|[Pp]od)\"?\s*:\s+\"?"
-                   r"(?:\w+://)?/?(?P<value>[^\s\",/]+)")  # fmt: skip
-_SECTION = re.compile(r"(?P<name>[a-z0-9][\w.-]*):$")
 _RESOURCES = re.compile(r"(?P<which>Limits|Requests):$")
 _MEMORY = re.compile(r"memory:\s+(?P<size>\S+)$")
 _EXIT = re.compile(r"\"?(?:Exit ?Code|exitCode)\"?:\s+(?P<code>\d+)")
-_DOTS = ("●", "○", "*", "\N{MULTIPLICATION SIGN}")
-_UNIT_HEAD = re.compile(
-    "[" + "".join(_DOTS) + r"] (?P<unit>[\w@:.\\-]+\.(?:service|scope|slice))\b"
-)
 _PEAK = re.compile(r"(?P<unit>\S+): Consumed .*?(?P<used>[\d.]+[KMGT]?) memory peak")
 _RESOURCE = re.compile(r"attempting to reclaim\\?\" resourceName=\\?\"(?P<name>[\w.-]+)")
 _OVER = re.compile(r"\(x(?P<count>\d+) over ")
@@ -61,8 +55,7 @@ class Witness:
         self._file = file
         self._held: Evidence | None = None
         self._resources = ""
-        self._names: dict[str, tuple[str, int]] = {}
-        self._section: tuple[str, int] = ("", -_NEAR_LINES)
+        self._names = Names()
         self._candidates: dict[str, int] = {}
         self._candidate = ""
         self._victim: tuple[int, str, int] | None = None
@@ -184,18 +177,8 @@ class Witness:
         if self._is_over(line):
             return None
         text = line.text
-        if held.by == "lowmemorykiller":
-            return _driver(held, text)
-        if held.by == "earlyoom":
-            outcome = _EARLYOOM_OUTCOME.search(text)
-            if outcome is None:
-                return None
-            return msgspec.structs.replace(held, exited=outcome["exited"] is not None)
-        if held.by == "systemd":
-            peak = _PEAK.match(text)
-            if peak is None or peak["unit"] != held.unit:
-                return None
-            return msgspec.structs.replace(held, used_kb=size_kb(peak["used"]))
+        if held.by in _CONTINUED:
+            return _CONTINUED[held.by](held, line)
         code = _EXIT.search(text)
         if code is not None and held.kind == "notice" and len(code["code"]) < 5:
             return msgspec.structs.replace(held, exit_code=int(code["code"]))
@@ -222,18 +205,11 @@ class Witness:
             reason = f"memory pressure for {pressure['of']} being {pressure['is']}"
             self._pressure = f"{reason} > {pressure['limit']}{span}", line.number
             return
-        if ":" not in text and "mem=" not in text and not text.startswith(_DOTS):
+        if ":" not in text and "mem=" not in text and not text.startswith(DOTS):
             return
-        name = _NAME.match(text)
-        if name is not None and (not line.spaced & 1 or text.startswith('"')):
-            self._names[name["key"].lower()] = (name["value"], line.number)
-            if name["key"] == "Name":
-                self._section = ("", -_NEAR_LINES)
-        elif (section := _SECTION.match(text)) is not None and line.spaced & 1:
-            self._section = (section["name"], line.number)
-        elif (head := _UNIT_HEAD.match(text)) is not None:
-            self._names["unit"] = (head["unit"], line.number)
-        elif (path := _OOMD_PATH.search(text)) is not None:
+        if self._names.take(line):
+            return
+        if (path := _OOMD_PATH.search(text)) is not None:
             self._candidate = path["path"]
         elif (usage := _OOMD_USAGE.search(text)) is not None and self._candidate:
             self._candidates[self._candidate] = size_kb(usage["used"]) or 0
@@ -252,6 +228,10 @@ class Witness:
                 used = self._candidates.get(found.cgroup)
                 self._candidates, self._candidate = {}, ""
                 return self._because_of_pressure(msgspec.structs.replace(found, used_kb=used))
+            case "ecs" if found.container_name is None:
+                return msgspec.structs.replace(
+                    found, container_name=self._names.container(line.number, _RECORD_LINES)
+                )
             case "earlyoom":
                 return self._below_limits(found)
             case "nohang" if found.pid is None and self._victim is not None:
@@ -259,10 +239,13 @@ class Witness:
                 if found.source.line - number <= _NEAR_LINES:
                     found = msgspec.structs.replace(found, pid=pid, comm=comm)
                 return self._with_used(found)
+            case "pbs" if found.job is None:
+                job = self._names.named("job", line.number, _JOB_LINES)
+                return msgspec.structs.replace(found, job=job)
             case "heroku":
                 return self._with_used(found)
             case "systemd" if found.unit is None:
-                return msgspec.structs.replace(found, unit=self._named("unit", line.number))
+                return msgspec.structs.replace(found, unit=self._names.named("unit", line.number))
         return found
 
     def _below_limits(self, found: Evidence) -> Evidence:
@@ -281,19 +264,15 @@ class Witness:
         """What ran short, which the kubelet says before it names the pod."""
         resource = _RESOURCE.search(line.text)
         if resource is not None:
-            self._names["resource"] = (resource["name"], line.number)
+            self._names.put("resource", resource["name"], line.number)
         if found.kind != "eviction" or found.reason is not None:
             return found
-        return msgspec.structs.replace(found, reason=self._named("resource", line.number))
+        return msgspec.structs.replace(found, reason=self._names.named("resource", line.number))
 
     def _with_used(self, found: Evidence) -> Evidence:
         if self._used is None or found.source.line - self._used[1] > _NEAR_LINES:
             return found
         return msgspec.structs.replace(found, used_kb=found.used_kb or self._used[0])
-
-    def _named(self, key: str, number: int) -> str | None:
-        value, at = self._names.get(key, ("", 0))
-        return value if value and 0 <= number - at <= 4 * _NEAR_LINES else None
 
     def _of_pod(self, found: Evidence, line: Line) -> Evidence:
         """What a description, a list of events or a record says of the object."""
@@ -310,27 +289,26 @@ class Witness:
         elif thing is not None:
             pod = thing["name"]
         elif pod is None and found.pid is None and found.by in ("kubelet", "unknown"):
-            pod = self._named("name", number) or self._named("pod", number)
-            if number - self._section[1] <= _NEAR_LINES:
-                name = name or self._section[0]
+            pod = self._names.named("name", number) or self._names.named("pod", number)
+            name = name or self._names.section(number, _NEAR_LINES)
         elif found.by == "docker" and found.container is None:
-            name = name or self._named("name", number)
+            name = name or self._names.named("name", number)
         return msgspec.structs.replace(
             found,
             pod=pod,
             namespace=(namespace["namespace"] if namespace else None)
             or about.get("namespace")
-            or (self._named("namespace", number) if pod and thing is None else None),
+            or (self._names.named("namespace", number) if pod and thing is None else None),
             container=found.container or self._container(found, number),
             container_name=name or None,
-            node=node or (self._named("node", number) if pod and thing is None else None),
+            node=node or (self._names.named("node", number) if pod and thing is None else None),
             count=int(over["count"][:9]) if over else found.count or about.get("count"),
         )
 
     def _container(self, found: Evidence, number: int) -> str | None:
         if found.by not in ("docker", "kubelet") or found.pid is not None:
             return None
-        return self._named("id" if found.by == "docker" else "containerid", number)
+        return self._names.named("id" if found.by == "docker" else "containerid", number)
 
 
 def _lacks_process(found: Evidence, shell: Evidence) -> bool:
@@ -348,8 +326,10 @@ def _is_attempt(found: Evidence) -> bool:
 
 
 _LIMITS_LINES = 4
+_RECORD_LINES = 20
+_JOB_LINES = 8
 _GO_ON = frozenset(
-    {"earlyoom", "shell", "lowmemorykiller", "kubelet", "docker", "systemd", "lambda"}
+    {"earlyoom", "shell", "pbs", "lowmemorykiller", "kubelet", "docker", "systemd", "lambda"}
 )
 """Whose lines may go on below."""
 
@@ -367,3 +347,36 @@ def _driver(held: Evidence, text: str) -> Evidence | None:
         reason = f"file cache {cache['cache']} was below its limit of {cache['limit']}"
         return msgspec.structs.replace(held, text=f"{held.text} {text}", reason=reason)
     return held if text.startswith("Free memory is") else None
+
+
+def _outcome(held: Evidence, line: Line) -> Evidence | None:
+    """Earlyoom says whether the process that it signalled exited."""
+    outcome = _EARLYOOM_OUTCOME.search(line.text)
+    if outcome is None:
+        return None
+    return msgspec.structs.replace(held, exited=outcome["exited"] is not None)
+
+
+def _peak(held: Evidence, line: Line) -> Evidence | None:
+    """Systemd says what a unit held at most when it is over."""
+    peak = _PEAK.match(line.text)
+    if peak is None or peak["unit"] != held.unit:
+        return None
+    return msgspec.structs.replace(held, used_kb=size_kb(peak["used"]))
+
+
+def _job(held: Evidence, line: Line) -> Evidence | None:
+    """PBS names the job in a summary below."""
+    job = PBS_JOB.search(line.text)
+    if job is None or held.job is not None or line.number - held.source.line > _JOB_LINES:
+        return None
+    return msgspec.structs.replace(held, job=job["job"])
+
+
+_CONTINUED: dict[str, Callable[[Evidence, Line], Evidence | None]] = {
+    "lowmemorykiller": lambda held, line: _driver(held, line.text),
+    "earlyoom": _outcome,
+    "systemd": _peak,
+    "pbs": _job,
+}
+"""What the lines below those of each add."""
