@@ -313,3 +313,17 @@ def test_the_children_of_a_thread_are_all_read(tmp_path: Path) -> None:
         (tmp_path / f"{pid}/task/{pid}").mkdir(parents=True)
     (tmp_path / "7/task/7/children").write_text(" " * 70_000 + " ".join(map(str, pids)))
     assert descendants(str(tmp_path), 7) == pids
+
+
+def test_free_swap_is_no_more_than_there_is(tmp_path: Path) -> None:
+    """A drill's file may say so, and would keep each rule on free swap from holding."""
+    (tmp_path / "meminfo").write_text(
+        "MemTotal: 1000 kB\nMemAvailable: 7 kB\nSwapTotal: 0 kB\nSwapFree: 100 kB\n"
+    )
+    sources = Sources(Places(proc="/proc", signals=str(tmp_path)), [])
+    try:
+        reading = sources.read(1.0)
+        assert reading is not None
+        assert (reading.swap_total_kb, reading.swap_free_kb) == (0, 0)
+    finally:
+        sources.close()

@@ -126,6 +126,7 @@ class Sources:
         if total_kb is None or available_kb is None:
             return None
         self.meminfo = meminfo
+        swap_total_kb = number_after(meminfo, b"SwapTotal:") or 0
         self._shmem_kb = number_after(meminfo, b"\nShmem:") or 0
         some_us, full_us = pressure_us(self._psi.read(512))
         self._sees_pressure = some_us is not None
@@ -134,8 +135,9 @@ class Sources:
             t_s,
             total_kb,
             available_kb,
-            number_after(meminfo, b"SwapTotal:") or 0,
-            number_after(meminfo, b"SwapFree:") or 0,
+            swap_total_kb,
+            # A drill's file may say more, as that of a machine without swap.
+            min(number_after(meminfo, b"SwapFree:") or 0, swap_total_kb),
             number_after(meminfo, b"AnonPages:") or 0,
             self._zram_kb(),
             self._arc_kb(),
