@@ -55,7 +55,9 @@ def _kvm_works(image: str) -> bool:
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return False
     process = subprocess.Popen(
-        [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+        # Should we die, the guest goes too.
+        ["setpriv", "--pdeathsig", "KILL",
+         QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
          "-accel", "kvm", "-cpu", "host", "-m", "256", "-serial", "stdio",
          "-kernel", image, "-append", "console=ttyS0 earlyprintk=ttyS0 panic=-1"],
         stdin=subprocess.DEVNULL,
