@@ -220,11 +220,11 @@ def test_the_command_makes_a_scenario_of_this_machine(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "stdin", "expected"),
     [
-        (("--from", "-"), b"", "NAME: expected a name"),
-        ((), b"", "NAME: expected a name"),
+        (("--from", "-"), b"", "Missing argument 'NAME'"),
+        ((), b"", "Missing argument 'NAME'"),
         (("x", "--from", "nope.json"), b"", "nope.json: No such file"),
         (("x", "--from", "-"), b"{", "standard input: "),
-        (("x\n", "--from", "-"), encode_snapshot(snapshot_of(SHOP)), "NAME: expected a name"),
+        (("x\n", "--from", "-"), encode_snapshot(snapshot_of(SHOP)), "Missing argument 'NAME'"),
         (
             ("x", "--from", "-"),
             encode_snapshot(msgspec.structs.replace(snapshot_of(SHOP), tasks=())),
