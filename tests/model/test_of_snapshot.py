@@ -224,7 +224,7 @@ def test_the_command_makes_a_scenario_of_this_machine(tmp_path: Path) -> None:
         ((), b"", "Missing argument 'NAME'"),
         (("x", "--from", "nope.json"), b"", "nope.json: No such file"),
         (("x", "--from", "-"), b"{", "standard input: "),
-        (("x\n", "--from", "-"), encode_snapshot(snapshot_of(SHOP)), "Missing argument 'NAME'"),
+        (("x\n", "--from", "-"), encode_snapshot(snapshot_of(SHOP)), "NAME: expected a name"),
         (
             ("x", "--from", "-"),
             encode_snapshot(msgspec.structs.replace(snapshot_of(SHOP), tasks=())),
