@@ -134,3 +134,12 @@ def test_without_debians_keys_nothing_is_fetched(
     monkeypatch.setattr(debian, "KEYRING", str(tmp_path / "none.gpg"))
     with pytest.raises(debian.PackageError, match="debian-archive-keyring"):
         debian.SuitesApt().names("x")
+
+
+def test_an_image_named_by_its_path_has_the_modules_beside_it(tmp_path: Path) -> None:
+    release = "7.3.4+deb13-cloud-amd64"
+    place = tmp_path / "usr/lib/modules" / release
+    _image(place / "vmlinuz", release)
+    (place / "kernel").mkdir()
+    found = kernels.find(str(place / "vmlinuz"), "7.3")
+    assert (found.release, found.modules) == (release, str(place))

@@ -207,6 +207,9 @@ def _images(root: str) -> Iterator[str]:
 
 def _kernel(image: str, roots: list[str]) -> Bootable:
     release = release_of(image)
+    beside = os.path.dirname(os.path.abspath(image))
+    if os.path.isdir(f"{beside}/kernel"):
+        return Bootable(release=release, image=image, modules=beside)
     for root in roots:
         for below in ("lib/modules", "usr/lib/modules"):
             modules = f"{root.rstrip('/')}/{below}/{release}"
