@@ -6,6 +6,7 @@ one of docs' own scripts is the script's output as well. ``--check`` only says w
 true.
 """
 
+import difflib
 import os
 import re
 import subprocess
@@ -62,6 +63,11 @@ def main() -> None:
         after = filled(before)
         if after != before and "--check" in sys.argv:
             stale.append(name)
+            sys.stderr.writelines(
+                difflib.unified_diff(
+                    before.splitlines(keepends=True), after.splitlines(keepends=True), name, name
+                )
+            )
         elif after != before:
             path.write_text(after, encoding="utf-8")
     if stale:
