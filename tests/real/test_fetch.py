@@ -111,6 +111,8 @@ def test_ours_is_an_apt_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setattr(debian, "KEYRING", str(keyring))
 
     def call(command: list[str], _into: str | None = None) -> str:
+        if command[1] == "indextargets":
+            return "http://mirror.example/ubuntu\nhttp://mirror.example/debian/\n"
         called.append(command)
         return ""
 
@@ -124,7 +126,8 @@ def test_ours_is_an_apt_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
             assert option in command
         assert any(o.startswith(f"Dir::State::lists={tmp_path}") for o in command)
     sources = (tmp_path / "oomkit/apt/sources.list").read_text()
-    assert all(f"deb [signed-by={keyring}] http" in line for line in sources.splitlines())
+    begin = f"deb [signed-by={keyring}] http://mirror.example/debian"
+    assert all(line.startswith(begin) for line in sources.splitlines())
     assert len(sources.splitlines()) == len(debian.SUITES)
 
 
@@ -143,3 +146,16 @@ def test_an_image_named_by_its_path_has_the_modules_beside_it(tmp_path: Path) ->
     (place / "kernel").mkdir()
     found = kernels.find(str(place / "vmlinuz"), "7.3")
     assert (found.release, found.modules) == (release, str(place))
+
+
+def test_a_mirror_is_named_or_known_to_apt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    keyring = tmp_path / "keys.gpg"
+    keyring.write_bytes(b"")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(debian, "KEYRING", str(keyring))
+    monkeypatch.setattr(debian, "call", lambda *_: "")
+    with pytest.raises(debian.PackageError, match=debian.MIRROR_VARIABLE):
+        debian.SuitesApt().names("x")
+    monkeypatch.setenv(debian.MIRROR_VARIABLE, "http://named.example/")
+    debian.SuitesApt().names("x")
+    assert "http://named.example/debian " in (tmp_path / "oomkit/apt/sources.list").read_text()

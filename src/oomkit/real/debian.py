@@ -11,7 +11,8 @@ from typing import Protocol
 from oomkit.files.safely import NotSafeError, expect_directory
 from oomkit.real.errors import RealError
 
-MIRROR = "http://deb.debian.org"
+MIRROR_VARIABLE = "OOMKIT_DEBIAN_MIRROR"
+"""Names a mirror of Debian, up to before ``/debian``; else that of this host's apt is taken."""
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 SUITES = (
     "bullseye",
@@ -147,11 +148,29 @@ class SuitesApt(HostApt):
             )
         for part in ("lists/partial", "cache/archives/partial"):
             os.makedirs(f"{self._directory}/{part}", exist_ok=True)
+        mirror = _mirror()
         with open(f"{self._directory}/sources.list", "w", encoding="ascii") as file:
             for suite in SUITES:
                 archive = "debian-security" if suite.endswith("-security") else "debian"
-                file.write(f"deb [signed-by={KEYRING}] {MIRROR}/{archive} {suite} main\n")
+                file.write(f"deb [signed-by={KEYRING}] {mirror}/{archive} {suite} main\n")
         call(["apt-get", *arguments, "update", "-q"])
+
+
+def _mirror() -> str:
+    """The mirror of Debian to ask.
+
+    Raises:
+        PackageError: none is named, and apt here knows none.
+    """
+    named = os.environ.get(MIRROR_VARIABLE)
+    if named:
+        return named.rstrip("/")
+    for site in call(["apt-get", "indextargets", "--format", "$(SITE)"]).splitlines():
+        if site.rstrip("/").endswith("/debian"):
+            return site.rstrip("/").removesuffix("/debian")
+    raise PackageError(
+        f"apt knows no mirror of Debian; name one, up to before /debian, in {MIRROR_VARIABLE}"
+    )
 
 
 def unpack(packages: list[str], directory: str, name: str = "") -> str:
