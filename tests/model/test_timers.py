@@ -5,7 +5,7 @@ def test_callbacks_run_in_order_of_time_and_then_of_addition() -> None:
     timers = Timers()
     ran: list[str] = []
     for name, when_s in (("late", 2.0), ("first", 1.0), ("second", 1.0)):
-        timers.call_at(when_s, lambda name=name: ran.append(name))  # type: ignore[misc]
+        timers.call_at(when_s, lambda name=name: ran.append(name))  # type: ignore[misc]  # a default
     assert timers.next_s == 1.0
     timers.run_due(1.0)
     assert ran == ["first", "second"]

@@ -38,7 +38,7 @@ def repair() -> None:
     ):
         if getattr(sys, name) is None:
             _open_at(fd, flags)
-            stream = open(fd, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
+            stream = open(fd, mode, encoding="utf-8", closefd=False)  # noqa: SIM115 - it stays open
             setattr(sys, name, stream)
     given: Any = sys.stdout
     if (given is sys.__stdout__ and hasattr(given, "write_through")) or sys.__stdout__ is None:

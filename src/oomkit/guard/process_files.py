@@ -133,7 +133,7 @@ class ProcessFiles:
         program = (candidate.comm, *fields[23:26:2])
         if self._identity is None or program != self._program:
             self._identity = Identity(self._living(), wanted)
-            self._program = program  # type: ignore[assignment]
+            self._program = program  # type: ignore[assignment]  # three parts, as sliced
         self._identity.fill_in(candidate, wanted, status)
         if not self._leader:
             candidate.tid = self._tid

@@ -113,7 +113,7 @@ class Server:
             if key.fileobj is self._listener:
                 self._accept()
             elif key.fileobj is not self._alarm:
-                client = self._clients.get(key.fileobj)  # type: ignore[call-overload]
+                client = self._clients.get(key.fileobj)  # type: ignore[call-overload]  # only sockets are in it
                 if client is not None:
                     self._go_on(client)
         now_s = time.monotonic()

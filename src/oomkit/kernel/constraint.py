@@ -53,13 +53,20 @@ def constrained_alloc(
 
 def control_for(snapshot: Snapshot, allocation: Allocation, rules: RuleSet) -> OomControl:
     """The context in which ``out_of_memory()`` computes badness for a request."""
+    return constrained_control(snapshot, allocation, rules)[0]
+
+
+def constrained_control(
+    snapshot: Snapshot, allocation: Allocation, rules: RuleSet
+) -> tuple[OomControl, Constrained]:
+    """That context, and the constraint it was made for."""
     oc = OomControl(snapshot, allocation, rules)
     found = constrained_alloc(snapshot, allocation, rules, oc.current)
     oc.constraint = found.constraint
     oc.total_pages = total_pages(
         snapshot, rules, found.constraint, memcg=oc.memcg, nodes=found.nodes
     )
-    return oc
+    return oc, found
 
 
 def _confining(nodes: tuple[int, ...] | None, every: set[int]) -> tuple[int, ...] | None:

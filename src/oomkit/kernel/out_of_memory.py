@@ -4,7 +4,7 @@ import msgspec
 
 from oomkit.kernel.adj import is_disabled
 from oomkit.kernel.badness import out_of_reach
-from oomkit.kernel.constraint import Constrained, constrained_alloc, control_for
+from oomkit.kernel.constraint import Constrained, constrained_control
 from oomkit.kernel.decision import Decision, Reason
 from oomkit.kernel.kill import (
     Killing,
@@ -24,11 +24,10 @@ class _Flow:
     """One pass through ``out_of_memory()``, gathering its trace."""
 
     def __init__(self, snapshot: Snapshot, allocation: Allocation, rules: RuleSet) -> None:
-        oc = control_for(snapshot, allocation, rules)
+        oc, found = constrained_control(snapshot, allocation, rules)
         self.rules = rules
         self.sysctl = snapshot.sysctl
         self.allocation = allocation
-        found = constrained_alloc(snapshot, allocation, rules, oc.current)
         self.constrained: Constrained = found
         self.oc = oc
         self.message = (

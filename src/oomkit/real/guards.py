@@ -23,8 +23,8 @@ _START = f"""
 import os
 fd = os.open({_SETTINGS!r}, os.O_RDONLY)
 os.set_inheritable(fd, True)
-import oomkit.guard.bootstrap as lean
-os.execv("/usr/bin/python3", ["/usr/bin/python3", "-I", "-S", lean.__file__, str(fd)])
+import oomkit.guard.bootstrap as bootstrap
+os.execv("/usr/bin/python3", ["/usr/bin/python3", "-I", "-S", bootstrap.__file__, str(fd)])
 """
 """What ``oomkit guard`` does last: become the daemon, with its settings in a descriptor."""
 
