@@ -36,6 +36,8 @@ def output(command: str) -> str:
     done = subprocess.run(
         command, shell=True, check=False, capture_output=True, text=True, env=env, timeout=300
     )
+    if not done.stdout:
+        sys.exit(f"{command}: no output, exit status {done.returncode}\n{done.stderr}")
     return "\n".join(line.rstrip() for line in done.stdout.rstrip().split("\n")) + "\n"
 
 

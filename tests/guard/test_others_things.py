@@ -224,6 +224,7 @@ import os
 if __name__ == "__main__":
     with local_pool(1, preload=["oomkit.model"]) as pool:
         print(pool.executor.submit(os.getpid).result(60) != os.getpid())
+    print("PYTHONSAFEPATH" in os.environ)
 """
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
     script = tmp_path / "bin" / "script"
@@ -233,7 +234,7 @@ if __name__ == "__main__":
         [sys.executable, str(script)], cwd=tmp_path, env=environ, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
-    assert done.stdout == "True\n", done.stderr
+    assert done.stdout == "True\nFalse\n", done.stderr
     assert not marker.exists(), marker.read_text()
 
 

@@ -29,9 +29,6 @@ class LocalPool(Executor):
             workers: how many.
             preload: modules that every worker has imported before it starts.
         """
-        # The workers' interpreters must not look for modules in the current directory, where
-        # anybody may have put them.
-        os.environ["PYTHONSAFEPATH"] = "1"
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(preload))
         _start_server()
@@ -48,7 +45,7 @@ class LocalPool(Executor):
         with self._lock:
             place = min(range(len(self._loads)), key=self._loads.__getitem__)
             self._loads[place] += 1
-        with _undisturbed():
+        with _undisturbed(), _safe_path():
             try:
                 future = self._pools[place].submit(fn, *args, **kwargs)
             except BrokenProcessPool:
@@ -87,13 +84,31 @@ def _start_server() -> None:
     Ctrl-C at a terminal reaches all of them, at any moment: while they import, before a worker
     can ignore it.
     """
-    # What it starts first takes SIGINT out of the mask again.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    with _safe_path():
+        # What it starts first takes SIGINT out of the mask again.
+        resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Start no interpreter that looks for modules in the current directory.
+
+    Anybody may have put them there. What the caller starts later is left as it is.
+    """
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
     try:
-        forkserver.ensure_running()
+        yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 @contextmanager
