@@ -17,11 +17,11 @@ import atheris
 import msgspec
 
 with atheris.instrument_imports(include=["oomkit.klog", "oomkit.explain"]):
-    from oomkit.explain.objects import report_object
-    from oomkit.explain.story import explain
-    from oomkit.explain.text import explanation_lines
+    from oomkit.explain.explanation import explain
     from oomkit.klog import read_bytes, replay_all
-    from oomkit.klog.read import read_evidence
+    from oomkit.klog.reader import read_evidence
+    from oomkit.views.explain_json import report_object
+    from oomkit.views.explain_text import explanation_lines
 
 LOGS = Path(__file__).parents[1] / "tests" / "data" / "oom-logs"
 MAX_BYTES = 16384

@@ -46,9 +46,9 @@ def explain_log(path: str | None = None) -> "tuple[Explanation, ...]":
     Raises:
         LogError: it can't be read.
     """
-    from oomkit.explain.case import Case
+    from oomkit.explain.explanation import Case
     from oomkit.explain.files import read_file
-    from oomkit.klog.sources import LogError
+    from oomkit.klog.lines.sources import LogError
 
     log = read_file(path)
     if log.error is not None:

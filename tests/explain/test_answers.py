@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 
-from oomkit.explain.case import Case
+from oomkit.explain.explanation import Case, explain
 from oomkit.explain.files import read_file
-from oomkit.explain.objects import incident_object, no_kill_object, report_object
 from oomkit.explain.redact import Redactor
-from oomkit.explain.story import explain
-from oomkit.explain.text import explanation_lines
 from oomkit.klog import read_bytes, replay_all
-from oomkit.klog.memory import Counter, Memcg, Memory, Zone
+from oomkit.klog.memory_records import Counter, Memcg, Memory, Zone
 from oomkit.klog.records import Killed, Report, Source, Summary, TaskRow
+from oomkit.views.explain_json import incident_object, no_kill_object, report_object
+from oomkit.views.explain_text import explanation_lines
 from tests.klog.logs import path_of
 
 SOURCE = Source(file="kern.log", line=1, end_line=9)

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from oomkit.explain.style import CSS
-from oomkit.explain.svg import COLORS
+from oomkit.views.explain_style import CSS
+from oomkit.views.explain_svg import COLORS
 
 _LEAST = 2.5
 """What is lighter or darker than its ground by less is hard to see."""

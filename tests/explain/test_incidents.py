@@ -3,11 +3,11 @@
 import msgspec
 import pytest
 
+from oomkit.explain.cgroup_names import place
+from oomkit.explain.explanation import related
 from oomkit.explain.incidents import incidents
 from oomkit.explain.killer import death, verdict
-from oomkit.explain.names import place
 from oomkit.explain.recurring import tables
-from oomkit.explain.related import related
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Killed, Report, Source
 

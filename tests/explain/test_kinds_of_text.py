@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from oomkit.explain.explanation import explain
 from oomkit.explain.incidents import incidents
-from oomkit.explain.story import explain
 from oomkit.klog import read_bytes, read_evidence
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report

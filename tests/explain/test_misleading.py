@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from oomkit.explain.case import Case
+from oomkit.explain.explanation import Case
 from oomkit.explain.files import read_file
-from oomkit.explain.objects import incident_object, no_kill_object, report_object
-from oomkit.explain.page import page_text
-from oomkit.explain.summary import summary_lines
-from oomkit.explain.text import explanation_lines
+from oomkit.views.explain_json import incident_object, no_kill_object, report_object
+from oomkit.views.explain_page import page_text
+from oomkit.views.explain_summary import summary_lines
+from oomkit.views.explain_text import explanation_lines
 
 LOGS = Path(__file__).parents[1] / "data" / "oom-logs" / "misleading"
 NAMES = sorted(path.stem for path in LOGS.glob("*.log"))

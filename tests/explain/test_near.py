@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomkit.explain.near import NEAR_LINES, NEAR_S, Reach, nearness
+from oomkit.explain.proximity import NEAR_LINES, NEAR_S, Reach, nearness
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Killed, Report, Source
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oomkit.explain.objects import report_object
-from oomkit.explain.story import explain
-from oomkit.explain.text import explanation_lines
+from oomkit.explain.explanation import explain
 from oomkit.klog import read_bytes, replay_all
+from oomkit.views.explain_json import report_object
+from oomkit.views.explain_text import explanation_lines
 from tests.klog.logs import bytes_of, manifest
 
 NUMBER = re.compile(rb"\d+")

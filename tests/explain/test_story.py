@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oomkit.explain.objects import report_object
-from oomkit.explain.page import page_text
+from oomkit.explain.explanation import explain
 from oomkit.explain.recurring import Tables
-from oomkit.explain.story import explain
-from oomkit.explain.text import explanation_lines
 from oomkit.klog import read_bytes, replay_all
-from oomkit.klog.memory import Counter, HugePages, Memcg, Memory, Slab, Zone
+from oomkit.klog.memory_records import Counter, HugePages, Memcg, Memory, Slab, Zone
 from oomkit.klog.records import Killed, Report, Source, TaskRow
+from oomkit.views.explain_json import report_object
+from oomkit.views.explain_page import page_text
+from oomkit.views.explain_text import explanation_lines
 from tests.klog.logs import bytes_of, manifest
 
 SOURCE = Source(file="kern.log", line=1, end_line=9)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from oomkit.guard.kernel_kills import GRACE_S, KernelKills
-from oomkit.klog.read import read_bytes
+from oomkit.klog.reader import read_bytes
 from tests.real.memcg import Box
 
 LOGS = Path(__file__).parents[1] / "data" / "oom-logs"

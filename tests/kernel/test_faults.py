@@ -3,13 +3,13 @@
 import msgspec
 import pytest
 
-from oomkit.explain.case import Case
+from oomkit.explain.explanation import Case
 from oomkit.explain.files import Told
 from oomkit.kernel.faults import FAULTS, MEMCG_LOOP, NEXT_SELECTION, SOFT_LIMIT, has_fault
 from oomkit.kernel.state import Memcg, Memory, Snapshot, Task
 from oomkit.kernel.versions import rules_for
-from oomkit.klog.memory import Counter
-from oomkit.klog.memory import Memcg as Part
+from oomkit.klog.memory_records import Counter
+from oomkit.klog.memory_records import Memcg as Part
 from oomkit.klog.records import Killed, Report, Source
 from oomkit.posture.assess import assess
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oomkit.klog import read_bytes, replay_all
-from oomkit.klog.read import read_stream
+from oomkit.klog.reader import read_stream
 from tests.klog.logs import bytes_of
 from tests.klog.styles import STYLES
 from tests.klog.test_styles import CLEAN, bare_lines

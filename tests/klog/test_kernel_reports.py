@@ -6,7 +6,7 @@ import pytest
 
 from oomkit.kernel.versions import rules_for
 from oomkit.klog import read_bytes
-from oomkit.klog.memory import Protection
+from oomkit.klog.memory_records import Protection
 from oomkit.klog.records import Report
 from oomkit.klog.replay import replay_all
 

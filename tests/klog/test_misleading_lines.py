@@ -3,9 +3,9 @@
 import pytest
 
 from oomkit.klog import Report, read_bytes, replay_all
-from oomkit.klog.cut import is_left_out, without_cut_end
-from oomkit.klog.formats import NEWEST
-from oomkit.klog.header import asks_release, parse_bare_release, parse_frame, parse_uname
+from oomkit.klog.lines.clean import is_left_out, without_cut_end
+from oomkit.klog.report.header import asks_release, parse_bare_release, parse_frame, parse_uname
+from oomkit.klog.version_texts import NEWEST
 
 KILL = (
     "{}ut of memory: Killed process {} ({}) total-vm:{}kB, anon-rss:90kB, file-rss:8kB, "

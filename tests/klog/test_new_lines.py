@@ -2,13 +2,13 @@
 
 import pytest
 
-from oomkit.explain.case import Case
+from oomkit.explain.explanation import Case
 from oomkit.explain.files import Told
 from oomkit.kernel.alloc import decide
 from oomkit.kernel.state import Allocation, Memcg, Memory, Snapshot, Task
 from oomkit.kernel.versions import rules_for
 from oomkit.klog import read_bytes
-from oomkit.klog.memory import Protection
+from oomkit.klog.memory_records import Protection
 from oomkit.klog.records import Report
 from oomkit.klog.write import stalled, stamped, write_report
 

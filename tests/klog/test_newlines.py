@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from oomkit.klog import newlines
+from oomkit.klog.lines import scan
 
 
 @pytest.fixture(params=["stringzilla", "plain"])
@@ -17,10 +17,10 @@ def counting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         pytest.importorskip("stringzilla")
     else:
         monkeypatch.setitem(sys.modules, "stringzilla", None)
-    importlib.reload(newlines)
+    importlib.reload(scan)
     yield
     monkeypatch.undo()
-    importlib.reload(newlines)
+    importlib.reload(scan)
 
 
 @pytest.mark.usefixtures("counting")
@@ -28,8 +28,8 @@ def test_stretches_of_a_log_are_counted_whole() -> None:
     rng = random.Random(1)
     data = bytearray(rng.choices(b"\nab\x8a", k=200_000))
     cuts = sorted(rng.choices(range(len(data)), k=40))
-    counts = [newlines.count_newlines(data, a, b) for a, b in itertools.pairwise(cuts)]
+    counts = [scan.count_newlines(data, a, b) for a, b in itertools.pairwise(cuts)]
     assert sum(counts) == data.count(b"\n", cuts[0], cuts[-1])
     data += b"\n"  # nothing holds on to the buffer
-    assert newlines.count_newlines(data, 0, len(data)) == data.count(b"\n")
-    assert newlines.count_newlines(data, 7, 7) == 0
+    assert scan.count_newlines(data, 0, len(data)) == data.count(b"\n")
+    assert scan.count_newlines(data, 7, 7) == 0

@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomkit.klog import prefix, text
-from oomkit.klog.clean import clean, clean_bytes, decode
+from oomkit.klog import parser
 from oomkit.klog.evidence import Evidence
-from oomkit.klog.prefix import strip_prefix
-from oomkit.klog.read import _scan
+from oomkit.klog.lines import prefix
+from oomkit.klog.lines.clean import clean, clean_bytes, decode
+from oomkit.klog.lines.prefix import strip_prefix
+from oomkit.klog.parser import Parser
+from oomkit.klog.reader import _scan
 from oomkit.klog.records import KernelName, Report
-from oomkit.klog.text import Parser
 from tests.klog.logs import bytes_of, manifest
 
 Records = list[Report | Evidence]
@@ -82,8 +83,8 @@ def read_whole(data: bytes) -> Records:
 def the_long_way(data: bytes, *, line_by_line: bool = False) -> Records:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prefix, "SYSLOG_LINE", NEVER)
-        patch.setattr(text, "OTHERS_LINE", NEVER)
-        patch.setattr(text, "clean_bytes", lambda data: clean(decode(data)))
+        patch.setattr(parser, "OTHERS_LINE", NEVER)
+        patch.setattr(parser, "clean_bytes", lambda data: clean(decode(data)))
         if line_by_line:
             patch.setattr(Parser, "_take_alike", lambda *_: 0)
         return scanned(data)

@@ -11,7 +11,7 @@ import pytest
 import zstandard
 
 from oomkit.klog import LogError, read_bytes, read_log
-from oomkit.klog.sources import kmsg_line
+from oomkit.klog.lines.sources import kmsg_line
 from tests.klog.logs import bytes_of
 
 DATA = bytes_of("s-5.13-ubuntu-sysrq-order-1.log")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from oomkit.klog import Report, read_bytes
-from oomkit.klog.clean import clean, split_joined
-from oomkit.klog.prefix import strip_prefix
+from oomkit.klog.lines.clean import clean, split_joined
+from oomkit.klog.lines.prefix import strip_prefix
 from tests.klog.logs import bytes_of
 from tests.klog.styles import STYLES
 

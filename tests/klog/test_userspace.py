@@ -4,8 +4,8 @@ import pytest
 
 from oomkit.klog import read_evidence
 from oomkit.klog.evidence import Evidence
-from oomkit.klog.scan import KERNEL_NEEDLES
-from oomkit.klog.userspace import NEEDLES
+from oomkit.klog.lines.scan import KERNEL_NEEDLES
+from oomkit.klog.userspace.reader import NEEDLES
 
 CASES = [
     (

@@ -165,8 +165,8 @@ def _shown(count: int, last: int | None, default: int) -> range:
 def _print_json(told: "Sequence[Told]", last: int | None, *, summary: bool) -> int:
     import msgspec
 
-    from oomkit.explain.case import Case
-    from oomkit.explain.objects import (
+    from oomkit.explain.explanation import Case
+    from oomkit.views.explain_json import (
         incident_object,
         no_kill_object,
         report_object,
@@ -192,13 +192,12 @@ def _print_json(told: "Sequence[Told]", last: int | None, *, summary: bool) -> i
 
 
 def _print_text(told: "Sequence[Told]", last: int | None, *, summary: bool) -> int:
-    from oomkit.explain.case import Case
-    from oomkit.explain.look import Line
-    from oomkit.explain.show import is_ascii_only, print_lines
-    from oomkit.explain.summary import summary_lines, told_lines
-    from oomkit.explain.text import explanation_lines
-    from oomkit.explain.words import many
+    from oomkit.explain.explanation import Case
+    from oomkit.render.quantities import many
     from oomkit.render.terminal import console
+    from oomkit.views.explain_summary import summary_lines, told_lines
+    from oomkit.views.explain_terminal import Line, is_ascii_only, print_lines
+    from oomkit.views.explain_text import explanation_lines
 
     found = Case(told)
     out = console(sys.stdout)
@@ -228,9 +227,9 @@ def _print_text(told: "Sequence[Told]", last: int | None, *, summary: bool) -> i
 
 
 def _write_page(told: "Sequence[Told]", page: str, last: int | None) -> int:
-    from oomkit.explain.case import Case
-    from oomkit.explain.page import page_text
+    from oomkit.explain.explanation import Case
     from oomkit.files.safely import open_output
+    from oomkit.views.explain_page import page_text
 
     found = Case(told)
     items = [found.explain(i) for i in _shown(len(found.reports), last, 0)]
@@ -250,8 +249,8 @@ def _write_page(told: "Sequence[Told]", page: str, last: int | None) -> int:
 
 def _follow(name: str | None, redactor: "Redactor | None", *, as_json: bool) -> int:
     from oomkit.explain.follow import follow
+    from oomkit.klog.lines.sources import LogError
     from oomkit.klog.records import Report
-    from oomkit.klog.sources import LogError
 
     status = number = 0
     if sys.stderr.isatty():
@@ -275,20 +274,20 @@ def _follow(name: str | None, redactor: "Redactor | None", *, as_json: bool) -> 
 
 
 def _print_one(report: "Report", number: int, *, as_json: bool) -> None:
-    from oomkit.explain.story import explain
+    from oomkit.explain.explanation import explain
 
     item = explain(report)
     if as_json:
         import msgspec
 
-        from oomkit.explain.objects import report_object
+        from oomkit.views.explain_json import report_object
 
         sys.stdout.buffer.write(msgspec.json.encode(report_object(item)) + b"\n")
         sys.stdout.buffer.flush()
         return
-    from oomkit.explain.show import is_ascii_only, print_lines
-    from oomkit.explain.text import explanation_lines
     from oomkit.render.terminal import console
+    from oomkit.views.explain_terminal import is_ascii_only, print_lines
+    from oomkit.views.explain_text import explanation_lines
 
     out = console(sys.stdout)
     ascii_only = is_ascii_only(sys.stdout)
@@ -301,7 +300,7 @@ def _print_said(item: "Evidence", *, as_json: bool) -> None:
     if as_json:
         import msgspec
 
-        from oomkit.explain.objects import evidence_object
+        from oomkit.views.explain_json import evidence_object
 
         sys.stdout.buffer.write(msgspec.json.encode(evidence_object(item)) + b"\n")
         sys.stdout.buffer.flush()

@@ -233,12 +233,12 @@ def _print_full(entry: "Entry") -> None:
 
 
 def _explain(lines: list[str]) -> None:
-    from oomkit.explain.show import is_ascii_only, print_lines
-    from oomkit.explain.story import explain
-    from oomkit.explain.text import explanation_lines
-    from oomkit.klog.read import read_bytes
+    from oomkit.explain.explanation import explain
+    from oomkit.klog.reader import read_bytes
     from oomkit.klog.replay import replay_all
     from oomkit.render.terminal import console
+    from oomkit.views.explain_terminal import is_ascii_only, print_lines
+    from oomkit.views.explain_text import explanation_lines
 
     data = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
     out = console(sys.stdout)

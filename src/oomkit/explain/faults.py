@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from oomkit.explain.records import Finding, Level
-from oomkit.explain.words import many
 from oomkit.kernel.faults import MEMCG_LOOP, NEXT_SELECTION, SOFT_LIMIT, KernelFault, has_fault
 from oomkit.klog.records import Report
+from oomkit.render.quantities import many
 
 LOOP_REPORTS = 3
 """So many reports of one cgroup, after a kill and without a new victim, are a loop."""

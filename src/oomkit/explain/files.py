@@ -11,10 +11,10 @@ import msgspec
 from oomkit.explain.redact import Redactor
 from oomkit.explain.same_kernel import with_kernels
 from oomkit.klog.evidence import Evidence
-from oomkit.klog.read import read_records
+from oomkit.klog.lines.sources import KMSG, LogError
+from oomkit.klog.reader import read_records
 from oomkit.klog.records import KernelName, Report
 from oomkit.klog.replay import replay_all
-from oomkit.klog.sources import KMSG, LogError
 
 if TYPE_CHECKING:
     from oomkit.batch import Pool

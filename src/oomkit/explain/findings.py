@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 
+from oomkit.explain.memory_breakdown import memcg_stats, swapped_kb
 from oomkit.explain.records import Breakdown, Finding, Level, Shortage
-from oomkit.explain.where import memcg_stats, swapped_kb
-from oomkit.explain.words import kb, label, share
 from oomkit.explain.zone_findings import zone_findings
 from oomkit.klog.records import Report
 from oomkit.klog.snapshot import page_kb
+from oomkit.render.quantities import kb, label, share
 
 _RANK = {"cause": 0, "odd": 1, "note": 2}
 _MUCH = 0.25

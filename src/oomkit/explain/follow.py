@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 from oomkit.explain.redact import Redactor
 from oomkit.klog.evidence import Evidence
+from oomkit.klog.lines.sources import KMSG, LogError, kmsg_line, said_name
+from oomkit.klog.parser import Parser
 from oomkit.klog.records import Report
 from oomkit.klog.replay import replay_all
-from oomkit.klog.sources import KMSG, LogError, kmsg_line, said_name
-from oomkit.klog.text import Parser
 
 SETTLE_S = 1.0
 """A report is taken to be over after so long a silence."""

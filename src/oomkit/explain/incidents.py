@@ -4,13 +4,13 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from oomkit.explain.near import NEAR_LINES, Reach, distance_s, nearness
-from oomkit.explain.said import joined, key_of
+from oomkit.explain.evidence_text import joined, key_of
+from oomkit.explain.proximity import NEAR_LINES, Reach, distance_s, nearness
 from oomkit.explain.shortage import cause_text, shortage
 from oomkit.explain.unit_tree import innermost
-from oomkit.explain.words import label, many
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report
+from oomkit.render.quantities import label, many
 
 GAP_S = 30.0
 """Reports of one shortage further apart are another incident."""

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from oomkit.explain.evidence_text import no_kill_text, sentence
 from oomkit.explain.records import Killer, Proof, Verdict
-from oomkit.explain.said import no_kill_text, sentence
-from oomkit.explain.words import kb, many
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Killed, Report
+from oomkit.render.quantities import kb, many
 
 _MAX_PROOFS = 4
 _DAEMONS: dict[str, Killer] = {

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Iterator
 
-from oomkit.explain.names import ID_CHARS, place
+from oomkit.explain.cgroup_names import ID_CHARS, place
+from oomkit.explain.memory_breakdown import swapped_kb
 from oomkit.explain.records import Advice, Breakdown, Change
-from oomkit.explain.where import swapped_kb
-from oomkit.explain.words import kb, label, share
-from oomkit.klog.memory import Memcg
+from oomkit.klog.memory_records import Memcg
 from oomkit.klog.records import Report
 from oomkit.klog.snapshot import page_kb
+from oomkit.render.quantities import kb, label, share
 
 _ROOM = 1.25
 _STEP_KB = 64 << 10

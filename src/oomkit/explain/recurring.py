@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
+from oomkit.explain.cgroup_names import place
+from oomkit.explain.evidence_text import joined
 from oomkit.explain.incidents import Incident
-from oomkit.explain.names import place
-from oomkit.explain.near import seconds
-from oomkit.explain.said import joined
+from oomkit.explain.proximity import seconds
 from oomkit.explain.unit_tree import innermost
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report

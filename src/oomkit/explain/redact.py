@@ -11,11 +11,11 @@ from typing import TypeVar
 
 import msgspec
 
-from oomkit.explain.names import CONTAINER, ID_CHARS, POD
+from oomkit.explain.cgroup_names import CONTAINER, ID_CHARS, POD
 from oomkit.klog.evidence import Evidence
-from oomkit.klog.memory import Memory, Slab
+from oomkit.klog.lines.sources import KMSG
+from oomkit.klog.memory_records import Memory, Slab
 from oomkit.klog.records import Killed, Problem, Reaped, Report, Selected, Summary, TaskRow
-from oomkit.klog.sources import KMSG
 
 _KEPT_PARTS = frozenset(
     {"", "/", "..", "docker", "kubepods", "kubepods.slice", "burstable", "besteffort", "lxc",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from oomkit.explain.near import seconds
+from oomkit.explain.proximity import seconds
 from oomkit.klog.records import Killed, Problem, Report
 
 _CLOSE_S = 2.0

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from oomkit.explain.near import seconds
-from oomkit.klog.formats import NEWEST
+from oomkit.explain.proximity import seconds
 from oomkit.klog.records import KernelName, Report
+from oomkit.klog.version_texts import NEWEST
 
 _DAY_S = 86400.0
 _NUMBERS = re.compile(r"\d+(?:\.\d+)*")

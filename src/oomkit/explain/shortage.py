@@ -1,9 +1,8 @@
 """What ran out: the machine, a cgroup, nodes, one zone, or blocks of a size."""
 
-from oomkit.explain.names import place_text
+from oomkit.explain.cgroup_names import place_text
+from oomkit.explain.memory_breakdown import machine_kb
 from oomkit.explain.records import Shortage
-from oomkit.explain.where import machine_kb
-from oomkit.explain.words import kb
 from oomkit.explain.zones import (
     Request,
     free_for,
@@ -13,10 +12,11 @@ from oomkit.explain.zones import (
     reserve_kb,
     usable,
 )
-from oomkit.klog.memory import Counter, Zone
-from oomkit.klog.nodes import nodes_in
+from oomkit.klog.memory_records import Counter, Zone
 from oomkit.klog.records import Report
+from oomkit.klog.report.header import nodes_in
 from oomkit.klog.snapshot import page_kb
+from oomkit.render.quantities import kb
 
 
 def shortage(report: Report) -> Shortage:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from oomkit.explain.records import Finding, Shortage
-from oomkit.explain.words import kb, share
 from oomkit.explain.zones import (
     Request,
     free_for,
@@ -12,9 +11,10 @@ from oomkit.explain.zones import (
     reserve_kb,
     usable,
 )
-from oomkit.klog.memory import Zone
+from oomkit.klog.memory_records import Zone
 from oomkit.klog.records import Report
 from oomkit.klog.snapshot import page_kb
+from oomkit.render.quantities import kb, share
 
 _LARGE = 0.1
 """The kernel by itself keeps back far less of what it manages, but for the smallest machines."""

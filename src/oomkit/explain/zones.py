@@ -4,7 +4,7 @@ import re
 
 import msgspec
 
-from oomkit.klog.memory import Zone
+from oomkit.klog.memory_records import Zone
 from oomkit.klog.records import Report
 from oomkit.klog.snapshot import page_kb
 

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from oomkit.kernel.decision import Scope
-from oomkit.klog.memory import Memcg, Memory, Protection
+from oomkit.klog.memory_records import Memcg, Memory, Protection
 
 KilledAs = Literal["selected", "child", "allocating_task", "mm_sharer", "oom_group"]
 

@@ -11,9 +11,8 @@ from oomkit.kernel.rank import eligible_by_badness
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Task
 from oomkit.kernel.versions import doubt
-from oomkit.klog.kernelversion import rule_sets
 from oomkit.klog.records import Predicted, Report
-from oomkit.klog.snapshot import Bound, Inputs, allocation_of, chosen_pid, snapshot_of
+from oomkit.klog.snapshot import Bound, Inputs, allocation_of, chosen_pid, rule_sets, snapshot_of
 from oomkit.klog.total import base_is_printed, bounds_by_score, total_is_printed
 
 _AGES_TEXT = (

@@ -1,6 +1,6 @@
 """Write the report that a kernel of some rule set prints about a decision.
 
-The model's kernel log is made of these lines; :mod:`oomkit.klog.read` reads them back.
+The model's kernel log is made of these lines; :mod:`oomkit.klog.reader` reads them back.
 """
 
 from collections.abc import Iterable

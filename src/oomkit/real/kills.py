@@ -6,7 +6,7 @@ import signal
 import msgspec
 
 from oomkit.kernel.rank import near_equals
-from oomkit.klog.read import read_bytes
+from oomkit.klog.reader import read_bytes
 from oomkit.klog.records import Killed, Report
 from oomkit.klog.replay import inputs_of, replay_all
 from oomkit.real.observe import Observation, Seen

@@ -1,0 +1,166 @@
+"""A report's whole meaning, put together."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from oomkit.explain.choice import choice
+from oomkit.explain.evidence_text import no_kill_text
+from oomkit.explain.faults import kernel_faults
+from oomkit.explain.files import Told
+from oomkit.explain.findings import findings, ranked
+from oomkit.explain.incidents import Incident, incidents
+from oomkit.explain.killer import verdict
+from oomkit.explain.limit import advice, limit_change
+from oomkit.explain.memory_breakdown import breakdown
+from oomkit.explain.proximity import distance_s
+from oomkit.explain.records import Explanation, Finding, Shortage
+from oomkit.explain.recurring import tables
+from oomkit.explain.repeats import without_repeats
+from oomkit.explain.shortage import cause_text, shortage
+from oomkit.klog.evidence import Evidence
+from oomkit.klog.records import Report
+from oomkit.render.quantities import label, many
+
+
+def explain(report: Report, related: Sequence[Evidence] = ()) -> Explanation:
+    """Explain a replayed report.
+
+    Args:
+        report: the report.
+        related: what others say of the same kill.
+    """
+    short = shortage(report)
+    where = breakdown(report)
+    chosen = choice(report, where)
+    return Explanation(
+        report=report,
+        headline=headline(report, short),
+        shortage=short,
+        where=where,
+        findings=findings(report, where, short),
+        choice=chosen,
+        killer=verdict(report, related),
+        changes=chosen.changes if chosen else tuple(limit_change(report, where)),
+        advice=advice(report, where),
+        related=tuple(related),
+    )
+
+
+def with_findings(told: Explanation, more: Sequence[Finding]) -> Explanation:
+    """The same with further findings, the most telling first."""
+    return msgspec.structs.replace(told, findings=ranked((*told.findings, *more)))
+
+
+def headline(report: Report, short: Shortage) -> str:
+    """Who died of what, in one line."""
+    if report.scope == "sysrq":
+        if report.panic is not None:
+            return f"kernel panic: {report.panic.rstrip('. ')}; on request (SysRq-f)"
+        return f"{victims(report) or 'nobody known'} {_was(report)} killed on request (SysRq-f)"
+    cause = cause_text(short)
+    if report.panic is not None:
+        return f"kernel panic: {report.panic.rstrip('. ')}; {cause}"
+    if report.would_have and report.selected is not None:
+        spared = label(report.selected.comm, report.selected.pid)
+        return f"{spared} would have been killed, and was spared; {cause}"
+    if report.killed:
+        return f"{victims(report)} {_was(report)} killed: {cause}"
+    if report.already_exiting and report.summary is not None:
+        chosen = label(report.summary.comm or "", report.summary.pid or 0)
+        return f"{chosen} was chosen, and was exiting already: {cause}"
+    if report.no_killable:
+        return f"nobody could be killed: {cause}"
+    if report.summary is not None and report.summary.comm is not None:
+        comm, pid = report.summary.comm, report.summary.pid
+        chosen = comm if pid is None else label(comm, pid)
+        return f"{chosen} was chosen, its kill line is missing: {cause}"
+    return f"victim unknown: {cause}"
+
+
+def _was(report: Report) -> str:
+    return "were" if len(report.killed) > 1 else "was"
+
+
+def victims(report: Report) -> str:
+    """Who died, in a few words; empty where nobody is known to have."""
+    if not report.killed:
+        return ""
+    first = report.killed[0]
+    text = label(first.comm, first.pid)
+    selected = report.selected
+    if first.told_by == "choice":
+        text += ", or a child of it,"
+    elif first.killed_as == "child" and selected is not None:
+        text += f", a child of {label(selected.comm, selected.pid)},"
+    elif selected is not None and first.pid not in {selected.pid, selected.tgid}:
+        chosen = label(selected.comm, selected.pid)
+        text += f", a child of {chosen} or the process of that thread,"
+    more = len(report.killed) - 1
+    if not more:
+        return text
+    second = report.killed[1]
+    others = label(second.comm, second.pid) if more == 1 else many(more, "more", "more")
+    text = f"{text.rstrip(',')} and {others}"
+    if any(victim.killed_as == "oom_group" for victim in report.killed):
+        text += " of its group (memory.oom.group)"
+    return text
+
+
+def related(report: Report, said: Sequence[Evidence]) -> tuple[Evidence, ...]:
+    """What others say of a report's victims, or may say of them where they name nobody."""
+    pids = {victim.pid for victim in report.killed}
+    found = []
+    for item in said:
+        if item.pid is not None and item.pid not in pids:
+            continue
+        apart = distance_s(item, report)
+        found.append((0.0 if apart is None else apart, item.source.line, item))
+    found.sort(key=lambda row: (row[0], row[1]))
+    return tuple(item for _, _, item in found)
+
+
+class Case:
+    """What a set of logs tells.
+
+    Attributes:
+        reports: the reports, log by log.
+        evidence: what others say, log by log.
+        incidents: both, put together.
+        tables: what recurs.
+        no_kill: one sentence where nobody was killed, though requests failed or memory was short;
+            None where somebody was, or where the logs say nothing of the kind.
+        failed: the lines that show that.
+    """
+
+    def __init__(self, told: Sequence[Told]) -> None:
+        self.reports = without_repeats([report for log in told for report in log.reports])
+        self.evidence = [item for log in told for item in log.evidence]
+        self.incidents = incidents(self.reports, self.evidence)
+        self.tables = tables(self.reports, self.evidence, self.incidents)
+        self.failed = [item for log in told for item in log.no_kill]
+        self.no_kill: str | None = None
+        if self.failed and not self.incidents:
+            self.no_kill = no_kill_text(self.failed, sum(log.no_kill_count for log in told))
+        self._incident_of = {r: item for item in self.incidents for r in item.reports}
+
+    @property
+    def is_bad_news(self) -> bool:
+        """Somebody was killed for want of memory, or the kernel tried to."""
+        return bool(self.reports) or any(item.kind != "sigkill" for item in self.evidence)
+
+    def told_by_others(self) -> list[Incident]:
+        """The incidents of which no report of the kernel tells."""
+        return [item for item in self.incidents if not item.reports]
+
+    def incident(self, index: int) -> int:
+        """Number of the incident of a report."""
+        return self._incident_of[index].number
+
+    def explain(self, index: int) -> Explanation:
+        """One report, explained, with what others say of its victims."""
+        report, incident = self.reports[index], self._incident_of[index]
+        said = [self.evidence[e] for e in incident.evidence]
+        told = explain(report, related(report, said))
+        faults = kernel_faults(report, [self.reports[r] for r in incident.reports])
+        return with_findings(told, faults) if faults else told

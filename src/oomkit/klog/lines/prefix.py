@@ -1,0 +1,396 @@
+"""Take the prefix off a line of a log: quoting, loggers' and the kernel's stamps, caller ids.
+
+What stands before the kernel's own text tells when and where; what remains is parsed by the
+report's parts. Nothing here depends on which program wrote the log: every known piece of prefix
+is taken off wherever it stands in the order that loggers stack them.
+"""
+
+import re
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import msgspec
+
+from oomkit.klog.lines import dates
+from oomkit.klog.lines.clean import without_cut_end
+from oomkit.klog.lines.learned import LearnedPrefixes
+from oomkit.klog.lines.syslog import KERNEL_TAGS, SYSLOG_LINE
+
+_QUOTE = re.compile(r"[ \t]*(?:(?:>|\|[ \t])[ \t]*)+|: ")
+_PRINTK = re.compile(
+    r"\[\s*(?P<up>\d{1,9}\.\d{6})(?:\s*<\s*\d+\.\d+>)?\s*\](?:\s?\[\s*(?P<caller>[TC]\d+)\s*\])?"
+    r"|\[\s*\+\d+\.\d{6}\]|\[" + dates.MONTH + r" {1,2}\d{1,2} \d\d:\d\d\]"
+)
+_STAMP = r"(?:<[0-7]>)?\[\s*(?P<up>\d{1,9}\.\d{6})\]"
+_STAMP_ONLY = re.compile(_STAMP)
+_PIECES = re.compile(
+    r"""\s*(?:
+      \[?(?P<iso>\d{4}-\d\d-\d\d[T\ ]\d\d:\d\d:\d\d(?:[.,]\d+)?
+        (?:\ ?(?:Z|UTC|[+-]\d\d:?\d\d))?)\]?:?
+      (?:\ (?:stdout|stderr)\ [FP](?=\ ))?
+    | (?P<ctime>\[?(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),?\ )?(?P<mon>"""
+    + dates.MONTH
+    + r""")\ {1,2}(?P<day>\d{1,2})(?:\ (?P<year1>\d{4}))?\ (?P<clock>\d\d:\d\d:\d\d(?:\.\d+)?)
+      (?:\ (?:[A-Z]{3,4}\ )?(?P<year2>\d{4})(?![^\s\]]))?\]?)
+    | (?P<severity>(?:[A-Z]|DEFAULT|DEBUG|INFO|NOTICE|WARN(?:ING)?|ERROR|CRITICAL|ALERT|EMERGENCY)
+        (?=\ \d{4}-\d\d-\d\d[T\ ]))
+    | (?P<facility>(?:kern|user|daemon|local\d|syslog)\ *[.:]\ *
+        (?:emerg|alert|crit|err|error|warn|warning|notice|info|debug)\ *:?)
+    | (?P<caller2>\[\s*[TC]\d+\s*\])
+    | (?P<core>c\d+\s+\d+(?=\ ))
+    | (?P<epoch>\d{10}\.\d{1,9})
+    )(?=[\s:\]<\[]|$)[:,]?\ ?
+    |\s*(?P<level><\d{1,3}>)(?:1\ (?=\d{4}-))?""",
+    re.VERBOSE,
+)
+_HOST_TAG = re.compile(
+    r"(?:(?P<host>[^\s:\[\]<>()={}]{1,64}(?::[^\s:]+)*)\s+)?"
+    r"(?P<fac>(?:kern|user|daemon|local\d)\.\w+\s+)?"
+    r"(?P<tag>[A-Za-z_][\w./@()-]{0,60})(?:\[(?P<pid>\d+)\])?:(?:\s|$)"
+)
+_RFC5424 = re.compile(
+    r"(?P<host>\S+) (?P<tag>[^\s:]+) (?:(?P<pid>\d+)|\S+) \S+ (?:-|(?:\[[^\]]*\])+)(?: |$)"
+)
+_TAG_AFTER = re.compile(r" ?(?:(?P<host>[^\s:\[\]]{1,64}) )?kernel: ")
+
+
+class Line(msgspec.Struct, kw_only=True, gc=False):
+    """A line of a log without its prefix.
+
+    Attributes:
+        number: its number in the file, from 1.
+        text: what is left, without blanks at its ends.
+        stamped: it had a time stamp or a priority.
+        time: date and time in ISO 8601, without the year where the log has none.
+        uptime_s: the kernel's stamp.
+        host: the host's name.
+        tag: the syslog tag where it is not the kernel's; None for kernel lines.
+        tag_pid: the process id in that tag.
+        caller: caller id (``T123``, ``C0``).
+        width: length of the whole line with its prefix; 0 where a record holds the text.
+        cut: a pager hid its end.
+        spaced: 1 where the raw text began with a blank, 2 where it ended with one, 3 both.
+        about: what a record says of the pod that its text is about: ``pod``, ``namespace``,
+            ``container``, ``count``.
+    """
+
+    number: int
+    text: str
+    stamped: bool = False
+    time: str | None = None
+    uptime_s: float | None = None
+    host: str | None = None
+    tag: str | None = None
+    tag_pid: int | None = None
+    caller: str | None = None
+    width: int = 0
+    cut: bool = False
+    spaced: int = 0
+    about: dict[str, Any] | None = None
+
+
+class WholeLines(NamedTuple):
+    """What lines of one kind are like that stand behind one prefix.
+
+    The head is not part of the pattern: it changes every second, and compiling takes longer than
+    reading a report.
+
+    Attributes:
+        head: what they begin with.
+        pattern: the rest; the kernel's stamp is in the group ``up``.
+        caller: what the group ``caller`` must hold; None where there is no such group.
+    """
+
+    head: str
+    pattern: re.Pattern[str]
+    caller: str | None
+
+    def beginning(self, lines: list[str], first: int) -> list[re.Match[str]]:
+        """Match lines from one on, up to the first that is not like this."""
+        head, pattern, caller = self
+        start, match_at = len(head), pattern.match
+        found = []
+        for raw in lines[first:]:
+            match = match_at(raw, start) if raw.startswith(head) else None
+            if match is None or (caller is not None and match["caller"] != caller):
+                break
+            found.append(match)
+        return found
+
+
+class PrefixStripper:
+    """Strips the prefixes of one log; what stands before many lines in a row is parsed once."""
+
+    def __init__(self) -> None:
+        self._head = ""
+        self._stamp_only = False
+        self._like = Line(number=0, text="")
+        self._learned = LearnedPrefixes()
+
+    def strip(self, raw: str, number: int) -> Line:
+        """Return a line without its prefix; ``raw`` must be free of control characters."""
+        head = self._head
+        known = raw.startswith(head) if head else self._stamp_only and raw.startswith("[")
+        line = self._strip_known(raw, number) if known else None
+        if line is None:
+            line = strip_prefix(raw, number)
+            self._remember(raw, line)
+        if line.tag is None:
+            before, line.text = self._learned.strip(line.text, self._head)
+            if before:
+                _note_unknown(before, line)
+        line.width = len(raw)
+        if line.text.endswith((">", "…")) or (line.stamped and line.text.endswith("...")):
+            left = without_cut_end(line.text)
+            if left is not None:
+                line.text, line.cut = left, True
+        if not line.stamped or raw.endswith(" "):
+            line.spaced = (1 if raw.startswith((" ", "\t")) else 0) + (
+                2 if raw.endswith(" ") else 0
+            )
+        return line
+
+    def without_learned(self, text: str) -> str:
+        """What is left of a text behind a prefix that the log's lines have taught."""
+        return self._learned.strip(text)[1]
+
+    def look_again(self) -> None:
+        """Another stretch of the log begins."""
+        self._learned.look_again()
+
+    def whole_lines(self, expression: str) -> WholeLines | None:
+        """What lines are like that have what ``expression`` describes behind the last's prefix.
+
+        None if the prefix can't be told.
+        """
+        like = self._like
+        if self._learned.has_end or (like.stamped and like.uptime_s is None and not self._head):
+            return None
+        stamp = ""
+        if like.uptime_s is not None:
+            other = r"(?!\s?\[\s*[TC]\d)"
+            stamp = _STAMP + (r"\s?\[\s*(?P<caller>[TC]\d+)\s*\]" if like.caller else other)
+        pattern = _whole(stamp, expression)
+        return WholeLines(self._head, pattern, like.caller if stamp else None)
+
+    @property
+    def last_caller(self) -> str | None:
+        """Caller id of the last line."""
+        return self._like.caller
+
+    def is_like_last(self, raw: str) -> bool:
+        """Whether a line begins as the last one did."""
+        head = self._head
+        if not raw.startswith(head):
+            return False
+        if self._like.uptime_s is None:
+            return bool(head)
+        return _STAMP_ONLY.match(raw, len(head)) is not None
+
+    def _strip_known(self, raw: str, number: int) -> Line | None:
+        like = self._like
+        rest = raw[len(self._head) :]
+        if like.uptime_s is None:
+            if rest.startswith("[") and _PRINTK.match(rest):
+                return None
+            uptime = caller = None
+            text = rest
+        else:
+            printk = _PRINTK.match(rest)
+            if printk is None or not printk["up"]:
+                return None
+            uptime, caller = float(printk["up"]), printk["caller"]
+            text = rest[printk.end() :]
+            if _PIECES.match(text) or (self._stamp_only and "kernel: " in text):
+                return None
+        return Line(
+            number=number,
+            text=text.strip(),
+            stamped=True,
+            time=like.time,
+            uptime_s=uptime,
+            host=like.host,
+            tag=like.tag,
+            tag_pid=like.tag_pid,
+            caller=caller,
+        )
+
+    def _remember(self, raw: str, line: Line) -> None:
+        """Keep what stands before the text, or before the kernel's stamp."""
+        self._head = ""
+        self._like = line
+        self._stamp_only = (
+            line.uptime_s is not None
+            and raw.startswith("[")
+            and (line.time, line.host, line.tag) == (None, None, None)
+        )
+        if not line.stamped or not line.text or line.time is None:
+            return
+        if line.uptime_s is not None:
+            printk = _PRINTK.search(raw, 0, _MAX_BEFORE_STAMP)
+            end = printk.start() if printk else 0
+        elif line.caller is None:
+            end = raw.rfind(line.text)
+        else:
+            end = 0
+        self._head = raw[:end]
+
+
+@lru_cache(maxsize=64)
+def _whole(stamp: str, expression: str) -> re.Pattern[str]:
+    return re.compile(rf"{stamp}\s*{expression}$")
+
+
+def strip_prefix(raw: str, number: int) -> Line:
+    """Return a line without its prefix; ``raw`` must be free of control characters."""
+    syslog = SYSLOG_LINE.match(raw)
+    if syslog is not None and _PRINTK.search(raw, syslog.end(), _MAX_BEFORE_STAMP) is None:
+        return _syslog_line(raw, syslog, number)
+    line = Line(number=number, text="")
+    quote = _QUOTE.match(raw)
+    rest = raw[quote.end() :] if quote else raw
+    kmsg = _KMSG.match(rest)
+    if kmsg is not None:
+        line.stamped, line.uptime_s, line.caller = True, int(kmsg["usec"]) / 1e6, kmsg["caller"]
+        line.text = rest[kmsg.end() :].strip()
+        return line
+    printk = _PRINTK.search(rest, 0, _MAX_BEFORE_STAMP)
+    if printk is not None:
+        line.stamped = True
+        if printk["up"]:
+            line.uptime_s = float(printk["up"])
+        line.caller = printk["caller"]
+        _peel(rest[: printk.start()], line)
+        line.tag = None
+        after = rest[printk.end() :]
+        core = _PIECES.match(after)
+        if core is not None and (core["core"] or core["level"] or core["caller2"]):
+            line.caller = line.caller or core.group().strip(" []")
+            after = after[core.end() :]
+        tag = _TAG_AFTER.match(after)
+        if tag is not None:
+            line.host = tag["host"] or line.host
+            after = after[tag.end() :]
+        line.text = after.strip()
+    else:
+        line.text = _peel(rest, line).strip()
+    return line
+
+
+_MAX_BEFORE_STAMP = 400
+"""So far into a line the kernel's stamp is looked for."""
+
+
+def _syslog_line(raw: str, syslog: re.Match[str], number: int) -> Line:
+    is_kernel = syslog["tag"].lower() in KERNEL_TAGS
+    return Line(
+        number=number,
+        text=raw[syslog.end() :].strip(),
+        stamped=True,
+        time=dates.ctime(syslog["mon"], syslog["day"], syslog["clock"], None),
+        host=syslog["host"],
+        tag=None if is_kernel else syslog["tag"],
+        tag_pid=int(syslog["pid"]) if syslog["pid"] and not is_kernel else None,
+    )
+
+
+def _peel(text: str, line: Line) -> str:
+    """Take stamps, host and tag off the left; return what remains."""
+    position = 0
+    dated = False
+    rfc5424 = False
+    for _ in range(6):
+        piece = _PIECES.match(text, position)
+        if piece is None:
+            break
+        position = piece.end()
+        line.stamped = True
+        rfc5424 = rfc5424 or (piece["level"] is not None and piece.group().endswith("1 "))
+        if piece["iso"]:
+            line.time = dates.iso(piece["iso"])
+            dated = True
+        elif piece["ctime"]:
+            line.time = _ctime(piece)
+            dated = True
+        elif piece["epoch"]:
+            line.time = dates.epoch(piece["epoch"])
+            dated = True
+        elif piece["caller2"]:
+            line.caller = piece["caller2"].strip("[] ")
+    local = dates.LOCAL.match(text, position) if not dated and position < len(text) else None
+    if local is not None:
+        line.stamped, line.time = True, dates.local(local)
+        return text[local.end() :]
+    if not dated:
+        return text[_bare_tag(text, position, line) :]
+    host_tag = _RFC5424.match(text, position) if rfc5424 else _HOST_TAG.match(text, position)
+    if host_tag is None:
+        return text[_far_tag(text, position, line) :]
+    line.host = host_tag["host"] or line.host
+    if host_tag["tag"].lower() not in KERNEL_TAGS:
+        if host_tag["pid"] is None and not host_tag["host"]:
+            return text[position:]
+        line.tag = host_tag["tag"]
+        line.tag_pid = int(host_tag["pid"]) if host_tag["pid"] else None
+    return text[host_tag.end() :]
+
+
+_KERNEL_TAG = re.compile(r"(?:^|(?<=\s))kernel:(?:\s|$)")
+_CLOCK = re.compile(r"\d\d:\d\d")
+_DATE = re.compile(r"(?<![\w.])(?=\d{4}-\d\d-\d\d|" + dates.MONTH + r" )")
+
+
+def _bare_tag(text: str, position: int, line: Line) -> int:
+    """End of a ``kernel:`` tag behind a prefix of unknown form; ``position`` without one."""
+    tag = _KERNEL_TAG.search(text, position, 200)
+    if tag is None:
+        return position
+    before = text[position : tag.start()]
+    if len(before.split()) > 1 and not _CLOCK.search(before):
+        return position
+    line.stamped = True
+    date = _DATE.search(before)
+    piece = _PIECES.match(before, date.start()) if date else None
+    if piece is not None:
+        line.time = dates.iso(piece["iso"]) if piece["iso"] else _ctime(piece)
+        line.host = before[piece.end() :].strip() or None
+    return tag.end()
+
+
+_KMSG = re.compile(
+    r"\d{1,3},\d+,(?P<usec>\d{1,18}),[-\w,=]*?(?:caller=(?P<caller>[TC]\d+))?[-\w,=]*;"
+)
+"""A record as ``/dev/kmsg`` and netconsole give it."""
+
+
+def _far_tag(text: str, position: int, line: Line) -> int:
+    """End of a ``kernel:`` tag behind a host and more that no known logger writes there."""
+    tag = _KERNEL_TAG.search(text, position, position + 120)
+    words = text[position : tag.start()].split() if tag is not None else []
+    if tag is None or not 1 <= len(words) <= _MOST_WORDS:
+        return position
+    line.host = line.host or words[0]
+    return tag.end()
+
+
+_MOST_WORDS = 6
+_UNKNOWN_UPTIME = re.compile(r"\[\s*(?:\d-)?(\d{1,9}\.\d{2,9})\s*[\]@,/ ]")
+
+
+def _note_unknown(before: str, line: Line) -> None:
+    """Take what can be told from a prefix of unknown form."""
+    line.stamped = True
+    kmsg = _KMSG.search(before)
+    uptime = _UNKNOWN_UPTIME.search(before)
+    if kmsg is not None:
+        line.uptime_s, line.caller = int(kmsg["usec"]) / 1e6, kmsg["caller"]
+    elif uptime is not None and line.uptime_s is None:
+        line.uptime_s = float(uptime[1])
+    date = _DATE.search(before) if line.time is None else None
+    piece = _PIECES.match(before, date.start()) if date else None
+    if piece is not None:
+        line.time = dates.iso(piece["iso"]) if piece["iso"] else _ctime(piece)
+
+
+def _ctime(match: re.Match[str]) -> str:
+    return dates.ctime(match["mon"], match["day"], match["clock"], match["year1"] or match["year2"])

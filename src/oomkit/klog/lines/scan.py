@@ -1,0 +1,287 @@
+"""Find the few lines of a log that matter without looking at the others.
+
+A log of a gigabyte has a few hundred lines about OOM. They are found by searching the bytes for
+what every report must contain; only the neighbourhood of a hit is decoded and parsed. Memory is
+that of one buffer, whatever the log's size.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from enum import Enum
+from functools import lru_cache
+from typing import Protocol
+
+from ahocorasick_rs import BytesAhoCorasick, MatchKind
+
+try:
+    from stringzilla import count as _count
+except ImportError:
+    _count = None
+
+
+def count_newlines(buffer: bytearray, start: int, end: int) -> int:
+    """Return how many newlines ``buffer[start:end]`` has."""
+    if _count is None:
+        return buffer.count(b"\n", start, end)
+    with memoryview(buffer) as view, view[start:end] as part:
+        found: int = _count(part, b"\n")
+        return found
+
+
+KERNEL_NEEDLES = (
+    b"oom-kill",
+    b"ut of memory",
+    b"illed process ",
+    b"tgid total_vm",
+    b"ut of Memory",
+    b"o available memory",
+    b"oom_reaper: ",
+    b"page allocation stall",
+)
+"""What the lines of reports contain: head, summary, kill lines, panics, task tables; and the
+warnings of allocations that wait."""
+
+_WRAP = rb"[\s>|=\\]{0,40}"
+"""What stands between two words of a line that a terminal or a mail has wrapped."""
+_REAL = re.compile(
+    rb"oom-kill(?:er:" + _WRAP + rb"(?:gfp|$)|: ?constraint)"
+    rb"|illed process" + _WRAP + rb"(?:\d|$)|tgid total_vm"
+    rb"|ut of [mM]emory(?:: ?(?:OOM |[Ww]ould have )?[Kk]ill|: ?[\r\n]|: ?$"
+    rb"|: (?:system|compuls|OOM victim)"
+    rb"| \(oom_kill|\(memcg|\. Comp|\. panic| from page fault| and no killable| in UB)"
+    rb"|o available memory (?:\(MPOL|in cpuset)|oom_reaper: (?:reaped|unable)"
+    rb"|page allocation stalls? for \d"
+)
+"""What a needle must be part of to be worth a closer look."""
+
+BUFFER_BYTES = 2 << 20
+WHOLE_BYTES = 64 << 10
+"""So much of a log's beginning is read whole: what people paste is rarely longer, and says more."""
+_BLOCK_BYTES = 4 << 10
+_MAX_GLANCE = 8 << 10
+_MAX_REAL = 64
+_BACK_BYTES = 48 << 10
+_HEAD_BACK_LINES = 2
+_RECORD_FIELD = re.compile(
+    rb"[ \t]*(?:MESSAGE=|[\"'](?:MESSAGE|message|log|msg|line|textPayload|_raw)[\"']\s?:)"
+)
+"""A record of a journal takes several lines: time and host stand in others before this one."""
+_MAX_RECORD_BYTES = 8 << 10
+_AROUND_BYTES = 4 << 10
+_HEADERS = (b"oom-killer",)
+MAX_PIECE_BYTES = 1 << 20
+"""A line without an end is taken in pieces of this size."""
+
+
+class Readable(Protocol):
+    """What can be read into a buffer."""
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        """Fill the buffer; 0 at the end."""
+
+
+class Sink(Protocol):
+    """Takes stretches of a log."""
+
+    def feed(self, data: bytes, first_line: int) -> None:
+        """Take whole lines; the first has the number ``first_line``."""
+
+    def glance(self, data: bytes, line: int) -> None:
+        """Take one line by itself, number ``line``, that holds a needle but is of no report."""
+
+    def gap(self) -> None:
+        """Lines were skipped between the last stretch and the next."""
+
+    def idle(self) -> bool:
+        """Nothing of what it took lately was of use."""
+
+    def has_open(self) -> bool:
+        """A report has begun and not ended."""
+
+
+class Worth(Enum):
+    """What a needle of others is worth: nothing, a look at its line, or at those around it."""
+
+    NOTHING = 0
+    LINE = 1
+    AROUND = 2
+
+
+Judge = Callable[[bytearray, int, int], Worth]
+"""Says what the needle at an offset of a buffer, filled up to another, is worth."""
+
+
+@lru_cache(maxsize=4)
+def _searcher(others: tuple[bytes, ...]) -> BytesAhoCorasick:
+    # Leftmost matches are those that the library finds many bytes at a time. Of two needles at
+    # one place it gives the first.
+    needles = tuple(dict.fromkeys((*KERNEL_NEEDLES, *others)))
+    return BytesAhoCorasick(needles, MatchKind.LeftmostFirst)
+
+
+class Scanner:
+    """Feeds a sink with the stretches of a log around the needles."""
+
+    def __init__(
+        self,
+        source: Readable,
+        sink: Sink,
+        others: Sequence[bytes] = (),
+        *,
+        worth: Judge | None = None,
+    ) -> None:
+        """Look for the kernel's needles and others; ``worth`` says which of those that no report
+        holds the sink is shown (without it, none).
+        """
+        self._worth = worth
+        self._source = source
+        self._sink = sink
+        self._needles = _searcher(tuple(others))
+        self._buffer = bytearray(BUFFER_BYTES)
+        self._filled = 0
+        self._fed = 0
+        self._counted = 0
+        self._line = 1
+        self._active = True
+        self._dropped = 0
+        self._until = 0
+        self._hit = 0
+
+    def run(self) -> Iterator[None]:
+        """Read to the end; yields whenever the sink may have found something."""
+        view = memoryview(self._buffer)
+        while True:
+            got = self._source.readinto(view[self._filled :])
+            if not got:
+                break
+            self._filled += got
+            whole = self._buffer.rfind(b"\n", 0, self._filled) + 1
+            if self._filled - whole > MAX_PIECE_BYTES:
+                whole = self._filled
+            yield from self._take(whole)
+            self._drop(whole)
+        yield from self._take(self._filled)
+
+    def _take(self, end: int) -> Iterator[None]:
+        """Look through the whole lines of the buffer."""
+        position = self._fed
+        hits = self._hits(max(position, self._hit), end)
+        none = (end, 0)
+        hit, needle = next(hits, none)
+        while position < end:
+            if self._active:
+                position = self._feed_block(position, end)
+                yield
+                continue
+            while hit < position or hit < self._hit:
+                hit, needle = next(hits, none)
+            if hit >= end:
+                break
+            self._hit = hit + 1
+            real = None
+            if needle < len(KERNEL_NEEDLES):
+                real = _REAL.match(self._buffer, hit, min(end, hit + _MAX_REAL))
+            worth = Worth.NOTHING
+            if real is None and self._worth is not None:
+                worth = self._worth(self._buffer, hit, end)
+            if worth is not Worth.NOTHING:
+                line_end = self._buffer.find(b"\n", hit, end) + 1 or end
+                # A needle of others may overlap one of the kernel's in the same line.
+                real = _REAL.search(self._buffer, hit, min(line_end, hit + _MAX_GLANCE))
+                if real is None and self._goes_around(hit, worth, position):
+                    position = self._begin_around(hit, position)
+                elif real is None:
+                    self._glance(hit, line_end, position)
+                    self._hit = line_end
+                    yield
+            if real is not None:
+                position = self._begin(real.start(), position, end)
+        self._hit = end
+
+    def _hits(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Where needles stand, and which."""
+        with memoryview(self._buffer) as view, view[start:end] as part:
+            found = self._needles.find_matches_as_indexes(part)
+        return ((start + at, needle) for needle, at, _ in found)
+
+    def _reads_whole(self, stop: int) -> bool:
+        """Still in the beginning, which is read line by line: as a rule it is a whole paste."""
+        return self._dropped + stop < WHOLE_BYTES
+
+    def _goes_around(self, hit: int, worth: Worth, position: int) -> bool:
+        """The lines around this one belong to what it tells."""
+        start = self._buffer.rfind(b"\n", position, hit) + 1 or position
+        return worth is Worth.AROUND or _RECORD_FIELD.match(self._buffer, start) is not None
+
+    def _begin_around(self, hit: int, position: int) -> int:
+        """Start feeding a little before a line of others."""
+        self._active = True
+        self._until = hit + _AROUND_BYTES
+        back = max(position, hit - _AROUND_BYTES)
+        if back > position:
+            back = self._buffer.find(b"\n", back, hit) + 1 or hit
+        return self._buffer.rfind(b"\n", position, back) + 1 or position
+
+    def _feed_block(self, position: int, end: int) -> int:
+        stop = end
+        if end - position > _BLOCK_BYTES:
+            stop = self._buffer.find(b"\n", position + _BLOCK_BYTES, end) + 1 or end
+        self._count_to(position)
+        self._sink.feed(bytes(self._buffer[position:stop]), self._line)
+        self._fed = stop
+        at_ease = stop > max(self._hit, self._until) and not self._reads_whole(stop)
+        if at_ease and self._sink.idle():
+            self._active = False
+            self._sink.gap()
+        return stop
+
+    def _begin(self, hit: int, position: int, end: int) -> int:
+        """Start feeding; how far before the hit depends on what it is."""
+        self._active = True
+        start = self._buffer.rfind(b"\n", position, hit) + 1 or position
+        if _RECORD_FIELD.match(self._buffer, start):
+            back = max(position, start - _MAX_RECORD_BYTES)
+            if back > position:
+                back = self._buffer.find(b"\n", back, start) + 1 or start
+            return back
+        if self._buffer.startswith(_HEADERS, hit):
+            for _ in range(_HEAD_BACK_LINES):
+                if start > position:
+                    start = self._buffer.rfind(b"\n", position, start - 1) + 1 or position
+            return start
+        if self._sink.has_open():
+            back = max(position, start - _BACK_BYTES // 4)
+        else:
+            back = max(position, start - _BACK_BYTES)
+        if back > position:
+            back = self._buffer.find(b"\n", back, start) + 1 or start
+        return back
+
+    def _glance(self, hit: int, line_end: int, position: int) -> None:
+        """Show one line to the sink."""
+        start = max(self._buffer.rfind(b"\n", position, hit) + 1, position)
+        self._count_to(start)
+        stop = min(line_end, start + _MAX_GLANCE)
+        self._sink.glance(bytes(self._buffer[start:stop]), self._line)
+
+    def _count_to(self, position: int) -> None:
+        first, last = sorted((self._counted, position))
+        lines = count_newlines(self._buffer, first, last)
+        # Lines before a report are fed after a later one of them was shown by itself.
+        self._line += lines if position >= self._counted else -lines
+        self._counted = position
+
+    def _drop(self, whole: int) -> None:
+        """Forget what was looked through, except what may be needed before a later hit."""
+        keep = whole if self._active else max(self._fed, whole - _BACK_BYTES)
+        if keep < whole:
+            keep = self._buffer.find(b"\n", keep, whole) + 1 or whole
+        self._count_to(keep)
+        self._dropped += keep
+        rest = self._filled - keep
+        self._buffer[:rest] = self._buffer[keep : self._filled]
+        self._filled = rest
+        self._counted = 0
+        self._fed = max(self._fed - keep, 0)
+        self._hit = max(self._hit - keep, 0)
+        self._until = max(self._until - keep, 0)

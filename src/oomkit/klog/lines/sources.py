@@ -1,0 +1,198 @@
+"""Open a log, whatever it is: a file, plain or compressed, standard input, the running kernel's."""
+
+import bz2
+import codecs
+import gzip
+import io
+import lzma
+import os
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import BinaryIO, cast
+
+from oomkit.errors import OomkitError
+from oomkit.klog.lines.scan import Readable
+
+_GZIP = b"\x1f\x8b"
+_XZ = b"\xfd7zXZ\x00"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_BZIP2 = b"BZh"
+KMSG = "/dev/kmsg"
+
+
+class LogError(OomkitError):
+    """A log can't be read; the text names it and says why."""
+
+
+class Log:
+    """An open log; errors of reading and unpacking become one clear sentence.
+
+    Attributes:
+        name: what the records call it.
+    """
+
+    def __init__(self, file: Readable, name: str) -> None:
+        self._file = file
+        self.name = name
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        """Fill the buffer; 0 at the end.
+
+        Raises:
+            LogError: the data can't be read or unpacked.
+        """
+        try:
+            return self._file.readinto(buffer)
+        except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
+            raise LogError(
+                f"{said_name(self.name)}: the compressed data is damaged: {error}"
+            ) from None
+        except OSError as error:
+            raise LogError(f"{said_name(self.name)}: {error.strerror or error}") from None
+
+
+def said_name(name: str) -> str:
+    """A log's name as messages have it: ``standard input`` for ``-``."""
+    return "standard input" if name == "-" else name
+
+
+@contextmanager
+def open_log(name: str | None) -> Iterator[Log]:
+    """Open a log.
+
+    Args:
+        name: a file, plain or compressed; ``-`` for standard input; None for the running
+            kernel's log.
+
+    Raises:
+        LogError: it can't be opened or read, or nothing here can unpack it.
+    """
+    if name is None:
+        yield Log(io.BytesIO(running_kernel_log()), KMSG)
+        return
+    if name == "-":
+        yield _unpacked(sys.stdin.buffer, "-")
+        return
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(open(name, "rb"))
+        except OSError as error:
+            raise LogError(f"{said_name(name)}: {error.strerror}") from None
+        yield _unpacked(file, name)
+
+
+def _unpacked(file: BinaryIO, name: str) -> Log:
+    try:
+        magic = cast("io.BufferedReader", file).peek(6)[:6]
+    except OSError as error:
+        raise LogError(f"{said_name(name)}: {error.strerror or error}") from None
+    if magic.startswith(_GZIP):
+        return Log(gzip.GzipFile(fileobj=file), name)
+    if magic.startswith(_XZ):
+        return Log(lzma.LZMAFile(file), name)
+    if magic.startswith(_BZIP2):
+        return Log(bz2.BZ2File(file), name)
+    if magic.startswith(_ZSTD):
+        return Log(_zstd(file, name), name)
+    if magic.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return Log(_Utf16(file), name)
+    return Log(cast("Readable", file), name)
+
+
+def _zstd(file: BinaryIO, name: str) -> Readable:
+    try:
+        import zstandard
+    except ImportError:
+        raise LogError(
+            f"{said_name(name)}: is compressed with zstd; expected the package zstandard "
+            "(pip install 'oomkit[zstd]'), or zstd -dc FILE | oomkit explain -"
+        ) from None
+    reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+    return _ZstdErrors(cast("Readable", reader), zstandard.ZstdError)
+
+
+class _ZstdErrors:
+    """Gives zstd's own error the name that the other formats' have."""
+
+    def __init__(self, file: Readable, error: type[Exception]) -> None:
+        self._file = file
+        self._error = error
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        try:
+            return self._file.readinto(buffer)
+        except self._error as error:
+            raise EOFError(str(error)) from None
+
+
+class _Utf16:
+    """A log that some system's shell or editor saved in UTF-16, as UTF-8."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._decoder = codecs.getincrementaldecoder("utf-16")("replace")
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        # Two bytes become at most three.
+        wanted = len(buffer) // 2
+        while data := self._file.read(wanted):
+            text = self._decoder.decode(data).encode()
+            if text:
+                buffer[: len(text)] = text
+                return len(text)
+        return 0
+
+
+def running_kernel_log() -> bytes:
+    """Return the running kernel's log: ``/dev/kmsg``, else what ``dmesg`` or the journal give.
+
+    Raises:
+        LogError: none of them can be read.
+    """
+    try:
+        return _read_kmsg()
+    except OSError as error:
+        reason = error.strerror
+    for command in (["dmesg"], ["journalctl", "-q", "-k", "-o", "short-monotonic", "--no-pager"]):
+        try:
+            run = subprocess.run(command, capture_output=True, check=False)
+        except OSError:
+            continue
+        if run.returncode == 0 and run.stdout:
+            return run.stdout
+    raise LogError(f"{KMSG}: {reason}; expected to be run as root, or a FILE")
+
+
+def _read_kmsg() -> bytes:
+    """Read every record the kernel still holds, as lines with its usual stamp."""
+    lines = []
+    fd = os.open(KMSG, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        while True:
+            try:
+                record = os.read(fd, 16384)
+            except BlockingIOError:
+                break
+            except BrokenPipeError:
+                continue  # records were overwritten while reading; the next read goes on
+            lines.append(kmsg_line(record))
+    finally:
+        os.close(fd)
+    return b"".join(lines)
+
+
+def kmsg_line(record: bytes) -> bytes:
+    """Turn one record of ``/dev/kmsg`` (``prio,seq,usec,flags[,caller=];text``) into a line."""
+    head, _, text = record.partition(b";")
+    fields = head.split(b",")
+    try:
+        level, usec = int(fields[0]) & 7, int(fields[2])
+    except (IndexError, ValueError):
+        return text
+    caller = next((f[7:] for f in fields[4:] if f.startswith(b"caller=")), b"")
+    shown = b"[%6s]" % caller if caller else b""
+    body = text.partition(b"\n")[0]
+    return b"<%d>[%5d.%06d]%s %s\n" % (level, usec // 1_000_000, usec % 1_000_000, shown, body)

@@ -1,0 +1,232 @@
+"""From the bytes of a log to its reports."""
+
+import re
+
+import msgspec
+
+from oomkit.klog.evidence import Evidence
+from oomkit.klog.lines.clean import QuotedPrintable, clean_bytes, split_joined
+from oomkit.klog.lines.join import Joiner, breakable_width
+from oomkit.klog.lines.prefix import Line, PrefixStripper, WholeLines
+from oomkit.klog.lines.syslog import OTHERS_LINE
+from oomkit.klog.lines.wrappers import ExportReader, PrettyReader, lines_of_json
+from oomkit.klog.records import KernelName, Report
+from oomkit.klog.report.assembler import Assembler
+from oomkit.klog.report.header import (
+    FRAME_EXPRESSION,
+    asks_release,
+    parse_bare_release,
+    parse_uname,
+)
+from oomkit.klog.report.meminfo import MEMORY_EXPRESSION
+from oomkit.klog.report.tasks import row_expression
+from oomkit.klog.userspace.context import Witness
+from oomkit.klog.userspace.reader import may_tell
+
+MAX_LINE_CHARS = 4096
+"""Longer lines are cut: no kernel prints them."""
+_MAX_UNAME = 200
+_IDLE_LINES = 40
+_IDLE_LINES_AFTER_END = 8
+
+
+class Parser:
+    """Takes stretches of a log, gives the records found in them."""
+
+    def __init__(self, file: str, *, evidence: bool = False) -> None:
+        self._file = file
+        self._evidence = evidence
+        self._assembler = Assembler(file)
+        self._joiner = Joiner()
+        self._export = ExportReader()
+        self._pretty = PrettyReader()
+        self._quoted = QuotedPrintable()
+        self._prefix = PrefixStripper()
+        self._witness = Witness(file)
+        self._asked_release = False
+        self._unrelated = 0
+        self._found: list[Report | Evidence] = []
+
+    def feed(self, data: bytes, first_line: int) -> None:
+        """Take whole lines; the first has the number ``first_line``."""
+        lines = clean_bytes(data.removesuffix(b"\n")).split("\n")
+        i = 0
+        while i < len(lines):
+            taken = self._pass_over(lines, i, first_line + i) if self._unrelated else 0
+            taken = taken or self._take_alike(lines, i, first_line + i)
+            if taken:
+                i += taken
+                continue
+            raw = lines[i]
+            if raw or self._export.active:
+                self._take_raw(self._quoted.take(raw), first_line + i)
+            i += 1
+
+    def _pass_over(self, lines: list[str], first: int, number: int) -> int:
+        """Pass over lines of other programs that tell nothing; returns how many.
+
+        They are of no report, and none goes on in the next, which has a stamp of its own.
+        """
+        if self._export.active or self._pretty.active or self._quoted.active:
+            return 0
+        end = first
+        while end < len(lines) and OTHERS_LINE.match(lines[end]):
+            if self._evidence and may_tell(lines[end]):
+                break
+            end += 1
+        count = end - first - 1  # the last may go on in the next
+        if count <= 0:
+            return 0
+        for line, wrapped in self._joiner.flush():
+            self._take(line, wrapped=wrapped)
+        self._joiner.widen(max(breakable_width(raw, len(raw)) for raw in lines[first : end - 1]))
+        self._found.extend(self._assembler.pass_over(number + count - 1, count))
+        self._unrelated += count
+        return count
+
+    def _take_alike(self, lines: list[str], first: int, number: int) -> int:
+        """Take rows, frames and lines of the memory part in the short way; returns how many."""
+        in_table, columns = self._assembler.in_table, self._assembler.columns
+        in_memory = False
+        if columns:
+            expression = row_expression(columns)
+        elif not in_table and "+0x" in lines[first]:
+            expression = FRAME_EXPRESSION
+        elif not in_table and self._assembler.in_memory:
+            expression, in_memory = MEMORY_EXPRESSION, True
+        else:
+            return 0
+        whole = self._prefix.whole_lines(expression)
+        found = self._alike(lines, first, whole) if whole is not None else []
+        if not found:
+            return 0
+        if in_memory:
+            self._joiner.widen(max(len(match.string) for match in found))
+        for line, wrapped in self._joiner.flush():
+            self._take(line, wrapped=wrapped)
+        if (in_table, columns) != (self._assembler.in_table, self._assembler.columns):
+            return 0  # the line before was the head or the end of a table
+        caller = self._prefix.last_caller
+        if in_table:
+            taken = self._assembler.take_rows(found, number, caller)
+        elif in_memory:
+            taken = self._assembler.take_memory(found, number, caller)
+        else:
+            taken = self._assembler.take_frames(found, number, caller)
+        if taken:
+            self._unrelated = 0
+        return taken
+
+    def _alike(self, lines: list[str], first: int, whole: WholeLines) -> list[re.Match[str]]:
+        """Lines that match, without one that may go on in the next."""
+        found = whole.beginning(lines, first)
+        following = first + len(found)
+        if found and (following == len(lines) or not self._prefix.is_like_last(lines[following])):
+            found.pop()
+        return found
+
+    def _take_raw(self, raw: str, number: int) -> None:
+        for line in self._lines(raw, number):
+            for whole, wrapped in self._joiner.push(line):
+                self._take(whole, wrapped=wrapped)
+
+    def _lines(self, raw: str, number: int) -> list[Line]:
+        if "{" in raw and raw.rstrip("], ").endswith("}"):
+            lines = lines_of_json(raw, number)
+            if lines is not None:
+                return lines
+        exported = self._export.take(raw, number)
+        if exported is None:
+            exported = self._pretty.take(raw, number)
+        if exported is not None:
+            return exported
+        parts = split_joined(raw)
+        if len(parts) == 1:
+            return [self._prefix.strip(parts[0][:MAX_LINE_CHARS], number)]
+        lines = [self._prefix.strip(part[:MAX_LINE_CHARS], number) for part in parts]
+        for line in lines:
+            line.width = 0
+        return lines
+
+    def _take(self, line: Line, *, wrapped: bool) -> None:
+        found, used = self._assembler.feed(line, wrapped=wrapped)
+        self._found.extend(found)
+        self._unrelated = 0 if used else self._unrelated + 1
+        if used:
+            return
+        if line.tag is None and (self._asked_release or len(line.text) < _MAX_UNAME):
+            self._take_kernel(line)
+        if self._evidence:
+            self._take_evidence(line)
+
+    def _take_evidence(self, line: Line) -> None:
+        self._found.extend(self._witness.take(line))
+
+    def _take_kernel(self, line: Line) -> None:
+        """A line outside of reports may name the kernel: ``uname``, a form about a bug."""
+        text = line.text
+        if self._asked_release:
+            self._asked_release = False
+            self._assembler.name_kernel(parse_bare_release(text), line)
+        if "Linux " in text or "ernel" in text:
+            self._assembler.name_kernel(parse_uname(text), line)
+        elif "uname" in text:
+            self._assembler.name_kernel(parse_uname(text), line)
+            self._asked_release = asks_release(text)
+
+    @property
+    def kernels(self) -> list[KernelName]:
+        """The lines outside of reports that name the kernel."""
+        return self._assembler.named
+
+    def glance(self, data: bytes, line: int) -> None:
+        """Take one line by itself, number ``line``, that holds a needle but is of no report."""
+        if not self._evidence:
+            return
+        for raw in clean_bytes(data).split("\n"):
+            for part in self._lines(raw, line) if raw else ():
+                self._found.extend(self._assembler.expire(part))
+                self._take_evidence(part)
+
+    def gap(self) -> None:
+        """Lines were skipped between the last stretch and the next."""
+        self._prefix.look_again()
+        ended = self._export.flush() if self._export.active else []
+        for line in ended + self._pretty.flush():
+            for whole, wrapped in self._joiner.push(line):
+                self._take(whole, wrapped=wrapped)
+        for whole, wrapped in self._joiner.flush():
+            self._take(whole, wrapped=wrapped)
+
+    def idle(self) -> bool:
+        """Nothing of what it took lately was of use."""
+        lines = _IDLE_LINES if self._assembler.has_open else _IDLE_LINES_AFTER_END
+        return self._unrelated >= lines
+
+    def has_open(self) -> bool:
+        """A report has begun and not ended."""
+        return self._assembler.has_open
+
+    def drain(self) -> list[Report | Evidence]:
+        """Give what was found so far, in the order in which it began in the log."""
+        if not self._found:
+            return []
+        floor = self._assembler.oldest_open_line
+        self._found.sort(key=lambda record: record.source.line)
+        ready = sum(record.source.line < floor for record in self._found)
+        found, self._found = self._found[:ready], self._found[ready:]
+        return [self._without_prefix(record) for record in found]
+
+    def _without_prefix(self, record: Report | Evidence) -> Report | Evidence:
+        """The first line of a report may stand before those that taught its prefix."""
+        if not isinstance(record, Report) or record.invoker is None:
+            return record
+        invoker = self._prefix.without_learned(record.invoker)
+        return msgspec.structs.replace(record, invoker=invoker)
+
+    def finish(self) -> list[Report | Evidence]:
+        """End of the log: give what is left."""
+        self.gap()
+        self._found.extend(self._witness.flush())
+        self._found.extend(self._assembler.flush())
+        return self.drain()

@@ -1,0 +1,136 @@
+"""Read logs: every OOM report in them, one record each."""
+
+import io
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+
+from oomkit.klog.evidence import Evidence
+from oomkit.klog.lines.scan import WHOLE_BYTES, Readable, Scanner
+from oomkit.klog.lines.sources import open_log
+from oomkit.klog.parser import Parser
+from oomkit.klog.records import KernelName, Report
+from oomkit.klog.userspace import reader
+
+_PARTS = re.compile(
+    rb"(?P<head>invoked oom-killer)|(?P<memory>Mem-[Ii]nfo:|memory: usage \d)"
+    rb"|(?P<table>tgid total_vm)|(?P<choice>oom-kill:constraint|[Kk]ill process \d)"
+    rb"|(?P<killed>Killed process \d)|(?P<reaped>oom_reaper: reaped)"
+)
+_ORDER = {name: i for i, name in enumerate(_PARTS.groupindex)}
+_ENOUGH = 2
+_ENDS = (b"Killed process ", b"oom-kill:constraint", b"oom_reaper: ")
+_BEGINNINGS = (b"invoked oom-killer", b"tgid total_vm", b"Mem-Info:")
+
+
+def is_newest_first(data: bytes) -> bool:
+    """Whether the parts of reports follow each other against the order in which they are printed.
+
+    From one report to the next the order starts again, so that pairs of neighbours are counted.
+    """
+    # As a rule the first line tells, and the rest need not be looked through.
+    end = min((i for i in map(data.find, _ENDS) if i >= 0), default=-1)
+    if end < 0 or not any(
+        data.find(begins, end) >= 0 and data.find(begins, 0, end) < 0 for begins in _BEGINNINGS
+    ):
+        return False
+    kinds = [_ORDER[match.lastgroup or ""] for match in _PARTS.finditer(data)]
+    pairs = list(pairwise(kinds))
+    upwards = sum(later - first == 1 for first, later in pairs)
+    down = sum(first - later == 1 for first, later in pairs)
+    return down >= _ENOUGH and down > 2 * upwards
+
+
+def read_records(name: str | None) -> Iterator[Report | Evidence | KernelName]:
+    """Yield a log's reports and the lines of others that tell of deaths, in their order.
+
+    At its end come the lines outside of reports that name the kernel.
+
+    Args:
+        name: a file, plain or compressed; ``-`` for standard input; None for the running
+            kernel's log.
+
+    Raises:
+        LogError: the log can't be read.
+    """
+    with open_log(name) as log:
+        yield from _scan(log, log.name, evidence=True)
+
+
+def read_log(name: str | None) -> Iterator[Report]:
+    """Yield the reports of a log, in the order in which they begin.
+
+    Args:
+        name: as for :func:`read_records`.
+
+    Raises:
+        LogError: the log can't be read.
+    """
+    with open_log(name) as log:
+        yield from read_stream(log, log.name)
+
+
+def read_bytes(data: bytes, name: str = "-") -> Iterator[Report]:
+    """Yield the reports in bytes of a log; ``name`` is what the records call it."""
+    yield from read_stream(io.BytesIO(data), name)
+
+
+def read_evidence(data: bytes, name: str = "-") -> Iterator[Evidence]:
+    """Yield what others than the kernel tell in bytes of a log."""
+    for record in _scan(io.BytesIO(data), name, evidence=True):
+        if isinstance(record, Evidence):
+            yield record
+
+
+def read_stream(source: Readable, name: str) -> Iterator[Report]:
+    """Yield the reports of anything that can be read into a buffer."""
+    for record in _scan(source, name, evidence=False):
+        if isinstance(record, Report):
+            yield record
+
+
+def _head_of(source: Readable) -> bytes:
+    """The beginning of a log, a little more than what is read whole."""
+    head = bytearray(WHOLE_BYTES + 1)
+    filled = 0
+    with memoryview(head) as view:
+        while filled < len(head) and (got := source.readinto(view[filled:])):
+            filled += got
+    return bytes(head[:filled])
+
+
+class _Again:
+    """Gives what was read of a log once more, then the rest."""
+
+    def __init__(self, head: bytes, source: Readable) -> None:
+        self._head = head
+        self._source = source
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        if not self._head:
+            return self._source.readinto(buffer)
+        part, self._head = self._head[: len(buffer)], self._head[len(buffer) :]
+        buffer[: len(part)] = part
+        return len(part)
+
+
+def _scan(
+    source: Readable, name: str, *, evidence: bool
+) -> Iterator[Report | Evidence | KernelName]:
+    parser = Parser(name, evidence=evidence)
+    head = _head_of(source)
+    if len(head) <= WHOLE_BYTES and is_newest_first(head):
+        lines = head.splitlines(keepends=True)
+        for i in reversed(range(len(lines))):
+            parser.feed(lines[i], i + 1)
+        yield from parser.finish()
+        yield from parser.kernels
+        return
+    source = _Again(head, source)
+    scanner = Scanner(source, parser)
+    if evidence:
+        scanner = Scanner(source, parser, reader.NEEDLES, worth=reader.is_worth)
+    for _ in scanner.run():
+        yield from parser.drain()
+    yield from parser.finish()
+    yield from parser.kernels

@@ -1,0 +1,273 @@
+"""The end of a report: whom the kernel chose, killed and reaped, or why it panicked."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from oomkit.klog.lines.prefix import Line
+from oomkit.klog.records import Killed, KilledAs, Reaped, Selected, Summary
+
+if TYPE_CHECKING:
+    from oomkit.klog.report.builder import Builder
+
+_COMM_END = r"(?=\s*(?:$|total-vm|vsz:|vm:|score\b|\.|,|sharing|has mm|is already|by |, now|, but))"
+_SELECTED = re.compile(
+    r"(?P<text>[A-Z][\w .()-]*?)?:? ?\b[Kk]ill process (?P<pid>\d{1,10})\s*\((?P<comm>.*)\)"
+    + _COMM_END + r"(?:\s*score\s+(?P<score>-?\d{1,20}))?"
+)  # fmt: skip
+_KILLED = re.compile(
+    r"(?:(?P<text>[A-Z][\w .()-]*?):\s+)?(?:OOM )?\b[Kk]illed process (?P<pid>\d{1,10})"
+    r"(?:, UID (?P<uid>\d{1,10}),)?\s*\((?P<comm>.*)\)" + _COMM_END + r"(?P<rest>.*)"
+)
+_KILLED_CUT = re.compile(
+    r"\b[Kk]illed process (?P<pid>\d{1,10})(?:, UID (?P<uid>\d{1,10}),)?\s*\((?P<comm>[^)]*)$"
+)
+_KILLED_PID_ONLY = re.compile(
+    r"^(?P<text>(?:Memory cgroup o|O)ut of [mM]emory[^:]{0,40}): Killed process (?P<pid>\d{1,10})$"
+)
+_EXITING = re.compile(
+    r"(?P<text>[A-Z][\w .()-]*?): OOM victim (?P<pid>\d{1,10}) \((?P<comm>.*)\) is already exiting"
+)
+_SHARER = re.compile(r"Kill process (?P<pid>\d{1,10}) \((?P<comm>.*)\) sharing same memory")
+_FIELD = re.compile(
+    r"(total-vm|vsz|vm|anon-rss|file-rss|shmem-rss|rss|swap|pgtables):\s?(\d{1,20})kB"
+    r"|(UID|oom_score_adj):\s?(-?\d{1,10})(?!\d)"
+)
+_FIELDS = {
+    "total-vm": "total_vm_kb",
+    "vsz": "total_vm_kb",
+    "vm": "total_vm_kb",
+    "anon-rss": "anon_rss_kb",
+    "file-rss": "file_rss_kb",
+    "shmem-rss": "shmem_rss_kb",
+    "rss": "rss_kb",
+    "swap": "swap_kb",
+    "pgtables": "pgtables_kb",
+    "UID": "uid",
+    "oom_score_adj": "oom_score_adj",
+}
+_REAPED = re.compile(
+    r"oom_reaper: reaped process (?P<pid>\d{1,10})\s*\((?P<comm>.*)\)"
+    r"(?:,? ?(?:now ?)?(?:anon-rss:(?P<anon>\d{1,20})kB(?:, file-rss:(?P<file>\d{1,20})kB)?"
+    r"(?:, shmem-rss:(?P<shmem>\d{1,20})k?B)?)?|$)"
+)
+_UNREAPED = re.compile(r"oom_reaper: unable to reap pid:(?P<pid>\d{1,10}) \((?P<comm>.*)\)")
+_WOULD = re.compile(
+    r"[Ww]ould have killed process (?P<pid>\d{1,10}) \((?P<comm>.*)\)[.,] ?(?:[Bb]ut continuing)?"
+)
+_GROUP = re.compile(r"Tasks in (?P<path>.+?) are going to be killed\s+due")
+_SUMMARY = re.compile(r"oom-kill:\s*constraint=(?P<rest>.*)")
+_SUMMARY_FIELD = re.compile(
+    r"(?:^|,)(nodemask|cpuset|mems_allowed|oom_memcg|task_memcg|task|pid|uid)="
+    r"(.*?)(?=,(?:nodemask|cpuset|mems_allowed|oom_memcg|task_memcg|task|pid|uid)=|,global_oom|$)"
+)
+_TASK_TAIL = re.compile(r",task=(?P<comm>.*),pid=(?P<pid>\d{1,10})(?:,uid=(?P<uid>\d{1,10}))?")
+_PANIC = re.compile(
+    r"(?P<end>---\[ end )?Kernel panic - not syncing: "
+    r"(?P<text>(?:[Oo]ut of memory|System is deadlocked on memory).*?)(?: *\]---)?$"
+)
+
+_ENDS_WITH_SHMEM = re.compile(r"shmem-rss:\d+kB$")
+_ENDS_WITH_FILE = re.compile(r"file-rss:\d+kB$")
+_OOM_TEXTS = ("out of memory", "no available memory")
+
+
+class KillLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A kill line.
+
+    Attributes:
+        text: what opens it; None where the version prints nothing before.
+        killed: the victim.
+        would_have: the victim was spared (``would_have_oomkilled``).
+        form: the text's form, as ``RuleSet.log_kill`` names it, as far as this line tells.
+    """
+
+    text: str | None
+    killed: Killed
+    would_have: bool = False
+    form: str | None = None
+
+
+def parse_killed(text: str, line: int, *, cut: bool = False) -> KillLine | None:
+    """Parse ``Killed process``; None if it is no such line.
+
+    Args:
+        text: the line.
+        line: its number.
+        cut: its end is known to be missing.
+    """
+    would = _WOULD.search(text)
+    if would is not None:
+        killed = Killed(pid=int(would["pid"]), comm=would["comm"], line=line)
+        return KillLine(text=None, killed=killed, would_have=True)
+    match = _KILLED.search(text) or _KILLED_CUT.search(text) or _KILLED_PID_ONLY.match(text)
+    if match is None:
+        return None
+    groups: dict[str, Any] = {"uid": None, "comm": "", **match.groupdict()}
+    opening = groups.get("text")
+    if opening is not None and not _is_oom_text(opening):
+        return None
+    rest = groups.get("rest") or ""
+    values: dict[str, Any] = {}
+    for name, kb, other, number in _FIELD.findall(rest):
+        values[_FIELDS[name or other]] = int(kb or number)
+    if groups["uid"]:
+        values["uid"] = int(groups["uid"])
+    killed = Killed(pid=int(match["pid"]), comm=groups["comm"].strip(), line=line, **values)
+    form = _form(opening, text, rest, cut=cut or rest.endswith(","))
+    return KillLine(text=opening, killed=killed, form=form)
+
+
+def with_context(killed: Killed, report: "Builder", line: Line) -> Killed:
+    """Add when a victim died and how it came to be one, as far as its report tells."""
+    comm = killed.comm or _comm_of(killed.pid, report)
+    how = killed_as(killed.pid, report)
+    return msgspec.structs.replace(killed, comm=comm, time=line.time, killed_as=how)
+
+
+def _comm_of(pid: int, report: "Builder") -> str:
+    """A victim's name, where its own line was cut before it."""
+    for told in (report.summary, report.selected, *report.tasks):
+        if told is not None and told.pid == pid and told.comm:
+            return told.comm
+    return ""
+
+
+def killed_as(pid: int, report: "Builder") -> KilledAs | None:
+    """How a process came to be a victim, as far as its report tells."""
+    chosen = report.selected or report.summary
+    if "allocating_task" in (report.kill_text or ""):
+        if report.selected is not None and report.selected.pid != pid:
+            return "child"
+        return "allocating_task"
+    if chosen is not None and chosen.pid == pid:
+        return "selected"
+    if report.grouped or report.oom_group is not None:
+        return "oom_group"
+    if report.selected is not None:
+        return "child"
+    return None
+
+
+def _is_oom_text(text: str) -> bool:
+    low = text.lower()
+    return any(known in low for known in _OOM_TEXTS)
+
+
+def _form(opening: str | None, text: str, rest: str, *, cut: bool) -> str | None:
+    """The form of a kill line; where its end is missing, one that any later kernel prints, too."""
+    if "OOM killed" in text:
+        return "openvz"
+    if ", UID " in text:
+        return "el6"
+    if "vsz:" in rest:
+        return "2.6.33"
+    if opening is not None:
+        if opening.startswith("Out of Memory"):
+            return "2.6.11"
+        if "total-vm" not in rest:
+            return "2.6.16" if rest.startswith(".") and not cut else None
+        if "pgtables:" in rest or "UID:" in rest:
+            return "5.4"
+        return "5.1" if _ENDS_WITH_SHMEM.search(rest) and not cut else "5.1 or later"
+    if "total-vm" in rest:
+        if "shmem-rss" in rest:
+            return "4.5"
+        return "2.6.36" if _ENDS_WITH_FILE.search(rest) and not cut else "2.6.36 or later"
+    # A name and nothing else: as kernels before 2.6.33 print it, or whoever quotes a line.
+    return None
+
+
+def parse_selected(text: str, line: int) -> tuple[str, Selected] | None:
+    """Parse ``Kill process ... or sacrifice child``; returns what opens the line and the choice."""
+    match = _SELECTED.search(text)
+    if match is None or match["text"] is None or not _is_oom_text(match["text"]):
+        return None
+    score = None if match["score"] is None else int(match["score"])
+    opening = match["text"].strip()
+    return opening, Selected(pid=int(match["pid"]), comm=match["comm"], score=score, line=line)
+
+
+def parse_exiting(text: str, line: int) -> tuple[str, Summary] | None:
+    """Parse ``OOM victim 1 (x) is already exiting``; what opens the line, and who was chosen."""
+    match = _EXITING.search(text)
+    if match is None or not _is_oom_text(match["text"]):
+        return None
+    return match["text"], Summary(pid=int(match["pid"]), comm=match["comm"], line=line)
+
+
+def parse_sharer(text: str, line: int) -> Killed | None:
+    """Parse ``Kill process 1 (x) sharing same memory``."""
+    match = _SHARER.search(text)
+    if match is None:
+        return None
+    return Killed(pid=int(match["pid"]), comm=match["comm"], killed_as="mm_sharer", line=line)
+
+
+def parse_reaped(text: str, line: int) -> Reaped | None:
+    """Parse a line of oom_reaper."""
+    match = _REAPED.search(text)
+    if match is not None:
+        return Reaped(
+            pid=int(match["pid"]),
+            comm=match["comm"],
+            anon_rss_kb=_int(match["anon"]),
+            file_rss_kb=_int(match["file"]),
+            shmem_rss_kb=_int(match["shmem"]),
+            line=line,
+        )
+    match = _UNREAPED.search(text)
+    if match is None:
+        return None
+    return Reaped(pid=int(match["pid"]), comm=match["comm"], reaped=False, line=line)
+
+
+def parse_group(text: str) -> str | None:
+    """Return the cgroup that ``memory.oom.group`` kills as one."""
+    match = _GROUP.search(text)
+    return None if match is None else match["path"]
+
+
+def parse_summary(text: str, line: int) -> Summary | None:
+    """Parse the ``oom-kill:`` line."""
+    match = _SUMMARY.search(text)
+    if match is None:
+        return None
+    rest = match["rest"]
+    constraint = rest.partition(",")[0].strip()
+    fields: dict[str, str] = {}
+    tail = _TASK_TAIL.search(rest)
+    head = rest if tail is None else rest[: tail.start()]
+    for name, value in _SUMMARY_FIELD.findall(head):
+        fields.setdefault(name, value)
+    if tail is not None:
+        fields.update({k: v for k, v in tail.groupdict().items() if v is not None})
+    nodemask = fields.get("nodemask")
+    return Summary(
+        constraint=constraint or None,
+        nodemask=None if nodemask in {None, "(null)"} else nodemask,
+        cpuset=fields.get("cpuset"),
+        mems_allowed=fields.get("mems_allowed"),
+        global_oom=",global_oom" in rest,
+        oom_memcg=fields.get("oom_memcg"),
+        task_memcg=fields.get("task_memcg"),
+        comm=fields.get("comm", fields.get("task")),
+        pid=_digits(fields.get("pid")),
+        uid=_digits(fields.get("uid")),
+        line=line,
+    )
+
+
+def parse_panic(text: str) -> tuple[str, bool] | None:
+    """Return a panic's text if running out of memory caused it, and whether it is its end mark."""
+    match = _PANIC.search(text)
+    return None if match is None else (match["text"].strip(), match["end"] is not None)
+
+
+def _int(text: str | None) -> int | None:
+    return None if text is None else int(text)
+
+
+def _digits(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdecimal() and len(text) <= 10 else None

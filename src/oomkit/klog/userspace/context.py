@@ -1,0 +1,382 @@
+"""What others say of a death in several lines: the lines around the one that tells of it."""
+
+import re
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from oomkit.klog.evidence import Evidence
+from oomkit.klog.lines.prefix import Line
+from oomkit.klog.userspace.form import size_kb
+from oomkit.klog.userspace.named import DOTS, PBS_JOB, Names
+from oomkit.klog.userspace.reader import evidence_in
+
+_NEAR_LINES = 60
+"""So far before a line what it is about may be named."""
+_AFTER_LINES = 30
+
+_OOMD_PATH = re.compile(r"Path: (?P<path>/\S+)$")
+_OOMD_USAGE = re.compile(r"Current Memory Usage: (?P<used>[\d.]+ ?[BKMGT]?)")
+_OOMD_SWAP = re.compile(r"Swap Usage: (?P<used>[\d.]+ ?[BKMGT]?)")
+_DRIVER_FREE = re.compile(
+    r"to free (?P<free>\d+kB)(?: on behalf of '(?P<comm>[^']*)' \((?P<pid>\d+)\))?"
+)
+_DRIVER_CACHE = re.compile(r"cache (?P<cache>\d+kB) is below (?:limit|minimum) (?P<limit>\d+kB)")
+_NOHANG = re.compile(r"PID: +(?P<pid>\d+), [Nn]ame: +(?P<comm>[^,]+)")
+_NOHANG_RSS = re.compile(r"VmRSS: +(?P<used>\d+ [KMG]iB)")
+_RESOURCES = re.compile(r"(?P<which>Limits|Requests):$")
+_MEMORY = re.compile(r"memory:\s+(?P<size>\S+)$")
+_EXIT = re.compile(r"\"?(?:Exit ?Code|exitCode)\"?:\s+(?P<code>\d+)")
+_PEAK = re.compile(r"(?P<unit>\S+): Consumed .*?(?P<used>[\d.]+[KMGT]?) memory peak")
+_RESOURCE = re.compile(r"attempting to reclaim\\?\" resourceName=\\?\"(?P<name>[\w.-]+)")
+_OVER = re.compile(r"\(x(?P<count>\d+) over ")
+_OBJECT = re.compile(r"\b(?P<kind>pod|node)/(?P<name>[\w.-]+)")
+_ROW_NAMESPACE = re.compile(
+    r"(?P<namespace>[a-z0-9-]+)\s+\w+(?: \(x\d+ over \w+\))?\s+(?:Warning|Normal)\s"
+)
+_FROM_NODE = re.compile(r"(?:kubelet|kernel-monitor), (?P<node>[\w.-]+)")
+_OOMD_PRESSURE = re.compile(
+    r"[Mm]emory pressure for (?P<of>/\S+) is (?P<is>[\d.]+%) > (?P<limit>[\d.]+%)"
+    r"(?P<span> for > \S+)?"
+)
+_EARLYOOM_OUTCOME = re.compile(
+    r"process (?:\d+ )?(?:(?P<exited>exited)|did not exit)\b|kill failed: Timer expired"
+)
+_EARLYOOM_LIMITS = re.compile(
+    r"[Ll]ow [Mm]emory! [Aa]t or below (?P<limits>[Ss][Ii][Gg]\w+ limits.*)"
+)
+_DYNO = re.compile(r"mem=(?P<used>\d+[KMG])\(")
+
+
+class Witness:
+    """Takes the lines of no report, gives what they tell, each with what its neighbours add."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._held: Evidence | None = None
+        self._resources = ""
+        self._names = Names()
+        self._candidates: dict[str, int] = {}
+        self._candidate = ""
+        self._victim: tuple[int, str, int] | None = None
+        self._used: tuple[int, int] | None = None
+        self._pressure: tuple[str, int] | None = None
+        self._limits: tuple[str, int] | None = None
+        self._attempts: list[Evidence] = []
+
+    def take(self, line: Line) -> Iterator[Evidence]:
+        """Take a line; gives what is told in full now."""
+        if self._held is not None:
+            held = self._continued(self._held, line)
+            if held is not None:
+                self._held = held
+                return
+        found = evidence_in(line, self._file)
+        if found is not None and _is_attempt(found):
+            yield from self._release()
+            self._attempts.append(self._because_of_pressure(found))
+            return
+        if self._attempts:
+            yield from self._attempts_before(found, line)
+        if found is not None and found.by == "lambda" and found.kind == "pressure":
+            killed = self._killed_by_lambda(found)
+            if killed is not None:
+                self._held = killed
+                return
+        if found is None:
+            self._note(line)
+            if self._held is not None and self._is_over(line):
+                yield from self.flush()
+            return
+        if self._repeats_held(found):
+            return
+        found = self._with_held(found)
+        yield from self.flush()
+        self._held = self._with_context(found, line)
+        if found.by not in _GO_ON and not (found.kind == "sigkill" and found.by == "unknown"):
+            yield from self.flush()
+
+    def flush(self) -> Iterator[Evidence]:
+        """Nothing more follows."""
+        yield from self._attempts
+        self._attempts = []
+        yield from self._release()
+
+    def _release(self) -> Iterator[Evidence]:
+        if self._held is not None:
+            yield self._held
+        self._held, self._resources = None, ""
+
+    def _attempts_before(self, found: Evidence | None, line: Line) -> Iterator[Evidence]:
+        """The processes that systemd-oomd signalled, unless the cgroup's own line follows."""
+        if found is not None and found.by == "systemd-oomd" and found.cgroup is not None:
+            self._attempts = []
+        elif line.number - self._attempts[-1].source.line > _AFTER_LINES:
+            attempts, self._attempts = self._attempts, []
+            yield from attempts
+
+    def _because_of_pressure(self, found: Evidence) -> Evidence:
+        """With the pressure that systemd-oomd printed before, where the line does not say why."""
+        if found.reason is not None or self._pressure is None:
+            return found
+        reason, at = self._pressure
+        if not 0 <= found.source.line - at <= _NEAR_LINES:
+            return found
+        return msgspec.structs.replace(found, reason=reason)
+
+    def _killed_by_lambda(self, found: Evidence) -> Evidence | None:
+        """A function that died by signal 9, and had all its memory in use."""
+        held = self._held
+        if held is None or held.by != "lambda":
+            return None
+        reason = "it had all of its memory in use when it was killed"
+        return msgspec.structs.replace(
+            held, kind="notice", reason=reason, used_kb=found.used_kb, limit_kb=found.limit_kb
+        )
+
+    def _is_over(self, line: Line) -> bool:
+        held = self._held
+        if held is None:
+            return False
+        limit = 4 if held.by in ("lowmemorykiller", "systemd") else _AFTER_LINES
+        return not 0 <= line.number - held.source.line <= limit
+
+    def _repeats_held(self, found: Evidence) -> bool:
+        """The exit status that a description prints below the reason."""
+        held = self._held
+        return (
+            held is not None
+            and found.kind == "sigkill"
+            and held.kind == "notice"
+            and 0 <= found.source.line - held.source.line <= 4
+            and found.pid is None
+            and found.container is None
+        )
+
+    def _with_held(self, found: Evidence) -> Evidence:
+        """With what the held line says of the same death, which it then need not say again."""
+        held, exit_code = self._held, self._status_before(found)
+        if held is not None and held.by == "shell" and _lacks_process(found, held):
+            self._held = None
+            return msgspec.structs.replace(found, pid=held.pid, comm=held.comm)
+        if exit_code is not None:
+            self._held = None
+            return msgspec.structs.replace(found, exit_code=exit_code)
+        return found
+
+    def _status_before(self, found: Evidence) -> int | None:
+        """The exit status that a description prints above the reason."""
+        held = self._held
+        if held is None or held.kind != "sigkill" or held.by != "unknown":
+            return None
+        near = 0 <= found.source.line - held.source.line <= 4
+        return 137 if near and found.kind == "notice" and _EXIT.match(held.text) else None
+
+    def _continued(self, held: Evidence, line: Line) -> Evidence | None:
+        """The held evidence with what a line adds to it; None for a line that adds nothing."""
+        if self._is_over(line):
+            return None
+        text = line.text
+        if held.by in _CONTINUED:
+            return _CONTINUED[held.by](held, line)
+        code = _EXIT.search(text)
+        if code is not None and held.kind == "notice" and len(code["code"]) < 5:
+            return msgspec.structs.replace(held, exit_code=int(code["code"]))
+        if held.by != "kubelet":
+            return None
+        resources = _RESOURCES.match(text)
+        if resources is not None:
+            self._resources = resources["which"]
+            return held
+        memory = _MEMORY.match(text)
+        if memory is None or not self._resources:
+            return None
+        field = "limit_kb" if self._resources == "Limits" else "request_kb"
+        return msgspec.structs.replace(held, **{field: size_kb(memory["size"])})
+
+    # -- what stands before ----------------------------------------------------------------
+
+    def _note(self, line: Line) -> None:
+        """Remember what a line names, for the evidence that may follow."""
+        text = line.text
+        pressure = _OOMD_PRESSURE.search(text) if "pressure for /" in text else None
+        if pressure is not None:
+            span = pressure["span"] or ""
+            reason = f"memory pressure for {pressure['of']} being {pressure['is']}"
+            self._pressure = f"{reason} > {pressure['limit']}{span}", line.number
+            return
+        if ":" not in text and "mem=" not in text and not text.startswith(DOTS):
+            return
+        if self._names.take(line):
+            return
+        if (path := _OOMD_PATH.search(text)) is not None:
+            self._candidate = path["path"]
+        elif (usage := _OOMD_USAGE.search(text)) is not None and self._candidate:
+            self._candidates[self._candidate] = size_kb(usage["used"]) or 0
+            if len(self._candidates) > _NEAR_LINES:
+                del self._candidates[next(iter(self._candidates))]
+        elif (victim := _NOHANG.search(text)) is not None and len(victim["pid"]) < 10:
+            self._victim = int(victim["pid"]), victim["comm"].strip(), line.number
+        elif (rss := _NOHANG_RSS.search(text) or _DYNO.search(text)) is not None:
+            self._used = size_kb(rss["used"]) or 0, line.number
+
+    def _with_context(self, found: Evidence, line: Line) -> Evidence:
+        match found.by:
+            case "kubelet" | "node-problem-detector" | "docker" | "unknown":
+                return self._of_pod(self._of_resource(found, line), line)
+            case "systemd-oomd" if found.cgroup is not None and found.used_kb is None:
+                used = self._candidates.get(found.cgroup)
+                self._candidates, self._candidate = {}, ""
+                return self._because_of_pressure(msgspec.structs.replace(found, used_kb=used))
+            case "ecs" if found.container_name is None:
+                return msgspec.structs.replace(
+                    found, container_name=self._names.container(line.number, _RECORD_LINES)
+                )
+            case "earlyoom":
+                return self._below_limits(found)
+            case "nohang" if found.pid is None and self._victim is not None:
+                pid, comm, number = self._victim
+                if found.source.line - number <= _NEAR_LINES:
+                    found = msgspec.structs.replace(found, pid=pid, comm=comm)
+                return self._with_used(found)
+            case "pbs" if found.job is None:
+                job = self._names.named("job", line.number, _JOB_LINES)
+                return msgspec.structs.replace(found, job=job)
+            case "heroku":
+                return self._with_used(found)
+            case "systemd" if found.unit is None:
+                return msgspec.structs.replace(found, unit=self._names.named("unit", line.number))
+        return found
+
+    def _below_limits(self, found: Evidence) -> Evidence:
+        """With the limits that earlyoom printed before its signal."""
+        limits = _EARLYOOM_LIMITS.search(found.text)
+        if limits is not None:
+            reason = "memory at or below " + " ".join(limits["limits"].split())
+            self._limits = reason, found.source.line
+        elif found.kind == "kill" and self._limits is not None:
+            reason, at = self._limits
+            if 0 <= found.source.line - at <= _LIMITS_LINES:
+                return msgspec.structs.replace(found, reason=reason)
+        return found
+
+    def _of_resource(self, found: Evidence, line: Line) -> Evidence:
+        """What ran short, which the kubelet says before it names the pod."""
+        resource = _RESOURCE.search(line.text)
+        if resource is not None:
+            self._names.put("resource", resource["name"], line.number)
+        if found.kind != "eviction" or found.reason is not None:
+            return found
+        return msgspec.structs.replace(found, reason=self._names.named("resource", line.number))
+
+    def _with_used(self, found: Evidence) -> Evidence:
+        if self._used is None or found.source.line - self._used[1] > _NEAR_LINES:
+            return found
+        return msgspec.structs.replace(found, used_kb=found.used_kb or self._used[0])
+
+    def _of_pod(self, found: Evidence, line: Line) -> Evidence:
+        """What a description, a list of events or a record says of the object."""
+        text, number = line.text, line.number
+        over, thing = _OVER.search(text), _OBJECT.search(text)
+        namespace = _ROW_NAMESPACE.match(text) if thing is not None else None
+        where = _FROM_NODE.search(text)
+        about = line.about or {}
+        pod = found.pod or about.get("pod")
+        name = found.container_name or about.get("container")
+        node = found.node or (where["node"] if where else None)
+        if thing is not None and thing["kind"] == "node":
+            node = thing["name"]
+        elif thing is not None:
+            pod = thing["name"]
+        elif pod is None and found.pid is None and found.by in ("kubelet", "unknown"):
+            pod = self._names.named("name", number) or self._names.named("pod", number)
+            name = name or self._names.section(number, _NEAR_LINES)
+        elif found.by == "docker" and found.container is None:
+            name = name or self._names.named("name", number)
+        return msgspec.structs.replace(
+            found,
+            pod=pod,
+            namespace=(namespace["namespace"] if namespace else None)
+            or about.get("namespace")
+            or (self._names.named("namespace", number) if pod and thing is None else None),
+            container=found.container or self._container(found, number),
+            container_name=name or None,
+            node=node or (self._names.named("node", number) if pod and thing is None else None),
+            count=int(over["count"][:9]) if over else found.count or about.get("count"),
+        )
+
+    def _container(self, found: Evidence, number: int) -> str | None:
+        if found.by not in ("docker", "kubelet") or found.pid is not None:
+            return None
+        return self._names.named("id" if found.by == "docker" else "containerid", number)
+
+
+def _lacks_process(found: Evidence, shell: Evidence) -> bool:
+    """Slurm's word on a step, of whose processes the shell has just named one that was killed."""
+    near = 0 <= found.source.line - shell.source.line <= _SHELL_LINES
+    return near and found.by == "slurm" and found.kind == "notice" and found.pid is None
+
+
+_SHELL_LINES = 4
+
+
+def _is_attempt(found: Evidence) -> bool:
+    """systemd-oomd's word on one process, which it prints before what it says of the cgroup."""
+    return found.by == "systemd-oomd" and found.kind == "kill" and found.pid is not None
+
+
+_LIMITS_LINES = 4
+_RECORD_LINES = 20
+_JOB_LINES = 8
+_GO_ON = frozenset(
+    {"earlyoom", "shell", "pbs", "lowmemorykiller", "kubelet", "docker", "systemd", "lambda"}
+)
+"""Whose lines may go on below."""
+
+
+def _driver(held: Evidence, text: str) -> Evidence | None:
+    """The kernel's Android driver tells in three or four lines why it killed."""
+    free, cache = _DRIVER_FREE.search(text), _DRIVER_CACHE.search(text)
+    if free is not None:
+        invoker = f"{free['comm']}[{free['pid']}]" if free["comm"] else None
+        used = size_kb(free["free"])
+        return msgspec.structs.replace(
+            held, text=f"{held.text} {text}", used_kb=used, invoker=invoker
+        )
+    if cache is not None:
+        reason = f"file cache {cache['cache']} was below its limit of {cache['limit']}"
+        return msgspec.structs.replace(held, text=f"{held.text} {text}", reason=reason)
+    return held if text.startswith("Free memory is") else None
+
+
+def _outcome(held: Evidence, line: Line) -> Evidence | None:
+    """Earlyoom says whether the process that it signalled exited."""
+    outcome = _EARLYOOM_OUTCOME.search(line.text)
+    if outcome is None:
+        return None
+    return msgspec.structs.replace(held, exited=outcome["exited"] is not None)
+
+
+def _peak(held: Evidence, line: Line) -> Evidence | None:
+    """Systemd says what a unit held at most when it is over."""
+    peak = _PEAK.match(line.text)
+    if peak is None or peak["unit"] != held.unit:
+        return None
+    return msgspec.structs.replace(held, used_kb=size_kb(peak["used"]))
+
+
+def _job(held: Evidence, line: Line) -> Evidence | None:
+    """PBS names the job in a summary below."""
+    job = PBS_JOB.search(line.text)
+    if job is None or held.job is not None or line.number - held.source.line > _JOB_LINES:
+        return None
+    return msgspec.structs.replace(held, job=job["job"])
+
+
+_CONTINUED: dict[str, Callable[[Evidence, Line], Evidence | None]] = {
+    "lowmemorykiller": lambda held, line: _driver(held, line.text),
+    "earlyoom": _outcome,
+    "systemd": _peak,
+    "pbs": _job,
+}
+"""What the lines below those of each add."""

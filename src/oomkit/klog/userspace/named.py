@@ -1,0 +1,84 @@
+"""What the lines of a log name: a pod, a container, a unit, a job, for a line that follows."""
+
+import re
+
+from oomkit.klog.lines.prefix import Line
+
+REACH = 240
+"""So many lines below it a name still counts."""
+_NAME = re.compile(r"\"?(?P<key>[Nn]ame|[Nn]amespace|[Nn]ode|Id|[cC]ontainerID|[Pp]od)\"?\s*:\s+\"?"
+                   r"(?:\w+://)?/?(?P<value>[^\s\",/]+)")  # fmt: skip
+_SECTION = re.compile(r"(?P<name>[a-z0-9][\w.-]*):$")
+_JSON_OBJECT = re.compile(r"\"(?P<name>[a-z0-9][\w.-]*)\": \{$")
+_JSON_STATES = frozenset({"state", "lastState", "lastTerminationState"})
+"""What the record of a container begins with, below its name."""
+_JSON_CONTAINER = re.compile(r"\"container_?[nN]ame\": ?\"(?P<name>[^\"\s]+)\"")
+DOTS = ("●", "○", "*", "\N{MULTIPLICATION SIGN}")
+_UNIT_HEAD = re.compile("[" + "".join(DOTS) + r"] (?P<unit>[\w@:.\\-]+\.(?:service|scope|slice))\b")
+PBS_JOB = re.compile(r"PBS Job (?:Id: ?)?(?P<job>\d[\w.\[\]-]*)")
+
+_FAR = -10_000
+
+
+class Names:
+    """Remembers the last of each kind that a line named, and where."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[str, int]] = {}
+        self._section: tuple[str, int] = ("", _FAR)
+        self._key: tuple[str, int] = ("", _FAR)
+
+    def take(self, line: Line) -> bool:
+        """Take a line; whether it names something."""
+        text = line.text
+        if text.startswith('"') and self._take_json(text, line.number):
+            return True
+        name = _NAME.match(text)
+        if name is not None and (not line.spaced & 1 or text.startswith('"')):
+            self._found[name["key"].lower()] = (name["value"], line.number)
+            if name["key"] == "Name":
+                self._section = ("", _FAR)
+        elif (section := _SECTION.match(text)) is not None and line.spaced & 1:
+            self._section = (section["name"], line.number)
+        elif (head := _UNIT_HEAD.match(text)) is not None:
+            self._found["unit"] = (head["unit"], line.number)
+        elif (job := PBS_JOB.search(text)) is not None:
+            self._found["job"] = (job["job"], line.number)
+        else:
+            return False
+        return True
+
+    def _take_json(self, text: str, number: int) -> bool:
+        """A container that a record names in a field of its own or as the key of its state."""
+        field, key = _JSON_CONTAINER.match(text), _JSON_OBJECT.match(text)
+        if field is not None:
+            self._section = (field["name"], number)
+        elif key is None:
+            return False
+        elif key["name"] not in _JSON_STATES:
+            self._key = (key["name"], number)
+        elif self._key[1] == number - 1:
+            self._section = self._key
+        return True
+
+    def put(self, key: str, value: str, number: int) -> None:
+        """Remember what a line names that is no plain name."""
+        self._found[key] = (value, number)
+
+    def named(self, key: str, number: int, within: int = REACH) -> str | None:
+        """What was named last, at most so many lines above a line."""
+        return _near(self._found.get(key, ("", _FAR)), number, within)
+
+    def section(self, number: int, within: int) -> str | None:
+        """The container whose description or record a line stands in."""
+        return _near(self._section, number, within)
+
+    def container(self, number: int, within: int) -> str | None:
+        """The container of a task's record, whose name stands above what is said of it."""
+        youngest = max(self._section, self._found.get("name", ("", _FAR)), key=lambda pair: pair[1])
+        return _near(youngest, number, within)
+
+
+def _near(found: tuple[str, int], number: int, within: int) -> str | None:
+    value, at = found
+    return value if value and 0 <= number - at <= within else None

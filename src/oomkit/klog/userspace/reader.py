@@ -1,0 +1,209 @@
+"""Lines of others than the kernel that tell of a death for want of memory.
+
+A kill that the kernel did not report may be the work of a userspace killer, of the kubelet, or
+of anybody who sends SIGKILL; each leaves its own lines. They are evidence, told apart here, and
+never mixed with the kernel's reports.
+"""
+
+import re
+from typing import Any
+
+from ahocorasick_rs import AhoCorasick, MatchKind
+
+from oomkit.klog.evidence import Evidence
+from oomkit.klog.lines.prefix import Line
+from oomkit.klog.lines.scan import KERNEL_NEEDLES, Worth
+from oomkit.klog.records import Source
+from oomkit.klog.userspace.form import Form, size_kb
+from oomkit.klog.userspace.killers import KILLER_FORMS
+from oomkit.klog.userspace.notices import NOTICE_FORMS
+from oomkit.klog.userspace.refusals import NO_KILL_FORMS
+
+NEEDLES = (
+    b"oomd", b"OOM ", b"OOM-", b"OOM_", b"OOMK", b"kOOM", b"oom-kill", b"oomKill", b" oom", b"/oom",
+    b"nohang", b"earlyoom", b"9/KILL", b"vict", b"low on resource", b" 137", b"=137", b":137",
+    b"(137", b"g SIGT", b" SIGK", b"signal 9", b"signal: killed", b"lowmemorykiller", b"lmkd",
+    b"Killed /", b"om_kill", b"t Of Memory", b"OUT_OF_ME", b"OutOfMemory", b"ory limit",
+    b"PBS: job", b"ERM_MEM", b"nning beyond", b"Error R1", b"allocation failure",
+    b"allocate memory", b"__vm_enough", b"std::bad_alloc", b"emory pressure",
+    b"MemoryPressure", b"ficientMemory", b"killer: Kill", b"to kill /", b"Memory Used",
+    b"illing process", b"kernel-monitor", b"arked /", b"lled    ", b"led due to memory",
+    b"y killed this", b"minated program", b"by YARN", b"emory! ",
+)  # fmt: skip
+"""What the lines contain; see :mod:`oomkit.klog.lines.scan`. One of less than four bytes would make
+the search for all of them three times as slow, more than 64 with the kernel's eight times, and each
+whose first four bytes are frequent in logs some more; hence the few, and those that begin inside a
+word. What none of them finds is found in the beginning of a log only, which is read whole."""
+
+_STATUS = re.compile(rb"(?:exit|return|code|status)[^\n]{0,24}137\b", re.IGNORECASE)
+
+
+def is_worth(buffer: bytearray, at: int, end: int) -> Worth:
+    """Whether what stands at an offset may be evidence: 137 is a number like any other, and the
+    kernel's own words are no evidence of others. Of some lines those around them are worth it, too.
+    """
+    if buffer.startswith(_KERNELS, at):
+        own = buffer.startswith(_MEMORY, at) and _OWN_MEMORY.search(
+            buffer, max(at - 20, 0), min(at + len(_MEMORY), end)
+        )
+        return Worth.LINE if own else Worth.NOTHING
+    if buffer.startswith(_WITH_NEIGHBOURS, at):
+        return Worth.AROUND
+    if not buffer.startswith(_NUMBER, at + 1):
+        return Worth.LINE
+    if not _is_status(buffer, at, end):
+        return Worth.NOTHING
+    field = _STATUS_FIELD.search(buffer, max(at - 20, 0), at + 1)
+    return Worth.LINE if field is None else Worth.AROUND
+
+
+_STATUS_FIELD = re.compile(rb"\"?[eE]xit ?[cC]ode\"?:\s+$")
+"""A description's field, whose neighbours say of what the status is."""
+
+
+_MEMORY = b"ut of memory"
+_OWN_MEMORY = re.compile(rb"(?:heap |CUDA (?:error: )?|runtime: |\()out of memory")
+"""What ran out of memory is not the machine: a heap, a GPU, a platform's container."""
+_WITH_NEIGHBOURS = (
+    b"lowmemorykiller", b"killer: Kill", b"low on resource", b"OOMKilled", b"oomKilled", b"victed",
+    b"Error R1", b"oom-kill'", b"oom-kill)", b" oom-kill)",
+    b"signal: killed",
+)  # fmt: skip
+
+
+def _is_status(buffer: bytearray, at: int, end: int) -> bool:
+    """Whether the number 137 is an exit status."""
+    end = min(at + 5, end)
+    if buffer[at + 4 : end].isalnum():
+        return False
+    start = max(at - 40, 0)
+    before = buffer[start:at].lower()
+    if not (b"exit" in before or b"stat" in before or b"code" in before or b"retu" in before):
+        return False
+    return _STATUS.search(buffer, start, end) is not None
+
+
+_NUMBER = b"137"
+_KERNELS = tuple(needle for needle in KERNEL_NEEDLES if needle not in NEEDLES)
+_FORMS = (*KILLER_FORMS, *NOTICE_FORMS, *NO_KILL_FORMS)
+_FORM_WORDS = tuple(dict.fromkeys(word for form in _FORMS for word in form.words))
+_FORM_WORD = AhoCorasick(_FORM_WORDS)
+_WITH_WORD = tuple([i for i, form in enumerate(_FORMS) if w in form.words] for w in _FORM_WORDS)
+
+
+def _forms_for(text: str) -> list[Form]:
+    """The forms that have one of their words in a line, in their order."""
+    words = {word for word, _, _ in _FORM_WORD.find_matches_as_indexes(text, overlapping=True)}
+    return [_FORMS[i] for i in sorted({i for word in words for i in _WITH_WORD[word]})]
+
+
+def evidence_in(line: Line, file: str) -> Evidence | None:
+    """Say what a line tells of; None for the kernel's lines and for those that tell nothing."""
+    text = line.text
+    tag = (line.tag or "").rpartition("/")[2]
+    known = tag in _TAGS or _WORDS.find_matches_as_indexes(text)
+    if not known or len(text) > _MAX_CHARS:
+        return None
+    for form in _forms_for(text):
+        if form.tags and tag not in form.tags:
+            continue
+        match = form.pattern.search(text)
+        if match is not None:
+            return _evidence(form, match, line, file, tag)
+    return None
+
+
+def may_tell(raw: str) -> bool:
+    """Whether a whole line, tag and text, has any of what lines that tell something have."""
+    return bool(_TELLING.find_matches_as_indexes(raw))
+
+
+_MAX_CHARS = 4096
+_TAGS = frozenset(tag for form in _FORMS for tag in form.tags)
+_ONLY_IN_HEADS = (
+    "allocation stalls",
+    "out of memory",
+    " Killed ",
+    "illing process",
+    "emory! ",
+    "Marked /",
+    "oomd attempting",
+    "killed by YARN",
+    "SIGKILL",
+    "terminated program",
+    "compiler error: Killed",
+    "killed due to memory",
+    "memory resource limit",
+    "Ray killed this worker",
+)
+_TELLING = AhoCorasick(
+    [*_TAGS, *map(bytes.decode, NEEDLES), *_ONLY_IN_HEADS], MatchKind.LeftmostFirst
+)
+_WORDS = AhoCorasick(
+    [*(needle.decode() for needle in NEEDLES), *_ONLY_IN_HEADS], MatchKind.LeftmostFirst
+)
+
+
+def _evidence(form: Form, match: re.Match[str], line: Line, file: str, tag: str) -> Evidence | None:
+    groups: dict[str, Any] = match.groupdict()
+    by = form.by if form.by != "anybody" else (tag or "unknown")
+    if form.by == "earlyoom" and tag and tag != "earlyoom" and "earlyoom" not in line.text:
+        return None
+    if form.by == "nohang" and tag and not tag.startswith("nohang"):
+        return None
+    sizes = {name: _size(groups.get(name), form) for name in ("used", "limit", "request")}
+    if form.by == "lambda" and (sizes["used"] or 0) < (sizes["limit"] or 0):
+        return None
+    quoted = form.by == "node-problem-detector"
+    text = f"repeats the kernel's line on {groups.get('comm')}[{groups.get('pid')}]"
+    return Evidence(
+        source=Source(file=file, line=line.number, end_line=line.number),
+        by=by,
+        kind=form.kind,
+        text=text if quoted else line.text[:_MAX_TEXT],
+        killer=form.killer or (_killer_of(form.by) if form.kind == "kill" else None),
+        means=form.means,
+        time=line.time,
+        uptime_s=line.uptime_s,
+        host=line.host,
+        pid=_number(groups.get("pid") or groups.get("pid_after")),
+        comm=groups.get("comm") or groups.get("program"),
+        cgroup=groups.get("cgroup"),
+        cgroup_cut=groups.get("cgroup") is not None
+        and line.cut
+        and match.end("cgroup") == len(line.text.rstrip()),
+        unit=groups.get("unit"),
+        pod=groups.get("pod"),
+        container=groups.get("container"),
+        container_name=groups.get("name"),
+        node=groups.get("node"),
+        job=groups.get("job") or groups.get("task"),
+        reason=None
+        if line.cut
+        else (groups.get("reason") or groups.get("spaced") or "").strip(" .") or None,
+        processes=_number(groups.get("processes")),
+        count=_number(groups.get("count")),
+        adj=_number(groups.get("adj")),
+        order=_number(groups.get("order")),
+        used_kb=sizes["used"],
+        limit_kb=sizes["limit"],
+        request_kb=sizes["request"],
+    )
+
+
+_MAX_TEXT = 500
+
+
+def _killer_of(by: str) -> str:
+    return "kernel" if by == "lowmemorykiller" else by
+
+
+def _size(text: str | None, form: Form) -> int | None:
+    if text is None:
+        return None
+    # Slurm prints bare numbers in kB.
+    return size_kb(text, unit="kb" if form.by == "slurm" else "b")
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and len(text) < 10 else None

@@ -1,0 +1,118 @@
+"""Lines of want of memory that killed nobody: requests that failed, and mere pressure."""
+
+from oomkit.klog.userspace.form import SIZE, Form
+
+_HEAP = "reached a limit of its own, which the kernel has no part in"
+
+NO_KILL_FORMS = (
+    Form(
+        "kernel",
+        "failure",
+        r"^(?:\[[^\]]{1,20}\] )?(?P<comm>.{1,40}?): page allocation failure[:.] ?"
+        r"(?:order:(?P<order>\d+))?",
+        words=("allocation failure",),
+        means="a request for pages failed, and its caller was told so",
+    ),
+    Form(
+        "kernel",
+        "pressure",
+        r"^(?:\[[^\]]{1,20}\] )?(?P<comm>.{1,40}?): page allocation stalls",
+        words=("allocation stalls",),
+        means="a request for pages had to wait long",
+    ),
+    Form(
+        "kernel",
+        "failure",
+        r"SLU[BG]: [Uu]nable to allocate memory|vm(?:alloc|ap)\b.{0,40}(?:allocation.{0,30}failed"
+        r"|allocation failure|out of vmalloc)",
+        words=("allocate memory", "vmalloc", "vmap "),
+        means="the kernel could not get memory for itself",
+    ),
+    Form(
+        "kernel",
+        "failure",
+        r"__vm_enough_memory: pid:? (?P<pid>\d+)(?:, comm: (?P<comm>[^,]+))?",
+        words=("__vm_enough_memory",),
+        means="overcommit limits refused a request (CommitLimit)",
+    ),
+    Form(
+        "java",
+        "failure",
+        r"java\.lang\.OutOfMemoryError(?:: (?P<reason>[^\n]{1,80}))?",
+        words=("java.lang.OutOfMemoryError",),
+        means="a Java program threw OutOfMemoryError: it " + _HEAP,
+    ),
+    Form(
+        "java",
+        "failure",
+        r"(?P<reason>insufficient memory for the Java Runtime Environment)",
+        words=("insufficient memory for the Java",),
+        means="the JVM was refused memory and ended itself",
+    ),
+    Form(
+        "node",
+        "failure",
+        r"(?P<reason>JavaScript heap out of memory)",
+        words=("JavaScript heap out of memory",),
+        means="Node.js ended itself: its heap " + _HEAP,
+    ),
+    Form(
+        "php",
+        "failure",
+        r"Allowed memory size of (?P<limit>\d+ bytes|\d+) (?:bytes )?exhausted",
+        words=("Allowed memory size",),
+        means="a PHP script reached its memory_limit",
+    ),
+    Form(
+        "anybody",
+        "failure",
+        r"(?P<reason>CUDA(?: error:)? out of memory|CUDA_ERROR_OUT_OF_MEMORY)",
+        words=("CUDA",),
+        means="a GPU's own memory ran out",
+    ),
+    Form(
+        "anybody",
+        "failure",
+        r"(?P<reason>[Cc]annot allocate memory|ENOMEM\b|std::bad_alloc"
+        r"|fatal error: runtime: (?:out of memory|cannot allocate memory))",
+        words=("annot allocate memory", "ENOMEM", "std::bad_alloc", "fatal error: runtime"),
+        means="a program asked for memory and was refused",
+    ),
+    Form(
+        "anybody",
+        "pressure",
+        r"[Uu]nder (?P<reason>memory pressure), flushing caches|(?:Node|node)?HasInsufficientMemory"
+        r"|NodeHasMemoryPressure|^\W*MemoryPressure\W+True|status is now: \w*MemoryPressure",
+        words=("memory pressure", "InsufficientMemory", "MemoryPressure"),
+        means="memory was under pressure",
+    ),
+    Form(
+        "kubelet",
+        "pressure",
+        r"(?:EvictionThresholdMet|[Ee]viction manager: (?:must evict|attempting to reclaim)"
+        r"|[Aa]ttempting to reclaim (?P<reason>memory))",
+        words=("EvictionThresholdMet", "viction manager", "ttempting to reclaim"),
+        means="the node came below its eviction threshold",
+    ),
+    Form(
+        "heroku",
+        "pressure",
+        r"Error R14 \((?P<reason>Memory quota exceeded)\)",
+        words=("Error R14",),
+        means="the dyno used more than its quota (R14)",
+    ),
+    Form(
+        "earlyoom",
+        "pressure",
+        r"[Ll]ow [Mm]emory! [Aa]t or below (?P<reason>[Ss][Ii][Gg]\w+ limits.*)",
+        words=("ow memory! at or below", "ow Memory! At or below"),
+        means="memory came below its limits",
+    ),
+    Form(
+        "lambda",
+        "pressure",
+        r"Memory Size: (?P<limit>" + SIZE + r")\s+Max Memory Used: (?P<used>" + SIZE + r")",
+        words=("Max Memory Used",),
+        means="the function used all of its memory",
+    ),
+)

@@ -1,0 +1,136 @@
+"""An explained report as JSON; field names are part of the interface (docs/explain.md)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from oomkit.explain.cgroup_names import place
+from oomkit.explain.evidence_text import joined
+from oomkit.explain.incidents import Incident
+from oomkit.explain.killer import death, proof
+from oomkit.explain.records import Explanation
+from oomkit.explain.recurring import Tables
+from oomkit.klog.evidence import Evidence
+from oomkit.klog.records import Report
+from oomkit.views.explain_summary import when
+
+_FIRST = (
+    "source",
+    "time",
+    "kernel",
+    "rules",
+    "scope",
+    "cgroup",
+    "invoker",
+    "gfp_mask",
+    "order",
+    "memory",
+    "tasks",
+    "killed",
+    "panic",
+    "predicted",
+    "agrees",
+    "why",
+    "problems",
+)
+
+
+def report_object(item: Explanation, incident: int | None = None) -> dict[str, Any]:
+    """Return the object that ``oomkit explain --json`` prints for a report.
+
+    Args:
+        item: the report, explained.
+        incident: number of the incident it belongs to, from 1.
+    """
+    report: dict[str, Any] = msgspec.to_builtins(item.report)
+    meaning: dict[str, Any] = msgspec.to_builtins(item)
+    del meaning["report"]
+    found = {name: report[name] for name in _FIRST}
+    found.update((name, value) for name, value in report.items() if name not in found)
+    found["record"] = "report"
+    found["incident"] = incident
+    found.update(meaning)
+    return found
+
+
+def incident_object(incident: Incident, evidence: Sequence[Evidence]) -> dict[str, Any]:
+    """Return the object for an incident of which only others than the kernel tell."""
+    said = [evidence[e] for e in incident.evidence]
+    return _told_object("incident", incident.summary, said, incident.number)
+
+
+def evidence_object(item: Evidence) -> dict[str, Any]:
+    """Return the object for one line of others, as ``--follow`` comes upon it."""
+    kind = "no_kill" if item.kind in ("failure", "pressure") else "incident"
+    return _told_object(kind, death(item).text, [item], None)
+
+
+def no_kill_object(text: str, failed: Sequence[Evidence]) -> dict[str, Any]:
+    """Return the object for logs in which requests failed and nobody was killed."""
+    return _told_object("no_kill", text, failed, None)
+
+
+_DEADLY = ("kill", "notice", "eviction")
+
+
+def _told_object(
+    record: str, headline: str, said: Sequence[Evidence], number: int | None
+) -> dict[str, Any]:
+    first, killer = said[0], death(said[0])
+    one = joined(said)
+    dead = [item for item in one if record == "incident" and item.kind in _DEADLY]
+    return {
+        "source": msgspec.to_builtins(first.source),
+        "time": first.time,
+        "record": record,
+        "uptime_s": first.uptime_s,
+        "host": first.host,
+        "incident": number,
+        "headline": headline,
+        "killed": [
+            {
+                "pid": item.pid,
+                "comm": item.comm,
+                "unit": item.unit or place(item.cgroup).unit,
+                "cgroup": item.cgroup,
+                "pod": item.pod,
+                "container": item.container or item.container_name,
+                "job": item.job,
+                "processes": item.processes,
+            }
+            for item in dead
+        ],
+        "killer": {
+            "by": killer.by,
+            "text": headline,
+            "evidence": [msgspec.to_builtins(proof(item)) for item in said],
+        },
+        "related": [msgspec.to_builtins(item) for item in one],
+    }
+
+
+def summary_object(
+    reports: Sequence[Report],
+    evidence: Sequence[Evidence],
+    found: Sequence[Incident],
+    recurring: Tables,
+    no_kill: str | None = None,
+) -> dict[str, Any]:
+    """Return the object that ``oomkit explain --summary --json`` prints."""
+    return {
+        "no_kill": no_kill,
+        "reports": len(reports),
+        "killed": sum(len(report.killed) for report in reports),
+        "incidents": [
+            {
+                "number": incident.number,
+                "summary": incident.summary,
+                "when": when(incident, reports, evidence),
+                "reports": [msgspec.to_builtins(reports[r].source) for r in incident.reports],
+                "evidence": [msgspec.to_builtins(evidence[e]) for e in incident.evidence],
+            }
+            for incident in found
+        ],
+        "tables": msgspec.to_builtins(recurring),
+    }

@@ -1,0 +1,105 @@
+"""A page that stands by itself: the explained reports as HTML, to attach to a ticket."""
+
+from collections.abc import Sequence
+
+from oomkit import __version__
+from oomkit.explain.incidents import Incident
+from oomkit.explain.records import Explanation
+from oomkit.explain.recurring import Row, Tables, every_text
+from oomkit.klog.evidence import Evidence
+from oomkit.klog.records import Report
+from oomkit.render.html import element, escaped, items
+from oomkit.render.quantities import many
+from oomkit.views.explain_report_page import article
+from oomkit.views.explain_style import CSS
+from oomkit.views.explain_summary import counts_text, when
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+_OPEN_REPORTS = 3
+"""Of more reports only the last is unfolded."""
+_MAX_ROWS = 20
+
+
+def page_text(
+    explained: Sequence[Explanation],
+    reports: Sequence[Report],
+    evidence: Sequence[Evidence],
+    found: Sequence[Incident],
+    recurring: Tables,
+    no_kill: str | None = None,
+) -> str:
+    """Return the page; it loads nothing and runs nothing."""
+    title = _title(reports, found)
+    if not found and no_kill is not None:
+        title = no_kill[:1].upper() + no_kill[1:]
+    heading = "OOM report" if len(reports) == len(found) == 1 else title
+    unfolded = len(explained) <= _OPEN_REPORTS
+    first = len(reports) - len(explained) + 1
+    articles = [
+        article(item, first + i, unfolded=unfolded or i == len(explained) - 1)
+        for i, item in enumerate(explained)
+    ]
+    left = first - 1
+    note = f"<p class=dim>{many(left, 'earlier report')} left out.</p>" if left else ""
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escaped(title)}</title><style>{CSS}</style></head><body>"
+        f"<header><h1>{escaped(heading)}</h1></header><main>"
+        f"{_incidents(reports, evidence, found)}{_tables(recurring)}{note}{''.join(articles)}"
+        f"</main><footer>oomkit {escaped(__version__)} explain</footer></body></html>\n"
+    )
+
+
+def _title(reports: Sequence[Report], found: Sequence[Incident]) -> str:
+    if not found:
+        return "No OOM report found"
+    if len(found) == 1:
+        return found[0].summary
+    return counts_text(reports, found)
+
+
+def _incidents(
+    reports: Sequence[Report], evidence: Sequence[Evidence], found: Sequence[Incident]
+) -> str:
+    if not found or (len(found) == len(reports) == 1):
+        return ""
+    rows = []
+    for incident in found:
+        said = items([f"{evidence[e].by}: {evidence[e].text}" for e in incident.evidence], "dim")
+        rows.append(
+            f"<tr><td class=num>{incident.number}</td>"
+            f"{element('td', when(incident, reports, evidence), 'when')}"
+            f"<td>{escaped(incident.summary)}{said if not incident.reports else ''}</td></tr>"
+        )
+    return (
+        '<section><h2>Incidents</h2><div class="wide"><table>'
+        f"<tbody>{''.join(rows)}</tbody></table></div></section>"
+    )
+
+
+def _tables(recurring: Tables) -> str:
+    parts = []
+    for title, rows in (
+        ("By cgroup", recurring.cgroup),
+        ("By unit", recurring.unit),
+        ("By pod", recurring.pod),
+        ("By command", recurring.comm),
+    ):
+        if any(row.incidents > 1 for row in rows):
+            parts.append(_table(title, rows))
+    return f'<section class="tables">{"".join(parts)}</section>' if parts else ""
+
+
+def _table(title: str, rows: Sequence[Row]) -> str:
+    body = "".join(
+        f"<tr><td class=num>{row.incidents}</td><td class=num>{row.killed}</td>"
+        f"{element('td', row.name)}"
+        f"{element('td', every_text(row.every_s) if row.every_s is not None else '', 'dim')}</tr>"
+        for row in rows[:_MAX_ROWS]
+    )
+    return (
+        f'<div class="wide"><table><caption>{escaped(title)}</caption><thead><tr><th>incidents'
+        f"<th>killed<th><th></tr></thead><tbody>{body}</tbody></table></div>"
+    )

@@ -1,0 +1,85 @@
+"""The short of a long log: a line an incident, and what recurs."""
+
+from collections.abc import Iterator, Sequence
+
+from oomkit.explain.incidents import Incident
+from oomkit.explain.killer import proof
+from oomkit.explain.recurring import Row, Tables, every_text
+from oomkit.klog.evidence import Evidence
+from oomkit.klog.records import Report
+from oomkit.printable import printable
+from oomkit.render.quantities import many, moment
+from oomkit.views.explain_terminal import Line, fields
+
+_MAX_ROWS = 10
+
+
+def summary_lines(
+    reports: Sequence[Report],
+    evidence: Sequence[Evidence],
+    found: Sequence[Incident],
+    recurring: Tables,
+) -> Iterator[Line]:
+    """Yield a line an incident, then tables of what recurs."""
+    yield Line(counts_text(reports, found), "bold")
+    stamps = [when(incident, reports, evidence) for incident in found]
+    width = max((len(stamp) for stamp in stamps), default=0)
+    for incident, stamp in zip(found, stamps, strict=True):
+        opening = f"{incident.number:>4}  {stamp:<{width}}  "
+        yield Line(f"{opening}{printable(incident.summary)}", "", len(opening))
+    yield Line()
+    for title, rows in (
+        ("by cgroup", recurring.cgroup),
+        ("by unit", recurring.unit),
+        ("by pod", recurring.pod),
+        ("by command", recurring.comm),
+    ):
+        if len(rows) > 1 or any(row.incidents > 1 for row in rows):
+            yield from _table(title, rows)
+
+
+def counts_text(reports: Sequence[Report], found: Sequence[Incident]) -> str:
+    """How many incidents, reports and victims there are."""
+    incidents = many(len(found), "incident")
+    if not reports:
+        return f"{incidents}, no OOM report of the kernel"
+    killed = sum(len(report.killed) for report in reports)
+    return (
+        f"{incidents}, {many(len(reports), 'OOM report')}, "
+        f"{many(killed, 'process', 'processes')} killed by the kernel"
+    )
+
+
+def told_lines(found: Sequence[Incident], evidence: Sequence[Evidence]) -> Iterator[Line]:
+    """The lines that show incidents of which only others tell."""
+    for incident in found:
+        texts = [
+            f"line {p.line}: {p.text}" for p in (proof(evidence[e]) for e in incident.evidence)
+        ]
+        more = len(texts) - _MAX_ROWS
+        if more > 0:
+            texts = [*texts[:_MAX_ROWS], f"and {many(more, 'more line')}"]
+        yield from fields(f"incident {incident.number}", texts, "dim")
+    if found:
+        yield Line()
+
+
+def when(incident: Incident, reports: Sequence[Report], evidence: Sequence[Evidence]) -> str:
+    """When an incident began: date, seconds since boot, or the line it begins at."""
+    first = reports[incident.reports[0]] if incident.reports else evidence[incident.evidence[0]]
+    if first.time is not None:
+        return moment(first.time)
+    if first.uptime_s is not None:
+        return f"{first.uptime_s:.3f} s"
+    return f"line {first.source.line}"
+
+
+def _table(title: str, rows: Sequence[Row]) -> Iterator[Line]:
+    yield Line(f"{title:<11}incidents  killed", "bold")
+    for row in rows[:_MAX_ROWS]:
+        often = f"  {every_text(row.every_s)}" if row.every_s is not None else ""
+        opening = f"{'':<11}{row.incidents:>9}  {row.killed:>6}  "
+        yield Line(f"{opening}{printable(row.name)}{often}", "", len(opening))
+    if len(rows) > _MAX_ROWS:
+        yield Line(f"{'':<11}and {many(len(rows) - _MAX_ROWS, 'other')}", "dim")
+    yield Line()
