@@ -20,12 +20,11 @@ from statistics import median
 import psutil
 
 from oomkit.batch import Pool, cluster_pool, local_pool
-from oomkit.sweep.conduct import Conduct
-from oomkit.sweep.format import Sweep
 from oomkit.sweep.plan import Plan
-from oomkit.sweep.play import PRELOAD
 from oomkit.sweep.read import sweep_from
-from oomkit.sweep.spool import Spool
+from oomkit.sweep.run import PRELOAD
+from oomkit.sweep.runner import Conduct, Spool
+from oomkit.sweep.spec import Sweep
 
 ROOT = Path(__file__).parents[1]
 TEN_MS = "browser-tabs.toml"

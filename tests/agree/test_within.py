@@ -4,7 +4,7 @@ import pytest
 
 from oomkit.agree.within import from_within
 from oomkit.model import play
-from oomkit.real.confine import Host, confine
+from oomkit.real.cgroup_limits import Host, confine
 from oomkit.scenario import scenario_from
 
 GB = 2**30

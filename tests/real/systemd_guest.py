@@ -12,10 +12,10 @@ import pytest
 
 import oomkit
 from oomkit.policy import builtin
-from oomkit.real.accel import QEMU, arguments
-from oomkit.real.elf import interpreter, is_elf, libraries
 from oomkit.real.initramfs import Archive
 from oomkit.real.kernels import Bootable
+from oomkit.real.kvm import QEMU, arguments
+from oomkit.real.packages import interpreter, is_elf, libraries
 
 SYSTEMD = "/lib/systemd/systemd"
 _PROGRAMS = (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from oomkit.real import debian, kernels
+from oomkit.real import kernels, packages
 
 
 class FakeApt:
@@ -23,7 +23,7 @@ class FakeApt:
 
     def download(self, package: str, into: str) -> str:
         if self.gone and self.gone in package:
-            raise debian.PackageError("404")
+            raise packages.PackageError("404")
         self.fetched.append(package)
         return f"{into}/{package}_1.deb"
 
@@ -50,14 +50,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return str(root)
 
     monkeypatch.setattr(kernels, "cache_directory", lambda: str(directory))
-    monkeypatch.setattr(debian, "unpack", unpack)
-    monkeypatch.setattr(debian, "needs", lambda *_: None)
+    monkeypatch.setattr(packages, "unpack", unpack)
+    monkeypatch.setattr(packages, "needs", lambda *_: None)
     return directory
 
 
 def _sources(monkeypatch: pytest.MonkeyPatch, host: FakeApt, suites: FakeApt) -> None:
-    monkeypatch.setattr(debian, "HostApt", lambda: host)
-    monkeypatch.setattr(debian, "SuitesApt", lambda: suites)
+    monkeypatch.setattr(packages, "HostApt", lambda: host)
+    monkeypatch.setattr(packages, "SuitesApt", lambda: suites)
 
 
 NEW = [f"linux-{part}-7.3.4+deb13-cloud-amd64" for part in ("base", "binary", "image", "modules")]
@@ -108,7 +108,7 @@ def test_ours_is_an_apt_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     keyring = tmp_path / "keys.gpg"
     keyring.write_bytes(b"")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(debian, "KEYRING", str(keyring))
+    monkeypatch.setattr(packages, "KEYRING", str(keyring))
 
     def call(command: list[str], _into: str | None = None) -> str:
         if command[1] == "indextargets":
@@ -116,8 +116,8 @@ def test_ours_is_an_apt_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         called.append(command)
         return ""
 
-    monkeypatch.setattr(debian, "call", call)
-    debian.SuitesApt().names("x")
+    monkeypatch.setattr(packages, "call", call)
+    packages.SuitesApt().names("x")
     update, listed = called
     assert update[0] == "apt-get"
     assert "update" in update
@@ -128,15 +128,15 @@ def test_ours_is_an_apt_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     sources = (tmp_path / "oomkit/apt/sources.list").read_text()
     begin = f"deb [signed-by={keyring}] http://mirror.example/debian"
     assert all(line.startswith(begin) for line in sources.splitlines())
-    assert len(sources.splitlines()) == len(debian.SUITES)
+    assert len(sources.splitlines()) == len(packages.SUITES)
 
 
 def test_without_debians_keys_nothing_is_fetched(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(debian, "KEYRING", str(tmp_path / "none.gpg"))
-    with pytest.raises(debian.PackageError, match="debian-archive-keyring"):
-        debian.SuitesApt().names("x")
+    monkeypatch.setattr(packages, "KEYRING", str(tmp_path / "none.gpg"))
+    with pytest.raises(packages.PackageError, match="debian-archive-keyring"):
+        packages.SuitesApt().names("x")
 
 
 def test_an_image_named_by_its_path_has_the_modules_beside_it(tmp_path: Path) -> None:
@@ -152,10 +152,10 @@ def test_a_mirror_is_named_or_known_to_apt(monkeypatch: pytest.MonkeyPatch, tmp_
     keyring = tmp_path / "keys.gpg"
     keyring.write_bytes(b"")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(debian, "KEYRING", str(keyring))
-    monkeypatch.setattr(debian, "call", lambda *_: "")
-    with pytest.raises(debian.PackageError, match=debian.MIRROR_VARIABLE):
-        debian.SuitesApt().names("x")
-    monkeypatch.setenv(debian.MIRROR_VARIABLE, "http://named.example/")
-    debian.SuitesApt().names("x")
+    monkeypatch.setattr(packages, "KEYRING", str(keyring))
+    monkeypatch.setattr(packages, "call", lambda *_: "")
+    with pytest.raises(packages.PackageError, match=packages.MIRROR_VARIABLE):
+        packages.SuitesApt().names("x")
+    monkeypatch.setenv(packages.MIRROR_VARIABLE, "http://named.example/")
+    packages.SuitesApt().names("x")
     assert "http://named.example/debian " in (tmp_path / "oomkit/apt/sources.list").read_text()

@@ -14,19 +14,19 @@ from tests.cli.test_run import oomkit
 
 from oomkit.model import ModelError
 from oomkit.model import play as play_model
-from oomkit.real import daemons, debian
+from oomkit.real import companions, packages
 from oomkit.real.agent import heartbeat, samples, swap
 from oomkit.real.agent.beside import Beside
 from oomkit.real.agent.memory import PAGE, Area, filler
 from oomkit.real.agent.report import Report
-from oomkit.real.assemble import assemble
-from oomkit.real.companion import Companion
-from oomkit.real.elf import interpreter, is_elf, libraries, loaded_part
+from oomkit.real.cgroup_limits import for_guest
+from oomkit.real.companions import Companion
 from oomkit.real.initramfs import initramfs
 from oomkit.real.kills import kills_of
-from oomkit.real.limits import for_guest
 from oomkit.real.observe import Observation
+from oomkit.real.packages import interpreter, is_elf, libraries, loaded_part
 from oomkit.real.reaction import reaction
+from oomkit.real.run_record import assemble
 from oomkit.scenario import read_scenario, scenario_from
 from oomkit.scenario.read import walk_tasks
 
@@ -283,20 +283,22 @@ def test_daemons_are_found_where_they_were_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    peer = daemons.Daemon(name="x", program="/usr/bin/no-such-daemon", companion=daemons._earlyoom)
-    monkeypatch.setitem(daemons.PEERS, "x", peer)
-    with pytest.raises(daemons.NoDaemonError, match="oomkit daemons --fetch x"):
-        daemons.find("x")
+    peer = companions.Daemon(
+        name="x", program="/usr/bin/no-such-daemon", companion=companions._earlyoom
+    )
+    monkeypatch.setitem(companions.PEERS, "x", peer)
+    with pytest.raises(companions.NoDaemonError, match="oomkit daemons --fetch x"):
+        companions.find("x")
     program = tmp_path / "oomkit" / "daemons" / "x" / "usr" / "bin" / "no-such-daemon"
     program.parent.mkdir(parents=True)
     program.touch()
-    assert str(tmp_path) in daemons.find("x").files["/usr/bin/earlyoom"]
+    assert str(tmp_path) in companions.find("x").files["/usr/bin/earlyoom"]
 
 
 def test_packages_are_unpacked_under_their_name(tmp_path: Path) -> None:
     try:
-        debian.needs(("dpkg-deb",), "this test")
-    except debian.PackageError as error:
+        packages.needs(("dpkg-deb",), "this test")
+    except packages.PackageError as error:
         pytest.skip(str(error))
     tree = tmp_path / "tree"
     (tree / "DEBIAN").mkdir(parents=True)
@@ -307,11 +309,13 @@ def test_packages_are_unpacked_under_their_name(tmp_path: Path) -> None:
     (tree / "usr" / "here").touch()
     package = tmp_path / "mine_1_all.deb"
     subprocess.run(["dpkg-deb", "-b", tree, package], check=True, capture_output=True)
-    assert debian.unpack([str(package)], str(tmp_path / "into")) == str(tmp_path / "into" / "mine")
+    assert packages.unpack([str(package)], str(tmp_path / "into")) == str(
+        tmp_path / "into" / "mine"
+    )
     assert (tmp_path / "into" / "mine" / "usr" / "here").exists()
     (tmp_path / "bad_1.deb").write_text("no package")
-    with pytest.raises(debian.PackageError, match=r"bad_1\.deb"):
-        debian.unpack([str(tmp_path / "bad_1.deb")], str(tmp_path / "into"))
+    with pytest.raises(packages.PackageError, match=r"bad_1\.deb"):
+        packages.unpack([str(tmp_path / "bad_1.deb")], str(tmp_path / "into"))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from tests.real.played import needs_kernel
 
 import oomkit
 from oomkit.real import kernels, qemu
-from oomkit.real.companion import Companion
+from oomkit.real.companions import Companion
 from oomkit.scenario import read_scenario
 
 pytestmark = pytest.mark.qemu

@@ -7,17 +7,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomkit.real import accel, kernels, tsc
-from oomkit.real.assemble import assemble
-from oomkit.real.confine import OUTER, Host, confine
+from oomkit.real import kernels, kvm
+from oomkit.real.cgroup_limits import (
+    OUTER,
+    GroupTree,
+    Host,
+    confine,
+    for_cgroup,
+    for_guest,
+    missing_knobs,
+)
 from oomkit.real.disks import Disks
-from oomkit.real.groups import GroupTree, missing_knobs
 from oomkit.real.initramfs import Archive
 from oomkit.real.kernels import Bootable
 from oomkit.real.kills import LogLine, kills_of, stamped
-from oomkit.real.limits import for_cgroup, for_guest
+from oomkit.real.kvm import khz
 from oomkit.real.observe import Observation
 from oomkit.real.plan import Places, Planner, effective_adj, files_of
+from oomkit.real.run_record import assemble
 from oomkit.scenario import Scenario, Task, scenario_from
 
 BASE = {
@@ -99,11 +106,11 @@ def test_paths_find_a_kernel_and_trouble_names_them(shelf: Path) -> None:
 
 
 def test_the_counters_rate_is_measured_alike_each_time() -> None:
-    first = tsc.khz()
+    first = khz()
     if first is None:
         pytest.skip("needs an x86-64 CPU and memory that may be executed")
-    tsc.khz.cache_clear()
-    again = tsc.khz()
+    khz.cache_clear()
+    again = khz()
     assert again is not None
     assert abs(again - first) < first * 0.001
     assert first > 100_000
@@ -309,11 +316,11 @@ def test_the_guests_clock_counts_instructions_where_it_can(
         return Bootable(release=release, image=f"/boot/vmlinuz-{release}", modules=None)
 
     def counts(release: str, cpus: int) -> bool:
-        return "-icount" in accel.arguments(kernel(release), cpus)
+        return "-icount" in kvm.arguments(kernel(release), cpus)
 
-    monkeypatch.setattr(accel, "_kvm_works", lambda _image: False)
+    monkeypatch.setattr(kvm, "_kvm_works", lambda _image: False)
     assert counts("6.12.117+deb12-cloud-amd64", 2)
     assert counts("6.1.0-56-cloud-amd64", 1)
     assert not counts("6.1.0-56-cloud-amd64", 2)
-    monkeypatch.setattr(accel, "_kvm_works", lambda _image: True)
-    assert accel.arguments(kernel("6.12"), 1)[:2] == ("-accel", "kvm")
+    monkeypatch.setattr(kvm, "_kvm_works", lambda _image: True)
+    assert kvm.arguments(kernel("6.12"), 1)[:2] == ("-accel", "kvm")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from oomkit.real.errors import RealError
-from oomkit.real.scratch import scratch, sweep
+from oomkit.real.workdir import scratch, sweep
 
 
 def left(where: Path, name: str, *, mode: int = 0o700) -> Path:

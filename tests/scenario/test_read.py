@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomkit.real.limits import for_guest
+from oomkit.real.cgroup_limits import for_guest
 from oomkit.scenario import Run, Samples, ScenarioError, read_scenario, scenario_from
 from oomkit.scenario.record import from_json, to_json
 from oomkit.scenario.template import template

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from oomkit.sweep.format import Sweep
 from oomkit.sweep.read import sweep_from
+from oomkit.sweep.spec import Sweep
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from oomkit.sweep.axes import draw_value, read_axes
-from oomkit.sweep.format import Axis
+from oomkit.sweep.spec import Axis
 from oomkit.toml.table import Fault, Table
 
 

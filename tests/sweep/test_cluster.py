@@ -15,9 +15,8 @@ import pytest
 
 from oomkit.batch import PoolError, cluster_pool, pools
 from oomkit.explain.files import read_files
-from oomkit.sweep.conduct import Conduct
 from oomkit.sweep.plan import Plan
-from oomkit.sweep.spool import Spool
+from oomkit.sweep.runner import Conduct, Spool
 from tests.klog.logs import path_of
 from tests.sweep.sweeps import sweep
 from tests.sweep.test_conduct import here, made, rows

@@ -11,11 +11,10 @@ import msgspec
 import pytest
 
 from oomkit.batch import Pool, local_pool, work
-from oomkit.sweep import play
-from oomkit.sweep.conduct import Conduct
-from oomkit.sweep.format import Sweep
+from oomkit.sweep import run
 from oomkit.sweep.plan import Plan
-from oomkit.sweep.spool import Spool, SpoolError
+from oomkit.sweep.runner import Conduct, Spool, SpoolError
+from oomkit.sweep.spec import Sweep
 from tests.sweep.sweeps import sweep
 
 
@@ -67,12 +66,12 @@ def test_rows_are_whole_and_in_order(expected: bytes) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_rows_do_not_depend_on_the_workers(workers: int, tmp_path: Path, expected: bytes) -> None:
-    with local_pool(workers, preload=play.PRELOAD) as pool:
+    with local_pool(workers, preload=run.PRELOAD) as pool:
         assert rows(made(), tmp_path / "rows", pool) == expected
 
 
 def test_a_killed_worker_costs_nothing(tmp_path: Path, expected: bytes) -> None:
-    with local_pool(2, preload=play.PRELOAD) as pool:
+    with local_pool(2, preload=run.PRELOAD) as pool:
         executor = pool.executor
         submit = executor.submit
         killed: list[int] = []
@@ -175,7 +174,7 @@ def test_a_run_that_fails_is_a_row_with_its_error(tmp_path: Path) -> None:
 def test_a_run_that_kills_its_workers_is_a_row() -> None:
     one = made()
     job = next(Plan(one).jobs())
-    row = msgspec.json.decode(play.lost_row(one, play.encode(job), 3))
+    row = msgspec.json.decode(run.lost_row(one, run.encode(job), 3))
     assert row["run"] == 0
     assert "its worker died, 3 times" in row["error"]
 
@@ -186,7 +185,7 @@ def test_a_policys_keys_can_vary_too() -> None:
         vary={"policy.when.*.over": ["3s", "9s"], "policy.how.term": [True, False]},
         want={"best": ["policy.how.term", "policy"]},
     )
-    player = play.Player(one)
+    player = run.Player(one)
     found = set()
     for job in Plan(one).jobs():
         policy = player.policy(job)

@@ -6,11 +6,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from oomkit.sweep import find
+from oomkit.sweep import analysis
 from oomkit.sweep.answer import Answer
-from oomkit.sweep.format import Sweep
 from oomkit.sweep.plan import Job, Plan
-from oomkit.sweep.row import columns, failure, identity
+from oomkit.sweep.run import columns, failure, identity
+from oomkit.sweep.spec import Sweep
 from tests.sweep.sweeps import sweep
 
 NOTHING = {
@@ -25,7 +25,7 @@ def answered(one: Sweep, result: Any) -> Answer:
     types: dict[type, Any] = {int: pl.Int64, float: pl.Float64, str: pl.String, bool: pl.Boolean}
     schema = {name: types[kind] for name, kind in columns(one.axes).items()}
     rows = [{**identity(one, "leak", job), **NOTHING, **result(job)} for job in Plan(one).jobs()]
-    return find.answer(one, pl.DataFrame(rows, schema=schema).lazy())
+    return analysis.answer(one, pl.DataFrame(rows, schema=schema).lazy())
 
 
 def noise(job: Job) -> float:

@@ -10,7 +10,7 @@ import pytest
 
 from oomkit.scenario import scenario_from
 from oomkit.sweep.fleet import Table, oom_score_adj
-from oomkit.sweep.format import Fleet
+from oomkit.sweep.spec import Fleet
 from oomkit.sweep.traces import TraceError, read_table
 from tests.sweep.sweeps import ROOT
 

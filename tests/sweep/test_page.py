@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from oomkit.sweep import find, tables
+from oomkit.sweep import analysis, tables
 from oomkit.sweep.answer import Answer
-from oomkit.sweep.format import Sweep
 from oomkit.sweep.plan import Plan
-from oomkit.sweep.spool import Spool
+from oomkit.sweep.runner import Spool
+from oomkit.sweep.spec import Sweep
 from oomkit.views.sweep_page import page_text
 from tests.sweep.sweeps import sweep
 from tests.sweep.test_conduct import here, rows
@@ -20,7 +20,7 @@ from tests.sweep.test_conduct import here, rows
 def played(one: Sweep, tmp_path: Path) -> tuple[Answer, str]:
     path = tmp_path / "rows"
     rows(one, path, here())
-    found = find.answer(one, tables.scan(one, str(path)))
+    found = analysis.answer(one, tables.scan(one, str(path)))
     return found, page_text(one, found, Plan(one))
 
 

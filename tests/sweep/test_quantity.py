@@ -2,7 +2,7 @@
 
 import pytest
 
-from oomkit.sweep.quantity import as_kind, shown, written
+from oomkit.sweep.spec import as_kind, shown, written
 
 
 @pytest.mark.parametrize(

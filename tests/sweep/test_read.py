@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from oomkit.sweep.format import Want
 from oomkit.sweep.read import read_sweep
+from oomkit.sweep.spec import Want
 from oomkit.toml.table import TomlError
 from tests.sweep.sweeps import ROOT, sweep
 

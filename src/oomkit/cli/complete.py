@@ -58,7 +58,7 @@ def _kernels(_: click.Context) -> Iterable[str]:
 
 
 def _daemons(_: click.Context) -> Iterable[str]:
-    from oomkit.real.daemons import PEERS
+    from oomkit.real.companions import PEERS
 
     return PEERS
 
@@ -119,7 +119,7 @@ def _policy_keys(_: click.Context) -> Iterable[str]:
 
 
 def _sweep_keys(_: click.Context) -> Iterable[str]:
-    from oomkit.sweep.format import Weights
+    from oomkit.sweep.spec import Weights
 
     yield from ("runs=", "repeat=", "seed=", "want.by=", "want.in=")
     yield from (f"fleet.{key}=" for key in ("window", "pack", "tasks", "swap", "unit"))

@@ -29,17 +29,17 @@ def command(fetch: str | None, *, as_json: bool) -> None:
     Each is looked for where its package installs it, and where --fetch puts it.
     """
     from oomkit.cli.progress import progress
-    from oomkit.real import RealError, daemons
+    from oomkit.real import RealError, companions
 
     try:
         if fetch is not None:
             with progress(lambda: f"fetching Debian's {fetch}"):
-                daemons.fetch(fetch)
+                companions.fetch(fetch)
     except RealError as error:
         fail(str(error))
     except OSError as error:
         fail(os_words(error))
-    found = {name: daemons.root_of(peer) for name, peer in daemons.PEERS.items()}
+    found = {name: companions.root_of(peer) for name, peer in companions.PEERS.items()}
     if as_json:
         import msgspec
 

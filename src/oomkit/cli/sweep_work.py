@@ -21,11 +21,10 @@ if TYPE_CHECKING:
 
     from oomkit.batch import Pool
     from oomkit.sweep.answer import Answer
-    from oomkit.sweep.conduct import Conduct
     from oomkit.sweep.fleet import Table
-    from oomkit.sweep.format import Fleet, Sweep
     from oomkit.sweep.plan import Plan
-    from oomkit.sweep.spool import Spool
+    from oomkit.sweep.runner import Conduct, Spool
+    from oomkit.sweep.spec import Fleet, Sweep
 
 _BAR_CELLS = 24
 
@@ -94,8 +93,7 @@ def tell_run(sweep: "Sweep", table: "Table | None", number: int) -> None:
     from oomkit.model import ModelError
     from oomkit.scenario import ScenarioError
     from oomkit.sweep.plan import Plan
-    from oomkit.sweep.play import Player
-    from oomkit.sweep.row import described
+    from oomkit.sweep.run import Player, described
 
     plan = Plan(sweep, table)
     if number >= plan.total:
@@ -124,9 +122,8 @@ def play(
 ) -> "Answer":
     """Play a sweep and answer its question; ``command`` is what plays it again."""
     _need_polars()
-    from oomkit.sweep.conduct import Conduct
     from oomkit.sweep.plan import Plan
-    from oomkit.sweep.spool import Spool
+    from oomkit.sweep.runner import Conduct, Spool
 
     plan = Plan(sweep, table)
     spool = Spool(_spool_path(sweep, out), sweep, plan.total)
@@ -141,10 +138,10 @@ def _answered(
     sweep: "Sweep", plan: "Plan", spool: "Spool", *, out: str | None, html: str | None, command: str
 ) -> "Answer":
     """Answer from the rows, write what is asked for, and delete them."""
-    from oomkit.sweep import find, tables
+    from oomkit.sweep import analysis, tables
 
     try:
-        found = find.answer(sweep, tables.scan(sweep, spool.path))
+        found = analysis.answer(sweep, tables.scan(sweep, spool.path))
         if html is not None:
             from oomkit.views.sweep_page import page_text
 
@@ -177,7 +174,7 @@ def _spool_path(sweep: "Sweep", out: str | None) -> str:
 
 def _open(spool: "Spool", elsewhere: "ExitStack | None", *, resume: bool, restart: bool) -> None:
     """Open the spool; where it can't be written and only the answer counts, for this once."""
-    from oomkit.sweep.spool import SpoolError
+    from oomkit.sweep.runner import SpoolError
 
     exists = os.path.exists(spool.path)
     try:
@@ -237,7 +234,7 @@ def _kept(conduct: "Conduct", spool: "Spool") -> str:
 
 def _pool(workers: int | None, cluster: str | None) -> "AbstractContextManager[Pool]":
     from oomkit.batch import cluster_pool, local_pool
-    from oomkit.sweep.play import PRELOAD
+    from oomkit.sweep.run import PRELOAD
 
     return local_pool(workers, preload=PRELOAD) if cluster is None else cluster_pool(cluster)
 

@@ -7,16 +7,15 @@ import resource
 from oomkit.guard.config import read_boot_id
 from oomkit.host.cgroups import Hierarchy, find_hierarchy
 from oomkit.host.pidfd import start_ticks_of
-from oomkit.real import limits
+from oomkit.real import cgroup_limits as limits
 from oomkit.real.agent import groups as agent_groups
-from oomkit.real.assemble import Played, as_found, assemble
-from oomkit.real.confine import OUTER, Host, confine
-from oomkit.real.groups import GroupTree, missing_knobs
+from oomkit.real.cgroup_limits import OUTER, GroupTree, Host, confine, missing_knobs
 from oomkit.real.kills import LogLine
 from oomkit.real.observe import Observation
 from oomkit.real.plan import SAMPLE_S, Places, Plan, Planner, changes, files_of
 from oomkit.real.run_agent import run_agent
-from oomkit.real.scratch import scratch
+from oomkit.real.run_record import Played, as_found, assemble
+from oomkit.real.workdir import scratch
 from oomkit.scenario.format import At, Scenario
 
 _ROOM_BYTES = 512 * 2**20

@@ -10,8 +10,8 @@ import subprocess
 import sys
 import tempfile
 
-from oomkit.real.companion import Companion
-from oomkit.real.elf import interpreter, libraries, loaded_part
+from oomkit.real.companions import Companion
+from oomkit.real.packages import interpreter, libraries, loaded_part
 from oomkit.real.plan import Plan
 from oomkit.real.run_agent import HERE
 

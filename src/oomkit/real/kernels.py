@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import msgspec
 
 from oomkit.kernel.versions import UnknownKernelError, rules_for
-from oomkit.real import debian
+from oomkit.real import packages
 from oomkit.real.errors import RealError
 
 PATH_VARIABLE = "OOMKIT_KERNELS"
@@ -38,7 +38,7 @@ class NoKernelError(RealError):
 
 def cache_directory() -> str:
     """Where downloaded kernels are kept."""
-    return debian.cache_directory("kernels")
+    return packages.cache_directory("kernels")
 
 
 def bootable() -> list[Bootable]:
@@ -125,24 +125,24 @@ def fetch(version: str) -> Bootable:
         NoKernelError: no suite has such a package.
         PackageError: apt is not here, or failed, or what it brings can't be kept.
     """
-    debian.need_cache("kernels")
-    debian.needs(("apt-get", "apt-cache", "dpkg-deb"), "fetching Debian's kernels")
-    for apt in (debian.HostApt(), debian.SuitesApt()):
+    packages.need_cache("kernels")
+    packages.needs(("apt-get", "apt-cache", "dpkg-deb"), "fetching Debian's kernels")
+    for apt in (packages.HostApt(), packages.SuitesApt()):
         releases = _releases(apt, version)
         for place, release in enumerate(releases):
             try:
                 return _fetched(apt, release)
-            except debian.PackageError:
+            except packages.PackageError:
                 # A mirror may have dropped what its index still lists.
                 if place + 1 == len(releases):
                     raise
     raise NoKernelError(
         f"Debian's suites have no cloud kernel {version}; looked in what apt here knows, and in "
-        + ", ".join(debian.SUITES)
+        + ", ".join(packages.SUITES)
     )
 
 
-def _releases(apt: debian.Apt, version: str) -> list[str]:
+def _releases(apt: packages.Apt, version: str) -> list[str]:
     """The releases of a version that apt knows, the newest first."""
     names = apt.names("^linux-(image|binary)-[0-9].*-cloud-amd64$")
     found = {re.sub(r"^linux-(?:image|binary)-", "", name) for name in names}
@@ -150,15 +150,15 @@ def _releases(apt: debian.Apt, version: str) -> list[str]:
     return sorted(match, key=numbers, reverse=True)
 
 
-def _fetched(apt: debian.Apt, release: str) -> Bootable:
+def _fetched(apt: packages.Apt, release: str) -> Bootable:
     """Fetch one release. From 6.19 on its parts are in packages of their own."""
     known = apt.names(f"^linux-(image|binary|base|modules)-{re.escape(release)}$")
     split = f"linux-binary-{release}" in known
     parts = [n for n in known if not split or not n.startswith("linux-image-")]
     with tempfile.TemporaryDirectory(prefix="oomkit-") as directory:
         os.chmod(directory, 0o755)
-        packages = [apt.download(name, directory) for name in sorted(parts)]
-        return _at(debian.unpack(packages, cache_directory(), f"linux-image-{release}"))
+        debs = [apt.download(name, directory) for name in sorted(parts)]
+        return _at(packages.unpack(debs, cache_directory(), f"linux-image-{release}"))
 
 
 def _at(path: str) -> Bootable:
@@ -169,7 +169,7 @@ def _at(path: str) -> Bootable:
             return kernel
         raise NoKernelError(f"{path}: expected boot/vmlinuz-* in it")
     if path.endswith(".deb"):
-        return _at(debian.unpack([path], cache_directory()))
+        return _at(packages.unpack([path], cache_directory()))
     return _kernel(path, [os.path.dirname(os.path.dirname(os.path.abspath(path))), "/"])
 
 

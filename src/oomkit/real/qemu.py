@@ -11,18 +11,19 @@ from typing import Any
 
 import msgspec
 
-from oomkit.real import accel, disks, limits
-from oomkit.real.assemble import Played, as_found, assemble
-from oomkit.real.companion import Companion
+from oomkit.real import cgroup_limits as limits
+from oomkit.real import disks, kvm
+from oomkit.real.cgroup_limits import GroupTree, missing_knobs
+from oomkit.real.companions import Companion
 from oomkit.real.errors import RealError
-from oomkit.real.groups import GroupTree, missing_knobs
 from oomkit.real.initramfs import initramfs
 from oomkit.real.kernels import Bootable, has_memcg_v1
 from oomkit.real.kills import stamped
 from oomkit.real.observe import Observation
 from oomkit.real.plan import SAMPLE_S, Places, Plan, Planner, changes, files_of
 from oomkit.real.reaction import LOW_SHARE
-from oomkit.real.scratch import scratch
+from oomkit.real.run_record import Played, as_found, assemble
+from oomkit.real.workdir import scratch
 from oomkit.scenario.format import At, Scenario
 from oomkit.scenario.read import walk_tasks
 
@@ -60,7 +61,7 @@ def why_not() -> str:
     """Why no kernel can be booted on this machine; empty if one can."""
     if os.uname().machine != "x86_64":
         return "the guest runs this host's Python, and its kernels are x86-64"
-    for tool in (accel.QEMU, "mkfs.ext4", "setpriv"):
+    for tool in (kvm.QEMU, "mkfs.ext4", "setpriv"):
         if shutil.which(tool) is None:
             return f"{tool} is not installed"
     return ""
@@ -159,7 +160,7 @@ class _Guest:
             raise QemuError("in the guest: " + "; ".join(dict.fromkeys(self.seen.faults)))
         if self.seen.daemon_end is not None and self.seen.daemon_end[0] < _AT_ONCE_S:
             raise QemuError(self._why_no_daemon(self.seen.daemon_end[1]))
-        if silent is None and accel.keeps_our_time(self.kernel, self.scenario.machine.cpus):
+        if silent is None and kvm.keeps_our_time(self.kernel, self.scenario.machine.cpus):
             self._compare_clocks()
         text = self.console.decode("utf-8", "replace").replace("\r", "")
         run = assemble(
@@ -261,12 +262,12 @@ class _Guest:
         command = [
             # Should we die, the guest goes too.
             "setpriv", "--pdeathsig", "KILL",
-            accel.QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-            *accel.arguments(self.kernel, machine.cpus),
+            kvm.QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+            *kvm.arguments(self.kernel, machine.cpus),
             "-m", str(machine.ram_bytes >> 20), "-smp", str(machine.cpus),
             "-kernel", self.kernel.image, "-initrd", f"{self.directory}/initrd",
             "-append", " ".join((_COMMAND_LINE, f"transparent_hugepage={thp}",
-                                 *accel.kernel_parameters(self.kernel, machine.cpus))),
+                                 *kvm.kernel_parameters(self.kernel, machine.cpus))),
             "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
             "-device", "virtio-serial-pci",
             "-chardev", f"socket,id=channel,fd={theirs.fileno()}",

@@ -5,9 +5,9 @@ from typing import Literal
 import msgspec
 
 from oomkit.real import cgroup, kernels, qemu
-from oomkit.real.assemble import Played
+from oomkit.real.companions import companion_of
 from oomkit.real.errors import RealError
-from oomkit.real.guards import companion_of
+from oomkit.real.run_record import Played
 from oomkit.scenario.format import Scenario
 
 World = Literal["cgroup", "qemu"]
@@ -21,7 +21,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         kernel: which kernel to boot, as :func:`oomkit.real.kernels.find` takes it; None: what
             suits each scenario.
         guard: which user-space OOM killer to take along into the guest, as
-            :func:`oomkit.real.guards.companion_of` takes it, and have reactions measured; None:
+            :func:`oomkit.real.companions.companion_of` takes it, and have reactions measured; None:
             none, and nothing is measured.
     """
 

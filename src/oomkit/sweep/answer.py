@@ -6,8 +6,7 @@ import msgspec
 import polars as pl
 
 from oomkit.render.quantities import mb
-from oomkit.sweep.format import Sweep, Value
-from oomkit.sweep.quantity import exact, value_of
+from oomkit.sweep.spec import Sweep, Value, exact, value_of
 from oomkit.sweep.stats import Mean, Share, mean_of, share
 
 OBJECTIVES = (

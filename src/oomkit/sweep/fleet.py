@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from oomkit.sweep.format import Fleet
+from oomkit.sweep.spec import Fleet
 
 SYSTEM = 360
 PRODUCTION = 120

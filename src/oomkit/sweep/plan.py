@@ -10,7 +10,7 @@ import msgspec
 
 from oomkit.sweep.axes import draw_value
 from oomkit.sweep.fleet import Table
-from oomkit.sweep.format import Axis, Sweep, Value
+from oomkit.sweep.spec import Axis, Sweep, Value
 
 MAX_RUNS = 100_000_000
 

@@ -11,11 +11,10 @@ import msgspec
 from oomkit.policy import builtin
 from oomkit.policy.read import policy_from
 from oomkit.scenario import scenario_from
-from oomkit.sweep.axes import read_axes
-from oomkit.sweep.change import POLICY, changed, changed_policy
-from oomkit.sweep.format import Axis, Bad, Base, Fleet, Guard, Sweep, Value, Want, Weights
+from oomkit.sweep.axes import POLICY, changed, changed_policy, read_axes
 from oomkit.sweep.plan import MAX_RUNS, count_runs
-from oomkit.sweep.quantity import shown as shown_value
+from oomkit.sweep.spec import Axis, Bad, Base, Fleet, Guard, Sweep, Value, Want, Weights
+from oomkit.sweep.spec import shown as shown_value
 from oomkit.toml import units
 from oomkit.toml.load import load
 from oomkit.toml.overrides import apply_overrides

@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 
 from oomkit.files.safely import open_output, replace_output
-from oomkit.sweep.format import Sweep
-from oomkit.sweep.row import columns
+from oomkit.sweep.run import columns
+from oomkit.sweep.spec import Sweep
 
 KINDS = (".parquet", ".csv", ".jsonl")
 """How the name of a table may end."""

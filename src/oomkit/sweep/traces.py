@@ -14,7 +14,7 @@ import polars as pl
 from oomkit.errors import OomkitError
 from oomkit.sweep import alibaba, google
 from oomkit.sweep.fleet import Table
-from oomkit.sweep.format import Fleet
+from oomkit.sweep.spec import Fleet
 
 MAX_TASKS = 1_000_000
 """Of larger tables every second, third... task is taken."""

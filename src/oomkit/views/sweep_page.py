@@ -11,10 +11,9 @@ from oomkit.model import ModelError
 from oomkit.render import html
 from oomkit.render.quantities import outcome_of, seconds
 from oomkit.sweep.answer import HEADS, OBJECTIVES, Answer, Group, amount, name_of
-from oomkit.sweep.format import Sweep, Weights
 from oomkit.sweep.plan import Plan
-from oomkit.sweep.play import Player
-from oomkit.sweep.row import described
+from oomkit.sweep.run import Player, described
+from oomkit.sweep.spec import Sweep, Weights
 from oomkit.views.run_events import happenings
 from oomkit.views.sweep_charts import panels
 

@@ -16,8 +16,7 @@ from oomkit.sweep.answer import (
     groups_by,
     name_of,
 )
-from oomkit.sweep.format import Axis, Bad, Sweep
-from oomkit.sweep.quantity import value_of
+from oomkit.sweep.spec import Axis, Bad, Sweep, value_of
 from oomkit.sweep.stats import Mean, mean_of, share
 
 _BINS = 5

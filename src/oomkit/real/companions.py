@@ -1,0 +1,220 @@
+"""What ``--guard`` names: this project's guard with a policy, a peer, or only the measuring."""
+
+import marshal
+import os
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+import oomkit
+from oomkit.guard.config import Places, Settings, to_plain
+from oomkit.policy.compile import compile_plan
+from oomkit.policy.read import PolicyError, find_policy
+from oomkit.real import packages
+from oomkit.real.errors import RealError
+from oomkit.scenario.format import Scenario
+
+
+class Companion(msgspec.Struct, frozen=True, kw_only=True):
+    """What to put into the guest, and how to start it there before the run begins.
+
+    Attributes:
+        name: who is said to have killed what the kernel's log does not name.
+        command: the program by its path in the guest, and its arguments; it runs as root, its
+            output becomes part of the run's log.
+        files: path in the guest to the file of this host that is copied there; a binary's loader
+            and libraries come along by themselves.
+        texts: path in the guest to what the file there is to hold.
+        modules: Python modules it imports beyond what the workload agent does.
+        paths: directories of this host where those are that Python does not bring.
+        ready: the run begins when a line of its output holds this; empty: it says nothing.
+        settle_s: seconds from then to the beginning of the run.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    files: dict[str, str] = {}
+    texts: dict[str, bytes] = {}
+    modules: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    ready: str = ""
+    settle_s: float = 1.0
+
+
+class NoDaemonError(RealError):
+    """No daemon of that name is here; the text says where was looked."""
+
+
+class Daemon(msgspec.Struct, frozen=True, kw_only=True):
+    """A peer as its package ships it.
+
+    Attributes:
+        name: of it and its package.
+        program: its path where it is installed.
+        companion: from where the package's files are (``/`` or an unpacked package) to what a
+            guest needs.
+    """
+
+    name: str
+    program: str
+    companion: Callable[[str], Companion]
+
+
+def _earlyoom(root: str) -> Companion:
+    """As its unit starts it: no options but the distance of its reports."""
+    return Companion(
+        name="earlyoom",
+        command=("/usr/bin/earlyoom", "-r", "3600"),
+        files={"/usr/bin/earlyoom": f"{root}/usr/bin/earlyoom"},
+        ready="mem avail:",
+    )
+
+
+def _nohang(root: str) -> Companion:
+    """As its unit starts it, with the configuration for servers that the package installs."""
+    config = "/etc/nohang/nohang.conf"
+    return Companion(
+        name="nohang",
+        command=("/usr/bin/python3", "-SI", "/usr/sbin/nohang", "--monitor", "--config", config),
+        files={"/usr/sbin/nohang": f"{root}/usr/sbin/nohang", config: f"{root}{config}"},
+        modules=(
+            "os", "ctypes", "time", "operator", "sys", "re", "sre_constants", "signal", "random",
+            "logging", "threading", "shlex", "subprocess",
+        ),
+        ready="Monitoring has started",
+    )  # fmt: skip
+
+
+PEERS = {
+    peer.name: peer
+    for peer in (
+        Daemon(name="earlyoom", program="/usr/bin/earlyoom", companion=_earlyoom),
+        Daemon(name="nohang", program="/usr/sbin/nohang", companion=_nohang),
+    )
+}
+
+
+def find(name: str) -> Companion:
+    """The companion of a peer's name: what is installed, else what was fetched.
+
+    Raises:
+        NoDaemonError: there is none of that name, or it is not here.
+    """
+    peer = PEERS.get(name)
+    if peer is None:
+        raise NoDaemonError(f"no daemon {name!r}; expected one of {', '.join(PEERS)}")
+    root = root_of(peer)
+    if root is None:
+        raise NoDaemonError(
+            f"{name} is not here: neither {peer.program} nor its package in "
+            f"{packages.cache_directory('daemons')}; install it, or get Debian's with "
+            f"oomkit daemons --fetch {name}"
+        )
+    return peer.companion(root.rstrip("/"))
+
+
+def root_of(peer: Daemon) -> str | None:
+    """Where a peer's files are: ``/``, the directory it was unpacked to, or nowhere (None)."""
+    for root in ("/", f"{packages.cache_directory('daemons')}/{peer.name}"):
+        if os.path.isfile(f"{root.rstrip('/')}{peer.program}"):
+            return root
+    return None
+
+
+def fetch(name: str) -> str:
+    """Download and unpack a peer's Debian package, without installing it; returns where.
+
+    Raises:
+        NoDaemonError: there is none of that name.
+        PackageError: apt is not here, or failed, or what it brings can't be kept.
+    """
+    if name not in PEERS:
+        raise NoDaemonError(f"no daemon {name!r}; expected one of {', '.join(PEERS)}")
+    packages.need_cache("daemons")
+    packages.needs(("apt-get", "dpkg-deb"), "fetching Debian's packages")
+    with tempfile.TemporaryDirectory(prefix="oomkit-") as directory:
+        os.chmod(directory, 0o755)
+        package = packages.HostApt().download(name, directory)
+        return packages.unpack([package], packages.cache_directory("daemons"))
+
+
+NONE = "none"
+"""Nobody but the kernel; reactions are measured."""
+
+OWN = "oomkit"
+
+_SETTINGS = "/etc/oomkit/settings"
+_START = f"""
+import os
+fd = os.open({_SETTINGS!r}, os.O_RDONLY)
+os.set_inheritable(fd, True)
+import oomkit.guard.bootstrap as bootstrap
+os.execv("/usr/bin/python3", ["/usr/bin/python3", "-I", "-S", bootstrap.__file__, str(fd)])
+"""
+"""What ``oomkit guard`` does last: become the daemon, with its settings in a descriptor."""
+
+
+class PolicyOfGuardError(RealError):
+    """The policy for the guard is wrong; the text says what and where."""
+
+
+def companion_of(name: str, scenario: Scenario) -> Companion | None:
+    """The daemon of a name.
+
+    Args:
+        name: ``none``; ``oomkit``, or ``oomkit:`` and a policy's name or file; or a peer of
+            :mod:`oomkit.real.companions`.
+        scenario: what it will run beside.
+
+    Raises:
+        NoDaemonError: there is none of that name, or it is not here.
+        PolicyOfGuardError: the policy is wrong.
+    """
+    if name == NONE:
+        return None
+    word, _, policy = name.partition(":")
+    if word == OWN:
+        return _guard(name, policy or "default", scenario)
+    return find(name)
+
+
+def _guard(name: str, policy: str, scenario: Scenario) -> Companion:
+    """Armed, with journal and flight recorder on the guest's disk, as it is on a server."""
+    try:
+        plan = compile_plan(find_policy(policy))
+    except PolicyError as error:
+        raise PolicyOfGuardError("; ".join(error.lines())) from None
+    settings = Settings(plan, source=policy, dry_run=False, places=_places(scenario))
+    settings.state = "/tmp/guard.state"
+    if scenario.machine.programs_bytes:
+        settings.journal = "/disk/journal.jsonl"
+        settings.recording = "/disk/recording"
+    return Companion(
+        name=name,
+        command=("/usr/bin/python3", "-I", "-S", "-c", _START),
+        texts={_SETTINGS: marshal.dumps(to_plain(settings))},
+        modules=(
+            "oomkit.guard.bootstrap",
+            "oomkit.guard.config",
+            "oomkit.guard.selftest",
+            "oomkit.guard.daemon",
+            "oomkit.guard.flight_recorder",
+            "oomkit.guard.recording_format",
+            "oomkit.host.libc",
+            "oomkit.host.self_protection",
+        ),
+        paths=(os.path.dirname(os.path.dirname(os.path.abspath(oomkit.__file__))),),
+        ready="guarding by policy",
+    )
+
+
+def _places(scenario: Scenario) -> Places:
+    """Where the guest shows its cgroups."""
+    where: dict[int, dict[str, Any]] = {
+        2: {"cgroups": "/sys/fs/cgroup", "cgroup_version": 2},
+        1: {"cgroups": "/cgroup/memory", "cgroup_version": 1},
+    }
+    versions = {group.version for group in scenario.cgroups}
+    return Places(**where[max(versions)]) if versions else Places()
