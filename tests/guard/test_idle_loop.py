@@ -20,7 +20,9 @@ from oomkit.guard.sensors import Sources
 from oomkit.history.store import Store
 from oomkit.policy.compile import compile_plan
 from oomkit.policy.engine.pace import calm_of
+from oomkit.policy.engine.plan import Plan
 from oomkit.policy.read import find_policy
+from tests.policy.making import plan as plan_of
 
 TOTAL_KB = 1 << 28
 
@@ -28,7 +30,7 @@ TOTAL_KB = 1 << 28
 class Machine:
     """A made ``meminfo``, somebody who dozes before it, and nights in which things happen."""
 
-    def __init__(self, directory: Path, plan: dict[str, Any], **options: Any) -> None:
+    def __init__(self, directory: Path, plan: Plan, **options: Any) -> None:
         self.meminfo = directory / "meminfo"
         self.total_kb = TOTAL_KB
         self.set(0.9)
@@ -194,7 +196,7 @@ def test_a_sleep_is_never_longer_than_what_is_available_allows(before: int, now:
 def test_a_daemon_whose_memory_is_plentiful_reads_one_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = Machine(tmp_path, {"rules": [], "look": {}})
+    made = Machine(tmp_path, plan_of())
     settings = Settings(compile_plan(find_policy("default")), places=Places(signals=str(tmp_path)))
     # The kernel's log may speak at any time, and calls for a turn.
     monkeypatch.setattr(Reporter, "log_news", property(lambda _self: lambda _ms: []))
@@ -230,7 +232,7 @@ def test_a_daemon_whose_memory_is_plentiful_reads_one_file(
 def test_who_has_to_know_more_gets_whole_turns_more_often(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, sees_log: bool, told: bool, looks: int
 ) -> None:
-    Machine(tmp_path, {"rules": [], "look": {}})
+    Machine(tmp_path, plan_of())
     monkeypatch.setattr(Reporter, "log_news", property(lambda _self: lambda _ms: []))
     monkeypatch.setattr(Reporter, "sees_log", property(lambda _self: sees_log))
     daemon = Daemon(
@@ -247,7 +249,7 @@ def test_who_has_to_know_more_gets_whole_turns_more_often(
 
 
 def test_a_calm_daemon_has_its_journal_taken_into_the_history(tmp_path: Path) -> None:
-    Machine(tmp_path, {"rules": [], "look": {}})
+    Machine(tmp_path, plan_of())
     journal, store = str(tmp_path / "journal"), str(tmp_path / "store")
     settings = Settings(
         compile_plan(find_policy("default")),

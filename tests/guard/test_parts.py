@@ -209,8 +209,10 @@ def test_pending_on_a_full_or_missing_disk_is_a_fault_not_an_error(
 
 
 def test_settings_survive_the_way_to_the_small_process() -> None:
+    plan = compile_plan(find_policy("nohang"))
+    plan.users = {1000: "me"}
     settings = Settings(
-        {**compile_plan(find_policy("nohang")), "users": {1000: "me"}},
+        plan,
         source="nohang",
         dry_run=False,
         places=Places(signals="/drill", cgroups="/sys/fs/cgroup", cgroup_version=2),
@@ -229,10 +231,28 @@ def reloaded(*argv: str) -> Reload:
     return one
 
 
+@pytest.mark.parametrize(
+    ("printed", "fault"),
+    [
+        ({"schema": 1, "name": "x"}, "of version 2, not 1: another version of oomkit"),
+        ({"schema": 2, "name": "x"}, "expected a compiled policy"),
+        ([1, 2], "expected a compiled policy"),
+        (b"", "expected a compiled policy"),
+    ],
+)
+def test_what_is_no_plan_of_this_version_is_refused(printed: Any, fault: str) -> None:
+    data = marshal.dumps(printed) if printed else b""
+    program = f"import sys; sys.stdout.buffer.write({data!r})"
+    one = reloaded(sys.executable, "-c", program)
+    assert one.plan is None
+    assert fault in one.fault
+
+
 def test_a_policy_is_read_by_another_process(tmp_path: Path) -> None:
     compiler = (sys.executable, "-m", "oomkit.guard.compile")
     good = reloaded(*compiler, "earlyoom")
-    assert good.plan == compile_plan(find_policy("earlyoom"))
+    assert good.plan is not None
+    assert good.plan.to_values() == compile_plan(find_policy("earlyoom")).to_values()
     path = tmp_path / "bad.toml"
     path.write_text(
         'name = "x"\n[[when]]\nlevel = "soft"\navailable = "lots"\n[whom]\nby = "luck"\n'
@@ -244,7 +264,7 @@ def test_a_policy_is_read_by_another_process(tmp_path: Path) -> None:
     assert "whom.by" in bad.fault
     assert "\n" not in bad.fault
     odd = reloaded(sys.executable, "-c", "print('hello')")
-    assert odd.fault == "what came of it is no plan"
+    assert odd.fault == "expected a compiled policy"
     crashed = reloaded(sys.executable, "-c", "import os; os.abort()")
     assert crashed.fault == "reading it ended with status -6"
 

@@ -14,7 +14,6 @@ from oomkit.printable import printable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from oomkit.guard.hooks import Hooks
     from oomkit.guard.killer import Key, Killer, Sent
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from oomkit.policy.engine.candidate import Ranked
     from oomkit.policy.engine.decider import Act, Decider
     from oomkit.policy.engine.escalation import Signal
+    from oomkit.policy.engine.plan import Plan
     from oomkit.policy.engine.reading import Reading
 
 WATCH_DEATH_S = 0.02
@@ -58,11 +58,12 @@ class Actions:
         "_decider",
         "_dry_run",
         "_hooks",
-        "_how",
+
         "_killer",
         "_named",
         "_pending",
         "_reporter",
+        "_response",
         "_stale",
         "_wall",
         "ongoing_acts",
@@ -88,13 +89,11 @@ class Actions:
         self.untouchable: set[Key] = set()
         self._stale: list[int] = []
 
-    def serve(
-        self, plan: "dict[str, Any]", decider: "Decider", recheck: "Recheck", *, dry_run: bool
-    ) -> None:
+    def serve(self, plan: "Plan", decider: "Decider", recheck: "Recheck", *, dry_run: bool) -> None:
         """Act for a policy from now on; it waits for what is under way as if it were its own."""
         self._killer.obey(recheck)
-        self._how: dict[str, Any] = plan["how"]
-        self._named = {"policy": plan["name"], "dry_run": dry_run}
+        self._response = plan.response
+        self._named = {"policy": plan.name, "dry_run": dry_run}
         self._dry_run = dry_run
         self._decider = decider
         for ongoing in self.ongoing_acts:
@@ -175,7 +174,7 @@ class Actions:
         self._save()
         self._reporter.record(ongoing.record)
         self._reporter.line(WARNING, acted(act, dry_run=False))
-        if self._how["notify"]:
+        if self._response.notify:
             self._hooks.notify("Memory is short", printable(acted(act, dry_run=False)))
         return True
 
@@ -213,8 +212,8 @@ class Actions:
             )
             if over:
                 self._end(ongoing)
-                if self._how["after"] and ongoing.record["outcome"] != "protected":
-                    self._hooks.start(self._how["after"], ongoing.victim, "after")
+                if self._response.after and ongoing.record["outcome"] != "protected":
+                    self._hooks.start(self._response.after, ongoing.victim, "after")
 
     def _end(self, ongoing: "OngoingAct") -> None:
         """Close an act that is over."""
@@ -235,7 +234,7 @@ class Actions:
 
     def _before(self, act: "Act") -> None:
         """Run the command before the signal, and wait for it a little, unless it is hard."""
-        argv = self._how["before"]
+        argv = self._response.before
         if argv:
             pid = self._hooks.start(argv, act.choice.candidate, "before")
             if pid is not None and act.state.level < HARD:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from oomkit.guard.config import Settings
     from oomkit.policy.engine.decider import Look
+    from oomkit.policy.engine.plan import Plan
     from oomkit.policy.engine.reading import Reading
 
 REPEAT_S = 60.0
@@ -182,10 +183,10 @@ class Daemon:
             and self._reporter.are_written
         )
 
-    def _install(self, plan: "dict[str, Any]") -> None:
+    def _install(self, plan: "Plan") -> None:
         """Take a plan to work with; what is under way goes on under it."""
         self._plan = plan
-        self._named = {"policy": plan["name"], "dry_run": self._settings.dry_run}
+        self._named = {"policy": plan.name, "dry_run": self._settings.dry_run}
         with self._reserve:
             root = units_root(self._settings.places)
         self._sensors = Sensors(plan, self._settings, root=root)
@@ -259,7 +260,7 @@ class Daemon:
         if level == WARN and before < WARN:
             self._reporter.record({"kind": "warn", **self._named, **why_now(look.state)})
             self._reporter.line(WARNING, f"memory gets short: {evidence(look.state)}")
-            if self._plan["how"]["notify"]:
+            if self._plan.response.notify:
                 self._hooks.notify("Memory gets short", evidence(look.state))
         elif level < WARN <= before:
             self._reporter.line(NOTICE, "memory is no longer short")
@@ -332,7 +333,7 @@ class Daemon:
         self._rehearse()
         with self._reserve:
             self._actions.take_over()
-        policy, mode = self._plan["name"], "dry run" if self._settings.dry_run else "armed"
+        policy, mode = self._plan.name, "dry run" if self._settings.dry_run else "armed"
         self._reporter.record(
             {
                 "kind": "start",
@@ -373,7 +374,7 @@ class Daemon:
                 self._killer.rehearse(os.getpid())
                 self._sensors.warm.forget()
 
-    def _new_decider(self, plan: "dict[str, Any]") -> Decider:
+    def _new_decider(self, plan: "Plan") -> Decider:
         return Decider(
             plan,
             own_pids=self._own_pids,
@@ -413,7 +414,7 @@ class Daemon:
             self._install(reload.plan)
             old.close()
         self._reporter.record({"kind": "reload", **self._named, "ok": True})
-        self._reporter.line(NOTICE, f"guarding by policy {self._plan['name']}, read again")
+        self._reporter.line(NOTICE, f"guarding by policy {self._plan.name}, read again")
         self._manager.tell(b"READY=1")
 
     def _refuse(self, fault: str) -> None:

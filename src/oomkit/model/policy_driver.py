@@ -61,11 +61,10 @@ class PolicyDriver:
         self.decider = Decider(plan, cpus=machine.cpus)
         self.counters = Counters()
         self._sensors: Sensors | None = None
-        self._warm_share: float = plan["look"]["warm"]
-        self._margin_s = max(rule["over_s"] for rule in plan["rules"]) + 0.5
-        self._reads_cgroups = any(rule["cgroup"] is not None for rule in plan["rules"])
-        rules_by = {rule["by"] for rule in plan["rules"]}
-        self._uses_scores = "oom_score" in (policy.whom.by, *rules_by)
+        self._warm_share = plan.polling.warm
+        self._margin_s = max(rule.over_s for rule in plan.rules) + 0.5
+        self._reads_cgroups = bool(plan.cgroups())
+        self._uses_scores = "oom_score" in plan.rankings()
         self._last: Reading | None = None
         self._interval_s = 0.0
         self._level = 0

@@ -97,12 +97,12 @@ class Instead(msgspec.Struct, frozen=True, kw_only=True):
     command: tuple[str, ...]
 
 
-class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """How often to look.
+class Polling(msgspec.Struct, frozen=True, kw_only=True):
+    """How often to read the machine.
 
     Attributes:
-        least_s: never sooner again than this.
-        most_s: never later.
+        min_interval_s: shortest time between two readings.
+        max_interval_s: longest one.
         fill_kb_s: how fast memory can fill at most; what is left decides when to look again.
         fill_cpu_kb_s: how fast one CPU can fill it; counts instead where the number of CPUs is
             known; None: only ``fill_kb_s`` counts.
@@ -110,8 +110,8 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
         warm: share of MemTotal; with less than that available the ranking is kept at hand.
     """
 
-    least_s: float = 0.05
-    most_s: float = 10.0
+    min_interval_s: float = 0.05
+    max_interval_s: float = 10.0
     fill_kb_s: float = 2.0 * 2**20
     fill_cpu_kb_s: float | None = None
     swap_fill_kb_s: float = 500.0 * 2**10
@@ -195,7 +195,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: what its kills are recorded as.
         about: what it is for, for the reader.
-        look: how often to look.
+        look: how often to read the machine.
         when: the rules.
         whom: whom to choose.
         how: how to act.
@@ -203,7 +203,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     about: str = ""
-    look: Look = Look()
+    look: Polling = Polling()
     when: tuple[Rule, ...] = ()
     whom: Whom = Whom()
     how: How = How()

@@ -1,9 +1,6 @@
 """When to act: conditions joined into rules, each with its level and how long it has to hold.
 
-A plan's rule is a dictionary ``{"level", "for_s", "over_s", "cgroup", "by", "conditions"}``; its
-conditions are ``(kind, threshold, share)``, where a share is one of the machine's memory or swap
-and other amounts are kB. They all have to hold at once; several rules of a level are
-alternatives.
+The conditions of a rule all have to hold at once; several rules of a level are alternatives.
 """
 
 import re
@@ -27,7 +24,7 @@ from oomkit.policy.engine.reading import CgroupReading, Reading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from oomkit.policy.engine.plan import Plan, Rule
 
 
 class State:
@@ -63,14 +60,23 @@ class Watch:
         cpus: of the machine; None: unknown.
     """
 
-    __slots__ = ("_cpus", "_history", "_last", "_level", "_look", "_patterns", "_rules", "_since")
+    __slots__ = (
+        "_cpus",
+        "_history",
+        "_last",
+        "_level",
+        "_patterns",
+        "_polling",
+        "_rules",
+        "_since",
+    )
 
-    def __init__(self, plan: "dict[str, Any]", *, cpus: int | None = None) -> None:
+    def __init__(self, plan: "Plan", *, cpus: int | None = None) -> None:
         self._cpus = cpus
-        self._look: dict[str, Any] = plan["look"]
-        self._rules: list[dict[str, Any]] = plan["rules"]
-        self._patterns = [re.compile(r["cgroup"]) if r["cgroup"] else None for r in self._rules]
-        windows = [r["over_s"] for r in self._rules] or [1.0]
+        self._polling = plan.polling
+        self._rules = plan.rules
+        self._patterns = [re.compile(r.cgroup) if r.cgroup else None for r in self._rules]
+        windows = [rule.over_s for rule in self._rules] or [1.0]
         self._history = History(max(windows), min(windows))
         self._since: dict[tuple[int, str | None, str], float] = {}
         self._last: Reading | None = None
@@ -88,17 +94,17 @@ class Watch:
         self._last = reading
         self._history.add(reading.t_s, totals(reading))
         state = State(reading.t_s)
-        warm = reading.mem_total_kb * self._look["warm"]
+        warm = reading.mem_total_kb * self._polling.warm
         state.warm = available_kb(reading) <= warm
         nearest = 2.0
         for index, rule in enumerate(self._rules):
             for group in self._about(index, reading):
                 evidence, held_s = self._judge(index, rule, reading, group, coming_kb)
-                if held_s is not None and held_s >= rule["for_s"]:
-                    if rule["level"] > state.level:
-                        state.level, state.rule = rule["level"], index
+                if held_s is not None and held_s >= rule.for_s:
+                    if rule.level > state.level:
+                        state.level, state.rule = rule.level, index
                         state.cgroup = group.path if group is not None else None
-                        state.by = rule["by"]
+                        state.by = rule.by
                         state.evidence = evidence
                 elif state.level == CALM:
                     missing = sum(1 for e in evidence if not e.holds) / len(evidence)
@@ -135,11 +141,11 @@ class Watch:
                 there yet needs no look.
         """
         pace = Pace()
-        pace.available_kb_s = fill_pace_kb_s(self._look, self._cpus)
-        pace.swap_kb_s = self._look["swap_fill_kb_s"]
+        pace.available_kb_s = fill_pace_kb_s(self._polling, self._cpus)
+        pace.swap_kb_s = self._polling.swap_fill_kb_s
         pace.pressure_begins = not psi_wakes
         soonest = self.earliest_s(reading, pace)
-        return float(min(max(soonest, self._look["least_s"]), self._look["most_s"]))
+        return min(max(soonest, self._polling.min_interval_s), self._polling.max_interval_s)
 
     def earliest_s(self, reading: Reading, pace: Pace) -> float:
         """Seconds until a higher level could begin to hold at a given pace; infinity: never.
@@ -150,7 +156,7 @@ class Watch:
         """
         soonest = INFINITY
         for index, rule in enumerate(self._rules):
-            if rule["level"] <= self._level:
+            if rule.level <= self._level:
                 continue
             for group in self._about(index, reading):
                 soonest = min(soonest, self._earliest(index, rule, reading, group, pace))
@@ -158,7 +164,7 @@ class Watch:
 
     def missing(self, reading: Reading) -> tuple[str, ...]:
         """Kinds of conditions that can't be measured on this machine, so their rules never hold."""
-        kinds = {kind for rule in self._rules for kind, _, _ in rule["conditions"]}
+        kinds = {one.kind for rule in self._rules for one in rule.conditions}
         absent = [k for k in PRESSURE if k in kinds and getattr(reading, f"{k}_us") is None]
         pages = {"refault": "refault_pages", "swap_in": "swap_in_pages", "reclaim": "pgscan_pages"}
         absent += [
@@ -176,7 +182,7 @@ class Watch:
     def _judge(
         self,
         index: int,
-        rule: "dict[str, Any]",
+        rule: "Rule",
         reading: Reading,
         group: CgroupReading | None,
         coming_kb: float,
@@ -185,14 +191,15 @@ class Watch:
         path = group.path if group is not None else None
         found = []
         shortest: float | None = INFINITY
-        for kind, threshold, share in rule["conditions"]:
-            limit = amount(kind, threshold, share, reading, group)
-            value = self._measure(kind, rule["over_s"], reading, group, coming_kb)
+        for condition in rule.conditions:
+            kind = condition.kind
+            limit = amount(kind, condition.threshold, condition.share, reading, group)
+            value = self._measure(kind, rule.over_s, reading, group, coming_kb)
             holds = value is not None and compare(kind, value, limit)
             timed = kind in PRESSURE or kind in RATES or kind == "empty_within"
             about = path if kind in ON_CGROUPS else None
             one = Evidence(
-                kind, value, limit, holds=holds, over_s=rule["over_s"] if timed else 0.0,
+                kind, value, limit, holds=holds, over_s=rule.over_s if timed else 0.0,
                 cgroup=about,
             )  # fmt: skip
             key = (index, path, kind)
@@ -240,7 +247,7 @@ class Watch:
     def _earliest(
         self,
         index: int,
-        rule: "dict[str, Any]",
+        rule: "Rule",
         reading: Reading,
         group: CgroupReading | None,
         pace: Pace,
@@ -249,16 +256,17 @@ class Watch:
         path = group.path if group is not None else None
         falls = latest = 0.0
         held_s = INFINITY
-        for kind, threshold, share in rule["conditions"]:
-            limit = amount(kind, threshold, share, reading, group)
-            value = self._measure(kind, rule["over_s"], reading, group, 0.0)
+        for condition in rule.conditions:
+            kind = condition.kind
+            limit = amount(kind, condition.threshold, condition.share, reading, group)
+            value = self._measure(kind, rule.over_s, reading, group, 0.0)
             since = self._since.get((index, path, kind))
             held_s = min(held_s, reading.t_s - since if since is not None else 0.0)
             if value is None and kind != "empty_within":
                 return INFINITY
-            wait = wait_s(kind, value, limit, rule["over_s"], reading, pace.of(group))
+            wait = wait_s(kind, value, limit, rule.over_s, reading, pace.of(group))
             if kind in ("available", "swap_free", "swap_used") and pace.in_turn:
                 falls += wait
             else:
                 latest = max(latest, wait)
-        return float(max(falls, latest, rule["for_s"] - held_s))
+        return float(max(falls, latest, rule.for_s - held_s))
