@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oomkit.policy.compile import compile_plan
-from oomkit.policy.engine.conditions import CALM
+from oomkit.policy.engine.conditions import CALM, KINDS
 from oomkit.policy.engine.pace import calm_of
 from oomkit.policy.engine.plan import Condition
 from oomkit.policy.engine.reading import Reading
@@ -41,7 +41,7 @@ def test_above_it_nothing_holds_whatever_else_is_so(
 
 def test_a_rule_without_available_memory_wants_all_to_be_looked_at() -> None:
     plan = compile_plan(find_policy("default"))
-    plan.rules[0].conditions = (Condition("psi_full", 0.5, share=False),)
+    plan.rules[0].conditions = (Condition(KINDS["psi_full"], 0.5, share=False),)
     assert calm_of(plan, TOTAL_KB, cpus=2) is None
 
 

@@ -29,7 +29,7 @@ def test_a_plan_survives_the_way_to_another_process() -> None:
     made.users = {1000: "me"}
     again = carried(made)
     assert again.to_values() == made.to_values()
-    assert [one.kind for one in again.rules[0].conditions] == ["available", "psi_some"]
+    assert [one.kind.name for one in again.rules[0].conditions] == ["available", "psi_some"]
     assert Matcher(again.selection.never[0].patterns).matches(process(2, comm="sshd", user="me"))
     assert again.selection.prefer[1].match.text == "unit db.service"
     assert again.response.instead[0].command == ("/bin/restart", "{unit}")

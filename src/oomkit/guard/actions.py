@@ -7,8 +7,8 @@ from oomkit.guard.hooks import BEFORE_S
 from oomkit.guard.killer import GONE
 from oomkit.guard.messages import ERROR, NOTICE, WARNING, acted, ended
 from oomkit.guard.ongoing_acts import begun, resumed, take_up
-from oomkit.guard.sensors import left_kb
 from oomkit.policy.engine.conditions import HARD
+from oomkit.policy.engine.reading import left_kb
 from oomkit.printable import printable
 
 TYPE_CHECKING = False

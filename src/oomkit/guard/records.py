@@ -41,10 +41,10 @@ def why_now(state: State) -> dict[str, object]:
         "cgroup": state.cgroup,
         "evidence": [
             {
-                "name": one.name,
+                "name": one.kind.name,
                 "measured": _rounded(one.measured),
                 "threshold": _rounded(one.threshold),
-                "unit": one.unit,
+                "unit": one.kind.unit,
                 "holds": one.holds,
                 "held_s": _rounded(one.held_s),
                 "over_s": one.over_s,

@@ -9,8 +9,8 @@ from oomkit.guard.kernel_file import KernelFile, number_after
 from oomkit.guard.shortlist import Shortlist
 from oomkit.guard.tmpfs import Tmpfs
 from oomkit.guard.users import Users
-from oomkit.policy.engine.conditions import RATES, WARN, available_kb
-from oomkit.policy.engine.reading import Reading
+from oomkit.policy.engine.conditions import WARN
+from oomkit.policy.engine.reading import Reading, left_kb
 
 TYPE_CHECKING = False
 
@@ -353,10 +353,5 @@ class Sensors:
         self.users.close()
 
 
-def left_kb(reading: "Reading") -> float:
-    """Memory that can still be had: available memory and free swap."""
-    return available_kb(reading) + reading.swap_free_kb
-
-
 def _asks_for_counters(plan: "Plan") -> bool:
-    return any(one.kind in RATES for rule in plan.rules for one in rule.conditions)
+    return any(one.kind.unit == "kb/s" for rule in plan.rules for one in rule.conditions)

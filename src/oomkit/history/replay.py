@@ -20,9 +20,9 @@ from oomkit.kernel.state import Memory, Snapshot, Task
 from oomkit.kernel.versions import UnknownKernelError, history, rules_for
 from oomkit.policy.compile import compile_plan
 from oomkit.policy.engine.candidate import Candidate
-from oomkit.policy.engine.conditions import NAMES, available_kb
+from oomkit.policy.engine.conditions import NAMES
 from oomkit.policy.engine.decider import Decider
-from oomkit.policy.engine.reading import Reading
+from oomkit.policy.engine.reading import Reading, left_kb
 from oomkit.policy.records import Policy
 
 _PAGE_KB = 4
@@ -207,7 +207,7 @@ class _Boot:
         growth = self.decider.growth
         if look.sizes:
             sizes = {(task.pid, task.start_time): task.freed_kb() for task in alive}
-            growth.note(t_s, available_kb(reading) + reading.swap_free_kb, sizes)
+            growth.note(t_s, left_kb(reading), sizes)
             self._noted = [*self._noted[-1:], (t_s, sizes)]
         if not look.choose:
             return []

@@ -16,11 +16,11 @@ from oomkit.model.solve import Rates
 from oomkit.model.tasks import Proc
 from oomkit.model.timers import Timers
 from oomkit.policy.compile import compile_plan
-from oomkit.policy.engine.conditions import SOFT, available_kb
+from oomkit.policy.engine.conditions import SOFT
 from oomkit.policy.engine.decider import Decider, Look
 from oomkit.policy.engine.escalation import Signal
 from oomkit.policy.engine.evidence import act_lines, signal_line
-from oomkit.policy.engine.reading import Reading
+from oomkit.policy.engine.reading import Reading, available_kb, left_kb
 from oomkit.policy.records import Policy
 
 _WAKEUP_S = 0.001
@@ -165,8 +165,8 @@ class PolicyDriver:
     def _perform(self, look: Look) -> None:
         """Do what a look called for, after the time that takes."""
         if look.sizes and self._last is not None:
-            left_kb = available_kb(self._last) + self._last.swap_free_kb
-            self.decider.growth.note(self.machine.now, left_kb, sizes(self.machine))
+            now, last = self.machine.now, self._last
+            self.decider.growth.note(now, left_kb(last), sizes(self.machine))
         for signal in look.signals:
             self._send_signal(signal)
         if look.choose:

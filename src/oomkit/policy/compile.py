@@ -46,7 +46,7 @@ def compile_plan(policy: Policy) -> Plan:
 def _rule(rule: records.Rule) -> Rule:
     return Rule(
         _LEVELS[rule.level],
-        tuple(Condition(c.kind, c.threshold, c.share) for c in rule.conditions),
+        tuple(Condition(conditions.KINDS[c.kind], c.threshold, c.share) for c in rule.conditions),
         rule.over_s,
         rule.for_s,
         expression((rule.cgroup,)) if rule.cgroup is not None else None,

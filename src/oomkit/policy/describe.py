@@ -2,27 +2,12 @@
 
 from oomkit.policy.compile import compile_plan, match_text
 from oomkit.policy.engine.candidate import Candidate, Ranked
+from oomkit.policy.engine.conditions import KINDS
 from oomkit.policy.engine.evidence import amount, factors_words, plain, score_words, span
 from oomkit.policy.engine.reading import CgroupReading, Reading
 from oomkit.policy.engine.trigger import Watch
 from oomkit.policy.engine.victim import Chooser, Matcher
 from oomkit.policy.records import Condition, How, Policy, Polling, Rule, Whom
-
-_NAMES = {
-    "available": "memory available",
-    "swap_free": "free swap",
-    "swap_used": "swap in use",
-    "zram": "RAM that zram occupies",
-    "limit_left": "what is left below the cgroup's limit",
-    "psi_some": "time in which some task waits for memory",
-    "psi_full": "time in which all tasks wait for memory",
-    "refault": "what is read back of evicted pages",
-    "swap_in": "what is read back from swap",
-    "reclaim": "what reclaim scans",
-    "empty_within": "memory and swap last, at the present rate,",
-}
-
-_WHOLES = {"swap_free": "of swap", "swap_used": "of swap", "limit_left": "of the limit"}
 
 _LEVELS = {
     "warn": "warns",
@@ -70,20 +55,18 @@ def rule_words(rule: Rule, policy: Policy) -> str:
 
 
 def _condition(condition: Condition, over_s: float) -> str:
-    kind, threshold = condition.kind, condition.threshold
-    name = _NAMES[kind]
-    if kind == "empty_within":
-        return f"{name} at most {span(threshold)}"
-    if condition.share:
-        value = f"{100 * threshold:g} % {_WHOLES.get(kind, 'of RAM')}"
-    elif kind in ("psi_some", "psi_full"):
+    kind, threshold = KINDS[condition.kind], condition.threshold
+    if kind.unit == "s":
+        return f"{kind.text} at {'most' if kind.lower_is_worse else 'least'} {span(threshold)}"
+    if condition.share and kind.whole is not None:
+        value = f"{100 * threshold:g} % {kind.whole.text}"
+    elif kind.is_pressure:
         value = f"{100 * threshold:g} % of the last {over_s:g} s"
-    elif kind in ("refault", "swap_in", "reclaim"):
-        value = f"{amount(threshold, 'kb/s')} over {over_s:g} s"
+    elif kind.over_a_window:
+        value = f"{amount(threshold, kind.unit)} over {over_s:g} s"
     else:
-        value = amount(threshold, "kb")
-    least = kind in ("available", "swap_free", "limit_left")
-    return f"{name} is at or {'below' if least else 'above'} {value}"
+        value = amount(threshold, kind.unit)
+    return f"{kind.text} is at or {'below' if kind.lower_is_worse else 'above'} {value}"
 
 
 def _polling(polling: Polling) -> tuple[str, ...]:
@@ -187,7 +170,7 @@ def missing_words(policy: Policy, reading: Reading) -> tuple[str, ...]:
     missing = Watch(compile_plan(policy)).missing(reading)
     lines = []
     for kind in missing:
-        lines.append(f"{kind} ({_NAMES[kind]}) can't be measured on this machine")
+        lines.append(f"{kind} ({KINDS[kind].text}) can't be measured on this machine")
         lines += [
             f"  so this never happens: {rule_words(rule, policy)}"
             for rule in policy.when

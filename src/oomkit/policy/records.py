@@ -15,26 +15,17 @@ Reach = Literal["process", "tree", "cgroup"]
 
 Field = Literal["comm", "exe", "cmdline", "user", "cgroup", "unit", "container"]
 
-Kind = Literal[
-    "available", "swap_free", "swap_used", "zram", "limit_left", "psi_some", "psi_full",
-    "refault", "swap_in", "reclaim", "empty_within",
-]  # fmt: skip
-
 
 class Condition(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that has to be so.
 
     Attributes:
-        kind: what is measured: ``available`` (MemAvailable), ``swap_free`` and ``limit_left`` (of
-            a cgroup) at or below the threshold; ``swap_used`` (never without swap), ``zram`` (RAM
-            it occupies), ``psi_some`` and ``psi_full`` (share of time), ``refault``, ``swap_in``
-            and ``reclaim`` (pages scanned) at or above it; ``empty_within``: memory and swap
-            last no longer than that at the present rate.
+        kind: what is measured: a name in :data:`oomkit.policy.engine.conditions.KINDS`.
         threshold: a share (0..1), kB, kB a second, or seconds.
         share: a threshold for memory is a share of MemTotal, SwapTotal or the cgroup's limit.
     """
 
-    kind: Kind
+    kind: str
     threshold: float
     share: bool = False
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from oomkit.policy.engine.conditions import KINDS
 from oomkit.policy.engine.evidence import plain
 from oomkit.printable import printable
 from oomkit.render.quantities import human_bytes, seconds
@@ -203,8 +204,7 @@ def evidence_lines(record: dict[str, Any]) -> Iterator[str]:
         if measured is None:
             yield f"{one['name']} is not known here"
             continue
-        falls = one["name"] in ("available", "swap_free", "limit_left", "empty_within")
-        bound = "at most" if falls else "at least"
+        bound = "at most" if _lower_is_worse(one) else "at least"
         held = f", for {seconds(one['held_s'])}" if one.get("held_s") else ""
         over = f" over {seconds(one['over_s'])}" if one.get("over_s") else ""
         where = f" of {printable(one['cgroup'])}" if one.get("cgroup") else ""
@@ -213,6 +213,15 @@ def evidence_lines(record: dict[str, Any]) -> Iterator[str]:
             f"{one['name']}{where} {_measured(measured, unit)}{over} "
             f"({bound} {_measured(threshold, unit)}){held}{fails}"
         )
+
+
+def _lower_is_worse(evidence: dict[str, Any]) -> bool:
+    """Whether a condition holds below its threshold, of a kind unknown here as well."""
+    kind = KINDS.get(evidence["name"])
+    if kind is not None:
+        return kind.lower_is_worse
+    measured, threshold = evidence["measured"], evidence.get("threshold")
+    return threshold is not None and (measured <= threshold) == evidence["holds"]
 
 
 def _measured(value: float, unit: str | None) -> str:

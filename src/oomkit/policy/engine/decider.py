@@ -1,9 +1,10 @@
 """The whole of a policy at work: look, choose, act, wait."""
 
 from oomkit.policy.engine.candidate import Growth, memories
-from oomkit.policy.engine.conditions import HARD, SOFT, available_kb
+from oomkit.policy.engine.conditions import HARD, SOFT
 from oomkit.policy.engine.escalation import Escalation, Signal
 from oomkit.policy.engine.kill_scope import take_along
+from oomkit.policy.engine.reading import left_kb
 from oomkit.policy.engine.trigger import State, Watch
 from oomkit.policy.engine.victim import Chooser, Matcher, best
 
@@ -117,7 +118,7 @@ class Decider:
         """Take in a reading, and say what it calls for."""
         t_s = reading.t_s
         escalation = self.escalation
-        self._left_kb = available_kb(reading) + reading.swap_free_kb
+        self._left_kb = left_kb(reading)
         self._learn()
         state = self.watch.see(reading, coming_kb=escalation.coming_kb(t_s))
         self._state = state

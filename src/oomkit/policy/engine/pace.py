@@ -1,11 +1,11 @@
 """How soon a condition could hold, by how fast things change."""
 
-from oomkit.policy.engine.conditions import PRESSURE, RATES, available_kb, compare
-from oomkit.policy.engine.reading import CgroupReading, Reading
+from oomkit.policy.engine.reading import CgroupReading, Reading, left_kb
 
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from oomkit.policy.engine.conditions import Kind
     from oomkit.policy.engine.plan import Plan, Polling
 
 INFINITY = float("inf")
@@ -19,20 +19,21 @@ class Pace:
         swap_kb_s: how fast free swap falls.
         zram_kb_s: how fast zram grows.
         limit_kb_s: how fast a cgroup comes nearer to its limit.
-        rates: what pressure and rates are from now on, by kind of condition; None: anything.
+        gains: what counters gain a second from now on, in a reading of the machine and, for what
+            is a cgroup's own, one of that; None: anything.
         pressure_begins: pressure that is not there yet may begin unnoticed.
         in_turn: memory falls first, and swap after it.
         groups: the same by cgroup, where it is known.
     """
 
     __slots__ = (
-        "available_kb_s", "groups", "in_turn", "limit_kb_s", "pressure_begins", "rates",
+        "available_kb_s", "gains", "groups", "in_turn", "limit_kb_s", "pressure_begins",
         "swap_kb_s", "zram_kb_s",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.available_kb_s = self.swap_kb_s = self.zram_kb_s = self.limit_kb_s = INFINITY
-        self.rates: dict[str, float] | None = None
+        self.gains: tuple[Reading, CgroupReading | None] | None = None
         self.pressure_begins = True
         self.in_turn = True
         self.groups: dict[str, Pace] = {}
@@ -43,39 +44,40 @@ class Pace:
 
 
 def wait_s(
-    kind: str, value: float | None, limit: float, over_s: float, reading: Reading, pace: Pace
+    kind: "Kind",
+    value: float | None,
+    threshold: float,
+    over_s: float,
+    reading: Reading,
+    pace: Pace,
 ) -> float:
     """Seconds until one condition could hold."""
-    if value is not None and compare(kind, value, limit):
+    if value is not None and kind.holds(value, threshold):
         return 0.0
-    if kind == "empty_within":
-        return _wait_empty(value, limit, over_s, reading, pace)
+    if kind.unit == "s":
+        return _wait_empty(value, threshold, over_s, reading, pace)
     assert value is not None
-    if kind in PRESSURE or kind in RATES:
-        return _wait_rate(kind, value, limit, over_s, pace)
-    falls = {
-        "available": pace.available_kb_s,
-        "limit_left": pace.limit_kb_s,
-        "zram": pace.zram_kb_s,
-    }.get(kind, pace.swap_kb_s)
-    return abs(value - limit) / falls if falls > 0.0 else INFINITY
+    if kind.nears is None:
+        return _wait_rate(kind, value, threshold, over_s, pace)
+    kb_s = kind.nears(pace)
+    return abs(value - threshold) / kb_s if kb_s > 0.0 else INFINITY
 
 
-def _wait_rate(kind: str, value: float, limit: float, over_s: float, pace: Pace) -> float:
+def _wait_rate(kind: "Kind", value: float, threshold: float, over_s: float, pace: Pace) -> float:
     """A window fills with what comes from now on."""
-    if kind in PRESSURE and value <= 0.0 and not pace.pressure_begins:
+    if kind.is_pressure and value <= 0.0 and not pace.pressure_begins:
         return INFINITY
-    if pace.rates is None:
-        return (limit - value) * over_s if kind in PRESSURE else over_s / 4.0
-    rate = pace.rates.get(kind, 0.0)
-    return (limit - value) * over_s / rate if rate >= limit else INFINITY
+    if pace.gains is None:
+        return (threshold - value) * over_s if kind.is_pressure else over_s / 4.0
+    rate = kind.reads(*pace.gains) or 0.0
+    return (threshold - value) * over_s / rate if rate >= threshold else INFINITY
 
 
 def _wait_empty(
     value: float | None, limit: float, over_s: float, reading: Reading, pace: Pace
 ) -> float:
     """When what is left and the rate at which it falls over the window meet."""
-    left = available_kb(reading) + reading.swap_free_kb
+    left = left_kb(reading)
     falls = left / value if value else 0.0
     most = pace.available_kb_s + (0.0 if pace.in_turn else pace.swap_kb_s)
     if most <= 0.0:
@@ -150,14 +152,14 @@ def calm_of(plan: "Plan", mem_total_kb: float, *, cpus: int | None) -> Calm | No
         bounds = [
             one.threshold * mem_total_kb if one.share else one.threshold
             for one in rule.conditions
-            if one.kind == "available"
+            if one.kind.name == "available"
         ]
         if not bounds:
             return None
         bound_kb = min(bounds)
         above_kb = max(above_kb, bound_kb)
         for one in rule.conditions:
-            if one.kind == "empty_within":
+            if one.kind.name == "empty_within":
                 # No more can be left than what is filled within that time.
                 bound_kb = min(bound_kb, one.threshold * (fill_kb_s + polling.swap_fill_kb_s))
         acts_kb = max(acts_kb, bound_kb)

@@ -4,6 +4,8 @@
 values, which :mod:`marshal` can carry: :meth:`Plan.to_values` and :meth:`Plan.from_values`.
 """
 
+from oomkit.policy.engine.conditions import KINDS, Kind
+
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ class _Part:
 def _plain(value: "Any") -> "Any":
     if isinstance(value, _Part):
         return value.to_values()
+    if isinstance(value, Kind):
+        return value.name
     return tuple(map(_plain, value)) if isinstance(value, tuple) else value
 
 
@@ -39,17 +43,22 @@ class Condition(_Part):
     """One condition of a rule.
 
     Attributes:
-        kind: what is measured, by its name.
+        kind: what is measured; a row of the table of kinds, and its name as a plain value.
         threshold: a share (0..1), kB, kB a second, or seconds.
         share: a threshold for memory is a share of the machine's memory or swap, or of a limit.
     """
 
     __slots__ = ("kind", "share", "threshold")
 
-    def __init__(self, kind: str, threshold: float, share: bool) -> None:
+    def __init__(self, kind: Kind, threshold: float, share: bool) -> None:
         self.kind = kind
         self.threshold = threshold
         self.share = share
+
+    @classmethod
+    def from_values(cls, values: "Mapping[str, Any]") -> "Self":
+        """The condition again."""
+        return cls(**{**values, "kind": KINDS[values["kind"]]})
 
 
 class Rule(_Part):
