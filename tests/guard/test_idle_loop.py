@@ -15,6 +15,7 @@ from oomkit.guard.config import Places, Settings
 from oomkit.guard.daemon import Daemon
 from oomkit.guard.idle_loop import BLIND_LOOKS, LOOKS, TOLD_LOOKS, IdleLoop
 from oomkit.guard.launch import take_in_argv
+from oomkit.guard.records import Origin, StopRecord
 from oomkit.guard.reporter import Reporter
 from oomkit.guard.sensors import Sources
 from oomkit.history.store import Store
@@ -258,7 +259,7 @@ def test_a_calm_daemon_has_its_journal_taken_into_the_history(tmp_path: Path) ->
         take_in_argv=take_in_argv(journal, store),
     )
     daemon = Daemon(settings)
-    daemon._reporter.record({"kind": "start"})
+    daemon._reporter.record(StopRecord(Origin("p", dry_run=True), 0))
     daemon._reporter._writer.stop()
     daemon.turn()
     end = time.monotonic() + 60
@@ -266,5 +267,5 @@ def test_a_calm_daemon_has_its_journal_taken_into_the_history(tmp_path: Path) ->
         daemon.turn()
         time.sleep(0.05)
     assert daemon._hooks.failures() == []
-    assert [entry.record["kind"] for entry in Store(store).entries(kinds=("start",))] == ["start"]
+    assert [entry.record.kind for entry in Store(store).entries(kinds=("start",))] == ["start"]
     daemon._stop()

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from oomkit.guard.records import why_now
+from oomkit.history import records as history
 from oomkit.policy.describe import missing_words, rule_words
 from oomkit.policy.engine.conditions import (
     CALM,
@@ -80,6 +81,10 @@ def test_a_row_is_complete(kind: Kind) -> None:
     assert (kind.whole is not None) == (kind.nears is not None) == (kind.unit == "kb")
 
 
+def recorded(name: str, measured: float, unit: str, *, holds: bool) -> history.Evidence:
+    return history.Evidence(name=name, measured=measured, threshold=2.0, unit=unit, holds=holds)
+
+
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_worse_is_the_same_to_rules_lines_and_the_history(kind: Kind) -> None:
     worse, better = (1.0, 3.0) if kind.lower_is_worse else (3.0, 1.0)
@@ -87,9 +92,7 @@ def test_worse_is_the_same_to_rules_lines_and_the_history(kind: Kind) -> None:
         assert kind.holds(measured, 2.0) is holds
         line = evidence_line(Evidence(kind, measured, 2.0, holds=holds))
         assert ("<" in line) == (kind.lower_is_worse == holds)
-        record = {"name": kind.name, "measured": measured, "threshold": 2.0, "unit": kind.unit,
-                  "holds": holds}  # fmt: skip
-        (told,) = evidence_lines({"evidence": [record]})
+        (told,) = evidence_lines([recorded(kind.name, measured, kind.unit, holds=holds)])
         assert ("at most" if kind.lower_is_worse else "at least") in told
 
 
@@ -145,10 +148,9 @@ def test_a_new_kind_of_rate_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_later_guards_kind_is_read_in_its_records() -> None:
-    known = {"threshold": 2048.0, "unit": "kb", "name": "news"}
-    lower = {**known, "measured": 1024.0, "holds": True}
-    higher = {**known, "measured": 1024.0, "holds": False}
-    assert list(evidence_lines({"evidence": [lower, higher]})) == [
-        "news 1.00 MiB (at most 2.00 MiB)",
-        "news 1.00 MiB (at least 2.00 MiB): does not hold",
+    lower = recorded("news", 1.0, "share", holds=True)
+    higher = recorded("news", 1.0, "share", holds=False)
+    assert list(evidence_lines([lower, higher])) == [
+        "news 100 % (at most 200 %)",
+        "news 100 % (at least 200 %): does not hold",
     ]

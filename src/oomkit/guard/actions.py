@@ -7,6 +7,7 @@ from oomkit.guard.hooks import BEFORE_S
 from oomkit.guard.killer import GONE
 from oomkit.guard.messages import ERROR, NOTICE, WARNING, acted, ended
 from oomkit.guard.ongoing_acts import begun, resumed, take_up
+from oomkit.guard.records import Origin
 from oomkit.policy.engine.conditions import HARD
 from oomkit.policy.engine.reading import left_kb
 from oomkit.printable import printable
@@ -60,7 +61,7 @@ class Actions:
         "_hooks",
 
         "_killer",
-        "_named",
+        "_origin",
         "_pending",
         "_reporter",
         "_response",
@@ -93,7 +94,7 @@ class Actions:
         """Act for a policy from now on; it waits for what is under way as if it were its own."""
         self._killer.obey(recheck)
         self._response = plan.response
-        self._named = {"policy": plan.name, "dry_run": dry_run}
+        self._origin = Origin(plan.name, dry_run=dry_run)
         self._dry_run = dry_run
         self._decider = decider
         for ongoing in self.ongoing_acts:
@@ -153,7 +154,7 @@ class Actions:
 
     def act(self, act: "Act", reading: "Reading") -> bool:
         """Carry out a choice; False where it turned out that it must not be."""
-        ongoing = begun(act, left_kb(reading), self._wall(), self._named)
+        ongoing = begun(act, left_kb(reading), self._wall(), self._origin)
         if self._dry_run:
             ongoing.abandon("dry_run")
             self._reporter.record(ongoing.record)
@@ -166,7 +167,7 @@ class Actions:
             self._run_instead(act, ongoing)
         else:
             self._send(act.signals, ongoing, together=act.choice.level != "namesakes")
-        if ongoing.record.get("outcome") == "protected":
+        if ongoing.record.outcome == "protected":
             self._end(ongoing)
             return False
         if act.command is None and act.choice.level == "cgroup" and act.state.level >= HARD:
@@ -207,12 +208,12 @@ class Actions:
     def settle(self, reading: "Reading", *, short: bool) -> None:
         """See what came free, and close the acts that are over."""
         for ongoing in list(self.ongoing_acts):
-            over = "outcome" in ongoing.record or ongoing.settled(
+            over = ongoing.record.outcome is not None or ongoing.settled(
                 reading.t_s, left_kb(reading), short=short
             )
             if over:
                 self._end(ongoing)
-                if self._response.after and ongoing.record["outcome"] != "protected":
+                if self._response.after and ongoing.record.outcome != "protected":
                     self._hooks.start(self._response.after, ongoing.victim, "after")
 
     def _end(self, ongoing: "OngoingAct") -> None:
@@ -264,17 +265,15 @@ class Actions:
                 self.untouchable.add(key)
                 self._decider.died(*key, t_s)
                 ongoing.alive.discard(key)
-        if not ongoing.alive and all(one.error for one in sent) and "outcome" not in ongoing.record:
+        if not ongoing.alive and all(one.error for one in sent) and ongoing.record.outcome is None:
             ongoing.abandon("gone" if all(one.error == GONE for one in sent) else "refused")
         return sent
 
     def _spare(self, ongoing: "OngoingAct", key: "Key", why: str) -> None:
         """Leave alone who turned out to be protected, and say so."""
-        signalled = any(
-            one["pid"] == key[0] and not one["error"] for one in ongoing.record["signals"]
-        )
+        signalled = any(one.pid == key[0] and not one.error for one in ongoing.record.signals)
         self._reporter.line(NOTICE, f"process {key[0]} is not signalled: {why}")
-        ongoing.record.setdefault("spared", []).append({"pid": key[0], "why": why})
+        ongoing.record.spared.append((key[0], why))
         self._decider.spared(*key, signalled=signalled)
         self._stale.append(key[0])
         self._killer.let_go(key)
