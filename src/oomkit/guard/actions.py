@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from oomkit.guard.pending_kills import PendingKills
     from oomkit.guard.recheck import Recheck
     from oomkit.guard.reporter import Reporter
-    from oomkit.policy.engine.candidate import Ranked
+    from oomkit.policy.engine.candidate import Candidate, Ranked
     from oomkit.policy.engine.decider import Act, Decider
     from oomkit.policy.engine.escalation import Signal
     from oomkit.policy.engine.reading import Reading
@@ -118,16 +118,17 @@ class Actions:
             if ongoing.alive:
                 take_up(ongoing, self._decider.escalation, t_s)
 
-    def check(self, choice: "Ranked", holding: "Callable[[float], list[int]]") -> str:
+    def check(self, choice: "Ranked", holding: "Callable[[Candidate, float], list[int]]") -> str:
         """Why a choice must not be made, now that all it takes is held and looked at again.
 
         Args:
             choice: what was chosen; who else shares its memory is added to its members.
-            holding: the processes that held at least so many kB when last measured.
+            holding: the processes that may share a candidate's memory, if they held at least so
+                many kB when last measured.
         """
         under_way = {key for ongoing in self.ongoing_acts for key in ongoing.alive}
         one = choice.candidate
-        self._killer.complete(choice, holding((one.anon_kb + one.swap_kb) / _SHRUNK))
+        self._killer.complete(choice, holding(one, (one.anon_kb + one.swap_kb) / _SHRUNK))
         keys = [(one.pid, one.start_time) for one in choice.members]
         found = self._killer.check(keys)
         if found is None and choice.level == "cgroup":
@@ -166,7 +167,9 @@ class Actions:
         if act.command is not None:
             self._run_instead(act, ongoing)
         else:
-            self._send(act.signals, ongoing, together=act.choice.level != "namesakes")
+            # All were looked at when they were chosen, and only the command may have taken time.
+            together = act.choice.level != "namesakes" and bool(self._how["before"])
+            self._send(act.signals, ongoing, together=together)
         if ongoing.record.get("outcome") == "protected":
             self._end(ongoing)
             return False

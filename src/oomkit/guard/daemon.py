@@ -36,8 +36,8 @@ REPEAT_S = 60.0
 CHOICES = 4
 """How often is chosen again at once, where the choice turned out to be protected."""
 SHORT_OF_FILES = "file descriptors are short, so fewer processes are kept at hand"
-ENOUGH_FILES = 320
-"""Four for each process that is kept at hand, and the daemon's own."""
+ENOUGH_FILES = 384
+"""Five for each process that is kept at hand, and the daemon's own."""
 SAMPLE_S = 0.1
 """The flight recorder takes no more samples than this when memory is short."""
 
@@ -80,7 +80,10 @@ class Daemon:
         watchdog_s = self._manager.watchdog_s
         self._longest_s = SAFETY_S if watchdog_s is None else min(SAFETY_S, watchdog_s / 3)
         reaper = None if settings.dry_run else Reaper()
-        killer = Killer(settings.places, self._own_pids, None, reaper, self._spare_files, clock)
+        killer = Killer(
+            settings.places, self._own_pids, None, reaper, self._spare_files, clock,
+            self._reserve.ample,
+        )  # fmt: skip
         self._actions = Actions(killer, pending, self._hooks, self._reporter, clock, wall)
         self._killer, self._pending = killer, pending
         self._reload: Reload | None = None
@@ -225,12 +228,12 @@ class Daemon:
 
     def _choose_once(self, look: "Look", reading: "Reading") -> bool:
         """Choose; False where the choice turned out to be protected as its signal was due."""
-        self._sensors.refresh(self._decider, reading, keep=False)
+        self._sensors.refresh(self._decider, reading, keep=self._reserve.ample())
         candidates, groups = self._sensors.candidates(reading)
         refused = self._actions.untouchable
         if refused:
             candidates = [c for c in candidates if (c.pid, c.start_time) not in refused]
-        holding = self._sensors.warm.holding
+        holding = self._sensors.holding
         act = self._decider.choose(
             candidates, groups, check=lambda choice: self._actions.check(choice, holding)
         )

@@ -347,6 +347,17 @@ class Sensors:
                 one.growth_kb = (one.growth_kb or 0.0) + unnamed_kb
         return found, groups
 
+    def holding(self, one: "Candidate", size_kb: float) -> list[int]:
+        """Processes that may share a candidate's memory, and were not compared with it.
+
+        Args:
+            one: of the last :meth:`candidates`.
+            size_kb: those that held less when they were last measured are left out.
+        """
+        compared = self._members.sharers.compared
+        known = compared if one.pid in compared else ()
+        return [pid for pid in self.warm.holding(size_kb) if pid not in known]
+
     def close(self) -> None:
         """Close all files."""
         self.sources.close()
