@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from oomkit.guard.pending_kills import PendingKills
     from oomkit.guard.recheck import Recheck
     from oomkit.guard.reporter import Reporter
-    from oomkit.guard.shortlist import Shortlist
+    from oomkit.guard.sensors import Sensors
     from oomkit.policy.engine.candidate import Ranked
     from oomkit.policy.engine.decider import Act, Decider
     from oomkit.policy.engine.escalation import Signal
@@ -66,7 +66,7 @@ class Actions:
         "_pending",
         "_reporter",
         "_response",
-        "_shortlist",
+        "_sensors",
         "_wall",
         "ongoing_acts",
         "untouchable",
@@ -94,14 +94,14 @@ class Actions:
         self,
         plan: "Plan",
         decider: "Decider",
-        shortlist: "Shortlist",
+        sensors: "Sensors",
         recheck: "Recheck",
         *,
         dry_run: bool,
     ) -> None:
         """Act for a policy from now on; it waits for what is under way as if it were its own."""
         self._killer.obey(recheck)
-        self._shortlist = shortlist
+        self._sensors = sensors
         self._response = plan.response
         self._origin = Origin(plan.name, dry_run=dry_run)
         self._dry_run = dry_run
@@ -135,7 +135,7 @@ class Actions:
         """
         under_way = {key for ongoing in self.ongoing_acts for key in ongoing.alive}
         one = choice.candidate
-        sharing = self._shortlist.holding((one.anon_kb + one.swap_kb) / _SHRUNK)
+        sharing = self._sensors.holding(one, (one.anon_kb + one.swap_kb) / _SHRUNK)
         self._killer.complete(choice, sharing)
         keys = [(one.pid, one.start_time) for one in choice.members]
         found = self._killer.check(keys)
@@ -149,7 +149,7 @@ class Actions:
         if found is None:
             return ""
         (pid, _), why = found
-        self._shortlist.drop(pid)
+        self._sensors.warm.drop(pid)
         if pid != one.pid and choice.level in _MAY_BE_NARROWED:
             choice.note = f"alone: process {pid} in its {choice.level}, looked at again: {why}"
             choice.members, choice.level, choice.freed_kb = (one,), "process", one.freed_kb()
@@ -170,7 +170,9 @@ class Actions:
         if act.command is not None:
             self._run_instead(act, ongoing)
         else:
-            self._send(act.signals, ongoing, together=act.choice.level != "namesakes")
+            # All were looked at when they were chosen, and only the command may have taken time.
+            together = act.choice.level != "namesakes" and bool(self._response.before)
+            self._send(act.signals, ongoing, together=together)
         if ongoing.record.outcome == "protected":
             self._end(ongoing)
             return False
@@ -279,7 +281,7 @@ class Actions:
         self._reporter.line(NOTICE, f"process {key[0]} is not signalled: {why}")
         ongoing.record.spared.append((key[0], why))
         self._decider.spared(*key, signalled=signalled)
-        self._shortlist.drop(key[0])
+        self._sensors.warm.drop(key[0])
         self._killer.let_go(key)
         ongoing.alive.discard(key)
         if not ongoing.alive:

@@ -3,7 +3,7 @@
 import os
 
 from oomkit.guard.kernel_file import number_after
-from oomkit.guard.sharers import mark_sharers
+from oomkit.guard.sharers import Sharers
 from oomkit.host.cgroup_kill import pids_below
 from oomkit.host.pidns import inside
 from oomkit.host.procfs import read_int, read_or_none
@@ -127,15 +127,19 @@ class Members:
     Args:
         places: where cgroups and processes are.
         selection: of the plan.
+
+    Attributes:
+        sharers: finds who shares an address space.
     """
 
-    __slots__ = ("_by_reclaim", "_level", "_oom_group", "_places")
+    __slots__ = ("_by_reclaim", "_level", "_oom_group", "_places", "sharers")
 
     def __init__(self, places: "Places", selection: "Selection", *, by_reclaim: bool) -> None:
         self._places = places
         self._level = selection.level
         self._oom_group = selection.oom_group
         self._by_reclaim = by_reclaim
+        self.sharers = Sharers()
 
     def complete(
         self, warm: "Shortlist", *, also: "Iterable[int]" = ()
@@ -167,7 +171,7 @@ class Members:
 
         The latter are added, however small, as all of them die with it.
         """
-        mark_sharers(found)
+        self.sharers.mark(found)
         namespaces = {one.init_of for one in found if one.init_of is not None}
         if not namespaces:
             return

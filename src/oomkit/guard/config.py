@@ -63,12 +63,13 @@ class Settings:
         status: file that says what the daemon is doing; empty: none.
         state: file that keeps what is under way; empty: none.
         exporter: pid of the process that serves metrics; 0: there is none.
+        files_bounded: we may be refused a file because the whole machine has too many open.
         self_test: kill a child of our own at the start, to see that killing works.
     """
 
     __slots__ = (
-        "compile_argv", "dry_run", "exporter", "journal", "missing", "places", "plan", "recording",
-        "recording_bytes", "self_test", "source", "state", "status",
+        "compile_argv", "dry_run", "exporter", "files_bounded", "journal", "missing", "places",
+        "plan", "recording", "recording_bytes", "self_test", "source", "state", "status",
         "take_in_argv",
     )  # fmt: skip
 
@@ -88,6 +89,7 @@ class Settings:
         status: str = "",
         state: str = "",
         exporter: int = 0,
+        files_bounded: bool = True,
         self_test: bool = True,
     ) -> None:
         self.plan = plan
@@ -103,6 +105,7 @@ class Settings:
         self.status = status
         self.state = state
         self.exporter = exporter
+        self.files_bounded = files_bounded
         self.self_test = self_test
 
 

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from oomkit.policy.engine.reading import Reading
 
 SHORT_OF_FILES = "file descriptors are short, so fewer processes are kept at hand"
-ENOUGH_FILES = 320
-"""Four for each process that is kept at hand, and the daemon's own."""
+ENOUGH_FILES = 384
+"""Five for each process that is kept at hand, and the daemon's own."""
 SAMPLE_S = 0.1
 """The flight recorder takes no more samples than this when memory is short."""
 
@@ -80,7 +80,10 @@ class Daemon:
         watchdog_s = self._manager.watchdog_s
         self._longest_s = SAFETY_S if watchdog_s is None else min(SAFETY_S, watchdog_s / 3)
         reaper = None if settings.dry_run else Reaper()
-        killer = Killer(settings.places, self._own_pids, None, reaper, self._spare_files, clock)
+        killer = Killer(
+            settings.places, self._own_pids, None, reaper, self._spare_files, clock,
+            self._reserve.ample,
+        )  # fmt: skip
         self._actions = Actions(killer, pending, self._hooks, self._reporter, clock, wall)
         self._killer, self._pending = killer, pending
         self._reload: Reload | None = None
@@ -157,7 +160,8 @@ class Daemon:
             return 1.0
         if look.signals or look.choose or look.sizes:
             self._perform(look)
-        next_s = self._next_s(reading)
+        next_s = self._driver.decider.next_look_s(reading, psi_wakes=self._event_loop.by_pressure)
+        next_s = min(next_s, self._actions.next_s(reading.t_s), self._longest_s)
         if not look.choose:
             self._keep_warm(look, reading, next_s)
         self._actions.settle(reading, short=look.state.level >= SOFT)
@@ -192,7 +196,11 @@ class Daemon:
         with self._reserve:
             root = units_root(self._settings.places)
         self._sensors = Sensors(
-            plan, self._settings, root=root, untouchable=self._actions.untouchable
+            plan,
+            self._settings,
+            root=root,
+            untouchable=self._actions.untouchable,
+            ample=self._reserve.ample,
         )
         if self._settings.status or self._settings.recording:
             looks = TOLD_LOOKS
@@ -215,9 +223,7 @@ class Daemon:
             self._sensors.users,
             root=root,
         )
-        self._actions.serve(
-            plan, decider, self._sensors.warm, recheck, dry_run=self._settings.dry_run
-        )
+        self._actions.serve(plan, decider, self._sensors, recheck, dry_run=self._settings.dry_run)
         self._driver = PolicyDriver(decider, self._sensors, self._actions)
 
     def _perform(self, look: "Look") -> None:
@@ -236,10 +242,6 @@ class Daemon:
                 self._sensors.keep_warm(growth, look, reading, next_s)
         else:
             self._sensors.keep_warm(growth, look, reading, next_s)
-
-    def _next_s(self, reading: "Reading") -> float:
-        next_s = self._driver.decider.next_look_s(reading, psi_wakes=self._event_loop.by_pressure)
-        return min(next_s, self._actions.next_s(reading.t_s), self._longest_s)
 
     def _tell(self, look: "Look", reading: "Reading") -> None:
         """Report what this moment was like; what it called for is done by now."""

@@ -15,7 +15,7 @@ from oomkit.policy.engine.reading import Reading, left_kb
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from collections.abc import Set as AbstractSet
 
     from oomkit.guard.config import Places, Settings
@@ -221,6 +221,9 @@ class Sensors:
         root: the cgroup below which the system's manager keeps its units; None: to be looked up.
         untouchable: pid and start time of processes that are left out; whoever gave it adds some.
 
+        ample: says whether files can be kept open for the processes that are chosen among; None:
+            they are not.
+
     Attributes:
         fields: what is asked of each process that costs a read of its own.
         sources: the machine.
@@ -229,7 +232,7 @@ class Sensors:
     """
 
     __slots__ = (
-        "_found_s",
+        "_ample", "_found_s",
         "_left_kb",
         "_members",
         "_short_s",
@@ -249,6 +252,7 @@ class Sensors:
         whole: bool = False,
         root: str | None = None,
         untouchable: "AbstractSet[tuple[int, int]]" = frozenset(),
+        ample: "Callable[[], bool] | None" = None,
     ) -> None:
         places = settings.places
         patterns, by = plan.cgroups(), plan.rankings()
@@ -273,6 +277,7 @@ class Sensors:
         self._members = Members(places, plan.selection, by_reclaim="reclaim" in by)
         self._tmpfs = Tmpfs(places)
         self._untouchable = untouchable
+        self._ample = ample
         self._found_s = self._short_s = float("-inf")
         self._left_kb = 0.0
 
@@ -340,7 +345,7 @@ class Sensors:
             growth: what knows how much each has grown.
             also: others that are asked about.
         """
-        self.refresh(growth, reading, keep=False)
+        self.refresh(growth, reading, keep=self._ample is not None and self._ample())
         if "user" in self.fields:
             self.users.refresh()
         self.warm.identify()
@@ -357,6 +362,17 @@ class Sensors:
         if self._untouchable:
             found = [one for one in found if (one.pid, one.start_time) not in self._untouchable]
         return found, groups
+
+    def holding(self, one: "Candidate", size_kb: float) -> list[int]:
+        """Processes that may share a candidate's memory, and were not compared with it.
+
+        Args:
+            one: of the last :meth:`candidates`.
+            size_kb: those that held less when they were last measured are left out.
+        """
+        compared = self._members.sharers.compared
+        known = compared if one.pid in compared else ()
+        return [pid for pid in self.warm.holding(size_kb) if pid not in known]
 
     def close(self) -> None:
         """Close all files."""

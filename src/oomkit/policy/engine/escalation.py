@@ -1,11 +1,11 @@
 """How to act: signals that escalate, memory on its way, pauses, and a bound on kills a minute."""
 
-from oomkit.policy.engine.candidate import memories
+from oomkit.policy.engine.candidate import Candidate, memories
 from oomkit.policy.engine.conditions import HARD, SOFT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from oomkit.policy.engine.candidate import Candidate, Ranked
+    from oomkit.policy.engine.candidate import Ranked
     from oomkit.policy.engine.plan import Plan
 
 INFINITY = float("inf")
@@ -89,7 +89,10 @@ class Escalation:
         return ""
 
     def begin(self, choice: "Ranked", t_s: float, level: int) -> tuple[Signal, ...]:
-        """Act on a choice: the signals to send now."""
+        """Act on a choice: the signals to send now.
+
+        The one that it is about comes first, as it may start others, then those that free most.
+        """
         name = "TERM" if level == SOFT and self._response.term else "KILL"
         self._acts.append(t_s)
         self._before_s, self._last_s = self._last_s, t_s
@@ -99,7 +102,8 @@ class Escalation:
                 dying.killed_s = t_s if name == "KILL" else None
                 self._dying[member.pid, member.start_time] = dying
         why = "chosen" if len(choice.members) == 1 else f"in the chosen {choice.level}"
-        return tuple(Signal(member, name, why) for member in choice.members)
+        rest = sorted(choice.members[1:], key=Candidate.freed_kb, reverse=True)
+        return tuple(Signal(member, name, why) for member in (choice.members[0], *rest))
 
     def nobody(self, t_s: float) -> None:
         """Nobody could be chosen: there is no use in asking again at once."""
