@@ -14,11 +14,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import re
     from collections.abc import Iterable
-    from typing import Any
 
     from oomkit.guard.config import Places
     from oomkit.guard.shortlist import Shortlist
     from oomkit.policy.engine.candidate import Candidate
+    from oomkit.policy.engine.plan import Selection
 
 _UNLIMITED_BYTES = 1 << 60
 """Version 1 says "none" by the largest number of pages."""
@@ -126,7 +126,7 @@ class Members:
 
     Args:
         places: where cgroups and processes are.
-        whom: the plan's ``whom``.
+        selection: of the plan.
 
     Attributes:
         sharers: finds who shares an address space.
@@ -134,10 +134,10 @@ class Members:
 
     __slots__ = ("_by_reclaim", "_level", "_oom_group", "_places", "sharers")
 
-    def __init__(self, places: "Places", whom: "dict[str, Any]", *, by_reclaim: bool) -> None:
+    def __init__(self, places: "Places", selection: "Selection", *, by_reclaim: bool) -> None:
         self._places = places
-        self._level: str = whom["level"]
-        self._oom_group: bool = whom["oom_group"]
+        self._level = selection.level
+        self._oom_group = selection.oom_group
         self._by_reclaim = by_reclaim
         self.sharers = Sharers()
 

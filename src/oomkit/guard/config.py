@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from oomkit.policy.engine.plan import Plan
+
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ class Settings:
     """How the daemon shall run.
 
     Attributes:
-        plan: the policy, compiled; under ``users``, if it asks for them, names of user ids.
+        plan: the policy, compiled.
         source: the policy's name or file, for people.
         compile_argv: prints the plan of that policy, for SIGHUP.
         dry_run: do everything but the signals.
@@ -73,7 +75,7 @@ class Settings:
 
     def __init__(
         self,
-        plan: dict[str, Any],
+        plan: Plan,
         *,
         source: str = "",
         compile_argv: tuple[str, ...] = (),
@@ -91,7 +93,7 @@ class Settings:
         self_test: bool = True,
     ) -> None:
         self.plan = plan
-        self.source = source or str(plan["name"])
+        self.source = source or plan.name
         self.compile_argv = compile_argv
         self.dry_run = dry_run
         self.places = places or Places()
@@ -110,6 +112,7 @@ class Settings:
 def to_plain(settings: Settings) -> dict[str, Any]:
     """As a dictionary that :mod:`marshal` can carry."""
     plain = {name: getattr(settings, name) for name in Settings.__slots__}
+    plain["plan"] = settings.plan.to_values()
     plain["places"] = {name: getattr(settings.places, name) for name in Places.__slots__}
     return plain
 
@@ -117,7 +120,7 @@ def to_plain(settings: Settings) -> dict[str, Any]:
 def from_plain(plain: dict[str, Any]) -> Settings:
     """The settings again."""
     return Settings(
-        plain["plan"],
+        Plan.from_values(plain["plan"]),
         places=Places(**plain["places"]),
         **{name: plain[name] for name in Settings.__slots__ if name not in ("plan", "places")},
     )
