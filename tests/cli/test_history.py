@@ -88,7 +88,7 @@ def test_where_the_store_cannot_be_written_the_journal_is_read_anew(
     monkeypatch.setattr(config, "STORE", str(tmp_path / "no" / "store"))
     for _ in range(2):
         done = CliRunner().invoke(command, ["--json"])
-        assert "unable to open database file; the history is read anew" in done.stderr
+        assert "unable to open database file; reading the journal instead" in done.stderr
         assert done.stdout.count("\n") == 3
     monkeypatch.setattr(config, "STORE", str(tmp_path / "store"))
     assert CliRunner().invoke(command, ["--json"]).stderr == ""
@@ -99,7 +99,7 @@ def test_where_the_store_cannot_be_written_the_journal_is_read_anew(
 
 def test_nothing_to_show(oomkit: Command, kept: tuple[str, ...]) -> None:
     done = oomkit("history", "--since", "1h", *kept)
-    assert (done.returncode, done.stdout) == (0, "nothing happened\n")
+    assert (done.returncode, done.stdout) == (0, "no records\n")
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_damaged_lines_are_named(oomkit: Command, tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     journal.write_bytes(Path(JOURNAL).read_bytes() + b'{"kind":"ac\n{"kind":"stop","time_s":2e9}\n')
     done = oomkit("history", "--journal", str(journal), "--store", ":memory:")
-    assert done.stderr == f"oomkit: {journal}: 1 damaged line passed over\n"
+    assert done.stderr == f"oomkit: {journal}: 1 damaged line skipped\n"
     assert "guard stopped" in done.stdout
 
 
@@ -205,4 +205,4 @@ def test_a_recording_cut_short_still_plays(oomkit: Command, tmp_path: Path) -> N
     path.write_bytes(RECORDING.read_bytes()[: os.stat(RECORDING).st_size // 2])
     done = oomkit("run", str(path), "--policy", "default")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "would have killed: nobody" in done.stdout
+    assert "would have killed: none" in done.stdout

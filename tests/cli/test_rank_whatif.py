@@ -109,7 +109,7 @@ def test_a_limit_below_what_is_used_says_so(oomkit: Command) -> None:
     asked = ask(oomkit, "--set", "cgroup.php.max=max")
     assert asked["what_if"]["changed"][0]["now"] is None
     asked = ask(oomkit, "--set", "cgroup.php.high=1G")
-    assert "kills nobody" in asked["what_if"]["changed"][0]["text"]
+    assert "kills none" in asked["what_if"]["changed"][0]["text"]
 
 
 def test_a_cgroup_without_a_record_gets_a_limit(oomkit: Command) -> None:
@@ -200,7 +200,7 @@ def test_the_commit_limit_follows(machine: Snapshot) -> None:
         ("machine.ram=1M", 'expected a size from "16M" on'),
         ("machine.ram=+nan", 'expected a size such as "300M"'),
         ("vm.swapiness=3", "did you mean swappiness?"),
-        ("vm.dirty_ratio=3", "plays no part in who is killed"),
+        ("vm.dirty_ratio=3", "does not affect which process is killed"),
         ("vm.swappiness=999", "expected a whole number from 0 to 200, not 999"),
         ("vm.panic_on_oom=yes", "expected a whole number"),
         ("cgroup.ppods.max=2G", "no memory cgroup 'ppods' in this snapshot; near: /pods"),

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from oomkit.views.history import full, local_time, what, who
+from oomkit.views.history import full, local_time, victim_of, what
 
 VICTIM = {"pid": 7, "comm": "leak", "expected_kb": 2048, "level": "tree", "uid": 1000,
           "members": [{"pid": 7, "comm": "leak"}, {"pid": 8, "comm": "child"}]}  # fmt: skip
@@ -20,14 +20,14 @@ ACT = {"kind": "act", "time_s": 1.0, "mono_s": 10.0, "policy": "p", "level": "ha
             "killed by p, 3.00 MiB free after 45 ms",
         ),
         ({**ACT, "outcome": "died"}, "killed by p"),
-        ({**ACT, "outcome": "survived"}, "chosen by p: did not die"),
-        ({**ACT, "outcome": "gone"}, "chosen by p: was gone already"),
+        ({**ACT, "outcome": "survived"}, "chosen by p: did not exit"),
+        ({**ACT, "outcome": "gone"}, "chosen by p: had exited already"),
         ({**ACT, "outcome": "odd"}, "chosen by p: odd"),
-        ({**ACT, "outcome": None}, "chosen by p; how it ended is not known"),
+        ({**ACT, "outcome": None}, "chosen by p; outcome unknown"),
         ({**ACT, "dry_run": True}, "would have been killed by p, would free 2.00 MiB"),
         (
             {"kind": "kernel_kill", "seen": "vmstat", "count": 2, "cgroups": {"/a": 2}},
-            "2 killed by the kernel in /a; its log did not say whom",
+            "2 killed by the kernel in /a; its log does not name them",
         ),
         (
             {"kind": "kernel_kill", "seen": "kmsg", "scope": "memcg"},
@@ -35,9 +35,9 @@ ACT = {"kind": "act", "time_s": 1.0, "mono_s": 10.0, "policy": "p", "level": "ha
         ),
         (
             {"kind": "reload", "ok": False, "policy": "p", "text": "when: expected"},
-            "policy is wrong, the old one stays: policy p, when: expected",
+            "policy reload failed, keeping the old one: policy p, when: expected",
         ),
-        ({"kind": "reload", "ok": True, "policy": "p"}, "policy read again: policy p"),
+        ({"kind": "reload", "ok": True, "policy": "p"}, "policy reloaded: policy p"),
         ({"kind": "stop"}, "guard stopped"),
         ({"kind": "error", "text": "disk\x1b full"}, "disk\\x1b full"),
         ({"kind": "of a later version"}, "of a later version"),
@@ -48,10 +48,10 @@ def test_what_happened(record: dict[str, Any], said: str) -> None:
 
 
 def test_who() -> None:
-    assert who(ACT) == "leak[7] +1"
-    assert who({"kind": "kernel_kill", "pid": 3, "comm": "x"}) == "x[3]"
-    assert who({"kind": "kernel_kill", "pid": None, "comm": "x"}) == "x[?]"
-    assert who({"kind": "stop"}) == ""
+    assert victim_of(ACT) == "leak[7] +1"
+    assert victim_of({"kind": "kernel_kill", "pid": 3, "comm": "x"}) == "x[3]"
+    assert victim_of({"kind": "kernel_kill", "pid": None, "comm": "x"}) == "x[?]"
+    assert victim_of({"kind": "stop"}) == ""
 
 
 def test_an_act_in_full() -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _KINDS = ("act", "kernel_kill", "warn", "start", "reload", "stop", "error")
 _DEFAULT_LAST = 20
-_MOST_FAULTS = 20
+_MAX_FAULTS = 20
 _EXAMPLE = """\b
 Examples:
   oomkit history
@@ -107,11 +107,11 @@ def command(
             )
     except StoreError as error:
         fail(str(error))
-    for line in history.faults[:_MOST_FAULTS]:
+    for line in history.faults[:_MAX_FAULTS]:
         click.echo(f"oomkit: {printable(line)}", err=True)
-    if len(history.faults) > _MOST_FAULTS:
-        more = len(history.faults) - _MOST_FAULTS
-        click.echo(f"oomkit: {history.path}: {more} more records passed over", err=True)
+    if len(history.faults) > _MAX_FAULTS:
+        more = len(history.faults) - _MAX_FAULTS
+        click.echo(f"oomkit: {history.path}: {more} more records skipped", err=True)
     if as_json:
         _print_json(entries)
     elif number is not None:
@@ -142,7 +142,7 @@ def _opened(store: str | None, journal: str | None) -> "Store":
     except StoreError as error:
         if store is not None or not journals:
             raise
-        say(f"oomkit: {error}; the history is read anew from the journal")
+        say(f"oomkit: {error}; reading the journal instead")
         history = Store(":memory:")
         _read(history, journals)
     return history
@@ -156,12 +156,12 @@ def _only_the_systems() -> bool:
 
 
 def _named(history: "Store", journal: str | None) -> str:
-    """The file that a person knows the records by."""
+    """The file to name in messages about the records."""
     return history.path if history.path != ":memory:" else journal or config.JOURNAL
 
 
 def _trouble(path: str) -> str | None:
-    """Why a file can't be there for us; None if it is."""
+    """Why a file can't be read; None if it can."""
     try:
         os.stat(path)
     except OSError as error:
@@ -181,7 +181,7 @@ def _read(history: "Store", journals: list[str]) -> None:
         damaged = history.read_journal(path).damaged
         if damaged:
             lines = "line" if damaged == 1 else "lines"
-            say(f"oomkit: {path}: {damaged} damaged {lines} passed over")
+            say(f"oomkit: {path}: {damaged} damaged {lines} skipped")
 
 
 def _moment(option: str, text: str | None) -> float | None:
@@ -220,7 +220,7 @@ def _print_table(entries: "list[Entry]") -> None:
     from oomkit.views.history import history_table
 
     if not entries:
-        click.echo("nothing happened")
+        click.echo("no records")
         return
     console(sys.stdout).print(history_table([(e.id, e.record) for e in entries]))
 

@@ -308,7 +308,7 @@ class Daemon:
         }
 
     def _alive(self) -> None:
-        self._manager.tell(b"WATCHDOG=1")
+        self._manager.send(b"WATCHDOG=1")
 
     def _spare_files(self) -> None:
         """Give back descriptors, so that a victim can be taken hold of."""
@@ -359,7 +359,7 @@ class Daemon:
             )
         for sentence in self._settings.missing:
             self._reporter.line(WARNING, sentence)
-        self._manager.tell(f"READY=1\nSTATUS=policy {policy}, {mode}".encode())
+        self._manager.send(f"READY=1\nSTATUS=policy {policy}, {mode}".encode())
 
     def _rehearse(self) -> None:
         """Go the whole way but for the signal, so that all it needs is in memory by then."""
@@ -396,7 +396,7 @@ class Daemon:
                     self._reload_again = True
 
     def _begin_reload(self) -> None:
-        self._manager.tell(b"RELOADING=1\nMONOTONIC_USEC=%d" % (time.monotonic_ns() // 1000))
+        self._manager.send(b"RELOADING=1\nMONOTONIC_USEC=%d" % (time.monotonic_ns() // 1000))
         try:
             with self._reserve:
                 self._reload = Reload(self._settings.compile_argv, self._clock)
@@ -414,15 +414,15 @@ class Daemon:
             old.close()
         self._reporter.record({"kind": "reload", **self._named, "ok": True})
         self._reporter.line(NOTICE, f"guarding by policy {self._plan['name']}, read again")
-        self._manager.tell(b"READY=1")
+        self._manager.send(b"READY=1")
 
     def _refuse(self, fault: str) -> None:
         self._reporter.record({"kind": "reload", **self._named, "ok": False, "text": fault})
         self._reporter.line(ERROR, f"the old policy stays: {fault}")
-        self._manager.tell(b"READY=1")
+        self._manager.send(b"READY=1")
 
     def _stop(self) -> None:
-        self._manager.tell(b"STOPPING=1")
+        self._manager.send(b"STOPPING=1")
         if self._reload is not None:
             self._reload.close()
         self._reporter.kernel_kills(final=True)

@@ -24,7 +24,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
         memcgs: memory cgroups could be read.
         pressure: PSI could be read.
         uptime: the uptime could be read.
-        assumed_hz: jiffies in a second where the kernel's configuration does not tell.
+        assumed_hz: jiffies in a second where the kernel's configuration does not say.
     """
 
     refused: int
@@ -86,7 +86,7 @@ _INITIAL_USER = "user:[4026531837]"
 def sees_initial_pids(proc: str) -> bool:
     """Whether ``proc`` shows the initial pid namespace, where process 1 is the global init.
 
-    kthreadd is process 2 of that namespace and of no other, which tells it too where
+    kthreadd is process 2 of that namespace and of no other, which shows it too where
     ``proc`` is the host's, mounted into a container.
     """
     if _link(f"{proc}/self/ns/pid") == _INITIAL_PID:

@@ -60,7 +60,7 @@ class _World:
 
     @property
     def chosen(self) -> Task | None:
-        """Whom the scan chose by points; None where nobody was chosen so."""
+        """The task that the scan chose by points; None if there is none."""
         pid = self.decision.chosen_pid
         if pid is None or self.decision.points is None:
             return None
@@ -109,13 +109,13 @@ def _consequence(decision: Decision) -> str:
     if decision.action == "panic":
         return f"the machine panics ({decision.panic})"
     if not decision.victims:
-        return "nobody is killed"
+        return "no process is killed"
     first = decision.victims[0]
     others = len(decision.victims) - 1
-    who = f"{first.comm}[{first.pid}]"
+    victim = f"{first.comm}[{first.pid}]"
     if decision.action == "would_kill":
-        return f"{who} would be named"
-    return f"{who} and {others} more die" if others else f"{who} dies"
+        return f"{victim} would be named"
+    return f"{victim} and {others} more die" if others else f"{victim} dies"
 
 
 def _knob_name(rules: RuleSet) -> str:
@@ -230,7 +230,7 @@ def _grows_by_size(rules: RuleSet) -> bool:
 
 
 def _unprotect(world: _World) -> Counterfactual | None:
-    """Where nobody can be killed: the largest protected task, let go of by one step."""
+    """Where none can be killed: the largest protected task, its protection lowered by a step."""
     if world.decision.victims or world.chosen is not None or world.ranked:
         return None
     protected = [

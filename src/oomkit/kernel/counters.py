@@ -1,7 +1,7 @@
 """How far the page counts that badness reads can be from what processes really hold.
 
 Kernels from 2.6.34 to 6.19 count resident pages and swap entries where they are cheap to count and
-read them without adding up what is still kept back (include/linux/mm.h ``get_mm_counter()``).
+read them without adding up what is not added yet (include/linux/mm.h ``get_mm_counter()``).
 """
 
 from oomkit.kernel.constraint import control_for
@@ -45,7 +45,7 @@ def counting_error(task: Task, rules: RuleSet, cpus: int | None) -> int | None:
             return 0
 
 
-def kept_back(rules: RuleSet, cpus: int, pages: int, threads: int) -> int:
+def uncounted_pages(rules: RuleSet, cpus: int, pages: int, threads: int) -> int:
     """Pages that badness misses after threads, each on a CPU of its own, touched some and stay.
 
     Args:

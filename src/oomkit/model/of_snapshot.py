@@ -35,7 +35,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         scenario: the machine and its tasks, which hold what they have for ever.
         ready_s: from then on memory is in use as in the snapshot.
-        notes: what could not be known or kept, one sentence each.
+        notes: what is unknown or was left out, one sentence each.
     """
 
     scenario: scenario.Scenario
@@ -208,9 +208,9 @@ class _Maker:
             return
         part = self.memory.shmem_pages / mapped
         for entry in entries:
-            kept = int(entry.share * part)
-            entry.program += entry.share - kept
-            entry.share = kept
+            hot = int(entry.share * part)
+            entry.program += entry.share - hot
+            entry.share = hot
         self.notes.append(
             "which processes share memory is not known: each has its part of it, and the rest of "
             "what it maps counts as page cache"
@@ -272,7 +272,7 @@ class _Maker:
             )
         return groups, lifted
 
-    # Page cache, and what belongs to nobody.
+    # Page cache, and what belongs to no process.
 
     def fit(self, entries: list[_Entry]) -> int:
         """Hand out the page cache; returns the kernel memory that leaves MemAvailable the same."""
@@ -353,7 +353,7 @@ class _Maker:
         if cpus is None:
             self.notes.append("a snapshot does not say how many CPUs there are; 2 are taken")
         self.notes.append(
-            "not in a snapshot: the disk's speed, who will grow, what is in constant use, CPU load"
+            "not in a snapshot: the disk's speed, growth, what is in constant use, CPU load"
         )
         if self.rules.badness == "classic":
             self.notes.append(

@@ -71,7 +71,7 @@ LIFELINES = frozenset(
         "crio",
     ]
 )
-"""Without these nobody can reach or repair the machine."""
+"""Without these the machine can be neither reached nor repaired."""
 
 _NEAR_LIMIT = 0.95
 _CROWD = 1000
@@ -165,7 +165,7 @@ def _knobs(snapshot: Snapshot, rules: RuleSet) -> Iterator[Attention]:
         text = f"vm.panic_on_oom is {sysctl.panic_on_oom}: {where} panics the machine"
         yield _item("warning", "panic_on_oom", text)
     if sysctl.oom_kill_allocating_task:
-        text = "vm.oom_kill_allocating_task is set: whoever asks for memory dies, guilty or not"
+        text = "vm.oom_kill_allocating_task is set: an OOM kills the task that requests memory"
         yield _item("warning", "allocating_task", text)
     if sysctl.would_have_oomkilled:
         text = "vm.would_have_oomkilled is set: nothing is killed, the machine will hang"

@@ -143,10 +143,12 @@ def adjusted(snapshot: Snapshot, given: str, value: int, rules: RuleSet, key: st
     all_tasks = tuple(changed_by_pid.get(task.pid, task) for task in snapshot.tasks)
     one = tasks[0] if len(tasks) == 1 else None
     name = "all" if given == "*" else given
-    who = f"{one.comm}[{one.pid}]" if one else f"{name}, {len(tasks)} processes: {_pids(tasks)}"
+    processes = (
+        f"{one.comm}[{one.pid}]" if one else f"{name}, {len(tasks)} processes: {_pids(tasks)}"
+    )
     change = Change(
         key=key,
-        what=f"{field} of {who}",
+        what=f"{field} of {processes}",
         was=before.pop() if len(before) == 1 else None,
         now=value,
         advice=adjustment(snapshot, tasks, value, rules),
@@ -241,7 +243,7 @@ class _Setting:
         if field not in ("ram", "swap"):
             self.unknown(
                 field, _MACHINE,
-                f"of a machine only {', '.join(_MACHINE)} play a part in who is killed",
+                f"of a machine only {', '.join(_MACHINE)} affect which process is killed",
             )  # fmt: skip
         snapshot, page = self.snapshot, self.snapshot.page_size
         memory = snapshot.memory
@@ -262,7 +264,9 @@ class _Setting:
         known = self.snapshot.sysctl.__struct_fields__
         if knob not in known:
             if knob in RANGES:
-                self.refuse(f"{knob} plays no part in who is killed; known: {', '.join(known)}")
+                self.refuse(
+                    f"{knob} does not affect which process is killed; known: {', '.join(known)}"
+                )
             self.unknown(knob, known)
         low, high = RANGES[knob]
         was = getattr(self.snapshot.sysctl, knob)
@@ -371,7 +375,7 @@ def _with_memcg(snapshot: Snapshot, path: str) -> Snapshot:
 
 def _remark(snapshot: Snapshot, memcg: Memcg, field: str) -> str:
     if field == "high":
-        return "it slows its tasks down and kills nobody"
+        return "it slows its tasks down and kills none"
     if field != "max" or memcg.limit_pages is None:
         return ""
     limit = memcg.limit_pages

@@ -104,7 +104,7 @@ def with_sysctl(snapshot: Snapshot, knob: str, value: int, rules: RuleSet) -> tu
 
 
 def _following(memory: Memory, sysctl: Sysctl, pages: int, rules: RuleSet) -> Sysctl:
-    """``min_free_kbytes`` as it would be with so much RAM, unless somebody set it."""
+    """``min_free_kbytes`` as it would be with this much RAM, unless it was set."""
     now = sysctl.min_free_kbytes
     for thp in (False, True):
         default = default_min_free_kbytes(memory.total_ram_pages, rules, thp=thp)

@@ -113,7 +113,7 @@ def share(part: int, whole: int) -> str:
 
 
 def label(comm: str, pid: int) -> str:
-    """A process as a person is told of it."""
+    """A process as it is printed: ``comm[pid]``."""
     return f"{printable(comm)}[{pid}]"
 
 

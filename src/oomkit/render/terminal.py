@@ -66,7 +66,7 @@ class Page:
         self._console.print(Text(text, style), soft_wrap=True)
 
     def text(self, text: str, style: str = "", *, first: str = "", rest: str | None = None) -> None:
-        """Print text of any length; what goes on in the next line is indented.
+        """Print text of any length; continuation lines are indented.
 
         Args:
             text: the text; its own indentation is kept.

@@ -208,7 +208,7 @@ def label(
         sweep: what they are of.
         values: column to value.
         with_keys: say which values they are.
-        full: to the last digit, where rounded they could not be told apart.
+        full: to the last digit, where rounded they would look the same.
     """
     by_column = {axis.column: axis for axis in sweep.axes}
     parts = []

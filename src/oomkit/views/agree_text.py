@@ -186,4 +186,4 @@ def _listed(names: Sequence[str]) -> str:
     words = [name if count == 1 else f"{count} {name}" for name, count in groups[:_SHOWN]]
     if len(groups) > _SHOWN:
         words.append(f"{len(groups) - _SHOWN} more")
-    return ", ".join(words) or "nobody"
+    return ", ".join(words) or "none"

@@ -12,12 +12,12 @@ _SCOPES = {
     "memcg": "this cgroup ran out of memory",
     "cpuset": "this cpuset's nodes ran out of memory",
     "mempolicy": "this memory policy's nodes ran out of memory",
-    "sysrq": "somebody pressed SysRq-f",
+    "sysrq": "SysRq-f was pressed",
 }
 
 
 def label(task: Task) -> str:
-    """A task as a person is told of it."""
+    """A task as it is printed: ``comm[pid]``."""
     return f"{printable(task.comm)}[{task.pid}]"
 
 
@@ -50,13 +50,13 @@ def _outcome(decision: Decision, snapshot: Snapshot) -> str:
         return f"kernel panic ({decision.panic})"
     if decision.action == "none" or not decision.victims:
         last = printable(decision.trace[-1]) if decision.trace else ""
-        return f"nobody is killed ({last})" if last else "nobody is killed"
+        return f"no process is killed ({last})" if last else "no process is killed"
     first = decision.victims[0]
-    who = f"{printable(first.comm)}[{first.pid}]"
+    victim = f"{printable(first.comm)}[{first.pid}]"
     if decision.action == "would_kill":
-        return f"{who} would be named, but nobody is killed"
+        return f"{victim} would be named, but no process is killed"
     others = len(decision.victims) - 1
-    return f"{who} and {others} more die" if others else f"{who} dies"
+    return f"{victim} and {others} more die" if others else f"{victim} dies"
 
 
 def reason(
@@ -122,7 +122,7 @@ def _margin(
     changes: tuple[Counterfactual, ...],
 ) -> str:
     if runner_up is None or first.badness is None or runner_up.badness is None:
-        return "nobody else can be killed"
+        return "no other process can be killed"
     behind = first.badness - runner_up.badness
     if behind == 0:
         text = f"a tie with {label(runner_up.task)}, decided by the order of creation"

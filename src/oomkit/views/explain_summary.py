@@ -50,8 +50,8 @@ def counts_text(reports: Sequence[Report], found: Sequence[Incident]) -> str:
     )
 
 
-def told_lines(found: Sequence[Incident], evidence: Sequence[Evidence]) -> Iterator[Line]:
-    """The lines that show incidents of which only others tell."""
+def reported_lines(found: Sequence[Incident], evidence: Sequence[Evidence]) -> Iterator[Line]:
+    """The lines that show incidents that only programs other than the kernel report."""
     for incident in found:
         texts = [
             f"line {p.line}: {p.text}" for p in (proof(evidence[e]) for e in incident.evidence)

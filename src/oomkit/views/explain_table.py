@@ -10,7 +10,7 @@ from oomkit.views.explain_terminal import LABEL_COLUMNS, Line
 
 TABLE_HEAD = ("rank", "process", "rss", "swap", "page tables", "adj", "badness")
 _LEAVES = {4: 1, 3: 2, 5: 3, 6: 4}
-"""Which columns are left out first: page tables, swap, adj, badness; others tell those."""
+"""Which columns are left out first: page tables, swap, adj, badness; other lines show those."""
 _INDENTS = (LABEL_COLUMNS, 3)
 _MARK = "<- killed"
 _GAP = 2

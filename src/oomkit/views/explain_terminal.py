@@ -64,7 +64,7 @@ def is_ascii_only(file: TextIO) -> bool:
 
 
 def print_lines(out: "Console", lines: Iterable[Line]) -> None:
-    """Print lines; what does not fit goes on below, indented."""
+    """Print lines; what does not fit continues on the next line, indented."""
     from rich.text import Text
 
     for line in lines:

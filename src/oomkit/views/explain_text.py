@@ -13,7 +13,7 @@ from oomkit.views.explain_terminal import LABEL_COLUMNS, Line, bar, field, field
 _STYLES = {"cause": "bold yellow", "odd": "yellow", "note": ""}
 _BAR_CELLS = 28
 _MIN_BAR_CELLS = 6
-"""A shorter bar tells nothing."""
+"""Minimum width of a bar, in cells."""
 _NAME_COLUMNS = 23
 USUAL_WIDTH = 100
 _MIN_SHARE = 0.01
@@ -90,13 +90,13 @@ def ran_out(item: Explanation) -> list[str]:
 
 
 def asker(report: Report) -> str:
-    """Who asked for memory, for how much of it."""
-    who = report.invoker or "?"
+    """The allocating task, and how much memory it requested."""
+    task = report.invoker or "?"
     if report.invoker_pid is not None:
-        who += f"[{report.invoker_pid}]"
+        task += f"[{report.invoker_pid}]"
     if report.scope == "sysrq":
-        return who
-    parts = [who]
+        return task
+    parts = [task]
     if report.order is not None and report.order >= 0:
         pages = "1 page" if report.order == 0 else f"{1 << report.order} contiguous pages"
         parts.append(f"{pages} (order {report.order})")
@@ -106,7 +106,7 @@ def asker(report: Report) -> str:
 
 
 def killer_lines(item: Explanation) -> list[str]:
-    """Who killed, and the lines that show it."""
+    """The killer, and the lines that show it."""
     verdict = item.killer
     lines = [verdict.text]
     lines.extend(f"line {proof.line}: {proof.text}" for proof in verdict.evidence)
@@ -199,7 +199,7 @@ def untold(report: Report) -> str:
     """What can be said of the choice without a task table."""
     if "allocating_task" in (report.kill_text or ""):
         return "it asked: vm.oom_kill_allocating_task is set, so the asker dies, not the worst"
-    return "not to be told: the report has no task table"
+    return "unknown: the report has no task table"
 
 
 def choice_title(choice: Choice, report: Report) -> str:
@@ -211,7 +211,7 @@ def choice_title(choice: Choice, report: Report) -> str:
     if not choice.ranked:
         return f"the largest of {tasks} in the table, by memory and swap"
     if not choice.candidates:
-        return f"nobody of {tasks} in the table could be chosen"
+        return f"none of {tasks} in the table could be chosen"
     whose = "its" if report.kernel else "a likely"
     count = f"{choice.candidates} of {tasks}"
     return f"{count} could be chosen; the first by {whose} kernel's rules"
@@ -226,7 +226,7 @@ def agreement(report: Report) -> str:
         return f"{text}; {report.why}" if report.why else text
     if report.agrees is False:
         return f"the kernel chose otherwise than the rules of {report.rules}: {report.why}"
-    return f"whether the rules agree can't be told: {report.why}" if report.why else ""
+    return f"whether the rules agree is unknown: {report.why}" if report.why else ""
 
 
 _KINDS = {

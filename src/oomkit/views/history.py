@@ -17,17 +17,17 @@ _COLUMN = 12
 _ENDS = {
     "start": "guard started",
     "stop": "guard stopped",
-    "reload": "policy read again",
-    "warn": "memory gets short",
+    "reload": "policy reloaded",
+    "warn": "low memory",
     "error": "error",
 }
 _OUTCOMES = {
     "died": "died",
-    "spared": "memory came back, so it was spared",
-    "survived": "did not die",
+    "spared": "memory recovered, so it was spared",
+    "survived": "did not exit",
     "dry_run": "nothing was done (dry run)",
-    "gone": "was gone already",
-    "protected": "left alone: it was protected as its signal was due",
+    "gone": "had exited already",
+    "protected": "not signalled: it had become protected",
     "refused": "could not be signalled",
 }
 
@@ -40,7 +40,7 @@ def local_time(time_s: float) -> str:
         return f"{time_s:.0f} s"
 
 
-def who(record: dict[str, Any]) -> str:
+def victim_of(record: dict[str, Any]) -> str:
     """The victim, or empty."""
     victim = record.get("victim")
     source = victim if isinstance(victim, dict) else record
@@ -62,7 +62,7 @@ def what(record: dict[str, Any]) -> str:
         return _kernel_kill(record)
     said = _ENDS.get(str(kind), printable(str(kind)))
     if kind == "reload" and record.get("ok") is False:
-        said = "policy is wrong, the old one stays"
+        said = "policy reload failed, keeping the old one"
     text = record.get("text")
     if kind == "error" and text:
         return printable(str(text))
@@ -86,7 +86,7 @@ def _act(record: dict[str, Any]) -> str:
         would = f", would free {_size(expected)}" if expected else ""
         return f"would have been killed by {policy}{would}"
     if record.get("outcome") is None:
-        return f"chosen by {policy}; how it ended is not known"
+        return f"chosen by {policy}; outcome unknown"
     if record.get("outcome") != "died":
         return f"chosen by {policy}: {_outcome(record)}"
     return f"killed by {policy}{_freed(record)}"
@@ -114,12 +114,12 @@ def _kernel_kill(record: dict[str, Any]) -> str:
     count = record.get("count", "?")
     groups = record.get("cgroups")
     of = f" in {', '.join(map(printable, groups))}" if isinstance(groups, dict) and groups else ""
-    return f"{count} killed by the kernel{of}; its log did not say whom"
+    return f"{count} killed by the kernel{of}; its log does not name them"
 
 
 def full(number: int, record: dict[str, Any]) -> Iterator[str]:
     """Yield the lines of one record, all that it says."""
-    yield f"#{number} {local_time(record['time_s'])}  {who(record)} {what(record)}".rstrip()
+    yield f"#{number} {local_time(record['time_s'])}  {victim_of(record)} {what(record)}".rstrip()
     if record.get("kind") != "act":
         for name in sorted(set(record) - _KNOWN):
             value = record[name]
@@ -132,7 +132,7 @@ def full(number: int, record: dict[str, Any]) -> Iterator[str]:
     yield from _listed("why now", evidence_lines(record))
     victim = record.get("victim")
     if isinstance(victim, dict):
-        yield from _listed("whom", _victim(victim))
+        yield from _listed("victim", _victim(victim))
     if record.get("reason"):
         yield f"{'why it':<12}{printable(str(record['reason']))}"
     yield from _listed("signals", _signals(record))
@@ -226,7 +226,7 @@ def _measured(value: float, unit: str | None) -> str:
 
 
 def _victim(victim: dict[str, Any]) -> Iterator[str]:
-    yield f"{who({'victim': victim})}, {_owner(victim)}, {victim.get('level', 'process')}"
+    yield f"{victim_of({'victim': victim})}, {_owner(victim)}, {victim.get('level', 'process')}"
     for name in ("cmdline", "unit", "cgroup", "container", "note"):
         if victim.get(name):
             yield f"{name} {printable(str(victim[name]))}"
@@ -263,12 +263,12 @@ _STYLES = {"kernel_kill": "red", "act": "yellow", "error": "red", "warn": "dim"}
 
 def history_table(entries: Sequence[tuple[int, dict[str, Any]]]) -> "Table":
     """Lay out records, a row each, in the order given."""
-    table = _table(("#", "right"), ("time", "left"), ("who", "left"))
+    table = _table(("#", "right"), ("time", "left"), ("process", "left"))
     table.add_column("what")
     from rich.text import Text
 
     for number, record in entries:
-        cells = (str(number), local_time(record["time_s"]), who(record), what(record))
+        cells = (str(number), local_time(record["time_s"]), victim_of(record), what(record))
         style = _STYLES.get(str(record.get("kind")))
         if record.get("kind") == "act" and record.get("dry_run"):
             style = None

@@ -13,13 +13,13 @@ _TIE = "tie:"
 """Names those that were as bad."""
 
 
-def who(kill: Kill) -> str:
-    """The victim as a person is told of it: ``depmod/3 (pid 1043)``."""
+def victim_of(kill: Kill) -> str:
+    """The victim as it is printed: ``depmod/3 (pid 1043)``."""
     return f"{printable(kill.task)}/{kill.instance} (pid {kill.pid})"
 
 
 _CHOSEN = "chosen: "
-"""How a policy's trace begins to tell why it was this one; before it stands why it was now."""
+"""Beginning of the part of a policy's trace that gives the reason for the choice."""
 
 
 def reason_lines(kill: Kill, kernel: str) -> tuple[str, ...]:
@@ -56,7 +56,7 @@ def deciding_step(kill: Kill) -> str:
     if steps:
         tied = any(step.startswith(_TIE) for step in kill.trace)
         return f"{steps[-1]} (a tie; the order of the list decides)" if tied else steps[-1]
-    return kill.trace[-1] if kill.trace else f"chosen by {kill.by}; no trace was kept"
+    return kill.trace[-1] if kill.trace else f"chosen by {kill.by}; no trace was recorded"
 
 
 def full_cgroup(kill: Kill) -> str | None:

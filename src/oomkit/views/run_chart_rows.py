@@ -111,7 +111,7 @@ def _curve_rows(curve: Curve, t_s: list[float], indices: list[int], name: str) -
 def cgroup_rows(run: Run, scenario: Scenario | None) -> tuple[Rows, Rows]:
     """Resident memory of each limited cgroup's tasks by time, and the limits.
 
-    Tasks are told apart by name, so a name that stands in several cgroups counts for the last.
+    Tasks are identified by name, so a name that stands in several cgroups counts for the last.
     """
     if scenario is None:
         return [], []

@@ -40,13 +40,13 @@ def story(
     look: Look | None = None,
     every_one: bool = False,
 ) -> str:
-    """Tell a run: a line for each thing that happened, sparklines, objectives, the outcome.
+    """A run in text: a line for each event, sparklines, objectives, the outcome.
 
     Args:
         run: the record.
         scenario: what was played; adds what it is about, the memory's size, changed knobs.
         look: what the terminal can do; default: 100 columns, no colours.
-        every_one: tell every kill, refusal and freeze; else the many are summed up.
+        every_one: list every kill, refusal and freeze; else many of a kind are summed up.
     """
     from rich.text import Text
 
@@ -65,7 +65,7 @@ def story(
 
 
 def reaction_rows(reaction: Reaction) -> list[tuple[str, str, str]]:
-    """How fast somebody acted: its name, value with its unit, and what it means."""
+    """How fast a daemon or the kernel acted: its name, value with its unit, and what it means."""
 
     def at(t_s: float | None) -> str:
         return "never" if t_s is None else f"{t_s:.2f} s"

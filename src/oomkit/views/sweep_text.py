@@ -109,7 +109,7 @@ def _against(found: Answer, look: Look) -> list["RenderableType"]:
         f"{amount(found.by, one.more.high)})"
         for one in found.against
     ]
-    apart = ["" if one.told_apart else "can't be told apart" for one in found.against]
+    apart = ["" if one.told_apart else "not distinguishable" for one in found.against]
     best = printable(found.groups[0].short)
     others = [printable(one.short) for one in found.against]
     return fitted(
@@ -129,7 +129,7 @@ def _against(found: Answer, look: Look) -> list["RenderableType"]:
                 cells=[*apart, ""],
                 words=True,
                 leaves=1,
-                name="what can't be told apart",
+                name="what not distinguishable",
             ),
         ],
         look,
