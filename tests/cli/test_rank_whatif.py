@@ -162,7 +162,7 @@ def test_swap_in_use_has_to_fit(machine: Snapshot) -> None:
     after, (change,) = changed(machine, ["machine.swap=0"], RULES)
     assert after.memory.free_swap_pages == 0
     assert after.memory.available_pages == 600000 - 20000
-    assert "78 MiB that are in swap now would have to come back to memory" in change.remark
+    assert "78.1 MiB that are in swap now would have to come back to memory" in change.remark
     after, (change,) = changed(machine, ["machine.swap=+1G"], RULES)
     assert after.memory.free_swap_pages == machine.memory.free_swap_pages + GIB
     assert change.advice[0].command.startswith("f=/swap.")
@@ -194,7 +194,7 @@ def test_the_commit_limit_follows(machine: Snapshot) -> None:
         ("foo", "expected KEY=VALUE with a key such as machine.ram"),
         ("machine.rma=4G", "unknown key 'rma'; did you mean ram?"),
         ("machin.ram=4G", "unknown key 'machin'; did you mean machine?"),
-        ("machine.cpus=4", "only ram, swap, kernel play a part"),
+        ("machine.cpus=4", "only ram, swap, kernel affect which process"),
         ("machine.ram=4X", 'expected a size such as "300M"'),
         ("machine.ram=-9G", "that is below 0"),
         ("machine.ram=1M", 'expected a size from "16M" on'),
@@ -325,7 +325,7 @@ def test_what_is_so_already_is_no_change(oomkit: Command) -> None:
     )
     assert "OOMPolicy" not in done.stdout
     done = oomkit("rank", "--from", SHOP, "--set", "machine.ram=-400G")
-    assert done.stderr == ("oomkit: --set machine.ram=-400G: that is below 0; it is 7936 MiB now\n")
+    assert done.stderr == ("oomkit: --set machine.ram=-400G: that is below 0; it is 7.75 GiB now\n")
 
 
 def test_why_gives_sizes_with_their_unit(oomkit: Command) -> None:

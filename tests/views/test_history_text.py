@@ -73,10 +73,10 @@ def test_an_act_in_full() -> None:
     assert lines[0].endswith("leak[7] +1 killed by p, 3.00 MiB free after 45 ms")
     assert lines[1:] == [
         "policy      p (rule 1, hard)",
-        "why now     psi_full of /box 30 % over 3.0 s (at least 25 %), for 1.5 s",
+        "why now     psi_full of /box 30.0 % over 3.0 s (at least 25.0 %), for 1.5 s",
         "            refault is not known here",
         "            empty_within 9.0 s (at most 5.0 s): does not hold",
-        "whom        leak[7] +1, uid 1000, tree",
+        "victim      leak[7] +1, uid 1000, tree",
         "            with child[8]",
         "signals     +0.001 s SIGTERM to 7 (chosen)",
         "            +3.000 s SIGKILL to 7: gone",
@@ -101,7 +101,7 @@ def test_a_kernel_kill_in_full_says_fields_in_words() -> None:
     lines = list(full(3, record))
     assert lines[0].endswith("mysqld[845] killed by the kernel (memcg OOM)")
     assert lines[1:] == [
-        "kernel time 711098.000000 s after boot",
+        "kernel time 711098.000 s after boot",
         "scope       a memory cgroup",
         "seen in     the kernel's log (/dev/kmsg)",
     ]

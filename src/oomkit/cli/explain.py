@@ -210,10 +210,9 @@ def _print_json(logs: "Sequence[ReadLog]", last: int | None, *, summary: bool) -
 
 def _print_text(logs: "Sequence[ReadLog]", last: int | None, *, summary: bool) -> int:
     from oomkit.explain.explanation import Case
-    from oomkit.render.quantities import many
-    from oomkit.render.terminal import console
+    from oomkit.render.quantities import count_of
+    from oomkit.render.terminal import Line, console, look_of, print_lines
     from oomkit.views.explain_summary import reported_lines, summary_lines
-    from oomkit.views.explain_terminal import Line, is_ascii_only, print_lines
     from oomkit.views.explain_text import explanation_lines
 
     found = Case(logs)
@@ -232,13 +231,14 @@ def _print_text(logs: "Sequence[ReadLog]", last: int | None, *, summary: bool) -
     print_lines(out, reported_lines(found.reported_by_others()[-_DEFAULT_LAST:], found.evidence))
     for index in shown:
         item = found.explain(index)
-        ascii_only = is_ascii_only(sys.stdout)
+        ascii_only = not look_of(sys.stdout).unicode
         lines = explanation_lines(item, index + 1, ascii_only=ascii_only, width=out.width)
         print_lines(out, lines)
     if len(shown) < len(found.reports):
         left = len(found.reports) - len(shown)
         print_lines(
-            out, [Line(f"({many(left, 'earlier report')} not shown in full; --last 0 shows all)")]
+            out,
+            [Line(f"({count_of(left, 'earlier report')} not shown in full; --last 0 shows all)")],
         )
     return int(found.is_bad_news)
 
@@ -302,12 +302,11 @@ def _print_one(report: "Report", number: int, *, as_json: bool) -> None:
         sys.stdout.buffer.write(msgspec.json.encode(report_object(item)) + b"\n")
         sys.stdout.buffer.flush()
         return
-    from oomkit.render.terminal import console
-    from oomkit.views.explain_terminal import is_ascii_only, print_lines
+    from oomkit.render.terminal import console, look_of, print_lines
     from oomkit.views.explain_text import explanation_lines
 
     out = console(sys.stdout)
-    ascii_only = is_ascii_only(sys.stdout)
+    ascii_only = not look_of(sys.stdout).unicode
     print_lines(out, explanation_lines(item, number, ascii_only=ascii_only, width=out.width))
     sys.stdout.flush()
 

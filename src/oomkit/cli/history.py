@@ -13,6 +13,7 @@ from oomkit.cli.common import Integer, fail
 from oomkit.cli.streams import say
 from oomkit.guard import config
 from oomkit.printable import printable
+from oomkit.render.quantities import count_of
 
 if TYPE_CHECKING:
     from oomkit.history.store import Entry, Store
@@ -180,8 +181,7 @@ def _read(history: "Store", journals: list[str]) -> None:
     for path in journals:
         damaged = history.read_journal(path).damaged
         if damaged:
-            lines = "line" if damaged == 1 else "lines"
-            say(f"oomkit: {path}: {damaged} damaged {lines} skipped")
+            say(f"oomkit: {path}: {count_of(damaged, 'damaged line')} skipped")
 
 
 def _moment(option: str, text: str | None) -> float | None:
@@ -244,13 +244,12 @@ def _explain(lines: list[str]) -> None:
     from oomkit.explain.explanation import explain
     from oomkit.klog.reader import read_bytes
     from oomkit.klog.replay import replay_all
-    from oomkit.render.terminal import console
-    from oomkit.views.explain_terminal import is_ascii_only, print_lines
+    from oomkit.render.terminal import console, look_of, print_lines
     from oomkit.views.explain_text import explanation_lines
 
     data = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
     out = console(sys.stdout)
-    ascii_only = is_ascii_only(sys.stdout)
+    ascii_only = not look_of(sys.stdout).unicode
     for number, report in enumerate(replay_all(read_bytes(data, "the kernel's log")), 1):
         print_lines(
             out,

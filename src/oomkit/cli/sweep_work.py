@@ -13,6 +13,7 @@ import click
 from oomkit.cli.common import fail
 from oomkit.cli.progress import progress
 from oomkit.cli.streams import say
+from oomkit.render.bars import bar
 from oomkit.render.extras import MissingExtraError, need_polars
 from oomkit.render.quantities import seconds
 
@@ -243,9 +244,6 @@ def _line(conduct: "Conduct", began: float) -> str:
     """A bar, the rate, and the time left."""
     passed_s = time.monotonic() - began
     rate = (conduct.done - conduct.before) / passed_s if passed_s > 0 else 0.0
-    cells = round(_BAR_CELLS * conduct.done / conduct.total)
     left = f", {seconds((conduct.total - conduct.done) / rate)} left" if rate > 0 else ""
-    return (
-        f"[{'#' * cells}{'.' * (_BAR_CELLS - cells)}] {conduct.done:,} of {conduct.total:,} runs, "
-        f"{rate:.3g} a second{left}"
-    )
+    drawn = bar(conduct.done / conduct.total, _BAR_CELLS, unicode=False)
+    return f"[{drawn}] {conduct.done:,} of {conduct.total:,} runs, {rate:.3g} a second{left}"

@@ -20,7 +20,7 @@ from oomkit.explain.repeats import without_repeats
 from oomkit.explain.shortage import cause_text, shortage
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report
-from oomkit.render.quantities import label, many
+from oomkit.render.quantities import count_of, label
 
 
 def explain(report: Report, related: Sequence[Evidence] = ()) -> Explanation:
@@ -100,7 +100,7 @@ def victims(report: Report) -> str:
     if not more:
         return text
     second = report.killed[1]
-    others = label(second.comm, second.pid) if more == 1 else many(more, "more", "more")
+    others = label(second.comm, second.pid) if more == 1 else count_of(more, "more", "more")
     text = f"{text.rstrip(',')} and {others}"
     if any(victim.killed_as == "oom_group" for victim in report.killed):
         text += " of its group (memory.oom.group)"

@@ -7,6 +7,7 @@ import msgspec
 
 from oomkit.host.procfs import read_or_none
 from oomkit.host.stat import PF_KTHREAD, parse_stat
+from oomkit.render.quantities import count_of
 
 _HIDDEN_SHARE = 0.05
 _HIDDEN_AT_LEAST = 16
@@ -48,9 +49,9 @@ def sentences(seen: Seen, proc: str) -> Iterator[str]:
     elif hidden := _hidden_threads(proc, seen.threads):
         yield f"{hidden} of the machine's threads are hidden here (hidepid?)."
     if seen.refused:
-        yield f"{_processes(seen.refused)} could not be read."
+        yield f"{count_of(seen.refused, 'process', 'processes')} could not be read."
     if seen.partial:
-        yield f"{_processes(seen.partial)} could be read in part only."
+        yield f"{count_of(seen.partial, 'process', 'processes')} could be read in part only."
     if seen.mapped_users:
         yield "User ids are those of this user namespace, not of the initial one."
     if not seen.memcgs:
@@ -64,10 +65,6 @@ def sentences(seen: Seen, proc: str) -> Iterator[str]:
             f"CONFIG_HZ could not be read; {seen.assumed_hz} is assumed "
             "(only rules up to 2.6.35 depend on it)."
         )
-
-
-def _processes(count: int) -> str:
-    return "1 process" if count == 1 else f"{count} processes"
 
 
 def _hidden_threads(proc: str, seen: int) -> int:

@@ -16,6 +16,7 @@ from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.select import name
 from oomkit.kernel.state import Allocation, Snapshot, Task
 from oomkit.kernel.threshold import adj_now, extra_pages, losing_adj, with_adj
+from oomkit.render.quantities import human_pages
 
 
 def counterfactuals(
@@ -295,8 +296,7 @@ def _strict_overcommit(world: _World) -> Counterfactual | None:
 
 def amount(pages: int, page_size: int) -> str:
     """Pages as a size, and to the last one."""
-    mib = pages * page_size / 2**20
-    return f"{mib:,.{0 if mib >= 100 else 1}f} MiB ({pages} pages)"
+    return f"{human_pages(pages, page_size)} ({pages} pages)"
 
 
 def _oom_group(world: _World) -> Counterfactual | None:

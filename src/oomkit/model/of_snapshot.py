@@ -12,6 +12,7 @@ from oomkit.kernel.watermarks import Watermarks, watermarks_for
 from oomkit.model.machine import ROOTFS_PAGES
 from oomkit.model.pools import Mm
 from oomkit.model.tasks import PAGE, PROCESS_PAGES
+from oomkit.render.quantities import human_pages
 from oomkit.scenario import format as scenario
 from oomkit.scenario.knobs import RANGES
 
@@ -298,10 +299,9 @@ class _Maker:
         used = sum(entry.resident() for entry in entries) + file + rootfs
         kernel = int(memory.total_ram_pages - used - free(file))
         if kernel < 0:
-            mib = -kernel * PAGE >> 20
             self.notes.append(
-                f"its processes hold more than its memory counters say, so {mib} MiB less are "
-                "available than on the machine"
+                f"its processes hold more than its memory counters say, so "
+                f"{human_pages(-kernel, PAGE)} less are available than on the machine"
             )
         return max(kernel, 0)
 
@@ -343,11 +343,11 @@ class _Maker:
     def remarks(self, cpus: int | None) -> None:
         memory = self.snapshot.memory
         swapped = sum(task.swap_pages for task in self.snapshot.tasks)
-        nobodys = memory.total_swap_pages - memory.free_swap_pages - swapped
-        if nobodys > memory.total_swap_pages // 100:
-            mib = nobodys * self.snapshot.page_size >> 20
+        ownerless = memory.total_swap_pages - memory.free_swap_pages - swapped
+        if ownerless > memory.total_swap_pages // 100:
+            size = human_pages(ownerless, self.snapshot.page_size)
             self.notes.append(
-                f"{mib} MiB in swap belong to no process (tmpfs, or what was read back): that much "
+                f"{size} in swap belong to no process (tmpfs, or what was read back): that much "
                 "more swap is free"
             )
         if cpus is None:

@@ -14,6 +14,7 @@ from oomkit.kernel.state import Memcg, Snapshot, Task
 from oomkit.kernel.task_name import TaskNameError, find_tasks
 from oomkit.posture.advice import Advice, adjustment, cgroup, more_swap, sysctl
 from oomkit.posture.whatif_memory import with_ram, with_swap, with_sysctl
+from oomkit.render.quantities import human_bytes, label, percent
 from oomkit.scenario.knobs import RANGES
 from oomkit.toml import units
 
@@ -144,7 +145,7 @@ def adjusted(snapshot: Snapshot, given: str, value: int, rules: RuleSet, key: st
     one = tasks[0] if len(tasks) == 1 else None
     name = "all" if given == "*" else given
     processes = (
-        f"{one.comm}[{one.pid}]" if one else f"{name}, {len(tasks)} processes: {_pids(tasks)}"
+        label(one.comm, one.pid) if one else f"{name}, {len(tasks)} processes: {_pids(tasks)}"
     )
     change = Change(
         key=key,
@@ -214,7 +215,7 @@ class _Setting:
         """A size in bytes, given or by how much it differs from ``now``."""
         if unlimited and self.value in _UNLIMITED:
             return None
-        return self.relative(now, _size, unlimited=unlimited, show=_mib)
+        return self.relative(now, _size, unlimited=unlimited, show=human_bytes)
 
     def relative(
         self,
@@ -344,10 +345,6 @@ class _Setting:
         )
 
 
-def _mib(size: int) -> str:
-    return f"{size / 2**20:.4g} MiB"
-
-
 def _size(text: str) -> int:
     return units.size(int(text) if text.isascii() and text.isdigit() else text)
 
@@ -380,7 +377,7 @@ def _remark(snapshot: Snapshot, memcg: Memcg, field: str) -> str:
         return ""
     limit = memcg.limit_pages
     if memcg.usage_pages <= limit:
-        return f"{memcg.usage_pages / max(limit, 1):.0%} of it is in use"
+        return f"{percent(memcg.usage_pages / max(limit, 1))} of it is in use"
     held = sum(
         _held_pages(task)
         for task in snapshot.tasks
@@ -388,7 +385,7 @@ def _remark(snapshot: Snapshot, memcg: Memcg, field: str) -> str:
     )
     over = "it uses more than that now"
     if held > limit:
-        fits = f"its processes alone hold {held / max(limit, 1):.0%} of it"
+        fits = f"its processes alone hold {percent(held / max(limit, 1))} of it"
         return f"{over}, and {fits}: what can't go to swap ends in an OOM of its own at once"
     return f"{over}: page cache has to go first"
 

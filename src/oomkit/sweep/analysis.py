@@ -5,7 +5,7 @@ import math
 import msgspec
 import polars as pl
 
-from oomkit.render.quantities import count_of
+from oomkit.render.quantities import count_of, percent
 from oomkit.sweep.answer import (
     Against,
     Answer,
@@ -213,7 +213,7 @@ def _sensitivity(sweep: Sweep, rows: pl.LazyFrame) -> Answer:
         low, high = min(spread, key=lambda one: one[1]), max(spread, key=lambda one: one[1])
         text = (
             f"{name_of(by)} depends most on {first.key}, "
-            f"which explains {first.share:.0%} of its variance: "
+            f"which explains {percent(first.share)} of its variance: "
             f"on average {amount(by, low[1])} with {low[0]}, {amount(by, high[1])} with {high[0]}"
         )
     return Answer(

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from oomkit.render.quantities import mb
+from oomkit.render.quantities import mb, seconds
 from oomkit.sweep.spec import Sweep, Value, exact, value_of
 from oomkit.sweep.stats import Mean, Share, mean_of, share
 
@@ -238,7 +238,5 @@ def amount(by: str, value: float) -> str:
     if by == "freed_mb":
         return mb(value)
     if by == "cost" or by.endswith("_s"):
-        size = abs(value)
-        digits = 2 if size < 0.995 else 1 if size < 99.95 else 0
-        return f"{value:,.{digits}f} s"
+        return seconds(value)
     return f"{value:.3g}"

@@ -1,10 +1,11 @@
 """A decision in words."""
 
-from oomkit.kernel.decision import Counterfactual, Decision
+from oomkit.kernel.decision import Counterfactual, Decision, Victim
 from oomkit.kernel.rank import Ranked, asker_dies, others_are_hidden
 from oomkit.kernel.state import Snapshot, Task
 from oomkit.kernel.versions import rules_for
 from oomkit.printable import printable
+from oomkit.render import quantities
 from oomkit.render.quantities import human_pages
 
 _SCOPES = {
@@ -16,9 +17,9 @@ _SCOPES = {
 }
 
 
-def label(task: Task) -> str:
+def label(task: Task | Victim) -> str:
     """A task as it is printed: ``comm[pid]``."""
-    return f"{printable(task.comm)}[{task.pid}]"
+    return quantities.label(task.comm, task.pid)
 
 
 def headline(decision: Decision, snapshot: Snapshot, asker: int | None = None) -> str:
@@ -52,7 +53,7 @@ def _outcome(decision: Decision, snapshot: Snapshot) -> str:
         last = printable(decision.trace[-1]) if decision.trace else ""
         return f"no process is killed ({last})" if last else "no process is killed"
     first = decision.victims[0]
-    victim = f"{printable(first.comm)}[{first.pid}]"
+    victim = label(first)
     if decision.action == "would_kill":
         return f"{victim} would be named, but no process is killed"
     others = len(decision.victims) - 1
@@ -93,7 +94,7 @@ def _in_its_place(decision: Decision, first: Ranked) -> str:
     victim = decision.victims[0] if decision.victims else None
     if victim is None or victim.reason != "child" or victim.pid == first.task.pid:
         return ""
-    return f"; its child {printable(victim.comm)}[{victim.pid}] is sacrificed in its place"
+    return f"; its child {label(victim)} is sacrificed in its place"
 
 
 def _terms(snapshot: Snapshot, decision: Decision, row: Ranked) -> str:

@@ -6,9 +6,10 @@ from oomkit.explain.records import Breakdown, Choice, Explanation
 from oomkit.klog.records import MAX_PROBLEMS, Problem, Report
 from oomkit.klog.version_texts import NEWEST
 from oomkit.printable import printable
-from oomkit.render.quantities import kb, many, moment, share
+from oomkit.render.bars import bar
+from oomkit.render.quantities import count_of, kb, moment, share, uptime
+from oomkit.render.terminal import LABEL_COLUMNS, Line, field, fields, under
 from oomkit.views.explain_table import table_lines
-from oomkit.views.explain_terminal import LABEL_COLUMNS, Line, bar, field, fields, under
 
 _STYLES = {"cause": "bold yellow", "odd": "yellow", "note": ""}
 _BAR_CELLS = 28
@@ -41,12 +42,8 @@ def explanation_lines(
     if item.where is not None:
         yield from _where(item.where, ascii_only=ascii_only, width=width)
     for i, finding in enumerate(item.findings):
-        line = under(finding.text, _STYLES[finding.level], mark="! ")
-        yield (
-            line
-            if i
-            else line._replace(text=f"{'looks wrong':<{LABEL_COLUMNS}}{line.text[LABEL_COLUMNS:]}")
-        )
+        name = "" if i else "looks wrong"
+        yield from fields(name, [finding.text], _STYLES[finding.level], mark="! ")
     yield from _choice(item, width)
     yield from fields("would change", [change.text for change in item.changes], mark="- ")
     yield from fields("look at", [advice.text for advice in item.advice], mark="- ")
@@ -61,7 +58,7 @@ def when(report: Report) -> str:
     if report.time is not None:
         parts.append(moment(report.time))
     if report.uptime_s is not None:
-        parts.append(f"{report.uptime_s:.3f} s after boot")
+        parts.append(uptime(report.uptime_s))
     if report.host is not None:
         parts.append(f"host {report.host}")
     parts.append(kernel_text(report))
@@ -160,7 +157,8 @@ def _where(where: Breakdown, *, ascii_only: bool, width: int) -> Iterator[Line]:
     cells = cells if cells >= _MIN_BAR_CELLS else 0
 
     def row(name: str, part: int, whole: int, percent: str, size: str) -> str:
-        drawn = bar(part, whole, cells, ascii_only=ascii_only) + " " if cells else ""
+        full = part / whole if whole > 0 else 0.0
+        drawn = bar(full, cells, unicode=not ascii_only, empty="·") + " " if cells else ""
         return f"{'':<{LABEL_COLUMNS}}{name:<{_NAME_COLUMNS}}{drawn}{percent:>6}  {size}"
 
     for key, label, percent, size, size_kb in rows:
@@ -204,10 +202,10 @@ def untold(report: Report) -> str:
 
 def choice_title(choice: Choice, report: Report) -> str:
     """How the rows are ordered, and how many there were."""
-    tasks = many(choice.tasks, "task")
+    tasks = count_of(choice.tasks, "task")
     if not choice.complete:
         order = "by badness" if choice.ranked and choice.candidates else "by memory and swap"
-        return f"the table is not whole; the first of its {many(choice.tasks, 'row')}, {order}"
+        return f"the table is not whole; the first of its {count_of(choice.tasks, 'row')}, {order}"
     if not choice.ranked:
         return f"the largest of {tasks} in the table, by memory and swap"
     if not choice.candidates:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from oomkit.policy.engine.evidence import plain
 from oomkit.printable import printable
-from oomkit.render.quantities import human_bytes, seconds
+from oomkit.render.quantities import kb, label, seconds, time_share, uptime
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-_KB = 1024
 _COLUMN = 12
 _ENDS = {
     "start": "guard started",
@@ -83,7 +82,7 @@ def _act(record: dict[str, Any]) -> str:
     if record.get("dry_run"):
         victim = record.get("victim")
         expected = victim.get("expected_kb") if isinstance(victim, dict) else None
-        would = f", would free {_size(expected)}" if expected else ""
+        would = f", would free {kb(expected)}" if expected else ""
         return f"would have been killed by {policy}{would}"
     if record.get("outcome") is None:
         return f"chosen by {policy}; outcome unknown"
@@ -100,7 +99,7 @@ def _freed(record: dict[str, Any]) -> str:
     if isinstance(after_ms, (int, float)):
         short = after_ms < 1000.0
         after = f" after {after_ms:.0f} ms" if short else f" after {seconds(after_ms / 1000.0)}"
-    return f", {_size(freed)} free{after}"
+    return f", {kb(freed)} free{after}"
 
 
 def _outcome(record: dict[str, Any]) -> str:
@@ -182,7 +181,7 @@ def _plain(value: object, name: str) -> str:
     if isinstance(value, str) and (name, value) in _VALUES:
         return _VALUES[name, value]
     if name == "kernel_s" and isinstance(value, (int, float)):
-        return f"{value:.6f} s after boot"
+        return uptime(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
@@ -217,11 +216,11 @@ def evidence_lines(record: dict[str, Any]) -> Iterator[str]:
 
 def _measured(value: float, unit: str | None) -> str:
     if unit == "kb":
-        return _size(value)
+        return kb(value)
     if unit == "kb/s":
-        return f"{_size(value)}/s"
+        return f"{kb(value)}/s"
     if unit == "share":
-        return f"{value * 100:.3g} %"
+        return time_share(value)
     return seconds(value) if unit == "s" else f"{value:g}"
 
 
@@ -232,7 +231,7 @@ def _victim(victim: dict[str, Any]) -> Iterator[str]:
             yield f"{name} {printable(str(victim[name]))}"
     members = victim.get("members") or ()
     if len(members) > 1:
-        yield "with " + ", ".join(printable(f"{m['comm']}[{m['pid']}]") for m in members[1:])
+        yield "with " + ", ".join(label(m["comm"], m["pid"]) for m in members[1:])
 
 
 def _owner(victim: dict[str, Any]) -> str:
@@ -249,10 +248,6 @@ def _signals(record: dict[str, Any]) -> Iterator[str]:
         failed = f": {printable(str(one['error']))}" if one.get("error") else ""
         why = f" ({printable(str(one['why']))})" if one.get("why") else ""
         yield f"{at}SIG{one.get('name', '?')} to {one.get('pid', '?')}{why}{failed}"
-
-
-def _size(kb: float) -> str:
-    return human_bytes(kb * _KB)
 
 
 _SIZES = ("gain_kb", "rss", "swap", "growth")
@@ -299,8 +294,8 @@ def candidates_table(record: dict[str, Any]) -> "Table":
         cells = (
             str(row.get("pid")),
             printable(str(row.get("comm"))),
-            human_bytes((row.get("freed_kb") or 0) * 1024),
-            human_bytes(row["swap_kb"] * 1024) if row.get("swap_kb") else "-",
+            kb(row.get("freed_kb") or 0),
+            kb(row["swap_kb"]) if row.get("swap_kb") else "-",
             str(row.get("oom_score_adj", "")),
             "-" if row.get("verdict") else _number(row.get("score") or 0, size=in_kb),
             printable(row.get("verdict") or "") or ", ".join(parts),
@@ -313,7 +308,7 @@ def candidates_table(record: dict[str, Any]) -> "Table":
 def _number(value: float | None, *, size: bool) -> str:
     if value is None:
         return "?"
-    return human_bytes(value * 1024) if size else plain(value)
+    return kb(value) if size else plain(value)
 
 
 def _table(*columns: tuple[str, Any]) -> "Table":

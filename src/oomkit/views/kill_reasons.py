@@ -1,7 +1,8 @@
 """Why a task of a run was killed: two lines out of its kill's record."""
 
+from oomkit.kernel.versions import UnknownKernelError, rules_for
 from oomkit.printable import printable
-from oomkit.render.quantities import badness_text, mb, seconds
+from oomkit.render.quantities import human_pages, mb, seconds
 from oomkit.scenario import Kill
 
 _SIGNALS = ("oom_kill_task:", "__oom_kill_process:")
@@ -11,6 +12,24 @@ _AT_LIMIT = " is at its limit and reclaim found nothing"
 
 _TIE = "tie:"
 """Names those that were as bad."""
+
+
+_PAGE_SIZE = 4096
+
+
+def badness_text(badness: int | None, kernel: str) -> str:
+    """Badness in the unit of the kernel's rules: pages, thousandths, or classic points."""
+    if badness is None:
+        return "badness not computed"
+    try:
+        unit = rules_for(kernel).badness
+    except UnknownKernelError:
+        return f"badness {badness}"
+    if unit == "pages":
+        return f"badness {badness} pages ({human_pages(badness, _PAGE_SIZE)})"
+    if unit == "permille":
+        return f"badness {badness} of 1000"
+    return f"badness {badness} points"
 
 
 def victim_of(kill: Kill) -> str:

@@ -6,7 +6,7 @@ from typing import Literal
 from oomkit.history.recording import Mark, Recording
 from oomkit.history.replay import KernelKill, Replay, WouldKill
 from oomkit.printable import printable
-from oomkit.render.quantities import count_of, human_bytes, seconds
+from oomkit.render.quantities import count_of, kb, label, seconds
 from oomkit.views.history import evidence_lines, local_time, victim_of
 
 _INDENT = " " * 10
@@ -68,12 +68,12 @@ def _would(would: WouldKill) -> Iterator[str]:
     how = would.signals[0] if would.signals else "no signal"
     yield f"would have killed {victim_of(would.act)} ({how}, {would.act['level']})"
     yield from evidence_lines(would.act)
-    frees = human_bytes((victim.get("expected_kb") or 0) * 1024)
+    frees = kb(victim.get("expected_kb") or 0)
     yield f"frees {frees}; {printable(would.act['reason'])}"
 
 
 def _kernel(kill: KernelKill, played: Replay) -> Iterator[str]:
-    name = printable(f"{kill.mark.comm}[{kill.mark.pid}]")
+    name = label(kill.mark.comm, kill.mark.pid)
     if kill.ahead_s is not None:
         yield f"the kernel killed {name}: {seconds(kill.ahead_s)} after the policy would have"
     elif kill.after is not None:
@@ -85,7 +85,7 @@ def _kernel(kill: KernelKill, played: Replay) -> Iterator[str]:
 
 
 def _acted(mark: Mark) -> Iterator[str]:
-    name = printable(f"{mark.comm}[{mark.pid}]")
+    name = label(mark.comm, mark.pid)
     yield f"{printable(mark.by) or 'the policy in force'} acted on {name}"
 
 

@@ -3,10 +3,10 @@
 from typing import Any
 
 from oomkit.printable import printable
-from oomkit.render.quantities import badness_text, mb, seconds
+from oomkit.render.quantities import mb, seconds
 from oomkit.scenario import Kill, Run, Scenario
 from oomkit.scenario.read import walk_tasks
-from oomkit.views.kill_reasons import reason_lines
+from oomkit.views.kill_reasons import badness_text, reason_lines
 from oomkit.views.run_curves import Curve, curves, uses
 
 Rows = list[dict[str, Any]]

@@ -3,7 +3,7 @@
 from itertools import groupby, pairwise
 
 from oomkit.printable import printable
-from oomkit.render.quantities import mb, seconds
+from oomkit.render.quantities import mb, seconds, time_share
 from oomkit.scenario import Run, Scenario
 from oomkit.views.event import Happening
 from oomkit.views.run_curves import Curve, curves, swap_total_mb, uses
@@ -88,7 +88,9 @@ def pressure(run: Run) -> list[Happening]:
     ):
         for t, value in zip(samples.t_s, values, strict=False):
             if value >= least:
-                found.append(Happening(t_s=t, kind="pressure", what=f"{what} {value:.0f} %"))
+                found.append(
+                    Happening(t_s=t, kind="pressure", what=f"{what} {time_share(value / 100)}")
+                )
                 break
     return found
 

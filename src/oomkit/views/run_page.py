@@ -5,7 +5,7 @@ from typing import Any
 from oomkit import __version__
 from oomkit.printable import printable
 from oomkit.render import html
-from oomkit.render.quantities import FIELDS, mb, outcome_of, seconds
+from oomkit.render.quantities import FIELDS, mb, outcome_of, percent, seconds
 from oomkit.scenario import Run, Scenario
 from oomkit.views import scenario as knobs
 from oomkit.views.run_charts import Panel, panels
@@ -113,7 +113,7 @@ def _tasks(run: Run) -> dict[str, Any]:
                 "kill": killed,
                 "rss": mb(max(curve.rss_mb)),
                 "swap": mb(max(curve.swap_mb)),
-                "done": f"{done:.0%}" if done <= 1.0 else f"{done:.1f} loops",
+                "done": percent(done) if done <= 1.0 else f"{done:.1f} loops",
             }
         )
     return {"rows": rows, "left_out": max(len(found) - MAX_TASKS, 0)}

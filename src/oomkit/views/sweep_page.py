@@ -9,7 +9,7 @@ import msgspec
 from oomkit import __version__
 from oomkit.model import ModelError
 from oomkit.render import html
-from oomkit.render.quantities import outcome_of, seconds
+from oomkit.render.quantities import outcome_of, percent, seconds
 from oomkit.sweep.answer import HEADS, OBJECTIVES, Answer, Group, amount, name_of
 from oomkit.sweep.plan import Plan
 from oomkit.sweep.run import Player, described
@@ -75,7 +75,7 @@ def _tables(found: Answer) -> list[dict[str, Any]]:
     if found.kind == "sensitivity":
         return [
             _table(
-                f"{one.key}: {one.share:.0%} of the variance of {name_of(found.by)}",
+                f"{one.key}: {percent(one.share)} of the variance of {name_of(found.by)}",
                 list(one.groups),
             )
             for one in found.influences
@@ -104,7 +104,7 @@ def _row(group: Group, shown: list[str]) -> dict[str, Any]:
     """A mean with its interval in each cell."""
     cells = []
     if group.free is not None:
-        low, high = (f"{share:.1%}" for share in (group.free.low, group.free.high))
+        low, high = (percent(share) for share in (group.free.low, group.free.high))
         cells.append((f"{group.free.k:,} of {group.free.n:,}", f"{low} to {high}"))
     for name in shown:
         if not group.runs:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from oomkit.printable import printable
 from oomkit.render.layout import Column
+from oomkit.render.quantities import percent
 from oomkit.render.terminal import Look, fitted, render
 from oomkit.sweep.answer import HEADS, OBJECTIVES, Answer, Group, amount, name_of
 
@@ -141,7 +142,7 @@ def _by_heading(found: Answer) -> list[tuple[str, Sequence[Group]]]:
     """The tables to show, each under what its groups have in common."""
     if found.kind == "sensitivity":
         return [
-            (f"{one.key}: {one.share:.0%} of the variance of {name_of(found.by)}", one.groups)
+            (f"{one.key}: {percent(one.share)} of the variance of {name_of(found.by)}", one.groups)
             for one in found.influences
         ]
     tables: dict[str, list[Group]] = {}
