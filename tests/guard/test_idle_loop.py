@@ -15,12 +15,15 @@ from oomkit.guard.config import Places, Settings
 from oomkit.guard.daemon import Daemon
 from oomkit.guard.idle_loop import BLIND_LOOKS, LOOKS, TOLD_LOOKS, IdleLoop
 from oomkit.guard.launch import take_in_argv
+from oomkit.guard.records import Origin, StopRecord
 from oomkit.guard.reporter import Reporter
 from oomkit.guard.sensors import Sources
 from oomkit.history.store import Store
 from oomkit.policy.compile import compile_plan
 from oomkit.policy.engine.pace import calm_of
+from oomkit.policy.engine.plan import Plan
 from oomkit.policy.read import find_policy
+from tests.policy.making import plan as plan_of
 
 TOTAL_KB = 1 << 28
 
@@ -28,7 +31,7 @@ TOTAL_KB = 1 << 28
 class Machine:
     """A made ``meminfo``, somebody who dozes before it, and nights in which things happen."""
 
-    def __init__(self, directory: Path, plan: dict[str, Any], **options: Any) -> None:
+    def __init__(self, directory: Path, plan: Plan, **options: Any) -> None:
         self.meminfo = directory / "meminfo"
         self.total_kb = TOTAL_KB
         self.set(0.9)
@@ -194,7 +197,7 @@ def test_a_sleep_is_never_longer_than_what_is_available_allows(before: int, now:
 def test_a_daemon_whose_memory_is_plentiful_reads_one_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = Machine(tmp_path, {"rules": [], "look": {}})
+    made = Machine(tmp_path, plan_of())
     settings = Settings(compile_plan(find_policy("default")), places=Places(signals=str(tmp_path)))
     # The kernel's log may speak at any time, and calls for a turn.
     monkeypatch.setattr(Reporter, "log_news", property(lambda _self: lambda _ms: []))
@@ -230,7 +233,7 @@ def test_a_daemon_whose_memory_is_plentiful_reads_one_file(
 def test_who_has_to_know_more_gets_whole_turns_more_often(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, sees_log: bool, told: bool, looks: int
 ) -> None:
-    Machine(tmp_path, {"rules": [], "look": {}})
+    Machine(tmp_path, plan_of())
     monkeypatch.setattr(Reporter, "log_news", property(lambda _self: lambda _ms: []))
     monkeypatch.setattr(Reporter, "sees_log", property(lambda _self: sees_log))
     daemon = Daemon(
@@ -247,7 +250,7 @@ def test_who_has_to_know_more_gets_whole_turns_more_often(
 
 
 def test_a_calm_daemon_has_its_journal_taken_into_the_history(tmp_path: Path) -> None:
-    Machine(tmp_path, {"rules": [], "look": {}})
+    Machine(tmp_path, plan_of())
     journal, store = str(tmp_path / "journal"), str(tmp_path / "store")
     settings = Settings(
         compile_plan(find_policy("default")),
@@ -256,7 +259,7 @@ def test_a_calm_daemon_has_its_journal_taken_into_the_history(tmp_path: Path) ->
         take_in_argv=take_in_argv(journal, store),
     )
     daemon = Daemon(settings)
-    daemon._reporter.record({"kind": "start"})
+    daemon._reporter.record(StopRecord(Origin("p", dry_run=True), 0))
     daemon._reporter._writer.stop()
     daemon.turn()
     end = time.monotonic() + 60
@@ -264,5 +267,5 @@ def test_a_calm_daemon_has_its_journal_taken_into_the_history(tmp_path: Path) ->
         daemon.turn()
         time.sleep(0.05)
     assert daemon._hooks.failures() == []
-    assert [entry.record["kind"] for entry in Store(store).entries(kinds=("start",))] == ["start"]
+    assert [entry.record.kind for entry in Store(store).entries(kinds=("start",))] == ["start"]
     daemon._stop()

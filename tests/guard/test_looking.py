@@ -262,7 +262,7 @@ def test_who_would_die_with_a_group_is_found_however_small(proc: Proc, tmp_path:
     warm.look(reading(1.0, 500_008), Growth(10.0))
     assert [one.pid for one in warm.top] == [10]
     plan = compile_plan(find_policy("default"))
-    members = Members(places, plan["whom"], by_reclaim=False)
+    members = Members(places, plan.selection, by_reclaim=False)
     candidates, groups = members.complete(warm)
     assert [one.pid for one in candidates] == [10, 11]
     assert [(one.path, one.oom_group) for one in groups] == [("/user.slice", True)]

@@ -4,12 +4,17 @@ from typing import Any
 
 import pytest
 
+from oomkit.history.records import Record, read_record
 from oomkit.views.history import full, local_time, victim_of, what
 
 VICTIM = {"pid": 7, "comm": "leak", "expected_kb": 2048, "level": "tree", "uid": 1000,
           "members": [{"pid": 7, "comm": "leak"}, {"pid": 8, "comm": "child"}]}  # fmt: skip
 ACT = {"kind": "act", "time_s": 1.0, "mono_s": 10.0, "policy": "p", "level": "hard", "rule": 0,
        "victim": VICTIM, "dry_run": False}  # fmt: skip
+
+
+def read(values: dict[str, Any]) -> Record:
+    return read_record({"time_s": 1.0, **values})
 
 
 @pytest.mark.parametrize(
@@ -44,14 +49,14 @@ ACT = {"kind": "act", "time_s": 1.0, "mono_s": 10.0, "policy": "p", "level": "ha
     ],
 )
 def test_what_happened(record: dict[str, Any], said: str) -> None:
-    assert what(record) == said
+    assert what(read(record)) == said
 
 
 def test_who() -> None:
-    assert victim_of(ACT) == "leak[7] +1"
-    assert victim_of({"kind": "kernel_kill", "pid": 3, "comm": "x"}) == "x[3]"
-    assert victim_of({"kind": "kernel_kill", "pid": None, "comm": "x"}) == "x[?]"
-    assert victim_of({"kind": "stop"}) == ""
+    assert victim_of(read(ACT)) == "leak[7] +1"
+    assert victim_of(read({"kind": "kernel_kill", "pid": 3, "comm": "x"})) == "x[3]"
+    assert victim_of(read({"kind": "kernel_kill", "pid": None, "comm": "x"})) == "x[?]"
+    assert victim_of(read({"kind": "stop"})) == ""
 
 
 def test_an_act_in_full() -> None:
@@ -69,7 +74,7 @@ def test_an_act_in_full() -> None:
             {"t_s": 13.0, "pid": 7, "name": "KILL", "why": "", "error": "gone"},
         ],
     }  # fmt: skip
-    lines = list(full(4, record))
+    lines = list(full(4, read(record), record))
     assert lines[0].endswith("leak[7] +1 killed by p, 3.00 MiB free after 45 ms")
     assert lines[1:] == [
         "policy      p (rule 1, hard)",
@@ -88,7 +93,7 @@ def test_an_act_in_full() -> None:
 def test_a_start_in_full() -> None:
     record = {"kind": "start", "time_s": 1.0, "policy": "p", "dry_run": True,
               "missing": ["No swap.", "No PSI."]}  # fmt: skip
-    lines = list(full(1, record))
+    lines = list(full(1, read(record), record))
     assert lines[0].endswith("guard started: policy p, dry run")
     assert lines[1:] == [
         "dry run     yes", "missing     No swap.", "            No PSI.", "policy      p",
@@ -98,7 +103,7 @@ def test_a_start_in_full() -> None:
 def test_a_kernel_kill_in_full_says_fields_in_words() -> None:
     record = {"kind": "kernel_kill", "time_s": 1.0, "pid": 845, "comm": "mysqld", "seen": "kmsg",
               "scope": "memcg", "kernel_s": 711098.0, "lines": []}  # fmt: skip
-    lines = list(full(3, record))
+    lines = list(full(3, read(record), record))
     assert lines[0].endswith("mysqld[845] killed by the kernel (memcg OOM)")
     assert lines[1:] == [
         "kernel time 711098.000 s after boot",

@@ -184,6 +184,7 @@ def command(
             recording_bytes=recording_bytes,
             status=_file("--status", status),
             state=_state_file(state),
+            files_bounded=launch.files_are_bounded(),
             self_test=self_test,
         )
         settings.missing = launch.missing_here(policy, settings)

@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +16,9 @@ from oomkit.printable import printable
 from oomkit.render.quantities import count_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oomkit.history.records import Record
     from oomkit.history.store import Entry, Store
 
 _KINDS = ("act", "kernel_kill", "warn", "start", "reload", "stop", "error")
@@ -202,16 +205,16 @@ def _moment(option: str, text: str | None) -> float | None:
         fail(f'{option}: expected a time such as "2026-11-26 14:03", "14:03" or "2h", not {text!r}')
 
 
-def _is_bad_news(record: dict[str, Any]) -> bool:
-    kind = record.get("kind")
-    return kind == "kernel_kill" or (kind == "act" and not record.get("dry_run"))
+def _is_bad_news(record: "Record") -> bool:
+    """Whether a process was killed."""
+    return record.kind in ("act", "kernel_kill") and not record.dry_run
 
 
 def _print_json(entries: "list[Entry]") -> None:
     import msgspec
 
     for entry in entries:
-        line = msgspec.json.encode({"number": entry.id, **entry.record})
+        line = msgspec.json.encode({"number": entry.id, **entry.values})
         sys.stdout.buffer.write(line + b"\n")
 
 
@@ -226,21 +229,23 @@ def _print_table(entries: "list[Entry]") -> None:
 
 
 def _print_full(entry: "Entry") -> None:
+    from oomkit.history.records import Act, KernelKill
     from oomkit.render.terminal import console
     from oomkit.views.history import candidates_table, full, hanging
 
     out = console(sys.stdout)
-    for line in full(entry.id, entry.record):
+    for line in full(entry.id, entry.record, entry.values):
         click.echo(hanging(line, out.width))
-    if entry.record.get("candidates"):
+    record = entry.record
+    if isinstance(record, Act) and record.candidates:
         out.print()
-        out.print(candidates_table(entry.record))
-    if entry.record.get("lines"):
+        out.print(candidates_table(record))
+    if isinstance(record, KernelKill) and record.lines:
         out.print()
-        _explain(entry.record["lines"])
+        _explain(record.lines)
 
 
-def _explain(lines: list[str]) -> None:
+def _explain(lines: "Sequence[str]") -> None:
     from oomkit.explain.explanation import explain
     from oomkit.klog.reader import read_bytes
     from oomkit.klog.replay import replay_all

@@ -7,14 +7,14 @@ from oomkit.guard.hooks import BEFORE_S
 from oomkit.guard.killer import GONE
 from oomkit.guard.messages import ERROR, NOTICE, WARNING, acted, ended
 from oomkit.guard.ongoing_acts import begun, resumed, take_up
-from oomkit.guard.sensors import left_kb
+from oomkit.guard.records import Origin
 from oomkit.policy.engine.conditions import HARD
+from oomkit.policy.engine.reading import left_kb
 from oomkit.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from oomkit.guard.hooks import Hooks
     from oomkit.guard.killer import Key, Killer, Sent
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from oomkit.guard.pending_kills import PendingKills
     from oomkit.guard.recheck import Recheck
     from oomkit.guard.reporter import Reporter
-    from oomkit.policy.engine.candidate import Ranked
+    from oomkit.policy.engine.candidate import Candidate, Ranked
     from oomkit.policy.engine.decider import Act, Decider
     from oomkit.policy.engine.escalation import Signal
+    from oomkit.policy.engine.plan import Plan
     from oomkit.policy.engine.reading import Reading
 
 WATCH_DEATH_S = 0.02
@@ -58,11 +59,12 @@ class Actions:
         "_decider",
         "_dry_run",
         "_hooks",
-        "_how",
+
         "_killer",
-        "_named",
+        "_origin",
         "_pending",
         "_reporter",
+        "_response",
         "_stale",
         "_wall",
         "ongoing_acts",
@@ -88,13 +90,11 @@ class Actions:
         self.untouchable: set[Key] = set()
         self._stale: list[int] = []
 
-    def serve(
-        self, plan: "dict[str, Any]", decider: "Decider", recheck: "Recheck", *, dry_run: bool
-    ) -> None:
+    def serve(self, plan: "Plan", decider: "Decider", recheck: "Recheck", *, dry_run: bool) -> None:
         """Act for a policy from now on; it waits for what is under way as if it were its own."""
         self._killer.obey(recheck)
-        self._how: dict[str, Any] = plan["how"]
-        self._named = {"policy": plan["name"], "dry_run": dry_run}
+        self._response = plan.response
+        self._origin = Origin(plan.name, dry_run=dry_run)
         self._dry_run = dry_run
         self._decider = decider
         for ongoing in self.ongoing_acts:
@@ -118,16 +118,17 @@ class Actions:
             if ongoing.alive:
                 take_up(ongoing, self._decider.escalation, t_s)
 
-    def check(self, choice: "Ranked", holding: "Callable[[float], list[int]]") -> str:
+    def check(self, choice: "Ranked", holding: "Callable[[Candidate, float], list[int]]") -> str:
         """Why a choice must not be made, now that all it takes is held and looked at again.
 
         Args:
             choice: what was chosen; who else shares its memory is added to its members.
-            holding: the processes that held at least so many kB when last measured.
+            holding: the processes that may share a candidate's memory, if they held at least so
+                many kB when last measured.
         """
         under_way = {key for ongoing in self.ongoing_acts for key in ongoing.alive}
         one = choice.candidate
-        self._killer.complete(choice, holding((one.anon_kb + one.swap_kb) / _SHRUNK))
+        self._killer.complete(choice, holding(one, (one.anon_kb + one.swap_kb) / _SHRUNK))
         keys = [(one.pid, one.start_time) for one in choice.members]
         found = self._killer.check(keys)
         if found is None and choice.level == "cgroup":
@@ -154,7 +155,7 @@ class Actions:
 
     def act(self, act: "Act", reading: "Reading") -> bool:
         """Carry out a choice; False where it turned out that it must not be."""
-        ongoing = begun(act, left_kb(reading), self._wall(), self._named)
+        ongoing = begun(act, left_kb(reading), self._wall(), self._origin)
         if self._dry_run:
             ongoing.abandon("dry_run")
             self._reporter.record(ongoing.record)
@@ -166,8 +167,10 @@ class Actions:
         if act.command is not None:
             self._run_instead(act, ongoing)
         else:
-            self._send(act.signals, ongoing, together=act.choice.level != "namesakes")
-        if ongoing.record.get("outcome") == "protected":
+            # All were looked at when they were chosen, and only the command may have taken time.
+            together = act.choice.level != "namesakes" and bool(self._response.before)
+            self._send(act.signals, ongoing, together=together)
+        if ongoing.record.outcome == "protected":
             self._end(ongoing)
             return False
         if act.command is None and act.choice.level == "cgroup" and act.state.level >= HARD:
@@ -175,7 +178,7 @@ class Actions:
         self._save()
         self._reporter.record(ongoing.record)
         self._reporter.line(WARNING, acted(act, dry_run=False))
-        if self._how["notify"]:
+        if self._response.notify:
             self._hooks.notify("Memory is short", printable(acted(act, dry_run=False)))
         return True
 
@@ -208,13 +211,13 @@ class Actions:
     def settle(self, reading: "Reading", *, short: bool) -> None:
         """See what came free, and close the acts that are over."""
         for ongoing in list(self.ongoing_acts):
-            over = "outcome" in ongoing.record or ongoing.settled(
+            over = ongoing.record.outcome is not None or ongoing.settled(
                 reading.t_s, left_kb(reading), short=short
             )
             if over:
                 self._end(ongoing)
-                if self._how["after"] and ongoing.record["outcome"] != "protected":
-                    self._hooks.start(self._how["after"], ongoing.victim, "after")
+                if self._response.after and ongoing.record.outcome != "protected":
+                    self._hooks.start(self._response.after, ongoing.victim, "after")
 
     def _end(self, ongoing: "OngoingAct") -> None:
         """Close an act that is over."""
@@ -235,7 +238,7 @@ class Actions:
 
     def _before(self, act: "Act") -> None:
         """Run the command before the signal, and wait for it a little, unless it is hard."""
-        argv = self._how["before"]
+        argv = self._response.before
         if argv:
             pid = self._hooks.start(argv, act.choice.candidate, "before")
             if pid is not None and act.state.level < HARD:
@@ -265,17 +268,15 @@ class Actions:
                 self.untouchable.add(key)
                 self._decider.died(*key, t_s)
                 ongoing.alive.discard(key)
-        if not ongoing.alive and all(one.error for one in sent) and "outcome" not in ongoing.record:
+        if not ongoing.alive and all(one.error for one in sent) and ongoing.record.outcome is None:
             ongoing.abandon("gone" if all(one.error == GONE for one in sent) else "refused")
         return sent
 
     def _spare(self, ongoing: "OngoingAct", key: "Key", why: str) -> None:
         """Leave alone who turned out to be protected, and say so."""
-        signalled = any(
-            one["pid"] == key[0] and not one["error"] for one in ongoing.record["signals"]
-        )
+        signalled = any(one.pid == key[0] and not one.error for one in ongoing.record.signals)
         self._reporter.line(NOTICE, f"process {key[0]} is not signalled: {why}")
-        ongoing.record.setdefault("spared", []).append({"pid": key[0], "why": why})
+        ongoing.record.spared.append((key[0], why))
         self._decider.spared(*key, signalled=signalled)
         self._stale.append(key[0])
         self._killer.let_go(key)

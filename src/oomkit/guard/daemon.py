@@ -13,7 +13,14 @@ from oomkit.guard.messages import ERROR, NOTICE, WARNING, evidence
 from oomkit.guard.pending_kills import PendingKills
 from oomkit.guard.reaper import Reaper
 from oomkit.guard.recheck import Recheck
-from oomkit.guard.records import why_now
+from oomkit.guard.records import (
+    ErrorRecord,
+    Origin,
+    ReloadRecord,
+    StartRecord,
+    StopRecord,
+    WarnRecord,
+)
 from oomkit.guard.reload import Reload
 from oomkit.guard.reporter import Reporter
 from oomkit.guard.reserve import LEAST, Reserve
@@ -29,6 +36,7 @@ if TYPE_CHECKING:
 
     from oomkit.guard.config import Settings
     from oomkit.policy.engine.decider import Look
+    from oomkit.policy.engine.plan import Plan
     from oomkit.policy.engine.reading import Reading
 
 REPEAT_S = 60.0
@@ -36,8 +44,8 @@ REPEAT_S = 60.0
 CHOICES = 4
 """How often is chosen again at once, where the choice turned out to be protected."""
 SHORT_OF_FILES = "file descriptors are short, so fewer processes are kept at hand"
-ENOUGH_FILES = 320
-"""Four for each process that is kept at hand, and the daemon's own."""
+ENOUGH_FILES = 384
+"""Five for each process that is kept at hand, and the daemon's own."""
 SAMPLE_S = 0.1
 """The flight recorder takes no more samples than this when memory is short."""
 
@@ -80,7 +88,10 @@ class Daemon:
         watchdog_s = self._manager.watchdog_s
         self._longest_s = SAFETY_S if watchdog_s is None else min(SAFETY_S, watchdog_s / 3)
         reaper = None if settings.dry_run else Reaper()
-        killer = Killer(settings.places, self._own_pids, None, reaper, self._spare_files, clock)
+        killer = Killer(
+            settings.places, self._own_pids, None, reaper, self._spare_files, clock,
+            self._reserve.ample,
+        )  # fmt: skip
         self._actions = Actions(killer, pending, self._hooks, self._reporter, clock, wall)
         self._killer, self._pending = killer, pending
         self._reload: Reload | None = None
@@ -182,10 +193,10 @@ class Daemon:
             and self._reporter.are_written
         )
 
-    def _install(self, plan: "dict[str, Any]") -> None:
+    def _install(self, plan: "Plan") -> None:
         """Take a plan to work with; what is under way goes on under it."""
         self._plan = plan
-        self._named = {"policy": plan["name"], "dry_run": self._settings.dry_run}
+        self._origin = Origin(plan.name, dry_run=self._settings.dry_run)
         with self._reserve:
             root = units_root(self._settings.places)
         self._sensors = Sensors(plan, self._settings, root=root)
@@ -225,12 +236,12 @@ class Daemon:
 
     def _choose_once(self, look: "Look", reading: "Reading") -> bool:
         """Choose; False where the choice turned out to be protected as its signal was due."""
-        self._sensors.refresh(self._decider, reading, keep=False)
+        self._sensors.refresh(self._decider, reading, keep=self._reserve.ample())
         candidates, groups = self._sensors.candidates(reading)
         refused = self._actions.untouchable
         if refused:
             candidates = [c for c in candidates if (c.pid, c.start_time) not in refused]
-        holding = self._sensors.warm.holding
+        holding = self._sensors.holding
         act = self._decider.choose(
             candidates, groups, check=lambda choice: self._actions.check(choice, holding)
         )
@@ -257,9 +268,9 @@ class Daemon:
         level, before = look.state.level, self._level
         self._level = level
         if level == WARN and before < WARN:
-            self._reporter.record({"kind": "warn", **self._named, **why_now(look.state)})
+            self._reporter.record(WarnRecord(self._origin, look.state))
             self._reporter.line(WARNING, f"memory gets short: {evidence(look.state)}")
-            if self._plan["how"]["notify"]:
+            if self._plan.response.notify:
                 self._hooks.notify("Memory gets short", evidence(look.state))
         elif level < WARN <= before:
             self._reporter.line(NOTICE, "memory is no longer short")
@@ -291,7 +302,7 @@ class Daemon:
 
     def _status(self, look: "Look", reading: "Reading") -> "dict[str, Any]":
         return {
-            **self._named,
+            **self._origin.to_values(),
             "time_s": self._wall(),
             "mono_s": reading.t_s,
             "pid": os.getpid(),
@@ -316,7 +327,7 @@ class Daemon:
 
     def _complain(self, text: str) -> None:
         if self._say_again(ERROR, text):
-            self._reporter.record({"kind": "error", "text": text, **self._named})
+            self._reporter.record(ErrorRecord(self._origin, text))
 
     def _say_again(self, priority: int, text: str) -> bool:
         """Say what may hold for long, but not over and over."""
@@ -332,15 +343,14 @@ class Daemon:
         self._rehearse()
         with self._reserve:
             self._actions.take_over()
-        policy, mode = self._plan["name"], "dry run" if self._settings.dry_run else "armed"
+        policy, mode = self._plan.name, "dry run" if self._settings.dry_run else "armed"
         self._reporter.record(
-            {
-                "kind": "start",
-                **self._named,
-                "source": self._settings.source,
-                "missing": self._settings.missing,
-                "resumed": len(self._actions.ongoing_acts),
-            }
+            StartRecord(
+                self._origin,
+                self._settings.source,
+                self._settings.missing,
+                resumed=len(self._actions.ongoing_acts),
+            )
         )
         self._reporter.line(NOTICE, f"guarding by policy {policy} ({mode})")
         if self._pending.fault:
@@ -373,7 +383,7 @@ class Daemon:
                 self._killer.rehearse(os.getpid())
                 self._sensors.warm.forget()
 
-    def _new_decider(self, plan: "dict[str, Any]") -> Decider:
+    def _new_decider(self, plan: "Plan") -> Decider:
         return Decider(
             plan,
             own_pids=self._own_pids,
@@ -412,12 +422,12 @@ class Daemon:
         with self._reserve:
             self._install(reload.plan)
             old.close()
-        self._reporter.record({"kind": "reload", **self._named, "ok": True})
-        self._reporter.line(NOTICE, f"guarding by policy {self._plan['name']}, read again")
+        self._reporter.record(ReloadRecord(self._origin))
+        self._reporter.line(NOTICE, f"guarding by policy {self._plan.name}, read again")
         self._manager.send(b"READY=1")
 
     def _refuse(self, fault: str) -> None:
-        self._reporter.record({"kind": "reload", **self._named, "ok": False, "text": fault})
+        self._reporter.record(ReloadRecord(self._origin, fault))
         self._reporter.line(ERROR, f"the old policy stays: {fault}")
         self._manager.send(b"READY=1")
 
@@ -426,9 +436,7 @@ class Daemon:
         if self._reload is not None:
             self._reload.close()
         self._reporter.kernel_kills(final=True)
-        self._reporter.record(
-            {"kind": "stop", **self._named, "under_way": len(self._actions.ongoing_acts)}
-        )
+        self._reporter.record(StopRecord(self._origin, len(self._actions.ongoing_acts)))
         self._reporter.line(NOTICE, "stopped guarding")
         self._reporter.close()
         self._reserve.close()

@@ -2,9 +2,11 @@
 
 import os
 
+from oomkit.guard.act_record import ActRecord
 from oomkit.guard.journal import Journal
 from oomkit.guard.kernel_kills import KernelKills
 from oomkit.guard.messages import ERROR, WARNING, MessageWriter
+from oomkit.guard.records import CountedKillsRecord, KernelKillRecord, Record, WarnRecord
 from oomkit.guard.status import Status
 from oomkit.guard.writer import Writer
 from oomkit.host.self_protection import run_first
@@ -38,21 +40,19 @@ class Counters:
         self._signals: dict[str, int] = {}
         self._freed_kb = self._kernel_kills = self._warnings = 0
 
-    def count(self, record: "dict[str, Any]") -> None:
+    def count(self, record: Record) -> None:
         """Take a record into account; an act when it is over."""
-        kind = record["kind"]
-        if kind == "warn":
+        if isinstance(record, WarnRecord):
             self._warnings += 1
-        elif kind == "kernel_kill":
-            self._kernel_kills += record.get("count", 1)
-        elif kind == "act" and "outcome" in record:
-            outcome = record["outcome"]
-            self._acts[outcome] = self._acts.get(outcome, 0) + 1
-            self._freed_kb += record.get("freed_kb", 0)
-            self._last_act_s = record["time_s"]
-            for one in record["signals"]:
-                if not one["error"]:
-                    self._signals[one["name"]] = self._signals.get(one["name"], 0) + 1
+        elif isinstance(record, (KernelKillRecord, CountedKillsRecord)):
+            self._kernel_kills += record.count
+        elif isinstance(record, ActRecord) and record.outcome is not None:
+            self._acts[record.outcome] = self._acts.get(record.outcome, 0) + 1
+            self._freed_kb += record.freed_kb or 0
+            self._last_act_s = record.time_s
+            for one in record.signals:
+                if not one.error:
+                    self._signals[one.name] = self._signals.get(one.name, 0) + 1
 
     def values(self) -> "dict[str, Any]":
         """The counts."""
@@ -156,18 +156,18 @@ class Reporter:
         self._say.line(priority, text)
         self._writer.kick()
 
-    def record(self, record: "dict[str, Any]") -> None:
+    def record(self, record: Record) -> None:
         """Put a record into the journal."""
         self._counters.count(record)
         if self._journal is not None:
-            self._journal.append(record)
-        if self._ring is not None and record["kind"] == "act" and record.get("outcome") == "died":
+            self._journal.append(record.to_values())
+        ring = self._ring
+        if ring is not None and isinstance(record, ActRecord) and record.outcome == "died":
             from oomkit.guard import recording_format as fmt
 
-            victim = record["victim"]
-            self._ring.mark(
-                fmt.ACT, record["mono_s"], victim["pid"], victim["comm"],
-                by=record["policy"], freed_kb=record["freed_kb"],
+            ring.mark(
+                fmt.ACT, record.mono_s, record.victim.pid, record.victim.comm,
+                by=record.origin.policy, freed_kb=record.freed_kb or 0,
             )  # fmt: skip
         self._writer.kick()
 
@@ -196,17 +196,16 @@ class Reporter:
         """Record what the kernel killed without us."""
         for kill in self._kernel_kills.look(self._clock(), self._wall(), final=final):
             self.record(kill)
-            who = (
-                f"{kill['comm']}[{kill['pid']}]" if "pid" in kill else f"{kill['count']} processes"
-            )
-            pid, mono_s = kill.get("pid"), kill["mono_s"]
-            if not isinstance(mono_s, float) or mono_s < self._begun_s:
-                continue  # it was before our time: recorded, but no news
-            self.line(WARNING, f"the kernel's OOM killer killed {who}")
-            if self._ring is not None and isinstance(pid, int):
+            if kill.mono_s < self._begun_s:
+                continue  # happened before the guard started: recorded, but not announced
+            if isinstance(kill, CountedKillsRecord):
+                self.line(WARNING, f"the kernel's OOM killer killed {kill.count} processes")
+                continue
+            self.line(WARNING, f"the kernel's OOM killer killed {kill.comm}[{kill.pid}]")
+            if self._ring is not None and kill.pid is not None:
                 from oomkit.guard import recording_format as fmt
 
-                self._ring.mark(fmt.KERNEL_KILL, mono_s, pid, str(kill["comm"]), by="kernel")
+                self._ring.mark(fmt.KERNEL_KILL, kill.mono_s, kill.pid, kill.comm, by="kernel")
 
     def status(self, values: "dict[str, Any]") -> None:
         """Rewrite the status file."""

@@ -9,18 +9,18 @@ from oomkit.guard.kernel_file import KernelFile, number_after
 from oomkit.guard.shortlist import Shortlist
 from oomkit.guard.tmpfs import Tmpfs
 from oomkit.guard.users import Users
-from oomkit.policy.engine.conditions import RATES, WARN, available_kb
-from oomkit.policy.engine.reading import Reading
+from oomkit.policy.engine.conditions import WARN
+from oomkit.policy.engine.reading import Reading, left_kb
 
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
 
     from oomkit.guard.config import Places, Settings
     from oomkit.policy.engine.candidate import Candidate
     from oomkit.policy.engine.decider import Decider, Look
+    from oomkit.policy.engine.plan import Plan
     from oomkit.policy.engine.reading import CgroupReading
 
 
@@ -233,34 +233,33 @@ class Sensors:
 
     def __init__(
         self,
-        plan: "dict[str, Any]",
+        plan: "Plan",
         settings: "Settings",
         *,
         whole: bool = False,
         root: str | None = None,
     ) -> None:
         places = settings.places
-        patterns = {rule["cgroup"] for rule in plan["rules"] if rule["cgroup"]}
-        by = {plan["whom"]["by"], *(rule["by"] for rule in plan["rules"])}
-        fields = fields_asked_for(plan) | ({"oom_score"} if "oom_score" in by else set())
+        patterns, by = plan.cgroups(), plan.rankings()
+        fields = plan.fields() | ({"oom_score"} if "oom_score" in by else frozenset())
         self.sources = Sources(
             places,
-            [re.compile(pattern) for pattern in sorted(patterns)],
+            [re.compile(pattern) for pattern in patterns],
             counters=bool(settings.recording) or _asks_for_counters(plan),
         )
-        self.fields = frozenset(fields)
-        self.users = Users(plan.get("users", {}))
+        self.fields = fields
+        self.users = Users(plan.users)
         by_cgroup = (
             bool(patterns)
-            or plan["whom"]["level"] == "cgroup"
-            or (plan["whom"]["oom_group"] and places.cgroup_version == 2)
+            or plan.selection.level == "cgroup"
+            or (plan.selection.oom_group and places.cgroup_version == 2)
         )
         self.warm = Shortlist(
             Wanted(
                 places, self.fields, self.users.names, by_cgroup=by_cgroup, whole=whole, root=root
             )
         )
-        self._members = Members(places, plan["whom"], by_reclaim="reclaim" in by)
+        self._members = Members(places, plan.selection, by_reclaim="reclaim" in by)
         self._tmpfs = Tmpfs(places)
         self._found_s = self._short_s = float("-inf")
         self._left_kb = 0.0
@@ -347,6 +346,17 @@ class Sensors:
                 one.growth_kb = (one.growth_kb or 0.0) + unnamed_kb
         return found, groups
 
+    def holding(self, one: "Candidate", size_kb: float) -> list[int]:
+        """Processes that may share a candidate's memory, and were not compared with it.
+
+        Args:
+            one: of the last :meth:`candidates`.
+            size_kb: those that held less when they were last measured are left out.
+        """
+        compared = self._members.sharers.compared
+        known = compared if one.pid in compared else ()
+        return [pid for pid in self.warm.holding(size_kb) if pid not in known]
+
     def close(self) -> None:
         """Close all files."""
         self.sources.close()
@@ -354,18 +364,5 @@ class Sensors:
         self.users.close()
 
 
-def left_kb(reading: "Reading") -> float:
-    """Memory that can still be had: available memory and free swap."""
-    return available_kb(reading) + reading.swap_free_kb
-
-
-def fields_asked_for(plan: "dict[str, Any]") -> set[str]:
-    """Fields of a process that some pattern of the plan is about."""
-    whom = plan["whom"]
-    patterns = [p for _, p in whom["never"]] + [p[1] for p in whom["prefer"]]
-    patterns += [p for p, _ in plan["how"]["instead"]]
-    return {field for several in patterns for field, _ in several}
-
-
-def _asks_for_counters(plan: "dict[str, Any]") -> bool:
-    return any(kind in RATES for rule in plan["rules"] for kind, _, _ in rule["conditions"])
+def _asks_for_counters(plan: "Plan") -> bool:
+    return any(one.kind.unit == "kb/s" for rule in plan.rules for one in rule.conditions)

@@ -12,17 +12,18 @@ from typing import Any
 
 import msgspec
 
-from oomkit.guard import records
+from oomkit.guard.act_record import ActRecord
+from oomkit.guard.records import Origin
 from oomkit.history.recording import Mark, Recording, Sample
+from oomkit.history.records import Act
 from oomkit.kernel.badness import oom_score, score_control
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Memory, Snapshot, Task
 from oomkit.kernel.versions import UnknownKernelError, history, rules_for
 from oomkit.policy.compile import compile_plan
 from oomkit.policy.engine.candidate import Candidate
-from oomkit.policy.engine.conditions import NAMES, available_kb
 from oomkit.policy.engine.decider import Decider
-from oomkit.policy.engine.reading import Reading
+from oomkit.policy.engine.reading import Reading, left_kb
 from oomkit.policy.records import Policy
 
 _PAGE_KB = 4
@@ -93,7 +94,7 @@ class WouldKill(msgspec.Struct, frozen=True, kw_only=True):
         boot: which boot of the recording.
         pids: who would have died.
         signals: the signals, in their order.
-        act: evidence, choice and candidates, as in the daemon's records.
+        act: the daemon's record of it, as plain values.
     """
 
     t_s: float
@@ -102,6 +103,11 @@ class WouldKill(msgspec.Struct, frozen=True, kw_only=True):
     pids: tuple[int, ...]
     signals: tuple[str, ...]
     act: dict[str, Any]
+
+    @property
+    def record(self) -> Act:
+        """The daemon's record of it."""
+        return msgspec.convert(self.act, Act)
 
 
 class KernelKill(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,6 +189,7 @@ class _Boot:
 
     def __init__(self, policy: Policy, kernel: str) -> None:
         self.decider = Decider(compile_plan(policy))
+        self._origin = Origin(policy.name, dry_run=True)
         self._kernel = kernel
         self.level = 0
         self._dead: set[_Key] = set()
@@ -207,7 +214,7 @@ class _Boot:
         growth = self.decider.growth
         if look.sizes:
             sizes = {(task.pid, task.start_time): task.freed_kb() for task in alive}
-            growth.note(t_s, available_kb(reading) + reading.swap_free_kb, sizes)
+            growth.note(t_s, left_kb(reading), sizes)
             self._noted = [*self._noted[-1:], (t_s, sizes)]
         if not look.choose:
             return []
@@ -229,7 +236,7 @@ class _Boot:
                 boot=sample.boot,
                 pids=tuple(member.pid for member in members),
                 signals=tuple(f"SIG{signal.name}" for signal in act.signals),
-                act={**records.act(act), "level": NAMES[act.state.level]},
+                act=ActRecord.of(act, self._origin, sample.wall_s).to_values(),
             )
         ]
 

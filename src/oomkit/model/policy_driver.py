@@ -16,11 +16,11 @@ from oomkit.model.solve import Rates
 from oomkit.model.tasks import Proc
 from oomkit.model.timers import Timers
 from oomkit.policy.compile import compile_plan
-from oomkit.policy.engine.conditions import SOFT, available_kb
+from oomkit.policy.engine.conditions import SOFT
 from oomkit.policy.engine.decider import Decider, Look
 from oomkit.policy.engine.escalation import Signal
 from oomkit.policy.engine.evidence import act_lines, signal_line
-from oomkit.policy.engine.reading import Reading
+from oomkit.policy.engine.reading import Reading, available_kb, left_kb
 from oomkit.policy.records import Policy
 
 _WAKEUP_S = 0.001
@@ -61,11 +61,10 @@ class PolicyDriver:
         self.decider = Decider(plan, cpus=machine.cpus)
         self.counters = Counters()
         self._sensors: Sensors | None = None
-        self._warm_share: float = plan["look"]["warm"]
-        self._margin_s = max(rule["over_s"] for rule in plan["rules"]) + 0.5
-        self._reads_cgroups = any(rule["cgroup"] is not None for rule in plan["rules"])
-        rules_by = {rule["by"] for rule in plan["rules"]}
-        self._uses_scores = "oom_score" in (policy.whom.by, *rules_by)
+        self._warm_share = plan.polling.warm
+        self._margin_s = max(rule.over_s for rule in plan.rules) + 0.5
+        self._reads_cgroups = bool(plan.cgroups())
+        self._uses_scores = "oom_score" in plan.rankings()
         self._last: Reading | None = None
         self._interval_s = 0.0
         self._level = 0
@@ -166,8 +165,8 @@ class PolicyDriver:
     def _perform(self, look: Look) -> None:
         """Do what a look called for, after the time that takes."""
         if look.sizes and self._last is not None:
-            left_kb = available_kb(self._last) + self._last.swap_free_kb
-            self.decider.growth.note(self.machine.now, left_kb, sizes(self.machine))
+            now, last = self.machine.now, self._last
+            self.decider.growth.note(now, left_kb(last), sizes(self.machine))
         for signal in look.signals:
             self._send_signal(signal)
         if look.choose:
