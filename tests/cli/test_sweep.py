@@ -109,7 +109,7 @@ def test_an_answer_needs_no_directory_that_can_be_written(folder: Path) -> None:
     assert "rows.csv.part: " in asked.stderr
 
 
-def test_stopped_where_nothing_can_be_written_it_says_that_nothing_is_kept(folder: Path) -> None:
+def test_stopped_where_nothing_can_be_written_it_says_that_nothing_is_saved(folder: Path) -> None:
     process = subprocess.Popen(
         [OOMKIT, "sweep", str(folder / "s.toml"), "--set", "runs=100000", "--workers", "1"],
         cwd="/sys", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -362,7 +362,7 @@ def test_a_drill_follows_files_that_are_replaced(arena: Arena) -> None:
     arena.until(lambda: not arena.alive(large), "it looks at the new file")
 
 
-def test_a_kept_file_is_opened_anew_when_it_is_another(tmp_path: Path) -> None:
+def test_an_open_file_is_opened_again_when_it_is_another(tmp_path: Path) -> None:
     path = tmp_path / "meminfo"
     path.write_text("old")
     kept, followed = KernelFile(str(path)), KernelFile(str(path), replaced=True)

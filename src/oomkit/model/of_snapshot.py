@@ -358,7 +358,7 @@ class _Maker:
         if self.rules.badness == "classic":
             self.notes.append(
                 "CPU times, ages and address spaces, which this kernel's badness counts, start "
-                "anew: its choice may differ"
+                "again: its choice may differ"
             )
         if self.snapshot.sysctl.overcommit_memory == 2:
             self.notes.append("memory that is promised and not used is not in it (Committed_AS)")
