@@ -124,7 +124,8 @@ def print_lines(out: "Console", lines: Iterable[Line]) -> None:
 def fold(line: Line, width: int) -> list[str]:
     """Break a line so that each part fits; the continuation is indented where there is room."""
     indent = line.indent if line.indent < width // 2 else 0
-    first, body = line.text[:indent], line.text[indent:]
+    body = line.text[indent:].lstrip(" ")
+    first = line.text[: len(line.text) - len(body)]
     return [part.rstrip() for part in wrapped(body, width, first=first, rest=" " * indent)]
 
 
