@@ -57,7 +57,7 @@ def side_by_side(
         names: what heads their columns.
         scenarios: what was played, for the size of memory.
         look: what the terminal can do; default: 100 columns, no colours.
-        judged: tell the second as better or worse than the first, or only where it differs.
+        judged: mark the second as better or worse than the first; else only as different.
     """
     from rich.text import Text
 
