@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from oomkit.explain.choice import choice
-from oomkit.explain.evidence_text import no_kill_text
+from oomkit.explain.evidence_text import is_for_memory, joined, no_kill_text
 from oomkit.explain.faults import kernel_faults
 from oomkit.explain.files import Told
 from oomkit.explain.findings import findings, ranked
@@ -147,7 +147,7 @@ class Case:
     @property
     def is_bad_news(self) -> bool:
         """Somebody was killed for want of memory, or the kernel tried to."""
-        return bool(self.reports) or any(item.kind != "sigkill" for item in self.evidence)
+        return bool(self.reports) or any(is_for_memory(item) for item in joined(self.evidence))
 
     def told_by_others(self) -> list[Incident]:
         """The incidents of which no report of the kernel tells."""

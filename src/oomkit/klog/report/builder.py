@@ -300,9 +300,10 @@ class Builder:
             return
         if self._scope()[1] != "memcg" or any(row.pid == chosen.pid for row in self.tasks):
             return
-        if victim.pid > chosen.pid:
-            return  # a thread is younger than its leader, so the victim is none
-        if self._complete() and any(row.tgid == victim.pid for row in self.tasks):
+        if victim.pid > chosen.pid and not self.tasks:
+            return  # a thread is younger than its leader, unless numbers began anew
+        younger = victim.pid > chosen.pid
+        if not younger and self._complete() and any(row.tgid == victim.pid for row in self.tasks):
             self.selected = msgspec.structs.replace(chosen, tgid=victim.pid)
             self.killed[0] = msgspec.structs.replace(victim, killed_as="selected")
         else:
