@@ -121,6 +121,29 @@ TEXTS = {
         ),
         "LSF killed a job: job killed after reaching LSF memory usage limit; it held 22.6 GiB",
     ),
+    "gitlab-runner": (
+        (
+            "ERROR: Job failed (system failure): Error in container build: exit code: 137, reason: "
+            "'OOMKilled'\n"
+        ),
+        "GitLab Runner says that the kernel killed container build (OOMKilled)" + NOT_HERE,
+    ),
+    "cgroup-oom-of-a-pod": (
+        (
+            "$ kubectl describe pod -n default memory-demo-2\n  Warning  CgroupOOM  28s    "
+            "kubelet   "
+            "Cgroup OOM encountered, victim process: stress, pid: 470521\n"
+        ),
+        "kubelet says that the kernel killed stress[470521] in pod memory-demo-2" + NOT_HERE,
+    ),
+    "systemd-in-other-words": (
+        (
+            "Aug 24 10:00:01 h systemd[1]: web.service: The kernel OOM killer killed some "
+            "processes in "
+            "this unit.\n"
+        ),
+        "systemd says that the kernel killed a process of unit web.service" + NOT_HERE,
+    ),
     "evicted-row-and-reason": (
         (
             "web-1    0/1     Evicted   0          102d\n\n$ kubectl -n shop describe pods web-1\n"
@@ -150,6 +173,11 @@ def case(directory: Path, text: bytes) -> Case:
 
 MENTIONS = {
     "a-test's-name": "=== RUN   TestDockerDriver_OOMKilled\n--- FAIL: TestDockerDriver_OOMKilled\n",
+    "a-program-that-looks-for-it": 'if pod["terminated"]["reason"] == "OOMKilled":\n',
+    "a-program-that-names-it": 'errorMsg := "System OOM encountered"\n',
+    "a-command-that-looks-for-it": (
+        "me@h:~$ sudo grep 'Job failed: exit code 137' /var/log/syslog\n"
+    ),
     "an-alert's-name": "alertname = KubeContainerOOMKilled\n",
     "a-batch-system's-usual-words": (
         "normally LSF ends such jobs and emits the `TERM_MEMLIMIT: job killed after reaching LSF "

@@ -23,6 +23,7 @@ _NAMES = {
     "cloud-functions": "Cloud Functions",
     "cloud-foundry": "Cloud Foundry",
     "cri-o": "CRI-O",
+    "gitlab-runner": "GitLab Runner",
     "kernel": "the kernel",
     "freebsd": "FreeBSD's kernel",
     "lambda": "AWS Lambda",
@@ -157,7 +158,7 @@ def sentence(item: Evidence) -> str:
     """What a line says, with all its numbers."""
     who = name_of(item.by)
     if item.exited is False or _is_attempt(item) or _only_asked(item):
-        signal = "SIGTERM" if _is_sigterm(item) else "SIGKILL"
+        signal = item.signal or "SIGKILL"
         outcome = ", which did not exit" if item.exited is False else ""
         return f"{who} sent {signal} to {subject(item)}{outcome}{_why(item)}{_held(item)}"
     if item.kind == "kill" or (item.kind == "notice" and item.by == "systemd-oomd"):
@@ -178,11 +179,7 @@ def sentence(item: Evidence) -> str:
 
 def _only_asked(item: Evidence) -> bool:
     """A signal that can be ignored was sent, and no line says that the process exited."""
-    return item.by in _SIGNALLERS and item.exited is None and _is_sigterm(item)
-
-
-def _is_sigterm(item: Evidence) -> bool:
-    return "SIGTERM" in item.text or "signal 15" in item.text
+    return item.by in _SIGNALLERS and item.exited is None and item.signal == "SIGTERM"
 
 
 def _is_attempt(item: Evidence) -> bool:

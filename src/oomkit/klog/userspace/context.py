@@ -301,7 +301,7 @@ class Witness:
             node = thing["name"]
         elif thing is not None:
             pod = thing["name"]
-        elif pod is None and found.pid is None and found.by in ("kubelet", "unknown"):
+        elif pod is None and _is_of_a_pod(found):
             pod = self._names.named("name", number) or self._names.named("pod", number)
             name = name or self._names.section(number, _NEAR_LINES)
         elif found.by == "docker" and found.container is None:
@@ -324,6 +324,13 @@ class Witness:
         if found.by == "unknown":
             return self._names.named("containerid", number, _STATE_LINES)
         return self._names.named("id" if found.by == "docker" else "containerid", number)
+
+
+def _is_of_a_pod(found: Evidence) -> bool:
+    """What the kubelet says in a description or a list is about the pod that is named above."""
+    if found.by not in ("kubelet", "unknown"):
+        return False
+    return found.pid is None or "Cgroup OOM encountered" in found.text
 
 
 def _lacks_process(found: Evidence, shell: Evidence) -> bool:

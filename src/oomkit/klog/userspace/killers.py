@@ -53,8 +53,8 @@ KILLER_FORMS = (
     Form(
         "earlyoom",
         "kill",
-        r"[Kk]illing process:? (?:(?P<pid>\d+) )?[\"'](?P<comm>.*?)[\"'] with signal \d+"
-        r"(?:, pid: (?P<pid_after>\d+))?(?:.*?VmRSS:? (?P<used>\d+ MiB))?",
+        r"[Kk]illing process:? (?:(?P<pid>\d+) )?[\"'](?P<comm>.*?)[\"'] with signal "
+        r"(?P<number>\d+)(?:, pid: (?P<pid_after>\d+))?(?:.*?VmRSS:? (?P<used>\d+ MiB))?",
         words=("illing process",),
     ),
     Form(

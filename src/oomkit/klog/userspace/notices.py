@@ -54,6 +54,13 @@ NOTICE_FORMS = (
         killer="kernel",
     ),
     Form(
+        "gitlab-runner",
+        "notice",
+        r"Error in container (?P<name>[\w.-]+): exit code: \d+, reason: '(?P<reason>OOMKilled)'",
+        words=("OOMKilled",),
+        killer="kernel",
+    ),
+    Form(
         "docker",
         "notice",
         r"[\"']?O(?:OM|om)Killed[\"']?\s*[:=]\s*true",
@@ -138,7 +145,7 @@ NOTICE_FORMS = (
         "systemd",
         "notice",
         UNIT + r": (?:A process of this unit has been killed by the OOM killer"
-        r"|Unit process killed by the OOM killer)",
+        r"|Unit process killed by the OOM killer|The kernel OOM killer killed some processes)",
         words=("OOM killer",),
         killer="kernel",
     ),
