@@ -208,27 +208,29 @@ def _print_json(entries: "list[Entry]") -> None:
 
 
 def _print_table(entries: "list[Entry]") -> None:
-    from oomkit.render.terminal import console
+    from oomkit.render.terminal import look_of, render
     from oomkit.views.history import history_table
 
     if not entries:
         click.echo("nothing happened")
         return
-    console(sys.stdout).print(history_table([(e.id, e.record) for e in entries]))
+    look = look_of(sys.stdout)
+    table = history_table([(e.id, e.record) for e in entries], look)
+    click.echo(render(look, *table), nl=False, color=look.colour)
 
 
 def _print_full(entry: "Entry") -> None:
-    from oomkit.render.terminal import console
+    from oomkit.render.terminal import look_of, render
     from oomkit.views.history import candidates_table, full, hanging
 
-    out = console(sys.stdout)
+    look = look_of(sys.stdout)
     for line in full(entry.id, entry.record):
-        click.echo(hanging(line, out.width))
+        click.echo(hanging(line, look.width))
     if entry.record.get("candidates"):
-        out.print()
-        out.print(candidates_table(entry.record))
+        table = render(look, *candidates_table(entry.record, look))
+        click.echo("\n" + table, nl=False, color=look.colour)
     if entry.record.get("lines"):
-        out.print()
+        click.echo("")
         _explain(entry.record["lines"])
 
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from oomkit.policy.engine.evidence import plain
 from oomkit.printable import printable
+from oomkit.render.layout import Column, kept_together
 from oomkit.render.quantities import human_bytes, seconds
+from oomkit.render.terminal import Look, fitted
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
 _KB = 1024
 _COLUMN = 12
@@ -261,32 +263,33 @@ _SIZES = ("gain_kb", "rss", "swap", "growth")
 _STYLES = {"kernel_kill": "red", "act": "yellow", "error": "red", "warn": "dim"}
 
 
-def history_table(entries: Sequence[tuple[int, dict[str, Any]]]) -> "Table":
+def history_table(
+    entries: Sequence[tuple[int, dict[str, Any]]], look: Look
+) -> list["RenderableType"]:
     """Lay out records, a row each, in the order given."""
-    table = _table(("#", "right"), ("time", "left"), ("who", "left"))
-    table.add_column("what")
-    from rich.text import Text
+    records = [record for _, record in entries]
+    columns = [
+        Column(heading="#", cells=[str(number) for number, _ in entries], right=True),
+        Column(heading="time", cells=[local_time(record["time_s"]) for record in records]),
+        Column(heading="who", cells=[who(record) for record in records], leaves=1),
+        Column(
+            heading="what", cells=[kept_together(what(record)) for record in records], words=True
+        ),
+    ]
+    return fitted(columns, look, [_style(record) for record in records], gap=1)
 
-    for number, record in entries:
-        cells = (str(number), local_time(record["time_s"]), who(record), what(record))
-        style = _STYLES.get(str(record.get("kind")))
-        if record.get("kind") == "act" and record.get("dry_run"):
-            style = None
-        table.add_row(*map(Text, cells), style=style)
-    return table
+
+def _style(record: dict[str, Any]) -> str:
+    if record.get("kind") == "act" and record.get("dry_run"):
+        return ""
+    return _STYLES.get(str(record.get("kind")), "")
 
 
-def candidates_table(record: dict[str, Any]) -> "Table":
+def candidates_table(record: dict[str, Any], look: Look) -> list["RenderableType"]:
     """Lay out the candidates an act was chosen from, and what their scores were made of."""
-    from rich.text import Text
-
-    table = _table(
-        ("pid", "right"), ("name", "left"), ("frees", "right"), ("swap", "right"), ("adj", "right"),
-        ("score", "right"),
-    )  # fmt: skip
-    table.add_column("factors")
     victim = record.get("victim")
     chosen = victim.get("pid") if isinstance(victim, dict) else None
+    rows, styles = [], []
     for row in record.get("candidates") or ():
         factors = row.get("factors") or {}
         in_kb = next(iter(factors), "") in _SIZES
@@ -296,30 +299,33 @@ def candidates_table(record: dict[str, Any]) -> "Table":
         ]
         if row.get("dies_with"):
             parts.append(f"with {row['dies_with']} more")
-        cells = (
-            str(row.get("pid")),
-            printable(str(row.get("comm"))),
-            human_bytes((row.get("freed_kb") or 0) * 1024),
-            human_bytes(row["swap_kb"] * 1024) if row.get("swap_kb") else "-",
-            str(row.get("oom_score_adj", "")),
-            "-" if row.get("verdict") else _number(row.get("score") or 0, size=in_kb),
-            printable(row.get("verdict") or "") or ", ".join(parts),
+        rows.append(
+            (
+                str(row.get("pid")),
+                printable(str(row.get("comm"))),
+                human_bytes((row.get("freed_kb") or 0) * 1024),
+                human_bytes(row["swap_kb"] * 1024) if row.get("swap_kb") else "-",
+                str(row.get("oom_score_adj", "")),
+                "-" if row.get("verdict") else _number(row.get("score") or 0, size=in_kb),
+                kept_together(printable(row.get("verdict") or "") or ", ".join(parts)),
+            )
         )
-        style = "dim" if row.get("verdict") else "bold" if row.get("pid") == chosen else None
-        table.add_row(*map(Text, cells), style=style)
-    return table
+        styles.append("dim" if row.get("verdict") else "bold" if row.get("pid") == chosen else "")
+    cells = list(map(list, zip(*rows, strict=True))) or [[]] * 7
+    pid, comm, frees, swap, adj, score, why = cells
+    columns = [
+        Column(heading="pid", cells=pid, right=True),
+        Column(heading="name", cells=comm, folds=True),
+        Column(heading="frees", cells=frees, right=True, leaves=3),
+        Column(heading="swap", cells=swap, right=True, leaves=1),
+        Column(heading="adj", cells=adj, right=True, leaves=2),
+        Column(heading="score", cells=score, right=True),
+        Column(heading="factors", cells=why, words=True),
+    ]
+    return fitted(columns, look, styles, gap=1)
 
 
 def _number(value: float | None, *, size: bool) -> str:
     if value is None:
         return "?"
     return human_bytes(value * 1024) if size else plain(value)
-
-
-def _table(*columns: tuple[str, Any]) -> "Table":
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    for heading, justify in columns:
-        table.add_column(heading, justify=justify, no_wrap=True)
-    return table
