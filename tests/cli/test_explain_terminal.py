@@ -80,7 +80,7 @@ def test_what_goes_on_until_it_is_stopped_says_so(
     log.write_text("nothing\n")
     master, slave = pty.openpty()
     env = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
-    command = [EXECUTABLE, *args, *([str(log)] if args[0] == "explain" else [])]
+    command = [str(EXECUTABLE), *args, *([str(log)] if args[0] == "explain" else [])]
     running = subprocess.Popen(command, stdout=slave, stderr=slave, env=env)
     os.close(slave)
     seen = ""

@@ -3,29 +3,34 @@
 import re
 
 import pytest
+from msgspec import convert
 
+from oomkit.history.records import Act
 from oomkit.kernel.versions import history as rule_ranges
 from oomkit.render.layout import kept_together
 from oomkit.render.terminal import Look, render
 from oomkit.views.history import candidates_table, history_table
 from oomkit.views.kernels import kernels_table
 
-ACT = {
-    "kind": "act",
-    "time_s": 1764126255.0,
-    "policy": "default",
-    "victim": {"pid": 23817, "comm": "convert"},
-    "candidates": [
-        {
-            "pid": 23817,
-            "comm": "convert",
-            "freed_kb": 2 << 20,
-            "oom_score_adj": 0,
-            "score": 2097152,
-            "factors": {"gain_kb": 2097152, "growth": 1.0},
-        }
-    ],
-}
+ACT = convert(
+    {
+        "kind": "act",
+        "time_s": 1764126255.0,
+        "policy": "default",
+        "victim": {"pid": 23817, "comm": "convert"},
+        "candidates": [
+            {
+                "pid": 23817,
+                "comm": "convert",
+                "freed_kb": 2 << 20,
+                "oom_score_adj": 0,
+                "score": 2097152,
+                "factors": {"gain_kb": 2097152, "growth": 1.0},
+            }
+        ],
+    },
+    Act,
+)
 
 
 def lines(width: int, what: str) -> list[str]:
