@@ -121,6 +121,26 @@ TEXTS = {
         ),
         "LSF killed a job: job killed after reaching LSF memory usage limit; it held 22.6 GiB",
     ),
+    "lmkd-in-two-lines": (
+        (
+            "03-24 12:24:57.186 400 400 I lowmemorykiller: Killing 'com.a.ui' (4563), uid 10010, "
+            "adj 906\n03-24 12:24:57.186 400 400 I lowmemorykiller:    to free 39444kB because "
+            "system is under medium memory pressure oom_adj 800\n"
+        ),
+        (
+            "lmkd killed com.a.ui[4563] (adj 906): system is under medium memory pressure; "
+            "it would "
+            "free 38.5 MiB"
+        ),
+    ),
+    "lmkd-reclaims": (
+        (
+            "01-01 15:11:13.739 879 879 I lmkd    : Reclaim 'com.b' (591), uid 10112, "
+            "oom_score_adj "
+            "975, state 19 to free 19252kB rss, 52772kB swap; reason: min2x watermark is breached\n"
+        ),
+        "lmkd killed com.b[591] (adj 975): min2x watermark is breached; it would free 18.8 MiB",
+    ),
     "gitlab-runner": (
         (
             "ERROR: Job failed (system failure): Error in container build: exit code: 137, reason: "
@@ -325,3 +345,29 @@ def test_a_victim_is_a_child_only_where_the_table_shows_the_chosen_process() -> 
     row = b"[1.000003] [24572]     0 24572    63909      961      16        0          -998 java\n"
     (known,) = read_bytes(THREAD.replace(b"[1.000004]", row + b"[1.000004]", 1))
     assert [victim.killed_as for victim in known.killed] == ["child"]
+
+
+@pytest.mark.parametrize(
+    ("text", "scope"),
+    [
+        (
+            (
+                b"[1.000001] memory: usage 1048576kB, limit 1048576kB, failcnt 141\n"
+                b"[1.000002] swap: usage 0kB, limit 9007199254740988kB, failcnt 0\n"
+            ),
+            "memcg",
+        ),
+        (
+            (
+                b"[1.000001] Total swap = 0kB\n[1.000002] 262041 pages RAM\n"
+                b"[1.000003] 13145 pages reserved\n"
+                b"[1.000004] Tasks state (memory values in pages):\n"
+            ),
+            "global",
+        ),
+    ],
+)
+def test_the_middle_of_a_report_is_one_of_an_unknown_victim(text: bytes, scope: str) -> None:
+    (report,) = read_bytes(text)
+    assert report.scope == scope
+    assert report.killed == ()

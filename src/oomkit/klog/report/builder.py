@@ -51,6 +51,7 @@ class Builder:
         self.rows: list[tuple[str, int]] = []
         self.tasks: list[TaskRow] = []
         self.table_at: int | None = None
+        self.table_due = False
         self.table_done = False
         self.selected: Selected | None = None
         self.summary: Summary | None = None
@@ -86,6 +87,8 @@ class Builder:
             or self.panic
             or self.no_killable
             or self.memcg.path
+            or self.memcg.counted
+            or self.table_due
             or self.reaped
             or "oom_kill_process" in self.trace
         )

@@ -353,7 +353,18 @@ _JOB_LINES = 8
 _STATE_LINES = 8
 """A container's record: its id stands beside its exit status."""
 _GO_ON = frozenset(
-    {"earlyoom", "shell", "pbs", "lsf", "lowmemorykiller", "kubelet", "docker", "systemd", "lambda"}
+    {
+        "earlyoom",
+        "shell",
+        "pbs",
+        "lsf",
+        "lmkd",
+        "lowmemorykiller",
+        "kubelet",
+        "docker",
+        "systemd",
+        "lambda",
+    }
 )
 """Whose lines may go on below."""
 
@@ -371,6 +382,19 @@ def _driver(held: Evidence, text: str) -> Evidence | None:
         reason = f"file cache {cache['cache']} was below its limit of {cache['limit']}"
         return msgspec.structs.replace(held, text=f"{held.text} {text}", reason=reason)
     return held if text.startswith("Free memory is") else None
+
+
+def _freed(held: Evidence, line: Line) -> Evidence | None:
+    """Older lmkd says in a line of its own what a kill would free, and why."""
+    freed = _LMKD_FREES.search(line.text)
+    if freed is None or held.used_kb is not None:
+        return None
+    return msgspec.structs.replace(held, used_kb=size_kb(freed["used"]), reason=freed["reason"])
+
+
+_LMKD_FREES = re.compile(
+    r"to free (?P<used>\d+kB) because (?P<reason>system is under \w+ memory pressure)"
+)
 
 
 def _outcome(held: Evidence, line: Line) -> Evidence | None:
@@ -414,5 +438,6 @@ _CONTINUED: dict[str, Callable[[Evidence, Line], Evidence | None]] = {
     "systemd": _peak,
     "pbs": _job,
     "lsf": _peak_of_lsf,
+    "lmkd": _freed,
 }
 """What the lines below those of each add."""

@@ -82,8 +82,9 @@ KILLER_FORMS = (
     Form(
         "lmkd",
         "kill",
-        r"Kill(?:ing)? '(?P<comm>[^']+)' \((?P<pid>\d+)\), uid \d+,? ?(?:oom_(?:score_)?)?adj "
-        r"(?P<adj>-?\d+)(?:,? to free (?P<used>\d+kB))?(?:.*?[;,] reason: (?P<reason>.+))?",
+        r"(?:Kill(?:ing)?|lmkd *: Reclaim) '(?P<comm>[^']+)' \((?P<pid>\d+)\), uid \d+,? ?"
+        r"(?:oom_(?:score_)?)?adj (?P<adj>-?\d+)(?:, state \d+)?"
+        r"(?:,? to free (?P<used>\d+kB))?(?:.*?[;,] reason: (?P<reason>.+))?",
         words=("'",),
     ),
     Form(
