@@ -20,6 +20,7 @@ _TABLE = re.compile(
 )
 _PAGES = (
     "README.md",
+    "docs/cgroup.md",
     "docs/experiments.md",
     "docs/policy.md",
     "docs/history.md",

@@ -15,6 +15,7 @@ from oomkit.printable import printable
 
 COMMANDS: dict[str, str] = {
     "agree": "oomkit.cli.agree",
+    "cgroup": "oomkit.cli.cgroup",
     "daemons": "oomkit.cli.daemons",
     "explain": "oomkit.cli.explain",
     "guard": "oomkit.cli.guard",

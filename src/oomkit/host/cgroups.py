@@ -48,9 +48,9 @@ def find_hierarchy(proc: str, cgroup_root: str | None = None) -> Hierarchy | Non
         kind, _, options = source.partition(b" ")
         _, _, _, root, directory, *_ = fields.split(b" ")
         if kind == b"cgroup" and b"memory" in options.split(b" ")[-1].split(b","):
-            return Hierarchy(1, _unescape(directory), _unescape(root))
+            return Hierarchy(1, unescape(directory), unescape(root))
         if kind == b"cgroup2" and unified is None:
-            unified = Hierarchy(2, _unescape(directory), _unescape(root))
+            unified = Hierarchy(2, unescape(directory), unescape(root))
     return unified if unified and _has_memory(unified.directory) else None
 
 
@@ -75,7 +75,7 @@ def _relative(path: str, root: str) -> str:
     return "/" if relative == "." else f"/{relative}"
 
 
-def _unescape(field: bytes) -> str:
+def unescape(field: bytes) -> str:
     """Undo the octal escapes that mountinfo uses for space, tab, newline and backslash."""
     if b"\\" in field:
         for code, char in ((b"040", b" "), (b"011", b"\t"), (b"012", b"\n"), (b"134", b"\\")):

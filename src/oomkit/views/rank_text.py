@@ -6,7 +6,7 @@ from functools import cache
 
 from oomkit.kernel.adj import task_oom_adj
 from oomkit.kernel.cgroup_name import label as cgroup_label
-from oomkit.kernel.cgroup_name import short_name
+from oomkit.kernel.cgroup_name import name_in
 from oomkit.kernel.constraint import control_for
 from oomkit.kernel.counterfactual import counterfactuals
 from oomkit.kernel.decision import Decision
@@ -65,7 +65,7 @@ def rank_table(
     if not rows:
         yield "no process to show", ""
         return
-    groups = [short_name(row.task.cgroup) for row in rows]
+    groups = [name_in(snapshot, row.task.cgroup) for row in rows]
     notes = [Column(heading="", cells=[row.reason or "" for row in rows])]
     if any(row.task.cgroup != "/" for row in rows):
         notes.insert(0, Column(heading="cgroup", cells=[printable(name) for name in groups]))
