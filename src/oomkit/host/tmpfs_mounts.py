@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable
 
-from oomkit.host.cgroups import unescape
+from oomkit.host.mounts import unescape
 from oomkit.host.procfs import read_or_none
 from oomkit.kernel.memcg_stat import Tmpfs
 from oomkit.printable import printable
@@ -20,7 +20,7 @@ def mounts_in_memory(mountinfo: bytes) -> dict[bytes, str]:
         fields, separator, source = line.partition(b" - ")
         words = fields.split(b" ")
         if separator and len(words) >= 5 and source.partition(b" ")[0] in _IN_MEMORY:
-            found.setdefault(words[2], unescape(words[4]))
+            found.setdefault(words[2], os.fsdecode(unescape(words[4])))
     return found
 
 
