@@ -16,7 +16,7 @@ def test_the_nearest_to_its_limit_stands_first(oomkit: Command) -> None:
     done = oomkit("cgroup", "--from", NODE)
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if line.startswith(("pod", "/", "db"))]
-    assert rows[0].startswith("pod 6b1f0c5e, container 3f2a9c41b7d0")
+    assert rows[0].startswith("pod shop/web-6d9f, container nginx")
     assert "99 %" in rows[0]
     assert rows[-1].startswith("db.service")
     assert "dies first: python3[4466] and 1 more" in done.stdout
@@ -50,6 +50,7 @@ def test_the_json_adds_up(oomkit: Command) -> None:
     assert figures["working_set_bytes"] == figures["usage_bytes"] - inactive
     assert "cache" in {finding["kind"] for finding in made["findings"]}
     assert made["names"]["container_id"] == "3f2a9c41b7d0"
+    assert made["names"]["image"] == "docker.io/library/nginx:1.27"
 
 
 def test_a_snapshot_without_anatomy_reads_on(oomkit: Command) -> None:
@@ -85,8 +86,9 @@ def test_an_impossible_anatomy_is_refused_with_its_place(oomkit: Command) -> Non
 def test_no_escape_reaches_the_terminal(oomkit: Command) -> None:
     hostile = "/\x1b]0;x\x07\u202e.service"
     snapshot = json.loads(Path(NODE).read_text())
-    path = snapshot["anatomy"][2]["path"]
+    path = snapshot["anatomy"][-1]["path"]
     text = json.dumps(snapshot).replace(path, json.dumps(hostile)[1:-1])
+    text = text.replace('"web-6d9f"', '"\\u001b[1m"').replace('"nginx"', '"\\u202e"')
     text = text.replace('"postgres"', '"\\u001b[31m"').replace("/dev/shm", "/\\u001b[2J")
     for args in ((), (".service",), ("9e8d7c6b",)):
         done = oomkit("cgroup", *args, "--from", "-", stdin=text)

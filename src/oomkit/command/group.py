@@ -112,6 +112,8 @@ def current(proc: str = "/proc") -> Group | None:
             return None
     path = parse_membership(read_or_none(f"{proc}/self/cgroup") or b"", version)
     shown = os.fsdecode(unescape(root))
+    if shown.startswith("/.."):
+        return None  # the mount is that of an outer namespace, in which this one's place is unknown
     if shown != "/":
         below = os.path.relpath(path, shown)
         path = "/" if below == "." else f"/{below}"
