@@ -109,3 +109,25 @@ def test_this_machine(oomkit: Command, tmp_path: Path) -> None:
         one = oomkit("cgroup", groups[0]["path"])
         assert one.returncode == 0, one.stderr
         assert "working set" in one.stdout
+
+
+def test_rank_calls_containers_by_their_names(oomkit: Command) -> None:
+    table = oomkit("rank", "--from", NODE)
+    assert "pod ml/train-0, container loader" in table.stdout
+    inside = oomkit("rank", "--from", NODE, "--cgroup", "shop/web-6d9f/nginx")
+    assert "memcg OOM of pod shop/web-6d9f, container nginx" in inside.stdout
+    pods = oomkit("rank", "--from", NODE, "--by", "pod").stdout
+    assert "shop/web-6d9f" in pods
+    assert "ml/train-0" in pods
+    groups = oomkit("rank", "--from", NODE, "--by", "cgroup").stdout
+    assert "pod ml/train-0, container loader" in groups
+
+
+def test_a_name_of_two_containers_is_unclear(oomkit: Command) -> None:
+    snapshot = json.loads(Path(NODE).read_text())
+    for names in snapshot["names"].values():
+        if "container" in names:
+            names["container"] = "app"
+    done = oomkit("cgroup", "app", "--from", "-", stdin=json.dumps(snapshot))
+    assert done.returncode == 2
+    assert "may mean" in done.stderr

@@ -243,8 +243,12 @@ name = "idle"
 duration = "40s"
 [machine]
 ram = "512M"
+[[cgroup]]
+name = "idle"
+max = "100M"
 [[task]]
 name = "timer"
+cgroup = "idle"
 steps = [ { hold = "39s" } ]
 """
 
@@ -261,7 +265,9 @@ def test_in_a_guest_with_version_2(tmp_path: Path) -> None:
     companion = Companion(
         name="probe",
         command=("/usr/bin/python3", "-I", "-S", "-c", _PROBE),
-        modules=("json", "subprocess", "oomkit.__main__", "oomkit.cli.exec", "oomkit.klog.reader",
+        modules=("json", "subprocess", "shutil",
+                 "oomkit.__main__", "oomkit.cli.exec", "oomkit.klog.reader",
+                 "oomkit.command.group", "oomkit.command.verdict", "oomkit.cli.common",
                  "oomkit.command.kernel_log", "oomkit.command.evidence", "oomkit.command.launch",
                  "oomkit.views.exec_text", "oomkit.files.safely", "oomkit.toml.units", "msgspec",
                  "click", "rich"),

@@ -107,10 +107,26 @@ def command(
     if as_json:
         _print_json(entries)
     elif number is not None:
-        _print_full(entries[0])
+        _print_full(entries[0] if journal is not None else _with_name(entries[0]))
     else:
         _print_table(entries)
     sys.exit(int(any(_is_bad_news(entry.record) for entry in entries)))
+
+
+def _with_name(entry: "Entry") -> "Entry":
+    """Add what people call the victim's cgroup, to a record that is of this machine."""
+    import msgspec
+
+    from oomkit.host.names import NameBook
+
+    victim = entry.record.get("victim")
+    if not isinstance(victim, dict) or not isinstance(victim.get("cgroup"), str):
+        return entry
+    name = NameBook().of(victim["cgroup"]).text()
+    if not name:
+        return entry
+    record = {**entry.record, "victim": {**victim, "name": name}}
+    return msgspec.structs.replace(entry, record=record)
 
 
 def _opened(store: str | None, journal: str | None) -> "Store":

@@ -75,16 +75,22 @@ def full_container_id(path: str) -> str | None:
 
 
 def name_in(snapshot: Snapshot, path: str) -> str:
-    """What people call a cgroup: by the names that the snapshot holds, else by its path."""
+    """What people call a cgroup: by the names that the snapshot holds, else as a table shows it."""
+    return _known(snapshot, path) or short_name(path)
+
+
+def label_in(snapshot: Snapshot, path: str) -> str:
+    """The same in a sentence: by the names that the snapshot holds, else as :func:`label` says."""
+    return _known(snapshot, path) or label(path)
+
+
+def _known(snapshot: Snapshot, path: str) -> str:
     names = snapshot.names.get(path)
     known = "" if names is None else names.text()
-    if not known:
-        return short_name(path)
-    return (
-        known
-        if names is not None and (names.container or not place(path).container)
-        else (f"{known}, container {place(path).container}")
-    )
+    container = place(path).container
+    if known and names is not None and container and not names.container:
+        return f"{known}, container {container}"
+    return known
 
 
 def qos_of(path: str) -> str:

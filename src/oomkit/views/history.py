@@ -227,7 +227,7 @@ def _measured(value: float, unit: str | None) -> str:
 
 def _victim(victim: dict[str, Any]) -> Iterator[str]:
     yield f"{who({'victim': victim})}, {_owner(victim)}, {victim.get('level', 'process')}"
-    for name in ("cmdline", "unit", "cgroup", "container", "note"):
+    for name in ("cmdline", "unit", "cgroup", "container", "name", "note"):
         if victim.get(name):
             yield f"{name} {printable(str(victim[name]))}"
     members = victim.get("members") or ()
