@@ -22,6 +22,7 @@ _PAGES = (
     "README.md",
     "README.zh-CN.md",
     "docs/rank.md",
+    "docs/cgroup.md",
     "docs/experiments.md",
     "docs/policy.md",
     "docs/history.md",

@@ -24,6 +24,7 @@ from tests.conftest import Command
 ROOT = Path(__file__).parents[2]
 OOMKIT = Path(sys.executable).parent / "oomkit"
 SHOP = str(ROOT / "docs" / "examples" / "shop.json")
+NODE = str(ROOT / "docs" / "examples" / "node.json")
 NIGHT = str(ROOT / "docs" / "examples" / "night.jsonl")
 LOG = str(ROOT / "tests" / "data" / "oom-logs" / "g-3.10.0-514-el7-sed-mysqld.log")
 SCENARIO = str(ROOT / "scenarios" / "oom-group.toml")
@@ -47,6 +48,9 @@ PRINTING = (
     ("snapshot",),
     ("guard", "--check"),
     ("daemons",),
+    ("cgroup",),
+    ("cgroup", "loader", "--from", NODE),
+    ("cgroup", "loader", "--from", NODE, "--json"),
 )
 
 
@@ -174,7 +178,7 @@ def test_summaries_of_commands_are_whole_at_any_width(oomkit: Command, columns: 
     [
         (("rnak",), "no such command 'rnak'; did you mean rank?"),
         (("help", "expalin"), "no such command 'expalin'; did you mean explain?"),
-        (("frobnicate",), "no such command 'frobnicate'; expected one of agree, daemons, "),
+        (("frobnicate",), "no such command 'frobnicate'; expected one of agree, cgroup, "),
         (("run",), "Missing argument 'SCENARIO|RECORDING'. Try 'oomkit run --help'."),
         (("new",), "Missing argument 'NAME'. Try 'oomkit new --help'."),
         (("rank", "--xyzzy"), "No such option '--xyzzy'. Try 'oomkit rank --help'."),
@@ -309,6 +313,8 @@ def test_without_no_color_a_terminal_is_coloured() -> None:
         ("guard", "--check"),
         ("guard", "--check", "--pid", "1"),
         ("daemons",),
+        ("cgroup", "--from", NODE),
+        ("cgroup", "loader", "--from", NODE),
         *((name, "--help") for name in sorted(COMMANDS)),
     ],
     ids=" ".join,

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 import msgspec
@@ -28,6 +28,10 @@ class Integer(click.types.IntParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return the number that a text holds."""
         return int(self._range.convert(value, param, ctx))
+
+
+if TYPE_CHECKING:
+    from oomkit.host.names import NameBook
 
 
 def fail(message: str) -> NoReturn:
@@ -60,7 +64,7 @@ def live_snapshot() -> Snapshot:
     from oomkit.host.scan import take_snapshot
 
     try:
-        return without_self(take_snapshot())
+        return with_names(without_self(take_snapshot()))
     except OSError as error:
         fail(f"/proc: {error.strerror}; expected a readable proc file system")
 
@@ -70,6 +74,21 @@ def without_self(snapshot: Snapshot) -> Snapshot:
     own = os.getpid()
     tasks = tuple(task for task in snapshot.tasks if task.pid != own)
     return msgspec.structs.replace(snapshot, tasks=tasks)
+
+
+def with_names(snapshot: Snapshot, book: "NameBook | None" = None) -> Snapshot:
+    """Add what people call this machine's cgroups.
+
+    Args:
+        snapshot: this machine.
+        book: keeps what was looked up; None: it is looked up once.
+    """
+    from oomkit.host.names import NameBook, names_of
+
+    paths = dict.fromkeys(memcg.path for memcg in snapshot.memcgs)
+    paths.update(dict.fromkeys(task.cgroup for task in snapshot.tasks))
+    names = names_of(paths, NameBook() if book is None else book)
+    return msgspec.structs.replace(snapshot, names=names)
 
 
 def rules_or_fail(release: str) -> RuleSet:

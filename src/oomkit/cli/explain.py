@@ -126,9 +126,31 @@ def _read(
 
     counter = Counter()
     with progress(lambda: f"{printable(counter.log)}: {counter.reports} OOM reports so far"):
-        if workers is None:
-            return list(read_files(names, counter=counter, redactor=redactor))
-        return _read_by(workers, names, counter)
+        if workers is not None:
+            return _read_by(workers, names, counter)
+        found = list(read_files(names, counter=counter, redactor=redactor))
+    if redactor is not None:
+        return found
+    return [
+        _with_owners(told) if name is None else told
+        for name, told in zip(names, found, strict=True)
+    ]
+
+
+def _with_owners(told: "ReadLog") -> "ReadLog":
+    """Say what people call the cgroups of this machine's own log."""
+    import msgspec
+
+    from oomkit.host.names import NameBook
+
+    book = NameBook()
+    reports = tuple(
+        msgspec.structs.replace(report, owner=book.of(report.cgroup).text() or None)
+        if report.cgroup
+        else report
+        for report in told.reports
+    )
+    return msgspec.structs.replace(told, reports=reports)
 
 
 def _read_by(

@@ -15,7 +15,9 @@ from oomkit.printable import printable
 
 COMMANDS: dict[str, str] = {
     "agree": "oomkit.cli.agree",
+    "cgroup": "oomkit.cli.cgroup",
     "daemons": "oomkit.cli.daemons",
+    "exec": "oomkit.cli.exec",
     "explain": "oomkit.cli.explain",
     "guard": "oomkit.cli.guard",
     "help": "oomkit.cli.help",
@@ -26,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "run": "oomkit.cli.run",
     "snapshot": "oomkit.cli.snapshot",
     "sweep": "oomkit.cli.sweep",
+    "why": "oomkit.cli.why",
 }
 """Sub-command to the module that holds it; its function is called ``command``."""
 

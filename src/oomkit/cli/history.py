@@ -119,10 +119,27 @@ def command(
     if as_json:
         _print_json(entries)
     elif number is not None:
-        _print_full(entries[0])
+        _print_full(entries[0] if journal is not None else _with_name(entries[0]))
     else:
         _print_table(entries)
     sys.exit(int(any(_is_bad_news(entry.record) for entry in entries)))
+
+
+def _with_name(entry: "Entry") -> "Entry":
+    """Add what people call the victim's cgroup, to a record that is of this machine."""
+    import msgspec
+
+    from oomkit.history.records import Act
+    from oomkit.host.names import NameBook
+
+    record = entry.record
+    if not isinstance(record, Act) or record.victim is None or not record.victim.cgroup:
+        return entry
+    name = NameBook().of(record.victim.cgroup).text()
+    if not name:
+        return entry
+    victim = msgspec.structs.replace(record.victim, name=name)
+    return msgspec.structs.replace(entry, record=msgspec.structs.replace(record, victim=victim))
 
 
 def _opened(store: str | None, journal: str | None) -> "Store":

@@ -9,6 +9,9 @@ from typing import Literal
 
 import msgspec
 
+from oomkit.kernel.memcg_stat import MemcgStat
+from oomkit.kernel.names import Names
+
 SCHEMA = 1
 """Version of the snapshot's JSON form; raised when a field changes its meaning."""
 
@@ -264,6 +267,10 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             decides between equals.
         memcgs: the memory cgroups that hold tasks or limits, and their ancestors, as the kernel
             walks them: parents first, siblings in the order of their creation.
+        anatomy: what fills those memory cgroups; empty: not looked at, as before this field
+            existed and by commands that need none of it.
+        names: what people call those memory cgroups, by path; those that have no names but their
+            path are left out, and so are all in a snapshot made before this field existed.
         pressure: PSI; None where the kernel has none.
         page_size: bytes in a page.
         hz: jiffies in a second (``CONFIG_HZ``); only the classic rules depend on it.
@@ -280,6 +287,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     sysctl: Sysctl = Sysctl()
     tasks: tuple[Task, ...] = ()
     memcgs: tuple[Memcg, ...] = ()
+    anatomy: tuple[MemcgStat, ...] = ()
+    names: dict[str, Names] = {}
     pressure: Pressure | None = None
     page_size: int = 4096
     hz: int = 250

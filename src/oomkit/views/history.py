@@ -248,7 +248,7 @@ def _victim(victim: Victim) -> Iterator[str]:
     members = victim.members or ()
     more = f" +{len(members) - 1}" if len(members) > 1 else ""
     yield f"{_process(victim)}{more}, {_owner(victim)}, {printable(victim.level or 'process')}"
-    for name in ("cmdline", "unit", "cgroup", "container", "note"):
+    for name in ("cmdline", "unit", "cgroup", "container", "name", "note"):
         value = getattr(victim, name)
         if value:
             yield f"{name} {printable(value)}"

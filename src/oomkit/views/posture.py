@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from oomkit.kernel.cgroup_name import label as cgroup_label
+from oomkit.kernel.cgroup_name import label_in
 from oomkit.kernel.rank import Ranked
 from oomkit.kernel.state import Pressure, Snapshot
 from oomkit.kernel.versions import rules_for
@@ -56,7 +56,7 @@ def show_posture(page: Page, posture: Posture, snapshot: Snapshot) -> None:
 def _show_reason(page: Page, posture: Posture, first: Ranked, snapshot: Snapshot) -> None:
     changes = posture.counterfactuals
     if first.task.cgroup != "/":
-        _row(page, "", f"{label(first.task)} is in {cgroup_label(first.task.cgroup)}")
+        _row(page, "", f"{label(first.task)} is in {label_in(snapshot, first.task.cgroup)}")
     for line in reason(snapshot, posture.decision, first, posture.runner_up, changes):
         _row(page, "", line)
     change = adj_change(first, changes)
