@@ -15,6 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+UNUSED = ("markdown_it", "mdurl", "pygments")
+"""What rich needs for source code and Markdown alone, which no command shows."""
 _OF_THE_INSTALLER = ("INSTALLER", "RECORD", "REQUESTED", "direct_url.json")
 
 
@@ -39,8 +41,11 @@ def bundle(into: Path, wheel: Path) -> None:
             shutil.copytree(one, into, dirs_exist_ok=True)
         _pip(Path(scratch) / "own", wheel)
         shutil.copytree(Path(scratch) / "own", into, dirs_exist_ok=True)
-    for name in ("bin", "share"):
+    for name in ("bin", "share", *UNUSED):
         shutil.rmtree(into / name, ignore_errors=True)
+    for name in UNUSED:
+        for path in into.glob(f"{name}*.dist-info"):
+            shutil.rmtree(path)
     for path in into.glob("*.dist-info/*"):
         if path.name in _OF_THE_INSTALLER:
             path.unlink()

@@ -16,6 +16,7 @@ from oomkit.printable import printable
 COMMANDS: dict[str, str] = {
     "agree": "oomkit.cli.agree",
     "daemons": "oomkit.cli.daemons",
+    "doctor": "oomkit.cli.doctor",
     "explain": "oomkit.cli.explain",
     "guard": "oomkit.cli.guard",
     "help": "oomkit.cli.help",
