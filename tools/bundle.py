@@ -39,6 +39,8 @@ def bundle(into: Path, wheel: Path) -> None:
                 *_for(python),
             )
             shutil.copytree(one, into, dirs_exist_ok=True)
+        _pip(Path(scratch) / "metrics", "--require-hashes", "--requirement", _metrics(scratch))
+        shutil.copytree(Path(scratch) / "metrics", into, dirs_exist_ok=True)
         _pip(Path(scratch) / "own", wheel)
         shutil.copytree(Path(scratch) / "own", into, dirs_exist_ok=True)
     for name in ("bin", "share", *UNUSED):
@@ -51,6 +53,15 @@ def bundle(into: Path, wheel: Path) -> None:
             path.unlink()
     for path in [into, *into.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def _metrics(scratch: str) -> Path:
+    """What the guard's metrics need, which is pure, as it is pinned for the tests."""
+    pins = (ROOT / "requirements/dev.txt").read_text().replace("\\\n", "\\ ").splitlines()
+    (pin,) = (line for line in pins if line.startswith("prometheus-client=="))
+    path = Path(scratch) / "metrics.txt"
+    path.write_text(pin.replace("\\ ", ""))
+    return path
 
 
 def _for(python: str) -> list[str]:
