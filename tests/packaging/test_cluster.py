@@ -43,8 +43,12 @@ def test_the_image_is_built_and_run(tmp_path: Path) -> None:
     """By buildah, without daemon or registry; the base is made of Debian's packages."""
     if shutil.which("buildah") is None or os.geteuid() != 0:
         pytest.skip("needs root and buildah")
-    if subprocess.run(["buildah", "from", "scratch"], capture_output=True, check=False).returncode:
-        pytest.skip("buildah can't work here")
+    tried = subprocess.run(
+        ["buildah", "from", "scratch"], capture_output=True, text=True, check=False
+    )
+    if tried.returncode:
+        pytest.skip(f"buildah can't work here: {tried.stderr.strip()[-200:]}")
+    subprocess.run(["buildah", "rm", tried.stdout.strip()], check=False, capture_output=True)
     if shutil.which("mmdebstrap") is None:
         pytest.skip("needs mmdebstrap for the image's base")
     archive = make("image", tmp_path) / "oomkit.oci"
