@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "cgroup": "oomkit.cli.cgroup",
     "daemons": "oomkit.cli.daemons",
     "exec": "oomkit.cli.exec",
+    "doctor": "oomkit.cli.doctor",
     "explain": "oomkit.cli.explain",
     "guard": "oomkit.cli.guard",
     "help": "oomkit.cli.help",
