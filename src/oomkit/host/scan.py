@@ -53,7 +53,7 @@ def take_snapshot(
 
 
 class Scanner:
-    """Looks at the machine again and again, with the processes' files kept open.
+    """Looks at the machine again and again, with the processes' files held open.
 
     Of each process stat, status, oom_score_adj and oom_score stay open as far as the limit on
     open files goes; the rest is opened each time. An open file can't be mistaken for
