@@ -1,4 +1,4 @@
-"""The acting hand: from a choice to the signal, and on until memory is back."""
+"""Carries out what the policy decides: signals, commands, and each act until its memory is back."""
 
 import os
 import time
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from oomkit.guard.pending_kills import PendingKills
     from oomkit.guard.recheck import Recheck
     from oomkit.guard.reporter import Reporter
-    from oomkit.policy.engine.candidate import Candidate, Ranked
+    from oomkit.guard.sensors import Sensors
+    from oomkit.policy.engine.candidate import Ranked
     from oomkit.policy.engine.decider import Act, Decider
     from oomkit.policy.engine.escalation import Signal
     from oomkit.policy.engine.plan import Plan
@@ -39,13 +40,13 @@ _SHRUNK = 8.0
 
 
 class Actions:
-    """Carries out what the policy decides.
+    """Carries out what the policy decides (:class:`oomkit.policy.engine.driver.Actuator`).
 
     Args:
         killer: sends the signals.
         pending: keeps what is under way for a guard that comes after this one.
         hooks: runs commands.
-        reporter: is told.
+        reporter: writes what is done.
         clock: the monotonic one.
         wall: seconds since the epoch.
 
@@ -65,7 +66,7 @@ class Actions:
         "_pending",
         "_reporter",
         "_response",
-        "_stale",
+        "_sensors",
         "_wall",
         "ongoing_acts",
         "untouchable",
@@ -88,11 +89,19 @@ class Actions:
         self._wall = wall
         self.ongoing_acts: list[OngoingAct] = []
         self.untouchable: set[Key] = set()
-        self._stale: list[int] = []
 
-    def serve(self, plan: "Plan", decider: "Decider", recheck: "Recheck", *, dry_run: bool) -> None:
+    def serve(
+        self,
+        plan: "Plan",
+        decider: "Decider",
+        sensors: "Sensors",
+        recheck: "Recheck",
+        *,
+        dry_run: bool,
+    ) -> None:
         """Act for a policy from now on; it waits for what is under way as if it were its own."""
         self._killer.obey(recheck)
+        self._sensors = sensors
         self._response = plan.response
         self._origin = Origin(plan.name, dry_run=dry_run)
         self._dry_run = dry_run
@@ -118,17 +127,16 @@ class Actions:
             if ongoing.alive:
                 take_up(ongoing, self._decider.escalation, t_s)
 
-    def check(self, choice: "Ranked", holding: "Callable[[Candidate, float], list[int]]") -> str:
+    def check(self, choice: "Ranked") -> str:
         """Why a choice must not be made, now that all it takes is held and looked at again.
 
         Args:
             choice: what was chosen; who else shares its memory is added to its members.
-            holding: the processes that may share a candidate's memory, if they held at least so
-                many kB when last measured.
         """
         under_way = {key for ongoing in self.ongoing_acts for key in ongoing.alive}
         one = choice.candidate
-        self._killer.complete(choice, holding(one, (one.anon_kb + one.swap_kb) / _SHRUNK))
+        sharing = self._sensors.holding(one, (one.anon_kb + one.swap_kb) / _SHRUNK)
+        self._killer.complete(choice, sharing)
         keys = [(one.pid, one.start_time) for one in choice.members]
         found = self._killer.check(keys)
         if found is None and choice.level == "cgroup":
@@ -141,17 +149,12 @@ class Actions:
         if found is None:
             return ""
         (pid, _), why = found
-        self._stale.append(pid)
+        self._sensors.warm.drop(pid)
         if pid != one.pid and choice.level in _MAY_BE_NARROWED:
             choice.note = f"alone: process {pid} in its {choice.level}, looked at again: {why}"
             choice.members, choice.level, choice.freed_kb = (one,), "process", one.freed_kb()
-            return self.check(choice, holding)
+            return self.check(choice)
         return f"looked at again: {why if pid == one.pid else f'with process {pid}: {why}'}"
-
-    def stale(self) -> list[int]:
-        """Processes that were not what they had been taken for, since the last call."""
-        stale, self._stale = self._stale, []
-        return stale
 
     def act(self, act: "Act", reading: "Reading") -> bool:
         """Carry out a choice; False where it turned out that it must not be."""
@@ -179,7 +182,7 @@ class Actions:
         self._reporter.record(ongoing.record)
         self._reporter.line(WARNING, acted(act, dry_run=False))
         if self._response.notify:
-            self._hooks.notify("Memory is short", printable(acted(act, dry_run=False)))
+            self._hooks.notify("Low memory", printable(acted(act, dry_run=False)))
         return True
 
     def _run_instead(self, act: "Act", ongoing: "OngoingAct") -> None:
@@ -192,8 +195,8 @@ class Actions:
             for key in keys:
                 self._spare(ongoing, key, f"with process {found[0][0]}: {found[1]}")
 
-    def escalate(self, signals: "tuple[Signal, ...]") -> None:
-        """Signals to those who were told before, and did not go."""
+    def signal(self, signals: "tuple[Signal, ...]") -> None:
+        """Send signals to processes that were signalled before, and did not exit."""
         for signal in signals:
             key = (signal.pid, signal.start_time)
             ongoing = next((one for one in self.ongoing_acts if key in one.alive), None)
@@ -278,7 +281,7 @@ class Actions:
         self._reporter.line(NOTICE, f"process {key[0]} is not signalled: {why}")
         ongoing.record.spared.append((key[0], why))
         self._decider.spared(*key, signalled=signalled)
-        self._stale.append(key[0])
+        self._sensors.warm.drop(key[0])
         self._killer.let_go(key)
         ongoing.alive.discard(key)
         if not ongoing.alive:

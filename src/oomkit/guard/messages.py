@@ -163,7 +163,7 @@ _OUTCOMES = {
     "gone": "was gone before it could be signalled",
     "refused": "could not be signalled",
     "protected": "is protected by now, and was left alone",
-    "spared": "memory came back, so it may take its time",
+    "spared": "memory recovered; waiting without escalation",
     "survived": "did not die within a minute",
 }
 

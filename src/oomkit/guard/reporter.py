@@ -1,15 +1,17 @@
-"""Where the daemon tells what it saw and did: stderr, journal, flight recorder, status file."""
+"""Writes what the daemon saw and did: stderr, journal, flight recorder, status file."""
 
 import os
+import time
 
 from oomkit.guard.act_record import ActRecord
 from oomkit.guard.journal import Journal
 from oomkit.guard.kernel_kills import KernelKills
 from oomkit.guard.messages import ERROR, WARNING, MessageWriter
-from oomkit.guard.records import CountedKillsRecord, KernelKillRecord, Record, WarnRecord
+from oomkit.guard.records import CountedKillsRecord, KernelKillRecord, Origin, Record, WarnRecord
 from oomkit.guard.status import Status
 from oomkit.guard.writer import Writer
 from oomkit.host.self_protection import run_first
+from oomkit.policy.engine.conditions import NAMES
 
 TYPE_CHECKING = False
 
@@ -67,6 +69,8 @@ class Counters:
         }
 
 
+REPEAT_S = 60.0
+"""What still holds is logged again no sooner."""
 STOP_S = 1.0
 """Who ends the guard waits no longer than this for the disk."""
 _EVENTS = {1: "memory.oom_control", 2: "memory.events.local"}
@@ -82,6 +86,7 @@ class Reporter:
         "_faults",
         "_journal",
         "_kernel_kills",
+        "_repeated_s",
         "_ring",
         "_say",
         "_status",
@@ -107,6 +112,7 @@ class Reporter:
         self._wall = wall
         self._begun_s = clock()
         self._faults: dict[str, str] = {}
+        self._repeated_s: dict[str, float] = {}
         self._say = MessageWriter(deferred=True, priorities="JOURNAL_STREAM" in os.environ)
         self._journal: Journal | None = None
         self._ring: FlightRecorder | None = None
@@ -152,9 +158,18 @@ class Reporter:
         return self._ring is not None
 
     def line(self, priority: int, text: str) -> None:
-        """Say a line on stderr."""
+        """Log a line on stderr."""
         self._say.line(priority, text)
         self._writer.kick()
+
+    def repeat(self, priority: int, text: str) -> bool:
+        """Log what may hold for long, but not over and over; says whether it was logged."""
+        what, t_s = text[:24], self._clock()
+        if t_s - self._repeated_s.get(what, float("-inf")) < REPEAT_S:
+            return False
+        self._repeated_s[what] = t_s
+        self.line(priority, text)
+        return True
 
     def record(self, record: Record) -> None:
         """Put a record into the journal."""
@@ -207,11 +222,38 @@ class Reporter:
 
                 self._ring.mark(fmt.KERNEL_KILL, kill.mono_s, kill.pid, kill.comm, by="kernel")
 
-    def status(self, values: "dict[str, Any]") -> None:
-        """Rewrite the status file."""
+    def status(
+        self, origin: Origin, level: int, reading: "Reading", *, looks: int, under_way: int
+    ) -> None:
+        """Rewrite the status file.
+
+        Args:
+            origin: the policy.
+            level: the level that holds.
+            reading: this moment.
+            looks: how often the machine was looked at.
+            under_way: acts whose end is waited for.
+        """
         if self._status is None:
             return
-        values = {**values, **self._counters.values(), "faults": self._faults}
+        values = {
+            **origin.to_values(),
+            "time_s": self._wall(),
+            "mono_s": reading.t_s,
+            "pid": os.getpid(),
+            "level": level,
+            "level_name": NAMES[level],
+            "looks": looks,
+            "cpu_s": time.process_time(),
+            "under_way": under_way,
+            "mem_total_kb": reading.mem_total_kb,
+            "available_kb": reading.available_kb,
+            "swap_total_kb": reading.swap_total_kb,
+            "swap_free_kb": reading.swap_free_kb,
+            "psi_us": {"some": reading.psi_some_us, "full": reading.psi_full_us},
+            **self._counters.values(),
+            "faults": self._faults,
+        }
         if self._journal is not None:
             values["waiting"], values["lost"] = self._journal.waiting, self._journal.lost
         if self._ring is not None:
@@ -220,7 +262,7 @@ class Reporter:
         self._writer.kick()
 
     def check(self) -> None:
-        """Say it, once, when something can't be written, and when it can again."""
+        """Report write failures once, and their recovery."""
         keepers = ("journal", self._journal), ("recording", self._ring), ("status", self._status)
         for name, keeper in keepers:
             fault = (keeper.fault or "") if keeper is not None else ""

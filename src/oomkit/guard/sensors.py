@@ -15,11 +15,12 @@ from oomkit.policy.engine.reading import Reading, left_kb
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from collections.abc import Set as AbstractSet
 
     from oomkit.guard.config import Places, Settings
-    from oomkit.policy.engine.candidate import Candidate
-    from oomkit.policy.engine.decider import Decider, Look
+    from oomkit.policy.engine.candidate import Candidate, Growth
+    from oomkit.policy.engine.decider import Look
     from oomkit.policy.engine.plan import Plan
     from oomkit.policy.engine.reading import CgroupReading
 
@@ -211,13 +212,17 @@ STEP = 0.01
 
 
 class Sensors:
-    """Looks.
+    """What a policy reads of this machine (:class:`oomkit.policy.engine.driver.Sensors`).
 
     Args:
         plan: the policy.
         settings: where to look.
         whole: read command lines to their end.
         root: the cgroup below which the system's manager keeps its units; None: to be looked up.
+        untouchable: pid and start time of processes that are left out; whoever gave it adds some.
+
+        ample: says whether files can be kept open for the processes that are chosen among; None:
+            they are not.
 
     Attributes:
         fields: what is asked of each process that costs a read of its own.
@@ -227,7 +232,15 @@ class Sensors:
     """
 
     __slots__ = (
-        "_found_s", "_left_kb", "_members", "_short_s", "_tmpfs", "fields", "sources", "users",
+        "_ample", "_found_s",
+        "_left_kb",
+        "_members",
+        "_short_s",
+        "_tmpfs",
+        "_untouchable",
+        "fields",
+        "sources",
+        "users",
         "warm",
     )  # fmt: skip
 
@@ -238,6 +251,8 @@ class Sensors:
         *,
         whole: bool = False,
         root: str | None = None,
+        untouchable: "AbstractSet[tuple[int, int]]" = frozenset(),
+        ample: "Callable[[], bool] | None" = None,
     ) -> None:
         places = settings.places
         patterns, by = plan.cgroups(), plan.rankings()
@@ -261,6 +276,8 @@ class Sensors:
         )
         self._members = Members(places, plan.selection, by_reclaim="reclaim" in by)
         self._tmpfs = Tmpfs(places)
+        self._untouchable = untouchable
+        self._ample = ample
         self._found_s = self._short_s = float("-inf")
         self._left_kb = 0.0
 
@@ -271,66 +288,64 @@ class Sensors:
             self.sources.find()
         return self.sources.read(t_s)
 
-    def keep_warm(
-        self, decider: "Decider", look: "Look", reading: "Reading", next_s: float
-    ) -> None:
-        """Refresh the ranking if memory is short and it is old; let it go if all is well again.
+    def keep_warm(self, growth: "Growth", look: "Look", reading: "Reading", next_s: float) -> None:
+        """Refresh the ranking if memory is low and it is old; drop it if all is well again.
 
         Args:
-            decider: the policy at work.
-            look: what it said of this moment.
+            growth: what knows how much each process has grown.
+            look: what the policy said of this moment.
             reading: this moment.
             next_s: when the next look is due: the shorter, the nearer it is to acting.
         """
         if not look.state.warm and look.state.level < WARN:
             if reading.t_s - self._short_s >= COOL_S and not self.warm.is_cold:
                 self.warm.forget()
-                decider.growth.forget()
+                growth.forget()
             return
         self._short_s = reading.t_s
         age_s = reading.t_s - self.warm.t_s
         fell = self._left_kb - left_kb(reading) >= reading.mem_total_kb * STEP
-        if (
-            age_s >= AGAIN_S
-            or look.sizes
-            or (age_s >= max(AT_LEAST_S, 4.0 * next_s) and (fell or look.state.level >= WARN))
+        if age_s >= AGAIN_S or (
+            age_s >= max(AT_LEAST_S, 4.0 * next_s) and (fell or look.state.level >= WARN)
         ):
-            self.refresh(decider, reading)
-            if look.sizes:
-                self.note(decider, reading)
+            self.refresh(growth, reading)
 
-    def refresh(self, decider: "Decider", reading: "Reading", *, keep: bool = True) -> None:
-        """Look at the processes.
+    def refresh(self, growth: "Growth", reading: "Reading", *, keep: bool = True) -> None:
+        """Read the processes.
 
         Args:
-            decider: the policy at work, which counts growth.
+            growth: what knows how much each has grown.
             reading: this moment.
             keep: keep files open that were not before.
         """
         self._left_kb = left_kb(reading)
-        self.warm.look(reading, decider.growth, keep=keep)
+        self.warm.look(reading, growth, keep=keep)
 
-    def note(self, decider: "Decider", reading: "Reading") -> None:
-        """Have growth be counted from the last look on; takes a read for each process.
+    def sizes(self, reading: "Reading", growth: "Growth") -> dict[tuple[int, int], float]:
+        """The size of each of the largest, for growth to be counted from.
 
         Args:
-            decider: the policy at work.
-            reading: the moment of that look.
+            reading: this moment, at which they are read if they are not yet.
+            growth: what will remember them.
         """
-        if not decider.growth.is_known:
+        if self.warm.t_s != reading.t_s:
+            self.refresh(growth, reading)
+        if not growth.is_known:
             self._tmpfs.forget()  # what it noted was of an earlier shortage
-        self.warm.note(decider.growth, reading.t_s, self._left_kb)
         self._tmpfs.note(self.sources.shmem_kb)
+        return self.warm.note(reading.t_s)
 
     def candidates(
-        self, reading: "Reading", *, also: tuple[int, ...] = ()
+        self, reading: "Reading", growth: "Growth", *, also: tuple[int, ...] = ()
     ) -> "tuple[list[Candidate], list[CgroupReading]]":
-        """Whom to choose among, after :meth:`refresh`.
+        """The processes to choose among, read now, and the memory cgroups.
 
         Args:
             reading: this moment.
+            growth: what knows how much each has grown.
             also: others that are asked about.
         """
+        self.refresh(growth, reading, keep=self._ample is not None and self._ample())
         if "user" in self.fields:
             self.users.refresh()
         self.warm.identify()
@@ -344,6 +359,8 @@ class Sensors:
                 one.shmem_sole_kb += unnamed_kb
                 one.tmpfs_growth_kb = growth_kb - unnamed_kb
                 one.growth_kb = (one.growth_kb or 0.0) + unnamed_kb
+        if self._untouchable:
+            found = [one for one in found if (one.pid, one.start_time) not in self._untouchable]
         return found, groups
 
     def holding(self, one: "Candidate", size_kb: float) -> list[int]:

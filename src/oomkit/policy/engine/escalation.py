@@ -80,12 +80,12 @@ class Escalation:
         if self._last_s is not None and t_s < self._last_s + pause:
             return f"pause of {pause:g} s after the last one"
         if self._nobody_s is not None and t_s < self._nobody_s + NOBODY_PAUSE_S:
-            return "nobody could be chosen"
+            return "no process could be chosen"
         waits = [d for d in self._dying.values() if not self._stuck(d, t_s)]
         asked = any(d.killed_s is None for d in waits)
         if waits and (asked or level < HARD or not response.together):
             first = waits[0].candidate
-            return f"{first.comm}[{first.pid}] is on its way out"
+            return f"{first.comm}[{first.pid}] is exiting"
         return ""
 
     def begin(self, choice: "Ranked", t_s: float, level: int) -> tuple[Signal, ...]:
