@@ -442,7 +442,7 @@ PLAIN = "dockerd[900]: container 5f3c exited with status 137"
     ("line", "status", "words"),
     [
         (OOMD, 1, "systemd-oomd killed unit firefox.scope"),
-        (EARLYOOM, 1, "earlyoom killed chromium[3045]"),
+        (EARLYOOM, 1, "earlyoom sent SIGTERM to chromium[3045]"),
         (EVICTED, 1, "kubelet evicted pod shop/cart-7d9f"),
         (PLAIN, 0, "SIGKILL, and nothing here shows that memory was why"),
         (PLAIN.replace("137", "1"), 0, "no OOM report"),
@@ -465,9 +465,9 @@ def test_a_page_of_userspace_kills_alone(oomkit: Command) -> None:
     text = "".join(STAMP.format(i) + line + "\n" for i, line in enumerate((OOMD, EARLYOOM, PLAIN)))
     done = oomkit("explain", "--html", "-", "-", stdin=text)
     assert done.returncode == 1
-    assert "earlyoom killed chromium[3045]" in done.stdout
+    assert "earlyoom sent SIGTERM to chromium[3045]" in done.stdout
     redacted = oomkit("explain", "--redact", "--summary", "-", stdin=text).stdout
-    assert "earlyoom killed comm-1[3045]" in redacted
+    assert "earlyoom sent SIGTERM to comm-1[3045]" in redacted
     assert "firefox" not in redacted
     assert "5f3c" not in redacted
 

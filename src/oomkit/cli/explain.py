@@ -265,6 +265,7 @@ def _write_page(logs: "Sequence[ReadLog]", page: str, last: int | None) -> int:
 
 
 def _follow(name: str | None, redactor: "Redactor | None", *, as_json: bool) -> int:
+    from oomkit.explain.evidence_text import is_for_memory
     from oomkit.explain.follow import follow
     from oomkit.klog.lines.sources import LogError
     from oomkit.klog.records import Report
@@ -282,7 +283,7 @@ def _follow(name: str | None, redactor: "Redactor | None", *, as_json: bool) -> 
                 status = 1
                 continue
             _print_evidence(record, as_json=as_json)
-            status = status or int(record.kind in ("kill", "notice", "eviction"))
+            status = status or int(is_for_memory(record))
     except LogError as error:
         fail(str(error))
     except KeyboardInterrupt:

@@ -219,29 +219,31 @@ def _print_json(entries: "list[Entry]") -> None:
 
 
 def _print_table(entries: "list[Entry]") -> None:
-    from oomkit.render.terminal import console
+    from oomkit.render.terminal import look_of, render
     from oomkit.views.history import history_table
 
     if not entries:
         click.echo("no records")
         return
-    console(sys.stdout).print(history_table([(e.id, e.record) for e in entries]))
+    look = look_of(sys.stdout)
+    table = history_table([(e.id, e.record) for e in entries], look)
+    click.echo(render(look, *table), nl=False, color=look.colour)
 
 
 def _print_full(entry: "Entry") -> None:
     from oomkit.history.records import Act, KernelKill
-    from oomkit.render.terminal import console
+    from oomkit.render.terminal import look_of, render
     from oomkit.views.history import candidates_table, full, hanging
 
-    out = console(sys.stdout)
-    for line in full(entry.id, entry.record, entry.values):
-        click.echo(hanging(line, out.width))
+    look = look_of(sys.stdout)
     record = entry.record
+    for line in full(entry.id, record, entry.values):
+        click.echo(hanging(line, look.width))
     if isinstance(record, Act) and record.candidates:
-        out.print()
-        out.print(candidates_table(record))
+        table = render(look, *candidates_table(record, look))
+        click.echo("\n" + table, nl=False, color=look.colour)
     if isinstance(record, KernelKill) and record.lines:
-        out.print()
+        click.echo("")
         _explain(record.lines)
 
 

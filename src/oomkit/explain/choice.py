@@ -132,7 +132,9 @@ def choice(report: Report, where: Breakdown | None) -> Choice | None:
         ranked=ranked,
         complete=report.table_complete,
         terms=_terms(first, report, inputs, total, bounds) if first is not None else "",
-        runner_up=_runner_up(rows, chosen) if ranked and report.table_complete else "",
+        runner_up=_runner_up(rows, chosen, inputs.rules.badness, report.page_kb)
+        if ranked and report.table_complete
+        else "",
         difference=report.why,
         changes=changes(inputs, report, where, chosen),
     )
@@ -234,7 +236,7 @@ def _is_classic(report: Report) -> bool:
     return bool(report.tasks) and report.tasks[0].oom_score_adj is None
 
 
-def _runner_up(rows: list[Candidate], chosen: int | None) -> str:
+def _runner_up(rows: list[Candidate], chosen: int | None, badness: str, size_kb: int) -> str:
     ranked = [row for row in rows if row.rank is not None and row.badness is not None]
     if not ranked or ranked[0].pid != chosen:
         return ""
@@ -248,4 +250,11 @@ def _runner_up(rows: list[Candidate], chosen: int | None) -> str:
     if gap == 0:
         others = count_of(equals, "other")
         return f"{others} had the same badness, {label(second.comm, second.pid)} next"
-    return f"next {label(second.comm, second.pid)}, {gap} behind"
+    return f"next {label(second.comm, second.pid)}, {_distance(gap, badness, size_kb)} behind"
+
+
+def _distance(gap: int, badness: str, size_kb: int) -> str:
+    """A difference in badness with its unit, as these rules count it."""
+    if badness == "pages":
+        return f"{count_of(gap, 'page')} ({kb(gap * size_kb)})"
+    return count_of(gap, "thousandth" if badness == "permille" else "point")

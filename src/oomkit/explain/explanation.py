@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from oomkit.explain.choice import choice
-from oomkit.explain.evidence_text import no_kill_text
+from oomkit.explain.evidence_text import is_for_memory, joined, no_kill_text
 from oomkit.explain.faults import kernel_faults
 from oomkit.explain.files import ReadLog
 from oomkit.explain.findings import findings, ranked
@@ -147,7 +147,7 @@ class Case:
     @property
     def is_bad_news(self) -> bool:
         """A process was killed for lack of memory, or the kernel tried to kill one."""
-        return bool(self.reports) or any(item.kind != "sigkill" for item in self.evidence)
+        return bool(self.reports) or any(is_for_memory(item) for item in joined(self.evidence))
 
     def reported_by_others(self) -> list[Incident]:
         """The incidents without a report of the kernel."""

@@ -202,6 +202,7 @@ def _guard(name: str, policy: str, scenario: Scenario) -> Companion:
             "oomkit.guard.daemon",
             "oomkit.guard.flight_recorder",
             "oomkit.guard.recording_format",
+            "oomkit.guard.strip",
             "oomkit.host.libc",
             "oomkit.host.self_protection",
         ),

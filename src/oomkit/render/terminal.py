@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 import msgspec
 
 from oomkit.printable import printable
-from oomkit.render.layout import Column, no_room, table, wrapped
+from oomkit.render.layout import Column, kept_together, no_room, table, wrapped
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -195,11 +195,24 @@ def in_charset(text: str, look: Look) -> str:
     return text.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
 
 
+def paragraph(text: str, look: Look, style: str = "") -> list["RenderableType"]:
+    """Text of any length, broken where a number and its unit, or a bar, do not part."""
+    from rich.text import Text
+
+    lines = wrapped(kept_together(text), look.width, rest="  ")
+    return [Text(line.replace("\xa0", " "), style) for line in lines]
+
+
 _GAP = 2
 
 
+def has_room(columns: Sequence[Column], look: Look) -> bool:
+    """Whether columns stand beside each other without a word of theirs being broken."""
+    return sum(column.least() + _GAP for column in columns) - _GAP <= look.width
+
+
 def fitted(
-    columns: Sequence[Column], look: Look, styles: Sequence[str] = ()
+    columns: Sequence[Column], look: Look, styles: Sequence[str] = (), *, gap: int = _GAP
 ) -> list["RenderableType"]:
     """Lay out a table in the width there is, and below it name what was left out of it.
 
@@ -207,10 +220,11 @@ def fitted(
         columns: from the left to the right.
         look: what the terminal can do.
         styles: of the rows; default: none.
+        gap: cells between two columns.
     """
     from rich.text import Text
 
-    laid = table(columns, look.width, gap=_GAP)
+    laid = table(columns, look.width, gap=gap)
     shown: list[RenderableType] = [Text(line, style="bold") for line in laid.heading]
     for i, row in enumerate(laid.rows):
         style = styles[i] if i < len(styles) else ""

@@ -18,10 +18,12 @@ from oomkit.history.records import (
 from oomkit.policy.engine.conditions import KINDS
 from oomkit.policy.engine.evidence import plain
 from oomkit.printable import printable
+from oomkit.render.layout import Column, kept_together
 from oomkit.render.quantities import kb, seconds, time_share, uptime
+from oomkit.render.terminal import Look, fitted
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
 _COLUMN = 12
 _ENDS = {
@@ -276,31 +278,29 @@ _SIZES = ("gain_kb", "rss", "swap", "growth")
 _STYLES = {"kernel_kill": "red", "act": "yellow", "error": "red", "warn": "dim"}
 
 
-def history_table(entries: Sequence[tuple[int, Record]]) -> "Table":
+def history_table(entries: Sequence[tuple[int, Record]], look: Look) -> list["RenderableType"]:
     """Lay out records, a row each, in the order given."""
-    table = _table(("#", "right"), ("time", "left"), ("process", "left"))
-    table.add_column("what")
-    from rich.text import Text
-
-    for number, record in entries:
-        cells = (str(number), local_time(record.time_s), victim_of(record), what(record))
-        style = _STYLES.get(record.kind)
-        if isinstance(record, Act) and record.dry_run:
-            style = None
-        table.add_row(*map(Text, cells), style=style)
-    return table
+    records = [record for _, record in entries]
+    whats = [kept_together(what(record)) for record in records]
+    columns = [
+        Column(heading="#", cells=[str(number) for number, _ in entries], right=True),
+        Column(heading="time", cells=[local_time(record.time_s) for record in records]),
+        Column(heading="process", cells=[victim_of(record) for record in records], leaves=1),
+        Column(heading="what", cells=whats, words=True),
+    ]
+    return fitted(columns, look, [_style(record) for record in records], gap=1)
 
 
-def candidates_table(record: Act) -> "Table":
+def _style(record: Record) -> str:
+    if isinstance(record, Act) and record.dry_run:
+        return ""
+    return _STYLES.get(record.kind, "")
+
+
+def candidates_table(record: Act, look: Look) -> list["RenderableType"]:
     """Lay out the candidates an act was chosen from, and what their scores were made of."""
-    from rich.text import Text
-
-    table = _table(
-        ("pid", "right"), ("name", "left"), ("frees", "right"), ("swap", "right"), ("adj", "right"),
-        ("score", "right"),
-    )  # fmt: skip
-    table.add_column("factors")
     chosen = record.victim.pid if record.victim is not None else None
+    rows, styles = [], []
     for row in record.candidates or ():
         factors = row.factors or {}
         in_kb = next(iter(factors), "") in _SIZES
@@ -310,30 +310,33 @@ def candidates_table(record: Act) -> "Table":
         ]
         if row.dies_with:
             parts.append(f"with {row.dies_with} more")
-        cells = (
-            str(row.pid),
-            printable(str(row.comm)),
-            kb(row.freed_kb or 0),
-            kb(row.swap_kb) if row.swap_kb else "-",
-            "" if row.oom_score_adj is None else str(row.oom_score_adj),
-            "-" if row.verdict else _number(row.score or 0, size=in_kb),
-            printable(row.verdict or "") or ", ".join(parts),
+        rows.append(
+            (
+                str(row.pid),
+                printable(str(row.comm)),
+                kb(row.freed_kb or 0),
+                kb(row.swap_kb) if row.swap_kb else "-",
+                "" if row.oom_score_adj is None else str(row.oom_score_adj),
+                "-" if row.verdict else _number(row.score or 0, size=in_kb),
+                kept_together(printable(row.verdict or "") or ", ".join(parts)),
+            )
         )
-        style = "dim" if row.verdict else "bold" if row.pid == chosen else None
-        table.add_row(*map(Text, cells), style=style)
-    return table
+        styles.append("dim" if row.verdict else "bold" if row.pid == chosen else "")
+    cells = list(map(list, zip(*rows, strict=True))) or [[]] * 7
+    pid, comm, frees, swap, adj, score, why = cells
+    columns = [
+        Column(heading="pid", cells=pid, right=True),
+        Column(heading="name", cells=comm, folds=True),
+        Column(heading="frees", cells=frees, right=True, leaves=3),
+        Column(heading="swap", cells=swap, right=True, leaves=1),
+        Column(heading="adj", cells=adj, right=True, leaves=2),
+        Column(heading="score", cells=score, right=True),
+        Column(heading="factors", cells=why, words=True),
+    ]
+    return fitted(columns, look, styles, gap=1)
 
 
 def _number(value: float | None, *, size: bool) -> str:
     if value is None:
         return "?"
     return kb(value) if size else plain(value)
-
-
-def _table(*columns: tuple[str, Any]) -> "Table":
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    for heading, justify in columns:
-        table.add_column(heading, justify=justify, no_wrap=True)
-    return table
