@@ -4,7 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test agree check format requirements bench fuzz install uninstall clean
+RELEASE := $(VENV)/release/bin
+RELEASE_STAMP := $(VENV)/release/.installed
+DIST ?= dist
+BUILD ?= build
+# Built twice, equal bytes: what the archives say of time is the last commit's.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1577836800)
+
+.PHONY: run test agree check format requirements bench fuzz man dist zipapp site deb image chart install uninstall clean
 
 # The oldest and the newest kernel play the whole battery, those between a sample of it.
 WHOLE := 5.10 7.3
@@ -20,8 +27,11 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install -q --no-deps --no-build-isolation --editable .
 	@touch $@
 
-test: check
-	$(BIN)/python -m pytest
+WORKERS ?= auto
+
+test: check  ## hermetic tests side by side, then those that need the machine to themselves
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 agree: $(STAMP)  ## the battery on real kernels beside the model; a miss is an answer: tests/model/test_battery.py holds the model
 	$(BIN)/oomkit agree scenarios/battery --on cgroup --on qemu $(WHOLE:%=--kernel %) --guests 2 --skip-missing || [ $$? -eq 1 ]
@@ -32,6 +42,7 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(BIN)/python tools/man_pages.py --check
 
 format: $(STAMP)
 	$(BIN)/ruff format .
@@ -47,6 +58,29 @@ bench: $(STAMP)  ## the figures of docs/benchmarks.md
 	$(BIN)/python benchmarks/policies.py
 	$(BIN)/python benchmarks/real.py
 
+$(RELEASE_STAMP): requirements/release.txt $(STAMP)
+	$(PYTHON) -m venv $(VENV)/release
+	$(RELEASE)/python -m pip install -q --require-hashes -r requirements/release.txt
+	@touch $@
+
+man: $(STAMP)  ## contrib/man, from the help texts
+	$(BIN)/python tools/man_pages.py
+
+dist: $(STAMP) $(RELEASE_STAMP)  ## wheel and sdist in dist/, checked as a package index would
+	rm -f $(DIST)/oomkit-*.whl $(DIST)/oomkit-*.tar.gz
+	$(BIN)/python -m hatchling build -d $(DIST)
+	$(RELEASE)/twine check --strict $(DIST)/oomkit-*.whl $(DIST)/oomkit-*.tar.gz
+
+site: dist  ## build/site: oomkit and what it needs, for several Pythons
+	$(BIN)/python tools/bundle.py $(BUILD)/site $(DIST)/oomkit-*.whl
+
+zipapp: site  ## dist/oomkit.pyz, which needs Python 3.11 or later and nothing else
+	$(RELEASE)/python tools/single_file.py $(BUILD)/site $(DIST)/oomkit.pyz
+
+deb: site  ## dist/oomkit_VERSION_ARCH.deb, for Debian 12 and 13; needs debhelper
+	rm -f $(DIST)/oomkit_*.deb
+	$(BIN)/python tools/debian_package.py $(BUILD)/site $(BUILD)/deb $(DIST)
+
 FUZZ_S ?= 120
 
 fuzz: $(STAMP)  ## hostile kernel logs, FUZZ_S seconds of them
@@ -57,6 +91,7 @@ requirements:  ## pin anew; needs uv
 	$(UV) pip compile -q pyproject.toml --universal --python-version 3.11 --no-header --no-annotate --generate-hashes -o requirements/run.txt
 	$(UV) pip compile -q pyproject.toml --group dev --universal --python-version 3.11 --no-header --no-annotate --generate-hashes -o requirements/dev.txt
 	$(UV) pip compile -q --group fuzz --universal --python-version 3.11 --no-header --no-annotate --generate-hashes -o requirements/fuzz.txt
+	$(UV) pip compile -q --group release --universal --python-version 3.11 --no-header --no-annotate --generate-hashes -o requirements/release.txt
 
 PREFIX ?= /usr/local
 OPT ?= /opt/oomkit
@@ -66,9 +101,10 @@ EXTRAS ?=
 install:  ## for everybody on this machine: a venv of its own, a link to it, man page, completion, services
 	$(PYTHON) -m venv $(OPT)
 	$(OPT)/bin/python -m pip install -q '.$(if $(EXTRAS),[$(EXTRAS)])'
-	install -d $(PREFIX)/bin $(PREFIX)/share/man/man8 $(PREFIX)/share/bash-completion/completions $(PREFIX)/share/zsh/site-functions $(PREFIX)/share/fish/vendor_completions.d
+	install -d $(PREFIX)/bin $(PREFIX)/share/man/man1 $(PREFIX)/share/man/man8 $(PREFIX)/share/bash-completion/completions $(PREFIX)/share/zsh/site-functions $(PREFIX)/share/fish/vendor_completions.d
 	ln -sfn $(OPT)/bin/oomkit $(PREFIX)/bin/oomkit
-	install -m 644 contrib/man/oomkit-guard.8 $(PREFIX)/share/man/man8/
+	install -m 644 contrib/man/*.1 $(PREFIX)/share/man/man1/
+	install -m 644 contrib/man/*.8 $(PREFIX)/share/man/man8/
 	install -m 644 contrib/completion/oomkit.bash $(PREFIX)/share/bash-completion/completions/oomkit
 	install -m 644 contrib/completion/_oomkit $(PREFIX)/share/zsh/site-functions/_oomkit
 	install -m 644 contrib/completion/oomkit.fish $(PREFIX)/share/fish/vendor_completions.d/oomkit.fish
@@ -84,7 +120,7 @@ install:  ## for everybody on this machine: a venv of its own, a link to it, man
 
 uninstall:  ## what install made; settings, journal and history stay
 	rm -rf $(OPT)
-	rm -f $(PREFIX)/bin/oomkit $(PREFIX)/share/man/man8/oomkit-guard.8 $(PREFIX)/share/bash-completion/completions/oomkit $(PREFIX)/share/zsh/site-functions/_oomkit $(PREFIX)/share/fish/vendor_completions.d/oomkit.fish $(ETC)/systemd/system/oomkit-guard.service $(ETC)/init.d/oomkit-guard
+	rm -f $(PREFIX)/bin/oomkit $(PREFIX)/share/man/man1/oomkit.1 $(PREFIX)/share/man/man1/oomkit-*.1 $(PREFIX)/share/man/man8/oomkit-guard.8 $(PREFIX)/share/bash-completion/completions/oomkit $(PREFIX)/share/zsh/site-functions/_oomkit $(PREFIX)/share/fish/vendor_completions.d/oomkit.fish $(ETC)/systemd/system/oomkit-guard.service $(ETC)/init.d/oomkit-guard
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(BUILD) $(DIST) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -21,6 +21,8 @@ _TABLE = re.compile(
 _PAGES = (
     "README.md",
     "docs/cgroup.md",
+    "README.zh-CN.md",
+    "docs/rank.md",
     "docs/experiments.md",
     "docs/policy.md",
     "docs/history.md",

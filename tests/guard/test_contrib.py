@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 import pytest
 
+import man_pages
+from oomkit.cli.group import COMMANDS
 from oomkit.cli.guard import command
 
 CONTRIB = Path(__file__).parents[2] / "contrib"
@@ -30,22 +32,31 @@ def test_services_use_options_that_exist(name: str) -> None:
 
 
 def test_the_man_page_describes_every_option() -> None:
-    text = (CONTRIB / "man/oomkit-guard.8").read_text()
-    described = set(re.findall(r"^\.(?:BI|B) (--[a-z-]+)", text, re.MULTILINE))
-    described |= set(re.findall(r"^\.B --[a-z-]+, (--[a-z-]+)", text, re.MULTILINE))
-    assert described == known() - {"--help"}
+    text = (CONTRIB / "man/oomkit-guard.8").read_text().replace("\\-", "-")
+    options = text[text.index(".SH OPTIONS") : text.index(".SH NOTES ON OPTIONS")]
+    headings = re.findall(r"^\.TP\n\.B (.*)$", options, re.MULTILINE)
+    described = {name for heading in headings for name in OPTION.findall(heading)}
+    assert described == known() | {"--help"}
 
 
-def test_the_man_page_is_well_formed() -> None:
+@pytest.mark.parametrize("page", sorted((CONTRIB / "man").glob("*.[18]")), ids=lambda p: p.name)
+def test_a_man_page_is_well_formed(page: Path) -> None:
     if shutil.which("groff") is None:
         pytest.skip("needs groff")
     done = subprocess.run(
-        ["groff", "-man", "-ww", "-z", "-T", "ascii", str(CONTRIB / "man/oomkit-guard.8")],
+        ["groff", "-man", "-ww", "-z", "-T", "ascii", str(page)],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.stderr == ""
+
+
+def test_the_man_pages_are_what_the_help_says() -> None:
+    """The pages are made of the help texts, by make man, and every command has one."""
+    made = man_pages.pages()
+    assert {f"oomkit-{name}" for name in COMMANDS} == {n[:-2] for n in made} - {"oomkit"}
+    assert {n: (CONTRIB / "man" / n).read_text() for n in made} == made
 
 
 def test_the_unit_is_understood_by_systemd(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_a_state_in_a_directory_that_others_can_change_is_not_believed(
     arena.guard(SOFT.replace("[how]", '[whom]\nnever = [{ comm = "spared" }]\n[how]'))
     assert arena.records("start")[-1]["resumed"] == 0
     arena.memory(available=0.02)
-    arena.until_said("nobody can be chosen")
+    arena.until_said("no eligible process although")
     assert arena.alive(spared)
     assert arena.state.read_bytes() == saved
 

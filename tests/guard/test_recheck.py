@@ -14,7 +14,6 @@ from oomkit.guard.identity import membership_of
 from oomkit.guard.process_files import living_thread
 from oomkit.guard.process_sizes import ProcessSizes
 from oomkit.guard.recheck import Recheck
-from oomkit.guard.sensors import fields_asked_for
 from oomkit.guard.shmem import mapped_kb
 from oomkit.guard.users import Users
 from oomkit.host.pidfd import Held, start_ticks_of
@@ -40,10 +39,9 @@ def proc(tmp_path: Path) -> Proc:
 def refusal(proc: Proc, *never: dict[str, Any], users: Users | None = None) -> str:
     plan = compile_plan(policy_from({"name": "test", "whom": {"never": list(never)}}))
     places = Places(proc=str(proc.directory), cgroups="/cgroups", cgroup_version=2)
-    fields = frozenset(fields_asked_for(plan))
     known = users or Users({1000: "me"}, "/no/passwd")
     chooser = Chooser(plan, own_pids=frozenset({5}))
-    return Recheck(chooser, places, fields, known).refusal(PID)
+    return Recheck(chooser, places, plan.fields(), known).refusal(PID)
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,9 @@
 
 import os
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+import click
 import msgspec
 
 from oomkit.cli.streams import say
@@ -11,9 +12,25 @@ from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Snapshot
 from oomkit.kernel.versions import UnknownKernelError, rules_for
 from oomkit.printable import printable
+from oomkit.toml.numbers import MAX_INTEGER, MIN_INTEGER
 
 if TYPE_CHECKING:
     from oomkit.host.names import NameBook
+
+
+class Integer(click.types.IntParamType):
+    """A whole number of 64 bits, whose range help texts leave out.
+
+    Raises:
+        click.BadParameter: it is none, or out of range.
+    """
+
+    def __init__(self, minimum: int = MIN_INTEGER) -> None:
+        self._range = click.IntRange(minimum, MAX_INTEGER)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number that a text holds."""
+        return int(self._range.convert(value, param, ctx))
 
 
 def fail(message: str) -> NoReturn:

@@ -39,21 +39,38 @@ _MUCH_BYTES = 64_000_000
 @click.option(
     "--last",
     type=click.IntRange(min=0),
-    help="Show the last so many reports in full; 0 for all.  [default: 5; all with --json, --html]",
+    metavar="N",
+    help="Number of reports to show in full, the newest; 0 for all.  [default: 5; all with --json "
+    "and --html]",
 )
-@click.option("--summary", is_flag=True, help="Incidents and what recurs; no report in full.")
-@click.option("--json", "as_json", is_flag=True, help="JSON Lines, one object a report.")
 @click.option(
-    "--html", "page", type=complete.FILE, metavar="FILE", help="Write a page to attach to a ticket."
+    "--summary", is_flag=True, help="Show incidents and what recurs, and no report in full."
 )
-@click.option("--follow", is_flag=True, help="Wait for more, until interrupted.")
-@click.option("--redact", is_flag=True, help="Tokens for hosts, users, cgroups, command names.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON Lines, one object for each report."
+)
+@click.option(
+    "--html",
+    "page",
+    type=complete.FILE,
+    metavar="FILE",
+    help="Write an HTML page, for instance for a ticket; - for standard output.",
+)
+@click.option("--follow", is_flag=True, help="Wait for further reports until interrupted.")
+@click.option(
+    "--redact", is_flag=True, help="Replace names of hosts, users, cgroups and commands by tokens."
+)
 @click.option(
     "--workers",
     type=click.IntRange(1, 1024),
-    help="Read that many files at a time.  [default: 1; all CPUs from 64 MB on]",
+    metavar="N",
+    help="Number of files read at a time.  [default: 1; from 64 MB on as many as CPUs]",
 )
-@click.option("--cluster", metavar="ADDRESS", help="Read on a Dask cluster that sees the files.")
+@click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    help="Read on a Dask cluster that has access to the files, such as tcp://10.0.0.5:8786.",
+)
 def command(
     files: tuple[str, ...],
     last: int | None,
@@ -66,12 +83,12 @@ def command(
     follow: bool,
     redact: bool,
 ) -> None:
-    """Explain the OOM reports of kernel logs: who died, of what, why that one, by whom.
+    """Explain the OOM reports of kernel logs: the victim, the shortage, the choice, the killer.
 
-    Reads files as they are found: dmesg, syslog and journal text, journalctl -o json and export,
-    container and serial-console logs, plain or packed (gz, xz, zst); - is standard input, no FILE
-    the running kernel's own log. The exit status is 0 when nobody was killed for want of memory,
-    1 when somebody was (or the machine panicked), 2 when a file could not be read.
+    Reads dmesg, syslog and journal text, journalctl -o json and -o export, container and
+    serial-console logs, plain or compressed (gz, xz, zst); - is standard input. Without FILE it
+    reads the log of the running kernel. The exit status is 0 if no process was killed for lack of
+    memory, 1 if one was or the machine panicked, 2 if a file could not be read.
     """
     for other, given in (("--summary", summary), ("--html", page is not None)):
         if follow and given:

@@ -4,18 +4,20 @@ import os
 import sys
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from oomkit.cli import complete
-from oomkit.cli.common import fail
+from oomkit.cli.common import Integer, fail
 from oomkit.cli.streams import say
 from oomkit.guard import config
 from oomkit.printable import printable
-from oomkit.toml.numbers import MAX_INTEGER
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oomkit.history.records import Record
     from oomkit.history.store import Entry, Store
 
 _KINDS = ("act", "kernel_kill", "warn", "start", "reload", "stop", "error")
@@ -31,34 +33,43 @@ Examples:
 
 
 @click.command(epilog=_EXAMPLE)
-@click.argument("number", type=click.IntRange(1, MAX_INTEGER), required=False)
-@click.option("--since", metavar="WHEN", help='A date, a time, or "2h": that long ago.')
-@click.option("--until", metavar="WHEN", help="As --since.")
+@click.argument("number", type=Integer(1), required=False)
+@click.option(
+    "--since",
+    metavar="WHEN",
+    help='Records from then on: a date and time, a time of today, or a duration ago, such as "2h".',
+)
+@click.option("--until", metavar="WHEN", help="Records up to then, in the same forms.")
 @click.option(
     "--kind",
     "kinds",
     type=click.Choice(_KINDS),
     multiple=True,
-    help="Only these; can be given more than once.",
+    help="Records of this kind only. Can be repeated.",
 )
-@click.option("--comm", metavar="GLOB", help="Only victims of this name.")
+@click.option(
+    "--comm", metavar="GLOB", help="Records of victims whose name matches, such as 'php*'."
+)
 @click.option(
     "--last",
-    type=click.IntRange(0, MAX_INTEGER),
-    help="The newest so many; 0 for all.  [default: 20; all with --json]",
+    type=Integer(0),
+    metavar="N",
+    help="Number of records to show, the newest; 0 for all.  [default: 20; all with --json]",
 )
-@click.option("--json", "as_json", is_flag=True, help="JSON Lines, one object a record.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON Lines, one object for each record."
+)
 @click.option(
     "--journal",
     type=complete.FILE,
     metavar="FILE",
-    help=f"A journal, read by itself unless --store is given.  [default: {config.JOURNAL}]",
+    help=f"Show this journal alone, or with --store import it first.  [default: {config.JOURNAL}]",
 )
 @click.option(
     "--store",
     type=complete.FILE,
     metavar="FILE",
-    help=f"Where history is kept.  [default: {config.STORE}]",
+    help=f"The history, an SQLite file.  [default: {config.STORE}]",
 )
 def command(
     number: int | None,
@@ -72,11 +83,11 @@ def command(
     *,
     as_json: bool,
 ) -> None:
-    """Show what oomkit guard did, and what the kernel did instead.
+    """Show what oomkit guard did, and which processes the kernel killed.
 
-    Reads the daemon's journal into the store, then shows what is in it; NUMBER shows one record in
-    full, with the evidence, the candidates and, for a kernel's kill, the explained report. The
-    exit status is 1 when somebody was killed among what is shown.
+    Imports the guard's journal into the history, then lists its records. NUMBER shows one record in
+    full: the evidence, the candidates and, for a kill by the kernel, the explained report. The
+    exit status is 1 if a record that is shown is a kill.
     """
     from oomkit.history.store import StoreError
 
@@ -117,16 +128,15 @@ def _with_name(entry: "Entry") -> "Entry":
     """Add what people call the victim's cgroup, to a record that is of this machine."""
     import msgspec
 
+    from oomkit.history.records import Act
     from oomkit.host.names import NameBook
 
-    victim = entry.record.get("victim")
-    if not isinstance(victim, dict) or not isinstance(victim.get("cgroup"), str):
+    act = entry.record
+    if not isinstance(act, Act) or act.victim is None or act.victim.cgroup is None:
         return entry
-    name = NameBook().of(victim["cgroup"]).text()
-    if not name:
-        return entry
-    record = {**entry.record, "victim": {**victim, "name": name}}
-    return msgspec.structs.replace(entry, record=record)
+    name = NameBook().of(act.victim.cgroup).text()
+    victim = msgspec.structs.replace(act.victim, name=name or None)
+    return msgspec.structs.replace(entry, record=msgspec.structs.replace(act, victim=victim))
 
 
 def _opened(store: str | None, journal: str | None) -> "Store":
@@ -210,16 +220,16 @@ def _moment(option: str, text: str | None) -> float | None:
         fail(f'{option}: expected a time such as "2026-11-26 14:03", "14:03" or "2h", not {text!r}')
 
 
-def _is_bad_news(record: dict[str, Any]) -> bool:
-    kind = record.get("kind")
-    return kind == "kernel_kill" or (kind == "act" and not record.get("dry_run"))
+def _is_bad_news(record: "Record") -> bool:
+    """Whether a process was killed."""
+    return record.kind in ("act", "kernel_kill") and not record.dry_run
 
 
 def _print_json(entries: "list[Entry]") -> None:
     import msgspec
 
     for entry in entries:
-        line = msgspec.json.encode({"number": entry.id, **entry.record})
+        line = msgspec.json.encode({"number": entry.id, **entry.values})
         sys.stdout.buffer.write(line + b"\n")
 
 
@@ -234,21 +244,23 @@ def _print_table(entries: "list[Entry]") -> None:
 
 
 def _print_full(entry: "Entry") -> None:
+    from oomkit.history.records import Act, KernelKill
     from oomkit.render.terminal import console
     from oomkit.views.history import candidates_table, full, hanging
 
     out = console(sys.stdout)
-    for line in full(entry.id, entry.record):
+    for line in full(entry.id, entry.record, entry.values):
         click.echo(hanging(line, out.width))
-    if entry.record.get("candidates"):
+    record = entry.record
+    if isinstance(record, Act) and record.candidates:
         out.print()
-        out.print(candidates_table(entry.record))
-    if entry.record.get("lines"):
+        out.print(candidates_table(record))
+    if isinstance(record, KernelKill) and record.lines:
         out.print()
-        _explain(entry.record["lines"])
+        _explain(record.lines)
 
 
-def _explain(lines: list[str]) -> None:
+def _explain(lines: "Sequence[str]") -> None:
     from oomkit.explain.explanation import explain
     from oomkit.klog.reader import read_bytes
     from oomkit.klog.replay import replay_all

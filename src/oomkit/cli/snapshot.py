@@ -24,21 +24,21 @@ Example:
     metavar="FILE",
     type=click.Path(dir_okay=False, allow_dash=True),
     default="-",
-    help="Write there instead of to standard output.",
+    help="Write to this file.  [default: standard output]",
 )
 @click.option(
     "--cmdline",
     "cmdline",
     is_flag=True,
-    help="Add the processes' command lines, which may hold passwords.",
+    help="Include the command lines of processes, which may contain passwords.",
 )
 def command(output: str, *, cmdline: bool) -> None:
     """Write a snapshot of this machine as JSON.
 
-    It holds all that an OOM decision depends on, so that another machine can tell who would die
-    here: processes, memory, sysctls, memory cgroups and what fills them, pressure. Environments
-    are not in it, command lines only if asked for. What could not be read is said on stderr and in
-    the field "missing".
+    It contains everything an OOM decision depends on, so that oomkit rank --from can decide on
+    another machine: processes, memory, sysctls, memory cgroups with what fills them, pressure. It
+    contains no environments, and command lines only with --cmdline. What could not be read is
+    reported on stderr and in the field "missing".
     """
     from oomkit.kernel.snapshot_json import encode_snapshot
 
@@ -52,7 +52,7 @@ def command(output: str, *, cmdline: bool) -> None:
     try:
         _write(output, encode_snapshot(snapshot))
     except BrokenPipeError:
-        raise  # whoever read has seen enough; click ends quietly
+        raise  # the reader has closed the pipe; click ends quietly
     except OSError as error:
         fail(f"{'standard output' if output == '-' else output}: {error.strerror}")
 

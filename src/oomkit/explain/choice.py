@@ -13,7 +13,7 @@ from oomkit.kernel.decision import Counterfactual, Decision
 from oomkit.kernel.state import Snapshot
 from oomkit.klog.records import Report, TaskRow
 from oomkit.klog.replay import inputs_of
-from oomkit.klog.snapshot import Inputs, chosen_pid, page_kb
+from oomkit.klog.snapshot import Inputs, chosen_pid
 from oomkit.klog.total import Bounds, base_is_printed, bounds_by_score, total_is_printed
 from oomkit.render.quantities import kb, label, many
 
@@ -37,7 +37,7 @@ def changes(
     decision = decide(snapshot, inputs.allocation, inputs.rules)
     if decision.chosen_pid != chosen:
         return (*first, *found)
-    size = page_kb(report)
+    size = report.page_kb
     altered = counterfactuals(snapshot, inputs.allocation, inputs.rules, decision)
     known = (_reword(item, snapshot, decision, size) for item in altered if _honest(item, report))
     return (*first, *(item for item in known if item is not None), *found)
@@ -171,7 +171,7 @@ def _rows_by_size(report: Report) -> list[Candidate]:
 def _candidate(
     row: TaskRow, report: Report, rank: int | None, badness: int | None, dead: set[int]
 ) -> Candidate:
-    size = page_kb(report)
+    size = report.page_kb
     pgtables = None
     if row.pgtables_bytes is not None:
         pgtables = row.pgtables_bytes // 1024
@@ -215,7 +215,7 @@ def _terms(
         permille = inputs.rules.badness == "permille"
         amount = f"{row.badness} of 1000" if permille else many(row.badness, "page")
         text += f" = badness {amount}"
-    size_kb = page_kb(report)
+    size_kb = report.page_kb
     if total is not None:
         return f"{text}, measured against {kb(total * size_kb)}"
     if bounds is not None:

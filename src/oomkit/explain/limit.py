@@ -8,7 +8,6 @@ from oomkit.explain.memory_breakdown import swapped_kb
 from oomkit.explain.records import Advice, Breakdown, Change
 from oomkit.klog.memory_records import Memcg
 from oomkit.klog.records import Report
-from oomkit.klog.snapshot import page_kb
 from oomkit.render.quantities import kb, label, share
 
 _ROOM = 1.25
@@ -106,7 +105,7 @@ def _held(report: Report, where: Breakdown) -> str:
     """What filled the cgroup: the largest uses, and the largest of its processes."""
     uses = sorted(where.shares, key=lambda use: -use.kb)[:_SHOWN]
     texts = [f"{use.label} {kb(use.kb)}" for use in uses if use.kb * 20 >= where.total_kb]
-    size_kb = page_kb(report)
+    size_kb = report.page_kb
     rows = sorted(report.tasks, key=lambda row: -row.rss_pages)[:_SHOWN]
     tasks = [f"{label(row.comm, row.tgid)} {kb(row.rss_pages * size_kb)}" for row in rows]
     text = ", ".join(texts)

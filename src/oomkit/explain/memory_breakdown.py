@@ -3,7 +3,6 @@
 from oomkit.explain.records import Breakdown, Share
 from oomkit.klog.memory_records import Memcg, Memory
 from oomkit.klog.records import Report
-from oomkit.klog.snapshot import page_kb
 
 _LABELS = {
     "processes": "processes (sum of rss)",
@@ -48,7 +47,7 @@ def machine_kb(report: Report) -> int | None:
     if memory is None:
         return None
     if memory.ram_pages is not None:
-        return (memory.ram_pages - (memory.reserved_pages or 0)) * page_kb(report)
+        return (memory.ram_pages - (memory.reserved_pages or 0)) * report.page_kb
     sizes = [zone.managed_kb or zone.present_kb for zone in memory.zones]
     if not memory.zones or None in sizes or _is_subset(memory):
         return None
@@ -67,7 +66,7 @@ def _machine(report: Report) -> Breakdown | None:
     memory = report.memory
     if memory is None or not memory.counters_pages:
         return _swap_alone(report)
-    size_kb = page_kb(report)
+    size_kb = report.page_kb
     counters = memory.counters_pages
     found = {key: pages * size_kb for key, pages in _uses(counters).items()}
     found["kernel_stack"] = _sum_kb(memory, "kernel_stack")
@@ -154,7 +153,7 @@ def _memcg(report: Report) -> Breakdown | None:
         rest = usage - sum(found.values())
         found["unaccounted"] = rest if rest > usage // 50 else 0
     else:
-        rss = sum(row.rss_pages for row in report.tasks) * page_kb(report)
+        rss = sum(row.rss_pages for row in report.tasks) * report.page_kb
         found["processes"] = max(min(rss, usage - sum(found.values())), 0)
     swap_total, swap_used = _memcg_swap(part, stats)
     return Breakdown(
@@ -232,4 +231,4 @@ def swapped_kb(report: Report, where: Breakdown) -> int:
     """Swap that the tasks hold: as charged to the cgroup, else by the table."""
     if where.swap_used_kb is not None:
         return where.swap_used_kb
-    return sum(row.swapents or 0 for row in report.tasks) * page_kb(report)
+    return sum(row.swapents or 0 for row in report.tasks) * report.page_kb

@@ -34,7 +34,7 @@ def _guard() -> None:
     most_files = os.sysconf("SC_OPEN_MAX")
     if 0 < most_files < LIMIT:
         _end(f"only {most_files} files can be open (RLIMIT_NOFILE); expected {LIMIT} or more")
-    reserve = Reserve()
+    reserve = Reserve(bounded=settings.files_bounded)
 
     from oomkit.guard import selftest
     from oomkit.guard.daemon import Daemon

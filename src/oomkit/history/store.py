@@ -11,6 +11,7 @@ import msgspec
 
 from oomkit.errors import OomkitError
 from oomkit.files.safely import NotSafeError, expect_own, open_own, open_regular
+from oomkit.history.records import Act, KernelKill, Member, Record, Victim, read_record
 
 _VERSION = 1
 MODE = 0o640
@@ -62,11 +63,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         id: its number in this store, from 1 in the order in which they came.
-        record: the record, as the daemon wrote it.
+        record: the record.
+        values: all that the daemon wrote of it.
     """
 
     id: int
-    record: dict[str, Any]
+    record: Record
+    values: dict[str, Any]
 
 
 class Store:
@@ -173,18 +176,17 @@ class Store:
             return False
         except (msgspec.DecodeError, KeyError, TypeError, ValueError):
             return None
-        expected = fault_of(record)
-        if expected:
-            self.faults.append(f"{place}: {expected}; passed over")
+        try:
+            who = _who(read_record(record))
+        except msgspec.ValidationError as error:
+            self.faults.append(f"{place}: {error}; passed over")
             return False
-        victim = record.get("victim")
-        who = victim if isinstance(victim, dict) else record
         identity, replaces = _identity(record, line)
         cursor = self._db.execute(
             "INSERT INTO record (identity, time_s, kind, comm, pid, json) VALUES (?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (identity) DO "
             + ("UPDATE SET json = excluded.json WHERE ?7" if replaces else "NOTHING"),
-            (identity, time_s, kind, _text(who.get("comm")), _int(who.get("pid")), line)
+            (identity, time_s, kind, who.comm, _int(who.pid), line)
             + ((_is_end(record),) if replaces else ()),
         )
         return bool(cursor.rowcount)
@@ -258,14 +260,14 @@ class Store:
         """The record of a row; None, and a fault, if it is none."""
         number, line = row
         try:
-            record = msgspec.json.decode(line, type=dict[str, Any])
-            expected = fault_of(record)
+            values = msgspec.json.decode(line, type=dict[str, Any])
+            return Entry(id=number, record=read_record(values), values=values)
+        except msgspec.ValidationError as error:
+            expected = str(error)
         except (msgspec.DecodeError, TypeError, ValueError, RecursionError):
             expected = "expected a JSON object in UTF-8"
-        if expected:
-            self.faults.append(f"{self.path}: record {number}: {expected}; passed over")
-            return None
-        return Entry(id=number, record=record)
+        self.faults.append(f"{self.path}: record {number}: {expected}; passed over")
+        return None
 
     def _ask(self, query: str, values: tuple[Any, ...]) -> Iterator[tuple[int, bytes]]:
         try:
@@ -313,73 +315,16 @@ def _is_end(record: dict[str, Any]) -> bool:
     return record.get("outcome") is not None
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+def _who(record: Record) -> Member | Victim | KernelKill:
+    """The process that a record is about."""
+    if isinstance(record, KernelKill):
+        return record
+    return (record.victim if isinstance(record, Act) else None) or Member()
 
 
-def _int(value: object) -> int | None:
-    return value if isinstance(value, int) and abs(value) < 1 << 62 else None
-
-
-class _Victim(msgspec.Struct):
-    pid: int | None = None
-    comm: str | None = None
-    uid: int | None = None
-    expected_kb: float | None = None
-    members: list[dict[str, Any]] | None = None
-
-
-class _Evidence(msgspec.Struct):
-    name: str
-    holds: bool
-    measured: float | None = None
-    threshold: float | None = None
-    unit: str | None = None
-    held_s: float | None = None
-    over_s: float | None = None
-    cgroup: str | None = None
-
-
-class _Candidate(msgspec.Struct):
-    pid: int | None = None
-    comm: str | None = None
-    freed_kb: float | None = None
-    swap_kb: float | None = None
-    score: float | None = None
-    dies_with: int | None = None
-    verdict: str | None = None
-    factors: dict[str, float | None] | None = None
-
-
-class _Signal(msgspec.Struct):
-    t_s: float | None = None
-
-
-class _Record(msgspec.Struct):
-    """What is counted on, of all that a record may hold."""
-
-    time_s: float
-    kind: str
-    mono_s: float | None = None
-    pid: int | None = None
-    comm: str | None = None
-    victim: _Victim | None = None
-    evidence: list[_Evidence] | None = None
-    candidates: list[_Candidate] | None = None
-    signals: list[_Signal] | None = None
-    freed_kb: float | None = None
-    freed_after_ms: float | None = None
-    rule: int | None = None
-    lines: list[str] | None = None
-
-
-def fault_of(record: dict[str, Any]) -> str:
-    """Why something is no record that can be shown; empty if it is one."""
-    try:
-        msgspec.convert(record, _Record)
-    except msgspec.ValidationError as error:
-        return str(error)
-    return ""
+def _int(value: int | None) -> int | None:
+    """A number that SQLite can hold."""
+    return value if value is not None and abs(value) < 1 << 62 else None
 
 
 def _expect_files(path: str) -> None:

@@ -294,6 +294,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         tainted: the kernel's taint flags; None where it was not tainted or nothing is said.
         call_trace: the functions of the call trace, innermost first.
         memory: the machine's memory.
+        page_kb: size of a page: as printed, else by the victim's sizes, else 4.
         memcg: the memory cgroup's part.
         protection: memory that reclaim had to leave alone; None before 6.19 and on cgroup v1.
         stalls: warnings of allocations that waited, before the report (4.10-4.14, 7.2 and later).
@@ -341,6 +342,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     tainted: str | None = None
     call_trace: tuple[str, ...] = ()
     memory: Memory | None = None
+    page_kb: int = 4
     memcg: Memcg | None = None
     protection: Protection | None = None
     stalls: tuple[Stall, ...] = ()

@@ -206,7 +206,7 @@ def _guard(name: str, policy: str, scenario: Scenario) -> Companion:
             "oomkit.host.self_protection",
         ),
         paths=(os.path.dirname(os.path.dirname(os.path.abspath(oomkit.__file__))),),
-        ready="guarding by policy",
+        ready="started with policy",
     )
 
 

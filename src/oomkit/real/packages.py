@@ -149,15 +149,15 @@ class SuitesApt(HostApt):
             )
         for part in ("lists/partial", "cache/archives/partial"):
             os.makedirs(f"{self._directory}/{part}", exist_ok=True)
-        mirror = _mirror()
+        site = mirror()
         with open(f"{self._directory}/sources.list", "w", encoding="ascii") as file:
             for suite in SUITES:
                 archive = "debian-security" if suite.endswith("-security") else "debian"
-                file.write(f"deb [signed-by={KEYRING}] {mirror}/{archive} {suite} main\n")
+                file.write(f"deb [signed-by={KEYRING}] {site}/{archive} {suite} main\n")
         call(["apt-get", *arguments, "update", "-q"])
 
 
-def _mirror() -> str:
+def mirror() -> str:
     """The mirror of Debian to ask.
 
     Raises:

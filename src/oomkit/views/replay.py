@@ -64,12 +64,12 @@ def events(played: Replay) -> list[tuple[float, Literal["would", "kill", "act"],
 
 
 def _would(would: WouldKill) -> Iterator[str]:
-    victim = would.act["victim"]
+    act = would.record
     how = would.signals[0] if would.signals else "no signal"
-    yield f"would have killed {who(would.act)} ({how}, {would.act['level']})"
-    yield from evidence_lines(would.act)
-    frees = human_bytes((victim.get("expected_kb") or 0) * 1024)
-    yield f"frees {frees}; {printable(would.act['reason'])}"
+    yield f"would have killed {who(act)} ({how}, {act.level})"
+    yield from evidence_lines(act.evidence)
+    expected_kb = act.victim.expected_kb if act.victim is not None else None
+    yield f"frees {human_bytes((expected_kb or 0) * 1024)}; {printable(act.reason or '')}"
 
 
 def _kernel(kill: KernelKill, played: Replay) -> Iterator[str]:
@@ -79,7 +79,7 @@ def _kernel(kill: KernelKill, played: Replay) -> Iterator[str]:
     elif kill.after is not None:
         earlier = played.would_kill[kill.after]
         ahead = seconds(kill.mark.t_s - earlier.t_s)
-        yield f"the kernel killed {name}; {who(earlier.act)} would have been dead for {ahead}"
+        yield f"the kernel killed {name}; {who(earlier.record)} would have been dead for {ahead}"
     else:
         yield f"the kernel killed {name}; the policy would not have acted before"
 

@@ -21,7 +21,7 @@ from oomkit.klog.records import (
 )
 from oomkit.klog.report.header import Caller, Header
 from oomkit.klog.report.memcg import MemcgPart
-from oomkit.klog.report.meminfo import MemoryPart
+from oomkit.klog.report.meminfo import MemoryPart, page_kb
 from oomkit.klog.report.tasks import guess_columns, parse_row, rows_of
 
 _CHARGES = ("__mem_cgroup_try_charge", "mem_cgroup_do_charge")
@@ -241,6 +241,7 @@ class Builder:
         if scope == "memcg":
             cgroup = (summary.oom_memcg if summary else None) or (memcg.path if memcg else None)
             cgroup = cgroup or self.oom_group or self._beancounter()
+        memory = self.memory.build()
         return Report(
             source=self._source(file),
             time=self.first.time,
@@ -262,7 +263,8 @@ class Builder:
             order=header.order if header else None,
             tainted=caller.tainted if caller else None,
             call_trace=tuple(self.trace),
-            memory=self.memory.build(),
+            memory=memory,
+            page_kb=page_kb(memory, self.killed, self.tasks),
             memcg=memcg,
             protection=self.memcg.protection,
             tasks=tuple(self.tasks),

@@ -59,16 +59,15 @@ def factors_words(one: Ranked) -> str:
 def evidence_line(evidence: Evidence) -> str:
     """One condition: ``available 38 MiB <= 40 MiB, for 0.2 s``."""
     of = f" of {evidence.cgroup}" if evidence.cgroup is not None else ""
+    kind = evidence.kind
     over = f" over {evidence.over_s:g} s" if evidence.over_s else ""
     if evidence.measured is None:
-        return f"{evidence.name}{of}: not known"
-    falls = evidence.name in ("available", "swap_free", "limit_left", "empty_within")
-    sign = ("<=" if falls else ">=") if evidence.holds else (">" if falls else "<")
-    measured, threshold = (
-        amount(v, evidence.unit) for v in (evidence.measured, evidence.threshold)
-    )
+        return f"{kind.name}{of}: not known"
+    lower = kind.lower_is_worse
+    sign = ("<=" if lower else ">=") if evidence.holds else (">" if lower else "<")
+    measured, threshold = (amount(v, kind.unit) for v in (evidence.measured, evidence.threshold))
     held = f", for {evidence.held_s:.1f} s" if evidence.held_s > 0.0 else ""
-    return f"{evidence.name}{of} {measured}{over} {sign} {threshold}{held}"
+    return f"{kind.name}{of} {measured}{over} {sign} {threshold}{held}"
 
 
 def ranked_line(one: Ranked) -> str:

@@ -1,0 +1,53 @@
+"""Artefacts as their make targets leave them, from a clone that holds what would be committed."""
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+_STAMPS = (".venv/.installed", ".venv/release/.installed")
+_NO_INDEX = re.compile("No matching distribution|Could not fetch|Connection|Temporary failure")
+
+
+@functools.cache
+def clone(into: Path) -> Path:
+    """A copy of the tracked files, and of those that are new; skips where there is no git."""
+    if shutil.which("git") is None or shutil.which("make") is None or not (ROOT / ".git").exists():
+        pytest.skip("needs make, git and a repository")
+    listed = subprocess.check_output(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT
+    )
+    target = into / "clone"
+    for name in filter(None, listed.decode().split("\0")):
+        source = ROOT / name
+        if source.exists():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target / name)
+    # The virtual environments are those of this place: what is tried is the target, not pip.
+    (target / ".venv").symlink_to(ROOT / ".venv")
+    _run(ROOT, *_STAMPS)
+    return target
+
+
+def make(target: str, scratch: Path) -> Path:
+    """What a target leaves in its dist directory; skips where no package index is reached."""
+    tree = clone(scratch)
+    assumed = [word for stamp in _STAMPS for word in ("-o", stamp)]
+    _run(tree, target, *assumed, f"DIST={scratch}/dist", f"BUILD={scratch}/build")
+    return scratch / "dist"
+
+
+def _run(tree: Path, *words: str) -> None:
+    when = subprocess.check_output(["git", "log", "-1", "--format=%ct"], cwd=ROOT, text=True)
+    done = subprocess.run(
+        ["make", *words], cwd=tree, capture_output=True, text=True, check=False,
+        env={**os.environ, "SOURCE_DATE_EPOCH": when.strip()},
+    )  # fmt: skip
+    if done.returncode and _NO_INDEX.search(done.stderr):
+        pytest.skip("needs a package index")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]

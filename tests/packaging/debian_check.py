@@ -1,0 +1,104 @@
+"""What a guest with Debian finds out about oomkit's package; a fact a line, in JSON."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+UNIT = "oomkit-guard.service"
+SETTINGS = "/etc/default/oomkit-guard"
+JOURNAL = "/var/lib/oomkit/journal.jsonl"
+MINE = '# mine\nOOMKIT_GUARD_OPTIONS="--dry-run --policy earlyoom"\n'
+PATIENCE_S = 60.0
+
+
+def say(name: str, fact: object) -> None:
+    sys.stdout.write(json.dumps([name, fact]) + "\n")
+    sys.stdout.flush()
+
+
+def run(*argv: str) -> tuple[int, str]:
+    done = subprocess.run(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "HOME": "/root"},
+    )  # fmt: skip
+    return done.returncode, done.stdout
+
+
+def shown(name: str) -> str:
+    return run("systemctl", "show", UNIT, "-p", name)[1].strip().partition("=")[2]
+
+
+def active() -> bool:
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        if shown("ActiveState") == "active":
+            return True
+        time.sleep(0.5)
+    return False
+
+
+def left() -> list[str]:
+    """What is named after oomkit, but for the packages themselves and the system's log."""
+    found = []
+    for top in ("etc", "usr", "var", "run", "root", "lib"):
+        for above, directories, files in os.walk(f"/{top}"):
+            found += [f"{above}/{n}" for n in (*directories, *files) if "oomkit" in n]
+    return sorted(found)
+
+
+def lines() -> int:
+    with open(JOURNAL) as file:
+        return len(file.readlines())
+
+
+def installed() -> None:
+    say("install", run("dpkg", "-i", "/old.deb"))
+    say("active", active())
+    say("enabled", run("systemctl", "is-enabled", UNIT)[1].strip())
+    say("status", shown("StatusText"))
+    say("version", run("oomkit", "--version")[1].strip())
+    say("preset", run("systemctl", "preset", UNIT)[0])
+    for name in ("command", "service"):
+        say(f"autopkgtest {name}", run(f"/autopkgtest/{name}"))
+    say("bytecode", os.path.isdir("/usr/lib/oomkit/oomkit/__pycache__"))
+
+
+def upgraded() -> None:
+    with open(SETTINGS, "w") as file:
+        file.write(MINE)
+    before, pid = lines(), shown("MainPID")
+    say("upgrade", run("dpkg", "-i", "/new.deb"))
+    say("active again", active())
+    say("another process", shown("MainPID") != pid)
+    say("status by my settings", shown("StatusText"))
+    with open(SETTINGS) as file:
+        say("settings kept", file.read() == MINE)
+    say("history kept", lines() > before > 0)
+
+
+def removed() -> None:
+    say("remove", run("dpkg", "-r", "oomkit"))
+    say("stopped", shown("ActiveState"))
+    say("kept", [p for p in left() if p.startswith(("/etc/default", "/var/lib/oomkit", "/usr"))])
+
+
+def purged() -> None:
+    say("purge", run("dpkg", "-P", "oomkit"))
+    say("left", left())
+
+
+def main() -> None:
+    try:
+        for step in (installed, upgraded, removed, purged):
+            step()
+    except Exception as error:
+        say("error", repr(error))
+    say("log", run("journalctl", "--no-pager", "-u", UNIT, "-o", "cat")[1])
+    with open("/proc/sysrq-trigger", "w") as file:
+        file.write("o")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""The Debian package: built, looked over by lintian, installed to purged under a real systemd."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.packaging import debian_guest
+from tests.packaging.artefacts import make
+from tests.real.played import needs_kernel
+from tests.real.systemd_guest import HANGS_S
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+
+CHECK_SERVICE = """
+[Service]
+ExecStart=/usr/bin/python3 /check.py
+StandardOutput=file:/dev/ttyS0
+StandardError=file:/dev/ttyS0
+"""
+CHECK_TARGET = """
+[Unit]
+Requires=basic.target check.service
+After=basic.target
+"""
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    for name in ("dpkg-buildpackage", "dh"):
+        if shutil.which(name) is None:
+            pytest.skip(f"needs {name} to build the package")
+    made = make("deb", tmp_path_factory.mktemp("deb"))
+    return next(made.glob("*.deb"))
+
+
+def newer(package: Path, into: Path) -> Path:
+    """The same package under a higher version, with one file more."""
+    subprocess.run(["dpkg-deb", "-R", package, into / "tree"], check=True)
+    control = into / "tree/DEBIAN/control"
+    control.write_text(control.read_text().replace("\nVersion: ", "\nVersion: 1:"))
+    (into / "tree/usr/share/oomkit").mkdir()
+    (into / "tree/usr/share/oomkit/newer").write_text("")
+    made = into / "newer.deb"
+    subprocess.run(
+        ["dpkg-deb", "--root-owner-group", "-Zgzip", "-b", into / "tree", made],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return made
+
+
+def test_lintian_finds_no_fault(package: Path) -> None:
+    if shutil.which("lintian") is None:
+        pytest.skip("needs lintian")
+    done = subprocess.run(
+        ["lintian", "--allow-root", package], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_settings_are_a_conffile(package: Path) -> None:
+    told = subprocess.check_output(["dpkg-deb", "-I", package, "conffiles"], text=True)
+    assert told.split() == ["/etc/default/oomkit-guard"]
+
+
+@pytest.mark.qemu
+@pytest.mark.timeout(2 * HANGS_S)
+@pytest.mark.parametrize("suite", debian_guest.SUITES)
+def test_it_is_installed_upgraded_removed_and_purged(
+    suite: str, package: Path, tmp_path: Path
+) -> None:
+    """In a guest whose root file system is that suite's, and whose first process is systemd."""
+    kernel = needs_kernel("6.12")
+    root = debian_guest.root_file_systems()[suite]
+    made = tmp_path / "initrd"
+    tests = ROOT / "contrib/debian/tests"
+    made.write_bytes(debian_guest.image(root, {
+        "/old.deb": (0o644, package.read_bytes()),
+        "/new.deb": (0o644, newer(package, tmp_path).read_bytes()),
+        "/check.py": (0o644, (HERE / "debian_check.py").read_bytes()),
+        "/autopkgtest/command": (0o755, (tests / "command").read_bytes()),
+        "/autopkgtest/service": (0o755, (tests / "service").read_bytes()),
+        "/etc/systemd/system/check.service": (0o644, CHECK_SERVICE.encode()),
+        "/etc/systemd/system/check.target": (0o644, CHECK_TARGET.encode()),
+        # What a minimal system leaves out of packages is looked at here.
+        "/etc/dpkg/dpkg.cfg.d/all": (0o644, b"path-include=/usr/share/doc/oomkit/*\n"),
+    }))  # fmt: skip
+    output = debian_guest.boot(kernel, made)
+    os.unlink(made)
+    facts = dict(json.loads(line) for line in output.splitlines() if line.startswith('["'))
+    for step in ("install", "upgrade", "remove", "purge"):
+        assert facts[step][0] == 0, facts[step][1]
+    for name in ("command", "service"):
+        assert facts[f"autopkgtest {name}"][0] == 0, facts[f"autopkgtest {name}"][1]
+    assert facts["active"], facts["log"]
+    assert facts["enabled"] == "enabled"
+    assert facts["status"] == "policy default, dry run"
+    assert facts["version"].startswith("oomkit, version")
+    assert facts["preset"] == 0
+    assert facts["bytecode"]
+    assert facts["active again"], facts["log"]
+    assert facts["another process"]
+    assert facts["status by my settings"] == "policy earlyoom, dry run"
+    assert facts["settings kept"]
+    assert facts["history kept"]
+    assert facts["stopped"] == "inactive"
+    assert "/etc/default/oomkit-guard" in facts["kept"]
+    assert "/var/lib/oomkit" in facts["kept"]
+    assert not [path for path in facts["kept"] if path.startswith("/usr")]
+    assert facts["left"] == []
