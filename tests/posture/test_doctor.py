@@ -198,6 +198,16 @@ def test_of_a_snapshot_alone_only_what_it_holds_is_said(machine: Snapshot) -> No
     assert found == {}
 
 
+def test_where_processes_are_hidden_no_guard_is_missed(machine: Snapshot) -> None:
+    """In a container's pid namespace the machine's guard can't be seen."""
+    inside = msgspec.structs.replace(
+        UNSWAPPED(quiet(machine)),
+        tasks=(Task(pid=1, comm="sh", rss_pages=10),),
+    )
+    unguarded = msgspec.structs.replace(QUIET, daemons=())
+    assert "no_swap_no_guard" not in examined(inside, unguarded)
+
+
 def test_a_database_that_may_fork_is_left_alone(machine: Snapshot) -> None:
     redis = Task(pid=700, comm="redis-server", rss_pages=1000, anon_rss_pages=1000)
     able = msgspec.structs.replace(quiet(machine), tasks=(*quiet(machine).tasks, redis))

@@ -40,6 +40,8 @@ def _unguarded(case: Case) -> Iterator[Finding]:
     found, memory = case.configuration, case.snapshot.memory
     if found is None or memory.total_swap_pages or any(d.acts is not False for d in found.daemons):
         return
+    if not any(task.global_init for task in case.snapshot.tasks):
+        return  # others are hidden, and a guard may be among them
     idle = [f"{d.name}[{d.pid}] is a dry run" for d in found.daemons]
     swap = min(case.ram_bytes // 2, _MOST_ZRAM) // case.snapshot.page_size
     after = case.after(f"machine.swap={swap * case.snapshot.page_size // 1024}K")
