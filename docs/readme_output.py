@@ -20,9 +20,10 @@ _TABLE = re.compile(
 )
 _PAGES = (
     "README.md",
-    "docs/cgroup.md",
     "README.zh-CN.md",
     "docs/rank.md",
+    "docs/cgroup.md",
+    "docs/doctor.md",
     "docs/experiments.md",
     "docs/policy.md",
     "docs/history.md",

@@ -442,7 +442,7 @@ PLAIN = "dockerd[900]: container 5f3c exited with status 137"
     ("line", "status", "words"),
     [
         (OOMD, 1, "systemd-oomd killed unit firefox.scope"),
-        (EARLYOOM, 1, "earlyoom killed chromium[3045]"),
+        (EARLYOOM, 1, "earlyoom sent SIGTERM to chromium[3045]"),
         (EVICTED, 1, "kubelet evicted pod shop/cart-7d9f"),
         (PLAIN, 0, "SIGKILL, and nothing here shows that memory was why"),
         (PLAIN.replace("137", "1"), 0, "no OOM report"),
@@ -465,9 +465,9 @@ def test_a_page_of_userspace_kills_alone(oomkit: Command) -> None:
     text = "".join(STAMP.format(i) + line + "\n" for i, line in enumerate((OOMD, EARLYOOM, PLAIN)))
     done = oomkit("explain", "--html", "-", "-", stdin=text)
     assert done.returncode == 1
-    assert "earlyoom killed chromium[3045]" in done.stdout
+    assert "earlyoom sent SIGTERM to chromium[3045]" in done.stdout
     redacted = oomkit("explain", "--redact", "--summary", "-", stdin=text).stdout
-    assert "earlyoom killed comm-1[3045]" in redacted
+    assert "earlyoom sent SIGTERM to comm-1[3045]" in redacted
     assert "firefox" not in redacted
     assert "5f3c" not in redacted
 
@@ -514,7 +514,7 @@ def test_names_of_this_machines_containers_are_looked_up_but_not_under_redact(
 ) -> None:
     """The running kernel's log is named by nothing on the command line."""
     from oomkit.cli import explain
-    from oomkit.explain.files import Told
+    from oomkit.explain.files import ReadLog
     from oomkit.explain.redact import Redactor
     from oomkit.klog.records import Report, Source
 
@@ -522,7 +522,7 @@ def test_names_of_this_machines_containers_are_looked_up_but_not_under_redact(
     (tmp_path / f"var/log/pods/shop_web-6d9f_{pod}").mkdir(parents=True)
     source = Source(file="/dev/kmsg", line=1, end_line=9)
     report = Report(source=source, scope="memcg", cgroup=f"/kubepods/pod{pod}")
-    told = Told(name="/dev/kmsg", reports=(report,))
+    told = ReadLog(name="/dev/kmsg", reports=(report,))
     monkeypatch.setattr("oomkit.explain.files.read_files", lambda *_, **__: iter([told]))
     from oomkit.host import names
 

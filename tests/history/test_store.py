@@ -196,9 +196,9 @@ def test_records_that_can_not_be_shown_are_named_and_the_rest_is_shown(tmp_path:
     assert told(store) == [1, 2]
     place = f"{path}: record at byte"
     assert store.faults == [
-        f"{place} 33: Expected `object | null`, got `str` - at `$.victim`; passed over",
-        f"{place} 74: expected JSON in UTF-8; passed over",
-        f"{place} 116: expected JSON in UTF-8; passed over",
+        f"{place} 33: Expected `object | null`, got `str` - at `$.victim`; skipped",
+        f"{place} 74: expected JSON in UTF-8; skipped",
+        f"{place} 116: expected JSON in UTF-8; skipped",
     ]
 
 
@@ -251,3 +251,18 @@ def test_a_fifo_is_no_recording_to_wait_for(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 2
     assert "expected a regular file, not a FIFO" in done.stderr
+
+
+def test_numbers_go_up_with_times_though_a_start_tells_of_earlier_kills(tmp_path: Path) -> None:
+    """A guard that starts writes what the kernel killed before it below its own start."""
+    path, store = tmp_path / "journal", Store(":memory:")
+    write(path, {"kind": "warn", "n": 1}, at_s=900.0)
+    write(path, {"kind": "start", "n": 2}, at_s=1000.0)
+    for n in (3, 4):
+        write(path, {"kind": "kernel_kill", "n": n, "time_s": 950.0 + n})
+    store.read_journal(str(path))
+    entries = list(store.entries())
+    assert [entry.id for entry in entries] == sorted(entry.id for entry in entries)
+    times = [entry.record.time_s for entry in entries]
+    assert times == sorted(times)
+    assert told(store) == [1, 3, 4, 2]

@@ -69,7 +69,7 @@ def live_snapshot() -> Snapshot:
 
 
 def without_self(snapshot: Snapshot) -> Snapshot:
-    """Leave out the process that looks, which will be gone when memory runs out."""
+    """Leave out this process, which will have exited when memory runs out."""
     own = os.getpid()
     tasks = tuple(task for task in snapshot.tasks if task.pid != own)
     return msgspec.structs.replace(snapshot, tasks=tasks)

@@ -71,10 +71,11 @@ def command(release: str | None, fetch: str | None, *, bootable: bool, as_json: 
 
         show_rules(Page(sys.stdout), release, rows[0])
         return
-    from oomkit.render.terminal import console
+    from oomkit.render.terminal import look_of, render
     from oomkit.views.kernels import kernels_table
 
-    console(sys.stdout).print(kernels_table(rows))
+    look = look_of(sys.stdout)
+    click.echo(render(look, *kernels_table(rows, look)), nl=False, color=look.colour)
 
 
 def _show_bootable(fetch: str | None, *, as_json: bool) -> None:

@@ -36,7 +36,7 @@ def command(output: str, *, cmdline: bool) -> None:
     """Write a snapshot of this machine as JSON.
 
     It contains everything an OOM decision depends on, so that oomkit rank --from can decide on
-    another machine: processes, memory, sysctls, memory cgroups with what fills them, pressure. It
+    another machine: processes, memory, sysctls, memory cgroups and what fills them, pressure. It
     contains no environments, and command lines only with --cmdline. What could not be read is
     reported on stderr and in the field "missing".
     """

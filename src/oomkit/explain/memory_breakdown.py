@@ -148,11 +148,11 @@ def _memcg(report: Report) -> Breakdown | None:
         detail = ("slab_unreclaimable", "slab_reclaimable", "pagetables", "kernel_stack")
         rest = part.kmem.usage_kb - sum(found.get(key, 0) for key in detail)
         found["kernel_other"] = max(rest, found.get("kernel_other", 0))
-    if stats:
+    if stats and not _lacks_descendants(report):
         # The counters are flushed at other times than the total: a small rest means nothing.
         rest = usage - sum(found.values())
         found["unaccounted"] = rest if rest > usage // 50 else 0
-    else:
+    elif not stats:
         rss = sum(row.rss_pages for row in report.tasks) * report.page_kb
         found["processes"] = max(min(rss, usage - sum(found.values())), 0)
     swap_total, swap_used = _memcg_swap(part, stats)
@@ -161,7 +161,7 @@ def _memcg(report: Report) -> Breakdown | None:
         total_kb=max(usage, sum(found.values())),
         shares=_shares(found),
         limit_kb=part.memory.limit_kb,
-        complete=bool(stats),
+        complete=bool(stats) and not _lacks_descendants(report),
         swap_total_kb=swap_total,
         swap_used_kb=swap_used,
     )
@@ -183,6 +183,16 @@ def memcg_stats(report: Report) -> dict[str, int]:
         for key, value in counters.items():
             summed[key] = summed.get(key, 0) + value
     return summed
+
+
+def _lacks_descendants(report: Report) -> bool:
+    """Counters without a descendant's, in which the asker was: v1 prints each by itself."""
+    part = report.memcg
+    own = next(iter(part.stats.values()), {}) if part is not None else {}
+    if part is None or "rss" not in own or "total_rss" in own:
+        return False
+    inside = part.task_path
+    return inside not in (None, part.path) and inside not in part.stats
 
 
 def _memcg_uses(stats: dict[str, int]) -> dict[str, int]:

@@ -33,7 +33,7 @@ class Victim(msgspec.Struct, frozen=True, kw_only=True):
     """What a choice took: see :class:`oomkit.guard.act_record.VictimRecord`.
 
     Attributes:
-        name: what people call its cgroup, looked up where it is shown; not in a journal.
+        name: what people call its cgroup, looked up when it is shown; not recorded.
     """
 
     pid: int | None = None

@@ -1,4 +1,4 @@
-"""Memory cgroups: their limits and usage, and who is in which."""
+"""Memory cgroups: their limits and usage, and the processes in each."""
 
 import os
 from typing import Literal
@@ -105,7 +105,7 @@ class _Walk:
         self.pids: dict[str, list[int]] = {}
 
     def visit(self, path: str, directory: str) -> bool:
-        """Add the group at ``path`` and those below it; says whether any of them was kept."""
+        """Add the group at ``path`` and those below it; returns whether any of them was added."""
         place = len(self.groups)
         self.pids[path] = _processes(directory)
         inside = False

@@ -53,7 +53,7 @@ def take_snapshot(
 
 
 class Scanner:
-    """Looks at the machine again and again, with the processes' files kept open.
+    """Looks at the machine again and again, with the processes' files held open.
 
     Attributes:
         proc_root: the proc file system.

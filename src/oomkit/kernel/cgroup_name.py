@@ -11,7 +11,7 @@ from oomkit.kernel.oom_control import in_memcg
 from oomkit.kernel.state import Snapshot
 
 ID_CHARS = 12
-"""Of a container's id people use so many digits."""
+"""Minimum number of digits of a container's id that people use."""
 _POD_CHARS = 8
 _UNIT = re.compile(r"[^/]+\.(?:service|scope|slice|socket|mount|swap)\Z")
 _UID = r"[0-9a-f]{8}[-_]?[0-9a-f]{4}[-_]?[0-9a-f]{4}[-_]?[0-9a-f]{4}[-_]?[0-9a-f]{12}"

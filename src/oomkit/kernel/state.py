@@ -59,7 +59,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         has_mm: has an address space; false for kernel threads and for what has exited.
         kthread: is a kernel thread (``PF_KTHREAD``).
         global_init: is process 1 of the initial pid namespace.
-        mm_id: tasks with the same value share one address space; None: shares with nobody.
+        mm_id: tasks with the same value share one address space; None: shares with none.
         exiting: is on its way out (``PF_EXITING``).
         victim: was chosen before and is not gone (``TIF_MEMDIE``, ``signal->oom_mm``).
         fatal_signal: has a fatal signal pending.
@@ -138,7 +138,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The machine's memory, as ``/proc/meminfo``, ``/proc/vmstat`` and ``/proc/zoneinfo`` tell it.
+    """The machine's memory, as ``/proc/meminfo``, ``/proc/vmstat`` and ``/proc/zoneinfo`` show it.
 
     Attributes:
         total_ram_pages: ``totalram_pages()`` (MemTotal).
@@ -303,7 +303,7 @@ class Allocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """The request for memory that could not be met.
 
     Attributes:
-        pid: the task that asks (the kernel's ``current``); None: somebody who is not in the
+        pid: the allocating task (the kernel's ``current``); None: one that is not in the
             snapshot, with no memory of its own.
         memcg: path of the memory cgroup whose limit was hit; None: the machine ran out.
         order: 2**order contiguous pages are wanted.

@@ -10,7 +10,7 @@ from oomkit.kernel.oom_control import in_memcg
 from oomkit.kernel.state import Memcg, Snapshot
 from oomkit.posture.anatomy import Anatomy
 from oomkit.posture.attention import Severity
-from oomkit.render.quantities import human_bytes, many, seconds
+from oomkit.render.quantities import count_of, human_bytes, seconds
 
 _NEAR = 0.9
 _MOSTLY = 0.5
@@ -187,7 +187,7 @@ def _about_hits(memcg: Memcg, stat: MemcgStat, rate: Rates | None) -> Iterator[F
     if rate is not None and rate.per_min("max") >= _MANY_HITS_PER_MIN:
         again = ""
         if rate.refaults:
-            again = f", and {many(rate.refaults, 'page')} it had reclaimed were needed again"
+            again = f", and {count_of(rate.refaults, 'page')} it had reclaimed were needed again"
         yield Finding(
             kind="thrashes",
             severity="critical" if rate.refaults else "warning",
@@ -198,8 +198,8 @@ def _about_hits(memcg: Memcg, stat: MemcgStat, rate: Rates | None) -> Iterator[F
         yield Finding(
             kind="hit",
             severity="info",
-            text=f"its limit was hit {many(stat.events['max'], 'time')} since it was made; each "
-            "time the kernel had to reclaim first",
+            text=f"its limit was hit {count_of(stat.events['max'], 'time')} since it was made; "
+            "each time the kernel had to reclaim first",
         )
 
 
@@ -220,11 +220,11 @@ def _about_kills(memcg: Memcg, stat: MemcgStat) -> Iterator[Finding]:
     kills = stat.events.get("oom_kill", 0)
     if not kills:
         return
-    text = f"{many(kills, 'process', 'processes')} of it killed for memory since it was made"
+    text = f"{count_of(kills, 'process', 'processes')} of it killed for memory since it was made"
     if stat.version == 2 and not stat.events.get("oom"):
         text += ", none because of a limit here or below: the machine or a group above ran out"
     if groups := stat.events.get("oom_group_kill", 0):
-        text += f"; {many(groups, 'time')} the whole group (memory.oom.group)"
+        text += f"; {count_of(groups, 'time')} the whole group (memory.oom.group)"
     yield Finding(kind="kills", severity="warning", text=text)
     if memcg.oom_kill_disable:
         yield Finding(

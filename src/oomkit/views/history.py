@@ -18,12 +18,13 @@ from oomkit.history.records import (
 from oomkit.policy.engine.conditions import KINDS
 from oomkit.policy.engine.evidence import plain
 from oomkit.printable import printable
-from oomkit.render.quantities import human_bytes, seconds
+from oomkit.render.layout import Column, unbroken
+from oomkit.render.quantities import kb, seconds, time_share, uptime
+from oomkit.render.terminal import Look, fitted
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
-_KB = 1024
 _COLUMN = 12
 _ENDS = {
     "start": "guard started",
@@ -35,10 +36,10 @@ _ENDS = {
 _OUTCOMES = {
     "died": "died",
     "spared": "memory recovered, so it was spared",
-    "survived": "did not die",
+    "survived": "did not exit",
     "dry_run": "nothing was done (dry run)",
-    "gone": "was gone already",
-    "protected": "left alone: it was protected as its signal was due",
+    "gone": "had exited already",
+    "protected": "not signalled: it had become protected",
     "refused": "could not be signalled",
 }
 
@@ -51,7 +52,7 @@ def local_time(time_s: float) -> str:
         return f"{time_s:.0f} s"
 
 
-def who(record: Record) -> str:
+def victim_of(record: Record) -> str:
     """The victim, or empty."""
     one = record.victim if isinstance(record, Act) else record
     if not isinstance(one, (Victim, KernelKill)) or (one.comm is None and one.pid is None):
@@ -75,7 +76,7 @@ def what(record: Record) -> str:
         return printable(record.text)
     said = _ENDS.get(record.kind, printable(record.kind))
     if isinstance(record, Reloaded) and record.ok is False:
-        said = "policy reload failed, kept the old one"
+        said = "policy reload failed, keeping the old one"
     parts = []
     if record.policy:
         parts.append(f"policy {printable(record.policy)}")
@@ -92,10 +93,10 @@ def _act(record: Act) -> str:
     policy = printable(record.policy or "?")
     if record.dry_run:
         expected = record.victim.expected_kb if record.victim is not None else None
-        would = f", would free {_size(expected)}" if expected else ""
+        would = f", would free {kb(expected)}" if expected else ""
         return f"would have been killed by {policy}{would}"
     if record.outcome is None:
-        return f"chosen by {policy}; how it ended is not known"
+        return f"chosen by {policy}; outcome unknown"
     if record.outcome != "died":
         return f"chosen by {policy}: {_outcome(record.outcome)}"
     return f"killed by {policy}{_freed(record)}"
@@ -109,7 +110,7 @@ def _freed(record: Act) -> str:
     if after_ms is not None:
         short = after_ms < 1000.0
         after = f" after {after_ms:.0f} ms" if short else f" after {seconds(after_ms / 1000.0)}"
-    return f", {_size(freed)} free{after}"
+    return f", {kb(freed)} free{after}"
 
 
 def _outcome(outcome: str) -> str:
@@ -121,7 +122,7 @@ def _kernel_kill(record: KernelKill) -> str:
         return f"killed by the kernel ({record.scope or '?'} OOM)"
     count = "?" if record.count is None else record.count
     of = f" in {', '.join(map(printable, record.cgroups))}" if record.cgroups else ""
-    return f"{count} killed by the kernel{of}; its log did not say which"
+    return f"{count} killed by the kernel{of}; its log does not name them"
 
 
 def full(number: int, record: Record, values: dict[str, Any]) -> Iterator[str]:
@@ -132,7 +133,7 @@ def full(number: int, record: Record, values: dict[str, Any]) -> Iterator[str]:
         record: the record.
         values: all that the daemon wrote of it.
     """
-    yield f"#{number} {local_time(record.time_s)}  {who(record)} {what(record)}".rstrip()
+    yield f"#{number} {local_time(record.time_s)}  {victim_of(record)} {what(record)}".rstrip()
     if not isinstance(record, Act):
         for name in sorted(set(values) - _KNOWN):
             value = values[name]
@@ -144,7 +145,7 @@ def full(number: int, record: Record, values: dict[str, Any]) -> Iterator[str]:
     yield f"{'policy':<12}{printable(record.policy or '?')} ({rule}{record.level})"
     yield from _listed("why now", evidence_lines(record.evidence))
     if record.victim is not None:
-        yield from _listed("whom", _victim(record.victim))
+        yield from _listed("victim", _victim(record.victim))
     if record.reason:
         yield f"{'why it':<12}{printable(record.reason)}"
     yield from _listed("signals", _signals(record))
@@ -194,7 +195,7 @@ def _plain(value: object, name: str) -> str:
     if isinstance(value, str) and (name, value) in _VALUES:
         return _VALUES[name, value]
     if name == "kernel_s" and isinstance(value, (int, float)):
-        return f"{value:.6f} s after boot"
+        return uptime(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
@@ -235,11 +236,11 @@ def _lower_is_worse(one: Evidence) -> bool:
 
 def _measured(value: float, unit: str | None) -> str:
     if unit == "kb":
-        return _size(value)
+        return kb(value)
     if unit == "kb/s":
-        return f"{_size(value)}/s"
+        return f"{kb(value)}/s"
     if unit == "share":
-        return f"{value * 100:.3g} %"
+        return time_share(value)
     return seconds(value) if unit == "s" else f"{value:g}"
 
 
@@ -271,41 +272,35 @@ def _signals(record: Act) -> Iterator[str]:
         yield f"{at}SIG{printable(one.name or '?')} to {pid}{why}{failed}"
 
 
-def _size(kb: float) -> str:
-    return human_bytes(kb * _KB)
-
-
 _SIZES = ("gain_kb", "rss", "swap", "growth")
 """First factors that are sizes, and so make the score one."""
 
 _STYLES = {"kernel_kill": "red", "act": "yellow", "error": "red", "warn": "dim"}
 
 
-def history_table(entries: Sequence[tuple[int, Record]]) -> "Table":
+def history_table(entries: Sequence[tuple[int, Record]], look: Look) -> list["RenderableType"]:
     """Lay out records, a row each, in the order given."""
-    table = _table(("#", "right"), ("time", "left"), ("who", "left"))
-    table.add_column("what")
-    from rich.text import Text
-
-    for number, record in entries:
-        cells = (str(number), local_time(record.time_s), who(record), what(record))
-        style = _STYLES.get(record.kind)
-        if isinstance(record, Act) and record.dry_run:
-            style = None
-        table.add_row(*map(Text, cells), style=style)
-    return table
+    records = [record for _, record in entries]
+    whats = [unbroken(what(record)) for record in records]
+    columns = [
+        Column(heading="#", cells=[str(number) for number, _ in entries], right=True),
+        Column(heading="time", cells=[local_time(record.time_s) for record in records]),
+        Column(heading="process", cells=[victim_of(record) for record in records], leaves=1),
+        Column(heading="what", cells=whats, words=True),
+    ]
+    return fitted(columns, look, [_style(record) for record in records], gap=1)
 
 
-def candidates_table(record: Act) -> "Table":
+def _style(record: Record) -> str:
+    if isinstance(record, Act) and record.dry_run:
+        return ""
+    return _STYLES.get(record.kind, "")
+
+
+def candidates_table(record: Act, look: Look) -> list["RenderableType"]:
     """Lay out the candidates an act was chosen from, and what their scores were made of."""
-    from rich.text import Text
-
-    table = _table(
-        ("pid", "right"), ("name", "left"), ("frees", "right"), ("swap", "right"), ("adj", "right"),
-        ("score", "right"),
-    )  # fmt: skip
-    table.add_column("factors")
     chosen = record.victim.pid if record.victim is not None else None
+    rows, styles = [], []
     for row in record.candidates or ():
         factors = row.factors or {}
         in_kb = next(iter(factors), "") in _SIZES
@@ -315,30 +310,33 @@ def candidates_table(record: Act) -> "Table":
         ]
         if row.dies_with:
             parts.append(f"with {row.dies_with} more")
-        cells = (
-            str(row.pid),
-            printable(str(row.comm)),
-            human_bytes((row.freed_kb or 0) * 1024),
-            human_bytes(row.swap_kb * 1024) if row.swap_kb else "-",
-            "" if row.oom_score_adj is None else str(row.oom_score_adj),
-            "-" if row.verdict else _number(row.score or 0, size=in_kb),
-            printable(row.verdict or "") or ", ".join(parts),
+        rows.append(
+            (
+                str(row.pid),
+                printable(str(row.comm)),
+                kb(row.freed_kb or 0),
+                kb(row.swap_kb) if row.swap_kb else "-",
+                "" if row.oom_score_adj is None else str(row.oom_score_adj),
+                "-" if row.verdict else _number(row.score or 0, size=in_kb),
+                unbroken(printable(row.verdict or "") or ", ".join(parts)),
+            )
         )
-        style = "dim" if row.verdict else "bold" if row.pid == chosen else None
-        table.add_row(*map(Text, cells), style=style)
-    return table
+        styles.append("dim" if row.verdict else "bold" if row.pid == chosen else "")
+    cells = list(map(list, zip(*rows, strict=True))) or [[]] * 7
+    pid, comm, frees, swap, adj, score, why = cells
+    columns = [
+        Column(heading="pid", cells=pid, right=True),
+        Column(heading="name", cells=comm, folds=True),
+        Column(heading="frees", cells=frees, right=True, leaves=3),
+        Column(heading="swap", cells=swap, right=True, leaves=1),
+        Column(heading="adj", cells=adj, right=True, leaves=2),
+        Column(heading="score", cells=score, right=True),
+        Column(heading="factors", cells=why, words=True),
+    ]
+    return fitted(columns, look, styles, gap=1)
 
 
 def _number(value: float | None, *, size: bool) -> str:
     if value is None:
         return "?"
-    return human_bytes(value * 1024) if size else plain(value)
-
-
-def _table(*columns: tuple[str, Any]) -> "Table":
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    for heading, justify in columns:
-        table.add_column(heading, justify=justify, no_wrap=True)
-    return table
+    return kb(value) if size else plain(value)

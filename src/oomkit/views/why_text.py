@@ -9,7 +9,7 @@ from oomkit.command.since import Since
 from oomkit.posture.anatomy import Anatomy
 from oomkit.posture.anatomy_findings import Finding
 from oomkit.printable import printable
-from oomkit.render.quantities import human_bytes, label, many
+from oomkit.render.quantities import count_of, human_bytes, label
 from oomkit.render.terminal import Page
 
 _MAX_VICTIMS = 5
@@ -48,7 +48,7 @@ def show_why(
 def _kills(found: Since) -> str:
     if found.kills is None:
         return "it is not known whether processes were killed for memory"
-    return many(found.kills, "kill") + " for memory"
+    return count_of(found.kills, "kill") + " for memory"
 
 
 def _by_whom(found: Since) -> list[str]:
@@ -56,10 +56,10 @@ def _by_whom(found: Since) -> list[str]:
     if found.kills and found.own_ooms == 0:
         lines.append("none for a limit here or below: a cgroup above or the machine ran out")
     elif found.kills and found.own_ooms:
-        lines.append(f"a limit here or below was met {many(found.own_ooms, 'time')} with nothing "
-                     "left to reclaim")  # fmt: skip
+        times = count_of(found.own_ooms, "time")
+        lines.append(f"a limit here or below was met {times} with nothing left to reclaim")
     if found.oomd:
-        lines.append(f"systemd-oomd killed {many(found.oomd, 'process', 'processes')} here")
+        lines.append(f"systemd-oomd killed {count_of(found.oomd, 'process', 'processes')} here")
     return lines
 
 

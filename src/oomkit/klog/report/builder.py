@@ -51,6 +51,7 @@ class Builder:
         self.rows: list[tuple[str, int]] = []
         self.tasks: list[TaskRow] = []
         self.table_at: int | None = None
+        self.table_due = False
         self.table_done = False
         self.selected: Selected | None = None
         self.summary: Summary | None = None
@@ -86,6 +87,8 @@ class Builder:
             or self.panic
             or self.no_killable
             or self.memcg.path
+            or self.memcg.counted
+            or self.table_due
             or self.reaped
             or "oom_kill_process" in self.trace
         )
@@ -302,9 +305,10 @@ class Builder:
             return
         if self._scope()[1] != "memcg" or any(row.pid == chosen.pid for row in self.tasks):
             return
-        if victim.pid > chosen.pid:
-            return  # a thread is younger than its leader, so the victim is none
-        if self._complete() and any(row.tgid == victim.pid for row in self.tasks):
+        if victim.pid > chosen.pid and not self.tasks:
+            return  # a thread is younger than its leader, unless numbers began anew
+        younger = victim.pid > chosen.pid
+        if not younger and self._complete() and any(row.tgid == victim.pid for row in self.tasks):
             self.selected = msgspec.structs.replace(chosen, tgid=victim.pid)
             self.killed[0] = msgspec.structs.replace(victim, killed_as="selected")
         else:
