@@ -99,7 +99,7 @@ def guard(directory: Path, *options: str, policy: str = "default") -> Iterator[D
         directory / "oomkit.log",
     )
     try:
-        wait_for(lambda: b"guarding by" in daemon.log.read_bytes())
+        wait_for(lambda: b"started with policy" in daemon.log.read_bytes())
         yield daemon
     finally:
         daemon.close()

@@ -20,6 +20,9 @@ _TABLE = re.compile(
 )
 _PAGES = (
     "README.md",
+    "README.zh-CN.md",
+    "docs/rank.md",
+    "docs/cgroup.md",
     "docs/experiments.md",
     "docs/policy.md",
     "docs/history.md",

@@ -20,6 +20,19 @@ settings.register_profile("here", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
+_ALONE = ("cgroup", "qemu")
+_ALONE_IN = ("guard", "real")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what must have the machine's clock to itself: kills, guests, daemons."""
+    here = Path(__file__).parent
+    for item in items:
+        folder = item.path.relative_to(here).parts[0]
+        if folder in _ALONE_IN or any(item.get_closest_marker(name) for name in _ALONE):
+            item.add_marker(pytest.mark.alone)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _interruptible() -> Iterator[None]:
     """Background jobs of a shell ignore SIGINT, and what tests start there would inherit that."""

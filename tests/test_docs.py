@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_every_picture_is_shown_somewhere() -> None:
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    pages = [*ROOT.glob("README*.md"), *(ROOT / "docs").glob("*.md")]
     shown = "".join(page.read_text(encoding="utf-8") for page in pages)
     for picture in (ROOT / "docs" / "img").iterdir():
         assert f"img/{picture.name})" in shown, picture.name
@@ -29,3 +29,58 @@ def test_the_readme_shows_real_output() -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+def _code_blocks(page: str) -> list[str]:
+    return re.findall(r"```[a-z]+\n.*?```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_both_readmes_have_the_same_examples() -> None:
+    english = _code_blocks("README.md")
+    assert len(english) > 10
+    assert _code_blocks("README.zh-CN.md") == english
+
+
+def test_both_readmes_link_to_each_other_at_the_top() -> None:
+    for page, other in (("README.md", "README.zh-CN.md"), ("README.zh-CN.md", "README.md")):
+        top = (ROOT / page).read_text(encoding="utf-8")[:200]
+        assert f"]({other})" in top
+
+
+def _anchor(heading: str) -> str:
+    """What GitHub makes of a heading: lower case, no punctuation, hyphens for spaces."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    anchors = {
+        page: {
+            _anchor(h)
+            for h in re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+        }
+        for page in pages
+    }
+    broken = []
+    for page in pages:
+        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+            if re.match(r"[a-z]+:", link):
+                continue
+            name, _, anchor = link.partition("#")
+            target = (page.parent / name).resolve() if name else page
+            if not target.exists() or (anchor and anchor not in anchors.get(target, {anchor})):
+                broken.append(f"{page.name}: {link}")
+    assert not broken
+
+
+PRIVATE_NAMES = re.compile("eyes|books|deeds|kept|tally", re.IGNORECASE)
+
+
+def test_names_are_those_of_the_field() -> None:
+    found = []
+    for folder in ("src", "tests", "docs", "benchmarks", "tools"):
+        for path in (ROOT / folder).rglob("*.py"):
+            names = [path.stem]
+            names += re.findall(r"^\s*(?:def|class) (\w+)", path.read_text("utf-8"), re.MULTILINE)
+            found += [f"{path.name}: {name}" for name in names if PRIVATE_NAMES.search(name)]
+    assert found == []

@@ -442,7 +442,7 @@ PLAIN = "dockerd[900]: container 5f3c exited with status 137"
     ("line", "status", "words"),
     [
         (OOMD, 1, "systemd-oomd killed unit firefox.scope"),
-        (EARLYOOM, 1, "earlyoom killed chromium[3045]"),
+        (EARLYOOM, 1, "earlyoom sent SIGTERM to chromium[3045]"),
         (EVICTED, 1, "kubelet evicted pod shop/cart-7d9f"),
         (PLAIN, 0, "SIGKILL, and nothing here shows that memory was why"),
         (PLAIN.replace("137", "1"), 0, "no OOM report"),
@@ -465,9 +465,9 @@ def test_a_page_of_userspace_kills_alone(oomkit: Command) -> None:
     text = "".join(STAMP.format(i) + line + "\n" for i, line in enumerate((OOMD, EARLYOOM, PLAIN)))
     done = oomkit("explain", "--html", "-", "-", stdin=text)
     assert done.returncode == 1
-    assert "earlyoom killed chromium[3045]" in done.stdout
+    assert "earlyoom sent SIGTERM to chromium[3045]" in done.stdout
     redacted = oomkit("explain", "--redact", "--summary", "-", stdin=text).stdout
-    assert "earlyoom killed comm-1[3045]" in redacted
+    assert "earlyoom sent SIGTERM to comm-1[3045]" in redacted
     assert "firefox" not in redacted
     assert "5f3c" not in redacted
 
@@ -507,3 +507,33 @@ def test_workers_are_refused_where_they_cant_read(
     assert done.returncode == 2
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_names_of_this_machines_containers_are_looked_up_but_not_under_redact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The running kernel's log is named by nothing on the command line."""
+    from oomkit.cli import explain
+    from oomkit.explain.files import ReadLog
+    from oomkit.explain.redact import Redactor
+    from oomkit.klog.records import Report, Source
+
+    pod = "6b1f0c5e-3a70-4d0e-9f5b-1c2d3e4f5a6b"
+    (tmp_path / f"var/log/pods/shop_web-6d9f_{pod}").mkdir(parents=True)
+    source = Source(file="/dev/kmsg", line=1, end_line=9)
+    report = Report(source=source, scope="memcg", cgroup=f"/kubepods/pod{pod}")
+    told = ReadLog(name="/dev/kmsg", reports=(report,))
+    monkeypatch.setattr("oomkit.explain.files.read_files", lambda *_, **__: iter([told]))
+    from oomkit.host import names
+
+    class Here(names.NameBook):
+        def __init__(self) -> None:
+            super().__init__(str(tmp_path))
+
+    monkeypatch.setattr(names, "NameBook", Here)
+    (live,) = explain._read([None], None, None)
+    assert live.reports[0].owner == "pod shop/web-6d9f"
+    (redacted,) = explain._read([None], Redactor(), None)
+    assert redacted.reports[0].owner is None
+    (file,) = explain._read(["a.log"], None, None)
+    assert file.reports[0].owner is None

@@ -2,9 +2,12 @@
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from tests.klog.logs import path_of
 
@@ -44,7 +47,7 @@ def test_colour_on_a_terminal_only_and_not_under_no_color() -> None:
     assert ";31m" not in plain
 
 
-def test_a_narrow_terminal_is_kept_to() -> None:
+def test_a_narrow_terminal_is_not_exceeded() -> None:
     lines = on_terminal(COLUMNS="50", NO_COLOR="1").replace("\r", "").split("\n")
     bare = [line.replace("\x1b[1m", "").replace("\x1b[2m", "") for line in lines]
     assert max(len(line.replace("\x1b[0m", "")) for line in bare) <= 50
@@ -61,3 +64,31 @@ def test_progress_while_somebody_waits() -> None:
     assert read_all(master).endswith("\r\x1b[K")
     os.close(master)
     assert out == b"no OOM report in standard input\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("explain", "--follow"), "waiting for more; Ctrl-C ends it"),
+        (("rank", "--watch", "--top", "1"), "Ctrl-C ends"),
+    ],
+)
+def test_what_goes_on_until_it_is_stopped_says_so(
+    args: tuple[str, ...], words: str, tmp_path: Path
+) -> None:
+    log = tmp_path / "kern.log"
+    log.write_text("nothing\n")
+    master, slave = pty.openpty()
+    env = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    command = [str(EXECUTABLE), *args, *([str(log)] if args[0] == "explain" else [])]
+    running = subprocess.Popen(command, stdout=slave, stderr=slave, env=env)
+    os.close(slave)
+    seen = ""
+    while words not in seen:
+        chunk = os.read(master, 65536).decode("utf-8", "replace")
+        assert chunk, f"it ended without saying so: {seen}"
+        seen += chunk
+    running.send_signal(signal.SIGINT)
+    read_all(master)
+    os.close(master)
+    assert running.wait(60) in (0, 1, 130)

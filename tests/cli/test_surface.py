@@ -2,7 +2,9 @@
 
 import contextlib
 import fcntl
+import importlib
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -11,6 +13,7 @@ import termios
 import time
 from pathlib import Path
 
+import click
 import pytest
 
 from oomkit.cli import agree
@@ -23,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 OOMKIT = Path(sys.executable).parent / "oomkit"
 SHOP = str(ROOT / "docs" / "examples" / "shop.json")
 REDIS = str(ROOT / "docs" / "examples" / "redis.json")
+NODE = str(ROOT / "docs" / "examples" / "node.json")
 NIGHT = str(ROOT / "docs" / "examples" / "night.jsonl")
 LOG = str(ROOT / "tests" / "data" / "oom-logs" / "g-3.10.0-514-el7-sed-mysqld.log")
 SCENARIO = str(ROOT / "scenarios" / "oom-group.toml")
@@ -48,6 +52,9 @@ PRINTING = (
     ("snapshot",),
     ("guard", "--check"),
     ("daemons",),
+    ("cgroup",),
+    ("cgroup", "loader", "--from", NODE),
+    ("cgroup", "loader", "--from", NODE, "--json"),
 )
 
 
@@ -175,7 +182,7 @@ def test_every_command_has_h_and_help_with_its_name(oomkit: Command, name: str) 
 def test_summaries_of_commands_are_whole_at_any_width(oomkit: Command, columns: str) -> None:
     done = oomkit("--help", env={"COLUMNS": columns})
     assert "..." not in done.stdout.partition("Commands:")[2].partition("Examples:")[0]
-    assert "policies that vary, and answer a question." in " ".join(done.stdout.split())
+    assert "settings and policies, and find the best." in " ".join(done.stdout.split())
     assert max(map(len, done.stdout.splitlines())) <= int(columns)
 
 
@@ -184,7 +191,7 @@ def test_summaries_of_commands_are_whole_at_any_width(oomkit: Command, columns: 
     [
         (("rnak",), "no such command 'rnak'; did you mean rank?"),
         (("help", "expalin"), "no such command 'expalin'; did you mean explain?"),
-        (("frobnicate",), "no such command 'frobnicate'; expected one of agree, daemons, "),
+        (("frobnicate",), "no such command 'frobnicate'; expected one of agree, cgroup, "),
         (("run",), "Missing argument 'SCENARIO|RECORDING'. Try 'oomkit run --help'."),
         (("new",), "Missing argument 'NAME'. Try 'oomkit new --help'."),
         (("rank", "--xyzzy"), "No such option '--xyzzy'. Try 'oomkit rank --help'."),
@@ -319,6 +326,8 @@ def test_without_no_color_a_terminal_is_coloured() -> None:
         ("guard", "--check"),
         ("guard", "--check", "--pid", "1"),
         ("daemons",),
+        ("cgroup", "--from", NODE),
+        ("cgroup", "loader", "--from", NODE),
         *((name, "--help") for name in sorted(COMMANDS)),
     ],
     ids=" ".join,
@@ -382,3 +391,21 @@ def test_an_interrupt_that_a_finalizer_swallowed_comes_again() -> None:
         [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
+
+
+PRIVATE_WORDS = re.compile(
+    r"\b(who|whom|whoever|nobody|everybody|somebody|so many|so long|anew|of late|tells?|told|"
+    r"gets short|goes on|take along)\b",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_option_is_described_in_plain_words(oomkit: Command, name: str) -> None:
+    module = importlib.import_module(COMMANDS[name])
+    for param in module.command.params:
+        if isinstance(param, click.Option):
+            assert param.help, param.name
+    printed = oomkit(name, "--help", env={"COLUMNS": "80"}).stdout
+    assert PRIVATE_WORDS.findall(printed) == []
+    assert str(2**63 - 1) not in printed

@@ -96,14 +96,13 @@ KINDS = {
             "Killing process 'bash' with signal 15, pid: 5874, badness: 538, VmRSS: 3160 MiB\n"
         ),
         (
-            "earlyoom killed bash[5874]: memory at or below sigterm limits (mem: 10 %, swap: "
-            "10 %); "
-            "it held 3.09 GiB"
+            "earlyoom sent SIGTERM to bash[5874]: memory at or below sigterm limits (mem: 10 %, "
+            "swap: 10 %); it held 3.09 GiB"
         ),
     ),
     "earlyoom-1.2": (
         'killing process 27541 "bash" with signal 15: badness 550, VmRSS 7609 MiB\n',
-        "earlyoom killed bash[27541]; it held 7.43 GiB",
+        "earlyoom sent SIGTERM to bash[27541]; it held 7.43 GiB",
     ),
     "result-below-the-signal": (
         UNIT

@@ -85,7 +85,7 @@ class Arena:
         """Start a guard and wait until it is ready."""
         if policy:
             self.policy(policy)
-        starts = self.log.read_text().count("guarding by") if self.log.exists() else 0
+        starts = self.log.read_text().count("started with policy") if self.log.exists() else 0
         argv = [
             str(Path(sys.executable).with_name("oomkit")), "guard",
             "--policy", str(self.directory / "policy.toml"),
@@ -95,7 +95,8 @@ class Arena:
         self.guard_pid = int(self.ask("start", argv, out=str(self.log), **named))
         self.until(
             lambda: (
-                self.log.read_text().count("guarding by") > starts or not self.alive(self.guard_pid)
+                self.log.read_text().count("started with policy") > starts
+                or not self.alive(self.guard_pid)
             ),
             "the guard starts",
         )

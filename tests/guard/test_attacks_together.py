@@ -121,7 +121,7 @@ def test_a_sharer_that_is_protected_spares_all_of_its_memory(arena: Arena, field
     arena.guard(SOFT + never(field, pattern))
     arena.memory(available=0.02)
     if field == "exe":  # all here run that program
-        arena.until_said("nobody can be chosen")
+        arena.until_said("no eligible process although")
         assert arena.alive(small)
     else:
         arena.until(lambda: not arena.alive(small), "the victim dies")
@@ -259,7 +259,7 @@ def test_a_reload_in_the_middle_of_few_files_protects(arena: Arena) -> None:
     arena.policy(SOFT + never("comm", "large"))
     for _ in range(5):
         arena.ask("kill", guard, signal.SIGHUP)
-    arena.until_said("read again")
+    arena.until_said("policy reloaded")
     arena.memory(available=0.02)
     arena.until(lambda: not arena.alive(small), "another one is killed")
     assert arena.alive(large)

@@ -50,7 +50,7 @@ def test_a_limit_that_comes_later_does_not_keep_it_from_a_second_kill(arena: Are
     second = arena.victim("second", 60)
     guard = arena.guard(BRISK)
     arena.memory(available=0.15)
-    arena.until_said("memory gets short")
+    arena.until_said("low memory: ")
     arena.ask("limit", guard, 20)
     arena.memory(available=0.02)
     arena.until(lambda: not arena.alive(first), "the first dies")

@@ -59,7 +59,7 @@ def test_pressure_that_vanishes_is_said_once_and_the_other_rules_hold(arena: Are
     psi = '[[when]]\nlevel = "soft"\navailable = "50%"\npsi_full = "20%"\nover = "1s"\n'
     arena.guard(SOFT + psi)
     os.truncate(arena.signals / "pressure/memory", 0)
-    arena.until_said("can't be read any more")
+    arena.until_said("PSI is no longer readable")
     arena.memory(available=0.08)
     arena.until(lambda: not arena.alive(large), "the rule about memory acts")
     assert len(arena.records("error")) == 1
@@ -77,14 +77,14 @@ def test_a_full_disk_loses_nothing_from_the_history(small_disk: Path, arena: Are
     arena.memory(available=0.08)
     arena.until(lambda: not arena.alive(large), "the victim dies all the same")
     arena.memory(available=0.5)
-    arena.until_said("no longer short")
+    arena.until_said("memory recovered")
     warnings = 0
     while "journal.jsonl: No space left on device" not in arena.log.read_text():
         warnings += 1
         arena.memory(available=0.15)
-        arena.until_said("memory gets short", warnings)
+        arena.until_said("low memory: ", warnings)
         arena.memory(available=0.5)
-        arena.until_said("no longer short", warnings + 1)
+        arena.until_said("memory recovered", warnings + 1)
     filler.unlink()
     arena.until_said("journal can be written again")
     (act,) = arena.ended_acts()

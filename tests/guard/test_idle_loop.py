@@ -20,7 +20,9 @@ from oomkit.guard.sensors import Sources
 from oomkit.history.store import Store
 from oomkit.policy.compile import compile_plan
 from oomkit.policy.engine.pace import calm_of
+from oomkit.policy.engine.plan import Plan
 from oomkit.policy.read import find_policy
+from tests.policy.making import plan as plan_of
 
 TOTAL_KB = 1 << 28
 
@@ -28,7 +30,7 @@ TOTAL_KB = 1 << 28
 class Machine:
     """A made ``meminfo``, somebody who dozes before it, and nights in which things happen."""
 
-    def __init__(self, directory: Path, plan: dict[str, Any], **options: Any) -> None:
+    def __init__(self, directory: Path, plan: Plan, **options: Any) -> None:
         self.meminfo = directory / "meminfo"
         self.total_kb = TOTAL_KB
         self.set(0.9)
@@ -194,11 +196,17 @@ def test_a_sleep_is_never_longer_than_what_is_available_allows(before: int, now:
 def test_a_daemon_whose_memory_is_plentiful_reads_one_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = Machine(tmp_path, {"rules": [], "look": {}})
+    made = Machine(tmp_path, plan_of())
     settings = Settings(compile_plan(find_policy("default")), places=Places(signals=str(tmp_path)))
     # The kernel's log may speak at any time, and calls for a turn.
     monkeypatch.setattr(Reporter, "log_news", property(lambda _self: lambda _ms: []))
-    daemon = Daemon(settings)
+    sleeps: list[Callable[[], None]] = []
+
+    def poll(_ms: int) -> list[tuple[int, int]]:
+        sleeps.pop(0)()
+        return []
+
+    daemon = Daemon(settings, poll=poll)
     daemon.turn()
     read: list[int] = []
     pread = os.pread
@@ -208,19 +216,14 @@ def test_a_daemon_whose_memory_is_plentiful_reads_one_file(
         return pread(fd, size, offset)
 
     monkeypatch.setattr(os, "pread", counted)
-    sleeps = [lambda: None, lambda: None, lambda: made.set(0.05)]
-
-    def poll(_ms: int) -> list[tuple[int, int]]:
-        sleeps.pop(0)()
-        return []
-
-    assert daemon._idle_loop.poll(poll, 7) == []
+    sleeps += [lambda: None, lambda: None, lambda: made.set(0.05)]
+    daemon.sleep(0.007)
     assert not sleeps
     assert len(read) == 3
     assert len(set(read)) == 1
     assert daemon.turn() < 1.0
     assert len(read) > 5
-    daemon._stop()
+    daemon.close()
 
 
 @pytest.mark.parametrize(
@@ -230,7 +233,13 @@ def test_a_daemon_whose_memory_is_plentiful_reads_one_file(
 def test_who_has_to_know_more_gets_whole_turns_more_often(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, sees_log: bool, told: bool, looks: int
 ) -> None:
-    Machine(tmp_path, {"rules": [], "look": {}})
+    Machine(tmp_path, plan_of())
+    slept_ms: list[int] = []
+
+    def poll(timeout_ms: int) -> list[tuple[int, int]]:
+        slept_ms.append(timeout_ms)
+        return []
+
     monkeypatch.setattr(Reporter, "log_news", property(lambda _self: lambda _ms: []))
     monkeypatch.setattr(Reporter, "sees_log", property(lambda _self: sees_log))
     daemon = Daemon(
@@ -238,16 +247,17 @@ def test_who_has_to_know_more_gets_whole_turns_more_often(
             compile_plan(find_policy("default")),
             places=Places(signals=str(tmp_path)),
             status=str(tmp_path / "status.json") if told else "",
-        )
+        ),
+        poll=poll,
     )
     daemon.turn()
-    daemon._idle_loop.poll(lambda _ms: [], 7)
-    assert daemon._idle_loop.count == looks
-    daemon._stop()
+    daemon.sleep(0.007)
+    assert len(slept_ms) == 1 + looks
+    daemon.close()
 
 
 def test_a_calm_daemon_has_its_journal_taken_into_the_history(tmp_path: Path) -> None:
-    Machine(tmp_path, {"rules": [], "look": {}})
+    Machine(tmp_path, plan_of())
     journal, store = str(tmp_path / "journal"), str(tmp_path / "store")
     settings = Settings(
         compile_plan(find_policy("default")),
@@ -256,13 +266,14 @@ def test_a_calm_daemon_has_its_journal_taken_into_the_history(tmp_path: Path) ->
         take_in_argv=take_in_argv(journal, store),
     )
     daemon = Daemon(settings)
-    daemon._reporter.record({"kind": "start"})
-    daemon._reporter._writer.stop()
-    daemon.turn()
+    daemon.start()
     end = time.monotonic() + 60
-    while daemon._hooks.busy() and time.monotonic() < end:
+    while not Path(journal).read_bytes().endswith(b"\n") and time.monotonic() < end:
+        time.sleep(0.01)
+    daemon.turn()
+    assert not daemon.is_idle
+    while not daemon.is_idle and time.monotonic() < end:
         daemon.turn()
         time.sleep(0.05)
-    assert daemon._hooks.failures() == []
-    assert [entry.record["kind"] for entry in Store(store).entries(kinds=("start",))] == ["start"]
-    daemon._stop()
+    assert [entry.record.kind for entry in Store(store).entries(kinds=("start",))] == ["start"]
+    daemon.close()

@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oomkit.guard.records import encode
+from oomkit.guard.json_line import encode
 
 VALUES = st.recursive(
     st.none()

@@ -44,6 +44,10 @@ class Machine:
         )
 
 
+def look(kills: KernelKills, *now: float, final: bool = False) -> list[dict[str, Any]]:
+    return [record.to_values() for record in kills.look(*now, final=final)]
+
+
 class Log:
     """Stands in for reads of ``/dev/kmsg``: a record each, then nothing more."""
 
@@ -88,12 +92,12 @@ def test_a_report_becomes_a_record_with_its_lines(
 ) -> None:
     kills = machine.watched()
     log = Log(monkeypatch, kills)
-    assert kills.look(100.0, 5000.0) == []
+    assert look(kills, 100.0, 5000.0) == []
     log.say("eth0: link up", 100.5)
     for line in REPORT.splitlines():
         log.say(line, 101.0)
     machine.count(1)
-    (record,) = kills.look(103.0, 5003.0)
+    (record,) = look(kills, 103.0, 5003.0)
     assert record.pop("lines") == [
         f"[  101.000000] {line}".encode() for line in REPORT.splitlines()
     ]
@@ -101,7 +105,7 @@ def test_a_report_becomes_a_record_with_its_lines(
         "kind": "kernel_kill", "seen": "kmsg", "pid": 31, "comm": "leak", "scope": "global",
         "kernel_s": 101.0, "mono_s": 101.0, "time_s": 5001.0,
     }  # fmt: skip
-    assert kills.look(110.0, 5010.0) == []
+    assert look(kills, 110.0, 5010.0) == []
 
 
 @pytest.mark.parametrize(
@@ -121,7 +125,7 @@ def test_the_lines_are_what_explain_can_read(
     log = Log(monkeypatch, kills)
     for line in (LOGS / name).read_text().splitlines():
         log.say(re.sub(r"^ *\[[ .0-9]*\] |^.* host kernel: ", "", line), 50.0)
-    records = kills.look(60.0, 60.0)
+    records = look(kills, 60.0, 60.0)
     assert records
     for record in records:
         lines: Any = record["lines"]
@@ -135,16 +139,16 @@ def test_a_kill_no_log_tells_of_is_counted_and_put_down_to_its_cgroup(
     machine.events("a", 4)
     kills = machine.watched()
     Log(monkeypatch, kills)
-    kills.look(100.0, 5000.0)
+    look(kills, 100.0, 5000.0)
     machine.count(2)
     machine.events("a", 5)
     machine.events("a/b", 1)
-    assert kills.look(110.0, 5010.0) == []
-    (record,) = kills.look(110.0 + GRACE_S, 5010.0 + GRACE_S)
+    assert look(kills, 110.0, 5010.0) == []
+    (record,) = look(kills, 110.0 + GRACE_S, 5010.0 + GRACE_S)
     assert record["seen"] == "vmstat"
     assert record["count"] == 2
     assert record["cgroups"] == {"/a": 1, "/a/b": 1}
-    assert kills.look(200.0, 5100.0) == []
+    assert look(kills, 200.0, 5100.0) == []
 
 
 def test_the_counter_may_be_ahead_of_the_log(
@@ -152,13 +156,13 @@ def test_the_counter_may_be_ahead_of_the_log(
 ) -> None:
     kills = machine.watched()
     log = Log(monkeypatch, kills)
-    kills.look(100.0, 5000.0)
+    look(kills, 100.0, 5000.0)
     machine.count(1)
-    assert kills.look(101.0, 5001.0) == []
+    assert look(kills, 101.0, 5001.0) == []
     for line in REPORT.splitlines():
         log.say(line, 101.0)
-    assert [record["pid"] for record in kills.look(102.0, 5002.0)] == [31]
-    assert kills.look(110.0, 5010.0) == []
+    assert [record["pid"] for record in look(kills, 102.0, 5002.0)] == [31]
+    assert look(kills, 110.0, 5010.0) == []
 
 
 def test_without_a_log_the_last_look_still_tells(machine: Machine) -> None:
@@ -166,7 +170,7 @@ def test_without_a_log_the_last_look_still_tells(machine: Machine) -> None:
     kills = machine.watched()
     assert kills.missing == [f"{machine.kmsg}: No such file or directory"]
     machine.count(1)
-    (record,) = kills.look(100.0, 5000.0, final=True)
+    (record,) = look(kills, 100.0, 5000.0, final=True)
     assert record["count"] == 1
 
 
@@ -178,7 +182,7 @@ def test_kills_before_the_first_look_are_dated_back(
     log = Log(monkeypatch, kills)
     for line in REPORT.splitlines():
         log.say(line, 40.0)
-    (record,) = kills.look(100.0, 5000.0)
+    (record,) = look(kills, 100.0, 5000.0)
     assert (record["mono_s"], record["time_s"]) == (40.0, 4940.0)
 
 
@@ -190,14 +194,14 @@ def test_a_log_full_of_reports_is_told_bit_by_bit(
     log = Log(monkeypatch, kills)
     for pid in range(9):
         log.say(f"Out of memory: Killed process {pid} (old) total-vm:1kB", 40.0 + pid)
-    found = [kills.look(100.0 + n, 5000.0 + n) for n in range(4)]
+    found = [look(kills, 100.0 + n, 5000.0 + n) for n in range(4)]
     assert [len(records) for records in found] == [4, 4, 1, 0]
     records = [record for some in found for record in some]
     assert [record["mono_s"] for record in records] == [40.0 + pid for pid in range(9)]
     assert [record["time_s"] for record in records] == [4940.0 + pid for pid in range(9)]
     machine.count(10)
-    kills.look(110.0, 5010.0)
-    assert [record["seen"] for record in kills.look(120.0, 5020.0)] == ["vmstat"]
+    look(kills, 110.0, 5010.0)
+    assert [record["seen"] for record in look(kills, 120.0, 5020.0)] == ["vmstat"]
 
 
 def test_what_an_earlier_guard_told_is_not_told_again(
@@ -209,14 +213,14 @@ def test_what_an_earlier_guard_told_is_not_told_again(
         log = Log(monkeypatch, kills)
         for line in REPORT.splitlines():
             log.say(line, 40.0)
-        assert len(kills.look(100.0, 5000.0)) == found
+        assert len(look(kills, 100.0, 5000.0)) == found
         kills.close()
     # After a reboot numbers begin anew.
     seen.write_bytes(b"another-boot" + seen.read_bytes()[12:])
     kills = KernelKills(kmsg=str(machine.kmsg), vmstat=str(machine.vmstat), seen=str(seen))
     log = Log(monkeypatch, kills)
     log.say(REPORT.splitlines()[-1], 3.0)
-    assert len(kills.look(100.0, 5000.0)) == 1
+    assert len(look(kills, 100.0, 5000.0)) == 1
 
 
 def test_a_log_that_was_overwritten_or_taken_away_stops_nothing(
@@ -224,18 +228,18 @@ def test_a_log_that_was_overwritten_or_taken_away_stops_nothing(
 ) -> None:
     kills = machine.watched()
     log = Log(monkeypatch, kills)
-    kills.look(1.0, 1.0)
+    look(kills, 1.0, 1.0)
     log.records.append(BrokenPipeError(32, "Broken pipe"))
     for line in REPORT.splitlines()[-1:]:
         log.say(line, 2.0)
-    (record,) = kills.look(3.0, 3.0)
+    (record,) = look(kills, 3.0, 3.0)
     assert record["pid"] == 31
     log.records.append(OSError(5, "Input/output error"))
-    kills.look(4.0, 4.0)
+    look(kills, 4.0, 4.0)
     assert kills.missing == ["kmsg: Input/output error"]
     machine.count(2)
-    kills.look(5.0, 5.0)
-    (record,) = kills.look(9.0, 9.0)
+    look(kills, 5.0, 5.0)
+    (record,) = look(kills, 9.0, 9.0)
     assert record["seen"] == "vmstat"
 
 
@@ -252,7 +256,7 @@ def test_a_report_of_thousands_of_tasks_is_bounded(
         )
     log.say(summary, 1.0)
     log.say(kill, 1.0)
-    (record,) = kills.look(2.0, 2.0)
+    (record,) = look(kills, 2.0, 2.0)
     lines: Any = record["lines"]
     assert sum(map(len, lines)) < 140_000
     assert len(lines) + int(str(record["lines_dropped"])) == 5003
@@ -263,7 +267,7 @@ def test_this_machine_can_be_watched() -> None:
     kills = KernelKills()
     if kills.kmsg_fd < 0:
         pytest.skip(f"needs a readable kernel log: {kills.missing[0]}")
-    for record in kills.look(1e9, 2e9):
+    for record in look(kills, 1e9, 2e9):
         assert record["kind"] == "kernel_kill"
         assert record["pid"]
     assert kills.kmsg_seq >= 0
@@ -276,12 +280,12 @@ def test_a_kill_of_this_kernel_is_seen() -> None:
         victim = box.hog()
         root = str(box.directory).removesuffix(box.path)
         kills = KernelKills(cgroups=(root, "memory.oom_control"))
-        while kills.look(time.monotonic(), time.time()):
+        while look(kills, time.monotonic(), time.time()):
             """Older kills, of which the log may be full."""
         begin_s = time.time()
         box.tighten()
         _, (killed, *_) = box.grow_until_a_kill(victim)
-        found = kills.look(time.monotonic(), time.time(), final=True)
+        found = look(kills, time.monotonic(), time.time(), final=True)
         (record,) = [one for one in found if one.get("pid") == killed]
         assert record["scope"] == "memcg"
         assert begin_s - 1.0 <= float(str(record["time_s"])) <= time.time()

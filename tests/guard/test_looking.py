@@ -98,7 +98,7 @@ def test_a_new_process_is_seen_at_once_and_has_grown_from_nothing(proc: Proc) ->
     proc.put(10, 50_000)
     warm, growth = warm_for(proc), Growth(10.0)
     warm.look(reading(1.0, 50_000), growth)
-    warm.note(growth, 1.0, 0.0)
+    growth.note(1.0, 0.0, warm.note(1.0))
     proc.put(11, 90_000)
     warm.look(reading(1.1, 140_000), growth)
     assert [one.pid for one in warm.top] == [11, 10]
@@ -113,7 +113,7 @@ def test_a_small_one_that_grows_fast_is_found_by_the_machines_own_count(proc: Pr
     warm, growth = warm_for(proc), Growth(10.0)
     anon_kb = sum(5000 + pid for pid in range(10, 10 + 2 * KEPT + 50))
     warm.look(reading(1.0, anon_kb), growth)
-    warm.note(growth, 1.0, 0.0)
+    growth.note(1.0, 0.0, warm.note(1.0))
     smallest = 10
     assert smallest not in [one.pid for one in warm.top]
     proc.put(smallest, 2_000_000)
@@ -140,7 +140,7 @@ def test_a_number_that_is_used_again_is_another_process(proc: Proc) -> None:
     proc.put(10, 50_000, start=100)
     warm, growth = warm_for(proc), Growth(10.0)
     warm.look(reading(1.0, 50_000), growth)
-    warm.note(growth, 1.0, 0.0)
+    growth.note(1.0, 0.0, warm.note(1.0))
     proc.remove(10)
     warm.look(reading(1.1, 0), growth)
     assert warm.top == []
@@ -150,7 +150,7 @@ def test_a_number_that_is_used_again_is_another_process(proc: Proc) -> None:
     warm.close()
 
 
-def test_nothing_is_kept_open_when_all_is_well_again(proc: Proc) -> None:
+def test_nothing_stays_open_when_all_is_well_again(proc: Proc) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for pid in range(10, 40):
         proc.put(pid, 5000)
@@ -262,7 +262,7 @@ def test_who_would_die_with_a_group_is_found_however_small(proc: Proc, tmp_path:
     warm.look(reading(1.0, 500_008), Growth(10.0))
     assert [one.pid for one in warm.top] == [10]
     plan = compile_plan(find_policy("default"))
-    members = Members(places, plan["whom"], by_reclaim=False)
+    members = Members(places, plan.selection, by_reclaim=False)
     candidates, groups = members.complete(warm)
     assert [one.pid for one in candidates] == [10, 11]
     assert [(one.path, one.oom_group) for one in groups] == [("/user.slice", True)]

@@ -17,11 +17,13 @@ import pytest
 
 from oomkit.guard import bootstrap, selftest
 from oomkit.guard import reload as reload_module
+from oomkit.guard.act_record import ActRecord, VictimRecord
 from oomkit.guard.config import Places, Settings, from_plain, to_plain
 from oomkit.guard.killer import Killer, Sent
 from oomkit.guard.messages import MessageWriter
 from oomkit.guard.ongoing_acts import OngoingAct
 from oomkit.guard.pending_kills import PendingKills
+from oomkit.guard.records import Origin
 from oomkit.guard.reload import Reload
 from oomkit.host.pidfd import start_ticks_of
 from oomkit.policy.compile import compile_plan
@@ -107,7 +109,11 @@ def test_the_self_test_passes_here_and_fails_where_proc_is_not_to_be_seen(tmp_pa
 
 
 def ongoing(alive: set[tuple[int, int]], expected_kb: float = 1000.0) -> OngoingAct:
-    record = {"kind": "act", "signals": [], "victim": {"pid": 7}}
+    record = ActRecord(
+        Origin("p", dry_run=False), "7-1-100", 100.0, 100.0, level="hard",
+        why_now={"rule": 0, "cgroup": None, "evidence": []}, victim=VictimRecord(7, 1, "x"),
+        reason="", candidates=[], considered=1, command=None,
+    )  # fmt: skip
     return OngoingAct(record, Candidate(7, 1, 1, "x"), alive, 100.0, 5000.0, expected_kb)
 
 
@@ -118,10 +124,10 @@ def test_an_act_is_over_when_the_memory_is_back() -> None:
     one.died((7, 1), 100.2)
     assert not one.settled(100.2, 5100.0, short=True)
     assert one.settled(100.3, 5950.0, short=True)
-    assert one.record["outcome"] == "died"
-    assert one.record["freed_kb"] == 950
-    assert one.record["freed_after_ms"] == pytest.approx(300)
-    assert one.record["died_after_ms"] == pytest.approx(200)
+    assert one.record.outcome == "died"
+    assert one.record.freed_kb == 950
+    assert one.record.freed_after_ms == pytest.approx(300)
+    assert one.record.died_after_ms == pytest.approx(200)
 
 
 def test_an_act_is_over_a_second_after_the_death_whatever_came_back() -> None:
@@ -129,7 +135,7 @@ def test_an_act_is_over_a_second_after_the_death_whatever_came_back() -> None:
     one.died((7, 1), 100.2)
     assert not one.settled(101.1, 5000.0, short=True)
     assert one.settled(101.3, 5000.0, short=True)
-    assert one.record["freed_kb"] == 0
+    assert one.record.freed_kb == 0
 
 
 @pytest.mark.parametrize(
@@ -140,7 +146,7 @@ def test_who_does_not_die_is_given_up_after_a_minute(name: str, short: bool, out
     one.sent([Sent(signal_to(7, 1, name), 100.0, "")])
     assert not one.settled(159.0, 5000.0, short=short)
     assert one.settled(161.0, 5000.0, short=short)
-    assert one.record["outcome"] == outcome
+    assert one.record.outcome == outcome
 
 
 def test_what_is_pending_survives_and_damage_is_noticed(tmp_path: Path) -> None:
@@ -181,12 +187,12 @@ def test_what_is_pending_is_bounded_and_keeps_whom_to_wait_for(tmp_path: Path) -
     pending = PendingKills(str(path))
     size = path.stat().st_size
     one = ongoing({(7, 1)})
-    one.record["candidates"] = ["x" * 1000] * 400
+    one.record.candidates = [{"comm": "x" * 1000}] * 400
     pending.write([one.saved()])
     assert pending.fault == ""
     (saved,) = pending.read()
     assert saved["alive"] == [(7, 1)]
-    one.record["text"] = "x" * (size + 1)
+    one.record.reason = "x" * (size + 1)
     pending.write([one.saved()])
     assert "more than can be kept" in pending.fault
     assert path.stat().st_size == size
@@ -209,8 +215,10 @@ def test_pending_on_a_full_or_missing_disk_is_a_fault_not_an_error(
 
 
 def test_settings_survive_the_way_to_the_small_process() -> None:
+    plan = compile_plan(find_policy("nohang"))
+    plan.users = {1000: "me"}
     settings = Settings(
-        {**compile_plan(find_policy("nohang")), "users": {1000: "me"}},
+        plan,
         source="nohang",
         dry_run=False,
         places=Places(signals="/drill", cgroups="/sys/fs/cgroup", cgroup_version=2),
@@ -229,10 +237,28 @@ def reloaded(*argv: str) -> Reload:
     return one
 
 
+@pytest.mark.parametrize(
+    ("printed", "fault"),
+    [
+        ({"schema": 1, "name": "x"}, "of version 2, not 1: another version of oomkit"),
+        ({"schema": 2, "name": "x"}, "expected a compiled policy"),
+        ([1, 2], "expected a compiled policy"),
+        (b"", "expected a compiled policy"),
+    ],
+)
+def test_what_is_no_plan_of_this_version_is_refused(printed: Any, fault: str) -> None:
+    data = marshal.dumps(printed) if printed else b""
+    program = f"import sys; sys.stdout.buffer.write({data!r})"
+    one = reloaded(sys.executable, "-c", program)
+    assert one.plan is None
+    assert fault in one.fault
+
+
 def test_a_policy_is_read_by_another_process(tmp_path: Path) -> None:
     compiler = (sys.executable, "-m", "oomkit.guard.compile")
     good = reloaded(*compiler, "earlyoom")
-    assert good.plan == compile_plan(find_policy("earlyoom"))
+    assert good.plan is not None
+    assert good.plan.to_values() == compile_plan(find_policy("earlyoom")).to_values()
     path = tmp_path / "bad.toml"
     path.write_text(
         'name = "x"\n[[when]]\nlevel = "soft"\navailable = "lots"\n[whom]\nby = "luck"\n'
@@ -244,7 +270,7 @@ def test_a_policy_is_read_by_another_process(tmp_path: Path) -> None:
     assert "whom.by" in bad.fault
     assert "\n" not in bad.fault
     odd = reloaded(sys.executable, "-c", "print('hello')")
-    assert odd.fault == "what came of it is no plan"
+    assert odd.fault == "expected a compiled policy"
     crashed = reloaded(sys.executable, "-c", "import os; os.abort()")
     assert crashed.fault == "reading it ended with status -6"
 

@@ -14,7 +14,6 @@ from oomkit.guard.identity import membership_of
 from oomkit.guard.process_files import living_thread
 from oomkit.guard.process_sizes import ProcessSizes
 from oomkit.guard.recheck import Recheck
-from oomkit.guard.sensors import fields_asked_for
 from oomkit.guard.shmem import mapped_kb
 from oomkit.guard.users import Users
 from oomkit.host.pidfd import Held, start_ticks_of
@@ -40,10 +39,9 @@ def proc(tmp_path: Path) -> Proc:
 def refusal(proc: Proc, *never: dict[str, Any], users: Users | None = None) -> str:
     plan = compile_plan(policy_from({"name": "test", "whom": {"never": list(never)}}))
     places = Places(proc=str(proc.directory), cgroups="/cgroups", cgroup_version=2)
-    fields = frozenset(fields_asked_for(plan))
     known = users or Users({1000: "me"}, "/no/passwd")
     chooser = Chooser(plan, own_pids=frozenset({5}))
-    return Recheck(chooser, places, fields, known).refusal(PID)
+    return Recheck(chooser, places, plan.fields(), known).refusal(PID)
 
 
 @pytest.mark.parametrize(
@@ -210,6 +208,23 @@ Private_Dirty:     50000 kB
 def test_only_shared_memory_that_dies_with_its_holder_is_counted(tmp_path: Path) -> None:
     (tmp_path / "smaps").write_text(SMAPS)
     assert mapped_kb(str(tmp_path)) == 4 + 32 + 20 + 1000
+
+
+def test_a_segment_that_was_removed_dies_with_its_holder(tmp_path: Path) -> None:
+    (tmp_path / "smaps").write_text(SMAPS)
+    segments = tmp_path / "shm"
+    row = "         0          5  {:>4}  51200000  1  1  1  0  0  0  0  1  0  1  0  0\n"
+    heading = "       key      shmid perms       size  cpid  lpid nattch\n"
+    (tmp_path / "ns").mkdir()
+    (tmp_path / "ns" / "ipc").symlink_to("/proc/self/ns/ipc")
+    segments.write_text(heading + row.format("1600"))
+    assert mapped_kb(str(tmp_path), str(segments)) == 1056 + 50_000
+    segments.write_text(heading + row.format("600"))
+    assert mapped_kb(str(tmp_path), str(segments)) == 1056, "it stays when nobody maps it"
+    segments.write_text(heading + row.format("1600"))
+    (tmp_path / "ns" / "ipc").unlink()
+    (tmp_path / "ns" / "ipc").symlink_to("/proc/self/ns/uts")
+    assert mapped_kb(str(tmp_path), str(segments)) == 1056, "numbers of another namespace"
 
 
 def test_membership_is_empty_only_where_there_are_no_cgroups(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oomkit.guard.journal import Journal
-from oomkit.guard.records import encode
+from oomkit.guard.json_line import encode
 from oomkit.history.import_journal import take_in
 from oomkit.history.store import Imported, Store, StoreError
 
@@ -31,7 +31,7 @@ def write(path: Path, *records: dict[str, object], at_s: float = 1000.0) -> None
 
 
 def told(store: Store, **filters: Any) -> list[Any]:
-    return [entry.record.get("n") for entry in store.entries(**filters)]
+    return [entry.values.get("n") for entry in store.entries(**filters)]
 
 
 def test_reading_again_adds_only_what_is_new(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_how_an_act_ended_replaces_how_it_began_and_not_the_other_way(tmp_path: 
     other = tmp_path / "later"
     write(other, act(1, None))
     store.read_journal(str(other))
-    outcomes = [(e.id, e.record["id"], e.record["outcome"]) for e in store.entries()]
+    outcomes = [(e.id, e.values["id"], e.values["outcome"]) for e in store.entries()]
     assert outcomes == [(1, 1, "died"), (2, 2, None)]
 
 
@@ -97,7 +97,7 @@ def test_a_kernels_kill_found_twice_is_one(tmp_path: Path) -> None:
     write(path, {**kill, "lines": ["more"]}, at_s=2000.0)
     write(path, {**kill, "pid": 8})
     store.read_journal(str(path))
-    assert [(entry.id, entry.record["pid"]) for entry in store.entries()] == [(1, 7), (2, 8)]
+    assert [(entry.id, entry.values["pid"]) for entry in store.entries()] == [(1, 7), (2, 8)]
 
 
 def test_damaged_lines_are_counted_and_passed_over(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_filters(tmp_path: Path) -> None:
     assert told(store, comm="php-[12]") == [1, 2]
     entry = store.entry(2)
     assert entry is not None
-    assert entry.record["n"] == 1
+    assert entry.values["n"] == 1
     assert store.entry(77) is None
 
 
@@ -196,9 +196,9 @@ def test_records_that_can_not_be_shown_are_named_and_the_rest_is_shown(tmp_path:
     assert told(store) == [1, 2]
     place = f"{path}: record at byte"
     assert store.faults == [
-        f"{place} 33: Expected `object | null`, got `str` - at `$.victim`; passed over",
-        f"{place} 74: expected JSON in UTF-8; passed over",
-        f"{place} 116: expected JSON in UTF-8; passed over",
+        f"{place} 33: Expected `object | null`, got `str` - at `$.victim`; skipped",
+        f"{place} 74: expected JSON in UTF-8; skipped",
+        f"{place} 116: expected JSON in UTF-8; skipped",
     ]
 
 
@@ -251,3 +251,18 @@ def test_a_fifo_is_no_recording_to_wait_for(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 2
     assert "expected a regular file, not a FIFO" in done.stderr
+
+
+def test_numbers_go_up_with_times_though_a_start_tells_of_earlier_kills(tmp_path: Path) -> None:
+    """A guard that starts writes what the kernel killed before it below its own start."""
+    path, store = tmp_path / "journal", Store(":memory:")
+    write(path, {"kind": "warn", "n": 1}, at_s=900.0)
+    write(path, {"kind": "start", "n": 2}, at_s=1000.0)
+    for n in (3, 4):
+        write(path, {"kind": "kernel_kill", "n": n, "time_s": 950.0 + n})
+    store.read_journal(str(path))
+    entries = list(store.entries())
+    assert [entry.id for entry in entries] == sorted(entry.id for entry in entries)
+    times = [entry.record.time_s for entry in entries]
+    assert times == sorted(times)
+    assert told(store) == [1, 3, 4, 2]

@@ -9,7 +9,6 @@ from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Snapshot, Task
 from oomkit.klog import read_bytes
 from oomkit.klog.records import Killed, Report
-from oomkit.klog.snapshot import page_kb
 from oomkit.klog.write import stamped, write_report
 from oomkit.klog.writeparts import rss_parts
 from tests.klog.strategies import allocations, rule_sets, snapshots
@@ -121,7 +120,7 @@ def check_end(report: Report, snapshot: Snapshot, rules: RuleSet, decision: Deci
         check_killed(report.killed[0], expected[0], snapshot, rules)
         in_table = any(row.tgid == expected[0].pid for row in report.tasks)
         if in_table and report.killed[0].total_vm_kb:
-            assert page_kb(report) == snapshot.page_size // 1024
+            assert report.page_kb == snapshot.page_size // 1024
 
 
 def check_killed(killed: Killed, task: Task, snapshot: Snapshot, rules: RuleSet) -> None:

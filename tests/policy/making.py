@@ -4,6 +4,7 @@ from typing import Any
 
 from oomkit.policy.compile import compile_plan
 from oomkit.policy.engine.candidate import Candidate
+from oomkit.policy.engine.plan import Plan
 from oomkit.policy.engine.reading import Reading
 from oomkit.policy.read import policy_from
 from oomkit.policy.records import Policy
@@ -19,7 +20,7 @@ def policy(*when: dict[str, Any], whom: Any = None, how: Any = None, look: Any =
     return policy_from(raw)
 
 
-def plan(*when: dict[str, Any], **rest: Any) -> dict[str, Any]:
+def plan(*when: dict[str, Any], **rest: Any) -> Plan:
     return compile_plan(policy(*when, **rest))
 
 

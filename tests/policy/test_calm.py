@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oomkit.policy.compile import compile_plan
-from oomkit.policy.engine.conditions import CALM
+from oomkit.policy.engine.conditions import CALM, KINDS
 from oomkit.policy.engine.pace import calm_of
+from oomkit.policy.engine.plan import Condition
 from oomkit.policy.engine.reading import Reading
 from oomkit.policy.engine.trigger import Watch
 from oomkit.policy.read import find_policy
@@ -40,8 +41,8 @@ def test_above_it_nothing_holds_whatever_else_is_so(
 
 def test_a_rule_without_available_memory_wants_all_to_be_looked_at() -> None:
     plan = compile_plan(find_policy("default"))
-    rule = {**plan["rules"][0], "conditions": [("psi_full", 0.5, True)]}
-    assert calm_of({**plan, "rules": [rule]}, TOTAL_KB, cpus=2) is None
+    plan.rules[0].conditions = (Condition(KINDS["psi_full"], 0.5, share=False),)
+    assert calm_of(plan, TOTAL_KB, cpus=2) is None
 
 
 def test_the_pace_is_that_of_the_machine() -> None:

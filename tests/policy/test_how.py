@@ -156,7 +156,7 @@ def test_a_command_replaces_sigterm_but_not_sigkill() -> None:
 def test_nobody_to_choose_is_not_asked_for_again_at_once() -> None:
     guard = decider()
     assert act(guard, 0.0, 0.01) == []
-    assert guard.look(reading(0.5, 0.01)).obstacle == "nobody could be chosen"
+    assert guard.look(reading(0.5, 0.01)).obstacle == "no process could be chosen"
     assert guard.look(reading(1.0, 0.01)).choose
 
 

@@ -11,6 +11,7 @@ from oomkit.policy import builtin
 from oomkit.policy.compile import compile_plan
 from oomkit.policy.describe import effective, explain, missing_words
 from oomkit.policy.engine.candidate import Candidate
+from oomkit.policy.engine.plan import Plan
 from oomkit.policy.read import PolicyError, find_policy, policy_from, read_policy
 from tests.policy.making import INIT, policy, process, reading
 
@@ -25,8 +26,10 @@ def faults(raw: dict[str, Any]) -> list[str]:
 def test_built_in_policies_read_and_become_plain_values(name: str) -> None:
     chosen = find_policy(name)
     assert chosen.name == name
-    plan = compile_plan(chosen)
-    assert marshal.loads(marshal.dumps(plan)) == plan
+    values = compile_plan(chosen).to_values()
+    carried = marshal.loads(marshal.dumps(values))
+    assert carried == values
+    assert Plan.from_values(carried).to_values() == values
 
 
 def test_a_name_that_is_neither_built_in_nor_a_file_is_told_with_those_that_are() -> None:

@@ -152,8 +152,8 @@ def test_a_unit_is_the_system_managers_unless_the_pattern_says_otherwise(
     pattern: str, value: str, matches: bool
 ) -> None:
     raw = {"name": "x", "whom": {"never": [{"unit": [pattern, "other.service"]}]}}
-    ((_, patterns),) = compile_plan(policy_from(raw))["whom"]["never"]
-    assert Matcher(patterns).matches(process(2, unit=value)) is matches
+    (match,) = compile_plan(policy_from(raw)).selection.never
+    assert Matcher(match.patterns).matches(process(2, unit=value)) is matches
 
 
 FIELDS = ("comm", "exe", "cgroup")

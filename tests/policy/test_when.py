@@ -66,11 +66,16 @@ def test_evidence_says_what_was_measured_against_what() -> None:
     watch.see(reading(0.0, 0.1, psi_full_us=0.0))
     state = watch.see(reading(2.0, 0.1, psi_full_us=1e6))
     available, full = state.evidence
-    assert (available.name, available.unit) == ("available", "kb")
+    assert (available.kind.name, available.kind.unit) == ("available", "kb")
     assert available.measured == pytest.approx(0.1 * GB)
     assert available.threshold == pytest.approx(0.2 * GB)
     assert available.held_s == 2.0
-    assert (full.name, full.unit, full.threshold, full.holds) == ("psi_full", "share", 0.3, True)
+    assert (full.kind.name, full.kind.unit, full.threshold, full.holds) == (
+        "psi_full",
+        "share",
+        0.3,
+        True,
+    )
     assert full.measured == pytest.approx(0.5)
 
 

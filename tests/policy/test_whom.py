@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from oomkit.policy import builtin
 from oomkit.policy.compile import compile_plan
 from oomkit.policy.engine.candidate import Candidate
+from oomkit.policy.engine.plan import Plan
 from oomkit.policy.engine.reading import CgroupReading
 from oomkit.policy.engine.victim import Chooser, best
 from oomkit.policy.read import find_policy
@@ -17,7 +18,7 @@ from tests.policy.making import INIT, plan, process
 OWN = 77
 
 
-def chosen(made: dict[str, Any], *candidates: Candidate, **rest: Any) -> int | None:
+def chosen(made: Plan, *candidates: Candidate, **rest: Any) -> int | None:
     one = best(Chooser(made, own_pids=frozenset({OWN})).rank(candidates, **rest))
     return one.candidate.pid if one is not None else None
 

@@ -127,7 +127,7 @@ def check() -> None:
     say("exposure", security.strip().splitlines()[-1:])
     run("systemctl", "daemon-reload")
     say("reload", run("systemctl", "reload", UNIT))
-    say("reread", until(lambda: "read again" in journal()))
+    say("reread", until(lambda: "policy reloaded" in journal()))
     run("systemctl", "restart", UNIT)
     victims()
     restarted()

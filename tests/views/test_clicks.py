@@ -94,3 +94,33 @@ def test_each_run_of_a_comparison_has_its_own_kills(tmp_path: Path) -> None:
                 assert browser.value(_SHOWN) == [f"kill-{number}-0"]
                 browser.value(_SHUT)
             assert run.kills
+
+
+_BEYOND = """[...document.querySelectorAll("body *")].filter((one) => {
+  if (one.closest("svg defs") || !one.getClientRects().length) return false;
+  const box = one.getBoundingClientRect();
+  if (box.right <= innerWidth + 1) return false;
+  for (let up = one.parentElement; up; up = up.parentElement) {
+    if (["auto", "scroll"].includes(getComputedStyle(up).overflowX)) return false;
+  }
+  return true;
+}).map((one) => one.tagName + " " + one.textContent.slice(0, 60))"""
+
+
+_CUT = """[...document.querySelectorAll("svg text")].filter((one) => {
+  const box = one.getBoundingClientRect();
+  return box.width && box.right > one.ownerSVGElement.getBoundingClientRect().right + 1;
+}).map((one) => one.textContent)"""
+"""Words in charts of which the chart's edge hides a part."""
+
+
+@pytest.mark.parametrize("name", ["test1", "fork-bomb"])
+def test_on_a_phone_nothing_is_cut_without_a_way_to_scroll(name: str, tmp_path: Path) -> None:
+    scenario = read_scenario(str(SCENARIOS / f"{name}.toml"))
+    page = tmp_path / "run.html"
+    page.write_text(html_page(play(scenario, sample_s=None), scenario))
+    with Browser(width=400) as browser:
+        browser.open(page)
+        assert browser.value(_BEYOND) == []
+        assert browser.value("document.documentElement.scrollWidth") <= 400
+        assert browser.value(_CUT) == []

@@ -1,5 +1,6 @@
 import re
 
+import pytest
 from hypothesis import given, settings
 
 from oomkit.render.terminal import Look
@@ -58,3 +59,15 @@ def test_any_two_records_can_be_compared(a: Run, b: Run) -> None:
     text = side_by_side(a, b, ("a\x1b[31m", ""), look=Look(width=60, unicode=False))
     assert text.isascii()
     assert "\x1b" not in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_in_a_narrow_window_numbers_keep_their_units(width: int) -> None:
+    left, right = run(kills=(kill(), kill(70.0, 2))), run(kills=(kill(60.0, 1),))
+    names = ("a policy of a long name", "another policy, whose name is as long")
+    text = side_by_side(left, right, names, look=Look(width=width))
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= width
+    assert not any(line.strip() in {"|", "MiB", "GiB", "s"} for line in lines)
+    assert not any(re.search(r"(?:^| {2})(?:[KMG]iB|s)(?: {2}|$)", line) for line in lines)
+    assert "348 MiB" in text

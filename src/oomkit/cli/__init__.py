@@ -26,22 +26,23 @@ Examples:
     "release",
     type=complete.RELEASE,
     metavar="VERSION",
-    help="What if this kernel decided.",
+    help="Apply the rules of this kernel, such as 6.12.  [default: the running one's]",
 )
 @click.option(
     "--from",
     "source",
     type=complete.FILE,
     metavar="FILE",
-    help="A snapshot's JSON; - for standard input.",
+    help="Read this snapshot, or - for standard input, instead of this machine.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The posture as one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def main(ctx: click.Context, release: str | None, source: str | None, *, as_json: bool) -> None:
-    """Who the Linux OOM killer would kill now, why, and how to make it the right one.
+    """Predict, prevent and explain out-of-memory kills on Linux.
 
-    Without a command: the OOM posture of this machine. The exit status is 0 when all is fine,
-    1 when the answer is bad news, 2 when the question was wrong.
+    Without a command, print the OOM posture of this machine: memory, pressure, the next victim,
+    and what needs attention. The exit status is 0 if all is fine, 1 if the answer is bad news
+    (each command says which), 2 for a usage error or unreadable input.
     """
     if ctx.invoked_subcommand is None:
         from oomkit.cli.posture import show

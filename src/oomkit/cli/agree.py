@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Literal, cast
 import click
 
 from oomkit.cli import complete
-from oomkit.cli.common import fail
+from oomkit.cli.common import Integer, fail
 from oomkit.cli.progress import progress
 from oomkit.cli.streams import say
 from oomkit.cli.worlds import read
-from oomkit.toml.numbers import MAX_INTEGER, MIN_INTEGER
 
 if TYPE_CHECKING:
     from oomkit.agree import Agreement, Job
@@ -36,7 +35,7 @@ _BATTERY = "scenarios/battery"
     "worlds",
     type=click.Choice(["cgroup", "qemu"]),
     multiple=True,
-    help="Where the real runs are played; more than once for several. Default: cgroup.",
+    help="Where the real runs are played. Can be repeated.  [default: cgroup]",
 )
 @click.option(
     "--kernel",
@@ -44,27 +43,33 @@ _BATTERY = "scenarios/battery"
     type=complete.KERNEL,
     metavar="VERSION",
     multiple=True,
-    help="Which kernel to boot in QEMU; more than once for several.",
+    help="The kernel to boot in QEMU, such as 6.12. Can be repeated.",
 )
 @click.option(
     "--skip-missing",
     is_flag=True,
-    help="Go on without a world or kernel that is not here, and say so.",
+    help="Skip a kernel, or the cgroup, that is not available here, and report it.",
 )
 @click.option(
     "--guests",
     type=click.IntRange(min=1),
     default=1,
-    help="How many booted kernels run at a time; without KVM each keeps a clock of its own.",
+    metavar="N",
+    show_default=True,
+    help="Number of guests that run at a time.",
 )
 @click.option(
     "--seed",
-    type=click.IntRange(MIN_INTEGER, MAX_INTEGER),
+    type=Integer(),
     default=0,
-    help="Moves what a scenario declares as random.",
+    metavar="N",
+    show_default=True,
+    help="Random seed: moves what a scenario declares as random.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One object: agreements and summaries.")
-@click.option("--markdown", "as_markdown", is_flag=True, help="Tables for a page.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object: agreements and summaries."
+)
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print tables in Markdown.")
 def command(
     paths: tuple[str, ...],
     worlds: tuple[str, ...],
@@ -76,11 +81,11 @@ def command(
     as_json: bool,
     as_markdown: bool,
 ) -> None:
-    """Play scenarios on real kernels and on the model, and tell where the two part.
+    """Play scenarios on real kernels and on the model, and report where they differ.
 
-    Without a path: those in scenarios/battery. The exit status is 1 when the targets are missed:
+    Without a path, it plays those in scenarios/battery. The exit status is 1 if a target is missed:
     the same outcome in all, the first victim in 95 %, all victims in order in 85 %, the time of
-    the first kill within a factor of 1.3. Who of equals dies first does not count.
+    the first kill within a factor of 1.3. The order among equal tasks does not count.
     """
     if as_json and as_markdown:
         fail("--json and --markdown don't go together")

@@ -2,8 +2,9 @@
 
 import os
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+import click
 import msgspec
 
 from oomkit.cli.streams import say
@@ -11,6 +12,26 @@ from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Snapshot
 from oomkit.kernel.versions import UnknownKernelError, rules_for
 from oomkit.printable import printable
+from oomkit.toml.numbers import MAX_INTEGER, MIN_INTEGER
+
+
+class Integer(click.types.IntParamType):
+    """A whole number of 64 bits, whose range help texts leave out.
+
+    Raises:
+        click.BadParameter: it is none, or out of range.
+    """
+
+    def __init__(self, minimum: int = MIN_INTEGER) -> None:
+        self._range = click.IntRange(minimum, MAX_INTEGER)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number that a text holds."""
+        return int(self._range.convert(value, param, ctx))
+
+
+if TYPE_CHECKING:
+    from oomkit.host.names import NameBook
 
 
 def fail(message: str) -> NoReturn:
@@ -43,16 +64,31 @@ def live_snapshot() -> Snapshot:
     from oomkit.host.scan import take_snapshot
 
     try:
-        return without_self(take_snapshot())
+        return with_names(without_self(take_snapshot()))
     except OSError as error:
         fail(f"/proc: {error.strerror}; expected a readable proc file system")
 
 
 def without_self(snapshot: Snapshot) -> Snapshot:
-    """Leave out the process that looks, which will be gone when memory runs out."""
+    """Leave out this process, which will have exited when memory runs out."""
     own = os.getpid()
     tasks = tuple(task for task in snapshot.tasks if task.pid != own)
     return msgspec.structs.replace(snapshot, tasks=tasks)
+
+
+def with_names(snapshot: Snapshot, book: "NameBook | None" = None) -> Snapshot:
+    """Add what people call this machine's cgroups.
+
+    Args:
+        snapshot: this machine.
+        book: keeps what was looked up; None: it is looked up once.
+    """
+    from oomkit.host.names import NameBook, names_of
+
+    paths = dict.fromkeys(memcg.path for memcg in snapshot.memcgs)
+    paths.update(dict.fromkeys(task.cgroup for task in snapshot.tasks))
+    names = names_of(paths, NameBook() if book is None else book)
+    return msgspec.structs.replace(snapshot, names=names)
 
 
 def rules_or_fail(release: str) -> RuleSet:

@@ -112,9 +112,9 @@ def _scenario_keys(_: click.Context) -> Iterable[str]:
 
 
 def _policy_keys(_: click.Context) -> Iterable[str]:
-    from oomkit.policy.records import How, Look, Whom
+    from oomkit.policy.records import How, Polling, Whom
 
-    for kind, prefix in ((Look, "look."), (Whom, "whom."), (How, "how.")):
+    for kind, prefix in ((Polling, "look."), (Whom, "whom."), (How, "how.")):
         yield from _keys_of(kind, prefix)
 
 

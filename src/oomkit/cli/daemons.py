@@ -1,4 +1,4 @@
-"""``oomkit daemons``: the user-space OOM killers that a run in QEMU can take along."""
+"""``oomkit daemons``: the user-space OOM killers that a run in QEMU can include."""
 
 import sys
 
@@ -20,13 +20,13 @@ Examples:
     "--fetch",
     type=complete.DAEMON,
     metavar="NAME",
-    help="Get Debian's package of one with apt; nothing is installed.",
+    help="Download Debian's package of a daemon, such as earlyoom, with apt; nothing is installed.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One object a row.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object for each row.")
 def command(fetch: str | None, *, as_json: bool) -> None:
-    """List the user-space OOM killers that oomkit run --on qemu --guard can take along.
+    """List the user-space OOM daemons that oomkit run --on qemu --guard can run.
 
-    Each is looked for where its package installs it, and where --fetch puts it.
+    They are searched where their packages install them, and where --fetch saves them.
     """
     from oomkit.cli.progress import progress
     from oomkit.real import RealError, companions

@@ -33,7 +33,8 @@ _STATE = f"{config.RUN_DIR}/guard.state"
     metavar="NAME|FILE",
     default="default",
     show_default=True,
-    help="A built-in policy, or a TOML file.",
+    help="A built-in policy (default, kernel, earlyoom, nohang, systemd-oomd, oomd-like) or a TOML "
+    "file.",
 )
 @click.option(
     "--set",
@@ -41,61 +42,87 @@ _STATE = f"{config.RUN_DIR}/guard.state"
     type=complete.POLICY_KEY,
     metavar="KEY=VALUE",
     multiple=True,
-    help="Change the policy.",
+    help="Change a value of the policy, such as look.most=1s. Can be repeated.",
 )
-@click.option("--check", is_flag=True, help="Only say what the policy means, and what is missing.")
-@click.option("--pid", type=int, metavar="PID", help="With --check: what it means for a process.")
 @click.option(
-    "--act/--dry-run", "act", default=False, show_default="--dry-run", help="Send signals, or not."
+    "--check",
+    is_flag=True,
+    help="Describe the policy in words, list what this machine lacks, and exit.",
+)
+@click.option(
+    "--pid",
+    type=int,
+    metavar="PID",
+    help="With --check: describe what the policy does with this process.",
+)
+@click.option(
+    "--act/--dry-run",
+    "act",
+    default=False,
+    show_default="--dry-run",
+    help="Send signals, or only log.",
 )
 @click.option(
     "--journal",
     type=complete.FILE,
     metavar="FILE",
-    help="Append a JSON line for everything that happens."
-    f"  [default: {config.JOURNAL}, where oomkit history looks]",
+    help="Append a JSON line for each event; oomkit history reads it."
+    f"  [default: {config.JOURNAL}]",
 )
-@click.option("--no-journal", is_flag=True, help="Keep no journal.")
+@click.option("--no-journal", is_flag=True, help="Write no journal.")
 @click.option(
     "--store",
     type=complete.FILE,
     metavar="FILE",
-    help="Take the journal into this history when it is full."
-    f"  [default: {config.STORE} with the usual journal]",
+    help="Import the journal into this history (SQLite) when it is full."
+    f"  [default: {config.STORE} with the default journal]",
 )
 @click.option(
     "--record",
     "recording",
     type=complete.FILE,
     metavar="FILE",
-    help="Record samples, to be played again.",
+    help="Record samples of the machine, for oomkit run to replay under another policy.",
 )
-@click.option("--record-size", metavar="SIZE", default="8M", show_default=True)
+@click.option(
+    "--record-size",
+    metavar="SIZE",
+    default="8M",
+    show_default=True,
+    help="Maximum size of the recording, in bytes or with a unit; the oldest samples are "
+    "overwritten.",
+)
 @click.option(
     "--status",
     type=complete.FILE,
     metavar="FILE",
-    help="Rewrite this file with what the guard is doing.",
+    help="Keep the guard's present state in this file.",
 )
 @click.option(
     "--metrics",
     metavar="ADDRESS",
-    help="Serve Prometheus metrics on HOST:PORT, :PORT or unix:PATH; needs --status.",
+    help="Serve Prometheus metrics on HOST:PORT, :PORT or unix:PATH, such as 127.0.0.1:9273; needs "
+    "--status.",
 )
 @click.option(
     "--state",
     type=complete.FILE,
     metavar="FILE",
-    help=f"Keep here what is under way, for a restart.  [default: {_STATE} for root]",
+    help="Save pending kills to this file, for a guard that is started again."
+    f"  [default: {_STATE} for root]",
 )
 @click.option(
     "--drill",
     type=complete.DIRECTORY,
     metavar="DIR",
-    help="A drill: act on meminfo, vmstat and pressure/memory in DIR, copies that you "
-    "change. It looks as often as the policy says, at most 10 s apart.",
+    help="Read meminfo, vmstat and pressure/memory from DIR instead of /proc: copies that you edit "
+    "to simulate a shortage. They are read as often as the policy says, at least every 10 s.",
 )
-@click.option("--self-test/--no-self-test", default=True, help="Kill a child of our own first.")
+@click.option(
+    "--self-test/--no-self-test",
+    default=True,
+    help="Before the start, check that killing works, with a child process.",
+)
 def command(
     source: str,
     overrides: tuple[str, ...],
@@ -114,11 +141,11 @@ def command(
     drill: str | None,
     self_test: bool,
 ) -> None:
-    """Guard this machine: end the right process before the machine freezes.
+    """Guard this machine: end a process before the machine freezes.
 
-    Without --act it is a dry run, which does everything but the signal. SIGHUP reads the policy
-    again and keeps the old one if the new one is wrong; SIGTERM ends it. It stays in the
-    foreground and talks to stderr; contrib/ has units for systemd and OpenRC.
+    Without --act it is a dry run, which does everything except sending signals. SIGHUP reloads
+    the policy, and keeps the old one if the new one is invalid; SIGTERM ends the guard. It runs in
+    the foreground and logs to stderr; contrib/ has services for systemd and OpenRC.
     """
     from oomkit.guard import launch
     from oomkit.guard.compile import plan_for_here
@@ -128,7 +155,7 @@ def command(
     from oomkit.toml.table import TomlError
 
     try:
-        # It says whom root kills, and what root runs, so it has to be root's.
+        # It decides which processes root kills and which commands it runs, so it must be root's.
         trusted = os.geteuid() == 0 and not check
         policy = find_policy(source, overrides=overrides, trusted=trusted)
         recording_bytes = units.size(record_size)
@@ -157,6 +184,7 @@ def command(
             recording_bytes=recording_bytes,
             status=_file("--status", status),
             state=_state_file(state),
+            files_bounded=launch.files_are_bounded(),
             self_test=self_test,
         )
         settings.missing = launch.missing_here(policy, settings)
@@ -200,14 +228,14 @@ def _make_ours(directory: str) -> None:
 
 
 def _usual_journal() -> str | None:
-    """The usual journal; None where it can't be kept, which is said: a guard has to start."""
+    """The default journal; None, with a message, if it can't be written: the guard must start."""
     try:
         _make_ours(config.STATE_DIR)
         if not os.access(config.STATE_DIR, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
-        say(f"oomkit: {config.STATE_DIR}: {reason}; no journal is kept (--journal FILE)")
+        say(f"oomkit: {config.STATE_DIR}: {reason}; no journal is written (--journal FILE)")
         return None
     return config.JOURNAL
 
@@ -218,7 +246,7 @@ def _take_in_argv(journal: str | None, store: str | None) -> tuple[str, ...]:
 
     if journal is None:
         if store is not None:
-            fail("--store takes in the journal, and none is kept; give --journal FILE as well")
+            fail("--store imports the journal, and none is written; give --journal FILE as well")
         return ()
     path = _file("--journal", journal)
     if store is None and path != config.JOURNAL:

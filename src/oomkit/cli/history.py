@@ -4,23 +4,26 @@ import os
 import sys
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from oomkit.cli import complete
-from oomkit.cli.common import fail
+from oomkit.cli.common import Integer, fail
 from oomkit.cli.streams import say
 from oomkit.guard import config
 from oomkit.printable import printable
-from oomkit.toml.numbers import MAX_INTEGER
+from oomkit.render.quantities import count_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oomkit.history.records import Record
     from oomkit.history.store import Entry, Store
 
 _KINDS = ("act", "kernel_kill", "warn", "start", "reload", "stop", "error")
 _DEFAULT_LAST = 20
-_MOST_FAULTS = 20
+_MAX_FAULTS = 20
 _EXAMPLE = """\b
 Examples:
   oomkit history
@@ -31,34 +34,43 @@ Examples:
 
 
 @click.command(epilog=_EXAMPLE)
-@click.argument("number", type=click.IntRange(1, MAX_INTEGER), required=False)
-@click.option("--since", metavar="WHEN", help='A date, a time, or "2h": that long ago.')
-@click.option("--until", metavar="WHEN", help="As --since.")
+@click.argument("number", type=Integer(1), required=False)
+@click.option(
+    "--since",
+    metavar="WHEN",
+    help='Records from then on: a date and time, a time of today, or a duration ago, such as "2h".',
+)
+@click.option("--until", metavar="WHEN", help="Records up to then, in the same forms.")
 @click.option(
     "--kind",
     "kinds",
     type=click.Choice(_KINDS),
     multiple=True,
-    help="Only these; can be given more than once.",
+    help="Records of this kind only. Can be repeated.",
 )
-@click.option("--comm", metavar="GLOB", help="Only victims of this name.")
+@click.option(
+    "--comm", metavar="GLOB", help="Records of victims whose name matches, such as 'php*'."
+)
 @click.option(
     "--last",
-    type=click.IntRange(0, MAX_INTEGER),
-    help="The newest so many; 0 for all.  [default: 20; all with --json]",
+    type=Integer(0),
+    metavar="N",
+    help="Number of records to show, the newest; 0 for all.  [default: 20; all with --json]",
 )
-@click.option("--json", "as_json", is_flag=True, help="JSON Lines, one object a record.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON Lines, one object for each record."
+)
 @click.option(
     "--journal",
     type=complete.FILE,
     metavar="FILE",
-    help=f"A journal, read by itself unless --store is given.  [default: {config.JOURNAL}]",
+    help=f"Show this journal alone, or with --store import it first.  [default: {config.JOURNAL}]",
 )
 @click.option(
     "--store",
     type=complete.FILE,
     metavar="FILE",
-    help=f"Where history is kept.  [default: {config.STORE}]",
+    help=f"The history, an SQLite file.  [default: {config.STORE}]",
 )
 def command(
     number: int | None,
@@ -72,11 +84,11 @@ def command(
     *,
     as_json: bool,
 ) -> None:
-    """Show what oomkit guard did, and what the kernel did instead.
+    """Show what oomkit guard did, and which processes the kernel killed.
 
-    Reads the daemon's journal into the store, then shows what is in it; NUMBER shows one record in
-    full, with the evidence, the candidates and, for a kernel's kill, the explained report. The
-    exit status is 1 when somebody was killed among what is shown.
+    Imports the guard's journal into the history, then lists its records. NUMBER shows one record in
+    full: the evidence, the candidates and, for a kill by the kernel, the explained report. The
+    exit status is 1 if a record that is shown is a kill.
     """
     from oomkit.history.store import StoreError
 
@@ -99,18 +111,35 @@ def command(
             )
     except StoreError as error:
         fail(str(error))
-    for line in history.faults[:_MOST_FAULTS]:
+    for line in history.faults[:_MAX_FAULTS]:
         click.echo(f"oomkit: {printable(line)}", err=True)
-    if len(history.faults) > _MOST_FAULTS:
-        more = len(history.faults) - _MOST_FAULTS
-        click.echo(f"oomkit: {history.path}: {more} more records passed over", err=True)
+    if len(history.faults) > _MAX_FAULTS:
+        more = len(history.faults) - _MAX_FAULTS
+        click.echo(f"oomkit: {history.path}: {more} more records skipped", err=True)
     if as_json:
         _print_json(entries)
     elif number is not None:
-        _print_full(entries[0])
+        _print_full(entries[0] if journal is not None else _with_name(entries[0]))
     else:
         _print_table(entries)
     sys.exit(int(any(_is_bad_news(entry.record) for entry in entries)))
+
+
+def _with_name(entry: "Entry") -> "Entry":
+    """Add what people call the victim's cgroup, to a record that is of this machine."""
+    import msgspec
+
+    from oomkit.history.records import Act
+    from oomkit.host.names import NameBook
+
+    record = entry.record
+    if not isinstance(record, Act) or record.victim is None or not record.victim.cgroup:
+        return entry
+    name = NameBook().of(record.victim.cgroup).text()
+    if not name:
+        return entry
+    victim = msgspec.structs.replace(record.victim, name=name)
+    return msgspec.structs.replace(entry, record=msgspec.structs.replace(record, victim=victim))
 
 
 def _opened(store: str | None, journal: str | None) -> "Store":
@@ -134,7 +163,7 @@ def _opened(store: str | None, journal: str | None) -> "Store":
     except StoreError as error:
         if store is not None or not journals:
             raise
-        say(f"oomkit: {error}; the history is read anew from the journal")
+        say(f"oomkit: {error}; reading the journal instead")
         history = Store(":memory:")
         _read(history, journals)
     return history
@@ -148,12 +177,12 @@ def _only_the_systems() -> bool:
 
 
 def _named(history: "Store", journal: str | None) -> str:
-    """The file that a person knows the records by."""
+    """The file to name in messages about the records."""
     return history.path if history.path != ":memory:" else journal or config.JOURNAL
 
 
 def _trouble(path: str) -> str | None:
-    """Why a file can't be there for us; None if it is."""
+    """Why a file can't be read; None if it can."""
     try:
         os.stat(path)
     except OSError as error:
@@ -172,8 +201,7 @@ def _read(history: "Store", journals: list[str]) -> None:
     for path in journals:
         damaged = history.read_journal(path).damaged
         if damaged:
-            lines = "line" if damaged == 1 else "lines"
-            say(f"oomkit: {path}: {damaged} damaged {lines} passed over")
+            say(f"oomkit: {path}: {count_of(damaged, 'damaged line')} skipped")
 
 
 def _moment(option: str, text: str | None) -> float | None:
@@ -194,55 +222,58 @@ def _moment(option: str, text: str | None) -> float | None:
         fail(f'{option}: expected a time such as "2026-11-26 14:03", "14:03" or "2h", not {text!r}')
 
 
-def _is_bad_news(record: dict[str, Any]) -> bool:
-    kind = record.get("kind")
-    return kind == "kernel_kill" or (kind == "act" and not record.get("dry_run"))
+def _is_bad_news(record: "Record") -> bool:
+    """Whether a process was killed."""
+    return record.kind in ("act", "kernel_kill") and not record.dry_run
 
 
 def _print_json(entries: "list[Entry]") -> None:
     import msgspec
 
     for entry in entries:
-        line = msgspec.json.encode({"number": entry.id, **entry.record})
+        line = msgspec.json.encode({"number": entry.id, **entry.values})
         sys.stdout.buffer.write(line + b"\n")
 
 
 def _print_table(entries: "list[Entry]") -> None:
-    from oomkit.render.terminal import console
+    from oomkit.render.terminal import look_of, render
     from oomkit.views.history import history_table
 
     if not entries:
-        click.echo("nothing happened")
+        click.echo("no records")
         return
-    console(sys.stdout).print(history_table([(e.id, e.record) for e in entries]))
+    look = look_of(sys.stdout)
+    table = history_table([(e.id, e.record) for e in entries], look)
+    click.echo(render(look, *table), nl=False, color=look.colour)
 
 
 def _print_full(entry: "Entry") -> None:
-    from oomkit.render.terminal import console
+    from oomkit.history.records import Act, KernelKill
+    from oomkit.render.terminal import look_of, render
     from oomkit.views.history import candidates_table, full, hanging
 
-    out = console(sys.stdout)
-    for line in full(entry.id, entry.record):
-        click.echo(hanging(line, out.width))
-    if entry.record.get("candidates"):
-        out.print()
-        out.print(candidates_table(entry.record))
-    if entry.record.get("lines"):
-        out.print()
-        _explain(entry.record["lines"])
+    look = look_of(sys.stdout)
+    record = entry.record
+    for line in full(entry.id, record, entry.values):
+        click.echo(hanging(line, look.width))
+    if isinstance(record, Act) and record.candidates:
+        table = render(look, *candidates_table(record, look))
+        click.echo("\n" + table, nl=False, color=look.colour)
+    if isinstance(record, KernelKill) and record.lines:
+        click.echo("")
+        _explain(record.lines)
 
 
-def _explain(lines: list[str]) -> None:
+def _explain(lines: "Sequence[str]") -> None:
     from oomkit.explain.explanation import explain
     from oomkit.klog.reader import read_bytes
     from oomkit.klog.replay import replay_all
-    from oomkit.render.terminal import console
-    from oomkit.views.explain_terminal import is_ascii_only, print_lines
+    from oomkit.render.terminal import console, look_of, print_lines
     from oomkit.views.explain_text import explanation_lines
 
     data = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
     out = console(sys.stdout)
-    ascii_only = is_ascii_only(sys.stdout)
+    ascii_only = not look_of(sys.stdout).unicode
     for number, report in enumerate(replay_all(read_bytes(data, "the kernel's log")), 1):
         print_lines(
             out,

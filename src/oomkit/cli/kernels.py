@@ -25,23 +25,26 @@ Examples:
     "release",
     type=complete.RELEASE,
     metavar="RELEASE",
-    help="The rules that this kernel follows, in words.",
+    help="Describe the rules of this kernel, such as 4.18.0-553.el8_10.x86_64, in words.",
 )
-@click.option("--bootable", is_flag=True, help="The kernels that --on qemu can boot here.")
+@click.option("--bootable", is_flag=True, help="List the kernels that --on qemu can boot here.")
 @click.option(
     "--fetch",
     type=complete.RELEASE,
     metavar="VERSION",
-    help="Get Debian's cloud kernel of a version with apt, for --on qemu; nothing is installed.",
+    help="Download Debian's cloud kernel of this version, such as 6.12, with apt, for --on qemu; "
+    "nothing is installed.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One object a row, all its fields.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON, one object for each row, with all fields."
+)
 def command(release: str | None, fetch: str | None, *, bootable: bool, as_json: bool) -> None:
     """List the rule sets of Linux kernels from 2.6.11 on, or the kernels to boot here.
 
-    Each row is a range of versions that decide alike; RELEASE is what "uname -r" prints.
-    Kernels to boot are looked for in /boot, in the directories that OOMKIT_KERNELS names
-    (separated by colons; each holds boot/ or directories that do), and where --fetch puts them;
-    the exit status is 1 when there is none.
+    Each row is a range of versions with the same rules; RELEASE is what "uname -r" prints.
+    Kernels to boot are searched in /boot, in the directories that OOMKIT_KERNELS names
+    (separated by colons; each has boot/ or subdirectories that have one), and where --fetch saves
+    them. With --bootable, the exit status is 1 if there is none.
     """
     asked = {"--of": release is not None, "--bootable": bootable, "--fetch": fetch is not None}
     together = [name for name, wanted in asked.items() if wanted]
@@ -68,10 +71,11 @@ def command(release: str | None, fetch: str | None, *, bootable: bool, as_json: 
 
         show_rules(Page(sys.stdout), release, rows[0])
         return
-    from oomkit.render.terminal import console
+    from oomkit.render.terminal import look_of, render
     from oomkit.views.kernels import kernels_table
 
-    console(sys.stdout).print(kernels_table(rows))
+    look = look_of(sys.stdout)
+    click.echo(render(look, *kernels_table(rows, look)), nl=False, color=look.colour)
 
 
 def _show_bootable(fetch: str | None, *, as_json: bool) -> None:

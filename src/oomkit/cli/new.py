@@ -19,14 +19,15 @@ _HERE = "here"
     "--from",
     "source",
     metavar="MACHINE",
-    help="Make it of a machine: here, or a snapshot's JSON; - for standard input.",
+    help="Write the scenario of a machine: here, or a snapshot; - for standard input.",
 )
 def command(name: str | None, source: str | None) -> None:
     """Write NAME.toml, a scenario for oomkit run. An existing file is kept.
 
-    Without --from it is a commented one to start from. With it, it has that machine's memory, swap,
-    knobs, cgroups and processes, which hold what they have; without NAME it is called after
-    what it is made of. What could not be known is said in its head.
+    Without --from, it is a commented example. With --from, it has the memory, swap, sysctls,
+    cgroups and processes of that machine, and each process keeps the memory that it has. NAME is
+    then optional; it defaults to here, or the name of the snapshot. Values that are unknown are
+    listed at the top of the file.
     """
     if name is None:
         if source is None or source == "-":

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from oomkit.cli import complete
-from oomkit.cli.common import fail, rules_or_fail, snapshot_from, without_self
+from oomkit.cli.common import fail, rules_or_fail, snapshot_from, with_names, without_self
 from oomkit.cli.streams import STDOUT, say
 from oomkit.kernel.alloc import decide
 from oomkit.kernel.rank import others_are_hidden
@@ -43,51 +43,74 @@ _NUMBER = re.compile(r"[+-]?\d{1,6}", re.ASCII)
     "--cgroup",
     type=complete.CGROUP,
     metavar="PATH",
-    help="Who dies when this memory cgroup runs out.",
+    help="Rank for an OOM in this memory cgroup: its path, or a part that names only one.  "
+    "[default: an OOM of the whole machine]",
 )
 @click.option(
     "--kernel",
     "release",
     type=complete.RELEASE,
     metavar="VERSION",
-    help="What if this kernel decided.",
+    help="Apply the rules of this kernel, such as 2.6.32 or 5.14.0-503.el9.  "
+    "[default: the running one's]",
 )
 @click.option(
     "--adjust",
     "adjustments",
     metavar="PROCESS=ADJ",
     multiple=True,
-    help="What if this process, or all of this name, had this oom_score_adj; may be repeated.",
+    help="Rank with this oom_score_adj, -1000 to 1000, for a pid or for all processes of a name, "
+    "such as mysqld=-300. Can be repeated.",
 )
 @click.option(
     "--set",
     "settings",
     metavar="KEY=VALUE",
     multiple=True,
-    help="What if machine.ram, machine.swap, vm.KNOB, cgroup.NAME.max and the like, or "
-    "task.NAME.oom_score_adj were so; +SIZE and -SIZE are added. May be repeated.",
+    help="Rank with a value changed: machine.ram, machine.swap, vm.NAME, cgroup.NAME.KEY, "
+    "task.NAME.oom_score_adj. A size is in bytes or has a unit (2G); +2G and -2G are added to "
+    "the present value. Can be repeated.",
 )
-@click.option("--asker", metavar="PROCESS", help="The process whose request fails: pid or name.")
-@click.option("--top", type=click.IntRange(min=0), help="Show so many; 0 for all.  [default: 20]")
-@click.option("--why", metavar="PROCESS", help="Explain this process's fate: pid or name.")
-@click.option("--by", type=click.Choice(KINDS), help="One row for each of these.")
-@click.option("--watch", is_flag=True, help="Look again and again until interrupted.")
+@click.option(
+    "--asker", metavar="PROCESS", help="The process whose allocation fails, as a pid or name."
+)
+@click.option(
+    "--top",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Number of processes to show; 0 for all.  [default: 20]",
+)
+@click.option(
+    "--why",
+    metavar="PROCESS",
+    help="Show how the decision falls on this process, as a pid or name, and the smallest changes "
+    "that would alter it.",
+)
+@click.option(
+    "--by", type=click.Choice(KINDS), help="Group the processes: one row for each unit, pod, ..."
+)
+@click.option("--watch", is_flag=True, help="Repeat until interrupted.")
 @click.option(
     "--interval",
     type=click.FloatRange(min=0.1, max=3600),
     default=2.0,
     show_default=True,
     metavar="SECONDS",
-    help="Time between looks with --watch.",
+    help="Seconds between repetitions with --watch.",
 )
 @click.option(
     "--from",
     "source",
     type=complete.FILE,
     metavar="FILE",
-    help="A snapshot's JSON; - for standard input.",
+    help="Read this snapshot, or - for standard input, instead of this machine.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One object; with --watch one a line.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one JSON object; with --watch, one line for each repetition.",
+)
 def command(
     cgroup: str | None,
     release: str | None,
@@ -103,10 +126,10 @@ def command(
     source: str | None,
     as_json: bool,
 ) -> None:
-    """Show in which order processes would be killed, and why.
+    """Show in which order the kernel would kill processes, and why.
 
-    Badness and scores are computed by the rules of the running kernel, or of another with
-    --kernel; the column "kernel" is what /proc/PID/oom_score said. The exit status is 1 when
+    Badness and scores are computed by the rules of the running kernel, or of the one that --kernel
+    names; the column "kernel" shows /proc/PID/oom_score as it was read. The exit status is 1 if
     the decision is a kernel panic.
     """
     release, settings = _kernel_of(release, settings)
@@ -130,12 +153,14 @@ def command(
         sys.exit(question.answer(snapshot_from(source)))
     if source is not None:
         fail("--watch looks at this machine; it can't be used with --from")
+    from oomkit.host.names import NameBook
     from oomkit.host.scan import Scanner
 
     try:
         with Scanner() as scanner:
+            book = NameBook()
             while True:
-                snapshot = without_self(scanner.snapshot())
+                snapshot = with_names(without_self(scanner.snapshot()), book)
                 if sys.stdout.isatty() and not as_json:
                     click.clear()
                 question.answer(snapshot, compact=True)

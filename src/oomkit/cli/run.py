@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from oomkit.cli import complete, recordings, run_options, run_views, worlds
-from oomkit.cli.common import fail
+from oomkit.cli.common import Integer, fail
 from oomkit.cli.repeat import repeating
-from oomkit.toml.numbers import MAX_INTEGER, MIN_INTEGER
 
 if TYPE_CHECKING:
     from oomkit.policy.records import Policy
@@ -35,34 +34,37 @@ _SHOWS = frozenset({"as_json", "as_log", "interval", "html", "png", "svg", "ever
 
 @click.command(epilog=_EXAMPLE)
 @click.argument("scenario_file", type=complete.FILE, metavar="SCENARIO|RECORDING")
-@click.option("--check", is_flag=True, help="Only tell what is wrong with the file.")
+@click.option("--check", is_flag=True, help="Validate the file and exit.")
 @click.option(
     "--set",
     "overrides",
     type=complete.SCENARIO_KEY,
     metavar="KEY=VALUE",
     multiple=True,
-    help="Change a value for this run: vm.NAME, machine.NAME, task.NAME.KEY, cgroup.NAME.KEY.",
+    help="Change a value for this run: vm.NAME, machine.NAME, task.NAME.KEY, cgroup.NAME.KEY, such "
+    "as machine.swap=2G. Can be repeated.",
 )
 @click.option(
     "--on",
     type=click.Choice(["model", "cgroup", "qemu"]),
     default="model",
-    help="Where: the model (default); real processes in a memory cgroup of this host, or on a "
-    "kernel booted in QEMU.",
+    show_default=True,
+    help="Play on the model, with real processes in a memory cgroup of this host (as root), or on "
+    "a kernel booted in QEMU.",
 )
 @click.option(
     "--kernel",
     type=complete.KERNEL,
     metavar="VERSION",
-    help="Another kernel's rules; with --on qemu also the path of an image or package to boot.",
+    help="Apply the rules of this kernel, such as 2.6.32; with --on qemu, boot it: a version, or "
+    "the path of an image or package.  [default: the scenario's]",
 )
 @click.option(
     "--guard",
     type=complete.GUARD,
     metavar="DAEMON",
-    help="With --on qemu: measure how fast somebody acts, and take this user-space OOM killer "
-    "along: oomkit[:POLICY], earlyoom, nohang (see oomkit daemons), or none.",
+    help="With --on qemu: run this OOM daemon in the guest, and measure how fast processes are "
+    "killed: oomkit, oomkit:POLICY, earlyoom, nohang (see oomkit daemons), or none.",
 )
 @click.option(
     "--policy",
@@ -70,47 +72,61 @@ _SHOWS = frozenset({"as_json", "as_log", "interval", "html", "png", "svg", "ever
     type=complete.POLICY,
     metavar="NAME|FILE",
     multiple=True,
-    help="Guard the machine: default, kernel, earlyoom, nohang, systemd-oomd, oomd-like, or a "
-    "file. Twice: both side by side; more: a table. On the model, or over a RECORDING.",
+    help="Guard the modelled machine, or replay a RECORDING, under a policy: default, kernel, "
+    "earlyoom, nohang, systemd-oomd, oomd-like, or a file. Given twice: both side by side; more "
+    "often: a table.",
 )
 @click.option(
     "--seed",
-    type=click.IntRange(MIN_INTEGER, MAX_INTEGER),
+    type=Integer(),
     default=0,
-    help="Moves what the scenario declares as random.",
+    metavar="N",
+    show_default=True,
+    help="Random seed: moves what the scenario declares as random.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The whole record as one object.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole record as one JSON object.")
 @click.option(
     "--log",
     "as_log",
     is_flag=True,
-    help="The kernel's log. Its clock is the machine's uptime: on the model it began 60 s before "
-    "the run.",
+    help="Print the kernel's log, stamped with the machine's uptime in seconds; on the model, the "
+    "run starts at 60 s.",
 )
-@click.option("--free", "interval", metavar="TIME", help="A table like free's, a line each TIME.")
+@click.option(
+    "--free",
+    "interval",
+    metavar="TIME",
+    help="Print a table like that of free, one line for each TIME, such as 1s.",
+)
 @click.option(
     "--vs",
     "others",
     type=complete.OTHER_SCENARIO,
     metavar="KEY=VALUE",
     multiple=True,
-    help="Play it a second time with this changed, and show both; or another SCENARIO.",
+    help="Play it again with this value changed, and compare: KEY=VALUE, or another SCENARIO.",
 )
 @click.option(
     "--compare",
     "compared",
     is_flag=True,
-    help="Play it on a real kernel (--on, or in a cgroup) and on the model, and show both.",
+    help="Play it on a real kernel (--on; else in a cgroup) and on the model, and compare.",
 )
-@click.option("--all", "every_one", is_flag=True, help="Tell every kill, refusal and freeze.")
+@click.option(
+    "--all", "every_one", is_flag=True, help="List every kill, refused allocation and freeze."
+)
 @click.option(
     "--html",
     type=complete.FILE,
     metavar="FILE",
-    help="Write a page that needs no network; of several runs, one with all of them.",
+    help="Write an HTML page that needs no network, with all runs; - for standard output.",
 )
-@click.option("--png", type=complete.FILE, metavar="FILE", help="Write a picture.")
-@click.option("--svg", type=complete.FILE, metavar="FILE", help="Write a picture that scales.")
+@click.option(
+    "--png", type=complete.FILE, metavar="FILE", help="Write a PNG picture; - for standard output."
+)
+@click.option(
+    "--svg", type=complete.FILE, metavar="FILE", help="Write an SVG picture; - for standard output."
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -133,12 +149,12 @@ def command(
     compared: bool,
     every_one: bool,
 ) -> None:
-    """Play a scenario, on a modelled machine or a real kernel.
+    """Play a scenario on a modelled machine or on a real kernel.
 
-    SCENARIO is a TOML file; oomkit new writes one to start from. RECORDING is what the flight
-    recorder of oomkit guard wrote; it is replayed under a policy, and only --policy, --json and
-    --html go with it. The exit status is 1 when somebody was (or would have been) killed, the
-    machine was frozen at the end, or the kernel panicked.
+    SCENARIO is a TOML file; oomkit new writes one to start from. RECORDING is a file that
+    oomkit guard --record wrote; it is replayed under a policy, and takes only --policy, --json and
+    --html. The exit status is 1 if a task was (or would have been) killed, the machine was frozen
+    at the end, or the kernel panicked.
     """
     recordings.play_if_one(ctx, scenario_file, policies, html, as_json=as_json)
     views = {"--json": as_json, "--log": as_log, "--free": interval is not None}
@@ -186,7 +202,7 @@ def command(
             run_views.show_log(run)
         elif every_s is not None:
             if any(files.values()):
-                # What is written is of the run as it is told everywhere.
+                # Files show the run at the default sampling.
                 shown = world.play(scenario_file, scenario, guards[0], every_s=every_s)
             run_views.show_free(shown.run, scenario, every_s, shown.total_mb)
         elif "-" not in files.values():

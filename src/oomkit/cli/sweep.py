@@ -30,15 +30,17 @@ _SHOWS = frozenset(
 
 @click.command(epilog=_EXAMPLE)
 @click.argument("sweep_file", type=complete.FILE, metavar="[SWEEP]", required=False)
-@click.option("--check", is_flag=True, help="Only tell what is wrong with the file.")
+@click.option(
+    "--check", is_flag=True, help="Validate the file, print the number of runs, and exit."
+)
 @click.option(
     "--fleet",
     "fleet_files",
     type=complete.FILE,
     metavar="FILE",
     multiple=True,
-    help="Draw machines and loads from a table (CSV, Parquet, JSON Lines); more than once for the "
-    "files of a trace.",
+    help="Draw machines and loads from a table (CSV, Parquet, JSON Lines). Can be repeated, for "
+    "the files of a trace.",
 )
 @click.option(
     "--set",
@@ -46,7 +48,8 @@ _SHOWS = frozenset(
     type=complete.SWEEP_KEY,
     metavar="KEY=VALUE",
     multiple=True,
-    help="Change a value of the sweep file: runs, seed, want.KEY, weights.KEY, fleet.KEY.",
+    help="Change a value of the sweep file: runs, seed, want.KEY, weights.KEY, fleet.KEY, such as "
+    "runs=100. Can be repeated.",
 )
 @click.option(
     "-o",
@@ -55,19 +58,35 @@ _SHOWS = frozenset(
     "out",
     type=complete.FILE,
     metavar="FILE",
-    help="Write a row for each run: .parquet, .csv or .jsonl.",
+    help="Write a row for each run; the name ends in .parquet, .csv or .jsonl.",
 )
-@click.option("--html", type=complete.FILE, metavar="FILE", help="Write the comparison as a page.")
-@click.option("--json", "as_json", is_flag=True, help="The answer as one object.")
+@click.option(
+    "--html",
+    type=complete.FILE,
+    metavar="FILE",
+    help="Write the comparison as an HTML page; - for standard output.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as one JSON object.")
 @click.option(
     "--workers",
     type=click.IntRange(1, 1024),
-    help="Processes on this machine.  [default: as many as CPUs]",
+    metavar="N",
+    help="Number of worker processes.  [default: as many as CPUs]",
 )
-@click.option("--cluster", metavar="ADDRESS", help="Play on a Dask cluster: tcp://HOST:PORT.")
-@click.option("--resume", is_flag=True, help="Go on with a sweep that was stopped.")
-@click.option("--restart", is_flag=True, help="Forget what a stopped sweep had done.")
-@click.option("--run", "one", type=click.IntRange(min=0), help="Play this one run and tell it.")
+@click.option(
+    "--cluster", metavar="ADDRESS", help="Play on a Dask cluster, such as tcp://10.0.0.5:8786."
+)
+@click.option("--resume", is_flag=True, help="Continue a sweep that was stopped.")
+@click.option(
+    "--restart", is_flag=True, help="Discard the runs of a stopped sweep and begin again."
+)
+@click.option(
+    "--run",
+    "one",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Play run N again and show its details.",
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -85,10 +104,10 @@ def command(
     resume: bool,
     restart: bool,
 ) -> None:
-    """Play many runs: machines, loads, knobs and policies that vary, and answer a question.
+    """Play many runs with varying machines, loads, settings and policies, and find the best.
 
-    SWEEP is a TOML file that names scenarios, what varies, and what is wanted. Same sweep, same
-    seed: same rows, wherever they are played. The exit status is 1 when runs failed.
+    SWEEP is a TOML file that names scenarios, what varies, and the question. The same sweep with
+    the same seed yields the same rows on any machine. The exit status is 1 if runs failed.
     """
     from oomkit.cli import sweep_work
 
@@ -102,7 +121,7 @@ def command(
         click.echo(f"{source}: fine, {sweep_work.size(sweep, table)}")
         return
     if one is not None:
-        sweep_work.tell_run(sweep, table, one)
+        sweep_work.show_run(sweep, table, one)
         return
     if html is not None:
         sweep_work.need_report()

@@ -13,9 +13,9 @@ from oomkit.kernel.decision import Counterfactual, Decision
 from oomkit.kernel.state import Snapshot
 from oomkit.klog.records import Report, TaskRow
 from oomkit.klog.replay import inputs_of
-from oomkit.klog.snapshot import Inputs, chosen_pid, page_kb
+from oomkit.klog.snapshot import Inputs, chosen_pid
 from oomkit.klog.total import Bounds, base_is_printed, bounds_by_score, total_is_printed
-from oomkit.render.quantities import kb, label, many
+from oomkit.render.quantities import count_of, kb, label
 
 _MAX_TASKS = 4000
 """Varying larger tables would take too long."""
@@ -37,7 +37,7 @@ def changes(
     decision = decide(snapshot, inputs.allocation, inputs.rules)
     if decision.chosen_pid != chosen:
         return (*first, *found)
-    size = page_kb(report)
+    size = report.page_kb
     altered = counterfactuals(snapshot, inputs.allocation, inputs.rules, decision)
     known = (_reword(item, snapshot, decision, size) for item in altered if _honest(item, report))
     return (*first, *(item for item in known if item is not None), *found)
@@ -73,7 +73,7 @@ def _reword(
     elif item.kind == "memory":
         text = f"{who} larger by {kb((item.needed - item.now) * size_kb)}: {then}"
     elif item.kind == "oom_group":
-        tasks = many(len(names), "process", "processes")
+        tasks = count_of(len(names), "process", "processes")
         fate = f"all {tasks} die together" if item.needed else f"only {names[item.then or 0]} dies"
         text = f"memory.oom.group {item.needed}: {fate}"
     else:
@@ -132,7 +132,9 @@ def choice(report: Report, where: Breakdown | None) -> Choice | None:
         ranked=ranked,
         complete=report.table_complete,
         terms=_terms(first, report, inputs, total, bounds) if first is not None else "",
-        runner_up=_runner_up(rows, chosen) if ranked and report.table_complete else "",
+        runner_up=_runner_up(rows, chosen, inputs.rules.badness, report.page_kb)
+        if ranked and report.table_complete
+        else "",
         difference=report.why,
         changes=changes(inputs, report, where, chosen),
     )
@@ -171,7 +173,7 @@ def _rows_by_size(report: Report) -> list[Candidate]:
 def _candidate(
     row: TaskRow, report: Report, rank: int | None, badness: int | None, dead: set[int]
 ) -> Candidate:
-    size = page_kb(report)
+    size = report.page_kb
     pgtables = None
     if row.pgtables_bytes is not None:
         pgtables = row.pgtables_bytes // 1024
@@ -213,9 +215,9 @@ def _terms(
         return text if row.badness is None else f"{text} = badness {row.badness}"
     if row.badness is not None:
         permille = inputs.rules.badness == "permille"
-        amount = f"{row.badness} of 1000" if permille else many(row.badness, "page")
+        amount = f"{row.badness} of 1000" if permille else count_of(row.badness, "page")
         text += f" = badness {amount}"
-    size_kb = page_kb(report)
+    size_kb = report.page_kb
     if total is not None:
         return f"{text}, measured against {kb(total * size_kb)}"
     if bounds is not None:
@@ -234,7 +236,7 @@ def _is_classic(report: Report) -> bool:
     return bool(report.tasks) and report.tasks[0].oom_score_adj is None
 
 
-def _runner_up(rows: list[Candidate], chosen: int | None) -> str:
+def _runner_up(rows: list[Candidate], chosen: int | None, badness: str, size_kb: int) -> str:
     ranked = [row for row in rows if row.rank is not None and row.badness is not None]
     if not ranked or ranked[0].pid != chosen:
         return ""
@@ -246,7 +248,13 @@ def _runner_up(rows: list[Candidate], chosen: int | None) -> str:
     gap = first.badness - second.badness
     equals = sum(row.badness == first.badness for row in ranked) - 1
     if gap == 0:
-        return (
-            f"{many(equals, 'other')} had the same badness, {label(second.comm, second.pid)} next"
-        )
-    return f"next {label(second.comm, second.pid)}, {gap} behind"
+        others = count_of(equals, "other")
+        return f"{others} had the same badness, {label(second.comm, second.pid)} next"
+    return f"next {label(second.comm, second.pid)}, {_distance(gap, badness, size_kb)} behind"
+
+
+def _distance(gap: int, badness: str, size_kb: int) -> str:
+    """A difference in badness with its unit, as these rules count it."""
+    if badness == "pages":
+        return f"{count_of(gap, 'page')} ({kb(gap * size_kb)})"
+    return count_of(gap, "thousandth" if badness == "permille" else "point")

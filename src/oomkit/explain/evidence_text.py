@@ -7,7 +7,7 @@ import msgspec
 
 from oomkit.explain.cgroup_names import place
 from oomkit.klog.evidence import Evidence
-from oomkit.render.quantities import kb, label, many
+from oomkit.render.quantities import count_of, kb, label
 
 _NAMES = {
     "slurm": "Slurm",
@@ -23,7 +23,9 @@ _NAMES = {
     "cloud-functions": "Cloud Functions",
     "cloud-foundry": "Cloud Foundry",
     "cri-o": "CRI-O",
+    "gitlab-runner": "GitLab Runner",
     "kernel": "the kernel",
+    "freebsd": "FreeBSD's kernel",
     "lambda": "AWS Lambda",
     "ray": "Ray",
     "oomkill": "BPF's oomkill",
@@ -58,7 +60,7 @@ def key_of(item: Evidence) -> tuple[str, ...] | None:
         return ("pid", str(item.pid))
     for kind, value in (
         ("unit", unit),
-        ("pod", item.pod),
+        ("pod", item.pod and item.pod.rpartition("/")[2]),
         ("container", item.container),
         ("cgroup", item.cgroup),
         ("job", item.job),
@@ -108,6 +110,10 @@ def subject(item: Evidence) -> str:
     if item.by == "ray":
         worker = f"worker {item.job}" if item.job else "workers"
         return worker + (f" on node {item.node}" if item.node else "")
+    if item.by == "cloud-foundry" and item.job:
+        return f"an instance of app {item.job}"
+    if item.cgroup == "/":
+        return "the machine"
     if item.by == "yarn" and item.job:
         return f"the container of executor {item.job}"
     if pod and container:
@@ -116,7 +122,7 @@ def subject(item: Evidence) -> str:
     for word, value in (
         ("pod", pod),
         ("container", container or found.container),
-        ("unit", item.unit or found.unit),
+        ("unit", item.unit or (found.unit if _ends_in(item.cgroup, found.unit) else None)),
         ("cgroup", item.cgroup),
         ("job", item.job),
         ("process", item.comm),
@@ -130,6 +136,11 @@ def subject(item: Evidence) -> str:
     return _UNNAMED.get(item.by, "something that the line does not name")
 
 
+def _ends_in(cgroup: str | None, unit: str | None) -> bool:
+    """Whether a path is that of a unit, not of a cgroup below it."""
+    return cgroup is not None and unit is not None and cgroup.rstrip("/").endswith(f"/{unit}")
+
+
 _UNNAMED = {
     **dict.fromkeys(("docker", "containerd", "ecs", "conmon", "runc", "cri-o"), "a container"),
     **dict.fromkeys(("cloud-run", "app-engine", "cloud-functions"), "an instance"),
@@ -139,14 +150,15 @@ _UNNAMED = {
     "slurm": "a job or step",
     "heroku": "a dyno",
     "nomad": "a task",
+    "cloud-foundry": "an app instance",
 }
 
 
 def sentence(item: Evidence) -> str:
     """What a line says, with all its numbers."""
     who = name_of(item.by)
-    if item.exited is False or _is_attempt(item):
-        signal = "SIGTERM" if "SIGTERM" in item.text or "signal 15" in item.text else "SIGKILL"
+    if item.exited is False or _is_attempt(item) or _only_asked(item):
+        signal = item.signal or "SIGKILL"
         outcome = ", which did not exit" if item.exited is False else ""
         return f"{who} sent {signal} to {subject(item)}{outcome}{_why(item)}{_held(item)}"
     if item.kind == "kill" or (item.kind == "notice" and item.by == "systemd-oomd"):
@@ -163,6 +175,11 @@ def sentence(item: Evidence) -> str:
         f"{subject(item)}: SIGKILL, and nothing here shows that memory was why; anybody may have "
         "sent it"
     )
+
+
+def _only_asked(item: Evidence) -> bool:
+    """A signal that can be ignored was sent, and no line says that the process exited."""
+    return item.by in _SIGNALLERS and item.exited is None and item.signal == "SIGTERM"
 
 
 def _is_attempt(item: Evidence) -> bool:
@@ -204,6 +221,13 @@ def _notice(item: Evidence, who: str) -> str:
     return f"{who} says that {subject(item)} ran out of memory{reason}"
 
 
+def is_for_memory(item: Evidence) -> bool:
+    """Whether a line tells of a death for want of memory, and not of disk or for no known cause."""
+    if item.kind == "eviction":
+        return item.reason is None or "memory" in item.reason
+    return item.kind in ("kill", "notice")
+
+
 def _eviction(item: Evidence) -> str:
     parts = []
     if item.used_kb is not None:
@@ -222,7 +246,7 @@ def _eviction(item: Evidence) -> str:
 
 
 def _processes(item: Evidence) -> str:
-    return f", {many(item.processes, 'process', 'processes')}" if item.processes else ""
+    return f", {count_of(item.processes, 'process', 'processes')}" if item.processes else ""
 
 
 def _why(item: Evidence) -> str:
@@ -273,7 +297,7 @@ def no_kill_text(items: Sequence[Evidence], count: int) -> str:
         same = [item for item in items if item.means == means]
         parts.append(_no_kill_part(same[0], len(same)))
     more = count - len(items)
-    also = f"; and {many(more, 'more line')} of this kind" if more > 0 else ""
+    also = f"; and {count_of(more, 'more line')} of this kind" if more > 0 else ""
     return f"no process was killed here: {'; '.join(parts)}{also}"
 
 

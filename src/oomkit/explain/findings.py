@@ -6,7 +6,6 @@ from oomkit.explain.memory_breakdown import memcg_stats, swapped_kb
 from oomkit.explain.records import Breakdown, Finding, Level, Shortage
 from oomkit.explain.zone_findings import zone_findings
 from oomkit.klog.records import Report
-from oomkit.klog.snapshot import page_kb
 from oomkit.render.quantities import kb, label, share
 
 _RANK = {"cause": 0, "odd": 1, "note": 2}
@@ -26,7 +25,7 @@ _KERNEL_USES = (
 
 
 def findings(report: Report, where: Breakdown | None, short: Shortage) -> tuple[Finding, ...]:
-    """What looks wrong, the most telling first."""
+    """What looks wrong, the most important first."""
     found = [*_kernel_side(report, where), *_swap(report, where, short)]
     found.extend(_cache(report, where, short))
     found.extend(_tasks(report, where, short))
@@ -40,7 +39,7 @@ def findings(report: Report, where: Breakdown | None, short: Shortage) -> tuple[
 
 
 def ranked(found: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Findings, the most telling first."""
+    """Findings, the most important first."""
     return tuple(sorted(found, key=lambda finding: _RANK[finding.level]))
 
 
@@ -145,7 +144,7 @@ def _cache(report: Report, where: Breakdown | None, short: Shortage) -> Iterator
         pages += dirty.get("writeback", dirty.get("file_writeback", 0)) // 1024
     else:
         counters = report.memory.counters_pages if report.memory else {}
-        pages = (counters.get("dirty", 0) + counters.get("writeback", 0)) * page_kb(report)
+        pages = (counters.get("dirty", 0) + counters.get("writeback", 0)) * report.page_kb
     if pages > where.total_kb // 4:
         yield _found(
             "dirty",
@@ -165,7 +164,7 @@ def _cache(report: Report, where: Breakdown | None, short: Shortage) -> Iterator
 def _tasks(report: Report, where: Breakdown | None, short: Shortage) -> Iterator[Finding]:
     if not report.tasks:
         return
-    size_kb = page_kb(report)
+    size_kb = report.page_kb
     if report.scope == "memcg" and where is not None and where.limit_kb:
         wanted = where.total_kb + swapped_kb(report, where)
         if wanted > where.limit_kb * 3 // 2:

@@ -3,7 +3,6 @@
 from oomkit.explain.records import Breakdown, Share
 from oomkit.klog.memory_records import Memcg, Memory
 from oomkit.klog.records import Report
-from oomkit.klog.snapshot import page_kb
 
 _LABELS = {
     "processes": "processes (sum of rss)",
@@ -48,7 +47,7 @@ def machine_kb(report: Report) -> int | None:
     if memory is None:
         return None
     if memory.ram_pages is not None:
-        return (memory.ram_pages - (memory.reserved_pages or 0)) * page_kb(report)
+        return (memory.ram_pages - (memory.reserved_pages or 0)) * report.page_kb
     sizes = [zone.managed_kb or zone.present_kb for zone in memory.zones]
     if not memory.zones or None in sizes or _is_subset(memory):
         return None
@@ -67,7 +66,7 @@ def _machine(report: Report) -> Breakdown | None:
     memory = report.memory
     if memory is None or not memory.counters_pages:
         return _swap_alone(report)
-    size_kb = page_kb(report)
+    size_kb = report.page_kb
     counters = memory.counters_pages
     found = {key: pages * size_kb for key, pages in _uses(counters).items()}
     found["kernel_stack"] = _sum_kb(memory, "kernel_stack")
@@ -149,12 +148,12 @@ def _memcg(report: Report) -> Breakdown | None:
         detail = ("slab_unreclaimable", "slab_reclaimable", "pagetables", "kernel_stack")
         rest = part.kmem.usage_kb - sum(found.get(key, 0) for key in detail)
         found["kernel_other"] = max(rest, found.get("kernel_other", 0))
-    if stats:
+    if stats and not _lacks_descendants(report):
         # The counters are flushed at other times than the total: a small rest means nothing.
         rest = usage - sum(found.values())
         found["unaccounted"] = rest if rest > usage // 50 else 0
-    else:
-        rss = sum(row.rss_pages for row in report.tasks) * page_kb(report)
+    elif not stats:
+        rss = sum(row.rss_pages for row in report.tasks) * report.page_kb
         found["processes"] = max(min(rss, usage - sum(found.values())), 0)
     swap_total, swap_used = _memcg_swap(part, stats)
     return Breakdown(
@@ -162,7 +161,7 @@ def _memcg(report: Report) -> Breakdown | None:
         total_kb=max(usage, sum(found.values())),
         shares=_shares(found),
         limit_kb=part.memory.limit_kb,
-        complete=bool(stats),
+        complete=bool(stats) and not _lacks_descendants(report),
         swap_total_kb=swap_total,
         swap_used_kb=swap_used,
     )
@@ -184,6 +183,16 @@ def memcg_stats(report: Report) -> dict[str, int]:
         for key, value in counters.items():
             summed[key] = summed.get(key, 0) + value
     return summed
+
+
+def _lacks_descendants(report: Report) -> bool:
+    """Counters without a descendant's, in which the asker was: v1 prints each by itself."""
+    part = report.memcg
+    own = next(iter(part.stats.values()), {}) if part is not None else {}
+    if part is None or "rss" not in own or "total_rss" in own:
+        return False
+    inside = part.task_path
+    return inside not in (None, part.path) and inside not in part.stats
 
 
 def _memcg_uses(stats: dict[str, int]) -> dict[str, int]:
@@ -232,4 +241,4 @@ def swapped_kb(report: Report, where: Breakdown) -> int:
     """Swap that the tasks hold: as charged to the cgroup, else by the table."""
     if where.swap_used_kb is not None:
         return where.swap_used_kb
-    return sum(row.swapents or 0 for row in report.tasks) * page_kb(report)
+    return sum(row.swapents or 0 for row in report.tasks) * report.page_kb

@@ -24,11 +24,12 @@ def without_repeats(reports: Sequence[Report]) -> list[Report]:
     kept: list[Report] = []
     places: dict[_Key, list[int]] = {}
     for report in reports:
-        key = _key(report)
-        known = places.setdefault(key, []) if key is not None else []
-        at = next((i for i in known if not _contradict(kept[i], report)), None)
+        keys = [key for key in (_key(report), _choice_key(report)) if key is not None]
+        known = [i for key in keys for i in places.get(key, ())]
+        at = next((i for i in known if _is_same(kept[i], report)), None)
         if at is None:
-            known.append(len(kept))
+            for key in keys:
+                places.setdefault(key, []).append(len(kept))
             kept.append(report)
         else:
             kept[at] = _merged(kept[at], report)
@@ -43,6 +44,30 @@ def _key(report: Report) -> _Key | None:
     if report.uptime_s is None:
         return None
     return (report.invoker, report.gfp_mask, report.panic, report.uptime_s)
+
+
+def _choice_key(report: Report) -> _Key | None:
+    """The choice and its score, which a line that was quoted alone has, too."""
+    chosen = report.selected
+    if chosen is None or chosen.score is None:
+        return None
+    return report.source.file, chosen.pid, chosen.comm, chosen.score
+
+
+def _is_same(known: Report, report: Report) -> bool:
+    if _key(known) != _key(report) and not (_is_bare(known) or _is_bare(report)):
+        return False
+    return not _contradict(known, report)
+
+
+def _is_bare(report: Report) -> bool:
+    """Nothing but the line on the choice was quoted."""
+    return (
+        report.selected is not None
+        and report.invoker is None
+        and not report.tasks
+        and all(victim.told_by == "choice" for victim in report.killed)
+    )
 
 
 def _sizes(victim: Killed) -> tuple[int | None, ...]:

@@ -15,7 +15,6 @@ from oomkit.explain.zones import (
 from oomkit.klog.memory_records import Counter, Zone
 from oomkit.klog.records import Report
 from oomkit.klog.report.header import nodes_in
-from oomkit.klog.snapshot import page_kb
 from oomkit.render.quantities import kb
 
 
@@ -76,7 +75,7 @@ def _memcg(report: Report) -> Shortage:
     if task_path and report.cgroup and task_path != report.cgroup:
         details.append(f"the task was in {task_path}, below the cgroup whose limit was hit")
     what = f"memory cgroup {report.cgroup}" if report.cgroup else "a memory cgroup"
-    owner = place_text(report.cgroup)
+    owner = report.owner or place_text(report.cgroup)
     return Shortage(kind="memcg", what=what, owner=owner, details=tuple(details))
 
 
@@ -118,7 +117,7 @@ def _nodes(report: Report, kind: str, what: str) -> Shortage:
     details.extend(_zones_of(report, nodes))
     memory = report.memory
     if memory is not None and memory.counters_pages.get("free"):
-        free = kb(memory.counters_pages["free"] * page_kb(report))
+        free = kb(memory.counters_pages["free"] * report.page_kb)
         details.append(f"the machine as a whole had {free} free")
     return Shortage(
         kind="mempolicy" if kind == "mempolicy" else "cpuset", what=what, details=tuple(details)
@@ -146,7 +145,7 @@ def _sysrq(report: Report) -> Shortage:
     details = []
     memory = report.memory
     if memory is not None and "free" in memory.counters_pages:
-        free = kb(memory.counters_pages["free"] * page_kb(report))
+        free = kb(memory.counters_pages["free"] * report.page_kb)
         total = machine_kb(report)
         details.append(f"{free}{f' of {kb(total)}' if total else ''} was free")
     what = "nothing: somebody asked for a kill by hand (SysRq-f, or f to /proc/sysrq-trigger)"
@@ -159,9 +158,9 @@ def _machine(report: Report) -> Shortage:
     free = memory.counters_pages.get("free") if memory is not None else None
     if total is not None:
         text = f"RAM {kb(total)}"
-        details.append(text + (f", {kb(free * page_kb(report))} free" if free is not None else ""))
+        details.append(text + (f", {kb(free * report.page_kb)} free" if free is not None else ""))
     elif free is not None:
-        details.append(f"{kb(free * page_kb(report))} free")
+        details.append(f"{kb(free * report.page_kb)} free")
     if memory is not None and memory.total_swap_kb is not None:
         if memory.total_swap_kb == 0:
             details.append("no swap")
@@ -177,10 +176,10 @@ def _page_fault(report: Report) -> Shortage | None:
         return None
     counters = report.memory.counters_pages if report.memory else {}
     total, free = machine_kb(report), counters.get("free")
-    cache = (counters.get("active_file", 0) + counters.get("inactive_file", 0)) * page_kb(report)
-    if total is not None and free is not None and free * page_kb(report) * 10 >= total:
-        left = f"RAM {kb(total)}, {kb(free * page_kb(report))} free"
-    elif cache * 2 > (total or sum(counters.values()) * page_kb(report)) > 0:
+    cache = (counters.get("active_file", 0) + counters.get("inactive_file", 0)) * report.page_kb
+    if total is not None and free is not None and free * report.page_kb * 10 >= total:
+        left = f"RAM {kb(total)}, {kb(free * report.page_kb)} free"
+    elif cache * 2 > (total or sum(counters.values()) * report.page_kb) > 0:
         left = f"{kb(cache)} of file cache were left"
     else:
         return None
@@ -196,7 +195,7 @@ def _fragmentation(report: Report) -> Shortage | None:
     order, request, memory = report.order or 0, request_of(report), report.memory
     if order <= 0 or memory is None:
         return None
-    size = kb(page_kb(report) << order)
+    size = kb(report.page_kb << order)
     zones = usable(memory.zones, request) if request else list(memory.zones)
     enough = [z for z in zones if _left_kb(z, report, request) > 0]
     if not enough:
@@ -240,7 +239,7 @@ def _zones_hidden(report: Report) -> Shortage | None:
     request, memory = request_of(report), report.memory
     if memory is None or not hides_usable(report, request):
         return None
-    free = memory.counters_pages.get("free", 0) * page_kb(report)
+    free = memory.counters_pages.get("free", 0) * report.page_kb
     shown = sum(zone.free_kb or 0 for zone in memory.zones)
     if free <= 2 * shown + 4096:
         return None
@@ -252,7 +251,7 @@ def _zones_hidden(report: Report) -> Shortage | None:
         )
     ]
     if (report.order or 0) > 0:
-        size = kb(page_kb(report) << (report.order or 0))
+        size = kb(report.page_kb << (report.order or 0))
         details.append(f"order {report.order}: the request was for {size} in one piece")
     if request is not None and not request.high:
         details.append("the request could not use high memory (no __GFP_HIGHMEM)")

@@ -13,7 +13,6 @@ from oomkit.explain.zones import (
 )
 from oomkit.klog.memory_records import Zone
 from oomkit.klog.records import Report
-from oomkit.klog.snapshot import page_kb
 from oomkit.render.quantities import kb, share
 
 _LARGE = 0.1
@@ -53,10 +52,10 @@ def _low_memory(mine: list[Zone], zones: tuple[Zone, ...]) -> Iterator[Finding]:
 def _hidden_low_memory(report: Report, request: Request) -> Iterator[Finding]:
     size_kb = hidden_low_kb(report, request)
     free = report.memory.counters_pages.get("free") if report.memory else None
-    if size_kb is None or not free or free * page_kb(report) < 2 * size_kb:
+    if size_kb is None or not free or free * report.page_kb < 2 * size_kb:
         return
     text = (
-        f"{kb(free * page_kb(report))} were free, while this request (no __GFP_HIGHMEM) may use "
+        f"{kb(free * report.page_kb)} were free, while this request (no __GFP_HIGHMEM) may use "
         f"low memory only, about {kb(size_kb)} by lowmem_reserve: it points to low memory of a "
         "32-bit kernel, whose zone is not in the log"
     )

@@ -6,7 +6,6 @@ import msgspec
 
 from oomkit.klog.memory_records import Zone
 from oomkit.klog.records import Report
-from oomkit.klog.snapshot import page_kb
 
 _DMA, _HIGHMEM, _DMA32, _MOVABLE = 0x1, 0x2, 0x4, 0x8
 _ORDER = ("DMA", "DMA32", "Normal", "HighMem", "Movable")
@@ -66,10 +65,10 @@ def reserve_kb(zone: Zone, report: Report, request: Request) -> int:
         # The kernel's list has an entry for each zone type it is built with.
         higher = zone.lowmem_reserve_pages[1:] if zone.name != request.highest else ()
         pages = max(higher, default=0) if request.high else next(iter(higher), 0)
-        return pages * page_kb(report) if _ORDER.index(zone.name) < _of(request) else 0
+        return pages * report.page_kb if _ORDER.index(zone.name) < _of(request) else 0
     index = zones.index(request.highest)
     reserves = zone.lowmem_reserve_pages
-    return reserves[index] * page_kb(report) if index < len(reserves) else 0
+    return reserves[index] * report.page_kb if index < len(reserves) else 0
 
 
 def _of(request: Request) -> int:
@@ -106,7 +105,7 @@ def hidden_low_kb(report: Report, request: Request) -> int | None:
     reserve = dma.lowmem_reserve_pages if dma is not None else ()
     if len(reserve) < 3 or reserve[2] <= reserve[1]:
         return None
-    size = reserve[1] * _RATIO * page_kb(report)
+    size = reserve[1] * _RATIO * report.page_kb
     # On 64 bits the zone after DMA reaches up to 4 GiB before there is one above it.
     return size if 0 < size < _MAX_LOW_KB else None
 

@@ -1,4 +1,4 @@
-"""The acting hand: from a choice to the signal, and on until memory is back."""
+"""Carries out what the policy decides: signals, commands, and each act until its memory is back."""
 
 import os
 import time
@@ -7,14 +7,14 @@ from oomkit.guard.hooks import BEFORE_S
 from oomkit.guard.killer import GONE
 from oomkit.guard.messages import ERROR, NOTICE, WARNING, acted, ended
 from oomkit.guard.ongoing_acts import begun, resumed, take_up
-from oomkit.guard.sensors import left_kb
+from oomkit.guard.records import Origin
 from oomkit.policy.engine.conditions import HARD
+from oomkit.policy.engine.reading import left_kb
 from oomkit.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from oomkit.guard.hooks import Hooks
     from oomkit.guard.killer import Key, Killer, Sent
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from oomkit.guard.pending_kills import PendingKills
     from oomkit.guard.recheck import Recheck
     from oomkit.guard.reporter import Reporter
+    from oomkit.guard.sensors import Sensors
     from oomkit.policy.engine.candidate import Ranked
     from oomkit.policy.engine.decider import Act, Decider
     from oomkit.policy.engine.escalation import Signal
+    from oomkit.policy.engine.plan import Plan
     from oomkit.policy.engine.reading import Reading
 
 WATCH_DEATH_S = 0.02
@@ -38,13 +40,13 @@ _SHRUNK = 8.0
 
 
 class Actions:
-    """Carries out what the policy decides.
+    """Carries out what the policy decides (:class:`oomkit.policy.engine.driver.Actuator`).
 
     Args:
         killer: sends the signals.
         pending: keeps what is under way for a guard that comes after this one.
         hooks: runs commands.
-        reporter: is told.
+        reporter: writes what is done.
         clock: the monotonic one.
         wall: seconds since the epoch.
 
@@ -58,12 +60,13 @@ class Actions:
         "_decider",
         "_dry_run",
         "_hooks",
-        "_how",
+
         "_killer",
-        "_named",
+        "_origin",
         "_pending",
         "_reporter",
-        "_stale",
+        "_response",
+        "_sensors",
         "_wall",
         "ongoing_acts",
         "untouchable",
@@ -86,15 +89,21 @@ class Actions:
         self._wall = wall
         self.ongoing_acts: list[OngoingAct] = []
         self.untouchable: set[Key] = set()
-        self._stale: list[int] = []
 
     def serve(
-        self, plan: "dict[str, Any]", decider: "Decider", recheck: "Recheck", *, dry_run: bool
+        self,
+        plan: "Plan",
+        decider: "Decider",
+        sensors: "Sensors",
+        recheck: "Recheck",
+        *,
+        dry_run: bool,
     ) -> None:
         """Act for a policy from now on; it waits for what is under way as if it were its own."""
         self._killer.obey(recheck)
-        self._how: dict[str, Any] = plan["how"]
-        self._named = {"policy": plan["name"], "dry_run": dry_run}
+        self._sensors = sensors
+        self._response = plan.response
+        self._origin = Origin(plan.name, dry_run=dry_run)
         self._dry_run = dry_run
         self._decider = decider
         for ongoing in self.ongoing_acts:
@@ -118,16 +127,16 @@ class Actions:
             if ongoing.alive:
                 take_up(ongoing, self._decider.escalation, t_s)
 
-    def check(self, choice: "Ranked", holding: "Callable[[float], list[int]]") -> str:
+    def check(self, choice: "Ranked") -> str:
         """Why a choice must not be made, now that all it takes is held and looked at again.
 
         Args:
             choice: what was chosen; who else shares its memory is added to its members.
-            holding: the processes that held at least so many kB when last measured.
         """
         under_way = {key for ongoing in self.ongoing_acts for key in ongoing.alive}
         one = choice.candidate
-        self._killer.complete(choice, holding((one.anon_kb + one.swap_kb) / _SHRUNK))
+        sharing = self._sensors.holding(one, (one.anon_kb + one.swap_kb) / _SHRUNK)
+        self._killer.complete(choice, sharing)
         keys = [(one.pid, one.start_time) for one in choice.members]
         found = self._killer.check(keys)
         if found is None and choice.level == "cgroup":
@@ -140,21 +149,16 @@ class Actions:
         if found is None:
             return ""
         (pid, _), why = found
-        self._stale.append(pid)
+        self._sensors.warm.drop(pid)
         if pid != one.pid and choice.level in _MAY_BE_NARROWED:
             choice.note = f"alone: process {pid} in its {choice.level}, looked at again: {why}"
             choice.members, choice.level, choice.freed_kb = (one,), "process", one.freed_kb()
-            return self.check(choice, holding)
+            return self.check(choice)
         return f"looked at again: {why if pid == one.pid else f'with process {pid}: {why}'}"
-
-    def stale(self) -> list[int]:
-        """Processes that were not what they had been taken for, since the last call."""
-        stale, self._stale = self._stale, []
-        return stale
 
     def act(self, act: "Act", reading: "Reading") -> bool:
         """Carry out a choice; False where it turned out that it must not be."""
-        ongoing = begun(act, left_kb(reading), self._wall(), self._named)
+        ongoing = begun(act, left_kb(reading), self._wall(), self._origin)
         if self._dry_run:
             ongoing.abandon("dry_run")
             self._reporter.record(ongoing.record)
@@ -166,8 +170,10 @@ class Actions:
         if act.command is not None:
             self._run_instead(act, ongoing)
         else:
-            self._send(act.signals, ongoing, together=act.choice.level != "namesakes")
-        if ongoing.record.get("outcome") == "protected":
+            # All were looked at when they were chosen, and only the command may have taken time.
+            together = act.choice.level != "namesakes" and bool(self._response.before)
+            self._send(act.signals, ongoing, together=together)
+        if ongoing.record.outcome == "protected":
             self._end(ongoing)
             return False
         if act.command is None and act.choice.level == "cgroup" and act.state.level >= HARD:
@@ -175,8 +181,8 @@ class Actions:
         self._save()
         self._reporter.record(ongoing.record)
         self._reporter.line(WARNING, acted(act, dry_run=False))
-        if self._how["notify"]:
-            self._hooks.notify("Memory is short", printable(acted(act, dry_run=False)))
+        if self._response.notify:
+            self._hooks.notify("Low memory", printable(acted(act, dry_run=False)))
         return True
 
     def _run_instead(self, act: "Act", ongoing: "OngoingAct") -> None:
@@ -189,8 +195,8 @@ class Actions:
             for key in keys:
                 self._spare(ongoing, key, f"with process {found[0][0]}: {found[1]}")
 
-    def escalate(self, signals: "tuple[Signal, ...]") -> None:
-        """Signals to those who were told before, and did not go."""
+    def signal(self, signals: "tuple[Signal, ...]") -> None:
+        """Send signals to processes that were signalled before, and did not exit."""
         for signal in signals:
             key = (signal.pid, signal.start_time)
             ongoing = next((one for one in self.ongoing_acts if key in one.alive), None)
@@ -208,13 +214,13 @@ class Actions:
     def settle(self, reading: "Reading", *, short: bool) -> None:
         """See what came free, and close the acts that are over."""
         for ongoing in list(self.ongoing_acts):
-            over = "outcome" in ongoing.record or ongoing.settled(
+            over = ongoing.record.outcome is not None or ongoing.settled(
                 reading.t_s, left_kb(reading), short=short
             )
             if over:
                 self._end(ongoing)
-                if self._how["after"] and ongoing.record["outcome"] != "protected":
-                    self._hooks.start(self._how["after"], ongoing.victim, "after")
+                if self._response.after and ongoing.record.outcome != "protected":
+                    self._hooks.start(self._response.after, ongoing.victim, "after")
 
     def _end(self, ongoing: "OngoingAct") -> None:
         """Close an act that is over."""
@@ -235,7 +241,7 @@ class Actions:
 
     def _before(self, act: "Act") -> None:
         """Run the command before the signal, and wait for it a little, unless it is hard."""
-        argv = self._how["before"]
+        argv = self._response.before
         if argv:
             pid = self._hooks.start(argv, act.choice.candidate, "before")
             if pid is not None and act.state.level < HARD:
@@ -265,19 +271,17 @@ class Actions:
                 self.untouchable.add(key)
                 self._decider.died(*key, t_s)
                 ongoing.alive.discard(key)
-        if not ongoing.alive and all(one.error for one in sent) and "outcome" not in ongoing.record:
+        if not ongoing.alive and all(one.error for one in sent) and ongoing.record.outcome is None:
             ongoing.abandon("gone" if all(one.error == GONE for one in sent) else "refused")
         return sent
 
     def _spare(self, ongoing: "OngoingAct", key: "Key", why: str) -> None:
         """Leave alone who turned out to be protected, and say so."""
-        signalled = any(
-            one["pid"] == key[0] and not one["error"] for one in ongoing.record["signals"]
-        )
+        signalled = any(one.pid == key[0] and not one.error for one in ongoing.record.signals)
         self._reporter.line(NOTICE, f"process {key[0]} is not signalled: {why}")
-        ongoing.record.setdefault("spared", []).append({"pid": key[0], "why": why})
+        ongoing.record.spared.append((key[0], why))
         self._decider.spared(*key, signalled=signalled)
-        self._stale.append(key[0])
+        self._sensors.warm.drop(key[0])
         self._killer.let_go(key)
         ongoing.alive.discard(key)
         if not ongoing.alive:

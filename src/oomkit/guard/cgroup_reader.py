@@ -3,7 +3,7 @@
 import os
 
 from oomkit.guard.kernel_file import number_after
-from oomkit.guard.sharers import mark_sharers
+from oomkit.guard.sharers import Sharers
 from oomkit.host.cgroup_kill import pids_below
 from oomkit.host.pidns import inside
 from oomkit.host.procfs import read_int, read_or_none
@@ -14,11 +14,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import re
     from collections.abc import Iterable
-    from typing import Any
 
     from oomkit.guard.config import Places
     from oomkit.guard.shortlist import Shortlist
     from oomkit.policy.engine.candidate import Candidate
+    from oomkit.policy.engine.plan import Selection
 
 _UNLIMITED_BYTES = 1 << 60
 """Version 1 says "none" by the largest number of pages."""
@@ -126,16 +126,20 @@ class Members:
 
     Args:
         places: where cgroups and processes are.
-        whom: the plan's ``whom``.
+        selection: of the plan.
+
+    Attributes:
+        sharers: finds who shares an address space.
     """
 
-    __slots__ = ("_by_reclaim", "_level", "_oom_group", "_places")
+    __slots__ = ("_by_reclaim", "_level", "_oom_group", "_places", "sharers")
 
-    def __init__(self, places: "Places", whom: "dict[str, Any]", *, by_reclaim: bool) -> None:
+    def __init__(self, places: "Places", selection: "Selection", *, by_reclaim: bool) -> None:
         self._places = places
-        self._level: str = whom["level"]
-        self._oom_group: bool = whom["oom_group"]
+        self._level = selection.level
+        self._oom_group = selection.oom_group
         self._by_reclaim = by_reclaim
+        self.sharers = Sharers()
 
     def complete(
         self, warm: "Shortlist", *, also: "Iterable[int]" = ()
@@ -167,7 +171,7 @@ class Members:
 
         The latter are added, however small, as all of them die with it.
         """
-        mark_sharers(found)
+        self.sharers.mark(found)
         namespaces = {one.init_of for one in found if one.init_of is not None}
         if not namespaces:
             return

@@ -38,9 +38,7 @@ def consider(policy: Policy, settings: Settings, pid: int) -> tuple[str, ...]:
         if reading is None:
             raise NoSuchProcessError("processes can't be read")
         decider.look(reading)
-        sensors.refresh(decider, reading)
-        sensors.note(decider, reading)
-        everybody, groups = sensors.candidates(reading, also=(pid,))
+        everybody, groups = sensors.candidates(reading, decider.growth, also=(pid,))
     finally:
         sensors.close()
     one = next((candidate for candidate in everybody if candidate.pid == pid), None)

@@ -9,21 +9,20 @@ import os
 import pwd
 import re
 import sys
-from typing import Any
 
-from oomkit.guard.sensors import fields_asked_for
 from oomkit.policy.compile import compile_plan
+from oomkit.policy.engine.plan import Plan
 from oomkit.policy.read import PolicyError, find_policy
 from oomkit.policy.records import Policy
 
 _LITERAL = re.compile(r"[^*?\[\]]+")
 
 
-def plan_for_here(policy: Policy) -> dict[str, Any]:
+def plan_for_here(policy: Policy) -> Plan:
     """The plan of a policy with what this machine adds: names of user ids, if patterns ask."""
     plan = compile_plan(policy)
-    if "user" in fields_asked_for(plan):
-        plan["users"] = _users(policy)
+    if "user" in plan.fields():
+        plan.users = _users(policy)
     return plan
 
 
@@ -49,7 +48,7 @@ def main() -> None:
         plan = plan_for_here(_policy())
     except PolicyError as error:
         sys.exit(_said(error))
-    sys.stdout.buffer.write(marshal.dumps(plan))
+    sys.stdout.buffer.write(marshal.dumps(plan.to_values()))
 
 
 def _policy() -> Policy:

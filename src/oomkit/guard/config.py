@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from oomkit.policy.engine.plan import Plan
+
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ class Settings:
     """How the daemon shall run.
 
     Attributes:
-        plan: the policy, compiled; under ``users``, if it asks for them, names of user ids.
+        plan: the policy, compiled.
         source: the policy's name or file, for people.
         compile_argv: prints the plan of that policy, for SIGHUP.
         dry_run: do everything but the signals.
@@ -61,18 +63,19 @@ class Settings:
         status: file that says what the daemon is doing; empty: none.
         state: file that keeps what is under way; empty: none.
         exporter: pid of the process that serves metrics; 0: there is none.
+        files_bounded: we may be refused a file because the whole machine has too many open.
         self_test: kill a child of our own at the start, to see that killing works.
     """
 
     __slots__ = (
-        "compile_argv", "dry_run", "exporter", "journal", "missing", "places", "plan", "recording",
-        "recording_bytes", "self_test", "source", "state", "status",
+        "compile_argv", "dry_run", "exporter", "files_bounded", "journal", "missing", "places",
+        "plan", "recording", "recording_bytes", "self_test", "source", "state", "status",
         "take_in_argv",
     )  # fmt: skip
 
     def __init__(
         self,
-        plan: dict[str, Any],
+        plan: Plan,
         *,
         source: str = "",
         compile_argv: tuple[str, ...] = (),
@@ -86,10 +89,11 @@ class Settings:
         status: str = "",
         state: str = "",
         exporter: int = 0,
+        files_bounded: bool = True,
         self_test: bool = True,
     ) -> None:
         self.plan = plan
-        self.source = source or str(plan["name"])
+        self.source = source or plan.name
         self.compile_argv = compile_argv
         self.dry_run = dry_run
         self.places = places or Places()
@@ -101,12 +105,14 @@ class Settings:
         self.status = status
         self.state = state
         self.exporter = exporter
+        self.files_bounded = files_bounded
         self.self_test = self_test
 
 
 def to_plain(settings: Settings) -> dict[str, Any]:
     """As a dictionary that :mod:`marshal` can carry."""
     plain = {name: getattr(settings, name) for name in Settings.__slots__}
+    plain["plan"] = settings.plan.to_values()
     plain["places"] = {name: getattr(settings.places, name) for name in Places.__slots__}
     return plain
 
@@ -114,7 +120,7 @@ def to_plain(settings: Settings) -> dict[str, Any]:
 def from_plain(plain: dict[str, Any]) -> Settings:
     """The settings again."""
     return Settings(
-        plain["plan"],
+        Plan.from_values(plain["plan"]),
         places=Places(**plain["places"]),
         **{name: plain[name] for name in Settings.__slots__ if name not in ("plan", "places")},
     )

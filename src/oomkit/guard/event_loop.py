@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import signal as _signal
     from collections.abc import Collection
 
-    from oomkit.guard.idle_loop import IdleLoop
+    from oomkit.guard.idle_loop import IdleLoop, Poll
 else:  # the public module brings enum, which a small daemon can't afford
     import _signal
 
@@ -31,15 +31,17 @@ class EventLoop:
     """
 
     __slots__ = (
-        "_before", "_path", "_pipe", "_poller", "_trigger", "asked", "count",
+        "_before", "_path", "_pipe", "_poll", "_poller", "_trigger", "asked", "count",
     )  # fmt: skip
 
-    def __init__(self, pressure: str) -> None:
+    def __init__(self, pressure: str, poll: "Poll | None" = None) -> None:
         """Set a trigger and take over signals.
 
         Args:
             pressure: the PSI file; empty: there is none to wait for.
+            poll: sleeps instead of ``poll.poll``, as in a test.
         """
+        self._poll = poll
         self.asked: list[int] = []
         self.count = 0
         self._path = pressure
@@ -93,7 +95,7 @@ class EventLoop:
             poller = self._poller = self._polls(())
         # Rounded up: a sleep that ends a moment early only has to begin again.
         looked = idle_loop.count
-        ready = idle_loop.poll(poller.poll, int(timeout_s * 1000) + 1)
+        ready = idle_loop.poll(self._poll or poller.poll, int(timeout_s * 1000) + 1)
         self.count += 1 + idle_loop.count - looked
         if not ready:
             return _NOTHING

@@ -4,7 +4,7 @@ import os
 
 from oomkit.host.membership import container_of, manager_root, parse_membership, unit_of
 from oomkit.host.pidns import is_nested_init, namespace_of
-from oomkit.host.procfs import GONE, NO_FILES, read_at
+from oomkit.host.procfs import GONE, NO_FILES, read_single
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,37 +64,56 @@ def units_root(places: "Places") -> str:
     return manager_root(first) if first else ""
 
 
+Membership = tuple[bytes | None, str | None, str | None, str | None]
+
+
 class Identity:
     """Cgroup, program and command line of a process at one moment.
 
     Args:
         directory: in ``/proc``: the process's, or that of a living thread of it.
         wanted: what is read.
+        text: its ``cgroup``, if that was read just now.
+        known: :attr:`membership` as it was before, which spares taking the same text apart again.
+
+    Attributes:
+        membership: its ``cgroup``, and what that says: cgroup, unit and container.
 
     Raises:
-        ProcessLookupError: the thread has exited, and what it showed is not the process's.
         OSError: too many files are open.
     """
 
-    __slots__ = ("_cgroup", "_cmdline", "_directory", "_exe", "_unknown")
+    __slots__ = ("_cmdline", "_directory", "_exe", "_unknown", "membership")
 
-    def __init__(self, directory: str, wanted: Wanted) -> None:
+    def __init__(
+        self,
+        directory: str,
+        wanted: Wanted,
+        text: bytes | None = None,
+        known: "Membership | None" = None,
+    ) -> None:
         self._directory = directory
         unknown: list[str] = []
-        self._cgroup = membership_of(directory, wanted.places)
-        if self._cgroup is None:
+        if text is None:
+            text = _cgroup_text(directory)
+        if known is not None and known[0] == text:
+            self.membership = known
+        else:
+            path = _membership(text, wanted.places.cgroup_version)
+            unit = unit_of(path, wanted.root) if path else None
+            container = container_of(path, wanted.root) if path else None
+            self.membership = (text, path, unit, container)
+        if self.membership[1] is None:
             unknown += ("cgroup", "unit", "container")
         self._exe = self._cmdline = None
         if "exe" in wanted.fields:
-            self._exe, known = program_of(directory)
-            if not known:
+            self._exe, is_known = program_of(directory)
+            if not is_known:
                 unknown.append("exe")
         if "cmdline" in wanted.fields:
             self._cmdline, all_of_it = _cmdline(directory, whole=wanted.whole)
             if self._cmdline is None or (wanted.whole and not all_of_it):
                 unknown.append("cmdline")
-        if (wanted.whole or "/task/" in directory) and has_exited(directory):
-            raise ProcessLookupError(directory)
         self._unknown = tuple(unknown)
 
     def fill_in(self, candidate: "Candidate", wanted: Wanted, status: bytes = b"") -> None:
@@ -105,12 +124,7 @@ class Identity:
             wanted: what is read.
             status: its ``status``, if that was read for the candidate just now.
         """
-        path = candidate.cgroup = self._cgroup
-        if path:
-            candidate.unit = unit_of(path, wanted.root)
-            candidate.container = container_of(path, wanted.root)
-        else:
-            candidate.unit = candidate.container = None
+        _, candidate.cgroup, candidate.unit, candidate.container = self.membership
         candidate.exe, candidate.cmdline = self._exe, self._cmdline
         candidate.unknown = () if candidate.kthread else self._unknown
         if "user" in wanted.fields:
@@ -129,13 +143,19 @@ def membership_of(directory: str, places: "Places") -> str | None:
     Raises:
         OSError: too many files are open.
     """
+    return _membership(_cgroup_text(directory), places.cgroup_version)
+
+
+def _cgroup_text(directory: str) -> bytes | None:
     try:
-        data = read_at(f"{directory}/cgroup")
+        return read_single(f"{directory}/cgroup")
     except OSError as error:
         if error.errno in NO_FILES:
             raise
-        return None if places.cgroup_version else ""
-    version = places.cgroup_version
+        return None
+
+
+def _membership(data: bytes | None, version: int) -> str | None:
     if not data:
         return None if version else ""
     if version and not any(_is_of(line, version) for line in data.splitlines()):
@@ -199,9 +219,14 @@ def has_exited(directory: str) -> bool:
         OSError: too many files are open.
     """
     try:
-        stat = read_at(f"{directory}/stat")
+        stat = read_single(f"{directory}/stat")
     except OSError as error:
         if error.errno in NO_FILES:
             raise
         return True
+    return exited(stat)
+
+
+def exited(stat: bytes) -> bool:
+    """The same, by what ``stat`` says."""
     return stat.rpartition(b")")[2].split(None, 1)[:1] in ([b"Z"], [b"X"], [])

@@ -9,10 +9,10 @@ from oomkit.policy.engine.pace import calm_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from oomkit.guard.sensors import Sources
     from oomkit.policy.engine.pace import Calm
+    from oomkit.policy.engine.plan import Plan
     from oomkit.policy.engine.reading import Reading
 
     Poll = Callable[[int], list[tuple[int, int]]]
@@ -59,7 +59,7 @@ class IdleLoop:
 
     def __init__(
         self,
-        plan: "dict[str, Any]",
+        plan: "Plan",
         sources: "Sources",
         news: "Poll",
         *,
@@ -171,7 +171,7 @@ class IdleLoop:
             return False
         floor_kb = self._calm.floor_kb(available_kb)
         next_s = self._calm.next_look_s(floor_kb)
-        if available_kb < floor_kb or next_s < min(SOONEST_S, self._plan["look"]["most_s"]):
+        if available_kb < floor_kb or next_s < min(SOONEST_S, self._plan.polling.max_interval_s):
             return False
         self._floor = _KEY + b"%*d kB" % (len(line) - len(_KEY) - len(b" kB"), floor_kb)
         # Rounded up: a sleep that ends a moment early only has to begin again.

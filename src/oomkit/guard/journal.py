@@ -14,7 +14,7 @@ from _thread import allocate_lock
 
 from oomkit.files.safely import open_own, rename_own
 from oomkit.guard.config import read_boot_id
-from oomkit.guard.records import encode
+from oomkit.guard.json_line import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,11 +14,14 @@ import select
 
 from oomkit.files.safely import open_own
 from oomkit.guard.config import read_boot_id
+from oomkit.guard.records import CountedKillsRecord, KernelKillRecord
 from oomkit.host.procfs import read_at, read_or_none
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    KillRecord = KernelKillRecord | CountedKillsRecord
 
 SEEN_MODE = 0o600
 FEW_FILES = 64
@@ -89,19 +92,19 @@ class KernelKills:
         if self.kmsg_fd >= 0:
             self._poller.register(self.kmsg_fd, select.POLLIN)
 
-    def look(self, mono_s: float, wall_s: float, *, final: bool = False) -> list[dict[str, object]]:
-        """Return one record for each kill that was found, the ``kind`` being ``kernel_kill``.
+    def look(self, mono_s: float, wall_s: float, *, final: bool = False) -> list[KillRecord]:
+        """Return a record of each kill that was found.
 
         Args:
             mono_s: seconds of the monotonic clock, by which the kernel stamps its log.
             wall_s: seconds since the epoch.
             final: there will be no other look, so wait for no line of the log.
         """
-        found: list[dict[str, object]] = []
+        found: list[KillRecord] = []
         since_s = self._looked_s
         stamp_since_s = since_s if self._caught_up else None
         seen = self._read_kmsg(
-            lambda record: found.append(_stamped(record, stamp_since_s, mono_s, wall_s)),
+            lambda one: found.append(_stamped(one, one.kernel_s, stamp_since_s, mono_s, wall_s)),
             most=None if final else _KILLS_A_LOOK,
         )
         self._looked_s = mono_s
@@ -119,7 +122,7 @@ class KernelKills:
         elif self._unseen_since_s is None:
             self._unseen_since_s = mono_s
         if self._unseen and (final or mono_s - (self._unseen_since_s or mono_s) >= GRACE_S):
-            found.append(_stamped(self._untold(), since_s, mono_s, wall_s))
+            found.append(_stamped(self._untold(), None, since_s, mono_s, wall_s))
         elif seen:
             self._by_cgroup = self._walk()
         if seen:
@@ -171,20 +174,15 @@ class KernelKills:
         except OSError as error:
             self.missing.append(f"the place in the kernel's log: {error.strerror}")
 
-    def _untold(self) -> dict[str, object]:
-        """Kills that only the counter knows of, and the cgroups that lost somebody."""
+    def _untold(self) -> CountedKillsRecord:
+        """Kills that only the counter shows, and the cgroups that lost processes."""
         before, self._by_cgroup = self._by_cgroup, self._walk()
         grown = {p: n - before.get(p, 0) for p, n in self._by_cgroup.items()}
         count, self._unseen, self._unseen_since_s = self._unseen, 0, None
-        return {
-            "kind": "kernel_kill",
-            "seen": "vmstat",
-            "count": count,
-            "cgroups": {path: more for path, more in grown.items() if more > 0},
-        }
+        return CountedKillsRecord(count, {path: n for path, n in grown.items() if n > 0})
 
-    def _read_kmsg(self, tell: Callable[[dict[str, object]], None], *, most: int | None) -> int:
-        """Read what there is, up to so many kills; tell of each, and return how many."""
+    def _read_kmsg(self, found: Callable[[KernelKillRecord], None], *, most: int | None) -> int:
+        """Read what there is, up to a maximum of kills; hand on each, and return how many."""
         kills = 0
         while self.kmsg_fd >= 0 and (most is None or kills < most):
             try:
@@ -209,10 +207,10 @@ class KernelKills:
                 killed = self._take(line[1], line[2])
                 if killed is not None:
                     kills += 1
-                    tell(killed)
+                    found(killed)
         return kills
 
-    def _take(self, usec: int, text: bytes) -> dict[str, object] | None:
+    def _take(self, usec: int, text: bytes) -> KernelKillRecord | None:
         if _BEGIN in text:
             self._forget()
             self._report_us = usec
@@ -224,17 +222,8 @@ class KernelKills:
             return None
         if not self._report:
             self._keep(usec, text)
-        killed = _killed(text)
-        record: dict[str, object] = {
-            "kind": "kernel_kill",
-            "seen": "kmsg",
-            **killed,
-            "scope": "memcg" if _OF_CGROUP in text else "global",
-            "kernel_s": usec / 1e6,
-            "lines": self._report,
-        }
-        if self._dropped:
-            record["lines_dropped"] = self._dropped
+        scope = "memcg" if _OF_CGROUP in text else "global"
+        record = KernelKillRecord(*_killed(text), scope, usec / 1e6, self._report, self._dropped)
         self._forget()
         return record
 
@@ -301,28 +290,29 @@ def _line(record: bytes) -> tuple[int, int, bytes] | None:
     return int(fields[1]), int(fields[2]), body.partition(b"\n")[0]
 
 
-def _killed(text: bytes) -> dict[str, object]:
+def _killed(text: bytes) -> tuple[int | None, str]:
     """Pid and name in ``Killed process 812 (mysqld) ...``; up to 4.18 a comma may follow."""
     rest = text.partition(_KILLED)[2]
     number = rest.split(b" ", 1)[0].rstrip(b",")
     comm = rest.partition(b"(")[2].rpartition(b")")[0]
     if b") " in comm:
         comm = comm.partition(b") ")[0]
-    return {
-        "pid": int(number) if number.isdigit() else None,
-        "comm": comm.decode("utf-8", "surrogateescape"),
-    }
+    pid = int(number) if number.isdigit() else None
+    return pid, comm.decode("utf-8", "surrogateescape")
 
 
 def _stamped(
-    record: dict[str, object], since_s: float | None, mono_s: float, wall_s: float
-) -> dict[str, object]:
+    record: KillRecord,
+    kernel_s: float | None,
+    since_s: float | None,
+    mono_s: float,
+    wall_s: float,
+) -> KillRecord:
     """Give a kill the time at which it was made, which may be long before it was found.
 
     The clock of the log drifts away from the monotonic clock over months, so the last look is
     taken as a bound.
     """
-    kernel_s = record.get("kernel_s")
-    at_s = kernel_s if isinstance(kernel_s, float) else mono_s
-    at_s = min(max(at_s, since_s or 0.0), mono_s)
-    return {**record, "mono_s": at_s, "time_s": round(wall_s - (mono_s - at_s), 6)}
+    at_s = min(max(mono_s if kernel_s is None else kernel_s, since_s or 0.0), mono_s)
+    record.mono_s, record.time_s = at_s, round(wall_s - (mono_s - at_s), 6)
+    return record

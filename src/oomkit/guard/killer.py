@@ -1,6 +1,7 @@
 """Sending the signals that a policy decided on, and seeing who died of them."""
 
 import os
+import select
 import time
 
 from oomkit.guard.cgroup_reader import directory_of
@@ -68,10 +69,12 @@ class Killer:
         reaper: helps the dying along; None: nobody does.
         make_room: called when no file can be opened, to close some that can be spared.
         clock: the monotonic one.
+        ample: whether so many files more can be opened for certain; None: it has to be tried.
     """
 
     __slots__ = (
-        "_clock", "_held", "_loose", "_make_room", "_own_pids", "_places", "_reaper", "_recheck",
+        "_ample", "_clock", "_held", "_loose", "_make_room", "_own_pids", "_places", "_reaper",
+        "_recheck",
     )  # fmt: skip
 
     def __init__(
@@ -82,7 +85,9 @@ class Killer:
         reaper: "Reaper | None",
         make_room: "Callable[[], None]",
         clock: "Callable[[], float]" = time.monotonic,
+        ample: "Callable[[int], bool] | None" = None,
     ) -> None:
+        self._ample = ample
         self._places = places
         self._own_pids = own_pids
         self._recheck = recheck
@@ -205,19 +210,21 @@ class Killer:
         return None
 
     def send(self, signals: "Sequence[Signal]", *, together: bool = True) -> list[Sent]:
-        """Send signals: all are held before the first is signalled, as far as descriptors go.
+        """Send signals, in this order; each process is held and looked at immediately before.
 
         Args:
             signals: to which processes, and which.
-            together: they go together or not at all: where one is protected, none is signalled.
+            together: they go together or not at all: all are looked at before the first is
+                signalled, and where one is protected, none is. False where they need not, or
+                where that was seen to just now.
         """
         keys = [(signal.pid, signal.start_time) for signal in signals]
         fresh = [key for key in keys if key not in self._held]
         loose = {*fresh[self._room(len(fresh)) :]}
-        for key in keys:
-            if key not in loose:
-                self.hold(key)
         if together and len(signals) > 1:
+            for key in keys:
+                if key not in loose:
+                    self.hold(key)
             found = self.check(key for key in keys if key not in loose) or self.check(
                 loose, keep=False
             )
@@ -251,6 +258,9 @@ class Killer:
         """How many of some processes can be held at once, with each looked at meanwhile."""
         if not count:
             return 0
+        # Who is held takes one, and one more while the reaper has it.
+        if self._ample is not None and self._ample(2 * (len(self._held) + count)):
+            return count
         wanted = count + LEAST  # so that there is always room for one more that is let go of
         free = _can_be_opened(wanted)
         if free < wanted and shed:
@@ -314,7 +324,14 @@ class Killer:
 
     def dead(self) -> list[Key]:
         """Who ended since the last look; they are let go of."""
-        ended = [key for key, held in self._held.items() if held.dead()]
+        ended = []
+        if self._held:
+            poller = select.poll()
+            keys = {}
+            for key, held in self._held.items():
+                keys[held.fd] = key
+                poller.register(held.fd, select.POLLIN)
+            ended = [keys[fd] for fd, _ in poller.poll(0)]
         for pid, start_ticks in tuple(self._loose):
             try:
                 gone = start_ticks_of(pid, self._places.proc) != start_ticks

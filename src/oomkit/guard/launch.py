@@ -23,6 +23,11 @@ from oomkit.policy.describe import missing_words
 from oomkit.policy.records import Policy
 
 _CAP_SYS_PTRACE = 1 << 19
+_CAP_SYS_ADMIN = 1 << 21
+_FIRST_USER_NAMESPACE = 0xEFFFFFFD
+"""By inode (PROC_USER_INIT_INO, include/linux/proc_ns.h)."""
+_UNREACHABLE = 1 << 40
+"""systemd sets the machine's bound on open files as high as can be."""
 _LEADING = ("PYTHON", "LD_", "BASH_FUNC_", "PERL", "RUBY")
 _LOADING = frozenset({"BASH_ENV", "ENV", "GCONV_PATH", "GLIBC_TUNABLES", "IFS", "NODE_OPTIONS"})
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -124,7 +129,7 @@ def missing_here(policy: Policy, settings: Settings) -> tuple[str, ...]:
         found.append(
             "pressure triggers are coarse (no CAP_SYS_RESOURCE), so the clock counts as well"
         )
-    if os.geteuid() == 0 and "exe" in fields and not _may_trace():
+    if os.geteuid() == 0 and "exe" in fields and not _has_capability(_CAP_SYS_PTRACE):
         found.append(
             "the programs of others can't be seen (no CAP_SYS_PTRACE), so whoever a never by exe "
             "could mean is spared"
@@ -174,10 +179,25 @@ def exec_daemon(settings: Settings) -> NoReturn:
         raise LaunchError(f"{argv[0]}: {error.strerror}") from None
 
 
-def _may_trace() -> bool:
+def files_are_bounded() -> bool:
+    """Whether this process may be refused a file because the machine has too many open.
+
+    CAP_SYS_ADMIN goes beyond ``fs.file-max``, though not that of another user namespace.
+    """
+    try:
+        with open("/proc/sys/fs/file-max", "rb") as file:
+            most = int(file.read())
+        user_namespace = os.stat("/proc/self/ns/user").st_ino
+    except (OSError, ValueError):
+        return True
+    beyond = user_namespace == _FIRST_USER_NAMESPACE and _has_capability(_CAP_SYS_ADMIN)
+    return most < _UNREACHABLE and not beyond
+
+
+def _has_capability(bit: int) -> bool:
     with open("/proc/self/status", "rb") as status:
         effective = status.read().partition(b"CapEff:")[2].split(None, 1)[0]
-    return bool(int(effective, 16) & _CAP_SYS_PTRACE)
+    return bool(int(effective, 16) & bit)
 
 
 def _trigger(places: Places) -> Trigger | None:

@@ -13,8 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
-    from typing import Any
 
+    from oomkit.guard.act_record import ActRecord
     from oomkit.policy.engine.candidate import Ranked
     from oomkit.policy.engine.decider import Act
     from oomkit.policy.engine.trigger import State
@@ -163,7 +163,7 @@ _OUTCOMES = {
     "gone": "was gone before it could be signalled",
     "refused": "could not be signalled",
     "protected": "is protected by now, and was left alone",
-    "spared": "memory came back, so it may take its time",
+    "spared": "memory recovered; waiting without escalation",
     "survived": "did not die within a minute",
 }
 
@@ -206,12 +206,11 @@ def _gain(choice: "Ranked") -> str:
     return f"which frees {amount(choice.freed_kb, 'kb')}{wrote}"
 
 
-def ended(record: "dict[str, Any]") -> str:
+def ended(record: "ActRecord") -> str:
     """How an act ended."""
-    victim = record["victim"]
-    who = f"{victim['comm']}[{victim['pid']}]"
-    outcome = record["outcome"]
+    name = f"{record.victim.comm}[{record.victim.pid}]"
+    outcome = record.outcome or ""
     if outcome == "died":
-        after_ms, freed = record["died_after_ms"], amount(record["freed_kb"], "kb")
-        return f"{who} is gone after {after_ms:.0f} ms; {freed} came free"
-    return f"{who}: {_OUTCOMES.get(outcome, outcome)}"
+        freed = amount(record.freed_kb or 0, "kb")
+        return f"{name} exited after {record.died_after_ms or 0.0:.0f} ms; {freed} came free"
+    return f"{name}: {_OUTCOMES.get(outcome, outcome)}"

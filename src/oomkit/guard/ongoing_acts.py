@@ -1,8 +1,8 @@
-"""Acts under way: who is to die, what has come free so far, and the record of it."""
+"""Acts under way: what is to die, what has come free so far, and the record of it."""
 
-from oomkit.guard import records
+from oomkit.guard.act_record import ActRecord, SignalRecord
 from oomkit.policy.engine.candidate import Candidate, Ranked
-from oomkit.policy.engine.conditions import NAMES
+from oomkit.policy.engine.conditions import HARD, SOFT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from oomkit.guard.killer import Key, Sent
+    from oomkit.guard.records import Origin
     from oomkit.policy.engine.decider import Act
     from oomkit.policy.engine.escalation import Escalation
 
@@ -24,9 +25,9 @@ class OngoingAct:
     """One act.
 
     Attributes:
-        record: what the journal is told.
-        victim: whom it is about.
-        alive: its members who are not known to be gone.
+        record: for the journal.
+        victim: the process it is about.
+        alive: its members that are not known to be gone.
         begun_s: when, by the monotonic clock.
     """
 
@@ -37,7 +38,7 @@ class OngoingAct:
 
     def __init__(
         self,
-        record: "dict[str, Any]",
+        record: ActRecord,
         victim: Candidate,
         alive: "set[Key]",
         begun_s: float,
@@ -57,10 +58,7 @@ class OngoingAct:
     def sent(self, sent: "Iterable[Sent]") -> None:
         """Note signals."""
         for one in sent:
-            self.record["signals"].append(
-                {"pid": one.pid, "name": one.name, "why": one.why, "t_s": one.t_s,
-                 "error": one.error}
-            )  # fmt: skip
+            self.record.signals.append(SignalRecord(one.pid, one.name, one.why, one.t_s, one.error))
 
     def died(self, key: "Key", t_s: float) -> None:
         """Note a death."""
@@ -86,17 +84,16 @@ class OngoingAct:
             return (all_back or t_s - self._died_s >= SETTLE_S) and self._end("died", t_s)
         if t_s - self.begun_s < GIVE_UP_S:
             return False
-        killed = any(one["name"] == "KILL" for one in self.record["signals"])
-        return self._end("survived" if killed or short else "spared", t_s)
+        return self._end("survived" if self.record.killed or short else "spared", t_s)
 
     def abandon(self, outcome: str) -> None:
         """Close the record without waiting any longer."""
-        self.record["outcome"] = outcome
+        self.record.outcome = outcome
 
     def saved(self) -> "dict[str, Any]":
         """What a guard that is started after this one needs, in plain values."""
         return {
-            "record": self.record,
+            "record": self.record.to_values(),
             "alive": sorted(self.alive),
             "begun_s": self.begun_s,
             "left_kb": self._left_kb,
@@ -104,29 +101,25 @@ class OngoingAct:
         }
 
     def _end(self, outcome: str, t_s: float) -> bool:
-        self.record["outcome"] = outcome
-        self.record["freed_kb"] = int(self._freed_kb)
-        self.record["freed_after_ms"] = round((self._best_s - self.begun_s) * 1000, 1)
+        self.record.outcome = outcome
+        self.record.freed_kb = int(self._freed_kb)
+        self.record.freed_after_ms = round((self._best_s - self.begun_s) * 1000, 1)
         if self._died_s is not None:
-            self.record["died_after_ms"] = round((self._died_s - self.begun_s) * 1000, 1)
+            self.record.died_after_ms = round((self._died_s - self.begun_s) * 1000, 1)
         return True
 
 
-def begun(act: "Act", left_kb: float, time_s: float, named: "dict[str, Any]") -> OngoingAct:
+def begun(act: "Act", left_kb: float, time_s: float, origin: "Origin") -> OngoingAct:
     """An act that has just begun.
 
     Args:
         act: what was decided.
         left_kb: available memory and free swap before.
         time_s: seconds since the epoch.
-        named: fields of its record that are the daemon's own: policy, dry run.
+        origin: by which policy.
     """
     choice, begun_s = act.choice, act.state.t_s
-    record = records.act(act)
-    record["id"] = f"{choice.candidate.pid}-{choice.candidate.start_time}-{begun_s:.3f}"
-    record["time_s"], record["mono_s"] = round(time_s, 6), round(begun_s, 6)
-    record.update(named)
-    record["signals"] = []
+    record = ActRecord.of(act, origin, time_s)
     alive = {(one.pid, one.start_time) for one in choice.members}
     return OngoingAct(record, choice.candidate, alive, begun_s, left_kb, choice.freed_kb)
 
@@ -137,16 +130,13 @@ def resumed(saved: "dict[str, Any]") -> OngoingAct:
     Raises:
         KeyError, TypeError, ValueError: it was saved by another version.
     """
-    record = saved["record"]
-    victim = record["victim"]
+    record = ActRecord.from_values(saved["record"])
+    record.resumed = True
+    victim = record.victim
     one = Candidate(
-        victim["pid"], victim["start_time"], 0, victim["comm"], anon_kb=saved["expected_kb"],
-        uid=victim["uid"], cgroup=victim["cgroup"],
+        victim.pid, victim.start_time, 0, victim.comm, anon_kb=saved["expected_kb"],
+        uid=victim.uid, cgroup=victim.cgroup,
     )  # fmt: skip
-    record["resumed"] = True
-    record["signals"] = [
-        {**one, "pid": int(one["pid"]), "name": str(one["name"])} for one in record["signals"]
-    ]
     alive = {(int(pid), int(start)) for pid, start in saved["alive"]}
     numbers = (float(saved[name]) for name in ("begun_s", "left_kb", "expected_kb"))
     return OngoingAct(record, one, alive, *numbers)
@@ -166,6 +156,5 @@ def take_up(ongoing: OngoingAct, escalation: "Escalation", t_s: float) -> None:
         Candidate(pid, start, 0, ongoing.victim.comm, anon_kb=share_kb)
         for pid, start in ongoing.alive
     )
-    killed = any(one["name"] == "KILL" for one in ongoing.record["signals"])
-    level = NAMES.index("hard" if killed else "soft")
+    level = HARD if ongoing.record.killed else SOFT
     escalation.begin(choice, min(ongoing.begun_s, t_s), level)

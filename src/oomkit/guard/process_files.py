@@ -3,10 +3,10 @@
 import errno
 import os
 
-from oomkit.guard.identity import Identity, has_exited
+from oomkit.guard.identity import Identity, exited, has_exited
 from oomkit.guard.kernel_file import number_after
 from oomkit.host.pidfd import is_over, start_ticks_of
-from oomkit.host.procfs import NO_FILES, pread_whole, read_at
+from oomkit.host.procfs import GONE, NO_FILES, pread_whole, read_single
 from oomkit.policy.engine.candidate import Candidate
 
 TYPE_CHECKING = False
@@ -22,6 +22,14 @@ _STAT_BYTES = 1024
 _STATUS_BYTES = 4096
 _FIELDS = 26
 """Of ``stat`` behind the name, up to ``startstack``."""
+_CGROUP_BYTES = 4096
+_PENDING = b"\nSigPnd:\t"
+_NOTHING_PENDING = b"%s%016x\nShdPnd:\t%016x\n" % (_PENDING, 0, 0)
+_SIZES = (b"\nRssAnon:", b"\nRssFile:", b"\nRssShmem:", b"\nVmPTE:", b"\nVmSwap:")
+_SIZES_BYTES = 400
+_BEHIND_ANON = [b"RssFile:", b"RssShmem:"]
+_BEHIND_LIB = [b"VmPTE:", b"VmSwap:"]
+_EXITED = (b"Z", b"X")
 _TRIES = 50
 """How often a living thread is looked for, where threads come and go without a leading one."""
 
@@ -38,8 +46,8 @@ class ProcessFiles:
     """
 
     __slots__ = (
-        "_adj", "_directory", "_identity", "_leader", "_program", "_score", "_stat", "_status",
-        "_tid", "candidate", "pid",
+        "_adj", "_cgroup", "_directory", "_identity", "_leader", "_program", "_score", "_stat",
+        "_status", "_tid", "candidate", "pid",
     )  # fmt: skip
 
     def __init__(self, pid: int, wanted: "Wanted", boot_s: float) -> None:
@@ -55,7 +63,7 @@ class ProcessFiles:
             ValueError, IndexError: the files are not what they should be.
         """
         self.pid = pid
-        self._stat = self._status = self._adj = self._score = -1
+        self._stat = self._status = self._adj = self._score = self._cgroup = -1
         self._program: tuple[str, bytes, bytes] | None = None
         self._identity: Identity | None = None
         self._leader, self._tid = True, pid
@@ -91,16 +99,30 @@ class ProcessFiles:
         return self.candidate
 
     def identify(self, wanted: "Wanted") -> None:
-        """Read again what patterns are about, none of which says so when it changes."""
-        self._identity = Identity(self._living(), wanted)
+        """Read again what patterns are about, none of which says so when it changes.
+
+        Raises:
+            OSError: it is gone, or too many files are open.
+        """
+        directory, cgroup = self._living(), None
+        if self._leader and self.is_open:
+            if self._cgroup < 0:
+                self._cgroup = os.open(f"{directory}/cgroup", _FLAGS)
+            try:
+                cgroup = pread_whole(self._cgroup, _CGROUP_BYTES)
+            except OSError as error:
+                if error.errno in GONE:
+                    raise
+                cgroup = b""  # unknown, as of a path that is too long for the kernel
+        self._identity = self._identified(directory, wanted, cgroup)
         self._identity.fill_in(self.candidate, wanted)
 
     def close(self) -> None:
         """Close its files."""
-        for fd in (self._stat, self._status, self._adj, self._score):
+        for fd in (self._stat, self._status, self._adj, self._score, self._cgroup):
             if fd >= 0:
                 os.close(fd)
-        self._stat = self._status = self._adj = self._score = -1
+        self._stat = self._status = self._adj = self._score = self._cgroup = -1
 
     def _read(self, wanted: "Wanted", boot_s: float) -> Candidate:
         stat = pread_whole(self._stat, _STAT_BYTES)
@@ -109,16 +131,17 @@ class ProcessFiles:
         status = self._read_status(fields)
         flags = int(fields[6])
         start_ticks = int(fields[19])
+        anon_kb, file_kb, shmem_kb, pgtables_kb, swap_kb = _sizes(status)
         candidate = Candidate(
             self.pid,
             start_ticks,
             int(fields[1]),
             stat[stat.index(b"(") + 1 : end].decode("utf-8", "surrogateescape"),
-            anon_kb=number_after(status, b"\nRssAnon:") or 0,
-            file_kb=number_after(status, b"\nRssFile:") or 0,
-            shmem_kb=number_after(status, b"\nRssShmem:") or 0,
-            pgtables_kb=number_after(status, b"\nVmPTE:") or 0,
-            swap_kb=number_after(status, b"\nVmSwap:") or 0,
+            anon_kb=anon_kb,
+            file_kb=file_kb,
+            shmem_kb=shmem_kb,
+            pgtables_kb=pgtables_kb,
+            swap_kb=swap_kb,
             oom_score_adj=int(os.pread(self._adj, 16, 0)),
             oom_score=int(os.pread(self._score, 16, 0)) if self._score >= 0 else None,
             cpu_s=(int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND,
@@ -132,7 +155,7 @@ class ProcessFiles:
         # Where code and stack begin moves with every exec, if only somebody may see it.
         program = (candidate.comm, *fields[23:26:2])
         if self._identity is None or program != self._program:
-            self._identity = Identity(self._living(), wanted)
+            self._identity = self._identified(self._living(), wanted)
             self._program = program  # type: ignore[assignment]  # three parts, as sliced
         self._identity.fill_in(candidate, wanted, status)
         if not self._leader:
@@ -141,7 +164,7 @@ class ProcessFiles:
 
     def _read_status(self, fields: "list[bytes]") -> bytes:
         """The status of a living thread: a leading one that has exited shows no sizes."""
-        if fields[0] in (b"Z", b"X") and not is_over(fields):
+        if fields[0] in _EXITED and not is_over(fields):
             try:
                 if not self._leader:
                     return pread_whole(self._status, _STATUS_BYTES)
@@ -153,6 +176,25 @@ class ProcessFiles:
             self._status, self._leader = status, False
             self._tid = int(thread.rpartition("/")[2])
         return pread_whole(self._status, _STATUS_BYTES)
+
+    def _identified(
+        self, directory: str, wanted: "Wanted", cgroup: bytes | None = None
+    ) -> Identity:
+        """What it is now.
+
+        Raises:
+            ProcessLookupError: the thread has exited, and what it showed is not the process's.
+            OSError: too many files are open.
+        """
+        known = self._identity.membership if self._identity is not None else None
+        found = Identity(directory, wanted, cgroup, known)
+        if not self._leader:
+            over = has_exited(directory)
+        else:
+            over = wanted.whole and exited(pread_whole(self._stat, _STAT_BYTES))
+        if over:
+            raise ProcessLookupError(directory)
+        return found
 
     def _living(self) -> str:
         """The directory of the process, or of a living thread if the leading one has exited."""
@@ -175,38 +217,55 @@ def watched(pid: int, wanted: "Wanted", boot_s: float) -> ProcessFiles:
     raise OSError(errno.EAGAIN, "its threads come and go")
 
 
-def living_thread(directory: str) -> str:
+def living_thread(directory: str, *, strict: bool = False) -> str:
     """Where a process shows its memory: in its own directory, or in that of a living thread.
 
     The files of a leading thread that has exited before the others are empty.
 
+    Args:
+        directory: of the process.
+        strict: it is an error if no thread is found to live; else it is the directory again.
+
     Raises:
+        ProcessLookupError: it is gone, or its threads come and go.
         OSError: too many files are open.
     """
     try:
-        stat = read_at(f"{directory}/stat")
+        fields = read_single(f"{directory}/stat").rpartition(b")")[2].split(None, 18)
+        if len(fields) > 17 and fields[0] not in _EXITED:
+            return directory
+        threads = [] if len(fields) <= 17 or is_over(fields) else os.listdir(f"{directory}/task")
     except OSError as error:
         if error.errno in NO_FILES:
             raise
-        return directory
-    fields = stat.rpartition(b")")[2].split(None, 18)
-    if len(fields) > 17 and fields[0] in (b"Z", b"X") and not is_over(fields):
-        try:
-            threads = os.listdir(f"{directory}/task")
-        except OSError as error:
-            if error.errno in NO_FILES:
-                raise
-            return directory
-        # Where they come and go the last one stays longest.
-        for tid in reversed(threads):
-            if not has_exited(f"{directory}/task/{tid}"):
-                return f"{directory}/task/{tid}"
+        threads = []
+    # Where they come and go the last one stays longest.
+    for tid in reversed(threads):
+        if not has_exited(f"{directory}/task/{tid}"):
+            return f"{directory}/task/{tid}"
+    if strict:
+        raise ProcessLookupError(directory)
     return directory
+
+
+def _sizes(status: bytes) -> "tuple[int, ...]":
+    """RssAnon, RssFile, RssShmem, VmPTE and VmSwap, kB; 0 where there is none."""
+    at = status.find(_SIZES[0])
+    if at >= 0:
+        # As a rule they are eight lines in this order, which are cheap to take apart at once.
+        words = status[at : at + _SIZES_BYTES].split(None, 26)
+        if words[3:7:3] == _BEHIND_ANON and words[21:25:3] == _BEHIND_LIB:
+            return int(words[1]), int(words[4]), int(words[7]), int(words[22]), int(words[25])
+    return tuple(number_after(status, key) or 0 for key in _SIZES)
 
 
 def _killed(status: bytes) -> bool:
     """SIGKILL is pending, for the thread or the whole process."""
-    for key in (b"\nSigPnd:\t", b"\nShdPnd:\t"):
+    at = status.find(_PENDING)
+    # Both sets are zero as a rule, and stand one after the other.
+    if at >= 0 and status.startswith(_NOTHING_PENDING, at):
+        return False
+    for key in (_PENDING, b"\nShdPnd:\t"):
         at = status.find(key) + len(key)
         if at >= len(key) and int(status[at : at + 16], 16) & _SIGKILL_BIT:
             return True

@@ -1,52 +1,247 @@
-"""A policy's decision as the plain values of a record: why now, whom of whom, with what."""
+"""What the journal holds: a class for each kind of record.
+
+As plain values (:meth:`Record.to_values`) they go into the journal; docs/history.md documents the
+names of the fields, and :mod:`oomkit.history.records` reads them again.
+"""
 
 from __future__ import annotations
-
-from oomkit.policy.engine.conditions import NAMES
 
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from typing import Any
 
-    from oomkit.policy.engine.candidate import Candidate, Ranked
-    from oomkit.policy.engine.decider import Act
     from oomkit.policy.engine.trigger import State
 
-CMDLINE = 4096
-"""How much of a command line a record holds."""
-CANDIDATES = 20
-"""How many of the ranking a record holds."""
+
+class Record:
+    """One record. The journal adds the time where a record has none of its own.
+
+    Attributes:
+        kind: what sort it is.
+    """
+
+    __slots__ = ()
+    kind = ""
+
+    def to_values(self) -> dict[str, Any]:
+        """Return the record as dictionaries, lists, texts, numbers and None."""
+        return {"kind": self.kind}
 
 
-def act(decided: Act) -> dict[str, object]:
-    """Return what is known of an act when it begins, but for its clocks and its outcome."""
-    choice = decided.choice
-    return {
-        "kind": "act",
-        "level": NAMES[decided.state.level],
-        **why_now(decided.state),
-        "victim": victim(choice),
-        "reason": reason(decided.ranked),
-        "candidates": candidates(decided.ranked),
-        "considered": len(decided.ranked),
-        "command": decided.command,
-    }
+class Origin:
+    """Whose record it is.
+
+    Attributes:
+        policy: the policy that is in force.
+        dry_run: no signal is sent.
+    """
+
+    __slots__ = ("dry_run", "policy")
+
+    def __init__(self, policy: str, *, dry_run: bool) -> None:
+        self.policy = policy
+        self.dry_run = dry_run
+
+    def to_values(self) -> dict[str, Any]:
+        """Return it as fields of a record."""
+        return {"policy": self.policy, "dry_run": self.dry_run}
 
 
-def why_now(state: State) -> dict[str, object]:
+class StartRecord(Record):
+    """The guard started.
+
+    Attributes:
+        origin: the policy.
+        source: its name or file.
+        missing: what can't be seen or done on this machine, in sentences.
+        resumed: acts that were under way.
+    """
+
+    __slots__ = ("missing", "origin", "resumed", "source")
+    kind = "start"
+
+    def __init__(self, origin: Origin, source: str, missing: tuple[str, ...], resumed: int) -> None:
+        self.origin = origin
+        self.source = source
+        self.missing = missing
+        self.resumed = resumed
+
+    def to_values(self) -> dict[str, Any]:
+        """Return the record as plain values."""
+        return {
+            "kind": self.kind, **self.origin.to_values(), "source": self.source,
+            "missing": self.missing, "resumed": self.resumed,
+        }  # fmt: skip
+
+
+class StopRecord(Record):
+    """The guard stopped.
+
+    Attributes:
+        origin: the policy.
+        under_way: acts whose end it did not see.
+    """
+
+    __slots__ = ("origin", "under_way")
+    kind = "stop"
+
+    def __init__(self, origin: Origin, under_way: int) -> None:
+        self.origin = origin
+        self.under_way = under_way
+
+    def to_values(self) -> dict[str, Any]:
+        """Return the record as plain values."""
+        return {"kind": self.kind, **self.origin.to_values(), "under_way": self.under_way}
+
+
+class ReloadRecord(Record):
+    """The policy was read again.
+
+    Attributes:
+        origin: the policy that is in force from then on.
+        fault: why it is still the old one; empty where it is the new one.
+    """
+
+    __slots__ = ("fault", "origin")
+    kind = "reload"
+
+    def __init__(self, origin: Origin, fault: str = "") -> None:
+        self.origin = origin
+        self.fault = fault
+
+    def to_values(self) -> dict[str, Any]:
+        """Return the record as plain values."""
+        text = {"text": self.fault} if self.fault else {}
+        return {"kind": self.kind, **self.origin.to_values(), "ok": not self.fault, **text}
+
+
+class ErrorRecord(Record):
+    """Something that the guard needs failed.
+
+    Attributes:
+        origin: the policy.
+        text: what.
+    """
+
+    __slots__ = ("origin", "text")
+    kind = "error"
+
+    def __init__(self, origin: Origin, text: str) -> None:
+        self.origin = origin
+        self.text = text
+
+    def to_values(self) -> dict[str, Any]:
+        """Return the record as plain values."""
+        return {"kind": self.kind, "text": self.text, **self.origin.to_values()}
+
+
+class WarnRecord(Record):
+    """Memory is low.
+
+    Attributes:
+        origin: the policy.
+        why_now: see :func:`why_now`.
+    """
+
+    __slots__ = ("origin", "why_now")
+    kind = "warn"
+
+    def __init__(self, origin: Origin, state: State) -> None:
+        self.origin = origin
+        self.why_now = why_now(state)
+
+    def to_values(self) -> dict[str, Any]:
+        """Return the record as plain values."""
+        return {"kind": self.kind, **self.origin.to_values(), **self.why_now}
+
+
+class KernelKillRecord(Record):
+    """A kill of the kernel's that its log showed.
+
+    Attributes:
+        pid: the victim; None where the line was damaged.
+        comm: its name.
+        scope: ``global`` or ``memcg``.
+        kernel_s: seconds since boot by the kernel's log.
+        lines: the report.
+        lines_dropped: how many more lines it had.
+        mono_s: when, by the monotonic clock.
+        time_s: when, seconds since the epoch.
+    """
+
+    __slots__ = (
+        "comm", "kernel_s", "lines", "lines_dropped", "mono_s", "pid", "scope", "time_s",
+    )  # fmt: skip
+    kind = "kernel_kill"
+    count = 1
+
+    def __init__(
+        self,
+        pid: int | None,
+        comm: str,
+        scope: str,
+        kernel_s: float,
+        lines: list[bytes],
+        lines_dropped: int = 0,
+    ) -> None:
+        self.pid = pid
+        self.comm = comm
+        self.scope = scope
+        self.kernel_s = kernel_s
+        self.lines = lines
+        self.lines_dropped = lines_dropped
+        self.mono_s = self.time_s = 0.0
+
+    def to_values(self) -> dict[str, Any]:
+        """Return the record as plain values."""
+        dropped = {"lines_dropped": self.lines_dropped} if self.lines_dropped else {}
+        return {
+            "kind": self.kind, "seen": "kmsg", "pid": self.pid, "comm": self.comm,
+            "scope": self.scope, "kernel_s": self.kernel_s, "lines": self.lines, **dropped,
+            "mono_s": self.mono_s, "time_s": self.time_s,
+        }  # fmt: skip
+
+
+class CountedKillsRecord(Record):
+    """Kills of the kernel's that only its counter showed.
+
+    Attributes:
+        count: how many.
+        cgroups: how many more each cgroup counts, by its path.
+        mono_s: when they were noticed, by the monotonic clock.
+        time_s: when, seconds since the epoch.
+    """
+
+    __slots__ = ("cgroups", "count", "mono_s", "time_s")
+    kind = "kernel_kill"
+
+    def __init__(self, count: int, cgroups: dict[str, int]) -> None:
+        self.count = count
+        self.cgroups = cgroups
+        self.mono_s = self.time_s = 0.0
+
+    def to_values(self) -> dict[str, Any]:
+        """Return the record as plain values."""
+        return {
+            "kind": self.kind, "seen": "vmstat", "count": self.count, "cgroups": self.cgroups,
+            "mono_s": self.mono_s, "time_s": self.time_s,
+        }  # fmt: skip
+
+
+def why_now(state: State) -> dict[str, Any]:
     """Return the rule that holds and the evidence for each of its conditions."""
     return {
         "rule": state.rule,
         "cgroup": state.cgroup,
         "evidence": [
             {
-                "name": one.name,
-                "measured": _rounded(one.measured),
-                "threshold": _rounded(one.threshold),
-                "unit": one.unit,
+                "name": one.kind.name,
+                "measured": rounded(one.measured),
+                "threshold": rounded(one.threshold),
+                "unit": one.kind.unit,
                 "holds": one.holds,
-                "held_s": _rounded(one.held_s),
+                "held_s": rounded(one.held_s),
                 "over_s": one.over_s,
                 "cgroup": one.cgroup,
             }
@@ -55,144 +250,9 @@ def why_now(state: State) -> dict[str, object]:
     }
 
 
-def victim(choice: Ranked) -> dict[str, object]:
-    """Return whom a choice takes."""
-    one = choice.candidate
-    return {
-        "pid": one.pid,
-        "start_time": one.start_time,
-        "comm": one.comm,
-        "uid": one.uid,
-        "user": one.user,
-        "exe": one.exe,
-        "cmdline": _short(one.cmdline),
-        "cgroup": one.cgroup,
-        "unit": one.unit,
-        "container": one.container,
-        "cpu_s": _rounded(one.cpu_s),
-        "level": choice.level,
-        "note": choice.note,
-        "expected_kb": _rounded(choice.freed_kb),
-        "members": [{"pid": c.pid, "comm": c.comm} for c in choice.members],
-    }
-
-
-def candidates(ranked: Iterable[Ranked]) -> list[dict[str, object]]:
-    """Return the head of the ranking, with what the scores are made of."""
-    rows: list[dict[str, object]] = []
-    for one in ranked:
-        if len(rows) >= CANDIDATES:
-            break
-        rows.append(
-            {
-                **_sizes(one.candidate),
-                "dies_with": len(one.members) - 1,
-                "freed_kb": _rounded(one.freed_kb),
-                "score": _rounded(one.score),
-                "factors": {name: _rounded(value) for name, value in one.factors},
-                "verdict": one.verdict,
-            }
-        )
-    return rows
-
-
-def reason(ranked: Iterable[Ranked]) -> str:
-    """Return in a sentence why the first that can be chosen is, by the factor that decided."""
-    first, second = None, None
-    for one in ranked:
-        if not one.verdict:
-            if first is not None:
-                second = one
-                break
-            first = one
-    if first is None:
-        return "nobody can be chosen"
-    if second is None:
-        return "nobody else can be chosen"
-    lead = f"ahead of {second.candidate.comm}[{second.candidate.pid}]"
-    if second.score <= 0.0 or first.score <= 0.0:
-        return f"first, {lead}"
-    ratio = first.score / second.score
-    theirs = dict(second.factors)
-    factor, best = "", 1.0
-    for name, value in first.factors:
-        other = theirs.get(name, 1.0)
-        if other > 0.0 and value / other > best:
-            factor, best = name, value / other
-    by = f", most by {factor}" if factor else ""
-    return f"score {ratio:.3g} times that of {second.candidate.comm}[{second.candidate.pid}]{by}"
-
-
-def _short(cmdline: str | None) -> str | None:
-    if cmdline is None or len(cmdline) <= CMDLINE:
-        return cmdline
-    return f"{cmdline[:CMDLINE]}\u2026"
-
-
-def _sizes(one: Candidate) -> dict[str, object]:
-    return {
-        "pid": one.pid,
-        "comm": one.comm,
-        "uid": one.uid,
-        "anon_kb": _rounded(one.anon_kb),
-        "shmem_kb": _rounded(one.shmem_kb),
-        "swap_kb": _rounded(one.swap_kb),
-        "pgtables_kb": _rounded(one.pgtables_kb),
-        "oom_score_adj": one.oom_score_adj,
-        "growth_kb": _rounded(one.growth_kb),
-        "cpu_s": _rounded(one.cpu_s),
-    }
-
-
-def _rounded(value: float | None) -> float | int | None:
+def rounded(value: float | None) -> float | int | None:
     """Keep what matters of a number; whole ones without a point, None for an infinity."""
     if value is None or value - value != 0.0:
         return None
     short = round(value, 3) if abs(value) < 1000.0 else round(value)
     return int(short) if short == short // 1 else short
-
-
-_ESCAPES: dict[int, str] = {
-    **{code: f"\\u{code:04x}" for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)},
-    **{0xDC00 + byte: f"\\\\x{byte:02x}" for byte in range(0x80, 0x100)},
-    ord('"'): '\\"',
-    ord("\\"): "\\\\",
-    ord("\n"): "\\n",
-    ord("\t"): "\\t",
-}
-"""Besides what JSON demands: bytes of a name that were not UTF-8 become readable ``\\xff``."""
-
-
-def encode(record: Mapping[str, object]) -> bytes:
-    r"""Return a record as one line of UTF-8 JSON that ends in a newline.
-
-    Names that are no UTF-8 (surrogate escapes) are written as the text ``\xff``, numbers that
-    JSON has no word for (NaN, infinities) as null, bytes as text, tuples as arrays, and
-    anything of a type JSON lacks as its ``str()``.
-    """
-    return (_value(record) + "\n").encode("utf-8", "replace")
-
-
-def _value(value: object) -> str:
-    if value is None:
-        return "null"
-    if value is True:
-        return "true"
-    if value is False:
-        return "false"
-    if isinstance(value, int):
-        return int.__repr__(value)
-    if isinstance(value, float):
-        # An infinity, and only that or NaN, differs from itself after subtraction.
-        return float.__repr__(value) if value - value == 0.0 else "null"
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join([_value(item) for item in value]) + "]"
-    if isinstance(value, dict):
-        return "{" + ",".join([f"{_text(str(k))}:{_value(v)}" for k, v in value.items()]) + "}"
-    if isinstance(value, (bytes, bytearray)):
-        return _text(value.decode("utf-8", "surrogateescape"))
-    return _text(value if isinstance(value, str) else str(value))
-
-
-def _text(text: str) -> str:
-    return '"' + text.translate(_ESCAPES) + '"'

@@ -6,11 +6,11 @@ import select
 import time
 
 from oomkit.host.self_protection import ordinary
+from oomkit.policy.engine.plan import Plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
 LONGEST_S = 10.0
 """A policy that takes longer to read is refused."""
@@ -44,7 +44,7 @@ class Reload:
         Raises:
             OSError: it can't be started.
         """
-        self.plan: dict[str, Any] | None = None
+        self.plan: Plan | None = None
         self.fault = ""
         self._data = b""
         self._clock = clock
@@ -91,13 +91,13 @@ class Reload:
             self.fault = " ".join(said.split()) or f"reading it ended with status {code}"
             return True
         try:
-            plan = marshal.loads(self._data)
+            values = marshal.loads(self._data)
         except (ValueError, EOFError, TypeError):
-            plan = None
-        if isinstance(plan, dict):
-            self.plan = plan
-        else:
-            self.fault = "what came of it is no plan"
+            values = {}
+        try:
+            self.plan = Plan.from_values(values)
+        except ValueError as error:
+            self.fault = str(error)
         return True
 
     def close(self) -> None:

@@ -1,13 +1,17 @@
-"""Where the daemon tells what it saw and did: stderr, journal, flight recorder, status file."""
+"""Writes what the daemon saw and did: stderr, journal, flight recorder, status file."""
 
 import os
+import time
 
+from oomkit.guard.act_record import ActRecord
 from oomkit.guard.journal import Journal
 from oomkit.guard.kernel_kills import KernelKills
 from oomkit.guard.messages import ERROR, WARNING, MessageWriter
+from oomkit.guard.records import CountedKillsRecord, KernelKillRecord, Origin, Record, WarnRecord
 from oomkit.guard.status import Status
 from oomkit.guard.writer import Writer
 from oomkit.host.self_protection import run_first
+from oomkit.policy.engine.conditions import NAMES
 
 TYPE_CHECKING = False
 
@@ -38,21 +42,19 @@ class Counters:
         self._signals: dict[str, int] = {}
         self._freed_kb = self._kernel_kills = self._warnings = 0
 
-    def count(self, record: "dict[str, Any]") -> None:
+    def count(self, record: Record) -> None:
         """Take a record into account; an act when it is over."""
-        kind = record["kind"]
-        if kind == "warn":
+        if isinstance(record, WarnRecord):
             self._warnings += 1
-        elif kind == "kernel_kill":
-            self._kernel_kills += record.get("count", 1)
-        elif kind == "act" and "outcome" in record:
-            outcome = record["outcome"]
-            self._acts[outcome] = self._acts.get(outcome, 0) + 1
-            self._freed_kb += record.get("freed_kb", 0)
-            self._last_act_s = record["time_s"]
-            for one in record["signals"]:
-                if not one["error"]:
-                    self._signals[one["name"]] = self._signals.get(one["name"], 0) + 1
+        elif isinstance(record, (KernelKillRecord, CountedKillsRecord)):
+            self._kernel_kills += record.count
+        elif isinstance(record, ActRecord) and record.outcome is not None:
+            self._acts[record.outcome] = self._acts.get(record.outcome, 0) + 1
+            self._freed_kb += record.freed_kb or 0
+            self._last_act_s = record.time_s
+            for one in record.signals:
+                if not one.error:
+                    self._signals[one.name] = self._signals.get(one.name, 0) + 1
 
     def values(self) -> "dict[str, Any]":
         """The counts."""
@@ -67,6 +69,8 @@ class Counters:
         }
 
 
+REPEAT_S = 60.0
+"""What still holds is logged again no sooner."""
 STOP_S = 1.0
 """Who ends the guard waits no longer than this for the disk."""
 _EVENTS = {1: "memory.oom_control", 2: "memory.events.local"}
@@ -82,6 +86,7 @@ class Reporter:
         "_faults",
         "_journal",
         "_kernel_kills",
+        "_repeated_s",
         "_ring",
         "_say",
         "_status",
@@ -107,6 +112,7 @@ class Reporter:
         self._wall = wall
         self._begun_s = clock()
         self._faults: dict[str, str] = {}
+        self._repeated_s: dict[str, float] = {}
         self._say = MessageWriter(deferred=True, priorities="JOURNAL_STREAM" in os.environ)
         self._journal: Journal | None = None
         self._ring: FlightRecorder | None = None
@@ -152,22 +158,31 @@ class Reporter:
         return self._ring is not None
 
     def line(self, priority: int, text: str) -> None:
-        """Say a line on stderr."""
+        """Log a line on stderr."""
         self._say.line(priority, text)
         self._writer.kick()
 
-    def record(self, record: "dict[str, Any]") -> None:
+    def repeat(self, priority: int, text: str) -> bool:
+        """Log what may hold for long, but not over and over; says whether it was logged."""
+        what, t_s = text[:24], self._clock()
+        if t_s - self._repeated_s.get(what, float("-inf")) < REPEAT_S:
+            return False
+        self._repeated_s[what] = t_s
+        self.line(priority, text)
+        return True
+
+    def record(self, record: Record) -> None:
         """Put a record into the journal."""
         self._counters.count(record)
         if self._journal is not None:
-            self._journal.append(record)
-        if self._ring is not None and record["kind"] == "act" and record.get("outcome") == "died":
+            self._journal.append(record.to_values())
+        ring = self._ring
+        if ring is not None and isinstance(record, ActRecord) and record.outcome == "died":
             from oomkit.guard import recording_format as fmt
 
-            victim = record["victim"]
-            self._ring.mark(
-                fmt.ACT, record["mono_s"], victim["pid"], victim["comm"],
-                by=record["policy"], freed_kb=record["freed_kb"],
+            ring.mark(
+                fmt.ACT, record.mono_s, record.victim.pid, record.victim.comm,
+                by=record.origin.policy, freed_kb=record.freed_kb or 0,
             )  # fmt: skip
         self._writer.kick()
 
@@ -196,23 +211,49 @@ class Reporter:
         """Record what the kernel killed without us."""
         for kill in self._kernel_kills.look(self._clock(), self._wall(), final=final):
             self.record(kill)
-            who = (
-                f"{kill['comm']}[{kill['pid']}]" if "pid" in kill else f"{kill['count']} processes"
-            )
-            pid, mono_s = kill.get("pid"), kill["mono_s"]
-            if not isinstance(mono_s, float) or mono_s < self._begun_s:
-                continue  # it was before our time: recorded, but no news
-            self.line(WARNING, f"the kernel's OOM killer killed {who}")
-            if self._ring is not None and isinstance(pid, int):
+            if kill.mono_s < self._begun_s:
+                continue  # happened before the guard started: recorded, but not announced
+            if isinstance(kill, CountedKillsRecord):
+                self.line(WARNING, f"the kernel's OOM killer killed {kill.count} processes")
+                continue
+            self.line(WARNING, f"the kernel's OOM killer killed {kill.comm}[{kill.pid}]")
+            if self._ring is not None and kill.pid is not None:
                 from oomkit.guard import recording_format as fmt
 
-                self._ring.mark(fmt.KERNEL_KILL, mono_s, pid, str(kill["comm"]), by="kernel")
+                self._ring.mark(fmt.KERNEL_KILL, kill.mono_s, kill.pid, kill.comm, by="kernel")
 
-    def status(self, values: "dict[str, Any]") -> None:
-        """Rewrite the status file."""
+    def status(
+        self, origin: Origin, level: int, reading: "Reading", *, looks: int, under_way: int
+    ) -> None:
+        """Rewrite the status file.
+
+        Args:
+            origin: the policy.
+            level: the level that holds.
+            reading: this moment.
+            looks: how often the machine was looked at.
+            under_way: acts whose end is waited for.
+        """
         if self._status is None:
             return
-        values = {**values, **self._counters.values(), "faults": self._faults}
+        values = {
+            **origin.to_values(),
+            "time_s": self._wall(),
+            "mono_s": reading.t_s,
+            "pid": os.getpid(),
+            "level": level,
+            "level_name": NAMES[level],
+            "looks": looks,
+            "cpu_s": time.process_time(),
+            "under_way": under_way,
+            "mem_total_kb": reading.mem_total_kb,
+            "available_kb": reading.available_kb,
+            "swap_total_kb": reading.swap_total_kb,
+            "swap_free_kb": reading.swap_free_kb,
+            "psi_us": {"some": reading.psi_some_us, "full": reading.psi_full_us},
+            **self._counters.values(),
+            "faults": self._faults,
+        }
         if self._journal is not None:
             values["waiting"], values["lost"] = self._journal.waiting, self._journal.lost
         if self._ring is not None:
@@ -221,7 +262,7 @@ class Reporter:
         self._writer.kick()
 
     def check(self) -> None:
-        """Say it, once, when something can't be written, and when it can again."""
+        """Report write failures once, and their recovery."""
         keepers = ("journal", self._journal), ("recording", self._ring), ("status", self._status)
         for name, keeper in keepers:
             fault = (keeper.fault or "") if keeper is not None else ""

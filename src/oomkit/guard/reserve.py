@@ -11,6 +11,10 @@ LIMIT = 18
 """With fewer files (RLIMIT_NOFILE) a guard can't begin: its own and :data:`LEAST`."""
 LEAST = 6
 """For one process looked at closely (five at a time) while another is held by its pidfd."""
+AMPLE = 1024
+"""Where so many files can be open, what is lent would never be missed."""
+_NEEDED = 512
+"""More than the daemon opens, but for those whom it holds."""
 _PATH = "/dev/null"
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC
 
@@ -22,9 +26,15 @@ class Reserve:
     machine's files.
     """
 
-    __slots__ = ("_fds", "_lent", "_make_room")
+    __slots__ = ("_bounded", "_fds", "_lent", "_make_room")
 
-    def __init__(self) -> None:
+    def __init__(self, *, bounded: bool = True) -> None:
+        """Open them.
+
+        Args:
+            bounded: we may be refused a file because the whole machine has too many open.
+        """
+        self._bounded = bounded
         self._make_room: Callable[[], object] | None = None
         self._lent = 0
         self._fds: list[int] = []
@@ -35,6 +45,13 @@ class Reserve:
         """How many there are."""
         return len(self._fds)
 
+    def ample(self, count: int = 0) -> bool:
+        """Whether so many more can be opened for certain, beside all that is opened otherwise."""
+        if self._bounded:
+            return False
+        limit = os.sysconf("SC_OPEN_MAX")
+        return limit < 0 or limit >= max(AMPLE, _NEEDED + count)
+
     def spare(self, make_room: "Callable[[], object]") -> None:
         """Say what closes descriptors that are needed less."""
         self._make_room = make_room
@@ -42,6 +59,8 @@ class Reserve:
     def __enter__(self) -> None:
         """Lend them: what is opened from here on finds room. It may be lent already."""
         self._lent += 1
+        if self.ample():
+            return
         while self._fds:
             os.close(self._fds.pop())
 

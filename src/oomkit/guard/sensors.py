@@ -9,18 +9,19 @@ from oomkit.guard.kernel_file import KernelFile, number_after
 from oomkit.guard.shortlist import Shortlist
 from oomkit.guard.tmpfs import Tmpfs
 from oomkit.guard.users import Users
-from oomkit.policy.engine.conditions import RATES, WARN, available_kb
-from oomkit.policy.engine.reading import Reading
+from oomkit.policy.engine.conditions import WARN
+from oomkit.policy.engine.reading import Reading, left_kb
 
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any
+    from collections.abc import Callable, Iterable
+    from collections.abc import Set as AbstractSet
 
     from oomkit.guard.config import Places, Settings
-    from oomkit.policy.engine.candidate import Candidate
-    from oomkit.policy.engine.decider import Decider, Look
+    from oomkit.policy.engine.candidate import Candidate, Growth
+    from oomkit.policy.engine.decider import Look
+    from oomkit.policy.engine.plan import Plan
     from oomkit.policy.engine.reading import CgroupReading
 
 
@@ -211,13 +212,17 @@ STEP = 0.01
 
 
 class Sensors:
-    """Looks.
+    """What a policy reads of this machine (:class:`oomkit.policy.engine.driver.Sensors`).
 
     Args:
         plan: the policy.
         settings: where to look.
         whole: read command lines to their end.
         root: the cgroup below which the system's manager keeps its units; None: to be looked up.
+        untouchable: pid and start time of processes that are left out; whoever gave it adds some.
+
+        ample: says whether files can be kept open for the processes that are chosen among; None:
+            they are not.
 
     Attributes:
         fields: what is asked of each process that costs a read of its own.
@@ -227,41 +232,52 @@ class Sensors:
     """
 
     __slots__ = (
-        "_found_s", "_left_kb", "_members", "_short_s", "_tmpfs", "fields", "sources", "users",
+        "_ample", "_found_s",
+        "_left_kb",
+        "_members",
+        "_short_s",
+        "_tmpfs",
+        "_untouchable",
+        "fields",
+        "sources",
+        "users",
         "warm",
     )  # fmt: skip
 
     def __init__(
         self,
-        plan: "dict[str, Any]",
+        plan: "Plan",
         settings: "Settings",
         *,
         whole: bool = False,
         root: str | None = None,
+        untouchable: "AbstractSet[tuple[int, int]]" = frozenset(),
+        ample: "Callable[[], bool] | None" = None,
     ) -> None:
         places = settings.places
-        patterns = {rule["cgroup"] for rule in plan["rules"] if rule["cgroup"]}
-        by = {plan["whom"]["by"], *(rule["by"] for rule in plan["rules"])}
-        fields = fields_asked_for(plan) | ({"oom_score"} if "oom_score" in by else set())
+        patterns, by = plan.cgroups(), plan.rankings()
+        fields = plan.fields() | ({"oom_score"} if "oom_score" in by else frozenset())
         self.sources = Sources(
             places,
-            [re.compile(pattern) for pattern in sorted(patterns)],
+            [re.compile(pattern) for pattern in patterns],
             counters=bool(settings.recording) or _asks_for_counters(plan),
         )
-        self.fields = frozenset(fields)
-        self.users = Users(plan.get("users", {}))
+        self.fields = fields
+        self.users = Users(plan.users)
         by_cgroup = (
             bool(patterns)
-            or plan["whom"]["level"] == "cgroup"
-            or (plan["whom"]["oom_group"] and places.cgroup_version == 2)
+            or plan.selection.level == "cgroup"
+            or (plan.selection.oom_group and places.cgroup_version == 2)
         )
         self.warm = Shortlist(
             Wanted(
                 places, self.fields, self.users.names, by_cgroup=by_cgroup, whole=whole, root=root
             )
         )
-        self._members = Members(places, plan["whom"], by_reclaim="reclaim" in by)
+        self._members = Members(places, plan.selection, by_reclaim="reclaim" in by)
         self._tmpfs = Tmpfs(places)
+        self._untouchable = untouchable
+        self._ample = ample
         self._found_s = self._short_s = float("-inf")
         self._left_kb = 0.0
 
@@ -272,80 +288,95 @@ class Sensors:
             self.sources.find()
         return self.sources.read(t_s)
 
-    def keep_warm(
-        self, decider: "Decider", look: "Look", reading: "Reading", next_s: float
-    ) -> None:
-        """Refresh the ranking if memory is short and it is old; let it go if all is well again.
+    def keep_warm(self, growth: "Growth", look: "Look", reading: "Reading", next_s: float) -> None:
+        """Refresh the ranking if memory is low and it is old; drop it if all is well again.
 
         Args:
-            decider: the policy at work.
-            look: what it said of this moment.
+            growth: what knows how much each process has grown.
+            look: what the policy said of this moment.
             reading: this moment.
             next_s: when the next look is due: the shorter, the nearer it is to acting.
         """
         if not look.state.warm and look.state.level < WARN:
             if reading.t_s - self._short_s >= COOL_S and not self.warm.is_cold:
                 self.warm.forget()
-                decider.growth.forget()
+                growth.forget()
             return
         self._short_s = reading.t_s
         age_s = reading.t_s - self.warm.t_s
         fell = self._left_kb - left_kb(reading) >= reading.mem_total_kb * STEP
-        if (
-            age_s >= AGAIN_S
-            or look.sizes
-            or (age_s >= max(AT_LEAST_S, 4.0 * next_s) and (fell or look.state.level >= WARN))
+        if age_s >= AGAIN_S or (
+            age_s >= max(AT_LEAST_S, 4.0 * next_s) and (fell or look.state.level >= WARN)
         ):
-            self.refresh(decider, reading)
-            if look.sizes:
-                self.note(decider, reading)
+            self.refresh(growth, reading)
 
-    def refresh(self, decider: "Decider", reading: "Reading", *, keep: bool = True) -> None:
-        """Look at the processes.
+    def refresh(self, growth: "Growth", reading: "Reading", *, keep: bool = True) -> None:
+        """Read the processes.
 
         Args:
-            decider: the policy at work, which counts growth.
+            growth: what knows how much each has grown.
             reading: this moment.
             keep: keep files open that were not before.
         """
         self._left_kb = left_kb(reading)
-        self.warm.look(reading, decider.growth, keep=keep)
+        self.warm.look(reading, growth, keep=keep)
 
-    def note(self, decider: "Decider", reading: "Reading") -> None:
-        """Have growth be counted from the last look on; takes a read for each process.
+    def sizes(self, reading: "Reading", growth: "Growth") -> dict[tuple[int, int], float]:
+        """The size of each of the largest, for growth to be counted from.
 
         Args:
-            decider: the policy at work.
-            reading: the moment of that look.
+            reading: this moment, at which they are read if they are not yet.
+            growth: what will remember them.
         """
-        if not decider.growth.is_known:
+        if self.warm.t_s != reading.t_s:
+            self.refresh(growth, reading)
+        if not growth.is_known:
             self._tmpfs.forget()  # what it noted was of an earlier shortage
-        self.warm.note(decider.growth, reading.t_s, self._left_kb)
-        self._tmpfs.note(self.sources.shmem_kb)
+        self._tmpfs.note(self.sources.shmem_kb, reading.mem_total_kb * STEP)
+        return self.warm.note(reading.t_s)
 
     def candidates(
-        self, reading: "Reading", *, also: tuple[int, ...] = ()
+        self, reading: "Reading", growth: "Growth", *, also: tuple[int, ...] = ()
     ) -> "tuple[list[Candidate], list[CgroupReading]]":
-        """Whom to choose among, after :meth:`refresh`.
+        """The processes to choose among, read now, and the memory cgroups.
 
         Args:
             reading: this moment.
+            growth: what knows how much each has grown.
             also: others that are asked about.
         """
+        self.refresh(growth, reading, keep=self._ample is not None and self._ample())
         if "user" in self.fields:
             self.users.refresh()
         self.warm.identify()
         holders = self.warm.add_holders()
         writers = self._tmpfs.writers(self.sources.shmem_kb, reading.mem_total_kb * STEP, holders)
-        found, groups = self._members.complete(self.warm, also=[*writers, *also])
+        held_kb = self._tmpfs.held_kb()
+        found, groups = self._members.complete(self.warm, also=[*writers, *held_kb, *also])
         for one in found:
+            # What it has held for long is freed with it, though it is no growth.
+            one.shmem_sole_kb = max(one.shmem_sole_kb, held_kb.get(one.pid, 0.0))
             growth_kb = writers.get(one.pid)
             if growth_kb is not None:
                 unnamed_kb = min(self._tmpfs.unnamed_kb(one.pid), growth_kb)
-                one.shmem_sole_kb += unnamed_kb
+                if one.pid not in held_kb:
+                    one.shmem_sole_kb += unnamed_kb
                 one.tmpfs_growth_kb = growth_kb - unnamed_kb
                 one.growth_kb = (one.growth_kb or 0.0) + unnamed_kb
+        if self._untouchable:
+            found = [one for one in found if (one.pid, one.start_time) not in self._untouchable]
         return found, groups
+
+    def holding(self, one: "Candidate", size_kb: float) -> list[int]:
+        """Processes that may share a candidate's memory, and were not compared with it.
+
+        Args:
+            one: of the last :meth:`candidates`.
+            size_kb: those that held less when they were last measured are left out.
+        """
+        compared = self._members.sharers.compared
+        known = compared if one.pid in compared else ()
+        return [pid for pid in self.warm.holding(size_kb) if pid not in known]
 
     def close(self) -> None:
         """Close all files."""
@@ -354,18 +385,5 @@ class Sensors:
         self.users.close()
 
 
-def left_kb(reading: "Reading") -> float:
-    """Memory that can still be had: available memory and free swap."""
-    return available_kb(reading) + reading.swap_free_kb
-
-
-def fields_asked_for(plan: "dict[str, Any]") -> set[str]:
-    """Fields of a process that some pattern of the plan is about."""
-    whom = plan["whom"]
-    patterns = [p for _, p in whom["never"]] + [p[1] for p in whom["prefer"]]
-    patterns += [p for p, _ in plan["how"]["instead"]]
-    return {field for several in patterns for field, _ in several}
-
-
-def _asks_for_counters(plan: "dict[str, Any]") -> bool:
-    return any(kind in RATES for rule in plan["rules"] for kind, _, _ in rule["conditions"])
+def _asks_for_counters(plan: "Plan") -> bool:
+    return any(one.kind.unit == "kb/s" for rule in plan.rules for one in rule.conditions)

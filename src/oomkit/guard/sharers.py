@@ -3,7 +3,6 @@
 from functools import cmp_to_key
 from itertools import pairwise
 
-from oomkit.guard.identity import has_exited
 from oomkit.guard.process_files import living_thread
 from oomkit.host.libc import kcmp_memory
 
@@ -13,26 +12,74 @@ if TYPE_CHECKING:
 
     from oomkit.policy.engine.candidate import Candidate
 
+_TRIES = 4
 
-def mark_sharers(top: "Sequence[Candidate]") -> None:
-    """Give those of the largest who share an address space the same ``mm_id``.
 
-    They are found by ``kcmp``, whose order of address spaces lets them be sorted. Where it is
-    refused or not built in nobody is known to share.
+class Sharers:
+    """Finds them by ``kcmp``, whose order of address spaces lets processes be sorted.
+
+    That order holds for as long as the machine is up. So who was sorted before is put into the
+    same order to begin with, which leaves one comparison for each; nothing else is concluded
+    from it.
+
+    Attributes:
+        compared: pids of those who were compared with each other when last asked; who of them is
+            not marked shares its memory with none of them.
     """
-    living = [one for one in top if not one.kthread and one.anon_kb + one.swap_kb > 0.0]
-    for one in living:
-        one.mm_id = None
-    try:
-        living.sort(key=cmp_to_key(_order))
-        for before, one in pairwise(living):
+
+    __slots__ = ("_place", "compared")
+
+    def __init__(self) -> None:
+        self._place: dict[int, int] = {}
+        self.compared: frozenset[int] = frozenset()
+
+    def mark(self, top: "Sequence[Candidate]") -> None:
+        """Give those of the largest who share an address space the same ``mm_id``.
+
+        Where ``kcmp`` is refused or not built in nobody is known to share.
+        """
+        self.compared = frozenset()
+        living = [one for one in top if not one.kthread and one.anon_kb + one.swap_kb > 0.0]
+        for one in living:
+            one.mm_id = None
+        place, last = self._place, len(self._place)
+        living.sort(key=lambda one: place.get(one.tid, last))
+        for _ in range(_TRIES):
+            try:
+                living = _sorted(living)
+            except ProcessLookupError:  # somebody has ended meanwhile
+                living = [one for one in living if _shares(one.tid, one.tid)]
+                continue
+            except OSError:
+                return
+            self._place = {one.tid: number for number, one in enumerate(living)}
+            self.compared = frozenset(one.pid for one in living)
+            return
+        _mark_pairs(living)
+
+
+def _sorted(living: "list[Candidate]") -> "list[Candidate]":
+    """In the kernel's order, and those who share an address space marked.
+
+    Raises:
+        ProcessLookupError: somebody has ended.
+        OSError: ``kcmp`` is refused, or not built in.
+    """
+    equal = False
+
+    def order(one: "Candidate", other: "Candidate") -> int:
+        nonlocal equal
+        found = kcmp_memory(one.tid, other.tid)
+        equal = equal or not found
+        return (0, -1, 1)[found]
+
+    ordered = sorted(living, key=cmp_to_key(order))
+    # Whoever shares has been compared with one who does, so as a rule this is all.
+    if equal:
+        for before, one in pairwise(ordered):
             if kcmp_memory(before.tid, one.tid) == 0:
                 before.mm_id = one.mm_id = before.mm_id or before.pid
-    except ProcessLookupError:
-        # Somebody has ended meanwhile: those who are left are compared one by one.
-        _mark_pairs(living)
-    except OSError:
-        return
+    return ordered
 
 
 def sharers_of(pid: int, pids: "Iterable[int]", proc: str = "/proc") -> list[int]:
@@ -60,15 +107,8 @@ def _living(pid: int, proc: str) -> int:
         ProcessLookupError: it is gone.
         OSError: too many files are open.
     """
-    directory = f"{proc}/{pid}"
-    thread = living_thread(directory)
-    if thread == directory and has_exited(directory):
-        raise ProcessLookupError(directory)
+    thread = living_thread(f"{proc}/{pid}", strict=True)
     return int(thread.rpartition("/")[2])
-
-
-def _order(one: "Candidate", other: "Candidate") -> int:
-    return (0, -1, 1)[kcmp_memory(one.tid, other.tid)]
 
 
 def _mark_pairs(living: "Sequence[Candidate]") -> None:

@@ -110,18 +110,16 @@ class Shortlist:
             one.growth_kb = growth.of(one.pid, one.start_time, one.freed_kb())
         return self.top
 
-    def note(self, growth: "Growth", t_s: float, left_kb: float) -> None:
-        """Have growth be counted from the sizes of now.
+    def note(self, t_s: float) -> dict[tuple[int, int], float]:
+        """Return the sizes of now, for growth to be counted from; what is shared is remembered.
 
         Args:
-            growth: what shall remember them.
             t_s: now.
-            left_kb: available memory and free swap.
         """
         sizes = {(c.pid, c.start_time): c.freed_kb() for c in self.top}
         self._noted = [*self._noted[-1:], sizes]
         self._shared_noted = [*self._shared_noted[-1:], (t_s, dict(self._sizes.shared_kb))]
-        growth.note(t_s, left_kb, sizes)
+        return sizes
 
     def also(self, pids: "Iterable[int]", *, most: int) -> "list[Candidate]":
         """Candidates of others than the largest, read for this once.

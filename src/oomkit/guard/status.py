@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from oomkit.files.safely import open_own
-from oomkit.guard.records import encode
+from oomkit.guard.json_line import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

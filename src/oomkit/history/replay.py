@@ -1,6 +1,6 @@
-"""A recorded day under another policy: whom it would have killed, and how long before the kernel.
+"""A recorded day under another policy: what it would have killed, and how long before the kernel.
 
-The policy's own objects are driven by what was recorded, at the moments that were recorded. Whom
+The policy's own objects are driven by what was recorded, at the moments that were recorded. What
 they choose is taken to die by the next one, and its memory to be free from then on: what it held
 in the recording is added to what was available. What else would have gone differently without
 it can't be known.
@@ -12,17 +12,20 @@ from typing import Any
 
 import msgspec
 
-from oomkit.guard import records
+from oomkit.guard.act_record import ActRecord
+from oomkit.guard.records import Origin
 from oomkit.history.recording import Mark, Recording, Sample
+from oomkit.history.records import Act as RecordedAct
 from oomkit.kernel.badness import oom_score, score_control
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Memory, Snapshot, Task
 from oomkit.kernel.versions import UnknownKernelError, history, rules_for
 from oomkit.policy.compile import compile_plan
-from oomkit.policy.engine.candidate import Candidate
-from oomkit.policy.engine.conditions import NAMES, available_kb
-from oomkit.policy.engine.decider import Decider
-from oomkit.policy.engine.reading import Reading
+from oomkit.policy.engine.candidate import Candidate, Growth, Ranked
+from oomkit.policy.engine.decider import Act, Decider
+from oomkit.policy.engine.driver import PolicyDriver
+from oomkit.policy.engine.escalation import Signal
+from oomkit.policy.engine.reading import CgroupReading, Reading
 from oomkit.policy.records import Policy
 
 _PAGE_KB = 4
@@ -81,7 +84,7 @@ _Key = tuple[int, int]
 """Pid and start time."""
 
 _INSTEAD_WITHIN_S = 600.0
-"""A kernel's kill so long after an act of the policy may be one it would have prevented."""
+"""Maximum time after an act of the policy in which it may have prevented a kernel's kill."""
 
 
 class WouldKill(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,9 +94,9 @@ class WouldKill(msgspec.Struct, frozen=True, kw_only=True):
         t_s: monotonic clock.
         wall_s: seconds since the epoch.
         boot: which boot of the recording.
-        pids: who would have died.
+        pids: the processes that would have died.
         signals: the signals, in their order.
-        act: evidence, choice and candidates, as in the daemon's records.
+        act: the daemon's record of it, as plain values.
     """
 
     t_s: float
@@ -102,6 +105,11 @@ class WouldKill(msgspec.Struct, frozen=True, kw_only=True):
     pids: tuple[int, ...]
     signals: tuple[str, ...]
     act: dict[str, Any]
+
+    @property
+    def record(self) -> RecordedAct:
+        """The daemon's record of it."""
+        return msgspec.convert(self.act, RecordedAct)
 
 
 class KernelKill(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,7 +164,7 @@ def replay(recording: Recording, policy: Policy) -> Replay:
         if boot.level:
             warned_s += step_s
         found += boot.see(sample)
-        missing = boot.decider.watch.missing(sample.reading)
+        missing = boot.driver.decider.watch.missing(sample.reading)
         before = sample
     marks = _while_recorded(recording)
     return Replay(
@@ -179,62 +187,89 @@ def _while_recorded(recording: Recording) -> list[Mark]:
 
 
 class _Boot:
-    """The policy at work from one boot to the next."""
+    """The policy at work from one boot to the next: what it reads, and what it does."""
 
     def __init__(self, policy: Policy, kernel: str) -> None:
-        self.decider = Decider(compile_plan(policy))
+        self.driver = PolicyDriver(Decider(compile_plan(policy)), self, self)
+        self._origin = Origin(policy.name, dry_run=True)
         self._kernel = kernel
         self.level = 0
         self._dead: set[_Key] = set()
         self._dying: set[_Key] = set()
         self._noted: list[tuple[float, dict[_Key, float]]] = []
         self._listed: dict[_Key, float] = {}
+        self._alive: list[Candidate] = []
+        self._sample: Sample
+        self._found: list[WouldKill] = []
 
     def see(self, sample: Sample) -> list[WouldKill]:
         """Take in a sample; returns what the policy does."""
         t_s = sample.reading.t_s
         for key in self._dying:
-            self.decider.died(*key, t_s)
+            self.driver.died(*key, t_s)
         self._dead |= self._dying
         self._dying = set()
+        self._sample, self._found = sample, []
+        look = self.driver.look(t_s)
+        if look is not None:
+            self.level = look.state.level
+            self.driver.perform(look)
+        return self._found
+
+    def reading(self, now_s: float) -> Reading:
+        """The sample without the memory of the dead."""
+        sample = self._sample
         self._meet(sample)
-        # Who is not listed any more is gone in the recording too, and its memory counted there.
+        # A process no longer listed has exited in the recording too; its memory counts there.
         self._dead &= self._listed.keys()
-        reading = self._without_the_dead(sample)
-        look = self.decider.look(reading)
-        self.level = look.state.level
-        alive = [task for task in sample.tasks if (task.pid, task.start_time) not in self._dead]
-        growth = self.decider.growth
-        if look.sizes:
-            sizes = {(task.pid, task.start_time): task.freed_kb() for task in alive}
-            growth.note(t_s, available_kb(reading) + reading.swap_free_kb, sizes)
-            self._noted = [*self._noted[-1:], (t_s, sizes)]
-        if not look.choose:
-            return []
-        candidates = []
-        for task in alive:
+        self._alive = [
+            task for task in sample.tasks if (task.pid, task.start_time) not in self._dead
+        ]
+        return self._without_the_dead(sample)
+
+    def candidates(
+        self, reading: Reading, growth: Growth
+    ) -> tuple[list[Candidate], tuple[CgroupReading, ...]]:
+        """The processes that were recorded and would live."""
+        found = []
+        for task in self._alive:
             one = copy(task)
             one.growth_kb = growth.of(task.pid, task.start_time, task.freed_kb())
-            candidates.append(one)
-        fill_in(candidates, reading, self._kernel)
-        act = self.decider.choose(candidates, reading.cgroups)
-        if act is None:
-            return []
-        members = act.choice.members
+            found.append(one)
+        fill_in(found, reading, self._kernel)
+        return found, reading.cgroups
+
+    def sizes(self, reading: Reading, growth: Growth) -> dict[_Key, float]:
+        """Their sizes, to which those are added that are listed later."""
+        sizes = {(task.pid, task.start_time): task.freed_kb() for task in self._alive}
+        self._noted = [*self._noted[-1:], (reading.t_s, sizes)]
+        return sizes
+
+    def signal(self, signals: tuple[Signal, ...]) -> None:
+        """Nothing: whatever is signalled is gone by the next sample."""
+
+    def check(self, choice: Ranked) -> str:
+        """Nothing is known that would speak against a choice."""
+        return ""
+
+    def act(self, act: Act, reading: Reading) -> bool:
+        """Note what would have been killed."""
+        sample, members = self._sample, act.choice.members
         self._dying = {(member.pid, member.start_time) for member in members}
-        return [
+        self._found.append(
             WouldKill(
-                t_s=t_s,
+                t_s=reading.t_s,
                 wall_s=sample.wall_s,
                 boot=sample.boot,
                 pids=tuple(member.pid for member in members),
                 signals=tuple(f"SIG{signal.name}" for signal in act.signals),
-                act={**records.act(act), "level": NAMES[act.state.level]},
+                act=ActRecord.of(act, self._origin, sample.wall_s).to_values(),
             )
-        ]
+        )
+        return True
 
     def _meet(self, sample: Sample) -> None:
-        """Take notice of who is listed.
+        """Note the processes that are listed.
 
         Only the largest are. An old process that comes among them was at most as large before as
         the smallest that was there, and did not grow from nothing.

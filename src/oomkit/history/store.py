@@ -11,6 +11,7 @@ import msgspec
 
 from oomkit.errors import OomkitError
 from oomkit.files.safely import NotSafeError, expect_own, open_own, open_regular
+from oomkit.history.records import Act, KernelKill, Member, Record, Victim, read_record
 
 _VERSION = 1
 MODE = 0o640
@@ -50,7 +51,7 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         new: records that were not known.
-        damaged: lines that are no record (cut off by a crash) and were passed over.
+        damaged: lines that are no record (cut off by a crash) and were skipped.
     """
 
     new: int
@@ -62,23 +63,25 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         id: its number in this store, from 1 in the order in which they came.
-        record: the record, as the daemon wrote it.
+        record: the record.
+        values: all that the daemon wrote of it.
     """
 
     id: int
-    record: dict[str, Any]
+    record: Record
+    values: dict[str, Any]
 
 
 class Store:
     """The history. Reading a journal twice, or one that grew, adds only what is new.
 
-    A record is told from others by what it is about: a kernel's kill by boot, time and pid; an
+    A record is identified by what it is about: a kernel's kill by boot, time and pid; an
     act by the ``id`` it carries, so that what is written when it ends replaces what was written
     when it began; anything else by its very bytes.
 
     Attributes:
         path: the file.
-        faults: records that can't be shown and were passed over, one line each.
+        faults: records that can't be shown and were skipped, one line each.
     """
 
     def __init__(self, path: str) -> None:
@@ -169,22 +172,21 @@ class Store:
             time_s = float(record["time_s"])
             kind = str(record["kind"])
         except (UnicodeDecodeError, RecursionError):
-            self.faults.append(f"{place}: expected JSON in UTF-8; passed over")
+            self.faults.append(f"{place}: expected JSON in UTF-8; skipped")
             return False
         except (msgspec.DecodeError, KeyError, TypeError, ValueError):
             return None
-        expected = fault_of(record)
-        if expected:
-            self.faults.append(f"{place}: {expected}; passed over")
+        try:
+            process = _process(read_record(record))
+        except msgspec.ValidationError as error:
+            self.faults.append(f"{place}: {error}; skipped")
             return False
-        victim = record.get("victim")
-        who = victim if isinstance(victim, dict) else record
         identity, replaces = _identity(record, line)
         cursor = self._db.execute(
             "INSERT INTO record (identity, time_s, kind, comm, pid, json) VALUES (?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (identity) DO "
             + ("UPDATE SET json = excluded.json WHERE ?7" if replaces else "NOTHING"),
-            (identity, time_s, kind, _text(who.get("comm")), _int(who.get("pid")), line)
+            (identity, time_s, kind, process.comm, _int(process.pid), line)
             + ((_is_end(record),) if replaces else ()),
         )
         return bool(cursor.rowcount)
@@ -226,7 +228,7 @@ class Store:
             until_s: not after.
             kinds: of these kinds; empty: of all.
             comm: victims of this name; may hold ``*``, ``?`` and ``[...]``.
-            last: only the newest so many; 0: all.
+            last: maximum number of records, the newest; 0: all.
         """
         where, values = ["1"], list[Any]()
         if since_s is not None:
@@ -258,14 +260,14 @@ class Store:
         """The record of a row; None, and a fault, if it is none."""
         number, line = row
         try:
-            record = msgspec.json.decode(line, type=dict[str, Any])
-            expected = fault_of(record)
+            values = msgspec.json.decode(line, type=dict[str, Any])
+            return Entry(id=number, record=read_record(values), values=values)
+        except msgspec.ValidationError as error:
+            expected = str(error)
         except (msgspec.DecodeError, TypeError, ValueError, RecursionError):
             expected = "expected a JSON object in UTF-8"
-        if expected:
-            self.faults.append(f"{self.path}: record {number}: {expected}; passed over")
-            return None
-        return Entry(id=number, record=record)
+        self.faults.append(f"{self.path}: record {number}: {expected}; skipped")
+        return None
 
     def _ask(self, query: str, values: tuple[Any, ...]) -> Iterator[tuple[int, bytes]]:
         try:
@@ -299,7 +301,7 @@ def _by_time(whole: bytes, at: int) -> list[tuple[int, bytes]]:
 
 
 def _identity(record: dict[str, Any], line: bytes) -> tuple[str, bool]:
-    """What tells a record from others, and whether a later one of the same may replace it."""
+    """What identifies a record, and whether a later one of the same may replace it."""
     kind, boot = record["kind"], record.get("boot_id")
     if kind == "kernel_kill" and "kernel_s" in record:
         return f"kernel {boot} {record['kernel_s']} {record.get('pid')}", False
@@ -313,77 +315,20 @@ def _is_end(record: dict[str, Any]) -> bool:
     return record.get("outcome") is not None
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+def _process(record: Record) -> Member | Victim | KernelKill:
+    """The process that a record is about."""
+    if isinstance(record, KernelKill):
+        return record
+    return (record.victim if isinstance(record, Act) else None) or Member()
 
 
-def _int(value: object) -> int | None:
-    return value if isinstance(value, int) and abs(value) < 1 << 62 else None
-
-
-class _Victim(msgspec.Struct):
-    pid: int | None = None
-    comm: str | None = None
-    uid: int | None = None
-    expected_kb: float | None = None
-    members: list[dict[str, Any]] | None = None
-
-
-class _Evidence(msgspec.Struct):
-    name: str
-    holds: bool
-    measured: float | None = None
-    threshold: float | None = None
-    unit: str | None = None
-    held_s: float | None = None
-    over_s: float | None = None
-    cgroup: str | None = None
-
-
-class _Candidate(msgspec.Struct):
-    pid: int | None = None
-    comm: str | None = None
-    freed_kb: float | None = None
-    swap_kb: float | None = None
-    score: float | None = None
-    dies_with: int | None = None
-    verdict: str | None = None
-    factors: dict[str, float | None] | None = None
-
-
-class _Signal(msgspec.Struct):
-    t_s: float | None = None
-
-
-class _Record(msgspec.Struct):
-    """What is counted on, of all that a record may hold."""
-
-    time_s: float
-    kind: str
-    mono_s: float | None = None
-    pid: int | None = None
-    comm: str | None = None
-    victim: _Victim | None = None
-    evidence: list[_Evidence] | None = None
-    candidates: list[_Candidate] | None = None
-    signals: list[_Signal] | None = None
-    freed_kb: float | None = None
-    freed_after_ms: float | None = None
-    rule: int | None = None
-    lines: list[str] | None = None
-
-
-def fault_of(record: dict[str, Any]) -> str:
-    """Why something is no record that can be shown; empty if it is one."""
-    try:
-        msgspec.convert(record, _Record)
-    except msgspec.ValidationError as error:
-        return str(error)
-    return ""
+def _int(value: int | None) -> int | None:
+    """A number that SQLite can hold."""
+    return value if value is not None and abs(value) < 1 << 62 else None
 
 
 def _expect_files(path: str) -> None:
-    """Refuse to have SQLite open, as root, what may be somebody else's: it goes by names."""
+    """Refuse to have SQLite open, as root, what may be another user's: SQLite opens by name."""
     if path == ":memory:":
         return
     try:

@@ -3,7 +3,7 @@
 import os
 import select
 
-from oomkit.host.procfs import GONE, read_at
+from oomkit.host.procfs import GONE, read_single
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def number_in(proc: str, fd: int) -> int | None:
     Raises:
         OSError: that proc file system does not know us either, or too many files are open.
     """
-    data = read_at(f"{proc}/self/fdinfo/{fd}")
+    data = read_single(f"{proc}/self/fdinfo/{fd}")
     words = data[data.find(b"Pid:") :].split(None, 2)
     return int(words[1]) if len(words) > 1 and words[1].isdigit() else None
 
@@ -119,7 +119,7 @@ def start_ticks_of(pid: int, proc: str = "/proc") -> int | None:
         OSError: it can't be known, as when too many files are open.
     """
     try:
-        fields = read_at(f"{proc}/{pid}/stat").rpartition(b")")[2].split()
+        fields = read_single(f"{proc}/{pid}/stat").rpartition(b")")[2].split()
     except OSError as error:
         if error.errno in GONE:
             return None

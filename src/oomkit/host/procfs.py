@@ -14,6 +14,7 @@ NO_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 
 _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC
 _CHUNK = 65536
+_SINGLE = 4096
 
 
 def read_at(name: str, dir_fd: int | None = None) -> bytes:
@@ -33,6 +34,27 @@ def read_at(name: str, dir_fd: int | None = None) -> bytes:
         while data := os.read(fd, _CHUNK):
             parts.append(data)
         return b"".join(parts)
+    finally:
+        os.close(fd)
+
+
+def read_single(name: str) -> bytes:
+    """Return a whole small file whose text the kernel makes in one piece (``single_open()``).
+
+    Such a file is over when a read gives less than was asked for.
+
+    Raises:
+        OSError: it can't be opened or read.
+    """
+    fd = os.open(name, _OPEN_FLAGS)
+    try:
+        data = os.read(fd, _SINGLE)
+        if len(data) == _SINGLE:
+            parts = [data]
+            while data := os.read(fd, _CHUNK):
+                parts.append(data)
+            data = b"".join(parts)
+        return data
     finally:
         os.close(fd)
 

@@ -32,6 +32,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         cgroup_cut: the line was cut in the cgroup's path.
         exited: the killer says that the process exited after its signal, or that it did not; None
             where it says neither.
+        signal: which signal the killer says it sent.
         pod: the pod it is about, with its namespace where that is printed with it.
         namespace: the pod's namespace.
         container: id of the container it is about.
@@ -64,6 +65,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     cgroup: str | None = None
     cgroup_cut: bool = False
     exited: bool | None = None
+    signal: str | None = None
     unit: str | None = None
     pod: str | None = None
     namespace: str | None = None

@@ -60,6 +60,8 @@ class Parser:
             raw = lines[i]
             if raw or self._export.active:
                 self._take_raw(self._quoted.take(raw), first_line + i)
+            else:
+                self._joiner.blank()
             i += 1
 
     def _pass_over(self, lines: list[str], first: int, number: int) -> int:

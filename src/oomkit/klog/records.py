@@ -207,6 +207,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         constraint: the kernel's word for what ran out; always ``CONSTRAINT_NONE`` in 5.0-5.1.
         nodemask: nodes of the request; None for ``(null)``.
+        owner: what people call that cgroup, where it was looked up on the machine whose log it is;
+            None: it was not, or its path is all that is known.
         cpuset: name of the invoker's cpuset.
         mems_allowed: nodes that cpuset allows.
         global_oom: the machine ran out, not a memory cgroup.
@@ -292,6 +294,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         tainted: the kernel's taint flags; None where it was not tainted or nothing is said.
         call_trace: the functions of the call trace, innermost first.
         memory: the machine's memory.
+        page_kb: size of a page: as printed, else by the victim's sizes, else 4.
         memcg: the memory cgroup's part.
         protection: memory that reclaim had to leave alone; None before 6.19 and on cgroup v1.
         stalls: warnings of allocations that waited, before the report (4.10-4.14, 7.2 and later).
@@ -326,6 +329,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     scope: Scope | None = None
     constraint: str | None = None
     cgroup: str | None = None
+    owner: str | None = None
     cpuset: str | None = None
     mems_allowed: str | None = None
     invoker: str | None = None
@@ -338,6 +342,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     tainted: str | None = None
     call_trace: tuple[str, ...] = ()
     memory: Memory | None = None
+    page_kb: int = 4
     memcg: Memcg | None = None
     protection: Protection | None = None
     stalls: tuple[Stall, ...] = ()

@@ -20,19 +20,6 @@ _MOST_FACTOR = 16
 """An unknown total is taken to be at most so many times what the tasks use."""
 
 
-def page_kb(report: Report) -> int:
-    """Size of a page: as printed, else from the victim's size in both units, else 4."""
-    if report.memory is not None and report.memory.page_kb:
-        return report.memory.page_kb
-    for victim in report.killed:
-        for row in report.tasks:
-            if victim.pid in (row.pid, row.tgid) and victim.total_vm_kb and row.total_vm_pages:
-                size = victim.total_vm_kb // row.total_vm_pages
-                if size in (4, 8, 16, 32, 64):
-                    return size
-    return 4
-
-
 def pgtable_pages(row: TaskRow, size_kb: int) -> int:
     """Page tables of a row, in pages."""
     if row.pgtables_bytes is not None:
@@ -70,7 +57,7 @@ def snapshot_of(
         root_has_caps: processes of uid 0 hold CAP_SYS_ADMIN; the report does not say.
         dead: processes killed before, whose memory can't be chosen again.
     """
-    size_kb = page_kb(report)
+    size_kb = report.page_kb
     tasks = tuple(
         _task(row, report, size_kb, root_has_caps=root_has_caps, dead=dead) for row in report.tasks
     )

@@ -4,7 +4,7 @@ import msgspec
 
 from oomkit.kernel.rules import RuleSet
 from oomkit.klog.records import Report, TaskRow
-from oomkit.klog.snapshot import page_kb, pgtable_pages
+from oomkit.klog.snapshot import pgtable_pages
 
 _ROOT_SHARE = 0.97
 """What is left of a task's memory when root's bonus of 3 % is taken off."""
@@ -74,5 +74,5 @@ def bounds_by_score(report: Report, rules: RuleSet) -> Bounds | None:
 
 
 def _held(row: TaskRow, rules: RuleSet, report: Report) -> int:
-    tables = 0 if rules.pgtables == "none" else pgtable_pages(row, page_kb(report))
+    tables = 0 if rules.pgtables == "none" else pgtable_pages(row, report.page_kb)
     return row.rss_pages + (row.swapents or 0) + tables

@@ -47,6 +47,7 @@ _KILL_RANGE = {
     "2.6.36 or later": ("2.6.36", "5.0"),
     "5.1 or later": ("5.1", NEWEST),
     "el6": ("2.6.32", "2.6.32"),
+    "el7": ("3.10", "3.10"),
     "openvz": ("2.6.32", "2.6.32"),
 }
 """First and last mainline version of each form; vendors that carry it earlier widen it."""

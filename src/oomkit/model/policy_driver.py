@@ -1,4 +1,4 @@
-"""Drives a policy's decider in a run: gives it readings, and sends the signals it chooses.
+"""A policy at work in a run: what it reads of the modelled machine, and what its signals do.
 
 Between two events everything moves along a straight line, so what the policy would read at any
 moment is known. It looks when a daemon would, except where the present rates show that looking
@@ -16,11 +16,13 @@ from oomkit.model.solve import Rates
 from oomkit.model.tasks import Proc
 from oomkit.model.timers import Timers
 from oomkit.policy.compile import compile_plan
-from oomkit.policy.engine.conditions import SOFT, available_kb
-from oomkit.policy.engine.decider import Decider, Look
+from oomkit.policy.engine import driver
+from oomkit.policy.engine.candidate import Candidate, Growth, Ranked
+from oomkit.policy.engine.conditions import SOFT
+from oomkit.policy.engine.decider import Act, Decider, Look
 from oomkit.policy.engine.escalation import Signal
 from oomkit.policy.engine.evidence import act_lines, signal_line
-from oomkit.policy.engine.reading import Reading
+from oomkit.policy.engine.reading import CgroupReading, Reading, available_kb
 from oomkit.policy.records import Policy
 
 _WAKEUP_S = 0.001
@@ -58,15 +60,13 @@ class PolicyDriver:
         self.psi = psi
         self.policy = policy
         plan = compile_plan(policy)
-        self.decider = Decider(plan, cpus=machine.cpus)
+        self.driver = driver.PolicyDriver(Decider(plan, cpus=machine.cpus), self, self)
         self.counters = Counters()
         self._sensors: Sensors | None = None
-        self._warm_share: float = plan["look"]["warm"]
-        self._margin_s = max(rule["over_s"] for rule in plan["rules"]) + 0.5
-        self._reads_cgroups = any(rule["cgroup"] is not None for rule in plan["rules"])
-        rules_by = {rule["by"] for rule in plan["rules"]}
-        self._uses_scores = "oom_score" in (policy.whom.by, *rules_by)
-        self._last: Reading | None = None
+        self._warm_share = plan.polling.warm
+        self._margin_s = max(rule.over_s for rule in plan.rules) + 0.5
+        self._reads_cgroups = bool(plan.cgroups())
+        self._uses_scores = "oom_score" in plan.rankings()
         self._interval_s = 0.0
         self._level = 0
         self._busy_until_s = 0.0
@@ -87,9 +87,8 @@ class PolicyDriver:
         sensors = self._sensors = self._read_sensors(rates)
         due = max(self._next_look_s(sensors, seconds), self._busy_until_s)
         while due <= now + seconds:
-            reading = sensors.reading(due - now)
-            look = self._look(reading)
-            self._interval_s = self.decider.next_look_s(reading)
+            look, reading = self._look(due)
+            self._interval_s = self.driver.decider.next_look_s(reading)
             if look.choose or look.signals or look.sizes:
                 at_s = due + self._reaction_s(look)
                 self._busy_until_s = at_s
@@ -117,8 +116,8 @@ class PolicyDriver:
         """Note that a process is gone, so that the policy does not wait for it any longer."""
         key = (proc.pid, start_time(proc))
         self._traces.pop(key, None)
-        if key in self.decider.escalation.dying():
-            self.decider.died(*key, self.machine.now)
+        if key in self.driver.decider.escalation.dying():
+            self.driver.died(*key, self.machine.now)
             self._interval_s = 0.0
 
     # Looking.
@@ -126,24 +125,27 @@ class PolicyDriver:
     def _read_sensors(self, rates: Rates) -> Sensors:
         return Sensors(self.machine, rates, self.psi, self.counters, cgroups=self._reads_cgroups)
 
-    def _look(self, reading: Reading) -> Look:
-        look = self.decider.look(reading)
-        self._last, self._level = reading, look.state.level
-        return look
+    def _look(self, now_s: float) -> tuple[Look, Reading]:
+        look, reading = self.driver.look(now_s), self.driver.reading
+        assert look is not None, "the machine can always be read"
+        assert reading is not None, "the machine can always be read"
+        self._level = look.state.level
+        return look, reading
 
     def _next_look_s(self, sensors: Sensors, seconds: float) -> float:
         """When the next look is due, seconds since the start."""
         now = self.machine.now
-        if self._last is None:
+        last = self.driver.reading
+        if last is None:
             return now
         quiet = self._quiet_s(sensors.reading(0.0), sensors, seconds)
         if quiet > 0.0:
             return now + quiet
-        return max(self._last.t_s + self._interval_s, now)
+        return max(last.t_s + self._interval_s, now)
 
     def _quiet_s(self, reading: Reading, sensors: Sensors, seconds: float) -> float:
         """For how long looking can have no effect; 0: look at the policy's own pace."""
-        decider = self.decider
+        decider = self.driver.decider
         if self._level >= SOFT or decider.escalation.next_s(reading.t_s) < _INFINITY:
             return 0.0
         pace = sensors.pace(max(seconds, 1e-6))
@@ -161,48 +163,63 @@ class PolicyDriver:
         scan = _SCAN_S * len(self.machine.procs) if look.choose or look.sizes else 0.0
         return _WAKEUP_S + scan
 
-    # Acting.
+    # What the policy reads (driver.Sensors).
+
+    def reading(self, now_s: float) -> Reading:
+        """The machine at a moment, now or before the next event."""
+        assert self._sensors is not None
+        return self._sensors.reading(now_s - self._sensors.now)
+
+    def candidates(
+        self, reading: Reading, growth: Growth
+    ) -> tuple[list[Candidate], list[CgroupReading]]:
+        """The processes and cgroups as they are now."""
+        found = candidates(self.machine, growth, with_scores=self._uses_scores)
+        return found, cgroup_readings(self.machine)
+
+    def sizes(self, reading: Reading, growth: Growth) -> dict[tuple[int, int], float]:
+        """The sizes of the processes as they are now."""
+        return sizes(self.machine)
+
+    # Acting (driver.Actuator).
 
     def _perform(self, look: Look) -> None:
         """Do what a look called for, after the time that takes."""
-        if look.sizes and self._last is not None:
-            left_kb = available_kb(self._last) + self._last.swap_free_kb
-            self.decider.growth.note(self.machine.now, left_kb, sizes(self.machine))
-        for signal in look.signals:
-            self._send_signal(signal)
         if look.choose:
-            self._choose_again()
-        if self._last is not None:
-            self._interval_s = self.decider.next_look_s(self._last)
+            # Memory may have recovered during the scan.
+            assert self._sensors is not None
+            self._sensors = self._read_sensors(self._sensors.rates)
+            wants_sizes = look.sizes
+            look, _ = self._look(self.machine.now)
+            look.sizes = wants_sizes
+        if self.driver.perform(look) == driver.NO_CANDIDATE:
+            self._no_candidate_at = self.machine.change_count
+        if self.driver.reading is not None:
+            self._interval_s = self.driver.decider.next_look_s(self.driver.reading)
 
-    def _choose_again(self) -> None:
-        """Select and signal victims, unless memory recovered during the scan."""
-        assert self._sensors is not None
-        look = self._look(self._read_sensors(self._sensors.rates).reading(0.0))
-        for signal in look.signals:
+    def signal(self, signals: tuple[Signal, ...]) -> None:
+        """Send signals to processes that were signalled before, and did not exit."""
+        for signal in signals:
             self._send_signal(signal)
-        if look.choose:
-            self._choose()
 
-    def _choose(self) -> None:
-        machine, decider = self.machine, self.decider
-        found = candidates(machine, decider.growth, with_scores=self._uses_scores)
-        act = decider.choose(found, cgroup_readings(machine))
-        if act is None:
-            self._no_candidate_at = machine.change_count
-            return
+    def check(self, choice: Ranked) -> str:
+        """Nothing is known that would speak against a choice."""
+        return ""
+
+    def act(self, act: Act, reading: Reading) -> bool:
+        """Signal all that a choice takes."""
         lines = act_lines(self.policy.name, act)
         for member in act.choice.members:
             self._traces[member.pid, member.start_time] = lines
-        for signal in act.signals:
-            self._send_signal(signal)
-        machine.mark_changed()
+        self.signal(act.signals)
+        self.machine.mark_changed()
+        return True
 
     def _send_signal(self, signal: Signal) -> None:
         machine = self.machine
         proc = machine.by_pid(signal.pid)
         if proc is None or start_time(proc) != signal.start_time:
-            self.decider.died(signal.pid, signal.start_time, machine.now)
+            self.driver.died(signal.pid, signal.start_time, machine.now)
             return
         key = (signal.pid, signal.start_time)
         self._traces[key] = (*self._traces.get(key, ()), signal_line(signal, proc.spec.name))

@@ -116,15 +116,17 @@ class Sensors:
         pace.available_kb_s = max(fallen / seconds, 0.0)
         pace.swap_kb_s = max(self.swap_rate * KB, 0.0)
         pace.zram_kb_s = 0.0
-        pace.rates = {
-            "psi_some": self.rates.some,
-            "psi_full": self.rates.full,
-            "refault": self.refault * KB,
-            "swap_in": self.swap_in * KB,
-            "reclaim": self.pgscan * KB,
-        }
+        gains = Reading(
+            self.now, 0.0, 0.0,
+            psi_some_us=1e6 * self.rates.some,
+            psi_full_us=1e6 * self.rates.full,
+            refault_pages=self.refault,
+            swap_in_pages=self.swap_in,
+            pgscan_pages=self.pgscan,
+        )  # fmt: skip
+        pace.gains = gains, None
         for group in self.groups:
-            pace.groups[f"/{group.group.name}"] = group.pace(pace)
+            pace.groups[f"/{group.group.name}"] = group.pace(pace, gains)
         return pace
 
     def advance(self, seconds: float) -> None:
@@ -164,14 +166,16 @@ class _CgroupSensors:
             oom_group=self.group.oom_group,
         )
 
-    def pace(self, machine: Pace) -> Pace:
+    def pace(self, machine: Pace, gains: Reading) -> Pace:
         pace = Pace()
         pace.in_turn = False
         pace.available_kb_s, pace.swap_kb_s = machine.available_kb_s, machine.swap_kb_s
         pace.zram_kb_s = 0.0
         pace.limit_kb_s = max(self.usage_rate * KB, 0.0)
-        own = {"psi_some": self.some, "psi_full": self.full, "reclaim": self.scan * KB}
-        pace.rates = {**(machine.rates or {}), **own}
+        own = CgroupReading(
+            f"/{self.group.name}", 0.0, None, 0.0, 1e6 * self.some, 1e6 * self.full, self.scan
+        )
+        pace.gains = gains, own
         return pace
 
     def advance(self, counters: Counters, seconds: float) -> None:

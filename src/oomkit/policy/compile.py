@@ -1,60 +1,67 @@
-"""A policy as plain values: what :mod:`oomkit.policy.engine` works with.
-
-A plan holds dictionaries, tuples, texts, numbers and None alone, so it can be handed to a small
-process with :mod:`marshal`.
-"""
+"""From the records of a policy file to the plan that :mod:`oomkit.policy.engine` works with."""
 
 import fnmatch
-from typing import Any
 
 import msgspec
 
+from oomkit.policy import records
 from oomkit.policy.engine import conditions
+from oomkit.policy.engine.plan import (
+    Condition,
+    Instead,
+    Match,
+    Plan,
+    Polling,
+    Preference,
+    Response,
+    Rule,
+    Selection,
+)
 from oomkit.policy.engine.victim import NESTED
-from oomkit.policy.records import Field, Match, Policy, Rule
-
-SCHEMA = 1
+from oomkit.policy.records import Field, Policy
 
 _LEVELS = {"warn": conditions.WARN, "soft": conditions.SOFT, "hard": conditions.HARD}
 
 
-def compile_plan(policy: Policy) -> dict[str, Any]:
+def compile_plan(policy: Policy) -> Plan:
     """Return the plan of a policy."""
-    whom = msgspec.structs.asdict(policy.whom)
-    whom["never"] = tuple((told(m), _patterns(m)) for m in policy.whom.never)
-    whom["prefer"] = tuple(
-        (told(p.match), _patterns(p.match), p.factor, p.points) for p in policy.whom.prefer
+    selection = msgspec.structs.asdict(policy.whom)
+    selection["never"] = tuple(_match(one) for one in policy.whom.never)
+    selection["prefer"] = tuple(
+        Preference(_match(one.match), one.factor, one.points) for one in policy.whom.prefer
     )
-    how = msgspec.structs.asdict(policy.how)
-    how["instead"] = tuple((_patterns(i.match), i.command) for i in policy.how.instead)
-    return {
-        "schema": SCHEMA,
-        "name": policy.name,
-        "look": msgspec.structs.asdict(policy.look),
-        "rules": tuple(_rule(rule) for rule in policy.when),
-        "whom": whom,
-        "how": how,
-    }
+    response = msgspec.structs.asdict(policy.how)
+    response["instead"] = tuple(
+        Instead(_match(one.match), one.command) for one in policy.how.instead
+    )
+    return Plan(
+        policy.name,
+        Polling(**msgspec.structs.asdict(policy.look)),
+        tuple(_rule(rule) for rule in policy.when),
+        Selection(**selection),
+        Response(**response),
+    )
 
 
-def _rule(rule: Rule) -> dict[str, Any]:
-    return {
-        "level": _LEVELS[rule.level],
-        "for_s": rule.for_s,
-        "over_s": rule.over_s,
-        "cgroup": expression((rule.cgroup,)) if rule.cgroup is not None else None,
-        "by": rule.by,
-        "conditions": tuple((c.kind, c.threshold, c.share) for c in rule.conditions),
-    }
+def _rule(rule: records.Rule) -> Rule:
+    return Rule(
+        _LEVELS[rule.level],
+        tuple(Condition(conditions.KINDS[c.kind], c.threshold, c.share) for c in rule.conditions),
+        rule.over_s,
+        rule.for_s,
+        expression((rule.cgroup,)) if rule.cgroup is not None else None,
+        rule.by,
+    )
 
 
-def told(match: Match) -> str:
+def _match(match: records.Match) -> Match:
+    patterns = tuple((field, expression_of(field, texts)) for field, texts in match.patterns)
+    return Match(match_text(match), patterns)
+
+
+def match_text(match: records.Match) -> str:
     """A match as one line: ``comm sshd, user root``."""
     return ", ".join(f"{field} {' or '.join(texts)}" for field, texts in match.patterns)
-
-
-def _patterns(match: Match) -> tuple[tuple[str, str], ...]:
-    return tuple((field, expression_of(field, texts)) for field, texts in match.patterns)
 
 
 def expression_of(field: Field, texts: tuple[str, ...]) -> str:

@@ -1,28 +1,13 @@
 """A policy explained in words, and what it means for one process."""
 
-from oomkit.policy.compile import compile_plan, told
+from oomkit.policy.compile import compile_plan, match_text
 from oomkit.policy.engine.candidate import Candidate, Ranked
+from oomkit.policy.engine.conditions import KINDS
 from oomkit.policy.engine.evidence import amount, factors_words, plain, score_words, span
 from oomkit.policy.engine.reading import CgroupReading, Reading
 from oomkit.policy.engine.trigger import Watch
 from oomkit.policy.engine.victim import Chooser, Matcher
-from oomkit.policy.records import Condition, How, Look, Policy, Rule, Whom
-
-_NAMES = {
-    "available": "memory available",
-    "swap_free": "free swap",
-    "swap_used": "swap in use",
-    "zram": "RAM that zram occupies",
-    "limit_left": "what is left below the cgroup's limit",
-    "psi_some": "time in which some task waits for memory",
-    "psi_full": "time in which all tasks wait for memory",
-    "refault": "what is read back of evicted pages",
-    "swap_in": "what is read back from swap",
-    "reclaim": "what reclaim scans",
-    "empty_within": "memory and swap last, at the present rate,",
-}
-
-_WHOLES = {"swap_free": "of swap", "swap_used": "of swap", "limit_left": "of the limit"}
+from oomkit.policy.records import Condition, How, Policy, Polling, Rule, Whom
 
 _LEVELS = {
     "warn": "warns",
@@ -51,7 +36,7 @@ def explain(policy: Policy) -> tuple[str, ...]:
         "  never: the kernel's own OOM killer is left to it"
     ]
     if policy.when:
-        lines += ["how often it looks", *(f"  {line}" for line in _look(policy.look))]
+        lines += ["how often it looks", *(f"  {line}" for line in _polling(policy.look))]
         lines += ["whom it chooses", *(f"  {line}" for line in _whom(policy.whom))]
         lines += ["how it acts", *(f"  {line}" for line in _how(policy.how))]
     return tuple(lines)
@@ -70,32 +55,30 @@ def rule_words(rule: Rule, policy: Policy) -> str:
 
 
 def _condition(condition: Condition, over_s: float) -> str:
-    kind, threshold = condition.kind, condition.threshold
-    name = _NAMES[kind]
-    if kind == "empty_within":
-        return f"{name} at most {span(threshold)}"
-    if condition.share:
-        value = f"{100 * threshold:g} % {_WHOLES.get(kind, 'of RAM')}"
-    elif kind in ("psi_some", "psi_full"):
+    kind, threshold = KINDS[condition.kind], condition.threshold
+    if kind.unit == "s":
+        return f"{kind.text} at {'most' if kind.lower_is_worse else 'least'} {span(threshold)}"
+    if condition.share and kind.whole is not None:
+        value = f"{100 * threshold:g} % {kind.whole.text}"
+    elif kind.is_pressure:
         value = f"{100 * threshold:g} % of the last {over_s:g} s"
-    elif kind in ("refault", "swap_in", "reclaim"):
-        value = f"{amount(threshold, 'kb/s')} over {over_s:g} s"
+    elif kind.over_a_window:
+        value = f"{amount(threshold, kind.unit)} over {over_s:g} s"
     else:
-        value = amount(threshold, "kb")
-    least = kind in ("available", "swap_free", "limit_left")
-    return f"{name} is at or {'below' if least else 'above'} {value}"
+        value = amount(threshold, kind.unit)
+    return f"{kind.text} is at or {'below' if kind.lower_is_worse else 'above'} {value}"
 
 
-def _look(look: Look) -> tuple[str, ...]:
-    if look.least_s == look.most_s:
-        return (f"every {span(look.least_s)}",)
-    fill, swap_fill = (amount(rate, "kb/s") for rate in (look.fill_kb_s, look.swap_fill_kb_s))
-    if look.fill_cpu_kb_s is not None:
-        fill = f"{amount(look.fill_cpu_kb_s, 'kb/s')} by each CPU"
+def _polling(polling: Polling) -> tuple[str, ...]:
+    if polling.min_interval_s == polling.max_interval_s:
+        return (f"every {span(polling.min_interval_s)}",)
+    fill, swap_fill = (amount(rate, "kb/s") for rate in (polling.fill_kb_s, polling.swap_fill_kb_s))
+    if polling.fill_cpu_kb_s is not None:
+        fill = f"{amount(polling.fill_cpu_kb_s, 'kb/s')} by each CPU"
     soon = f"as soon as a rule could hold if memory filled at {fill} and swap at {swap_fill}"
     return (
-        f"every {span(look.least_s)} to {span(look.most_s)}, {soon}",
-        f"with {100 * look.warm:g} % of RAM available or less the ranking is kept at hand",
+        f"every {span(polling.min_interval_s)} to {span(polling.max_interval_s)}, {soon}",
+        f"with {100 * polling.warm:g} % of RAM available or less the ranking is kept at hand",
     )
 
 
@@ -120,7 +103,7 @@ def _whom(whom: Whom) -> list[str]:
                 "between"
             )
     lines.append("never init, kernel threads, oomkit itself, nor oom_score_adj -1000")
-    lines += [f"never {told(match)}" for match in whom.never]
+    lines += [f"never {match_text(match)}" for match in whom.never]
     lines.append(
         "nor who shares its memory with one of these, nor the init of a pid namespace with one of "
         "them in it; all of it is read again before each signal"
@@ -130,7 +113,7 @@ def _whom(whom: Whom) -> list[str]:
             effect = f"{preference.points:+,.0f} points"
         else:
             effect = f"x {plain(preference.factor)}"
-        lines.append(f"{told(preference.match)}: {effect}")
+        lines.append(f"{match_text(preference.match)}: {effect}")
     if whom.least_kb:
         lines.append(f"nobody who gives back less than {amount(whom.least_kb, 'kb')}")
     if whom.oom_group:
@@ -163,7 +146,8 @@ def _how(how: How) -> list[str]:
         f"{span(how.pause_s)} between two, {span(how.hard_pause_s)} when it is hard; {_bound(how)}"
     )
     lines += [
-        f"{told(one.match)}: runs {' '.join(one.command)} instead of SIGTERM" for one in how.instead
+        f"{match_text(one.match)}: runs {' '.join(one.command)} instead of SIGTERM"
+        for one in how.instead
     ]
     if how.before:
         lines.append(f"runs {' '.join(how.before)} before the signal")
@@ -183,11 +167,10 @@ def _bound(how: How) -> str:
 
 def missing_words(policy: Policy, reading: Reading) -> tuple[str, ...]:
     """Which signals this machine does not have, and which rules therefore never hold."""
-    plan = compile_plan(policy)
-    missing = Watch(plan).missing(reading)
+    missing = Watch(compile_plan(policy)).missing(reading)
     lines = []
     for kind in missing:
-        lines.append(f"{kind} ({_NAMES[kind]}) can't be measured on this machine")
+        lines.append(f"{kind} ({KINDS[kind].text}) can't be measured on this machine")
         lines += [
             f"  so this never happens: {rule_words(rule, policy)}"
             for rule in policy.when
@@ -218,7 +201,8 @@ def effective(
         own_pids: the guard itself.
     """
     who = f"{candidate.comm}[{candidate.pid}]"
-    chooser = Chooser(compile_plan(policy), own_pids=own_pids)
+    plan = compile_plan(policy)
+    chooser = Chooser(plan, own_pids=own_pids)
     ranked = chooser.rank(everybody or (candidate,), groups=groups)
     own = next((one for one in ranked if candidate.pid == one.candidate.pid), None)
     own = own or next((r for r in ranked if candidate.pid in {m.pid for m in r.members}), None)
@@ -245,8 +229,8 @@ def effective(
     lines += _radius(own)
     lines += [
         f"SIGTERM is replaced by running {' '.join(instead.command)}"
-        for instead in policy.how.instead
-        if Matcher(_compiled(policy, instead.command)).matches(candidate)
+        for instead in plan.response.instead
+        if Matcher(instead.match.patterns).matches(candidate)
     ][:1]
     return tuple(lines)
 
@@ -257,14 +241,6 @@ def _same_memory(one: Candidate, other: Candidate) -> bool:
 
 def _total(one: Ranked) -> str:
     return f" = {score_words(one)}" if len(one.factors) > 1 else ""
-
-
-def _compiled(policy: Policy, command: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    plan = compile_plan(policy)
-    patterns: tuple[tuple[str, str], ...] = next(
-        p for p, argv in plan["how"]["instead"] if argv == command
-    )
-    return patterns
 
 
 def _radius(one: Ranked) -> list[str]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from oomkit.policy.compile import expression_of, told
+from oomkit.policy.compile import expression_of, match_text
 from oomkit.policy.engine.candidate import Candidate
 from oomkit.policy.engine.victim import Matcher
 from oomkit.policy.records import Field, Match, Policy
@@ -26,7 +26,7 @@ def doubts(policy: Policy, everybody: Sequence[Candidate] = ()) -> tuple[str, ..
         if fields <= _ANYBODYS:
             effect = {"never": "is spared", "avoid": "dies later"}.get(kind, "dies earlier")
             lines.append(
-                f"{kind} {told(match)}: any process can take that name, and {effect}; "
+                f"{kind} {match_text(match)}: any process can take that name, and {effect}; "
                 "add user, unit or exe"
             )
         for field, texts in match.patterns:

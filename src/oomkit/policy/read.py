@@ -16,7 +16,7 @@ from oomkit.policy.read_rules import (
     share,
     size_kb,
 )
-from oomkit.policy.records import By, How, Look, Match, Policy, Preference, Reach, Whom
+from oomkit.policy.records import By, How, Match, Policy, Polling, Preference, Reach, Whom
 from oomkit.policy.records import Instead as InsteadOf
 from oomkit.toml import units
 from oomkit.toml.load import load
@@ -60,7 +60,7 @@ def policy_from(
     policy = Policy(
         name=top.require("name", name, ""),
         about=top.take("about", text, ""),
-        look=_look(top.table("look")),
+        look=_polling(top.table("look")),
         when=tuple(read_rule(table) for table in top.tables("when")),
         whom=_whom(top.table("whom")),
         how=_how(top.table("how")),
@@ -72,20 +72,20 @@ def policy_from(
     return policy
 
 
-def _look(table: Table) -> Look:
-    usual = Look()
-    look = Look(
-        least_s=table.take("least", positive, usual.least_s),
-        most_s=table.take("most", positive, usual.most_s),
+def _polling(table: Table) -> Polling:
+    usual = Polling()
+    polling = Polling(
+        min_interval_s=table.take("least", positive, usual.min_interval_s),
+        max_interval_s=table.take("most", positive, usual.max_interval_s),
         fill_kb_s=table.take("fill", _rate_kb, usual.fill_kb_s),
         fill_cpu_kb_s=table.take("fill_cpu", _rate_kb, None),
         swap_fill_kb_s=table.take("swap_fill", _rate_kb, usual.swap_fill_kb_s),
         warm=table.take("warm", share, usual.warm),
     )
     table.done()
-    if look.least_s > look.most_s:
-        table.fault("least", f"expected no more than most ({look.most_s:g} s)")
-    return look
+    if polling.min_interval_s > polling.max_interval_s:
+        table.fault("least", f"expected no more than most ({polling.max_interval_s:g} s)")
+    return polling
 
 
 def _rate_kb(value: Any) -> float:

@@ -1,11 +1,11 @@
 """Reading one ``[[when]]``: conditions, and the level they call for."""
 
-import fnmatch
 import re
 from collections.abc import Callable
 from typing import Any, cast, get_args
 
-from oomkit.policy.records import By, Condition, Field, Kind, Level, Match, Rule
+from oomkit.policy.engine.conditions import CGROUP, KINDS, MACHINE, RAM
+from oomkit.policy.records import By, Condition, Field, Level, Match, Rule
 from oomkit.toml import units
 from oomkit.toml.table import Table, choice, integer, text
 
@@ -142,20 +142,6 @@ def _comm_patterns(value: Any) -> tuple[str, ...]:
     return texts
 
 
-def glob_matches(glob: str, value: str) -> bool:
-    """Whether a glob or ``re:`` pattern matches a whole text."""
-    if glob.startswith("re:"):
-        return re.fullmatch(glob.removeprefix("re:"), value, re.DOTALL) is not None
-    return fnmatch.fnmatchcase(value, glob)
-
-
-AMOUNTS: tuple[Kind, ...] = ("available", "swap_free", "swap_used", "zram", "limit_left")
-PRESSURE: tuple[Kind, ...] = ("psi_some", "psi_full")
-RATES: tuple[Kind, ...] = ("refault", "swap_in", "reclaim")
-
-OF_CGROUPS: tuple[Kind, ...] = ("limit_left", "psi_some", "psi_full", "reclaim")
-"""What can be measured of a cgroup; the rest is always the machine's."""
-
 PLENTY = 0.5
 """With more than this share available nobody is killed, whatever a file says."""
 
@@ -177,30 +163,27 @@ def read_rule(table: Table) -> Rule:
 
 def _conditions(table: Table) -> list[Condition]:
     found = []
-    for kind in AMOUNTS:
-        value = table.take(kind, amount, None)
+    for kind in KINDS.values():
+        value = table.take(kind.name, _THRESHOLDS[kind.unit], None)
         if value is not None:
-            found.append(Condition(kind=kind, threshold=value[0], share=value[1]))
-    for kinds, parse in ((PRESSURE, _above_zero), (RATES, _rate_kb)):
-        for kind in kinds:
-            threshold = table.take(kind, parse, None)
-            if threshold is not None:
-                found.append(Condition(kind=kind, threshold=threshold))
-    within_s = table.take("empty_within", positive, None)
-    if within_s is not None:
-        found.append(Condition(kind="empty_within", threshold=within_s))
+            found.append(Condition(kind=kind.name, threshold=value[0], share=value[1]))
     return found
 
 
-def _above_zero(value: Any) -> float:
+def _share_of_time(value: Any) -> tuple[float, bool]:
     part = share(value)
     if part <= 0.0:
         raise ValueError('a share of time such as "10%", above 0')
-    return part
+    return part, False
 
 
-def _rate_kb(value: Any) -> float:
-    return units.rate(value) / 1024
+_THRESHOLDS: dict[str, Callable[[Any], tuple[float, bool]]] = {
+    "kb": amount,
+    "share": _share_of_time,
+    "kb/s": lambda value: (units.rate(value) / 1024, False),
+    "s": lambda value: (positive(value), False),
+}
+"""By the unit of a kind: a threshold, and whether it is a share of an amount."""
 
 
 def _window(value: Any) -> float:
@@ -212,20 +195,23 @@ def _window(value: Any) -> float:
 
 def _check(table: Table, rule: Rule) -> None:
     """Refuse rules that can't hold, and those that would kill while memory is plentiful."""
-    kinds = {c.kind for c in rule.conditions}
-    known = (*AMOUNTS, *PRESSURE, *RATES, "empty_within")
-    if not kinds and not any(key in table.raw for key in known):
-        table.fault("", f"expected at least one condition: {', '.join(known)}")
-    if "limit_left" in kinds and rule.cgroup is None:
-        table.fault("limit_left", "expected a cgroup beside it: the machine has no limit")
-    if rule.cgroup is not None and kinds and not kinds & set(OF_CGROUPS):
-        table.fault("cgroup", f"expected one of {', '.join(OF_CGROUPS)} beside it")
+    kinds = [KINDS[condition.kind] for condition in rule.conditions]
+    if not kinds and not any(name in table.raw for name in KINDS):
+        table.fault("", f"expected at least one condition: {', '.join(KINDS)}")
+    if rule.cgroup is None:
+        for kind in kinds:
+            if kind.scope == CGROUP:
+                table.fault(kind.name, "expected a cgroup beside it: the machine has no limit")
+    elif kinds and all(kind.scope == MACHINE for kind in kinds):
+        names = (kind.name for kind in KINDS.values() if kind.scope != MACHINE)
+        table.fault("cgroup", f"expected one of {', '.join(names)} beside it")
     if rule.level == "warn":
         return
-    if kinds and kinds <= set(PRESSURE):
+    if kinds and all(kind.is_pressure for kind in kinds):
         table.fault(
             "", "expected more than pressure for a kill: memory, swap, refault, swap_in or reclaim"
         )
-    for condition in rule.conditions:
-        if condition.kind == "available" and condition.share and condition.threshold > PLENTY:
-            table.fault("available", 'expected at most "50%" for a kill')
+    for kind, condition in zip(kinds, rule.conditions, strict=True):
+        of_ram = condition.share and kind.whole is RAM
+        if of_ram and kind.lower_is_worse and condition.threshold > PLENTY:
+            table.fault(kind.name, 'expected at most "50%" for a kill')

@@ -15,26 +15,17 @@ Reach = Literal["process", "tree", "cgroup"]
 
 Field = Literal["comm", "exe", "cmdline", "user", "cgroup", "unit", "container"]
 
-Kind = Literal[
-    "available", "swap_free", "swap_used", "zram", "limit_left", "psi_some", "psi_full",
-    "refault", "swap_in", "reclaim", "empty_within",
-]  # fmt: skip
-
 
 class Condition(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that has to be so.
 
     Attributes:
-        kind: what is measured: ``available`` (MemAvailable), ``swap_free`` and ``limit_left`` (of
-            a cgroup) at or below the threshold; ``swap_used`` (never without swap), ``zram`` (RAM
-            it occupies), ``psi_some`` and ``psi_full`` (share of time), ``refault``, ``swap_in``
-            and ``reclaim`` (pages scanned) at or above it; ``empty_within``: memory and swap
-            last no longer than that at the present rate.
+        kind: what is measured: a name in :data:`oomkit.policy.engine.conditions.KINDS`.
         threshold: a share (0..1), kB, kB a second, or seconds.
         share: a threshold for memory is a share of MemTotal, SwapTotal or the cgroup's limit.
     """
 
-    kind: Kind
+    kind: str
     threshold: float
     share: bool = False
 
@@ -97,12 +88,12 @@ class Instead(msgspec.Struct, frozen=True, kw_only=True):
     command: tuple[str, ...]
 
 
-class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """How often to look.
+class Polling(msgspec.Struct, frozen=True, kw_only=True):
+    """How often to read the machine.
 
     Attributes:
-        least_s: never sooner again than this.
-        most_s: never later.
+        min_interval_s: shortest time between two readings.
+        max_interval_s: longest one.
         fill_kb_s: how fast memory can fill at most; what is left decides when to look again.
         fill_cpu_kb_s: how fast one CPU can fill it; counts instead where the number of CPUs is
             known; None: only ``fill_kb_s`` counts.
@@ -110,8 +101,8 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
         warm: share of MemTotal; with less than that available the ranking is kept at hand.
     """
 
-    least_s: float = 0.05
-    most_s: float = 10.0
+    min_interval_s: float = 0.05
+    max_interval_s: float = 10.0
     fill_kb_s: float = 2.0 * 2**20
     fill_cpu_kb_s: float | None = None
     swap_fill_kb_s: float = 500.0 * 2**10
@@ -195,7 +186,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: what its kills are recorded as.
         about: what it is for, for the reader.
-        look: how often to look.
+        look: how often to read the machine.
         when: the rules.
         whom: whom to choose.
         how: how to act.
@@ -203,7 +194,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     about: str = ""
-    look: Look = Look()
+    look: Polling = Polling()
     when: tuple[Rule, ...] = ()
     whom: Whom = Whom()
     how: How = How()

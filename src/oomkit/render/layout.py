@@ -1,5 +1,6 @@
 """Lines for a window of a given width: nothing is cut without a sign, numbers never are."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -109,6 +110,14 @@ def wrapped(text: str, width: int, *, first: str = "", rest: str | None = None) 
         line = pieces[-1]
     lines.append(start + line)
     return lines
+
+
+def kept_together(text: str) -> str:
+    """Text in which no line breaks between a number and its unit, or before a bar."""
+    return _UNIT.sub("\xa0", text)
+
+
+_UNIT = re.compile(r"(?<=\d) (?=(?:[KMGTPE]i?B|B|s|ms|min|h|d|%|pages?)\b)| (?=\|)")
 
 
 def shortened(text: str, width: int) -> str:

@@ -8,7 +8,7 @@ import msgspec
 from oomkit.files.safely import open_output
 from oomkit.posture.doctor.finding import File, Finding
 from oomkit.printable import printable
-from oomkit.render.quantities import many
+from oomkit.render.quantities import count_of
 from oomkit.render.terminal import Page
 from oomkit.views.advice import show_advice
 
@@ -38,7 +38,7 @@ def show_findings(page: Page, found: tuple[Finding, ...]) -> None:
     if found:
         page.line("")
     counts = [
-        many(sum(f.severity == severity for f in found), severity, severity)
+        count_of(sum(f.severity == severity for f in found), severity, severity)
         for severity in ("critical", "warning", "info")
         if any(f.severity == severity for f in found)
     ]

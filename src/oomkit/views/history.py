@@ -5,29 +5,41 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from oomkit.history.records import (
+    Act,
+    Evidence,
+    KernelKill,
+    Member,
+    Record,
+    Reloaded,
+    Victim,
+    Warned,
+)
+from oomkit.policy.engine.conditions import KINDS
 from oomkit.policy.engine.evidence import plain
 from oomkit.printable import printable
-from oomkit.render.quantities import human_bytes, seconds
+from oomkit.render.layout import Column, kept_together
+from oomkit.render.quantities import kb, seconds, time_share, uptime
+from oomkit.render.terminal import Look, fitted
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
-_KB = 1024
 _COLUMN = 12
 _ENDS = {
     "start": "guard started",
     "stop": "guard stopped",
-    "reload": "policy read again",
-    "warn": "memory gets short",
+    "reload": "policy reloaded",
+    "warn": "low memory",
     "error": "error",
 }
 _OUTCOMES = {
     "died": "died",
-    "spared": "memory came back, so it was spared",
-    "survived": "did not die",
+    "spared": "memory recovered, so it was spared",
+    "survived": "did not exit",
     "dry_run": "nothing was done (dry run)",
-    "gone": "was gone already",
-    "protected": "left alone: it was protected as its signal was due",
+    "gone": "had exited already",
+    "protected": "not signalled: it had become protected",
     "refused": "could not be signalled",
 }
 
@@ -40,106 +52,107 @@ def local_time(time_s: float) -> str:
         return f"{time_s:.0f} s"
 
 
-def who(record: dict[str, Any]) -> str:
+def victim_of(record: Record) -> str:
     """The victim, or empty."""
-    victim = record.get("victim")
-    source = victim if isinstance(victim, dict) else record
-    comm, pid = source.get("comm"), source.get("pid")
-    if comm is None and pid is None:
+    one = record.victim if isinstance(record, Act) else record
+    if not isinstance(one, (Victim, KernelKill)) or (one.comm is None and one.pid is None):
         return ""
-    name = printable(f"{comm or '?'}[{pid if pid is not None else '?'}]")
-    members = source.get("members")
-    more = len(members) - 1 if isinstance(members, list) else 0
-    return f"{name} +{more}" if more > 0 else name
+    name = _process(one)
+    members = one.members if isinstance(one, Victim) else None
+    return f"{name} +{len(members) - 1}" if members and len(members) > 1 else name
 
 
-def what(record: dict[str, Any]) -> str:
+def _process(one: Victim | KernelKill | Member) -> str:
+    return printable(f"{one.comm or '?'}[{one.pid if one.pid is not None else '?'}]")
+
+
+def what(record: Record) -> str:
     """What happened, in a few words."""
-    kind = record.get("kind")
-    if kind == "act":
+    if isinstance(record, Act):
         return _act(record)
-    if kind == "kernel_kill":
+    if isinstance(record, KernelKill):
         return _kernel_kill(record)
-    said = _ENDS.get(str(kind), printable(str(kind)))
-    if kind == "reload" and record.get("ok") is False:
-        said = "policy is wrong, the old one stays"
-    text = record.get("text")
-    if kind == "error" and text:
-        return printable(str(text))
-    parts = [said]
-    if record.get("policy"):
-        parts.append(f"policy {printable(str(record['policy']))}")
-    if record.get("dry_run"):
+    if record.kind == "error" and record.text:
+        return printable(record.text)
+    said = _ENDS.get(record.kind, printable(record.kind))
+    if isinstance(record, Reloaded) and record.ok is False:
+        said = "policy reload failed, keeping the old one"
+    parts = []
+    if record.policy:
+        parts.append(f"policy {printable(record.policy)}")
+    if record.dry_run:
         parts.append("dry run")
-    if kind == "warn":
-        parts += list(evidence_lines(record))
-    if text:
-        parts.append(printable(str(text)))
-    return ": ".join([parts[0], ", ".join(parts[1:])]) if len(parts) > 1 else said
+    if isinstance(record, Warned):
+        parts += list(evidence_lines(record.evidence))
+    if record.text:
+        parts.append(printable(record.text))
+    return f"{said}: {', '.join(parts)}" if parts else said
 
 
-def _act(record: dict[str, Any]) -> str:
-    policy = printable(str(record.get("policy", "?")))
-    if record.get("dry_run"):
-        victim = record.get("victim")
-        expected = victim.get("expected_kb") if isinstance(victim, dict) else None
-        would = f", would free {_size(expected)}" if expected else ""
+def _act(record: Act) -> str:
+    policy = printable(record.policy or "?")
+    if record.dry_run:
+        expected = record.victim.expected_kb if record.victim is not None else None
+        would = f", would free {kb(expected)}" if expected else ""
         return f"would have been killed by {policy}{would}"
-    if record.get("outcome") is None:
-        return f"chosen by {policy}; how it ended is not known"
-    if record.get("outcome") != "died":
-        return f"chosen by {policy}: {_outcome(record)}"
+    if record.outcome is None:
+        return f"chosen by {policy}; outcome unknown"
+    if record.outcome != "died":
+        return f"chosen by {policy}: {_outcome(record.outcome)}"
     return f"killed by {policy}{_freed(record)}"
 
 
-def _freed(record: dict[str, Any]) -> str:
-    freed, after_ms = record.get("freed_kb"), record.get("freed_after_ms")
+def _freed(record: Act) -> str:
+    freed, after_ms = record.freed_kb, record.freed_after_ms
     if freed is None:
         return ""
     after = ""
-    if isinstance(after_ms, (int, float)):
+    if after_ms is not None:
         short = after_ms < 1000.0
         after = f" after {after_ms:.0f} ms" if short else f" after {seconds(after_ms / 1000.0)}"
-    return f", {_size(freed)} free{after}"
+    return f", {kb(freed)} free{after}"
 
 
-def _outcome(record: dict[str, Any]) -> str:
-    outcome = str(record.get("outcome"))
+def _outcome(outcome: str) -> str:
     return _OUTCOMES.get(outcome, printable(outcome))
 
 
-def _kernel_kill(record: dict[str, Any]) -> str:
-    if record.get("seen") == "kmsg":
-        return f"killed by the kernel ({record.get('scope', '?')} OOM)"
-    count = record.get("count", "?")
-    groups = record.get("cgroups")
-    of = f" in {', '.join(map(printable, groups))}" if isinstance(groups, dict) and groups else ""
-    return f"{count} killed by the kernel{of}; its log did not say whom"
+def _kernel_kill(record: KernelKill) -> str:
+    if record.seen == "kmsg":
+        return f"killed by the kernel ({record.scope or '?'} OOM)"
+    count = "?" if record.count is None else record.count
+    of = f" in {', '.join(map(printable, record.cgroups))}" if record.cgroups else ""
+    return f"{count} killed by the kernel{of}; its log does not name them"
 
 
-def full(number: int, record: dict[str, Any]) -> Iterator[str]:
-    """Yield the lines of one record, all that it says."""
-    yield f"#{number} {local_time(record['time_s'])}  {who(record)} {what(record)}".rstrip()
-    if record.get("kind") != "act":
-        for name in sorted(set(record) - _KNOWN):
-            value = record[name]
+def full(number: int, record: Record, values: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines of one record, all that it says.
+
+    Args:
+        number: of the record in its store.
+        record: the record.
+        values: all that the daemon wrote of it.
+    """
+    yield f"#{number} {local_time(record.time_s)}  {victim_of(record)} {what(record)}".rstrip()
+    if not isinstance(record, Act):
+        for name in sorted(set(values) - _KNOWN):
+            value = values[name]
             texts = value if isinstance(value, list) else [value]
             words = (printable(_plain(text, name)) for text in texts)
             yield from _listed(_LABELS.get(name, name.replace("_", " ")), words)
         return
-    rule = "" if record.get("rule") is None else f"rule {record['rule'] + 1}, "
-    yield f"{'policy':<12}{printable(str(record.get('policy', '?')))} ({rule}{record.get('level')})"
-    yield from _listed("why now", evidence_lines(record))
-    victim = record.get("victim")
-    if isinstance(victim, dict):
-        yield from _listed("whom", _victim(victim))
-    if record.get("reason"):
-        yield f"{'why it':<12}{printable(str(record['reason']))}"
+    rule = "" if record.rule is None else f"rule {record.rule + 1}, "
+    yield f"{'policy':<12}{printable(record.policy or '?')} ({rule}{record.level})"
+    yield from _listed("why now", evidence_lines(record.evidence))
+    if record.victim is not None:
+        yield from _listed("victim", _victim(record.victim))
+    if record.reason:
+        yield f"{'why it':<12}{printable(record.reason)}"
     yield from _listed("signals", _signals(record))
-    if record.get("freed_kb") is not None:
+    if record.freed_kb is not None:
         yield f"{'freed':<12}{_freed(record).removeprefix(', ')}"
-    if record.get("outcome") is not None:
-        yield f"{'outcome':<12}{_outcome(record)}"
+    if record.outcome is not None:
+        yield f"{'outcome':<12}{_outcome(record.outcome)}"
 
 
 def hanging(line: str, width: int) -> str:
@@ -182,7 +195,7 @@ def _plain(value: object, name: str) -> str:
     if isinstance(value, str) and (name, value) in _VALUES:
         return _VALUES[name, value]
     if name == "kernel_s" and isinstance(value, (int, float)):
-        return f"{value:.6f} s after boot"
+        return uptime(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
@@ -196,63 +209,67 @@ def _listed(name: str, lines: Iterator[str]) -> Iterator[str]:
         name = ""
 
 
-def evidence_lines(record: dict[str, Any]) -> Iterator[str]:
+def evidence_lines(evidence: Sequence[Evidence] | None) -> Iterator[str]:
     """Yield the conditions of an act or a warning, with what was measured."""
-    for one in record.get("evidence") or ():
-        measured, threshold, unit = one.get("measured"), one.get("threshold"), one.get("unit")
-        if measured is None:
-            yield f"{one['name']} is not known here"
+    for one in evidence or ():
+        if one.measured is None or one.threshold is None:
+            yield f"{printable(one.name)} is not known here"
             continue
-        falls = one["name"] in ("available", "swap_free", "limit_left", "empty_within")
-        bound = "at most" if falls else "at least"
-        held = f", for {seconds(one['held_s'])}" if one.get("held_s") else ""
-        over = f" over {seconds(one['over_s'])}" if one.get("over_s") else ""
-        where = f" of {printable(one['cgroup'])}" if one.get("cgroup") else ""
-        fails = "" if one["holds"] else ": does not hold"
+        bound = "at most" if _lower_is_worse(one) else "at least"
+        held = f", for {seconds(one.held_s)}" if one.held_s else ""
+        over = f" over {seconds(one.over_s)}" if one.over_s else ""
+        where = f" of {printable(one.cgroup)}" if one.cgroup else ""
+        fails = "" if one.holds else ": does not hold"
         yield (
-            f"{one['name']}{where} {_measured(measured, unit)}{over} "
-            f"({bound} {_measured(threshold, unit)}){held}{fails}"
+            f"{printable(one.name)}{where} {_measured(one.measured, one.unit)}{over} "
+            f"({bound} {_measured(one.threshold, one.unit)}){held}{fails}"
         )
+
+
+def _lower_is_worse(one: Evidence) -> bool:
+    """Whether a condition holds below its threshold, also of a kind unknown here."""
+    kind = KINDS.get(one.name)
+    if kind is not None:
+        return kind.lower_is_worse
+    return ((one.measured or 0.0) <= (one.threshold or 0.0)) == one.holds
 
 
 def _measured(value: float, unit: str | None) -> str:
     if unit == "kb":
-        return _size(value)
+        return kb(value)
     if unit == "kb/s":
-        return f"{_size(value)}/s"
+        return f"{kb(value)}/s"
     if unit == "share":
-        return f"{value * 100:.3g} %"
+        return time_share(value)
     return seconds(value) if unit == "s" else f"{value:g}"
 
 
-def _victim(victim: dict[str, Any]) -> Iterator[str]:
-    yield f"{who({'victim': victim})}, {_owner(victim)}, {victim.get('level', 'process')}"
-    for name in ("cmdline", "unit", "cgroup", "container", "note"):
-        if victim.get(name):
-            yield f"{name} {printable(str(victim[name]))}"
-    members = victim.get("members") or ()
+def _victim(victim: Victim) -> Iterator[str]:
+    members = victim.members or ()
+    more = f" +{len(members) - 1}" if len(members) > 1 else ""
+    yield f"{_process(victim)}{more}, {_owner(victim)}, {printable(victim.level or 'process')}"
+    for name in ("cmdline", "unit", "cgroup", "container", "name", "note"):
+        value = getattr(victim, name)
+        if value:
+            yield f"{name} {printable(value)}"
     if len(members) > 1:
-        yield "with " + ", ".join(printable(f"{m['comm']}[{m['pid']}]") for m in members[1:])
+        yield f"with {', '.join(map(_process, members[1:]))}"
 
 
-def _owner(victim: dict[str, Any]) -> str:
-    if victim.get("user"):
-        return f"user {printable(str(victim['user']))}"
-    return "user not known" if victim.get("uid") is None else f"uid {victim['uid']}"
+def _owner(victim: Victim) -> str:
+    if victim.user:
+        return f"user {printable(victim.user)}"
+    return "user not known" if victim.uid is None else f"uid {victim.uid}"
 
 
-def _signals(record: dict[str, Any]) -> Iterator[str]:
-    begin = record.get("mono_s")
-    for one in record.get("signals") or ():
-        t_s = one.get("t_s")
-        at = f"+{t_s - begin:.3f} s " if t_s is not None and begin is not None else ""
-        failed = f": {printable(str(one['error']))}" if one.get("error") else ""
-        why = f" ({printable(str(one['why']))})" if one.get("why") else ""
-        yield f"{at}SIG{one.get('name', '?')} to {one.get('pid', '?')}{why}{failed}"
-
-
-def _size(kb: float) -> str:
-    return human_bytes(kb * _KB)
+def _signals(record: Act) -> Iterator[str]:
+    for one in record.signals or ():
+        known = one.t_s is not None and record.mono_s is not None
+        at = f"+{(one.t_s or 0.0) - (record.mono_s or 0.0):.3f} s " if known else ""
+        failed = f": {printable(one.error)}" if one.error else ""
+        why = f" ({printable(one.why)})" if one.why else ""
+        pid = "?" if one.pid is None else one.pid
+        yield f"{at}SIG{printable(one.name or '?')} to {pid}{why}{failed}"
 
 
 _SIZES = ("gain_kb", "rss", "swap", "growth")
@@ -261,65 +278,65 @@ _SIZES = ("gain_kb", "rss", "swap", "growth")
 _STYLES = {"kernel_kill": "red", "act": "yellow", "error": "red", "warn": "dim"}
 
 
-def history_table(entries: Sequence[tuple[int, dict[str, Any]]]) -> "Table":
+def history_table(entries: Sequence[tuple[int, Record]], look: Look) -> list["RenderableType"]:
     """Lay out records, a row each, in the order given."""
-    table = _table(("#", "right"), ("time", "left"), ("who", "left"))
-    table.add_column("what")
-    from rich.text import Text
-
-    for number, record in entries:
-        cells = (str(number), local_time(record["time_s"]), who(record), what(record))
-        style = _STYLES.get(str(record.get("kind")))
-        if record.get("kind") == "act" and record.get("dry_run"):
-            style = None
-        table.add_row(*map(Text, cells), style=style)
-    return table
+    records = [record for _, record in entries]
+    whats = [kept_together(what(record)) for record in records]
+    columns = [
+        Column(heading="#", cells=[str(number) for number, _ in entries], right=True),
+        Column(heading="time", cells=[local_time(record.time_s) for record in records]),
+        Column(heading="process", cells=[victim_of(record) for record in records], leaves=1),
+        Column(heading="what", cells=whats, words=True),
+    ]
+    return fitted(columns, look, [_style(record) for record in records], gap=1)
 
 
-def candidates_table(record: dict[str, Any]) -> "Table":
+def _style(record: Record) -> str:
+    if isinstance(record, Act) and record.dry_run:
+        return ""
+    return _STYLES.get(record.kind, "")
+
+
+def candidates_table(record: Act, look: Look) -> list["RenderableType"]:
     """Lay out the candidates an act was chosen from, and what their scores were made of."""
-    from rich.text import Text
-
-    table = _table(
-        ("pid", "right"), ("name", "left"), ("frees", "right"), ("swap", "right"), ("adj", "right"),
-        ("score", "right"),
-    )  # fmt: skip
-    table.add_column("factors")
-    victim = record.get("victim")
-    chosen = victim.get("pid") if isinstance(victim, dict) else None
-    for row in record.get("candidates") or ():
-        factors = row.get("factors") or {}
+    chosen = record.victim.pid if record.victim is not None else None
+    rows, styles = [], []
+    for row in record.candidates or ():
+        factors = row.factors or {}
         in_kb = next(iter(factors), "") in _SIZES
         parts = [
             f"{printable(name.removesuffix('_kb'))} {_number(value, size=in_kb and not i)}"
             for i, (name, value) in enumerate(factors.items())
         ]
-        if row.get("dies_with"):
-            parts.append(f"with {row['dies_with']} more")
-        cells = (
-            str(row.get("pid")),
-            printable(str(row.get("comm"))),
-            human_bytes((row.get("freed_kb") or 0) * 1024),
-            human_bytes(row["swap_kb"] * 1024) if row.get("swap_kb") else "-",
-            str(row.get("oom_score_adj", "")),
-            "-" if row.get("verdict") else _number(row.get("score") or 0, size=in_kb),
-            printable(row.get("verdict") or "") or ", ".join(parts),
+        if row.dies_with:
+            parts.append(f"with {row.dies_with} more")
+        rows.append(
+            (
+                str(row.pid),
+                printable(str(row.comm)),
+                kb(row.freed_kb or 0),
+                kb(row.swap_kb) if row.swap_kb else "-",
+                "" if row.oom_score_adj is None else str(row.oom_score_adj),
+                "-" if row.verdict else _number(row.score or 0, size=in_kb),
+                kept_together(printable(row.verdict or "") or ", ".join(parts)),
+            )
         )
-        style = "dim" if row.get("verdict") else "bold" if row.get("pid") == chosen else None
-        table.add_row(*map(Text, cells), style=style)
-    return table
+        styles.append("dim" if row.verdict else "bold" if row.pid == chosen else "")
+    cells = list(map(list, zip(*rows, strict=True))) or [[]] * 7
+    pid, comm, frees, swap, adj, score, why = cells
+    columns = [
+        Column(heading="pid", cells=pid, right=True),
+        Column(heading="name", cells=comm, folds=True),
+        Column(heading="frees", cells=frees, right=True, leaves=3),
+        Column(heading="swap", cells=swap, right=True, leaves=1),
+        Column(heading="adj", cells=adj, right=True, leaves=2),
+        Column(heading="score", cells=score, right=True),
+        Column(heading="factors", cells=why, words=True),
+    ]
+    return fitted(columns, look, styles, gap=1)
 
 
 def _number(value: float | None, *, size: bool) -> str:
     if value is None:
         return "?"
-    return human_bytes(value * 1024) if size else plain(value)
-
-
-def _table(*columns: tuple[str, Any]) -> "Table":
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    for heading, justify in columns:
-        table.add_column(heading, justify=justify, no_wrap=True)
-    return table
+    return kb(value) if size else plain(value)

@@ -5,29 +5,32 @@ from typing import TYPE_CHECKING
 
 from oomkit.kernel.versions import RuleRange
 from oomkit.printable import printable
-from oomkit.render.terminal import Page
+from oomkit.render.layout import Column
+from oomkit.render.terminal import Look, Page, fitted, has_room
 from oomkit.views.rules import rules_in_words
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
 
 _MARGIN = 18
 
 
-def kernels_table(rows: Sequence[RuleRange]) -> "Table":
+def kernels_table(rows: Sequence[RuleRange], look: Look) -> list["RenderableType"]:
     """Lay out rule sets: name, the versions they hold for, what changed, what it means."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("rules", no_wrap=True)
-    table.add_column("kernels")
-    table.add_column("what changed")
-    table.add_column("what it means")
-    for row in rows:
-        what, meaning = _texts(row)
-        table.add_row(row.rules.name, _range(row), what, meaning)
-    return table
+    texts = [_texts(row) for row in rows]
+    names = [
+        Column(heading="rules", cells=[row.rules.name for row in rows]),
+        Column(heading="kernels", cells=[_range(row) for row in rows], words=True),
+    ]
+    beside = [
+        Column(heading="what changed", cells=[what for what, _ in texts], words=True),
+        Column(heading="what it means", cells=[meaning for _, meaning in texts], words=True),
+    ]
+    if has_room((*names, *beside), look):
+        return fitted((*names, *beside), look)
+    cells = [": ".join(filter(None, text)) for text in texts]
+    return fitted([*names, Column(heading="what changed: meaning", cells=cells, words=True)], look)
 
 
 def show_rules(page: Page, release: str, row: RuleRange) -> None:

@@ -1,5 +1,6 @@
 """Two runs side by side."""
 
+from collections.abc import Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Literal
 
@@ -7,15 +8,15 @@ import msgspec
 
 from oomkit.printable import printable
 from oomkit.render.bars import by_column, sparkline
+from oomkit.render.layout import Column, kept_together
 from oomkit.render.quantities import FIELDS, mb, outcome_of, seconds
-from oomkit.render.terminal import Look, render
+from oomkit.render.terminal import Look, fitted, paragraph, render
 from oomkit.scenario import Kill, Run, Scenario
 from oomkit.views.kill_reasons import deciding_step
 from oomkit.views.run_curves import uses
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
 
 _OUTCOMES = ("completed", "timed_out", "frozen", "panicked")
 """From the best to the worst."""
@@ -57,17 +58,16 @@ def side_by_side(
         names: what heads their columns.
         scenarios: what was played, for the size of memory.
         look: what the terminal can do; default: 100 columns, no colours.
-        judged: tell the second as better or worse than the first, or only where it differs.
+        judged: mark the second as better or worse than the first; else only as different.
     """
     from rich.text import Text
 
     look = look or Look()
-    heading = Text(f"{printable(left.scenario)}: {printable(names[0])} | {printable(names[1])}")
-    heading.stylize("bold")
-    parts: list[RenderableType] = [heading, Text("")]
-    parts.append(_table(left, right, names, scenarios, look, judged=judged))
+    heading = f"{printable(left.scenario)}: {printable(names[0])} | {printable(names[1])}"
+    parts: list[RenderableType] = [*paragraph(heading, look, "bold"), Text("")]
+    parts += _table(left, right, names, scenarios, look, judged=judged)
     if left.kills or right.kills:
-        parts += [Text(""), _kills(left, right, names)]
+        parts += [Text(""), *_kills(left, right, names, look)]
     return render(look, *parts)
 
 
@@ -155,44 +155,57 @@ def _table(
     look: Look,
     *,
     judged: bool,
-) -> "Table":
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("")
-    table.add_column(Text(printable(names[0])))
-    table.add_column(Text(printable(names[1])))
-    table.add_column("")
+) -> list["RenderableType"]:
     styles = {"better": "green", "worse": "red", "other": "bold", "same": "dim"}
     words = {"better": "better", "worse": "worse", "other": "differs", "same": ""}
     if not judged:
         styles |= {"better": "bold", "worse": "bold"}
         words |= {"better": "differs", "worse": "differs"}
-    for row in rows(left, right, scenarios):
-        style = styles[row.verdict]
-        table.add_row(
-            row.field,
-            row.left,
-            Text(row.right, style=style),
-            Text(words[row.verdict], style=style),
-        )
+    compared = rows(left, right, scenarios)
+    lines = [
+        (row.field, kept_together(row.left), kept_together(row.right), words[row.verdict])
+        for row in compared
+    ]
     # Each sparkline's scale is one for both, so that their heights can be compared.
     cells = min(_SPARK_CELLS_MAX, max((look.width - 32) // 2, 10))
     end_s = max(left.ended_s, right.ended_s)
     used = [uses(r, s) for r, s in zip((left, right), scenarios, strict=True)]
     top = max(use.total_mb for use in used)
-    drawn = [
-        _spark(run, run.samples.available_mb, end_s, top, cells, look, low=True)
-        for run in (left, right)
+    for name, drawn in (
+        (
+            "available",
+            [
+                _spark(run, run.samples.available_mb, end_s, top, cells, look, low=True)
+                for run in (left, right)
+            ],
+        ),
+        (
+            "PSI some",
+            [
+                _spark(run, run.samples.psi_some_avg10, end_s, 100.0, cells, look)
+                for run in (left, right)
+            ],
+        ),
+        ("", [f"0 s{seconds(end_s).rjust(cells - 3)}"] * 2),
+    ):
+        first, second = (line.replace(" ", "\xa0") for line in drawn)
+        lines.append((name, first, second, ""))
+    of_rows = [styles[row.verdict] for row in compared]
+    curves = ["cyan", "cyan", ""]
+    columns = [
+        _column("", [line[0] for line in lines]),
+        _column(names[0], [line[1] for line in lines], [*([""] * len(compared)), *curves]),
+        _column(names[1], [line[2] for line in lines], [*of_rows, *curves]),
+        _column("", [line[3] for line in lines], [*of_rows, "", "", ""]),
     ]
-    table.add_row("available", *(Text(line, style="cyan") for line in drawn))
-    drawn = [
-        _spark(run, run.samples.psi_some_avg10, end_s, 100.0, cells, look) for run in (left, right)
-    ]
-    table.add_row("PSI some", *(Text(line, style="cyan") for line in drawn))
-    table.add_row("", *[f"0 s{seconds(end_s).rjust(cells - 3)}"] * 2)
-    return table
+    return fitted(columns, look)
+
+
+def _column(
+    heading: str, cells: Sequence[str], styles: Sequence[str] = (), *, right: bool = False
+) -> Column:
+    heading = kept_together(printable(heading))
+    return Column(heading=heading, cells=cells, styles=styles, right=right, words=not right)
 
 
 def _spark(
@@ -215,24 +228,27 @@ def _spark(
     return sparkline(shares, unicode=look.unicode)
 
 
-def _kills(left: Run, right: Run, names: tuple[str, str]) -> "Table":
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("kill", justify="right")
-    table.add_column(Text(printable(names[0])))
-    table.add_column(Text(printable(names[1])))
+def _kills(left: Run, right: Run, names: tuple[str, str], look: Look) -> list["RenderableType"]:
+    lines: list[tuple[str, str, str, str, str]] = []
     pairs = list(zip_longest(left.kills, right.kills))
     for number, pair in enumerate(pairs[:_SHOWN_KILLS], start=1):
         note = _difference(pair)
-        why = None not in pair and bool(note)
-        cells = (Text(_kill(kill, why=why), style="bold" if note else "") for kill in pair)
-        table.add_row(str(number), *cells, note)
+        style = "bold" if note else ""
+        first, second = map(_kill, pair)
+        lines.append((str(number), first, second, note, style))
+        if pair[0] is not None and pair[1] is not None and note:
+            reasons = [printable(deciding_step(kill)) for kill in pair if kill is not None]
+            lines.append(("", reasons[0], reasons[1], "", style))
     if len(pairs) > _SHOWN_KILLS:
-        rest = (max(len(run.kills) - _SHOWN_KILLS, 0) for run in (left, right))
-        table.add_row("", *(f"and {n} more" for n in rest))
-    return table
+        rest = [max(len(run.kills) - _SHOWN_KILLS, 0) for run in (left, right)]
+        lines.append(("", f"and {rest[0]} more", f"and {rest[1]} more", "", ""))
+    columns = [
+        _column("kill", [line[0] for line in lines], right=True),
+        _column(names[0], [kept_together(line[1]) for line in lines], [line[4] for line in lines]),
+        _column(names[1], [kept_together(line[2]) for line in lines], [line[4] for line in lines]),
+        _column("", [line[3] for line in lines]),
+    ]
+    return fitted(columns, look)
 
 
 def _difference(pair: tuple[Kill | None, Kill | None]) -> str:
@@ -243,9 +259,8 @@ def _difference(pair: tuple[Kill | None, Kill | None]) -> str:
     return "" if alike else "other victim"
 
 
-def _kill(kill: Kill | None, *, why: bool) -> str:
+def _kill(kill: Kill | None) -> str:
     if kill is None:
         return "-"
     spared = "would have: " if kill.would_have else ""
-    line = f"{seconds(kill.t_s)}  {spared}{_victim(kill)}  {mb(kill.freed_mb)}"
-    return f"{line}\n{printable(deciding_step(kill))}" if why else line
+    return f"{seconds(kill.t_s)}  {spared}{_victim(kill)}  {mb(kill.freed_mb)}"

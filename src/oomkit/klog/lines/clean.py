@@ -72,13 +72,20 @@ _INNER_STAMP = re.compile(
 )
 
 
+_TWO_KILL_LINES = " or sacrifice child Killed process "
+"""Where the two lines of a kill were pasted as one."""
+
+
 def split_joined(line: str) -> list[str]:
     """Split one line into the kernel's lines that a logger or a console joined in it."""
     joined = "#012" in line or "\\n" in line or _BREAK in line
     parts = _RSYSLOG.sub("\n", line).split("\n") if joined else [line]
     result: list[str] = []
     for part in parts:
-        if _has_inner_stamp(part):
+        if _TWO_KILL_LINES in part:
+            head, tail = part.split(_TWO_KILL_LINES, 1)
+            result.extend((f"{head} or sacrifice child", f"Killed process {tail}"))
+        elif _has_inner_stamp(part):
             result.extend(p for p in _INNER_STAMP.split(part) if p)
         else:
             result.append(part)

@@ -23,6 +23,10 @@ LOCAL = re.compile(
     r"(?:\s+(?P<year2>\d{4}))?\]"
 )
 """A date in brackets, in the words and the order of some locale."""
+LOCAL_SYSLOG = re.compile(
+    rf"(?P<month>{_NAME})\s+(?P<day>\d{{1,2}})\s+(?P<clock>\d\d:\d\d:\d\d)(?=\s)\s?"
+)
+"""The date of syslog and the journal in the words of some locale."""
 
 
 def iso(text: str) -> str:
@@ -43,15 +47,17 @@ def ctime(month: str, day: str, clock: str, year: str | None) -> str:
 
 
 def local(match: re.Match[str]) -> str | None:
-    """Return what :data:`LOCAL` found; None where the month's name is not known."""
-    number = _month(match["month"] or match["month2"])
+    """Return what a pattern of locales found; None where the month's name is not known."""
+    found = match.groupdict()
+    number = _month(found["month"] or found["month2"])
     if number is None:
         return None
-    clock = match["clock"]
-    if match["half"]:
-        hour = int(clock[:2]) % 12 + (12 if match["half"] == "PM" else 0)
+    clock = found["clock"]
+    if found.get("half"):
+        hour = int(clock[:2]) % 12 + (12 if found["half"] == "PM" else 0)
         clock = f"{hour:02}{clock[2:]}"
-    return _date(number, match["day"] or match["day2"], clock, match["year"] or match["year2"])
+    year = found.get("year") or found.get("year2")
+    return _date(number, found["day"] or found["day2"], clock, year)
 
 
 def _month(name: str) -> int | None:

@@ -22,8 +22,8 @@ _ZONE_TAIL = re.compile(
     r"|nimable\?|[a-z_]*\? (?:yes|no))"
 )
 _KILL_TAIL = re.compile(
-    r"^,?\s*(?:\(|killed process \d|total-vm|vm:|[a-z-]*rss:|UID:|pgtables:|oom_score_adj|score\b|"
-    r"or sacrifice|"
+    r"^,?\s*(?:\([^()]{1,16}\)|killed process \d|total-vm|vm:|[a-z-]*rss:|UID:|pgtables:|"
+    r"oom_score_adj|score\b|or sacrifice|"
     r"sacrifice|child|[a-z-]{1,10}:\d+kB|\d*kB|now anon|\d+ \()"
 )
 _STATS_TAIL = re.compile(r"^[a-z_]+:\d+KB")
@@ -66,17 +66,24 @@ class Joiner:
         self._max_width = 0
         self._hard = 0
         self._soft = 0
+        self._blank = False
+
+    def blank(self) -> None:
+        """An empty line: what follows was not wrapped for want of room."""
+        self._blank = True
 
     def push(self, line: Line) -> list[tuple[Line, bool]]:
         """Take a line; the ones before that are whole now."""
         self.widen(breakable_width(line.text, line.width))
         if not line.text:
             return []
-        before = self._pending
+        before, after_blank = self._pending, self._blank
+        self._blank = False
         if before is None:
             self._pending, self._parts = line, 1
             return []
-        if not line.stamped and self._parts < MAX_PARTS and self._joins(before, line):
+        joins = not line.stamped and self._parts < MAX_PARTS
+        if joins and self._joins(before, line, after_blank=after_blank):
             _glue(before, line, self._columns, hard=self._is_hard(before))
             before.width, before.spaced = line.width, line.spaced
             self._parts += 1
@@ -99,13 +106,13 @@ class Joiner:
         self._pending, self._parts = None, 1
         return whole
 
-    def _joins(self, before: Line, line: Line) -> bool:
+    def _joins(self, before: Line, line: Line, *, after_blank: bool) -> bool:
         if before.text.endswith("\\"):
             before.text = before.text[:-1].rstrip()
             return True
         if _BEGINS.match(line.text) and not before.text.endswith((":", "-")):
             return False
-        if self._did_not_fit(before, line):
+        if not after_blank and self._did_not_fit(before, line):
             return True
         return _continues(before, line, self._columns)
 
@@ -170,10 +177,13 @@ def _continues(before: Line, line: Line, columns: tuple[str, ...]) -> bool:
 
 def _row_continues(text: str, more: str, columns: tuple[str, ...]) -> bool:
     match = ROW.search(text)
-    words = len(match["rest"].split()) if match else 0
-    if words > len(columns):
+    words = match["rest"].split() if match else []
+    if len(words) > len(columns):
         return False
-    return words == len(columns) or bool(re.match(r"-?\d+\s", more))
+    if re.match(r"-?\d+\s", more):
+        return True
+    # Only the name is left, unless the row is of another version, and has it.
+    return len(words) == len(columns) and words[-1].lstrip("-").isdecimal()
 
 
 def _other_continues(text: str, more: str) -> bool:

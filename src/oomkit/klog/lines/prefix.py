@@ -317,10 +317,9 @@ def _peel(text: str, line: Line) -> str:
             dated = True
         elif piece["caller2"]:
             line.caller = piece["caller2"].strip("[] ")
-    local = dates.LOCAL.match(text, position) if not dated and position < len(text) else None
-    if local is not None:
-        line.stamped, line.time = True, dates.local(local)
-        return text[local.end() :]
+    if not dated:
+        after = _local_date(text, position, line)
+        dated, position = after > position, after
     if not dated:
         return text[_bare_tag(text, position, line) :]
     host_tag = _RFC5424.match(text, position) if rfc5424 else _HOST_TAG.match(text, position)
@@ -333,6 +332,16 @@ def _peel(text: str, line: Line) -> str:
         line.tag = host_tag["tag"]
         line.tag_pid = int(host_tag["pid"]) if host_tag["pid"] else None
     return text[host_tag.end() :]
+
+
+def _local_date(text: str, position: int, line: Line) -> int:
+    """Take a date in a locale's words, in brackets or as syslog has it; where it ends."""
+    local = dates.LOCAL.match(text, position) or dates.LOCAL_SYSLOG.match(text, position)
+    when = dates.local(local) if local is not None else None
+    if local is None or (when is None and text[position] != "["):
+        return position
+    line.stamped, line.time = True, when
+    return local.end()
 
 
 _KERNEL_TAG = re.compile(r"(?:^|(?<=\s))kernel:(?:\s|$)")

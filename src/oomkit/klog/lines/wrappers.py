@@ -260,6 +260,17 @@ _NAMES = frozenset(
      "containerName", "container_name"}
 )  # fmt: skip
 """Fields of an inspected container or pod, whose record has no text: lines by themselves."""
+
+
+def _is_of_others(name: str, value: str) -> bool:
+    """A text in a field that no logger has: ``errorMessage`` and the like."""
+    return (
+        " " in value
+        and name not in (*TEXT_KEYS, *_TIME_KEYS, *_HOST_KEYS, *_TAG_KEYS)
+        and (not name.startswith("_"))
+    )
+
+
 _OPENS = frozenset({"{", "},{", "}, {", "[{"})
 _FIRST = ("", " ", "\t", "{", "}", "[")
 
@@ -288,6 +299,7 @@ class PrettyReader:
             name, value = json["name"], _json_value(json["value"])
             self._put(name, value, number)
             telling = value is True and name in _TELLING
+            telling = telling or (isinstance(value, str) and _is_of_others(name, value))
             if telling or name in _NAMES or name in _REASONS or json["value"] == "{":
                 return [Line(number=number, text=raw.strip(), width=len(raw))]
             return []

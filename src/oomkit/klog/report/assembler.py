@@ -296,6 +296,9 @@ class Assembler(Endings):
             return self._take_weak(line, current)
         if current.memcg.in_stats and current.memcg.feed(text):
             return current
+        if text.startswith("Tasks state (memory values in"):
+            current.table_due = True
+            return current
         if self._take_head(current, line):
             return current
         if text.startswith("memory: usage") and current.memcg.begins_anew(text):

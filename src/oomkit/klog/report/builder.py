@@ -21,7 +21,7 @@ from oomkit.klog.records import (
 )
 from oomkit.klog.report.header import Caller, Header
 from oomkit.klog.report.memcg import MemcgPart
-from oomkit.klog.report.meminfo import MemoryPart
+from oomkit.klog.report.meminfo import MemoryPart, page_kb
 from oomkit.klog.report.tasks import guess_columns, parse_row, rows_of
 
 _CHARGES = ("__mem_cgroup_try_charge", "mem_cgroup_do_charge")
@@ -51,6 +51,7 @@ class Builder:
         self.rows: list[tuple[str, int]] = []
         self.tasks: list[TaskRow] = []
         self.table_at: int | None = None
+        self.table_due = False
         self.table_done = False
         self.selected: Selected | None = None
         self.summary: Summary | None = None
@@ -86,6 +87,8 @@ class Builder:
             or self.panic
             or self.no_killable
             or self.memcg.path
+            or self.memcg.counted
+            or self.table_due
             or self.reaped
             or "oom_kill_process" in self.trace
         )
@@ -241,6 +244,7 @@ class Builder:
         if scope == "memcg":
             cgroup = (summary.oom_memcg if summary else None) or (memcg.path if memcg else None)
             cgroup = cgroup or self.oom_group or self._beancounter()
+        memory = self.memory.build()
         return Report(
             source=self._source(file),
             time=self.first.time,
@@ -262,7 +266,8 @@ class Builder:
             order=header.order if header else None,
             tainted=caller.tainted if caller else None,
             call_trace=tuple(self.trace),
-            memory=self.memory.build(),
+            memory=memory,
+            page_kb=page_kb(memory, self.killed, self.tasks),
             memcg=memcg,
             protection=self.memcg.protection,
             tasks=tuple(self.tasks),
@@ -300,9 +305,10 @@ class Builder:
             return
         if self._scope()[1] != "memcg" or any(row.pid == chosen.pid for row in self.tasks):
             return
-        if victim.pid > chosen.pid:
-            return  # a thread is younger than its leader, so the victim is none
-        if self._complete() and any(row.tgid == victim.pid for row in self.tasks):
+        if victim.pid > chosen.pid and not self.tasks:
+            return  # a thread is younger than its leader, unless numbers began anew
+        younger = victim.pid > chosen.pid
+        if not younger and self._complete() and any(row.tgid == victim.pid for row in self.tasks):
             self.selected = msgspec.structs.replace(chosen, tgid=victim.pid)
             self.killed[0] = msgspec.structs.replace(victim, killed_as="selected")
         else:

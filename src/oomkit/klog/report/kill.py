@@ -11,14 +11,16 @@ from oomkit.klog.records import Killed, KilledAs, Reaped, Selected, Summary
 if TYPE_CHECKING:
     from oomkit.klog.report.builder import Builder
 
+_COMM = r"(?P<comm>(?:#\d{3}|\\x[0-9a-f]{2}|\\[0-7]{3}|.){0,15})"
+"""A name has at most 15 bytes, of which a logger may have escaped some: more is another line."""
 _COMM_END = r"(?=\s*(?:$|total-vm|vsz:|vm:|score\b|\.|,|sharing|has mm|is already|by |, now|, but))"
 _SELECTED = re.compile(
-    r"(?P<text>[A-Z][\w .()-]*?)?:? ?\b[Kk]ill process (?P<pid>\d{1,10})\s*\((?P<comm>.*)\)"
+    r"(?P<text>[A-Z][\w .()-]*?)?:? ?\b[Kk]ill process (?P<pid>\d{1,10})\s*\(" + _COMM + r"\)"
     + _COMM_END + r"(?:\s*score\s+(?P<score>-?\d{1,20}))?"
 )  # fmt: skip
 _KILLED = re.compile(
     r"(?:(?P<text>[A-Z][\w .()-]*?):\s+)?(?:OOM )?\b[Kk]illed process (?P<pid>\d{1,10})"
-    r"(?:, UID (?P<uid>\d{1,10}),)?\s*\((?P<comm>.*)\)" + _COMM_END + r"(?P<rest>.*)"
+    r"(?:, UID (?P<uid>\d{1,10}),)?\s*\(" + _COMM + r"\)" + _COMM_END + r"(?P<rest>.*)"
 )
 _KILLED_CUT = re.compile(
     r"\b[Kk]illed process (?P<pid>\d{1,10})(?:, UID (?P<uid>\d{1,10}),)?\s*\((?P<comm>[^)]*)$"
@@ -32,7 +34,7 @@ _EXITING = re.compile(
 _SHARER = re.compile(r"Kill process (?P<pid>\d{1,10}) \((?P<comm>.*)\) sharing same memory")
 _FIELD = re.compile(
     r"(total-vm|vsz|vm|anon-rss|file-rss|shmem-rss|rss|swap|pgtables):\s?(\d{1,20})kB"
-    r"|(UID|oom_score_adj):\s?(-?\d{1,10})(?!\d)"
+    r"|(UID|oom_score_adj):?\s?(-?\d{1,10})(?!\d)"
 )
 _FIELDS = {
     "total-vm": "total_vm_kb",
@@ -159,6 +161,8 @@ def _form(opening: str | None, text: str, rest: str, *, cut: bool) -> str | None
     """The form of a kill line; where its end is missing, one that any later kernel prints, too."""
     if "OOM killed" in text:
         return "openvz"
+    if rest.startswith(", UID "):
+        return "el7" if "shmem-rss:" in rest else None
     if ", UID " in text:
         return "el6"
     if "vsz:" in rest:

@@ -53,6 +53,11 @@ class MemcgPart:
         return self._open is not None
 
     @property
+    def counted(self) -> bool:
+        """More than one of its counters was read: nothing else prints them together."""
+        return len(self._counters) > 1
+
+    @property
     def path(self) -> str | None:
         """The cgroup that hit its limit."""
         return self._path

@@ -1,9 +1,11 @@
 """The machine's memory in a report: ``Mem-Info``, nodes, zones, free blocks, swap, slab."""
 
 import re
+from collections.abc import Sequence
 
 from oomkit.kernel.versions import LAST_KNOWN
 from oomkit.klog.memory_records import HugePages, Memory, NodeCounters, Slab, Zone
+from oomkit.klog.records import Killed, TaskRow
 
 START = re.compile(r"Mem-[Ii]nfo:")
 _NODE = re.compile(r"^Node (\d{1,10}) active_anon:\d+kB")
@@ -232,3 +234,16 @@ class MemoryPart:
             lowmem_reserve_pages=self._reserve.get(key, ()),
             free_blocks=self._blocks.get(key, ()),
         )
+
+
+def page_kb(memory: Memory | None, killed: Sequence[Killed], tasks: Sequence[TaskRow]) -> int:
+    """Size of a page: as printed, else from the victim's size in both units, else 4."""
+    if memory is not None and memory.page_kb:
+        return memory.page_kb
+    for victim in killed:
+        for row in tasks:
+            if victim.pid in (row.pid, row.tgid) and victim.total_vm_kb and row.total_vm_pages:
+                size = victim.total_vm_kb // row.total_vm_pages
+                if size in (4, 8, 16, 32, 64):
+                    return size
+    return 4

@@ -44,7 +44,10 @@ _EARLYOOM_OUTCOME = re.compile(
 )
 _EARLYOOM_LIMITS = re.compile(
     r"[Ll]ow [Mm]emory! [Aa]t or below (?P<limits>[Ss][Ii][Gg]\w+ limits.*)"
+    r"|^Out of memory! avail: (?P<avail>\d+ MiB < min: \d+ MiB)"
 )
+_EARLYOOM_OLD = re.compile(r"^Killing process (?P<pid>\d{1,9}) (?P<comm>\S.{0,15})$")
+"""Its first releases, which name nobody; their line on the limits stands above."""
 _DYNO = re.compile(r"mem=(?P<used>\d+[KMG])\(")
 
 
@@ -71,7 +74,7 @@ class Witness:
             if held is not None:
                 self._held = held
                 return
-        found = evidence_in(line, self._file)
+        found = evidence_in(line, self._file) or self._of_old_earlyoom(line)
         if found is not None and _is_attempt(found):
             yield from self._release()
             self._attempts.append(self._because_of_pressure(found))
@@ -205,7 +208,8 @@ class Witness:
             reason = f"memory pressure for {pressure['of']} being {pressure['is']}"
             self._pressure = f"{reason} > {pressure['limit']}{span}", line.number
             return
-        if ":" not in text and "mem=" not in text and not text.startswith(DOTS):
+        known = ":" in text or "mem=" in text or "describe pod" in text
+        if not known and not text.startswith(DOTS):
             return
         if self._names.take(line):
             return
@@ -248,11 +252,20 @@ class Witness:
                 return msgspec.structs.replace(found, unit=self._names.named("unit", line.number))
         return found
 
+    def _of_old_earlyoom(self, line: Line) -> Evidence | None:
+        """A kill whose line names no killer, below earlyoom's line on what was left."""
+        if self._limits is None or _EARLYOOM_OLD.match(line.text) is None:
+            return None
+        near = 0 <= line.number - self._limits[1] <= _LIMITS_LINES
+        return (
+            evidence_in(msgspec.structs.replace(line, tag="earlyoom"), self._file) if near else None
+        )
+
     def _below_limits(self, found: Evidence) -> Evidence:
         """With the limits that earlyoom printed before its signal."""
         limits = _EARLYOOM_LIMITS.search(found.text)
         if limits is not None:
-            reason = "memory at or below " + " ".join(limits["limits"].split())
+            reason = "memory at or below " + " ".join((limits["limits"] or limits["avail"]).split())
             self._limits = reason, found.source.line
         elif found.kind == "kill" and self._limits is not None:
             reason, at = self._limits
@@ -288,7 +301,7 @@ class Witness:
             node = thing["name"]
         elif thing is not None:
             pod = thing["name"]
-        elif pod is None and found.pid is None and found.by in ("kubelet", "unknown"):
+        elif pod is None and _is_of_a_pod(found):
             pod = self._names.named("name", number) or self._names.named("pod", number)
             name = name or self._names.section(number, _NEAR_LINES)
         elif found.by == "docker" and found.container is None:
@@ -306,9 +319,18 @@ class Witness:
         )
 
     def _container(self, found: Evidence, number: int) -> str | None:
-        if found.by not in ("docker", "kubelet") or found.pid is not None:
+        if found.by not in ("docker", "kubelet", "unknown") or found.pid is not None:
             return None
+        if found.by == "unknown":
+            return self._names.named("containerid", number, _STATE_LINES)
         return self._names.named("id" if found.by == "docker" else "containerid", number)
+
+
+def _is_of_a_pod(found: Evidence) -> bool:
+    """What the kubelet says in a description or a list is about the pod that is named above."""
+    if found.by not in ("kubelet", "unknown"):
+        return False
+    return found.pid is None or "Cgroup OOM encountered" in found.text
 
 
 def _lacks_process(found: Evidence, shell: Evidence) -> bool:
@@ -328,8 +350,21 @@ def _is_attempt(found: Evidence) -> bool:
 _LIMITS_LINES = 4
 _RECORD_LINES = 20
 _JOB_LINES = 8
+_STATE_LINES = 8
+"""A container's record: its id stands beside its exit status."""
 _GO_ON = frozenset(
-    {"earlyoom", "shell", "pbs", "lowmemorykiller", "kubelet", "docker", "systemd", "lambda"}
+    {
+        "earlyoom",
+        "shell",
+        "pbs",
+        "lsf",
+        "lmkd",
+        "lowmemorykiller",
+        "kubelet",
+        "docker",
+        "systemd",
+        "lambda",
+    }
 )
 """Whose lines may go on below."""
 
@@ -349,9 +384,22 @@ def _driver(held: Evidence, text: str) -> Evidence | None:
     return held if text.startswith("Free memory is") else None
 
 
+def _freed(held: Evidence, line: Line) -> Evidence | None:
+    """Older lmkd says in a line of its own what a kill would free, and why."""
+    freed = _LMKD_FREES.search(line.text)
+    if freed is None or held.used_kb is not None:
+        return None
+    return msgspec.structs.replace(held, used_kb=size_kb(freed["used"]), reason=freed["reason"])
+
+
+_LMKD_FREES = re.compile(
+    r"to free (?P<used>\d+kB) because (?P<reason>system is under \w+ memory pressure)"
+)
+
+
 def _outcome(held: Evidence, line: Line) -> Evidence | None:
     """Earlyoom says whether the process that it signalled exited."""
-    outcome = _EARLYOOM_OUTCOME.search(line.text)
+    outcome = _EARLYOOM_OUTCOME.search(line.text) if line.tag in (None, "earlyoom") else None
     if outcome is None:
         return None
     return msgspec.structs.replace(held, exited=outcome["exited"] is not None)
@@ -363,6 +411,17 @@ def _peak(held: Evidence, line: Line) -> Evidence | None:
     if peak is None or peak["unit"] != held.unit:
         return None
     return msgspec.structs.replace(held, used_kb=size_kb(peak["used"]))
+
+
+def _peak_of_lsf(held: Evidence, line: Line) -> Evidence | None:
+    """LSF sums up below what a job held at most."""
+    peak = _LSF_PEAK.match(line.text)
+    if peak is None or line.number - held.source.line > _JOB_LINES:
+        return None
+    return msgspec.structs.replace(held, used_kb=size_kb(peak["used"]))
+
+
+_LSF_PEAK = re.compile(r"Max Memory : +(?P<used>[\d.]+ [KMGT]?B(?:ytes)?)")
 
 
 def _job(held: Evidence, line: Line) -> Evidence | None:
@@ -378,5 +437,7 @@ _CONTINUED: dict[str, Callable[[Evidence, Line], Evidence | None]] = {
     "earlyoom": _outcome,
     "systemd": _peak,
     "pbs": _job,
+    "lsf": _peak_of_lsf,
+    "lmkd": _freed,
 }
 """What the lines below those of each add."""

@@ -32,6 +32,12 @@ KILLER_FORMS = (
     ),
     Form(
         "systemd-oomd",
+        "kill",
+        r"systemd-oomd(?:\[\d+\])?: Killed (?P<cgroup>/\S+)(?: due.*)?$",
+        words=("Killed /",),
+    ),
+    Form(
+        "systemd-oomd",
         "notice",
         UNIT + r": systemd-oomd killed (?:(?P<processes>\d+)|some) process",
         words=("systemd-oomd killed",),
@@ -47,8 +53,8 @@ KILLER_FORMS = (
     Form(
         "earlyoom",
         "kill",
-        r"[Kk]illing process:? (?:(?P<pid>\d+) )?[\"'](?P<comm>.*?)[\"'] with signal \d+"
-        r"(?:, pid: (?P<pid_after>\d+))?(?:.*?VmRSS:? (?P<used>\d+ MiB))?",
+        r"[Kk]illing process:? (?:(?P<pid>\d+) )?[\"'](?P<comm>.*?)[\"'] with signal "
+        r"(?P<number>\d+)(?:, pid: (?P<pid_after>\d+))?(?:.*?VmRSS:? (?P<used>\d+ MiB))?",
         words=("illing process",),
     ),
     Form(
@@ -76,8 +82,9 @@ KILLER_FORMS = (
     Form(
         "lmkd",
         "kill",
-        r"Kill(?:ing)? '(?P<comm>[^']+)' \((?P<pid>\d+)\), uid \d+,? ?(?:oom_(?:score_)?)?adj "
-        r"(?P<adj>-?\d+)(?:,? to free (?P<used>\d+kB))?(?:.*?[;,] reason: (?P<reason>.+))?",
+        r"(?:Kill(?:ing)?|lmkd *: Reclaim) '(?P<comm>[^']+)' \((?P<pid>\d+)\), uid \d+,? ?"
+        r"(?:oom_(?:score_)?)?adj (?P<adj>-?\d+)(?:, state \d+)?"
+        r"(?:,? to free (?P<used>\d+kB))?(?:.*?[;,] reason: (?P<reason>.+))?",
         words=("'",),
     ),
     Form(
@@ -103,6 +110,15 @@ KILLER_FORMS = (
     ),
     # Kernels before 2.6.33 end a process whose page fault finds no memory without the OOM killer.
     Form("kernel", "kill", r"VM: killing process (?P<comm>\S+)", words=("VM: killing",)),
+    # No Linux: FreeBSD kills by sizes of its own, and says so in one line.
+    Form(
+        "freebsd",
+        "kill",
+        r"\bpid (?P<pid>\d+) \((?P<comm>[^)]*)\)(?:, jid \d+)?, uid -?\d+, was killed: "
+        r"(?P<reason>out of swap space|failed to reclaim memory|a thread waited too long to "
+        r"allocate a page|[^\n]{1,60})",
+        words=(", was killed: ",),
+    ),
     Form(
         "talos",
         "kill",
@@ -143,6 +159,7 @@ KILLER_FORMS = (
     Form(
         "kubelet",
         "eviction",
+        r"(?:^(?P<pod>[a-z0-9][a-z0-9.-]*)\s+Evicted\s+)?"
         r"The node was low on resource: (?P<reason>[\w.-]+)(?:\. Threshold quantity: (?P<limit>"
         + SIZE
         + r"), available: "
@@ -199,7 +216,8 @@ KILLER_FORMS = (
     Form(
         "lsf",
         "kill",
-        r"TERM_MEMLIMIT: (?P<reason>job killed after reaching LSF memory usage limit)?",
+        r"(?:^|[:;>,] ?)TERM_MEMLIMIT: "
+        r"(?P<reason>job killed after reaching LSF memory usage limit)?",
         words=("TERM_MEMLIMIT",),
     ),
     Form(

@@ -15,6 +15,8 @@ _JSON_STATES = frozenset({"state", "lastState", "lastTerminationState"})
 _JSON_CONTAINER = re.compile(r"\"container_?[nN]ame\": ?\"(?P<name>[^\"\s]+)\"")
 DOTS = ("●", "○", "*", "\N{MULTIPLICATION SIGN}")
 _UNIT_HEAD = re.compile("[" + "".join(DOTS) + r"] (?P<unit>[\w@:.\\-]+\.(?:service|scope|slice))\b")
+_DESCRIBED = re.compile(r"\bdescribe pods?[ /](?:-\S+ \S+ )*(?P<pod>[a-z0-9][a-z0-9.-]*)")
+"""The command whose answer follows."""
 PBS_JOB = re.compile(r"PBS Job (?:Id: ?)?(?P<job>\d[\w.\[\]-]*)")
 
 _FAR = -10_000
@@ -42,6 +44,8 @@ class Names:
             self._section = (section["name"], line.number)
         elif (head := _UNIT_HEAD.match(text)) is not None:
             self._found["unit"] = (head["unit"], line.number)
+        elif (described := _DESCRIBED.search(text)) is not None:
+            self._found["pod"] = (described["pod"], line.number)
         elif (job := PBS_JOB.search(text)) is not None:
             self._found["job"] = (job["job"], line.number)
         else:

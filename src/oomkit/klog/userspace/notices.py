@@ -54,6 +54,13 @@ NOTICE_FORMS = (
         killer="kernel",
     ),
     Form(
+        "gitlab-runner",
+        "notice",
+        r"Error in container (?P<name>[\w.-]+): exit code: \d+, reason: '(?P<reason>OOMKilled)'",
+        words=("OOMKilled",),
+        killer="kernel",
+    ),
+    Form(
         "docker",
         "notice",
         r"[\"']?O(?:OM|om)Killed[\"']?\s*[:=]\s*true",
@@ -63,7 +70,7 @@ NOTICE_FORMS = (
     Form(
         "kubelet",
         "notice",
-        r"(?P<reason>OOMKilled|OOMKilling)\b(?!['\"]?\s*[:=]\s*(?:false|true|\"?0))"
+        r"(?<![\w#/])(?P<reason>OOMKilled|OOMKilling)\b(?!['\"]?\s*[:=]\s*(?:false|true|\"?0))"
         r"|\"reason\": ?\"(?P<spaced>OOM Killed)\"",
         words=("OOMKill", "OOM Killed"),
         killer="kernel",
@@ -87,13 +94,32 @@ NOTICE_FORMS = (
         words=("/tasks/oom",),
     ),
     Form("containerd", "notice", r"TaskOOM|/tasks/oom\b", words=("TaskOOM", "/tasks/oom")),
-    Form("docker", "notice", r"OOM event.*container", words=("OOM event",)),
+    Form(
+        "kubelet",
+        "notice",
+        r"Created an OOM event in container \\?\"(?P<cgroup>[^\"\s\\]*)",
+        words=("OOM event",),
+    ),
+    Form(
+        "docker",
+        "notice",
+        r"OOM event.*container",
+        words=("OOM event",),
+        tags=("dockerd", "docker"),
+    ),
+    Form("anybody", "notice", r"OOM event.*container", words=("OOM event",)),
     Form(
         "docker",
         "notice",
         r"container oom " + ID + r"(?: \((?:.*?\b(?:name|io\.kubernetes\.container\.name)="
         r"(?P<name>[\w.-]+))?)?",
         words=("container oom",),
+    ),
+    Form(
+        "docker",
+        "notice",
+        r"\"status\": ?\"oom\", ?\"id\": ?\"" + ID,
+        words=("\"oom\"",),
     ),
     Form(
         "runc",
@@ -119,7 +145,7 @@ NOTICE_FORMS = (
         "systemd",
         "notice",
         UNIT + r": (?:A process of this unit has been killed by the OOM killer"
-        r"|Unit process killed by the OOM killer)",
+        r"|Unit process killed by the OOM killer|The kernel OOM killer killed some processes)",
         words=("OOM killer",),
         killer="kernel",
     ),
@@ -165,6 +191,21 @@ NOTICE_FORMS = (
     Form(
         "ecs",
         "notice",
+        r"(?<=/)(?P<name>[\w.-]+) +STOPPED +ExitCode: \d+ +Reason: OutOfMemoryError: "
+        r"(?P<reason>Container killed due to memory usage)",
+        words=("Container killed due to memory",),
+    ),
+    Form(
+        "ecs",
+        "notice",
+        r"process within container "
+        + ID
+        + r"(?: \(name: \"(?P<name>[\w.-]+)\"\))? died due to OOM",
+        words=("died due to OOM",),
+    ),
+    Form(
+        "ecs",
+        "notice",
         r"(?:\"name\": ?\"(?P<name>[\w.-]+)\".{0,120})?OutOfMemoryError: "
         r"(?P<reason>Container killed due to memory usage)",
         words=("Container killed due to memory",),
@@ -193,7 +234,8 @@ NOTICE_FORMS = (
     Form(
         "cloud-foundry",
         "notice",
-        r"(?P<reason>(?:exit(?:ed)? (?:with )?status|code) 137 \(out of memory\))",
+        r"(?:[Aa]pp instance exited with guid (?P<job>[\w-]+)\b.*?)?"
+        r"(?P<reason>(?:[Ee]xit(?:ed)? (?:with )?status|[Cc]ode) \d+ \(out of memory\))",
         words=("(out of memory)",),
     ),
     Form(
@@ -231,7 +273,8 @@ NOTICE_FORMS = (
     Form(
         "lambda",
         "sigkill",
-        r"RequestId: (?P<job>[\w-]+) Error: Runtime exited with error: signal: killed",
+        r"(?:RequestId: (?:(?P<job>[\w-]+)|\S+) )?Error:? Runtime exited with error: signal: "
+        r"killed",
         words=("signal: killed",),
     ),
     Form(

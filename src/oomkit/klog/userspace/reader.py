@@ -28,7 +28,8 @@ NEEDLES = (
     b"allocate memory", b"__vm_enough", b"std::bad_alloc", b"emory pressure",
     b"MemoryPressure", b"ficientMemory", b"killer: Kill", b"to kill /", b"Memory Used",
     b"illing process", b"kernel-monitor", b"arked /", b"lled    ", b"led due to memory",
-    b"y killed this", b"minated program", b"by YARN", b"emory! ",
+    b"y killed this", b"minated program", b"by YARN", b"emory! ", b", was killed", b"\"oom\"",
+    b"to OOM",
 )  # fmt: skip
 """What the lines contain; see :mod:`oomkit.klog.lines.scan`. One of less than four bytes would make
 the search for all of them three times as slow, more than 64 with the kernel's eight times, and each
@@ -109,8 +110,17 @@ def evidence_in(line: Line, file: str) -> Evidence | None:
             continue
         match = form.pattern.search(text)
         if match is not None:
+            if _CODE.search(text, 0, match.end()) is not None:
+                return None
             return _evidence(form, match, line, file, tag)
     return None
+
+
+_CODE = re.compile(
+    r" (?:[=!]=|:=|=~) [\"'/(rf]|\b[ef]?grep (?:-\S+ )*[\"'\w]|\bjournalctl .*\| ?(?:awk|sed) "
+    r"|\bstrings\.Contains\("
+)
+"""What stands before the words of a death in a program or a command that looks for them."""
 
 
 def may_tell(raw: str) -> bool:
@@ -135,6 +145,9 @@ _ONLY_IN_HEADS = (
     "killed due to memory",
     "memory resource limit",
     "Ray killed this worker",
+    "insufficient memory for the Java",
+    "Out of Memory Error (",
+    "os::commit_memory",
 )
 _TELLING = AhoCorasick(
     [*_TAGS, *map(bytes.decode, NEEDLES), *_ONLY_IN_HEADS], MatchKind.LeftmostFirst
@@ -172,6 +185,7 @@ def _evidence(form: Form, match: re.Match[str], line: Line, file: str, tag: str)
         cgroup_cut=groups.get("cgroup") is not None
         and line.cut
         and match.end("cgroup") == len(line.text.rstrip()),
+        signal=_SIGNALS.get(groups.get("signal") or groups.get("number") or ""),
         unit=groups.get("unit"),
         pod=groups.get("pod"),
         container=groups.get("container"),
@@ -192,6 +206,13 @@ def _evidence(form: Form, match: re.Match[str], line: Line, file: str, tag: str)
 
 
 _MAX_TEXT = 500
+_SIGNALS = {
+    "SIGTERM": "SIGTERM",
+    "15": "SIGTERM",
+    "SIGKILL": "SIGKILL",
+    "KILL": "SIGKILL",
+    "9": "SIGKILL",
+}
 
 
 def _killer_of(by: str) -> str:

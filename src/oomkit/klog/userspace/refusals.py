@@ -8,7 +8,7 @@ NO_KILL_FORMS = (
     Form(
         "kernel",
         "failure",
-        r"^(?:\[[^\]]{1,20}\] )?(?P<comm>.{1,40}?): page allocation failure[:.] ?"
+        r"^(?:\[[^\]]{1,20}\] )?(?:(?P<comm>.{1,40}?): )?page allocation failure[:.] ?"
         r"(?:order:(?P<order>\d+))?",
         words=("allocation failure",),
         means="a request for pages failed, and its caller was told so",
@@ -45,8 +45,10 @@ NO_KILL_FORMS = (
     Form(
         "java",
         "failure",
-        r"(?P<reason>insufficient memory for the Java Runtime Environment)",
-        words=("insufficient memory for the Java",),
+        r"(?P<reason>insufficient memory for the Java Runtime Environment)"
+        r"|^#\s+Out of Memory Error \(\w+\.[ch]pp:\d+\), pid=(?P<pid>\d+)"
+        r"|os::commit_memory\([^)]*\) failed; error=",
+        words=("insufficient memory for the Java", "Out of Memory Error (", "os::commit_memory"),
         means="the JVM was refused memory and ended itself",
     ),
     Form(
@@ -104,8 +106,9 @@ NO_KILL_FORMS = (
     Form(
         "earlyoom",
         "pressure",
-        r"[Ll]ow [Mm]emory! [Aa]t or below (?P<reason>[Ss][Ii][Gg]\w+ limits.*)",
-        words=("ow memory! at or below", "ow Memory! At or below"),
+        r"[Ll]ow [Mm]emory! [Aa]t or below (?P<reason>[Ss][Ii][Gg]\w+ limits.*)"
+        r"|^Out of memory! (?P<old>avail: .*)",
+        words=("ow memory! at or below", "ow Memory! At or below", "Out of memory! avail"),
         means="memory came below its limits",
     ),
     Form(

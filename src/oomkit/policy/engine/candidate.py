@@ -242,7 +242,7 @@ class Ranked:
 
 def memories(members: "Sequence[Candidate]") -> "Sequence[Candidate]":
     """Those of the members whose memory counts: of several that share an address space, one."""
-    if all(one.mm_id is None for one in members):
+    if len(members) == 1 or all(one.mm_id is None for one in members):
         return members
     counted, seen = [], set()
     for one in members:

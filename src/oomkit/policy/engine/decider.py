@@ -1,9 +1,10 @@
 """The whole of a policy at work: look, choose, act, wait."""
 
 from oomkit.policy.engine.candidate import Growth, memories
-from oomkit.policy.engine.conditions import HARD, SOFT, available_kb
+from oomkit.policy.engine.conditions import HARD, SOFT
 from oomkit.policy.engine.escalation import Escalation, Signal
 from oomkit.policy.engine.kill_scope import take_along
+from oomkit.policy.engine.reading import left_kb
 from oomkit.policy.engine.trigger import State, Watch
 from oomkit.policy.engine.victim import Chooser, Matcher, best
 
@@ -11,9 +12,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from collections.abc import Set as AbstractSet
-    from typing import Any
 
     from oomkit.policy.engine.candidate import Candidate, Ranked
+    from oomkit.policy.engine.plan import Plan
     from oomkit.policy.engine.reading import CgroupReading, Reading
 
 STEP = 0.01
@@ -91,7 +92,7 @@ class Decider:
 
     def __init__(
         self,
-        plan: "dict[str, Any]",
+        plan: "Plan",
         *,
         own_pids: "AbstractSet[int]" = frozenset(),
         cpus: int | None = None,
@@ -100,11 +101,13 @@ class Decider:
         self.watch = Watch(plan, cpus=cpus)
         self.chooser = Chooser(plan, own_pids=own_pids)
         self.escalation = Escalation(plan, dry_run=dry_run)
-        self.growth = Growth(plan["whom"]["growth_over_s"])
-        self._lasts_s: float = plan["whom"]["lasts_s"]
-        self._most: int = plan["whom"]["most_processes"]
+        self.growth = Growth(plan.selection.growth_over_s)
+        self._lasts_s = plan.selection.lasts_s
+        self._most = plan.selection.most_processes
         self._anon_kb = 0.0
-        self._instead = [(Matcher(p), tuple(argv)) for p, argv in plan["how"]["instead"]]
+        self._instead = [
+            (Matcher(one.match.patterns), one.command) for one in plan.response.instead
+        ]
         self._state: State | None = None
         self._calm_since_s: float | None = None
         self._left_kb = 0.0
@@ -115,7 +118,7 @@ class Decider:
         """Take in a reading, and say what it calls for."""
         t_s = reading.t_s
         escalation = self.escalation
-        self._left_kb = available_kb(reading) + reading.swap_free_kb
+        self._left_kb = left_kb(reading)
         self._learn()
         state = self.watch.see(reading, coming_kb=escalation.coming_kb(t_s))
         self._state = state

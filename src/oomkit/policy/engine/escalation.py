@@ -1,13 +1,12 @@
 """How to act: signals that escalate, memory on its way, pauses, and a bound on kills a minute."""
 
-from oomkit.policy.engine.candidate import memories
+from oomkit.policy.engine.candidate import Candidate, memories
 from oomkit.policy.engine.conditions import HARD, SOFT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    from oomkit.policy.engine.candidate import Candidate, Ranked
+    from oomkit.policy.engine.candidate import Ranked
+    from oomkit.policy.engine.plan import Plan
 
 INFINITY = float("inf")
 
@@ -58,11 +57,11 @@ class Escalation:
     """
 
     __slots__ = (
-        "_acts", "_before_s", "_dry_run", "_dying", "_last_s", "_nobody_s", "_plan", "share",
+        "_acts", "_before_s", "_dry_run", "_dying", "_last_s", "_nobody_s", "_response", "share",
     )  # fmt: skip
 
-    def __init__(self, plan: "dict[str, Any]", *, dry_run: bool = False) -> None:
-        self._plan: dict[str, Any] = plan["how"]
+    def __init__(self, plan: "Plan", *, dry_run: bool = False) -> None:
+        self._response = plan.response
         self._dry_run = dry_run
         self._dying: dict[tuple[int, int], _Dying] = {}
         self._nobody_s: float | None = None
@@ -73,25 +72,28 @@ class Escalation:
 
     def obstacle(self, t_s: float, level: int) -> str:
         """Why nobody new may be chosen now; empty where somebody may."""
-        plan = self._plan
+        response = self._response
         self._acts = [at for at in self._acts if at > t_s - 60.0]
-        if len(self._acts) >= plan["most_a_minute"]:
+        if len(self._acts) >= response.most_a_minute:
             return f"{len(self._acts)} kills in the last minute"
         pause = self._pause_s(level)
         if self._last_s is not None and t_s < self._last_s + pause:
             return f"pause of {pause:g} s after the last one"
         if self._nobody_s is not None and t_s < self._nobody_s + NOBODY_PAUSE_S:
-            return "nobody could be chosen"
+            return "no process could be chosen"
         waits = [d for d in self._dying.values() if not self._stuck(d, t_s)]
         asked = any(d.killed_s is None for d in waits)
-        if waits and (asked or level < HARD or not plan["together"]):
+        if waits and (asked or level < HARD or not response.together):
             first = waits[0].candidate
-            return f"{first.comm}[{first.pid}] is on its way out"
+            return f"{first.comm}[{first.pid}] is exiting"
         return ""
 
     def begin(self, choice: "Ranked", t_s: float, level: int) -> tuple[Signal, ...]:
-        """Act on a choice: the signals to send now."""
-        name = "TERM" if level == SOFT and self._plan["term"] else "KILL"
+        """Act on a choice: the signals to send now.
+
+        The one that it is about comes first, as it may start others, then those that free most.
+        """
+        name = "TERM" if level == SOFT and self._response.term else "KILL"
         self._acts.append(t_s)
         self._before_s, self._last_s = self._last_s, t_s
         if not self._dry_run:
@@ -100,7 +102,8 @@ class Escalation:
                 dying.killed_s = t_s if name == "KILL" else None
                 self._dying[member.pid, member.start_time] = dying
         why = "chosen" if len(choice.members) == 1 else f"in the chosen {choice.level}"
-        return tuple(Signal(member, name, why) for member in choice.members)
+        rest = sorted(choice.members[1:], key=Candidate.freed_kb, reverse=True)
+        return tuple(Signal(member, name, why) for member in (choice.members[0], *rest))
 
     def nobody(self, t_s: float) -> None:
         """Nobody could be chosen: there is no use in asking again at once."""
@@ -116,9 +119,9 @@ class Escalation:
             if dying.killed_s is not None:
                 continue
             waited = t_s - dying.signalled_s
-            if level >= HARD and t_s >= dying.signalled_s + self._plan["term_least_s"]:
+            if level >= HARD and t_s >= dying.signalled_s + self._response.term_least_s:
                 why = f"memory ran hard {waited:.1f} s after SIGTERM"
-            elif level >= SOFT and t_s >= dying.signalled_s + self._plan["term_wait_s"]:
+            elif level >= SOFT and t_s >= dying.signalled_s + self._response.term_wait_s:
                 why = f"still there {waited:.1f} s after SIGTERM"
             else:
                 continue
@@ -184,14 +187,14 @@ class Escalation:
 
     def next_s(self, t_s: float) -> float:
         """Seconds until something here changes by itself; infinity where nothing does."""
-        plan = self._plan
+        response = self._response
         soonest = INFINITY
         for dying in self._dying.values():
             for at in (
-                dying.signalled_s + plan["term_least_s"],
-                dying.signalled_s + plan["term_wait_s"],
-                dying.signalled_s + plan["term_wait_s"] + plan["give_up_s"],
-                (dying.killed_s or dying.signalled_s) + plan["give_up_s"],
+                dying.signalled_s + response.term_least_s,
+                dying.signalled_s + response.term_wait_s,
+                dying.signalled_s + response.term_wait_s + response.give_up_s,
+                (dying.killed_s or dying.signalled_s) + response.give_up_s,
             ):
                 if at > t_s:
                     soonest = min(soonest, at - t_s)
@@ -205,13 +208,14 @@ class Escalation:
         return soonest
 
     def _pause_s(self, level: int) -> float:
+        response = self._response
         if self._dry_run:
-            return float(self._plan["dry_run_pause_s"])
-        return float(self._plan["pause_s" if level < HARD else "hard_pause_s"])
+            return response.dry_run_pause_s
+        return response.pause_s if level < HARD else response.hard_pause_s
 
     def _stuck(self, dying: _Dying, t_s: float) -> bool:
         if dying.killed_s is not None:
-            given_up: float = dying.killed_s + self._plan["give_up_s"]
+            given_up = dying.killed_s + self._response.give_up_s
         else:
-            given_up = dying.signalled_s + self._plan["term_wait_s"] + self._plan["give_up_s"]
+            given_up = dying.signalled_s + self._response.term_wait_s + self._response.give_up_s
         return t_s >= given_up

@@ -5,6 +5,7 @@ from oomkit.policy.engine.candidate import Ranked
 from oomkit.policy.engine.conditions import Evidence
 from oomkit.policy.engine.decider import Act
 from oomkit.policy.engine.escalation import Signal
+from oomkit.render.quantities import kb, time_share
 
 SHOWN = 3
 """So many of those that could have been chosen are told."""
@@ -16,14 +17,11 @@ _SIZES = ("gain_kb", "rss", "swap", "growth")
 def amount(value: float, unit: str) -> str:
     """A measured value with its unit."""
     if unit == "share":
-        return f"{100 * value:.1f} %"
+        return time_share(value)
     if unit == "s":
         return "never" if value == float("inf") else f"{value:.1f} s"
     per = "/s" if unit == "kb/s" else ""
-    for name, scale in (("TiB", 2**30), ("GiB", 2**20), ("MiB", 2**10)):
-        if abs(value) >= 0.9765 * scale:  # 1000 of the smaller unit
-            return f"{value / scale:.3g} {name}{per}"
-    return f"{value:.0f} KiB{per}"
+    return kb(value) + per
 
 
 def plain(value: float) -> str:
@@ -59,16 +57,15 @@ def factors_words(one: Ranked) -> str:
 def evidence_line(evidence: Evidence) -> str:
     """One condition: ``available 38 MiB <= 40 MiB, for 0.2 s``."""
     of = f" of {evidence.cgroup}" if evidence.cgroup is not None else ""
+    kind = evidence.kind
     over = f" over {evidence.over_s:g} s" if evidence.over_s else ""
     if evidence.measured is None:
-        return f"{evidence.name}{of}: not known"
-    falls = evidence.name in ("available", "swap_free", "limit_left", "empty_within")
-    sign = ("<=" if falls else ">=") if evidence.holds else (">" if falls else "<")
-    measured, threshold = (
-        amount(v, evidence.unit) for v in (evidence.measured, evidence.threshold)
-    )
+        return f"{kind.name}{of}: not known"
+    lower = kind.lower_is_worse
+    sign = ("<=" if lower else ">=") if evidence.holds else (">" if lower else "<")
+    measured, threshold = (amount(v, kind.unit) for v in (evidence.measured, evidence.threshold))
     held = f", for {evidence.held_s:.1f} s" if evidence.held_s > 0.0 else ""
-    return f"{evidence.name}{of} {measured}{over} {sign} {threshold}{held}"
+    return f"{kind.name}{of} {measured}{over} {sign} {threshold}{held}"
 
 
 def ranked_line(one: Ranked) -> str:

@@ -2,20 +2,15 @@
 
 from oomkit.policy.engine.candidate import Ranked
 
-TYPE_CHECKING = False
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 DYING = "already dying"
 """Why who is dying is refused; it spares nobody who would die with it."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
     from oomkit.policy.engine.candidate import Candidate
+    from oomkit.policy.engine.plan import Selection
     from oomkit.policy.engine.reading import CgroupReading
 
 
@@ -23,15 +18,15 @@ class Reach:
     """Makes choices of candidates.
 
     Args:
-        plan: the plan's ``whom``: ``level``, ``most_processes``, ``oom_group``.
+        selection: of the plan.
     """
 
     __slots__ = ("_level", "_most", "_oom_group")
 
-    def __init__(self, plan: "dict[str, Any]") -> None:
-        self._level: str = plan["level"]
-        self._most: int = plan["most_processes"]
-        self._oom_group: bool = plan["oom_group"]
+    def __init__(self, selection: "Selection") -> None:
+        self._level = selection.level
+        self._most = selection.most_processes
+        self._oom_group = selection.oom_group
 
     def choices(
         self,

@@ -1,12 +1,12 @@
 """How soon a condition could hold, by how fast things change."""
 
-from oomkit.policy.engine.conditions import PRESSURE, RATES, UNITS, available_kb, compare
-from oomkit.policy.engine.reading import CgroupReading, Reading
+from oomkit.policy.engine.reading import CgroupReading, Reading, left_kb
 
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from typing import Any
+    from oomkit.policy.engine.conditions import Kind
+    from oomkit.policy.engine.plan import Plan, Polling
 
 INFINITY = float("inf")
 
@@ -19,20 +19,21 @@ class Pace:
         swap_kb_s: how fast free swap falls.
         zram_kb_s: how fast zram grows.
         limit_kb_s: how fast a cgroup comes nearer to its limit.
-        rates: what pressure and rates are from now on, by kind of condition; None: anything.
+        gains: what counters gain a second from now on, in a reading of the machine and, for what
+            is a cgroup's own, one of that; None: anything.
         pressure_begins: pressure that is not there yet may begin unnoticed.
         in_turn: memory falls first, and swap after it.
         groups: the same by cgroup, where it is known.
     """
 
     __slots__ = (
-        "available_kb_s", "groups", "in_turn", "limit_kb_s", "pressure_begins", "rates",
+        "available_kb_s", "gains", "groups", "in_turn", "limit_kb_s", "pressure_begins",
         "swap_kb_s", "zram_kb_s",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.available_kb_s = self.swap_kb_s = self.zram_kb_s = self.limit_kb_s = INFINITY
-        self.rates: dict[str, float] | None = None
+        self.gains: tuple[Reading, CgroupReading | None] | None = None
         self.pressure_begins = True
         self.in_turn = True
         self.groups: dict[str, Pace] = {}
@@ -43,39 +44,40 @@ class Pace:
 
 
 def wait_s(
-    kind: str, value: float | None, limit: float, over_s: float, reading: Reading, pace: Pace
+    kind: "Kind",
+    value: float | None,
+    threshold: float,
+    over_s: float,
+    reading: Reading,
+    pace: Pace,
 ) -> float:
     """Seconds until one condition could hold."""
-    if value is not None and compare(kind, value, limit):
+    if value is not None and kind.holds(value, threshold):
         return 0.0
-    if kind == "empty_within":
-        return _wait_empty(value, limit, over_s, reading, pace)
+    if kind.unit == "s":
+        return _wait_empty(value, threshold, over_s, reading, pace)
     assert value is not None
-    if kind in PRESSURE or kind in RATES:
-        return _wait_rate(kind, value, limit, over_s, pace)
-    falls = {
-        "available": pace.available_kb_s,
-        "limit_left": pace.limit_kb_s,
-        "zram": pace.zram_kb_s,
-    }.get(kind, pace.swap_kb_s)
-    return abs(value - limit) / falls if falls > 0.0 else INFINITY
+    if kind.nears is None:
+        return _wait_rate(kind, value, threshold, over_s, pace)
+    kb_s = kind.nears(pace)
+    return abs(value - threshold) / kb_s if kb_s > 0.0 else INFINITY
 
 
-def _wait_rate(kind: str, value: float, limit: float, over_s: float, pace: Pace) -> float:
+def _wait_rate(kind: "Kind", value: float, threshold: float, over_s: float, pace: Pace) -> float:
     """A window fills with what comes from now on."""
-    if kind in PRESSURE and value <= 0.0 and not pace.pressure_begins:
+    if kind.is_pressure and value <= 0.0 and not pace.pressure_begins:
         return INFINITY
-    if pace.rates is None:
-        return (limit - value) * over_s if kind in PRESSURE else over_s / 4.0
-    rate = pace.rates.get(kind, 0.0)
-    return (limit - value) * over_s / rate if rate >= limit else INFINITY
+    if pace.gains is None:
+        return (threshold - value) * over_s if kind.is_pressure else over_s / 4.0
+    rate = kind.reads(*pace.gains) or 0.0
+    return (threshold - value) * over_s / rate if rate >= threshold else INFINITY
 
 
 def _wait_empty(
     value: float | None, limit: float, over_s: float, reading: Reading, pace: Pace
 ) -> float:
     """When what is left and the rate at which it falls over the window meet."""
-    left = available_kb(reading) + reading.swap_free_kb
+    left = left_kb(reading)
     falls = left / value if value else 0.0
     most = pace.available_kb_s + (0.0 if pace.in_turn else pace.swap_kb_s)
     if most <= 0.0:
@@ -98,39 +100,41 @@ class Calm:
         above_kb: while more is available no rule can hold, and the ranking need not be warm.
     """
 
-    __slots__ = ("_acts_kb", "_fill_kb_s", "_most_s", "above_kb")
+    __slots__ = ("_acts_kb", "_fill_kb_s", "_max_interval_s", "above_kb")
 
-    def __init__(self, above_kb: float, acts_kb: float, fill_kb_s: float, most_s: float) -> None:
+    def __init__(
+        self, above_kb: float, acts_kb: float, fill_kb_s: float, max_interval_s: float
+    ) -> None:
         """Take what :func:`calm_of` found.
 
         Args:
             above_kb: see above.
             acts_kb: at the fastest pace no rule holds while more than this is available.
             fill_kb_s: that pace.
-            most_s: the longest time between two looks.
+            max_interval_s: the longest time between two looks.
         """
         self.above_kb = above_kb
         self._acts_kb = acts_kb
         self._fill_kb_s = fill_kb_s
-        self._most_s = most_s
+        self._max_interval_s = max_interval_s
 
     def next_look_s(self, available_kb: float) -> float:
         """Seconds until the next look is due; 0 where everything has to be looked at now."""
         if available_kb <= self.above_kb:
             return 0.0
-        return min(self._most_s, (available_kb - self._acts_kb) / self._fill_kb_s)
+        return min(self._max_interval_s, (available_kb - self._acts_kb) / self._fill_kb_s)
 
     def floor_kb(self, available_kb: float) -> int:
         """How far available memory may fall, in whole kB, before a look is due sooner.
 
         The time until a look is then that of :meth:`next_look_s` for the floor.
         """
-        plenty_kb = self._acts_kb + self._most_s * self._fill_kb_s
+        plenty_kb = self._acts_kb + self._max_interval_s * self._fill_kb_s
         floor_kb = min(plenty_kb, available_kb * (1 - STEADY))
         return int(max(floor_kb, self.above_kb)) + 1
 
 
-def calm_of(plan: "dict[str, Any]", mem_total_kb: float, *, cpus: int | None) -> Calm | None:
+def calm_of(plan: "Plan", mem_total_kb: float, *, cpus: int | None) -> Calm | None:
     """What available memory alone says under a plan.
 
     Args:
@@ -141,29 +145,28 @@ def calm_of(plan: "dict[str, Any]", mem_total_kb: float, *, cpus: int | None) ->
     Returns:
         None where some rule can hold however much is available.
     """
-    look = plan["look"]
-    fill_kb_s = fill_pace_kb_s(look, cpus)
-    above_kb, acts_kb = look["warm"] * mem_total_kb, 0.0
-    for rule in plan["rules"]:
+    polling = plan.polling
+    fill_kb_s = fill_pace_kb_s(polling, cpus)
+    above_kb, acts_kb = polling.warm * mem_total_kb, 0.0
+    for rule in plan.rules:
         bounds = [
-            threshold * mem_total_kb if share and UNITS[kind] == "kb" else threshold
-            for kind, threshold, share in rule["conditions"]
-            if kind == "available"
+            one.threshold * mem_total_kb if one.share else one.threshold
+            for one in rule.conditions
+            if one.kind.name == "available"
         ]
         if not bounds:
             return None
         bound_kb = min(bounds)
         above_kb = max(above_kb, bound_kb)
-        for kind, threshold, _ in rule["conditions"]:
-            if kind == "empty_within":
-                # No more can be left than what goes within that time.
-                bound_kb = min(bound_kb, threshold * (fill_kb_s + look["swap_fill_kb_s"]))
+        for one in rule.conditions:
+            if one.kind.name == "empty_within":
+                # No more can be left than what is filled within that time.
+                bound_kb = min(bound_kb, one.threshold * (fill_kb_s + polling.swap_fill_kb_s))
         acts_kb = max(acts_kb, bound_kb)
-    return Calm(above_kb, acts_kb, fill_kb_s, look["most_s"])
+    return Calm(above_kb, acts_kb, fill_kb_s, polling.max_interval_s)
 
 
-def fill_pace_kb_s(look: "dict[str, Any]", cpus: int | None) -> float:
-    """How fast a machine's memory can fill, by a plan's ``look``."""
-    per_cpu = look["fill_cpu_kb_s"]
-    pace = per_cpu * cpus if per_cpu is not None and cpus is not None else look["fill_kb_s"]
-    return float(pace)
+def fill_pace_kb_s(polling: "Polling", cpus: int | None) -> float:
+    """How fast a machine's memory can fill, by a plan's ``polling``."""
+    per_cpu = polling.fill_cpu_kb_s
+    return per_cpu * cpus if per_cpu is not None and cpus is not None else polling.fill_kb_s

@@ -100,3 +100,13 @@ class Reading:
         self.swap_in_pages = swap_in_pages
         self.pgscan_pages = pgscan_pages
         self.cgroups = cgroups
+
+
+def available_kb(reading: Reading) -> float:
+    """MemAvailable, and what the ZFS cache would give back."""
+    return reading.available_kb + reading.arc_kb
+
+
+def left_kb(reading: Reading) -> float:
+    """Memory that can still be had: available memory and free swap."""
+    return available_kb(reading) + reading.swap_free_kb

@@ -1,33 +1,22 @@
 """When to act: conditions joined into rules, each with its level and how long it has to hold.
 
-A plan's rule is a dictionary ``{"level", "for_s", "over_s", "cgroup", "by", "conditions"}``; its
-conditions are ``(kind, threshold, share)``, where a share is one of the machine's memory or swap
-and other amounts are kB. They all have to hold at once; several rules of a level are
-alternatives.
+The conditions of a rule all have to hold at once; several rules of a level are alternatives.
 """
 
 import re
 
-from oomkit.policy.engine.conditions import (
-    CALM,
-    ON_CGROUPS,
-    PRESSURE,
-    RATES,
-    Evidence,
-    amount,
-    available_kb,
-    compare,
-    limit_left_kb,
-    swap_used_kb,
-    totals,
-)
+from oomkit.policy.engine.conditions import CALM, MACHINE, Evidence
 from oomkit.policy.engine.history import History
 from oomkit.policy.engine.pace import INFINITY, Pace, fill_pace_kb_s, wait_s
-from oomkit.policy.engine.reading import CgroupReading, Reading
+from oomkit.policy.engine.reading import CgroupReading, Reading, available_kb, left_kb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from oomkit.policy.engine.conditions import Kind
+    from oomkit.policy.engine.plan import Plan, Rule
+
+_LEFT = "left"
+"""Memory and swap that is left, among the totals."""
 
 
 class State:
@@ -63,14 +52,26 @@ class Watch:
         cpus: of the machine; None: unknown.
     """
 
-    __slots__ = ("_cpus", "_history", "_last", "_level", "_look", "_patterns", "_rules", "_since")
+    __slots__ = (
+        "_counters",
+        "_cpus",
+        "_history",
+        "_last",
+        "_level",
+        "_patterns",
+        "_polling",
+        "_rules",
+        "_since",
+    )
 
-    def __init__(self, plan: "dict[str, Any]", *, cpus: int | None = None) -> None:
+    def __init__(self, plan: "Plan", *, cpus: int | None = None) -> None:
         self._cpus = cpus
-        self._look: dict[str, Any] = plan["look"]
-        self._rules: list[dict[str, Any]] = plan["rules"]
-        self._patterns = [re.compile(r["cgroup"]) if r["cgroup"] else None for r in self._rules]
-        windows = [r["over_s"] for r in self._rules] or [1.0]
+        self._polling = plan.polling
+        self._rules = plan.rules
+        self._patterns = [re.compile(r.cgroup) if r.cgroup else None for r in self._rules]
+        kinds = {one.kind.name: one.kind for rule in self._rules for one in rule.conditions}
+        self._counters = [kind for kind in kinds.values() if kind.is_counted]
+        windows = [rule.over_s for rule in self._rules] or [1.0]
         self._history = History(max(windows), min(windows))
         self._since: dict[tuple[int, str | None, str], float] = {}
         self._last: Reading | None = None
@@ -86,19 +87,19 @@ class Watch:
         if self._last is not None and reading.t_s < self._last.t_s:
             self._since.clear()
         self._last = reading
-        self._history.add(reading.t_s, totals(reading))
+        self._history.add(reading.t_s, self._totals(reading))
         state = State(reading.t_s)
-        warm = reading.mem_total_kb * self._look["warm"]
+        warm = reading.mem_total_kb * self._polling.warm
         state.warm = available_kb(reading) <= warm
         nearest = 2.0
         for index, rule in enumerate(self._rules):
             for group in self._about(index, reading):
                 evidence, held_s = self._judge(index, rule, reading, group, coming_kb)
-                if held_s is not None and held_s >= rule["for_s"]:
-                    if rule["level"] > state.level:
-                        state.level, state.rule = rule["level"], index
+                if held_s is not None and held_s >= rule.for_s:
+                    if rule.level > state.level:
+                        state.level, state.rule = rule.level, index
                         state.cgroup = group.path if group is not None else None
-                        state.by = rule["by"]
+                        state.by = rule.by
                         state.evidence = evidence
                 elif state.level == CALM:
                     missing = sum(1 for e in evidence if not e.holds) / len(evidence)
@@ -114,11 +115,11 @@ class Watch:
             t_s: when, after the last reading.
             left_kb: available memory and free swap.
         """
-        self._history.add(t_s, {"left": left_kb})
+        self._history.add(t_s, {_LEFT: left_kb})
 
     def falls_kb_s(self) -> float:
         """How fast memory and swap together have fallen of late; 0 where they do not."""
-        change = self._history.change("left", 0.1)
+        change = self._history.change(_LEFT, 0.1)
         return max(-change, 0.0) if change is not None else 0.0
 
     def begin_anew(self) -> None:
@@ -135,11 +136,11 @@ class Watch:
                 there yet needs no look.
         """
         pace = Pace()
-        pace.available_kb_s = fill_pace_kb_s(self._look, self._cpus)
-        pace.swap_kb_s = self._look["swap_fill_kb_s"]
+        pace.available_kb_s = fill_pace_kb_s(self._polling, self._cpus)
+        pace.swap_kb_s = self._polling.swap_fill_kb_s
         pace.pressure_begins = not psi_wakes
         soonest = self.earliest_s(reading, pace)
-        return float(min(max(soonest, self._look["least_s"]), self._look["most_s"]))
+        return min(max(soonest, self._polling.min_interval_s), self._polling.max_interval_s)
 
     def earliest_s(self, reading: Reading, pace: Pace) -> float:
         """Seconds until a higher level could begin to hold at a given pace; infinity: never.
@@ -150,7 +151,7 @@ class Watch:
         """
         soonest = INFINITY
         for index, rule in enumerate(self._rules):
-            if rule["level"] <= self._level:
+            if rule.level <= self._level:
                 continue
             for group in self._about(index, reading):
                 soonest = min(soonest, self._earliest(index, rule, reading, group, pace))
@@ -158,13 +159,17 @@ class Watch:
 
     def missing(self, reading: Reading) -> tuple[str, ...]:
         """Kinds of conditions that can't be measured on this machine, so their rules never hold."""
-        kinds = {kind for rule in self._rules for kind, _, _ in rule["conditions"]}
-        absent = [k for k in PRESSURE if k in kinds and getattr(reading, f"{k}_us") is None]
-        pages = {"refault": "refault_pages", "swap_in": "swap_in_pages", "reclaim": "pgscan_pages"}
-        absent += [
-            k for k, field in pages.items() if k in kinds and getattr(reading, field) is None
-        ]
-        return tuple(absent)
+        return tuple(kind.name for kind in self._counters if kind.reads(reading, None) is None)
+
+    def _totals(self, reading: Reading) -> dict[str, float | None]:
+        """What rates are made of: what is left, and the counters that rules ask for."""
+        totals: dict[str, float | None] = {_LEFT: left_kb(reading)}
+        for kind in self._counters:
+            totals[kind.name] = kind.reads(reading, None)
+            if kind.scope != MACHINE:
+                for group in reading.cgroups:
+                    totals[_key(kind, group)] = kind.reads(reading, group)
+        return totals
 
     def _about(self, index: int, reading: Reading) -> "list[CgroupReading | None]":
         """What a rule is held against: the machine, or each cgroup it names."""
@@ -176,7 +181,7 @@ class Watch:
     def _judge(
         self,
         index: int,
-        rule: "dict[str, Any]",
+        rule: "Rule",
         reading: Reading,
         group: CgroupReading | None,
         coming_kb: float,
@@ -185,17 +190,17 @@ class Watch:
         path = group.path if group is not None else None
         found = []
         shortest: float | None = INFINITY
-        for kind, threshold, share in rule["conditions"]:
-            limit = amount(kind, threshold, share, reading, group)
-            value = self._measure(kind, rule["over_s"], reading, group, coming_kb)
-            holds = value is not None and compare(kind, value, limit)
-            timed = kind in PRESSURE or kind in RATES or kind == "empty_within"
-            about = path if kind in ON_CGROUPS else None
+        for condition in rule.conditions:
+            kind, about = condition.kind, condition.kind.about(group)
+            limit = kind.threshold(condition.threshold, condition.share, reading, group)
+            value = self._measure(kind, rule.over_s, reading, group, coming_kb)
+            holds = value is not None and kind.holds(value, limit)
             one = Evidence(
-                kind, value, limit, holds=holds, over_s=rule["over_s"] if timed else 0.0,
-                cgroup=about,
+                kind, value, limit, holds=holds,
+                over_s=rule.over_s if kind.over_a_window else 0.0,
+                cgroup=about.path if about is not None else None,
             )  # fmt: skip
-            key = (index, path, kind)
+            key = (index, path, kind.name)
             if holds:
                 one.held_s = reading.t_s - self._since.setdefault(key, reading.t_s)
                 shortest = min(shortest, one.held_s) if shortest is not None else None
@@ -207,40 +212,32 @@ class Watch:
 
     def _measure(
         self,
-        kind: str,
+        kind: "Kind",
         over_s: float,
         reading: Reading,
         group: CgroupReading | None,
         coming_kb: float,
     ) -> float | None:
-        if kind == "available":
-            return available_kb(reading) + coming_kb
-        if kind == "swap_free":
-            return reading.swap_free_kb
-        if kind == "swap_used":
-            return swap_used_kb(reading)
-        if kind == "zram":
-            return reading.zram_kb
-        if kind == "limit_left":
-            return limit_left_kb(group, coming_kb)
-        key = f"{kind} {group.path}" if group is not None and kind in ON_CGROUPS else kind
-        if kind == "empty_within":
-            return self._empty_within_s(over_s, reading, coming_kb)
-        return self._history.rate(key, over_s)
+        if kind.is_counted:
+            return self._history.rate(_key(kind, kind.about(group)), over_s)
+        value = kind.reads(reading, kind.about(group))
+        if value is None:
+            return None
+        if kind.counts_freeing:
+            value += coming_kb
+        return self._lasts_s(value, over_s) if kind.unit == "s" else value
 
-    def _empty_within_s(self, over_s: float, reading: Reading, coming_kb: float) -> float | None:
+    def _lasts_s(self, kb: float, over_s: float) -> float | None:
         """How long memory and swap last at the present rate; infinity while it does not fall."""
-        change = self._history.change("left", over_s)
+        change = self._history.change(_LEFT, over_s)
         if change is None:
             return None
-        if change >= 0.0:
-            return INFINITY
-        return (available_kb(reading) + reading.swap_free_kb + coming_kb) / -change
+        return INFINITY if change >= 0.0 else kb / -change
 
     def _earliest(
         self,
         index: int,
-        rule: "dict[str, Any]",
+        rule: "Rule",
         reading: Reading,
         group: CgroupReading | None,
         pace: Pace,
@@ -249,16 +246,22 @@ class Watch:
         path = group.path if group is not None else None
         falls = latest = 0.0
         held_s = INFINITY
-        for kind, threshold, share in rule["conditions"]:
-            limit = amount(kind, threshold, share, reading, group)
-            value = self._measure(kind, rule["over_s"], reading, group, 0.0)
-            since = self._since.get((index, path, kind))
+        for condition in rule.conditions:
+            kind = condition.kind
+            limit = kind.threshold(condition.threshold, condition.share, reading, group)
+            value = self._measure(kind, rule.over_s, reading, group, 0.0)
+            since = self._since.get((index, path, kind.name))
             held_s = min(held_s, reading.t_s - since if since is not None else 0.0)
-            if value is None and kind != "empty_within":
+            if value is None and kind.unit != "s":
                 return INFINITY
-            wait = wait_s(kind, value, limit, rule["over_s"], reading, pace.of(group))
-            if kind in ("available", "swap_free", "swap_used") and pace.in_turn:
+            wait = wait_s(kind, value, limit, rule.over_s, reading, pace.of(group))
+            if kind.in_turn and pace.in_turn:
                 falls += wait
             else:
                 latest = max(latest, wait)
-        return float(max(falls, latest, rule["for_s"] - held_s))
+        return float(max(falls, latest, rule.for_s - held_s))
+
+
+def _key(kind: "Kind", group: CgroupReading | None) -> str:
+    """What a counter is called among the totals."""
+    return kind.name if group is None else f"{kind.name} {group.path}"

@@ -10,8 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from collections.abc import Set as AbstractSet
-    from typing import Any
 
+    from oomkit.policy.engine.plan import Plan, Selection
     from oomkit.policy.engine.reading import CgroupReading
 
 WORK_HALF_S = 600.0
@@ -19,7 +19,7 @@ WORK_HALF_S = 600.0
 
 
 def weigher(
-    plan: "dict[str, Any]",
+    selection: "Selection",
     by: str,
     candidates: "Sequence[Candidate]",
     groups: "Sequence[CgroupReading]",
@@ -27,14 +27,17 @@ def weigher(
     """A function that fills in a choice's factors, score and ``freed_kb``.
 
     Args:
-        plan: the plan's ``whom``.
+        selection: of the plan.
         by: ``freed``, ``oom_score``, ``rss``, ``swap``, ``reclaim`` or ``growth``.
         candidates: everybody, for what is relative to others.
         groups: the memory cgroups, for ``reclaim``.
     """
-    prefer = [(name, Matcher(p), factor, points) for name, p, factor, points in plan["prefer"]]
+    prefer = [
+        (one.match.text, Matcher(one.match.patterns), one.factor, one.points)
+        for one in selection.prefer
+    ]
     if by == "freed":
-        return _Freed(plan, prefer, candidates).weigh
+        return _Freed(selection, prefer, candidates).weigh
     scanned = {g.path: g.pgscan_pages or 0.0 for g in groups}
 
     def weigh(one: "Ranked") -> None:
@@ -76,13 +79,13 @@ class _Freed:
 
     def __init__(
         self,
-        plan: "dict[str, Any]",
+        selection: "Selection",
         prefer: "list[tuple[str, Matcher, float, float]]",
         candidates: "Sequence[Candidate]",
     ) -> None:
-        self.growth: float = plan["growth"]
-        self.work: float = plan["work"]
-        self.adj: float = plan["adj"]
+        self.growth = selection.growth
+        self.work = selection.work
+        self.adj = selection.adj
         self.prefer = prefer
         self.most_grown_kb = max((c.grown_kb() for c in candidates), default=0.0)
 
@@ -193,19 +196,16 @@ class Chooser:
             patterns ask for, so that nothing else has to be read.
     """
 
-    __slots__ = ("_least_kb", "_never", "_own", "_plan", "_reach", "looks_at")
+    __slots__ = ("_least_kb", "_never", "_own", "_reach", "_selection", "looks_at")
 
-    def __init__(
-        self, plan: "dict[str, Any]", *, own_pids: "AbstractSet[int]" = frozenset()
-    ) -> None:
-        self._plan: dict[str, Any] = plan["whom"]
+    def __init__(self, plan: "Plan", *, own_pids: "AbstractSet[int]" = frozenset()) -> None:
+        self._selection = plan.selection
         self._own = own_pids
-        self._never = [(name, Matcher(p)) for name, p in self._plan["never"]]
-        self._least_kb: float = self._plan["least_kb"]
-        self._reach = Reach(self._plan)
-        fields = [f for _, patterns in self._plan["never"] for f, _ in patterns]
-        fields += [f for _, patterns, _, _ in self._plan["prefer"] for f, _ in patterns]
-        self.looks_at = frozenset(fields)
+        self._never = [(one.text, Matcher(one.patterns)) for one in plan.selection.never]
+        self._least_kb = plan.selection.least_kb
+        self._reach = Reach(plan.selection)
+        matches = [*plan.selection.never, *(one.match for one in plan.selection.prefer)]
+        self.looks_at = frozenset(field for match in matches for field, _ in match.patterns)
 
     def rank(
         self,
@@ -229,7 +229,7 @@ class Chooser:
         """
         refused = {c.pid: self.refusal(c) for c in candidates}
         considered = [c for c in candidates if within is None or _inside(c, within)]
-        weigh = weigher(self._plan, by or self._plan["by"], candidates, groups)
+        weigh = weigher(self._selection, by or self._selection.by, candidates, groups)
         found = []
         for one in self._reach.choices(considered, candidates, refused, groups):
             if not one.verdict:

@@ -18,7 +18,7 @@ from oomkit.posture.doctor.finding import (
     service_of,
     sysctl_file,
 )
-from oomkit.render.quantities import many
+from oomkit.render.quantities import count_of
 
 _MOST_ZRAM = 4 << 30
 _NAMED = 5
@@ -210,7 +210,7 @@ def _all_protected(case: Case) -> Iterator[Finding]:
     yield Finding(
         severity="warning" if case.eligible else "critical",
         code="all_protected",
-        text=f"{many(len(guarded), 'process is', 'processes are')} never killed, with "
+        text=f"{count_of(len(guarded), 'process is', 'processes are')} never killed, with "
         f"{case.size(pages)} of {human(case.ram_bytes)} of RAM",
         evidence=tuple(f"/proc/{t.pid}/oom_score_adj is -1000 ({t.comm})" for t in chosen),
         reason=(

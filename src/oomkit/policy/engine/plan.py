@@ -1,0 +1,351 @@
+"""A policy as the engine works with it: patterns compiled to expressions, levels to numbers.
+
+``policy/compile.py`` makes a :class:`Plan`. Over the boundary to another process it goes as plain
+values, which :mod:`marshal` can carry: :meth:`Plan.to_values` and :meth:`Plan.from_values`.
+"""
+
+from oomkit.policy.engine.conditions import KINDS, Kind
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Self
+
+SCHEMA = 2
+"""Of the plain values; those of another version of the program are refused."""
+
+
+class _Part:
+    """What a plan is made of."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def to_values(self) -> "dict[str, Any]":
+        """This part and those in it as dictionaries, tuples, texts, numbers and None."""
+        return {name: _plain(getattr(self, name)) for name in self.__slots__}
+
+    @classmethod
+    def from_values(cls, values: "Mapping[str, Any]") -> "Self":
+        """The part again."""
+        return cls(**values)
+
+
+def _plain(value: "Any") -> "Any":
+    if isinstance(value, _Part):
+        return value.to_values()
+    if isinstance(value, Kind):
+        return value.name
+    return tuple(map(_plain, value)) if isinstance(value, tuple) else value
+
+
+class Condition(_Part):
+    """One condition of a rule.
+
+    Attributes:
+        kind: what is measured; a row of the table of kinds, and its name as a plain value.
+        threshold: a share (0..1), kB, kB a second, or seconds.
+        share: a threshold for memory is a share of the machine's memory or swap, or of a limit.
+    """
+
+    __slots__ = ("kind", "share", "threshold")
+
+    def __init__(self, kind: Kind, threshold: float, share: bool) -> None:
+        self.kind = kind
+        self.threshold = threshold
+        self.share = share
+
+    @classmethod
+    def from_values(cls, values: "Mapping[str, Any]") -> "Self":
+        """The condition again."""
+        return cls(**{**values, "kind": KINDS[values["kind"]]})
+
+
+class Rule(_Part):
+    """Conditions that call for a level when all of them hold at once.
+
+    Attributes:
+        level: a level of :mod:`.conditions`.
+        conditions: all of them have to hold.
+        over_s: the time over which pressure and rates are measured.
+        for_s: how long they have to hold.
+        cgroup: expression for the cgroups it is about; None: the machine.
+        by: how this rule ranks; None: as the plan says.
+    """
+
+    __slots__ = ("by", "cgroup", "conditions", "for_s", "level", "over_s")
+
+    def __init__(
+        self,
+        level: int,
+        conditions: tuple[Condition, ...],
+        over_s: float,
+        for_s: float,
+        cgroup: str | None,
+        by: str | None,
+    ) -> None:
+        self.level = level
+        self.conditions = conditions
+        self.over_s = over_s
+        self.for_s = for_s
+        self.cgroup = cgroup
+        self.by = by
+
+    @classmethod
+    def from_values(cls, values: "Mapping[str, Any]") -> "Self":
+        """The rule again."""
+        conditions = tuple(map(Condition.from_values, values["conditions"]))
+        return cls(**{**values, "conditions": conditions})
+
+
+class Polling(_Part):
+    """How often to read the machine: see :class:`oomkit.policy.records.Polling`."""
+
+    __slots__ = (
+        "fill_cpu_kb_s", "fill_kb_s", "max_interval_s", "min_interval_s", "swap_fill_kb_s", "warm",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        min_interval_s: float,
+        max_interval_s: float,
+        fill_kb_s: float,
+        fill_cpu_kb_s: float | None,
+        swap_fill_kb_s: float,
+        warm: float,
+    ) -> None:
+        self.min_interval_s = min_interval_s
+        self.max_interval_s = max_interval_s
+        self.fill_kb_s = fill_kb_s
+        self.fill_cpu_kb_s = fill_cpu_kb_s
+        self.swap_fill_kb_s = swap_fill_kb_s
+        self.warm = warm
+
+
+class Match(_Part):
+    """Which processes a part of the policy is about.
+
+    Attributes:
+        text: the match as the policy writes it, for people.
+        patterns: fields of a candidate, each with the expression its value has to match in full.
+    """
+
+    __slots__ = ("patterns", "text")
+
+    def __init__(self, text: str, patterns: tuple[tuple[str, str], ...]) -> None:
+        self.text = text
+        self.patterns = patterns
+
+
+class Preference(_Part):
+    """Processes that are to be killed earlier, or later.
+
+    Attributes:
+        match: which.
+        factor: what their score is multiplied by.
+        points: what is added to it instead where ``oom_score`` ranks.
+    """
+
+    __slots__ = ("factor", "match", "points")
+
+    def __init__(self, match: Match, factor: float, points: float) -> None:
+        self.match = match
+        self.factor = factor
+        self.points = points
+
+    @classmethod
+    def from_values(cls, values: "Mapping[str, Any]") -> "Self":
+        """The preference again."""
+        return cls(**{**values, "match": Match.from_values(values["match"])})
+
+
+class Selection(_Part):
+    """How a victim is selected: see :class:`oomkit.policy.records.Whom`.
+
+    Attributes:
+        never: processes that are never selected.
+        prefer: processes that are to be killed earlier, or later.
+    """
+
+    __slots__ = (
+        "adj", "by", "growth", "growth_over_s", "lasts_s", "least_kb", "level", "most_processes",
+        "never", "oom_group", "prefer", "work",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        by: str,
+        level: str,
+        most_processes: int,
+        oom_group: bool,
+        least_kb: float,
+        growth: float,
+        growth_over_s: float,
+        work: float,
+        adj: float,
+        lasts_s: float,
+        never: tuple[Match, ...],
+        prefer: tuple[Preference, ...],
+    ) -> None:
+        self.by = by
+        self.level = level
+        self.most_processes = most_processes
+        self.oom_group = oom_group
+        self.least_kb = least_kb
+        self.growth = growth
+        self.growth_over_s = growth_over_s
+        self.work = work
+        self.adj = adj
+        self.lasts_s = lasts_s
+        self.never = never
+        self.prefer = prefer
+
+    @classmethod
+    def from_values(cls, values: "Mapping[str, Any]") -> "Self":
+        """The selection again."""
+        never = tuple(map(Match.from_values, values["never"]))
+        prefer = tuple(map(Preference.from_values, values["prefer"]))
+        return cls(**{**values, "never": never, "prefer": prefer})
+
+
+class Instead(_Part):
+    """A command that is run instead of SIGTERM.
+
+    Attributes:
+        match: for which processes.
+        command: program and arguments.
+    """
+
+    __slots__ = ("command", "match")
+
+    def __init__(self, match: Match, command: tuple[str, ...]) -> None:
+        self.match = match
+        self.command = command
+
+    @classmethod
+    def from_values(cls, values: "Mapping[str, Any]") -> "Self":
+        """The replacement again."""
+        return cls(**{**values, "match": Match.from_values(values["match"])})
+
+
+class Response(_Part):
+    """How a victim is signalled, and what else is done: see :class:`oomkit.policy.records.How`.
+
+    Attributes:
+        instead: commands instead of SIGTERM; the first that matches is run.
+    """
+
+    __slots__ = (
+        "after", "before", "dry_run_pause_s", "give_up_s", "hard_pause_s", "instead",
+        "most_a_minute", "notify", "pause_s", "term", "term_least_s", "term_wait_s", "together",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        term: bool,
+        term_least_s: float,
+        term_wait_s: float,
+        give_up_s: float,
+        pause_s: float,
+        hard_pause_s: float,
+        together: bool,
+        most_a_minute: int,
+        dry_run_pause_s: float,
+        notify: bool,
+        before: tuple[str, ...],
+        after: tuple[str, ...],
+        instead: tuple[Instead, ...],
+    ) -> None:
+        self.term = term
+        self.term_least_s = term_least_s
+        self.term_wait_s = term_wait_s
+        self.give_up_s = give_up_s
+        self.pause_s = pause_s
+        self.hard_pause_s = hard_pause_s
+        self.together = together
+        self.most_a_minute = most_a_minute
+        self.dry_run_pause_s = dry_run_pause_s
+        self.notify = notify
+        self.before = before
+        self.after = after
+        self.instead = instead
+
+    @classmethod
+    def from_values(cls, values: "Mapping[str, Any]") -> "Self":
+        """The response again."""
+        return cls(**{**values, "instead": tuple(map(Instead.from_values, values["instead"]))})
+
+
+class Plan(_Part):
+    """A policy, compiled.
+
+    Attributes:
+        name: what its kills are recorded as.
+        polling: how often to read the machine.
+        rules: when to act.
+        selection: how a victim is selected.
+        response: how it is signalled, and what else is done.
+        users: names of user ids on this machine; empty where no pattern asks for them.
+    """
+
+    __slots__ = ("name", "polling", "response", "rules", "selection", "users")
+
+    def __init__(
+        self,
+        name: str,
+        polling: Polling,
+        rules: tuple[Rule, ...],
+        selection: Selection,
+        response: Response,
+        users: dict[int, str] | None = None,
+    ) -> None:
+        self.name = name
+        self.polling = polling
+        self.rules = rules
+        self.selection = selection
+        self.response = response
+        self.users = users or {}
+
+    def to_values(self) -> "dict[str, Any]":
+        """The plan as dictionaries, tuples, texts, numbers and None."""
+        return {"schema": SCHEMA, **super().to_values()}
+
+    @classmethod
+    def from_values(cls, values: "Mapping[str, Any]") -> "Self":
+        """The plan again.
+
+        Raises:
+            ValueError: they are no plan, or another version's; the text says which.
+        """
+        try:
+            schema = values["schema"]
+            if schema == SCHEMA:
+                return cls(
+                    str(values["name"]),
+                    Polling.from_values(values["polling"]),
+                    tuple(map(Rule.from_values, values["rules"])),
+                    Selection.from_values(values["selection"]),
+                    Response.from_values(values["response"]),
+                    values["users"],
+                )
+        except (KeyError, TypeError, AttributeError):
+            raise ValueError("expected a compiled policy") from None
+        raise ValueError(
+            f"expected a compiled policy of version {SCHEMA}, not {schema}: another version of "
+            "oomkit is installed by now, so the guard has to be restarted"
+        )
+
+    def fields(self) -> frozenset[str]:
+        """Fields of a candidate that some pattern is about."""
+        matches = [*self.selection.never, *(one.match for one in self.selection.prefer)]
+        matches += [one.match for one in self.response.instead]
+        return frozenset(field for match in matches for field, _ in match.patterns)
+
+    def rankings(self) -> frozenset[str]:
+        """The ways of ranking that the plan or one of its rules asks for."""
+        own = (rule.by for rule in self.rules if rule.by is not None)
+        return frozenset((self.selection.by, *own))
+
+    def cgroups(self) -> tuple[str, ...]:
+        """Expressions for the cgroups that some rule is about, each once."""
+        return tuple(sorted({rule.cgroup for rule in self.rules if rule.cgroup is not None}))
