@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from oomkit.host.mounts import unescape
 from oomkit.host.procfs import read_int, read_or_none, text
 from oomkit.kernel.state import Snapshot
 
@@ -131,8 +132,7 @@ def _mounts(proc: str) -> list[tuple[str, str, list[str]]]:
     found = []
     for line in text(read_or_none(f"{proc}/self/mounts") or b"").splitlines():
         _, place, kind, options, *_ = [*line.split(" "), "", "", "", ""]
-        place = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), place)
-        found.append((kind, place, options.split(",")))
+        found.append((kind, text(unescape(place.encode())), options.split(",")))
     return found
 
 

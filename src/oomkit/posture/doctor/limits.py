@@ -17,6 +17,7 @@ from oomkit.posture.doctor.finding import (
     service_of,
     sysctl_file,
 )
+from oomkit.render.quantities import percent
 
 FORKERS = frozenset(
     ["mongod", "postgres", "postmaster", "redis-server", "valkey-server", "keydb-server"]
@@ -57,7 +58,7 @@ def _above_ram(case: Case) -> Iterator[Finding]:
                 "mem_cgroup_out_of_memory() is for a charge above the limit; the machine runs out "
                 "first, and a global OOM chooses among all processes"
             ),
-            change=f"limit it to {human(size)}, {_SHARE:.0%} of RAM",
+            change=f"limit it to {human(size)}, {percent(_SHARE)} of RAM",
             files=_limit_file(memcg, size),
             commands=case.commands(setting),
             alters=f"a leak in it ends in it: {case.fate(after, memcg.path)}; now any process can: "

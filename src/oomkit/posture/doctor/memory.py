@@ -13,6 +13,7 @@ from oomkit.posture.doctor.finding import (
     kernel_parameter,
     sysctl_file,
 )
+from oomkit.render.quantities import percent
 
 _TMPFS_SHARE = 0.5
 """Of RAM: what the kernel gives a tmpfs that names no size."""
@@ -50,7 +51,7 @@ def _min_free(case: Case) -> Iterator[Finding]:
             "the min watermark; without them packets are dropped and reclaim waits for itself"
         )
     else:
-        text = f"{now / ram_kb:.0%} of RAM is kept from every process"
+        text = f"{percent(now / ram_kb)} of RAM is kept from every process"
         reason = (
             "user allocations stop at the min watermark: out_of_memory() is called while that much "
             "is still free"
@@ -146,7 +147,7 @@ def _tmpfs(case: Case) -> Iterator[Finding]:
         yield Finding(
             severity="warning" if mount.size_bytes is None or mount.size_bytes >= ram else "info",
             code="tmpfs_unbounded",
-            text=f"the tmpfs on {mount.path} may take {worst / ram:.0%} of RAM",
+            text=f"the tmpfs on {mount.path} may take {percent(worst / ram)} of RAM",
             evidence=(f"statvfs: {limit}, {human(mount.used_bytes)} used; MemTotal {human(ram)}",),
             reason=(
                 "its pages are nobody's rss: oom_badness() does not see them, and killing does not "
@@ -176,7 +177,7 @@ def _zram(case: Case) -> Iterator[Finding]:
         new = case.ram_bytes // 2
         swap = case.snapshot.memory.total_swap_pages * case.snapshot.page_size
         after = case.after(f"machine.swap={(max(swap - device.size_bytes, 0) + new) // 1024}K")
-        measured = f"compressed to {ratio:.0%} so far" if seen else "nothing in it to judge by"
+        measured = f"compressed to {percent(ratio)} so far" if seen else "nothing in it to judge by"
         yield Finding(
             severity="warning",
             code="zram_too_large",
