@@ -11,7 +11,7 @@ BUILD ?= build
 # Built twice, equal bytes: what the archives say of time is the last commit's.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1577836800)
 
-.PHONY: run test agree check format requirements bench fuzz man dist zipapp site deb image chart install uninstall clean
+.PHONY: run test agree check format requirements bench fuzz man dist zipapp site deb image chart release-check install uninstall clean
 
 # The oldest and the newest kernel play the whole battery, those between a sample of it.
 WHOLE := 5.10 7.3
@@ -80,6 +80,15 @@ zipapp: site  ## dist/oomkit.pyz, which needs Python 3.11 or later and nothing e
 deb: site  ## dist/oomkit_VERSION_ARCH.deb, for Debian 12 and 13; needs debhelper
 	rm -f $(DIST)/oomkit_*.deb
 	$(BIN)/python tools/debian_package.py $(BUILD)/site $(BUILD)/deb $(DIST)
+
+image: site  ## dist/oomkit.oci, on BASE=IMAGE or a base of Debian's packages; needs buildah
+	$(BIN)/python tools/image.py $(if $(BASE),--base $(BASE)) $(BUILD)/site $(BUILD)/image $(DIST)/oomkit.oci
+
+chart: $(RELEASE_STAMP)  ## the manifest and the Helm chart, checked; the chart packed into dist/
+	$(RELEASE)/python tools/chart.py $(DIST)
+
+release-check: $(STAMP) $(RELEASE_STAMP)  ## what a release still lacks, and the tag to set
+	@$(BIN)/python tools/release.py
 
 FUZZ_S ?= 120
 

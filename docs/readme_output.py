@@ -22,6 +22,8 @@ _PAGES = (
     "README.md",
     "README.zh-CN.md",
     "docs/rank.md",
+    "docs/cgroup.md",
+    "docs/doctor.md",
     "docs/experiments.md",
     "docs/policy.md",
     "docs/history.md",

@@ -71,3 +71,16 @@ def test_links_between_pages_lead_somewhere() -> None:
             if not target.exists() or (anchor and anchor not in anchors.get(target, {anchor})):
                 broken.append(f"{page.name}: {link}")
     assert not broken
+
+
+PRIVATE_NAMES = re.compile("eyes|books|deeds|kept|tally", re.IGNORECASE)
+
+
+def test_names_are_those_of_the_field() -> None:
+    found = []
+    for folder in ("src", "tests", "docs", "benchmarks", "tools"):
+        for path in (ROOT / folder).rglob("*.py"):
+            names = [path.stem]
+            names += re.findall(r"^\s*(?:def|class) (\w+)", path.read_text("utf-8"), re.MULTILINE)
+            found += [f"{path.name}: {name}" for name in names if PRIVATE_NAMES.search(name)]
+    assert found == []

@@ -15,6 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+UNUSED = ("markdown_it", "mdurl", "pygments")
+"""What rich needs for source code and Markdown alone, which no command shows."""
 _OF_THE_INSTALLER = ("INSTALLER", "RECORD", "REQUESTED", "direct_url.json")
 
 
@@ -37,15 +39,29 @@ def bundle(into: Path, wheel: Path) -> None:
                 *_for(python),
             )
             shutil.copytree(one, into, dirs_exist_ok=True)
+        _pip(Path(scratch) / "metrics", "--require-hashes", "--requirement", _metrics(scratch))
+        shutil.copytree(Path(scratch) / "metrics", into, dirs_exist_ok=True)
         _pip(Path(scratch) / "own", wheel)
         shutil.copytree(Path(scratch) / "own", into, dirs_exist_ok=True)
-    for name in ("bin", "share"):
+    for name in ("bin", "share", *UNUSED):
         shutil.rmtree(into / name, ignore_errors=True)
+    for name in UNUSED:
+        for path in into.glob(f"{name}*.dist-info"):
+            shutil.rmtree(path)
     for path in into.glob("*.dist-info/*"):
         if path.name in _OF_THE_INSTALLER:
             path.unlink()
     for path in [into, *into.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def _metrics(scratch: str) -> Path:
+    """What the guard's metrics need, which is pure, as it is pinned for the tests."""
+    pins = (ROOT / "requirements/dev.txt").read_text().replace("\\\n", "\\ ").splitlines()
+    (pin,) = (line for line in pins if line.startswith("prometheus-client=="))
+    path = Path(scratch) / "metrics.txt"
+    path.write_text(pin.replace("\\ ", ""))
+    return path
 
 
 def _for(python: str) -> list[str]:

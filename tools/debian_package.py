@@ -32,7 +32,7 @@ def stage(site: Path, build: Path) -> Path:
     shutil.copytree(ROOT / "contrib/debian", tree / "debian")
     shutil.copytree(ROOT / "docs/examples", tree / "examples")
     for name in ("scenarios", "sweeps"):
-        shutil.copytree(ROOT / name, tree / "examples" / name)
+        shutil.copytree(ROOT / name, tree / name)
     for page in (tree / "contrib/man").glob("*.in"):
         page.unlink()
     when = formatdate(float(os.environ.get("SOURCE_DATE_EPOCH", "1577836800")))

@@ -83,7 +83,7 @@ def test_text_and_markdown_say_where_they_part() -> None:
         assert "equals in another order" in shown
         assert "closed not played: it has 64 MB of swap" in shown
         assert "broken FAILED: the agent died" in shown
-        assert "refused t: mmap, model nobody" in shown
+        assert "refused t: mmap, model none" in shown
         assert "targets MISSED" in shown
     assert "| a\\|b |" in page
     rows = [line for line in page.splitlines() if line.startswith("| ")]

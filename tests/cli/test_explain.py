@@ -507,3 +507,33 @@ def test_workers_are_refused_where_they_cant_read(
     assert done.returncode == 2
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_names_of_this_machines_containers_are_looked_up_but_not_under_redact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The running kernel's log is named by nothing on the command line."""
+    from oomkit.cli import explain
+    from oomkit.explain.files import ReadLog
+    from oomkit.explain.redact import Redactor
+    from oomkit.klog.records import Report, Source
+
+    pod = "6b1f0c5e-3a70-4d0e-9f5b-1c2d3e4f5a6b"
+    (tmp_path / f"var/log/pods/shop_web-6d9f_{pod}").mkdir(parents=True)
+    source = Source(file="/dev/kmsg", line=1, end_line=9)
+    report = Report(source=source, scope="memcg", cgroup=f"/kubepods/pod{pod}")
+    told = ReadLog(name="/dev/kmsg", reports=(report,))
+    monkeypatch.setattr("oomkit.explain.files.read_files", lambda *_, **__: iter([told]))
+    from oomkit.host import names
+
+    class Here(names.NameBook):
+        def __init__(self) -> None:
+            super().__init__(str(tmp_path))
+
+    monkeypatch.setattr(names, "NameBook", Here)
+    (live,) = explain._read([None], None, None)
+    assert live.reports[0].owner == "pod shop/web-6d9f"
+    (redacted,) = explain._read([None], Redactor(), None)
+    assert redacted.reports[0].owner is None
+    (file,) = explain._read(["a.log"], None, None)
+    assert file.reports[0].owner is None

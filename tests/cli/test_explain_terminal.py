@@ -47,7 +47,7 @@ def test_colour_on_a_terminal_only_and_not_under_no_color() -> None:
     assert ";31m" not in plain
 
 
-def test_a_narrow_terminal_is_kept_to() -> None:
+def test_a_narrow_terminal_is_not_exceeded() -> None:
     lines = on_terminal(COLUMNS="50", NO_COLOR="1").replace("\r", "").split("\n")
     bare = [line.replace("\x1b[1m", "").replace("\x1b[2m", "") for line in lines]
     assert max(len(line.replace("\x1b[0m", "")) for line in bare) <= 50

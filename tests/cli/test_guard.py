@@ -82,7 +82,7 @@ def test_what_a_guard_did_is_where_history_looks(tmp_path: Path) -> None:
     env = {"STATE_DIRECTORY": f"{tmp_path}/lib/oomkit", "XDG_STATE_HOME": f"{tmp_path}/lib"}
     options = ("--state", f"{tmp_path}/state")
     before = subprocess.run([OOMKIT, "history"], env={**os.environ, **env}, check=False)
-    assert before.returncode in (0, 1, 2)  # this machine may have a history of its own
+    assert before.returncode in (0, 1, 2), "this machine may have a history"
     _one_turn(env, *options)
     journal = tmp_path / "lib/oomkit/journal.jsonl"
     assert '"kind":"start"' in journal.read_text()
@@ -106,11 +106,11 @@ def test_no_journal_keeps_none(tmp_path: Path) -> None:
     assert "--no-journal and --journal don't go together" in done.stderr
 
 
-def test_a_guard_starts_where_its_journal_cant_be_kept(tmp_path: Path) -> None:
+def test_a_guard_starts_where_its_journal_cant_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     env = {"STATE_DIRECTORY": f"{tmp_path}/file/oomkit", "XDG_STATE_HOME": f"{tmp_path}/file"}
     said = _one_turn(env, "--state", f"{tmp_path}/state")
-    assert f"{tmp_path}/file/oomkit: Not a directory; no journal is kept" in said
+    assert f"{tmp_path}/file/oomkit: Not a directory; no journal is written" in said
 
 
 def test_check_leaves_nothing_behind(tmp_path: Path) -> None:

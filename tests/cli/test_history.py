@@ -19,13 +19,13 @@ UTC = {"TZ": "UTC"}
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> tuple[str, ...]:
+def files(tmp_path: Path) -> tuple[str, ...]:
     return ("--journal", JOURNAL, "--store", str(tmp_path / "store"))
 
 
-def test_the_table_shows_what_happened(oomkit: Command, kept: tuple[str, ...]) -> None:
+def test_the_table_shows_what_happened(oomkit: Command, files: tuple[str, ...]) -> None:
     for _ in range(2):
-        done = oomkit("history", *kept, env=UTC)
+        done = oomkit("history", *files, env=UTC)
         assert (done.returncode, done.stderr) == (1, "")
         rows = done.stdout.splitlines()
         assert [row.split()[0] for row in rows] == ["#", "1", "2", "3"]
@@ -33,8 +33,8 @@ def test_the_table_shows_what_happened(oomkit: Command, kept: tuple[str, ...]) -
     assert "would have been killed by default, would free 2.70 GiB" in rows[2]
 
 
-def test_one_act_in_full(oomkit: Command, kept: tuple[str, ...]) -> None:
-    done = oomkit("history", "2", *kept)
+def test_one_act_in_full(oomkit: Command, files: tuple[str, ...]) -> None:
+    done = oomkit("history", "2", *files)
     assert done.returncode == 0
     for words in (
         "policy      default (rule ", ", soft)", "available 117 MiB (at most 819 MiB), for 30.0 s",
@@ -45,15 +45,15 @@ def test_one_act_in_full(oomkit: Command, kept: tuple[str, ...]) -> None:
         assert words in done.stdout
 
 
-def test_a_kernels_kill_in_full_is_explained(oomkit: Command, kept: tuple[str, ...]) -> None:
-    done = oomkit("history", "3", *kept)
+def test_a_kernels_kill_in_full_is_explained(oomkit: Command, files: tuple[str, ...]) -> None:
+    done = oomkit("history", "3", *files)
     assert done.returncode == 1
     assert "mysqld[845] was killed: the machine ran out of memory" in done.stdout
     assert "anonymous 2.75 GiB, page tables 6.88 MiB" in done.stdout
 
 
-def test_json_is_the_records(oomkit: Command, kept: tuple[str, ...]) -> None:
-    done = oomkit("history", "--json", *kept)
+def test_json_is_the_records(oomkit: Command, files: tuple[str, ...]) -> None:
+    done = oomkit("history", "--json", *files)
     records = [json.loads(line) for line in done.stdout.splitlines()]
     written = [json.loads(line) for line in Path(JOURNAL).read_text().splitlines()]
     assert [{**record, "number": None} for record in written] == [
@@ -74,9 +74,9 @@ def test_json_is_the_records(oomkit: Command, kept: tuple[str, ...]) -> None:
     ],
 )
 def test_filters(
-    oomkit: Command, kept: tuple[str, ...], filters: tuple[str, ...], numbers: list[int]
+    oomkit: Command, files: tuple[str, ...], filters: tuple[str, ...], numbers: list[int]
 ) -> None:
-    done = oomkit("history", "--json", *filters, *kept, env=UTC)
+    done = oomkit("history", "--json", *filters, *files, env=UTC)
     assert [json.loads(line)["number"] for line in done.stdout.splitlines()] == numbers
     assert done.returncode == int(3 in numbers)
 
@@ -88,7 +88,7 @@ def test_where_the_store_cannot_be_written_the_journal_is_read_anew(
     monkeypatch.setattr(config, "STORE", str(tmp_path / "no" / "store"))
     for _ in range(2):
         done = CliRunner().invoke(command, ["--json"])
-        assert "unable to open database file; the history is read anew" in done.stderr
+        assert "unable to open database file; reading the journal instead" in done.stderr
         assert done.stdout.count("\n") == 3
     monkeypatch.setattr(config, "STORE", str(tmp_path / "store"))
     assert CliRunner().invoke(command, ["--json"]).stderr == ""
@@ -97,9 +97,9 @@ def test_where_the_store_cannot_be_written_the_journal_is_read_anew(
     assert CliRunner().invoke(command, ["--json"]).stdout.count("\n") == 3
 
 
-def test_nothing_to_show(oomkit: Command, kept: tuple[str, ...]) -> None:
-    done = oomkit("history", "--since", "1h", *kept)
-    assert (done.returncode, done.stdout) == (0, "nothing happened\n")
+def test_nothing_to_show(oomkit: Command, files: tuple[str, ...]) -> None:
+    done = oomkit("history", "--since", "1h", *files)
+    assert (done.returncode, done.stdout) == (0, "no records\n")
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_damaged_lines_are_named(oomkit: Command, tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     journal.write_bytes(Path(JOURNAL).read_bytes() + b'{"kind":"ac\n{"kind":"stop","time_s":2e9}\n')
     done = oomkit("history", "--journal", str(journal), "--store", ":memory:")
-    assert done.stderr == f"oomkit: {journal}: 1 damaged line passed over\n"
+    assert done.stderr == f"oomkit: {journal}: 1 damaged line skipped\n"
     assert "guard stopped" in done.stdout
 
 
@@ -205,4 +205,4 @@ def test_a_recording_cut_short_still_plays(oomkit: Command, tmp_path: Path) -> N
     path.write_bytes(RECORDING.read_bytes()[: os.stat(RECORDING).st_size // 2])
     done = oomkit("run", str(path), "--policy", "default")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "would have killed: nobody" in done.stdout
+    assert "would have killed: none" in done.stdout

@@ -12,7 +12,7 @@ from tests.conftest import Command, fits
     ("release", "heading", "words"),
     [
         ("5.15.0-91-generic", "badness", "resident memory + swap + page tables"),
-        ("5.15", "who is killed", "the process with the highest badness itself, no child"),
+        ("5.15", "victim", "the process with the highest badness itself, no child"),
         ("5.15", "oom_score", "0 to 2000"),
         ("5.15", "protected", "oom_score_adj -1000"),
         ("5.15", "units", "65 page faults a thread"),
@@ -23,7 +23,7 @@ from tests.conftest import Command, fits
         ("6.12", "oom_reaper", "2 s after the kill"),
         ("4.18", "dies with it", "memory.oom.group is not known"),
         ("4.16", "badness", "CAP_SYS_ADMIN has 3 % less"),
-        ("4.17", "who is killed", "the worst child"),
+        ("4.17", "victim", "the worst child"),
         ("3.10.0-1160.el7.x86_64", "oom_score", "1000 for all of RAM and swap"),
         ("2.6.36", "units", "thousandths"),
         ("2.6.36", "oom_score", "0 to 1000"),
@@ -47,7 +47,7 @@ def test_every_rule_set_can_be_put_into_words(oomkit: Command) -> None:
     for row in rows:
         rules, words = row["rules"], row["in_words"]
         assert ("memory.oom.group its whole" in words["dies with it"]) == rules["oom_group"]
-        assert ("no child" in words["who is killed"]) == (rules["children"] == "none")
+        assert ("no child" in words["victim"]) == (rules["children"] == "none")
         assert ("measured against" in words) == (rules["badness"] != "classic")
         assert ("negative" in words["adjustment"]) == (rules["result"] == "signed")
         assert all(words.values())

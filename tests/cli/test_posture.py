@@ -25,7 +25,7 @@ def test_posture_names_the_victim_and_what_deserves_attention(
     assert done.returncode == 0
     assert "next      mysqld[812] dies" in done.stdout
     assert "a database tops the list: mysqld[812] dies first" in done.stdout
-    assert "cgroup /pods/a is at 98% of its limit" in done.stdout
+    assert "cgroup /pods/a is at 98 % of its limit" in done.stdout
 
 
 def test_no_panic_is_foretold_where_others_are_hidden(oomkit: Command, machine: Snapshot) -> None:

@@ -42,14 +42,14 @@ def test_the_next_ones_cgroup_is_named(oomkit: Command) -> None:
 
 def test_the_bar_and_its_text_say_the_same(oomkit: Command) -> None:
     out = oomkit("--from", SHOP).stdout
-    assert "[#####################...] 90% of 7.75 GiB used, 828 MiB left" in out
-    assert "[####....................] 15% of 2.00 GiB used, 1.69 GiB left" in out
+    assert "[#####################...] 90 % of 7.75 GiB used, 828 MiB left" in out
+    assert "[####....................] 15 % of 2.00 GiB used, 1.69 GiB left" in out
 
 
 def test_a_pod_near_its_limit_is_one_line(oomkit: Command) -> None:
     done = oomkit("--from", NODE, "--json")
     near = [i for i in json.loads(done.stdout)["attention"] if i["code"] == "cgroup_near_limit"]
-    text = "pod 1f0c9a52 (burstable), container 222222222222, is at 99% of its limit"
+    text = "pod 1f0c9a52 (burstable), container 222222222222, is at 99 % of its limit"
     assert [item["text"] for item in near] == [f"{text} (page cache included)"]
     assert near[0]["cgroup"].endswith("cri-containerd-" + "2" * 64 + ".scope")
     command = near[0]["advice"][0]["command"]
@@ -64,15 +64,15 @@ UID = "0f0f0f0f-1111-2222-3333-444455556666"
     [
         (
             [f"/kubepods/besteffort/pod{UID}", f"/kubepods/besteffort/pod{UID}/{'ab' * 32}"],
-            ["pod 0f0f0f0f (besteffort), container abababababab, is at 97% of its limit"],
+            ["pod 0f0f0f0f (besteffort), container abababababab, is at 97 % of its limit"],
         ),
         (
             [f"/kubepods.slice/kubepods-pod{UID.replace('-', '_')}.slice"],
-            ["pod 0f0f0f0f (guaranteed) is at 97% of its limit"],
+            ["pod 0f0f0f0f (guaranteed) is at 97 % of its limit"],
         ),
-        ([f"/system.slice/docker-{'12' * 32}.scope"], ["container 121212121212 is at 97%"]),
-        (["/outer", "/outer/inner"], ["cgroup /outer/inner is at 97% of its limit"]),
-        (["/one", "/two"], ["cgroup /one is at 97%", "cgroup /two is at 97%"]),
+        ([f"/system.slice/docker-{'12' * 32}.scope"], ["container 121212121212 is at 97 %"]),
+        (["/outer", "/outer/inner"], ["cgroup /outer/inner is at 97 % of its limit"]),
+        (["/one", "/two"], ["cgroup /one is at 97 %", "cgroup /two is at 97 %"]),
     ],
 )
 def test_nested_cgroups_are_told_of_once(

@@ -109,7 +109,7 @@ def test_a_limit_below_what_is_used_says_so(oomkit: Command) -> None:
     asked = ask(oomkit, "--set", "cgroup.php.max=max")
     assert asked["what_if"]["changed"][0]["now"] is None
     asked = ask(oomkit, "--set", "cgroup.php.high=1G")
-    assert "kills nobody" in asked["what_if"]["changed"][0]["text"]
+    assert "kills none" in asked["what_if"]["changed"][0]["text"]
 
 
 def test_a_cgroup_without_a_record_gets_a_limit(oomkit: Command) -> None:
@@ -162,7 +162,7 @@ def test_swap_in_use_has_to_fit(machine: Snapshot) -> None:
     after, (change,) = changed(machine, ["machine.swap=0"], RULES)
     assert after.memory.free_swap_pages == 0
     assert after.memory.available_pages == 600000 - 20000
-    assert "78 MiB that are in swap now would have to come back to memory" in change.remark
+    assert "78.1 MiB that are in swap now would have to come back to memory" in change.remark
     after, (change,) = changed(machine, ["machine.swap=+1G"], RULES)
     assert after.memory.free_swap_pages == machine.memory.free_swap_pages + GIB
     assert change.advice[0].command.startswith("f=/swap.")
@@ -194,13 +194,13 @@ def test_the_commit_limit_follows(machine: Snapshot) -> None:
         ("foo", "expected KEY=VALUE with a key such as machine.ram"),
         ("machine.rma=4G", "unknown key 'rma'; did you mean ram?"),
         ("machin.ram=4G", "unknown key 'machin'; did you mean machine?"),
-        ("machine.cpus=4", "only ram, swap, kernel play a part"),
+        ("machine.cpus=4", "only ram, swap, kernel affect which process"),
         ("machine.ram=4X", 'expected a size such as "300M"'),
         ("machine.ram=-9G", "that is below 0"),
         ("machine.ram=1M", 'expected a size from "16M" on'),
         ("machine.ram=+nan", 'expected a size such as "300M"'),
         ("vm.swapiness=3", "did you mean swappiness?"),
-        ("vm.dirty_ratio=3", "plays no part in who is killed"),
+        ("vm.dirty_ratio=3", "does not affect which process is killed"),
         ("vm.swappiness=999", "expected a whole number from 0 to 200, not 999"),
         ("vm.panic_on_oom=yes", "expected a whole number"),
         ("cgroup.ppods.max=2G", "no memory cgroup 'ppods' in this snapshot; near: /pods"),
@@ -325,7 +325,7 @@ def test_what_is_so_already_is_no_change(oomkit: Command) -> None:
     )
     assert "OOMPolicy" not in done.stdout
     done = oomkit("rank", "--from", SHOP, "--set", "machine.ram=-400G")
-    assert done.stderr == ("oomkit: --set machine.ram=-400G: that is below 0; it is 7936 MiB now\n")
+    assert done.stderr == ("oomkit: --set machine.ram=-400G: that is below 0; it is 7.75 GiB now\n")
 
 
 def test_why_gives_sizes_with_their_unit(oomkit: Command) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 import pytest
 
+from oomkit.cli import agree
 from oomkit.cli.group import COMMANDS
 from oomkit.cli.progress import _fitting
 from oomkit.views.kernels import bootable_lines
@@ -24,6 +25,8 @@ from tests.conftest import Command
 ROOT = Path(__file__).parents[2]
 OOMKIT = Path(sys.executable).parent / "oomkit"
 SHOP = str(ROOT / "docs" / "examples" / "shop.json")
+NODE = str(ROOT / "docs" / "examples" / "node.json")
+REDIS = str(ROOT / "docs" / "examples" / "redis.json")
 NIGHT = str(ROOT / "docs" / "examples" / "night.jsonl")
 LOG = str(ROOT / "tests" / "data" / "oom-logs" / "g-3.10.0-514-el7-sed-mysqld.log")
 SCENARIO = str(ROOT / "scenarios" / "oom-group.toml")
@@ -44,9 +47,14 @@ PRINTING = (
     ("history", "--journal", NIGHT),
     ("kernels",),
     ("kernels", "--json"),
+    ("doctor", "--from", REDIS),
+    ("doctor", "--from", REDIS, "--json"),
     ("snapshot",),
     ("guard", "--check"),
     ("daemons",),
+    ("cgroup",),
+    ("cgroup", "loader", "--from", NODE),
+    ("cgroup", "loader", "--from", NODE, "--json"),
 )
 
 
@@ -101,7 +109,8 @@ def test_a_closed_standard_input_is_named(args: tuple[str, ...], tmp_path: Path)
 
 @pytest.mark.parametrize(
     "args",
-    [("explain", "{}"), ("rank", "--from", "{}"), ("--from", "{}"), ("run", "{}"),
+    [("explain", "{}"), ("rank", "--from", "{}"), ("doctor", "--from", "{}"),
+     ("--from", "{}"), ("run", "{}"),
      ("sweep", "{}"), ("new", "--from", "{}"), ("new", "{}/x"), ("snapshot", "-o", "{}/x"),
      ("explain", LOG, "--html", "{}/x"), ("run", SCENARIO, "--html", "{}/x.html"),
      ("run", SCENARIO, "--svg", "{}/x.svg"), ("agree", "{}"),
@@ -123,15 +132,23 @@ def test_every_command_names_a_file_alike(args: tuple[str, ...], tmp_path: Path)
     assert "'" not in last
 
 
-def test_agree_says_that_the_battery_is_not_installed(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [OOMKIT, "agree"], capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path
+def test_agree_plays_the_battery_of_the_source_or_the_installed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "prefix", f"{tmp_path}/venv")
+    installed = tmp_path / "venv/share/oomkit/scenarios/battery"
+    with pytest.raises(SystemExit) as end:
+        agree._battery()
+    assert end.value.code == 2
+    assert capsys.readouterr().err == (
+        f"oomkit: scenarios/battery: no such directory here, and none at {installed}: expected a "
+        "directory or scenarios to play\n"
     )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == (
-        "oomkit: scenarios/battery: no such directory here; it comes with oomkit's source, not "
-        "with the installed package: expected a directory or scenarios to play\n"
-    )
+    installed.mkdir(parents=True)
+    assert agree._battery() == str(installed)
+    (tmp_path / "scenarios/battery").mkdir(parents=True)
+    assert agree._battery() == "scenarios/battery"
 
 
 def test_a_reader_of_errors_that_left_does_not_hide_the_status() -> None:
@@ -174,7 +191,7 @@ def test_summaries_of_commands_are_whole_at_any_width(oomkit: Command, columns: 
     [
         (("rnak",), "no such command 'rnak'; did you mean rank?"),
         (("help", "expalin"), "no such command 'expalin'; did you mean explain?"),
-        (("frobnicate",), "no such command 'frobnicate'; expected one of agree, daemons, "),
+        (("frobnicate",), "no such command 'frobnicate'; expected one of agree, cgroup, "),
         (("run",), "Missing argument 'SCENARIO|RECORDING'. Try 'oomkit run --help'."),
         (("new",), "Missing argument 'NAME'. Try 'oomkit new --help'."),
         (("rank", "--xyzzy"), "No such option '--xyzzy'. Try 'oomkit rank --help'."),
@@ -309,6 +326,8 @@ def test_without_no_color_a_terminal_is_coloured() -> None:
         ("guard", "--check"),
         ("guard", "--check", "--pid", "1"),
         ("daemons",),
+        ("cgroup", "--from", NODE),
+        ("cgroup", "loader", "--from", NODE),
         *((name, "--help") for name in sorted(COMMANDS)),
     ],
     ids=" ".join,

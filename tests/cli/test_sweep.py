@@ -109,7 +109,7 @@ def test_an_answer_needs_no_directory_that_can_be_written(folder: Path) -> None:
     assert "rows.csv.part: " in asked.stderr
 
 
-def test_stopped_where_nothing_can_be_written_it_says_that_nothing_is_kept(folder: Path) -> None:
+def test_stopped_where_nothing_can_be_written_it_says_that_nothing_is_saved(folder: Path) -> None:
     process = subprocess.Popen(
         [OOMKIT, "sweep", str(folder / "s.toml"), "--set", "runs=100000", "--workers", "1"],
         cwd="/sys", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -122,7 +122,7 @@ def test_stopped_where_nothing_can_be_written_it_says_that_nothing_is_kept(folde
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
     # By then a run is finished, or none is.
-    assert "are lost: nothing can be written here" in err or "nothing is kept" in err
+    assert "are lost: nothing can be written here" in err or "nothing is saved" in err
     assert "--resume" not in err
     assert [path.name for path in folder.iterdir()] == ["s.toml"]
 
@@ -209,14 +209,14 @@ def test_stopped_by_ctrl_c_it_keeps_what_is_done_and_goes_on(folder: Path) -> No
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert out == ""
-    assert "runs are kept in rows.csv.part, --resume goes on" in err
+    assert "runs are saved in rows.csv.part, --resume continues" in err
     assert err.count("\n") == 1
     kept = len(part.read_text().splitlines()) - 1
     assert f"stopped; {kept:,} of 3,000 runs" in err
     assert kept < 3000
     refused = oomkit(folder, "sweep", "s.toml", *runs)
     assert refused.returncode == 2
-    assert "--resume goes on with it" in refused.stderr
+    assert "--resume continues it" in refused.stderr
     other = oomkit(folder, "sweep", "s.toml", *runs, "--resume", "--set", "seed=9")
     assert "made by another sweep" in other.stderr
     done = oomkit(folder, "sweep", "s.toml", *runs, "--resume")

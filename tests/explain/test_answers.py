@@ -305,7 +305,7 @@ def test_rows_and_bars_fit_the_window(width: int) -> None:
 def test_reports_and_incidents_have_one_form_of_json(tmp_path: Path) -> None:
     case = case_of(tmp_path, f"[9.000001] {KILL}" + "\n" * 500 + OOMD)
     report = report_object(case.explain(0), case.incident(0))
-    (alone,) = case.told_by_others()
+    (alone,) = case.reported_by_others()
     incident = incident_object(alone, case.evidence)
     assert (report["record"], incident["record"]) == ("report", "incident")
     assert set(incident) <= set(report)

@@ -26,7 +26,7 @@ def case_of(number: str) -> Case:
 def objects_of(number: str) -> list[dict[str, Any]]:
     case = case_of(number)
     found = [report_object(case.explain(i), case.incident(i)) for i in range(len(case.reports))]
-    found.extend(incident_object(item, case.evidence) for item in case.told_by_others())
+    found.extend(incident_object(item, case.evidence) for item in case.reported_by_others())
     if case.no_kill is not None:
         found.append(no_kill_object(case.no_kill, case.failed))
     return found

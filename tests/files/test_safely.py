@@ -77,7 +77,7 @@ def test_a_file_that_others_can_write_is_refused(tmp_path: Path, mode: int) -> N
     path = tmp_path / "here"
     path.touch()
     path.chmod(mode)
-    with pytest.raises(NotSafeError, match="can be written by everybody"):
+    with pytest.raises(NotSafeError, match="can be written by all users"):
         opened(path)
 
 
@@ -103,13 +103,13 @@ def test_a_directory_that_everybody_can_change_must_be_sticky(tmp_path: Path) ->
     place = tmp_path / "open"
     place.mkdir()
     place.chmod(0o777)
-    with pytest.raises(NotSafeError, match="can be written by everybody"):
+    with pytest.raises(NotSafeError, match="can be written by all users"):
         opened(place / "new")
     assert not is_safe_directory(str(place))
     place.chmod(0o1777)
     opened(place / "new")
     assert not is_safe_directory(str(place))
-    with pytest.raises(NotSafeError, match="its directory can be written by everybody"):
+    with pytest.raises(NotSafeError, match="its directory can be written by all users"):
         expect_own(str(place / "new"))
     place.chmod(0o755)
     assert is_safe_directory(str(place))
@@ -155,7 +155,7 @@ def test_who_called_sudo_may_own_what_is_read(
     monkeypatch.setenv("SUDO_UID", str(OTHER))
     os.close(open_trusted(str(path)))
     path.chmod(0o666)
-    with pytest.raises(NotSafeError, match="can be written by everybody"):
+    with pytest.raises(NotSafeError, match="can be written by all users"):
         open_trusted(str(path))
 
 

@@ -218,6 +218,20 @@ def mapped(name: str, mib: str, procs: str) -> None:
     wait()
 
 
+def segment(name: str, mib: str, procs: str) -> None:
+    """Holds a segment of System V that goes with it, as it was removed when it was attached."""
+    write(procs, "0")
+    named(name)
+    size = int(mib) << 20
+    LIBC.shmat.restype = ctypes.c_void_p
+    number = LIBC.shmget(0, ctypes.c_size_t(size), 0o1600)
+    at = LIBC.shmat(number, None, 0)
+    LIBC.shmctl(number, 0, None)
+    ctypes.memset(at, 1, size)
+    ready()
+    wait()
+
+
 def memfd(name: str, mib: str, procs: str) -> None:
     """Holds a file that lies in memory and that it does not map."""
     write(procs, "0")

@@ -458,20 +458,24 @@ def test_processes_that_share_their_memory_are_one(arena: Arena, protected: bool
     assert arena.alive(small)
 
 
-@pytest.mark.parametrize("actor", ["mapped", "memfd"])
+@pytest.mark.parametrize("actor", ["mapped", "memfd", "segment"])
+@pytest.mark.parametrize("noted", [False, True])
 def test_shared_memory_from_before_the_shortage_counts_as_well(
-    group: Path, arena: Arena, actor: str
+    group: Path, arena: Arena, actor: str, noted: bool
 ) -> None:
     small = arena.victim("small", 20)
     enter(arena, group, small)
     large, _ = arena.play(actor, "large", 120, group / "cgroup.procs")
     arena.guard(SOFT)
+    if noted:
+        arena.memory(available=0.2, shmem=0.12)
+        arena.until_said("low memory")
     arena.memory(available=0.02, shmem=0.12)
     arena.until(lambda: not arena.alive(large), "the victim dies")
     assert arena.alive(small)
 
 
-@pytest.mark.parametrize("actor", ["mapped", "memfd"])
+@pytest.mark.parametrize("actor", ["mapped", "memfd", "segment"])
 def test_shared_memory_counts_for_who_alone_holds_it(group: Path, arena: Arena, actor: str) -> None:
     small = arena.victim("small", 20)
     enter(arena, group, small)

@@ -58,7 +58,7 @@ def test_a_process_is_looked_at_with_each_file_opened_once(
     assert opened == {"stat": 1, "status": 1, "oom_score_adj": 1, "cgroup": 1}
 
 
-def test_a_process_that_is_kept_at_hand_is_identified_again_without_opening_a_file(
+def test_a_process_of_the_shortlist_is_identified_again_without_opening_a_file(
     proc: Proc, opened: Counter[str]
 ) -> None:
     proc.put(70, 50_000)

@@ -257,7 +257,7 @@ def test_a_recorder_begins_once_there_is_room(tmp_path: Path) -> None:
     assert read_recording(str(path)).samples[-1].reading.t_s == 299.0
 
 
-def test_a_recording_of_another_size_is_kept_aside(tmp_path: Path) -> None:
+def test_a_recording_of_another_size_is_moved_aside(tmp_path: Path) -> None:
     path = tmp_path / "r"
     for size in (1 << 16, 1 << 17):
         ring = FlightRecorder(str(path), size)

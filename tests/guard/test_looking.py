@@ -150,7 +150,7 @@ def test_a_number_that_is_used_again_is_another_process(proc: Proc) -> None:
     warm.close()
 
 
-def test_nothing_is_kept_open_when_all_is_well_again(proc: Proc) -> None:
+def test_nothing_stays_open_when_all_is_well_again(proc: Proc) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for pid in range(10, 40):
         proc.put(pid, 5000)

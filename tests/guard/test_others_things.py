@@ -137,7 +137,7 @@ def test_a_history_is_not_opened_through_links(tmp_path: Path, suffix: str) -> N
 @needs_root
 def test_a_history_where_others_can_put_files_is_not_opened(tmp_path: Path) -> None:
     tmp_path.chmod(0o1777)
-    with pytest.raises(StoreError, match="its directory can be written by everybody"):
+    with pytest.raises(StoreError, match="its directory can be written by all users"):
         Store(str(tmp_path / "store"))
     assert not (tmp_path / "store").exists()
 
@@ -276,7 +276,7 @@ def test_root_takes_no_policy_that_others_can_change(tmp_path: Path) -> None:
     path.chmod(0o666)
     done = checked(path)
     assert done.returncode == 2
-    assert "can be written by everybody" in done.stderr
+    assert "can be written by all users" in done.stderr
     path.chmod(0o644)
     os.chown(path, OTHER, OTHER)
     done = checked(path)
@@ -362,7 +362,7 @@ def test_a_drill_follows_files_that_are_replaced(arena: Arena) -> None:
     arena.until(lambda: not arena.alive(large), "it looks at the new file")
 
 
-def test_a_kept_file_is_opened_anew_when_it_is_another(tmp_path: Path) -> None:
+def test_an_open_file_is_opened_again_when_it_is_another(tmp_path: Path) -> None:
     path = tmp_path / "meminfo"
     path.write_text("old")
     kept, followed = KernelFile(str(path)), KernelFile(str(path), replaced=True)

@@ -210,6 +210,23 @@ def test_only_shared_memory_that_dies_with_its_holder_is_counted(tmp_path: Path)
     assert mapped_kb(str(tmp_path)) == 4 + 32 + 20 + 1000
 
 
+def test_a_segment_that_was_removed_dies_with_its_holder(tmp_path: Path) -> None:
+    (tmp_path / "smaps").write_text(SMAPS)
+    segments = tmp_path / "shm"
+    row = "         0          5  {:>4}  51200000  1  1  1  0  0  0  0  1  0  1  0  0\n"
+    heading = "       key      shmid perms       size  cpid  lpid nattch\n"
+    (tmp_path / "ns").mkdir()
+    (tmp_path / "ns" / "ipc").symlink_to("/proc/self/ns/ipc")
+    segments.write_text(heading + row.format("1600"))
+    assert mapped_kb(str(tmp_path), str(segments)) == 1056 + 50_000
+    segments.write_text(heading + row.format("600"))
+    assert mapped_kb(str(tmp_path), str(segments)) == 1056, "it stays when nobody maps it"
+    segments.write_text(heading + row.format("1600"))
+    (tmp_path / "ns" / "ipc").unlink()
+    (tmp_path / "ns" / "ipc").symlink_to("/proc/self/ns/uts")
+    assert mapped_kb(str(tmp_path), str(segments)) == 1056, "numbers of another namespace"
+
+
 def test_membership_is_empty_only_where_there_are_no_cgroups(tmp_path: Path) -> None:
     assert membership_of(str(tmp_path), Places()) == ""
     assert membership_of(str(tmp_path), Places(cgroups="/c", cgroup_version=1)) is None

@@ -196,9 +196,9 @@ def test_records_that_can_not_be_shown_are_named_and_the_rest_is_shown(tmp_path:
     assert told(store) == [1, 2]
     place = f"{path}: record at byte"
     assert store.faults == [
-        f"{place} 33: Expected `object | null`, got `str` - at `$.victim`; passed over",
-        f"{place} 74: expected JSON in UTF-8; passed over",
-        f"{place} 116: expected JSON in UTF-8; passed over",
+        f"{place} 33: Expected `object | null`, got `str` - at `$.victim`; skipped",
+        f"{place} 74: expected JSON in UTF-8; skipped",
+        f"{place} 116: expected JSON in UTF-8; skipped",
     ]
 
 

@@ -113,9 +113,9 @@ def test_the_service_manager_is_told(tmp_path: Path, abstract: bool) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind("\0" + path if abstract else path)
         ours = ServiceManager({"NOTIFY_SOCKET": "@" + path if abstract else path})
-        ours.tell(b"READY=1")
+        ours.send(b"READY=1")
         assert manager.recv(100) == b"READY=1"
-    ours.tell(b"STOPPING=1")  # it is gone: no fault
+    ours.send(b"STOPPING=1")  # it is gone: no fault
     ours.close()
     assert ours.watchdog_s is None
 

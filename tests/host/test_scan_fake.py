@@ -375,7 +375,7 @@ def test_a_vfork_child_is_told_by_the_kernels_verdict(proc: FakeProc) -> None:
     assert not task_of(snapshot, 8).mm_reaped
 
 
-def test_few_files_allowed_means_fewer_kept(
+def test_few_files_allowed_means_fewer_open(
     proc: FakeProc, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for pid in range(5, 25):

@@ -6,6 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from oomkit.kernel.memcg_stat import MemcgStat
+from oomkit.kernel.names import Names
 from oomkit.kernel.rank import rank
 from oomkit.kernel.snapshot_json import decode_snapshot
 from oomkit.kernel.state import Allocation, Memcg, Memory, Node, Pressure, Snapshot, Sysctl, Task
@@ -23,6 +25,8 @@ DOC = (Path(__file__).parents[2] / "docs/snapshot.md").read_text()
         ("$.sysctl", Sysctl),
         ("$.tasks[]", Task),
         ("$.memcgs[]", Memcg),
+        ("$.anatomy[]", MemcgStat),
+        ("$.names.PATH", Names),
         ("$.pressure", Pressure),
     ],
 )

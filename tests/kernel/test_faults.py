@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from oomkit.explain.explanation import Case
-from oomkit.explain.files import Told
+from oomkit.explain.files import ReadLog
 from oomkit.kernel.faults import FAULTS, MEMCG_LOOP, NEXT_SELECTION, SOFT_LIMIT, has_fault
 from oomkit.kernel.state import Memcg, Memory, Snapshot, Task
 from oomkit.kernel.versions import rules_for
@@ -42,7 +42,7 @@ def _report(line: int, *, kernel: str, killed: int | None = None, cgroup: str = 
 
 
 def _kinds(reports: list[Report], index: int = -1) -> set[str]:
-    case = Case([Told(name="k", reports=tuple(reports))])
+    case = Case([ReadLog(name="k", reports=tuple(reports))])
     return {f.kind for f in case.explain(len(reports) + index).findings}
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from oomkit.explain.explanation import Case
-from oomkit.explain.files import Told
+from oomkit.explain.files import ReadLog
 from oomkit.kernel.alloc import decide
 from oomkit.kernel.state import Allocation, Memcg, Memory, Snapshot, Task
 from oomkit.kernel.versions import rules_for
@@ -71,7 +71,7 @@ def test_memory_of_gpus_is_shown_and_found() -> None:
         line.replace("gpu_active:0kB gpu_reclaim:0kB", "gpu_active:120000kB gpu_reclaim:8000kB")
         for line in _lines("7.1.13")
     ]
-    case = Case([Told(name="x.log", reports=tuple(_read(lines)))])
+    case = Case([ReadLog(name="x.log", reports=tuple(_read(lines)))])
     told = case.explain(0)
     assert told.where is not None
     assert told.where.kb("gpu") == 128_000
@@ -79,7 +79,7 @@ def test_memory_of_gpus_is_shown_and_found() -> None:
 
 
 def test_protected_memory_is_found() -> None:
-    told = Case([Told(name="x.log", reports=tuple(_read(_lines("7.2.12"))))]).explain(0)
+    told = Case([ReadLog(name="x.log", reports=tuple(_read(_lines("7.2.12"))))]).explain(0)
     texts = [f.text for f in told.findings if f.kind == "protected"]
     assert len(texts) == 1
     assert "memory.low" in texts[0]
@@ -105,7 +105,7 @@ def test_warnings_before_a_report_witness_the_freeze() -> None:
         ("leak", 10, 1),
         ("leak", 21, 0),
     ]
-    told = Case([Told(name="x.log", reports=tuple(reports))]).explain(0)
+    told = Case([ReadLog(name="x.log", reports=tuple(reports))]).explain(0)
     (text,) = [f.text for f in told.findings if f.kind == "stalled"]
     assert text == (
         "an allocation of leak had waited 21 s for memory, 19 s before the kill: "

@@ -8,7 +8,7 @@ from oomkit.policy.engine.candidate import Growth
 from oomkit.scenario import scenario_from
 
 
-def test_growth_of_memory_and_of_what_was_written_to_tmpfs_are_kept_apart() -> None:
+def test_growth_of_memory_and_of_what_was_written_to_tmpfs_are_separate() -> None:
     hold = {"hold": "forever"}
     tasks: list[dict[str, Any]] = [
         {"name": "writer", "steps": [{"touch": "8M"}, {"tmpfs": "64M"}, hold]},

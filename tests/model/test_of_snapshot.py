@@ -124,7 +124,7 @@ def test_thousands_of_processes_become_a_few_tasks() -> None:
     check(crowd)
 
 
-def test_children_are_kept_where_the_kernel_sacrifices_them() -> None:
+def test_children_stay_where_the_kernel_sacrifices_them() -> None:
     old = msgspec.structs.replace(snapshot_of(SHOP), kernel="4.18")
     tasks = tuple(
         msgspec.structs.replace(t, ppid=950) if t.pid in range(2100, 2106) else t for t in old.tasks

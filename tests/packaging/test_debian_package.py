@@ -43,7 +43,6 @@ def newer(package: Path, into: Path) -> Path:
     subprocess.run(["dpkg-deb", "-R", package, into / "tree"], check=True)
     control = into / "tree/DEBIAN/control"
     control.write_text(control.read_text().replace("\nVersion: ", "\nVersion: 1:"))
-    (into / "tree/usr/share/oomkit").mkdir()
     (into / "tree/usr/share/oomkit/newer").write_text("")
     made = into / "newer.deb"
     subprocess.run(

@@ -140,7 +140,7 @@ def test_a_new_kind_of_rate_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     assert watch.see(seen(1.0, 1000.0)).level == CALM
     state = watch.see(seen(2.0, 3000.0))
     assert (state.level, state.cgroup) == (HARD, "/a")
-    assert evidence_line(state.evidence[0]) == "scan of /a 1.95 MiB/s over 1 s >= 1 MiB/s"
+    assert evidence_line(state.evidence[0]) == "scan of /a 1.95 MiB/s over 1 s >= 1.00 MiB/s"
     lines = missing_words(policy(when), machine(pgscan_pages=None))
     assert lines[0] == "scan (pages scanned) can't be measured on this machine"
     with pytest.raises(PolicyError, match=r"expected at least one condition: .*scan"):

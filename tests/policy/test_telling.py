@@ -9,8 +9,8 @@ from oomkit.policy.engine.evidence import amount
 
 @pytest.mark.parametrize(
     ("kb", "text"),
-    [(0, "0 KiB"), (999, "999 KiB"), (1000, "0.977 MiB"), (1 << 20, "1 GiB"),
-     (1034240, "0.986 GiB"), (3 << 30, "3 TiB")],
+    [(0, "0 B"), (999, "999 KiB"), (1000, "1000 KiB"), (1 << 20, "1.00 GiB"),
+     (1034240, "1010 MiB"), (3 << 30, "3.00 TiB")],
 )  # fmt: skip
 def test_sizes(kb: float, text: str) -> None:
     assert amount(kb, "kb") == text

@@ -117,7 +117,7 @@ def test_a_heartbeat_notes_when_it_could_not_run(monkeypatch: pytest.MonkeyPatch
         time.sleep(0.3)
         os.kill(lane.pid, signal.SIGCONT)
         time.sleep(0.1)
-        lane.tell(Report(writer))
+        lane.report_notes(Report(writer))
         os.kill(lane.pid, signal.SIGSTOP)
         time.sleep(0.2)
         lane.close(Report(writer))

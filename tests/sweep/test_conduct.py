@@ -120,7 +120,7 @@ def stopped(path: Path, expected: bytes, keep: Iterator[int], tail: bytes = b"")
     return Spool(str(path), made(), 60)
 
 
-def test_rows_ahead_of_their_turn_are_kept(tmp_path: Path, expected: bytes) -> None:
+def test_rows_ahead_of_their_turn_stay(tmp_path: Path, expected: bytes) -> None:
     path = tmp_path / "rows"
     spool = stopped(path, expected, iter([0, 1, 2, 7, 8, 40]), tail=b'{"run":50,"poi')
     spool.resume()

@@ -61,7 +61,7 @@ def test_what_cant_be_told_apart_is_said() -> None:
         return {"cost": [20.0, 10.0, 10.0][job.policy] + Random(f"{job.run}").gauss(0, 3)}
 
     found = answered(sweep(runs=40, policies=POLICIES), result)
-    assert "can't be told from" in found.sentence
+    assert "not distinguishable from" in found.sentence
     assert [one.told_apart for one in found.against] == [False, True]
     alike = answered(sweep(runs=5, policies=POLICIES), lambda _: {"cost": 7.0})
     assert alike.sentence == "all 3 in 5 loads are alike: cost 7.0 s (7.0 s to 7.0 s) on average"

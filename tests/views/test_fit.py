@@ -2,11 +2,12 @@
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from oomkit.render.layout import Column
-from oomkit.render.terminal import Look, fitted, render
+from oomkit.render.terminal import Line, Look, fitted, fold, render
 
 _CELLS = st.text(alphabet="0123456789.", min_size=1, max_size=9)
 
@@ -41,3 +42,12 @@ def test_no_number_is_cut_and_what_is_left_out_is_named(
     if out:
         most_out = max(cells[int(name[1:])][1] for name in out)
         assert all(cells[int(name[1:])][1] >= most_out for name in heads[1:])
+
+
+@pytest.mark.parametrize("width", [12, 20, 60, 200])
+@pytest.mark.parametrize("text", ["#1 mysqld[6576] was killed", "#10 mysqld[6576] was killed", "a"])
+def test_a_folded_line_loses_no_blank(text: str, width: int) -> None:
+    parts = fold(Line(text, indent=3), width)
+    assert all(len(part) <= width for part in parts)
+    assert "".join(parts).replace(" ", "") == text.replace(" ", "")
+    assert parts[0].startswith(text.split(maxsplit=1)[0] + (" " if " " in text else ""))

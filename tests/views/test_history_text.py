@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from oomkit.history.records import Record, read_record
-from oomkit.views.history import full, local_time, what, who
+from oomkit.views.history import full, local_time, victim_of, what
 
 VICTIM = {"pid": 7, "comm": "leak", "expected_kb": 2048, "level": "tree", "uid": 1000,
           "members": [{"pid": 7, "comm": "leak"}, {"pid": 8, "comm": "child"}]}  # fmt: skip
@@ -25,14 +25,14 @@ def read(values: dict[str, Any]) -> Record:
             "killed by p, 3.00 MiB free after 45 ms",
         ),
         ({**ACT, "outcome": "died"}, "killed by p"),
-        ({**ACT, "outcome": "survived"}, "chosen by p: did not die"),
-        ({**ACT, "outcome": "gone"}, "chosen by p: was gone already"),
+        ({**ACT, "outcome": "survived"}, "chosen by p: did not exit"),
+        ({**ACT, "outcome": "gone"}, "chosen by p: had exited already"),
         ({**ACT, "outcome": "odd"}, "chosen by p: odd"),
-        ({**ACT, "outcome": None}, "chosen by p; how it ended is not known"),
+        ({**ACT, "outcome": None}, "chosen by p; outcome unknown"),
         ({**ACT, "dry_run": True}, "would have been killed by p, would free 2.00 MiB"),
         (
             {"kind": "kernel_kill", "seen": "vmstat", "count": 2, "cgroups": {"/a": 2}},
-            "2 killed by the kernel in /a; its log did not say which",
+            "2 killed by the kernel in /a; its log does not name them",
         ),
         (
             {"kind": "kernel_kill", "seen": "kmsg", "scope": "memcg"},
@@ -40,7 +40,7 @@ def read(values: dict[str, Any]) -> Record:
         ),
         (
             {"kind": "reload", "ok": False, "policy": "p", "text": "when: expected"},
-            "policy reload failed, kept the old one: policy p, when: expected",
+            "policy reload failed, keeping the old one: policy p, when: expected",
         ),
         ({"kind": "reload", "ok": True, "policy": "p"}, "policy reloaded: policy p"),
         ({"kind": "stop"}, "guard stopped"),
@@ -53,10 +53,10 @@ def test_what_happened(record: dict[str, Any], said: str) -> None:
 
 
 def test_who() -> None:
-    assert who(read(ACT)) == "leak[7] +1"
-    assert who(read({"kind": "kernel_kill", "pid": 3, "comm": "x"})) == "x[3]"
-    assert who(read({"kind": "kernel_kill", "pid": None, "comm": "x"})) == "x[?]"
-    assert who(read({"kind": "stop"})) == ""
+    assert victim_of(read(ACT)) == "leak[7] +1"
+    assert victim_of(read({"kind": "kernel_kill", "pid": 3, "comm": "x"})) == "x[3]"
+    assert victim_of(read({"kind": "kernel_kill", "pid": None, "comm": "x"})) == "x[?]"
+    assert victim_of(read({"kind": "stop"})) == ""
 
 
 def test_an_act_in_full() -> None:
@@ -78,10 +78,10 @@ def test_an_act_in_full() -> None:
     assert lines[0].endswith("leak[7] +1 killed by p, 3.00 MiB free after 45 ms")
     assert lines[1:] == [
         "policy      p (rule 1, hard)",
-        "why now     psi_full of /box 30 % over 3.0 s (at least 25 %), for 1.5 s",
+        "why now     psi_full of /box 30.0 % over 3.0 s (at least 25.0 %), for 1.5 s",
         "            refault is not known here",
         "            empty_within 9.0 s (at most 5.0 s): does not hold",
-        "whom        leak[7] +1, uid 1000, tree",
+        "victim      leak[7] +1, uid 1000, tree",
         "            with child[8]",
         "signals     +0.001 s SIGTERM to 7 (chosen)",
         "            +3.000 s SIGKILL to 7: gone",
@@ -106,7 +106,7 @@ def test_a_kernel_kill_in_full_says_fields_in_words() -> None:
     lines = list(full(3, read(record), record))
     assert lines[0].endswith("mysqld[845] killed by the kernel (memcg OOM)")
     assert lines[1:] == [
-        "kernel time 711098.000000 s after boot",
+        "kernel time 711098.000 s after boot",
         "scope       a memory cgroup",
         "seen in     the kernel's log (/dev/kmsg)",
     ]

@@ -19,9 +19,9 @@ def test_a_line_for_each_thing_that_happened_in_order() -> None:
         "0.0 s  3 hog start",
         "30.0 s  the scenario sets vm.swappiness = 10",
         "31.0 s  tasks' memory begins to go to swap",
-        "38.0 s  tasks wait for memory: PSI some avg10 12 %",
+        "38.0 s  tasks wait for memory: PSI some avg10 12.0 %",
         "45.0 s  the machine freezes for 17.0 s, until 62.0 s",
-        "53.0 s  nearly nothing moves: PSI full avg10 52 %",
+        "53.0 s  nearly nothing moves: PSI full avg10 52.0 %",
         "60.0 s  the kernel kills hog/0 (pid 103)",
         "70.0 s  mmap of 4.00 GiB by hog/1 fails",
     ]

@@ -31,7 +31,7 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def agree_on(file: str, scenario: Scenario, place: Place, *, seed: int = 0) -> Agreement:
-    """Compare one scenario; that it can't be played there, or broke, is told in the result.
+    """Compare one scenario; that it can't be played there, or broke, is noted in the result.
 
     Raises:
         NoKernelError: there is no such kernel.

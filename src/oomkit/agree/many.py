@@ -42,7 +42,7 @@ def agree_on_all(jobs: Iterable[Job], workers: int = 1) -> Iterator[Agreement]:
     if workers == 1:
         yield from map(_play, jobs)
         return
-    # Spawned, since whoever shows progress has threads. Leaving takes the workers down, and they
+    # Spawned: a caller that shows progress has threads. Leaving takes the workers down, and they
     # their guests.
     with multiprocessing.get_context("spawn").Pool(workers, _heed_signals) as pool:
         yield from pool.imap(_play, jobs)

@@ -15,10 +15,10 @@ ORDER_TARGET = 0.85
 """Share of the scenarios in which all victims have to be the same, in the same order."""
 
 RATIO_TARGET = 1.3
-"""The time of the first kill may be so many times as long or as short."""
+"""Maximum factor between the times of the first kill."""
 
 Verdict = Literal["same", "tie", "differs"]
-"""``tie``: they differ only in who of equals died first."""
+"""``tie``: they differ only in the order among equal tasks."""
 
 
 class Agreement(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,15 +33,15 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
         failed: why playing it failed; empty where it did not.
         outcome: how it ended on the real kernel; None where it was not played.
         model_outcome: how it ended on the model.
-        victims: ``name/instance`` of who died on the real kernel, in order.
-        model_victims: who died on the model.
-        first: whether the first victim is the same (also when nobody died on both).
+        victims: ``name/instance`` of the tasks killed by the real kernel, in order.
+        model_victims: the tasks killed on the model.
+        first: whether the first victim is the same (also if there is none on either).
         order: whether all are the same, in the same order.
         denied: refused requests on the real kernel, ``name: call``, in order.
         model_denied: those on the model.
         first_kill_s: time of the first kill, or of the panic, on the real kernel.
         model_first_kill_s: the same on the model.
-        ratio: real time by modelled time; None where nobody died on one of them.
+        ratio: real time by modelled time; None if one of them killed no task.
         curve: which memory curve is compared: MemAvailable, or what is free of a cgroup's limit.
         curve_error: median absolute difference of it, as a share of RAM.
         swap_error: the same of SwapFree; None without swap.

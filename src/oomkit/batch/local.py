@@ -98,7 +98,7 @@ def _start_server() -> None:
 def _safe_path() -> Iterator[None]:
     """Start no interpreter that looks for modules in the current directory.
 
-    Anybody may have put them there. What the caller starts later is left as it is.
+    Any user may have put them there. What the caller starts later is left as it is.
     """
     before = os.environ.get("PYTHONSAFEPATH")
     os.environ["PYTHONSAFEPATH"] = "1"
@@ -113,7 +113,7 @@ def _safe_path() -> Iterator[None]:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Have Ctrl-C wait: a worker whose start it breaks off is known to nobody, and never ended."""
+    """Have Ctrl-C wait: a worker whose start it breaks off would be unknown, and never ended."""
     before = signal.getsignal(signal.SIGINT)
     if not callable(before) or threading.current_thread() is not threading.main_thread():
         yield

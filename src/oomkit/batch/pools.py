@@ -28,7 +28,7 @@ class Pool:
     Attributes:
         executor: takes the calls.
         tries: how often a call whose worker died is worth another try; a cluster's scheduler
-            has tried before it tells.
+            has tried before it reports.
         elsewhere: the workers may have another working directory.
     """
 
@@ -94,7 +94,7 @@ def cluster_pool(address: str) -> Iterator[Pool]:
         address: its scheduler's, such as ``tcp://10.0.0.5:8786``.
 
     Raises:
-        PoolError: that is no address, dask.distributed is not installed, nobody answers there,
+        PoolError: that is no address, dask.distributed is not installed, there is no answer,
             there are no workers, or they have another version of oomkit.
     """
     if re.fullmatch(r"\w+://\S+:\d+/?", address) is None:
@@ -145,7 +145,7 @@ class _Slots:
     def __call__(self) -> int:
         now = time.monotonic()
         if self._asked is None or now - self._asked > _LOOK_AGAIN_S:
-            # A lost scheduler is told by check().
+            # A lost scheduler is reported by check().
             with suppress(OSError, TimeoutError, RuntimeError, ValueError):
                 self._count = sum(self._client.nthreads().values())
             self._asked = now

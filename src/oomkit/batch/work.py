@@ -1,4 +1,4 @@
-"""Items through a function on a pool's workers: in batches, in order, whoever dies."""
+"""Items through a function on a pool's workers: in batches, in order, even if workers die."""
 
 import time
 from collections import deque
@@ -66,7 +66,7 @@ class Work(Generic[T, R]):
         """Prepare the work; iterating does it.
 
         Args:
-            pool: who does it.
+            pool: does the work.
             function: a function of a module, which workers can import.
             items: what it is called with; plain values travel best.
             lost: the result for an item that killed its workers, from the item and how many.
@@ -107,7 +107,7 @@ class Work(Generic[T, R]):
             self._gather(_LISTEN_S)
 
     def ahead(self, timeout_s: float = 2.0) -> list[R]:
-        """Results whose turn has not come, for whoever stops before the end.
+        """Results whose turn has not come, for a caller that stops before the end.
 
         Args:
             timeout_s: how long to wait for batches that are at work.
@@ -121,7 +121,7 @@ class Work(Generic[T, R]):
     def _fill(self) -> None:
         """Keep every worker busy and one batch waiting for each."""
         if self._again:
-            # Who may have killed a worker runs alone: then it is known who did.
+            # An item that may have killed a worker runs alone, to find out whether it did.
             if not self._pending:
                 self._submit(self._again.popleft())
             return

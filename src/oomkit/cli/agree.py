@@ -95,12 +95,7 @@ def command(
         fail("--kernel needs --on qemu: a cgroup's kernel is this host's")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda got, _: sys.exit(128 + got))
-    if not paths and not os.path.isdir(_BATTERY):
-        fail(
-            f"{_BATTERY}: no such directory here; it comes with oomkit's source, not with the "
-            "installed package: expected a directory or scenarios to play"
-        )
-    files = list(_files(paths or (_BATTERY,)))
+    files = list(_files(paths or (_battery(),)))
     places = list(_places(worlds or ("cgroup",), kernels))
     if skip_missing:
         places = [place for place in places if _is_here(place, files[0])]
@@ -109,6 +104,18 @@ def command(
     jobs = [_jobs(files, place, seed) for place in places]
     found = [one for there in jobs for one in _play(there, guests)]
     _show(found, as_json=as_json, as_markdown=as_markdown)
+
+
+def _battery() -> str:
+    """The battery of the source, where this is it, or the one that was installed."""
+    installed = f"{sys.prefix}/share/oomkit/{_BATTERY}"
+    found = [path for path in (_BATTERY, installed) if os.path.isdir(path)]
+    if not found:
+        fail(
+            f"{_BATTERY}: no such directory here, and none at {installed}: expected a directory or "
+            "scenarios to play"
+        )
+    return found[0]
 
 
 def _files(paths: tuple[str, ...]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 import msgspec
@@ -13,6 +13,9 @@ from oomkit.kernel.state import Snapshot
 from oomkit.kernel.versions import UnknownKernelError, rules_for
 from oomkit.printable import printable
 from oomkit.toml.numbers import MAX_INTEGER, MIN_INTEGER
+
+if TYPE_CHECKING:
+    from oomkit.host.names import NameBook
 
 
 class Integer(click.types.IntParamType):
@@ -60,16 +63,31 @@ def live_snapshot() -> Snapshot:
     from oomkit.host.scan import take_snapshot
 
     try:
-        return without_self(take_snapshot())
+        return with_names(without_self(take_snapshot()))
     except OSError as error:
         fail(f"/proc: {error.strerror}; expected a readable proc file system")
 
 
 def without_self(snapshot: Snapshot) -> Snapshot:
-    """Leave out the process that looks, which will be gone when memory runs out."""
+    """Leave out this process, which will have exited when memory runs out."""
     own = os.getpid()
     tasks = tuple(task for task in snapshot.tasks if task.pid != own)
     return msgspec.structs.replace(snapshot, tasks=tasks)
+
+
+def with_names(snapshot: Snapshot, book: "NameBook | None" = None) -> Snapshot:
+    """Add what people call this machine's cgroups.
+
+    Args:
+        snapshot: this machine.
+        book: keeps what was looked up; None: it is looked up once.
+    """
+    from oomkit.host.names import NameBook, names_of
+
+    paths = dict.fromkeys(memcg.path for memcg in snapshot.memcgs)
+    paths.update(dict.fromkeys(task.cgroup for task in snapshot.tasks))
+    names = names_of(paths, NameBook() if book is None else book)
+    return msgspec.structs.replace(snapshot, names=names)
 
 
 def rules_or_fail(release: str) -> RuleSet:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from oomkit.batch import Pool
-    from oomkit.explain.files import Counter, Told
+    from oomkit.explain.files import Counter, ReadLog
     from oomkit.explain.redact import Redactor
     from oomkit.klog.evidence import Evidence
     from oomkit.klog.records import Report
@@ -104,36 +104,58 @@ def command(
     names: tuple[str | None, ...] = files or (None,)
     if follow:
         sys.exit(_follow(names[0], Redactor() if redact else None, as_json=as_json))
-    told = _read(
+    logs = _read(
         names, Redactor() if redact else None, _pool(names, workers, cluster, redact=redact)
     )
     if page is not None:
-        status = _write_page(told, page, last)
+        status = _write_page(logs, page, last)
     elif as_json:
-        status = _print_json(told, last, summary=summary)
+        status = _print_json(logs, last, summary=summary)
     else:
-        status = _print_text(told, last, summary=summary)
-    sys.exit(_complain(told) or status)
+        status = _print_text(logs, last, summary=summary)
+    sys.exit(_complain(logs) or status)
 
 
 def _read(
     names: Sequence[str | None],
     redactor: "Redactor | None",
     workers: "AbstractContextManager[Pool] | None",
-) -> "list[Told]":
+) -> "list[ReadLog]":
     from oomkit.cli.progress import progress
     from oomkit.explain.files import Counter, read_files
 
     counter = Counter()
     with progress(lambda: f"{printable(counter.log)}: {counter.reports} OOM reports so far"):
-        if workers is None:
-            return list(read_files(names, counter=counter, redactor=redactor))
-        return _read_by(workers, names, counter)
+        if workers is not None:
+            return _read_by(workers, names, counter)
+        found = list(read_files(names, counter=counter, redactor=redactor))
+    if redactor is not None:
+        return found
+    return [
+        _with_owners(told) if name is None else told
+        for name, told in zip(names, found, strict=True)
+    ]
+
+
+def _with_owners(told: "ReadLog") -> "ReadLog":
+    """Say what people call the cgroups of this machine's own log."""
+    import msgspec
+
+    from oomkit.host.names import NameBook
+
+    book = NameBook()
+    reports = tuple(
+        msgspec.structs.replace(report, owner=book.of(report.cgroup).text() or None)
+        if report.cgroup
+        else report
+        for report in told.reports
+    )
+    return msgspec.structs.replace(told, reports=reports)
 
 
 def _read_by(
     workers: "AbstractContextManager[Pool]", names: Sequence[str | None], counter: "Counter"
-) -> "list[Told]":
+) -> "list[ReadLog]":
     from oomkit.batch import PoolError
     from oomkit.explain.files import read_files
 
@@ -149,7 +171,7 @@ def _read_by(
 def _pool(
     names: Sequence[str | None], workers: int | None, cluster: str | None, *, redact: bool
 ) -> "AbstractContextManager[Pool] | None":
-    """Who reads: workers where they were asked for, or where there is much to read."""
+    """The pool that reads: if asked for, or if there is much to read; else None."""
     if workers is not None and cluster is not None:
         fail("--workers and --cluster don't go together")
     asked = "--workers" if workers is not None else "--cluster" if cluster is not None else None
@@ -179,7 +201,7 @@ def _shown(count: int, last: int | None, default: int) -> range:
     return range(count) if wanted == 0 else range(max(count - wanted, 0), count)
 
 
-def _print_json(told: "Sequence[Told]", last: int | None, *, summary: bool) -> int:
+def _print_json(logs: "Sequence[ReadLog]", last: int | None, *, summary: bool) -> int:
     import msgspec
 
     from oomkit.explain.explanation import Case
@@ -190,7 +212,7 @@ def _print_json(told: "Sequence[Told]", last: int | None, *, summary: bool) -> i
         summary_object,
     )
 
-    found = Case(told)
+    found = Case(logs)
     out = sys.stdout.buffer
     if summary:
         answer = summary_object(
@@ -201,26 +223,25 @@ def _print_json(told: "Sequence[Told]", last: int | None, *, summary: bool) -> i
     for index in _shown(len(found.reports), last, 0):
         item = report_object(found.explain(index), found.incident(index))
         out.write(msgspec.json.encode(item) + b"\n")
-    for incident in found.told_by_others():
+    for incident in found.reported_by_others():
         out.write(msgspec.json.encode(incident_object(incident, found.evidence)) + b"\n")
     if found.no_kill is not None:
         out.write(msgspec.json.encode(no_kill_object(found.no_kill, found.failed)) + b"\n")
     return int(found.is_bad_news)
 
 
-def _print_text(told: "Sequence[Told]", last: int | None, *, summary: bool) -> int:
+def _print_text(logs: "Sequence[ReadLog]", last: int | None, *, summary: bool) -> int:
     from oomkit.explain.explanation import Case
-    from oomkit.render.quantities import many
-    from oomkit.render.terminal import console
-    from oomkit.views.explain_summary import summary_lines, told_lines
-    from oomkit.views.explain_terminal import Line, is_ascii_only, print_lines
+    from oomkit.render.quantities import count_of
+    from oomkit.render.terminal import Line, console, look_of, print_lines
+    from oomkit.views.explain_summary import reported_lines, summary_lines
     from oomkit.views.explain_text import explanation_lines
 
-    found = Case(told)
+    found = Case(logs)
     out = console(sys.stdout)
     if not found.incidents:
-        if not all(log.error for log in told):
-            names = ", ".join("standard input" if t.name == "-" else t.name for t in told)
+        if not all(log.error for log in logs):
+            names = ", ".join("standard input" if t.name == "-" else t.name for t in logs)
             click.echo(printable(found.no_kill or f"no OOM report in {names}"))
         return int(found.is_bad_news)
     shown = _shown(len(found.reports), last, _DEFAULT_LAST)
@@ -229,26 +250,27 @@ def _print_text(told: "Sequence[Told]", last: int | None, *, summary: bool) -> i
         print_lines(out, lines)
     if summary:
         return int(found.is_bad_news)
-    print_lines(out, told_lines(found.told_by_others()[-_DEFAULT_LAST:], found.evidence))
+    print_lines(out, reported_lines(found.reported_by_others()[-_DEFAULT_LAST:], found.evidence))
     for index in shown:
         item = found.explain(index)
-        ascii_only = is_ascii_only(sys.stdout)
+        ascii_only = not look_of(sys.stdout).unicode
         lines = explanation_lines(item, index + 1, ascii_only=ascii_only, width=out.width)
         print_lines(out, lines)
     if len(shown) < len(found.reports):
         left = len(found.reports) - len(shown)
         print_lines(
-            out, [Line(f"({many(left, 'earlier report')} not shown in full; --last 0 shows all)")]
+            out,
+            [Line(f"({count_of(left, 'earlier report')} not shown in full; --last 0 shows all)")],
         )
     return int(found.is_bad_news)
 
 
-def _write_page(told: "Sequence[Told]", page: str, last: int | None) -> int:
+def _write_page(logs: "Sequence[ReadLog]", page: str, last: int | None) -> int:
     from oomkit.explain.explanation import Case
     from oomkit.files.safely import open_output
     from oomkit.views.explain_page import page_text
 
-    found = Case(told)
+    found = Case(logs)
     items = [found.explain(i) for i in _shown(len(found.reports), last, 0)]
     text = page_text(
         items, found.reports, found.evidence, found.incidents, found.tables, found.no_kill
@@ -282,7 +304,7 @@ def _follow(name: str | None, redactor: "Redactor | None", *, as_json: bool) -> 
                 _print_one(record, number, as_json=as_json)
                 status = 1
                 continue
-            _print_said(record, as_json=as_json)
+            _print_evidence(record, as_json=as_json)
             status = status or int(is_for_memory(record))
     except LogError as error:
         fail(str(error))
@@ -303,18 +325,17 @@ def _print_one(report: "Report", number: int, *, as_json: bool) -> None:
         sys.stdout.buffer.write(msgspec.json.encode(report_object(item)) + b"\n")
         sys.stdout.buffer.flush()
         return
-    from oomkit.render.terminal import console
-    from oomkit.views.explain_terminal import is_ascii_only, print_lines
+    from oomkit.render.terminal import console, look_of, print_lines
     from oomkit.views.explain_text import explanation_lines
 
     out = console(sys.stdout)
-    ascii_only = is_ascii_only(sys.stdout)
+    ascii_only = not look_of(sys.stdout).unicode
     print_lines(out, explanation_lines(item, number, ascii_only=ascii_only, width=out.width))
     sys.stdout.flush()
 
 
-def _print_said(item: "Evidence", *, as_json: bool) -> None:
-    """A line of others, as it comes."""
+def _print_evidence(item: "Evidence", *, as_json: bool) -> None:
+    """Print a line of another program as it arrives."""
     if as_json:
         import msgspec
 
@@ -329,9 +350,9 @@ def _print_said(item: "Evidence", *, as_json: bool) -> None:
     sys.stdout.flush()
 
 
-def _complain(told: "Sequence[Told]") -> int:
-    """Say which logs could not be read; 2 if any."""
-    for log in told:
+def _complain(logs: "Sequence[ReadLog]") -> int:
+    """Report the logs that could not be read; return 2 if there are any."""
+    for log in logs:
         if log.error is not None:
             say(f"oomkit: {printable(log.error)}")
-    return 2 if any(log.error is not None for log in told) else 0
+    return 2 if any(log.error is not None for log in logs) else 0

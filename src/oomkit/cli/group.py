@@ -15,7 +15,10 @@ from oomkit.printable import printable
 
 COMMANDS: dict[str, str] = {
     "agree": "oomkit.cli.agree",
+    "cgroup": "oomkit.cli.cgroup",
     "daemons": "oomkit.cli.daemons",
+    "exec": "oomkit.cli.exec",
+    "doctor": "oomkit.cli.doctor",
     "explain": "oomkit.cli.explain",
     "guard": "oomkit.cli.guard",
     "help": "oomkit.cli.help",
@@ -26,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "run": "oomkit.cli.run",
     "snapshot": "oomkit.cli.snapshot",
     "sweep": "oomkit.cli.sweep",
+    "why": "oomkit.cli.why",
 }
 """Sub-command to the module that holds it; its function is called ``command``."""
 
@@ -37,7 +41,7 @@ class LazyGroup(click.Group):
     """A group that imports a sub-command's module only when it is asked for.
 
     Misuse ends in one line and exit status 2, and so does a defect of ours, whose traceback
-    is shown under ``OOMKIT_DEBUG`` only. Ctrl-C ends in status 130 without a word of ours.
+    is shown under ``OOMKIT_DEBUG`` only. Ctrl-C ends with status 130 and no message.
     """
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
@@ -47,7 +51,7 @@ class LazyGroup(click.Group):
         interrupts = _Interrupts()
         try:
             status = super().main(*args, **kwargs)
-            with _nobody_reads():
+            with _closed_pipe():
                 sys.stdout.flush()
         except SystemExit as end:
             status = end.code
@@ -58,30 +62,30 @@ class LazyGroup(click.Group):
         sys.exit(status if isinstance(status, int) else 0)
 
     def _status(self, error: BaseException, interrupts: "_Interrupts") -> int:
-        """Say what ended the command, where anything is to be said."""
+        """Report what ended the command; return the exit status."""
         # A library may turn the interrupt into an error of its own, as imports do.
         if interrupts.came or isinstance(error, (click.Abort, KeyboardInterrupt)):
             return _INTERRUPTED
         if isinstance(error, click.ClickException):
-            _say(_with_hint(error))
+            _print_error(_with_hint(error))
         elif os.environ.get("OOMKIT_DEBUG"):
             raise error
         elif isinstance(error, OSError) and error.filename is not None:
             from oomkit.cli.common import os_words
 
-            _say(printable(os_words(error)))
+            _print_error(printable(os_words(error)))
         else:
-            _say(f"internal error, please report it: {type(error).__name__}: {error}")
+            _print_error(f"internal error, please report it: {type(error).__name__}: {error}")
         return 2
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Parse the arguments; ``--help`` and ``--version`` end here."""
-        with _nobody_reads():
+        with _closed_pipe():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Call the command, and have all of its output written."""
-        with _nobody_reads():
+        with _closed_pipe():
             try:
                 return super().invoke(ctx)
             finally:
@@ -140,10 +144,10 @@ def _with_hint(error: click.ClickException) -> str:
 
 
 @contextmanager
-def _nobody_reads() -> Iterator[None]:
-    """End well when nobody reads what is written.
+def _closed_pipe() -> Iterator[None]:
+    """End without an error when the reader has closed the pipe.
 
-    Click would end with status 1, which is an answer of ours.
+    Click would exit with status 1, which commands use for bad news.
     """
     try:
         yield
@@ -154,7 +158,7 @@ def _nobody_reads() -> Iterator[None]:
         raise click.exceptions.Exit(_INTERRUPTED) from None
 
 
-def _say(message: str) -> None:
+def _print_error(message: str) -> None:
     streams.say(f"oomkit: {' '.join(message.split())}")
 
 

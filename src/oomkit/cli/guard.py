@@ -155,7 +155,7 @@ def command(
     from oomkit.toml.table import TomlError
 
     try:
-        # It says whom root kills, and what root runs, so it has to be root's.
+        # It decides which processes root kills and which commands it runs, so it must be root's.
         trusted = os.geteuid() == 0 and not check
         policy = find_policy(source, overrides=overrides, trusted=trusted)
         recording_bytes = units.size(record_size)
@@ -228,14 +228,14 @@ def _make_ours(directory: str) -> None:
 
 
 def _usual_journal() -> str | None:
-    """The usual journal; None where it can't be kept, which is said: a guard has to start."""
+    """The default journal; None, with a message, if it can't be written: the guard must start."""
     try:
         _make_ours(config.STATE_DIR)
         if not os.access(config.STATE_DIR, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
-        say(f"oomkit: {config.STATE_DIR}: {reason}; no journal is kept (--journal FILE)")
+        say(f"oomkit: {config.STATE_DIR}: {reason}; no journal is written (--journal FILE)")
         return None
     return config.JOURNAL
 
@@ -246,7 +246,7 @@ def _take_in_argv(journal: str | None, store: str | None) -> tuple[str, ...]:
 
     if journal is None:
         if store is not None:
-            fail("--store takes in the journal, and none is kept; give --journal FILE as well")
+            fail("--store imports the journal, and none is written; give --journal FILE as well")
         return ()
     path = _file("--journal", journal)
     if store is None and path != config.JOURNAL:

@@ -13,6 +13,7 @@ from oomkit.cli.common import Integer, fail
 from oomkit.cli.streams import say
 from oomkit.guard import config
 from oomkit.printable import printable
+from oomkit.render.quantities import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 _KINDS = ("act", "kernel_kill", "warn", "start", "reload", "stop", "error")
 _DEFAULT_LAST = 20
-_MOST_FAULTS = 20
+_MAX_FAULTS = 20
 _EXAMPLE = """\b
 Examples:
   oomkit history
@@ -110,18 +111,35 @@ def command(
             )
     except StoreError as error:
         fail(str(error))
-    for line in history.faults[:_MOST_FAULTS]:
+    for line in history.faults[:_MAX_FAULTS]:
         click.echo(f"oomkit: {printable(line)}", err=True)
-    if len(history.faults) > _MOST_FAULTS:
-        more = len(history.faults) - _MOST_FAULTS
-        click.echo(f"oomkit: {history.path}: {more} more records passed over", err=True)
+    if len(history.faults) > _MAX_FAULTS:
+        more = len(history.faults) - _MAX_FAULTS
+        click.echo(f"oomkit: {history.path}: {more} more records skipped", err=True)
     if as_json:
         _print_json(entries)
     elif number is not None:
-        _print_full(entries[0])
+        _print_full(entries[0] if journal is not None else _with_name(entries[0]))
     else:
         _print_table(entries)
     sys.exit(int(any(_is_bad_news(entry.record) for entry in entries)))
+
+
+def _with_name(entry: "Entry") -> "Entry":
+    """Add what people call the victim's cgroup, to a record that is of this machine."""
+    import msgspec
+
+    from oomkit.history.records import Act
+    from oomkit.host.names import NameBook
+
+    record = entry.record
+    if not isinstance(record, Act) or record.victim is None or not record.victim.cgroup:
+        return entry
+    name = NameBook().of(record.victim.cgroup).text()
+    if not name:
+        return entry
+    victim = msgspec.structs.replace(record.victim, name=name)
+    return msgspec.structs.replace(entry, record=msgspec.structs.replace(record, victim=victim))
 
 
 def _opened(store: str | None, journal: str | None) -> "Store":
@@ -145,7 +163,7 @@ def _opened(store: str | None, journal: str | None) -> "Store":
     except StoreError as error:
         if store is not None or not journals:
             raise
-        say(f"oomkit: {error}; the history is read anew from the journal")
+        say(f"oomkit: {error}; reading the journal instead")
         history = Store(":memory:")
         _read(history, journals)
     return history
@@ -159,12 +177,12 @@ def _only_the_systems() -> bool:
 
 
 def _named(history: "Store", journal: str | None) -> str:
-    """The file that a person knows the records by."""
+    """The file to name in messages about the records."""
     return history.path if history.path != ":memory:" else journal or config.JOURNAL
 
 
 def _trouble(path: str) -> str | None:
-    """Why a file can't be there for us; None if it is."""
+    """Why a file can't be read; None if it can."""
     try:
         os.stat(path)
     except OSError as error:
@@ -183,8 +201,7 @@ def _read(history: "Store", journals: list[str]) -> None:
     for path in journals:
         damaged = history.read_journal(path).damaged
         if damaged:
-            lines = "line" if damaged == 1 else "lines"
-            say(f"oomkit: {path}: {damaged} damaged {lines} passed over")
+            say(f"oomkit: {path}: {count_of(damaged, 'damaged line')} skipped")
 
 
 def _moment(option: str, text: str | None) -> float | None:
@@ -223,7 +240,7 @@ def _print_table(entries: "list[Entry]") -> None:
     from oomkit.views.history import history_table
 
     if not entries:
-        click.echo("nothing happened")
+        click.echo("no records")
         return
     look = look_of(sys.stdout)
     table = history_table([(e.id, e.record) for e in entries], look)
@@ -251,13 +268,12 @@ def _explain(lines: "Sequence[str]") -> None:
     from oomkit.explain.explanation import explain
     from oomkit.klog.reader import read_bytes
     from oomkit.klog.replay import replay_all
-    from oomkit.render.terminal import console
-    from oomkit.views.explain_terminal import is_ascii_only, print_lines
+    from oomkit.render.terminal import console, look_of, print_lines
     from oomkit.views.explain_text import explanation_lines
 
     data = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
     out = console(sys.stdout)
-    ascii_only = is_ascii_only(sys.stdout)
+    ascii_only = not look_of(sys.stdout).unicode
     for number, report in enumerate(replay_all(read_bytes(data, "the kernel's log")), 1):
         print_lines(
             out,

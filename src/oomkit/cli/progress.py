@@ -21,7 +21,7 @@ def progress(text: Callable[[], str]) -> Iterator[None]:
     def show() -> None:
         if done.wait(_AFTER_S):
             return
-        # A terminal that has gone away takes nothing with it.
+        # A terminal that is closed does not end the command.
         with suppress(OSError):
             while not done.wait(_EVERY_S):
                 sys.stderr.write(f"\r{_fitting(text())}\x1b[K")

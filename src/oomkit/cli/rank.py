@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from oomkit.cli import complete
-from oomkit.cli.common import fail, rules_or_fail, snapshot_from, without_self
+from oomkit.cli.common import fail, rules_or_fail, snapshot_from, with_names, without_self
 from oomkit.cli.streams import STDOUT, say
 from oomkit.kernel.alloc import decide
 from oomkit.kernel.rank import others_are_hidden
@@ -153,12 +153,14 @@ def command(
         sys.exit(question.answer(snapshot_from(source)))
     if source is not None:
         fail("--watch looks at this machine; it can't be used with --from")
+    from oomkit.host.names import NameBook
     from oomkit.host.scan import Scanner
 
     try:
         with Scanner() as scanner:
+            book = NameBook()
             while True:
-                snapshot = without_self(scanner.snapshot())
+                snapshot = with_names(without_self(scanner.snapshot()), book)
                 if sys.stdout.isatty() and not as_json:
                     click.clear()
                 question.answer(snapshot, compact=True)

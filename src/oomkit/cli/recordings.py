@@ -25,7 +25,7 @@ _TAKES = frozenset({"scenario_file", "policies", "as_json", "html"})
 def play_if_one(
     ctx: click.Context, path: str, policies: Sequence[str], html: str | None, *, as_json: bool
 ) -> None:
-    """Replay the file and end, if it is a recording; its content tells, not its name."""
+    """Replay the file and end, if it is a recording; by its content, not its name."""
     if not is_recording(path):
         return
     for param in ctx.command.params:

@@ -202,7 +202,7 @@ def command(
             run_views.show_log(run)
         elif every_s is not None:
             if any(files.values()):
-                # What is written is of the run as it is told everywhere.
+                # Files show the run at the default sampling.
                 shown = world.play(scenario_file, scenario, guards[0], every_s=every_s)
             run_views.show_free(shown.run, scenario, every_s, shown.total_mb)
         elif "-" not in files.values():

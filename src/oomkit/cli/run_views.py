@@ -138,7 +138,7 @@ def write(kind: str, path: str, draw: "Callable[[], bytes]") -> None:
         fail(f"--{kind}: {why}")
 
     try:
-        with _told(f"drawing {kind}"):
+        with _reported(f"drawing {kind}"):
             data = draw()
     except (MissingExtraError, ValueError) as error:
         refuse(error)
@@ -153,8 +153,8 @@ def write(kind: str, path: str, draw: "Callable[[], bytes]") -> None:
     say(f"wrote {path}")
 
 
-def _told(what: str) -> AbstractContextManager[object]:
-    """Say on a terminal what takes a second or two."""
+def _reported(what: str) -> AbstractContextManager[object]:
+    """Show on a terminal what takes a second or two."""
     if not sys.stderr.isatty():
         return nullcontext()
     from oomkit.render.terminal import console

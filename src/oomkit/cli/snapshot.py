@@ -3,10 +3,12 @@
 import sys
 
 import click
+import msgspec
 
 from oomkit.cli.common import fail, live_snapshot
 from oomkit.cli.streams import say
 from oomkit.files.safely import open_output
+from oomkit.kernel.state import Snapshot
 
 _EXAMPLE = """\b
 Example:
@@ -34,13 +36,13 @@ def command(output: str, *, cmdline: bool) -> None:
     """Write a snapshot of this machine as JSON.
 
     It contains everything an OOM decision depends on, so that oomkit rank --from can decide on
-    another machine: processes, memory, sysctls, memory cgroups, pressure. It contains no
-    environments, and command lines only with --cmdline. What could not be read is reported on
-    stderr and in the field "missing".
+    another machine: processes, memory, sysctls, memory cgroups and what fills them, pressure. It
+    contains no environments, and command lines only with --cmdline. What could not be read is
+    reported on stderr and in the field "missing".
     """
     from oomkit.kernel.snapshot_json import encode_snapshot
 
-    snapshot = live_snapshot()
+    snapshot = _with_anatomy(live_snapshot())
     if cmdline:
         from oomkit.host.process import with_command_lines
 
@@ -53,6 +55,18 @@ def command(output: str, *, cmdline: bool) -> None:
         raise  # the reader has closed the pipe; click ends quietly
     except OSError as error:
         fail(f"{'standard output' if output == '-' else output}: {error.strerror}")
+
+
+def _with_anatomy(snapshot: Snapshot) -> Snapshot:
+    """Add what fills the memory cgroups that the snapshot holds."""
+    from oomkit.host.cgroups import find_hierarchy
+    from oomkit.host.memcg_stat import read_memcg_stats
+
+    hierarchy = find_hierarchy("/proc")
+    if hierarchy is None:
+        return snapshot
+    stats = read_memcg_stats(hierarchy, (memcg.path for memcg in snapshot.memcgs))
+    return msgspec.structs.replace(snapshot, anatomy=tuple(stats))
 
 
 def _write(output: str, data: bytes) -> None:

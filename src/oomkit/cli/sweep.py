@@ -121,7 +121,7 @@ def command(
         click.echo(f"{source}: fine, {sweep_work.size(sweep, table)}")
         return
     if one is not None:
-        sweep_work.tell_run(sweep, table, one)
+        sweep_work.show_run(sweep, table, one)
         return
     if html is not None:
         sweep_work.need_report()

@@ -13,6 +13,7 @@ import click
 from oomkit.cli.common import fail
 from oomkit.cli.progress import progress
 from oomkit.cli.streams import say
+from oomkit.render.bars import bar
 from oomkit.render.extras import MissingExtraError, need_polars
 from oomkit.render.quantities import seconds
 
@@ -32,7 +33,7 @@ _BAR_CELLS = 24
 def read(
     path: str | None, overrides: tuple[str, ...], fleet_files: tuple[str, ...]
 ) -> "tuple[Sweep, Table | None]":
-    """Read a sweep, and the table of its fleet, or end telling what is wrong."""
+    """Read a sweep, and the table of its fleet, or end with a line for each fault."""
     from oomkit.sweep.read import fleet_sweep, read_sweep
     from oomkit.toml.table import TomlError
 
@@ -87,8 +88,8 @@ def need_report() -> None:
         fail(str(error))
 
 
-def tell_run(sweep: "Sweep", table: "Table | None", number: int) -> None:
-    """Play one run and tell its story."""
+def show_run(sweep: "Sweep", table: "Table | None", number: int) -> None:
+    """Play one run and print its story."""
     from oomkit.cli import run_views
     from oomkit.model import ModelError
     from oomkit.scenario import ScenarioError
@@ -150,8 +151,8 @@ def _answered(
             tables.write(sweep, spool.path, out)
         spool.remove()
     except OSError as error:
-        kept = f"; the rows are kept in {spool.path}" if spool.stays else ""
-        fail(f"{error.filename or out or html}: {error.strerror or error}{kept}")
+        saved = f"; the rows are in {spool.path}" if spool.stays else ""
+        fail(f"{error.filename or out or html}: {error.strerror or error}{saved}")
     return found
 
 
@@ -183,7 +184,7 @@ def _open(spool: "Spool", elsewhere: "ExitStack | None", *, resume: bool, restar
         if resume:
             spool.resume()
         elif exists and not restart:
-            fail(f"{spool.path}: left by a sweep that was stopped; --resume goes on with it, "
+            fail(f"{spool.path}: left by a sweep that was stopped; --resume continues it, "
                  "--restart begins again")  # fmt: skip
         else:
             spool.begin()
@@ -198,7 +199,7 @@ def _open(spool: "Spool", elsewhere: "ExitStack | None", *, resume: bool, restar
 
 
 def _play(conduct: "Conduct", spool: "Spool", workers: int | None, cluster: str | None) -> None:
-    """Play what is to be played; stopped on the way, say what is kept and how to go on."""
+    """Play what is to be played; stopped on the way, report what is saved and how to continue."""
     from oomkit.batch import PoolError
 
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -209,27 +210,27 @@ def _play(conduct: "Conduct", spool: "Spool", workers: int | None, cluster: str 
             conduct.run(pool)
     except KeyboardInterrupt:
         if conduct.done:
-            say(f"oomkit: stopped; {_kept(conduct, spool)}")
+            say(f"oomkit: stopped; {_saved(conduct, spool)}")
         else:
             spool.close()
             spool.remove()
-            say("oomkit: stopped before the first run was finished; nothing is kept")
+            say("oomkit: stopped before the first run was finished; nothing is saved")
         sys.exit(130)
     except PoolError as error:
-        kept = f"; {_kept(conduct, spool)}" if conduct.done else ""
+        saved = f"; {_saved(conduct, spool)}" if conduct.done else ""
         spool.close()
         if not conduct.done:
             spool.remove()
-        fail(f"{error}{kept}")
+        fail(f"{error}{saved}")
     except OSError as error:
         fail(f"{spool.path}: {error.strerror or error}")
 
 
-def _kept(conduct: "Conduct", spool: "Spool") -> str:
+def _saved(conduct: "Conduct", spool: "Spool") -> str:
     done = f"{conduct.done:,} of {conduct.total:,} runs"
     if not spool.stays:
-        return f"{done} were done and are lost: nothing can be written here, -o FILE keeps them"
-    return f"{done} are kept in {spool.path}, --resume goes on"
+        return f"{done} were done and are lost: nothing can be written here, -o FILE saves them"
+    return f"{done} are saved in {spool.path}, --resume continues"
 
 
 def _pool(workers: int | None, cluster: str | None) -> "AbstractContextManager[Pool]":
@@ -240,12 +241,9 @@ def _pool(workers: int | None, cluster: str | None) -> "AbstractContextManager[P
 
 
 def _line(conduct: "Conduct", began: float) -> str:
-    """A bar, how fast it goes, how long it will take."""
-    gone_s = time.monotonic() - began
-    rate = (conduct.done - conduct.before) / gone_s if gone_s > 0 else 0.0
-    cells = round(_BAR_CELLS * conduct.done / conduct.total)
+    """A bar, the rate, and the time left."""
+    passed_s = time.monotonic() - began
+    rate = (conduct.done - conduct.before) / passed_s if passed_s > 0 else 0.0
     left = f", {seconds((conduct.total - conduct.done) / rate)} left" if rate > 0 else ""
-    return (
-        f"[{'#' * cells}{'.' * (_BAR_CELLS - cells)}] {conduct.done:,} of {conduct.total:,} runs, "
-        f"{rate:.3g} a second{left}"
-    )
+    drawn = bar(conduct.done / conduct.total, _BAR_CELLS, unicode=False)
+    return f"[{drawn}] {conduct.done:,} of {conduct.total:,} runs, {rate:.3g} a second{left}"

@@ -58,8 +58,8 @@ class World(ABC):
             path: its file.
             scenario: what it says.
             policy: what guards the machine; the model alone takes one.
-            every_s: distance of the model's samples; None: as a run is told from, whatever is
-                shown of it. Real worlds take them at 10 Hz.
+            every_s: distance of the model's samples; None: the default, whatever is
+                shown of the run. Real worlds take them at 10 Hz.
         """
 
 
@@ -87,7 +87,7 @@ def real_world(on: str, kernel: str | None, *, seed: int, guard: str | None = No
 
 
 def read(path: str, overrides: tuple[str, ...]) -> "Scenario":
-    """Read a scenario, or end telling all that is wrong with it."""
+    """Read a scenario, or end with a line for each fault in it."""
     from oomkit.scenario import ScenarioError, read_scenario
 
     try:
@@ -99,7 +99,7 @@ def read(path: str, overrides: tuple[str, ...]) -> "Scenario":
 
 
 def policy(name: str) -> "Policy":
-    """Read a policy, or end telling all that is wrong with it."""
+    """Read a policy, or end with a line for each fault in it."""
     from oomkit.policy.read import PolicyError, find_policy
 
     try:
@@ -186,7 +186,7 @@ class Real(World):
         """Play it with real processes; a policy guards only the model."""
         from oomkit.real import play
 
-        with self._telling(path, scenario):
+        with self._reported(path, scenario):
             played = play(scenario, self.place, seed=self.seed)
         return Shown(run=played.run, total_mb=played.total_mb)
 
@@ -195,14 +195,14 @@ class Real(World):
         from oomkit.agree import pair
         from oomkit.model import ModelError
 
-        with self._telling(path, scenario):
+        with self._reported(path, scenario):
             try:
                 return pair(path, scenario, self.place, seed=self.seed)
             except ModelError as error:
                 fail(f"{path}: {error}")
 
     @contextmanager
-    def _telling(self, path: str, scenario: "Scenario") -> Iterator[None]:
+    def _reported(self, path: str, scenario: "Scenario") -> Iterator[None]:
         """Show how long it takes; trouble ends the command, as a signal does, with clean-up."""
         from oomkit.real import RealError
 
@@ -211,8 +211,8 @@ class Real(World):
         began = time.monotonic()
 
         def line() -> str:
-            gone = time.monotonic() - began
-            return (f"{self.place.world} plays {path!r}: {gone:.0f} s, the run takes "
+            passed = time.monotonic() - began
+            return (f"{self.place.world} plays {path!r}: {passed:.0f} s, the run takes "
                     f"{scenario.duration_s:g} s at most")  # fmt: skip
 
         try:

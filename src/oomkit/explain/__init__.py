@@ -1,1 +1,1 @@
-"""What an OOM report means: what ran out, where memory was, why this process, who killed."""
+"""What an OOM report means: what ran out, where memory was, why this process, which killer."""

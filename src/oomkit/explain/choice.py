@@ -15,7 +15,7 @@ from oomkit.klog.records import Report, TaskRow
 from oomkit.klog.replay import inputs_of
 from oomkit.klog.snapshot import Inputs, chosen_pid
 from oomkit.klog.total import Bounds, base_is_printed, bounds_by_score, total_is_printed
-from oomkit.render.quantities import kb, label, many
+from oomkit.render.quantities import count_of, kb, label
 
 _MAX_TASKS = 4000
 """Varying larger tables would take too long."""
@@ -73,7 +73,7 @@ def _reword(
     elif item.kind == "memory":
         text = f"{who} larger by {kb((item.needed - item.now) * size_kb)}: {then}"
     elif item.kind == "oom_group":
-        tasks = many(len(names), "process", "processes")
+        tasks = count_of(len(names), "process", "processes")
         fate = f"all {tasks} die together" if item.needed else f"only {names[item.then or 0]} dies"
         text = f"memory.oom.group {item.needed}: {fate}"
     else:
@@ -215,7 +215,7 @@ def _terms(
         return text if row.badness is None else f"{text} = badness {row.badness}"
     if row.badness is not None:
         permille = inputs.rules.badness == "permille"
-        amount = f"{row.badness} of 1000" if permille else many(row.badness, "page")
+        amount = f"{row.badness} of 1000" if permille else count_of(row.badness, "page")
         text += f" = badness {amount}"
     size_kb = report.page_kb
     if total is not None:
@@ -248,14 +248,13 @@ def _runner_up(rows: list[Candidate], chosen: int | None, badness: str, size_kb:
     gap = first.badness - second.badness
     equals = sum(row.badness == first.badness for row in ranked) - 1
     if gap == 0:
-        return (
-            f"{many(equals, 'other')} had the same badness, {label(second.comm, second.pid)} next"
-        )
+        others = count_of(equals, "other")
+        return f"{others} had the same badness, {label(second.comm, second.pid)} next"
     return f"next {label(second.comm, second.pid)}, {_distance(gap, badness, size_kb)} behind"
 
 
 def _distance(gap: int, badness: str, size_kb: int) -> str:
     """A difference in badness with its unit, as these rules count it."""
     if badness == "pages":
-        return f"{many(gap, 'page')} ({kb(gap * size_kb)})"
-    return many(gap, "thousandth" if badness == "permille" else "point")
+        return f"{count_of(gap, 'page')} ({kb(gap * size_kb)})"
+    return count_of(gap, "thousandth" if badness == "permille" else "point")

@@ -7,7 +7,7 @@ import msgspec
 
 from oomkit.explain.cgroup_names import place
 from oomkit.klog.evidence import Evidence
-from oomkit.render.quantities import kb, label, many
+from oomkit.render.quantities import count_of, kb, label
 
 _NAMES = {
     "slurm": "Slurm",
@@ -246,7 +246,7 @@ def _eviction(item: Evidence) -> str:
 
 
 def _processes(item: Evidence) -> str:
-    return f", {many(item.processes, 'process', 'processes')}" if item.processes else ""
+    return f", {count_of(item.processes, 'process', 'processes')}" if item.processes else ""
 
 
 def _why(item: Evidence) -> str:
@@ -297,7 +297,7 @@ def no_kill_text(items: Sequence[Evidence], count: int) -> str:
         same = [item for item in items if item.means == means]
         parts.append(_no_kill_part(same[0], len(same)))
     more = count - len(items)
-    also = f"; and {many(more, 'more line')} of this kind" if more > 0 else ""
+    also = f"; and {count_of(more, 'more line')} of this kind" if more > 0 else ""
     return f"no process was killed here: {'; '.join(parts)}{also}"
 
 

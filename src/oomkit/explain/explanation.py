@@ -7,7 +7,7 @@ import msgspec
 from oomkit.explain.choice import choice
 from oomkit.explain.evidence_text import is_for_memory, joined, no_kill_text
 from oomkit.explain.faults import kernel_faults
-from oomkit.explain.files import Told
+from oomkit.explain.files import ReadLog
 from oomkit.explain.findings import findings, ranked
 from oomkit.explain.incidents import Incident, incidents
 from oomkit.explain.killer import verdict
@@ -20,7 +20,7 @@ from oomkit.explain.repeats import without_repeats
 from oomkit.explain.shortage import cause_text, shortage
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report
-from oomkit.render.quantities import label, many
+from oomkit.render.quantities import count_of, label
 
 
 def explain(report: Report, related: Sequence[Evidence] = ()) -> Explanation:
@@ -47,13 +47,13 @@ def explain(report: Report, related: Sequence[Evidence] = ()) -> Explanation:
     )
 
 
-def with_findings(told: Explanation, more: Sequence[Finding]) -> Explanation:
-    """The same with further findings, the most telling first."""
-    return msgspec.structs.replace(told, findings=ranked((*told.findings, *more)))
+def with_findings(explanation: Explanation, more: Sequence[Finding]) -> Explanation:
+    """The same with further findings, the most important first."""
+    return msgspec.structs.replace(explanation, findings=ranked((*explanation.findings, *more)))
 
 
 def headline(report: Report, short: Shortage) -> str:
-    """Who died of what, in one line."""
+    """The victim and the cause, in one line."""
     if report.scope == "sysrq":
         if report.panic is not None:
             return f"kernel panic: {report.panic.rstrip('. ')}; on request (SysRq-f)"
@@ -83,7 +83,7 @@ def _was(report: Report) -> str:
 
 
 def victims(report: Report) -> str:
-    """Who died, in a few words; empty where nobody is known to have."""
+    """The victims, in a few words; empty if none is known."""
     if not report.killed:
         return ""
     first = report.killed[0]
@@ -100,7 +100,7 @@ def victims(report: Report) -> str:
     if not more:
         return text
     second = report.killed[1]
-    others = label(second.comm, second.pid) if more == 1 else many(more, "more", "more")
+    others = label(second.comm, second.pid) if more == 1 else count_of(more, "more", "more")
     text = f"{text.rstrip(',')} and {others}"
     if any(victim.killed_as == "oom_group" for victim in report.killed):
         text += " of its group (memory.oom.group)"
@@ -108,7 +108,7 @@ def victims(report: Report) -> str:
 
 
 def related(report: Report, said: Sequence[Evidence]) -> tuple[Evidence, ...]:
-    """What others say of a report's victims, or may say of them where they name nobody."""
+    """What others say of a report's victims, or may mean them where they name no process."""
     pids = {victim.pid for victim in report.killed}
     found = []
     for item in said:
@@ -121,36 +121,36 @@ def related(report: Report, said: Sequence[Evidence]) -> tuple[Evidence, ...]:
 
 
 class Case:
-    """What a set of logs tells.
+    """What was found in a set of logs.
 
     Attributes:
         reports: the reports, log by log.
         evidence: what others say, log by log.
         incidents: both, put together.
         tables: what recurs.
-        no_kill: one sentence where nobody was killed, though requests failed or memory was short;
-            None where somebody was, or where the logs say nothing of the kind.
+        no_kill: one sentence if no process was killed, though requests failed or memory was short;
+            None if one was, or where the logs say nothing of the kind.
         failed: the lines that show that.
     """
 
-    def __init__(self, told: Sequence[Told]) -> None:
-        self.reports = without_repeats([report for log in told for report in log.reports])
-        self.evidence = [item for log in told for item in log.evidence]
+    def __init__(self, logs: Sequence[ReadLog]) -> None:
+        self.reports = without_repeats([report for log in logs for report in log.reports])
+        self.evidence = [item for log in logs for item in log.evidence]
         self.incidents = incidents(self.reports, self.evidence)
         self.tables = tables(self.reports, self.evidence, self.incidents)
-        self.failed = [item for log in told for item in log.no_kill]
+        self.failed = [item for log in logs for item in log.no_kill]
         self.no_kill: str | None = None
         if self.failed and not self.incidents:
-            self.no_kill = no_kill_text(self.failed, sum(log.no_kill_count for log in told))
+            self.no_kill = no_kill_text(self.failed, sum(log.no_kill_count for log in logs))
         self._incident_of = {r: item for item in self.incidents for r in item.reports}
 
     @property
     def is_bad_news(self) -> bool:
-        """Somebody was killed for want of memory, or the kernel tried to."""
+        """A process was killed for lack of memory, or the kernel tried to kill one."""
         return bool(self.reports) or any(is_for_memory(item) for item in joined(self.evidence))
 
-    def told_by_others(self) -> list[Incident]:
-        """The incidents of which no report of the kernel tells."""
+    def reported_by_others(self) -> list[Incident]:
+        """The incidents without a report of the kernel."""
         return [item for item in self.incidents if not item.reports]
 
     def incident(self, index: int) -> int:
@@ -161,6 +161,6 @@ class Case:
         """One report, explained, with what others say of its victims."""
         report, incident = self.reports[index], self._incident_of[index]
         said = [self.evidence[e] for e in incident.evidence]
-        told = explain(report, related(report, said))
+        found = explain(report, related(report, said))
         faults = kernel_faults(report, [self.reports[r] for r in incident.reports])
-        return with_findings(told, faults) if faults else told
+        return with_findings(found, faults) if faults else found

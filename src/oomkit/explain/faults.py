@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from oomkit.explain.records import Finding, Level
 from oomkit.kernel.faults import MEMCG_LOOP, NEXT_SELECTION, SOFT_LIMIT, KernelFault, has_fault
 from oomkit.klog.records import Report
-from oomkit.render.quantities import many
+from oomkit.render.quantities import count_of
 
 LOOP_REPORTS = 3
 """So many reports of one cgroup, after a kill and without a new victim, are a loop."""
@@ -38,7 +38,7 @@ def _loop(report: Report, incident: Sequence[Report]) -> Iterator[Finding]:
         dead |= new
     if idle >= LOOP_REPORTS:
         yield _found(
-            MEMCG_LOOP, "cause", f"{many(idle, 'report')} of this cgroup brought no new victim"
+            MEMCG_LOOP, "cause", f"{count_of(idle, 'report')} of this cgroup brought no new victim"
         )
 
 

@@ -1,4 +1,4 @@
-"""From logs to what they tell: one file is one piece of work that any worker can do."""
+"""Reads logs; one file is one piece of work that any worker can do."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from oomkit.batch import Pool
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """What one log tells.
+class ReadLog(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found in one log.
 
     Attributes:
         name: the log; ``-`` for standard input, ``/dev/kmsg`` for the running kernel's.
         reports: its reports, replayed, in the order in which they end.
         evidence: what others say of deaths and shortages.
-        no_kill: lines of failed requests and of pressure, by which nobody died; the first ones.
+        no_kill: lines of failed requests and of pressure, that killed no process; the first ones.
         no_kill_count: how many such lines there are.
         error: why it could not be read (to its end); None where it could.
     """
@@ -41,7 +41,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Counter:
-    """Counts what was found so far, for whoever shows progress."""
+    """Counts what was found so far, to show progress."""
 
     def __init__(self) -> None:
         self.log = ""
@@ -50,8 +50,8 @@ class Counter:
 
 def read_file(
     name: str | None, counter: Counter | None = None, redactor: Redactor | None = None
-) -> Told:
-    """Read and replay one log; what it held before an error is kept.
+) -> ReadLog:
+    """Read and replay one log; what precedes an error is returned.
 
     Args:
         name: a file; ``-`` for standard input; None for the running kernel's log.
@@ -70,7 +70,7 @@ def read_file(
     except LogError as failure:
         error = str(failure)
     reports = replay_all(with_kernels(sorted_out.reports, sorted_out.kernels))
-    return Told(
+    return ReadLog(
         name=name or KMSG,
         reports=tuple(report if name is not None else dated(report) for report in reports),
         evidence=tuple(sorted_out.evidence),
@@ -127,12 +127,12 @@ def read_files(
     pool: "Pool | None" = None,
     counter: Counter | None = None,
     redactor: Redactor | None = None,
-) -> Iterator[Told]:
+) -> Iterator[ReadLog]:
     """Read logs in their order, here or on workers.
 
     Args:
         names: as :func:`read_file` takes them; workers see files only.
-        pool: who reads; None reads one after the other here.
+        pool: reads; None reads one after the other here.
         counter: counts what is found.
         redactor: takes the names out; its tokens agree only across logs that are read here, so
             that there is none with workers.
@@ -148,17 +148,17 @@ def read_files(
     return _counted(work, counter)
 
 
-def _counted(logs: Iterable[Told], counter: Counter | None) -> Iterator[Told]:
-    for told in logs:
+def _counted(logs: Iterable[ReadLog], counter: Counter | None) -> Iterator[ReadLog]:
+    for log in logs:
         if counter is not None:
-            counter.log = told.name
-            counter.reports += len(told.reports)
-        yield told
+            counter.log = log.name
+            counter.reports += len(log.reports)
+        yield log
 
 
-def _lost(name: str | None, deaths: int) -> Told:
+def _lost(name: str | None, deaths: int) -> ReadLog:
     error = f"{name}: its reader died, {deaths} times (out of memory?)"
-    return Told(name=name or KMSG, error=error)
+    return ReadLog(name=name or KMSG, error=error)
 
 
 def dated(report: Report) -> Report:

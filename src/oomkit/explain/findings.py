@@ -25,7 +25,7 @@ _KERNEL_USES = (
 
 
 def findings(report: Report, where: Breakdown | None, short: Shortage) -> tuple[Finding, ...]:
-    """What looks wrong, the most telling first."""
+    """What looks wrong, the most important first."""
     found = [*_kernel_side(report, where), *_swap(report, where, short)]
     found.extend(_cache(report, where, short))
     found.extend(_tasks(report, where, short))
@@ -39,7 +39,7 @@ def findings(report: Report, where: Breakdown | None, short: Shortage) -> tuple[
 
 
 def ranked(found: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Findings, the most telling first."""
+    """Findings, the most important first."""
     return tuple(sorted(found, key=lambda finding: _RANK[finding.level]))
 
 

@@ -10,7 +10,7 @@ from oomkit.explain.shortage import cause_text, shortage
 from oomkit.explain.unit_tree import innermost
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report
-from oomkit.render.quantities import label, many
+from oomkit.render.quantities import count_of, label
 
 GAP_S = 30.0
 """Reports of one shortage further apart are another incident."""
@@ -124,7 +124,7 @@ def _summary(reports: Sequence[Report]) -> str:
             parts.append(f"{chosen} chosen" if chosen else "victim unknown")
     span = distance_s(reports[0], reports[-1]) if len(reports) > 1 else None
     within = f" in {span:.0f} s" if span is not None and span >= 1 else ""
-    count = f" ({many(len(reports), 'report')})" if len(reports) > 1 else ""
+    count = f" ({count_of(len(reports), 'report')})" if len(reports) > 1 else ""
     return f"{', then '.join(parts)}{within}: {what}{count}"
 
 

@@ -6,7 +6,7 @@ from oomkit.explain.evidence_text import no_kill_text, sentence
 from oomkit.explain.records import Killer, Proof, Verdict
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Killed, Report
-from oomkit.render.quantities import kb, many
+from oomkit.render.quantities import count_of, kb
 
 _MAX_PROOFS = 4
 _DAEMONS: dict[str, Killer] = {
@@ -75,7 +75,7 @@ def _kill_lines(report: Report) -> list[Proof]:
     )
     if len(report.killed) > _MAX_PROOFS:
         last = report.killed[-1]
-        more = many(len(report.killed) - _MAX_PROOFS, "more kill line")
+        more = count_of(len(report.killed) - _MAX_PROOFS, "more kill line")
         proofs[-1] = Proof(file=file, line=last.line, text=f"{more}, to here")
     return proofs
 

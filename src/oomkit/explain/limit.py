@@ -8,7 +8,7 @@ from oomkit.explain.memory_breakdown import swapped_kb
 from oomkit.explain.records import Advice, Breakdown, Change
 from oomkit.klog.memory_records import Memcg
 from oomkit.klog.records import Report
-from oomkit.render.quantities import kb, label, share
+from oomkit.render.quantities import kb, label, percent, share
 
 _ROOM = 1.25
 _STEP_KB = 64 << 10
@@ -156,10 +156,8 @@ def _of_pod(path: str, uid: str, report: Report) -> Iterator[Advice]:
         pid = report.killed[0].pid
         adj = next((row.oom_score_adj for row in report.tasks if row.tgid == pid), None)
     if qos == "burstable" and adj is not None and 2 < adj < 999:
-        text += (
-            f"; its oom_score_adj {adj} says that it requested about {(1000 - adj) / 10:.1f} % of "
-            "the node's memory"
-        )
+        part = percent((1000 - adj) / 1000)
+        text += f"; its oom_score_adj {adj} means a request of about {part} of the node's memory"
     yield Advice(kind="qos", text=text)
     command = (
         "kubectl get pods -A -o custom-columns=UID:.metadata.uid,NS:.metadata.namespace,"

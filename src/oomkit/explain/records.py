@@ -214,10 +214,10 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """Who killed, and what shows it.
+    """The killer, and what shows it.
 
     Attributes:
-        by: who.
+        by: the killer.
         text: one sentence.
         evidence: the lines that show it.
     """
@@ -246,14 +246,14 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         report: the report.
-        headline: who died of what, in one line.
+        headline: the victim and the cause, in one line.
         shortage: what ran out.
         where: where memory was; None where the report does not show it.
-        findings: what looks wrong, the most telling first.
+        findings: what looks wrong, the most important first.
         choice: why this process; None without a task table.
         changes: what would have altered the outcome; a limit that was hit comes first.
         advice: what to look at next, where a memory cgroup was at its limit.
-        killer: who killed.
+        killer: the killer.
         related: what others say of it: runtimes' notices, units that failed.
     """
 

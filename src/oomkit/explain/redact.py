@@ -124,10 +124,13 @@ class Redactor:
     def _part(self, part: str) -> str:
         if part in _KEPT_PARTS:
             return part
+        replaced = part
         for kind, pattern in (("pod", POD), ("container", CONTAINER)):
             found = pattern.search(part)
             if found is not None:
-                return part.replace(found[1], self._id(kind, found[1]))
+                replaced = replaced.replace(found[1], self._id(kind, found[1]))
+        if replaced != part:
+            return replaced
         suffix = _SUFFIX.search(part)
         return self._token("cgroup", part) + (suffix.group() if suffix else "")
 

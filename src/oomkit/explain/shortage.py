@@ -75,7 +75,7 @@ def _memcg(report: Report) -> Shortage:
     if task_path and report.cgroup and task_path != report.cgroup:
         details.append(f"the task was in {task_path}, below the cgroup whose limit was hit")
     what = f"memory cgroup {report.cgroup}" if report.cgroup else "a memory cgroup"
-    owner = place_text(report.cgroup)
+    owner = report.owner or place_text(report.cgroup)
     return Shortage(kind="memcg", what=what, owner=owner, details=tuple(details))
 
 

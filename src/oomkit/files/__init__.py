@@ -1,1 +1,1 @@
-"""Opening files so that nothing of somebody else's is followed, changed, removed or waited for."""
+"""Opening files so that nothing of another user is followed, changed, removed or waited for."""

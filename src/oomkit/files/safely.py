@@ -2,7 +2,7 @@
 
 ``fs.protected_symlinks`` and its like may be off, and root may be pointed at a directory that
 others may write. So links are followed only where root or we made them, a file that is there
-already has to be a regular one of ours that nobody else can write or has a second name for, and
+already has to be a regular one of ours, with one name, that no other user can write, and
 nothing is opened that could block. The daemon imports this module, so it is kept small.
 """
 
@@ -23,7 +23,7 @@ _FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _MOST_LINKS = 40
 _BUFFER_BYTES = 256 * 1024
 _OVERFLOW_ID = 65534
-"""How a user or group shows who has no number in this user namespace."""
+"""What is shown for a user or group without a number in this user namespace."""
 _ALL_IDS = ["0", "0", "4294967295"]
 _KINDS: "tuple[tuple[Callable[[int], bool], str], ...]" = (
     (stat.S_ISLNK, "a link"),
@@ -54,7 +54,7 @@ def open_own(path: str, flags: int, mode: int, *, make: bool = True) -> int:
 
     Raises:
         NotSafeError: others can change its directory, or what is there is not a regular file of
-            ours with one name that nobody else can write.
+            ours with one name that no other user can write.
         OSError: it can't be opened.
     """
     directory, name = open_parent(path)
@@ -95,7 +95,7 @@ def open_trusted(path: str) -> int:
     Root's and our own links are followed: configuration is often linked together.
 
     Raises:
-        NotSafeError: somebody but root, us and whoever called us by ``sudo`` can change it.
+        NotSafeError: a user other than root, us and the caller of ``sudo`` can change it.
         OSError: it can't be opened.
     """
     owners = _owners(sudo=True)
@@ -142,11 +142,11 @@ def open_output(path: str, *, keep: int = 0) -> "BinaryIO":
     """Open a file that a person asked for, emptied or made, for writing.
 
     An ordinary user's own links are the user's own business. Root follows none but root's, and
-    overwrites nobody else's file but that of whoever called it by ``sudo``.
+    overwrites no other user's file but that of the caller of ``sudo``.
 
     Args:
         path: where; ``/dev/stdout`` and its like are written to as they are.
-        keep: so many bytes that are there stay, and the rest is written behind them.
+        keep: number of bytes that stay, and the rest is written behind them.
 
     Raises:
         NotSafeError: root is led elsewhere, or would overwrite what is not root's.
@@ -330,7 +330,7 @@ def _owners(*, sudo: bool = False) -> frozenset[int]:
 
 
 def _sees_everybody() -> bool:
-    """Every user has a number here; else root of the machine is one of many who have none."""
+    """Every user has a number here; else root of the machine is one of many without one."""
     try:
         fd = os.open("/proc/self/uid_map", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -373,7 +373,7 @@ def _expect_named(path: str, state: os.stat_result, owners: frozenset[int]) -> N
 
 
 def _is_open_to_others(state: os.stat_result) -> bool:
-    """Somebody but its owner may write; a group of root's, or an ordinary user's own, is none."""
+    """Others than its owner may write; a group of root's, or an ordinary user's own, is none."""
     if state.st_mode & stat.S_IWOTH:
         return True
     own = {0} if os.geteuid() == 0 else {0, os.getegid()}
@@ -381,5 +381,5 @@ def _is_open_to_others(state: os.stat_result) -> bool:
 
 
 def _may_write(state: os.stat_result) -> str:
-    whose = "everybody" if state.st_mode & stat.S_IWOTH else f"group {state.st_gid}"
+    whose = "all users" if state.st_mode & stat.S_IWOTH else f"group {state.st_gid}"
     return f"can be written by {whose}"

@@ -22,6 +22,12 @@ def main() -> None:
 
 def _guard() -> None:
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    from oomkit.guard.strip import drop_annotations, strip_imports
+
+    whole = bool(os.environ.get("OOMKIT_DEBUG"))  # as its tracebacks need lines
+    if not whole:
+        strip_imports()
+
     from oomkit.guard.config import from_plain
     from oomkit.guard.reserve import LIMIT, Reserve
 
@@ -41,6 +47,8 @@ def _guard() -> None:
     from oomkit.host.libc import drop_files, lock_memory
     from oomkit.host.self_protection import run_first, spare_self
 
+    if not whole:
+        drop_annotations(gc.get_objects())
     if settings.self_test and not settings.dry_run:
         fault = selftest.fault(settings.places.proc)
         if fault:

@@ -284,7 +284,7 @@ class Daemon:
         )
 
     def _alive(self) -> None:
-        self._manager.tell(b"WATCHDOG=1")
+        self._manager.send(b"WATCHDOG=1")
 
     def _spare_files(self) -> None:
         """Give back descriptors, so that a victim can be taken hold of."""
@@ -321,7 +321,7 @@ class Daemon:
             )
         for sentence in missing:
             self._reporter.line(WARNING, sentence)
-        self._manager.tell(f"READY=1\nSTATUS=policy {policy}, {mode}".encode())
+        self._manager.send(f"READY=1\nSTATUS=policy {policy}, {mode}".encode())
 
     def _rehearse(self) -> None:
         """Go the whole way but for the signal, so that all it needs is in memory by then."""
@@ -357,7 +357,7 @@ class Daemon:
                     self._reload_again = True
 
     def _begin_reload(self) -> None:
-        self._manager.tell(b"RELOADING=1\nMONOTONIC_USEC=%d" % (time.monotonic_ns() // 1000))
+        self._manager.send(b"RELOADING=1\nMONOTONIC_USEC=%d" % (time.monotonic_ns() // 1000))
         try:
             with self._reserve:
                 self._reload = Reload(self._settings.compile_argv, self._clock)
@@ -375,16 +375,16 @@ class Daemon:
             old.close()
         self._reporter.record(records.ReloadRecord(self._origin))
         self._reporter.line(NOTICE, f"policy reloaded: {self._plan.name}")
-        self._manager.tell(b"READY=1")
+        self._manager.send(b"READY=1")
 
     def _refuse(self, fault: str) -> None:
         self._reporter.record(records.ReloadRecord(self._origin, fault))
         self._reporter.line(ERROR, f"policy reload failed, keeping the old one: {fault}")
-        self._manager.tell(b"READY=1")
+        self._manager.send(b"READY=1")
 
     def close(self) -> None:
         """Report the end, write what can be written soon, and close everything."""
-        self._manager.tell(b"STOPPING=1")
+        self._manager.send(b"STOPPING=1")
         if self._reload is not None:
             self._reload.close()
         self._reporter.kernel_kills(final=True)

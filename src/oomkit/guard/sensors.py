@@ -332,7 +332,7 @@ class Sensors:
             self.refresh(growth, reading)
         if not growth.is_known:
             self._tmpfs.forget()  # what it noted was of an earlier shortage
-        self._tmpfs.note(self.sources.shmem_kb)
+        self._tmpfs.note(self.sources.shmem_kb, reading.mem_total_kb * STEP)
         return self.warm.note(reading.t_s)
 
     def candidates(
@@ -351,12 +351,16 @@ class Sensors:
         self.warm.identify()
         holders = self.warm.add_holders()
         writers = self._tmpfs.writers(self.sources.shmem_kb, reading.mem_total_kb * STEP, holders)
-        found, groups = self._members.complete(self.warm, also=[*writers, *also])
+        held_kb = self._tmpfs.held_kb()
+        found, groups = self._members.complete(self.warm, also=[*writers, *held_kb, *also])
         for one in found:
+            # What it has held for long is freed with it, though it is no growth.
+            one.shmem_sole_kb = max(one.shmem_sole_kb, held_kb.get(one.pid, 0.0))
             growth_kb = writers.get(one.pid)
             if growth_kb is not None:
                 unnamed_kb = min(self._tmpfs.unnamed_kb(one.pid), growth_kb)
-                one.shmem_sole_kb += unnamed_kb
+                if one.pid not in held_kb:
+                    one.shmem_sole_kb += unnamed_kb
                 one.tmpfs_growth_kb = growth_kb - unnamed_kb
                 one.growth_kb = (one.growth_kb or 0.0) + unnamed_kb
         if self._untouchable:

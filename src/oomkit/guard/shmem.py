@@ -8,6 +8,8 @@ from oomkit.host.procfs import read_or_none
 
 _DELETED = b" (deleted)"
 _SYSV = b"/SYSV"
+_SEGMENTS = "/proc/sysvipc/shm"
+_SHM_DEST = 0o1000
 
 
 def kernel_device() -> int | None:
@@ -22,27 +24,45 @@ def kernel_device() -> int | None:
         os.close(fd)
 
 
-def mapped_kb(directory: str) -> int:
+def mapped_kb(directory: str, segments: str = _SEGMENTS) -> int:
     """What a process alone maps of shared memory that goes with its last mapping.
 
-    Segments of System V stay when nobody has them attached, and files until they are removed.
+    Files stay until they are removed, and so do segments of System V.
 
     Args:
         directory: of the process, or of a living thread of it, in ``/proc``.
+        segments: the list of the latter.
     """
     found = 0
     counts = False
+    removed: set[bytes] | None = None
     for line in (read_or_none(f"{directory}/smaps") or b"").split(b"\n"):
         key, _, value = line.partition(b":")
         if b"-" in key.partition(b" ")[0]:
             words = line.split(None, 5)
             name = words[5] if len(words) > 5 else b""
-            counts = (
-                words[1][3:4] == b"s" and name.endswith(_DELETED) and not name.startswith(_SYSV)
-            )
+            counts = words[1][3:4] == b"s" and name.endswith(_DELETED)
+            if counts and name.startswith(_SYSV):
+                if removed is None:
+                    removed = _removed_segments(directory, segments)
+                counts = words[4] in removed  # its number is that of the inode
         elif counts and key in (b"Private_Clean", b"Private_Dirty", b"Swap"):
             found += int(value.split()[0])
     return found
+
+
+def _removed_segments(directory: str, segments: str) -> set[bytes]:
+    """Numbers of those segments that go when nobody has them attached any more.
+
+    Empty for a process of another IPC namespace, whose segments we don't see.
+    """
+    try:
+        if os.stat(f"{directory}/ns/ipc").st_ino != os.stat("/proc/self/ns/ipc").st_ino:
+            return set()
+    except OSError:
+        return set()
+    rows = [line.split(None, 3) for line in (read_or_none(segments) or b"").splitlines()[1:]]
+    return {row[1] for row in rows if len(row) > 2 and int(row[2], 8) & _SHM_DEST}
 
 
 def unnamed_files_kb(directory: str, devices: "set[int]") -> int:

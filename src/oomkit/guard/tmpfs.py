@@ -109,7 +109,9 @@ class WriteCounters:
 
 
 _MUCH = 5
-"""So many steps of shared memory are worth a look before it is known who grew."""
+"""So many steps of shared memory are worth a look at who has held it for long."""
+_HOLDERS = 16
+"""Of so many of those who wrote most it is looked at how much they hold."""
 
 
 class _Noted:
@@ -132,26 +134,38 @@ class Tmpfs:
         places: where processes and cgroups are.
     """
 
-    __slots__ = ("_newer", "_older", "_places", "_written")
+    __slots__ = ("_holders", "_newer", "_older", "_places", "_written")
 
     def __init__(self, places: "Places") -> None:
         self._places = places
         self._older: _Noted | None = None
         self._newer: _Noted | None = None
+        self._holders: list[int] = []
         self._written = WriteCounters(places.proc)
 
-    def note(self, shmem_kb: float) -> None:
+    def note(self, shmem_kb: float, step_kb: float = 0.0) -> None:
         """Growth counts from now on, or from the time before.
 
         Args:
             shmem_kb: Shmem of the machine.
+            step_kb: who holds less in files without a name is nobody to look at.
         """
-        noted = _Noted(shmem_kb, self._walk(), self._written.now())
+        written = self._written.now()
+        noted = _Noted(shmem_kb, self._walk(), written)
         self._older, self._newer = self._newer or noted, noted
+        self._holders = []
+        if shmem_kb >= _MUCH * step_kb > 0.0:
+            most = sorted(written, key=written.__getitem__, reverse=True)[:_HOLDERS]
+            self._holders = [pid for pid in most if self.unnamed_kb(pid) >= step_kb]
+
+    def held_kb(self) -> dict[int, float]:
+        """What each holds, kB, of those who held much in files without a name when last noted."""
+        return {pid: self.unnamed_kb(pid) for pid in self._holders}
 
     def forget(self) -> None:
         """The shortage is over."""
         self._older = self._newer = None
+        self._holders = []
 
     def writers(
         self, shmem_kb: float, step_kb: float, holders: "Sequence[Candidate]" = ()

@@ -1,7 +1,7 @@
 """``take_in JOURNAL STORE``: take a journal into the history.
 
 The daemon starts it when a file of its journal is full and nothing else is to be done, so that
-the history is whole although nobody asks for it.
+the history is complete even if no user runs the command.
 """
 
 import os

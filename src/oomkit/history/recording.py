@@ -33,7 +33,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody was killed while the recorder ran.
+    """A kill while the recorder ran.
 
     Attributes:
         kind: whether the kernel killed, or a policy acted.
@@ -42,7 +42,7 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
         boot: which boot of the recording.
         pid: the victim.
         comm: its name.
-        by: the policy, or what told of the kernel's kill.
+        by: the policy, or the source that reported the kernel's kill.
         freed_kb: memory it gave back.
     """
 
@@ -63,7 +63,7 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
         path: the file.
         kernel: release of the kernel that ran last.
         samples: by number, the oldest first.
-        marks: who was killed.
+        marks: the kills.
         damaged: slots that were torn, or were being written.
     """
 
@@ -160,7 +160,7 @@ class _Reader:
         t_s, wall_s, *numbers = fmt.SAMPLE_BODY.unpack_from(slot, fmt.PAYLOAD)
         values: dict[str, Any] = dict(zip(fmt.READING, map(_number, numbers), strict=True))
         if flags & fmt.KEY:
-            # A key sample's tasks come right before it; whoever is not among them is gone.
+            # A key sample's tasks come right before it; a task that is not among them has exited.
             self._tasks = {pid: self._tasks[pid] for pid in self._new if pid in self._tasks}
             self._complete = self._changed = True
         reading = Reading(t_s, cgroups=tuple(self._cgroups.values()), **values)
@@ -251,12 +251,12 @@ class _Reader:
             by=_decoded(by),
             freed_kb=freed_kb,
         )
-        # A guard that is started anew may find in the log what another found before.
+        # A guard that is started again may find in the log what another found before.
         if not any(_is_same(mark, other) for other in self.marks):
             self.marks.append(mark)
 
     def _is_cut(self, owner: int, field: int) -> bool:
-        """A text has all the bytes that are kept of one, so that more may have followed."""
+        """A text fills its field, so that it may have been cut."""
         parts = self._texts.get((owner, field), {})
         return sum(map(len, parts.values())) >= fmt.TEXT_PART * fmt.TEXT_PARTS
 

@@ -30,7 +30,11 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Victim(msgspec.Struct, frozen=True, kw_only=True):
-    """What a choice took: see :class:`oomkit.guard.act_record.VictimRecord`."""
+    """What a choice took: see :class:`oomkit.guard.act_record.VictimRecord`.
+
+    Attributes:
+        name: what people call its cgroup, looked up when it is shown; not recorded.
+    """
 
     pid: int | None = None
     comm: str | None = None
@@ -40,6 +44,7 @@ class Victim(msgspec.Struct, frozen=True, kw_only=True):
     unit: str | None = None
     cgroup: str | None = None
     container: str | None = None
+    name: str | None = None
     level: str | None = None
     note: str | None = None
     expected_kb: float | None = None

@@ -1,6 +1,6 @@
-"""A recorded day under another policy: whom it would have killed, and how long before the kernel.
+"""A recorded day under another policy: what it would have killed, and how long before the kernel.
 
-The policy's own objects are driven by what was recorded, at the moments that were recorded. Whom
+The policy's own objects are driven by what was recorded, at the moments that were recorded. What
 they choose is taken to die by the next one, and its memory to be free from then on: what it held
 in the recording is added to what was available. What else would have gone differently without
 it can't be known.
@@ -84,7 +84,7 @@ _Key = tuple[int, int]
 """Pid and start time."""
 
 _INSTEAD_WITHIN_S = 600.0
-"""A kernel's kill so long after an act of the policy may be one it would have prevented."""
+"""Maximum time after an act of the policy in which it may have prevented a kernel's kill."""
 
 
 class WouldKill(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +94,7 @@ class WouldKill(msgspec.Struct, frozen=True, kw_only=True):
         t_s: monotonic clock.
         wall_s: seconds since the epoch.
         boot: which boot of the recording.
-        pids: who would have died.
+        pids: the processes that would have died.
         signals: the signals, in their order.
         act: the daemon's record of it, as plain values.
     """
@@ -220,7 +220,7 @@ class _Boot:
         """The sample without the memory of the dead."""
         sample = self._sample
         self._meet(sample)
-        # What is not listed any more exited in the recording too, and its memory counted there.
+        # A process no longer listed has exited in the recording too; its memory counts there.
         self._dead &= self._listed.keys()
         self._alive = [
             task for task in sample.tasks if (task.pid, task.start_time) not in self._dead
@@ -269,7 +269,7 @@ class _Boot:
         return True
 
     def _meet(self, sample: Sample) -> None:
-        """Take notice of who is listed.
+        """Note the processes that are listed.
 
         Only the largest are. An old process that comes among them was at most as large before as
         the smallest that was there, and did not grow from nothing.

@@ -51,7 +51,7 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         new: records that were not known.
-        damaged: lines that are no record (cut off by a crash) and were passed over.
+        damaged: lines that are no record (cut off by a crash) and were skipped.
     """
 
     new: int
@@ -75,13 +75,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 class Store:
     """The history. Reading a journal twice, or one that grew, adds only what is new.
 
-    A record is told from others by what it is about: a kernel's kill by boot, time and pid; an
+    A record is identified by what it is about: a kernel's kill by boot, time and pid; an
     act by the ``id`` it carries, so that what is written when it ends replaces what was written
     when it began; anything else by its very bytes.
 
     Attributes:
         path: the file.
-        faults: records that can't be shown and were passed over, one line each.
+        faults: records that can't be shown and were skipped, one line each.
     """
 
     def __init__(self, path: str) -> None:
@@ -172,21 +172,21 @@ class Store:
             time_s = float(record["time_s"])
             kind = str(record["kind"])
         except (UnicodeDecodeError, RecursionError):
-            self.faults.append(f"{place}: expected JSON in UTF-8; passed over")
+            self.faults.append(f"{place}: expected JSON in UTF-8; skipped")
             return False
         except (msgspec.DecodeError, KeyError, TypeError, ValueError):
             return None
         try:
-            who = _who(read_record(record))
+            process = _process(read_record(record))
         except msgspec.ValidationError as error:
-            self.faults.append(f"{place}: {error}; passed over")
+            self.faults.append(f"{place}: {error}; skipped")
             return False
         identity, replaces = _identity(record, line)
         cursor = self._db.execute(
             "INSERT INTO record (identity, time_s, kind, comm, pid, json) VALUES (?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (identity) DO "
             + ("UPDATE SET json = excluded.json WHERE ?7" if replaces else "NOTHING"),
-            (identity, time_s, kind, who.comm, _int(who.pid), line)
+            (identity, time_s, kind, process.comm, _int(process.pid), line)
             + ((_is_end(record),) if replaces else ()),
         )
         return bool(cursor.rowcount)
@@ -228,7 +228,7 @@ class Store:
             until_s: not after.
             kinds: of these kinds; empty: of all.
             comm: victims of this name; may hold ``*``, ``?`` and ``[...]``.
-            last: only the newest so many; 0: all.
+            last: maximum number of records, the newest; 0: all.
         """
         where, values = ["1"], list[Any]()
         if since_s is not None:
@@ -266,7 +266,7 @@ class Store:
             expected = str(error)
         except (msgspec.DecodeError, TypeError, ValueError, RecursionError):
             expected = "expected a JSON object in UTF-8"
-        self.faults.append(f"{self.path}: record {number}: {expected}; passed over")
+        self.faults.append(f"{self.path}: record {number}: {expected}; skipped")
         return None
 
     def _ask(self, query: str, values: tuple[Any, ...]) -> Iterator[tuple[int, bytes]]:
@@ -301,7 +301,7 @@ def _by_time(whole: bytes, at: int) -> list[tuple[int, bytes]]:
 
 
 def _identity(record: dict[str, Any], line: bytes) -> tuple[str, bool]:
-    """What tells a record from others, and whether a later one of the same may replace it."""
+    """What identifies a record, and whether a later one of the same may replace it."""
     kind, boot = record["kind"], record.get("boot_id")
     if kind == "kernel_kill" and "kernel_s" in record:
         return f"kernel {boot} {record['kernel_s']} {record.get('pid')}", False
@@ -315,7 +315,7 @@ def _is_end(record: dict[str, Any]) -> bool:
     return record.get("outcome") is not None
 
 
-def _who(record: Record) -> Member | Victim | KernelKill:
+def _process(record: Record) -> Member | Victim | KernelKill:
     """The process that a record is about."""
     if isinstance(record, KernelKill):
         return record
@@ -328,7 +328,7 @@ def _int(value: int | None) -> int | None:
 
 
 def _expect_files(path: str) -> None:
-    """Refuse to have SQLite open, as root, what may be somebody else's: it goes by names."""
+    """Refuse to have SQLite open, as root, what may be another user's: SQLite opens by name."""
     if path == ":memory:":
         return
     try:

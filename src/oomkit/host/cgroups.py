@@ -1,10 +1,11 @@
-"""Memory cgroups: their limits and usage, and who is in which."""
+"""Memory cgroups: their limits and usage, and the processes in each."""
 
 import os
 from typing import Literal
 
 import msgspec
 
+from oomkit.host.mounts import memory_mount, unescape
 from oomkit.host.procfs import keyed_numbers, read_int, read_or_none, text
 from oomkit.kernel.state import Memcg
 
@@ -42,16 +43,12 @@ def find_hierarchy(proc: str, cgroup_root: str | None = None) -> Hierarchy | Non
     """
     if cgroup_root is not None:
         return _laid_out(cgroup_root)
-    unified = None
-    for line in (read_or_none(f"{proc}/self/mountinfo") or b"").splitlines():
-        fields, _, source = line.partition(b" - ")
-        kind, _, options = source.partition(b" ")
-        _, _, _, root, directory, *_ = fields.split(b" ")
-        if kind == b"cgroup" and b"memory" in options.split(b" ")[-1].split(b","):
-            return Hierarchy(1, _unescape(directory), _unescape(root))
-        if kind == b"cgroup2" and unified is None:
-            unified = Hierarchy(2, _unescape(directory), _unescape(root))
-    return unified if unified and _has_memory(unified.directory) else None
+    mount = memory_mount(proc)
+    if mount is None:
+        return None
+    version, directory, root = mount
+    found = Hierarchy(version, os.fsdecode(unescape(directory)), os.fsdecode(unescape(root)))
+    return found if version == 1 or _has_memory(found.directory) else None
 
 
 def _laid_out(cgroup_root: str) -> Hierarchy | None:
@@ -73,14 +70,6 @@ def _has_memory(directory: str) -> bool:
 def _relative(path: str, root: str) -> str:
     relative = os.path.relpath(path, root)
     return "/" if relative == "." else f"/{relative}"
-
-
-def _unescape(field: bytes) -> str:
-    """Undo the octal escapes that mountinfo uses for space, tab, newline and backslash."""
-    if b"\\" in field:
-        for code, char in ((b"040", b" "), (b"011", b"\t"), (b"012", b"\n"), (b"134", b"\\")):
-            field = field.replace(b"\\" + code, char)
-    return os.fsdecode(field)
 
 
 _LONG_MAX = (1 << 63) - 1
@@ -116,7 +105,7 @@ class _Walk:
         self.pids: dict[str, list[int]] = {}
 
     def visit(self, path: str, directory: str) -> bool:
-        """Add the group at ``path`` and those below it; says whether any of them was kept."""
+        """Add the group at ``path`` and those below it; returns whether any of them was added."""
         place = len(self.groups)
         self.pids[path] = _processes(directory)
         inside = False

@@ -1,11 +1,11 @@
 """System calls that Python has no function for."""
 
-import ctypes
+import _ctypes  # of which the public module makes a hundred types that a small daemon can't afford
 import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 _MCL_CURRENT = 1
 _MCL_FUTURE = 2
@@ -21,7 +21,35 @@ _KCMP = {
 """Others have the generic number: aarch64, riscv64, loongarch64."""
 _KCMP_VM = 1
 
-_libc = ctypes.CDLL(None, use_errno=True)
+
+class _Int(_ctypes._SimpleCData):  # type: ignore[type-arg]  # noqa: SLF001
+    _type_ = "i"
+
+
+class _Address(_ctypes._SimpleCData):  # type: ignore[type-arg]  # noqa: SLF001
+    _type_ = "P"
+
+
+class _Function(_ctypes.CFuncPtr):
+    _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
+    _restype_ = _Int
+
+
+class _Libc:
+    """The C library, which this process has loaded anyway, as :class:`ctypes.CDLL` would be."""
+
+    __slots__ = ("_handle",)
+
+    def __init__(self) -> None:
+        self._handle = _ctypes.dlopen(None, os.RTLD_NOW)  # type: ignore[arg-type]
+
+    def function(self, name: str) -> "Callable[..., int]":
+        """A function that takes numbers and bytes, and returns an int."""
+        return _Function((name, self))  # type: ignore[arg-type]  # not CDLL, but as it is
+
+
+_libc = _Libc()
+_syscall = _libc.function("syscall")
 
 
 def lock_memory() -> None:
@@ -30,7 +58,7 @@ def lock_memory() -> None:
     Raises:
         OSError: RLIMIT_MEMLOCK is too low, or the kernel too old.
     """
-    if _libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT):
+    if _libc.function("mlockall")(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT):
         raise _error("mlockall")
 
 
@@ -44,6 +72,7 @@ def drop_files(proc: str = "/proc") -> None:
     Raises:
         OSError: the list of mappings can't be read.
     """
+    madvise = _libc.function("madvise")
     start = end = 0
     with open(f"{proc}/self/smaps", "rb") as smaps:
         for line in smaps:
@@ -54,7 +83,7 @@ def drop_files(proc: str = "/proc") -> None:
                 start, end = (int(begin, 16), int(after, 16)) if is_file else (0, 0)
             elif words[0] == b"Anonymous:" and words[1] == b"0" and end > start:
                 # What was relocated is anonymous, and would be lost.
-                _libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
+                madvise(_Address(start), _Address(end - start), _MADV_DONTNEED)
 
 
 def watch_directories(paths: "Iterable[str]") -> int:
@@ -65,12 +94,13 @@ def watch_directories(paths: "Iterable[str]") -> int:
     Raises:
         OSError: too many files are open, or too many watches.
     """
-    fd = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+    fd = _libc.function("inotify_init1")(os.O_NONBLOCK | os.O_CLOEXEC)
     if fd < 0:
         raise _error("inotify_init1")
+    add_watch = _libc.function("inotify_add_watch")
     for path in paths:
-        _libc.inotify_add_watch(fd, os.fsencode(path), _IN_CREATE | _IN_MOVED_TO)
-    return int(fd)
+        add_watch(fd, os.fsencode(path), _IN_CREATE | _IN_MOVED_TO)
+    return fd
 
 
 def process_mrelease(pidfd: int) -> None:
@@ -83,7 +113,7 @@ def process_mrelease(pidfd: int) -> None:
         OSError: EINVAL, it is not dying; ESRCH, its memory is gone already; EAGAIN, its
             address space is in use; ENOSYS, the kernel is too old.
     """
-    if _libc.syscall(_PROCESS_MRELEASE, pidfd, 0):
+    if _syscall(_PROCESS_MRELEASE, pidfd, 0):
         raise _error("process_mrelease")
 
 
@@ -97,12 +127,12 @@ def kcmp_memory(one: int, other: int) -> int:
         OSError: ESRCH, one of them is gone; EPERM, not ours to trace; ENOSYS, EOPNOTSUPP, the
             kernel was built without it, or we may not call it.
     """
-    found = int(_libc.syscall(_KCMP, one, other, _KCMP_VM, 0, 0))
+    found = _syscall(_KCMP, one, other, _KCMP_VM, 0, 0)
     if found < 0:
         raise _error("kcmp")
     return found
 
 
 def _error(call: str) -> OSError:
-    number = ctypes.get_errno()
+    number = _ctypes.get_errno()
     return OSError(number, os.strerror(number), call)

@@ -1,4 +1,4 @@
-"""Which memory cgroup a process is in, and what its path tells."""
+"""Which memory cgroup a process is in, and what its path means."""
 
 from oomkit.host.procfs import text
 
@@ -13,7 +13,7 @@ def parse_membership(data: bytes, version: int | None) -> str:
 
     Lines read ``id:controllers:path``; version 2 has id 0 and no controllers. A path may hold
     colons. ``/..`` in front means "outside of this cgroup namespace", and " (deleted)" at the
-    end that the group was removed while somebody was left in it.
+    end that the group was removed while a process was left in it.
 
     Args:
         data: the text of the file.
@@ -43,8 +43,8 @@ def unit_of(path: str, root: str = "") -> str | None:
     """The unit of the system's manager that a cgroup is, or is inside of; None: none.
 
     The first component that names a unit is one of the system's manager. All below that is in
-    other hands: of a user's own manager (``user@1000.service``), of a container's, of whoever the
-    unit delegates to. Its last unit follows after a slash, so that nobody can pass for a unit of
+    other hands: of a user's own manager (``user@1000.service``), of a container's, of what the
+    unit delegates to. Its last unit follows after a slash, so that none can pass for a unit of
     the system by calling a unit of their own so. Below a container that is no unit (as Docker
     and LXC make them without systemd) units are written after its name in the same way.
 

@@ -1,4 +1,4 @@
-"""Pid namespaces below ours: whoever is process 1 of one takes all in there along."""
+"""Pid namespaces below ours: all processes of one die with its process 1."""
 
 import fcntl
 import os

@@ -40,7 +40,7 @@ class View(msgspec.Struct, frozen=True):
 class Process:
     """A process and what was last read of it.
 
-    A record is built anew only if one of the texts differs from the last time; the text is
+    A record is built again only if one of the texts differs from the last time; the text is
     compared, so nothing is ever assumed to stand still.
 
     Attributes:
@@ -79,7 +79,7 @@ class Process:
         """Open the files once and for all.
 
         Raises:
-            OSError: stat can't be opened, or too many files are open; none is then kept.
+            OSError: stat can't be opened, or too many files are open; none then stays open.
         """
         fds: list[int] = []
         try:
@@ -96,12 +96,12 @@ class Process:
         self._fds = fds
 
     @property
-    def kept(self) -> bool:
-        """Its files are kept open."""
+    def holds_files(self) -> bool:
+        """Its files are open."""
         return self._fds is not None
 
     def close(self) -> None:
-        """Close what is kept open."""
+        """Close its files."""
         if self._fds is not None:
             _close(self._fds)
             self._fds = None
@@ -194,7 +194,7 @@ class Process:
         return status
 
     def _look_at_threads(self, view: View, readings: Readings) -> None:
-        """Read what the leading thread's own files tell, and what they hide.
+        """Read what the leading thread's own files say, and what they hide.
 
         A leader that has exited shows no memory, while badness takes that of any other thread
         (``find_lock_task_mm()``).

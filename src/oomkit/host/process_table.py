@@ -1,4 +1,4 @@
-"""The processes that are there: found, kept open as far as allowed, dropped when gone."""
+"""The processes that are there: found, held open as far as allowed, dropped after exit."""
 
 import os
 import resource
@@ -31,11 +31,11 @@ class Roster:
     """Finds the processes and reads them, again and again."""
 
     def __init__(self, hierarchy: Hierarchy | None, files: int) -> None:
-        """Begin with nobody.
+        """Begin empty.
 
         Args:
             hierarchy: where memory cgroups are seen.
-            files: how many files may be kept open.
+            files: maximum number of open files.
         """
         self._hierarchy = hierarchy
         self._files_left = files
@@ -52,7 +52,7 @@ class Roster:
         Args:
             view: how to look.
             groups: the memory cgroups.
-            members: who is in which, as far as the groups' own lists tell.
+            members: the processes of each, as far as the groups' own lists say.
 
         Raises:
             OSError: the proc file system can't be listed.
@@ -113,13 +113,13 @@ class Roster:
 
     def _drop(self, pid: int) -> None:
         process = self._known.pop(pid, None)
-        if process is not None and process.kept:
+        if process is not None and process.holds_files:
             process.close()
             self._files_left += FILES_PER_PROCESS
 
 
 def file_budget(*, raise_limit: bool) -> int:
-    """How many files may be kept open, with some left for everybody else in this process.
+    """Maximum number of files to hold open, with some left for the rest of this process.
 
     Args:
         raise_limit: raise the soft limit to the hard one first.
@@ -138,12 +138,12 @@ def file_budget(*, raise_limit: bool) -> int:
 def in_order_of_creation(processes: Iterable[Process], pid_max: int) -> list[Process]:
     """Sort as the kernel's task list is: a process is put at its end when it is created.
 
-    ``/proc`` tells the start in ticks of 10 ms. Within one tick pids rise, unless they
+    ``/proc`` shows the start in ticks of 10 ms. Within one tick pids rise, unless they
     passed ``pid_max`` meanwhile and went on with low numbers: then those come last.
 
     Args:
         processes: what was found.
-        pid_max: where pids begin anew.
+        pid_max: where pids wrap.
     """
     ordered = sorted(processes, key=lambda process: (process.start_ticks, process.pid))
     begin = 0
@@ -172,10 +172,10 @@ def mark_borrowers(tasks: Sequence[Task]) -> tuple[Task, ...]:
     From 5.9 on ``oom_score`` is 0 only for what can't be killed. A live process with memory
     and an ordinary adjustment that shows 0 is therefore a vfork child (its address space is its
     parent's) or has been reaped already (``MMF_OOM_SKIP``); a size equal to the
-    parent's tells the two apart. Before 5.9 small tasks show 0 too, and nothing is marked.
+    parent's distinguishes the two. Before 5.9 small tasks show 0 too, and nothing is marked.
 
     Other processes that share an address space (CLONE_VM without CLONE_THREAD) can't be
-    told from forked twins by what ``/proc`` prints; asking kcmp() about every pair would cost more
+    distinguished from forked twins by ``/proc``; asking kcmp() about every pair would cost more
     than the scan. They keep ``mm_id`` None.
     """
     suspects = [index for index, task in enumerate(tasks) if _refused_by_kernel(task)]

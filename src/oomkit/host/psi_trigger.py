@@ -13,7 +13,7 @@ class Trigger:
         fd: the descriptor; POLLERR means that the file is gone.
         fine: the kernel watches it by a thread of its own, ten times a window. Without
             CAP_SYS_RESOURCE (allowed since 6.4, 6.1 as well) it is looked at every two seconds
-            only, and an event is lost whenever somebody reads the file at the wrong moment
+            only, and an event is lost whenever another process reads the file at the wrong moment
             (``psi_show()``, kernel/sched/psi.c), so that such a trigger is a help, not a promise.
     """
 

@@ -53,7 +53,12 @@ def take_snapshot(
 
 
 class Scanner:
-    """Looks at the machine again and again, with the processes' files kept open.
+    """Looks at the machine again and again, with the processes' files held open.
+
+    Attributes:
+        proc_root: the proc file system.
+        page_size: bytes in a page.
+        hierarchy: where memory cgroups are seen; None: nowhere.
 
     Of each process stat, status, oom_score_adj and oom_score stay open as far as the limit on
     open files goes; the rest is opened each time. An open file can't be mistaken for
@@ -89,14 +94,14 @@ class Scanner:
         self._hz_assumed = hz is None
         self._hz = hz or ASSUMED_HZ
         self._user_hz = os.sysconf("SC_CLK_TCK")
-        self._hierarchy = find_hierarchy(proc_root, cgroup_root)
+        self.hierarchy = find_hierarchy(proc_root, cgroup_root)
         self._initial_pids = sees_initial_pids(proc_root)
         self._mapped_users = maps_users(proc_root)
         self._pid_max = read_int(f"{proc_root}/sys/kernel/pid_max") or _DEFAULT_PID_MAX
         self._cpus = online_cpus(proc_root)
         self._rules = _rules_of(self.kernel)
         files = file_budget(raise_limit=raise_file_limit) if keep_open else 0
-        self._roster = Roster(self._hierarchy, files)
+        self._roster = Roster(self.hierarchy, files)
         self._own_pids = is_own(proc_root)
         self._proc_fd = os.open(proc_root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
@@ -139,7 +144,7 @@ class Scanner:
         """
         proc = self.proc_root
         memory, no_memory = read_memory(proc, self.page_size)
-        memcgs = read_memcgs(self._hierarchy, self.page_size) if self._hierarchy else Memcgs()
+        memcgs = read_memcgs(self.hierarchy, self.page_size) if self.hierarchy else Memcgs()
         members = memcgs.members if self._own_pids else {}
         machine = Machine(
             page_size=self.page_size,
@@ -169,7 +174,7 @@ class Scanner:
             threads=sum(task.threads for task in tasks),
             initial_pids=self._initial_pids,
             mapped_users=self._mapped_users,
-            memcgs=self._hierarchy is not None,
+            memcgs=self.hierarchy is not None,
             pressure=pressure is not None,
             uptime=uptime is not None,
             assumed_hz=self._hz if self._hz_assumed else None,

@@ -1,4 +1,4 @@
-"""What a service tells the service manager (``sd_notify(3)``'s protocol)."""
+"""Messages to the service manager (``sd_notify(3)``'s protocol)."""
 
 import os
 
@@ -34,7 +34,7 @@ class ServiceManager:
         else:
             self._link = link
 
-    def tell(self, message: bytes) -> None:
+    def send(self, message: bytes) -> None:
         """Send assignments such as ``READY=1``, one a line; a manager that is gone is no fault."""
         if self._link is not None:
             try:

@@ -1,4 +1,4 @@
-"""Making sure that this process is there to act when memory is short."""
+"""Making sure that this process can act when memory is low."""
 
 import os
 

@@ -7,6 +7,7 @@ import msgspec
 
 from oomkit.host.procfs import read_or_none
 from oomkit.host.stat import PF_KTHREAD, parse_stat
+from oomkit.render.quantities import count_of
 
 _HIDDEN_SHARE = 0.05
 _HIDDEN_AT_LEAST = 16
@@ -24,7 +25,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
         memcgs: memory cgroups could be read.
         pressure: PSI could be read.
         uptime: the uptime could be read.
-        assumed_hz: jiffies in a second where the kernel's configuration does not tell.
+        assumed_hz: jiffies in a second where the kernel's configuration does not say.
     """
 
     refused: int
@@ -48,9 +49,9 @@ def sentences(seen: Seen, proc: str) -> Iterator[str]:
     elif hidden := _hidden_threads(proc, seen.threads):
         yield f"{hidden} of the machine's threads are hidden here (hidepid?)."
     if seen.refused:
-        yield f"{_processes(seen.refused)} could not be read."
+        yield f"{count_of(seen.refused, 'process', 'processes')} could not be read."
     if seen.partial:
-        yield f"{_processes(seen.partial)} could be read in part only."
+        yield f"{count_of(seen.partial, 'process', 'processes')} could be read in part only."
     if seen.mapped_users:
         yield "User ids are those of this user namespace, not of the initial one."
     if not seen.memcgs:
@@ -64,10 +65,6 @@ def sentences(seen: Seen, proc: str) -> Iterator[str]:
             f"CONFIG_HZ could not be read; {seen.assumed_hz} is assumed "
             "(only rules up to 2.6.35 depend on it)."
         )
-
-
-def _processes(count: int) -> str:
-    return "1 process" if count == 1 else f"{count} processes"
 
 
 def _hidden_threads(proc: str, seen: int) -> int:
@@ -86,7 +83,7 @@ _INITIAL_USER = "user:[4026531837]"
 def sees_initial_pids(proc: str) -> bool:
     """Whether ``proc`` shows the initial pid namespace, where process 1 is the global init.
 
-    kthreadd is process 2 of that namespace and of no other, which tells it too where
+    kthreadd is process 2 of that namespace and of no other, which shows it too where
     ``proc`` is the host's, mounted into a container.
     """
     if _link(f"{proc}/self/ns/pid") == _INITIAL_PID:

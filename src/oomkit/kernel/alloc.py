@@ -53,7 +53,7 @@ def decide(snapshot: Snapshot, allocation: Allocation, rules: RuleSet) -> Decisi
 
     Args:
         snapshot: the machine at that moment.
-        allocation: the request: by whom, of which order, under which limit.
+        allocation: the request: its task, its order, under which limit.
         rules: the kernel's rules, from :func:`oomkit.kernel.versions.rules_for`.
 
     Returns:

@@ -11,17 +11,19 @@ from oomkit.kernel.oom_control import in_memcg
 from oomkit.kernel.state import Snapshot
 
 ID_CHARS = 12
-"""Of a container's id people use so many digits."""
+"""Minimum number of digits of a container's id that people use."""
 _POD_CHARS = 8
 _UNIT = re.compile(r"[^/]+\.(?:service|scope|slice|socket|mount|swap)\Z")
 _UID = r"[0-9a-f]{8}[-_]?[0-9a-f]{4}[-_]?[0-9a-f]{4}[-_]?[0-9a-f]{4}[-_]?[0-9a-f]{12}"
-POD = re.compile(rf"(?:^|[-_])pod_?({_UID}|(?<=pod)-\d+)(?:\.slice)?\Z")
+POD = re.compile(rf"(?:^|[-_])pod_?({_UID}|(?<=pod)-\d+)(?:\.slice)?(?:\Z|:)")
 """A pod's part of a path; its name, or the token that redaction put there."""
 CONTAINER = re.compile(
-    r"(?:^|^(?:docker|cri-containerd|containerd|crio|libpod)[-:])"
+    r"(?:^|^(?:docker|cri-containerd|containerd|crio|libpod|nerdctl)[-:]"
+    r"|\.slice:(?:docker|cri-containerd|crio|nerdctl):)"
     r"([0-9a-f]{64}|container-\d+)(?:\.scope)?\Z"
 )
-"""A container's part of a path."""
+"""A container's part of a path. ``SLICE:PREFIX:ID`` is what a runtime whose driver is cgroupfs
+makes of a path that was meant for systemd's."""
 _LXC = "lxc.payload."
 
 
@@ -51,11 +53,44 @@ def place(path: str | None) -> Place:
         found_pod, found_container = POD.search(part), CONTAINER.search(part)
         if found_pod:
             pod = found_pod[1].replace("_", "-").removeprefix("-")
-        elif found_container:
+        if found_container:
             container = found_container[1][:ID_CHARS]
-        elif _UNIT.match(part) and (_is_slice(unit) or not _is_slice(part)):
+        if (
+            not found_pod
+            and not found_container
+            and _UNIT.match(part)
+            and (_is_slice(unit) or not _is_slice(part))
+        ):
             unit = part
     return Place(unit=unit, pod=pod, container=container)
+
+
+def full_container_id(path: str) -> str | None:
+    """The whole id of the innermost container that a cgroup's path names; None: it names none."""
+    for part in reversed(path.split("/")):
+        found = CONTAINER.search(part)
+        if found:
+            return found[1]
+    return None
+
+
+def name_in(snapshot: Snapshot, path: str) -> str:
+    """What people call a cgroup: by the names that the snapshot holds, else as a table shows it."""
+    return _known(snapshot, path) or short_name(path)
+
+
+def label_in(snapshot: Snapshot, path: str) -> str:
+    """The same in a sentence: by the names that the snapshot holds, else as :func:`label` says."""
+    return _known(snapshot, path) or label(path)
+
+
+def _known(snapshot: Snapshot, path: str) -> str:
+    names = snapshot.names.get(path)
+    known = "" if names is None else names.text()
+    container = place(path).container
+    if known and names is not None and container and not names.container:
+        return f"{known}, container {container}"
+    return known
 
 
 def qos_of(path: str) -> str:
@@ -120,15 +155,18 @@ def find_memcg_path(snapshot: Snapshot, given: str) -> str:
             break
     if path in known:
         return path
+    named = [p for p, names in snapshot.names.items() if p in known and given in names.words()]
+    if len(highest := _highest(named)) == 1:
+        return highest[0]
+    if highest:
+        raise MemcgPathError(f"{given!r} may mean {_some(highest)}; give more of the name")
     word = _plain(path.strip("/"))
     for fitting in (
         [name for name in known if name.endswith(path)],
         [name for name in known if word and word in _plain(name.rsplit("/", 1)[-1])],
         [name for name in known if word and word in _plain(name)],
     ):
-        highest = sorted(
-            name for name in fitting if not any(name != o and in_memcg(name, o) for o in fitting)
-        )
+        highest = _highest(fitting)
         if len(highest) == 1:
             return highest[0]
         if highest:
@@ -136,6 +174,13 @@ def find_memcg_path(snapshot: Snapshot, given: str) -> str:
     if not known - {"/"}:
         raise MemcgPathError(f"no memory cgroup {given!r}: this snapshot has none at all")
     raise MemcgPathError(f"no memory cgroup {given!r} in this snapshot{_near(word, known)}")
+
+
+def _highest(fitting: list[str]) -> list[str]:
+    """Of groups, those that are not below another one of them."""
+    return sorted(
+        name for name in fitting if not any(name != o and in_memcg(name, o) for o in fitting)
+    )
 
 
 def _plain(name: str) -> str:

@@ -31,7 +31,7 @@ CHANGES: tuple[Change, ...] = (
     Change(
         since="2.6.16",
         sets={"children_term": "half", "constraint": "cpuset_first", "log_kill": "2.6.16"},
-        what="half of a child's address space counts; cpuset and mempolicy OOMs are told apart",
+        what="half of a child's address space counts; cpuset and mempolicy OOMs are distinguished",
         meaning="forking servers score lower; a NUMA-bound task that finds no memory dies itself",
     ),
     Change(
@@ -43,7 +43,7 @@ CHANGES: tuple[Change, ...] = (
         since="2.6.18",
         sets={"panic_on_oom": "one"},
         what="vm.panic_on_oom",
-        meaning="a machine can be told to panic instead of killing",
+        meaning="a machine can be set to panic instead of killing",
     ),
     Change(
         since="2.6.19",
@@ -172,7 +172,7 @@ CHANGES: tuple[Change, ...] = (
     Change(
         since="2.6.35",
         sets={"memcg_no_victim": "nothing"},
-        what="a memory cgroup without a killable task kills nobody",
+        what="a memory cgroup without a killable task kills none",
     ),
     Change(
         since="2.6.36",
@@ -207,7 +207,7 @@ CHANGES: tuple[Change, ...] = (
     Change(
         since="2.6.37",
         sets={"disable_scope": "mm", "allocating_task_check": "mm", "sharers": "killed"},
-        what="-1000 protects everybody who shares the memory; other sharers die with the victim",
+        what="-1000 protects all that share the memory; other sharers die with the victim",
     ),
     Change(
         since="2.6.38",

@@ -207,7 +207,7 @@ CHANGES: tuple[Change, ...] = (
         since="4.17",
         sets={"root_bonus": "none", "guess_misc": True, "memcg_costly_order": True},
         what="root has no bonus any more; a charge of more than 8 pages never kills",
-        meaning="a root process is ranked like anybody's",
+        meaning="a root process is ranked like any other",
     ),
     Change(
         since="4.19",

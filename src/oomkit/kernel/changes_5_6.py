@@ -50,7 +50,7 @@ CHANGES: tuple[Change, ...] = (
         since="5.9",
         sets={"result": "signed", "oom_score": "two_thirds"},
         what="badness may be negative; oom_score is spread over 0..2000",
-        meaning="strongly protected processes are told apart; an idle process shows about 666",
+        meaning="strongly protected processes are distinguished; an idle process shows about 666",
         backports=(("5.4", 144),),
     ),
     Change(

@@ -12,7 +12,7 @@ from oomkit.kernel.state import Allocation, Memcg, Snapshot, Task
 
 
 class Constrained(msgspec.Struct, frozen=True, kw_only=True):
-    """The constraint, who may be chosen from, and the nodes it leaves (None: all)."""
+    """The constraint, the candidates, and the nodes it leaves (None: all)."""
 
     constraint: Constraint
     scope: Scope

@@ -16,6 +16,7 @@ from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.select import name
 from oomkit.kernel.state import Allocation, Snapshot, Task
 from oomkit.kernel.threshold import adj_now, extra_pages, losing_adj, with_adj
+from oomkit.render.quantities import human_pages
 
 
 def counterfactuals(
@@ -60,7 +61,7 @@ class _World:
 
     @property
     def chosen(self) -> Task | None:
-        """Whom the scan chose by points; None where nobody was chosen so."""
+        """The task that the scan chose by points; None if there is none."""
         pid = self.decision.chosen_pid
         if pid is None or self.decision.points is None:
             return None
@@ -109,13 +110,13 @@ def _consequence(decision: Decision) -> str:
     if decision.action == "panic":
         return f"the machine panics ({decision.panic})"
     if not decision.victims:
-        return "nobody is killed"
+        return "no process is killed"
     first = decision.victims[0]
     others = len(decision.victims) - 1
-    who = f"{first.comm}[{first.pid}]"
+    victim = f"{first.comm}[{first.pid}]"
     if decision.action == "would_kill":
-        return f"{who} would be named"
-    return f"{who} and {others} more die" if others else f"{who} dies"
+        return f"{victim} would be named"
+    return f"{victim} and {others} more die" if others else f"{victim} dies"
 
 
 def _knob_name(rules: RuleSet) -> str:
@@ -230,7 +231,7 @@ def _grows_by_size(rules: RuleSet) -> bool:
 
 
 def _unprotect(world: _World) -> Counterfactual | None:
-    """Where nobody can be killed: the largest protected task, let go of by one step."""
+    """Where none can be killed: the largest protected task, its protection lowered by a step."""
     if world.decision.victims or world.chosen is not None or world.ranked:
         return None
     protected = [
@@ -295,8 +296,7 @@ def _strict_overcommit(world: _World) -> Counterfactual | None:
 
 def amount(pages: int, page_size: int) -> str:
     """Pages as a size, and to the last one."""
-    mib = pages * page_size / 2**20
-    return f"{mib:,.{0 if mib >= 100 else 1}f} MiB ({pages} pages)"
+    return f"{human_pages(pages, page_size)} ({pages} pages)"
 
 
 def _oom_group(world: _World) -> Counterfactual | None:

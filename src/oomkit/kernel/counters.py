@@ -1,13 +1,14 @@
 """How far the page counts that badness reads can be from what processes really hold.
 
 Kernels from 2.6.34 to 6.19 count resident pages and swap entries where they are cheap to count and
-read them without adding up what is still kept back (include/linux/mm.h ``get_mm_counter()``).
+read them without adding up what is not added yet (include/linux/mm.h ``get_mm_counter()``).
 """
 
 from oomkit.kernel.constraint import control_for
 from oomkit.kernel.rank import eligible_by_badness
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Snapshot, Task
+from oomkit.render.quantities import human_pages
 
 COUNTERS = 4
 """``MM_FILEPAGES``, ``MM_ANONPAGES``, ``MM_SHMEMPAGES``, ``MM_SWAPENTS``: all go into badness."""
@@ -45,7 +46,7 @@ def counting_error(task: Task, rules: RuleSet, cpus: int | None) -> int | None:
             return 0
 
 
-def kept_back(rules: RuleSet, cpus: int, pages: int, threads: int) -> int:
+def uncounted_pages(rules: RuleSet, cpus: int, pages: int, threads: int) -> int:
     """Pages that badness misses after threads, each on a CPU of its own, touched some and stay.
 
     Args:
@@ -90,7 +91,6 @@ def counting_note(
 
 
 def _size(task: Task, rules: RuleSet, snapshot: Snapshot, most: int) -> str:
-    mb = most * snapshot.page_size / 2**20
     if rules.rss_counters == "per_thread":
         threads = "thread" if task.threads == 1 else "threads"
         how = f"{task.threads} {threads}, {_THREAD_FAULTS} page faults each"
@@ -98,7 +98,8 @@ def _size(task: Task, rules: RuleSet, snapshot: Snapshot, most: int) -> str:
         assert snapshot.cpus is not None
         batch = percpu_batch(snapshot.cpus)
         how = f"{COUNTERS} counters on {snapshot.cpus} CPUs, batches of {batch}"
-    return f"the kernel may miscount it by up to {most} pages ({mb:.1f} MiB): {how}"
+    size = human_pages(most, snapshot.page_size)
+    return f"the kernel may miscount it by up to {most} pages ({size}): {how}"
 
 
 def _missed_now(task: Task) -> int:

@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 Action = Literal["kill", "would_kill", "panic", "none"]
-"""``would_kill`` names a victim and spares it; ``none`` kills nobody and says why."""
+"""``would_kill`` names a victim and spares it; ``none`` kills no process and says why."""
 
 Scope = Literal["global", "memcg", "cpuset", "mempolicy", "sysrq"]
 
@@ -45,7 +45,7 @@ class Counterfactual(msgspec.Struct, frozen=True, kw_only=True):
         knob: field or sysctl to change.
         now: its value now.
         needed: the value nearest to ``now`` at which the decision alters.
-        then: the pid that would die instead; None when nobody would.
+        then: the pid that would die instead; None if none would.
     """
 
     kind: Literal["oom_score_adj", "memory", "sysctl", "oom_group"]
@@ -62,14 +62,14 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         action: what is done.
-        scope: who could be chosen from.
+        scope: where the candidates were.
         constraint: the kernel's own word for the scope.
         rules: name of the rule set that decided.
         total_pages: ``totalpages``, what badness is measured against; None where the rule
             set has no such term.
-        chosen_pid: whom ``select_bad_process()`` chose; with child sacrifice not the victim.
-        points: badness of the chosen one; None where nobody was chosen by points.
-        victims: who dies, in the order of the signals.
+        chosen_pid: what ``select_bad_process()`` chose; with child sacrifice not the victim.
+        points: badness of the chosen one; None if none was chosen by points.
+        victims: the processes that die, in the order of the signals.
         freed_pages: what all of them give back.
         message: the text that opens the kill line ("Out of memory"); None without a victim.
         panic: the panic's text; None without a panic.

@@ -1,4 +1,4 @@
-"""``oom_kill_process()``: who dies with, or instead of, the chosen task (mm/oom_kill.c)."""
+"""``oom_kill_process()``: what dies with, or instead of, the chosen task (mm/oom_kill.c)."""
 
 import msgspec
 
@@ -16,7 +16,7 @@ class Killing(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         done: the kernel takes it for a success.
         spared: ``would_have_oomkilled`` kept the victims alive.
-        victims: who dies (or would have), in the order of the signals.
+        victims: the processes that die (or would have), in the order of the signals.
         steps: lines for the trace.
     """
 
@@ -81,7 +81,7 @@ def _exits_anyway(task: Task, oc: OomControl) -> bool:
 
 
 def task_will_free_mem(task: Task, oc: OomControl) -> bool:
-    """Whether a task's memory comes free by itself: it and all who share it are dying (4.8 on)."""
+    """Whether a task's memory comes free by itself: it and all that share it are dying (4.8 on)."""
     if not task.has_mm or task.mm_reaped:
         return False
     return all(
@@ -242,7 +242,7 @@ def oom_group_of(oc: OomControl, task: Task) -> Memcg | None:
 
 
 def _group_members(oc: OomControl, group: Memcg, already: set[int]) -> list[Victim]:
-    """The group's tasks that are not protected, each with those who share its memory."""
+    """The group's tasks that are not protected, each with those that share its memory."""
     members: list[Victim] = []
     for task in oc.snapshot.tasks:
         if task.pid in already or not in_memcg(task.cgroup, group.path) or not task.has_mm:

@@ -91,7 +91,7 @@ def pagefault_out_of_memory(snapshot: Snapshot, allocation: Allocation, rules: R
     function = "pagefault_out_of_memory"
     match rules.pagefault:
         case "retry":
-            flow.step(function, "the fault is tried again; nobody is killed")
+            flow.step(function, "the fault is tried again; no process is killed")
             return flow.decision()
         case "kill_faulter":
             current = flow.oc.current
@@ -99,7 +99,7 @@ def pagefault_out_of_memory(snapshot: Snapshot, allocation: Allocation, rules: R
                 flow.step("do_page_fault", "init is not killed; the fault is tried again")
                 return flow.decision()
             if not current.has_mm:
-                flow.step("do_page_fault", f"{name(current)} has no memory; nobody is killed")
+                flow.step("do_page_fault", f"{name(current)} has no memory; no process is killed")
                 return flow.decision()
             killing = kill_faulting_task(flow.oc, current)
             return flow.killed(killing, current, None, "VM: killing process")
@@ -171,14 +171,14 @@ def _modern(flow: _Flow) -> Decision:
     rules, sysctl, allocation = flow.rules, flow.sysctl, flow.allocation
     function = "out_of_memory"
     if rules.disabled_check == "out_of_memory" and sysctl.oom_killer_disabled:
-        flow.step(function, "oom_killer_disabled is set: nobody is killed")
+        flow.step(function, "oom_killer_disabled is set: no process is killed")
         return flow.decision(retry=False)
     current = flow.oc.current
     if current is not None and _is_dying(current, flow.oc):
         flow.step(function, f"{name(current)} asks and is dying: it gets access to reserves")
         return flow.decision()
     if not _may_enter_fs(allocation, rules):
-        flow.step(function, "no __GFP_FS: nobody is killed, the request loops")
+        flow.step(function, "no __GFP_FS: no process is killed, the request loops")
         return flow.decision()
     scope = flow.constrained.scope
     flow.step(

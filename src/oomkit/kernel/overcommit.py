@@ -44,7 +44,7 @@ def vm_enough_memory(
         memory: the machine's memory, with what is committed already.
         sysctl: the overcommit knobs.
         rules: the kernel's rules (2.6.11-7.3).
-        task: who asks; its ``total_vm_pages`` matter in mode 2.
+        task: the requester; its ``total_vm_pages`` matter in mode 2.
         admin: it has CAP_SYS_ADMIN in the initial user namespace; None: as ``task`` says.
         page_size: bytes in a page.
 

@@ -17,12 +17,12 @@ class Ranked(msgspec.Struct, frozen=True, kw_only=True):
     """One task's place.
 
     Attributes:
-        rank: 1 for who dies first; None for who can't be chosen.
+        rank: 1 for the first victim; None if it can't be chosen.
         task: the task.
-        badness: its badness in this OOM; None for who can't be chosen.
+        badness: its badness in this OOM; None if it can't be chosen.
         oom_score: what ``/proc/PID/oom_score`` prints by these rules.
         eligible: can be chosen.
-        reason: why not; None for who can.
+        reason: why it can't; None if it can.
     """
 
     rank: int | None
@@ -34,7 +34,7 @@ class Ranked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def eligible_by_badness(oc: OomControl) -> list[tuple[int, Task]]:
-    """Who can be chosen, worst first; equals in the order in which the rules take them."""
+    """The candidates, worst first; equals in the order in which the rules take them."""
     scored = [(badness(t, oc), t) for t in oc.candidates() if unkillable(t, oc) is None]
     if oc.last_of_equals:
         scored.reverse()
@@ -42,7 +42,7 @@ def eligible_by_badness(oc: OomControl) -> list[tuple[int, Task]]:
     asked = [pair for pair in scored if pair[1].oom_origin]
     if not asked or oc.rules.origin not in ("returned_first", "selected_first"):
         return scored
-    # Who asked to die first goes whatever its badness: the first met, from 3.8 on the last.
+    # A task marked to die first is chosen at any badness: the first met, from 3.8 on the last.
     order = {task.pid: place for place, task in enumerate(oc.candidates())}
     last = oc.rules.origin == "selected_first"
     asked.sort(key=lambda pair: order[pair[1].pid], reverse=last)

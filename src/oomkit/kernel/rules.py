@@ -23,7 +23,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
         classic_basis: what the classic rule starts from.
         children_term: how much of each child's address space counts for the parent.
         cpu_time: whose CPU time lowers the classic badness.
-        privilege: who counts as privileged in the classic rule.
+        privilege: what counts as privileged in the classic rule.
         root_bonus: what privilege is worth.
         node_overlap: what becomes of a task none of whose memory nodes helps.
         origin: what becomes of a task that asked to die first (swapoff, KSM).
@@ -33,7 +33,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
         pgtables: which page tables count.
         arithmetic: width the permille rule computes in.
         result: range of the result.
-        disable_scope: -1000 protects the task, or whoever shares its address space.
+        disable_scope: -1000 protects the task, or all that share its address space.
         reaped_unkillable: a reaped address space can't be chosen again.
         vfork_unkillable: a vfork child that borrows its parent's memory can't be chosen.
         rss_counters: how badness reads resident pages and swap entries: ``exact`` (one shared
@@ -60,10 +60,10 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
         on_cpuset: what a cpuset constraint leads to.
         panic_on_oom: which values of the knob mean something.
         panic_memcg: ``panic_on_oom`` = 2 panics for a memory cgroup's OOM too.
-        sysrq_never_panics: SysRq-f finds nobody, or meets ``panic_on_oom``, without a panic.
+        sysrq_never_panics: SysRq-f finds no victim, or meets ``panic_on_oom``, without a panic.
         allocating_task: ``oom_kill_allocating_task``; ``fallback`` scans if that kill fails.
         allocating_task_check: what protects the asker from it.
-        no_victim: what happens when nobody can be killed.
+        no_victim: what happens if no process can be killed.
         memcg_no_victim: the same for a memory cgroup.
         dispatch: what ``out_of_memory()`` switches on; ``overcommit`` is the article's reading.
 

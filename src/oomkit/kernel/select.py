@@ -1,4 +1,4 @@
-"""``select_bad_process()``: who is chosen (mm/oom_kill.c)."""
+"""``select_bad_process()``: which task is chosen (mm/oom_kill.c)."""
 
 from typing import Literal
 
@@ -16,10 +16,10 @@ to any badness, or give up the scan."""
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """The loop's outcome: a choice, an abort, or nobody.
+    """The loop's outcome: a choice, an abort, or none.
 
     Attributes:
-        chosen: whom it chose; None when nobody can be killed or the scan was aborted.
+        chosen: the task; None if none can be killed or the scan was aborted.
         points: the chosen one's badness; None when it was not chosen by points.
         waits_for: a task already on its way out, for which the scan was aborted.
         how: why, for the trace.
@@ -51,7 +51,7 @@ def select_bad_process(oc: OomControl) -> Selection:
             if _beats(points, best_points, best, oc):
                 best, best_points, special = task, points, None
     if best is None:
-        return Selection(how="nobody can be killed")
+        return Selection(how="no process can be killed")
     if special is not None:
         return Selection(chosen=best, how=f"{name(best)} {special}")
     how = f"{name(best)} has the highest badness, {best_points}"
@@ -94,7 +94,7 @@ def _look_at(task: Task, oc: OomControl) -> _Verdict:
         return "skip" if task.mm_reaped or not task.has_mm else "abort"
     if not task.has_mm:
         return "skip"
-    # Both tests come before badness, which alone knows who is protected.
+    # Both tests come before badness, which alone knows what is protected.
     if task.oom_origin and oc.rules.origin == "selected_first":
         return "prefer"
     verdict = _look_at_exiting(task, oc) if task.exiting and not forced else "look"
@@ -128,7 +128,7 @@ def _look_at_releasing(task: Task, oc: OomControl) -> _Verdict:
 
 
 def _look_at_openvz(task: Task, oc: OomControl) -> _Verdict:
-    """OpenVZ waits for nobody: it passes over victims and the frozen, and takes the exiting."""
+    """OpenVZ waits for no victim: it passes over victims and the frozen, and takes the exiting."""
     out = not task.has_mm or task.global_init or task.frozen or task.victim
     if out or is_disabled(task, oc.rules):
         return "skip"

@@ -58,6 +58,15 @@ def _problems(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
         yield from _task_problems(task, f"$.tasks[{index}]")
     for index, group in enumerate(snapshot.memcgs):
         yield from _impossible(group, f"$.memcgs[{index}]")
+    for index, stat in enumerate(snapshot.anatomy):
+        yield from _impossible(stat, f"$.anatomy[{index}]")
+        for name in ("stat", "events", "local_events"):
+            for key, value in getattr(stat, name).items():
+                if not 0 <= value < 2**64:
+                    yield (
+                        f"$.anatomy[{index}].{name}.{key}",
+                        f"expected 0 to 2**64 - 1, got {value}",
+                    )
 
 
 def _task_problems(task: Task, path: str) -> Iterator[tuple[str, str]]:
@@ -72,7 +81,7 @@ def _task_problems(task: Task, path: str) -> Iterator[tuple[str, str]]:
 _MAX_PAGE_SIZE = 2**24
 _MAX_HZ = 1_000_000
 _SIGNED = frozenset({"oom_score_adj", "oom_adj", "nice", "uid", "euid"})
-_COUNTS = ("_pages", "_kb", "_s", "_us", "_jiffies", "pid", "threads")
+_COUNTS = ("_pages", "_bytes", "_kb", "_s", "_us", "_jiffies", "pid", "threads")
 
 
 def _impossible(record: msgspec.Struct, path: str) -> Iterator[tuple[str, str]]:

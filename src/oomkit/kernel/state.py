@@ -9,6 +9,9 @@ from typing import Literal
 
 import msgspec
 
+from oomkit.kernel.memcg_stat import MemcgStat
+from oomkit.kernel.names import Names
+
 SCHEMA = 1
 """Version of the snapshot's JSON form; raised when a field changes its meaning."""
 
@@ -56,7 +59,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         has_mm: has an address space; false for kernel threads and for what has exited.
         kthread: is a kernel thread (``PF_KTHREAD``).
         global_init: is process 1 of the initial pid namespace.
-        mm_id: tasks with the same value share one address space; None: shares with nobody.
+        mm_id: tasks with the same value share one address space; None: shares with none.
         exiting: is on its way out (``PF_EXITING``).
         victim: was chosen before and is not gone (``TIF_MEMDIE``, ``signal->oom_mm``).
         fatal_signal: has a fatal signal pending.
@@ -135,7 +138,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The machine's memory, as ``/proc/meminfo``, ``/proc/vmstat`` and ``/proc/zoneinfo`` tell it.
+    """The machine's memory, as ``/proc/meminfo``, ``/proc/vmstat`` and ``/proc/zoneinfo`` show it.
 
     Attributes:
         total_ram_pages: ``totalram_pages()`` (MemTotal).
@@ -264,6 +267,10 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             decides between equals.
         memcgs: the memory cgroups that hold tasks or limits, and their ancestors, as the kernel
             walks them: parents first, siblings in the order of their creation.
+        anatomy: what fills those memory cgroups; empty: not looked at, as before this field
+            existed and by commands that need none of it.
+        names: what people call those memory cgroups, by path; those that have no names but their
+            path are left out, and so are all in a snapshot made before this field existed.
         pressure: PSI; None where the kernel has none.
         page_size: bytes in a page.
         hz: jiffies in a second (``CONFIG_HZ``); only the classic rules depend on it.
@@ -280,6 +287,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     sysctl: Sysctl = Sysctl()
     tasks: tuple[Task, ...] = ()
     memcgs: tuple[Memcg, ...] = ()
+    anatomy: tuple[MemcgStat, ...] = ()
+    names: dict[str, Names] = {}
     pressure: Pressure | None = None
     page_size: int = 4096
     hz: int = 250
@@ -294,7 +303,7 @@ class Allocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """The request for memory that could not be met.
 
     Attributes:
-        pid: the task that asks (the kernel's ``current``); None: somebody who is not in the
+        pid: the allocating task (the kernel's ``current``); None: one that is not in the
             snapshot, with no memory of its own.
         memcg: path of the memory cgroup whose limit was hit; None: the machine ran out.
         order: 2**order contiguous pages are wanted.

@@ -85,7 +85,7 @@ def _survival(
     verdict = f"{name(task)} lives: it is number {place + 1} of {len(ranked)}, badness {points}"
     if place == 0 or decision.chosen_pid != first.pid:
         return verdict, (), ()
-    # At equal badness the version's tie-break decides; the order of the scan tells which way.
+    # At equal badness the version's tie-break decides; the order of the scan says which way.
     order = [t.pid for t in oc.candidates()]
     wins_ties = (order.index(task.pid) < order.index(first.pid)) != oc.last_of_equals
     target = first_points + (not wins_ties)

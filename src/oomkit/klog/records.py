@@ -207,6 +207,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         constraint: the kernel's word for what ran out; always ``CONSTRAINT_NONE`` in 5.0-5.1.
         nodemask: nodes of the request; None for ``(null)``.
+        owner: what people call that cgroup, where it was looked up on the machine whose log it is;
+            None: it was not, or its path is all that is known.
         cpuset: name of the invoker's cpuset.
         mems_allowed: nodes that cpuset allows.
         global_oom: the machine ran out, not a memory cgroup.
@@ -327,6 +329,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     scope: Scope | None = None
     constraint: str | None = None
     cgroup: str | None = None
+    owner: str | None = None
     cpuset: str | None = None
     mems_allowed: str | None = None
     invoker: str | None = None

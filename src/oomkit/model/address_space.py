@@ -10,8 +10,7 @@ from oomkit.kernel.state import Memory
 from oomkit.model.machine import Machine
 from oomkit.model.snapshot import task_record
 from oomkit.model.tasks import PAGE, Proc
-
-_MB = 2**20 / PAGE
+from oomkit.render.quantities import human_pages
 
 HEAP_STEP_PAGES = 32
 """Pages the heap grows by at a time: the default of malloc's ``M_TOP_PAD``."""
@@ -98,8 +97,8 @@ def _refusal(machine: Machine, proc: Proc, pages: float, memory: Memory) -> str 
         return None
     if answer.limit == "CommitLimit":
         limit = commit_limit_pages(memory, machine.sysctl, machine.rules)
-        return f"CommitLimit {limit / _MB:.1f} MiB"
-    return f"{answer.limit} {max(answer.limit_pages or 0, 0) / _MB:.1f} MiB"
+        return f"CommitLimit {human_pages(limit, PAGE)}"
+    return f"{answer.limit} {human_pages(max(answer.limit_pages or 0, 0), PAGE)}"
 
 
 def map_touched(machine: Machine, proc: Proc, pages: float) -> None:

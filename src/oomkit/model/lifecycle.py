@@ -4,7 +4,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 
-from oomkit.kernel.counters import kept_back
+from oomkit.kernel.counters import uncounted_pages
 from oomkit.model import address_space
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Mm, Pool
@@ -182,7 +182,7 @@ class Lifecycle:
         """Note the pages of a step that stay in counters of its threads or of their CPUs."""
         machine = self.machine
         pages = round((step.size_bytes or 0) / PAGE * proc.scale())
-        uncounted = kept_back(machine.rules, machine.cpus, pages, step.scatter)
+        uncounted = uncounted_pages(machine.rules, machine.cpus, pages, step.scatter)
         if step.verb == "share":
             proc.mm.uncounted_shmem += uncounted
         else:

@@ -12,6 +12,7 @@ from oomkit.kernel.watermarks import Watermarks, watermarks_for
 from oomkit.model.machine import ROOTFS_PAGES
 from oomkit.model.pools import Mm
 from oomkit.model.tasks import PAGE, PROCESS_PAGES
+from oomkit.render.quantities import human_pages
 from oomkit.scenario import format as scenario
 from oomkit.scenario.knobs import RANGES
 
@@ -35,7 +36,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         scenario: the machine and its tasks, which hold what they have for ever.
         ready_s: from then on memory is in use as in the snapshot.
-        notes: what could not be known or kept, one sentence each.
+        notes: what is unknown or was left out, one sentence each.
     """
 
     scenario: scenario.Scenario
@@ -208,9 +209,9 @@ class _Maker:
             return
         part = self.memory.shmem_pages / mapped
         for entry in entries:
-            kept = int(entry.share * part)
-            entry.program += entry.share - kept
-            entry.share = kept
+            hot = int(entry.share * part)
+            entry.program += entry.share - hot
+            entry.share = hot
         self.notes.append(
             "which processes share memory is not known: each has its part of it, and the rest of "
             "what it maps counts as page cache"
@@ -272,7 +273,7 @@ class _Maker:
             )
         return groups, lifted
 
-    # Page cache, and what belongs to nobody.
+    # Page cache, and what belongs to no process.
 
     def fit(self, entries: list[_Entry]) -> int:
         """Hand out the page cache; returns the kernel memory that leaves MemAvailable the same."""
@@ -298,10 +299,9 @@ class _Maker:
         used = sum(entry.resident() for entry in entries) + file + rootfs
         kernel = int(memory.total_ram_pages - used - free(file))
         if kernel < 0:
-            mib = -kernel * PAGE >> 20
             self.notes.append(
-                f"its processes hold more than its memory counters say, so {mib} MiB less are "
-                "available than on the machine"
+                f"its processes hold more than its memory counters say, so "
+                f"{human_pages(-kernel, PAGE)} less are available than on the machine"
             )
         return max(kernel, 0)
 
@@ -343,22 +343,22 @@ class _Maker:
     def remarks(self, cpus: int | None) -> None:
         memory = self.snapshot.memory
         swapped = sum(task.swap_pages for task in self.snapshot.tasks)
-        nobodys = memory.total_swap_pages - memory.free_swap_pages - swapped
-        if nobodys > memory.total_swap_pages // 100:
-            mib = nobodys * self.snapshot.page_size >> 20
+        ownerless = memory.total_swap_pages - memory.free_swap_pages - swapped
+        if ownerless > memory.total_swap_pages // 100:
+            size = human_pages(ownerless, self.snapshot.page_size)
             self.notes.append(
-                f"{mib} MiB in swap belong to no process (tmpfs, or what was read back): that much "
+                f"{size} in swap belong to no process (tmpfs, or what was read back): that much "
                 "more swap is free"
             )
         if cpus is None:
             self.notes.append("a snapshot does not say how many CPUs there are; 2 are taken")
         self.notes.append(
-            "not in a snapshot: the disk's speed, who will grow, what is in constant use, CPU load"
+            "not in a snapshot: the disk's speed, growth, what is in constant use, CPU load"
         )
         if self.rules.badness == "classic":
             self.notes.append(
                 "CPU times, ages and address spaces, which this kernel's badness counts, start "
-                "anew: its choice may differ"
+                "again: its choice may differ"
             )
         if self.snapshot.sysctl.overcommit_memory == 2:
             self.notes.append("memory that is promised and not used is not in it (Committed_AS)")

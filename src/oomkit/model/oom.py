@@ -15,6 +15,7 @@ from oomkit.model.snapshot import take_snapshot
 from oomkit.model.solve import Rates
 from oomkit.model.tasks import Proc
 from oomkit.model.timers import Timers
+from oomkit.render.quantities import label
 
 _SYSCALLS = {"read": "read", "write": "write", "tmpfs": "write"}
 """Steps whose memory is allocated in a system call, which fails, not in a page fault."""
@@ -169,7 +170,7 @@ class OomKiller:
         if decision.points is None:
             return ()
         ranked = rank(snapshot, allocation, self.machine.rules)
-        equals = [f"{r.task.comm}[{r.task.pid}]" for r in ranked if r.badness == decision.points]
+        equals = [label(r.task.comm, r.task.pid) for r in ranked if r.badness == decision.points]
         if len(equals) < 2:
             return ()
         return (f"tie: {', '.join(equals)} have the same badness; their order in the list decides",)

@@ -25,13 +25,13 @@ _MAX_VALUES = 100_000
 """Most samples times processes, so that with many processes the interval is longer still."""
 
 _MAX_REGULAR_CROWDED = 300
-"""However many processes there are, so many samples are not too many."""
+"""Minimum number of samples before thinning, however many processes there are."""
 
 _MAX_KILLS = 1000
-"""The first so many kills have a sample of their own."""
+"""Maximum number of kills with a sample of their own."""
 
 _MAX_STARTS_AND_EXITS = 400
-"""The first so many starts and exits have a sample of their own."""
+"""Maximum number of starts and exits with a sample of their own."""
 
 _ROUNDING_S = 1e-6
 """What sums of time may lack of a whole second."""
@@ -66,13 +66,13 @@ class _Curve:
             column.extend([0.0] * gap)
             column.extend(_line(a * unit, b * unit, parts, digits))
 
-    def keep(self, kept: list[bool]) -> None:
-        """Drop the samples of the run that are not to be kept."""
-        own = kept[self.first :]
+    def keep(self, wanted: list[bool]) -> None:
+        """Drop the samples of the run that are not wanted."""
+        own = wanted[self.first :]
         self.rss = list(compress(self.rss, own))
         self.swap = list(compress(self.swap, own))
         self.progress = list(compress(self.progress, own))
-        self.first = sum(kept[: self.first])
+        self.first = sum(wanted[: self.first])
 
     def cut(self, count: int) -> None:
         """Drop the samples after the run's first ``count``."""
@@ -95,7 +95,7 @@ def _line(start: float, end: float, parts: list[float], digits: int) -> list[flo
 class Sampler:
     """Samples a run, and advances the pressure averages.
 
-    At a given interval there is one sample every so many seconds. An adaptive interval begins
+    At a given interval there is one sample at each interval. An adaptive interval begins
     small and is doubled, with every second sample dropped, whenever there would be too many; in
     addition there is a sample just before each kill, at each start and exit, and at the end of
     the run.
@@ -258,15 +258,15 @@ class Sampler:
         while end / self.interval_s > most:
             self.interval_s *= 2
             self._intervals = -(-self._intervals // 2)
-            kept = [due_at is None or due_at % 2 == 0 for due_at in self._due_at]
-            if all(kept):
+            wanted = [due_at is None or due_at % 2 == 0 for due_at in self._due_at]
+            if all(wanted):
                 continue
-            self.t = list(compress(self.t, kept))
-            self.rows = list(compress(self.rows, kept))
-            self.probe_answers = list(compress(self.probe_answers, kept))
+            self.t = list(compress(self.t, wanted))
+            self.rows = list(compress(self.rows, wanted))
+            self.probe_answers = list(compress(self.probe_answers, wanted))
             for curve in self.curves.values():
-                curve.keep(kept)
-            left = compress(self._due_at, kept)
+                curve.keep(wanted)
+            left = compress(self._due_at, wanted)
             self._due_at = [None if due_at is None else due_at // 2 for due_at in left]
 
     def _state(self) -> tuple[float, ...]:

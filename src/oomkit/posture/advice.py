@@ -14,6 +14,7 @@ from oomkit.kernel.cgroup_name import place
 from oomkit.kernel.decision import Counterfactual
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Memcg, Snapshot, Task
+from oomkit.render.quantities import label
 
 _USER_MANAGER = re.compile(r"/user@(\d+)\.service/")
 _DROP_IN = "50-oom.conf"
@@ -79,7 +80,7 @@ def _adjustment(
 ) -> Iterator[Advice]:
     classic = rules.adj_files == "oom_adj"
     if 0 < len(tasks) <= _MAX_PIDS:
-        one = f"{tasks[0].comm}[{tasks[0].pid}] ends" if len(tasks) == 1 else "they end"
+        one = f"{label(tasks[0].comm, tasks[0].pid)} ends" if len(tasks) == 1 else "they end"
         pids = " ".join(str(task.pid) for task in tasks)
         pid = pids if len(tasks) == 1 else "$p"
         words = ["echo", str(value), ">", f"/proc/{pid}/oom_adj"]
@@ -227,7 +228,7 @@ def _service(path: str) -> str | None:
 
 
 def _user(path: str) -> tuple[tuple[str, ...], str]:
-    """An option for the manager of a user's own units, and by whom it is to be typed."""
+    """An option for the manager of a user's own units, and the user who has to type it."""
     found = _USER_MANAGER.search(path)
     return (("--user",), f"; as user {found[1]}") if found else ((), "")
 

@@ -1,4 +1,4 @@
-"""A question about who is killed, with all it takes to answer it."""
+"""A question about the next victim, with all it takes to answer it."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""The posture of a machine: who dies next, how close that is, what deserves attention."""
+"""The posture of a machine: the next victim, how close that is, what needs attention."""
 
 from typing import Literal
 
@@ -41,8 +41,8 @@ class Posture(msgspec.Struct, frozen=True, kw_only=True):
         commit: promised memory.
         decision: what a global OOM would do now.
         counterfactuals: what would alter that.
-        first: who is chosen; None when nobody is.
-        runner_up: who would be next; None when there is nobody.
+        first: the candidate that is chosen; None if there is none.
+        runner_up: the next candidate; None if there is none.
         attention: what deserves attention, worst first.
         state: ``critical`` if any of it is.
     """

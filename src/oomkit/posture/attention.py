@@ -14,6 +14,7 @@ from oomkit.kernel.rank import Ranked, others_are_hidden
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Memcg, Memory, Pressure, Snapshot, Task
 from oomkit.kernel.versions import doubt
+from oomkit.render.quantities import label, percent, time_share
 
 Severity = Literal["critical", "warning", "info"]
 _ORDER: tuple[Severity, ...] = ("critical", "warning", "info")
@@ -71,7 +72,7 @@ LIFELINES = frozenset(
         "crio",
     ]
 )
-"""Without these nobody can reach or repair the machine."""
+"""Without these the machine can be neither reached nor repaired."""
 
 _NEAR_LIMIT = 0.95
 _CROWD = 1000
@@ -148,13 +149,15 @@ def _victims(
         yield _item("critical", "only_lifelines", f"nothing is killable but {names}")
     top = eligible[0]
     if top.comm in DATABASES:
-        text = f"a database tops the list: {top.comm}[{top.pid}] dies first"
+        text = f"a database tops the list: {label(top.comm, top.pid)} dies first"
         yield _item("warning", "database_first", text)
     elif top.comm in LIFELINES:
-        text = f"{top.comm}[{top.pid}] dies first, and with it the way into this machine"
+        text = f"{label(top.comm, top.pid)} dies first, and with it the way into this machine"
         yield _item("warning", "lifeline_first", text)
     if len(decision.victims) > 1:
-        text = f"{len(decision.victims)} processes die together, {top.comm}[{top.pid}] among them"
+        text = (
+            f"{len(decision.victims)} processes die together, {label(top.comm, top.pid)} among them"
+        )
         yield _item("info", "many_victims", text)
 
 
@@ -165,7 +168,7 @@ def _knobs(snapshot: Snapshot, rules: RuleSet) -> Iterator[Attention]:
         text = f"vm.panic_on_oom is {sysctl.panic_on_oom}: {where} panics the machine"
         yield _item("warning", "panic_on_oom", text)
     if sysctl.oom_kill_allocating_task:
-        text = "vm.oom_kill_allocating_task is set: whoever asks for memory dies, guilty or not"
+        text = "vm.oom_kill_allocating_task is set: an OOM kills the task that requests memory"
         yield _item("warning", "allocating_task", text)
     if sysctl.would_have_oomkilled:
         text = "vm.would_have_oomkilled is set: nothing is killed, the machine will hang"
@@ -180,10 +183,10 @@ def _memory(memory: Memory) -> Iterator[Attention]:
         left = memory.available_pages + memory.free_swap_pages
         share = left / (memory.total_ram_pages + memory.total_swap_pages)
         if share < _HEADROOM:
-            text = f"{share:.1%} of memory and swap is left"
+            text = f"{percent(share)} of memory and swap is left"
             yield _item("critical", "memory_low", text)
         elif share < 2 * _HEADROOM:
-            yield _item("warning", "memory_low", f"{share:.1%} of memory and swap is left")
+            yield _item("warning", "memory_low", f"{percent(share)} of memory and swap is left")
     if memory.total_swap_pages == 0:
         text = "no swap: once the page cache is gone, OOM comes within milliseconds"
         yield _item("info", "no_swap", text)
@@ -198,21 +201,22 @@ def _unfreeable(snapshot: Snapshot, rules: RuleSet) -> Iterator[Attention]:
         return
     if snapshot.memory.shmem_pages > total // 2:
         share = snapshot.memory.shmem_pages / total
-        text = f"{share:.0%} of RAM is shared memory or tmpfs, which killing may not free"
+        text = f"{percent(share)} of RAM is shared memory or tmpfs, which killing may not free"
         yield _item("warning", "shmem", text)
     guarded: list[Task] = [t for t in snapshot.tasks if t.has_mm and is_disabled(t, rules)]
     pages = sum(task.rss_pages + task.swap_pages for task in guarded)
     if pages > total // 2:
-        text = (
-            f"{pages / total:.0%} of RAM belongs to {len(guarded)} processes that are never killed"
-        )
+        part = percent(pages / total)
+        text = f"{part} of RAM belongs to {len(guarded)} processes that are never killed"
         yield _item("warning", "protected_memory", text)
     if snapshot.memory.slab_unreclaimable_pages > total // 4:
         share = snapshot.memory.slab_unreclaimable_pages / total
-        yield _item("warning", "slab", f"{share:.0%} of RAM is unreclaimable kernel memory (slab)")
+        yield _item(
+            "warning", "slab", f"{percent(share)} of RAM is unreclaimable kernel memory (slab)"
+        )
     if snapshot.memory.hugetlb_pages > total // 2:
         share = snapshot.memory.hugetlb_pages / total
-        yield _item("warning", "hugetlb", f"{share:.0%} of RAM is set aside for huge pages")
+        yield _item("warning", "hugetlb", f"{percent(share)} of RAM is set aside for huge pages")
 
 
 def _commit(snapshot: Snapshot, limit: int) -> Iterator[Attention]:
@@ -220,7 +224,7 @@ def _commit(snapshot: Snapshot, limit: int) -> Iterator[Attention]:
         return
     left = (limit - snapshot.memory.committed_pages) / limit
     if left < _HEADROOM:
-        text = f"commit headroom is {max(left, 0):.1%}: mappings and forks are about to fail"
+        text = f"commit headroom is {percent(max(left, 0))}: mappings and forks are about to fail"
         yield _item("critical", "commit_headroom", text)
 
 
@@ -238,7 +242,7 @@ def _cgroups(snapshot: Snapshot) -> Iterator[Attention]:
     # Of equally full ones the container rather than its pod.
     shown += [max(group, key=lambda m: (_fullness(m), len(m.path))) for group in pods.values()]
     for memcg in sorted(shown, key=near.index):
-        text = f"{_owner(memcg.path)} is at {_fullness(memcg):.0%} of its limit"
+        text = f"{_owner(memcg.path)} is at {percent(_fullness(memcg))} of its limit"
         text += " (page cache included)"
         if memcg.oom_kill_disable:
             text += "; its OOM killer is off, so its tasks will hang"
@@ -269,10 +273,11 @@ def _pressure(pressure: Pressure | None, rules: RuleSet) -> Iterator[Attention]:
             yield _item("info", "no_psi", "no PSI: a freeze can't be seen coming (boot with psi=1)")
         return
     if pressure.full_avg10 >= 10:
-        text = f"tasks stalled on memory {pressure.full_avg10:.0f} % of the last 10 s"
+        text = f"tasks stalled on memory {time_share(pressure.full_avg10 / 100)} of the last 10 s"
         yield _item("critical", "pressure", text)
     elif pressure.some_avg10 >= 10:
-        text = f"some task stalled on memory {pressure.some_avg10:.0f} % of the last 10 s"
+        share = time_share(pressure.some_avg10 / 100)
+        text = f"some task stalled on memory {share} of the last 10 s"
         yield _item("warning", "pressure", text)
 
 
@@ -293,8 +298,8 @@ def _faults(snapshot: Snapshot) -> Iterator[Attention]:
     if crowds and has_fault(MEMCG_LOOP, snapshot.kernel):
         largest = max(crowds, key=lambda task: task.threads)
         text = (
-            f"{largest.comm}[{largest.pid}] has {largest.threads} threads in a limited cgroup, and "
-            f"in this kernel {MEMCG_LOOP.what}; what helps: {MEMCG_LOOP.cure}"
+            f"{label(largest.comm, largest.pid)} has {largest.threads} threads in a limited "
+            f"cgroup, and in this kernel {MEMCG_LOOP.what}; what helps: {MEMCG_LOOP.cure}"
         )
         yield _item("info", MEMCG_LOOP.code, text)
     if any(group.version == 1 for group in snapshot.memcgs) and has_fault(

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-from oomkit.kernel.cgroup_name import place, short_name
+from oomkit.kernel.cgroup_name import label_in, place, short_name
 from oomkit.kernel.rank import Ranked
 from oomkit.kernel.state import Memcg, Snapshot, Task
 
@@ -20,6 +20,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: the unit, the cgroup's path, the pod's uid, the user id, or the name; ``(none)``
             for those that belong to none.
+        title: what people call it, where that is more than its name.
         tasks: how many processes with memory.
         killable: how many of them can be chosen.
         rss_pages: what they have in memory; pages that several map count for each.
@@ -37,6 +38,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     usage_pages: int | None = None
     limit_pages: int | None = None
     first: Ranked | None = None
+    title: str | None = None
 
 
 def grouped(snapshot: Snapshot, ranked: Sequence[Ranked], by: By) -> list[Group]:
@@ -52,12 +54,26 @@ def grouped(snapshot: Snapshot, ranked: Sequence[Ranked], by: By) -> list[Group]
         if row.task.has_mm:
             members.setdefault(_KEYS[by](row.task), []).append(row)
     memcgs = {memcg.path: memcg for memcg in snapshot.memcgs} if by == "cgroup" else {}
-    groups = [_group(name, rows, memcgs.get(name)) for name, rows in members.items()]
+    groups = [
+        _group(name, rows, memcgs.get(name), _title(snapshot, by, name, rows))
+        for name, rows in members.items()
+    ]
     groups.sort(key=_order)
     return groups
 
 
-def _group(name: str, rows: list[Ranked], memcg: Memcg | None) -> Group:
+def _title(snapshot: Snapshot, by: By, name: str, rows: list[Ranked]) -> str | None:
+    if by == "cgroup":
+        return label_in(snapshot, name)
+    known = [names for row in rows if (names := snapshot.names.get(row.task.cgroup)) is not None]
+    if by == "pod" and known and known[0].pod and name != NOWHERE:
+        return "/".join(filter(None, (known[0].namespace, known[0].pod)))
+    if by == "unit" and place(rows[0].task.cgroup).container and known:
+        return known[0].text() or None
+    return None
+
+
+def _group(name: str, rows: list[Ranked], memcg: Memcg | None, title: str | None) -> Group:
     killable = [row for row in rows if row.rank is not None]
     return Group(
         name=name,
@@ -67,6 +83,7 @@ def _group(name: str, rows: list[Ranked], memcg: Memcg | None) -> Group:
         swap_pages=sum(row.task.swap_pages for row in rows),
         usage_pages=memcg.usage_pages if memcg is not None else None,
         limit_pages=memcg.limit_pages if memcg is not None else None,
+        title=title,
         first=min(killable, key=lambda row: row.rank or 0) if killable else None,
     )
 

@@ -14,6 +14,7 @@ from oomkit.kernel.state import Memcg, Snapshot, Task
 from oomkit.kernel.task_name import TaskNameError, find_tasks
 from oomkit.posture.advice import Advice, adjustment, cgroup, more_swap, sysctl
 from oomkit.posture.whatif_memory import with_ram, with_swap, with_sysctl
+from oomkit.render.quantities import human_bytes, label, percent
 from oomkit.scenario.knobs import RANGES
 from oomkit.toml import units
 
@@ -143,10 +144,12 @@ def adjusted(snapshot: Snapshot, given: str, value: int, rules: RuleSet, key: st
     all_tasks = tuple(changed_by_pid.get(task.pid, task) for task in snapshot.tasks)
     one = tasks[0] if len(tasks) == 1 else None
     name = "all" if given == "*" else given
-    who = f"{one.comm}[{one.pid}]" if one else f"{name}, {len(tasks)} processes: {_pids(tasks)}"
+    processes = (
+        label(one.comm, one.pid) if one else f"{name}, {len(tasks)} processes: {_pids(tasks)}"
+    )
     change = Change(
         key=key,
-        what=f"{field} of {who}",
+        what=f"{field} of {processes}",
         was=before.pop() if len(before) == 1 else None,
         now=value,
         advice=adjustment(snapshot, tasks, value, rules),
@@ -212,7 +215,7 @@ class _Setting:
         """A size in bytes, given or by how much it differs from ``now``."""
         if unlimited and self.value in _UNLIMITED:
             return None
-        return self.relative(now, _size, unlimited=unlimited, show=_mib)
+        return self.relative(now, _size, unlimited=unlimited, show=human_bytes)
 
     def relative(
         self,
@@ -241,7 +244,7 @@ class _Setting:
         if field not in ("ram", "swap"):
             self.unknown(
                 field, _MACHINE,
-                f"of a machine only {', '.join(_MACHINE)} play a part in who is killed",
+                f"of a machine only {', '.join(_MACHINE)} affect which process is killed",
             )  # fmt: skip
         snapshot, page = self.snapshot, self.snapshot.page_size
         memory = snapshot.memory
@@ -262,7 +265,9 @@ class _Setting:
         known = self.snapshot.sysctl.__struct_fields__
         if knob not in known:
             if knob in RANGES:
-                self.refuse(f"{knob} plays no part in who is killed; known: {', '.join(known)}")
+                self.refuse(
+                    f"{knob} does not affect which process is killed; known: {', '.join(known)}"
+                )
             self.unknown(knob, known)
         low, high = RANGES[knob]
         was = getattr(self.snapshot.sysctl, knob)
@@ -340,10 +345,6 @@ class _Setting:
         )
 
 
-def _mib(size: int) -> str:
-    return f"{size / 2**20:.4g} MiB"
-
-
 def _size(text: str) -> int:
     return units.size(int(text) if text.isascii() and text.isdigit() else text)
 
@@ -371,12 +372,12 @@ def _with_memcg(snapshot: Snapshot, path: str) -> Snapshot:
 
 def _remark(snapshot: Snapshot, memcg: Memcg, field: str) -> str:
     if field == "high":
-        return "it slows its tasks down and kills nobody"
+        return "it slows its tasks down and kills none"
     if field != "max" or memcg.limit_pages is None:
         return ""
     limit = memcg.limit_pages
     if memcg.usage_pages <= limit:
-        return f"{memcg.usage_pages / max(limit, 1):.0%} of it is in use"
+        return f"{percent(memcg.usage_pages / max(limit, 1))} of it is in use"
     held = sum(
         _held_pages(task)
         for task in snapshot.tasks
@@ -384,7 +385,7 @@ def _remark(snapshot: Snapshot, memcg: Memcg, field: str) -> str:
     )
     over = "it uses more than that now"
     if held > limit:
-        fits = f"its processes alone hold {held / max(limit, 1):.0%} of it"
+        fits = f"its processes alone hold {percent(held / max(limit, 1))} of it"
         return f"{over}, and {fits}: what can't go to swap ends in an OOM of its own at once"
     return f"{over}: page cache has to go first"
 

@@ -6,6 +6,7 @@ from oomkit.kernel.overcommit import commit_limit_pages
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Memory, Node, Snapshot, Sysctl
 from oomkit.kernel.watermarks import Watermarks, default_min_free_kbytes, watermarks_for
+from oomkit.render.quantities import human_pages
 
 _NEAR = 0.05
 """``min_free_kbytes`` this near to the kernel's default is taken for it."""
@@ -39,8 +40,8 @@ def with_ram(snapshot: Snapshot, pages: int, rules: RuleSet) -> tuple[Snapshot, 
     snapshot = msgspec.structs.replace(snapshot, memory=changed, sysctl=knobs)
     remark = "what is added is free, watermarks and reserves follow"
     if missing:
-        mib = missing * snapshot.page_size // 2**20
-        remark = f"{mib} MiB in use would not fit and have to go to swap or end in an OOM"
+        size = human_pages(missing, snapshot.page_size)
+        remark = f"{size} in use would not fit and have to go to swap or end in an OOM"
     elif more < 0:
         remark = "taken from free memory, then from page cache; watermarks and reserves follow"
     if memory.available_pages is not None:
@@ -51,8 +52,8 @@ def with_ram(snapshot: Snapshot, pages: int, rules: RuleSet) -> tuple[Snapshot, 
 
 
 def _from_to(name: str, was: int, now: int | None, snapshot: Snapshot) -> str:
-    before, after = (pages * snapshot.page_size >> 20 for pages in (was, now or 0))
-    return f"; {name} {before} MiB -> {after} MiB"
+    before, after = (human_pages(pages, snapshot.page_size) for pages in (was, now or 0))
+    return f"; {name} {before} -> {after}"
 
 
 def with_swap(snapshot: Snapshot, pages: int, rules: RuleSet) -> tuple[Snapshot, str]:
@@ -71,8 +72,8 @@ def with_swap(snapshot: Snapshot, pages: int, rules: RuleSet) -> tuple[Snapshot,
     snapshot = msgspec.structs.replace(snapshot, memory=changed)
     remark = "what is in swap stays there"
     if back:
-        mib = back * snapshot.page_size // 2**20
-        remark = f"{mib} MiB that are in swap now would have to come back to memory"
+        size = human_pages(back, snapshot.page_size)
+        remark = f"{size} that are in swap now would have to come back to memory"
     remark += _from_to("SwapFree", memory.free_swap_pages, changed.free_swap_pages, snapshot)
     return _with_commit_limit(snapshot, rules), remark
 
@@ -104,7 +105,7 @@ def with_sysctl(snapshot: Snapshot, knob: str, value: int, rules: RuleSet) -> tu
 
 
 def _following(memory: Memory, sysctl: Sysctl, pages: int, rules: RuleSet) -> Sysctl:
-    """``min_free_kbytes`` as it would be with so much RAM, unless somebody set it."""
+    """``min_free_kbytes`` as it would be with this much RAM, unless it was set."""
     now = sysctl.min_free_kbytes
     for thp in (False, True):
         default = default_min_free_kbytes(memory.total_ram_pages, rules, thp=thp)

@@ -181,7 +181,7 @@ def _lockable_bytes() -> float:
 
 
 def sweep(directory: str) -> None:
-    """Remove the cgroups that a run of ours left whose process is gone, with who is in them.
+    """Remove the cgroups left by runs whose process has exited, with the processes in them.
 
     They are known by the mark that they were given when they were made, never by their names.
     """
@@ -203,7 +203,7 @@ def _is_left_over(path: str) -> bool:
 
 
 def _free_name(path: str) -> str:
-    """A cgroup's path that nobody has taken."""
+    """A cgroup's path that is not in use."""
     return f"{path}-{os.urandom(4).hex()}" if os.path.lexists(path) else path
 
 
@@ -239,7 +239,7 @@ def _sources(scenario: Scenario, tree: GroupTree, host: Host) -> Plan:
 
 
 def _for_tasks(base: str) -> str:
-    """A directory for the run's tasks, of whatever uid; nobody else gets into the one above it."""
+    """A directory for the run's tasks, of whatever uid; others cannot enter the one above it."""
     path = f"{base}/tasks"
     os.mkdir(path, 0o700)
     return path

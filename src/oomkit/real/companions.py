@@ -21,7 +21,7 @@ class Companion(msgspec.Struct, frozen=True, kw_only=True):
     """What to put into the guest, and how to start it there before the run begins.
 
     Attributes:
-        name: who is said to have killed what the kernel's log does not name.
+        name: the killer of tasks that the kernel's log does not name.
         command: the program by its path in the guest, and its arguments; it runs as root, its
             output becomes part of the run's log.
         files: path in the guest to the file of this host that is copied there; a binary's loader
@@ -128,7 +128,7 @@ def fetch(name: str) -> str:
 
     Raises:
         NoDaemonError: there is none of that name.
-        PackageError: apt is not here, or failed, or what it brings can't be kept.
+        PackageError: apt is not here, or failed, or the download can't be saved.
     """
     if name not in PEERS:
         raise NoDaemonError(f"no daemon {name!r}; expected one of {', '.join(PEERS)}")
@@ -141,7 +141,7 @@ def fetch(name: str) -> str:
 
 
 NONE = "none"
-"""Nobody but the kernel; reactions are measured."""
+"""The kernel alone; reactions are measured."""
 
 OWN = "oomkit"
 
@@ -202,6 +202,7 @@ def _guard(name: str, policy: str, scenario: Scenario) -> Companion:
             "oomkit.guard.daemon",
             "oomkit.guard.flight_recorder",
             "oomkit.guard.recording_format",
+            "oomkit.guard.strip",
             "oomkit.host.libc",
             "oomkit.host.self_protection",
         ),

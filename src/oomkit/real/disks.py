@@ -34,7 +34,7 @@ class Disks:
         return f"/dev/vd{'abcdef'[self.order.index(name)]}"
 
     def arguments(self) -> list[str]:
-        """What to tell QEMU. The bandwidth is set later, when the files are in place."""
+        """Options for QEMU. The bandwidth is set later, when the files are in place."""
         arguments = []
         for name in self.order:
             arguments += [
@@ -71,7 +71,7 @@ class Disks:
         self.order.append("disk")
 
     def _swap(self, size: int) -> None:
-        """An empty swap area of so many usable bytes, behind the page of its header."""
+        """An empty swap area of a usable size, behind the page of its header."""
         pages = size // swap.PAGE
         with open(f"{self.directory}/swap", "wb") as file:
             file.write(swap.header(pages))

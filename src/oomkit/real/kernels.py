@@ -37,7 +37,7 @@ class NoKernelError(RealError):
 
 
 def cache_directory() -> str:
-    """Where downloaded kernels are kept."""
+    """Where downloaded kernels are saved."""
     return packages.cache_directory("kernels")
 
 
@@ -96,7 +96,7 @@ def release_of(image: str) -> str:
 
 
 def has_memcg_v1(kernel: Bootable) -> bool:
-    """Whether it has v1 memory cgroups, as far as the configuration beside its image tells.
+    """Whether it has v1 memory cgroups, by the configuration beside its image.
 
     From 6.11 on they are an option of their own (``CONFIG_MEMCG_V1``), off in Debian's kernels.
     """
@@ -123,7 +123,7 @@ def fetch(version: str) -> Bootable:
 
     Raises:
         NoKernelError: no suite has such a package.
-        PackageError: apt is not here, or failed, or what it brings can't be kept.
+        PackageError: apt is not here, or failed, or the download can't be saved.
     """
     packages.need_cache("kernels")
     packages.needs(("apt-get", "apt-cache", "dpkg-deb"), "fetching Debian's kernels")

@@ -74,8 +74,8 @@ def kills_of(
         lines: the kernel's log; each of its kill lines is a kill.
         seen: what the agent reported.
         release: of the kernel.
-        killer: who else kills: what ended by SIGKILL or SIGTERM without a kill line is its; None:
-            nobody.
+        killer: another killer: what ended by SIGKILL or SIGTERM without a kill line is its; None:
+            there is none.
         adjs: a task's name to the ``oom_score_adj`` it started with, for those kills.
     """
     text = f"Linux version {release}\n" + "\n".join(map(str, lines))
@@ -105,7 +105,7 @@ def kills_of(
 
 
 def _was_signalled(proc: Seen, seen: Observation) -> bool:
-    """Whether a signal ended it; whose parent is a task, of that only the traced signal tells."""
+    """Whether a signal ended it; for a task whose parent is a task only the trace shows it."""
     if proc.code is not None or proc.end_s is None:
         return proc.code in (-signal.SIGKILL, -signal.SIGTERM)
     return any(s.pid == proc.pid and s.t_s <= proc.end_s for s in seen.sent)
@@ -114,7 +114,7 @@ def _was_signalled(proc: Seen, seen: Observation) -> bool:
 def _killed_by(killer: str, proc: Seen, adj: int, seen: Observation) -> Kill:
     """A kill the kernel's log does not name; what it held is known from its last sample.
 
-    Where signals were traced it is as old as the first one; else only the victim's end tells.
+    Where signals were traced it is as old as the first one; else only the victim's end shows it.
     """
     sent = [signal.t_s for signal in seen.sent if signal.pid == proc.pid]
     when = sent[0] if sent else proc.end_s if proc.end_s is not None else proc.start_s
@@ -133,7 +133,7 @@ def _killed_by(killer: str, proc: Seen, adj: int, seen: Observation) -> Kill:
         oom_score_adj=adj,
         freed_mb=round(rss_mb + swap_mb, 3),
         work_lost_s=round(proc.cpu_s, 3),
-        # Our guard names who would be next at the end of a line about another.
+        # Our guard names the next candidate at the end of a line about another.
         trace=tuple(
             text
             for t_s, text in seen.daemon
@@ -173,7 +173,7 @@ def _kill(
 
 
 def _tied(pid: int, badness: int | None, report: Report, seen: Observation) -> tuple[str, ...]:
-    """Who could as well have died, and who died by the same decision."""
+    """The equal candidates, and what died by the same decision."""
     pids = [killed.pid for killed in report.killed]
     inputs = inputs_of(report)
     if inputs is not None and badness is not None:
@@ -184,7 +184,7 @@ def _tied(pid: int, badness: int | None, report: Report, seen: Observation) -> t
 
 
 def _trace(report: Report) -> tuple[str, ...]:
-    """The decision as the kernel's own report tells it."""
+    """The decision as the kernel's own report has it."""
     steps = []
     if report.invoker is not None:
         steps.append(f"{report.invoker} invoked oom-killer: order={report.order}")

@@ -25,7 +25,7 @@ def khz() -> int | None:
     try:
         code = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
     except OSError:
-        return None  # a hardened host lets nobody write code
+        return None  # a hardened host forbids writable code
     code.write(_RDTSC)
     where = ctypes.addressof(ctypes.c_char.from_buffer(code))
     counter = ctypes.CFUNCTYPE(ctypes.c_uint64)(where)
@@ -73,7 +73,7 @@ def arguments(kernel: Bootable, cpus: int) -> tuple[str, ...]:
 
 
 def kernel_parameters(kernel: Bootable, cpus: int) -> tuple[str, ...]:
-    """What the guest's kernel has to be told where its clock is this host's."""
+    """Arguments for the guest's kernel where its clock is this host's."""
     rate = khz() if keeps_our_time(kernel, cpus) and not _kvm_works(kernel.image) else None
     return (f"tsc_early_khz={rate}",) if rate is not None else ()
 

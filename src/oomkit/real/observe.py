@@ -16,7 +16,7 @@ class Seen(msgspec.Struct, kw_only=True):
         slot: its place in the plan; forked copies come after all planned ones.
         start_s: when it began.
         end_s: when it was gone.
-        code: exit status, negative for a signal; None where nobody saw it.
+        code: exit status, negative for a signal; None if it was not seen.
         cpu_s: CPU seconds at the last sample.
         curve: index of the sample to (rss_mb, swap_mb, loops, position in its steps).
     """
@@ -65,8 +65,8 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
         t_s: when.
         number: which.
         from_kernel: the kernel itself sent it.
-        pid: whom it went to.
-        sender: pid of who sent it, or in whose context the kernel did.
+        pid: the receiver.
+        sender: pid of the sender, or of the task in whose context the kernel sent it.
     """
 
     t_s: float

@@ -33,7 +33,7 @@ class PackageError(RealError):
 
 
 def cache_directory(kind: str) -> str:
-    """Where what was fetched is kept.
+    """Where downloads are saved.
 
     Args:
         kind: ``kernels``, ``daemons`` or ``apt``.

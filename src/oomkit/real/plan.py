@@ -123,7 +123,7 @@ def files_of(plans: list[Plan]) -> dict[str, int]:
             sizes[plan["program"]] = plan["program_size"]
         for step in plan["steps"]:
             if step["file"] is not None and step["verb"] in ("read", "work"):
-                # A file that is only gone over has the size somebody else reads; see below.
+                # A file that is only read over has the size that another task reads; see below.
                 size = step["size"] or 4096
                 sizes[step["file"]] = max(sizes.get(step["file"], 0), size)
         for name, size in files_of(plan["children"]).items():

@@ -314,7 +314,7 @@ class _Guest:
                 started = self.heard_s[0] = time.monotonic()
                 heard = -1.0
             if started is not None and self.seen.last_s > heard:
-                # Its clock may go slower than ours; silence is what tells a hang.
+                # Its clock may go slower than ours; a hang is recognised by silence.
                 deadline = time.monotonic() + self._left_s() + _SLACK_S
             if console not in open_fds:
                 break
@@ -344,7 +344,7 @@ class _Guest:
         here, there = self.heard_s[1] - self.heard_s[0], self.seen.last_s
         if abs(there - here) > _CLOCK_SLACK_S + _CLOCK_SHARE * here:
             raise QemuError(
-                f"the guest's clock told {there:.1f} s in {here:.1f} s; this host was too busy "
+                f"the guest's clock counted {there:.1f} s in {here:.1f} s; this host was too busy "
                 f"when it booted. Play it again"
             )
 

@@ -1,4 +1,4 @@
-"""How fast somebody acted on a real kernel, from heartbeats, signals and the memory's meter."""
+"""How fast the killer acted on a real kernel, from heartbeats, signals and the memory's meter."""
 
 from oomkit.real.observe import Observation, Sent
 from oomkit.scenario.record import Reaction, Signal

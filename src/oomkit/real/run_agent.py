@@ -47,7 +47,7 @@ def run_agent(plan: Plan, seen: Observation, *, limit_s: float) -> None:
         process.stdin.flush()
         _listen(process.stdout.fileno(), seen, limit_s)
     except BrokenPipeError:
-        pass  # it has died; what it said on stderr tells why
+        pass  # it has died; its stderr has the reason
     finally:
         process.stdin.close()
         _end(process)

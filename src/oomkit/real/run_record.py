@@ -25,7 +25,7 @@ _MB = 2**20
 _FROZEN_S = 1.0
 _GREW_MB = 1.0
 _GROWTH_WINDOW_S = 10.0
-"""Whoever took memory so shortly before the first kill was growing, as the model has it."""
+"""A task that took memory this short before the first kill counts as growing."""
 
 
 class Played(msgspec.Struct, frozen=True, kw_only=True):

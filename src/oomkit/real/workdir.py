@@ -1,6 +1,6 @@
 """Directories for the time of a run, which die with the process that made them.
 
-What a dead run left is known by more than its name, as anybody may make a directory of any name in
+What a dead run left is known by more than its name, as any user may make a directory of any name in
 ``/var/tmp``: it is ours, closed to others, and holds a file that its run has locked while it lives.
 """
 
@@ -27,7 +27,7 @@ def scratch(where: str) -> Iterator[str]:
         where: directory to make it in.
 
     Raises:
-        RealError: we are root, and somebody else can change that directory.
+        RealError: we are root, and another user can change that directory.
     """
     try:
         if os.geteuid() == 0:
@@ -45,7 +45,7 @@ def scratch(where: str) -> Iterator[str]:
 
 
 def sweep(where: str) -> None:
-    """Remove the directories that runs of ours left who are gone."""
+    """Remove the directories left by runs that have exited."""
     for name in os.listdir(where):
         path = f"{where}/{name}"
         if name.startswith(_PREFIX) and _is_ours(path) and not _is_in_use(path):
@@ -65,7 +65,7 @@ def _mark(path: str) -> int:
 
 
 def _is_ours(path: str) -> bool:
-    """A directory, no link, that nobody else can have put anything into."""
+    """A directory, no link, that no other user can have put anything into."""
     try:
         found = os.lstat(path)
     except OSError:

@@ -8,13 +8,14 @@ _LEVELS = " ▁▂▃▄▅▆▇█"
 _ASCII_LEVELS = " .:-=+*#@"
 
 
-def bar(share: float, cells: int, *, unicode: bool = True) -> str:
+def bar(share: float, cells: int, *, unicode: bool = True, empty: str = " ") -> str:
     """A horizontal bar of exactly ``cells`` characters.
 
     Args:
         share: 0..1; what lies outside is cut off.
         cells: its full length.
         unicode: use eighths of a cell; else whole ``#``.
+        empty: fills the rest of the cells.
     """
     share = _clamp(share)
     if not unicode:
@@ -23,7 +24,7 @@ def bar(share: float, cells: int, *, unicode: bool = True) -> str:
     eighths = round(share * cells * 8)
     full, rest = divmod(eighths, 8)
     text = "█" * full + (_EIGHTHS[rest] if rest else "")
-    return text.ljust(cells)
+    return text.ljust(cells, empty)
 
 
 def sparkline(shares: Iterable[float | None], *, unicode: bool = True) -> str:

@@ -1,8 +1,7 @@
-"""Quantities and foreign text, fit for a terminal."""
+"""How bytes, times, shares, counts and processes are printed, in every command."""
 
 import re
 
-from oomkit.kernel.versions import UnknownKernelError, rules_for
 from oomkit.printable import printable
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -15,9 +14,12 @@ def human_bytes(count: float) -> str:
     while abs(value) >= 1023.5 and unit < len(_UNITS) - 1:
         value /= 1024
         unit += 1
-    if unit == 0 or abs(value) >= 99.95:
-        return f"{value:.0f} {_UNITS[unit]}"
-    return f"{value:.{1 if abs(value) >= 9.995 else 2}f} {_UNITS[unit]}"
+    return f"{value:.0f} B" if unit == 0 else f"{_three_digits(value)} {_UNITS[unit]}"
+
+
+def _three_digits(value: float) -> str:
+    digits = 0 if abs(value) >= 99.95 else 1 if abs(value) >= 9.995 else 2
+    return f"{value:.{digits}f}"
 
 
 def human_pages(pages: int, page_size: int) -> str:
@@ -26,7 +28,6 @@ def human_pages(pages: int, page_size: int) -> str:
 
 
 _MB = 2**20
-_PAGE_SIZE = 4096
 
 
 def mb(amount: float) -> str:
@@ -36,6 +37,8 @@ def mb(amount: float) -> str:
 
 def seconds(t: float) -> str:
     """A time: ``0.35 s``, ``12.4 s``, ``131 s``, ``12 min 5 s``, ``3 h 20 min``."""
+    if t < 0:
+        return f"-{seconds(-t)}"
     if t < 0.995:
         return f"{t:.2f} s"
     if t < 99.95:
@@ -46,21 +49,6 @@ def seconds(t: float) -> str:
     if whole < 3 * 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def badness_text(badness: int | None, kernel: str) -> str:
-    """Badness in the unit of the kernel's rules: pages, thousandths, or classic points."""
-    if badness is None:
-        return "badness not computed"
-    try:
-        unit = rules_for(kernel).badness
-    except UnknownKernelError:
-        return f"badness {badness}"
-    if unit == "pages":
-        return f"badness {badness} pages ({human_pages(badness, _PAGE_SIZE)})"
-    if unit == "permille":
-        return f"badness {badness} of 1000"
-    return f"badness {badness} points"
 
 
 FIELDS = {
@@ -94,34 +82,42 @@ def outcome_of(outcome: str) -> str:
     return OUTCOMES.get(outcome, outcome.replace("_", " "))
 
 
-def count_of(number: int, thing: str) -> str:
-    """``1 kill``, ``2 kills``."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+def count_of(number: int, thing: str, things: str | None = None) -> str:
+    """``1 kill``, ``2 kills``; ``things`` is the plural that is not made with an s."""
+    return f"{number} {thing if number == 1 else things or thing + 's'}"
 
 
-def kb(size_kb: int) -> str:
+def kb(size_kb: float) -> str:
     """A size in kB as a person reads it."""
     return human_bytes(size_kb * 1024)
 
 
-def share(part: int, whole: int) -> str:
-    """A part of a whole in per cent."""
-    if whole <= 0:
-        return "-"
-    percent = part * 100 / whole
-    return f"{percent:.0f} %" if percent >= 10 or percent == 0 else f"{percent:.1f} %"
+def percent(share: float) -> str:
+    """A share, 1 for the whole: ``97 %``, ``1.1 %``."""
+    value = share * 100
+    return f"{value:.0f} %" if abs(value) >= 9.95 or value == 0 else f"{value:.1f} %"
+
+
+def time_share(share: float) -> str:
+    """A share of time that tasks wait, of which PSI has two decimals: ``25.6 %``, ``0.14 %``."""
+    return f"{_three_digits(share * 100)} %"
+
+
+def share(part: float, whole: float) -> str:
+    """A part of a whole in per cent; ``-`` where the whole is nothing."""
+    return percent(part / whole) if whole > 0 else "-"
 
 
 def label(comm: str, pid: int) -> str:
-    """A process as a person is told of it."""
+    """A process as it is printed: ``comm[pid]``."""
     return f"{printable(comm)}[{pid}]"
-
-
-def many(count: int, one: str, several: str | None = None) -> str:
-    """``1 process``, ``3 processes``."""
-    return f"{count} {one if count == 1 else several or one + 's'}"
 
 
 def moment(time: str) -> str:
     """An ISO 8601 time as a person reads it, to the second."""
     return re.sub(r"(:\d\d)[.,]\d+", r"\1", time.replace("T", " "))
+
+
+def uptime(since_boot_s: float) -> str:
+    """A kernel's own time stamp, to the millisecond."""
+    return f"{since_boot_s:.3f} s after boot"

@@ -3,12 +3,13 @@
 import io
 import os
 import shutil
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 import msgspec
 
-from oomkit.render.layout import Column, kept_together, no_room, table, wrapped
+from oomkit.printable import printable
+from oomkit.render.layout import Column, no_room, table, unbroken, wrapped
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -66,7 +67,7 @@ class Page:
         self._console.print(Text(text, style), soft_wrap=True)
 
     def text(self, text: str, style: str = "", *, first: str = "", rest: str | None = None) -> None:
-        """Print text of any length; what goes on in the next line is indented.
+        """Print text of any length; continuation lines are indented.
 
         Args:
             text: the text; its own indentation is kept.
@@ -79,6 +80,53 @@ class Page:
         rest = " " * (len(first) + 2) if rest is None else rest
         for line in wrapped(body, self.width, first=first, rest=rest):
             self.line(line, style)
+
+
+LABEL_COLUMNS = 13
+"""Width of the names of fields."""
+
+
+class Line(NamedTuple):
+    """One line, its style, and the indentation of its continuation lines."""
+
+    text: str = ""
+    style: str = ""
+    indent: int = 0
+
+
+def field(name: str, text: str, style: str = "") -> Line:
+    """A line with the field's name on the left."""
+    return Line(f"{name:<{LABEL_COLUMNS}}{printable(text)}", style, LABEL_COLUMNS)
+
+
+def under(text: str, style: str = "", *, mark: str = "") -> Line:
+    """A line that belongs to the field above."""
+    return Line(f"{'':<{LABEL_COLUMNS}}{mark}{printable(text)}", style, LABEL_COLUMNS + len(mark))
+
+
+def fields(name: str, texts: Sequence[str], style: str = "", *, mark: str = "") -> Iterator[Line]:
+    """The lines of one field, its name on the first."""
+    for i, text in enumerate(texts):
+        line = under(text, style, mark=mark)
+        named = f"{name if i == 0 else '':<{LABEL_COLUMNS}}{line.text[LABEL_COLUMNS:]}"
+        yield line._replace(text=named)
+
+
+def print_lines(out: "Console", lines: Iterable[Line]) -> None:
+    """Print lines; what does not fit continues on the next line, indented."""
+    from rich.text import Text
+
+    for line in lines:
+        for part in fold(line, out.width):
+            out.print(Text(part, style=line.style), soft_wrap=True)
+
+
+def fold(line: Line, width: int) -> list[str]:
+    """Break a line so that each part fits; the continuation is indented where there is room."""
+    indent = line.indent if line.indent < width // 2 else 0
+    body = line.text[indent:].lstrip(" ")
+    first = line.text[: len(line.text) - len(body)]
+    return [part.rstrip() for part in wrapped(body, width, first=first, rest=" " * indent)]
 
 
 _MIN_COLUMNS = 40
@@ -151,7 +199,7 @@ def paragraph(text: str, look: Look, style: str = "") -> list["RenderableType"]:
     """Text of any length, broken where a number and its unit, or a bar, do not part."""
     from rich.text import Text
 
-    lines = wrapped(kept_together(text), look.width, rest="  ")
+    lines = wrapped(unbroken(text), look.width, rest="  ")
     return [Text(line.replace("\xa0", " "), style) for line in lines]
 
 

@@ -32,7 +32,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
             fast it goes over its working set.
         over_s: how long it takes unhindered, instead of a rate.
         stride_bytes: with ``touch``: distance between the pages touched; None: every page.
-        scatter: with ``touch`` and ``share``: so many threads share the work, each on a CPU of
+        scatter: with ``touch`` and ``share``: threads that share the work, each on a CPU of
             its own, and stay, so that what each CPU has counted is not added up; 0: one does it.
         seconds: with ``work``: CPU seconds of each thread; with ``hold``: duration; None: for
             ever.
@@ -64,7 +64,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
         count: how many instances.
         start_s: when the first one starts.
         every_s: how much later each further instance starts.
-        jitter_s: each instance starts up to so much later still, at random.
+        jitter_s: maximum further delay of each start, at random.
         spread: sizes and durations of an instance's steps differ by up to this share, at random.
         oom_score_adj: -1000..1000.
         oom_adj: -17..15, for kernels that have it; None: follows ``oom_score_adj``.
@@ -79,7 +79,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
         loops: how often the steps are gone through; None: without end.
         on_sigterm: ``exit`` follows SIGTERM, ``ignore`` goes on until SIGKILL.
         sigterm_exit_s: how long it goes on after SIGTERM before it exits.
-        restart_s: after its end a new instance starts so much later; None: never.
+        restart_s: delay between its end and the start of a new instance; None: never.
         steps: what it does; at the end it exits.
     """
 

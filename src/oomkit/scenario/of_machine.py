@@ -8,7 +8,7 @@ from oomkit.scenario.write import scenario_text
 _HEAD = """\
 A machine as a scenario for `oomkit run`: its memory, swap, knobs, cgroups and processes.
 From {ready} s on memory is in use as it was; before, it gets there. Tasks hold what they have.
-`kernel_memory` stands for all that belongs to no process: slab, tmpfs nobody maps, and so on.
+`kernel_memory` stands for all that belongs to no process: slab, unmapped tmpfs, and so on.
 """
 _TRY = """
 # What if something leaked?
@@ -32,7 +32,7 @@ def machine_text(scenario: Scenario, ready_s: int, notes: Sequence[str]) -> str:
     """
     head = _HEAD.format(ready=ready_s).splitlines()
     if notes:
-        head += ["", "Not known or not kept:", *(f"* {_line(note)}" for note in notes)]
+        head += ["", "Unknown, or left out:", *(f"* {_line(note)}" for note in notes)]
     return scenario_text(scenario, [*head, ""]) + _TRY.format(ready=ready_s)
 
 

@@ -100,7 +100,7 @@ def _ram(value: Any) -> int:
 
 
 def _hardware_rate(value: Any) -> float:
-    """What is faster would fill a machine in less than the model can tell apart."""
+    """Maximum rate: a faster one would fill a machine in less than the resolution of the model."""
     rate = units.rate(value)
     if rate > MAX_RATE:
         raise ValueError('a rate up to "100G/s"')

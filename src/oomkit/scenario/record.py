@@ -20,7 +20,7 @@ class Kill(msgspec.Struct, frozen=True, kw_only=True):
         task: name.
         instance: which of the tasks of this name, from 0.
         pid: process id.
-        by: who killed: ``kernel`` or the name of a policy.
+        by: the killer: ``kernel`` or the name of a policy.
         would_have: it was only named (``would_have_oomkilled``) and lives.
         badness: what the rules gave it; None where it was not computed.
         oom_score_adj: its adjustment.
@@ -74,13 +74,13 @@ class Freeze(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True):
-    """A SIGTERM or SIGKILL that somebody sent.
+    """A SIGTERM or SIGKILL that was sent.
 
     Attributes:
         t_s: when.
         number: 15 or 9.
         by: ``kernel``, or the name of what ran beside the scenario.
-        pid: whom it went to.
+        pid: the receiver.
         task: its name; empty: it is none of the scenario's.
         instance: which of the tasks of this name.
     """
@@ -94,7 +94,7 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reaction(msgspec.Struct, frozen=True, kw_only=True):
-    """How fast somebody acted, measured in the machine itself every 10 ms.
+    """How fast the killer acted, measured in the machine itself every 10 ms.
 
     Attributes:
         low_share: memory is called low when MemAvailable and SwapFree are both at or under this
@@ -148,7 +148,7 @@ class TaskSamples(msgspec.Struct, frozen=True, kw_only=True):
         swap_mb: swapped memory.
         progress: share of its steps done, weighted by the time they take unhindered; with
             endless loops, loops done. ``probe/0`` and ``ping/0`` count answers: the probe is a
-            small program started anew each second, the ping is answered by the kernel.
+            small program that is started each second, the ping is answered by the kernel.
     """
 
     rss_mb: list[float]
@@ -198,7 +198,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         objectives: what the run is judged by.
         log: the kernel's log.
         samples: the curves.
-        reaction: how fast somebody acted; None: it was not measured.
+        reaction: how fast the killer acted; None: it was not measured.
     """
 
     scenario: str

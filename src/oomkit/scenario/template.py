@@ -3,7 +3,7 @@
 TEMPLATE = """\
 # A scenario for `oomkit run`: a machine, its tasks, and what they do.
 # Sizes: "300M", "2G" (powers of 1024). Durations: "500ms", "30s", "10m". Rates: "100M/s".
-# `oomkit run --check FILE` tells every fault of this file; `--set machine.swap=2G` changes a
+# `oomkit run --check FILE` lists every fault of this file; `--set machine.swap=2G` changes a
 # value for one run.
 name = "{name}"
 about = "one leak among two that only want to work"

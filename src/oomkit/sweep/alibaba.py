@@ -35,7 +35,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 LAYOUTS: dict[str, set[str]] = {name: set(columns) for name, columns in COLUMNS.items()}
 
 MACHINE_CPUS = 96
-"""Of a machine that ``machine_meta`` does not tell of; the trace's are alike."""
+"""For a machine that ``machine_meta`` does not list; all of the trace have the same size."""
 
 
 def tables(frames: dict[str, pl.LazyFrame], unit_bytes: int) -> tuple[pl.LazyFrame, pl.LazyFrame]:

@@ -5,7 +5,7 @@ import math
 import msgspec
 import polars as pl
 
-from oomkit.render.quantities import count_of
+from oomkit.render.quantities import count_of, percent
 from oomkit.sweep.answer import (
     Against,
     Answer,
@@ -20,7 +20,7 @@ from oomkit.sweep.spec import Axis, Bad, Sweep, value_of
 from oomkit.sweep.stats import Mean, mean_of, share
 
 _BINS = 5
-"""A distribution's draws are looked at in so many parts of equal size."""
+"""Number of equal parts into which a distribution's draws are divided."""
 
 _NOTHING = 0.02
 """An influence below that is none worth a sentence."""
@@ -64,8 +64,8 @@ def _failures(rows: pl.LazyFrame, counts: tuple[int, int]) -> tuple[str, ...]:
     if not counts[1]:
         return ()
     first = rows.filter(pl.col("error").is_not_null()).sort("run").first().collect()
-    told = f"run {first['run'][0]} with: {first['error'][0]}"
-    return (f"{counts[1]:,} of {counts[0]:,} runs failed and are left out; {told}",)
+    first_error = f"run {first['run'][0]} with: {first['error'][0]}"
+    return (f"{counts[1]:,} of {counts[0]:,} runs failed and are left out; {first_error}",)
 
 
 # Which is best.
@@ -102,15 +102,13 @@ def _comparison(
         same = all(one.more.low == one.more.high == 0 for one in against)
         if same:
             return f"all {field} are alike: {figure} on average"
-        return (
-            f"no best of {field} can be told by {name_of(by)}: {best.label} has {figure} on average"
-        )
+        return f"no clear best of {field} by {name_of(by)}: {best.label} has {figure} on average"
     nearest = next(one for one in against if one.told_apart)
     margin = f"{amount(by, nearest.more.mean)} ({_range(by, nearest.more)}) less than"
     if close:
         rest = " and ".join(close) if len(close) < 4 else f"{len(close)} others"
         return (
-            f"{best.label} is best of {field}, but can't be told from {rest}: {figure} "
+            f"{best.label} is best of {field}, but not distinguishable from {rest}: {figure} "
             f"on average, {margin} {nearest.label}, the next that can"
         )
     return f"{best.label} is best of {field}: {figure} on average, {margin} {nearest.label}"
@@ -215,7 +213,7 @@ def _sensitivity(sweep: Sweep, rows: pl.LazyFrame) -> Answer:
         low, high = min(spread, key=lambda one: one[1]), max(spread, key=lambda one: one[1])
         text = (
             f"{name_of(by)} depends most on {first.key}, "
-            f"which explains {first.share:.0%} of its variance: "
+            f"which explains {percent(first.share)} of its variance: "
             f"on average {amount(by, low[1])} with {low[0]}, {amount(by, high[1])} with {high[0]}"
         )
     return Answer(

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from oomkit.render.quantities import mb
+from oomkit.render.quantities import mb, seconds
 from oomkit.sweep.spec import Sweep, Value, exact, value_of
 from oomkit.sweep.stats import Mean, Share, mean_of, share
 
@@ -208,7 +208,7 @@ def label(
         sweep: what they are of.
         values: column to value.
         with_keys: say which values they are.
-        full: to the last digit, where rounded they could not be told apart.
+        full: to the last digit, where rounded they would look the same.
     """
     by_column = {axis.column: axis for axis in sweep.axes}
     parts = []
@@ -238,7 +238,5 @@ def amount(by: str, value: float) -> str:
     if by == "freed_mb":
         return mb(value)
     if by == "cost" or by.endswith("_s"):
-        size = abs(value)
-        digits = 2 if size < 0.995 else 1 if size < 99.95 else 0
-        return f"{value:,.{digits}f} s"
+        return seconds(value)
     return f"{value:.3g}"

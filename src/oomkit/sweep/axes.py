@@ -288,8 +288,8 @@ def _scaled(present: Any, factor: float, key: Any) -> Value:
 
 
 def _without(tasks: list[dict[str, Any]], gone: set[str]) -> list[dict[str, Any]]:
-    kept = [task for task in tasks if task.get("name") not in gone and "*" not in gone]
-    for task in kept:
+    left = [task for task in tasks if task.get("name") not in gone and "*" not in gone]
+    for task in left:
         if task.get("children"):
             task["children"] = _without(task["children"], gone)
-    return kept
+    return left

@@ -27,7 +27,7 @@ class Table:
         requested_bytes: memory each task asked the cluster's scheduler for.
         used_bytes: the most it used.
         life_s: how long it ran.
-        task_cpus: CPUs it kept busy on average.
+        task_cpus: CPUs it used on average.
         priority: of each task.
     """
 
@@ -58,7 +58,7 @@ class Table:
     def scenario(self, rng: Random) -> dict[str, Any]:
         """A machine with tasks up to ``fleet.pack`` of its memory by their requests, as TOML.
 
-        Where so many tasks would be too many, the machine is cut to the memory and CPUs that the
+        Where there would be too many tasks, the machine is cut to the memory and CPUs that the
         tasks drawn are the share of.
         """
         fleet = self.fleet

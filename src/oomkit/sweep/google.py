@@ -8,7 +8,7 @@ LAYOUTS: dict[str, set[str]] = {
     "collection_events": {"collection_id", "time", "type", "priority"},
     "machine_events": {"machine_id", "time", "type", "switch_id"},
 }
-"""Table to columns that tell it; more of them first."""
+"""Table to the columns that identify it; the table with more of them first."""
 
 UNIT_CPUS = 64
 """What 1.0 of the trace's CPUs is taken for; it does not say."""

@@ -231,7 +231,7 @@ def _contradictions(sweep: Sweep) -> Iterator[Fault]:
     if sweep.bases and sweep.fleet is not None:
         yield Fault(path="fleet", expected="expected scenarios or a [fleet], not both")
     if sweep.runs is None and sweep.fleet is not None:
-        yield Fault(path="runs", expected="is missing; a fleet is drawn from so many times")
+        yield Fault(path="runs", expected="is missing; the number of draws from the fleet")
     if sweep.runs is not None and sweep.repeat > 1:
         yield Fault(path="repeat", expected="expected runs or repeat, not both")
     columns = [axis.column for axis in sweep.axes]

@@ -92,11 +92,11 @@ def identity(sweep: Sweep, scenario: str, job: Any) -> Row:
     }
 
 
-def described(who: Row, axes: tuple[Axis, ...]) -> str:
+def described(row: Row, axes: tuple[Axis, ...]) -> str:
     """Which run it is, in words: its scenario, its policy and its values."""
-    values = (f"{axis.key} {value_of(axis, who[axis.column])}" for axis in axes)
-    policy = [] if who["policy"] is None else [f"policy {who['policy']}"]
-    return ", ".join([str(who["scenario"]), *policy, *values, f"seed {who['seed']}"])
+    values = (f"{axis.key} {value_of(axis, row[axis.column])}" for axis in axes)
+    policy = [] if row["policy"] is None else [f"policy {row['policy']}"]
+    return ", ".join([str(row["scenario"]), *policy, *values, f"seed {row['seed']}"])
 
 
 PRELOAD = ("oomkit.sweep.run",)
@@ -121,13 +121,13 @@ class Player:
 
     def row(self, job: Job) -> Row:
         """Play a run; whatever is wrong with it becomes its row's error."""
-        who = self.identity(job)
+        identity = self.identity(job)
         try:
             scenario = self.scenario(job)
             run = self.run(job, scenario, sample_s=scenario.duration_s)
         except Exception as error:
-            return {**who, **failure(f"{type(error).__name__}: {error}")}
-        return {**who, **result(run, scenario.duration_s, self.sweep.weights)}
+            return {**identity, **failure(f"{type(error).__name__}: {error}")}
+        return {**identity, **result(run, scenario.duration_s, self.sweep.weights)}
 
     def identity(self, job: Job) -> Row:
         """The columns that say which run it is."""
@@ -176,7 +176,7 @@ class Player:
         Args:
             job: the run.
             scenario: what it plays.
-            sample_s: distance of the samples; None: as a run is told from.
+            sample_s: distance of the samples; None: the default.
 
         Raises:
             ModelError: the machine is too small, or the steps too short.

@@ -1,4 +1,4 @@
-"""A sweep from its plan to rows on disk, whoever works and whatever stops it."""
+"""A sweep from its plan to rows on disk, on any pool, however it is stopped."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -46,7 +46,7 @@ class Spool:
         self._file: Any = None
 
     def begin(self) -> None:
-        """Make the file anew.
+        """Create the file, or truncate it.
 
         Raises:
             OSError: it can't be written.
@@ -137,7 +137,7 @@ class _Pending(msgspec.Struct):
 
 
 def fingerprint(sweep: Sweep) -> str:
-    """What tells sweeps with other rows apart."""
+    """What distinguishes sweeps with other rows."""
     import hashlib
 
     known = msgspec.structs.replace(sweep, source="", about="", name="")

@@ -147,7 +147,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
         unit_bytes: what the largest normalised size of a trace stands for.
         pack: requested memory of the tasks on a machine, as a multiple of its memory.
         window_s: how long a run looks at a machine.
-        tasks: at most so many on a machine.
+        tasks: maximum number on a machine.
         swap_bytes: swap of each machine.
     """
 
@@ -303,7 +303,7 @@ def value_of(axis: Axis, value: Value) -> str:
 
 
 def exact(axis: Axis, value: Value) -> str:
-    """A value of an axis to its last digit, to tell it from others close by."""
+    """A value of an axis to its last digit, to distinguish it from close ones."""
     units = {"size": " B", "duration": " s", "rate": " B/s"}
     return f"{'x ' if axis.scale else ''}{printable(str(value))}{units.get(axis.kind, '')}"
 

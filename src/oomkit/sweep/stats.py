@@ -25,7 +25,7 @@ class Mean(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Share(msgspec.Struct, frozen=True, kw_only=True):
-    """So many of so many, with the 95 % interval of the share.
+    """A count of successes, with the 95 % interval of their share.
 
     Attributes:
         k: how many.
@@ -70,7 +70,7 @@ def t_quantile(freedom: int) -> float:
 
 
 def share(k: int, n: int) -> Share:
-    """So many of so many, with Wilson's interval, which holds near 0 and 1 too."""
+    """A share with Wilson's interval, which holds near 0 and 1 too."""
     if n == 0:
         return Share(k=0, n=0, low=0.0, high=1.0)
     p, z2 = k / n, _Z * _Z

@@ -4,7 +4,7 @@ Google's ClusterData 2019 (``instance_usage``, ``instance_events``, ``collection
 ``machine_events``; https://github.com/google/cluster-data) comes as Parquet or JSON Lines with
 nested records, or as CSV with dotted names. Alibaba's cluster-trace-v2018 (``machine_meta``,
 ``container_meta``, ``container_usage``, ``batch_task``, ``batch_instance``;
-https://github.com/alibaba/clusterdata) is CSV without a line of names, told by the files' names.
+https://github.com/alibaba/clusterdata) is CSV without a line of names, known by the files' names.
 """
 
 import os

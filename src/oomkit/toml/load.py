@@ -8,7 +8,7 @@ from oomkit.toml.numbers import EXPECTED, unsound
 from oomkit.toml.table import Fault, TomlError
 
 MOST_BYTES = 8 << 20
-"""Nobody writes more by hand, and decoding it would take minutes."""
+"""Maximum size; more is not written by hand, and decoding it would take minutes."""
 
 
 def load(path: str, *, trusted: bool = False) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def load(path: str, *, trusted: bool = False) -> dict[str, Any]:
         fault = "expected UTF-8 text"
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         fault = f"not TOML: {error}"
-    except ValueError:  # int() takes so many digits and no more
+    except ValueError:  # int() limits the number of digits
         fault = f"expected {EXPECTED}"
     else:
         if len(data) > MOST_BYTES:

@@ -42,7 +42,7 @@ def _value(key: str, text: str) -> Any:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
-    except ValueError:  # int() takes so many digits and no more
+    except ValueError:  # int() limits the number of digits
         raise ValueError(EXPECTED) from None
     if any(unsound(value)):
         raise ValueError(EXPECTED)

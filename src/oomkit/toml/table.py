@@ -106,7 +106,7 @@ class Table:
         return Table(self.raw.get(key, {}), self.at(key), self.faults)
 
     def done(self) -> None:
-        """Refuse the keys that nobody took."""
+        """Refuse the keys that were not read."""
         for key in self.raw:
             if key in self._known:
                 continue

@@ -12,7 +12,7 @@ from oomkit.render.terminal import Page
 def show_advice(page: Page, advice: Advice, indent: int) -> None:
     """Print a command under a comment that says how long it lasts; both can be pasted.
 
-    A command too long for the window goes on after a backslash; a word is never broken.
+    A command too long for the window continues after a backslash; a word is never broken.
     """
     start = " " * indent
     page.text(printable(f"# {advice.lasts}:"), "dim", first=start, rest=f"{start}#   ")

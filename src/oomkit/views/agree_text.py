@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from oomkit.agree.records import RATIO_TARGET, Agreement, Summary
 from oomkit.printable import printable
 from oomkit.render.layout import Column
-from oomkit.render.quantities import outcome_of
+from oomkit.render.quantities import outcome_of, percent, seconds
 from oomkit.render.terminal import Look, fitted, render
 
 if TYPE_CHECKING:
@@ -90,7 +90,9 @@ def _in_short(one: Agreement) -> str:
 def sum_up(one: Summary) -> str:
     """The sums in a sentence."""
     memory = (
-        "" if one.curve_error is None else f"; memory curve off by {one.curve_error:.1%} of RAM"
+        ""
+        if one.curve_error is None
+        else f"; memory curve off by {percent(one.curve_error)} of RAM"
     )
     failed = f", {one.failed} FAILED" if one.failed else ""
     return (
@@ -113,8 +115,8 @@ def verdict(one: Agreement) -> list[str]:
     if one.ratio is not None:
         lines.append(f"first kill: real time / modelled time = {one.ratio:.2f}")
     if one.curve_error is not None:
-        swap = "" if one.swap_error is None else f", SwapFree {one.swap_error:.1%}"
-        lines.append(f"median difference, share of RAM: {curve} {one.curve_error:.1%}{swap}")
+        swap = "" if one.swap_error is None else f", SwapFree {percent(one.swap_error)}"
+        lines.append(f"median difference, share of RAM: {curve} {percent(one.curve_error)}{swap}")
     lines.append(f"the real run took {one.real_s:.1f} s, the model {one.model_s:.3f} s")
     return lines
 
@@ -164,14 +166,14 @@ def _cells(one: Agreement) -> tuple[str, ...]:
         f"{victims} (equals in another order)" if one.order == "tie" else victims,
         times,
         "-" if one.ratio is None else f"{one.ratio:.2f}",
-        "-" if one.curve_error is None else f"{one.curve_error:.1%}",
-        "-" if one.swap_error is None else f"{one.swap_error:.1%}",
+        "-" if one.curve_error is None else percent(one.curve_error),
+        "-" if one.swap_error is None else percent(one.swap_error),
         "; ".join(differences(one)) or "-",
     )
 
 
 def _seconds(t_s: float | None) -> str:
-    return "-" if t_s is None else f"{t_s:.1f} s"
+    return "-" if t_s is None else seconds(t_s)
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -186,4 +188,4 @@ def _listed(names: Sequence[str]) -> str:
     words = [name if count == 1 else f"{count} {name}" for name, count in groups[:_SHOWN]]
     if len(groups) > _SHOWN:
         words.append(f"{len(groups) - _SHOWN} more")
-    return ", ".join(words) or "nobody"
+    return ", ".join(words) or "none"

@@ -1,10 +1,11 @@
 """A decision in words."""
 
-from oomkit.kernel.decision import Counterfactual, Decision
+from oomkit.kernel.decision import Counterfactual, Decision, Victim
 from oomkit.kernel.rank import Ranked, asker_dies, others_are_hidden
 from oomkit.kernel.state import Snapshot, Task
 from oomkit.kernel.versions import rules_for
 from oomkit.printable import printable
+from oomkit.render import quantities
 from oomkit.render.quantities import human_pages
 
 _SCOPES = {
@@ -12,13 +13,13 @@ _SCOPES = {
     "memcg": "this cgroup ran out of memory",
     "cpuset": "this cpuset's nodes ran out of memory",
     "mempolicy": "this memory policy's nodes ran out of memory",
-    "sysrq": "somebody pressed SysRq-f",
+    "sysrq": "SysRq-f was pressed",
 }
 
 
-def label(task: Task) -> str:
-    """A task as a person is told of it."""
-    return f"{printable(task.comm)}[{task.pid}]"
+def label(task: Task | Victim) -> str:
+    """A task as it is printed: ``comm[pid]``."""
+    return quantities.label(task.comm, task.pid)
 
 
 def headline(decision: Decision, snapshot: Snapshot, asker: int | None = None) -> str:
@@ -50,13 +51,13 @@ def _outcome(decision: Decision, snapshot: Snapshot) -> str:
         return f"kernel panic ({decision.panic})"
     if decision.action == "none" or not decision.victims:
         last = printable(decision.trace[-1]) if decision.trace else ""
-        return f"nobody is killed ({last})" if last else "nobody is killed"
+        return f"no process is killed ({last})" if last else "no process is killed"
     first = decision.victims[0]
-    who = f"{printable(first.comm)}[{first.pid}]"
+    victim = label(first)
     if decision.action == "would_kill":
-        return f"{who} would be named, but nobody is killed"
+        return f"{victim} would be named, but no process is killed"
     others = len(decision.victims) - 1
-    return f"{who} and {others} more die" if others else f"{who} dies"
+    return f"{victim} and {others} more die" if others else f"{victim} dies"
 
 
 def reason(
@@ -93,7 +94,7 @@ def _in_its_place(decision: Decision, first: Ranked) -> str:
     victim = decision.victims[0] if decision.victims else None
     if victim is None or victim.reason != "child" or victim.pid == first.task.pid:
         return ""
-    return f"; its child {printable(victim.comm)}[{victim.pid}] is sacrificed in its place"
+    return f"; its child {label(victim)} is sacrificed in its place"
 
 
 def _terms(snapshot: Snapshot, decision: Decision, row: Ranked) -> str:
@@ -122,7 +123,7 @@ def _margin(
     changes: tuple[Counterfactual, ...],
 ) -> str:
     if runner_up is None or first.badness is None or runner_up.badness is None:
-        return "nobody else can be killed"
+        return "no other process can be killed"
     behind = first.badness - runner_up.badness
     if behind == 0:
         text = f"a tie with {label(runner_up.task)}, decided by the order of creation"

@@ -55,7 +55,7 @@ def report_object(item: Explanation, incident: int | None = None) -> dict[str, A
 
 
 def incident_object(incident: Incident, evidence: Sequence[Evidence]) -> dict[str, Any]:
-    """Return the object for an incident of which only others than the kernel tell."""
+    """Return the object for an incident that only programs other than the kernel report."""
     said = [evidence[e] for e in incident.evidence]
     return _told_object("incident", incident.summary, said, incident.number)
 
@@ -67,7 +67,7 @@ def evidence_object(item: Evidence) -> dict[str, Any]:
 
 
 def no_kill_object(text: str, failed: Sequence[Evidence]) -> dict[str, Any]:
-    """Return the object for logs in which requests failed and nobody was killed."""
+    """Return the object for logs in which requests failed and no process was killed."""
     return _told_object("no_kill", text, failed, None)
 
 

@@ -9,7 +9,7 @@ from oomkit.explain.recurring import Row, Tables, every_text
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report
 from oomkit.render.html import element, escaped, items
-from oomkit.render.quantities import many
+from oomkit.render.quantities import count_of
 from oomkit.views.explain_report_page import article
 from oomkit.views.explain_style import CSS
 from oomkit.views.explain_summary import counts_text, when
@@ -40,7 +40,7 @@ def page_text(
         for i, item in enumerate(explained)
     ]
     left = first - 1
-    note = f"<p class=dim>{many(left, 'earlier report')} left out.</p>" if left else ""
+    note = f"<p class=dim>{count_of(left, 'earlier report')} left out.</p>" if left else ""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'

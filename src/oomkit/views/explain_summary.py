@@ -8,8 +8,8 @@ from oomkit.explain.recurring import Row, Tables, every_text
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report
 from oomkit.printable import printable
-from oomkit.render.quantities import many, moment
-from oomkit.views.explain_terminal import Line, fields
+from oomkit.render.quantities import count_of, moment
+from oomkit.render.terminal import Line, fields
 
 _MAX_ROWS = 10
 
@@ -40,25 +40,25 @@ def summary_lines(
 
 def counts_text(reports: Sequence[Report], found: Sequence[Incident]) -> str:
     """How many incidents, reports and victims there are."""
-    incidents = many(len(found), "incident")
+    incidents = count_of(len(found), "incident")
     if not reports:
         return f"{incidents}, no OOM report of the kernel"
     killed = sum(len(report.killed) for report in reports)
     return (
-        f"{incidents}, {many(len(reports), 'OOM report')}, "
-        f"{many(killed, 'process', 'processes')} killed by the kernel"
+        f"{incidents}, {count_of(len(reports), 'OOM report')}, "
+        f"{count_of(killed, 'process', 'processes')} killed by the kernel"
     )
 
 
-def told_lines(found: Sequence[Incident], evidence: Sequence[Evidence]) -> Iterator[Line]:
-    """The lines that show incidents of which only others tell."""
+def reported_lines(found: Sequence[Incident], evidence: Sequence[Evidence]) -> Iterator[Line]:
+    """The lines that show incidents that only programs other than the kernel report."""
     for incident in found:
         texts = [
             f"line {p.line}: {p.text}" for p in (proof(evidence[e]) for e in incident.evidence)
         ]
         more = len(texts) - _MAX_ROWS
         if more > 0:
-            texts = [*texts[:_MAX_ROWS], f"and {many(more, 'more line')}"]
+            texts = [*texts[:_MAX_ROWS], f"and {count_of(more, 'more line')}"]
         yield from fields(f"incident {incident.number}", texts, "dim")
     if found:
         yield Line()
@@ -81,5 +81,5 @@ def _table(title: str, rows: Sequence[Row]) -> Iterator[Line]:
         opening = f"{'':<11}{row.incidents:>9}  {row.killed:>6}  "
         yield Line(f"{opening}{printable(row.name)}{often}", "", len(opening))
     if len(rows) > _MAX_ROWS:
-        yield Line(f"{'':<11}and {many(len(rows) - _MAX_ROWS, 'other')}", "dim")
+        yield Line(f"{'':<11}and {count_of(len(rows) - _MAX_ROWS, 'other')}", "dim")
     yield Line()

@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 
 from oomkit.explain.records import Candidate, Choice
-from oomkit.printable import printable
 from oomkit.render.layout import Column, no_room, table
-from oomkit.render.quantities import kb
-from oomkit.views.explain_terminal import LABEL_COLUMNS, Line
+from oomkit.render.quantities import kb, label
+from oomkit.render.terminal import LABEL_COLUMNS, Line
 
 TABLE_HEAD = ("rank", "process", "rss", "swap", "page tables", "adj", "badness")
 _LEAVES = {4: 1, 3: 2, 5: 3, 6: 4}
-"""Which columns are left out first: page tables, swap, adj, badness; others tell those."""
+"""Which columns are left out first: page tables, swap, adj, badness; other lines show those."""
 _INDENTS = (LABEL_COLUMNS, 3)
 _MARK = "<- killed"
 _GAP = 2
@@ -20,7 +19,7 @@ def table_cells(row: Candidate) -> tuple[str, ...]:
     """A row of the ranking as text."""
     return (
         "-" if row.rank is None else str(row.rank),
-        f"{printable(row.comm)}[{row.pid}]",
+        label(row.comm, row.pid),
         kb(row.rss_kb),
         "-" if row.swap_kb is None else kb(row.swap_kb),
         "-" if row.pgtables_kb is None else kb(row.pgtables_kb),

@@ -6,14 +6,15 @@ from oomkit.explain.records import Breakdown, Choice, Explanation
 from oomkit.klog.records import MAX_PROBLEMS, Problem, Report
 from oomkit.klog.version_texts import NEWEST
 from oomkit.printable import printable
-from oomkit.render.quantities import kb, many, moment, share
+from oomkit.render.bars import bar
+from oomkit.render.quantities import count_of, kb, moment, share, uptime
+from oomkit.render.terminal import LABEL_COLUMNS, Line, field, fields, under
 from oomkit.views.explain_table import table_lines
-from oomkit.views.explain_terminal import LABEL_COLUMNS, Line, bar, field, fields, under
 
 _STYLES = {"cause": "bold yellow", "odd": "yellow", "note": ""}
 _BAR_CELLS = 28
 _MIN_BAR_CELLS = 6
-"""A shorter bar tells nothing."""
+"""Minimum width of a bar, in cells."""
 _NAME_COLUMNS = 23
 USUAL_WIDTH = 100
 _MIN_SHARE = 0.01
@@ -41,12 +42,8 @@ def explanation_lines(
     if item.where is not None:
         yield from _where(item.where, ascii_only=ascii_only, width=width)
     for i, finding in enumerate(item.findings):
-        line = under(finding.text, _STYLES[finding.level], mark="! ")
-        yield (
-            line
-            if i
-            else line._replace(text=f"{'looks wrong':<{LABEL_COLUMNS}}{line.text[LABEL_COLUMNS:]}")
-        )
+        name = "" if i else "looks wrong"
+        yield from fields(name, [finding.text], _STYLES[finding.level], mark="! ")
     yield from _choice(item, width)
     yield from fields("would change", [change.text for change in item.changes], mark="- ")
     yield from fields("look at", [advice.text for advice in item.advice], mark="- ")
@@ -61,7 +58,7 @@ def when(report: Report) -> str:
     if report.time is not None:
         parts.append(moment(report.time))
     if report.uptime_s is not None:
-        parts.append(f"{report.uptime_s:.3f} s after boot")
+        parts.append(uptime(report.uptime_s))
     if report.host is not None:
         parts.append(f"host {report.host}")
     parts.append(kernel_text(report))
@@ -90,13 +87,13 @@ def ran_out(item: Explanation) -> list[str]:
 
 
 def asker(report: Report) -> str:
-    """Who asked for memory, for how much of it."""
-    who = report.invoker or "?"
+    """The allocating task, and how much memory it requested."""
+    task = report.invoker or "?"
     if report.invoker_pid is not None:
-        who += f"[{report.invoker_pid}]"
+        task += f"[{report.invoker_pid}]"
     if report.scope == "sysrq":
-        return who
-    parts = [who]
+        return task
+    parts = [task]
     if report.order is not None and report.order >= 0:
         pages = "1 page" if report.order == 0 else f"{1 << report.order} contiguous pages"
         parts.append(f"{pages} (order {report.order})")
@@ -106,7 +103,7 @@ def asker(report: Report) -> str:
 
 
 def killer_lines(item: Explanation) -> list[str]:
-    """Who killed, and the lines that show it."""
+    """The killer, and the lines that show it."""
     verdict = item.killer
     lines = [verdict.text]
     lines.extend(f"line {proof.line}: {proof.text}" for proof in verdict.evidence)
@@ -160,7 +157,8 @@ def _where(where: Breakdown, *, ascii_only: bool, width: int) -> Iterator[Line]:
     cells = cells if cells >= _MIN_BAR_CELLS else 0
 
     def row(name: str, part: int, whole: int, percent: str, size: str) -> str:
-        drawn = bar(part, whole, cells, ascii_only=ascii_only) + " " if cells else ""
+        full = part / whole if whole > 0 else 0.0
+        drawn = bar(full, cells, unicode=not ascii_only, empty="·") + " " if cells else ""
         return f"{'':<{LABEL_COLUMNS}}{name:<{_NAME_COLUMNS}}{drawn}{percent:>6}  {size}"
 
     for key, label, percent, size, size_kb in rows:
@@ -199,19 +197,19 @@ def untold(report: Report) -> str:
     """What can be said of the choice without a task table."""
     if "allocating_task" in (report.kill_text or ""):
         return "it asked: vm.oom_kill_allocating_task is set, so the asker dies, not the worst"
-    return "not to be told: the report has no task table"
+    return "unknown: the report has no task table"
 
 
 def choice_title(choice: Choice, report: Report) -> str:
     """How the rows are ordered, and how many there were."""
-    tasks = many(choice.tasks, "task")
+    tasks = count_of(choice.tasks, "task")
     if not choice.complete:
         order = "by badness" if choice.ranked and choice.candidates else "by memory and swap"
-        return f"the table is not whole; the first of its {many(choice.tasks, 'row')}, {order}"
+        return f"the table is not whole; the first of its {count_of(choice.tasks, 'row')}, {order}"
     if not choice.ranked:
         return f"the largest of {tasks} in the table, by memory and swap"
     if not choice.candidates:
-        return f"nobody of {tasks} in the table could be chosen"
+        return f"none of {tasks} in the table could be chosen"
     whose = "its" if report.kernel else "a likely"
     count = f"{choice.candidates} of {tasks}"
     return f"{count} could be chosen; the first by {whose} kernel's rules"
@@ -226,7 +224,7 @@ def agreement(report: Report) -> str:
         return f"{text}; {report.why}" if report.why else text
     if report.agrees is False:
         return f"the kernel chose otherwise than the rules of {report.rules}: {report.why}"
-    return f"whether the rules agree can't be told: {report.why}" if report.why else ""
+    return f"whether the rules agree is unknown: {report.why}" if report.why else ""
 
 
 _KINDS = {

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-from oomkit.kernel.cgroup_name import label as cgroup_label
 from oomkit.posture.groups import By, Group
 from oomkit.printable import printable
 from oomkit.render.layout import Column, no_room, table, wrapped
@@ -68,4 +67,4 @@ def _size(pages: int | None, page_size: int) -> str:
 def _name(group: Group, by: By, local_users: bool) -> str:
     if by == "user" and local_users and group.name.lstrip("-").isdigit():
         return user_name(int(group.name))
-    return printable(cgroup_label(group.name) if by == "cgroup" else group.name)
+    return printable(group.title or group.name)

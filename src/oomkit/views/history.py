@@ -18,14 +18,13 @@ from oomkit.history.records import (
 from oomkit.policy.engine.conditions import KINDS
 from oomkit.policy.engine.evidence import plain
 from oomkit.printable import printable
-from oomkit.render.layout import Column, kept_together
-from oomkit.render.quantities import human_bytes, seconds
+from oomkit.render.layout import Column, unbroken
+from oomkit.render.quantities import kb, seconds, time_share, uptime
 from oomkit.render.terminal import Look, fitted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-_KB = 1024
 _COLUMN = 12
 _ENDS = {
     "start": "guard started",
@@ -37,10 +36,10 @@ _ENDS = {
 _OUTCOMES = {
     "died": "died",
     "spared": "memory recovered, so it was spared",
-    "survived": "did not die",
+    "survived": "did not exit",
     "dry_run": "nothing was done (dry run)",
-    "gone": "was gone already",
-    "protected": "left alone: it was protected as its signal was due",
+    "gone": "had exited already",
+    "protected": "not signalled: it had become protected",
     "refused": "could not be signalled",
 }
 
@@ -53,7 +52,7 @@ def local_time(time_s: float) -> str:
         return f"{time_s:.0f} s"
 
 
-def who(record: Record) -> str:
+def victim_of(record: Record) -> str:
     """The victim, or empty."""
     one = record.victim if isinstance(record, Act) else record
     if not isinstance(one, (Victim, KernelKill)) or (one.comm is None and one.pid is None):
@@ -77,7 +76,7 @@ def what(record: Record) -> str:
         return printable(record.text)
     said = _ENDS.get(record.kind, printable(record.kind))
     if isinstance(record, Reloaded) and record.ok is False:
-        said = "policy reload failed, kept the old one"
+        said = "policy reload failed, keeping the old one"
     parts = []
     if record.policy:
         parts.append(f"policy {printable(record.policy)}")
@@ -94,10 +93,10 @@ def _act(record: Act) -> str:
     policy = printable(record.policy or "?")
     if record.dry_run:
         expected = record.victim.expected_kb if record.victim is not None else None
-        would = f", would free {_size(expected)}" if expected else ""
+        would = f", would free {kb(expected)}" if expected else ""
         return f"would have been killed by {policy}{would}"
     if record.outcome is None:
-        return f"chosen by {policy}; how it ended is not known"
+        return f"chosen by {policy}; outcome unknown"
     if record.outcome != "died":
         return f"chosen by {policy}: {_outcome(record.outcome)}"
     return f"killed by {policy}{_freed(record)}"
@@ -111,7 +110,7 @@ def _freed(record: Act) -> str:
     if after_ms is not None:
         short = after_ms < 1000.0
         after = f" after {after_ms:.0f} ms" if short else f" after {seconds(after_ms / 1000.0)}"
-    return f", {_size(freed)} free{after}"
+    return f", {kb(freed)} free{after}"
 
 
 def _outcome(outcome: str) -> str:
@@ -123,7 +122,7 @@ def _kernel_kill(record: KernelKill) -> str:
         return f"killed by the kernel ({record.scope or '?'} OOM)"
     count = "?" if record.count is None else record.count
     of = f" in {', '.join(map(printable, record.cgroups))}" if record.cgroups else ""
-    return f"{count} killed by the kernel{of}; its log did not say which"
+    return f"{count} killed by the kernel{of}; its log does not name them"
 
 
 def full(number: int, record: Record, values: dict[str, Any]) -> Iterator[str]:
@@ -134,7 +133,7 @@ def full(number: int, record: Record, values: dict[str, Any]) -> Iterator[str]:
         record: the record.
         values: all that the daemon wrote of it.
     """
-    yield f"#{number} {local_time(record.time_s)}  {who(record)} {what(record)}".rstrip()
+    yield f"#{number} {local_time(record.time_s)}  {victim_of(record)} {what(record)}".rstrip()
     if not isinstance(record, Act):
         for name in sorted(set(values) - _KNOWN):
             value = values[name]
@@ -146,7 +145,7 @@ def full(number: int, record: Record, values: dict[str, Any]) -> Iterator[str]:
     yield f"{'policy':<12}{printable(record.policy or '?')} ({rule}{record.level})"
     yield from _listed("why now", evidence_lines(record.evidence))
     if record.victim is not None:
-        yield from _listed("whom", _victim(record.victim))
+        yield from _listed("victim", _victim(record.victim))
     if record.reason:
         yield f"{'why it':<12}{printable(record.reason)}"
     yield from _listed("signals", _signals(record))
@@ -196,7 +195,7 @@ def _plain(value: object, name: str) -> str:
     if isinstance(value, str) and (name, value) in _VALUES:
         return _VALUES[name, value]
     if name == "kernel_s" and isinstance(value, (int, float)):
-        return f"{value:.6f} s after boot"
+        return uptime(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
@@ -237,11 +236,11 @@ def _lower_is_worse(one: Evidence) -> bool:
 
 def _measured(value: float, unit: str | None) -> str:
     if unit == "kb":
-        return _size(value)
+        return kb(value)
     if unit == "kb/s":
-        return f"{_size(value)}/s"
+        return f"{kb(value)}/s"
     if unit == "share":
-        return f"{value * 100:.3g} %"
+        return time_share(value)
     return seconds(value) if unit == "s" else f"{value:g}"
 
 
@@ -249,7 +248,7 @@ def _victim(victim: Victim) -> Iterator[str]:
     members = victim.members or ()
     more = f" +{len(members) - 1}" if len(members) > 1 else ""
     yield f"{_process(victim)}{more}, {_owner(victim)}, {printable(victim.level or 'process')}"
-    for name in ("cmdline", "unit", "cgroup", "container", "note"):
+    for name in ("cmdline", "unit", "cgroup", "container", "name", "note"):
         value = getattr(victim, name)
         if value:
             yield f"{name} {printable(value)}"
@@ -273,10 +272,6 @@ def _signals(record: Act) -> Iterator[str]:
         yield f"{at}SIG{printable(one.name or '?')} to {pid}{why}{failed}"
 
 
-def _size(kb: float) -> str:
-    return human_bytes(kb * _KB)
-
-
 _SIZES = ("gain_kb", "rss", "swap", "growth")
 """First factors that are sizes, and so make the score one."""
 
@@ -286,11 +281,11 @@ _STYLES = {"kernel_kill": "red", "act": "yellow", "error": "red", "warn": "dim"}
 def history_table(entries: Sequence[tuple[int, Record]], look: Look) -> list["RenderableType"]:
     """Lay out records, a row each, in the order given."""
     records = [record for _, record in entries]
-    whats = [kept_together(what(record)) for record in records]
+    whats = [unbroken(what(record)) for record in records]
     columns = [
         Column(heading="#", cells=[str(number) for number, _ in entries], right=True),
         Column(heading="time", cells=[local_time(record.time_s) for record in records]),
-        Column(heading="who", cells=[who(record) for record in records], leaves=1),
+        Column(heading="process", cells=[victim_of(record) for record in records], leaves=1),
         Column(heading="what", cells=whats, words=True),
     ]
     return fitted(columns, look, [_style(record) for record in records], gap=1)
@@ -319,11 +314,11 @@ def candidates_table(record: Act, look: Look) -> list["RenderableType"]:
             (
                 str(row.pid),
                 printable(str(row.comm)),
-                human_bytes((row.freed_kb or 0) * 1024),
-                human_bytes(row.swap_kb * 1024) if row.swap_kb else "-",
+                kb(row.freed_kb or 0),
+                kb(row.swap_kb) if row.swap_kb else "-",
                 "" if row.oom_score_adj is None else str(row.oom_score_adj),
                 "-" if row.verdict else _number(row.score or 0, size=in_kb),
-                kept_together(printable(row.verdict or "") or ", ".join(parts)),
+                unbroken(printable(row.verdict or "") or ", ".join(parts)),
             )
         )
         styles.append("dim" if row.verdict else "bold" if row.pid == chosen else "")
@@ -344,4 +339,4 @@ def candidates_table(record: Act, look: Look) -> list["RenderableType"]:
 def _number(value: float | None, *, size: bool) -> str:
     if value is None:
         return "?"
-    return human_bytes(value * 1024) if size else plain(value)
+    return kb(value) if size else plain(value)

@@ -1,7 +1,8 @@
 """Why a task of a run was killed: two lines out of its kill's record."""
 
+from oomkit.kernel.versions import UnknownKernelError, rules_for
 from oomkit.printable import printable
-from oomkit.render.quantities import badness_text, mb, seconds
+from oomkit.render.quantities import human_pages, mb, seconds
 from oomkit.scenario import Kill
 
 _SIGNALS = ("oom_kill_task:", "__oom_kill_process:")
@@ -13,13 +14,31 @@ _TIE = "tie:"
 """Names those that were as bad."""
 
 
-def who(kill: Kill) -> str:
-    """The victim as a person is told of it: ``depmod/3 (pid 1043)``."""
+_PAGE_SIZE = 4096
+
+
+def badness_text(badness: int | None, kernel: str) -> str:
+    """Badness in the unit of the kernel's rules: pages, thousandths, or classic points."""
+    if badness is None:
+        return "badness not computed"
+    try:
+        unit = rules_for(kernel).badness
+    except UnknownKernelError:
+        return f"badness {badness}"
+    if unit == "pages":
+        return f"badness {badness} pages ({human_pages(badness, _PAGE_SIZE)})"
+    if unit == "permille":
+        return f"badness {badness} of 1000"
+    return f"badness {badness} points"
+
+
+def victim_of(kill: Kill) -> str:
+    """The victim as it is printed: ``depmod/3 (pid 1043)``."""
     return f"{printable(kill.task)}/{kill.instance} (pid {kill.pid})"
 
 
 _CHOSEN = "chosen: "
-"""How a policy's trace begins to tell why it was this one; before it stands why it was now."""
+"""Beginning of the part of a policy's trace that gives the reason for the choice."""
 
 
 def reason_lines(kill: Kill, kernel: str) -> tuple[str, ...]:
@@ -56,7 +75,7 @@ def deciding_step(kill: Kill) -> str:
     if steps:
         tied = any(step.startswith(_TIE) for step in kill.trace)
         return f"{steps[-1]} (a tie; the order of the list decides)" if tied else steps[-1]
-    return kill.trace[-1] if kill.trace else f"chosen by {kill.by}; no trace was kept"
+    return kill.trace[-1] if kill.trace else f"chosen by {kill.by}; no trace was recorded"
 
 
 def full_cgroup(kill: Kill) -> str | None:

@@ -36,7 +36,7 @@ def table(runs: Sequence[Run], *, look: Look | None = None) -> str:
     from rich.text import Text
 
     look = look or Look()
-    # The outcome only where somebody's is not the good one.
+    # The outcome only where one is not "completed".
     alike = all(run.outcome == "completed" for run in runs)
     shown = {c: how for c, how in COLUMNS.items() if c != "outcome" or not alike}
     numbers = [_numbers(run) for run in runs]

@@ -4,14 +4,16 @@ from typing import Any
 
 import msgspec
 
-from oomkit.kernel.cgroup_name import label as cgroup_label
+from oomkit.kernel.cgroup_name import label_in
 from oomkit.kernel.rank import Ranked
 from oomkit.kernel.state import Pressure, Snapshot
 from oomkit.kernel.versions import rules_for
 from oomkit.posture.advice import counterfactual, pod_name
 from oomkit.posture.assess import CommitState, Posture, available_pages
 from oomkit.printable import printable
-from oomkit.render.quantities import human_pages
+from oomkit.render import quantities
+from oomkit.render.bars import bar
+from oomkit.render.quantities import human_pages, percent
 from oomkit.render.terminal import Page
 from oomkit.views.advice import show_advice
 from oomkit.views.decision import adj_change, label, outcome, reason
@@ -54,7 +56,7 @@ def show_posture(page: Page, posture: Posture, snapshot: Snapshot) -> None:
 def _show_reason(page: Page, posture: Posture, first: Ranked, snapshot: Snapshot) -> None:
     changes = posture.counterfactuals
     if first.task.cgroup != "/":
-        _row(page, "", f"{label(first.task)} is in {cgroup_label(first.task.cgroup)}")
+        _row(page, "", f"{label(first.task)} is in {label_in(snapshot, first.task.cgroup)}")
     for line in reason(snapshot, posture.decision, first, posture.runner_up, changes):
         _row(page, "", line)
     change = adj_change(first, changes)
@@ -70,18 +72,16 @@ def _row(page: Page, heading: str, text: str, style: str = "") -> None:
 def _left(page: Page, left: int, total: int, size: int) -> str:
     """What is used, as a bar and in numbers, and what is left."""
     share = min(max(1 - left / total, 0.0), 1.0) if total else 0.0
-    cells = max(min(_BAR_CELLS, page.width - _MARGIN - 38), 4)
-    used = round(share * cells)
-    bar = "#" * used + "." * (cells - used)
+    cells = max(min(_BAR_CELLS, page.width - _MARGIN - 41), 4)
     whole, rest = human_pages(total, size), human_pages(left, size)
-    return f"[{bar}] {share:.0%} of {whole} used, {rest} left"
+    return f"[{bar(share, cells, unicode=False)}] {percent(share)} of {whole} used, {rest} left"
 
 
 def _commit(commit: CommitState, size: int) -> str:
     share = commit.committed_pages / commit.limit_pages if commit.limit_pages else 0.0
     enforced = "enforced" if commit.enforced else "not enforced"
     return (
-        f"{human_pages(commit.committed_pages, size)} promised, {share:.0%} of CommitLimit "
+        f"{human_pages(commit.committed_pages, size)} promised, {percent(share)} of CommitLimit "
         f"{human_pages(commit.limit_pages, size)} ({enforced}: overcommit_memory "
         f"{_MODES.get(commit.mode, commit.mode)})"
     )
@@ -91,9 +91,13 @@ def _pressure(pressure: Pressure | None) -> str:
     if pressure is None:
         return "unknown (no PSI)"
     return (
-        f"some {pressure.some_avg10:.2f} % of the last 10 s, {pressure.some_avg300:.2f} % of "
-        f"5 min; full {pressure.full_avg10:.2f} %, {pressure.full_avg300:.2f} %"
+        f"some {_of_time(pressure.some_avg10)} of the last 10 s, {_of_time(pressure.some_avg300)} "
+        f"of 5 min; full {_of_time(pressure.full_avg10)}, {_of_time(pressure.full_avg300)}"
     )
+
+
+def _of_time(percents: float) -> str:
+    return quantities.time_share(percents / 100)
 
 
 def posture_object(posture: Posture, snapshot: Snapshot) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def rank_object(asked: Asked, top: int | None) -> dict[str, Any]:
 
     Args:
         asked: the question and its answer.
-        top: at most so many tasks, or groups; None or 0 for all.
+        top: maximum number of tasks, or groups; None or 0 for all.
     """
     snapshot, allocation = asked.snapshot, asked.allocation
     rules, decision, why_pid = asked.rules, asked.decision, asked.why_pid

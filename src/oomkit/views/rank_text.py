@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 
 from oomkit.kernel.adj import task_oom_adj
-from oomkit.kernel.cgroup_name import label as cgroup_label
-from oomkit.kernel.cgroup_name import short_name
+from oomkit.kernel.cgroup_name import label_in, name_in
 from oomkit.kernel.constraint import control_for
 from oomkit.kernel.counterfactual import counterfactuals
 from oomkit.kernel.decision import Decision
@@ -65,7 +64,7 @@ def rank_table(
     if not rows:
         yield "no process to show", ""
         return
-    groups = [short_name(row.task.cgroup) for row in rows]
+    groups = [name_in(snapshot, row.task.cgroup) for row in rows]
     notes = [Column(heading="", cells=[row.reason or "" for row in rows])]
     if any(row.task.cgroup != "/" for row in rows):
         notes.insert(0, Column(heading="cgroup", cells=[printable(name) for name in groups]))
@@ -148,7 +147,7 @@ def show_heading(page: Page, asked: Asked, ranked: Sequence[Ranked], *, advise: 
     snapshot, allocation = asked.snapshot, asked.allocation
     rules, decision = asked.rules, asked.decision
     of = "" if rules.name == snapshot.kernel else f" (rules of {rules.name})"
-    about = f" of {cgroup_label(allocation.memcg)}" if allocation.memcg else ""
+    about = f" of {label_in(snapshot, allocation.memcg)}" if allocation.memcg else ""
     page.text(printable(f"kernel {snapshot.kernel}{of}, {decision.scope} OOM{about}"))
     page.text(printable(headline(decision, snapshot, allocation.pid)))
     if allocation.memcg is not None:
@@ -186,9 +185,10 @@ def _memcg_lines(
     oc = control_for(snapshot, allocation, rules)
     group = oom_group_of(oc, oc.by_pid[decision.victims[0].pid])
     if group is not None:
+        whole = printable(label_in(snapshot, group.path))
         yield (
-            f"memory.oom.group is set on {printable(cgroup_label(group.path))}: {len(dying)} of "
-            f"{len(members)} processes die together, {left} are left"
+            f"memory.oom.group is set on {whole}: {len(dying)} of {len(members)} processes die "
+            f"together, {left} are left"
         )
     else:
         verb = "dies" if len(dying) == 1 else "die"

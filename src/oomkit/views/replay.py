@@ -6,8 +6,8 @@ from typing import Literal
 from oomkit.history.recording import Mark, Recording
 from oomkit.history.replay import KernelKill, Replay, WouldKill
 from oomkit.printable import printable
-from oomkit.render.quantities import count_of, human_bytes, seconds
-from oomkit.views.history import evidence_lines, local_time, who
+from oomkit.render.quantities import count_of, kb, label, seconds
+from oomkit.views.history import evidence_lines, local_time, victim_of
 
 _INDENT = " " * 10
 
@@ -21,7 +21,7 @@ def recording_line(recording: Recording) -> str:
     if boots > 1:
         parts.append(f"{boots} boots")
     if recording.damaged:
-        parts.append(f"{count_of(recording.damaged, 'damaged slot')} passed over")
+        parts.append(f"{count_of(recording.damaged, 'damaged slot')} skipped")
     return f"{printable(recording.path)}: {times}, {', '.join(parts)}"
 
 
@@ -66,33 +66,34 @@ def events(played: Replay) -> list[tuple[float, Literal["would", "kill", "act"],
 def _would(would: WouldKill) -> Iterator[str]:
     act = would.record
     how = would.signals[0] if would.signals else "no signal"
-    yield f"would have killed {who(act)} ({how}, {act.level})"
+    yield f"would have killed {victim_of(act)} ({how}, {act.level})"
     yield from evidence_lines(act.evidence)
     expected_kb = act.victim.expected_kb if act.victim is not None else None
-    yield f"frees {human_bytes((expected_kb or 0) * 1024)}; {printable(act.reason or '')}"
+    yield f"frees {kb(expected_kb or 0)}; {printable(act.reason or '')}"
 
 
 def _kernel(kill: KernelKill, played: Replay) -> Iterator[str]:
-    name = printable(f"{kill.mark.comm}[{kill.mark.pid}]")
+    name = label(kill.mark.comm, kill.mark.pid)
     if kill.ahead_s is not None:
         yield f"the kernel killed {name}: {seconds(kill.ahead_s)} after the policy would have"
     elif kill.after is not None:
         earlier = played.would_kill[kill.after]
         ahead = seconds(kill.mark.t_s - earlier.t_s)
-        yield f"the kernel killed {name}; {who(earlier.record)} would have been dead for {ahead}"
+        victim = victim_of(earlier.record)
+        yield f"the kernel killed {name}; {victim} would have been dead for {ahead}"
     else:
         yield f"the kernel killed {name}; the policy would not have acted before"
 
 
 def _acted(mark: Mark) -> Iterator[str]:
-    name = printable(f"{mark.comm}[{mark.pid}]")
-    yield f"{printable(mark.by) or 'the policy in force'} did act on {name}"
+    name = label(mark.comm, mark.pid)
+    yield f"{printable(mark.by) or 'the policy in force'} acted on {name}"
 
 
 def sums(played: Replay) -> Iterator[str]:
     """What it comes to, a line each."""
     kills = len(played.would_kill)
-    yield f"would have killed: {kills or 'nobody'}"
+    yield f"would have killed: {kills or 'none'}"
     if played.kernel_kills:
         ahead = [k.ahead_s for k in played.kernel_kills if k.ahead_s is not None]
         other = sum(k.ahead_s is None and k.after is not None for k in played.kernel_kills)
@@ -108,6 +109,6 @@ def sums(played: Replay) -> Iterator[str]:
             parts.append(f"{late} without the policy having acted")
         yield "; ".join(parts)
     else:
-        yield "the kernel killed: nobody"
-    yield f"memory would have been called short for {seconds(played.warned_s)}"
-    yield f"looked at recorded moments, at most {seconds(played.longest_gap_s)} apart"
+        yield "the kernel killed: none"
+    yield f"low memory, by this policy, for {seconds(played.warned_s)}"
+    yield f"evaluated at recorded samples, at most {seconds(played.longest_gap_s)} apart"

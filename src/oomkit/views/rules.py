@@ -38,7 +38,7 @@ _TOTALS = {
 
 
 def rules_in_words(rules: RuleSet) -> Iterator[tuple[str, str]]:
-    """Yield heading and sentence for each thing that decides who is killed."""
+    """Yield heading and sentence for each rule that decides which process is killed."""
     yield "badness", _badness(rules)
     yield "units", _units(rules)
     if rules.badness != "classic":
@@ -60,9 +60,9 @@ def rules_in_words(rules: RuleSet) -> Iterator[tuple[str, str]]:
             "last_not_memcg": "the one created last is killed; in a memory cgroup the first",
         }[rules.ties],
     )
-    yield "who is killed", _victim(rules)
-    yield "dies with it", _company(rules)
-    yield "nobody to kill", _nobody(rules)
+    yield "victim", _victim(rules)
+    yield "dies with it", _killed_along(rules)
+    yield "no victim", _no_victim(rules)
     yield "knobs", _knobs(rules)
     if rules.oom_reaper:
         late = f" {rules.oom_reaper_delay_s} s after the kill" if rules.oom_reaper_delay_s else ""
@@ -129,16 +129,16 @@ def _adjustment(rules: RuleSet) -> str:
     text = f"oom_score_adj, -1000 to 1000: each step adds or takes {step}"
     if floor:
         text += f"; {floor}"
-    return text + ("; oom_adj is kept in step" if rules.adj_files == "both" else "")
+    return text + ("; oom_adj follows" if rules.adj_files == "both" else "")
 
 
 def _protected(rules: RuleSet) -> str:
     parts = ["init and kernel threads"]
     if rules.badness != "classic":
-        whom = "oom_score_adj -1000"
+        protected = "oom_score_adj -1000"
         if rules.disable_scope == "mm":
-            whom += ", and those that share memory with one of them"
-        parts.append(f"processes at {whom}")
+            protected += ", and those that share memory with one of them"
+        parts.append(f"processes at {protected}")
     elif rules.oom_disable:
         parts.append("processes at oom_adj -17")
     if rules.vfork_unkillable:
@@ -164,10 +164,10 @@ def _victim(rules: RuleSet) -> str:
             return f"{chosen} itself, no child in its place"
 
 
-def _company(rules: RuleSet) -> str:
+def _killed_along(rules: RuleSet) -> str:
     parts = []
     if rules.sharers == "spared":
-        parts.append("nobody who shares its memory")
+        parts.append("no process that shares its memory")
     else:
         spared = ", save those at oom_score_adj -1000" if rules.sharers_spare_disabled else ""
         refused = "; none is killed if one of them is protected"
@@ -180,8 +180,12 @@ def _company(rules: RuleSet) -> str:
     return "; ".join(parts)
 
 
-def _nobody(rules: RuleSet) -> str:
-    memcg = "kills the asker" if rules.memcg_no_victim == "kill_current" else "kills nobody"
+def _no_victim(rules: RuleSet) -> str:
+    memcg = (
+        "kills the allocating task"
+        if rules.memcg_no_victim == "kill_current"
+        else "kills no process"
+    )
     return f"the machine panics; a memory cgroup's OOM {memcg}"
 
 
@@ -193,7 +197,7 @@ def _knobs(rules: RuleSet) -> str:
         cgroups = "a memory cgroup's OOM too" if rules.panic_memcg else "any OOM of the machine"
         parts.append(f"panic_on_oom 1 panics when the machine runs out, 2 in {cgroups}")
     if rules.allocating_task != "none":
-        parts.append("oom_kill_allocating_task kills whoever asks")
+        parts.append("oom_kill_allocating_task kills the allocating task")
     guess = {
         "two_step_no_reserve": "what could be reclaimed",
         "two_step": "what could be reclaimed",

@@ -3,10 +3,10 @@
 from typing import Any
 
 from oomkit.printable import printable
-from oomkit.render.quantities import badness_text, mb, seconds
+from oomkit.render.quantities import mb, seconds
 from oomkit.scenario import Kill, Run, Scenario
 from oomkit.scenario.read import walk_tasks
-from oomkit.views.kill_reasons import reason_lines
+from oomkit.views.kill_reasons import badness_text, reason_lines
 from oomkit.views.run_curves import Curve, curves, uses
 
 Rows = list[dict[str, Any]]
@@ -111,7 +111,7 @@ def _curve_rows(curve: Curve, t_s: list[float], indices: list[int], name: str) -
 def cgroup_rows(run: Run, scenario: Scenario | None) -> tuple[Rows, Rows]:
     """Resident memory of each limited cgroup's tasks by time, and the limits.
 
-    Tasks are told apart by name, so a name that stands in several cgroups counts for the last.
+    Tasks are identified by name, so a name that stands in several cgroups counts for the last.
     """
     if scenario is None:
         return [], []

@@ -74,7 +74,7 @@ def panels(
     if not run.samples.t_s:
         return []
     if end_s > run.ended_s:
-        # The axis alone is longer; nothing of the run is told from it here.
+        # The axis alone is longer; no event of the run is placed by it.
         run = msgspec.structs.replace(run, ended_s=end_s)
     found = [_memory(run, scenario, interactive)]
     if swap_total_mb(run, scenario) > 0:

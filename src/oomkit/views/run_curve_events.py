@@ -1,9 +1,9 @@
-"""What a run's curves tell: tasks come and go, memory gets short, swap fills, tasks stall."""
+"""Events found in a run's curves: tasks start and end, low memory, swap fills, tasks stall."""
 
 from itertools import groupby, pairwise
 
 from oomkit.printable import printable
-from oomkit.render.quantities import mb, seconds
+from oomkit.render.quantities import mb, seconds, time_share
 from oomkit.scenario import Run, Scenario
 from oomkit.views.event import Happening
 from oomkit.views.run_curves import Curve, curves, swap_total_mb, uses
@@ -33,18 +33,18 @@ def ends(run: Run) -> list[Happening]:
     """A line for each name: how many tasks came to their own end, and when the first did."""
     found = []
     for name, group in _by_name(run).items():
-        gone = sorted(
+        ended = sorted(
             curve.end_s for curve in group if curve.kill is None and curve.end_s is not None
         )
-        if not gone:
+        if not ended:
             continue
         if len(group) == 1:
             what = f"{printable(name)} ends"
         else:
-            what = f"{len(gone)} of {len(group)} {printable(name)} have ended"
-        if gone[-1] - gone[0] >= 1.0:
-            what += f", the first at {seconds(gone[0])}"
-        found.append(Happening(t_s=gone[-1], kind="end", what=what))
+            what = f"{len(ended)} of {len(group)} {printable(name)} have ended"
+        if ended[-1] - ended[0] >= 1.0:
+            what += f", the first at {seconds(ended[0])}"
+        found.append(Happening(t_s=ended[-1], kind="end", what=what))
     return found
 
 
@@ -53,7 +53,7 @@ def shortage(run: Run, scenario: Scenario | None) -> list[Happening]:
     total = uses(run, scenario).total_mb
     for t, available in zip(run.samples.t_s, run.samples.available_mb, strict=False):
         if total > 0 and available < _SHORT * total:
-            what = f"memory gets short: {mb(max(available, 0.0))} of {mb(total)} available"
+            what = f"low memory: {mb(max(available, 0.0))} of {mb(total)} available"
             return [Happening(t_s=t, kind="short", what=what)]
     return []
 
@@ -88,7 +88,9 @@ def pressure(run: Run) -> list[Happening]:
     ):
         for t, value in zip(samples.t_s, values, strict=False):
             if value >= least:
-                found.append(Happening(t_s=t, kind="pressure", what=f"{what} {value:.0f} %"))
+                found.append(
+                    Happening(t_s=t, kind="pressure", what=f"{what} {time_share(value / 100)}")
+                )
                 break
     return found
 

@@ -25,7 +25,7 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
         first: index of the first sample that shows it.
         last: index of the last one.
         start_s: when it started: the last sample that does not show it yet.
-        end_s: when it was gone: the first sample that does not show it any more; None: it was
+        end_s: when it had ended: the first sample that does not show it any more; None: it was
             there at the end.
         kill: how it was killed; None: it was not.
     """

@@ -1,4 +1,4 @@
-"""What happened in a run, in order: the record's own events, and what its curves tell."""
+"""What happened in a run, in order: the record's own events, and what its curves show."""
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -11,15 +11,15 @@ from oomkit.printable import printable
 from oomkit.render.quantities import count_of, mb, seconds
 from oomkit.scenario import Denied, Freeze, Kill, Run, Scenario
 from oomkit.views.event import Happening
-from oomkit.views.kill_reasons import full_cgroup, reason_lines, who
+from oomkit.views.kill_reasons import full_cgroup, reason_lines, victim_of
 from oomkit.views.run_curve_events import ends, pressure, shortage, starts, swap
 from oomkit.views.run_curves import curves
 
 _SHOWN = {"kill": 12, "would_have": 4, "denied": 4, "freeze": 4}
-"""How many of a kind are told one by one; the rest in one line."""
+"""Maximum number of events of a kind listed one by one; the rest share a line."""
 
 _ROW = 3
-"""How many of a row of kills of one name are told one by one."""
+"""Maximum number of kills of one name listed one by one."""
 
 _ENDINGS = {
     "completed": "every task ended, or holds what it has for ever",
@@ -39,7 +39,7 @@ def happenings(
     Args:
         run: the record.
         scenario: what was played, for the knobs it changes on the way and the memory's size.
-        every_one: tell every single kill, refusal and freeze; else the many are summed up.
+        every_one: list every kill, refusal and freeze; else many of a kind are summed up.
     """
     found: list[Happening] = []
     if scenario is not None:
@@ -58,11 +58,11 @@ def happenings(
     return [*found, ending(run)]
 
 
-Told = tuple[Happening, list["Told"]]
+Nested = tuple[Happening, list["Nested"]]
 """A happening, and where it stands for many, those."""
 
 
-def nested(run: Run, scenario: Scenario | None = None) -> list[Told]:
+def nested(run: Run, scenario: Scenario | None = None) -> list[Nested]:
     """What happened, in order of time, the many of a kind below the line that sums them up.
 
     Args:
@@ -71,8 +71,8 @@ def nested(run: Run, scenario: Scenario | None = None) -> list[Told]:
     """
     summed = happenings(run, scenario)
     apart = {one.kill for one in summed if one.kill is not None}
-    found: list[Told] = [(one, []) for one in summed]
-    sums = [told for told in found if told[0].many and told[0].kind in ("kill", "would_have")]
+    found: list[Nested] = [(one, []) for one in summed]
+    sums = [one for one in found if one[0].many and one[0].kind in ("kill", "would_have")]
     for i, kill in enumerate(run.kills):
         if i in apart:
             continue
@@ -109,10 +109,10 @@ def log_clock(run: Run) -> str:
 
 
 def _all_ended(run: Run) -> bool:
-    """Whether the samples show every task to be gone when the run was completed."""
+    """Whether the samples show that every task had ended when the run was completed."""
     found = curves(run)
-    gone = (curve.end_s is not None or curve.kill is not None for curve in found)
-    return run.outcome == "completed" and bool(found) and all(gone)
+    ended = (curve.end_s is not None or curve.kill is not None for curve in found)
+    return run.outcome == "completed" and bool(found) and all(ended)
 
 
 def _until(one: Happening, end_s: float) -> Happening:
@@ -126,9 +126,9 @@ def _panic_line(log: Iterable[str]) -> str | None:
 def _kill(index: int, kill: Kill, kernel: str) -> Happening:
     by = "the kernel" if kill.by == "kernel" else printable(kill.by)
     if kill.would_have:
-        what = f"{by} would have killed {who(kill)}, which lives"
+        what = f"{by} would have killed {victim_of(kill)}, which lives"
     else:
-        what = f"{by} kills {who(kill)}"
+        what = f"{by} kills {victim_of(kill)}"
     cgroup = full_cgroup(kill)
     if cgroup is not None:
         what += f": cgroup {printable(cgroup)} is at its limit"
@@ -155,14 +155,14 @@ def _freezes(frozen: Sequence[Freeze], end_s: float, every_one: bool) -> list[Ha
     if every_one or len(frozen) <= _SHOWN["freeze"] + 1:
         return [_freeze(one, end_s) for one in frozen]
     by_length = sorted(frozen, key=_lasted, reverse=True)
-    told, rest = by_length[: _SHOWN["freeze"]], by_length[_SHOWN["freeze"] :]
+    listed, rest = by_length[: _SHOWN["freeze"]], by_length[_SHOWN["freeze"] :]
     first, last = min(one.from_s for one in rest), max(one.to_s for one in rest)
     what = (
         f"{len(rest)} shorter freezes until {seconds(last)}, "
         f"{seconds(sum(_lasted(one) for one in rest))} in all"
     )
     short = Happening(t_s=first, kind="freeze", what=what, many=True)
-    return [*(_freeze(one, end_s) for one in told), short]
+    return [*(_freeze(one, end_s) for one in listed), short]
 
 
 def _freeze(freeze: Freeze, end_s: float) -> Happening:
@@ -195,7 +195,7 @@ def _knobs(scenario: Scenario, end_s: float) -> list[Happening]:
 
 
 def _kills(run: Run, every_one: bool) -> list[Happening]:
-    """The kills; where they are many, a row of tasks of one name is told by its first ones."""
+    """The kills; where they are many, only the first of a row of tasks of one name are listed."""
     found = [_kill(i, kill, run.kernel) for i, kill in enumerate(run.kills)]
     dead = [one for one, kill in zip(found, run.kills, strict=True) if not kill.would_have]
     named = [one for one, kill in zip(found, run.kills, strict=True) if kill.would_have]
@@ -208,12 +208,12 @@ def _kills(run: Run, every_one: bool) -> list[Happening]:
 
 
 def _by_rows(found: list[Happening], kills: Sequence[Kill]) -> list[Happening]:
-    told: list[Happening] = []
+    listed: list[Happening] = []
     by_name = groupby(found, key=lambda one: kills[one.kill or 0].task)
     for name, row in by_name:
         members = list(row)
         if len(members) <= _ROW + 1:
-            told += members
+            listed += members
             continue
         rest = members[_ROW:]
         freed = sum(kills[one.kill or 0].freed_mb for one in rest)
@@ -221,9 +221,9 @@ def _by_rows(found: list[Happening], kills: Sequence[Kill]) -> list[Happening]:
             f"and {len(rest)} more {printable(name)} until {seconds(rest[-1].t_s)}, "
             f"which frees {mb(freed)}"
         )
-        told += members[:_ROW]
-        told.append(Happening(t_s=rest[0].t_s, kind="kill", what=what, many=True))
-    return told
+        listed += members[:_ROW]
+        listed.append(Happening(t_s=rest[0].t_s, kind="kill", what=what, many=True))
+    return listed
 
 
 def _limited(

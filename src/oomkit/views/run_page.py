@@ -5,7 +5,7 @@ from typing import Any
 from oomkit import __version__
 from oomkit.printable import printable
 from oomkit.render import html
-from oomkit.render.quantities import FIELDS, mb, outcome_of, seconds
+from oomkit.render.quantities import FIELDS, mb, outcome_of, percent, seconds
 from oomkit.scenario import Run, Scenario
 from oomkit.views import scenario as knobs
 from oomkit.views.run_charts import Panel, panels
@@ -79,7 +79,7 @@ def _chart_label(run: Run) -> str:
     least = min(run.samples.available_mb, default=0.0)
     return (
         f"Curves over {seconds(run.ended_s)}; at the least {mb(max(least, 0.0))} were available; "
-        f"{run.objectives.kills} kills. The list below tells the same in words."
+        f"{run.objectives.kills} kills. The list below has the same in words."
     )
 
 
@@ -113,7 +113,7 @@ def _tasks(run: Run) -> dict[str, Any]:
                 "kill": killed,
                 "rss": mb(max(curve.rss_mb)),
                 "swap": mb(max(curve.swap_mb)),
-                "done": f"{done:.0%}" if done <= 1.0 else f"{done:.1f} loops",
+                "done": percent(done) if done <= 1.0 else f"{done:.1f} loops",
             }
         )
     return {"rows": rows, "left_out": max(len(found) - MAX_TASKS, 0)}

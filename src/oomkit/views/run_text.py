@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from oomkit.printable import printable
 from oomkit.render.bars import by_column, column_of, sparkline
-from oomkit.render.quantities import FIELDS, count_of, mb, outcome_of, seconds
+from oomkit.render.quantities import FIELDS, count_of, mb, outcome_of, percent, seconds, time_share
 from oomkit.render.terminal import Look, render
 from oomkit.scenario import Run, Scenario
 from oomkit.scenario.record import Reaction
@@ -40,13 +40,13 @@ def story(
     look: Look | None = None,
     every_one: bool = False,
 ) -> str:
-    """Tell a run: a line for each thing that happened, sparklines, objectives, the outcome.
+    """A run in text: a line for each event, sparklines, objectives, the outcome.
 
     Args:
         run: the record.
         scenario: what was played; adds what it is about, the memory's size, changed knobs.
         look: what the terminal can do; default: 100 columns, no colours.
-        every_one: tell every kill, refusal and freeze; else the many are summed up.
+        every_one: list every kill, refusal and freeze; else many of a kind are summed up.
     """
     from rich.text import Text
 
@@ -65,25 +65,25 @@ def story(
 
 
 def reaction_rows(reaction: Reaction) -> list[tuple[str, str, str]]:
-    """How fast somebody acted: its name, value with its unit, and what it means."""
+    """How fast a daemon or the kernel acted: its name, value with its unit, and what it means."""
 
     def at(t_s: float | None) -> str:
-        return "never" if t_s is None else f"{t_s:.2f} s"
+        return "never" if t_s is None else seconds(t_s)
 
-    share = f"{reaction.low_share:.0%}"
+    share = percent(reaction.low_share)
     return [
         (FIELDS["low_s"], at(reaction.low_s), f"memory and swap both at or under {share}"),
         (FIELDS["signal_s"], at(reaction.signal_s), "the first signal to a task"),
         (FIELDS["back_s"], at(reaction.back_s), "memory no longer low after it"),
-        (FIELDS["short_s"], f"{reaction.short_s:.2f} s", "how long memory was low in all"),
+        (FIELDS["short_s"], seconds(reaction.short_s), "how long memory was low in all"),
         (
             FIELDS["longest_gap_s"],
-            f"{reaction.longest_gap_s:.2f} s",
+            seconds(reaction.longest_gap_s),
             "an ordinary program stood still",
         ),
         (
             FIELDS["longest_locked_gap_s"],
-            f"{reaction.longest_locked_gap_s:.2f} s",
+            seconds(reaction.longest_locked_gap_s),
             "one with locked memory and real-time priority did",
         ),
     ]
@@ -162,7 +162,7 @@ def curve_lines(run: Run, scenario: Scenario | None, look: Look) -> list["Render
             "pressure",
             samples.psi_some_avg10,
             100.0,
-            f"PSI some to {some:.0f} %, full {full:.0f} %",
+            f"PSI some to {time_share(some / 100)}, full {time_share(full / 100)}",
         )
     if run.frozen:
         note = f"frozen for {seconds(run.objectives.frozen_s)}"

@@ -18,11 +18,11 @@ _ALWAYS = (
     "would_have_oomkilled",
     "swappiness",
 )
-"""Knobs told even where they have their defaults."""
+"""Sysctls shown even with their default values."""
 
 
 def machine_rows(machine: Machine) -> list[tuple[str, str]]:
-    """The machine, field by field; what is left to the model to size is not told."""
+    """The machine, field by field; without what the model sizes itself."""
     return [
         (_label(field), amount(field, value))
         for field, value in msgspec.structs.asdict(machine).items()

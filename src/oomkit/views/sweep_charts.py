@@ -90,7 +90,7 @@ def _scores(groups: list[Group], name: str, key: str, what: str) -> Panel:
 
 
 def _names(groups: list[Group]) -> list[str]:
-    """What tells groups apart: their values, with the keys where those differ too."""
+    """What distinguishes groups: their values, with the keys where those differ too."""
     several = len({group.of for group in groups}) > 1
     return [printable(group.label if several else group.short) for group in groups]
 

@@ -9,7 +9,7 @@ import msgspec
 from oomkit import __version__
 from oomkit.model import ModelError
 from oomkit.render import html
-from oomkit.render.quantities import outcome_of, seconds
+from oomkit.render.quantities import outcome_of, percent, seconds
 from oomkit.sweep.answer import HEADS, OBJECTIVES, Answer, Group, amount, name_of
 from oomkit.sweep.plan import Plan
 from oomkit.sweep.run import Player, described
@@ -18,7 +18,7 @@ from oomkit.views.run_events import happenings
 from oomkit.views.sweep_charts import panels
 
 _MAX_GROUPS = 40
-"""So many groups have their best and worst run told."""
+"""Maximum number of groups whose best and worst run are shown."""
 
 _PRICES = {
     "unusable_s": "second unusable", "work_lost_s": "CPU second of work lost",
@@ -28,7 +28,7 @@ _PRICES = {
 
 
 def page_text(sweep: Sweep, found: Answer, plan: Plan, command: str | None = None) -> str:
-    """Make the page; the runs it tells are played again for it.
+    """Make the page; the runs it shows are played again for it.
 
     Args:
         sweep: what was played.
@@ -75,7 +75,7 @@ def _tables(found: Answer) -> list[dict[str, Any]]:
     if found.kind == "sensitivity":
         return [
             _table(
-                f"{one.key}: {one.share:.0%} of the variance of {name_of(found.by)}",
+                f"{one.key}: {percent(one.share)} of the variance of {name_of(found.by)}",
                 list(one.groups),
             )
             for one in found.influences
@@ -104,7 +104,7 @@ def _row(group: Group, shown: list[str]) -> dict[str, Any]:
     """A mean with its interval in each cell."""
     cells = []
     if group.free is not None:
-        low, high = (f"{share:.1%}" for share in (group.free.low, group.free.high))
+        low, high = (percent(share) for share in (group.free.low, group.free.high))
         cells.append((f"{group.free.k:,} of {group.free.n:,}", f"{low} to {high}"))
     for name in shown:
         if not group.runs:
@@ -122,12 +122,12 @@ def _row(group: Group, shown: list[str]) -> dict[str, Any]:
 
 
 def _runs(player: Player, plan: Plan, groups: list[Group]) -> Iterator[dict[str, Any]]:
-    """The best and the worst run of each group, told."""
-    told: set[int] = set()
+    """The story of the best and the worst run of each group."""
+    shown: set[int] = set()
     for group in groups[:_MAX_GROUPS]:
         for what, number in (("worst", group.worst_run), ("best", group.best_run)):
-            if number is not None and number not in told:
-                told.add(number)
+            if number is not None and number not in shown:
+                shown.add(number)
                 yield _run(player, plan, number, f"{what} of {group.label}")
 
 

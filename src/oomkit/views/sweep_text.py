@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from oomkit.printable import printable
 from oomkit.render.layout import Column
+from oomkit.render.quantities import percent
 from oomkit.render.terminal import Look, fitted, render
 from oomkit.sweep.answer import HEADS, OBJECTIVES, Answer, Group, amount, name_of
 
@@ -109,7 +110,7 @@ def _against(found: Answer, look: Look) -> list["RenderableType"]:
         f"{amount(found.by, one.more.high)})"
         for one in found.against
     ]
-    apart = ["" if one.told_apart else "can't be told apart" for one in found.against]
+    apart = ["" if one.told_apart else "not distinguishable" for one in found.against]
     best = printable(found.groups[0].short)
     others = [printable(one.short) for one in found.against]
     return fitted(
@@ -129,7 +130,7 @@ def _against(found: Answer, look: Look) -> list["RenderableType"]:
                 cells=[*apart, ""],
                 words=True,
                 leaves=1,
-                name="what can't be told apart",
+                name="what not distinguishable",
             ),
         ],
         look,
@@ -141,7 +142,7 @@ def _by_heading(found: Answer) -> list[tuple[str, Sequence[Group]]]:
     """The tables to show, each under what its groups have in common."""
     if found.kind == "sensitivity":
         return [
-            (f"{one.key}: {one.share:.0%} of the variance of {name_of(found.by)}", one.groups)
+            (f"{one.key}: {percent(one.share)} of the variance of {name_of(found.by)}", one.groups)
             for one in found.influences
         ]
     tables: dict[str, list[Group]] = {}

@@ -5,6 +5,7 @@ from oomkit.policy.engine.candidate import Ranked
 from oomkit.policy.engine.conditions import Evidence
 from oomkit.policy.engine.decider import Act
 from oomkit.policy.engine.escalation import Signal
+from oomkit.render.quantities import kb, time_share
 
 SHOWN = 3
 """So many of those that could have been chosen are told."""
@@ -16,14 +17,11 @@ _SIZES = ("gain_kb", "rss", "swap", "growth")
 def amount(value: float, unit: str) -> str:
     """A measured value with its unit."""
     if unit == "share":
-        return f"{100 * value:.1f} %"
+        return time_share(value)
     if unit == "s":
         return "never" if value == float("inf") else f"{value:.1f} s"
     per = "/s" if unit == "kb/s" else ""
-    for name, scale in (("TiB", 2**30), ("GiB", 2**20), ("MiB", 2**10)):
-        if abs(value) >= 0.9765 * scale:  # 1000 of the smaller unit
-            return f"{value / scale:.3g} {name}{per}"
-    return f"{value:.0f} KiB{per}"
+    return kb(value) + per
 
 
 def plain(value: float) -> str:

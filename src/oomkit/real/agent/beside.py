@@ -79,10 +79,10 @@ class Beside:
         """Pass on what a stream says; False when it has ended."""
         return self.streams[fd].hear()
 
-    def tell(self) -> None:
+    def report_notes(self) -> None:
         """Report what the heartbeats have noted."""
         for lane in self.lanes:
-            lane.tell(self.report)
+            lane.report_notes(self.report)
 
     def close(self) -> None:
         """Report all that is left."""
@@ -113,7 +113,7 @@ class Beside:
             os._exit(127)
 
     def _wait_until_ready(self) -> None:
-        """Wait for the line by which the companion tells it; it may as well have ended."""
+        """Wait for the line by which the companion reports it; it may as well have ended."""
         end = time.monotonic() + _PATIENCE_S
         while self.guest["ready"] and not self.ready and time.monotonic() < end:
             select.select([self.output], [], [], 1.0)
@@ -127,7 +127,7 @@ class Beside:
         self.ready = self.ready or self.guest["ready"] in line
 
     def _trace(self) -> None:
-        """Have the kernel tell who sends SIGTERM and SIGKILL to whom; without tracefs nobody."""
+        """Trace sender and receiver of each SIGTERM and SIGKILL, if there is tracefs."""
         if not os.path.isdir(os.path.dirname(_INSTANCE)):
             return
         os.mkdir(_INSTANCE)

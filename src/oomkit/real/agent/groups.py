@@ -34,7 +34,7 @@ def _mark(path: str, mark: bytes) -> None:
     try:  # noqa: SIM105 - contextlib would cost each task 0.6 MB
         os.setxattr(path, MARK, mark)
     except OSError:
-        pass  # not allowed here; then nobody will take it for a run's
+        pass  # not allowed here; then it is not taken for a run's
 
 
 def write(path: str, value: str) -> None:

@@ -92,7 +92,7 @@ def main() -> None:
         _wait_until_quiet()
         watch = Watch(plan, port, -1)
         watch.report.say("ready")
-        os.read(port, 1)  # whoever booted us slows the disk down now
+        os.read(port, 1)  # the host throttles the disk now
         watch.beside = Beside(watch.report, plan)
         watch.beside.start()
         watch.run()
@@ -151,7 +151,7 @@ def _prepare(setup: Setup, guest: dict[str, Any]) -> None:
         swap.add_zram(guest["zram"], setup.swapon)
     if guest["beats"] and os.path.isdir(_TRACING):
         setup.mount("tracefs", _TRACING, "tracefs")
-    # The watcher must see and tell what happens while there is no memory.
+    # The watcher must see and report what happens while there is no memory.
     setup.check(setup.libc.mlockall(_MCL_CURRENT_AND_FUTURE), "mlockall")
 
 

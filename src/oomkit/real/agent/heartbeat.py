@@ -1,7 +1,7 @@
 """Heartbeats: processes that want to run every 10 ms, and note when they could not.
 
 ``locked`` has its memory locked and real-time priority: its gaps are times in which the kernel
-let nobody run. ``ordinary`` does every time what an interactive program does, take a little
+let no process run. ``ordinary`` does every time what an interactive program does, take a little
 memory and go over a little of its program: its gaps are what a user feels. ``meter`` is locked
 too, and notes when memory and swap both fall under a share and when they come back.
 """
@@ -36,7 +36,7 @@ _FAR_S = 0.05
 
 
 class Lane:
-    """One heartbeat, and the memory through which it tells its notes without waiting for anybody.
+    """One heartbeat, and the memory through which it passes its notes without waiting.
 
     Args:
         name: what the reports call it.
@@ -50,7 +50,7 @@ class Lane:
         self.locked = locked
         self.notes_gaps = name != "meter"
         self.shared = mmap.mmap(-1, _HEAD.size + _NOTES * _NOTE.size)
-        self.told = 0
+        self.reported = 0
         self.pid = 0
 
     def start(self) -> None:
@@ -64,17 +64,17 @@ class Lane:
             finally:
                 os._exit(1)
 
-    def tell(self, report: Report) -> None:
+    def report_notes(self, report: Report) -> None:
         """Report what it has noted since the last time."""
         _, count = _HEAD.unpack_from(self.shared, 0)
-        while self.told < count:
-            at, value = _NOTE.unpack_from(self.shared, _HEAD.size + self.told * _NOTE.size)
+        while self.reported < count:
+            at, value = _NOTE.unpack_from(self.shared, _HEAD.size + self.reported * _NOTE.size)
             report.say(self.name, f"{at:.4f}", f"{value:.4f}")
-            self.told += 1
+            self.reported += 1
 
     def close(self, report: Report) -> None:
         """Report the rest, and a gap that has not ended."""
-        self.tell(report)
+        self.report_notes(report)
         last, _ = _HEAD.unpack_from(self.shared, 0)
         now = time.monotonic()
         if self.notes_gaps and now - last > GAP_S:

@@ -1,6 +1,6 @@
 """The agent on this host: the plan comes on standard input, reports go to standard output.
 
-Standard input stays open as long as whoever started us lives; when it closes, everything is
+Standard input stays open as long as the parent lives; when it closes, everything is
 taken down again.
 """
 
@@ -55,15 +55,15 @@ def _stop(_number: int, _frame: object) -> None:
 
 
 def _handed(directory: str) -> str:
-    """A directory as tasks reach it, who can't get into the one above: by a descriptor of ours."""
+    """A directory as tasks reach it, which can't enter the one above: by a descriptor of ours."""
     fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    # Any uid may write there, but only who was forked from us gets there.
+    # Any uid may write there, but only processes forked from us can reach it.
     os.chmod(directory, 0o777)
     return f"/proc/self/fd/{fd}"
 
 
 def _remove(directory: str) -> None:
-    """Remove a run's directory; whoever started us may not live to do it."""
+    """Remove a run's directory; the process that started us may not live to do it."""
     for above, _, names in os.walk(directory, topdown=False):
         try:
             for name in names:

@@ -72,7 +72,7 @@ class Area:
 
 
 class Pace:
-    """Slices of a step that is to go on at so many bytes a second at most."""
+    """Slices of a step with a maximum rate in bytes a second."""
 
     def __init__(self, total: int, rate: float | None, largest: int, unit: int = PAGE) -> None:
         self.total = total
@@ -295,7 +295,7 @@ def write_file(
         path: the file.
         size: how much.
         rate: bytes a second at most; None: as fast as it goes.
-        progress: told the share that is written.
+        progress: called with the share that is written.
         content: what to write, again and again; empty: ones.
 
     Raises:

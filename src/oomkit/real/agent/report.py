@@ -1,4 +1,4 @@
-"""Lines of words to whoever started the agent.
+"""Lines of words to the process that started the agent.
 
 Each line is one write of less than a pipe's atomic size, so that tasks and their watcher can
 share one descriptor. The first word says what happened, the second when (``CLOCK_MONOTONIC``
@@ -18,7 +18,7 @@ class Report:
         self.fd = fd
 
     def say(self, event: str, *words: object) -> None:
-        """Write one line; a reader that has gone is told by the return of its pipe, not here."""
+        """Write one line; that the reader has exited shows at the control pipe, not here."""
         text = " ".join([event, f"{time.monotonic():.4f}", *map(str, words)])
         line = text.replace("\n", " ").encode("utf-8", "replace") + b"\n"
         try:

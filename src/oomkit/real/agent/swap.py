@@ -16,7 +16,7 @@ _PREFER = 0x8000 | 100
 
 
 def header(pages: int) -> bytes:
-    """The first page of a swap area with so many usable pages behind it."""
+    """The first page of a swap area with ``pages`` usable pages behind it."""
     page = bytearray(PAGE)
     struct.pack_into("<III", page, 1024, 1, pages, 0)
     page[-10:] = b"SWAPSPACE2"
@@ -24,7 +24,7 @@ def header(pages: int) -> bytes:
 
 
 def add_zram(size: int, swapon: Callable[[str, int], None]) -> None:
-    """Make a zram device of so many bytes and swap to it.
+    """Make a zram device of a size and swap to it.
 
     Raises:
         OSError: the kernel has no zram, or refuses it.

@@ -37,11 +37,11 @@ class World:
     """What all tasks of a run share.
 
     Attributes:
-        report: where to tell what happens.
+        report: where to report what happens.
         slots: shared memory, one :data:`SLOT` a task.
         files: directory of the files they read and write.
         tmpfs: directory of the files in tmpfs.
-        fork_slots: first slot free for forked copies, counted up by whoever forks.
+        fork_slots: first slot free for forked copies, counted up by the task that forks.
         filler: what they write into their memory; empty: a byte a page.
     """
 

@@ -1,4 +1,4 @@
-"""The watcher: starts the tasks when their time comes, samples, and sees who ends."""
+"""The watcher: starts the tasks when their time comes, samples, and sees which ones exit."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from .beside import Beside
 
 _SAMPLING_SHARE = 5.0
-"""After a sample that took so long, the next is this many times as far away at least."""
+"""Minimum distance between samples, as a multiple of the time one takes."""
 
 _MEASURED = 8 << 20
 
 FORKS = 4096
-"""Slots kept for forked copies."""
+"""Slots reserved for forked copies."""
 
 
 class Watch:
     """Plays one plan.
 
     Attributes:
-        living: pid to the pidfd that tells its end.
+        living: pid to the pidfd that is readable at its end.
         slots_of: pid to its place in the shared progress table.
         beside: what else runs and is to be listened to; None: nothing.
     """
@@ -68,7 +68,7 @@ class Watch:
         self.beside: Beside | None = None
 
     def at(self, when: float, what: str, subject: Any = None) -> None:
-        """Note something to do so many seconds after the start."""
+        """Schedule a call at a time in seconds after the start."""
         self.counted += 1
         heapq.heappush(self.timers, (self.t0 + when, self.counted, what, subject))
 
@@ -171,7 +171,7 @@ class Watch:
             began = time.monotonic()
             self.sampler.take(self._sampled())
             if self.beside is not None:
-                self.beside.tell()
+                self.beside.report_notes()
             took = time.monotonic() - began
             step = max(self.plan["sample_s"], took * _SAMPLING_SHARE)
             self.at(time.monotonic() - self.t0 - took + step, "sample")

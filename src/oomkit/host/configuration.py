@@ -1,0 +1,236 @@
+"""What of a machine's configuration a decision does not depend on, but its outcome does.
+
+Mounts of tmpfs, swap in zram, the kubelet's thresholds, which daemons guard memory already.
+"""
+
+import os
+import re
+from typing import Literal
+
+import msgspec
+
+from oomkit.host.procfs import read_int, read_or_none, text
+from oomkit.kernel.state import Snapshot
+
+Controller = Literal["v1", "v2", "hybrid", "none"]
+
+_DAEMONS = frozenset(["earlyoom", "nohang", "oomd", "systemd-oomd"])
+_STATUS = "/run/oomkit/status.json"
+_KUBELET = "/var/lib/kubelet/config.yaml"
+_THRESHOLD = re.compile(r"memory\.available[\"']?\s*[:<]\s*[\"']?([0-9.]+)\s*([A-Za-z%]*)")
+_UNITS = {
+    "": 1, "k": 1000, "M": 1000**2, "G": 1000**3,
+    "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30,
+}  # fmt: skip
+_DEFAULT_EVICTION = 100 << 20
+"""The kubelet's own ``memory.available<100Mi``."""
+
+
+class Tmpfs(msgspec.Struct, frozen=True, kw_only=True):
+    """A mounted tmpfs.
+
+    Attributes:
+        path: where.
+        size_bytes: the most it may hold; None: no limit (``size=0``).
+        used_bytes: what it holds.
+    """
+
+    path: str
+    size_bytes: int | None
+    used_bytes: int
+
+
+class Zram(msgspec.Struct, frozen=True, kw_only=True):
+    """A compressed device in memory that is swap.
+
+    Attributes:
+        name: such as ``zram0``.
+        size_bytes: what may be swapped to it, uncompressed.
+        limit_bytes: the most memory it may take; 0: no limit.
+        original_bytes: what is in it, uncompressed.
+        used_bytes: the memory that takes.
+    """
+
+    name: str
+    size_bytes: int
+    limit_bytes: int = 0
+    original_bytes: int = 0
+    used_bytes: int = 0
+
+
+class Daemon(msgspec.Struct, frozen=True, kw_only=True):
+    """A daemon that kills before the kernel does.
+
+    Attributes:
+        name: ``oomkit guard``, or the program's.
+        pid: its process.
+        acts: it sends signals; false: a dry run; None: not known.
+    """
+
+    name: str
+    pid: int
+    acts: bool | None = True
+
+
+class _Status(msgspec.Struct):
+    pid: int
+    dry_run: bool
+
+
+class Configuration(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found.
+
+    Attributes:
+        controller: how memory cgroups are mounted; ``hybrid``: the memory controller is of
+            version 1 beside a mount of version 2.
+        command_line: the kernel's.
+        panic_timeout_s: ``kernel.panic``: the seconds from a panic to a reboot; 0: it hangs.
+        daemons: those that run.
+        tmpfs: all mounts of it.
+        zram: those in use as swap.
+        eviction_bytes: what has to be available for the kubelet not to evict; None: no kubelet.
+        eviction_from: where that stands.
+    """
+
+    controller: Controller = "none"
+    command_line: str = ""
+    panic_timeout_s: int | None = None
+    daemons: tuple[Daemon, ...] = ()
+    tmpfs: tuple[Tmpfs, ...] = ()
+    zram: tuple[Zram, ...] = ()
+    eviction_bytes: int | None = None
+    eviction_from: str = ""
+
+
+def read_configuration(
+    snapshot: Snapshot, *, proc: str = "/proc", sys: str = "/sys", root: str = ""
+) -> Configuration:
+    """Look at the machine that a snapshot was just taken of.
+
+    Args:
+        snapshot: its processes are looked over for daemons.
+        proc: the proc file system.
+        sys: the sys file system.
+        root: what stands before paths of the file system.
+    """
+    eviction, where = _eviction(snapshot, proc, root)
+    return Configuration(
+        controller=_controller(proc),
+        command_line=text((read_or_none(f"{proc}/cmdline") or b"").strip()),
+        panic_timeout_s=read_int(f"{proc}/sys/kernel/panic"),
+        daemons=tuple(_daemons(snapshot, proc, root)),
+        tmpfs=tuple(_tmpfs(proc, root)),
+        zram=tuple(_zram(proc, sys)),
+        eviction_bytes=eviction,
+        eviction_from=where,
+    )
+
+
+def _mounts(proc: str) -> list[tuple[str, str, list[str]]]:
+    """Kind, place and options of each mount."""
+    found = []
+    for line in text(read_or_none(f"{proc}/self/mounts") or b"").splitlines():
+        _, place, kind, options, *_ = [*line.split(" "), "", "", "", ""]
+        place = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), place)
+        found.append((kind, place, options.split(",")))
+    return found
+
+
+def _controller(proc: str) -> Controller:
+    mounts = _mounts(proc)
+    unified = any(kind == "cgroup2" for kind, _, _ in mounts)
+    if any(kind == "cgroup" and "memory" in options for kind, _, options in mounts):
+        return "hybrid" if unified else "v1"
+    return "v2" if unified else "none"
+
+
+def _daemons(snapshot: Snapshot, proc: str, root: str) -> list[Daemon]:
+    found = []
+    for task in snapshot.tasks:
+        if task.comm in _DAEMONS:
+            found.append(Daemon(name=task.comm, pid=task.pid))
+        elif task.comm.startswith(("python", "oomkit")):
+            words = (read_or_none(f"{proc}/{task.pid}/cmdline") or b"").split(b"\0")
+            if any(word.endswith(b"oomkit/guard/bootstrap.py") for word in words):
+                found.append(Daemon(name="oomkit guard", pid=task.pid, acts=_acts(task.pid, root)))
+    return found
+
+
+def _acts(pid: int, root: str) -> bool | None:
+    """Whether a guard is armed, by the status file of its service."""
+    try:
+        status = msgspec.json.decode(read_or_none(f"{root}{_STATUS}") or b"", type=_Status)
+    except msgspec.DecodeError:
+        return None
+    return None if status.pid != pid else not status.dry_run
+
+
+def _tmpfs(proc: str, root: str) -> list[Tmpfs]:
+    found: dict[str, Tmpfs] = {}
+    for kind, place, options in _mounts(proc):
+        found.pop(place, None)  # a mount over another hides it
+        if kind != "tmpfs" or "ro" in options:
+            continue
+        try:
+            state = os.statvfs(f"{root}{place}")
+        except OSError:
+            continue
+        found[place] = Tmpfs(
+            path=place,
+            size_bytes=state.f_blocks * state.f_frsize or None,
+            used_bytes=(state.f_blocks - state.f_bfree) * state.f_frsize,
+        )
+    return list(found.values())
+
+
+def _zram(proc: str, sys: str) -> list[Zram]:
+    found = []
+    for line in text(read_or_none(f"{proc}/swaps") or b"").splitlines()[1:]:
+        name = os.path.basename(line.split()[0]) if line.split() else ""
+        if not name.startswith("zram"):
+            continue
+        # orig_data_size compr_data_size mem_used_total mem_limit ... (Documentation, zram.rst)
+        state = [int(n) for n in (read_or_none(f"{sys}/block/{name}/mm_stat") or b"").split()]
+        state += [0] * 4
+        found.append(
+            Zram(
+                name=name,
+                size_bytes=read_int(f"{sys}/block/{name}/disksize", default=0) or 0,
+                limit_bytes=state[3],
+                original_bytes=state[0],
+                used_bytes=state[2],
+            )
+        )
+    return found
+
+
+def _eviction(snapshot: Snapshot, proc: str, root: str) -> tuple[int | None, str]:
+    """The kubelet's hard threshold: of its command line, its file, or its default."""
+    kubelet = next((task for task in snapshot.tasks if task.comm == "kubelet"), None)
+    if kubelet is None:
+        return None, ""
+    words = text(read_or_none(f"{proc}/{kubelet.pid}/cmdline") or b"").split("\0")
+    given = " ".join(w for w in words if w.startswith("--eviction-hard"))
+    for source, where in (
+        (given, "--eviction-hard"),
+        (_section(text(read_or_none(f"{root}{_KUBELET}") or b""), "evictionHard"), _KUBELET),
+    ):
+        amount = _THRESHOLD.search(source)
+        if amount is not None and amount[2] == "%":
+            ram = snapshot.memory.total_ram_pages * snapshot.page_size
+            return int(float(amount[1]) * ram / 100), where
+        if amount is not None and amount[2] in _UNITS:
+            return int(float(amount[1]) * _UNITS[amount[2]]), where
+    return _DEFAULT_EVICTION, "its default"
+
+
+def _section(yaml: str, key: str) -> str:
+    """The lines below a top-level key of a YAML file, comments left out."""
+    _, _, rest = f"\n{yaml}".partition(f"\n{key}:")
+    first, *lines = rest.splitlines() or [""]
+    below = [first]
+    for line in lines:
+        if line.strip() and not line.startswith((" ", "#")):
+            break
+        below.append(line.partition("#")[0])
+    return "\n".join(below)

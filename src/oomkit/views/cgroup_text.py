@@ -1,0 +1,254 @@
+"""Memory cgroups for a terminal: the table of all, and what fills one of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from oomkit.host.memcg_stat import Slab
+from oomkit.posture.anatomy import Anatomy, Row
+from oomkit.posture.anatomy_findings import Finding, Rates
+from oomkit.posture.cgroup_table import GroupRow
+from oomkit.printable import printable
+from oomkit.render.bars import bar
+from oomkit.render.layout import Column, no_room, table, wrapped
+from oomkit.render.quantities import human_bytes, label, seconds, share
+from oomkit.render.terminal import Page
+from oomkit.views.rank_text import Line
+
+Namer = Callable[[str], str]
+"""From a cgroup's path to what people call it."""
+
+_BAR_CELLS = 30
+_MAX_SLABS = 5
+_RECLAIM = {"": "?", "partly": "in part", "written first": "once written"}
+_KILL = {"": "?", "partly": "in part"}
+_STYLES = {"critical": "bold red", "warning": "yellow", "info": ""}
+_EVENTS = ("low", "high", "max", "oom", "oom_kill", "oom_group_kill")
+
+
+def groups_lines(rows: Sequence[GroupRow], page_size: int, width: int, name: Namer) -> list[Line]:
+    """Lay out the groups, one a row.
+
+    Args:
+        rows: the groups.
+        page_size: bytes in a page.
+        width: cells of the window.
+        name: what groups are called.
+    """
+    if not rows:
+        return [("no memory cgroup to show", "")]
+    columns = [
+        Column(
+            heading="cgroup", cells=[printable(name(row.memcg.path)) for row in rows], folds=True
+        ),
+        _numbers("current", [human_bytes(row.memcg.usage_pages * page_size) for row in rows], 0),
+        _numbers("limit", [_pages(row.memcg.limit_pages, page_size) for row in rows], 0),
+        _numbers("used", [_used(row) for row in rows], 6),
+        _numbers("not re-\nclaimable", [_share(row) for row in rows], 7, "not reclaimable"),
+        _numbers("peak", [_peak(row) for row in rows], 3),
+        _numbers("some\n10 s", [_pressure(row) for row in rows], 2, "pressure"),
+        _numbers("to limit", [_to_limit(row) for row in rows], 5),
+        _numbers("a kill\nfrees", [_freed(row) for row in rows], 4, "what a kill frees"),
+    ]
+    notes = [
+        Column(heading="", cells=[f"dies first: {_victim(row)}" for row in rows]),
+        Column(heading="", cells=[_events(row) for row in rows]),
+    ]
+    laid = table(columns, width, notes=notes, indent=0, gap=2)
+    lines: list[Line] = [(line, "bold") for line in laid.heading]
+    for row, texts in zip(rows, laid.row_lines(), strict=True):
+        lines += [(text, _style(row)) for text in texts]
+    if laid.left_out:
+        text = no_room(laid.left_out, "a wider window or --json has them")
+        lines += [(line, "") for line in wrapped(text, width)]
+    return lines
+
+
+def _numbers(heading: str, cells: list[str], leaves: int, name: str = "") -> Column:
+    return Column(heading=heading, cells=cells, right=True, leaves=leaves, name=name)
+
+
+def _pages(pages: int | None, page_size: int) -> str:
+    return "-" if pages is None else human_bytes(pages * page_size)
+
+
+def _used(row: GroupRow) -> str:
+    limit = row.memcg.limit_pages
+    return "-" if not limit else share(row.memcg.usage_pages, limit)
+
+
+def _share(row: GroupRow) -> str:
+    if row.found is None:
+        return "-"
+    if row.memcg.limit_pages is None or not row.found.limit_bytes:
+        return human_bytes(row.found.unreclaimable_bytes)
+    return share(row.found.unreclaimable_bytes, row.found.limit_bytes)
+
+
+def _peak(row: GroupRow) -> str:
+    peak = None if row.stat is None else row.stat.peak_bytes
+    return "-" if peak is None else human_bytes(peak)
+
+
+def _pressure(row: GroupRow) -> str:
+    if row.stat is None or row.stat.pressure is None:
+        return "-"
+    return f"{row.stat.pressure.some_avg10:.1f} %"
+
+
+def _to_limit(row: GroupRow) -> str:
+    return "-" if row.to_limit_s is None else seconds(row.to_limit_s)
+
+
+def _freed(row: GroupRow) -> str:
+    return "-" if row.victim is None else human_bytes(row.freed_bytes)
+
+
+def _victim(row: GroupRow) -> str:
+    if row.victim is None:
+        return "none can be chosen"
+    more = f" and {row.victims - 1} more" if row.victims > 1 else ""
+    return label(row.victim.comm, row.victim.pid) + more
+
+
+def _events(row: GroupRow) -> str:
+    events = {} if row.stat is None else row.stat.events
+    return ", ".join(f"{name} {events[name]}" for name in _EVENTS if events.get(name))
+
+
+def _style(row: GroupRow) -> str:
+    if row.stat is not None and row.stat.events.get("oom_kill"):
+        return "yellow"
+    found = row.found
+    near = found is not None and found.limit_bytes and row.memcg.limit_pages is not None
+    if near and found is not None and found.unreclaimable_bytes >= 0.9 * (found.limit_bytes or 0):
+        return "bold red"
+    return ""
+
+
+def show_anatomy(
+    page: Page,
+    row: GroupRow,
+    found: Sequence[Finding],
+    name: Namer,
+    *,
+    before: Mapping[str, int] | None = None,
+    about: Sequence[str] = (),
+    unicode: bool = True,
+) -> None:
+    """Print what fills a group.
+
+    Args:
+        page: where to.
+        row: the group with its anatomy.
+        found: what stands out.
+        name: what groups are called.
+        before: sizes of the rows at the last look, whose growth is then shown.
+        about: what else is known of it, a line each.
+        unicode: the window shows block characters.
+    """
+    anatomy, memcg = row.found, row.memcg
+    assert anatomy is not None
+    page.text(printable(name(memcg.path)), "bold")
+    if name(memcg.path) != memcg.path:
+        page.text(printable(memcg.path), first="  ")
+    for line in about:
+        page.text(printable(line), first="  ")
+    limit = anatomy.limit_bytes
+    whole = limit or anatomy.usage_bytes
+    of = "no limit" if limit is None else f"limit {human_bytes(limit)}"
+    if limit is not None and anatomy.limit_of not in (None, memcg.path):
+        of += f" of {printable(name(anatomy.limit_of or ''))}"
+    cells = max(min(_BAR_CELLS, page.width - 50), 8)
+    if limit:
+        drawn = bar(anatomy.usage_bytes / limit, cells, unicode=unicode)
+        page.line(f"[{drawn}] {human_bytes(anatomy.usage_bytes)}, {of}")
+    else:
+        page.line(f"{human_bytes(anatomy.usage_bytes)}, {of}")
+    page.line("")
+    for text, style in _rows_lines(anatomy.rows, whole, page.width, before):
+        page.line(text, style)
+    page.line("")
+    for line in _figures(anatomy, row):
+        page.text(line)
+    if row.victim is not None:
+        page.text(f"dies first       {_victim(row)}, which frees {human_bytes(row.freed_bytes)}")
+    if _events(row):
+        page.text(f"events           {_events(row)}")
+    if found:
+        page.line("")
+    for finding in found:
+        page.text(printable(f"{finding.severity}: {finding.text}"), _STYLES[finding.severity])
+
+
+def _rows_lines(
+    rows: Sequence[Row], whole: int, width: int, before: Mapping[str, int] | None
+) -> list[Line]:
+    if not rows:
+        return [("nothing is charged to it", "")]
+    columns = [
+        Column(heading="what", cells=["  of it " + r.name if r.of else r.name for r in rows],
+               folds=True),
+        Column(heading="size", cells=[human_bytes(r.bytes) for r in rows], right=True),
+        Column(heading="share", cells=[share(max(0, r.bytes), whole) for r in rows], right=True,
+               leaves=2),
+    ]  # fmt: skip
+    if before is not None:
+        grown = [_growth(row.bytes - before.get(row.name, 0)) for row in rows]
+        columns.append(Column(heading="growth", cells=grown, right=True))
+    columns += [
+        Column(heading="reclaimable", cells=[_RECLAIM.get(r.reclaim, r.reclaim) for r in rows]),
+        Column(heading="freed by a kill", cells=[_KILL.get(r.kill, r.kill) for r in rows]),
+    ]
+    note = Column(heading="", cells=[printable(row.note) for row in rows])
+    laid = table(columns, width, notes=[note], indent=1, gap=2)
+    lines: list[Line] = [(line, "bold") for line in laid.heading]
+    for row, texts in zip(rows, laid.row_lines(), strict=True):
+        lines += [(text, "dim" if row.of else "") for text in texts]
+    if laid.left_out:
+        lines += [(line, "") for line in wrapped(no_room(laid.left_out), width)]
+    return lines
+
+
+def slabs_line(slabs: Sequence[Slab]) -> str:
+    """The largest slab caches in a line."""
+    largest = ", ".join(f"{slab.name} {human_bytes(slab.bytes)}" for slab in slabs[:_MAX_SLABS])
+    return f"{'largest slabs':<16} {largest}"
+
+
+def _growth(size: int) -> str:
+    return "-" if size == 0 else f"{'+' if size > 0 else ''}{human_bytes(size)}"
+
+
+def _figures(anatomy: Anatomy, row: GroupRow) -> list[str]:
+    """The three figures that people mix up, each against the limit, and what else there is."""
+    limit = anatomy.limit_bytes
+
+    def line(heading: str, size: int, note: str) -> str:
+        of = f", {share(size, limit)} of the limit" if limit else ""
+        return f"{heading:<16} {human_bytes(size)}{of} ({note})"
+
+    lines = [
+        line("usage", anatomy.usage_bytes, "all that is charged, page cache included"),
+        line("working set", anatomy.working_set_bytes,
+             "usage without inactive file cache: what the kubelet counts"),
+        line("not reclaimable", anatomy.unreclaimable_bytes,
+             "what the kernel cannot take back: at the limit it kills"),
+    ]  # fmt: skip
+    if anatomy.swappable_bytes:
+        lines.append(f"{'swappable':<16} {human_bytes(anatomy.swappable_bytes)} of the rest only "
+                     "by swapping it out")  # fmt: skip
+    if anatomy.swap_bytes:
+        lines.append(f"{'in swap':<16} {human_bytes(anatomy.swap_bytes)}")
+    if row.stat is not None and row.stat.peak_bytes is not None:
+        lines.append(f"{'peak':<16} {human_bytes(row.stat.peak_bytes)}")
+    if row.rate is not None and row.rate.growth_bytes_s:
+        lines.append(f"{'grows by':<16} {_rate(row.rate)}{_meets(row)}")
+    return lines
+
+
+def _rate(rate: Rates) -> str:
+    sign = "-" if rate.growth_bytes_s < 0 else ""
+    return f"{sign}{human_bytes(abs(rate.growth_bytes_s))} a second"
+
+
+def _meets(row: GroupRow) -> str:
+    return "" if row.to_limit_s is None else f"; the limit is met in {seconds(row.to_limit_s)}"

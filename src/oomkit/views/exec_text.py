@@ -1,0 +1,136 @@
+"""What became of a command, in lines for stderr; loads nothing that takes long."""
+
+import os
+import signal
+
+from oomkit.command import verdict as is_
+from oomkit.printable import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from oomkit.command.verdict import Verdict
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def size(count: int) -> str:
+    """As ``render.quantities.human_bytes`` prints it, which loads the kernel's rules."""
+    value, unit = float(count), 0
+    while value >= 1023.5 and unit < len(_UNITS) - 1:
+        value, unit = value / 1024, unit + 1
+    if unit == 0 or value >= 99.95:
+        return f"{value:.0f} {_UNITS[unit]}"
+    return f"{value:.{1 if value >= 9.995 else 2}f} {_UNITS[unit]}"
+
+
+def summary_lines(made: "dict[str, Any]", verdict: "Verdict", *, verbose: bool) -> "Iterator[str]":
+    """Say what a command used, and what killed of it, in one line or a few.
+
+    Args:
+        made: the record of the run, as ``oomkit exec --json`` writes it.
+        verdict: what became of it.
+        verbose: say what was looked at, and who was there.
+    """
+    yield "; ".join(_parts(made))
+    yield from kill_lines(verdict, itself=made["command"][0])
+    if made["left_running"]:
+        yield (
+            f"{made['left_running']} of its processes still run in {made['cgroup']['path']}, under "
+            "the same limit"
+        )
+    if not verbose:
+        return
+    if made["cgroup"]["why_not_own"]:
+        yield f"no cgroup of its own: {made['cgroup']['why_not_own']}"
+    for seen in verdict.seen[:5]:
+        yield f"there at the fullest moment seen: {seen.comm}[{seen.pid}] {size(seen.rss)}"
+    yield "evidence: " + "; ".join(verdict.evidence)
+
+
+def _parts(made: "dict[str, Any]") -> "Iterator[str]":
+    peak, limit = made["peak_bytes"], made["limit_bytes"]
+    if peak is not None:
+        text = f"peak {size(peak)}"
+        if limit:
+            text += f", {peak * 100 / limit:.0f} % of the limit {size(limit)}"
+            if made["limit_of"] != made["cgroup"]["path"]:
+                text += f" of {made['limit_of']}"
+        yield text
+    elif limit:
+        yield f"limit {size(limit)} of {made['limit_of']}"
+    largest = made["largest_process"]
+    name = f" ({largest['comm']}[{largest['pid']}])" if largest["pid"] else ""
+    at_most = "at most " if largest["at_most"] else ""
+    yield f"largest process {at_most}{size(largest['rss_bytes'])}{name}"
+    stalled = made["stalled_s"]
+    if stalled is not None and stalled >= 0.0005:
+        of = "" if made["stalled_of"] == "cgroup" else " (the machine)"
+        yield f"waited for memory {stalled:.3g} s of {made['elapsed_s']:.3g} s{of}"
+    else:
+        yield f"{made['elapsed_s']:.3g} s"
+    status = made["status"]
+    if status["signal"]:
+        yield f"killed by {signal.Signals(status['signal']).name}"
+    elif status["exit"]:
+        yield f"exit status {status['exit']}"
+
+
+def kill_lines(verdict: "Verdict", *, itself: str = "") -> "Iterator[str]":
+    """Who was killed, by whom, for which limit, and what would have sufficed."""
+    if verdict.killer == is_.NONE:
+        return
+    what = _what(verdict, itself)
+    if verdict.killer == is_.SIGKILL:
+        yield (
+            f"{what} by a SIGKILL that somebody sent: nothing here counts a kill for memory"
+            f"{'' if verdict.kills is not None else ', and kills are not counted here'}"
+        )
+        return
+    by = {
+        is_.KERNEL_HERE: "by the kernel for the limit of this cgroup",
+        is_.KERNEL_ABOVE: "by the kernel for the limit of a cgroup above",
+        is_.KERNEL_MACHINE: "by the kernel: the machine ran out, or a cgroup that is not seen here",
+        is_.OOMD: "by systemd-oomd",
+    }[verdict.killer]
+    limit = "" if verdict.limit is None else f", {size(verdict.limit)}"
+    of = f" ({verdict.limit_of}{limit})" if verdict.limit_of is not None else ""
+    yield f"{what} {by}{of}"
+    between = verdict.sufficed()
+    if between is not None and verdict.killer in (is_.KERNEL_HERE, is_.KERNEL_ABOVE):
+        yield _sufficed(between)
+
+
+def _what(verdict: "Verdict", itself: str) -> str:
+    named = ", ".join(f"{kill.comm}[{kill.pid}]" for kill in verdict.victims)
+    if verdict.whole:
+        named = f"the whole group ({named})" if named else "the whole group"
+        return f"killed: {named}"
+    if named:
+        return f"killed: {named}"
+    command = os.path.basename(itself) or "the command"
+    if verdict.itself:
+        more = (verdict.kills or 1) - 1
+        return f"killed: {command}" + (f" and {more} more of its processes" if more > 0 else "")
+    kills = verdict.kills or 1
+    many = "a process" if kills == 1 else f"{kills} processes"
+    here = "of this cgroup, perhaps of others in it," if verdict.shared else "that it started"
+    likely = (
+        f" (largest there: {verdict.seen[0].comm}[{verdict.seen[0].pid}])" if verdict.seen else ""
+    )
+    return f"killed: {many} {here}{likely}"
+
+
+def _sufficed(between: tuple[int, int | None]) -> str:
+    above, most = between
+    text = f"more than {size(above)} is needed; it was still asking, so how much is not known"
+    if most is not None and most > above:
+        text = f"more than {size(above)} is needed, and {size(most)} would hold all that was mapped"
+    return text
+
+
+def safe(line: str) -> str:
+    """A line of foreign names, safe to be shown."""
+    return printable(line)
