@@ -23,6 +23,7 @@ _PAGES = (
     "README.zh-CN.md",
     "docs/rank.md",
     "docs/cgroup.md",
+    "docs/doctor.md",
     "docs/experiments.md",
     "docs/policy.md",
     "docs/history.md",

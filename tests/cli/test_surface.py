@@ -25,8 +25,8 @@ from tests.conftest import Command
 ROOT = Path(__file__).parents[2]
 OOMKIT = Path(sys.executable).parent / "oomkit"
 SHOP = str(ROOT / "docs" / "examples" / "shop.json")
-REDIS = str(ROOT / "docs" / "examples" / "redis.json")
 NODE = str(ROOT / "docs" / "examples" / "node.json")
+REDIS = str(ROOT / "docs" / "examples" / "redis.json")
 NIGHT = str(ROOT / "docs" / "examples" / "night.jsonl")
 LOG = str(ROOT / "tests" / "data" / "oom-logs" / "g-3.10.0-514-el7-sed-mysqld.log")
 SCENARIO = str(ROOT / "scenarios" / "oom-group.toml")

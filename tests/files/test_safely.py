@@ -217,7 +217,8 @@ def test_an_ordinary_users_own_link_is_followed(tmp_path: Path) -> None:
     place = tmp_path / "home"
     place.mkdir()
     os.chown(place, OTHER, OTHER)
-    for above in (tmp_path, *tmp_path.parents[:2]):
+    mine = [above for above in tmp_path.parents if "pytest-" in str(above)]
+    for above in (tmp_path, *mine):
         above.chmod(above.stat().st_mode | 0o011)
     (place / "page.html").symlink_to("elsewhere.html")
     code = f"""

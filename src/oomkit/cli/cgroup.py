@@ -40,15 +40,17 @@ _RATE_OVER_S = 0.5
 
 @click.command(epilog=_EXAMPLE)
 @click.argument("given", type=complete.CGROUP, metavar="[PATH|UNIT|CONTAINER|POD]", required=False)
-@click.option("--top", type=click.IntRange(min=0), help="Show so many; 0 for all.  [default: 20]")
-@click.option("--watch", is_flag=True, help="Look again and again until interrupted.")
+@click.option(
+    "--top", type=click.IntRange(min=0), help="Number of cgroups to show; 0 for all.  [default: 20]"
+)
+@click.option("--watch", is_flag=True, help="Repeat until interrupted.")
 @click.option(
     "--interval",
     type=click.FloatRange(min=0.1, max=3600),
     default=2.0,
     show_default=True,
     metavar="SECONDS",
-    help="Time between looks with --watch.",
+    help="Seconds between repetitions with --watch.",
 )
 @click.option(
     "--from",
@@ -69,9 +71,9 @@ def command(
 ) -> None:
     """Show what fills memory cgroups: all of them in a table, or one in detail.
 
-    Without an argument: the cgroups, those nearest their limit first, and who dies when they run
-    out. With one: what its memory is, what of it reclaim can take or a kill would free, and
-    what stands out.
+    Without an argument: the cgroups, those nearest their limit first, with the process that is
+    killed first if they run out. With one: what its memory is, what of it reclaim can take or a
+    kill would free, and what stands out.
     """
     if math.isnan(interval):  # which is outside of no range
         fail("--interval: expected seconds from 0.1 to 3600, not nan")

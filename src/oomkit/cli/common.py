@@ -14,6 +14,9 @@ from oomkit.kernel.versions import UnknownKernelError, rules_for
 from oomkit.printable import printable
 from oomkit.toml.numbers import MAX_INTEGER, MIN_INTEGER
 
+if TYPE_CHECKING:
+    from oomkit.host.names import NameBook
+
 
 class Integer(click.types.IntParamType):
     """A whole number of 64 bits, whose range help texts leave out.
@@ -28,10 +31,6 @@ class Integer(click.types.IntParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return the number that a text holds."""
         return int(self._range.convert(value, param, ctx))
-
-
-if TYPE_CHECKING:
-    from oomkit.host.names import NameBook
 
 
 def fail(message: str) -> NoReturn:

@@ -31,19 +31,28 @@ _IN_SCOPE = "OOMKIT_EXEC_IN_SCOPE"
     epilog=_EXAMPLE,
     context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
 )
-@click.option("--limit", metavar="SIZE", help="The most memory that it may use.")
-@click.option("--swap", metavar="SIZE", help="The most swap that it may use; 0: none.")
+@click.option("--limit", metavar="SIZE", help="Limit its memory, such as 2G.")
+@click.option("--swap", metavar="SIZE", help="Limit its swap; 0 for none.")
 @click.option(
     "--adj",
     type=click.IntRange(-1000, 1000),
     metavar="N",
-    help="Its oom_score_adj; above 0 it dies before its supervisor.",
+    help="Run it with this oom_score_adj; above 0 it is killed before its supervisor.",
 )
 @click.option(
-    "--json", "json_file", type=complete.FILE, metavar="FILE", help="Write a record there."
+    "--json",
+    "json_file",
+    type=complete.FILE,
+    metavar="FILE",
+    help="Write a record of the run to this file.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing where nothing was killed.")
-@click.option("-v", "--verbose", is_flag=True, help="Say what was looked at, and who was there.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing unless a process was killed.")
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="Print the evidence, and the processes seen when memory was fullest.",
+)
 @click.argument("argv", nargs=-1, required=True, metavar="COMMAND...", type=click.UNPROCESSED)
 def command(
     argv: tuple[str, ...],
@@ -55,12 +64,12 @@ def command(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Run a command as "time" does, and say what memory it took, or what it was killed for.
+    """Run a command as "time" does, and report its memory and what killed it.
 
     It runs in a memory cgroup of its own where one can be made, else in the present one; signals,
-    terminal and exit status are as without oomkit. One line on stderr says its peak, the time it
-    waited for memory and the limit; if a process of it was killed for memory, more lines say which,
-    by whom, for which limit, and what would have sufficed.
+    terminal and exit status are as without oomkit. One line on stderr reports its peak, the time it
+    waited for memory and the limit; if a process of it was killed for memory, more lines report
+    which, by what, for which limit, and what would have sufficed.
     """
     from oomkit.command.group import LimitError, current, own_group
     from oomkit.command.launch import StartError, end_as

@@ -18,13 +18,14 @@ Examples:
 
 @click.command(epilog=_EXAMPLE)
 @click.argument("given", type=complete.CGROUP, metavar="[PATH|UNIT|CONTAINER|POD]", required=False)
-@click.option("--json", "as_json", is_flag=True, help="One object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(given: str | None, *, as_json: bool) -> None:
-    """Say whether processes were killed for memory in this cgroup since it was made, and why.
+    """Report whether processes were killed for memory in this cgroup since it was made, and why.
 
     Asked inside a container, it is the container's; with an argument, that cgroup's. It needs no
-    privileges: memory.events, memory.peak and the like say how many were killed and against which
-    limit; the kernel's log, where it can be read, who. The exit status is 1 if any was killed.
+    privileges: memory.events, memory.peak and the like hold how many were killed and against which
+    limit; the kernel's log, where it can be read, names them. The exit status is 1 if any process
+    was killed.
     """
     from oomkit.command.group import current
     from oomkit.command.since import since

@@ -112,7 +112,7 @@ def wrapped(text: str, width: int, *, first: str = "", rest: str | None = None) 
     return lines
 
 
-def kept_together(text: str) -> str:
+def unbroken(text: str) -> str:
     """Text in which no line breaks between a number and its unit, or before a bar."""
     return _UNIT.sub("\xa0", text)
 

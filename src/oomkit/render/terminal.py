@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 import msgspec
 
 from oomkit.printable import printable
-from oomkit.render.layout import Column, kept_together, no_room, table, wrapped
+from oomkit.render.layout import Column, no_room, table, unbroken, wrapped
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -199,7 +199,7 @@ def paragraph(text: str, look: Look, style: str = "") -> list["RenderableType"]:
     """Text of any length, broken where a number and its unit, or a bar, do not part."""
     from rich.text import Text
 
-    lines = wrapped(kept_together(text), look.width, rest="  ")
+    lines = wrapped(unbroken(text), look.width, rest="  ")
     return [Text(line.replace("\xa0", " "), style) for line in lines]
 
 

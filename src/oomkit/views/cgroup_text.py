@@ -149,9 +149,9 @@ def show_anatomy(
     assert anatomy is not None
     page.text(printable(name(memcg.path)), "bold")
     if name(memcg.path) != memcg.path:
-        page.text(printable(memcg.path), first="  ")
+        page.text(printable(memcg.path), first="  ", rest="  ")
     for line in about:
-        page.text(printable(line), first="  ")
+        page.text(printable(line), first="  ", rest="  ")
     limit = anatomy.limit_bytes
     whole = limit or anatomy.usage_bytes
     of = "no limit" if limit is None else f"limit {human_bytes(limit)}"

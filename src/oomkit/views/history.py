@@ -18,7 +18,7 @@ from oomkit.history.records import (
 from oomkit.policy.engine.conditions import KINDS
 from oomkit.policy.engine.evidence import plain
 from oomkit.printable import printable
-from oomkit.render.layout import Column, kept_together
+from oomkit.render.layout import Column, unbroken
 from oomkit.render.quantities import kb, seconds, time_share, uptime
 from oomkit.render.terminal import Look, fitted
 
@@ -281,7 +281,7 @@ _STYLES = {"kernel_kill": "red", "act": "yellow", "error": "red", "warn": "dim"}
 def history_table(entries: Sequence[tuple[int, Record]], look: Look) -> list["RenderableType"]:
     """Lay out records, a row each, in the order given."""
     records = [record for _, record in entries]
-    whats = [kept_together(what(record)) for record in records]
+    whats = [unbroken(what(record)) for record in records]
     columns = [
         Column(heading="#", cells=[str(number) for number, _ in entries], right=True),
         Column(heading="time", cells=[local_time(record.time_s) for record in records]),
@@ -318,7 +318,7 @@ def candidates_table(record: Act, look: Look) -> list["RenderableType"]:
                 kb(row.swap_kb) if row.swap_kb else "-",
                 "" if row.oom_score_adj is None else str(row.oom_score_adj),
                 "-" if row.verdict else _number(row.score or 0, size=in_kb),
-                kept_together(printable(row.verdict or "") or ", ".join(parts)),
+                unbroken(printable(row.verdict or "") or ", ".join(parts)),
             )
         )
         styles.append("dim" if row.verdict else "bold" if row.pid == chosen else "")

@@ -72,7 +72,7 @@ def _row(page: Page, heading: str, text: str, style: str = "") -> None:
 def _left(page: Page, left: int, total: int, size: int) -> str:
     """What is used, as a bar and in numbers, and what is left."""
     share = min(max(1 - left / total, 0.0), 1.0) if total else 0.0
-    cells = max(min(_BAR_CELLS, page.width - _MARGIN - 38), 4)
+    cells = max(min(_BAR_CELLS, page.width - _MARGIN - 41), 4)
     whole, rest = human_pages(total, size), human_pages(left, size)
     return f"[{bar(share, cells, unicode=False)}] {percent(share)} of {whole} used, {rest} left"
 

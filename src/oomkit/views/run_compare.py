@@ -8,7 +8,7 @@ import msgspec
 
 from oomkit.printable import printable
 from oomkit.render.bars import by_column, sparkline
-from oomkit.render.layout import Column, kept_together
+from oomkit.render.layout import Column, unbroken
 from oomkit.render.quantities import FIELDS, mb, outcome_of, seconds
 from oomkit.render.terminal import Look, fitted, paragraph, render
 from oomkit.scenario import Kill, Run, Scenario
@@ -163,8 +163,7 @@ def _table(
         words |= {"better": "differs", "worse": "differs"}
     compared = rows(left, right, scenarios)
     lines = [
-        (row.field, kept_together(row.left), kept_together(row.right), words[row.verdict])
-        for row in compared
+        (row.field, unbroken(row.left), unbroken(row.right), words[row.verdict]) for row in compared
     ]
     # Each sparkline's scale is one for both, so that their heights can be compared.
     cells = min(_SPARK_CELLS_MAX, max((look.width - 32) // 2, 10))
@@ -204,7 +203,7 @@ def _table(
 def _column(
     heading: str, cells: Sequence[str], styles: Sequence[str] = (), *, right: bool = False
 ) -> Column:
-    heading = kept_together(printable(heading))
+    heading = unbroken(printable(heading))
     return Column(heading=heading, cells=cells, styles=styles, right=right, words=not right)
 
 
@@ -244,8 +243,8 @@ def _kills(left: Run, right: Run, names: tuple[str, str], look: Look) -> list["R
         lines.append(("", f"and {rest[0]} more", f"and {rest[1]} more", "", ""))
     columns = [
         _column("kill", [line[0] for line in lines], right=True),
-        _column(names[0], [kept_together(line[1]) for line in lines], [line[4] for line in lines]),
-        _column(names[1], [kept_together(line[2]) for line in lines], [line[4] for line in lines]),
+        _column(names[0], [unbroken(line[1]) for line in lines], [line[4] for line in lines]),
+        _column(names[1], [unbroken(line[2]) for line in lines], [line[4] for line in lines]),
         _column("", [line[3] for line in lines]),
     ]
     return fitted(columns, look)

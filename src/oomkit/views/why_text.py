@@ -35,7 +35,9 @@ def show_why(
         rss = "" if victim.rss_bytes is None else f", {human_bytes(victim.rss_bytes)} in memory"
         of = "the machine" if victim.cgroup is None else victim.cgroup
         page.text(
-            printable(f"killed: {label(victim.comm, victim.pid)}{rss}; {of} ran out"), first="  "
+            printable(f"killed: {label(victim.comm, victim.pid)}{rss}; {of} ran out"),
+            first="  ",
+            rest="  ",
         )
     for finding in findings:
         if finding.kind not in _TOLD_ALREADY:

@@ -28,8 +28,7 @@ NEEDLES = (
     b"allocate memory", b"__vm_enough", b"std::bad_alloc", b"emory pressure",
     b"MemoryPressure", b"ficientMemory", b"killer: Kill", b"to kill /", b"Memory Used",
     b"illing process", b"kernel-monitor", b"arked /", b"lled    ", b"led due to memory",
-    b"y killed this", b"minated program", b"by YARN", b"emory! ", b", was killed", b"\"oom\"",
-    b"to OOM",
+    b"y killed this", b"minated program", b"by YARN", b"emory! ",
 )  # fmt: skip
 """What the lines contain; see :mod:`oomkit.klog.lines.scan`. One of less than four bytes would make
 the search for all of them three times as slow, more than 64 with the kernel's eight times, and each
@@ -148,6 +147,9 @@ _ONLY_IN_HEADS = (
     "insufficient memory for the Java",
     "Out of Memory Error (",
     "os::commit_memory",
+    ", was killed",
+    '"oom"',
+    "due to OOM",
 )
 _TELLING = AhoCorasick(
     [*_TAGS, *map(bytes.decode, NEEDLES), *_ONLY_IN_HEADS], MatchKind.LeftmostFirst
