@@ -10,7 +10,7 @@ from oomkit.command.evidence import Level, Reading, Seen
 from oomkit.command.group import Group, LimitError, current, own_group
 from oomkit.command.kernel_log import kills_in
 from oomkit.command.verdict import LogKill, Verdict, judge
-from oomkit.views.exec_text import kill_lines, size, summary_lines
+from oomkit.views.exec_text import kill_lines, summary_lines
 from tests.host.fake import memcg_v1, memcg_v2, write
 
 MIB = 2**20
@@ -207,13 +207,6 @@ def test_a_limit_that_cant_be_set_is_not_ignored(tmp_path: Path) -> None:
     group = Group(2, str(tmp_path), "/gone")
     with pytest.raises(LimitError, match="no cgroup can be made for the command: /gone"):
         own_group(group, MIB, None)
-
-
-def test_sizes_are_those_of_every_other_command() -> None:
-    from oomkit.render.quantities import human_bytes
-
-    for count in (0, 1, 1023, 1024, 10 * MIB, 10 * MIB - 1, 1023 * 1024 + 700, 2**40, 3 * 2**30):
-        assert size(count) == human_bytes(count)
 
 
 def test_the_line_of_a_run(machine: Machine) -> None:

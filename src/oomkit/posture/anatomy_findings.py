@@ -10,7 +10,7 @@ from oomkit.kernel.oom_control import in_memcg
 from oomkit.kernel.state import Memcg, Snapshot
 from oomkit.posture.anatomy import Anatomy
 from oomkit.posture.attention import Severity
-from oomkit.render.quantities import count_of, human_bytes, seconds
+from oomkit.render.quantities import count_of, human_bytes, seconds, time_share
 
 _NEAR = 0.9
 _MOSTLY = 0.5
@@ -286,6 +286,6 @@ def _about_waiting(stat: MemcgStat) -> Iterator[Finding]:
         yield Finding(
             kind="stalled",
             severity="warning",
-            text=f"all of its tasks waited for memory {stat.pressure.full_avg10:.0f} % of the last "
-            "10 s",
+            text="all of its tasks waited for memory "
+            f"{time_share(stat.pressure.full_avg10 / 100)} of the last 10 s",
         )

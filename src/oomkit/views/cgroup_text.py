@@ -9,7 +9,7 @@ from oomkit.posture.cgroup_table import GroupRow
 from oomkit.printable import printable
 from oomkit.render.bars import bar
 from oomkit.render.layout import Column, no_room, table, wrapped
-from oomkit.render.quantities import human_bytes, label, seconds, share
+from oomkit.render.quantities import human_bytes, label, seconds, share, time_share
 from oomkit.render.terminal import Page
 from oomkit.views.rank_text import Line
 
@@ -91,7 +91,7 @@ def _peak(row: GroupRow) -> str:
 def _pressure(row: GroupRow) -> str:
     if row.stat is None or row.stat.pressure is None:
         return "-"
-    return f"{row.stat.pressure.some_avg10:.1f} %"
+    return time_share(row.stat.pressure.some_avg10 / 100)
 
 
 def _to_limit(row: GroupRow) -> str:

@@ -5,6 +5,7 @@ import signal
 
 from oomkit.command import verdict as is_
 from oomkit.printable import printable
+from oomkit.render.quantities import human_bytes, percent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,18 +13,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from oomkit.command.verdict import Verdict
-
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-
-
-def size(count: int) -> str:
-    """As ``render.quantities.human_bytes`` prints it, which loads the kernel's rules."""
-    value, unit = float(count), 0
-    while value >= 1023.5 and unit < len(_UNITS) - 1:
-        value, unit = value / 1024, unit + 1
-    if unit == 0 or value >= 99.95:
-        return f"{value:.0f} {_UNITS[unit]}"
-    return f"{value:.{1 if value >= 9.995 else 2}f} {_UNITS[unit]}"
 
 
 def summary_lines(made: "dict[str, Any]", verdict: "Verdict", *, verbose: bool) -> "Iterator[str]":
@@ -46,25 +35,25 @@ def summary_lines(made: "dict[str, Any]", verdict: "Verdict", *, verbose: bool) 
     if made["cgroup"]["why_not_own"]:
         yield f"no cgroup of its own: {made['cgroup']['why_not_own']}"
     for seen in verdict.seen[:5]:
-        yield f"there at the fullest moment seen: {seen.comm}[{seen.pid}] {size(seen.rss)}"
+        yield f"there at the fullest moment seen: {seen.comm}[{seen.pid}] {human_bytes(seen.rss)}"
     yield "evidence: " + "; ".join(verdict.evidence)
 
 
 def _parts(made: "dict[str, Any]") -> "Iterator[str]":
     peak, limit = made["peak_bytes"], made["limit_bytes"]
     if peak is not None:
-        text = f"peak {size(peak)}"
+        text = f"peak {human_bytes(peak)}"
         if limit:
-            text += f", {peak * 100 / limit:.0f} % of the limit {size(limit)}"
+            text += f", {percent(peak / limit)} of the limit {human_bytes(limit)}"
             if made["limit_of"] != made["cgroup"]["path"]:
                 text += f" of {made['limit_of']}"
         yield text
     elif limit:
-        yield f"limit {size(limit)} of {made['limit_of']}"
+        yield f"limit {human_bytes(limit)} of {made['limit_of']}"
     largest = made["largest_process"]
     name = f" ({largest['comm']}[{largest['pid']}])" if largest["pid"] else ""
     at_most = "at most " if largest["at_most"] else ""
-    yield f"largest process {at_most}{size(largest['rss_bytes'])}{name}"
+    yield f"largest process {at_most}{human_bytes(largest['rss_bytes'])}{name}"
     stalled = made["stalled_s"]
     if stalled is not None and stalled >= 0.0005:
         of = "" if made["stalled_of"] == "cgroup" else " (the machine)"
@@ -95,7 +84,7 @@ def kill_lines(verdict: "Verdict", *, itself: str = "") -> "Iterator[str]":
         is_.KERNEL_MACHINE: "by the kernel: the machine ran out, or a cgroup that is not seen here",
         is_.OOMD: "by systemd-oomd",
     }[verdict.killer]
-    limit = "" if verdict.limit is None else f", {size(verdict.limit)}"
+    limit = "" if verdict.limit is None else f", {human_bytes(verdict.limit)}"
     of = f" ({verdict.limit_of}{limit})" if verdict.limit_of is not None else ""
     yield f"{what} {by}{of}"
     between = verdict.sufficed()
@@ -125,10 +114,10 @@ def _what(verdict: "Verdict", itself: str) -> str:
 
 def _sufficed(between: tuple[int, int | None]) -> str:
     above, most = between
-    text = f"more than {size(above)} is needed; it was still asking, so how much is not known"
+    needed = f"more than {human_bytes(above)} is needed"
     if most is not None and most > above:
-        text = f"more than {size(above)} is needed, and {size(most)} would hold all that was mapped"
-    return text
+        return f"{needed}, and {human_bytes(most)} would hold all that was mapped"
+    return f"{needed}; it was still asking, so how much is not known"
 
 
 def safe(line: str) -> str:

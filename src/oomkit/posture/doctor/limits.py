@@ -198,7 +198,7 @@ def _eviction(case: Case) -> Iterator[Finding]:
             "below the watermarks allocations reclaim, stall and call out_of_memory(); the kubelet "
             "looks every 10 s and never sees its threshold first"
         ),
-        change=f"evict below {wanted} MiB",
+        change=f"evict below {human(wanted << 20)}",
         files=(File(path="/etc/kubernetes/kubelet.conf.d/90-oomkit.conf", text=text),),
         commands=command("with --config-dir=/etc/kubernetes/kubelet.conf.d", "systemctl",
                          "restart", "kubelet"),
