@@ -4,6 +4,7 @@ import pytest
 
 from oomkit.kernel.alloc import decide
 from oomkit.kernel.counters import counting_error, counting_note, percpu_batch
+from oomkit.kernel.oom_control import OomControl
 from oomkit.kernel.state import Allocation, Memory, Snapshot, Task
 from oomkit.kernel.versions import rules_for
 from oomkit.kernel.why import why
@@ -85,3 +86,23 @@ def test_a_reaped_victim_is_refused_its_charge_from_7_3_on() -> None:
         snapshot = Snapshot(kernel=version, memory=memory, tasks=(dying, other))
         decision = decide(snapshot, Allocation(pid=100, memcg="/c"), rules_for(version))
         assert (decision.action == "kill") == killed, version
+
+
+def test_a_cgroup_no_longer_waits_for_a_victim_that_exits_from_6_19_on() -> None:
+    """Seen on booted 6.19 to 7.3, not on 6.18: docs/agreement.md, a limit lowered."""
+    exiting = Task(pid=100, comm="t", rss_pages=900, victim=True, exiting=True, cgroup="/c")
+    other = Task(pid=101, comm="o", rss_pages=9, cgroup="/c")
+    memory = Memory(total_ram_pages=10000)
+    for version, killed in (("6.18.15", False), ("6.19.14", True), ("7.3.4", True)):
+        snapshot = Snapshot(kernel=version, memory=memory, tasks=(exiting, other))
+        rules = rules_for(version)
+        in_cgroup = decide(snapshot, Allocation(memcg="/c"), rules)
+        assert [victim.pid for victim in in_cgroup.victims] == [101] * killed, version
+        assert decide(snapshot, Allocation(), rules).action != "kill", version
+
+
+def test_a_leader_that_exits_before_its_threads_is_still_met() -> None:
+    leader = Task(pid=100, comm="t", rss_pages=900, exiting=True, threads=3, cgroup="/c")
+    snapshot = Snapshot(kernel="7.3.4", memory=Memory(total_ram_pages=10000), tasks=(leader,))
+    found = OomControl(snapshot, Allocation(memcg="/c"), rules_for("7.3.4"))
+    assert list(found.candidates()) == [leader]

@@ -29,7 +29,6 @@ OPEN = {
     "parent-and-children-7.3.4+deb13": _LESS,
     "uid-7.3.4+deb13": _LESS,
     "twenty-depmod-7.3.4+deb13": _LESS,
-    "limit-lowered-7.3.4+deb13": "docs/agreement.md: 7.3 chooses again before memory is free",
     "locked-5.10.0": "docs/agreement.md: the reaper leaves locked memory alone",
     "shared-memory-5.10.0": "docs/agreement.md: the second victim is chance",
 }

@@ -96,11 +96,21 @@ class OomControl:
         if path is None:
             yield from self.snapshot.tasks
             return
-        members = [task for task in self.snapshot.tasks if in_memcg(task.cgroup, path)]
+        members = [
+            task
+            for task in self.snapshot.tasks
+            if in_memcg(task.cgroup, path) and not is_hidden(task, self.rules)
+        ]
         if self.rules.memcg_scan == "tree":
             order = {memcg.path: i for i, memcg in enumerate(self.snapshot.memcgs)}
             members.sort(key=lambda task: order.get(task.cgroup, len(order)))
         yield from members
+
+
+def is_hidden(task: Task, rules: RuleSet) -> bool:
+    """Whether a walk through a cgroup's tasks passes over one (``css_task_iter_advance()``)."""
+    all_threads = task.threads == 1 or task.victim or task.fatal_signal
+    return rules.memcg_hides_exiting and task.exiting and all_threads
 
 
 def in_memcg(cgroup: str, path: str) -> bool:

@@ -86,6 +86,8 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
         memcg_costly_order: a charge of more than 8 pages never kills.
         memcg_reaped_charge: a charge by an OOM victim whose address space was reaped fails
             instead of calling the OOM killer.
+        memcg_hides_exiting: the OOM killer of a memory cgroup does not meet processes all of
+            whose threads are exiting, and so does not wait for a victim once it exits.
         soft_limit: v1 ``memory.soft_limit_in_bytes`` steers reclaim.
         costly_order: a request for more than 8 contiguous pages never kills.
         low_zone: a request for zones below NORMAL never kills.
@@ -204,6 +206,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
     memcg_at_fault_end: bool = False
     memcg_costly_order: bool = False
     memcg_reaped_charge: bool = False
+    memcg_hides_exiting: bool = False
     soft_limit: bool = True
     costly_order: bool = False
     low_zone: bool = False

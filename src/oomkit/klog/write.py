@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from oomkit.kernel.badness import out_of_reach
 from oomkit.kernel.constraint import control_for
 from oomkit.kernel.decision import Decision
-from oomkit.kernel.oom_control import in_memcg
+from oomkit.kernel.oom_control import in_memcg, is_hidden
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Memcg, Snapshot, Task
 from oomkit.klog import writeparts as parts
@@ -111,7 +111,10 @@ def _listed(snapshot: Snapshot, allocation: Allocation, rules: RuleSet) -> list[
         return [
             t for t in snapshot.tasks if t.has_mm and (path is None or in_memcg(t.cgroup, path))
         ]
-    return [t for t in snapshot.tasks if t.has_mm and out_of_reach(t, oc) is None]
+    in_reach = [t for t in snapshot.tasks if t.has_mm and out_of_reach(t, oc) is None]
+    if allocation.memcg is None:
+        return in_reach
+    return [task for task in in_reach if not is_hidden(task, rules)]
 
 
 def _kill(

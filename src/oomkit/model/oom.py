@@ -53,11 +53,18 @@ class OomKiller:
         return changed
 
     def handle_over_limit(self, group: Group) -> None:
-        """Kill to fit a v2 limit that was set below usage, where reclaim is not enough."""
+        """Kill to fit a v2 limit that was set below usage, where reclaim is not enough.
+
+        The loop of ``memory_max_write()`` takes microseconds. It goes on while a victim exits where
+        the rules no longer wait for that.
+        """
         if self._is_unresolved(group) or self.machine.exit_pending(group):
             return
         allocation = Allocation(memcg=f"/{group.name}", user_fault=False)
-        if self._decide(allocation).action != "kill":
+        killed = self._decide(allocation).action == "kill"
+        while killed and self.machine.rules.memcg_hides_exiting:
+            killed = self._decide(allocation).action == "kill"
+        if not killed:
             self._unresolved[group] = self.machine.change_count
 
     def _is_out_of_memory(self, domain: Domain) -> bool:
