@@ -79,5 +79,5 @@ def test_root_makes_none_where_others_rule(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root")
     tmp_path.chmod(0o777)
-    with pytest.raises(RealError, match="can be written by everybody"), scratch(str(tmp_path)):
+    with pytest.raises(RealError, match="can be written by all users"), scratch(str(tmp_path)):
         pass
