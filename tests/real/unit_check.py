@@ -96,7 +96,7 @@ def started() -> None:
 def victims() -> None:
     for name, code, path in (("hog", HOG, ""), ("filler", FILLER, "/run/filled")):
         run("systemd-run", "-q", f"--unit={name}", sys.executable, "-c", code)
-        gone = f"[{shown(name, 'MainPID')['MainPID']}] is gone"
+        gone = f"[{shown(name, 'MainPID')['MainPID']}] exited"
         say(name, until(partial(tells, gone)))
         if path:
             os.unlink(path)
