@@ -16,7 +16,7 @@ export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 
 # The oldest and the newest kernel play the whole battery, those between a sample of it.
 WHOLE := 5.10 7.3
 SAMPLED := 6.1 6.12 6.18 6.19 7.0 7.1 7.2
-SAMPLE := scattered-counts big-and-small
+SAMPLE := scattered-counts big-and-small limit-lowered
 
 run: $(STAMP)  ## what this machine would kill next; exit status 1 is an answer, not a failure
 	@$(BIN)/oomkit || [ $$? -eq 1 ]
