@@ -55,7 +55,7 @@ def test_rows_add_up_to_the_usage_of_a_real_group() -> None:
         assert abs(found.rest_bytes) <= stat.current_bytes * 0.01 or REST in {
             row.name for row in found.rows
         }
-        directory = directory_of(find_hierarchy("/proc"), box.path)  # type: ignore[arg-type]
+        directory = directory_of(find_hierarchy("/proc"), box.path)  # type: ignore[arg-type]  # found
         by_hand = dict(
             line.split() for line in Path(directory, "memory.stat").read_text().splitlines()
         )

@@ -1,4 +1,4 @@
-"""The kernel's log while a command runs: remembered where it was, read only if somebody died."""
+"""The kernel's log while a command runs: remembered where it was, read only if a process died."""
 
 import os
 

@@ -22,11 +22,11 @@ _KCMP = {
 _KCMP_VM = 1
 
 
-class _Int(_ctypes._SimpleCData):  # type: ignore[type-arg]  # noqa: SLF001
+class _Int(_ctypes._SimpleCData):  # type: ignore[type-arg]  # noqa: SLF001 - without ctypes
     _type_ = "i"
 
 
-class _Address(_ctypes._SimpleCData):  # type: ignore[type-arg]  # noqa: SLF001
+class _Address(_ctypes._SimpleCData):  # type: ignore[type-arg]  # noqa: SLF001 - without ctypes
     _type_ = "P"
 
 
@@ -41,7 +41,7 @@ class _Libc:
     __slots__ = ("_handle",)
 
     def __init__(self) -> None:
-        self._handle = _ctypes.dlopen(None, os.RTLD_NOW)  # type: ignore[arg-type]
+        self._handle = _ctypes.dlopen(None, os.RTLD_NOW)  # type: ignore[arg-type]  # None: this program
 
     def function(self, name: str) -> "Callable[..., int]":
         """A function that takes numbers and bytes, and returns an int."""
