@@ -5,6 +5,8 @@ import http.client
 import json
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +20,7 @@ from oomkit.guard.tmpfs import Tmpfs
 from oomkit.host.cgroups import find_hierarchy
 from oomkit.policy.compile import compile_plan
 from oomkit.policy.read import find_policy
-from tests.guard.arena import TOTAL_KB, Arena
+from tests.guard.arena import ACTORS, TOTAL_KB, Arena
 from tests.guard.policies import BRISK, SOFT
 
 
@@ -151,6 +153,18 @@ def _drill(directory: Path, available: float) -> None:
     )
 
 
+@pytest.fixture
+def candidate() -> Iterator[int]:
+    """A process that may be chosen: a quiet machine need not have another one."""
+    argv = [sys.executable, "-I", str(ACTORS), "plain", "candidate", "20"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        yield process.pid
+        process.kill()
+
+
+@pytest.mark.usefixtures("candidate")
 @pytest.mark.parametrize("step_s", [-86400.0, 86400.0])
 def test_a_clock_that_is_set_changes_only_what_is_written_down(
     tmp_path: Path, step_s: float
