@@ -241,9 +241,9 @@ class Witness:
                 )
             case "earlyoom":
                 return self._below_limits(found)
-            case "nohang" if found.pid is None and self._victim is not None:
+            case "nohang" if found.comm is None and self._victim is not None:
                 pid, comm, number = self._victim
-                if found.source.line - number <= _NEAR_LINES:
+                if found.source.line - number <= _NEAR_LINES and found.pid in (None, pid):
                     found = msgspec.structs.replace(found, pid=pid, comm=comm)
                 return self._with_used(found)
             case "pbs" | "lsf" | "slurm" | "htcondor" if found.job is None:

@@ -97,9 +97,20 @@ NOTICE_FORMS = (
         killer="kernel",
     ),
     Form(
+        "kube-state-metrics",
+        "notice",
+        r"kube_pod_container_status_(?:last_)?terminated_reason\{"
+        r"(?=[^}]*\breason=\"(?P<reason>OOMKilled)\")(?:(?=[^}]*\bcontainer=\"(?P<name>[^\"]+)\"))?"
+        r"(?:(?=[^}]*\bnamespace=\"(?P<namespace>[^\"]+)\"))?(?:(?=[^}]*\bpod=\"(?P<pod>[^\"]+)\"))?"
+        r"[^}]*\}\s+[1-9]",
+        words=("OOMKilled",),
+        killer="kernel",
+    ),
+    Form(
         "kubelet",
         "notice",
-        r"(?<![\w#/.])(?P<reason>OOMKilled|OOMKilling)\b(?!['\"]?\s*[:=]\s*(?:false|true|\"?0))"
+        r"(?<![\w#/.])(?P<reason>OOMKilled|OOMKilling)\b(?!['\"]?\s*[:=]\s*(?:false|true|\"?0)"
+        r"|[^{}]*\}\s+[\d.]+\s*$)"
         r"|\"?reason\"?: ?\"?(?P<spaced>OOM Killed)\b",
         words=("OOMKill", "OOM Killed"),
         killer="kernel",
@@ -357,6 +368,18 @@ NOTICE_FORMS = (
         "sigkill",
         r"(?:^|exited: )(?P<comm>[\w.:-]+) \(terminated by SIGKILL",
         words=("SIGKILL",),
+    ),
+    Form(
+        "anybody",
+        "sigkill",
+        r"(?:Process '(?P<comm>[^']+)' pid:(?P<pid>\d+) )?exited (?:prematurely: |with '?)signal 9\b",
+        words=("signal 9",),
+    ),
+    Form(
+        "anybody",
+        "sigkill",
+        r"Negsignal\.SIGKILL|(?:exit|return)[ _]?code\"?[ :=]{1,3}-9\b",
+        words=("Negsignal", "code"),
     ),
     Form(
         "anybody",

@@ -10,6 +10,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
+from oomkit.klog.lines.prefix import Line
 from oomkit.klog.userspace.form import size_kb
 
 _FIELD = re.compile(
@@ -76,6 +79,24 @@ def abouts(text: str) -> dict[int, dict[str, Any]]:
         if about:
             found[node.line] = {name: value for name, value in about.items() if value is not None}
     return found
+
+
+def in_one_line(raw: str, number: int) -> list[Line]:
+    """One line for each container that an object printed in one line tells a death of."""
+    try:
+        decoded = msgspec.json.decode(raw.encode())
+    except (msgspec.DecodeError, RecursionError):
+        return []
+    if not isinstance(decoded, dict) or not decoded.keys() & _OBJECTS:
+        return []
+    printed = msgspec.json.format(msgspec.json.encode(decoded), indent=2).decode()
+    return [
+        Line(number=number, text='"reason": "OOMKilled"', about={**about, "is_object": True})
+        for about in abouts(printed).values()
+    ]
+
+
+_OBJECTS = frozenset({"kind", "items", "status"})
 
 
 def _tellers(lines: list[str]) -> Iterator[_Node]:
