@@ -42,6 +42,14 @@ NOTICE_FORMS = (
         killer="kernel",
     ),
     Form(
+        "azure",
+        "notice",
+        r"[Cc]ontainer '(?P<name>[\w.-]+)' was terminated with exit code '\d+' and reason "
+        r"'(?P<reason>OOMKilled)'",
+        words=("OOMKilled",),
+        killer="kernel",
+    ),
+    Form(
         "flux",
         "notice",
         r"flux-shell\[\d+\]: (?:ERROR: )?oom: (?P<reason>Memory cgroup out of memory): killed "
@@ -327,7 +335,7 @@ NOTICE_FORMS = (
         "anybody",
         "sigkill",
         r"(?:[Ee]xit(?:ed)?|return(?:ed)?)[ _a-z]{0,24}(?:[Cc]ode|status|with)?"
-        r"\\?\"?[ :=]{1,16}\(?137\b",
+        r"\\?\"?[ :=]{1,16}[('\"]?137\b",
         words=("137",),
     ),
     Form(
@@ -372,7 +380,8 @@ NOTICE_FORMS = (
     Form(
         "anybody",
         "sigkill",
-        r"(?:Process '(?P<comm>[^']+)' pid:(?P<pid>\d+) )?exited (?:prematurely: |with '?)signal 9\b",
+        r"(?:Process '(?P<comm>[^']+)' pid:(?P<pid>\d+) )?exited "
+        r"(?:prematurely: |with '?)signal 9\b",
         words=("signal 9",),
     ),
     Form(

@@ -131,6 +131,8 @@ _MAX_CHARS = 4096
 _TAGS = frozenset(tag for form in _FORMS for tag in form.tags)
 _ONLY_IN_HEADS = (
     "low on compute",
+    "Allocator (GPU_",
+    "code '137'",
     "Negsignal",
     "code -9",
     'code":-9',
