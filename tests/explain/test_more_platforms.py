@@ -67,7 +67,7 @@ TEXTS = {
          "ids; no OOM kill")],
     ),
     "problem-detector-passes-on-a-choice": (
-        ("Warning OOMKilling  Memory cgroup out of memory: Kill process 4481 (stress) score 1994 or "
+        ("Warning OOMKilling  Memory cgroup out of memory: Kill process 4481 (stress) score 9 or "
         "sacrifice child\n"),
         ["node-problem-detector says that the kernel killed stress[4481], or a child of it (Memory "
          "cgroup out of memory)" + NOT_HERE],
@@ -94,8 +94,8 @@ TEXTS = {
         ["unknown (INFO - Task exited with return code Negsignal.SIGKILL)" + NOBODYS],
     ),
     "exit-code-in-quotes": (
-        "Container 'app-y' was terminated with exit code '137' and reason 'ProcessExited'\n",
-        ["unknown (Container 'app-y' was terminated with exit code '137' and reason 'ProcessExited')"
+        "Container 'app-y' was terminated with exit code '137' and reason 'Error'\n",
+        ["unknown (Container 'app-y' was terminated with exit code '137' and reason 'Error')"
          + NOBODYS],
     ),
 }  # fmt: skip
@@ -118,7 +118,7 @@ FAILURES = {
     ),
     "tensor": (
         (
-            "W tensorflow/core/framework/op_kernel.cc:1767] Resource exhausted: OOM when allocating "
+            "W tensorflow/core/op_kernel.cc:1767] Resource exhausted: OOM when allocating "
             "tensor with shape[3,3] on /job:localhost/device:GPU:0 by allocator GPU_0_bfc\n"
         ),
         "a GPU's own memory ran out (OOM when allocating tensor), line 1",

@@ -49,7 +49,7 @@ def test_a_trace_is_found_far_behind_other_lines() -> None:
     "frames",
     [
         ["__alloc_pages_slowpath+0x1/0x2", "out_of_memory+0x1/0x2"],
-        ["schedule_timeout_killable+0x1/0x2", "out_of_memory+0x1/0x2", "pagefault_out_of_memory+0x1/0x2"],
+        ["schedule_timeout_killable+0x1/0x2", "out_of_memory+0x1/0x2", "handle_mm_fault+0x1/0x2"],
         ["dump_header+0x1/0x2", "warn_alloc+0x1/0x2"],
     ],
 )  # fmt: skip
