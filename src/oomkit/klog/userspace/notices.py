@@ -110,7 +110,9 @@ NOTICE_FORMS = (
     Form(
         "kubelet",
         "notice",
-        r"(?:^\W*|[:=\"'(|\[,]\s*|\s\s|\t|\b(?:was|were|got|been|[Ss]tatus|[Rr]eason|[Ss]tate) )"
+        r"^(?!.*\w\{[^{}]*=~?\"[^\"{}]*OOMKilled)"
+        r"(?:\W*|.*?(?:[:=\"'(|\[,]\s*|\s\s|\t"
+        r"|\b(?:was|were|got|been|[Ss]tatus|[Rr]eason|[Ss]tate) ))"
         r"(?<![\w#/.])(?P<reason>OOMKilled)\b(?!['\"]?\s*[:=]\s*(?:false|true|\"?0)"
         r"|[^{}]*\}\s+[\d.]+\s*$)"
         r"|\"?reason\"?: ?\"?(?P<spaced>OOM Killed)\b",
@@ -322,7 +324,8 @@ NOTICE_FORMS = (
     Form(
         "shell",
         "sigkill",
-        r"line \d+: +(?P<pid>\d+) Killed +(?:\S*/)?(?P<comm>[^\s/\"']+)",
+        r"line \d+: +(?P<pid>\d+) Killed(?: +(?:[A-Za-z_]\w*=\S* +)*(?:\S*/)?"
+        r"(?P<comm>[^\s/\"'=$]+)(?=\s|$))?",
         words=(" Killed ",),
     ),
     Form(
