@@ -108,6 +108,11 @@ def missing_here(policy: Policy, settings: Settings) -> tuple[str, ...]:
     Raises:
         LaunchError: not even the size of memory can be read.
     """
+    if policy.how.evict or "over_request" in settings.plan.rankings():
+        raise LaunchError(
+            f'policy {policy.name}: how.evict and by = "over_request" are for what manages its '
+            "victims and knows what they requested, as the kubelet does; oomkit run plays it"
+        )
     sensors = Sensors(settings.plan, settings)
     fields = sensors.fields
     try:
