@@ -24,7 +24,6 @@ from oomkit.host.memcg_stat import read_memcg_stat
 from oomkit.host.names import NameBook
 from oomkit.kernel.cgroup_name import place
 from oomkit.kernel.names import Names
-from oomkit.kernel.oom_control import in_memcg
 from oomkit.kernel.state import Memcg, Snapshot
 from oomkit.posture.anatomy import Anatomy, anatomy
 from oomkit.posture.anatomy_findings import Rates, rates, time_to_limit_s
@@ -267,18 +266,20 @@ class ContainerCollector:
             return []
         size = os.sysconf("SC_PAGE_SIZE")
         groups = read_memcgs(self._hierarchy, size).groups
-        limits = {group.path for group in groups if group.limit_pages is not None}
+        by_path = {group.path: group for group in groups}
         memory, _ = read_memory(self._proc, size)
         before, self._before = self._before, {}
         found = []
         for group in groups:
-            if place(group.path).container is None or not _has_limit(group, limits):
+            if place(group.path).container is None:
+                continue
+            above = _with_ancestors(group, by_path)
+            if all(one.limit_pages is None for one in above):
                 continue
             stat = read_memcg_stat(self._hierarchy, group.path)
             if stat is None:
                 continue
             self._before[group.path] = stat
-            above = tuple(one for one in groups if in_memcg(group.path, one.path))
             snapshot = Snapshot(
                 kernel=kernel_release(self._proc), memory=memory, memcgs=above, page_size=size
             )
@@ -290,13 +291,14 @@ class ContainerCollector:
         )
 
 
-def _has_limit(group: Memcg, limits: set[str]) -> bool:
-    path = group.path
-    while path and path != "/":
-        if path in limits:
-            return True
-        path = path.rpartition("/")[0]
-    return False
+def _with_ancestors(group: Memcg, by_path: dict[str, Memcg]) -> tuple[Memcg, ...]:
+    """A cgroup and those it lies in, the root first."""
+    found, path = [group], group.path
+    while path not in ("", "/"):
+        path = path.rpartition("/")[0] or "/"
+        if path in by_path:
+            found.append(by_path[path])
+    return tuple(reversed(found))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
