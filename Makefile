@@ -28,10 +28,11 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	@touch $@
 
 WORKERS ?= auto
+RERUNS ?= 0
 
 test: check  ## hermetic tests side by side, then those that need the machine to themselves
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not alone"
-	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --reruns $(RERUNS) -m "not alone"
+	$(BIN)/python -m pytest --reruns $(RERUNS) -m alone
 
 agree: $(STAMP)  ## the battery on real kernels beside the model; a miss is an answer: tests/model/test_battery.py holds the model
 	$(BIN)/oomkit agree scenarios/battery --on cgroup --on qemu $(WHOLE:%=--kernel %) --guests 2 --skip-missing || [ $$? -eq 1 ]
