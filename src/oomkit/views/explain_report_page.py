@@ -29,7 +29,7 @@ def article(item: Explanation, number: int, *, unfolded: bool) -> str:
     facts.append(("Killed by", killer_lines(item)))
     opened = " open" if unfolded else ""
     return (
-        f'<details class="report"{opened}><summary><span class="n">#{number}</span> '
+        f'<details class="report"{opened}><summary><span class="number">#{number}</span> '
         f"{escaped(item.headline)}{_stamp(item)}</summary>"
         f"{element('p', when(report), 'dim')}"
         f"<dl>{''.join(_fact(name, texts) for name, texts in facts)}</dl>"
@@ -55,8 +55,9 @@ def _where(where: Breakdown | None) -> str:
     parts = [*shares, ("rest", "the rest", small)] if small else shares
     labels = [(k, f"{n} {kb(s)} ({share(s, where.total_kb)})", s) for k, n, s in parts]
     legend = "".join(
-        f'<li><svg class="key" viewBox="0 0 10 10" aria-hidden="true"><rect width="10" height="10" '
-        f'fill="{COLORS.get(key, COLORS["rest"])}"/></svg>{escaped(label)}</li>'
+        f'<li><svg class="swatch" viewBox="0 0 10 10" aria-hidden="true">'
+        f'<rect width="10" height="10" fill="{COLORS.get(key, COLORS["rest"])}"/></svg>'
+        f"{escaped(label)}</li>"
         for key, label, _ in labels
     )
     bar = stacked_bar(labels, where.total_kb) if labels else ""
@@ -116,7 +117,7 @@ def _ranking(choice: Choice) -> str:
         drawn = small_bar([("anon", row.rss_kb), ("swap", row.swap_kb or 0)], largest)
         mark = ' <strong class="dead">killed</strong>' if row.killed else ""
         tds = [
-            f"<td>{escaped(cell)}{mark}</td>" if i == 1 else element("td", cell, "num")
+            f"<td>{escaped(cell)}{mark}</td>" if i == 1 else element("td", cell, "n")
             for i, cell in enumerate(cells)
         ]
         css = ' class="killed"' if row.killed else ""
