@@ -6,10 +6,16 @@ import msgspec
 
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines.clean import QuotedPrintable, clean_bytes, split_joined
+from oomkit.klog.lines.csv_rows import line_of_row
 from oomkit.klog.lines.join import Joiner, breakable_width
 from oomkit.klog.lines.prefix import Line, PrefixStripper, WholeLines
 from oomkit.klog.lines.syslog import OTHERS_LINE
-from oomkit.klog.lines.wrappers import ExportReader, PrettyReader, lines_of_json
+from oomkit.klog.lines.wrappers import (
+    ExportReader,
+    PrettyReader,
+    is_list_of_strings,
+    lines_of_json,
+)
 from oomkit.klog.records import KernelName, Report
 from oomkit.klog.report.assembler import Assembler
 from oomkit.klog.report.header import (
@@ -133,10 +139,14 @@ class Parser:
                 self._take(whole, wrapped=wrapped)
 
     def _lines(self, raw: str, number: int) -> list[Line]:
-        if "{" in raw and raw.rstrip("], ").endswith("}"):
+        if ("{" in raw and raw.rstrip("], ").endswith("}")) or is_list_of_strings(raw):
             lines = lines_of_json(raw, number)
             if lines is not None:
                 return lines
+        if '"' in raw:
+            row = line_of_row(raw, number)
+            if row is not None:
+                return [row]
         exported = self._export.take(raw, number)
         if exported is None:
             exported = self._pretty.take(raw, number)

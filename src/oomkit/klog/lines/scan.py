@@ -49,7 +49,7 @@ _REAL = re.compile(
     rb"|ut of [mM]emory(?:: ?(?:OOM |[Ww]ould have )?[Kk]ill|: ?[\r\n]|: ?$"
     rb"|: (?:system|compuls|OOM victim)"
     rb"| \(oom_kill|\(memcg|\. Comp|\. panic| from page fault| and no killable| in UB)"
-    rb"|o available memory (?:\(MPOL|in cpuset)|oom_reaper: (?:reaped|unable)"
+    rb"|om_kill_process\+0x|o available memory (?:\(MPOL|in cpuset)|oom_reaper: (?:reaped|unable)"
     rb"|page allocation stalls? for \d"
 )
 """What a needle must be part of to be worth a closer look."""

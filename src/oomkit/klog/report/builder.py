@@ -22,8 +22,14 @@ from oomkit.klog.records import (
 from oomkit.klog.report.header import Caller, Header
 from oomkit.klog.report.memcg import MemcgPart
 from oomkit.klog.report.meminfo import MemoryPart, page_kb
-from oomkit.klog.report.tasks import guess_columns, parse_row, rows_of
+from oomkit.klog.report.tasks import guess_columns, is_whole_row, parse_row, rows_of
 
+OOM_FRAMES = frozenset(
+    {"dump_header", "oom_kill_process", "out_of_memory", "mem_cgroup_out_of_memory"}
+)
+"""What is on the stack whenever a report is printed."""
+_MIN_ROWS = 2
+"""So many rows of a table show one; a single line may only look like a row."""
 _CHARGES = ("__mem_cgroup_try_charge", "mem_cgroup_do_charge")
 _MEMCG_TRACE = ("mem_cgroup_out_of_memory", "mem_cgroup_oom_synchronize")
 
@@ -49,6 +55,7 @@ class Builder:
         self.columns: tuple[str, ...] | None = None
         self.wide_pid = False
         self.rows: list[tuple[str, int]] = []
+        self._whole_rows = 0
         self.tasks: list[TaskRow] = []
         self.table_at: int | None = None
         self.table_due = False
@@ -90,8 +97,21 @@ class Builder:
             or self.memcg.counted
             or self.table_due
             or self.reaped
-            or "oom_kill_process" in self.trace
+            or self._whole_rows >= _MIN_ROWS
+            or self._has_stack
         )
+
+    @property
+    def _has_stack(self) -> bool:
+        """Its call trace is that of a report, not of a task that only waits for the killer."""
+        calls = OOM_FRAMES.intersection(self.trace) | (OOM_FRAMES & self.guesses)
+        if not calls:
+            return False
+        if "dump_header" in calls and len(calls) > 1:
+            return True
+        if not (self.memory.empty and self.memcg.empty):
+            return True
+        return self.caller is not None and "oom_kill_process" in self.trace
 
     @property
     def only_kills(self) -> bool:
@@ -146,6 +166,7 @@ class Builder:
             self.problem("table_truncated", "the task table has more rows than can be", None)
         elif self.columns is None:
             self.rows.append((line.text, line.number))
+            self._whole_rows += is_whole_row(line.text)
         else:
             self._parse_row(line.text, line.number, self.columns)
 

@@ -130,6 +130,7 @@ def may_tell(raw: str) -> bool:
 _MAX_CHARS = 4096
 _TAGS = frozenset(tag for form in _FORMS for tag in form.tags)
 _ONLY_IN_HEADS = (
+    "-order allocation failed",
     "allocation stalls",
     "out of memory",
     " Killed ",
