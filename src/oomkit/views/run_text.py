@@ -8,7 +8,7 @@ from oomkit.render.quantities import FIELDS, count_of, mb, outcome_of, percent, 
 from oomkit.render.terminal import Look, render
 from oomkit.scenario import Run, Scenario
 from oomkit.scenario.record import Reaction
-from oomkit.views.event import Happening
+from oomkit.views.run_curve_events import Happening
 from oomkit.views.run_curves import PING, PROBE, answers, uses
 from oomkit.views.run_events import happenings
 
