@@ -41,7 +41,10 @@ _RATE_OVER_S = 0.5
 @click.command(epilog=_EXAMPLE)
 @click.argument("given", type=complete.CGROUP, metavar="[PATH|UNIT|CONTAINER|POD]", required=False)
 @click.option(
-    "--top", type=click.IntRange(min=0), help="Number of cgroups to show; 0 for all.  [default: 20]"
+    "--top",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Number of cgroups to show; 0 for all.  [default: 20]",
 )
 @watch_options
 @click.option(
@@ -49,9 +52,14 @@ _RATE_OVER_S = 0.5
     "source",
     type=complete.FILE,
     metavar="FILE",
-    help="A snapshot's JSON; - for standard input.",
+    help="Read this snapshot, or - for standard input, instead of this machine.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One object; with --watch one a line.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one JSON object; with --watch, one line for each repetition.",
+)
 def command(
     given: str | None,
     top: int | None,
