@@ -444,7 +444,7 @@ PLAIN = "dockerd[900]: container 5f3c exited with status 137"
         (OOMD, 1, "systemd-oomd killed unit firefox.scope"),
         (EARLYOOM, 1, "earlyoom sent SIGTERM to chromium[3045]"),
         (EVICTED, 1, "kubelet evicted pod shop/cart-7d9f"),
-        (PLAIN, 0, "SIGKILL, and nothing here shows that memory was why"),
+        (PLAIN, 0, "SIGKILL, and nothing here shows that memory was the reason"),
         (PLAIN.replace("137", "1"), 0, "no OOM report"),
     ],
 )

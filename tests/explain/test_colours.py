@@ -5,7 +5,7 @@ import re
 import pytest
 
 from oomkit.render.html import page
-from oomkit.views.explain_svg import COLORS
+from oomkit.views.explain_report_page import COLORS
 
 _TROUGHS = re.findall(r"--trough: (#[0-9a-f]{6})", page("", ""))
 

@@ -172,8 +172,8 @@ def sentence(item: Evidence) -> str:
             f"{_notice(item, who)}{_held(item)}{_often(item)}; the kernel's own report is not here"
         )
     return (
-        f"{subject(item)}: SIGKILL, and nothing here shows that memory was why; anybody may have "
-        "sent it"
+        f"{subject(item)}: SIGKILL, and nothing here shows that memory was the reason; any "
+        "process may have sent it"
     )
 
 
@@ -241,7 +241,7 @@ def _eviction(item: Evidence) -> str:
     numbers = f" ({container}{', '.join(parts)})" if parts else ""
     node = f" {item.node}" if item.node else ""
     short = item.reason or ("memory" if "memory" in item.text else "memory, disk or process ids")
-    text = f"{name_of(item.by)} evicted {who}{numbers}, as the node{node} ran short of {short}"
+    text = f"{name_of(item.by)} evicted {who}{numbers}, as the node{node} ran low on {short}"
     return f"{text}{_often(item)}; no OOM kill"
 
 
@@ -291,7 +291,7 @@ def _often(item: Evidence) -> str:
 
 
 def no_kill_text(items: Sequence[Evidence], count: int) -> str:
-    """One sentence where requests failed or memory was short, and nobody was killed."""
+    """One sentence where requests failed or memory was low, and no process was killed."""
     parts = []
     for means in dict.fromkeys(item.means for item in items):
         same = [item for item in items if item.means == means]

@@ -119,7 +119,7 @@ def _summary(reports: Sequence[Report]) -> str:
     if not parts:
         chosen = reports[0].summary.comm if reports[0].summary else None
         if any(report.no_killable for report in reports):
-            parts.append("nobody could be killed")
+            parts.append("no process could be killed")
         else:
             parts.append(f"{chosen} chosen" if chosen else "victim unknown")
     span = distance_s(reports[0], reports[-1]) if len(reports) > 1 else None

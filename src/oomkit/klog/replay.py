@@ -195,7 +195,10 @@ def _depends_on_unknown(report: Report, best: _Trial, chosen: set[int]) -> bool:
 
 def _compare_allocating(report: Report, chosen: set[int]) -> tuple[bool | None, str]:
     asker = report.invoker_pid
-    text = "vm.oom_kill_allocating_task is set: the task that asked for memory dies, not the worst"
+    text = (
+        "vm.oom_kill_allocating_task is set: the allocating task is killed, not the one with the "
+        "highest badness"
+    )
     if asker is None:
         return None, text
     tgid = next((row.tgid for row in report.tasks if row.pid == asker), asker)
@@ -260,15 +263,15 @@ def _nobody(report: Report, trial: _Trial) -> Report:
     left = [task for _, task in trial.ranked]
     agrees: bool | None = None
     if report.panic is not None and "panic_on_oom" in report.panic:
-        why = "vm.panic_on_oom is set: the kernel panicked without choosing anybody"
+        why = "vm.panic_on_oom is set: the kernel panicked without choosing a process"
     elif report.no_killable or report.panic is not None:
         if not left:
-            agrees, why = True, "by the rules, too, nobody in the table can be killed"
+            agrees, why = True, "by the rules, too, no process in the table can be killed"
         else:
             names = ", ".join(f"{task.comm}[{task.pid}]" for task in left[:3])
             why = f"{names} could be chosen by the table; a victim already reaped can't be"
     else:
-        why = "the report does not tell whom the kernel chose"
+        why = "the report does not name the process that the kernel chose"
     return _with(report, trial, why, agrees=agrees)
 
 

@@ -181,7 +181,7 @@ def _contradictions(policy: Policy) -> Iterable[Fault]:
         if by == "reclaim" and policy.whom.level != "cgroup":
             path = f"when[{i}].by" if rule.by else "whom.by"
             yield Fault(
-                path=path, expected='expected whom.level = "cgroup": reclaim is known of cgroups'
+                path=path, expected='expected whom.level = "cgroup": reclaim is measured per cgroup'
             )
 
 

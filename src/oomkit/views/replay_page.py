@@ -62,8 +62,8 @@ def _rows(played: Sequence[Replay]) -> list[dict[str, Any]]:
         row(_KERNEL, [str(len(one.kernel_kills)) for one in played]),
         row("of these, the policy would have before", [str(len(one)) for one in ahead]),
         row("before them by at least", [seconds(min(one)) if one else "-" for one in ahead]),
-        row("memory called short for", [seconds(one.warned_s) for one in played]),
-        row("looks at most apart", [seconds(one.longest_gap_s) for one in played]),
+        row("low memory for", [seconds(one.warned_s) for one in played]),
+        row("longest time between looks", [seconds(one.longest_gap_s) for one in played]),
         row("conditions not recorded", [", ".join(one.missing) or "-" for one in played]),
     ]
 

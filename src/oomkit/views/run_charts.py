@@ -284,8 +284,8 @@ def _task_tooltip() -> list[Any]:
 
     return [
         alt.Tooltip("task:N"),
-        alt.Tooltip("most:Q", title="most resident (MiB)", format=",.1f"),
-        alt.Tooltip("most_swap:Q", title="most in swap (MiB)", format=",.1f"),
+        alt.Tooltip("most:Q", title="peak resident (MiB)", format=",.1f"),
+        alt.Tooltip("most_swap:Q", title="peak in swap (MiB)", format=",.1f"),
     ]
 
 

@@ -63,7 +63,7 @@ def html_page(run: Run, scenario: Scenario | None = None, *, command: str = "") 
 def _chart_label(run: Run) -> str:
     least = min(run.samples.available_mb, default=0.0)
     return (
-        f"Curves over {seconds(run.ended_s)}; at the least {mb(max(least, 0.0))} were available; "
+        f"Curves over {seconds(run.ended_s)}; at minimum {mb(max(least, 0.0))} were available; "
         f"{run.objectives.kills} kills. The list below has the same in words."
     )
 
