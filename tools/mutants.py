@@ -216,6 +216,10 @@ class _Finder(ast.NodeVisitor):
         for part in node.body:
             self.visit(part)
 
+    def visit_Assign(self, node: ast.Assign) -> None:
+        if not (isinstance(node.targets[0], ast.Name) and node.targets[0].id == "TYPE_CHECKING"):
+            self.generic_visit(node)
+
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         if node.value is not None:
             self.visit(node.value)

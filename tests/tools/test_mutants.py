@@ -52,6 +52,7 @@ def test_each_kind_of_change(source: str, expected: set[str]) -> None:
     "x = 'a' + b",
     "def f(x: Literal[1]) -> Literal[2]: ...",
     "x: Literal[1]",
+    "TYPE_CHECKING = False",
     "if TYPE_CHECKING:\n    f(1)",
     "class A(B, frozen=True): ...",
     "@f(1)\ndef g(): ...",

@@ -59,7 +59,7 @@ class Parser:
         i = 0
         while i < len(lines):
             taken = self._pass_over(lines, i, first_line + i) if self._unrelated else 0
-            taken = taken or self._take_alike(lines, i, first_line + i)
+            taken = taken or self.take_alike(lines, i, first_line + i)
             if taken:
                 i += taken
                 continue
@@ -92,7 +92,7 @@ class Parser:
         self._unrelated += count
         return count
 
-    def _take_alike(self, lines: list[str], first: int, number: int) -> int:
+    def take_alike(self, lines: list[str], first: int, number: int) -> int:
         """Take rows, frames and lines of the memory part in the short way; returns how many."""
         in_table, columns = self._assembler.in_table, self._assembler.columns
         in_memory = False

@@ -8,6 +8,7 @@ from oomkit.policy.engine.reading import CgroupReading, Reading
 from oomkit.policy.engine.trigger import Watch
 from oomkit.policy.engine.victim import Chooser, Matcher
 from oomkit.policy.records import Condition, How, Policy, Polling, Rule, Whom
+from oomkit.render.quantities import count_of
 
 _LEVELS = {
     "warn": "warns",
@@ -250,6 +251,8 @@ def _radius(one: Ranked) -> list[str]:
     if len(one.members) < 2:
         return [one.note] if one.note else []
     names = sorted({m.comm for m in one.members})
-    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more names" if len(names) > 8 else "")
+    shown = ", ".join(names[:8]) + (
+        f" and {count_of(len(names) - 8, 'more name')}" if len(names) > 8 else ""
+    )
     count, freed = len(one.members), amount(one.freed_kb, "kb")
     return [f"{count} processes die together ({one.level}): {shown}; {freed} come free"]
