@@ -81,7 +81,7 @@ def find_domains(machine: Machine, refaulting: Sequence[Proc | None], readers: i
         plan = _plan(
             machine,
             group,
-            [p for p in inside if not _is_kept(p, group)],
+            [p for p in inside if not _is_within_min(p, group)],
             swap_left=min(machine.swap_left(), group.swap_left()),
             swappiness=machine.sysctl.swappiness if group.swappiness is None else group.swappiness,
             waiting=sum(1 for proc in refaulting if is_inside(proc, group)),
@@ -115,7 +115,7 @@ def _machine_domain(machine: Machine, waiting: int) -> Domain:
             waiting=waiting,
         )
 
-    allowed = [p for p in pools if not _is_kept(p)]
+    allowed = [p for p in pools if not _is_within_min(p)]
     unprotected = [p for p in allowed if not _is_protected(p)]
     plan = plan_for(unprotected)
     if not plan.layers and len(unprotected) < len(allowed):
@@ -157,7 +157,7 @@ def _is_protected(pool: Pool) -> bool:
     return pool.group is not None and any(g.usage <= g.low_pages for g in pool.group.ancestry)
 
 
-def _is_kept(pool: Pool, within: Group | None = None) -> bool:
+def _is_within_min(pool: Pool, within: Group | None = None) -> bool:
     """Whether ``memory.min`` keeps it, of a cgroup below ``within`` where reclaim is that one's."""
     for group in pool.group.ancestry if pool.group is not None else ():
         if group is within:

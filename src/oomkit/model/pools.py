@@ -114,6 +114,7 @@ class Group:
         usage: pages charged to it and below, at the last count.
         swap_usage: swap charged to it and below.
         swap_full: its swap ran full and no batch of slots has come free since.
+        evicted: nothing is started in it any more.
     """
 
     def __init__(self, name: str, parent: "Group | None") -> None:
@@ -134,6 +135,7 @@ class Group:
         self.usage = 0.0
         self.swap_usage = 0.0
         self.swap_full = False
+        self.evicted = False
 
     def swap_left(self) -> float:
         """Pages of swap it may still take, by its own limits and its ancestors'."""
