@@ -246,7 +246,7 @@ def test_reclaim_is_known_of_cgroups(raw: dict[str, Any], places: list[str]) -> 
     if not places:
         assert policy_from({"name": "p", **raw})
         return
-    expected = 'expected whom.level = "cgroup": reclaim is known of cgroups'
+    expected = 'expected whom.level = "cgroup": reclaim is measured per cgroup'
     assert faults(raw) == [f"{place}: {expected}" for place in places]
 
 

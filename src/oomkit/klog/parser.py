@@ -1,6 +1,7 @@
 """From the bytes of a log to its reports."""
 
 import re
+from typing import Any
 
 import msgspec
 
@@ -37,7 +38,11 @@ _IDLE_LINES_AFTER_END = 8
 
 
 class Parser:
-    """Takes stretches of a log, gives the records found in them."""
+    """Takes stretches of a log, gives the records found in them.
+
+    Attributes:
+        abouts: what lines are about that stand in printed objects, by their numbers.
+    """
 
     def __init__(self, file: str, *, evidence: bool = False) -> None:
         self._file = file
@@ -52,6 +57,7 @@ class Parser:
         self._asked_release = False
         self._unrelated = 0
         self._found: list[Report | Evidence] = []
+        self.abouts: dict[int, dict[str, Any]] = {}
 
     def feed(self, data: bytes, first_line: int) -> None:
         """Take whole lines; the first has the number ``first_line``."""
@@ -172,6 +178,8 @@ class Parser:
             self._take_evidence(line)
 
     def _take_evidence(self, line: Line) -> None:
+        if line.number in self.abouts:
+            line.about = {**(line.about or {}), **self.abouts[line.number], "is_object": True}
         self._found.extend(self._witness.take(line))
 
     def _take_kernel(self, line: Line) -> None:

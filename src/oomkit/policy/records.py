@@ -157,8 +157,8 @@ class How(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         term: ``soft`` sends SIGTERM first.
-        term_least_s: so long after SIGTERM SIGKILL follows at the earliest, when it got hard.
-        term_wait_s: so long after it SIGKILL follows if memory is still short.
+        term_least_s: so long after SIGTERM SIGKILL follows at the earliest, when the level is hard.
+        term_wait_s: so long after it SIGKILL follows if memory is still low.
         give_up_s: who is not gone so long after SIGKILL is not waited for.
         pause_s: between two victims at least.
         hard_pause_s: the same when it is hard.

@@ -13,7 +13,7 @@ _WORDS = 3
 
 
 def line_of_row(raw: str, number: int) -> Line | None:
-    """Return the message of a row, with a date of another of its fields; None for other lines.
+    """Return the message of a row, with a date that stands beside it; None for other lines.
 
     The message is the quoted field with the most words.
     """

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import msgspec
 
@@ -208,7 +209,9 @@ class Witness:
             reason = f"memory pressure for {pressure['of']} being {pressure['is']}"
             self._pressure = f"{reason} > {pressure['limit']}{span}", line.number
             return
-        known = ":" in text or "mem=" in text or "describe pod" in text
+        known = (
+            ":" in text or "=" in text or text.startswith(("Job <", "0")) or "describe pod" in text
+        )
         if not known and not text.startswith(DOTS):
             return
         if self._names.take(line):
@@ -243,7 +246,7 @@ class Witness:
                 if found.source.line - number <= _NEAR_LINES:
                     found = msgspec.structs.replace(found, pid=pid, comm=comm)
                 return self._with_used(found)
-            case "pbs" if found.job is None:
+            case "pbs" | "lsf" | "slurm" | "htcondor" if found.job is None:
                 job = self._names.named("job", line.number, _JOB_LINES)
                 return msgspec.structs.replace(found, job=job)
             case "heroku":
@@ -294,6 +297,8 @@ class Witness:
         namespace = _ROW_NAMESPACE.match(text) if thing is not None else None
         where = _FROM_NODE.search(text)
         about = line.about or {}
+        if about.get("is_object"):
+            return _of_object(found, about)
         pod = found.pod or about.get("pod")
         name = found.container_name or about.get("container")
         node = found.node or (where["node"] if where else None)
@@ -324,6 +329,24 @@ class Witness:
         if found.by == "unknown":
             return self._names.named("containerid", number, _STATE_LINES)
         return self._names.named("id" if found.by == "docker" else "containerid", number)
+
+
+def _of_object(found: Evidence, about: dict[str, Any]) -> Evidence:
+    """What a printed object says of a container that was killed."""
+    code = about.get("exit_code", "")
+    return msgspec.structs.replace(
+        found,
+        pod=about.get("pod"),
+        namespace=about.get("namespace"),
+        node=about.get("node"),
+        container=about.get("id"),
+        container_name=about.get("container"),
+        exit_code=int(code) if code.isdecimal() and len(code) < _MAX_DIGITS else None,
+        limit_kb=about.get("limit"),
+    )
+
+
+_MAX_DIGITS = 5
 
 
 def _is_of_a_pod(found: Evidence) -> bool:
