@@ -2,8 +2,6 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-import msgspec
-
 from oomkit.kernel.badness import unkillable
 from oomkit.kernel.constraint import control_for
 from oomkit.kernel.oom_control import OomControl
@@ -14,6 +12,7 @@ from oomkit.kernel.versions import doubt
 from oomkit.klog.records import Predicted, Report
 from oomkit.klog.snapshot import Bound, Inputs, allocation_of, chosen_pid, rule_sets, snapshot_of
 from oomkit.klog.total import base_is_printed, bounds_by_score, total_is_printed
+from oomkit.records import Record, replace
 
 _AGES_TEXT = (
     "this kernel ranks by CPU time, age and children as well, which the report does not show"
@@ -29,7 +28,7 @@ _DYING_S = 60.0
 """A victim may still stand in tables for so long."""
 
 
-class _Trial(msgspec.Struct, frozen=True, kw_only=True):
+class _Trial(Record, frozen=True, kw_only=True):
     """One ranking, under stated assumptions.
 
     Attributes:
@@ -327,4 +326,4 @@ def _with(
         )
         for points, task in ranked
     )
-    return msgspec.structs.replace(report, rules=rules, predicted=predicted, agrees=agrees, why=why)
+    return replace(report, rules=rules, predicted=predicted, agrees=agrees, why=why)

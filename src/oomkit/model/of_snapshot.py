@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from itertools import count
 
-import msgspec
-
 from oomkit.kernel.rank import rank
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Memcg, Memory, Snapshot, Sysctl, Task
@@ -12,6 +10,7 @@ from oomkit.kernel.watermarks import Watermarks, watermarks_for
 from oomkit.model.machine import ROOTFS_PAGES
 from oomkit.model.pools import Mm
 from oomkit.model.tasks import PAGE, PROCESS_PAGES
+from oomkit.records import Record, field_names, replace
 from oomkit.render.quantities import human_pages
 from oomkit.scenario import format as scenario
 from oomkit.scenario.knobs import RANGES
@@ -30,7 +29,7 @@ _RUNS_S = 5.0
 """So long a task runs that has a program of some size, for it to be in memory."""
 
 
-class Made(msgspec.Struct, frozen=True, kw_only=True):
+class Made(Record, frozen=True, kw_only=True):
     """A scenario, and what has to be known about it.
 
     Attributes:
@@ -44,7 +43,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
 
 
-class _Entry(msgspec.Struct, kw_only=True):
+class _Entry(Record, kw_only=True):
     """A ``[[task]]`` in the making; amounts are pages of 4 KiB for each of its processes."""
 
     name: str
@@ -416,7 +415,7 @@ def _knobs(sysctl: Sysctl) -> dict[str, int]:
     usual = Sysctl()
     values = {
         name: getattr(sysctl, name)
-        for name in sysctl.__struct_fields__
+        for name in field_names(sysctl)
         if name in RANGES and getattr(sysctl, name) != getattr(usual, name)
     }
     if sysctl.overcommit_kbytes:
@@ -429,7 +428,7 @@ def _knobs(sysctl: Sysctl) -> dict[str, int]:
 def _in_pages_of_4k(memory: Memory, scale: float) -> Memory:
     fields = {
         name: int(value * scale)
-        for name in memory.__struct_fields__
+        for name in field_names(memory)
         if isinstance(value := getattr(memory, name), int)
     }
-    return msgspec.structs.replace(memory, **fields)
+    return replace(memory, **fields)

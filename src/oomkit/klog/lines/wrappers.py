@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
-
 from oomkit.klog.lines.clean import clean, split_joined
 from oomkit.klog.lines.prefix import Line, strip_prefix
+from oomkit.records import DecodeError, from_json
 
 TEXT_KEYS = ("MESSAGE", "log", "message", "msg", "line", "textPayload", "_raw")
 _TIME_KEYS = ("_SOURCE_REALTIME_TIMESTAMP", "__REALTIME_TIMESTAMP", "time", "@timestamp",
@@ -41,8 +40,8 @@ def lines_of_json(raw: str, number: int) -> list[Line] | None:
 
 def _decoded(text: str) -> object:
     try:
-        decoded: object = msgspec.json.decode(text.encode())
-    except (msgspec.DecodeError, RecursionError):
+        decoded: object = from_json(text.encode())
+    except (DecodeError, RecursionError):
         return None
     return decoded
 
@@ -326,7 +325,7 @@ class PrettyReader:
 
 def _json_value(value: str) -> object:
     try:
-        decoded: object = msgspec.json.decode(value.encode())
-    except (msgspec.DecodeError, RecursionError):
+        decoded: object = from_json(value.encode())
+    except (DecodeError, RecursionError):
         return None
     return decoded
