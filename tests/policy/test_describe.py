@@ -178,7 +178,10 @@ def how(**settings: Any) -> list[str]:
 
 def test_how_it_acts_as_it_comes() -> None:
     assert how() == [
-        "SIGTERM, and SIGKILL 5 s later if memory is still low, or 0.5 s later if the level is hard",
+        (
+            "SIGTERM, and SIGKILL 5 s later if memory is still low, "
+            "or 0.5 s later if the level is hard"
+        ),
         "who is not gone 10 s after SIGKILL is not waited for",
         (
             "the next one waits until the last is gone (not when it is hard even with the memory "

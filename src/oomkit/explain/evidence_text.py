@@ -3,10 +3,9 @@
 import re
 from collections.abc import Iterable, Sequence
 
-import msgspec
-
 from oomkit.explain.cgroup_names import place
 from oomkit.klog.evidence import Evidence
+from oomkit.records import replace
 from oomkit.render.quantities import count_of, kb, label
 
 _NAMES = {
@@ -91,7 +90,7 @@ def joined(items: Iterable[Evidence]) -> list[Evidence]:
         exited = True if True in (base.exited, other.exited) else base.exited
         if exited is None and base.kind == other.kind == "kill" and base.by in _SIGNALLERS:
             exited = False
-        found[key] = msgspec.structs.replace(base, **filled, exited=exited)
+        found[key] = replace(base, **filled, exited=exited)
     return list(found.values())
 
 

@@ -3,8 +3,6 @@
 import re
 from typing import Any
 
-import msgspec
-
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines.clean import QuotedPrintable, clean_bytes, split_joined
 from oomkit.klog.lines.csv_rows import line_of_row
@@ -29,6 +27,7 @@ from oomkit.klog.report.meminfo import MEMORY_EXPRESSION
 from oomkit.klog.report.tasks import row_expression
 from oomkit.klog.userspace.context import Witness
 from oomkit.klog.userspace.reader import may_tell
+from oomkit.records import replace
 
 MAX_LINE_CHARS = 4096
 """Longer lines are cut: no kernel prints them."""
@@ -242,7 +241,7 @@ class Parser:
         if not isinstance(record, Report) or record.invoker is None:
             return record
         invoker = self._prefix.without_learned(record.invoker)
-        return msgspec.structs.replace(record, invoker=invoker)
+        return replace(record, invoker=invoker)
 
     def finish(self) -> list[Report | Evidence]:
         """End of the log: give what is left."""
