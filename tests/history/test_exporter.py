@@ -237,7 +237,7 @@ def test_remembered_names_are_bounded(tmp_path: Path, monkeypatch: pytest.Monkey
     book = Book(str(tmp_path))
     for one in IDS[:50]:
         book.of(f"{POD}/{one}")
-    assert len(book._known) == 5
+    assert len(book.known) == 5
 
 
 # -- what reads the metrics ------------------------------------------------------------------

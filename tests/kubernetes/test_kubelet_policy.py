@@ -203,7 +203,7 @@ def test_the_guard_leaves_it_to_the_kubelet() -> None:
 @pytest.mark.parametrize(
     ("whom", "expected"),
     [
-        ({"by": "over_request"}, "over_request is known of cgroups"),
+        ({"by": "over_request"}, "over_request is measured per cgroup"),
         ({"cgroup": "/a"}, 'whom.cgroup: expected whom.level = "cgroup" beside it'),
         ({"level": "cgroup", "cgroup": "re:("}, "a regular expression"),
         ({"spared_priority": "high"}, "expected a whole number"),

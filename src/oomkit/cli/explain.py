@@ -104,7 +104,7 @@ def command(
     names: tuple[str | None, ...] = files or (None,)
     if follow:
         sys.exit(_follow(names[0], Redactor() if redact else None, as_json=as_json))
-    logs = _read(
+    logs = read_logs(
         names, Redactor() if redact else None, _pool(names, workers, cluster, redact=redact)
     )
     if page is not None:
@@ -116,11 +116,12 @@ def command(
     sys.exit(_complain(logs) or status)
 
 
-def _read(
+def read_logs(
     names: Sequence[str | None],
     redactor: "Redactor | None",
     workers: "AbstractContextManager[Pool] | None",
 ) -> "list[ReadLog]":
+    """Read logs; the running kernel's reports get the names that this machine knows now."""
     from oomkit.cli.progress import progress
     from oomkit.explain.files import Counter, read_files
 

@@ -4,11 +4,11 @@ import os
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 
 import click
-import msgspec
 
 from oomkit.cli.common import fail
 from oomkit.cli.streams import say
 from oomkit.printable import printable
+from oomkit.records import Record, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -80,7 +80,7 @@ def asked(given: dict[str, Any]) -> list[str]:
     ]
 
 
-class Written(msgspec.Struct, frozen=True, kw_only=True):
+class Written(Record, frozen=True, kw_only=True):
     """What is to be written.
 
     Attributes:
@@ -156,7 +156,7 @@ def _manifests(paths: "Sequence[str]", replicas: int | None) -> "Manifests":
         except ManifestError as error:
             unread.append(str(error))
     found = read_manifests(documents, most_replicas=replicas)
-    return msgspec.structs.replace(found, faults=(*unread, *found.faults))
+    return replace(found, faults=(*unread, *found.faults))
 
 
 def _kubelet(given: dict[str, Any]) -> "tuple[Kubelet, tuple[str, ...]]":
@@ -167,9 +167,9 @@ def _kubelet(given: dict[str, Any]) -> "tuple[Kubelet, tuple[str, ...]]":
     kubelet = Kubelet(memory_qos=given["memory_qos"])
     version = given["kubernetes_version"]
     if version is not None:
-        kubelet = msgspec.structs.replace(kubelet, version=_version(version))
+        kubelet = replace(kubelet, version=_version(version))
     if given["cgroup_version"] is not None:
-        kubelet = msgspec.structs.replace(kubelet, cgroup_version=int(given["cgroup_version"]))
+        kubelet = replace(kubelet, cgroup_version=int(given["cgroup_version"]))
     notes: tuple[str, ...] = ()
     path = given["kubelet_config"]
     if path is not None:
@@ -184,9 +184,7 @@ def _kubelet(given: dict[str, Any]) -> "tuple[Kubelet, tuple[str, ...]]":
             _fail_all(error.faults)
     if given["reserved"] is not None:
         reserved = _size("--reserved", given["reserved"])
-        kubelet = msgspec.structs.replace(
-            kubelet, system_reserved_bytes=reserved, kube_reserved_bytes=0
-        )
+        kubelet = replace(kubelet, system_reserved_bytes=reserved, kube_reserved_bytes=0)
     return kubelet, notes
 
 

@@ -9,12 +9,11 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
 from oomkit.kernel.cgroup_name import full_container_id, place
 from oomkit.kernel.names import Names, cut
 from oomkit.klog.lines.sources import LogError, open_log
 from oomkit.klog.records import Report
+from oomkit.records import replace
 
 MAX_IDS = 64
 """Reports of more pods than this are left with ids."""
@@ -87,7 +86,7 @@ def _named(
     ).text()
     if container is None and id_ is not None:
         text += f", container {place(report.cgroup).container}"
-    return msgspec.structs.replace(report, owner=text)
+    return replace(report, owner=text)
 
 
 def _look(

@@ -3,8 +3,6 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-import msgspec
-
 from oomkit.explain.cgroup_names import place
 from oomkit.explain.evidence_text import joined
 from oomkit.explain.incidents import Incident
@@ -12,12 +10,13 @@ from oomkit.explain.proximity import seconds
 from oomkit.explain.unit_tree import innermost
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report
+from oomkit.records import Record
 
 _DAY_S = 86400.0
 _NAMED_POD = re.compile(r"pod ([^,\s]+)")
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class Row(Record, frozen=True, kw_only=True):
     """One line of a table.
 
     Attributes:
@@ -37,7 +36,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     every_s: float | None = None
 
 
-class Tables(msgspec.Struct, frozen=True, kw_only=True):
+class Tables(Record, frozen=True, kw_only=True):
     """Incidents by who ran out and by who died, the most frequent first."""
 
     cgroup: tuple[Row, ...] = ()

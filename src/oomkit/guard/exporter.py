@@ -95,7 +95,7 @@ class Collector:
 _GAUGES = (
     ("started_s", "oomkit_guard_start_time_seconds", "When it started.", 1),
     ("last_act_s", "oomkit_guard_last_act_timestamp_seconds", "When it acted last.", 1),
-    ("under_way", "oomkit_guard_acts_under_way", "Acts whose end is waited for.", 1),
+    ("under_way", "oomkit_guard_acts_under_way", "Acts whose memory is not back yet.", 1),
     ("waiting", "oomkit_guard_records_waiting", "Records that could not be written yet.", 1),
     ("mem_total_kb", "oomkit_memory_total_bytes", "MemTotal.", _KB),
     ("available_kb", "oomkit_memory_available_bytes", "MemAvailable.", _KB),
@@ -105,7 +105,7 @@ _GAUGES = (
 _COUNTERS = (
     ("looks", "oomkit_guard_looks", "Times it looked at the machine.", 1),
     ("wakeups", "oomkit_guard_wakeups", "Times it was woken.", 1),
-    ("warnings", "oomkit_guard_warnings", "Times memory got short.", 1),
+    ("warnings", "oomkit_guard_warnings", "Times memory became low.", 1),
     ("kernel_kills", "oomkit_guard_kernel_kills", "OOM kills of the kernel.", 1),
     ("freed_kb", "oomkit_guard_freed_bytes", "Memory that acts gave back.", _KB),
     ("lost", "oomkit_guard_records_lost", "Records that could not be kept.", 1),
@@ -123,7 +123,9 @@ def _level(status: dict[str, Any]) -> "Metric":
     from prometheus_client.core import StateSetMetricFamily
 
     value = {name: number == status.get("level") for number, name in enumerate(NAMES)}
-    return StateSetMetricFamily("oomkit_guard_level", "How short memory is.", value=value)
+    return StateSetMetricFamily(
+        "oomkit_guard_level", "Severity of the memory shortage.", value=value
+    )
 
 
 def _faults(status: dict[str, Any]) -> "Metric":
@@ -296,7 +298,7 @@ def _remove_stale(path: str, directory: int, name: str) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode):
-        raise NotSafeError(path, "expected nothing, or a socket of ours that nobody serves")
+        raise NotSafeError(path, "expected no file, or an unused socket of oomkit")
     if found.st_uid != os.geteuid():
         raise NotSafeError(path, f"a socket of user {found.st_uid} is in the way")
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as probe:

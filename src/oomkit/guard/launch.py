@@ -136,8 +136,8 @@ def missing_here(policy: Policy, settings: Settings) -> tuple[str, ...]:
         )
     if os.geteuid() == 0 and "exe" in fields and not _has_capability(_CAP_SYS_PTRACE):
         found.append(
-            "the programs of others can't be seen (no CAP_SYS_PTRACE), so whoever a never by exe "
-            "could mean is spared"
+            "the programs of others can't be seen (no CAP_SYS_PTRACE), so a never by exe spares "
+            "every process that it could match"
         )
     if os.geteuid() != 0:
         found.append("not root: only processes of this user can be signalled")

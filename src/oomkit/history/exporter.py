@@ -167,13 +167,17 @@ class Book:
 
     Args:
         root: what the folders are below.
+
+    Attributes:
+        known: names by the path of their cgroup, :attr:`MOST` at a time; the last one asked for
+            stands last.
     """
 
     MOST = 4096
 
     def __init__(self, root: str = "/") -> None:
         self._root = root
-        self._known: dict[str, Names] = {}
+        self.known: dict[str, Names] = {}
         self._book = NameBook(root)
 
     def fresh(self) -> None:
@@ -182,12 +186,12 @@ class Book:
 
     def of(self, path: str) -> Names:
         """The names of a cgroup; those that were known once are kept."""
-        known = self._known.pop(path, None)
+        known = self.known.pop(path, None)
         if known is None or known.container is None:
             known = self._book.of(path)
-        self._known[path] = known  # the last one that was asked for
-        while len(self._known) > self.MOST:
-            del self._known[next(iter(self._known))]
+        self.known[path] = known  # the last one that was asked for
+        while len(self.known) > self.MOST:
+            del self.known[next(iter(self.known))]
         return known
 
 

@@ -3,12 +3,11 @@
 import re
 from typing import Any, cast
 
-import msgspec
-
 from oomkit.kubernetes.documents import Document
 from oomkit.kubernetes.quantity import memory
 from oomkit.kubernetes.rules import Kubelet, Threshold
 from oomkit.printable import printable
+from oomkit.records import replace
 from oomkit.toml.table import Fault, Table, flag, integer
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)", re.ASCII)
@@ -67,7 +66,7 @@ def _kubelet(top: Table, usual: Kubelet) -> Kubelet:
     factor = top.take("memoryThrottlingFactor", _share, usual.throttling_factor)
     policy = top.take("memoryReservationPolicy", _one_of("None", "TieredReservation"), "None")
     swap = top.table("memorySwap").take("swapBehavior", _one_of("NoSwap", "LimitedSwap", ""), "")
-    return msgspec.structs.replace(
+    return replace(
         usual,
         system_reserved_bytes=top.table("systemReserved").take(
             "memory", memory, usual.system_reserved_bytes

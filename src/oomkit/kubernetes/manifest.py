@@ -3,12 +3,11 @@
 from collections.abc import Iterable
 from typing import Any, Literal, cast
 
-import msgspec
-
 from oomkit.kubernetes.documents import Document
 from oomkit.kubernetes.pod import CRITICAL, NODE_CRITICAL, Container, MemoryVolume, Pod, Resources
 from oomkit.kubernetes.quantity import cpus, memory
 from oomkit.printable import printable
+from oomkit.records import Record, replace
 from oomkit.toml.table import Fault, Table, integer, shown, text
 
 MAX_PODS = 5000
@@ -41,7 +40,7 @@ WITHOUT_PODS = frozenset((
 _MIN_LIMIT = 2**20
 
 
-class Manifests(msgspec.Struct, frozen=True, kw_only=True):
+class Manifests(Record, frozen=True, kw_only=True):
     """What files say.
 
     Attributes:
@@ -169,7 +168,7 @@ class _Reader:
             return
         for i in range(count):
             name = pod.name if count == 1 else f"{pod.name}-{i}"
-            self._pods.append(msgspec.structs.replace(pod, name=name))
+            self._pods.append(replace(pod, name=name))
 
     def _pod(
         self, table: Table, name: str, namespace: str, faults: list[Fault], document: Document

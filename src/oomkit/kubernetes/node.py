@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from typing import Literal
 
-import msgspec
-
 from oomkit.errors import OomkitError
 from oomkit.kubernetes import rules
 from oomkit.kubernetes.pod import CRITICAL, Container, MemoryVolume, Pod
 from oomkit.kubernetes.rules import Kubelet
 from oomkit.model.machine import mem_total_pages
 from oomkit.model.tasks import PAGE
+from oomkit.records import Record
 from oomkit.render.quantities import kb
 from oomkit.scenario.format import Cgroup, Machine, Scenario, Step, Task
 
@@ -38,7 +37,7 @@ class NodeError(OomkitError, ValueError):
     """The node and its pods don't go together; the message says how."""
 
 
-class Node(msgspec.Struct, frozen=True, kw_only=True):
+class Node(Record, frozen=True, kw_only=True):
     """A node, and what is assumed of the containers on it.
 
     Attributes:
@@ -57,7 +56,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     grow_s: float = 300.0
 
 
-class Made(msgspec.Struct, frozen=True, kw_only=True):
+class Made(Record, frozen=True, kw_only=True):
     """A scenario, and sentences on what it rests on."""
 
     scenario: Scenario

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Literal
 
-import msgspec
+from oomkit.records import Record
 
 Qos = Literal["Guaranteed", "Burstable", "BestEffort"]
 
@@ -14,7 +14,7 @@ NODE_CRITICAL = CRITICAL + 1000
 (``IsNodeCriticalPod()``)."""
 
 
-class Resources(msgspec.Struct, frozen=True, kw_only=True):
+class Resources(Record, frozen=True, kw_only=True):
     """Requests and limits; None: not set, which the API server fills in with the limit."""
 
     request_bytes: int | None = None
@@ -35,7 +35,7 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True):
         )  # fmt: skip
 
 
-class Container(msgspec.Struct, frozen=True, kw_only=True):
+class Container(Record, frozen=True, kw_only=True):
     """A container.
 
     Attributes:
@@ -52,7 +52,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
     mounts: tuple[str, ...] = ()
 
 
-class MemoryVolume(msgspec.Struct, frozen=True, kw_only=True):
+class MemoryVolume(Record, frozen=True, kw_only=True):
     """An ``emptyDir`` in memory: a tmpfs whose pages are charged to who writes them.
 
     Attributes:
@@ -64,7 +64,7 @@ class MemoryVolume(msgspec.Struct, frozen=True, kw_only=True):
     limit_bytes: int | None = None
 
 
-class Pod(msgspec.Struct, frozen=True, kw_only=True):
+class Pod(Record, frozen=True, kw_only=True):
     """A pod.
 
     Attributes:

@@ -3,9 +3,8 @@
 Facts of the kubelet's source, 1.22 to 1.37; each function names its file.
 """
 
-import msgspec
-
 from oomkit.kubernetes.pod import CRITICAL, NODE_CRITICAL, Container, Pod, Resources
+from oomkit.records import Record, replace
 
 OLDEST, NEWEST = (1, 22), (1, 37)
 """Versions whose source was read."""
@@ -19,7 +18,7 @@ PAGE = 4096
 _THROTTLING_FACTOR = 0.9
 
 
-class Threshold(msgspec.Struct, frozen=True, kw_only=True):
+class Threshold(Record, frozen=True, kw_only=True):
     """Of eviction: an amount of memory, or a share of it.
 
     Attributes:
@@ -35,7 +34,7 @@ class Threshold(msgspec.Struct, frozen=True, kw_only=True):
         return self.size_bytes if self.share is None else int(self.share * capacity_bytes)
 
 
-class Kubelet(msgspec.Struct, frozen=True, kw_only=True):
+class Kubelet(Record, frozen=True, kw_only=True):
     """How a node's kubelet is set (``KubeletConfiguration``).
 
     Attributes:
@@ -126,7 +125,7 @@ def _spare(pod: Pod) -> int:
     whole = pod.resources.request_bytes
     if not whole or not pod.containers:
         return 0
-    plain = msgspec.structs.replace(pod, resources=Resources(), overhead_bytes=0)
+    plain = replace(pod, resources=Resources(), overhead_bytes=0)
     # Go divides towards zero.
     return int((whole - plain.request_bytes) / len(pod.containers))
 

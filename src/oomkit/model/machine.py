@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from oomkit.errors import OomkitError
 from oomkit.kernel.state import Memory, Sysctl
 from oomkit.kernel.versions import rules_for
 from oomkit.kernel.watermarks import watermarks_for
 from oomkit.model.pools import Group, Mm, Pool
 from oomkit.model.tasks import PAGE, PROCESS_PAGES, Proc
+from oomkit.records import as_dict, field_names
 from oomkit.scenario.format import Cgroup, Scenario
 from oomkit.scenario.format import Machine as MachineSpec
 
@@ -122,7 +121,7 @@ class Machine:
             self.knobs["overcommit_ratio"] = 0
         elif "overcommit_ratio" in values:
             self.knobs["overcommit_kbytes"] = 0
-        known = Sysctl.__struct_fields__
+        known = field_names(Sysctl)
         boot_free_kb = max(self.total - int(self.kernel), 0) * 4
         defaults = {
             "admin_reserve_kbytes": min(boot_free_kb // 32, 8192),
@@ -343,7 +342,7 @@ def _groups(specs: tuple[Cgroup, ...]) -> dict[str, Group]:
         for depth in range(1, len(parts) + 1):
             path = "/".join(parts[:depth])
             parent = groups.setdefault(path, Group(path, parent))
-        set_limits(groups[spec.name], msgspec.structs.asdict(spec))
+        set_limits(groups[spec.name], as_dict(spec))
     return groups
 
 

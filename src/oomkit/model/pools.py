@@ -4,7 +4,7 @@ Amounts are pages, as floats, since flows between events are fluid.
 """
 
 from collections import defaultdict
-from typing import Literal
+from typing import ClassVar, Literal
 
 Kind = Literal["anon", "shmem", "file"]
 
@@ -174,7 +174,7 @@ class Mm:
     """Resident text and data of every process; their pages are counted with the system's."""
     BASE_VM = 900
     """Address space of a process that has only just started, pages."""
-    BASE_TABLES = 10
+    BASE_TABLES: ClassVar[int] = 10
     """Its page tables, pages."""
 
     def __init__(self, mm_id: int, group: Group | None) -> None:

@@ -188,7 +188,7 @@ def _contradictions(policy: Policy) -> Iterable[Fault]:
         if by in ("reclaim", "over_request") and policy.whom.level != "cgroup":
             path = f"when[{i}].by" if rule.by else "whom.by"
             yield Fault(
-                path=path, expected=f'expected whom.level = "cgroup": {by} is known of cgroups'
+                path=path, expected=f'expected whom.level = "cgroup": {by} is measured per cgroup'
             )
 
 

@@ -5,7 +5,7 @@ Sizes are kB, durations seconds, rates kB a second; the TOML file writes them wi
 
 from typing import Literal
 
-import msgspec
+from oomkit.records import Record
 
 Level = Literal["warn", "soft", "hard"]
 
@@ -16,7 +16,7 @@ Reach = Literal["process", "tree", "cgroup"]
 Field = Literal["comm", "exe", "cmdline", "user", "cgroup", "unit", "container"]
 
 
-class Condition(msgspec.Struct, frozen=True, kw_only=True):
+class Condition(Record, frozen=True, kw_only=True):
     """One thing that has to be so.
 
     Attributes:
@@ -30,7 +30,7 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True):
     share: bool = False
 
 
-class Rule(msgspec.Struct, frozen=True, kw_only=True):
+class Rule(Record, frozen=True, kw_only=True):
     """Conditions that call for a level when all of them hold at once.
 
     Attributes:
@@ -50,7 +50,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     by: By | None = None
 
 
-class Match(msgspec.Struct, frozen=True, kw_only=True):
+class Match(Record, frozen=True, kw_only=True):
     """Which processes: every field that is given has to match.
 
     Attributes:
@@ -61,7 +61,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     patterns: tuple[tuple[Field, tuple[str, ...]], ...]
 
 
-class Preference(msgspec.Struct, frozen=True, kw_only=True):
+class Preference(Record, frozen=True, kw_only=True):
     """Processes that should die earlier, or later.
 
     Attributes:
@@ -75,7 +75,7 @@ class Preference(msgspec.Struct, frozen=True, kw_only=True):
     points: float
 
 
-class Instead(msgspec.Struct, frozen=True, kw_only=True):
+class Instead(Record, frozen=True, kw_only=True):
     """A command that is run instead of SIGTERM.
 
     Attributes:
@@ -88,7 +88,7 @@ class Instead(msgspec.Struct, frozen=True, kw_only=True):
     command: tuple[str, ...]
 
 
-class Polling(msgspec.Struct, frozen=True, kw_only=True):
+class Polling(Record, frozen=True, kw_only=True):
     """How often to read the machine.
 
     Attributes:
@@ -109,7 +109,7 @@ class Polling(msgspec.Struct, frozen=True, kw_only=True):
     warm: float = 0.25
 
 
-class Whom(msgspec.Struct, frozen=True, kw_only=True):
+class Whom(Record, frozen=True, kw_only=True):
     """Whom to choose.
 
     Attributes:
@@ -152,13 +152,13 @@ class Whom(msgspec.Struct, frozen=True, kw_only=True):
     prefer: tuple[Preference, ...] = ()
 
 
-class How(msgspec.Struct, frozen=True, kw_only=True):
+class How(Record, frozen=True, kw_only=True):
     """How to act.
 
     Attributes:
         term: ``soft`` sends SIGTERM first.
-        term_least_s: so long after SIGTERM SIGKILL follows at the earliest, when it got hard.
-        term_wait_s: so long after it SIGKILL follows if memory is still short.
+        term_least_s: so long after SIGTERM SIGKILL follows at the earliest, when the level is hard.
+        term_wait_s: so long after it SIGKILL follows if memory is still low.
         give_up_s: who is not gone so long after SIGKILL is not waited for.
         pause_s: between two victims at least.
         hard_pause_s: the same when it is hard.
@@ -192,7 +192,7 @@ class How(msgspec.Struct, frozen=True, kw_only=True):
     instead: tuple[Instead, ...] = ()
 
 
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
+class Policy(Record, frozen=True, kw_only=True):
     """When to act before the kernel does, on whom, and how.
 
     Attributes:

@@ -4,8 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import msgspec
-
+from oomkit.records import Record, field_names
 from oomkit.scenario.format import At, Cgroup, Machine, Scenario, Step, Task
 
 _KEYS = {
@@ -45,9 +44,9 @@ def scenario_text(scenario: Scenario, comments: Iterable[str] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _fields(record: msgspec.Struct, usual: msgspec.Struct) -> Iterator[str]:
+def _fields(record: Record, usual: Record) -> Iterator[str]:
     """The fields that differ from what they are where a file leaves them out."""
-    for name in record.__struct_fields__:
+    for name in field_names(record):
         value = getattr(record, name)
         if value != getattr(usual, name) and name not in ("steps", "children"):
             yield f"{_KEYS.get(name, name)} = {_value(name, value)}"

@@ -9,12 +9,11 @@ import re
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import msgspec
-
 from oomkit.klog.lines import dates
 from oomkit.klog.lines.clean import without_cut_end
 from oomkit.klog.lines.learned import LearnedPrefixes
 from oomkit.klog.lines.syslog import KERNEL_TAGS, SYSLOG_LINE
+from oomkit.records import Record
 
 _QUOTE = re.compile(r"[ \t]*(?:(?:>|\|[ \t])[ \t]*)+|: ")
 _PRINTK = re.compile(
@@ -54,7 +53,7 @@ _RFC5424 = re.compile(
 _TAG_AFTER = re.compile(r" ?(?:(?P<host>[^\s:\[\]]{1,64}) )?kernel: ")
 
 
-class Line(msgspec.Struct, kw_only=True, gc=False):
+class Line(Record, kw_only=True, gc=False):
     """A line of a log without its prefix.
 
     Attributes:

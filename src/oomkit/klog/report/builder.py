@@ -3,13 +3,12 @@
 import re
 from collections.abc import Callable
 
-import msgspec
-
 from oomkit.kernel.decision import Scope
 from oomkit.klog import version_texts
 from oomkit.klog.lines.prefix import Line
 from oomkit.klog.records import (
     MAX_PROBLEMS,
+    Damage,
     Killed,
     Problem,
     Reaped,
@@ -22,8 +21,15 @@ from oomkit.klog.records import (
 from oomkit.klog.report.header import Caller, Header
 from oomkit.klog.report.memcg import MemcgPart
 from oomkit.klog.report.meminfo import MemoryPart, page_kb
-from oomkit.klog.report.tasks import guess_columns, parse_row, rows_of
+from oomkit.klog.report.tasks import guess_columns, is_whole_row, parse_row, rows_of
+from oomkit.records import replace
 
+OOM_FRAMES = frozenset(
+    {"dump_header", "oom_kill_process", "out_of_memory", "mem_cgroup_out_of_memory"}
+)
+"""What is on the stack whenever a report is printed."""
+_MIN_ROWS = 2
+"""So many rows of a table show one; a single line may only look like a row."""
 _CHARGES = ("__mem_cgroup_try_charge", "mem_cgroup_do_charge")
 _MEMCG_TRACE = ("mem_cgroup_out_of_memory", "mem_cgroup_oom_synchronize")
 
@@ -49,6 +55,7 @@ class Builder:
         self.columns: tuple[str, ...] | None = None
         self.wide_pid = False
         self.rows: list[tuple[str, int]] = []
+        self._whole_rows = 0
         self.tasks: list[TaskRow] = []
         self.table_at: int | None = None
         self.table_due = False
@@ -90,8 +97,21 @@ class Builder:
             or self.memcg.counted
             or self.table_due
             or self.reaped
-            or "oom_kill_process" in self.trace
+            or self._whole_rows >= _MIN_ROWS
+            or self._has_stack
         )
+
+    @property
+    def _has_stack(self) -> bool:
+        """Its call trace is that of a report, not of a task that only waits for the killer."""
+        calls = OOM_FRAMES.intersection(self.trace) | (OOM_FRAMES & self.guesses)
+        if not calls:
+            return False
+        if "dump_header" in calls and len(calls) > 1:
+            return True
+        if not (self.memory.empty and self.memcg.empty):
+            return True
+        return self.caller is not None and "oom_kill_process" in self.trace
 
     @property
     def only_kills(self) -> bool:
@@ -116,11 +136,11 @@ class Builder:
         """It has a table or rows of one."""
         return self.columns is not None or bool(self.rows or self.tasks)
 
-    def problem(self, kind: str, text: str, line: int | None = None) -> None:
+    def problem(self, kind: Damage, text: str, line: int | None = None) -> None:
         """Note damage once."""
         if sum(known.kind == kind for known in self.problems) >= MAX_PROBLEMS:
             return
-        found = msgspec.convert({"kind": kind, "text": text, "line": line}, Problem)
+        found = Problem(kind=kind, text=text, line=line)
         if found not in self.problems:
             self.problems.append(found)
 
@@ -146,6 +166,7 @@ class Builder:
             self.problem("table_truncated", "the task table has more rows than can be", None)
         elif self.columns is None:
             self.rows.append((line.text, line.number))
+            self._whole_rows += is_whole_row(line.text)
         else:
             self._parse_row(line.text, line.number, self.columns)
 
@@ -168,7 +189,7 @@ class Builder:
         if len(pid) > len(tgid) and pid.endswith(tgid):
             # Characters of another line stand before the pid: console output was lost between.
             self.problem("row_damaged", "a row of the task table is spliced", number)
-            row = msgspec.structs.replace(row, pid=row.tgid)
+            row = replace(row, pid=row.tgid)
         self.tasks.append(row)
 
     def end_table(self) -> None:
@@ -290,7 +311,7 @@ class Builder:
             return
         rows: dict[TaskRow, TaskRow] = {}
         for row in self.tasks:
-            if rows.setdefault(msgspec.structs.replace(row, line=0), row) is not row:
+            if rows.setdefault(replace(row, line=0), row) is not row:
                 self.problem("lines_repeated", "lines stand in the log twice", row.line)
         self.tasks = list(rows.values())
 
@@ -309,10 +330,10 @@ class Builder:
             return  # a thread is younger than its leader, unless numbers began anew
         younger = victim.pid > chosen.pid
         if not younger and self._complete() and any(row.tgid == victim.pid for row in self.tasks):
-            self.selected = msgspec.structs.replace(chosen, tgid=victim.pid)
-            self.killed[0] = msgspec.structs.replace(victim, killed_as="selected")
+            self.selected = replace(chosen, tgid=victim.pid)
+            self.killed[0] = replace(victim, killed_as="selected")
         else:
-            self.killed[0] = msgspec.structs.replace(victim, killed_as=None)
+            self.killed[0] = replace(victim, killed_as=None)
 
     def _source(self, file: str) -> Source:
         first, last = sorted((self.first.number, self.last.number))

@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Callable, Iterator
-
-import msgspec
+from typing import Any
 
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines.prefix import Line
 from oomkit.klog.userspace.form import size_kb
 from oomkit.klog.userspace.named import DOTS, PBS_JOB, Names
 from oomkit.klog.userspace.reader import evidence_in
+from oomkit.records import replace
 
 _NEAR_LINES = 60
 """So far before a line what it is about may be named."""
@@ -125,7 +125,7 @@ class Witness:
         reason, at = self._pressure
         if not 0 <= found.source.line - at <= _NEAR_LINES:
             return found
-        return msgspec.structs.replace(found, reason=reason)
+        return replace(found, reason=reason)
 
     def _killed_by_lambda(self, found: Evidence) -> Evidence | None:
         """A function that died by signal 9, and had all its memory in use."""
@@ -133,7 +133,7 @@ class Witness:
         if held is None or held.by != "lambda":
             return None
         reason = "it had all of its memory in use when it was killed"
-        return msgspec.structs.replace(
+        return replace(
             held, kind="notice", reason=reason, used_kb=found.used_kb, limit_kb=found.limit_kb
         )
 
@@ -161,10 +161,10 @@ class Witness:
         held, exit_code = self._held, self._status_before(found)
         if held is not None and held.by == "shell" and _lacks_process(found, held):
             self._held = None
-            return msgspec.structs.replace(found, pid=held.pid, comm=held.comm)
+            return replace(found, pid=held.pid, comm=held.comm)
         if exit_code is not None:
             self._held = None
-            return msgspec.structs.replace(found, exit_code=exit_code)
+            return replace(found, exit_code=exit_code)
         return found
 
     def _status_before(self, found: Evidence) -> int | None:
@@ -184,7 +184,7 @@ class Witness:
             return _CONTINUED[held.by](held, line)
         code = _EXIT.search(text)
         if code is not None and held.kind == "notice" and len(code["code"]) < 5:
-            return msgspec.structs.replace(held, exit_code=int(code["code"]))
+            return replace(held, exit_code=int(code["code"]))
         if held.by != "kubelet":
             return None
         resources = _RESOURCES.match(text)
@@ -195,7 +195,7 @@ class Witness:
         if memory is None or not self._resources:
             return None
         field = "limit_kb" if self._resources == "Limits" else "request_kb"
-        return msgspec.structs.replace(held, **{field: size_kb(memory["size"])})
+        return replace(held, **{field: size_kb(memory["size"])})
 
     # -- what stands before ----------------------------------------------------------------
 
@@ -208,7 +208,9 @@ class Witness:
             reason = f"memory pressure for {pressure['of']} being {pressure['is']}"
             self._pressure = f"{reason} > {pressure['limit']}{span}", line.number
             return
-        known = ":" in text or "mem=" in text or "describe pod" in text
+        known = (
+            ":" in text or "=" in text or text.startswith(("Job <", "0")) or "describe pod" in text
+        )
         if not known and not text.startswith(DOTS):
             return
         if self._names.take(line):
@@ -231,9 +233,9 @@ class Witness:
             case "systemd-oomd" if found.cgroup is not None and found.used_kb is None:
                 used = self._candidates.get(found.cgroup)
                 self._candidates, self._candidate = {}, ""
-                return self._because_of_pressure(msgspec.structs.replace(found, used_kb=used))
+                return self._because_of_pressure(replace(found, used_kb=used))
             case "ecs" if found.container_name is None:
-                return msgspec.structs.replace(
+                return replace(
                     found, container_name=self._names.container(line.number, _RECORD_LINES)
                 )
             case "earlyoom":
@@ -241,15 +243,15 @@ class Witness:
             case "nohang" if found.pid is None and self._victim is not None:
                 pid, comm, number = self._victim
                 if found.source.line - number <= _NEAR_LINES:
-                    found = msgspec.structs.replace(found, pid=pid, comm=comm)
+                    found = replace(found, pid=pid, comm=comm)
                 return self._with_used(found)
-            case "pbs" if found.job is None:
+            case "pbs" | "lsf" | "slurm" | "htcondor" if found.job is None:
                 job = self._names.named("job", line.number, _JOB_LINES)
-                return msgspec.structs.replace(found, job=job)
+                return replace(found, job=job)
             case "heroku":
                 return self._with_used(found)
             case "systemd" if found.unit is None:
-                return msgspec.structs.replace(found, unit=self._names.named("unit", line.number))
+                return replace(found, unit=self._names.named("unit", line.number))
         return found
 
     def _of_old_earlyoom(self, line: Line) -> Evidence | None:
@@ -257,9 +259,7 @@ class Witness:
         if self._limits is None or _EARLYOOM_OLD.match(line.text) is None:
             return None
         near = 0 <= line.number - self._limits[1] <= _LIMITS_LINES
-        return (
-            evidence_in(msgspec.structs.replace(line, tag="earlyoom"), self._file) if near else None
-        )
+        return evidence_in(replace(line, tag="earlyoom"), self._file) if near else None
 
     def _below_limits(self, found: Evidence) -> Evidence:
         """With the limits that earlyoom printed before its signal."""
@@ -270,7 +270,7 @@ class Witness:
         elif found.kind == "kill" and self._limits is not None:
             reason, at = self._limits
             if 0 <= found.source.line - at <= _LIMITS_LINES:
-                return msgspec.structs.replace(found, reason=reason)
+                return replace(found, reason=reason)
         return found
 
     def _of_resource(self, found: Evidence, line: Line) -> Evidence:
@@ -280,12 +280,12 @@ class Witness:
             self._names.put("resource", resource["name"], line.number)
         if found.kind != "eviction" or found.reason is not None:
             return found
-        return msgspec.structs.replace(found, reason=self._names.named("resource", line.number))
+        return replace(found, reason=self._names.named("resource", line.number))
 
     def _with_used(self, found: Evidence) -> Evidence:
         if self._used is None or found.source.line - self._used[1] > _NEAR_LINES:
             return found
-        return msgspec.structs.replace(found, used_kb=found.used_kb or self._used[0])
+        return replace(found, used_kb=found.used_kb or self._used[0])
 
     def _of_pod(self, found: Evidence, line: Line) -> Evidence:
         """What a description, a list of events or a record says of the object."""
@@ -294,6 +294,8 @@ class Witness:
         namespace = _ROW_NAMESPACE.match(text) if thing is not None else None
         where = _FROM_NODE.search(text)
         about = line.about or {}
+        if about.get("is_object"):
+            return _of_object(found, about)
         pod = found.pod or about.get("pod")
         name = found.container_name or about.get("container")
         node = found.node or (where["node"] if where else None)
@@ -306,7 +308,7 @@ class Witness:
             name = name or self._names.section(number, _NEAR_LINES)
         elif found.by == "docker" and found.container is None:
             name = name or self._names.named("name", number)
-        return msgspec.structs.replace(
+        return replace(
             found,
             pod=pod,
             namespace=(namespace["namespace"] if namespace else None)
@@ -324,6 +326,24 @@ class Witness:
         if found.by == "unknown":
             return self._names.named("containerid", number, _STATE_LINES)
         return self._names.named("id" if found.by == "docker" else "containerid", number)
+
+
+def _of_object(found: Evidence, about: dict[str, Any]) -> Evidence:
+    """What a printed object says of a container that was killed."""
+    code = about.get("exit_code", "")
+    return replace(
+        found,
+        pod=about.get("pod"),
+        namespace=about.get("namespace"),
+        node=about.get("node"),
+        container=about.get("id"),
+        container_name=about.get("container"),
+        exit_code=int(code) if code.isdecimal() and len(code) < _MAX_DIGITS else None,
+        limit_kb=about.get("limit"),
+    )
+
+
+_MAX_DIGITS = 5
 
 
 def _is_of_a_pod(found: Evidence) -> bool:
@@ -375,12 +395,10 @@ def _driver(held: Evidence, text: str) -> Evidence | None:
     if free is not None:
         invoker = f"{free['comm']}[{free['pid']}]" if free["comm"] else None
         used = size_kb(free["free"])
-        return msgspec.structs.replace(
-            held, text=f"{held.text} {text}", used_kb=used, invoker=invoker
-        )
+        return replace(held, text=f"{held.text} {text}", used_kb=used, invoker=invoker)
     if cache is not None:
         reason = f"file cache {cache['cache']} was below its limit of {cache['limit']}"
-        return msgspec.structs.replace(held, text=f"{held.text} {text}", reason=reason)
+        return replace(held, text=f"{held.text} {text}", reason=reason)
     return held if text.startswith("Free memory is") else None
 
 
@@ -389,7 +407,7 @@ def _freed(held: Evidence, line: Line) -> Evidence | None:
     freed = _LMKD_FREES.search(line.text)
     if freed is None or held.used_kb is not None:
         return None
-    return msgspec.structs.replace(held, used_kb=size_kb(freed["used"]), reason=freed["reason"])
+    return replace(held, used_kb=size_kb(freed["used"]), reason=freed["reason"])
 
 
 _LMKD_FREES = re.compile(
@@ -402,7 +420,7 @@ def _outcome(held: Evidence, line: Line) -> Evidence | None:
     outcome = _EARLYOOM_OUTCOME.search(line.text) if line.tag in (None, "earlyoom") else None
     if outcome is None:
         return None
-    return msgspec.structs.replace(held, exited=outcome["exited"] is not None)
+    return replace(held, exited=outcome["exited"] is not None)
 
 
 def _peak(held: Evidence, line: Line) -> Evidence | None:
@@ -410,7 +428,7 @@ def _peak(held: Evidence, line: Line) -> Evidence | None:
     peak = _PEAK.match(line.text)
     if peak is None or peak["unit"] != held.unit:
         return None
-    return msgspec.structs.replace(held, used_kb=size_kb(peak["used"]))
+    return replace(held, used_kb=size_kb(peak["used"]))
 
 
 def _peak_of_lsf(held: Evidence, line: Line) -> Evidence | None:
@@ -418,7 +436,7 @@ def _peak_of_lsf(held: Evidence, line: Line) -> Evidence | None:
     peak = _LSF_PEAK.match(line.text)
     if peak is None or line.number - held.source.line > _JOB_LINES:
         return None
-    return msgspec.structs.replace(held, used_kb=size_kb(peak["used"]))
+    return replace(held, used_kb=size_kb(peak["used"]))
 
 
 _LSF_PEAK = re.compile(r"Max Memory : +(?P<used>[\d.]+ [KMGT]?B(?:ytes)?)")
@@ -429,7 +447,7 @@ def _job(held: Evidence, line: Line) -> Evidence | None:
     job = PBS_JOB.search(line.text)
     if job is None or held.job is not None or line.number - held.source.line > _JOB_LINES:
         return None
-    return msgspec.structs.replace(held, job=job["job"])
+    return replace(held, job=job["job"])
 
 
 _CONTINUED: dict[str, Callable[[Evidence, Line], Evidence | None]] = {

@@ -27,6 +27,35 @@ NOTICE_FORMS = (
         words=("OOM encountered",),
         killer="kernel",
     ),
+    Form(
+        "node-problem-detector",
+        "notice",
+        r"(?<![\w#/])(?P<reason>OOMKilling)\b(?!['\"]?\s*[:=]\s*(?:false|true|\"?0))",
+        words=("OOMKilling",),
+        killer="kernel",
+    ),
+    Form(
+        "kubelet",
+        "notice",
+        r"^(?:(?=.*?containerID:\w+://" + ID + r"))?.*?\breason:(?P<reason>OOM ?Killed)\b",
+        words=("reason:OOM",),
+        killer="kernel",
+    ),
+    Form(
+        "flux",
+        "notice",
+        r"flux-shell\[\d+\]: (?:ERROR: )?oom: (?P<reason>Memory cgroup out of memory): killed "
+        r"(?P<processes>\d+) tasks?(?: on (?P<node>[\w.-]+\w))?",
+        words=("flux-shell",),
+        killer="kernel",
+    ),
+    Form(
+        "htcondor",
+        "notice",
+        r"(?:\b(?P<job>\d+\.\d+)\b.*?|[Jj]ob.{0,40}?)\b(?P<reason>put on hold by \S+ due to memory "
+        r"usage [\w.]+\w)",
+        words=("due to memory usage",),
+    ),
     # BCC's oomkill and bpftrace's oomkill.bt.
     Form(
         "oomkill",
@@ -70,8 +99,8 @@ NOTICE_FORMS = (
     Form(
         "kubelet",
         "notice",
-        r"(?<![\w#/])(?P<reason>OOMKilled|OOMKilling)\b(?!['\"]?\s*[:=]\s*(?:false|true|\"?0))"
-        r"|\"reason\": ?\"(?P<spaced>OOM Killed)\"",
+        r"(?<![\w#/.])(?P<reason>OOMKilled|OOMKilling)\b(?!['\"]?\s*[:=]\s*(?:false|true|\"?0))"
+        r"|\"?reason\"?: ?\"?(?P<spaced>OOM Killed)\b",
         words=("OOMKill", "OOM Killed"),
         killer="kernel",
     ),
@@ -85,6 +114,12 @@ NOTICE_FORMS = (
         "containerd",
         "notice",
         r"/tasks/oom\b.{0,60}?(?:container_?[iI][dD]\\*\"?[:=]\s*\\*\"?|container=)" + ID,
+        words=("/tasks/oom",),
+    ),
+    Form(
+        "containerd",
+        "notice",
+        r"/tasks/oom \{\"container_id\": ?\"(?P<name>[\w.-]+)\"",
         words=("/tasks/oom",),
     ),
     Form(
@@ -155,6 +190,14 @@ NOTICE_FORMS = (
         UNIT + r": (?P<reason>Failed with result 'oom-kill')",
         words=("oom-kill",),
     ),
+    Form("systemd", "notice", r"^(?P<reason>Result=oom-kill)$", words=("oom-kill",)),
+    Form(
+        "kernel",
+        "notice",
+        r"^oom_kill (?P<count>[1-9]\d{0,8})$",
+        words=("oom_kill ",),
+        killer="kernel",
+    ),
     Form(
         "systemd",
         "notice",
@@ -181,6 +224,12 @@ NOTICE_FORMS = (
         "notice",
         r"slurmstepd(?:-\S+)?: error: (?P<reason>Exceeded (?:job|step) memory limit)",
         words=("memory limit",),
+    ),
+    Form(
+        "slurm",
+        "notice",
+        r"^(?P<job>\d+(?:_\d+)?(?:\.\w+)?)[\s|].*?\b(?P<reason>OUT_OF_ME(?:MORY|\+))",
+        words=("OUT_OF_ME",),
     ),
     Form(
         "slurm",

@@ -112,7 +112,7 @@ class Escalation:
     def escalate(self, t_s: float, level: int) -> tuple[Signal, ...]:
         """SIGKILL for those who were asked to leave and did not.
 
-        Only while memory is still short: whoever takes its time but is not needed any more may.
+        Only while memory is still low: a process that takes its time but need not die any more may.
         """
         found = []
         for dying in self._dying.values():
