@@ -132,7 +132,7 @@ def test_kubelet_runtime_and_kernel_are_one_incident_with_the_pods_name(
     assert "the memory cgroup of pod shop/web-6d9f, container nginx ran out of memory" in text
     assert "containerd: time=" in text
     assert "System OOM encountered" in text
-    assert "kubelet evicted pod shop/cache-0, as the node ran short" in text
+    assert "kubelet evicted pod shop/cache-0, as the node ran low" in text
     assert "kubectl get pods" not in text
     assert "crictl" not in text
     redacted = oomkit("explain", "--redact", str(log)).stdout
