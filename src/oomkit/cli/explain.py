@@ -276,12 +276,12 @@ def _write_page(logs: "Sequence[ReadLog]", page: str, last: int | None) -> int:
     text = page_text(
         items, found.reports, found.evidence, found.incidents, found.tables, found.no_kill
     )
+    if page == "-":
+        sys.stdout.buffer.write(text.encode())
+        return int(found.is_bad_news)
     try:
-        if page == "-":
-            sys.stdout.buffer.write(text.encode())
-        else:
-            with open_output(page) as file:
-                file.write(text.encode())
+        with open_output(page) as file:
+            file.write(text.encode())
     except OSError as error:
         fail(f"--html: {page}: {error.strerror}")
     return int(found.is_bad_news)

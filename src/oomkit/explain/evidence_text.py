@@ -14,6 +14,7 @@ _NAMES = {
     "lsf": "LSF",
     "flux": "Flux",
     "mesos": "Mesos",
+    "azure": "Azure Container Apps",
     "yarn": "YARN's node manager",
     "htcondor": "HTCondor",
     "heroku": "Heroku",
