@@ -167,7 +167,7 @@ def test_the_live_machine_by_statm_and_by_status(tmp_path: Path) -> None:
     held = bytearray(30 << 20)
     held[::4096] = b"x" * len(held[::4096])
     sizes = ProcessSizes("/proc")
-    sizes.look(0, 0.0, everybody=True)
+    sizes.look(0, 0.0, full=True)
     places = Places()
     watched = ProcessFiles(os.getpid(), Wanted(places, frozenset({"exe", "cmdline"}), {}), 1e9)
     one = watched.candidate

@@ -149,7 +149,7 @@ def test_the_effective_rule_for_one_process_is_told() -> None:
     )
 
     def rule(one: Candidate, *others: Candidate) -> str:
-        return "\n".join(effective(chosen, one, everybody=(one, *others) if others else ()))
+        return "\n".join(effective(chosen, one, processes=(one, *others) if others else ()))
 
     assert rule(process(5, comm="sshd")) == "sshd[5] is never chosen: never: comm sshd"
     assert rule(INIT) == "init[1] is never chosen: init"
@@ -177,7 +177,7 @@ def test_what_a_process_counts_for_has_a_unit_and_no_exponent() -> None:
     assert why.endswith("oom_score 1,023 + comm a 300 = 1,323")
     sizes = policy(whom={"by": "rss"})
     lines = effective(
-        sizes, process(6, 100), everybody=(process(6, 100), process(7, 3000, comm="big"))
+        sizes, process(6, 100), processes=(process(6, 100), process(7, 3000, comm="big"))
     )
     assert lines[0] == "p6[6] can be chosen: number 2 of 2 that could be"
     assert lines[1].endswith("its resident memory: rss 100 MiB")

@@ -161,7 +161,7 @@ class Redactor:
         return self._token("container", container[:ID_CHARS])
 
     def _id(self, kind: str, name: str) -> str:
-        """A pod's or a container's token, by the part of its id that everybody prints."""
+        """A pod's or a container's token, by the part of its id that is commonly printed."""
         if kind == "container":
             return self._token(kind, name[:ID_CHARS])
         token = self._token(kind, name.replace("_", "-"))

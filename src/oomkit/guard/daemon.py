@@ -96,7 +96,7 @@ class Daemon:
         self._install(settings.plan)
 
     def run(self) -> None:
-        """Guard until told to stop."""
+        """Guard until stopped."""
         self.start()
         next_s = 0.0
         while not self._stopping:
@@ -325,7 +325,7 @@ class Daemon:
 
     def _rehearse(self) -> None:
         """Go the whole way but for the signal, so that all it needs is in memory by then."""
-        decider = self._new_decider(self._plan)  # whose decisions nobody carries out
+        decider = self._new_decider(self._plan)  # its decisions are not carried out
         reading = self._sensors.reading(self._clock())
         if reading is not None:
             decider.look(reading)

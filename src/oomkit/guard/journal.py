@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 """Of the records; a change that would mislead a reader of the old ones gets a new number."""
 KEPT = 4
-"""So many full files are kept, each a chance more for whoever takes them into the history."""
+"""Number of full files that are kept until they are imported into the history."""
 MODE = 0o640
 _FLAGS = os.O_RDWR | os.O_APPEND
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -137,7 +137,7 @@ class Journal:
                 self.fault = _said(error)
 
     def reopen(self) -> None:
-        """Open the file anew at the next flush, for whoever moved it away (logrotate)."""
+        """Open the file again at the next flush, after logrotate moved it away."""
         self._reopen = True
         if not self._deferred:
             self.flush()

@@ -90,7 +90,7 @@ def _wait_empty(
 
 
 STEADY = 1 / 128
-"""Memory may fall by this share before the time until the next look is found anew."""
+"""Memory may fall by this share before the time until the next look is computed again."""
 
 
 class Calm:
