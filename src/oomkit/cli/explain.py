@@ -132,8 +132,7 @@ def _read(
     if redactor is not None:
         return found
     return [
-        _with_owners(log) if name is None else log
-        for name, log in zip(names, found, strict=True)
+        _with_owners(log) if name is None else log for name, log in zip(names, found, strict=True)
     ]
 
 
