@@ -16,14 +16,14 @@ from oomkit.klog.records import Report
 from oomkit.klog.replay import replay_all
 
 SETTLE_S = 1.0
-"""A report is taken to be over after so long a silence."""
+"""Seconds of silence after which a report is taken to be over."""
 _POLL_S = 0.2
 _CHUNK_BYTES = 1 << 16
 _JOURNAL = ("journalctl", "--quiet", "--dmesg", "--output=short-iso-precise")
 
 
 def follow(name: str | None, redactor: Redactor | None = None) -> Iterator[Report | Evidence]:
-    """Yield what a log tells and will tell: reports, replayed, and what others say.
+    """Yield what a log holds and will hold: reports, replayed, and what others say.
 
     Ends with a pipe's writer, never with a file or the running kernel's log.
 
@@ -64,7 +64,7 @@ def _opened(name: str | None) -> tuple[Iterator[bytes | None], str]:
 
 
 def _told(chunks: Iterator[bytes | None], name: str) -> Iterator[Report | Evidence]:
-    """Yield what bytes tell; an empty chunk says that nothing came for a while, None that what
+    """Yield what bytes hold; an empty chunk says that nothing came for a while, None that what
     comes now is another file.
     """
     parser = Parser(name, evidence=True)

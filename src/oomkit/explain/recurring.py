@@ -1,4 +1,4 @@
-"""What recurs across a long log: who ran out, and who died, how often."""
+"""What recurs across a long log: which cgroups ran out, which processes were killed, how often."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -36,7 +36,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tables(msgspec.Struct, frozen=True, kw_only=True):
-    """Incidents by who ran out and by who died, the most frequent first."""
+    """Incidents by what ran out and by what was killed, the most frequent first."""
 
     cgroup: tuple[Row, ...] = ()
     unit: tuple[Row, ...] = ()
