@@ -7,8 +7,15 @@ import re
 
 from oomkit.policy.engine.conditions import CALM, MACHINE, Evidence
 from oomkit.policy.engine.history import History
-from oomkit.policy.engine.pace import INFINITY, Pace, fill_pace_kb_s, wait_s
-from oomkit.policy.engine.reading import CgroupReading, Reading, available_kb, left_kb
+from oomkit.policy.engine.pace import fill_pace_kb_s, wait_s
+from oomkit.policy.engine.reading import (
+    INFINITY,
+    CgroupReading,
+    Pace,
+    Reading,
+    available_kb,
+    left_kb,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
