@@ -243,7 +243,7 @@ def test_a_cgroup_has_the_limit_of_the_nearest_one_above(tmp_path: Path, version
     assert read_group(Places(cgroups=str(tmp_path), cgroup_version=version), "/gone") is None
 
 
-def test_a_pressure_file_that_is_empty_tells_nothing() -> None:
+def test_a_pressure_file_that_is_empty_shows_nothing() -> None:
     assert pressure_us(b"") == (None, None)
     assert pressure_us(None) == (None, None)
 
@@ -272,7 +272,7 @@ def test_who_would_die_with_a_group_is_found_however_small(proc: Proc, tmp_path:
     warm.close()
 
 
-def test_everybody_below_a_process_is_found() -> None:
+def test_all_below_a_process_is_found() -> None:
     script = "import subprocess as s, sys; s.run([sys.executable, '-c', 'input()'])"
     with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE) as parent:
         end = time.monotonic() + 10

@@ -37,7 +37,7 @@ def follow(name: str | None, redactor: Redactor | None = None) -> Iterator[Repor
     """
     waiting: list[Report] = []
     replayed = replay_all(iter(waiting.pop, None))
-    for record in _told(*_opened(name)):
+    for record in _read(*_opened(name)):
         if isinstance(record, Report):
             waiting.append(record if redactor is None else redactor.report(record))
             yield next(replayed)
@@ -63,7 +63,7 @@ def _opened(name: str | None) -> tuple[Iterator[bytes | None], str]:
     return _pipe(fd, name), name
 
 
-def _told(chunks: Iterator[bytes | None], name: str) -> Iterator[Report | Evidence]:
+def _read(chunks: Iterator[bytes | None], name: str) -> Iterator[Report | Evidence]:
     """Yield what bytes hold; an empty chunk says that nothing came for a while, None that what
     comes now is another file.
     """

@@ -63,7 +63,7 @@ def tables(
             for item in innermost(joined(evidence[e] for e in incident.evidence)):
                 said = by_evidence(item)
                 if said is not None:
-                    counts.setdefault(said, []).append((incident.number, _dead(item), item))
+                    counts.setdefault(said, []).append((incident.number, _deaths(item), item))
         rows = [_row(name, uses) for name, uses in counts.items()]
         return tuple(sorted(rows, key=lambda row: (-row.incidents, -row.killed, row.name)))
 
@@ -75,7 +75,7 @@ def tables(
     )
 
 
-def _dead(item: Evidence) -> int:
+def _deaths(item: Evidence) -> int:
     """How many died by what others say, as far as they say it."""
     if item.processes is not None:
         return item.processes

@@ -72,7 +72,7 @@ class KernelKills:
         self.missing: list[str] = []
         self._seen = seen
         self._boot = read_boot_id()
-        self.kmsg_seq = self._told_seq()
+        self.kmsg_seq = self._reported_seq()
         self._cgroups = cgroups
         self._report: list[bytes] = []
         self._report_bytes = 0
@@ -122,7 +122,7 @@ class KernelKills:
         elif self._unseen_since_s is None:
             self._unseen_since_s = mono_s
         if self._unseen and (final or mono_s - (self._unseen_since_s or mono_s) >= GRACE_S):
-            found.append(_stamped(self._untold(), None, since_s, mono_s, wall_s))
+            found.append(_stamped(self._unreported(), None, since_s, mono_s, wall_s))
         elif seen:
             self._by_cgroup = self._walk()
         if seen:
@@ -141,7 +141,7 @@ class KernelKills:
                 os.close(fd)
         self.kmsg_fd = self._vmstat_fd = -1
 
-    def _told_seq(self) -> int:
+    def _reported_seq(self) -> int:
         """The place in this boot's log up to which kills were reported before."""
         if self._seen is None:
             return -1
@@ -174,7 +174,7 @@ class KernelKills:
         except OSError as error:
             self.missing.append(f"the place in the kernel's log: {error.strerror}")
 
-    def _untold(self) -> CountedKillsRecord:
+    def _unreported(self) -> CountedKillsRecord:
         """Kills that only the counter shows, and the cgroups that lost processes."""
         before, self._by_cgroup = self._by_cgroup, self._walk()
         grown = {p: n - before.get(p, 0) for p, n in self._by_cgroup.items()}

@@ -44,7 +44,7 @@ class Reach:
             groups: the memory cgroups.
         """
         crowd = _Crowd(processes, groups if self._oom_group else ())
-        refused = self._with_those_who_die_along(crowd, refused)
+        refused = self._with_kill_scope(crowd, refused)
         considered = crowd.one_of_each_memory(considered)
         if self._level == "cgroup":
             return self._by_cgroup(considered, crowd, refused)
@@ -58,7 +58,7 @@ class Reach:
             found.append(one)
         return found
 
-    def _with_those_who_die_along(self, crowd: "_Crowd", refused: dict[int, str]) -> dict[int, str]:
+    def _with_kill_scope(self, crowd: "_Crowd", refused: dict[int, str]) -> dict[int, str]:
         """Refuse processes that can't be killed without a refused one, or without too many."""
         found = dict(refused)
         for candidate in crowd.inseparable:
