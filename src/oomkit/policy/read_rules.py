@@ -143,7 +143,7 @@ def _comm_patterns(value: Any) -> tuple[str, ...]:
 
 
 PLENTY = 0.5
-"""With more than this share available nobody is killed, whatever a file says."""
+"""With more than this share available no process is killed, whatever a file says."""
 
 
 def read_rule(table: Table) -> Rule:
