@@ -329,3 +329,17 @@ def test_free_swap_is_no_more_than_there_is(tmp_path: Path) -> None:
         assert (reading.swap_total_kb, reading.swap_free_kb) == (0, 0)
     finally:
         sources.close()
+
+
+@pytest.mark.parametrize("text", ["State: x y z a b c", "1 2 3", "", "1 x 3 4 5 6 7"])
+def test_a_process_whose_sizes_can_not_be_read_is_left_out(proc: Proc, text: str) -> None:
+    proc.put(10, 5000)
+    proc.put(11, 6000)
+    sizes = ProcessSizes(str(proc.directory))
+    sizes.look(0, 0.0, everybody=True)
+    assert sorted(sizes.kb) == ["10", "11"]
+    (proc.directory / "11/statm").write_text(text)
+    sizes.look(0, 0.0, everybody=True)
+    assert sizes.kb == {"10": 5000}
+    assert not sizes.exact("11")
+    sizes.close()
