@@ -18,7 +18,7 @@ import pytest
 
 from oomkit.cli import agree
 from oomkit.cli.group import COMMANDS
-from oomkit.cli.progress import _fitting
+from oomkit.cli.progress import fitting
 from oomkit.views.kernels import bootable_lines
 from tests.conftest import Command
 
@@ -139,16 +139,16 @@ def test_agree_plays_the_battery_of_the_source_or_the_installed_one(
     monkeypatch.setattr(sys, "prefix", f"{tmp_path}/venv")
     installed = tmp_path / "venv/share/oomkit/scenarios/battery"
     with pytest.raises(SystemExit) as end:
-        agree._battery()
+        agree.battery()
     assert end.value.code == 2
     assert capsys.readouterr().err == (
         f"oomkit: scenarios/battery: no such directory here, and none at {installed}: expected a "
         "directory or scenarios to play\n"
     )
     installed.mkdir(parents=True)
-    assert agree._battery() == str(installed)
+    assert agree.battery() == str(installed)
     (tmp_path / "scenarios/battery").mkdir(parents=True)
-    assert agree._battery() == "scenarios/battery"
+    assert agree.battery() == "scenarios/battery"
 
 
 def test_a_reader_of_errors_that_left_does_not_hide_the_status() -> None:
@@ -399,8 +399,8 @@ def test_both_names_of_an_option_work(oomkit: Command) -> None:
 
 def test_a_progress_line_is_never_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "20")
-    assert _fitting("x" * 50) == "x" * 16 + "..."
-    assert _fitting("short") == "short"
+    assert fitting("x" * 50) == "x" * 16 + "..."
+    assert fitting("short") == "short"
 
 
 def test_an_interrupt_that_a_finalizer_swallowed_comes_again() -> None:

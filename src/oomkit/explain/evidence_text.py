@@ -3,10 +3,9 @@
 import re
 from collections.abc import Iterable, Sequence
 
-import msgspec
-
 from oomkit.explain.cgroup_names import place
 from oomkit.klog.evidence import Evidence
+from oomkit.records import replace
 from oomkit.render.quantities import count_of, kb, label
 
 _NAMES = {
@@ -58,7 +57,7 @@ def name_of(by: str) -> str:
 
 
 def key_of(item: Evidence) -> tuple[str, ...] | None:
-    """What tells whether two lines are about the same; None where a line names nothing."""
+    """The key by which two lines are about the same; None where a line names nothing."""
     unit = item.unit or place(item.cgroup).unit
     if item.pid is not None:
         return ("pid", str(item.pid))
@@ -92,7 +91,7 @@ def joined(items: Iterable[Evidence]) -> list[Evidence]:
         exited = True if True in (base.exited, other.exited) else base.exited
         if exited is None and base.kind == other.kind == "kill" and base.by in _SIGNALLERS:
             exited = False
-        found[key] = msgspec.structs.replace(base, **filled, exited=exited)
+        found[key] = replace(base, **filled, exited=exited)
     return list(found.values())
 
 
@@ -102,7 +101,7 @@ def _weight(item: Evidence) -> bool:
 
 
 def subject(item: Evidence) -> str:
-    """Whom a line is about; where it names nobody, the line itself."""
+    """What a line is about; where it names nothing, the line itself."""
     if item.comm is not None and item.pid is not None:
         where = f" in pod {_pod(item)}" if item.pod else ""
         where += f" on node {item.node}" if item.node else ""
@@ -177,8 +176,8 @@ def sentence(item: Evidence) -> str:
             f"{_notice(item, who)}{_held(item)}{_often(item)}; the kernel's own report is not here"
         )
     return (
-        f"{subject(item)}: SIGKILL, and nothing here shows that memory was why; anybody may have "
-        "sent it"
+        f"{subject(item)}: SIGKILL, and nothing here shows that memory was the reason; any "
+        "process may have sent it"
     )
 
 
@@ -235,7 +234,7 @@ def _notice(item: Evidence, who: str) -> str:
 
 
 def is_for_memory(item: Evidence) -> bool:
-    """Whether a line tells of a death for want of memory, and not of disk or for no known cause."""
+    """Whether a line reports a death for lack of memory, and not of disk or for no known cause."""
     if item.kind == "eviction":
         return item.reason is None or "memory" in item.reason
     return item.kind in ("kill", "notice")
@@ -254,7 +253,7 @@ def _eviction(item: Evidence) -> str:
     numbers = f" ({container}{', '.join(parts)})" if parts else ""
     node = f" {item.node}" if item.node else ""
     short = item.reason or ("memory" if "memory" in item.text else "memory, disk or process ids")
-    text = f"{name_of(item.by)} evicted {who}{numbers}, as the node{node} ran short of {short}"
+    text = f"{name_of(item.by)} evicted {who}{numbers}, as the node{node} ran low on {short}"
     return f"{text}{_often(item)}; no OOM kill"
 
 
@@ -305,7 +304,7 @@ def _often(item: Evidence) -> str:
 
 
 def no_kill_text(items: Sequence[Evidence], count: int) -> str:
-    """One sentence where requests failed or memory was short, and nobody was killed."""
+    """One sentence where requests failed or memory was low, and no process was killed."""
     parts = []
     for means in dict.fromkeys(item.means for item in items):
         same = [item for item in items if item.means == means]

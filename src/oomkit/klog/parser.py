@@ -3,8 +3,6 @@
 import re
 from typing import Any
 
-import msgspec
-
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines.clean import QuotedPrintable, clean_bytes, split_joined
 from oomkit.klog.lines.csv_rows import line_of_row
@@ -30,6 +28,7 @@ from oomkit.klog.report.tasks import row_expression
 from oomkit.klog.userspace.context import Witness
 from oomkit.klog.userspace.objects import in_one_line
 from oomkit.klog.userspace.reader import may_tell
+from oomkit.records import replace
 
 MAX_LINE_CHARS = 4096
 """Longer lines are cut: no kernel prints them."""
@@ -66,7 +65,7 @@ class Parser:
         i = 0
         while i < len(lines):
             taken = self._pass_over(lines, i, first_line + i) if self._unrelated else 0
-            taken = taken or self._take_alike(lines, i, first_line + i)
+            taken = taken or self.take_alike(lines, i, first_line + i)
             if taken:
                 i += taken
                 continue
@@ -99,7 +98,7 @@ class Parser:
         self._unrelated += count
         return count
 
-    def _take_alike(self, lines: list[str], first: int, number: int) -> int:
+    def take_alike(self, lines: list[str], first: int, number: int) -> int:
         """Take rows, frames and lines of the memory part in the short way; returns how many."""
         in_table, columns = self._assembler.in_table, self._assembler.columns
         in_memory = False
@@ -245,7 +244,7 @@ class Parser:
         if not isinstance(record, Report) or record.invoker is None:
             return record
         invoker = self._prefix.without_learned(record.invoker)
-        return msgspec.structs.replace(record, invoker=invoker)
+        return replace(record, invoker=invoker)
 
     def finish(self) -> list[Report | Evidence]:
         """End of the log: give what is left."""

@@ -58,7 +58,7 @@ def read_records(name: str | None) -> Iterator[Report | Evidence | KernelName]:
         LogError: the log can't be read.
     """
     with open_log(name) as log:
-        yield from _scan(log, log.name, evidence=True)
+        yield from scan_records(log, log.name, evidence=True)
 
 
 def read_log(name: str | None) -> Iterator[Report]:
@@ -81,14 +81,14 @@ def read_bytes(data: bytes, name: str = "-") -> Iterator[Report]:
 
 def read_evidence(data: bytes, name: str = "-") -> Iterator[Evidence]:
     """Yield what others than the kernel tell in bytes of a log."""
-    for record in _scan(io.BytesIO(data), name, evidence=True):
+    for record in scan_records(io.BytesIO(data), name, evidence=True):
         if isinstance(record, Evidence):
             yield record
 
 
 def read_stream(source: Readable, name: str) -> Iterator[Report]:
     """Yield the reports of anything that can be read into a buffer."""
-    for record in _scan(source, name, evidence=False):
+    for record in scan_records(source, name, evidence=False):
         if isinstance(record, Report):
             yield record
 
@@ -118,9 +118,16 @@ class _Again:
         return len(part)
 
 
-def _scan(
+def scan_records(
     source: Readable, name: str, *, evidence: bool
 ) -> Iterator[Report | Evidence | KernelName]:
+    """Yield the records of a log, and last the kernels that it names.
+
+    Args:
+        source: the log's bytes.
+        name: what the records call it.
+        evidence: also what others than the kernel say of a death.
+    """
     parser = Parser(name, evidence=evidence)
     head = _head_of(source)
     if evidence and len(head) <= WHOLE_BYTES and _OBJECT.search(head) is not None:

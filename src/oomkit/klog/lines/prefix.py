@@ -9,8 +9,6 @@ import re
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import msgspec
-
 from oomkit.klog.lines import dates
 from oomkit.klog.lines.clean import without_cut_end
 from oomkit.klog.lines.learned import LearnedPrefixes
@@ -26,9 +24,10 @@ from oomkit.klog.lines.pieces import (
     TAG_AFTER,
 )
 from oomkit.klog.lines.syslog import KERNEL_TAGS, SYSLOG_LINE
+from oomkit.records import Record
 
 
-class Line(msgspec.Struct, kw_only=True, gc=False):
+class Line(Record, kw_only=True, gc=False):
     """A line of a log without its prefix.
 
     Attributes:

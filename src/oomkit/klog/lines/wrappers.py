@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
-
 from oomkit.klog.lines.clean import clean, split_joined
 from oomkit.klog.lines.prefix import Line, strip_prefix
+from oomkit.records import DecodeError, from_json
 
 TEXT_KEYS = ("MESSAGE", "log", "message", "msg", "line", "textPayload", "_raw", "@message")
 _TIME_KEYS = ("_SOURCE_REALTIME_TIMESTAMP", "__REALTIME_TIMESTAMP", "time", "@timestamp",
@@ -60,8 +59,8 @@ def is_list_of_strings(raw: str) -> bool:
 
 def _decoded(text: str) -> object:
     try:
-        decoded: object = msgspec.json.decode(text.encode())
-    except (msgspec.DecodeError, RecursionError):
+        decoded: object = from_json(text.encode())
+    except (DecodeError, RecursionError):
         return None
     return decoded
 
@@ -364,7 +363,7 @@ class PrettyReader:
 
 def _json_value(value: str) -> object:
     try:
-        decoded: object = msgspec.json.decode(value.encode())
-    except (msgspec.DecodeError, RecursionError):
+        decoded: object = from_json(value.encode())
+    except (DecodeError, RecursionError):
         return None
     return decoded

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from oomkit.klog.lines.clean import MAX_MARK, is_left_out
 from oomkit.klog.lines.prefix import Line
-from oomkit.klog.records import KernelName, Report
+from oomkit.klog.records import Damage, KernelName, Report
 from oomkit.klog.report.builder import Builder
 from oomkit.klog.report.endings import Endings
 from oomkit.klog.report.header import (
@@ -262,7 +262,8 @@ class Assembler(Endings):
         report = self._reports.current(line)
         if report is None or report.ended:
             return None
-        kind = "table_truncated" if report.has_table and not report.table_done else "lines_lost"
+        inside = report.has_table and not report.table_done
+        kind: Damage = "table_truncated" if inside else "lines_lost"
         report.problem(kind, "the log lost lines here", line.number)
         return report
 
@@ -279,7 +280,7 @@ class Assembler(Endings):
         if report is None or report.ended or not report.strong:
             return None
         inside = report.has_table and bool(report.tasks or report.rows) and not report.table_done
-        kind = "table_truncated" if inside else "lines_lost"
+        kind: Damage = "table_truncated" if inside else "lines_lost"
         report.problem(kind, "lines were left out here", line.number)
         return report
 

@@ -3,12 +3,11 @@
 import re
 from collections.abc import Callable
 
-import msgspec
-
 from oomkit.klog import version_texts
 from oomkit.klog.lines.prefix import Line
 from oomkit.klog.records import (
     MAX_PROBLEMS,
+    Damage,
     Killed,
     Problem,
     Reaped,
@@ -23,6 +22,7 @@ from oomkit.klog.report.memcg import MemcgPart
 from oomkit.klog.report.meminfo import MemoryPart, page_kb
 from oomkit.klog.report.scope import beancounter, has_stack, what_ran_out
 from oomkit.klog.report.tasks import guess_columns, is_whole_row, parse_row, rows_of
+from oomkit.records import replace
 
 _MIN_ROWS = 2
 """So many rows of a table show one; a single line may only look like a row."""
@@ -118,11 +118,11 @@ class Builder:
         """It has a table or rows of one."""
         return self.columns is not None or bool(self.rows or self.tasks)
 
-    def problem(self, kind: str, text: str, line: int | None = None) -> None:
+    def problem(self, kind: Damage, text: str, line: int | None = None) -> None:
         """Note damage once."""
         if sum(known.kind == kind for known in self.problems) >= MAX_PROBLEMS:
             return
-        found = msgspec.convert({"kind": kind, "text": text, "line": line}, Problem)
+        found = Problem(kind=kind, text=text, line=line)
         if found not in self.problems:
             self.problems.append(found)
 
@@ -171,7 +171,7 @@ class Builder:
         if len(pid) > len(tgid) and pid.endswith(tgid):
             # Characters of another line stand before the pid: console output was lost between.
             self.problem("row_damaged", "a row of the task table is spliced", number)
-            row = msgspec.structs.replace(row, pid=row.tgid)
+            row = replace(row, pid=row.tgid)
         self.tasks.append(row)
 
     def end_table(self) -> None:
@@ -293,7 +293,7 @@ class Builder:
             return
         rows: dict[TaskRow, TaskRow] = {}
         for row in self.tasks:
-            if rows.setdefault(msgspec.structs.replace(row, line=0), row) is not row:
+            if rows.setdefault(replace(row, line=0), row) is not row:
                 self.problem("lines_repeated", "lines stand in the log twice", row.line)
         self.tasks = list(rows.values())
 
@@ -312,10 +312,10 @@ class Builder:
             return  # a thread is younger than its leader, unless numbers began anew
         younger = victim.pid > chosen.pid
         if not younger and self._complete() and any(row.tgid == victim.pid for row in self.tasks):
-            self.selected = msgspec.structs.replace(chosen, tgid=victim.pid)
-            self.killed[0] = msgspec.structs.replace(victim, killed_as="selected")
+            self.selected = replace(chosen, tgid=victim.pid)
+            self.killed[0] = replace(victim, killed_as="selected")
         else:
-            self.killed[0] = msgspec.structs.replace(victim, killed_as=None)
+            self.killed[0] = replace(victim, killed_as=None)
 
     def _source(self, file: str) -> Source:
         first, last = sorted((self.first.number, self.last.number))

@@ -3,10 +3,9 @@
 import re
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from oomkit.klog.lines.prefix import Line
 from oomkit.klog.records import Killed, KilledAs, Reaped, Selected, Summary
+from oomkit.records import Record, replace
 
 if TYPE_CHECKING:
     from oomkit.klog.report.builder import Builder
@@ -78,7 +77,7 @@ _OPENING = re.compile(
 """What the kernel prints before the process; words of others may stand before that."""
 
 
-class KillLine(msgspec.Struct, frozen=True, kw_only=True):
+class KillLine(Record, frozen=True, kw_only=True):
     """A kill line.
 
     Attributes:
@@ -130,7 +129,7 @@ def with_context(killed: Killed, report: "Builder", line: Line) -> Killed:
     """Add when a victim died and how it came to be one, as far as its report tells."""
     comm = killed.comm or _comm_of(killed.pid, report)
     how = killed_as(killed.pid, report)
-    return msgspec.structs.replace(killed, comm=comm, time=line.time, killed_as=how)
+    return replace(killed, comm=comm, time=line.time, killed_as=how)
 
 
 def _comm_of(pid: int, report: "Builder") -> str:

@@ -3,9 +3,8 @@
 import re
 from functools import lru_cache
 
-import msgspec
-
 from oomkit.klog.records import TaskRow
+from oomkit.records import from_texts
 
 TABLE_HEADER = re.compile(r"\[\s*pid\s*\]\s+uid\s+tgid\s+total_vm\s+rss\b(?P<more>.*)")
 ROW = re.compile(r"\[\s*(?P<pid>\d{1,10})\]\s+(?P<rest>\d+\s+\d+\s.*|\d+\s*\d*)$")
@@ -113,7 +112,7 @@ def rows_of(found: list[tuple[str, ...]], columns: tuple[str, ...], line: int) -
     """
     names = ("pid", *_names(columns), "comm", "line")
     rows = [dict(zip(names, (*row, i), strict=True)) for i, row in enumerate(found, line)]
-    return msgspec.convert(rows, list[TaskRow], strict=False)
+    return from_texts(TaskRow, rows)
 
 
 _MAX_ADJ = 1000

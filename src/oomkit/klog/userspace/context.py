@@ -4,14 +4,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
-
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines.prefix import Line
 from oomkit.klog.userspace.continued import CONTINUED, JOB_LINES
 from oomkit.klog.userspace.form import size_kb
 from oomkit.klog.userspace.named import DOTS, Names
 from oomkit.klog.userspace.reader import evidence_in
+from oomkit.records import replace
 
 _NEAR_LINES = 60
 """So far before a line what it is about may be named."""
@@ -119,7 +118,7 @@ class Witness:
         reason, at = self._pressure
         if not 0 <= found.source.line - at <= _NEAR_LINES:
             return found
-        return msgspec.structs.replace(found, reason=reason)
+        return replace(found, reason=reason)
 
     def _killed_by_lambda(self, found: Evidence) -> Evidence | None:
         """A function that died by signal 9, and had all its memory in use."""
@@ -127,7 +126,7 @@ class Witness:
         if held is None or held.by != "lambda":
             return None
         reason = "it had all of its memory in use when it was killed"
-        return msgspec.structs.replace(
+        return replace(
             held, kind="notice", reason=reason, used_kb=found.used_kb, limit_kb=found.limit_kb
         )
 
@@ -155,10 +154,10 @@ class Witness:
         held, exit_code = self._held, self._status_before(found)
         if held is not None and held.by == "shell" and _lacks_process(found, held):
             self._held = None
-            return msgspec.structs.replace(found, pid=held.pid, comm=held.comm)
+            return replace(found, pid=held.pid, comm=held.comm)
         if exit_code is not None:
             self._held = None
-            return msgspec.structs.replace(found, exit_code=exit_code)
+            return replace(found, exit_code=exit_code)
         return found
 
     def _status_before(self, found: Evidence) -> int | None:
@@ -178,7 +177,7 @@ class Witness:
             return CONTINUED[held.by](held, line)
         code = _EXIT.search(text)
         if code is not None and held.kind == "notice" and len(code["code"]) < 5:
-            return msgspec.structs.replace(held, exit_code=int(code["code"]))
+            return replace(held, exit_code=int(code["code"]))
         if held.by != "kubelet":
             return None
         resources = _RESOURCES.match(text)
@@ -189,7 +188,7 @@ class Witness:
         if memory is None or not self._resources:
             return None
         field = "limit_kb" if self._resources == "Limits" else "request_kb"
-        return msgspec.structs.replace(held, **{field: size_kb(memory["size"])})
+        return replace(held, **{field: size_kb(memory["size"])})
 
     # -- what stands before ----------------------------------------------------------------
 
@@ -227,9 +226,9 @@ class Witness:
             case "systemd-oomd" if found.cgroup is not None and found.used_kb is None:
                 used = self._candidates.get(found.cgroup)
                 self._candidates, self._candidate = {}, ""
-                return self._because_of_pressure(msgspec.structs.replace(found, used_kb=used))
+                return self._because_of_pressure(replace(found, used_kb=used))
             case "ecs" if found.container_name is None:
-                return msgspec.structs.replace(
+                return replace(
                     found, container_name=self._names.container(line.number, _RECORD_LINES)
                 )
             case "earlyoom":
@@ -237,15 +236,15 @@ class Witness:
             case "nohang" if found.comm is None and self._victim is not None:
                 pid, comm, number = self._victim
                 if found.source.line - number <= _NEAR_LINES and found.pid in (None, pid):
-                    found = msgspec.structs.replace(found, pid=pid, comm=comm)
+                    found = replace(found, pid=pid, comm=comm)
                 return self._with_used(found)
             case "pbs" | "lsf" | "slurm" | "htcondor" if found.job is None:
                 job = self._names.named("job", line.number, JOB_LINES)
-                return msgspec.structs.replace(found, job=job)
+                return replace(found, job=job)
             case "heroku":
                 return self._with_used(found)
             case "systemd" if found.unit is None:
-                return msgspec.structs.replace(found, unit=self._names.named("unit", line.number))
+                return replace(found, unit=self._names.named("unit", line.number))
         return found
 
     def _of_old_earlyoom(self, line: Line) -> Evidence | None:
@@ -253,9 +252,7 @@ class Witness:
         if self._limits is None or _EARLYOOM_OLD.match(line.text) is None:
             return None
         near = 0 <= line.number - self._limits[1] <= _LIMITS_LINES
-        return (
-            evidence_in(msgspec.structs.replace(line, tag="earlyoom"), self._file) if near else None
-        )
+        return evidence_in(replace(line, tag="earlyoom"), self._file) if near else None
 
     def _below_limits(self, found: Evidence) -> Evidence:
         """With the limits that earlyoom printed before its signal."""
@@ -266,7 +263,7 @@ class Witness:
         elif found.kind == "kill" and self._limits is not None:
             reason, at = self._limits
             if 0 <= found.source.line - at <= _LIMITS_LINES:
-                return msgspec.structs.replace(found, reason=reason)
+                return replace(found, reason=reason)
         return found
 
     def _of_resource(self, found: Evidence, line: Line) -> Evidence:
@@ -276,12 +273,12 @@ class Witness:
             self._names.put("resource", resource["name"], line.number)
         if found.kind != "eviction" or found.reason is not None:
             return found
-        return msgspec.structs.replace(found, reason=self._names.named("resource", line.number))
+        return replace(found, reason=self._names.named("resource", line.number))
 
     def _with_used(self, found: Evidence) -> Evidence:
         if self._used is None or found.source.line - self._used[1] > _NEAR_LINES:
             return found
-        return msgspec.structs.replace(found, used_kb=found.used_kb or self._used[0])
+        return replace(found, used_kb=found.used_kb or self._used[0])
 
     def _of_pod(self, found: Evidence, line: Line) -> Evidence:
         """What a description, a list of events or a record says of the object."""
@@ -304,7 +301,7 @@ class Witness:
             name = name or self._names.section(number, _NEAR_LINES)
         elif found.by == "docker" and found.container is None:
             name = name or self._names.named("name", number)
-        return msgspec.structs.replace(
+        return replace(
             found,
             pod=pod,
             namespace=(namespace["namespace"] if namespace else None)
@@ -327,7 +324,7 @@ class Witness:
 def _of_object(found: Evidence, about: dict[str, Any]) -> Evidence:
     """What a printed object says of a container that was killed."""
     code = about.get("exit_code", "")
-    return msgspec.structs.replace(
+    return replace(
         found,
         pod=about.get("pod"),
         namespace=about.get("namespace"),

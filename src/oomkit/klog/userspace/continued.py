@@ -3,12 +3,11 @@
 import re
 from collections.abc import Callable
 
-import msgspec
-
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines.prefix import Line
 from oomkit.klog.userspace.form import size_kb
 from oomkit.klog.userspace.named import PBS_JOB
+from oomkit.records import replace
 
 _DRIVER_FREE = re.compile(
     r"to free (?P<free>\d+kB)(?: on behalf of '(?P<comm>[^']*)' \((?P<pid>\d+)\))?"
@@ -29,12 +28,10 @@ def _driver(held: Evidence, text: str) -> Evidence | None:
     if free is not None:
         invoker = f"{free['comm']}[{free['pid']}]" if free["comm"] else None
         used = size_kb(free["free"])
-        return msgspec.structs.replace(
-            held, text=f"{held.text} {text}", used_kb=used, invoker=invoker
-        )
+        return replace(held, text=f"{held.text} {text}", used_kb=used, invoker=invoker)
     if cache is not None:
         reason = f"file cache {cache['cache']} was below its limit of {cache['limit']}"
-        return msgspec.structs.replace(held, text=f"{held.text} {text}", reason=reason)
+        return replace(held, text=f"{held.text} {text}", reason=reason)
     return held if text.startswith("Free memory is") else None
 
 
@@ -43,7 +40,7 @@ def _freed(held: Evidence, line: Line) -> Evidence | None:
     freed = _LMKD_FREES.search(line.text)
     if freed is None or held.used_kb is not None:
         return None
-    return msgspec.structs.replace(held, used_kb=size_kb(freed["used"]), reason=freed["reason"])
+    return replace(held, used_kb=size_kb(freed["used"]), reason=freed["reason"])
 
 
 _LMKD_FREES = re.compile(
@@ -56,7 +53,7 @@ def _outcome(held: Evidence, line: Line) -> Evidence | None:
     outcome = _EARLYOOM_OUTCOME.search(line.text) if line.tag in (None, "earlyoom") else None
     if outcome is None:
         return None
-    return msgspec.structs.replace(held, exited=outcome["exited"] is not None)
+    return replace(held, exited=outcome["exited"] is not None)
 
 
 def _peak(held: Evidence, line: Line) -> Evidence | None:
@@ -64,7 +61,7 @@ def _peak(held: Evidence, line: Line) -> Evidence | None:
     peak = _PEAK.match(line.text)
     if peak is None or peak["unit"] != held.unit:
         return None
-    return msgspec.structs.replace(held, used_kb=size_kb(peak["used"]))
+    return replace(held, used_kb=size_kb(peak["used"]))
 
 
 def _peak_of_lsf(held: Evidence, line: Line) -> Evidence | None:
@@ -72,7 +69,7 @@ def _peak_of_lsf(held: Evidence, line: Line) -> Evidence | None:
     peak = _LSF_PEAK.match(line.text)
     if peak is None or line.number - held.source.line > JOB_LINES:
         return None
-    return msgspec.structs.replace(held, used_kb=size_kb(peak["used"]))
+    return replace(held, used_kb=size_kb(peak["used"]))
 
 
 _LSF_PEAK = re.compile(r"Max Memory : +(?P<used>[\d.]+ [KMGT]?B(?:ytes)?)")
@@ -83,7 +80,7 @@ def _job(held: Evidence, line: Line) -> Evidence | None:
     job = PBS_JOB.search(line.text)
     if job is None or held.job is not None or line.number - held.source.line > JOB_LINES:
         return None
-    return msgspec.structs.replace(held, job=job["job"])
+    return replace(held, job=job["job"])
 
 
 CONTINUED: dict[str, Callable[[Evidence, Line], Evidence | None]] = {
