@@ -1,6 +1,5 @@
 """Take a line of a log out of a row of comma-separated values, as log services export them."""
 
-import csv
 import re
 
 from oomkit.klog.lines.prefix import Line, strip_prefix
@@ -21,6 +20,8 @@ def line_of_row(raw: str, number: int) -> Line | None:
         return None
     if _ROW.match(raw) is None:
         return None
+    import csv  # only where there are such rows
+
     fields = next(csv.reader([raw]))
     text = max(fields, key=lambda field: 0 if _DATE.match(field) else len(field.split()))
     if len(text.split()) < _WORDS or not (raw.startswith('"') or f',"{text[:1]}' in raw):

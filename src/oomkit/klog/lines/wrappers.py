@@ -1,6 +1,5 @@
 """Take a line of a log out of what wraps it: journal records, container engines' JSON."""
 
-import ast
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -43,6 +42,8 @@ def _lines_of_strings(raw: str, number: int) -> list[Line] | None:
     """The lines in a list of strings, as JSON or as Python writes it."""
     decoded = _decoded(raw)
     if decoded is None:
+        import ast  # which takes milliseconds that most logs need not spend
+
         try:
             decoded = ast.literal_eval(raw)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
