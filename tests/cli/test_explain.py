@@ -531,9 +531,9 @@ def test_names_of_this_machines_containers_are_looked_up_but_not_under_redact(
             super().__init__(str(tmp_path))
 
     monkeypatch.setattr(names, "NameBook", Here)
-    (live,) = explain._read([None], None, None)
+    (live,) = explain.read_logs([None], None, None)
     assert live.reports[0].owner == "pod shop/web-6d9f"
-    (redacted,) = explain._read([None], Redactor(), None)
+    (redacted,) = explain.read_logs([None], Redactor(), None)
     assert redacted.reports[0].owner is None
-    (file,) = explain._read(["a.log"], None, None)
+    (file,) = explain.read_logs(["a.log"], None, None)
     assert file.reports[0].owner is None

@@ -73,8 +73,8 @@ _SHOWS = frozenset({"as_json", "as_log", "interval", "html", "png", "svg", "ever
     metavar="NAME|FILE",
     multiple=True,
     help="Guard the modelled machine, or replay a RECORDING, under a policy: default, kernel, "
-    "earlyoom, nohang, systemd-oomd, oomd-like, or a file. Given twice: both side by side; more "
-    "often: a table.",
+    "earlyoom, nohang, systemd-oomd, oomd-like, kubelet, or a file. Given twice: both side by "
+    "side; more often: a table.",
 )
 @click.option(
     "--seed",

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-import msgspec
-
 from oomkit.explain.limit import limit_change
 from oomkit.explain.records import Breakdown, Candidate, Change, Choice
 from oomkit.kernel.alloc import decide
@@ -15,6 +13,7 @@ from oomkit.klog.records import Report, TaskRow
 from oomkit.klog.replay import inputs_of
 from oomkit.klog.snapshot import Inputs, chosen_pid
 from oomkit.klog.total import Bounds, base_is_printed, bounds_by_score, total_is_printed
+from oomkit.records import replace
 from oomkit.render.quantities import count_of, kb, label
 
 _MAX_TASKS = 4000
@@ -46,8 +45,8 @@ def changes(
 def _with_group(snapshot: Snapshot, report: Report) -> Snapshot:
     if report.oom_group is None:
         return snapshot
-    memcgs = tuple(msgspec.structs.replace(m, oom_group=True) for m in snapshot.memcgs)
-    return msgspec.structs.replace(snapshot, memcgs=memcgs)
+    memcgs = tuple(replace(m, oom_group=True) for m in snapshot.memcgs)
+    return replace(snapshot, memcgs=memcgs)
 
 
 def _honest(item: Counterfactual, report: Report) -> bool:

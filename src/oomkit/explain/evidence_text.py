@@ -3,16 +3,18 @@
 import re
 from collections.abc import Iterable, Sequence
 
-import msgspec
-
 from oomkit.explain.cgroup_names import place
 from oomkit.klog.evidence import Evidence
+from oomkit.records import replace
 from oomkit.render.quantities import count_of, kb, label
 
 _NAMES = {
     "slurm": "Slurm",
     "pbs": "PBS",
     "lsf": "LSF",
+    "flux": "Flux",
+    "mesos": "Mesos",
+    "azure": "Azure Container Apps",
     "yarn": "YARN's node manager",
     "htcondor": "HTCondor",
     "heroku": "Heroku",
@@ -40,6 +42,7 @@ _FILLED = (
     "count", "used_kb", "limit_kb", "request_kb", "exit_code", "adj", "comm", "pid",
 )  # fmt: skip
 _QUOTED_CHARS = 80
+_CHOICE = "repeats the kernel's line on its choice of"
 _SRUN = re.compile(r"^(?!.*oom[-_]kill event).*: Out Of Memory")
 """srun's word on a task, not slurmstepd's on its step."""
 
@@ -88,7 +91,7 @@ def joined(items: Iterable[Evidence]) -> list[Evidence]:
         exited = True if True in (base.exited, other.exited) else base.exited
         if exited is None and base.kind == other.kind == "kill" and base.by in _SIGNALLERS:
             exited = False
-        found[key] = msgspec.structs.replace(base, **filled, exited=exited)
+        found[key] = replace(base, **filled, exited=exited)
     return list(found.values())
 
 
@@ -146,6 +149,7 @@ _UNNAMED = {
     **dict.fromkeys(("cloud-run", "app-engine", "cloud-functions"), "an instance"),
     **dict.fromkeys(("pbs", "lsf", "htcondor"), "a job"),
     "kubelet": "a container",
+    "mesos": "a container",
     "yarn": "a container",
     "slurm": "a job or step",
     "heroku": "a dyno",
@@ -206,13 +210,21 @@ def _notice(item: Evidence, who: str) -> str:
         node = f" on node {item.node}" if item.node else ""
         return f"{who} says that the kernel killed in the cgroup of step {item.job}{node}{process}"
     reason = f" ({item.reason})" if item.reason else ""
+    if item.by == "kernel":
+        times = "once" if item.count == 1 else f"{item.count} times"
+        return f"the kernel's counter oom_kill says that it killed {times}"
+    if item.by == "flux" and item.processes:
+        node = f" on node {item.node}" if item.node else ""
+        tasks = count_of(item.processes, "task")
+        return f"{who} says that the kernel killed {tasks} of a job{node}{reason}"
     if item.pid is None and "System OOM encountered" in item.text:
         node = f"node {item.node}" if item.node else "the node"
         return f"{who} says that {node} ran out of memory and the kernel killed a process there"
     if item.killer == "kernel":
         if item.by == "systemd":
             return f"{who} says that the kernel killed a process of {subject(item)}"
-        return f"{who} says that the kernel killed {subject(item)}{reason}"
+        child = ", or a child of it" if _CHOICE in item.text else ""
+        return f"{who} says that the kernel killed {subject(item)}{child}{reason}"
     if item.reason and "oom-kill" in item.reason:
         return (
             f"{who} says that {subject(item)} lost a process to an OOM killer{reason}: the "
@@ -286,7 +298,8 @@ def _held(item: Evidence) -> str:
 
 
 def _often(item: Evidence) -> str:
-    text = f", {item.count} times" if item.count and item.count > 1 else ""
+    told = item.by == "kernel" and item.kind == "notice"
+    text = f", {item.count} times" if item.count and item.count > 1 and not told else ""
     return text + (f", exit status {item.exit_code}" if item.exit_code is not None else "")
 
 

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import msgspec
-
 from oomkit.explain.choice import choice
 from oomkit.explain.evidence_text import is_for_memory, joined, no_kill_text
 from oomkit.explain.faults import kernel_faults
@@ -20,6 +18,7 @@ from oomkit.explain.repeats import without_repeats
 from oomkit.explain.shortage import cause_text, shortage
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report
+from oomkit.records import replace
 from oomkit.render.quantities import count_of, label
 
 
@@ -49,7 +48,7 @@ def explain(report: Report, related: Sequence[Evidence] = ()) -> Explanation:
 
 def with_findings(explanation: Explanation, more: Sequence[Finding]) -> Explanation:
     """The same with further findings, the most important first."""
-    return msgspec.structs.replace(explanation, findings=ranked((*explanation.findings, *more)))
+    return replace(explanation, findings=ranked((*explanation.findings, *more)))
 
 
 def headline(report: Report, short: Shortage) -> str:

@@ -2,16 +2,15 @@
 
 import re
 
-import msgspec
-
 from oomkit.klog.memory_records import Zone
 from oomkit.klog.records import Report
+from oomkit.records import Record
 
 _DMA, _HIGHMEM, _DMA32, _MOVABLE = 0x1, 0x2, 0x4, 0x8
 _ORDER = ("DMA", "DMA32", "Normal", "HighMem", "Movable")
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class Request(Record, frozen=True, kw_only=True):
     """What the flags of a request say of the zones it can use.
 
     Attributes:

@@ -11,7 +11,7 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -181,8 +181,12 @@ def _labelled(status: dict[str, Any]) -> "Iterator[Metric]":
         yield metric
 
 
-def metrics_app(status_path: str) -> App:
+def metrics_app(status_path: str, more: Iterable[Any] = ()) -> App:
     """What answers a request for metrics.
+
+    Args:
+        status_path: the daemon's status file.
+        more: collectors of other metrics.
 
     Raises:
         ExporterError: prometheus-client is not installed.
@@ -195,6 +199,8 @@ def metrics_app(status_path: str) -> App:
         ) from None
     registry = CollectorRegistry()
     registry.register(Collector(status_path))
+    for collector in more:
+        registry.register(collector)
     return make_wsgi_app(registry)
 
 
@@ -233,18 +239,21 @@ def _socket(family: socket.AddressFamily, listen: str) -> socket.socket:
         raise ExporterError(f"metrics on {listen}: {error.strerror}{hint}") from None
 
 
-def make_server(listen: str, status_path: str, *, parent: int | None = None) -> Server:
+def make_server(
+    listen: str, status_path: str, *, parent: int | None = None, more: Iterable[Any] = ()
+) -> Server:
     """Return a server that is ready to serve.
 
     Args:
         listen: see :func:`listening`.
         status_path: the daemon's status file.
         parent: process to end with; None: none.
+        more: collectors of other metrics.
 
     Raises:
         ExporterError: prometheus-client is not installed, or the address can't be used.
     """
-    app = metrics_app(status_path)
+    app = metrics_app(status_path, more)
     return Server(listening(listen), app, parent=parent)
 
 
@@ -310,8 +319,8 @@ def _remove_ours(path: str, made: os.stat_result | None) -> None:
             os.unlink(path)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until interrupted."""
+def main(arguments: Sequence[str] | None = None, more: Iterable[Any] = ()) -> int:
+    """Serve until interrupted, with the metrics of other collectors."""
     parser = argparse.ArgumentParser(prog="oomkit.guard.exporter", description=__doc__)
     parser.add_argument("listen", help="HOST:PORT, [HOST]:PORT, :PORT or unix:PATH")
     parser.add_argument("--status", default=config.STATUS, help="the daemon's status file")
@@ -322,9 +331,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _be_killed_first()
     try:
         if options.fd is None:
-            server = make_server(options.listen, options.status, parent=options.parent)
+            server = make_server(options.listen, options.status, parent=options.parent, more=more)
         else:
-            app = metrics_app(options.status)
+            app = metrics_app(options.status, more)
             server = Server(socket.socket(fileno=options.fd), app, parent=options.parent)
     except ExporterError as error:
         sys.stderr.write(f"oomkit: {error}\n")

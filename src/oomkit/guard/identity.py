@@ -165,7 +165,9 @@ def _membership(data: bytes | None, version: int) -> str | None:
 
 def _is_of(line: bytes, version: int) -> bool:
     hierarchy, _, rest = line.partition(b":")
-    controllers = rest.partition(b":")[0]
+    controllers, _, path = rest.partition(b":")
+    if not path.startswith(b"/"):
+        return False
     if version == 1:
         return b"memory" in controllers.split(b",")
     return hierarchy == b"0" and not controllers

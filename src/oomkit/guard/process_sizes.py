@@ -144,21 +144,25 @@ class ProcessSizes:
                 continue
             if fields[0] == b"0" and sizes.get(name) != 0:
                 fields = _without_leader(f"{proc}/{name}") or fields
-            shared_kb = int(fields[2]) * _PAGE_KB
-            anon_kb = int(fields[1]) * _PAGE_KB - shared_kb
-            if shared_kb >= least_kb:
-                shared[name] = shared_kb
-            elif name in shared:
-                del shared[name]
-            swap = swaps.get(name)
-            if swap is not None:
-                # What is not resident any more may be in swap by now.
-                sizes[name] = swap[0] + max(anon_kb, swap[1])
-            elif swap_used_kb:
-                hidden_kb = int(fields[5]) * _PAGE_KB - anon_kb
-                sizes[name] = anon_kb + max(0, min(hidden_kb, swap_used_kb))
-            else:
-                sizes[name] = anon_kb
+            try:
+                shared_kb = int(fields[2]) * _PAGE_KB
+                anon_kb = int(fields[1]) * _PAGE_KB - shared_kb
+                if shared_kb >= least_kb:
+                    shared[name] = shared_kb
+                elif name in shared:
+                    del shared[name]
+                swap = swaps.get(name)
+                if swap is not None:
+                    # What is not resident any more may be in swap by now.
+                    sizes[name] = swap[0] + max(anon_kb, swap[1])
+                elif swap_used_kb:
+                    hidden_kb = int(fields[5]) * _PAGE_KB - anon_kb
+                    sizes[name] = anon_kb + max(0, min(hidden_kb, swap_used_kb))
+                else:
+                    sizes[name] = anon_kb
+            except ValueError:  # something else stands there in the kernel's place
+                sizes.pop(name, None)
+                swaps.pop(name, None)
 
 
 _UNKNOWN = [b"1", b"1", b"0", b"0", b"0", b"1"]

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable
 
-import msgspec
-
 from oomkit.kernel.badness import badness, oom_score, score_control, unkillable
 from oomkit.kernel.constraint import control_for
 from oomkit.kernel.decision import Decision
@@ -11,9 +9,10 @@ from oomkit.kernel.oom_control import OomControl, in_memcg
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Snapshot, Task
 from oomkit.kernel.versions import rules_for
+from oomkit.records import Record
 
 
-class Ranked(msgspec.Struct, frozen=True, kw_only=True):
+class Ranked(Record, frozen=True, kw_only=True):
     """One task's place.
 
     Attributes:

@@ -6,10 +6,10 @@ vendor's own changelog; a field that was not seen there keeps its mainline value
 
 from typing import Any
 
-import msgspec
+from oomkit.records import Record
 
 
-class Variant(msgspec.Struct, frozen=True, kw_only=True):
+class Variant(Record, frozen=True, kw_only=True):
     """A rule set that starts from a mainline one and differs in some fields.
 
     Attributes:

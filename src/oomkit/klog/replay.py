@@ -3,8 +3,6 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-import msgspec
-
 from oomkit.kernel.badness import unkillable
 from oomkit.kernel.constraint import control_for
 from oomkit.kernel.oom_control import OomControl
@@ -15,6 +13,7 @@ from oomkit.kernel.versions import doubt
 from oomkit.klog.records import Assumed, Predicted, Report
 from oomkit.klog.snapshot import Inputs, allocation_of, chosen_pid, rule_sets, snapshot_of
 from oomkit.klog.total import base_is_printed, bounds_by_score, total_is_printed
+from oomkit.records import Record, replace
 
 _AGES_TEXT = (
     "this kernel ranks by CPU time, age and children as well, which the report does not show"
@@ -30,7 +29,7 @@ _DYING_S = 60.0
 """A victim may still stand in tables for so long."""
 
 
-class _Trial(msgspec.Struct, frozen=True, kw_only=True):
+class _Trial(Record, frozen=True, kw_only=True):
     """One ranking, under stated assumptions.
 
     Attributes:
@@ -133,7 +132,7 @@ def _try(report: Report, rules: RuleSet, assumed: Assumed) -> _Trial:
 
 def _again(report: Report, trial: _Trial, **other: Any) -> _Trial:
     """The same ranking under other assumptions."""
-    return _try(report, trial.rules, msgspec.structs.replace(trial.assumed, **other))
+    return _try(report, trial.rules, replace(trial.assumed, **other))
 
 
 def _order_is_sure(report: Report, trial: _Trial) -> bool:
@@ -301,7 +300,7 @@ def _with_most(report: Report, trial: _Trial) -> dict[int, int]:
 def _unranked(report: Report, candidates: Sequence[RuleSet], why: str) -> Report:
     """The report where no ranking can be made of it."""
     name = candidates[0].name if len(candidates) == 1 else None
-    return msgspec.structs.replace(report, rules=name, predicted=(), agrees=None, why=why)
+    return replace(report, rules=name, predicted=(), agrees=None, why=why)
 
 
 def _with(report: Report, trial: _Trial, why: str, *, agrees: bool | None) -> Report:
@@ -318,7 +317,7 @@ def _with(report: Report, trial: _Trial, why: str, *, agrees: bool | None) -> Re
         )
         for points, task in trial.ranked
     )
-    return msgspec.structs.replace(
+    return replace(
         report, rules=trial.rules.name, predicted=predicted, agrees=agrees,
         assumed=trial.assumed, why=why,
     )  # fmt: skip

@@ -2,14 +2,13 @@
 
 from functools import lru_cache
 
-import msgspec
-
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Memcg, Memory, Node, Snapshot, Task
 from oomkit.kernel.versions import UnknownKernelError, history, parse_version, rules_for
 from oomkit.klog.memory_records import Counter
 from oomkit.klog.records import Assumed, Bound, Report, TaskRow
 from oomkit.klog.report.header import nodes_in
+from oomkit.records import Record, replace
 
 _MOST_FACTOR = 16
 """An unknown total is taken to be at most so many times what the tasks use."""
@@ -171,7 +170,7 @@ def _missing(report: Report) -> tuple[str, ...]:
     return tuple(missing)
 
 
-class Inputs(msgspec.Struct, frozen=True, kw_only=True):
+class Inputs(Record, frozen=True, kw_only=True):
     """What the rules need to decide a report again.
 
     Attributes:
@@ -250,4 +249,4 @@ def _backported(rules: RuleSet, report: Report) -> RuleSet:
     if report.killed[0].total_vm_kb is None or "allocating_task" in report.kill_text:
         return rules
     # One line "MSG: Killed process" came with the end of child sacrifice.
-    return msgspec.structs.replace(rules, name=f"{rules.name}+children", children="none")
+    return replace(rules, name=f"{rules.name}+children", children="none")

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from oomkit.kernel.counters import uncounted_pages
 from oomkit.model import address_space
+from oomkit.model.domains import is_inside
 from oomkit.model.machine import Machine
-from oomkit.model.pools import Mm, Pool
+from oomkit.model.pools import Group, Mm, Pool
 from oomkit.model.reclaim import reclaim_now
 from oomkit.model.tasks import GROWING_VERBS, PAGE, PROCESS_PAGES, Proc, draw_scales, nominal_s
 from oomkit.model.timers import Timers
@@ -97,7 +98,28 @@ class Lifecycle:
         while self._forked:
             self.run_steps(self._forked.popleft())
 
+    def evict(self, group: Group) -> None:
+        """Start nothing in a cgroup any more, and remove its files in memory once it is empty."""
+        group.evicted = True
+
+    def _is_evicted(self, group: Group | None) -> bool:
+        return group is not None and any(one.evicted for one in group.ancestry)
+
+    def _remove_files(self, group: Group | None) -> None:
+        """Remove what is in tmpfs of a cgroup that was evicted when its last process is gone."""
+        machine = self.machine
+        for root in group.ancestry if group is not None else ():
+            if not root.evicted or any(is_inside(proc, root) for proc in machine.procs):
+                continue
+            for owner, pool in machine.tmpfs.items():
+                if owner is not None and root in owner.ancestry:
+                    machine.free += pool.resident
+                    pool.resident = pool.swapped = 0.0
+
     def _start_or_wait(self, task: Task, parent: Proc | None) -> None:
+        if task.cgroup and self._is_evicted(self.machine.groups.get(task.cgroup)):
+            self.pending_starts -= 1
+            return
         if self.machine.free < self._headroom() + Mm.BASE_TABLES + PROCESS_PAGES:
             self.waiting_starts.append(lambda: self._start_or_wait(task, parent))
             return
@@ -363,6 +385,7 @@ class Lifecycle:
         proc.killed = False
         machine.stale = True
         machine.procs.remove(proc)
+        self._remove_files(mm.group)
         self._on_exit(proc)
         for other in machine.procs:
             if other.ppid == proc.pid:

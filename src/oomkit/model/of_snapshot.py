@@ -1,13 +1,12 @@
 """A scenario of a machine as a snapshot shows it: the same memory, in the same hands."""
 
-import msgspec
-
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Memcg, Memory, Snapshot, Sysctl, Task
 from oomkit.kernel.watermarks import Watermarks, watermarks_for
 from oomkit.model.machine import ROOTFS_PAGES
 from oomkit.model.snapshot_tasks import SMALL_PAGES, Entries, Entry, task_of, unused
 from oomkit.model.tasks import PAGE
+from oomkit.records import Record, field_names, replace
 from oomkit.render.quantities import human_pages
 from oomkit.scenario import format as scenario
 from oomkit.scenario.knobs import RANGES
@@ -17,7 +16,7 @@ _NOT_AGAIN = 2**50
 _FORBIDDEN_IN_PATHS = " =[]\"'"
 
 
-class Made(msgspec.Struct, frozen=True, kw_only=True):
+class Made(Record, frozen=True, kw_only=True):
     """A scenario, and what has to be known about it.
 
     Attributes:
@@ -261,7 +260,7 @@ def _knobs(sysctl: Sysctl) -> dict[str, int]:
     usual = Sysctl()
     values = {
         name: getattr(sysctl, name)
-        for name in sysctl.__struct_fields__
+        for name in field_names(sysctl)
         if name in RANGES and getattr(sysctl, name) != getattr(usual, name)
     }
     if sysctl.overcommit_kbytes:
@@ -274,7 +273,7 @@ def _knobs(sysctl: Sysctl) -> dict[str, int]:
 def _in_pages_of_4k(memory: Memory, scale: float) -> Memory:
     fields = {
         name: int(value * scale)
-        for name in memory.__struct_fields__
+        for name in field_names(memory)
         if isinstance(value := getattr(memory, name), int)
     }
-    return msgspec.structs.replace(memory, **fields)
+    return replace(memory, **fields)

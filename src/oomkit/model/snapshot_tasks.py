@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Mapping
 from itertools import count
 
-import msgspec
-
 from oomkit.kernel.rank import rank
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Snapshot, Task
 from oomkit.model.pools import Mm
 from oomkit.model.tasks import PAGE, PROCESS_PAGES
+from oomkit.records import Record
 from oomkit.scenario import format as scenario
 
 SMALL_PAGES = 256
@@ -24,7 +23,7 @@ _RUNS_S = 5.0
 """How long a task with a program of some size runs, for the program to be in memory."""
 
 
-class Entry(msgspec.Struct, kw_only=True):
+class Entry(Record, kw_only=True):
     """A ``[[task]]`` in the making; amounts are pages of 4 KiB for each of its processes."""
 
     name: str

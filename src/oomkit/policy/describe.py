@@ -8,6 +8,7 @@ from oomkit.policy.engine.reading import CgroupReading, Reading
 from oomkit.policy.engine.trigger import Watch
 from oomkit.policy.engine.victim import Chooser, Matcher
 from oomkit.policy.records import Condition, How, Policy, Polling, Rule, Whom
+from oomkit.render.quantities import count_of
 
 _LEVELS = {
     "warn": "warns",
@@ -25,6 +26,8 @@ _BY = {
     "swap": "its swap",
     "reclaim": "the pages scanned in its cgroup",
     "growth": "its growth since the shortage began",
+    "over_request": "whether its cgroup's working set is above what it requested, then low "
+    "priority, then how far above it is",
 }
 
 
@@ -104,6 +107,7 @@ def _whom(whom: Whom) -> list[str]:
                 f"oom_score_adj 1000 counts x {1 + whom.adj:g}, -500 counts x 0.5, others in "
                 "between"
             )
+    lines += _which_cgroups(whom)
     lines.append("never init, kernel threads, oomkit itself, nor oom_score_adj -1000")
     lines += [f"never {match_text(match)}" for match in whom.never]
     lines.append(
@@ -132,11 +136,21 @@ def _whom(whom: Whom) -> list[str]:
     return lines
 
 
+def _which_cgroups(whom: Whom) -> list[str]:
+    lines = []
+    if whom.cgroup is not None:
+        lines.append(f"only cgroups {whom.cgroup}, each with all that is in it")
+    if whom.spared_priority is not None:
+        lines.append(f"no cgroup of priority {plain(whom.spared_priority)} or above")
+    return lines
+
+
 def _how(how: How) -> list[str]:
     lines = []
     if how.term:
+        still = "" if how.insist else " if memory is still low"
         lines.append(
-            f"SIGTERM, and SIGKILL {span(how.term_wait_s)} later if memory is still low, or "
+            f"SIGTERM, and SIGKILL {span(how.term_wait_s)} later{still}, or "
             f"{span(how.term_least_s)} later if the level is hard"
         )
     else:
@@ -152,6 +166,8 @@ def _how(how: How) -> list[str]:
         f"{match_text(one.match)}: runs {' '.join(one.command)} instead of SIGTERM"
         for one in how.instead
     ]
+    if how.evict:
+        lines.append("victims are not started again, and their files in memory are removed")
     if how.before:
         lines.append(f"runs {' '.join(how.before)} before the signal")
     if how.after:
@@ -250,6 +266,8 @@ def _radius(one: Ranked) -> list[str]:
     if len(one.members) < 2:
         return [one.note] if one.note else []
     names = sorted({m.comm for m in one.members})
-    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more names" if len(names) > 8 else "")
+    shown = ", ".join(names[:8]) + (
+        f" and {count_of(len(names) - 8, 'more name')}" if len(names) > 8 else ""
+    )
     count, freed = len(one.members), amount(one.freed_kb, "kb")
     return [f"{count} processes die together ({one.level}): {shown}; {freed} come free"]

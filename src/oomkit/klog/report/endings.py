@@ -33,6 +33,8 @@ class Endings:
         return report
 
     def _take_selected(self, line: Line) -> Builder | None:
+        if any(word in line.text for word in _QUOTING):
+            return None
         parsed = kill.parse_selected(line.text, line.number)
         if parsed is None:
             return None

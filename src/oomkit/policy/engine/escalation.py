@@ -121,7 +121,9 @@ class Escalation:
             waited = t_s - dying.signalled_s
             if level >= HARD and t_s >= dying.signalled_s + self._response.term_least_s:
                 why = f"memory ran hard {waited:.1f} s after SIGTERM"
-            elif level >= SOFT and t_s >= dying.signalled_s + self._response.term_wait_s:
+            elif (level >= SOFT or self._response.insist) and (
+                t_s >= dying.signalled_s + self._response.term_wait_s
+            ):
                 why = f"still there {waited:.1f} s after SIGTERM"
             else:
                 continue
