@@ -11,7 +11,7 @@ BUILD ?= build
 # Built twice, equal bytes: what the archives say of time is the last commit's.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1577836800)
 
-.PHONY: run test agree check format requirements bench mutate fuzz fuzz-long man dist zipapp site deb image chart release-check install uninstall clean
+.PHONY: run test plain agree check format requirements bench mutate fuzz fuzz-long man dist zipapp site deb image chart release-check install uninstall clean
 
 # The oldest and the newest kernel play the whole battery, those between a sample of it.
 WHOLE := 5.10 7.3
@@ -28,10 +28,14 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	@touch $@
 
 WORKERS ?= auto
+RERUNS ?= 0
 
 test: check  ## hermetic tests side by side, then those that need the machine to themselves
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not alone"
-	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --reruns $(RERUNS) -m "not alone"
+	$(BIN)/python -m pytest --reruns $(RERUNS) -m alone
+
+plain: $(STAMP)  ## the core's tests by the standard library alone
+	OOMKIT_PLAIN=1 PYTHONPATH=$(CURDIR)/tests/without $(BIN)/python -m pytest -n $(WORKERS) -m "not alone" $(addprefix tests/,toml kernel scenario policy klog explain model)
 
 agree: $(STAMP)  ## the battery on real kernels beside the model; a miss is an answer: tests/model/test_battery.py holds the model
 	$(BIN)/oomkit agree scenarios/battery --on cgroup --on qemu $(WHOLE:%=--kernel %) --guests 2 --skip-missing || [ $$? -eq 1 ]
@@ -50,6 +54,7 @@ format: $(STAMP)
 
 bench: $(STAMP)  ## the figures of docs/benchmarks.md
 	$(BIN)/python benchmarks/scan.py
+	$(BIN)/python benchmarks/records.py
 	$(BIN)/python benchmarks/model.py
 	$(BIN)/python benchmarks/klog.py
 	$(BIN)/python benchmarks/guard.py

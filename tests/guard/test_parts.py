@@ -341,7 +341,7 @@ def test_a_pipe_that_is_full_is_not_waited_for_and_nothing_is_said_twice() -> No
         say.flush()
     lines = got.lstrip(b"\0").decode().splitlines()
     assert lines[:1000] == [f"line {number}" for number in range(1000)]
-    assert lines[1000:] == ["200 lines are lost, as nobody read them"]
+    assert lines[1000:] == ["200 lines are lost: stderr was not read"]
     os.close(here)
     os.close(there)
 

@@ -172,13 +172,13 @@ def test_the_size_of_a_zombie_with_other_threads_is_theirs_whatever_ends_meanwhi
     sizes = ProcessSizes(str(proc.directory))
     statm = (task / "statm").read_text()
     (task / "statm").unlink()  # as if that thread had just exited
-    sizes.look(0, 0.0, everybody=True)
+    sizes.look(0, 0.0, full=True)
     assert sizes.kb[str(PID)] < 100
     (task / "statm").write_text(statm)
-    sizes.look(0, 0.0, everybody=True)
+    sizes.look(0, 0.0, full=True)
     assert sizes.kb[str(PID)] == 50_000
     (task / "statm").write_text("100000 0 0 10 0 100000 0\n")
-    sizes.look(300_000, 0.0, everybody=True)
+    sizes.look(300_000, 0.0, full=True)
     assert sizes.kb[str(PID)] == 300_000, "all of it may be in swap"
     sizes.close()
 

@@ -3,7 +3,6 @@
 import io
 import re
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +15,7 @@ from oomkit.klog.lines.prefix import strip_prefix
 from oomkit.klog.parser import Parser
 from oomkit.klog.reader import scan_records
 from oomkit.klog.records import KernelName, Report
+from oomkit.records import to_json
 from tests.klog.logs import bytes_of, manifest
 
 Records = list[Report | Evidence]
@@ -122,7 +122,7 @@ STRETCHES = (
 def test_the_scan_finds_what_reading_every_line_finds(lines: list[str]) -> None:
     data = "\n".join(lines).encode()
     # Lines before a report may be looked at twice; what others say is then there twice, too.
-    found, expected = ({msgspec.json.encode(r) for r in way(data)} for way in (scanned, read_whole))
+    found, expected = ({to_json(r) for r in way(data)} for way in (scanned, read_whole))
     assert found == expected
 
 

@@ -84,7 +84,7 @@ def test_a_killed_worker_costs_nothing(tmp_path: Path, expected: bytes) -> None:
                 return future
             return submit(fn, *args)
 
-        executor.submit = kill_one  # type: ignore[method-assign, assignment]  # on purpose
+        executor.submit = kill_one  # type: ignore[method-assign, assignment]  # one fails
         assert rows(made(), tmp_path / "rows", pool) == expected
         assert len(killed) == 2
 

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Generic, TypeVar
 
-import msgspec
-
 from oomkit.batch.pools import Pool
+from oomkit.records import Record
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -27,7 +26,7 @@ _MAX_AHEAD = 20_000
 _LISTEN_S = 5.0
 
 
-class _Batch(msgspec.Struct, Generic[T]):
+class _Batch(Record, Generic[T]):
     """Neighbouring items.
 
     Attributes:

@@ -27,7 +27,7 @@ class Wanted:
 
     Attributes:
         places: where.
-        fields: those of a candidate that cost a read of their own and that somebody asks for.
+        fields: those of a candidate that cost a read of their own and that a pattern asks for.
         users: names of user ids.
         changes: some of it can change without anything that is read at each look saying so.
         whole: read command lines to their end.
@@ -181,7 +181,7 @@ def program_of(directory: str) -> tuple[str | None, bool]:
     try:
         path = os.readlink(f"{directory}/exe")
     except OSError as error:
-        # A kernel thread has none, and who has given up all its memory has none any more.
+        # A kernel thread has none, and a process that has released its memory has none any more.
         return None, error.errno in GONE
     return path.removesuffix(_DELETED), True
 

@@ -53,7 +53,7 @@ def mapped_kb(directory: str, segments: str = _SEGMENTS) -> int:
 
 
 def _removed_segments(directory: str, segments: str) -> set[bytes]:
-    """Numbers of those segments that go when nobody has them attached any more.
+    """Numbers of those segments that are freed when no process has them attached any more.
 
     Empty for a process of another IPC namespace, whose segments we don't see.
     """

@@ -6,17 +6,21 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from oomkit.klog.evidence import Evidence
+from oomkit.klog.lines.clean import clean_bytes
 from oomkit.klog.lines.scan import WHOLE_BYTES, Readable, Scanner
 from oomkit.klog.lines.sources import open_log
 from oomkit.klog.parser import Parser
 from oomkit.klog.records import KernelName, Report
 from oomkit.klog.userspace import reader
+from oomkit.klog.userspace.objects import abouts
 
 _PARTS = re.compile(
     rb"(?P<head>invoked oom-killer)|(?P<memory>Mem-[Ii]nfo:|memory: usage \d)"
     rb"|(?P<table>tgid total_vm)|(?P<choice>oom-kill:constraint|[Kk]ill process \d)"
     rb"|(?P<killed>Killed process \d)|(?P<reaped>oom_reaper: reaped)"
 )
+_OBJECT = re.compile(rb"(?i:\breason\"?:\s+\"?OOM|\"OOMKilled\":\s+true)")
+"""A field of a printed object that tells of a death."""
 _ORDER = {name: i for i, name in enumerate(_PARTS.groupindex)}
 _ENOUGH = 2
 _ENDS = (b"Killed process ", b"oom-kill:constraint", b"oom_reaper: ")
@@ -126,6 +130,8 @@ def scan_records(
     """
     parser = Parser(name, evidence=evidence)
     head = _head_of(source)
+    if evidence and len(head) <= WHOLE_BYTES and _OBJECT.search(head) is not None:
+        parser.abouts = abouts(clean_bytes(head))
     if len(head) <= WHOLE_BYTES and is_newest_first(head):
         lines = head.splitlines(keepends=True)
         for i in reversed(range(len(lines))):
