@@ -235,6 +235,18 @@ def test_patterns_are_one_or_several() -> None:
     assert faults({"whom": {"never": [{"exe": 5}]}})[0].startswith("whom.never[0].exe: ")
 
 
+@pytest.mark.parametrize(("text", "why"), [
+    ("re:(", "missing ), unterminated subpattern at position 0"),
+    ("re:[[:alpha:]]*", "Possible nested set at position 1"),
+    ("re:a{99999999999}", "the repetition number is too large"),
+    ("re:" + "(" * 2000 + ")" * 2000, "maximum recursion depth exceeded"),
+])  # fmt: skip
+def test_what_is_no_regular_expression_is_one_line(text: str, why: str) -> None:
+    (line,) = faults({"whom": {"never": [{"exe": text}]}})
+    assert line.startswith("whom.never[0].exe: expected a regular expression after re: (")
+    assert why in line
+
+
 @pytest.mark.parametrize(("raw", "places"), [
     ({"whom": {"by": "reclaim"}}, []),
     ({"whom": {"by": "reclaim"}, "when": [LOW]}, ["whom.by"]),

@@ -226,8 +226,8 @@ def test_what_a_machine_lacks() -> None:
 
 def rule(one: Any, *others: Any, groups: tuple[CgroupReading, ...] = (), **rest: Any) -> list[str]:
     made = policy(LOW, **rest)
-    everybody = (one, *others) if others else ()
-    return list(effective(made, one, everybody=everybody, groups=groups))
+    processes = (one, *others) if others else ()
+    return list(effective(made, one, processes=processes, groups=groups))
 
 
 SPARE = '[[whom.never]] comm = "p6" in the policy would spare it'
@@ -257,7 +257,7 @@ def test_a_score_of_several_parts_has_a_total() -> None:
 def test_who_is_never_chosen_and_who_is_not_there() -> None:
     assert rule(INIT) == ["init[1] is never chosen: init"]
     made = policy(LOW)
-    assert effective(made, process(6), everybody=(process(7),)) == ("p6[6] is not known",)
+    assert effective(made, process(6), processes=(process(7),)) == ("p6[6] is not known",)
     assert effective(made, process(6), own_pids=frozenset({6})) == (
         "p6[6] is never chosen: the guard itself",
     )

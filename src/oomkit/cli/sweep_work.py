@@ -150,6 +150,9 @@ def _answered(
         if out is not None:
             tables.write(sweep, spool.path, out)
         spool.remove()
+    except BrokenPipeError:
+        spool.remove()
+        raise
     except OSError as error:
         saved = f"; the rows are in {spool.path}" if spool.stays else ""
         fail(f"{error.filename or out or html}: {error.strerror or error}{saved}")

@@ -33,7 +33,7 @@ class Incident(Record, frozen=True, kw_only=True):
 
 
 def incidents(reports: Sequence[Report], evidence: Sequence[Evidence]) -> tuple[Incident, ...]:
-    """Group what a set of logs tells.
+    """Group what a set of logs reports.
 
     Args:
         reports: the reports, log by log.
@@ -147,10 +147,13 @@ def _repeats(before: Evidence, item: Evidence, apart: float | None) -> bool:
     """A line right below another that says of the same death what names it less well.
 
     srun says of the task what slurmstepd said of the step; systemd names the unit of the process
-    that systemd-oomd has just signalled; an exit status of nobody in particular is that of the job
+    that systemd-oomd has just signalled; an exit status without a process is that of the job
     or container that was said to be killed.
     """
-    if not 0 < item.source.line - before.source.line <= _REPEAT_LINES:
+    lines = item.source.line - before.source.line
+    if before.kind == item.kind == "sigkill" and _POOL in item.text and key_of(item) is None:
+        return 0 < lines <= _TRACEBACK_LINES
+    if not 0 < lines <= _REPEAT_LINES:
         return False
     if (apart is not None and apart > GAP_S) or before.source.file != item.source.file:
         return False
@@ -163,10 +166,13 @@ def _repeats(before: Evidence, item: Evidence, apart: float | None) -> bool:
 
 
 _REPEAT_LINES = 3
+_POOL = "WorkerLostError"
+"""By which Celery's pool says again what it said of its process, before and after a traceback."""
+_TRACEBACK_LINES = 12
 
 
 def _without_repetitions(items: Sequence[Evidence]) -> list[Evidence]:
-    """The lines that tell of a death of their own; of the others, the node."""
+    """The lines that report a death of their own; of the others, the node."""
     kept: list[Evidence] = []
     for item in items:
         at = next((i for i, known in enumerate(kept) if _repeats(known, item, None)), None)
@@ -178,7 +184,7 @@ def _without_repetitions(items: Sequence[Evidence]) -> list[Evidence]:
 
 
 def _userspace(evidence: Sequence[Evidence], alone: Sequence[int]) -> list[Incident]:
-    """Deaths that no kernel report tells of: each killer's, seconds apart, are one."""
+    """Deaths without a kernel report: each killer's, seconds apart, are one."""
     from oomkit.explain.killer import death
 
     groups: list[list[int]] = []

@@ -159,7 +159,7 @@ def _processes(directory: str) -> list[int]:
     listed = read_or_none(f"{directory}/cgroup.procs")
     if listed is None:
         listed = read_or_none(f"{directory}/tasks") or b""
-    return [int(pid) for pid in listed.split()]
+    return [int(pid) for pid in listed.split() if pid.isdigit()]
 
 
 def _is_limited(group: Memcg) -> bool:

@@ -26,6 +26,7 @@ from oomkit.klog.report.header import (
 from oomkit.klog.report.meminfo import MEMORY_EXPRESSION
 from oomkit.klog.report.tasks import row_expression
 from oomkit.klog.userspace.context import Witness
+from oomkit.klog.userspace.objects import in_one_line
 from oomkit.klog.userspace.reader import may_tell
 from oomkit.records import replace
 
@@ -147,6 +148,8 @@ class Parser:
         if ("{" in raw and raw.rstrip("], ").endswith("}")) or is_list_of_strings(raw):
             lines = lines_of_json(raw, number)
             if lines is not None:
+                return lines
+            if "OOMKilled" in raw and (lines := in_one_line(raw, number)):
                 return lines
         if '"' in raw:
             row = line_of_row(raw, number)

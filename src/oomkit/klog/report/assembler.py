@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from oomkit.klog.lines.clean import MAX_MARK, is_left_out
 from oomkit.klog.lines.prefix import Line
 from oomkit.klog.records import Damage, KernelName, Report
-from oomkit.klog.report.builder import OOM_FRAMES, Builder
+from oomkit.klog.report.builder import Builder
 from oomkit.klog.report.endings import Endings
 from oomkit.klog.report.header import (
     Caller,
@@ -17,6 +17,7 @@ from oomkit.klog.report.header import (
     parse_version,
 )
 from oomkit.klog.report.meminfo import START
+from oomkit.klog.report.scope import OOM_FRAMES
 from oomkit.klog.report.stall import parse_stall
 from oomkit.klog.report.tasks import ROW, TABLE_HEADER, parse_table_header
 

@@ -77,6 +77,12 @@ KILLER_FORMS = (
         r"(?:.*?PID:? (?P<pid>\d+))?",
         words=("victim",),
     ),
+    Form(
+        "nohang",
+        "kill",
+        r"Run the command: kill -(?:SIG)?(?P<signal>TERM|KILL) (?P<pid>\d+)",
+        words=("Run the command",),
+    ),
     # Android's killers: lmkd, which calls itself lowmemorykiller, too, names the user; the
     # kernel's driver (until 4.11) does not.
     Form(

@@ -42,6 +42,14 @@ NOTICE_FORMS = (
         killer="kernel",
     ),
     Form(
+        "azure",
+        "notice",
+        r"[Cc]ontainer '(?P<name>[\w.-]+)' was terminated with exit code '\d+' and reason "
+        r"'(?P<reason>OOMKilled)'",
+        words=("OOMKilled",),
+        killer="kernel",
+    ),
+    Form(
         "flux",
         "notice",
         r"flux-shell\[\d+\]: (?:ERROR: )?oom: (?P<reason>Memory cgroup out of memory): killed "
@@ -97,9 +105,20 @@ NOTICE_FORMS = (
         killer="kernel",
     ),
     Form(
+        "kube-state-metrics",
+        "notice",
+        r"kube_pod_container_status_(?:last_)?terminated_reason\{"
+        r"(?=[^}]*\breason=\"(?P<reason>OOMKilled)\")(?:(?=[^}]*\bcontainer=\"(?P<name>[^\"]+)\"))?"
+        r"(?:(?=[^}]*\bnamespace=\"(?P<namespace>[^\"]+)\"))?(?:(?=[^}]*\bpod=\"(?P<pod>[^\"]+)\"))?"
+        r"[^}]*\}\s+[1-9]",
+        words=("OOMKilled",),
+        killer="kernel",
+    ),
+    Form(
         "kubelet",
         "notice",
-        r"(?<![\w#/.])(?P<reason>OOMKilled|OOMKilling)\b(?!['\"]?\s*[:=]\s*(?:false|true|\"?0))"
+        r"(?<![\w#/.])(?P<reason>OOMKilled|OOMKilling)\b(?!['\"]?\s*[:=]\s*(?:false|true|\"?0)"
+        r"|[^{}]*\}\s+[\d.]+\s*$)"
         r"|\"?reason\"?: ?\"?(?P<spaced>OOM Killed)\b",
         words=("OOMKill", "OOM Killed"),
         killer="kernel",
@@ -316,7 +335,7 @@ NOTICE_FORMS = (
         "anybody",
         "sigkill",
         r"(?:[Ee]xit(?:ed)?|return(?:ed)?)[ _a-z]{0,24}(?:[Cc]ode|status|with)?"
-        r"\\?\"?[ :=]{1,16}\(?137\b",
+        r"\\?\"?[ :=]{1,16}[('\"]?137\b",
         words=("137",),
     ),
     Form(
@@ -357,6 +376,19 @@ NOTICE_FORMS = (
         "sigkill",
         r"(?:^|exited: )(?P<comm>[\w.:-]+) \(terminated by SIGKILL",
         words=("SIGKILL",),
+    ),
+    Form(
+        "anybody",
+        "sigkill",
+        r"(?:Process '(?P<comm>[^']+)' pid:(?P<pid>\d+) )?exited "
+        r"(?:prematurely: |with '?)signal 9\b",
+        words=("signal 9",),
+    ),
+    Form(
+        "anybody",
+        "sigkill",
+        r"Negsignal\.SIGKILL|(?:exit|return)[ _]?code\"?[ :=]{1,3}-9\b",
+        words=("Negsignal", "code"),
     ),
     Form(
         "anybody",

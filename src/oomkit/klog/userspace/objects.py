@@ -6,10 +6,12 @@ or less deep. So the fields are put into a tree by their indentation, which YAML
 have in common, and each field that tells of a death is given what the tree says it is about.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
+from oomkit.klog.lines.prefix import Line
 from oomkit.klog.userspace.form import size_kb
 
 _FIELD = re.compile(
@@ -76,6 +78,24 @@ def abouts(text: str) -> dict[int, dict[str, Any]]:
         if about:
             found[node.line] = {name: value for name, value in about.items() if value is not None}
     return found
+
+
+def in_one_line(raw: str, number: int) -> list[Line]:
+    """One line for each container that an object printed in one line tells a death of."""
+    try:
+        decoded = json.loads(raw)
+    except (ValueError, RecursionError):
+        return []
+    if not isinstance(decoded, dict) or not decoded.keys() & _OBJECTS:
+        return []
+    printed = json.dumps(decoded, indent=2, ensure_ascii=False)
+    return [
+        Line(number=number, text='"reason": "OOMKilled"', about={**about, "is_object": True})
+        for about in abouts(printed).values()
+    ]
+
+
+_OBJECTS = frozenset({"kind", "items", "status"})
 
 
 def _tellers(lines: list[str]) -> Iterator[_Node]:

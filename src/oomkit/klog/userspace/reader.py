@@ -130,6 +130,14 @@ _MAX_CHARS = 4096
 _TAGS = frozenset(tag for form in _FORMS for tag in form.tags)
 _ONLY_IN_HEADS = (
     "low on compute",
+    "Allocator (GPU_",
+    "code '137'",
+    "Negsignal",
+    "code -9",
+    'code":-9',
+    'code": -9',
+    "code=-9",
+    "Run the command",
     "Memory limit exceeded",
     "due to memory usage",
     "flux-shell",
@@ -192,6 +200,7 @@ def _evidence(form: Form, match: re.Match[str], line: Line, file: str, tag: str)
         signal=_SIGNALS.get(groups.get("signal") or groups.get("number") or ""),
         unit=groups.get("unit"),
         pod=groups.get("pod"),
+        namespace=groups.get("namespace"),
         container=groups.get("container"),
         container_name=groups.get("name"),
         node=groups.get("node"),
@@ -213,6 +222,7 @@ _MAX_TEXT = 500
 _SIGNALS = {
     "SIGTERM": "SIGTERM",
     "15": "SIGTERM",
+    "TERM": "SIGTERM",
     "SIGKILL": "SIGKILL",
     "KILL": "SIGKILL",
     "9": "SIGKILL",

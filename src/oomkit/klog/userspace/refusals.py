@@ -82,8 +82,9 @@ NO_KILL_FORMS = (
     Form(
         "anybody",
         "failure",
-        r"(?P<reason>CUDA(?: error:)? out of memory|CUDA_ERROR_OUT_OF_MEMORY)",
-        words=("CUDA",),
+        r"(?P<reason>CUDA(?: error:)? out of memory|CUDA_ERROR_OUT_OF_MEMORY"
+        r"|OOM when allocating tensor(?=.*\bGPU)|Allocator \(GPU_\w+\) ran out of memory)",
+        words=("CUDA", "OOM when allocating", "Allocator (GPU_"),
         means="a GPU's own memory ran out",
     ),
     Form(

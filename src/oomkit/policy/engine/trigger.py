@@ -7,8 +7,15 @@ import re
 
 from oomkit.policy.engine.conditions import CALM, EITHER, MACHINE, Evidence
 from oomkit.policy.engine.history import History
-from oomkit.policy.engine.pace import INFINITY, Pace, fill_pace_kb_s, wait_s
-from oomkit.policy.engine.reading import CgroupReading, Reading, available_kb, left_kb
+from oomkit.policy.engine.pace import fill_pace_kb_s, wait_s
+from oomkit.policy.engine.reading import (
+    INFINITY,
+    CgroupReading,
+    Pace,
+    Reading,
+    available_kb,
+    left_kb,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,7 +90,7 @@ class Watch:
         """Take in a reading, and say which level holds.
 
         Args:
-            reading: no older than the one before; an older one begins everything anew.
+            reading: no older than the one before; an older one starts everything again.
             coming_kb: memory of the dying that is not back yet: it counts as available.
         """
         if self._last is not None and reading.t_s < self._last.t_s:
@@ -120,7 +127,7 @@ class Watch:
         self._history.add(t_s, {_LEFT: left_kb})
 
     def falls_kb_s(self) -> float:
-        """How fast memory and swap together have fallen of late; 0 where they do not."""
+        """How fast memory and swap together have fallen recently; 0 where they do not."""
         change = self._history.change(_LEFT, 0.1)
         return max(-change, 0.0) if change is not None else 0.0
 
