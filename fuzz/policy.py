@@ -64,7 +64,7 @@ def one_input(data: bytes) -> None:
         raise RuntimeError("a plan that is carried over is another one")
     lines = [*explain(policy), *doubts(policy, PROCESSES), *missing_words(policy, _reading(1.0))]
     for one in PROCESSES:
-        lines += effective(policy, one, everybody=PROCESSES, groups=GROUPS)
+        lines += effective(policy, one, processes=PROCESSES, groups=GROUPS)
     decider = Decider(plan)
     for t_s in (1.0, 2.0, 4.0, 40.0):
         now = _reading(t_s)

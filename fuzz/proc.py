@@ -87,7 +87,7 @@ def _guard() -> None:
         pass  # the shortlist leaves out who can't be read
     sizes = ProcessSizes(PROC)
     try:
-        sizes.look(1000, 0.0, everybody=True)
+        sizes.look(1000, 0.0, full=True)
     finally:
         sizes.close()
     read_group(places, "/a")

@@ -336,10 +336,10 @@ def test_a_process_whose_sizes_can_not_be_read_is_left_out(proc: Proc, text: str
     proc.put(10, 5000)
     proc.put(11, 6000)
     sizes = ProcessSizes(str(proc.directory))
-    sizes.look(0, 0.0, everybody=True)
+    sizes.look(0, 0.0, full=True)
     assert sorted(sizes.kb) == ["10", "11"]
     (proc.directory / "11/statm").write_text(text)
-    sizes.look(0, 0.0, everybody=True)
+    sizes.look(0, 0.0, full=True)
     assert sizes.kb == {"10": 5000}
     assert not sizes.exact("11")
     sizes.close()

@@ -90,7 +90,7 @@ def test_of_many_that_grow_several_go_at_once(arena: Arena) -> None:
     other = arena.victim("other", 30)
     arena.guard(BRISK + 'most_a_minute = 1\n[whom]\ngrowth = 0.9\nlasts = "2s"\n')
     arena.memory(available=0.2)
-    time.sleep(0.5)  # sizes are noted, so that who comes later has grown
+    arena.until_ranked(other)  # sizes are noted, so that who comes later has grown
     arena.ask("tree", "bomb", 8, 12)
     arena.memory(available=0.02)
     (act,) = arena.ended_acts()

@@ -69,7 +69,7 @@ def test_both_sides_of_a_bound(part: str, key: str, good: Any, bad: Any, expecte
     ({"zram": "101%"}, "zram", 'a share such as "10%"'),
     ({"limit_left": "5%"}, "limit_left", "a cgroup beside it: the machine has no limit"),
     ({"cgroup": "/a"}, "cgroup",
-     "one of limit_left, psi_some, psi_full, reclaim beside it"),
+     "one of limit_left, working_set_left, psi_some, psi_full, reclaim beside it"),
 ])  # fmt: skip
 def test_what_a_rule_can_not_ask(rule: dict[str, Any], place: str, expected: str) -> None:
     lines = faults({"when": [{**LOW, **rule}]})
