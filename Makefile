@@ -11,7 +11,7 @@ BUILD ?= build
 # Built twice, equal bytes: what the archives say of time is the last commit's.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1577836800)
 
-.PHONY: run test plain compiled agree check format requirements bench fuzz man dist zipapp site deb image chart release-check install uninstall clean
+.PHONY: run test plain compiled agree check format requirements bench mutate fuzz fuzz-long man dist zipapp site deb image chart release-check install uninstall clean
 
 # The oldest and the newest kernel play the whole battery, those between a sample of it.
 WHOLE := 5.10 7.3
@@ -28,10 +28,11 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	@touch $@
 
 WORKERS ?= auto
+RERUNS ?= 0
 
 test: check  ## hermetic tests side by side, then those that need the machine to themselves
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not alone"
-	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --reruns $(RERUNS) -m "not alone"
+	$(BIN)/python -m pytest --reruns $(RERUNS) -m alone
 
 plain: $(STAMP)  ## the core's tests by the standard library alone
 	OOMKIT_PLAIN=1 PYTHONPATH=$(CURDIR)/tests/without $(BIN)/python -m pytest -n $(WORKERS) -m "not alone" $(addprefix tests/,toml kernel scenario policy klog explain model)
@@ -100,6 +101,14 @@ chart: $(RELEASE_STAMP)  ## the manifest and the Helm chart, checked; the chart 
 
 release-check: $(STAMP) $(RELEASE_STAMP)  ## what a release still lacks, and the tag to set
 	@$(BIN)/python tools/release.py
+
+PART ?= kernel policy guard model klog explain
+N ?= 60
+SEED ?= 1
+MUTATE_WORKERS ?= 2
+
+mutate: $(STAMP)  ## N small changes of each PART, one at a time: which ones does no test notice? docs/testing.md
+	$(BIN)/python tools/mutate.py $(PART) --number $(N) --seed $(SEED) --workers $(MUTATE_WORKERS)
 
 FUZZ_S ?= 120
 

@@ -44,10 +44,10 @@ class CustomMetadataHook(MetadataHookInterface):
         metadata["readme"] = {"content-type": "text/markdown", "text": long_description(text)}
 
 
-_UNCOMPILED = ("__init__", "of_snapshot")
+UNCOMPILED = ("__init__", "of_snapshot", "snapshot_tasks")
 """Modules of the model that hold nothing, or records, which mypyc can't make of foreign classes."""
 
-_RULES = ("adj", "badness", "cint")
+RULES = ("adj", "badness", "cint")
 """Modules of the kernel's rules that a run asks of every process in turn."""
 
 
@@ -66,8 +66,8 @@ class CustomBuildHook(BuildHookInterface[Any]):
         self._made = tempfile.TemporaryDirectory(prefix="oomkit-compile-")
         made = Path(self._made.name)
         source = Path(self.root) / "src/oomkit"
-        paths = [path for path in (source / "model").glob("*.py") if path.stem not in _UNCOMPILED]
-        paths += [source / f"kernel/{name}.py" for name in _RULES]
+        paths = [path for path in (source / "model").glob("*.py") if path.stem not in UNCOMPILED]
+        paths += [source / f"kernel/{name}.py" for name in RULES]
         compile_modules(sorted(paths), Path(self.root), made)
         build_data["pure_python"] = False
         build_data["infer_tag"] = True

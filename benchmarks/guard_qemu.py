@@ -7,6 +7,7 @@ can be stopped and taken up again:
     .venv/bin/python benchmarks/guard_qemu.py --rounds 3 --into runs.jsonl
     .venv/bin/python benchmarks/guard_qemu.py --sums runs.jsonl
     .venv/bin/python benchmarks/guard_qemu.py --table runs.jsonl
+    .venv/bin/python benchmarks/guard_qemu.py --pair before.jsonl after.jsonl
 """
 
 import argparse
@@ -219,6 +220,37 @@ def sums(done: Sequence[Figures]) -> list[str]:
     return lines
 
 
+def pair(before: Sequence[Figures], after: Sequence[Figures]) -> list[str]:
+    """Two versions of a guard: medians of each load, summed, and in how many loads which is better.
+
+    Only loads that both have played count, and of a figure those in which both have it.
+    """
+    played = [_by_load(runs) for runs in (before, after)]
+    loads = sorted(set(played[0]) & set(played[1]))
+    lines = [
+        "| sum of medians over | loads | before | after | lower, equal, higher |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for title, field, unit in COLUMNS:
+        both = [[middle(runs[load], field) for runs in played] for load in loads]
+        known = [(b, a) for b, a in both if b is not None and a is not None]
+        order = Counter((a > b) - (a < b) for b, a in known)
+        words = [shown(sum(column), unit) for column in zip(*known, strict=True)]
+        lines.append(
+            f"| {title} | {len(known)} | {' | '.join(words or ['-', '-'])} | "
+            f"{order[-1]}, {order[0]}, {order[1]} |"
+        )
+    runs = [sum(len(of[load]) for load in loads) for of in played]
+    return [*lines, "", f"{runs[0]} and {runs[1]} runs."]
+
+
+def _by_load(done: Sequence[Figures]) -> dict[tuple[str, str], list[Figures]]:
+    loads: dict[tuple[str, str], list[Figures]] = {}
+    for one in done:
+        loads.setdefault((one.cell.scenario, one.cell.swap), []).append(one)
+    return loads
+
+
 def table(done: Sequence[Figures]) -> list[str]:
     """Every load and guard: medians, and who died how often."""
     lines = [
@@ -273,12 +305,16 @@ def parser() -> argparse.ArgumentParser:
                       help="begin no run after so long")  # fmt: skip
     made.add_argument("--sums", type=Path, metavar="RUNS", help="only print a file's sums")
     made.add_argument("--table", type=Path, metavar="RUNS", help="only print a file's loads")
+    made.add_argument("--pair", type=Path, nargs=2, metavar="RUNS",
+                      help="only print what two versions of a guard gave")  # fmt: skip
     return made
 
 
 def main() -> int:
     options = parser().parse_args()
-    if options.sums is not None:
+    if options.pair is not None:
+        print("\n".join(pair(*map(read, options.pair))))
+    elif options.sums is not None:
         print("\n".join(sums(read(options.sums))))
     elif options.table is not None:
         print("\n".join(table(read(options.table))))

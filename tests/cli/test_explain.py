@@ -444,7 +444,7 @@ PLAIN = "dockerd[900]: container 5f3c exited with status 137"
         (OOMD, 1, "systemd-oomd killed unit firefox.scope"),
         (EARLYOOM, 1, "earlyoom sent SIGTERM to chromium[3045]"),
         (EVICTED, 1, "kubelet evicted pod shop/cart-7d9f"),
-        (PLAIN, 0, "SIGKILL, and nothing here shows that memory was why"),
+        (PLAIN, 0, "SIGKILL, and nothing here shows that memory was the reason"),
         (PLAIN.replace("137", "1"), 0, "no OOM report"),
     ],
 )
@@ -531,9 +531,9 @@ def test_names_of_this_machines_containers_are_looked_up_but_not_under_redact(
             super().__init__(str(tmp_path))
 
     monkeypatch.setattr(names, "NameBook", Here)
-    (live,) = explain._read([None], None, None)
+    (live,) = explain.read_logs([None], None, None)
     assert live.reports[0].owner == "pod shop/web-6d9f"
-    (redacted,) = explain._read([None], Redactor(), None)
+    (redacted,) = explain.read_logs([None], Redactor(), None)
     assert redacted.reports[0].owner is None
-    (file,) = explain._read(["a.log"], None, None)
+    (file,) = explain.read_logs(["a.log"], None, None)
     assert file.reports[0].owner is None

@@ -256,7 +256,7 @@ def test_what_others_say_is_shown_in_text_and_json(tmp_path: Path) -> None:
     (incident,) = case.incidents
     said = (
         "kubelet evicted pod shop/egg-5d9 (container yolk: 4.82 GiB used, request 0: nothing was "
-        "reserved for it), as the node ran short of memory, 16 times; no OOM kill"
+        "reserved for it), as the node ran low on memory, 16 times; no OOM kill"
     )
     assert incident.summary == said
     told = incident_object(incident, case.evidence)

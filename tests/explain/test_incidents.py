@@ -61,7 +61,7 @@ def test_lines_of_others_join_the_kill_they_are_about() -> None:
     ]
     found = incidents(reports, evidence)
     assert [item.evidence for item in found] == [(0, 1), (2,), (3,), (4,)]
-    assert "SIGKILL, and nothing here shows that memory was why" in found[2].summary
+    assert "SIGKILL, and nothing here shows that memory was the reason" in found[2].summary
     assert found[3].summary == "earlyoom killed chrome[77]"
 
 
@@ -88,7 +88,7 @@ def test_the_kernels_line_settles_who_killed() -> None:
         ("kill", "nohang", "nohang", "nohang killed"),
         ("eviction", "kubelet", "kubelet", "no OOM kill"),
         ("notice", "docker", "unknown", "the kernel's own report is not here"),
-        ("sigkill", "docker", "unknown", "anybody may have sent it"),
+        ("sigkill", "docker", "unknown", "any process may have sent it"),
     ],
 )
 def test_userspace_killers_are_told_apart(kind: str, by: str, killer: str, words: str) -> None:

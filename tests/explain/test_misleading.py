@@ -187,7 +187,7 @@ NOT_SAID = {
     "01": ["2 OOM reports", "]---"],
     "02": ["a child of"],
     "04": ["148 MiB"],
-    "05": ["measured against", "nobody else could be chosen", "then nobody can be", "1 of 1"],
+    "05": ["measured against", "no other process could be chosen", "then nobody can be", "1 of 1"],
     "06": ["5.3"],
     "10": ["every 0 s"],
     "11": ["stand in the log twice"],

@@ -260,3 +260,20 @@ def test_a_choice_against_the_rules_is_held_against_what_is_not_known_of_the_ker
     assert "hog[8] comes first" in report.why
     assert ("were not read" in report.why) == (vendor is not None)
     assert vendor is None or vendor in report.why
+
+
+def test_a_victim_of_an_earlier_report_is_not_chosen_again_by_what_would_have_changed_it() -> None:
+    rows = tuple(
+        TaskRow(pid=pid, tgid=pid, comm=comm, uid=0, total_vm_pages=99000, rss_pages=rss,
+                pgtables_bytes=4096, swapents=0, oom_score_adj=0, line=pid)
+        for pid, comm, rss in ((7, "db", 9000), (8, "hog", 90000), (9, "web", 500))
+    )  # fmt: skip
+    plain = replace(machine(), kernel="6.1.0", tasks=rows, table_complete=True)
+    first = replace(plain, uptime_s=5.0, killed=(Killed(pid=8, comm="hog", line=9),))
+    second = replace(plain, uptime_s=6.0)
+    _, report = replay_all([first, second])
+    assert report.agrees
+    assert report.assumed.dying == (8,)
+    (change,) = (one for one in explain(report).changes if one.kind == "oom_score_adj")
+    assert change.pid == 7
+    assert "web[9] dies instead" in change.text

@@ -171,7 +171,7 @@ def test_no_more_than_so_many_run_and_the_oldest_goes(tmp_path: Path) -> None:
     pids = [hooks.start([slow], VICTIM, "after") for _ in range(MOST + 3)]
     assert None not in pids
     said = hooks.failures()
-    assert said == [f"after: {slow}: killed, as {MOST} commands run, the most there may be"] * 3
+    assert said == [f"after: {slow}: killed, as {MOST} commands run already, the maximum"] * 3
     end = time.monotonic() + 20
     while sum(_is_gone(pid or 0) for pid in pids) < 3:
         assert time.monotonic() < end

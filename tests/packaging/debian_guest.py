@@ -11,8 +11,7 @@ import pytest
 from oomkit.real import packages
 from oomkit.real.initramfs import Archive
 from oomkit.real.kernels import Bootable
-from oomkit.real.kvm import QEMU, arguments
-from tests.real.systemd_guest import HANGS_S
+from tests.real import systemd_guest
 
 SUITES = ("bookworm", "trixie")
 _INCLUDE = "systemd,systemd-sysv,python3"
@@ -87,26 +86,6 @@ def image(root: Path, files: dict[str, tuple[int, bytes]]) -> bytes:
     return archive.close()
 
 
-def _fastest(kernel: Bootable) -> tuple[str, ...]:
-    """KVM, or emulation on all CPUs: nothing here depends on the guest's clock."""
-    usual = arguments(kernel, 2)
-    return (
-        *(usual if "kvm" in usual else ("-accel", "tcg,thread=multi", "-cpu", "max")),
-        "-smp",
-        "2",
-    )
-
-
 def boot(kernel: Bootable, made: Path) -> str:
     """What the guest writes to its serial line until it powers off."""
-    parameters = (
-        "console=ttyS0 quiet panic=-1 rdinit=/lib/systemd/systemd systemd.unit=check.target "
-        "systemd.show_status=false systemd.log_level=warning"
-    )
-    done = subprocess.run(
-        [QEMU, "-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio", "-m", "1500M",
-         *_fastest(kernel), "-kernel", kernel.image, "-initrd", made, "-append", parameters],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace", check=False,
-        timeout=HANGS_S,
-    )  # fmt: skip
-    return done.stdout
+    return systemd_guest.boot(kernel, made, mib=1500, cpu=systemd_guest.fastest(kernel))

@@ -86,10 +86,10 @@ def test_what_has_faults_is_refused(tmp_path: Path) -> None:
 def test_all_that_is_compiled_is_there(build: ModuleType) -> None:
     """A module that is renamed is missed at build time only, where nobody looks."""
     model = ROOT / "src/oomkit/model"
-    assert all((model / f"{name}.py").is_file() for name in build._UNCOMPILED)
-    assert all((ROOT / f"src/oomkit/kernel/{name}.py").is_file() for name in build._RULES)
+    assert all((model / f"{name}.py").is_file() for name in build.UNCOMPILED)
+    assert all((ROOT / f"src/oomkit/kernel/{name}.py").is_file() for name in build.RULES)
     records = {path.stem for path in model.glob("*.py") if "(Record" in path.read_text()}
-    assert records <= set(build._UNCOMPILED)
+    assert records <= set(build.UNCOMPILED)
 
 
 def test_an_ordinary_wheel_is_of_any_platform(tmp_path: Path) -> None:

@@ -47,10 +47,11 @@ def rule(kind: Kind, level: str = "hard", **more: Any) -> dict[str, Any]:
 
 def machine(t_s: float = 0.0, **fields: Any) -> Reading:
     """A machine on which everything can be measured, and nothing is bad."""
-    group = CgroupReading("/a", 0.1 * GB, GB, 0.0, 0.0, 0.0, 0.0)
+    group = CgroupReading("/a", 0.1 * GB, GB, 0.0, 0.0, 0.0, 0.0, working_set_kb=0.1 * GB)
     usual: dict[str, Any] = {
         "swap_total_kb": GB, "swap_free_kb": GB, "psi_some_us": 0.0, "psi_full_us": 0.0,
         "refault_pages": 0.0, "swap_in_pages": 0.0, "pgscan_pages": 0.0, "cgroups": (group,),
+        "working_set_kb": 0.1 * GB,
     }  # fmt: skip
     return reading(t_s, 0.9, **{**usual, **fields})
 

@@ -3,12 +3,15 @@
 import importlib.util
 import os
 import shutil
+import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.util import cache_from_source
 from pathlib import Path
 
 import pytest
+from tests.real import in_guest
 
 import oomkit
 from oomkit.policy import builtin
@@ -17,11 +20,14 @@ from oomkit.real.kernels import Bootable
 from oomkit.real.kvm import QEMU, arguments
 from oomkit.real.packages import interpreter, is_elf, libraries
 
+ROOT = Path(__file__).parents[2]
 SYSTEMD = "/lib/systemd/systemd"
 _PROGRAMS = (
     "systemctl", "systemd-run", "systemd-analyze", "journalctl", "kill", "mount", "setpriv",
 )  # fmt: skip
-_PACKAGES = ("click", "markdown_it", "mdurl", "msgspec", "pygments", "rich")
+_PACKAGES = (
+    "click", "markdown_it", "mdurl", "msgspec", "prometheus_client", "pygments", "rich",
+)  # fmt: skip
 _LEFT_OUT = frozenset(
     {
         "__pycache__",
@@ -51,11 +57,11 @@ HANGS_S = 3600
 _TOP = ("bin", "sbin", "lib", "lib64")
 
 
-def needs_systemd() -> None:
-    """Skip where this host has no systemd to put into a guest."""
+def needs_systemd(*programs: str) -> None:
+    """Skip where this host has no systemd, or none of some programs, to put into a guest."""
     if not os.path.exists(SYSTEMD) or not os.path.islink("/lib"):
         pytest.skip("needs systemd, and /usr merged, to put into a guest")
-    for name in _PROGRAMS:
+    for name in (*_PROGRAMS, *programs):
         if shutil.which(name) is None:
             pytest.skip(f"needs {name} to put into a guest")
 
@@ -105,7 +111,24 @@ class Image:
             ]
             for name in files:
                 path = f"{above}/{name}"
-                self.file(path, path.replace(directory, target or directory, 1))
+                place = path.replace(directory, target or directory, 1)
+                self.file(path, place)
+                if name.endswith(".py"):
+                    self._bytecode(path, place)
+
+    def _bytecode(self, path: str, place: str) -> None:
+        """What an installation compiles; the times of the archive's files say nothing."""
+        kept = cache_from_source(path)
+        try:
+            data = Path(kept).read_bytes()
+        except OSError:
+            return
+        stat = os.stat(path)
+        stamp = struct.pack("<III", 0, int(stat.st_mtime) & 0xFFFFFFFF, stat.st_size & 0xFFFFFFFF)
+        if data[4:16] == stamp:
+            unchecked = data[:4] + struct.pack("<IQ", 1, 0) + data[16:]
+            place = cache_from_source(_merged(place)).lstrip("/")
+            self._archive.add(place, 0o100644, unchecked)
 
     def _libraries(self, path: str) -> None:
         loader = interpreter(path)
@@ -147,8 +170,33 @@ def _file_of(package: str) -> str:
     return spec.origin
 
 
-def image(check: Path, unit: Path) -> bytes:
-    """A guest that runs ``check`` as a service, beside the guard's unit."""
+def _default_with_commands() -> str:
+    policy = builtin.source("default")
+    assert "\n[how]\n" in policy
+    return policy.replace("[how]\n", COMMANDS, 1)
+
+
+def image(
+    check: Path,
+    unit: Path,
+    *,
+    options: str = OPTIONS,
+    policy: str = "",
+    programs: Iterable[tuple[str, str]] = (),
+    modules: Iterable[Path] = (),
+    texts: Mapping[str, str] | None = None,
+) -> bytes:
+    """A guest that runs ``check`` as a service, beside the guard's unit.
+
+    Args:
+        check: what it runs.
+        unit: the guard's.
+        options: of the guard.
+        policy: another one than the default with commands.
+        programs: of this host, and where they lie in the guest if elsewhere.
+        modules: of the tests, that ``check`` imports.
+        texts: more files.
+    """
     made = Image()
     for path in _of_systemd():
         made.file(path)
@@ -166,14 +214,18 @@ def image(check: Path, unit: Path) -> bytes:
     )
     for name in ("hook", "notify-send"):
         made.text(f"/usr/bin/{name}", SAYS.format(python=python, name=name), 0o755)
-    policy = builtin.source("default")
-    assert "\n[how]\n" in policy
-    made.text("/etc/oomkit/policy.toml", policy.replace("[how]\n", COMMANDS, 1))
-    made.text("/etc/passwd", "root:x:0:0:root:/root:/bin/false\n")
+    made.text("/etc/oomkit/policy.toml", policy or _default_with_commands())
+    made.text("/etc/passwd", "root:x:0:0:root:/root:/bin/false\ndaemon:x:1:1::/:/bin/false\n")
     made.text("/etc/group", "root:x:0:\n")
     made.text("/etc/machine-id", f"{1:032x}\n")
     made.text("/etc/os-release", "ID=guest\n")
+    for path, target in programs:
+        made.file(path, target)
+    for path, text in (texts or {}).items():
+        made.text(path, text)
     made.text("/check.py", check.read_text())
+    for module in (Path(in_guest.__file__), *modules):
+        made.text(f"/{module.relative_to(ROOT)}", module.read_text())
     made.text("/etc/systemd/system/check.service", f"""
 [Service]
 ExecStart={python} /check.py
@@ -187,20 +239,37 @@ Requires=sysinit.target check.service
     made.text("/usr/lib/systemd/system/oomkit-guard.service", unit.read_text())
     made.link("/etc/systemd/system/sysinit.target.wants/oomkit-guard.service",
               "/usr/lib/systemd/system/oomkit-guard.service")  # fmt: skip
-    made.text("/etc/default/oomkit-guard", f"OOMKIT_GUARD_OPTIONS='{OPTIONS}'\n")
+    made.text("/etc/default/oomkit-guard", f"OOMKIT_GUARD_OPTIONS='{options}'\n")
     return made.close()
 
 
-def boot(kernel: Bootable, made: Path) -> str:
-    """What the guest writes to its serial line until it powers off."""
+def fastest(kernel: Bootable) -> tuple[str, ...]:
+    """KVM, or emulation on all CPUs: for what does not depend on the guest's clock."""
+    usual = arguments(kernel, 2)
+    return (
+        *(usual if "kvm" in usual else ("-accel", "tcg,thread=multi", "-cpu", "max")),
+        "-smp",
+        "2",
+    )
+
+
+def boot(kernel: Bootable, made: Path, *, mib: int = 800, cpu: tuple[str, ...] = ()) -> str:
+    """What the guest writes to its serial line until it powers off.
+
+    Args:
+        kernel: what is booted.
+        made: the image.
+        mib: of memory.
+        cpu: arguments for QEMU, where not for a single CPU whose clock is the guest's own.
+    """
     parameters = (
         f"console=ttyS0 quiet panic=-1 rdinit={SYSTEMD} systemd.unit=check.target "
         "systemd.show_status=false systemd.log_level=warning"
     )
     done = subprocess.run(
-        [QEMU, "-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio", "-m", "800M",
-         *arguments(kernel, 1), "-kernel", kernel.image, "-initrd", made,
-         "-append", parameters],
+        [QEMU, "-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio",
+         "-m", f"{mib}M", *(cpu or arguments(kernel, 1)), "-kernel", kernel.image,
+         "-initrd", made, "-append", parameters],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace", check=False,
         timeout=HANGS_S,
     )  # fmt: skip

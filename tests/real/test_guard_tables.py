@@ -9,7 +9,7 @@ import pytest
 
 from guard_agree import order, pairs
 from guard_agree import table as agreement
-from guard_qemu import Cell, Figures, missing, sums, table
+from guard_qemu import Cell, Figures, missing, pair, sums, table
 
 
 def run(guard: str, *, load: str = "hog", swap: str = "none", **more: object) -> Figures:
@@ -41,6 +41,19 @@ def test_reaction_times_count_from_low_memory() -> None:
     assert (early.to_signal_s, early.to_memory_s) == (0.0, 0.0)
     nobody = run("none", signal_s=None, back_s=None)
     assert (nobody.to_signal_s, nobody.to_memory_s) == (None, None)
+
+
+def test_two_versions_are_compared_over_the_loads_that_both_have() -> None:
+    before = [run("oomkit", kills=n) for n in (1, 2, 9)] + [run("oomkit", load="other", kills=50)]
+    after = [run("oomkit", kills=3), run("oomkit", swap="disk"), run("oomkit", back_s=None)]
+    rows = {line.split(" |")[0].lstrip("| "): line for line in pair(before, after)}
+    assert rows["kills"] == "| kills | 1 | 2 | 2 | 0, 1, 0 |"
+    assert rows["low to memory back"] == "| low to memory back | 1 | 0.30 s | 0.30 s | 0, 1, 0 |"
+    after = [run("oomkit", kills=5, back_s=None)]
+    rows = {line.split(" |")[0].lstrip("| "): line for line in pair(before, after)}
+    assert rows["kills"] == "| kills | 1 | 2 | 5 | 0, 0, 1 |"
+    assert rows["low to memory back"] == "| low to memory back | 0 | - | - | 0, 0, 0 |"
+    assert pair(before, after)[-1] == "3 and 1 runs."
 
 
 def test_sums_take_medians_of_loads_that_all_guards_have() -> None:

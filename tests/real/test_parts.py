@@ -318,9 +318,9 @@ def test_the_guests_clock_counts_instructions_where_it_can(
     def counts(release: str, cpus: int) -> bool:
         return "-icount" in kvm.arguments(kernel(release), cpus)
 
-    monkeypatch.setattr(kvm, "_kvm_works", lambda _image: False)
+    monkeypatch.setattr(kvm, "kvm_works", lambda _image: False)
     assert counts("6.12.117+deb12-cloud-amd64", 2)
     assert counts("6.1.0-56-cloud-amd64", 1)
     assert not counts("6.1.0-56-cloud-amd64", 2)
-    monkeypatch.setattr(kvm, "_kvm_works", lambda _image: True)
+    monkeypatch.setattr(kvm, "kvm_works", lambda _image: True)
     assert kvm.arguments(kernel("6.12"), 1)[:2] == ("-accel", "kvm")

@@ -272,7 +272,7 @@ def test_a_run_whose_cgroup_has_its_name_taken_takes_another(hog_and_big: str) -
     taken = Path(hierarchy.directory, f"oomkit-{os.getpid()}")
     taken.mkdir()
     try:
-        found = cgroup._free_name(str(taken))
+        found = cgroup.free_name(str(taken))
         assert found.startswith(f"{taken}-")
     finally:
         taken.rmdir()

@@ -1,16 +1,12 @@
 """What a guest under systemd finds out about the guard's unit; a fact a line, in JSON."""
 
-import json
 import os
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
 
-UNIT = "oomkit-guard.service"
-PATIENCE_S = 40.0
+from tests.real.in_guest import UNIT, finish, journal, main_pid, run, say, shown, until
 
 HOG = """
 import time
@@ -29,44 +25,12 @@ with open("/run/filled", "wb", buffering=0) as file:
 """
 
 
-def say(name: str, fact: object) -> None:
-    sys.stdout.write(json.dumps([name, fact]) + "\n")
-    sys.stdout.flush()
-
-
-def run(*argv: str) -> str:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    return done.stdout if not done.returncode else f"{argv}: {done}"
-
-
-def shown(unit: str, *properties: str) -> dict[str, str]:
-    lines = run("systemctl", "show", unit, "-p", ",".join(properties)).splitlines()
-    return dict(line.split("=", 1) for line in lines)
-
-
-def journal() -> str:
-    return run("journalctl", "--no-pager", "-u", UNIT, "-o", "cat")
-
-
 def tells(text: str) -> bool:
     return text in journal()
 
 
 def restarted_since(before: int) -> bool:
     return restarts() > before
-
-
-def until(true: Callable[[], bool]) -> bool:
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        if true():
-            return True
-        time.sleep(0.2)
-    return False
-
-
-def main_pid() -> int:
-    return int(shown(UNIT, "MainPID")["MainPID"])
 
 
 def restarts() -> int:
@@ -137,15 +101,5 @@ def check() -> None:
     )
 
 
-def main() -> None:
-    try:
-        check()
-    except Exception as error:
-        say("error", repr(error))
-    say("journal", journal())
-    with open("/proc/sysrq-trigger", "w") as file:
-        file.write("o")
-
-
 if __name__ == "__main__":
-    main()
+    finish(check)

@@ -98,7 +98,7 @@ def least(frozen: list[int], share: Any = 1.0) -> str:
 
 def test_the_least_that_suffices() -> None:
     assert least([90, 40, 0, 0, 0]) == (
-        "2.00 GiB machine.swap is the least with no freeze in 100 of 100 runs"
+        "2.00 GiB machine.swap is the smallest with no freeze in 100 of 100 runs"
     )
     # 1 GiB is free of it by chance: 2 GiB is not.
     assert least([9, 0, 1, 0, 0]).startswith("3.00 GiB machine.swap")
@@ -122,8 +122,8 @@ def test_limits_of_several_cgroups_are_found_each_by_itself() -> None:
 
     found = answered(one, result)
     assert found.sentence == (
-        "1.00 GiB machine.swap is the least with no kill and no panic in 10 of 10 runs; "
-        "1.00 GiB machine.ram is the least with no kill and no panic in 10 of 10 runs "
+        "1.00 GiB machine.swap is the smallest with no kill and no panic in 10 of 10 runs; "
+        "1.00 GiB machine.ram is the smallest with no kill and no panic in 10 of 10 runs "
         "(the smallest tried)"
     )
     assert "machine.ram 2.00 GiB" in found.notes[0]

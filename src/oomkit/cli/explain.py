@@ -104,7 +104,7 @@ def command(
     names: tuple[str | None, ...] = files or (None,)
     if follow:
         sys.exit(_follow(names[0], Redactor() if redact else None, as_json=as_json))
-    logs = _read(
+    logs = read_logs(
         names, Redactor() if redact else None, _pool(names, workers, cluster, redact=redact)
     )
     if page is not None:
@@ -116,11 +116,12 @@ def command(
     sys.exit(_complain(logs) or status)
 
 
-def _read(
+def read_logs(
     names: Sequence[str | None],
     redactor: "Redactor | None",
     workers: "AbstractContextManager[Pool] | None",
 ) -> "list[ReadLog]":
+    """Read logs; the running kernel's reports get the names that this machine knows now."""
     from oomkit.cli.progress import progress
     from oomkit.explain.files import Counter, read_files
 
@@ -275,12 +276,12 @@ def _write_page(logs: "Sequence[ReadLog]", page: str, last: int | None) -> int:
     text = page_text(
         items, found.reports, found.evidence, found.incidents, found.tables, found.no_kill
     )
+    if page == "-":
+        sys.stdout.buffer.write(text.encode())
+        return int(found.is_bad_news)
     try:
-        if page == "-":
-            sys.stdout.buffer.write(text.encode())
-        else:
-            with open_output(page) as file:
-                file.write(text.encode())
+        with open_output(page) as file:
+            file.write(text.encode())
     except OSError as error:
         fail(f"--html: {page}: {error.strerror}")
     return int(found.is_bad_news)

@@ -194,7 +194,7 @@ def command(
         if metrics is not None:
             if not settings.status:
                 fail("--metrics are made of the status file; give --status FILE as well")
-            settings.exporter = launch.start_exporter(metrics, settings.status)
+            settings.exporter = launch.start_exporter(metrics, settings.status, settings.journal)
         launch.exec_daemon(settings)
     except launch.LaunchError as error:
         fail(str(error))

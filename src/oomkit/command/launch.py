@@ -31,8 +31,6 @@ _OWN = frozenset(
         signal.SIGILL,
         signal.SIGTRAP,
         signal.SIGSYS,
-        signal.SIGTTIN,
-        signal.SIGTTOU,
         signal.SIGWINCH,
         signal.SIGURG,
         signal.SIGPIPE,
@@ -206,9 +204,10 @@ def _reap(pid: int) -> Ended | None:
 
 
 def _stop_by(number: int) -> None:
-    """Stop as the command did, until somebody continues both."""
-    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+    """Stop as the command did, once, until somebody continues both."""
+    # The terminal's own signal may wait as well: sent while blocked, both are one.
     os.kill(os.getpid(), number)
+    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
     signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 

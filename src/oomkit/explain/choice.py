@@ -62,7 +62,7 @@ def _reword(
 ) -> Change | None:
     names = {task.pid: label(task.comm, task.pid) for task in snapshot.tasks}
     who = names.get(item.pid or -1, "")
-    then = "then nobody can be killed"
+    then = "then no process can be killed"
     if item.then in names:
         then = "it dies" if item.then == item.pid else f"{names[item.then]} dies"
         then += "" if decision.chosen_pid == item.then else " instead"
@@ -240,7 +240,7 @@ def _runner_up(rows: list[Candidate], chosen: int | None, badness: str, size_kb:
     if not ranked or ranked[0].pid != chosen:
         return ""
     if len(ranked) == 1:
-        return "nobody else could be chosen"
+        return "no other process could be chosen"
     first, second = ranked[0], ranked[1]
     assert first.badness is not None
     assert second.badness is not None

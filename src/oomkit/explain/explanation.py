@@ -56,7 +56,9 @@ def headline(report: Report, short: Shortage) -> str:
     if report.scope == "sysrq":
         if report.panic is not None:
             return f"kernel panic: {report.panic.rstrip('. ')}; on request (SysRq-f)"
-        return f"{victims(report) or 'nobody known'} {_was(report)} killed on request (SysRq-f)"
+        return (
+            f"{victims(report) or 'an unknown process'} {_was(report)} killed on request (SysRq-f)"
+        )
     cause = cause_text(short)
     if report.panic is not None:
         return f"kernel panic: {report.panic.rstrip('. ')}; {cause}"
@@ -69,7 +71,7 @@ def headline(report: Report, short: Shortage) -> str:
         chosen = label(report.summary.comm or "", report.summary.pid or 0)
         return f"{chosen} was chosen, and was exiting already: {cause}"
     if report.no_killable:
-        return f"nobody could be killed: {cause}"
+        return f"no process could be killed: {cause}"
     if report.summary is not None and report.summary.comm is not None:
         comm, pid = report.summary.comm, report.summary.pid
         chosen = comm if pid is None else label(comm, pid)

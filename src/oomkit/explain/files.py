@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
+from oomkit.explain.pod_names import with_names
 from oomkit.explain.redact import Redactor
 from oomkit.explain.same_kernel import with_kernels
 from oomkit.klog.evidence import Evidence
@@ -68,7 +69,10 @@ def read_file(
                 counter.reports = len(sorted_out.reports)
     except LogError as failure:
         error = str(failure)
-    reports = replay_all(with_kernels(sorted_out.reports, sorted_out.kernels))
+    found: Sequence[Report] = sorted_out.reports
+    if redactor is None:
+        found = with_names(name, found)
+    reports = replay_all(with_kernels(found, sorted_out.kernels))
     return ReadLog(
         name=name or KMSG,
         reports=tuple(report if name is not None else dated(report) for report in reports),

@@ -35,9 +35,23 @@ def follow(name: str | None, redactor: Redactor | None = None) -> Iterator[Repor
     Raises:
         LogError: the log can't be read.
     """
+    yield from follow_chunks(*_opened(name), redactor)
+
+
+def follow_chunks(
+    chunks: Iterator[bytes | None], name: str, redactor: Redactor | None = None
+) -> Iterator[Report | Evidence]:
+    """Yield what bytes tell as they come.
+
+    Args:
+        chunks: the bytes; an empty chunk says that nothing came for a while, None that what comes
+            now is another file.
+        name: what the records call the log.
+        redactor: takes the names out.
+    """
     waiting: list[Report] = []
     replayed = replay_all(iter(waiting.pop, None))
-    for record in _told(*_opened(name)):
+    for record in _told(chunks, name):
         if isinstance(record, Report):
             waiting.append(record if redactor is None else redactor.report(record))
             yield next(replayed)
@@ -64,9 +78,6 @@ def _opened(name: str | None) -> tuple[Iterator[bytes | None], str]:
 
 
 def _told(chunks: Iterator[bytes | None], name: str) -> Iterator[Report | Evidence]:
-    """Yield what bytes tell; an empty chunk says that nothing came for a while, None that what
-    comes now is another file.
-    """
     parser = Parser(name, evidence=True)
     line = 1
     rest = b""

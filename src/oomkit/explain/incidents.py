@@ -116,7 +116,7 @@ def _summary(reports: Sequence[Report]) -> str:
     if not parts:
         chosen = reports[0].summary.comm if reports[0].summary else None
         if any(report.no_killable for report in reports):
-            parts.append("nobody could be killed")
+            parts.append("no process could be killed")
         else:
             parts.append(f"{chosen} chosen" if chosen else "victim unknown")
     span = distance_s(reports[0], reports[-1]) if len(reports) > 1 else None
@@ -150,7 +150,10 @@ def _repeats(before: Evidence, item: Evidence, apart: float | None) -> bool:
     that systemd-oomd has just signalled; an exit status of nobody in particular is that of the job
     or container that was said to be killed.
     """
-    if not 0 < item.source.line - before.source.line <= _REPEAT_LINES:
+    lines = item.source.line - before.source.line
+    if before.kind == item.kind == "sigkill" and _POOL in item.text and key_of(item) is None:
+        return 0 < lines <= _TRACEBACK_LINES
+    if not 0 < lines <= _REPEAT_LINES:
         return False
     if (apart is not None and apart > GAP_S) or before.source.file != item.source.file:
         return False
@@ -163,6 +166,9 @@ def _repeats(before: Evidence, item: Evidence, apart: float | None) -> bool:
 
 
 _REPEAT_LINES = 3
+_POOL = "WorkerLostError"
+"""By which Celery's pool says again what it said of its process, before and after a traceback."""
+_TRACEBACK_LINES = 12
 
 
 def _without_repetitions(items: Sequence[Evidence]) -> list[Evidence]:

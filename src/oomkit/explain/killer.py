@@ -39,13 +39,13 @@ def verdict(report: Report, related: Sequence[Evidence] = ()) -> Verdict:
     if report.killed:
         return Verdict(by="kernel", text=_by_kernel(report), evidence=shown)
     if report.panic is not None:
-        return Verdict(by="nobody", text="nobody: the kernel panicked", evidence=shown)
+        return Verdict(by="nobody", text="none: the kernel panicked", evidence=shown)
     if report.already_exiting:
-        text = "nobody: the chosen process was exiting already"
+        text = "none: the chosen process was exiting already"
         return Verdict(by="nobody", text=text, evidence=shown)
     if report.no_killable or report.would_have:
-        return Verdict(by="nobody", text="nobody was killed", evidence=shown)
-    text = "not known: the kernel's OOM killer ran, but no line here says whom it killed"
+        return Verdict(by="nobody", text="no process was killed", evidence=shown)
+    text = "not known: the kernel's OOM killer ran, but no line here names the victim"
     return Verdict(by="unknown", text=text, evidence=shown)
 
 

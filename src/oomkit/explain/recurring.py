@@ -1,5 +1,6 @@
 """What recurs across a long log: who ran out, and who died, how often."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 
 from oomkit.explain.cgroup_names import place
@@ -12,6 +13,7 @@ from oomkit.klog.records import Report
 from oomkit.records import Record
 
 _DAY_S = 86400.0
+_NAMED_POD = re.compile(r"pod ([^,\s]+)")
 
 
 class Row(Record, frozen=True, kw_only=True):
@@ -69,7 +71,7 @@ def tables(
     return Tables(
         cgroup=table(lambda r: _once(r, r.cgroup), lambda e: e.cgroup),
         unit=table(lambda r: _once(r, _unit(r)), lambda e: e.unit or place(e.cgroup).unit),
-        pod=table(lambda r: _once(r, place(_path(r)).pod), lambda e: e.pod),
+        pod=table(lambda r: _once(r, _pod(r)), lambda e: e.pod),
         comm=table(_comms, lambda e: e.comm),
     )
 
@@ -84,6 +86,13 @@ def _dead(item: Evidence) -> int:
 
 def _path(report: Report) -> str | None:
     return (report.summary.task_memcg if report.summary else None) or report.cgroup
+
+
+def _pod(report: Report) -> str | None:
+    """The pod's name where it is known, else its uid."""
+    uid = place(_path(report)).pod
+    named = _NAMED_POD.match(report.owner or "") if uid else None
+    return named[1] if named else uid
 
 
 def _unit(report: Report) -> str | None:

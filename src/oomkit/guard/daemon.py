@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from oomkit.policy.engine.plan import Plan
     from oomkit.policy.engine.reading import Reading
 
-SHORT_OF_FILES = "file descriptors are short, so fewer processes are kept at hand"
+SHORT_OF_FILES = "few file descriptors are left, so fewer processes are kept open"
 ENOUGH_FILES = 384
 """Five for each process that is kept at hand, and the daemon's own."""
 SAMPLE_S = 0.1

@@ -190,7 +190,7 @@ class Hooks:
             self.collect()
         running = [pid for pid in running if pid in self._children]
         for pid in running[: max(len(running) - MOST + 1, 0)]:
-            self._kill(pid, f"{len(running)} commands run, the most there may be")
+            self._kill(pid, f"{len(running)} commands run already, the maximum")
 
     def _end_late(self) -> None:
         now_s = self._clock()

@@ -92,7 +92,7 @@ class MessageWriter:
                     if self._lost and not self._waiting:
                         count, self._lost = self._lost, 0
                         self._waiting.append(
-                            self._made(WARNING, f"{count} lines are lost, as nobody read them")
+                            self._made(WARNING, f"{count} lines are lost: stderr was not read")
                         )
         finally:
             self._flushing.release()
@@ -160,11 +160,11 @@ _ALSO = 2
 _OF = {"namesakes": "name"}
 
 _OUTCOMES = {
-    "gone": "was gone before it could be signalled",
+    "gone": "exited before it could be signalled",
     "refused": "could not be signalled",
     "protected": "is protected by now, and was left alone",
     "spared": "memory recovered; waiting without escalation",
-    "survived": "did not die within a minute",
+    "survived": "did not exit within a minute",
 }
 
 

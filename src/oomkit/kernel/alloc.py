@@ -144,7 +144,9 @@ def _charge(snapshot: Snapshot, allocation: Allocation, rules: RuleSet) -> Decis
 
     current = oc.current
     if rules.memcg_reaped_charge and current is not None and current.victim and current.mm_reaped:
-        return stop("the asker is a victim whose memory was reaped: the charge fails", retry=False)
+        return stop(
+            "the allocating task is a victim whose memory was reaped: the charge fails", retry=False
+        )
     if allocation.gfp_noretry:
         return stop("__GFP_NORETRY: the charge fails", retry=False)
     if rules.memcg_costly_order and allocation.order > PAGE_ALLOC_COSTLY_ORDER:

@@ -270,6 +270,29 @@ class Predicted(Record, frozen=True, kw_only=True, gc=False):
     badness: int | None
 
 
+Bound = Literal["least", "most"]
+"""Which end of its range an amount takes that the report does not give."""
+
+
+class Assumed(Record, frozen=True, kw_only=True):
+    """What a replay takes for granted where the report is silent.
+
+    Attributes:
+        bound: which end of its range an unknown amount takes (swap in a memory cgroup's report,
+            RAM where its lines are lost).
+        root_has_caps: processes of uid 0 hold CAP_SYS_ADMIN.
+        dying: processes in the table that earlier reports of the log killed: they can't be
+            chosen again.
+    """
+
+    bound: Bound = "least"
+    root_has_caps: bool = True
+    dying: tuple[int, ...] = ()
+
+
+_PLAIN = Assumed()
+
+
 class Report(Record, frozen=True, kw_only=True):
     """One run of the OOM killer as a log tells it, whole or in part.
 
@@ -317,6 +340,7 @@ class Report(Record, frozen=True, kw_only=True):
         would_have: ``would_have_oomkilled`` was set: the victim was named and spared.
         predicted: the ranking that the rules give for the table, worst first.
         agrees: the ranking's first is whom the kernel chose; None where the report can't tell.
+        assumed: what the ranking takes for granted that the report does not show.
         why: what explains a difference, or why nothing can be told; empty where it agrees
             without more to say.
         problems: what is missing or damaged.
@@ -363,5 +387,6 @@ class Report(Record, frozen=True, kw_only=True):
     would_have: bool = False
     predicted: tuple[Predicted, ...] = ()
     agrees: bool | None = None
+    assumed: Assumed = _PLAIN
     why: str = ""
     problems: tuple[Problem, ...] = ()

@@ -11,6 +11,7 @@ from oomkit.model.pools import Group, Mm, Pool
 from oomkit.model.tasks import PAGE, PROCESS_PAGES, Proc
 from oomkit.records import as_dict, field_names
 from oomkit.scenario.format import Cgroup, Scenario
+from oomkit.scenario.format import Machine as MachineSpec
 
 if TYPE_CHECKING:
     from oomkit.kernel.rules import RuleSet
@@ -69,10 +70,7 @@ class Machine:
         self.change_count = 0
         self.rules: RuleSet = rules_for(spec.kernel)
         ram = spec.ram_bytes
-        reserved = spec.reserved_bytes
-        if reserved is None:
-            reserved = min(_IMAGE_BYTES, ram // 4) + ram // 64
-        self.total = (ram - min(reserved, ram)) // PAGE
+        self.total = mem_total_pages(spec)
         if self.total == 0:
             raise ModelError("machine.reserved: the kernel reserves all of the RAM")
         kernel = spec.kernel_bytes
@@ -325,6 +323,14 @@ class Machine:
         if proc.mm.users == 1:
             self.free -= proc.mm.tables
         self.stale = True
+
+
+def mem_total_pages(spec: MachineSpec) -> int:
+    """MemTotal of a machine: its RAM without what the kernel never hands out."""
+    ram, reserved = spec.ram_bytes, spec.reserved_bytes
+    if reserved is None:
+        reserved = min(_IMAGE_BYTES, ram // 4) + ram // 64
+    return (ram - min(reserved, ram)) // PAGE
 
 
 def _groups(specs: tuple[Cgroup, ...]) -> dict[str, Group]:

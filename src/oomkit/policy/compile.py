@@ -25,6 +25,8 @@ _LEVELS = {"warn": conditions.WARN, "soft": conditions.SOFT, "hard": conditions.
 def compile_plan(policy: Policy) -> Plan:
     """Return the plan of a policy."""
     selection = as_dict(policy.whom)
+    if policy.whom.cgroup is not None:
+        selection["cgroup"] = expression((policy.whom.cgroup,))
     selection["never"] = tuple(_match(one) for one in policy.whom.never)
     selection["prefer"] = tuple(
         Preference(_match(one.match), one.factor, one.points) for one in policy.whom.prefer

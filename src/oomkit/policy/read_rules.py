@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any, cast, get_args
 
-from oomkit.policy.engine.conditions import CGROUP, KINDS, MACHINE, RAM
+from oomkit.policy.engine.conditions import CGROUP, EITHERS, KINDS, MACHINE, RAM
 from oomkit.policy.records import By, Condition, Field, Level, Match, Rule
 from oomkit.toml import units
 from oomkit.toml.table import Table, choice, integer, text
@@ -212,6 +212,6 @@ def _check(table: Table, rule: Rule) -> None:
             "", "expected more than pressure for a kill: memory, swap, refault, swap_in or reclaim"
         )
     for kind, condition in zip(kinds, rule.conditions, strict=True):
-        of_ram = condition.share and kind.whole is RAM
+        of_ram = condition.share and kind.whole in (RAM, EITHERS)
         if of_ram and kind.lower_is_worse and condition.threshold > PLENTY:
             table.fault(kind.name, 'expected at most "50%" for a kill')

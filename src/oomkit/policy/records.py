@@ -9,7 +9,7 @@ from oomkit.records import Record
 
 Level = Literal["warn", "soft", "hard"]
 
-By = Literal["freed", "oom_score", "rss", "swap", "reclaim", "growth"]
+By = Literal["freed", "oom_score", "rss", "swap", "reclaim", "growth", "over_request"]
 
 Reach = Literal["process", "tree", "cgroup"]
 
@@ -114,7 +114,9 @@ class Whom(Record, frozen=True, kw_only=True):
 
     Attributes:
         by: what ranks: ``freed`` (what death gives back, weighed), ``oom_score`` (the kernel's,
-            then rss), ``rss``, ``swap``, ``reclaim`` (of its cgroup) or ``growth``.
+            then rss), ``rss``, ``swap``, ``reclaim`` (of its cgroup), ``growth`` or
+            ``over_request`` (cgroups above their request first, then those of low priority, then
+            by how much the working set is above the request).
         level: how far a kill reaches: the process, its tree, or its cgroup.
         most_processes: no more than so many die at once; a kill that would reach further takes
             one process.
@@ -127,6 +129,9 @@ class Whom(Record, frozen=True, kw_only=True):
             proportion.
         lasts_s: as many growing processes of the victim's name go with it as it takes for memory
             to last so long against the growth of the others; 0: nobody goes with it.
+        cgroup: pattern of the cgroups that are chosen as a whole, with all below; a process in
+            none of them is not chosen; None: each cgroup is one by itself.
+        spared_priority: cgroups of at least this priority are never chosen; None: all may be.
         never: who is never chosen.
         prefer: who should die earlier or later.
     """
@@ -141,6 +146,8 @@ class Whom(Record, frozen=True, kw_only=True):
     work: float = 0.0
     adj: float = 0.5
     lasts_s: float = 0.0
+    cgroup: str | None = None
+    spared_priority: int | None = None
     never: tuple[Match, ...] = ()
     prefer: tuple[Preference, ...] = ()
 
@@ -150,8 +157,8 @@ class How(Record, frozen=True, kw_only=True):
 
     Attributes:
         term: ``soft`` sends SIGTERM first.
-        term_least_s: so long after SIGTERM SIGKILL follows at the earliest, when it got hard.
-        term_wait_s: so long after it SIGKILL follows if memory is still short.
+        term_least_s: so long after SIGTERM SIGKILL follows at the earliest, when the level is hard.
+        term_wait_s: so long after it SIGKILL follows if memory is still low.
         give_up_s: who is not gone so long after SIGKILL is not waited for.
         pause_s: between two victims at least.
         hard_pause_s: the same when it is hard.
@@ -160,6 +167,9 @@ class How(Record, frozen=True, kw_only=True):
         most_a_minute: bound on kills in a minute.
         dry_run_pause_s: pause between two acts of a dry run.
         notify: tell the desktop.
+        insist: SIGKILL follows SIGTERM after ``term_wait`` even if memory is back.
+        evict: what is killed is not started again, and its files in memory are removed: for what
+            manages its victims.
         before: command to run before the signal.
         after: command to run when the victim is gone.
         instead: commands instead of SIGTERM.
@@ -175,6 +185,8 @@ class How(Record, frozen=True, kw_only=True):
     most_a_minute: int = 30
     dry_run_pause_s: float = 60.0
     notify: bool = False
+    insist: bool = False
+    evict: bool = False
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     instead: tuple[Instead, ...] = ()

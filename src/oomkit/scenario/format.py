@@ -150,6 +150,10 @@ class Cgroup(Record, frozen=True, kw_only=True):
         max_bytes: ``memory.max`` (v1 ``limit_in_bytes``); None: unlimited.
         high_bytes: ``memory.high``.
         low_bytes: ``memory.low``.
+        min_bytes: ``memory.min``.
+        request_bytes: what Kubernetes was asked to keep for it (``resources.requests``); no file of
+            the kernel holds it, policies rank by it.
+        priority: of the pod whose cgroup it is; policies rank by it.
         swap_max_bytes: ``memory.swap.max``.
         memsw_bytes: v1 limit of memory and swap together.
         swappiness: v1 ``memory.swappiness``.
@@ -162,6 +166,9 @@ class Cgroup(Record, frozen=True, kw_only=True):
     max_bytes: int | None = None
     high_bytes: int | None = None
     low_bytes: int = 0
+    min_bytes: int = 0
+    request_bytes: int = 0
+    priority: int = 0
     swap_max_bytes: int | None = None
     memsw_bytes: int | None = None
     swappiness: int | None = None

@@ -13,6 +13,7 @@ _KEYS = {
     "programs_bytes": "programs", "program_bytes": "program", "start_s": "start",
     "every_s": "every", "jitter_s": "jitter", "sigterm_exit_s": "sigterm_exit",
     "restart_s": "restart", "max_bytes": "max", "high_bytes": "high", "low_bytes": "low",
+    "min_bytes": "min", "request_bytes": "request",
     "swap_max_bytes": "swap_max", "memsw_bytes": "memsw_max",
 }  # fmt: skip
 """Fields whose key in the file is another word."""

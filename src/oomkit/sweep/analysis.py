@@ -166,7 +166,7 @@ def _least(sweep: Sweep, rows: pl.LazyFrame) -> Answer:
         groups += found
     if len(axes) > 1:
         tops = (f"{a.key} {value_of(a, max(a.values, key=float))}" for a in axes)
-        notes.append(f"each is the least while the others have their largest: {', '.join(tops)}")
+        notes.append(f"each is the smallest while the others have their largest: {', '.join(tops)}")
     return Answer(
         sentence="; ".join(sentences), name=sweep.name, kind="least", by=want.by, runs=0, failed=0,
         groups=tuple(groups), notes=tuple(notes),
@@ -184,7 +184,7 @@ def _least_of(axis: Axis, groups: list[Group], bad: str, wanted: float) -> str:
         value = value_of(axis, enough.values[axis.column] or 0)
         runs = f"{enough.free.k:,} of {enough.free.n:,} runs"
         smallest = " (the smallest tried)" if enough is groups[0] else ""
-        return f"{value} {axis.key} is the least with no {bad} in {runs}{smallest}"
+        return f"{value} {axis.key} is the smallest with no {bad} in {runs}{smallest}"
     top = groups[-1]
     value = value_of(axis, top.values[axis.column] or 0)
     bad_runs = top.runs - (top.free.k if top.free is not None else 0)

@@ -74,7 +74,7 @@ def kill_lines(verdict: "Verdict", *, itself: str = "") -> "Iterator[str]":
     what = _what(verdict, itself)
     if verdict.killer == is_.SIGKILL:
         yield (
-            f"{what} by a SIGKILL that somebody sent: nothing here counts a kill for memory"
+            f"{what} by a SIGKILL of unknown origin: no counter here shows a kill for memory"
             f"{'' if verdict.kills is not None else ', and kills are not counted here'}"
         )
         return

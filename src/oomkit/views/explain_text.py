@@ -196,7 +196,10 @@ def _choice(item: Explanation, width: int) -> Iterator[Line]:
 def untold(report: Report) -> str:
     """What can be said of the choice without a task table."""
     if "allocating_task" in (report.kill_text or ""):
-        return "it asked: vm.oom_kill_allocating_task is set, so the asker dies, not the worst"
+        return (
+            "vm.oom_kill_allocating_task is set: the allocating task is killed, not the one with "
+            "the highest badness"
+        )
     return "unknown: the report has no task table"
 
 

@@ -10,9 +10,8 @@ from oomkit.model.machine import UPTIME_AT_START_S
 from oomkit.printable import printable
 from oomkit.render.quantities import count_of, mb, seconds
 from oomkit.scenario import Denied, Freeze, Kill, Run, Scenario
-from oomkit.views.event import Happening
 from oomkit.views.kill_reasons import full_cgroup, reason_lines, victim_of
-from oomkit.views.run_curve_events import ends, pressure, shortage, starts, swap
+from oomkit.views.run_curve_events import Happening, ends, pressure, shortage, starts, swap
 from oomkit.views.run_curves import curves
 
 _SHOWN = {"kill": 12, "would_have": 4, "denied": 4, "freeze": 4}

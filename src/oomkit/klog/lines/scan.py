@@ -23,9 +23,10 @@ KERNEL_NEEDLES = (
     b"o available memory",
     b"oom_reaper: ",
     b"page allocation stall",
+    b"oom_kill_process",
 )
-"""What the lines of reports contain: head, summary, kill lines, panics, task tables; and the
-warnings of allocations that wait."""
+"""What the lines of reports contain: head, summary, kill lines, panics, task tables, the
+trace; and the warnings of allocations that wait."""
 
 _WRAP = rb"[\s>|=\\]{0,40}"
 """What stands between two words of a line that a terminal or a mail has wrapped."""
@@ -35,7 +36,7 @@ _REAL = re.compile(
     rb"|ut of [mM]emory(?:: ?(?:OOM |[Ww]ould have )?[Kk]ill|: ?[\r\n]|: ?$"
     rb"|: (?:system|compuls|OOM victim)"
     rb"| \(oom_kill|\(memcg|\. Comp|\. panic| from page fault| and no killable| in UB)"
-    rb"|o available memory (?:\(MPOL|in cpuset)|oom_reaper: (?:reaped|unable)"
+    rb"|oom_kill_process\+0x|o available memory (?:\(MPOL|in cpuset)|oom_reaper: (?:reaped|unable)"
     rb"|page allocation stalls? for \d"
 )
 """What a needle must be part of to be worth a closer look."""

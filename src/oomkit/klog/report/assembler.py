@@ -17,6 +17,7 @@ from oomkit.klog.report.header import (
     parse_version,
 )
 from oomkit.klog.report.meminfo import START
+from oomkit.klog.report.scope import OOM_FRAMES
 from oomkit.klog.report.stall import parse_stall
 from oomkit.klog.report.tasks import ROW, TABLE_HEADER, parse_table_header
 
@@ -38,6 +39,7 @@ _REMEMBERED = 4096
 """Lines that are remembered, to know those that stand in the log again."""
 _MAX_TRACE_HEAD = 24
 """So far above ``oom_kill_process`` in a call trace the line of its caller stands."""
+_OOM_STACK = ("dump_header", "oom_kill_process", "out_of_memory")
 _SOURCE_LINE = re.compile(r"\.[chSs]:\d")
 
 
@@ -320,18 +322,21 @@ class Assembler(Endings):
             return ended
         if caller is not None:
             self._caller, self._caller_line = caller, line
-        elif "oom_kill_process" in line.text and parse_frame(line.text) is not None:
-            return self._begin_in_trace(line)
+        elif any(name in line.text for name in _OOM_STACK):
+            frame = parse_frame(line.text)
+            if frame is not None and frame[0] in OOM_FRAMES:
+                return self._begin_in_trace(line)
         return None
 
-    def _begin_in_trace(self, line: Line) -> Builder | None:
-        """A report whose head is lost: the caller's line and the trace are what is left of it."""
+    def _begin_in_trace(self, line: Line) -> Builder:
+        """A report whose head is lost: the trace, and the caller's line if that is there."""
         caller, first = self._caller, self._caller_line
         if caller is None or not 0 <= line.number - first.number <= _MAX_TRACE_HEAD:
-            return None
+            caller, first = None, line
         self._caller = None
         report = self._reports.new(first)
-        report.caller, report.kernel = caller, caller.release
+        if caller is not None:
+            report.caller, report.kernel = caller, caller.release
         self._take_head(report, line)
         return report
 

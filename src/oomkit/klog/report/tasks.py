@@ -140,6 +140,16 @@ def leading_numbers(text: str) -> int:
     return count
 
 
+_WHOLE_ROW = re.compile(
+    r"\[\s*(?P<pid>[1-9]\d{0,9})\]\s+\d+\s+(?P=pid)\s+\d+\s+\d+(?:\s+-?\d+){2,7}\s+[^\s\d]"
+)
+
+
+def is_whole_row(text: str) -> bool:
+    """Whether a line that stands by itself can be nothing but a row of a task table."""
+    return _WHOLE_ROW.match(text) is not None
+
+
 def guess_columns(rows: list[str]) -> tuple[str, ...] | None:
     """Say which columns rows without a header have; None where they fit no form."""
     counts = [leading_numbers(row) for row in rows]

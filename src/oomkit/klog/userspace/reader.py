@@ -129,6 +129,20 @@ def may_tell(raw: str) -> bool:
 _MAX_CHARS = 4096
 _TAGS = frozenset(tag for form in _FORMS for tag in form.tags)
 _ONLY_IN_HEADS = (
+    "low on compute",
+    "Allocator (GPU_",
+    "code '137'",
+    "Negsignal",
+    "code -9",
+    'code":-9',
+    'code": -9',
+    "code=-9",
+    "Run the command",
+    "Memory limit exceeded",
+    "due to memory usage",
+    "flux-shell",
+    "reason:OOM",
+    "-order allocation failed",
     "allocation stalls",
     "out of memory",
     " Killed ",
@@ -164,8 +178,9 @@ def _evidence(form: Form, match: re.Match[str], line: Line, file: str, tag: str)
     sizes = {name: _size(groups.get(name), form) for name in ("used", "limit", "request")}
     if form.by == "lambda" and (sizes["used"] or 0) < (sizes["limit"] or 0):
         return None
-    quoted = form.by == "node-problem-detector"
-    text = f"repeats the kernel's line on {groups.get('comm')}[{groups.get('pid')}]"
+    quoted = form.by == "node-problem-detector" and groups.get("pid") is not None
+    what = "line on its choice of" if "ill process" in match.group() else "line on"
+    text = f"repeats the kernel's {what} {groups.get('comm')}[{groups.get('pid')}]"
     return Evidence(
         source=Source(file=file, line=line.number, end_line=line.number),
         by=by,
@@ -185,6 +200,7 @@ def _evidence(form: Form, match: re.Match[str], line: Line, file: str, tag: str)
         signal=_SIGNALS.get(groups.get("signal") or groups.get("number") or ""),
         unit=groups.get("unit"),
         pod=groups.get("pod"),
+        namespace=groups.get("namespace"),
         container=groups.get("container"),
         container_name=groups.get("name"),
         node=groups.get("node"),
@@ -206,6 +222,7 @@ _MAX_TEXT = 500
 _SIGNALS = {
     "SIGTERM": "SIGTERM",
     "15": "SIGTERM",
+    "TERM": "SIGTERM",
     "SIGKILL": "SIGKILL",
     "KILL": "SIGKILL",
     "9": "SIGKILL",

@@ -204,6 +204,8 @@ class Ranked:
         level: ``process``, ``namesakes``, ``tree``, ``cgroup``, ``address space`` (who shares its
             memory) or ``pid namespace`` (whose init it is): how far it really reaches.
         factors: what the score was made of, in order: names and values.
+        cgroup: the cgroup that dies as a whole; None: none does.
+        tier: dies before all of a lower one, whatever the scores.
         score: higher dies earlier.
         equal_kb: among equal scores the larger goes first.
         freed_kb: what their deaths give back.
@@ -214,6 +216,7 @@ class Ranked:
 
     __slots__ = (
         "candidate",
+        "cgroup",
         "equal_kb",
         "factors",
         "freed_kb",
@@ -222,6 +225,7 @@ class Ranked:
         "members",
         "note",
         "score",
+        "tier",
         "verdict",
         "weighed",
     )
@@ -232,6 +236,8 @@ class Ranked:
         self.weighed: tuple[Candidate, ...] = (candidate,)
         self.level = "process"
         self.factors: tuple[tuple[str, float], ...] = ()
+        self.cgroup: str | None = None
+        self.tier: tuple[float, ...] = ()
         self.score = 0.0
         self.freed_kb = 0.0
         self.equal_kb = 0.0

@@ -112,7 +112,7 @@ class Escalation:
     def escalate(self, t_s: float, level: int) -> tuple[Signal, ...]:
         """SIGKILL for those who were asked to leave and did not.
 
-        Only while memory is still short: whoever takes its time but is not needed any more may.
+        Only while memory is still low: a process that takes its time but need not die any more may.
         """
         found = []
         for dying in self._dying.values():
@@ -121,7 +121,9 @@ class Escalation:
             waited = t_s - dying.signalled_s
             if level >= HARD and t_s >= dying.signalled_s + self._response.term_least_s:
                 why = f"memory ran hard {waited:.1f} s after SIGTERM"
-            elif level >= SOFT and t_s >= dying.signalled_s + self._response.term_wait_s:
+            elif (level >= SOFT or self._response.insist) and (
+                t_s >= dying.signalled_s + self._response.term_wait_s
+            ):
                 why = f"still there {waited:.1f} s after SIGTERM"
             else:
                 continue

@@ -1,5 +1,7 @@
 """How far a kill reaches: a process, its tree, its cgroup; and the bound on it."""
 
+import re
+
 from oomkit.policy.engine.candidate import Ranked
 
 DYING = "already dying"
@@ -21,12 +23,13 @@ class Reach:
         selection: of the plan.
     """
 
-    __slots__ = ("_level", "_most", "_oom_group")
+    __slots__ = ("_level", "_most", "_oom_group", "_whole")
 
     def __init__(self, selection: "Selection") -> None:
         self._level = selection.level
         self._most = selection.most_processes
         self._oom_group = selection.oom_group
+        self._whole = re.compile(selection.cgroup) if selection.cgroup is not None else None
 
     def choices(
         self,
@@ -117,6 +120,17 @@ class Reach:
             rest = [m for m in living if m.pid != one.candidate.pid]
             one.members = one.weighed = (one.candidate, *sorted(rest, key=lambda m: m.pid))
 
+    def _path(self, candidate: "Candidate", crowd: "_Crowd") -> str | None:
+        """The cgroup that a process is chosen with; None where it is not chosen."""
+        if self._whole is None:
+            return crowd.oom_group(candidate) or candidate.cgroup
+        path = ""
+        for part in (candidate.cgroup or "").strip("/").split("/"):
+            path += f"/{part}"
+            if self._whole.fullmatch(path):
+                return path
+        return None
+
     def _by_cgroup(
         self, considered: "Sequence[Candidate]", crowd: "_Crowd", refused: dict[int, str]
     ) -> list[Ranked]:
@@ -129,14 +143,21 @@ class Reach:
                 one.verdict = refused[candidate.pid] or "its cgroup is not known"
                 found.append(one)
             else:
-                path = crowd.oom_group(candidate) or candidate.cgroup
+                path = self._path(candidate, crowd)
+                if path is None:
+                    one = Ranked(candidate)
+                    one.verdict = "in no cgroup that is chosen"
+                    found.append(one)
+                    continue
                 by_path.setdefault(path, []).append(candidate)
         for path, inside in by_path.items():
             largest = max(inside, key=lambda c: (c.freed_kb(), c.start_time, c.pid))
             one = Ranked(largest)
             self._alone(one, crowd)
-            members = crowd.inside(path) if crowd.oom_group(largest) else crowd.directly_in(path)
+            below = self._whole is not None or crowd.oom_group(largest)
+            members = crowd.inside(path) if below else crowd.directly_in(path)
             self._take(one, "cgroup", members, refused, crowd)
+            one.cgroup = None if one.note else path
             found.append(one)
         return found
 

@@ -19,6 +19,7 @@ class Pace:
         swap_kb_s: how fast free swap falls.
         zram_kb_s: how fast zram grows.
         limit_kb_s: how fast a cgroup comes nearer to its limit.
+        working_set_kb_s: how fast a working set grows.
         gains: what counters gain a second from now on, in a reading of the machine and, for what
             is a cgroup's own, one of that; None: anything.
         pressure_begins: pressure that is not there yet may begin unnoticed.
@@ -28,11 +29,12 @@ class Pace:
 
     __slots__ = (
         "available_kb_s", "gains", "groups", "in_turn", "limit_kb_s", "pressure_begins",
-        "swap_kb_s", "zram_kb_s",
+        "swap_kb_s", "working_set_kb_s", "zram_kb_s",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.available_kb_s = self.swap_kb_s = self.zram_kb_s = self.limit_kb_s = INFINITY
+        self.working_set_kb_s = INFINITY
         self.gains: tuple[Reading, CgroupReading | None] | None = None
         self.pressure_begins = True
         self.in_turn = True

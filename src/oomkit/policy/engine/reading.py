@@ -13,11 +13,14 @@ class CgroupReading:
         psi_full_us: stall time ``full``, µs; None: no PSI.
         pgscan_pages: pages scanned by its reclaim since boot; None: unknown.
         oom_group: ``memory.oom.group``.
+        working_set_kb: its usage without inactive file cache; None: not asked for, or unknown.
+        request_kb: what it was promised (Kubernetes requests); only who manages it knows that.
+        priority: of the pod whose cgroup it is; the same.
     """
 
     __slots__ = (
-        "limit_kb", "oom_group", "path", "pgscan_pages", "psi_full_us", "psi_some_us", "swap_kb",
-        "usage_kb",
+        "limit_kb", "oom_group", "path", "pgscan_pages", "priority", "psi_full_us", "psi_some_us",
+        "request_kb", "swap_kb", "usage_kb", "working_set_kb",
     )  # fmt: skip
 
     def __init__(
@@ -31,6 +34,9 @@ class CgroupReading:
         pgscan_pages: float | None = None,
         *,
         oom_group: bool = False,
+        working_set_kb: float | None = None,
+        request_kb: float = 0.0,
+        priority: int = 0,
     ) -> None:
         self.path = path
         self.usage_kb = usage_kb
@@ -40,6 +46,9 @@ class CgroupReading:
         self.psi_full_us = psi_full_us
         self.pgscan_pages = pgscan_pages
         self.oom_group = oom_group
+        self.working_set_kb = working_set_kb
+        self.request_kb = request_kb
+        self.priority = priority
 
 
 class Reading:
@@ -61,12 +70,14 @@ class Reading:
         pgscan_pages: pages scanned by reclaim (``pgscan_kswapd`` and ``pgscan_direct``); None:
             unknown.
         cgroups: the watched cgroups.
+        working_set_kb: anonymous memory and file cache without the inactive part of that, which
+            the kubelet counts as used; None: not asked for.
     """
 
     __slots__ = (
         "anon_kb", "arc_kb", "available_kb", "cgroups", "mem_total_kb", "pgscan_pages",
         "psi_full_us", "psi_some_us", "refault_pages", "swap_free_kb", "swap_in_pages",
-        "swap_total_kb", "t_s", "zram_kb",
+        "swap_total_kb", "t_s", "working_set_kb", "zram_kb",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +96,7 @@ class Reading:
         swap_in_pages: float | None = None,
         pgscan_pages: float | None = None,
         cgroups: tuple[CgroupReading, ...] = (),
+        working_set_kb: float | None = None,
     ) -> None:
         self.t_s = t_s
         self.mem_total_kb = mem_total_kb
@@ -100,6 +112,7 @@ class Reading:
         self.swap_in_pages = swap_in_pages
         self.pgscan_pages = pgscan_pages
         self.cgroups = cgroups
+        self.working_set_kb = working_set_kb
 
 
 def available_kb(reading: Reading) -> float:

@@ -28,7 +28,8 @@ def weigher(
 
     Args:
         selection: of the plan.
-        by: ``freed``, ``oom_score``, ``rss``, ``swap``, ``reclaim`` or ``growth``.
+        by: ``freed``, ``oom_score``, ``rss``, ``swap``, ``reclaim``, ``growth`` or
+            ``over_request``.
         candidates: everybody, for what is relative to others.
         groups: the memory cgroups, for ``reclaim``.
     """
@@ -38,6 +39,8 @@ def weigher(
     ]
     if by == "freed":
         return _Freed(selection, prefer, candidates).weigh
+    if by == "over_request":
+        return _OverRequest(groups).weigh
     scanned = {g.path: g.pgscan_pages or 0.0 for g in groups}
 
     def weigh(one: "Ranked") -> None:
@@ -116,6 +119,28 @@ class _Freed:
         """Between 1 - weight for who did not grow, and 1 for who grew most."""
         grown = sum(c.grown_kb() for c in memories(one.weighed))
         return 1.0 - self.growth * (1.0 - min(grown / self.most_grown_kb, 1.0))
+
+
+class _OverRequest:
+    """The kubelet's way: above the request first, then low priority, then how far above.
+
+    pkg/kubelet/eviction/helpers.go, ``rankMemoryPressure()``.
+    """
+
+    def __init__(self, groups: "Sequence[CgroupReading]") -> None:
+        self.groups = {group.path: group for group in groups}
+
+    def weigh(self, one: "Ranked") -> None:
+        counted = memories(one.members)
+        one.freed_kb = one.equal_kb = sum(c.freed_kb() for c in counted)
+        group = self.groups.get(one.cgroup or one.candidate.cgroup or "")
+        used_kb, request_kb, priority = sum(c.rss_kb() for c in counted), 0.0, 0
+        if group is not None:
+            request_kb, priority = group.request_kb, group.priority
+            used_kb = group.usage_kb if group.working_set_kb is None else group.working_set_kb
+        one.score = used_kb - request_kb
+        one.tier = (1.0 if one.score > 0.0 else 0.0, -float(priority))
+        one.factors = (("over_request", one.score), ("priority", float(priority)))
 
 
 def _asked(one: "Ranked", factor: float) -> "Sequence[Candidate]":
@@ -236,8 +261,12 @@ class Chooser:
                 weigh(one)
                 own_kb = sum(c.freed_kb() for c in memories(one.weighed))
                 gain_kb = max(own_kb, one.gain_kb)
-                if gain_kb < self._least_kb or one.score <= 0.0:
+                # A tier can hold scores below 0, which are lower and no refusal.
+                if gain_kb < self._least_kb or (one.score <= 0.0 and not one.tier):
                     one.verdict = "too little to gain"
+                spared = self._selection.spared_priority
+                if spared is not None and one.tier and -one.tier[-1] >= spared:
+                    one.verdict = f"priority {-one.tier[-1]:.0f}"
             found.append(one)
         found.sort(key=_order)
         return found
@@ -283,8 +312,11 @@ def _inside(candidate: "Candidate", path: str) -> bool:
     return path == "/" or own == path or own.startswith(f"{path}/")
 
 
-def _order(one: Ranked) -> tuple[bool, float, float, float, int, int]:
+def _order(
+    one: Ranked,
+) -> tuple[bool, tuple[float, ...], float, float, float, int, int]:
     c = one.candidate
     return (
-        bool(one.verdict), -one.score, -one.equal_kb, -c.freed_kb(), -c.start_time, -c.pid,
+        bool(one.verdict), tuple(-part for part in one.tier), -one.score, -one.equal_kb,
+        -c.freed_kb(), -c.start_time, -c.pid,
     )  # fmt: skip

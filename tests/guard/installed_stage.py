@@ -1,0 +1,158 @@
+"""What a guest plays attacks on its guard with: processes, cgroups, made figures of memory."""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import sys
+import time
+from typing import Any
+
+from tests.guard import actors
+from tests.real.in_guest import PATIENCE_S, UNIT, run, say, until
+
+JOURNAL = "/var/lib/oomkit/journal.jsonl"
+POLICY = "/etc/oomkit/policy.toml"
+SETTINGS = "/etc/default/oomkit-guard"
+METRICS = "/run/oomkit/metrics"
+DRILL = "/var/drill"
+CGROUPS = "/sys/fs/cgroup"
+ATTACK = f"{CGROUPS}/attack"
+COMMON, SHELTERED, GROUPED = (f"{ATTACK}/{name}" for name in ("common", "sheltered", "grouped"))
+OWN_UNIT = f"{CGROUPS}/user.slice/user-1000.slice/user@1000.service/app.slice/sshd.service"
+TOTAL_KB = 1 << 20
+HELD_MIB = 16
+MEMORY = "MemTotal: {total} kB\nMemAvailable: {left} kB\nAnonPages: {used} kB\nShmem: {shmem} kB\n"
+ATTACKER = 1000
+LOW, SOFT, HARD = 0.15, 0.08, 0.02
+
+
+class Actor:
+    """A process that takes part: an actor of :mod:`tests.guard.actors`, in a cgroup."""
+
+    def __init__(
+        self,
+        actor: str,
+        *arguments: object,
+        cgroup: str = COMMON,
+        uid: int = 0,
+        program: str = "",
+    ) -> None:
+        there, here = os.pipe()
+        words = [str(one) for one in arguments]
+        self.name = words[0]
+        self.pid = os.fork()
+        if not self.pid:
+            try:
+                os.setsid()
+                os.dup2(here, 1)
+                enter(cgroup, os.getpid())
+                if uid:
+                    os.setgid(uid)
+                    os.setuid(uid)
+                if program:
+                    os.execv(program, [program, "-IS", actors.__file__, actor, *words])
+                sys.stdout = os.fdopen(1, "w")
+                getattr(actors, actor)(*words)
+            except BaseException as error:
+                sys.stderr.write(f"{actor} {words[:1]}: {error!r}\n")
+            finally:
+                os._exit(1)
+        os.close(here)
+        self._pipe = os.fdopen(there)
+        EVERYBODY.append(self)
+        self.said: Any = self.ready()
+
+    def ready(self) -> object:
+        """What it says when it is as it should be, and again when it is another program."""
+        if not select.select([self._pipe], [], [], PATIENCE_S)[0]:
+            raise TimeoutError(f"{self.name} is not ready")
+        line = self._pipe.readline()
+        if not line:
+            raise ChildProcessError(f"{self.name} has ended")
+        return json.loads(line)
+
+    def lives(self) -> bool:
+        return living(self.pid)
+
+    def end(self) -> None:
+        """Kill it and all that it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
+
+
+EVERYBODY: list[Actor] = []
+
+
+def living(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        for tid in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError):
+                state = actors.read(f"/proc/{pid}/task/{tid}/stat").rpartition(")")[2].split()[0]
+                if state not in "ZX":
+                    return True
+    return False
+
+
+def end_all() -> None:
+    while EVERYBODY:
+        EVERYBODY.pop().end()
+
+
+def enter(cgroup: str, pid: int) -> None:
+    actors.write(f"{cgroup}/cgroup.procs", str(pid))
+
+
+def memory(available: float, shmem: float = 0.0) -> None:
+    """Say how much memory is left, in a file that takes the place of the one before."""
+    left = int(TOTAL_KB * available)
+    text = MEMORY.format(
+        total=TOTAL_KB, left=left, used=TOTAL_KB - left, shmem=int(TOTAL_KB * shmem)
+    )
+    actors.write(f"{DRILL}/new", text)
+    os.rename(f"{DRILL}/new", f"{DRILL}/meminfo")
+
+
+def records(kind: str = "act") -> list[dict[str, Any]]:
+    lines = actors.read(JOURNAL).split("\n")[:-1] if os.path.exists(JOURNAL) else []
+    return [one for one in map(json.loads, lines) if one["kind"] == kind]
+
+
+def acts(since: int = 0) -> list[dict[str, Any]]:
+    """What is known of each act at last, in the order of the choices."""
+    last = {one["id"]: one for one in records()}
+    return list(last.values())[since:]
+
+
+def recovered() -> None:
+    """Memory is back, and all acts have ended."""
+    memory(0.9)
+    until(lambda: all("outcome" in act for act in acts()), 0.05)
+    end_all()
+
+
+def warned(available: float = LOW, shmem: float = 0.0) -> None:
+    """The guard knows that memory gets low, and has ranked everybody."""
+    before = len(records("warn"))
+    memory(available, shmem)
+    until(lambda: len(records("warn")) > before, 0.05)
+    time.sleep(0.5)
+
+
+def verdict(name: str, *, held: bool, why: object = "") -> None:
+    say(f"verdict: {name}", True if held else f"{why or 'no'}")
+
+
+def reload(text: str) -> None:
+    """Another policy is taken."""
+    before = len(records("reload"))
+    actors.write(POLICY, text)
+    run("systemctl", "reload", UNIT)
+    until(lambda: len(records("reload")) > before, 0.05)
+
+
+def started(before: int) -> bool:
+    return until(lambda: len(records("start")) > before, 0.1)
