@@ -111,10 +111,18 @@ mutate: $(STAMP)  ## N small changes of each PART, one at a time: which ones doe
 	$(BIN)/python tools/mutate.py $(PART) --number $(N) --seed $(SEED) --workers $(MUTATE_WORKERS)
 
 FUZZ_S ?= 120
+FUZZ_LONG_S ?= 28800
+FUZZED := klog policy state proc names
 
-fuzz: $(STAMP)  ## hostile kernel logs, FUZZ_S seconds of them
+fuzz: $(STAMP)  ## hostile logs, policies, state files, /proc texts and names, FUZZ_S seconds over all
 	$(BIN)/python -m pip install -q --require-hashes -r requirements/fuzz.txt
-	$(BIN)/python fuzz/klog.py --seconds $(FUZZ_S)
+	@set -e; for one in $(FUZZED); do \
+	  echo "== fuzz.$$one"; \
+	  $(BIN)/python -m fuzz.$$one --seconds $$(( $(FUZZ_S) / $(words $(FUZZED)) )); \
+	done
+
+fuzz-long:  ## the same for a night: FUZZ_LONG_S seconds over all
+	$(MAKE) fuzz FUZZ_S=$(FUZZ_LONG_S)
 
 requirements:  ## pin anew; needs uv
 	$(UV) pip compile -q pyproject.toml --universal --python-version 3.11 --no-header --no-annotate --generate-hashes -o requirements/run.txt

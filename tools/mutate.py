@@ -36,6 +36,8 @@ ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / "build" / "mutate"
 PARTS = ("kernel", "policy", "guard", "model", "klog", "explain")
 _PYTEST = ("-x", "-q", "-p", "no:cacheprovider", "-p", "mutate_contexts", "--no-header", "--tb=no")
+_LONGEST_S = 1800.0
+"""All tests of a part take no longer."""
 _START_S = 30.0
 """How long pytest may take to start on a busy machine."""
 
@@ -141,6 +143,11 @@ def _chosen(part: str) -> tuple[str, ...]:
     return (f"tests/{part}",) if part == "guard" else (f"tests/{part}", "-m", "not alone")
 
 
+def _require_success(part: str, status: int | None) -> None:
+    if status != 0:
+        sys.exit(f"mutate: tests/{part} fail without a change (exit status {status})")
+
+
 def contexts(part: str, tree: Tree) -> Contexts:
     """Run a part's tests unchanged and note what each runs; kept until a file changes."""
     digest = hashlib.sha256()
@@ -154,9 +161,8 @@ def contexts(part: str, tree: Tree) -> Contexts:
     found = json.loads(kept.read_text()) if kept.exists() else {}
     if found.get("key") != key:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        status = tree.pytest(*_chosen(part), timeout_s=1800.0, OOMKIT_CONTEXTS=str(kept))
-        if status != 0:
-            sys.exit(f"mutate: tests/{part} fail without a change (exit status {status})")
+        status = tree.pytest(*_chosen(part), timeout_s=_LONGEST_S, OOMKIT_CONTEXTS=str(kept))
+        _require_success(part, status)
         found = {"key": key, **json.loads(kept.read_text())}
         kept.write_text(json.dumps(found))
     return Contexts(found["tests"], found["durations"], found["starting"], found["lines"])
@@ -247,10 +253,40 @@ def _part(path: str) -> str:
     return path.split("/")[2]
 
 
+def try_files(mutant: Mutant, part: str, files: list[str], tree: Tree, longest_s: float) -> Outcome:
+    """Make the change, run the tests of some files, then the others, take it back."""
+    began = time.monotonic()
+    source = (tree.root / mutant.path).read_text()
+    tree.write(mutant.path, mutant.apply(source))
+    try:
+        marks = _chosen(part)[1:]
+        result = _result(tree.pytest(*files, *marks, timeout_s=longest_s))
+        if result == SURVIVED:
+            others = (f"--deselect={file}" for file in files)
+            result = _result(tree.pytest(*_chosen(part), *others, timeout_s=longest_s))
+    finally:
+        tree.write(mutant.path, source)
+    return Outcome(mutant, result, time.monotonic() - began)
+
+
 def mutate_part(
-    part: str, number: int, seed: int, trees: list[Tree], *, quick: bool = False
+    part: str,
+    number: int,
+    seed: int,
+    trees: list[Tree],
+    *,
+    quick: bool = False,
+    first: list[str] | None = None,
 ) -> list[Outcome]:
     """Draw changes of one part and try each."""
+    if first:
+        mutants = draw(trees[0].root, _files(part, trees[0].root), number, seed)
+        began = time.monotonic()
+        _require_success(part, trees[0].pytest(*_chosen(part), timeout_s=_LONGEST_S))
+        longest_s = _START_S + 4 * (time.monotonic() - began)
+        return _side_by_side(
+            mutants, trees, lambda mutant, tree: try_files(mutant, part, first, tree, longest_s)
+        )
     known = contexts(part, trees[0])
     mutants = draw(trees[0].root, _files(part, trees[0].root), number, seed)
     return _side_by_side(
@@ -322,6 +358,11 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="only tests that run the changed line, if any does"
     )
+    parser.add_argument(
+        "--first", metavar="FILE", nargs="+",
+        help="tests to begin with, instead of those that run the changed line, which takes a round "
+        "of all tests to find",
+    )  # fmt: skip
     given = parser.parse_args()
     for part in given.parts:
         if not (ROOT / "src/oomkit" / part).is_dir() or not (ROOT / "tests" / part).is_dir():
@@ -336,7 +377,9 @@ def main() -> None:
             print(report(f"changed since {given.changed}", found, given.seed))
         for part in given.parts:
             began = time.monotonic()
-            found = mutate_part(part, given.number, given.seed, trees, quick=given.quick)
+            found = mutate_part(
+                part, given.number, given.seed, trees, quick=given.quick, first=given.first
+            )
             print(report(part, found, given.seed))
             print(f"  {time.monotonic() - began:.0f} s", flush=True)
 

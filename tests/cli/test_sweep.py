@@ -151,7 +151,7 @@ def test_json_is_the_answer_with_its_figures(folder: Path) -> None:
     assert answer["groups"][0]["objectives"]["cost"]["mean"].keys() == {"mean", "low", "high", "n"}
 
 
-def test_one_run_is_told_as_run_tells_it(folder: Path) -> None:
+def test_one_run_is_shown_as_run_shows_it(folder: Path) -> None:
     done = oomkit(folder, "sweep", "s.toml", "--run", "7")
     assert done.returncode == 0
     assert done.stdout.startswith("run 7: leak, policy default, machine.swap ")

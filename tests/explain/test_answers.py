@@ -220,9 +220,7 @@ def test_neighbours_and_uname_name_the_kernel(tmp_path: Path) -> None:
         ("Node n1 status is now: NodeHasInsufficientMemory\n", "memory was under pressure"),
     ],
 )  # fmt: skip
-def test_where_nobody_was_killed_one_sentence_says_so(
-    tmp_path: Path, text: str, words: str
-) -> None:
+def test_where_none_was_killed_one_sentence_says_so(tmp_path: Path, text: str, words: str) -> None:
     case = case_of(tmp_path, text)
     assert case.no_kill is not None
     assert case.no_kill.startswith("no process was killed here: ")

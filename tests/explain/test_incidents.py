@@ -65,7 +65,7 @@ def test_lines_of_others_join_the_kill_they_are_about() -> None:
     assert found[3].summary == "earlyoom killed chrome[77]"
 
 
-def test_a_kill_of_somebody_else_is_not_the_kernels() -> None:
+def test_a_kill_of_another_is_not_the_kernels() -> None:
     found = incidents([report(0, pid=7)], [said(1, "kill", "earlyoom", pid=8, comm="db")])
     assert [item.evidence for item in found] == [(), (0,)]
 
@@ -91,7 +91,7 @@ def test_the_kernels_line_settles_who_killed() -> None:
         ("sigkill", "docker", "unknown", "any process may have sent it"),
     ],
 )
-def test_userspace_killers_are_told_apart(kind: str, by: str, killer: str, words: str) -> None:
+def test_userspace_killers_are_distinguished(kind: str, by: str, killer: str, words: str) -> None:
     answer = death(said(0, kind, by, unit="a.service"))
     assert answer.by == killer
     assert words in answer.text

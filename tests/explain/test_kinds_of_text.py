@@ -218,7 +218,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_death_is_told_with_its_killer_and_its_limit(kind: str) -> None:
+def test_a_death_is_reported_with_its_killer_and_its_limit(kind: str) -> None:
     text, expected = KINDS[kind]
     assert answers(text) == [expected]
 

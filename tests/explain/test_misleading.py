@@ -177,7 +177,7 @@ SAID = {
 
 
 @pytest.mark.parametrize("number", VICTIMS)
-def test_what_the_log_holds_is_told(number: str) -> None:
+def test_what_the_log_holds_is_reported(number: str) -> None:
     text = text_of(number)
     for words in SAID[number]:
         assert words in text
@@ -206,7 +206,7 @@ NOT_SAID = {
 
 
 @pytest.mark.parametrize("number", NOT_SAID)
-def test_what_the_log_does_not_hold_is_not_told(number: str) -> None:
+def test_what_the_log_does_not_hold_is_not_reported(number: str) -> None:
     text = text_of(number).replace("the total it is measured against is not in the log", "")
     for words in NOT_SAID[number]:
         assert words not in text

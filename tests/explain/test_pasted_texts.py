@@ -262,7 +262,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_a_refusal_is_told_in_one_sentence(kind: str) -> None:
+def test_a_refusal_is_reported_in_one_sentence(kind: str) -> None:
     text, expected = REFUSED[kind]
     found = list(read_evidence(text.encode()))
     assert no_kill_text(found, len(found)).startswith(f"no process was killed here: {expected}")

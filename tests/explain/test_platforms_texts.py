@@ -156,7 +156,7 @@ TEXTS = {
 
 
 @pytest.mark.parametrize("kind", TEXTS)
-def test_a_death_is_told_with_its_killer(kind: str) -> None:
+def test_a_death_is_reported_with_its_killer(kind: str) -> None:
     text, expected = TEXTS[kind]
     assert answers(text) == [expected]
 

@@ -99,7 +99,7 @@ def test_lines_on_the_border_of_two_blocks_are_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for block in (37, 64, 1000):
-        monkeypatch.setattr(pod_names, "_BLOCK", block)
+        monkeypatch.setattr(pod_names, "BLOCK_BYTES", block)
         assert owner(tmp_path, f"{PLEG}{KERNEL}{BACK_OFF}") == WHOLE
 
 
@@ -109,7 +109,7 @@ def test_logs_without_such_reports_are_read_once(
     def never(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(pod_names, "_look", never)
+    monkeypatch.setattr(pod_names, "look", never)
     assert owner(tmp_path, KERNEL.replace(PATH, "/user.slice")) is None
 
 

@@ -202,7 +202,7 @@ NOTHING: dict[str, Any] = {
 
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
-def test_whatever_is_missing_the_rest_is_told(data: st.DataObject) -> None:
+def test_whatever_is_missing_the_rest_is_reported(data: st.DataObject) -> None:
     """Any parts of any real report may be lost; text, JSON and page still come out whole."""
     report = data.draw(st.sampled_from(known()))
     lost = data.draw(st.sets(st.sampled_from(sorted(NOTHING))))

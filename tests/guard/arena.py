@@ -131,6 +131,10 @@ class Arena:
     def alive(self, pid: int) -> bool:
         return bool(self.ask("alive", pid))
 
+    def until_ranked(self, pid: int) -> None:
+        """Wait until the guard has looked at a process closely, and noted its size."""
+        self.until(lambda: self.ask("holds", self.guard_pid, pid), f"{pid} is ranked")
+
     def records(self, kind: str = "") -> list[dict[str, Any]]:
         text = self.journal.read_text() if self.journal.exists() else ""
         lines = text.split("\n")[:-1]  # the last one may be only half written

@@ -197,6 +197,15 @@ def state(pid: int) -> str:
         return file.read().rpartition(")")[2].split()[0]
 
 
+def holds(guard: int, pid: int) -> bool:
+    """Whether the guard keeps files of a process open, as of the first of its ranking."""
+    found = False
+    for name in os.listdir(f"/proc/{guard}/fd"):
+        with contextlib.suppress(OSError):
+            found = found or os.readlink(f"/proc/{guard}/fd/{name}").startswith(f"/proc/{pid}/")
+    return found
+
+
 def reuse(pid: int, name: str, mib: int) -> int:
     """Have the next process get this number."""
     with open("/proc/sys/kernel/ns_last_pid", "w") as file:
@@ -231,6 +240,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "living": living,
     "play": play,
     "state": state,
+    "holds": holds,
     "read": read,
     "reuse": reuse,
     "kill": os.kill,

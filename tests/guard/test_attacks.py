@@ -104,7 +104,7 @@ def test_who_moves_into_a_protected_cgroup_is_spared(group: Path, arena: Arena) 
     arena.guard(SOFT + never("cgroup", f"*/{group.name}"))
     arena.memory(available=0.15)
     arena.until_said("low memory: ")
-    time.sleep(0.5)  # the ranking is noted
+    arena.until_ranked(large)
     enter(arena, group, large)
     arena.memory(available=0.02)
     arena.until(lambda: not arena.alive(small), "the victim dies")
@@ -117,7 +117,7 @@ def test_who_leaves_a_protected_cgroup_is_protected_no_longer(group: Path, arena
     arena.guard(SOFT + never("cgroup", f"*/{group.name}"))
     arena.memory(available=0.15)
     arena.until_said("low memory: ")
-    time.sleep(0.5)
+    arena.until_ranked(large)
     enter(arena, group.parent, large)
     arena.memory(available=0.02)
     arena.until(lambda: not arena.alive(large), "the victim dies")
@@ -269,7 +269,7 @@ def test_what_runs_another_program_of_the_same_name_is_what_it_runs(
     arena.guard(SOFT + never("exe", pattern))
     arena.memory(available=0.15)
     arena.until_said("low memory: ")
-    time.sleep(0.5)
+    arena.until_ranked(large)
     arena.ask("kill", large, signal.SIGUSR1)
     # More than the program before it ever held.
     arena.until(lambda: _rss_kb(arena, large) > 60_000, "it is the other program")
@@ -290,11 +290,13 @@ def test_a_word_far_back_in_a_command_line_protects(arena: Arena) -> None:
     arena.guard(SOFT + never("cmdline", "*--precious"))
     arena.memory(available=0.02)
     arena.until(lambda: not arena.alive(large), "the victim dies")
-    time.sleep(0.5)
+    arena.memory(available=0.5)
+    (act,) = arena.ended_acts()
+    assert [one["comm"] for one in act["victim"]["members"]] == ["large"]
     assert arena.alive(long)
 
 
-def test_a_cgroup_whose_path_is_too_long_to_be_told_protects(group: Path, arena: Arena) -> None:
+def test_a_cgroup_whose_path_is_too_long_to_be_known_protects(group: Path, arena: Arena) -> None:
     large, small = arena.victim("large", 60), arena.victim("small", 20)
     with inside_of_many(group, 24):
         Path("cgroup.procs").write_text(str(_outer_pid(large)))
@@ -482,7 +484,7 @@ def test_shared_memory_counts_for_who_alone_holds_it(group: Path, arena: Arena, 
     arena.guard(SOFT)
     arena.memory(available=0.2)
     arena.until_said("low memory: ")
-    time.sleep(0.5)
+    arena.until_ranked(small)
     large, _ = arena.play(actor, "large", 120, group / "cgroup.procs")
     arena.memory(available=0.02, shmem=0.12)
     arena.until(lambda: not arena.alive(large), "the victim dies")

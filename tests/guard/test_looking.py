@@ -87,7 +87,7 @@ def test_among_ten_thousand_the_largest_are_found_and_few_files_are_read_again(
     assert [one.pid for one in warm.top] == list(range(10_000, 10_000 - KEPT, -1))
     warm.close()
     sizes = ProcessSizes(str(proc.directory))
-    sizes.look(0, 0.0, everybody=True)
+    sizes.look(0, 0.0, full=True)
     assert sizes.read == 10_000
     sizes.look(0, 0.1)
     assert sizes.read - 10_000 <= 10_000 * 0.1 / 2.0 + 1
@@ -169,7 +169,7 @@ def test_the_live_machine_by_statm_and_by_status(tmp_path: Path) -> None:
     held = bytearray(30 << 20)
     held[::4096] = b"x" * len(held[::4096])
     sizes = ProcessSizes("/proc")
-    sizes.look(0, 0.0, everybody=True)
+    sizes.look(0, 0.0, full=True)
     places = Places()
     watched = ProcessFiles(os.getpid(), Wanted(places, frozenset({"exe", "cmdline"}), {}), 1e9)
     one = watched.candidate
@@ -245,7 +245,7 @@ def test_a_cgroup_has_the_limit_of_the_nearest_one_above(tmp_path: Path, version
     assert read_group(Places(cgroups=str(tmp_path), cgroup_version=version), "/gone") is None
 
 
-def test_a_pressure_file_that_is_empty_tells_nothing() -> None:
+def test_a_pressure_file_that_is_empty_shows_nothing() -> None:
     assert pressure_us(b"") == (None, None)
     assert pressure_us(None) == (None, None)
 
@@ -274,7 +274,7 @@ def test_who_would_die_with_a_group_is_found_however_small(proc: Proc, tmp_path:
     warm.close()
 
 
-def test_everybody_below_a_process_is_found() -> None:
+def test_all_below_a_process_is_found() -> None:
     script = "import subprocess as s, sys; s.run([sys.executable, '-c', 'input()'])"
     with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE) as parent:
         end = time.monotonic() + 10
@@ -329,3 +329,17 @@ def test_free_swap_is_no_more_than_there_is(tmp_path: Path) -> None:
         assert (reading.swap_total_kb, reading.swap_free_kb) == (0, 0)
     finally:
         sources.close()
+
+
+@pytest.mark.parametrize("text", ["State: x y z a b c", "1 2 3", "", "1 x 3 4 5 6 7"])
+def test_a_process_whose_sizes_can_not_be_read_is_left_out(proc: Proc, text: str) -> None:
+    proc.put(10, 5000)
+    proc.put(11, 6000)
+    sizes = ProcessSizes(str(proc.directory))
+    sizes.look(0, 0.0, full=True)
+    assert sorted(sizes.kb) == ["10", "11"]
+    (proc.directory / "11/statm").write_text(text)
+    sizes.look(0, 0.0, full=True)
+    assert sizes.kb == {"10": 5000}
+    assert not sizes.exact("11")
+    sizes.close()

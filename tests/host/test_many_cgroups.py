@@ -61,6 +61,6 @@ def test_a_file_system_that_counts_no_links_is_walked_all_the_same(
     group(tmp_path, "")
     group(tmp_path, "pod")
     group(tmp_path, "pod/a", **{"cgroup.procs": "17"})
-    monkeypatch.setattr(cgroups, "_is_leaf", lambda _: False)
+    monkeypatch.setattr(cgroups, "is_leaf", lambda _: False)
     paths, _ = read(tmp_path, monkeypatch)
     assert sorted(paths) == ["/", "/pod", "/pod/a"]

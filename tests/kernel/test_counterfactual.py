@@ -227,7 +227,7 @@ def test_knobs_that_hold_a_kill_back(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", versions("2.6.12", "6.18"))
-def test_nobody_killable_names_the_largest_protected(version: str) -> None:
+def test_none_killable_names_the_largest_protected(version: str) -> None:
     """R3, R10: one step away from protection the largest would have died, not the machine."""
     safe: dict[str, Any] = {"oom_adj": -17, "oom_score_adj": -1000}
     changes = found(snap(user(10, 500, **safe), user(11, 90000, **safe)), rules_for(version))

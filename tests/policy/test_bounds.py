@@ -69,7 +69,7 @@ def test_both_sides_of_a_bound(part: str, key: str, good: Any, bad: Any, expecte
     ({"zram": "101%"}, "zram", 'a share such as "10%"'),
     ({"limit_left": "5%"}, "limit_left", "a cgroup beside it: the machine has no limit"),
     ({"cgroup": "/a"}, "cgroup",
-     "one of limit_left, psi_some, psi_full, reclaim beside it"),
+     "one of limit_left, working_set_left, psi_some, psi_full, reclaim beside it"),
 ])  # fmt: skip
 def test_what_a_rule_can_not_ask(rule: dict[str, Any], place: str, expected: str) -> None:
     lines = faults({"when": [{**LOW, **rule}]})
@@ -233,6 +233,18 @@ def test_patterns_are_one_or_several() -> None:
     ]  # fmt: skip
     assert "or several" in faults({"whom": {"never": [{"exe": []}]}})[0]
     assert faults({"whom": {"never": [{"exe": 5}]}})[0].startswith("whom.never[0].exe: ")
+
+
+@pytest.mark.parametrize(("text", "why"), [
+    ("re:(", "missing ), unterminated subpattern at position 0"),
+    ("re:[[:alpha:]]*", "Possible nested set at position 1"),
+    ("re:a{99999999999}", "the repetition number is too large"),
+    ("re:" + "(" * 2000 + ")" * 2000, "maximum recursion depth exceeded"),
+])  # fmt: skip
+def test_what_is_no_regular_expression_is_one_line(text: str, why: str) -> None:
+    (line,) = faults({"whom": {"never": [{"exe": text}]}})
+    assert line.startswith("whom.never[0].exe: expected a regular expression after re: (")
+    assert why in line
 
 
 @pytest.mark.parametrize(("raw", "places"), [

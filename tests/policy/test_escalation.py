@@ -116,7 +116,7 @@ def test_a_dry_run_has_a_pause_of_its_own_and_waits_for_nobody() -> None:
 
 def test_after_nobody_could_be_chosen_a_second_passes() -> None:
     made = escalation()
-    made.nobody(10.0)
+    made.none_found(10.0)
     assert made.obstacle(10.99, HARD) == "no process could be chosen"
     assert made.obstacle(11.0, HARD) == ""
     assert made.next_s(10.25) == 0.75

@@ -21,9 +21,8 @@ from oomkit.policy.engine.conditions import (
     Kind,
 )
 from oomkit.policy.engine.evidence import evidence_line
-from oomkit.policy.engine.pace import Pace
 from oomkit.policy.engine.plan import Plan
-from oomkit.policy.engine.reading import CgroupReading, Reading
+from oomkit.policy.engine.reading import CgroupReading, Pace, Reading
 from oomkit.policy.engine.trigger import Watch
 from oomkit.policy.read import PolicyError
 from oomkit.views.history import evidence_lines

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from oomkit.policy.engine.conditions import KINDS
-from oomkit.policy.engine.pace import INFINITY, Calm, Pace, calm_of, fill_pace_kb_s, wait_s
-from oomkit.policy.engine.reading import CgroupReading, Reading
+from oomkit.policy.engine.pace import Calm, calm_of, fill_pace_kb_s, wait_s
+from oomkit.policy.engine.reading import INFINITY, CgroupReading, Pace, Reading
 from tests.policy.making import GB, plan
 
 MACHINE = Reading(0.0, 1000.0, 500.0, 200.0, 100.0)

@@ -7,8 +7,14 @@ import pytest
 from oomkit.policy.engine.candidate import Candidate
 from oomkit.policy.engine.conditions import CALM, HARD, KINDS, SOFT, WARN
 from oomkit.policy.engine.decider import Act, Decider
-from oomkit.policy.engine.pace import INFINITY, Pace
-from oomkit.policy.engine.reading import CgroupReading, Reading, available_kb, left_kb
+from oomkit.policy.engine.reading import (
+    INFINITY,
+    CgroupReading,
+    Pace,
+    Reading,
+    available_kb,
+    left_kb,
+)
 from oomkit.policy.engine.trigger import Watch
 from tests.policy.making import GB, LOW, VERY_LOW, plan, process, reading
 

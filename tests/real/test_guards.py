@@ -60,7 +60,7 @@ def test_who_acts_before_memory_is_low_needs_no_memory_back() -> None:
     assert (measured.signal_s, measured.back_s, measured.low_s) == (2.5, 2.5, 3.5)
 
 
-def test_nobody_acted() -> None:
+def test_none_acted() -> None:
     measured = reaction(seen("meter 12 12.0 1"), 4.0, None)
     assert (measured.signal_s, measured.back_s, measured.short_s) == (None, None, 2.0)
 

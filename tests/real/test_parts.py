@@ -176,7 +176,7 @@ def test_outcomes_from_what_was_seen() -> None:
     assert outcome("probing 3 1.5", "done 9 duration") == "frozen"
 
 
-def test_who_killed_is_told_by_the_log() -> None:
+def test_who_killed_is_reported_by_the_log() -> None:
     seen = seen_hog("exit 3 9 -9", "gone 3 9", "done 4 ended")
     lines = [LogLine(2.0, "Out of memory: Killed process 9 (hog) total-vm:9kB, anon-rss:2048kB")]
 

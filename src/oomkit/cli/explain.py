@@ -133,12 +133,11 @@ def read_logs(
     if redactor is not None:
         return found
     return [
-        _with_owners(told) if name is None else told
-        for name, told in zip(names, found, strict=True)
+        _with_owners(log) if name is None else log for name, log in zip(names, found, strict=True)
     ]
 
 
-def _with_owners(told: "ReadLog") -> "ReadLog":
+def _with_owners(log: "ReadLog") -> "ReadLog":
     """Say what people call the cgroups of this machine's own log."""
     import msgspec
 
@@ -149,9 +148,9 @@ def _with_owners(told: "ReadLog") -> "ReadLog":
         msgspec.structs.replace(report, owner=book.of(report.cgroup).text() or None)
         if report.cgroup
         else report
-        for report in told.reports
+        for report in log.reports
     )
-    return msgspec.structs.replace(told, reports=reports)
+    return msgspec.structs.replace(log, reports=reports)
 
 
 def _read_by(

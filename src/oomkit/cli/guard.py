@@ -276,7 +276,7 @@ def _wrapped(line: str, width: int) -> str:
 
 
 def _explain(policy: Any, settings: Any, pid: int | None) -> None:
-    from oomkit.guard.check import NoSuchProcessError, consider, everybody_here
+    from oomkit.guard.check import NoSuchProcessError, candidates_here, consider
     from oomkit.policy.describe import explain
     from oomkit.policy.doubts import doubts
 
@@ -285,7 +285,7 @@ def _explain(policy: Any, settings: Any, pid: int | None) -> None:
             lines = consider(policy, settings, pid)
         else:
             lines = explain(policy)
-            found = doubts(policy, everybody_here(settings))
+            found = doubts(policy, candidates_here(settings))
             if found:
                 lines += ("what to look at again", *(f"  {line}" for line in found))
     except NoSuchProcessError as error:

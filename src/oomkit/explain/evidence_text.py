@@ -57,7 +57,7 @@ def name_of(by: str) -> str:
 
 
 def key_of(item: Evidence) -> tuple[str, ...] | None:
-    """What tells whether two lines are about the same; None where a line names nothing."""
+    """The key by which two lines are about the same; None where a line names nothing."""
     unit = item.unit or place(item.cgroup).unit
     if item.pid is not None:
         return ("pid", str(item.pid))
@@ -101,7 +101,7 @@ def _weight(item: Evidence) -> bool:
 
 
 def subject(item: Evidence) -> str:
-    """Whom a line is about; where it names nobody, the line itself."""
+    """What a line is about; where it names nothing, the line itself."""
     if item.comm is not None and item.pid is not None:
         where = f" in pod {_pod(item)}" if item.pod else ""
         where += f" on node {item.node}" if item.node else ""
@@ -234,7 +234,7 @@ def _notice(item: Evidence, who: str) -> str:
 
 
 def is_for_memory(item: Evidence) -> bool:
-    """Whether a line tells of a death for want of memory, and not of disk or for no known cause."""
+    """Whether a line reports a death for lack of memory, and not of disk or for no known cause."""
     if item.kind == "eviction":
         return item.reason is None or "memory" in item.reason
     return item.kind in ("kill", "notice")

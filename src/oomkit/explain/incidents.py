@@ -33,7 +33,7 @@ class Incident(Record, frozen=True, kw_only=True):
 
 
 def incidents(reports: Sequence[Report], evidence: Sequence[Evidence]) -> tuple[Incident, ...]:
-    """Group what a set of logs tells.
+    """Group what a set of logs reports.
 
     Args:
         reports: the reports, log by log.
@@ -147,7 +147,7 @@ def _repeats(before: Evidence, item: Evidence, apart: float | None) -> bool:
     """A line right below another that says of the same death what names it less well.
 
     srun says of the task what slurmstepd said of the step; systemd names the unit of the process
-    that systemd-oomd has just signalled; an exit status of nobody in particular is that of the job
+    that systemd-oomd has just signalled; an exit status without a process is that of the job
     or container that was said to be killed.
     """
     lines = item.source.line - before.source.line
@@ -172,7 +172,7 @@ _TRACEBACK_LINES = 12
 
 
 def _without_repetitions(items: Sequence[Evidence]) -> list[Evidence]:
-    """The lines that tell of a death of their own; of the others, the node."""
+    """The lines that report a death of their own; of the others, the node."""
     kept: list[Evidence] = []
     for item in items:
         at = next((i for i, known in enumerate(kept) if _repeats(known, item, None)), None)
@@ -184,7 +184,7 @@ def _without_repetitions(items: Sequence[Evidence]) -> list[Evidence]:
 
 
 def _userspace(evidence: Sequence[Evidence], alone: Sequence[int]) -> list[Incident]:
-    """Deaths that no kernel report tells of: each killer's, seconds apart, are one."""
+    """Deaths without a kernel report: each killer's, seconds apart, are one."""
     from oomkit.explain.killer import death
 
     groups: list[list[int]] = []

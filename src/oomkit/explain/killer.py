@@ -1,4 +1,4 @@
-"""Who killed: told by the lines that only the killer itself can have written."""
+"""The killer, by the lines that only the killer itself can have written."""
 
 from collections.abc import Sequence
 
@@ -99,7 +99,7 @@ def _kill_text(victim: Killed) -> str:
 
 
 def death(item: Evidence) -> Verdict:
-    """Who killed where no kernel report tells: a userspace killer, or nobody knows."""
+    """The killer where there is no kernel report: a userspace killer, or unknown."""
     by: Killer = "unknown"
     if item.kind in ("kill", "eviction") or (item.kind == "notice" and item.by == "systemd-oomd"):
         by = _DAEMONS.get(item.by, "unknown")

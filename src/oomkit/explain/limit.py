@@ -74,7 +74,7 @@ def _limit_hit(part: Memcg | None) -> tuple[str, int | None]:
 
 
 def _setting(report: Report, name: str, size_kb: int) -> str:
-    """How the one who made the cgroup is told the limit."""
+    """How the limit is set, for the owner of the cgroup."""
     path = report.cgroup or ""
     mib = size_kb // 1024
     found = place(path)

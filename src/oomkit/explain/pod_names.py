@@ -17,7 +17,7 @@ from oomkit.records import replace
 
 MAX_IDS = 64
 """Reports of more pods than this are left with ids."""
-_BLOCK = 1 << 20
+BLOCK_BYTES = 1 << 20
 _MAX_LINE = 64 << 10
 
 _Q = rb"\\*\""
@@ -65,7 +65,7 @@ def with_names(name: str | None, reports: Sequence[Report]) -> tuple[Report, ...
     }
     if not wanted or len(wanted) > MAX_IDS or name is None or not os.path.isfile(name):
         return tuple(reports)
-    pods, containers = _look(name, {one.encode() for one in wanted})
+    pods, containers = look(name, {one.encode() for one in wanted})
     return tuple(_named(report, pods, containers) for report in reports)
 
 
@@ -89,9 +89,7 @@ def _named(
     return replace(report, owner=text)
 
 
-def _look(
-    name: str, ids: set[bytes]
-) -> tuple[dict[bytes, tuple[bytes, bytes]], dict[bytes, bytes]]:
+def look(name: str, ids: set[bytes]) -> tuple[dict[bytes, tuple[bytes, bytes]], dict[bytes, bytes]]:
     """Namespace and pod by each id, and container by its id."""
     pods: dict[bytes, tuple[bytes, bytes]] = {}
     containers: dict[bytes, bytes] = {}
@@ -117,7 +115,7 @@ def _lines(name: str, ids: set[bytes]) -> Iterator[tuple[bytes, list[bytes]]]:
     # A pod's uid stands in lines without its dashes or with underscores only where paths are.
     try:
         with open_log(name) as log:
-            buffer = memoryview(bytearray(_BLOCK))
+            buffer = memoryview(bytearray(BLOCK_BYTES))
             rest = b""
             while True:
                 size = log.readinto(buffer) or 0

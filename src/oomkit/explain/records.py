@@ -118,7 +118,7 @@ class Candidate(Record, frozen=True, kw_only=True):
     """One row of the ranking.
 
     Attributes:
-        rank: 1 for who comes first; None for who can't be chosen.
+        rank: 1 for the first to be chosen; None: can't be chosen.
         pid: the process.
         comm: its name.
         rss_kb: its resident memory.
@@ -154,7 +154,7 @@ class Change(Record, frozen=True, kw_only=True):
         needed: the value from which on the outcome alters; None where any will do.
         unit: unit of ``now`` and ``needed``.
         pid: the process it is about; None for knobs.
-        then: who would die instead; None where nobody would, or it can't be told.
+        then: what would be killed instead; None: nothing, or unknown.
     """
 
     kind: Literal["oom_score_adj", "memory", "sysctl", "oom_group", "limit", "swap"]

@@ -1,4 +1,4 @@
-"""What recurs across a long log: who ran out, and who died, how often."""
+"""What recurs across a long log: which cgroups ran out, which processes were killed, how often."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -37,7 +37,7 @@ class Row(Record, frozen=True, kw_only=True):
 
 
 class Tables(Record, frozen=True, kw_only=True):
-    """Incidents by who ran out and by who died, the most frequent first."""
+    """Incidents by what ran out and by what was killed, the most frequent first."""
 
     cgroup: tuple[Row, ...] = ()
     unit: tuple[Row, ...] = ()
@@ -64,7 +64,7 @@ def tables(
             for item in innermost(joined(evidence[e] for e in incident.evidence)):
                 said = by_evidence(item)
                 if said is not None:
-                    counts.setdefault(said, []).append((incident.number, _dead(item), item))
+                    counts.setdefault(said, []).append((incident.number, _deaths(item), item))
         rows = [_row(name, uses) for name, uses in counts.items()]
         return tuple(sorted(rows, key=lambda row: (-row.incidents, -row.killed, row.name)))
 
@@ -76,7 +76,7 @@ def tables(
     )
 
 
-def _dead(item: Evidence) -> int:
+def _deaths(item: Evidence) -> int:
     """How many died by what others say, as far as they say it."""
     if item.processes is not None:
         return item.processes

@@ -2,7 +2,7 @@
 
 Hosts, users, cgroups, commands, units, pods, containers and file names become tokens; the same
 name is the same token throughout one run. Tokens are numbered by first appearance rather than
-derived from the name, so that nobody can guess a name and check it.
+derived from the name, so that a guessed name can't be checked.
 """
 
 import re
@@ -21,7 +21,7 @@ _KEPT_PARTS = frozenset(
      "kubepods-burstable.slice", "kubepods-besteffort.slice", "system.slice", "user.slice",
      "machine.slice", "machine", "init.scope", "session.slice", "app.slice"}
 )  # fmt: skip
-"""Parts of cgroup paths that every machine has; they name nobody."""
+"""Parts of cgroup paths that every machine has; they identify nothing."""
 _SUFFIX = re.compile(r"\.(?:slice|service|scope|socket|mount)\Z")
 _COMM_CHARS = 15
 _FIRST_UID = 60001
@@ -160,7 +160,7 @@ class Redactor:
         return self._token("container", container[:ID_CHARS])
 
     def _id(self, kind: str, name: str) -> str:
-        """A pod's or a container's token, by the part of its id that everybody prints."""
+        """A pod's or a container's token, by the part of its id that is commonly printed."""
         if kind == "container":
             return self._token(kind, name[:ID_CHARS])
         token = self._token(kind, name.replace("_", "-"))

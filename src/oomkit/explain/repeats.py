@@ -36,7 +36,7 @@ def without_repeats(reports: Sequence[Report]) -> list[Report]:
 
 
 def _key(report: Report) -> _Key | None:
-    """What two copies have in common; None where too little is known to tell."""
+    """What two copies have in common; None where too little is known."""
     if report.killed:
         victim = report.killed[0]
         return (victim.pid, victim.comm, *_sizes(victim)) if any(_sizes(victim)) else None

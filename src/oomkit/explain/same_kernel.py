@@ -61,7 +61,7 @@ def _of_machine(report: Report, named: Sequence[KernelName], releases: set[str])
 
 
 def _fits(kernel: str | None, report: Report) -> bool:
-    """Whether a kernel can have printed the report, as far as its format tells."""
+    """Whether a kernel can have printed the report, judging by its format."""
     if kernel is None:
         return False
     if report.kernel_range is None:

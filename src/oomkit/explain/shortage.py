@@ -235,7 +235,7 @@ def _left_kb(zone: Zone, report: Report, request: Request | None) -> int:
 
 
 def _zones_hidden(report: Report) -> Shortage | None:
-    """Zones that the request could use are not in the log: what lacked can't be told."""
+    """Zones that the request could use are not in the log: what lacked is unknown."""
     request, memory = request_of(report), report.memory
     if memory is None or not hides_usable(report, request):
         return None

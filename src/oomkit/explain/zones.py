@@ -92,7 +92,7 @@ def hides_usable(report: Report, request: Request | None) -> bool:
 
 
 _RATIO = 256
-"""Of so many pages of higher zones a zone keeps one back, unless set otherwise."""
+"""Pages of higher zones for each page that a zone keeps back, by default."""
 _MAX_LOW_KB = 1 << 20
 
 

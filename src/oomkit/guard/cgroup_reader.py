@@ -144,14 +144,14 @@ _MOST_THREADS = 1024
 
 
 class Members:
-    """Completes the short list with those whom a choice of one of its members would take along.
+    """Completes the short list with processes that would be killed along with one of its members.
 
     Args:
         places: where cgroups and processes are.
         selection: of the plan.
 
     Attributes:
-        sharers: finds who shares an address space.
+        sharers: finds processes that share an address space.
     """
 
     __slots__ = ("_by_reclaim", "_level", "_oom_group", "_places", "sharers")
@@ -170,7 +170,7 @@ class Members:
 
         Args:
             warm: the short list.
-            also: others who count.
+            also: further pids to include.
         """
         top = warm.top
         paths = {one.cgroup for one in top if one.cgroup and one.cgroup != "/"}
@@ -189,7 +189,7 @@ class Members:
         return found, [group for group in groups if group is not None]
 
     def _mark_inseparable(self, found: "list[Candidate]", warm: "Shortlist") -> None:
-        """Find who shares an address space, and who is in the pid namespace of an init.
+        """Find processes that share an address space, or are in the pid namespace of an init.
 
         The latter are added, however small, as all of them die with it.
         """

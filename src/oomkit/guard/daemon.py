@@ -96,7 +96,7 @@ class Daemon:
         self._install(settings.plan)
 
     def run(self) -> None:
-        """Guard until told to stop."""
+        """Guard until stopped."""
         self.start()
         next_s = 0.0
         while not self._stopping:
@@ -154,7 +154,12 @@ class Daemon:
         dozed = self._idle_loop.last()
         if dozed is not None:
             self._driver.decider.watch.recall(*dozed)
-        look, reading = self._driver.look(self._clock()), self._driver.reading
+        look = self._driver.look(self._clock())
+        if look is None:
+            # A drill's files are opened anew when they are replaced.
+            with self._reserve:
+                look = self._driver.look(self._clock())
+        reading = self._driver.reading
         if look is None or reading is None:
             self._complain("meminfo can't be read, so nothing can be decided")
             return 1.0
@@ -165,7 +170,7 @@ class Daemon:
         if not look.choose:
             self._keep_warm(look, reading, next_s)
         self._actions.settle(reading, short=look.state.level >= SOFT)
-        self._tell(look, reading)
+        self._report(look, reading)
         self._tend(look, reading)
         if look.state.level < WARN and not look.state.warm and self.is_idle:
             self._idle_loop.allow(reading)
@@ -243,7 +248,7 @@ class Daemon:
         else:
             self._sensors.keep_warm(growth, look, reading, next_s)
 
-    def _tell(self, look: "Look", reading: "Reading") -> None:
+    def _report(self, look: "Look", reading: "Reading") -> None:
         """Report what this moment was like; what it called for is done by now."""
         level, before = look.state.level, self._level
         self._level = level
@@ -325,7 +330,7 @@ class Daemon:
 
     def _rehearse(self) -> None:
         """Go the whole way but for the signal, so that all it needs is in memory by then."""
-        decider = self._new_decider(self._plan)  # whose decisions nobody carries out
+        decider = self._new_decider(self._plan)  # its decisions are not carried out
         reading = self._sensors.reading(self._clock())
         if reading is not None:
             decider.look(reading)

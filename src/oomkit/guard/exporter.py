@@ -1,6 +1,6 @@
 """Prometheus metrics of a running guard, served by a process of its own.
 
-The daemon writes a small status file; this reads it when somebody asks. So the daemon neither
+The daemon writes a small status file; this reads it at each scrape. So the daemon neither
 grows by a web server nor is woken by a scrape.
 """
 
@@ -58,7 +58,7 @@ def read_status(path: str) -> dict[str, Any] | None:
 
 
 class Collector:
-    """Makes metrics of the status file, anew for each scrape."""
+    """Makes metrics of the status file, again for each scrape."""
 
     def __init__(self, path: str, proc: str = "/proc") -> None:
         """Remember where to look.

@@ -63,7 +63,7 @@ def places_here(drill: str | None = None) -> Places:
 
 
 def own_argv(module: str, *arguments: str) -> tuple[str, ...]:
-    """The command that runs a module of ours, and code of nobody else.
+    """The command that runs a module of ours, and no code of others.
 
     Isolated (``-I``), so that neither the current directory nor ``PYTHONPATH`` and its like say
     what is imported. Where this program and its library were found is looked at last.

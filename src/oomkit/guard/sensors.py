@@ -1,4 +1,4 @@
-"""What the daemon looks at for one policy: the machine, the processes, who belongs to whom."""
+"""What the daemon reads for one policy: the machine, the processes, what belongs together."""
 
 import os
 import re
@@ -236,7 +236,7 @@ class Sensors:
         settings: where to look.
         whole: read command lines to their end.
         root: the cgroup below which the system's manager keeps its units; None: to be looked up.
-        untouchable: pid and start time of processes that are left out; whoever gave it adds some.
+        untouchable: pid and start time of processes that are left out; the caller adds to it.
 
         ample: says whether files can be kept open for the processes that are chosen among; None:
             they are not.

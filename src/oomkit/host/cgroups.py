@@ -110,7 +110,7 @@ class _Walk:
         """Add the group at ``path`` and those below it; returns whether any of them was added."""
         place = len(self.groups)
         pids = _processes(directory)
-        leaf = _is_leaf(directory)
+        leaf = is_leaf(directory)
         if leaf and not pids and path != "/" and not self.is_limited(directory, self.page_size):
             return False  # as most are on a large machine; nothing else of it need be read
         self.pids[path] = pids
@@ -129,7 +129,7 @@ class _Walk:
         return False
 
 
-def _is_leaf(directory: str) -> bool:
+def is_leaf(directory: str) -> bool:
     """Whether there are no groups below; the kernel counts them as links, other systems may not."""
     try:
         return os.stat(directory).st_nlink == 2
@@ -159,7 +159,7 @@ def _processes(directory: str) -> list[int]:
     listed = read_or_none(f"{directory}/cgroup.procs")
     if listed is None:
         listed = read_or_none(f"{directory}/tasks") or b""
-    return [int(pid) for pid in listed.split()]
+    return [int(pid) for pid in listed.split() if pid.isdigit()]
 
 
 def _is_limited(group: Memcg) -> bool:

@@ -69,7 +69,7 @@ class Names(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def cut(name: object) -> str | None:
-    """A name from a file of somebody else: text of a bearable length, or None."""
+    """A name from a file of others: text of limited length, or None."""
     return name[:MAX_CHARS] if isinstance(name, str) and name else None
 
 

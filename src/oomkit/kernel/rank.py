@@ -96,8 +96,8 @@ def near_equals(
 ) -> tuple[Task, ...]:
     """Tasks whose badness is less than one point of ``oom_score_adj`` away from ``points``.
 
-    Such a point, a thousandth of the memory in question, is the finest an administrator can tell
-    the kernel (``oom_badness()``, mm/oom_kill.c, from 2.6.36 on); before that only exact equals.
+    Such a point, a thousandth of the memory in question, is the finest step that can be
+    set (``oom_badness()``, mm/oom_kill.c, from 2.6.36 on); before that only exact equals.
     """
     oc = control_for(snapshot, allocation, rules)
     point = {"pages": (oc.total_pages or 0) // 1000, "permille": 1, "classic": 0}[rules.badness]

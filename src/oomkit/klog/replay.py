@@ -77,7 +77,7 @@ def replay(report: Report, *, dead: Collection[int] = ()) -> Report:
         if not trials:
             return _unranked(report, candidates, _TOTAL_TEXT)
     if chosen is None:
-        return _nobody(report, trials[0])
+        return _none_chosen(report, trials[0])
     best = next((t for t in trials if _is_first(t, chosen)), trials[0])
     agrees, why = _compare(report, trials, best, chosen)
     if agrees is None or agrees:
@@ -258,7 +258,7 @@ def _unseen(report: Report, rules: RuleSet) -> str:
     return "swap" if rules.pgtables == "none" else "swap and page tables"
 
 
-def _nobody(report: Report, trial: _Trial) -> Report:
+def _none_chosen(report: Report, trial: _Trial) -> Report:
     left = [task for _, task in trial.ranked]
     agrees: bool | None = None
     if report.panic is not None and "panic_on_oom" in report.panic:

@@ -111,7 +111,7 @@ class Engine:
                 return self._final_outcome("timed_out")
             if self._watch is not None:
                 self._watch(self.machine, rates)
-            self.advance(rates, duration)
+            self._advance(rates, duration)
             self.events += 1
             if self.events > MAX_EVENTS:
                 raise ModelError(
@@ -241,7 +241,7 @@ class Engine:
     def _has_active(self) -> bool:
         return any(p.state in ("run", "exiting") for p in self.machine.procs)
 
-    def advance(self, rates: Rates, duration: float) -> None:
+    def _advance(self, rates: Rates, duration: float) -> None:
         """Advance to the next event, or to the end of the duration."""
         machine = self.machine
         start = machine.now

@@ -9,8 +9,7 @@ from oomkit.model.pools import Group, Pool
 from oomkit.model.psi import Psi
 from oomkit.model.solve import Rates, pressure
 from oomkit.model.tasks import PAGE
-from oomkit.policy.engine.pace import Pace
-from oomkit.policy.engine.reading import CgroupReading, Reading
+from oomkit.policy.engine.reading import CgroupReading, Pace, Reading
 
 KB = PAGE / 1024
 

@@ -178,7 +178,7 @@ def _how(how: How) -> list[str]:
 
 
 def _bound(how: How) -> str:
-    """Whoever writes so many means all."""
+    """So large a number means no limit."""
     if how.most_a_minute >= _NO_BOUND:
         return "as many a minute as it takes"
     return f"at most {plain(how.most_a_minute)} a minute"
@@ -206,7 +206,7 @@ def effective(
     policy: Policy,
     candidate: Candidate,
     *,
-    everybody: tuple[Candidate, ...] = (),
+    processes: tuple[Candidate, ...] = (),
     groups: tuple[CgroupReading, ...] = (),
     own_pids: frozenset[int] = frozenset(),
 ) -> tuple[str, ...]:
@@ -215,14 +215,14 @@ def effective(
     Args:
         policy: the policy.
         candidate: the process.
-        everybody: all processes, it included, to say which place it has and who dies with it.
+        processes: all processes, it included, to show its place and what is killed with it.
         groups: the memory cgroups.
         own_pids: the guard itself.
     """
     who = f"{candidate.comm}[{candidate.pid}]"
     plan = compile_plan(policy)
     chooser = Chooser(plan, own_pids=own_pids)
-    ranked = chooser.rank(everybody or (candidate,), groups=groups)
+    ranked = chooser.rank(processes or (candidate,), groups=groups)
     own = next((one for one in ranked if candidate.pid == one.candidate.pid), None)
     own = own or next((r for r in ranked if candidate.pid in {m.pid for m in r.members}), None)
     own = own or next((r for r in ranked if _same_memory(r.candidate, candidate)), None)

@@ -1,6 +1,7 @@
 """Reading one ``[[when]]``: conditions, and the level they call for."""
 
 import re
+import warnings
 from collections.abc import Callable
 from typing import Any, cast, get_args
 
@@ -124,8 +125,11 @@ def pattern(value: Any) -> str:
     one = text(value)
     if one.startswith("re:"):
         try:
-            re.compile(one.removeprefix("re:"))
-        except re.error as error:
+            with warnings.catch_warnings():
+                # What may mean something else in a later Python, such as [[:alpha:]], is a slip.
+                warnings.simplefilter("error")
+                re.compile(one.removeprefix("re:"))
+        except (re.error, RecursionError, OverflowError, Warning) as error:
             raise ValueError(f"a regular expression after re: ({error})") from None
     return one
 
@@ -143,7 +147,7 @@ def _comm_patterns(value: Any) -> tuple[str, ...]:
 
 
 PLENTY = 0.5
-"""With more than this share available nobody is killed, whatever a file says."""
+"""With more than this share available no process is killed, whatever a file says."""
 
 
 def read_rule(table: Table) -> Rule:

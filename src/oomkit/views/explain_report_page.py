@@ -15,7 +15,7 @@ from oomkit.views.explain_text import (
     ran_out,
     shown_shares,
     swap_text,
-    untold,
+    unknown_choice,
     when,
     where_title,
 )
@@ -114,7 +114,7 @@ def _choice(item: Explanation) -> str:
     if choice is None:
         if not item.report.killed:
             return ""
-        return f"<h3>Why this one</h3>{element('p', untold(item.report))}"
+        return f"<h3>Why this one</h3>{element('p', unknown_choice(item.report))}"
     title = "Why this one" if item.report.killed else "Ranking"
     texts = [choice.terms, choice.runner_up, agreement(item.report)]
     return (

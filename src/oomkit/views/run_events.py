@@ -76,8 +76,8 @@ def nested(run: Run, scenario: Scenario | None = None) -> list[Nested]:
         if i in apart:
             continue
         one = _kill(i, kill, run.kernel)
-        alike = [told for told in sums if told[0].kind == one.kind]
-        before = [told for told in alike if told[0].t_s <= one.t_s]
+        alike = [each for each in sums if each[0].kind == one.kind]
+        before = [each for each in alike if each[0].t_s <= one.t_s]
         (before or alike)[-1 if before else 0][1].append((one, []))
     for one, parts in found:
         if one.many and one.kind == "denied":

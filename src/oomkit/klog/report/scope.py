@@ -1,12 +1,13 @@
 """What ran out, by every sign that a report has: the machine, a cgroup, some nodes, or nothing."""
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from oomkit.kernel.decision import Scope
 from oomkit.klog import version_texts
-
-if TYPE_CHECKING:
-    from oomkit.klog.report.builder import Builder
+from oomkit.klog.records import Summary
+from oomkit.klog.report.header import Caller, Header
+from oomkit.klog.report.memcg import MemcgPart
+from oomkit.klog.report.meminfo import MemoryPart
 
 OOM_FRAMES = frozenset(
     {"dump_header", "oom_kill_process", "out_of_memory", "mem_cgroup_out_of_memory"}
@@ -16,7 +17,27 @@ _CHARGES = ("__mem_cgroup_try_charge", "mem_cgroup_do_charge")
 _MEMCG_TRACE = ("mem_cgroup_out_of_memory", "mem_cgroup_oom_synchronize")
 
 
-def has_stack(report: "Builder") -> bool:
+class Signs(Protocol):
+    """What of a report shows what ran out."""
+
+    header: Header | None
+    caller: Caller | None
+    mems_allowed: str | None
+    trace: list[str]
+    guesses: set[str]
+    memory: MemoryPart
+    memcg: MemcgPart
+    summary: Summary | None
+    kill_text: str | None
+    asked: bool
+    panic: str | None
+
+    @property
+    def has_table(self) -> bool:
+        """It has a table of tasks, or its head."""
+
+
+def has_stack(report: Signs) -> bool:
     """Its call trace is that of a report, not of a task that only waits for the killer."""
     calls = OOM_FRAMES.intersection(report.trace) | (OOM_FRAMES & report.guesses)
     if not calls:
@@ -28,7 +49,7 @@ def has_stack(report: "Builder") -> bool:
     return report.caller is not None and "oom_kill_process" in report.trace
 
 
-def what_ran_out(report: "Builder") -> tuple[str | None, Scope | None]:
+def what_ran_out(report: Signs) -> tuple[str | None, Scope | None]:
     """What ran out, by every sign the report has."""
     header, summary = report.header, report.summary
     printed = summary.constraint if summary else None
@@ -53,14 +74,14 @@ def what_ran_out(report: "Builder") -> tuple[str | None, Scope | None]:
     return _scope_by_nodes(report, printed)
 
 
-def _was_charging(report: "Builder") -> bool:
+def _was_charging(report: Signs) -> bool:
     """A charge to a cgroup called the OOM killer, not an allocation (until 3.11, el7)."""
     calls = _calls(report)
     called = "oom_kill_process" in calls and "out_of_memory" not in calls
     return called and any(name in _CHARGES for name in calls)
 
 
-def _calls(report: "Builder") -> set[str]:
+def _calls(report: Signs) -> set[str]:
     """The functions of the call trace; those of a kernel that guesses them all, if they agree.
 
     Kernels without frame pointers mark each function that led here as a guess.
@@ -72,13 +93,13 @@ def _calls(report: "Builder") -> set[str]:
     return sure if both else sure | report.guesses
 
 
-def beancounter(report: "Builder") -> str | None:
+def beancounter(report: Signs) -> str | None:
     """OpenVZ's user beancounter, which stands in the place of a cgroup."""
     text = report.kill_text or ""
     return text[text.index("UB") :] if text.startswith("Out of memory in UB") else None
 
 
-def _scope_by_nodes(report: "Builder", printed: str | None) -> tuple[str | None, Scope | None]:
+def _scope_by_nodes(report: Signs, printed: str | None) -> tuple[str | None, Scope | None]:
     header, summary = report.header, report.summary
     policy = header is not None and version_texts.is_mempolicy(header, report.mems_allowed)
     if policy:

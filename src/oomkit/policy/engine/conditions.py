@@ -10,8 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from oomkit.policy.engine.pace import Pace
-    from oomkit.policy.engine.reading import CgroupReading, Reading
+    from oomkit.policy.engine.reading import CgroupReading, Pace, Reading
 
 MACHINE = "machine"
 """Scope of what only the machine has."""

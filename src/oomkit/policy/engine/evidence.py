@@ -8,7 +8,7 @@ from oomkit.policy.engine.escalation import Signal
 from oomkit.render.quantities import kb, time_share
 
 SHOWN = 3
-"""So many of those that could have been chosen are told."""
+"""Number of other candidates listed."""
 
 _SIZES = ("gain_kb", "rss", "swap", "growth", "over_request")
 """What scores in kB begin with."""
@@ -30,7 +30,7 @@ def plain(value: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """A time that somebody set, in the largest unit that divides it."""
+    """A configured time, in the largest unit that divides it."""
     for name, scale in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
         if seconds >= scale and seconds % scale == 0.0 and (scale > 60.0 or seconds >= 120.0):
             return f"{plain(seconds / scale)} {name}"

@@ -7,8 +7,15 @@ import re
 
 from oomkit.policy.engine.conditions import CALM, EITHER, MACHINE, Evidence
 from oomkit.policy.engine.history import History
-from oomkit.policy.engine.pace import INFINITY, Pace, fill_pace_kb_s, wait_s
-from oomkit.policy.engine.reading import CgroupReading, Reading, available_kb, left_kb
+from oomkit.policy.engine.pace import fill_pace_kb_s, wait_s
+from oomkit.policy.engine.reading import (
+    INFINITY,
+    CgroupReading,
+    Pace,
+    Reading,
+    available_kb,
+    left_kb,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +24,8 @@ if TYPE_CHECKING:
 
 _LEFT = "left"
 """Memory and swap that is left, among the totals."""
+_ROUNDING_S = 1e-6
+"""Sums of times of looks may be that much too small."""
 
 
 class State:
@@ -81,7 +90,7 @@ class Watch:
         """Take in a reading, and say which level holds.
 
         Args:
-            reading: no older than the one before; an older one begins everything anew.
+            reading: no older than the one before; an older one starts everything again.
             coming_kb: memory of the dying that is not back yet: it counts as available.
         """
         if self._last is not None and reading.t_s < self._last.t_s:
@@ -95,7 +104,7 @@ class Watch:
         for index, rule in enumerate(self._rules):
             for group in self._about(index, reading):
                 evidence, held_s = self._judge(index, rule, reading, group, coming_kb)
-                if held_s is not None and held_s >= rule.for_s:
+                if held_s is not None and held_s >= rule.for_s - _ROUNDING_S:
                     if rule.level > state.level:
                         state.level, state.rule = rule.level, index
                         state.cgroup = group.path if group is not None else None
@@ -118,7 +127,7 @@ class Watch:
         self._history.add(t_s, {_LEFT: left_kb})
 
     def falls_kb_s(self) -> float:
-        """How fast memory and swap together have fallen of late; 0 where they do not."""
+        """How fast memory and swap together have fallen recently; 0 where they do not."""
         change = self._history.change(_LEFT, 0.1)
         return max(-change, 0.0) if change is not None else 0.0
 

@@ -30,7 +30,7 @@ def weigher(
         selection: of the plan.
         by: ``freed``, ``oom_score``, ``rss``, ``swap``, ``reclaim``, ``growth`` or
             ``over_request``.
-        candidates: everybody, for what is relative to others.
+        candidates: all of them, for what is relative to others.
         groups: the memory cgroups, for ``reclaim``.
     """
     prefer = [
@@ -76,7 +76,7 @@ def weigher(
 class _Freed:
     """The way of the default policy.
 
-    Growth counts as a share of the largest gain of anybody, so that whoever caused the shortage
+    Growth counts as a share of the largest gain, so that the process that caused the shortage
     stands out whatever its size.
     """
 
@@ -116,7 +116,7 @@ class _Freed:
         one.score = score
 
     def _growth(self, one: "Ranked") -> float:
-        """Between 1 - weight for who did not grow, and 1 for who grew most."""
+        """Between 1 - weight without growth, and 1 for the largest growth."""
         grown = sum(c.grown_kb() for c in memories(one.weighed))
         return 1.0 - self.growth * (1.0 - min(grown / self.most_grown_kb, 1.0))
 
@@ -159,7 +159,7 @@ FIELDS = ("comm", "exe", "cmdline", "user", "cgroup", "unit", "container")
 """What a pattern can be held against; ``user`` also matches the number."""
 
 NESTED = ("unit", "container")
-"""Fields whose values may read ``outer/inner``: whoever was given the outer one made the inner."""
+"""Fields whose values may read ``outer/inner``: the owner of the outer one made the inner."""
 
 
 class Matcher:
@@ -240,10 +240,10 @@ class Chooser:
         by: str | None = None,
         within: str | None = None,
     ) -> list[Ranked]:
-        """Everybody, those who can be chosen first, the first to be chosen first.
+        """All candidates: those that can be chosen first, in the order of choice.
 
-        The order of ``candidates`` does not matter: equals are told apart by what they give back
-        with all who go with them, then by what they give back alone, then the younger one, then
+        The order of ``candidates`` does not matter: ties are broken by what they give back
+        with their kill scope, then by what they give back alone, then the younger one, then
         the higher pid goes first.
 
         Args:

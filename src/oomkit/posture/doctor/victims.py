@@ -25,7 +25,7 @@ _NAMED = 5
 
 
 def findings(case: Case) -> Iterator[Finding]:
-    """What decides badly who dies."""
+    """Settings that lead to a bad choice of victim."""
     yield from _unguarded(case)
     yield from _two_daemons(case)
     yield from _killable_daemon(case)
