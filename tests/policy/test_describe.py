@@ -150,8 +150,8 @@ def test_how_far_a_kill_reaches() -> None:
     lasts = whom(oom_group=False, lasts="500ms", most_processes=7)
     assert lasts[-2:] == [
         (
-            "others of its name that grow are killed with it, until memory lasts 0.5 s against the "
-            "growth of the rest"
+            "others of its name that grow are killed with it, until memory lasts 0.5 s against "
+            "the growth of the rest"
         ),
         bound,
     ]
