@@ -1,13 +1,22 @@
-"""The long description of the package: the README, as far as it can be read without its folder.
+"""What the build does besides packing files: the long description, and compiling on request.
 
-A package index shows the text alone, so links and pictures that are paths of the source lead
-nowhere there: of pictures and links the words stay, with a link's path where it helps.
+The description is the README, as far as it can be read without its folder. A package index shows
+the text alone, so links and pictures that are paths of the source lead nowhere there: of pictures
+and links the words stay, with a link's path where it helps.
+
+With ``OOMKIT_COMPILE=1`` in the environment a wheel holds the modelled machine, and the rules that
+it asks most, compiled by mypyc beside their source, and is of the platform and the version of
+Python that it was built for.
 """
 
+import os
 import re
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 _PICTURE = re.compile(r"!\[([^]]*)\]\((?!https?:)[^)]*\)")
@@ -33,3 +42,67 @@ class CustomMetadataHook(MetadataHookInterface):
     def update(self, metadata: dict[str, Any]) -> None:
         text = (Path(self.root) / "README.md").read_text(encoding="utf-8")
         metadata["readme"] = {"content-type": "text/markdown", "text": long_description(text)}
+
+
+UNCOMPILED = ("__init__", "of_snapshot", "snapshot_tasks")
+"""Modules of the model that hold nothing, or records, which mypyc can't make of foreign classes."""
+
+RULES = ("adj", "badness", "cint")
+"""Modules of the kernel's rules that a run asks of every process in turn."""
+
+
+class CustomBuildHook(BuildHookInterface[Any]):
+    """Compiles what pays, if it is asked to."""
+
+    def _is_asked(self) -> bool:
+        return self.target_name == "wheel" and os.environ.get("OOMKIT_COMPILE") == "1"
+
+    def dependencies(self) -> list[str]:
+        return ["msgspec", "mypy[mypyc]>=1.20", "setuptools"] if self._is_asked() else []
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        if not self._is_asked() or version == "editable":
+            return
+        self._made = tempfile.TemporaryDirectory(prefix="oomkit-compile-")
+        made = Path(self._made.name)
+        source = Path(self.root) / "src/oomkit"
+        paths = [path for path in (source / "model").glob("*.py") if path.stem not in UNCOMPILED]
+        paths += [source / f"kernel/{name}.py" for name in RULES]
+        compile_modules(sorted(paths), Path(self.root), made)
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
+        for path in (made / "lib").rglob("*.so"):
+            build_data["force_include"][str(path)] = str(path.relative_to(made / "lib"))
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        if made := getattr(self, "_made", None):
+            made.cleanup()
+
+
+def compile_modules(paths: list[Path], root: Path, made: Path) -> None:
+    """Compile modules below ``src``; what comes of them is put below ``made/lib``."""
+    from mypyc.build import mypycify
+    from setuptools import Distribution
+
+    # mypy takes paths, and where modules begin, from the folder it runs in.
+    before = Path.cwd()
+    os.chdir(root)
+    try:
+        options = ["--config-file", str(root / "pyproject.toml")]
+        extensions = mypycify(
+            [*options, *(str(path.relative_to(root)) for path in paths)],
+            opt_level="2", debug_level="0", target_dir=str(made / "c"),
+        )  # fmt: skip
+        distribution = Distribution(
+            {"name": "oomkit", "ext_modules": extensions, "package_dir": {"": "src"}}
+        )
+        command = distribution.get_command_obj("build_ext")
+        command.build_lib = str(made / "lib")
+        command.build_temp = str(made / "objects")
+        command.ensure_finalized()
+        command.run()
+    except SystemExit as error:
+        # What mypy found wrong it has printed.
+        sys.exit(f"the model does not compile: {error}")
+    finally:
+        os.chdir(before)

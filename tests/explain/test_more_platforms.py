@@ -89,6 +89,14 @@ TEXTS = {
         "10.\n"),
         ["ForkPoolWorker-4[19]" + NOBODYS],
     ),
+    "pm2": (
+        "PM2 App name:core id:0 exited with code SIGKILL\n",
+        ["unknown (PM2 App name:core id:0 exited with code SIGKILL)" + NOBODYS],
+    ),
+    "shell-of-a-variable": (
+        'start.sh: line 102:  4414 Killed                  LD_PRELOAD=$X "$server" -batchmode\n',
+        ["process 4414" + NOBODYS],
+    ),
     "airflow": (
         'INFO - Task exited with return code Negsignal.SIGKILL\n',
         ["unknown (INFO - Task exited with return code Negsignal.SIGKILL)" + NOBODYS],

@@ -163,6 +163,19 @@ TEXTS = {
         'reason="OOMKilled",uid="x"} 0\n'),
         [],
     ),
+    "query": (
+        ('sum(changes(kube_pod_container_status_last_terminated_reason{reason="OOMKilled",'
+        'namespace="loki"}[10m]) > 0) by (container, pod)\n'),
+        [],
+    ),
+    "selector": ('* on(pod) group_left(reason) last_terminated_reason{reason="OOMKilled"}\n', []),
+    "advice": ("- Confirm OOMKilled\n- docker stats <container>\n", []),
+    "rule-of-a-detector": (
+        ('+      "reason": "OOMKilling",\n'
+        '+      "pattern": "Kill process \\\\d+ (.+) score \\\\d+ or sacrifice child"\n'),
+        [],
+    ),
+    "said-of-it": ("Pod web-1 was OOMKilled\n", [f"{KERNEL}a container (OOMKilled){NOT_HERE}"]),
     "memory-events": (
         "low 0\nhigh 0\nmax 812\noom 3\noom_kill 3\noom_group_kill 0\n",
         [f"the kernel's counter oom_kill says that it killed 3 times{NOT_HERE}"],

@@ -2,6 +2,8 @@
 
 import os
 import resource
+import shutil
+import signal
 import subprocess
 import sys
 
@@ -58,6 +60,26 @@ def test_a_limit_that_comes_later_does_not_keep_it_from_a_second_kill(arena: Are
     arena.memory(available=0.5)
     assert sum(arena.alive(pid) for pid in small) >= len(small) - 1
     assert "internal error" not in arena.log.read_text()
+
+
+def test_a_drills_file_that_is_replaced_is_read_though_no_more_can_be_opened(arena: Arena) -> None:
+    for _ in range(30):
+        arena.victim("small", 8)
+    large = arena.victim("large", 60)
+    guard = arena.guard(BRISK)
+    for count in range(1, 4):  # each policy opens its files beside those of the one before
+        arena.ask("kill", guard, signal.SIGHUP)
+        arena.until_said("policy reloaded", count)
+    arena.memory(available=0.15)
+    arena.until_said("low memory: ")
+    arena.ask("limit", guard, 16)
+    meminfo, new = arena.signals / "meminfo", arena.signals / "new"
+    shutil.copy(meminfo, new)
+    new.rename(meminfo)
+    arena.memory(available=0.02)
+    arena.until(lambda: not arena.alive(large), "the victim dies")
+    arena.memory(available=0.5)
+    assert "can't be read" not in arena.log.read_text()
 
 
 def test_a_limit_that_can_not_do_is_said_at_the_start(arena: Arena) -> None:

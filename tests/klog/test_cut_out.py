@@ -75,3 +75,15 @@ def test_rows_alone_are_a_table() -> None:
 )
 def test_a_line_that_looks_like_a_row_is_none(lines: list[str]) -> None:
     assert _read(lines) == []
+
+
+def test_rows_of_32_bit_arm_have_their_page_tables_in_bytes() -> None:
+    """Half a page each, which is no number of tables that any process has."""
+    (report,) = _read(
+        [
+            "[   1060]     0  1060     2327      285    14336        0           100 systemd",
+            "[   3706]     0  3706      592       73     6144        0             0 bash",
+            "[   4207]     0  4207    16873    11539    73728        0             0 cc1",
+        ]
+    )
+    assert [row.pgtables_bytes for row in report.tasks] == [14336, 6144, 73728]

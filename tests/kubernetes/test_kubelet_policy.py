@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from oomkit.model.play import play
+from oomkit.policy import builtin
 from oomkit.policy.compile import compile_plan
 from oomkit.policy.engine.candidate import Candidate
 from oomkit.policy.engine.decider import Decider
@@ -237,3 +238,21 @@ def test_run_from_manifest_to_eviction(tmp_path: Path) -> None:
     )  # fmt: skip
     assert compared.returncode == 1, compared.stderr
     assert "other victim" in compared.stdout
+
+
+def test_a_soft_threshold_counts_from_the_look_that_first_meets_it() -> None:
+    """evictionSoftGracePeriod: 20 s from 400 MiB on, at 5 MiB/s and a look every 10 s."""
+    text = builtin.source("kubelet").replace(
+        '[[when]]\nlevel = "soft"           #',
+        '[[when]]\nlevel = "soft"\nworking_set_left = "400M"\nfor = "20s"\n\n'
+        '[[when]]\nlevel = "soft"           #',
+    )
+    policy = policy_from(tomllib.loads(text))
+    run = play(scenario(SLOW, seconds=200), policy=policy)
+    met_s = next(
+        t for t, used in zip(run.samples.t_s, run.samples.free_mb, strict=True) if used < 400.0
+    )
+    assert run.kills[0].by == "kubelet"
+    # Kernel memory, 25 MiB here, is in no working set: it meets the threshold 5 s later.
+    assert met_s + 25.0 <= run.kills[0].t_s <= met_s + 37.0
+    assert "for 20.0 s" in run.kills[0].trace[0]

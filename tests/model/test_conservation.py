@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from oomkit.model import ModelError, play
 from oomkit.model.engine import Engine
+from oomkit.model.machine import Machine
 from oomkit.model.solve import Rates, solve
 from oomkit.scenario import Scenario, scenario_from
 from oomkit.scenario.record import to_json
@@ -101,31 +102,28 @@ def rates_of(rates: Rates) -> list[tuple[float, ...]]:
     return [(rates.free_rate, rates.dirty_rate, rates.queue, rates.some), *tasks, *flows]
 
 
-class Watched(Engine):
-    """Checks the rates at every event: they add up, and solving again gives the same."""
-
-    def advance(self, rates: Rates, duration: float) -> None:
-        assert rates_of(solve(self.machine)) == rates_of(rates)
-        flows = [flow.net() + flow.dirtied - flow.cleaned for flow in rates.flows.values()]
-        for demand in rates.demands:
-            locks = demand.proc is not None and demand.proc.current.verb == "lock"
-            flows.append((demand.tables + (demand.pace if locks else 0.0)) * demand.speed)
-        scale = sum(map(abs, flows)) + abs(rates.free_rate)
-        assert abs(sum(flows) + rates.free_rate) <= 1e-9 * scale + 1e-6
-        spent = sum(d.cpus_given for d in rates.demands if d.proc is not None)
-        assert spent <= self.machine.cpus + 1e-9
-        for pool in self.machine.pools():
-            assert pool.resident > -1e-6
-            assert pool.swapped > -1e-6
-            assert pool.dirty > -1e-6
-        super().advance(rates, duration)
+def check(machine: Machine, rates: Rates) -> None:
+    """At every event the rates add up, and solving again gives the same."""
+    assert rates_of(solve(machine)) == rates_of(rates)
+    flows = [flow.net() + flow.dirtied - flow.cleaned for flow in rates.flows.values()]
+    for demand in rates.demands:
+        locks = demand.proc is not None and demand.proc.current.verb == "lock"
+        flows.append((demand.tables + (demand.pace if locks else 0.0)) * demand.speed)
+    scale = sum(map(abs, flows)) + abs(rates.free_rate)
+    assert abs(sum(flows) + rates.free_rate) <= 1e-9 * scale + 1e-6
+    spent = sum(d.cpus_given for d in rates.demands if d.proc is not None)
+    assert spent <= machine.cpus + 1e-9
+    for pool in machine.pools():
+        assert pool.resident > -1e-6
+        assert pool.swapped > -1e-6
+        assert pool.dirty > -1e-6
 
 
 @given(scenarios())
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 def test_pages_swap_and_cpu_are_conserved(chosen: Scenario) -> None:
     try:
-        engine = Watched(chosen, seed=1, sample_s=1.0, audit=True)
+        engine = Engine(chosen, seed=1, sample_s=1.0, audit=True, watch=check)
     except ModelError:
         return
     engine.run()

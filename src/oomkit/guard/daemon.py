@@ -154,7 +154,12 @@ class Daemon:
         dozed = self._idle_loop.last()
         if dozed is not None:
             self._driver.decider.watch.recall(*dozed)
-        look, reading = self._driver.look(self._clock()), self._driver.reading
+        look = self._driver.look(self._clock())
+        if look is None:
+            # A drill's files are opened anew when they are replaced.
+            with self._reserve:
+                look = self._driver.look(self._clock())
+        reading = self._driver.reading
         if look is None or reading is None:
             self._complain("meminfo can't be read, so nothing can be decided")
             return 1.0

@@ -23,6 +23,8 @@ from oomkit.scenario.format import At, Scenario
 from oomkit.scenario.record import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from oomkit.model.pools import Group
 
 MAX_EVENTS = 200_000
@@ -51,7 +53,18 @@ class Engine:
         sample_s: float | None,
         audit: bool = False,
         policy: Policy | None = None,
+        watch: "Callable[[Machine, Rates], None] | None" = None,
     ) -> None:
+        """Make the machine of a scenario.
+
+        Args:
+            scenario: what is played.
+            seed: moves only what the scenario declares as random.
+            sample_s: time between samples; None: as fine as the run is short.
+            audit: check the accounting of memory at every event.
+            policy: what guards the machine; None: the kernel is alone.
+            watch: is called at each event with the rates that hold until the next.
+        """
         self.scenario = scenario
         self.events = 0
         self.machine = machine = Machine(scenario)
@@ -72,6 +85,7 @@ class Engine:
         if policy is not None and policy.when:
             self.driver = PolicyDriver(machine, self.lifecycle, self.timers, self.psi, policy)
         self._audit = audit
+        self._watch = watch
         self._limits_lowered: set[Group] = set()
 
     def run(self) -> Outcome:
@@ -95,7 +109,9 @@ class Engine:
                 return self._final_outcome("completed")
             if self.machine.now >= duration:
                 return self._final_outcome("timed_out")
-            self.advance(rates, duration)
+            if self._watch is not None:
+                self._watch(self.machine, rates)
+            self._advance(rates, duration)
             self.events += 1
             if self.events > MAX_EVENTS:
                 raise ModelError(
@@ -225,7 +241,7 @@ class Engine:
     def _has_active(self) -> bool:
         return any(p.state in ("run", "exiting") for p in self.machine.procs)
 
-    def advance(self, rates: Rates, duration: float) -> None:
+    def _advance(self, rates: Rates, duration: float) -> None:
         """Advance to the next event, or to the end of the duration."""
         machine = self.machine
         start = machine.now

@@ -22,6 +22,7 @@ from oomkit.policy.engine.conditions import SOFT
 from oomkit.policy.engine.decider import Act, Decider, Look
 from oomkit.policy.engine.escalation import Signal
 from oomkit.policy.engine.evidence import act_lines, signal_line
+from oomkit.policy.engine.plan import Rule
 from oomkit.policy.engine.reading import CgroupReading, Reading, available_kb
 from oomkit.policy.records import Policy
 
@@ -38,6 +39,15 @@ _MIN_PAUSE_S = 1e-3
 """Looks are at least this far apart."""
 
 _INFINITY = float("inf")
+
+
+def _ahead_s(rule: Rule) -> float:
+    """How long before a rule can hold it has to be looked at, to see when its conditions begin to.
+
+    Of amounts that is how long they have to hold; rates need the window they are measured over.
+    """
+    read_off = all(not one.kind.over_a_window for one in rule.conditions)
+    return max(rule.over_s, rule.for_s if read_off else 0.0)
 
 
 class PolicyDriver:
@@ -64,7 +74,7 @@ class PolicyDriver:
         self.counters = Counters()
         self._sensors: Sensors | None = None
         self._warm_share = plan.polling.warm
-        self._margin_s = max(rule.over_s for rule in plan.rules) + 0.5
+        self._margin_s = max(map(_ahead_s, plan.rules)) + 0.5
         self._reads_cgroups = bool(plan.cgroups())
         self._uses_scores = "oom_score" in plan.rankings()
         self._interval_s = 0.0

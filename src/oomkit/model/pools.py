@@ -170,9 +170,9 @@ class Mm:
         "tables", "uncounted_anon", "uncounted_shmem", "users",
     )  # fmt: skip
 
-    BASE_RSS = 185
+    BASE_RSS: ClassVar[int] = 185
     """Resident text and data of every process; their pages are counted with the system's."""
-    BASE_VM = 900
+    BASE_VM: ClassVar[int] = 900
     """Address space of a process that has only just started, pages."""
     BASE_TABLES: ClassVar[int] = 10
     """Its page tables, pages."""

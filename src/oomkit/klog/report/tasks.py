@@ -140,6 +140,8 @@ def leading_numbers(text: str) -> int:
     return count
 
 
+_TABLE_BYTES = 2048
+"""Page tables are a multiple of this, half a page on 32-bit Arm."""
 _WHOLE_ROW = re.compile(
     r"\[\s*(?P<pid>[1-9]\d{0,9})\]\s+\d+\s+(?P=pid)\s+\d+\s+\d+(?:\s+-?\d+){2,7}\s+[^\s\d]"
 )
@@ -164,7 +166,7 @@ def guess_columns(rows: list[str]) -> tuple[str, ...] | None:
         match = ROW.search(row)
         if match is not None and count >= usual:
             values.append([int(word) for word in match["rest"].split()[:usual]])
-    if values and all(v[4] >= 4096 and v[4] % 4096 == 0 for v in values):
+    if values and all(v[4] % _TABLE_BYTES == 0 for v in values) and any(v[4] for v in values):
         return FORMS["4.15"]
     if all(-17 <= v[5] <= 15 and (v[5] != 0) == (v[6] != 0) for v in values):
         return FORMS["2.6.36"]

@@ -28,13 +28,6 @@ NOTICE_FORMS = (
         killer="kernel",
     ),
     Form(
-        "node-problem-detector",
-        "notice",
-        r"(?<![\w#/])(?P<reason>OOMKilling)\b(?!['\"]?\s*[:=]\s*(?:false|true|\"?0))",
-        words=("OOMKilling",),
-        killer="kernel",
-    ),
-    Form(
         "kubelet",
         "notice",
         r"^(?:(?=.*?containerID:\w+://" + ID + r"))?.*?\breason:(?P<reason>OOM ?Killed)\b",
@@ -117,7 +110,10 @@ NOTICE_FORMS = (
     Form(
         "kubelet",
         "notice",
-        r"(?<![\w#/.])(?P<reason>OOMKilled|OOMKilling)\b(?!['\"]?\s*[:=]\s*(?:false|true|\"?0)"
+        r"^(?!.*\w\{[^{}]*=~?\"[^\"{}]*OOMKilled)"
+        r"(?:\W*|.*?(?:[:=\"'(|\[,]\s*|\s\s|\t"
+        r"|\b(?:was|were|got|been|[Ss]tatus|[Rr]eason|[Ss]tate) ))"
+        r"(?<![\w#/.])(?P<reason>OOMKilled)\b(?!['\"]?\s*[:=]\s*(?:false|true|\"?0)"
         r"|[^{}]*\}\s+[\d.]+\s*$)"
         r"|\"?reason\"?: ?\"?(?P<spaced>OOM Killed)\b",
         words=("OOMKill", "OOM Killed"),
@@ -328,7 +324,8 @@ NOTICE_FORMS = (
     Form(
         "shell",
         "sigkill",
-        r"line \d+: +(?P<pid>\d+) Killed +(?:\S*/)?(?P<comm>[^\s/\"']+)",
+        r"line \d+: +(?P<pid>\d+) Killed(?: +(?:[A-Za-z_]\w*=\S* +)*(?:\S*/)?"
+        r"(?P<comm>[^\s/\"'=$]+)(?=\s|$))?",
         words=(" Killed ",),
     ),
     Form(
@@ -383,6 +380,12 @@ NOTICE_FORMS = (
         r"(?:Process '(?P<comm>[^']+)' pid:(?P<pid>\d+) )?exited "
         r"(?:prematurely: |with '?)signal 9\b",
         words=("signal 9",),
+    ),
+    Form(
+        "anybody",
+        "sigkill",
+        r"exited with code SIGKILL|via signal \[SIGKILL\]|npm (?:ERR!|error) signal SIGKILL",
+        words=("SIGKILL",),
     ),
     Form(
         "anybody",

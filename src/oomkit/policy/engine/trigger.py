@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _LEFT = "left"
 """Memory and swap that is left, among the totals."""
+_ROUNDING_S = 1e-6
+"""Sums of times of looks may be that much too small."""
 
 
 class State:
@@ -102,7 +104,7 @@ class Watch:
         for index, rule in enumerate(self._rules):
             for group in self._about(index, reading):
                 evidence, held_s = self._judge(index, rule, reading, group, coming_kb)
-                if held_s is not None and held_s >= rule.for_s:
+                if held_s is not None and held_s >= rule.for_s - _ROUNDING_S:
                     if rule.level > state.level:
                         state.level, state.rule = rule.level, index
                         state.cgroup = group.path if group is not None else None
