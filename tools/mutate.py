@@ -71,6 +71,8 @@ class Outcome:
     mutant: Mutant
     result: str
     took_s: float
+    source: str
+    """The file's text that the change was made in."""
 
 
 class Tree:
@@ -199,7 +201,7 @@ def try_one(
                 result = _result(status)
     finally:
         tree.write(mutant.path, source)
-    return Outcome(mutant, result, time.monotonic() - began)
+    return Outcome(mutant, result, time.monotonic() - began, source)
 
 
 def _result(status: int | None) -> str:
@@ -221,7 +223,7 @@ def report(part: str, outcomes: Iterable[Outcome], seed: int) -> str:
     ]
     for one in found:
         if one.result == SURVIVED:
-            diff = one.mutant.diff((ROOT / one.mutant.path).read_text()).splitlines()
+            diff = one.mutant.diff(one.source).splitlines()
             lines.append(f"  {one.mutant.path}:{one.mutant.line}: {one.mutant.change}")
             lines += [f"    {line}" for line in diff[3:]]
     return "\n".join(lines)
@@ -266,7 +268,7 @@ def try_files(mutant: Mutant, part: str, files: list[str], tree: Tree, longest_s
             result = _result(tree.pytest(*_chosen(part), *others, timeout_s=longest_s))
     finally:
         tree.write(mutant.path, source)
-    return Outcome(mutant, result, time.monotonic() - began)
+    return Outcome(mutant, result, time.monotonic() - began, source)
 
 
 def mutate_part(
@@ -332,7 +334,7 @@ def mutate_changed(
     def attempt(mutant: Mutant, tree: Tree) -> Outcome:
         began = time.monotonic()
         if until - began < 5:
-            return Outcome(mutant, UNDECIDED, 0.0)
+            return Outcome(mutant, UNDECIDED, 0.0, "")
         source = (tree.root / mutant.path).read_text()
         tree.write(mutant.path, mutant.apply(source))
         try:
@@ -341,7 +343,7 @@ def mutate_changed(
         finally:
             tree.write(mutant.path, source)
         result = UNDECIDED if status is None else _result(status)
-        return Outcome(mutant, result, time.monotonic() - began)
+        return Outcome(mutant, result, time.monotonic() - began, source)
 
     return _side_by_side(draw(ROOT, list(lines), number, seed, lines), trees, attempt)
 

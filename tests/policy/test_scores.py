@@ -301,3 +301,8 @@ def test_sizes_are_known_from_the_first_time_they_are_noted_until_they_are_forgo
     assert not known()
     assert growth.of(2, 2, 1.0) is None
     assert growth.due(10.0, 100.0, 1.0)
+
+
+def test_what_a_death_stops_is_weighed_where_freed_ranks_alone() -> None:
+    assert ranked(process(2, 10), by="rss")[2].gain_kb == 0.0
+    assert ranked(process(2, 10))[2].gain_kb == 10 * MB

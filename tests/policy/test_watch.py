@@ -403,3 +403,18 @@ def test_commands_replace_sigterm_alone_and_the_first_that_matches() -> None:
     made = decider(how={"instead": instead[:1]})
     made.look(reading(0.0, 0.1))
     assert chosen(made, process(5)).command is None
+
+
+def test_used_swap_grows_when_memory_has_fallen() -> None:
+    rule = {"level": "soft", "available": "10%", "swap_used": "50%"}
+    swap: dict[str, Any] = {"swap_total_kb": 100 * MB, "swap_free_kb": 100 * MB}
+    assert next_look(rule, **swap) == pytest.approx(4.096 + 1.0)
+
+
+def test_the_cgroups_of_rules_are_named_once_and_in_order() -> None:
+    rules = [{"level": "warn", "cgroup": name, "psi_full": "5%"} for name in ("re:/b", "re:/a")]
+    made = plan(LOW, *rules, rules[0])
+    assert made.cgroups() == ("(?:/a)", "(?:/b)")
+    assert made.rankings() == {"freed"}
+    assert plan({**LOW, "by": "rss"}).rankings() == {"freed", "rss"}
+    assert plan(LOW).cgroups() == ()

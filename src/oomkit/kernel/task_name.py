@@ -33,7 +33,7 @@ def find_tasks(snapshot: Snapshot, given: str) -> tuple[Task, ...]:
         found = tuple(task for task in snapshot.tasks if task.comm == name)
         if found and name:
             return found
-    names = {task.comm for task in snapshot.tasks if task.has_mm}
+    names = {task.comm for task in snapshot.tasks if task.has_mm and task.comm}
     near = difflib.get_close_matches(given, names, n=_MAX_NEAR)
     near += sorted(name for name in names if given and given in name and name not in near)
     hint = f"; near: {', '.join(near[:_MAX_NEAR])}" if near else ""
