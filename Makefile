@@ -11,7 +11,7 @@ BUILD ?= build
 # Built twice, equal bytes: what the archives say of time is the last commit's.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1577836800)
 
-.PHONY: run test agree check format requirements bench fuzz man dist zipapp site deb image chart release-check install uninstall clean
+.PHONY: run test plain agree check format requirements bench mutate fuzz fuzz-long man dist zipapp site deb image chart release-check install uninstall clean
 
 # The oldest and the newest kernel play the whole battery, those between a sample of it.
 WHOLE := 5.10 7.3
@@ -28,10 +28,14 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	@touch $@
 
 WORKERS ?= auto
+RERUNS ?= 0
 
 test: check  ## hermetic tests side by side, then those that need the machine to themselves
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not alone"
-	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --reruns $(RERUNS) -m "not alone"
+	$(BIN)/python -m pytest --reruns $(RERUNS) -m alone
+
+plain: $(STAMP)  ## the core's tests by the standard library alone
+	OOMKIT_PLAIN=1 PYTHONPATH=$(CURDIR)/tests/without $(BIN)/python -m pytest -n $(WORKERS) -m "not alone" $(addprefix tests/,toml kernel scenario policy klog explain model)
 
 agree: $(STAMP)  ## the battery on real kernels beside the model; a miss is an answer: tests/model/test_battery.py holds the model
 	$(BIN)/oomkit agree scenarios/battery --on cgroup --on qemu $(WHOLE:%=--kernel %) --guests 2 --skip-missing || [ $$? -eq 1 ]
@@ -50,6 +54,7 @@ format: $(STAMP)
 
 bench: $(STAMP)  ## the figures of docs/benchmarks.md
 	$(BIN)/python benchmarks/scan.py
+	$(BIN)/python benchmarks/records.py
 	$(BIN)/python benchmarks/model.py
 	$(BIN)/python benchmarks/klog.py
 	$(BIN)/python benchmarks/guard.py
@@ -90,11 +95,27 @@ chart: $(RELEASE_STAMP)  ## the manifest and the Helm chart, checked; the chart 
 release-check: $(STAMP) $(RELEASE_STAMP)  ## what a release still lacks, and the tag to set
 	@$(BIN)/python tools/release.py
 
-FUZZ_S ?= 120
+PART ?= kernel policy guard model klog explain
+N ?= 60
+SEED ?= 1
+MUTATE_WORKERS ?= 2
 
-fuzz: $(STAMP)  ## hostile kernel logs, FUZZ_S seconds of them
+mutate: $(STAMP)  ## N small changes of each PART, one at a time: which ones does no test notice? docs/testing.md
+	$(BIN)/python tools/mutate.py $(PART) --number $(N) --seed $(SEED) --workers $(MUTATE_WORKERS)
+
+FUZZ_S ?= 120
+FUZZ_LONG_S ?= 28800
+FUZZED := klog policy state proc names
+
+fuzz: $(STAMP)  ## hostile logs, policies, state files, /proc texts and names, FUZZ_S seconds over all
 	$(BIN)/python -m pip install -q --require-hashes -r requirements/fuzz.txt
-	$(BIN)/python fuzz/klog.py --seconds $(FUZZ_S)
+	@set -e; for one in $(FUZZED); do \
+	  echo "== fuzz.$$one"; \
+	  $(BIN)/python -m fuzz.$$one --seconds $$(( $(FUZZ_S) / $(words $(FUZZED)) )); \
+	done
+
+fuzz-long:  ## the same for a night: FUZZ_LONG_S seconds over all
+	$(MAKE) fuzz FUZZ_S=$(FUZZ_LONG_S)
 
 requirements:  ## pin anew; needs uv
 	$(UV) pip compile -q pyproject.toml --universal --python-version 3.11 --no-header --no-annotate --generate-hashes -o requirements/run.txt

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -67,9 +68,9 @@ def test_a_scenario_is_played() -> None:
         lambda: oomkit.play(str(ROOT / "scenarios/test1.toml"), policy="/nowhere/p.toml"),
     ],
 )
-def test_every_error_has_one_base(call: object) -> None:
+def test_every_error_has_one_base(call: Callable[[], object]) -> None:
     with pytest.raises(oomkit.OomkitError) as caught:
-        call()  # type: ignore[operator] # a lambda without arguments
+        call()
     assert len(str(caught.value).splitlines()) == 1
 
 

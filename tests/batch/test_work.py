@@ -65,7 +65,7 @@ def test_what_the_function_raises_is_raised(pool: Pool) -> None:
 
 
 @pytest.mark.timeout(60)
-def test_whoever_is_interrupted_does_not_wait_for_long_work() -> None:
+def test_an_interrupted_caller_does_not_wait_for_long_work() -> None:
     def interrupted() -> int:
         with local_pool(1) as pool:
             pids.append(pool.executor.submit(os.getpid).result())

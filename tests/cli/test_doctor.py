@@ -24,7 +24,7 @@ def ill(machine: Snapshot, tmp_path: Path) -> str:
 def test_a_finding_has_all_its_parts_on_the_screen(oomkit: Command, ill: str) -> None:
     done = oomkit("doctor", "--from", ill)
     assert done.returncode == 0, done.stderr
-    for part in ("warning: whichever process asks for memory dies", "[allocating_task]",
+    for part in ("warning: the allocating process is killed", "[allocating_task]",
                  "vm.oom_kill_allocating_task is 1", "out_of_memory() then kills current",
                  "/etc/sysctl.d/90-oomkit-oom_kill_allocating_task.conf",
                  "sysctl -w vm.oom_kill_allocating_task=0", "by the kernel's rules"):  # fmt: skip

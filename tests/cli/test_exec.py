@@ -29,7 +29,7 @@ def test_it_ends_by_the_same_signal(oomkit: Command, number: signal.Signals) -> 
     done = oomkit("exec", "--", "sh", "-c", f"kill -{number.value} $$")
     assert done.returncode == -number.value
     assert f"killed by {number.name}" in done.stderr
-    assert ("by a SIGKILL that somebody sent" in done.stderr) == (number == signal.SIGKILL)
+    assert ("by a SIGKILL of unknown origin" in done.stderr) == (number == signal.SIGKILL)
 
 
 def test_a_command_that_cant_be_started(oomkit: Command, tmp_path: Path) -> None:
@@ -201,6 +201,35 @@ def test_a_shell_stops_and_continues_it_as_a_job() -> None:
     terminal.until("then on")
     assert terminal.end() == 0
     assert "ended 5" in terminal.written
+
+
+STOPPED_EARLY = """
+import os, signal, sys
+from oomkit.command.launch import end_as, run
+
+def started(pid):
+    os.killpg(0, int(sys.argv[1]))
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+
+end_as(run(["sh", "-c", "read line; exit 5"], [], None, started))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU])
+def test_it_stops_once_though_both_signals_wait_for_it(number: signal.Signals) -> None:
+    """The terminal's own and that of the stopped command."""
+    argv = [PYTHON, "-c", STOPPED_EARLY, str(number.value)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, process_group=0) as process:
+        _, status = os.waitpid(process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        os.killpg(process.pid, signal.SIGCONT)
+        assert process.stdin is not None
+        process.stdin.close()
+        _, status = os.waitpid(process.pid, os.WUNTRACED)
+        process.returncode = 0 if os.WIFSTOPPED(status) else os.waitstatus_to_exitcode(status)
+        if os.WIFSTOPPED(status):
+            os.killpg(process.pid, signal.SIGKILL)
+        assert process.returncode == 5
 
 
 def test_a_command_that_leaves_a_daemon_behind_is_not_waited_for(tmp_path: Path) -> None:

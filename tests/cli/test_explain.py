@@ -61,7 +61,7 @@ def all_objects() -> list[dict[str, Any]]:
     return objects(done.stdout.decode())
 
 
-def test_every_development_log_is_told_within_the_width(all_text: str) -> None:
+def test_every_development_log_is_reported_within_the_width(all_text: str) -> None:
     stories = re.findall(r"^#\d+ ", all_text, re.MULTILINE)
     assert len(stories) >= len(manifest())
     assert all(line.isprintable() for line in all_text.splitlines())
@@ -146,7 +146,7 @@ def test_what_looks_wrong_is_found(all_objects: list[dict[str, Any]], name: str,
     assert kind in found
 
 
-def test_a_machine_out_of_memory_is_told_in_full(oomkit: Command) -> None:
+def test_a_machine_out_of_memory_is_reported_in_full(oomkit: Command) -> None:
     done = oomkit("explain", str(path_of(MYSQLD)))
     assert done.returncode == 1
     for text in (
@@ -222,7 +222,7 @@ def test_the_same_log_in_any_wrapping(oomkit: Command, tmp_path: Path, pack: Any
         assert item["host"] == ("db1" if pack is journal else None)
 
 
-def test_damage_is_told_and_the_rest_still_used(oomkit: Command) -> None:
+def test_damage_is_reported_and_the_rest_still_used(oomkit: Command) -> None:
     lines = bytes_of(MYSQLD).splitlines(keepends=True)
     torn = b"".join(lines[:100] + lines[104:])
     (item,) = objects(oomkit("explain", "--json", "-", stdin=torn).stdout)
@@ -444,11 +444,11 @@ PLAIN = "dockerd[900]: container 5f3c exited with status 137"
         (OOMD, 1, "systemd-oomd killed unit firefox.scope"),
         (EARLYOOM, 1, "earlyoom sent SIGTERM to chromium[3045]"),
         (EVICTED, 1, "kubelet evicted pod shop/cart-7d9f"),
-        (PLAIN, 0, "SIGKILL, and nothing here shows that memory was why"),
+        (PLAIN, 0, "SIGKILL, and nothing here shows that memory was the reason"),
         (PLAIN.replace("137", "1"), 0, "no OOM report"),
     ],
 )
-def test_others_than_the_kernel_are_told_apart(
+def test_others_than_the_kernel_are_distinguished(
     oomkit: Command, line: str, status: int, words: str
 ) -> None:
     done = oomkit("explain", "-", stdin=STAMP.format(0) + line + "\n")
@@ -531,9 +531,9 @@ def test_names_of_this_machines_containers_are_looked_up_but_not_under_redact(
             super().__init__(str(tmp_path))
 
     monkeypatch.setattr(names, "NameBook", Here)
-    (live,) = explain._read([None], None, None)
+    (live,) = explain.read_logs([None], None, None)
     assert live.reports[0].owner == "pod shop/web-6d9f"
-    (redacted,) = explain._read([None], Redactor(), None)
+    (redacted,) = explain.read_logs([None], Redactor(), None)
     assert redacted.reports[0].owner is None
-    (file,) = explain._read(["a.log"], None, None)
+    (file,) = explain.read_logs(["a.log"], None, None)
     assert file.reports[0].owner is None

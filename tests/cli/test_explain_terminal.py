@@ -53,7 +53,7 @@ def test_a_narrow_terminal_is_not_exceeded() -> None:
     assert max(len(line.replace("\x1b[0m", "")) for line in bare) <= 50
 
 
-def test_progress_while_somebody_waits() -> None:
+def test_progress_while_a_user_waits() -> None:
     master, slave = pty.openpty()
     waiting = subprocess.Popen(
         [EXECUTABLE, "explain", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=slave

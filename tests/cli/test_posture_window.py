@@ -75,7 +75,7 @@ UID = "0f0f0f0f-1111-2222-3333-444455556666"
         (["/one", "/two"], ["cgroup /one is at 97 %", "cgroup /two is at 97 %"]),
     ],
 )
-def test_nested_cgroups_are_told_of_once(
+def test_nested_cgroups_are_reported_once(
     oomkit: Command, machine: Snapshot, paths: list[str], texts: list[str]
 ) -> None:
     memcgs = tuple(Memcg(path=path, limit_pages=1000, usage_pages=970) for path in paths)

@@ -45,7 +45,7 @@ def test_new_writes_a_scenario_that_runs_and_keeps_existing_files(tmp_path: Path
     assert again.stderr.count("\n") == 1
 
 
-def test_faults_are_told_at_once_with_status_2(tmp_path: Path) -> None:
+def test_faults_are_reported_at_once_with_status_2(tmp_path: Path) -> None:
     bad = tmp_path / "bad.toml"
     bad.write_text('name = "x"\n[machine]\nram = "much"\n[vm]\nswapiness = 3\n[[task]]\n')
     result = oomkit("run", str(bad))

@@ -48,7 +48,7 @@ def test_a_page_and_a_picture_are_drawn_of_a_guarded_run(tmp_path: Path) -> None
     assert "killed by default" in page.read_text(encoding="utf-8")
 
 
-def test_misuse_is_told_in_one_line(tmp_path: Path) -> None:
+def test_misuse_is_reported_in_one_line(tmp_path: Path) -> None:
     bad = tmp_path / "bad.toml"
     bad.write_text('name = "p"\n[[when]]\nlevel = "hard"\npsi_full = "50%"\n')
     for args, expected in (

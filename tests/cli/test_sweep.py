@@ -151,7 +151,7 @@ def test_json_is_the_answer_with_its_figures(folder: Path) -> None:
     assert answer["groups"][0]["objectives"]["cost"]["mean"].keys() == {"mean", "low", "high", "n"}
 
 
-def test_one_run_is_told_as_run_tells_it(folder: Path) -> None:
+def test_one_run_is_shown_as_run_shows_it(folder: Path) -> None:
     done = oomkit(folder, "sweep", "s.toml", "--run", "7")
     assert done.returncode == 0
     assert done.stdout.startswith("run 7: leak, policy default, machine.swap ")
@@ -192,8 +192,8 @@ def test_misuse_is_one_line_and_status_2(args: tuple[str, ...], words: str, fold
 
 
 def test_stopped_by_ctrl_c_it_keeps_what_is_done_and_goes_on(folder: Path) -> None:
-    runs = ("--set", "runs=1500", "-o", "rows.csv", "--workers", "1")
-    at_once = oomkit(folder, "sweep", "s.toml", "--set", "runs=1500", "-o", "whole.csv")
+    runs = ("--set", "runs=400", "-o", "rows.csv", "--workers", "1")
+    at_once = oomkit(folder, "sweep", "s.toml", "--set", "runs=400", "-o", "whole.csv")
     assert at_once.returncode == 0
     process = subprocess.Popen(
         [OOMKIT, "sweep", "s.toml", *runs], cwd=folder, stdout=subprocess.PIPE,
@@ -201,9 +201,8 @@ def test_stopped_by_ctrl_c_it_keeps_what_is_done_and_goes_on(folder: Path) -> No
     )  # fmt: skip
     part = folder / "rows.csv.part"
     until = time.monotonic() + 60
-    while not (part.exists() and _children(process.pid)) and time.monotonic() < until:
+    while not (part.exists() and part.read_text().count("\n") > 1) and time.monotonic() < until:
         time.sleep(0.02)
-    time.sleep(1.0)
     # As a terminal does: everybody in the group gets it.
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
@@ -212,8 +211,8 @@ def test_stopped_by_ctrl_c_it_keeps_what_is_done_and_goes_on(folder: Path) -> No
     assert "runs are saved in rows.csv.part, --resume continues" in err
     assert err.count("\n") == 1
     kept = len(part.read_text().splitlines()) - 1
-    assert f"stopped; {kept:,} of 3,000 runs" in err
-    assert kept < 3000
+    assert f"stopped; {kept:,} of 800 runs" in err
+    assert kept < 800
     refused = oomkit(folder, "sweep", "s.toml", *runs)
     assert refused.returncode == 2
     assert "--resume continues it" in refused.stderr

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from oomkit.cli.sweep_work import _line
+from oomkit.cli.sweep_work import progress_line
 
 
 class Half:
@@ -13,7 +13,7 @@ class Half:
 
 def test_the_bar_has_the_rate_and_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: 110.0)
-    line = _line(Half(), began=100.0)  # type: ignore[arg-type]  # a stand-in
+    line = progress_line(Half(), began=100.0)  # type: ignore[arg-type]  # a stand-in
     assert line == "[############............] 600 of 1,200 runs, 50 a second, 12.0 s left"
 
 
@@ -21,4 +21,4 @@ def test_before_the_first_run_nothing_is_foretold(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(time, "monotonic", lambda: 100.0)
     fresh = Half()
     fresh.done = fresh.before
-    assert _line(fresh, began=100.0).endswith("100 of 1,200 runs, 0 a second")  # type: ignore[arg-type]  # a stand-in
+    assert progress_line(fresh, began=100.0).endswith("100 of 1,200 runs, 0 a second")  # type: ignore[arg-type]  # a stand-in

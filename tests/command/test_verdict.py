@@ -105,12 +105,12 @@ def test_the_whole_group(machine: Machine) -> None:
     assert "the whole group" in text(judge(before, machine.read(), 9, PID, None))
 
 
-def test_a_sigkill_that_somebody_sent(machine: Machine) -> None:
+def test_a_sigkill_of_unknown_origin(machine: Machine) -> None:
     before = machine.read()
     machine.machine(6)  # the kernel killed elsewhere meanwhile
     found = judge(before, machine.read(), signal.SIGKILL, PID, None)
     assert found.killer == is_.SIGKILL
-    assert "by a SIGKILL that somebody sent" in text(found)
+    assert "by a SIGKILL of unknown origin" in text(found)
 
 
 def test_another_signal_is_no_kill_for_memory(machine: Machine) -> None:

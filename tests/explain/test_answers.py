@@ -220,9 +220,7 @@ def test_neighbours_and_uname_name_the_kernel(tmp_path: Path) -> None:
         ("Node n1 status is now: NodeHasInsufficientMemory\n", "memory was under pressure"),
     ],
 )  # fmt: skip
-def test_where_nobody_was_killed_one_sentence_says_so(
-    tmp_path: Path, text: str, words: str
-) -> None:
+def test_where_none_was_killed_one_sentence_says_so(tmp_path: Path, text: str, words: str) -> None:
     case = case_of(tmp_path, text)
     assert case.no_kill is not None
     assert case.no_kill.startswith("no process was killed here: ")
@@ -256,7 +254,7 @@ def test_what_others_say_is_shown_in_text_and_json(tmp_path: Path) -> None:
     (incident,) = case.incidents
     said = (
         "kubelet evicted pod shop/egg-5d9 (container yolk: 4.82 GiB used, request 0: nothing was "
-        "reserved for it), as the node ran short of memory, 16 times; no OOM kill"
+        "reserved for it), as the node ran low on memory, 16 times; no OOM kill"
     )
     assert incident.summary == said
     told = incident_object(incident, case.evidence)

@@ -4,8 +4,10 @@ import re
 
 import pytest
 
-from oomkit.views.explain_style import CSS
-from oomkit.views.explain_svg import COLORS
+from oomkit.render.html import page
+from oomkit.views.explain_report_page import COLORS
+
+_TROUGHS = re.findall(r"--trough: (#[0-9a-f]{6})", page("", ""))
 
 _LEAST = 2.5
 """What is lighter or darker than its ground by less is hard to see."""
@@ -27,11 +29,11 @@ def _contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("name", COLORS)
 def test_each_bar_is_seen_on_a_dark_page(name: str) -> None:
-    _, dark = re.findall(r"--trough:(#[0-9a-f]{6})", CSS)
+    _, dark = _TROUGHS
     assert _contrast(COLORS[name], dark) >= _LEAST
 
 
 def test_swap_is_seen_on_both_pages_and_told_from_memory() -> None:
-    for trough in re.findall(r"--trough:(#[0-9a-f]{6})", CSS):
+    for trough in _TROUGHS:
         assert _contrast(COLORS["swap"], trough) >= _LEAST
     assert COLORS["swap"] != COLORS["anon"]

@@ -1,6 +1,5 @@
 """Which reports and which lines of others belong together, and what recurs."""
 
-import msgspec
 import pytest
 
 from oomkit.explain.cgroup_names import place
@@ -10,6 +9,7 @@ from oomkit.explain.killer import death, verdict
 from oomkit.explain.recurring import tables
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Killed, Report, Source
+from oomkit.records import from_json, replace, to_json
 
 POD = "/kubepods/burstable/pod0a1b2c3d-1111-2222-3333-444455556666/" + "ab" * 32
 
@@ -33,7 +33,7 @@ def said(second: int, kind: str, by: str, **fields: object) -> Evidence:
         "time": f"2026-11-24T03:{second // 60:02}:{second % 60:02}",
         **fields,
     }
-    return msgspec.convert(record, Evidence)
+    return from_json(to_json(record), type=Evidence)
 
 
 def test_seconds_apart_is_one_incident() -> None:
@@ -61,11 +61,11 @@ def test_lines_of_others_join_the_kill_they_are_about() -> None:
     ]
     found = incidents(reports, evidence)
     assert [item.evidence for item in found] == [(0, 1), (2,), (3,), (4,)]
-    assert "SIGKILL, and nothing here shows that memory was why" in found[2].summary
+    assert "SIGKILL, and nothing here shows that memory was the reason" in found[2].summary
     assert found[3].summary == "earlyoom killed chrome[77]"
 
 
-def test_a_kill_of_somebody_else_is_not_the_kernels() -> None:
+def test_a_kill_of_another_is_not_the_kernels() -> None:
     found = incidents([report(0, pid=7)], [said(1, "kill", "earlyoom", pid=8, comm="db")])
     assert [item.evidence for item in found] == [(), (0,)]
 
@@ -75,9 +75,9 @@ def test_the_kernels_line_settles_who_killed() -> None:
     answer = verdict(report(0), [item])
     assert answer.by == "kernel"
     assert [proof.line for proof in answer.evidence] == [49, 160]
-    nobody = msgspec.structs.replace(report(0), killed=())
+    nobody = replace(report(0), killed=())
     assert verdict(nobody).by == "unknown"
-    assert verdict(msgspec.structs.replace(nobody, panic="Out of memory")).by == "nobody"
+    assert verdict(replace(nobody, panic="Out of memory")).by == "nobody"
     assert related(report(0), [said(1, "kill", "earlyoom", pid=8)]) == ()
 
 
@@ -88,10 +88,10 @@ def test_the_kernels_line_settles_who_killed() -> None:
         ("kill", "nohang", "nohang", "nohang killed"),
         ("eviction", "kubelet", "kubelet", "no OOM kill"),
         ("notice", "docker", "unknown", "the kernel's own report is not here"),
-        ("sigkill", "docker", "unknown", "anybody may have sent it"),
+        ("sigkill", "docker", "unknown", "any process may have sent it"),
     ],
 )
-def test_userspace_killers_are_told_apart(kind: str, by: str, killer: str, words: str) -> None:
+def test_userspace_killers_are_distinguished(kind: str, by: str, killer: str, words: str) -> None:
     answer = death(said(0, kind, by, unit="a.service"))
     assert answer.by == killer
     assert words in answer.text

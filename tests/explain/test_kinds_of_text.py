@@ -199,9 +199,8 @@ KINDS = {
     "shell-alone": (
         "./build.sh: line 3: 812 Killed    /usr/bin/cc1plus a.cpp\n",
         (
-            "cc1plus[812]: SIGKILL, and nothing here shows that memory was why; anybody may "
-            "have sent "
-            "it"
+            "cc1plus[812]: SIGKILL, and nothing here shows that memory was the reason; any "
+            "process may have sent it"
         ),
     ),
     "request-on-the-next-line": (
@@ -212,14 +211,14 @@ KINDS = {
         (
             "kubelet evicted a pod that the line does not name (container web: 2.00 MiB "
             "used), as the "
-            "node ran short of memory; no OOM kill"
+            "node ran low on memory; no OOM kill"
         ),
     ),
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_death_is_told_with_its_killer_and_its_limit(kind: str) -> None:
+def test_a_death_is_reported_with_its_killer_and_its_limit(kind: str) -> None:
     text, expected = KINDS[kind]
     assert answers(text) == [expected]
 

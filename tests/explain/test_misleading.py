@@ -177,7 +177,7 @@ SAID = {
 
 
 @pytest.mark.parametrize("number", VICTIMS)
-def test_what_the_log_holds_is_told(number: str) -> None:
+def test_what_the_log_holds_is_reported(number: str) -> None:
     text = text_of(number)
     for words in SAID[number]:
         assert words in text
@@ -187,7 +187,7 @@ NOT_SAID = {
     "01": ["2 OOM reports", "]---"],
     "02": ["a child of"],
     "04": ["148 MiB"],
-    "05": ["measured against", "nobody else could be chosen", "then nobody can be", "1 of 1"],
+    "05": ["measured against", "no other process could be chosen", "then nobody can be", "1 of 1"],
     "06": ["5.3"],
     "10": ["every 0 s"],
     "11": ["stand in the log twice"],
@@ -206,7 +206,7 @@ NOT_SAID = {
 
 
 @pytest.mark.parametrize("number", NOT_SAID)
-def test_what_the_log_does_not_hold_is_not_told(number: str) -> None:
+def test_what_the_log_does_not_hold_is_not_reported(number: str) -> None:
     text = text_of(number).replace("the total it is measured against is not in the log", "")
     for words in NOT_SAID[number]:
         assert words not in text

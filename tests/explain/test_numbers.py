@@ -2,13 +2,13 @@
 
 import re
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oomkit.explain.explanation import explain
 from oomkit.klog import read_bytes, replay_all
+from oomkit.records import to_json
 from oomkit.views.explain_json import report_object
 from oomkit.views.explain_text import explanation_lines
 from tests.klog.logs import bytes_of, manifest
@@ -27,7 +27,7 @@ def told(data: bytes) -> list[str]:
     for report in replay_all(read_bytes(data)):
         explanation = explain(report)
         lines += [line.text for line in explanation_lines(explanation, 1, ascii_only=False)]
-        lines.append(msgspec.json.encode(report_object(explanation)).decode())
+        lines.append(to_json(report_object(explanation)).decode())
     return lines
 
 

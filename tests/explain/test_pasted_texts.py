@@ -11,7 +11,9 @@ from oomkit.klog import read_bytes, read_evidence
 from tests.explain.test_platforms_texts import answers
 
 ID = "36eb96d6c134895854e77f65ac47955b6ee08eb62bceee37cc605157f1c9482b"
-NOBODYS = ": SIGKILL, and nothing here shows that memory was why; anybody may have sent it"
+NOBODYS = (
+    ": SIGKILL, and nothing here shows that memory was the reason; any process may have sent it"
+)
 NOT_HERE = "; the kernel's own report is not here"
 
 TEXTS = {
@@ -173,7 +175,7 @@ TEXTS = {
         (
             "kubelet evicted pod web-1 (container web: 42.5 MiB used, request 0: nothing was "
             "reserved "
-            "for it), as the node ran short of memory; no OOM kill"
+            "for it), as the node ran low on memory; no OOM kill"
         ),
     ),
 }
@@ -260,7 +262,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_a_refusal_is_told_in_one_sentence(kind: str) -> None:
+def test_a_refusal_is_reported_in_one_sentence(kind: str) -> None:
     text, expected = REFUSED[kind]
     found = list(read_evidence(text.encode()))
     assert no_kill_text(found, len(found)).startswith(f"no process was killed here: {expected}")

@@ -8,7 +8,9 @@ from oomkit.klog import read_bytes, read_evidence
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report
 
-NOBODYS = ": SIGKILL, and nothing here shows that memory was why; anybody may have sent it"
+NOBODYS = (
+    ": SIGKILL, and nothing here shows that memory was the reason; any process may have sent it"
+)
 OOM_NOTICE = "A process of this unit has been killed by the OOM killer.\n"
 SYSTEMD = "Jan  4 10:00:00 pc systemd[1]: "
 
@@ -154,7 +156,7 @@ TEXTS = {
 
 
 @pytest.mark.parametrize("kind", TEXTS)
-def test_a_death_is_told_with_its_killer(kind: str) -> None:
+def test_a_death_is_reported_with_its_killer(kind: str) -> None:
     text, expected = TEXTS[kind]
     assert answers(text) == [expected]
 
@@ -213,7 +215,9 @@ def test_a_trace_tells_of_a_report_whose_head_is_lost(function: str, scope: str)
 
 
 def test_another_trace_is_no_report() -> None:
+    """A task waits in the OOM killer, or its request failed: no report was printed."""
     text = TRACE.format(function="out_of_memory").replace("oom_kill_process.cold", "warn_alloc")
+    text = text.replace("dump_header", "dump_stack_lvl")
     assert list(read_bytes(text.encode())) == []
 
 

@@ -3,7 +3,6 @@
 from functools import cache
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +12,7 @@ from oomkit.explain.recurring import Tables
 from oomkit.klog import read_bytes, replay_all
 from oomkit.klog.memory_records import Counter, HugePages, Memcg, Memory, Slab, Zone
 from oomkit.klog.records import Killed, Report, Source, TaskRow
+from oomkit.records import replace, to_json
 from oomkit.views.explain_json import report_object
 from oomkit.views.explain_page import page_text
 from oomkit.views.explain_text import explanation_lines
@@ -50,8 +50,8 @@ def machine(**counters: int) -> Report:
 
 def with_memory(report: Report, **fields: Any) -> Report:
     assert report.memory is not None
-    memory = msgspec.structs.replace(report.memory, **fields)
-    return msgspec.structs.replace(report, memory=memory)
+    memory = replace(report.memory, **fields)
+    return replace(report, memory=memory)
 
 
 def kinds(report: Report) -> dict[str, str]:
@@ -138,7 +138,7 @@ ZONES = (
         (
             "0xcc0(GFP_KERNEL)",
             2,
-            (msgspec.structs.replace(ZONES[0], free_kb=9000),),
+            (replace(ZONES[0], free_kb=9000),),
             "fragmentation",
         ),
         ("0xcc0(GFP_KERNEL)", 2, (ZONES[0],), "machine"),  # short of pages of any size
@@ -147,7 +147,7 @@ ZONES = (
 )
 def test_what_ran_out(gfp: str, order: int, zones: tuple[Zone, ...], kind: str) -> None:
     report = with_memory(machine(active_anon=GIB_PAGES, free=226_000), zones=zones)
-    report = msgspec.structs.replace(report, gfp_mask=gfp, order=order)
+    report = replace(report, gfp_mask=gfp, order=order)
     if gfp == "0x0()":
         assert explain(report).shortage.kind == "page_fault"
         report = with_memory(report, counters_pages={"free": 100})
@@ -160,7 +160,7 @@ def test_memory_in_cma_only_is_no_memory_for_the_kernel() -> None:
         counters_kb={"free_cma": 190_000},
     )  # fmt: skip
     report = with_memory(machine(free=50_000), zones=(zone,))
-    report = msgspec.structs.replace(report, gfp_mask="0xcc0(GFP_KERNEL)")
+    report = replace(report, gfp_mask="0xcc0(GFP_KERNEL)")
     short = explain(report).shortage
     assert (short.kind, short.what) == ("zone", "memory outside CMA")
 
@@ -188,9 +188,9 @@ def row(pid: int, comm: str, rss_pages: int) -> TaskRow:
 
 def test_many_small_ones_of_a_name_are_seen() -> None:
     rows = (*(row(10 + i, "php", GIB_PAGES // 8) for i in range(20)), row(7, "db", GIB_PAGES // 4))
-    report = msgspec.structs.replace(machine(active_anon=3 * GIB_PAGES), tasks=rows)
+    report = replace(machine(active_anon=3 * GIB_PAGES), tasks=rows)
     assert "20 processes named php hold 2.50 GiB" in kinds(report)["many_of_a_name"]
-    assert "many_of_a_name" not in kinds(msgspec.structs.replace(report, tasks=rows[-3:]))
+    assert "many_of_a_name" not in kinds(replace(report, tasks=rows[-3:]))
 
 
 NOTHING: dict[str, Any] = {
@@ -202,17 +202,17 @@ NOTHING: dict[str, Any] = {
 
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
-def test_whatever_is_missing_the_rest_is_told(data: st.DataObject) -> None:
+def test_whatever_is_missing_the_rest_is_reported(data: st.DataObject) -> None:
     """Any parts of any real report may be lost; text, JSON and page still come out whole."""
     report = data.draw(st.sampled_from(known()))
     lost = data.draw(st.sets(st.sampled_from(sorted(NOTHING))))
-    report = msgspec.structs.replace(report, **{name: NOTHING[name] for name in lost})
+    report = replace(report, **{name: NOTHING[name] for name in lost})
     if data.draw(st.booleans()):
         (report,) = replay_all([report])
     item = explain(report)
     lines = list(explanation_lines(item, 1, ascii_only=data.draw(st.booleans())))
     assert all(line.text.isprintable() for line in lines)
-    assert msgspec.json.encode(report_object(item))
+    assert to_json(report_object(item))
     assert page_text([item], [report], [], [], Tables()).count("<details") == 1
     if item.where is not None:
         assert sum(share.kb for share in item.where.shares) <= item.where.total_kb
@@ -237,7 +237,7 @@ def test_whatever_is_missing_the_rest_is_told(data: st.DataObject) -> None:
 )
 def test_any_zones_give_a_shortage(zones: list[Zone], order: int, gfp: str) -> None:
     report = with_memory(machine(free=10), zones=tuple(zones))
-    assert explain(msgspec.structs.replace(report, order=order, gfp_mask=gfp)).headline
+    assert explain(replace(report, order=order, gfp_mask=gfp)).headline
 
 
 @pytest.mark.parametrize(
@@ -253,12 +253,27 @@ def test_a_choice_against_the_rules_is_held_against_what_is_not_known_of_the_ker
                 pgtables_bytes=4096, swapents=0, oom_score_adj=0, line=pid)
         for pid, comm, rss in ((7, "db", 100), (8, "hog", 90000))
     ]  # fmt: skip
-    against = msgspec.structs.replace(
-        machine(), kernel=kernel, tasks=tuple(rows), table_complete=True
-    )
+    against = replace(machine(), kernel=kernel, tasks=tuple(rows), table_complete=True)
     (report,) = replay_all([against])
     assert report.agrees is False
     assert report.why is not None
     assert "hog[8] comes first" in report.why
     assert ("were not read" in report.why) == (vendor is not None)
     assert vendor is None or vendor in report.why
+
+
+def test_a_victim_of_an_earlier_report_is_not_chosen_again_by_what_would_have_changed_it() -> None:
+    rows = tuple(
+        TaskRow(pid=pid, tgid=pid, comm=comm, uid=0, total_vm_pages=99000, rss_pages=rss,
+                pgtables_bytes=4096, swapents=0, oom_score_adj=0, line=pid)
+        for pid, comm, rss in ((7, "db", 9000), (8, "hog", 90000), (9, "web", 500))
+    )  # fmt: skip
+    plain = replace(machine(), kernel="6.1.0", tasks=rows, table_complete=True)
+    first = replace(plain, uptime_s=5.0, killed=(Killed(pid=8, comm="hog", line=9),))
+    second = replace(plain, uptime_s=6.0)
+    _, report = replay_all([first, second])
+    assert report.agrees
+    assert report.assumed.dying == (8,)
+    (change,) = (one for one in explain(report).changes if one.kind == "oom_score_adj")
+    assert change.pid == 7
+    assert "web[9] dies instead" in change.text

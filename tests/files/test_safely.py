@@ -99,7 +99,7 @@ def test_files_and_directories_of_others_are_refused(tmp_path: Path) -> None:
         opened(below / "new")
 
 
-def test_a_directory_that_everybody_can_change_must_be_sticky(tmp_path: Path) -> None:
+def test_a_directory_that_all_can_change_must_be_sticky(tmp_path: Path) -> None:
     place = tmp_path / "open"
     place.mkdir()
     place.chmod(0o777)

@@ -265,7 +265,7 @@ def killed_and_started_again() -> None:
     memory(HARD)
     until_one_dies(decoy, deaf)
     resumed = records("start")[-1]["resumed"]
-    verdict("who is taken over is asked about anew", why=resumed,
+    verdict("a victim that is taken over is looked at again", why=resumed,
             held=deaf.lives() and not decoy.lives() and resumed == 1)  # fmt: skip
     recovered()
     reload(actors.read(FIRST))

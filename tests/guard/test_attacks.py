@@ -294,7 +294,7 @@ def test_a_word_far_back_in_a_command_line_protects(arena: Arena) -> None:
     assert arena.alive(long)
 
 
-def test_a_cgroup_whose_path_is_too_long_to_be_told_protects(group: Path, arena: Arena) -> None:
+def test_a_cgroup_whose_path_is_too_long_to_be_known_protects(group: Path, arena: Arena) -> None:
     large, small = arena.victim("large", 60), arena.victim("small", 20)
     with inside_of_many(group, 24):
         Path("cgroup.procs").write_text(str(_outer_pid(large)))

@@ -36,7 +36,7 @@ def test_few_files_and_a_tree_that_ignores_sigterm(arena: Arena) -> None:
     assert "internal error" not in arena.log.read_text()
 
 
-def test_few_files_and_a_tree_with_somebody_who_is_protected_as_the_signal_is_due(
+def test_few_files_and_a_tree_with_one_that_is_protected_as_the_signal_is_due(
     group: Path, arena: Arena
 ) -> None:
     """The last of more members than descriptors is protected: the tree is not taken."""
@@ -67,7 +67,7 @@ def test_who_lost_its_leading_thread_in_a_protected_cgroup_is_spared(
 
 
 @pytest.mark.parametrize("protected", ["cgroup", "cmdline"])
-def test_threads_that_come_and_go_without_a_leading_one_protect_and_hide_nobody(
+def test_threads_that_come_and_go_without_a_leading_one_protect_and_hide_none(
     group: Path, arena: Arena, protected: str
 ) -> None:
     precious, _ = arena.play("relay", "precious", 60)

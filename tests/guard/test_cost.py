@@ -140,7 +140,7 @@ def test_who_ends_meanwhile_costs_no_comparison_of_all_with_all(
     assert finder.compared == memory.keys()
 
 
-def test_where_comparing_is_refused_nobody_counts_as_compared(
+def test_where_comparing_is_refused_none_counts_as_compared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refused(one: int, other: int) -> int:

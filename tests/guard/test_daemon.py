@@ -33,7 +33,7 @@ def test_the_largest_dies_and_the_record_says_all(arena: Arena) -> None:
     assert [r["kind"] for r in arena.records()][:2] == ["start", "act"]
 
 
-def test_a_dry_run_kills_nobody_and_tells_whom_it_would(arena: Arena) -> None:
+def test_a_dry_run_kills_no_process_and_logs_which_it_would(arena: Arena) -> None:
     large = arena.victim("large", 60)
     arena.guard(SOFT, act=False)
     arena.memory(available=0.02)

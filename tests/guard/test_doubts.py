@@ -27,7 +27,7 @@ def about(whom: dict[str, object]) -> tuple[str, ...]:
     ("kind", "effect"),
     [("never", "is spared"), ("prefer", "dies earlier"), ("avoid", "dies later")],
 )
-def test_a_name_alone_is_anybodys_to_take(kind: str, effect: str) -> None:
+def test_a_name_alone_is_free_to_take(kind: str, effect: str) -> None:
     for match in ({"comm": "sshd"}, {"cmdline": "sshd *"}, {"comm": "a", "cmdline": "b"}):
         (line,) = about({kind: [match]})
         assert f"any process can take that name, and {effect}" in line
@@ -40,7 +40,7 @@ def test_an_expression_that_only_an_empty_text_can_match_is_named() -> None:
     assert line.startswith("never comm re:^(?!ours-): can only match an empty comm")
 
 
-def test_an_expression_that_matches_nobody_is_named_and_one_that_does_is_not() -> None:
+def test_an_expression_that_matches_no_process_is_named_and_one_that_does_is_not() -> None:
     (line,) = about({"avoid": [{"unit": ["re:ss", "re:ss.*"], "user": "root"}]})
     assert line.startswith("avoid unit re:ss: matches no process now; ")
     assert about({"avoid": [{"comm": "re:(?!ours-).*", "user": "root"}]}) == ()

@@ -169,7 +169,7 @@ def test_a_guard_with_a_file_where_its_socket_shall_be_does_not_begin(tmp_path: 
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == 2
-    expected = "expected nothing, or a socket of ours that nobody serves"
+    expected = "expected no file, or an unused socket of oomkit"
     assert done.stderr == f"oomkit: metrics on unix:{path}: {expected}\n"
     assert path.read_text() == "precious"
 

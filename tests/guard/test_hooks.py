@@ -82,7 +82,7 @@ def test_a_command_instead_of_a_signal_and_sigkill_if_that_does_not_help(arena: 
     assert [one["name"] for one in act["signals"]] == ["KILL"]
 
 
-def test_a_command_that_fails_is_told(tmp_path: Path) -> None:
+def test_a_command_that_fails_is_reported(tmp_path: Path) -> None:
     hooks = Hooks()
     assert hooks.start(["/nonexistent"], VICTIM, "before") is None
     assert hooks.failures() == ["before: /nonexistent: No such file or directory"]
@@ -102,7 +102,7 @@ def test_a_command_does_not_inherit_our_adjustment(tmp_path: Path) -> None:
     assert int(said.read_text()) == max(own, 0)
 
 
-def test_each_desktop_session_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_desktop_session_is_notified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = tmp_path / "said"
     tell = f'echo "$DBUS_SESSION_BUS_ADDRESS|$@" >> {said}'
     script(tmp_path / "notify-send", tell)
@@ -171,7 +171,7 @@ def test_no_more_than_so_many_run_and_the_oldest_goes(tmp_path: Path) -> None:
     pids = [hooks.start([slow], VICTIM, "after") for _ in range(MOST + 3)]
     assert None not in pids
     said = hooks.failures()
-    assert said == [f"after: {slow}: killed, as {MOST} commands run, the most there may be"] * 3
+    assert said == [f"after: {slow}: killed, as {MOST} commands run already, the maximum"] * 3
     end = time.monotonic() + 20
     while sum(_is_gone(pid or 0) for pid in pids) < 3:
         assert time.monotonic() < end
@@ -182,7 +182,7 @@ def test_no_more_than_so_many_run_and_the_oldest_goes(tmp_path: Path) -> None:
     collected(hooks)
 
 
-def test_commands_that_never_end_are_told_of_and_do_not_pile_up(arena: Arena) -> None:
+def test_commands_that_never_end_are_logged_and_do_not_pile_up(arena: Arena) -> None:
     hanging = script(arena.directory / "after", "exec sleep 600")
     victims = [arena.victim(f"large{i}", 40) for i in range(MOST + 2)]
     arena.guard(BRISK + f'after = ["{hanging}"]\n')

@@ -83,7 +83,7 @@ def test_looks_stand_in_for_turns_but_not_for_all(machine: Machine) -> None:
     assert machine.slept_ms == [7]
 
 
-def test_nobody_dozes_before_a_turn_found_all_well(machine: Machine) -> None:
+def test_no_dozing_before_a_turn_found_all_well(machine: Machine) -> None:
     machine.sleep()
     assert machine.slept_ms == [7]
     machine.turn(1.0)

@@ -67,7 +67,7 @@ SPARED = (
     "a policy protects between SIGTERM and SIGKILL",
     "no signal follows the first",
     "another process has the victim's number",
-    "who is taken over is asked about anew",
+    "a victim that is taken over is looked at again",
 )
 KILLED = (
     "it is in 2,000 groups",

@@ -200,7 +200,7 @@ def test_a_thread_writes_what_is_deferred(tmp_path: Path) -> None:
     assert writer.failures == 0
 
 
-def test_a_write_that_blocks_does_not_block_whoever_records() -> None:
+def test_a_write_that_blocks_does_not_block_recording() -> None:
     free = threading.Event()
     writer = Writer(free.wait)
     begin = time.monotonic()

@@ -186,7 +186,7 @@ def test_kills_before_the_first_look_are_dated_back(
     assert (record["mono_s"], record["time_s"]) == (40.0, 4940.0)
 
 
-def test_a_log_full_of_reports_is_told_bit_by_bit(
+def test_a_log_full_of_reports_is_reported_bit_by_bit(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine.count(9)
@@ -204,7 +204,7 @@ def test_a_log_full_of_reports_is_told_bit_by_bit(
     assert [record["seen"] for record in look(kills, 120.0, 5020.0)] == ["vmstat"]
 
 
-def test_what_an_earlier_guard_told_is_not_told_again(
+def test_what_an_earlier_guard_reported_is_not_reported_again(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     seen = tmp_path / "seen"

@@ -375,7 +375,7 @@ def test_an_open_file_is_opened_again_when_it_is_another(tmp_path: Path) -> None
     followed.close()
 
 
-def test_a_stderr_that_nobody_reads_keeps_nothing_back(arena: Arena) -> None:
+def test_a_stderr_that_is_not_read_keeps_nothing_back(arena: Arena) -> None:
     pipe = arena.directory / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)

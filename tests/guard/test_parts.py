@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import psutil
 import pytest
 
 from oomkit.guard import bootstrap, selftest
@@ -310,13 +311,11 @@ def test_reading_a_policy_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     for code in ("import time; time.sleep(600)",
                  "import sys, time; print(flush=True); sys.stdout.close(); time.sleep(600)",
                  "import sys\nwhile True: sys.stderr.write('x' * 65536)"):  # fmt: skip
-        began = time.monotonic()
+        before = psutil.Process().children()
         one = reloaded(sys.executable, "-S", "-c", code)
         assert one.plan is None
         assert one.fault
-        assert time.monotonic() - began < 30
-        with pytest.raises(ProcessLookupError):
-            os.kill(one._pid, 0)
+        assert psutil.Process().children() == before, "it was ended, and waited for"
 
 
 def test_a_pipe_that_is_full_is_not_waited_for_and_nothing_is_said_twice() -> None:
@@ -342,7 +341,7 @@ def test_a_pipe_that_is_full_is_not_waited_for_and_nothing_is_said_twice() -> No
         say.flush()
     lines = got.lstrip(b"\0").decode().splitlines()
     assert lines[:1000] == [f"line {number}" for number in range(1000)]
-    assert lines[1000:] == ["200 lines are lost, as nobody read them"]
+    assert lines[1000:] == ["200 lines are lost: stderr was not read"]
     os.close(here)
     os.close(there)
 

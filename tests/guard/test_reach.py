@@ -24,7 +24,7 @@ from tests.guard.arena import ACTORS, TOTAL_KB, Arena
 from tests.guard.policies import BRISK, SOFT
 
 
-def test_a_tree_dies_as_a_whole_and_nobody_else(arena: Arena) -> None:
+def test_a_tree_dies_as_a_whole_and_no_other(arena: Arena) -> None:
     pids = arena.ask("tree", "browser", 20, 3)
     other = arena.victim("other", 30)
     arena.guard(SOFT + '[whom]\nlevel = "tree"\n')
@@ -38,7 +38,7 @@ def test_a_tree_dies_as_a_whole_and_nobody_else(arena: Arena) -> None:
     assert {one["pid"] for one in act["signals"]} == set(pids)
 
 
-def test_a_tree_with_somebody_protected_in_it_is_spared_as_a_tree(arena: Arena) -> None:
+def test_a_tree_with_one_protected_in_it_is_spared_as_a_tree(arena: Arena) -> None:
     pids = arena.ask("tree", "browser", 20, 3)
     policy = SOFT + '[whom]\nlevel = "tree"\nnever = [{ comm = "browser" }]\n'
     arena.guard(policy)
@@ -67,7 +67,7 @@ def memory_group() -> Iterator[Path]:
         time.sleep(0.02)
 
 
-def test_a_cgroup_dies_as_a_whole_and_nobody_else(memory_group: Path, arena: Arena) -> None:
+def test_a_cgroup_dies_as_a_whole_and_no_other(memory_group: Path, arena: Arena) -> None:
     inside = [arena.victim("inside", mib) for mib in (30, 10)]
     outside = arena.victim("outside", 35)
     for pid in inside:
@@ -193,7 +193,7 @@ def test_a_clock_that_is_set_changes_only_what_is_written_down(
     assert {act["outcome"] for act in acts} == {"dry_run"}
 
 
-def test_who_fills_tmpfs_is_told_by_its_cgroup(tmp_path: Path) -> None:
+def test_the_writer_of_tmpfs_is_known_by_its_cgroup(tmp_path: Path) -> None:
     for name, pids in (("writer", "11\n12\n"), ("idle", "13\n")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "memory.stat").write_text("anon 1\nshmem 1048576\n")
@@ -206,7 +206,7 @@ def test_who_fills_tmpfs_is_told_by_its_cgroup(tmp_path: Path) -> None:
     assert tmpfs.writers(104448, 1000) == {11: 51200.0, 12: 51200.0}
 
 
-def test_a_defect_of_ours_is_told_once_and_survived(
+def test_a_defect_of_ours_is_reported_once_and_survived(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _drill(tmp_path, 0.5)

@@ -172,13 +172,13 @@ def test_the_size_of_a_zombie_with_other_threads_is_theirs_whatever_ends_meanwhi
     sizes = ProcessSizes(str(proc.directory))
     statm = (task / "statm").read_text()
     (task / "statm").unlink()  # as if that thread had just exited
-    sizes.look(0, 0.0, everybody=True)
+    sizes.look(0, 0.0, full=True)
     assert sizes.kb[str(PID)] < 100
     (task / "statm").write_text(statm)
-    sizes.look(0, 0.0, everybody=True)
+    sizes.look(0, 0.0, full=True)
     assert sizes.kb[str(PID)] == 50_000
     (task / "statm").write_text("100000 0 0 10 0 100000 0\n")
-    sizes.look(300_000, 0.0, everybody=True)
+    sizes.look(300_000, 0.0, full=True)
     assert sizes.kb[str(PID)] == 300_000, "all of it may be in swap"
     sizes.close()
 
@@ -271,3 +271,18 @@ def test_a_process_of_our_own_can_be_held() -> None:
     held = Held(os.getpid(), start)
     assert not held.dead()
     held.close()
+
+
+def test_a_membership_without_a_path_is_not_known(tmp_path: Path) -> None:
+    """Not taken for the root, as ``never`` may ask for it."""
+    (tmp_path / "cgroup").write_text("4:memory\n0\n")
+    for version in (1, 2):
+        assert membership_of(str(tmp_path), Places(cgroups="/c", cgroup_version=version)) is None
+
+
+def test_lines_of_smaps_that_are_cut_count_nothing(tmp_path: Path) -> None:
+    head = "7f0000000000-7f0000100000 rw-s 00000000 00:01 5  /dev/zero (deleted)\n"
+    for text, kb in ((head + "Swap: 8 kB\n", 8), (head + "Swap:\n", 0), (head + "Swap: x kB\n", 0),
+                     ("7f00-7f01\nSwap: 8 kB\n", 0), ("7f00-", 0)):  # fmt: skip
+        (tmp_path / "smaps").write_text(text)
+        assert mapped_kb(str(tmp_path)) == kb, text

@@ -79,7 +79,7 @@ def _is_tmpfs(directory: str) -> bool:
     return any(f" {directory} " in line and " - tmpfs " in line for line in lines)
 
 
-def test_who_writes_to_tmpfs_is_told_from_who_writes_elsewhere(
+def test_writers_to_tmpfs_are_distinguished_from_those_elsewhere(
     in_memory: Path, tmp_path: Path, start: Callable[[Path], Writer]
 ) -> None:
     filler, idle = start(in_memory), start(Path(f"{in_memory}"))
@@ -146,7 +146,7 @@ def test_a_pid_that_was_given_anew_counts_from_nothing(tmp_path: Path) -> None:
     assert written.to_tmpfs(20 * MB, before) == {}, "none of its open files lies in memory"
 
 
-def test_who_cant_be_read_is_nobody(tmp_path: Path) -> None:
+def test_a_process_that_cant_be_read_is_none(tmp_path: Path) -> None:
     (tmp_path / "78").mkdir()
     written = WriteCounters(str(tmp_path))
     before = written.now()

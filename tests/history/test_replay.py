@@ -87,7 +87,7 @@ def test_the_kernel_policy_does_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("policy", ["default", "earlyoom", "nohang", "oomd-like", "systemd-oomd"])
-def test_every_policy_plays_and_nobody_is_killed_twice(policy: str) -> None:
+def test_every_policy_plays_and_none_is_killed_twice(policy: str) -> None:
     played = replay(read_recording(str(EXAMPLE)), find_policy(policy))
     pids = [pid for would in played.would_kill for pid in would.pids]
     assert len(pids) == len(set(pids))

@@ -103,12 +103,12 @@ def test_a_cgroup_has_those_below_it_as_well(group: Path, sleeper: subprocess.Po
     assert pids_below(str(group)) == [sleeper.pid]
 
 
-def test_a_cgroup_that_is_gone_has_nobody(tmp_path: Path) -> None:
+def test_a_cgroup_that_is_gone_has_none(tmp_path: Path) -> None:
     assert pids_below(str(tmp_path / "gone")) == []
 
 
 @pytest.mark.parametrize("abstract", [False, True])
-def test_the_service_manager_is_told(tmp_path: Path, abstract: bool) -> None:
+def test_the_service_manager_is_notified(tmp_path: Path, abstract: bool) -> None:
     path = f"oomkit-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind("\0" + path if abstract else path)

@@ -47,7 +47,7 @@ something_new 99
 """
 
 
-def test_version_1_is_told_under_the_names_of_version_2_groups_below_included() -> None:
+def test_version_1_is_reported_under_the_names_of_version_2_groups_below_included() -> None:
     assert parse_memory_stat(V1, 1) == {
         "file": 40960,
         "anon": 81920,

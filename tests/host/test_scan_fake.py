@@ -361,7 +361,7 @@ def test_a_warm_scanner_sees_every_change(proc: FakeProc) -> None:
         assert {task.pid for task in after.tasks} == {5, 6, 7}
 
 
-def test_a_vfork_child_is_told_by_the_kernels_verdict(proc: FakeProc) -> None:
+def test_a_vfork_child_is_known_by_the_kernels_verdict(proc: FakeProc) -> None:
     proc.process(5, stat=stat_line(5, vsize_bytes=PAGE * 500))
     proc.process(6, stat=stat_line(6, ppid=5, vsize_bytes=PAGE * 500), score=0)
     proc.process(7, stat=stat_line(7, ppid=5, vsize_bytes=PAGE * 500), score=0, adj=-1000)

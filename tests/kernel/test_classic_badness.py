@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 from oomkit.kernel.badness import badness, classic_badness
 from oomkit.kernel.cint import ULONG_MAX
 from oomkit.kernel.state import Allocation, Task
+from oomkit.records import replace
 from tests.kernel.strategies import CLASSIC, control, snapshots, versions
 
 ALL = versions("2.6.11", "2.6.35")
@@ -381,6 +381,6 @@ def test_more_memory_is_never_a_lower_score(snapshot: Any, rules: Any, more: int
     """R4: badness is monotone in memory (short of the 64-bit wrap)."""
     task = snapshot.tasks[-1]
     field = "total_vm_pages" if rules.classic_basis == "total_vm" else "rss_pages"
-    bigger = msgspec.structs.replace(task, **{field: getattr(task, field) + more})
+    bigger = replace(task, **{field: getattr(task, field) + more})
     oc = control(*snapshot.tasks, rules=rules)
     assert badness(bigger, oc) >= badness(task, oc)

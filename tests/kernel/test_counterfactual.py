@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -15,6 +14,7 @@ from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Memcg, Snapshot, Task
 from oomkit.kernel.threshold import with_adj
 from oomkit.kernel.versions import rules_for
+from oomkit.records import replace
 from tests.kernel.strategies import (
     ALL_RULES,
     MAINLINE,
@@ -46,7 +46,7 @@ def outcome(decision: Decision) -> tuple[str, list[int]]:
 
 def changed(snapshot: Snapshot, pid: int, change: Callable[[Task], Task]) -> Snapshot:
     tasks = tuple(change(task) if task.pid == pid else task for task in snapshot.tasks)
-    return msgspec.structs.replace(snapshot, tasks=tasks)
+    return replace(snapshot, tasks=tasks)
 
 
 def adj_of(task: Task, rules: RuleSet) -> int:
@@ -57,8 +57,8 @@ def adj_of(task: Task, rules: RuleSet) -> int:
 
 def normal(snapshot: Snapshot) -> Snapshot:
     """The same with every oom_adj known, so that the brute force needs no conversion."""
-    tasks = tuple(msgspec.structs.replace(t, oom_adj=t.oom_adj or 0) for t in snapshot.tasks)
-    return msgspec.structs.replace(snapshot, tasks=tasks)
+    tasks = tuple(replace(t, oom_adj=t.oom_adj or 0) for t in snapshot.tasks)
+    return replace(snapshot, tasks=tasks)
 
 
 def highest_that_alters(snapshot: Snapshot, rules: RuleSet, pid: int) -> int | None:
@@ -113,11 +113,9 @@ def test_adjustment_by_brute_force(snapshot: Snapshot, rules: RuleSet) -> None:
 def family(snapshot: Snapshot) -> Snapshot:
     """The same, with the first task the largest and parent of all the others."""
     first, *others = (task for task in snapshot.tasks if not task.global_init)
-    parent = msgspec.structs.replace(
-        first, rss_pages=3 * 10**6, total_vm_pages=10**9, oom_score_adj=300, oom_adj=0
-    )
-    children = [msgspec.structs.replace(task, ppid=parent.pid) for task in others]
-    return msgspec.structs.replace(snapshot, tasks=(parent, *children))
+    parent = replace(first, rss_pages=3 * 10**6, total_vm_pages=10**9, oom_score_adj=300, oom_adj=0)
+    children = [replace(task, ppid=parent.pid) for task in others]
+    return replace(snapshot, tasks=(parent, *children))
 
 
 @settings(max_examples=25, deadline=None)
@@ -159,7 +157,7 @@ def test_pages_of_another_task_are_the_fewest(
             bigger = changed(
                 snapshot,
                 change.pid,
-                lambda task: msgspec.structs.replace(task, **{change.knob: pages}),
+                lambda task: replace(task, **{change.knob: pages}),
             )
             return decide(bigger, allocation, rules)
 
@@ -191,19 +189,19 @@ def _applied(snapshot: Snapshot, rules: RuleSet, change: Counterfactual) -> Snap
     if change.kind == "sysctl":
         if change.knob == "overcommit_memory":
             return None  # refuses beforehand: nothing to decide then
-        sysctl = msgspec.structs.replace(snapshot.sysctl, **{change.knob: change.needed})
-        return msgspec.structs.replace(snapshot, sysctl=sysctl)
+        sysctl = replace(snapshot.sysctl, **{change.knob: change.needed})
+        return replace(snapshot, sysctl=sysctl)
     if change.kind == "oom_group":
         path = change.knob.removesuffix("/memory.oom.group")
         memcgs = tuple(
-            msgspec.structs.replace(m, oom_group=bool(change.needed)) if m.path == path else m
+            replace(m, oom_group=bool(change.needed)) if m.path == path else m
             for m in snapshot.memcgs
         )
-        return msgspec.structs.replace(snapshot, memcgs=memcgs)
+        return replace(snapshot, memcgs=memcgs)
     assert change.pid is not None
     if change.kind == "memory":
         grown = {change.knob: change.needed}
-        return changed(snapshot, change.pid, lambda t: msgspec.structs.replace(t, **grown))
+        return changed(snapshot, change.pid, lambda t: replace(t, **grown))
     return changed(snapshot, change.pid, lambda t: with_adj(t, change.needed, rules))
 
 
@@ -229,7 +227,7 @@ def test_knobs_that_hold_a_kill_back(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", versions("2.6.12", "6.18"))
-def test_nobody_killable_names_the_largest_protected(version: str) -> None:
+def test_none_killable_names_the_largest_protected(version: str) -> None:
     """R3, R10: one step away from protection the largest would have died, not the machine."""
     safe: dict[str, Any] = {"oom_adj": -17, "oom_score_adj": -1000}
     changes = found(snap(user(10, 500, **safe), user(11, 90000, **safe)), rules_for(version))

@@ -1,6 +1,5 @@
 """faults: which kernels have them, and where explain and the posture name them."""
 
-import msgspec
 import pytest
 
 from oomkit.explain.explanation import Case
@@ -12,6 +11,7 @@ from oomkit.klog.memory_records import Counter
 from oomkit.klog.memory_records import Memcg as Part
 from oomkit.klog.records import Killed, Report, Source
 from oomkit.posture.assess import assess
+from oomkit.records import replace
 
 
 @pytest.mark.parametrize(
@@ -73,16 +73,16 @@ def test_kills_one_after_the_other_are_no_loop() -> None:
 def test_soft_limits_are_named_on_v1_alone(kernel: str, found: bool) -> None:
     counter = Counter(usage_kb=1, limit_kb=2, failcnt=0)
     report = _report(1, kernel=kernel, killed=7)
-    v1 = msgspec.structs.replace(report, memcg=Part(path="/a", memory=counter, memsw=counter))
-    v2 = msgspec.structs.replace(report, memcg=Part(path="/a", memory=counter, swap=counter))
+    v1 = replace(report, memcg=Part(path="/a", memory=counter, memsw=counter))
+    v2 = replace(report, memcg=Part(path="/a", memory=counter, swap=counter))
     assert (SOFT_LIMIT.code in _kinds([v1])) == found
     assert SOFT_LIMIT.code not in _kinds([v2])
 
 
 def test_linux_nexts_choice_is_excused() -> None:
     report = _report(1, kernel="5.8.0-rc4-next-20200710", killed=7)
-    assert NEXT_SELECTION.code in _kinds([msgspec.structs.replace(report, agrees=False)])
-    assert NEXT_SELECTION.code not in _kinds([msgspec.structs.replace(report, agrees=True)])
+    assert NEXT_SELECTION.code in _kinds([replace(report, agrees=False)])
+    assert NEXT_SELECTION.code not in _kinds([replace(report, agrees=True)])
 
 
 def _codes(

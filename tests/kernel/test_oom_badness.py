@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 from oomkit.kernel.badness import badness, oom_badness, unkillable
 from oomkit.kernel.cint import LONG_MIN
 from oomkit.kernel.state import Allocation, Task
+from oomkit.records import replace
 from tests.kernel.strategies import INIT, KTHREAD, MODERN, control, mem, snapshots, versions
 
 ALL = versions("2.6.36", "6.18")
@@ -350,7 +350,7 @@ def test_more_memory_is_never_a_lower_score(snapshot: Any, rules: Any, more: int
     """R4: badness is monotone in memory, save where 32 bits overflow."""
     task = snapshot.tasks[-1]
     if rules.arithmetic == "s32":
-        task = msgspec.structs.replace(task, rss_pages=task.rss_pages % 10**6)
-    bigger = msgspec.structs.replace(task, rss_pages=task.rss_pages + more)
+        task = replace(task, rss_pages=task.rss_pages % 10**6)
+    bigger = replace(task, rss_pages=task.rss_pages + more)
     oc = control(*snapshot.tasks, rules=rules, total=mem().total_ram_pages)
     assert badness(bigger, oc) >= badness(task, oc)

@@ -92,7 +92,7 @@ def test_score_of_any_size(version: str, pages: int, adj: int, ram: int) -> None
 
 
 @given(snapshot=snapshots(), rules=st.sampled_from(ALL_RULES))
-def test_score_of_anybody_is_never_negative(snapshot: Any, rules: Any) -> None:
+def test_score_of_any_is_never_negative(snapshot: Any, rules: Any) -> None:
     """R4: every task of every machine has a printable score by every rule set."""
     oc = score_control(snapshot, rules)
     for task in snapshot.tasks:

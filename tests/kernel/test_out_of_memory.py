@@ -250,7 +250,7 @@ def test_allocating_task_is_not_for_memory_cgroups(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", MAINLINE)
-def test_nobody_killable(version: str) -> None:
+def test_none_killable(version: str) -> None:
     """R10: a machine whose tasks are all protected panics."""
     if version == "2.6.11":
         # Where -17 does not protect there is always somebody.
@@ -276,7 +276,7 @@ def test_kernel_threads_were_candidates(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", versions("2.6.25", "6.18"))
-def test_nobody_killable_in_a_memory_cgroup(version: str) -> None:
+def test_none_killable_in_a_memory_cgroup(version: str) -> None:
     """R10: never a panic; up to 2.6.34 the asker is chosen, later nobody."""
     safe = user(11, 9000, cgroup="/a", oom_adj=-17, oom_score_adj=-1000)
     asker = user(10, 300)  # of another cgroup: it charges the group's page

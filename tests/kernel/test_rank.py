@@ -2,7 +2,6 @@
 
 import random
 
-import msgspec
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -17,6 +16,7 @@ from oomkit.kernel.rank import near_equals, rank
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Snapshot
 from oomkit.kernel.versions import rules_for
+from oomkit.records import from_json, replace, to_json
 from tests.kernel.strategies import RULES, allocations, mem, snap, snapshots, user
 
 
@@ -90,8 +90,8 @@ def test_decision_and_records_survive_json(
     """R6: snapshot, request and decision go through JSON unharmed; the decision is the same."""
     decision = decide(snapshot, allocation, rules)
     for record in (snapshot, allocation, decision, rules):
-        assert msgspec.json.decode(msgspec.json.encode(record), type=type(record)) == record
-    again = msgspec.json.decode(msgspec.json.encode(snapshot), type=Snapshot)
+        assert from_json(to_json(record), type=type(record)) == record
+    again = from_json(to_json(snapshot), type=Snapshot)
     assert decide(again, allocation, rules) == decision
 
 
@@ -116,7 +116,7 @@ def test_order_of_the_list_matters_among_equals_only(
     """R10: another order of the task list chooses the same, or an equal by the tie-break."""
     tasks = list(snapshot.tasks)
     random.Random(seed).shuffle(tasks)
-    other = msgspec.structs.replace(snapshot, tasks=tuple(tasks))
+    other = replace(snapshot, tasks=tuple(tasks))
     oc = control_for(other, Allocation(), rules)
     worst = [task for task in tasks if unkillable(task, oc) is None]
     assume(worst)
@@ -135,9 +135,7 @@ def test_growing_keeps_the_chosen_one_chosen(snapshot: Snapshot, rules: RuleSet,
     decision = out_of_memory(snapshot, Allocation(), rules)
     assume(decision.chosen_pid is not None and rules.arithmetic != "s32")
     tasks = tuple(
-        msgspec.structs.replace(
-            task, rss_pages=task.rss_pages + more, total_vm_pages=task.total_vm_pages + more
-        )
+        replace(task, rss_pages=task.rss_pages + more, total_vm_pages=task.total_vm_pages + more)
         if task.pid == decision.chosen_pid
         else task
         for task in snapshot.tasks
@@ -146,7 +144,7 @@ def test_growing_keeps_the_chosen_one_chosen(snapshot: Snapshot, rules: RuleSet,
     parents = {task.ppid for task in snapshot.tasks if task.pid == decision.chosen_pid}
     by_classic = rules.badness == "classic" and parents & {task.pid for task in tasks}
     assume(not by_classic)
-    grown = msgspec.structs.replace(snapshot, tasks=tasks)
+    grown = replace(snapshot, tasks=tasks)
     assert out_of_memory(grown, Allocation(), rules).chosen_pid == decision.chosen_pid
 
 

@@ -223,7 +223,7 @@ def test_tasks_of_other_nodes(version: str) -> None:
         assert alone == (10 if blind or eighth else None)
 
 
-def test_openvz_waits_for_nobody() -> None:
+def test_openvz_waits_for_none() -> None:
     """R10: victims and frozen tasks are passed over, an exiting one is chosen at once."""
     big, small = user(10, 9000), user(11, 5)
     version = "2.6.32-openvz"

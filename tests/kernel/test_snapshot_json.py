@@ -2,13 +2,13 @@
 
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from oomkit.kernel.snapshot_json import SnapshotError, decode_snapshot, encode_snapshot
 from oomkit.kernel.state import Memcg, Memory, Node, Pressure, Snapshot, Task
+from oomkit.records import to_json
 
 COUNT = st.integers(0, 2**40)
 FLOAT = st.floats(0, 100)
@@ -60,7 +60,7 @@ MINIMAL: dict[str, Any] = {"kernel": "6.12", "memory": {"total_ram_pages": 1000}
 
 
 def test_fields_with_defaults_may_be_left_out() -> None:
-    snapshot = decode_snapshot(msgspec.json.encode(MINIMAL))
+    snapshot = decode_snapshot(to_json(MINIMAL))
     assert snapshot == Snapshot(kernel="6.12", memory=Memory(total_ram_pages=1000))
 
 
@@ -102,7 +102,7 @@ def test_fields_with_defaults_may_be_left_out() -> None:
 )
 def test_what_is_wrong_is_named_with_its_place(change: dict[str, Any], message: str) -> None:
     with pytest.raises(SnapshotError) as error:
-        decode_snapshot(msgspec.json.encode(MINIMAL | change), "db1.json")
+        decode_snapshot(to_json(MINIMAL | change), "db1.json")
     assert str(error.value).startswith(f"db1.json: {message}")
     assert "\n" not in str(error.value)
 

@@ -1,11 +1,11 @@
 """The records: strict, frozen, and the same after JSON."""
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oomkit.kernel.state import SCHEMA, Allocation, Memory, Snapshot, Sysctl, Task
+from oomkit.records import ValidationError, from_json, to_json
 from tests.kernel.strategies import snap, snapshots, user
 
 
@@ -13,8 +13,8 @@ from tests.kernel.strategies import snap, snapshots, user
 @given(st.one_of(snapshots(), snapshots(plain=True)))
 def test_snapshot_survives_json(snapshot: Snapshot) -> None:
     """R4: a snapshot looked at elsewhere is the same snapshot."""
-    text = msgspec.json.encode(snapshot)
-    assert msgspec.json.decode(text, type=Snapshot) == snapshot
+    text = to_json(snapshot)
+    assert from_json(text, type=Snapshot) == snapshot
 
 
 def test_defaults_are_the_kernels() -> None:
@@ -39,13 +39,13 @@ def test_defaults_are_the_kernels() -> None:
 )
 def test_a_wrong_snapshot_is_refused(text: bytes, complaint: str) -> None:
     """R4: what is missing, unknown or of the wrong type is named with its place."""
-    with pytest.raises(msgspec.ValidationError, match=complaint):
-        msgspec.json.decode(text, type=Snapshot)
+    with pytest.raises(ValidationError, match=complaint):
+        from_json(text, type=Snapshot)
 
 
 def test_unknown_is_not_zero() -> None:
     """R4: what could not be read stays None through JSON."""
-    task = msgspec.json.decode(msgspec.json.encode(Task(pid=1, comm="t")), type=Task)
+    task = from_json(to_json(Task(pid=1, comm="t")), type=Task)
     assert task.kernel_oom_score is None
     assert task.anon_rss_pages is None
     assert task.mems_allowed is None
@@ -68,5 +68,5 @@ def test_names_with_any_bytes() -> None:
     """R4: a task may call itself anything that UTF-8 can carry."""
     for comm in ("a b", "тест", 'q"\\', "\x1b[31m", ""):
         snapshot = snap(user(1, comm=comm))
-        text = msgspec.json.encode(snapshot)
-        assert msgspec.json.decode(text, type=Snapshot).tasks[0].comm == comm
+        text = to_json(snapshot)
+        assert from_json(text, type=Snapshot).tasks[0].comm == comm

@@ -91,7 +91,7 @@ def test_release_finds_its_rules(release: str, name: str) -> None:
         ("5.4.119-19-0009.11-tlinux4", "TencentOS"),
     ],
 )
-def test_doubt_about_a_release_is_told(release: str, word: str) -> None:
+def test_doubt_about_a_release_is_reported(release: str, word: str) -> None:
     assert word in (doubt(release) or "")
 
 

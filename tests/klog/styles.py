@@ -2,6 +2,7 @@
 
 import json
 import quopri
+import re
 import textwrap
 from collections.abc import Callable, Iterable
 
@@ -142,6 +143,52 @@ STYLES: dict[str, Style] = {
     ),
     "raw mail": lambda lines: quopri.encodestring("\n".join(_stamped(lines)).encode()).decode(),
     "mark-up": lambda lines: "<br>".join(_stamped(lines)) + "\n",
+    "markdown table": _each(lambda i, line: f"| {_printk(i)} {line} |"),
+    "markdown code": _each(lambda i, line: f"`{_printk(i)} {line}`"),
+    "markdown escapes": _each(
+        lambda i, line: re.sub(r"([_*\[\]])", r"\\\1", f"{_printk(i)} {line}")
+    ),
+    "numeric entities": _each(
+        lambda i, line: f"{_printk(i)} {line}".replace("=", "&#61;").replace("/", "&#x2F;")
+    ),
+    "list of strings": lambda lines: json.dumps(_stamped(lines)) + "\n",
+    "python's list of strings": lambda lines: f"{lines!r}\n",
+    "python's literals": _each(lambda i, line: f"    {f'{_printk(i)} {line}' + chr(10)!r}"),
+    "record in a record": _each(
+        lambda i, line: json.dumps({"message": json.dumps({"log": f"{_printk(i)} {line}"})})
+    ),
+    "page's source": lambda lines: json.dumps({"body": "\r\n".join(_stamped(lines))}) + "\n",
+    "console output": lambda lines: (
+        json.dumps({"InstanceId": "i", "Output": "\r\n".join(_stamped(lines))}, indent=4) + "\n"
+    ),
+    "insights": lambda lines: (
+        json.dumps(
+            {
+                "results": [
+                    [
+                        {"field": "@timestamp", "value": "2024-01-04 10:00:00.000"},
+                        {"field": "@message", "value": line},
+                    ]
+                    for line in _stamped(lines)
+                ]
+            },
+            indent=1,
+        )
+        + "\n"
+    ),
+    "rows of a panel": _each(
+        lambda i, line: (
+            f'1704358800000,"2024-01-04 10:00:00","{_printk(i)} {line}","{{""job"":""k""}}"'
+        )
+    ),
+    "rows of a search": _each(
+        lambda i, line: (
+            f'"{_printk(i)} {line}","2024-01-04T10:00:{i % 60:02}.000+0100",web,messages'
+        )
+    ),
+    "rows with a date in words": _each(
+        lambda i, line: f'"Jan 4, 2024 @ 10:00:00.{i % 1000:03}","web","{_printk(i)} {line}"'
+    ),
     "other messages": _each(
         lambda i, line: (
             f"{_printk(i)} {line}\n{_printk(i)} usb 1-1: new high-speed USB device number {i}"

@@ -4,13 +4,13 @@ import re
 import tracemalloc
 from collections.abc import Iterator
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oomkit.klog import read_bytes, replay_all
 from oomkit.klog.reader import read_stream
+from oomkit.records import from_json, to_json
 from tests.klog.logs import bytes_of
 from tests.klog.styles import STYLES
 from tests.klog.test_styles import CLEAN, bare_lines
@@ -22,8 +22,8 @@ def read(data: bytes) -> list[str]:
     """Read and replay; every text in every record is free of control characters."""
     texts: list[str] = []
     for report in replay_all(read_bytes(data)):
-        texts += strings_in(msgspec.to_builtins(report))
-        msgspec.json.encode(report)
+        texts += strings_in(from_json(to_json(report)))
+        to_json(report)
     assert not [text for text in texts if CONTROL.search(text)]
     return texts
 

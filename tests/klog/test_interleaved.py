@@ -21,7 +21,7 @@ def mixed(first: list[str], second: list[str], dice: random.Random) -> list[str]
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_every_victim_is_told_once_and_no_choice_is_disputed(seed: int) -> None:
+def test_every_victim_is_reported_once_and_no_choice_is_disputed(seed: int) -> None:
     dice = random.Random(seed)
     names = dice.sample(CLEAN, 2)
     lines = mixed(bare_lines(names[0]), bare_lines(names[1]), dice)
@@ -35,7 +35,7 @@ def test_every_victim_is_told_once_and_no_choice_is_disputed(seed: int) -> None:
     )
 
 
-def test_reports_without_heads_are_told_to_be_limited() -> None:
+def test_reports_without_heads_are_reported_to_be_limited() -> None:
     kill = "Out of memory: Killed process {} (x) total-vm:9kB, anon-rss:8kB, file-rss:1kB"
     lines = [kill.format(1), kill.format(2), "oom_kill_process: 1 callbacks suppressed"]
     text = "\n".join(f"[  100.00000{i}] {line}" for i, line in enumerate(lines))

@@ -88,7 +88,7 @@ def test_a_chosen_process_in_the_table_has_a_child_killed() -> None:
     assert victims(report) == [(4100, "java", "child")]
 
 
-def test_a_group_is_told_by_kill_lines_without_a_choice() -> None:
+def test_a_group_is_reported_by_kill_lines_without_a_choice() -> None:
     (report,) = reports_in(
         stamped(SUMMARY.format("main", 7), memcg(7, "main"), memcg(8, "tini"), memcg(7, "main", 99))
     )
@@ -123,7 +123,7 @@ def test_the_reaper_names_a_victim_whose_line_is_lost() -> None:
     assert report.kernel_range == ("4.9", "4.20")
 
 
-def test_the_reaper_adds_nobody_to_a_report_that_names_its_victim() -> None:
+def test_the_reaper_adds_none_to_a_report_that_names_its_victim() -> None:
     reaped = "oom_reaper: reaped process 7 (a), now anon-rss:0kB, file-rss:0kB, shmem-rss:0kB"
     (report,) = reports_in(stamped(glob(7, "a"), reaped))
     assert victims(report) == [(7, "a", None)]

@@ -18,7 +18,7 @@ def counting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         pytest.importorskip("stringzilla")
     else:
         monkeypatch.setitem(sys.modules, "stringzilla", None)
-    found = importlib.util.find_spec("oomkit.klog.lines.scan")
+    found = importlib.util.find_spec("oomkit.klog.lines.newlines")
     assert found is not None
     assert found.loader is not None
     copy = importlib.util.module_from_spec(found)

@@ -3,7 +3,6 @@
 import io
 import re
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,8 +13,9 @@ from oomkit.klog.lines import prefix
 from oomkit.klog.lines.clean import clean, clean_bytes, decode
 from oomkit.klog.lines.prefix import strip_prefix
 from oomkit.klog.parser import Parser
-from oomkit.klog.reader import _scan
+from oomkit.klog.reader import scan_records
 from oomkit.klog.records import KernelName, Report
+from oomkit.records import to_json
 from tests.klog.logs import bytes_of, manifest
 
 Records = list[Report | Evidence]
@@ -69,7 +69,7 @@ REPORTS = tuple(
 
 
 def scanned(data: bytes) -> Records:
-    records = _scan(io.BytesIO(data), "log", evidence=True)
+    records = scan_records(io.BytesIO(data), "log", evidence=True)
     return [record for record in records if not isinstance(record, KernelName)]
 
 
@@ -86,7 +86,7 @@ def the_long_way(data: bytes, *, line_by_line: bool = False) -> Records:
         patch.setattr(parser, "OTHERS_LINE", NEVER)
         patch.setattr(parser, "clean_bytes", lambda data: clean(decode(data)))
         if line_by_line:
-            patch.setattr(Parser, "_take_alike", lambda *_: 0)
+            patch.setattr(Parser, "take_alike", lambda *_: 0)
         return scanned(data)
 
 
@@ -122,7 +122,7 @@ STRETCHES = (
 def test_the_scan_finds_what_reading_every_line_finds(lines: list[str]) -> None:
     data = "\n".join(lines).encode()
     # Lines before a report may be looked at twice; what others say is then there twice, too.
-    found, expected = ({msgspec.json.encode(r) for r in way(data)} for way in (scanned, read_whole))
+    found, expected = ({to_json(r) for r in way(data)} for way in (scanned, read_whole))
     assert found == expected
 
 

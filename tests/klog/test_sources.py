@@ -70,3 +70,9 @@ def test_line_numbers_hold_far_into_a_file(tmp_path: Path) -> None:
     length = DATA.count(b"\n") + (not DATA.endswith(b"\n"))
     assert first.source.line == 150_001
     assert second.source.line == 200_001 + length
+
+
+def test_a_no_break_space_of_latin_1_is_a_blank() -> None:
+    line = b"[  1.000001] Killed\xa0process 7 (caf\xe9) total-vm:9kB, anon-rss:9kB, file-rss:0kB\n"
+    (report,) = read_bytes(line)
+    assert (report.killed[0].pid, report.killed[0].comm) == (7, "caf\ufffd")

@@ -96,7 +96,7 @@ def test_a_log_cut_anywhere_gives_what_is_left(name: str) -> None:
                 assert report.problems or report.killed or report.panic
 
 
-def test_two_reports_at_once_are_told_apart_by_caller_ids() -> None:
+def test_two_reports_at_once_are_distinguished_by_caller_ids() -> None:
     """Lines of two CPUs, each with its caller id, go to two reports."""
     first, second = bare_lines(CLEAN[4]), bare_lines(CLEAN[7])
     mixed = []

@@ -104,7 +104,7 @@ def rates_of(rates: Rates) -> list[tuple[float, ...]]:
 class Watched(Engine):
     """Checks the rates at every event: they add up, and solving again gives the same."""
 
-    def _advance(self, rates: Rates, duration: float) -> None:
+    def advance(self, rates: Rates, duration: float) -> None:
         assert rates_of(solve(self.machine)) == rates_of(rates)
         flows = [flow.net() + flow.dirtied - flow.cleaned for flow in rates.flows.values()]
         for demand in rates.demands:
@@ -118,7 +118,7 @@ class Watched(Engine):
             assert pool.resident > -1e-6
             assert pool.swapped > -1e-6
             assert pool.dirty > -1e-6
-        super()._advance(rates, duration)
+        super().advance(rates, duration)
 
 
 @given(scenarios())

@@ -6,7 +6,6 @@ import sys
 import tomllib
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from oomkit.kernel.alloc import decide
@@ -15,6 +14,7 @@ from oomkit.kernel.state import Allocation, Memcg, Snapshot, Sysctl, Task
 from oomkit.kernel.versions import rules_for
 from oomkit.model.of_snapshot import scenario_of
 from oomkit.model.play import play
+from oomkit.records import replace
 from oomkit.scenario.format import Scenario, Step
 from oomkit.scenario.format import Task as ScenarioTask
 from oomkit.scenario.read import read_scenario, scenario_from
@@ -45,9 +45,7 @@ def with_leak(scenario: Scenario, ready_s: int) -> Scenario:
     )
     # Old kernels' heuristic would refuse it the last of the memory.
     vm = {**scenario.vm, "overcommit_memory": 1}
-    return msgspec.structs.replace(
-        scenario, tasks=(*scenario.tasks, leak), vm=vm, duration_s=ready_s + _LONGEST_S
-    )
+    return replace(scenario, tasks=(*scenario.tasks, leak), vm=vm, duration_s=ready_s + _LONGEST_S)
 
 
 def at(run: Run, t_s: float) -> int:
@@ -83,20 +81,20 @@ def test_the_machine_of_a_snapshot_plays_as_it_was(path: Path) -> None:
 
 @pytest.mark.parametrize("kernel", ["3.10.0-1160.el7.x86_64", "4.18", "5.15", "6.12"])
 def test_under_other_kernels_too(kernel: str) -> None:
-    check(msgspec.structs.replace(snapshot_of(SHOP), kernel=kernel))
+    check(replace(snapshot_of(SHOP), kernel=kernel))
 
 
 def test_large_pages_and_version_1() -> None:
     shop = snapshot_of(SHOP)
-    memcgs = tuple(msgspec.structs.replace(m, version=1, oom_group=False) for m in shop.memcgs)
-    check(msgspec.structs.replace(shop, memcgs=memcgs))
+    memcgs = tuple(replace(m, version=1, oom_group=False) for m in shop.memcgs)
+    check(replace(shop, memcgs=memcgs))
     node = snapshot_of(NODE)
-    check(msgspec.structs.replace(node, page_size=16384))
+    check(replace(node, page_size=16384))
 
 
 def test_without_swappiness_nothing_is_sent_to_swap() -> None:
     shop = snapshot_of(SHOP)
-    cautious = msgspec.structs.replace(shop, sysctl=Sysctl(swappiness=0, min_free_kbytes=67584))
+    cautious = replace(shop, sysctl=Sysctl(swappiness=0, min_free_kbytes=67584))
     made = scenario_of(cautious, rules_for(shop.kernel), name="x")
     assert any("swappiness 0" in note for note in made.notes)
     assert not made.scenario.at
@@ -112,10 +110,10 @@ def test_thousands_of_processes_become_a_few_tasks() -> None:
              cgroup="/system.slice/nginx.service")
         for i in range(600)
     )  # fmt: skip
-    crowd = msgspec.structs.replace(
+    crowd = replace(
         shop,
         tasks=(*shop.tasks, *many),
-        memory=msgspec.structs.replace(shop.memory, total_ram_pages=3_000_000),
+        memory=replace(shop.memory, total_ram_pages=3_000_000),
     )
     made = scenario_of(crowd, rules_for(shop.kernel), name="crowd")
     assert len(made.scenario.tasks) < 30
@@ -125,11 +123,9 @@ def test_thousands_of_processes_become_a_few_tasks() -> None:
 
 
 def test_children_stay_where_the_kernel_sacrifices_them() -> None:
-    old = msgspec.structs.replace(snapshot_of(SHOP), kernel="4.18")
-    tasks = tuple(
-        msgspec.structs.replace(t, ppid=950) if t.pid in range(2100, 2106) else t for t in old.tasks
-    )
-    old = msgspec.structs.replace(old, tasks=tasks)
+    old = replace(snapshot_of(SHOP), kernel="4.18")
+    tasks = tuple(replace(t, ppid=950) if t.pid in range(2100, 2106) else t for t in old.tasks)
+    old = replace(old, tasks=tasks)
     made = scenario_of(old, rules_for("4.18"), name="x")
     master = next(task for task in made.scenario.tasks if task.name == "php-fpm8_2")
     assert len(master.children) == 6
@@ -144,11 +140,11 @@ def test_shared_memory_is_there_once(machine: Snapshot) -> None:
              pgtable_pages=1100)
         for i in range(10)
     )  # fmt: skip
-    memory = msgspec.structs.replace(
+    memory = replace(
         machine.memory, shmem_pages=600 * MIB, file_pages=900 * MIB, total_ram_pages=8 << 18,
         available_pages=1 << 18,
     )  # fmt: skip
-    server = msgspec.structs.replace(machine, tasks=shared, memory=memory)
+    server = replace(machine, tasks=shared, memory=memory)
     made = scenario_of(server, rules_for("6.12"), name="x")
     shares = [s.size_bytes or 0 for t in made.scenario.tasks for s in t.steps if s.verb == "share"]
     assert sum(shares) <= 600 * 2**20
@@ -159,11 +155,10 @@ def test_hostile_names_stand_in_a_file_that_can_be_read() -> None:
     nasty = '"\\ \x1b]\u202e=\x7f\n.'
     shop = snapshot_of(SHOP)
     tasks = tuple(
-        msgspec.structs.replace(task, comm=nasty[:15], cgroup=f"/{nasty}/{nasty}/..")
-        for task in shop.tasks
+        replace(task, comm=nasty[:15], cgroup=f"/{nasty}/{nasty}/..") for task in shop.tasks
     )
     memcgs = (*shop.memcgs, Memcg(path=f"/{nasty}"))
-    hostile = msgspec.structs.replace(shop, tasks=tasks, memcgs=memcgs)
+    hostile = replace(shop, tasks=tasks, memcgs=memcgs)
     made = scenario_of(hostile, rules_for(shop.kernel), name="x")
     text = scenario_text(made.scenario)
     assert "\x1b" not in text
@@ -227,7 +222,7 @@ def test_the_command_makes_a_scenario_of_this_machine(tmp_path: Path) -> None:
         (("x\n", "--from", "-"), encode_snapshot(snapshot_of(SHOP)), "NAME: expected a name"),
         (
             ("x", "--from", "-"),
-            encode_snapshot(msgspec.structs.replace(snapshot_of(SHOP), tasks=())),
+            encode_snapshot(replace(snapshot_of(SHOP), tasks=())),
             "shows no process",
         ),
     ],

@@ -77,7 +77,7 @@ GROWN_MB = st.floats(0, 500).map(lambda mb: round(mb, 3))
     st.floats(0, 5000),
     st.floats(0.05, 1.0),
 )
-def test_nobody_goes_without_need(
+def test_none_goes_without_need(
     sizes: list[tuple[float, float, bool]], left_mb: float, falls_mb_s: float, share: float
 ) -> None:
     among = [

@@ -97,7 +97,7 @@ def test_sizes_are_noted_as_soon_as_memory_is_low() -> None:
     assert stage.calls == ["sizes"]
 
 
-def test_who_was_asked_is_signalled_again_before_anybody_is_chosen() -> None:
+def test_who_was_asked_is_signalled_again_before_any_is_chosen() -> None:
     stage = Stage(process(10), process(20, 20), term_wait="5s")
     assert stage.turn(0.0, 0.08) == ACTED
     stage.calls.clear()

@@ -112,7 +112,7 @@ def test_another_process_of_the_same_pid_is_not_taken_for_the_victim() -> None:
     assert guard.escalation.dying() == ((20, 20),)
 
 
-def test_a_dry_run_chooses_and_waits_for_nobody() -> None:
+def test_a_dry_run_chooses_and_waits_for_none() -> None:
     """Row 17."""
     guard = Decider(plan(LOW, how={**HOW, "dry_run_pause": "30s"}), dry_run=True)
     assert act(guard, 0.0, 0.08, 10, 20) == [(20, "TERM")]
@@ -153,7 +153,7 @@ def test_a_command_replaces_sigterm_but_not_sigkill() -> None:
     assert found.command is None
 
 
-def test_nobody_to_choose_is_not_asked_for_again_at_once() -> None:
+def test_none_to_choose_is_not_asked_for_again_at_once() -> None:
     guard = decider()
     assert act(guard, 0.0, 0.01) == []
     assert guard.look(reading(0.5, 0.01)).obstacle == "no process could be chosen"

@@ -21,9 +21,8 @@ from oomkit.policy.engine.conditions import (
     Kind,
 )
 from oomkit.policy.engine.evidence import evidence_line
-from oomkit.policy.engine.pace import Pace
 from oomkit.policy.engine.plan import Plan
-from oomkit.policy.engine.reading import CgroupReading, Reading
+from oomkit.policy.engine.reading import CgroupReading, Pace, Reading
 from oomkit.policy.engine.trigger import Watch
 from oomkit.policy.read import PolicyError
 from oomkit.views.history import evidence_lines
@@ -47,10 +46,11 @@ def rule(kind: Kind, level: str = "hard", **more: Any) -> dict[str, Any]:
 
 def machine(t_s: float = 0.0, **fields: Any) -> Reading:
     """A machine on which everything can be measured, and nothing is bad."""
-    group = CgroupReading("/a", 0.1 * GB, GB, 0.0, 0.0, 0.0, 0.0)
+    group = CgroupReading("/a", 0.1 * GB, GB, 0.0, 0.0, 0.0, 0.0, working_set_kb=0.1 * GB)
     usual: dict[str, Any] = {
         "swap_total_kb": GB, "swap_free_kb": GB, "psi_some_us": 0.0, "psi_full_us": 0.0,
         "refault_pages": 0.0, "swap_in_pages": 0.0, "pgscan_pages": 0.0, "cgroups": (group,),
+        "working_set_kb": 0.1 * GB,
     }  # fmt: skip
     return reading(t_s, 0.9, **{**usual, **fields})
 

@@ -32,14 +32,14 @@ def test_built_in_policies_read_and_become_plain_values(name: str) -> None:
     assert Plan.from_values(carried).to_values() == values
 
 
-def test_a_name_that_is_neither_built_in_nor_a_file_is_told_with_those_that_are() -> None:
+def test_a_name_that_is_neither_built_in_nor_a_file_is_reported_with_those_that_are() -> None:
     with pytest.raises(PolicyError, match=r"earlyom: expected a policy file or one of .*earlyoom"):
         find_policy("earlyom")
     with pytest.raises(PolicyError, match=r"earlyom\.toml: No such file"):
         find_policy("earlyom.toml")
 
 
-def test_every_fault_is_told_at_once_with_its_place() -> None:
+def test_every_fault_is_reported_at_once_with_its_place() -> None:
     text = """
     name = "p"
     [look]
@@ -141,7 +141,7 @@ def test_signals_that_are_missing_are_named_with_their_rules() -> None:
     assert lines[-1] == "there is no swap: conditions on free swap always hold"
 
 
-def test_the_effective_rule_for_one_process_is_told() -> None:
+def test_the_effective_rule_for_one_process_is_reported() -> None:
     """Row 15."""
     chosen = policy(
         whom={"never": [{"comm": "sshd"}], "prefer": [{"exe": "/usr/bin/chrome*", "by": 3}]},
@@ -149,7 +149,7 @@ def test_the_effective_rule_for_one_process_is_told() -> None:
     )
 
     def rule(one: Candidate, *others: Candidate) -> str:
-        return "\n".join(effective(chosen, one, everybody=(one, *others) if others else ()))
+        return "\n".join(effective(chosen, one, processes=(one, *others) if others else ()))
 
     assert rule(process(5, comm="sshd")) == "sshd[5] is never chosen: never: comm sshd"
     assert rule(INIT) == "init[1] is never chosen: init"
@@ -162,7 +162,7 @@ def test_the_effective_rule_for_one_process_is_told() -> None:
     assert "running /bin/restart nginx" in rule(process(8, comm="nginx"))
 
 
-def test_an_unset_bound_and_long_times_are_told_in_words() -> None:
+def test_an_unset_bound_and_long_times_are_reported_in_words() -> None:
     text = "\n".join(explain(find_policy("earlyoom")))
     assert "SIGKILL 1 h later" in text
     assert "as many a minute as it takes" in text
@@ -177,7 +177,7 @@ def test_what_a_process_counts_for_has_a_unit_and_no_exponent() -> None:
     assert why.endswith("oom_score 1,023 + comm a 300 = 1,323")
     sizes = policy(whom={"by": "rss"})
     lines = effective(
-        sizes, process(6, 100), everybody=(process(6, 100), process(7, 3000, comm="big"))
+        sizes, process(6, 100), processes=(process(6, 100), process(7, 3000, comm="big"))
     )
     assert lines[0] == "p6[6] can be chosen: number 2 of 2 that could be"
     assert lines[1].endswith("its resident memory: rss 100 MiB")

@@ -21,7 +21,7 @@ def ranked(*candidates: Candidate, **whom: Any) -> list[Ranked]:
     return Chooser(plan(LOW, whom=whom)).rank(candidates)
 
 
-def test_sharers_are_one_choice_of_one_size_whoever_is_asked() -> None:
+def test_sharers_are_one_choice_of_one_size_whichever_is_asked() -> None:
     rows = ranked(process(2, 50, mm_id=7), process(3, 50, mm_id=7), process(4, 60))
     assert [row.candidate.pid for row in rows] == [4, 2]
     assert [one.pid for one in rows[1].members] == [2, 3]

@@ -79,7 +79,7 @@ def test_evidence_says_what_was_measured_against_what() -> None:
     assert full.measured == pytest.approx(0.5)
 
 
-def test_a_machine_without_psi_is_told_and_keeps_its_other_rules() -> None:
+def test_a_machine_without_psi_is_reported_and_keeps_its_other_rules() -> None:
     """Row 9: start-up says which signals are missing."""
     watch = Watch(plan(THRASH, VERY_LOW))
     assert watch.missing(reading(0, 0.5)) == ("psi_full",)
@@ -101,7 +101,7 @@ def test_zfs_cache_counts_as_available_and_zram_can_be_bounded() -> None:
     assert watch.see(reading(1, 0.5, zram_kb=0.6 * GB)).level == HARD
 
 
-def test_time_that_is_left_is_told_from_the_present_rate() -> None:
+def test_time_that_is_left_is_reported_from_the_present_rate() -> None:
     watch = Watch(plan({"level": "soft", "empty_within": "5500ms", "over": "1s"}))
     found = []
     for i in range(20):

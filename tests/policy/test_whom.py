@@ -113,7 +113,7 @@ def test_memory_oom_group_is_honoured_and_bounded() -> None:
     assert "100 in its cgroup, at most 50" in one.note
 
 
-def test_a_group_that_holds_somebody_who_must_not_die_is_not_taken_whole() -> None:
+def test_a_group_that_holds_one_that_must_not_die_is_not_taken_whole() -> None:
     group = CgroupReading("/session", 0.0, oom_group=True)
     never = {"never": [{"comm": "shell"}]}
     shell = process(9, 1, comm="shell", cgroup="/session")

@@ -193,7 +193,7 @@ def test_memory_high_throttles() -> None:
     assert "throttled" not in kinds(machine(memcg), stat(60, anon=60))
 
 
-def test_kills_for_a_limit_elsewhere_are_told_apart() -> None:
+def test_kills_for_a_limit_elsewhere_are_distinguished() -> None:
     own = MemcgStat(path="/a", current_bytes=0, events={"oom": 1, "oom_kill": 2})
     above = MemcgStat(path="/a", current_bytes=0, events={"oom": 0, "oom_kill": 1})
     snapshot = machine(group(100, 0))

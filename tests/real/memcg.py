@@ -200,7 +200,7 @@ class Box:
             if killed := [pid for pid in self._log.killed() if pid in here]:
                 self.wait_for_end(killed)
                 return snapshot, killed
-        raise AssertionError("nobody was killed")
+        raise AssertionError("no process was killed")
 
     def wait_for_end(self, pids: list[int]) -> None:
         """Wait until these have ended; those that were started here are reaped."""

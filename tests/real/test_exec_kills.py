@@ -85,7 +85,7 @@ def test_a_grandchild_is_killed_while_the_parent_lives(tmp_path: Path) -> None:
 
 
 @pytest.mark.cgroup
-def test_a_sigkill_from_outside_is_told_from_a_kill_for_memory(tmp_path: Path) -> None:
+def test_a_sigkill_from_outside_is_reported_from_a_kill_for_memory(tmp_path: Path) -> None:
     needs_cgroup()
     made, done = ran(tmp_path, "--limit", "100M", "--", "sh", "-c", "kill -KILL $$")
     assert done.returncode == -9

@@ -60,7 +60,7 @@ def test_who_acts_before_memory_is_low_needs_no_memory_back() -> None:
     assert (measured.signal_s, measured.back_s, measured.low_s) == (2.5, 2.5, 3.5)
 
 
-def test_nobody_acted() -> None:
+def test_none_acted() -> None:
     measured = reaction(seen("meter 12 12.0 1"), 4.0, None)
     assert (measured.signal_s, measured.back_s, measured.short_s) == (None, None, 2.0)
 
@@ -107,7 +107,7 @@ def test_what_the_daemon_says_is_in_the_log() -> None:
 
 
 def test_a_heartbeat_notes_when_it_could_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heartbeat.Lane, "_become", lambda _: None)
+    monkeypatch.setattr(heartbeat.Lane, "become", lambda _: None)
     lane = heartbeat.Lane("ordinary", heartbeat.Keystroke(""), locked=False)
     reader, writer = os.pipe()
     lane.start()
@@ -175,7 +175,7 @@ def test_traced_signals_are_read_from_the_kernels_own_lines() -> None:
             "code=128 comm=a b pid=7 grp=1 res=0"
         ),
     ):
-        beside._signal(line)
+        beside.note_signal(line)
     os.close(writer)
     found = Observation()
     found.feed(b"begin 10\n")
@@ -284,7 +284,9 @@ def test_daemons_are_found_where_they_were_fetched(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     peer = companions.Daemon(
-        name="x", program="/usr/bin/no-such-daemon", companion=companions._earlyoom
+        name="x",
+        program="/usr/bin/no-such-daemon",
+        companion=companions.PEERS["earlyoom"].companion,
     )
     monkeypatch.setitem(companions.PEERS, "x", peer)
     with pytest.raises(companions.NoDaemonError, match="oomkit daemons --fetch x"):

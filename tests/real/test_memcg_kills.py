@@ -164,7 +164,7 @@ def test_a_task_in_another_group_below_the_limit_dies() -> None:
         assert kill(box, grower) == elsewhere.pid
 
 
-def test_nobody_outside_of_the_group_dies() -> None:
+def test_none_outside_of_the_group_dies() -> None:
     with Box(LIMIT) as box, Box(LIMIT) as other:
         outside = sized(other, 30000)
         inside = sized(box, 14000)

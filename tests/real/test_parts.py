@@ -176,7 +176,7 @@ def test_outcomes_from_what_was_seen() -> None:
     assert outcome("probing 3 1.5", "done 9 duration") == "frozen"
 
 
-def test_who_killed_is_told_by_the_log() -> None:
+def test_who_killed_is_reported_by_the_log() -> None:
     seen = seen_hog("exit 3 9 -9", "gone 3 9", "done 4 ended")
     lines = [LogLine(2.0, "Out of memory: Killed process 9 (hog) total-vm:9kB, anon-rss:2048kB")]
 
@@ -318,9 +318,9 @@ def test_the_guests_clock_counts_instructions_where_it_can(
     def counts(release: str, cpus: int) -> bool:
         return "-icount" in kvm.arguments(kernel(release), cpus)
 
-    monkeypatch.setattr(kvm, "_kvm_works", lambda _image: False)
+    monkeypatch.setattr(kvm, "kvm_works", lambda _image: False)
     assert counts("6.12.117+deb12-cloud-amd64", 2)
     assert counts("6.1.0-56-cloud-amd64", 1)
     assert not counts("6.1.0-56-cloud-amd64", 2)
-    monkeypatch.setattr(kvm, "_kvm_works", lambda _image: True)
+    monkeypatch.setattr(kvm, "kvm_works", lambda _image: True)
     assert kvm.arguments(kernel("6.12"), 1)[:2] == ("-accel", "kvm")

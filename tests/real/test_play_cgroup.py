@@ -151,7 +151,7 @@ def test_shared_memory_and_page_tables_are_real(tmp_path: Path) -> None:
     assert min(run.samples.free_mb) < 256 - 64 - 2 * 80
 
 
-def test_oom_kill_disable_holds_everybody_until_the_end(tmp_path: Path) -> None:
+def test_oom_kill_disable_holds_all_until_the_end(tmp_path: Path) -> None:
     """R14's kin: nobody is chosen, everybody waits; what waits dies with the run."""
     text = """
         name = "disabled"
@@ -272,7 +272,7 @@ def test_a_run_whose_cgroup_has_its_name_taken_takes_another(hog_and_big: str) -
     taken = Path(hierarchy.directory, f"oomkit-{os.getpid()}")
     taken.mkdir()
     try:
-        found = cgroup._free_name(str(taken))
+        found = cgroup.free_name(str(taken))
         assert found.startswith(f"{taken}-")
     finally:
         taken.rmdir()

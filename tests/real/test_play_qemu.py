@@ -122,7 +122,7 @@ def test_refused_memory_is_reported(kernel: Bootable, tmp_path: Path) -> None:
     assert [(d.task, d.call, d.mb) for d in run.denied] == [("asks", "mmap", 300.0)]
 
 
-def test_a_program_beside_the_scenario_is_told_apart(kernel: Bootable, tmp_path: Path) -> None:
+def test_a_program_beside_the_scenario_is_distinguished(kernel: Bootable, tmp_path: Path) -> None:
     script = tmp_path / "killer.py"
     script.write_text(
         "import os, time\n"
@@ -151,7 +151,7 @@ def test_a_program_beside_the_scenario_is_told_apart(kernel: Bootable, tmp_path:
     assert run.reaction.longest_gap_s < run.ended_s
 
 
-def test_a_daemon_that_does_not_start_is_told(kernel: Bootable, tmp_path: Path) -> None:
+def test_a_daemon_that_does_not_start_is_reported(kernel: Bootable, tmp_path: Path) -> None:
     beside = Companion(
         name="broken",
         command=("/usr/bin/python3", "-SIB", "-c", "raise SystemExit('no such option')"),
@@ -180,7 +180,7 @@ def test_earlyoom_acts_in_a_guest_with_zram(kernel: Bootable, tmp_path: Path) ->
     assert run.reaction.back_s >= run.reaction.signal_s
 
 
-def test_a_hanging_boot_is_told(kernel: Bootable, tmp_path: Path) -> None:
+def test_a_hanging_boot_is_reported(kernel: Bootable, tmp_path: Path) -> None:
     """Too little memory to unpack its own initramfs: one line, not a traceback."""
     path = tmp_path / "tiny.toml"
     path.write_text(HOG_AND_BIG.replace('"192M"', '"48M"'))

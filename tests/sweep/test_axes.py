@@ -85,7 +85,7 @@ def test_whole_bounds_give_whole_numbers() -> None:
         ({"uniform": [1, 2], "skew": 3}, "unknown key"),
     ],
 )
-def test_what_cant_be_varied_is_told_with_its_place(how: Any, expected: str) -> None:
+def test_what_cant_be_varied_is_reported_with_its_place(how: Any, expected: str) -> None:
     faults: list[Fault] = []
     read_axes(Table({"machine": {"ram": how}}, "vary", faults), scale=False)
     assert len(faults) == 1

@@ -137,8 +137,8 @@ def test_logs_are_read_on_the_cluster(cluster: Cluster) -> None:
         assert list(read_files(names, pool)) == list(read_files(names))
 
 
-def test_a_scheduler_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pools, "_CONNECT_S", 1)
+def test_a_scheduler_that_is_not_there_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "CONNECT_S", 1)
     with (
         pytest.raises(PoolError, match="no Dask scheduler answers") as caught,
         cluster_pool("tcp://127.0.0.1:9"),

@@ -84,7 +84,7 @@ def test_a_killed_worker_costs_nothing(tmp_path: Path, expected: bytes) -> None:
                 return future
             return submit(fn, *args)
 
-        executor.submit = kill_one  # type: ignore[method-assign, assignment]  # on purpose
+        executor.submit = kill_one  # type: ignore[method-assign, assignment]  # one fails
         assert rows(made(), tmp_path / "rows", pool) == expected
         assert len(killed) == 2
 
@@ -94,7 +94,7 @@ def test_stopped_and_resumed_is_as_if_never_stopped(
     batches: int, tmp_path: Path, expected: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Many batches, however fast the machine is.
-    monkeypatch.setattr(work, "_LEAST_S", 0.0)
+    monkeypatch.setattr(work, "LEAST_S", 0.0)
     one, path = made(), tmp_path / "rows"
     plan = Plan(one)
     spool = Spool(str(path), one, plan.total)

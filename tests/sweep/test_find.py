@@ -36,7 +36,7 @@ def noise(job: Job) -> float:
 POLICIES = ["kernel", "default", "earlyoom"]
 
 
-def test_the_best_policy_is_told_with_its_margin_and_its_interval() -> None:
+def test_the_best_policy_is_reported_with_its_margin_and_its_interval() -> None:
     one = sweep(runs=50, policies=POLICIES)
     costs = [30.0, 10.0, 25.0]
 
@@ -56,7 +56,7 @@ def test_the_best_policy_is_told_with_its_margin_and_its_interval() -> None:
     assert found.wins.k == 50
 
 
-def test_what_cant_be_told_apart_is_said() -> None:
+def test_what_cant_be_distinguished_is_said() -> None:
     def result(job: Job) -> dict[str, Any]:
         return {"cost": [20.0, 10.0, 10.0][job.policy] + Random(f"{job.run}").gauss(0, 3)}
 
@@ -67,7 +67,7 @@ def test_what_cant_be_told_apart_is_said() -> None:
     assert alike.sentence == "all 3 in 5 loads are alike: cost 7.0 s (7.0 s to 7.0 s) on average"
 
 
-def test_a_run_that_failed_takes_its_point_out_and_is_told() -> None:
+def test_a_run_that_failed_takes_its_point_out_and_is_reported() -> None:
     def result(job: Job) -> dict[str, Any]:
         if job.run == 4:
             return failure("it broke")
@@ -98,7 +98,7 @@ def least(frozen: list[int], share: Any = 1.0) -> str:
 
 def test_the_least_that_suffices() -> None:
     assert least([90, 40, 0, 0, 0]) == (
-        "2.00 GiB machine.swap is the least with no freeze in 100 of 100 runs"
+        "2.00 GiB machine.swap is the smallest with no freeze in 100 of 100 runs"
     )
     # 1 GiB is free of it by chance: 2 GiB is not.
     assert least([9, 0, 1, 0, 0]).startswith("3.00 GiB machine.swap")
@@ -122,14 +122,14 @@ def test_limits_of_several_cgroups_are_found_each_by_itself() -> None:
 
     found = answered(one, result)
     assert found.sentence == (
-        "1.00 GiB machine.swap is the least with no kill and no panic in 10 of 10 runs; "
-        "1.00 GiB machine.ram is the least with no kill and no panic in 10 of 10 runs "
+        "1.00 GiB machine.swap is the smallest with no kill and no panic in 10 of 10 runs; "
+        "1.00 GiB machine.ram is the smallest with no kill and no panic in 10 of 10 runs "
         "(the smallest tried)"
     )
     assert "machine.ram 2.00 GiB" in found.notes[0]
 
 
-def test_what_matters_is_told_with_how_much() -> None:
+def test_what_matters_is_reported_with_how_much() -> None:
     one = sweep(
         runs=400,
         vary={

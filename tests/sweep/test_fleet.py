@@ -189,7 +189,7 @@ HALF_OF_USAGE = "start_time,end_time,collection_id,instance_index,machine_id\n0,
         ("instance_usage.csv", HALF_OF_USAGE, "expected a column maximum_usage.memory"),
     ],
 )  # fmt: skip
-def test_a_table_that_cant_be_used_is_told(
+def test_a_table_that_cant_be_used_is_reported(
     name: str, text: str, reason: str, tmp_path: Path
 ) -> None:
     path = tmp_path / name
@@ -200,6 +200,6 @@ def test_a_table_that_cant_be_used_is_told(
     assert "\n" not in str(caught.value)
 
 
-def test_a_table_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_table_that_is_not_there_is_reported(tmp_path: Path) -> None:
     with pytest.raises(TraceError, match="expected a file"):
         table(tmp_path / "gone.csv")

@@ -85,7 +85,7 @@ def test_values_of_two_keys_have_a_row_each(tmp_path: Path) -> None:
     assert "_bytes" not in page.partition("<footer>")[0]
 
 
-def test_values_that_look_alike_are_told_apart(tmp_path: Path) -> None:
+def test_values_that_look_alike_are_distinguished(tmp_path: Path) -> None:
     one = sweep(
         runs=4,
         vary={"machine.swap": ["1000000K", "1000001K"]},
@@ -95,7 +95,7 @@ def test_values_that_look_alike_are_told_apart(tmp_path: Path) -> None:
     assert [group.short for group in found.groups] == ["1024000000 B", "1024001024 B"]
 
 
-def test_no_run_is_told_twice_and_prices_are_words(best: tuple[Answer, str]) -> None:
+def test_no_run_is_reported_twice_and_prices_are_words(best: tuple[Answer, str]) -> None:
     page = best[1]
     for part in page.split("<details id=")[1:]:
         assert part.partition("</details>")[0].count('class="outcome"') <= 1

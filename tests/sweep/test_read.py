@@ -22,14 +22,14 @@ def test_the_sweeps_that_come_with_it_are_fine(path: Path) -> None:
     assert read_sweep(str(path)).name
 
 
-def test_all_faults_are_told_at_once() -> None:
+def test_all_faults_are_reported_at_once() -> None:
     found = faults(
         runs=0, colour=3, vary={"vm.swappiness": []}, want={"best": "vm.x"}, weights={"kills": -1}
     )
     assert found.keys() == {"runs", "colour", "vary.vm.swappiness", "want.best", "weights.kills"}
 
 
-def test_a_scenario_that_is_wrong_is_told_with_its_own_faults(tmp_path: Path) -> None:
+def test_a_scenario_that_is_wrong_is_reported_with_its_own_faults(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text('name = "x"\n[machine]\nram = "much"\n')
     (tmp_path / "s.toml").write_text('name = "s"\nscenarios = ["bad.toml", "gone.toml"]\n')
     with pytest.raises(TomlError) as caught:
@@ -67,7 +67,7 @@ def test_a_scenario_that_is_wrong_is_told_with_its_own_faults(tmp_path: Path) ->
         ({"vary": 3}, "vary", "expected a table"),
     ],
 )  # fmt: skip
-def test_a_fault_is_told_where_it_is(keys: dict[str, Any], path: str, expected: str) -> None:
+def test_a_fault_is_reported_where_it_is(keys: dict[str, Any], path: str, expected: str) -> None:
     found = faults(**keys)
     places = [place for place in found if place.startswith(path)]
     assert len(found) == 1

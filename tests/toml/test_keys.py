@@ -57,6 +57,6 @@ def test_a_key_leads_to_every_value_it_names(key: str, places: list[str]) -> Non
 @pytest.mark.parametrize(
     "key", ["", "a..b", "task.nobody.count", "task.a", "duration.x", "task.b.children.7.name"]
 )
-def test_a_key_that_leads_nowhere_is_told(key: str) -> None:
+def test_a_key_that_leads_nowhere_is_reported(key: str) -> None:
     with pytest.raises(ValueError, match=r"^(a key|the name|an index)"):
         slots(copy.deepcopy(RAW), key)

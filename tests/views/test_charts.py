@@ -111,7 +111,7 @@ def test_a_run_without_samples_has_no_picture() -> None:
 
 
 @pytest.mark.parametrize("module", ["altair", "vl_convert"])
-def test_a_missing_library_is_told_in_one_line(
+def test_a_missing_library_is_reported_in_one_line(
     module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
@@ -120,7 +120,7 @@ def test_a_missing_library_is_told_in_one_line(
     assert "\n" not in str(told.value)
 
 
-def test_a_missing_template_library_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_template_library_is_reported_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(MissingExtraError, match="jinja2"):
         html_page(run())

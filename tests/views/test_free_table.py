@@ -40,13 +40,13 @@ def test_memtotal_may_be_less_than_what_is_built_in() -> None:
         assert abs(used + free + cached - total) <= 2
 
 
-def test_would_have_kills_are_not_told_as_kills() -> None:
+def test_would_have_kills_are_not_reported_as_kills() -> None:
     text = free_table(run(kills=(kill(would_have=True),)), 30.0)
     assert "would have killed hog/0" in text
     assert "  killed" not in text
 
 
-def test_moments_between_seconds_are_told_to_the_millisecond() -> None:
+def test_moments_between_seconds_are_reported_to_the_millisecond() -> None:
     rows = _rows(free_table(run(), 0.5))
     assert rows[1][0] == "0.500"
     assert rows[1][1:4] == rows[0][1:4]

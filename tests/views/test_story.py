@@ -59,7 +59,7 @@ def test_many_kills_are_summed_up_unless_every_one_is_wanted() -> None:
     assert story(many, every_one=True).count("the kernel kills") == 40
 
 
-def test_a_row_of_kills_of_one_name_is_told_by_its_first_ones() -> None:
+def test_a_row_of_kills_of_one_name_is_reported_by_its_first_ones() -> None:
     row = [kill(60.0 + i, i, freed_mb=100.0) for i in range(30)]
     text = story(run(kills=(kill(50.0, task="db"), *row, kill(95.0, task="web"))))
     assert "63.0 s  and 27 more hog until 89.0 s, which frees 2.64 GiB" in text
@@ -81,7 +81,7 @@ def test_a_tie_is_said_to_be_one() -> None:
     )
 
 
-def test_the_longest_freezes_are_told_and_the_rest_summed_up() -> None:
+def test_the_longest_freezes_are_reported_and_the_rest_summed_up() -> None:
     spans = [(10.0, 11.5), (20.0, 50.0), (52.0, 53.5), (54.0, 60.0), (61.0, 64.0), (70.0, 120.0)]
     text = story(run(frozen=tuple(Freeze(from_s=a, to_s=b) for a, b in spans)))
     assert "10.0 s  2 shorter freezes until 53.5 s, 3.0 s in all" in text
@@ -100,7 +100,7 @@ def test_a_panic_ends_the_story_with_the_kernels_own_line() -> None:
     ]
 
 
-def test_swap_that_is_full_and_comes_free_in_bits_is_told() -> None:
+def test_swap_that_is_full_and_comes_free_in_bits_is_reported() -> None:
     """R14."""
     made = run()
     free = [200.0] * 30 + [0.0] * 10 + [1.0] + [0.0] * 9 + [2.0] + [0.0] * 70
@@ -112,14 +112,14 @@ def test_swap_that_is_full_and_comes_free_in_bits_is_told() -> None:
     )
 
 
-def test_freezes_until_the_end_and_the_probe_are_told() -> None:
+def test_freezes_until_the_end_and_the_probe_are_reported() -> None:
     """R15."""
     text = story(run(outcome="frozen", frozen=(Freeze(from_s=45.0, to_s=120.0),)))
     assert "freezes for 75.0 s, until the end" in text
     assert "probe answered 45 times, the last at 45.0 s" in text
 
 
-def test_changes_after_the_end_are_not_told() -> None:
+def test_changes_after_the_end_are_not_reported() -> None:
     late = scenario(at=(At(t_s=500.0, vm={"panic_on_oom": 1}),))
     assert "panic_on_oom" not in story(run(), late)
 
@@ -161,7 +161,7 @@ def test_a_pipe_is_as_wide_as_columns_says(monkeypatch: pytest.MonkeyPatch) -> N
 
 @given(runs)
 @settings(deadline=None, max_examples=60)
-def test_any_record_can_be_told_and_sends_no_control_character(made: Run) -> None:
+def test_any_record_can_be_known_and_sends_no_control_character(made: Run) -> None:
     for look in (Look(width=20, unicode=False), Look(width=90)):
         text = story(made, look=look)
         assert not _CONTROL.search(text)

@@ -6,11 +6,12 @@ import msgspec
 
 from oomkit.agree.compare import compare
 from oomkit.agree.records import Agreement
-from oomkit.agree.within import from_within
 from oomkit.model import play as play_model
 from oomkit.real import Place, Played, RealError, kernel_for, play, refusals
 from oomkit.scenario.format import Scenario
 from oomkit.scenario.record import Run
+
+_MB = 2**20
 
 SAMPLE_S = 0.1
 """Distance of the model's samples: that of the real ones."""
@@ -74,3 +75,28 @@ def pair(file: str, scenario: Scenario, place: Place, *, seed: int = 0) -> Pair:
     agreement = compare(file, scenario, played.run, model)
     timed = msgspec.structs.replace(agreement, real_s=round(real_s, 3), model_s=round(model_s, 4))
     return Pair(agreement=timed, played=played, model=model)
+
+
+def from_within(run: Run, scenario: Scenario) -> Run:
+    """Measure free and available memory against the cgroup's limit, not the host's RAM.
+
+    Nothing else runs on the modelled host, so what it has less than at the start, the cgroup uses.
+
+    Args:
+        run: played by the model inside a host.
+        scenario: as it was asked for; its RAM is the limit.
+    """
+    samples = run.samples
+    limit_mb = scenario.machine.ram_bytes / _MB
+    before = samples.cached_mb[0] if samples.cached_mb else 0.0
+    inside = msgspec.structs.replace(
+        samples,
+        free_mb=_left(limit_mb, samples.free_mb),
+        available_mb=_left(limit_mb, samples.available_mb),
+        cached_mb=[round(max(value - before, 0.0), 3) for value in samples.cached_mb],
+    )
+    return msgspec.structs.replace(run, samples=inside)
+
+
+def _left(limit_mb: float, on_host: list[float]) -> list[float]:
+    return [round(min(max(limit_mb - on_host[0] + mb, 0.0), limit_mb), 3) for mb in on_host]

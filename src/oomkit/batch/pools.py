@@ -15,7 +15,8 @@ from oomkit.errors import OomkitError
 MAX_WORKERS = 1024
 
 _LOOK_AGAIN_S = 5.0
-_CONNECT_S = 10
+CONNECT_S = 10
+"""So long a scheduler has to answer."""
 
 
 class PoolError(OomkitError):
@@ -109,7 +110,7 @@ def cluster_pool(address: str) -> Iterator[Pool]:
     _quiet()
     try:
         connect: Any = distributed.Client
-        client = connect(address, timeout=_CONNECT_S, set_as_default=False)
+        client = connect(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise PoolError(f"{address}: no Dask scheduler answers: {reason}") from None
@@ -157,7 +158,7 @@ def _check_versions(client: Any, address: str) -> None:
     needed = f"{address}: the scheduler and its workers need oomkit {__version__}"
     try:
         # The scheduler looks into what it passes on; the workers are asked directly.
-        client.submit(_version, pure=False).result(timeout=_CONNECT_S)
+        client.submit(_version, pure=False).result(timeout=CONNECT_S)
         versions = set(client.run(_version).values())
     except Exception as error:
         while error.__cause__ is not None and isinstance(error.__cause__, Exception):

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Generic, TypeVar
 
-import msgspec
-
 from oomkit.batch.pools import Pool
+from oomkit.records import Record
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -16,7 +15,7 @@ R = TypeVar("R")
 _BATCH_S = 0.4
 """What a batch should take: enough to make sending it cheap, little to lose with a worker."""
 
-_LEAST_S = 0.05
+LEAST_S = 0.05
 """What a batch takes at the end too: shorter ones cost more to send than they even out."""
 
 _MAX_BATCH = 1000
@@ -27,7 +26,7 @@ _MAX_AHEAD = 20_000
 _LISTEN_S = 5.0
 
 
-class _Batch(msgspec.Struct, Generic[T]):
+class _Batch(Record, Generic[T]):
     """Neighbouring items.
 
     Attributes:
@@ -147,7 +146,7 @@ class Work(Generic[T, R]):
         size = int(_BATCH_S / item_s)
         if self._total is not None:
             left = (self._total - self._drawn) // (3 * slots)
-            size = min(size, max(left, int(_LEAST_S / item_s)))
+            size = min(size, max(left, int(LEAST_S / item_s)))
         return max(min(size, self._max_batch), 1)
 
     def _submit(self, batch: _Batch[T]) -> None:

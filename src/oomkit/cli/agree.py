@@ -95,7 +95,7 @@ def command(
         fail("--kernel needs --on qemu: a cgroup's kernel is this host's")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda got, _: sys.exit(128 + got))
-    files = list(_files(paths or (_battery(),)))
+    files = list(_files(paths or (battery(),)))
     places = list(_places(worlds or ("cgroup",), kernels))
     if skip_missing:
         places = [place for place in places if _is_here(place, files[0])]
@@ -106,7 +106,7 @@ def command(
     _show(found, as_json=as_json, as_markdown=as_markdown)
 
 
-def _battery() -> str:
+def battery() -> str:
     """The battery of the source, where this is it, or the one that was installed."""
     installed = f"{sys.prefix}/share/oomkit/{_BATTERY}"
     found = [path for path in (_BATTERY, installed) if os.path.isdir(path)]

@@ -1,6 +1,5 @@
 """``oomkit cgroup``: which memory cgroups there are, and what fills one of them."""
 
-import math
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -9,8 +8,9 @@ import click
 import msgspec
 
 from oomkit.cli import complete
-from oomkit.cli.common import fail, os_words, rules_or_fail, snapshot_from, with_names, without_self
-from oomkit.cli.streams import STDOUT, say
+from oomkit.cli.common import fail, rules_or_fail, snapshot_from, with_names, without_self
+from oomkit.cli.streams import say
+from oomkit.cli.watch import looking, refuse_file, watch_options
 from oomkit.kernel.cgroup_name import name_in, place
 from oomkit.kernel.memcg_stat import MemcgStat
 from oomkit.kernel.names import Names
@@ -41,25 +41,25 @@ _RATE_OVER_S = 0.5
 @click.command(epilog=_EXAMPLE)
 @click.argument("given", type=complete.CGROUP, metavar="[PATH|UNIT|CONTAINER|POD]", required=False)
 @click.option(
-    "--top", type=click.IntRange(min=0), help="Number of cgroups to show; 0 for all.  [default: 20]"
+    "--top",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Number of cgroups to show; 0 for all.  [default: 20]",
 )
-@click.option("--watch", is_flag=True, help="Repeat until interrupted.")
-@click.option(
-    "--interval",
-    type=click.FloatRange(min=0.1, max=3600),
-    default=2.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Seconds between repetitions with --watch.",
-)
+@watch_options
 @click.option(
     "--from",
     "source",
     type=complete.FILE,
     metavar="FILE",
-    help="A snapshot's JSON; - for standard input.",
+    help="Read this snapshot, or - for standard input, instead of this machine.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One object; with --watch one a line.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one JSON object; with --watch, one line for each repetition.",
+)
 def command(
     given: str | None,
     top: int | None,
@@ -75,23 +75,14 @@ def command(
     killed first if they run out. With one: what its memory is, what of it reclaim can take or a
     kill would free, and what stands out.
     """
-    if math.isnan(interval):  # which is outside of no range
-        fail("--interval: expected seconds from 0.1 to 3600, not nan")
+    refuse_file(source, watch=watch)
     if source is not None:
-        if watch:
-            fail("--watch looks at this machine; it can't be used with --from")
         snapshot = snapshot_from(source)
         _Screen(given, top, as_json=as_json, live=False, compact=False).show(snapshot, {})
         return
     screen = _Screen(given, top, as_json=as_json, live=True, compact=watch)
-    try:
+    with looking(watch=watch):
         _live(screen, interval if watch else None)
-    except OSError as error:
-        if isinstance(error, BrokenPipeError) or error.filename == STDOUT:
-            raise
-        fail(f"/proc: {os_words(error)}; expected a readable proc file system")
-    except KeyboardInterrupt:
-        sys.exit(0 if watch else 130)
 
 
 def _live(screen: "_Screen", interval: float | None) -> None:

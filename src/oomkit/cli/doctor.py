@@ -23,22 +23,23 @@ Examples:
     "source",
     type=complete.FILE,
     metavar="FILE",
-    help="A snapshot's JSON; - for standard input. What no snapshot holds is then not looked for.",
+    help="Read this snapshot, or - for standard input, instead of this machine; what no snapshot "
+    "holds is then not checked.",
 )
 @click.option(
     "--kernel",
     "release",
     type=complete.RELEASE,
     metavar="VERSION",
-    help="What if this kernel decided.",
+    help="Apply the rules of this kernel.  [default: the snapshot's, or the running one's]",
 )
 @click.option(
     "--fix-dir",
     type=click.Path(file_okay=False),
     metavar="DIR",
-    help="Write the files that would mend it below DIR, as they would lie below /.",
+    help="Write files that make the changes, below DIR as they would be below /.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The findings as one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object.")
 @click.pass_context
 def command(
     ctx: click.Context,

@@ -226,7 +226,7 @@ def _record(
 
 
 def _largest(ended: "Ended", verdict: "Verdict") -> "dict[str, Any]":
-    """The largest process: by wait4(), which names none, and by who was there at the limit."""
+    """The largest process: by wait4(), which names none, and by the processes seen at the limit."""
     rss = ended.largest_bytes
     seen = verdict.seen[0] if verdict.seen else None
     if seen is not None and seen.rss >= rss // 2:

@@ -104,7 +104,7 @@ def command(
     names: tuple[str | None, ...] = files or (None,)
     if follow:
         sys.exit(_follow(names[0], Redactor() if redact else None, as_json=as_json))
-    logs = _read(
+    logs = read_logs(
         names, Redactor() if redact else None, _pool(names, workers, cluster, redact=redact)
     )
     if page is not None:
@@ -116,11 +116,12 @@ def command(
     sys.exit(_complain(logs) or status)
 
 
-def _read(
+def read_logs(
     names: Sequence[str | None],
     redactor: "Redactor | None",
     workers: "AbstractContextManager[Pool] | None",
 ) -> "list[ReadLog]":
+    """Read logs; the running kernel's reports get the names that this machine knows now."""
     from oomkit.cli.progress import progress
     from oomkit.explain.files import Counter, read_files
 
@@ -132,12 +133,11 @@ def _read(
     if redactor is not None:
         return found
     return [
-        _with_owners(told) if name is None else told
-        for name, told in zip(names, found, strict=True)
+        _with_owners(log) if name is None else log for name, log in zip(names, found, strict=True)
     ]
 
 
-def _with_owners(told: "ReadLog") -> "ReadLog":
+def _with_owners(log: "ReadLog") -> "ReadLog":
     """Say what people call the cgroups of this machine's own log."""
     import msgspec
 
@@ -148,9 +148,9 @@ def _with_owners(told: "ReadLog") -> "ReadLog":
         msgspec.structs.replace(report, owner=book.of(report.cgroup).text() or None)
         if report.cgroup
         else report
-        for report in told.reports
+        for report in log.reports
     )
-    return msgspec.structs.replace(told, reports=reports)
+    return msgspec.structs.replace(log, reports=reports)
 
 
 def _read_by(
@@ -275,12 +275,12 @@ def _write_page(logs: "Sequence[ReadLog]", page: str, last: int | None) -> int:
     text = page_text(
         items, found.reports, found.evidence, found.incidents, found.tables, found.no_kill
     )
+    if page == "-":
+        sys.stdout.buffer.write(text.encode())
+        return int(found.is_bad_news)
     try:
-        if page == "-":
-            sys.stdout.buffer.write(text.encode())
-        else:
-            with open_output(page) as file:
-                file.write(text.encode())
+        with open_output(page) as file:
+            file.write(text.encode())
     except OSError as error:
         fail(f"--html: {page}: {error.strerror}")
     return int(found.is_bad_news)

@@ -194,7 +194,7 @@ def command(
         if metrics is not None:
             if not settings.status:
                 fail("--metrics are made of the status file; give --status FILE as well")
-            settings.exporter = launch.start_exporter(metrics, settings.status)
+            settings.exporter = launch.start_exporter(metrics, settings.status, settings.journal)
         launch.exec_daemon(settings)
     except launch.LaunchError as error:
         fail(str(error))
@@ -276,7 +276,7 @@ def _wrapped(line: str, width: int) -> str:
 
 
 def _explain(policy: Any, settings: Any, pid: int | None) -> None:
-    from oomkit.guard.check import NoSuchProcessError, consider, everybody_here
+    from oomkit.guard.check import NoSuchProcessError, candidates_here, consider
     from oomkit.policy.describe import explain
     from oomkit.policy.doubts import doubts
 
@@ -285,7 +285,7 @@ def _explain(policy: Any, settings: Any, pid: int | None) -> None:
             lines = consider(policy, settings, pid)
         else:
             lines = explain(policy)
-            found = doubts(policy, everybody_here(settings))
+            found = doubts(policy, candidates_here(settings))
             if found:
                 lines += ("what to look at again", *(f"  {line}" for line in found))
     except NoSuchProcessError as error:

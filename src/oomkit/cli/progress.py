@@ -24,7 +24,7 @@ def progress(text: Callable[[], str]) -> Iterator[None]:
         # A terminal that is closed does not end the command.
         with suppress(OSError):
             while not done.wait(_EVERY_S):
-                sys.stderr.write(f"\r{_fitting(text())}\x1b[K")
+                sys.stderr.write(f"\r{fitting(text())}\x1b[K")
                 sys.stderr.flush()
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
@@ -38,7 +38,7 @@ def progress(text: Callable[[], str]) -> Iterator[None]:
         watcher.join()
 
 
-def _fitting(text: str) -> str:
+def fitting(text: str) -> str:
     """As much of a line as the terminal shows without wrapping: what wraps can't be wiped."""
     columns = max(shutil.get_terminal_size().columns - 1, 10)
     return text if len(text) <= columns else f"{text[: columns - 3]}..."

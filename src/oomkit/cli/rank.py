@@ -1,6 +1,5 @@
 """``oomkit rank``: the kill order, live, from a file, or under another kernel."""
 
-import math
 import re
 import sys
 import time
@@ -11,7 +10,8 @@ import msgspec
 
 from oomkit.cli import complete
 from oomkit.cli.common import fail, rules_or_fail, snapshot_from, with_names, without_self
-from oomkit.cli.streams import STDOUT, say
+from oomkit.cli.streams import say
+from oomkit.cli.watch import looking, refuse_file, watch_options
 from oomkit.kernel.alloc import decide
 from oomkit.kernel.rank import others_are_hidden
 from oomkit.kernel.rules import RuleSet
@@ -89,15 +89,7 @@ _NUMBER = re.compile(r"[+-]?\d{1,6}", re.ASCII)
 @click.option(
     "--by", type=click.Choice(KINDS), help="Group the processes: one row for each unit, pod, ..."
 )
-@click.option("--watch", is_flag=True, help="Repeat until interrupted.")
-@click.option(
-    "--interval",
-    type=click.FloatRange(min=0.1, max=3600),
-    default=2.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Seconds between repetitions with --watch.",
-)
+@watch_options
 @click.option(
     "--from",
     "source",
@@ -147,33 +139,23 @@ def command(
         live=source is None,
         as_json=as_json,
     )
-    if math.isnan(interval):  # which is outside of no range
-        fail("--interval: expected seconds from 0.1 to 3600, not nan")
+    refuse_file(source, watch=watch)
     if not watch:
         sys.exit(question.answer(snapshot_from(source)))
-    if source is not None:
-        fail("--watch looks at this machine; it can't be used with --from")
     from oomkit.host.names import NameBook
     from oomkit.host.scan import Scanner
 
-    try:
-        with Scanner() as scanner:
-            book = NameBook()
-            while True:
-                snapshot = with_names(without_self(scanner.snapshot()), book)
-                if sys.stdout.isatty() and not as_json:
-                    click.clear()
-                question.answer(snapshot, compact=True)
-                if sys.stdout.isatty() and not as_json:
-                    click.echo(f"(every {interval:g} s; Ctrl-C ends)")
-                sys.stdout.flush()
-                time.sleep(interval)
-    except OSError as error:
-        if isinstance(error, BrokenPipeError) or error.filename == STDOUT:
-            raise
-        fail(f"/proc: {error.strerror}; expected a readable proc file system")
-    except KeyboardInterrupt:
-        sys.exit(0)
+    with looking(watch=True), Scanner() as scanner:
+        book = NameBook()
+        while True:
+            snapshot = with_names(without_self(scanner.snapshot()), book)
+            if sys.stdout.isatty() and not as_json:
+                click.clear()
+            question.answer(snapshot, compact=True)
+            if sys.stdout.isatty() and not as_json:
+                click.echo(f"(every {interval:g} s; Ctrl-C ends)")
+            sys.stdout.flush()
+            time.sleep(interval)
 
 
 def _kernel_of(

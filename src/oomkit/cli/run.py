@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oomkit.cli import complete, recordings, run_options, run_views, worlds
+from oomkit.cli import complete, recordings, run_views, worlds
 from oomkit.cli.common import Integer, fail
 from oomkit.cli.repeat import repeating
 
@@ -73,8 +73,8 @@ _SHOWS = frozenset({"as_json", "as_log", "interval", "html", "png", "svg", "ever
     metavar="NAME|FILE",
     multiple=True,
     help="Guard the modelled machine, or replay a RECORDING, under a policy: default, kernel, "
-    "earlyoom, nohang, systemd-oomd, oomd-like, or a file. Given twice: both side by side; more "
-    "often: a table.",
+    "earlyoom, nohang, systemd-oomd, oomd-like, kubelet, or a file. Given twice: both side by "
+    "side; more often: a table.",
 )
 @click.option(
     "--seed",
@@ -159,7 +159,7 @@ def command(
     recordings.play_if_one(ctx, scenario_file, policies, html, as_json=as_json)
     views = {"--json": as_json, "--log": as_log, "--free": interval is not None}
     files = {"html": html, "png": png, "svg": svg}
-    run_options.together(
+    _check_together(
         views, files, others, policies, check=check, compared=compared, every_one=every_one
     )
     again = repeating(ctx, _SHOWS)
@@ -295,3 +295,41 @@ def _seconds(interval: str) -> float:
     if seconds < 0.01:
         fail(f'--free: expected a duration from "10ms" on, not {interval!r}')
     return seconds
+
+
+def _check_together(
+    views: dict[str, bool],
+    files: dict[str, str | None],
+    others: tuple[str, ...],
+    policies: tuple[str, ...],
+    *,
+    check: bool,
+    compared: bool,
+    every_one: bool,
+) -> None:
+    """Refuse options that would have to be ignored beside others."""
+    asked = [name for name, wanted in views.items() if wanted]
+    written = [f"--{kind}" for kind, path in files.items() if path is not None]
+    to_stdout = [f"--{kind} -" for kind, path in files.items() if path == "-"]
+    pictures = [name for name in written if name != "--html"]
+    several = "--vs" if others else "several --policy"
+    if compared:
+        clash = ["--compare", *(["--check"] if check else []), *(["--vs"] if others else []),
+                 *(["--policy"] if policies else []),
+                 *(name for name in asked if name != "--json"), *pictures]  # fmt: skip
+    elif others or len(policies) > 1:
+        clash = [several, *(name for name in asked if name != "--json"), *pictures]
+        clash += ["--policy twice"] if others and len(policies) > 1 else []
+        clash += ["--check"] if check else []
+    elif check:
+        clash = ["--check", *asked, *written]
+    else:
+        clash = [*asked, *to_stdout]
+    if len(clash) < 2 and asked and to_stdout:
+        clash = [asked[0], to_stdout[0]]
+    if every_one:
+        others_of_all = [*asked, *to_stdout, *([several] if others or len(policies) > 1 else []),
+                         *(["--compare"] if compared else [])]  # fmt: skip
+        clash = ["--all", *others_of_all] if others_of_all else clash
+    if len(clash) > 1:
+        fail(f"{clash[0]} and {clash[1]} don't go together")

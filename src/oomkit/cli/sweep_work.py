@@ -150,6 +150,9 @@ def _answered(
         if out is not None:
             tables.write(sweep, spool.path, out)
         spool.remove()
+    except BrokenPipeError:
+        spool.remove()
+        raise
     except OSError as error:
         saved = f"; the rows are in {spool.path}" if spool.stays else ""
         fail(f"{error.filename or out or html}: {error.strerror or error}{saved}")
@@ -206,7 +209,7 @@ def _play(conduct: "Conduct", spool: "Spool", workers: int | None, cluster: str 
         signal.signal(number, signal.default_int_handler)
     began = time.monotonic()
     try:
-        with progress(lambda: _line(conduct, began)), _pool(workers, cluster) as pool:
+        with progress(lambda: progress_line(conduct, began)), _pool(workers, cluster) as pool:
             conduct.run(pool)
     except KeyboardInterrupt:
         if conduct.done:
@@ -240,7 +243,7 @@ def _pool(workers: int | None, cluster: str | None) -> "AbstractContextManager[P
     return local_pool(workers, preload=PRELOAD) if cluster is None else cluster_pool(cluster)
 
 
-def _line(conduct: "Conduct", began: float) -> str:
+def progress_line(conduct: "Conduct", began: float) -> str:
     """A bar, the rate, and the time left."""
     passed_s = time.monotonic() - began
     rate = (conduct.done - conduct.before) / passed_s if passed_s > 0 else 0.0

@@ -153,7 +153,7 @@ def processes(group: "Group") -> list[Seen]:
 
 
 class Alarm:
-    """Wakes a thread when the kernel says that a group is at its limit; looks who is there.
+    """Wakes a thread when the kernel reports a group at its limit, and notes its processes.
 
     Attributes:
         largest: the processes at the fullest moment that was seen, the largest first.
@@ -179,7 +179,7 @@ class Alarm:
         self._poll.register(fd, event)
 
     def _watch_v1(self) -> None:
-        """Version 1 tells by an eventfd (Documentation/admin-guide/cgroup-v1/memory.rst)."""
+        """Version 1 notifies by an eventfd (Documentation/admin-guide/cgroup-v1/memory.rst)."""
         limit = _limit(f"{self._group.directory}/memory.limit_in_bytes")
         asked = [("memory.oom_control", "")]
         if limit is not None:
@@ -203,7 +203,7 @@ class Alarm:
         """Begin to wait, in a thread that ends with the process.
 
         Args:
-            rest: sleeps so many seconds after a look; the kernel may have news all the time.
+            rest: seconds to sleep after a look; the kernel may have news all the time.
         """
         if not self._files:
             return

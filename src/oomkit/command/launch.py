@@ -31,8 +31,6 @@ _OWN = frozenset(
         signal.SIGILL,
         signal.SIGTRAP,
         signal.SIGSYS,
-        signal.SIGTTIN,
-        signal.SIGTTOU,
         signal.SIGWINCH,
         signal.SIGURG,
         signal.SIGPIPE,
@@ -188,7 +186,7 @@ def _wait(pid: int, waited: "set[signal.Signals]") -> Ended:
 
 
 def _reap(pid: int) -> Ended | None:
-    """Take note of children that ended or stopped; as process 1, of everybody's orphans."""
+    """Take note of children that ended or stopped; as process 1, of all orphans."""
     while True:
         try:
             found, status, usage = os.wait4(-1, os.WNOHANG | os.WUNTRACED)
@@ -197,8 +195,8 @@ def _reap(pid: int) -> Ended | None:
         if found == 0:
             return None
         if os.WIFSTOPPED(status):
-            # Ctrl-Z: stop as well, so that the shell knows. A SIGSTOP by somebody else is between
-            # them and the command; nobody would wake oomkit again.
+            # Ctrl-Z: stop as well, so that the shell knows. A SIGSTOP from elsewhere is between
+            # them and the command; nothing would wake oomkit again.
             if found == pid and os.WSTOPSIG(status) in _TERMINAL_STOPS:
                 _stop_by(os.WSTOPSIG(status))
         elif found == pid:
@@ -206,9 +204,10 @@ def _reap(pid: int) -> Ended | None:
 
 
 def _stop_by(number: int) -> None:
-    """Stop as the command did, until somebody continues both."""
-    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+    """Stop as the command did, once, until both are continued."""
+    # The terminal's own signal may wait as well: sent while blocked, both are one.
     os.kill(os.getpid(), number)
+    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
     signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 

@@ -1,4 +1,4 @@
-"""What memory did to a cgroup since it was made: kills, limits, peak, and who the log names."""
+"""What memory did to a cgroup since it was made: kills, limits, peak, victims in the log."""
 
 import os
 
@@ -68,7 +68,7 @@ def since(hierarchy: Hierarchy, snapshot: Snapshot, path: str, proc: str = "/pro
             found = read_memcg_stat(hierarchy, each)
             if found is not None and kills is not None:
                 kills += found.events.get("oom_kill", 0)
-    # Version 1's counters go with their groups; the log may still name who died in those.
+    # Version 1's counters go with their groups; the log may still name victims in those.
     logged = None if path == "/" and _in_namespace(proc) else _logged()
     victims = None if logged is None else tuple(_of(path, logged))
     if stat.version == 1 and kills is not None and victims:

@@ -15,7 +15,7 @@ KERNEL_ABOVE = "kernel_above"
 KERNEL_MACHINE = "kernel_machine"
 OOMD = "oomd"
 SIGKILL = "sigkill"
-"""Who killed. ``sigkill``: somebody sent it, and nothing says that it was for memory."""
+"""Who killed. ``sigkill``: origin unknown, and nothing shows that it was for memory."""
 
 
 class LogKill:

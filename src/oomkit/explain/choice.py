@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-import msgspec
-
 from oomkit.explain.limit import limit_change
 from oomkit.explain.records import Breakdown, Candidate, Change, Choice
 from oomkit.kernel.alloc import decide
@@ -15,6 +13,7 @@ from oomkit.klog.records import Report, TaskRow
 from oomkit.klog.replay import inputs_of
 from oomkit.klog.snapshot import Inputs, chosen_pid
 from oomkit.klog.total import Bounds, base_is_printed, bounds_by_score, total_is_printed
+from oomkit.records import replace
 from oomkit.render.quantities import count_of, kb, label
 
 _MAX_TASKS = 4000
@@ -46,8 +45,8 @@ def changes(
 def _with_group(snapshot: Snapshot, report: Report) -> Snapshot:
     if report.oom_group is None:
         return snapshot
-    memcgs = tuple(msgspec.structs.replace(m, oom_group=True) for m in snapshot.memcgs)
-    return msgspec.structs.replace(snapshot, memcgs=memcgs)
+    memcgs = tuple(replace(m, oom_group=True) for m in snapshot.memcgs)
+    return replace(snapshot, memcgs=memcgs)
 
 
 def _honest(item: Counterfactual, report: Report) -> bool:
@@ -63,7 +62,7 @@ def _reword(
 ) -> Change | None:
     names = {task.pid: label(task.comm, task.pid) for task in snapshot.tasks}
     who = names.get(item.pid or -1, "")
-    then = "then nobody can be killed"
+    then = "then no process can be killed"
     if item.then in names:
         then = "it dies" if item.then == item.pid else f"{names[item.then]} dies"
         then += "" if decision.chosen_pid == item.then else " instead"
@@ -241,7 +240,7 @@ def _runner_up(rows: list[Candidate], chosen: int | None, badness: str, size_kb:
     if not ranked or ranked[0].pid != chosen:
         return ""
     if len(ranked) == 1:
-        return "nobody else could be chosen"
+        return "no other process could be chosen"
     first, second = ranked[0], ranked[1]
     assert first.badness is not None
     assert second.badness is not None

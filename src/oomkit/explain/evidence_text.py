@@ -3,16 +3,18 @@
 import re
 from collections.abc import Iterable, Sequence
 
-import msgspec
-
 from oomkit.explain.cgroup_names import place
 from oomkit.klog.evidence import Evidence
+from oomkit.records import replace
 from oomkit.render.quantities import count_of, kb, label
 
 _NAMES = {
     "slurm": "Slurm",
     "pbs": "PBS",
     "lsf": "LSF",
+    "flux": "Flux",
+    "mesos": "Mesos",
+    "azure": "Azure Container Apps",
     "yarn": "YARN's node manager",
     "htcondor": "HTCondor",
     "heroku": "Heroku",
@@ -40,6 +42,7 @@ _FILLED = (
     "count", "used_kb", "limit_kb", "request_kb", "exit_code", "adj", "comm", "pid",
 )  # fmt: skip
 _QUOTED_CHARS = 80
+_CHOICE = "repeats the kernel's line on its choice of"
 _SRUN = re.compile(r"^(?!.*oom[-_]kill event).*: Out Of Memory")
 """srun's word on a task, not slurmstepd's on its step."""
 
@@ -54,7 +57,7 @@ def name_of(by: str) -> str:
 
 
 def key_of(item: Evidence) -> tuple[str, ...] | None:
-    """What tells whether two lines are about the same; None where a line names nothing."""
+    """The key by which two lines are about the same; None where a line names nothing."""
     unit = item.unit or place(item.cgroup).unit
     if item.pid is not None:
         return ("pid", str(item.pid))
@@ -88,7 +91,7 @@ def joined(items: Iterable[Evidence]) -> list[Evidence]:
         exited = True if True in (base.exited, other.exited) else base.exited
         if exited is None and base.kind == other.kind == "kill" and base.by in _SIGNALLERS:
             exited = False
-        found[key] = msgspec.structs.replace(base, **filled, exited=exited)
+        found[key] = replace(base, **filled, exited=exited)
     return list(found.values())
 
 
@@ -98,7 +101,7 @@ def _weight(item: Evidence) -> bool:
 
 
 def subject(item: Evidence) -> str:
-    """Whom a line is about; where it names nobody, the line itself."""
+    """What a line is about; where it names nothing, the line itself."""
     if item.comm is not None and item.pid is not None:
         where = f" in pod {_pod(item)}" if item.pod else ""
         where += f" on node {item.node}" if item.node else ""
@@ -146,6 +149,7 @@ _UNNAMED = {
     **dict.fromkeys(("cloud-run", "app-engine", "cloud-functions"), "an instance"),
     **dict.fromkeys(("pbs", "lsf", "htcondor"), "a job"),
     "kubelet": "a container",
+    "mesos": "a container",
     "yarn": "a container",
     "slurm": "a job or step",
     "heroku": "a dyno",
@@ -172,8 +176,8 @@ def sentence(item: Evidence) -> str:
             f"{_notice(item, who)}{_held(item)}{_often(item)}; the kernel's own report is not here"
         )
     return (
-        f"{subject(item)}: SIGKILL, and nothing here shows that memory was why; anybody may have "
-        "sent it"
+        f"{subject(item)}: SIGKILL, and nothing here shows that memory was the reason; any "
+        "process may have sent it"
     )
 
 
@@ -206,13 +210,21 @@ def _notice(item: Evidence, who: str) -> str:
         node = f" on node {item.node}" if item.node else ""
         return f"{who} says that the kernel killed in the cgroup of step {item.job}{node}{process}"
     reason = f" ({item.reason})" if item.reason else ""
+    if item.by == "kernel":
+        times = "once" if item.count == 1 else f"{item.count} times"
+        return f"the kernel's counter oom_kill says that it killed {times}"
+    if item.by == "flux" and item.processes:
+        node = f" on node {item.node}" if item.node else ""
+        tasks = count_of(item.processes, "task")
+        return f"{who} says that the kernel killed {tasks} of a job{node}{reason}"
     if item.pid is None and "System OOM encountered" in item.text:
         node = f"node {item.node}" if item.node else "the node"
         return f"{who} says that {node} ran out of memory and the kernel killed a process there"
     if item.killer == "kernel":
         if item.by == "systemd":
             return f"{who} says that the kernel killed a process of {subject(item)}"
-        return f"{who} says that the kernel killed {subject(item)}{reason}"
+        child = ", or a child of it" if _CHOICE in item.text else ""
+        return f"{who} says that the kernel killed {subject(item)}{child}{reason}"
     if item.reason and "oom-kill" in item.reason:
         return (
             f"{who} says that {subject(item)} lost a process to an OOM killer{reason}: the "
@@ -222,7 +234,7 @@ def _notice(item: Evidence, who: str) -> str:
 
 
 def is_for_memory(item: Evidence) -> bool:
-    """Whether a line tells of a death for want of memory, and not of disk or for no known cause."""
+    """Whether a line reports a death for lack of memory, and not of disk or for no known cause."""
     if item.kind == "eviction":
         return item.reason is None or "memory" in item.reason
     return item.kind in ("kill", "notice")
@@ -241,7 +253,7 @@ def _eviction(item: Evidence) -> str:
     numbers = f" ({container}{', '.join(parts)})" if parts else ""
     node = f" {item.node}" if item.node else ""
     short = item.reason or ("memory" if "memory" in item.text else "memory, disk or process ids")
-    text = f"{name_of(item.by)} evicted {who}{numbers}, as the node{node} ran short of {short}"
+    text = f"{name_of(item.by)} evicted {who}{numbers}, as the node{node} ran low on {short}"
     return f"{text}{_often(item)}; no OOM kill"
 
 
@@ -286,12 +298,13 @@ def _held(item: Evidence) -> str:
 
 
 def _often(item: Evidence) -> str:
-    text = f", {item.count} times" if item.count and item.count > 1 else ""
+    told = item.by == "kernel" and item.kind == "notice"
+    text = f", {item.count} times" if item.count and item.count > 1 and not told else ""
     return text + (f", exit status {item.exit_code}" if item.exit_code is not None else "")
 
 
 def no_kill_text(items: Sequence[Evidence], count: int) -> str:
-    """One sentence where requests failed or memory was short, and nobody was killed."""
+    """One sentence where requests failed or memory was low, and no process was killed."""
     parts = []
     for means in dict.fromkeys(item.means for item in items):
         same = [item for item in items if item.means == means]

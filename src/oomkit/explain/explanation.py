@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import msgspec
-
 from oomkit.explain.choice import choice
 from oomkit.explain.evidence_text import is_for_memory, joined, no_kill_text
 from oomkit.explain.faults import kernel_faults
@@ -20,6 +18,7 @@ from oomkit.explain.repeats import without_repeats
 from oomkit.explain.shortage import cause_text, shortage
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report
+from oomkit.records import replace
 from oomkit.render.quantities import count_of, label
 
 
@@ -49,7 +48,7 @@ def explain(report: Report, related: Sequence[Evidence] = ()) -> Explanation:
 
 def with_findings(explanation: Explanation, more: Sequence[Finding]) -> Explanation:
     """The same with further findings, the most important first."""
-    return msgspec.structs.replace(explanation, findings=ranked((*explanation.findings, *more)))
+    return replace(explanation, findings=ranked((*explanation.findings, *more)))
 
 
 def headline(report: Report, short: Shortage) -> str:
@@ -57,7 +56,9 @@ def headline(report: Report, short: Shortage) -> str:
     if report.scope == "sysrq":
         if report.panic is not None:
             return f"kernel panic: {report.panic.rstrip('. ')}; on request (SysRq-f)"
-        return f"{victims(report) or 'nobody known'} {_was(report)} killed on request (SysRq-f)"
+        return (
+            f"{victims(report) or 'an unknown process'} {_was(report)} killed on request (SysRq-f)"
+        )
     cause = cause_text(short)
     if report.panic is not None:
         return f"kernel panic: {report.panic.rstrip('. ')}; {cause}"
@@ -70,7 +71,7 @@ def headline(report: Report, short: Shortage) -> str:
         chosen = label(report.summary.comm or "", report.summary.pid or 0)
         return f"{chosen} was chosen, and was exiting already: {cause}"
     if report.no_killable:
-        return f"nobody could be killed: {cause}"
+        return f"no process could be killed: {cause}"
     if report.summary is not None and report.summary.comm is not None:
         comm, pid = report.summary.comm, report.summary.pid
         chosen = comm if pid is None else label(comm, pid)

@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from oomkit.explain.pod_names import with_names
 from oomkit.explain.redact import Redactor
 from oomkit.explain.same_kernel import with_kernels
 from oomkit.klog.evidence import Evidence
@@ -15,12 +14,13 @@ from oomkit.klog.lines.sources import KMSG, LogError
 from oomkit.klog.reader import read_records
 from oomkit.klog.records import KernelName, Report
 from oomkit.klog.replay import replay_all
+from oomkit.records import Record, replace
 
 if TYPE_CHECKING:
     from oomkit.batch import Pool
 
 
-class ReadLog(msgspec.Struct, frozen=True, kw_only=True):
+class ReadLog(Record, frozen=True, kw_only=True):
     """What was found in one log.
 
     Attributes:
@@ -69,7 +69,10 @@ def read_file(
                 counter.reports = len(sorted_out.reports)
     except LogError as failure:
         error = str(failure)
-    reports = replay_all(with_kernels(sorted_out.reports, sorted_out.kernels))
+    found: Sequence[Report] = sorted_out.reports
+    if redactor is None:
+        found = with_names(name, found)
+    reports = replay_all(with_kernels(found, sorted_out.kernels))
     return ReadLog(
         name=name or KMSG,
         reports=tuple(report if name is not None else dated(report) for report in reports),
@@ -99,7 +102,7 @@ class _Sorted:
         redactor = self._redactor
         if isinstance(record, KernelName):
             host = redactor.host(record.host) if redactor and record.host else record.host
-            self.kernels.append(msgspec.structs.replace(record, host=host))
+            self.kernels.append(replace(record, host=host))
             return
         if isinstance(record, Report):
             self.reports.append(record if redactor is None else redactor.report(record))
@@ -167,4 +170,4 @@ def dated(report: Report) -> Report:
         return report
     ago = time.clock_gettime(time.CLOCK_MONOTONIC) - report.uptime_s
     then = datetime.now(UTC).astimezone() - timedelta(seconds=max(ago, 0.0))
-    return msgspec.structs.replace(report, time=then.isoformat(timespec="seconds"))
+    return replace(report, time=then.isoformat(timespec="seconds"))

@@ -184,7 +184,7 @@ def _tasks(report: Report, where: Breakdown | None, short: Shortage) -> Iterator
 
 
 def _flattened(report: Report) -> Iterator[Finding]:
-    """So low an adjustment that badness no longer tells large from small."""
+    """An adjustment so low that badness is the same for large and small."""
     values = [item.badness for item in report.predicted]
     if len(values) < 2 or len(set(values)) > 1:
         return
@@ -196,7 +196,7 @@ def _flattened(report: Report) -> Iterator[Finding]:
             "adj_flattens",
             "odd",
             f"oom_score_adj {shown} brings all {len(values)} candidates to badness {values[0]}: "
-            "this kernel can't tell large from small among them (from 5.9 on it can)",
+            "this kernel does not distinguish sizes among them (from 5.9 on it does)",
         )
 
 

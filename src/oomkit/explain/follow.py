@@ -16,14 +16,14 @@ from oomkit.klog.records import Report
 from oomkit.klog.replay import replay_all
 
 SETTLE_S = 1.0
-"""A report is taken to be over after so long a silence."""
+"""Seconds of silence after which a report is taken to be over."""
 _POLL_S = 0.2
 _CHUNK_BYTES = 1 << 16
 _JOURNAL = ("journalctl", "--quiet", "--dmesg", "--output=short-iso-precise")
 
 
 def follow(name: str | None, redactor: Redactor | None = None) -> Iterator[Report | Evidence]:
-    """Yield what a log tells and will tell: reports, replayed, and what others say.
+    """Yield what a log holds and will hold: reports, replayed, and what others say.
 
     Ends with a pipe's writer, never with a file or the running kernel's log.
 
@@ -35,9 +35,23 @@ def follow(name: str | None, redactor: Redactor | None = None) -> Iterator[Repor
     Raises:
         LogError: the log can't be read.
     """
+    yield from follow_chunks(*_opened(name), redactor)
+
+
+def follow_chunks(
+    chunks: Iterator[bytes | None], name: str, redactor: Redactor | None = None
+) -> Iterator[Report | Evidence]:
+    """Yield what bytes tell as they come.
+
+    Args:
+        chunks: the bytes; an empty chunk says that nothing came for a while, None that what comes
+            now is another file.
+        name: what the records call the log.
+        redactor: takes the names out.
+    """
     waiting: list[Report] = []
     replayed = replay_all(iter(waiting.pop, None))
-    for record in _told(*_opened(name)):
+    for record in _read(chunks, name):
         if isinstance(record, Report):
             waiting.append(record if redactor is None else redactor.report(record))
             yield next(replayed)
@@ -63,8 +77,8 @@ def _opened(name: str | None) -> tuple[Iterator[bytes | None], str]:
     return _pipe(fd, name), name
 
 
-def _told(chunks: Iterator[bytes | None], name: str) -> Iterator[Report | Evidence]:
-    """Yield what bytes tell; an empty chunk says that nothing came for a while, None that what
+def _read(chunks: Iterator[bytes | None], name: str) -> Iterator[Report | Evidence]:
+    """Yield what bytes hold; an empty chunk says that nothing came for a while, None that what
     comes now is another file.
     """
     parser = Parser(name, evidence=True)

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 
-import msgspec
-
 from oomkit.explain.evidence_text import joined, key_of
 from oomkit.explain.proximity import NEAR_LINES, Reach, distance_s, nearness
 from oomkit.explain.shortage import cause_text, shortage
 from oomkit.explain.unit_tree import innermost
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report
+from oomkit.records import Record, replace
 from oomkit.render.quantities import count_of, label
 
 GAP_S = 30.0
@@ -17,7 +16,7 @@ GAP_S = 30.0
 _NAMED = 3
 
 
-class Incident(msgspec.Struct, frozen=True, kw_only=True):
+class Incident(Record, frozen=True, kw_only=True):
     """One shortage and all that died of it.
 
     Attributes:
@@ -34,7 +33,7 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def incidents(reports: Sequence[Report], evidence: Sequence[Evidence]) -> tuple[Incident, ...]:
-    """Group what a set of logs tells.
+    """Group what a set of logs reports.
 
     Args:
         reports: the reports, log by log.
@@ -83,9 +82,7 @@ def incidents(reports: Sequence[Report], evidence: Sequence[Evidence]) -> tuple[
         return files[first.source.file], first.source.line
 
     found.sort(key=place_in_logs)
-    return tuple(
-        msgspec.structs.replace(item, number=number) for number, item in enumerate(found, start=1)
-    )
+    return tuple(replace(item, number=number) for number, item in enumerate(found, start=1))
 
 
 def _belongs(before: Report, report: Report) -> bool:
@@ -119,7 +116,7 @@ def _summary(reports: Sequence[Report]) -> str:
     if not parts:
         chosen = reports[0].summary.comm if reports[0].summary else None
         if any(report.no_killable for report in reports):
-            parts.append("nobody could be killed")
+            parts.append("no process could be killed")
         else:
             parts.append(f"{chosen} chosen" if chosen else "victim unknown")
     span = distance_s(reports[0], reports[-1]) if len(reports) > 1 else None
@@ -150,10 +147,13 @@ def _repeats(before: Evidence, item: Evidence, apart: float | None) -> bool:
     """A line right below another that says of the same death what names it less well.
 
     srun says of the task what slurmstepd said of the step; systemd names the unit of the process
-    that systemd-oomd has just signalled; an exit status of nobody in particular is that of the job
+    that systemd-oomd has just signalled; an exit status without a process is that of the job
     or container that was said to be killed.
     """
-    if not 0 < item.source.line - before.source.line <= _REPEAT_LINES:
+    lines = item.source.line - before.source.line
+    if before.kind == item.kind == "sigkill" and _POOL in item.text and key_of(item) is None:
+        return 0 < lines <= _TRACEBACK_LINES
+    if not 0 < lines <= _REPEAT_LINES:
         return False
     if (apart is not None and apart > GAP_S) or before.source.file != item.source.file:
         return False
@@ -166,22 +166,25 @@ def _repeats(before: Evidence, item: Evidence, apart: float | None) -> bool:
 
 
 _REPEAT_LINES = 3
+_POOL = "WorkerLostError"
+"""By which Celery's pool says again what it said of its process, before and after a traceback."""
+_TRACEBACK_LINES = 12
 
 
 def _without_repetitions(items: Sequence[Evidence]) -> list[Evidence]:
-    """The lines that tell of a death of their own; of the others, the node."""
+    """The lines that report a death of their own; of the others, the node."""
     kept: list[Evidence] = []
     for item in items:
         at = next((i for i, known in enumerate(kept) if _repeats(known, item, None)), None)
         if at is None:
             kept.append(item)
         elif item.node is not None:
-            kept[at] = msgspec.structs.replace(kept[at], node=item.node)
+            kept[at] = replace(kept[at], node=item.node)
     return kept
 
 
 def _userspace(evidence: Sequence[Evidence], alone: Sequence[int]) -> list[Incident]:
-    """Deaths that no kernel report tells of: each killer's, seconds apart, are one."""
+    """Deaths without a kernel report: each killer's, seconds apart, are one."""
     from oomkit.explain.killer import death
 
     groups: list[list[int]] = []

@@ -1,4 +1,4 @@
-"""Who killed: told by the lines that only the killer itself can have written."""
+"""The killer, by the lines that only the killer itself can have written."""
 
 from collections.abc import Sequence
 
@@ -39,13 +39,13 @@ def verdict(report: Report, related: Sequence[Evidence] = ()) -> Verdict:
     if report.killed:
         return Verdict(by="kernel", text=_by_kernel(report), evidence=shown)
     if report.panic is not None:
-        return Verdict(by="nobody", text="nobody: the kernel panicked", evidence=shown)
+        return Verdict(by="nobody", text="none: the kernel panicked", evidence=shown)
     if report.already_exiting:
-        text = "nobody: the chosen process was exiting already"
+        text = "none: the chosen process was exiting already"
         return Verdict(by="nobody", text=text, evidence=shown)
     if report.no_killable or report.would_have:
-        return Verdict(by="nobody", text="nobody was killed", evidence=shown)
-    text = "not known: the kernel's OOM killer ran, but no line here says whom it killed"
+        return Verdict(by="nobody", text="no process was killed", evidence=shown)
+    text = "not known: the kernel's OOM killer ran, but no line here names the victim"
     return Verdict(by="unknown", text=text, evidence=shown)
 
 
@@ -99,7 +99,7 @@ def _kill_text(victim: Killed) -> str:
 
 
 def death(item: Evidence) -> Verdict:
-    """Who killed where no kernel report tells: a userspace killer, or nobody knows."""
+    """The killer where there is no kernel report: a userspace killer, or unknown."""
     by: Killer = "unknown"
     if item.kind in ("kill", "eviction") or (item.kind == "notice" and item.by == "systemd-oomd"):
         by = _DAEMONS.get(item.by, "unknown")

@@ -74,7 +74,7 @@ def _limit_hit(part: Memcg | None) -> tuple[str, int | None]:
 
 
 def _setting(report: Report, name: str, size_kb: int) -> str:
-    """How the one who made the cgroup is told the limit."""
+    """How the limit is set, for the owner of the cgroup."""
     path = report.cgroup or ""
     mib = size_kb // 1024
     found = place(path)
@@ -130,7 +130,7 @@ def _advice(report: Report, where: Breakdown | None) -> Iterator[Advice]:
     found = place(path)
     if found.pod:
         yield from _of_pod(path, found.pod, report)
-    if found.container:
+    if found.container and (report.owner is None or found.container in report.owner):
         container = found.container[:ID_CHARS]
         command = f"crictl ps -a --id {container}" if found.pod else (
             f"docker ps -a --filter id={container}"
@@ -159,6 +159,8 @@ def _of_pod(path: str, uid: str, report: Report) -> Iterator[Advice]:
         part = percent((1000 - adj) / 1000)
         text += f"; its oom_score_adj {adj} means a request of about {part} of the node's memory"
     yield Advice(kind="qos", text=text)
+    if report.owner is not None:
+        return
     command = (
         "kubectl get pods -A -o custom-columns=UID:.metadata.uid,NS:.metadata.namespace,"
         f"NAME:.metadata.name | grep {uid}"

@@ -42,7 +42,7 @@ def _shares(found: dict[str, int]) -> tuple[Share, ...]:
 
 
 def machine_kb(report: Report) -> int | None:
-    """RAM that the allocator manages, in kB; None where nothing tells."""
+    """RAM that the allocator manages, in kB; None: unknown."""
     memory = report.memory
     if memory is None:
         return None

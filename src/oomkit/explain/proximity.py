@@ -69,7 +69,7 @@ def _same_victim(item: Evidence, report: Report) -> bool:
 
 
 def _could_be(item: Evidence, report: Report) -> bool:
-    """Evidence without an id that contradicts: the same shortage, told by another."""
+    """Evidence without an id that contradicts: the same shortage, reported by another."""
     if item.pid is not None:
         return False
     if item.comm is not None:

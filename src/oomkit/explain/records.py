@@ -2,10 +2,9 @@
 
 from typing import Literal
 
-import msgspec
-
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report
+from oomkit.records import Record
 
 Level = Literal["cause", "odd", "note"]
 """``cause``: likely why it happened; ``odd``: worth a look; ``note``: good to know."""
@@ -31,7 +30,7 @@ Killer = Literal[
 ]
 
 
-class Share(msgspec.Struct, frozen=True, kw_only=True):
+class Share(Record, frozen=True, kw_only=True):
     """One use of memory.
 
     Attributes:
@@ -45,7 +44,7 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
     kb: int
 
 
-class Breakdown(msgspec.Struct, frozen=True, kw_only=True):
+class Breakdown(Record, frozen=True, kw_only=True):
     """Where memory was.
 
     Attributes:
@@ -71,7 +70,7 @@ class Breakdown(msgspec.Struct, frozen=True, kw_only=True):
         return sum(share.kb for share in self.shares if share.key == key)
 
 
-class Shortage(msgspec.Struct, frozen=True, kw_only=True):
+class Shortage(Record, frozen=True, kw_only=True):
     """What ran out.
 
     Attributes:
@@ -101,7 +100,7 @@ class Shortage(msgspec.Struct, frozen=True, kw_only=True):
     order: int | None = None
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class Finding(Record, frozen=True, kw_only=True):
     """Something that looks wrong, or that explains much.
 
     Attributes:
@@ -115,11 +114,11 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+class Candidate(Record, frozen=True, kw_only=True):
     """One row of the ranking.
 
     Attributes:
-        rank: 1 for who comes first; None for who can't be chosen.
+        rank: 1 for the first to be chosen; None: can't be chosen.
         pid: the process.
         comm: its name.
         rss_kb: its resident memory.
@@ -144,7 +143,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     killed: bool = False
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class Change(Record, frozen=True, kw_only=True):
     """The smallest single change of its kind that would have altered the outcome.
 
     Attributes:
@@ -155,7 +154,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
         needed: the value from which on the outcome alters; None where any will do.
         unit: unit of ``now`` and ``needed``.
         pid: the process it is about; None for knobs.
-        then: who would die instead; None where nobody would, or it can't be told.
+        then: what would be killed instead; None: nothing, or unknown.
     """
 
     kind: Literal["oom_score_adj", "memory", "sysctl", "oom_group", "limit", "swap"]
@@ -168,7 +167,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     then: int | None = None
 
 
-class Advice(msgspec.Struct, frozen=True, kw_only=True):
+class Advice(Record, frozen=True, kw_only=True):
     """What to look at next.
 
     Attributes:
@@ -180,7 +179,7 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-class Choice(msgspec.Struct, frozen=True, kw_only=True):
+class Choice(Record, frozen=True, kw_only=True):
     """Why this process.
 
     Attributes:
@@ -213,7 +212,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     changes: tuple[Change, ...] = ()
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class Verdict(Record, frozen=True, kw_only=True):
     """The killer, and what shows it.
 
     Attributes:
@@ -227,7 +226,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     evidence: tuple["Proof", ...] = ()
 
 
-class Proof(msgspec.Struct, frozen=True, kw_only=True):
+class Proof(Record, frozen=True, kw_only=True):
     """A line that shows something.
 
     Attributes:
@@ -241,7 +240,7 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+class Explanation(Record, frozen=True, kw_only=True):
     """One report with its meaning.
 
     Attributes:

@@ -1,8 +1,7 @@
-"""What recurs across a long log: who ran out, and who died, how often."""
+"""What recurs across a long log: which cgroups ran out, which processes were killed, how often."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
-
-import msgspec
 
 from oomkit.explain.cgroup_names import place
 from oomkit.explain.evidence_text import joined
@@ -11,11 +10,13 @@ from oomkit.explain.proximity import seconds
 from oomkit.explain.unit_tree import innermost
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report
+from oomkit.records import Record
 
 _DAY_S = 86400.0
+_NAMED_POD = re.compile(r"pod ([^,\s]+)")
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class Row(Record, frozen=True, kw_only=True):
     """One line of a table.
 
     Attributes:
@@ -35,8 +36,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     every_s: float | None = None
 
 
-class Tables(msgspec.Struct, frozen=True, kw_only=True):
-    """Incidents by who ran out and by who died, the most frequent first."""
+class Tables(Record, frozen=True, kw_only=True):
+    """Incidents by what ran out and by what was killed, the most frequent first."""
 
     cgroup: tuple[Row, ...] = ()
     unit: tuple[Row, ...] = ()
@@ -63,19 +64,19 @@ def tables(
             for item in innermost(joined(evidence[e] for e in incident.evidence)):
                 said = by_evidence(item)
                 if said is not None:
-                    counts.setdefault(said, []).append((incident.number, _dead(item), item))
+                    counts.setdefault(said, []).append((incident.number, _deaths(item), item))
         rows = [_row(name, uses) for name, uses in counts.items()]
         return tuple(sorted(rows, key=lambda row: (-row.incidents, -row.killed, row.name)))
 
     return Tables(
         cgroup=table(lambda r: _once(r, r.cgroup), lambda e: e.cgroup),
         unit=table(lambda r: _once(r, _unit(r)), lambda e: e.unit or place(e.cgroup).unit),
-        pod=table(lambda r: _once(r, place(_path(r)).pod), lambda e: e.pod),
+        pod=table(lambda r: _once(r, _pod(r)), lambda e: e.pod),
         comm=table(_comms, lambda e: e.comm),
     )
 
 
-def _dead(item: Evidence) -> int:
+def _deaths(item: Evidence) -> int:
     """How many died by what others say, as far as they say it."""
     if item.processes is not None:
         return item.processes
@@ -85,6 +86,13 @@ def _dead(item: Evidence) -> int:
 
 def _path(report: Report) -> str | None:
     return (report.summary.task_memcg if report.summary else None) or report.cgroup
+
+
+def _pod(report: Report) -> str | None:
+    """The pod's name where it is known, else its uid."""
+    uid = place(_path(report)).pod
+    named = _NAMED_POD.match(report.owner or "") if uid else None
+    return named[1] if named else uid
 
 
 def _unit(report: Report) -> str | None:

@@ -2,27 +2,26 @@
 
 Hosts, users, cgroups, commands, units, pods, containers and file names become tokens; the same
 name is the same token throughout one run. Tokens are numbered by first appearance rather than
-derived from the name, so that nobody can guess a name and check it.
+derived from the name, so that a guessed name can't be checked.
 """
 
 import re
 from collections.abc import Callable
 from typing import TypeVar
 
-import msgspec
-
 from oomkit.explain.cgroup_names import CONTAINER, ID_CHARS, POD
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines.sources import KMSG
 from oomkit.klog.memory_records import Memory, Slab
 from oomkit.klog.records import Killed, Problem, Reaped, Report, Selected, Summary, TaskRow
+from oomkit.records import replace
 
 _KEPT_PARTS = frozenset(
     {"", "/", "..", "docker", "kubepods", "kubepods.slice", "burstable", "besteffort", "lxc",
      "kubepods-burstable.slice", "kubepods-besteffort.slice", "system.slice", "user.slice",
      "machine.slice", "machine", "init.scope", "session.slice", "app.slice"}
 )  # fmt: skip
-"""Parts of cgroup paths that every machine has; they name nobody."""
+"""Parts of cgroup paths that every machine has; they identify nothing."""
 _SUFFIX = re.compile(r"\.(?:slice|service|scope|socket|mount)\Z")
 _COMM_CHARS = 15
 _FIRST_UID = 60001
@@ -47,8 +46,8 @@ class Redactor:
 
     def report(self, report: Report) -> Report:
         """Return a report, not yet replayed, without names."""
-        source = msgspec.structs.replace(report.source, file=self._file(report.source.file))
-        found = msgspec.structs.replace(
+        source = replace(report.source, file=self._file(report.source.file))
+        found = replace(
             report,
             source=source,
             host=_each(self.host, report.host),
@@ -64,14 +63,14 @@ class Redactor:
             memory=_without_owners(report.memory),
         )
         if found.memcg is not None:
-            memcg = msgspec.structs.replace(
+            memcg = replace(
                 found.memcg,
                 path=_each(self._path, found.memcg.path),
                 task_path=_each(self._path, found.memcg.task_path),
                 stats={self._path(path): values for path, values in found.memcg.stats.items()},
             )
-            found = msgspec.structs.replace(found, memcg=memcg)
-        return msgspec.structs.replace(
+            found = replace(found, memcg=memcg)
+        return replace(
             found,
             problems=tuple(self._problem(problem) for problem in found.problems),
             panic=_each(self._scrub, found.panic),
@@ -80,9 +79,9 @@ class Redactor:
 
     def evidence(self, item: Evidence) -> Evidence:
         """Return evidence without names; its text, which can hold any, is left out."""
-        return msgspec.structs.replace(
+        return replace(
             item,
-            source=msgspec.structs.replace(item.source, file=self._file(item.source.file)),
+            source=replace(item.source, file=self._file(item.source.file)),
             text=f"({item.kind}; text left out)",
             host=_each(self.host, item.host),
             comm=_each(self._comm, item.comm),
@@ -161,7 +160,7 @@ class Redactor:
         return self._token("container", container[:ID_CHARS])
 
     def _id(self, kind: str, name: str) -> str:
-        """A pod's or a container's token, by the part of its id that everybody prints."""
+        """A pod's or a container's token, by the part of its id that is commonly printed."""
         if kind == "container":
             return self._token(kind, name[:ID_CHARS])
         token = self._token(kind, name.replace("_", "-"))
@@ -175,13 +174,13 @@ class Redactor:
     # -- records -----------------------------------------------------------------------------
 
     def _named(self, record: _Named) -> _Named:
-        return msgspec.structs.replace(record, comm=self._comm(record.comm))
+        return replace(record, comm=self._comm(record.comm))
 
     def _with_uid(self, record: _WithUid) -> _WithUid:
-        return msgspec.structs.replace(record, uid=self._uid(record.uid))
+        return replace(record, uid=self._uid(record.uid))
 
     def _summary(self, summary: Summary) -> Summary:
-        return msgspec.structs.replace(
+        return replace(
             summary,
             cpuset=_each(self._path, summary.cpuset),
             oom_memcg=_each(self._path, summary.oom_memcg),
@@ -191,7 +190,7 @@ class Redactor:
         )
 
     def _problem(self, problem: Problem) -> Problem:
-        return msgspec.structs.replace(problem, text=self._scrub(problem.text))
+        return replace(problem, text=self._scrub(problem.text))
 
     def _scrub(self, text: str) -> str:
         """Replace known names in a sentence of the kernel's or of ours."""
@@ -206,4 +205,4 @@ def _without_owners(memory: Memory | None) -> Memory | None:
         Slab(name=re.sub(r"\(.*", "", slab.name), used_kb=slab.used_kb, total_kb=slab.total_kb)
         for slab in memory.unreclaimable_slab
     )
-    return msgspec.structs.replace(memory, unreclaimable_slab=slabs)
+    return replace(memory, unreclaimable_slab=slabs)

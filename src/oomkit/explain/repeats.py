@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-import msgspec
-
 from oomkit.explain.proximity import seconds
 from oomkit.klog.records import Killed, Problem, Report
+from oomkit.records import replace
 
 _CLOSE_S = 2.0
 _ZONE_S = 900.0
@@ -37,7 +36,7 @@ def without_repeats(reports: Sequence[Report]) -> list[Report]:
 
 
 def _key(report: Report) -> _Key | None:
-    """What two copies have in common; None where too little is known to tell."""
+    """What two copies have in common; None where too little is known."""
     if report.killed:
         victim = report.killed[0]
         return (victim.pid, victim.comm, *_sizes(victim)) if any(_sizes(victim)) else None
@@ -95,7 +94,7 @@ def _merged(known: Report, again: Report) -> Report:
     fuller, other = (again, known) if _amount(again) > _amount(known) else (known, again)
     place = f"{other.source.file}:{other.source.line}"
     note = Problem(kind="lines_repeated", text=f"the same report stands in {place}, too")
-    return msgspec.structs.replace(
+    return replace(
         fuller,
         time=fuller.time or other.time,
         uptime_s=fuller.uptime_s if fuller.uptime_s is not None else other.uptime_s,

@@ -3,11 +3,10 @@
 import re
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
 from oomkit.explain.proximity import seconds
 from oomkit.klog.records import KernelName, Report
 from oomkit.klog.version_texts import NEWEST
+from oomkit.records import replace
 
 _DAY_S = 86400.0
 _NUMBERS = re.compile(r"\d+(?:\.\d+)*")
@@ -26,7 +25,7 @@ def with_kernels(reports: Sequence[Report], named: Sequence[KernelName]) -> Iter
             yield report
             continue
         kernel = _neighbours(reports, i) or _of_machine(report, named, releases)
-        yield report if kernel is None else msgspec.structs.replace(report, kernel=kernel)
+        yield report if kernel is None else replace(report, kernel=kernel)
 
 
 def _neighbours(reports: Sequence[Report], at: int) -> str | None:
@@ -62,7 +61,7 @@ def _of_machine(report: Report, named: Sequence[KernelName], releases: set[str])
 
 
 def _fits(kernel: str | None, report: Report) -> bool:
-    """Whether a kernel can have printed the report, as far as its format tells."""
+    """Whether a kernel can have printed the report, judging by its format."""
     if kernel is None:
         return False
     if report.kernel_range is None:

@@ -38,7 +38,7 @@ def shortage(report: Report) -> Shortage:
                 or _machine(report)
             )
         case _:
-            text = "the log does not tell whether the machine or a cgroup ran out"
+            text = "the log does not show whether the machine or a cgroup ran out"
             return Shortage(kind="unknown", what="memory", details=(text,))
 
 
@@ -148,7 +148,7 @@ def _sysrq(report: Report) -> Shortage:
         free = kb(memory.counters_pages["free"] * report.page_kb)
         total = machine_kb(report)
         details.append(f"{free}{f' of {kb(total)}' if total else ''} was free")
-    what = "nothing: somebody asked for a kill by hand (SysRq-f, or f to /proc/sysrq-trigger)"
+    what = "nothing: a kill was requested by hand (SysRq-f, or f to /proc/sysrq-trigger)"
     return Shortage(kind="sysrq", what=what, details=tuple(details))
 
 
@@ -184,7 +184,7 @@ def _page_fault(report: Report) -> Shortage | None:
     else:
         return None
     details = (
-        f"{left}: the machine itself was not short",
+        f"{left}: the machine itself was not low on memory",
         "pagefault_out_of_memory names no request; as a rule a memory cgroup's limit is behind it",
     )
     return Shortage(kind="page_fault", what="a page fault gave up", details=details)
@@ -235,7 +235,7 @@ def _left_kb(zone: Zone, report: Report, request: Request | None) -> int:
 
 
 def _zones_hidden(report: Report) -> Shortage | None:
-    """Zones that the request could use are not in the log: what lacked can't be told."""
+    """Zones that the request could use are not in the log: what lacked is unknown."""
     request, memory = request_of(report), report.memory
     if memory is None or not hides_usable(report, request):
         return None
@@ -246,7 +246,7 @@ def _zones_hidden(report: Report) -> Shortage | None:
     names = ", ".join(dict.fromkeys(zone.name for zone in memory.zones))
     details = [
         (
-            f"the machine had {kb(free)} free; which zone failed can't be told: of those that the "
+            f"the machine had {kb(free)} free; which zone failed is unknown: of those that the "
             f"request could use the log shows {names} only"
         )
     ]

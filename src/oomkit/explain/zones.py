@@ -2,16 +2,15 @@
 
 import re
 
-import msgspec
-
 from oomkit.klog.memory_records import Zone
 from oomkit.klog.records import Report
+from oomkit.records import Record
 
 _DMA, _HIGHMEM, _DMA32, _MOVABLE = 0x1, 0x2, 0x4, 0x8
 _ORDER = ("DMA", "DMA32", "Normal", "HighMem", "Movable")
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class Request(Record, frozen=True, kw_only=True):
     """What the flags of a request say of the zones it can use.
 
     Attributes:
@@ -93,7 +92,7 @@ def hides_usable(report: Report, request: Request | None) -> bool:
 
 
 _RATIO = 256
-"""Of so many pages of higher zones a zone keeps one back, unless set otherwise."""
+"""Pages of higher zones for each page that a zone keeps back, by default."""
 _MAX_LOW_KB = 1 << 20
 
 

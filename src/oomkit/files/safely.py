@@ -321,7 +321,7 @@ def _instead(old: int, new: int) -> int:
 def _owners(*, sudo: bool = False) -> frozenset[int]:
     """Whose directories and links may lead to a file."""
     owners = {0, os.geteuid()}
-    if not _sees_everybody():
+    if not _sees_all():
         owners.add(_OVERFLOW_ID)
     caller = os.environ.get("SUDO_UID", "")
     if sudo and caller.isdigit() and os.geteuid() == 0:
@@ -329,7 +329,7 @@ def _owners(*, sudo: bool = False) -> frozenset[int]:
     return frozenset(owners)
 
 
-def _sees_everybody() -> bool:
+def _sees_all() -> bool:
     """Every user has a number here; else root of the machine is one of many without one."""
     try:
         fd = os.open("/proc/self/uid_map", os.O_RDONLY | os.O_CLOEXEC)

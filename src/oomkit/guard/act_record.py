@@ -328,9 +328,9 @@ def reason(ranked: Iterable[Ranked]) -> str:
                 break
             first = one
     if first is None:
-        return "nobody can be chosen"
+        return "no process can be chosen"
     if second is None:
-        return "nobody else can be chosen"
+        return "no other process can be chosen"
     lead = f"ahead of {second.candidate.comm}[{second.candidate.pid}]"
     if second.score <= 0.0 or first.score <= 0.0:
         return f"first, {lead}"

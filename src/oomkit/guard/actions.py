@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from oomkit.policy.engine.reading import Reading
 
 WATCH_DEATH_S = 0.02
-"""While somebody is dying: how soon to see what came free."""
+"""Seconds between checks of what came free while a victim exits."""
 WATCH_SLOWLY_S = 0.25
 _SLOW_S = 5.0
 _MAY_BE_NARROWED = ("tree", "cgroup")
 """What dies together because the policy wants it to, and not because it can't but do."""
 _SHRUNK = 8.0
-"""Sizes may be seconds old, so who shares a process's memory may seem so much smaller than it."""
+"""Sizes may be seconds old: a process that shares another's memory may look this much smaller."""
 
 
 class Actions:
@@ -131,7 +131,7 @@ class Actions:
         """Why a choice must not be made, now that all it takes is held and looked at again.
 
         Args:
-            choice: what was chosen; who else shares its memory is added to its members.
+            choice: what was chosen; other processes that share its memory are added to its members.
         """
         under_way = {key for ongoing in self.ongoing_acts for key in ongoing.alive}
         one = choice.candidate
@@ -207,7 +207,7 @@ class Actions:
         self._save()
 
     def see_deaths(self) -> None:
-        """Look who has died."""
+        """Note which victims have exited."""
         for key in self._killer.dead():
             self._died(key, self._clock())
 
@@ -227,13 +227,13 @@ class Actions:
         self.ongoing_acts.remove(ongoing)
         for key in ongoing.alive:
             self._killer.let_go(key)
-        # First the record, then the state: better told twice than never.
+        # First the record, then the state: better reported twice than never.
         self._reporter.record(ongoing.record)
         self._save()
         self._reporter.line(NOTICE, ended(ongoing.record))
 
     def next_s(self, t_s: float) -> float:
-        """How soon to look at who is dying; infinity where nobody is."""
+        """Seconds until exiting victims are checked again; infinity without one."""
         if not self.ongoing_acts:
             return float("inf")
         fresh = any(t_s - ongoing.begun_s < _SLOW_S for ongoing in self.ongoing_acts)
@@ -276,7 +276,7 @@ class Actions:
         return sent
 
     def _spare(self, ongoing: "OngoingAct", key: "Key", why: str) -> None:
-        """Leave alone who turned out to be protected, and say so."""
+        """Spare members that turned out to be protected, and log it."""
         signalled = any(one.pid == key[0] and not one.error for one in ongoing.record.signals)
         self._reporter.line(NOTICE, f"process {key[0]} is not signalled: {why}")
         ongoing.record.spared.append((key[0], why))

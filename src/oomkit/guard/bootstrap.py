@@ -11,7 +11,7 @@ import sys
 
 
 def main() -> None:
-    """Guard until told to stop; exit status 2 if it can't begin."""
+    """Guard until stopped; exit status 2 if it can't start."""
     try:
         _guard()
     except Exception as error:

@@ -30,12 +30,20 @@ class CgroupReader:
     Args:
         places: where they are mounted.
         patterns: the rules' patterns on their paths.
+        working_set: their working sets are asked for.
     """
 
-    __slots__ = ("_paths", "_patterns", "_places")
+    __slots__ = ("_paths", "_patterns", "_places", "_working_set")
 
-    def __init__(self, places: "Places", patterns: "Iterable[re.Pattern[str]]") -> None:
+    def __init__(
+        self,
+        places: "Places",
+        patterns: "Iterable[re.Pattern[str]]",
+        *,
+        working_set: bool = False,
+    ) -> None:
         self._places = places
+        self._working_set = working_set
         self._patterns = tuple(patterns)
         self._paths: list[str] = []
         self.find()
@@ -53,7 +61,8 @@ class CgroupReader:
 
     def read(self) -> tuple[CgroupReading, ...]:
         """The watched cgroups as they are now; those that are gone are left out."""
-        found = [read_group(self._places, path) for path in self._paths]
+        asked = self._working_set
+        found = [read_group(self._places, path, working_set=asked) for path in self._paths]
         return tuple(group for group in found if group is not None)
 
 
@@ -62,7 +71,7 @@ def directory_of(places: "Places", path: str) -> str:
     return places.cgroups + (path if path != "/" else "")
 
 
-def read_group(places: "Places", path: str) -> CgroupReading | None:
+def read_group(places: "Places", path: str, *, working_set: bool = False) -> CgroupReading | None:
     """One memory cgroup; None if it is gone or has no memory controller."""
     directory = directory_of(places, path)
     if places.cgroup_version == 1:
@@ -70,13 +79,19 @@ def read_group(places: "Places", path: str) -> CgroupReading | None:
         if usage is None:
             return None
         both = read_int(f"{directory}/memory.memsw.usage_in_bytes") or usage
+        stat = read_or_none(f"{directory}/memory.stat") if working_set else None
         return CgroupReading(
-            path, usage / 1024, _limit_kb(places, path), max(0, both - usage) / 1024
+            path,
+            usage / 1024,
+            _limit_kb(places, path),
+            max(0, both - usage) / 1024,
+            working_set_kb=_working_set_kb(usage, stat, b"\ntotal_inactive_file "),
         )
     usage = read_int(f"{directory}/memory.current")
     if usage is None:
         return None
     some_us, full_us = pressure_us(read_or_none(f"{directory}/memory.pressure"))
+    stat = read_or_none(f"{directory}/memory.stat") or b""
     return CgroupReading(
         path,
         usage / 1024,
@@ -84,9 +99,16 @@ def read_group(places: "Places", path: str) -> CgroupReading | None:
         (read_int(f"{directory}/memory.swap.current") or 0) / 1024,
         some_us,
         full_us,
-        number_after(read_or_none(f"{directory}/memory.stat") or b"", b"\npgscan "),
+        number_after(stat, b"\npgscan "),
         oom_group=dies_as_one(places, path),
+        working_set_kb=_working_set_kb(usage, stat, b"\ninactive_file "),
     )
+
+
+def _working_set_kb(usage: int, stat: bytes | None, key: bytes) -> float | None:
+    """Usage without inactive file cache, as cAdvisor computes it."""
+    inactive = number_after(stat or b"", key)
+    return None if inactive is None else max(0, usage - inactive) / 1024
 
 
 def dies_as_one(places: "Places", path: str) -> bool:
@@ -122,14 +144,14 @@ _MOST_THREADS = 1024
 
 
 class Members:
-    """Completes the short list with those whom a choice of one of its members would take along.
+    """Completes the short list with processes that would be killed along with one of its members.
 
     Args:
         places: where cgroups and processes are.
         selection: of the plan.
 
     Attributes:
-        sharers: finds who shares an address space.
+        sharers: finds processes that share an address space.
     """
 
     __slots__ = ("_by_reclaim", "_level", "_oom_group", "_places", "sharers")
@@ -148,7 +170,7 @@ class Members:
 
         Args:
             warm: the short list.
-            also: others who count.
+            also: further pids to include.
         """
         top = warm.top
         paths = {one.cgroup for one in top if one.cgroup and one.cgroup != "/"}
@@ -167,7 +189,7 @@ class Members:
         return found, [group for group in groups if group is not None]
 
     def _mark_inseparable(self, found: "list[Candidate]", warm: "Shortlist") -> None:
-        """Find who shares an address space, and who is in the pid namespace of an init.
+        """Find processes that share an address space, or are in the pid namespace of an init.
 
         The latter are added, however small, as all of them die with it.
         """

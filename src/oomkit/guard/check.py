@@ -15,7 +15,7 @@ class NoSuchProcessError(OomkitError):
     """There is no process of that number, or it is not ours to see."""
 
 
-def everybody_here(settings: Settings) -> tuple[Candidate, ...]:
+def candidates_here(settings: Settings) -> tuple[Candidate, ...]:
     """All processes with what the policy's patterns are about."""
     sensors = Sensors(settings.plan, settings, whole=True)
     try:
@@ -38,10 +38,10 @@ def consider(policy: Policy, settings: Settings, pid: int) -> tuple[str, ...]:
         if reading is None:
             raise NoSuchProcessError("processes can't be read")
         decider.look(reading)
-        everybody, groups = sensors.candidates(reading, decider.growth, also=(pid,))
+        processes, groups = sensors.candidates(reading, decider.growth, also=(pid,))
     finally:
         sensors.close()
-    one = next((candidate for candidate in everybody if candidate.pid == pid), None)
+    one = next((candidate for candidate in processes if candidate.pid == pid), None)
     if one is None:
         raise NoSuchProcessError(f"no process {pid} that can be seen from here")
-    return effective(policy, one, everybody=tuple(everybody), groups=tuple(groups))
+    return effective(policy, one, processes=tuple(processes), groups=tuple(groups))

@@ -27,7 +27,7 @@ def plan_for_here(policy: Policy) -> Plan:
 
 
 def _users(policy: Policy) -> dict[int, str]:
-    """All names that are listed, and those of the policy, as some sources list nobody."""
+    """All names that are listed, and those of the policy, as some sources list none."""
     users = {entry.pw_uid: entry.pw_name for entry in reversed(pwd.getpwall())}
     matches = [*policy.whom.never, *(p.match for p in policy.whom.prefer)]
     matches += [instead.match for instead in policy.how.instead]
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def _policy() -> Policy:
-    # It says whom root kills, and what root runs, so it has to be root's.
+    # It decides what root kills and runs, so it has to be root's.
     return find_policy(sys.argv[1], overrides=sys.argv[2:], trusted=os.geteuid() == 0)
 
 

@@ -57,7 +57,7 @@ class Settings:
         places: where to look.
         missing: what can't be seen or done here, in sentences.
         journal: file of the records; empty: none.
-        take_in_argv: takes the journal's full files into the history; empty: nobody does.
+        take_in_argv: imports the journal's full files into the history; empty: none is imported.
         recording: file of the flight recorder; empty: none.
         recording_bytes: its size.
         status: file that says what the daemon is doing; empty: none.

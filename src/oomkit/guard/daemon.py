@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from oomkit.policy.engine.plan import Plan
     from oomkit.policy.engine.reading import Reading
 
-SHORT_OF_FILES = "file descriptors are short, so fewer processes are kept at hand"
+SHORT_OF_FILES = "few file descriptors are left, so fewer processes are kept open"
 ENOUGH_FILES = 384
 """Five for each process that is kept at hand, and the daemon's own."""
 SAMPLE_S = 0.1
@@ -96,7 +96,7 @@ class Daemon:
         self._install(settings.plan)
 
     def run(self) -> None:
-        """Guard until told to stop."""
+        """Guard until stopped."""
         self.start()
         next_s = 0.0
         while not self._stopping:
@@ -170,7 +170,7 @@ class Daemon:
         if not look.choose:
             self._keep_warm(look, reading, next_s)
         self._actions.settle(reading, short=look.state.level >= SOFT)
-        self._tell(look, reading)
+        self._report(look, reading)
         self._tend(look, reading)
         if look.state.level < WARN and not look.state.warm and self.is_idle:
             self._idle_loop.allow(reading)
@@ -248,7 +248,7 @@ class Daemon:
         else:
             self._sensors.keep_warm(growth, look, reading, next_s)
 
-    def _tell(self, look: "Look", reading: "Reading") -> None:
+    def _report(self, look: "Look", reading: "Reading") -> None:
         """Report what this moment was like; what it called for is done by now."""
         level, before = look.state.level, self._level
         self._level = level
@@ -330,7 +330,7 @@ class Daemon:
 
     def _rehearse(self) -> None:
         """Go the whole way but for the signal, so that all it needs is in memory by then."""
-        decider = self._new_decider(self._plan)  # whose decisions nobody carries out
+        decider = self._new_decider(self._plan)  # its decisions are not carried out
         reading = self._sensors.reading(self._clock())
         if reading is not None:
             decider.look(reading)

@@ -53,7 +53,7 @@ class EventLoop:
             (number, _signal.signal(number, lambda signum, _frame: self.asked.append(signum)))
             for number in (SIGHUP, SIGINT, SIGTERM)
         ]
-        # SIGHUP was held until there was somebody to take it: see cli.
+        # SIGHUP was blocked until there was a handler for it: see cli.
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (SIGHUP, SIGINT, SIGTERM))
         self.set_trigger()
 
@@ -89,7 +89,7 @@ class EventLoop:
         Returns:
             those of them that are.
         """
-        # It is made once for the long sleeps, in which nobody is waited for.
+        # It is made once for the long sleeps, in which no victim is waited for.
         poller = self._polls(fds) if fds else self._poller
         if poller is None:
             poller = self._poller = self._polls(())

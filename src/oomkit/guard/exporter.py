@@ -1,6 +1,6 @@
 """Prometheus metrics of a running guard, served by a process of its own.
 
-The daemon writes a small status file; this reads it when somebody asks. So the daemon neither
+The daemon writes a small status file; this reads it at each scrape. So the daemon neither
 grows by a web server nor is woken by a scrape.
 """
 
@@ -11,7 +11,7 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -58,7 +58,7 @@ def read_status(path: str) -> dict[str, Any] | None:
 
 
 class Collector:
-    """Makes metrics of the status file, anew for each scrape."""
+    """Makes metrics of the status file, again for each scrape."""
 
     def __init__(self, path: str, proc: str = "/proc") -> None:
         """Remember where to look.
@@ -95,7 +95,7 @@ class Collector:
 _GAUGES = (
     ("started_s", "oomkit_guard_start_time_seconds", "When it started.", 1),
     ("last_act_s", "oomkit_guard_last_act_timestamp_seconds", "When it acted last.", 1),
-    ("under_way", "oomkit_guard_acts_under_way", "Acts whose end is waited for.", 1),
+    ("under_way", "oomkit_guard_acts_under_way", "Acts whose memory is not back yet.", 1),
     ("waiting", "oomkit_guard_records_waiting", "Records that could not be written yet.", 1),
     ("mem_total_kb", "oomkit_memory_total_bytes", "MemTotal.", _KB),
     ("available_kb", "oomkit_memory_available_bytes", "MemAvailable.", _KB),
@@ -105,7 +105,7 @@ _GAUGES = (
 _COUNTERS = (
     ("looks", "oomkit_guard_looks", "Times it looked at the machine.", 1),
     ("wakeups", "oomkit_guard_wakeups", "Times it was woken.", 1),
-    ("warnings", "oomkit_guard_warnings", "Times memory got short.", 1),
+    ("warnings", "oomkit_guard_warnings", "Times memory became low.", 1),
     ("kernel_kills", "oomkit_guard_kernel_kills", "OOM kills of the kernel.", 1),
     ("freed_kb", "oomkit_guard_freed_bytes", "Memory that acts gave back.", _KB),
     ("lost", "oomkit_guard_records_lost", "Records that could not be kept.", 1),
@@ -123,7 +123,9 @@ def _level(status: dict[str, Any]) -> "Metric":
     from prometheus_client.core import StateSetMetricFamily
 
     value = {name: number == status.get("level") for number, name in enumerate(NAMES)}
-    return StateSetMetricFamily("oomkit_guard_level", "How short memory is.", value=value)
+    return StateSetMetricFamily(
+        "oomkit_guard_level", "Severity of the memory shortage.", value=value
+    )
 
 
 def _faults(status: dict[str, Any]) -> "Metric":
@@ -179,8 +181,12 @@ def _labelled(status: dict[str, Any]) -> "Iterator[Metric]":
         yield metric
 
 
-def metrics_app(status_path: str) -> App:
+def metrics_app(status_path: str, more: Iterable[Any] = ()) -> App:
     """What answers a request for metrics.
+
+    Args:
+        status_path: the daemon's status file.
+        more: collectors of other metrics.
 
     Raises:
         ExporterError: prometheus-client is not installed.
@@ -193,6 +199,8 @@ def metrics_app(status_path: str) -> App:
         ) from None
     registry = CollectorRegistry()
     registry.register(Collector(status_path))
+    for collector in more:
+        registry.register(collector)
     return make_wsgi_app(registry)
 
 
@@ -231,18 +239,21 @@ def _socket(family: socket.AddressFamily, listen: str) -> socket.socket:
         raise ExporterError(f"metrics on {listen}: {error.strerror}{hint}") from None
 
 
-def make_server(listen: str, status_path: str, *, parent: int | None = None) -> Server:
+def make_server(
+    listen: str, status_path: str, *, parent: int | None = None, more: Iterable[Any] = ()
+) -> Server:
     """Return a server that is ready to serve.
 
     Args:
         listen: see :func:`listening`.
         status_path: the daemon's status file.
         parent: process to end with; None: none.
+        more: collectors of other metrics.
 
     Raises:
         ExporterError: prometheus-client is not installed, or the address can't be used.
     """
-    app = metrics_app(status_path)
+    app = metrics_app(status_path, more)
     return Server(listening(listen), app, parent=parent)
 
 
@@ -287,7 +298,7 @@ def _remove_stale(path: str, directory: int, name: str) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode):
-        raise NotSafeError(path, "expected nothing, or a socket of ours that nobody serves")
+        raise NotSafeError(path, "expected no file, or an unused socket of oomkit")
     if found.st_uid != os.geteuid():
         raise NotSafeError(path, f"a socket of user {found.st_uid} is in the way")
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as probe:
@@ -308,8 +319,8 @@ def _remove_ours(path: str, made: os.stat_result | None) -> None:
             os.unlink(path)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until interrupted."""
+def main(arguments: Sequence[str] | None = None, more: Iterable[Any] = ()) -> int:
+    """Serve until interrupted, with the metrics of other collectors."""
     parser = argparse.ArgumentParser(prog="oomkit.guard.exporter", description=__doc__)
     parser.add_argument("listen", help="HOST:PORT, [HOST]:PORT, :PORT or unix:PATH")
     parser.add_argument("--status", default=config.STATUS, help="the daemon's status file")
@@ -320,9 +331,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _be_killed_first()
     try:
         if options.fd is None:
-            server = make_server(options.listen, options.status, parent=options.parent)
+            server = make_server(options.listen, options.status, parent=options.parent, more=more)
         else:
-            app = metrics_app(options.status)
+            app = metrics_app(options.status, more)
             server = Server(socket.socket(fileno=options.fd), app, parent=options.parent)
     except ExporterError as error:
         sys.stderr.write(f"oomkit: {error}\n")

@@ -113,7 +113,7 @@ class FlightRecorder:
     def mark(
         self, kind: int, t_s: float, pid: int, comm: str, *, by: str = "", freed_kb: int = 0
     ) -> None:
-        """Record that somebody was killed, so that a replay can tell who was first.
+        """Record a kill, so that a replay can compare which came first.
 
         Args:
             kind: ``slots.KERNEL_KILL`` or ``slots.ACT``.

@@ -32,7 +32,7 @@ class Child:
     """A command that runs.
 
     Attributes:
-        what: it is, for the log; empty where its end has been told.
+        what: it is, for the log; empty where its end has been logged.
         until_s: it is killed then, by the monotonic clock.
         counts: as one of so many commands; and the guard is not idle while it runs.
     """
@@ -96,7 +96,7 @@ class Hooks:
         return self._spawn([_filled(word, values) for word in argv], environ, what)
 
     def adopt(self, pid: int, what: str) -> None:
-        """Collect a child that was started by somebody else, and say so when it ends."""
+        """Collect a child that another part started, and log its end."""
         self._children[pid] = Child(what, float("inf"), counts=False)
 
     def wait(self, pid: int, timeout_s: float) -> bool:
@@ -115,7 +115,7 @@ class Hooks:
         return ended
 
     def notify(self, summary: str, body: str) -> None:
-        """Tell everybody who has a desktop session here, through ``notify-send``.
+        """Notify every user with a desktop session here, through ``notify-send``.
 
         Another user's session bus lets only that user in, so root becomes that user
         (``setpriv`` of util-linux).
@@ -190,7 +190,7 @@ class Hooks:
             self.collect()
         running = [pid for pid in running if pid in self._children]
         for pid in running[: max(len(running) - MOST + 1, 0)]:
-            self._kill(pid, f"{len(running)} commands run, the most there may be")
+            self._kill(pid, f"{len(running)} commands run already, the maximum")
 
     def _end_late(self) -> None:
         now_s = self._clock()
@@ -211,7 +211,7 @@ class Hooks:
 
 
 def _may_be_there(path: str) -> bool:
-    """Root without the right to search everybody's directories may not look."""
+    """Root without the right to search other users' directories may not look."""
     try:
         os.stat(path)
     except OSError as error:

@@ -27,7 +27,7 @@ class Wanted:
 
     Attributes:
         places: where.
-        fields: those of a candidate that cost a read of their own and that somebody asks for.
+        fields: those of a candidate that cost a read of their own and that a pattern asks for.
         users: names of user ids.
         changes: some of it can change without anything that is read at each look saying so.
         whole: read command lines to their end.
@@ -165,7 +165,9 @@ def _membership(data: bytes | None, version: int) -> str | None:
 
 def _is_of(line: bytes, version: int) -> bool:
     hierarchy, _, rest = line.partition(b":")
-    controllers = rest.partition(b":")[0]
+    controllers, _, path = rest.partition(b":")
+    if not path.startswith(b"/"):
+        return False
     if version == 1:
         return b"memory" in controllers.split(b",")
     return hierarchy == b"0" and not controllers
@@ -179,7 +181,7 @@ def program_of(directory: str) -> tuple[str | None, bool]:
     try:
         path = os.readlink(f"{directory}/exe")
     except OSError as error:
-        # A kernel thread has none, and who has given up all its memory has none any more.
+        # A kernel thread has none, and a process that has released its memory has none any more.
         return None, error.errno in GONE
     return path.removesuffix(_DELETED), True
 

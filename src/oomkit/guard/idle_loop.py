@@ -26,7 +26,7 @@ what it touches is near, and it costs as much as a hundred looks.
 BLIND_LOOKS = 29
 """The same where the kernel's log can't be read, and its kills are only counted."""
 TOLD_LOOKS = 5
-"""The same where a status file or a recording tells somebody how things are."""
+"""The same where a status file or a recording has to be kept up to date."""
 SOONEST_S = 1.0
 """Where the next look is due sooner than this, it is not that calm."""
 _TOTAL_KEY = b"MemTotal:"
@@ -44,8 +44,8 @@ class IdleLoop:
         news: says, as ``poll.poll`` does, whether the kernel's log wants a whole turn.
         cpus: of the machine; None: unknown.
         longest_s: the longest sleep.
-        looks: so many in a row at most.
-        alive: called after each look; None: nobody wants to hear from us.
+        looks: maximum number in a row.
+        alive: called after each look; None: not called.
 
     Attributes:
         count: how often it looked.
@@ -145,7 +145,7 @@ class IdleLoop:
         return ready
 
     def last(self) -> "tuple[float, float] | None":
-        """When a look last found all well, and memory and free swap then; each is told once."""
+        """When a look last found all well, and memory and free swap then; each is returned once."""
         if self._last is None:
             return None
         (t_s, meminfo), self._last = self._last, None

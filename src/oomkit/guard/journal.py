@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 """Of the records; a change that would mislead a reader of the old ones gets a new number."""
 KEPT = 4
-"""So many full files are kept, each a chance more for whoever takes them into the history."""
+"""Number of full files that are kept until they are imported into the history."""
 MODE = 0o640
 _FLAGS = os.O_RDWR | os.O_APPEND
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -71,7 +71,7 @@ class Journal:
         self.written = 0
         self.lost = 0
         self.rotations = 0
-        self._untold = 0
+        self._unreported = 0
         self._max_bytes = max_bytes
         self._backlog_bytes = backlog_bytes
         self._deferred = deferred
@@ -122,8 +122,8 @@ class Journal:
             while self._fd >= 0 and self._waiting:
                 if not self._write_first():
                     return False
-                if self._untold and not self._waiting:
-                    self._tell_loss()
+                if self._unreported and not self._waiting:
+                    self._report_loss()
             if self._fd >= 0 and self._size > self._max_bytes:
                 self._rotate()
             return not self._waiting
@@ -137,7 +137,7 @@ class Journal:
                 self.fault = _said(error)
 
     def reopen(self) -> None:
-        """Open the file anew at the next flush, for whoever moved it away (logrotate)."""
+        """Open the file again at the next flush, after logrotate moved it away."""
         self._reopen = True
         if not self._deferred:
             self.flush()
@@ -155,7 +155,7 @@ class Journal:
             while self._waiting_bytes > self._backlog_bytes and len(self._waiting) > 2:
                 self._waiting_bytes -= len(self._waiting.pop(1))
                 self.lost += 1
-                self._untold += 1
+                self._unreported += 1
 
     def _write_first(self) -> bool:
         with self._lock:
@@ -179,8 +179,8 @@ class Journal:
         self.fault = None
         return True
 
-    def _tell_loss(self) -> None:
-        count, self._untold = self._untold, 0
+    def _report_loss(self) -> None:
+        count, self._unreported = self._unreported, 0
         self._keep(
             encode(
                 {

@@ -50,7 +50,7 @@ class KernelFile:
         """Try again where it could not be read."""
         if self.fd < 0:
             try:
-                # A FIFO that somebody put there must not be waited for.
+                # A FIFO put there must not be waited for.
                 self.fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             except OSError:
                 self.fd = -1

@@ -27,7 +27,7 @@ SEEN_MODE = 0o600
 FEW_FILES = 64
 """With fewer allowed, none is kept open that can be opened each time."""
 GRACE_S = 2.0
-"""The kernel counts a kill a moment before its log tells of it."""
+"""The kernel counts a kill a moment before it logs it."""
 _KMSG_BYTES = 8192
 _BEGIN = b"invoked oom-killer"
 _KILLED = b"Killed process "
@@ -37,7 +37,7 @@ _ALWAYS = (b"oom-kill:", b"ut of memory", b"oom_reaper")
 _KILLS_A_LOOK = 4
 """The rest of a log full of reports is read later, so that it need not all be in memory."""
 _MAX_AGE_US = 10_000_000
-"""A report whose kill line does not come within so long is given up."""
+"""Seconds after which a report without its kill line is given up."""
 
 
 class KernelKills:
@@ -60,19 +60,19 @@ class KernelKills:
         """Open everything, and read past what is known.
 
         Args:
-            kmsg: the kernel's log. Read from its start, so that kills made while nobody
+            kmsg: the kernel's log. Read from its start, so that kills made while nothing
                 looked are found.
             vmstat: the counter.
             cgroups: directory of the memory cgroups, and the name of the file in each that has
                 a line ``oom_kill N``: ``memory.events.local`` (v2), ``memory.oom_control`` (v1).
-            seen: a file that keeps the place in the log up to which kills were told, so that
-                another one that is started later does not tell them again; None: nothing is
-                kept, and all that the log still holds is told.
+            seen: a file that keeps the place in the log up to which kills were reported, so that
+                another one that is started later does not report them again; None: nothing is
+                kept, and all that the log still holds is reported.
         """
         self.missing: list[str] = []
         self._seen = seen
         self._boot = read_boot_id()
-        self.kmsg_seq = self._told_seq()
+        self.kmsg_seq = self._reported_seq()
         self._cgroups = cgroups
         self._report: list[bytes] = []
         self._report_bytes = 0
@@ -112,7 +112,7 @@ class KernelKills:
         if counted is not None and self._counted is not None:
             self._unseen += max(0, counted - self._counted) - seen
         if not self._caught_up:
-            # The log told of older kills as well, so it can't be compared with the counter.
+            # The log holds older kills as well, so it can't be compared with the counter.
             self._unseen = 0
             self._caught_up = self.kmsg_fd < 0 or seen < _KILLS_A_LOOK
         self._counted = counted
@@ -122,7 +122,7 @@ class KernelKills:
         elif self._unseen_since_s is None:
             self._unseen_since_s = mono_s
         if self._unseen and (final or mono_s - (self._unseen_since_s or mono_s) >= GRACE_S):
-            found.append(_stamped(self._untold(), None, since_s, mono_s, wall_s))
+            found.append(_stamped(self._unreported(), None, since_s, mono_s, wall_s))
         elif seen:
             self._by_cgroup = self._walk()
         if seen:
@@ -141,8 +141,8 @@ class KernelKills:
                 os.close(fd)
         self.kmsg_fd = self._vmstat_fd = -1
 
-    def _told_seq(self) -> int:
-        """The place in this boot's log up to which kills were told before."""
+    def _reported_seq(self) -> int:
+        """The place in this boot's log up to which kills were reported before."""
         if self._seen is None:
             return -1
         try:
@@ -174,7 +174,7 @@ class KernelKills:
         except OSError as error:
             self.missing.append(f"the place in the kernel's log: {error.strerror}")
 
-    def _untold(self) -> CountedKillsRecord:
+    def _unreported(self) -> CountedKillsRecord:
         """Kills that only the counter shows, and the cgroups that lost processes."""
         before, self._by_cgroup = self._by_cgroup, self._walk()
         grown = {p: n - before.get(p, 0) for p, n in self._by_cgroup.items()}

@@ -1,4 +1,4 @@
-"""Sending the signals that a policy decided on, and seeing who died of them."""
+"""Sends the signals that a policy decided on, and notes which victims exited."""
 
 import os
 import select
@@ -60,16 +60,16 @@ class Sent:
 
 
 class Killer:
-    """Holds those who are to die, each by a pidfd.
+    """Holds victims, each by a pidfd.
 
     Args:
         places: where processes and cgroups are.
         own_pids: never signalled, whatever a policy says.
         recheck: looks at each process again before it is signalled; :meth:`obey` changes it.
-        reaper: helps the dying along; None: nobody does.
+        reaper: speeds up exiting victims; None: nothing does.
         make_room: called when no file can be opened, to close some that can be spared.
         clock: the monotonic one.
-        ample: whether so many files more can be opened for certain; None: it has to be tried.
+        ample: whether that many more files can be opened for certain; None: it has to be tried.
     """
 
     __slots__ = (
@@ -176,7 +176,7 @@ class Killer:
 
         Args:
             keys: the processes; what is not there any more is passed over.
-            keep: those for whom there are descriptors are held from then on; else only those
+            keep: victims for which there are descriptors are held from then on; else only those
                 that were before.
         """
         keys = tuple(keys)
@@ -280,12 +280,12 @@ class Killer:
     def sweep(self, path: str, keys: "Iterable[Key]", since_ticks: int) -> int:
         """Kill what was forked into a cgroup while its members were being killed.
 
-        Each is held and looked at by itself; ``cgroup.kill`` would take whoever came in from
+        Each is held and looked at by itself; ``cgroup.kill`` would also kill what was moved in from
         elsewhere between the look and the kill.
 
         Args:
             path: the cgroup.
-            keys: those who were meant.
+            keys: pid and start time of the intended victims.
             since_ticks: ticks since boot at which they were all that was in it.
 
         Returns:
@@ -344,7 +344,7 @@ class Killer:
         return ended
 
     def fds(self) -> list[int]:
-        """Descriptors that poll as readable when somebody ends."""
+        """Descriptors that poll as readable when a victim exits."""
         return [held.fd for held in self._held.values()]
 
     def let_go(self, key: Key) -> None:

@@ -63,7 +63,7 @@ def places_here(drill: str | None = None) -> Places:
 
 
 def own_argv(module: str, *arguments: str) -> tuple[str, ...]:
-    """The command that runs a module of ours, and code of nobody else.
+    """The command that runs a module of ours, and no code of others.
 
     Isolated (``-I``), so that neither the current directory nor ``PYTHONPATH`` and its like say
     what is imported. Where this program and its library were found is looked at last.
@@ -108,6 +108,11 @@ def missing_here(policy: Policy, settings: Settings) -> tuple[str, ...]:
     Raises:
         LaunchError: not even the size of memory can be read.
     """
+    if policy.how.evict or "over_request" in settings.plan.rankings():
+        raise LaunchError(
+            f'policy {policy.name}: how.evict and by = "over_request" are for what manages its '
+            "victims and knows what they requested, as the kubelet does; oomkit run plays it"
+        )
     sensors = Sensors(settings.plan, settings)
     fields = sensors.fields
     try:
@@ -131,16 +136,21 @@ def missing_here(policy: Policy, settings: Settings) -> tuple[str, ...]:
         )
     if os.geteuid() == 0 and "exe" in fields and not _has_capability(_CAP_SYS_PTRACE):
         found.append(
-            "the programs of others can't be seen (no CAP_SYS_PTRACE), so whoever a never by exe "
-            "could mean is spared"
+            "the programs of others can't be seen (no CAP_SYS_PTRACE), so a never by exe spares "
+            "every process that it could match"
         )
     if os.geteuid() != 0:
         found.append("not root: only processes of this user can be signalled")
     return tuple(found)
 
 
-def start_exporter(listen: str, status: str) -> int:
+def start_exporter(listen: str, status: str, journal: str) -> int:
     """Start the process that serves metrics; it ends with us.
+
+    Args:
+        listen: where.
+        status: the daemon's status file.
+        journal: its journal, of which kills are counted; empty: none is kept.
 
     Raises:
         LaunchError: the address can't be used, or prometheus-client is not installed.
@@ -155,7 +165,8 @@ def start_exporter(listen: str, status: str) -> int:
     # It gets the socket that is open already, so that nothing can come in between.
     fd, inheritable = listener.fileno(), True
     os.set_inheritable(fd, inheritable)
-    argv = own_argv("oomkit.guard.exporter", listen, "--status", status)
+    argv = own_argv("oomkit.history.exporter", listen, "--status", status)
+    argv += ("--journal", journal) if journal else ()
     argv += ("--parent", str(os.getpid()), "--fd", str(fd))
     with listener:
         return os.posix_spawn(argv[0], argv, clean_environ(), setsigmask=())

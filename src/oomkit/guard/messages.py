@@ -1,4 +1,4 @@
-"""What the daemon says on stderr, without ever waiting for whoever reads it."""
+"""Log lines on stderr; never waits for their reader."""
 
 import errno
 import os
@@ -84,7 +84,7 @@ class MessageWriter:
                 except BlockingIOError:
                     return
                 except OSError:
-                    self._drop()  # nobody is there to read it
+                    self._drop()  # it has no reader
                     return
                 with self._lock:
                     rest = self._waiting[0][sent:]
@@ -92,7 +92,7 @@ class MessageWriter:
                     if self._lost and not self._waiting:
                         count, self._lost = self._lost, 0
                         self._waiting.append(
-                            self._made(WARNING, f"{count} lines are lost, as nobody read them")
+                            self._made(WARNING, f"{count} lines are lost: stderr was not read")
                         )
         finally:
             self._flushing.release()
@@ -116,7 +116,7 @@ class MessageWriter:
     def _find_way(self) -> None:
         """Find a way to write that does not wait, and changes nothing for others.
 
-        The flag ``O_NONBLOCK`` belongs to whoever shares our stderr as well, so a pipe or a
+        The flag ``O_NONBLOCK`` is shared by every process with the same stderr, so a pipe or a
         terminal is opened once more; a socket takes the flag with each message.
         """
         try:
@@ -138,7 +138,7 @@ class MessageWriter:
                 self._write = self._opened_anew
 
     def _opened_anew(self, line: bytes) -> int:
-        # Not kept open: a reader is to see the end when everybody else has closed it.
+        # Not kept open: a reader is to see the end when all others have closed it.
         try:
             fd = os.open(f"/proc/self/fd/{self._fd}", _NONBLOCKING)
         except OSError as error:
@@ -155,16 +155,16 @@ class MessageWriter:
 
 
 _ALSO = 2
-"""So many of those who would have been next are named."""
+"""Number of further candidates that are named."""
 
 _OF = {"namesakes": "name"}
 
 _OUTCOMES = {
-    "gone": "was gone before it could be signalled",
+    "gone": "exited before it could be signalled",
     "refused": "could not be signalled",
     "protected": "is protected by now, and was left alone",
     "spared": "memory recovered; waiting without escalation",
-    "survived": "did not die within a minute",
+    "survived": "did not exit within a minute",
 }
 
 
@@ -174,7 +174,7 @@ def evidence(state: "State") -> str:
 
 
 def acted(act: "Act", *, dry_run: bool) -> str:
-    """Who was chosen, why now, and ahead of whom."""
+    """The victim, the reason, and the next candidates."""
     choice = act.choice
     one = choice.candidate
     who = f"{one.comm}[{one.pid}]"

@@ -23,7 +23,7 @@ class PendingKills:
     """The acts that have begun and are not recorded yet.
 
     They are written before the first signal. A guard that is started after another was killed
-    in the middle finds them: whom it must wait for, and what has to be recorded.
+    in the middle finds them: which victims it waits for, and what has to be recorded.
 
     Attributes:
         fault: why nothing can be kept; empty when all is well.
@@ -86,7 +86,7 @@ class PendingKills:
             return
         body = self._body(acts)
         if len(body) > _BYTES - _HEAD:
-            # Whom to wait for matters more than whom they were chosen from.
+            # The victims matter more than the candidates they were chosen from.
             body = self._body([{**a, "record": {**a["record"], "candidates": []}} for a in acts])
         if len(body) > _BYTES - _HEAD:
             self.fault = f"{len(acts)} acts are under way, more than can be kept"

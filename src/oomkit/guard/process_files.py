@@ -152,7 +152,7 @@ class ProcessFiles:
             or is_over(fields)
             or (bool(flags & PF_EXITING) and int(fields[17]) <= 1),
         )
-        # Where code and stack begin moves with every exec, if only somebody may see it.
+        # Where code and stack begin moves with every exec, if it may be read.
         program = (candidate.comm, *fields[23:26:2])
         if self._identity is None or program != self._program:
             self._identity = self._identified(self._living(), wanted)

@@ -15,10 +15,10 @@ _LEAST_SLICE = 32
 
 
 class ProcessSizes:
-    """Who is there and how large, from ``statm``, the cheapest file that tells it.
+    """Which processes there are and how large, from ``statm``, the cheapest file that shows it.
 
     A process seen for the first time is read at once, the others in turn, all of them within
-    two seconds. What a process holds in swap ``statm`` does not tell; it can't be more than its
+    two seconds. What a process holds in swap is not in ``statm``; it can't be more than its
     writable private memory that is not resident, nor more than all swap that is used, so that is
     taken until :meth:`correct` says better. So a size is never too small when it is read.
 
@@ -26,7 +26,7 @@ class ProcessSizes:
         kb: process (its name in ``/proc``) to size: resident anonymous memory and swap.
         shared_kb: of those with at least ``least_shared_kb``: resident pages of files and shared
             memory.
-        least_shared_kb: set by whoever wants to know.
+        least_shared_kb: set by the caller that needs it.
         listed: how often all processes were listed.
         read: how many files were read.
     """
@@ -37,7 +37,7 @@ class ProcessSizes:
     )  # fmt: skip
 
     def __init__(self, proc: str) -> None:
-        """Begin with nobody.
+        """Begin with no process.
 
         Raises:
             OSError: there is no proc file system.
@@ -56,13 +56,13 @@ class ProcessSizes:
         self._queue: list[str] = []
         self.listed = self.read = 0
 
-    def look(self, swap_used_kb: int, elapsed_s: float, *, everybody: bool = False) -> None:
-        """List who is there, read who is new, and of the others those whose turn it is.
+    def look(self, swap_used_kb: int, elapsed_s: float, *, full: bool = False) -> None:
+        """List the processes, read new ones, and of the others those whose turn it is.
 
         Args:
             swap_used_kb: how much swap is used in all.
             elapsed_s: time since the last look.
-            everybody: read all.
+            full: read all.
         """
         names = {
             name for name in os.listdir(self._fd if self._fd >= 0 else self._proc) if name[0] <= "9"
@@ -74,7 +74,7 @@ class ProcessSizes:
             self._swap_kb.pop(name, None)
             self.shared_kb.pop(name, None)
         new = names - known
-        if everybody:
+        if full:
             self._queue.clear()
             self._measure(names, swap_used_kb)
             return
@@ -107,7 +107,7 @@ class ProcessSizes:
         return sorted(kb, key=kb.__getitem__, reverse=True)[:count]
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Begin again."""
         self.kb.clear()
         self._swap_kb.clear()
         self.shared_kb.clear()
@@ -144,21 +144,25 @@ class ProcessSizes:
                 continue
             if fields[0] == b"0" and sizes.get(name) != 0:
                 fields = _without_leader(f"{proc}/{name}") or fields
-            shared_kb = int(fields[2]) * _PAGE_KB
-            anon_kb = int(fields[1]) * _PAGE_KB - shared_kb
-            if shared_kb >= least_kb:
-                shared[name] = shared_kb
-            elif name in shared:
-                del shared[name]
-            swap = swaps.get(name)
-            if swap is not None:
-                # What is not resident any more may be in swap by now.
-                sizes[name] = swap[0] + max(anon_kb, swap[1])
-            elif swap_used_kb:
-                hidden_kb = int(fields[5]) * _PAGE_KB - anon_kb
-                sizes[name] = anon_kb + max(0, min(hidden_kb, swap_used_kb))
-            else:
-                sizes[name] = anon_kb
+            try:
+                shared_kb = int(fields[2]) * _PAGE_KB
+                anon_kb = int(fields[1]) * _PAGE_KB - shared_kb
+                if shared_kb >= least_kb:
+                    shared[name] = shared_kb
+                elif name in shared:
+                    del shared[name]
+                swap = swaps.get(name)
+                if swap is not None:
+                    # What is not resident any more may be in swap by now.
+                    sizes[name] = swap[0] + max(anon_kb, swap[1])
+                elif swap_used_kb:
+                    hidden_kb = int(fields[5]) * _PAGE_KB - anon_kb
+                    sizes[name] = anon_kb + max(0, min(hidden_kb, swap_used_kb))
+                else:
+                    sizes[name] = anon_kb
+            except ValueError:  # something else stands there in the kernel's place
+                sizes.pop(name, None)
+                swaps.pop(name, None)
 
 
 _UNKNOWN = [b"1", b"1", b"0", b"0", b"0", b"1"]

@@ -1,4 +1,4 @@
-"""A thread that helps the dying along, who may be too slow by themselves."""
+"""Thread that speeds up exiting victims (nice, process_mrelease)."""
 
 import os
 from _thread import allocate_lock, start_new_thread

@@ -20,10 +20,10 @@ class Recheck:
 
     Between a ranking and a signal a process can run another program, become another user, move
     to another cgroup, have its adjustment changed; and the policy can be another one. So
-    everything that protects is read anew for each signal, whoever sends it and why.
+    everything that protects is read again before each signal.
 
     Args:
-        chooser: of the policy that is in force; it knows who is never chosen.
+        chooser: of the policy that is in force; it knows which processes are never chosen.
         places: where processes and cgroups are.
         fields: what the policy's patterns are about.
         users: names of user ids.
@@ -50,7 +50,7 @@ class Recheck:
         """Why a process must not be signalled; empty where it may.
 
         Call it with a pidfd of the process held, and that it is the one that was meant compared.
-        One that is gone is not refused: its pidfd says so to whoever signals it.
+        One that has exited is not refused: signalling its pidfd shows that.
 
         Raises:
             OSError: too many files are open, or ``/proc`` can't be read.

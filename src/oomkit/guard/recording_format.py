@@ -63,7 +63,7 @@ TEXT_PART = 100
 TEXT_PARTS = 4
 TASK_TEXTS = ("exe", "cmdline", "user", "cgroup", "unit", "container")
 FIRST = 1
-"""Flag of a TEXT: what was known of its owner before is of somebody else."""
+"""Flag of a TEXT: what was known of its owner before is of another process."""
 PATH = 255
 """Field of a TEXT that is a cgroup's path."""
 
@@ -78,7 +78,7 @@ BOOT_BODY = Struct("<40s64s")
 """The kernel's boot id and release; written whenever a recorder begins."""
 
 MARK_BODY = Struct("<ddIQ16s48s")
-"""Monotonic and wall clock, pid, kB freed, comm, and who did it."""
+"""Monotonic and wall clock, pid, kB freed, comm, and what killed it."""
 KERNEL_KILL, ACT = 1, 2
 """Flags of a MARK: the kernel killed; a policy acted."""
 

@@ -1,4 +1,4 @@
-"""Reading the policy anew, in another process: reading TOML takes more than a small daemon has."""
+"""Reads the policy again, in another process: reading TOML takes more than a small daemon has."""
 
 import marshal
 import os

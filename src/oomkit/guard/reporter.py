@@ -278,7 +278,7 @@ class Reporter:
             self._writer.kick()  # try again
 
     def reopen(self) -> None:
-        """Have the journal opened anew, for logrotate."""
+        """Have the journal opened again, for logrotate."""
         if self._journal is not None:
             self._journal.reopen()
             self._writer.kick()

@@ -12,9 +12,9 @@ LIMIT = 18
 LEAST = 6
 """For one process looked at closely (five at a time) while another is held by its pidfd."""
 AMPLE = 1024
-"""Where so many files can be open, what is lent would never be missed."""
+"""With this many files allowed, what is lent is never missed."""
 _NEEDED = 512
-"""More than the daemon opens, but for those whom it holds."""
+"""More than the daemon opens, victims aside."""
 _PATH = "/dev/null"
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC
 
@@ -46,7 +46,7 @@ class Reserve:
         return len(self._fds)
 
     def ample(self, count: int = 0) -> bool:
-        """Whether so many more can be opened for certain, beside all that is opened otherwise."""
+        """Whether that many more can be opened for certain, beside all that is opened otherwise."""
         if self._bounded:
             return False
         limit = os.sysconf("SC_OPEN_MAX")

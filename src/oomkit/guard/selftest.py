@@ -34,7 +34,7 @@ def fault(proc: str = "/proc") -> str:
             poller = select.poll()
             poller.register(held.fd, select.POLLIN)
             if not poller.poll(_PATIENCE_MS):
-                return "a process that was sent SIGKILL did not die"
+                return "a process that was sent SIGKILL did not exit"
         finally:
             held.close()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What the daemon looks at for one policy: the machine, the processes, who belongs to whom."""
+"""What the daemon reads for one policy: the machine, the processes, what belongs together."""
 
 import os
 import re
@@ -32,6 +32,7 @@ class Sources:
         places: where it is.
         patterns: patterns of the cgroups that are watched.
         counters: refaults, swap-ins and scanned pages are asked for, which cost most to read.
+        working_set: the working set is asked for.
 
     Attributes:
         meminfo: what ``meminfo`` said when last read.
@@ -42,7 +43,7 @@ class Sources:
     __slots__ = (
         "_arc", "_counters", "_groups", "_meminfo", "_places", "_psi", "_saw_pressure",
         "_sees_pressure", "_shmem_kb",
-        "_vmstat", "_zram", "meminfo", "news_fd",
+        "_vmstat", "_working_set", "_zram", "meminfo", "news_fd",
     )  # fmt: skip
 
     def __init__(
@@ -51,9 +52,11 @@ class Sources:
         patterns: "Iterable[re.Pattern[str]]" = (),
         *,
         counters: bool = True,
+        working_set: bool = False,
     ) -> None:
         self._places = places
         self._counters = counters
+        self._working_set = working_set
         self._shmem_kb = 0
         self.meminfo = b""
         drill = places.signals != places.proc
@@ -71,7 +74,7 @@ class Sources:
         self._psi = KernelFile(f"{places.signals}/pressure/memory", replaced=drill)
         self._arc = KernelFile(f"{places.proc}/spl/kstat/zfs/arcstats")
         self._zram: dict[str, KernelFile] = {}
-        self._groups = CgroupReader(places, patterns)
+        self._groups = CgroupReader(places, patterns, working_set=working_set)
         self.find()
         self._sees_pressure = self._saw_pressure = self._psi.fd >= 0
 
@@ -150,6 +153,7 @@ class Sources:
             _sum(vmstat, b"\npswpin "),
             _sum(vmstat, b"\npgscan_kswapd ", b"\npgscan_direct "),
             self._groups.read(),
+            _working_set_kb(meminfo) if self._working_set else None,
         )
 
     def close(self) -> None:
@@ -183,6 +187,19 @@ class Sources:
             return 0.0
         size, least = _third(stats, b"\nsize "), _third(stats, b"\nc_min ")
         return max(0, size - least) / 1024
+
+
+def _working_set_kb(meminfo: bytes) -> float:
+    """What the root's working set is: anonymous memory and files, those on the inactive list apart.
+
+    So cAdvisor computes it of the root's ``memory.stat`` (``anon`` + ``file`` - ``inactive_file``),
+    whose counters are those of ``meminfo``. Kernel memory is not in it.
+    """
+    used = sum(
+        number_after(meminfo, key) or 0
+        for key in (b"AnonPages:", b"\nCached:", b"Buffers:", b"SwapCached:")
+    )
+    return max(used - (number_after(meminfo, b"Inactive(file):") or 0), 0)
 
 
 def _sum(data: bytes | None, *keys: bytes) -> int | None:
@@ -219,7 +236,7 @@ class Sensors:
         settings: where to look.
         whole: read command lines to their end.
         root: the cgroup below which the system's manager keeps its units; None: to be looked up.
-        untouchable: pid and start time of processes that are left out; whoever gave it adds some.
+        untouchable: pid and start time of processes that are left out; the caller adds to it.
 
         ample: says whether files can be kept open for the processes that are chosen among; None:
             they are not.
@@ -261,6 +278,11 @@ class Sensors:
             places,
             [re.compile(pattern) for pattern in patterns],
             counters=bool(settings.recording) or _asks_for_counters(plan),
+            working_set=any(
+                one.kind.name == "working_set_left"
+                for rule in plan.rules
+                for one in rule.conditions
+            ),
         )
         self.fields = fields
         self.users = Users(plan.users)

@@ -18,12 +18,12 @@ _TRIES = 4
 class Sharers:
     """Finds them by ``kcmp``, whose order of address spaces lets processes be sorted.
 
-    That order holds for as long as the machine is up. So who was sorted before is put into the
+    That order holds for as long as the machine is up. So what was sorted before is put into the
     same order to begin with, which leaves one comparison for each; nothing else is concluded
     from it.
 
     Attributes:
-        compared: pids of those who were compared with each other when last asked; who of them is
+        compared: pids that were compared with each other when last asked; which of them is
             not marked shares its memory with none of them.
     """
 
@@ -34,9 +34,9 @@ class Sharers:
         self.compared: frozenset[int] = frozenset()
 
     def mark(self, top: "Sequence[Candidate]") -> None:
-        """Give those of the largest who share an address space the same ``mm_id``.
+        """Give those of the largest that share an address space the same ``mm_id``.
 
-        Where ``kcmp`` is refused or not built in nobody is known to share.
+        Where ``kcmp`` is refused or not built in no sharing is known.
         """
         self.compared = frozenset()
         living = [one for one in top if not one.kthread and one.anon_kb + one.swap_kb > 0.0]
@@ -47,7 +47,7 @@ class Sharers:
         for _ in range(_TRIES):
             try:
                 living = _sorted(living)
-            except ProcessLookupError:  # somebody has ended meanwhile
+            except ProcessLookupError:  # one has exited meanwhile
                 living = [one for one in living if _shares(one.tid, one.tid)]
                 continue
             except OSError:
@@ -59,10 +59,10 @@ class Sharers:
 
 
 def _sorted(living: "list[Candidate]") -> "list[Candidate]":
-    """In the kernel's order, and those who share an address space marked.
+    """In the kernel's order, those that share an address space marked.
 
     Raises:
-        ProcessLookupError: somebody has ended.
+        ProcessLookupError: one has exited.
         OSError: ``kcmp`` is refused, or not built in.
     """
     equal = False
@@ -74,7 +74,7 @@ def _sorted(living: "list[Candidate]") -> "list[Candidate]":
         return (0, -1, 1)[found]
 
     ordered = sorted(living, key=cmp_to_key(order))
-    # Whoever shares has been compared with one who does, so as a rule this is all.
+    # A sharer has been compared with another one, so as a rule this is all.
     if equal:
         for before, one in pairwise(ordered):
             if kcmp_memory(before.tid, one.tid) == 0:

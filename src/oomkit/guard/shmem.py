@@ -41,18 +41,19 @@ def mapped_kb(directory: str, segments: str = _SEGMENTS) -> int:
         if b"-" in key.partition(b" ")[0]:
             words = line.split(None, 5)
             name = words[5] if len(words) > 5 else b""
-            counts = words[1][3:4] == b"s" and name.endswith(_DELETED)
+            counts = name.endswith(_DELETED) and words[1][3:4] == b"s"
             if counts and name.startswith(_SYSV):
                 if removed is None:
                     removed = _removed_segments(directory, segments)
                 counts = words[4] in removed  # its number is that of the inode
         elif counts and key in (b"Private_Clean", b"Private_Dirty", b"Swap"):
-            found += int(value.split()[0])
+            number = value.partition(b"kB")[0].strip()
+            found += int(number) if number.isdigit() else 0
     return found
 
 
 def _removed_segments(directory: str, segments: str) -> set[bytes]:
-    """Numbers of those segments that go when nobody has them attached any more.
+    """Numbers of those segments that are freed when no process has them attached any more.
 
     Empty for a process of another IPC namespace, whose segments we don't see.
     """

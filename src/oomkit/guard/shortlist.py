@@ -25,7 +25,7 @@ _HOLDS = 1 / 64
 _HOLDERS = 16
 """So many of those are asked how much of it is shared memory."""
 _HOLDERS_READ = 4
-"""Of so many it is read how much of that nobody else maps, which takes long."""
+"""Number of processes for which memory that only they map is read, which takes long."""
 _ROUNDS = 4
 
 
@@ -74,15 +74,15 @@ class Shortlist:
 
     @property
     def t_s(self) -> float:
-        """When everybody was looked at last; the beginning of time while cold."""
+        """When all processes were read last; the beginning of time while cold."""
         return -1e9 if self._t_s is None else self._t_s
 
     def look(self, reading: "Reading", growth: "Growth", *, keep: bool = True) -> "list[Candidate]":
-        """Look at everybody, and at the largest closely; returns those, as :attr:`top`.
+        """Read all processes, and the largest closely; returns those, as :attr:`top`.
 
         Args:
             reading: this moment.
-            growth: what tells how much each has grown.
+            growth: knows how much each has grown.
             keep: keep files open that were not before; else no more than one process's at a time.
         """
         self._keep = keep
@@ -93,15 +93,15 @@ class Shortlist:
         before = dict(self._sizes.kb)
         swap_used_kb = int(reading.swap_total_kb - reading.swap_free_kb)
         try:
-            self._sizes.look(swap_used_kb, elapsed_s, everybody=first)
+            self._sizes.look(swap_used_kb, elapsed_s, full=first)
         except OSError as error:
             if error.errno not in NO_FILES:
                 raise
             self.shed()
-            self._sizes.look(swap_used_kb, elapsed_s, everybody=first)
+            self._sizes.look(swap_used_kb, elapsed_s, full=first)
         self._look_at_largest(before)
         if not first and self._others_grew(reading):
-            self._sizes.look(swap_used_kb, 0.0, everybody=True)
+            self._sizes.look(swap_used_kb, 0.0, full=True)
             self._look_at_largest(before)
             self._hidden_kb = self._held_by_others(reading)
         elif first:
@@ -125,8 +125,8 @@ class Shortlist:
         """Candidates of others than the largest, read for this once.
 
         Args:
-            pids: whom; those that are at hand already are passed over.
-            most: no more than so many.
+            pids: which; those in the list already are passed over.
+            most: maximum number.
         """
         at_hand = {one.pid for one in self.top}
         found: list[Candidate] = []
@@ -159,7 +159,7 @@ class Shortlist:
     def add_holders(self) -> "list[Candidate]":
         """Give shared memory that dies with one process to it; returns those, also of the small.
 
-        Those who hold little else are added to :attr:`top`.
+        Processes that hold little else are added to :attr:`top`.
         """
         sizes, at_hand = self._sizes, {one.pid: one for one in self.top}
         names = sorted(sizes.shared_kb, key=sizes.shared_kb.__getitem__, reverse=True)
@@ -192,7 +192,7 @@ class Shortlist:
         return 0.0 if one.age_s < self._t_s - noted_s else float(noted.get(name, 0.0))
 
     def drop(self, pid: int) -> None:
-        """Forget what is known of a process, so that the next look reads it anew."""
+        """Forget what is known of a process, so that the next look reads it again."""
         kept = self._watched.pop(str(pid), None)
         if kept is not None:
             kept.close()
@@ -279,7 +279,7 @@ class Shortlist:
 
     @property
     def _open(self) -> int:
-        """Of so many files are kept open."""
+        """Number of processes whose files are kept open."""
         return sum(one.is_open for one in self._watched.values())
 
     def _opened(self, name: str, boot_s: float) -> "ProcessFiles":
@@ -302,7 +302,7 @@ class Shortlist:
             self._watched.pop(name).close()
 
     def _entered(self, candidate: "Candidate", before_kb: int | None) -> None:
-        """Somebody is among the largest now who was small, or not there, when growth began."""
+        """A process is among the largest now that was small, or not there, when growth began."""
         if before_kb is not None:
             for sizes in self._noted:
                 sizes.setdefault((candidate.pid, candidate.start_time), float(before_kb))
@@ -313,7 +313,7 @@ class Shortlist:
         return reading.anon_kb + swap_used_kb - sum(c.anon_kb + c.swap_kb for c in self.top)
 
     def _others_grew(self, reading: "Reading") -> bool:
-        """Somebody who is not among the largest took so much that they may be by now."""
+        """A process outside the largest took so much that it may be among them by now."""
         others_kb = self._held_by_others(reading)
         if others_kb < self._hidden_kb:
             self._hidden_kb = others_kb

@@ -30,7 +30,7 @@ def strip_imports() -> None:
         code = whole(loader, name)
         return None if code is None else stripped(code)
 
-    _loaders.SourceFileLoader.get_code = get_code  # type: ignore[assignment,method-assign]  # on purpose
+    _loaders.SourceFileLoader.get_code = get_code  # type: ignore[assignment,method-assign]  # replaced
 
 
 def stripped(code: "CodeType") -> "CodeType":

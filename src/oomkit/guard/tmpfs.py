@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from oomkit.policy.engine.candidate import Candidate
 
 CONSIDERED = 4
-"""So many of those who wrote most are looked at closely."""
+"""Number of the largest writers that are looked at closely."""
 LEAST_SHARE = 8
-"""Who wrote less than this part of what tmpfs grew by is nobody to look at."""
+"""Writers of less than this share of tmpfs growth are ignored."""
 MOST_FILES = 256
 """Open files of a process that are looked at."""
 
@@ -28,7 +28,7 @@ class WriteCounters:
 
     Args:
         proc: the proc file system. Its ``PID/io`` need CONFIG_TASK_IO_ACCOUNTING and the right to
-            trace; whoever can't be read is not known to have written.
+            trace; a process that can't be read is not known to have written.
     """
 
     __slots__ = ("_kernel", "_proc")
@@ -38,24 +38,24 @@ class WriteCounters:
         self._kernel = kernel_device()
 
     def now(self) -> dict[int, int]:
-        """Bytes that everybody has written so far, disks left out."""
-        return dict(self._of(self._everybody()))
+        """Bytes that each process has written so far, disks left out."""
+        return dict(self._of(self._all()))
 
     def to_tmpfs(
         self, grown_kb: float, before: dict[int, int], pids: "Iterable[int] | None" = None
     ) -> dict[int, float]:
         """Who wrote to tmpfs since a moment before, and how much, kB.
 
-        Writes to pipes and sockets count as well, so only who has a file of a tmpfs open is taken
-        for a writer, and for no more than came about.
+        Writes to pipes and sockets count as well, so only a process with a file of a tmpfs open is
+        taken for a writer, and for no more than came about.
 
         Args:
             grown_kb: how much shared memory grew since then.
             before: what :meth:`now` said then.
-            pids: who may have been it; None: everybody.
+            pids: the processes in question; None: all.
         """
         found = []
-        for pid, written in self._of(self._everybody() if pids is None else pids):
+        for pid, written in self._of(self._all() if pids is None else pids):
             had = before.get(pid, 0)
             kb = (written - had if written >= had else written) / 1024
             if kb * LEAST_SHARE >= grown_kb:
@@ -67,7 +67,7 @@ class WriteCounters:
             if self._has_open_on_tmpfs(pid)
         }  # fmt: skip
 
-    def _everybody(self) -> "Iterable[int]":
+    def _all(self) -> "Iterable[int]":
         try:
             return [int(name) for name in os.listdir(self._proc) if name.isdigit()]
         except OSError:
@@ -109,9 +109,9 @@ class WriteCounters:
 
 
 _MUCH = 5
-"""So many steps of shared memory are worth a look at who has held it for long."""
+"""Steps of shared memory after which its long-time holders are looked at."""
 _HOLDERS = 16
-"""Of so many of those who wrote most it is looked at how much they hold."""
+"""Number of the largest writers of which it is read how much they hold."""
 
 
 class _Noted:
@@ -148,7 +148,7 @@ class Tmpfs:
 
         Args:
             shmem_kb: Shmem of the machine.
-            step_kb: who holds less in files without a name is nobody to look at.
+            step_kb: processes that hold less in files without a name are ignored.
         """
         written = self._written.now()
         noted = _Noted(shmem_kb, self._walk(), written)
@@ -159,7 +159,7 @@ class Tmpfs:
             self._holders = [pid for pid in most if self.unnamed_kb(pid) >= step_kb]
 
     def held_kb(self) -> dict[int, float]:
-        """What each holds, kB, of those who held much in files without a name when last noted."""
+        """What each process holds, kB, that held much in files without a name when last noted."""
         return {pid: self.unnamed_kb(pid) for pid in self._holders}
 
     def forget(self) -> None:
@@ -170,15 +170,15 @@ class Tmpfs:
     def writers(
         self, shmem_kb: float, step_kb: float, holders: "Sequence[Candidate]" = ()
     ) -> dict[int, float]:
-        """Who filled tmpfs, as far as can be told, and how much each, kB.
+        """The processes that filled tmpfs, as far as is known, and how much each, kB.
 
-        Their cgroup tells, and which of its processes wrote; where none of those is known to have,
-        it is shared out among them. Without cgroups that tell, only who wrote counts.
+        Their cgroup shows it, and which of its processes wrote; where none is known to have
+        written, it is shared out among them. Without such cgroups only writes count.
 
         Args:
             shmem_kb: Shmem of the machine.
-            step_kb: as long as the machine's has not grown by so much, nobody is looked at.
-            holders: processes with shared memory of their own, which nobody else is asked for.
+            step_kb: as long as the machine's has not grown by so much, no process is looked at.
+            holders: processes with shared memory of their own, which is read of no others.
         """
         before = self._older
         if before is None:

@@ -99,7 +99,9 @@ class _Walk:
     """One walk over a hierarchy: the groups worth keeping, and the processes of each path."""
 
     def __init__(self, hierarchy: Hierarchy, page_size: int) -> None:
-        self.read = _read_v1 if hierarchy.version == 1 else _read_v2
+        first = hierarchy.version == 1
+        self.read = _read_v1 if first else _read_v2
+        self.is_limited = _is_limited_v1 if first else _is_limited_v2
         self.page_size = page_size
         self.groups: list[Memcg] = []
         self.pids: dict[str, list[int]] = {}
@@ -107,9 +109,13 @@ class _Walk:
     def visit(self, path: str, directory: str) -> bool:
         """Add the group at ``path`` and those below it; returns whether any of them was added."""
         place = len(self.groups)
-        self.pids[path] = _processes(directory)
+        pids = _processes(directory)
+        leaf = _is_leaf(directory)
+        if leaf and not pids and path != "/" and not self.is_limited(directory, self.page_size):
+            return False  # as most are on a large machine; nothing else of it need be read
+        self.pids[path] = pids
         inside = False
-        for name in _subgroups(directory):
+        for name in () if leaf else _subgroups(directory):
             below = f"{path.rstrip('/')}/{text(os.fsencode(name))}"
             inside |= self.visit(below, f"{directory}/{name}")
         group = self.read(directory, path, self.page_size)
@@ -120,6 +126,14 @@ class _Walk:
         if inside or path == "/" or self.pids[path] or _is_limited(group):
             self.groups.insert(place, group)
             return True
+        return False
+
+
+def _is_leaf(directory: str) -> bool:
+    """Whether there are no groups below; the kernel counts them as links, other systems may not."""
+    try:
+        return os.stat(directory).st_nlink == 2
+    except OSError:
         return False
 
 
@@ -145,12 +159,29 @@ def _processes(directory: str) -> list[int]:
     listed = read_or_none(f"{directory}/cgroup.procs")
     if listed is None:
         listed = read_or_none(f"{directory}/tasks") or b""
-    return [int(pid) for pid in listed.split()]
+    return [int(pid) for pid in listed.split() if pid.isdigit()]
 
 
 def _is_limited(group: Memcg) -> bool:
     limits = (group.limit_pages, group.memsw_limit_pages, group.swap_max_pages, group.high_pages)
     return group.oom_group or group.oom_kill_disable or any(n is not None for n in limits)
+
+
+def _is_limited_v1(directory: str, page_size: int) -> bool:
+    """What :func:`_is_limited` says of a group, by the files that it takes."""
+    control = read_or_none(f"{directory}/memory.oom_control") or b""
+    names = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
+    return b"oom_kill_disable 1" in control or any(
+        _limit(f"{directory}/{name}", page_size) is not None for name in names
+    )
+
+
+def _is_limited_v2(directory: str, page_size: int) -> bool:
+    """What :func:`_is_limited` says of a group, by the files that it takes."""
+    names = ("memory.max", "memory.high", "memory.swap.max")
+    return read_int(f"{directory}/memory.oom.group") == 1 or any(
+        _limit(f"{directory}/{name}", page_size) is not None for name in names
+    )
 
 
 def _read_v1(directory: str, path: str, page_size: int) -> Memcg | None:

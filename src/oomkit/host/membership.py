@@ -12,8 +12,9 @@ def parse_membership(data: bytes, version: int | None) -> str:
     """Return the path in ``/proc/PID/cgroup`` that is for the memory controller; ``/`` if none.
 
     Lines read ``id:controllers:path``; version 2 has id 0 and no controllers. A path may hold
-    colons. ``/..`` in front means "outside of this cgroup namespace", and " (deleted)" at the
-    end that the group was removed while a process was left in it.
+    colons; a line without one is passed over. ``/..`` in front means "outside of this cgroup
+    namespace", and " (deleted)" at the end that the group was removed while a process was left
+    in it.
 
     Args:
         data: the text of the file.
@@ -24,6 +25,8 @@ def parse_membership(data: bytes, version: int | None) -> str:
         hierarchy, _, rest = line.partition(b":")
         controllers, _, path = rest.partition(b":")
         path = path.removesuffix(b" (deleted)")
+        if not path.startswith(b"/"):
+            continue  # of no cgroup
         if b"memory" in controllers.split(b",") and version != 2:
             return text(path)
         if hierarchy == b"0" and not controllers and version != 1:

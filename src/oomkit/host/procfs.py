@@ -98,7 +98,7 @@ def read_or_none(path: str) -> bytes | None:
     """Return a whole small file, or None if it can't be read for whatever reason."""
     try:
         return read_at(path)
-    except OSError:
+    except (OSError, ValueError):  # also a NUL in what was to be a part of the path
         return None
 
 

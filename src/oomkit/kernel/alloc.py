@@ -1,13 +1,12 @@
 """From a request for pages to the OOM killer (mm/page_alloc.c, mm/memcontrol.c)."""
 
-import msgspec
-
 from oomkit.kernel.constraint import constrained_alloc
 from oomkit.kernel.decision import Decision
 from oomkit.kernel.oom_control import OomControl
 from oomkit.kernel.out_of_memory import out_of_memory, pagefault_out_of_memory
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Snapshot
+from oomkit.records import replace
 
 PAGE_ALLOC_COSTLY_ORDER = 3
 """Requests above this order are not worth a process's life."""
@@ -145,7 +144,9 @@ def _charge(snapshot: Snapshot, allocation: Allocation, rules: RuleSet) -> Decis
 
     current = oc.current
     if rules.memcg_reaped_charge and current is not None and current.victim and current.mm_reaped:
-        return stop("the asker is a victim whose memory was reaped: the charge fails", retry=False)
+        return stop(
+            "the allocating task is a victim whose memory was reaped: the charge fails", retry=False
+        )
     if allocation.gfp_noretry:
         return stop("__GFP_NORETRY: the charge fails", retry=False)
     if rules.memcg_costly_order and allocation.order > PAGE_ALLOC_COSTLY_ORDER:
@@ -183,4 +184,4 @@ def _no_kill(
 
 
 def _prefix(decision: Decision, steps: tuple[str, ...]) -> Decision:
-    return msgspec.structs.replace(decision, trace=(*steps, *decision.trace))
+    return replace(decision, trace=(*steps, *decision.trace))

@@ -4,11 +4,10 @@ import difflib
 import re
 from functools import lru_cache
 
-import msgspec
-
 from oomkit.errors import OomkitError
 from oomkit.kernel.oom_control import in_memcg
 from oomkit.kernel.state import Snapshot
+from oomkit.records import Record
 
 ID_CHARS = 12
 """Minimum number of digits of a container's id that people use."""
@@ -27,7 +26,7 @@ makes of a path that was meant for systemd's."""
 _LXC = "lxc.payload."
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True):
+class Place(Record, frozen=True, kw_only=True):
     """What a cgroup belongs to.
 
     Attributes:

@@ -132,7 +132,7 @@ CHANGES: tuple[Change, ...] = (
     Change(
         since="6.19",
         sets={"memcg_hides_exiting": True},
-        what="processes that are exiting are hidden from who walks a cgroup's tasks "
+        what="exiting processes are hidden from walks of a cgroup's tasks "
         "(css_task_iter_advance())",
         meaning="a cgroup's OOM killer no longer waits for a victim that exits: a limit set below "
         "usage kills on until all is free or nothing is left to kill",

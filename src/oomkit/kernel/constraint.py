@@ -3,15 +3,14 @@
 Models mm/oom_kill.c, and ``totalpages`` of mm/memcontrol.c.
 """
 
-import msgspec
-
 from oomkit.kernel.decision import Constraint, Scope
 from oomkit.kernel.oom_control import OomControl
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Memcg, Snapshot, Task
+from oomkit.records import Record
 
 
-class Constrained(msgspec.Struct, frozen=True, kw_only=True):
+class Constrained(Record, frozen=True, kw_only=True):
     """The constraint, the candidates, and the nodes it leaves (None: all)."""
 
     constraint: Constraint

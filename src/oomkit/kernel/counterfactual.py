@@ -2,8 +2,6 @@
 
 from functools import cached_property
 
-import msgspec
-
 from oomkit.kernel.adj import is_disabled
 from oomkit.kernel.alloc import decide
 from oomkit.kernel.cgroup_name import label
@@ -16,6 +14,7 @@ from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.select import name
 from oomkit.kernel.state import Allocation, Snapshot, Task
 from oomkit.kernel.threshold import adj_now, extra_pages, losing_adj, with_adj
+from oomkit.records import replace
 from oomkit.render.quantities import human_pages
 
 
@@ -69,18 +68,17 @@ class _World:
 
     def with_task(self, changed: Task) -> Decision:
         tasks = tuple(changed if t.pid == changed.pid else t for t in self.snapshot.tasks)
-        return self._decide(msgspec.structs.replace(self.snapshot, tasks=tasks))
+        return self._decide(replace(self.snapshot, tasks=tasks))
 
     def with_sysctl(self, **knobs: int) -> Decision:
-        sysctl = msgspec.structs.replace(self.snapshot.sysctl, **knobs)
-        return self._decide(msgspec.structs.replace(self.snapshot, sysctl=sysctl))
+        sysctl = replace(self.snapshot.sysctl, **knobs)
+        return self._decide(replace(self.snapshot, sysctl=sysctl))
 
     def with_oom_group(self, path: str, *, value: bool) -> Decision:
         memcgs = tuple(
-            msgspec.structs.replace(m, oom_group=value) if m.path == path else m
-            for m in self.snapshot.memcgs
+            replace(m, oom_group=value) if m.path == path else m for m in self.snapshot.memcgs
         )
-        return self._decide(msgspec.structs.replace(self.snapshot, memcgs=memcgs))
+        return self._decide(replace(self.snapshot, memcgs=memcgs))
 
     def _decide(self, snapshot: Snapshot) -> Decision:
         return decide(snapshot, self.allocation, self.rules)
@@ -211,7 +209,7 @@ def _other_grows(world: _World) -> Counterfactual | None:
     pages, other = best
     field = "total_vm_pages" if _grows_by_size(world.rules) else "rss_pages"
     now = getattr(other, field)
-    decision = world.with_task(msgspec.structs.replace(other, **{field: now + pages}))
+    decision = world.with_task(replace(other, **{field: now + pages}))
     if not world.is_altered(decision):
         return None
     return Counterfactual(

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-import msgspec
+from oomkit.records import Record
 
 Action = Literal["kill", "would_kill", "panic", "none"]
 """``would_kill`` names a victim and spares it; ``none`` kills no process and says why."""
@@ -17,7 +17,7 @@ Reason = Literal["selected", "child", "allocating_task", "mm_sharer", "oom_group
 """How a victim came to be one."""
 
 
-class Victim(msgspec.Struct, frozen=True, kw_only=True):
+class Victim(Record, frozen=True, kw_only=True):
     """A process that dies by a decision.
 
     Attributes:
@@ -35,7 +35,7 @@ class Victim(msgspec.Struct, frozen=True, kw_only=True):
     reason: Reason
 
 
-class Counterfactual(msgspec.Struct, frozen=True, kw_only=True):
+class Counterfactual(Record, frozen=True, kw_only=True):
     """The smallest single change that would alter a decision.
 
     Attributes:
@@ -57,7 +57,7 @@ class Counterfactual(msgspec.Struct, frozen=True, kw_only=True):
     then: int | None = None
 
 
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
+class Decision(Record, frozen=True, kw_only=True):
     """What the kernel does about one allocation that could not be met.
 
     Attributes:

@@ -3,13 +3,12 @@
 import re
 from collections.abc import Callable
 
-import msgspec
-
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.versions import UnknownKernelError, rules_for
+from oomkit.records import Record
 
 
-class KernelFault(msgspec.Struct, frozen=True, kw_only=True):
+class KernelFault(Record, frozen=True, kw_only=True):
     """One known fault.
 
     Attributes:

@@ -1,16 +1,15 @@
 """``oom_kill_process()``: what dies with, or instead of, the chosen task (mm/oom_kill.c)."""
 
-import msgspec
-
 from oomkit.kernel.adj import is_disabled
 from oomkit.kernel.badness import badness, unkillable
 from oomkit.kernel.decision import Reason, Victim
 from oomkit.kernel.oom_control import OomControl, in_memcg, share_mm
 from oomkit.kernel.select import name
 from oomkit.kernel.state import OOM_SCORE_ADJ_MIN, Memcg, Task
+from oomkit.records import Record, replace
 
 
-class Killing(msgspec.Struct, frozen=True, kw_only=True):
+class Killing(Record, frozen=True, kw_only=True):
     """What became of an attempt to kill.
 
     Attributes:
@@ -64,7 +63,7 @@ def oom_kill_process(oc: OomControl, chosen: Task, reason: Reason = "selected") 
             killing = _oom_kill_task(oc, child, "child")
         else:
             killing = _oom_kill_task(oc, chosen, reason)
-        return msgspec.structs.replace(killing, steps=(step, *killing.steps))
+        return replace(killing, steps=(step, *killing.steps))
     return _oom_kill_task(oc, chosen, reason)
 
 
@@ -108,10 +107,10 @@ def _first_child_or_self(oc: OomControl, chosen: Task, reason: Reason) -> Killin
         steps.extend(killing.steps)
         if killing.done:
             first = f"oom_kill_process: {name(child)}, a child of {name(chosen)}, goes first"
-            return msgspec.structs.replace(killing, steps=(first, *steps))
+            return replace(killing, steps=(first, *steps))
     killing = _oom_kill_task(oc, chosen, reason)
     steps.extend(killing.steps)
-    return msgspec.structs.replace(killing, steps=tuple(steps))
+    return replace(killing, steps=tuple(steps))
 
 
 def _last_worst_child_or_self(oc: OomControl, chosen: Task, reason: Reason) -> Killing:
@@ -132,9 +131,9 @@ def _last_worst_child_or_self(oc: OomControl, chosen: Task, reason: Reason) -> K
         first = f"oom_kill_process: {name(worst)}, the worst child of {name(chosen)}, goes first"
         steps = (first, *killing.steps)
         if killing.done:
-            return msgspec.structs.replace(killing, steps=steps)
+            return replace(killing, steps=steps)
     killing = _oom_kill_task(oc, chosen, reason)
-    return msgspec.structs.replace(killing, steps=(*steps, *killing.steps))
+    return replace(killing, steps=(*steps, *killing.steps))
 
 
 def _worst_child(oc: OomControl, chosen: Task) -> tuple[Task | None, str]:

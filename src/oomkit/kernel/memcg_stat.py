@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-import msgspec
+from oomkit.records import Record
 
 AMOUNTS = (
     "anon", "file", "kernel", "kernel_stack", "pagetables", "sec_pagetables", "percpu", "sock",
@@ -18,7 +18,7 @@ COUNTS = ("workingset_refault_anon", "workingset_refault_file", "pgmajfault")
 KEPT = frozenset((*AMOUNTS, *COUNTS))
 
 
-class Pressures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Pressures(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``memory.pressure`` of a cgroup, as far as a table shows it.
 
     Attributes:
@@ -32,7 +32,7 @@ class Pressures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     full_total_us: int = 0
 
 
-class Tmpfs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Tmpfs(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A file system in memory that processes of a cgroup see.
 
     Attributes:
@@ -46,7 +46,7 @@ class Tmpfs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     shared: bool = False
 
 
-class MemcgStat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class MemcgStat(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a memory cgroup and all below it are charged for.
 
     Attributes:

@@ -2,7 +2,7 @@
 
 import re
 
-import msgspec
+from oomkit.records import Record
 
 MAX_CHARS = 253
 """Longer names are cut; the longest that Kubernetes allows (a DNS subdomain)."""
@@ -21,7 +21,7 @@ _APP_SERVICE = re.compile(r"(?:^|/)app-(?:([^/@-]+)-)?([^/@-]+)(?:@[^/]*)?\.serv
 _SNAP = re.compile(r"(?:^|/)snap\.([^/]+?)[.-][0-9a-f]{8}(?:-?[0-9a-f]{4,12})*\.scope(?:/|$)")
 
 
-class Names(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Names(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The names of what a cgroup belongs to; None where it belongs to no such thing, or where what
     lies on the machine does not say.
 
@@ -69,7 +69,7 @@ class Names(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def cut(name: object) -> str | None:
-    """A name from a file of somebody else: text of a bearable length, or None."""
+    """A name from a file of others: text of limited length, or None."""
     return name[:MAX_CHARS] if isinstance(name, str) and name else None
 
 

@@ -1,7 +1,5 @@
 """``out_of_memory()`` and its kin: what is done once no page can be found (mm/oom_kill.c)."""
 
-import msgspec
-
 from oomkit.kernel.adj import is_disabled
 from oomkit.kernel.badness import out_of_reach
 from oomkit.kernel.constraint import Constrained, constrained_control
@@ -16,6 +14,7 @@ from oomkit.kernel.oom_control import OomControl
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.select import name, select_bad_process
 from oomkit.kernel.state import Allocation, Snapshot, Task
+from oomkit.records import replace
 
 _ALLOCATING = "Out of memory (oom_kill_allocating_task)"
 
@@ -47,7 +46,7 @@ class _Flow:
             total_pages=self.oc.total_pages,
             trace=tuple(self.trace),
         )
-        return msgspec.structs.replace(decision, **fields)
+        return replace(decision, **fields)
 
     def panic(self, function: str, text: str) -> Decision:
         self.step(function, f"panic: {text}")

@@ -1,16 +1,15 @@
 """Overcommit: whether a task may have address space (mm/mmap.c, mm/util.c)."""
 
-import msgspec
-
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Memory, Sysctl, Task
+from oomkit.records import Record
 
 OVERCOMMIT_GUESS = 0
 OVERCOMMIT_ALWAYS = 1
 OVERCOMMIT_NEVER = 2
 
 
-class Commit(msgspec.Struct, frozen=True, kw_only=True):
+class Commit(Record, frozen=True, kw_only=True):
     """The answer to a request for address space.
 
     Attributes:

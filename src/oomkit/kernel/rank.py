@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable
 
-import msgspec
-
 from oomkit.kernel.badness import badness, oom_score, score_control, unkillable
 from oomkit.kernel.constraint import control_for
 from oomkit.kernel.decision import Decision
@@ -11,9 +9,10 @@ from oomkit.kernel.oom_control import OomControl, in_memcg
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Snapshot, Task
 from oomkit.kernel.versions import rules_for
+from oomkit.records import Record
 
 
-class Ranked(msgspec.Struct, frozen=True, kw_only=True):
+class Ranked(Record, frozen=True, kw_only=True):
     """One task's place.
 
     Attributes:
@@ -97,8 +96,8 @@ def near_equals(
 ) -> tuple[Task, ...]:
     """Tasks whose badness is less than one point of ``oom_score_adj`` away from ``points``.
 
-    Such a point, a thousandth of the memory in question, is the finest an administrator can tell
-    the kernel (``oom_badness()``, mm/oom_kill.c, from 2.6.36 on); before that only exact equals.
+    Such a point, a thousandth of the memory in question, is the finest step that can be
+    set (``oom_badness()``, mm/oom_kill.c, from 2.6.36 on); before that only exact equals.
     """
     oc = control_for(snapshot, allocation, rules)
     point = {"pages": (oc.total_pages or 0) // 1000, "permille": 1, "classic": 0}[rules.badness]

@@ -7,10 +7,10 @@ texts follow one another (log formats) a value is named for the version that bro
 
 from typing import Any, Literal
 
-import msgspec
+from oomkit.records import Record
 
 
-class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
+class RuleSet(Record, frozen=True, kw_only=True):
     """The rules of one range of kernel versions. Defaults are those of 2.6.11.
 
     Attributes:
@@ -260,7 +260,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
     log_protection: bool = False
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class Change(Record, frozen=True, kw_only=True):
     """One change of the rules.
 
     Attributes:

@@ -2,20 +2,19 @@
 
 from typing import Literal
 
-import msgspec
-
 from oomkit.kernel.adj import is_disabled
 from oomkit.kernel.badness import badness, out_of_reach, unkillable
 from oomkit.kernel.cint import LONG_MIN, ULONG_MAX
 from oomkit.kernel.oom_control import OomControl
 from oomkit.kernel.state import Task
+from oomkit.records import Record
 
 _Verdict = Literal["skip", "look", "take", "prefer", "abort"]
 """What the loop does with a task: pass it over, weigh its badness, take it at once, prefer it
 to any badness, or give up the scan."""
 
 
-class Selection(msgspec.Struct, frozen=True, kw_only=True):
+class Selection(Record, frozen=True, kw_only=True):
     """The loop's outcome: a choice, an abort, or none.
 
     Attributes:

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 
-import msgspec
-
 from oomkit.errors import OomkitError
 from oomkit.kernel.state import OOM_SCORE_ADJ_MAX, OOM_SCORE_ADJ_MIN, SCHEMA, Snapshot, Task
+from oomkit.records import DecodeError, Record, ValidationError, field_names, from_json, to_json
 
 
 class SnapshotError(OomkitError, ValueError):
@@ -14,7 +13,7 @@ class SnapshotError(OomkitError, ValueError):
 
 def encode_snapshot(snapshot: Snapshot) -> bytes:
     """Return the snapshot as indented JSON under the records' own field names."""
-    return msgspec.json.format(msgspec.json.encode(snapshot), indent=1) + b"\n"
+    return to_json(snapshot, indent=1) + b"\n"
 
 
 def decode_snapshot(text: bytes | str, source: str = "snapshot") -> Snapshot:
@@ -28,11 +27,11 @@ def decode_snapshot(text: bytes | str, source: str = "snapshot") -> Snapshot:
         SnapshotError: not JSON, an unknown field, a wrong type or an impossible value.
     """
     try:
-        snapshot = msgspec.json.decode(text, type=Snapshot)
-    except msgspec.ValidationError as error:
+        snapshot = from_json(text, type=Snapshot)
+    except ValidationError as error:
         reason, _, path = str(error).partition(" - at `")
         raise SnapshotError(f"{source}: at {path.rstrip('`') or '$'}: {reason}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SnapshotError(f"{source}: not JSON: {error}") from None
     for path, problem in _problems(snapshot):
         raise SnapshotError(f"{source}: at {path}: {problem}")
@@ -84,8 +83,8 @@ _SIGNED = frozenset({"oom_score_adj", "oom_adj", "nice", "uid", "euid"})
 _COUNTS = ("_pages", "_bytes", "_kb", "_s", "_us", "_jiffies", "pid", "threads")
 
 
-def _impossible(record: msgspec.Struct, path: str) -> Iterator[tuple[str, str]]:
-    for name in record.__struct_fields__:
+def _impossible(record: Record, path: str) -> Iterator[tuple[str, str]]:
+    for name in field_names(record):
         value = getattr(record, name)
         if not isinstance(value, int) or name in _SIGNED or not name.endswith(_COUNTS):
             continue

@@ -7,10 +7,9 @@ means "not known here", which is not the same as 0.
 
 from typing import Literal
 
-import msgspec
-
 from oomkit.kernel.memcg_stat import MemcgStat
 from oomkit.kernel.names import Names
+from oomkit.records import Record
 
 SCHEMA = 1
 """Version of the snapshot's JSON form; raised when a field changes its meaning."""
@@ -22,7 +21,7 @@ OOM_SCORE_ADJ_MIN = -1000
 OOM_SCORE_ADJ_MAX = 1000
 
 
-class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+class Task(Record, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """One process (thread group), with what some version's badness reads of it.
 
     Attributes:
@@ -123,7 +122,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     cmdline: str | None = None
 
 
-class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Node(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One NUMA node that has memory.
 
     Attributes:
@@ -137,7 +136,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     spanned_pages: int
 
 
-class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Memory(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The machine's memory, as ``/proc/meminfo``, ``/proc/vmstat`` and ``/proc/zoneinfo`` show it.
 
     Attributes:
@@ -186,7 +185,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     nodes: tuple[Node, ...] = ()
 
 
-class Sysctl(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Sysctl(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The knobs of ``/proc/sys/vm`` that steer overcommit and OOM, under their own names.
 
     ``oom_killer_disabled`` is a kernel variable without a file (set while the machine is
@@ -209,7 +208,7 @@ class Sysctl(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     watermark_scale_factor: int = 10
 
 
-class Memcg(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Memcg(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One memory cgroup.
 
     Attributes:
@@ -243,7 +242,7 @@ class Memcg(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     oom_kill_disable: bool = False
 
 
-class Pressure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Pressure(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Memory pressure stall information (``/proc/pressure/memory``); averages in percent."""
 
     some_avg10: float = 0.0
@@ -256,7 +255,7 @@ class Pressure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     full_total_us: int = 0
 
 
-class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Snapshot(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A machine at one moment: all that a decision depends on.
 
     Attributes:
@@ -299,7 +298,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     schema: int = SCHEMA
 
 
-class Allocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Allocation(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The request for memory that could not be met.
 
     Attributes:

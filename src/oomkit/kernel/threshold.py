@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 
-import msgspec
-
 from oomkit.kernel.adj import OOM_ADJUST_MAX, task_oom_adj
 from oomkit.kernel.badness import adj_step, badness, unadjusted_points
 from oomkit.kernel.oom_control import OomControl
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import OOM_DISABLE, OOM_SCORE_ADJ_MAX, OOM_SCORE_ADJ_MIN, Task
+from oomkit.records import replace
 
 _MOST_PAGES = 1 << 48
 """No machine is larger; a task that needs more never wins."""
@@ -22,8 +21,8 @@ def adj_now(task: Task, rules: RuleSet) -> int:
 def with_adj(task: Task, value: int, rules: RuleSet) -> Task:
     """The task with that adjustment set to ``value``."""
     if rules.badness == "classic":
-        return msgspec.structs.replace(task, oom_adj=value)
-    return msgspec.structs.replace(task, oom_score_adj=value, oom_adj=None)
+        return replace(task, oom_adj=value)
+    return replace(task, oom_score_adj=value, oom_adj=None)
 
 
 def losing_adj(task: Task, oc: OomControl, beaten_at: int | None) -> int:
@@ -81,7 +80,7 @@ def extra_pages(
     size = getattr(task, field)
 
     def reached(pages: int) -> bool:
-        return badness(msgspec.structs.replace(task, **{field: size + pages}), oc) >= target
+        return badness(replace(task, **{field: size + pages}), oc) >= target
 
     return _smallest(reached, most)
 

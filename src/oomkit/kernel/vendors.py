@@ -6,10 +6,10 @@ vendor's own changelog; a field that was not seen there keeps its mainline value
 
 from typing import Any
 
-import msgspec
+from oomkit.records import Record
 
 
-class Variant(msgspec.Struct, frozen=True, kw_only=True):
+class Variant(Record, frozen=True, kw_only=True):
     """A rule set that starts from a mainline one and differs in some fields.
 
     Attributes:
@@ -132,7 +132,7 @@ VARIANTS: tuple[Variant, ...] = (
         releases="(by name only)",
         sets={"dispatch": "overcommit"},
         what="an article's reading of 2.6.32: out_of_memory() switches on overcommit_memory",
-        meaning="2 kills the asker, 0 panics if panic_on_oom is set, 1 goes on to the scan",
+        meaning="2 kills the allocating task, 0 panics with panic_on_oom, 1 goes on to the scan",
     ),
     Variant(
         name="2.6.32-el6-ga",

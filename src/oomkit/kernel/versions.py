@@ -3,12 +3,11 @@
 import re
 from functools import cache, lru_cache
 
-import msgspec
-
 from oomkit.errors import OomkitError
 from oomkit.kernel import changes_2_6, changes_3_4, changes_5_6, changes_7
 from oomkit.kernel.rules import Change, RuleSet
 from oomkit.kernel.vendors import VARIANTS, Variant
+from oomkit.records import Record, as_dict
 
 CHANGES: tuple[Change, ...] = (
     *changes_2_6.CHANGES,
@@ -54,7 +53,7 @@ class UnknownKernelError(OomkitError, ValueError):
     """A version or rule set that no rules are known for; the text says what was expected."""
 
 
-class RuleRange(msgspec.Struct, frozen=True, kw_only=True):
+class RuleRange(Record, frozen=True, kw_only=True):
     """One row of the history: a rule set and what made it differ from the one before.
 
     Attributes:
@@ -221,7 +220,7 @@ def _mainline_rules(
 
 def _variant_rules(variant: Variant) -> RuleSet:
     base = _mainline_rules(parse_version(variant.base))
-    fields = msgspec.structs.asdict(base)
+    fields = as_dict(base)
     fields.update(variant.sets, name=variant.name, until=variant.releases)
     return RuleSet(**fields)
 

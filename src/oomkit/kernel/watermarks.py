@@ -2,9 +2,8 @@
 
 from math import isqrt
 
-import msgspec
-
 from oomkit.kernel.rules import RuleSet
+from oomkit.records import Record
 
 _DMA_PAGES = 3840
 """Usable pages of the 16 MB of ZONE_DMA on x86-64."""
@@ -18,7 +17,7 @@ _RESERVE_RATIO = 256
 _THP_PAGEBLOCK = 512
 
 
-class Watermarks(msgspec.Struct, frozen=True, kw_only=True):
+class Watermarks(Record, frozen=True, kw_only=True):
     """Sums over the zones, in pages.
 
     Attributes:

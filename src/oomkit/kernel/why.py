@@ -1,7 +1,5 @@
 """Why a given task dies, or does not."""
 
-import msgspec
-
 from oomkit.kernel.badness import unkillable
 from oomkit.kernel.constraint import control_for
 from oomkit.kernel.counterfactual import amount, counterfactuals
@@ -12,9 +10,10 @@ from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.select import name
 from oomkit.kernel.state import Allocation, Snapshot, Task
 from oomkit.kernel.threshold import adj_now, extra_pages, winning_adj
+from oomkit.records import Record
 
 
-class Why(msgspec.Struct, frozen=True, kw_only=True):
+class Why(Record, frozen=True, kw_only=True):
     """The reasons for one task's fate.
 
     Attributes:

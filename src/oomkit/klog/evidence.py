@@ -2,12 +2,11 @@
 
 from typing import Literal
 
-import msgspec
-
 from oomkit.klog.records import Source
+from oomkit.records import Record
 
 
-class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+class Evidence(Record, frozen=True, kw_only=True):
     """A line by which somebody other than the kernel's OOM killer tells of a death or a shortage.
 
     Attributes:

@@ -3,10 +3,10 @@
 All quantities carry their unit; ``None`` means that the report does not say.
 """
 
-import msgspec
+from oomkit.records import Record
 
 
-class Zone(msgspec.Struct, frozen=True, kw_only=True):
+class Zone(Record, frozen=True, kw_only=True):
     """One memory zone of one node.
 
     Attributes:
@@ -38,7 +38,7 @@ class Zone(msgspec.Struct, frozen=True, kw_only=True):
     free_blocks: tuple[int, ...] = ()
 
 
-class NodeCounters(msgspec.Struct, frozen=True, kw_only=True):
+class NodeCounters(Record, frozen=True, kw_only=True):
     """One node's line (4.8 and later).
 
     Attributes:
@@ -52,7 +52,7 @@ class NodeCounters(msgspec.Struct, frozen=True, kw_only=True):
     all_unreclaimable: bool | None = None
 
 
-class HugePages(msgspec.Struct, frozen=True, kw_only=True):
+class HugePages(Record, frozen=True, kw_only=True):
     """Huge pages of one size set aside on one node.
 
     Attributes:
@@ -70,7 +70,7 @@ class HugePages(msgspec.Struct, frozen=True, kw_only=True):
     surplus: int
 
 
-class Slab(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Slab(Record, frozen=True, kw_only=True, gc=False):
     """One line of ``Unreclaimable slab info``.
 
     Attributes:
@@ -84,7 +84,7 @@ class Slab(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     total_kb: int
 
 
-class Protection(msgspec.Struct, frozen=True, kw_only=True):
+class Protection(Record, frozen=True, kw_only=True):
     """Memory that reclaim had to leave alone (6.19 and later, cgroup v2).
 
     Attributes:
@@ -97,7 +97,7 @@ class Protection(msgspec.Struct, frozen=True, kw_only=True):
     low_kb: int
 
 
-class Memory(msgspec.Struct, frozen=True, kw_only=True):
+class Memory(Record, frozen=True, kw_only=True):
     """The machine's memory as a report shows it (``Mem-Info``).
 
     Attributes:
@@ -136,7 +136,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     hwpoisoned_pages: int | None = None
 
 
-class Counter(msgspec.Struct, frozen=True, kw_only=True):
+class Counter(Record, frozen=True, kw_only=True):
     """A resource counter of a memory cgroup.
 
     Attributes:
@@ -152,7 +152,7 @@ class Counter(msgspec.Struct, frozen=True, kw_only=True):
     failcnt_cut: bool = False
 
 
-class Memcg(msgspec.Struct, frozen=True, kw_only=True):
+class Memcg(Record, frozen=True, kw_only=True):
     """The memory cgroup's part of a report.
 
     Attributes:

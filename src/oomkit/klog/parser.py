@@ -1,15 +1,20 @@
 """From the bytes of a log to its reports."""
 
 import re
-
-import msgspec
+from typing import Any
 
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines.clean import QuotedPrintable, clean_bytes, split_joined
+from oomkit.klog.lines.csv_rows import line_of_row
 from oomkit.klog.lines.join import Joiner, breakable_width
 from oomkit.klog.lines.prefix import Line, PrefixStripper, WholeLines
 from oomkit.klog.lines.syslog import OTHERS_LINE
-from oomkit.klog.lines.wrappers import ExportReader, PrettyReader, lines_of_json
+from oomkit.klog.lines.wrappers import (
+    ExportReader,
+    PrettyReader,
+    is_list_of_strings,
+    lines_of_json,
+)
 from oomkit.klog.records import KernelName, Report
 from oomkit.klog.report.assembler import Assembler
 from oomkit.klog.report.header import (
@@ -21,7 +26,9 @@ from oomkit.klog.report.header import (
 from oomkit.klog.report.meminfo import MEMORY_EXPRESSION
 from oomkit.klog.report.tasks import row_expression
 from oomkit.klog.userspace.context import Witness
+from oomkit.klog.userspace.objects import in_one_line
 from oomkit.klog.userspace.reader import may_tell
+from oomkit.records import replace
 
 MAX_LINE_CHARS = 4096
 """Longer lines are cut: no kernel prints them."""
@@ -31,7 +38,11 @@ _IDLE_LINES_AFTER_END = 8
 
 
 class Parser:
-    """Takes stretches of a log, gives the records found in them."""
+    """Takes stretches of a log, gives the records found in them.
+
+    Attributes:
+        abouts: what lines are about that stand in printed objects, by their numbers.
+    """
 
     def __init__(self, file: str, *, evidence: bool = False) -> None:
         self._file = file
@@ -46,6 +57,7 @@ class Parser:
         self._asked_release = False
         self._unrelated = 0
         self._found: list[Report | Evidence] = []
+        self.abouts: dict[int, dict[str, Any]] = {}
 
     def feed(self, data: bytes, first_line: int) -> None:
         """Take whole lines; the first has the number ``first_line``."""
@@ -53,7 +65,7 @@ class Parser:
         i = 0
         while i < len(lines):
             taken = self._pass_over(lines, i, first_line + i) if self._unrelated else 0
-            taken = taken or self._take_alike(lines, i, first_line + i)
+            taken = taken or self.take_alike(lines, i, first_line + i)
             if taken:
                 i += taken
                 continue
@@ -86,7 +98,7 @@ class Parser:
         self._unrelated += count
         return count
 
-    def _take_alike(self, lines: list[str], first: int, number: int) -> int:
+    def take_alike(self, lines: list[str], first: int, number: int) -> int:
         """Take rows, frames and lines of the memory part in the short way; returns how many."""
         in_table, columns = self._assembler.in_table, self._assembler.columns
         in_memory = False
@@ -133,10 +145,16 @@ class Parser:
                 self._take(whole, wrapped=wrapped)
 
     def _lines(self, raw: str, number: int) -> list[Line]:
-        if "{" in raw and raw.rstrip("], ").endswith("}"):
+        if ("{" in raw and raw.rstrip("], ").endswith("}")) or is_list_of_strings(raw):
             lines = lines_of_json(raw, number)
             if lines is not None:
                 return lines
+            if "OOMKilled" in raw and (lines := in_one_line(raw, number)):
+                return lines
+        if '"' in raw:
+            row = line_of_row(raw, number)
+            if row is not None:
+                return [row]
         exported = self._export.take(raw, number)
         if exported is None:
             exported = self._pretty.take(raw, number)
@@ -162,6 +180,8 @@ class Parser:
             self._take_evidence(line)
 
     def _take_evidence(self, line: Line) -> None:
+        if line.number in self.abouts:
+            line.about = {**(line.about or {}), **self.abouts[line.number], "is_object": True}
         self._found.extend(self._witness.take(line))
 
     def _take_kernel(self, line: Line) -> None:
@@ -224,7 +244,7 @@ class Parser:
         if not isinstance(record, Report) or record.invoker is None:
             return record
         invoker = self._prefix.without_learned(record.invoker)
-        return msgspec.structs.replace(record, invoker=invoker)
+        return replace(record, invoker=invoker)
 
     def finish(self) -> list[Report | Evidence]:
         """End of the log: give what is left."""

@@ -6,17 +6,21 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from oomkit.klog.evidence import Evidence
+from oomkit.klog.lines.clean import clean_bytes
 from oomkit.klog.lines.scan import WHOLE_BYTES, Readable, Scanner
 from oomkit.klog.lines.sources import open_log
 from oomkit.klog.parser import Parser
 from oomkit.klog.records import KernelName, Report
 from oomkit.klog.userspace import reader
+from oomkit.klog.userspace.objects import abouts
 
 _PARTS = re.compile(
     rb"(?P<head>invoked oom-killer)|(?P<memory>Mem-[Ii]nfo:|memory: usage \d)"
     rb"|(?P<table>tgid total_vm)|(?P<choice>oom-kill:constraint|[Kk]ill process \d)"
     rb"|(?P<killed>Killed process \d)|(?P<reaped>oom_reaper: reaped)"
 )
+_OBJECT = re.compile(rb"(?i:\breason\"?:\s+\"?OOM|\"OOMKilled\":\s+true)")
+"""A field of a printed object that tells of a death."""
 _ORDER = {name: i for i, name in enumerate(_PARTS.groupindex)}
 _ENOUGH = 2
 _ENDS = (b"Killed process ", b"oom-kill:constraint", b"oom_reaper: ")
@@ -54,7 +58,7 @@ def read_records(name: str | None) -> Iterator[Report | Evidence | KernelName]:
         LogError: the log can't be read.
     """
     with open_log(name) as log:
-        yield from _scan(log, log.name, evidence=True)
+        yield from scan_records(log, log.name, evidence=True)
 
 
 def read_log(name: str | None) -> Iterator[Report]:
@@ -77,14 +81,14 @@ def read_bytes(data: bytes, name: str = "-") -> Iterator[Report]:
 
 def read_evidence(data: bytes, name: str = "-") -> Iterator[Evidence]:
     """Yield what others than the kernel tell in bytes of a log."""
-    for record in _scan(io.BytesIO(data), name, evidence=True):
+    for record in scan_records(io.BytesIO(data), name, evidence=True):
         if isinstance(record, Evidence):
             yield record
 
 
 def read_stream(source: Readable, name: str) -> Iterator[Report]:
     """Yield the reports of anything that can be read into a buffer."""
-    for record in _scan(source, name, evidence=False):
+    for record in scan_records(source, name, evidence=False):
         if isinstance(record, Report):
             yield record
 
@@ -114,11 +118,20 @@ class _Again:
         return len(part)
 
 
-def _scan(
+def scan_records(
     source: Readable, name: str, *, evidence: bool
 ) -> Iterator[Report | Evidence | KernelName]:
+    """Yield the records of a log, and last the kernels that it names.
+
+    Args:
+        source: the log's bytes.
+        name: what the records call it.
+        evidence: also what others than the kernel say of a death.
+    """
     parser = Parser(name, evidence=evidence)
     head = _head_of(source)
+    if evidence and len(head) <= WHOLE_BYTES and _OBJECT.search(head) is not None:
+        parser.abouts = abouts(clean_bytes(head))
     if len(head) <= WHOLE_BYTES and is_newest_first(head):
         lines = head.splitlines(keepends=True)
         for i in reversed(range(len(lines))):

@@ -6,15 +6,14 @@ characters: what a log carried of them stands as U+FFFD.
 
 from typing import Literal
 
-import msgspec
-
 from oomkit.kernel.decision import Scope
 from oomkit.klog.memory_records import Memcg, Memory, Protection
+from oomkit.records import Record
 
 KilledAs = Literal["selected", "child", "allocating_task", "mm_sharer", "oom_group"]
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True):
+class Source(Record, frozen=True, kw_only=True):
     """Where a report stands.
 
     Attributes:
@@ -33,7 +32,29 @@ MAX_PROBLEMS = 50
 """So many problems of each kind are kept of a report."""
 
 
-class Problem(msgspec.Struct, frozen=True, kw_only=True):
+Damage = Literal[
+    "no_header",
+    "no_table",
+    "table_header_missing",
+    "table_truncated",
+    "table_excerpt",
+    "row_damaged",
+    "row_missing",
+    "no_kill_line",
+    "no_memory",
+    "lines_lost",
+    "line_wrapped",
+    "line_damaged",
+    "lines_joined",
+    "lines_repeated",
+    "interleaved",
+    "limited",
+    "mixed",
+]
+"""What may be missing or damaged in a report."""
+
+
+class Problem(Record, frozen=True, kw_only=True):
     """Something missing or damaged in a report.
 
     Attributes:
@@ -42,30 +63,12 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
         line: number of the line it is about; None where it is about the report as a whole.
     """
 
-    kind: Literal[
-        "no_header",
-        "no_table",
-        "table_header_missing",
-        "table_truncated",
-        "table_excerpt",
-        "row_damaged",
-        "row_missing",
-        "no_kill_line",
-        "no_memory",
-        "lines_lost",
-        "line_wrapped",
-        "line_damaged",
-        "lines_joined",
-        "lines_repeated",
-        "interleaved",
-        "limited",
-        "mixed",
-    ]
+    kind: Damage
     text: str
     line: int | None = None
 
 
-class TaskRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class TaskRow(Record, frozen=True, kw_only=True, gc=False):
     """One row of the task table, under the kernel's column names.
 
     Attributes:
@@ -107,7 +110,7 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     line: int = 0
 
 
-class Killed(msgspec.Struct, frozen=True, kw_only=True):
+class Killed(Record, frozen=True, kw_only=True):
     """One process that the kernel says it killed.
 
     Attributes:
@@ -146,7 +149,7 @@ class Killed(msgspec.Struct, frozen=True, kw_only=True):
     line: int = 0
 
 
-class Selected(msgspec.Struct, frozen=True, kw_only=True):
+class Selected(Record, frozen=True, kw_only=True):
     """The line that names whom the kernel chose, before it looked for a child (until 5.0).
 
     Attributes:
@@ -165,7 +168,7 @@ class Selected(msgspec.Struct, frozen=True, kw_only=True):
     line: int = 0
 
 
-class KernelName(msgspec.Struct, frozen=True, kw_only=True):
+class KernelName(Record, frozen=True, kw_only=True):
     """A line outside of reports that names the kernel: its boot, ``uname``, a form about a bug.
 
     Attributes:
@@ -179,7 +182,7 @@ class KernelName(msgspec.Struct, frozen=True, kw_only=True):
     host: str | None = None
 
 
-class Reaped(msgspec.Struct, frozen=True, kw_only=True):
+class Reaped(Record, frozen=True, kw_only=True):
     """A line of ``oom_reaper`` (4.6 and later).
 
     Attributes:
@@ -201,7 +204,7 @@ class Reaped(msgspec.Struct, frozen=True, kw_only=True):
     line: int = 0
 
 
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
+class Summary(Record, frozen=True, kw_only=True):
     """The ``oom-kill:`` line (5.0 and later, and vendor kernels before).
 
     Attributes:
@@ -233,7 +236,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     line: int = 0
 
 
-class Stall(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Stall(Record, frozen=True, kw_only=True, gc=False):
     """The warning of an allocation that waits for memory.
 
     Attributes:
@@ -253,7 +256,7 @@ class Stall(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     line: int = 0
 
 
-class Predicted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Predicted(Record, frozen=True, kw_only=True, gc=False):
     """A task's place in the ranking that the rules give for the report's table.
 
     Attributes:
@@ -267,7 +270,30 @@ class Predicted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     badness: int | None
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+Bound = Literal["least", "most"]
+"""Which end of its range an amount takes that the report does not give."""
+
+
+class Assumed(Record, frozen=True, kw_only=True):
+    """What a replay takes for granted where the report is silent.
+
+    Attributes:
+        bound: which end of its range an unknown amount takes (swap in a memory cgroup's report,
+            RAM where its lines are lost).
+        root_has_caps: processes of uid 0 hold CAP_SYS_ADMIN.
+        dying: processes in the table that earlier reports of the log killed: they can't be
+            chosen again.
+    """
+
+    bound: Bound = "least"
+    root_has_caps: bool = True
+    dying: tuple[int, ...] = ()
+
+
+_PLAIN = Assumed()
+
+
+class Report(Record, frozen=True, kw_only=True):
     """One run of the OOM killer as a log tells it, whole or in part.
 
     Attributes:
@@ -314,6 +340,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         would_have: ``would_have_oomkilled`` was set: the victim was named and spared.
         predicted: the ranking that the rules give for the table, worst first.
         agrees: the ranking's first is whom the kernel chose; None where the report can't tell.
+        assumed: what the ranking takes for granted that the report does not show.
         why: what explains a difference, or why nothing can be told; empty where it agrees
             without more to say.
         problems: what is missing or damaged.
@@ -360,5 +387,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     would_have: bool = False
     predicted: tuple[Predicted, ...] = ()
     agrees: bool | None = None
+    assumed: Assumed = _PLAIN
     why: str = ""
     problems: tuple[Problem, ...] = ()

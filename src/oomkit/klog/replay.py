@@ -1,8 +1,7 @@
 """Decide a report again by the rules, and say whether the kernel's choice agrees."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-
-import msgspec
+from typing import Any
 
 from oomkit.kernel.badness import unkillable
 from oomkit.kernel.constraint import control_for
@@ -11,9 +10,10 @@ from oomkit.kernel.rank import eligible_by_badness
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Task
 from oomkit.kernel.versions import doubt
-from oomkit.klog.records import Predicted, Report
-from oomkit.klog.snapshot import Bound, Inputs, allocation_of, chosen_pid, rule_sets, snapshot_of
+from oomkit.klog.records import Assumed, Predicted, Report
+from oomkit.klog.snapshot import Inputs, allocation_of, chosen_pid, rule_sets, snapshot_of
 from oomkit.klog.total import base_is_printed, bounds_by_score, total_is_printed
+from oomkit.records import Record, replace
 
 _AGES_TEXT = (
     "this kernel ranks by CPU time, age and children as well, which the report does not show"
@@ -29,14 +29,16 @@ _DYING_S = 60.0
 """A victim may still stand in tables for so long."""
 
 
-class _Trial(msgspec.Struct, frozen=True, kw_only=True):
+class _Trial(Record, frozen=True, kw_only=True):
     """One ranking, under stated assumptions.
 
     Attributes:
+        assumed: the assumptions.
         oc: the decision's context.
         ranked: badness and task of those who can be chosen, worst first.
     """
 
+    assumed: Assumed
     oc: OomControl
     ranked: list[tuple[int, Task]]
 
@@ -46,22 +48,17 @@ class _Trial(msgspec.Struct, frozen=True, kw_only=True):
         return self.oc.rules
 
 
-def inputs_of(report: Report, *, dead: Collection[int] = ()) -> Inputs | None:
-    """What the rules need to decide a report again; None where it has no task table.
-
-    Args:
-        report: the report.
-        dead: processes that earlier reports of the same log killed.
-    """
+def inputs_of(report: Report) -> Inputs | None:
+    """What a report's replay gave the rules; None where it has no task table."""
     if not report.tasks:
         return None
     rules = _named(report)
-    snapshot = snapshot_of(report, rules, dead=_still_dying(report, dead))
+    snapshot = snapshot_of(report, rules, report.assumed)
     return Inputs(snapshot=snapshot, allocation=allocation_of(report), rules=rules)
 
 
 def replay(report: Report, *, dead: Collection[int] = ()) -> Report:
-    """Return the report with ``rules``, ``predicted``, ``agrees`` and ``why`` filled in.
+    """Return the report with ``rules``, ``predicted``, ``agrees``, ``assumed``, ``why`` filled in.
 
     Args:
         report: a report as it was read.
@@ -69,25 +66,23 @@ def replay(report: Report, *, dead: Collection[int] = ()) -> Report:
     """
     candidates = rule_sets(report)
     if not report.tasks:
-        name = candidates[0].name if len(candidates) == 1 else None
-        return _with(report, name, (), "the report has no task table", agrees=None)
+        return _unranked(report, candidates, "the report has no task table")
     if candidates[0].badness == "classic":
-        return _with(report, candidates[0].name, (), _AGES_TEXT, agrees=None)
-    dead = _still_dying(report, dead)
-    trials = [_try(report, rules, dead=dead) for rules in candidates]
+        return _unranked(report, candidates[:1], _AGES_TEXT)
+    assumed = Assumed(dying=_still_dying(report, dead))
+    trials = [_try(report, rules, assumed) for rules in candidates]
     chosen = _chosen(report)
     if not base_is_printed(report):
-        trials = [trial for trial in trials if _order_is_sure(report, trial, dead)]
+        trials = [trial for trial in trials if _order_is_sure(report, trial)]
         if not trials:
-            name = candidates[0].name if len(candidates) == 1 else None
-            return _with(report, name, (), _TOTAL_TEXT, agrees=None)
+            return _unranked(report, candidates, _TOTAL_TEXT)
     if chosen is None:
-        return _nobody(report, trials[0])
+        return _none_chosen(report, trials[0])
     best = next((t for t in trials if _is_first(t, chosen)), trials[0])
-    agrees, why = _compare(report, trials, best, chosen, dead)
+    agrees, why = _compare(report, trials, best, chosen)
     if agrees is None or agrees:
-        return _with(report, best.rules.name, best.ranked, why, agrees=agrees)
-    return _other_assumptions(report, best, chosen, dead, why)
+        return _with(report, best, why, agrees=agrees)
+    return _other_assumptions(report, best, chosen, why)
 
 
 def replay_all(reports: Iterable[Report]) -> Iterator[Report]:
@@ -121,34 +116,32 @@ def _named(report: Report) -> RuleSet:
     return candidates[0]
 
 
-def _still_dying(report: Report, dead: Collection[int]) -> set[int]:
-    """Those killed before that this report does not kill again."""
+def _still_dying(report: Report, dead: Collection[int]) -> tuple[int, ...]:
+    """Processes killed before that this report does not kill again."""
     again = {victim.pid for victim in report.killed}
     if report.selected is not None:
         again.add(report.selected.tgid or report.selected.pid)
-    return set(dead) - again
+    return tuple(sorted(set(dead) - again))
 
 
-def _try(
-    report: Report,
-    rules: RuleSet,
-    *,
-    bound: Bound = "least",
-    root_has_caps: bool = True,
-    dead: Collection[int] = (),
-) -> _Trial:
-    snapshot = snapshot_of(report, rules, bound=bound, root_has_caps=root_has_caps, dead=dead)
+def _try(report: Report, rules: RuleSet, assumed: Assumed) -> _Trial:
+    snapshot = snapshot_of(report, rules, assumed)
     oc = control_for(snapshot, allocation_of(report), rules)
-    return _Trial(oc=oc, ranked=eligible_by_badness(oc))
+    return _Trial(assumed=assumed, oc=oc, ranked=eligible_by_badness(oc))
 
 
-def _order_is_sure(report: Report, trial: _Trial, dead: Collection[int]) -> bool:
+def _again(report: Report, trial: _Trial, **other: Any) -> _Trial:
+    """The same ranking under other assumptions."""
+    return _try(report, trial.rules, replace(trial.assumed, **other))
+
+
+def _order_is_sure(report: Report, trial: _Trial) -> bool:
     """Whether the ranking is the same whatever the total is that the report does not show."""
     if trial.rules.badness != "pages":
         return False
     if bounds_by_score(report, trial.rules) is not None:
         return True
-    most = _try(report, trial.rules, bound="most", dead=dead)
+    most = _again(report, trial, bound="most")
     return [task.pid for _, task in trial.ranked] == [task.pid for _, task in most.ranked]
 
 
@@ -165,7 +158,7 @@ def _is_first(trial: _Trial, chosen: set[int]) -> bool:
 
 
 def _compare(
-    report: Report, trials: list[_Trial], best: _Trial, chosen: set[int], dead: Collection[int]
+    report: Report, trials: list[_Trial], best: _Trial, chosen: set[int]
 ) -> tuple[bool | None, str]:
     """Whether the choice is the ranking's first, and what is to say about it."""
     notes = []
@@ -181,7 +174,7 @@ def _compare(
             f"the log does not name the kernel; by the rules of {', '.join(others)} "
             "another process would come first"
         )
-    if _depends_on_unknown(report, best, chosen, dead):
+    if _depends_on_unknown(report, best, chosen):
         notes.append("total memory is not in the report; with more of it another would come first")
     if not report.table_complete:
         return None, "; ".join(["the task table is damaged", *notes])
@@ -191,19 +184,20 @@ def _compare(
     return True, "; ".join(notes)
 
 
-def _depends_on_unknown(
-    report: Report, best: _Trial, chosen: set[int], dead: Collection[int]
-) -> bool:
+def _depends_on_unknown(report: Report, best: _Trial, chosen: set[int]) -> bool:
     memory = report.memory
     if memory is not None and memory.total_swap_kb is not None and memory.ram_pages is not None:
         return False
-    most = _try(report, best.rules, bound="most", dead=dead)
+    most = _again(report, best, bound="most")
     return not _is_first(most, chosen)
 
 
 def _compare_allocating(report: Report, chosen: set[int]) -> tuple[bool | None, str]:
     asker = report.invoker_pid
-    text = "vm.oom_kill_allocating_task is set: the task that asked for memory dies, not the worst"
+    text = (
+        "vm.oom_kill_allocating_task is set: the allocating task is killed, not the one with the "
+        "highest badness"
+    )
     if asker is None:
         return None, text
     tgid = next((row.tgid for row in report.tasks if row.pid == asker), asker)
@@ -264,67 +258,66 @@ def _unseen(report: Report, rules: RuleSet) -> str:
     return "swap" if rules.pgtables == "none" else "swap and page tables"
 
 
-def _nobody(report: Report, trial: _Trial) -> Report:
+def _none_chosen(report: Report, trial: _Trial) -> Report:
     left = [task for _, task in trial.ranked]
     agrees: bool | None = None
     if report.panic is not None and "panic_on_oom" in report.panic:
-        why = "vm.panic_on_oom is set: the kernel panicked without choosing anybody"
+        why = "vm.panic_on_oom is set: the kernel panicked without choosing a process"
     elif report.no_killable or report.panic is not None:
         if not left:
-            agrees, why = True, "by the rules, too, nobody in the table can be killed"
+            agrees, why = True, "by the rules, too, no process in the table can be killed"
         else:
             names = ", ".join(f"{task.comm}[{task.pid}]" for task in left[:3])
             why = f"{names} could be chosen by the table; a victim already reaped can't be"
     else:
-        why = "the report does not tell whom the kernel chose"
-    return _with(report, trial.rules.name, trial.ranked, why, agrees=agrees)
+        why = "the report does not name the process that the kernel chose"
+    return _with(report, trial, why, agrees=agrees)
 
 
-def _other_assumptions(
-    report: Report, best: _Trial, chosen: set[int], dead: Collection[int], why: str
-) -> Report:
+def _other_assumptions(report: Report, best: _Trial, chosen: set[int], why: str) -> Report:
     """Look for what the report does not show that would make the kernel's choice the first."""
     if best.rules.root_bonus not in ("none", "quarter"):
-        trial = _try(report, best.rules, root_has_caps=False, dead=dead)
+        trial = _again(report, best, root_has_caps=False)
         if _is_first(trial, chosen):
             text = "the chosen process runs as root but without CAP_SYS_ADMIN, so it has no bonus"
-            return _with(report, trial.rules.name, trial.ranked, text, agrees=True)
+            return _with(report, trial, text, agrees=True)
     memory = report.memory
     if memory is None or memory.total_swap_kb is None:
-        trial = _try(report, best.rules, bound="most", dead=dead)
+        trial = _again(report, best, bound="most")
         if _is_first(trial, chosen):
             text = "total swap is not in the report; with enough of it the kernel's choice is first"
-            return _with(report, trial.rules.name, trial.ranked, text, agrees=True)
-    return _with(report, best.rules.name, best.ranked, why, agrees=False)
+            return _with(report, trial, text, agrees=True)
+    return _with(report, best, why, agrees=False)
 
 
-def _with_most(report: Report, ranked: Sequence[tuple[int, Task]]) -> dict[int, int]:
+def _with_most(report: Report, trial: _Trial) -> dict[int, int]:
     """Badness with the largest total that may be meant: what stays the same is sure."""
-    if not any(task.oom_score_adj for _, task in ranked):
-        return {task.pid: points for points, task in ranked}
-    most = _try(report, rule_sets(report)[0], bound="most")
-    return {task.pid: points for points, task in most.ranked}
+    if not any(task.oom_score_adj for _, task in trial.ranked):
+        return {task.pid: points for points, task in trial.ranked}
+    return {task.pid: points for points, task in _again(report, trial, bound="most").ranked}
 
 
-def _with(
-    report: Report,
-    rules: str | None,
-    ranked: Sequence[tuple[int, Task]],
-    why: str,
-    *,
-    agrees: bool | None,
-) -> Report:
-    exact = rules is None or total_is_printed(report)
+def _unranked(report: Report, candidates: Sequence[RuleSet], why: str) -> Report:
+    """The report where no ranking can be made of it."""
+    name = candidates[0].name if len(candidates) == 1 else None
+    return replace(report, rules=name, predicted=(), agrees=None, why=why)
+
+
+def _with(report: Report, trial: _Trial, why: str, *, agrees: bool | None) -> Report:
+    exact = total_is_printed(report)
     unsure = doubt(report.kernel) if agrees is False and report.kernel is not None else None
     if unsure is not None:
         why += f"; {unsure}"
-    sure = {} if exact else _with_most(report, ranked)
+    sure = {} if exact else _with_most(report, trial)
     predicted = tuple(
         Predicted(
             pid=task.pid,
             comm=task.comm,
             badness=points if exact or sure.get(task.pid) == points else None,
         )
-        for points, task in ranked
+        for points, task in trial.ranked
     )
-    return msgspec.structs.replace(report, rules=rules, predicted=predicted, agrees=agrees, why=why)
+    return replace(
+        report, rules=trial.rules.name, predicted=predicted, agrees=agrees,
+        assumed=trial.assumed, why=why,
+    )  # fmt: skip

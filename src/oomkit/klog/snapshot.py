@@ -1,20 +1,14 @@
 """From a report to the snapshot that the kernel's rules work on."""
 
-from collections.abc import Collection
 from functools import lru_cache
-from typing import Literal
-
-import msgspec
 
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Memcg, Memory, Node, Snapshot, Task
 from oomkit.kernel.versions import UnknownKernelError, history, parse_version, rules_for
 from oomkit.klog.memory_records import Counter
-from oomkit.klog.records import Report, TaskRow
+from oomkit.klog.records import Assumed, Bound, Report, TaskRow
 from oomkit.klog.report.header import nodes_in
-
-Bound = Literal["least", "most"]
-"""Which end of its range an amount takes that the report does not give."""
+from oomkit.records import Record, replace
 
 _MOST_FACTOR = 16
 """An unknown total is taken to be at most so many times what the tasks use."""
@@ -39,29 +33,17 @@ def chosen_pid(report: Report) -> int | None:
     return next((row.tgid for row in report.tasks if row.pid == pid), pid)
 
 
-def snapshot_of(
-    report: Report,
-    rules: RuleSet,
-    *,
-    bound: Bound = "least",
-    root_has_caps: bool = True,
-    dead: Collection[int] = (),
-) -> Snapshot:
+def snapshot_of(report: Report, rules: RuleSet, assumed: Assumed) -> Snapshot:
     """Build the snapshot of a report's table.
 
     Args:
         report: the report; its tasks stand in the kernel's order.
         rules: the rule set; names the kernel where the report does not.
-        bound: which end of its range an unknown amount takes (swap in a memory cgroup's report,
-            RAM where its lines are lost).
-        root_has_caps: processes of uid 0 hold CAP_SYS_ADMIN; the report does not say.
-        dead: processes killed before, whose memory can't be chosen again.
+        assumed: what the report does not say.
     """
     size_kb = report.page_kb
-    tasks = tuple(
-        _task(row, report, size_kb, root_has_caps=root_has_caps, dead=dead) for row in report.tasks
-    )
-    memory = _memory(report, size_kb, tasks, bound)
+    tasks = tuple(_task(row, report, size_kb, assumed) for row in report.tasks)
+    memory = _memory(report, size_kb, tasks, assumed.bound)
     memcgs: tuple[Memcg, ...] = ()
     if report.scope == "memcg":
         memcgs = (_memcg(report, size_kb, tasks),)
@@ -94,15 +76,8 @@ def allocation_of(report: Report) -> Allocation:
     )
 
 
-def _task(
-    row: TaskRow,
-    report: Report,
-    size_kb: int,
-    *,
-    root_has_caps: bool,
-    dead: Collection[int],
-) -> Task:
-    gone = row.tgid in dead or row.pid in dead
+def _task(row: TaskRow, report: Report, size_kb: int, assumed: Assumed) -> Task:
+    dying = row.tgid in assumed.dying or row.pid in assumed.dying
     return Task(
         pid=row.tgid,
         comm=row.comm,
@@ -118,12 +93,12 @@ def _task(
         total_vm_pages=row.total_vm_pages,
         oom_score_adj=row.oom_score_adj or 0,
         oom_adj=row.oom_adj,
-        cap_sys_admin=row.uid == 0 and root_has_caps,
-        cap_sys_resource=row.uid == 0 and root_has_caps,
+        cap_sys_admin=row.uid == 0 and assumed.root_has_caps,
+        cap_sys_resource=row.uid == 0 and assumed.root_has_caps,
         global_init=row.tgid == 1,
         cgroup=(report.cgroup or "/") if report.scope == "memcg" else "/",
-        victim=gone,
-        mm_reaped=gone,
+        victim=dying,
+        mm_reaped=dying,
     )
 
 
@@ -195,7 +170,7 @@ def _missing(report: Report) -> tuple[str, ...]:
     return tuple(missing)
 
 
-class Inputs(msgspec.Struct, frozen=True, kw_only=True):
+class Inputs(Record, frozen=True, kw_only=True):
     """What the rules need to decide a report again.
 
     Attributes:
@@ -274,4 +249,4 @@ def _backported(rules: RuleSet, report: Report) -> RuleSet:
     if report.killed[0].total_vm_kb is None or "allocating_task" in report.kill_text:
         return rules
     # One line "MSG: Killed process" came with the end of child sacrifice.
-    return msgspec.structs.replace(rules, name=f"{rules.name}+children", children="none")
+    return replace(rules, name=f"{rules.name}+children", children="none")

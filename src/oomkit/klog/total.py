@@ -1,16 +1,15 @@
 """The total that badness is measured against: printed, bounded by a score, or not in the log."""
 
-import msgspec
-
 from oomkit.kernel.rules import RuleSet
 from oomkit.klog.records import Report, TaskRow
 from oomkit.klog.snapshot import pgtable_pages
+from oomkit.records import Record
 
 _ROOT_SHARE = 0.97
 """What is left of a task's memory when root's bonus of 3 % is taken off."""
 
 
-class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+class Bounds(Record, frozen=True, kw_only=True):
     """Between which sizes a total lies, in pages.
 
     Attributes:

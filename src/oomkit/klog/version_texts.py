@@ -1,14 +1,14 @@
 """Which versions print which text: guesses at the kernel when no line names it."""
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from oomkit.kernel.versions import LAST_KNOWN
+from oomkit.klog.records import Reaped, Summary
 from oomkit.klog.report.header import Header
+from oomkit.klog.report.memcg import MemcgPart
+from oomkit.klog.report.meminfo import MemoryPart
 from oomkit.klog.report.tasks import table_form
-
-if TYPE_CHECKING:
-    from oomkit.klog.report.builder import Builder
 
 NEWEST = LAST_KNOWN
 """The newest version whose texts are known; what it prints, later ones may print as well."""
@@ -53,7 +53,24 @@ _KILL_RANGE = {
 """First and last mainline version of each form; vendors that carry it earlier widen it."""
 
 
-def version_range(report: "Builder") -> tuple[str, str] | None:
+class _Parts(Protocol):
+    """What is asked of a report that is being put together."""
+
+    header: Header | None
+    columns: tuple[str, ...] | None
+    wide_pid: bool
+    summary: Summary | None
+    reaped: list[Reaped]
+    memcg: MemcgPart
+    memory: MemoryPart
+    kill_form: str | None
+    would_have: bool
+
+    @property
+    def columns_guessed(self) -> tuple[str, ...] | None: ...
+
+
+def version_range(report: _Parts) -> tuple[str, str] | None:
     """First and last version whose formats a report follows; None where its parts contradict."""
     ranges = []
     header = report.header

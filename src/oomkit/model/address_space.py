@@ -1,4 +1,4 @@
-"""Address space: every mapping asks ``vm_enough_memory()`` first."""
+"""Address spaces: what is mapped (asking ``vm_enough_memory()`` first), copied and given back."""
 
 from oomkit.kernel.overcommit import (
     OVERCOMMIT_ALWAYS,
@@ -8,6 +8,7 @@ from oomkit.kernel.overcommit import (
 )
 from oomkit.kernel.state import Memory
 from oomkit.model.machine import Machine
+from oomkit.model.pools import Mm
 from oomkit.model.snapshot import task_record
 from oomkit.model.tasks import PAGE, Proc
 from oomkit.render.quantities import human_pages
@@ -116,3 +117,53 @@ def uncharge(machine: Machine, proc: Proc, pages: float) -> None:
     pages = min(pages, proc.mm.charged)
     machine.committed -= pages
     proc.mm.charged -= pages
+
+
+def copy_on_write(machine: Machine, mm: Mm, copy: Mm) -> None:
+    """Share what the parent has until one of the two writes to it, as ``dup_mmap()`` does."""
+    anon = mm.anon
+    pages = anon.resident + anon.swapped
+    if pages > 0.5:
+        pool = machine.cow_pool(mm.group)
+        pool.resident, pool.swapped = anon.resident, anon.swapped
+        anon.resident = anon.swapped = 0.0
+        mm.cow_views.append((pool, pages))
+    copy.cow_views = list(mm.cow_views)
+    copy.reserved, copy.mapped, copy.tables = mm.reserved, mm.mapped, mm.tables
+
+
+def free_anon(machine: Machine, proc: Proc, wanted: float) -> None:
+    """Free anonymous memory, resident and swapped alike: the process's own pages first."""
+    mm = proc.mm
+    held = mm.anon.resident + mm.anon.swapped
+    own = min(wanted, held)
+    if held > 0.0:
+        remaining = 1.0 - own / held
+        machine.free += mm.anon.resident * (1.0 - remaining)
+        mm.anon.resident *= remaining
+        mm.anon.swapped *= remaining
+    tables = min(own / 512.0, mm.tables - mm.BASE_TABLES)
+    if tables > 0.0:
+        mm.tables -= tables
+        machine.free += tables
+    shared = sum(view for _, view in mm.cow_views)
+    more = min(wanted - own, shared)
+    if more > 0.0:
+        mm.cow_views = [(pool, view * (1.0 - more / shared)) for pool, view in mm.cow_views]
+        machine.shrink_cow_pools()
+    mm.mapped = max(mm.mapped - own - more, float(mm.BASE_VM))
+    uncharge(machine, proc, own + more)
+
+
+def tear_down(machine: Machine, mm: Mm) -> None:
+    """Give back all that an address space holds, as ``exit_mmap()`` does."""
+    for pool in (mm.anon, mm.shmem):
+        machine.free += pool.resident
+        pool.resident = pool.swapped = 0.0
+    machine.free += mm.locked + mm.tables
+    mm.locked = mm.tables = 0.0
+    machine.committed -= mm.charged
+    mm.charged = 0.0
+    if mm.cow_views:
+        mm.cow_views = []
+        machine.shrink_cow_pools()

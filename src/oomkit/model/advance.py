@@ -162,13 +162,18 @@ def _cgroups(machine: Machine, rates: Rates) -> float:
         return soonest
     for group, rate in charge_rates(machine, rates).items():
         if rate > 0.0:
-            marks = (group.max_pages, group.high_pages, group.memsw_pages, group.low_pages)
+            marks = (
+                group.max_pages, group.high_pages, group.memsw_pages, group.low_pages,
+                group.min_pages,
+            )  # fmt: skip
             gaps = [mark - group.usage for mark in marks if mark > group.usage + 0.5]
             if group.usage > group.high_pages - 0.5:
                 gaps.append(max(group.usage / 64, 32.0))
             soonest = min(soonest, min(gaps, default=_INFINITY) / rate)
-        elif rate < 0.0 and group.usage > group.low_pages > 0.0:
-            soonest = min(soonest, (group.usage - group.low_pages) / -rate + 1e-6)
+        elif rate < 0.0:
+            for mark in (group.low_pages, group.min_pages):
+                if group.usage > mark > 0.0:
+                    soonest = min(soonest, (group.usage - mark) / -rate + 1e-6)
     return soonest
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from oomkit.kernel.badness import oom_score, score_control
 from oomkit.kernel.state import OOM_DISABLE, OOM_SCORE_ADJ_MIN
 from oomkit.model.machine import UPTIME_AT_START_S, Machine
-from oomkit.model.sensors import KB, limit_kb
+from oomkit.model.sensors import KB, limit_kb, working_set_kb
 from oomkit.model.snapshot import INIT, take_snapshot
 from oomkit.model.tasks import Proc
 from oomkit.policy.engine.candidate import Candidate, Growth
@@ -122,7 +122,14 @@ def cgroup_readings(machine: Machine) -> list[CgroupReading]:
     """The cgroups, as a policy needs them to see how far a kill reaches."""
     return [
         CgroupReading(
-            f"/{g.name}", g.usage * KB, limit_kb(g), g.swap_usage * KB, oom_group=g.oom_group
+            f"/{g.name}",
+            g.usage * KB,
+            limit_kb(g),
+            g.swap_usage * KB,
+            oom_group=g.oom_group,
+            working_set_kb=working_set_kb(machine, g),
+            request_kb=g.request_pages * KB,
+            priority=g.priority,
         )
         for g in machine.groups.values()
     ]

@@ -81,7 +81,7 @@ def find_domains(machine: Machine, refaulting: Sequence[Proc | None], readers: i
         plan = _plan(
             machine,
             group,
-            inside,
+            [p for p in inside if not _is_within_min(p, group)],
             swap_left=min(machine.swap_left(), group.swap_left()),
             swappiness=machine.sysctl.swappiness if group.swappiness is None else group.swappiness,
             waiting=sum(1 for proc in refaulting if is_inside(proc, group)),
@@ -115,10 +115,11 @@ def _machine_domain(machine: Machine, waiting: int) -> Domain:
             waiting=waiting,
         )
 
-    unprotected = [p for p in pools if not _is_protected(p)]
+    allowed = [p for p in pools if not _is_within_min(p)]
+    unprotected = [p for p in allowed if not _is_protected(p)]
     plan = plan_for(unprotected)
-    if not plan.layers and len(unprotected) < len(pools):
-        plan = plan_for(pools)
+    if not plan.layers and len(unprotected) < len(allowed):
+        plan = plan_for(allowed)
     if plan.layers or machine.free <= watermarks.floor_pages + AT_LIMIT_PAGES:
         domain.plan = plan
     return domain
@@ -154,6 +155,16 @@ def _plan(
 def _is_protected(pool: Pool) -> bool:
     """Whether ``memory.low`` spares it."""
     return pool.group is not None and any(g.usage <= g.low_pages for g in pool.group.ancestry)
+
+
+def _is_within_min(pool: Pool, within: Group | None = None) -> bool:
+    """Whether ``memory.min`` keeps it, of a cgroup below ``within`` where reclaim is that one's."""
+    for group in pool.group.ancestry if pool.group is not None else ():
+        if group is within:
+            return False
+        if group.usage <= group.min_pages:
+            return True
+    return False
 
 
 def is_inside(proc: Proc | None, group: Group) -> bool:

@@ -95,7 +95,7 @@ class Engine:
                 return self._final_outcome("completed")
             if self.machine.now >= duration:
                 return self._final_outcome("timed_out")
-            self._advance(rates, duration)
+            self.advance(rates, duration)
             self.events += 1
             if self.events > MAX_EVENTS:
                 raise ModelError(
@@ -225,7 +225,7 @@ class Engine:
     def _has_active(self) -> bool:
         return any(p.state in ("run", "exiting") for p in self.machine.procs)
 
-    def _advance(self, rates: Rates, duration: float) -> None:
+    def advance(self, rates: Rates, duration: float) -> None:
         """Advance to the next event, or to the end of the duration."""
         machine = self.machine
         start = machine.now

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from oomkit.kernel.counters import uncounted_pages
 from oomkit.model import address_space
+from oomkit.model.domains import is_inside
 from oomkit.model.machine import Machine
-from oomkit.model.pools import Mm, Pool
+from oomkit.model.pools import Group, Mm, Pool
 from oomkit.model.reclaim import reclaim_now
 from oomkit.model.tasks import GROWING_VERBS, PAGE, PROCESS_PAGES, Proc, draw_scales, nominal_s
 from oomkit.model.timers import Timers
@@ -97,7 +98,28 @@ class Lifecycle:
         while self._forked:
             self.run_steps(self._forked.popleft())
 
+    def evict(self, group: Group) -> None:
+        """Start nothing in a cgroup any more, and remove its files in memory once it is empty."""
+        group.evicted = True
+
+    def _is_evicted(self, group: Group | None) -> bool:
+        return group is not None and any(one.evicted for one in group.ancestry)
+
+    def _remove_files(self, group: Group | None) -> None:
+        """Remove what is in tmpfs of a cgroup that was evicted when its last process is gone."""
+        machine = self.machine
+        for root in group.ancestry if group is not None else ():
+            if not root.evicted or any(is_inside(proc, root) for proc in machine.procs):
+                continue
+            for owner, pool in machine.tmpfs.items():
+                if owner is not None and root in owner.ancestry:
+                    machine.free += pool.resident
+                    pool.resident = pool.swapped = 0.0
+
     def _start_or_wait(self, task: Task, parent: Proc | None) -> None:
+        if task.cgroup and self._is_evicted(self.machine.groups.get(task.cgroup)):
+            self.pending_starts -= 1
+            return
         if self.machine.free < self._headroom() + Mm.BASE_TABLES + PROCESS_PAGES:
             self.waiting_starts.append(lambda: self._start_or_wait(task, parent))
             return
@@ -215,7 +237,9 @@ class Lifecycle:
             self._fork(proc, step.count)
             return False
         if step.verb == "free":
-            self._free_anon(proc, step)
+            size = step.size_bytes
+            pages = float("inf") if size is None else size / PAGE * proc.scale()
+            address_space.free_anon(self.machine, proc, pages)
             return False
         return self._enter_memory_step(proc, step)
 
@@ -268,7 +292,7 @@ class Lifecycle:
             copy = Mm(self._next_pid, mm.group)
             mm.charged -= charge
             copy.charged = charge
-            self._copy_on_write(mm, copy)
+            address_space.copy_on_write(self.machine, mm, copy)
             child = self._new_process(parent.spec, parent.pid, copy)
             child.program = parent.program
             child.oom_score_adj, child.oom_adj = parent.oom_score_adj, parent.oom_adj
@@ -277,41 +301,6 @@ class Lifecycle:
             child.done_s = parent.done_s
             child.step = parent.step + 1
             self._forked.append(child)
-
-    def _copy_on_write(self, mm: Mm, copy: Mm) -> None:
-        """Share what the parent has until one of the two writes to it, as ``dup_mmap()`` does."""
-        anon = mm.anon
-        pages = anon.resident + anon.swapped
-        if pages > 0.5:
-            pool = self.machine.cow_pool(mm.group)
-            pool.resident, pool.swapped = anon.resident, anon.swapped
-            anon.resident = anon.swapped = 0.0
-            mm.cow_views.append((pool, pages))
-        copy.cow_views = list(mm.cow_views)
-        copy.reserved, copy.mapped, copy.tables = mm.reserved, mm.mapped, mm.tables
-
-    def _free_anon(self, proc: Proc, step: Step) -> None:
-        """Free anonymous memory, resident and swapped alike: the process's own pages first."""
-        mm, machine = proc.mm, self.machine
-        wanted = float("inf") if step.size_bytes is None else step.size_bytes / PAGE * proc.scale()
-        held = mm.anon.resident + mm.anon.swapped
-        own = min(wanted, held)
-        if held > 0.0:
-            remaining = 1.0 - own / held
-            machine.free += mm.anon.resident * (1.0 - remaining)
-            mm.anon.resident *= remaining
-            mm.anon.swapped *= remaining
-        tables = min(own / 512.0, mm.tables - mm.BASE_TABLES)
-        if tables > 0.0:
-            mm.tables -= tables
-            machine.free += tables
-        shared = sum(view for _, view in mm.cow_views)
-        more = min(wanted - own, shared)
-        if more > 0.0:
-            mm.cow_views = [(pool, view * (1.0 - more / shared)) for pool, view in mm.cow_views]
-            machine.shrink_cow_pools()
-        mm.mapped = max(mm.mapped - own - more, float(mm.BASE_VM))
-        address_space.uncharge(machine, proc, own + more)
 
     # Refusals and kills.
 
@@ -387,25 +376,16 @@ class Lifecycle:
         self.timers.call_at(proc.end_s, lambda: self._finish_exit(proc))
 
     def _finish_exit(self, proc: Proc) -> None:
-        mm = proc.mm
-        machine = self.machine
+        mm, machine = proc.mm, self.machine
         mm.users -= 1
         if mm.users == 0:
-            for pool in (mm.anon, mm.shmem):
-                machine.free += pool.resident
-                pool.resident = pool.swapped = 0.0
-            machine.free += mm.locked + mm.tables
-            mm.locked = mm.tables = 0.0
-            machine.committed -= mm.charged
-            mm.charged = 0.0
+            address_space.tear_down(machine, mm)
         machine.free += PROCESS_PAGES
         proc.state = "dead"
         proc.killed = False
-        if mm.users == 0 and mm.cow_views:
-            mm.cow_views = []
-            machine.shrink_cow_pools()
         machine.stale = True
         machine.procs.remove(proc)
+        self._remove_files(mm.group)
         self._on_exit(proc)
         for other in machine.procs:
             if other.ppid == proc.pid:

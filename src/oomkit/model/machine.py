@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from oomkit.errors import OomkitError
 from oomkit.kernel.state import Memory, Sysctl
 from oomkit.kernel.versions import rules_for
 from oomkit.kernel.watermarks import watermarks_for
 from oomkit.model.pools import Group, Mm, Pool
 from oomkit.model.tasks import PAGE, PROCESS_PAGES, Proc
+from oomkit.records import as_dict, field_names
 from oomkit.scenario.format import Cgroup, Scenario
+from oomkit.scenario.format import Machine as MachineSpec
 
 if TYPE_CHECKING:
     from oomkit.kernel.rules import RuleSet
@@ -70,10 +70,7 @@ class Machine:
         self.change_count = 0
         self.rules: RuleSet = rules_for(spec.kernel)
         ram = spec.ram_bytes
-        reserved = spec.reserved_bytes
-        if reserved is None:
-            reserved = min(_IMAGE_BYTES, ram // 4) + ram // 64
-        self.total = (ram - min(reserved, ram)) // PAGE
+        self.total = mem_total_pages(spec)
         if self.total == 0:
             raise ModelError("machine.reserved: the kernel reserves all of the RAM")
         kernel = spec.kernel_bytes
@@ -124,7 +121,7 @@ class Machine:
             self.knobs["overcommit_ratio"] = 0
         elif "overcommit_ratio" in values:
             self.knobs["overcommit_kbytes"] = 0
-        known = Sysctl.__struct_fields__
+        known = field_names(Sysctl)
         boot_free_kb = max(self.total - int(self.kernel), 0) * 4
         defaults = {
             "admin_reserve_kbytes": min(boot_free_kb // 32, 8192),
@@ -328,6 +325,14 @@ class Machine:
         self.stale = True
 
 
+def mem_total_pages(spec: MachineSpec) -> int:
+    """MemTotal of a machine: its RAM without what the kernel never hands out."""
+    ram, reserved = spec.ram_bytes, spec.reserved_bytes
+    if reserved is None:
+        reserved = min(_IMAGE_BYTES, ram // 4) + ram // 64
+    return (ram - min(reserved, ram)) // PAGE
+
+
 def _groups(specs: tuple[Cgroup, ...]) -> dict[str, Group]:
     """The cgroups by path; ancestors that the scenario leaves out are unlimited."""
     groups: dict[str, Group] = {}
@@ -337,7 +342,7 @@ def _groups(specs: tuple[Cgroup, ...]) -> dict[str, Group]:
         for depth in range(1, len(parts) + 1):
             path = "/".join(parts[:depth])
             parent = groups.setdefault(path, Group(path, parent))
-        set_limits(groups[spec.name], msgspec.structs.asdict(spec))
+        set_limits(groups[spec.name], as_dict(spec))
     return groups
 
 

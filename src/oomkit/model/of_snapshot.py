@@ -1,36 +1,22 @@
 """A scenario of a machine as a snapshot shows it: the same memory, in the same hands."""
 
-from collections.abc import Iterator
-from itertools import count
-
-import msgspec
-
-from oomkit.kernel.rank import rank
 from oomkit.kernel.rules import RuleSet
-from oomkit.kernel.state import Allocation, Memcg, Memory, Snapshot, Sysctl, Task
+from oomkit.kernel.state import Memcg, Memory, Snapshot, Sysctl, Task
 from oomkit.kernel.watermarks import Watermarks, watermarks_for
 from oomkit.model.machine import ROOTFS_PAGES
-from oomkit.model.pools import Mm
-from oomkit.model.tasks import PAGE, PROCESS_PAGES
+from oomkit.model.snapshot_tasks import SMALL_PAGES, Entries, Entry, task_of, unused
+from oomkit.model.tasks import PAGE
+from oomkit.records import Record, field_names, replace
 from oomkit.render.quantities import human_pages
 from oomkit.scenario import format as scenario
 from oomkit.scenario.knobs import RANGES
 
-_SINGLES = 20
-"""So many tasks of the kill order stand by themselves; the others are put together by name."""
-_SMALL_PAGES = 256
-"""Mapped files below this size are not worth a file of their own."""
 _NOT_AGAIN = 2**50
 """A limit as good as none."""
-_FORBIDDEN_IN_NAMES = " .=[]\"'"
 _FORBIDDEN_IN_PATHS = " =[]\"'"
-_NOBODY = 65534
-_TABLE_SPAN = 512
-_RUNS_S = 5.0
-"""So long a task runs that has a program of some size, for it to be in memory."""
 
 
-class Made(msgspec.Struct, frozen=True, kw_only=True):
+class Made(Record, frozen=True, kw_only=True):
     """A scenario, and what has to be known about it.
 
     Attributes:
@@ -42,28 +28,6 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     scenario: scenario.Scenario
     ready_s: int
     notes: tuple[str, ...]
-
-
-class _Entry(msgspec.Struct, kw_only=True):
-    """A ``[[task]]`` in the making; amounts are pages of 4 KiB for each of its processes."""
-
-    name: str
-    like: Task
-    count: int
-    anon: int
-    share: int
-    program: int
-    swap: int
-    cgroup: str | None
-    reads: list[tuple[int, str]] = []
-    children: "list[_Entry]" = []
-
-    def tables(self) -> float:
-        return Mm.BASE_TABLES + (self.anon + self.swap + self.share) / _TABLE_SPAN
-
-    def resident(self) -> float:
-        """What all of it takes of memory besides page cache."""
-        return self.count * (self.anon + self.share + self.tables() + PROCESS_PAGES)
 
 
 def scenario_of(snapshot: Snapshot, rules: RuleSet, *, name: str, cpus: int | None = None) -> Made:
@@ -87,7 +51,6 @@ class _Maker:
         self.rules = rules
         self.scale = snapshot.page_size / PAGE
         self.notes: list[str] = []
-        self.names: set[str] = set()
         self.paths: dict[str, str] = {}
         self.memory = _in_pages_of_4k(snapshot.memory, self.scale)
 
@@ -102,14 +65,15 @@ class _Maker:
         if not tasks:
             raise ValueError("it shows no process besides init, so there is nothing to play")
         self.cgroup_names(tasks)
-        roots, entries = self.entries(tasks)
-        self.share_out(entries)
+        made = Entries(self.snapshot, self.rules, self.paths, self.notes)
+        roots, entries = made.of(tasks)
+        made.share_out(entries, self.memory.shmem_pages)
         cgroups = self.cgroups()
         swapped, lifted = self.send_to_swap(entries)
         kernel = self.fit(entries)
         ready_s = self.ready_s(entries)
         self.remarks(cpus)
-        made = scenario.Scenario(
+        played = scenario.Scenario(
             name=name,
             about=f"a machine as it was {self.snapshot.taken_at or 'found'}",
             duration_s=float(ready_s + 600),
@@ -123,13 +87,11 @@ class _Maker:
                 hz=min(max(self.snapshot.hz, 100), 1000),
             ),
             vm=_knobs(self.snapshot.sysctl),
-            tasks=tuple(map(_task, roots)),
+            tasks=tuple(map(task_of, roots)),
             cgroups=(*cgroups, *swapped),
             at=(scenario.At(t_s=float(ready_s), cgroups=lifted),) if lifted else (),
         )
-        return Made(scenario=made, ready_s=ready_s, notes=tuple(self.notes))
-
-    # Names.
+        return Made(scenario=played, ready_s=ready_s, notes=tuple(self.notes))
 
     def cgroup_names(self, tasks: list[Task]) -> None:
         wanted = [memcg.path for memcg in self.snapshot.memcgs] + [task.cgroup for task in tasks]
@@ -141,83 +103,9 @@ class _Maker:
             parts = [part for part in plain.split("/") if part not in ("", ".", "..")]
             if not parts:
                 continue
-            name = _unused("/".join(parts), taken)
+            name = unused("/".join(parts), taken)
             taken.add(name)
             self.paths[path] = name
-
-    def task_name(self, comm: str) -> str:
-        name = "".join(c if c.isprintable() and c not in _FORBIDDEN_IN_NAMES else "_" for c in comm)
-        name = _unused(name[:58] or "_", self.names)
-        self.names.add(name)
-        return name
-
-    # Tasks.
-
-    def entries(self, tasks: list[Task]) -> tuple[list[_Entry], list[_Entry]]:
-        """Entries in the order of creation: those at the top, and all of them."""
-        alone = {row.task.pid for row in rank(self.snapshot, Allocation(), self.rules)[:_SINGLES]}
-        pids = {task.pid for task in tasks}
-        forks = self.rules.children != "none"
-        parents = {task.ppid for task in tasks if task.ppid in pids} if forks else set()
-        alone |= parents
-        together: dict[object, list[Task]] = {}
-        for task in tasks:
-            above = task.ppid if task.ppid in parents else 0
-            kind = (task.comm, task.cgroup, task.oom_score_adj, task.oom_adj, _uid(task), above)
-            together.setdefault(task.pid if task.pid in alone else kind, []).append(task)
-        roots: list[_Entry] = []
-        everyone: list[_Entry] = []
-        by_pid: dict[int, _Entry] = {}
-        for members in together.values():
-            entry = self.entry(members)
-            everyone.append(entry)
-            by_pid[members[0].pid] = entry
-            parent = by_pid.get(members[0].ppid) if members[0].ppid in parents else None
-            (roots if parent is None else parent.children).append(entry)
-        if len(everyone) < len(tasks):
-            self.notes.append(
-                f"{len(tasks)} processes stand as {len(everyone)} tasks: beyond the first "
-                f"{_SINGLES} of the kill order those of one name and cgroup have their mean size"
-            )
-        return roots, everyone
-
-    def entry(self, members: list[Task]) -> _Entry:
-        def mean(field: str) -> int:
-            return self.pages(sum(getattr(t, field) or 0 for t in members)) // len(members)
-
-        first = members[0]
-        rss, swap, share = mean("rss_pages"), mean("swap_pages"), mean("shmem_rss_pages")
-        program = min(mean("file_rss_pages"), rss) - Mm.BASE_RSS
-        share = min(share, max(rss - program - Mm.BASE_RSS, 0))
-        anon = rss - share - program - Mm.BASE_RSS
-        if program < _SMALL_PAGES:
-            anon, program = anon + program, 0
-        entry = _Entry(
-            name=self.task_name(first.comm), like=first, count=len(members), anon=max(anon, 0),
-            share=share, program=program, swap=swap, cgroup=self.paths.get(first.cgroup),
-            reads=[], children=[],
-        )  # fmt: skip
-        if self.rules.pgtables != "none":
-            # Badness counts both alike, and how tables come to be is not known.
-            entry.anon = max(entry.anon + mean("pgtable_pages") - int(entry.tables()), 0)
-        return entry
-
-    def share_out(self, entries: list[_Entry]) -> None:
-        """Shared memory counts for each that maps it, but is there only once."""
-        mapped = sum(entry.share * entry.count for entry in entries)
-        if mapped <= self.memory.shmem_pages:
-            return
-        part = self.memory.shmem_pages / mapped
-        for entry in entries:
-            hot = int(entry.share * part)
-            entry.program += entry.share - hot
-            entry.share = hot
-        self.notes.append(
-            "which processes share memory is not known: each has its part of it, and the rest of "
-            "what it maps counts as page cache"
-        )
-
-    # Cgroups.
 
     def cgroups(self) -> list[scenario.Cgroup]:
         known = {memcg.path: memcg for memcg in self.snapshot.memcgs}
@@ -244,7 +132,7 @@ class _Maker:
         )
 
     def send_to_swap(
-        self, entries: list[_Entry]
+        self, entries: list[Entry]
     ) -> tuple[list[scenario.Cgroup], dict[str, dict[str, object]]]:
         """Have what was in swap go there, by limits that hold until the machine is ready."""
         groups: list[scenario.Cgroup] = []
@@ -254,12 +142,12 @@ class _Maker:
             self.notes.append("with swappiness 0 nothing goes to swap by itself: it starts empty")
             return groups, lifted
         for entry in entries:
-            if entry.swap < _SMALL_PAGES or not self.memory.total_swap_pages:
+            if entry.swap < SMALL_PAGES or not self.memory.total_swap_pages:
                 entry.anon += entry.swap
                 entry.swap = 0
                 continue
             parent = f"{entry.cgroup}/" if entry.cgroup else ""
-            name = _unused(f"{parent}{entry.name}-swapped", set(self.paths.values()))
+            name = unused(f"{parent}{entry.name}-swapped", set(self.paths.values()))
             limit = (entry.anon + entry.share + entry.program) * entry.count
             groups.append(
                 scenario.Cgroup(name=name, version=version, max_bytes=max(limit, 64) * PAGE)
@@ -273,9 +161,7 @@ class _Maker:
             )
         return groups, lifted
 
-    # Page cache, and what belongs to no process.
-
-    def fit(self, entries: list[_Entry]) -> int:
+    def fit(self, entries: list[Entry]) -> int:
         """Hand out the page cache; returns the kernel memory that leaves MemAvailable the same."""
         memory, held = self.memory, self.watermarks()
         reserve = held.totalreserve_pages
@@ -305,7 +191,7 @@ class _Maker:
             )
         return max(kernel, 0)
 
-    def hand_out(self, entries: list[_Entry], cache: int) -> None:
+    def hand_out(self, entries: list[Entry], cache: int) -> None:
         """Page cache that no process maps: what limited cgroups are charged for, then the rest."""
         singles = [entry for entry in entries if entry.count == 1]
         limited = [m for m in self.snapshot.memcgs if m.limit_pages is not None and m.path != "/"]
@@ -316,11 +202,11 @@ class _Maker:
             charged = sum((e.anon + e.share) * e.count + e.program for e in inside)
             charged += sum(pages for e in inside for pages, _ in e.reads)
             rest = min(self.pages(memcg.usage_pages) - charged, cache)
-            if reader is not None and rest > _SMALL_PAGES:
+            if reader is not None and rest > SMALL_PAGES:
                 reader.reads.append((rest, f"page-cache-{number}"))
                 cache -= rest
         free = [e for e in singles if not any(_is_in(e.like.cgroup, m.path) for m in limited)]
-        if cache > _SMALL_PAGES and free:
+        if cache > SMALL_PAGES and free:
             free[0].reads.append((cache, "page-cache"))
 
     def watermarks(self) -> Watermarks:
@@ -333,7 +219,7 @@ class _Maker:
             thp=False,
         )
 
-    def ready_s(self, entries: list[_Entry]) -> int:
+    def ready_s(self, entries: list[Entry]) -> int:
         """When everything is where it was, with some time to spare."""
         disk = sum(entry.program + entry.swap * entry.count for entry in entries)
         disk += sum(pages for entry in entries for pages, _ in entry.reads)
@@ -366,48 +252,6 @@ class _Maker:
             self.notes.append("which process forked which is left out: this kernel does not ask")
 
 
-def _task(entry: _Entry) -> scenario.Task:
-    return scenario.Task(
-        name=entry.name,
-        count=entry.count,
-        oom_score_adj=entry.like.oom_score_adj,
-        oom_adj=entry.like.oom_adj,
-        uid=_uid(entry.like),
-        nice=min(max(entry.like.nice, -20), 19),
-        threads=max(entry.like.threads, 1),
-        program_bytes=entry.program * PAGE,
-        cgroup=entry.cgroup,
-        children=tuple(map(_task, entry.children)),
-        steps=tuple(_steps(entry)),
-    )
-
-
-def _steps(entry: _Entry) -> Iterator[scenario.Step]:
-    # A program is in memory as far as its task has run.
-    over = _RUNS_S if entry.program else None
-    pages = max(entry.anon + entry.swap, 1 if over else 0)
-    if pages:
-        yield scenario.Step(verb="touch", size_bytes=pages * PAGE, over_s=over)
-    if entry.share:
-        yield scenario.Step(verb="share", size_bytes=entry.share * PAGE)
-    for pages, file in entry.reads:
-        yield scenario.Step(verb="read", size_bytes=pages * PAGE, file=file)
-    yield scenario.Step(verb="hold")
-
-
-def _uid(task: Task) -> int:
-    """User 0 has every capability here, and only what has them may be it."""
-    if task.cap_sys_admin:
-        return 0
-    return min(task.uid, 2**32 - 2) if task.uid > 0 else _NOBODY
-
-
-def _unused(name: str, taken: set[str]) -> str:
-    if name not in taken:
-        return name
-    return next(f"{name}-{n}" for n in count(2) if f"{name}-{n}" not in taken)
-
-
 def _is_in(cgroup: str, path: str) -> bool:
     return cgroup == path or cgroup.startswith(path + "/")
 
@@ -416,7 +260,7 @@ def _knobs(sysctl: Sysctl) -> dict[str, int]:
     usual = Sysctl()
     values = {
         name: getattr(sysctl, name)
-        for name in sysctl.__struct_fields__
+        for name in field_names(sysctl)
         if name in RANGES and getattr(sysctl, name) != getattr(usual, name)
     }
     if sysctl.overcommit_kbytes:
@@ -429,7 +273,7 @@ def _knobs(sysctl: Sysctl) -> dict[str, int]:
 def _in_pages_of_4k(memory: Memory, scale: float) -> Memory:
     fields = {
         name: int(value * scale)
-        for name in memory.__struct_fields__
+        for name in field_names(memory)
         if isinstance(value := getattr(memory, name), int)
     }
-    return msgspec.structs.replace(memory, **fields)
+    return replace(memory, **fields)

@@ -1,7 +1,5 @@
 """Out of memory in a run: ask the kernel's rules, and do what they decide."""
 
-import msgspec
-
 from oomkit.kernel.alloc import decide
 from oomkit.kernel.decision import Decision
 from oomkit.kernel.rank import near_equals, rank
@@ -15,6 +13,7 @@ from oomkit.model.snapshot import take_snapshot
 from oomkit.model.solve import Rates
 from oomkit.model.tasks import Proc
 from oomkit.model.timers import Timers
+from oomkit.records import replace
 from oomkit.render.quantities import label
 
 _SYSCALLS = {"read": "read", "write": "write", "tmpfs": "write"}
@@ -105,7 +104,7 @@ class OomKiller:
         if decision.action == "panic":
             self.panic = decision.panic or "Out of memory"
         elif decision.action == "kill" and not self._kill(snapshot, allocation, decision):
-            return msgspec.structs.replace(decision, action="none")
+            return replace(decision, action="none")
         elif decision.action == "would_kill":
             self._log_would_kill(snapshot, allocation, decision)
         return decision

@@ -211,6 +211,8 @@ class PolicyDriver:
         lines = act_lines(self.policy.name, act)
         for member in act.choice.members:
             self._traces[member.pid, member.start_time] = lines
+        if self.policy.how.evict and act.choice.cgroup is not None:
+            self.lifecycle.evict(self.machine.groups[act.choice.cgroup.lstrip("/")])
         self.signal(act.signals)
         self.machine.mark_changed()
         return True

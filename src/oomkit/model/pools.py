@@ -4,7 +4,7 @@ Amounts are pages, as floats, since flows between events are fluid.
 """
 
 from collections import defaultdict
-from typing import Literal
+from typing import ClassVar, Literal
 
 Kind = Literal["anon", "shmem", "file"]
 
@@ -103,6 +103,9 @@ class Group:
         max_pages: limit; infinity: none.
         high_pages: ``memory.high``; infinity: none.
         low_pages: ``memory.low``.
+        min_pages: ``memory.min``.
+        request_pages: what Kubernetes was asked to keep for it; for policies.
+        priority: of the pod whose cgroup it is; for policies.
         swap_max_pages: limit of swap (v2); infinity: none.
         memsw_pages: limit of memory and swap together (v1); infinity: none.
         swappiness: its own (v1); None: the machine's.
@@ -111,6 +114,7 @@ class Group:
         usage: pages charged to it and below, at the last count.
         swap_usage: swap charged to it and below.
         swap_full: its swap ran full and no batch of slots has come free since.
+        evicted: nothing is started in it any more.
     """
 
     def __init__(self, name: str, parent: "Group | None") -> None:
@@ -120,6 +124,9 @@ class Group:
         self.max_pages = float("inf")
         self.high_pages = float("inf")
         self.low_pages = 0.0
+        self.min_pages = 0.0
+        self.request_pages = 0.0
+        self.priority = 0
         self.swap_max_pages = float("inf")
         self.memsw_pages = float("inf")
         self.swappiness: int | None = None
@@ -128,6 +135,7 @@ class Group:
         self.usage = 0.0
         self.swap_usage = 0.0
         self.swap_full = False
+        self.evicted = False
 
     def swap_left(self) -> float:
         """Pages of swap it may still take, by its own limits and its ancestors'."""
@@ -166,7 +174,7 @@ class Mm:
     """Resident text and data of every process; their pages are counted with the system's."""
     BASE_VM = 900
     """Address space of a process that has only just started, pages."""
-    BASE_TABLES = 10
+    BASE_TABLES: ClassVar[int] = 10
     """Its page tables, pages."""
 
     def __init__(self, mm_id: int, group: Group | None) -> None:

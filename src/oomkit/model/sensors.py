@@ -5,12 +5,11 @@ from collections import defaultdict
 from oomkit.model.advance import charge_rates
 from oomkit.model.domains import is_inside, pools_in
 from oomkit.model.machine import Machine
-from oomkit.model.pools import Group
+from oomkit.model.pools import Group, Pool
 from oomkit.model.psi import Psi
 from oomkit.model.solve import Rates, pressure
 from oomkit.model.tasks import PAGE
-from oomkit.policy.engine.pace import Pace
-from oomkit.policy.engine.reading import CgroupReading, Reading
+from oomkit.policy.engine.reading import CgroupReading, Pace, Reading
 
 KB = PAGE / 1024
 
@@ -64,7 +63,11 @@ class Sensors:
         self.file = self.file_rate = self.anon = 0.0
         self.swapped = self.swap_rate = 0.0
         self.refault = self.swap_in = self.pgscan = 0.0
+        self.working_set = machine.rootfs
+        self.working_set_rate = 0.0
         for pool in machine.pools():
+            self.working_set += _in_use(pool)
+            self.working_set_rate += _in_use_rate(pool, rates)
             if pool.kind == "file":
                 self.file += pool.resident + pool.dirty
             else:
@@ -106,6 +109,7 @@ class Sensors:
             swap_in_pages=counters.swap_in + self.swap_in * after_s,
             pgscan_pages=counters.pgscan + self.pgscan * after_s,
             cgroups=tuple(group.reading(counters, after_s) for group in self.groups),
+            working_set_kb=(self.working_set + self.working_set_rate * after_s) * KB,
         )
 
     def pace(self, seconds: float) -> Pace:
@@ -116,6 +120,7 @@ class Sensors:
         pace.available_kb_s = max(fallen / seconds, 0.0)
         pace.swap_kb_s = max(self.swap_rate * KB, 0.0)
         pace.zram_kb_s = 0.0
+        pace.working_set_kb_s = max(self.working_set_rate * KB, 0.0)
         gains = Reading(
             self.now, 0.0, 0.0,
             psi_some_us=1e6 * self.rates.some,
@@ -149,8 +154,12 @@ class _CgroupSensors:
     def __init__(self, group: Group, machine: Machine, rates: Rates) -> None:
         self.group = group
         self.usage_rate = 0.0
-        flows = (rates.flows.get(pool) for pool in pools_in(machine, group))
+        pools = pools_in(machine, group)
+        flows = (rates.flows.get(pool) for pool in pools)
         self.scan = sum(flow.evict for flow in flows if flow is not None)
+        self.inactive = sum(map(_inactive, pools))
+        in_use = sum(_in_use_rate(pool, rates) for pool in pools)
+        self.working_set_rate = max(in_use, 0.0)
         self.some, self.full = pressure(d for d in rates.demands if is_inside(d.proc, group))
 
     def reading(self, counters: Counters, after_s: float) -> CgroupReading:
@@ -164,6 +173,12 @@ class _CgroupSensors:
             1e6 * (own.full_s + self.full * after_s),
             own.pgscan + self.scan * after_s,
             oom_group=self.group.oom_group,
+            working_set_kb=(
+                max(self.group.usage - self.inactive, 0.0) + self.working_set_rate * after_s
+            )
+            * KB,
+            request_kb=self.group.request_pages * KB,
+            priority=self.group.priority,
         )
 
     def pace(self, machine: Pace, gains: Reading) -> Pace:
@@ -172,6 +187,7 @@ class _CgroupSensors:
         pace.available_kb_s, pace.swap_kb_s = machine.available_kb_s, machine.swap_kb_s
         pace.zram_kb_s = 0.0
         pace.limit_kb_s = max(self.usage_rate * KB, 0.0)
+        pace.working_set_kb_s = self.working_set_rate * KB
         own = CgroupReading(
             f"/{self.group.name}", 0.0, None, 0.0, 1e6 * self.some, 1e6 * self.full, self.scan
         )
@@ -183,6 +199,29 @@ class _CgroupSensors:
         own.some_s += self.some * seconds
         own.full_s += self.full * seconds
         own.pgscan += self.scan * seconds
+
+
+def _inactive(pool: Pool) -> float:
+    """Pages of a pool on the inactive list of files: what is in no constant use."""
+    return max(pool.resident - pool.hot, 0.0) + pool.dirty if pool.kind == "file" else 0.0
+
+
+def _in_use(pool: Pool) -> float:
+    """Pages of a pool that a working set counts."""
+    return pool.resident + pool.dirty - _inactive(pool)
+
+
+def _in_use_rate(pool: Pool, rates: Rates) -> float:
+    """How fast those change, pages a second."""
+    flow = rates.flows.get(pool)
+    if flow is None or (pool.kind == "file" and pool.resident >= pool.hot):
+        return 0.0
+    return flow.net()
+
+
+def working_set_kb(machine: Machine, group: Group) -> float:
+    """A cgroup's usage without inactive file cache, kB."""
+    return max(group.usage - sum(map(_inactive, pools_in(machine, group))), 0.0) * KB
 
 
 def limit_kb(group: Group) -> float | None:

@@ -78,6 +78,7 @@ def _memcg(group: Group) -> state.Memcg:
         swap_max_pages=_limit(group.swap_max_pages),
         high_pages=_limit(group.high_pages),
         low_pages=int(group.low_pages),
+        min_pages=int(group.min_pages),
         usage_pages=int(group.usage),
         swap_usage_pages=int(group.swap_usage),
         swappiness=group.swappiness,

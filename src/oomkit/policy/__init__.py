@@ -1,1 +1,1 @@
-"""When to act before the kernel does, and on whom: policies as files, in words, and at work."""
+"""When to act before the kernel does, and on which process: files, words, and the engine."""

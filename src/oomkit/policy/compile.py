@@ -2,8 +2,6 @@
 
 import fnmatch
 
-import msgspec
-
 from oomkit.policy import records
 from oomkit.policy.engine import conditions
 from oomkit.policy.engine.plan import (
@@ -19,24 +17,27 @@ from oomkit.policy.engine.plan import (
 )
 from oomkit.policy.engine.victim import NESTED
 from oomkit.policy.records import Field, Policy
+from oomkit.records import as_dict
 
 _LEVELS = {"warn": conditions.WARN, "soft": conditions.SOFT, "hard": conditions.HARD}
 
 
 def compile_plan(policy: Policy) -> Plan:
     """Return the plan of a policy."""
-    selection = msgspec.structs.asdict(policy.whom)
+    selection = as_dict(policy.whom)
+    if policy.whom.cgroup is not None:
+        selection["cgroup"] = expression((policy.whom.cgroup,))
     selection["never"] = tuple(_match(one) for one in policy.whom.never)
     selection["prefer"] = tuple(
         Preference(_match(one.match), one.factor, one.points) for one in policy.whom.prefer
     )
-    response = msgspec.structs.asdict(policy.how)
+    response = as_dict(policy.how)
     response["instead"] = tuple(
         Instead(_match(one.match), one.command) for one in policy.how.instead
     )
     return Plan(
         policy.name,
-        Polling(**msgspec.structs.asdict(policy.look)),
+        Polling(**as_dict(policy.look)),
         tuple(_rule(rule) for rule in policy.when),
         Selection(**selection),
         Response(**response),

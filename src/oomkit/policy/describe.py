@@ -8,6 +8,7 @@ from oomkit.policy.engine.reading import CgroupReading, Reading
 from oomkit.policy.engine.trigger import Watch
 from oomkit.policy.engine.victim import Chooser, Matcher
 from oomkit.policy.records import Condition, How, Policy, Polling, Rule, Whom
+from oomkit.render.quantities import count_of
 
 _LEVELS = {
     "warn": "warns",
@@ -25,6 +26,8 @@ _BY = {
     "swap": "its swap",
     "reclaim": "the pages scanned in its cgroup",
     "growth": "its growth since the shortage began",
+    "over_request": "whether its cgroup's working set is above what it requested, then low "
+    "priority, then how far above it is",
 }
 
 
@@ -37,7 +40,7 @@ def explain(policy: Policy) -> tuple[str, ...]:
     ]
     if policy.when:
         lines += ["how often it looks", *(f"  {line}" for line in _polling(policy.look))]
-        lines += ["whom it chooses", *(f"  {line}" for line in _whom(policy.whom))]
+        lines += ["which victim it chooses", *(f"  {line}" for line in _whom(policy.whom))]
         lines += ["how it acts", *(f"  {line}" for line in _how(policy.how))]
     return tuple(lines)
 
@@ -91,7 +94,9 @@ def _whom(whom: Whom) -> list[str]:
     lines = [f"{reach[whom.level]}, ranked by {_BY[whom.by]}"]
     if whom.by == "freed":
         if whom.growth:
-            lines.append(f"who did not grow in the shortage counts x {1 - whom.growth:g}")
+            lines.append(
+                f"a process that did not grow in the shortage counts x {1 - whom.growth:g}"
+            )
         if whom.work:
             lines.append(
                 f"CPU time that would be lost counts down to x {1 - whom.work:g}, half of it at "
@@ -102,11 +107,12 @@ def _whom(whom: Whom) -> list[str]:
                 f"oom_score_adj 1000 counts x {1 + whom.adj:g}, -500 counts x 0.5, others in "
                 "between"
             )
+    lines += _which_cgroups(whom)
     lines.append("never init, kernel threads, oomkit itself, nor oom_score_adj -1000")
     lines += [f"never {match_text(match)}" for match in whom.never]
     lines.append(
-        "nor who shares its memory with one of these, nor the init of a pid namespace with one of "
-        "them in it; all of it is read again before each signal"
+        "nor a process that shares its memory with one of these, nor the init of a pid namespace "
+        "with one of them in it; all of it is read again before each signal"
     )
     for preference in whom.prefer:
         if whom.by == "oom_score":
@@ -115,13 +121,13 @@ def _whom(whom: Whom) -> list[str]:
             effect = f"x {plain(preference.factor)}"
         lines.append(f"{match_text(preference.match)}: {effect}")
     if whom.least_kb:
-        lines.append(f"nobody who gives back less than {amount(whom.least_kb, 'kb')}")
+        lines.append(f"no process that would free less than {amount(whom.least_kb, 'kb')}")
     if whom.oom_group:
-        lines.append("cgroups with memory.oom.group die as a whole")
+        lines.append("cgroups with memory.oom.group are killed as a whole")
     if whom.lasts_s:
         lines.append(
-            "with the victim go others of its name that grow as well, until memory lasts "
-            f"{span(whom.lasts_s)} against the growth of those who stay"
+            "others of its name that grow are killed with it, until memory lasts "
+            f"{span(whom.lasts_s)} against the growth of the rest"
         )
     if whom.level != "process" or whom.oom_group or whom.lasts_s:
         lines.append(
@@ -130,36 +136,49 @@ def _whom(whom: Whom) -> list[str]:
     return lines
 
 
+def _which_cgroups(whom: Whom) -> list[str]:
+    lines = []
+    if whom.cgroup is not None:
+        lines.append(f"only cgroups {whom.cgroup}, each with all that is in it")
+    if whom.spared_priority is not None:
+        lines.append(f"no cgroup of priority {plain(whom.spared_priority)} or above")
+    return lines
+
+
 def _how(how: How) -> list[str]:
     lines = []
     if how.term:
+        still = "" if how.insist else " if memory is still low"
         lines.append(
-            f"SIGTERM, and SIGKILL {span(how.term_wait_s)} later if memory is still short, or "
-            f"{span(how.term_least_s)} later if it got hard"
+            f"SIGTERM, and SIGKILL {span(how.term_wait_s)} later{still}, or "
+            f"{span(how.term_least_s)} later if the level is hard"
         )
     else:
         lines.append("SIGKILL at once")
-    lines.append(f"who is not gone {span(how.give_up_s)} after SIGKILL is not waited for")
-    together = " (not when it is hard even with the memory on its way)" if how.together else ""
-    lines.append(f"the next one waits until the last is gone{together}")
+    lines.append(f"{span(how.give_up_s)} after SIGKILL it stops waiting for a process to exit")
+    together = " (not at level hard, counting memory still to be freed)" if how.together else ""
+    lines.append(f"the next victim is chosen when the last has exited{together}")
     lines.append(
-        f"{span(how.pause_s)} between two, {span(how.hard_pause_s)} when it is hard; {_bound(how)}"
+        f"{span(how.pause_s)} between two kills, {span(how.hard_pause_s)} at level hard; "
+        f"{_bound(how)}"
     )
     lines += [
         f"{match_text(one.match)}: runs {' '.join(one.command)} instead of SIGTERM"
         for one in how.instead
     ]
+    if how.evict:
+        lines.append("victims are not started again, and their files in memory are removed")
     if how.before:
         lines.append(f"runs {' '.join(how.before)} before the signal")
     if how.after:
-        lines.append(f"runs {' '.join(how.after)} when the victim is gone")
+        lines.append(f"runs {' '.join(how.after)} when the victim has exited")
     if how.notify:
-        lines.append("tells the desktop")
+        lines.append("sends a desktop notification")
     return lines
 
 
 def _bound(how: How) -> str:
-    """Whoever writes so many means all."""
+    """So large a number means no limit."""
     if how.most_a_minute >= _NO_BOUND:
         return "as many a minute as it takes"
     return f"at most {plain(how.most_a_minute)} a minute"
@@ -187,7 +206,7 @@ def effective(
     policy: Policy,
     candidate: Candidate,
     *,
-    everybody: tuple[Candidate, ...] = (),
+    processes: tuple[Candidate, ...] = (),
     groups: tuple[CgroupReading, ...] = (),
     own_pids: frozenset[int] = frozenset(),
 ) -> tuple[str, ...]:
@@ -196,14 +215,14 @@ def effective(
     Args:
         policy: the policy.
         candidate: the process.
-        everybody: all processes, it included, to say which place it has and who dies with it.
+        processes: all processes, it included, to show its place and what is killed with it.
         groups: the memory cgroups.
         own_pids: the guard itself.
     """
     who = f"{candidate.comm}[{candidate.pid}]"
     plan = compile_plan(policy)
     chooser = Chooser(plan, own_pids=own_pids)
-    ranked = chooser.rank(everybody or (candidate,), groups=groups)
+    ranked = chooser.rank(processes or (candidate,), groups=groups)
     own = next((one for one in ranked if candidate.pid == one.candidate.pid), None)
     own = own or next((r for r in ranked if candidate.pid in {m.pid for m in r.members}), None)
     own = own or next((r for r in ranked if _same_memory(r.candidate, candidate)), None)
@@ -247,6 +266,8 @@ def _radius(one: Ranked) -> list[str]:
     if len(one.members) < 2:
         return [one.note] if one.note else []
     names = sorted({m.comm for m in one.members})
-    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more names" if len(names) > 8 else "")
+    shown = ", ".join(names[:8]) + (
+        f" and {count_of(len(names) - 8, 'more name')}" if len(names) > 8 else ""
+    )
     count, freed = len(one.members), amount(one.freed_kb, "kb")
     return [f"{count} processes die together ({one.level}): {shown}; {freed} come free"]

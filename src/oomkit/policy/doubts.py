@@ -12,12 +12,12 @@ _ANYBODYS = frozenset({"comm", "cmdline"})
 """A process says itself what these are."""
 
 
-def doubts(policy: Policy, everybody: Sequence[Candidate] = ()) -> tuple[str, ...]:
+def doubts(policy: Policy, processes: Sequence[Candidate] = ()) -> tuple[str, ...]:
     """What deserves a second look in ``never``, ``prefer`` and ``avoid``, a line each.
 
     Args:
         policy: the policy.
-        everybody: all processes of this machine, with what the patterns are about; empty where
+        processes: all processes of this machine, with what the patterns are about; empty where
             that is not known.
     """
     lines = []
@@ -32,7 +32,7 @@ def doubts(policy: Policy, everybody: Sequence[Candidate] = ()) -> tuple[str, ..
         for field, texts in match.patterns:
             for text in texts:
                 if text.startswith("re:"):
-                    lines += _about_expression(kind, field, text, everybody)
+                    lines += _about_expression(kind, field, text, processes)
     return tuple(lines)
 
 
@@ -44,7 +44,7 @@ def _matches(policy: Policy) -> Iterator[tuple[str, Match]]:
 
 
 def _about_expression(
-    kind: str, field: Field, text: str, everybody: Sequence[Candidate]
+    kind: str, field: Field, text: str, processes: Sequence[Candidate]
 ) -> Iterator[str]:
     what = f"{kind} {field} {text}"
     if _only_empty(text.removeprefix("re:")):
@@ -54,7 +54,7 @@ def _about_expression(
         )
         return
     matcher = Matcher([(field, expression_of(field, (text,)))])
-    if everybody and not any(matcher.matches(one) for one in everybody):
+    if processes and not any(matcher.matches(one) for one in processes):
         yield f"{what}: matches no process now; an expression has to match the whole {field}"
 
 

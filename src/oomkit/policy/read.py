@@ -9,6 +9,7 @@ from oomkit.policy import builtin
 from oomkit.policy.read_rules import (
     count,
     number,
+    pattern,
     positive,
     read_match,
     read_rule,
@@ -21,7 +22,7 @@ from oomkit.policy.records import Instead as InsteadOf
 from oomkit.toml import units
 from oomkit.toml.load import load
 from oomkit.toml.overrides import apply_overrides
-from oomkit.toml.table import Fault, Table, TomlError, choice, flag, name, text
+from oomkit.toml.table import Fault, Table, TomlError, choice, flag, integer, name, text
 
 
 class PolicyError(TomlError):
@@ -105,6 +106,8 @@ def _whom(table: Table) -> Whom:
         work=table.take("work", number(0.0, 0.9), usual.work),
         adj=table.take("adj", number(0.0, 10.0), usual.adj),
         lasts_s=table.take("lasts", seconds, usual.lasts_s),
+        cgroup=table.take("cgroup", pattern, None),
+        spared_priority=table.take("spared_priority", integer(-(2**31), 2**31 - 1), None),
         never=tuple(_never(t) for t in table.tables("never")),
         prefer=(
             *(_preference(t, earlier=True) for t in table.tables("prefer")),
@@ -144,6 +147,8 @@ def _how(table: Table) -> How:
         most_a_minute=table.take("most_a_minute", count, usual.most_a_minute),
         dry_run_pause_s=table.take("dry_run_pause", seconds, usual.dry_run_pause_s),
         notify=table.take("notify", flag, usual.notify),
+        insist=table.take("insist", flag, usual.insist),
+        evict=table.take("evict", flag, usual.evict),
         before=table.take("before", _command, ()),
         after=table.take("after", _command, ()),
         instead=tuple(_instead(t) for t in table.tables("instead")),
@@ -176,12 +181,14 @@ def _contradictions(policy: Policy) -> Iterable[Fault]:
     """What is wrong between the parts of a policy."""
     if policy.whom.most_processes < 1:
         yield Fault(path="whom.most_processes", expected="expected a whole number from 1 on")
+    if policy.whom.cgroup is not None and policy.whom.level != "cgroup":
+        yield Fault(path="whom.cgroup", expected='expected whom.level = "cgroup" beside it')
     for i, rule in enumerate(policy.when):
         by = rule.by or policy.whom.by
-        if by == "reclaim" and policy.whom.level != "cgroup":
+        if by in ("reclaim", "over_request") and policy.whom.level != "cgroup":
             path = f"when[{i}].by" if rule.by else "whom.by"
             yield Fault(
-                path=path, expected='expected whom.level = "cgroup": reclaim is known of cgroups'
+                path=path, expected=f'expected whom.level = "cgroup": {by} is measured per cgroup'
             )
 
 

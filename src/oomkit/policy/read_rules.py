@@ -1,10 +1,11 @@
 """Reading one ``[[when]]``: conditions, and the level they call for."""
 
 import re
+import warnings
 from collections.abc import Callable
 from typing import Any, cast, get_args
 
-from oomkit.policy.engine.conditions import CGROUP, KINDS, MACHINE, RAM
+from oomkit.policy.engine.conditions import CGROUP, EITHERS, KINDS, MACHINE, RAM
 from oomkit.policy.records import By, Condition, Field, Level, Match, Rule
 from oomkit.toml import units
 from oomkit.toml.table import Table, choice, integer, text
@@ -124,8 +125,11 @@ def pattern(value: Any) -> str:
     one = text(value)
     if one.startswith("re:"):
         try:
-            re.compile(one.removeprefix("re:"))
-        except re.error as error:
+            with warnings.catch_warnings():
+                # What may mean something else in a later Python, such as [[:alpha:]], is a slip.
+                warnings.simplefilter("error")
+                re.compile(one.removeprefix("re:"))
+        except (re.error, RecursionError, OverflowError, Warning) as error:
             raise ValueError(f"a regular expression after re: ({error})") from None
     return one
 
@@ -143,7 +147,7 @@ def _comm_patterns(value: Any) -> tuple[str, ...]:
 
 
 PLENTY = 0.5
-"""With more than this share available nobody is killed, whatever a file says."""
+"""With more than this share available no process is killed, whatever a file says."""
 
 
 def read_rule(table: Table) -> Rule:
@@ -212,6 +216,6 @@ def _check(table: Table, rule: Rule) -> None:
             "", "expected more than pressure for a kill: memory, swap, refault, swap_in or reclaim"
         )
     for kind, condition in zip(kinds, rule.conditions, strict=True):
-        of_ram = condition.share and kind.whole is RAM
+        of_ram = condition.share and kind.whole in (RAM, EITHERS)
         if of_ram and kind.lower_is_worse and condition.threshold > PLENTY:
             table.fault(kind.name, 'expected at most "50%" for a kill')

@@ -1,22 +1,22 @@
-"""The records of a policy file: when to look, when to act, whom to choose, and how.
+"""The records of a policy file: when to look, when to act, which victim to choose, and how.
 
 Sizes are kB, durations seconds, rates kB a second; the TOML file writes them with units.
 """
 
 from typing import Literal
 
-import msgspec
+from oomkit.records import Record
 
 Level = Literal["warn", "soft", "hard"]
 
-By = Literal["freed", "oom_score", "rss", "swap", "reclaim", "growth"]
+By = Literal["freed", "oom_score", "rss", "swap", "reclaim", "growth", "over_request"]
 
 Reach = Literal["process", "tree", "cgroup"]
 
 Field = Literal["comm", "exe", "cmdline", "user", "cgroup", "unit", "container"]
 
 
-class Condition(msgspec.Struct, frozen=True, kw_only=True):
+class Condition(Record, frozen=True, kw_only=True):
     """One thing that has to be so.
 
     Attributes:
@@ -30,11 +30,11 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True):
     share: bool = False
 
 
-class Rule(msgspec.Struct, frozen=True, kw_only=True):
+class Rule(Record, frozen=True, kw_only=True):
     """Conditions that call for a level when all of them hold at once.
 
     Attributes:
-        level: ``warn`` only tells, ``soft`` asks to leave (SIGTERM), ``hard`` kills (SIGKILL).
+        level: ``warn`` only logs, ``soft`` sends SIGTERM, ``hard`` sends SIGKILL.
         conditions: all of them have to hold.
         over_s: the time over which pressure and rates are measured.
         for_s: how long they have to hold.
@@ -50,7 +50,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     by: By | None = None
 
 
-class Match(msgspec.Struct, frozen=True, kw_only=True):
+class Match(Record, frozen=True, kw_only=True):
     """Which processes: every field that is given has to match.
 
     Attributes:
@@ -61,7 +61,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     patterns: tuple[tuple[Field, tuple[str, ...]], ...]
 
 
-class Preference(msgspec.Struct, frozen=True, kw_only=True):
+class Preference(Record, frozen=True, kw_only=True):
     """Processes that should die earlier, or later.
 
     Attributes:
@@ -75,7 +75,7 @@ class Preference(msgspec.Struct, frozen=True, kw_only=True):
     points: float
 
 
-class Instead(msgspec.Struct, frozen=True, kw_only=True):
+class Instead(Record, frozen=True, kw_only=True):
     """A command that is run instead of SIGTERM.
 
     Attributes:
@@ -88,7 +88,7 @@ class Instead(msgspec.Struct, frozen=True, kw_only=True):
     command: tuple[str, ...]
 
 
-class Polling(msgspec.Struct, frozen=True, kw_only=True):
+class Polling(Record, frozen=True, kw_only=True):
     """How often to read the machine.
 
     Attributes:
@@ -109,26 +109,31 @@ class Polling(msgspec.Struct, frozen=True, kw_only=True):
     warm: float = 0.25
 
 
-class Whom(msgspec.Struct, frozen=True, kw_only=True):
+class Whom(Record, frozen=True, kw_only=True):
     """Whom to choose.
 
     Attributes:
         by: what ranks: ``freed`` (what death gives back, weighed), ``oom_score`` (the kernel's,
-            then rss), ``rss``, ``swap``, ``reclaim`` (of its cgroup) or ``growth``.
+            then rss), ``rss``, ``swap``, ``reclaim`` (of its cgroup), ``growth`` or
+            ``over_request`` (cgroups above their request first, then those of low priority, then
+            by how much the working set is above the request).
         level: how far a kill reaches: the process, its tree, or its cgroup.
-        most_processes: no more than so many die at once; a kill that would reach further takes
+        most_processes: maximum number killed at once; a kill that would reach further takes
             one process.
         oom_group: cgroups with ``memory.oom.group`` die as a whole.
-        least_kb: who gives back less is not worth it.
+        least_kb: minimum that a victim has to give back.
         growth: weight of growth since the shortage began, 0..1.
         growth_over_s: over how long growth is measured.
         work: weight of CPU time that would be lost, 0..1.
         adj: how much more ``oom_score_adj`` 1000 counts than 0; a lowered one spares in
             proportion.
         lasts_s: as many growing processes of the victim's name go with it as it takes for memory
-            to last so long against the growth of the others; 0: nobody goes with it.
-        never: who is never chosen.
-        prefer: who should die earlier or later.
+            to last so long against the growth of the others; 0: no other is killed with it.
+        cgroup: pattern of the cgroups that are chosen as a whole, with all below; a process in
+            none of them is not chosen; None: each cgroup is one by itself.
+        spared_priority: cgroups of at least this priority are never chosen; None: all may be.
+        never: processes that are never chosen.
+        prefer: processes to be chosen earlier or later.
     """
 
     by: By = "freed"
@@ -141,25 +146,30 @@ class Whom(msgspec.Struct, frozen=True, kw_only=True):
     work: float = 0.0
     adj: float = 0.5
     lasts_s: float = 0.0
+    cgroup: str | None = None
+    spared_priority: int | None = None
     never: tuple[Match, ...] = ()
     prefer: tuple[Preference, ...] = ()
 
 
-class How(msgspec.Struct, frozen=True, kw_only=True):
+class How(Record, frozen=True, kw_only=True):
     """How to act.
 
     Attributes:
         term: ``soft`` sends SIGTERM first.
-        term_least_s: so long after SIGTERM SIGKILL follows at the earliest, when it got hard.
-        term_wait_s: so long after it SIGKILL follows if memory is still short.
-        give_up_s: who is not gone so long after SIGKILL is not waited for.
+        term_least_s: minimum time from SIGTERM to SIGKILL at level hard.
+        term_wait_s: time from SIGTERM to SIGKILL if memory is still low.
+        give_up_s: how long after SIGKILL a victim's exit is waited for.
         pause_s: between two victims at least.
         hard_pause_s: the same when it is hard.
         together: when it is hard with the memory on its way counted in, another one is chosen
             without waiting for the first.
         most_a_minute: bound on kills in a minute.
         dry_run_pause_s: pause between two acts of a dry run.
-        notify: tell the desktop.
+        notify: send a desktop notification.
+        insist: SIGKILL follows SIGTERM after ``term_wait`` even if memory is back.
+        evict: what is killed is not started again, and its files in memory are removed: for what
+            manages its victims.
         before: command to run before the signal.
         after: command to run when the victim is gone.
         instead: commands instead of SIGTERM.
@@ -175,20 +185,22 @@ class How(msgspec.Struct, frozen=True, kw_only=True):
     most_a_minute: int = 30
     dry_run_pause_s: float = 60.0
     notify: bool = False
+    insist: bool = False
+    evict: bool = False
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     instead: tuple[Instead, ...] = ()
 
 
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """When to act before the kernel does, on whom, and how.
+class Policy(Record, frozen=True, kw_only=True):
+    """When to act before the kernel does, on which process, and how.
 
     Attributes:
         name: what its kills are recorded as.
         about: what it is for, for the reader.
         look: how often to read the machine.
         when: the rules.
-        whom: whom to choose.
+        whom: which victim to choose.
         how: how to act.
     """
 

@@ -228,7 +228,7 @@ def _service(path: str) -> str | None:
 
 
 def _user(path: str) -> tuple[tuple[str, ...], str]:
-    """An option for the manager of a user's own units, and the user who has to type it."""
+    """An option for the manager of a user's own units, and the user that has to type it."""
     found = _USER_MANAGER.search(path)
     return (("--user",), f"; as user {found[1]}") if found else ((), "")
 

@@ -239,7 +239,7 @@ def _about_kernel(found: Anatomy) -> Iterator[Finding]:
     for name, of in (
         ("page tables", "many large mappings, often of shared memory, by many processes"),
         ("slab, unreclaimable", "kernel objects that stay while files, sockets or pipes are open"),
-        ("socket buffers", "data that nobody reads or that the network does not take"),
+        ("socket buffers", "data that no process reads or that the network does not take"),
         ("kernel memory", "stacks, page tables and kernel objects"),
         ("percpu", "often BPF maps or statistics of many cgroups"),
     ):

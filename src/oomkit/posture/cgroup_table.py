@@ -19,7 +19,7 @@ class GroupRow(msgspec.Struct, frozen=True, kw_only=True):
         memcg: the cgroup.
         stat: what the kernel counts of it; None: not looked at.
         found: its anatomy; None: not looked at.
-        victim: which process is killed first if it runs out; None: nobody.
+        victim: which process is killed first if it runs out; None: none.
         victims: how many die with it, itself included.
         freed_bytes: what that gives back.
         rate: how it changes; None: not known.
@@ -56,7 +56,7 @@ def table_rows(
     rules: RuleSet,
     rates: dict[str, Rates] | None = None,
 ) -> list[GroupRow]:
-    """Say of each group what fills it and who dies when it runs out.
+    """For each group, what fills it and which process is killed when it runs out.
 
     Args:
         snapshot: the machine.

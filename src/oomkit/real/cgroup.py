@@ -82,7 +82,7 @@ def play(scenario: Scenario, *, seed: int = 0) -> Played:
         raise limits.NotHereError(_WORLD, reasons)
     sweep(hierarchy.directory)
     confined = confine(scenario, host)
-    root = _free_name(f"{hierarchy.directory}/oomkit-{os.getpid()}")
+    root = free_name(f"{hierarchy.directory}/oomkit-{os.getpid()}")
     tree = GroupTree(root, host.version, confined.cgroups)
     at = changes(confined, lambda event: _writes(tree, event))
     made = [_top(root, host.version), *tree.plan()]
@@ -202,7 +202,7 @@ def _is_left_over(path: str) -> bool:
     return start_ticks_of(int(mark[1])) != int(mark[2])
 
 
-def _free_name(path: str) -> str:
+def free_name(path: str) -> str:
     """A cgroup's path that is not in use."""
     return f"{path}-{os.urandom(4).hex()}" if os.path.lexists(path) else path
 

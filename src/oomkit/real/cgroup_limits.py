@@ -176,7 +176,7 @@ class GroupTree:
             )
             if getattr(group, name) is not None
         }  # fmt: skip
-        for name in ("low_bytes", "oom_group", "oom_kill_disable"):
+        for name in ("low_bytes", "min_bytes", "oom_group", "oom_kill_disable"):
             if getattr(group, name):
                 fields[name] = getattr(group, name)
         return self.values(fields)
@@ -247,6 +247,7 @@ _V2 = {
     "max_bytes": "memory.max",
     "high_bytes": "memory.high",
     "low_bytes": "memory.low",
+    "min_bytes": "memory.min",
     "swap_max_bytes": "memory.swap.max",
     "oom_group": "memory.oom.group",
 }

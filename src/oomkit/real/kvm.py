@@ -65,7 +65,7 @@ def arguments(kernel: Bootable, cpus: int) -> tuple[str, ...]:
             for ever for the second one under such a clock (seen with QEMU 7.2).
         cpus: how many the guest has.
     """
-    if _kvm_works(kernel.image):
+    if kvm_works(kernel.image):
         return ("-accel", "kvm", "-cpu", "host")
     if cpus > 1 and numbers(kernel.release)[:2] < _STARTS_CPUS_TOGETHER:
         return ("-accel", "tcg,thread=multi", "-cpu", "max")
@@ -74,7 +74,7 @@ def arguments(kernel: Bootable, cpus: int) -> tuple[str, ...]:
 
 def kernel_parameters(kernel: Bootable, cpus: int) -> tuple[str, ...]:
     """Arguments for the guest's kernel where its clock is this host's."""
-    rate = khz() if keeps_our_time(kernel, cpus) and not _kvm_works(kernel.image) else None
+    rate = khz() if keeps_our_time(kernel, cpus) and not kvm_works(kernel.image) else None
     return (f"tsc_early_khz={rate}",) if rate is not None else ()
 
 
@@ -84,7 +84,7 @@ def keeps_our_time(kernel: Bootable, cpus: int) -> bool:
 
 
 @functools.cache
-def _kvm_works(image: str) -> bool:
+def kvm_works(image: str) -> bool:
     """Boot the kernel for a moment and see whether it says anything.
 
     A KVM inside another hypervisor may run the firmware and yet fail at the kernel's own

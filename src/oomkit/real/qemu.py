@@ -13,19 +13,17 @@ import msgspec
 
 from oomkit.real import cgroup_limits as limits
 from oomkit.real import disks, kvm
-from oomkit.real.cgroup_limits import GroupTree, missing_knobs
+from oomkit.real.cgroup_limits import missing_knobs
 from oomkit.real.companions import Companion
 from oomkit.real.errors import RealError
+from oomkit.real.guest_plan import groups_of, needs_disk, plan_of
 from oomkit.real.initramfs import initramfs
 from oomkit.real.kernels import Bootable, has_memcg_v1
 from oomkit.real.kills import stamped
 from oomkit.real.observe import Observation
-from oomkit.real.plan import SAMPLE_S, Places, Plan, Planner, changes, files_of
-from oomkit.real.reaction import LOW_SHARE
 from oomkit.real.run_record import Played, as_found, assemble
 from oomkit.real.workdir import scratch
-from oomkit.scenario.format import At, Scenario
-from oomkit.scenario.read import walk_tasks
+from oomkit.scenario.format import Scenario
 
 BOOT_S = 300.0
 """How long a guest may take to be ready; without KVM ten seconds are usual on an idle host."""
@@ -42,9 +40,6 @@ _CLOCK_SLACK_S, _CLOCK_SHARE = 1.0, 0.05
 _AT_ONCE_S = 1.0
 """A daemon that has ended by then did not start at all."""
 
-_INCOMPRESSIBLE = 0.33
-"""Share of a page that does not compress where swap is zram: 3:1 is usual on a desktop."""
-_V2, _V1 = "/sys/fs/cgroup", "/cgroup/memory"
 _MARK = "oomkit: start "
 _WORLD = "on a booted kernel"
 _COMMAND_LINE = (
@@ -70,11 +65,11 @@ def why_not() -> str:
 def refusals(scenario: Scenario, kernel: Bootable) -> list[str]:
     """Why a scenario can't be played on a booted kernel; empty if it can."""
     reasons = limits.for_guest(scenario)
-    reasons += missing_knobs(_of(scenario, 1), scenario.at, 1)
-    reasons += missing_knobs(_of(scenario, 2), scenario.at, 2)
-    if _of(scenario, 1) and not has_memcg_v1(kernel):
+    reasons += missing_knobs(groups_of(scenario, 1), scenario.at, 1)
+    reasons += missing_knobs(groups_of(scenario, 2), scenario.at, 2)
+    if groups_of(scenario, 1) and not has_memcg_v1(kernel):
         reasons.append(f"{kernel.release} was built without v1 memory cgroups (CONFIG_MEMCG_V1)")
-    if kernel.modules is None and "-cloud-" in kernel.release and _needs_disk(scenario):
+    if kernel.modules is None and "-cloud-" in kernel.release and needs_disk(scenario):
         reasons.append(f"{kernel.release} is here without its modules, and its disk drivers are "
                        "modules")  # fmt: skip
     if missing := why_not():
@@ -141,7 +136,7 @@ class _Guest:
         self.seen = Observation()
         self.console = bytearray()
         self.drives = disks.Disks(directory, scenario)
-        self.plan = self._plan(seed)
+        self.plan = plan_of(scenario, self.drives, seed, companion, beats=beats)
         self.heard_s = [0.0, 0.0]
         self.process: subprocess.Popen[bytes] | None = None
         self.sockets: list[socket.socket] = []
@@ -192,66 +187,6 @@ class _Guest:
             self.process.stderr.close()
         for end in self.sockets:
             end.close()
-
-    def _plan(self, seed: int) -> Plan:
-        scenario = self.scenario
-        trees = {2: GroupTree(_V2, 2, _of(scenario, 2)), 1: GroupTree(_V1, 1, _of(scenario, 1))}
-        where = {group.name: trees[group.version] for group in scenario.cgroups}
-        procs = {name: tree.procs(name) for name, tree in where.items()}
-        places = Places(files="/disk", tmpfs="/tmp", cgroup_procs={**procs, "": ()})
-        planner = Planner(scenario, places, seed)
-
-        def writes(event: At) -> list[tuple[str, str]]:
-            pairs = [(f"/proc/sys/vm/{name}", str(value)) for name, value in event.vm.items()]
-            for name in event.cgroups:
-                one = msgspec.structs.replace(event, cgroups={name: event.cgroups[name]})
-                pairs += where[name].changes(one)
-            return pairs
-
-        made = trees[2].plan() + trees[1].plan()
-        at = changes(scenario, writes)
-        tasks = planner.tasks()
-        files = files_of(tasks)
-        if scenario.machine.programs_bytes:
-            files["(programs)"] = scenario.machine.programs_bytes
-        self.drives.plan(files, _uses_disk(scenario) or bool(files))
-        return {
-            "tasks": tasks,
-            "slots": planner.slots,
-            "groups": made,
-            "at": at,
-            "at_end": max((event.t_s for event in scenario.at), default=0.0),
-            "duration": scenario.duration_s,
-            "sample_s": SAMPLE_S,
-            "files": "/disk",
-            "tmpfs": "/tmp",
-            "sysctl": _sysctl(scenario),
-            "kmsg": False,
-            "mark": True,
-            "probe": True,
-            "incompressible": _INCOMPRESSIBLE if scenario.machine.zram_bytes else 0.0,
-            "programs": "/disk/(programs)" if scenario.machine.programs_bytes else "",
-            "sources": {
-                "cgroup": None,
-                "files": {
-                    "meminfo": "/proc/meminfo",
-                    "pressure": "/proc/pressure/memory",
-                    "cpu": "/proc/stat",
-                },
-                "swap": bool(scenario.machine.swap_bytes or scenario.machine.zram_bytes),
-            },
-            "guest": {
-                "cgroup": bool(trees[2].groups),
-                "cgroup1": bool(trees[1].groups),
-                "disk": self.drives.device("disk"),
-                "files": list(files.items()),
-                "swap": self.drives.device("swap"),
-                "zram": scenario.machine.zram_bytes,
-                "beats": self.beats,
-                "low_share": LOW_SHARE,
-                **_beside(self.companion),
-            },
-        }
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
@@ -365,39 +300,3 @@ class _Guest:
         panic = [line for line in said if "Kernel panic" in line]
         last = (panic[:1] or said[-1:] or trouble[-1:] or ["it said nothing"])[0].strip()
         return f"{self.kernel.release} did not come up: {last}"
-
-
-def _beside(companion: Companion | None) -> dict[str, Any]:
-    if companion is None:
-        return {"command": [], "ready": "", "settle": 0.0}
-    return {
-        "command": list(companion.command),
-        "ready": companion.ready,
-        "settle": companion.settle_s,
-    }
-
-
-def _of(scenario: Scenario, version: int) -> tuple[Any, ...]:
-    return tuple(group for group in scenario.cgroups if group.version == version)
-
-
-def _uses_disk(scenario: Scenario) -> bool:
-    return any(
-        step.verb in ("read", "write") or step.file is not None
-        for _, task in walk_tasks(scenario.tasks)
-        for step in task.steps
-    )
-
-
-def _needs_disk(scenario: Scenario) -> bool:
-    machine = scenario.machine
-    swaps = machine.swap_bytes or machine.zram_bytes
-    return bool(swaps or machine.programs_bytes or _uses_disk(scenario))
-
-
-def _sysctl(scenario: Scenario) -> list[tuple[str, str]]:
-    return [
-        (f"/proc/sys/vm/{name}", str(value))
-        for name, value in scenario.vm.items()
-        if name not in ("oom_killer_disabled", "would_have_oomkilled")
-    ]

@@ -1,4 +1,4 @@
-"""What our pages are made of: one template, style and script, and everything inside the page."""
+"""HTML: the one page that all views fill, and safe ways to put foreign text into it."""
 
 import json
 from functools import cache
@@ -6,8 +6,46 @@ from html import escape
 from importlib import resources
 from typing import Any
 
+from oomkit import __version__
 from oomkit.printable import printable
 from oomkit.render.extras import need
+
+_HERE = "oomkit.render"
+_CLOSED = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+_DRAWS = "; script-src 'unsafe-inline' 'unsafe-eval'; img-src data:"
+"""What Vega needs: it compiles the expressions of a chart."""
+
+_VEGA = (
+    " Charts by Vega, Vega-Lite and Vega-Embed "
+    "(BSD 3-Clause, University of Washington Interactive Data Lab and contributors)."
+)
+
+
+def page(title: str, body: str, *, style: str = "", charts: bool = False) -> str:
+    """A page that needs nothing else: no network, no other file.
+
+    Args:
+        title: what names it; escaped here.
+        body: its header and main part, as HTML.
+        style: the rules that only this kind of page needs.
+        charts: add what draws the charts whose specifications are in the body.
+
+    Raises:
+        MissingExtraError: vl-convert-python is not installed, and there are charts.
+    """
+    scripts = (_bundle(), asset(_HERE, "charts.js")) if charts else ()
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        '<meta name="referrer" content="no-referrer">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_CLOSED}{_DRAWS * charts}">\n'
+        f"<title>{escaped(title)} &ndash; oomkit</title>\n"
+        f"<style>\n{asset(_HERE, 'page.css')}{style}</style>\n</head>\n<body>\n{body}\n"
+        f"<footer>oomkit {escaped(__version__)}. This page is complete in itself and opens no "
+        f"connection.{_VEGA * charts}</footer>\n"
+        f"{''.join(f'<script>{script}</script>' for script in scripts)}</body>\n</html>\n"
+    )
 
 
 def template(text: str) -> Any:
@@ -27,25 +65,6 @@ def template(text: str) -> Any:
 def asset(package: str, name: str) -> str:
     """The text of a file in a package's ``assets``."""
     return resources.files(package).joinpath("assets", name).read_text(encoding="utf-8")
-
-
-def css() -> Any:
-    """The style of all pages."""
-    return _safe(asset("oomkit.views", "page.css"))
-
-
-def script() -> Any:
-    """What draws a page's charts and opens what they point to."""
-    return _safe(asset("oomkit.views", "page.js"))
-
-
-def library() -> Any:
-    """Vega, Vega-Lite and Vega-Embed in one script, out of vl-convert-python's own copy.
-
-    Raises:
-        MissingExtraError: vl-convert-python is not installed.
-    """
-    return _safe(_bundle())
 
 
 def spec(value: Any) -> Any:

@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import msgspec
 from rich.cells import cell_len, chop_cells
+
+from oomkit.records import Record
 
 ELLIPSIS = "…"
 _NARROWEST_TEXT = 6
@@ -13,7 +14,7 @@ _NARROWEST_WORDS = 12
 _NARROWEST_LAST = 16
 
 
-class Column(msgspec.Struct, kw_only=True):
+class Column(Record, kw_only=True):
     """A column of a table.
 
     Attributes:
@@ -56,7 +57,7 @@ class Piece(NamedTuple):
     style: str = ""
 
 
-class Table(msgspec.Struct, frozen=True, kw_only=True):
+class Table(Record, frozen=True, kw_only=True):
     """A table laid out.
 
     Attributes:

@@ -6,9 +6,8 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
-import msgspec
-
 from oomkit.printable import printable
+from oomkit.records import Record
 from oomkit.render.layout import Column, no_room, table, unbroken, wrapped
 
 if TYPE_CHECKING:
@@ -134,7 +133,7 @@ _MIN_COLUMNS = 40
 _ASCII = str.maketrans({"\u2026": "...", "\u2013": "-", "\u00d7": "x"})
 
 
-class Look(msgspec.Struct, frozen=True, kw_only=True):
+class Look(Record, frozen=True, kw_only=True):
     """What the reader's terminal can do.
 
     Attributes:

@@ -42,6 +42,7 @@ def _cgroup_fields(table: Table) -> dict[str, Any]:
         "max_bytes": table.take("max", units.size, None),
         "high_bytes": table.take("high", units.size, None),
         "low_bytes": table.take("low", units.size, None),
+        "min_bytes": table.take("min", units.size, None),
         "swap_max_bytes": table.take("swap_max", units.size, None),
         "oom_group": table.take("oom_group", flag, None),
         "oom_kill_disable": table.take("oom_kill_disable", flag, None),

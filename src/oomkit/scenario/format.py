@@ -6,7 +6,7 @@ Sizes are bytes, durations seconds, rates bytes a second; the TOML file writes t
 
 from typing import Any, Literal
 
-import msgspec
+from oomkit.records import Record
 
 Verb = Literal[
     "reserve", "touch", "share", "tmpfs", "lock", "read", "write", "work", "hold", "free",
@@ -16,7 +16,7 @@ Verb = Literal[
 Role = Literal["innocent", "culprit", "protected"]
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
+class Step(Record, frozen=True, kw_only=True):
     """One thing a task does before it goes on to the next.
 
     Attributes:
@@ -56,7 +56,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     code: int = 0
 
 
-class Task(msgspec.Struct, frozen=True, kw_only=True):
+class Task(Record, frozen=True, kw_only=True):
     """A process, or ``count`` of them.
 
     Attributes:
@@ -106,7 +106,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[Step, ...] = ()
 
 
-class Machine(msgspec.Struct, frozen=True, kw_only=True):
+class Machine(Record, frozen=True, kw_only=True):
     """What the scenario runs on.
 
     Attributes:
@@ -141,7 +141,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     hz: int = 250
 
 
-class Cgroup(msgspec.Struct, frozen=True, kw_only=True):
+class Cgroup(Record, frozen=True, kw_only=True):
     """A memory cgroup.
 
     Attributes:
@@ -150,6 +150,10 @@ class Cgroup(msgspec.Struct, frozen=True, kw_only=True):
         max_bytes: ``memory.max`` (v1 ``limit_in_bytes``); None: unlimited.
         high_bytes: ``memory.high``.
         low_bytes: ``memory.low``.
+        min_bytes: ``memory.min``.
+        request_bytes: what Kubernetes was asked to keep for it (``resources.requests``); no file of
+            the kernel holds it, policies rank by it.
+        priority: of the pod whose cgroup it is; policies rank by it.
         swap_max_bytes: ``memory.swap.max``.
         memsw_bytes: v1 limit of memory and swap together.
         swappiness: v1 ``memory.swappiness``.
@@ -162,6 +166,9 @@ class Cgroup(msgspec.Struct, frozen=True, kw_only=True):
     max_bytes: int | None = None
     high_bytes: int | None = None
     low_bytes: int = 0
+    min_bytes: int = 0
+    request_bytes: int = 0
+    priority: int = 0
     swap_max_bytes: int | None = None
     memsw_bytes: int | None = None
     swappiness: int | None = None
@@ -169,7 +176,7 @@ class Cgroup(msgspec.Struct, frozen=True, kw_only=True):
     oom_kill_disable: bool = False
 
 
-class At(msgspec.Struct, frozen=True, kw_only=True):
+class At(Record, frozen=True, kw_only=True):
     """Knobs that change in the middle of a run.
 
     Attributes:
@@ -187,7 +194,7 @@ class At(msgspec.Struct, frozen=True, kw_only=True):
     swap_bytes: int | None = None
 
 
-class Scenario(msgspec.Struct, frozen=True, kw_only=True):
+class Scenario(Record, frozen=True, kw_only=True):
     """A machine and what happens on it.
 
     Attributes:

@@ -36,5 +36,22 @@ def machine_text(scenario: Scenario, ready_s: int, notes: Sequence[str]) -> str:
     return scenario_text(scenario, [*head, ""]) + _TRY.format(ready=ready_s)
 
 
+def node_head(command: str, rests_on: Sequence[str], notes: Sequence[str]) -> list[str]:
+    """The head of a Kubernetes node's scenario, line by line.
+
+    Args:
+        command: plays it.
+        rests_on: what it rests on, one sentence each.
+        notes: what deserves to be known, one sentence each.
+    """
+    head = [
+        "A Kubernetes node as a scenario. Who is evicted, and who is killed by the kernel first?"
+    ]
+    head += [f"  {_line(command)}", "", *(f"* {_line(note)}" for note in rests_on)]
+    if notes:
+        head += ["", "Of the files:", *(f"* {_line(note)}" for note in notes)]
+    return [*head, ""]
+
+
 def _line(note: str) -> str:
     return "".join(c if c.isprintable() else " " for c in note)

@@ -5,14 +5,15 @@ Written as JSON by ``oomkit run --json``; sizes are MB of 2**20 bytes, times sec
 
 from typing import Literal
 
-import msgspec
+from oomkit import records
+from oomkit.records import Record
 
 Outcome = Literal["completed", "panicked", "frozen", "timed_out"]
 """``completed``: every task ended, or holds what it has for ever; ``frozen``: still unusable at
 the end; ``timed_out``: the duration was over while tasks were at work."""
 
 
-class Kill(msgspec.Struct, frozen=True, kw_only=True):
+class Kill(Record, frozen=True, kw_only=True):
     """A task that was killed, or would have been.
 
     Attributes:
@@ -46,7 +47,7 @@ class Kill(msgspec.Struct, frozen=True, kw_only=True):
     tied_with: tuple[str, ...] = ()
 
 
-class Denied(msgspec.Struct, frozen=True, kw_only=True):
+class Denied(Record, frozen=True, kw_only=True):
     """A request that failed instead of being met.
 
     Attributes:
@@ -66,14 +67,14 @@ class Denied(msgspec.Struct, frozen=True, kw_only=True):
     limit: str
 
 
-class Freeze(msgspec.Struct, frozen=True, kw_only=True):
+class Freeze(Record, frozen=True, kw_only=True):
     """A time in which a probe task took over 1 s for what takes it 10 ms."""
 
     from_s: float
     to_s: float
 
 
-class Signal(msgspec.Struct, frozen=True, kw_only=True):
+class Signal(Record, frozen=True, kw_only=True):
     """A SIGTERM or SIGKILL that was sent.
 
     Attributes:
@@ -93,7 +94,7 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     instance: int = 0
 
 
-class Reaction(msgspec.Struct, frozen=True, kw_only=True):
+class Reaction(Record, frozen=True, kw_only=True):
     """How fast the killer acted, measured in the machine itself every 10 ms.
 
     Attributes:
@@ -120,7 +121,7 @@ class Reaction(msgspec.Struct, frozen=True, kw_only=True):
     signals: tuple[Signal, ...] = ()
 
 
-class Objectives(msgspec.Struct, frozen=True, kw_only=True):
+class Objectives(Record, frozen=True, kw_only=True):
     """What a good out-of-memory decision is measured by.
 
     Attributes:
@@ -140,7 +141,7 @@ class Objectives(msgspec.Struct, frozen=True, kw_only=True):
     protected_killed: int = 0
 
 
-class TaskSamples(msgspec.Struct, frozen=True, kw_only=True):
+class TaskSamples(Record, frozen=True, kw_only=True):
     """One task's curve; lists run beside ``Samples.t_s``, 0 where it does not exist.
 
     Attributes:
@@ -156,7 +157,7 @@ class TaskSamples(msgspec.Struct, frozen=True, kw_only=True):
     progress: list[float]
 
 
-class Samples(msgspec.Struct, frozen=True, kw_only=True):
+class Samples(Record, frozen=True, kw_only=True):
     """What ``free``, ``/proc/pressure/memory`` and ``top`` would have shown, by time.
 
     Attributes:
@@ -182,7 +183,7 @@ class Samples(msgspec.Struct, frozen=True, kw_only=True):
     tasks: dict[str, TaskSamples]
 
 
-class Run(msgspec.Struct, frozen=True, kw_only=True):
+class Run(Record, frozen=True, kw_only=True):
     """What one run of a scenario gave.
 
     Attributes:
@@ -218,13 +219,13 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 def to_json(run: Run) -> bytes:
     """The record as JSON, one object, keys in the order of the fields."""
-    return msgspec.json.encode(run)
+    return records.to_json(run)
 
 
 def from_json(data: bytes) -> Run:
     """Read a record back.
 
     Raises:
-        msgspec.ValidationError: not a record of a run; the text names the place.
+        ValidationError: not a record of a run; the text names the place.
     """
-    return msgspec.json.decode(data, type=Run)
+    return records.from_json(data, type=Run)

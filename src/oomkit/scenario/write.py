@@ -4,8 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import msgspec
-
+from oomkit.records import Record, field_names
 from oomkit.scenario.format import At, Cgroup, Machine, Scenario, Step, Task
 
 _KEYS = {
@@ -14,6 +13,7 @@ _KEYS = {
     "programs_bytes": "programs", "program_bytes": "program", "start_s": "start",
     "every_s": "every", "jitter_s": "jitter", "sigterm_exit_s": "sigterm_exit",
     "restart_s": "restart", "max_bytes": "max", "high_bytes": "high", "low_bytes": "low",
+    "min_bytes": "min", "request_bytes": "request",
     "swap_max_bytes": "swap_max", "memsw_bytes": "memsw_max",
 }  # fmt: skip
 """Fields whose key in the file is another word."""
@@ -44,9 +44,9 @@ def scenario_text(scenario: Scenario, comments: Iterable[str] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _fields(record: msgspec.Struct, usual: msgspec.Struct) -> Iterator[str]:
+def _fields(record: Record, usual: Record) -> Iterator[str]:
     """The fields that differ from what they are where a file leaves them out."""
-    for name in record.__struct_fields__:
+    for name in field_names(record):
         value = getattr(record, name)
         if value != getattr(usual, name) and name not in ("steps", "children"):
             yield f"{_KEYS.get(name, name)} = {_value(name, value)}"

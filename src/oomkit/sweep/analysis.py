@@ -48,7 +48,7 @@ def answer(sweep: Sweep, rows: pl.LazyFrame) -> Answer:
             by=sweep.want.by, runs=counts[0], failed=counts[1],
         )  # fmt: skip
     elif sweep.want.kind == "least":
-        found = _least(sweep, rows)
+        found = _smallest(sweep, rows)
     elif sweep.want.kind == "sensitivity":
         found = _sensitivity(sweep, rows)
     else:
@@ -149,7 +149,7 @@ def _against(table: pl.DataFrame, best: int, other: int, group: Group) -> Agains
 # The least that suffices.
 
 
-def _least(sweep: Sweep, rows: pl.LazyFrame) -> Answer:
+def _smallest(sweep: Sweep, rows: pl.LazyFrame) -> Answer:
     want = sweep.want
     free = pl.all_horizontal(_FREE[bad] for bad in want.without)
     bad = " and no ".join(_WORDS[one] for one in want.without)
@@ -162,18 +162,18 @@ def _least(sweep: Sweep, rows: pl.LazyFrame) -> Answer:
         part = rows.filter(pl.all_horizontal(others)) if others else rows
         found = groups_by(part, sweep, [axis.column], free)
         found.sort(key=lambda group: float(group.values[axis.column] or 0))
-        sentences.append(_least_of(axis, found, bad, want.share))
+        sentences.append(_smallest_of(axis, found, bad, want.share))
         groups += found
     if len(axes) > 1:
         tops = (f"{a.key} {value_of(a, max(a.values, key=float))}" for a in axes)
-        notes.append(f"each is the least while the others have their largest: {', '.join(tops)}")
+        notes.append(f"each is the smallest while the others have their largest: {', '.join(tops)}")
     return Answer(
         sentence="; ".join(sentences), name=sweep.name, kind="least", by=want.by, runs=0, failed=0,
         groups=tuple(groups), notes=tuple(notes),
     )  # fmt: skip
 
 
-def _least_of(axis: Axis, groups: list[Group], bad: str, wanted: float) -> str:
+def _smallest_of(axis: Axis, groups: list[Group], bad: str, wanted: float) -> str:
     enough: Group | None = None
     for group in reversed(groups):
         # A smaller value that suffices by chance, below one that does not, is no answer.
@@ -184,7 +184,7 @@ def _least_of(axis: Axis, groups: list[Group], bad: str, wanted: float) -> str:
         value = value_of(axis, enough.values[axis.column] or 0)
         runs = f"{enough.free.k:,} of {enough.free.n:,} runs"
         smallest = " (the smallest tried)" if enough is groups[0] else ""
-        return f"{value} {axis.key} is the least with no {bad} in {runs}{smallest}"
+        return f"{value} {axis.key} is the smallest with no {bad} in {runs}{smallest}"
     top = groups[-1]
     value = value_of(axis, top.values[axis.column] or 0)
     bad_runs = top.runs - (top.free.k if top.free is not None else 0)

@@ -4,16 +4,15 @@ import difflib
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-import msgspec
-
 from oomkit.errors import OomkitError
 from oomkit.printable import printable
+from oomkit.records import Record
 
 T = TypeVar("T")
 D = TypeVar("D")
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True):
+class Fault(Record, frozen=True, kw_only=True):
     """One thing that is wrong with a file.
 
     Attributes:

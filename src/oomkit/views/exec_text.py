@@ -21,7 +21,7 @@ def summary_lines(made: "dict[str, Any]", verdict: "Verdict", *, verbose: bool) 
     Args:
         made: the record of the run, as ``oomkit exec --json`` writes it.
         verdict: what became of it.
-        verbose: say what was looked at, and who was there.
+        verbose: print the evidence, and the processes that were seen.
     """
     yield "; ".join(_parts(made))
     yield from kill_lines(verdict, itself=made["command"][0])
@@ -68,13 +68,13 @@ def _parts(made: "dict[str, Any]") -> "Iterator[str]":
 
 
 def kill_lines(verdict: "Verdict", *, itself: str = "") -> "Iterator[str]":
-    """Who was killed, by whom, for which limit, and what would have sufficed."""
+    """Which processes were killed, by what, for which limit, and what would have sufficed."""
     if verdict.killer == is_.NONE:
         return
     what = _what(verdict, itself)
     if verdict.killer == is_.SIGKILL:
         yield (
-            f"{what} by a SIGKILL that somebody sent: nothing here counts a kill for memory"
+            f"{what} by a SIGKILL of unknown origin: no counter here shows a kill for memory"
             f"{'' if verdict.kills is not None else ', and kills are not counted here'}"
         )
         return

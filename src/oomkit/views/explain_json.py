@@ -57,24 +57,24 @@ def report_object(item: Explanation, incident: int | None = None) -> dict[str, A
 def incident_object(incident: Incident, evidence: Sequence[Evidence]) -> dict[str, Any]:
     """Return the object for an incident that only programs other than the kernel report."""
     said = [evidence[e] for e in incident.evidence]
-    return _told_object("incident", incident.summary, said, incident.number)
+    return _evidence_record("incident", incident.summary, said, incident.number)
 
 
 def evidence_object(item: Evidence) -> dict[str, Any]:
     """Return the object for one line of others, as ``--follow`` comes upon it."""
     kind = "no_kill" if item.kind in ("failure", "pressure") else "incident"
-    return _told_object(kind, death(item).text, [item], None)
+    return _evidence_record(kind, death(item).text, [item], None)
 
 
 def no_kill_object(text: str, failed: Sequence[Evidence]) -> dict[str, Any]:
     """Return the object for logs in which requests failed and no process was killed."""
-    return _told_object("no_kill", text, failed, None)
+    return _evidence_record("no_kill", text, failed, None)
 
 
 _DEADLY = ("kill", "notice", "eviction")
 
 
-def _told_object(
+def _evidence_record(
     record: str, headline: str, said: Sequence[Evidence], number: int | None
 ) -> dict[str, Any]:
     first, killer = said[0], death(said[0])

@@ -2,19 +2,16 @@
 
 from collections.abc import Sequence
 
-from oomkit import __version__
 from oomkit.explain.incidents import Incident
 from oomkit.explain.records import Explanation
 from oomkit.explain.recurring import Row, Tables, every_text
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report
-from oomkit.render.html import element, escaped, items
+from oomkit.render.html import asset, element, escaped, items, page
 from oomkit.render.quantities import count_of
 from oomkit.views.explain_report_page import article
-from oomkit.views.explain_style import CSS
 from oomkit.views.explain_summary import counts_text, when
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _OPEN_REPORTS = 3
 """Of more reports only the last is unfolded."""
 _MAX_ROWS = 20
@@ -41,15 +38,12 @@ def page_text(
     ]
     left = first - 1
     note = f"<p class=dim>{count_of(left, 'earlier report')} left out.</p>" if left else ""
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escaped(title)}</title><style>{CSS}</style></head><body>"
+    body = (
         f"<header><h1>{escaped(heading)}</h1></header><main>"
         f"{_incidents(reports, evidence, found)}{_tables(recurring)}{note}{''.join(articles)}"
-        f"</main><footer>oomkit {escaped(__version__)} explain</footer></body></html>\n"
+        "</main>"
     )
+    return page(title, body, style=asset("oomkit.views", "explain.css"))
 
 
 def _title(reports: Sequence[Report], found: Sequence[Incident]) -> str:
@@ -69,7 +63,7 @@ def _incidents(
     for incident in found:
         said = items([f"{evidence[e].by}: {evidence[e].text}" for e in incident.evidence], "dim")
         rows.append(
-            f"<tr><td class=num>{incident.number}</td>"
+            f"<tr><td class=n>{incident.number}</td>"
             f"{element('td', when(incident, reports, evidence), 'when')}"
             f"<td>{escaped(incident.summary)}{said if not incident.reports else ''}</td></tr>"
         )
@@ -94,7 +88,7 @@ def _tables(recurring: Tables) -> str:
 
 def _table(title: str, rows: Sequence[Row]) -> str:
     body = "".join(
-        f"<tr><td class=num>{row.incidents}</td><td class=num>{row.killed}</td>"
+        f"<tr><td class=n>{row.incidents}</td><td class=n>{row.killed}</td>"
         f"{element('td', row.name)}"
         f"{element('td', every_text(row.every_s) if row.every_s is not None else '', 'dim')}</tr>"
         for row in rows[:_MAX_ROWS]

@@ -1,9 +1,10 @@
 """One explained report as HTML."""
 
+from collections.abc import Sequence
+
 from oomkit.explain.records import Breakdown, Choice, Explanation
 from oomkit.render.html import element, escaped, items
 from oomkit.render.quantities import kb, moment, share
-from oomkit.views.explain_svg import COLORS, small_bar, stacked_bar
 from oomkit.views.explain_table import TABLE_HEAD, table_cells
 from oomkit.views.explain_text import (
     agreement,
@@ -14,10 +15,33 @@ from oomkit.views.explain_text import (
     ran_out,
     shown_shares,
     swap_text,
-    untold,
+    unknown_choice,
     when,
     where_title,
 )
+
+COLORS = {
+    "anon": "#3b6fb6",
+    "anon_file": "#3b6fb6",
+    "processes": "#3b6fb6",
+    "file": "#6aa84f",
+    "shmem": "#8e63b5",
+    "unevictable": "#5b7083",
+    "slab_unreclaimable": "#c0504d",
+    "slab_reclaimable": "#dd9a97",
+    "slab": "#c0504d",
+    "pagetables": "#d08a2e",
+    "kernel_stack": "#a8763e",
+    "kernel_other": "#b5483a",
+    "sock": "#4aa3a2",
+    "hugetlb": "#7d8b2c",
+    "gpu": "#9a63f6",
+    "unaccounted": "#d63384",
+    "free": "#cfd8dc",
+    "rest": "#90a4ae",
+    "swap": "#6677d0",
+}
+_WIDTH = 1000
 
 
 def article(item: Explanation, number: int, *, unfolded: bool) -> str:
@@ -29,7 +53,7 @@ def article(item: Explanation, number: int, *, unfolded: bool) -> str:
     facts.append(("Killed by", killer_lines(item)))
     opened = " open" if unfolded else ""
     return (
-        f'<details class="report"{opened}><summary><span class="n">#{number}</span> '
+        f'<details class="report"{opened}><summary><span class="number">#{number}</span> '
         f"{escaped(item.headline)}{_stamp(item)}</summary>"
         f"{element('p', when(report), 'dim')}"
         f"<dl>{''.join(_fact(name, texts) for name, texts in facts)}</dl>"
@@ -55,8 +79,9 @@ def _where(where: Breakdown | None) -> str:
     parts = [*shares, ("rest", "the rest", small)] if small else shares
     labels = [(k, f"{n} {kb(s)} ({share(s, where.total_kb)})", s) for k, n, s in parts]
     legend = "".join(
-        f'<li><svg class="key" viewBox="0 0 10 10" aria-hidden="true"><rect width="10" height="10" '
-        f'fill="{COLORS.get(key, COLORS["rest"])}"/></svg>{escaped(label)}</li>'
+        f'<li><svg class="swatch" viewBox="0 0 10 10" aria-hidden="true">'
+        f'<rect width="10" height="10" fill="{COLORS.get(key, COLORS["rest"])}"/></svg>'
+        f"{escaped(label)}</li>"
         for key, label, _ in labels
     )
     bar = stacked_bar(labels, where.total_kb) if labels else ""
@@ -89,7 +114,7 @@ def _choice(item: Explanation) -> str:
     if choice is None:
         if not item.report.killed:
             return ""
-        return f"<h3>Why this one</h3>{element('p', untold(item.report))}"
+        return f"<h3>Why this one</h3>{element('p', unknown_choice(item.report))}"
     title = "Why this one" if item.report.killed else "Ranking"
     texts = [choice.terms, choice.runner_up, agreement(item.report)]
     return (
@@ -116,7 +141,7 @@ def _ranking(choice: Choice) -> str:
         drawn = small_bar([("anon", row.rss_kb), ("swap", row.swap_kb or 0)], largest)
         mark = ' <strong class="dead">killed</strong>' if row.killed else ""
         tds = [
-            f"<td>{escaped(cell)}{mark}</td>" if i == 1 else element("td", cell, "num")
+            f"<td>{escaped(cell)}{mark}</td>" if i == 1 else element("td", cell, "n")
             for i, cell in enumerate(cells)
         ]
         css = ' class="killed"' if row.killed else ""
@@ -130,3 +155,38 @@ def _ranking(choice: Choice) -> str:
 def _problems(item: Explanation) -> str:
     texts = problem_texts(item.report.problems)
     return f"<h3>The log</h3>{items(texts, 'dim')}" if texts else ""
+
+
+def stacked_bar(parts: Sequence[tuple[str, str, int]], total: int) -> str:
+    """One bar of parts (key, label, size), as wide as the page."""
+    drawn = []
+    position = 0.0
+    for key, label, size in parts:
+        width = size * _WIDTH / total if total else 0.0
+        drawn.append(
+            f'<rect x="{position:.2f}" y="0" width="{max(width - 0.8, 0.4):.2f}" height="30" '
+            f'fill="{COLORS.get(key, COLORS["rest"])}"><title>{escaped(label)}</title></rect>'
+        )
+        position += width
+    words = escaped("; ".join(label for _, label, _ in parts))
+    return (
+        f'<svg class="bar" viewBox="0 0 {_WIDTH} 30" preserveAspectRatio="none" role="img" '
+        f'aria-label="{words}"><rect width="{_WIDTH}" height="30" class="trough"/>'
+        f"{''.join(drawn)}</svg>"
+    )
+
+
+def small_bar(parts: Sequence[tuple[str, int]], total: int) -> str:
+    """A narrow bar for a table's cell, of parts (key, size)."""
+    drawn = []
+    position = 0.0
+    for key, size in parts:
+        width = size * 200 / total if total else 0.0
+        drawn.append(
+            f'<rect x="{position:.2f}" width="{width:.2f}" height="10" fill="{COLORS[key]}"/>'
+        )
+        position += width
+    return (
+        '<svg class="small" viewBox="0 0 200 10" preserveAspectRatio="none" aria-hidden="true">'
+        f'<rect width="200" height="10" class="trough"/>{"".join(drawn)}</svg>'
+    )

@@ -182,7 +182,7 @@ def _choice(item: Explanation, width: int) -> Iterator[Line]:
     choice = item.choice
     if choice is None:
         if item.report.killed:
-            yield field("why this one", untold(item.report))
+            yield field("why this one", unknown_choice(item.report))
         return
     name = "why this one" if item.report.killed else "ranking"
     yield field(name, choice_title(choice, item.report))
@@ -193,10 +193,13 @@ def _choice(item: Explanation, width: int) -> Iterator[Line]:
             yield under(text)
 
 
-def untold(report: Report) -> str:
+def unknown_choice(report: Report) -> str:
     """What can be said of the choice without a task table."""
     if "allocating_task" in (report.kill_text or ""):
-        return "it asked: vm.oom_kill_allocating_task is set, so the asker dies, not the worst"
+        return (
+            "vm.oom_kill_allocating_task is set: the allocating task is killed, not the one with "
+            "the highest badness"
+        )
     return "unknown: the report has no task table"
 
 

@@ -8,10 +8,10 @@ from typing import Any
 from oomkit.history.recording import Recording
 from oomkit.history.replay import Replay
 from oomkit.printable import printable
-from oomkit.render import html
 from oomkit.render.extras import need
 from oomkit.render.quantities import seconds
 from oomkit.views import replay
+from oomkit.views.chart_page import placed
 from oomkit.views.history import local_time
 from oomkit.views.run_charts import KILL_COLOUR, SWAP_COLOUR, TASK_COLOURS, USE_COLOURS
 from oomkit.views.run_compare_page import comparison
@@ -62,8 +62,8 @@ def _rows(played: Sequence[Replay]) -> list[dict[str, Any]]:
         row(_KERNEL, [str(len(one.kernel_kills)) for one in played]),
         row("of these, the policy would have before", [str(len(one)) for one in ahead]),
         row("before them by at least", [seconds(min(one)) if one else "-" for one in ahead]),
-        row("memory called short for", [seconds(one.warned_s) for one in played]),
-        row("looks at most apart", [seconds(one.longest_gap_s) for one in played]),
+        row("low memory for", [seconds(one.warned_s) for one in played]),
+        row("longest time between looks", [seconds(one.longest_gap_s) for one in played]),
         row("conditions not recorded", [", ".join(one.missing) or "-" for one in played]),
     ]
 
@@ -85,24 +85,22 @@ def _panels(recording: Recording, played: Sequence[Replay]) -> list[dict[str, An
         {
             "title": title,
             "note": "As it was recorded; the axis ends where there is no more.",
-            "charts": [_chart(key, chart, height, "all that was recorded", "")],
+            "charts": [placed(chart, key, height, kills="", name="all that was recorded")],
         }
         for key, title, chart, height in whole
     ]
     acts = [
-        _chart(f"acts-{i}", _acts(recording, one), 90, f"policy {one.policy}", f"kill-{i}-")
+        placed(
+            _acts(recording, one),
+            f"acts-{i}",
+            90,
+            kills=f"kill-{i}-",
+            name=f"policy {one.policy}",
+        )
         for i, one in enumerate(played)
     ]
     note = "What happened, and below it what the policy would have done."
     return [*found, {"title": "Kills", "note": note, "charts": acts}]
-
-
-def _chart(key: str, chart: Any, height: int, name: str, kills: str) -> dict[str, Any]:
-    spec = chart.properties(width="container", height=height).to_dict()
-    return {
-        "key": key, "name": printable(name), "height": height, "kills": kills,
-        "spec": html.spec(spec),
-    }  # fmt: skip
 
 
 def _memory(recording: Recording) -> Any:

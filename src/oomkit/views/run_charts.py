@@ -7,6 +7,7 @@ import msgspec
 from oomkit.render.extras import need
 from oomkit.scenario import Run, Scenario
 from oomkit.views import run_chart_rows
+from oomkit.views.chart_page import Panel
 from oomkit.views.run_curves import swap_total_mb, uses
 
 USE_COLOURS = {
@@ -32,24 +33,6 @@ SWAP_COLOUR = "#cc79a7"
 
 _CLOSE = 40
 """Kills of a run from which on their rules are drawn faintly."""
-
-
-class Panel(msgspec.Struct, frozen=True, kw_only=True):
-    """One chart.
-
-    Attributes:
-        key: short name, fit for an HTML id.
-        title: heading.
-        note: what a reader should know to read it.
-        chart: the layers, an ``altair.LayerChart``.
-        height: of the plot, in pixels.
-    """
-
-    key: str
-    title: str
-    note: str
-    chart: Any
-    height: int
 
 
 def panels(
@@ -301,8 +284,8 @@ def _task_tooltip() -> list[Any]:
 
     return [
         alt.Tooltip("task:N"),
-        alt.Tooltip("most:Q", title="most resident (MiB)", format=",.1f"),
-        alt.Tooltip("most_swap:Q", title="most in swap (MiB)", format=",.1f"),
+        alt.Tooltip("most:Q", title="peak resident (MiB)", format=",.1f"),
+        alt.Tooltip("most_swap:Q", title="peak in swap (MiB)", format=",.1f"),
     ]
 
 

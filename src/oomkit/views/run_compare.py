@@ -105,11 +105,11 @@ def rows(left: Run, right: Run, scenarios: tuple[Scenario | None, Scenario | Non
         found.insert(2, _neutral("policy", *(printable(r.policy or "-") for r in (left, right))))
         found.append(_less_is_better("kernel kills", kernel_kills(left), kernel_kills(right)))
     least = [min(run.samples.available_mb, default=0.0) for run in (left, right)]
-    found.append(_neutral("least available", mb(max(least[0], 0.0)), mb(max(least[1], 0.0))))
+    found.append(_neutral("minimum available", mb(max(least[0], 0.0)), mb(max(least[1], 0.0))))
     used = [uses(r, s) for r, s in zip((left, right), scenarios, strict=True)]
     if any(use.swap_total_mb for use in used):
         most = [mb(max(use.swap_used_mb, default=0.0)) for use in used]
-        found.append(_neutral("most swap used", *most))
+        found.append(_neutral("peak swap used", *most))
     return found
 
 

@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from oomkit import __version__
-from oomkit.printable import printable
-from oomkit.render import html
 from oomkit.scenario import Run, Scenario
 from oomkit.views import run_compare
-from oomkit.views.run_charts import Panel, panels
+from oomkit.views.chart_page import Panel, chart_page, placed
+from oomkit.views.run_charts import panels
 from oomkit.views.run_events import nested
 
 
@@ -67,10 +65,10 @@ def comparison(
     command: str = "",
 ) -> str:
     """Fill the page of a comparison; its parts are as the template has them."""
-    template = html.template(
-        html.asset("oomkit.views", "story.html") + html.asset("oomkit.views", "compare.html")
-    )
-    text: str = template.render(
+    return chart_page(
+        heading,
+        "compare.html",
+        charts=bool(panels),
         heading=heading,
         about=about,
         notes=notes,
@@ -80,12 +78,7 @@ def comparison(
         panels=panels,
         stories=stories,
         command=command,
-        version=__version__,
-        css=html.css(),
-        script=html.script(),
-        library=html.library() if panels else "",
     )
-    return text
 
 
 def _rows(
@@ -127,19 +120,16 @@ def _panels(
             "title": kind.title,
             "note": kind.note,
             "charts": [
-                _chart(by_key[key], i, names[i]) for i, by_key in enumerate(made) if key in by_key
+                placed(
+                    by_key[key].chart,
+                    f"{key}-{i}",
+                    by_key[key].height,
+                    kills=f"kill-{i}-",
+                    name=names[i],
+                )
+                for i, by_key in enumerate(made)
+                if key in by_key
             ],
         }
         for key, kind in kinds.items()
     ]
-
-
-def _chart(panel: Panel, number: int, name: str) -> dict[str, Any]:
-    spec = panel.chart.properties(width="container", height=panel.height).to_dict()
-    return {
-        "key": f"{panel.key}-{number}",
-        "name": printable(name),
-        "height": panel.height,
-        "kills": f"kill-{number}-",
-        "spec": html.spec(spec),
-    }

@@ -1,12 +1,40 @@
 """Events found in a run's curves: tasks start and end, low memory, swap fills, tasks stall."""
 
 from itertools import groupby, pairwise
+from typing import Literal
+
+import msgspec
 
 from oomkit.printable import printable
 from oomkit.render.quantities import mb, seconds, time_share
 from oomkit.scenario import Run, Scenario
-from oomkit.views.event import Happening
 from oomkit.views.run_curves import Curve, curves, swap_total_mb, uses
+
+Kind = Literal[
+    "start", "end", "short", "swap", "pressure", "freeze", "kill", "would_have", "denied", "knob",
+    "panic", "outcome",
+]  # fmt: skip
+
+
+class Happening(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that happened.
+
+    Attributes:
+        t_s: when.
+        kind: what sort of thing.
+        what: one sentence.
+        why: reasons and consequences, a line each.
+        kill: index in the run's kills.
+        many: stands for several.
+    """
+
+    t_s: float
+    kind: Kind
+    what: str
+    why: tuple[str, ...] = ()
+    kill: int | None = None
+    many: bool = False
+
 
 _SHORT = 0.1
 """Memory is called short when less than this share of it is available."""

@@ -10,9 +10,8 @@ from oomkit.model.machine import UPTIME_AT_START_S
 from oomkit.printable import printable
 from oomkit.render.quantities import count_of, mb, seconds
 from oomkit.scenario import Denied, Freeze, Kill, Run, Scenario
-from oomkit.views.event import Happening
 from oomkit.views.kill_reasons import full_cgroup, reason_lines, victim_of
-from oomkit.views.run_curve_events import ends, pressure, shortage, starts, swap
+from oomkit.views.run_curve_events import Happening, ends, pressure, shortage, starts, swap
 from oomkit.views.run_curves import curves
 
 _SHOWN = {"kill": 12, "would_have": 4, "denied": 4, "freeze": 4}
@@ -77,8 +76,8 @@ def nested(run: Run, scenario: Scenario | None = None) -> list[Nested]:
         if i in apart:
             continue
         one = _kill(i, kill, run.kernel)
-        alike = [told for told in sums if told[0].kind == one.kind]
-        before = [told for told in alike if told[0].t_s <= one.t_s]
+        alike = [each for each in sums if each[0].kind == one.kind]
+        before = [each for each in alike if each[0].t_s <= one.t_s]
         (before or alike)[-1 if before else 0][1].append((one, []))
     for one, parts in found:
         if one.many and one.kind == "denied":

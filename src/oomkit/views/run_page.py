@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from oomkit import __version__
 from oomkit.printable import printable
-from oomkit.render import html
 from oomkit.render.quantities import FIELDS, mb, outcome_of, percent, seconds
 from oomkit.scenario import Run, Scenario
 from oomkit.views import scenario as knobs
-from oomkit.views.run_charts import Panel, panels
+from oomkit.views.chart_page import chart_page, placed
+from oomkit.views.run_charts import panels
 from oomkit.views.run_curves import PING, PROBE, answers, curves
 from oomkit.views.run_events import ending, log_clock, nested
 from oomkit.views.run_text import objective_rows
@@ -33,18 +32,16 @@ def html_page(run: Run, scenario: Scenario | None = None, *, command: str = "") 
     Raises:
         MissingExtraError: altair, jinja2 or vl-convert-python is not installed.
     """
-    template = html.template(
-        html.asset("oomkit.views", "story.html") + html.asset("oomkit.views", "page.html")
-    )
     charts = panels(run, scenario)
-    text: str = template.render(
+    return chart_page(
+        run.scenario,
+        "run.html",
+        charts=bool(charts),
         run=run,
         scenario=scenario,
-        version=__version__,
-        css=html.css(),
-        script=html.script(),
-        library=html.library() if charts else "",
-        charts=[_chart(panel) for panel in charts],
+        drawings=[
+            placed(one.chart, one.key, one.height, title=one.title, note=one.note) for one in charts
+        ],
         label=_chart_label(run),
         command=command,
         ended=seconds(run.ended_s),
@@ -61,24 +58,12 @@ def html_page(run: Run, scenario: Scenario | None = None, *, command: str = "") 
         log_clock=log_clock(run),
         log_left_out=max(len(run.log) - MAX_LOG_LINES, 0),
     )
-    return text
-
-
-def _chart(panel: Panel) -> dict[str, Any]:
-    spec = panel.chart.properties(width="container", height=panel.height).to_dict()
-    return {
-        "key": panel.key,
-        "title": panel.title,
-        "note": panel.note,
-        "height": panel.height,
-        "spec": html.spec(spec),
-    }
 
 
 def _chart_label(run: Run) -> str:
     least = min(run.samples.available_mb, default=0.0)
     return (
-        f"Curves over {seconds(run.ended_s)}; at the least {mb(max(least, 0.0))} were available; "
+        f"Curves over {seconds(run.ended_s)}; at minimum {mb(max(least, 0.0))} were available; "
         f"{run.objectives.kills} kills. The list below has the same in words."
     )
 

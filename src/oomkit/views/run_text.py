@@ -8,7 +8,7 @@ from oomkit.render.quantities import FIELDS, count_of, mb, outcome_of, percent, 
 from oomkit.render.terminal import Look, render
 from oomkit.scenario import Run, Scenario
 from oomkit.scenario.record import Reaction
-from oomkit.views.event import Happening
+from oomkit.views.run_curve_events import Happening
 from oomkit.views.run_curves import PING, PROBE, answers, uses
 from oomkit.views.run_events import happenings
 
@@ -151,10 +151,10 @@ def curve_lines(run: Run, scenario: Scenario | None, look: Look) -> list["Render
 
     if samples.available_mb:
         least = min(samples.available_mb)
-        note = f"least {mb(max(least, 0.0))} of {mb(use.total_mb)}"
+        note = f"min {mb(max(least, 0.0))} of {mb(use.total_mb)}"
         curve("available", samples.available_mb, use.total_mb, note, low=True)
     if use.swap_total_mb > 0 and use.swap_used_mb:
-        note = f"most {mb(max(use.swap_used_mb))} of {mb(use.swap_total_mb)}"
+        note = f"peak {mb(max(use.swap_used_mb))} of {mb(use.swap_total_mb)}"
         curve("swap used", list(use.swap_used_mb), use.swap_total_mb, note)
     if samples.psi_some_avg10:
         some, full = max(samples.psi_some_avg10), max(samples.psi_full_avg10, default=0.0)

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import msgspec
-
 from oomkit.printable import printable
+from oomkit.render.extras import need
 from oomkit.sweep.answer import OBJECTIVES, Answer, Group, name_of
+from oomkit.views.chart_page import Panel
 
 _COLOUR = "#0072b2"
 _COLOURS = (
@@ -22,26 +22,13 @@ _TITLES = {
 }  # fmt: skip
 
 
-class Panel(msgspec.Struct, frozen=True, kw_only=True):
-    """One chart.
-
-    Attributes:
-        key: short name, fit for an HTML id.
-        title: heading.
-        note: what a reader should know to read it.
-        spec: Vega-Lite.
-        height: of the plot, in pixels.
-    """
-
-    key: str
-    title: str
-    note: str
-    spec: dict[str, Any]
-    height: int
-
-
 def panels(found: Answer) -> list[Panel]:
-    """Make the charts; altair is installed."""
+    """Make the charts.
+
+    Raises:
+        MissingExtraError: altair is not installed.
+    """
+    need("altair")
     if found.kind == "sensitivity":
         charts = [_influences(found)]
         for i, influence in enumerate(found.influences):
@@ -84,7 +71,7 @@ def _scores(groups: list[Group], name: str, key: str, what: str) -> Panel:
         key=key,
         title=f"{title} by {what}" if what else title,
         note="Mean (point), its 95 % interval (thick), 10 % to 90 % of the runs (thin).",
-        spec=_spec(alt.layer(spread, interval, point), height),
+        chart=alt.layer(spread, interval, point),
         height=height,
     )
 
@@ -157,7 +144,7 @@ def _trade(groups: list[Group]) -> Panel:
         note="Means with their 95 % intervals; towards the lower left is better at both. "
         "A point opens the costliest run"
         + ("." if few else ", and names what it is of when it is pointed at."),
-        spec=_spec(alt.layer(across, upright, point), height),
+        chart=alt.layer(across, upright, point),
         height=height,
     )
 
@@ -183,11 +170,6 @@ def _influences(found: Answer) -> Panel:
         key="influences",
         title=f"What {name_of(found.by)} depends on",
         note="Part of the variance between runs that each explains by itself.",
-        spec=_spec(chart, height),
+        chart=chart,
         height=height,
     )
-
-
-def _spec(chart: Any, height: int) -> dict[str, Any]:
-    spec: dict[str, Any] = chart.properties(width="container", height=height).to_dict()
-    return spec

@@ -6,14 +6,13 @@ from typing import Any
 
 import msgspec
 
-from oomkit import __version__
 from oomkit.model import ModelError
-from oomkit.render import html
 from oomkit.render.quantities import outcome_of, percent, seconds
 from oomkit.sweep.answer import HEADS, OBJECTIVES, Answer, Group, amount, name_of
 from oomkit.sweep.plan import Plan
 from oomkit.sweep.run import Player, described
 from oomkit.sweep.spec import Sweep, Weights
+from oomkit.views.chart_page import chart_page, placed
 from oomkit.views.run_events import happenings
 from oomkit.views.sweep_charts import panels
 
@@ -40,23 +39,21 @@ def page_text(sweep: Sweep, found: Answer, plan: Plan, command: str | None = Non
         MissingExtraError: altair, jinja2 or vl-convert-python is not installed.
     """
     groups = _all_groups(found)
-    template = html.template(html.asset("oomkit.views", "sweep.html"))
-    text: str = template.render(
+    return chart_page(
+        found.name,
+        "sweep.html",
+        charts=True,
         found=found,
         about=sweep.about,
         command=command or shlex.join(("oomkit", "sweep", sweep.source)),
-        version=__version__,
         prices=_prices(sweep.weights),
-        css=html.css(),
-        script=html.script(),
-        library=html.library(),
-        charts=[
-            {**msgspec.structs.asdict(one), "spec": html.spec(one.spec)} for one in panels(found)
+        drawings=[
+            placed(one.chart, one.key, one.height, title=one.title, note=one.note)
+            for one in panels(found)
         ],
         tables=_tables(found),
         runs=list(_runs(Player(sweep), plan, groups)),
     )
-    return text
 
 
 def _prices(weights: Weights) -> str:

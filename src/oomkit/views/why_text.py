@@ -22,7 +22,7 @@ def show_why(
 ) -> None:
     """Print whether memory killed in a cgroup, against which limit, and what stands out now."""
     page.text(printable(f"{_kills(found)} since {name} was made"), "bold")
-    for line in _by_whom(found):
+    for line in _killers(found):
         page.text(line)
     limit = anatomy.limit_bytes
     figures = [f"limit {human_bytes(limit)}" if limit is not None else "no limit that is seen here"]
@@ -51,7 +51,7 @@ def _kills(found: Since) -> str:
     return count_of(found.kills, "kill") + " for memory"
 
 
-def _by_whom(found: Since) -> list[str]:
+def _killers(found: Since) -> list[str]:
     lines = []
     if found.kills and found.own_ooms == 0:
         lines.append("none for a limit here or below: a cgroup above or the machine ran out")

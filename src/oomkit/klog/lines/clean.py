@@ -1,5 +1,6 @@
 """Make text of a log safe and plain: no control characters, no mark-up, one line a line."""
 
+import codecs
 import re
 
 _ANSI = re.compile(
@@ -21,13 +22,30 @@ _HTML_BREAK = re.compile(
 )
 _BREAK = "\v"
 """Stands in clean text where mark-up ended a line; :func:`split_joined` takes it out."""
-_ENTITIES = {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&#39;": "'", "&nbsp;": " ", "&amp;": "&"}
-_ENTITY = re.compile("|".join(_ENTITIES))
+_ENTITY = re.compile(r"&(?:lt|gt|quot|apos|nbsp|amp|lsqb|lbrack|rsqb|rbrack|#\d{2,5}"
+                     r"|#[xX][0-9a-fA-F]{2,4});")  # fmt: skip
+_ESCAPED = re.compile(r"\\([_*\[\]()#<>~|`])")
+"""Markdown's escapes. What JSON and systemd escape with a backslash is none of these."""
 
 
 def decode(data: bytes) -> str:
     """Decode bytes of a log; what is not UTF-8 becomes U+FFFD."""
-    return data.decode("utf-8", "replace")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "oomkit.blank")
+
+
+def _blank_or_unknown(error: UnicodeError) -> tuple[str, int]:
+    """A no-break space of Latin-1 is a blank; what else can't be decoded is unknown."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    bad = error.object[error.start : error.end]
+    return "".join(" " if byte == _LATIN_BLANK else "" for byte in bad) or "\ufffd", error.end
+
+
+_LATIN_BLANK = 0xA0
+codecs.register_error("oomkit.blank", _blank_or_unknown)
 
 
 def clean_bytes(data: bytes) -> str:
@@ -56,15 +74,25 @@ def clean(text: str) -> str:
 
 def _without_markup(plain: str) -> str:
     if "&" in plain:
-        plain = _ENTITY.sub(lambda m: _ENTITIES[m.group()], plain)
+        plain = _ENTITY.sub(_character, plain)
     if "<" in plain and ("</" in plain or "<br" in plain or "<BR" in plain):
         plain = _HTML.sub("", _HTML_BREAK.sub(_BREAK, plain))
     if "[/" in plain:
         plain = _FORUM.sub("", plain)
+    if "\\" in plain:
+        plain = _ESCAPED.sub(r"\1", plain)
     return plain
 
 
-_RSYSLOG = re.compile(r"\v|#012|\\n(?=[ \[<A-Za-z0-9])")
+def _character(entity: re.Match[str]) -> str:
+    """What an entity stands for; a control character stays written out."""
+    import html  # its tables cost a millisecond of every start
+
+    found = html.unescape(entity.group()).replace("\u00a0", " ")
+    return found if found.isprintable() else entity.group()
+
+
+_RSYSLOG = re.compile(r"\v|#012|(?:\\r)?\\n(?=[ \[<A-Za-z0-9])")
 _STAMP = re.compile(r"\[\s*\d{1,9}\.\d{6}\]")
 _MID_LEVEL = re.compile(r"\S ?<[0-7]>\S")
 _INNER_STAMP = re.compile(

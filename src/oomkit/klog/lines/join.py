@@ -48,7 +48,7 @@ _COMPLETE = re.compile(
     r"(?:(?:oom_score_adj|oom_adj|oomkilladj)[=:]-?\d+|,uid=\d+|sacrifice child|or a child"
     r"|children\.|failcnt \d+|all_unreclaimable\? (?:yes|no)|\+0x[0-9a-f]+/0x[0-9a-f]+"
     r"(?: \[[\w ]+\])?|Mem-Info:|Call [Tt]race:|shmem-rss:\d+kB|due to memory\.oom\.group set"
-    r"|= \d+kB|pages RAM|on memory|is enabled|processes\.\.\.)$"
+    r"|= \d+kB|pages RAM|on memory|is enabled|processes\.\.\.)[\"'`,]{0,3}$"
 )
 
 

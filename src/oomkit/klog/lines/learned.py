@@ -21,7 +21,7 @@ _TEXT_OF_A_REPORT = re.compile(
 _ENDS_A_PREFIX = re.compile(r"[\s\]:|;,\"'>)}]$")
 _WHOLE_LINE = re.compile(r"(?:Mem-[Ii]nfo:|Call [Tt]race:|oom_score_adj name)(?P<after>.+)$")
 _WHOLE_LINES = frozenset({"Mem-Info:", "Mem-info:", "Call Trace:", "Call trace:"})
-_ENDS_A_LINE = re.compile(r"[\"'\]})>|,;]{1,6}$| - kernel$")
+_ENDS_A_LINE = re.compile(r"(?:\s|\\n)?[\"'`\]})>|,;][\s\"'`\]})>|,;]{0,6}$| - kernel$")
 _NUMBER_ONLY = re.compile(r"\s*\d+\s+")
 _VARYING = re.compile(r"(\s*\d+|\s+)")
 

@@ -9,52 +9,25 @@ import re
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import msgspec
-
 from oomkit.klog.lines import dates
 from oomkit.klog.lines.clean import without_cut_end
 from oomkit.klog.lines.learned import LearnedPrefixes
+from oomkit.klog.lines.pieces import (
+    HOST_TAG,
+    KMSG,
+    PIECES,
+    PRINTK,
+    QUOTE,
+    RFC5424,
+    STAMP,
+    STAMP_ONLY,
+    TAG_AFTER,
+)
 from oomkit.klog.lines.syslog import KERNEL_TAGS, SYSLOG_LINE
-
-_QUOTE = re.compile(r"[ \t]*(?:(?:>|\|[ \t])[ \t]*)+|: ")
-_PRINTK = re.compile(
-    r"\[\s*(?P<up>\d{1,9}\.\d{6})(?:\s*<\s*\d+\.\d+>)?\s*\](?:\s?\[\s*(?P<caller>[TC]\d+)\s*\])?"
-    r"|\[\s*\+\d+\.\d{6}\]|\[" + dates.MONTH + r" {1,2}\d{1,2} \d\d:\d\d\]"
-)
-_STAMP = r"(?:<[0-7]>)?\[\s*(?P<up>\d{1,9}\.\d{6})\]"
-_STAMP_ONLY = re.compile(_STAMP)
-_PIECES = re.compile(
-    r"""\s*(?:
-      \[?(?P<iso>\d{4}-\d\d-\d\d[T\ ]\d\d:\d\d:\d\d(?:[.,]\d+)?
-        (?:\ ?(?:Z|UTC|[+-]\d\d:?\d\d))?)\]?:?
-      (?:\ (?:stdout|stderr)\ [FP](?=\ ))?
-    | (?P<ctime>\[?(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),?\ )?(?P<mon>"""
-    + dates.MONTH
-    + r""")\ {1,2}(?P<day>\d{1,2})(?:\ (?P<year1>\d{4}))?\ (?P<clock>\d\d:\d\d:\d\d(?:\.\d+)?)
-      (?:\ (?:[A-Z]{3,4}\ )?(?P<year2>\d{4})(?![^\s\]]))?\]?)
-    | (?P<severity>(?:[A-Z]|DEFAULT|DEBUG|INFO|NOTICE|WARN(?:ING)?|ERROR|CRITICAL|ALERT|EMERGENCY)
-        (?=\ \d{4}-\d\d-\d\d[T\ ]))
-    | (?P<facility>(?:kern|user|daemon|local\d|syslog)\ *[.:]\ *
-        (?:emerg|alert|crit|err|error|warn|warning|notice|info|debug)\ *:?)
-    | (?P<caller2>\[\s*[TC]\d+\s*\])
-    | (?P<core>c\d+\s+\d+(?=\ ))
-    | (?P<epoch>\d{10}\.\d{1,9})
-    )(?=[\s:\]<\[]|$)[:,]?\ ?
-    |\s*(?P<level><\d{1,3}>)(?:1\ (?=\d{4}-))?""",
-    re.VERBOSE,
-)
-_HOST_TAG = re.compile(
-    r"(?:(?P<host>[^\s:\[\]<>()={}]{1,64}(?::[^\s:]+)*)\s+)?"
-    r"(?P<fac>(?:kern|user|daemon|local\d)\.\w+\s+)?"
-    r"(?P<tag>[A-Za-z_][\w./@()-]{0,60})(?:\[(?P<pid>\d+)\])?:(?:\s|$)"
-)
-_RFC5424 = re.compile(
-    r"(?P<host>\S+) (?P<tag>[^\s:]+) (?:(?P<pid>\d+)|\S+) \S+ (?:-|(?:\[[^\]]*\])+)(?: |$)"
-)
-_TAG_AFTER = re.compile(r" ?(?:(?P<host>[^\s:\[\]]{1,64}) )?kernel: ")
+from oomkit.records import Record
 
 
-class Line(msgspec.Struct, kw_only=True, gc=False):
+class Line(Record, kw_only=True, gc=False):
     """A line of a log without its prefix.
 
     Attributes:
@@ -169,7 +142,7 @@ class PrefixStripper:
         stamp = ""
         if like.uptime_s is not None:
             other = r"(?!\s?\[\s*[TC]\d)"
-            stamp = _STAMP + (r"\s?\[\s*(?P<caller>[TC]\d+)\s*\]" if like.caller else other)
+            stamp = STAMP + (r"\s?\[\s*(?P<caller>[TC]\d+)\s*\]" if like.caller else other)
         pattern = _whole(stamp, expression)
         return WholeLines(self._head, pattern, like.caller if stamp else None)
 
@@ -185,23 +158,23 @@ class PrefixStripper:
             return False
         if self._like.uptime_s is None:
             return bool(head)
-        return _STAMP_ONLY.match(raw, len(head)) is not None
+        return STAMP_ONLY.match(raw, len(head)) is not None
 
     def _strip_known(self, raw: str, number: int) -> Line | None:
         like = self._like
         rest = raw[len(self._head) :]
         if like.uptime_s is None:
-            if rest.startswith("[") and _PRINTK.match(rest):
+            if rest.startswith("[") and PRINTK.match(rest):
                 return None
             uptime = caller = None
             text = rest
         else:
-            printk = _PRINTK.match(rest)
+            printk = PRINTK.match(rest)
             if printk is None or not printk["up"]:
                 return None
             uptime, caller = float(printk["up"]), printk["caller"]
             text = rest[printk.end() :]
-            if _PIECES.match(text) or (self._stamp_only and "kernel: " in text):
+            if PIECES.match(text) or (self._stamp_only and "kernel: " in text):
                 return None
         return Line(
             number=number,
@@ -227,7 +200,7 @@ class PrefixStripper:
         if not line.stamped or not line.text or line.time is None:
             return
         if line.uptime_s is not None:
-            printk = _PRINTK.search(raw, 0, _MAX_BEFORE_STAMP)
+            printk = PRINTK.search(raw, 0, _MAX_BEFORE_STAMP)
             end = printk.start() if printk else 0
         elif line.caller is None:
             end = raw.rfind(line.text)
@@ -244,17 +217,17 @@ def _whole(stamp: str, expression: str) -> re.Pattern[str]:
 def strip_prefix(raw: str, number: int) -> Line:
     """Return a line without its prefix; ``raw`` must be free of control characters."""
     syslog = SYSLOG_LINE.match(raw)
-    if syslog is not None and _PRINTK.search(raw, syslog.end(), _MAX_BEFORE_STAMP) is None:
+    if syslog is not None and PRINTK.search(raw, syslog.end(), _MAX_BEFORE_STAMP) is None:
         return _syslog_line(raw, syslog, number)
     line = Line(number=number, text="")
-    quote = _QUOTE.match(raw)
+    quote = QUOTE.match(raw)
     rest = raw[quote.end() :] if quote else raw
-    kmsg = _KMSG.match(rest)
+    kmsg = KMSG.match(rest)
     if kmsg is not None:
         line.stamped, line.uptime_s, line.caller = True, int(kmsg["usec"]) / 1e6, kmsg["caller"]
         line.text = rest[kmsg.end() :].strip()
         return line
-    printk = _PRINTK.search(rest, 0, _MAX_BEFORE_STAMP)
+    printk = PRINTK.search(rest, 0, _MAX_BEFORE_STAMP)
     if printk is not None:
         line.stamped = True
         if printk["up"]:
@@ -263,11 +236,11 @@ def strip_prefix(raw: str, number: int) -> Line:
         _peel(rest[: printk.start()], line)
         line.tag = None
         after = rest[printk.end() :]
-        core = _PIECES.match(after)
+        core = PIECES.match(after)
         if core is not None and (core["core"] or core["level"] or core["caller2"]):
             line.caller = line.caller or core.group().strip(" []")
             after = after[core.end() :]
-        tag = _TAG_AFTER.match(after)
+        tag = TAG_AFTER.match(after)
         if tag is not None:
             line.host = tag["host"] or line.host
             after = after[tag.end() :]
@@ -300,7 +273,7 @@ def _peel(text: str, line: Line) -> str:
     dated = False
     rfc5424 = False
     for _ in range(6):
-        piece = _PIECES.match(text, position)
+        piece = PIECES.match(text, position)
         if piece is None:
             break
         position = piece.end()
@@ -322,7 +295,7 @@ def _peel(text: str, line: Line) -> str:
         dated, position = after > position, after
     if not dated:
         return text[_bare_tag(text, position, line) :]
-    host_tag = _RFC5424.match(text, position) if rfc5424 else _HOST_TAG.match(text, position)
+    host_tag = RFC5424.match(text, position) if rfc5424 else HOST_TAG.match(text, position)
     if host_tag is None:
         return text[_far_tag(text, position, line) :]
     line.host = host_tag["host"] or line.host
@@ -359,17 +332,11 @@ def _bare_tag(text: str, position: int, line: Line) -> int:
         return position
     line.stamped = True
     date = _DATE.search(before)
-    piece = _PIECES.match(before, date.start()) if date else None
+    piece = PIECES.match(before, date.start()) if date else None
     if piece is not None:
         line.time = dates.iso(piece["iso"]) if piece["iso"] else _ctime(piece)
         line.host = before[piece.end() :].strip() or None
     return tag.end()
-
-
-_KMSG = re.compile(
-    r"\d{1,3},\d+,(?P<usec>\d{1,18}),[-\w,=]*?(?:caller=(?P<caller>[TC]\d+))?[-\w,=]*;"
-)
-"""A record as ``/dev/kmsg`` and netconsole give it."""
 
 
 def _far_tag(text: str, position: int, line: Line) -> int:
@@ -389,14 +356,14 @@ _UNKNOWN_UPTIME = re.compile(r"\[\s*(?:\d-)?(\d{1,9}\.\d{2,9})\s*[\]@,/ ]")
 def _note_unknown(before: str, line: Line) -> None:
     """Take what can be told from a prefix of unknown form."""
     line.stamped = True
-    kmsg = _KMSG.search(before)
+    kmsg = KMSG.search(before)
     uptime = _UNKNOWN_UPTIME.search(before)
     if kmsg is not None:
         line.uptime_s, line.caller = int(kmsg["usec"]) / 1e6, kmsg["caller"]
     elif uptime is not None and line.uptime_s is None:
         line.uptime_s = float(uptime[1])
     date = _DATE.search(before) if line.time is None else None
-    piece = _PIECES.match(before, date.start()) if date else None
+    piece = PIECES.match(before, date.start()) if date else None
     if piece is not None:
         line.time = dates.iso(piece["iso"]) if piece["iso"] else _ctime(piece)
 

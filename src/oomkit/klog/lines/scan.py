@@ -11,22 +11,8 @@ from enum import Enum
 from functools import lru_cache
 from typing import Protocol
 
-from ahocorasick_rs import BytesAhoCorasick, MatchKind
-
-try:
-    from stringzilla import count as _count
-except ImportError:
-    _count = None
-
-
-def count_newlines(buffer: bytearray, start: int, end: int) -> int:
-    """Return how many newlines ``buffer[start:end]`` has."""
-    if _count is None:
-        return buffer.count(b"\n", start, end)
-    with memoryview(buffer) as view, view[start:end] as part:
-        found: int = _count(part, b"\n")
-        return found
-
+from oomkit.klog.lines.newlines import count_newlines
+from oomkit.klog.lines.words import Needles
 
 KERNEL_NEEDLES = (
     b"oom-kill",
@@ -37,9 +23,10 @@ KERNEL_NEEDLES = (
     b"o available memory",
     b"oom_reaper: ",
     b"page allocation stall",
+    b"oom_kill_process",
 )
-"""What the lines of reports contain: head, summary, kill lines, panics, task tables; and the
-warnings of allocations that wait."""
+"""What the lines of reports contain: head, summary, kill lines, panics, task tables, the
+trace; and the warnings of allocations that wait."""
 
 _WRAP = rb"[\s>|=\\]{0,40}"
 """What stands between two words of a line that a terminal or a mail has wrapped."""
@@ -49,7 +36,7 @@ _REAL = re.compile(
     rb"|ut of [mM]emory(?:: ?(?:OOM |[Ww]ould have )?[Kk]ill|: ?[\r\n]|: ?$"
     rb"|: (?:system|compuls|OOM victim)"
     rb"| \(oom_kill|\(memcg|\. Comp|\. panic| from page fault| and no killable| in UB)"
-    rb"|o available memory (?:\(MPOL|in cpuset)|oom_reaper: (?:reaped|unable)"
+    rb"|oom_kill_process\+0x|o available memory (?:\(MPOL|in cpuset)|oom_reaper: (?:reaped|unable)"
     rb"|page allocation stalls? for \d"
 )
 """What a needle must be part of to be worth a closer look."""
@@ -112,11 +99,8 @@ Judge = Callable[[bytearray, int, int], Worth]
 
 
 @lru_cache(maxsize=4)
-def _searcher(others: tuple[bytes, ...]) -> BytesAhoCorasick:
-    # Leftmost matches are those that the library finds many bytes at a time. Of two needles at
-    # one place it gives the first.
-    needles = tuple(dict.fromkeys((*KERNEL_NEEDLES, *others)))
-    return BytesAhoCorasick(needles, MatchKind.LeftmostFirst)
+def _searcher(others: tuple[bytes, ...]) -> Needles:
+    return Needles(tuple(dict.fromkeys((*KERNEL_NEEDLES, *others))))
 
 
 class Scanner:
@@ -165,7 +149,7 @@ class Scanner:
     def _take(self, end: int) -> Iterator[None]:
         """Look through the whole lines of the buffer."""
         position = self._fed
-        hits = self._hits(max(position, self._hit), end)
+        hits = self._needles.find(self._buffer, max(position, self._hit), end)
         none = (end, 0)
         hit, needle = next(hits, none)
         while position < end:
@@ -197,12 +181,6 @@ class Scanner:
             if real is not None:
                 position = self._begin(real.start(), position, end)
         self._hit = end
-
-    def _hits(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """Where needles stand, and which."""
-        with memoryview(self._buffer) as view, view[start:end] as part:
-            found = self._needles.find_matches_as_indexes(part)
-        return ((start + at, needle) for needle, at, _ in found)
 
     def _reads_whole(self, stop: int) -> bool:
         """Still in the beginning, which is read line by line: as a rule it is a whole paste."""

@@ -1,16 +1,16 @@
 """Take a line of a log out of what wraps it: journal records, container engines' JSON."""
 
+import ast
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
-
 from oomkit.klog.lines.clean import clean, split_joined
 from oomkit.klog.lines.prefix import Line, strip_prefix
+from oomkit.records import DecodeError, from_json
 
-TEXT_KEYS = ("MESSAGE", "log", "message", "msg", "line", "textPayload", "_raw")
+TEXT_KEYS = ("MESSAGE", "log", "message", "msg", "line", "textPayload", "_raw", "@message")
 _TIME_KEYS = ("_SOURCE_REALTIME_TIMESTAMP", "__REALTIME_TIMESTAMP", "time", "@timestamp",
               "timestamp", "ts")  # fmt: skip
 _HOST_KEYS = ("_HOSTNAME", "hostname", "host")
@@ -26,7 +26,7 @@ def lines_of_json(raw: str, number: int) -> list[Line] | None:
     """
     begin, end = raw.find("{"), raw.rfind("}") + 1
     if not 0 <= begin < end:
-        return None
+        return _lines_of_strings(raw, number)
     decoded = _decoded(raw[begin:end])
     if decoded is None and raw[:begin].endswith("["):
         decoded = _decoded(raw[begin - 1 :].rstrip(" ,"))
@@ -39,10 +39,28 @@ def lines_of_json(raw: str, number: int) -> list[Line] | None:
     return lines or None
 
 
+def _lines_of_strings(raw: str, number: int) -> list[Line] | None:
+    """The lines in a list of strings, as JSON or as Python writes it."""
+    decoded = _decoded(raw)
+    if decoded is None:
+        try:
+            decoded = ast.literal_eval(raw)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return None
+    if not isinstance(decoded, list) or not all(isinstance(item, str) for item in decoded):
+        return None
+    return [line for item in decoded for line in _lines(item, {}, number)]
+
+
+def is_list_of_strings(raw: str) -> bool:
+    """Whether a line may be such a list."""
+    return raw.startswith(('["', "['")) and raw.endswith(('"]', "']"))
+
+
 def _decoded(text: str) -> object:
     try:
-        decoded: object = msgspec.json.decode(text.encode())
-    except (msgspec.DecodeError, RecursionError):
+        decoded: object = from_json(text.encode())
+    except (DecodeError, RecursionError):
         return None
     return decoded
 
@@ -78,6 +96,10 @@ _MAX_DEPTH = 4
 def _records_in(decoded: object, depth: int = 0) -> Iterator[dict[str, Any]]:
     """The records in an answer of a log service: in lists below its own words, or in pairs."""
     if isinstance(decoded, list):
+        pairs = [p for p in decoded[:MAX_RECORD_FIELDS] if isinstance(p, dict)]
+        if pairs and all(isinstance(p.get("field"), str) and "value" in p for p in pairs):
+            yield {p["field"]: p["value"] for p in pairs}
+            return
         for item in decoded[:_MAX_RECORDS]:
             if isinstance(item, list) and len(item) == 2 and all(isinstance(x, str) for x in item):
                 yield {"ts": item[0], "message": item[1]}
@@ -160,6 +182,14 @@ def _lines(text: str, record: dict[str, Any], number: int) -> list[Line]:
         tag = None
     about = _about(record)
     host = next((record[k] for k in _HOST_KEYS if isinstance(record.get(k), str)), None)
+    inner = text.strip()
+    if inner.startswith("{") and inner.endswith("}"):
+        within = lines_of_json(inner, number)
+        if within is not None:
+            for line in within:
+                line.time, line.host = line.time or when, line.host or host
+                line.about = line.about or about
+            return within
     for raw in clean(text).split("\n"):
         for part in split_joined(raw):
             line = strip_prefix(part, number)
@@ -296,8 +326,10 @@ class PrettyReader:
             return found
         json, verbose = _JSON_FIELD.match(raw), _VERBOSE_FIELD.match(raw)
         if json is not None:
-            name, value = json["name"], _json_value(json["value"])
+            name, value = self._name_of(json["name"]), _json_value(json["value"])
             self._put(name, value, number)
+            if isinstance(value, str) and "\n" in value and name not in TEXT_KEYS:
+                return _lines(value, {}, number)
             telling = value is True and name in _TELLING
             telling = telling or (isinstance(value, str) and _is_of_others(name, value))
             if telling or name in _NAMES or name in _REASONS or json["value"] == "{":
@@ -316,6 +348,11 @@ class PrettyReader:
         self.active = False
         return lines_of_record(record, self._number) or []
 
+    def _name_of(self, name: str) -> str:
+        """A field's name, which some services put into a field of its own."""
+        named = self._record.get("field")
+        return named if name == "value" and isinstance(named, str) else name
+
     def _put(self, name: str, value: object, number: int) -> None:
         self.active = True
         if name in TEXT_KEYS:
@@ -326,7 +363,7 @@ class PrettyReader:
 
 def _json_value(value: str) -> object:
     try:
-        decoded: object = msgspec.json.decode(value.encode())
-    except (msgspec.DecodeError, RecursionError):
+        decoded: object = from_json(value.encode())
+    except (DecodeError, RecursionError):
         return None
     return decoded

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from oomkit.klog.lines.clean import MAX_MARK, is_left_out
 from oomkit.klog.lines.prefix import Line
-from oomkit.klog.records import KernelName, Report
+from oomkit.klog.records import Damage, KernelName, Report
 from oomkit.klog.report.builder import Builder
 from oomkit.klog.report.endings import Endings
 from oomkit.klog.report.header import (
@@ -17,6 +17,7 @@ from oomkit.klog.report.header import (
     parse_version,
 )
 from oomkit.klog.report.meminfo import START
+from oomkit.klog.report.scope import OOM_FRAMES
 from oomkit.klog.report.stall import parse_stall
 from oomkit.klog.report.tasks import ROW, TABLE_HEADER, parse_table_header
 
@@ -38,6 +39,7 @@ _REMEMBERED = 4096
 """Lines that are remembered, to know those that stand in the log again."""
 _MAX_TRACE_HEAD = 24
 """So far above ``oom_kill_process`` in a call trace the line of its caller stands."""
+_OOM_STACK = ("dump_header", "oom_kill_process", "out_of_memory")
 _SOURCE_LINE = re.compile(r"\.[chSs]:\d")
 
 
@@ -260,7 +262,8 @@ class Assembler(Endings):
         report = self._reports.current(line)
         if report is None or report.ended:
             return None
-        kind = "table_truncated" if report.has_table and not report.table_done else "lines_lost"
+        inside = report.has_table and not report.table_done
+        kind: Damage = "table_truncated" if inside else "lines_lost"
         report.problem(kind, "the log lost lines here", line.number)
         return report
 
@@ -277,7 +280,7 @@ class Assembler(Endings):
         if report is None or report.ended or not report.strong:
             return None
         inside = report.has_table and bool(report.tasks or report.rows) and not report.table_done
-        kind = "table_truncated" if inside else "lines_lost"
+        kind: Damage = "table_truncated" if inside else "lines_lost"
         report.problem(kind, "lines were left out here", line.number)
         return report
 
@@ -319,18 +322,21 @@ class Assembler(Endings):
             return ended
         if caller is not None:
             self._caller, self._caller_line = caller, line
-        elif "oom_kill_process" in line.text and parse_frame(line.text) is not None:
-            return self._begin_in_trace(line)
+        elif any(name in line.text for name in _OOM_STACK):
+            frame = parse_frame(line.text)
+            if frame is not None and frame[0] in OOM_FRAMES:
+                return self._begin_in_trace(line)
         return None
 
-    def _begin_in_trace(self, line: Line) -> Builder | None:
-        """A report whose head is lost: the caller's line and the trace are what is left of it."""
+    def _begin_in_trace(self, line: Line) -> Builder:
+        """A report whose head is lost: the trace, and the caller's line if that is there."""
         caller, first = self._caller, self._caller_line
         if caller is None or not 0 <= line.number - first.number <= _MAX_TRACE_HEAD:
-            return None
+            caller, first = None, line
         self._caller = None
         report = self._reports.new(first)
-        report.caller, report.kernel = caller, caller.release
+        if caller is not None:
+            report.caller, report.kernel = caller, caller.release
         self._take_head(report, line)
         return report
 

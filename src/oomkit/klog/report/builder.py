@@ -3,13 +3,11 @@
 import re
 from collections.abc import Callable
 
-import msgspec
-
-from oomkit.kernel.decision import Scope
 from oomkit.klog import version_texts
 from oomkit.klog.lines.prefix import Line
 from oomkit.klog.records import (
     MAX_PROBLEMS,
+    Damage,
     Killed,
     Problem,
     Reaped,
@@ -22,10 +20,12 @@ from oomkit.klog.records import (
 from oomkit.klog.report.header import Caller, Header
 from oomkit.klog.report.memcg import MemcgPart
 from oomkit.klog.report.meminfo import MemoryPart, page_kb
-from oomkit.klog.report.tasks import guess_columns, parse_row, rows_of
+from oomkit.klog.report.scope import beancounter, has_stack, what_ran_out
+from oomkit.klog.report.tasks import guess_columns, is_whole_row, parse_row, rows_of
+from oomkit.records import replace
 
-_CHARGES = ("__mem_cgroup_try_charge", "mem_cgroup_do_charge")
-_MEMCG_TRACE = ("mem_cgroup_out_of_memory", "mem_cgroup_oom_synchronize")
+_MIN_ROWS = 2
+"""So many rows of a table show one; a single line may only look like a row."""
 
 MAX_TASKS = 1 << 16
 MAX_FRAMES = 100
@@ -49,6 +49,7 @@ class Builder:
         self.columns: tuple[str, ...] | None = None
         self.wide_pid = False
         self.rows: list[tuple[str, int]] = []
+        self._whole_rows = 0
         self.tasks: list[TaskRow] = []
         self.table_at: int | None = None
         self.table_due = False
@@ -90,7 +91,8 @@ class Builder:
             or self.memcg.counted
             or self.table_due
             or self.reaped
-            or "oom_kill_process" in self.trace
+            or self._whole_rows >= _MIN_ROWS
+            or has_stack(self)
         )
 
     @property
@@ -116,11 +118,11 @@ class Builder:
         """It has a table or rows of one."""
         return self.columns is not None or bool(self.rows or self.tasks)
 
-    def problem(self, kind: str, text: str, line: int | None = None) -> None:
+    def problem(self, kind: Damage, text: str, line: int | None = None) -> None:
         """Note damage once."""
         if sum(known.kind == kind for known in self.problems) >= MAX_PROBLEMS:
             return
-        found = msgspec.convert({"kind": kind, "text": text, "line": line}, Problem)
+        found = Problem(kind=kind, text=text, line=line)
         if found not in self.problems:
             self.problems.append(found)
 
@@ -146,6 +148,7 @@ class Builder:
             self.problem("table_truncated", "the task table has more rows than can be", None)
         elif self.columns is None:
             self.rows.append((line.text, line.number))
+            self._whole_rows += is_whole_row(line.text)
         else:
             self._parse_row(line.text, line.number, self.columns)
 
@@ -168,7 +171,7 @@ class Builder:
         if len(pid) > len(tgid) and pid.endswith(tgid):
             # Characters of another line stand before the pid: console output was lost between.
             self.problem("row_damaged", "a row of the task table is spliced", number)
-            row = msgspec.structs.replace(row, pid=row.tgid)
+            row = replace(row, pid=row.tgid)
         self.tasks.append(row)
 
     def end_table(self) -> None:
@@ -236,14 +239,14 @@ class Builder:
                 )
             )
         summary, header, caller = self.summary, self.header, self.caller
-        constraint, scope = self._scope()
+        constraint, scope = what_ran_out(self)
         memcg = self.memcg.build(
             summary.oom_memcg if summary else None, summary.task_memcg if summary else None
         )
         cgroup = None
         if scope == "memcg":
             cgroup = (summary.oom_memcg if summary else None) or (memcg.path if memcg else None)
-            cgroup = cgroup or self.oom_group or self._beancounter()
+            cgroup = cgroup or self.oom_group or beancounter(self)
         memory = self.memory.build()
         return Report(
             source=self._source(file),
@@ -290,7 +293,7 @@ class Builder:
             return
         rows: dict[TaskRow, TaskRow] = {}
         for row in self.tasks:
-            if rows.setdefault(msgspec.structs.replace(row, line=0), row) is not row:
+            if rows.setdefault(replace(row, line=0), row) is not row:
                 self.problem("lines_repeated", "lines stand in the log twice", row.line)
         self.tasks = list(rows.values())
 
@@ -303,16 +306,16 @@ class Builder:
         chosen, victim = self.selected, self.killed[0] if self.killed else None
         if chosen is None or victim is None or victim.killed_as != "child":
             return
-        if self._scope()[1] != "memcg" or any(row.pid == chosen.pid for row in self.tasks):
+        if what_ran_out(self)[1] != "memcg" or any(row.pid == chosen.pid for row in self.tasks):
             return
         if victim.pid > chosen.pid and not self.tasks:
             return  # a thread is younger than its leader, unless numbers began anew
         younger = victim.pid > chosen.pid
         if not younger and self._complete() and any(row.tgid == victim.pid for row in self.tasks):
-            self.selected = msgspec.structs.replace(chosen, tgid=victim.pid)
-            self.killed[0] = msgspec.structs.replace(victim, killed_as="selected")
+            self.selected = replace(chosen, tgid=victim.pid)
+            self.killed[0] = replace(victim, killed_as="selected")
         else:
-            self.killed[0] = msgspec.structs.replace(victim, killed_as=None)
+            self.killed[0] = replace(victim, killed_as=None)
 
     def _source(self, file: str) -> Source:
         first, last = sorted((self.first.number, self.last.number))
@@ -325,65 +328,6 @@ class Builder:
             and bool(self.tasks)
             and not any(problem.kind in harmful for problem in self.problems)
         )
-
-    def _scope(self) -> tuple[str | None, Scope | None]:
-        """What ran out, by every sign the report has."""
-        header, summary = self.header, self.summary
-        printed = summary.constraint if summary else None
-        if self.asked or (header and header.order == -1) or "moom_callback" in self.trace:
-            return printed or "CONSTRAINT_NONE", "sysrq"
-        text = (self.kill_text or "").lower()
-        if (
-            printed == "CONSTRAINT_MEMCG"
-            or not self.memcg.empty
-            or (summary and summary.oom_memcg)
-            or text.startswith(("memory cgroup", "out of memory in ub"))
-            or any(name in _MEMCG_TRACE for name in self._calls())
-            or self._was_charging()
-        ):
-            return "CONSTRAINT_MEMCG", "memcg"
-        if printed == "CONSTRAINT_CPUSET":
-            return printed, "cpuset"
-        if printed == "CONSTRAINT_MEMORY_POLICY" or "mpol_bind" in text:
-            return "CONSTRAINT_MEMORY_POLICY", "mempolicy"
-        if "cpuset" in text:
-            return "CONSTRAINT_CPUSET", "cpuset"
-        return self._scope_by_nodes(printed)
-
-    def _was_charging(self) -> bool:
-        """A charge to a cgroup called the OOM killer, not an allocation (until 3.11, el7)."""
-        calls = self._calls()
-        called = "oom_kill_process" in calls and "out_of_memory" not in calls
-        return called and any(name in _CHARGES for name in calls)
-
-    def _calls(self) -> set[str]:
-        """The functions of the call trace; those of a kernel that guesses them all, if they agree.
-
-        Kernels without frame pointers mark each function that led here as a guess.
-        """
-        sure = set(self.trace)
-        if not self.guesses or sure & {"oom_kill_process", "out_of_memory"}:
-            return sure
-        both = "out_of_memory" in self.guesses and not self.guesses.isdisjoint(_MEMCG_TRACE)
-        return sure if both else sure | self.guesses
-
-    def _beancounter(self) -> str | None:
-        """OpenVZ's user beancounter, which stands in the place of a cgroup."""
-        text = self.kill_text or ""
-        return text[text.index("UB") :] if text.startswith("Out of memory in UB") else None
-
-    def _scope_by_nodes(self, printed: str | None) -> tuple[str | None, Scope | None]:
-        header, summary = self.header, self.summary
-        policy = header is not None and version_texts.is_mempolicy(header, self.mems_allowed)
-        if policy:
-            return "CONSTRAINT_MEMORY_POLICY", "mempolicy"
-        if printed or (summary and summary.global_oom):
-            return printed or "CONSTRAINT_NONE", "global"
-        if self.panic or self.kill_text or not self.memory.empty:
-            return None, "global"
-        if "out_of_memory" in self._calls() or (header is not None and self.has_table):
-            return None, "global"
-        return None, None
 
 
 def _invoker(header: Header | None, caller: Caller | None) -> str | None:

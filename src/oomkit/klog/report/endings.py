@@ -33,6 +33,8 @@ class Endings:
         return report
 
     def _take_selected(self, line: Line) -> Builder | None:
+        if any(word in line.text for word in _QUOTING):
+            return None
         parsed = kill.parse_selected(line.text, line.number)
         if parsed is None:
             return None
@@ -59,7 +61,7 @@ class Endings:
         report.kill_form = report.kill_form or parsed.form
         report.would_have = report.would_have or parsed.would_have
         if not killed.comm:
-            report.problem("line_damaged", "the line that tells who was killed is cut", line.number)
+            report.problem("line_damaged", "the line that names the victim is cut", line.number)
         if not parsed.would_have:
             report.add_killed(kill.with_context(killed, report, line), line.uptime_s)
         self._reports.in_table = None

@@ -66,11 +66,10 @@ def _note_end(report: Builder) -> None:
     if report.selected is not None:
         report.problem(
             "no_kill_line",
-            "the line that tells who was killed is missing; "
-            "the chosen process or a child of it died",
+            "the line that names the victim is missing; the chosen process or a child of it died",
         )
         return
-    report.problem("no_kill_line", "no line tells who was killed")
+    report.problem("no_kill_line", "no line names the victim")
     if report.tasks and report.summary is None and report.selected is None:
         report.problem(
             "table_truncated", "the report ends inside its task table", report.last.number

@@ -2,7 +2,7 @@
 
 import re
 
-import msgspec
+from oomkit.records import Record
 
 _HEADER = re.compile(
     r"(?:(?P<pid>\d{1,10}) \((?P<vzcomm>.*?)\)|(?P<comm>.*?))\s*(?:\binvoked\s+)"
@@ -51,7 +51,7 @@ _DECODED_FRAME = re.compile(
 _ARM_FRAME = re.compile(r"^\s*(?P<name>[A-Za-z_][\w.]*) from (?P<caller>[A-Za-z_][\w.]*)\+0x")
 
 
-class Header(msgspec.Struct, frozen=True, kw_only=True):
+class Header(Record, frozen=True, kw_only=True):
     """The line that opens a report.
 
     Attributes:
@@ -136,7 +136,7 @@ def _form(rest: str, *, vz: bool, bare: bool) -> str | None:
     return "4.6" if "(" in rest else "3.7"
 
 
-class Caller(msgspec.Struct, frozen=True, kw_only=True):
+class Caller(Record, frozen=True, kw_only=True):
     """The line that names the process behind a call trace.
 
     Attributes:

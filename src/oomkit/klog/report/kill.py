@@ -3,10 +3,9 @@
 import re
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from oomkit.klog.lines.prefix import Line
 from oomkit.klog.records import Killed, KilledAs, Reaped, Selected, Summary
+from oomkit.records import Record, replace
 
 if TYPE_CHECKING:
     from oomkit.klog.report.builder import Builder
@@ -72,10 +71,13 @@ _PANIC = re.compile(
 
 _ENDS_WITH_SHMEM = re.compile(r"shmem-rss:\d+kB$")
 _ENDS_WITH_FILE = re.compile(r"file-rss:\d+kB$")
-_OOM_TEXTS = ("out of memory", "no available memory")
+_OPENING = re.compile(
+    r"(?:Memory cgroup out of memory|Out of memory|No available memory).*", re.IGNORECASE
+)
+"""What the kernel prints before the process; words of others may stand before that."""
 
 
-class KillLine(msgspec.Struct, frozen=True, kw_only=True):
+class KillLine(Record, frozen=True, kw_only=True):
     """A kill line.
 
     Attributes:
@@ -108,8 +110,10 @@ def parse_killed(text: str, line: int, *, cut: bool = False) -> KillLine | None:
         return None
     groups: dict[str, Any] = {"uid": None, "comm": "", **match.groupdict()}
     opening = groups.get("text")
-    if opening is not None and not _is_oom_text(opening):
-        return None
+    if opening is not None:
+        opening = _opening(opening)
+        if opening is None:
+            return None
     rest = groups.get("rest") or ""
     values: dict[str, Any] = {}
     for name, kb, other, number in _FIELD.findall(rest):
@@ -125,7 +129,7 @@ def with_context(killed: Killed, report: "Builder", line: Line) -> Killed:
     """Add when a victim died and how it came to be one, as far as its report tells."""
     comm = killed.comm or _comm_of(killed.pid, report)
     how = killed_as(killed.pid, report)
-    return msgspec.structs.replace(killed, comm=comm, time=line.time, killed_as=how)
+    return replace(killed, comm=comm, time=line.time, killed_as=how)
 
 
 def _comm_of(pid: int, report: "Builder") -> str:
@@ -152,9 +156,10 @@ def killed_as(pid: int, report: "Builder") -> KilledAs | None:
     return None
 
 
-def _is_oom_text(text: str) -> bool:
-    low = text.lower()
-    return any(known in low for known in _OOM_TEXTS)
+def _opening(text: str) -> str | None:
+    """The kernel's words on what ran out, without those of others; None if there are none."""
+    match = _OPENING.search(text)
+    return None if match is None else match.group().strip()
 
 
 def _form(opening: str | None, text: str, rest: str, *, cut: bool) -> str | None:
@@ -186,19 +191,20 @@ def _form(opening: str | None, text: str, rest: str, *, cut: bool) -> str | None
 def parse_selected(text: str, line: int) -> tuple[str, Selected] | None:
     """Parse ``Kill process ... or sacrifice child``; returns what opens the line and the choice."""
     match = _SELECTED.search(text)
-    if match is None or match["text"] is None or not _is_oom_text(match["text"]):
+    opening = None if match is None or match["text"] is None else _opening(match["text"])
+    if match is None or opening is None:
         return None
     score = None if match["score"] is None else int(match["score"])
-    opening = match["text"].strip()
     return opening, Selected(pid=int(match["pid"]), comm=match["comm"], score=score, line=line)
 
 
 def parse_exiting(text: str, line: int) -> tuple[str, Summary] | None:
     """Parse ``OOM victim 1 (x) is already exiting``; what opens the line, and who was chosen."""
     match = _EXITING.search(text)
-    if match is None or not _is_oom_text(match["text"]):
+    opening = None if match is None else _opening(match["text"])
+    if match is None or opening is None:
         return None
-    return match["text"], Summary(pid=int(match["pid"]), comm=match["comm"], line=line)
+    return opening, Summary(pid=int(match["pid"]), comm=match["comm"], line=line)
 
 
 def parse_sharer(text: str, line: int) -> Killed | None:

@@ -4,14 +4,13 @@ import math
 from collections import deque
 from collections.abc import Iterator
 
-import msgspec
-
 from oomkit.klog.lines.prefix import Line
 from oomkit.klog.records import Report
 from oomkit.klog.report.builder import Builder
 from oomkit.klog.report.finish import note_missing
 from oomkit.klog.report.stall import Stalls
 from oomkit.klog.report.tasks import ROW
+from oomkit.records import replace
 
 MAX_UNRELATED_LINES = 2000
 """Lines of other matters after which a report is over."""
@@ -82,7 +81,7 @@ class OpenReports:
         if report.strong:
             built = report.build(self._file, note_missing)
             stalls = self.stalls.before(built)
-            yield msgspec.structs.replace(built, stalls=stalls) if stalls else built
+            yield replace(built, stalls=stalls) if stalls else built
 
     def over_by(self, line: Line, count: int = 1) -> list[Report]:
         """Give the reports that are over when a line comes; looks seldom, and after every leap.
@@ -247,7 +246,7 @@ class OpenReports:
             self._open.remove(other)
             report.problems = [p for p in report.problems if p.kind != "lines_repeated"]
             for victim in other.killed:
-                report.add_killed(msgspec.structs.replace(victim, killed_as="oom_group"))
+                report.add_killed(replace(victim, killed_as="oom_group"))
 
     @staticmethod
     def _is_expected(report: Builder, pid: int) -> bool:

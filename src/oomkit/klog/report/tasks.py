@@ -3,9 +3,8 @@
 import re
 from functools import lru_cache
 
-import msgspec
-
 from oomkit.klog.records import TaskRow
+from oomkit.records import from_texts
 
 TABLE_HEADER = re.compile(r"\[\s*pid\s*\]\s+uid\s+tgid\s+total_vm\s+rss\b(?P<more>.*)")
 ROW = re.compile(r"\[\s*(?P<pid>\d{1,10})\]\s+(?P<rest>\d+\s+\d+\s.*|\d+\s*\d*)$")
@@ -113,7 +112,7 @@ def rows_of(found: list[tuple[str, ...]], columns: tuple[str, ...], line: int) -
     """
     names = ("pid", *_names(columns), "comm", "line")
     rows = [dict(zip(names, (*row, i), strict=True)) for i, row in enumerate(found, line)]
-    return msgspec.convert(rows, list[TaskRow], strict=False)
+    return from_texts(TaskRow, rows)
 
 
 _MAX_ADJ = 1000
@@ -139,6 +138,16 @@ def leading_numbers(text: str) -> int:
             break
         count += 1
     return count
+
+
+_WHOLE_ROW = re.compile(
+    r"\[\s*(?P<pid>[1-9]\d{0,9})\]\s+\d+\s+(?P=pid)\s+\d+\s+\d+(?:\s+-?\d+){2,7}\s+[^\s\d]"
+)
+
+
+def is_whole_row(text: str) -> bool:
+    """Whether a line that stands by itself can be nothing but a row of a task table."""
+    return _WHOLE_ROW.match(text) is not None
 
 
 def guess_columns(rows: list[str]) -> tuple[str, ...] | None:

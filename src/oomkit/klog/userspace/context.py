@@ -1,15 +1,16 @@
 """What others say of a death in several lines: the lines around the one that tells of it."""
 
 import re
-from collections.abc import Callable, Iterator
-
-import msgspec
+from collections.abc import Iterator
+from typing import Any
 
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines.prefix import Line
+from oomkit.klog.userspace.continued import CONTINUED, JOB_LINES
 from oomkit.klog.userspace.form import size_kb
-from oomkit.klog.userspace.named import DOTS, PBS_JOB, Names
+from oomkit.klog.userspace.named import DOTS, Names
 from oomkit.klog.userspace.reader import evidence_in
+from oomkit.records import replace
 
 _NEAR_LINES = 60
 """So far before a line what it is about may be named."""
@@ -18,16 +19,11 @@ _AFTER_LINES = 30
 _OOMD_PATH = re.compile(r"Path: (?P<path>/\S+)$")
 _OOMD_USAGE = re.compile(r"Current Memory Usage: (?P<used>[\d.]+ ?[BKMGT]?)")
 _OOMD_SWAP = re.compile(r"Swap Usage: (?P<used>[\d.]+ ?[BKMGT]?)")
-_DRIVER_FREE = re.compile(
-    r"to free (?P<free>\d+kB)(?: on behalf of '(?P<comm>[^']*)' \((?P<pid>\d+)\))?"
-)
-_DRIVER_CACHE = re.compile(r"cache (?P<cache>\d+kB) is below (?:limit|minimum) (?P<limit>\d+kB)")
 _NOHANG = re.compile(r"PID: +(?P<pid>\d+), [Nn]ame: +(?P<comm>[^,]+)")
 _NOHANG_RSS = re.compile(r"VmRSS: +(?P<used>\d+ [KMG]iB)")
 _RESOURCES = re.compile(r"(?P<which>Limits|Requests):$")
 _MEMORY = re.compile(r"memory:\s+(?P<size>\S+)$")
 _EXIT = re.compile(r"\"?(?:Exit ?Code|exitCode)\"?:\s+(?P<code>\d+)")
-_PEAK = re.compile(r"(?P<unit>\S+): Consumed .*?(?P<used>[\d.]+[KMGT]?) memory peak")
 _RESOURCE = re.compile(r"attempting to reclaim\\?\" resourceName=\\?\"(?P<name>[\w.-]+)")
 _OVER = re.compile(r"\(x(?P<count>\d+) over ")
 _OBJECT = re.compile(r"\b(?P<kind>pod|node)/(?P<name>[\w.-]+)")
@@ -38,9 +34,6 @@ _FROM_NODE = re.compile(r"(?:kubelet|kernel-monitor), (?P<node>[\w.-]+)")
 _OOMD_PRESSURE = re.compile(
     r"[Mm]emory pressure for (?P<of>/\S+) is (?P<is>[\d.]+%) > (?P<limit>[\d.]+%)"
     r"(?P<span> for > \S+)?"
-)
-_EARLYOOM_OUTCOME = re.compile(
-    r"process (?:\d+ )?(?:(?P<exited>exited)|did not exit)\b|kill failed: Timer expired"
 )
 _EARLYOOM_LIMITS = re.compile(
     r"[Ll]ow [Mm]emory! [Aa]t or below (?P<limits>[Ss][Ii][Gg]\w+ limits.*)"
@@ -125,7 +118,7 @@ class Witness:
         reason, at = self._pressure
         if not 0 <= found.source.line - at <= _NEAR_LINES:
             return found
-        return msgspec.structs.replace(found, reason=reason)
+        return replace(found, reason=reason)
 
     def _killed_by_lambda(self, found: Evidence) -> Evidence | None:
         """A function that died by signal 9, and had all its memory in use."""
@@ -133,7 +126,7 @@ class Witness:
         if held is None or held.by != "lambda":
             return None
         reason = "it had all of its memory in use when it was killed"
-        return msgspec.structs.replace(
+        return replace(
             held, kind="notice", reason=reason, used_kb=found.used_kb, limit_kb=found.limit_kb
         )
 
@@ -161,10 +154,10 @@ class Witness:
         held, exit_code = self._held, self._status_before(found)
         if held is not None and held.by == "shell" and _lacks_process(found, held):
             self._held = None
-            return msgspec.structs.replace(found, pid=held.pid, comm=held.comm)
+            return replace(found, pid=held.pid, comm=held.comm)
         if exit_code is not None:
             self._held = None
-            return msgspec.structs.replace(found, exit_code=exit_code)
+            return replace(found, exit_code=exit_code)
         return found
 
     def _status_before(self, found: Evidence) -> int | None:
@@ -180,11 +173,11 @@ class Witness:
         if self._is_over(line):
             return None
         text = line.text
-        if held.by in _CONTINUED:
-            return _CONTINUED[held.by](held, line)
+        if held.by in CONTINUED:
+            return CONTINUED[held.by](held, line)
         code = _EXIT.search(text)
         if code is not None and held.kind == "notice" and len(code["code"]) < 5:
-            return msgspec.structs.replace(held, exit_code=int(code["code"]))
+            return replace(held, exit_code=int(code["code"]))
         if held.by != "kubelet":
             return None
         resources = _RESOURCES.match(text)
@@ -195,7 +188,7 @@ class Witness:
         if memory is None or not self._resources:
             return None
         field = "limit_kb" if self._resources == "Limits" else "request_kb"
-        return msgspec.structs.replace(held, **{field: size_kb(memory["size"])})
+        return replace(held, **{field: size_kb(memory["size"])})
 
     # -- what stands before ----------------------------------------------------------------
 
@@ -208,7 +201,9 @@ class Witness:
             reason = f"memory pressure for {pressure['of']} being {pressure['is']}"
             self._pressure = f"{reason} > {pressure['limit']}{span}", line.number
             return
-        known = ":" in text or "mem=" in text or "describe pod" in text
+        known = (
+            ":" in text or "=" in text or text.startswith(("Job <", "0")) or "describe pod" in text
+        )
         if not known and not text.startswith(DOTS):
             return
         if self._names.take(line):
@@ -231,25 +226,25 @@ class Witness:
             case "systemd-oomd" if found.cgroup is not None and found.used_kb is None:
                 used = self._candidates.get(found.cgroup)
                 self._candidates, self._candidate = {}, ""
-                return self._because_of_pressure(msgspec.structs.replace(found, used_kb=used))
+                return self._because_of_pressure(replace(found, used_kb=used))
             case "ecs" if found.container_name is None:
-                return msgspec.structs.replace(
+                return replace(
                     found, container_name=self._names.container(line.number, _RECORD_LINES)
                 )
             case "earlyoom":
                 return self._below_limits(found)
-            case "nohang" if found.pid is None and self._victim is not None:
+            case "nohang" if found.comm is None and self._victim is not None:
                 pid, comm, number = self._victim
-                if found.source.line - number <= _NEAR_LINES:
-                    found = msgspec.structs.replace(found, pid=pid, comm=comm)
+                if found.source.line - number <= _NEAR_LINES and found.pid in (None, pid):
+                    found = replace(found, pid=pid, comm=comm)
                 return self._with_used(found)
-            case "pbs" if found.job is None:
-                job = self._names.named("job", line.number, _JOB_LINES)
-                return msgspec.structs.replace(found, job=job)
+            case "pbs" | "lsf" | "slurm" | "htcondor" if found.job is None:
+                job = self._names.named("job", line.number, JOB_LINES)
+                return replace(found, job=job)
             case "heroku":
                 return self._with_used(found)
             case "systemd" if found.unit is None:
-                return msgspec.structs.replace(found, unit=self._names.named("unit", line.number))
+                return replace(found, unit=self._names.named("unit", line.number))
         return found
 
     def _of_old_earlyoom(self, line: Line) -> Evidence | None:
@@ -257,9 +252,7 @@ class Witness:
         if self._limits is None or _EARLYOOM_OLD.match(line.text) is None:
             return None
         near = 0 <= line.number - self._limits[1] <= _LIMITS_LINES
-        return (
-            evidence_in(msgspec.structs.replace(line, tag="earlyoom"), self._file) if near else None
-        )
+        return evidence_in(replace(line, tag="earlyoom"), self._file) if near else None
 
     def _below_limits(self, found: Evidence) -> Evidence:
         """With the limits that earlyoom printed before its signal."""
@@ -270,7 +263,7 @@ class Witness:
         elif found.kind == "kill" and self._limits is not None:
             reason, at = self._limits
             if 0 <= found.source.line - at <= _LIMITS_LINES:
-                return msgspec.structs.replace(found, reason=reason)
+                return replace(found, reason=reason)
         return found
 
     def _of_resource(self, found: Evidence, line: Line) -> Evidence:
@@ -280,12 +273,12 @@ class Witness:
             self._names.put("resource", resource["name"], line.number)
         if found.kind != "eviction" or found.reason is not None:
             return found
-        return msgspec.structs.replace(found, reason=self._names.named("resource", line.number))
+        return replace(found, reason=self._names.named("resource", line.number))
 
     def _with_used(self, found: Evidence) -> Evidence:
         if self._used is None or found.source.line - self._used[1] > _NEAR_LINES:
             return found
-        return msgspec.structs.replace(found, used_kb=found.used_kb or self._used[0])
+        return replace(found, used_kb=found.used_kb or self._used[0])
 
     def _of_pod(self, found: Evidence, line: Line) -> Evidence:
         """What a description, a list of events or a record says of the object."""
@@ -294,6 +287,8 @@ class Witness:
         namespace = _ROW_NAMESPACE.match(text) if thing is not None else None
         where = _FROM_NODE.search(text)
         about = line.about or {}
+        if about.get("is_object"):
+            return _of_object(found, about)
         pod = found.pod or about.get("pod")
         name = found.container_name or about.get("container")
         node = found.node or (where["node"] if where else None)
@@ -306,7 +301,7 @@ class Witness:
             name = name or self._names.section(number, _NEAR_LINES)
         elif found.by == "docker" and found.container is None:
             name = name or self._names.named("name", number)
-        return msgspec.structs.replace(
+        return replace(
             found,
             pod=pod,
             namespace=(namespace["namespace"] if namespace else None)
@@ -324,6 +319,24 @@ class Witness:
         if found.by == "unknown":
             return self._names.named("containerid", number, _STATE_LINES)
         return self._names.named("id" if found.by == "docker" else "containerid", number)
+
+
+def _of_object(found: Evidence, about: dict[str, Any]) -> Evidence:
+    """What a printed object says of a container that was killed."""
+    code = about.get("exit_code", "")
+    return replace(
+        found,
+        pod=about.get("pod"),
+        namespace=about.get("namespace"),
+        node=about.get("node"),
+        container=about.get("id"),
+        container_name=about.get("container"),
+        exit_code=int(code) if code.isdecimal() and len(code) < _MAX_DIGITS else None,
+        limit_kb=about.get("limit"),
+    )
+
+
+_MAX_DIGITS = 5
 
 
 def _is_of_a_pod(found: Evidence) -> bool:
@@ -349,7 +362,6 @@ def _is_attempt(found: Evidence) -> bool:
 
 _LIMITS_LINES = 4
 _RECORD_LINES = 20
-_JOB_LINES = 8
 _STATE_LINES = 8
 """A container's record: its id stands beside its exit status."""
 _GO_ON = frozenset(
@@ -367,77 +379,3 @@ _GO_ON = frozenset(
     }
 )
 """Whose lines may go on below."""
-
-
-def _driver(held: Evidence, text: str) -> Evidence | None:
-    """The kernel's Android driver tells in three or four lines why it killed."""
-    free, cache = _DRIVER_FREE.search(text), _DRIVER_CACHE.search(text)
-    if free is not None:
-        invoker = f"{free['comm']}[{free['pid']}]" if free["comm"] else None
-        used = size_kb(free["free"])
-        return msgspec.structs.replace(
-            held, text=f"{held.text} {text}", used_kb=used, invoker=invoker
-        )
-    if cache is not None:
-        reason = f"file cache {cache['cache']} was below its limit of {cache['limit']}"
-        return msgspec.structs.replace(held, text=f"{held.text} {text}", reason=reason)
-    return held if text.startswith("Free memory is") else None
-
-
-def _freed(held: Evidence, line: Line) -> Evidence | None:
-    """Older lmkd says in a line of its own what a kill would free, and why."""
-    freed = _LMKD_FREES.search(line.text)
-    if freed is None or held.used_kb is not None:
-        return None
-    return msgspec.structs.replace(held, used_kb=size_kb(freed["used"]), reason=freed["reason"])
-
-
-_LMKD_FREES = re.compile(
-    r"to free (?P<used>\d+kB) because (?P<reason>system is under \w+ memory pressure)"
-)
-
-
-def _outcome(held: Evidence, line: Line) -> Evidence | None:
-    """Earlyoom says whether the process that it signalled exited."""
-    outcome = _EARLYOOM_OUTCOME.search(line.text) if line.tag in (None, "earlyoom") else None
-    if outcome is None:
-        return None
-    return msgspec.structs.replace(held, exited=outcome["exited"] is not None)
-
-
-def _peak(held: Evidence, line: Line) -> Evidence | None:
-    """Systemd says what a unit held at most when it is over."""
-    peak = _PEAK.match(line.text)
-    if peak is None or peak["unit"] != held.unit:
-        return None
-    return msgspec.structs.replace(held, used_kb=size_kb(peak["used"]))
-
-
-def _peak_of_lsf(held: Evidence, line: Line) -> Evidence | None:
-    """LSF sums up below what a job held at most."""
-    peak = _LSF_PEAK.match(line.text)
-    if peak is None or line.number - held.source.line > _JOB_LINES:
-        return None
-    return msgspec.structs.replace(held, used_kb=size_kb(peak["used"]))
-
-
-_LSF_PEAK = re.compile(r"Max Memory : +(?P<used>[\d.]+ [KMGT]?B(?:ytes)?)")
-
-
-def _job(held: Evidence, line: Line) -> Evidence | None:
-    """PBS names the job in a summary below."""
-    job = PBS_JOB.search(line.text)
-    if job is None or held.job is not None or line.number - held.source.line > _JOB_LINES:
-        return None
-    return msgspec.structs.replace(held, job=job["job"])
-
-
-_CONTINUED: dict[str, Callable[[Evidence, Line], Evidence | None]] = {
-    "lowmemorykiller": lambda held, line: _driver(held, line.text),
-    "earlyoom": _outcome,
-    "systemd": _peak,
-    "pbs": _job,
-    "lsf": _peak_of_lsf,
-    "lmkd": _freed,
-}
-"""What the lines below those of each add."""

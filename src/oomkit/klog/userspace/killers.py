@@ -77,6 +77,12 @@ KILLER_FORMS = (
         r"(?:.*?PID:? (?P<pid>\d+))?",
         words=("victim",),
     ),
+    Form(
+        "nohang",
+        "kill",
+        r"Run the command: kill -(?:SIG)?(?P<signal>TERM|KILL) (?P<pid>\d+)",
+        words=("Run the command",),
+    ),
     # Android's killers: lmkd, which calls itself lowmemorykiller, too, names the user; the
     # kernel's driver (until 4.11) does not.
     Form(
@@ -159,6 +165,13 @@ KILLER_FORMS = (
     Form(
         "kubelet",
         "eviction",
+        r"(?:event for (?P<pod>[\w.-]+): \{kubelet (?P<node>[\w.-]+)\} Evicted: )?"
+        r"The node was low on compute resources",
+        words=("low on compute",),
+    ),
+    Form(
+        "kubelet",
+        "eviction",
         r"(?:^(?P<pod>[a-z0-9][a-z0-9.-]*)\s+Evicted\s+)?"
         r"The node was low on resource: (?P<reason>[\w.-]+)(?:\. Threshold quantity: (?P<limit>"
         + SIZE
@@ -197,6 +210,13 @@ KILLER_FORMS = (
         "kill",
         r"(?P<reason>[Jj]ob exceeded a memory resource limit)",
         words=("memory resource limit",),
+    ),
+    Form(
+        "mesos",
+        "kill",
+        r"Memory limit exceeded: Requested: (?P<limit>" + SIZE + r") Maximum Used: (?P<used>"
+        + SIZE + r")",
+        words=("Memory limit exceeded",),
     ),
     Form(
         "ray",

@@ -17,6 +17,11 @@ DOTS = ("●", "○", "*", "\N{MULTIPLICATION SIGN}")
 _UNIT_HEAD = re.compile("[" + "".join(DOTS) + r"] (?P<unit>[\w@:.\\-]+\.(?:service|scope|slice))\b")
 _DESCRIBED = re.compile(r"\bdescribe pods?[ /](?:-\S+ \S+ )*(?P<pod>[a-z0-9][a-z0-9.-]*)")
 """The command whose answer follows."""
+_UNIT_ID = re.compile(r"Id=(?P<unit>[\w@:.\\-]+\.(?:service|scope|slice))$")
+_JOB = re.compile(
+    r"JobId=(?P<slurm>\d+)\b|Job <(?P<lsf>\d+(?:\[\d+\])?)>|0\d\d \((?P<condor>\d+\.\d+)\.\d+\) \d"
+)
+"""How Slurm, LSF and HTCondor name a job above what they say of it."""
 PBS_JOB = re.compile(r"PBS Job (?:Id: ?)?(?P<job>\d[\w.\[\]-]*)")
 
 _FAR = -10_000
@@ -46,6 +51,10 @@ class Names:
             self._found["unit"] = (head["unit"], line.number)
         elif (described := _DESCRIBED.search(text)) is not None:
             self._found["pod"] = (described["pod"], line.number)
+        elif (unit := _UNIT_ID.match(text)) is not None:
+            self._found["unit"] = (unit["unit"], line.number)
+        elif (other := _JOB.match(text)) is not None:
+            self._found["job"] = (other[other.lastgroup or 0], line.number)
         elif (job := PBS_JOB.search(text)) is not None:
             self._found["job"] = (job["job"], line.number)
         else:

@@ -27,6 +27,43 @@ NOTICE_FORMS = (
         words=("OOM encountered",),
         killer="kernel",
     ),
+    Form(
+        "node-problem-detector",
+        "notice",
+        r"(?<![\w#/])(?P<reason>OOMKilling)\b(?!['\"]?\s*[:=]\s*(?:false|true|\"?0))",
+        words=("OOMKilling",),
+        killer="kernel",
+    ),
+    Form(
+        "kubelet",
+        "notice",
+        r"^(?:(?=.*?containerID:\w+://" + ID + r"))?.*?\breason:(?P<reason>OOM ?Killed)\b",
+        words=("reason:OOM",),
+        killer="kernel",
+    ),
+    Form(
+        "azure",
+        "notice",
+        r"[Cc]ontainer '(?P<name>[\w.-]+)' was terminated with exit code '\d+' and reason "
+        r"'(?P<reason>OOMKilled)'",
+        words=("OOMKilled",),
+        killer="kernel",
+    ),
+    Form(
+        "flux",
+        "notice",
+        r"flux-shell\[\d+\]: (?:ERROR: )?oom: (?P<reason>Memory cgroup out of memory): killed "
+        r"(?P<processes>\d+) tasks?(?: on (?P<node>[\w.-]+\w))?",
+        words=("flux-shell",),
+        killer="kernel",
+    ),
+    Form(
+        "htcondor",
+        "notice",
+        r"(?:\b(?P<job>\d+\.\d+)\b.*?|[Jj]ob.{0,40}?)\b(?P<reason>put on hold by \S+ due to memory "
+        r"usage [\w.]+\w)",
+        words=("due to memory usage",),
+    ),
     # BCC's oomkill and bpftrace's oomkill.bt.
     Form(
         "oomkill",
@@ -68,10 +105,21 @@ NOTICE_FORMS = (
         killer="kernel",
     ),
     Form(
+        "kube-state-metrics",
+        "notice",
+        r"kube_pod_container_status_(?:last_)?terminated_reason\{"
+        r"(?=[^}]*\breason=\"(?P<reason>OOMKilled)\")(?:(?=[^}]*\bcontainer=\"(?P<name>[^\"]+)\"))?"
+        r"(?:(?=[^}]*\bnamespace=\"(?P<namespace>[^\"]+)\"))?(?:(?=[^}]*\bpod=\"(?P<pod>[^\"]+)\"))?"
+        r"[^}]*\}\s+[1-9]",
+        words=("OOMKilled",),
+        killer="kernel",
+    ),
+    Form(
         "kubelet",
         "notice",
-        r"(?<![\w#/])(?P<reason>OOMKilled|OOMKilling)\b(?!['\"]?\s*[:=]\s*(?:false|true|\"?0))"
-        r"|\"reason\": ?\"(?P<spaced>OOM Killed)\"",
+        r"(?<![\w#/.])(?P<reason>OOMKilled|OOMKilling)\b(?!['\"]?\s*[:=]\s*(?:false|true|\"?0)"
+        r"|[^{}]*\}\s+[\d.]+\s*$)"
+        r"|\"?reason\"?: ?\"?(?P<spaced>OOM Killed)\b",
         words=("OOMKill", "OOM Killed"),
         killer="kernel",
     ),
@@ -85,6 +133,12 @@ NOTICE_FORMS = (
         "containerd",
         "notice",
         r"/tasks/oom\b.{0,60}?(?:container_?[iI][dD]\\*\"?[:=]\s*\\*\"?|container=)" + ID,
+        words=("/tasks/oom",),
+    ),
+    Form(
+        "containerd",
+        "notice",
+        r"/tasks/oom \{\"container_id\": ?\"(?P<name>[\w.-]+)\"",
         words=("/tasks/oom",),
     ),
     Form(
@@ -155,6 +209,14 @@ NOTICE_FORMS = (
         UNIT + r": (?P<reason>Failed with result 'oom-kill')",
         words=("oom-kill",),
     ),
+    Form("systemd", "notice", r"^(?P<reason>Result=oom-kill)$", words=("oom-kill",)),
+    Form(
+        "kernel",
+        "notice",
+        r"^oom_kill (?P<count>[1-9]\d{0,8})$",
+        words=("oom_kill ",),
+        killer="kernel",
+    ),
     Form(
         "systemd",
         "notice",
@@ -181,6 +243,12 @@ NOTICE_FORMS = (
         "notice",
         r"slurmstepd(?:-\S+)?: error: (?P<reason>Exceeded (?:job|step) memory limit)",
         words=("memory limit",),
+    ),
+    Form(
+        "slurm",
+        "notice",
+        r"^(?P<job>\d+(?:_\d+)?(?:\.\w+)?)[\s|].*?\b(?P<reason>OUT_OF_ME(?:MORY|\+))",
+        words=("OUT_OF_ME",),
     ),
     Form(
         "slurm",
@@ -267,7 +335,7 @@ NOTICE_FORMS = (
         "anybody",
         "sigkill",
         r"(?:[Ee]xit(?:ed)?|return(?:ed)?)[ _a-z]{0,24}(?:[Cc]ode|status|with)?"
-        r"\\?\"?[ :=]{1,16}\(?137\b",
+        r"\\?\"?[ :=]{1,16}[('\"]?137\b",
         words=("137",),
     ),
     Form(
@@ -308,6 +376,19 @@ NOTICE_FORMS = (
         "sigkill",
         r"(?:^|exited: )(?P<comm>[\w.:-]+) \(terminated by SIGKILL",
         words=("SIGKILL",),
+    ),
+    Form(
+        "anybody",
+        "sigkill",
+        r"(?:Process '(?P<comm>[^']+)' pid:(?P<pid>\d+) )?exited "
+        r"(?:prematurely: |with '?)signal 9\b",
+        words=("signal 9",),
+    ),
+    Form(
+        "anybody",
+        "sigkill",
+        r"Negsignal\.SIGKILL|(?:exit|return)[ _]?code\"?[ :=]{1,3}-9\b",
+        words=("Negsignal", "code"),
     ),
     Form(
         "anybody",

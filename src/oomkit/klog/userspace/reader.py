@@ -8,11 +8,10 @@ never mixed with the kernel's reports.
 import re
 from typing import Any
 
-from ahocorasick_rs import AhoCorasick, MatchKind
-
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines.prefix import Line
 from oomkit.klog.lines.scan import KERNEL_NEEDLES, Worth
+from oomkit.klog.lines.words import Words
 from oomkit.klog.records import Source
 from oomkit.klog.userspace.form import Form, size_kb
 from oomkit.klog.userspace.killers import KILLER_FORMS
@@ -87,13 +86,13 @@ _NUMBER = b"137"
 _KERNELS = tuple(needle for needle in KERNEL_NEEDLES if needle not in NEEDLES)
 _FORMS = (*KILLER_FORMS, *NOTICE_FORMS, *NO_KILL_FORMS)
 _FORM_WORDS = tuple(dict.fromkeys(word for form in _FORMS for word in form.words))
-_FORM_WORD = AhoCorasick(_FORM_WORDS)
+_FORM_WORD = Words(_FORM_WORDS)
 _WITH_WORD = tuple([i for i, form in enumerate(_FORMS) if w in form.words] for w in _FORM_WORDS)
 
 
 def _forms_for(text: str) -> list[Form]:
     """The forms that have one of their words in a line, in their order."""
-    words = {word for word, _, _ in _FORM_WORD.find_matches_as_indexes(text, overlapping=True)}
+    words = _FORM_WORD.all_in(text)
     return [_FORMS[i] for i in sorted({i for word in words for i in _WITH_WORD[word]})]
 
 
@@ -101,7 +100,7 @@ def evidence_in(line: Line, file: str) -> Evidence | None:
     """Say what a line tells of; None for the kernel's lines and for those that tell nothing."""
     text = line.text
     tag = (line.tag or "").rpartition("/")[2]
-    known = tag in _TAGS or _WORDS.find_matches_as_indexes(text)
+    known = tag in _TAGS or _WORDS.is_in(text)
     if not known or len(text) > _MAX_CHARS:
         return None
     for form in _forms_for(text):
@@ -124,12 +123,26 @@ _CODE = re.compile(
 
 def may_tell(raw: str) -> bool:
     """Whether a whole line, tag and text, has any of what lines that tell something have."""
-    return bool(_TELLING.find_matches_as_indexes(raw))
+    return _TELLING.is_in(raw)
 
 
 _MAX_CHARS = 4096
 _TAGS = frozenset(tag for form in _FORMS for tag in form.tags)
 _ONLY_IN_HEADS = (
+    "low on compute",
+    "Allocator (GPU_",
+    "code '137'",
+    "Negsignal",
+    "code -9",
+    'code":-9',
+    'code": -9',
+    "code=-9",
+    "Run the command",
+    "Memory limit exceeded",
+    "due to memory usage",
+    "flux-shell",
+    "reason:OOM",
+    "-order allocation failed",
     "allocation stalls",
     "out of memory",
     " Killed ",
@@ -151,12 +164,8 @@ _ONLY_IN_HEADS = (
     '"oom"',
     "due to OOM",
 )
-_TELLING = AhoCorasick(
-    [*_TAGS, *map(bytes.decode, NEEDLES), *_ONLY_IN_HEADS], MatchKind.LeftmostFirst
-)
-_WORDS = AhoCorasick(
-    [*(needle.decode() for needle in NEEDLES), *_ONLY_IN_HEADS], MatchKind.LeftmostFirst
-)
+_TELLING = Words([*_TAGS, *map(bytes.decode, NEEDLES), *_ONLY_IN_HEADS])
+_WORDS = Words([*map(bytes.decode, NEEDLES), *_ONLY_IN_HEADS])
 
 
 def _evidence(form: Form, match: re.Match[str], line: Line, file: str, tag: str) -> Evidence | None:
@@ -169,8 +178,9 @@ def _evidence(form: Form, match: re.Match[str], line: Line, file: str, tag: str)
     sizes = {name: _size(groups.get(name), form) for name in ("used", "limit", "request")}
     if form.by == "lambda" and (sizes["used"] or 0) < (sizes["limit"] or 0):
         return None
-    quoted = form.by == "node-problem-detector"
-    text = f"repeats the kernel's line on {groups.get('comm')}[{groups.get('pid')}]"
+    quoted = form.by == "node-problem-detector" and groups.get("pid") is not None
+    what = "line on its choice of" if "ill process" in match.group() else "line on"
+    text = f"repeats the kernel's {what} {groups.get('comm')}[{groups.get('pid')}]"
     return Evidence(
         source=Source(file=file, line=line.number, end_line=line.number),
         by=by,
@@ -190,6 +200,7 @@ def _evidence(form: Form, match: re.Match[str], line: Line, file: str, tag: str)
         signal=_SIGNALS.get(groups.get("signal") or groups.get("number") or ""),
         unit=groups.get("unit"),
         pod=groups.get("pod"),
+        namespace=groups.get("namespace"),
         container=groups.get("container"),
         container_name=groups.get("name"),
         node=groups.get("node"),
@@ -211,6 +222,7 @@ _MAX_TEXT = 500
 _SIGNALS = {
     "SIGTERM": "SIGTERM",
     "15": "SIGTERM",
+    "TERM": "SIGTERM",
     "SIGKILL": "SIGKILL",
     "KILL": "SIGKILL",
     "9": "SIGKILL",

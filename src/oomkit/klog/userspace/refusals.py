@@ -23,6 +23,20 @@ NO_KILL_FORMS = (
     Form(
         "kernel",
         "failure",
+        r"__alloc_pages: (?P<order>\d+)-order allocation failed",
+        words=("-order allocation failed",),
+        means="a request for pages failed, and its caller was told so",
+    ),
+    Form(
+        "kernel",
+        "failure",
+        r"VM_FAULT_OOM leaking out to the #PF handler",
+        words=("VM_FAULT_OOM",),
+        means="a page fault found no memory, and the task tries again",
+    ),
+    Form(
+        "kernel",
+        "failure",
         r"SLU[BG]: [Uu]nable to allocate memory|vm(?:alloc|ap)\b.{0,40}(?:allocation.{0,30}failed"
         r"|allocation failure|out of vmalloc)",
         words=("allocate memory", "vmalloc", "vmap "),
@@ -68,8 +82,9 @@ NO_KILL_FORMS = (
     Form(
         "anybody",
         "failure",
-        r"(?P<reason>CUDA(?: error:)? out of memory|CUDA_ERROR_OUT_OF_MEMORY)",
-        words=("CUDA",),
+        r"(?P<reason>CUDA(?: error:)? out of memory|CUDA_ERROR_OUT_OF_MEMORY"
+        r"|OOM when allocating tensor(?=.*\bGPU)|Allocator \(GPU_\w+\) ran out of memory)",
+        words=("CUDA", "OOM when allocating", "Allocator (GPU_"),
         means="a GPU's own memory ran out",
     ),
     Form(

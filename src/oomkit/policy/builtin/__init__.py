@@ -2,7 +2,7 @@
 
 from importlib import resources
 
-NAMES = ("default", "kernel", "earlyoom", "nohang", "systemd-oomd", "oomd-like")
+NAMES = ("default", "kernel", "earlyoom", "nohang", "systemd-oomd", "oomd-like", "kubelet")
 
 
 def source(name: str) -> str:

@@ -20,14 +20,14 @@ class Candidate:
         file_kb: resident file pages (RssFile).
         swap_kb: VmSwap.
         pgtables_kb: VmPTE.
-        shmem_sole_kb: of ``shmem_kb``, what nobody else maps and no file keeps: it dies with it.
+        shmem_sole_kb: of ``shmem_kb``, what no other process maps and no file keeps.
         oom_score_adj: -1000..1000.
         oom_score: the kernel's ``/proc/PID/oom_score``; None: not read.
         cpu_s: CPU seconds it used.
         age_s: seconds since it started.
         growth_kb: how much it grew since the shortage began (:class:`.growth.Growth`); None:
             unknown.
-        tmpfs_growth_kb: how much it wrote to tmpfs since the shortage began, as far as can be told:
+        tmpfs_growth_kb: how much it wrote to tmpfs since the shortage began, as far as is known:
             that is not given back, but the death stops it; None: unknown.
         uid: user id; None: not looked up.
         user: user name; None: not looked up, or the id has none.
@@ -41,7 +41,7 @@ class Candidate:
         mm_id: processes with the same one share an address space; None: it has its own.
         init_of: the pid namespace whose first process it is, so that all in there die with it;
             None: none, or the one that the reader is in.
-        namespaces: the pid namespaces that it is in, below the reader's; empty where nobody asks.
+        namespaces: the pid namespaces that it is in, below the reader's; empty: not needed.
         tid: a thread of it that has its memory: the leading one, whose number is the process's,
             unless that has exited before the others.
         unknown: fields that could not be read: what they hold can't be ruled out.
@@ -130,13 +130,13 @@ class Candidate:
     def freed_kb(self) -> float:
         """What its death gives back: anonymous memory, swap, page tables, shared memory of its own.
 
-        File pages are reclaimable without it, and shared memory stays with those who share it.
+        File pages are reclaimable without it, and shared memory stays with its other sharers.
         """
         return self.anon_kb + self.swap_kb + self.pgtables_kb + self.shmem_sole_kb
 
 
 class Growth:
-    """Remembers sizes, and tells how much was gained over them.
+    """Remembers sizes, and returns how much was gained over them.
 
     Two generations of sizes are kept, so growth is measured over one to two windows; a process
     that is younger than the sizes has grown from nothing.
@@ -176,7 +176,7 @@ class Growth:
         Args:
             t_s: now.
             left_kb: available memory and free swap now.
-            step_kb: a smaller fall than this is nobody's growth.
+            step_kb: a smaller fall than this is not counted as growth.
         """
         if self._newer is None:
             return True
@@ -198,12 +198,14 @@ class Ranked:
 
     Attributes:
         candidate: the process it is about.
-        members: everybody who dies: it, first, and whom it takes along.
-        weighed: those of them whose sizes make the score; who dies along with the init of a pid
+        members: all that are killed: it, first, and its kill scope.
+        weighed: those of them whose sizes make the score; what is killed with the init of a pid
             namespace is no reason to choose it.
-        level: ``process``, ``namesakes``, ``tree``, ``cgroup``, ``address space`` (who shares its
+        level: ``process``, ``namesakes``, ``tree``, ``cgroup``, ``address space`` (what shares its
             memory) or ``pid namespace`` (whose init it is): how far it really reaches.
         factors: what the score was made of, in order: names and values.
+        cgroup: the cgroup that dies as a whole; None: none does.
+        tier: dies before all of a lower one, whatever the scores.
         score: higher dies earlier.
         equal_kb: among equal scores the larger goes first.
         freed_kb: what their deaths give back.
@@ -214,6 +216,7 @@ class Ranked:
 
     __slots__ = (
         "candidate",
+        "cgroup",
         "equal_kb",
         "factors",
         "freed_kb",
@@ -222,6 +225,7 @@ class Ranked:
         "members",
         "note",
         "score",
+        "tier",
         "verdict",
         "weighed",
     )
@@ -232,6 +236,8 @@ class Ranked:
         self.weighed: tuple[Candidate, ...] = (candidate,)
         self.level = "process"
         self.factors: tuple[tuple[str, float], ...] = ()
+        self.cgroup: str | None = None
+        self.tier: tuple[float, ...] = ()
         self.score = 0.0
         self.freed_kb = 0.0
         self.equal_kb = 0.0

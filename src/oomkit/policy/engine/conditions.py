@@ -10,8 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from oomkit.policy.engine.pace import Pace
-    from oomkit.policy.engine.reading import CgroupReading, Reading
+    from oomkit.policy.engine.reading import CgroupReading, Pace, Reading
 
 MACHINE = "machine"
 """Scope of what only the machine has."""
@@ -125,6 +124,10 @@ class Kind:
 RAM = Whole("of RAM", lambda reading, _: reading.mem_total_kb)
 SWAP = Whole("of swap", lambda reading, _: reading.swap_total_kb)
 LIMIT = Whole("of the limit", lambda _, group: (group.limit_kb or 0.0) if group else 0.0)
+EITHERS = Whole(
+    "of RAM, or of the cgroup's limit",
+    lambda reading, group: reading.mem_total_kb if group is None else group.limit_kb or 0.0,
+)
 
 
 def _scaled(value: float | None, factor: float) -> float | None:
@@ -143,6 +146,13 @@ def _limit_left_kb(group: "CgroupReading | None") -> float | None:
     if group is None or group.limit_kb is None:
         return None
     return group.limit_kb - group.usage_kb
+
+
+def _working_set_left_kb(reading: "Reading", group: "CgroupReading | None") -> float | None:
+    """What the working set leaves of RAM, or of a cgroup's limit; None without one."""
+    used_kb = (group or reading).working_set_kb
+    whole_kb = reading.mem_total_kb if group is None else group.limit_kb
+    return None if used_kb is None or whole_kb is None else whole_kb - used_kb
 
 
 _US = 1e-6
@@ -171,6 +181,11 @@ _ALL = (
         lambda _, group: _limit_left_kb(group),
         lower_is_worse=True, scope=CGROUP, whole=LIMIT, counts_freeing=True,
         nears=lambda pace: pace.limit_kb_s,
+    ),
+    Kind(
+        "working_set_left", "what the working set leaves of memory", "kb", _working_set_left_kb,
+        lower_is_worse=True, scope=EITHER, whole=EITHERS, counts_freeing=True,
+        nears=lambda pace: pace.working_set_kb_s,
     ),
     Kind(
         "psi_some", "time in which some task waits for memory", "share",

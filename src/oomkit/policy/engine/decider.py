@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from oomkit.policy.engine.reading import CgroupReading, Reading
 
 STEP = 0.01
-"""Sizes are noted anew when such a share of memory has gone."""
+"""Share of memory consumed after which sizes are sampled again."""
 
 
 class Look:
@@ -27,10 +27,10 @@ class Look:
     Attributes:
         state: what the rules say.
         signals: to send at once to those already asked to leave.
-        choose: candidates are wanted: somebody has to be chosen.
-        sizes: everybody's size should be noted now (:meth:`.growth.Growth.note`), so that growth
-            can be told later.
-        obstacle: why nobody is chosen although it is serious; empty otherwise.
+        choose: candidates are wanted: a victim has to be chosen.
+        sizes: all sizes should be noted now (:meth:`.growth.Growth.note`), so that growth
+            is known later.
+        obstacle: why no victim is chosen although a rule holds; empty otherwise.
     """
 
     __slots__ = ("choose", "obstacle", "signals", "sizes", "state")
@@ -48,7 +48,7 @@ class Act:
 
     Attributes:
         state: why now, with the evidence.
-        ranked: everybody, as :meth:`.whom.Chooser.rank` left them.
+        ranked: all candidates, as :meth:`.whom.Chooser.rank` left them.
         choice: whom.
         signals: what to send.
         command: what to run instead of sending it; None: send the signals.
@@ -75,14 +75,14 @@ class Decider:
     """A policy at work. Whoever drives it reads the machine and sends the signals.
 
     In turn: :meth:`look` with a reading; where it says ``sizes``, note them in ``growth``; where
-    it says ``choose``, :meth:`choose` with the candidates; :meth:`died` whenever somebody
+    it says ``choose``, :meth:`choose` with the candidates; :meth:`died` whenever a victim
     signalled is gone; and again after :meth:`next_look_s`.
 
     Args:
         plan: what ``compile_plan`` made of a policy.
         own_pids: never chosen: the guard itself.
         cpus: of the machine, for how fast its memory can fill; None: unknown.
-        dry_run: decide everything, and take nobody for dying.
+        dry_run: decide everything, and take no process for dying.
     """
 
     __slots__ = (
@@ -143,7 +143,7 @@ class Decider:
         self._settled = False
 
     def _forget_old_sizes(self, state: State) -> None:
-        """Sizes of an earlier shortage tell nothing of who grows in this one."""
+        """Sizes of an earlier shortage say nothing about growth in this one."""
         if not state.warm:
             self.escalation.trust()
             self._owed = None
@@ -161,7 +161,7 @@ class Decider:
         *,
         check: "Callable[[Ranked], str] | None" = None,
     ) -> Act | None:
-        """Choose among candidates by the last reading; None where nobody can be chosen.
+        """Choose among candidates by the last reading; None where no process can be chosen.
 
         Args:
             candidates: see :meth:`.whom.Chooser.rank`.
@@ -180,7 +180,7 @@ class Decider:
                 break
             choice = best(ranked)
         if choice is None:
-            self.escalation.nobody(state.t_s)
+            self.escalation.none_found(state.t_s)
             return None
         self._bound_share(candidates)
         self._take_along(choice, ranked, state.t_s)
@@ -226,7 +226,7 @@ class Decider:
         )
 
     def died(self, pid: int, start_time: int, t_s: float) -> None:
-        """A process is gone. When the last one signalled is, pressure is measured anew."""
+        """A process is gone. When the last victim has exited, pressure is measured again."""
         if self.escalation.died(pid, start_time, t_s):
             self._settled = True
             self.watch.begin_anew()

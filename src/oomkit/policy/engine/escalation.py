@@ -14,7 +14,7 @@ LEAST_SHARE = 0.05
 """What is expected of a death at least, of what it should give back."""
 
 NOBODY_PAUSE_S = 1.0
-"""So long nobody is looked for again when there was nobody to choose."""
+"""Seconds to wait after a failed selection."""
 
 
 class Signal:
@@ -46,11 +46,11 @@ class _Dying:
 
 
 class Escalation:
-    """What is under way: who was asked to leave, who was killed, whose memory is coming back.
+    """What is under way: victims sent SIGTERM or SIGKILL, and memory that is being freed.
 
     Args:
         plan: what ``compile_plan`` made of a policy.
-        dry_run: nobody really dies: acts are only kept apart by their pause.
+        dry_run: no signal is sent: acts are only kept apart by their pause.
 
     Attributes:
         share: what deaths give back, of what they should.
@@ -71,7 +71,7 @@ class Escalation:
         self.share = 1.0
 
     def obstacle(self, t_s: float, level: int) -> str:
-        """Why nobody new may be chosen now; empty where somebody may."""
+        """Why no new victim may be chosen now; empty where one may."""
         response = self._response
         self._acts = [at for at in self._acts if at > t_s - 60.0]
         if len(self._acts) >= response.most_a_minute:
@@ -105,14 +105,14 @@ class Escalation:
         rest = sorted(choice.members[1:], key=Candidate.freed_kb, reverse=True)
         return tuple(Signal(member, name, why) for member in (choice.members[0], *rest))
 
-    def nobody(self, t_s: float) -> None:
+    def none_found(self, t_s: float) -> None:
         """Nobody could be chosen: there is no use in asking again at once."""
         self._nobody_s = t_s
 
     def escalate(self, t_s: float, level: int) -> tuple[Signal, ...]:
-        """SIGKILL for those who were asked to leave and did not.
+        """SIGKILL for victims that have not exited after SIGTERM.
 
-        Only while memory is still short: whoever takes its time but is not needed any more may.
+        Only while memory is still low: after a recovery a slow victim may take its time.
         """
         found = []
         for dying in self._dying.values():
@@ -121,7 +121,9 @@ class Escalation:
             waited = t_s - dying.signalled_s
             if level >= HARD and t_s >= dying.signalled_s + self._response.term_least_s:
                 why = f"memory ran hard {waited:.1f} s after SIGTERM"
-            elif level >= SOFT and t_s >= dying.signalled_s + self._response.term_wait_s:
+            elif (level >= SOFT or self._response.insist) and (
+                t_s >= dying.signalled_s + self._response.term_wait_s
+            ):
                 why = f"still there {waited:.1f} s after SIGTERM"
             else:
                 continue
@@ -153,11 +155,11 @@ class Escalation:
             self._acts.pop()
 
     def dying(self) -> tuple[tuple[int, int], ...]:
-        """(pid, start time) of everybody signalled who is not known to be gone."""
+        """(pid, start time) of every signalled process that is not known to have exited."""
         return tuple(self._dying)
 
     def coming_kb(self, t_s: float) -> float:
-        """Memory on its way: of those who were killed and will be gone soon."""
+        """Memory being freed: of killed processes that will exit soon."""
         killed = [
             d.candidate
             for d in self._dying.values()
@@ -178,11 +180,11 @@ class Escalation:
         self.share = min(self.share, max(share, LEAST_SHARE))
 
     def trust(self) -> None:
-        """The shortage is over: what deaths gave in it tells nothing of the next one."""
+        """The shortage is over: what kills freed in it says nothing about the next one."""
         self.share = 1.0
 
     def stuck(self, t_s: float) -> tuple[tuple[int, int], ...]:
-        """Those killed so long ago that nobody waits for them any more."""
+        """Processes killed so long ago that they are not waited for any more."""
         return tuple(key for key, d in self._dying.items() if self._stuck(d, t_s))
 
     def next_s(self, t_s: float) -> float:

@@ -8,9 +8,9 @@ from oomkit.policy.engine.escalation import Signal
 from oomkit.render.quantities import kb, time_share
 
 SHOWN = 3
-"""So many of those that could have been chosen are told."""
+"""Number of other candidates listed."""
 
-_SIZES = ("gain_kb", "rss", "swap", "growth")
+_SIZES = ("gain_kb", "rss", "swap", "growth", "over_request")
 """What scores in kB begin with."""
 
 
@@ -30,7 +30,7 @@ def plain(value: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """A time that somebody set, in the largest unit that divides it."""
+    """A configured time, in the largest unit that divides it."""
     for name, scale in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
         if seconds >= scale and seconds % scale == 0.0 and (scale > 60.0 or seconds >= 120.0):
             return f"{plain(seconds / scale)} {name}"
@@ -50,8 +50,8 @@ def factors_words(one: Ranked) -> str:
         size = i == 0 and name in _SIZES
         number = amount(value, "kb") if size else plain(value)
         parts.append(number if name == "gain_kb" else f"{name} {number}")
-    added = bool(one.factors) and one.factors[0][0] == "oom_score"
-    return (" + " if added else " x ").join(parts)
+    joined = {"oom_score": " + ", "over_request": ", "}
+    return joined.get(one.factors[0][0] if one.factors else "", " x ").join(parts)
 
 
 def evidence_line(evidence: Evidence) -> str:
@@ -71,11 +71,13 @@ def evidence_line(evidence: Evidence) -> str:
 def ranked_line(one: Ranked) -> str:
     """One that could be chosen: what its score is made of."""
     c = one.candidate
+    of = f" of {one.cgroup}" if one.tier and one.cgroup is not None else ""
     with_it = f" and {len(one.members) - 1} more ({one.level})" if len(one.members) > 1 else ""
+    with_it += of
     if one.verdict:
         return f"{c.comm}[{c.pid}]{with_it}: {one.verdict}"
     note = f" ({one.note})" if one.note else ""
-    total = f" = {score_words(one)}" if len(one.factors) > 1 else ""
+    total = f" = {score_words(one)}" if len(one.factors) > 1 and not one.tier else ""
     return f"{c.comm}[{c.pid}]{with_it}: {factors_words(one)}{total}{note}"
 
 

@@ -29,7 +29,7 @@ class History:
             del moments[0]
 
     def clear(self) -> None:
-        """Begin anew: what came before is of no account."""
+        """Begin again: what came before does not count."""
         del self._moments[:-1]
 
     def rate(self, key: str, window_s: float) -> float | None:

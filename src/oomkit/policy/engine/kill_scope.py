@@ -1,9 +1,11 @@
 """How far a kill reaches: a process, its tree, its cgroup; and the bound on it."""
 
+import re
+
 from oomkit.policy.engine.candidate import Ranked
 
 DYING = "already dying"
-"""Why who is dying is refused; it spares nobody who would die with it."""
+"""Why a dying process is refused; it does not spare what would be killed with it."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,30 +23,31 @@ class Reach:
         selection: of the plan.
     """
 
-    __slots__ = ("_level", "_most", "_oom_group")
+    __slots__ = ("_level", "_most", "_oom_group", "_whole")
 
     def __init__(self, selection: "Selection") -> None:
         self._level = selection.level
         self._most = selection.most_processes
         self._oom_group = selection.oom_group
+        self._whole = re.compile(selection.cgroup) if selection.cgroup is not None else None
 
     def choices(
         self,
         considered: "Sequence[Candidate]",
-        everybody: "Sequence[Candidate]",
+        processes: "Sequence[Candidate]",
         refused: dict[int, str],
         groups: "Sequence[CgroupReading]",
     ) -> list[Ranked]:
         """One choice a candidate, or one a cgroup.
 
         Args:
-            considered: whom it may be about.
-            everybody: who else could die with them.
+            considered: the processes that may be chosen.
+            processes: all that could be killed with them.
             refused: pid to why it must never be chosen; empty text where it may.
             groups: the memory cgroups.
         """
-        crowd = _Crowd(everybody, groups if self._oom_group else ())
-        refused = self._with_those_who_die_along(crowd, refused)
+        crowd = _Crowd(processes, groups if self._oom_group else ())
+        refused = self._with_kill_scope(crowd, refused)
         considered = crowd.one_of_each_memory(considered)
         if self._level == "cgroup":
             return self._by_cgroup(considered, crowd, refused)
@@ -58,8 +61,8 @@ class Reach:
             found.append(one)
         return found
 
-    def _with_those_who_die_along(self, crowd: "_Crowd", refused: dict[int, str]) -> dict[int, str]:
-        """Refuse who can't die without somebody who is refused, or without too many."""
+    def _with_kill_scope(self, crowd: "_Crowd", refused: dict[int, str]) -> dict[int, str]:
+        """Refuse processes that can't be killed without a refused one, or without too many."""
         found = dict(refused)
         for candidate in crowd.inseparable:
             if found.get(candidate.pid):
@@ -78,7 +81,7 @@ class Reach:
         return found
 
     def _alone(self, one: Ranked, crowd: "_Crowd") -> None:
-        """The least that a choice takes: the process and who can't but die with it."""
+        """The minimum kill scope: the process and what is inevitably killed with it."""
         candidate = one.candidate
         if candidate.mm_id is not None or candidate.init_of is not None:
             one.members = tuple(c for c in crowd.along(candidate) if c is candidate or not c.dying)
@@ -105,7 +108,7 @@ class Reach:
         refused: dict[int, str],
         crowd: "_Crowd",
     ) -> None:
-        """Widen a choice, if nobody in it is refused and it is not too many."""
+        """Widen a choice, if none in it is refused and it is not too many."""
         living = [m for m in crowd.with_all_along(members) if refused.get(m.pid) != DYING]
         spared = next((m for m in living if refused.get(m.pid)), None)
         if spared is not None:
@@ -116,6 +119,17 @@ class Reach:
             one.level = level
             rest = [m for m in living if m.pid != one.candidate.pid]
             one.members = one.weighed = (one.candidate, *sorted(rest, key=lambda m: m.pid))
+
+    def _path(self, candidate: "Candidate", crowd: "_Crowd") -> str | None:
+        """The cgroup that a process is chosen with; None where it is not chosen."""
+        if self._whole is None:
+            return crowd.oom_group(candidate) or candidate.cgroup
+        path = ""
+        for part in (candidate.cgroup or "").strip("/").split("/"):
+            path += f"/{part}"
+            if self._whole.fullmatch(path):
+                return path
+        return None
 
     def _by_cgroup(
         self, considered: "Sequence[Candidate]", crowd: "_Crowd", refused: dict[int, str]
@@ -129,14 +143,21 @@ class Reach:
                 one.verdict = refused[candidate.pid] or "its cgroup is not known"
                 found.append(one)
             else:
-                path = crowd.oom_group(candidate) or candidate.cgroup
+                path = self._path(candidate, crowd)
+                if path is None:
+                    one = Ranked(candidate)
+                    one.verdict = "in no cgroup that is chosen"
+                    found.append(one)
+                    continue
                 by_path.setdefault(path, []).append(candidate)
         for path, inside in by_path.items():
             largest = max(inside, key=lambda c: (c.freed_kb(), c.start_time, c.pid))
             one = Ranked(largest)
             self._alone(one, crowd)
-            members = crowd.inside(path) if crowd.oom_group(largest) else crowd.directly_in(path)
+            below = self._whole is not None or crowd.oom_group(largest)
+            members = crowd.inside(path) if below else crowd.directly_in(path)
             self._take(one, "cgroup", members, refused, crowd)
+            one.cgroup = None if one.note else path
             found.append(one)
         return found
 
@@ -144,13 +165,13 @@ class Reach:
 class _Crowd:
     """Everybody, by parent, cgroup and address space."""
 
-    __slots__ = ("_by_memory", "_children", "_everybody", "_oom_groups", "inseparable")
+    __slots__ = ("_by_memory", "_children", "_oom_groups", "_processes", "inseparable")
 
-    def __init__(self, everybody: "Sequence[Candidate]", groups: "Sequence[CgroupReading]") -> None:
-        self._everybody = everybody
+    def __init__(self, processes: "Sequence[Candidate]", groups: "Sequence[CgroupReading]") -> None:
+        self._processes = processes
         self._oom_groups = sorted(g.path for g in groups if g.oom_group and g.path != "/")
         self._children: dict[int, list[Candidate]] | None = None
-        self.inseparable = [c for c in everybody if c.mm_id is not None or c.init_of is not None]
+        self.inseparable = [c for c in processes if c.mm_id is not None or c.init_of is not None]
         self._by_memory: dict[int, list[Candidate]] = {}
         for c in sorted(self.inseparable, key=lambda c: c.pid):
             if c.mm_id is not None:
@@ -160,7 +181,7 @@ class _Crowd:
         """The children of a process."""
         if self._children is None:
             self._children = {}
-            for c in self._everybody:
+            for c in self._processes:
                 self._children.setdefault(c.ppid, []).append(c)
         return self._children.get(pid, [])
 
@@ -175,7 +196,7 @@ class _Crowd:
         return found
 
     def one_of_each_memory(self, considered: "Sequence[Candidate]") -> "list[Candidate]":
-        """Of those who share an address space the first alone: all of them are one choice."""
+        """Of processes that share an address space the first alone: they are one choice."""
         seen: set[int] = set()
         found = []
         for c in sorted(considered, key=lambda c: c.pid) if self._by_memory else considered:
@@ -186,22 +207,22 @@ class _Crowd:
         return found
 
     def along(self, candidate: "Candidate") -> "list[Candidate]":
-        """A process, first, and who can't but die with it, by pid.
+        """A process, first, and what is inevitably killed with it, by pid.
 
-        Without those who share its address space nothing comes free; the death of the init of a
+        Unless all that share its address space exit nothing is freed; the death of the init of a
         pid namespace is that of all in there.
         """
         return [candidate, *(c for c in self.with_all_along([candidate]) if c is not candidate)]
 
     def with_all_along(self, members: "Sequence[Candidate]") -> "list[Candidate]":
-        """Members and all who can't but die with them, each once."""
+        """Members and all that is inevitably killed with them, each once."""
         if not self.inseparable:
             return list(members)
         found, seen = list(members), {m.pid for m in members}
         for member in found:
             along = list(self._by_memory.get(member.mm_id, ())) if member.mm_id is not None else []
             if member.init_of is not None:
-                along += [c for c in self._everybody if member.init_of in c.namespaces]
+                along += [c for c in self._processes if member.init_of in c.namespaces]
             for one in sorted(along, key=lambda c: c.pid):
                 if one.pid not in seen:
                     seen.add(one.pid)
@@ -217,13 +238,13 @@ class _Crowd:
 
     def directly_in(self, path: str) -> "list[Candidate]":
         """Everybody in a cgroup, and not in one below."""
-        return [c for c in self._everybody if c.cgroup == path]
+        return [c for c in self._processes if c.cgroup == path]
 
     def inside(self, path: str) -> "list[Candidate]":
         """Everybody in a cgroup or below."""
         below = f"{path}/"
         return [
-            c for c in self._everybody
+            c for c in self._processes
             if c.cgroup is not None and (c.cgroup == path or c.cgroup.startswith(below))
         ]  # fmt: skip
 
@@ -238,20 +259,20 @@ def take_along(
     share: float,
     most: int,
 ) -> None:
-    """Widen a choice to others of its name who grow as well, in the order of their ranks.
+    """Widen a choice to others of its name that grow as well, in the order of their ranks.
 
-    One of many that grow gives back little and hardly slows the fall; so many go that what is
-    left, with what they give back, lasts ``lasts_s`` against the growth of those who stay. A single
-    culprit has all the growth, and goes alone.
+    One of many that grow gives back little and hardly slows the fall; as many are killed as
+    it takes for what is left, with what they give back, to last ``lasts_s`` against the growth
+    of the rest. A single culprit has all the growth, and is killed alone.
 
     Args:
-        choice: who was chosen; its ``members``, ``level`` and sums are changed.
-        ranked: everybody, in order.
+        choice: what was chosen; its ``members``, ``level`` and sums are changed.
+        ranked: all candidates, in order.
         left_kb: available memory and free swap, with what is on its way.
         falls_kb_s: how fast that falls.
         lasts_s: how long it shall last.
         share: what deaths really give back, of what they should.
-        most: no more than so many members.
+        most: maximum number of members.
     """
     grown_kb = {id(one): one.candidate.grown_kb() for one in ranked}
     all_kb = sum(grown_kb.values())

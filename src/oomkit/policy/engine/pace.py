@@ -1,46 +1,12 @@
 """How soon a condition could hold, by how fast things change."""
 
-from oomkit.policy.engine.reading import CgroupReading, Reading, left_kb
+from oomkit.policy.engine.reading import INFINITY, Pace, Reading, left_kb
 
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from oomkit.policy.engine.conditions import Kind
     from oomkit.policy.engine.plan import Plan, Polling
-
-INFINITY = float("inf")
-
-
-class Pace:
-    """How fast things change, for when to look again. As made: nothing can be known.
-
-    Attributes:
-        available_kb_s: how fast MemAvailable falls.
-        swap_kb_s: how fast free swap falls.
-        zram_kb_s: how fast zram grows.
-        limit_kb_s: how fast a cgroup comes nearer to its limit.
-        gains: what counters gain a second from now on, in a reading of the machine and, for what
-            is a cgroup's own, one of that; None: anything.
-        pressure_begins: pressure that is not there yet may begin unnoticed.
-        in_turn: memory falls first, and swap after it.
-        groups: the same by cgroup, where it is known.
-    """
-
-    __slots__ = (
-        "available_kb_s", "gains", "groups", "in_turn", "limit_kb_s", "pressure_begins",
-        "swap_kb_s", "zram_kb_s",
-    )  # fmt: skip
-
-    def __init__(self) -> None:
-        self.available_kb_s = self.swap_kb_s = self.zram_kb_s = self.limit_kb_s = INFINITY
-        self.gains: tuple[Reading, CgroupReading | None] | None = None
-        self.pressure_begins = True
-        self.in_turn = True
-        self.groups: dict[str, Pace] = {}
-
-    def of(self, group: CgroupReading | None) -> "Pace":
-        """The pace of a cgroup."""
-        return self.groups.get(group.path, self) if group is not None else self
 
 
 def wait_s(
@@ -90,7 +56,7 @@ def _wait_empty(
 
 
 STEADY = 1 / 128
-"""Memory may fall by this share before the time until the next look is found anew."""
+"""Memory may fall by this share before the time until the next look is computed again."""
 
 
 class Calm:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Self
 
-SCHEMA = 2
+SCHEMA = 3
 """Of the plain values; those of another version of the program are refused."""
 
 
@@ -163,13 +163,14 @@ class Selection(_Part):
     """How a victim is selected: see :class:`oomkit.policy.records.Whom`.
 
     Attributes:
+        cgroup: expression for the cgroups that are selected as a whole; None: each is.
         never: processes that are never selected.
         prefer: processes that are to be killed earlier, or later.
     """
 
     __slots__ = (
-        "adj", "by", "growth", "growth_over_s", "lasts_s", "least_kb", "level", "most_processes",
-        "never", "oom_group", "prefer", "work",
+        "adj", "by", "cgroup", "growth", "growth_over_s", "lasts_s", "least_kb", "level",
+        "most_processes", "never", "oom_group", "prefer", "spared_priority", "work",
     )  # fmt: skip
 
     def __init__(
@@ -184,6 +185,8 @@ class Selection(_Part):
         work: float,
         adj: float,
         lasts_s: float,
+        cgroup: str | None,
+        spared_priority: int | None,
         never: tuple[Match, ...],
         prefer: tuple[Preference, ...],
     ) -> None:
@@ -197,6 +200,8 @@ class Selection(_Part):
         self.work = work
         self.adj = adj
         self.lasts_s = lasts_s
+        self.cgroup = cgroup
+        self.spared_priority = spared_priority
         self.never = never
         self.prefer = prefer
 
@@ -236,8 +241,9 @@ class Response(_Part):
     """
 
     __slots__ = (
-        "after", "before", "dry_run_pause_s", "give_up_s", "hard_pause_s", "instead",
-        "most_a_minute", "notify", "pause_s", "term", "term_least_s", "term_wait_s", "together",
+        "after", "before", "dry_run_pause_s", "evict", "give_up_s", "hard_pause_s", "insist",
+        "instead", "most_a_minute", "notify", "pause_s", "term", "term_least_s", "term_wait_s",
+        "together",
     )  # fmt: skip
 
     def __init__(
@@ -252,6 +258,8 @@ class Response(_Part):
         most_a_minute: int,
         dry_run_pause_s: float,
         notify: bool,
+        insist: bool,
+        evict: bool,
         before: tuple[str, ...],
         after: tuple[str, ...],
         instead: tuple[Instead, ...],
@@ -266,6 +274,8 @@ class Response(_Part):
         self.most_a_minute = most_a_minute
         self.dry_run_pause_s = dry_run_pause_s
         self.notify = notify
+        self.insist = insist
+        self.evict = evict
         self.before = before
         self.after = after
         self.instead = instead

@@ -1,4 +1,6 @@
-"""One moment of a machine, as a policy sees it."""
+"""One moment of a machine, as a policy sees it, and how fast it changes."""
+
+INFINITY = float("inf")
 
 
 class CgroupReading:
@@ -13,11 +15,14 @@ class CgroupReading:
         psi_full_us: stall time ``full``, µs; None: no PSI.
         pgscan_pages: pages scanned by its reclaim since boot; None: unknown.
         oom_group: ``memory.oom.group``.
+        working_set_kb: its usage without inactive file cache; None: not asked for, or unknown.
+        request_kb: what it was promised (Kubernetes requests); only who manages it knows that.
+        priority: of the pod whose cgroup it is; the same.
     """
 
     __slots__ = (
-        "limit_kb", "oom_group", "path", "pgscan_pages", "psi_full_us", "psi_some_us", "swap_kb",
-        "usage_kb",
+        "limit_kb", "oom_group", "path", "pgscan_pages", "priority", "psi_full_us", "psi_some_us",
+        "request_kb", "swap_kb", "usage_kb", "working_set_kb",
     )  # fmt: skip
 
     def __init__(
@@ -31,6 +36,9 @@ class CgroupReading:
         pgscan_pages: float | None = None,
         *,
         oom_group: bool = False,
+        working_set_kb: float | None = None,
+        request_kb: float = 0.0,
+        priority: int = 0,
     ) -> None:
         self.path = path
         self.usage_kb = usage_kb
@@ -40,6 +48,9 @@ class CgroupReading:
         self.psi_full_us = psi_full_us
         self.pgscan_pages = pgscan_pages
         self.oom_group = oom_group
+        self.working_set_kb = working_set_kb
+        self.request_kb = request_kb
+        self.priority = priority
 
 
 class Reading:
@@ -61,12 +72,14 @@ class Reading:
         pgscan_pages: pages scanned by reclaim (``pgscan_kswapd`` and ``pgscan_direct``); None:
             unknown.
         cgroups: the watched cgroups.
+        working_set_kb: anonymous memory and file cache without the inactive part of that, which
+            the kubelet counts as used; None: not asked for.
     """
 
     __slots__ = (
         "anon_kb", "arc_kb", "available_kb", "cgroups", "mem_total_kb", "pgscan_pages",
         "psi_full_us", "psi_some_us", "refault_pages", "swap_free_kb", "swap_in_pages",
-        "swap_total_kb", "t_s", "zram_kb",
+        "swap_total_kb", "t_s", "working_set_kb", "zram_kb",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +98,7 @@ class Reading:
         swap_in_pages: float | None = None,
         pgscan_pages: float | None = None,
         cgroups: tuple[CgroupReading, ...] = (),
+        working_set_kb: float | None = None,
     ) -> None:
         self.t_s = t_s
         self.mem_total_kb = mem_total_kb
@@ -100,6 +114,41 @@ class Reading:
         self.swap_in_pages = swap_in_pages
         self.pgscan_pages = pgscan_pages
         self.cgroups = cgroups
+        self.working_set_kb = working_set_kb
+
+
+class Pace:
+    """How fast things change, for when to look again. As made: nothing can be known.
+
+    Attributes:
+        available_kb_s: how fast MemAvailable falls.
+        swap_kb_s: how fast free swap falls.
+        zram_kb_s: how fast zram grows.
+        limit_kb_s: how fast a cgroup comes nearer to its limit.
+        working_set_kb_s: how fast a working set grows.
+        gains: what counters gain a second from now on, in a reading of the machine and, for what
+            is a cgroup's own, one of that; None: anything.
+        pressure_begins: pressure that is not there yet may begin unnoticed.
+        in_turn: memory falls first, and swap after it.
+        groups: the same by cgroup, where it is known.
+    """
+
+    __slots__ = (
+        "available_kb_s", "gains", "groups", "in_turn", "limit_kb_s", "pressure_begins",
+        "swap_kb_s", "working_set_kb_s", "zram_kb_s",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.available_kb_s = self.swap_kb_s = self.zram_kb_s = self.limit_kb_s = INFINITY
+        self.working_set_kb_s = INFINITY
+        self.gains: tuple[Reading, CgroupReading | None] | None = None
+        self.pressure_begins = True
+        self.in_turn = True
+        self.groups: dict[str, Pace] = {}
+
+    def of(self, group: CgroupReading | None) -> "Pace":
+        """The pace of a cgroup."""
+        return self.groups.get(group.path, self) if group is not None else self
 
 
 def available_kb(reading: Reading) -> float:

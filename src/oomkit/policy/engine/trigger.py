@@ -5,10 +5,17 @@ The conditions of a rule all have to hold at once; several rules of a level are 
 
 import re
 
-from oomkit.policy.engine.conditions import CALM, MACHINE, Evidence
+from oomkit.policy.engine.conditions import CALM, EITHER, MACHINE, Evidence
 from oomkit.policy.engine.history import History
-from oomkit.policy.engine.pace import INFINITY, Pace, fill_pace_kb_s, wait_s
-from oomkit.policy.engine.reading import CgroupReading, Reading, available_kb, left_kb
+from oomkit.policy.engine.pace import fill_pace_kb_s, wait_s
+from oomkit.policy.engine.reading import (
+    INFINITY,
+    CgroupReading,
+    Pace,
+    Reading,
+    available_kb,
+    left_kb,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +88,7 @@ class Watch:
         """Take in a reading, and say which level holds.
 
         Args:
-            reading: no older than the one before; an older one begins everything anew.
+            reading: no older than the one before; an older one starts everything again.
             coming_kb: memory of the dying that is not back yet: it counts as available.
         """
         if self._last is not None and reading.t_s < self._last.t_s:
@@ -118,7 +125,7 @@ class Watch:
         self._history.add(t_s, {_LEFT: left_kb})
 
     def falls_kb_s(self) -> float:
-        """How fast memory and swap together have fallen of late; 0 where they do not."""
+        """How fast memory and swap together have fallen recently; 0 where they do not."""
         change = self._history.change(_LEFT, 0.1)
         return max(-change, 0.0) if change is not None else 0.0
 
@@ -137,6 +144,7 @@ class Watch:
         """
         pace = Pace()
         pace.available_kb_s = fill_pace_kb_s(self._polling, self._cpus)
+        pace.working_set_kb_s = pace.available_kb_s
         pace.swap_kb_s = self._polling.swap_fill_kb_s
         pace.pressure_begins = not psi_wakes
         soonest = self.earliest_s(reading, pace)
@@ -159,7 +167,12 @@ class Watch:
 
     def missing(self, reading: Reading) -> tuple[str, ...]:
         """Kinds of conditions that can't be measured on this machine, so their rules never hold."""
-        return tuple(kind.name for kind in self._counters if kind.reads(reading, None) is None)
+        kinds = {one.kind.name: one.kind for rule in self._rules for one in rule.conditions}
+        return tuple(
+            kind.name
+            for kind in kinds.values()
+            if (kind.is_counted or kind.scope == EITHER) and kind.reads(reading, None) is None
+        )
 
     def _totals(self, reading: Reading) -> dict[str, float | None]:
         """What rates are made of: what is left, and the counters that rules ask for."""

@@ -28,8 +28,9 @@ def weigher(
 
     Args:
         selection: of the plan.
-        by: ``freed``, ``oom_score``, ``rss``, ``swap``, ``reclaim`` or ``growth``.
-        candidates: everybody, for what is relative to others.
+        by: ``freed``, ``oom_score``, ``rss``, ``swap``, ``reclaim``, ``growth`` or
+            ``over_request``.
+        candidates: all of them, for what is relative to others.
         groups: the memory cgroups, for ``reclaim``.
     """
     prefer = [
@@ -38,6 +39,8 @@ def weigher(
     ]
     if by == "freed":
         return _Freed(selection, prefer, candidates).weigh
+    if by == "over_request":
+        return _OverRequest(groups).weigh
     scanned = {g.path: g.pgscan_pages or 0.0 for g in groups}
 
     def weigh(one: "Ranked") -> None:
@@ -73,7 +76,7 @@ def weigher(
 class _Freed:
     """The way of the default policy.
 
-    Growth counts as a share of the largest gain of anybody, so that whoever caused the shortage
+    Growth counts as a share of the largest gain, so that the process that caused the shortage
     stands out whatever its size.
     """
 
@@ -113,9 +116,31 @@ class _Freed:
         one.score = score
 
     def _growth(self, one: "Ranked") -> float:
-        """Between 1 - weight for who did not grow, and 1 for who grew most."""
+        """Between 1 - weight without growth, and 1 for the largest growth."""
         grown = sum(c.grown_kb() for c in memories(one.weighed))
         return 1.0 - self.growth * (1.0 - min(grown / self.most_grown_kb, 1.0))
+
+
+class _OverRequest:
+    """The kubelet's way: above the request first, then low priority, then how far above.
+
+    pkg/kubelet/eviction/helpers.go, ``rankMemoryPressure()``.
+    """
+
+    def __init__(self, groups: "Sequence[CgroupReading]") -> None:
+        self.groups = {group.path: group for group in groups}
+
+    def weigh(self, one: "Ranked") -> None:
+        counted = memories(one.members)
+        one.freed_kb = one.equal_kb = sum(c.freed_kb() for c in counted)
+        group = self.groups.get(one.cgroup or one.candidate.cgroup or "")
+        used_kb, request_kb, priority = sum(c.rss_kb() for c in counted), 0.0, 0
+        if group is not None:
+            request_kb, priority = group.request_kb, group.priority
+            used_kb = group.usage_kb if group.working_set_kb is None else group.working_set_kb
+        one.score = used_kb - request_kb
+        one.tier = (1.0 if one.score > 0.0 else 0.0, -float(priority))
+        one.factors = (("over_request", one.score), ("priority", float(priority)))
 
 
 def _asked(one: "Ranked", factor: float) -> "Sequence[Candidate]":
@@ -134,7 +159,7 @@ FIELDS = ("comm", "exe", "cmdline", "user", "cgroup", "unit", "container")
 """What a pattern can be held against; ``user`` also matches the number."""
 
 NESTED = ("unit", "container")
-"""Fields whose values may read ``outer/inner``: whoever was given the outer one made the inner."""
+"""Fields whose values may read ``outer/inner``: the owner of the outer one made the inner."""
 
 
 class Matcher:
@@ -215,10 +240,10 @@ class Chooser:
         by: str | None = None,
         within: str | None = None,
     ) -> list[Ranked]:
-        """Everybody, those who can be chosen first, the first to be chosen first.
+        """All candidates: those that can be chosen first, in the order of choice.
 
-        The order of ``candidates`` does not matter: equals are told apart by what they give back
-        with all who go with them, then by what they give back alone, then the younger one, then
+        The order of ``candidates`` does not matter: ties are broken by what they give back
+        with their kill scope, then by what they give back alone, then the younger one, then
         the higher pid goes first.
 
         Args:
@@ -236,8 +261,12 @@ class Chooser:
                 weigh(one)
                 own_kb = sum(c.freed_kb() for c in memories(one.weighed))
                 gain_kb = max(own_kb, one.gain_kb)
-                if gain_kb < self._least_kb or one.score <= 0.0:
+                # A tier can hold scores below 0, which are lower and no refusal.
+                if gain_kb < self._least_kb or (one.score <= 0.0 and not one.tier):
                     one.verdict = "too little to gain"
+                spared = self._selection.spared_priority
+                if spared is not None and one.tier and -one.tier[-1] >= spared:
+                    one.verdict = f"priority {-one.tier[-1]:.0f}"
             found.append(one)
         found.sort(key=_order)
         return found
@@ -283,8 +312,11 @@ def _inside(candidate: "Candidate", path: str) -> bool:
     return path == "/" or own == path or own.startswith(f"{path}/")
 
 
-def _order(one: Ranked) -> tuple[bool, float, float, float, int, int]:
+def _order(
+    one: Ranked,
+) -> tuple[bool, tuple[float, ...], float, float, float, int, int]:
     c = one.candidate
     return (
-        bool(one.verdict), -one.score, -one.equal_kb, -c.freed_kb(), -c.start_time, -c.pid,
+        bool(one.verdict), tuple(-part for part in one.tier), -one.score, -one.equal_kb,
+        -c.freed_kb(), -c.start_time, -c.pid,
     )  # fmt: skip

@@ -150,8 +150,8 @@ def _tmpfs(case: Case) -> Iterator[Finding]:
             text=f"the tmpfs on {mount.path} may take {percent(worst / ram)} of RAM",
             evidence=(f"statvfs: {limit}, {human(mount.used_bytes)} used; MemTotal {human(ram)}",),
             reason=(
-                "its pages are nobody's rss: oom_badness() does not see them, and killing does not "
-                "free them; without swap they stay until the files are removed"
+                "its pages are in no process's rss: oom_badness() does not see them, and a kill "
+                "does not free them; without swap they stay until the files are removed"
             ),
             change=f"limit it to {human(new)}",
             files=files,

@@ -25,7 +25,7 @@ _NAMED = 5
 
 
 def findings(case: Case) -> Iterator[Finding]:
-    """What decides badly who dies."""
+    """Settings that lead to a bad choice of victim."""
     yield from _unguarded(case)
     yield from _two_daemons(case)
     yield from _killable_daemon(case)
@@ -231,7 +231,7 @@ def _allocating_task(case: Case) -> Iterator[Finding]:
     yield Finding(
         severity="warning",
         code="allocating_task",
-        text="whichever process asks for memory dies, guilty or not",
+        text="the allocating process is killed, whether it caused the shortage or not",
         evidence=("vm.oom_kill_allocating_task is 1",),
         reason="out_of_memory() then kills current before it looks for the worst",
         change="set it to 0",
@@ -251,7 +251,7 @@ def _panic(case: Case) -> Iterator[Finding]:
     yield Finding(
         severity="critical",
         code="panic_hangs",
-        text="an OOM panics the machine, which then stays off until somebody resets it",
+        text="an OOM panics the machine, which then stays down until it is reset by hand",
         evidence=(f"vm.panic_on_oom is {value}", "kernel.panic is 0"),
         reason="check_panic_on_oom() calls panic(), which loops for ever when panic_timeout is 0",
         change="reboot 10 s after a panic; or do not panic (vm.panic_on_oom = 0)",

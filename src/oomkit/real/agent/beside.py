@@ -136,9 +136,10 @@ class Beside:
         write(f"{_INSTANCE}/buffer_percent", "0")
         write(f"{_SIGNALS}/filter", "sig==9||sig==15")
         write(f"{_SIGNALS}/enable", "1")
-        self._listen(os.open(f"{_INSTANCE}/trace_pipe", os.O_RDONLY | os.O_CLOEXEC), self._signal)
+        pipe = os.open(f"{_INSTANCE}/trace_pipe", os.O_RDONLY | os.O_CLOEXEC)
+        self._listen(pipe, self.note_signal)
 
-    def _signal(self, line: str) -> None:
+    def note_signal(self, line: str) -> None:
         """Report time, number, code, target and sender of one traced signal."""
         head, mark, fields = line.partition(": signal_generate: ")
         if not mark:

@@ -59,7 +59,7 @@ class Lane:
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                self._become()
+                self.become()
                 self._beat()
             finally:
                 os._exit(1)
@@ -80,7 +80,8 @@ class Lane:
         if self.notes_gaps and now - last > GAP_S:
             report.say(self.name, f"{now:.4f}", f"{now - last:.4f}")
 
-    def _become(self) -> None:
+    def become(self) -> None:
+        """Take the name, and the priority, that the forked process has."""
         write("/proc/self/comm", f"beat-{self.name}")
         if self.locked:
             ctypes.CDLL(None).mlockall(_MCL_CURRENT_AND_FUTURE)

@@ -1,0 +1,145 @@
+"""YAML files as documents, each with its place; one that is no YAML spoils none of the others."""
+
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from oomkit.errors import OomkitError
+from oomkit.printable import printable
+
+MOST_BYTES = 8 << 20
+"""Maximum size of a file: more is not written for people, and takes minutes to read."""
+
+_SEPARATOR = re.compile(r"^---(?:[ \t].*)?$", re.MULTILINE)
+_MAX_LISTS = 4
+
+
+class ManifestError(OomkitError):
+    """A file that can't be read at all; the message says which and why."""
+
+
+class Document:
+    """One object of a file.
+
+    Attributes:
+        source: the file.
+        number: which document of the file, from 1.
+        raw: what it says.
+        item: its place in a ``List``; empty where it is in none.
+        fault: why it can't be read; empty where it can.
+    """
+
+    __slots__ = ("fault", "item", "number", "raw", "source")
+
+    def __init__(
+        self, source: str, number: int, raw: dict[str, Any], item: str = "", fault: str = ""
+    ) -> None:
+        self.source = source
+        self.number = number
+        self.raw = raw
+        self.item = item
+        self.fault = fault
+
+    @property
+    def place(self) -> str:
+        """File, document, kind and name, for a line about it."""
+        kind, name = self.raw.get("kind"), _name(self.raw)
+        what = " ".join(word for word in (kind, name) if isinstance(word, str) and word)
+        where = f"{self.source}: document {self.number}"
+        where += f", {self.item}" if self.item else ""
+        return printable(f"{where} ({what})" if what else where)
+
+
+def _name(raw: dict[str, Any]) -> Any:
+    metadata = raw.get("metadata")
+    return metadata.get("name") if isinstance(metadata, dict) else None
+
+
+def read_documents(path: str) -> Iterator[Document]:
+    """Every object of a file, those inside a ``List`` one by one; empty documents are left out.
+
+    Args:
+        path: the file; ``-``: standard input.
+
+    Raises:
+        ManifestError: the file can't be read, is too large, or PyYAML is not installed.
+    """
+    try:
+        import yaml
+    except ImportError:
+        raise ManifestError("manifests need PyYAML: install oomkit[kubernetes]") from None
+    source = "standard input" if path == "-" else path
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    starts = 1
+    number = 0
+    for text in _split(_text(path, source)):
+        line, starts = starts, starts + text.count("\n")
+        if not text.strip():
+            continue
+        number += 1
+        try:
+            raw = yaml.load(text, Loader=loader)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark
+            at = f"line {line + mark.line}: " if mark is not None else ""
+            why = f"{at}expected YAML: {error.problem or error}"
+            yield Document(source, number, {}, fault=why)
+            continue
+        except (yaml.YAMLError, RecursionError, ValueError) as error:
+            why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+            yield Document(source, number, {}, fault=f"expected YAML: {' '.join(why.split())}")
+            continue
+        if raw is None:
+            number -= 1
+            continue
+        yield from _items(source, number, raw)
+
+
+def _items(
+    source: str, number: int, raw: Any, item: str = "", depth: int = 0
+) -> Iterator[Document]:
+    if not isinstance(raw, dict):
+        yield Document(source, number, {}, item, "expected an object with a kind")
+        return
+    kind, items = raw.get("kind"), raw.get("items")
+    if not (isinstance(kind, str) and kind.endswith("List") and isinstance(items, list)):
+        yield Document(source, number, raw, item)
+    elif depth >= _MAX_LISTS:
+        yield Document(source, number, raw, item, "lists are nested too deeply")
+    else:
+        for i, one in enumerate(items):
+            at = f"{item}.items[{i}]" if item else f"items[{i}]"
+            untold = isinstance(one, dict) and "kind" not in one and kind != "List"
+            object_ = {**one, "kind": kind.removesuffix("List")} if untold else one
+            yield from _items(source, number, object_, at, depth + 1)
+
+
+def _text(path: str, source: str) -> str:
+    try:
+        if path == "-":
+            data = sys.stdin.buffer.read(MOST_BYTES + 1)
+        else:
+            with open(path, "rb") as file:
+                data = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise ManifestError(f"{source}: {error.strerror}") from None
+    if len(data) > MOST_BYTES:
+        raise ManifestError(f"{source}: expected at most 8 MiB of YAML")
+    try:
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError:
+        raise ManifestError(f"{source}: expected UTF-8 text") from None
+
+
+def _split(text: str) -> Iterator[str]:
+    """The documents of a stream, the separator with the one that it begins.
+
+    A line that begins with ``---`` ends every scalar, so it can't be inside of one.
+    """
+    at = 0
+    for found in _SEPARATOR.finditer(text):
+        if found.start() > at:
+            yield text[at : found.start()]
+        at = found.start()
+    yield text[at:]

@@ -1,0 +1,129 @@
+"""What a guest has to play: a scenario as the plan for the agent in it."""
+
+from typing import Any
+
+import msgspec
+
+from oomkit.real.cgroup_limits import GroupTree
+from oomkit.real.companions import Companion
+from oomkit.real.disks import Disks
+from oomkit.real.plan import SAMPLE_S, Places, Plan, Planner, changes, files_of
+from oomkit.real.reaction import LOW_SHARE
+from oomkit.scenario.format import At, Scenario
+from oomkit.scenario.read import walk_tasks
+
+_INCOMPRESSIBLE = 0.33
+"""Share of a page that does not compress where swap is zram: 3:1 is usual on a desktop."""
+_V2, _V1 = "/sys/fs/cgroup", "/cgroup/memory"
+
+
+def plan_of(
+    scenario: Scenario, drives: Disks, seed: int, companion: Companion | None, *, beats: bool
+) -> Plan:
+    """What the agent of a guest has to do; the drives learn which files they hold.
+
+    Args:
+        scenario: what is to be played.
+        drives: the guest's disks.
+        seed: moves only what the scenario declares as random.
+        companion: what is to run in the guest beside the scenario.
+        beats: measure reactions.
+    """
+    trees = {
+        2: GroupTree(_V2, 2, groups_of(scenario, 2)),
+        1: GroupTree(_V1, 1, groups_of(scenario, 1)),
+    }
+    where = {group.name: trees[group.version] for group in scenario.cgroups}
+    procs = {name: tree.procs(name) for name, tree in where.items()}
+    places = Places(files="/disk", tmpfs="/tmp", cgroup_procs={**procs, "": ()})
+    planner = Planner(scenario, places, seed)
+
+    def writes(event: At) -> list[tuple[str, str]]:
+        pairs = [(f"/proc/sys/vm/{name}", str(value)) for name, value in event.vm.items()]
+        for name in event.cgroups:
+            one = msgspec.structs.replace(event, cgroups={name: event.cgroups[name]})
+            pairs += where[name].changes(one)
+        return pairs
+
+    made = trees[2].plan() + trees[1].plan()
+    at = changes(scenario, writes)
+    tasks = planner.tasks()
+    files = files_of(tasks)
+    if scenario.machine.programs_bytes:
+        files["(programs)"] = scenario.machine.programs_bytes
+    drives.plan(files, _uses_disk(scenario) or bool(files))
+    return {
+        "tasks": tasks,
+        "slots": planner.slots,
+        "groups": made,
+        "at": at,
+        "at_end": max((event.t_s for event in scenario.at), default=0.0),
+        "duration": scenario.duration_s,
+        "sample_s": SAMPLE_S,
+        "files": "/disk",
+        "tmpfs": "/tmp",
+        "sysctl": _sysctl(scenario),
+        "kmsg": False,
+        "mark": True,
+        "probe": True,
+        "incompressible": _INCOMPRESSIBLE if scenario.machine.zram_bytes else 0.0,
+        "programs": "/disk/(programs)" if scenario.machine.programs_bytes else "",
+        "sources": {
+            "cgroup": None,
+            "files": {
+                "meminfo": "/proc/meminfo",
+                "pressure": "/proc/pressure/memory",
+                "cpu": "/proc/stat",
+            },
+            "swap": bool(scenario.machine.swap_bytes or scenario.machine.zram_bytes),
+        },
+        "guest": {
+            "cgroup": bool(trees[2].groups),
+            "cgroup1": bool(trees[1].groups),
+            "disk": drives.device("disk"),
+            "files": list(files.items()),
+            "swap": drives.device("swap"),
+            "zram": scenario.machine.zram_bytes,
+            "beats": beats,
+            "low_share": LOW_SHARE,
+            **_beside(companion),
+        },
+    }
+
+
+def _beside(companion: Companion | None) -> dict[str, Any]:
+    if companion is None:
+        return {"command": [], "ready": "", "settle": 0.0}
+    return {
+        "command": list(companion.command),
+        "ready": companion.ready,
+        "settle": companion.settle_s,
+    }
+
+
+def groups_of(scenario: Scenario, version: int) -> tuple[Any, ...]:
+    """Its cgroups of one version."""
+    return tuple(group for group in scenario.cgroups if group.version == version)
+
+
+def _uses_disk(scenario: Scenario) -> bool:
+    return any(
+        step.verb in ("read", "write") or step.file is not None
+        for _, task in walk_tasks(scenario.tasks)
+        for step in task.steps
+    )
+
+
+def needs_disk(scenario: Scenario) -> bool:
+    """Whether it needs any block device."""
+    machine = scenario.machine
+    swaps = machine.swap_bytes or machine.zram_bytes
+    return bool(swaps or machine.programs_bytes or _uses_disk(scenario))
+
+
+def _sysctl(scenario: Scenario) -> list[tuple[str, str]]:
+    return [
+        (f"/proc/sys/vm/{name}", str(value))
+        for name, value in scenario.vm.items()
+        if name not in ("oom_killer_disabled", "would_have_oomkilled")
+    ]

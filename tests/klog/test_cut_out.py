@@ -1,0 +1,77 @@
+"""Parts that people cut out of a report: each says what it shows, and no more."""
+
+import pytest
+
+from oomkit.klog import Report, read_bytes
+from tests.klog.test_styles import CLEAN, bare_lines
+
+TRACES = [name for name in CLEAN if any("oom_kill_process" in line for line in bare_lines(name))]
+
+
+_LAST = ("pages RAM", "Tasks state", "total_vm", "oom-kill:", "Kill process", "Killed process")
+
+
+def _between(name: str, first: str, last: tuple[str, ...] = _LAST) -> list[str]:
+    lines = bare_lines(name)
+    begin = next(i for i, line in enumerate(lines) if first in line)
+    rest = enumerate(lines[begin + 1 :], begin + 1)
+    return lines[begin : next(i for i, line in rest if any(word in line for word in last))]
+
+
+def _read(lines: list[str]) -> list[Report]:
+    return list(read_bytes(("\n".join(lines) + "\n").encode()))
+
+
+@pytest.mark.parametrize("first", ["dump_header", "oom_kill_process"])
+@pytest.mark.parametrize("name", TRACES)
+def test_a_trace_without_head_is_a_report(name: str, first: str) -> None:
+    """Neither the head nor the caller's line is there, only the stack and what memory held."""
+    (whole, *_) = _read(bare_lines(name))
+    lines = _between(name, first)
+    found = _read(lines)
+    assert len(found) == 1
+    assert (found[0].killed, found[0].invoker) == ((), None)
+    assert found[0].source.line <= 2
+    assert found[0].scope == whole.scope or whole.scope in ("sysrq", None)
+    assert "no_header" in {problem.kind for problem in found[0].problems}
+
+
+def test_a_trace_is_found_far_behind_other_lines() -> None:
+    others = "Jun  7 10:00:00 web sshd[7]: Accepted publickey for u from 10.0.0.1 port 22 ssh2\n"
+    lines = _between("g-3.10.0-514-el7-sed-mysqld.log", "dump_header")
+    trace = "".join(f"Jun  7 10:00:01 web kernel: {line}\n" for line in lines)
+    (report,) = read_bytes((others * 3000 + trace + others * 3000).encode())
+    assert (report.scope, report.source.line) == ("global", 3001)
+    assert report.memory is not None
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        ["__alloc_pages_slowpath+0x1/0x2", "out_of_memory+0x1/0x2"],
+        ["schedule_timeout_killable+0x1/0x2", "out_of_memory+0x1/0x2", "handle_mm_fault+0x1/0x2"],
+        ["dump_header+0x1/0x2", "warn_alloc+0x1/0x2"],
+    ],
+)  # fmt: skip
+def test_a_stack_that_only_passes_there_is_none(frames: list[str]) -> None:
+    assert _read(["Call Trace:", *frames]) == []
+
+
+def test_rows_alone_are_a_table() -> None:
+    name = "g-3.10.0-514-el7-sed-mysqld.log"
+    rows = _between(name, "total_vm", ("Kill process",))[1:]
+    (report,) = _read(rows)
+    assert len(report.tasks) == len(rows)
+    assert (report.killed, report.scope, report.table_complete) == ((), None, False)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["[ 1234]     0  1234    25461    14124      56       24             0 systemd-journal"],
+        ["[  200] [drm] 2 0 3 ready", "[  201] 7 8 9 10 11 12 13 foo"],
+        ["[2024] 1 2 3 4 5 6 7 a", "[2024] 1 2 3 4 5 6 7 b"],
+    ],
+)
+def test_a_line_that_looks_like_a_row_is_none(lines: list[str]) -> None:
+    assert _read(lines) == []

@@ -1,0 +1,3 @@
+"""Stands before the package of this name where the core is tried without it."""
+
+raise ModuleNotFoundError("kept out by make plain")
