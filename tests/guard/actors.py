@@ -8,7 +8,6 @@ import ctypes
 import json
 import mmap
 import os
-import resource
 import signal
 import struct
 import sys
@@ -147,22 +146,6 @@ def storm(name: str) -> None:
         if not os.fork():
             os._exit(0)
         time.sleep(0.001)
-
-
-def takes_all(name: str) -> None:
-    """Opens files until the machine has no more, and takes what becomes free."""
-    named(name)
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    first = True
-    while True:
-        try:
-            HELD.append(os.open("/dev/null", os.O_RDONLY))
-        except OSError as error:
-            if first:
-                ready([len(HELD), error.errno])
-                first = False
-            time.sleep(0.001)
 
 
 def deaf(name: str, mib: str) -> None:
