@@ -63,7 +63,7 @@ TEXTS = {
     "evicted-before-resources-were-named": (
         ("Aug 24 15:46:06: INFO: event for cadvisor: {kubelet node-1} Evicted: The node was low "
         "on compute resources.\n"),
-        [("kubelet evicted pod cadvisor, as the node node-1 ran short of memory, disk or process "
+        [("kubelet evicted pod cadvisor, as the node node-1 ran low on memory, disk or process "
          "ids; no OOM kill")],
     ),
     "problem-detector-passes-on-a-choice": (

@@ -30,7 +30,7 @@ def test_a_policy_begins_with_its_name_and_what_it_is_for() -> None:
     )  # fmt: skip
     assert len(explain(policy())) == 3
     titles = [line for line in explain(policy(LOW)) if not line.startswith("  ")]
-    assert titles == ["test", "when it acts", "how often it looks", "whom it chooses",
+    assert titles == ["test", "when it acts", "how often it looks", "which victim it chooses",
                       "how it acts"]  # fmt: skip
 
 
@@ -89,15 +89,15 @@ def test_how_often_it_looks() -> None:
 NEVER = [
     "never init, kernel threads, oomkit itself, nor oom_score_adj -1000",
     (
-        "nor who shares its memory with one of these, nor the init of a pid namespace with one of "
-        "them in it; all of it is read again before each signal"
+        "nor a process that shares its memory with one of these, nor the init of a pid namespace "
+        "with one of them in it; all of it is read again before each signal"
     ),
 ]
 ADJ = "oom_score_adj 1000 counts x 1.5, -500 counts x 0.5, others in between"
 
 
 def whom(**settings: Any) -> list[str]:
-    return section("whom it chooses", whom=settings)
+    return section("which victim it chooses", whom=settings)
 
 
 def test_whom_it_chooses_as_it_comes() -> None:
@@ -105,8 +105,8 @@ def test_whom_it_chooses_as_it_comes() -> None:
         ("a process, ranked by what its death gives back: anonymous memory, swap, page tables, "
         "shared memory of its own"),
         ADJ, *NEVER,
-        "nobody who gives back less than 1.00 MiB",
-        "cgroups with memory.oom.group die as a whole",
+        "no process that would free less than 1.00 MiB",
+        "cgroups with memory.oom.group are killed as a whole",
         "at most 50 processes at once; else one process alone",
     ]  # fmt: skip
 
@@ -125,7 +125,7 @@ def test_the_least_that_can_be_said_of_whom_it_chooses() -> None:
 def test_what_weighs() -> None:
     lines = whom(growth=0.95, work=0.3, adj=1.0)
     assert lines[1:4] == [
-        "who did not grow in the shortage counts x 0.05",
+        "a process that did not grow in the shortage counts x 0.05",
         "CPU time that would be lost counts down to x 0.7, half of it at 600 s",
         "oom_score_adj 1000 counts x 2, -500 counts x 0.5, others in between",
     ]
@@ -150,8 +150,8 @@ def test_how_far_a_kill_reaches() -> None:
     lasts = whom(oom_group=False, lasts="500ms", most_processes=7)
     assert lasts[-2:] == [
         (
-            "with the victim go others of its name that grow as well, until memory lasts 0.5 s "
-            "against the growth of those who stay"
+            "others of its name that grow are killed with it, until memory lasts 0.5 s "
+            "against the growth of the rest"
         ),
         bound,
     ]
@@ -182,12 +182,12 @@ def test_how_it_acts_as_it_comes() -> None:
             "SIGTERM, and SIGKILL 5 s later if memory is still low, "
             "or 0.5 s later if the level is hard"
         ),
-        "who is not gone 10 s after SIGKILL is not waited for",
+        "10 s after SIGKILL it stops waiting for a process to exit",
         (
-            "the next one waits until the last is gone (not when it is hard even with the memory "
-            "on its way)"
+            "the next victim is chosen when the last has exited (not at level hard, counting "
+            "memory still to be freed)"
         ),
-        "1 s between two, 0.2 s when it is hard; at most 30 a minute",
+        "1 s between two kills, 0.2 s at level hard; at most 30 a minute",
     ]
 
 
@@ -197,13 +197,13 @@ def test_how_it_acts_otherwise() -> None:
         after=["/bin/b"], instead=[{"comm": "web", "command": ["/bin/restart", "web"]}],
     )  # fmt: skip
     assert lines[0] == "SIGKILL at once"
-    assert lines[2] == "the next one waits until the last is gone"
+    assert lines[2] == "the next victim is chosen when the last has exited"
     assert lines[3].endswith("; as many a minute as it takes")
     assert lines[4:] == [
         "comm web: runs /bin/restart web instead of SIGTERM",
         "runs /bin/a {pid} before the signal",
-        "runs /bin/b when the victim is gone",
-        "tells the desktop",
+        "runs /bin/b when the victim has exited",
+        "sends a desktop notification",
     ]
     assert how(most_a_minute=999)[3].endswith("; at most 999 a minute")
 
