@@ -147,7 +147,7 @@ def test_the_installed_service_spares(attack: str, facts: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize("attack", KILLED)
-def test_the_installed_service_is_not_kept_from(attack: str, facts: dict[str, Any]) -> None:
+def test_the_installed_service_is_not_stopped_by(attack: str, facts: dict[str, Any]) -> None:
     assert facts.get(VERDICT + attack) is True, facts["journal"]
 
 
