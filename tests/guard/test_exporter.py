@@ -153,7 +153,7 @@ def test_what_is_no_dead_socket_of_ours_stays(tmp_path: Path, kind: str) -> None
             dead.bind(str(path))
         os.chown(path, 12345, 12345)
     before = os.lstat(path)
-    expected = "a socket of user 12345 is in the way" if kind == "theirs" else "expected nothing"
+    expected = "a socket of user 12345 is in the way" if kind == "theirs" else "expected no file"
     with pytest.raises(ExporterError, match=expected):
         make_server(f"unix:{path}", str(tmp_path / "status"))
     assert os.path.samestat(os.lstat(path), before)

@@ -241,8 +241,8 @@ def reloaded(*argv: str) -> Reload:
 @pytest.mark.parametrize(
     ("printed", "fault"),
     [
-        ({"schema": 1, "name": "x"}, "of version 2, not 1: another version of oomkit"),
-        ({"schema": 2, "name": "x"}, "expected a compiled policy"),
+        ({"schema": 1, "name": "x"}, "of version 3, not 1: another version of oomkit"),
+        ({"schema": 3, "name": "x"}, "expected a compiled policy"),
         ([1, 2], "expected a compiled policy"),
         (b"", "expected a compiled policy"),
     ],
