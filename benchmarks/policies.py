@@ -51,7 +51,7 @@ def table(title: str, sums: dict[str, Counter[str]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("policies", nargs="*", default=builtin.NAMES)
+    parser.add_argument("policies", nargs="*", default=builtin.OF_ANY_MACHINE)
     parser.add_argument("--runs", type=int, default=350)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--by-load", action="store_true")

@@ -307,13 +307,13 @@ def _samples(axis: Axis) -> list[Value]:
 
 
 def fleet_sweep(files: Sequence[str], *, overrides: Sequence[str] = ()) -> Sweep:
-    """The sweep of a fleet without a sweep file: every policy on machines drawn from it.
+    """The sweep of a fleet without a sweep file: policies compared on machines drawn from it.
 
     Raises:
         TomlError: an override is wrong.
     """
     return sweep_from(
-        {"name": "fleet", "runs": 200, "policies": list(builtin.NAMES)},
+        {"name": "fleet", "runs": 200, "policies": list(builtin.OF_ANY_MACHINE)},
         source="fleet",
         overrides=overrides,
         fleet_files=files,

@@ -2,7 +2,9 @@
 
 from importlib import resources
 
-NAMES = ("default", "kernel", "earlyoom", "nohang", "systemd-oomd", "oomd-like", "kubelet")
+OF_ANY_MACHINE = ("default", "kernel", "earlyoom", "nohang", "systemd-oomd", "oomd-like")
+"""Those that act on any machine; the kubelet's evicts pods alone."""
+NAMES = (*OF_ANY_MACHINE, "kubelet")
 
 
 def source(name: str) -> str:
