@@ -41,7 +41,7 @@ def test_with_very_few_files_the_largest_dies(
     assert act["considered"] >= 13, "nobody is left out"
     assert all(arena.alive(pid) for pid in others)
     said = arena.log.read_text()
-    assert "descriptors are short" in said
+    assert "few file descriptors are left" in said
     assert "internal error" not in said
 
 

@@ -102,7 +102,7 @@ def test_too_few_descriptors_do_not_keep_it_from_the_right_one(arena: Arena) -> 
     arena.until(lambda: not arena.alive(large), "the victim dies")
     arena.memory(available=0.5)
     assert all(arena.alive(pid) for pid in others)
-    assert "descriptors are short" in arena.log.read_text()
+    assert "few file descriptors are left" in arena.log.read_text()
 
 
 def test_another_process_with_the_victims_number_is_left_alone(arena: Arena) -> None:
