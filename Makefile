@@ -30,9 +30,10 @@ $(STAMP): requirements/dev.txt pyproject.toml
 WORKERS ?= auto
 RERUNS ?= 0
 
-test: check  ## hermetic tests side by side, then those that need the machine to themselves
+test: check  ## hermetic tests side by side, then guests, then those that need the machine to themselves
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --reruns $(RERUNS) -m "not alone"
-	$(BIN)/python -m pytest --reruns $(RERUNS) -m alone
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --reruns $(RERUNS) -m guest
+	$(BIN)/python -m pytest --reruns $(RERUNS) -m "alone and not guest"
 
 plain: $(STAMP)  ## the core's tests by the standard library alone
 	OOMKIT_PLAIN=1 PYTHONPATH=$(CURDIR)/tests/without $(BIN)/python -m pytest -n $(WORKERS) -m "not alone" $(addprefix tests/,toml kernel scenario policy klog explain model)

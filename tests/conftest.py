@@ -44,12 +44,17 @@ _ALONE_IN = ("guard", "real")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what must have the machine's clock to itself: kills, guests, daemons."""
+    """Mark what must have the machine's clock to itself: kills, guests, daemons.
+
+    A guest has a CPU to itself, so that as many may run side by side as there are CPUs.
+    """
     here = Path(__file__).parent
     for item in items:
         folder = item.path.relative_to(here).parts[0]
         if folder in _ALONE_IN or any(item.get_closest_marker(name) for name in _ALONE):
             item.add_marker(pytest.mark.alone)
+        if item.get_closest_marker("qemu") and not item.get_closest_marker("cgroup"):
+            item.add_marker(pytest.mark.guest)
 
 
 @pytest.fixture(scope="session", autouse=True)

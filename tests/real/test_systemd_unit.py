@@ -13,6 +13,7 @@ HERE = Path(__file__).parent
 UNIT = HERE.parents[1] / "contrib/systemd/oomkit-guard.service"
 
 
+@pytest.mark.qemu
 @pytest.mark.timeout(systemd_guest.HANGS_S)
 def test_the_unit_starts_acts_and_comes_back(tmp_path: Path) -> None:
     """Notify, sandbox, commands, notes, reload, a hog, who fills tmpfs, the watchdog, a restart."""
