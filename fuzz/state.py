@@ -55,7 +55,7 @@ def one_input(data: bytes) -> None:
         for saved in pending.read():
             try:
                 act = resumed(saved)
-            except (KeyError, TypeError, ValueError):
+            except (KeyError, TypeError, ValueError, OverflowError):
                 continue
             act.died((act.victim.pid, act.victim.start_time), 1.0)
             act.settled(100.0, 1000.0, short=True)

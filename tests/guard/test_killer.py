@@ -1,18 +1,21 @@
 """Each way in which a signal can fail, by a fake that fails when it is told to."""
 
 import errno
+import math
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, cast
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from oomkit.guard.act_record import ActRecord, VictimRecord
+from oomkit.guard.actions import Actions
 from oomkit.guard.config import Places
-from oomkit.guard.killer import Killer, Sent
+from oomkit.guard.killer import GONE, Killer, Sent
 from oomkit.guard.ongoing_acts import OngoingAct, resumed, take_up
 from oomkit.guard.records import Origin
 from oomkit.host.pidfd import Held, start_ticks_of
@@ -336,3 +339,16 @@ def test_a_file_that_says_an_act_begins_later_is_not_believed() -> None:
     escalation = Escalation(plan(how={"term_wait": "5s"}))
     take_up(resumed(before.saved()), escalation, 103.0)
     assert len(escalation.escalate(108.0, SOFT)) == 1
+
+
+def test_what_another_version_saved_is_left_out() -> None:
+    saved = ongoing({(7, 1)}).saved()
+    others = [{}, {**saved, "alive": [[math.inf, 1]]}, {**saved, "alive": 7},
+              {**saved, "left_kb": "much"}, {**saved, "record": None}]  # fmt: skip
+    pending: Any = SimpleNamespace(read=lambda: [*others, saved])
+    killer: Any = SimpleNamespace(hold=lambda _key: GONE)
+    none: Any = None
+    actions = Actions(killer, pending, none, none, lambda: 103.0, lambda: 1.7e9)
+    actions.take_over()
+    (one,) = actions.ongoing_acts
+    assert (one.victim.pid, one.alive) == (7, set())

@@ -60,7 +60,6 @@ class Actions:
         "_decider",
         "_dry_run",
         "_hooks",
-
         "_killer",
         "_origin",
         "_pending",
@@ -116,7 +115,7 @@ class Actions:
         for saved in self._pending.read():
             try:
                 ongoing = resumed(saved)
-            except (KeyError, TypeError, ValueError):
+            except (KeyError, TypeError, ValueError, OverflowError):
                 continue
             for key in tuple(ongoing.alive):
                 if self._killer.hold(key) == GONE:

@@ -128,7 +128,7 @@ def resumed(saved: "dict[str, Any]") -> OngoingAct:
     """An act that another guard began.
 
     Raises:
-        KeyError, TypeError, ValueError: it was saved by another version.
+        KeyError, TypeError, ValueError, OverflowError: it was saved by another version.
     """
     record = ActRecord.from_values(saved["record"])
     record.resumed = True
