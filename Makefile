@@ -119,7 +119,7 @@ fuzz: $(STAMP)  ## hostile logs, policies, state files, /proc texts and names, F
 	$(BIN)/python -m pip install -q --require-hashes -r requirements/fuzz.txt
 	@set -e; for one in $(FUZZED); do \
 	  echo "== fuzz.$$one"; \
-	  $(BIN)/python -m fuzz.$$one --seconds $$(( $(FUZZ_S) / $(words $(FUZZED)) )); \
+	  $(BIN)/python -m fuzz.$$one --seconds $$(( $(FUZZ_S) / $(words $(FUZZED)) )) $(FUZZ_OPTIONS); \
 	done
 
 fuzz-long:  ## the same for a night: FUZZ_LONG_S seconds over all

@@ -343,8 +343,12 @@ def test_a_file_that_says_an_act_begins_later_is_not_believed() -> None:
 
 def test_what_another_version_saved_is_left_out() -> None:
     saved = ongoing({(7, 1)}).saved()
+    victim = saved["record"]["victim"]
     others = [{}, {**saved, "alive": [[math.inf, 1]]}, {**saved, "alive": 7},
-              {**saved, "left_kb": "much"}, {**saved, "record": None}]  # fmt: skip
+              {**saved, "left_kb": "much"}, {**saved, "expected_kb": math.nan},
+              {**saved, "record": None}, {**saved, "record": {**saved["record"], "time_s": 1e400}},
+              *({**saved, "record": {**saved["record"], "victim": {**victim, name: value}}}
+                for name, value in (("pid", {}), ("comm", 7), ("cpu_s", math.inf)))]  # fmt: skip
     pending: Any = SimpleNamespace(read=lambda: [*others, saved])
     killer: Any = SimpleNamespace(hold=lambda _key: GONE)
     none: Any = None

@@ -48,6 +48,44 @@ class SignalRecord:
         }  # fmt: skip
 
 
+_NONE = type(None)
+_NUMBER = (int, float)
+_VICTIM = {
+    **dict.fromkeys(("pid", "start_time"), (int,)),
+    **dict.fromkeys(("comm", "level", "note"), (str,)),
+    **dict.fromkeys(("user", "exe", "cmdline", "cgroup", "unit", "container"), (str, _NONE)),
+    "uid": (int, _NONE),
+    **dict.fromkeys(("cpu_s", "expected_kb"), (*_NUMBER, _NONE)),
+}
+"""What each field of a victim holds."""
+_ACT = {
+    **dict.fromkeys(("policy", "id", "level", "reason"), (str,)),
+    **dict.fromkeys(("time_s", "mono_s"), _NUMBER),
+    **dict.fromkeys(("rule", "considered"), (int,)),
+    **dict.fromkeys(("evidence", "candidates"), (list, tuple)),
+    "command": (list, tuple, _NONE),
+    **dict.fromkeys(("cgroup", "outcome"), (str, _NONE)),
+    **dict.fromkeys(("freed_kb", "freed_after_ms", "died_after_ms"), (*_NUMBER, _NONE)),
+}
+"""What each field of an act holds, apart from those that are records."""
+
+
+def _expect(values: dict[str, Any], kinds: dict[str, tuple[type, ...]]) -> None:
+    """Look whether plain values are what a record holds.
+
+    Raises:
+        TypeError: one is of another kind, or a number without end.
+    """
+    for name in kinds:
+        if name not in values:
+            continue
+        value = values[name]
+        if not isinstance(value, kinds[name]) or (
+            isinstance(value, _NUMBER) and not abs(value) < 2.0**63
+        ):
+            raise TypeError(f"{name}: {value!r}")
+
+
 class VictimRecord:
     """What a choice takes.
 
@@ -138,6 +176,7 @@ class VictimRecord:
         Raises:
             KeyError, TypeError, ValueError: it was saved by another version.
         """
+        _expect(values, _VICTIM)
         members = tuple((int(one["pid"]), str(one["comm"])) for one in values["members"])
         return cls(**{**values, "members": members})
 
@@ -270,6 +309,7 @@ class ActRecord(Record):
         Raises:
             KeyError, TypeError, ValueError: it was saved by another version.
         """
+        _expect(values, _ACT)
         made = cls(
             Origin(values["policy"], dry_run=values["dry_run"]),
             values["id"],

@@ -19,6 +19,7 @@ SETTLE_S = 1.0
 GIVE_UP_S = 60.0
 """How long a death is waited for before the record is closed without it."""
 _ALL_BACK = 0.9
+_TOO_MUCH = 2.0**63
 
 
 class OngoingAct:
@@ -133,13 +134,17 @@ def resumed(saved: "dict[str, Any]") -> OngoingAct:
     record = ActRecord.from_values(saved["record"])
     record.resumed = True
     victim = record.victim
+    begun_s, left_kb, expected_kb = (
+        float(saved[name]) for name in ("begun_s", "left_kb", "expected_kb")
+    )
+    if not abs(begun_s) + abs(left_kb) + abs(expected_kb) < _TOO_MUCH:
+        raise ValueError("a number without end")
     one = Candidate(
-        victim.pid, victim.start_time, 0, victim.comm, anon_kb=saved["expected_kb"],
-        uid=victim.uid, cgroup=victim.cgroup,
+        victim.pid, victim.start_time, 0, victim.comm, anon_kb=expected_kb, uid=victim.uid,
+        cgroup=victim.cgroup,
     )  # fmt: skip
     alive = {(int(pid), int(start)) for pid, start in saved["alive"]}
-    numbers = (float(saved[name]) for name in ("begun_s", "left_kb", "expected_kb"))
-    return OngoingAct(record, one, alive, *numbers)
+    return OngoingAct(record, one, alive, begun_s, left_kb, expected_kb)
 
 
 def take_up(ongoing: OngoingAct, escalation: "Escalation", t_s: float) -> None:
