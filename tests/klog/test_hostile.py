@@ -184,3 +184,9 @@ def test_memory_does_not_grow_with_the_log(kind: str) -> None:
 
     peak(1)
     assert peak(8) < peak(4) * 1.2 + 100_000
+
+
+@pytest.mark.parametrize("name", [r"\n \\ne", r"\n\n \\n\\n", r" \\n \n"])
+def test_a_name_with_written_newlines_leaves_no_line_without_words(name: str) -> None:
+    """Such a line is taken apart, as those of JSON are; a part may be of blanks alone."""
+    read(f"[    1.000000] Out of memory: Killed process 77 ({name}), UID 0\n".encode())

@@ -76,13 +76,11 @@ def _expect(values: dict[str, Any], kinds: dict[str, tuple[type, ...]]) -> None:
     Raises:
         TypeError: one is of another kind, or a number without end.
     """
-    for name in kinds:
+    for name, kind in kinds.items():
         if name not in values:
             continue
         value = values[name]
-        if not isinstance(value, kinds[name]) or (
-            isinstance(value, _NUMBER) and not abs(value) < 2.0**63
-        ):
+        if not isinstance(value, kind) or (isinstance(value, _NUMBER) and not abs(value) < 2.0**63):
             raise TypeError(f"{name}: {value!r}")
 
 

@@ -119,7 +119,7 @@ class Joiner:
     def _did_not_fit(self, before: Line, line: Line) -> bool:
         if not before.stamped or not before.width >= _NARROW or self._max_width > _WIDE:
             return False
-        word = len(line.text.split(None, 1)[0])
+        word = len(_first_word(line.text))
         if before.width + 1 + word <= self._max_width and before.width < self._max_width:
             return False
         if _ROW_START.match(line.text) or line.text.startswith(("Node ", "Mem-Info")):
@@ -231,11 +231,16 @@ def _glue(before: Line, line: Line, columns: tuple[str, ...], *, hard: bool) -> 
     before.text = f"{text}{between}{more}"
 
 
+def _first_word(text: str) -> str:
+    """The first word; empty where a text is of blanks alone, as control characters may be."""
+    return "".join(text.split(None, 1)[:1])
+
+
 def _is_cut_word(text: str, more: str) -> bool:
     """Whether the cut went through a word, as far as the words themselves tell."""
     if more[0] in ",)|" or text.endswith(("|", "=", "(")) or "oom-kill:" in text:
         return True
-    last, first = text.rsplit(None, 1)[-1], more.split(None, 1)[0]
+    last, first = "".join(text.rsplit(None, 1)[-1:]), _first_word(more)
     if not _FIELD_TOKEN.match(last + first):
         return False
     last_stands = _FIELD_TOKEN.match(last) or last.endswith((",", ")"))

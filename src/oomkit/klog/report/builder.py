@@ -337,7 +337,7 @@ def _invoker(header: Header | None, caller: Caller | None) -> str | None:
     if comm is None or (name is not None and comm.endswith(name)):
         return name or comm
     if len(comm) > _MAX_COMM and " " in comm and name is None:
-        return comm.rsplit(None, 1)[1]
+        return comm.rpartition(" ")[2]
     return comm
 
 
