@@ -34,11 +34,21 @@ class LocalPool(Executor):
         _start_server()
         self._others = set(multiprocessing.active_children())
         self._lock = threading.Lock()
+        self._stopped = False
         self._pools = [self._new() for _ in range(workers)]
         self._loads = [0] * workers
 
     def _new(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(1, mp_context=self._context, initializer=_begin)
+        pool = ProcessPoolExecutor(1, mp_context=self._context, initializer=_begin)
+        # The thread that fills a pool's queue prints a traceback when stop() has the pipe closed
+        # under it; there is no public way to tell it that this is meant.
+        queue: Any = getattr(pool, "_call_queue", None)
+        complain = getattr(queue, "_on_queue_feeder_error", None)
+        if complain is not None:
+            queue._on_queue_feeder_error = lambda error, item: (  # noqa: SLF001  # as above
+                None if self._stopped else complain(error, item)
+            )
+        return pool
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Give a call to the worker with the least to do."""
@@ -70,6 +80,7 @@ class LocalPool(Executor):
 
     def stop(self) -> None:
         """End the workers now, whatever they are at."""
+        self._stopped = True
         for pool in self._pools:
             pool.shutdown(wait=False, cancel_futures=True)
         for child in multiprocessing.active_children():
