@@ -30,7 +30,7 @@ $(STAMP): requirements/dev.txt pyproject.toml
 WORKERS ?= auto
 RERUNS ?= 0
 
-test: check  ## hermetic tests side by side, then guests, then those that need the machine to themselves
+test: check $(RELEASE_STAMP)  ## hermetic tests side by side, then guests, then those that need the machine to themselves
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --reruns $(RERUNS) -m "not alone"
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --reruns $(RERUNS) -m guest
 	$(BIN)/python -m pytest --reruns $(RERUNS) -m "alone and not guest"

@@ -1,5 +1,6 @@
 """Artefacts as their make targets leave them, from a clone that holds what would be committed."""
 
+import fcntl
 import functools
 import os
 import re
@@ -30,7 +31,10 @@ def clone(into: Path) -> Path:
             shutil.copy2(source, target / name)
     # The virtual environments are those of this place: what is tried is the target, not pip.
     (target / ".venv").symlink_to(ROOT / ".venv")
-    _run(ROOT, *_STAMPS)
+    # Tests that run side by side share them.
+    with (ROOT / ".venv/tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _run(ROOT, *_STAMPS)
     return target
 
 
