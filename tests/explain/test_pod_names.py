@@ -25,7 +25,7 @@ Nov 29 10:00:01 node1 kernel: oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(nul
 oom_memcg={PATH},task_memcg={PATH},task=python3,pid=4466,uid=1000
 Nov 29 10:00:01 node1 kernel: Memory cgroup out of memory: Killed process 4466 (python3) total-vm:2183460kB, \
 anon-rss:1047552kB, file-rss:5120kB, shmem-rss:0kB, UID:1000 pgtables:2304kB oom_score_adj:871
-"""  # noqa: E501
+"""  # noqa: E501 - lines of a log
 TASK_OOM = (
     'Nov 29 10:00:01 node1 containerd[812]: time="2026-11-29T10:00:01.52Z" level=info '
     f'msg="TaskOOM event container_id:\\"{ID}\\""\n'

@@ -25,11 +25,11 @@ def container(
         request_bytes=limit if request is None else request,
         limit_bytes=limit, request_mcpu=cpu, limit_mcpu=cpu,
     )  # fmt: skip
-    return Container(name=f"{kind}{request}", resources=resources, kind=kind)  # type: ignore[arg-type]
+    return Container(name=f"{kind}{request}", resources=resources, kind=kind)  # type: ignore[arg-type]  # any field
 
 
 def pod(*containers: Container, **fields: object) -> Pod:
-    return Pod(name="p", containers=containers, **fields)  # type: ignore[arg-type]
+    return Pod(name="p", containers=containers, **fields)  # type: ignore[arg-type]  # any field
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_pod_requests_what_runs_together_or_the_largest_init_container() -> No
 def test_whole_containers_die_by_version_and_setting(
     fields: dict[str, object], kills: bool
 ) -> None:
-    assert Kubelet(**fields).kills_groups is kills  # type: ignore[arg-type]
+    assert Kubelet(**fields).kills_groups is kills  # type: ignore[arg-type]  # any field
 
 
 def test_memory_high_of_memory_qos() -> None:

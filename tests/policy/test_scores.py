@@ -238,7 +238,7 @@ def test_a_pattern_has_to_match_the_whole_value_and_a_missing_one_matches_nothin
 
 def test_an_outer_unit_covers_those_inside_of_it_and_only_of_units() -> None:
     def holds(field: str, pattern: str, value: str) -> bool:
-        made = Matcher([(field, expression_of(field, (pattern,)))])  # type: ignore[arg-type]
+        made = Matcher([(field, expression_of(field, (pattern,)))])  # type: ignore[arg-type]  # any field
         one = process(5)
         setattr(one, field, value)
         return made.matches(one)

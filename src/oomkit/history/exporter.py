@@ -272,6 +272,7 @@ class ContainerCollector:
         groups = read_memcgs(self._hierarchy, size).groups
         by_path = {group.path: group for group in groups}
         memory, _ = read_memory(self._proc, size)
+        kernel = kernel_release(self._proc)
         before, self._before = self._before, {}
         found = []
         for group in groups:
@@ -284,9 +285,7 @@ class ContainerCollector:
             if stat is None:
                 continue
             self._before[group.path] = stat
-            snapshot = Snapshot(
-                kernel=kernel_release(self._proc), memory=memory, memcgs=above, page_size=size
-            )
+            snapshot = Snapshot(kernel=kernel, memory=memory, memcgs=above, page_size=size)
             earlier = before.get(group.path)
             rate = rates(earlier, stat) if earlier is not None else None
             found.append((anatomy(snapshot, stat), rate))

@@ -1,5 +1,6 @@
 """Quantities as Kubernetes writes them: ``512Mi``, ``1.5G``, ``2e9``."""
 
+import math
 import re
 from fractions import Fraction
 from typing import Any
@@ -47,13 +48,7 @@ def memory(value: Any) -> int:
     Raises:
         ValueError: it is none, or negative; the text says what was expected.
     """
-    try:
-        amount = quantity(value)
-    except ValueError:
-        raise ValueError(MEMORY) from None
-    if amount < 0:
-        raise ValueError(f"{MEMORY}, not below 0")
-    return -int(-amount // 1)
+    return math.ceil(_not_negative(value, MEMORY))
 
 
 def cpus(value: Any) -> int:
@@ -62,10 +57,14 @@ def cpus(value: Any) -> int:
     Raises:
         ValueError: it is none, or negative; the text says what was expected.
     """
+    return math.ceil(_not_negative(value, CPU) * 1000)
+
+
+def _not_negative(value: Any, expected: str) -> Fraction:
     try:
         amount = quantity(value)
     except ValueError:
-        raise ValueError(CPU) from None
+        raise ValueError(expected) from None
     if amount < 0:
-        raise ValueError(f"{CPU}, not below 0")
-    return -int(-amount * 1000 // 1)
+        raise ValueError(f"{expected}, not below 0")
+    return amount

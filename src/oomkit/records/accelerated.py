@@ -38,4 +38,4 @@ def from_texts(kind: type[R], rows: Sequence[dict[str, Any]]) -> list[R]:
         kind: the class.
         rows: the fields of each, sound ones: an integer's text has digits alone, and a sign.
     """
-    return msgspec.convert(rows, list[kind], strict=False)  # type: ignore[valid-type]
+    return msgspec.convert(rows, list[kind], strict=False)  # type: ignore[valid-type]  # a type made at run time

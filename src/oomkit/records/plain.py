@@ -148,7 +148,7 @@ def _first_init(self: "Record", *args: Any, **values: Any) -> None:
     cls = next(c for c in type(self).__mro__ if c.__dict__.get("__init__") is _first_init)
     assert isinstance(cls, RecordType)
     made = _init(cls)
-    cls.__init__ = made  # type: ignore[misc]
+    cls.__init__ = made  # type: ignore[misc]  # made for each class
     made(self, *args, **values)
 
 
@@ -211,7 +211,7 @@ class Record(metaclass=RecordType):
         assert isinstance(other, Record)
         return _values(self) == _values(other)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # as Python does for what can change
 
     def __repr__(self) -> str:
         """The class's name and all fields."""
