@@ -55,10 +55,10 @@ COMPILED = {
 
 UNCOMPILED = {
     "model": ("__init__", "of_snapshot", "snapshot_tasks"),
-    "policy/engine": ("__init__", "plan"),
+    "policy/engine": ("__init__", "driver", "plan"),
 }
-"""Modules that hold nothing, or what mypyc can't make: records, whose classes are foreign, and
-classes that look at their own slots."""
+"""Modules that hold nothing, or what mypyc can't make: records, whose classes are foreign, classes
+within a condition, and classes that look at their own slots."""
 
 
 def compiled_paths(root: Path) -> list[Path]:
