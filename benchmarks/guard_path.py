@@ -1,11 +1,12 @@
 """What the guard does between waking up and the signal, counted.
 
-    sudo python benchmarks/guard_path.py --before /path/to/another/bin/oomkit [--processes N,N,...]
+    sudo python benchmarks/guard_path.py --before OOMKIT [--processes N,N,...] [--rounds N]
 
-Plays one script in a pid namespace with made figures of memory, once with each version: all is well, memory gets low,
-memory is used up. Counted are system calls (strace, Debian's package), and instructions of the interpreter, of
-the thread that acts. Unlike times both are the same in each run, however busy the machine is. Times are measured by turns with
---rounds, from the look to the signal. Needs root, for the namespace's mounts.
+Plays one script in namespaces of its own with made figures of memory, once with each version: all
+is well, memory gets low, memory is used up. Counted are the system calls (strace) and the
+instructions of the interpreter of the thread that acts. Unlike times these are the same in each
+run, however busy the machine is. --rounds measures times as well, by turns, from the look to the
+signal. Needs root, for the mounts, and strace.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +130,9 @@ class Calls:
     def turns(self) -> list[Turn]:
         text = self._trace.read_text(errors="replace") if self._trace.exists() else ""
         first = text.partition(" ")[0]
-        found, whole, signals = [], 0, []
+        found: list[Turn] = []
+        signals: list[int] = []
+        whole = 0
         for line in text.splitlines():
             pid, _, call = line.partition(" ")
             call = call.strip()
@@ -171,7 +175,7 @@ class Plain:
 def memory(available: float) -> None:
     """Say how much is left, in the file that stands in for meminfo."""
     left = int(TOTAL_KB * available)
-    rows = {"MemTotal": TOTAL_KB, "MemAvailable": left, "AnonPages": TOTAL_KB - left, "Shmem": 0,
+    rows = {"MemTotal": TOTAL_KB, "MemAvailable": left, "AnonPages": TOTAL_KB // 8, "Shmem": 0,
             "SwapTotal": 0, "SwapFree": 0}  # fmt: skip
     text = "".join(f"{name + ':':<16}{kb:>8} kB\n" for name, kb in rows.items())
     fd = os.open("/proc/meminfo", os.O_WRONLY)
@@ -253,7 +257,7 @@ def play(oomkit: str, way: str, scenario: str, processes: int, *, cold: bool) ->
         victim = holder("victim", 2 if members else VICTIM_MIB, max(members - 1, 0))
         (directory / "policy.toml").write_text(POLICY + rules)
         counter = {"calls": Calls, "instructions": Instructions}.get(way)
-        counts = counter(directory) if counter else Plain()
+        counts: Any = counter(directory) if counter else Plain()
         journal = directory / "journal"
         argv = [
             *counts.argv(oomkit), "guard", "--act", "--policy", str(directory / "policy.toml"),
@@ -282,7 +286,8 @@ def phases(counts: Any, victim: int, *, cold: bool) -> dict[str, Any]:
             return []
         before = len(counts.turns())
         wait_for(lambda: len(counts.turns()) >= before + number, "turns")
-        return counts.turns()[before:]
+        turns: list[Turn] = counts.turns()[before:]
+        return turns
 
     next_turns(1)
     idle = next_turns(6)
@@ -324,11 +329,12 @@ def inside(*words: object) -> Iterator[subprocess.Popen[str]]:
     own = Path(hierarchy.directory, f"oomkit-path-{os.getpid()}") if hierarchy else None
     if own is not None:
         own.mkdir(exist_ok=True)
+        argv[:0] = ["sh", "-c", f'echo 0 > {own}/cgroup.procs && exec "$@"', "sh"]
     process = subprocess.Popen(
         [*argv, sys.executable, __file__, "--inside", *map(str, words)],
-        stdout=subprocess.PIPE, text=True,
-        preexec_fn=lambda: own and (own / "cgroup.procs").write_text("0"),
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         yield process
     finally:
@@ -339,9 +345,9 @@ def inside(*words: object) -> Iterator[subprocess.Popen[str]]:
 
 
 def remove(cgroup: Path) -> None:
-    """Remove a cgroup and those in it, once what was in there is gone."""
+    """Remove a cgroup and the one in it, once what was in there is gone."""
     for path in (cgroup / "crowd", cgroup):
-        wait_for(lambda path=path: is_removed(path), f"{path} is empty")
+        wait_for(partial(is_removed, path), f"{path} is empty")
 
 
 def is_removed(path: Path) -> bool:
@@ -393,7 +399,7 @@ def table(before: str, scenario: str, processes: int, *, cold: bool) -> None:
 
 
 def ratio(new: float, old: float) -> str:
-    return f"{new / old:.2f}" if old else "–"
+    return f"{new / old:.2f}" if old else "-"
 
 
 def times(before: str, processes: int, rounds: int) -> None:

@@ -53,6 +53,7 @@ class Actions:
     Attributes:
         ongoing_acts: the acts under way.
         untouchable: processes that we may not signal, and that are left out from then on.
+        under_way: pids of those that are to die, whose files stay open until then.
     """
 
     __slots__ = (
@@ -68,6 +69,7 @@ class Actions:
         "_sensors",
         "_wall",
         "ongoing_acts",
+        "under_way",
         "untouchable",
     )  # fmt: skip
 
@@ -88,6 +90,7 @@ class Actions:
         self._wall = wall
         self.ongoing_acts: list[OngoingAct] = []
         self.untouchable: set[Key] = set()
+        self.under_way: set[int] = set()
 
     def serve(
         self,
@@ -99,7 +102,7 @@ class Actions:
         dry_run: bool,
     ) -> None:
         """Act for a policy from now on; it waits for what is under way as if it were its own."""
-        self._killer.obey(recheck)
+        self._killer.obey(recheck, sensors.warm.pidfd_of)
         self._sensors = sensors
         self._response = plan.response
         self._origin = Origin(plan.name, dry_run=dry_run)
@@ -293,4 +296,6 @@ class Actions:
             ongoing.died(key, t_s)
 
     def _save(self) -> None:
+        self.under_way.clear()
+        self.under_way.update(pid for ongoing in self.ongoing_acts for pid, _ in ongoing.alive)
         self._pending.write([ongoing.saved() for ongoing in self.ongoing_acts])

@@ -4,7 +4,7 @@ import os
 
 from oomkit.host.membership import container_of, manager_root, parse_membership, unit_of
 from oomkit.host.pidns import is_nested_init, namespace_of
-from oomkit.host.procfs import GONE, NO_FILES, read_single
+from oomkit.host.procfs import GONE, NO_FILES, pread_whole, read_single
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ CMDLINE_BYTES = 1 << 16
 MOST_CMDLINE_BYTES = 6 << 20
 """No program can be started with longer arguments (_STK_LIM, fs/exec.c), but any process can say
 that all of its memory is its command line (PR_SET_MM_MAP). More than this is unknown."""
+_CGROUP_BYTES = 4096
 _DELETED = " (deleted)"
 _CHANGE = frozenset({"cgroup", "unit", "container", "exe", "cmdline"})
 
@@ -73,13 +74,15 @@ class Identity:
     Args:
         directory: in ``/proc``: the process's, or that of a living thread of it.
         wanted: what is read.
-        text: its ``cgroup``, if that was read just now.
         known: :attr:`membership` as it was before, which spares taking the same text apart again.
+        cgroup_fd: its ``cgroup``; -1: to be opened for this once.
+        cmdline_fd: its ``cmdline``; -1: to be opened for this once.
 
     Attributes:
         membership: its ``cgroup``, and what that says: cgroup, unit and container.
 
     Raises:
+        ProcessLookupError: it is gone.
         OSError: too many files are open.
     """
 
@@ -89,13 +92,13 @@ class Identity:
         self,
         directory: str,
         wanted: Wanted,
-        text: bytes | None = None,
         known: "Membership | None" = None,
+        cgroup_fd: int = -1,
+        cmdline_fd: int = -1,
     ) -> None:
         self._directory = directory
         unknown: list[str] = []
-        if text is None:
-            text = _cgroup_text(directory)
+        text = _cgroup_text(directory) if cgroup_fd < 0 else _held_text(cgroup_fd)
         if known is not None and known[0] == text:
             self.membership = known
         else:
@@ -111,7 +114,7 @@ class Identity:
             if not is_known:
                 unknown.append("exe")
         if "cmdline" in wanted.fields:
-            self._cmdline, all_of_it = _cmdline(directory, whole=wanted.whole)
+            self._cmdline, all_of_it = _cmdline(directory, cmdline_fd, whole=wanted.whole)
             if self._cmdline is None or (wanted.whole and not all_of_it):
                 unknown.append("cmdline")
         self._unknown = tuple(unknown)
@@ -155,6 +158,15 @@ def _cgroup_text(directory: str) -> bytes | None:
         return None
 
 
+def _held_text(fd: int) -> bytes:
+    try:
+        return pread_whole(fd, _CGROUP_BYTES)
+    except OSError as error:
+        if error.errno in GONE:
+            raise
+        return b""  # unknown, as of a path that is too long for the kernel
+
+
 def _membership(data: bytes | None, version: int) -> str | None:
     if not data:
         return None if version else ""
@@ -186,12 +198,18 @@ def program_of(directory: str) -> tuple[str | None, bool]:
     return path.removesuffix(_DELETED), True
 
 
-def _cmdline(directory: str, *, whole: bool) -> tuple[str | None, bool]:
+def _cmdline(directory: str, fd: int, *, whole: bool) -> tuple[str | None, bool]:
     """Arguments joined by spaces, and whether these are all; None where they can't be known."""
+    most = MOST_CMDLINE_BYTES if whole else CMDLINE_BYTES
     try:
-        data, all_of_it = _first_of(
-            f"{directory}/cmdline", MOST_CMDLINE_BYTES if whole else CMDLINE_BYTES
-        )
+        if fd >= 0:
+            data, all_of_it = _first_of(fd, most)
+        else:
+            fd = os.open(f"{directory}/cmdline", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                data, all_of_it = _first_of(fd, most)
+            finally:
+                os.close(fd)
     except OSError as error:
         if error.errno in NO_FILES:
             raise
@@ -201,17 +219,15 @@ def _cmdline(directory: str, *, whole: bool) -> tuple[str | None, bool]:
     return data.rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "surrogateescape"), all_of_it
 
 
-def _first_of(path: str, count: int) -> tuple[bytes, bool]:
+def _first_of(fd: int, count: int) -> tuple[bytes, bool]:
     """So many bytes of a file, and whether that is all."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        parts: list[bytes] = []
-        while count and (data := os.read(fd, min(count, CMDLINE_BYTES))):
-            parts.append(data)
-            count -= len(data)
-        return b"".join(parts), bool(count)
-    finally:
-        os.close(fd)
+    parts: list[bytes] = []
+    at = 0
+    while count and (data := os.pread(fd, min(count, CMDLINE_BYTES), at)):
+        parts.append(data)
+        at += len(data)
+        count -= len(data)
+    return b"".join(parts), bool(count)
 
 
 def has_exited(directory: str) -> bool:
