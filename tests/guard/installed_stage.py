@@ -91,8 +91,13 @@ EVERYBODY: list[Actor] = []
 
 
 def living(pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        for tid in os.listdir(f"/proc/{pid}/task"):
+    """Some thread of a process lives, though they may come and go while they are looked at."""
+    for _ in range(100):
+        try:
+            tids = os.listdir(f"/proc/{pid}/task")
+        except OSError:
+            return False
+        for tid in tids:
             with contextlib.suppress(OSError):
                 state = actors.read(f"/proc/{pid}/task/{tid}/stat").rpartition(")")[2].split()[0]
                 if state not in "ZX":
