@@ -78,7 +78,7 @@ def test_what_looks_like_markup_is_text(word: str) -> None:
 
 
 def test_a_terminal_gets_colours_a_file_none() -> None:
-    parts = [Text("dead", "bold red"), _table(["one"])]
+    parts: list[Part] = [Text("dead", "bold red"), _table(["one"])]
     assert "\x1b" not in to_text(parts, Look())
     coloured = to_text(parts, Look(colour=True))
     assert "\x1b[1;31mdead\x1b[0m" in coloured
@@ -86,7 +86,7 @@ def test_a_terminal_gets_colours_a_file_none() -> None:
 
 
 def test_ascii_alone_where_nothing_else_can_be_shown() -> None:
-    parts = [Gauge(share=0.5, text="half"), Text("čaj …")]
+    parts: list[Part] = [Gauge(share=0.5, text="half"), Text("čaj …")]
     assert to_text(parts, Look(unicode=False)).isascii()
 
 
