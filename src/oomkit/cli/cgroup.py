@@ -23,8 +23,7 @@ from oomkit.printable import printable
 if TYPE_CHECKING:
     from oomkit.host.memcg_stat import Slab
     from oomkit.host.scan import Scanner
-    from oomkit.views.cgroup_json import NameOf
-    from oomkit.views.cgroup_text import Namer
+    from oomkit.views.cgroup import NameOf, Namer
 
 _EXAMPLE = """\b
 Examples:
@@ -203,13 +202,13 @@ class _Screen:
     def _show_table(self, snapshot: Snapshot, rows: list[GroupRow], left_out: int) -> None:
         size = snapshot.page_size
         if self.as_json:
-            from oomkit.views.cgroup_json import table_object
+            from oomkit.views.cgroup import table_object
 
             self._write(table_object(rows, left_out, size, snapshot.missing, _names(snapshot)))
             return
         from oomkit.render.document import Document
         from oomkit.render.terminal import show
-        from oomkit.views.cgroup_text import groups_table
+        from oomkit.views.cgroup import groups_table
 
         page = Document()
         page.add(groups_table(rows, size, _namer(snapshot)))
@@ -225,7 +224,7 @@ class _Screen:
         found = findings(snapshot, row.stat, row.found, row.rate)
         slabs = None if scanner is None else _slabs(scanner, row)
         if self.as_json:
-            from oomkit.views.cgroup_json import anatomy_object
+            from oomkit.views.cgroup import anatomy_object
 
             made = anatomy_object(
                 row, found, snapshot.page_size, snapshot.missing, _names(snapshot)
@@ -234,7 +233,7 @@ class _Screen:
             self._write(made)
         else:
             from oomkit.render.terminal import show
-            from oomkit.views.cgroup_text import anatomy_report
+            from oomkit.views.cgroup import anatomy_report
 
             name = _namer(snapshot)
             show(anatomy_report(row, found, name, before=self._before, slabs=slabs or ()))

@@ -57,7 +57,7 @@ def command(release: str | None, fetch: str | None, *, bootable: bool, as_json: 
     if as_json:
         import msgspec
 
-        from oomkit.views.rules import rules_in_words
+        from oomkit.views.kernels import rules_in_words
 
         objects = [
             msgspec.to_builtins(row) | {"in_words": dict(rules_in_words(row.rules))} for row in rows

@@ -59,7 +59,7 @@ def show_json(*runs: "Run") -> None:
 def show_policies(runs: tuple["Run", ...]) -> None:
     """Print the objectives of several policies."""
     from oomkit.render.terminal import show
-    from oomkit.views.policies import policies_table
+    from oomkit.views.run_compare import policies_table
 
     show(policies_table(runs))
 

@@ -9,9 +9,8 @@ from oomkit.render.layout import Column, Look, Piece
 from oomkit.render.quantities import FIELDS, count_of, mb, outcome_of, percent, seconds, time_share
 from oomkit.scenario import Run, Scenario
 from oomkit.scenario.record import Reaction
-from oomkit.views.run_curve_events import Happening
 from oomkit.views.run_curves import PING, PROBE, answers, uses
-from oomkit.views.run_events import happenings
+from oomkit.views.run_events import Happening, happenings
 
 _STYLES = {
     "kill": "bold red",
