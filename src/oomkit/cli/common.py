@@ -12,7 +12,7 @@ from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Snapshot
 from oomkit.kernel.versions import UnknownKernelError, rules_for
 from oomkit.printable import printable
-from oomkit.toml.numbers import MAX_INTEGER, MIN_INTEGER
+from oomkit.toml.units import MAX_INTEGER, MIN_INTEGER
 
 if TYPE_CHECKING:
     from oomkit.host.names import NameBook

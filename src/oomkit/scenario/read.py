@@ -9,8 +9,7 @@ from oomkit.scenario.format import Cgroup, Machine, Role, Scenario, Step, Task
 from oomkit.scenario.knobs import read_knobs
 from oomkit.scenario.steps import MAX_STEPS, read_steps
 from oomkit.toml import units
-from oomkit.toml.load import load
-from oomkit.toml.overrides import apply_overrides
+from oomkit.toml.load import apply_overrides, load
 from oomkit.toml.table import Fault, Table, TomlError, choice, integer, name, text
 
 __all__ = ["Fault", "ScenarioError", "read_scenario", "scenario_from"]
