@@ -9,7 +9,6 @@ from oomkit.real.observe import Found, Observation, Seen
 from oomkit.real.plan import effective_adj
 from oomkit.real.reaction import reaction
 from oomkit.scenario.format import Scenario, Task
-from oomkit.scenario.objectives import objectives
 from oomkit.scenario.read import walk_tasks
 from oomkit.scenario.record import (
     Denied,
@@ -19,6 +18,7 @@ from oomkit.scenario.record import (
     Run,
     Samples,
     TaskSamples,
+    objectives,
 )
 
 _MB = 2**20
