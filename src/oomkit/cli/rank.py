@@ -21,7 +21,7 @@ from oomkit.posture.groups import KINDS, By
 from oomkit.printable import printable
 
 if TYPE_CHECKING:
-    from oomkit.posture.compared import WhatIf
+    from oomkit.posture.asked import WhatIf
     from oomkit.posture.whatif import Change
 
 _EXAMPLE = """\b
@@ -239,7 +239,7 @@ class _Question(msgspec.Struct, frozen=True, kw_only=True):
     def _pid(self, option: str, given: str | None, snapshot: Snapshot) -> int | None:
         if given is None:
             return None
-        from oomkit.kernel.task_name import TaskNameError, find_task
+        from oomkit.kernel.cgroup_name import TaskNameError, find_task
 
         try:
             return find_task(snapshot, given).pid
@@ -295,7 +295,7 @@ def _whatif(
         before = rules  # then --kernel names the only rules there are
     if not changes and before == rules:
         return None
-    from oomkit.posture.compared import Comparison, WhatIf
+    from oomkit.posture.asked import Comparison, WhatIf
 
     def compared(memcg: str | None, of: str | None) -> Comparison:
         request = msgspec.structs.replace(allocation, memcg=memcg)

@@ -1,4 +1,4 @@
-"""Reading the steps of a task."""
+"""Reads the steps of a task, and what happens to the machine at a time."""
 
 from typing import Any, get_args
 

@@ -1,4 +1,4 @@
-"""The commented scenario that ``oomkit new`` writes to start from."""
+"""The scenarios that ``oomkit new`` writes to start from: commented, or of a machine."""
 
 from collections.abc import Sequence
 

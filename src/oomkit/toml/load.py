@@ -1,4 +1,4 @@
-"""``--set key=value``: changing what a file says without editing it."""
+"""Reads a TOML file; ``--set key=value`` changes what it says without editing it."""
 
 import copy
 import tomllib

@@ -1,4 +1,4 @@
-"""Sizes, durations and rates as our TOML files write them."""
+"""Numbers, sizes, durations and rates as our TOML files write them."""
 
 import math
 import re

@@ -5,7 +5,7 @@ from typing import Any
 from oomkit.kernel.decision import Decision
 from oomkit.kernel.rank import asker_dies
 from oomkit.kernel.state import Snapshot
-from oomkit.posture.compared import Comparison, WhatIf
+from oomkit.posture.asked import Comparison, WhatIf
 from oomkit.posture.whatif import Change
 from oomkit.printable import printable
 from oomkit.render.document import Command, Document
