@@ -7,9 +7,8 @@ import click
 from click.core import ParameterSource
 
 from oomkit.cli import run_views, worlds
-from oomkit.cli.common import fail
+from oomkit.cli.common import fail, repeating
 from oomkit.cli.progress import progress
-from oomkit.cli.repeat import repeating
 from oomkit.guard.recording_format import is_recording
 from oomkit.printable import printable
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from oomkit.cli import complete
-from oomkit.cli.common import fail
-from oomkit.cli.repeat import repeating
+from oomkit.cli.common import fail, repeating
 
 if TYPE_CHECKING:
     from oomkit.sweep.answer import Answer
