@@ -11,8 +11,16 @@ from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Task
 from oomkit.kernel.versions import doubt
 from oomkit.klog.records import Assumed, Predicted, Report
-from oomkit.klog.snapshot import Inputs, allocation_of, chosen_pid, rule_sets, snapshot_of
-from oomkit.klog.total import base_is_printed, bounds_by_score, total_is_printed
+from oomkit.klog.snapshot import (
+    Inputs,
+    allocation_of,
+    base_is_printed,
+    bounds_by_score,
+    chosen_pid,
+    rule_sets,
+    snapshot_of,
+    total_is_printed,
+)
 from oomkit.records import Record, replace
 
 _AGES_TEXT = (
