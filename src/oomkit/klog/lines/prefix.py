@@ -9,7 +9,7 @@ import re
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from oomkit.klog.lines import dates
+from oomkit.klog.lines import pieces
 from oomkit.klog.lines.clean import without_cut_end
 from oomkit.klog.lines.learned import LearnedPrefixes
 from oomkit.klog.lines.pieces import (
@@ -26,7 +26,7 @@ from oomkit.klog.lines.pieces import (
 from oomkit.records import Record
 
 _BEFORE_TAG = (
-    r"(?P<mon>" + dates.MONTH + r") {1,2}(?P<day>\d{1,2}) (?P<clock>\d\d:\d\d:\d\d) "
+    r"(?P<mon>" + pieces.MONTH + r") {1,2}(?P<day>\d{1,2}) (?P<clock>\d\d:\d\d:\d\d) "
     r"(?!(?:kern|user|daemon|local\d|syslog)[.:])(?P<host>[A-Za-z][\w.-]{0,62}) "
 )
 _TAG = r"(?P<tag>[A-Za-z_][\w./@()-]{0,60})(?:\[(?P<pid>\d+)\])?:"
@@ -274,7 +274,7 @@ def _syslog_line(raw: str, syslog: re.Match[str], number: int) -> Line:
         number=number,
         text=raw[syslog.end() :].strip(),
         stamped=True,
-        time=dates.ctime(syslog["mon"], syslog["day"], syslog["clock"], None),
+        time=pieces.ctime(syslog["mon"], syslog["day"], syslog["clock"], None),
         host=syslog["host"],
         tag=None if is_kernel else syslog["tag"],
         tag_pid=int(syslog["pid"]) if syslog["pid"] and not is_kernel else None,
@@ -294,13 +294,13 @@ def _peel(text: str, line: Line) -> str:
         line.stamped = True
         rfc5424 = rfc5424 or (piece["level"] is not None and piece.group().endswith("1 "))
         if piece["iso"]:
-            line.time = dates.iso(piece["iso"])
+            line.time = pieces.iso(piece["iso"])
             dated = True
         elif piece["ctime"]:
             line.time = _ctime(piece)
             dated = True
         elif piece["epoch"]:
-            line.time = dates.epoch(piece["epoch"])
+            line.time = pieces.epoch(piece["epoch"])
             dated = True
         elif piece["caller2"]:
             line.caller = piece["caller2"].strip("[] ")
@@ -323,8 +323,8 @@ def _peel(text: str, line: Line) -> str:
 
 def _local_date(text: str, position: int, line: Line) -> int:
     """Take a date in a locale's words, in brackets or as syslog has it; where it ends."""
-    local = dates.LOCAL.match(text, position) or dates.LOCAL_SYSLOG.match(text, position)
-    when = dates.local(local) if local is not None else None
+    local = pieces.LOCAL.match(text, position) or pieces.LOCAL_SYSLOG.match(text, position)
+    when = pieces.local(local) if local is not None else None
     if local is None or (when is None and text[position] != "["):
         return position
     line.stamped, line.time = True, when
@@ -333,7 +333,7 @@ def _local_date(text: str, position: int, line: Line) -> int:
 
 _KERNEL_TAG = re.compile(r"(?:^|(?<=\s))kernel:(?:\s|$)")
 _CLOCK = re.compile(r"\d\d:\d\d")
-_DATE = re.compile(r"(?<![\w.])(?=\d{4}-\d\d-\d\d|" + dates.MONTH + r" )")
+_DATE = re.compile(r"(?<![\w.])(?=\d{4}-\d\d-\d\d|" + pieces.MONTH + r" )")
 
 
 def _bare_tag(text: str, position: int, line: Line) -> int:
@@ -348,7 +348,7 @@ def _bare_tag(text: str, position: int, line: Line) -> int:
     date = _DATE.search(before)
     piece = PIECES.match(before, date.start()) if date else None
     if piece is not None:
-        line.time = dates.iso(piece["iso"]) if piece["iso"] else _ctime(piece)
+        line.time = pieces.iso(piece["iso"]) if piece["iso"] else _ctime(piece)
         line.host = before[piece.end() :].strip() or None
     return tag.end()
 
@@ -379,8 +379,10 @@ def _note_unknown(before: str, line: Line) -> None:
     date = _DATE.search(before) if line.time is None else None
     piece = PIECES.match(before, date.start()) if date else None
     if piece is not None:
-        line.time = dates.iso(piece["iso"]) if piece["iso"] else _ctime(piece)
+        line.time = pieces.iso(piece["iso"]) if piece["iso"] else _ctime(piece)
 
 
 def _ctime(match: re.Match[str]) -> str:
-    return dates.ctime(match["mon"], match["day"], match["clock"], match["year1"] or match["year2"])
+    return pieces.ctime(
+        match["mon"], match["day"], match["clock"], match["year1"] or match["year2"]
+    )
