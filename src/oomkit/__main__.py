@@ -2,7 +2,7 @@
 
 While modules are imported a KeyboardInterrupt would be a traceback, so until then SIGINT ends the
 process as it does other programs. This has to come before any other import; ``_signal`` is
-what ``signal`` wraps, and part of the interpreter. Who was started with SIGINT ignored goes on so.
+what ``signal`` wraps, and part of the interpreter. If SIGINT was ignored at the start, it still is.
 """
 
 import _signal  # type: ignore[import-not-found]  # no stub

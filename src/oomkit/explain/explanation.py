@@ -22,7 +22,7 @@ from oomkit.records import replace
 from oomkit.render.quantities import count_of, label
 
 LOOP_REPORTS = 3
-"""So many reports of one cgroup, after a kill and without a new victim, are a loop."""
+"""Minimum number of reports of one cgroup, after a kill and without a new victim, in a loop."""
 
 
 def kernel_faults(report: Report, incident: Sequence[Report]) -> tuple[Finding, ...]:

@@ -106,7 +106,7 @@ class Daemon:
         self.close()
 
     def sleep(self, next_s: float) -> None:
-        """Sleep until something happens, or a turn is due in so many seconds."""
+        """Sleep until something happens, or for a number of seconds, after which a turn is due."""
         waits = self._killer.fds()
         if self._sensors.sources.news_fd >= 0:
             waits.append(self._sensors.sources.news_fd)
@@ -156,7 +156,7 @@ class Daemon:
             self._driver.decider.watch.recall(*dozed)
         look = self._driver.look(self._clock())
         if look is None:
-            # A drill's files are opened anew when they are replaced.
+            # A drill's files are opened again when they are replaced.
             with self._reserve:
                 look = self._driver.look(self._clock())
         reading = self._driver.reading

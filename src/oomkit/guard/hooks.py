@@ -20,7 +20,7 @@ BEFORE_S = 0.5
 LONGEST_S = 60.0
 """A command that runs longer is killed."""
 MOST = 8
-"""So many commands run at a time; the oldest is killed for one more."""
+"""Maximum number of commands at a time; the oldest is killed for one more."""
 TAKE_IN_S = 600.0
 """Taking in a large journal may last longer."""
 _BUS = "/run/user"
@@ -34,7 +34,7 @@ class Child:
     Attributes:
         what: it is, for the log; empty where its end has been logged.
         until_s: it is killed then, by the monotonic clock.
-        counts: as one of so many commands; and the guard is not idle while it runs.
+        counts: towards that maximum; and the guard is not idle while it runs.
     """
 
     __slots__ = ("counts", "until_s", "what")

@@ -202,7 +202,7 @@ def _cmdline(directory: str, *, whole: bool) -> tuple[str | None, bool]:
 
 
 def _first_of(path: str, count: int) -> tuple[bytes, bool]:
-    """So many bytes of a file, and whether that is all."""
+    """A number of bytes of a file, and whether that is all."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         parts: list[bytes] = []

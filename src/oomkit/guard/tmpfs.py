@@ -1,4 +1,4 @@
-"""Who fills tmpfs: memory that belongs to no process, and grows with what one writes."""
+"""Processes that fill tmpfs: memory that belongs to none, and grows with what one writes."""
 
 import os
 import stat
@@ -44,7 +44,7 @@ class WriteCounters:
     def to_tmpfs(
         self, grown_kb: float, before: dict[int, int], pids: "Iterable[int] | None" = None
     ) -> dict[int, float]:
-        """Who wrote to tmpfs since a moment before, and how much, kB.
+        """The processes that wrote to tmpfs since a moment before, and how much, kB.
 
         Writes to pipes and sockets count as well, so only a process with a file of a tmpfs open is
         taken for a writer, and for no more than came about.
@@ -202,7 +202,7 @@ class Tmpfs:
         return shares
 
     def _holding(self, shmem_kb: float, step_kb: float) -> dict[int, float]:
-        """Who wrote what lies in memory without a name, where growth is not known yet."""
+        """The processes that wrote files without a name, where growth is not known yet."""
         if shmem_kb < _MUCH * step_kb:
             return {}
         found = self._written.to_tmpfs(shmem_kb, {})

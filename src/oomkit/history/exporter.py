@@ -45,7 +45,7 @@ _LABELS = ("namespace", "pod", "container")
 
 
 class Kills:
-    """Counts the kills that a journal tells of, from now on.
+    """Counts the kills that a journal records, from now on.
 
     Args:
         path: the journal.
@@ -196,7 +196,7 @@ class Book:
 
 
 class ContainerCollector:
-    """Makes metrics of containers, anew for each scrape.
+    """Makes metrics of containers, again for each scrape.
 
     Args:
         journal: the guard's; empty: none is kept.

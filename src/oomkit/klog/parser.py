@@ -105,7 +105,7 @@ class Parser:
             i += 1
 
     def _pass_over(self, lines: list[str], first: int, number: int) -> int:
-        """Pass over lines of other programs that tell nothing; returns how many.
+        """Pass over lines of other programs that report nothing; returns how many.
 
         They are of no report, and none goes on in the next, which has a stamp of its own.
         """

@@ -11,7 +11,7 @@ from oomkit.klog.report.header import nodes_in
 from oomkit.records import Record, replace
 
 _MOST_FACTOR = 16
-"""An unknown total is taken to be at most so many times what the tasks use."""
+"""Maximum ratio of an unknown total to what the tasks use."""
 
 
 def pgtable_pages(row: TaskRow, size_kb: int) -> int:
@@ -22,7 +22,7 @@ def pgtable_pages(row: TaskRow, size_kb: int) -> int:
 
 
 def chosen_pid(report: Report) -> int | None:
-    """Process that the kernel chose, before it looked for a child; None where nobody is known."""
+    """Process that the kernel chose, before it looked for a child; None where it is unknown."""
     selected = report.selected
     if selected is not None:
         pid: int | None = selected.tgid or selected.pid

@@ -59,7 +59,7 @@ def read_manifests(documents: Iterable[Document], *, most_replicas: int | None =
 
     Args:
         documents: of all files; priority classes and limit ranges among them count for all.
-        most_replicas: of each workload, no more than so many pods; None: all.
+        most_replicas: maximum number of pods of each workload; None: all.
     """
     return _Reader(list(documents), most_replicas).read()
 

@@ -129,7 +129,7 @@ def node_head(command: str, rests_on: Sequence[str], notes: Sequence[str]) -> li
         notes: what deserves to be known, one sentence each.
     """
     head = [
-        "A Kubernetes node as a scenario. Who is evicted, and who is killed by the kernel first?"
+        "A Kubernetes node as a scenario. Which pod is evicted, and which process is killed first?"
     ]
     head += [f"  {_line(command)}", "", *(f"* {_line(note)}" for note in rests_on)]
     if notes:

@@ -20,7 +20,7 @@ from oomkit.toml.load import apply_overrides, load
 from oomkit.toml.table import Fault, Table, TomlError, choice, integer, text
 
 _TRIED = 20
-"""So many values of an axis are tried in each scenario before anything is played."""
+"""Maximum number of values of an axis that are tried before anything is played."""
 
 COMPARED = (
     "cost", "unusable_s", "work_lost_s", "kills", "innocents_killed", "protected_killed", "denied",

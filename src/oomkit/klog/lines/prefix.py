@@ -1,6 +1,6 @@
 """Take the prefix off a line of a log: quoting, loggers' and the kernel's stamps, caller ids.
 
-What stands before the kernel's own text tells when and where; what remains is parsed by the
+What stands before the kernel's own text says when and where; what remains is parsed by the
 report's parts. Nothing here depends on which program wrote the log: every known piece of prefix
 is taken off wherever it stands in the order that loggers stack them.
 """
@@ -148,7 +148,7 @@ class PrefixStripper:
     def whole_lines(self, expression: str) -> WholeLines | None:
         """What lines are like that have what ``expression`` describes behind the last's prefix.
 
-        None if the prefix can't be told.
+        None if the prefix can't be recognised.
         """
         like = self._like
         if self._learned.has_end or (like.stamped and like.uptime_s is None and not self._head):
@@ -368,7 +368,7 @@ _UNKNOWN_UPTIME = re.compile(r"\[\s*(?:\d-)?(\d{1,9}\.\d{2,9})\s*[\]@,/ ]")
 
 
 def _note_unknown(before: str, line: Line) -> None:
-    """Take what can be told from a prefix of unknown form."""
+    """Take what can be recognised in a prefix of unknown form."""
     line.stamped = True
     kmsg = KMSG.search(before)
     uptime = _UNKNOWN_UPTIME.search(before)

@@ -1,4 +1,4 @@
-"""The lines that end a report: whom the kernel chose, killed, reaped, or why it panicked."""
+"""The lines that end a report: the process chosen, killed, reaped, or why it panicked."""
 
 from oomkit.klog.lines.prefix import Line
 from oomkit.klog.records import Killed

@@ -1,4 +1,4 @@
-"""Who dies: adjustments that do the opposite, everything protected, daemons side by side."""
+"""The victims: adjustments that do the opposite, all protected, daemons side by side."""
 
 from collections.abc import Iterator
 
