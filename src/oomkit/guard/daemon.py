@@ -16,7 +16,7 @@ from oomkit.guard.reaper import Reaper
 from oomkit.guard.recheck import Recheck
 from oomkit.guard.reload import Reload
 from oomkit.guard.reporter import Reporter
-from oomkit.guard.reserve import LEAST, Reserve
+from oomkit.guard.reserve import MIN, Reserve
 from oomkit.guard.sensors import SAFETY_S, Sensors
 from oomkit.host.sdnotify import ServiceManager
 from oomkit.policy.engine.conditions import SOFT, WARN
@@ -318,10 +318,10 @@ class Daemon:
             )
         if 0 < os.sysconf("SC_OPEN_MAX") < ENOUGH_FILES:
             self._reporter.repeat(NOTICE, SHORT_OF_FILES)
-        if self._reserve.held < LEAST:
+        if self._reserve.held < MIN:
             self._reporter.line(
                 WARNING,
-                f"only {self._reserve.held} more files can be opened, of {LEAST} that a choice and "
+                f"only {self._reserve.held} more files can be opened, of {MIN} that a choice and "
                 "a kill take (RLIMIT_NOFILE): it may not be able to act",
             )
         for sentence in missing:

@@ -5,7 +5,7 @@ import select
 import time
 
 from oomkit.guard.cgroup_reader import directory_of
-from oomkit.guard.reserve import LEAST
+from oomkit.guard.reserve import MIN
 from oomkit.guard.sharers import sharers_of
 from oomkit.host.cgroup_kill import pids_below
 from oomkit.host.pidfd import Held, start_ticks_of
@@ -261,12 +261,12 @@ class Killer:
         # A held process takes one, and one more while the reaper has it.
         if self._ample is not None and self._ample(2 * (len(self._held) + count)):
             return count
-        wanted = count + LEAST  # so that there is always room for one more that is let go of
+        wanted = count + MIN  # so that there is always room for one more that is let go of
         free = _can_be_opened(wanted)
         if free < wanted and shed:
             self._make_room()
             free = _can_be_opened(wanted)
-        return max(free - LEAST, 0)
+        return max(free - MIN, 0)
 
     def _send_loosely(self, signal: "Signal") -> Sent:
         """Signal a process that is let go of at once, as descriptors are low."""

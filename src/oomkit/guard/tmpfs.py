@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 CONSIDERED = 4
 """Number of the largest writers that are looked at closely."""
-LEAST_SHARE = 8
+MIN_SHARE = 8
 """Writers of less than this share of tmpfs growth are ignored."""
-MOST_FILES = 256
+MAX_FILES = 256
 """Open files of a process that are looked at."""
 
 
@@ -58,7 +58,7 @@ class WriteCounters:
         for pid, written in self._of(self._all() if pids is None else pids):
             had = before.get(pid, 0)
             kb = (written - had if written >= had else written) / 1024
-            if kb * LEAST_SHARE >= grown_kb:
+            if kb * MIN_SHARE >= grown_kb:
                 found.append((kb, pid))
         found.sort(reverse=True)
         return {
@@ -85,7 +85,7 @@ class WriteCounters:
         devices = self.tmpfs_devices(pid)
         directory = f"{self._proc}/{pid}/fd"
         try:
-            names = os.listdir(directory)[:MOST_FILES]
+            names = os.listdir(directory)[:MAX_FILES]
         except OSError:
             return False
         for name in names:

@@ -10,7 +10,7 @@ from oomkit.klog.records import Assumed, Bound, Report, TaskRow
 from oomkit.klog.report.header import nodes_in
 from oomkit.records import Record, replace
 
-_MOST_FACTOR = 16
+_MAX_FACTOR = 16
 """Maximum ratio of an unknown total to what the tasks use."""
 
 
@@ -106,7 +106,7 @@ def _memory(report: Report, size_kb: int, tasks: tuple[Task, ...], bound: Bound)
     found = report.memory
     in_use = sum(task.rss_pages for task in tasks)
     swapped = sum(task.swap_pages for task in tasks)
-    factor = 1 if bound == "least" else _MOST_FACTOR
+    factor = 1 if bound == "least" else _MAX_FACTOR
     ram = in_use * factor
     swap = swapped if bound == "least" else swapped + in_use * factor
     if found is None:

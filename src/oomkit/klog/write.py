@@ -138,7 +138,7 @@ def write_report(
         rules: the rule set, which fixes the texts.
         decision: what the rules decided.
     """
-    if decision.action == "none" and not _found_nobody(decision):
+    if decision.action == "none" and not _found_no_killable(decision):
         return []
     by_pid = {task.pid: task for task in snapshot.tasks}
     current = None if allocation.pid is None else by_pid.get(allocation.pid)
@@ -183,7 +183,7 @@ def stalled(task: Task, waited_s: float, allocation: Allocation, rules: RuleSet)
     return [parts.stall(task, int(waited_s), allocation, rules)]
 
 
-def _found_nobody(decision: Decision) -> bool:
+def _found_no_killable(decision: Decision) -> bool:
     return decision.scope == "memcg" and any("no killable process" in s for s in decision.trace)
 
 

@@ -50,7 +50,7 @@ def _value(key: str, text: str) -> Any:
     return value
 
 
-MOST_BYTES = 8 << 20
+MAX_BYTES = 8 << 20
 """Maximum size; more is not written by hand, and decoding it would take minutes."""
 
 
@@ -66,8 +66,8 @@ def load(path: str, *, trusted: bool = False) -> dict[str, Any]:
     """
     try:
         with open(open_trusted(path) if trusted else open_regular(path), "rb") as file:
-            data = file.read(MOST_BYTES + 1)
-        text = data.decode("utf-8") if len(data) <= MOST_BYTES else ""
+            data = file.read(MAX_BYTES + 1)
+        text = data.decode("utf-8") if len(data) <= MAX_BYTES else ""
         raw = tomllib.loads(text.replace("\r\n", "\n").replace("\r", "\n"))
     except OSError as error:
         fault = error.strerror or str(error)
@@ -78,7 +78,7 @@ def load(path: str, *, trusted: bool = False) -> dict[str, Any]:
     except ValueError:  # int() limits the number of digits
         fault = f"expected {EXPECTED}"
     else:
-        if len(data) > MOST_BYTES:
+        if len(data) > MAX_BYTES:
             raise TomlError(path, [Fault(path="", expected="expected at most 8 MiB of TOML")])
         faults = list(unsound(raw))
         if not faults:

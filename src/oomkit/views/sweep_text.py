@@ -9,7 +9,7 @@ from oomkit.render.quantities import percent
 from oomkit.sweep.answer import HEADS, OBJECTIVES, Answer, Group, amount, name_of
 
 _SHOWN_VALUES = 25
-_MOST = len(OBJECTIVES) + 2
+_MAX = len(OBJECTIVES) + 2
 """Of the column that is left out last."""
 
 
@@ -53,7 +53,7 @@ def _columns(groups: Sequence[Group], found: Answer) -> list[Column]:
             f"{group.free.k:,} of {group.free.n:,}" if group.free is not None else "-"
             for group in thinned
         ]
-        columns.append(Column(heading="without", cells=free, right=True, leaves=_MOST))
+        columns.append(Column(heading="without", cells=free, right=True, leaves=_MAX))
     for leaves, name in zip(range(len(OBJECTIVES), 0, -1), OBJECTIVES, strict=True):
         if name not in _shown(groups, found.by):
             continue
@@ -65,7 +65,7 @@ def _columns(groups: Sequence[Group], found: Answer) -> list[Column]:
         )
         if compared:
             ranges = [interval for _, interval in cells]
-            columns.append(Column(heading="95 %", cells=ranges, right=True, leaves=_MOST - 1))
+            columns.append(Column(heading="95 %", cells=ranges, right=True, leaves=_MAX - 1))
     return columns
 
 

@@ -357,13 +357,13 @@ def _far_tag(text: str, position: int, line: Line) -> int:
     """End of a ``kernel:`` tag behind a host and more that no known logger writes there."""
     tag = _KERNEL_TAG.search(text, position, position + 120)
     words = text[position : tag.start()].split() if tag is not None else []
-    if tag is None or not 1 <= len(words) <= _MOST_WORDS:
+    if tag is None or not 1 <= len(words) <= _MAX_WORDS:
         return position
     line.host = line.host or words[0]
     return tag.end()
 
 
-_MOST_WORDS = 6
+_MAX_WORDS = 6
 _UNKNOWN_UPTIME = re.compile(r"\[\s*(?:\d-)?(\d{1,9}\.\d{2,9})\s*[\]@,/ ]")
 
 

@@ -27,7 +27,7 @@ _ANCHOR = re.compile(
     r"|(?P<sharer>Kill process \d+ .* sharing same memory)|(?P<selected>[Kk]ill process \d)"
     r"|(?P<exiting>OOM victim \d+ )|(?P<would>[Ww]ould have killed process \d)"
     r"|(?P<reaper>oom_reaper: )"
-    r"|(?P<group>are going to be killed\s+due)|(?P<nobody>[Oo]ut of memory and no killable)"
+    r"|(?P<group>are going to be killed\s+due)|(?P<no_killable>[Oo]ut of memory and no killable)"
     r"|(?P<panic>Kernel panic - not syncing: )|(?P<foreign>page allocation (?:failure|stalls?))"
     r"|(?P<version>Linux version \d)"
     r"|(?P<limited>(?:oom_kill_process|dump_header): \d+ callbacks suppressed)"
@@ -70,7 +70,7 @@ class Assembler(Endings):
         return self._reports.expire(line)
 
     def pass_over(self, last: int, count: int) -> list[Report]:
-        """Pass ``count`` lines of others, the last in line ``last``; give the reports that are over."""
+        """Pass ``count`` lines of others, the last is ``last``; give the reports that are over."""
         return self._reports.over_by(Line(number=last, text=""), count)
 
     def flush(self) -> Iterator[Report]:
@@ -304,7 +304,7 @@ class Assembler(Endings):
             return current
         if self._take_head(current, line):
             return current
-        if text.startswith("memory: usage") and current.memcg.begins_anew(text):
+        if text.startswith("memory: usage") and current.memcg.restarts(text):
             current = self._reports.new(line)
         if current.memory.feed(text) or current.memcg.feed(text):
             return current

@@ -225,7 +225,7 @@ class Builder:
         """Return the record; ``finish`` notes what is missing before it is made."""
         self.end_table()
         self._drop_repeated_rows()
-        self._tell_threads()
+        self._separate_threads()
         finish(self)
         if not self.killed and self.selected is not None and not self.would_have:
             chosen = self.selected
@@ -297,7 +297,7 @@ class Builder:
                 self.problem("lines_repeated", "lines stand in the log twice", row.line)
         self.tasks = list(rows.values())
 
-    def _tell_threads(self) -> None:
+    def _separate_threads(self) -> None:
         """Whether the chosen one is a thread of the victim, or the victim a child of it.
 
         A memory cgroup's scan chose among threads until 5.2, while the kill line names the group's

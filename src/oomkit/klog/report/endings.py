@@ -126,7 +126,7 @@ class Endings:
         report.oom_group = path
         return report
 
-    def _take_nobody(self, line: Line) -> Builder | None:
+    def _take_no_killable(self, line: Line) -> Builder | None:
         report = self._reports.lacking(line, wants="end")
         report.end_table()
         report.no_killable = True

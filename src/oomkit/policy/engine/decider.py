@@ -229,7 +229,7 @@ class Decider:
         """A process has exited. When the last victim has exited, pressure is measured again."""
         if self.escalation.died(pid, start_time, t_s):
             self._settled = True
-            self.watch.begin_anew()
+            self.watch.restart()
 
     def spared(self, pid: int, start_time: int, *, signalled: bool) -> None:
         """A process turned out to be protected, and was not signalled (again)."""

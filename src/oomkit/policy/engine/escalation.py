@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 INFINITY = float("inf")
 
-LEAST_SHARE = 0.05
+MIN_SHARE = 0.05
 """What is expected of a death at least, of what it should give back."""
 
 NOBODY_PAUSE_S = 1.0
@@ -173,11 +173,11 @@ class Escalation:
         Forked processes share their pages: all but the last to die give back next to nothing.
         """
         if expected_kb > 0.0:
-            self.share = min(max(freed_kb / expected_kb, LEAST_SHARE), 1.0)
+            self.share = min(max(freed_kb / expected_kb, MIN_SHARE), 1.0)
 
     def bound(self, share: float) -> None:
         """Expect no more than such a share."""
-        self.share = min(self.share, max(share, LEAST_SHARE))
+        self.share = min(self.share, max(share, MIN_SHARE))
 
     def trust(self) -> None:
         """The shortage is over: what kills freed in it says nothing about the next one."""
