@@ -46,19 +46,6 @@ _RATE_OVER_S = 0.5
     help="Number of cgroups to show; 0 for all.  [default: 20]",
 )
 @watch_options
-@click.option(
-    "--from",
-    "source",
-    type=complete.FILE,
-    metavar="FILE",
-    help="Read this snapshot, or - for standard input, instead of this machine.",
-)
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Print one JSON object; with --watch, one line for each repetition.",
-)
 def command(
     given: str | None,
     top: int | None,

@@ -90,19 +90,6 @@ _NUMBER = re.compile(r"[+-]?\d{1,6}", re.ASCII)
     "--by", type=click.Choice(KINDS), help="Group the processes: one row for each unit, pod, ..."
 )
 @watch_options
-@click.option(
-    "--from",
-    "source",
-    type=complete.FILE,
-    metavar="FILE",
-    help="Read this snapshot, or - for standard input, instead of this machine.",
-)
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Print one JSON object; with --watch, one line for each repetition.",
-)
 def command(
     cgroup: str | None,
     release: str | None,
