@@ -207,14 +207,15 @@ class _Screen:
 
             self._write(table_object(rows, left_out, size, snapshot.missing, _names(snapshot)))
             return
-        from oomkit.render.terminal import Page
-        from oomkit.views.cgroup_text import groups_lines
+        from oomkit.render.document import Document
+        from oomkit.render.terminal import show
+        from oomkit.views.cgroup_text import groups_table
 
-        page = Page(sys.stdout)
-        for line, style in groups_lines(rows, size, page.width, _namer(snapshot)):
-            page.line(line, style)
+        page = Document()
+        page.add(groups_table(rows, size, _namer(snapshot)))
         if left_out:
             page.line(f"({left_out} more; --top 0 shows all)")
+        show(page)
         if rows and not snapshot.anatomy:
             say("oomkit: this snapshot was made without anatomy: what fills the groups is unknown")
 
@@ -232,14 +233,11 @@ class _Screen:
             made["slabs"] = None if slabs is None else msgspec.to_builtins(slabs)
             self._write(made)
         else:
-            from oomkit.render.terminal import Page, look_of
-            from oomkit.views.cgroup_text import show_anatomy, slabs_line
+            from oomkit.render.terminal import show
+            from oomkit.views.cgroup_text import anatomy_report
 
-            page = Page(sys.stdout)
-            unicode = look_of(sys.stdout).unicode
-            show_anatomy(page, row, found, _namer(snapshot), before=self._before, unicode=unicode)
-            if slabs:
-                page.text(printable(slabs_line(slabs)))
+            name = _namer(snapshot)
+            show(anatomy_report(row, found, name, before=self._before, slabs=slabs or ()))
         self._before = {part.name: part.bytes for part in row.found.rows}
 
     def _write(self, made: dict[str, Any]) -> None:

@@ -66,16 +66,15 @@ def command(release: str | None, fetch: str | None, *, bootable: bool, as_json: 
         sys.stdout.buffer.write(text + b"\n")
         return
     if release is not None:
-        from oomkit.render.terminal import Page
-        from oomkit.views.kernels import show_rules
+        from oomkit.render.terminal import show
+        from oomkit.views.kernels import rules_report
 
-        show_rules(Page(sys.stdout), release, rows[0])
+        show(rules_report(release, rows[0]))
         return
-    from oomkit.render.terminal import look_of, render
+    from oomkit.render.terminal import look_of, show
     from oomkit.views.kernels import kernels_table
 
-    look = look_of(sys.stdout)
-    click.echo(render(look, *kernels_table(rows, look)), nl=False, color=look.colour)
+    show([kernels_table(rows, look_of(sys.stdout))])
 
 
 def _show_bootable(fetch: str | None, *, as_json: bool) -> None:

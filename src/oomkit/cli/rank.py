@@ -268,11 +268,11 @@ class _Question(msgspec.Struct, frozen=True, kw_only=True):
 
     def _text(self, asked: Asked) -> None:
         from oomkit.kernel.versions import doubt
-        from oomkit.render.terminal import Page
-        from oomkit.views.rank import show_rank
+        from oomkit.render.terminal import show
+        from oomkit.views.rank import rank_report
 
         top = _DEFAULT_TOP if self.top is None else self.top
-        show_rank(Page(sys.stdout), asked, top, local_users=self.live)
+        show(rank_report(asked, top, local_users=self.live))
         snapshot = asked.snapshot
         unsure = doubt(self.release or snapshot.kernel)
         for note in (*snapshot.missing, *([unsure] if unsure else [])):

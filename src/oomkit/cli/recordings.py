@@ -1,6 +1,5 @@
 """``oomkit run RECORDING``: a recorded day under another policy."""
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -72,16 +71,10 @@ def _play(
 
 
 def _print_text(recording: "Recording", played: "Sequence[Replay]") -> None:
-    from oomkit.render.terminal import Page
-    from oomkit.views.replay import recording_line, replay_lines
+    from oomkit.render.terminal import show
+    from oomkit.views.replay import replay_report
 
-    page = Page(sys.stdout)
-    page.text(recording_line(recording))
-    for i, one in enumerate(played):
-        if i:
-            page.line("")
-        for line, rest in replay_lines(one):
-            page.text(line, rest=rest)
+    show(replay_report(recording, played))
 
 
 def _print_json(recording: "Recording", played: "Sequence[Replay]") -> None:

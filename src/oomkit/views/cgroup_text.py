@@ -7,16 +7,13 @@ from oomkit.posture.anatomy import Anatomy, Row
 from oomkit.posture.anatomy_findings import Finding, Rates
 from oomkit.posture.cgroup_table import GroupRow
 from oomkit.printable import printable
-from oomkit.render.bars import bar
-from oomkit.render.layout import Column, no_room, table, wrapped
+from oomkit.render.document import Document, Gauge, Part, Table, Text
+from oomkit.render.layout import Column
 from oomkit.render.quantities import human_bytes, label, seconds, share, time_share
-from oomkit.render.terminal import Page
-from oomkit.views.rank_text import Line
 
 Namer = Callable[[str], str]
 """From a cgroup's path to what people call it."""
 
-_BAR_CELLS = 30
 _MAX_SLABS = 5
 _RECLAIM = {"": "?", "partly": "in part", "written first": "once written"}
 _KILL = {"": "?", "partly": "in part"}
@@ -24,17 +21,16 @@ _STYLES = {"critical": "bold red", "warning": "yellow", "info": ""}
 _EVENTS = ("low", "high", "max", "oom", "oom_kill", "oom_group_kill")
 
 
-def groups_lines(rows: Sequence[GroupRow], page_size: int, width: int, name: Namer) -> list[Line]:
-    """Lay out the groups, one a row.
+def groups_table(rows: Sequence[GroupRow], page_size: int, name: Namer) -> Part:
+    """The groups, one a row.
 
     Args:
         rows: the groups.
         page_size: bytes in a page.
-        width: cells of the window.
         name: what groups are called.
     """
     if not rows:
-        return [("no memory cgroup to show", "")]
+        return Text("no memory cgroup to show")
     columns = [
         Column(
             heading="cgroup", cells=[printable(name(row.memcg.path)) for row in rows], folds=True
@@ -52,14 +48,13 @@ def groups_lines(rows: Sequence[GroupRow], page_size: int, width: int, name: Nam
         Column(heading="", cells=[f"dies first: {_victim(row)}" for row in rows]),
         Column(heading="", cells=[_events(row) for row in rows]),
     ]
-    laid = table(columns, width, notes=notes, indent=0, gap=2)
-    lines: list[Line] = [(line, "bold") for line in laid.heading]
-    for row, texts in zip(rows, laid.row_lines(), strict=True):
-        lines += [(text, _style(row)) for text in texts]
-    if laid.left_out:
-        text = no_room(laid.left_out, "a wider window or --json has them")
-        lines += [(line, "") for line in wrapped(text, width)]
-    return lines
+    return Table(
+        columns=columns,
+        styles=[_style(row) for row in rows],
+        notes=notes,
+        elsewhere="a wider window or --json has them",
+        note_style="",
+    )
 
 
 def _numbers(heading: str, cells: list[str], leaves: int, name: str = "") -> Column:
@@ -124,30 +119,28 @@ def _style(row: GroupRow) -> str:
     return ""
 
 
-def show_anatomy(
-    page: Page,
+def anatomy_report(
     row: GroupRow,
     found: Sequence[Finding],
     name: Namer,
     *,
     before: Mapping[str, int] | None = None,
     about: Sequence[str] = (),
-    unicode: bool = True,
-) -> None:
-    """Print what fills a group.
+    slabs: Sequence[Slab] = (),
+) -> Document:
+    """What fills a group.
 
     Args:
-        page: where to.
         row: the group with its anatomy.
         found: what stands out.
         name: what groups are called.
         before: sizes of the rows at the last look, whose growth is then shown.
         about: what else is known of it, a line each.
-        unicode: the window shows block characters.
+        slabs: the largest slab caches.
     """
     anatomy, memcg = row.found, row.memcg
     assert anatomy is not None
-    page.text(printable(name(memcg.path)), "bold")
+    page = Document(Text(printable(name(memcg.path)), "bold"))
     if name(memcg.path) != memcg.path:
         page.text(printable(memcg.path), first="  ", rest="  ")
     for line in about:
@@ -157,16 +150,14 @@ def show_anatomy(
     of = "no limit" if limit is None else f"limit {human_bytes(limit)}"
     if limit is not None and anatomy.limit_of not in (None, memcg.path):
         of += f" of {printable(name(anatomy.limit_of or ''))}"
-    cells = max(min(_BAR_CELLS, page.width - 50), 8)
     if limit:
-        drawn = bar(anatomy.usage_bytes / limit, cells, unicode=unicode)
-        page.line(f"[{drawn}] {human_bytes(anatomy.usage_bytes)}, {of}")
+        used = f"{human_bytes(anatomy.usage_bytes)}, {of}"
+        page.add(Gauge(share=anatomy.usage_bytes / limit, text=used, cells=30, least=8, room=50))
     else:
         page.line(f"{human_bytes(anatomy.usage_bytes)}, {of}")
-    page.line("")
-    for text, style in _rows_lines(anatomy.rows, whole, page.width, before):
-        page.line(text, style)
-    page.line("")
+    page.line()
+    page.add(_rows_table(anatomy.rows, whole, before))
+    page.line()
     for line in _figures(anatomy, row):
         page.text(line)
     if row.victim is not None:
@@ -174,16 +165,17 @@ def show_anatomy(
     if _events(row):
         page.text(f"events           {_events(row)}")
     if found:
-        page.line("")
+        page.line()
     for finding in found:
         page.text(printable(f"{finding.severity}: {finding.text}"), _STYLES[finding.severity])
+    if slabs:
+        page.text(printable(_slabs_line(slabs)))
+    return page
 
 
-def _rows_lines(
-    rows: Sequence[Row], whole: int, width: int, before: Mapping[str, int] | None
-) -> list[Line]:
+def _rows_table(rows: Sequence[Row], whole: int, before: Mapping[str, int] | None) -> Part:
     if not rows:
-        return [("nothing is charged to it", "")]
+        return Text("nothing is charged to it")
     columns = [
         Column(heading="what", cells=["  of it " + r.name if r.of else r.name for r in rows],
                folds=True),
@@ -199,17 +191,16 @@ def _rows_lines(
         Column(heading="freed by a kill", cells=[_KILL.get(r.kill, r.kill) for r in rows]),
     ]
     note = Column(heading="", cells=[printable(row.note) for row in rows])
-    laid = table(columns, width, notes=[note], indent=1, gap=2)
-    lines: list[Line] = [(line, "bold") for line in laid.heading]
-    for row, texts in zip(rows, laid.row_lines(), strict=True):
-        lines += [(text, "dim" if row.of else "") for text in texts]
-    if laid.left_out:
-        lines += [(line, "") for line in wrapped(no_room(laid.left_out), width)]
-    return lines
+    return Table(
+        columns=columns,
+        styles=["dim" if row.of else "" for row in rows],
+        notes=[note],
+        indent=1,
+        note_style="",
+    )
 
 
-def slabs_line(slabs: Sequence[Slab]) -> str:
-    """The largest slab caches in a line."""
+def _slabs_line(slabs: Sequence[Slab]) -> str:
     largest = ", ".join(f"{slab.name} {human_bytes(slab.bytes)}" for slab in slabs[:_MAX_SLABS])
     return f"{'largest slabs':<16} {largest}"
 

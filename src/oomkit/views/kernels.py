@@ -1,23 +1,19 @@
 """The history of the rules as a table."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from oomkit.kernel.versions import RuleRange
 from oomkit.printable import printable
-from oomkit.render.layout import Column
-from oomkit.render.terminal import Look, Page, fitted, has_room
+from oomkit.render.document import Document, Table, Text
+from oomkit.render.layout import Column, Look
+from oomkit.render.terminal import has_room
 from oomkit.views.rules import rules_in_words
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
 
 _MARGIN = 18
 
 
-def kernels_table(rows: Sequence[RuleRange], look: Look) -> list["RenderableType"]:
-    """Lay out rule sets: name, the versions they hold for, what changed, what it means."""
+def kernels_table(rows: Sequence[RuleRange], look: Look) -> Table:
+    """Rule sets: name, the versions they hold for, what changed, what it means."""
     texts = [_texts(row) for row in rows]
     names = [
         Column(heading="rules", cells=[row.rules.name for row in rows]),
@@ -28,25 +24,28 @@ def kernels_table(rows: Sequence[RuleRange], look: Look) -> list["RenderableType
         Column(heading="what it means", cells=[meaning for _, meaning in texts], words=True),
     ]
     if has_room((*names, *beside), look):
-        return fitted((*names, *beside), look)
+        return Table(columns=(*names, *beside))
     cells = [": ".join(filter(None, text)) for text in texts]
-    return fitted([*names, Column(heading="what changed: meaning", cells=cells, words=True)], look)
+    both = Column(heading="what changed: meaning", cells=cells, words=True)
+    return Table(columns=[*names, both])
 
 
-def show_rules(page: Page, release: str, row: RuleRange) -> None:
-    """Print the rules a kernel follows: what is in force, and what brought them."""
+def rules_report(release: str, row: RuleRange) -> Document:
+    """The rules a kernel follows: what is in force, and what brought them."""
     rules = row.rules
-    page.text(printable(f"kernel {release.strip()} follows the rules of {rules.name}"), "bold")
+    heading = f"kernel {release.strip()} follows the rules of {rules.name}"
+    page = Document(Text(printable(heading), "bold"))
     page.text(f"  in force in {_range(row)}")
-    page.line("")
+    page.line()
     for heading, text in rules_in_words(rules):
         first = heading.ljust(_MARGIN)
         page.text(text, first=first, rest=" " * _MARGIN)
-    page.line("")
+    page.line()
     what, meaning = _texts(row)
     page.text(what, first="new in them".ljust(_MARGIN), rest=" " * _MARGIN)
     if meaning:
         page.text(meaning, first="which means".ljust(_MARGIN), rest=" " * _MARGIN)
+    return page
 
 
 def _range(row: RuleRange) -> str:

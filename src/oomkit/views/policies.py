@@ -1,17 +1,13 @@
 """Several policies on the same scenario, one row each."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from oomkit.printable import printable
+from oomkit.render.document import Document, Table, Text
 from oomkit.render.layout import Column
 from oomkit.render.quantities import outcome_of, seconds
-from oomkit.render.terminal import Look, fitted, render
 from oomkit.scenario import Run
 from oomkit.views.run_compare import kernel_kills
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 COLUMNS = {
     "outcome": ("outcome", 6),
@@ -26,16 +22,12 @@ COLUMNS = {
 """What is shown, what heads it, and which is left out first where there is no room."""
 
 
-def table(runs: Sequence[Run], *, look: Look | None = None) -> str:
-    """Show the objectives of runs of one scenario under different policies.
+def policies_table(runs: Sequence[Run]) -> Document:
+    """The objectives of runs of one scenario under different policies.
 
     Args:
         runs: at least one; each is headed by its policy.
-        look: what the terminal can do; default: 100 columns, no colours.
     """
-    from rich.text import Text
-
-    look = look or Look()
     # The outcome only where one is not "completed".
     alike = all(run.outcome == "completed" for run in runs)
     shown = {c: how for c, how in COLUMNS.items() if c != "outcome" or not alike}
@@ -59,9 +51,10 @@ def table(runs: Sequence[Run], *, look: Look | None = None) -> str:
             )
         )
     about = ", ".join((runs[0].on, f"kernel {runs[0].kernel}"))
-    title = Text(printable(f"{runs[0].scenario}: {about}"), style="bold")
-    parts: list[RenderableType] = [title, Text(""), *fitted(columns, look)]
-    return render(look, *parts)
+    page = Document(Text(printable(f"{runs[0].scenario}: {about}"), "bold", rest=""))
+    page.line()
+    page.add(Table(columns=columns))
+    return page
 
 
 def _numbers(run: Run) -> dict[str, float]:

@@ -1,72 +1,73 @@
 """The whole answer of ``oomkit rank`` for a terminal."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from oomkit.kernel.why import why
 from oomkit.posture.asked import Asked
 from oomkit.posture.groups import By, Group, grouped
 from oomkit.printable import printable
-from oomkit.render.layout import Column, no_room, table, wrapped
+from oomkit.render.document import Document, Part, Table, Text
+from oomkit.render.layout import Column
 from oomkit.render.quantities import human_pages
-from oomkit.render.terminal import Page
 from oomkit.views.decision import label
-from oomkit.views.rank_text import Line, rank_table, show_heading, show_why, shown_rows, user_name
+from oomkit.views.rank_text import (
+    add_heading,
+    add_why,
+    rank_table,
+    shown_rows,
+    user_name,
+)
 
 
-def show_rank(page: Page, asked: Asked, top: int, *, local_users: bool) -> None:
-    """Print what was changed, what is decided and why, and the kill order.
+def rank_report(asked: Asked, top: int, *, local_users: bool) -> Document:
+    """What was changed, what is decided and why, and the kill order.
 
     Args:
-        page: where to.
         asked: the question and its answer.
         top: how many processes, or groups; 0 for all.
         local_users: user ids are this machine's, and may be shown as names.
     """
+    page = Document()
     snapshot, rules = asked.snapshot, asked.rules
     if asked.whatif is not None:
-        from oomkit.views.what_if import show_whatif
+        from oomkit.views.what_if import add_whatif
 
-        show_whatif(page, asked.whatif, snapshot)
-        page.line("")
+        add_whatif(page, asked.whatif, snapshot)
+        page.line()
     ranked = asked.ranked()
     # With a change asked for, its own commands are enough.
     advise = asked.why_pid is None and asked.whatif is None
-    show_heading(page, asked, ranked, advise=advise)
-    page.line("")
+    add_heading(page, asked, ranked, advise=advise)
+    page.line()
     if asked.why_pid is not None:
         allocation, decision = asked.allocation, asked.decision
         reasons = why(snapshot, allocation, rules, decision, asked.why_pid)
-        show_why(page, snapshot, reasons, rules)
-        return
+        add_why(page, snapshot, reasons, rules)
+        return page
     if asked.by is not None:
         groups = grouped(snapshot, ranked, asked.by)
         shown, size = groups[: top or None], snapshot.page_size
         left_out = len(groups) - len(shown)
-        table = groups_table(shown, asked.by, size, page.width, local_users=local_users)
+        page.add(groups_table(shown, asked.by, size, local_users=local_users))
     else:
         rows, left_out = shown_rows(ranked, top)
-        table = rank_table(snapshot, rules, rows, page.width, local_users=local_users)
-    for line, style in table:
-        page.line(line, style)
+        page.add(rank_table(snapshot, rules, rows, local_users=local_users))
     if left_out:
         page.line(f"({left_out} more; --top 0 shows all)")
+    return page
 
 
-def groups_table(
-    groups: Sequence[Group], by: By, page_size: int, width: int, *, local_users: bool
-) -> Iterator[Line]:
-    """Lay out groups in the order in which they lose a process.
+def groups_table(groups: Sequence[Group], by: By, page_size: int, *, local_users: bool) -> Part:
+    """Groups in the order in which they lose a process.
 
     Args:
         groups: the groups.
         by: what they are.
         page_size: bytes in a page.
-        width: cells of the window.
         local_users: user ids are this machine's, and may be shown as names.
     """
     if not groups:
-        yield "no process to show", ""
-        return
+        return Text("no process to show")
     firsts = [group.first for group in groups]
     badness = ["-" if f is None or f.badness is None else str(f.badness) for f in firsts]
     columns = [
@@ -86,16 +87,15 @@ def groups_table(
         heading="dies first",
         cells=["none can be chosen" if f is None else label(f.task) for f in firsts],
     )
-    laid = table(columns, width, notes=[first], indent=1)
-    for line in laid.heading:
-        yield line, "bold"
-    for group, lines in zip(groups, laid.row_lines(), strict=True):
-        for line in lines:
-            yield line, "" if group.first is not None else "dim"
-    if laid.left_out:
-        text = no_room(laid.left_out, "a wider window or --json has them")
-        for line in wrapped(text, width):
-            yield line, ""
+    return Table(
+        columns=columns,
+        styles=["" if group.first is not None else "dim" for group in groups],
+        notes=[first],
+        indent=1,
+        gap=1,
+        elsewhere="a wider window or --json has them",
+        note_style="",
+    )
 
 
 def _numbers(heading: str, cells: list[str], leaves: int) -> Column:

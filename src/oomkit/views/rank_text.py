@@ -18,19 +18,15 @@ from oomkit.kernel.why import Why
 from oomkit.posture.advice import counterfactual
 from oomkit.posture.asked import Asked
 from oomkit.printable import printable
-from oomkit.render.layout import Column, no_room, table, wrapped
+from oomkit.render.document import Command, Document, Part, Table, Text
+from oomkit.render.layout import Column
 from oomkit.render.quantities import human_pages
-from oomkit.render.terminal import Page
-from oomkit.views.advice import show_advice
 from oomkit.views.decision import adj_change, headline, reason
 
 _OUT_ROWS = 5
 """How many of those that can't be chosen are shown beside a cut list."""
 
 _MAX_COMMAND = 200
-
-Line = tuple[str, str]
-"""A line of text, and the style a terminal may give it."""
 
 
 def shown_rows(ranked: Sequence[Ranked], top: int) -> tuple[list[Ranked], int]:
@@ -50,20 +46,18 @@ def shown_rows(ranked: Sequence[Ranked], top: int) -> tuple[list[Ranked], int]:
 
 
 def rank_table(
-    snapshot: Snapshot, rules: RuleSet, rows: Sequence[Ranked], width: int, *, local_users: bool
-) -> Iterator[Line]:
-    """Lay out the kill order; sizes in binary units, badness as the rules count it.
+    snapshot: Snapshot, rules: RuleSet, rows: Sequence[Ranked], *, local_users: bool
+) -> Part:
+    """The kill order; sizes in binary units, badness as the rules count it.
 
     Args:
         snapshot: the machine.
         rules: the rules that ranked.
         rows: what to show.
-        width: cells of the window.
         local_users: user ids are this machine's, and may be shown as names.
     """
     if not rows:
-        yield "no process to show", ""
-        return
+        return Text("no process to show")
     groups = [name_in(snapshot, row.task.cgroup) for row in rows]
     notes = [Column(heading="", cells=[row.reason or "" for row in rows])]
     if any(row.task.cgroup != "/" for row in rows):
@@ -71,17 +65,16 @@ def rank_table(
     commands = [printable(row.task.cmdline or "")[:_MAX_COMMAND] for row in rows]
     last = Column(heading="command", cells=commands) if any(commands) else None
     columns = _columns(snapshot, rules, rows, local_users=local_users)
-    laid = table(columns, width, notes=notes, last=last, indent=2)
-    for line in laid.heading:
-        yield line, "bold"
-    for row, lines in zip(rows, laid.row_lines(), strict=True):
-        style = "" if row.eligible else "dim"
-        for line in lines:
-            yield line, style
-    if laid.left_out:
-        text = no_room(laid.left_out, "a wider window or --json has them")
-        for line in wrapped(text, width):
-            yield line, ""
+    return Table(
+        columns=columns,
+        styles=["" if row.eligible else "dim" for row in rows],
+        notes=notes,
+        last=last,
+        indent=2,
+        gap=1,
+        elsewhere="a wider window or --json has them",
+        note_style="",
+    )
 
 
 def _columns(
@@ -135,11 +128,11 @@ def user_name(uid: int) -> str:
         return str(uid)
 
 
-def show_heading(page: Page, asked: Asked, ranked: Sequence[Ranked], *, advise: bool) -> None:
-    """Print what stands above the table: kernel, outcome, what a cgroup is left with, and why.
+def add_heading(page: Document, asked: Asked, ranked: Sequence[Ranked], *, advise: bool) -> None:
+    """Add what stands above the table: kernel, outcome, what a cgroup is left with, and why.
 
     Args:
-        page: where to.
+        page: what it is added to.
         asked: the question and its answer.
         ranked: the kill order.
         advise: add the lines to type for the change that would alter it.
@@ -163,7 +156,7 @@ def show_heading(page: Page, asked: Asked, ranked: Sequence[Ranked], *, advise: 
     change = adj_change(first, changes) if advise else None
     if change is not None:
         for advice in counterfactual(snapshot, change, rules):
-            show_advice(page, advice, 2)
+            page.add(Command(advice.words, advice.lasts, 2))
 
 
 def _memcg_lines(
@@ -197,14 +190,14 @@ def _memcg_lines(
         )
 
 
-def show_why(page: Page, snapshot: Snapshot, reasons: Why, rules: RuleSet) -> None:
-    """Print one process's fate: verdict, trace, what would alter it and how that is done."""
+def add_why(page: Document, snapshot: Snapshot, reasons: Why, rules: RuleSet) -> None:
+    """Add one process's fate: verdict, trace, what would alter it and how that is done."""
     page.text(printable(reasons.verdict))
     task = next(task for task in snapshot.tasks if task.pid == reasons.pid)
     page.text(printable(f"  cgroup {task.cgroup}"))
     if task.cmdline:
         page.text(printable(f"  command {task.cmdline}"))
-    page.line("")
+    page.line()
     page.line("how it was decided")
     for step in reasons.trace:
         page.text(f"  {printable(step)}")
@@ -215,10 +208,10 @@ def show_why(page: Page, snapshot: Snapshot, reasons: Why, rules: RuleSet) -> No
     ):
         if not lines:
             continue
-        page.line("")
+        page.line()
         page.line(heading)
         for text in lines:
             page.text(f"  {printable(text)}")
             if text in known:
                 for advice in counterfactual(snapshot, known[text], rules):
-                    show_advice(page, advice, 6)
+                    page.add(Command(advice.words, advice.lasts, 6))

@@ -1,55 +1,66 @@
-"""An explained report as a person reads it at three in the morning."""
+"""An explained report as a person reads it at three in the morning, in a window or on a page."""
 
-from collections.abc import Iterator
-
-from oomkit.explain.records import Breakdown, Choice, Explanation
+from oomkit.explain.records import Breakdown, Candidate, Choice, Explanation
 from oomkit.klog.records import MAX_PROBLEMS, Problem, Report
 from oomkit.klog.version_texts import NEWEST
 from oomkit.printable import printable
-from oomkit.render.bars import bar
-from oomkit.render.quantities import count_of, kb, moment, share, uptime
-from oomkit.render.terminal import LABEL_COLUMNS, Line, field, fields, under
-from oomkit.views.explain_table import table_lines
+from oomkit.render.document import Bar, Bars, Document, Part, Table, Text
+from oomkit.render.layout import Column
+from oomkit.render.quantities import count_of, kb, label, moment, uptime
+from oomkit.render.terminal import LABEL_COLUMNS
 
 _STYLES = {"cause": "bold yellow", "odd": "yellow", "note": ""}
-_BAR_CELLS = 28
-_MIN_BAR_CELLS = 6
-"""Minimum width of a bar, in cells."""
-_NAME_COLUMNS = 23
-USUAL_WIDTH = 100
+_REST = "#90a4ae"
+COLOURS = {
+    "anon": "#3b6fb6",
+    "anon_file": "#3b6fb6",
+    "processes": "#3b6fb6",
+    "file": "#6aa84f",
+    "shmem": "#8e63b5",
+    "unevictable": "#5b7083",
+    "slab_unreclaimable": "#c0504d",
+    "slab_reclaimable": "#dd9a97",
+    "slab": "#c0504d",
+    "pagetables": "#d08a2e",
+    "kernel_stack": "#a8763e",
+    "kernel_other": "#b5483a",
+    "sock": "#4aa3a2",
+    "hugetlb": "#7d8b2c",
+    "gpu": "#9a63f6",
+    "unaccounted": "#d63384",
+    "free": "#cfd8dc",
+    "swap": "#6677d0",
+}
 _MIN_SHARE = 0.01
 """Smaller uses are summed up."""
 
 
-def explanation_lines(
-    item: Explanation, number: int, *, ascii_only: bool, width: int = USUAL_WIDTH
-) -> Iterator[Line]:
-    """Yield the story of one report.
+def explanation_report(item: Explanation, number: int) -> Document:
+    """One report explained: what ran out, who asked, what was killed and why, what to do.
 
     Args:
         item: the report, explained.
         number: its number among those shown.
-        ascii_only: draw bars without block characters.
-        width: columns of the window, which tables and bars are made to fit.
     """
     report = item.report
-    yield Line(f"#{number} {printable(item.headline)}", "bold red" if report.killed else "bold", 3)
-    yield Line("   " + printable(when(report)), "dim", 3)
-    yield from fields("ran out", ran_out(item))
+    style = "bold red" if report.killed else "bold"
+    page = Document(Text(printable(item.headline), style, f"#{number} ", "   "))
+    page.text(printable(when(report)), "dim", first="   ", rest="   ")
+    page.field("ran out", ran_out(item))
     if report.invoker is not None:
-        yield field("asked by", asker(report))
-    yield from fields("killed by", killer_lines(item))
+        page.field("asked by", [asker(report)])
+    page.field("killed by", killer_lines(item))
     if item.where is not None:
-        yield from _where(item.where, ascii_only=ascii_only, width=width)
-    for i, finding in enumerate(item.findings):
-        name = "" if i else "looks wrong"
-        yield from fields(name, [finding.text], _STYLES[finding.level], mark="! ")
-    yield from _choice(item, width)
-    yield from fields("would change", [change.text for change in item.changes], mark="- ")
-    yield from fields("look at", [advice.text for advice in item.advice], mark="- ")
-    if report.problems:
-        yield from fields("log", problem_texts(report.problems), "dim")
-    yield Line()
+        page.field("memory", [where_title(item.where)], parts=[Bars(_bars(item.where))])
+    texts = [finding.text for finding in item.findings]
+    styles = [_STYLES[finding.level] for finding in item.findings]
+    page.field("looks wrong", texts, mark="! ", styles=styles)
+    _add_choice(page, item)
+    page.field("would change", [change.text for change in item.changes], mark="- ")
+    page.field("look at", [advice.text for advice in item.advice], mark="- ")
+    page.field("log", problem_texts(report.problems), "dim")
+    page.line()
+    return page
 
 
 def when(report: Report) -> str:
@@ -110,14 +121,6 @@ def killer_lines(item: Explanation) -> list[str]:
     return lines
 
 
-def shown_shares(where: Breakdown) -> tuple[list[tuple[str, str, int]], int]:
-    """The uses worth a line, largest first, free memory last; and the sum of the others."""
-    small = sum(s.kb for s in where.shares if s.kb < where.total_kb * _MIN_SHARE)
-    large = [s for s in where.shares if s.kb >= where.total_kb * _MIN_SHARE]
-    large.sort(key=lambda s: (s.key in ("free", "unaccounted"), s.key == "free", -s.kb))
-    return [(s.key, s.label, s.kb) for s in large], small
-
-
 def where_title(where: Breakdown) -> str:
     """What the bars are parts of."""
     if where.of == "memcg":
@@ -127,70 +130,75 @@ def where_title(where: Breakdown) -> str:
     return f"{kb(where.total_kb)} of RAM{known}"
 
 
-def swap_text(where: Breakdown) -> str | None:
-    """Swap in use; None where the report does not say."""
-    if where.swap_total_kb == 0:
-        return "none"
-    if where.swap_used_kb is None:
-        return None
-    if where.swap_total_kb is None:
-        return f"{kb(where.swap_used_kb)} in use" + (
-            ", no limit of its own" if where.of == "memcg" else ""
-        )
-    return f"{kb(where.swap_used_kb)} of {kb(where.swap_total_kb)} in use"
-
-
-def _where(where: Breakdown, *, ascii_only: bool, width: int) -> Iterator[Line]:
-    shares, small = shown_shares(where)
-    yield field("memory", where_title(where))
+def _bars(where: Breakdown) -> list[Bar]:
+    """The uses worth a line, largest first, free memory last; the sum of the others; swap."""
     whole = where.total_kb
-    rows = [(key, label, share(size, whole), kb(size), size) for key, label, size in shares]
-    swap = swap_text(where)
+    least = whole * _MIN_SHARE
+    large = [use for use in where.shares if use.kb >= least]
+    large.sort(key=lambda use: (use.key in ("free", "unaccounted"), use.key == "free", -use.kb))
+    styles = {"free": "green", "unaccounted": "magenta"}
+    rows = [
+        Bar(
+            label=use.label,
+            size=use.kb,
+            whole=whole,
+            text=kb(use.kb),
+            style=styles.get(use.key, "cyan"),
+            colour=COLOURS.get(use.key, _REST),
+        )
+        for use in large
+    ]
+    small = sum(use.kb for use in where.shares if use.kb < least)
+    if small and rows:
+        rows.append(
+            Bar(
+                label="the rest",
+                size=small,
+                whole=whole,
+                text=kb(small),
+                style="dim",
+                colour=_REST,
+                drawn=False,
+            )
+        )
+    return rows + _swap(where)
+
+
+def _swap(where: Breakdown) -> list[Bar]:
+    """Swap in use; nothing where the report does not say."""
     total, used = where.swap_total_kb, where.swap_used_kb
-    with_bar = bool(swap and total and used is not None)
-    last = max((len(row[3]) for row in rows), default=0)
-    if swap and with_bar:
-        # The bar says as well what is in use.
-        swap = swap if width >= USUAL_WIDTH else swap.removesuffix(" in use")
-        last = max(last, len(swap))
-    cells = min(_BAR_CELLS, width - LABEL_COLUMNS - _NAME_COLUMNS - 9 - last)
-    cells = cells if cells >= _MIN_BAR_CELLS else 0
-
-    def row(name: str, part: int, whole: int, percent: str, size: str) -> str:
-        full = part / whole if whole > 0 else 0.0
-        drawn = bar(full, cells, unicode=not ascii_only, empty="·") + " " if cells else ""
-        return f"{'':<{LABEL_COLUMNS}}{name:<{_NAME_COLUMNS}}{drawn}{percent:>6}  {size}"
-
-    for key, label, percent, size, size_kb in rows:
-        style = {"free": "green", "unaccounted": "magenta"}.get(key, "cyan")
-        text = row(label, size_kb, where.total_kb, percent, size)
-        yield Line(text, style, LABEL_COLUMNS)
-    if small and shares:
-        gap = f"{'':<{cells}} " if cells else ""
-        percent = share(small, where.total_kb)
-        yield under(f"{'the rest':<{_NAME_COLUMNS}}{gap}{percent:>6}  {kb(small)}", "dim")
-    if swap is None:
-        return
-    if with_bar:
-        text = row("swap", used or 0, total or 0, share(used or 0, total or 0), swap)
-        yield Line(text, "blue", LABEL_COLUMNS)
-    else:
-        yield under(f"{'swap':<{_NAME_COLUMNS}}{swap}", "blue")
+    if total != 0 and used is None:
+        return []
+    of = f" of {kb(total)}" if total is not None else ""
+    end = ", no limit of its own" if total is None and where.of == "memcg" else ""
+    text, more = ("none", "") if total == 0 else (f"{kb(used or 0)}{of}", f" in use{end}")
+    return [
+        Bar(
+            label="swap",
+            size=used or 0,
+            whole=total or 0,
+            text=text,
+            more=more,
+            style="blue",
+            colour=COLOURS["swap"],
+            drawn=bool(total),
+            apart=True,
+        )
+    ]
 
 
-def _choice(item: Explanation, width: int) -> Iterator[Line]:
+def _add_choice(page: Document, item: Explanation) -> None:
     choice = item.choice
     if choice is None:
         if item.report.killed:
-            yield field("why this one", unknown_choice(item.report))
+            page.field("why this one", [unknown_choice(item.report)])
         return
     name = "why this one" if item.report.killed else "ranking"
-    yield field(name, choice_title(choice, item.report))
-    if choice.rows:
-        yield from table_lines(choice, width)
-    for text in (choice.terms, choice.runner_up, agreement(item.report)):
-        if text:
-            yield under(text)
+    margin = " " * LABEL_COLUMNS
+    texts = (choice.terms, choice.runner_up, agreement(item.report))
+    parts: list[Part] = [ranking(choice)] if choice.rows else []
+    parts += [Text(printable(text), "", margin, margin) for text in texts if text]
+    page.field(name, [choice_title(choice, item.report)], parts=parts)
 
 
 def unknown_choice(report: Report) -> str:
@@ -256,3 +264,53 @@ def problem_texts(problems: tuple[Problem, ...]) -> list[str]:
         more = " or more" if len(same) >= MAX_PROBLEMS else ""
         texts.append(f"{len(same)}{more} {_KINDS[kind]}{span}")
     return texts
+
+
+_HEAD = ("rank", "process", "rss", "swap", "page tables", "adj", "badness")
+_LEAVES = {4: 1, 3: 2, 5: 3, 6: 4}
+"""Which columns are left out first: page tables, swap, adj, badness; other lines show those."""
+
+
+def _cells(row: Candidate) -> tuple[str, ...]:
+    """A row of the ranking as text."""
+    return (
+        "-" if row.rank is None else str(row.rank),
+        label(row.comm, row.pid),
+        kb(row.rss_kb),
+        "-" if row.swap_kb is None else kb(row.swap_kb),
+        "-" if row.pgtables_kb is None else kb(row.pgtables_kb),
+        "-" if row.adj is None else str(row.adj),
+        "-" if row.badness is None else str(row.badness),
+    )
+
+
+def ranking(choice: Choice) -> Table:
+    """The rows of a choice; columns that say nothing are left out."""
+    rows = [_cells(row) for row in choice.rows]
+    largest = max(row.rss_kb + (row.swap_kb or 0) for row in choice.rows)
+    colours = (COLOURS["anon"], COLOURS["swap"])
+    return Table(
+        columns=[
+            Column(
+                heading=heading,
+                cells=[row[i] for row in rows],
+                right=i != 1,
+                leaves=_LEAVES.get(i, 0),
+                folds=i == 1,
+            )
+            for i, heading in enumerate(_HEAD)
+            if i < 3 or any(row[i] != "-" for row in rows)
+        ],
+        styles=["bold red" if row.killed else "" for row in choice.rows],
+        leads=(LABEL_COLUMNS, 3),
+        heading_style="dim",
+        marks=["killed" if row.killed else "" for row in choice.rows],
+        bars=[
+            [
+                (kb / largest if largest else 0.0, colour)
+                for kb, colour in zip((row.rss_kb, row.swap_kb or 0), colours, strict=True)
+            ]
+            for row in choice.rows
+        ],
+        bars_heading="rss and swap",
+    )
