@@ -11,7 +11,7 @@ BUILD ?= build
 # Built twice, equal bytes: what the archives say of time is the last commit's.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1577836800)
 
-.PHONY: run test plain compiled agree check format requirements bench mutate fuzz fuzz-long man dist zipapp site deb image chart release-check install uninstall clean
+.PHONY: run test plain compiled agree check format requirements bench mutate fuzz fuzz-long man dist zipapp site deb image chart dashboard release-check install uninstall clean
 
 # The oldest and the newest kernel play the whole battery, those between a sample of it.
 WHOLE := 5.10 7.3
@@ -99,6 +99,9 @@ image: site  ## dist/oomkit.oci, on BASE=IMAGE or a base of Debian's packages; n
 
 chart: $(RELEASE_STAMP)  ## the manifest and the Helm chart, checked; the chart packed into dist/
 	$(RELEASE)/python tools/chart.py $(DIST)
+
+dashboard: $(STAMP)  ## the Grafana dashboard, held to the types that Grafana publishes; needs node and npm
+	$(BIN)/python tools/dashboard.py $(BUILD)/grafana
 
 release-check: $(STAMP) $(RELEASE_STAMP)  ## what a release still lacks, and the tag to set
 	@$(BIN)/python tools/release.py
