@@ -11,7 +11,7 @@ from oomkit.cli import complete
 from oomkit.cli.common import fail, rules_or_fail, snapshot_from, with_names, without_self
 from oomkit.cli.streams import say
 from oomkit.cli.watch import looking, refuse_file, watch_options
-from oomkit.kernel.cgroup_name import name_in, place
+from oomkit.kernel.cgroup_name import place, row_name
 from oomkit.kernel.memcg_stat import MemcgStat
 from oomkit.kernel.names import Names
 from oomkit.kernel.oom_control import in_memcg
@@ -241,7 +241,7 @@ def _slabs(scanner: "Scanner", row: GroupRow) -> "list[Slab] | None":
 
 
 def _namer(snapshot: Snapshot) -> "Namer":
-    return lambda path: name_in(snapshot, path)
+    return lambda path: row_name(snapshot, path)
 
 
 def _names(snapshot: Snapshot) -> "NameOf":

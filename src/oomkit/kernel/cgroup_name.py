@@ -78,6 +78,17 @@ def name_in(snapshot: Snapshot, path: str) -> str:
     return _known(snapshot, path) or short_name(path)
 
 
+def row_name(snapshot: Snapshot, path: str) -> str:
+    """The same for a table, where a container's own groups have rows beside its: with their path
+    inside of it.
+    """
+    name = name_in(snapshot, path)
+    top = path
+    while (above := top.rpartition("/")[0]) and name_in(snapshot, above) == name:
+        top = above
+    return name + path[len(top) :]
+
+
 def label_in(snapshot: Snapshot, path: str) -> str:
     """The same in a sentence: by the names that the snapshot holds, else as :func:`label` says."""
     return _known(snapshot, path) or label(path)
