@@ -1,4 +1,4 @@
-"""Badness the other way round: what a task needs in order to win or to lose."""
+"""Badness solved for its inputs: the adjustment or size at which a task is first, or no more."""
 
 from collections.abc import Callable
 
