@@ -3,16 +3,25 @@
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.cells import cell_len
 
 from oomkit.printable import printable
 from oomkit.records import replace
 from oomkit.render.bars import bar as draw_bar
-from oomkit.render.document import Bars, Command, Field, Gauge, Part, Table, Text
+from oomkit.render.document import (
+    Bars,
+    Command,
+    Drawing,
+    Field,
+    Gauge,
+    Part,
+    Table,
+    Text,
+)
 from oomkit.render.layout import (
     FALLBACK_COLUMNS,
     Column,
@@ -109,20 +118,7 @@ def plain_lines(document: Iterable[Part], look: Look) -> list[str]:
 def laid_out(document: Iterable[Part], look: Look) -> Iterator[list[Piece]]:
     """Yield the lines of a document, each in pieces of one style."""
     for part in document:
-        if isinstance(part, Text):
-            yield from _text(part, look)
-        elif isinstance(part, Field):
-            yield from _field(part, look)
-        elif isinstance(part, Table):
-            yield from _table(part, look)
-        elif isinstance(part, Bars):
-            yield from _bars(part, look)
-        elif isinstance(part, Gauge):
-            yield from _gauge(part, look)
-        elif isinstance(part, Command):
-            yield from _command(part, look)
-        else:
-            yield from (_stripped(pieces) for pieces in part.draw(look))
+        yield from _SHOWN[type(part)](part, look)
 
 
 def _coloured(style: str, pieces: Iterable[Piece]) -> str:
@@ -249,3 +245,19 @@ _GAP = 2
 def has_room(columns: Sequence[Column], look: Look) -> bool:
     """Whether columns stand beside each other without a word of theirs being broken."""
     return sum(column.least() + _GAP for column in columns) - _GAP <= look.width
+
+
+def _drawing(part: Drawing, look: Look) -> Iterator[list[Piece]]:
+    for pieces in part.draw(look):
+        yield _stripped(pieces)
+
+
+_SHOWN: dict[type, Callable[[Any, Look], Iterator[list[Piece]]]] = {
+    Text: _text,
+    Field: _field,
+    Table: _table,
+    Bars: _bars,
+    Gauge: _gauge,
+    Command: _command,
+    Drawing: _drawing,
+}
