@@ -84,3 +84,22 @@ class Process:
 def put(path: Path, text: str) -> None:
     """Write a file so that a reader that has it open sees the new text."""
     path.write_text(text)
+
+
+class Fds:
+    """The files that are open: their numbers, and what each is.
+
+    Threads of other tests may close theirs at any moment, so only what is new is counted.
+    """
+
+    def __init__(self) -> None:
+        self.opened = set()
+        for name in os.listdir("/proc/self/fd"):
+            try:
+                self.opened.add((name, os.readlink(f"/proc/self/fd/{name}")))
+            except OSError:
+                continue  # that of the listing itself
+
+    def since(self, before: "Fds") -> int:
+        """How many are open that were not before."""
+        return len(self.opened - before.opened)

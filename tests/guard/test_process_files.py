@@ -11,7 +11,7 @@ from oomkit.guard.config import Places
 from oomkit.guard.identity import Wanted, exited, has_exited, program_of
 from oomkit.guard.kernel_file import KernelFile, number_after
 from oomkit.guard.process_files import ProcessFiles, living_thread, watched
-from tests.guard.made import TICKS, Process
+from tests.guard.made import TICKS, Fds, Process
 
 pytestmark = pytest.mark.hermetic
 
@@ -159,10 +159,10 @@ def test_files_stay_open_and_are_read_again(tmp_path: Path) -> None:
 def test_a_file_that_is_gone_leaves_none_open(tmp_path: Path, missing: str) -> None:
     process = Process(tmp_path, PID)
     (process.directory / missing).unlink()
-    before = len(os.listdir("/proc/self/fd"))
+    before = Fds()
     with pytest.raises(FileNotFoundError):
         read(tmp_path)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert Fds().since(before) == 0
 
 
 def test_what_it_is_is_looked_up_again_only_after_an_exec(tmp_path: Path) -> None:

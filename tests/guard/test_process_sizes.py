@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from oomkit.guard.process_sizes import ProcessSizes
-from tests.guard.made import PAGE_KB, Process
+from tests.guard.made import PAGE_KB, Fds, Process
 
 pytestmark = pytest.mark.hermetic
 
@@ -238,7 +238,7 @@ def test_a_process_that_exits_while_it_is_read_has_no_size(
 ) -> None:
     sizes = crowd(tmp_path, 2)
     sizes.correct("1", 5, 5)
-    before = len(os.listdir("/proc/self/fd"))
+    before = Fds()
 
     def gone(_fd: int, _size: int) -> bytes:
         raise ProcessLookupError(errno.ESRCH, "No such process")
@@ -248,7 +248,7 @@ def test_a_process_that_exits_while_it_is_read_has_no_size(
         sizes.look(0, 0.0, full=True)
     assert sizes.kb == {}
     assert not sizes.exact("1")
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert Fds().since(before) == 0
     sizes.close()
 
 

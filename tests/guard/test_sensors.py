@@ -14,7 +14,7 @@ from oomkit.policy.engine.conditions import WARN
 from oomkit.policy.engine.decider import Look
 from oomkit.policy.engine.reading import Reading
 from oomkit.policy.engine.trigger import State
-from tests.guard.made import Process
+from tests.guard.made import Fds, Process
 from tests.policy.making import LOW, plan
 
 pytestmark = pytest.mark.hermetic
@@ -127,14 +127,14 @@ def test_counters_of_each_kernel(machine: Machine) -> None:
 
 def test_no_counter_is_opened_that_nobody_asks_for(machine: Machine) -> None:
     machine.vmstat(pswpin=5)
-    before = len(os.listdir("/proc/self/fd"))
+    before = Fds()
     sources = Sources(machine.places, counters=False)
-    without = len(os.listdir("/proc/self/fd")) - before
+    without = Fds().since(before)
     sources.close()
     sources = Sources(machine.places)
-    assert len(os.listdir("/proc/self/fd")) - before == without + 1
+    assert Fds().since(before) == without + 1
     sources.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert Fds().since(before) == 0
 
 
 def test_pressure_comes_and_goes(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +166,7 @@ def test_compressed_swap_is_the_sum_of_its_devices(machine: Machine) -> None:
     machine.zram("loop0", "1 1 1024000 0\n")
     machine.zram("zram2", "1 1\n")
     machine.zram("zram3", "1 1 -5 0\n")
-    before = len(os.listdir("/proc/self/fd"))
+    before = Fds()
     sources = Sources(machine.places)
     found = sources.read(1.0)
     assert found is not None
@@ -185,7 +185,7 @@ def test_compressed_swap_is_the_sum_of_its_devices(machine: Machine) -> None:
     assert found is not None
     assert found.zram_kb == 0
     sources.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert Fds().since(before) == 0
 
 
 @pytest.mark.parametrize(("lines", "kb"), [
@@ -226,7 +226,7 @@ def test_in_a_drill_made_figures_are_read_and_their_replacement_is_noticed(
     drill = tmp_path / "drill"
     (drill / "pressure").mkdir(parents=True)
     (drill / "meminfo").write_text("MemTotal: 100 kB\nMemAvailable: 50 kB\n")
-    before = len(os.listdir("/proc/self/fd"))
+    before = Fds()
     sources = Sources(Places(proc=str(machine.proc), signals=str(drill)))
     found = sources.read(1.0)
     assert found is not None
@@ -242,7 +242,7 @@ def test_in_a_drill_made_figures_are_read_and_their_replacement_is_noticed(
         os.read(sources.news_fd, 4096)
     sources.close()
     assert sources.news_fd == -1
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert Fds().since(before) == 0
     sources.close()
     outside = Sources(machine.places)
     assert outside.news_fd == -1
@@ -537,9 +537,9 @@ def test_for_a_choice_files_stay_open_only_where_there_are_ample(
     )
     now = made.reading(5.0)
     assert now is not None
-    before = len(os.listdir("/proc/self/fd"))
+    before = Fds()
     made.candidates(now, Growth(1.0))
-    assert len(os.listdir("/proc/self/fd")) - before == opened
+    assert Fds().since(before) == opened
     made.close()
 
 
@@ -576,11 +576,11 @@ def test_who_may_share_the_memory_of_a_choice_and_was_not_compared(
 
 def test_all_files_are_closed(machine: Machine) -> None:
     Process(machine.proc, 10, anon=500)
-    before = len(os.listdir("/proc/self/fd"))
+    before = Fds()
     made = sensors(machine, whom={"never": [{"user": "root"}]}, ample=lambda: True)
     now = made.reading(5.0)
     assert now is not None
     made.candidates(now, Growth(1.0))
-    assert len(os.listdir("/proc/self/fd")) > before + 4
+    assert Fds().since(before) > 4
     made.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert Fds().since(before) == 0

@@ -14,7 +14,7 @@ from oomkit.guard.sharers import Sharers, sharers_of
 from oomkit.guard.shmem import kernel_device, mapped_kb, shared_kb, unnamed_files_kb
 from oomkit.guard.tmpfs import Tmpfs, WriteCounters
 from oomkit.policy.engine.candidate import Candidate
-from tests.guard.made import Process
+from tests.guard.made import Fds, Process
 
 pytestmark = pytest.mark.hermetic
 
@@ -96,9 +96,9 @@ def test_the_kernels_own_tmpfs_is_known_by_its_device(monkeypatch: pytest.Monkey
     fd = os.memfd_create("x")
     assert kernel_device() == os.fstat(fd).st_dev
     os.close(fd)
-    before = len(os.listdir("/proc/self/fd"))
+    before = Fds()
     kernel_device()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert Fds().since(before) == 0
 
     def none(*_: object) -> int:
         raise OSError(errno.ENOSYS, "Function not implemented")

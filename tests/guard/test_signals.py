@@ -19,6 +19,7 @@ from oomkit.policy.engine.escalation import Signal
 if TYPE_CHECKING:
     from oomkit.guard.reaper import Reaper
     from oomkit.guard.recheck import Recheck
+from tests.guard.made import Fds
 
 pytestmark = pytest.mark.hermetic
 
@@ -167,9 +168,9 @@ def held_by(one: Killer) -> list[Key]:
 
 @pytest.fixture
 def no_leak() -> Iterator[None]:
-    before = len(os.listdir("/proc/self/fd"))
+    before = Fds()
     yield
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert Fds().since(before) == 0
 
 
 def test_each_is_held_looked_at_and_signalled_in_this_order(world: World, no_leak: None) -> None:

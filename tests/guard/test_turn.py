@@ -22,7 +22,7 @@ from oomkit.policy.compile import compile_plan
 from oomkit.policy.engine.driver import REFUSED, PolicyDriver
 from oomkit.policy.engine.plan import Plan
 from oomkit.policy.read import policy_from
-from tests.guard.made import Process
+from tests.guard.made import Fds, Process
 
 pytestmark = pytest.mark.hermetic
 
@@ -562,7 +562,7 @@ def test_the_start_rehearses_without_acting(machine: Machine) -> None:
 
 
 def test_the_end_is_recorded_and_all_is_closed(machine: Machine, tmp_path: Path) -> None:
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = Fds()
     guard = machine.guard(state=str(tmp_path / "state"))
     guard.turn(0.15)
     guard.manager.heard.clear()
@@ -574,7 +574,7 @@ def test_the_end_is_recorded_and_all_is_closed(machine: Machine, tmp_path: Path)
     assert guard.reporter.lines[-1] == (NOTICE, "stopped")
     assert guard.reporter.calls[-2:] == ["kernel_kills final", "close"]
     assert guard.manager.heard == [b"STOPPING=1", b"closed"]
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert Fds().since(before) == 0
     again = machine.guard(state=str(tmp_path / "state"))
     with pytest.raises(BlockingIOError):
         machine.guard(state=str(tmp_path / "state"))
