@@ -25,6 +25,7 @@ if os.environ.get("OOMKIT_PLAIN"):
         "kernel/test_recorded.py",
         "klog/test_recorded.py",
         "model/test_battery.py",
+        "model/test_moments.py",
         "model/test_of_snapshot.py",
         "model/test_recorded.py",
         "policy/test_kinds.py",
