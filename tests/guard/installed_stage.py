@@ -91,18 +91,15 @@ EVERYBODY: list[Actor] = []
 
 
 def living(pid: int) -> bool:
-    """Some thread of a process lives, though they may come and go while they are looked at."""
-    for _ in range(100):
-        try:
-            tids = os.listdir(f"/proc/{pid}/task")
-        except OSError:
-            return False
-        for tid in tids:
-            with contextlib.suppress(OSError):
-                state = actors.read(f"/proc/{pid}/task/{tid}/stat").rpartition(")")[2].split()[0]
-                if state not in "ZX":
-                    return True
-    return False
+    """Some thread of a process lives; a pidfd says so even while threads come and go."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        return not select.select([pidfd], [], [], 0)[0]
+    finally:
+        os.close(pidfd)
 
 
 def end_all() -> None:

@@ -41,7 +41,7 @@ def follow(name: str | None, redactor: Redactor | None = None) -> Iterator[Repor
 def follow_chunks(
     chunks: Iterator[bytes | None], name: str, redactor: Redactor | None = None
 ) -> Iterator[Report | Evidence]:
-    """Yield what bytes tell as they come.
+    """Yield what bytes report as they come.
 
     Args:
         chunks: the bytes; an empty chunk says that nothing came for a while, None that what comes

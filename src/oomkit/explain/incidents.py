@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
+from oomkit.explain.cgroup_names import innermost
 from oomkit.explain.evidence_text import joined, key_of
 from oomkit.explain.proximity import NEAR_LINES, Reach, distance_s, nearness
 from oomkit.explain.shortage import cause_text, shortage
-from oomkit.explain.unit_tree import innermost
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report
 from oomkit.records import Record, replace

@@ -184,7 +184,7 @@ class ActRecord(Record):
 
     Attributes:
         origin: the policy.
-        id: tells it from others of this boot.
+        id: distinguishes it from others of this boot.
         time_s: when it began, seconds since the epoch.
         mono_s: the same by the monotonic clock.
         level: ``soft`` or ``hard``.
@@ -246,7 +246,9 @@ class ActRecord(Record):
 
     @classmethod
     def of(cls, act: Act, origin: Origin, time_s: float) -> ActRecord:
-        """Return what is known of an act when it begins.
+        """Return what is known of an act when it begins, without the candidates.
+
+        They take longer to write down than all the rest, and nobody needs them before the signal.
 
         Args:
             act: what was decided.
@@ -263,7 +265,7 @@ class ActRecord(Record):
             why_now=why_now(act.state),
             victim=VictimRecord.of(act.choice),
             reason=reason(act.ranked),
-            candidates=candidates(act.ranked),
+            candidates=[],
             considered=len(act.ranked),
             command=act.command,
         )

@@ -3,6 +3,7 @@
 import os
 import time
 
+from oomkit.guard.act_record import candidates
 from oomkit.guard.hooks import BEFORE_S
 from oomkit.guard.killer import GONE
 from oomkit.guard.messages import ERROR, NOTICE, WARNING, acted, ended
@@ -102,7 +103,7 @@ class Actions:
         dry_run: bool,
     ) -> None:
         """Act for a policy from now on; it waits for what is under way as if it were its own."""
-        self._killer.obey(recheck, sensors.warm.pidfd_of)
+        self._killer.obey(recheck)
         self._sensors = sensors
         self._response = plan.response
         self._origin = Origin(plan.name, dry_run=dry_run)
@@ -162,6 +163,7 @@ class Actions:
         """Carry out a choice; False where it turned out that it must not be."""
         ongoing = begun(act, left_kb(reading), self._wall(), self._origin)
         if self._dry_run:
+            ongoing.record.candidates = candidates(act.ranked)
             ongoing.abandon("dry_run")
             self._reporter.record(ongoing.record)
             self._reporter.line(WARNING, acted(act, dry_run=True))
@@ -175,6 +177,7 @@ class Actions:
             # All were looked at when they were chosen, and only the command may have taken time.
             together = act.choice.level != "namesakes" and bool(self._response.before)
             self._send(act.signals, ongoing, together=together)
+        ongoing.record.candidates = candidates(act.ranked)
         if ongoing.record.outcome == "protected":
             self._end(ongoing)
             return False

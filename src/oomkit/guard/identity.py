@@ -4,7 +4,7 @@ import os
 
 from oomkit.host.membership import container_of, manager_root, parse_membership, unit_of
 from oomkit.host.pidns import is_nested_init, namespace_of
-from oomkit.host.procfs import GONE, NO_FILES, pread_whole, read_single
+from oomkit.host.procfs import GONE, NO_FILES, read_single
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,10 +15,9 @@ if TYPE_CHECKING:
 
 CMDLINE_BYTES = 1 << 16
 """So much of a command line is kept while candidates are ranked. Before a signal all is read."""
-MOST_CMDLINE_BYTES = 6 << 20
+MAX_CMDLINE_BYTES = 6 << 20
 """No program can be started with longer arguments (_STK_LIM, fs/exec.c), but any process can say
 that all of its memory is its command line (PR_SET_MM_MAP). More than this is unknown."""
-_CGROUP_BYTES = 4096
 _DELETED = " (deleted)"
 _CHANGE = frozenset({"cgroup", "unit", "container", "exe", "cmdline"})
 
@@ -30,12 +29,13 @@ class Wanted:
         places: where.
         fields: those of a candidate that cost a read of their own and that a pattern asks for.
         users: names of user ids.
+        memberships: what the texts of ``cgroup`` say that were read last, by text.
         changes: some of it can change without anything that is read at each look saying so.
         whole: read command lines to their end.
         root: the cgroup below which the system's manager keeps its units.
     """
 
-    __slots__ = ("changes", "fields", "places", "root", "users", "whole")
+    __slots__ = ("changes", "fields", "memberships", "places", "root", "users", "whole")
 
     def __init__(
         self,
@@ -53,6 +53,7 @@ class Wanted:
         self.users = users
         self.whole = whole
         self.root = units_root(places) if root is None else root
+        self.memberships: dict[bytes | None, Membership] = {}
 
 
 def units_root(places: "Places") -> str:
@@ -65,7 +66,10 @@ def units_root(places: "Places") -> str:
     return manager_root(first) if first else ""
 
 
-Membership = tuple[bytes | None, str | None, str | None, str | None]
+Membership = tuple[str | None, str | None, str | None]
+"""Cgroup, unit and container."""
+_MEMBERSHIPS = 128
+"""So many different texts are kept taken apart."""
 
 
 class Identity:
@@ -74,15 +78,13 @@ class Identity:
     Args:
         directory: in ``/proc``: the process's, or that of a living thread of it.
         wanted: what is read.
-        known: :attr:`membership` as it was before, which spares taking the same text apart again.
-        cgroup_fd: its ``cgroup``; -1: to be opened for this once.
+        text: its ``cgroup``, if that was read just now.
         cmdline_fd: its ``cmdline``; -1: to be opened for this once.
 
     Attributes:
-        membership: its ``cgroup``, and what that says: cgroup, unit and container.
+        membership: cgroup, unit and container, by its ``cgroup``.
 
     Raises:
-        ProcessLookupError: it is gone.
         OSError: too many files are open.
     """
 
@@ -92,21 +94,25 @@ class Identity:
         self,
         directory: str,
         wanted: Wanted,
-        known: "Membership | None" = None,
-        cgroup_fd: int = -1,
+        text: bytes | None = None,
         cmdline_fd: int = -1,
     ) -> None:
         self._directory = directory
         unknown: list[str] = []
-        text = _cgroup_text(directory) if cgroup_fd < 0 else _held_text(cgroup_fd)
-        if known is not None and known[0] == text:
-            self.membership = known
-        else:
+        if text is None:
+            text = _cgroup_text(directory)
+        # Most processes have a text that another one has, or had just now.
+        membership = wanted.memberships.get(text)
+        if membership is None:
             path = _membership(text, wanted.places.cgroup_version)
             unit = unit_of(path, wanted.root) if path else None
             container = container_of(path, wanted.root) if path else None
-            self.membership = (text, path, unit, container)
-        if self.membership[1] is None:
+            membership = (path, unit, container)
+            if len(wanted.memberships) >= _MEMBERSHIPS:
+                wanted.memberships.clear()
+            wanted.memberships[text] = membership
+        self.membership = membership
+        if membership[0] is None:
             unknown += ("cgroup", "unit", "container")
         self._exe = self._cmdline = None
         if "exe" in wanted.fields:
@@ -127,7 +133,7 @@ class Identity:
             wanted: what is read.
             status: its ``status``, if that was read for the candidate just now.
         """
-        _, candidate.cgroup, candidate.unit, candidate.container = self.membership
+        candidate.cgroup, candidate.unit, candidate.container = self.membership
         candidate.exe, candidate.cmdline = self._exe, self._cmdline
         candidate.unknown = () if candidate.kthread else self._unknown
         if "user" in wanted.fields:
@@ -156,15 +162,6 @@ def _cgroup_text(directory: str) -> bytes | None:
         if error.errno in NO_FILES:
             raise
         return None
-
-
-def _held_text(fd: int) -> bytes:
-    try:
-        return pread_whole(fd, _CGROUP_BYTES)
-    except OSError as error:
-        if error.errno in GONE:
-            raise
-        return b""  # unknown, as of a path that is too long for the kernel
 
 
 def _membership(data: bytes | None, version: int) -> str | None:
@@ -200,12 +197,12 @@ def program_of(directory: str) -> tuple[str | None, bool]:
 
 def _cmdline(directory: str, fd: int, *, whole: bool) -> tuple[str | None, bool]:
     """Arguments joined by spaces, and whether these are all; None where they can't be known."""
-    most = MOST_CMDLINE_BYTES if whole else CMDLINE_BYTES
+    most = MAX_CMDLINE_BYTES if whole else CMDLINE_BYTES
     try:
         if fd >= 0:
             data, all_of_it = _first_of(fd, most)
         else:
-            fd = os.open(f"{directory}/cmdline", os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(f"{directory}/cmdline", os.O_RDONLY)
             try:
                 data, all_of_it = _first_of(fd, most)
             finally:

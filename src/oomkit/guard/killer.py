@@ -6,7 +6,7 @@ import time
 from errno import EMFILE, ENFILE
 
 from oomkit.guard.cgroup_reader import directory_of
-from oomkit.guard.reserve import LEAST
+from oomkit.guard.reserve import MIN
 from oomkit.guard.sharers import sharers_of
 from oomkit.host.cgroup_kill import pids_below
 from oomkit.host.pidfd import Held, start_ticks_of
@@ -38,7 +38,7 @@ class Sent:
     """One signal, or the attempt to send it.
 
     Attributes:
-        pid: to whom.
+        pid: the process it goes to.
         name: ``TERM`` or ``KILL``.
         why: what made it so.
         t_s: when, by the monotonic clock.
@@ -101,16 +101,17 @@ class Killer:
         # Signalled, and not held for want of a descriptor: looked for by number and start.
         self._loose: set[Key] = set()
 
-    def obey(self, recheck: "Recheck", ready: "Callable[[int, int], int] | None" = None) -> None:
-        """Hold processes against another policy from now on.
+    def obey(self, recheck: "Recheck") -> None:
+        """Hold processes against another policy from now on."""
+        self._recheck = recheck
+
+    def draw_on(self, ready: "Callable[[int, int], int]") -> None:
+        """Take pidfds from where they are held since memory got low.
 
         Args:
-            recheck: of that policy.
-            ready: finds the pidfd of a process, by number and start, that is held since memory got
-                low; -1 where it is not.
+            ready: finds that of a process, by number and start; -1: there is none.
         """
-        self._recheck = recheck
-        self._ready = ready or _none_is_ready
+        self._ready = ready
 
     def rehearse(self, pid: int) -> None:
         """Look at a process as before a signal, so that all of that is in memory by then."""
@@ -122,7 +123,7 @@ class Killer:
 
     @property
     def keys(self) -> tuple[Key, ...]:
-        """Who is held."""
+        """The processes whose pidfds are held."""
         return tuple(self._held)
 
     def hold(self, key: Key) -> str:
@@ -171,7 +172,7 @@ class Killer:
         one = choice.candidate
         known = {member.pid for member in choice.members}
         unknown = [pid for pid in pids if pid not in known]
-        also = sharers_of(one, unknown, self._places.proc) if unknown else []
+        also = sharers_of(one.pid, unknown, self._places.proc, tid=one.tid) if unknown else []
         if also and self._recheck is not None:
             one.mm_id = one.mm_id or one.pid
             found = [self._recheck.candidate(pid) for pid in also]
@@ -274,21 +275,21 @@ class Killer:
         """How many of some processes can be held at once, with each looked at meanwhile."""
         if not count:
             return 0
-        # Who is held takes one, and one more while the reaper has it.
+        # A held process takes one, and one more while the reaper has it.
         if self._ample is not None and self._ample(2 * (len(self._held) + count)):
             return count
-        wanted = count + LEAST  # so that there is always room for one more that is let go of
+        wanted = count + MIN  # so that there is always room for one more that is let go of
         free, why = _can_be_opened(wanted)
         if why == EMFILE:
             self._make_room()
             free, why = _can_be_opened(wanted)
-        return max(free - LEAST, 0)
+        return max(free - MIN, 0)
 
     def _has_numbers(self, count: int) -> bool:
         """Whether we may have so many more descriptors, of files that are open, and some more."""
         if self._ample is not None and self._ample(len(self._held) + count):
             return True
-        wanted = count + LEAST
+        wanted = count + MIN
         free, why = _can_be_opened(wanted)
         return free == wanted or why == ENFILE
 
@@ -317,7 +318,7 @@ class Killer:
             since_ticks: ticks since boot at which they were all that was in it.
 
         Returns:
-            how many were killed; nobody from the first on that was there before, or may not be.
+            how many were killed; none from the first on that was there before, or may not be.
         """
         directory = directory_of(self._places, path)
         seen = {pid for pid, _ in keys}
@@ -351,7 +352,7 @@ class Killer:
             self.let_go(key)
 
     def dead(self) -> list[Key]:
-        """Who ended since the last look; they are let go of."""
+        """The processes that exited since the last look; their pidfds are closed."""
         ended = []
         if self._held:
             poller = select.poll()

@@ -6,14 +6,14 @@ import os
 from oomkit.guard.identity import Identity, exited, has_exited
 from oomkit.guard.kernel_file import number_after
 from oomkit.host.pidfd import is_over, number_in, start_ticks_of
-from oomkit.host.procfs import NO_FILES, pread_whole, read_single
+from oomkit.host.procfs import GONE, NO_FILES, pread_whole, read_single
 from oomkit.policy.engine.candidate import Candidate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from oomkit.guard.identity import Membership, Wanted
+    from oomkit.guard.identity import Wanted
 
-_FLAGS = os.O_RDONLY | os.O_CLOEXEC
+_FLAGS = os.O_RDONLY
 PF_EXITING = 0x00000004
 PF_KTHREAD = 0x00200000
 _SIGKILL_BIT = 1 << 8
@@ -22,6 +22,7 @@ _STAT_BYTES = 1024
 _STATUS_BYTES = 4096
 _FIELDS = 26
 """Of ``stat`` behind the name, up to ``startstack``."""
+_CGROUP_BYTES = 4096
 _PENDING = b"\nSigPnd:\t"
 _NOTHING_PENDING = b"%s%016x\nShdPnd:\t%016x\n" % (_PENDING, 0, 0)
 _SIZES = (b"\nRssAnon:", b"\nRssFile:", b"\nRssShmem:", b"\nVmPTE:", b"\nVmSwap:")
@@ -46,7 +47,7 @@ class ProcessFiles:
     """
 
     __slots__ = (
-        "_adj", "_cgroup", "_cmdline", "_directory", "_identity", "_leader", "_membership",
+        "_adj", "_cgroup", "_cmdline", "_directory", "_identity", "_leader",
         "_program", "_score", "_stat", "_status", "_tid", "candidate", "pid", "pidfd",
     )  # fmt: skip
 
@@ -67,7 +68,6 @@ class ProcessFiles:
         self._cgroup = self._cmdline = self.pidfd = -1
         self._program: tuple[str, bytes, bytes] | None = None
         self._identity: Identity | None = None
-        self._membership: Membership | None = None
         self._leader, self._tid = True, pid
         self._directory = f"{wanted.places.proc}/{pid}"
         try:
@@ -229,15 +229,25 @@ class ProcessFiles:
             OSError: too many files are open.
         """
         if self._leader:
-            found = Identity(directory, wanted, self._membership, self._cgroup, self._cmdline)
+            found = Identity(directory, wanted, self._cgroup_text(), self._cmdline)
             over = wanted.whole and exited(pread_whole(self._stat, _STAT_BYTES))
         else:
-            found = Identity(directory, wanted, self._membership)
+            found = Identity(directory, wanted)
             over = has_exited(directory)
         if over:
             raise ProcessLookupError(directory)
-        self._membership = found.membership
         return found
+
+    def _cgroup_text(self) -> bytes | None:
+        """Its ``cgroup``; None where that is not open."""
+        if self._cgroup < 0:
+            return None
+        try:
+            return pread_whole(self._cgroup, _CGROUP_BYTES)
+        except OSError as error:
+            if error.errno in GONE:
+                raise
+            return b""  # unknown, as of a path that is too long for the kernel
 
     def _living(self) -> str:
         """The directory of the process, or of a living thread if the leading one has exited."""

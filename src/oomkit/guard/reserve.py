@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
 WANTED = 8
 LIMIT = 18
-"""With fewer files (RLIMIT_NOFILE) a guard can't begin: its own and :data:`LEAST`."""
-LEAST = 6
+"""With fewer files (RLIMIT_NOFILE) a guard can't begin: its own and :data:`MIN`."""
+MIN = 6
 """For one process looked at closely (five at a time) while another is held by its pidfd."""
 AMPLE = 1024
 """With this many files allowed, what is lent is never missed."""
@@ -20,7 +20,7 @@ FEW_READY = 8
 _NEEDED = 512
 """More than the daemon opens, victims aside."""
 _PATH = "/dev/null"
-_FLAGS = os.O_RDONLY | os.O_CLOEXEC
+_FLAGS = os.O_RDONLY
 
 
 class Reserve:
@@ -46,7 +46,7 @@ class Reserve:
         self._make_room: Callable[[], object] | None = None
         self._lent = 0
         self._fds: list[int] = []
-        self._fill(LEAST)
+        self._fill(MIN)
 
     @property
     def held(self) -> int:
@@ -89,9 +89,9 @@ class Reserve:
         if self._lent:
             return
         # What is closed is only ours to open again where it was our own limit that was met.
-        if self._fill(LEAST) == EMFILE and self._make_room is not None:
+        if self._fill(MIN) == EMFILE and self._make_room is not None:
             self._make_room()
-            self._fill(LEAST)
+            self._fill(MIN)
 
     def fill(self) -> None:
         """Complete it, if something was in the way before."""

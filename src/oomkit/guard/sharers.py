@@ -82,16 +82,25 @@ def _sorted(living: "list[Candidate]") -> "list[Candidate]":
     return ordered
 
 
-def sharers_of(one: "Candidate", pids: "Iterable[int]", proc: str = "/proc") -> list[int]:
-    """Those of some processes that share the address space of another one."""
+def sharers_of(
+    pid: int, pids: "Iterable[int]", proc: str = "/proc", *, tid: int | None = None
+) -> list[int]:
+    """Those of some processes that share the address space of another one.
+
+    Args:
+        pid: that one.
+        pids: the others.
+        proc: the proc file system.
+        tid: a thread of it that had its memory when it was last read; None: the leading one.
+    """
     found = []
     try:
-        tid = _living(one.pid, proc, one.tid)
+        tid = _living(pid, proc, pid if tid is None else tid)
     except OSError:
         return []
     for other in pids:
         try:
-            if other != one.pid and kcmp_memory(tid, _living(other, proc, other)) == 0:
+            if other != pid and kcmp_memory(tid, _living(other, proc, other)) == 0:
                 found.append(other)
         except ProcessLookupError:
             continue

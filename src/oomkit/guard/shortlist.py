@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from oomkit.policy.engine.reading import Reading
 
 KEPT = 64
-"""So many processes are read in full at each look. Whoever holds more than a 64th of all
+"""Number of processes read in full at each look. A process with more than a 64th of all
 anonymous memory and swap is among them."""
 
 _HOLDS = 1 / 64
-"""Who maps this part of memory or more of files and shared memory may hold shared memory alone."""
+"""Share of memory, mapped from files or shared, from which a process may hold some alone."""
 _HOLDERS = 16
-"""So many of those are asked how much of it is shared memory."""
+"""Number of those of which shared memory is read."""
 _HOLDERS_READ = 4
 """Number of processes for which memory that only they map is read, which takes long."""
 _ROUNDS = 4
@@ -80,7 +80,7 @@ class Shortlist:
 
     @property
     def is_cold(self) -> bool:
-        """Nobody was looked at since the last shortage."""
+        """No process has been scanned since the last shortage."""
         return self._t_s is None
 
     @property
@@ -109,6 +109,8 @@ class Shortlist:
         if self._sizes.fault == EMFILE:
             self.shed()
             self._sizes.look(swap_used_kb, elapsed_s, full=first, exact=done)
+        if self._sizes.fault:
+            self.short_of_files = True
         self._look_at_largest(before, done)
         if not first and self._others_grew(reading):
             self._sizes.look(swap_used_kb, 0.0, full=True, exact=done)

@@ -46,7 +46,7 @@ class Users:
                 if (found.st_mtime_ns, found.st_size) == self._seen:
                     return
             else:
-                fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+                fd = os.open(self._path, os.O_RDONLY)
                 self.close()
                 self._fd = fd
                 found = os.fstat(fd)

@@ -31,7 +31,11 @@ class Selection(Record, frozen=True, kw_only=True):
 
 
 def select_bad_process(oc: OomControl) -> Selection:
-    """Choose the task with the highest badness, by the rule set's order and tie-break."""
+    """Choose the task with the highest badness, by the rule set's order and tie-break.
+
+    Of equals the first is taken up to 4.6 and from 4.9 to 5.2, the last in 4.7 and 4.8 (not in a
+    memory cgroup) and from 5.3 on. A victim whose memory is not free yet ends the scan.
+    """
     best: Task | None = None
     best_points = LONG_MIN if oc.rules.result == "signed" else 0
     special = None

@@ -123,7 +123,7 @@ class PolicyDriver:
         return self.next_action_s(rates, _IDLE_S) >= _IDLE_S
 
     def process_exited(self, proc: Proc) -> None:
-        """Note that a process is gone, so that the policy does not wait for it any longer."""
+        """Note that a process has exited, so that the policy does not wait for it any longer."""
         key = (proc.pid, start_time(proc))
         self._traces.pop(key, None)
         if key in self.driver.decider.escalation.dying():

@@ -151,7 +151,7 @@ _PLAIN = {"=3D": "=", "=20": " ", "=09": " "}
 _CODED_BYTE = re.compile("|".join(_PLAIN))
 _MAX_CODED = 1000
 _SOFT_BREAK = range(70, 77)
-"""How long a coded line is that goes on in the next."""
+"""Length of a coded line that continues in the next."""
 
 
 def _has_inner_stamp(part: str) -> bool:
