@@ -2,7 +2,7 @@
 
 from oomkit.explain.records import Breakdown, Share
 from oomkit.klog.memory_records import Memcg, Memory
-from oomkit.klog.records import Report
+from oomkit.klog.records import Report, TaskRow
 
 _LABELS = {
     "processes": "processes (sum of rss)",
@@ -242,3 +242,8 @@ def swapped_kb(report: Report, where: Breakdown) -> int:
     if where.swap_used_kb is not None:
         return where.swap_used_kb
     return sum(row.swapents or 0 for row in report.tasks) * report.page_kb
+
+
+def held_pages(row: TaskRow) -> int:
+    """What a task holds in RAM and swap, by the table."""
+    return row.rss_pages + (row.swapents or 0)
