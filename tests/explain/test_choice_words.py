@@ -263,8 +263,7 @@ def test_no_distance_where_badness_is_not_known() -> None:
     assert [r.badness for r in chosen.rows] == [None, None]
     assert chosen.runner_up == ""
     assert chosen.terms == (
-        "db[7]: rss 1.14 GiB, oom_score_adj 500; the total it is measured against is not in the "
-        "log"
+        "db[7]: rss 1.14 GiB, oom_score_adj 500; the total it is measured against is not in the log"
     )
 
 

@@ -389,9 +389,7 @@ def test_swap_of_tasks_counts_where_the_cgroup_does_not_show_its_own() -> None:
 def test_every_task_protected() -> None:
     rows = (row(7, "db", 9, oom_score_adj=-1000), row(8, "web", 9, oom_score_adj=-1000))
     report = replace(machine(), tasks=rows)
-    assert text_of(report, "all_protected") == (
-        "cause: every task listed has oom_score_adj -1000"
-    )
+    assert text_of(report, "all_protected") == ("cause: every task listed has oom_score_adj -1000")
     one = replace(report, tasks=(rows[0], row(8, "web", 9, oom_score_adj=-999)))
     assert "all_protected" not in findings_of(one)
     assert "all_protected" not in findings_of(

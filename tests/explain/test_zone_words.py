@@ -234,7 +234,9 @@ def test_a_zone_failed_where_others_have_more_to_spare() -> None:
     assert kind(5000, 5001) == "zone"
     assert kind(4000, 900_000, HIGHUSER) == "machine"  # it may use them
     # Two zones above: below its high watermark one has nothing to spare, and takes nothing off.
-    spare = shortage(zoned(KERNEL, NORMAL, zone("HighMem", 10, 9000, 1), zone("Movable", 9000, 1, 1)))  # noqa: E501
+    spare = shortage(
+        zoned(KERNEL, NORMAL, zone("HighMem", 10, 9000, 1), zone("Movable", 9000, 1, 1))
+    )  # noqa: E501
     assert spare.details[-1] == (
         "8.79 MiB was to spare in HighMem, Movable, which this request can't use"
     )
