@@ -28,7 +28,7 @@ def row(pid: int, comm: str, rss_pages: int, **more: Any) -> TaskRow:
     return TaskRow(pid=pid, tgid=pid, comm=comm, rss_pages=rss_pages, **{**fields, **more})
 
 
-def machine(*, nodes: dict[str, int] | None = None, **counters: int) -> Report:
+def machine(*, nodes: Any = None, **counters: Any) -> Report:
     """A machine of 4 GiB without swap; counters in pages, those of its node in kB."""
     of_node = (NodeCounters(node=0, counters_kb=nodes),) if nodes else ()
     return Report(
@@ -50,7 +50,7 @@ def with_memory(report: Report, **fields: Any) -> Report:
     return replace(report, memory=replace(report.memory, **fields))
 
 
-def group(path: str = "/app", *, v2: bool = True, usage_kb: int = GIB_KB, **stats: int) -> Report:
+def group(path: str = "/app", *, v2: bool = True, usage_kb: int = GIB_KB, **stats: Any) -> Report:
     """A memory cgroup at its limit of 1 GiB; stats in kB, but for the v1 names that are given."""
     return Report(
         source=SOURCE,

@@ -157,8 +157,10 @@ def test_no_table_no_choice() -> None:
         (in_group(), f"{SUM} = badness 300150 pages, measured against 1.00 GiB"),
         (
             with_memcg(in_group(), swap=Counter(usage_kb=0, limit_kb=4)),
-            f"{SUM} = badness 300150 pages, measured against 1.00 GiB and the swap it may use, "
-            "which is not in the log",
+            (
+                f"{SUM} = badness 300150 pages, measured against 1.00 GiB and the swap it may use, "
+                "which is not in the log"
+            ),
         ),
         (
             in_group(memcg=None),
@@ -175,14 +177,18 @@ def test_no_table_no_choice() -> None:
         (
             # 300,150,000 // 501 = 599,101 and // 500 = 600,300 pages
             in_group("4.4.0", memcg=None, selected=Selected(pid=7, comm="db", score=500)),
-            f"{SUM} = badness 300150 pages; its score 500 shows what it was measured against: "
-            "2.29 GiB to 2.29 GiB",
+            (
+                f"{SUM} = badness 300150 pages; its score 500 shows what it was measured against: "
+                "2.29 GiB to 2.29 GiB"
+            ),
         ),
         (
             # 300,150,000 // 10 = 30,015,000 and // 9 = 33,350,000 pages
             in_group("4.4.0", memcg=None, selected=Selected(pid=7, comm="db", score=9)),
-            f"{SUM} = badness 300150 pages; its score 9 shows what it was measured against: "
-            "114 GiB to 127 GiB",
+            (
+                f"{SUM} = badness 300150 pages; its score 9 shows what it was measured against: "
+                "114 GiB to 127 GiB"
+            ),
         ),
     ],
 )

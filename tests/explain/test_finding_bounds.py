@@ -122,8 +122,8 @@ def test_memory_low_is_odd_however_much_it_keeps() -> None:
         (
             machine(slab_unreclaimable=GIB_PAGES),
             "slab_leak",
-            "odd: slab that can't be reclaimed holds 1.00 GiB (25 %): a leak in the kernel or a "
-            "driver, if it grows; see slabtop",
+            ("odd: slab that can't be reclaimed holds 1.00 GiB (25 %): a leak in the kernel or a "
+            "driver, if it grows; see slabtop"),
         ),
         (
             with_memory(
@@ -134,8 +134,8 @@ def test_memory_low_is_odd_however_much_it_keeps() -> None:
                 ),
             ),
             "slab_leak",
-            "cause: slab that can't be reclaimed holds 2.00 GiB (50 %), most in c 4.00 MiB, "
-            "a 3.00 MiB, d 2.00 MiB",
+            ("cause: slab that can't be reclaimed holds 2.00 GiB (50 %), most in c 4.00 MiB, "
+            "a 3.00 MiB, d 2.00 MiB"),
         ),
         (
             with_memory(
@@ -143,14 +143,14 @@ def test_memory_low_is_odd_however_much_it_keeps() -> None:
                 unreclaimable_slab=(Slab(name="a", used_kb=0, total_kb=4096),),
             ),
             "slab_leak",
-            "cause: slab that can't be reclaimed holds 512 MiB (50 %): a leak in the kernel or a "
-            "driver, if it grows; see slabtop",
+            ("cause: slab that can't be reclaimed holds 512 MiB (50 %): a leak in the kernel or a "
+            "driver, if it grows; see slabtop"),
         ),
         (
             machine(active_anon=GIB_PAGES, shmem=GIB_PAGES),
             "shmem",
-            "odd: shared memory and tmpfs hold 1.00 GiB (25 %): a kill does not free them; look at "
-            "tmpfs mounts (df -t tmpfs), SysV segments (ipcs -m) and memfds",
+            ("odd: shared memory and tmpfs hold 1.00 GiB (25 %): a kill does not free them; look "
+            "at tmpfs mounts (df -t tmpfs), SysV segments (ipcs -m) and memfds"),
         ),
         (
             machine(pagetables=GIB_PAGES),
@@ -185,14 +185,14 @@ def test_memory_low_is_odd_however_much_it_keeps() -> None:
         (
             machine(free=3 * GIB_PAGES),
             "unaccounted",
-            "odd: 1.00 GiB (25 %) are in none of the kernel's counters: drivers and GPUs "
-            "(dma-buf), a VM's balloon, vmalloc, pages that a module took",
+            ("odd: 1.00 GiB (25 %) are in none of the kernel's counters: drivers and GPUs "
+            "(dma-buf), a VM's balloon, vmalloc, pages that a module took"),
         ),
         (
             hugepages(1024, 1000, 2048),
             "hugepages_unused",
-            "cause: 2.00 GiB are set aside as huge pages and 1.95 GiB of them unused (49 % of "
-            "RAM): lower vm.nr_hugepages",
+            ("cause: 2.00 GiB are set aside as huge pages and 1.95 GiB of them unused (49 % of "
+            "RAM): lower vm.nr_hugepages"),
         ),
         (
             hugepages(1024, 512, 2048),
@@ -217,15 +217,15 @@ def test_memory_low_is_odd_however_much_it_keeps() -> None:
         (
             with_swap(machine(active_anon=10), 102_400, 51_201),
             "swap_unused",
-            "odd: swap was still 50 % free (50.0 MiB): what filled memory could not be swapped "
+            ("odd: swap was still 50 % free (50.0 MiB): what filled memory could not be swapped "
             "(mlock, kernel memory) or not fast enough, or the request was of a kind that swap "
-            "can't help",
+            "can't help"),
         ),
         (
             machine(inactive_file=2 * GIB_PAGES, dirty=GIB_PAGES, writeback=GIB_PAGES),
             "dirty",
-            "cause: 2.00 GiB (50 %) were written files waiting for their disk: reclaim can't free "
-            "them before they are written back",
+            ("cause: 2.00 GiB (50 %) were written files waiting for their disk: reclaim can't free "
+            "them before they are written back"),
         ),
         (
             machine(inactive_file=GIB_PAGES, active_file=GIB_PAGES),
@@ -235,8 +235,8 @@ def test_memory_low_is_odd_however_much_it_keeps() -> None:
         (
             machine(free=2 * GIB_PAGES),
             "free_left",
-            "odd: 2.00 GiB (50 %) of RAM was free when this was printed: it came free in between, "
-            "or the request could not use it",
+            ("odd: 2.00 GiB (50 %) of RAM was free when this was printed: it came free in between, "
+            "or the request could not use it"),
         ),
         (
             replace(
@@ -306,7 +306,7 @@ def test_cache_left_is_no_finding_where_a_zone_ran_out_or_files_were_dirty() -> 
         ({"writeback": 300_000, "file_writeback": 1}, "293 MiB (29 %)"),
     ],
 )
-def test_dirty_files_of_a_cgroup_by_either_name(counters: dict[str, int], pages: str) -> None:
+def test_dirty_files_of_a_cgroup_by_either_name(counters: dict[str, Any], pages: str) -> None:
     # 400,000 kB = 390.6 MiB; 301,000 kB = 293.9 MiB; of 1,048,576 kB
     assert text_of(group(file=GIB_KB, **counters), "dirty").startswith(f"cause: {pages} were")
 

@@ -566,7 +566,9 @@ def test_a_report_that_stands_twice(first: Report, second: Report, same: bool) -
 def test_a_report_without_a_victim_is_known_by_its_asker_and_stamp(
     fields: dict[str, Any], same: bool
 ) -> None:
-    made = {"killed": (), "uptime_s": 5.0, "invoker": "db", "gfp_mask": "0xd0", "panic": None}
+    made: dict[str, Any] = {
+        "killed": (), "uptime_s": 5.0, "invoker": "db", "gfp_mask": "0xd0", "panic": None
+    }  # fmt: skip
     assert kept(copy(**made), copy(50, **{**made, **fields})) == (1 if same else 2)
 
 

@@ -92,7 +92,7 @@ def test_counters_that_hold_more_than_ram() -> None:
         ({"active_anon": 5, "shmem": 9, "unevictable": 3}, {"shmem": 36}),
     ],
 )
-def test_lists_that_hold_more_than_one_use(counters: dict[str, int], found: dict[str, int]) -> None:
+def test_lists_that_hold_more_than_one_use(counters: dict[str, Any], found: dict[str, int]) -> None:
     assert shares(with_memory(machine(**counters), ram_pages=0)) == found
 
 
@@ -153,7 +153,7 @@ def test_used_swap_of_a_machine(total: int | None, free: int | None, used: int |
 
 # -- a memory cgroup -----------------------------------------------------------------------------
 
-V2 = {"anon": 600_000, "file": 90_000, "shmem": 10_000, "slab_reclaimable": 3000,
+V2: dict[str, Any] = {"anon": 600_000, "file": 90_000, "shmem": 10_000, "slab_reclaimable": 3000,
       "slab_unreclaimable": 4000, "pagetables": 5000, "sec_pagetables": 50, "kernel_stack": 600,
       "percpu": 700, "vmalloc": 80, "sock": 900}  # fmt: skip
 
@@ -189,7 +189,7 @@ def test_a_small_rest_means_nothing() -> None:
     assert (at, above["unaccounted"]) == ({"anon": 1_027_605}, 20_972)
 
 
-def v1(*, kmem: int | None = None, memsw: Counter | None = None, **stats: int) -> Report:
+def v1(*, kmem: int | None = None, memsw: Counter | None = None, **stats: Any) -> Report:
     counter = None if kmem is None else Counter(usage_kb=kmem)
     return with_memcg(group(v2=False, **stats), kmem=counter, memsw=memsw)
 
@@ -296,8 +296,8 @@ def test_swap_of_a_cgroup(report: Report, total: int | None, used: int | None) -
 
 
 def test_swap_that_tasks_hold() -> None:
-    rows = (row(7, "db", 1, swapents=5), row(8, "web", 1, swapents=2), row(9, "x", 1,
-                                                                         swapents=None))  # fmt: skip
+    held = ((7, 5), (8, 2), (9, None))
+    rows = tuple(row(pid, "db", 1, swapents=swap) for pid, swap in held)
     report = replace(v1(rss=1), tasks=rows)
     where = breakdown(report)
     assert where is not None
@@ -360,7 +360,7 @@ def test_a_limit_that_is_not_in_the_log(report: Report, text: str) -> None:
 
 def test_a_limit_is_a_cgroups() -> None:
     assert list(limit_change(machine(), breakdown(machine()))) == []
-    assert list(limit_change(group(), None))[0].now is None
+    assert next(iter(limit_change(group(), None))).now is None
 
 
 FULL, HALF = Counter(usage_kb=GIB_KB, limit_kb=GIB_KB), Counter(usage_kb=9, limit_kb=GIB_KB)
@@ -508,22 +508,22 @@ BY_PART = "Burstable: its request is below its limit, so the node may run out fi
         (in_pod(qos="", adj=500), "QoS Guaranteed: its request is its limit"),
         (in_pod(), f"QoS {BY_PART}"),
         (in_pod(2), f"QoS {BY_PART}"),
-        (in_pod(3), f"QoS {BY_PART}; its oom_score_adj 3 means a request of about 100 % of the "
-                    "node's memory"),
-        (in_pod(998), f"QoS {BY_PART}; its oom_score_adj 998 means a request of about 0.2 % of "
-                      "the node's memory"),
+        (in_pod(3), (f"QoS {BY_PART}; its oom_score_adj 3 means a request of about 100 % of the "
+                    "node's memory")),
+        (in_pod(998), (f"QoS {BY_PART}; its oom_score_adj 998 means a request of about 0.2 % of "
+                      "the node's memory")),
         (in_pod(999), f"QoS {BY_PART}"),
         (in_pod(killed=(DB, Killed(pid=8, comm="x", oom_score_adj=900),
                         Killed(pid=9, comm="y", oom_score_adj=800))),
-         f"QoS {BY_PART}; its oom_score_adj 900 means a request of about 10 % of the node's "
-         "memory"),
+         (f"QoS {BY_PART}; its oom_score_adj 900 means a request of about 10 % of the node's "
+         "memory")),
         (in_pod(killed=(DB, Killed(pid=8, comm="x")),
                 tasks=(row(8, "x", 1, oom_score_adj=800), row(7, "db", 1, oom_score_adj=900))),
-         f"QoS {BY_PART}; its oom_score_adj 900 means a request of about 10 % of the node's "
-         "memory"),
+         (f"QoS {BY_PART}; its oom_score_adj 900 means a request of about 10 % of the node's "
+         "memory")),
         (in_pod(800, tasks=(row(7, "db", 1, oom_score_adj=900),)),
-         f"QoS {BY_PART}; its oom_score_adj 800 means a request of about 20 % of the node's "
-         "memory"),
+         (f"QoS {BY_PART}; its oom_score_adj 800 means a request of about 20 % of the node's "
+         "memory")),
         (in_pod(killed=(), tasks=(row(7, "db", 1, oom_score_adj=900),)), f"QoS {BY_PART}"),
     ],
 )  # fmt: skip

@@ -147,8 +147,8 @@ def killed(**fields: Any) -> Report:
         (killed(), "Killed process 7 (db)"),
         (
             killed(anon_rss_kb=1024, file_rss_kb=2048, shmem_rss_kb=3072, pgtables_kb=4096),
-            "Killed process 7 (db): anonymous 1.00 MiB, file 2.00 MiB, shmem 3.00 MiB, "
-            "page tables 4.00 MiB",
+            ("Killed process 7 (db): anonymous 1.00 MiB, file 2.00 MiB, shmem 3.00 MiB, "
+            "page tables 4.00 MiB"),
         ),
         (killed(rss_kb=1024, swap_kb=0), "Killed process 7 (db): rss 1.00 MiB"),
         (killed(swap_kb=1024), "Killed process 7 (db): swap 1.00 MiB"),
@@ -299,7 +299,7 @@ def test_a_nameless_death_is_quoted_to_80_characters() -> None:
 # -- sentences -----------------------------------------------------------------------------------
 
 NOT_HERE = "; the kernel's own report is not here"
-DB_7 = {"pid": 7, "comm": "db"}
+DB_7: dict[str, Any] = {"pid": 7, "comm": "db"}
 
 
 @pytest.mark.parametrize(
@@ -331,15 +331,15 @@ DB_7 = {"pid": 7, "comm": "db"}
          "systemd-oomd killed cgroup /a, because of swap used 95%"),
         (said("kill", "systemd-oomd", cgroup="/a",
               reason="memory pressure for /a being 61.50% > 60.00% for > 20s with reclaim"),
-         "systemd-oomd killed cgroup /a, because memory pressure of /a was 61.50 % "
-         "(limit 60 %) for 20 s"),
+         ("systemd-oomd killed cgroup /a, because memory pressure of /a was 61.50 % "
+         "(limit 60 %) for 20 s")),
         (said("kill", "systemd-oomd", cgroup="/a",
               reason="memory pressure for /a being 61.00% > 60.00%"),
          "systemd-oomd killed cgroup /a, because memory pressure of /a was 61 % (limit 60 %)"),
         (said("kill", "systemd-oomd", cgroup="/a",
               reason="memory pressure for /a being 61% > 60% for > 1min 30s with reclaim"),
-         "systemd-oomd killed cgroup /a, because memory pressure of /a was 61 % (limit 60 %) for "
-         "1 min 30 s"),
+         ("systemd-oomd killed cgroup /a, because memory pressure of /a was 61 % (limit 60 %) for "
+         "1 min 30 s")),
         (said("kill", "slurm", job="5", used_kb=2048, limit_kb=1024),
          "Slurm killed job 5; it held 2.00 MiB of 1.00 MiB"),
         (said("kill", "slurm", job="5", limit_kb=1024), "Slurm killed job 5, limit 1.00 MiB"),
@@ -359,11 +359,11 @@ DB_7 = {"pid": 7, "comm": "db"}
         (said("notice", "nomad", job="f1", processes=2),
          f"Nomad says that job f1 ran out of memory{NOT_HERE}"),
         (said("notice", "kubelet", "System OOM encountered, victim process: db", node="n"),
-         f"kubelet says that node n ran out of memory and the kernel killed a process there"
-         f"{NOT_HERE}"),
+         (f"kubelet says that node n ran out of memory and the kernel killed a process there"
+         f"{NOT_HERE}")),
         (said("notice", "kubelet", "System OOM encountered"),
-         f"kubelet says that the node ran out of memory and the kernel killed a process there"
-         f"{NOT_HERE}"),
+         (f"kubelet says that the node ran out of memory and the kernel killed a process there"
+         f"{NOT_HERE}")),
         (said("notice", "kubelet", "System OOM encountered", **DB_7, killer="kernel"),
          f"kubelet says that the kernel killed db[7]{NOT_HERE}"),
         (said("notice", "systemd", unit="a.service", killer="kernel", reason="oom-kill"),
@@ -374,11 +374,11 @@ DB_7 = {"pid": 7, "comm": "db"}
               killer="kernel"),
          f"somebody says that the kernel killed db[7], or a child of it{NOT_HERE}"),
         (said("notice", "systemd", unit="a.service", reason="oom-kill"),
-         "systemd says that unit a.service lost a process to an OOM killer (oom-kill): the "
-         f"kernel's or systemd-oomd, the line does not say which{NOT_HERE}"),
+         ("systemd says that unit a.service lost a process to an OOM killer (oom-kill): the "
+         f"kernel's or systemd-oomd, the line does not say which{NOT_HERE}")),
         (said("notice", "docker", container="cd", reason="OOMKilled", count=3, limit_kb=1024),
-         "docker says that container cd ran out of memory (OOMKilled), limit 1.00 MiB, 3 times"
-         f"{NOT_HERE}"),
+         ("docker says that container cd ran out of memory (OOMKilled), limit 1.00 MiB, 3 times"
+         f"{NOT_HERE}")),
         (said("notice", "docker", container="cd"),
          f"docker says that container cd ran out of memory{NOT_HERE}"),
     ],
@@ -430,8 +430,8 @@ EVICTED = "; no OOM kill"
         ({"pod": "b", "namespace": "a", "used_kb": 2048, "request_kb": 1024, "reason": "memory"},
          "evicted pod a/b (2.00 MiB used, request 1.00 MiB), as the node ran low on memory"),
         ({"pod": "b", "request_kb": 0, "reason": "memory", "container_name": "c", "count": 2},
-         "evicted pod b (container c: request 0: nothing was reserved for it), as the node ran "
-         "low on memory, 2 times"),
+         ("evicted pod b (container c: request 0: nothing was reserved for it), as the node ran "
+         "low on memory, 2 times")),
         ({"pod": "b", "container_name": "c", "reason": "memory"},
          "evicted pod b, as the node ran low on memory"),
         ({"pod": "b", "used_kb": 0, "reason": "memory"},
@@ -536,11 +536,11 @@ def failed(line: int, means: str = "a request failed", **fields: Any) -> Evidenc
     [
         ([failed(3)], 1, "a request failed, line 3"),
         ([failed(3), failed(9)], 2, "a request failed, 2 times, line 3"),
-        ([failed(3), failed(9)], 3, "a request failed, 2 times, line 3; and 1 more line of this "
-         "kind"),
+        ([failed(3), failed(9)], 3, ("a request failed, 2 times, line 3; and 1 more line of this "
+         "kind")),
         ([failed(3), failed(4, "memory was low"), failed(5)], 9,
-         "a request failed, 2 times, line 3; memory was low, line 4; and 6 more lines of this "
-         "kind"),
+         ("a request failed, 2 times, line 3; memory was low, line 4; and 6 more lines of this "
+         "kind")),
         ([failed(3, order=0, comm="db", pid=7, reason="why")], 1,
          "a request failed (order 0, db[7], why), line 3"),
         ([failed(3, comm="db")], 1, "a request failed (db), line 3"),

@@ -236,7 +236,7 @@ def test_a_zone_failed_where_others_have_more_to_spare() -> None:
     # Two zones above: below its high watermark one has nothing to spare, and takes nothing off.
     spare = shortage(
         zoned(KERNEL, NORMAL, zone("HighMem", 10, 9000, 1), zone("Movable", 9000, 1, 1))
-    )  # noqa: E501
+    )
     assert spare.details[-1] == (
         "8.79 MiB was to spare in HighMem, Movable, which this request can't use"
     )
@@ -253,8 +253,8 @@ def test_memory_in_cma_alone() -> None:
     assert short(8193, 4097) == Shortage(
         kind="zone",
         what="memory outside CMA",
-        details=("zone Normal: 8.00 MiB free of 586 MiB, 4.00 MiB of that CMA, for movable pages "
-                 "only; min watermark 1.95 MiB",),
+        details=(("zone Normal: 8.00 MiB free of 586 MiB, 4.00 MiB of that CMA, for movable pages "
+                 "only; min watermark 1.95 MiB"),),
         zone="Normal",
     )  # fmt: skip
     assert short(8192, 4096).kind == "machine"
@@ -350,16 +350,20 @@ def test_zones_that_are_not_in_the_log_leave_the_cause_open() -> None:
         kind="unknown",
         what="memory",
         details=(
-            "the machine had 9.86 MiB free; which zone failed is unknown: of those that the "
-            "request could use the log shows DMA only",
+            (
+                "the machine had 9.86 MiB free; which zone failed is unknown: of those that the "
+                "request could use the log shows DMA only"
+            ),
             "the request could not use high memory (no __GFP_HIGHMEM)",
         ),
     )
     assert cause_text(shortage(report)) == "memory ran out"
     assert shortage(zoned(KERNEL, dma, free=2524)).kind == "machine"
     assert shortage(zoned(HIGHUSER, dma, dma, free=9000, order=2)).details == (
-        "the machine had 35.2 MiB free; which zone failed is unknown: of those that the request "
-        "could use the log shows DMA only",
+        (
+            "the machine had 35.2 MiB free; which zone failed is unknown: of those that the "
+            "request could use the log shows DMA only"
+        ),
         "order 2: the request was for 16.0 KiB in one piece",
     )
     assert len(shortage(zoned(None, dma, free=9000, order=0)).details) == 1
@@ -378,8 +382,10 @@ def test_a_page_fault_that_gave_up() -> None:
         "a page fault gave up",
         (
             "RAM 4.00 GiB, 410 MiB free: the machine itself was not low on memory",
-            "pagefault_out_of_memory names no request; as a rule a memory cgroup's limit is "
-            "behind it",
+            (
+                "pagefault_out_of_memory names no request; as a rule a memory cgroup's limit is "
+                "behind it"
+            ),
         ),
     )
     assert cause_text(short) == "a page fault gave up"
