@@ -18,6 +18,7 @@ from oomkit.klog.records import Report
 from oomkit.views.explain_json import report_object
 from oomkit.views.explain_summary import summary_lines
 from oomkit.views.explain_text import explanation_lines
+from tests import recorded_texts
 from tests.klog.logs import LOGS, bytes_of, manifest, path_of
 
 KEPT = Path(__file__).parent / "data" / "read"
@@ -105,6 +106,7 @@ def write() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for name in NAMES:
             (folder / f"{name}.txt").write_text(made(name))
+    recorded_texts.write()
 
 
 if __name__ == "__main__":
