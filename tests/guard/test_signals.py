@@ -12,7 +12,7 @@ import pytest
 from oomkit.guard import killer as module
 from oomkit.guard.config import Places
 from oomkit.guard.killer import GONE, SWEEPS, Killer, Sent
-from oomkit.guard.reserve import LEAST
+from oomkit.guard.reserve import MIN
 from oomkit.policy.engine.candidate import Candidate, Ranked
 from oomkit.policy.engine.escalation import Signal
 
@@ -275,7 +275,7 @@ def test_the_first_that_must_not_be_signalled_is_named(world: World, no_leak: No
 
 
 @pytest.mark.parametrize(("free", "held"), [
-    (LEAST + 3, 3), (LEAST + 2, 2), (LEAST, 0), (LEAST - 1, 0), (0, 0),
+    (MIN + 3, 3), (MIN + 2, 2), (MIN, 0), (MIN - 1, 0), (0, 0),
 ])  # fmt: skip
 def test_no_more_are_held_than_leave_room_for_one_looked_at(
     world: World, free: int, held: int
@@ -286,13 +286,13 @@ def test_no_more_are_held_than_leave_room_for_one_looked_at(
     assert one.check(keys) is None
     assert held_by(one) == keys[:held]
     assert world.looked == [10, 11, 12]
-    assert world.rooms == (free < LEAST + 3)
+    assert world.rooms == (free < MIN + 3)
     one.close()
 
 
 def test_room_is_made_before_fewer_are_held(world: World) -> None:
     keys = world.add(10, 11, 12)
-    world.free, world.shed = LEAST, 2
+    world.free, world.shed = MIN, 2
     one = killer(world)
     one.check(keys)
     assert (world.rooms, held_by(one)) == (1, keys[:2])
@@ -317,7 +317,7 @@ def test_who_cant_be_held_for_long_is_signalled_and_followed_by_number(
     world: World, no_leak: None
 ) -> None:
     keys = world.add(10, 11, 12)
-    world.free = LEAST + 1
+    world.free = MIN + 1
     one = killer(world)
     assert errors(one.send([signal(key) for key in keys])) == [
         (10, "", False), (11, "", False), (12, "", False),
@@ -372,7 +372,7 @@ def test_the_reaper_helps_those_that_were_signalled(world: World) -> None:
     one.close()
 
 
-@pytest.mark.parametrize(("free", "helped"), [(LEAST + 2, 1), (LEAST + 1, 0)])
+@pytest.mark.parametrize(("free", "helped"), [(MIN + 2, 1), (MIN + 1, 0)])
 def test_the_reaper_gets_no_descriptor_that_may_be_needed(
     world: World, free: int, helped: int
 ) -> None:
