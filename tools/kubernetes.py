@@ -55,9 +55,9 @@ def fetched(scratch: Path) -> Path:
         call(["dpkg-deb", "-x", str(package), f"{scratch}/root"])
     call(["apt-get", *given, "source", "-q", "--download-only", "kubernetes"], str(scratch))
     (archive,) = scratch.glob("kubernetes_*.orig.tar.gz")
-    above = scratch / "go/src/k8s.io"
-    above.mkdir(parents=True, exist_ok=True)
-    call(["tar", "-C", str(above), "--transform", "s,^[^/]*,kubernetes,", "-xf", str(archive)])
+    tree = scratch / "go/src" / _HERE
+    tree.mkdir(parents=True)
+    call(["tar", "-C", str(tree), "--strip-components=1", "-xf", str(archive)])
     return scratch / "root"
 
 
