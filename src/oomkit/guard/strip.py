@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 else:
     CodeType = type((lambda: None).__code__)
 
+
 def only_source(folder: str) -> None:
     """Of what lies below a folder, import the source from now on, never what was compiled of it.
 
