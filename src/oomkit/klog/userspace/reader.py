@@ -16,7 +16,9 @@ from oomkit.klog.records import Source
 from oomkit.klog.userspace.form import Form, size_kb
 from oomkit.klog.userspace.killers import KILLER_FORMS
 from oomkit.klog.userspace.notices import NOTICE_FORMS
+from oomkit.klog.userspace.platforms import PLATFORM_FORMS
 from oomkit.klog.userspace.refusals import NO_KILL_FORMS
+from oomkit.klog.userspace.sigkills import SIGKILL_FORMS
 
 NEEDLES = (
     b"oomd", b"OOM ", b"OOM-", b"OOM_", b"OOMK", b"kOOM", b"oom-kill", b"oomKill", b" oom", b"/oom",
@@ -84,7 +86,7 @@ def _is_status(buffer: bytearray, at: int, end: int) -> bool:
 
 _NUMBER = b"137"
 _KERNELS = tuple(needle for needle in KERNEL_NEEDLES if needle not in NEEDLES)
-_FORMS = (*KILLER_FORMS, *NOTICE_FORMS, *NO_KILL_FORMS)
+_FORMS = (*KILLER_FORMS, *PLATFORM_FORMS, *NOTICE_FORMS, *SIGKILL_FORMS, *NO_KILL_FORMS)
 _FORM_WORDS = tuple(dict.fromkeys(word for form in _FORMS for word in form.words))
 _FORM_WORD = Words(_FORM_WORDS)
 _WITH_WORD = tuple([i for i, form in enumerate(_FORMS) if w in form.words] for w in _FORM_WORDS)
