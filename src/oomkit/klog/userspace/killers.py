@@ -70,6 +70,13 @@ KILLER_FORMS = (
         r"Killing process:? (?P<comm>[^,]+), pid: (?P<pid>\d+)",
         words=("Killing process",),
     ),
+    # Its releases up to 2018, with -k.
+    Form(
+        "earlyoom",
+        "notice",
+        r"^Invoking oom killer: ",
+        words=("Invoking oom killer",),
+    ),
     Form(
         "nohang",
         "kill",

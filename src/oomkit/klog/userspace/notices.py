@@ -83,7 +83,7 @@ NOTICE_FORMS = (
         r"^(?!.*\w\{[^{}]*=~?\"[^\"{}]*OOMKilled)"
         r"(?:\W*|.*?(?:[:=\"'(|\[,]\s*|\s\s|\t"
         r"|\b(?:was|were|got|been|[Ss]tatus|[Rr]eason|[Ss]tate) ))"
-        r"(?<![\w#/.])(?P<reason>OOMKilled)\b(?!['\"]?\s*[:=]\s*(?:false|true|\"?0)"
+        r"(?<![\w#/.])(?P<reason>OOMKilled)\b(?!['\"]?\s*[:=]\s*(?:false|true|\"?0|\{\{)"
         r"|[^{}]*\}\s+[\d.]+\s*$)"
         r"|\"?reason\"?: ?\"?(?P<spaced>OOM Killed)\b",
         words=("OOMKill", "OOM Killed"),

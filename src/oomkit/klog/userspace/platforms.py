@@ -36,7 +36,8 @@ PLATFORM_FORMS = (
     Form(
         "slurm",
         "notice",
-        r"Detected (?P<count>\d+) oom[-_]kill event(?:s|\(s\))? in (?:StepId|JobId|step|job)[= ]"
+        r"(?:slurmstepd-(?P<node>[\w.-]+): error: )?Detected (?P<count>\d+) "
+        r"oom[-_]kill event(?:s|\(s\))? in (?:StepId|JobId|step|job)[= ]"
         r"(?P<job>[\w.+]+?)(?=\.? |\.$|,|$)",
         words=("oom-kill event", "oom_kill event"),
         killer="kernel",
@@ -57,7 +58,7 @@ PLATFORM_FORMS = (
     Form(
         "slurm",
         "notice",
-        r"^(?P<job>\d+(?:_\d+)?(?:\.\w+)?)[\s|].*?\b(?P<reason>OUT_OF_ME(?:MORY|\+))",
+        r"^(?P<job>\d+(?:_\d+)?(?:\.[\w+]+)?)[\s|].*?\b(?P<reason>OUT_OF_ME(?:MORY|\+))",
         words=("OUT_OF_ME",),
     ),
     Form(
@@ -89,6 +90,13 @@ PLATFORM_FORMS = (
         words=("Container killed due to memory",),
     ),
     Form("nomad", "notice", r"Exit Message: [\"']?(?P<reason>OOM Killed)", words=("OOM Killed",)),
+    Form(
+        "nomad",
+        "notice",
+        r"(?:task \"(?P<name>[\w.-]+)\".*?)?exit code \d+, signal \d+, "
+        r"and error (?P<reason>OOM Killed)",
+        words=("OOM Killed",),
+    ),
     Form(
         "cloud-run",
         "notice",

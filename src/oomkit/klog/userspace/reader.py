@@ -117,8 +117,8 @@ def evidence_in(line: Line, file: str) -> Evidence | None:
 
 
 _CODE = re.compile(
-    r" (?:[=!]=|:=|=~) [\"'/(rf]|\b[ef]?grep (?:-\S+ )*[\"'\w]|\bjournalctl .*\| ?(?:awk|sed) "
-    r"|\bstrings\.Contains\("
+    r"(?: |\.\w{1,40} ?)(?:[=!]=|:=|=~) ?[\"'/(rf]|\b[ef]?grep (?:-\S+ )*[\"'\w]"
+    r"|\bjournalctl .*\| ?(?:awk|sed) |\bstrings\.Contains\("
 )
 """What stands before the words of a death in a program or a command that looks for them."""
 
@@ -165,6 +165,7 @@ _ONLY_IN_HEADS = (
     ", was killed",
     '"oom"',
     "due to OOM",
+    "srun: error",
 )
 _TELLING = Words([*_TAGS, *map(bytes.decode, NEEDLES), *_ONLY_IN_HEADS])
 _WORDS = Words([*map(bytes.decode, NEEDLES), *_ONLY_IN_HEADS])

@@ -127,6 +127,20 @@ NO_KILL_FORMS = (
         means="memory came below its limits",
     ),
     Form(
+        "systemd-oomd",
+        "failure",
+        r"Failed to (?:kill|select) any cgroups?(?: under \S+)? based on (?P<reason>swap|pressure)",
+        words=("any cgroup",),
+        means="systemd-oomd wanted to kill for lack of memory, and could not",
+    ),
+    Form(
+        "earlyoom",
+        "failure",
+        r"[Cc]ould not find a process to kill",
+        words=("find a process to kill",),
+        means="earlyoom wanted to kill for lack of memory, and found no process",
+    ),
+    Form(
         "lambda",
         "pressure",
         r"Memory Size: (?P<limit>" + SIZE + r")\s+Max Memory Used: (?P<used>" + SIZE + r")",

@@ -37,6 +37,12 @@ SIGKILL_FORMS = (
         words=("137",),
     ),
     Form(
+        "slurm",
+        "sigkill",
+        r"srun: error: (?P<node>[\w.-]+): tasks? (?P<task>[\d,-]+): Killed\b",
+        words=(": Killed",),
+    ),
+    Form(
         "lambda",
         "sigkill",
         r"(?:RequestId: (?:(?P<job>[\w-]+)|\S+) )?Error:? Runtime exited with error: signal: "

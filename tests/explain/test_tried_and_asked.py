@@ -1,0 +1,109 @@
+"""Killers that wanted to kill and could not, or asked others to; commands that look for a death.
+
+The texts were collected for this project from public reports, or have the form that the programs'
+sources and documentation show; names are changed.
+"""
+
+import pytest
+
+from oomkit.explain.evidence_text import no_kill_text
+from oomkit.klog import read_evidence
+from tests.explain.test_platforms_texts import NOBODYS, answers
+
+NOT_HERE = "; the kernel's own report is not here"
+
+FAILED = {
+    "oomd-by-swap": (
+        "Mar 01 14:37:27 box systemd-oomd[6]: Failed to kill any cgroups based on swap: Invalid\n",
+        "systemd-oomd wanted to kill for lack of memory, and could not (swap), line 1",
+    ),
+    "oomd-by-pressure": (
+        "systemd-oomd[6]: Failed to kill any cgroups under /user.slice based on pressure: No\n",
+        "systemd-oomd wanted to kill for lack of memory, and could not (pressure), line 1",
+    ),
+    "earlyoom": (
+        "Mar 01 14:37:27 box earlyoom[6]: Could not find a process to kill. Sleeping 1 second.\n",
+        "earlyoom wanted to kill for lack of memory, and found no process, line 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAILED)
+def test_who_wanted_to_kill_and_could_not_killed_nobody(name: str) -> None:
+    text, said = FAILED[name]
+    assert answers(text) == []
+    found = list(read_evidence(text.encode()))
+    assert no_kill_text(found, len(found)) == f"no process was killed here: {said}"
+
+
+def test_earlyoom_leaves_the_choice_to_the_kernel() -> None:
+    text = (
+        "Low memory! mem avail: 177 of 5875 MiB (3) % <= min 10 %, swap free: 0 of 0 MiB (0 %)\n"
+        "Invoking oom killer: done\n"
+    )
+    assert answers(text) == [
+        "earlyoom had the kernel's OOM killer run (SysRq-f): no line says what it killed" + NOT_HERE
+    ]
+
+
+def test_how_a_unit_ended_is_no_reason_of_systemd_oomd() -> None:
+    unit = "app-x.scope: "
+    text = (
+        "Sep 02 13:07:24 box systemd-oomd[8]: Marked /user.slice/.../app-x.scope for killing\n"
+        f"Sep 02 13:07:24 box systemd[1]: {unit}systemd-oomd killed 21 process(es) in this unit.\n"
+        f"Sep 02 13:07:24 box systemd[1]: {unit}Failed with result 'oom-kill'.\n"
+    )
+    assert answers(text) == ["systemd-oomd killed unit app-x.scope, 21 processes"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "$ docker inspect c --format 'OOMKilled={{.State.OOMKilled}} Pid={{.State.Pid}}'",
+        "jq '.items[].status | select(.reason==\"OOMKilled\")'",
+        "jq '.status.lastState.terminated | select(.reason == \"OOMKilled\")' pod.json",
+    ],
+)
+def test_a_command_that_looks_for_a_death_reports_none(line: str) -> None:
+    assert answers(f"{line}\n") == []
+
+
+PLATFORMS = {
+    "slurm-steps": (
+        "17311133.ba+      batch                   c          4 OUT_OF_ME+    0:125\n",
+        ["Slurm says that job 17311133.ba+ ran out of memory (OUT_OF_ME+)" + NOT_HERE],
+    ),
+    "slurm-node-of-the-daemon": (
+        "slurmstepd-n-2: error: Detected 1 oom-kill event(s) in StepId=213.batch. Some of your\n",
+        [
+            "Slurm says that the kernel killed in the cgroup of step 213.batch on node n-2"
+            + NOT_HERE
+        ],
+    ),
+    "slurm-limit-then-tasks": (
+        (
+            "slurmstepd: error: Exceeded job memory limit at some point.\n"
+            "srun: error: n1: task 6: Out Of Memory\n"
+            "srun: error: n2: task 21: Killed\n"
+        ),
+        [
+            "Slurm says that a job or step ran out of memory (Exceeded job memory limit)"
+            + NOT_HERE,
+            "Slurm says that the kernel killed for task 6 on node n1" + NOT_HERE,
+            "task 21 on node n2" + NOBODYS,
+        ],
+    ),
+    "nomad-client": (
+        (
+            '2019/04/08 06:03:16.6 [INFO] client: task "web" for alloc "c5d0" failed: Wait '
+            "returned exit code 137, signal 0, and error OOM Killed\n"
+        ),
+        ["Nomad says that task web ran out of memory (OOM Killed)" + NOT_HERE],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PLATFORMS)
+def test_who_was_killed_by_whom(name: str) -> None:
+    text, said = PLATFORMS[name]
+    assert answers(text) == said
