@@ -107,3 +107,45 @@ PLATFORMS = {
 def test_who_was_killed_by_whom(name: str) -> None:
     text, said = PLATFORMS[name]
     assert answers(text) == said
+
+
+def test_nohangs_limits_and_its_minimum_are_no_kill() -> None:
+    text = (
+        "2023-08-10 16:53:26,460: Memory status that requires corrective actions:\n"
+        "  MemAvailable [383 MiB, 5.0 %] <= soft_threshold_min_mem [384 MiB, 5.0 %]\n"
+        "2023-08-10 16:53:26,470: victim badness 12 < min_badness 20; nothing to do\n"
+        "2023-08-10 16:53:26,470:   Send SIGTERM to tail: 1\n"
+    )
+    assert answers(text) == []
+    found = list(read_evidence(text.encode()))
+    assert no_kill_text(found, len(found)) == (
+        "no process was killed here: memory came below nohang's limits, line 1; nohang wanted to "
+        "kill for lack of memory, and found no process that it may (12 < min_badness 20), line 3"
+    )
+
+
+def test_nohang_tells_how_much_a_victim_held_that_it_does_not_name() -> None:
+    text = (
+        "nohang[530]: Victim VmRSS: 3268608 KiB\n"
+        "nohang[530]:   Send SIGTERM to the victim; total response time: 13246 ms\n"
+    )
+    assert answers(text) == [
+        "nohang sent SIGTERM to something that the line does not name; it held 3.12 GiB"
+    ]
+
+
+def test_prose_on_an_event_of_containerd_is_none() -> None:
+    assert answers("- we receive a TaskOOM event, but the container_id value is wrong\n") == []
+    assert answers('level=debug msg="event published" topic=/tasks/oom ns=moby\n') != []
+
+
+def test_a_docker_event_names_its_pod() -> None:
+    one = "29d72966e0beb17d9b0b9fbcbfc734e2df2eb5428690115f9b24430357de08e5"
+    text = (
+        f"2019-05-04T18:05:45.01-05:00 container oom {one} (io.kubernetes.container.name=notebook, "
+        "io.kubernetes.pod.name=jupyter-a, io.kubernetes.pod.namespace=jhub, name=k8s_notebook)\n"
+        f"2019-05-04T18:05:45.02-05:00 container oom {one} (annotation.io.kubernetes.x=y\n"
+    )
+    assert answers(text) == [
+        "docker says that container notebook of pod jhub/jupyter-a ran out of memory" + NOT_HERE
+    ]

@@ -63,6 +63,8 @@ def key_of(item: Evidence) -> tuple[str, ...] | None:
     unit = item.unit or place(item.cgroup).unit
     if item.pid is not None:
         return ("pid", str(item.pid))
+    if item.by == "docker" and item.container is not None:
+        return ("container", item.container)
     for kind, value in (
         ("unit", unit),
         ("pod", item.pod and item.pod.rpartition("/")[2]),

@@ -113,7 +113,13 @@ NOTICE_FORMS = (
         r"container=" + ID + r".*topic=/tasks/oom\b",
         words=("/tasks/oom",),
     ),
-    Form("containerd", "notice", r"TaskOOM|/tasks/oom\b", words=("TaskOOM", "/tasks/oom")),
+    Form(
+        "containerd",
+        "notice",
+        r"(?:\b(?:level|msg|topic|type|ns)=.*?|^|\d )"
+        r"(?:\"?TaskOOM event|containerd\.events\.TaskOOM|/tasks/oom\b)",
+        words=("TaskOOM", "/tasks/oom"),
+    ),
     Form(
         "kubelet",
         "notice",
@@ -127,11 +133,15 @@ NOTICE_FORMS = (
         words=("OOM event",),
         tags=("dockerd", "docker"),
     ),
-    Form("anybody", "notice", r"OOM event.*container", words=("OOM event",)),
+    Form("anybody", "notice", r"\bOOM event.*container", words=("OOM event",)),
     Form(
         "docker",
         "notice",
-        r"container oom " + ID + r"(?: \((?:.*?\b(?:name|io\.kubernetes\.container\.name)="
+        r"container oom "
+        + ID
+        + r"(?:(?=.*?io\.kubernetes\.pod\.name=(?P<pod>[\w.-]+)))?"
+        r"(?:(?=.*?io\.kubernetes\.pod\.namespace=(?P<namespace>[\w-]+)))?"
+        r"(?: \((?:.*?\b(?:name|io\.kubernetes\.container\.name)="
         r"(?P<name>[\w.-]+))?)?",
         words=("container oom",),
     ),

@@ -166,6 +166,7 @@ _ONLY_IN_HEADS = (
     '"oom"',
     "due to OOM",
     "srun: error",
+    "requires corrective",
 )
 _TELLING = Words([*_TAGS, *map(bytes.decode, NEEDLES), *_ONLY_IN_HEADS])
 _WORDS = Words([*map(bytes.decode, NEEDLES), *_ONLY_IN_HEADS])

@@ -141,6 +141,20 @@ NO_KILL_FORMS = (
         means="earlyoom wanted to kill for lack of memory, and found no process",
     ),
     Form(
+        "nohang",
+        "pressure",
+        r"^Memory status that requires corrective actions",
+        words=("requires corrective",),
+        means="memory came below nohang's limits",
+    ),
+    Form(
+        "nohang",
+        "failure",
+        r"^[Vv]ictim badness (?P<reason>\d+ < min_badness \d+)",
+        words=("ictim badness",),
+        means="nohang wanted to kill for lack of memory, and found no process that it may",
+    ),
+    Form(
         "lambda",
         "pressure",
         r"Memory Size: (?P<limit>" + SIZE + r")\s+Max Memory Used: (?P<used>" + SIZE + r")",
