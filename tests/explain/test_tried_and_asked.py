@@ -149,3 +149,49 @@ def test_a_docker_event_names_its_pod() -> None:
     assert answers(text) == [
         "docker says that container notebook of pod jhub/jupyter-a ran out of memory" + NOT_HERE
     ]
+
+
+PLAIN = {
+    "prompt": ("# ./bin/elasticsearch\nKilled\n", "shell (Killed)"),
+    "job": ("[1]+  Killed                  ./a.out -n 3\n", "process a.out"),
+    "zsh": ("zsh: killed     python3 x.py\n", "process python3"),
+    "compose": ("elasticsearch exited with code 137\n", "container elasticsearch"),
+    "any": ("container exited with code 137\n", "unknown (container exited with code 137)"),
+    "systemd": (
+        "systemd reports `Main process exited, code=killed, status=9/KILL`\n",
+        "systemd (systemd reports `Main process exited, code=killed, status=9/KILL`)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_plain_sigkill_shows_no_reason(name: str) -> None:
+    text, subject = PLAIN[name]
+    assert answers(text) == [subject + NOBODYS]
+
+
+PODS = {
+    "all-namespaces": (
+        "my-ns       my-app-exec-2   0/1       OOMKilled   0          21m\n",
+        "kubelet says that the kernel killed pod my-ns/my-app-exec-2 (OOMKilled)" + NOT_HERE,
+    ),
+    "one-namespace": (
+        "my-app-exec-2   0/1       OOMKilled   0          21m\n",
+        "kubelet says that the kernel killed pod my-app-exec-2 (OOMKilled)" + NOT_HERE,
+    ),
+    "status-of-a-client-library": (
+        (
+            "ContainerStatus(containerID=docker://15533f4f7a93f78e83736508706f8befc670b36b9593adb9"
+            "827aa6e727dde0e3, image=x:1, lastState=ContainerState(running=null), name=executor, "
+            "state=ContainerState(terminated=ContainerStateTerminated(exitCode=137, message=null, "
+            "reason=OOMKilled, signal=null\n"
+        ),
+        "kubelet says that the kernel killed container executor (OOMKilled)" + NOT_HERE,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_a_pod_is_named_as_far_as_the_line_names_it(name: str) -> None:
+    text, said = PODS[name]
+    assert answers(text) == [said]

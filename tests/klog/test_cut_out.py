@@ -93,11 +93,11 @@ def test_the_memory_part_has_begun_where_its_totals_are_cut_off() -> None:
     """Of a cgroup's report its own part would stand before."""
     (report,) = _read(
         [
-            "kernel: [ 4563.079551] hog invoked oom-killer: gfp_mask=0x2084d0, order=0, oom_score_adj=0",
-            "kernel: [ 4563.079563] hog cpuset=/ mems_allowed=0",
-            "kernel: [ 4563.079821] Mem-Info:",
-            "kernel: [ 4563.079827] Node 0 DMA per-cpu:",
-            "kernel: [ 4563.079834] CPU    0: hi:    0, btch:   1 usd:   0",
+            "[ 4563.079551] hog invoked oom-killer: gfp_mask=0x2084d0, order=0, oom_score_adj=0",
+            "[ 4563.079563] hog cpuset=/ mems_allowed=0",
+            "[ 4563.079821] Mem-Info:",
+            "[ 4563.079827] Node 0 DMA per-cpu:",
+            "[ 4563.079834] CPU    0: hi:    0, btch:   1 usd:   0",
         ]
     )
     assert (report.scope, report.memory) == ("global", None)
@@ -133,3 +133,25 @@ def test_siblings_statistics_do_not_name_the_cgroup_at_its_limit() -> None:
         [f"Memory cgroup stats for /a/{name}: cache:0KB rss:0KB rss_huge:0KB" for name in "bc"]
     )
     assert (report.scope, report.cgroup) == ("memcg", None)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [
+            "[<c033f134>] (dump_header) from [<c033e4ac>] (oom_kill_process+0x358/0x3a8)",
+            "[<c033e4ac>] (oom_kill_process) from [<c033eddc>] (out_of_memory+0x134/0x36c)",
+            "[<c033eddc>] (out_of_memory) from [<c03451a0>] (__alloc_pages_nodemask+0xfc0/0x1180)",
+        ],
+        [
+            " dump_header from oom_kill_process+0x23c/0x248",
+            " oom_kill_process from out_of_memory+0x218/0x34c",
+            " out_of_memory from __alloc_pages+0xa98/0x1044",
+        ],
+    ],
+)
+def test_traces_of_32_bit_arm_show_what_ran_out(frames: list[str]) -> None:
+    head = "Compositor invoked oom-killer: gfp_mask=0x7000c0(GFP_KERNEL_ACCOUNT), nodemask=(null), "
+    (report,) = _read([f"{head}order=0, oom_score_adj=300", *frames])
+    assert report.call_trace == ("dump_header", "oom_kill_process", "out_of_memory")
+    assert report.scope == "global"

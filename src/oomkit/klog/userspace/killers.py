@@ -195,7 +195,8 @@ KILLER_FORMS = (
     Form(
         "kubelet",
         "eviction",
-        r"(?:^|\s)(?:[Pp]od/)?(?P<pod>[a-z0-9][a-z0-9.-]*)\s+\d+/\d+\s+Evicted\s+\d",
+        r"(?:^(?P<namespace>[a-z0-9][a-z0-9-]*)\s+|(?:^|\s))(?:[Pp]od/)?"
+        r"(?P<pod>[a-z0-9][a-z0-9.-]*)\s+\d+/\d+\s+Evicted\s+\d",
         words=("Evicted",),
     ),
     Form(

@@ -30,8 +30,9 @@ NOTICE_FORMS = (
     Form(
         "kubelet",
         "notice",
-        r"^(?:(?=.*?containerID:\w+://" + ID + r"))?.*?\breason:(?P<reason>OOM ?Killed)\b",
-        words=("reason:OOM",),
+        r"^(?:(?=.*?containerID[:=]\w+://" + ID + r"))?(?:(?=.*?\), name=(?P<name>[\w.-]+)))?"
+        r".*?\breason[:=](?P<reason>OOM ?Killed)\b",
+        words=("reason:OOM", "reason=OOM"),
         killer="kernel",
     ),
     # BCC's oomkill and bpftrace's oomkill.bt.
@@ -46,7 +47,8 @@ NOTICE_FORMS = (
     Form(
         "kubelet",
         "notice",
-        r"(?:^|\s)(?:[\w-]+\s+)?(?P<pod>[a-z0-9][a-z0-9.-]*)\s+\d+/\d+\s+(?P<reason>(?:Init:)?"
+        r"(?:^(?P<namespace>[a-z0-9][a-z0-9-]*)\s+|(?:^|\s)(?:[\w-]+\s+)?)"
+        r"(?P<pod>[a-z0-9][a-z0-9.-]*)\s+\d+/\d+\s+(?P<reason>(?:Init:)?"
         r"OOMKilled)(?:\s+(?P<count>\d+))?",
         words=("OOMKill",),
         killer="kernel",

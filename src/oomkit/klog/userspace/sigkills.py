@@ -6,7 +6,7 @@ SIGKILL_FORMS = (
     Form(
         "systemd",
         "sigkill",
-        UNIT + r": (?:Main process exited|main process exited|Control process exited)"
+        r"(?:" + UNIT + r": )?(?:[Mm]ain process exited|Control process exited)"
         r".{0,20}?code=killed, status=9/KILL",
         words=("9/KILL",),
     ),
@@ -28,6 +28,19 @@ SIGKILL_FORMS = (
         r"line \d+: +(?P<pid>\d+) Killed(?: +(?:[A-Za-z_]\w*=\S* +)*(?:\S*/)?"
         r"(?P<comm>[^\s/\"'=$]+)(?=\s|$))?",
         words=(" Killed ",),
+    ),
+    Form(
+        "shell",
+        "sigkill",
+        r"^(?:\[\d+\][ +-]+|\w{0,4}sh: +)?[Kk]illed(?: {2,}(?:\S*/)?(?P<comm>[^\s/\"'=$]+).*)?$",
+        words=("Killed", "killed  "),
+    ),
+    Form(
+        "docker",
+        "sigkill",
+        r"^(?!(?:container|process|command|job|task|script|it|child|worker|program)\b)"
+        r"(?P<name>[\w.-]+) exited with code 137$",
+        words=("code 137",),
     ),
     Form(
         "anybody",
