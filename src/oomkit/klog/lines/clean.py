@@ -3,7 +3,7 @@
 import codecs
 import re
 
-from oomkit.klog.lines.dates import MONTH
+from oomkit.klog.lines.pieces import MONTH
 
 _ANSI = re.compile(
     r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)?|\x1b[@-_]?"

@@ -25,7 +25,8 @@ _KILLED = re.compile(
     r"(?:, UID (?P<uid>\d{1,10}),)?\s*\(" + _COMM + r"\)" + _COMM_END + r"(?P<rest>.*)"
 )
 _KILLED_CUT = re.compile(
-    r"(?:(?P<text>[A-Z][\w .()-]*?):\s+)?\b[Kk]illed process (?P<pid>\d{1,10})(?:, UID (?P<uid>\d{1,10}),)?\s*\((?P<comm>[^)]*)$"
+    r"(?:(?P<text>[A-Z][\w .()-]*?):\s+)?\b[Kk]illed process (?P<pid>\d{1,10})"
+    r"(?:, UID (?P<uid>\d{1,10}),)?\s*\((?P<comm>[^)]*)$"
 )
 _KILLED_PID_ONLY = re.compile(
     r"^(?P<text>(?:Memory cgroup o|O)ut of [mM]emory[^:]{0,40}): Killed process (?P<pid>\d{1,10})$"
