@@ -227,7 +227,7 @@ def _moment(engine: Engine, machine: Machine, rates: Rates) -> Iterator[str]:
         ])  # fmt: skip
     yield _line("charged", [_fields_of_group(group, rate) for group, rate in
                             charge_rates(machine, rates).items()])  # fmt: skip
-    sensors = Sensors(machine, rates, engine.psi, Counters(), cgroups=True)
+    sensors = Sensors(machine, rates, engine.psi, Counters(), cgroups=True, working_sets=True)
     for after_s in (0.0, 0.25):
         reading = sensors.reading(after_s)
         yield _line("reading", [_fields(reading), [_fields(one) for one in reading.cgroups]])
