@@ -138,6 +138,7 @@ class Actions:
         """
         under_way = {key for ongoing in self.ongoing_acts for key in ongoing.alive}
         one = choice.candidate
+        self._sensors.warm.identify_these(choice.members)
         sharing = self._sensors.holding(one, (one.anon_kb + one.swap_kb) / _SHRUNK)
         self._killer.complete(choice, sharing)
         keys = [(one.pid, one.start_time) for one in choice.members]

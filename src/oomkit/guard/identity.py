@@ -19,7 +19,8 @@ MAX_CMDLINE_BYTES = 6 << 20
 """No program can be started with longer arguments (_STK_LIM, fs/exec.c), but any process can say
 that all of its memory is its command line (PR_SET_MM_MAP). More than this is unknown."""
 _DELETED = " (deleted)"
-_CHANGE = frozenset({"cgroup", "unit", "container", "exe", "cmdline"})
+CHANGE = frozenset({"cgroup", "unit", "container", "exe", "cmdline"})
+"""What nothing says when it changes."""
 
 
 class Wanted:
@@ -30,12 +31,22 @@ class Wanted:
         fields: those of a candidate that cost a read of their own and that a pattern asks for.
         users: names of user ids.
         memberships: what the texts of ``cgroup`` say that were read last, by text.
+        by_cgroup: who is chosen, or who dies along, depends on cgroups.
         changes: some of it can change without anything that is read at each look saying so.
         whole: read command lines to their end.
         root: the cgroup below which the system's manager keeps its units.
     """
 
-    __slots__ = ("changes", "fields", "memberships", "places", "root", "users", "whole")
+    __slots__ = (
+        "by_cgroup",
+        "changes",
+        "fields",
+        "memberships",
+        "places",
+        "root",
+        "users",
+        "whole",
+    )
 
     def __init__(
         self,
@@ -48,7 +59,8 @@ class Wanted:
         root: str | None = None,
     ) -> None:
         self.places = places
-        self.changes = by_cgroup or bool(fields & _CHANGE)
+        self.by_cgroup = by_cgroup
+        self.changes = by_cgroup or bool(fields & CHANGE)
         self.fields = fields
         self.users = users
         self.whole = whole

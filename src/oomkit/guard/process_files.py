@@ -43,12 +43,13 @@ class ProcessFiles:
     Attributes:
         pid: thread group id.
         candidate: what was last read.
+        is_fresh: what patterns are about was read when it was read last.
         pidfd: the process itself; -1 while it is not held.
     """
 
     __slots__ = (
         "_adj", "_cgroup", "_cmdline", "_directory", "_identity", "_leader",
-        "_program", "_score", "_stat", "_status", "_tid", "candidate", "pid", "pidfd",
+        "_program", "_score", "_stat", "_status", "_tid", "candidate", "is_fresh", "pid", "pidfd",
     )  # fmt: skip
 
     def __init__(self, pid: int, wanted: "Wanted", boot_s: float) -> None:
@@ -140,6 +141,20 @@ class ProcessFiles:
         self._identity = self._identified(directory, wanted)
         self._identity.fill_in(self.candidate, wanted)
 
+    def follow(self, wanted: "Wanted") -> None:
+        """The same where it is in another cgroup than before.
+
+        Raises:
+            OSError: it is gone, or too many files are open.
+        """
+        text = self._cgroup_text()
+        if (
+            text is None
+            or self._identity is None
+            or (wanted.memberships.get(text) is not self._identity.membership)
+        ):
+            self.identify(wanted)
+
     def afresh(self, wanted: "Wanted", boot_s: float) -> Candidate:
         """What it is now, with nothing remembered, from the files that are open.
 
@@ -156,6 +171,7 @@ class ProcessFiles:
             return self._read(wanted, boot_s)
         finally:
             self._identity, self._program = known
+            self.is_fresh = False
 
     def close(self) -> None:
         """Close its files."""
@@ -176,6 +192,7 @@ class ProcessFiles:
         flags = int(fields[6])
         start_ticks = int(fields[19])
         anon_kb, file_kb, shmem_kb, pgtables_kb, swap_kb = _sizes(status)
+        self.is_fresh = False
         candidate = Candidate(
             self.pid,
             start_ticks,
@@ -201,6 +218,7 @@ class ProcessFiles:
         if self._identity is None or program != self._program:
             self._identity = self._identified(self._living(), wanted)
             self._program = program  # type: ignore[assignment]  # three parts, as sliced
+            self.is_fresh = True
         self._identity.fill_in(candidate, wanted, status)
         if not self._leader:
             candidate.tid = self._tid

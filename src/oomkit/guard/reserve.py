@@ -16,7 +16,6 @@ AMPLE = 1024
 """With this many files allowed, what is lent is never missed."""
 READY = 64
 """As many as are read in full at each look."""
-FEW_READY = 8
 _NEEDED = 512
 """More than the daemon opens, victims aside."""
 _PATH = "/dev/null"
@@ -63,13 +62,13 @@ class Reserve:
     def ready(self) -> int:
         """How many processes are held ready to be killed, while memory gets low.
 
-        Where files may be refused to us nobody else can be; else that only takes work off the
-        moment at which it counts.
+        Where files may be refused to us no other can be; else that takes work off the moment at
+        which it counts.
         """
         limit = os.sysconf("SC_OPEN_MAX")
         if 0 <= limit < AMPLE:
             return 0
-        return READY if self.bounded else FEW_READY
+        return READY
 
     def spare(self, make_room: "Callable[[], object]") -> None:
         """Say what closes descriptors that are needed less."""

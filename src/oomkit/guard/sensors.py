@@ -4,7 +4,7 @@ import os
 import re
 
 from oomkit.guard.cgroup_reader import CgroupReader, Members, pressure_us
-from oomkit.guard.identity import Wanted
+from oomkit.guard.identity import CHANGE, Wanted
 from oomkit.guard.kernel_file import KernelFile, number_after
 from oomkit.guard.shortlist import Shortlist
 from oomkit.guard.tmpfs import Tmpfs
@@ -12,6 +12,7 @@ from oomkit.guard.users import Users
 from oomkit.host.procfs import NO_FILES
 from oomkit.policy.engine.conditions import WARN
 from oomkit.policy.engine.reading import Reading, left_kb
+from oomkit.policy.engine.victim import Chooser
 
 TYPE_CHECKING = False
 
@@ -260,6 +261,7 @@ class Sensors:
         "_short_s",
         "_tmpfs",
         "_untouchable",
+        "_wants",
         "fields",
         "sources",
         "users",
@@ -303,6 +305,11 @@ class Sensors:
             ),
             pinned=under_way,
         )
+        # Who is free when last read is looked at again before a signal; who is protected is not.
+        chosen_by = [*(one.match for one in plan.selection.prefer),
+                     *(one.match for one in plan.response.instead)]  # fmt: skip
+        others = {field for match in chosen_by for field, _ in match.patterns}
+        self._wants = None if others & CHANGE else Chooser(plan).protection
         self._members = Members(places, plan.selection, by_reclaim="reclaim" in by)
         self._tmpfs = Tmpfs(places)
         self._untouchable = untouchable
@@ -398,7 +405,7 @@ class Sensors:
         self.refresh(growth, reading, keep=self._reserve is not None and self._reserve.ample())
         if "user" in self.fields:
             self.users.refresh()
-        self.warm.identify()
+        self.warm.identify(self._wants, again=False)
         holders = self.warm.add_holders()
         writers = self._tmpfs.writers(self.sources.shmem_kb, reading.mem_total_kb * STEP, holders)
         held_kb = self._tmpfs.held_kb()

@@ -10,7 +10,7 @@ from oomkit.host.procfs import NO_FILES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from collections.abc import Set as AbstractSet
 
     from oomkit.guard.identity import Wanted
@@ -177,15 +177,39 @@ class Shortlist:
         one = self._watched.get(str(pid))
         return one if one is not None and one.is_open else None
 
-    def identify(self) -> None:
-        """Read again of the largest what patterns are about, as nothing says when it changes."""
-        if not self._wanted.changes:
-            return
-        for one in self.top:
+    def identify(
+        self, wants: "Callable[[Candidate], object] | None" = None, *, again: bool = True
+    ) -> None:
+        """Read again of the largest what patterns are about, as nothing says when it changes.
+
+        Args:
+            wants: of which; of the others it is read whether they are in another cgroup. None: of
+                all.
+            again: also of those of which it was read at the last look.
+        """
+        if self._wanted.changes:
+            self._identify(self.top, wants, again=again)
+
+    def identify_these(self, some: "Iterable[Candidate]") -> None:
+        """The same of some of them."""
+        if self._wanted.changes:
+            self._identify(some, None, again=False)
+
+    def _identify(
+        self,
+        some: "Iterable[Candidate]",
+        wants: "Callable[[Candidate], object] | None",
+        *,
+        again: bool,
+    ) -> None:
+        for one in some:
             kept = self._watched.get(str(one.pid))
-            if kept is not None and kept.candidate is one:
+            if kept is not None and kept.candidate is one and (again or not kept.is_fresh):
                 try:
-                    kept.identify(self._wanted)
+                    if wants is None or wants(one):
+                        kept.identify(self._wanted)
+                    elif self._wanted.by_cgroup:
+                        kept.follow(self._wanted)
                 except OSError:
                     continue  # it is as it was known, and is looked at again before a signal
 
