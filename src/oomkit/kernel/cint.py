@@ -2,10 +2,9 @@
 
 from math import isqrt
 
-__all__ = ["LONG_MAX", "LONG_MIN", "ULONG_MAX", "isqrt", "s32", "tdiv", "u64"]
+__all__ = ["LONG_MIN", "ULONG_MAX", "isqrt", "s32", "tdiv", "u64"]
 
 ULONG_MAX = (1 << 64) - 1
-LONG_MAX = (1 << 63) - 1
 LONG_MIN = -(1 << 63)
 
 

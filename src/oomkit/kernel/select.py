@@ -6,7 +6,7 @@ from oomkit.kernel.adj import is_disabled
 from oomkit.kernel.badness import badness, out_of_reach, unkillable
 from oomkit.kernel.cint import LONG_MIN, ULONG_MAX
 from oomkit.kernel.oom_control import OomControl
-from oomkit.kernel.state import Task
+from oomkit.kernel.state import Task, name
 from oomkit.records import Record
 
 _Verdict = Literal["skip", "look", "take", "prefer", "abort"]
@@ -20,7 +20,7 @@ class Selection(Record, frozen=True, kw_only=True):
     Attributes:
         chosen: the task; None if none can be killed or the scan was aborted.
         points: the chosen one's badness; None when it was not chosen by points.
-        waits_for: a task already on its way out, for which the scan was aborted.
+        waits_for: a task that already dies, for which the scan was aborted.
         how: why, for the trace.
     """
 
@@ -59,11 +59,6 @@ def select_bad_process(oc: OomControl) -> Selection:
         return Selection(chosen=best, how=f"{name(best)} {special}")
     how = f"{name(best)} has the highest badness, {best_points}"
     return Selection(chosen=best, points=best_points, how=how)
-
-
-def name(task: Task) -> str:
-    """A task as the trace names it."""
-    return f"{task.comm}[{task.pid}]"
 
 
 def _why_special(task: Task) -> str:

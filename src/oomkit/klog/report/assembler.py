@@ -1,7 +1,7 @@
 """Turn lines without prefixes into reports: which line belongs to which report."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from oomkit.klog.lines.clean import MAX_MARK, is_left_out
 from oomkit.klog.lines.prefix import Line
@@ -54,6 +54,9 @@ class Assembler(Endings):
         self.named: list[KernelName] = []
         self._caller: Caller | None = None
         self._caller_line = Line(number=0, text="")
+        self._takers: dict[str | None, Callable[[Line], Builder | None]] = {
+            name: getattr(self, f"_take_{name}") for name in _ANCHOR.groupindex
+        }
 
     @property
     def has_open(self) -> bool:
@@ -198,8 +201,7 @@ class Assembler(Endings):
     def _take_anchored(self, line: Line) -> Builder | None:
         """Lines that open or end a part; a task's name may look like any of them."""
         for anchor in _ANCHOR.finditer(line.text):
-            taker = getattr(self, f"_take_{anchor.lastgroup}")
-            taken: Builder | None = taker(line)
+            taken = self._takers[anchor.lastgroup](line)
             if taken is not None:
                 return taken
         return self._take_left_out(line) if is_left_out(line.text) else None

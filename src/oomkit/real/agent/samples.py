@@ -21,7 +21,7 @@ _BUFFER = 65536
 
 
 class KernelFile:
-    """A file that is read again and again from its start."""
+    """A file that is read repeatedly from its start."""
 
     def __init__(self, path: str) -> None:
         try:
