@@ -11,7 +11,7 @@ BUILD ?= build
 # Built twice, equal bytes: what the archives say of time is the last commit's.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1577836800)
 
-.PHONY: run test plain compiled agree check format requirements bench mutate fuzz fuzz-long man dist zipapp site deb image chart dashboard release-check install uninstall clean
+.PHONY: run test plain compiled agree check format requirements bench mutate fuzz fuzz-long man dist zipapp site deb image chart dashboard kubernetes release-check install uninstall clean
 
 # The oldest and the newest kernel play the whole battery, those between a sample of it.
 WHOLE := 5.10 7.3
@@ -102,6 +102,9 @@ chart: $(RELEASE_STAMP)  ## the manifest and the Helm chart, checked; the chart 
 
 dashboard: $(STAMP)  ## the Grafana dashboard, held to the types that Grafana publishes; needs node and npm
 	$(BIN)/python tools/dashboard.py $(BUILD)/grafana
+
+kubernetes: $(STAMP)  ## an API server, its controllers and a kubelet, built from Debian's packages into the cache: tests load the manifests with them
+	$(BIN)/python tools/kubernetes.py
 
 release-check: $(STAMP) $(RELEASE_STAMP)  ## what a release still lacks, and the tag to set
 	@$(BIN)/python tools/release.py

@@ -20,6 +20,7 @@ from oomkit.render.terminal import plain_lines
 from oomkit.views.explain_json import report_object
 from oomkit.views.explain_report import explanation_report
 from oomkit.views.explain_summary import summary_of
+from tests import recorded_texts
 from tests.klog.logs import LOGS, bytes_of, manifest, path_of
 
 KEPT = Path(__file__).parent / "data" / "read"
@@ -107,6 +108,7 @@ def write() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for name in NAMES:
             (folder / f"{name}.txt").write_text(made(name))
+    recorded_texts.write()
 
 
 if __name__ == "__main__":

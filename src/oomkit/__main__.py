@@ -25,7 +25,12 @@ if _ours:
 
 def main() -> None:
     """Run the command."""
-    from oomkit.cli import main as command
+    if sys.argv[1:2] == ["exec"]:
+        from oomkit.cli import exec_run
+
+        exec_run.start(sys.argv[2:])
+
+    from oomkit.cli.main import main as command
 
     if _ours:
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)

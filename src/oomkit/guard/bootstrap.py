@@ -21,9 +21,11 @@ def main() -> None:
 
 
 def _guard() -> None:
-    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-    from oomkit.guard.strip import drop_annotations, strip_imports
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    sys.path.insert(0, os.path.dirname(package))
+    from oomkit.guard.strip import drop_annotations, only_source, strip_imports
 
+    only_source(package)
     whole = bool(os.environ.get("OOMKIT_DEBUG"))  # as its tracebacks need lines
     if not whole:
         strip_imports()

@@ -203,7 +203,7 @@ def _cmdline(directory: str, *, whole: bool) -> tuple[str | None, bool]:
 
 def _first_of(path: str, count: int) -> tuple[bytes, bool]:
     """A number of bytes of a file, and whether that is all."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.open(path, os.O_RDONLY)
     try:
         parts: list[bytes] = []
         while count and (data := os.read(fd, min(count, CMDLINE_BYTES))):

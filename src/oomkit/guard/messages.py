@@ -23,7 +23,7 @@ ERROR, WARNING, NOTICE, INFO = 3, 4, 5, 6
 """syslog's priorities."""
 
 _BACKLOG = 1000
-_NONBLOCKING = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_NONBLOCKING = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY
 
 
 class MessageWriter:

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_FLAGS = os.O_RDONLY | os.O_CLOEXEC
+_FLAGS = os.O_RDONLY
 _PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 _ROUND_S = 2.0
 _MIN_SLICE = 32
@@ -44,7 +44,7 @@ class ProcessSizes:
         """
         self._proc = proc
         try:
-            self._fd = os.open(proc, _FLAGS | os.O_DIRECTORY)
+            self._fd = os.open(proc, os.O_DIRECTORY)
         except OSError as error:
             if error.errno not in NO_FILES:
                 raise

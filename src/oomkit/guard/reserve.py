@@ -16,7 +16,7 @@ AMPLE = 1024
 _NEEDED = 512
 """More than the daemon opens, victims aside."""
 _PATH = "/dev/null"
-_FLAGS = os.O_RDONLY | os.O_CLOEXEC
+_FLAGS = os.O_RDONLY
 
 
 class Reserve:

@@ -21,6 +21,13 @@ def badness(task: Task, oc: OomControl) -> int:
     return oom_badness(task, oc)
 
 
+def badness_of_killable(task: Task, oc: OomControl) -> int:
+    """The same of a task for which :func:`unkillable` has found no reason."""
+    if oc.rules.badness == "classic":
+        return classic_badness(task, oc)
+    return _oom_badness_of_killable(task, oc)
+
+
 def unkillable(task: Task, oc: OomControl) -> str | None:
     """Return why ``oom_badness()`` rules a task out, in words; None if it can be chosen."""
     rules = oc.rules
@@ -49,7 +56,7 @@ def out_of_reach(task: Task, oc: OomControl) -> str | None:
     path = oc.allocation.memcg
     if path is not None and not in_memcg(task.cgroup, path):
         return f"not in memory cgroup {path}"
-    if _on_other_nodes(task, oc):
+    if oc.nodes_matter and _on_other_nodes(task, oc):
         return "none of its memory nodes would help"
     return None
 
@@ -145,9 +152,13 @@ def oom_badness(task: Task, oc: OomControl) -> int:
     Resident memory and swap; page tables of the lowest level from 2.6.39 on, of the middle ones
     from 4.0, of all from 4.15.
     """
-    result = oc.rules.result
     if unkillable(task, oc) is not None:
-        return LONG_MIN if result == "signed" else 0
+        return LONG_MIN if oc.rules.result == "signed" else 0
+    return _oom_badness_of_killable(task, oc)
+
+
+def _oom_badness_of_killable(task: Task, oc: OomControl) -> int:
+    result = oc.rules.result
     if oc.rules.origin == "permille_max" and task.oom_origin:
         return 1000
     points = unadjusted_points(task, oc) + task.oom_score_adj * adj_step(oc)

@@ -7,15 +7,19 @@ from oomkit.kernel.decision import Constraint, Scope
 from oomkit.kernel.oom_control import OomControl
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Memcg, Snapshot, Task
-from oomkit.records import Record
 
 
-class Constrained(Record, frozen=True, kw_only=True):
+class Constrained:
     """The constraint, the candidates, and the nodes it leaves (None: all)."""
 
-    constraint: Constraint
-    scope: Scope
-    nodes: tuple[int, ...] | None = None
+    __slots__ = ("constraint", "nodes", "scope")
+
+    def __init__(
+        self, *, constraint: Constraint, scope: Scope, nodes: tuple[int, ...] | None = None
+    ) -> None:
+        self.constraint: Constraint = constraint
+        self.scope: Scope = scope
+        self.nodes = nodes
 
 
 def constrained_alloc(

@@ -196,7 +196,8 @@ def rule_sets(report: Report) -> tuple[RuleSet, ...]:
         except UnknownKernelError:
             pass
     if any(victim.uid is not None and report.selected is not None for victim in report.killed):
-        return (rules_for("2.6.32-el6"),)
+        of_el7 = report.kernel_range is not None and report.kernel_range[1] == "3.10"
+        return (rules_for("3.10-el7-1127" if of_el7 else "2.6.32-el6"),)
     low, high = report.kernel_range or _widest(report)
     return tuple(_backported(rules, report) for rules in _between(low, high))
 

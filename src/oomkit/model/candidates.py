@@ -1,6 +1,6 @@
 """A run's processes and cgroups as a policy sees them."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from oomkit.kernel.badness import oom_score, score_control
 from oomkit.kernel.state import OOM_DISABLE, OOM_SCORE_ADJ_MIN
@@ -11,7 +11,7 @@ from oomkit.model.tasks import Proc
 from oomkit.policy.engine.candidate import Candidate, Growth
 from oomkit.policy.engine.reading import CgroupReading
 
-TICKS = 100
+TICKS: Final = 100
 """Clock ticks a second of ``/proc`` (USER_HZ)."""
 
 

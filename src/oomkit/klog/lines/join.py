@@ -39,6 +39,8 @@ _BEGINS = re.compile(
 
 MAX_PARTS = 16
 """A line of the kernel is never cut into more parts than this."""
+_FENCES = frozenset({"```", "~~~", "{code}", "{noformat}"})
+"""What marks code in Markdown and Jira; no part of a line."""
 _NARROW = 40
 _WIDE = 200
 _LONG_WORD = 60
@@ -76,6 +78,9 @@ class Joiner:
         """Take a line; the ones before that are whole now."""
         self.widen(breakable_width(line.text, line.width))
         if not line.text:
+            return []
+        if line.text in _FENCES:
+            self.blank()
             return []
         before, after_blank = self._pending, self._blank
         self._blank = False

@@ -110,6 +110,6 @@ RFC5424 = re.compile(
 )
 TAG_AFTER = re.compile(r" ?(?:(?P<host>[^\s:\[\]]{1,64}) )?kernel: ")
 KMSG = re.compile(
-    r"\d{1,3},\d+,(?P<usec>\d{1,18}),[-\w,=]*?(?:caller=(?P<caller>[TC]\d+))?[-\w,=]*;"
+    r"\d{1,3},\d+,(?P<usec>\d{1,18}),(?:[-\w,=]*?caller=(?P<caller>[TC]\d+))?[-\w,=]*;"
 )
 """A record as ``/dev/kmsg`` and netconsole give it."""

@@ -89,6 +89,7 @@ class Builder:
             or self.no_killable
             or self.memcg.path
             or self.memcg.counted
+            or self.memcg.names_stats
             or self.table_due
             or self.reaped
             or self._whole_rows >= _MIN_ROWS

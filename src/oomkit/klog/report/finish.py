@@ -69,7 +69,10 @@ def _note_end(report: Builder) -> None:
             "the line that names the victim is missing; the chosen process or a child of it died",
         )
         return
-    report.problem("no_kill_line", "no line names the victim")
+    if report.summary is not None and report.summary.comm is not None:
+        report.problem("no_kill_line", "the line of the kill is missing; its choice is named")
+    else:
+        report.problem("no_kill_line", "no line names the victim")
     if report.tasks and report.summary is None and report.selected is None:
         report.problem(
             "table_truncated", "the report ends inside its task table", report.last.number

@@ -36,7 +36,7 @@ _KERNEL_FIELD = re.compile(
 _BARE_RELEASE = re.compile(_RELEASE + r"$")
 _UNAME_PROMPT = re.compile(r"(?:.{0,60}[$#%>] ?)?uname -r\s*$")
 _FRAME = re.compile(
-    r"(?:\[<?[0-9a-f]{8,16}>?\]\s*)*(?P<guess>\? )?[(:]?(?P<name>[A-Za-z_][\w.$]*)\+0x"
+    r"(?:\[<?(?:[0-9a-f]{8,16})?>?\]\s*)*(?P<guess>\? )?[(:]?(?P<name>[A-Za-z_][\w.$]*)\+0x"
     r"[0-9a-f]*(?:/0x|/?$)"
 )
 FRAME_EXPRESSION = (
@@ -48,7 +48,10 @@ _DECODED_FRAME = re.compile(
     r"(?P<guess>\? )?(?P<name>[A-Za-z_][\w.]*) \(?[\w.][\w./+-]*\.[chSs]:\d+\)?(?=$|[ )])"
 )
 """What scripts/decode_stacktrace.sh and crash reporters make of a frame: function, file, line."""
-_ARM_FRAME = re.compile(r"^\s*(?P<name>[A-Za-z_][\w.]*) from (?P<caller>[A-Za-z_][\w.]*)\+0x")
+_ARM_FRAME = re.compile(
+    r"^\s*(?:\[<?[0-9a-f]*>?\] \()?(?P<name>[A-Za-z_][\w.]*)\)? from "
+    r"(?:\[<?[0-9a-f]*>?\] \()?(?P<caller>[A-Za-z_][\w.]*)\+0x"
+)
 
 
 class Header(Record, frozen=True, kw_only=True):

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 _COMM = r"(?P<comm>(?:#\d{3}|\\x[0-9a-f]{2}|\\[0-7]{3}|.){0,15})"
 """A name has at most 15 bytes, of which a logger may have escaped some: more is another line."""
-_COMM_END = r"(?=\s*(?:$|total-vm|vsz:|vm:|score\b|\.|,|sharing|has mm|is already|by |, now|, but))"
+_COMM_END = (
+    r"(?=\s*(?:$|total-vm|vsz:|vm:|score\b|\.|,|[\"'`](?:$|[\s.,;)])|sharing|has mm"
+    r"|is already|by |, now|, but))"
+)
 _SELECTED = re.compile(
     r"(?P<text>[A-Z][\w .()-]*?)?:? ?\b[Kk]ill process (?P<pid>\d{1,10})\s*\(" + _COMM + r"\)"
     + _COMM_END + r"(?:\s*score\s+(?P<score>-?\d{1,20}))?"
@@ -22,7 +25,8 @@ _KILLED = re.compile(
     r"(?:, UID (?P<uid>\d{1,10}),)?\s*\(" + _COMM + r"\)" + _COMM_END + r"(?P<rest>.*)"
 )
 _KILLED_CUT = re.compile(
-    r"\b[Kk]illed process (?P<pid>\d{1,10})(?:, UID (?P<uid>\d{1,10}),)?\s*\((?P<comm>[^)]*)$"
+    r"(?:(?P<text>[A-Z][\w .()-]*?):\s+)?\b[Kk]illed process (?P<pid>\d{1,10})"
+    r"(?:, UID (?P<uid>\d{1,10}),)?\s*\((?P<comm>[^)]*)$"
 )
 _KILLED_PID_ONLY = re.compile(
     r"^(?P<text>(?:Memory cgroup o|O)ut of [mM]emory[^:]{0,40}): Killed process (?P<pid>\d{1,10})$"
@@ -169,7 +173,9 @@ def _form(opening: str | None, text: str, rest: str, *, cut: bool) -> str | None
     if rest.startswith(", UID "):
         return "el7" if "shmem-rss:" in rest else None
     if ", UID " in text:
-        return "el6"
+        if "total-vm" in rest:
+            return "el6"
+        return "el5" if opening is not None and rest == "." and not cut else "el5 or el6"
     if "vsz:" in rest:
         return "2.6.33"
     if opening is not None:

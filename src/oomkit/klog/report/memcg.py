@@ -58,6 +58,11 @@ class MemcgPart:
         return len(self._counters) > 1
 
     @property
+    def names_stats(self) -> bool:
+        """It has the statistics of a cgroup by its name, which nothing else prints."""
+        return any(self._stats)
+
+    @property
     def path(self) -> str | None:
         """The cgroup that hit its limit."""
         return self._path
@@ -100,8 +105,11 @@ class MemcgPart:
         if self.empty:
             return None
         path = self._path or summary_memcg
-        if path is None and len(self._stats) == 1:
-            path = next(iter(self._stats)) or None
+        if path is None and self._stats:
+            first, *below = self._stats
+            # The cgroup at its limit comes first, then those below it.
+            if all(other.startswith(f"{first.rstrip('/')}/") for other in below):
+                path = first or None
         return Memcg(
             path=path,
             task_path=self._task_path or task_memcg,
