@@ -11,7 +11,7 @@ from oomkit.guard.config import Places, Settings
 from oomkit.guard.sensors import AGAIN_S, COOL_S, SAFETY_S, Sensors, Sources
 from oomkit.policy.engine.candidate import Candidate, Growth
 from oomkit.policy.engine.conditions import WARN
-from oomkit.policy.engine.decider import Look
+from oomkit.policy.engine.decider import Assessment
 from oomkit.policy.engine.reading import Reading
 from oomkit.policy.engine.trigger import State
 from tests.guard.made import Fds, Process
@@ -343,10 +343,10 @@ def test_what_came_or_went_is_looked_for_every_ten_seconds(machine: Machine) -> 
     made.close()
 
 
-def look(level: int = 0, *, warm: bool = False) -> Look:
+def look(level: int = 0, *, warm: bool = False) -> Assessment:
     state = State(0.0)
     state.level, state.warm = level, warm
-    return Look(state)
+    return Assessment(state)
 
 
 class Warm:
