@@ -151,7 +151,7 @@ class Observation:
             "done": self._on_done,
         }
 
-    def feed(self, data: bytes) -> None:
+    def push(self, data: bytes) -> None:
         """Take what came from the agent; lines may be cut anywhere."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
