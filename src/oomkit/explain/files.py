@@ -136,7 +136,7 @@ def read_file(
         counter.log = name or KMSG
     try:
         for record in read_records(name):
-            sorted_out.take(record)
+            sorted_out.add(record)
             if counter is not None:
                 counter.reports = len(sorted_out.reports)
     except LogError as failure:
@@ -170,7 +170,7 @@ class _Sorted:
         self.no_kill_count = 0
         self.kernels: list[KernelName] = []
 
-    def take(self, record: Report | Evidence | KernelName) -> None:
+    def add(self, record: Report | Evidence | KernelName) -> None:
         redactor = self._redactor
         if isinstance(record, KernelName):
             host = redactor.host(record.host) if redactor and record.host else record.host

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from oomkit.guard.config import Settings
     from oomkit.guard.idle_loop import Poll
-    from oomkit.policy.engine.decider import Look
+    from oomkit.policy.engine.decider import Assessment
     from oomkit.policy.engine.plan import Plan
     from oomkit.policy.engine.reading import Reading
 
@@ -237,7 +237,7 @@ class Daemon:
         self._killer.draw_on(self._sensors.warm.pidfd_of)
         self._driver = PolicyDriver(decider, self._sensors, self._actions)
 
-    def _perform(self, look: "Look") -> None:
+    def _perform(self, look: "Assessment") -> None:
         """Do what a look called for, with room for all that takes to open."""
         with self._reserve:
             outcome = self._driver.perform(look)
@@ -246,7 +246,7 @@ class Daemon:
         elif outcome == REFUSED:
             self._complain("each process that was chosen was protected when it was read again")
 
-    def _keep_warm(self, look: "Look", reading: "Reading", next_s: float) -> None:
+    def _keep_warm(self, look: "Assessment", reading: "Reading", next_s: float) -> None:
         growth = self._driver.decider.growth
         if look.state.warm or look.state.level >= WARN:
             with self._reserve:
@@ -254,7 +254,7 @@ class Daemon:
         else:
             self._sensors.keep_warm(growth, look, reading, next_s)
 
-    def _report(self, look: "Look", reading: "Reading") -> None:
+    def _report(self, look: "Assessment", reading: "Reading") -> None:
         """Report what this moment was like; what it called for is done by now."""
         level, before = look.state.level, self._level
         self._level = level
@@ -272,7 +272,7 @@ class Daemon:
             self._sampled_s = reading.t_s
             self._reporter.sample(reading, self._sensors.warm.top)
 
-    def _tend(self, look: "Look", reading: "Reading") -> None:
+    def _tend(self, look: "Assessment", reading: "Reading") -> None:
         """Look after what is not about memory."""
         if self._hooks.any():
             self._hooks.collect()

@@ -135,7 +135,7 @@ def scan_records(
     if len(head) <= WHOLE_BYTES and is_newest_first(head):
         lines = head.splitlines(keepends=True)
         for i in reversed(range(len(lines))):
-            parser.feed(lines[i], i + 1)
+            parser.push(lines[i], i + 1)
         yield from parser.finish()
         yield from parser.kernels
         return

@@ -60,7 +60,7 @@ class Witness:
         self._limits: tuple[str, int] | None = None
         self._attempts: list[Evidence] = []
 
-    def take(self, line: Line) -> Iterator[Evidence]:
+    def accept(self, line: Line) -> Iterator[Evidence]:
         """Take a line; gives what is told in full now."""
         if self._held is not None:
             held = self._continued(self._held, line)
@@ -206,7 +206,7 @@ class Witness:
         )
         if not known and not text.startswith(DOTS):
             return
-        if self._names.take(line):
+        if self._names.note(line):
             return
         if (path := _OOMD_PATH.search(text)) is not None:
             self._candidate = path["path"]
