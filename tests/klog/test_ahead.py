@@ -98,8 +98,8 @@ class Feeds:
         self.seen: list[tuple[object, ...]] = []
         self._idle = 0
 
-    def feed(self, data: bytes, first_line: int) -> None:
-        self.seen.append(("feed", data, first_line))
+    def push(self, data: bytes, first_line: int) -> None:
+        self.seen.append(("push", data, first_line))
         self._idle = self._idle + data.count(b"CRON") if b"killed" not in data else 0
 
     def glance(self, data: bytes, line: int) -> None:

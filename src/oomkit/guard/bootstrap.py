@@ -33,7 +33,7 @@ def _guard() -> None:
     from oomkit.guard.config import from_plain
     from oomkit.guard.reserve import LIMIT, Reserve
 
-    # Whoever started us may have done so anywhere; nothing is to be looked up there.
+    # The current directory is the caller's; nothing is to be looked up there.
     os.chdir("/")
     fd = int(sys.argv[1])
     os.lseek(fd, 0, os.SEEK_SET)

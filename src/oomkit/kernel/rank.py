@@ -1,4 +1,4 @@
-"""The order in which tasks would die."""
+"""The order in which tasks would die, one after the other, if nothing else changed."""
 
 from collections.abc import Iterable
 

@@ -28,12 +28,12 @@ def start_time(proc: Proc) -> int:
 
 
 def memory_key(proc: Proc) -> SizeKey:
-    """Under which a process's own memory is noted."""
+    """The key of a process's own memory in ``Growth``."""
     return SizeKey(proc.pid, start_time(proc))
 
 
 def tmpfs_key(proc: Proc) -> SizeKey:
-    """Under which is noted what a process wrote to tmpfs.
+    """The key of what a process wrote to tmpfs.
 
     These pages belong to no process, but growth is measured over the same windows. No process has
     a negative id, so the two can't be mistaken for each other.

@@ -75,7 +75,7 @@ class Readable(Protocol):
 class Sink(Protocol):
     """Takes stretches of a log."""
 
-    def feed(self, data: bytes, first_line: int) -> None:
+    def push(self, data: bytes, first_line: int) -> None:
         """Take whole lines; the first has the number ``first_line``."""
 
     def glance(self, data: bytes, line: int) -> None:
@@ -262,7 +262,7 @@ class Scanner:
         return self._dropped + stop < WHOLE_BYTES
 
     def _goes_around(self, hit: int, worth: Worth, position: int) -> bool:
-        """The lines around this one belong to what it tells."""
+        """The lines around this one belong to what it reports."""
         return worth is Worth.AROUND or _is_record_field(self._buffer, hit, position)
 
     def _begin_around(self, hit: int, position: int) -> int:
@@ -279,7 +279,7 @@ class Scanner:
         if end - position > _BLOCK_BYTES:
             stop = self._buffer.find(b"\n", position + _BLOCK_BYTES, end) + 1 or end
         self._count_to(position)
-        self._sink.feed(bytes(self._buffer[position:stop]), self._line)
+        self._sink.push(bytes(self._buffer[position:stop]), self._line)
         self._fed = stop
         at_ease = stop > max(self._hit, self._until) and not self._reads_whole(stop)
         if at_ease and self._sink.idle():

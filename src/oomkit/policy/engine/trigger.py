@@ -137,7 +137,7 @@ class Watch:
         change = self._history.change(_LEFT, 0.1)
         return max(-change, 0.0) if change is not None else 0.0
 
-    def begin_anew(self) -> None:
+    def restart(self) -> None:
         """Somebody died: what was stalled and refaulted before does not count any more."""
         self._history.clear()
         self._since.clear()
