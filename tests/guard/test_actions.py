@@ -68,7 +68,9 @@ class World:
         )  # fmt: skip
         self.sensors = SimpleNamespace(
             holding=self._holding,
-            warm=SimpleNamespace(drop=lambda pid: self.log.append(("drop", pid))),
+            warm=SimpleNamespace(
+                drop=lambda pid: self.log.append(("drop", pid)), identify_these=lambda _some: None
+            ),
         )
 
     def _holding(self, one: Candidate, size_kb: float) -> list[int]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from oomkit.guard.config import Places, Settings
+from oomkit.guard.reserve import Reserve
 from oomkit.guard.sensors import AGAIN_S, COOL_S, SAFETY_S, Sensors, Sources
 from oomkit.policy.engine.candidate import Candidate, Growth
 from oomkit.policy.engine.conditions import WARN
@@ -264,6 +265,14 @@ def test_a_drill_goes_on_where_directories_cant_be_watched(
 
 
 # What a policy reads
+
+
+class Unbounded(Reserve):
+    """Holds nothing, and may open whatever it likes."""
+
+    def __init__(self) -> None:
+        super().__init__(bounded=False)
+        self.close()
 
 
 def sensors(machine: Machine, *when: Any, whom: Any = None, **options: Any) -> Sensors:
@@ -532,15 +541,16 @@ def test_for_a_choice_files_stay_open_only_where_there_are_ample(
     machine: Machine, ample: bool | None, opened: int
 ) -> None:
     Process(machine.proc, 10, anon=500)
-    made = sensors(
-        machine, whom={"oom_group": False}, ample=None if ample is None else lambda: bool(ample)
-    )
+    reserve = None if ample is None else Reserve(bounded=not ample)
+    made = sensors(machine, whom={"oom_group": False}, reserve=reserve)
     now = made.reading(5.0)
     assert now is not None
     before = Fds()
     made.candidates(now, Growth(1.0))
     assert Fds().since(before) == opened
     made.close()
+    if reserve is not None:
+        reserve.close()
 
 
 def test_users_are_read_again_for_a_choice_where_a_policy_names_one(
@@ -577,7 +587,7 @@ def test_who_may_share_the_memory_of_a_choice_and_was_not_compared(
 def test_all_files_are_closed(machine: Machine) -> None:
     Process(machine.proc, 10, anon=500)
     before = Fds()
-    made = sensors(machine, whom={"never": [{"user": "root"}]}, ample=lambda: True)
+    made = sensors(machine, whom={"never": [{"user": "root"}]}, reserve=Unbounded())
     now = made.reading(5.0)
     assert now is not None
     made.candidates(now, Growth(1.0))

@@ -190,7 +190,7 @@ def test_only_a_regular_file_of_a_tmpfs_among_the_first_counts(
     assert written.to_tmpfs(1000.0, {}) == {}
     (writing.proc / "10/fd/5").symlink_to(writing.proc / "open")
     assert written.to_tmpfs(1000.0, {}) == {10: 500.0}
-    monkeypatch.setattr("oomkit.guard.tmpfs.MOST_FILES", 0)
+    monkeypatch.setattr("oomkit.guard.tmpfs.MAX_FILES", 0)
     assert written.to_tmpfs(1000.0, {}) == {}
 
 

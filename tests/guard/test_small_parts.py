@@ -896,7 +896,7 @@ def test_a_reader_has_its_time(reading: Callable[..., Reload]) -> None:
 def test_a_reader_that_prints_for_too_long_is_ended(
     reading: Callable[..., Reload], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reload, "_MOST_BYTES", 100)
+    monkeypatch.setattr(reload, "_MAX_BYTES", 100)
     one = finished(
         reading("import sys\nwhile True: sys.stdout.write('x' * 4096); sys.stdout.flush()")
     )

@@ -159,7 +159,8 @@ class Machine:
         return found
 
     def guard(self, made: Plan | None = None, **settings: Any) -> "Guard":
-        return Guard(self, Settings(made or plan(), places=self.places, **settings))
+        named = {"files_bounded": False, **settings}
+        return Guard(self, Settings(made or plan(), places=self.places, **named))
 
 
 class Guard:

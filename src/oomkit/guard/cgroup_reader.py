@@ -6,7 +6,7 @@ from oomkit.guard.kernel_file import number_after
 from oomkit.guard.sharers import Sharers
 from oomkit.host.cgroup_kill import pids_below
 from oomkit.host.pidns import inside
-from oomkit.host.procfs import read_int, read_or_none
+from oomkit.host.procfs import NO_FILES, read_int, read_or_none
 from oomkit.policy.engine.reading import CgroupReading
 
 TYPE_CHECKING = False
@@ -53,11 +53,13 @@ class CgroupReader:
         root = self._places.cgroups
         if not self._patterns or not root:
             return
-        self._paths = []
-        for directory, _, _ in os.walk(root):
-            path = directory[len(root) :] or "/"
-            if any(pattern.fullmatch(path) for pattern in self._patterns):
-                self._paths.append(path)
+        errors: list[OSError] = []
+        found = [
+            directory[len(root) :] or "/"
+            for directory, _, _ in os.walk(root, onerror=errors.append)
+        ]
+        if not any(error.errno in NO_FILES for error in errors):
+            self._paths = [path for path in found if any(p.fullmatch(path) for p in self._patterns)]
 
     def read(self) -> tuple[CgroupReading, ...]:
         """The watched cgroups as they are now; those that are gone are left out."""
@@ -197,7 +199,10 @@ class Members:
         namespaces = {one.init_of for one in found if one.init_of is not None}
         if not namespaces:
             return
-        lives_in = inside(self._places.proc, namespaces)
+        try:
+            lives_in = inside(self._places.proc, namespaces)
+        except OSError:
+            return  # no more files can be opened: who dies along is asked before the signal
         known = {one.pid for one in found}
         small = [pid for pid in lives_in if pid not in known]
         found += warm.also(small, most=len(small))
@@ -240,7 +245,11 @@ def descendants(proc: str, pid: int, *, most_threads: int = _MAX_THREADS) -> lis
 
 def _by_parents(proc: str, pid: int) -> list[int]:
     children: dict[int, list[int]] = {}
-    for name in os.listdir(proc):
+    try:
+        names = os.listdir(proc)
+    except OSError:
+        return []
+    for name in names:
         if name.isdigit():
             fields = (read_or_none(f"{proc}/{name}/stat") or b"").rpartition(b")")[2].split(None, 2)
             if len(fields) > 1:

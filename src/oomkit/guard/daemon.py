@@ -8,7 +8,7 @@ from oomkit.guard.actions import Actions
 from oomkit.guard.event_loop import SIGHUP, EventLoop
 from oomkit.guard.hooks import Hooks
 from oomkit.guard.identity import units_root
-from oomkit.guard.idle_loop import BLIND_LOOKS, LOOKS, TOLD_LOOKS, IdleLoop
+from oomkit.guard.idle_loop import BLIND_LOOKS, BOUNDED_LOOKS, LOOKS, TOLD_LOOKS, IdleLoop
 from oomkit.guard.killer import Killer
 from oomkit.guard.messages import ERROR, NOTICE, WARNING, evidence
 from oomkit.guard.pending_kills import PendingKills
@@ -64,7 +64,7 @@ class Daemon:
         poll: "Poll | None" = None,
     ) -> None:
         # First of all: numbers taken early are there whatever limit comes later.
-        self._reserve = reserve or Reserve()
+        self._reserve = reserve or Reserve(bounded=settings.files_bounded)
         pending = PendingKills(settings.state or None)
         self._settings = settings
         self._clock = clock
@@ -173,6 +173,7 @@ class Daemon:
         self._report(look, reading)
         self._tend(look, reading)
         if look.state.level < WARN and not look.state.warm and self.is_idle:
+            self._sensors.keep_ready(self._driver.decider.growth, reading)
             self._idle_loop.allow(reading)
             self._take_in()
         else:
@@ -205,12 +206,15 @@ class Daemon:
             self._settings,
             root=root,
             untouchable=self._actions.untouchable,
-            ample=self._reserve.ample,
+            under_way=self._actions.under_way,
+            reserve=self._reserve,
         )
         if self._settings.status or self._settings.recording:
             looks = TOLD_LOOKS
         else:
             looks = LOOKS if self._reporter.sees_log else BLIND_LOOKS
+        if self._reserve.bounded:
+            looks = min(looks, BOUNDED_LOOKS)
         self._idle_loop = IdleLoop(
             plan,
             self._sensors.sources,
@@ -227,8 +231,10 @@ class Daemon:
             self._sensors.fields,
             self._sensors.users,
             root=root,
+            files_of=self._sensors.warm.files_of,
         )
         self._actions.serve(plan, decider, self._sensors, recheck, dry_run=self._settings.dry_run)
+        self._killer.draw_on(self._sensors.warm.pidfd_of)
         self._driver = PolicyDriver(decider, self._sensors, self._actions)
 
     def _perform(self, look: "Assessment") -> None:

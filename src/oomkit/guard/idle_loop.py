@@ -27,6 +27,8 @@ BLIND_LOOKS = 29
 """The same where the kernel's log can't be read, and its kills are only counted."""
 TOLD_LOOKS = 5
 """The same where a status file or a recording has to be kept up to date."""
+BOUNDED_LOOKS = 5
+"""The same where the machine may refuse us files, so that the largest processes are held ready."""
 SOONEST_S = 1.0
 """Where the next look is due sooner than this, it is not that calm."""
 _TOTAL_KEY = b"MemTotal:"
