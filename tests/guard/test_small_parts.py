@@ -903,6 +903,25 @@ def test_a_reader_that_prints_for_too_long_is_ended(
     assert (one.plan, one.fault != "") == (None, True)
 
 
+def test_a_reader_takes_signals_as_programs_do_and_may_be_killed_sooner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ordinary: list[int] = []
+    given: dict[str, Any] = {}
+    spawn = os.posix_spawn
+
+    def spawning(path: str, argv: Any, environ: Any, **options: Any) -> int:
+        given.update(options)
+        return spawn(path, argv, environ, **options)
+
+    monkeypatch.setattr(os, "posix_spawn", spawning)
+    monkeypatch.setattr(reload, "ordinary", ordinary.append)
+    one = Reload((sys.executable, "-S", "-c", ""))
+    assert given["setsigdef"] == (1, 2, 13, 15)
+    assert len(ordinary) == 1
+    one.close()
+
+
 def test_a_reader_that_cant_be_started_leaves_nothing_open() -> None:
     before = Fds()
     with pytest.raises(FileNotFoundError):
