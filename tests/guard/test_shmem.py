@@ -303,7 +303,7 @@ def test_what_processes_hold_themselves_is_no_growth_of_their_cgroup(grown: Grow
     assert grown.tmpfs.writers(1000.0, 1000.0, [unknown]) == {10: 900.0}
 
 
-def test_two_moments_are_kept_so_that_a_new_one_hides_nothing(grown: Grown) -> None:
+def test_two_moments_are_known_so_that_a_new_one_hides_nothing(grown: Grown) -> None:
     grown.writing.put(10, 0)
     grown.tmpfs.note(0.0)
     grown.writing.put(10, 2000)
