@@ -166,7 +166,7 @@ def test_a_report_without_its_kill_is_given_up_after_ten_seconds(
 def test_of_a_long_report_the_lines_that_matter_stay(
     kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_MAX_BYTES", 100)
+    monkeypatch.setattr(module, "MAX_BYTES", 100)
     kills = kernel.watch()
     lines = ["x invoked oom-killer: y", "t" * 60, "u" * 10, "v" * 10, "oom-kill:constraint=NONE",
              "oom_reaper: reaped", "w", KILL]  # fmt: skip

@@ -114,7 +114,7 @@ class Here:
         if euid is not None:
             self.patch.setattr(os, "geteuid", lambda: euid)
         if capable is not None:
-            self.patch.setattr(launch, "_has_capability", lambda _bit: capable)
+            self.patch.setattr(launch, "has_capability", lambda _bit: capable)
         if trigger is not None:
 
             def made(*_: object) -> Any:
@@ -194,7 +194,7 @@ def test_whether_the_machines_bound_on_files_is_ours(
         lambda path, **rest: SimpleNamespace(st_ino=namespace)
         if path == "/proc/self/ns/user" else stat(path, **rest),
     )  # fmt: skip
-    monkeypatch.setattr(launch, "_has_capability", lambda bit: capable and bit == 1 << 21)
+    monkeypatch.setattr(launch, "has_capability", lambda bit: capable and bit == 1 << 21)
     assert files_are_bounded() is bounded
 
 
