@@ -584,3 +584,18 @@ def test_all_files_are_closed(machine: Machine) -> None:
     assert Fds().since(before) > 4
     made.close()
     assert Fds().since(before) == 0
+
+
+def test_files_that_the_kernel_makes_line_by_line_are_read_to_their_end(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One read of these may end with the kernel's buffer rather than with the file."""
+    machine.vmstat(**{f"filler{number}": number for number in range(300)}, pgscan_direct=5)
+    arc = machine.proc / "spl/kstat/zfs"
+    arc.mkdir(parents=True)
+    filler = "".join(f"filler{number} 4 1\n" for number in range(300))
+    (arc / "arcstats").write_text(f"name type data\n{filler}size 4 4096\nc_min 4 1024\n")
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, size, at: pread(fd, min(size, 1000), at))
+    found = machine.read()
+    assert (found.pgscan_pages, found.arc_kb) == (5, 3)
