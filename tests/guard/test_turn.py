@@ -432,7 +432,7 @@ def test_what_idle_looks_saw_is_remembered(
     recalled: list[tuple[float, float]] = []
     watch = "oomkit.policy.engine.trigger.Watch.recall"
     monkeypatch.setattr(watch, lambda _self, t_s, kb: recalled.append((t_s, kb)))
-    monkeypatch.setattr("time.monotonic", lambda: 1005.0)
+    machine.now_s = 1005.0
 
     def fall() -> list[tuple[int, int]]:
         machine.memory(0.2)
