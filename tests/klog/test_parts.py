@@ -141,7 +141,7 @@ def test_the_choice_in_each_form() -> None:
         ("Out of memory: Kill process 7 (db) score 90 or sacrifice child", OOM, 90),
         ("Out of memory: kill process 7 (db) score -5 or a child", OOM, -5),
         ("Out of Memory: Kill process 7 (db) score 1 and children.", "Out of Memory", 1),
-        ("Out of memory in UB 5: kill process 7 (db) or a child", "Out of memory in UB 5", None),
+        ("Out of memory: Kill process 7 (db)", OOM, None),
         ("Memory cgroup out of memory: Kill process 7 (db) score 0 or sacrifice child",
          "Memory cgroup out of memory", 0),
         ("x: Out of memory: Kill process 7 (db) score 90", OOM, 90),
