@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from oomkit.klog.evidence import Evidence
-from oomkit.klog.lines import dates, scan
+from oomkit.klog.lines import pieces as dates
+from oomkit.klog.lines import scan
 from oomkit.klog.lines.clean import QuotedPrintable, clean, split_joined, without_cut_end
-from oomkit.klog.lines.csv_rows import line_of_row
 from oomkit.klog.lines.join import Joiner, breakable_width
 from oomkit.klog.lines.learned import LearnedPrefixes
 from oomkit.klog.lines.prefix import Line, PrefixStripper, strip_prefix
@@ -20,6 +20,7 @@ from oomkit.klog.lines.wrappers import (
     lines_of_json,
     lines_of_record,
 )
+from oomkit.klog.parser import line_of_row
 from oomkit.klog.reader import is_newest_first, scan_records
 from oomkit.klog.records import Report
 from tests.klog.logs import bytes_of

@@ -492,13 +492,13 @@ def test_statistics_of_cgroup_v2() -> None:
 def test_a_cgroups_part_that_begins_anew() -> None:
     part = MemcgPart()
     line = "memory: usage 80kB, limit 100kB, failcnt 7"
-    assert not part.begins_anew(line)
+    assert not part.restarts(line)
     part.feed(line)
     assert not part.counted
-    assert not part.begins_anew(line)
-    assert part.begins_anew(line.replace("80", "81"))
-    assert part.begins_anew(line.replace("failcnt 7", "failcnt 8"))
-    assert not part.begins_anew("swap: usage")
+    assert not part.restarts(line)
+    assert part.restarts(line.replace("80", "81"))
+    assert part.restarts(line.replace("failcnt 7", "failcnt 8"))
+    assert not part.restarts("swap: usage")
     reached = MemcgPart()
     assert reached.feed("Memory limit reached of cgroup /x")
     assert reached.path == "/x"

@@ -12,8 +12,17 @@ from oomkit.kernel.versions import rules_for
 from oomkit.klog.memory_records import Counter, Memcg, Memory, Zone
 from oomkit.klog.records import Assumed, Killed, Report, Selected, Source, Summary, TaskRow
 from oomkit.klog.replay import inputs_of, replay, replay_all
-from oomkit.klog.snapshot import allocation_of, chosen_pid, pgtable_pages, rule_sets, snapshot_of
-from oomkit.klog.total import Bounds, base_is_printed, bounds_by_score, total_is_printed
+from oomkit.klog.snapshot import (
+    Bounds,
+    allocation_of,
+    base_is_printed,
+    bounds_by_score,
+    chosen_pid,
+    pgtable_pages,
+    rule_sets,
+    snapshot_of,
+    total_is_printed,
+)
 from oomkit.records import replace
 
 SOURCE = Source(file="x.log", line=1, end_line=9)

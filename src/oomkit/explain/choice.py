@@ -12,8 +12,14 @@ from oomkit.kernel.decision import Counterfactual, Decision
 from oomkit.kernel.state import Snapshot
 from oomkit.klog.records import Report, TaskRow
 from oomkit.klog.replay import inputs_of
-from oomkit.klog.snapshot import Inputs, chosen_pid
-from oomkit.klog.total import Bounds, base_is_printed, bounds_by_score, total_is_printed
+from oomkit.klog.snapshot import (
+    Bounds,
+    Inputs,
+    base_is_printed,
+    bounds_by_score,
+    chosen_pid,
+    total_is_printed,
+)
 from oomkit.records import replace
 from oomkit.render.quantities import count_of, kb, label
 

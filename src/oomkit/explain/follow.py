@@ -46,7 +46,7 @@ def follow_chunks(
     redactor: Redactor | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Report | Evidence]:
-    """Yield what bytes tell as they come.
+    """Yield what bytes report as they come.
 
     Args:
         chunks: the bytes; an empty chunk says that nothing came for a while, None that what comes

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
-from oomkit.explain.evidence_text import joined, key_of
+from oomkit.explain.cgroup_names import innermost
+from oomkit.explain.evidence_text import SRUN, joined, key_of
 from oomkit.explain.proximity import NEAR_LINES, Reach, distance_s, nearness
 from oomkit.explain.shortage import cause_text, shortage
-from oomkit.explain.unit_tree import innermost
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report
 from oomkit.records import Record, replace
@@ -157,7 +157,8 @@ def _repeats(before: Evidence, item: Evidence, apart: float | None) -> bool:
     if (apart is not None and apart > GAP_S) or before.source.file != item.source.file:
         return False
     if before.by == item.by == "slurm":
-        return before.node is None and item.node is not None
+        step = before.killer == "kernel" and not SRUN.search(before.text)
+        return step and item.kind == "notice" and item.node is not None
     if item.kind != "sigkill" or before.kind == "sigkill":
         return False
     by_oomd = before.by == "systemd-oomd" and before.cgroup is None and item.by == "systemd"

@@ -9,7 +9,7 @@ from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report
 
 NEAR_S = 60.0
-"""What others say of a kill is written so soon after it."""
+"""Maximum seconds from a kill to what others log about it."""
 NEAR_LINES = 400
 """The same, in lines, where the log has no time stamps."""
 

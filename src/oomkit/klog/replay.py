@@ -11,8 +11,16 @@ from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Task
 from oomkit.kernel.versions import doubt
 from oomkit.klog.records import Assumed, Predicted, Report
-from oomkit.klog.snapshot import Inputs, allocation_of, chosen_pid, rule_sets, snapshot_of
-from oomkit.klog.total import base_is_printed, bounds_by_score, total_is_printed
+from oomkit.klog.snapshot import (
+    Inputs,
+    allocation_of,
+    base_is_printed,
+    bounds_by_score,
+    chosen_pid,
+    rule_sets,
+    snapshot_of,
+    total_is_printed,
+)
 from oomkit.records import Record, replace
 
 _AGES_TEXT = (
@@ -24,9 +32,9 @@ _NEAR = 0.01
 choice and the printing of the table."""
 
 _REMEMBERED = 64
-"""So many victims of earlier reports are remembered."""
+"""Maximum number of victims of earlier reports that are remembered."""
 _DYING_S = 60.0
-"""A victim may still stand in tables for so long."""
+"""Seconds for which a victim may still stand in tables."""
 
 
 class _Trial(Record, frozen=True, kw_only=True):
@@ -35,7 +43,7 @@ class _Trial(Record, frozen=True, kw_only=True):
     Attributes:
         assumed: the assumptions.
         oc: the decision's context.
-        ranked: badness and task of those who can be chosen, worst first.
+        ranked: badness and task of the candidates, worst first.
     """
 
     assumed: Assumed
