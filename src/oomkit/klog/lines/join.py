@@ -39,6 +39,8 @@ _BEGINS = re.compile(
 
 MAX_PARTS = 16
 """A line of the kernel is never cut into more parts than this."""
+MAX_CHARS = 4096
+"""Nor is it longer."""
 _FENCES = frozenset({"```", "~~~", "{code}", "{noformat}"})
 """What marks code in Markdown and Jira; no part of a line."""
 _NARROW = 40
@@ -87,8 +89,8 @@ class Joiner:
         if before is None:
             self._pending, self._parts = line, 1
             return []
-        joins = not line.stamped and self._parts < MAX_PARTS
-        if joins and self._joins(before, line, after_blank=after_blank):
+        short = self._parts < MAX_PARTS and len(before.text) + len(line.text) < MAX_CHARS
+        if short and not line.stamped and self._joins(before, line, after_blank=after_blank):
             _glue(before, line, self._columns, hard=self._is_hard(before))
             before.width, before.spaced = line.width, line.spaced
             self._parts += 1
@@ -246,6 +248,8 @@ def _is_cut_word(text: str, more: str) -> bool:
     if more[0] in ",)|" or text.endswith(("|", "=", "(")) or "oom-kill:" in text:
         return True
     last, first = "".join(text.rsplit(None, 1)[-1:]), _first_word(more)
+    if first.startswith("cpuset="):
+        return False  # what stands before it is a name, which ends anywhere
     if not _FIELD_TOKEN.match(last + first):
         return False
     last_stands = _FIELD_TOKEN.match(last) or last.endswith((",", ")"))
