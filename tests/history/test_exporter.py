@@ -233,7 +233,7 @@ def test_containers_beyond_the_bound_are_counted(
 
 
 def test_remembered_names_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Book, "MOST", 5)
+    monkeypatch.setattr(Book, "MAX", 5)
     book = Book(str(tmp_path))
     for one in IDS[:50]:
         book.of(f"{POD}/{one}")

@@ -1,8 +1,9 @@
 """The group of sub-commands: each imported when it is called, and how all of them end."""
 
+# The part of ``signal`` that is built in: making its enums would take a fiftieth of the start.
+import _signal as signal  # type: ignore[import-not-found]  # no stub
 import importlib
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,6 @@ from typing import Any, NoReturn
 import click
 
 from oomkit.cli import streams
-from oomkit.printable import printable
 
 COMMANDS: dict[str, str] = {
     "agree": "oomkit.cli.agree",
@@ -118,6 +118,7 @@ def report(error: BaseException) -> int:
         raise error
     elif isinstance(error, OSError) and error.filename is not None:
         from oomkit.cli.common import os_words
+        from oomkit.printable import printable
 
         _print_error(printable(os_words(error)))
     else:

@@ -1,10 +1,16 @@
 """The command ``oomkit``, with what it does without a sub-command."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from oomkit import __version__
-from oomkit.cli import complete
 from oomkit.cli.group import LazyGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from click.shell_completion import CompletionItem
 
 _EXAMPLE = """\b
 Examples:
@@ -12,6 +18,18 @@ Examples:
   oomkit rank --top 5
   oomkit snapshot > here.json
 """
+
+
+def _completed_as(name: str) -> "Callable[..., list[CompletionItem]]":
+    """Complete as that type of ``complete`` does, which no other start has to import."""
+
+    def complete(ctx: click.Context, param: click.Parameter, text: str) -> "list[CompletionItem]":
+        from oomkit.cli import complete
+
+        found: list[CompletionItem] = getattr(complete, name).shell_complete(ctx, param, text)
+        return found
+
+    return complete
 
 
 @click.group(
@@ -24,14 +42,14 @@ Examples:
 @click.option(
     "--kernel",
     "release",
-    type=complete.RELEASE,
+    shell_complete=_completed_as("RELEASE"),
     metavar="VERSION",
     help="Apply the rules of this kernel, such as 6.12.  [default: the running one's]",
 )
 @click.option(
     "--from",
     "source",
-    type=complete.FILE,
+    shell_complete=_completed_as("FILE"),
     metavar="FILE",
     help="Read this snapshot, or - for standard input, instead of this machine.",
 )

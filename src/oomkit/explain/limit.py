@@ -12,6 +12,7 @@ from oomkit.render.quantities import kb, label, percent, share
 
 _ROOM = 1.25
 _STEP_KB = 64 << 10
+_SMALL_STEP_KB = 1 << 10
 _SHOWN = 2
 _GUEST = re.compile(r"/(?:lxc|lxc\.payload)[./](?:payload\.)?(?P<id>\d{3,9})(?=/|$)")
 _TOOLS = (("libpod", "podman"), ("nerdctl", "nerdctl"))
@@ -45,13 +46,20 @@ def limit_change(report: Report, where: Breakdown | None) -> Iterator[Change]:
         yield Change(kind="limit", knob=name, unit="kb", text=text)
         return
     wanted = max(where.total_kb + swapped_kb(report, where), now_kb)
-    roomy = -int(-wanted * _ROOM // _STEP_KB) * _STEP_KB
-    text = f"{name} above {kb(wanted)} (was {kb(now_kb)}), with a quarter to spare {kb(roomy)}"
+    roomy = _rounded(wanted, _STEP_KB)
+    if roomy > 2 * wanted:
+        roomy = _rounded(wanted, _SMALL_STEP_KB)
+    room = "a quarter" if roomy < 2 * wanted else "room"
+    text = f"{name} above {kb(wanted)} (was {kb(now_kb)}), with {room} to spare {kb(roomy)}"
     text += f", by {_setting(report, name, roomy)}"
     held = _held(report, where)
     if held:
         text += f"; in it sat {held}"
     yield Change(kind="limit", knob=name, now=now_kb, needed=wanted, unit="kb", text=text)
+
+
+def _rounded(wanted: float, step: int) -> int:
+    return -int(-wanted * _ROOM // step) * step
 
 
 def _limit_hit(part: Memcg | None) -> tuple[str, int | None]:

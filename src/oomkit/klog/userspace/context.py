@@ -233,9 +233,10 @@ class Witness:
                 )
             case "earlyoom":
                 return self._below_limits(found)
-            case "nohang" if found.comm is None and self._victim is not None:
-                pid, comm, number = self._victim
-                if found.source.line - number <= _NEAR_LINES and found.pid in (None, pid):
+            case "nohang" if found.kind == "kill":
+                pid, comm, number = self._victim or (0, "", -_NEAR_LINES)
+                near = 0 <= found.source.line - number < _NEAR_LINES
+                if near and found.comm is None and found.pid in (None, pid):
                     found = replace(found, pid=pid, comm=comm)
                 return self._with_used(found)
             case "pbs" | "lsf" | "slurm" | "htcondor" if found.job is None:
@@ -304,7 +305,8 @@ class Witness:
         return replace(
             found,
             pod=pod,
-            namespace=(namespace["namespace"] if namespace else None)
+            namespace=found.namespace
+            or (namespace["namespace"] if namespace else None)
             or about.get("namespace")
             or (self._names.named("namespace", number) if pod and thing is None else None),
             container=found.container or self._container(found, number),
