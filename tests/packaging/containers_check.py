@@ -108,7 +108,7 @@ def played(name: str, pid: int) -> None:
     facts["shown"] = run("oomkit", "cgroup")
     facts["cgroup"] = json.loads(run("oomkit", "cgroup", name, "--json"))
     facts["rank"] = json.loads(run("oomkit", "rank", "--cgroup", name, "--json"))
-    facts["rank shown"] = run("oomkit", "rank", "--top", "1")
+    facts["rank shown"] = run("oomkit", "rank", "--top", "0")
     with open(f"/proc/{pid}/root/go", "w") as file:
         file.write("\n")
     until(killed)
