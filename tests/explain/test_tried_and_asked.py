@@ -195,3 +195,64 @@ PODS = {
 def test_a_pod_is_named_as_far_as_the_line_names_it(name: str) -> None:
     text, said = PODS[name]
     assert answers(text) == [said]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        (
+            "  message: >-\n"
+            "    The node was low on resource: memory. Container pool-mgmt was using\n"
+            "    27484Ki, which exceeds its request of 0. Container exporter was using\n"
+            "    9736Ki, which exceeds its request of 0. \n"
+            "  reason: Evicted\n"
+        ),
+        (
+            "  message: 'The node was low on resource: memory. Container pool-mgmt was using\n"
+            "    27484Ki, which exceeds its request of 0. '\n"
+            "  phase: Failed\n"
+        ),
+    ],
+)
+def test_an_eviction_that_yaml_folds_keeps_its_numbers(text: str) -> None:
+    assert answers(text) == [
+        (
+            "kubelet evicted a pod that the line does not name (container pool-mgmt: 26.8 MiB "
+            "used, request 0: nothing was reserved for it), as the node ran low on memory; no "
+            "OOM kill"
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'LIMIT_MSG = "slurmstepd: error: Exceeded job memory limit"',
+        'msg = "failed (exit code 137): unauthorized"',
+        "assert_found(r'slurmstepd: error: Exceeded job memory limit')",
+    ],
+)
+def test_a_text_in_a_program_is_no_evidence(line: str) -> None:
+    assert answers(f"{line}\n") == []
+
+
+def test_a_kill_that_is_told_without_its_number() -> None:
+    text = "`dmesg` showed `Memory cgroup out of memory: Killed process (python3) total-vm:22GB`.\n"
+    assert answers(text) == [
+        "the kernel killed python3 (Memory cgroup out of memory), by a text that leaves out its "
+        "number" + NOT_HERE
+    ]
+
+
+HEADS = (
+    ("K8S.NODE K8S.NAMESPACE K8S.POD K8S.CONTAINER KPID KCOMM PAGES TPID TCOMM",
+     "mini demo test-pod main 11507 tail 32768 11507 tail"),
+    ("K8S.NODE K8S.NAMESPACE K8S.PODNAME K8S.CONTAINERNAME FPID FUID FCOMM TPID TCOMM PAGES",
+     "mini demo test-pod main 11507 0 tail 11507 tail 32768"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("head", "row"), HEADS)
+def test_a_gadgets_table_says_who_was_killed_in_which_pod(head: str, row: str) -> None:
+    said = "BPF's oomkill says that the kernel killed tail[11507] in pod demo/test-pod on node mini"
+    assert answers(f"{head}\n{row}\nThe printed line says what.\n{row}\n") == [said + NOT_HERE]

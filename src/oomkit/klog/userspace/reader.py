@@ -168,6 +168,7 @@ _ONLY_IN_HEADS = (
     "due to OOM",
     "srun: error",
     "requires corrective",
+    "Killed process (",
 )
 _TELLING = Words([*_TAGS, *map(bytes.decode, NEEDLES), *_ONLY_IN_HEADS])
 _WORDS = Words([*map(bytes.decode, NEEDLES), *_ONLY_IN_HEADS])

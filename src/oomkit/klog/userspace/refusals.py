@@ -112,6 +112,13 @@ NO_KILL_FORMS = (
         means="the node came below its eviction threshold",
     ),
     Form(
+        "kubelet",
+        "pressure",
+        r"The node had condition: \[(?P<reason>MemoryPressure)\]",
+        words=("had condition",),
+        means="the kubelet admitted no pod to its node",
+    ),
+    Form(
         "heroku",
         "pressure",
         r"Error R14 \((?P<reason>Memory quota exceeded)\)",
