@@ -256,3 +256,58 @@ HEADS = (
 def test_a_gadgets_table_says_who_was_killed_in_which_pod(head: str, row: str) -> None:
     said = "BPF's oomkill says that the kernel killed tail[11507] in pod demo/test-pod on node mini"
     assert answers(f"{head}\n{row}\nThe printed line says what.\n{row}\n") == [said + NOT_HERE]
+
+
+MORE = {
+    "ray-cut": (
+        (
+            "E   Memory on the node (IP: 172.17.0.2, ID: 8c5a) where the task (task ID: 41, pid=5) "
+            "was running was 21.91GB / 33.28GB (0.658192), which exceeds the memory usage "
+            "threshold of 0.65. Ray killed this worker (ID: 0f7695\n"
+        ),
+        [
+            (
+                "Ray killed worker 0f7695 on node 172.17.0.2: 21.91GB / 33.28GB (0.658192), which "
+                "exceeds the memory usage threshold of 0.65"
+            )
+        ],
+    ),
+    "ray-before-2.2": (
+        (
+            "[2022-08-17 02:34:49,260 E 99866 99901] (raylet) node_manager.cc:2926: [0] Killing "
+            "worker with the latest task assigned time to free up memory. Find details of workers "
+            "killed via `ray list workers --detail`. Task to be killed:ff14. Top 10 worker:\n"
+        ),
+        ["Ray killed worker ff14"],
+    ),
+    "compose-killed": ("palworld-server  | Killed\n", ["container palworld-server" + NOBODYS]),
+    "supervisord-reaps": (
+        "2021-03-26 15:53:03,116 INFO reaped unknown pid 4415 (terminated by SIGKILL)\n",
+        ["process 4415" + NOBODYS],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_what_else_pools_and_shells_say(name: str) -> None:
+    text, said = MORE[name]
+    assert answers(text) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "means"),
+    [
+        (
+            "FATAL ERROR: NewSpace::Rebalance Allocation failed - process out of memory\n",
+            "Node.js ended itself",
+        ),
+        (
+            "memory allocation of 18446744073709551615 bytes failed[1]  32 abort (core dumped)\n",
+            "a program asked for memory and was refused",
+        ),
+    ],
+)
+def test_a_program_that_ends_itself_is_not_killed(text: str, means: str) -> None:
+    assert answers(text) == []
+    (found,) = read_evidence(text.encode())
+    assert found.means.startswith(means)

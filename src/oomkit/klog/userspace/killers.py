@@ -240,8 +240,15 @@ KILLER_FORMS = (
         "kill",
         r"Memory on the node \(IP: (?P<node>[\w.:-]+?),.*?was "
         r"(?P<reason>\S+ / \S+ \([\d.]+\), which exceeds the memory usage threshold of [\d.]+\d)"
-        r".*?Ray killed this worker \(ID: (?P<job>\w+)\)",
+        r".*?Ray killed this worker \(ID: (?P<job>\w+)(?:\)|$)",
         words=("Ray killed this worker",),
+    ),
+    Form(
+        "ray",
+        "kill",
+        r"Killing worker with the .{1,60}? to free up memory\b"
+        r"(?:.*?Task to be killed: ?(?P<job>\w+))?",
+        words=("to free up memory",),
     ),
     Form(
         "ray",

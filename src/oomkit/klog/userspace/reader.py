@@ -169,6 +169,8 @@ _ONLY_IN_HEADS = (
     "srun: error",
     "requires corrective",
     "Killed process (",
+    "to free up memory",
+    "memory allocation of",
 )
 _TELLING = Words([*_TAGS, *map(bytes.decode, NEEDLES), *_ONLY_IN_HEADS])
 _WORDS = Words([*map(bytes.decode, NEEDLES), *_ONLY_IN_HEADS])

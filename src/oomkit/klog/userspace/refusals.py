@@ -68,8 +68,9 @@ NO_KILL_FORMS = (
     Form(
         "node",
         "failure",
-        r"(?P<reason>JavaScript heap out of memory)",
-        words=("JavaScript heap out of memory",),
+        r"(?P<reason>JavaScript heap out of memory)"
+        r"|FATAL ERROR: .*?Allocation failed - process out of memory",
+        words=("JavaScript heap out of memory", "process out of memory"),
         means="Node.js ended itself: its heap " + _HEAP,
     ),
     Form(
@@ -91,8 +92,15 @@ NO_KILL_FORMS = (
         "anybody",
         "failure",
         r"(?P<reason>[Cc]annot allocate memory|ENOMEM\b|std::bad_alloc"
-        r"|fatal error: runtime: (?:out of memory|cannot allocate memory))",
-        words=("annot allocate memory", "ENOMEM", "std::bad_alloc", "fatal error: runtime"),
+        r"|fatal error: runtime: (?:out of memory|cannot allocate memory)"
+        r"|\bmemory allocation of \d+ bytes failed)",
+        words=(
+            "memory allocation of",
+            "annot allocate memory",
+            "ENOMEM",
+            "std::bad_alloc",
+            "fatal error: runtime",
+        ),
         means="a program asked for memory and was refused",
     ),
     Form(
