@@ -25,6 +25,7 @@ if os.environ.get("OOMKIT_PLAIN"):
         "kernel/test_recorded.py",
         "klog/test_recorded.py",
         "model/test_battery.py",
+        "model/test_moments.py",
         "model/test_of_snapshot.py",
         "model/test_recorded.py",
         "policy/test_kinds.py",
@@ -41,6 +42,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 _ALONE = ("cgroup", "qemu")
 _ALONE_IN = ("guard", "real")
+"""Folders whose tests start daemons and machines, those marked ``hermetic`` apart."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,7 +53,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         folder = item.path.relative_to(here).parts[0]
-        if folder in _ALONE_IN or any(item.get_closest_marker(name) for name in _ALONE):
+        daemons = folder in _ALONE_IN and not item.get_closest_marker("hermetic")
+        if daemons or any(item.get_closest_marker(name) for name in _ALONE):
             item.add_marker(pytest.mark.alone)
         if item.get_closest_marker("qemu") and not item.get_closest_marker("cgroup"):
             item.add_marker(pytest.mark.guest)

@@ -88,13 +88,15 @@ EVERYBODY: list[Actor] = []
 
 
 def living(pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        for tid in os.listdir(f"/proc/{pid}/task"):
-            with contextlib.suppress(OSError):
-                state = actors.read(f"/proc/{pid}/task/{tid}/stat").rpartition(")")[2].split()[0]
-                if state not in "ZX":
-                    return True
-    return False
+    """Some thread of a process lives; a pidfd says so even while threads come and go."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        return not select.select([pidfd], [], [], 0)[0]
+    finally:
+        os.close(pidfd)
 
 
 def end_all() -> None:

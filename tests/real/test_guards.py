@@ -25,8 +25,7 @@ from oomkit.real.initramfs import initramfs
 from oomkit.real.kills import kills_of
 from oomkit.real.observe import Observation
 from oomkit.real.packages import interpreter, is_elf, libraries, loaded_part
-from oomkit.real.reaction import reaction
-from oomkit.real.run_record import assemble
+from oomkit.real.run_record import assemble, reaction
 from oomkit.scenario import read_scenario, scenario_from
 from oomkit.scenario.read import walk_tasks
 

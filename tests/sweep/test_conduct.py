@@ -94,7 +94,7 @@ def test_stopped_and_resumed_is_as_if_never_stopped(
     batches: int, tmp_path: Path, expected: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Many batches, however fast the machine is.
-    monkeypatch.setattr(work, "LEAST_S", 0.0)
+    monkeypatch.setattr(work, "MIN_S", 0.0)
     one, path = made(), tmp_path / "rows"
     plan = Plan(one)
     spool = Spool(str(path), one, plan.total)

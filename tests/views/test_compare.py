@@ -3,12 +3,28 @@ import re
 import pytest
 from hypothesis import given, settings
 
-from oomkit.render.terminal import Look
-from oomkit.scenario import Objectives, Run
-from oomkit.views.run_compare import rows, side_by_side
+from oomkit.render.layout import Look
+from oomkit.render.terminal import to_text
+from oomkit.scenario import Objectives, Run, Scenario
+from oomkit.views import run_compare
+from oomkit.views.run_compare import rows
 from tests.views.runs import kill, run, runs, scenario
 
 _NAMES = ("as it is", "vm.panic_on_oom=1")
+
+
+def side_by_side(
+    left: Run,
+    right: Run,
+    names: tuple[str, str],
+    *,
+    scenarios: tuple[Scenario | None, Scenario | None] = (None, None),
+    look: Look | None = None,
+) -> str:
+    look = look or Look()
+    return to_text(
+        run_compare.side_by_side(left, right, names, scenarios=scenarios, look=look), look
+    )
 
 
 def _row(text: str, field: str) -> str:

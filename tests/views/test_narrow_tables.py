@@ -7,8 +7,8 @@ from msgspec import convert
 
 from oomkit.history.records import Act
 from oomkit.kernel.versions import history as rule_ranges
-from oomkit.render.layout import unbroken
-from oomkit.render.terminal import Look, render
+from oomkit.render.layout import Look, unbroken
+from oomkit.render.terminal import to_text
 from oomkit.views.history import candidates_table, history_table
 from oomkit.views.kernels import kernels_table
 
@@ -36,10 +36,10 @@ ACT = convert(
 def lines(width: int, what: str) -> list[str]:
     look = Look(width=width)
     if what == "kernels":
-        return render(look, *kernels_table(rule_ranges(), look)).splitlines()
+        return to_text([kernels_table(rule_ranges(), look)], look).splitlines()
     if what == "history":
-        return render(look, *history_table([(2, ACT)], look)).splitlines()
-    return render(look, *candidates_table(ACT, look)).splitlines()
+        return to_text([history_table([(2, ACT)])], look).splitlines()
+    return to_text([candidates_table(ACT)], look).splitlines()
 
 
 def words(of: list[str]) -> set[str]:

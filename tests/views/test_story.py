@@ -4,12 +4,23 @@ import re
 import pytest
 from hypothesis import given, settings
 
-from oomkit.render.terminal import Look, look_of
-from oomkit.scenario import At, Freeze, Objectives, Run
-from oomkit.views.run_text import story
+from oomkit.render.layout import Look
+from oomkit.render.terminal import look_of, to_text
+from oomkit.scenario import At, Freeze, Objectives, Run, Scenario
+from oomkit.views import run_text
 from tests.views.runs import TRACE, kill, run, runs, scenario
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def story(
+    played: Run,
+    of: Scenario | None = None,
+    *,
+    look: Look | None = None,
+    every_one: bool = False,
+) -> str:
+    return to_text(run_text.story(played, of, every_one=every_one), look or Look())
 
 
 def test_a_line_for_each_thing_that_happened_in_order() -> None:

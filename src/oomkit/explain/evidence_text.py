@@ -35,7 +35,7 @@ _NAMES = {
 }
 _PRESSURE = re.compile(
     r"memory pressure for (?P<of>\S+) being (?P<is>[\d.]+%) > (?P<limit>[\d.]+%)"
-    r"(?: for > (?P<time>\S+))?"
+    r"(?: for > (?P<time>[\d.]+[a-z]+(?: [\d.]+[a-z]+)*))?"
 )
 _FILLED = (
     "unit", "pod", "namespace", "container", "container_name", "node", "job", "reason", "processes",

@@ -15,6 +15,7 @@ _STEP_KB = 64 << 10
 _SMALL_STEP_KB = 1 << 10
 _SHOWN = 2
 _GUEST = re.compile(r"/(?:lxc|lxc\.payload)[./](?:payload\.)?(?P<id>\d{3,9})(?=/|$)")
+_TOOLS = (("libpod", "podman"), ("nerdctl", "nerdctl"))
 _BY_DOCKER = re.compile(r"/docker/([\w.-]+)")
 _HEAPS = {
     "java": "java: -Xmx or -XX:MaxRAMPercentage, with room for metaspace, threads, buffers",
@@ -92,8 +93,7 @@ def _setting(report: Report, name: str, size_kb: int) -> str:
     if "ecs" in path.lower().split("/")[1:2] or "/ecstasks" in path:
         return f"memory: {mib} (MiB) of the container or task in the ECS task definition"
     if found.container:
-        tool = "podman" if "libpod" in path else "docker"
-        return f"{tool} update --memory {mib}m --memory-swap {mib}m {found.container}"
+        return f"{_tool(path)} update --memory {mib}m --memory-swap {mib}m {found.container}"
     if guest:
         return f"pct set {guest['id']} --memory {mib}"
     if "/slurm" in path:
@@ -107,6 +107,11 @@ def _setting(report: Report, name: str, size_kb: int) -> str:
         return f"echo {mib}M to its {name}"
     base = "/sys/fs/cgroup" if name == "memory.max" else "/sys/fs/cgroup/memory"
     return f"echo {mib}M > {base}{path.rstrip('/')}/{name}"
+
+
+def _tool(path: str) -> str:
+    """What a container without a pod is managed with."""
+    return next((tool for mark, tool in _TOOLS if mark in path), "docker")
 
 
 def _held(report: Report, where: Breakdown) -> str:
@@ -141,7 +146,7 @@ def _advice(report: Report, where: Breakdown | None) -> Iterator[Advice]:
     if found.container and (report.owner is None or found.container in report.owner):
         container = found.container[:ID_CHARS]
         command = f"crictl ps -a --id {container}" if found.pod else (
-            f"docker ps -a --filter id={container}"
+            f"{_tool(path)} ps -a --filter id={container}"
         )  # fmt: skip
         yield Advice(kind="container_name", text=f"the container's name: {command}")
     if where is not None and where.limit_kb and where.kb("shmem") * 4 > where.limit_kb:

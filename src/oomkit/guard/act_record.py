@@ -184,7 +184,7 @@ class ActRecord(Record):
 
     Attributes:
         origin: the policy.
-        id: tells it from others of this boot.
+        id: distinguishes it from others of this boot.
         time_s: when it began, seconds since the epoch.
         mono_s: the same by the monotonic clock.
         level: ``soft`` or ``hard``.

@@ -137,9 +137,9 @@ def _limit_kb(places: "Places", path: str) -> float | None:
     return None
 
 
-_MOST = 512
+_MAX = 512
 _WORTH_A_LOOK_KB = 1024
-_MOST_THREADS = 1024
+_MAX_THREADS = 1024
 """Of a tree: reading the children of more takes longer than asking every process for its parent."""
 
 
@@ -182,9 +182,9 @@ class Members:
             for one in top:
                 pids += descendants(self._places.proc, one.pid)
         if self._level != "process":
-            pids += warm.larger_than(_WORTH_A_LOOK_KB, _MOST)
+            pids += warm.larger_than(_WORTH_A_LOOK_KB, _MAX)
         groups = [read_group(self._places, path) for path in together | self._reclaiming(paths)]
-        found = [*top, *(warm.also(pids, most=_MOST) if pids else ())]
+        found = [*top, *(warm.also(pids, most=_MAX) if pids else ())]
         self._mark_inseparable(found, warm)
         return found, [group for group in groups if group is not None]
 
@@ -215,14 +215,14 @@ class Members:
         return paths if self._by_reclaim else set()
 
 
-def descendants(proc: str, pid: int, *, most_threads: int = _MOST_THREADS) -> list[int]:
+def descendants(proc: str, pid: int, *, most_threads: int = _MAX_THREADS) -> list[int]:
     """All processes below one, by the lists of children that each thread has.
 
     Where there are very many threads, by what each process says of its parent.
     """
     found: list[int] = []
     left = [pid]
-    while left and len(found) < _MOST:
+    while left and len(found) < _MAX:
         directory = f"{proc}/{left.pop()}/task"
         try:
             threads = os.listdir(directory)
@@ -248,7 +248,7 @@ def _by_parents(proc: str, pid: int) -> list[int]:
     found = [pid]
     for one in found:
         found += children.get(one, ())
-        if len(found) > _MOST:
+        if len(found) > _MAX:
             break
     return found[1:]
 

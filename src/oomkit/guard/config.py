@@ -155,7 +155,7 @@ _PATH = "/proc/sys/kernel/random/boot_id"
 def read_boot_id() -> bytes:
     """The kernel's boot id, 36 characters; empty where there is no proc file system."""
     try:
-        fd = os.open(_PATH, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(_PATH, os.O_RDONLY)
     except OSError:
         return b""
     try:

@@ -16,7 +16,7 @@ from oomkit.guard.reaper import Reaper
 from oomkit.guard.recheck import Recheck
 from oomkit.guard.reload import Reload
 from oomkit.guard.reporter import Reporter
-from oomkit.guard.reserve import LEAST, Reserve
+from oomkit.guard.reserve import MIN, Reserve
 from oomkit.guard.sensors import SAFETY_S, Sensors
 from oomkit.host.sdnotify import ServiceManager
 from oomkit.policy.engine.conditions import SOFT, WARN
@@ -106,7 +106,7 @@ class Daemon:
         self.close()
 
     def sleep(self, next_s: float) -> None:
-        """Sleep until something happens, or a turn is due in so many seconds."""
+        """Sleep until something happens, or for a number of seconds, after which a turn is due."""
         waits = self._killer.fds()
         if self._sensors.sources.news_fd >= 0:
             waits.append(self._sensors.sources.news_fd)
@@ -156,7 +156,7 @@ class Daemon:
             self._driver.decider.watch.recall(*dozed)
         look = self._driver.look(self._clock())
         if look is None:
-            # A drill's files are opened anew when they are replaced.
+            # A drill's files are opened again when they are replaced.
             with self._reserve:
                 look = self._driver.look(self._clock())
         reading = self._driver.reading
@@ -318,10 +318,10 @@ class Daemon:
             )
         if 0 < os.sysconf("SC_OPEN_MAX") < ENOUGH_FILES:
             self._reporter.repeat(NOTICE, SHORT_OF_FILES)
-        if self._reserve.held < LEAST:
+        if self._reserve.held < MIN:
             self._reporter.line(
                 WARNING,
-                f"only {self._reserve.held} more files can be opened, of {LEAST} that a choice and "
+                f"only {self._reserve.held} more files can be opened, of {MIN} that a choice and "
                 "a kill take (RLIMIT_NOFILE): it may not be able to act",
             )
         for sentence in missing:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 CMDLINE_BYTES = 1 << 16
 """So much of a command line is kept while candidates are ranked. Before a signal all is read."""
-MOST_CMDLINE_BYTES = 6 << 20
+MAX_CMDLINE_BYTES = 6 << 20
 """No program can be started with longer arguments (_STK_LIM, fs/exec.c), but any process can say
 that all of its memory is its command line (PR_SET_MM_MAP). More than this is unknown."""
 _DELETED = " (deleted)"
@@ -190,7 +190,7 @@ def _cmdline(directory: str, *, whole: bool) -> tuple[str | None, bool]:
     """Arguments joined by spaces, and whether these are all; None where they can't be known."""
     try:
         data, all_of_it = _first_of(
-            f"{directory}/cmdline", MOST_CMDLINE_BYTES if whole else CMDLINE_BYTES
+            f"{directory}/cmdline", MAX_CMDLINE_BYTES if whole else CMDLINE_BYTES
         )
     except OSError as error:
         if error.errno in NO_FILES:
@@ -202,8 +202,8 @@ def _cmdline(directory: str, *, whole: bool) -> tuple[str | None, bool]:
 
 
 def _first_of(path: str, count: int) -> tuple[bytes, bool]:
-    """So many bytes of a file, and whether that is all."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    """A number of bytes of a file, and whether that is all."""
+    fd = os.open(path, os.O_RDONLY)
     try:
         parts: list[bytes] = []
         while count and (data := os.read(fd, min(count, CMDLINE_BYTES))):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Poll = Callable[[int], list[tuple[int, int]]]
 
 LOOKS = 359
-"""So many looks in a row at most: what is not about memory wants a whole turn now and then.
+"""Maximum number of looks in a row: what is not about memory needs a whole turn at times.
 
 A whole turn is cheap by itself, but not where the machine has slept since the last: then none of
 what it touches is near, and it costs as much as a hundred looks.

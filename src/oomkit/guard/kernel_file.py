@@ -51,7 +51,7 @@ class KernelFile:
         if self.fd < 0:
             try:
                 # A FIFO put there must not be waited for.
-                self.fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+                self.fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
             except OSError:
                 self.fd = -1
 

@@ -242,7 +242,7 @@ class KernelKills:
 
     def _opened(self, path: str, flags: int) -> int:
         try:
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | flags)
+            return os.open(path, os.O_RDONLY | os.O_NOCTTY | flags)
         except OSError as error:
             self.missing.append(f"{path}: {error.strerror}")
             return -1

@@ -5,7 +5,7 @@ import select
 import time
 
 from oomkit.guard.cgroup_reader import directory_of
-from oomkit.guard.reserve import LEAST
+from oomkit.guard.reserve import MIN
 from oomkit.guard.sharers import sharers_of
 from oomkit.host.cgroup_kill import pids_below
 from oomkit.host.pidfd import Held, start_ticks_of
@@ -37,7 +37,7 @@ class Sent:
     """One signal, or the attempt to send it.
 
     Attributes:
-        pid: to whom.
+        pid: the process it goes to.
         name: ``TERM`` or ``KILL``.
         why: what made it so.
         t_s: when, by the monotonic clock.
@@ -112,7 +112,7 @@ class Killer:
 
     @property
     def keys(self) -> tuple[Key, ...]:
-        """Who is held."""
+        """The processes whose pidfds are held."""
         return tuple(self._held)
 
     def hold(self, key: Key) -> str:
@@ -258,15 +258,15 @@ class Killer:
         """How many of some processes can be held at once, with each looked at meanwhile."""
         if not count:
             return 0
-        # Who is held takes one, and one more while the reaper has it.
+        # A held process takes one, and one more while the reaper has it.
         if self._ample is not None and self._ample(2 * (len(self._held) + count)):
             return count
-        wanted = count + LEAST  # so that there is always room for one more that is let go of
+        wanted = count + MIN  # so that there is always room for one more that is let go of
         free = _can_be_opened(wanted)
         if free < wanted and shed:
             self._make_room()
             free = _can_be_opened(wanted)
-        return max(free - LEAST, 0)
+        return max(free - MIN, 0)
 
     def _send_loosely(self, signal: "Signal") -> Sent:
         """Signal a process that is let go of at once, as descriptors are low."""
@@ -289,7 +289,7 @@ class Killer:
             since_ticks: ticks since boot at which they were all that was in it.
 
         Returns:
-            how many were killed; nobody from the first on that was there before, or may not be.
+            how many were killed; none from the first on that was there before, or may not be.
         """
         directory = directory_of(self._places, path)
         seen = {pid for pid, _ in keys}
@@ -323,7 +323,7 @@ class Killer:
             self.let_go(key)
 
     def dead(self) -> list[Key]:
-        """Who ended since the last look; they are let go of."""
+        """The processes that exited since the last look; their pidfds are closed."""
         ended = []
         if self._held:
             poller = select.poll()

@@ -23,7 +23,7 @@ ERROR, WARNING, NOTICE, INFO = 3, 4, 5, 6
 """syslog's priorities."""
 
 _BACKLOG = 1000
-_NONBLOCKING = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_NONBLOCKING = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY
 
 
 class MessageWriter:
@@ -135,9 +135,9 @@ class MessageWriter:
             except OSError:
                 self.never_blocks = False
             else:
-                self._write = self._opened_anew
+                self._write = self._reopened
 
-    def _opened_anew(self, line: bytes) -> int:
+    def _reopened(self, line: bytes) -> int:
         # Not kept open: a reader is to see the end when all others have closed it.
         try:
             fd = os.open(f"/proc/self/fd/{self._fd}", _NONBLOCKING)

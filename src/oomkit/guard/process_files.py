@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oomkit.guard.identity import Wanted
 
-_FLAGS = os.O_RDONLY | os.O_CLOEXEC
+_FLAGS = os.O_RDONLY
 PF_EXITING = 0x00000004
 PF_KTHREAD = 0x00200000
 _SIGKILL_BIT = 1 << 8

@@ -8,10 +8,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_FLAGS = os.O_RDONLY | os.O_CLOEXEC
+_FLAGS = os.O_RDONLY
 _PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 _ROUND_S = 2.0
-_LEAST_SLICE = 32
+_MIN_SLICE = 32
 
 
 class ProcessSizes:
@@ -44,7 +44,7 @@ class ProcessSizes:
         """
         self._proc = proc
         try:
-            self._fd = os.open(proc, _FLAGS | os.O_DIRECTORY)
+            self._fd = os.open(proc, os.O_DIRECTORY)
         except OSError as error:
             if error.errno not in NO_FILES:
                 raise
@@ -82,7 +82,7 @@ class ProcessSizes:
         if not self._queue:
             self._queue = list(known)
         share = min(elapsed_s / _ROUND_S, 1.0)
-        count = max(_LEAST_SLICE, int(len(names) * share))
+        count = max(_MIN_SLICE, int(len(names) * share))
         turn, self._queue = self._queue[:count], self._queue[count:]
         self._measure(known & set(turn), swap_used_kb)
 

@@ -8,15 +8,15 @@ if TYPE_CHECKING:
 
 WANTED = 8
 LIMIT = 18
-"""With fewer files (RLIMIT_NOFILE) a guard can't begin: its own and :data:`LEAST`."""
-LEAST = 6
+"""With fewer files (RLIMIT_NOFILE) a guard can't begin: its own and :data:`MIN`."""
+MIN = 6
 """For one process looked at closely (five at a time) while another is held by its pidfd."""
 AMPLE = 1024
 """With this many files allowed, what is lent is never missed."""
 _NEEDED = 512
 """More than the daemon opens, victims aside."""
 _PATH = "/dev/null"
-_FLAGS = os.O_RDONLY | os.O_CLOEXEC
+_FLAGS = os.O_RDONLY
 
 
 class Reserve:
@@ -38,7 +38,7 @@ class Reserve:
         self._make_room: Callable[[], object] | None = None
         self._lent = 0
         self._fds: list[int] = []
-        self._fill(LEAST)
+        self._fill(MIN)
 
     @property
     def held(self) -> int:
@@ -69,10 +69,10 @@ class Reserve:
         self._lent -= 1
         if self._lent:
             return
-        self._fill(LEAST)
-        if len(self._fds) < LEAST and self._make_room is not None:
+        self._fill(MIN)
+        if len(self._fds) < MIN and self._make_room is not None:
             self._make_room()
-            self._fill(LEAST)
+            self._fill(MIN)
 
     def fill(self) -> None:
         """Complete it, if something was in the way before."""

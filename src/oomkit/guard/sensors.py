@@ -219,7 +219,7 @@ def _third(data: bytes, key: bytes) -> int:
 SAFETY_S = 10.0
 """However calm it is: a look this often."""
 COOL_S = 60.0
-"""So long after the shortage the ranking is kept warm."""
+"""Seconds after a shortage for which the ranking is maintained."""
 AGAIN_S = 30.0
 """While memory is short but stands still the ranking is refreshed this often."""
 AT_LEAST_S = 0.2

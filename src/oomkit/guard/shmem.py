@@ -15,7 +15,7 @@ _SHM_DEST = 0o1000
 def kernel_device() -> int | None:
     """The device of the tmpfs that ``memfd_create`` and shared mappings without a file lie on."""
     try:
-        fd = os.memfd_create("oomkit", os.MFD_CLOEXEC)
+        fd = os.memfd_create("oomkit")
     except OSError:
         return None
     try:

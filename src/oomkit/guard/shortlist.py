@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from oomkit.policy.engine.reading import Reading
 
 KEPT = 64
-"""So many processes are read in full at each look. Whoever holds more than a 64th of all
+"""Number of processes read in full at each look. A process with more than a 64th of all
 anonymous memory and swap is among them."""
 
 _HOLDS = 1 / 64
-"""Who maps this part of memory or more of files and shared memory may hold shared memory alone."""
+"""Share of memory, mapped from files or shared, from which a process may hold some alone."""
 _HOLDERS = 16
-"""So many of those are asked how much of it is shared memory."""
+"""Number of those of which shared memory is read."""
 _HOLDERS_READ = 4
 """Number of processes for which memory that only they map is read, which takes long."""
 _ROUNDS = 4
@@ -69,7 +69,7 @@ class Shortlist:
 
     @property
     def is_cold(self) -> bool:
-        """Nobody was looked at since the last shortage."""
+        """No process has been scanned since the last shortage."""
         return self._t_s is None
 
     @property

@@ -43,7 +43,7 @@ class Users:
                     return
             else:
                 self.close()
-                self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+                self._fd = os.open(self._path, os.O_RDONLY)
                 found = os.fstat(self._fd)
             text = pread_pieces(self._fd, 1 << 16)
         except OSError:

@@ -1,4 +1,4 @@
-"""``out_of_memory()`` and its kin: what is done once no page can be found (mm/oom_kill.c)."""
+"""``out_of_memory()`` and its callers: what is done when no page can be found (mm/oom_kill.c)."""
 
 from oomkit.kernel.adj import is_disabled
 from oomkit.kernel.badness import out_of_reach

@@ -117,7 +117,7 @@ def _key(version: str) -> tuple[int, ...]:
 def is_mempolicy(header: Header, mems_allowed: str | None) -> bool:
     """Whether the head alone shows a request bound to nodes by a memory policy (4.9-4.20).
 
-    The line prints the cpuset's nodes where the request had no nodemask, so it tells a policy
+    The line prints the cpuset's nodes where the request had no nodemask, so it shows a policy
     only where it differs from them.
     """
     nodes = header.nodemask

@@ -110,7 +110,7 @@ class Polling(Record, frozen=True, kw_only=True):
 
 
 class Whom(Record, frozen=True, kw_only=True):
-    """Whom to choose.
+    """Which victim to choose: the table ``[whom]``.
 
     Attributes:
         by: what ranks: ``freed`` (what death gives back, weighed), ``oom_score`` (the kernel's,

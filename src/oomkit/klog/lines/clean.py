@@ -3,7 +3,7 @@
 import codecs
 import re
 
-from oomkit.klog.lines.dates import MONTH
+from oomkit.klog.lines.pieces import MONTH
 
 _ANSI = re.compile(
     r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)?|\x1b[@-_]?"
@@ -160,7 +160,7 @@ _PLAIN = {"=3D": "=", "=20": " ", "=09": " "}
 _CODED_BYTE = re.compile("|".join(_PLAIN))
 _MAX_CODED = 1000
 _SOFT_BREAK = range(70, 77)
-"""How long a coded line is that goes on in the next."""
+"""Length of a coded line that continues in the next."""
 
 
 def _has_inner_stamp(part: str) -> bool:

@@ -61,7 +61,7 @@ _COMPLETE = re.compile(
 class Joiner:
     """Takes lines, gives whole ones, and of each whether it was put together from parts.
 
-    Where a line without a prefix follows one with a prefix, the log's width tells whether it
+    Where a line without a prefix follows one with a prefix, the log's width shows whether it
     was wrapped: the next word did not fit.
     """
 
@@ -252,7 +252,7 @@ def _first_word(text: str) -> str:
 
 
 def _is_cut_word(text: str, more: str) -> bool:
-    """Whether the cut went through a word, as far as the words themselves tell."""
+    """Whether the cut went through a word, as far as the words themselves show."""
     if more[0] in ",)|" or text.endswith(("|", "=", "(")) or "oom-kill:" in text:
         return True
     last, first = "".join(text.rsplit(None, 1)[-1:]), _first_word(more)

@@ -187,7 +187,7 @@ class Scanner:
         return self._dropped + stop < WHOLE_BYTES
 
     def _goes_around(self, hit: int, worth: Worth, position: int) -> bool:
-        """The lines around this one belong to what it tells."""
+        """The lines around this one belong to what it reports."""
         start = self._buffer.rfind(b"\n", position, hit) + 1 or position
         return worth is Worth.AROUND or _RECORD_FIELD.match(self._buffer, start) is not None
 

@@ -27,7 +27,7 @@ _ANCHOR = re.compile(
     r"|(?P<sharer>Kill process \d+ .* sharing same memory)|(?P<selected>[Kk]ill process \d)"
     r"|(?P<exiting>OOM victim \d+ )|(?P<would>[Ww]ould have killed process \d)"
     r"|(?P<reaper>oom_reaper: )"
-    r"|(?P<group>are going to be killed\s+due)|(?P<nobody>[Oo]ut of memory and no killable)"
+    r"|(?P<group>are going to be killed\s+due)|(?P<no_killable>[Oo]ut of memory and no killable)"
     r"|(?P<panic>Kernel panic - not syncing: )|(?P<foreign>page allocation (?:failure|stalls?))"
     r"|(?P<version>Linux version \d)"
     r"|(?P<limited>(?:oom_kill_process|dump_header): \d+ callbacks suppressed)"
@@ -70,7 +70,7 @@ class Assembler(Endings):
         return self._reports.expire(line)
 
     def pass_over(self, last: int, count: int) -> list[Report]:
-        """So many lines of others, the last in line ``last``: give the reports that are over."""
+        """Pass ``count`` lines of others, the last is ``last``; give the reports that are over."""
         return self._reports.over_by(Line(number=last, text=""), count)
 
     def flush(self) -> Iterator[Report]:
@@ -268,7 +268,7 @@ class Assembler(Endings):
         return report
 
     def _take_limited(self, line: Line) -> Builder | None:
-        """The kernel prints so many heads and tables in five seconds; kill lines it prints all."""
+        """The kernel limits heads and tables in five seconds; kill lines it prints all."""
         report = self._reports.current(line)
         if report is not None:
             text = "heads and tables before this line were left out by the kernel's rate limit"
@@ -304,7 +304,7 @@ class Assembler(Endings):
             return current
         if self._take_head(current, line):
             return current
-        if text.startswith("memory: usage") and current.memcg.begins_anew(text):
+        if text.startswith("memory: usage") and current.memcg.restarts(text):
             current = self._reports.new(line)
         if current.memory.feed(text) or current.memcg.feed(text):
             return current
@@ -374,7 +374,7 @@ def _last_of(matches: list[re.Match[str]], number: int) -> Line:
 
 
 def _may_be_anchor(text: str) -> bool:
-    """A quick look that spares most lines the search for anchors."""
+    """A quick check that spares most lines the search for anchors."""
     return (
         "ill" in text
         or "tgid" in text

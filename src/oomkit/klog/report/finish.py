@@ -48,7 +48,7 @@ def _note_table(report: Builder) -> None:
 def _is_excerpt(report: Builder, tgids: set[int]) -> bool:
     """Whether rows were left out without a mark.
 
-    Somebody who posts the head, rows and the end leaves out the memory part between them as well.
+    A post of the head, rows and the end leaves out the memory part between them as well.
     What shows it then is the asker: it has to stand in the table of its shortage, unless it is a
     thread of the kernel's or named otherwise than its process.
     """

@@ -1,4 +1,4 @@
-"""The head of a report: who asked for memory, how, on which kernel."""
+"""The head of a report: the allocating task, its request, the kernel."""
 
 import re
 
@@ -107,7 +107,7 @@ def parse_header(text: str) -> Header | None:
 
 
 def _only_comm(comm: str) -> Header:
-    """What is left of a line that was cut, or told from memory."""
+    """What is left of a line that was cut, or quoted from memory."""
     return Header(
         comm=comm.strip(),
         pid=None,

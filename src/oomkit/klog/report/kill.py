@@ -1,4 +1,4 @@
-"""The end of a report: whom the kernel chose, killed and reaped, or why it panicked."""
+"""The end of a report: the process chosen, killed and reaped, or why it panicked."""
 
 import re
 from typing import TYPE_CHECKING, Any
@@ -88,7 +88,7 @@ class KillLine(Record, frozen=True, kw_only=True):
         text: what opens it; None where the version prints nothing before.
         killed: the victim.
         would_have: the victim was spared (``would_have_oomkilled``).
-        form: the text's form, as ``RuleSet.log_kill`` names it, as far as this line tells.
+        form: the text's form, as ``RuleSet.log_kill`` names it, as far as this line shows.
     """
 
     text: str | None
@@ -130,7 +130,7 @@ def parse_killed(text: str, line: int, *, cut: bool = False) -> KillLine | None:
 
 
 def with_context(killed: Killed, report: "Builder", line: Line) -> Killed:
-    """Add when a victim died and how it came to be one, as far as its report tells."""
+    """Add when a victim died and how it came to be one, as far as its report says."""
     comm = killed.comm or _comm_of(killed.pid, report)
     how = killed_as(killed.pid, report)
     return replace(killed, comm=comm, time=line.time, killed_as=how)
@@ -145,7 +145,7 @@ def _comm_of(pid: int, report: "Builder") -> str:
 
 
 def killed_as(pid: int, report: "Builder") -> KilledAs | None:
-    """How a process came to be a victim, as far as its report tells."""
+    """How a process came to be a victim, as far as its report says."""
     chosen = report.selected or report.summary
     if "allocating_task" in (report.kill_text or ""):
         if report.selected is not None and report.selected.pid != pid:
@@ -196,7 +196,7 @@ def _form_without_opening(rest: str, *, cut: bool) -> str | None:
         if "shmem-rss" in rest:
             return "4.5"
         return "2.6.36" if _ENDS_WITH_FILE.search(rest) and not cut else "2.6.36 or later"
-    # A name and nothing else: as kernels before 2.6.33 print it, or whoever quotes a line.
+    # A name and nothing else: as kernels before 2.6.33 print it, or a quoted line has it.
     return None
 
 
@@ -211,7 +211,7 @@ def parse_selected(text: str, line: int) -> tuple[str, Selected] | None:
 
 
 def parse_exiting(text: str, line: int) -> tuple[str, Summary] | None:
-    """Parse ``OOM victim 1 (x) is already exiting``; what opens the line, and who was chosen."""
+    """Parse ``OOM victim 1 (x) is already exiting``: what opens the line, the chosen process."""
     match = _EXITING.search(text)
     opening = None if match is None else _opening(match["text"])
     if match is None or opening is None:

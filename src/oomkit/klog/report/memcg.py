@@ -42,7 +42,7 @@ class MemcgPart:
         """Nothing was read yet."""
         return not (self._counters or self._path or self._stats)
 
-    def begins_anew(self, text: str) -> bool:
+    def restarts(self, text: str) -> bool:
         """Whether a line ``memory: usage`` is another report's: other numbers than were read."""
         known, match = self._counters.get("memory"), _COUNTER.match(text)
         return known is not None and match is not None and _counter(match) != known

@@ -48,8 +48,8 @@ class Act:
 
     Attributes:
         state: why now, with the evidence.
-        ranked: all candidates, as :meth:`.whom.Chooser.rank` left them.
-        choice: whom.
+        ranked: all candidates, as :meth:`.victim.Chooser.rank` left them.
+        choice: the victim, and what dies with it.
         signals: what to send.
         command: what to run instead of sending it; None: send the signals.
     """
@@ -72,7 +72,7 @@ class Act:
 
 
 class Decider:
-    """A policy at work. Whoever drives it reads the machine and sends the signals.
+    """A policy at work. Its driver reads the machine and sends the signals.
 
     In turn: :meth:`look` with a reading; where it says ``sizes``, note them in ``growth``; where
     it says ``choose``, :meth:`choose` with the candidates; :meth:`died` whenever a victim
@@ -164,7 +164,7 @@ class Decider:
         """Choose among candidates by the last reading; None where no process can be chosen.
 
         Args:
-            candidates: see :meth:`.whom.Chooser.rank`.
+            candidates: see :meth:`.victim.Chooser.rank`.
             groups: see there.
             check: says why a choice must not be made after all, or nothing; the next one is
                 taken then, and what it said is the verdict on the one before.
@@ -226,10 +226,10 @@ class Decider:
         )
 
     def died(self, pid: int, start_time: int, t_s: float) -> None:
-        """A process is gone. When the last victim has exited, pressure is measured again."""
+        """A process has exited. When the last victim has exited, pressure is measured again."""
         if self.escalation.died(pid, start_time, t_s):
             self._settled = True
-            self.watch.begin_anew()
+            self.watch.restart()
 
     def spared(self, pid: int, start_time: int, *, signalled: bool) -> None:
         """A process turned out to be protected, and was not signalled (again)."""

@@ -114,5 +114,5 @@ class PolicyDriver:
         return REFUSED
 
     def died(self, pid: int, start_time: int, now_s: float) -> None:
-        """Note that a process is gone."""
+        """Note that a process has exited."""
         self.decider.died(pid, start_time, now_s)
