@@ -223,6 +223,7 @@ class Daemon:
             longest_s=self._longest_s,
             looks=looks,
             alive=self._alive if self._manager.watchdog_s is not None else None,
+            clock=self._clock,
         )
         decider = self._new_decider(plan)
         recheck = Recheck(
