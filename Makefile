@@ -11,7 +11,7 @@ BUILD ?= build
 # Built twice, equal bytes: what the archives say of time is the last commit's.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1577836800)
 
-.PHONY: run test plain compiled agree check format requirements bench mutate fuzz fuzz-long man dist zipapp site deb image chart release-check install uninstall clean
+.PHONY: run test plain compiled agree check format requirements bench mutate fuzz fuzz-long man dist zipapp site deb image chart dashboard kubernetes release-check install uninstall clean
 
 # The oldest and the newest kernel play the whole battery, those between a sample of it.
 WHOLE := 5.10 7.3
@@ -36,14 +36,14 @@ test: check $(RELEASE_STAMP)  ## hermetic tests side by side, then guests, then 
 	$(BIN)/python -m pytest --reruns $(RERUNS) -m "alone and not guest"
 
 plain: $(STAMP)  ## the core's tests by the standard library alone
-	OOMKIT_PLAIN=1 PYTHONPATH=$(CURDIR)/tests/without $(BIN)/python -m pytest -n $(WORKERS) -m "not alone" $(addprefix tests/,toml kernel scenario policy klog explain model)
+	OOMKIT_PLAIN=1 PYTHONPATH=$(CURDIR)/tests/without $(BIN)/python -m pytest -n $(WORKERS) --reruns $(RERUNS) -m "not alone" $(addprefix tests/,toml kernel scenario policy klog explain model)
 
 compiled: $(STAMP)  ## a wheel whose model mypyc compiled, below build/, and the model's tests with it
 	rm -rf $(BUILD)/compiled && mkdir -p $(BUILD)/compiled
 	OOMKIT_COMPILE=1 $(BIN)/python -m hatchling build -t wheel -d $(BUILD)/compiled
 	$(BIN)/python -m zipfile -e $(BUILD)/compiled/*.whl $(BUILD)/compiled/lib
 	cd / && PYTHONPATH=$(abspath $(BUILD))/compiled/lib $(abspath $(BIN))/python -c "import oomkit.model.solve as m; assert m.__file__.endswith('.so'), m"
-	PYTHONPATH=$(abspath $(BUILD))/compiled/lib $(BIN)/python -m pytest -n $(WORKERS) -m "not alone" tests/model
+	PYTHONPATH=$(abspath $(BUILD))/compiled/lib $(BIN)/python -m pytest -n $(WORKERS) --reruns $(RERUNS) -m "not alone" tests/model
 
 agree: $(STAMP)  ## the battery on real kernels beside the model; a miss is an answer: tests/model/test_battery.py holds the model
 	$(BIN)/oomkit agree scenarios/battery --on cgroup --on qemu $(WHOLE:%=--kernel %) --guests 2 --skip-missing || [ $$? -eq 1 ]
@@ -99,6 +99,12 @@ image: site  ## dist/oomkit.oci, on BASE=IMAGE or a base of Debian's packages; n
 
 chart: $(RELEASE_STAMP)  ## the manifest and the Helm chart, checked; the chart packed into dist/
 	$(RELEASE)/python tools/chart.py $(DIST)
+
+dashboard: $(STAMP)  ## the Grafana dashboard, held to the types that Grafana publishes; needs node and npm
+	$(BIN)/python tools/dashboard.py $(BUILD)/grafana
+
+kubernetes: $(STAMP)  ## an API server, its controllers and a kubelet, built from Debian's packages into the cache: tests load the manifests with them
+	$(BIN)/python tools/kubernetes.py
 
 release-check: $(STAMP) $(RELEASE_STAMP)  ## what a release still lacks, and the tag to set
 	@$(BIN)/python tools/release.py

@@ -4,9 +4,9 @@ The description is the README, as far as it can be read without its folder. A pa
 the text alone, so links and pictures that are paths of the source lead nowhere there: of pictures
 and links the words stay, with a link's path where it helps.
 
-With ``OOMKIT_COMPILE=1`` in the environment a wheel holds the modelled machine, and the rules that
-it asks most, compiled by mypyc beside their source, and is of the platform and the version of
-Python that it was built for.
+With ``OOMKIT_COMPILE=1`` in the environment a wheel holds the modelled machine, the rules and the
+engine of policies that it asks, compiled by mypyc beside their source, and is of the platform and
+the version of Python that it was built for.
 """
 
 import os
@@ -44,11 +44,32 @@ class CustomMetadataHook(MetadataHookInterface):
         metadata["readme"] = {"content-type": "text/markdown", "text": long_description(text)}
 
 
-UNCOMPILED = ("__init__", "of_snapshot", "snapshot_tasks")
-"""Modules of the model that hold nothing, or records, which mypyc can't make of foreign classes."""
+COMPILED = {
+    "model": None,
+    "kernel": (
+        "adj", "alloc", "badness", "cint", "constraint", "oom_control", "out_of_memory", "select",
+    ),
+    "policy/engine": None,
+}  # fmt: skip
+"""Modules that a run spends its time in, by their folder; None: all but those that can't be."""
 
-RULES = ("adj", "badness", "cint")
-"""Modules of the kernel's rules that a run asks of every process in turn."""
+UNCOMPILED = {
+    "model": ("__init__", "of_snapshot", "snapshot_tasks"),
+    "policy/engine": ("__init__", "driver", "plan"),
+}
+"""Modules that hold nothing, or what mypyc can't make: records, whose classes are foreign, classes
+within a condition, and classes that look at their own slots."""
+
+
+def compiled_paths(root: Path) -> list[Path]:
+    """The modules to compile."""
+    source = root / "src/oomkit"
+    return sorted(
+        path
+        for folder, names in COMPILED.items()
+        for path in (source / folder).glob("*.py")
+        if (path.stem in names if names else path.stem not in UNCOMPILED[folder])
+    )
 
 
 class CustomBuildHook(BuildHookInterface[Any]):
@@ -65,10 +86,7 @@ class CustomBuildHook(BuildHookInterface[Any]):
             return
         self._made = tempfile.TemporaryDirectory(prefix="oomkit-compile-")
         made = Path(self._made.name)
-        source = Path(self.root) / "src/oomkit"
-        paths = [path for path in (source / "model").glob("*.py") if path.stem not in UNCOMPILED]
-        paths += [source / f"kernel/{name}.py" for name in RULES]
-        compile_modules(sorted(paths), Path(self.root), made)
+        compile_modules(compiled_paths(Path(self.root)), Path(self.root), made)
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
         for path in (made / "lib").rglob("*.so"):

@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-COMMAND = "from oomkit.cli import main; main()"
+COMMAND = "from oomkit.cli.main import main; main()"
 LOGS = Path(__file__).parents[1] / "tests" / "data" / "oom-logs"
 REPORTS = 200
 PATTERN = "invoked oom-killer"

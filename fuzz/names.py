@@ -18,9 +18,15 @@ with atheris.instrument_imports(include=["oomkit"]):
     from oomkit.explain.redact import Redactor
     from oomkit.guard.json_line import encode
     from oomkit.host.membership import container_of, parse_membership, unit_of
-    from oomkit.kernel.cgroup_name import find_memcg_path, label, place, qos_of, short_name
+    from oomkit.kernel.cgroup_name import (
+        find_memcg_path,
+        find_tasks,
+        label,
+        place,
+        qos_of,
+        short_name,
+    )
     from oomkit.kernel.state import Memcg, Memory, Snapshot, Sysctl, Task
-    from oomkit.kernel.task_name import find_tasks
     from oomkit.klog import read_bytes
     from oomkit.printable import printable
 

@@ -84,3 +84,22 @@ def test_names_are_those_of_the_field() -> None:
             names += re.findall(r"^\s*(?:def|class) (\w+)", path.read_text("utf-8"), re.MULTILINE)
             found += [f"{path.name}: {name}" for name in names if PRIVATE_NAMES.search(name)]
     assert found == []
+
+
+def test_the_architecture_names_what_there_is() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    source = ROOT / "src" / "oomkit"
+    modules = {path.stem for path in source.rglob("*.py")}
+    folders = {path.name for path in source.rglob("*") if path.is_dir()}
+    for name in re.findall(r"`((?:[a-z_0-9]+/)+[a-z_0-9]+)`", page):
+        places = [source, source / "policy", source / "real", ROOT]
+        assert any((at / f"{name}.py").is_file() or (at / name).is_dir() for at in places), name
+    for table in re.findall(r"^\| `[^|]*\|.*$", page, re.MULTILINE):
+        for name in re.findall(r"`([a-z_]+)(?:\.py|/)`", table.split("|")[1]):
+            assert name in modules | folders, name
+    kernel = page[
+        page.index("## `kernel/`, file by file") : page.index("## How a decision is made")
+    ]
+    for path in (source / "kernel").glob("*.py"):
+        if not path.stem.startswith(("__", "changes_")):
+            assert re.search(rf"`{path.stem}(\.py)?`", kernel), path.name

@@ -23,6 +23,7 @@ ALL_ON: dict[str, Any] = {
     },
     "metrics": {"enabled": True, "podMonitor": {"enabled": True, "labels": {"release": "main"}}},
     "rbac": {"create": True},
+    "names": {"runtimeDirectories": ["/run/containerd/io.containerd.runtime.v2.task"]},
     "nodeSelector": {"kubernetes.io/os": "linux"},
     "podAnnotations": {"note": "a text"},
     "imagePullSecrets": [{"name": "pull"}],
@@ -32,7 +33,10 @@ WRONG: tuple[dict[str, Any], ...] = (
     {"guard": {"acts": True}},
     {"metrics": {"port": 0}},
     {"metrics": {"podMonitor": {"enabled": True}}},
+    {"names": {"runtimeDirectories": ["/etc/kubernetes"]}},
 )
+NAMES = {"/var/log/pods", "/var/log/containers"}
+"""Folders of the kubelet by which the names of pods and containers are found."""
 _SCHEMALESS = ("PodMonitor",)
 
 
@@ -73,6 +77,26 @@ def arguments(manifests: list[dict[str, Any]]) -> list[str]:
     return given
 
 
+def read_only(manifests: list[dict[str, Any]]) -> set[str]:
+    """The folders of the node that the guard of a DaemonSet may read, at their own places.
+
+    Raises:
+        SystemExit: one has another place, or may be written.
+    """
+    (found,) = (m for m in manifests if m["kind"] == "DaemonSet")
+    pod = found["spec"]["template"]["spec"]
+    paths = {v["name"]: v["hostPath"]["path"] for v in pod["volumes"] if "hostPath" in v}
+    seen = set()
+    for mount in pod["containers"][0]["volumeMounts"]:
+        path = paths.get(mount["name"])
+        if path is None or path == "/var/lib/oomkit":
+            continue
+        if mount["mountPath"] != path or not mount.get("readOnly"):
+            sys.exit(f"{path}: expected to be mounted there, read-only")
+        seen.add(path)
+    return seen
+
+
 def main() -> None:
     """Check everything; with a directory pack the chart into it."""
     init = (ROOT / "src/oomkit/__init__.py").read_text()
@@ -89,6 +113,11 @@ def main() -> None:
     for manifests in (plain, usual):
         if "--dry-run" not in arguments(manifests) or "--act" in arguments(manifests):
             sys.exit("expected a dry run unless asked for more")
+    extra = set(ALL_ON["names"]["runtimeDirectories"])
+    off = rendered({"names": {"enabled": False}})
+    for manifests, names in ((plain, NAMES), (usual, NAMES), (full, NAMES | extra), (off, set())):
+        if read_only(manifests) != {"/sys/fs/cgroup", *names}:
+            sys.exit(f"expected the folders {sorted(names)}, not {sorted(read_only(manifests))}")
     kinds = sorted(m["kind"] for m in full)
     if kinds != ["ConfigMap", "DaemonSet", "PodMonitor", "ServiceAccount"] or len(usual) != 1:
         sys.exit(f"expected each part only where it is asked for, not {kinds}")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from oomkit.cli import main as oomkit
+from oomkit.cli.main import main as oomkit
 
 MAN = Path(__file__).parents[1] / "contrib/man"
 SECTIONS = {"oomkit-guard": 8, "systemd-oomd": 8}

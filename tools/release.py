@@ -60,12 +60,14 @@ def clean(root: Path) -> str:
 
 
 def untagged(root: Path) -> str:
-    """The version's tag is free, or stands here."""
+    """The version's tag is free, or stands here, and no other version's does."""
     tag = f"v{version(root)}"
-    if not _output(root, "git", "tag", "--list", tag):
-        return ""
-    here = _output(root, "git", "tag", "--points-at", "HEAD").split()
-    return "" if tag in here else f"tag {tag} stands at another commit"
+    here = _output(root, "git", "tag", "--points-at", "HEAD", "v[0-9]*").split()
+    if others := sorted({*here} - {tag}):
+        return f"tag {', '.join(others)} stands here, and the version is {version(root)}"
+    if tag not in here and _output(root, "git", "tag", "--list", tag):
+        return f"tag {tag} stands at another commit"
+    return ""
 
 
 def checks(root: Path) -> str:
@@ -120,7 +122,7 @@ def _made(root: Path, *words: str) -> str:
 def looked_at(root: Path, points: tuple[Check, ...]) -> Iterator[tuple[str, str]]:
     """Each point as a sentence, with what is missing."""
     for check in points:
-        yield (check.__doc__ or "").strip().rstrip("."), check(root)
+        yield (check.__doc__ or "").strip().rstrip(".").replace("``", "`"), check(root)
 
 
 def main() -> int:

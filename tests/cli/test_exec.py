@@ -269,5 +269,13 @@ def test_what_runs_before_the_command_loads_little() -> None:
     )  # fmt: skip
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "oomkit.command.launch" in loaded
-    assert not loaded & {"msgspec", "rich", "json", "typing_extensions", "subprocess", "ctypes"}
+    assert not loaded & {
+        "click",
+        "msgspec",
+        "rich",
+        "json",
+        "typing_extensions",
+        "subprocess",
+        "ctypes",
+    }
     assert not {name for name in loaded if name.startswith(("oomkit.kernel", "oomkit.klog"))}

@@ -440,3 +440,22 @@ def test_every_option_is_described_in_plain_words(oomkit: Command, name: str) ->
     printed = oomkit(name, "--help", env={"COLUMNS": "80"}).stdout
     assert PRIVATE_WORDS.findall(printed) == []
     assert str(2**63 - 1) not in printed
+
+
+def test_the_start_imports_what_every_command_needs_alone() -> None:
+    code = (
+        "import gc, sys; sys.argv = ['oomkit', '--version']\n"
+        "from oomkit.__main__ import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(gc.isenabled(), *sorted(m for m in sys.modules if m.startswith('oomkit')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1].split() == [
+        "True",
+        "oomkit",
+        "oomkit.__main__",
+        "oomkit.cli",
+        "oomkit.cli.group",
+        "oomkit.cli.streams",
+    ]

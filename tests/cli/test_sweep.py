@@ -131,7 +131,7 @@ def test_checking_and_telling_a_run_need_no_extra(folder: Path) -> None:
     code = (
         "import sys\n"
         "sys.modules['polars'] = None\n"
-        "from oomkit.cli import main\n"
+        "from oomkit.cli.main import main\n"
         "sys.argv[0] = 'oomkit'\n"
         "main()\n"
     )
@@ -274,7 +274,7 @@ def test_what_is_not_installed_is_named(folder: Path) -> None:
     code = (
         "import sys\n"
         "sys.modules[sys.argv.pop(1)] = None\n"
-        "from oomkit.cli import main\n"
+        "from oomkit.cli.main import main\n"
         "sys.argv[0] = 'oomkit'\n"
         "main()\n"
     )

@@ -8,12 +8,15 @@ import pytest
 
 from oomkit.explain.explanation import Case, explain
 from oomkit.explain.files import read_file
+from oomkit.explain.records import Explanation
 from oomkit.explain.redact import Redactor
 from oomkit.klog import read_bytes, replay_all
 from oomkit.klog.memory_records import Counter, Memcg, Memory, Zone
 from oomkit.klog.records import Killed, Report, Source, Summary, TaskRow
+from oomkit.render.layout import Terminal
+from oomkit.render.terminal import plain_lines
 from oomkit.views.explain_json import incident_object, no_kill_object, report_object
-from oomkit.views.explain_text import explanation_lines
+from oomkit.views.explain_report import explanation_report
 from tests.klog.logs import path_of
 
 SOURCE = Source(file="kern.log", line=1, end_line=9)
@@ -48,6 +51,12 @@ def at_limit(path: str, *, task_path: str | None = None, v2: bool = True) -> Rep
         ),
         killed=(Killed(pid=7, comm="java", oom_score_adj=934, line=9),),
     )  # fmt: skip
+
+
+def explain_first(text: str) -> Explanation:
+    """The only report of a text, explained."""
+    (report,) = replay_all(read_bytes(text.encode()))
+    return explain(report)
 
 
 @pytest.mark.parametrize(
@@ -283,7 +292,7 @@ def test_redaction_covers_what_others_say(tmp_path: Path) -> None:
 def test_rows_and_bars_fit_the_window(width: int) -> None:
     told = read_file(str(path_of("g-3.10.0-514-el7-sed-mysqld.log")))
     (item,) = [Case([told]).explain(0)]
-    lines = [line.text for line in explanation_lines(item, 1, ascii_only=True, width=width)]
+    lines = plain_lines(explanation_report(item, 1), Terminal(width=width, unicode=False))
     table = [i for i, line in enumerate(lines) if line.strip().startswith("rank  process")]
     rows = lines[table[0] : table[0] + 6]
     assert max(map(len, rows)) <= width
@@ -291,13 +300,9 @@ def test_rows_and_bars_fit_the_window(width: int) -> None:
     left_out = [head for head in ("swap", "page tables", "adj", "badness") if head not in rows[0]]
     assert bool(left_out) == (width < 100)
     if left_out:
-        assert lines[table[0] + 6].strip() == (
-            f"(no room for {', '.join(left_out)}; a wider window shows them)"
-        )
-    bars = [
-        line for line in lines if " % " in line and "  " in line.strip()[10:] and "!" not in line
-    ]
-    assert max(map(len, bars)) <= max(width, 66)
+        below = " ".join(line.strip() for line in lines[table[0] + 6 :])
+        assert below.startswith(f"(no room for {', '.join(left_out)}; a wider window shows them)")
+    assert max(map(len, lines)) <= width
 
 
 def test_reports_and_incidents_have_one_form_of_json(tmp_path: Path) -> None:
@@ -307,3 +312,24 @@ def test_reports_and_incidents_have_one_form_of_json(tmp_path: Path) -> None:
     incident = incident_object(alone, case.evidence)
     assert (report["record"], incident["record"]) == ("report", "incident")
     assert set(incident) <= set(report)
+
+
+def test_a_choice_whose_kill_line_is_missing_is_the_kernels() -> None:
+    text = (
+        "[4650180.470877] oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=aegis,"
+        "mems_allowed=0,global_oom,task_memcg=/system.slice/docker-00748bf4e957f82c239a1db8a885790"
+        "59b7d40c7b5fbd3f43617d31d3f646f12.scope,task=java,pid=7134,uid=1000\n"
+    )
+    report = explain_first(text)
+    assert (report.killer.by, report.killer.text) == (
+        "kernel",
+        "the kernel's OOM killer, by its choice; the line of the kill itself is missing",
+    )
+    assert report.killer.evidence[0].text == (
+        "oom-kill: chose java[7134], in container 00748bf4e957"
+    )
+
+
+def test_a_victim_whose_name_is_cut_is_named_by_its_number() -> None:
+    report = explain_first("[10393.148711] Out of memory: Killed process 1023 (\n")
+    assert report.headline == "process 1023 was killed: the machine ran out of memory"

@@ -5,11 +5,11 @@ import re
 import pytest
 
 from oomkit.render.html import page
-from oomkit.views.explain_report_page import COLORS
+from oomkit.views.explain_report import COLOURS
 
 _TROUGHS = re.findall(r"--trough: (#[0-9a-f]{6})", page("", ""))
 
-_LEAST = 2.5
+_MIN = 2.5
 """What is lighter or darker than its ground by less is hard to see."""
 
 
@@ -27,13 +27,13 @@ def _contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-@pytest.mark.parametrize("name", COLORS)
+@pytest.mark.parametrize("name", COLOURS)
 def test_each_bar_is_seen_on_a_dark_page(name: str) -> None:
     _, dark = _TROUGHS
-    assert _contrast(COLORS[name], dark) >= _LEAST
+    assert _contrast(COLOURS[name], dark) >= _MIN
 
 
 def test_swap_is_seen_on_both_pages_and_told_from_memory() -> None:
     for trough in _TROUGHS:
-        assert _contrast(COLORS["swap"], trough) >= _LEAST
-    assert COLORS["swap"] != COLORS["anon"]
+        assert _contrast(COLOURS["swap"], trough) >= _MIN
+    assert COLOURS["swap"] != COLOURS["anon"]

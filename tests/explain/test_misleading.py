@@ -8,10 +8,12 @@ import pytest
 
 from oomkit.explain.explanation import Case
 from oomkit.explain.files import read_file
+from oomkit.render.layout import Terminal
+from oomkit.render.terminal import plain_lines
 from oomkit.views.explain_json import incident_object, no_kill_object, report_object
 from oomkit.views.explain_page import page_text
-from oomkit.views.explain_summary import summary_lines
-from oomkit.views.explain_text import explanation_lines
+from oomkit.views.explain_report import explanation_report
+from oomkit.views.explain_summary import summary_of
 
 LOGS = Path(__file__).parents[1] / "data" / "oom-logs" / "misleading"
 NAMES = sorted(path.stem for path in LOGS.glob("*.log"))
@@ -35,10 +37,11 @@ def objects_of(number: str) -> list[dict[str, Any]]:
 def text_of(number: str, width: int = 100) -> str:
     """All that is printed of a log, on one line."""
     case = case_of(number)
-    lines = list(summary_lines(case.reports, case.evidence, case.incidents, case.tables))
-    for i in range(len(case.reports)):
-        lines.extend(explanation_lines(case.explain(i), i + 1, ascii_only=True, width=width))
-    return " ".join(" ".join(line.text.split()) for line in lines)
+    terminal = Terminal(width=width, unicode=False)
+    found = [summary_of(case.reports, case.evidence, case.incidents, case.tables)]
+    found += [explanation_report(case.explain(i), i + 1) for i in range(len(case.reports))]
+    lines = (line for document in found for line in plain_lines(document, terminal))
+    return " ".join(" ".join(line.split()) for line in lines)
 
 
 def page_of(number: str) -> str:

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from oomkit.explain.explanation import explain
 from oomkit.klog import read_bytes, replay_all
 from oomkit.records import to_json
+from oomkit.render.layout import Terminal
+from oomkit.render.terminal import plain_lines
 from oomkit.views.explain_json import report_object
-from oomkit.views.explain_text import explanation_lines
+from oomkit.views.explain_report import explanation_report
 from tests.klog.logs import bytes_of, manifest
 
 NUMBER = re.compile(rb"\d+")
@@ -26,7 +28,7 @@ def told(data: bytes) -> list[str]:
     lines: list[str] = []
     for report in replay_all(read_bytes(data)):
         explanation = explain(report)
-        lines += [line.text for line in explanation_lines(explanation, 1, ascii_only=False)]
+        lines += plain_lines(explanation_report(explanation, 1), Terminal())
         lines.append(to_json(report_object(explanation)).decode())
     return lines
 

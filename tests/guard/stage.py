@@ -10,6 +10,7 @@ import ctypes
 import json
 import os
 import resource
+import select
 import signal
 import sys
 import time
@@ -69,18 +70,16 @@ def play(argv: list[str]) -> list[Any]:
 
 
 def living(pid: int) -> bool:
-    """Some thread of a process lives, though they may come and go while they are looked at."""
-    for _ in range(100):
-        reap()
-        try:
-            tids = os.listdir(f"/proc/{pid}/task")
-        except OSError:
-            return False
-        for tid in tids:
-            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{tid}/stat") as file:
-                if file.read().rpartition(")")[2].split()[0] not in "ZX":
-                    return True
-    return False
+    """Some thread of a process lives; a pidfd says so even while threads come and go."""
+    reap()
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        return not select.select([pidfd], [], [], 0)[0]
+    finally:
+        os.close(pidfd)
 
 
 def victim(name: str, mib: int, *, term: str = "die", stuck: bool = False) -> int:
@@ -206,6 +205,15 @@ def holds(guard: int, pid: int) -> bool:
     return found
 
 
+def grips(guard: int, pid: int) -> bool:
+    """Whether the guard has a pidfd of a process."""
+    for name in os.listdir(f"/proc/{guard}/fdinfo"):
+        with contextlib.suppress(OSError), open(f"/proc/{guard}/fdinfo/{name}") as file:
+            if f"\nPid:\t{pid}\n" in file.read():
+                return True
+    return False
+
+
 def reuse(pid: int, name: str, mib: int) -> int:
     """Have the next process get this number."""
     with open("/proc/sys/kernel/ns_last_pid", "w") as file:
@@ -241,6 +249,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "play": play,
     "state": state,
     "holds": holds,
+    "grips": grips,
     "read": read,
     "reuse": reuse,
     "kill": os.kill,

@@ -14,7 +14,7 @@ from oomkit.guard.identity import Wanted
 from oomkit.guard.killer import Killer
 from oomkit.guard.process_files import ProcessFiles
 from oomkit.guard.recheck import Recheck
-from oomkit.guard.reserve import AMPLE, LEAST, Reserve
+from oomkit.guard.reserve import AMPLE, MIN, Reserve
 from oomkit.guard.sharers import Sharers
 from oomkit.guard.users import Users
 from oomkit.host import procfs
@@ -166,13 +166,13 @@ def test_a_reserve_that_could_never_be_missed_is_not_given_back(
     limits = {"SC_OPEN_MAX": AMPLE}
     monkeypatch.setattr(os, "sysconf", lambda name: limits[name])
     for bounded, limit, held in (
-        (False, AMPLE, LEAST), (False, -1, LEAST), (False, AMPLE - 1, 0), (True, AMPLE, 0),
+        (False, AMPLE, MIN), (False, -1, MIN), (False, AMPLE - 1, 0), (True, AMPLE, 0),
     ):  # fmt: skip
         limits["SC_OPEN_MAX"] = limit
         reserve = Reserve(bounded=bounded)
         with reserve:
             assert reserve.held == held, (bounded, limit)
-        assert reserve.held == LEAST
+        assert reserve.held == MIN
         assert reserve.ample(AMPLE) is (not bounded and limit < 0)
         reserve.close()
 

@@ -12,7 +12,7 @@ import pytest
 from oomkit.guard.config import Places
 from oomkit.guard.killer import Killer
 from oomkit.guard.recheck import Recheck
-from oomkit.guard.reserve import LEAST, LIMIT, WANTED, Reserve
+from oomkit.guard.reserve import LIMIT, MIN, WANTED, Reserve
 from oomkit.guard.users import Users
 from oomkit.host.pidfd import start_ticks_of
 from oomkit.policy.compile import compile_plan
@@ -93,7 +93,7 @@ def test_the_reserve_is_lent_and_taken_back() -> None:
 
     before = opened()
     reserve = Reserve()
-    assert opened() - before == reserve.held == LEAST
+    assert opened() - before == reserve.held == MIN
     with reserve:
         assert opened() == before
     reserve.fill()

@@ -226,7 +226,7 @@ def test_clients_that_never_finish_are_bounded_and_a_scrape_gets_through(tmp_pat
                     refused += b"431" in client.recv(100)
             assert refused > 0
             held = len(os.listdir(f"/proc/{process.pid}/fd"))
-            assert held < scrape.MOST_CLIENTS + 16
+            assert held < scrape.MAX_CLIENTS + 16
             assert len(os.listdir(f"/proc/{process.pid}/task")) == 1
             assert rss_kb(process.pid) - before_kb < 4096
             for client in (*idle, *long):

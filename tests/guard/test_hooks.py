@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from oomkit.guard.hooks import LONGEST_S, MOST, Hooks
+from oomkit.guard.hooks import LONGEST_S, MAX, Hooks
 from oomkit.policy.engine.candidate import Candidate
 from tests.guard.arena import Arena
 from tests.guard.policies import BRISK, SOFT
@@ -168,15 +168,15 @@ def _is_gone(pid: int) -> bool:
 def test_no_more_than_so_many_run_and_the_oldest_goes(tmp_path: Path) -> None:
     hooks = Hooks()
     slow = script(tmp_path / "slow", "exec sleep 600")
-    pids = [hooks.start([slow], VICTIM, "after") for _ in range(MOST + 3)]
+    pids = [hooks.start([slow], VICTIM, "after") for _ in range(MAX + 3)]
     assert None not in pids
     said = hooks.failures()
-    assert said == [f"after: {slow}: killed, as {MOST} commands run already, the maximum"] * 3
+    assert said == [f"after: {slow}: killed, as {MAX} commands run already, the maximum"] * 3
     end = time.monotonic() + 20
     while sum(_is_gone(pid or 0) for pid in pids) < 3:
         assert time.monotonic() < end
         time.sleep(0.01)
-    assert [_is_gone(pid or 0) for pid in pids] == [True] * 3 + [False] * MOST
+    assert [_is_gone(pid or 0) for pid in pids] == [True] * 3 + [False] * MAX
     for pid in pids[3:]:
         os.kill(pid or 0, 9)
     collected(hooks)
@@ -184,12 +184,12 @@ def test_no_more_than_so_many_run_and_the_oldest_goes(tmp_path: Path) -> None:
 
 def test_commands_that_never_end_are_logged_and_do_not_pile_up(arena: Arena) -> None:
     hanging = script(arena.directory / "after", "exec sleep 600")
-    victims = [arena.victim(f"large{i}", 40) for i in range(MOST + 2)]
+    victims = [arena.victim(f"large{i}", 40) for i in range(MAX + 2)]
     arena.guard(BRISK + f'after = ["{hanging}"]\n')
     arena.memory(available=0.02)
     arena.until(lambda: not any(arena.alive(pid) for pid in victims), "all die")
     arena.memory(available=0.5)
-    arena.until_said(f"{hanging}: killed, as {MOST} commands run", 2)
+    arena.until_said(f"{hanging}: killed, as {MAX} commands run", 2)
 
 
 def test_a_command_is_never_chosen_while_it_runs() -> None:

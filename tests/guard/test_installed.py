@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from oomkit.real.kernels import Bootable
 from tests.guard import actors
 from tests.guard.policies import BRISK
 from tests.real import systemd_guest
@@ -68,6 +69,8 @@ SPARED = (
     "no signal follows the first",
     "another process has the victim's number",
     "a victim that is taken over is looked at again",
+    "it moves into a protected cgroup as a user takes every file while memory is low",
+    "it moves into a protected cgroup as a user takes every file before memory is low",
 )
 KILLED = (
     "it is in 2,000 groups",
@@ -95,6 +98,8 @@ HELD = (
     "commands that never end are bounded",
     "the guard may open 20 files",
     "it is the same guard",
+    "a user takes every file while memory is low",
+    "a user takes every file before memory is low",
     "nobody reads its log",
     "it ends though nobody reads its log",
     "what it did is recorded",
@@ -111,25 +116,37 @@ HELD = (
 VERDICT = "verdict: "
 
 
-@pytest.fixture(scope="module")
-def facts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What one boot of the guest gave, in which all attacks are played."""
-    kernel = needs_kernel()
-    systemd_guest.needs_systemd(*PROGRAMS)
+BOOTS: dict[int, str] = {}
+
+
+@pytest.fixture
+def facts(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    """What one boot gave, in which all attacks are played; a test played again gets another."""
+    attempt = getattr(request.node, "execution_count", 1)
+    if attempt not in BOOTS:
+        kernel = needs_kernel()
+        systemd_guest.needs_systemd(*PROGRAMS)
+        BOOTS[attempt] = ""
+        BOOTS[attempt] = output_of(kernel, tmp_path_factory.mktemp("guest") / "initrd")
+    facts = dict(json.loads(line) for line in BOOTS[attempt].splitlines() if line.startswith('["'))
+    assert facts.get("started") is True, BOOTS[attempt]
+    return facts
+
+
+def output_of(kernel: Bootable, made: Path) -> str:
     python = os.path.realpath(sys.executable)
-    made = tmp_path_factory.mktemp("guest") / "initrd"
     made.write_bytes(systemd_guest.image(
         HERE / "installed_check.py", UNIT, options=OPTIONS, policy=POLICY,
         programs=[(python, "/opt/safe/prog"), (python, "/opt/safe/gone")]
         + [(shutil.which(name) or name, "") for name in PROGRAMS],
-        modules=[Path(actors.__file__), HERE / "installed_stage.py"],
+        modules=[Path(actors.__file__), HERE / "installed_stage.py", HERE / "installed_full.py"],
         texts={f"/var/drill/{name}": text for name, text in DRILL.items()},
     ))  # fmt: skip
     output = systemd_guest.boot(kernel, made, mib=1500)
     made.unlink()
-    facts = dict(json.loads(line) for line in output.splitlines() if line.startswith('["'))
-    assert facts.get("started") is True, output
-    return facts
+    return output
 
 
 pytestmark = [pytest.mark.qemu, pytest.mark.timeout(systemd_guest.HANGS_S)]

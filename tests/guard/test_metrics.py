@@ -21,7 +21,7 @@ from oomkit.guard.exporter import (
     parse_listen,
     read_status,
 )
-from oomkit.guard.scrape import MOST_BYTES, MOST_CLIENTS, REQUEST_S, Server, answered
+from oomkit.guard.scrape import MAX_BYTES, MAX_CLIENTS, REQUEST_S, Server, answered
 
 pytestmark = pytest.mark.hermetic
 
@@ -300,7 +300,7 @@ def test_a_request_may_come_in_pieces(running: Running) -> None:
 
 
 @pytest.mark.parametrize(("length", "answer"), [
-    (MOST_BYTES, b""), (MOST_BYTES + 1, b"HTTP/1.1 431 Request Header Fields Too Large\r\n"),
+    (MAX_BYTES, b""), (MAX_BYTES + 1, b"HTTP/1.1 431 Request Header Fields Too Large\r\n"),
 ])  # fmt: skip
 def test_a_request_has_a_size(running: Running, length: int, answer: bytes) -> None:
     link = running.connect()
@@ -308,11 +308,11 @@ def test_a_request_has_a_size(running: Running, length: int, answer: bytes) -> N
     if not answer:
         link.shutdown(socket.SHUT_WR)
     assert all_of(link)[: len(answer) or None] == answer
-    assert MOST_BYTES == 8192
+    assert MAX_BYTES == 8192
 
 
 def test_the_oldest_of_many_clients_makes_room(running: Running) -> None:
-    links = [running.connect() for _ in range(MOST_CLIENTS)]
+    links = [running.connect() for _ in range(MAX_CLIENTS)]
     for link in links:
         link.sendall(b"G")
     more = running.connect()
@@ -323,7 +323,7 @@ def test_the_oldest_of_many_clients_makes_room(running: Running) -> None:
     assert all_of(links[-1]).startswith(b"HTTP/1.1 200 OK")
     for link in links[1:-1]:
         link.close()
-    assert (MOST_CLIENTS, REQUEST_S) == (32, 5.0)
+    assert (MAX_CLIENTS, REQUEST_S) == (32, 5.0)
 
 
 def test_a_client_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:

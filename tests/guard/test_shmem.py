@@ -190,7 +190,7 @@ def test_only_a_regular_file_of_a_tmpfs_among_the_first_counts(
     assert written.to_tmpfs(1000.0, {}) == {}
     (writing.proc / "10/fd/5").symlink_to(writing.proc / "open")
     assert written.to_tmpfs(1000.0, {}) == {10: 500.0}
-    monkeypatch.setattr("oomkit.guard.tmpfs.MOST_FILES", 0)
+    monkeypatch.setattr("oomkit.guard.tmpfs.MAX_FILES", 0)
     assert written.to_tmpfs(1000.0, {}) == {}
 
 
@@ -303,7 +303,7 @@ def test_what_processes_hold_themselves_is_no_growth_of_their_cgroup(grown: Grow
     assert grown.tmpfs.writers(1000.0, 1000.0, [unknown]) == {10: 900.0}
 
 
-def test_two_moments_are_known_so_that_a_new_one_hides_nothing(grown: Grown) -> None:
+def test_two_moments_are_retained_so_that_a_new_one_hides_nothing(grown: Grown) -> None:
     grown.writing.put(10, 0)
     grown.tmpfs.note(0.0)
     grown.writing.put(10, 2000)

@@ -12,7 +12,7 @@ import pytest
 from oomkit.guard import killer as module
 from oomkit.guard.config import Places
 from oomkit.guard.killer import GONE, SWEEPS, Killer, Sent
-from oomkit.guard.reserve import LEAST
+from oomkit.guard.reserve import MIN
 from oomkit.policy.engine.candidate import Candidate, Ranked
 from oomkit.policy.engine.escalation import Signal
 
@@ -64,8 +64,8 @@ class World:
         if pid in self.fds:
             os.eventfd_write(self.fds[pid], 1)
 
-    def held(self, pid: int, start: int, proc: str) -> Any:
-        assert proc == "/made"
+    def held(self, pid: int, start: int, proc: str, *, ready: int) -> Any:
+        assert (proc, ready) == ("/made", -1)
         if self.refuses.get(pid):
             raise self.refuses[pid].pop(0)
         if self.started.get(pid) != start:
@@ -231,7 +231,7 @@ def test_a_signal_that_does_not_arrive_is_told(world: World, error: OSError, tex
 
 @pytest.mark.parametrize(("failures", "said", "rooms"), [
     ([OSError(errno.EMFILE, "Too many open files")], "", 1),
-    ([OSError(errno.ENFILE, "Too many open files in system")], "", 1),
+    ([OSError(errno.ENFILE, "Full")], "Full", 0),  # what is closed is anybody's then
     ([OSError(errno.EMFILE, "Too many open files")] * 2, "Too many open files", 1),
     ([OSError(errno.ENOSYS, "Function not implemented")], "Function not implemented", 0),
     ([OSError("odd")], "odd", 0),
@@ -275,7 +275,7 @@ def test_the_first_that_must_not_be_signalled_is_named(world: World, no_leak: No
 
 
 @pytest.mark.parametrize(("free", "held"), [
-    (LEAST + 3, 3), (LEAST + 2, 2), (LEAST, 0), (LEAST - 1, 0), (0, 0),
+    (MIN + 3, 3), (MIN + 2, 2), (MIN, 0), (MIN - 1, 0), (0, 0),
 ])  # fmt: skip
 def test_no_more_are_held_than_leave_room_for_one_looked_at(
     world: World, free: int, held: int
@@ -286,13 +286,13 @@ def test_no_more_are_held_than_leave_room_for_one_looked_at(
     assert one.check(keys) is None
     assert held_by(one) == keys[:held]
     assert world.looked == [10, 11, 12]
-    assert world.rooms == (free < LEAST + 3)
+    assert world.rooms == (free < MIN + 3)
     one.close()
 
 
 def test_room_is_made_before_fewer_are_held(world: World) -> None:
     keys = world.add(10, 11, 12)
-    world.free, world.shed = LEAST, 2
+    world.free, world.shed = MIN, 2
     one = killer(world)
     one.check(keys)
     assert (world.rooms, held_by(one)) == (1, keys[:2])
@@ -317,7 +317,7 @@ def test_who_cant_be_held_for_long_is_signalled_and_followed_by_number(
     world: World, no_leak: None
 ) -> None:
     keys = world.add(10, 11, 12)
-    world.free = LEAST + 1
+    world.free = MIN + 1
     one = killer(world)
     assert errors(one.send([signal(key) for key in keys])) == [
         (10, "", False), (11, "", False), (12, "", False),
@@ -354,7 +354,7 @@ def test_of_those_looked_at_loosely_one_that_is_protected_spares_all(world: Worl
 
 def test_who_is_looked_at_loosely_is_not_held_though_there_was_room_by_then(world: World) -> None:
     keys = world.add(10, 11)
-    world.free, world.shed = LEAST, 1
+    world.free, world.shed = MIN, 1
     world.says[11] = "x"
     one = killer(world)
     one.send([signal(key) for key in keys])
@@ -382,7 +382,7 @@ def test_the_reaper_helps_those_that_were_signalled(world: World) -> None:
     one.close()
 
 
-@pytest.mark.parametrize(("free", "helped"), [(LEAST + 2, 1), (LEAST + 1, 0)])
+@pytest.mark.parametrize(("free", "helped"), [(MIN + 2, 1), (MIN + 1, 0)])
 def test_the_reaper_gets_no_descriptor_that_may_be_needed(
     world: World, free: int, helped: int
 ) -> None:
@@ -518,8 +518,8 @@ def test_what_shares_its_memory_dies_with_a_choice(
 ) -> None:
     asked: list[Any] = []
 
-    def sharers_of(pid: int, pids: list[int], proc: str) -> list[int]:
-        asked.append((pid, pids, proc))
+    def sharers_of(pid: int, pids: list[int], proc: str, *, tid: int) -> list[int]:
+        asked.append((pid, pids, proc, tid))
         return [11, 12, 13]
 
     monkeypatch.setattr(module, "sharers_of", sharers_of)
@@ -529,7 +529,7 @@ def test_what_shares_its_memory_dies_with_a_choice(
     choice.members = (choice.candidate, known)
     choice.level = "tree"
     killer(world).complete(choice, [12, 13])
-    assert asked == [(10, [12, 13], "/made")]
+    assert asked == [(10, [12, 13], "/made", 10)]
     assert [one.pid for one in choice.members] == [10, 11, 12]
     assert [one.mm_id for one in choice.members] == [10, None, 10]
     assert choice.level == "tree"
@@ -537,7 +537,7 @@ def test_what_shares_its_memory_dies_with_a_choice(
     killer(world).complete(alone, [12])
     assert alone.level == "address space"
     assert [(one.pid, one.mm_id) for one in alone.members] == [(10, 77), (12, 77)]
-    monkeypatch.setattr(module, "sharers_of", lambda *_: [])
+    monkeypatch.setattr(module, "sharers_of", lambda *_, **__: [])
     nobody = Ranked(Candidate(10, 110, 1, "x"))
     killer(world).complete(nobody, [12])
     assert (nobody.level, nobody.candidate.mm_id, len(nobody.members)) == ("process", None, 1)
@@ -546,7 +546,7 @@ def test_what_shares_its_memory_dies_with_a_choice(
 def test_without_a_policy_nothing_is_added_and_another_can_be_obeyed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "sharers_of", lambda *_: [12])
+    monkeypatch.setattr(module, "sharers_of", lambda *_, **__: [12])
     (key,) = world.add(10)
     blind = Killer(Places(proc="/made"), frozenset(), None, None, world.room, lambda: 7.5)
     choice = Ranked(Candidate(10, 110, 1, "x"))

@@ -24,13 +24,13 @@ from oomkit.guard.config import (
     to_plain,
 )
 from oomkit.guard.event_loop import EventLoop
-from oomkit.guard.hooks import LONGEST_S, MOST, TAKE_IN_S, Hooks
+from oomkit.guard.hooks import LONGEST_S, MAX, TAKE_IN_S, Hooks
 from oomkit.guard.idle_loop import IdleLoop
 from oomkit.guard.journal import Journal, rotated
 from oomkit.guard.pending_kills import PendingKills
 from oomkit.guard.reaper import Reaper
 from oomkit.guard.reload import Reload
-from oomkit.guard.reserve import AMPLE, LEAST, WANTED, Reserve
+from oomkit.guard.reserve import AMPLE, MIN, WANTED, Reserve
 from oomkit.guard.status import Status
 from oomkit.policy.engine.candidate import Candidate
 from tests.guard.made import Fds
@@ -74,8 +74,8 @@ class Scarce:
 def test_a_reserve_is_lent_and_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
     before = Fds()
     reserve = Reserve()
-    assert (reserve.held, LEAST, WANTED) == (LEAST, 6, 8)
-    assert Fds().since(before) == LEAST
+    assert (reserve.held, MIN, WANTED) == (MIN, 6, 8)
+    assert Fds().since(before) == MIN
     reserve.fill()
     assert reserve.held == WANTED
     with reserve:
@@ -84,7 +84,7 @@ def test_a_reserve_is_lent_and_taken_back(monkeypatch: pytest.MonkeyPatch) -> No
             reserve.fill()
             assert reserve.held == 0, "it is lent"
         assert reserve.held == 0, "still lent"
-    assert reserve.held == LEAST
+    assert reserve.held == MIN
     reserve.fill()
     reserve.fill()
     assert reserve.held == WANTED
@@ -101,7 +101,7 @@ def test_what_is_needed_less_makes_room_for_the_reserve(monkeypatch: pytest.Monk
         made.append(reserve.held)
         scarce.left += 3
 
-    scarce.left = LEAST
+    scarce.left = MIN
     with reserve:
         pass
     assert made == []
@@ -114,7 +114,7 @@ def test_what_is_needed_less_makes_room_for_the_reserve(monkeypatch: pytest.Monk
     with reserve:
         pass
     assert (made, reserve.held) == ([1], 4)
-    scarce.left = LEAST
+    scarce.left = MIN
     with reserve:
         pass
     assert made == [1]
@@ -133,7 +133,7 @@ def test_with_very_many_files_none_has_to_be_lent(
     reserve = Reserve(bounded=bounded)
     assert reserve.ample(count) is ample
     with reserve:
-        assert reserve.held == (LEAST if reserve.ample() else 0)
+        assert reserve.held == (MIN if reserve.ample() else 0)
     reserve.close()
     assert AMPLE == 1024
 
@@ -210,7 +210,7 @@ def test_what_becomes_readable_is_returned(idle: Any) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
-def test_signals_wake_and_wait_until_dealt_with(idle: Any, number: int) -> None:
+def test_signals_wake_and_are_retained_until_dealt_with(idle: Any, number: int) -> None:
     handlers = [signal.getsignal(one) for one in (1, 2, 15)]
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     loop = EventLoop("")
@@ -732,9 +732,9 @@ def test_of_very_many_the_oldest_is_killed_and_one_that_ended_makes_room(
 ) -> None:
     hooks = Hooks()
     hooks.adopt(55, "metrics")
-    for _ in range(MOST):
+    for _ in range(MAX):
         hooks.start(("/x",), VICTIM, "after")
-    assert (programs.killed, MOST) == ([], 8)
+    assert (programs.killed, MAX) == ([], 8)
     programs.ended[1003] = 0
     hooks.start(("/x",), VICTIM, "after")
     assert programs.killed == []
@@ -896,7 +896,7 @@ def test_a_reader_has_its_time(reading: Callable[..., Reload]) -> None:
 def test_a_reader_that_prints_for_too_long_is_ended(
     reading: Callable[..., Reload], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reload, "MOST_BYTES", 100)
+    monkeypatch.setattr(reload, "MAX_BYTES", 100)
     one = finished(
         reading("import sys\nwhile True: sys.stdout.write('x' * 4096); sys.stdout.flush()")
     )

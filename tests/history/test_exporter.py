@@ -233,7 +233,7 @@ def test_containers_beyond_the_bound_are_counted(
 
 
 def test_remembered_names_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Book, "MOST", 5)
+    monkeypatch.setattr(Book, "MAX", 5)
     book = Book(str(tmp_path))
     for one in IDS[:50]:
         book.of(f"{POD}/{one}")
@@ -279,17 +279,12 @@ def test_alerts_and_panels_ask_for_metrics_that_are_served() -> None:
     assert {one.removesuffix("_total") for one in asked} <= served
 
 
-def test_panels_have_what_grafanas_schema_wants() -> None:
-    """Of the dashboard kind, schema version 39: what a panel and a variable must have."""
-    assert DASHBOARD["schemaVersion"] >= 36
-    assert {"title", "uid", "panels", "templating", "time", "timezone"} <= DASHBOARD.keys()
-    known = {"timeseries", "stat", "table", "bargauge"}
+def test_panels_and_variables_fit_together() -> None:
+    """What the types of Grafana do not say; ``tests/packaging/test_dashboard.py`` asks those."""
     taken: set[tuple[int, int]] = set()
     ids = [panel["id"] for panel in DASHBOARD["panels"]]
     assert len(ids) == len(set(ids))
     for panel in DASHBOARD["panels"]:
-        assert panel["type"] in known
-        assert {"title", "datasource", "fieldConfig", "options", "targets"} <= panel.keys()
         place = panel["gridPos"]
         cells = {
             (x, y)

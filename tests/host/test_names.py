@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.host.fake import write
 
 from oomkit.host.names import NameBook, names_of
-from oomkit.kernel.cgroup_name import find_memcg_path, name_in
+from oomkit.kernel.cgroup_name import find_memcg_path, name_in, row_name
 from oomkit.kernel.names import Names, names_in_path
 from oomkit.kernel.state import Memcg, Memory, Snapshot
 from oomkit.printable import printable
@@ -113,6 +113,38 @@ def test_podman_as_root(tmp_path: Path) -> None:
     podman(tmp_path / "var/lib/containers/storage")
     found = NameBook(str(tmp_path)).of(f"/machine.slice/libpod-{ID}.scope/container")
     assert found == Names(container="cache", image="docker.io/library/redis:7")
+
+
+@pytest.mark.parametrize("driver", ["vfs", "btrfs", "zfs"])
+def test_podman_with_another_storage_driver(tmp_path: Path, driver: str) -> None:
+    """Each driver has a list of its own (containers/storage, ``DRIVER-containers``)."""
+    storage = tmp_path / "var/lib/containers/storage"
+    podman(storage)
+    (storage / "overlay-containers").rename(storage / f"{driver}-containers")
+    found = NameBook(str(tmp_path)).of(f"/machine.slice/libpod-{ID}.scope")
+    assert found == Names(container="cache", image="docker.io/library/redis:7")
+
+
+@pytest.mark.parametrize(
+    ("path", "container"),
+    [
+        ("/default/cart", "cart"),
+        ("/default/cart/below", "cart"),
+        ("/build.kit/cart", "cart"),
+        ("/default/other", None),  # no such task
+        ("/elsewhere/cart", None),  # a task, but of another group
+        ("/user.slice/default/cart", None),  # where a user may have made it
+        ("/default/..", None),
+    ],
+)
+def test_a_task_of_containerd_with_a_name(tmp_path: Path, path: str, container: str | None) -> None:
+    """As ``ctr run`` makes them: ``/NAMESPACE/ID``, and so in the bundle's configuration."""
+    tasks = tmp_path / "run/containerd/io.containerd.runtime.v2.task"
+    for namespace in ("default", "build.kit"):
+        group = {"cgroupsPath": f"/{namespace}/cart"}
+        write_json(tasks / namespace / "cart/config.json", {"linux": group})
+    write_json(tasks / "elsewhere/cart/config.json", {"linux": {"cgroupsPath": "/default/cart"}})
+    assert NameBook(str(tmp_path)).of(path) == Names(container=container)
 
 
 def test_podman_of_a_user(tmp_path: Path) -> None:
@@ -229,6 +261,17 @@ def test_an_unknown_container_of_a_known_pod_keeps_its_id() -> None:
     pod = Names(namespace="shop", pod="web-6d9f")
     assert name_in(snapshot(path, pod), path) == "pod shop/web-6d9f, container 3f2a9c41b7d0"
     assert name_in(snapshot(path, Names()), path) == "pod 6b1f0c5e, container 3f2a9c41b7d0"
+
+
+def test_groups_inside_of_a_container_are_told_apart() -> None:
+    path = f"/machine.slice/libpod-{ID}.scope"
+    made = snapshot(path, Names(container="web"))
+    assert row_name(made, path) == "container web"
+    assert row_name(made, f"{path}/below") == "container web/below"
+    unknown = snapshot(path, Names())
+    assert row_name(unknown, f"{path}/below") == "container 3f2a9c41b7d0/below"
+    assert row_name(unknown, "/system.slice/a.service/b") == "a.service/b"
+    assert row_name(unknown, "/") == "/"
 
 
 @given(st.text(max_size=300), st.text(max_size=60))

@@ -5,7 +5,10 @@ import pytest
 from oomkit.kernel.cgroup_name import (
     MemcgPathError,
     Place,
+    TaskNameError,
     find_memcg_path,
+    find_task,
+    find_tasks,
     full_container_id,
     label,
     label_in,
@@ -16,7 +19,6 @@ from oomkit.kernel.cgroup_name import (
 )
 from oomkit.kernel.names import MAX_CHARS, Names, cut, names_in_path, unescaped
 from oomkit.kernel.state import Memcg, Memory, Snapshot, Sysctl, Task
-from oomkit.kernel.task_name import TaskNameError, find_task, find_tasks
 
 ID = "0123456789abcdef" * 4
 UID = "9a1b2c3d-0000-4000-8000-00000000000a"

@@ -2,8 +2,8 @@
 
 import pytest
 
+from oomkit.kernel.cgroup_name import TaskNameError, find_task, find_tasks
 from oomkit.kernel.state import Memory, Snapshot, Task
-from oomkit.kernel.task_name import TaskNameError, find_task, find_tasks
 
 MACHINE = Snapshot(
     kernel="6.12",

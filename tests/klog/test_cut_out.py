@@ -87,3 +87,71 @@ def test_rows_of_32_bit_arm_have_their_page_tables_in_bytes() -> None:
         ]
     )
     assert [row.pgtables_bytes for row in report.tasks] == [14336, 6144, 73728]
+
+
+def test_the_memory_part_has_begun_where_its_totals_are_cut_off() -> None:
+    """Of a cgroup's report its own part would stand before."""
+    (report,) = _read(
+        [
+            "[ 4563.079551] hog invoked oom-killer: gfp_mask=0x2084d0, order=0, oom_score_adj=0",
+            "[ 4563.079563] hog cpuset=/ mems_allowed=0",
+            "[ 4563.079821] Mem-Info:",
+            "[ 4563.079827] Node 0 DMA per-cpu:",
+            "[ 4563.079834] CPU    0: hi:    0, btch:   1 usd:   0",
+        ]
+    )
+    assert (report.scope, report.memory) == ("global", None)
+
+
+def test_a_trace_whose_addresses_mark_up_has_swallowed_shows_what_ran_out() -> None:
+    (report,) = _read(
+        [
+            "oracle invoked oom-killer: gfp_mask=0x201d2, order=0, oomkilladj=0",
+            "Call Trace:",
+            "[] out_of_memory+0x8e/0x2f3",
+            "[] __alloc_pages+0x27f/0x308",
+        ]
+    )
+    assert (report.scope, report.call_trace[:1]) == ("global", ("out_of_memory",))
+
+
+def test_statistics_of_a_cgroup_alone_are_of_a_report() -> None:
+    """Only the head of a report prints them; the cgroup at its limit comes first."""
+    path = "/kubepods/burstable/podbe9f3a11-7fa1-4f50-85d8-c02a8facb612"
+    (report,) = _read(
+        [
+            f"[4936.521612] Memory cgroup stats for {path}: cache:0KB rss:0KB rss_huge:0KB",
+            f"[4936.545735] Memory cgroup stats for {path}/966f: cache:0KB rss:52KB rss_huge:0KB",
+            f"[4936.576139] Memory cgroup stats for {path}/51a8: cache:0KB rss:115KB rss_huge:0KB",
+        ]
+    )
+    assert (report.scope, report.cgroup, report.killed) == ("memcg", path, ())
+
+
+def test_siblings_statistics_do_not_name_the_cgroup_at_its_limit() -> None:
+    (report,) = _read(
+        [f"Memory cgroup stats for /a/{name}: cache:0KB rss:0KB rss_huge:0KB" for name in "bc"]
+    )
+    assert (report.scope, report.cgroup) == ("memcg", None)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [
+            "[<c033f134>] (dump_header) from [<c033e4ac>] (oom_kill_process+0x358/0x3a8)",
+            "[<c033e4ac>] (oom_kill_process) from [<c033eddc>] (out_of_memory+0x134/0x36c)",
+            "[<c033eddc>] (out_of_memory) from [<c03451a0>] (__alloc_pages_nodemask+0xfc0/0x1180)",
+        ],
+        [
+            " dump_header from oom_kill_process+0x23c/0x248",
+            " oom_kill_process from out_of_memory+0x218/0x34c",
+            " out_of_memory from __alloc_pages+0xa98/0x1044",
+        ],
+    ],
+)
+def test_traces_of_32_bit_arm_show_what_ran_out(frames: list[str]) -> None:
+    head = "Compositor invoked oom-killer: gfp_mask=0x7000c0(GFP_KERNEL_ACCOUNT), nodemask=(null), "
+    (report,) = _read([f"{head}order=0, oom_score_adj=300", *frames])
+    assert report.call_trace == ("dump_header", "oom_kill_process", "out_of_memory")
+    assert report.scope == "global"

@@ -5,6 +5,7 @@ import pytest
 from oomkit.klog import Report, read_bytes, replay_all
 from oomkit.klog.lines.clean import is_left_out, without_cut_end
 from oomkit.klog.report.header import asks_release, parse_bare_release, parse_frame, parse_uname
+from oomkit.klog.snapshot import rule_sets
 from oomkit.klog.version_texts import NEWEST
 
 KILL = (
@@ -335,3 +336,48 @@ def test_an_export_keeps_time_and_host() -> None:
     )  # fmt: skip
     assert (report.time, report.host) == ("2023-11-14T22:13:20.000001+00:00", "box7")
     assert report.uptime_s == pytest.approx(5.000001)
+
+
+@pytest.mark.parametrize(
+    ("line", "range_"),
+    [
+        ("Out of memory: Killed process 24735, UID 1200, (oracle).", ("2.6.18", "2.6.18")),
+        ("Out of memory: Killed process 24735, UID 1200, (oracle)", ("2.6.18", "2.6.32")),
+        (
+            "Killed process 24735, UID 1200, (oracle) total-vm:9kB, anon-rss:8kB, file-rss:0kB",
+            ("2.6.32", "2.6.32"),
+        ),
+    ],
+)
+def test_two_vendors_print_the_user_before_the_name(line: str, range_: tuple[str, str]) -> None:
+    (report,) = read_bytes(f"{line}\n".encode())
+    assert (report.killed[0].comm, report.kernel_range) == ("oracle", range_)
+
+
+def test_a_choice_and_a_user_after_the_name_are_el7s() -> None:
+    text = (
+        "Out of memory: Kill process 53 (mongod) score 130 or sacrifice child\n"
+        "Killed process 53 (mongod), UID 0, total-vm:25kB, anon-rss:21kB, file-rss:0kB, "
+        "shmem-rss:0kB\n"
+    )
+    (report,) = read_bytes(text.encode())
+    assert report.kernel_range == ("3.10", "3.10")
+    assert [rules.name for rules in rule_sets(report)] == ["3.10-el7-1127"]
+
+
+def test_lines_of_a_syslog_that_were_pasted_as_one_keep_their_times() -> None:
+    text = (
+        "Apr 23 08:52:18 db kernel: NET: Unregistered protocol family 36 Apr 23 09:07:28 db "
+        "kernel: oracle invoked oom-killer: gfp_mask=0x84d0, order=0, oom_adj=0, oom_score_adj=0 "
+        "Apr 23 09:07:32 db rtkit-daemon[3097]: The canary thread is apparently starving. "
+        "Apr 23 09:07:47 db kernel: oracle cpuset=/ mems_allowed=0-4\n"
+    )
+    (report,) = read_bytes(text.encode())
+    assert report.time == "04-23T09:07:28"
+    assert (report.invoker, report.mems_allowed) == ("oracle", "0-4")
+
+
+def test_a_kill_line_in_quotes_is_one() -> None:
+    text = 'to see entries like "Out of memory: Killed process\n23456 (chromium)". The fix is to\n'
+    (report,) = read_bytes(text.encode())
+    assert [(victim.pid, victim.comm) for victim in report.killed] == [(23456, "chromium")]

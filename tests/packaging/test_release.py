@@ -75,11 +75,18 @@ VERSION = f'__version__ = "{oomkit.__version__}"'
         (replaced("contrib/helm/oomkit/Chart.yaml", "appVersion", "theirVersion"), "Chart.yaml"),
         (lambda root: (root / "new").write_text(""), "1 files are not committed"),
         (tagged_before, "stands at another commit"),
+        (lambda root: git(root, "tag", "v9.8.7"), "tag v9.8.7 stands here"),
     ],
 )
 def test_what_is_missing_is_named(change: Callable[[Path], None], fault: str, ready: Path) -> None:
     change(ready)
     assert any(fault in one for one in missing(ready))
+
+
+def test_a_tag_of_this_version_may_stand_here(ready: Path) -> None:
+    git(ready, "tag", f"v{oomkit.__version__}")
+    git(ready, "tag", "voted")
+    assert missing(ready) == []
 
 
 def test_the_script_says_it_in_lines_and_in_its_status(ready: Path) -> None:

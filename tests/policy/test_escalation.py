@@ -6,7 +6,7 @@ import pytest
 
 from oomkit.policy.engine.candidate import Candidate, Ranked
 from oomkit.policy.engine.conditions import CALM, HARD, SOFT, WARN
-from oomkit.policy.engine.escalation import INFINITY, LEAST_SHARE, Escalation, Signal
+from oomkit.policy.engine.escalation import INFINITY, MIN_SHARE, Escalation, Signal
 from tests.policy.making import plan, process
 
 HOW: dict[str, Any] = {
@@ -217,7 +217,7 @@ def test_what_a_death_gave_is_expected_of_the_next() -> None:
     made.learn(100.0, 400.0)
     assert made.share == 1.0
     made.learn(100.0, -10.0)
-    assert made.share == LEAST_SHARE == 0.05
+    assert made.share == MIN_SHARE == 0.05
     made.learn(0.0, 50.0)
     assert made.share == 0.05
     made.trust()

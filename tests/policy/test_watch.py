@@ -110,7 +110,7 @@ def test_a_condition_that_stopped_holding_begins_anew() -> None:
 def test_after_a_death_a_rule_has_to_hold_anew() -> None:
     watch = Watch(plan({**LOW, "for": "2s"}))
     watch.see(reading(0.0, 0.05))
-    watch.begin_anew()
+    watch.restart()
     assert watch.see(reading(2.0, 0.05)).level == CALM
     assert watch.see(reading(4.0, 0.05)).level == SOFT
 

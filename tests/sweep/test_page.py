@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 
-from oomkit.sweep import analysis, tables
+from oomkit.sweep import analysis, runner
 from oomkit.sweep.answer import Answer
 from oomkit.sweep.plan import Plan
 from oomkit.sweep.runner import Spool
 from oomkit.sweep.spec import Sweep
 from oomkit.views.sweep_page import page_text
 from tests.sweep.sweeps import sweep
-from tests.sweep.test_conduct import here, rows
+from tests.sweep.test_runner import here, rows
 
 
 def played(one: Sweep, tmp_path: Path) -> tuple[Answer, str]:
     path = tmp_path / "rows"
     rows(one, path, here())
-    found = analysis.answer(one, tables.scan(one, str(path)))
+    found = analysis.answer(one, runner.scan(one, str(path)))
     return found, page_text(one, found, Plan(one))
 
 
@@ -123,10 +123,10 @@ def test_tables_hold_every_row_in_order(tmp_path: Path) -> None:
     spool = tmp_path / "rows"
     rows(one, spool, here())
     for name in ("t.parquet", "t.csv", "t.jsonl"):
-        tables.write(one, str(spool), str(tmp_path / name))
+        runner.write(one, str(spool), str(tmp_path / name))
     frame = pl.read_parquet(tmp_path / "t.parquet")
     assert frame["run"].to_list() == list(range(6))
-    assert frame.equals(tables.scan(one, str(spool)).collect())
+    assert frame.equals(runner.scan(one, str(spool)).collect())
     csv = pl.read_csv(tmp_path / "t.csv")
     assert csv["cost"].to_list() == frame["cost"].to_list()
     assert len((tmp_path / "t.jsonl").read_text().splitlines()) == 6

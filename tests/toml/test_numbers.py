@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from oomkit.toml.load import load
-from oomkit.toml.overrides import apply_overrides
+from oomkit.toml.load import apply_overrides, load
 from oomkit.toml.table import Fault, TomlError
 from oomkit.toml.units import duration, rate, share, size
 

@@ -3,12 +3,29 @@ import re
 import pytest
 from hypothesis import given, settings
 
-from oomkit.render.terminal import Look
-from oomkit.scenario import Objectives, Run
-from oomkit.views.run_compare import rows, side_by_side
+from oomkit.render.layout import Terminal
+from oomkit.render.terminal import to_text
+from oomkit.scenario import Objectives, Run, Scenario
+from oomkit.views import run_compare
+from oomkit.views.run_compare import rows
 from tests.views.runs import kill, run, runs, scenario
 
 _NAMES = ("as it is", "vm.panic_on_oom=1")
+
+
+def side_by_side(
+    left: Run,
+    right: Run,
+    names: tuple[str, str],
+    *,
+    scenarios: tuple[Scenario | None, Scenario | None] = (None, None),
+    terminal: Terminal | None = None,
+) -> str:
+    terminal = terminal or Terminal()
+    return to_text(
+        run_compare.side_by_side(left, right, names, scenarios=scenarios, terminal=terminal),
+        terminal,
+    )
 
 
 def _row(text: str, field: str) -> str:
@@ -56,7 +73,7 @@ def test_equal_runs_have_no_difference() -> None:
 @given(runs, runs)
 @settings(deadline=None, max_examples=30)
 def test_any_two_records_can_be_compared(a: Run, b: Run) -> None:
-    text = side_by_side(a, b, ("a\x1b[31m", ""), look=Look(width=60, unicode=False))
+    text = side_by_side(a, b, ("a\x1b[31m", ""), terminal=Terminal(width=60, unicode=False))
     assert text.isascii()
     assert "\x1b" not in text
 
@@ -65,7 +82,7 @@ def test_any_two_records_can_be_compared(a: Run, b: Run) -> None:
 def test_in_a_narrow_window_numbers_keep_their_units(width: int) -> None:
     left, right = run(kills=(kill(), kill(70.0, 2))), run(kills=(kill(60.0, 1),))
     names = ("a policy of a long name", "another policy, whose name is as long")
-    text = side_by_side(left, right, names, look=Look(width=width))
+    text = side_by_side(left, right, names, terminal=Terminal(width=width))
     lines = text.splitlines()
     assert max(map(len, lines)) <= width
     assert not any(line.strip() in {"|", "MiB", "GiB", "s"} for line in lines)

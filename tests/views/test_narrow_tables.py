@@ -7,8 +7,8 @@ from msgspec import convert
 
 from oomkit.history.records import Act
 from oomkit.kernel.versions import history as rule_ranges
-from oomkit.render.layout import unbroken
-from oomkit.render.terminal import Look, render
+from oomkit.render.layout import Terminal, unbroken
+from oomkit.render.terminal import to_text
 from oomkit.views.history import candidates_table, history_table
 from oomkit.views.kernels import kernels_table
 
@@ -34,12 +34,12 @@ ACT = convert(
 
 
 def lines(width: int, what: str) -> list[str]:
-    look = Look(width=width)
+    terminal = Terminal(width=width)
     if what == "kernels":
-        return render(look, *kernels_table(rule_ranges(), look)).splitlines()
+        return to_text([kernels_table(rule_ranges(), terminal)], terminal).splitlines()
     if what == "history":
-        return render(look, *history_table([(2, ACT)], look)).splitlines()
-    return render(look, *candidates_table(ACT, look)).splitlines()
+        return to_text([history_table([(2, ACT)])], terminal).splitlines()
+    return to_text([candidates_table(ACT)], terminal).splitlines()
 
 
 def words(of: list[str]) -> set[str]:

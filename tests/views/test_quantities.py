@@ -10,7 +10,7 @@ from oomkit.kernel.counterfactual import amount as pages_of_counterfactual
 from oomkit.policy.engine.evidence import amount as measured
 from oomkit.render import quantities
 from oomkit.sweep.answer import amount as objective
-from oomkit.views import scenario
+from oomkit.views import run_page
 
 SOURCES = Path(__file__).parents[2] / "src" / "oomkit"
 PAGE = 4096
@@ -32,7 +32,7 @@ PRINTERS: dict[str, Callable[[int], str]] = {
     "rank --why": lambda kb: pages_of_counterfactual(kb // 4, PAGE).partition(" (")[0],
     "guard": lambda kb: measured(kb, "kb"),
     "sweep": lambda kb: objective("freed_mb", kb / 1024),
-    "scenario": lambda kb: scenario.amount("ram_bytes", kb * 1024),
+    "scenario": lambda kb: run_page.amount("ram_bytes", kb * 1024),
 }
 
 
@@ -42,7 +42,7 @@ def test_a_size(command: str) -> None:
 
 
 def test_a_rate_is_a_size_a_second() -> None:
-    assert measured(2048, "kb/s") == scenario.amount("rate_bytes_s", 2 << 20) == "2.00 MiB/s"
+    assert measured(2048, "kb/s") == run_page.amount("rate_bytes_s", 2 << 20) == "2.00 MiB/s"
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_rate_is_a_size_a_second() -> None:
 def test_a_time(t: float, text: str) -> None:
     assert quantities.seconds(t) == text
     assert objective("frozen_s", t) == text
-    assert scenario.amount("duration_s", t) == text
+    assert run_page.amount("duration_s", t) == text
 
 
 @pytest.mark.parametrize(

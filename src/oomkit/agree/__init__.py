@@ -1,8 +1,7 @@
 """The model beside real kernels: the same scenario on both, and where they part."""
 
-from oomkit.agree.battery import Pair, agree_on, pair
 from oomkit.agree.compare import compare
-from oomkit.agree.many import Job, JobError, agree_on_all
+from oomkit.agree.many import Job, JobError, Pair, agree_on, agree_on_all, pair
 from oomkit.agree.records import Agreement, Summary, summarise
 
 __all__ = [

@@ -1,22 +1,115 @@
-"""Many comparisons, several at a time where they don't feel each other."""
+"""One scenario on a real kernel and on the model, and many, several at a time where fair."""
 
 import multiprocessing
 import signal
 import sys
+import time
 from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from oomkit.agree.battery import agree_on
+from oomkit.agree.compare import compare
 from oomkit.agree.records import Agreement
 from oomkit.errors import OomkitError
 from oomkit.model import ModelError
-from oomkit.real import Place, RealError
+from oomkit.model import play as play_model
+from oomkit.real import Place, Played, RealError, kernel_for, play, refusals
 from oomkit.scenario.format import Scenario
+from oomkit.scenario.record import Run
+
+_MB = 2**20
+
+SAMPLE_S = 0.1
+"""Distance of the model's samples: that of the real ones."""
+
+
+class Pair(msgspec.Struct, frozen=True, kw_only=True):
+    """Both runs and their comparison.
+
+    Attributes:
+        agreement: how they compare.
+        played: the real one, and the scenario with its machine as it was found.
+        model: the modelled one, its memory seen from where the real one's was.
+    """
+
+    agreement: Agreement
+    played: Played
+    model: Run
+
+
+def agree_on(file: str, scenario: Scenario, place: Place, *, seed: int = 0) -> Agreement:
+    """Compare one scenario; that it can't be played there, or broke, is noted in the result.
+
+    Raises:
+        NoKernelError: there is no such kernel.
+        NotHereError: nothing can be played there.
+        ModelError: the model can't play it.
+    """
+    kernel = kernel_for(scenario, place)
+    refused = "; ".join(refusals(scenario, place))
+    failed = ""
+    if not refused:
+        try:
+            return pair(file, scenario, place, seed=seed).agreement
+        except RealError as error:
+            failed = str(error)
+    return Agreement(
+        file=file,
+        scenario=scenario.name,
+        on=place.world,
+        kernel=kernel,
+        refused=refused,
+        failed=failed,
+    )
+
+
+def pair(file: str, scenario: Scenario, place: Place, *, seed: int = 0) -> Pair:
+    """Play a scenario on a real kernel, then on the model with the machine as it was found.
+
+    Raises:
+        RealError: it can't be played there, or playing failed.
+        ModelError: the model can't play it.
+    """
+    began = time.perf_counter()
+    played = play(scenario, place, seed=seed)
+    real_s = time.perf_counter() - began
+    began = time.perf_counter()
+    model = play_model(played.scenario, seed=seed, sample_s=SAMPLE_S)
+    model_s = time.perf_counter() - began
+    if place.world == "cgroup":
+        model = from_within(model, scenario)
+    agreement = compare(file, scenario, played.run, model)
+    timed = msgspec.structs.replace(agreement, real_s=round(real_s, 3), model_s=round(model_s, 4))
+    return Pair(agreement=timed, played=played, model=model)
+
+
+def from_within(run: Run, scenario: Scenario) -> Run:
+    """Measure free and available memory against the cgroup's limit, not the host's RAM.
+
+    Nothing else runs on the modelled host, so what it has less than at the start, the cgroup uses.
+
+    Args:
+        run: played by the model inside a host.
+        scenario: as it was asked for; its RAM is the limit.
+    """
+    samples = run.samples
+    limit_mb = scenario.machine.ram_bytes / _MB
+    before = samples.cached_mb[0] if samples.cached_mb else 0.0
+    inside = msgspec.structs.replace(
+        samples,
+        free_mb=_left(limit_mb, samples.free_mb),
+        available_mb=_left(limit_mb, samples.available_mb),
+        cached_mb=[round(max(value - before, 0.0), 3) for value in samples.cached_mb],
+    )
+    return msgspec.structs.replace(run, samples=inside)
+
+
+def _left(limit_mb: float, on_host: list[float]) -> list[float]:
+    return [round(min(max(limit_mb - on_host[0] + mb, 0.0), limit_mb), 3) for mb in on_host]
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One comparison to make; see :func:`oomkit.agree.battery.agree_on`."""
+    """One comparison to make; see :func:`oomkit.agree.many.agree_on`."""
 
     file: str
     scenario: Scenario

@@ -41,7 +41,7 @@ class LocalPool(Executor):
     def _new(self) -> ProcessPoolExecutor:
         pool = ProcessPoolExecutor(1, mp_context=self._context, initializer=_begin)
         # The thread that fills a pool's queue prints a traceback when stop() has the pipe closed
-        # under it; there is no public way to tell it that this is meant.
+        # under it; there is no public way to say that this is meant.
         queue: Any = getattr(pool, "_call_queue", None)
         complain = getattr(queue, "_on_queue_feeder_error", None)
         if complain is not None:

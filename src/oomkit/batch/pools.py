@@ -16,7 +16,7 @@ MAX_WORKERS = 1024
 
 _LOOK_AGAIN_S = 5.0
 CONNECT_S = 10
-"""So long a scheduler has to answer."""
+"""Seconds in which a scheduler has to answer."""
 
 
 class PoolError(OomkitError):

@@ -15,7 +15,7 @@ R = TypeVar("R")
 _BATCH_S = 0.4
 """What a batch should take: enough to make sending it cheap, little to lose with a worker."""
 
-LEAST_S = 0.05
+MIN_S = 0.05
 """What a batch takes at the end too: shorter ones cost more to send than they even out."""
 
 _MAX_BATCH = 1000
@@ -146,7 +146,7 @@ class Work(Generic[T, R]):
         size = int(_BATCH_S / item_s)
         if self._total is not None:
             left = (self._total - self._drawn) // (3 * slots)
-            size = min(size, max(left, int(LEAST_S / item_s)))
+            size = min(size, max(left, int(MIN_S / item_s)))
         return max(min(size, self._max_batch), 1)
 
     def _submit(self, batch: _Batch[T]) -> None:

@@ -186,7 +186,7 @@ def _play(jobs: "list[Job]", workers: int) -> "list[Agreement]":
 
 def _show(found: "list[Agreement]", *, as_json: bool, as_markdown: bool) -> None:
     from oomkit.agree import summarise
-    from oomkit.render.terminal import look_of
+    from oomkit.render.terminal import show
     from oomkit.views import agree_text
 
     summaries = summarise(found)
@@ -198,7 +198,6 @@ def _show(found: "list[Agreement]", *, as_json: bool, as_markdown: bool) -> None
     elif as_markdown:
         click.echo(agree_text.markdown(found, summaries), nl=False)
     else:
-        look = look_of(sys.stdout)
-        click.echo(agree_text.text(found, summaries, look), nl=False, color=look.colour)
+        show(agree_text.report(found, summaries))
     if not all(one.meets for one in summaries):
         sys.exit(1)

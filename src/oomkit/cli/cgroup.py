@@ -11,7 +11,7 @@ from oomkit.cli import complete
 from oomkit.cli.common import fail, rules_or_fail, snapshot_from, with_names, without_self
 from oomkit.cli.streams import say
 from oomkit.cli.watch import looking, refuse_file, watch_options
-from oomkit.kernel.cgroup_name import name_in, place
+from oomkit.kernel.cgroup_name import place, row_name
 from oomkit.kernel.memcg_stat import MemcgStat
 from oomkit.kernel.names import Names
 from oomkit.kernel.oom_control import in_memcg
@@ -23,8 +23,7 @@ from oomkit.printable import printable
 if TYPE_CHECKING:
     from oomkit.host.memcg_stat import Slab
     from oomkit.host.scan import Scanner
-    from oomkit.views.cgroup_json import NameOf
-    from oomkit.views.cgroup_text import Namer
+    from oomkit.views.cgroup import NameOf, Namer
 
 _EXAMPLE = """\b
 Examples:
@@ -47,19 +46,6 @@ _RATE_OVER_S = 0.5
     help="Number of cgroups to show; 0 for all.  [default: 20]",
 )
 @watch_options
-@click.option(
-    "--from",
-    "source",
-    type=complete.FILE,
-    metavar="FILE",
-    help="Read this snapshot, or - for standard input, instead of this machine.",
-)
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Print one JSON object; with --watch, one line for each repetition.",
-)
 def command(
     given: str | None,
     top: int | None,
@@ -203,18 +189,19 @@ class _Screen:
     def _show_table(self, snapshot: Snapshot, rows: list[GroupRow], left_out: int) -> None:
         size = snapshot.page_size
         if self.as_json:
-            from oomkit.views.cgroup_json import table_object
+            from oomkit.views.cgroup import table_object
 
             self._write(table_object(rows, left_out, size, snapshot.missing, _names(snapshot)))
             return
-        from oomkit.render.terminal import Page
-        from oomkit.views.cgroup_text import groups_lines
+        from oomkit.render.document import Document
+        from oomkit.render.terminal import show
+        from oomkit.views.cgroup import groups_table
 
-        page = Page(sys.stdout)
-        for line, style in groups_lines(rows, size, page.width, _namer(snapshot)):
-            page.line(line, style)
+        page = Document()
+        page.add(groups_table(rows, size, _namer(snapshot)))
         if left_out:
             page.line(f"({left_out} more; --top 0 shows all)")
+        show(page)
         if rows and not snapshot.anatomy:
             say("oomkit: this snapshot was made without anatomy: what fills the groups is unknown")
 
@@ -224,7 +211,7 @@ class _Screen:
         found = findings(snapshot, row.stat, row.found, row.rate)
         slabs = None if scanner is None else _slabs(scanner, row)
         if self.as_json:
-            from oomkit.views.cgroup_json import anatomy_object
+            from oomkit.views.cgroup import anatomy_object
 
             made = anatomy_object(
                 row, found, snapshot.page_size, snapshot.missing, _names(snapshot)
@@ -232,14 +219,11 @@ class _Screen:
             made["slabs"] = None if slabs is None else msgspec.to_builtins(slabs)
             self._write(made)
         else:
-            from oomkit.render.terminal import Page, look_of
-            from oomkit.views.cgroup_text import show_anatomy, slabs_line
+            from oomkit.render.terminal import show
+            from oomkit.views.cgroup import anatomy_report
 
-            page = Page(sys.stdout)
-            unicode = look_of(sys.stdout).unicode
-            show_anatomy(page, row, found, _namer(snapshot), before=self._before, unicode=unicode)
-            if slabs:
-                page.text(printable(slabs_line(slabs)))
+            name = _namer(snapshot)
+            show(anatomy_report(row, found, name, before=self._before, slabs=slabs or ()))
         self._before = {part.name: part.bytes for part in row.found.rows}
 
     def _write(self, made: dict[str, Any]) -> None:
@@ -257,7 +241,7 @@ def _slabs(scanner: "Scanner", row: GroupRow) -> "list[Slab] | None":
 
 
 def _namer(snapshot: Snapshot) -> "Namer":
-    return lambda path: name_in(snapshot, path)
+    return lambda path: row_name(snapshot, path)
 
 
 def _names(snapshot: Snapshot) -> "NameOf":

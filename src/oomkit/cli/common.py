@@ -1,18 +1,21 @@
 """What the sub-commands share: misuse in one line, snapshots from here or from a file."""
 
 import os
+import shlex
 import sys
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from oomkit.cli.streams import say
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Snapshot
 from oomkit.kernel.versions import UnknownKernelError, rules_for
 from oomkit.printable import printable
-from oomkit.toml.numbers import MAX_INTEGER, MIN_INTEGER
+from oomkit.toml.units import MAX_INTEGER, MIN_INTEGER
 
 if TYPE_CHECKING:
     from oomkit.host.names import NameBook
@@ -96,3 +99,27 @@ def rules_or_fail(release: str) -> RuleSet:
         return rules_for(release)
     except UnknownKernelError as error:
         fail(str(error))
+
+
+def repeating(ctx: click.Context, shows: Collection[str]) -> str:
+    """Return the command line, for a shell, with all that was given to change what is played.
+
+    Args:
+        ctx: the command as it was given.
+        shows: names of its parameters that only say what is shown, and where.
+    """
+    words = ["oomkit", ctx.info_name or ""]
+    for param in ctx.command.params:
+        name = param.name or ""
+        if name in shows or ctx.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+            continue
+        value = ctx.params[name]
+        several = isinstance(value, tuple)
+        for one in value if several else (value,):
+            if isinstance(param, click.Argument):
+                words.append(str(one))
+            elif isinstance(param, click.Option) and param.is_flag:
+                words.append(max(param.opts, key=len))
+            else:
+                words += [max(param.opts, key=len), str(one)]
+    return shlex.join(words)

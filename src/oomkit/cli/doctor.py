@@ -71,10 +71,10 @@ def command(
         text = msgspec.json.encode(findings_object(found, snapshot.missing))
         sys.stdout.buffer.write(msgspec.json.format(text, indent=1) + b"\n")
     else:
-        from oomkit.render.terminal import Page
-        from oomkit.views.doctor import show_findings
+        from oomkit.render.terminal import show
+        from oomkit.views.doctor import findings_report
 
-        show_findings(Page(sys.stdout), found)
+        show(findings_report(found))
         for sentence in snapshot.missing:
             say(f"oomkit: {sentence}")
     if fix_dir is not None:

@@ -232,13 +232,13 @@ def _print_json(logs: "Sequence[ReadLog]", last: int | None, *, summary: bool) -
 
 def _print_text(logs: "Sequence[ReadLog]", last: int | None, *, summary: bool) -> int:
     from oomkit.explain.explanation import Case
+    from oomkit.render.document import Text
     from oomkit.render.quantities import count_of
-    from oomkit.render.terminal import Line, console, look_of, print_lines
-    from oomkit.views.explain_summary import reported_lines, summary_lines
-    from oomkit.views.explain_text import explanation_lines
+    from oomkit.render.terminal import show
+    from oomkit.views.explain_report import explanation_report
+    from oomkit.views.explain_summary import reported, summary_of
 
     found = Case(logs)
-    out = console(sys.stdout)
     if not found.incidents:
         if not all(log.error for log in logs):
             names = ", ".join("standard input" if t.name == "-" else t.name for t in logs)
@@ -246,22 +246,15 @@ def _print_text(logs: "Sequence[ReadLog]", last: int | None, *, summary: bool) -
         return int(found.is_bad_news)
     shown = _shown(len(found.reports), last, _DEFAULT_LAST)
     if summary or len(found.reports) != 1 or len(found.incidents) > 1:
-        lines = summary_lines(found.reports, found.evidence, found.incidents, found.tables)
-        print_lines(out, lines)
+        show(summary_of(found.reports, found.evidence, found.incidents, found.tables))
     if summary:
         return int(found.is_bad_news)
-    print_lines(out, reported_lines(found.reported_by_others()[-_DEFAULT_LAST:], found.evidence))
+    show(reported(found.reported_by_others()[-_DEFAULT_LAST:], found.evidence))
     for index in shown:
-        item = found.explain(index)
-        ascii_only = not look_of(sys.stdout).unicode
-        lines = explanation_lines(item, index + 1, ascii_only=ascii_only, width=out.width)
-        print_lines(out, lines)
+        show(explanation_report(found.explain(index), index + 1))
     if len(shown) < len(found.reports):
         left = len(found.reports) - len(shown)
-        print_lines(
-            out,
-            [Line(f"({count_of(left, 'earlier report')} not shown in full; --last 0 shows all)")],
-        )
+        show([Text(f"({count_of(left, 'earlier report')} not shown in full; --last 0 shows all)")])
     return int(found.is_bad_news)
 
 
@@ -325,12 +318,10 @@ def _print_one(report: "Report", number: int, *, as_json: bool) -> None:
         sys.stdout.buffer.write(msgspec.json.encode(report_object(item)) + b"\n")
         sys.stdout.buffer.flush()
         return
-    from oomkit.render.terminal import console, look_of, print_lines
-    from oomkit.views.explain_text import explanation_lines
+    from oomkit.render.terminal import show
+    from oomkit.views.explain_report import explanation_report
 
-    out = console(sys.stdout)
-    ascii_only = not look_of(sys.stdout).unicode
-    print_lines(out, explanation_lines(item, number, ascii_only=ascii_only, width=out.width))
+    show(explanation_report(item, number))
     sys.stdout.flush()
 
 

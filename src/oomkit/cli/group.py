@@ -1,8 +1,9 @@
 """The group of sub-commands: each imported when it is called, and how all of them end."""
 
+# The part of ``signal`` that is built in: making its enums would take a fiftieth of the start.
+import _signal as signal  # type: ignore[import-not-found]  # no stub
 import importlib
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,6 @@ from typing import Any, NoReturn
 import click
 
 from oomkit.cli import streams
-from oomkit.printable import printable
 
 COMMANDS: dict[str, str] = {
     "agree": "oomkit.cli.agree",
@@ -56,27 +56,11 @@ class LazyGroup(click.Group):
         except SystemExit as end:
             status = end.code
         except BaseException as error:
-            status = self._status(error, interrupts)
+            # A library may turn the interrupt into an error of its own, as imports do.
+            status = _INTERRUPTED if interrupts.came else report(error)
         interrupts.over()
         streams.leave()
         sys.exit(status if isinstance(status, int) else 0)
-
-    def _status(self, error: BaseException, interrupts: "_Interrupts") -> int:
-        """Report what ended the command; return the exit status."""
-        # A library may turn the interrupt into an error of its own, as imports do.
-        if interrupts.came or isinstance(error, (click.Abort, KeyboardInterrupt)):
-            return _INTERRUPTED
-        if isinstance(error, click.ClickException):
-            _print_error(_with_hint(error))
-        elif os.environ.get("OOMKIT_DEBUG"):
-            raise error
-        elif isinstance(error, OSError) and error.filename is not None:
-            from oomkit.cli.common import os_words
-
-            _print_error(printable(os_words(error)))
-        else:
-            _print_error(f"internal error, please report it: {type(error).__name__}: {error}")
-        return 2
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Parse the arguments; ``--help`` and ``--version`` end here."""
@@ -122,6 +106,24 @@ class LazyGroup(click.Group):
                 rows.append((name, command.get_short_help_str(limit=1000)))
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+
+def report(error: BaseException) -> int:
+    """Print what ended the command; return the exit status."""
+    if isinstance(error, (click.Abort, KeyboardInterrupt)):
+        return _INTERRUPTED
+    if isinstance(error, click.ClickException):
+        _print_error(_with_hint(error))
+    elif os.environ.get("OOMKIT_DEBUG"):
+        raise error
+    elif isinstance(error, OSError) and error.filename is not None:
+        from oomkit.cli.common import os_words
+        from oomkit.printable import printable
+
+        _print_error(printable(os_words(error)))
+    else:
+        _print_error(f"internal error, please report it: {type(error).__name__}: {error}")
+    return 2
 
 
 def no_such_command(name: str, ctx: click.Context) -> click.UsageError:

@@ -236,29 +236,27 @@ def _print_json(entries: "list[Entry]") -> None:
 
 
 def _print_table(entries: "list[Entry]") -> None:
-    from oomkit.render.terminal import look_of, render
+    from oomkit.render.terminal import show
     from oomkit.views.history import history_table
 
     if not entries:
         click.echo("no records")
         return
-    look = look_of(sys.stdout)
-    table = history_table([(e.id, e.record) for e in entries], look)
-    click.echo(render(look, *table), nl=False, color=look.colour)
+    show([history_table([(e.id, e.record) for e in entries])])
 
 
 def _print_full(entry: "Entry") -> None:
     from oomkit.history.records import Act, KernelKill
-    from oomkit.render.terminal import look_of, render
+    from oomkit.render.terminal import show, terminal_of
     from oomkit.views.history import candidates_table, full, hanging
 
-    look = look_of(sys.stdout)
+    terminal = terminal_of(sys.stdout)
     record = entry.record
     for line in full(entry.id, record, entry.values):
-        click.echo(hanging(line, look.width))
+        click.echo(hanging(line, terminal.width))
     if isinstance(record, Act) and record.candidates:
-        table = render(look, *candidates_table(record, look))
-        click.echo("\n" + table, nl=False, color=look.colour)
+        click.echo("")
+        show([candidates_table(record)])
     if isinstance(record, KernelKill) and record.lines:
         click.echo("")
         _explain(record.lines)
@@ -268,14 +266,9 @@ def _explain(lines: "Sequence[str]") -> None:
     from oomkit.explain.explanation import explain
     from oomkit.klog.reader import read_bytes
     from oomkit.klog.replay import replay_all
-    from oomkit.render.terminal import console, look_of, print_lines
-    from oomkit.views.explain_text import explanation_lines
+    from oomkit.render.terminal import show
+    from oomkit.views.explain_report import explanation_report
 
     data = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
-    out = console(sys.stdout)
-    ascii_only = not look_of(sys.stdout).unicode
     for number, report in enumerate(replay_all(read_bytes(data, "the kernel's log")), 1):
-        print_lines(
-            out,
-            explanation_lines(explain(report), number, ascii_only=ascii_only, width=out.width),
-        )
+        show(explanation_report(explain(report), number))

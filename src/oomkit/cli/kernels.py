@@ -57,7 +57,7 @@ def command(release: str | None, fetch: str | None, *, bootable: bool, as_json: 
     if as_json:
         import msgspec
 
-        from oomkit.views.rules import rules_in_words
+        from oomkit.views.kernels import rules_in_words
 
         objects = [
             msgspec.to_builtins(row) | {"in_words": dict(rules_in_words(row.rules))} for row in rows
@@ -66,16 +66,15 @@ def command(release: str | None, fetch: str | None, *, bootable: bool, as_json: 
         sys.stdout.buffer.write(text + b"\n")
         return
     if release is not None:
-        from oomkit.render.terminal import Page
-        from oomkit.views.kernels import show_rules
+        from oomkit.render.terminal import show
+        from oomkit.views.kernels import rules_report
 
-        show_rules(Page(sys.stdout), release, rows[0])
+        show(rules_report(release, rows[0]))
         return
-    from oomkit.render.terminal import look_of, render
+    from oomkit.render.terminal import show, terminal_of
     from oomkit.views.kernels import kernels_table
 
-    look = look_of(sys.stdout)
-    click.echo(render(look, *kernels_table(rows, look)), nl=False, color=look.colour)
+    show([kernels_table(rows, terminal_of(sys.stdout))])
 
 
 def _show_bootable(fetch: str | None, *, as_json: bool) -> None:

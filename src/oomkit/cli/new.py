@@ -114,7 +114,7 @@ def _of_machine(title: str, name: str, source: str) -> str:
 
     from oomkit.cli.common import rules_or_fail, snapshot_from
     from oomkit.model.of_snapshot import scenario_of
-    from oomkit.scenario.of_machine import machine_text
+    from oomkit.scenario.template import machine_text
 
     _check_title(title, name)
     here = source == _HERE

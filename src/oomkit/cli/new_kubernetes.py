@@ -101,7 +101,7 @@ def node_text(title: str, given: dict[str, Any]) -> Written:
     from oomkit.kubernetes.node import Node, NodeError, scenario_of
     from oomkit.kubernetes.policy import differs, policy_text
     from oomkit.scenario.format import Machine
-    from oomkit.scenario.of_machine import node_head
+    from oomkit.scenario.template import node_head
     from oomkit.scenario.write import scenario_text
     from oomkit.toml import units
 

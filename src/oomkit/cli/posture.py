@@ -20,8 +20,8 @@ def show(source: str | None, release: str | None, *, as_json: bool) -> int:
         text = msgspec.json.encode(posture_object(posture, snapshot))
         sys.stdout.buffer.write(msgspec.json.format(text, indent=1) + b"\n")
     else:
-        from oomkit.render.terminal import Page
-        from oomkit.views.posture import show_posture
+        from oomkit.render import terminal
+        from oomkit.views.posture import posture_screen
 
-        show_posture(Page(sys.stdout), posture, snapshot)
+        terminal.show(posture_screen(posture, snapshot))
     return 1 if posture.state == "critical" else 0

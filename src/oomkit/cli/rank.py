@@ -21,7 +21,7 @@ from oomkit.posture.groups import KINDS, By
 from oomkit.printable import printable
 
 if TYPE_CHECKING:
-    from oomkit.posture.compared import WhatIf
+    from oomkit.posture.asked import WhatIf
     from oomkit.posture.whatif import Change
 
 _EXAMPLE = """\b
@@ -90,19 +90,6 @@ _NUMBER = re.compile(r"[+-]?\d{1,6}", re.ASCII)
     "--by", type=click.Choice(KINDS), help="Group the processes: one row for each unit, pod, ..."
 )
 @watch_options
-@click.option(
-    "--from",
-    "source",
-    type=complete.FILE,
-    metavar="FILE",
-    help="Read this snapshot, or - for standard input, instead of this machine.",
-)
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Print one JSON object; with --watch, one line for each repetition.",
-)
 def command(
     cgroup: str | None,
     release: str | None,
@@ -239,7 +226,7 @@ class _Question(msgspec.Struct, frozen=True, kw_only=True):
     def _pid(self, option: str, given: str | None, snapshot: Snapshot) -> int | None:
         if given is None:
             return None
-        from oomkit.kernel.task_name import TaskNameError, find_task
+        from oomkit.kernel.cgroup_name import TaskNameError, find_task
 
         try:
             return find_task(snapshot, given).pid
@@ -268,11 +255,11 @@ class _Question(msgspec.Struct, frozen=True, kw_only=True):
 
     def _text(self, asked: Asked) -> None:
         from oomkit.kernel.versions import doubt
-        from oomkit.render.terminal import Page
-        from oomkit.views.rank import show_rank
+        from oomkit.render.terminal import show
+        from oomkit.views.rank import rank_report
 
         top = _DEFAULT_TOP if self.top is None else self.top
-        show_rank(Page(sys.stdout), asked, top, local_users=self.live)
+        show(rank_report(asked, top, local_users=self.live))
         snapshot = asked.snapshot
         unsure = doubt(self.release or snapshot.kernel)
         for note in (*snapshot.missing, *([unsure] if unsure else [])):
@@ -295,7 +282,7 @@ def _whatif(
         before = rules  # then --kernel names the only rules there are
     if not changes and before == rules:
         return None
-    from oomkit.posture.compared import Comparison, WhatIf
+    from oomkit.posture.asked import Comparison, WhatIf
 
     def compared(memcg: str | None, of: str | None) -> Comparison:
         request = msgspec.structs.replace(allocation, memcg=memcg)

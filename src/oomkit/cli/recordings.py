@@ -1,6 +1,5 @@
 """``oomkit run RECORDING``: a recorded day under another policy."""
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -8,9 +7,8 @@ import click
 from click.core import ParameterSource
 
 from oomkit.cli import run_views, worlds
-from oomkit.cli.common import fail
+from oomkit.cli.common import fail, repeating
 from oomkit.cli.progress import progress
-from oomkit.cli.repeat import repeating
 from oomkit.guard.recording_format import is_recording
 from oomkit.printable import printable
 
@@ -72,16 +70,10 @@ def _play(
 
 
 def _print_text(recording: "Recording", played: "Sequence[Replay]") -> None:
-    from oomkit.render.terminal import Page
-    from oomkit.views.replay import recording_line, replay_lines
+    from oomkit.render.terminal import show
+    from oomkit.views.replay import replay_report
 
-    page = Page(sys.stdout)
-    page.text(recording_line(recording))
-    for i, one in enumerate(played):
-        if i:
-            page.line("")
-        for line, rest in replay_lines(one):
-            page.text(line, rest=rest)
+    show(replay_report(recording, played))
 
 
 def _print_json(recording: "Recording", played: "Sequence[Replay]") -> None:

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from oomkit.cli import complete, recordings, run_views, worlds
-from oomkit.cli.common import Integer, fail
-from oomkit.cli.repeat import repeating
+from oomkit.cli.common import Integer, fail, repeating
 
 if TYPE_CHECKING:
     from oomkit.policy.records import Policy

@@ -19,11 +19,10 @@ if TYPE_CHECKING:
 
 def show_story(run: "Run", scenario: "Scenario", *, every_one: bool) -> None:
     """Print what happened and why."""
-    from oomkit.render.terminal import look_of
+    from oomkit.render.terminal import show
     from oomkit.views.run_text import story
 
-    look = look_of(sys.stdout)
-    click.echo(story(run, scenario, look=look, every_one=every_one), nl=False, color=look.colour)
+    show(story(run, scenario, every_one=every_one))
 
 
 def show_free(run: "Run", scenario: "Scenario", every_s: float, total_mb: float) -> None:
@@ -59,42 +58,40 @@ def show_json(*runs: "Run") -> None:
 
 def show_policies(runs: tuple["Run", ...]) -> None:
     """Print the objectives of several policies."""
-    from oomkit.render.terminal import look_of
-    from oomkit.views.policies import table
+    from oomkit.render.terminal import show
+    from oomkit.views.run_compare import policies_table
 
-    look = look_of(sys.stdout)
-    click.echo(table(runs, look=look), nl=False, color=look.colour)
+    show(policies_table(runs))
 
 
 def show_two(
     runs: tuple["Run", ...], scenarios: tuple["Scenario", "Scenario"], names: tuple[str, str]
 ) -> None:
     """Print two runs side by side."""
-    from oomkit.render.terminal import look_of
+    from oomkit.render.terminal import show, terminal_of
     from oomkit.views.run_compare import side_by_side
 
-    look = look_of(sys.stdout)
-    text = side_by_side(runs[0], runs[1], names, scenarios=scenarios, look=look)
-    click.echo(text, nl=False, color=look.colour)
+    terminal = terminal_of(sys.stdout)
+    show(side_by_side(runs[0], runs[1], names, scenarios=scenarios, terminal=terminal))
 
 
 def show_compared(pair: "Pair", scenario: "Scenario") -> None:
     """Print a real run beside the modelled one, and where they part."""
-    from oomkit.render.terminal import look_of
+    from oomkit.render.terminal import show, terminal_of
     from oomkit.views import agree_text
     from oomkit.views.run_compare import side_by_side
 
-    look = look_of(sys.stdout)
+    terminal = terminal_of(sys.stdout)
     real = pair.played.run
-    text = side_by_side(
+    page = side_by_side(
         real,
         pair.model,
         (f"real ({real.on})", "model"),
         scenarios=(scenario, scenario),
-        look=look,
+        terminal=terminal,
         judged=False,
     )
-    click.echo(text, nl=False, color=look.colour)
+    show(page)
     click.echo("\n" + "\n".join(agree_text.verdict(pair.agreement)))
 
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from oomkit.cli import complete
-from oomkit.cli.common import fail
-from oomkit.cli.repeat import repeating
+from oomkit.cli.common import fail, repeating
 
 if TYPE_CHECKING:
     from oomkit.sweep.answer import Answer
@@ -170,8 +169,7 @@ def _show(found: "Answer", again: str, *, as_json: bool) -> None:
 
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
         return
-    from oomkit.render.terminal import look_of
-    from oomkit.views.sweep_text import answer_text
+    from oomkit.render.terminal import show
+    from oomkit.views.sweep_text import answer_report
 
-    look = look_of(sys.stdout)
-    click.echo(answer_text(found, look, command=again), nl=False, color=look.colour)
+    show(answer_report(found, command=again))

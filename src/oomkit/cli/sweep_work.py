@@ -139,16 +139,16 @@ def _answered(
     sweep: "Sweep", plan: "Plan", spool: "Spool", *, out: str | None, html: str | None, command: str
 ) -> "Answer":
     """Answer from the rows, write what is asked for, and delete them."""
-    from oomkit.sweep import analysis, tables
+    from oomkit.sweep import analysis, runner
 
     try:
-        found = analysis.answer(sweep, tables.scan(sweep, spool.path))
+        found = analysis.answer(sweep, runner.scan(sweep, spool.path))
         if html is not None:
             from oomkit.views.sweep_page import page_text
 
             _write_page(html, page_text(sweep, found, plan, command))
         if out is not None:
-            tables.write(sweep, spool.path, out)
+            runner.write(sweep, spool.path, out)
         spool.remove()
     except BrokenPipeError:
         spool.remove()

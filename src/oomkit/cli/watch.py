@@ -1,4 +1,4 @@
-"""What the commands that repeat share: ``--watch``, ``--interval``, and how they end."""
+"""What the commands that repeat share: their options, and how they end."""
 
 import math
 import sys
@@ -8,12 +8,26 @@ from typing import Any
 
 import click
 
+from oomkit.cli import complete
 from oomkit.cli.common import fail, os_words
 from oomkit.cli.streams import STDOUT
 
 
 def watch_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command ``watch`` and ``interval``, in seconds."""
+    """Give a command ``watch``, ``interval`` in seconds, ``source`` and ``as_json``."""
+    command = click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        help="Print one JSON object; with --watch, one line for each repetition.",
+    )(command)
+    command = click.option(
+        "--from",
+        "source",
+        type=complete.FILE,
+        metavar="FILE",
+        help="Read this snapshot, or - for standard input, instead of this machine.",
+    )(command)
     command = click.option(
         "--interval",
         type=click.FloatRange(min=0.1, max=3600),
@@ -33,7 +47,7 @@ def _checked(_ctx: click.Context, _param: click.Parameter, seconds: float) -> fl
 
 
 def refuse_file(source: str | None, *, watch: bool) -> None:
-    """End with one line where a file was given to be looked at again and again."""
+    """End with one line if a file is to be watched, which does not change."""
     if watch and source is not None:
         fail("--watch looks at this machine; it can't be used with --from")
 

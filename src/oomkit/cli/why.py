@@ -57,11 +57,11 @@ def command(given: str | None, *, as_json: bool) -> None:
         text = msgspec.json.encode(why_object(found, made, said, names))
         sys.stdout.buffer.write(msgspec.json.format(text, indent=1) + b"\n")
     else:
-        from oomkit.render.terminal import Page
-        from oomkit.views.why_text import show_why
+        from oomkit.render.terminal import show
+        from oomkit.views.why_text import why_report
 
         name = "this cgroup" if given is None else name_in(snapshot, path)
         if given is None and path != "/":
             name += f" ({name_in(snapshot, path)})"
-        show_why(Page(sys.stdout), found, made, said, name)
+        show(why_report(found, made, said, name))
     sys.exit(1 if found.kills or found.oomd else 0)

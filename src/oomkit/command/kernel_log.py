@@ -19,7 +19,7 @@ class KernelLog:
             self._fd = -1
 
     def kills(self) -> list[LogKill] | None:
-        """Who was killed since; None where the log can't be read."""
+        """The processes killed since; None where the log can't be read."""
         if self._fd < 0:
             return None
         return kills_in(self._text())

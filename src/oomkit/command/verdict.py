@@ -15,7 +15,7 @@ KERNEL_ABOVE = "kernel_above"
 KERNEL_MACHINE = "kernel_machine"
 OOMD = "oomd"
 SIGKILL = "sigkill"
-"""Who killed. ``sigkill``: origin unknown, and nothing shows that it was for memory."""
+"""The killer. ``sigkill``: origin unknown, and nothing shows that it was for memory."""
 
 
 class LogKill:
@@ -122,7 +122,7 @@ def judge(
     log: "Sequence[LogKill] | None",
     seen: "Sequence[Seen]" = (),
 ) -> Verdict:
-    """Say whether memory ended a command, and by whom.
+    """Say whether memory ended a command, and what killed it.
 
     Args:
         before: counters before it began.

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from oomkit.explain.limit import limit_change
+from oomkit.explain.memory_breakdown import held_pages
 from oomkit.explain.records import Breakdown, Candidate, Change, Choice
 from oomkit.kernel.alloc import decide
 from oomkit.kernel.constraint import control_for
@@ -11,12 +12,18 @@ from oomkit.kernel.decision import Counterfactual, Decision
 from oomkit.kernel.state import Snapshot
 from oomkit.klog.records import Report, TaskRow
 from oomkit.klog.replay import inputs_of
-from oomkit.klog.snapshot import Inputs, chosen_pid
-from oomkit.klog.total import Bounds, base_is_printed, bounds_by_score, total_is_printed
+from oomkit.klog.snapshot import (
+    Bounds,
+    Inputs,
+    base_is_printed,
+    bounds_by_score,
+    chosen_pid,
+    total_is_printed,
+)
 from oomkit.records import replace
 from oomkit.render.quantities import count_of, kb, label
 
-_MAX_TASKS = 4000
+MAX_TASKS = 4000
 """Varying larger tables would take too long."""
 
 
@@ -30,7 +37,7 @@ def changes(
     """
     first = tuple(limit_change(report, where))
     found = list(_resources(report, where))
-    if not report.agrees or chosen is None or len(report.tasks) > _MAX_TASKS:
+    if not report.agrees or chosen is None or len(report.tasks) > MAX_TASKS:
         return (*first, *found)
     snapshot = _with_group(inputs.snapshot, report)
     decision = decide(snapshot, inputs.allocation, inputs.rules)
@@ -60,8 +67,8 @@ def _honest(item: Counterfactual, report: Report) -> bool:
 def _reword(
     item: Counterfactual, snapshot: Snapshot, decision: Decision, size_kb: int
 ) -> Change | None:
-    names = {task.pid: label(task.comm, task.pid) for task in snapshot.tasks}
-    who = names.get(item.pid or -1, "")
+    names: dict[int | None, str] = {t.pid: label(t.comm, t.pid) for t in snapshot.tasks}
+    who = names.get(item.pid, "")
     then = "then no process can be killed"
     if item.then in names:
         then = "it dies" if item.then == item.pid else f"{names[item.then]} dies"
@@ -73,7 +80,7 @@ def _reword(
         text = f"{who} larger by {kb((item.needed - item.now) * size_kb)}: {then}"
     elif item.kind == "oom_group":
         tasks = count_of(len(names), "process", "processes")
-        fate = f"all {tasks} die together" if item.needed else f"only {names[item.then or 0]} dies"
+        fate = f"all {tasks} die together" if item.needed else f"only {names[item.then]} dies"
         text = f"memory.oom.group {item.needed}: {fate}"
     else:
         text = f"vm.{item.knob} {item.needed}: {then}"
@@ -91,7 +98,7 @@ def _reword(
 
 def _resources(report: Report, where: Breakdown | None) -> Iterator[Change]:
     """Swap, with which there would have been no need to kill."""
-    if where is None or not report.tasks or report.scope not in ("memcg", "global"):
+    if where is None or report.scope not in ("memcg", "global"):
         return
     anon = where.kb("anon")
     if where.swap_total_kb == 0 and anon > where.total_kb // 2:
@@ -120,7 +127,7 @@ def choice(report: Report, where: Breakdown | None) -> Choice | None:
     chosen = chosen_pid(report)
     oc = control_for(inputs.snapshot, inputs.allocation, inputs.rules)
     bounds = bounds_by_score(report, inputs.rules)
-    total = oc.total_pages if ranked and _is_sure(report, oc.total_pages, bounds) else None
+    total = _sure_total(report, oc.total_pages, bounds) if ranked else None
     first = next((row for row in rows if row.pid == chosen), None)
     return Choice(
         rows=tuple(_head(rows, {chosen} | {v.pid for v in report.killed[:2]})),
@@ -132,20 +139,19 @@ def choice(report: Report, where: Breakdown | None) -> Choice | None:
         complete=report.table_complete,
         terms=_terms(first, report, inputs, total, bounds) if first is not None else "",
         runner_up=_runner_up(rows, chosen, inputs.rules.badness, report.page_kb)
-        if ranked and report.table_complete
+        if report.table_complete
         else "",
         difference=report.why,
         changes=changes(inputs, report, where, chosen),
     )
 
 
-def _is_sure(report: Report, total_pages: int | None, bounds: Bounds | None) -> bool:
-    """Whether a total is more than a guess: printed, or a limit that the score confirms."""
-    if total_pages is None:
-        return False
-    if total_is_printed(report):
-        return True
-    return base_is_printed(report) and bounds is not None and bounds.hold(total_pages)
+def _sure_total(report: Report, total_pages: int | None, bounds: Bounds | None) -> int | None:
+    """A total that is more than a guess: printed, or a limit that the score confirms."""
+    if total_pages is None or total_is_printed(report):
+        return total_pages
+    confirmed = base_is_printed(report) and bounds is not None and bounds.hold(total_pages)
+    return total_pages if confirmed else None
 
 
 def _ranked_rows(report: Report) -> list[Candidate]:
@@ -165,7 +171,7 @@ def _ranked_rows(report: Report) -> list[Candidate]:
 
 def _rows_by_size(report: Report) -> list[Candidate]:
     dead = {victim.pid for victim in report.killed}
-    largest = sorted(report.tasks, key=lambda row: -(row.rss_pages + (row.swapents or 0)))
+    largest = sorted(report.tasks, key=lambda row: -held_pages(row))
     return [_candidate(row, report, None, None, dead) for row in largest]
 
 
@@ -211,7 +217,7 @@ def _terms(
     if row.adj:
         text += f", {'oom_adj' if _is_classic(report) else 'oom_score_adj'} {row.adj}"
     if inputs.rules.badness == "classic":
-        return text if row.badness is None else f"{text} = badness {row.badness}"
+        return text  # which are not ranked
     if row.badness is not None:
         permille = inputs.rules.badness == "permille"
         amount = f"{row.badness} of 1000" if permille else count_of(row.badness, "page")
@@ -225,18 +231,18 @@ def _terms(
         between = f"about {high}" if low == high else f"{low} to {high}"
         return f"{text}; its score {score} shows what it was measured against: {between}"
     part = report.memcg
-    if report.scope == "memcg" and part is not None and part.memory and part.memory.limit_kb:
+    if part is not None and part.memory is not None and part.memory.limit_kb:
         limit = kb(part.memory.limit_kb)
         return f"{text}, measured against {limit} and the swap it may use, which is not in the log"
     return f"{text}; the total it is measured against is not in the log"
 
 
 def _is_classic(report: Report) -> bool:
-    return bool(report.tasks) and report.tasks[0].oom_score_adj is None
+    return report.tasks[0].oom_score_adj is None
 
 
 def _runner_up(rows: list[Candidate], chosen: int | None, badness: str, size_kb: int) -> str:
-    ranked = [row for row in rows if row.rank is not None and row.badness is not None]
+    ranked = [row for row in rows if row.badness is not None]
     if not ranked or ranked[0].pid != chosen:
         return ""
     if len(ranked) == 1:
@@ -256,4 +262,4 @@ def _distance(gap: int, badness: str, size_kb: int) -> str:
     """A difference in badness with its unit, as these rules count it."""
     if badness == "pages":
         return f"{count_of(gap, 'page')} ({kb(gap * size_kb)})"
-    return count_of(gap, "thousandth" if badness == "permille" else "point")
+    return count_of(gap, "thousandth")

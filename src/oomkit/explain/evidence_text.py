@@ -35,15 +35,17 @@ _NAMES = {
 }
 _PRESSURE = re.compile(
     r"memory pressure for (?P<of>\S+) being (?P<is>[\d.]+%) > (?P<limit>[\d.]+%)"
-    r"(?: for > (?P<time>\S+))?"
+    r"(?: for > (?P<time>[\d.]+[a-z]+(?: [\d.]+[a-z]+)*))?"
 )
 _FILLED = (
     "unit", "pod", "namespace", "container", "container_name", "node", "job", "reason", "processes",
     "count", "used_kb", "limit_kb", "request_kb", "exit_code", "adj", "comm", "pid",
 )  # fmt: skip
 _QUOTED_CHARS = 80
+_OUTCOME = "oom-kill"
+"""systemd's word on how a unit ended, which is no reason why."""
 _CHOICE = "repeats the kernel's line on its choice of"
-_SRUN = re.compile(r"^(?!.*oom[-_]kill event).*: Out Of Memory")
+SRUN = re.compile(r"^(?!.*oom[-_]kill event).*: Out Of Memory")
 """srun's word on a task, not slurmstepd's on its step."""
 
 
@@ -61,6 +63,8 @@ def key_of(item: Evidence) -> tuple[str, ...] | None:
     unit = item.unit or place(item.cgroup).unit
     if item.pid is not None:
         return ("pid", str(item.pid))
+    if item.by == "docker" and item.container is not None:
+        return ("container", item.container)
     for kind, value in (
         ("unit", unit),
         ("pod", item.pod and item.pod.rpartition("/")[2]),
@@ -86,7 +90,9 @@ def joined(items: Iterable[Evidence]) -> list[Evidence]:
         filled = {
             name: getattr(other, name)
             for name in _FILLED
-            if getattr(base, name) is None and getattr(other, name) is not None
+            if getattr(base, name) is None
+            and getattr(other, name) is not None
+            and not (name == "reason" and _OUTCOME in (other.reason or ""))
         }
         exited = True if True in (base.exited, other.exited) else base.exited
         if exited is None and base.kind == other.kind == "kill" and base.by in _SIGNALLERS:
@@ -108,17 +114,11 @@ def subject(item: Evidence) -> str:
         return label(item.comm, item.pid) + where
     found = place(item.cgroup)
     pod, container = _pod(item) or found.pod, item.container_name or item.container
-    if item.by == "heroku" and container:
-        return f"dyno {container}"
-    if item.by == "ray":
-        worker = f"worker {item.job}" if item.job else "workers"
-        return worker + (f" on node {item.node}" if item.node else "")
-    if item.by == "cloud-foundry" and item.job:
-        return f"an instance of app {item.job}"
+    own = _in_own_words(item, container)
+    if own is not None:
+        return own
     if item.cgroup == "/":
         return "the machine"
-    if item.by == "yarn" and item.job:
-        return f"the container of executor {item.job}"
     if pod and container:
         return f"container {container} of pod {pod}"
     cut = " (its name is cut)" if item.cgroup_cut else ""
@@ -137,6 +137,24 @@ def subject(item: Evidence) -> str:
     if item.kind == "sigkill":
         return f"{item.by} ({item.text[:_QUOTED_CHARS]})"
     return _UNNAMED.get(item.by, "something that the line does not name")
+
+
+def _in_own_words(item: Evidence, container: str | None) -> str | None:
+    """What a platform calls a thing that others call a job, a process or a container."""
+    if item.by == "heroku" and container:
+        return f"dyno {container}"
+    if item.by == "slurm" and item.node and item.kind == "sigkill":
+        return f"task {item.job} on node {item.node}"
+    if item.by == "ray":
+        worker = f"worker {item.job}" if item.job else "workers"
+        return worker + (f" on node {item.node}" if item.node else "")
+    if item.by == "nomad" and container:
+        return f"task {container}"
+    if item.by == "cloud-foundry" and item.job:
+        return f"an instance of app {item.job}"
+    if item.by == "yarn" and item.job:
+        return f"the container of executor {item.job}"
+    return None
 
 
 def _ends_in(cgroup: str | None, unit: str | None) -> bool:
@@ -199,7 +217,7 @@ def _pod(item: Evidence) -> str | None:
 
 def _notice(item: Evidence, who: str) -> str:
     if item.by == "slurm" and item.killer == "kernel":
-        if item.node is not None and _SRUN.search(item.text):
+        if item.node is not None and SRUN.search(item.text):
             tasks = "tasks" if re.search(r"[,-]", item.job or "") else "task"
             return f"{who} says that the kernel killed for {tasks} {item.job} on node {item.node}"
         process = (
@@ -210,6 +228,8 @@ def _notice(item: Evidence, who: str) -> str:
         node = f" on node {item.node}" if item.node else ""
         return f"{who} says that the kernel killed in the cgroup of step {item.job}{node}{process}"
     reason = f" ({item.reason})" if item.reason else ""
+    if item.by == "earlyoom":
+        return "earlyoom had the kernel's OOM killer run (SysRq-f): no line says what it killed"
     if item.by == "kernel":
         times = "once" if item.count == 1 else f"{item.count} times"
         return f"the kernel's counter oom_kill says that it killed {times}"

@@ -1,10 +1,9 @@
 """A report's whole meaning, put together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from oomkit.explain.choice import choice
 from oomkit.explain.evidence_text import is_for_memory, joined, no_kill_text
-from oomkit.explain.faults import kernel_faults
 from oomkit.explain.files import ReadLog
 from oomkit.explain.findings import findings, ranked
 from oomkit.explain.incidents import Incident, incidents
@@ -12,14 +11,60 @@ from oomkit.explain.killer import verdict
 from oomkit.explain.limit import advice, limit_change
 from oomkit.explain.memory_breakdown import breakdown
 from oomkit.explain.proximity import distance_s
-from oomkit.explain.records import Explanation, Finding, Shortage
+from oomkit.explain.records import Explanation, Finding, Level, Shortage
 from oomkit.explain.recurring import tables
 from oomkit.explain.repeats import without_repeats
 from oomkit.explain.shortage import cause_text, shortage
+from oomkit.kernel.faults import MEMCG_LOOP, NEXT_SELECTION, SOFT_LIMIT, KernelFault, has_fault
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report
 from oomkit.records import replace
 from oomkit.render.quantities import count_of, label
+
+LOOP_REPORTS = 3
+"""Minimum number of reports of one cgroup, after a kill and without a new victim, in a loop."""
+
+
+def kernel_faults(report: Report, incident: Sequence[Report]) -> tuple[Finding, ...]:
+    """The known faults that a report, among those of its incident, shows signs of.
+
+    Args:
+        report: the report.
+        incident: all reports of the same shortage, in their order.
+    """
+    return (*_loop(report, incident), *_soft_limit(report), *_selection(report))
+
+
+def _found(fault: KernelFault, level: Level, seen: str) -> Finding:
+    text = f"{seen}: {fault.what}; what helps: {fault.cure}"
+    return Finding(kind=fault.code, level=level, text=text)
+
+
+def _loop(report: Report, incident: Sequence[Report]) -> Iterator[Finding]:
+    if report.scope != "memcg" or not has_fault(MEMCG_LOOP, report.kernel, report.rules):
+        return
+    same = [r for r in incident if r.scope == "memcg" and r.cgroup == report.cgroup]
+    dead: set[tuple[int, str]] = set()
+    idle = 0
+    for one in same:
+        new = {(victim.pid, victim.comm) for victim in one.killed} - dead
+        idle += bool(dead) and not new
+        dead |= new
+    if idle >= LOOP_REPORTS:
+        yield _found(
+            MEMCG_LOOP, "cause", f"{count_of(idle, 'report')} of this cgroup brought no new victim"
+        )
+
+
+def _soft_limit(report: Report) -> Iterator[Finding]:
+    v1 = report.memcg is not None and report.memcg.memsw is not None
+    if v1 and has_fault(SOFT_LIMIT, report.kernel, report.rules):
+        yield _found(SOFT_LIMIT, "note", "this machine limits memory by cgroup v1")
+
+
+def _selection(report: Report) -> Iterator[Finding]:
+    if report.agrees is False and has_fault(NEXT_SELECTION, report.kernel, report.rules):
+        yield _found(NEXT_SELECTION, "odd", "the victim is not the first of the kernel's own table")
 
 
 def explain(report: Report, related: Sequence[Evidence] = ()) -> Explanation:

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 
-from oomkit.explain.memory_breakdown import memcg_stats, swapped_kb
+from oomkit.explain.memory_breakdown import held_pages, memcg_stats, swapped_kb
 from oomkit.explain.records import Breakdown, Finding, Level, Shortage
 from oomkit.explain.zone_findings import zone_findings
 from oomkit.klog.records import Report
 from oomkit.render.quantities import kb, label, share
 
-_RANK = {"cause": 0, "odd": 1, "note": 2}
+_ORDER: tuple[Level, ...] = ("cause", "odd", "note")
 _MUCH = 0.25
 """A use that holds such a share of memory explains a shortage by itself."""
 
@@ -40,7 +40,7 @@ def findings(report: Report, where: Breakdown | None, short: Shortage) -> tuple[
 
 def ranked(found: Iterable[Finding]) -> tuple[Finding, ...]:
     """Findings, the most important first."""
-    return tuple(sorted(found, key=lambda finding: _RANK[finding.level]))
+    return tuple(sorted(found, key=lambda finding: _ORDER.index(finding.level)))
 
 
 def _found(kind: str, level: Level, text: str) -> Finding:
@@ -49,7 +49,7 @@ def _found(kind: str, level: Level, text: str) -> Finding:
 
 def _kernel_side(report: Report, where: Breakdown | None) -> Iterator[Finding]:
     """Memory that killing processes does not free at once, or at all."""
-    if where is None or where.total_kb == 0 or report.scope == "sysrq":
+    if where is None or report.scope == "sysrq":
         return
     total = where.total_kb
     slab = where.kb("slab_unreclaimable") + where.kb("slab")
@@ -165,7 +165,7 @@ def _tasks(report: Report, where: Breakdown | None, short: Shortage) -> Iterator
     if not report.tasks:
         return
     size_kb = report.page_kb
-    if report.scope == "memcg" and where is not None and where.limit_kb:
+    if where is not None and where.limit_kb:
         wanted = where.total_kb + swapped_kb(report, where)
         if wanted > where.limit_kb * 3 // 2:
             yield _found(
@@ -189,9 +189,10 @@ def _flattened(report: Report) -> Iterator[Finding]:
     if len(values) < 2 or len(set(values)) > 1:
         return
     listed = {item.pid for item in report.predicted}
-    adjs = {row.oom_score_adj for row in report.tasks if row.tgid in listed}
-    if max((adj or 0 for adj in adjs), default=0) < -500:
-        shown = ", ".join(map(str, sorted(adj or 0 for adj in adjs)))
+    rows = [row for row in report.tasks if row.tgid in listed]
+    adjs = sorted({row.oom_score_adj for row in rows if row.oom_score_adj is not None})
+    if adjs and adjs[-1] < -500:
+        shown = ", ".join(map(str, adjs))
         yield _found(
             "adj_flattens",
             "odd",
@@ -228,8 +229,8 @@ def _victim_small(
     report: Report, where: Breakdown, short: Shortage, size_kb: int
 ) -> Iterator[Finding]:
     """The largest process is tiny: memory is not in processes, and kills can't help."""
-    largest = max(report.tasks, key=lambda row: row.rss_pages + (row.swapents or 0))
-    size = (largest.rss_pages + (largest.swapents or 0)) * size_kb
+    largest = max(report.tasks, key=held_pages)
+    size = held_pages(largest) * size_kb
     held = sum(row.rss_pages for row in report.tasks) * size_kb
     used = where.total_kb - where.kb("free")
     if used * 2 > where.total_kb and size * 20 < used and held * 3 < used:

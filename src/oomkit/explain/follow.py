@@ -6,7 +6,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from oomkit.explain.redact import Redactor
 from oomkit.klog.evidence import Evidence
@@ -19,6 +19,8 @@ SETTLE_S = 1.0
 """Seconds of silence after which a report is taken to be over."""
 _POLL_S = 0.2
 _CHUNK_BYTES = 1 << 16
+MAX_LINE = 1 << 20
+"""A line without an end is dropped when it is longer."""
 _JOURNAL = ("journalctl", "--quiet", "--dmesg", "--output=short-iso-precise")
 
 
@@ -39,19 +41,23 @@ def follow(name: str | None, redactor: Redactor | None = None) -> Iterator[Repor
 
 
 def follow_chunks(
-    chunks: Iterator[bytes | None], name: str, redactor: Redactor | None = None
+    chunks: Iterator[bytes | None],
+    name: str,
+    redactor: Redactor | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Report | Evidence]:
-    """Yield what bytes tell as they come.
+    """Yield what bytes report as they come.
 
     Args:
         chunks: the bytes; an empty chunk says that nothing came for a while, None that what comes
             now is another file.
         name: what the records call the log.
         redactor: takes the names out.
+        clock: seconds, by which silence is measured.
     """
     waiting: list[Report] = []
     replayed = replay_all(iter(waiting.pop, None))
-    for record in _read(chunks, name):
+    for record in _read(chunks, name, clock):
         if isinstance(record, Report):
             waiting.append(record if redactor is None else redactor.report(record))
             yield next(replayed)
@@ -77,7 +83,9 @@ def _opened(name: str | None) -> tuple[Iterator[bytes | None], str]:
     return _pipe(fd, name), name
 
 
-def _read(chunks: Iterator[bytes | None], name: str) -> Iterator[Report | Evidence]:
+def _read(
+    chunks: Iterator[bytes | None], name: str, clock: Callable[[], float]
+) -> Iterator[Report | Evidence]:
     """Yield what bytes hold; an empty chunk says that nothing came for a while, None that what
     comes now is another file.
     """
@@ -94,19 +102,19 @@ def _read(chunks: Iterator[bytes | None], name: str) -> Iterator[Report | Eviden
             quiet_since = None
             whole, newline, rest = (rest + chunk).rpartition(b"\n")
             if newline:
-                parser.feed(whole + newline, line)
+                parser.push(whole + newline, line)
                 line += whole.count(b"\n") + 1
-            elif len(rest) > _CHUNK_BYTES * 16:
+            elif len(rest) > MAX_LINE:
                 rest = b""  # no line of a kernel is so long
             yield from parser.drain()
             continue
-        now = time.monotonic()
+        now = clock()
         if quiet_since is None:
             quiet_since = now
         elif now - quiet_since >= SETTLE_S:
             yield from parser.finish()
     if rest:
-        parser.feed(rest, line)
+        parser.push(rest, line)
     yield from parser.finish()
 
 
@@ -183,8 +191,8 @@ def _journal(reason: str | None) -> Iterator[bytes]:
     except OSError:
         raise LogError(text) from None
     assert journal.stdout is not None
-    try:
-        yield from _pipe(journal.stdout.fileno(), KMSG)
-    finally:
-        journal.kill()
-        journal.wait()
+    with journal:
+        try:
+            yield from _pipe(journal.stdout.fileno(), KMSG)
+        finally:
+            journal.kill()

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
-from oomkit.explain.evidence_text import joined, key_of
+from oomkit.explain.cgroup_names import innermost
+from oomkit.explain.evidence_text import SRUN, joined, key_of
 from oomkit.explain.proximity import NEAR_LINES, Reach, distance_s, nearness
 from oomkit.explain.shortage import cause_text, shortage
-from oomkit.explain.unit_tree import innermost
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report
 from oomkit.records import Record, replace
@@ -26,7 +26,7 @@ class Incident(Record, frozen=True, kw_only=True):
         summary: one line.
     """
 
-    number: int
+    number: int = 0
     reports: tuple[int, ...] = ()
     evidence: tuple[int, ...] = ()
     summary: str = ""
@@ -65,7 +65,6 @@ def incidents(reports: Sequence[Report], evidence: Sequence[Evidence]) -> tuple[
             alone.append(i)
     found = [
         Incident(
-            number=0,
             reports=tuple(group),
             evidence=tuple(said),
             summary=_summary([reports[r] for r in group]),
@@ -89,7 +88,7 @@ def _belongs(before: Report, report: Report) -> bool:
     """Whether a report continues the shortage of one before it."""
     if before.source.file != report.source.file or before.host != report.host:
         return False
-    if {before.scope, report.scope} - {None} and None not in (before.scope, report.scope):
+    if None not in (before.scope, report.scope):
         if before.scope != report.scope:
             return False
         if before.scope == "sysrq" or before.cgroup != report.cgroup:
@@ -119,7 +118,7 @@ def _summary(reports: Sequence[Report]) -> str:
             parts.append("no process could be killed")
         else:
             parts.append(f"{chosen} chosen" if chosen else "victim unknown")
-    span = distance_s(reports[0], reports[-1]) if len(reports) > 1 else None
+    span = distance_s(reports[0], reports[-1])
     within = f" in {span:.0f} s" if span is not None and span >= 1 else ""
     count = f" ({count_of(len(reports), 'report')})" if len(reports) > 1 else ""
     return f"{', then '.join(parts)}{within}: {what}{count}"
@@ -132,8 +131,8 @@ def names(comms: Iterable[str]) -> str:
         counts[comm] = counts.get(comm, 0) + 1
     ordered = sorted(counts.items(), key=lambda pair: -pair[1])
     shown = [f"{comm} {count}" if count > 1 else comm for comm, count in ordered[:_NAMED]]
-    more = len(ordered) - _NAMED
-    return ", ".join(shown) + (f" and {more} other names" if more > 0 else "")
+    more = len(ordered) - len(shown)
+    return ", ".join(shown) + (f" and {count_of(more, 'other name')}" if more else "")
 
 
 def _adjoins(before: Evidence, item: Evidence, apart: float | None) -> bool:
@@ -158,7 +157,8 @@ def _repeats(before: Evidence, item: Evidence, apart: float | None) -> bool:
     if (apart is not None and apart > GAP_S) or before.source.file != item.source.file:
         return False
     if before.by == item.by == "slurm":
-        return before.node is None and item.node is not None
+        step = before.killer == "kernel" and not SRUN.search(before.text)
+        return step and item.kind == "notice" and item.node is not None
     if item.kind != "sigkill" or before.kind == "sigkill":
         return False
     by_oomd = before.by == "systemd-oomd" and before.cgroup is None and item.by == "systemd"
@@ -183,35 +183,36 @@ def _without_repetitions(items: Sequence[Evidence]) -> list[Evidence]:
     return kept
 
 
+def _continues(before: Evidence, item: Evidence) -> bool:
+    """Whether a line is of the same half minute and killer, or about the same, as one before."""
+    apart = distance_s(before, item)
+    same = before.by == item.by and item.kind in (before.kind, "notice")
+    if same and apart is not None and apart <= GAP_S:
+        return True
+    about = key_of(before)
+    if about is not None and about == key_of(item) and _adjoins(before, item, apart):
+        return True
+    return _repeats(before, item, apart)
+
+
 def _userspace(evidence: Sequence[Evidence], alone: Sequence[int]) -> list[Incident]:
     """Deaths without a kernel report: each killer's, seconds apart, are one."""
     from oomkit.explain.killer import death
 
     groups: list[list[int]] = []
-    main = -1
+    before: Evidence | None = None
     for i in alone:
         item = evidence[i]
-        last = groups[-1] if groups else None
-        if last is not None:
-            before = evidence[main]
-            apart = distance_s(before, item)
-            same = before.by == item.by and item.kind in (before.kind, "notice")
-            about = key_of(before) is not None and key_of(before) == key_of(item)
-            if (
-                (same and apart is not None and apart <= GAP_S)
-                or (about and _adjoins(before, item, apart))
-                or _repeats(before, item, apart)
-            ):
-                last.append(i)
-                main = main if _repeats(before, item, apart) else i
-                continue
-        groups.append([i])
-        main = i
+        if before is None or not _continues(before, item):
+            groups.append([])
+        groups[-1].append(i)
+        if before is None or not _repeats(before, item, distance_s(before, item)):
+            before = item
     found = []
     for group in groups:
         told = joined(innermost(_without_repetitions([evidence[i] for i in group])))
         text = death(told[0]).text
         if len(told) > 1:
             text += f" (and {len(told) - 1} more in the same half minute)"
-        found.append(Incident(number=0, evidence=tuple(group), summary=text))
+        found.append(Incident(evidence=tuple(group), summary=text))
     return found

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+from oomkit.explain.cgroup_names import place_text
 from oomkit.explain.evidence_text import no_kill_text, sentence
 from oomkit.explain.records import Killer, Proof, Verdict
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Killed, Report
-from oomkit.render.quantities import count_of, kb
+from oomkit.render.quantities import count_of, kb, label
 
 _MAX_PROOFS = 4
 _DAEMONS: dict[str, Killer] = {
@@ -45,6 +46,9 @@ def verdict(report: Report, related: Sequence[Evidence] = ()) -> Verdict:
         return Verdict(by="nobody", text=text, evidence=shown)
     if report.no_killable or report.would_have:
         return Verdict(by="nobody", text="no process was killed", evidence=shown)
+    if report.summary is not None and report.summary.comm is not None:
+        text = "the kernel's OOM killer, by its choice; the line of the kill itself is missing"
+        return Verdict(by="kernel", text=text, evidence=shown)
     text = "not known: the kernel's OOM killer ran, but no line here names the victim"
     return Verdict(by="unknown", text=text, evidence=shown)
 
@@ -68,8 +72,13 @@ def _kill_lines(report: Report) -> list[Proof]:
         text = f"Kill process {selected.pid} ({selected.comm})"
         text += f" score {selected.score}" if selected.score is not None else ""
         proofs.append(Proof(file=file, line=selected.line, text=text))
+    where = _where(report)
+    chosen = report.summary
+    if chosen is not None and chosen.comm is not None and not report.killed:
+        name = label(chosen.comm, chosen.pid) if chosen.pid is not None else chosen.comm
+        proofs.append(Proof(file=file, line=chosen.line, text=f"oom-kill: chose {name}{where}"))
     proofs.extend(
-        Proof(file=file, line=victim.line, text=_kill_text(victim))
+        Proof(file=file, line=victim.line, text=_kill_text(victim, where))
         for victim in report.killed[:_MAX_PROOFS]
         if victim.told_by != "choice"
     )
@@ -80,7 +89,15 @@ def _kill_lines(report: Report) -> list[Proof]:
     return proofs
 
 
-def _kill_text(victim: Killed) -> str:
+def _where(report: Report) -> str:
+    """Where the chosen task was, unless that is the cgroup that ran out."""
+    if report.scope == "memcg" or report.summary is None:
+        return ""
+    found = place_text(report.summary.task_memcg)
+    return f", in {found}" if found else ""
+
+
+def _kill_text(victim: Killed, where: str) -> str:
     sizes = (
         ("anonymous", victim.anon_rss_kb),
         ("file", victim.file_rss_kb),
@@ -92,7 +109,8 @@ def _kill_text(victim: Killed) -> str:
     held = ", ".join(f"{name} {kb(size)}" for name, size in sizes if size)
     if victim.told_by == "reaper":
         return f"oom_reaper: reaped process {victim.pid} ({victim.comm}): it reaps only victims"
-    text = f"Killed process {victim.pid} ({victim.comm})"
+    text = f"Killed process {victim.pid} ({victim.comm or 'the line is cut in its name'})"
+    text += where if victim.killed_as == "selected" else ""
     if victim.killed_as is not None and victim.killed_as != "selected":
         text += f" [{victim.killed_as.replace('_', ' ')}]"
     return f"{text}: {held}" if held else text

@@ -12,8 +12,10 @@ from oomkit.render.quantities import kb, label, percent, share
 
 _ROOM = 1.25
 _STEP_KB = 64 << 10
+_SMALL_STEP_KB = 1 << 10
 _SHOWN = 2
 _GUEST = re.compile(r"/(?:lxc|lxc\.payload)[./](?:payload\.)?(?P<id>\d{3,9})(?=/|$)")
+_TOOLS = (("libpod", "podman"), ("nerdctl", "nerdctl"))
 _BY_DOCKER = re.compile(r"/docker/([\w.-]+)")
 _HEAPS = {
     "java": "java: -Xmx or -XX:MaxRAMPercentage, with room for metaspace, threads, buffers",
@@ -44,13 +46,20 @@ def limit_change(report: Report, where: Breakdown | None) -> Iterator[Change]:
         yield Change(kind="limit", knob=name, unit="kb", text=text)
         return
     wanted = max(where.total_kb + swapped_kb(report, where), now_kb)
-    roomy = -int(-wanted * _ROOM // _STEP_KB) * _STEP_KB
-    text = f"{name} above {kb(wanted)} (was {kb(now_kb)}), with a quarter to spare {kb(roomy)}"
+    roomy = _rounded(wanted, _STEP_KB)
+    if roomy > 2 * wanted:
+        roomy = _rounded(wanted, _SMALL_STEP_KB)
+    room = "a quarter" if roomy < 2 * wanted else "room"
+    text = f"{name} above {kb(wanted)} (was {kb(now_kb)}), with {room} to spare {kb(roomy)}"
     text += f", by {_setting(report, name, roomy)}"
     held = _held(report, where)
     if held:
         text += f"; in it sat {held}"
     yield Change(kind="limit", knob=name, now=now_kb, needed=wanted, unit="kb", text=text)
+
+
+def _rounded(wanted: float, step: int) -> int:
+    return -int(-wanted * _ROOM // step) * step
 
 
 def _limit_hit(part: Memcg | None) -> tuple[str, int | None]:
@@ -84,8 +93,7 @@ def _setting(report: Report, name: str, size_kb: int) -> str:
     if "ecs" in path.lower().split("/")[1:2] or "/ecstasks" in path:
         return f"memory: {mib} (MiB) of the container or task in the ECS task definition"
     if found.container:
-        tool = "podman" if "libpod" in path else "docker"
-        return f"{tool} update --memory {mib}m --memory-swap {mib}m {found.container}"
+        return f"{_tool(path)} update --memory {mib}m --memory-swap {mib}m {found.container}"
     if guest:
         return f"pct set {guest['id']} --memory {mib}"
     if "/slurm" in path:
@@ -99,6 +107,11 @@ def _setting(report: Report, name: str, size_kb: int) -> str:
         return f"echo {mib}M to its {name}"
     base = "/sys/fs/cgroup" if name == "memory.max" else "/sys/fs/cgroup/memory"
     return f"echo {mib}M > {base}{path.rstrip('/')}/{name}"
+
+
+def _tool(path: str) -> str:
+    """What a container without a pod is managed with."""
+    return next((tool for mark, tool in _TOOLS if mark in path), "docker")
 
 
 def _held(report: Report, where: Breakdown) -> str:
@@ -133,7 +146,7 @@ def _advice(report: Report, where: Breakdown | None) -> Iterator[Advice]:
     if found.container and (report.owner is None or found.container in report.owner):
         container = found.container[:ID_CHARS]
         command = f"crictl ps -a --id {container}" if found.pod else (
-            f"docker ps -a --filter id={container}"
+            f"{_tool(path)} ps -a --filter id={container}"
         )  # fmt: skip
         yield Advice(kind="container_name", text=f"the container's name: {command}")
     if where is not None and where.limit_kb and where.kb("shmem") * 4 > where.limit_kb:

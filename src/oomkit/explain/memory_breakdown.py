@@ -1,8 +1,10 @@
 """Where memory was: from a report's counters to shares that add up."""
 
+from collections import Counter
+
 from oomkit.explain.records import Breakdown, Share
 from oomkit.klog.memory_records import Memcg, Memory
-from oomkit.klog.records import Report
+from oomkit.klog.records import Report, TaskRow
 
 _LABELS = {
     "processes": "processes (sum of rss)",
@@ -37,8 +39,13 @@ def _shares(found: dict[str, int]) -> tuple[Share, ...]:
     return tuple(
         Share(key=key, label=label, kb=found[key])
         for key, label in _LABELS.items()
-        if found.get(key, 0) > 0
+        if found.get(key)
     )
+
+
+def _rest(whole: int, *parts: int) -> int:
+    """What parts leave of a whole: nothing where they, counted at another moment, are more."""
+    return max(whole - sum(parts), 0)
 
 
 def machine_kb(report: Report) -> int | None:
@@ -49,36 +56,35 @@ def machine_kb(report: Report) -> int | None:
     if memory.ram_pages is not None:
         return (memory.ram_pages - (memory.reserved_pages or 0)) * report.page_kb
     sizes = [zone.managed_kb or zone.present_kb for zone in memory.zones]
-    if not memory.zones or None in sizes or _is_subset(memory):
+    shown_kb = sum(filter(None, sizes))
+    # Zones that hold less than the machine's counters can't be all.
+    if not sizes or None in sizes or shown_kb < _counted_pages(memory) * report.page_kb:
         return None
-    return sum(size or 0 for size in sizes)
+    return shown_kb
 
 
-def _is_subset(memory: Memory) -> bool:
-    """The zones shown can't be all: less is in them than the machine's counters hold."""
+def _counted_pages(memory: Memory) -> int:
     counters = memory.counters_pages
-    used_kb = sum(v for k, v in counters.items() if k.startswith(("active", "inactive", "free")))
-    shown_kb = sum(zone.managed_kb or zone.present_kb or 0 for zone in memory.zones)
-    return used_kb * (memory.page_kb or 4) > shown_kb
+    return sum(v for k, v in counters.items() if k.startswith(("active", "inactive", "free")))
 
 
 def _machine(report: Report) -> Breakdown | None:
     memory = report.memory
-    if memory is None or not memory.counters_pages:
-        return _swap_alone(report)
+    if memory is None:
+        return None
+    if not memory.counters_pages:
+        return _swap_alone(report, memory)
     size_kb = report.page_kb
-    counters = memory.counters_pages
-    found = {key: pages * size_kb for key, pages in _uses(counters).items()}
+    found = {key: pages * size_kb for key, pages in _uses(memory.counters_pages).items()}
     found["kernel_stack"] = _sum_kb(memory, "kernel_stack")
     found["hugetlb"] = sum(h.total * h.size_kb for h in memory.hugepages)
     found["gpu"] = _sum_kb(memory, "gpu_active") + _sum_kb(memory, "gpu_reclaim")
     total = machine_kb(report)
-    known = sum(found.values())
     if total is not None:
-        found["unaccounted"] = max(total - known, 0)
+        found["unaccounted"] = _rest(total, *found.values())
     return Breakdown(
         of="machine",
-        total_kb=max(total or 0, known),
+        total_kb=sum(found.values()),
         shares=_shares(found),
         complete=total is not None,
         swap_total_kb=memory.total_swap_kb,
@@ -86,29 +92,30 @@ def _machine(report: Report) -> Breakdown | None:
     )
 
 
+_LISTS = ("active", "inactive", "isolated")
+
+
 def _uses(counters: dict[str, int]) -> dict[str, int]:
     """Uses by the machine's counters, in pages; shmem is taken out of what includes it."""
-    shmem = counters.get("shmem", 0)
+    of = Counter(counters)
+    shmem = of["shmem"]
     found = {
         "shmem": shmem,
-        "free": counters.get("free", 0) + counters.get("free_pcp", 0),
-        "pagetables": counters.get("pagetables", 0) + counters.get("sec_pagetables", 0),
-        "kernel_other": counters.get("kernel_misc_reclaimable", 0),
-        "slab": counters.get("slab", 0),
-        "slab_reclaimable": counters.get("slab_reclaimable", 0),
-        "slab_unreclaimable": counters.get("slab_unreclaimable", 0),
-    }
-    if "active" in counters or "inactive" in counters:
+        "free": of["free"] + of["free_pcp"],
+        "pagetables": of["pagetables"] + of["sec_pagetables"],
+        "kernel_other": of["kernel_misc_reclaimable"],
+        "slab": of["slab"],
+        "slab_reclaimable": of["slab_reclaimable"],
+        "slab_unreclaimable": of["slab_unreclaimable"],
         # Until 2.6.27 one pair of lists held anonymous memory and the page cache.
-        found["anon_file"] = counters.get("active", 0) + counters.get("inactive", 0)
+        "anon_file": of["active"] + of["inactive"],
+    }
+    if found["anon_file"]:
         return found
-    lru = sum(counters.get(f"{kind}_anon", 0) for kind in ("active", "inactive", "isolated"))
-    locked = counters.get("unevictable", 0)
-    found["anon"] = max(lru - shmem, 0)
-    found["unevictable"] = max(locked - max(shmem - lru, 0), 0)
-    found["file"] = sum(
-        counters.get(f"{kind}_file", 0) for kind in ("active", "inactive", "isolated")
-    )
+    lru = sum(of[f"{kind}_anon"] for kind in _LISTS)
+    found["anon"] = _rest(lru, shmem)
+    found["unevictable"] = _rest(of["unevictable"], _rest(shmem, lru))
+    found["file"] = sum(of[f"{kind}_file"] for kind in _LISTS)
     return found
 
 
@@ -123,10 +130,10 @@ def _swap_used(memory: Memory) -> int | None:
     return memory.total_swap_kb - memory.free_swap_kb
 
 
-def _swap_alone(report: Report) -> Breakdown | None:
+def _swap_alone(report: Report, memory: Memory) -> Breakdown | None:
     """Only the end of Mem-Info is left: total and swap."""
-    total, memory = machine_kb(report), report.memory
-    if memory is None or total is None or memory.ram_pages is None:
+    total = machine_kb(report)
+    if total is None or memory.ram_pages is None:
         return None
     return Breakdown(
         of="machine",
@@ -143,18 +150,17 @@ def _memcg(report: Report) -> Breakdown | None:
         return None
     usage = part.memory.usage_kb
     stats = memcg_stats(report)
-    found = {key: size // 1024 for key, size in _memcg_uses(stats).items()}
-    if "kernel" not in stats and part.kmem is not None:
-        detail = ("slab_unreclaimable", "slab_reclaimable", "pagetables", "kernel_stack")
-        rest = part.kmem.usage_kb - sum(found.get(key, 0) for key in detail)
-        found["kernel_other"] = max(rest, found.get("kernel_other", 0))
+    found = Counter({key: size // 1024 for key, size in _memcg_uses(stats).items()})
+    if part.kmem is not None:
+        rest = part.kmem.usage_kb - sum(found[key] for key in _KERNEL_DETAIL)
+        found["kernel_other"] = max(rest, found["kernel_other"])
     if stats and not _lacks_descendants(report):
         # The counters are flushed at other times than the total: a small rest means nothing.
         rest = usage - sum(found.values())
         found["unaccounted"] = rest if rest > usage // 50 else 0
     elif not stats:
         rss = sum(row.rss_pages for row in report.tasks) * report.page_kb
-        found["processes"] = max(min(rss, usage - sum(found.values())), 0)
+        found["processes"] = min(rss, _rest(usage, *found.values()))
     swap_total, swap_used = _memcg_swap(part, stats)
     return Breakdown(
         of="memcg",
@@ -178,11 +184,10 @@ def memcg_stats(report: Report) -> dict[str, int]:
     if "rss" not in own:
         return own
     # v1 until 5.1 prints each cgroup below the limit by itself.
-    summed: dict[str, int] = {}
+    summed = Counter[str]()
     for counters in part.stats.values():
-        for key, value in counters.items():
-            summed[key] = summed.get(key, 0) + value
-    return summed
+        summed.update(counters)
+    return dict(summed)
 
 
 def _lacks_descendants(report: Report) -> bool:
@@ -195,31 +200,29 @@ def _lacks_descendants(report: Report) -> bool:
     return inside not in (None, part.path) and inside not in part.stats
 
 
+_KERNEL_DETAIL = ("slab_reclaimable", "slab_unreclaimable", "pagetables", "kernel_stack")
+
+
 def _memcg_uses(stats: dict[str, int]) -> dict[str, int]:
-    shmem = stats.get("shmem", 0)
+    of = Counter(stats)
+    shmem = of["shmem"]
     if "rss" in stats:
-        return {
-            "anon": stats["rss"],
-            "file": max(stats.get("cache", 0) - shmem, 0),
-            "shmem": shmem,
-        }
+        return {"anon": of["rss"], "file": _rest(of["cache"], shmem), "shmem": shmem}
     if "anon" not in stats:
         return {}
     found = {
-        "anon": stats["anon"],
-        "file": max(stats.get("file", 0) - shmem, 0),
+        "anon": of["anon"],
+        "file": _rest(of["file"], shmem),
         "shmem": shmem,
-        "slab_reclaimable": stats.get("slab_reclaimable", 0),
-        "slab_unreclaimable": stats.get("slab_unreclaimable", 0),
-        "pagetables": stats.get("pagetables", 0) + stats.get("sec_pagetables", 0),
-        "kernel_stack": stats.get("kernel_stack", 0),
-        "kernel_other": stats.get("percpu", 0) + stats.get("vmalloc", 0),
-        "sock": stats.get("sock", 0),
+        "slab_reclaimable": of["slab_reclaimable"],
+        "slab_unreclaimable": of["slab_unreclaimable"],
+        "pagetables": of["pagetables"] + of["sec_pagetables"],
+        "kernel_stack": of["kernel_stack"],
+        "kernel_other": of["percpu"] + of["vmalloc"],
+        "sock": of["sock"],
     }
     if "kernel" in stats:
-        known = ("slab_reclaimable", "slab_unreclaimable", "pagetables", "kernel_stack")
-        rest = stats["kernel"] - sum(found[key] for key in known)
-        found["kernel_other"] = max(rest, 0)
+        found["kernel_other"] = _rest(of["kernel"], *(found[key] for key in _KERNEL_DETAIL))
     return found
 
 
@@ -228,13 +231,14 @@ def _memcg_swap(part: Memcg, stats: dict[str, int]) -> tuple[int | None, int | N
     if part.swap is not None:
         return part.swap.limit_kb, part.swap.usage_kb
     used = stats["swap"] // 1024 if "swap" in stats else None
-    total = None
-    if part.memsw is not None and part.memory is not None:
-        if used is None and part.memsw.usage_kb:
-            used = max(part.memsw.usage_kb - part.memory.usage_kb, 0)
-        if part.memsw.limit_kb is not None and part.memory.limit_kb is not None:
-            total = max(part.memsw.limit_kb - part.memory.limit_kb, 0)
-    return total, used
+    memory, memsw = part.memory, part.memsw
+    if memory is None or memsw is None:
+        return None, used
+    if used is None and memsw.usage_kb:
+        used = _rest(memsw.usage_kb, memory.usage_kb)
+    if memsw.limit_kb is None or memory.limit_kb is None:
+        return None, used
+    return _rest(memsw.limit_kb, memory.limit_kb), used
 
 
 def swapped_kb(report: Report, where: Breakdown) -> int:
@@ -242,3 +246,8 @@ def swapped_kb(report: Report, where: Breakdown) -> int:
     if where.swap_used_kb is not None:
         return where.swap_used_kb
     return sum(row.swapents or 0 for row in report.tasks) * report.page_kb
+
+
+def held_pages(row: TaskRow) -> int:
+    """What a task holds in RAM and swap, by the table."""
+    return row.rss_pages + (row.swapents or 0)

@@ -18,7 +18,8 @@ from oomkit.records import replace
 MAX_IDS = 64
 """Reports of more pods than this are left with ids."""
 BLOCK_BYTES = 1 << 20
-_MAX_LINE = 64 << 10
+MAX_LINE = 64 << 10
+"""What is longer is not looked at to its end."""
 
 _Q = rb"\\*\""
 _POD = (
@@ -74,17 +75,17 @@ def _named(
 ) -> Report:
     if report.cgroup is None or report.owner is not None:
         return report
-    uid, id_ = place(report.cgroup).pod, full_container_id(report.cgroup)
-    pod = pods.get((uid or "").encode()) or pods.get((id_ or "").encode())
+    uid, id_ = place(report.cgroup).pod or "", full_container_id(report.cgroup) or ""
+    pod = pods.get(uid.encode()) or pods.get(id_.encode())
     if pod is None:
         return report
-    container = containers.get((id_ or "").encode())
+    container = containers.get(id_.encode())
     text = Names(
         namespace=cut(pod[0].decode()),
         pod=cut(pod[1].decode()),
         container=cut(container.decode()) if container is not None else None,
     ).text()
-    if container is None and id_ is not None:
+    if container is None and id_:
         text += f", container {place(report.cgroup).container}"
     return replace(report, owner=text)
 
@@ -117,28 +118,22 @@ def _lines(name: str, ids: set[bytes]) -> Iterator[tuple[bytes, list[bytes]]]:
         with open_log(name) as log:
             buffer = memoryview(bytearray(BLOCK_BYTES))
             rest = b""
-            while True:
-                size = log.readinto(buffer) or 0
-                data = rest + bytes(buffer[:size])
-                end = len(data) if not size else data.rfind(b"\n") + 1
-                rest = data[end:] if len(data) - end <= _MAX_LINE else b""
-                yield from _holding(data[:end], ids)
-                if not size:
-                    return
+            while size := log.readinto(buffer):
+                whole, newline, rest = (rest + bytes(buffer[:size])).rpartition(b"\n")
+                yield from _holding(whole + newline, ids)
+                rest = rest if len(rest) <= MAX_LINE else b""
+            yield from _holding(rest + b"\n", ids)
     except LogError:
         return
 
 
 def _holding(data: bytes, ids: set[bytes]) -> Iterator[tuple[bytes, list[bytes]]]:
+    """The same of whole lines."""
     starts: dict[int, list[bytes]] = {}
     for one in ids:
-        at = data.find(one)
-        while at >= 0:
-            start = data.rfind(b"\n", 0, at) + 1
-            starts.setdefault(start, []).append(one)
-            end = data.find(b"\n", at)
-            at = data.find(one, end) if end >= 0 else -1
+        end = 0
+        while (at := data.find(one, end)) >= 0:
+            starts.setdefault(data.rfind(b"\n", 0, at) + 1, []).append(one)
+            end = data.index(b"\n", at)
     for start in sorted(starts):
-        end = data.find(b"\n", start)
-        line = data[start : end if end >= 0 else len(data)]
-        yield line[:_MAX_LINE], starts[start]
+        yield data[start : data.index(b"\n", start)][:MAX_LINE], starts[start]

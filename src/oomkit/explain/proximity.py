@@ -9,7 +9,7 @@ from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report
 
 NEAR_S = 60.0
-"""What others say of a kill is written so soon after it."""
+"""Maximum seconds from a kill to what others log about it."""
 NEAR_LINES = 400
 """The same, in lines, where the log has no time stamps."""
 
@@ -63,9 +63,9 @@ def nearness(item: Evidence, report: Report) -> float | None:
 def _same_victim(item: Evidence, report: Report) -> bool:
     if item.pid is not None:
         return any(victim.pid == item.pid for victim in report.killed)
-    path = f"{report.cgroup or ''} {report.summary.task_memcg if report.summary else ''}"
+    paths = (report.cgroup, report.summary.task_memcg if report.summary else None)
     names = (item.container, item.pod, item.unit, item.cgroup)
-    return any(name is not None and name.strip("/") in path for name in names)
+    return any(name.strip("/") in path for path in paths if path for name in names if name)
 
 
 def _could_be(item: Evidence, report: Report) -> bool:

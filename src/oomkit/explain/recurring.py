@@ -3,11 +3,10 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from oomkit.explain.cgroup_names import place
+from oomkit.explain.cgroup_names import innermost, place
 from oomkit.explain.evidence_text import joined
 from oomkit.explain.incidents import Incident
 from oomkit.explain.proximity import seconds
-from oomkit.explain.unit_tree import innermost
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report
 from oomkit.records import Record

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Not to wait: a FIFO waits for its other end, another's file for the holder of its lease.
 _FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_MOST_LINKS = 40
+_MAX_LINKS = 40
 _BUFFER_BYTES = 256 * 1024
 _OVERFLOW_ID = 65534
 """What is shown for a user or group without a number in this user namespace."""
@@ -306,7 +306,7 @@ def _target(
     path: str, name: str, fd: int, found: os.stat_result, owners: frozenset[int], links: int
 ) -> str:
     """Where a link leads that root or we made."""
-    if links > _MOST_LINKS:
+    if links > _MAX_LINKS:
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
     if found.st_uid not in owners or found.st_nlink > 1:
         raise NotSafeError(path, f"a link of user {found.st_uid} is on the way there")

@@ -21,9 +21,11 @@ def main() -> None:
 
 
 def _guard() -> None:
-    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-    from oomkit.guard.strip import drop_annotations, strip_imports
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    sys.path.insert(0, os.path.dirname(package))
+    from oomkit.guard.strip import drop_annotations, only_source, strip_imports
 
+    only_source(package)
     whole = bool(os.environ.get("OOMKIT_DEBUG"))  # as its tracebacks need lines
     if not whole:
         strip_imports()
@@ -31,7 +33,7 @@ def _guard() -> None:
     from oomkit.guard.config import from_plain
     from oomkit.guard.reserve import LIMIT, Reserve
 
-    # Whoever started us may have done so anywhere; nothing is to be looked up there.
+    # The current directory is the caller's; nothing is to be looked up there.
     os.chdir("/")
     fd = int(sys.argv[1])
     os.lseek(fd, 0, os.SEEK_SET)

@@ -30,7 +30,7 @@ _TRIES = 5
 _PARENT_EVERY_S = 5.0
 _KB = 1024
 _SOCKET_MODE = 0o660
-_MOST_BYTES = 1 << 20
+_MAX_BYTES = 1 << 20
 _WAITING = 64
 _ADJ = 500
 """It can be spared sooner than what people work with."""
@@ -47,7 +47,7 @@ def read_status(path: str) -> dict[str, Any] | None:
     for _ in range(_TRIES):
         try:
             with open(open_regular(path), "rb") as file:
-                status = msgspec.json.decode(file.read(_MOST_BYTES), type=dict[str, Any])
+                status = msgspec.json.decode(file.read(_MAX_BYTES), type=dict[str, Any])
         except OSError:
             return None
         except (msgspec.DecodeError, ValueError, RecursionError):

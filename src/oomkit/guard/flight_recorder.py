@@ -120,7 +120,7 @@ class FlightRecorder:
             t_s: monotonic clock.
             pid: the victim.
             comm: its name.
-            by: the policy, or what told of the kernel's kill.
+            by: the policy, or what reported the kernel's kill.
             freed_kb: memory it gave back.
         """
         if self._fd < 0:

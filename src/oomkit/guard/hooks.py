@@ -19,8 +19,8 @@ BEFORE_S = 0.5
 
 LONGEST_S = 60.0
 """A command that runs longer is killed."""
-MOST = 8
-"""So many commands run at a time; the oldest is killed for one more."""
+MAX = 8
+"""Maximum number of commands at a time; the oldest is killed for one more."""
 TAKE_IN_S = 600.0
 """Taking in a large journal may last longer."""
 _BUS = "/run/user"
@@ -34,7 +34,7 @@ class Child:
     Attributes:
         what: it is, for the log; empty where its end has been logged.
         until_s: it is killed then, by the monotonic clock.
-        counts: as one of so many commands; and the guard is not idle while it runs.
+        counts: towards that maximum; and the guard is not idle while it runs.
     """
 
     __slots__ = ("counts", "until_s", "what")
@@ -186,10 +186,10 @@ class Hooks:
     def _make_room(self) -> None:
         """Kill the oldest command where as many run as may."""
         running = [pid for pid, child in self._children.items() if child.counts]
-        if len(running) >= MOST:
+        if len(running) >= MAX:
             self.collect()
         running = [pid for pid in running if pid in self._children]
-        for pid in running[: max(len(running) - MOST + 1, 0)]:
+        for pid in running[: max(len(running) - MAX + 1, 0)]:
             self._kill(pid, f"{len(running)} commands run already, the maximum")
 
     def _end_late(self) -> None:

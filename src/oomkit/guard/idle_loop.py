@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Poll = Callable[[int], list[tuple[int, int]]]
 
 LOOKS = 359
-"""So many looks in a row at most: what is not about memory wants a whole turn now and then.
+"""Maximum number of looks in a row: what is not about memory needs a whole turn at times.
 
 A whole turn is cheap by itself, but not where the machine has slept since the last: then none of
 what it touches is near, and it costs as much as a hundred looks.
@@ -27,6 +27,8 @@ BLIND_LOOKS = 29
 """The same where the kernel's log can't be read, and its kills are only counted."""
 TOLD_LOOKS = 5
 """The same where a status file or a recording has to be kept up to date."""
+BOUNDED_LOOKS = 5
+"""The same where the machine may refuse us files, so that the largest processes are held ready."""
 SOONEST_S = 1.0
 """Where the next look is due sooner than this, it is not that calm."""
 _TOTAL_KEY = b"MemTotal:"

@@ -135,9 +135,9 @@ class MessageWriter:
             except OSError:
                 self.never_blocks = False
             else:
-                self._write = self._opened_anew
+                self._write = self._reopened
 
-    def _opened_anew(self, line: bytes) -> int:
+    def _reopened(self, line: bytes) -> int:
         # Not kept open: a reader is to see the end when all others have closed it.
         try:
             fd = os.open(f"/proc/self/fd/{self._fd}", _NONBLOCKING)

@@ -2,7 +2,7 @@
 
 A page of header, then slots of 128 bytes. A slot holds its number, its kind, what it says and a
 checksum; slot ``n`` stands at place ``n % slots``. So a slot that was torn by a crash, or is
-being overwritten, is told apart by itself, and nothing else in the file can be damaged by it.
+being overwritten, is recognised as such, and nothing else in the file can be damaged by it.
 
 A sample is the slots of what changed in the list of tasks and cgroups, then one SAMPLE slot that
 makes them valid. Every ``KEY_SAMPLES`` samples everything is written again, so that a reader

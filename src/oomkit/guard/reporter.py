@@ -72,7 +72,7 @@ class Counters:
 REPEAT_S = 60.0
 """What still holds is logged again no sooner."""
 STOP_S = 1.0
-"""Who ends the guard waits no longer than this for the disk."""
+"""Maximum seconds for which the end of the guard waits for the disk."""
 _EVENTS = {1: "memory.oom_control", 2: "memory.events.local"}
 
 

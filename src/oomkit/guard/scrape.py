@@ -13,9 +13,9 @@ from typing import Any, Self
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 """A WSGI application."""
 
-MOST_CLIENTS = 32
+MAX_CLIENTS = 32
 """The oldest is dropped for one more."""
-MOST_BYTES = 8192
+MAX_BYTES = 8192
 """Of a request, its headers included."""
 REQUEST_S = 5.0
 """From the connection to the last byte of the answer."""
@@ -122,14 +122,14 @@ class Server:
                 self._drop(client)
 
     def _accept(self) -> None:
-        for _ in range(MOST_CLIENTS):
+        for _ in range(MAX_CLIENTS):
             try:
                 link, _address = self._listener.accept()
             except OSError as error:
                 if not isinstance(error, BlockingIOError) and self._clients:
                     self._drop(next(iter(self._clients.values())))  # no descriptor is left
                 return
-            if len(self._clients) >= MOST_CLIENTS:
+            if len(self._clients) >= MAX_CLIENTS:
                 self._drop(next(iter(self._clients.values())))
             link.settimeout(0.0)
             self._clients[link] = _Client(link, time.monotonic() + REQUEST_S)
@@ -155,7 +155,7 @@ class Server:
         head, end, _ = client.got.replace(b"\r\n", b"\n").partition(b"\n\n")
         if end:
             client.answer = answered(self._app, head)
-        elif len(client.got) > MOST_BYTES:
+        elif len(client.got) > MAX_BYTES:
             client.answer = _plain("431 Request Header Fields Too Large")
         if client.answer is not None:
             client.got = b""

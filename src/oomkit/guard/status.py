@@ -17,7 +17,7 @@ MODE = 0o644
 class Status:
     """Writes the file.
 
-    The number of the write stands at both ends of the line, so that a reader can tell a whole
+    The number of the write stands at both ends of the line, so that a reader recognises a whole
     line from two halves.
 
     Attributes:

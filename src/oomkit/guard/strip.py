@@ -14,6 +14,22 @@ if TYPE_CHECKING:
 else:
     CodeType = type((lambda: None).__code__)
 
+
+def only_source(folder: str) -> None:
+    """Of what lies below a folder, import the source from now on, never what was compiled of it.
+
+    A shared object holds the whole of what was compiled, the modelled machine too.
+    """
+
+    def hook(path: str) -> "_loaders.FileFinder":
+        if path != folder and not path.startswith(f"{folder}/"):
+            raise ImportError(path, path=path)
+        return _loaders.FileFinder(path, (_loaders.SourceFileLoader, [".py"]))
+
+    sys.path_hooks.insert(0, hook)
+    sys.path_importer_cache.clear()
+
+
 _OPTIMIZED = 0x1
 """Of a function, and of nothing else."""
 _HAS_DOCSTRING = 0x4000000 if sys.version_info >= (3, 14) else 0

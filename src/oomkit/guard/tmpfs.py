@@ -1,4 +1,4 @@
-"""Who fills tmpfs: memory that belongs to no process, and grows with what one writes."""
+"""Processes that fill tmpfs: memory that belongs to none, and grows with what one writes."""
 
 import os
 import stat
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 CONSIDERED = 4
 """Number of the largest writers that are looked at closely."""
-LEAST_SHARE = 8
+MIN_SHARE = 8
 """Writers of less than this share of tmpfs growth are ignored."""
-MOST_FILES = 256
+MAX_FILES = 256
 """Open files of a process that are looked at."""
 
 
@@ -44,7 +44,7 @@ class WriteCounters:
     def to_tmpfs(
         self, grown_kb: float, before: dict[int, int], pids: "Iterable[int] | None" = None
     ) -> dict[int, float]:
-        """Who wrote to tmpfs since a moment before, and how much, kB.
+        """The processes that wrote to tmpfs since a moment before, and how much, kB.
 
         Writes to pipes and sockets count as well, so only a process with a file of a tmpfs open is
         taken for a writer, and for no more than came about.
@@ -58,7 +58,7 @@ class WriteCounters:
         for pid, written in self._of(self._all() if pids is None else pids):
             had = before.get(pid, 0)
             kb = (written - had if written >= had else written) / 1024
-            if kb * LEAST_SHARE >= grown_kb:
+            if kb * MIN_SHARE >= grown_kb:
                 found.append((kb, pid))
         found.sort(reverse=True)
         return {
@@ -85,7 +85,7 @@ class WriteCounters:
         devices = self.tmpfs_devices(pid)
         directory = f"{self._proc}/{pid}/fd"
         try:
-            names = os.listdir(directory)[:MOST_FILES]
+            names = os.listdir(directory)[:MAX_FILES]
         except OSError:
             return False
         for name in names:
@@ -202,7 +202,7 @@ class Tmpfs:
         return shares
 
     def _holding(self, shmem_kb: float, step_kb: float) -> dict[int, float]:
-        """Who wrote what lies in memory without a name, where growth is not known yet."""
+        """The processes that wrote files without a name, where growth is not known yet."""
         if shmem_kb < _MUCH * step_kb:
             return {}
         found = self._written.to_tmpfs(shmem_kb, {})

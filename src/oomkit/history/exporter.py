@@ -40,12 +40,12 @@ MAX_KILL_SERIES = 500
 """Sets of labels of kills; what is beyond is counted under :data:`OTHER`."""
 OTHER = "(other)"
 MAX_LABEL = 63
-_MOST_BYTES = 8 << 20
+_MAX_BYTES = 8 << 20
 _LABELS = ("namespace", "pod", "container")
 
 
 class Kills:
-    """Counts the kills that a journal tells of, from now on.
+    """Counts the kills that a journal records, from now on.
 
     Args:
         path: the journal.
@@ -85,7 +85,7 @@ class Kills:
         try:
             with open(open_regular(path), "rb") as file:
                 file.seek(offset)
-                data = file.read(_MOST_BYTES)
+                data = file.read(_MAX_BYTES)
         except OSError:
             return offset
         end = data.rfind(b"\n") + 1
@@ -169,11 +169,11 @@ class Book:
         root: what the folders are below.
 
     Attributes:
-        known: names by the path of their cgroup, :attr:`MOST` at a time; the last one asked for
+        known: names by the path of their cgroup, :attr:`MAX` at a time; the last one asked for
             stands last.
     """
 
-    MOST = 4096
+    MAX = 4096
 
     def __init__(self, root: str = "/") -> None:
         self._root = root
@@ -190,13 +190,13 @@ class Book:
         if known is None or known.container is None:
             known = self._book.of(path)
         self.known[path] = known  # the last one that was asked for
-        while len(self.known) > self.MOST:
+        while len(self.known) > self.MAX:
             del self.known[next(iter(self.known))]
         return known
 
 
 class ContainerCollector:
-    """Makes metrics of containers, anew for each scrape.
+    """Makes metrics of containers, again for each scrape.
 
     Args:
         journal: the guard's; empty: none is kept.

@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS journal (
     PRIMARY KEY (dev, inode, head)
 );
 """
-MOST_BYTES = 256 << 20
+MAX_BYTES = 256 << 20
 """What the records of a history may take; the oldest go first."""
 _HEAD_BYTES = 64
 _CHUNK_BYTES = 1 << 20
@@ -191,7 +191,7 @@ class Store:
         )
         return bool(cursor.rowcount)
 
-    def prune(self, most_bytes: int = MOST_BYTES) -> int:
+    def prune(self, most_bytes: int = MAX_BYTES) -> int:
         """Forget the oldest records beyond a size; returns how many.
 
         The file does not shrink: what comes next takes the place.

@@ -19,9 +19,12 @@ from oomkit.kernel.names import Names, cut, names_in_path
 
 _MAX_BYTES = 4 << 20
 _CONTAINERD = "run/containerd/io.containerd.runtime.v2.task"
-_CONTAINERD_NAMESPACES = ("k8s.io", "moby", "default")
+_DRIVERS = ("overlay", "vfs", "btrfs", "zfs", "aufs")
+"""Of github.com/containers/storage; each has a list of containers of its own."""
 _STORAGES = ("var/lib/containers/storage", "run/containers/storage")
 _DOCKER = ("var/lib/docker/containers", "var/lib/docker-engine/containers")
+_PART = re.compile(r"[A-Za-z0-9]+(?:[._-]+[A-Za-z0-9]+)*")
+"""What containerd allows as the name of a namespace and as an id (pkg/identifiers)."""
 _USER = re.compile(r"/user@(\d+)\.service/")
 _HOSTNAME = re.compile(rb"^(?:hostname|name):[ \t]*(\S+)", re.MULTILINE)
 
@@ -43,6 +46,7 @@ class NameBook:
         self._logs: dict[str, tuple[str, str, str]] | None = None
         self._storage: dict[str, dict[str, dict[str, Any]]] = {}
         self._scopes: dict[str, str] | None = None
+        self._namespaces: list[str] | None = None
 
     def of(self, path: str) -> Names:
         """The names of what a cgroup belongs to."""
@@ -58,6 +62,8 @@ class NameBook:
             by_id = self._container(container, path)
             if by_id is not None:
                 found = _merged(by_id, found)
+        elif container is None and (task := self._containerd_task(path)) is not None:
+            found = _merged(Names(container=task), found)
         if pod_uid is not None and found.pod is None:
             pod = self._pod(pod_uid)
             if pod is not None:
@@ -89,7 +95,7 @@ class NameBook:
         Their names: internal/cri/annotations/annotations.go of containerd; nerdctl's own are
         labels that it repeats there.
         """
-        for namespace in _CONTAINERD_NAMESPACES:
+        for namespace in self._containerd_namespaces():
             config = self._json(f"{_CONTAINERD}/{namespace}/{container}/config.json")
             notes = _dict(_dict(config).get("annotations"))
             cri = "io.kubernetes.cri."
@@ -104,6 +110,25 @@ class NameBook:
             if cut(notes.get("nerdctl/name")):
                 return Names(container=cut(notes.get("nerdctl/name")))
         return None
+
+    def _containerd_namespaces(self) -> list[str]:
+        if self._namespaces is None:
+            self._namespaces = [one for one in self._list(_CONTAINERD) if _PART.fullmatch(one)]
+        return self._namespaces
+
+    def _containerd_task(self, path: str) -> str | None:
+        """A task of containerd whose id is no number but what somebody called it, as with ``ctr``.
+
+        Its group is ``/NAMESPACE/ID`` unless it is told otherwise (``WithDefault...()`` in
+        pkg/oci/spec.go); the bundle's configuration says whether it really is that one's.
+        """
+        namespace, _, rest = path[1:].partition("/")
+        task = rest.partition("/")[0]
+        if not _PART.fullmatch(task) or namespace not in self._containerd_namespaces():
+            return None
+        config = _dict(self._json(f"{_CONTAINERD}/{namespace}/{task}/config.json"))
+        own = _dict(config.get("linux")).get("cgroupsPath") == f"/{namespace}/{task}"
+        return task[:253] if own else None
 
     def _docker(self, container: str) -> Names | None:
         """Docker's record of a container (daemon/container/container.go of moby)."""
@@ -135,8 +160,9 @@ class NameBook:
             home = self._home(int(user[1]))
             if home is not None:
                 storages.append(f"{home}/.local/share/containers/storage")
-        for storage in storages:
-            folder = f"{storage}/overlay-containers"
+        for folder in (
+            f"{storage}/{driver}-containers" for storage in storages for driver in _DRIVERS
+        ):
             config = self._json(f"{folder}/{container}/userdata/config.json")
             notes = _dict(_dict(config).get("annotations"))
             if cut(notes.get("io.kubernetes.pod.name")):

@@ -1,11 +1,12 @@
 """``oom_adj`` and ``oom_score_adj``, each from the other (fs/proc/base.c)."""
 
+from typing import Final
+
 from oomkit.kernel.cint import tdiv
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import OOM_DISABLE, OOM_SCORE_ADJ_MAX, OOM_SCORE_ADJ_MIN, Task
 
-OOM_ADJUST_MIN = -16
-OOM_ADJUST_MAX = 15
+OOM_ADJUST_MAX: Final = 15
 
 
 def oom_score_adj_of(oom_adj: int) -> int:

@@ -9,17 +9,27 @@ from oomkit.kernel.state import OOM_DISABLE, Allocation, Snapshot, Task
 
 
 def badness(task: Task, oc: OomControl) -> int:
-    """Return the task's badness by the rule set of ``oc``; see :func:`unkillable`.
+    """Return the task's badness by the rule set of ``oc`` (mm/oom_kill.c).
 
-    A task that can't be chosen has 0, or ``LONG_MIN`` where badness may be negative.
+    Returns:
+        Points without a unit up to 2.6.35, thousandths of ``totalpages`` from 2.6.36, pages from
+        3.5 on. A task that is :func:`unkillable` has 0, or ``LONG_MIN`` from 5.9 on, where
+        badness may be negative.
     """
     if oc.rules.badness == "classic":
         return classic_badness(task, oc)
     return oom_badness(task, oc)
 
 
+def badness_of_killable(task: Task, oc: OomControl) -> int:
+    """The same of a task for which :func:`unkillable` has found no reason."""
+    if oc.rules.badness == "classic":
+        return classic_badness(task, oc)
+    return _oom_badness_of_killable(task, oc)
+
+
 def unkillable(task: Task, oc: OomControl) -> str | None:
-    """Say why ``select_bad_process()`` passes a task over; None if it does not."""
+    """Return why ``oom_badness()`` rules a task out, in words; None if it can be chosen."""
     rules = oc.rules
     reason = out_of_reach(task, oc)
     if reason is not None:
@@ -38,7 +48,7 @@ def unkillable(task: Task, oc: OomControl) -> str | None:
 
 
 def out_of_reach(task: Task, oc: OomControl) -> str | None:
-    """Say why the selection loop does not even look at a task (``oom_unkillable_task()``)."""
+    """Return why ``oom_unkillable_task()`` passes a task over, in words; None if it does not."""
     if task.global_init:
         return "global init"
     if task.kthread:
@@ -46,7 +56,7 @@ def out_of_reach(task: Task, oc: OomControl) -> str | None:
     path = oc.allocation.memcg
     if path is not None and not in_memcg(task.cgroup, path):
         return f"not in memory cgroup {path}"
-    if _on_other_nodes(task, oc):
+    if oc.nodes_matter and _on_other_nodes(task, oc):
         return "none of its memory nodes would help"
     return None
 
@@ -67,7 +77,7 @@ def _cpuset_overlaps(task: Task, oc: OomControl) -> bool:
 
 
 def classic_badness(task: Task, oc: OomControl) -> int:
-    """Return the badness of 2.6.11-2.6.35: address space, lowered by CPU time and age.
+    """Return the badness of 2.6.11-2.6.35 (``badness()``): address space, CPU time and age.
 
     Args:
         task: the process; before 2.6.32 the kernel scores each thread, here its leader is
@@ -137,10 +147,18 @@ def _is_privileged(task: Task, rules: RuleSet) -> bool:
 
 
 def oom_badness(task: Task, oc: OomControl) -> int:
-    """Return the badness of 2.6.36-7.3: memory used, shifted by ``oom_score_adj``."""
-    result = oc.rules.result
+    """Return the badness of 2.6.36-7.3 (``oom_badness()``): memory, moved by ``oom_score_adj``.
+
+    Resident memory and swap; page tables of the lowest level from 2.6.39 on, of the middle ones
+    from 4.0, of all from 4.15.
+    """
     if unkillable(task, oc) is not None:
-        return LONG_MIN if result == "signed" else 0
+        return LONG_MIN if oc.rules.result == "signed" else 0
+    return _oom_badness_of_killable(task, oc)
+
+
+def _oom_badness_of_killable(task: Task, oc: OomControl) -> int:
+    result = oc.rules.result
     if oc.rules.origin == "permille_max" and task.oom_origin:
         return 1000
     points = unadjusted_points(task, oc) + task.oom_score_adj * adj_step(oc)
@@ -151,7 +169,7 @@ def oom_badness(task: Task, oc: OomControl) -> int:
 
 
 def adj_step(oc: OomControl) -> int:
-    """What one step of ``oom_score_adj`` adds to badness; 0 below 1000 pages in all."""
+    """What one step of ``oom_score_adj`` adds, in badness's unit; 0 below 1000 pages in all."""
     return 1 if oc.rules.badness == "permille" else (oc.total_pages or 0) // 1000
 
 
@@ -174,7 +192,7 @@ def unadjusted_points(task: Task, oc: OomControl) -> int:
 
 
 def counted_pgtable_pages(task: Task, rules: RuleSet) -> int:
-    """Page-table pages that the rule set's badness counts."""
+    """Pages of page tables that badness counts (2.6.39 on; ``mm_pgtables_bytes()`` from 4.15)."""
     if rules.pgtables == "none":
         return 0
     if rules.pgtables == "all" or task.pte_pages is None:
@@ -196,13 +214,13 @@ def _share_in_thousandths(task: Task, rules: RuleSet, total: int) -> int:
 
 
 def score_control(snapshot: Snapshot, rules: RuleSet) -> OomControl:
-    """The context in which scores are read: the whole machine, whatever cgroup a task is in."""
+    """The context in which scores are read: the whole machine, even for a task in a cgroup."""
     total = None if rules.badness == "classic" else global_total_pages(snapshot)
     return OomControl(snapshot, Allocation(), rules, total_pages=total)
 
 
 def oom_score(task: Task, oc: OomControl) -> int:
-    """Return what the file prints.
+    """Return what ``/proc/PID/oom_score`` prints (``proc_oom_score()``, fs/proc/base.c).
 
     Args:
         task: the process.

@@ -1,4 +1,4 @@
-"""Names that people know a cgroup by: its unit, its pod, its container."""
+"""Names that people know a cgroup by (unit, pod, container), and the process a name means."""
 
 import difflib
 import re
@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from oomkit.errors import OomkitError
 from oomkit.kernel.oom_control import in_memcg
-from oomkit.kernel.state import Snapshot
+from oomkit.kernel.state import Snapshot, Task
 from oomkit.records import Record
 
 ID_CHARS = 12
@@ -76,6 +76,17 @@ def full_container_id(path: str) -> str | None:
 def name_in(snapshot: Snapshot, path: str) -> str:
     """What people call a cgroup: by the names that the snapshot holds, else as a table shows it."""
     return _known(snapshot, path) or short_name(path)
+
+
+def row_name(snapshot: Snapshot, path: str) -> str:
+    """The same for a table, where a container's own groups have rows beside its: with their path
+    inside of it.
+    """
+    name = name_in(snapshot, path)
+    top = path
+    while (above := top.rpartition("/")[0]) and name_in(snapshot, above) == name:
+        top = above
+    return name + path[len(top) :]
 
 
 def label_in(snapshot: Snapshot, path: str) -> str:
@@ -198,3 +209,53 @@ def _near(word: str, known: set[str]) -> str:
     close = difflib.get_close_matches(word.rsplit("/", 1)[-1], list(stems), n=_MAX_NAMED)
     near = list(dict.fromkeys(stems[last] for last in close))
     return f"; near: {', '.join(near)}" if near else ""
+
+
+_COMM_BYTES = 15
+_MAX_TASKS_NAMED = 8
+_MAX_NEAR = 4
+
+
+class TaskNameError(OomkitError, ValueError):
+    """No such process, or several; the text names them."""
+
+
+def find_tasks(snapshot: Snapshot, given: str) -> tuple[Task, ...]:
+    """Return the processes that ``given`` means: the one with that pid, else all of that name.
+
+    Args:
+        snapshot: the machine.
+        given: a pid, or a name; the kernel keeps 15 bytes of one, so a longer one is cut.
+
+    Raises:
+        TaskNameError: there is none; the text names near ones.
+    """
+    if given.isascii() and given.isdigit():
+        for task in snapshot.tasks:
+            if task.pid == int(given):
+                return (task,)
+    cut = given.encode()[:_COMM_BYTES].decode(errors="ignore")
+    for name in (given, cut):
+        found = tuple(task for task in snapshot.tasks if task.comm == name)
+        if found and name:
+            return found
+    names = {task.comm for task in snapshot.tasks if task.has_mm and task.comm}
+    near = difflib.get_close_matches(given, names, n=_MAX_NEAR)
+    near += sorted(name for name in names if given and given in name and name not in near)
+    hint = f"; near: {', '.join(near[:_MAX_NEAR])}" if near else ""
+    raise TaskNameError(f"no process {given} in this snapshot{hint}")
+
+
+def find_task(snapshot: Snapshot, given: str) -> Task:
+    """Return the one process that ``given`` means.
+
+    Raises:
+        TaskNameError: there is none, or there are several of that name.
+    """
+    found = find_tasks(snapshot, given)
+    if len(found) == 1:
+        return found[0]
+    pids = ", ".join(str(task.pid) for task in found[:_MAX_TASKS_NAMED])
+    more = len(found) - _MAX_TASKS_NAMED
+    pids += f" and {more} more" if more > 0 else ""
+    raise TaskNameError(f"{len(found)} processes are named {given}: {pids}; give a pid")

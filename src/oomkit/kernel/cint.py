@@ -1,12 +1,12 @@
 """C integer arithmetic, where the kernel's width or rounding shows in a result."""
 
 from math import isqrt
+from typing import Final
 
-__all__ = ["LONG_MAX", "LONG_MIN", "ULONG_MAX", "isqrt", "s32", "tdiv", "u64"]
+__all__ = ["LONG_MIN", "ULONG_MAX", "isqrt", "s32", "tdiv", "u64"]
 
-ULONG_MAX = (1 << 64) - 1
-LONG_MAX = (1 << 63) - 1
-LONG_MIN = -(1 << 63)
+ULONG_MAX: Final = (1 << 64) - 1
+LONG_MIN: Final = -(1 << 63)
 
 
 def u64(value: int) -> int:

@@ -7,15 +7,19 @@ from oomkit.kernel.decision import Constraint, Scope
 from oomkit.kernel.oom_control import OomControl
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Memcg, Snapshot, Task
-from oomkit.records import Record
 
 
-class Constrained(Record, frozen=True, kw_only=True):
+class Constrained:
     """The constraint, the candidates, and the nodes it leaves (None: all)."""
 
-    constraint: Constraint
-    scope: Scope
-    nodes: tuple[int, ...] | None = None
+    __slots__ = ("constraint", "nodes", "scope")
+
+    def __init__(
+        self, *, constraint: Constraint, scope: Scope, nodes: tuple[int, ...] | None = None
+    ) -> None:
+        self.constraint: Constraint = constraint
+        self.scope: Scope = scope
+        self.nodes = nodes
 
 
 def constrained_alloc(
@@ -76,12 +80,12 @@ _UNLIMITED = 1 << 62
 
 
 def global_total_pages(snapshot: Snapshot) -> int:
-    """RAM and swap, as a global OOM and ``/proc/PID/oom_score`` take it."""
+    """RAM and swap in pages, as a global OOM and ``/proc/PID/oom_score`` take it."""
     return snapshot.memory.total_ram_pages + snapshot.memory.total_swap_pages
 
 
 def nodes_total_pages(snapshot: Snapshot, rules: RuleSet, nodes: tuple[int, ...]) -> int:
-    """All swap and the memory of some NUMA nodes."""
+    """All swap and the memory of some NUMA nodes, in pages (present ones from 5.4 on)."""
     known = [node for node in snapshot.memory.nodes if node.node_id in nodes]
     if not known:
         return global_total_pages(snapshot)
@@ -91,7 +95,7 @@ def nodes_total_pages(snapshot: Snapshot, rules: RuleSet, nodes: tuple[int, ...]
 
 
 def memcg_total_pages(snapshot: Snapshot, rules: RuleSet, memcg: Memcg) -> int:
-    """A memory cgroup's limit and the swap it may use, at least 1.
+    """A memory cgroup's limit and the swap it may use, in pages, at least 1 (mm/memcontrol.c).
 
     A cgroup without a limit is taken to be limited by the machine's RAM.
     """
@@ -129,7 +133,7 @@ def total_pages(
     memcg: Memcg | None = None,
     nodes: tuple[int, ...] | None = None,
 ) -> int | None:
-    """Return ``totalpages`` for a constraint; None for the classic rules.
+    """Return ``totalpages`` for a constraint; None for the rules up to 2.6.35, which have none.
 
     Args:
         snapshot: the machine.

@@ -11,8 +11,7 @@ from oomkit.kernel.oom_control import OomControl, in_memcg, share_mm
 from oomkit.kernel.overcommit import OVERCOMMIT_NEVER, commit_limit_pages
 from oomkit.kernel.rank import eligible_by_badness
 from oomkit.kernel.rules import RuleSet
-from oomkit.kernel.select import name
-from oomkit.kernel.state import Allocation, Snapshot, Task
+from oomkit.kernel.state import Allocation, Snapshot, Task, name
 from oomkit.kernel.threshold import adj_now, extra_pages, losing_adj, with_adj
 from oomkit.records import replace
 from oomkit.render.quantities import human_pages
@@ -163,7 +162,7 @@ def _adjustment(world: _World) -> Counterfactual | None:
 
 
 def _child_adjustment(world: _World) -> Counterfactual | None:
-    """The same for a sacrificed child: from where another child, or the parent, goes."""
+    """The same for a sacrificed child: where another child, or the parent, dies instead."""
     victims = world.decision.victims
     if world.chosen is None or not victims or victims[0].reason != "child":
         return None
@@ -179,7 +178,7 @@ def _child_adjustment(world: _World) -> Counterfactual | None:
     rivals = [(p, t) for p, t in world.ranked if t.pid in siblings and t.pid != child.pid]
     if not rivals:
         return _adj_change(world, child, losing_adj(child, world.oc, None))
-    # Of equal children the first in the parent's list goes (OpenVZ: the last), whatever the
+    # Of equal children the first in the parent's list dies (OpenVZ: the last), whatever the
     # scan's tie-break.
     order = [t.pid for t in world.oc.children(parent)]
     if world.rules.children == "worst_last":

@@ -13,7 +13,7 @@ from oomkit.render.quantities import human_pages
 COUNTERS = 4
 """``MM_FILEPAGES``, ``MM_ANONPAGES``, ``MM_SHMEMPAGES``, ``MM_SWAPENTS``: all go into badness."""
 
-_LEAST_BATCH = 32
+_MIN_BATCH = 32
 _THREAD_FAULTS = 65
 """Page faults of a thread between two syncs (``check_sync_rss_stat()``, mm/memory.c up to 6.1)."""
 
@@ -23,7 +23,7 @@ _FAULT_AROUND_PAGES = 16
 
 def percpu_batch(cpus: int) -> int:
     """``percpu_counter_batch`` (lib/percpu_counter.c): where a CPU passes its count on."""
-    return max(_LEAST_BATCH, cpus * 2)
+    return max(_MIN_BATCH, cpus * 2)
 
 
 def counting_error(task: Task, rules: RuleSet, cpus: int | None) -> int | None:

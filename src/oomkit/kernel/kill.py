@@ -4,8 +4,7 @@ from oomkit.kernel.adj import is_disabled
 from oomkit.kernel.badness import badness, unkillable
 from oomkit.kernel.decision import Reason, Victim
 from oomkit.kernel.oom_control import OomControl, in_memcg, share_mm
-from oomkit.kernel.select import name
-from oomkit.kernel.state import OOM_SCORE_ADJ_MIN, Memcg, Task
+from oomkit.kernel.state import OOM_SCORE_ADJ_MIN, Memcg, Task, name
 from oomkit.records import Record, replace
 
 
@@ -26,7 +25,7 @@ class Killing(Record, frozen=True, kw_only=True):
 
 
 def freed_pages(task: Task) -> int:
-    """Pages a task's death gives back: anonymous memory, swap and page tables.
+    """Return how many pages a task's death gives back: anonymous memory, swap, page tables.
 
     File pages stay in the page cache and shared memory stays with its other users. Where the
     parts of rss are not known, all of rss that is not known to be file or shared counts.
@@ -38,7 +37,12 @@ def freed_pages(task: Task) -> int:
 
 
 def oom_kill_process(oc: OomControl, chosen: Task, reason: Reason = "selected") -> Killing:
-    """Kill the chosen task, a child in its place, and those that go with it."""
+    """Kill the chosen task, a child in its place, and those that die with it.
+
+    Up to 5.0 a child with memory of its own is sacrificed: the first up to 2.6.35, then the worst.
+    Sharers of the memory die with it as ``RuleSet.sharers`` says, and from 4.19 on a cgroup with
+    ``memory.oom.group`` does.
+    """
     rules = oc.rules
     if _exits_anyway(chosen, oc):
         if not chosen.has_mm:
@@ -80,7 +84,7 @@ def _exits_anyway(task: Task, oc: OomControl) -> bool:
 
 
 def task_will_free_mem(task: Task, oc: OomControl) -> bool:
-    """Whether a task's memory comes free by itself: it and all that share it are dying (4.8 on)."""
+    """Whether a task's memory comes free by itself: it and all its sharers are dying (4.8 on)."""
     if not task.has_mm or task.mm_reaped:
         return False
     return all(
@@ -222,7 +226,11 @@ def _dying_sharers(oc: OomControl, task: Task) -> list[Task]:
 
 
 def oom_group_of(oc: OomControl, task: Task) -> Memcg | None:
-    """The highest ancestor of the victim, up to the OOM's own cgroup, with the flag (4.19 on)."""
+    """Return the cgroup that dies as a whole; None without one (4.19 on).
+
+    The highest ancestor of the victim, up to the cgroup that ran out, with ``memory.oom.group``
+    (``mem_cgroup_get_oom_group()``, mm/memcontrol.c).
+    """
     if not oc.rules.oom_group:
         return None
     domain = oc.allocation.memcg or "/"

@@ -1,4 +1,4 @@
-"""What people call what is in a cgroup: its pod, its container, its job, its application."""
+"""Names of what is in a cgroup: pod, container, image, machine, job, application."""
 
 import re
 

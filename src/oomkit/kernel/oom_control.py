@@ -1,7 +1,6 @@
 """What one OOM decision works with, the counterpart of the kernel's ``struct oom_control``."""
 
-from collections.abc import Iterator
-from functools import cached_property
+from collections.abc import Sequence
 
 from oomkit.kernel.decision import Constraint
 from oomkit.kernel.rules import RuleSet
@@ -30,43 +29,65 @@ class OomControl:
         self.snapshot = snapshot
         self.rules = rules
         self.allocation = allocation
-        self.constraint = constraint
+        self.constraint: Constraint = constraint
         self.total_pages = total_pages
+        # Look-ups are made when they are first asked for.
+        self._by_pid: dict[int, Task] | None = None
+        self._by_ppid: dict[int, list[Task]] | None = None
+        self._by_mm: dict[int, list[Task]] | None = None
+        self._by_path: dict[str, Memcg] | None = None
+        self._nodes_matter: bool | None = None
 
-    @cached_property
+    @property
     def by_pid(self) -> dict[int, Task]:
         """Tasks by pid."""
-        return {task.pid: task for task in self.snapshot.tasks}
+        if self._by_pid is None:
+            self._by_pid = {task.pid: task for task in self.snapshot.tasks}
+        return self._by_pid
 
-    @cached_property
+    @property
     def current(self) -> Task | None:
         """The task that asks; None where it is not in the snapshot."""
         pid = self.allocation.pid
         return None if pid is None else self.by_pid.get(pid)
 
-    @cached_property
-    def _children(self) -> dict[int, list[Task]]:
-        children: dict[int, list[Task]] = {}
-        for task in self.snapshot.tasks:
-            children.setdefault(task.ppid, []).append(task)
-        return children
+    @property
+    def nodes_matter(self) -> bool:
+        """Whether a task can be out of reach because of its memory nodes.
+
+        Not on most machines; so the selection loop need not ask that of every task.
+        """
+        if self._nodes_matter is None:
+            self._nodes_matter = self._do_nodes_matter()
+        return self._nodes_matter
+
+    def _do_nodes_matter(self) -> bool:
+        rule = self.rules.node_overlap
+        if rule in ("ignored", "eighth"):
+            return False
+        if rule == "unkillable_not_memcg" and self.allocation.memcg is not None:
+            return False
+        if self.constraint == "CONSTRAINT_MEMORY_POLICY" and rule != "skipped":
+            return self.allocation.nodemask is not None
+        return self.current is not None and self.current.mems_allowed is not None
 
     def children(self, task: Task) -> list[Task]:
         """The task's children in the order they were made."""
-        return self._children.get(task.pid, [])
-
-    @cached_property
-    def _by_mm(self) -> dict[int, list[Task]]:
-        by_mm: dict[int, list[Task]] = {}
-        for task in self.snapshot.tasks:
-            if task.mm_id is not None and task.has_mm:
-                by_mm.setdefault(task.mm_id, []).append(task)
-        return by_mm
+        if self._by_ppid is None:
+            self._by_ppid = {}
+            for one in self.snapshot.tasks:
+                self._by_ppid.setdefault(one.ppid, []).append(one)
+        return self._by_ppid.get(task.pid, [])
 
     def sharers(self, task: Task) -> list[Task]:
         """Other processes that use the task's address space."""
         if task.mm_id is None:
             return []
+        if self._by_mm is None:
+            self._by_mm = {}
+            for one in self.snapshot.tasks:
+                if one.mm_id is not None and one.has_mm:
+                    self._by_mm.setdefault(one.mm_id, []).append(one)
         return [other for other in self._by_mm.get(task.mm_id, ()) if other.pid != task.pid]
 
     @property
@@ -76,7 +97,7 @@ class OomControl:
             return self.allocation.memcg is None
         return self.rules.ties == "last"
 
-    @cached_property
+    @property
     def memcg(self) -> Memcg | None:
         """The memory cgroup that ran out; None for the machine."""
         path = self.allocation.memcg
@@ -84,18 +105,15 @@ class OomControl:
 
     def find_memcg(self, path: str) -> Memcg:
         """The memory cgroup of that path; one without limits if the snapshot lacks it."""
-        return self._memcgs.get(path) or Memcg(path=path)
+        if self._by_path is None:
+            self._by_path = {memcg.path: memcg for memcg in self.snapshot.memcgs}
+        return self._by_path.get(path) or Memcg(path=path)
 
-    @cached_property
-    def _memcgs(self) -> dict[str, Memcg]:
-        return {memcg.path: memcg for memcg in self.snapshot.memcgs}
-
-    def candidates(self) -> Iterator[Task]:
+    def candidates(self) -> Sequence[Task]:
         """The tasks the selection loop walks, in its order."""
         path = self.allocation.memcg
         if path is None:
-            yield from self.snapshot.tasks
-            return
+            return self.snapshot.tasks
         members = [
             task
             for task in self.snapshot.tasks
@@ -104,7 +122,7 @@ class OomControl:
         if self.rules.memcg_scan == "tree":
             order = {memcg.path: i for i, memcg in enumerate(self.snapshot.memcgs)}
             members.sort(key=lambda task: order.get(task.cgroup, len(order)))
-        yield from members
+        return members
 
 
 def is_hidden(task: Task, rules: RuleSet) -> bool:

@@ -68,7 +68,7 @@ def vm_enough_memory(
 def commit_limit_pages(
     memory: Memory, sysctl: Sysctl, rules: RuleSet, *, admin: bool = True, page_size: int = 4096
 ) -> int:
-    """Return the commit limit; for an ordinary user less what is kept for the administrator.
+    """Return the commit limit in pages (``vm_commit_limit()``); less a reserve unless ``admin``.
 
     With ``admin`` it is CommitLimit of ``/proc/meminfo``.
     """

@@ -1,8 +1,8 @@
-"""The order in which tasks would die."""
+"""The order in which tasks would die, one after the other, if nothing else changed."""
 
 from collections.abc import Iterable
 
-from oomkit.kernel.badness import badness, oom_score, score_control, unkillable
+from oomkit.kernel.badness import badness_of_killable, oom_score, score_control, unkillable
 from oomkit.kernel.constraint import control_for
 from oomkit.kernel.decision import Decision
 from oomkit.kernel.oom_control import OomControl, in_memcg
@@ -34,7 +34,7 @@ class Ranked(Record, frozen=True, kw_only=True):
 
 def eligible_by_badness(oc: OomControl) -> list[tuple[int, Task]]:
     """The candidates, worst first; equals in the order in which the rules take them."""
-    scored = [(badness(t, oc), t) for t in oc.candidates() if unkillable(t, oc) is None]
+    scored = [(badness_of_killable(t, oc), t) for t in oc.candidates() if unkillable(t, oc) is None]
     if oc.last_of_equals:
         scored.reverse()
     scored.sort(key=lambda pair: -pair[0])
@@ -94,7 +94,14 @@ def within(ranked: Iterable[Ranked], allocation: Allocation) -> list[Ranked]:
 def near_equals(
     snapshot: Snapshot, allocation: Allocation, rules: RuleSet, points: int
 ) -> tuple[Task, ...]:
-    """Tasks whose badness is less than one point of ``oom_score_adj`` away from ``points``.
+    """Tasks with about the badness ``points``: see :func:`nearly_as_bad`."""
+    return tuple(task for _, task in nearly_as_bad(snapshot, allocation, rules, points))
+
+
+def nearly_as_bad(
+    snapshot: Snapshot, allocation: Allocation, rules: RuleSet, points: int
+) -> list[tuple[int, Task]]:
+    """Tasks less than one point of ``oom_score_adj`` away from the badness ``points``, with theirs.
 
     Such a point, a thousandth of the memory in question, is the finest step that can be
     set (``oom_badness()``, mm/oom_kill.c, from 2.6.36 on); before that only exact equals.
@@ -102,9 +109,7 @@ def near_equals(
     oc = control_for(snapshot, allocation, rules)
     point = {"pages": (oc.total_pages or 0) // 1000, "permille": 1, "classic": 0}[rules.badness]
     found = eligible_by_badness(oc)
-    return tuple(
-        task for badness, task in found if badness == points or abs(badness - points) < point
-    )
+    return [one for one in found if one[0] == points or abs(one[0] - points) < point]
 
 
 def asker_dies(snapshot: Snapshot, decision: Decision, asker: int | None) -> bool:

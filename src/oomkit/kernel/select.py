@@ -3,35 +3,48 @@
 from typing import Literal
 
 from oomkit.kernel.adj import is_disabled
-from oomkit.kernel.badness import badness, out_of_reach, unkillable
+from oomkit.kernel.badness import badness_of_killable, out_of_reach, unkillable
 from oomkit.kernel.cint import LONG_MIN, ULONG_MAX
 from oomkit.kernel.oom_control import OomControl
-from oomkit.kernel.state import Task
-from oomkit.records import Record
+from oomkit.kernel.state import Task, name
 
 _Verdict = Literal["skip", "look", "take", "prefer", "abort"]
 """What the loop does with a task: pass it over, weigh its badness, take it at once, prefer it
 to any badness, or give up the scan."""
 
 
-class Selection(Record, frozen=True, kw_only=True):
+class Selection:
     """The loop's outcome: a choice, an abort, or none.
 
     Attributes:
         chosen: the task; None if none can be killed or the scan was aborted.
         points: the chosen one's badness; None when it was not chosen by points.
-        waits_for: a task already on its way out, for which the scan was aborted.
+        waits_for: a task that already dies, for which the scan was aborted.
         how: why, for the trace.
     """
 
-    chosen: Task | None = None
-    points: int | None = None
-    waits_for: Task | None = None
-    how: str = ""
+    __slots__ = ("chosen", "how", "points", "waits_for")
+
+    def __init__(
+        self,
+        *,
+        chosen: Task | None = None,
+        points: int | None = None,
+        waits_for: Task | None = None,
+        how: str,
+    ) -> None:
+        self.chosen = chosen
+        self.points = points
+        self.waits_for = waits_for
+        self.how = how
 
 
 def select_bad_process(oc: OomControl) -> Selection:
-    """Choose the task with the highest badness, by the rule set's order and tie-break."""
+    """Choose the task with the highest badness, by the rule set's order and tie-break.
+
+    Of equals the first is taken up to 4.6 and from 4.9 to 5.2, the last in 4.7 and 4.8 (not in a
+    memory cgroup) and from 5.3 on. A victim whose memory is not free yet ends the scan.
+    """
     best: Task | None = None
     best_points = LONG_MIN if oc.rules.result == "signed" else 0
     special = None
@@ -46,7 +59,7 @@ def select_bad_process(oc: OomControl) -> Selection:
         if verdict == "prefer":
             best, best_points, special = task, ULONG_MAX, _why_special(task)
         elif verdict == "look":
-            points = badness(task, oc)
+            points = badness_of_killable(task, oc)
             if _beats(points, best_points, best, oc):
                 best, best_points, special = task, points, None
     if best is None:
@@ -55,11 +68,6 @@ def select_bad_process(oc: OomControl) -> Selection:
         return Selection(chosen=best, how=f"{name(best)} {special}")
     how = f"{name(best)} has the highest badness, {best_points}"
     return Selection(chosen=best, points=best_points, how=how)
-
-
-def name(task: Task) -> str:
-    """A task as the trace names it."""
-    return f"{task.comm}[{task.pid}]"
 
 
 def _why_special(task: Task) -> str:

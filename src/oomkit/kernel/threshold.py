@@ -1,4 +1,4 @@
-"""Badness the other way round: what a task needs in order to win or to lose."""
+"""Badness solved for its inputs: the adjustment or size at which a task is first, or no more."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import OOM_DISABLE, OOM_SCORE_ADJ_MAX, OOM_SCORE_ADJ_MIN, Task
 from oomkit.records import replace
 
-_MOST_PAGES = 1 << 48
+_MAX_PAGES = 1 << 48
 """No machine is larger; a task that needs more never wins."""
 
 
@@ -34,7 +34,7 @@ def losing_adj(task: Task, oc: OomControl, beaten_at: int | None) -> int:
         beaten_at: the badness to come down to; None where only protection helps.
 
     Returns:
-        -1000 (classic: -17) where no adjustment short of protection is enough.
+        -1000 (classic: -17) where only protection is enough.
     """
     if oc.rules.badness == "classic":
         return _losing_oom_adj(task, oc, beaten_at)
@@ -71,7 +71,7 @@ def extra_pages(
     Returns:
         None where ``limit`` is not enough.
     """
-    most = _MOST_PAGES if limit is None else limit
+    most = _MAX_PAGES if limit is None else limit
     if _fewest_possible(oc, target - known) > most:
         return None
     field = "rss_pages"

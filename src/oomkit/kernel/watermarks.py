@@ -39,7 +39,7 @@ class Watermarks(Record, frozen=True, kw_only=True):
 
 
 def zones(total_pages: int) -> tuple[int, ...]:
-    """Managed pages of DMA, DMA32 and NORMAL, as far as there is memory for them."""
+    """Managed pages of DMA, DMA32 and NORMAL on x86-64, as far as there is memory for them."""
     dma = min(_DMA_PAGES, total_pages // 4)
     dma32 = min(_DMA32_PAGES - dma, total_pages - dma)
     normal = total_pages - dma - dma32
@@ -47,7 +47,11 @@ def zones(total_pages: int) -> tuple[int, ...]:
 
 
 def default_min_free_kbytes(total_pages: int, rules: RuleSet, *, thp: bool) -> int:
-    """``min_free_kbytes`` as the kernel sets it at boot; khugepaged raises it with THP."""
+    """Return ``min_free_kbytes`` as the kernel sets it at boot, in kB.
+
+    ``calculate_min_free_kbytes()`` (mm/page_alloc.c); with THP khugepaged raises it
+    (``set_recommended_min_free_kbytes()``, mm/khugepaged.c).
+    """
     kbytes = min(max(isqrt(16 * total_pages * 4), 128), rules.min_free_cap_kb)
     if thp:
         raised = min(_THP_PAGEBLOCK * len(zones(total_pages)) * 11, total_pages // 20) * 4

@@ -7,24 +7,24 @@ from oomkit.records import Record
 
 
 class Evidence(Record, frozen=True, kw_only=True):
-    """A line by which somebody other than the kernel's OOM killer tells of a death or a shortage.
+    """A line of something other than the kernel's OOM killer about a death or a shortage.
 
     Attributes:
         source: file and line.
-        by: who says so: ``systemd-oomd``, ``earlyoom``, ``nohang``, ``oomd``, ``lmkd``,
+        by: what prints it: ``systemd-oomd``, ``earlyoom``, ``nohang``, ``oomd``, ``lmkd``,
             ``lowmemorykiller`` (the kernel's driver), ``talos``, ``kubelet``, ``containerd``,
             ``docker``, ``runc``, ``systemd``, ``slurm``, ``node-problem-detector``...
         kind: what it says: ``kill`` (it killed somebody itself), ``notice`` (it passes on that
             somebody was killed), ``eviction`` (it took a pod away), ``sigkill`` (somebody died of
-            signal 9, nothing says of whom), ``failure`` (a request for memory failed),
-            ``pressure`` (memory was short); by the last two nobody died.
+            signal 9, of unknown origin), ``failure`` (a request for memory failed),
+            ``pressure`` (memory was low); by the last two no process died.
         text: the message.
-        killer: who killed, by this line; None where it does not say.
+        killer: what killed, by this line; None where it does not say.
         means: what a failure or pressure is, in a few words.
         time: when, like ``Report.time``.
         uptime_s: seconds since boot, where the line has the kernel's stamp.
         host: the host's name.
-        pid: whom it is about.
+        pid: the process it is about.
         comm: that process's name.
         cgroup: the cgroup it is about.
         unit: the unit it is about.

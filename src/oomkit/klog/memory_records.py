@@ -59,7 +59,7 @@ class HugePages(Record, frozen=True, kw_only=True):
         node: the node's number.
         size_kb: size of one.
         total: how many there are.
-        free: how many nobody uses.
+        free: how many are not in use.
         surplus: how many beyond the configured number.
     """
 
@@ -101,7 +101,7 @@ class Memory(Record, frozen=True, kw_only=True):
     """The machine's memory as a report shows it (``Mem-Info``).
 
     Attributes:
-        page_kb: size of a page; None where nothing in the report tells.
+        page_kb: size of a page in kB; None where nothing in the report says.
         counters_pages: the machine's counters by the kernel's names (``active_anon``,
             ``slab_unreclaimable``, ``free``...), in pages.
         nodes: the nodes' lines.
@@ -143,7 +143,7 @@ class Counter(Record, frozen=True, kw_only=True):
         usage_kb: what is charged.
         limit_kb: its limit; None where it is unlimited.
         failcnt: how often the limit was hit.
-        failcnt_cut: the line was cut in this number: it is at least so many.
+        failcnt_cut: the line was cut in this number: it is a lower bound.
     """
 
     usage_kb: int

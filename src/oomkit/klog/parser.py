@@ -1,14 +1,12 @@
-"""From the bytes of a log to its reports."""
+"""From the bytes of a log to its reports; rows of a CSV export are lines too."""
 
 import re
 from typing import Any
 
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines.clean import QuotedPrintable, clean_bytes, split_joined
-from oomkit.klog.lines.csv_rows import line_of_row
 from oomkit.klog.lines.join import Joiner, breakable_width
-from oomkit.klog.lines.prefix import Line, PrefixStripper, WholeLines
-from oomkit.klog.lines.syslog import OTHERS_LINE
+from oomkit.klog.lines.prefix import OTHERS_LINE, Line, PrefixStripper, WholeLines, strip_prefix
 from oomkit.klog.lines.wrappers import (
     ExportReader,
     PrettyReader,
@@ -29,6 +27,36 @@ from oomkit.klog.userspace.context import Witness
 from oomkit.klog.userspace.objects import in_one_line
 from oomkit.klog.userspace.reader import may_tell
 from oomkit.records import replace
+
+_CSV_FIELD = r"(?:\"(?:[^\"]|\"\")*\"|[^\",{}]{0,200})"
+_CSV_ROW = re.compile(rf"{_CSV_FIELD}(?:,{_CSV_FIELD}){{1,40}}$")
+_DATE_CELL = re.compile(r"(?!\W*\[)[\d\W]*(?:[A-Z][a-z]{2,8})?[\d\WT]+(?:Z|[AP]M|[A-Z]{3,4})?$")
+_MIN_WORDS = 3
+"""A message has more words than a date, a name or a number."""
+
+
+def line_of_row(raw: str, number: int) -> Line | None:
+    """Return the message of a row, with a date that stands beside it; None for other lines.
+
+    The message is the quoted field with the most words.
+    """
+    if ',"' not in raw and not (raw.startswith('"') and '",' in raw):
+        return None
+    if _CSV_ROW.match(raw) is None:
+        return None
+    import csv  # only where there are such rows
+
+    fields = next(csv.reader([raw]))
+    text = max(fields, key=lambda field: 0 if _DATE_CELL.match(field) else len(field.split()))
+    if len(text.split()) < _MIN_WORDS or not (raw.startswith('"') or f',"{text[:1]}' in raw):
+        return None
+    line = strip_prefix(text, number)
+    line.stamped = True
+    for field in fields:
+        if field is not text and line.time is None:
+            line.time = strip_prefix(field, number).time
+    return line
+
 
 MAX_LINE_CHARS = 4096
 """Longer lines are cut: no kernel prints them."""
@@ -59,7 +87,7 @@ class Parser:
         self._found: list[Report | Evidence] = []
         self.abouts: dict[int, dict[str, Any]] = {}
 
-    def feed(self, data: bytes, first_line: int) -> None:
+    def push(self, data: bytes, first_line: int) -> None:
         """Take whole lines; the first has the number ``first_line``."""
         lines = clean_bytes(data.removesuffix(b"\n")).split("\n")
         i = 0
@@ -71,13 +99,13 @@ class Parser:
                 continue
             raw = lines[i]
             if raw or self._export.active:
-                self._take_raw(self._quoted.take(raw), first_line + i)
+                self._take_raw(self._quoted.decode(raw), first_line + i)
             else:
                 self._joiner.blank()
             i += 1
 
     def _pass_over(self, lines: list[str], first: int, number: int) -> int:
-        """Pass over lines of other programs that tell nothing; returns how many.
+        """Pass over lines of other programs that report nothing; returns how many.
 
         They are of no report, and none goes on in the next, which has a stamp of its own.
         """
@@ -155,9 +183,9 @@ class Parser:
             row = line_of_row(raw, number)
             if row is not None:
                 return [row]
-        exported = self._export.take(raw, number)
+        exported = self._export.parse_line(raw, number)
         if exported is None:
-            exported = self._pretty.take(raw, number)
+            exported = self._pretty.parse_line(raw, number)
         if exported is not None:
             return exported
         parts = split_joined(raw)
@@ -169,7 +197,7 @@ class Parser:
         return lines
 
     def _take(self, line: Line, *, wrapped: bool) -> None:
-        found, used = self._assembler.feed(line, wrapped=wrapped)
+        found, used = self._assembler.accept(line, wrapped=wrapped)
         self._found.extend(found)
         self._unrelated = 0 if used else self._unrelated + 1
         if used:
@@ -182,7 +210,7 @@ class Parser:
     def _take_evidence(self, line: Line) -> None:
         if line.number in self.abouts:
             line.about = {**(line.about or {}), **self.abouts[line.number], "is_object": True}
-        self._found.extend(self._witness.take(line))
+        self._found.extend(self._witness.accept(line))
 
     def _take_kernel(self, line: Line) -> None:
         """A line outside of reports may name the kernel: ``uname``, a form about a bug."""

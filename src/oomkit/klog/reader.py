@@ -20,7 +20,7 @@ _PARTS = re.compile(
     rb"|(?P<killed>Killed process \d)|(?P<reaped>oom_reaper: reaped)"
 )
 _OBJECT = re.compile(rb"(?i:\breason\"?:\s+\"?OOM|\"OOMKilled\":\s+true)")
-"""A field of a printed object that tells of a death."""
+"""A field of a printed object that reports a death."""
 _ORDER = {name: i for i, name in enumerate(_PARTS.groupindex)}
 _ENOUGH = 2
 _ENDS = (b"Killed process ", b"oom-kill:constraint", b"oom_reaper: ")
@@ -32,7 +32,7 @@ def is_newest_first(data: bytes) -> bool:
 
     From one report to the next the order starts again, so that pairs of neighbours are counted.
     """
-    # As a rule the first line tells, and the rest need not be looked through.
+    # As a rule the first line shows it, and the rest need not be searched.
     end = min((i for i in map(data.find, _ENDS) if i >= 0), default=-1)
     if end < 0 or not any(
         data.find(begins, end) >= 0 and data.find(begins, 0, end) < 0 for begins in _BEGINNINGS
@@ -46,7 +46,7 @@ def is_newest_first(data: bytes) -> bool:
 
 
 def read_records(name: str | None) -> Iterator[Report | Evidence | KernelName]:
-    """Yield a log's reports and the lines of others that tell of deaths, in their order.
+    """Yield a log's reports and the lines of others that report deaths, in their order.
 
     At its end come the lines outside of reports that name the kernel.
 
@@ -80,7 +80,7 @@ def read_bytes(data: bytes, name: str = "-") -> Iterator[Report]:
 
 
 def read_evidence(data: bytes, name: str = "-") -> Iterator[Evidence]:
-    """Yield what others than the kernel tell in bytes of a log."""
+    """Yield what others than the kernel report in bytes of a log."""
     for record in scan_records(io.BytesIO(data), name, evidence=True):
         if isinstance(record, Evidence):
             yield record
@@ -135,7 +135,7 @@ def scan_records(
     if len(head) <= WHOLE_BYTES and is_newest_first(head):
         lines = head.splitlines(keepends=True)
         for i in reversed(range(len(lines))):
-            parser.feed(lines[i], i + 1)
+            parser.push(lines[i], i + 1)
         yield from parser.finish()
         yield from parser.kernels
         return

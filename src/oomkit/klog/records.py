@@ -29,7 +29,7 @@ class Source(Record, frozen=True, kw_only=True):
 
 
 MAX_PROBLEMS = 50
-"""So many problems of each kind are kept of a report."""
+"""Maximum number of problems of a kind that a report keeps."""
 
 
 Damage = Literal[
@@ -125,7 +125,7 @@ class Killed(Record, frozen=True, kw_only=True):
         oom_score_adj: its adjustment (5.4 and later).
         rss_kb: its resident memory, where the line gives only the sum (OpenVZ).
         swap_kb: its swap (OpenVZ).
-        killed_as: how it came to die, where the log tells.
+        killed_as: how it came to die, where the log says so.
         told_by: which line says so: its kill line; where that is missing, the line of the kernel's
             choice (it or a child of it died) or of oom_reaper, which reaps only victims.
         time: when, like ``Report.time``.
@@ -150,14 +150,14 @@ class Killed(Record, frozen=True, kw_only=True):
 
 
 class Selected(Record, frozen=True, kw_only=True):
-    """The line that names whom the kernel chose, before it looked for a child (until 5.0).
+    """The line that names the chosen process, before its children were looked at (until 5.0).
 
     Attributes:
         pid: the chosen process.
         comm: its name.
         score: what the line prints: raw badness until 3.4, thousandths from 3.5 on.
         tgid: the process whose thread ``pid`` is; None where it is no thread of another, or where
-            that can't be told.
+            that is unknown.
         line: number of its line.
     """
 
@@ -294,7 +294,7 @@ _PLAIN = Assumed()
 
 
 class Report(Record, frozen=True, kw_only=True):
-    """One run of the OOM killer as a log tells it, whole or in part.
+    """One run of the OOM killer as a log shows it, whole or in part.
 
     Attributes:
         source: file and lines.
@@ -305,8 +305,8 @@ class Report(Record, frozen=True, kw_only=True):
         kernel_range: first and last version whose formats the text follows; the same kernel may
             be newer where a vendor keeps old texts.
         rules: name of the rule set the decision was replayed with; None where it was not.
-        scope: what ran out; None where nothing in the report tells.
-        constraint: the kernel's word for it, where the report or its parts tell.
+        scope: what ran out; None where nothing in the report says.
+        constraint: the kernel's word for it, where the report or its parts say.
         cgroup: path of the memory cgroup that ran out; None for other scopes.
         cpuset: name of the invoker's cpuset.
         mems_allowed: nodes that cpuset allows.
@@ -327,21 +327,21 @@ class Report(Record, frozen=True, kw_only=True):
         tasks: the task table.
         table_complete: the table begins with its header and nothing inside it is damaged or
             known to be missing.
-        selected: whom the kernel chose before it looked for a child (until 5.0).
+        selected: the chosen process, before its children were looked at (until 5.0).
         summary: the ``oom-kill:`` line.
-        killed: who was killed, in the order of the lines.
+        killed: the processes that were killed, in the order of the lines.
         kill_text: what opens the kill line: ``Out of memory``, ``Memory cgroup out of memory``,
             ``Out of memory (oom_kill_allocating_task)``...
         oom_group: path of the cgroup that ``memory.oom.group`` killed as one.
         reaped: lines of oom_reaper.
         panic: text of the panic; None without one.
-        no_killable: the kernel found nobody to kill.
-        already_exiting: the chosen process was on its way out, so that the kernel killed nobody.
+        no_killable: the kernel found no process to kill.
+        already_exiting: the chosen process was exiting, so that the kernel killed none.
         would_have: ``would_have_oomkilled`` was set: the victim was named and spared.
         predicted: the ranking that the rules give for the table, worst first.
-        agrees: the ranking's first is whom the kernel chose; None where the report can't tell.
+        agrees: the ranking's first is the kernel's choice; None where that is unknown.
         assumed: what the ranking takes for granted that the report does not show.
-        why: what explains a difference, or why nothing can be told; empty where it agrees
+        why: what explains a difference, or why that is unknown; empty where it agrees
             without more to say.
         problems: what is missing or damaged.
     """

@@ -11,8 +11,16 @@ from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Task
 from oomkit.kernel.versions import doubt
 from oomkit.klog.records import Assumed, Predicted, Report
-from oomkit.klog.snapshot import Inputs, allocation_of, chosen_pid, rule_sets, snapshot_of
-from oomkit.klog.total import base_is_printed, bounds_by_score, total_is_printed
+from oomkit.klog.snapshot import (
+    Inputs,
+    allocation_of,
+    base_is_printed,
+    bounds_by_score,
+    chosen_pid,
+    rule_sets,
+    snapshot_of,
+    total_is_printed,
+)
 from oomkit.records import Record, replace
 
 _AGES_TEXT = (
@@ -24,9 +32,9 @@ _NEAR = 0.01
 choice and the printing of the table."""
 
 _REMEMBERED = 64
-"""So many victims of earlier reports are remembered."""
+"""Maximum number of victims of earlier reports that are remembered."""
 _DYING_S = 60.0
-"""A victim may still stand in tables for so long."""
+"""Seconds for which a victim may still stand in tables."""
 
 
 class _Trial(Record, frozen=True, kw_only=True):
@@ -35,7 +43,7 @@ class _Trial(Record, frozen=True, kw_only=True):
     Attributes:
         assumed: the assumptions.
         oc: the decision's context.
-        ranked: badness and task of those who can be chosen, worst first.
+        ranked: badness and task of the candidates, worst first.
     """
 
     assumed: Assumed
@@ -71,7 +79,7 @@ def replay(report: Report, *, dead: Collection[int] = ()) -> Report:
         return _unranked(report, candidates[:1], _AGES_TEXT)
     assumed = Assumed(dying=_still_dying(report, dead))
     trials = [_try(report, rules, assumed) for rules in candidates]
-    chosen = _chosen(report)
+    chosen = chosen_pid(report)
     if not base_is_printed(report):
         trials = [trial for trial in trials if _order_is_sure(report, trial)]
         if not trials:
@@ -145,26 +153,18 @@ def _order_is_sure(report: Report, trial: _Trial) -> bool:
     return [task.pid for _, task in trial.ranked] == [task.pid for _, task in most.ranked]
 
 
-def _chosen(report: Report) -> set[int] | None:
-    """Ids by which the chosen process may stand in the table; None where nobody was chosen."""
-    pid = chosen_pid(report)
-    if pid is None:
-        return None
-    return {pid} | {row.tgid for row in report.tasks if row.pid == pid}
-
-
-def _is_first(trial: _Trial, chosen: set[int]) -> bool:
-    return bool(trial.ranked) and trial.ranked[0][1].pid in chosen
+def _is_first(trial: _Trial, chosen: int) -> bool:
+    return bool(trial.ranked) and trial.ranked[0][1].pid == chosen
 
 
 def _compare(
-    report: Report, trials: list[_Trial], best: _Trial, chosen: set[int]
+    report: Report, trials: list[_Trial], best: _Trial, chosen: int
 ) -> tuple[bool | None, str]:
     """Whether the choice is the ranking's first, and what is to say about it."""
     notes = []
     if "allocating_task" in (report.kill_text or ""):
         return _compare_allocating(report, chosen)
-    if not any(task.pid in chosen for task in best.oc.snapshot.tasks):
+    if not any(task.pid == chosen for task in best.oc.snapshot.tasks):
         return None, "the chosen process is not in the task table"
     if not _is_first(best, chosen):
         return _explain_difference(report, best, chosen)
@@ -184,7 +184,7 @@ def _compare(
     return True, "; ".join(notes)
 
 
-def _depends_on_unknown(report: Report, best: _Trial, chosen: set[int]) -> bool:
+def _depends_on_unknown(report: Report, best: _Trial, chosen: int) -> bool:
     memory = report.memory
     if memory is not None and memory.total_swap_kb is not None and memory.ram_pages is not None:
         return False
@@ -192,7 +192,7 @@ def _depends_on_unknown(report: Report, best: _Trial, chosen: set[int]) -> bool:
     return not _is_first(most, chosen)
 
 
-def _compare_allocating(report: Report, chosen: set[int]) -> tuple[bool | None, str]:
+def _compare_allocating(report: Report, chosen: int) -> tuple[bool | None, str]:
     asker = report.invoker_pid
     text = (
         "vm.oom_kill_allocating_task is set: the allocating task is killed, not the one with the "
@@ -201,7 +201,7 @@ def _compare_allocating(report: Report, chosen: set[int]) -> tuple[bool | None, 
     if asker is None:
         return None, text
     tgid = next((row.tgid for row in report.tasks if row.pid == asker), asker)
-    return (True if chosen & {asker, tgid} else None), text
+    return (True if chosen == tgid else None), text
 
 
 def _child_note(report: Report) -> str:
@@ -217,10 +217,10 @@ def _child_note(report: Report) -> str:
     return f"{child.comm}[{child.pid}], a child of {selected.comm}[{selected.pid}], was sacrificed"
 
 
-def _explain_difference(report: Report, trial: _Trial, chosen: set[int]) -> tuple[bool | None, str]:
-    found = next((points for points, task in trial.ranked if task.pid in chosen), None)
+def _explain_difference(report: Report, trial: _Trial, chosen: int) -> tuple[bool | None, str]:
+    found = next((points for points, task in trial.ranked if task.pid == chosen), None)
     if found is None:
-        task = next(task for task in trial.oc.snapshot.tasks if task.pid in chosen)
+        task = next(task for task in trial.oc.snapshot.tasks if task.pid == chosen)
         reason = unkillable(task, trial.oc)
         return False, f"by these rules the chosen process can't be chosen: {reason}"
     most, first = trial.ranked[0]
@@ -247,7 +247,7 @@ def _explain_difference(report: Report, trial: _Trial, chosen: set[int]) -> tupl
 
 
 def _unseen(report: Report, rules: RuleSet) -> str:
-    if report.tasks[0].swapents is not None or not report.tasks:
+    if report.tasks[0].swapents is not None:
         return ""
     memory = report.memory
     used = None
@@ -274,7 +274,7 @@ def _none_chosen(report: Report, trial: _Trial) -> Report:
     return _with(report, trial, why, agrees=agrees)
 
 
-def _other_assumptions(report: Report, best: _Trial, chosen: set[int], why: str) -> Report:
+def _other_assumptions(report: Report, best: _Trial, chosen: int, why: str) -> Report:
     """Look for what the report does not show that would make the kernel's choice the first."""
     if best.rules.root_bonus not in ("none", "quarter"):
         trial = _again(report, best, root_has_caps=False)

@@ -10,8 +10,8 @@ from oomkit.klog.records import Assumed, Bound, Report, TaskRow
 from oomkit.klog.report.header import nodes_in
 from oomkit.records import Record, replace
 
-_MOST_FACTOR = 16
-"""An unknown total is taken to be at most so many times what the tasks use."""
+_MAX_FACTOR = 16
+"""Maximum ratio of an unknown total to what the tasks use."""
 
 
 def pgtable_pages(row: TaskRow, size_kb: int) -> int:
@@ -22,7 +22,7 @@ def pgtable_pages(row: TaskRow, size_kb: int) -> int:
 
 
 def chosen_pid(report: Report) -> int | None:
-    """Process that the kernel chose, before it looked for a child; None where nobody is known."""
+    """Process that the kernel chose, before it looked for a child; None where it is unknown."""
     selected = report.selected
     if selected is not None:
         pid: int | None = selected.tgid or selected.pid
@@ -106,7 +106,7 @@ def _memory(report: Report, size_kb: int, tasks: tuple[Task, ...], bound: Bound)
     found = report.memory
     in_use = sum(task.rss_pages for task in tasks)
     swapped = sum(task.swap_pages for task in tasks)
-    factor = 1 if bound == "least" else _MOST_FACTOR
+    factor = 1 if bound == "least" else _MAX_FACTOR
     ram = in_use * factor
     swap = swapped if bound == "least" else swapped + in_use * factor
     if found is None:
@@ -196,7 +196,8 @@ def rule_sets(report: Report) -> tuple[RuleSet, ...]:
         except UnknownKernelError:
             pass
     if any(victim.uid is not None and report.selected is not None for victim in report.killed):
-        return (rules_for("2.6.32-el6"),)
+        of_el7 = report.kernel_range is not None and report.kernel_range[1] == "3.10"
+        return (rules_for("3.10-el7-1127" if of_el7 else "2.6.32-el6"),)
     low, high = report.kernel_range or _widest(report)
     return tuple(_backported(rules, report) for rules in _between(low, high))
 
@@ -250,3 +251,75 @@ def _backported(rules: RuleSet, report: Report) -> RuleSet:
         return rules
     # One line "MSG: Killed process" came with the end of child sacrifice.
     return replace(rules, name=f"{rules.name}+children", children="none")
+
+
+_ROOT_SHARE = 0.97
+"""What is left of a task's memory when root's bonus of 3 % is taken off."""
+
+
+class Bounds(Record, frozen=True, kw_only=True):
+    """Between which sizes a total lies, in pages.
+
+    Attributes:
+        least: it is more than this.
+        most: it is no more than this.
+    """
+
+    least: int
+    most: int
+
+    def hold(self, pages: int) -> bool:
+        """Whether a total can be of that size."""
+        return self.least < pages <= self.most
+
+
+def total_is_printed(report: Report) -> bool:
+    """Whether the report shows all of which the total is made: RAM or the limit, and swap."""
+    if not base_is_printed(report):
+        return False
+    memory, part = report.memory, report.memcg
+    swap = memory is not None and memory.total_swap_kb is not None
+    if report.scope != "memcg" or part is None or part.memory is None:
+        return swap
+    if part.swap is not None and part.swap.limit_kb == 0:
+        return True
+    memsw = part.memsw
+    return swap or (memsw is not None and memsw.limit_kb == part.memory.limit_kb)
+
+
+def base_is_printed(report: Report) -> bool:
+    """Whether the report shows RAM, or the memory cgroup's limit: the total without swap."""
+    memory, part = report.memory, report.memcg
+    if report.scope == "memcg":
+        return part is not None and part.memory is not None and part.memory.limit_kb is not None
+    if memory is None:
+        return False
+    sizes = [zone.managed_kb or zone.present_kb for zone in memory.zones]
+    return memory.ram_pages is not None or (bool(sizes) and None not in sizes)
+
+
+def bounds_by_score(report: Report, rules: RuleSet) -> Bounds | None:
+    """Between which sizes the total lies by the score of the chosen process; None without one.
+
+    The kill line prints thousandths of the total, cut to a whole number, where badness is in pages.
+    """
+    selected = report.selected
+    if selected is None or not selected.score or rules.badness != "pages":
+        return None  # 0 is what any small or much lowered badness comes to
+    pids = {selected.pid, selected.tgid}
+    row = next((row for row in report.tasks if row.tgid in pids or row.pid in pids), None)
+    if row is None or row.swapents is None:
+        return None
+    held, score = _held(row, rules, report), selected.score - (row.oom_score_adj or 0)
+    least_held = held
+    if row.uid == 0 and rules.root_bonus not in ("none", "quarter"):
+        # Whether it has CAP_SYS_ADMIN, and with it the bonus, no report shows.
+        least_held = int(held * _ROOT_SHARE)
+    if held <= 0 or score <= 0:
+        return None
+    return Bounds(least=least_held * 1000 // (score + 1), most=held * 1000 // score)
+
+
+def _held(row: TaskRow, rules: RuleSet, report: Report) -> int:
+    tables = 0 if rules.pgtables == "none" else pgtable_pages(row, report.page_kb)
+    return row.rss_pages + (row.swapents or 0) + tables

@@ -46,6 +46,8 @@ _KILL_RANGE = {
     "5.4": ("5.4", NEWEST),
     "2.6.36 or later": ("2.6.36", "5.0"),
     "5.1 or later": ("5.1", NEWEST),
+    "el5": ("2.6.18", "2.6.18"),
+    "el5 or el6": ("2.6.18", "2.6.32"),
     "el6": ("2.6.32", "2.6.32"),
     "el7": ("3.10", "3.10"),
     "openvz": ("2.6.32", "2.6.32"),
@@ -115,7 +117,7 @@ def _key(version: str) -> tuple[int, ...]:
 def is_mempolicy(header: Header, mems_allowed: str | None) -> bool:
     """Whether the head alone shows a request bound to nodes by a memory policy (4.9-4.20).
 
-    The line prints the cpuset's nodes where the request had no nodemask, so it tells a policy
+    The line prints the cpuset's nodes where the request had no nodemask, so it shows a policy
     only where it differs from them.
     """
     nodes = header.nodemask

@@ -8,7 +8,7 @@ from typing import Any
 from oomkit.errors import OomkitError
 from oomkit.printable import printable
 
-MOST_BYTES = 8 << 20
+MAX_BYTES = 8 << 20
 """Maximum size of a file: more is not written for people, and takes minutes to read."""
 
 _SEPARATOR = re.compile(r"^---(?:[ \t].*)?$", re.MULTILINE)
@@ -118,13 +118,13 @@ def _items(
 def _text(path: str, source: str) -> str:
     try:
         if path == "-":
-            data = sys.stdin.buffer.read(MOST_BYTES + 1)
+            data = sys.stdin.buffer.read(MAX_BYTES + 1)
         else:
             with open(path, "rb") as file:
-                data = file.read(MOST_BYTES + 1)
+                data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ManifestError(f"{source}: {error.strerror}") from None
-    if len(data) > MOST_BYTES:
+    if len(data) > MAX_BYTES:
         raise ManifestError(f"{source}: expected at most 8 MiB of YAML")
     try:
         return data.decode("utf-8-sig").replace("\r\n", "\n")

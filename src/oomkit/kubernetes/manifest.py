@@ -59,7 +59,7 @@ def read_manifests(documents: Iterable[Document], *, most_replicas: int | None =
 
     Args:
         documents: of all files; priority classes and limit ranges among them count for all.
-        most_replicas: of each workload, no more than so many pods; None: all.
+        most_replicas: maximum number of pods of each workload; None: all.
     """
     return _Reader(list(documents), most_replicas).read()
 
@@ -111,7 +111,7 @@ class _Reader:
         table = Table(document.raw, "", faults)
         value = table.require("value", integer(-(2**31), 2**31 - 1), 0)
         name = table.table("metadata").require("name", text, "")
-        if self._told(document, faults):
+        if self._reported(document, faults):
             return
         self._classes[name] = value
         if document.raw.get("globalDefault") is True:
@@ -128,7 +128,7 @@ class _Reader:
             if isinstance(one, dict) and one.get("type") == "Container":
                 self._ranges[str(namespace or "default")] = one
 
-    def _told(self, document: Document, faults: list[Fault]) -> bool:
+    def _reported(self, document: Document, faults: list[Fault]) -> bool:
         """Report the faults of a document; returns whether there are any."""
         for fault in faults:
             line = ": ".join(filter(None, (document.place, fault.path, fault.expected)))
@@ -153,10 +153,10 @@ class _Reader:
                 count = table.take(counted, integer(0, 2**31 - 1), 1)
             table = table.table(key)
         if faults:
-            self._told(document, faults)
+            self._reported(document, faults)
             return
         pod = self._pod(table, str(name).rstrip("-"), namespace, faults, document)
-        if self._told(document, faults):
+        if self._reported(document, faults):
             return
         self._add(pod, count, document)
 

@@ -19,7 +19,7 @@ MIB = 2**20
 PODS = "kubepods"
 
 USUAL_BYTES = 64 * MIB
-"""What a container uses that requests nothing, where nobody says."""
+"""Use of a container that requests nothing, where no option says more."""
 NEAR_LIMIT = 0.97
 """Of its limit: the rest is page tables, stacks and kernel memory, which are charged as well."""
 INIT_S, READY_S, GROW_AT_S, AFTER_S = 5.0, 10.0, 60.0, 120.0

@@ -53,7 +53,7 @@ class Container(Record, frozen=True, kw_only=True):
 
 
 class MemoryVolume(Record, frozen=True, kw_only=True):
-    """An ``emptyDir`` in memory: a tmpfs whose pages are charged to who writes them.
+    """An ``emptyDir`` in memory: a tmpfs whose pages are charged to the writer.
 
     Attributes:
         name: the volume's.

@@ -1,5 +1,7 @@
 """Address spaces: what is mapped (asking ``vm_enough_memory()`` first), copied and given back."""
 
+from typing import Final
+
 from oomkit.kernel.overcommit import (
     OVERCOMMIT_ALWAYS,
     OVERCOMMIT_NEVER,
@@ -13,10 +15,10 @@ from oomkit.model.snapshot import task_record
 from oomkit.model.tasks import PAGE, Proc
 from oomkit.render.quantities import human_pages
 
-HEAP_STEP_PAGES = 32
+HEAP_STEP_PAGES: Final = 32
 """Pages the heap grows by at a time: the default of malloc's ``M_TOP_PAD``."""
 
-_INFINITY = float("inf")
+_INFINITY: Final = float("inf")
 
 
 def charge(machine: Machine, proc: Proc, pages: float) -> str | None:

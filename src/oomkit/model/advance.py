@@ -1,17 +1,19 @@
 """How long the present rates hold, and advancing everything along them."""
 
+from typing import Final
+
 from oomkit.model import address_space
 from oomkit.model.demand import READ_AHEAD_PAGES, Demand
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Group, Pool, PoolFlow
 from oomkit.model.reclaim import BATCH_PAGES, IN_FLIGHT_PAGES, Layer
 from oomkit.model.solve import Rates
-from oomkit.model.tasks import GROWING_VERBS, PAGE, Proc
+from oomkit.model.tasks import PAGE, Proc
 from oomkit.model.writeback import dirty_thresholds
 
-_INFINITY = float("inf")
+_INFINITY: Final = float("inf")
 
-_SHARE_STEP = 0.05
+_SHARE_STEP: Final = 0.05
 """The rates are solved again when a used pool's missing share changed by this, or by half."""
 
 
@@ -43,7 +45,7 @@ def _steps(machine: Machine, rates: Rates) -> float:
             soonest = left_s
         if demand.cow_rate > 0.0:
             soonest = min(soonest, demand.cow_left / (demand.cow_rate * demand.speed))
-        if proc.current.verb == "read" and demand.alloc_rate != demand.pace:
+        if proc.verb == "read" and demand.alloc_rate != demand.pace:
             soonest = min(soonest, _end_of_cached(machine, proc, rate))
     return soonest
 
@@ -84,7 +86,7 @@ def _swap(machine: Machine, rates: Rates) -> float:
     group_rates: dict[Group, float] = {}
     flows = rates.flows
     for pool in machine.pools():
-        if pool.kind == "file":
+        if pool.is_file:
             continue
         used += pool.swapped
         flow = flows.get(pool)
@@ -187,7 +189,7 @@ def charge_rates(machine: Machine, rates: Rates) -> dict[Group, float]:
     for demand in rates.demands:
         proc = demand.proc
         if proc is not None and proc.mm.group is not None:
-            extra = demand.tables + (demand.pace if proc.current.verb == "lock" else 0.0)
+            extra = demand.tables + (demand.pace if proc.verb == "lock" else 0.0)
             for group in proc.mm.group.ancestry:
                 charged[group] += extra * demand.speed
     return charged
@@ -216,13 +218,13 @@ def _address_space(machine: Machine, rates: Rates) -> float:
     growing = []
     for demand in rates.demands:
         proc = demand.proc
-        if proc is not None and demand.speed > 0.0 and proc.current.verb in GROWING_VERBS:
+        if proc is not None and demand.speed > 0.0 and proc.grows:
             growing.append((proc, demand.pace * demand.speed))
     rate = rates.free_rate
     for pool in machine.pools():
         flow = rates.flows.get(pool)
         if flow is not None:
-            rate += flow.net() if pool.kind == "file" else flow.refault - flow.evict
+            rate += flow.net() if pool.is_file else flow.refault - flow.evict
     return address_space.headroom_s(machine, growing, rate)
 
 
@@ -250,8 +252,8 @@ def _advance_task(machine: Machine, demand: Demand, proc: Proc, seconds: float) 
     proc.step_left = max(proc.step_left - done, 0.0)
     mm = proc.mm
     mm.tables += demand.tables * demand.speed * seconds
-    verb = proc.current.verb
-    if verb in GROWING_VERBS:
+    verb = proc.verb
+    if proc.grows:
         address_space.map_touched(machine, proc, done * (proc.current.stride_bytes or PAGE) / PAGE)
     if verb == "work":
         proc.worked_s += done
@@ -281,7 +283,7 @@ def _advance_pool(machine: Machine, pool: Pool, flow: PoolFlow, seconds: float) 
     if net == 0.0 and flow.evict == 0.0 and flow.dirtied == flow.cleaned:
         return
     pool.resident += net * seconds
-    if pool.kind == "file":
+    if pool.is_file:
         pool.dirty += (flow.dirtied - flow.cleaned) * seconds
         pool.peak_resident = max(pool.peak_resident, pool.resident)
         if pool.dirty < 0.0:

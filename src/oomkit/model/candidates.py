@@ -1,6 +1,6 @@
 """A run's processes and cgroups as a policy sees them."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from oomkit.kernel.badness import oom_score, score_control
 from oomkit.kernel.state import OOM_DISABLE, OOM_SCORE_ADJ_MIN
@@ -11,7 +11,7 @@ from oomkit.model.tasks import Proc
 from oomkit.policy.engine.candidate import Candidate, Growth
 from oomkit.policy.engine.reading import CgroupReading
 
-TICKS = 100
+TICKS: Final = 100
 """Clock ticks a second of ``/proc`` (USER_HZ)."""
 
 
@@ -28,12 +28,12 @@ def start_time(proc: Proc) -> int:
 
 
 def memory_key(proc: Proc) -> SizeKey:
-    """Under which a process's own memory is noted."""
+    """The key of a process's own memory in ``Growth``."""
     return SizeKey(proc.pid, start_time(proc))
 
 
 def tmpfs_key(proc: Proc) -> SizeKey:
-    """Under which is noted what a process wrote to tmpfs.
+    """The key of what a process wrote to tmpfs.
 
     These pages belong to no process, but growth is measured over the same windows. No process has
     a negative id, so the two can't be mistaken for each other.

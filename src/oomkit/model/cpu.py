@@ -1,8 +1,9 @@
 """Sharing CPUs among tasks by weight (the fair scheduler, seen as a fluid)."""
 
 from collections.abc import Sequence
+from typing import Final
 
-NICE_0_WEIGHT = 1024.0
+NICE_0_WEIGHT: Final = 1024.0
 
 
 def nice_weight(nice: int) -> float:

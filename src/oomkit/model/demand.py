@@ -1,26 +1,31 @@
 """What each running task would do at full speed: CPU, new pages, refaults, disk."""
 
+from typing import Final
+
 from oomkit.model.domains import Domain
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Pool
 from oomkit.model.tasks import PAGE, Proc, step_pace
 
-_COPY_SPEED = 4.0
+_COPY_SPEED: Final = 4.0
 """How many times faster pages are copied from the page cache than faulted in."""
 
-_PROGRAM_WALKS_S = 10.0
+_PROGRAM_WALKS_S: Final = 10.0
 """How often a second a running program uses each page of its text."""
 
-_CACHED_SHARE = 0.99
+_CACHED_SHARE: Final = 0.99
 """A file of which this share is in memory counts as cached."""
 
-READ_AHEAD_PAGES = 32
+READ_AHEAD_PAGES: Final = 32
 """A task that reads at most this far behind the first reader finds its pages cached."""
 
-_TABLE_SPAN = 512
+_TABLE_SPAN: Final = 512
 """Pages that one page table maps."""
 
-_INFINITY = float("inf")
+_INFINITY: Final = float("inf")
+
+WorkingSets = dict[Proc, list[tuple[Pool, float]]]
+"""The pools that each working task goes over, with the pages of each."""
 
 
 class Demand:
@@ -43,6 +48,9 @@ class Demand:
         first_read_io: the part of them for pages that were never in memory: to PSI no stall.
         async_io: seconds of disk time for it that it does not wait for.
         swap_io: seconds of disk time for what is swapped out to make room for it.
+        unawaited_io: both of these, as of the last :meth:`set_io`.
+        io: all disk time for it, likewise.
+        slowness: how many times longer than at full speed its CPUs make it take, likewise.
         domain: what its pages are charged to.
         cpu_share: share of full speed its CPUs allow.
         cpus_given: CPUs it gets.
@@ -52,8 +60,8 @@ class Demand:
 
     __slots__ = (
         "alloc_rate", "async_io", "cow_left", "cow_rate", "cpu_share", "cpus", "cpus_given",
-        "dirty_file", "domain", "first_read_io", "new_pages", "pace", "proc", "refaults", "speed",
-        "stall", "swap_io", "sync_io", "tables",
+        "dirty_file", "domain", "first_read_io", "io", "new_pages", "pace", "proc", "refaults",
+        "slowness", "speed", "stall", "swap_io", "sync_io", "tables", "unawaited_io",
     )  # fmt: skip
 
     domain: Domain
@@ -66,6 +74,13 @@ class Demand:
         self.pace = self.cpus = self.tables = self.cow_rate = self.cow_left = 0.0
         self.alloc_rate = self.sync_io = self.first_read_io = self.async_io = 0.0
         self.swap_io = self.cpu_share = self.cpus_given = self.speed = self.stall = 0.0
+        self.io = self.unawaited_io = self.slowness = 0.0
+
+    def set_io(self) -> None:
+        """Sum up its disk time, for what asks for it again and again."""
+        self.unawaited_io = self.async_io + self.swap_io
+        self.io = self.sync_io + self.async_io + self.swap_io
+        self.slowness = 1.0 / self.cpu_share
 
     def add_refaults(self, pool: Pool, rate: float, missing: float, machine: Machine) -> None:
         """Add the refaults of going over a pool.
@@ -99,27 +114,36 @@ def amplification(missing: float, cluster: int) -> float:
     return cluster / (1.0 + (cluster - 1) * (1.0 - missing))
 
 
-def mark_working_sets(machine: Machine) -> None:
-    """Set each pool's ``hot`` pages: those that running tasks use again and again."""
+def mark_working_sets(machine: Machine) -> WorkingSets:
+    """Set each pool's ``hot`` pages: those that running tasks use again and again.
+
+    Returns:
+        the pools that each working task goes over, with the pages of each.
+    """
     for pool in machine.pools():
         pool.hot = 0.0
     if machine.programs is not None:
         machine.programs.hot = machine.programs.size
+    found: WorkingSets = {}
     for proc in machine.procs:
         if proc.state != "run":
             continue
         if proc.program is not None:
             proc.program.hot = proc.program.size
-        if proc.current.verb == "work":
-            _mark_working_set(machine, proc)
+        if proc.verb == "work":
+            found[proc] = _mark_working_set(machine, proc)
+    return found
 
 
-def _mark_working_set(machine: Machine, proc: Proc) -> None:
-    for pool, pages in _working_set(proc):
-        pool.hot = max(pool.hot, pages)
+def _mark_working_set(machine: Machine, proc: Proc) -> list[tuple[Pool, float]]:
+    parts = _working_set(proc)
+    for pool, pages in parts:
+        if pages > pool.hot:
+            pool.hot = pages
     if proc.current.file is not None:
         pool = machine.file(proc.current.file, proc.mm.group)
         pool.hot = pool.size
+    return parts
 
 
 def _working_set(proc: Proc) -> list[tuple[Pool, float]]:
@@ -139,10 +163,19 @@ def _working_set(proc: Proc) -> list[tuple[Pool, float]]:
     return chosen
 
 
-def task_demands(machine: Machine) -> list[Demand]:
-    """The demands of the running tasks, and of the system; needs the working sets marked."""
+def task_demands(machine: Machine, working_sets: WorkingSets) -> list[Demand]:
+    """The demands of the running tasks, and of the system.
+
+    Args:
+        machine: the machine.
+        working_sets: what :func:`mark_working_sets` found just now.
+    """
     read_at_end: set[Pool] = set()
-    demands = [_demand_of(machine, p, read_at_end) for p in machine.procs if p.state == "run"]
+    demands = [
+        _demand_of(machine, proc, working_sets, read_at_end)
+        for proc in machine.procs
+        if proc.state == "run"
+    ]
     programs = machine.programs
     if programs is not None and programs.missing_share > 0.0:
         # The system's own daemons use their programs about once a second.
@@ -151,42 +184,53 @@ def task_demands(machine: Machine) -> list[Demand]:
     return demands
 
 
-def _demand_of(machine: Machine, proc: Proc, read_at_end: set[Pool]) -> Demand:
+def _demand_of(
+    machine: Machine, proc: Proc, working_sets: WorkingSets, read_at_end: set[Pool]
+) -> Demand:
     demand = Demand(proc)
-    verb = proc.current.verb
+    verb = proc.verb
     if verb == "work":
-        _add_work(machine, proc, demand)
+        _add_work(machine, proc, demand, working_sets[proc])
     elif verb == "read":
         _add_read(machine, proc, demand, read_at_end)
     elif verb == "write":
         _add_write(machine, proc, demand)
     else:
         _add_touch(machine, proc, demand)
-    if proc.program is not None:
-        rate = proc.program.size * _PROGRAM_WALKS_S
-        demand.add_refaults(proc.program, rate, proc.program.missing_share, machine)
+    program = proc.program
+    if program is not None and (missing := program.missing_share) > 0.0:
+        demand.add_refaults(program, program.size * _PROGRAM_WALKS_S, missing, machine)
     return demand
 
 
 def _add_touch(machine: Machine, proc: Proc, demand: Demand) -> None:
     """Steps that take new memory."""
+    if not proc.is_paced:
+        _pace_touch(machine, proc)
+    pace, tables = proc.pace, proc.tables
+    demand.pace, demand.tables, demand.cpus = pace, tables, proc.cpus
+    demand.new_pages.append((_target_pool(machine, proc), pace))
+    demand.alloc_rate = pace + tables
+
+
+def _pace_touch(machine: Machine, proc: Proc) -> None:
+    """Set what a step that takes new memory does at full speed."""
     step = proc.current
-    demand.pace = step_pace(step, proc.scale(), machine.fault_pages_s, machine.disk_pages_s)
+    pace = step_pace(step, proc.scale(), machine.fault_pages_s, machine.disk_pages_s)
     span = (step.stride_bytes or PAGE) / PAGE
-    if step.verb != "tmpfs":
-        demand.tables = demand.pace * min(span / _TABLE_SPAN, 1.0)
-    demand.cpus = (demand.pace + demand.tables) / machine.fault_pages_s
-    if demand.cpus > 1.0:
-        demand.pace /= demand.cpus
-        demand.tables /= demand.cpus
-        demand.cpus = 1.0
-    demand.new_pages.append((_target_pool(machine, proc), demand.pace))
-    demand.alloc_rate = demand.pace + demand.tables
+    tables = 0.0 if step.verb == "tmpfs" else pace * min(span / _TABLE_SPAN, 1.0)
+    cpus = (pace + tables) / machine.fault_pages_s
+    if cpus > 1.0:
+        pace /= cpus
+        tables /= cpus
+        cpus = 1.0
+    proc.pace, proc.tables, proc.cpus = pace, tables, cpus
+    proc.is_paced = True
 
 
 def _target_pool(machine: Machine, proc: Proc) -> Pool | None:
     """The pool that a growing task's new pages belong to."""
-    verb = proc.current.verb
+    verb = proc.verb
     if verb == "touch":
         return proc.mm.anon
     if verb == "share":
@@ -230,21 +274,26 @@ def _add_write(machine: Machine, proc: Proc, demand: Demand) -> None:
     """Writing a file."""
     step = proc.current
     pool = machine.file(step.file or proc.key, proc.mm.group)
-    demand.pace = step_pace(
-        step, proc.scale(), _COPY_SPEED * machine.fault_pages_s, machine.disk_pages_s
-    )
-    demand.cpus = demand.pace / (_COPY_SPEED * machine.fault_pages_s)
+    if not proc.is_paced:
+        fastest = _COPY_SPEED * machine.fault_pages_s
+        proc.pace = step_pace(step, proc.scale(), fastest, machine.disk_pages_s)
+        proc.cpus = proc.pace / fastest
+        proc.is_paced = True
+    demand.pace, demand.cpus = proc.pace, proc.cpus
     demand.dirty_file = pool
     demand.alloc_rate = demand.pace
 
 
-def _add_work(machine: Machine, proc: Proc, demand: Demand) -> None:
+def _add_work(
+    machine: Machine, proc: Proc, demand: Demand, parts: list[tuple[Pool, float]]
+) -> None:
     """Going over a working set, page by page."""
     step = proc.current
     demand.pace = 1.0
     demand.cpus = float(proc.spec.threads)
-    parts = _working_set(proc)
-    whole = sum(pages for _, pages in parts)
+    whole = 0.0
+    for _, pages in parts:
+        whole += pages
     file = machine.file(step.file, proc.mm.group) if step.file is not None else None
     if file is not None:
         whole += file.size
@@ -252,8 +301,9 @@ def _add_work(machine: Machine, proc: Proc, demand: Demand) -> None:
         return
     walk = whole if step.rate_bytes_s is None else step.rate_bytes_s / PAGE
     for pool, pages in parts:
-        rate = walk * pages / whole
-        demand.add_refaults(pool, rate, pool.missing_share, machine)
+        missing = pool.missing_share
+        if missing > 0.0:
+            demand.add_refaults(pool, walk * pages / whole, missing, machine)
         if pool.is_cow:
             demand.cow_left += pages
     if file is not None:

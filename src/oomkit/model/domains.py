@@ -1,13 +1,14 @@
 """Domains of reclaim: the machine, and the memory cgroups at their limit."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Group, Pool
 from oomkit.model.reclaim import Plan, make_plan
 from oomkit.model.tasks import Proc
 
-AT_LIMIT_PAGES = 0.5
+AT_LIMIT_PAGES: Final = 0.5
 """A limit counts as reached within this many pages."""
 
 
@@ -18,17 +19,21 @@ class Domain:
         group: the cgroup; None: the machine.
         pools: the pools it can reclaim from.
         plan: what it reclaims; None while it has free memory.
+        anon_share: share of what that reclaims first that has to be written to swap.
+        need: pages that its tasks allocate at their present speed, pages a second.
         exits: pages that exiting processes free, pages a second.
         release: these, and what can be reclaimed once it is written to disk.
         blocked: nothing is left to reclaim.
     """
 
-    __slots__ = ("blocked", "exits", "group", "plan", "pools", "release")
+    __slots__ = ("anon_share", "blocked", "exits", "group", "need", "plan", "pools", "release")
 
     def __init__(self, group: Group | None, pools: list[Pool], plan: Plan | None = None) -> None:
         self.group = group
         self.pools = pools
         self.plan = plan
+        self.anon_share = plan.anon_share if plan is not None else 0.0
+        self.need = 0.0
         self.exits = 0.0
         self.release = 0.0
         self.blocked = False
@@ -99,10 +104,9 @@ def pools_in(machine: Machine, group: Group) -> list[Pool]:
 
 def _machine_domain(machine: Machine, waiting: int) -> Domain:
     pools = machine.pools()
-    domain = Domain(None, pools)
     watermarks = machine.watermarks
     if machine.free > watermarks.low_pages + AT_LIMIT_PAGES:
-        return domain
+        return Domain(None, pools)
     swap_left = machine.swap_left()
 
     def plan_for(chosen: list[Pool]) -> Plan:
@@ -115,14 +119,16 @@ def _machine_domain(machine: Machine, waiting: int) -> Domain:
             waiting=waiting,
         )
 
-    allowed = [p for p in pools if not _is_within_min(p)]
-    unprotected = [p for p in allowed if not _is_protected(p)]
+    allowed = unprotected = pools
+    if machine.groups:
+        allowed = [p for p in pools if not _is_within_min(p)]
+        unprotected = [p for p in allowed if not _is_protected(p)]
     plan = plan_for(unprotected)
     if not plan.layers and len(unprotected) < len(allowed):
         plan = plan_for(allowed)
     if plan.layers or machine.free <= watermarks.floor_pages + AT_LIMIT_PAGES:
-        domain.plan = plan
-    return domain
+        return Domain(None, pools, plan)
+    return Domain(None, pools)
 
 
 def _plan(

@@ -2,7 +2,7 @@
 
 import random
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from oomkit.model import address_space
 from oomkit.model.advance import advance, horizon
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
     from oomkit.model.pools import Group
 
-MAX_EVENTS = 200_000
+MAX_EVENTS: Final = 200_000
 """A scenario with more events has steps too short to be played."""
 
-_MIN_STEP_S = 1e-6
+_MIN_STEP_S: Final = 1e-6
 """Events closer together than this happen at once."""
 
 
@@ -139,7 +139,7 @@ class Engine:
             return
         growing = [p for p in self.machine.procs if p.is_growing]
         for proc, refusal in address_space.refusals(self.machine, growing):
-            call = "write" if proc.current.verb == "tmpfs" else "mmap"
+            call = "write" if proc.verb == "tmpfs" else "mmap"
             self.lifecycle.deny(proc, call, proc.step_left, refusal)
 
     def _process_exited(self, proc: Proc) -> None:

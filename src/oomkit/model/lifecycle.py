@@ -3,6 +3,7 @@
 import random
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from oomkit.kernel.counters import uncounted_pages
 from oomkit.model import address_space
@@ -10,20 +11,20 @@ from oomkit.model.domains import is_inside
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Group, Mm, Pool
 from oomkit.model.reclaim import reclaim_now
-from oomkit.model.tasks import GROWING_VERBS, PAGE, PROCESS_PAGES, Proc, draw_scales, nominal_s
+from oomkit.model.tasks import PAGE, PROCESS_PAGES, Proc, draw_scales, nominal_s
 from oomkit.model.timers import Timers
 from oomkit.scenario.format import Step, Task
 from oomkit.scenario.record import Denied, Kill
 
-_MB = 2**20 / PAGE
+_MB: Final = 2**20 / PAGE
 
-_EXIT_DELAY_S = 0.005
+_EXIT_DELAY_S: Final = 0.005
 """From the fatal signal to the first page that is freed."""
 
-_EXIT_SPEED = 8.0
+_EXIT_SPEED: Final = 8.0
 """How many times faster an address space is torn down than faulted in."""
 
-_HEADROOM_PAGES = 64
+_HEADROOM_PAGES: Final = 64
 """Pages above half the min watermark that have to be free for a process to be created."""
 
 
@@ -181,7 +182,7 @@ class Lifecycle:
                 if not self._next_loop(proc):
                     return
                 continue
-            proc.current = proc.spec.steps[proc.step]
+            proc.enter(proc.spec.steps[proc.step])
             if self._enter_step(proc, proc.current):
                 return
             self._leave_step(proc)
@@ -194,7 +195,7 @@ class Lifecycle:
     def _leave_step(self, proc: Proc) -> None:
         if proc.step < len(proc.spec.steps):
             proc.done_s += proc.nominal[proc.step]
-            if proc.current.verb in GROWING_VERBS:
+            if proc.grows:
                 proc.last_growth_s = self.machine.now
             if proc.current.scatter:
                 self._note_uncounted(proc, proc.current)
@@ -383,13 +384,9 @@ class Lifecycle:
         machine.free += PROCESS_PAGES
         proc.state = "dead"
         proc.killed = False
-        machine.stale = True
-        machine.procs.remove(proc)
+        machine.remove_process(proc)
         self._remove_files(mm.group)
         self._on_exit(proc)
-        for other in machine.procs:
-            if other.ppid == proc.pid:
-                other.ppid = 1
         if proc.spec.restart_s is not None:
             self.pending_starts += 1
             at_s = machine.now + proc.spec.restart_s

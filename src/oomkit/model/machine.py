@@ -1,7 +1,7 @@
 """The machine of a run: its memory, what uses it, and its knobs."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Final
 
 from oomkit.errors import OomkitError
 from oomkit.kernel.state import Memory, Sysctl
@@ -16,19 +16,19 @@ from oomkit.scenario.format import Machine as MachineSpec
 if TYPE_CHECKING:
     from oomkit.kernel.rules import RuleSet
 
-_IMAGE_BYTES = 41344 * 1024
+_IMAGE_BYTES: Final = 41344 * 1024
 """What a 6.x kernel for virtual machines reserves for its image and early tables."""
 
-_KERNEL_BYTES = 24064 * 1024
+_KERNEL_BYTES: Final = 24064 * 1024
 """Slab, per-CPU and other kernel memory of a minimal system after boot."""
 
-ROOTFS_PAGES = 749
+ROOTFS_PAGES: Final = 749
 """An initramfs' files: page cache that can't be dropped."""
 
-UPTIME_AT_START_S = 60
+UPTIME_AT_START_S: Final = 60
 """Seconds between the machine's boot and the start of the scenario."""
 
-_RECENT_S = 10.0
+_RECENT_S: Final = 10.0
 """A task that took memory within this time before memory ran low counts as growing."""
 
 
@@ -60,6 +60,8 @@ class Machine:
         programs: page cache of the system's own programs; None: the machine has none.
         committed: Committed_AS.
         stale: a pool was added or removed since :meth:`pools` last listed them.
+
+    Processes come and go by :meth:`add_process` and :meth:`remove_process`.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -84,6 +86,9 @@ class Machine:
         self.disk_pages_s = spec.disk_bytes_s / PAGE
         self.fault_pages_s = spec.fault_bytes_s / PAGE
         self.procs: list[Proc] = []
+        self._by_pid: dict[int, Proc] = {}
+        self._children: dict[int, dict[int, Proc]] = {}
+        self._mms: list[Mm] | None = None
         self.files: dict[str, Pool] = {}
         self.tmpfs: dict[Group | None, Pool] = {}
         self.groups = _groups(scenario.cgroups)
@@ -177,13 +182,13 @@ class Machine:
             self.stale = True
         return pool
 
-    def mms(self) -> Iterator[Mm]:
+    def mms(self) -> list[Mm]:
         """Every address space in use, once."""
-        seen = set()
-        for proc in self.procs:
-            if proc.alive and proc.mm.mm_id not in seen:
-                seen.add(proc.mm.mm_id)
-                yield proc.mm
+        mms = self._mms
+        if mms is None:
+            seen = {proc.mm.mm_id: proc.mm for proc in self.procs}
+            mms = self._mms = list(seen.values())
+        return mms
 
     def pools(self) -> list[Pool]:
         """Every pool that can hold pages."""
@@ -297,7 +302,7 @@ class Machine:
 
     def by_pid(self, pid: int) -> Proc | None:
         """The living process of that id."""
-        return next((p for p in self.procs if p.pid == pid and p.alive), None)
+        return self._by_pid.get(pid)
 
     def was_growing(self, proc: Proc) -> bool:
         """Whether a process took memory in the seconds before memory ran low, or since."""
@@ -319,10 +324,30 @@ class Machine:
     def add_process(self, proc: Proc) -> None:
         """Add a new process, with its kernel memory and first page tables."""
         self.procs.append(proc)
+        self._by_pid[proc.pid] = proc
+        if proc.ppid != 1:
+            self._children.setdefault(proc.ppid, {})[proc.pid] = proc
+        self._mms = None
         self.free -= PROCESS_PAGES
         if proc.mm.users == 1:
             self.free -= proc.mm.tables
         self.stale = True
+
+    def remove_process(self, proc: Proc) -> None:
+        """Remove a process that is gone; init becomes the parent of its children."""
+        # Ids only grow, so the list is in their order.
+        del self.procs[bisect_left(self.procs, proc.pid, key=_pid)]
+        del self._by_pid[proc.pid]
+        if proc.ppid != 1:
+            del self._children[proc.ppid][proc.pid]
+        for child in self._children.pop(proc.pid, {}).values():
+            child.ppid = 1
+        self._mms = None
+        self.stale = True
+
+
+def _pid(proc: Proc) -> int:
+    return proc.pid
 
 
 def mem_total_pages(spec: MachineSpec) -> int:

@@ -1,8 +1,10 @@
 """Out of memory in a run: ask the kernel's rules, and do what they decide."""
 
+from typing import Final
+
 from oomkit.kernel.alloc import decide
 from oomkit.kernel.decision import Decision
-from oomkit.kernel.rank import near_equals, rank
+from oomkit.kernel.rank import nearly_as_bad
 from oomkit.kernel.state import Allocation, Snapshot, Task
 from oomkit.klog.write import stamped, write_report
 from oomkit.model.domains import Domain
@@ -16,7 +18,7 @@ from oomkit.model.timers import Timers
 from oomkit.records import replace
 from oomkit.render.quantities import label
 
-_SYSCALLS = {"read": "read", "write": "write", "tmpfs": "write"}
+_SYSCALLS: Final = {"read": "read", "write": "write", "tmpfs": "write"}
 """Steps whose memory is allocated in a system call, which fails, not in a page fault."""
 
 
@@ -88,7 +90,7 @@ class OomKiller:
         allocation = Allocation(
             pid=proc.pid,
             memcg=f"/{domain.group.name}" if domain.group is not None else None,
-            user_fault=proc.current.verb not in _SYSCALLS,
+            user_fault=proc.verb not in _SYSCALLS,
         )
         decision = self._decide(allocation)
         if decision.action in ("panic", "kill"):
@@ -115,8 +117,9 @@ class OomKiller:
 
     def _kill(self, snapshot: Snapshot, allocation: Allocation, decision: Decision) -> bool:
         """Kill the victims; returns whether one of them was not exiting already."""
-        trace = (*decision.trace, *self._ties(snapshot, allocation, decision))
-        tied = self._near_equals(snapshot, allocation, decision)
+        near = self._nearly_as_bad(snapshot, allocation, decision)
+        trace = (*decision.trace, *_ties(near, decision))
+        tied = self._keys(near, decision)
         procs = [(victim, self.machine.by_pid(victim.pid)) for victim in decision.victims]
         killed = False
         for victim, proc in procs:
@@ -158,28 +161,19 @@ class OomKiller:
                 would_have=True,
             )
 
-    def _near_equals(
+    def _nearly_as_bad(
         self, snapshot: Snapshot, allocation: Allocation, decision: Decision
-    ) -> tuple[str, ...]:
-        """Keys of the victims, and of the tasks that could have been chosen instead."""
-        near: tuple[Task, ...] = ()
-        if decision.points is not None:
-            near = near_equals(snapshot, allocation, self.machine.rules, decision.points)
-        pids = dict.fromkeys((*(t.pid for t in near), *(v.pid for v in decision.victims)))
+    ) -> list[tuple[int, Task]]:
+        """The tasks that could have been chosen instead, with their badness."""
+        if decision.points is None:
+            return []
+        return nearly_as_bad(snapshot, allocation, self.machine.rules, decision.points)
+
+    def _keys(self, near: list[tuple[int, Task]], decision: Decision) -> tuple[str, ...]:
+        """Keys of these tasks, and of the victims."""
+        pids = dict.fromkeys((*(t.pid for _, t in near), *(v.pid for v in decision.victims)))
         procs = (self.machine.by_pid(pid) for pid in pids)
         return tuple(proc.key for proc in procs if proc is not None)
-
-    def _ties(
-        self, snapshot: Snapshot, allocation: Allocation, decision: Decision
-    ) -> tuple[str, ...]:
-        """A trace line on tasks of the same badness, where the order of the list decides."""
-        if decision.points is None:
-            return ()
-        ranked = rank(snapshot, allocation, self.machine.rules)
-        equals = [label(r.task.comm, r.task.pid) for r in ranked if r.badness == decision.points]
-        if len(equals) < 2:
-            return ()
-        return (f"tie: {', '.join(equals)} have the same badness; their order in the list decides",)
 
     def _fail_or_retry(self, rates: Rates, domain: Domain, decision: Decision) -> bool:
         """No victim: system calls fail, page faults are retried for ever."""
@@ -191,7 +185,7 @@ class OomKiller:
             proc = demand.proc
             if proc is None or demand.alloc_rate <= 0.0 or demand.domain is not domain:
                 continue
-            call = _SYSCALLS.get(proc.current.verb)
+            call = _SYSCALLS.get(proc.verb)
             if call is not None and not decision.retry:
                 limit = f"/{group.name}" if group is not None else "free memory"
                 self.lifecycle.deny(proc, call, proc.step_left, limit)
@@ -202,3 +196,11 @@ class OomKiller:
             elif not sleeps and not proc.spinning:
                 proc.spinning = changed = True
         return changed
+
+
+def _ties(near: list[tuple[int, Task]], decision: Decision) -> tuple[str, ...]:
+    """A trace line on tasks of the same badness, where the order of the list decides."""
+    equals = [label(task.comm, task.pid) for points, task in near if points == decision.points]
+    if len(equals) < 2:
+        return ()
+    return (f"tie: {', '.join(equals)} have the same badness; their order in the list decides",)

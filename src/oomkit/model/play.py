@@ -3,9 +3,8 @@
 from oomkit.model.engine import Engine
 from oomkit.policy.records import Policy
 from oomkit.scenario.format import Scenario
-from oomkit.scenario.objectives import objectives
 from oomkit.scenario.read import walk_tasks
-from oomkit.scenario.record import Freeze, Kill, Run
+from oomkit.scenario.record import Freeze, Kill, Run, objectives
 
 
 def play(

@@ -6,6 +6,7 @@ can have no effect for a while.
 """
 
 from functools import partial
+from typing import Final
 
 from oomkit.model.candidates import candidates, cgroup_readings, sizes, start_time
 from oomkit.model.lifecycle import Lifecycle
@@ -19,26 +20,26 @@ from oomkit.policy.compile import compile_plan
 from oomkit.policy.engine import driver
 from oomkit.policy.engine.candidate import Candidate, Growth, Ranked
 from oomkit.policy.engine.conditions import SOFT
-from oomkit.policy.engine.decider import Act, Decider, Look
+from oomkit.policy.engine.decider import Act, Assessment, Decider
 from oomkit.policy.engine.escalation import Signal
 from oomkit.policy.engine.evidence import act_lines, signal_line
 from oomkit.policy.engine.plan import Rule
 from oomkit.policy.engine.reading import CgroupReading, Reading, available_kb
 from oomkit.policy.records import Policy
 
-_WAKEUP_S = 0.001
+_WAKEUP_S: Final = 0.001
 """Delay until a daemon with locked memory runs once it is due."""
 
-_SCAN_S = 10e-6
+_SCAN_S: Final = 10e-6
 """Time to scan one process (docs/benchmarks.md)."""
 
-_IDLE_S = 60.0
+_IDLE_S: Final = 60.0
 """Time that the policy has to act on a machine where nothing else happens any more."""
 
-_MIN_PAUSE_S = 1e-3
+_MIN_PAUSE_S: Final = 1e-3
 """Looks are at least this far apart."""
 
-_INFINITY = float("inf")
+_INFINITY: Final = float("inf")
 
 
 def _ahead_s(rule: Rule) -> float:
@@ -76,8 +77,11 @@ class PolicyDriver:
         self._warm_share = plan.polling.warm
         self._margin_s = max(map(_ahead_s, plan.rules)) + 0.5
         self._reads_cgroups = bool(plan.cgroups())
+        conditions = [one for rule in plan.rules for one in rule.conditions]
+        self._reads_working_sets = any(one.kind.name == "working_set_left" for one in conditions)
         self._uses_scores = "oom_score" in plan.rankings()
-        self._interval_s = 0.0
+        self._interval_s: float | None = 0.0
+        """Seconds between the last look and the next; None: nobody asked yet."""
         self._level = 0
         self._busy_until_s = 0.0
         self._traces: dict[tuple[int, int], tuple[str, ...]] = {}
@@ -98,14 +102,14 @@ class PolicyDriver:
         due = max(self._next_look_s(sensors, seconds), self._busy_until_s)
         while due <= now + seconds:
             look, reading = self._look(due)
-            self._interval_s = self.driver.decider.next_look_s(reading)
+            self._interval_s = None
             if look.choose or look.signals or look.sizes:
                 at_s = due + self._reaction_s(look)
                 self._busy_until_s = at_s
                 self.timers.call_at(at_s, partial(self._perform, look))
                 return min(seconds, at_s - now)
             quiet = self._quiet_s(reading, sensors, now + seconds - due)
-            due += max(self._interval_s if quiet <= 0.0 else quiet, _MIN_PAUSE_S)
+            due += max(self._pause_s(reading) if quiet <= 0.0 else quiet, _MIN_PAUSE_S)
         return seconds
 
     def advance(self, seconds: float) -> None:
@@ -123,7 +127,7 @@ class PolicyDriver:
         return self.next_action_s(rates, _IDLE_S) >= _IDLE_S
 
     def process_exited(self, proc: Proc) -> None:
-        """Note that a process is gone, so that the policy does not wait for it any longer."""
+        """Note that a process has exited, so that the policy does not wait for it any longer."""
         key = (proc.pid, start_time(proc))
         self._traces.pop(key, None)
         if key in self.driver.decider.escalation.dying():
@@ -133,9 +137,16 @@ class PolicyDriver:
     # Looking.
 
     def _read_sensors(self, rates: Rates) -> Sensors:
-        return Sensors(self.machine, rates, self.psi, self.counters, cgroups=self._reads_cgroups)
+        return Sensors(
+            self.machine,
+            rates,
+            self.psi,
+            self.counters,
+            cgroups=self._reads_cgroups,
+            working_sets=self._reads_working_sets,
+        )
 
-    def _look(self, now_s: float) -> tuple[Look, Reading]:
+    def _look(self, now_s: float) -> tuple[Assessment, Reading]:
         look, reading = self.driver.look(now_s), self.driver.reading
         assert look is not None, "the machine can always be read"
         assert reading is not None, "the machine can always be read"
@@ -151,7 +162,13 @@ class PolicyDriver:
         quiet = self._quiet_s(sensors.reading(0.0), sensors, seconds)
         if quiet > 0.0:
             return now + quiet
-        return max(last.t_s + self._interval_s, now)
+        return max(last.t_s + self._pause_s(last), now)
+
+    def _pause_s(self, last: Reading) -> float:
+        """Seconds from the last look until the next at the policy's own pace."""
+        if self._interval_s is None:
+            self._interval_s = self.driver.decider.next_look_s(last)
+        return self._interval_s
 
     def _quiet_s(self, reading: Reading, sensors: Sensors, seconds: float) -> float:
         """For how long looking can have no effect; 0: look at the policy's own pace."""
@@ -159,7 +176,9 @@ class PolicyDriver:
         if self._level >= SOFT or decider.escalation.next_s(reading.t_s) < _INFINITY:
             return 0.0
         pace = sensors.pace(max(seconds, 1e-6))
-        quiet: float = max(decider.watch.earliest_s(reading, pace) - self._margin_s, 0.0)
+        # What comes after these seconds is for those that follow to find.
+        enough = seconds + self._margin_s + 1.0
+        quiet: float = max(decider.watch.earliest_s(reading, pace, enough) - self._margin_s, 0.0)
         spare = available_kb(reading) - self._warm_share * reading.mem_total_kb
         if pace.available_kb_s > 0.0 or pace.swap_kb_s > 0.0:
             if spare > 0.0:
@@ -169,7 +188,7 @@ class PolicyDriver:
                 quiet = min(quiet, decider.growth.window_s)
         return quiet
 
-    def _reaction_s(self, look: Look) -> float:
+    def _reaction_s(self, look: Assessment) -> float:
         scan = _SCAN_S * len(self.machine.procs) if look.choose or look.sizes else 0.0
         return _WAKEUP_S + scan
 
@@ -193,7 +212,7 @@ class PolicyDriver:
 
     # Acting (driver.Actuator).
 
-    def _perform(self, look: Look) -> None:
+    def _perform(self, look: Assessment) -> None:
         """Do what a look called for, after the time that takes."""
         if look.choose:
             # Memory may have recovered during the scan.
@@ -204,8 +223,7 @@ class PolicyDriver:
             look.sizes = wants_sizes
         if self.driver.perform(look) == driver.NO_CANDIDATE:
             self._no_candidate_at = self.machine.change_count
-        if self.driver.reading is not None:
-            self._interval_s = self.driver.decider.next_look_s(self.driver.reading)
+        self._interval_s = None
 
     def signal(self, signals: tuple[Signal, ...]) -> None:
         """Send signals to processes that were signalled before, and did not exit."""

@@ -4,11 +4,11 @@ Amounts are pages, as floats, since flows between events are fluid.
 """
 
 from collections import defaultdict
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 Kind = Literal["anon", "shmem", "file"]
 
-_NEGLIGIBLE_SHARE = 0.01
+_NEGLIGIBLE_SHARE: Final = 0.01
 """A missing share smaller than this counts as nothing."""
 
 
@@ -17,6 +17,7 @@ class Pool:
 
     Attributes:
         kind: ``anon`` and ``shmem`` go to swap, ``file`` is dropped and read again.
+        is_file: it is of the last kind.
         name: of a file.
         is_cow: pages that several address spaces share since a fork.
         group: the memory cgroup charged; None: the root.
@@ -30,14 +31,15 @@ class Pool:
     """
 
     __slots__ = (
-        "dirty", "group", "hot", "is_cow", "kind", "name", "peak_resident", "resident", "size",
-        "swapped",
+        "dirty", "group", "hot", "is_cow", "is_file", "kind", "name", "peak_resident", "resident",
+        "size", "swapped",
     )  # fmt: skip
 
     def __init__(
         self, kind: Kind, group: "Group | None", name: str = "", *, is_cow: bool = False
     ) -> None:
         self.kind = kind
+        self.is_file = kind == "file"
         self.name = name
         self.is_cow = is_cow
         self.group = group
@@ -59,7 +61,7 @@ class Pool:
     @property
     def unread_share(self) -> float:
         """Share of the hot pages that was never in memory: to read it is no refault."""
-        if self.kind != "file" or self.hot <= 0.0:
+        if not self.is_file or self.hot <= 0.0:
             return 0.0
         return max(1.0 - max(self.peak_resident, self.resident) / self.hot, 0.0)
 
@@ -193,7 +195,10 @@ class Mm:
 
     def cow_rss(self) -> float:
         """Resident pages it sees through pools shared since a fork."""
-        return sum(view * _ratio(pool.resident, pool) for pool, view in self.cow_views)
+        seen = 0.0
+        for pool, view in self.cow_views:
+            seen += view * _ratio(pool.resident, pool)
+        return seen
 
     def rss(self) -> float:
         """Resident pages as ``get_mm_rss()`` counts them, without program text."""
@@ -204,7 +209,9 @@ class Mm:
         """Swap entries. Shared memory in swap is not the task's."""
         if not self.cow_views:
             return self.anon.swapped
-        shared = sum(view * _ratio(pool.swapped, pool) for pool, view in self.cow_views)
+        shared = 0.0
+        for pool, view in self.cow_views:
+            shared += view * _ratio(pool.swapped, pool)
         return self.anon.swapped + shared
 
     def unmapped_on_exit(self) -> float:

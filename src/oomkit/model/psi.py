@@ -1,9 +1,10 @@
 """Pressure stall information with the kernel's averages (kernel/sched/psi.c)."""
 
 import math
+from typing import Final
 
-_FIXED_1 = 2048
-_EXP = (1677, 1981, 2034)
+_FIXED_1: Final = 2048
+_EXP: Final = (1677, 1981, 2034)
 """Decay of the 10, 60 and 300 second averages over one period, in 1/2048."""
 
 

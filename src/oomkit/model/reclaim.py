@@ -6,20 +6,21 @@ reclaimed first, file pages before anonymous ones; then pages in use, evenly, we
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Pool, PoolFlows
 
-IN_FLIGHT_PAGES = 32
+IN_FLIGHT_PAGES: Final = 32
 """Pages under read at a time by one waiting task: locked, so they can't be reclaimed."""
 
-BATCH_PAGES = 32
+BATCH_PAGES: Final = 32
 """Reclaim works in batches (SWAP_CLUSTER_MAX): less than one counts as nothing."""
 
-_SAME_SHARE = 0.02
+_SAME_SHARE: Final = 0.02
 """Pools in use whose resident shares differ by less are reclaimed alike."""
 
-_NEGLIGIBLE_PAGES = 0.5
+_NEGLIGIBLE_PAGES: Final = 0.5
 """Amounts up to this are rounding of flows, not pages."""
 
 
@@ -42,7 +43,7 @@ class Layer:
         self.stock = stock
         self.hot = hot
         total = sum(amounts)
-        anon = sum(a for pool, a in zip(pools, amounts, strict=True) if pool.kind != "file")
+        anon = sum(a for pool, a in zip(pools, amounts, strict=True) if not pool.is_file)
         self.anon_share = anon / total if total > 0 else 0.0
 
 
@@ -87,19 +88,19 @@ def make_plan(pools: Sequence[Pool], *, swap_left: float, swappiness: int, waiti
     file_pages = 0.0
     for pool in pools:
         resident, hot = pool.resident, pool.hot
-        if pool.kind == "file":
+        if pool.is_file:
             file_pages += resident
         if resident - hot > _NEGLIGIBLE_PAGES:
-            (cold_file if pool.kind == "file" else cold_anon).append((pool, resident - hot))
+            (cold_file if pool.is_file else cold_anon).append((pool, resident - hot))
         if hot > 0.0 and resident > _NEGLIGIBLE_PAGES:
             in_use.append(pool)
     can_swap = swap_left >= 1.0
-    hot_file = _most_resident([p for p in in_use if p.kind == "file"], swappiness)
+    hot_file = _most_resident([p for p in in_use if p.is_file], swappiness)
     if can_swap and swappiness:
         both = _most_resident(in_use, swappiness)
         layers = [_cold(cold_file), _cold(cold_anon), both, hot_file]
     elif can_swap:
-        hot_anon = _most_resident([p for p in in_use if p.kind != "file"], 1)
+        hot_anon = _most_resident([p for p in in_use if not p.is_file], 1)
         layers = [_cold(cold_file), hot_file, _cold(cold_anon), hot_anon]
     else:
         layers = [_cold(cold_file), hot_file]
@@ -124,8 +125,7 @@ def _most_resident(pools: list[Pool], swappiness: int) -> Layer | None:
     fullest = max(pool.resident / pool.hot for pool in pools)
     chosen = [pool for pool in pools if pool.resident / pool.hot >= fullest - _SAME_SHARE]
     weights = [
-        pool.hot * max(200 - swappiness if pool.kind == "file" else swappiness, 1)
-        for pool in chosen
+        pool.hot * max(200 - swappiness if pool.is_file else swappiness, 1) for pool in chosen
     ]
     return Layer(chosen, weights, sum(pool.resident for pool in chosen), hot=True)
 
@@ -166,7 +166,7 @@ def _reusable_inflow(plan: Plan, pool: Pool, flows: PoolFlows) -> float:
     flow = flows.get(pool)
     if flow is None:
         return 0.0
-    if pool.kind == "file":
+    if pool.is_file:
         return flow.cleaned + (flow.new + flow.refault if plan.reclaims_files else 0.0)
     return flow.new + flow.refault if plan.can_swap else flow.refault
 
@@ -214,7 +214,7 @@ def reclaim_from(machine: Machine, plan: Plan, swap_left: float, pages: float) -
         total = sum(pool.resident for pool in layer.pools)
         for pool in layer.pools:
             part = share * pool.resident / total if total > 0 else 0.0
-            if pool.kind != "file":
+            if not pool.is_file:
                 part = min(part, max(swap_left, 0.0))
                 swap_left -= part
                 pool.swapped += part

@@ -1,22 +1,24 @@
 """Whether the machine is usable: how long a small interactive program takes, each second."""
 
+from typing import Final
+
 from oomkit.model.demand import amplification
 from oomkit.model.machine import Machine
 from oomkit.model.solve import Rates
 
-_CPU_S = 0.010
+_CPU_S: Final = 0.010
 """CPU time of the probe, which is all it takes on an idle machine."""
 
-_PAGES = 300
+_PAGES: Final = 300
 """Pages it needs: process, page tables, stack and data."""
 
-_TEXT_PAGES = 512
+_TEXT_PAGES: Final = 512
 """Pages of the system's programs and libraries it uses."""
 
-FROZEN_S = 1.0
+FROZEN_S: Final = 1.0
 """The machine counts as frozen while the probe takes longer than this."""
 
-_INFINITY = float("inf")
+_INFINITY: Final = float("inf")
 
 
 def response_s(machine: Machine, rates: Rates) -> float:

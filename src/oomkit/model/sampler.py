@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from itertools import compress
+from typing import Final
 
 from oomkit.model.machine import Machine
 from oomkit.model.psi import Psi
@@ -10,30 +11,32 @@ from oomkit.model.solve import Rates
 from oomkit.model.tasks import PAGE, Proc
 from oomkit.scenario.record import Samples, TaskSamples
 
-_MB = 2**20 / PAGE
+_MB: Final = 2**20 / PAGE
 
-PING = "ping/0"
-PROBE = "probe/0"
+_A_PAGE_MB: Final = 1.0 / _MB
 
-_FINEST_S = 2.0**-10
+PING: Final = "ping/0"
+PROBE: Final = "probe/0"
+
+_FINEST_S: Final = 2.0**-10
 """Where an adaptive interval begins; doubled again and again it hits whole seconds."""
 
-_MAX_REGULAR = 2400
+_MAX_REGULAR: Final = 2400
 """Most samples at an adaptive interval; a longer run has a longer interval."""
 
-_MAX_VALUES = 100_000
+_MAX_VALUES: Final = 100_000
 """Most samples times processes, so that with many processes the interval is longer still."""
 
-_MAX_REGULAR_CROWDED = 300
+_MAX_REGULAR_CROWDED: Final = 300
 """Minimum number of samples before thinning, however many processes there are."""
 
-_MAX_KILLS = 1000
+_MAX_KILLS: Final = 1000
 """Maximum number of kills with a sample of their own."""
 
-_MAX_STARTS_AND_EXITS = 400
+_MAX_STARTS_AND_EXITS: Final = 400
 """Maximum number of starts and exits with a sample of their own."""
 
-_ROUNDING_S = 1e-6
+_ROUNDING_S: Final = 1e-6
 """What sums of time may lack of a whole second."""
 
 
@@ -60,11 +63,10 @@ class _Curve:
             parts: share of the time between the events that was over at each.
         """
         gap = at - self.first - len(self.rss)
-        mb = (1.0 / _MB, 3)
-        columns = ((self.rss, mb), (self.swap, mb), (self.progress, (1.0, 4)))
-        for (column, (unit, digits)), a, b in zip(columns, self.before, after, strict=True):
-            column.extend([0.0] * gap)
-            column.extend(_line(a * unit, b * unit, parts, digits))
+        rss, swap, progress = self.before
+        _extend(self.rss, gap, rss * _A_PAGE_MB, after[0] * _A_PAGE_MB, parts, 3)
+        _extend(self.swap, gap, swap * _A_PAGE_MB, after[1] * _A_PAGE_MB, parts, 3)
+        _extend(self.progress, gap, progress, after[2], parts, 4)
 
     def keep(self, wanted: list[bool]) -> None:
         """Drop the samples of the run that are not wanted."""
@@ -86,10 +88,20 @@ class _Curve:
         return (whole + [last] * (count - len(whole)))[:count]
 
 
-def _line(start: float, end: float, parts: list[float], digits: int) -> list[float]:
+def _extend(
+    column: list[float], gap: int, start: float, end: float, parts: list[float], digits: int
+) -> None:
+    """Add to a column zeros for a gap, and what lies between two values."""
+    if gap:
+        column.extend([0.0] * gap)
     if start == end:
-        return [round(max(start, 0.0), digits)] * len(parts)
-    return [round(max(start + (end - start) * part, 0.0), digits) for part in parts]
+        value = round(max(start, 0.0), digits)
+        if len(parts) == 1:
+            column.append(value)
+        else:
+            column.extend([value] * len(parts))
+        return
+    column.extend([round(max(start + (end - start) * part, 0.0), digits) for part in parts])
 
 
 class Sampler:
@@ -274,7 +286,7 @@ class Sampler:
         machine = self.machine
         file = shared = swapped = 0.0
         for pool in machine.pools():
-            if pool.kind == "file":
+            if pool.is_file:
                 file += pool.resident + pool.dirty
             else:
                 swapped += pool.swapped

@@ -1,6 +1,7 @@
 """What a policy can read of the machine, at any moment until the next event."""
 
 from collections import defaultdict
+from typing import Final
 
 from oomkit.model.advance import charge_rates
 from oomkit.model.domains import is_inside, pools_in
@@ -11,7 +12,7 @@ from oomkit.model.solve import Rates, pressure
 from oomkit.model.tasks import PAGE
 from oomkit.policy.engine.reading import CgroupReading, Pace, Reading
 
-KB = PAGE / 1024
+KB: Final = PAGE / 1024
 
 
 class Counters:
@@ -50,39 +51,56 @@ class Sensors:
         psi: the machine's stall times.
         counters: the machine's counters.
         cgroups: whether the cgroups are read too.
+        working_sets: whether the machine's working set is read too.
     """
 
     def __init__(
-        self, machine: Machine, rates: Rates, psi: Psi, counters: Counters, *, cgroups: bool
+        self,
+        machine: Machine,
+        rates: Rates,
+        psi: Psi,
+        counters: Counters,
+        *,
+        cgroups: bool,
+        working_sets: bool,
     ) -> None:
         self.machine = machine
         self.rates = rates
         self.psi = psi
         self.counters = counters
         self.now = machine.now
-        self.file = self.file_rate = self.anon = 0.0
-        self.swapped = self.swap_rate = 0.0
-        self.refault = self.swap_in = self.pgscan = 0.0
-        self.working_set = machine.rootfs
+        self.working_set: float | None = None
         self.working_set_rate = 0.0
-        for pool in machine.pools():
-            self.working_set += _in_use(pool)
-            self.working_set_rate += _in_use_rate(pool, rates)
-            if pool.kind == "file":
-                self.file += pool.resident + pool.dirty
+        self._gains: Reading | None = None
+        file = anon = swapped = 0.0
+        file_rate = swap_rate = refault = swap_in = pgscan = 0.0
+        flows = rates.flows
+        pools = machine.pools()
+        for pool in pools:
+            if pool.is_file:
+                file += pool.resident + pool.dirty
             else:
-                self.swapped += pool.swapped
-                self.anon += pool.resident if pool.kind == "anon" else 0.0
-            flow = rates.flows.get(pool)
+                swapped += pool.swapped
+                if pool.kind == "anon":
+                    anon += pool.resident
+            flow = flows.get(pool)
             if flow is None:
                 continue
-            self.pgscan += flow.evict
-            if pool.kind == "file":
-                self.file_rate += flow.net() + flow.dirtied - flow.cleaned
-                self.refault += flow.refault * (1.0 - pool.unread_share)
+            pgscan += flow.evict
+            if pool.is_file:
+                file_rate += flow.net() + flow.dirtied - flow.cleaned
+                refault += flow.refault * (1.0 - pool.unread_share)
             else:
-                self.swap_rate += flow.evict - flow.refault
-                self.swap_in += flow.refault
+                swap_rate += flow.evict - flow.refault
+                swap_in += flow.refault
+        self.file, self.file_rate, self.anon = file, file_rate, anon
+        self.swapped, self.swap_rate = swapped, swap_rate
+        self.refault, self.swap_in, self.pgscan = refault, swap_in, pgscan
+        if working_sets:
+            self.working_set = machine.rootfs
+            for pool in pools:
+                self.working_set += _in_use(pool)
+                self.working_set_rate += _in_use_rate(pool, rates)
         self.refault += self.swap_in
         self.groups = [
             _CgroupSensors(group, machine, rates) for group in machine.groups.values() if cgroups
@@ -109,8 +127,13 @@ class Sensors:
             swap_in_pages=counters.swap_in + self.swap_in * after_s,
             pgscan_pages=counters.pgscan + self.pgscan * after_s,
             cgroups=tuple(group.reading(counters, after_s) for group in self.groups),
-            working_set_kb=(self.working_set + self.working_set_rate * after_s) * KB,
+            working_set_kb=self._working_set_kb(after_s),
         )
+
+    def _working_set_kb(self, after_s: float) -> float | None:
+        if self.working_set is None:
+            return None
+        return (self.working_set + self.working_set_rate * after_s) * KB
 
     def pace(self, seconds: float) -> Pace:
         """How fast things change over the next seconds."""
@@ -121,14 +144,16 @@ class Sensors:
         pace.swap_kb_s = max(self.swap_rate * KB, 0.0)
         pace.zram_kb_s = 0.0
         pace.working_set_kb_s = max(self.working_set_rate * KB, 0.0)
-        gains = Reading(
-            self.now, 0.0, 0.0,
-            psi_some_us=1e6 * self.rates.some,
-            psi_full_us=1e6 * self.rates.full,
-            refault_pages=self.refault,
-            swap_in_pages=self.swap_in,
-            pgscan_pages=self.pgscan,
-        )  # fmt: skip
+        gains = self._gains
+        if gains is None:
+            gains = self._gains = Reading(
+                self.now, 0.0, 0.0,
+                psi_some_us=1e6 * self.rates.some,
+                psi_full_us=1e6 * self.rates.full,
+                refault_pages=self.refault,
+                swap_in_pages=self.swap_in,
+                pgscan_pages=self.pgscan,
+            )  # fmt: skip
         pace.gains = gains, None
         for group in self.groups:
             pace.groups[f"/{group.group.name}"] = group.pace(pace, gains)
@@ -203,7 +228,7 @@ class _CgroupSensors:
 
 def _inactive(pool: Pool) -> float:
     """Pages of a pool on the inactive list of files: what is in no constant use."""
-    return max(pool.resident - pool.hot, 0.0) + pool.dirty if pool.kind == "file" else 0.0
+    return max(pool.resident - pool.hot, 0.0) + pool.dirty if pool.is_file else 0.0
 
 
 def _in_use(pool: Pool) -> float:
@@ -214,7 +239,7 @@ def _in_use(pool: Pool) -> float:
 def _in_use_rate(pool: Pool, rates: Rates) -> float:
     """How fast those change, pages a second."""
     flow = rates.flows.get(pool)
-    if flow is None or (pool.kind == "file" and pool.resident >= pool.hot):
+    if flow is None or (pool.is_file and pool.resident >= pool.hot):
         return 0.0
     return flow.net()
 

@@ -1,11 +1,13 @@
 """The machine's state as the snapshot that the kernel's rules decide on."""
 
+from typing import Final
+
 from oomkit.kernel import state
 from oomkit.model.machine import UPTIME_AT_START_S, Machine
 from oomkit.model.pools import Group
 from oomkit.model.tasks import Proc
 
-INIT = state.Task(
+INIT: Final = state.Task(
     pid=1,
     comm="init",
     rss_pages=400,

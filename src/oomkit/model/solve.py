@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
 
 from oomkit.model import cpu
 from oomkit.model.demand import Demand, mark_working_sets, task_demands
@@ -12,10 +13,13 @@ from oomkit.model.pools import PoolFlow, PoolFlows
 from oomkit.model.reclaim import Plan, distribute_reclaim
 from oomkit.model.writeback import write_back
 
-_HIGH_BATCH_PAGES = 64
+if TYPE_CHECKING:
+    from oomkit.model.tasks import Proc
+
+_HIGH_BATCH_PAGES: Final = 64
 """Pages charged between two checks of ``memory.high`` (6.1 and later)."""
 
-_MAX_HIGH_DELAY_S = 2.0
+_MAX_HIGH_DELAY_S: Final = 2.0
 """Longest sleep of a task above ``memory.high``."""
 
 
@@ -59,19 +63,23 @@ def solve(machine: Machine) -> Rates:
     cgroups' usage, whether swap counts as full) and adds empty pools for files that are used for
     the first time. So to solve again gives the same rates.
     """
-    mark_working_sets(machine)
-    demands = task_demands(machine)
+    demands = task_demands(machine, mark_working_sets(machine))
     count_usage(machine)
     rates = Rates(demands, _find_domains(machine, demands))
     domains = rates.domains
-    for demand in demands:
-        demand.domain = domain_of(domains, demand.proc)
+    top = domains[None]
+    if len(domains) == 1:
+        for demand in demands:
+            demand.domain = top
+    else:
+        for demand in demands:
+            demand.domain = domain_of(domains, demand.proc)
     released = _release_exiting(machine, rates)
     background, rates.writers_throttled = write_back(
         machine,
         demands,
         rates.flows,
-        low_memory=domains[None].plan is not None or len(domains) > 1,
+        low_memory=top.plan is not None or len(domains) > 1,
     )
     _share_cpus(machine, rates, first=True)
     _set_speeds(machine, rates, background)
@@ -86,15 +94,14 @@ def solve(machine: Machine) -> Rates:
 
 
 def _find_domains(machine: Machine, demands: list[Demand]) -> Domains:
-    refaulting = [demand.proc for demand in demands if demand.refaults]
-    readers = sum(
-        1
-        for demand in demands
-        if demand.new_pages
-        and not demand.refaults
-        and demand.proc is not None
-        and demand.proc.current.verb == "read"
-    )
+    refaulting: list[Proc | None] = []
+    readers = 0
+    for demand in demands:
+        proc = demand.proc
+        if demand.refaults:
+            refaulting.append(proc)
+        elif demand.new_pages and proc is not None and proc.verb == "read":
+            readers += 1
     return find_domains(machine, refaulting, readers)
 
 
@@ -147,15 +154,14 @@ def _share_cpus(machine: Machine, rates: Rates, *, first: bool) -> None:
 def _set_speeds(machine: Machine, rates: Rates, background: float) -> None:
     """Set how fast each task runs with the CPUs, the disk and the memory there are."""
     for demand in rates.demands:
-        plan = demand.domain.plan
-        demand.swap_io = (
-            0.0 if plan is None else demand.alloc_rate * plan.anon_share / machine.disk_pages_s
-        )
+        share = demand.domain.anon_share
+        demand.swap_io = demand.alloc_rate * share / machine.disk_pages_s if share else 0.0
     rates.queue = queue = queue_factor(rates.demands, background)
     for demand in rates.demands:
         waits = demand.sync_io or demand.swap_io or demand.async_io
         demand.speed = speed_of(demand, queue) if waits else demand.cpu_share
-        if machine.groups:
+    if machine.groups:
+        for demand in rates.demands:
             _throttle_over_high(demand)
     _ration(rates)
 
@@ -174,16 +180,20 @@ def _throttle_over_high(demand: Demand) -> None:
 
 def _ration(rates: Rates) -> None:
     """Where nothing can be reclaimed, tasks get what exits free, and no more."""
-    needs = _needs(rates)
+    _count_needs(rates)
     for domain in rates.domains.values():
         domain.blocked = False
         domain.release = domain.exits
-        plan, need = domain.plan, needs[domain]
+        plan, need = domain.plan, domain.need
         if plan is None or plan.layers or need <= 0.0:
             continue
         # What is being written back can be reclaimed as soon as it is clean.
-        flows = (rates.flows.get(pool) for pool in domain.pools)
-        domain.release += sum(flow.cleaned for flow in flows if flow is not None)
+        cleaned = 0.0
+        for pool in domain.pools:
+            flow = rates.flows.get(pool)
+            if flow is not None:
+                cleaned += flow.cleaned
+        domain.release += cleaned
         lacking = need - domain.release - _reclaimable_inflow(rates, domain, plan)
         if lacking <= 1e-9 * need:
             continue
@@ -194,12 +204,12 @@ def _ration(rates: Rates) -> None:
                 demand.speed *= part
 
 
-def _needs(rates: Rates) -> dict[Domain, float]:
-    """Pages that each domain's tasks allocate at their present speed."""
-    needs = dict.fromkeys(rates.domains.values(), 0.0)
+def _count_needs(rates: Rates) -> None:
+    """Set what each domain's tasks allocate at their present speed."""
+    for domain in rates.domains.values():
+        domain.need = 0.0
     for demand in rates.demands:
-        needs[demand.domain] += demand.alloc_rate * demand.speed
-    return needs
+        demand.domain.need += demand.alloc_rate * demand.speed
 
 
 def _reclaimable_inflow(rates: Rates, domain: Domain, plan: Plan) -> float:
@@ -209,12 +219,10 @@ def _reclaimable_inflow(rates: Rates, domain: Domain, plan: Plan) -> float:
         if demand.domain is not domain:
             continue
         for target, rate in demand.new_pages:
-            if target is not None and (
-                plan.reclaims_files if target.kind == "file" else plan.can_swap
-            ):
+            if target is not None and (plan.reclaims_files if target.is_file else plan.can_swap):
                 found += rate * demand.speed
         for pool, rate in demand.refaults:
-            if pool.kind != "file" or plan.reclaims_files:
+            if not pool.is_file or plan.reclaims_files:
                 found += rate * demand.speed
         if rates.writers_throttled and demand.dirty_file is not None:
             found += demand.pace * demand.speed
@@ -234,11 +242,11 @@ def _set_flows(machine: Machine, rates: Rates, released: float) -> None:
             flow = flows.get(pool)
             if flow is not None and flow.dirtied > 0.0:
                 flow.cleaned = flow.dirtied
-    needs = _needs(rates)
+    _count_needs(rates)
     evicted = 0.0
     for group, domain in rates.domains.items():
         if group is not None and domain.plan is not None:
-            wanted = max(needs[domain] - domain.exits, 0.0)
+            wanted = max(domain.need - domain.exits, 0.0)
             evicted += wanted - distribute_reclaim(domain.plan, wanted, flows)
     top = rates.domains[None]
     if top.plan is not None:

@@ -1,7 +1,7 @@
 """A task in a run: what it is, what it holds, and where in its steps it is."""
 
 import random
-from typing import Literal
+from typing import Final, Literal
 
 from oomkit.model.cpu import nice_weight
 from oomkit.model.pools import Mm, Pool
@@ -9,15 +9,15 @@ from oomkit.scenario.format import Step, Task
 
 State = Literal["new", "run", "hold", "exiting", "dead"]
 
-PAGE = 4096
+PAGE: Final = 4096
 
-PROCESS_PAGES = 6
+PROCESS_PAGES: Final = 6
 """Kernel stack, task structure and other kernel memory of a process."""
 
-GROWING_VERBS = ("touch", "share", "tmpfs", "lock")
+GROWING_VERBS: Final = ("touch", "share", "tmpfs", "lock")
 """Steps that take new memory, mapped piece by piece as it is touched."""
 
-_NOTHING = Step(verb="exit")
+_NOTHING: Final = Step(verb="exit")
 
 
 class Proc:
@@ -33,6 +33,11 @@ class Proc:
         state: ``run`` includes waiting for CPU, disk or memory.
         step: index of the step it is at.
         current: that step.
+        verb: of that step.
+        grows: that step takes new memory.
+        pace, cpus, tables: what that step does at full speed, where :attr:`is_paced`: pages, CPUs
+            and page tables a second. Nothing of it changes before the next step.
+        is_paced: these three are known.
         loop: how often it has been through its steps.
         step_left: what is left of the step: pages, CPU seconds.
         step_total: what the step was at its start.
@@ -49,10 +54,11 @@ class Proc:
     """
 
     __slots__ = (
-        "asleep", "cpu_s", "current", "done_s", "end_s", "instance", "key", "killed",
-        "last_growth_s", "loop", "mm", "nice", "nominal", "oom_adj", "oom_score_adj", "pid", "ppid",
-        "program", "scales", "spec", "spinning", "start_s", "state", "step", "step_left",
-        "step_total", "tmpfs_written", "weight", "worked_s",
+        "asleep", "cpu_s", "cpus", "current", "done_s", "end_s", "grows", "instance", "is_paced",
+        "key", "killed", "last_growth_s", "loop", "mm", "nice", "nominal", "oom_adj",
+        "oom_score_adj", "pace", "pid", "ppid", "program", "scales", "spec", "spinning", "start_s",
+        "state", "step", "step_left", "step_total", "tables", "tmpfs_written", "verb", "weight",
+        "worked_s",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +76,10 @@ class Proc:
         self.state: State = "new"
         self.step = 0
         self.current: Step = _NOTHING
+        self.verb: str = _NOTHING.verb
+        self.grows = False
+        self.is_paced = False
+        self.pace = self.cpus = self.tables = 0.0
         self.loop = 0
         self.step_left = 0.0
         self.step_total = 0.0
@@ -88,6 +98,13 @@ class Proc:
         self.nice = spec.nice
         self.weight = nice_weight(spec.nice)
 
+    def enter(self, step: Step) -> None:
+        """Make a step the current one."""
+        self.current = step
+        self.verb = step.verb
+        self.grows = step.verb in GROWING_VERBS
+        self.is_paced = False
+
     @property
     def alive(self) -> bool:
         """Whether it exists for the kernel."""
@@ -96,7 +113,7 @@ class Proc:
     @property
     def is_growing(self) -> bool:
         """Whether its current step takes new memory."""
-        return self.state == "run" and self.current.verb in GROWING_VERBS
+        return self.grows and self.state == "run"
 
     def scale(self) -> float:
         """Its current step's size, as a factor of what the scenario says."""

@@ -2,8 +2,9 @@
 
 import heapq
 from collections.abc import Callable
+from typing import Final
 
-_INFINITY = float("inf")
+_INFINITY: Final = float("inf")
 
 
 class Timers:

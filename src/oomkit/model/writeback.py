@@ -1,14 +1,16 @@
 """Writing dirty pages to disk (mm/page-writeback.c): when it begins, and when writers wait."""
 
+from typing import Final
+
 from oomkit.model.demand import Demand
 from oomkit.model.domains import AT_LIMIT_PAGES
 from oomkit.model.machine import Machine
 from oomkit.model.pools import PoolFlows
 
-_DIRTY_BACKGROUND_RATIO = 10
-_DIRTY_RATIO = 20
+_DIRTY_BACKGROUND_RATIO: Final = 10
+_DIRTY_RATIO: Final = 20
 
-_MIN_DIRTY_PAGES = 64.0
+_MIN_DIRTY_PAGES: Final = 64.0
 """With a lower limit than this writers go at the disk's pace from the start."""
 
 

@@ -20,8 +20,7 @@ from oomkit.policy.read_rules import (
 from oomkit.policy.records import By, How, Match, Policy, Polling, Preference, Reach, Whom
 from oomkit.policy.records import Instead as InsteadOf
 from oomkit.toml import units
-from oomkit.toml.load import load
-from oomkit.toml.overrides import apply_overrides
+from oomkit.toml.load import apply_overrides, load
 from oomkit.toml.table import Fault, Table, TomlError, choice, flag, integer, name, text
 
 

@@ -8,10 +8,9 @@ import msgspec
 
 from oomkit.errors import OomkitError
 from oomkit.kernel.adj import oom_score_adj_of
-from oomkit.kernel.cgroup_name import MemcgPathError, find_memcg_path
+from oomkit.kernel.cgroup_name import MemcgPathError, TaskNameError, find_memcg_path, find_tasks
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Memcg, Snapshot, Task
-from oomkit.kernel.task_name import TaskNameError, find_tasks
 from oomkit.posture.advice import Advice, adjustment, cgroup, more_swap, sysctl
 from oomkit.posture.whatif_memory import with_ram, with_swap, with_sysctl
 from oomkit.render.quantities import human_bytes, label, percent

@@ -8,7 +8,7 @@ from oomkit.real.cgroup_limits import GroupTree
 from oomkit.real.companions import Companion
 from oomkit.real.disks import Disks
 from oomkit.real.plan import SAMPLE_S, Places, Plan, Planner, changes, files_of
-from oomkit.real.reaction import LOW_SHARE
+from oomkit.real.run_record import LOW_SHARE
 from oomkit.scenario.format import At, Scenario
 from oomkit.scenario.read import walk_tasks
 

@@ -93,7 +93,7 @@ def kvm_works(image: str) -> bool:
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return False
     process = subprocess.Popen(
-        # Should we die, the guest goes too.
+        # The guest dies with this process.
         ["setpriv", "--pdeathsig", "KILL",
          QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
          "-accel", "kvm", "-cpu", "host", "-m", "256", "-serial", "stdio",

@@ -195,7 +195,7 @@ class _Guest:
         machine = self.scenario.machine
         thp = "always" if machine.thp else "never"
         command = [
-            # Should we die, the guest goes too.
+            # The guest dies with this process.
             "setpriv", "--pdeathsig", "KILL",
             kvm.QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             *kvm.arguments(self.kernel, machine.cpus),
@@ -264,7 +264,7 @@ class _Guest:
         if ready == console:
             self.console += data
         elif data:
-            self.seen.feed(data)
+            self.seen.push(data)
             self.heard_s[1] = time.monotonic()
         return bool(data)
 

@@ -266,10 +266,10 @@ class _Reader:
 
     def _whole(self, shape: Shape, text: bytes, path: str) -> None:
         if shape.anything or int in shape.direct:
-            if len(text.lstrip(b"-")) > _MOST_DIGITS:
+            if len(text.lstrip(b"-")) > _MAX_DIGITS:
                 _wrong("Integer value out of range", path)
             return
-        is_long = len(text) > _MOST_DIGITS_DIRECT or not -(2**63) <= int(text) < 2**64
+        is_long = len(text) > _MAX_DIGITS_DIRECT or not -(2**63) <= int(text) < 2**64
         if (is_long or float in shape.direct) and abs(float(text)) == float("inf"):
             _wrong("Number out of range", path)
         if float in shape.direct:
@@ -279,6 +279,6 @@ class _Reader:
             _wrong(f"Invalid enum value {int(text)}", path)
 
 
-_MOST_DIGITS = 4300
-_MOST_DIGITS_DIRECT = 20
+_MAX_DIGITS = 4300
+_MAX_DIGITS_DIRECT = 20
 """An integer of more can't be one of 64 bits, and is read as other numbers are."""

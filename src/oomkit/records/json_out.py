@@ -68,13 +68,13 @@ def _float(value: float) -> str:
     if not e:
         return "null" if text in ("nan", "inf", "-inf") else text
     power = int(exponent)
-    if power == _LEAST_POWER:
+    if power == _MIN_POWER:
         sign, digits = ("-", digits[1:]) if digits.startswith("-") else ("", digits)
         return f"{sign}0.0000{digits.replace('.', '')}"
     return f"{digits}e{power}"
 
 
-_LEAST_POWER = -5
+_MIN_POWER = -5
 """Python goes over to exponents one power of ten before JSON does here."""
 
 

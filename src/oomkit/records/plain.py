@@ -36,7 +36,7 @@ R = TypeVar("R", bound="Record")
 
 _MISSING: Any = type("missing", (), {"__repr__": lambda _: "..."})()
 _FRESH = (list, dict, set)
-"""Empty ones as a default are made anew for each instance."""
+"""Empty ones as a default are made again for each instance."""
 
 _set = object.__setattr__
 

@@ -1,14 +1,18 @@
 """HTML: the one page that all views fill, and safe ways to put foreign text into it."""
 
 import json
+from collections.abc import Iterable, Sequence
 from functools import cache
 from html import escape
 from importlib import resources
+from itertools import groupby
 from typing import Any
 
 from oomkit import __version__
 from oomkit.printable import printable
+from oomkit.render.document import Bar, Bars, Command, Field, Gauge, Part, Table, Text
 from oomkit.render.extras import need
+from oomkit.render.quantities import share
 
 _HERE = "oomkit.render"
 _CLOSED = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -101,9 +105,162 @@ def element(name: str, text: str, css: str = "") -> str:
     return f"<{name}{attribute}>{escaped(text)}</{name}>"
 
 
-def items(texts: list[str], css: str = "") -> str:
+def items(texts: Sequence[str], css: str = "") -> str:
     """A list of foreign texts; empty where there are none."""
     if not texts:
         return ""
     attribute = f' class="{css}"' if css else ""
     return f"<ul{attribute}>{''.join(element('li', text) for text in texts)}</ul>"
+
+
+_CLASSES = {
+    "bold red": "bad",
+    "bold yellow": "cause",
+    "yellow": "odd",
+    "dim": "dim",
+    "bold": "head",
+}
+"""Styles of a terminal that a page's style sheet has rules for."""
+_WIDTH = 1000
+_CELL_WIDTH = 200
+
+
+def part_of_page(parts: Iterable[Part]) -> str:
+    """Parts of a document as HTML: short fields as a list of terms, others under their names."""
+    return "".join(
+        _terms(group) if kind is _terms else "".join(map(_block, group))
+        for kind, group in groupby(parts, key=lambda part: _terms if _is_term(part) else None)
+    )
+
+
+def _is_term(part: Part) -> bool:
+    return isinstance(part, Field) and not part.mark and not part.parts
+
+
+def _terms(fields: Iterable[Any]) -> str:
+    rows = (
+        f"<dt>{escaped(_capital(field.name))}</dt>"
+        f"<dd><strong>{escaped(field.texts[0])}</strong>{items(field.texts[1:])}</dd>"
+        for field in fields
+    )
+    return f"<dl>{''.join(rows)}</dl>"
+
+
+def _block(part: Part) -> str:
+    if isinstance(part, Text):
+        return element("p", part.text, _CLASSES.get(part.style, "")) if part.text else ""
+    if isinstance(part, Field):
+        return _section(part)
+    if isinstance(part, Table):
+        return _table(part)
+    if isinstance(part, Bars):
+        return _bars(part.rows)
+    if isinstance(part, Gauge):
+        bar = stacked_bar([("", part.text, part.share)], 1.0)
+        return f"{element('p', part.first + part.text)}{bar}"
+    if isinstance(part, Command):
+        return f"<pre># {escaped(part.lasts)}:\n{escaped(' '.join(part.words))}</pre>"
+    return ""
+
+
+def _section(field: Field) -> str:
+    heading = element("h3", _capital(field.name))
+    if field.mark:
+        styles = field.styles or [field.style] * len(field.texts)
+        rows = zip(field.texts, styles, strict=True)
+        found = "".join(element("li", text, _CLASSES.get(style, "")) for text, style in rows)
+        return f"{heading}<ul>{found}</ul>{part_of_page(field.parts)}"
+    texts = "".join(element("p", text) for text in field.texts)
+    below = "".join(
+        _texts(group) if kind is Text else "".join(map(_block, group))
+        for kind, group in groupby(field.parts, key=type)
+    )
+    return f"{heading}{texts}{below}"
+
+
+def _texts(parts: Iterable[Part]) -> str:
+    return items([part.text for part in parts if isinstance(part, Text)])
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _table(table: Table) -> str:
+    columns = [*table.columns, *table.notes, *([table.last] if table.last else [])]
+    heads = [element("th", column.heading, "n" * column.right) for column in columns]
+    if table.bars:
+        heads.append(element("th", table.bars_heading))
+    rows = []
+    for i in range(len(table.columns[0].cells)):
+        cells = [element("td", column.cells[i], "n" * column.right) for column in columns]
+        if i < len(table.marks) and table.marks[i]:
+            mark = element("strong", table.marks[i], "mark")
+            cells[_first_text(table)] = cells[_first_text(table)].replace("</td>", f" {mark}</td>")
+        if table.bars:
+            cells.append(f"<td>{_cell_bar(table.bars[i])}</td>")
+        css = _CLASSES.get(table.styles[i], "") if i < len(table.styles) else ""
+        rows.append(f"<tr{f' class={css}' if css else ''}>{''.join(cells)}</tr>")
+    return (
+        f'<div class="wide"><table><thead><tr>{"".join(heads)}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _first_text(table: Table) -> int:
+    """The first column that is not a number: the one that names what the row is about."""
+    return next((i for i, column in enumerate(table.columns) if not column.right), 0)
+
+
+def _bars(bars: Sequence[Bar]) -> str:
+    parts = [bar for bar in bars if not bar.apart]
+    labels = [(bar, f"{bar.label} {bar.text} ({share(bar.size, bar.whole)})") for bar in parts]
+    drawn = [(bar.colour, label, bar.size) for bar, label in labels]
+    legend = "".join(
+        f'<li><svg class="swatch" viewBox="0 0 10 10" aria-hidden="true">'
+        f'<rect width="10" height="10" fill="{bar.colour}"/></svg>{escaped(label)}</li>'
+        for bar, label in labels
+    )
+    whole = stacked_bar(drawn, parts[0].whole) if parts else ""
+    return f'{whole}<ul class="legend">{legend}</ul>{"".join(_apart(b) for b in bars if b.apart)}'
+
+
+def _apart(bar: Bar) -> str:
+    label = f"{_capital(bar.label)}: {bar.text}{bar.more}"
+    drawn = stacked_bar([(bar.colour, label, bar.size)], bar.whole) if bar.drawn else ""
+    return element("p", label) + drawn.replace('class="bar"', 'class="bar thin"')
+
+
+def stacked_bar(parts: Sequence[tuple[str, str, float]], total: float) -> str:
+    """One bar of parts (colour, label, size), as wide as the page."""
+    drawn = []
+    position = 0.0
+    for colour, label, size in parts:
+        width = size * _WIDTH / total if total else 0.0
+        fill = f'fill="{colour}"' if colour else 'class="filled"'
+        drawn.append(
+            f'<rect x="{position:.2f}" y="0" width="{max(width - 0.8, 0.4):.2f}" height="30" '
+            f"{fill}><title>{escaped(label)}</title></rect>"
+        )
+        position += width
+    words = escaped("; ".join(label for _, label, _ in parts))
+    return (
+        f'<svg class="bar" viewBox="0 0 {_WIDTH} 30" preserveAspectRatio="none" role="img" '
+        f'aria-label="{words}"><rect width="{_WIDTH}" height="30" class="trough"/>'
+        f"{''.join(drawn)}</svg>"
+    )
+
+
+def _cell_bar(parts: Sequence[tuple[float, str]]) -> str:
+    """A narrow bar for a table's cell, of parts (share, colour)."""
+    drawn = []
+    position = 0.0
+    for part, colour in parts:
+        width = part * _CELL_WIDTH
+        drawn.append(f'<rect x="{position:.2f}" width="{width:.2f}" height="10" fill="{colour}"/>')
+        position += width
+    return (
+        f'<svg class="small" viewBox="0 0 {_CELL_WIDTH} 10" preserveAspectRatio="none" '
+        f'aria-hidden="true"><rect width="{_CELL_WIDTH}" height="10" class="trough"/>'
+        f"{''.join(drawn)}</svg>"
+    )

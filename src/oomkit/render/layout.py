@@ -14,6 +14,24 @@ _NARROWEST_WORDS = 12
 _NARROWEST_LAST = 16
 
 
+FALLBACK_COLUMNS = 100
+"""Width of a window that does not say its width."""
+
+
+class Terminal(Record, frozen=True, kw_only=True):
+    """What the reader's terminal can do.
+
+    Attributes:
+        width: columns.
+        colour: ANSI colours are welcome.
+        unicode: block characters and the like can be shown; else ASCII alone is used.
+    """
+
+    width: int = FALLBACK_COLUMNS
+    colour: bool = False
+    unicode: bool = True
+
+
 class Column(Record, kw_only=True):
     """A column of a table.
 
@@ -56,8 +74,12 @@ class Piece(NamedTuple):
     text: str
     style: str = ""
 
+    def styled(self, style: str) -> "Piece":
+        """The same, in this style as far as it has none of its own."""
+        return self if self.style or not style else Piece(self.text, style)
 
-class Table(Record, frozen=True, kw_only=True):
+
+class Laid(Record, frozen=True, kw_only=True):
     """A table laid out.
 
     Attributes:
@@ -113,6 +135,25 @@ def wrapped(text: str, width: int, *, first: str = "", rest: str | None = None) 
     return lines
 
 
+def command_lines(words: Sequence[str], width: int, start: str) -> list[str]:
+    """Break a command between its words, so that a shell still takes it for one."""
+    whole = start + " ".join(words)
+    if cell_len(whole) <= width:
+        return [whole]
+    lines, line = [], start
+    for word in words:
+        begun = line.strip()
+        if begun and line.endswith("&&"):
+            lines.append(line)
+            line = f"{start}  {word}"
+        elif begun and cell_len(line) + 1 + cell_len(word) + len(" &&") > width and word != "&&":
+            lines.append(f"{line} \\")
+            line = f"{start}    {word}"
+        else:
+            line += f" {word}" if begun else word
+    return [*lines, line]
+
+
 def unbroken(text: str) -> str:
     """Text in which no line breaks between a number and its unit, or before a bar."""
     return _UNIT.sub("\xa0", text)
@@ -136,7 +177,7 @@ def table(
     last: Column | None = None,
     indent: int = 0,
     gap: int = 1,
-) -> Table:
+) -> Laid:
     """Lay out a table: numbers are never cut, columns there is no room for are left out.
 
     Args:
@@ -182,7 +223,7 @@ def table(
     high = max(map(len, heads))
     heads = [[""] * (high - len(lines)) + lines for lines in heads]
     heading = _row(heads, [""] * len(shown), shown, widths, gap)
-    return Table(
+    return Laid(
         heading=["".join(piece.text for piece in line).rstrip() for line in heading],
         rows=rows,
         left_out=left_out,

@@ -109,8 +109,8 @@ def share(part: float, whole: float) -> str:
 
 
 def label(comm: str, pid: int) -> str:
-    """A process as it is printed: ``comm[pid]``."""
-    return f"{printable(comm)}[{pid}]"
+    """A process as it is printed: ``comm[pid]``, or its number where the name is lost."""
+    return f"process {pid}" if not comm else f"{printable(comm)}[{pid}]"
 
 
 def moment(time: str) -> str:

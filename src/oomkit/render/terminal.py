@@ -1,19 +1,49 @@
 """How text is shown: its width, whether it may be coloured, which characters it may use."""
 
-import io
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TextIO
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, TextIO
+
+from rich.cells import cell_len
 
 from oomkit.printable import printable
-from oomkit.records import Record
-from oomkit.render.layout import Column, no_room, table, unbroken, wrapped
+from oomkit.records import replace
+from oomkit.render.bars import bar as draw_bar
+from oomkit.render.document import (
+    Bars,
+    Command,
+    Drawing,
+    Field,
+    Gauge,
+    Part,
+    Table,
+    Text,
+)
+from oomkit.render.layout import (
+    FALLBACK_COLUMNS,
+    Column,
+    Piece,
+    Terminal,
+    command_lines,
+    no_room,
+    table,
+    wrapped,
+)
+from oomkit.render.quantities import share
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console
 
-_FALLBACK_COLUMNS = 100
+LABEL_COLUMNS = 13
+"""Width of the names of fields."""
+
+_NAME_COLUMNS = 23
+"""Width of the names of bars."""
+_BAR_CELLS = 28
+_MIN_BAR_CELLS = 6
 
 
 def console(file: TextIO) -> "Console":
@@ -33,9 +63,9 @@ def console(file: TextIO) -> "Console":
     width = None
     if not is_terminal:
         columns = os.environ.get("COLUMNS", "")
-        width = int(columns) if columns.isdigit() and int(columns) > 0 else _FALLBACK_COLUMNS
+        width = int(columns) if columns.isdigit() and int(columns) > 0 else FALLBACK_COLUMNS
     elif shutil.get_terminal_size().columns < 1:
-        width = _FALLBACK_COLUMNS
+        width = FALLBACK_COLUMNS
     # rich leaves bold and dim under NO_COLOR, which is taken as a wish for plain text.
     plain = bool(os.environ.get("NO_COLOR"))
     return _Console(
@@ -48,189 +78,186 @@ def console(file: TextIO) -> "Console":
     )
 
 
-class Page:
-    """Lines for people, of any text, in the window's width.
-
-    Attributes:
-        width: cells of the window.
-    """
-
-    def __init__(self, file: TextIO) -> None:
-        self._console = console(file)
-        self.width = self._console.width
-
-    def line(self, text: str, style: str = "") -> None:
-        """Print a line that was laid out for the width."""
-        from rich.text import Text
-
-        self._console.print(Text(text, style), soft_wrap=True)
-
-    def text(self, text: str, style: str = "", *, first: str = "", rest: str | None = None) -> None:
-        """Print text of any length; continuation lines are indented.
-
-        Args:
-            text: the text; its own indentation is kept.
-            style: how a terminal may show it.
-            first: what stands before the first line.
-            rest: what stands before the others; None: two spaces more than before the first.
-        """
-        body = text.lstrip(" ")
-        first += " " * (len(text) - len(body))
-        rest = " " * (len(first) + 2) if rest is None else rest
-        for line in wrapped(body, self.width, first=first, rest=rest):
-            self.line(line, style)
-
-
-LABEL_COLUMNS = 13
-"""Width of the names of fields."""
-
-
-class Line(NamedTuple):
-    """One line, its style, and the indentation of its continuation lines."""
-
-    text: str = ""
-    style: str = ""
-    indent: int = 0
-
-
-def field(name: str, text: str, style: str = "") -> Line:
-    """A line with the field's name on the left."""
-    return Line(f"{name:<{LABEL_COLUMNS}}{printable(text)}", style, LABEL_COLUMNS)
-
-
-def under(text: str, style: str = "", *, mark: str = "") -> Line:
-    """A line that belongs to the field above."""
-    return Line(f"{'':<{LABEL_COLUMNS}}{mark}{printable(text)}", style, LABEL_COLUMNS + len(mark))
-
-
-def fields(name: str, texts: Sequence[str], style: str = "", *, mark: str = "") -> Iterator[Line]:
-    """The lines of one field, its name on the first."""
-    for i, text in enumerate(texts):
-        line = under(text, style, mark=mark)
-        named = f"{name if i == 0 else '':<{LABEL_COLUMNS}}{line.text[LABEL_COLUMNS:]}"
-        yield line._replace(text=named)
-
-
-def print_lines(out: "Console", lines: Iterable[Line]) -> None:
-    """Print lines; what does not fit continues on the next line, indented."""
-    from rich.text import Text
-
-    for line in lines:
-        for part in fold(line, out.width):
-            out.print(Text(part, style=line.style), soft_wrap=True)
-
-
-def fold(line: Line, width: int) -> list[str]:
-    """Break a line so that each part fits; the continuation is indented where there is room."""
-    indent = line.indent if line.indent < width // 2 else 0
-    body = line.text[indent:].lstrip(" ")
-    first = line.text[: len(line.text) - len(body)]
-    return [part.rstrip() for part in wrapped(body, width, first=first, rest=" " * indent)]
-
-
-_MIN_COLUMNS = 40
-
 _ASCII = str.maketrans({"\u2026": "...", "\u2013": "-", "\u00d7": "x"})
 
 
-class Look(Record, frozen=True, kw_only=True):
-    """What the reader's terminal can do.
-
-    Attributes:
-        width: columns.
-        colour: ANSI colours are welcome.
-        unicode: block characters and the like can be shown; else ASCII alone is used.
-    """
-
-    width: int = _FALLBACK_COLUMNS
-    colour: bool = False
-    unicode: bool = True
-
-
-def look_of(stream: TextIO) -> Look:
+def terminal_of(stream: TextIO) -> Terminal:
     """What fits a stream, by the same rules as :func:`oomkit.render.terminal.console`."""
     of = console(stream)
-    return Look(
+    return Terminal(
         width=of.width,
         colour=of.color_system is not None and not of.no_color,
         unicode=of.encoding.startswith("utf"),
     )
 
 
-def render(look: Look, *parts: "RenderableType") -> str:
-    """Lay out rich renderables, one under the other, as text that ends in a newline.
+def show(document: Iterable[Part], file: TextIO | None = None) -> None:
+    """Print a document to a stream, in its width, colours and characters; default: stdout."""
+    file = sys.stdout if file is None else file
+    file.write(to_text(document, terminal_of(file)))
 
-    A ``Text`` whose overflow is ``ignore`` stays one line, for the terminal to wrap.
-    """
-    from rich.console import Console
-    from rich.text import Text
 
-    out = io.StringIO()
-    console = Console(
-        file=out,
-        width=max(look.width, _MIN_COLUMNS),
-        force_terminal=look.colour,
-        color_system="standard" if look.colour else None,
-        no_color=not look.colour,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        legacy_windows=False,
-        _environ={},
-    )
-    for part in parts:
-        if isinstance(part, Text) and part.overflow == "ignore":
-            console.print(part, no_wrap=True, overflow="ignore", crop=False)
+def to_text(document: Iterable[Part], terminal: Terminal) -> str:
+    """A document as text that ends in a newline."""
+    lines = []
+    for pieces in laid_out(document, terminal):
+        if terminal.colour:
+            runs = groupby(pieces, key=lambda piece: piece.style)
+            lines.append("".join(_coloured(style, run) for style, run in runs))
         else:
-            console.print(part)
-    lines = (line.rstrip() for line in out.getvalue().split("\n"))
-    return in_charset("\n".join(lines), look)
+            lines.append("".join(piece.text for piece in pieces))
+    text = "\n".join([*lines, ""]) if lines else ""
+    return in_charset(text.replace("\xa0", " "), terminal)
 
 
-def in_charset(text: str, look: Look) -> str:
+def plain_lines(document: Iterable[Part], terminal: Terminal) -> list[str]:
+    """The lines of a document without styles."""
+    return to_text(document, replace(terminal, colour=False)).splitlines()
+
+
+def laid_out(document: Iterable[Part], terminal: Terminal) -> Iterator[list[Piece]]:
+    """Yield the lines of a document, each in pieces of one style."""
+    for part in document:
+        yield from _SHOWN[type(part)](part, terminal)
+
+
+def _coloured(style: str, pieces: Iterable[Piece]) -> str:
+    from rich.color import ColorSystem
+    from rich.style import Style
+
+    text = "".join(piece.text for piece in pieces)
+    return Style.parse(style).render(text, color_system=ColorSystem.STANDARD) if style else text
+
+
+def _stripped(pieces: Sequence[Piece]) -> list[Piece]:
+    """A line without the blanks at its end."""
+    kept = list(pieces)
+    while kept and not kept[-1].text.rstrip(" "):
+        kept.pop()
+    if kept:
+        kept[-1] = kept[-1]._replace(text=kept[-1].text.rstrip(" "))
+    return kept
+
+
+def _text(part: Text, terminal: Terminal) -> Iterator[list[Piece]]:
+    if part.whole:
+        yield [Piece(part.text, part.style)]
+        return
+    body = part.text.lstrip(" ")
+    first = part.first + " " * (len(part.text) - len(body))
+    rest = " " * (cell_len(first) + 2) if part.rest is None else part.rest
+    for line in wrapped(body, terminal.width, first=first, rest=_indented(rest, terminal)):
+        yield [Piece(line.rstrip(" "), part.style)]
+
+
+def _indented(rest: str, terminal: Terminal) -> str:
+    """What stands before a line that continues: nothing, where that would take half the width."""
+    return rest if cell_len(rest) < terminal.width // 2 else ""
+
+
+def _field(part: Field, terminal: Terminal) -> Iterator[list[Piece]]:
+    rest = _indented(" " * (LABEL_COLUMNS + len(part.mark)), terminal)
+    for i, text in enumerate(part.texts):
+        style = part.styles[i] if part.styles else part.style
+        first = f"{'' if i else part.name:<{LABEL_COLUMNS}}{part.mark}"
+        for line in wrapped(printable(text), terminal.width, first=first, rest=rest):
+            yield [Piece(line.rstrip(" "), style)]
+    yield from laid_out(part.parts, terminal)
+
+
+def _table(part: Table, terminal: Terminal) -> Iterator[list[Piece]]:
+    columns = list(part.columns)
+    if any(part.marks):
+        cells = [f"<- {mark}" if mark else "" for mark in part.marks]
+        columns.append(Column(heading="", cells=cells))
+    for lead in part.leads:
+        laid = table(
+            columns,
+            terminal.width - lead,
+            notes=part.notes,
+            last=part.last,
+            indent=part.indent,
+            gap=part.gap,
+        )
+        if not laid.left_out:
+            break
+    start = [Piece(" " * lead)] if lead else []
+    if any(laid.heading):
+        for heading in laid.heading:
+            yield _stripped([*start, Piece(heading, part.heading_style)])
+    for i, row in enumerate(laid.rows):
+        style = part.styles[i] if i < len(part.styles) else ""
+        for line in row:
+            yield _stripped([*start, *(piece.styled(style) for piece in line)])
+    if laid.left_out:
+        text = no_room(laid.left_out, part.elsewhere)
+        for below in wrapped(text, terminal.width, first=" " * lead, rest=" " * lead):
+            yield [Piece(below, part.note_style)]
+
+
+def _bars(part: Bars, terminal: Terminal) -> Iterator[list[Piece]]:
+    wide = terminal.width >= FALLBACK_COLUMNS
+    texts = [bar.text + bar.more * (wide or not bar.drawn) for bar in part.rows]
+    longest = max((len(t) for t, bar in zip(texts, part.rows, strict=True) if bar.drawn), default=0)
+    cells = min(_BAR_CELLS, terminal.width - LABEL_COLUMNS - _NAME_COLUMNS - 9 - longest)
+    cells = cells if cells >= _MIN_BAR_CELLS else 0
+    start = " " * LABEL_COLUMNS
+    for bar, text in zip(part.rows, texts, strict=True):
+        drawn = ""
+        if cells and bar.drawn:
+            full = bar.size / bar.whole if bar.whole > 0 else 0.0
+            drawn = draw_bar(full, cells, unicode=terminal.unicode, empty="·") + " "
+        elif cells:
+            drawn = " " * (cells + 1)
+        said = f"{drawn}{share(bar.size, bar.whole):>6}  " if bar.whole else ""
+        line = f"{bar.label:<{_NAME_COLUMNS}}{said}{text}"
+        for folded in wrapped(
+            line.lstrip(" "), terminal.width, first=start, rest=_indented(start, terminal)
+        ):
+            yield [Piece(folded.rstrip(" "), bar.style)]
+
+
+def _gauge(part: Gauge, terminal: Terminal) -> Iterator[list[Piece]]:
+    cells = max(min(part.cells, terminal.width - cell_len(part.first) - part.room), part.least)
+    drawn = draw_bar(part.share, cells, unicode=terminal.unicode and not part.plain)
+    text, rest = f"[{drawn}] {part.text}", " " * cell_len(part.first)
+    yield from _text(Text(text, "", part.first, rest), terminal)
+
+
+def _command(part: Command, terminal: Terminal) -> Iterator[list[Piece]]:
+    start = " " * part.indent
+    comment = Text(printable(f"# {part.lasts}:"), "dim", start, f"{start}#   ")
+    yield from _text(comment, terminal)
+    for line in command_lines(part.words, terminal.width, start):
+        yield [Piece(line)]
+
+
+def in_charset(text: str, terminal: Terminal) -> str:
     """Text in the characters that the reader can see."""
-    if look.unicode or text.isascii():
+    if terminal.unicode or text.isascii():
         return text
     return text.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
-
-
-def paragraph(text: str, look: Look, style: str = "") -> list["RenderableType"]:
-    """Text of any length, broken where a number and its unit, or a bar, do not part."""
-    from rich.text import Text
-
-    lines = wrapped(unbroken(text), look.width, rest="  ")
-    return [Text(line.replace("\xa0", " "), style) for line in lines]
 
 
 _GAP = 2
 
 
-def has_room(columns: Sequence[Column], look: Look) -> bool:
+def has_room(columns: Sequence[Column], terminal: Terminal) -> bool:
     """Whether columns stand beside each other without a word of theirs being broken."""
-    return sum(column.least() + _GAP for column in columns) - _GAP <= look.width
+    return sum(column.least() + _GAP for column in columns) - _GAP <= terminal.width
 
 
-def fitted(
-    columns: Sequence[Column], look: Look, styles: Sequence[str] = (), *, gap: int = _GAP
-) -> list["RenderableType"]:
-    """Lay out a table in the width there is, and below it name what was left out of it.
+def _drawing(part: Drawing, terminal: Terminal) -> Iterator[list[Piece]]:
+    for pieces in part.draw(terminal):
+        yield _stripped(pieces)
 
-    Args:
-        columns: from the left to the right.
-        look: what the terminal can do.
-        styles: of the rows; default: none.
-        gap: cells between two columns.
-    """
-    from rich.text import Text
 
-    laid = table(columns, look.width, gap=gap)
-    shown: list[RenderableType] = [Text(line, style="bold") for line in laid.heading]
-    for i, row in enumerate(laid.rows):
-        style = styles[i] if i < len(styles) else ""
-        for line in row:
-            text = Text.assemble(*line, style=style)
-            text.rstrip()
-            shown.append(text)
-    if laid.left_out:
-        shown.append(Text(no_room(laid.left_out), style="dim"))
-    return shown
+_SHOWN: dict[type, Callable[[Any, Terminal], Iterator[list[Piece]]]] = {
+    Text: _text,
+    Field: _field,
+    Table: _table,
+    Bars: _bars,
+    Gauge: _gauge,
+    Command: _command,
+    Drawing: _drawing,
+}

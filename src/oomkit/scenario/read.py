@@ -4,13 +4,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal, cast
 
 from oomkit.kernel.versions import UnknownKernelError, rules_for
-from oomkit.scenario.events import read_at
 from oomkit.scenario.format import Cgroup, Machine, Role, Scenario, Step, Task
 from oomkit.scenario.knobs import read_knobs
-from oomkit.scenario.steps import MAX_STEPS, read_steps
+from oomkit.scenario.steps import MAX_STEPS, read_at, read_steps
 from oomkit.toml import units
-from oomkit.toml.load import load
-from oomkit.toml.overrides import apply_overrides
+from oomkit.toml.load import apply_overrides, load
 from oomkit.toml.table import Fault, Table, TomlError, choice, integer, name, text
 
 __all__ = ["Fault", "ScenarioError", "read_scenario", "scenario_from"]

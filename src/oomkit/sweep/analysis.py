@@ -146,7 +146,7 @@ def _against(table: pl.DataFrame, best: int, other: int, group: Group) -> Agains
     return Against(label=group.label, short=group.short, more=more, told_apart=more.low > 0)
 
 
-# The least that suffices.
+# The smallest value that suffices.
 
 
 def _smallest(sweep: Sweep, rows: pl.LazyFrame) -> Answer:
@@ -194,7 +194,7 @@ def _smallest_of(axis: Axis, groups: list[Group], bad: str, wanted: float) -> st
     )
 
 
-# What matters most.
+# The axis that explains most of the variance.
 
 
 def _sensitivity(sweep: Sweep, rows: pl.LazyFrame) -> Answer:

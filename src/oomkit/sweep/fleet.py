@@ -13,8 +13,8 @@ BATCH = 100
 """From which priority on a task is monitoring, production, batch; below: best effort. The tiers
 of Google's 2019 trace."""
 
-_LEAST_BYTES = 2**20
-_LEAST_RAM = 256 * 2**20
+_MIN_BYTES = 2**20
+_MIN_RAM = 256 * 2**20
 _MAX_CPUS = 1024
 
 
@@ -63,15 +63,15 @@ class Table:
         """
         fleet = self.fleet
         place = int(rng.random() * len(self.ram_bytes))
-        ram = max(self.ram_bytes[place], _LEAST_RAM)
+        ram = max(self.ram_bytes[place], _MIN_RAM)
         chosen: list[int] = []
         requested = 0.0
         while requested < fleet.pack * ram and len(chosen) < fleet.tasks:
             task = int(rng.random() * len(self.used_bytes))
             chosen.append(task)
-            requested += max(self.requested_bytes[task], _LEAST_BYTES)
+            requested += max(self.requested_bytes[task], _MIN_BYTES)
         part = min(requested / fleet.pack / ram, 1.0)
-        ram = max(round(ram * part), _LEAST_RAM)
+        ram = max(round(ram * part), _MIN_RAM)
         cpus = min(max(round(self.cpus[place] * part), 1), _MAX_CPUS)
         return {
             "name": f"machine {place} of the fleet",
@@ -87,8 +87,8 @@ class Table:
 
     def _task(self, number: int, task: int, ram: int, rng: Random) -> dict[str, Any]:
         window = self.fleet.window_s
-        requested = max(round(self.requested_bytes[task]), _LEAST_BYTES)
-        used = max(round(self.used_bytes[task]), _LEAST_BYTES)
+        requested = max(round(self.requested_bytes[task]), _MIN_BYTES)
+        used = max(round(self.used_bytes[task]), _MIN_BYTES)
         life = min(max(self.life_s[task], 1.0), window)
         long = life >= window
         start = rng.random() * (0.1 * window if long else window - life)

@@ -16,12 +16,11 @@ from oomkit.sweep.plan import MAX_RUNS, count_runs
 from oomkit.sweep.spec import Axis, Bad, Base, Fleet, Guard, Sweep, Value, Want, Weights
 from oomkit.sweep.spec import shown as shown_value
 from oomkit.toml import units
-from oomkit.toml.load import load
-from oomkit.toml.overrides import apply_overrides
+from oomkit.toml.load import apply_overrides, load
 from oomkit.toml.table import Fault, Table, TomlError, choice, integer, text
 
 _TRIED = 20
-"""So many values of an axis are tried in each scenario before anything is played."""
+"""Maximum number of values of an axis that are tried before anything is played."""
 
 COMPARED = (
     "cost", "unusable_s", "work_lost_s", "kills", "innocents_killed", "protected_killed", "denied",

@@ -1,13 +1,56 @@
-"""A TOML file as a dictionary."""
+"""Reads a TOML file; ``--set key=value`` changes what it says without editing it."""
 
+import copy
 import tomllib
+from collections.abc import Sequence
 from typing import Any
 
 from oomkit.files.safely import open_regular, open_trusted
-from oomkit.toml.numbers import EXPECTED, unsound
+from oomkit.toml import keys
 from oomkit.toml.table import Fault, TomlError
+from oomkit.toml.units import EXPECTED, unsound
 
-MOST_BYTES = 8 << 20
+_TEXTS = ("kernel", "name", "about", "cgroup", "role")
+"""Keys whose values are text even when they look like numbers (``6.12``)."""
+
+
+def apply_overrides(
+    raw: dict[str, Any], overrides: Sequence[str], faults: list[Fault]
+) -> dict[str, Any]:
+    """A copy of decoded TOML with each override made; what can't be made becomes a fault.
+
+    A key is as :func:`oomkit.toml.keys.slots` takes it. A value is TOML, or else text.
+    """
+    if not overrides:
+        return raw
+    raw = copy.deepcopy(raw)
+    for override in overrides:
+        key, equals, value = (part.strip() for part in override.partition("="))
+        try:
+            if not equals:
+                raise ValueError(f"KEY=VALUE with {keys.EXPECTED}")
+            for table, last in keys.slots(raw, key):
+                table[last] = _value(str(last), value)
+        except ValueError as error:
+            faults.append(Fault(path=f"--set {override}", expected=f"expected {error}"))
+    return raw
+
+
+def _value(key: str, text: str) -> Any:
+    if key in _TEXTS and not text.startswith(('"', "'")):
+        return text
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+    except ValueError:  # int() limits the number of digits
+        raise ValueError(EXPECTED) from None
+    if any(unsound(value)):
+        raise ValueError(EXPECTED)
+    return value
+
+
+MAX_BYTES = 8 << 20
 """Maximum size; more is not written by hand, and decoding it would take minutes."""
 
 
@@ -23,8 +66,8 @@ def load(path: str, *, trusted: bool = False) -> dict[str, Any]:
     """
     try:
         with open(open_trusted(path) if trusted else open_regular(path), "rb") as file:
-            data = file.read(MOST_BYTES + 1)
-        text = data.decode("utf-8") if len(data) <= MOST_BYTES else ""
+            data = file.read(MAX_BYTES + 1)
+        text = data.decode("utf-8") if len(data) <= MAX_BYTES else ""
         raw = tomllib.loads(text.replace("\r\n", "\n").replace("\r", "\n"))
     except OSError as error:
         fault = error.strerror or str(error)
@@ -35,7 +78,7 @@ def load(path: str, *, trusted: bool = False) -> dict[str, Any]:
     except ValueError:  # int() limits the number of digits
         fault = f"expected {EXPECTED}"
     else:
-        if len(data) > MOST_BYTES:
+        if len(data) > MAX_BYTES:
             raise TomlError(path, [Fault(path="", expected="expected at most 8 MiB of TOML")])
         faults = list(unsound(raw))
         if not faults:

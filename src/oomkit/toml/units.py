@@ -1,7 +1,11 @@
-"""Sizes, durations and rates as our TOML files write them."""
+"""Numbers, sizes, durations and rates as our TOML files write them."""
 
+import math
 import re
+from collections.abc import Iterator
 from typing import Any
+
+from oomkit.toml.table import Fault
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(?:i?B)?|B)?", re.ASCII | re.IGNORECASE)
 _PLAIN = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
@@ -100,3 +104,31 @@ def share(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 0.9:
         raise ValueError(expected)
     return float(value)
+
+
+EXPECTED = "a number of at most 64 bits"
+MIN_INTEGER = -(2**63)
+MAX_INTEGER = 2**63 - 1
+
+
+def unsound(value: Any, path: str = "") -> Iterator[Fault]:
+    """Yield a fault for each number that does not fit, for infinities and for what is no number.
+
+    Args:
+        value: decoded TOML.
+        path: the key under which it stands.
+    """
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from unsound(item, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from unsound(item, f"{path}[{i}]")
+    elif not _is_sound(value):
+        yield Fault(path=path, expected=f"expected {EXPECTED}")
+
+
+def _is_sound(value: Any) -> bool:
+    if isinstance(value, int):
+        return MIN_INTEGER <= value <= MAX_INTEGER
+    return not isinstance(value, float) or math.isfinite(value)

@@ -1,16 +1,12 @@
 """Comparisons of the model with real kernels, as text and as Markdown."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from oomkit.agree.records import RATIO_TARGET, Agreement, Summary
 from oomkit.printable import printable
+from oomkit.render.document import Document, Table, Text
 from oomkit.render.layout import Column
 from oomkit.render.quantities import outcome_of, percent, seconds
-from oomkit.render.terminal import Look, fitted, render
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 _SHOWN = 8
 _HEADINGS = ("scenario", "outcome", "victims", "first kill", "ratio", "memory", "swap", "parts")
@@ -22,11 +18,9 @@ _LEAVES = {
 """Which columns are left out first where there is no room."""
 
 
-def text(found: Sequence[Agreement], summaries: Sequence[Summary], look: Look) -> str:
+def report(found: Sequence[Agreement], summaries: Sequence[Summary]) -> Document:
     """A table for each world and kernel, what was not played, and the sums."""
-    from rich.text import Text
-
-    parts: list[RenderableType] = []
+    page = Document()
     for one in summaries:
         played = _played(found, one)
         rows = [_cells(agreement) for agreement in played]
@@ -41,11 +35,12 @@ def text(found: Sequence[Agreement], summaries: Sequence[Summary], look: Look) -
             for i, heading in enumerate(_HEADINGS)
         ]
         styles = ["yellow" if differences(agreement) else "" for agreement in played]
-        parts.append(Text(f"{one.on}, kernel {printable(one.kernel)}", style="bold"))
-        parts += fitted(columns, look, styles)
-        parts += [Text(line, style="dim") for line in _unplayed(found, one)]
-        parts += [Text(sum_up(one)), Text("")]
-    return render(look, *parts)
+        page.text(f"{one.on}, kernel {printable(one.kernel)}", "bold", rest="")
+        page.add(Table(columns=columns, styles=styles))
+        page.add(*(Text(line, "dim", rest="") for line in _unplayed(found, one)))
+        page.text(sum_up(one), rest="")
+        page.line()
+    return page
 
 
 def markdown(found: Sequence[Agreement], summaries: Sequence[Summary]) -> str:

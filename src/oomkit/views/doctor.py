@@ -8,19 +8,19 @@ import msgspec
 from oomkit.files.safely import open_output
 from oomkit.posture.doctor.finding import File, Finding
 from oomkit.printable import printable
+from oomkit.render.document import Command, Document
 from oomkit.render.quantities import count_of
-from oomkit.render.terminal import Page
-from oomkit.views.advice import show_advice
 
 _STYLES = {"critical": "bold red", "warning": "yellow", "info": ""}
 _MARGIN = 10
 
 
-def show_findings(page: Page, found: tuple[Finding, ...]) -> None:
-    """Print each finding with its evidence, its reason, the change and what that alters."""
+def findings_report(found: tuple[Finding, ...]) -> Document:
+    """Each finding with its evidence, its reason, the change and what that alters."""
+    page = Document()
     for i, finding in enumerate(found):
         if i:
-            page.line("")
+            page.line()
         heading = f"{finding.severity}: {finding.text} [{finding.code}]"
         page.text(printable(heading), _STYLES[finding.severity], rest="  ")
         for n, line in enumerate(finding.evidence):
@@ -32,20 +32,21 @@ def show_findings(page: Page, found: tuple[Finding, ...]) -> None:
             for line in file.text.splitlines():
                 page.line(f"{' ' * _MARGIN}  {printable(line)}", "dim")
         for advice in finding.commands:
-            show_advice(page, advice, _MARGIN)
+            page.add(Command(advice.words, advice.lasts, _MARGIN))
         by = "by the kernel's rules" if finding.checked_by == "rules" else "by their sizes"
         _row(page, "alters", f"{finding.alters} ({by})")
     if found:
-        page.line("")
+        page.line()
     counts = [
         count_of(sum(f.severity == severity for f in found), severity, severity)
         for severity in ("critical", "warning", "info")
         if any(f.severity == severity for f in found)
     ]
     page.text(", ".join(counts) if counts else "nothing found that invites a bad OOM")
+    return page
 
 
-def _row(page: Page, heading: str, text: str) -> None:
+def _row(page: Document, heading: str, text: str) -> None:
     first = f"  {heading}".ljust(_MARGIN)
     page.text(printable(text), first=f"{first} ", rest=" " * (_MARGIN + 1))
 

@@ -7,9 +7,9 @@ from oomkit.explain.records import Explanation
 from oomkit.explain.recurring import Row, Tables, every_text
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report
-from oomkit.render.html import asset, element, escaped, items, page
-from oomkit.render.quantities import count_of
-from oomkit.views.explain_report_page import article
+from oomkit.render.html import asset, element, escaped, items, page, part_of_page
+from oomkit.render.quantities import count_of, moment
+from oomkit.views.explain_report import explanation_report
 from oomkit.views.explain_summary import counts_text, when
 
 _OPEN_REPORTS = 3
@@ -44,6 +44,18 @@ def page_text(
         "</main>"
     )
     return page(title, body, style=asset("oomkit.views", "explain.css"))
+
+
+def article(item: Explanation, number: int, *, unfolded: bool) -> str:
+    """One report; folded it shows its headline only."""
+    _, *parts = explanation_report(item, number)
+    time = item.report.time
+    stamp = f' <span class="dim">{escaped(moment(time))}</span>' if time else ""
+    opened = " open" if unfolded else ""
+    return (
+        f'<details class="report"{opened}><summary><span class="number">#{number}</span> '
+        f"{escaped(item.headline)}{stamp}</summary>{part_of_page(parts)}</details>"
+    )
 
 
 def _title(reports: Sequence[Report], found: Sequence[Incident]) -> str:

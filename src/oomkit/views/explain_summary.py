@@ -1,6 +1,6 @@
-"""The short of a long log: a line an incident, and what recurs."""
+"""A long log in short: a line for each incident, and tables of what recurs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from oomkit.explain.incidents import Incident
 from oomkit.explain.killer import proof
@@ -8,26 +8,26 @@ from oomkit.explain.recurring import Row, Tables, every_text
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report
 from oomkit.printable import printable
+from oomkit.render.document import Document, Text
 from oomkit.render.quantities import count_of, moment
-from oomkit.render.terminal import Line, fields
 
 _MAX_ROWS = 10
 
 
-def summary_lines(
+def summary_of(
     reports: Sequence[Report],
     evidence: Sequence[Evidence],
     found: Sequence[Incident],
     recurring: Tables,
-) -> Iterator[Line]:
-    """Yield a line an incident, then tables of what recurs."""
-    yield Line(counts_text(reports, found), "bold")
+) -> Document:
+    """A line an incident, then tables of what recurs."""
+    page = Document(Text(counts_text(reports, found), "bold", rest=""))
     stamps = [when(incident, reports, evidence) for incident in found]
     width = max((len(stamp) for stamp in stamps), default=0)
     for incident, stamp in zip(found, stamps, strict=True):
         opening = f"{incident.number:>4}  {stamp:<{width}}  "
-        yield Line(f"{opening}{printable(incident.summary)}", "", len(opening))
-    yield Line()
+        page.text(printable(incident.summary), first=opening, rest=" " * len(opening))
+    page.line()
     for title, rows in (
         ("by cgroup", recurring.cgroup),
         ("by unit", recurring.unit),
@@ -35,7 +35,8 @@ def summary_lines(
         ("by command", recurring.comm),
     ):
         if len(rows) > 1 or any(row.incidents > 1 for row in rows):
-            yield from _table(title, rows)
+            _add_table(page, title, rows)
+    return page
 
 
 def counts_text(reports: Sequence[Report], found: Sequence[Incident]) -> str:
@@ -50,8 +51,9 @@ def counts_text(reports: Sequence[Report], found: Sequence[Incident]) -> str:
     )
 
 
-def reported_lines(found: Sequence[Incident], evidence: Sequence[Evidence]) -> Iterator[Line]:
+def reported(found: Sequence[Incident], evidence: Sequence[Evidence]) -> Document:
     """The lines that show incidents that only programs other than the kernel report."""
+    page = Document()
     for incident in found:
         texts = [
             f"line {p.line}: {p.text}" for p in (proof(evidence[e]) for e in incident.evidence)
@@ -59,9 +61,10 @@ def reported_lines(found: Sequence[Incident], evidence: Sequence[Evidence]) -> I
         more = len(texts) - _MAX_ROWS
         if more > 0:
             texts = [*texts[:_MAX_ROWS], f"and {count_of(more, 'more line')}"]
-        yield from fields(f"incident {incident.number}", texts, "dim")
+        page.field(f"incident {incident.number}", texts, "dim")
     if found:
-        yield Line()
+        page.line()
+    return page
 
 
 def when(incident: Incident, reports: Sequence[Report], evidence: Sequence[Evidence]) -> str:
@@ -74,12 +77,12 @@ def when(incident: Incident, reports: Sequence[Report], evidence: Sequence[Evide
     return f"line {first.source.line}"
 
 
-def _table(title: str, rows: Sequence[Row]) -> Iterator[Line]:
-    yield Line(f"{title:<11}incidents  killed", "bold")
+def _add_table(page: Document, title: str, rows: Sequence[Row]) -> None:
+    page.text(f"{title:<11}incidents  killed", "bold", rest="")
     for row in rows[:_MAX_ROWS]:
         often = f"  {every_text(row.every_s)}" if row.every_s is not None else ""
         opening = f"{'':<11}{row.incidents:>9}  {row.killed:>6}  "
-        yield Line(f"{opening}{printable(row.name)}{often}", "", len(opening))
+        page.text(f"{printable(row.name)}{often}", first=opening, rest=" " * len(opening))
     if len(rows) > _MAX_ROWS:
-        yield Line(f"{'':<11}and {count_of(len(rows) - _MAX_ROWS, 'other')}", "dim")
-    yield Line()
+        page.text(f"{'':<11}and {count_of(len(rows) - _MAX_ROWS, 'other')}", "dim")
+    page.line()

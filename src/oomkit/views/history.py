@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from oomkit.history.records import (
     Act,
@@ -18,12 +18,9 @@ from oomkit.history.records import (
 from oomkit.policy.engine.conditions import KINDS
 from oomkit.policy.engine.evidence import plain
 from oomkit.printable import printable
+from oomkit.render.document import Table
 from oomkit.render.layout import Column, unbroken
 from oomkit.render.quantities import kb, seconds, time_share, uptime
-from oomkit.render.terminal import Look, fitted
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 _COLUMN = 12
 _ENDS = {
@@ -278,8 +275,8 @@ _SIZES = ("gain_kb", "rss", "swap", "growth")
 _STYLES = {"kernel_kill": "red", "act": "yellow", "error": "red", "warn": "dim"}
 
 
-def history_table(entries: Sequence[tuple[int, Record]], look: Look) -> list["RenderableType"]:
-    """Lay out records, a row each, in the order given."""
+def history_table(entries: Sequence[tuple[int, Record]]) -> Table:
+    """Records, a row each, in the order given."""
     records = [record for _, record in entries]
     whats = [unbroken(what(record)) for record in records]
     columns = [
@@ -288,7 +285,7 @@ def history_table(entries: Sequence[tuple[int, Record]], look: Look) -> list["Re
         Column(heading="process", cells=[victim_of(record) for record in records], leaves=1),
         Column(heading="what", cells=whats, words=True),
     ]
-    return fitted(columns, look, [_style(record) for record in records], gap=1)
+    return Table(columns=columns, styles=[_style(record) for record in records], gap=1)
 
 
 def _style(record: Record) -> str:
@@ -297,8 +294,8 @@ def _style(record: Record) -> str:
     return _STYLES.get(record.kind, "")
 
 
-def candidates_table(record: Act, look: Look) -> list["RenderableType"]:
-    """Lay out the candidates an act was chosen from, and what their scores were made of."""
+def candidates_table(record: Act) -> Table:
+    """The candidates an act was chosen from, and what their scores were made of."""
     chosen = record.victim.pid if record.victim is not None else None
     rows, styles = [], []
     for row in record.candidates or ():
@@ -333,7 +330,7 @@ def candidates_table(record: Act, look: Look) -> list["RenderableType"]:
         Column(heading="score", cells=score, right=True),
         Column(heading="factors", cells=why, words=True),
     ]
-    return fitted(columns, look, styles, gap=1)
+    return Table(columns=columns, styles=styles, gap=1)
 
 
 def _number(value: float | None, *, size: bool) -> str:

@@ -12,48 +12,47 @@ from oomkit.posture.advice import counterfactual, pod_name
 from oomkit.posture.assess import CommitState, Posture, available_pages
 from oomkit.printable import printable
 from oomkit.render import quantities
-from oomkit.render.bars import bar
+from oomkit.render.document import Command, Document, Gauge
 from oomkit.render.quantities import human_pages, percent
-from oomkit.render.terminal import Page
-from oomkit.views.advice import show_advice
 from oomkit.views.decision import adj_change, label, outcome, reason
 
 _MODES = {0: "0, heuristic", 1: "1, always", 2: "2, never"}
-_BAR_CELLS = 24
 _MARGIN = 10
 
 
-def show_posture(page: Page, posture: Posture, snapshot: Snapshot) -> None:
-    """Print the screen."""
+def posture_screen(posture: Posture, snapshot: Snapshot) -> Document:
+    """The screen: memory, pressure, the next victim, and what needs attention."""
+    page = Document()
     memory, size = snapshot.memory, snapshot.page_size
     _row(page, "kernel", f"{posture.kernel} (rules of {posture.rules})", "bold")
     available = available_pages(snapshot)
-    _row(page, "memory", _left(page, available, memory.total_ram_pages, size))
-    swap = "none"
+    page.add(_left("memory", available, memory.total_ram_pages, size))
     if memory.total_swap_pages:
-        swap = _left(page, memory.free_swap_pages, memory.total_swap_pages, size)
-    _row(page, "swap", swap)
+        page.add(_left("swap", memory.free_swap_pages, memory.total_swap_pages, size))
+    else:
+        _row(page, "swap", "none")
     _row(page, "commit", _commit(posture.commit, size))
     _row(page, "pressure", _pressure(snapshot.pressure))
-    page.line("")
+    page.line()
     _row(page, "next", outcome(posture.decision, snapshot), "bold")
     if posture.first is not None:
         _show_reason(page, posture, posture.first, snapshot)
     left = human_pages(posture.memory_left_pages, size)
     _row(page, "", f"{left} of memory and swap can still be had before that")
-    page.line("")
+    page.line()
     if not posture.attention:
         _row(page, "attention", "nothing", "green")
     for i, item in enumerate(posture.attention):
         style = {"critical": "bold red", "warning": "yellow", "info": ""}[item.severity]
         _row(page, "" if i else "attention", f"{item.severity}: {item.text}", style)
         for advice in pod_name(item.cgroup) if item.cgroup else ():
-            show_advice(page, advice, _MARGIN)
+            page.add(Command(advice.words, advice.lasts, _MARGIN))
     for note in snapshot.missing:
         _row(page, "missing", note, "dim")
+    return page
 
 
-def _show_reason(page: Page, posture: Posture, first: Ranked, snapshot: Snapshot) -> None:
+def _show_reason(page: Document, posture: Posture, first: Ranked, snapshot: Snapshot) -> None:
     changes = posture.counterfactuals
     if first.task.cgroup != "/":
         _row(page, "", f"{label(first.task)} is in {label_in(snapshot, first.task.cgroup)}")
@@ -62,19 +61,19 @@ def _show_reason(page: Page, posture: Posture, first: Ranked, snapshot: Snapshot
     change = adj_change(first, changes)
     if change is not None:
         for advice in counterfactual(snapshot, change, rules_for(posture.rules)):
-            show_advice(page, advice, _MARGIN)
+            page.add(Command(advice.words, advice.lasts, _MARGIN))
 
 
-def _row(page: Page, heading: str, text: str, style: str = "") -> None:
+def _row(page: Document, heading: str, text: str, style: str = "") -> None:
     page.text(printable(text), style, first=heading.ljust(_MARGIN), rest=" " * _MARGIN)
 
 
-def _left(page: Page, left: int, total: int, size: int) -> str:
+def _left(name: str, left: int, total: int, size: int) -> Gauge:
     """What is used, as a bar and in numbers, and what is left."""
     share = min(max(1 - left / total, 0.0), 1.0) if total else 0.0
-    cells = max(min(_BAR_CELLS, page.width - _MARGIN - 41), 4)
     whole, rest = human_pages(total, size), human_pages(left, size)
-    return f"[{bar(share, cells, unicode=False)}] {percent(share)} of {whole} used, {rest} left"
+    text = f"{percent(share)} of {whole} used, {rest} left"
+    return Gauge(share=share, text=text, first=name.ljust(_MARGIN), plain=True)
 
 
 def _commit(commit: CommitState, size: int) -> str:

@@ -1,11 +1,12 @@
 """A recording replayed, as a person reads it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from oomkit.history.recording import Mark, Recording
 from oomkit.history.replay import KernelKill, Replay, WouldKill
 from oomkit.printable import printable
+from oomkit.render.document import Document, Text
 from oomkit.render.quantities import count_of, kb, label, seconds
 from oomkit.views.history import evidence_lines, local_time, victim_of
 
@@ -25,29 +26,34 @@ def recording_line(recording: Recording) -> str:
     return f"{printable(recording.path)}: {times}, {', '.join(parts)}"
 
 
-def replay_lines(played: Replay) -> Iterator[tuple[str, str]]:
-    """Yield what happened and what would have, in the order of time, then the sum.
+def replay_report(recording: Recording, replays: Sequence[Replay]) -> Document:
+    """What was recorded; under each policy what happened and what would have, then the sum."""
+    page = Document(Text(recording_line(recording)))
+    for i, played in enumerate(replays):
+        if i:
+            page.line()
+        _add_replay(page, played)
+    return page
 
-    With each line comes what stands before its continuation, should it be too long.
-    """
-    yield f"under the policy {printable(played.policy)}", "  "
+
+def _add_replay(page: Document, played: Replay) -> None:
+    page.text(f"under the policy {printable(played.policy)}")
     if played.missing:
-        yield f"not recorded, so these conditions never hold: {', '.join(played.missing)}", "  "
-    yield "", ""
+        page.text(f"not recorded, so these conditions never hold: {', '.join(played.missing)}")
+    page.line()
     found = events(played)
     day = ""
     for wall_s, _, lines in found:
         date, _, clock = local_time(wall_s).partition(" ")
         if date != day:
-            yield date, ""
+            page.line(date)
             day = date
         for i, line in enumerate(lines):
-            text = f"{clock:<10}{line}" if i == 0 else f"{_INDENT}{line}"
-            yield text, f"{_INDENT}  "
+            page.text(line, first=_INDENT if i else f"{clock:<10}", rest=f"{_INDENT}  ")
     if found:
-        yield "", ""
+        page.line()
     for line in sums(played):
-        yield line, "  "
+        page.text(line)
 
 
 def events(played: Replay) -> list[tuple[float, Literal["would", "kill", "act"], list[str]]]:

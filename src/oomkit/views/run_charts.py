@@ -1,5 +1,6 @@
 """The charts of a run: memory by use, tasks, swap, pressure, with kills and freezes marked."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -87,15 +88,12 @@ def _memory(run: Run, scenario: Scenario | None, interactive: bool) -> Panel:
             order=alt.Order("place:Q"),
         )
     )
-    layers = [area, *_freezes(run)]
-    if interactive:
-        layers.append(_pointer(base, run, names, "MiB"))
-    layers += _kills(run, None)
+    pointer = _pointer(base, run, names, "MiB") if interactive else None
     return Panel(
         key="memory",
         title="Memory by use",
         note="All of memory, stacked. Tasks: anonymous memory and page tables.",
-        chart=alt.layer(*layers),
+        chart=_layered(run, [area], pointer),
         height=240,
     )
 
@@ -110,15 +108,12 @@ def _swap(run: Run, scenario: Scenario | None, interactive: bool) -> Panel:
         x=_time(run),
         y=alt.Y(_field("swap used"), title="MiB", scale=alt.Scale(domain=[0, total])),
     )
-    layers = [area, *_freezes(run)]
-    if interactive:
-        layers.append(_pointer(base, run, ["swap used"], "MiB"))
-    layers += _kills(run, None)
+    pointer = _pointer(base, run, ["swap used"], "MiB") if interactive else None
     return Panel(
         key="swap",
         title="Swap used",
         note="The axis ends where swap does.",
-        chart=alt.layer(*layers),
+        chart=_layered(run, [area], pointer),
         height=90,
     )
 
@@ -182,15 +177,12 @@ def _cgroups(run: Run, scenario: Scenario | None, interactive: bool) -> Panel:
     label = at.mark_text(align="left", dx=4, dy=-5, fontSize=10).encode(
         x=alt.value(0), text="label:N"
     )
-    layers = [lines, rule, label, *_freezes(run)]
-    if interactive:
-        layers.append(_pointer(wide, run, [row["cgroup"] for row in limits], "MiB"))
-    layers += _kills(run, None)
+    pointer = _pointer(wide, run, [row["cgroup"] for row in limits], "MiB") if interactive else None
     return Panel(
         key="cgroups",
         title="Memory cgroups",
         note="Resident memory of the tasks of each; page cache charged to it comes on top.",
-        chart=alt.layer(*layers),
+        chart=_layered(run, [lines, rule, label], pointer),
         height=130,
     )
 
@@ -209,15 +201,12 @@ def _pressure(run: Run, interactive: bool) -> Panel:
             color=_colour("what", PRESSURE_COLOURS),
         )
     )
-    layers = [lines, *_freezes(run)]
-    if interactive:
-        layers.append(_pointer(base, run, names, "%"))
-    layers += _kills(run, None)
+    pointer = _pointer(base, run, names, "%") if interactive else None
     return Panel(
         key="pressure",
         title="Pressure and CPU",
         note="Share of time in which some task, or every task, waited for memory (10 s average).",
-        chart=alt.layer(*layers),
+        chart=_layered(run, [lines], pointer),
         height=140,
     )
 
@@ -287,6 +276,14 @@ def _task_tooltip() -> list[Any]:
         alt.Tooltip("most:Q", title="peak resident (MiB)", format=",.1f"),
         alt.Tooltip("most_swap:Q", title="peak in swap (MiB)", format=",.1f"),
     ]
+
+
+def _layered(run: Run, marks: Sequence[Any], pointer: Any | None) -> Any:
+    """Marks of a panel, above them what every panel shows: freezes, the pointer's line, kills."""
+    import altair as alt
+
+    above = [] if pointer is None else [pointer]
+    return alt.layer(*marks, *_freezes(run), *above, *_kills(run, None))
 
 
 def _pointer(base: Any, run: Run, fields: list[str], unit: str) -> Any:

@@ -1,22 +1,19 @@
-"""Two runs side by side."""
+"""Runs beside each other: two in full, those of several policies by their objectives."""
 
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
 from oomkit.printable import printable
 from oomkit.render.bars import by_column, sparkline
-from oomkit.render.layout import Column, unbroken
+from oomkit.render.document import Document, Table, Text
+from oomkit.render.layout import Column, Terminal, unbroken
 from oomkit.render.quantities import FIELDS, mb, outcome_of, seconds
-from oomkit.render.terminal import Look, fitted, paragraph, render
 from oomkit.scenario import Kill, Run, Scenario
 from oomkit.views.kill_reasons import deciding_step
 from oomkit.views.run_curves import uses
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 _OUTCOMES = ("completed", "timed_out", "frozen", "panicked")
 """From the best to the worst."""
@@ -47,28 +44,27 @@ def side_by_side(
     names: tuple[str, str] = ("first", "second"),
     *,
     scenarios: tuple[Scenario | None, Scenario | None] = (None, None),
-    look: Look | None = None,
+    terminal: Terminal,
     judged: bool = True,
-) -> str:
-    """Show two runs beside each other: outcome, objectives, curves, kills.
+) -> Document:
+    """Two runs beside each other: outcome, objectives, curves, kills.
 
     Args:
         left: the first run.
         right: the second.
         names: what heads their columns.
         scenarios: what was played, for the size of memory.
-        look: what the terminal can do; default: 100 columns, no colours.
+        terminal: what it can do.
         judged: mark the second as better or worse than the first; else only as different.
     """
-    from rich.text import Text
-
-    look = look or Look()
     heading = f"{printable(left.scenario)}: {printable(names[0])} | {printable(names[1])}"
-    parts: list[RenderableType] = [*paragraph(heading, look, "bold"), Text("")]
-    parts += _table(left, right, names, scenarios, look, judged=judged)
+    page = Document(Text(unbroken(heading), "bold", rest="  "))
+    page.line()
+    page.add(_table(left, right, names, scenarios, terminal, judged=judged))
     if left.kills or right.kills:
-        parts += [Text(""), *_kills(left, right, names, look)]
-    return render(look, *parts)
+        page.line()
+        page.add(_kills(left, right, names))
+    return page
 
 
 def rows(left: Run, right: Run, scenarios: tuple[Scenario | None, Scenario | None]) -> list[Row]:
@@ -152,10 +148,10 @@ def _table(
     right: Run,
     names: tuple[str, str],
     scenarios: tuple[Scenario | None, Scenario | None],
-    look: Look,
+    terminal: Terminal,
     *,
     judged: bool,
-) -> list["RenderableType"]:
+) -> Table:
     styles = {"better": "green", "worse": "red", "other": "bold", "same": "dim"}
     words = {"better": "better", "worse": "worse", "other": "differs", "same": ""}
     if not judged:
@@ -166,7 +162,7 @@ def _table(
         (row.field, unbroken(row.left), unbroken(row.right), words[row.verdict]) for row in compared
     ]
     # Each sparkline's scale is one for both, so that their heights can be compared.
-    cells = min(_SPARK_CELLS_MAX, max((look.width - 32) // 2, 10))
+    cells = min(_SPARK_CELLS_MAX, max((terminal.width - 32) // 2, 10))
     end_s = max(left.ended_s, right.ended_s)
     used = [uses(r, s) for r, s in zip((left, right), scenarios, strict=True)]
     top = max(use.total_mb for use in used)
@@ -174,14 +170,14 @@ def _table(
         (
             "available",
             [
-                _spark(run, run.samples.available_mb, end_s, top, cells, look, low=True)
+                _spark(run, run.samples.available_mb, end_s, top, cells, terminal, low=True)
                 for run in (left, right)
             ],
         ),
         (
             "PSI some",
             [
-                _spark(run, run.samples.psi_some_avg10, end_s, 100.0, cells, look)
+                _spark(run, run.samples.psi_some_avg10, end_s, 100.0, cells, terminal)
                 for run in (left, right)
             ],
         ),
@@ -197,7 +193,7 @@ def _table(
         _column(names[1], [line[2] for line in lines], [*of_rows, *curves]),
         _column("", [line[3] for line in lines], [*of_rows, "", "", ""]),
     ]
-    return fitted(columns, look)
+    return Table(columns=columns)
 
 
 def _column(
@@ -213,7 +209,7 @@ def _spark(
     end_s: float,
     top: float,
     cells: int,
-    look: Look,
+    terminal: Terminal,
     *,
     low: bool = False,
 ) -> str:
@@ -224,10 +220,10 @@ def _spark(
         None if v is None or i > last else v / top if top > 0 else 0.0
         for i, v in enumerate(columns)
     ]
-    return sparkline(shares, unicode=look.unicode)
+    return sparkline(shares, unicode=terminal.unicode)
 
 
-def _kills(left: Run, right: Run, names: tuple[str, str], look: Look) -> list["RenderableType"]:
+def _kills(left: Run, right: Run, names: tuple[str, str]) -> Table:
     lines: list[tuple[str, str, str, str, str]] = []
     pairs = list(zip_longest(left.kills, right.kills))
     for number, pair in enumerate(pairs[:_SHOWN_KILLS], start=1):
@@ -247,7 +243,7 @@ def _kills(left: Run, right: Run, names: tuple[str, str], look: Look) -> list["R
         _column(names[1], [unbroken(line[2]) for line in lines], [line[4] for line in lines]),
         _column("", [line[3] for line in lines]),
     ]
-    return fitted(columns, look)
+    return Table(columns=columns)
 
 
 def _difference(pair: tuple[Kill | None, Kill | None]) -> str:
@@ -263,3 +259,84 @@ def _kill(kill: Kill | None) -> str:
         return "-"
     spared = "would have: " if kill.would_have else ""
     return f"{seconds(kill.t_s)}  {spared}{_victim(kill)}  {mb(kill.freed_mb)}"
+
+
+COLUMNS = {
+    "outcome": ("outcome", 6),
+    "kills": ("kills", 0),
+    "innocents_killed": ("innocent", 5),
+    "protected_killed": ("protected", 7),
+    "work_lost_s": ("work\nlost", 4),
+    "frozen_s": ("frozen", 3),
+    "kernel kills": ("by\nkernel", 2),
+    "first kill": ("first kill", 1),
+}
+"""What is shown, what heads it, and which is left out first where there is no room."""
+
+
+def policies_table(runs: Sequence[Run]) -> Document:
+    """The objectives of runs of one scenario under different policies.
+
+    Args:
+        runs: at least one; each is headed by its policy.
+    """
+    # The outcome only where one is not "completed".
+    alike = all(run.outcome == "completed" for run in runs)
+    shown = {c: how for c, how in COLUMNS.items() if c != "outcome" or not alike}
+    numbers = [_of_policy(run) for run in runs]
+    least = {key: min(one[key] for one in numbers) for key in numbers[0]}
+    names = [printable(run.policy or "-") for run in runs]
+    columns = [Column(heading="policy", cells=names, folds=True)]
+    for column, (heading, leaves) in shown.items():
+        words = column in ("outcome", "first kill")
+        columns.append(
+            Column(
+                heading=heading,
+                cells=[_policy_cell(run, column) for run in runs],
+                styles=[
+                    "green" if column in least and one[column] == least[column] else ""
+                    for one in numbers
+                ],
+                leaves=leaves,
+                words=words,
+                right=not words,
+            )
+        )
+    about = ", ".join((runs[0].on, f"kernel {runs[0].kernel}"))
+    page = Document(Text(printable(f"{runs[0].scenario}: {about}"), "bold", rest=""))
+    page.line()
+    page.add(Table(columns=columns))
+    return page
+
+
+def _of_policy(run: Run) -> dict[str, float]:
+    """What less is better of."""
+    o = run.objectives
+    return {
+        "kills": o.kills,
+        "innocents_killed": o.innocents_killed,
+        "protected_killed": o.protected_killed,
+        "work_lost_s": o.work_lost_s,
+        "frozen_s": o.frozen_s,
+        "kernel kills": kernel_kills(run),
+    }
+
+
+def _policy_cell(run: Run, column: str) -> str:
+    o = run.objectives
+    match column:
+        case "outcome":
+            return outcome_of(run.outcome)
+        case "work_lost_s":
+            return seconds(o.work_lost_s)
+        case "frozen_s":
+            return seconds(o.frozen_s)
+        case "first kill":
+            first = next((kill for kill in run.kills if not kill.would_have), None)
+            if first is None:
+                return "-"
+            return f"{printable(first.task)}/{first.instance} at {seconds(first.t_s)}".replace(
+                " s", "\xa0s"
+            )
+        case _:
+            return f"{_of_policy(run)[column]:g}"

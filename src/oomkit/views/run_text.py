@@ -1,20 +1,16 @@
 """The story of a run for a terminal: what happened and why, curves, objectives, outcome."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from oomkit.printable import printable
 from oomkit.render.bars import by_column, column_of, sparkline
+from oomkit.render.document import Document, Drawing, Table, Text
+from oomkit.render.layout import Column, Piece, Terminal
 from oomkit.render.quantities import FIELDS, count_of, mb, outcome_of, percent, seconds, time_share
-from oomkit.render.terminal import Look, render
 from oomkit.scenario import Run, Scenario
 from oomkit.scenario.record import Reaction
-from oomkit.views.run_curve_events import Happening
 from oomkit.views.run_curves import PING, PROBE, answers, uses
-from oomkit.views.run_events import happenings
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
+from oomkit.views.run_events import Happening, happenings
 
 _STYLES = {
     "kill": "bold red",
@@ -33,35 +29,30 @@ _NOTE_CELLS = 36
 _MIN_SPARK_CELLS = 20
 
 
-def story(
-    run: Run,
-    scenario: Scenario | None = None,
-    *,
-    look: Look | None = None,
-    every_one: bool = False,
-) -> str:
-    """A run in text: a line for each event, sparklines, objectives, the outcome.
+def story(run: Run, scenario: Scenario | None = None, *, every_one: bool = False) -> Document:
+    """A run in words: a line for each event, sparklines, objectives, the outcome.
 
     Args:
         run: the record.
         scenario: what was played; adds what it is about, the memory's size, changed knobs.
-        look: what the terminal can do; default: 100 columns, no colours.
         every_one: list every kill, refusal and freeze; else many of a kind are summed up.
     """
-    from rich.text import Text
-
-    look = look or Look()
-    parts: list[RenderableType] = [Text(title(run), style="bold")]
+    page = Document(Text(title(run), "bold", rest=""))
     if scenario is not None and scenario.about.strip():
-        parts.append(Text(printable(" ".join(scenario.about.split())), style="dim"))
+        page.text(printable(" ".join(scenario.about.split())), "dim", rest="")
     *found, end = happenings(run, scenario, every_one=every_one)
-    parts += [Text(""), _events(found), Text("")]
-    parts += [*curve_lines(run, scenario, look), Text("")]
-    parts += [objectives_table(run), Text("")]
+    page.line()
+    _add_events(page, found)
+    page.line()
+    page.add(Drawing(lambda terminal: curve_lines(run, scenario, terminal)))
+    page.line()
+    page.add(objectives_table(run))
+    page.line()
     if run.reaction is not None:
-        parts += [_reaction_table(run.reaction), Text("")]
-    parts.append(_outcome(run, end))
-    return render(look, *parts)
+        page.add(_figures(reaction_rows(run.reaction)))
+        page.line()
+    _add_outcome(page, run, end)
+    return page
 
 
 def reaction_rows(reaction: Reaction) -> list[tuple[str, str, str]]:
@@ -89,16 +80,17 @@ def reaction_rows(reaction: Reaction) -> list[tuple[str, str, str]]:
     ]
 
 
-def _reaction_table(reaction: Reaction) -> "Table":
-    from rich.table import Table
-
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(style="dim")
-    for row in reaction_rows(reaction):
-        table.add_row(*row)
-    return table
+def _figures(rows: Sequence[tuple[str, str, str]], styles: Sequence[str] = ()) -> Table:
+    """Figures, a line each: name, value, and what it means."""
+    names, values, meanings = zip(*rows, strict=True)
+    return Table(
+        columns=[
+            Column(heading="", cells=names),
+            Column(heading="", cells=values, right=True),
+            Column(heading="", cells=meanings, words=True, styles=["dim"] * len(rows)),
+        ],
+        styles=styles,
+    )
 
 
 def title(run: Run) -> str:
@@ -107,47 +99,37 @@ def title(run: Run) -> str:
     return text if run.policy is None else f"{text}, policy {printable(run.policy)}"
 
 
-def _events(found: list[Happening]) -> "Table":
-    from rich.console import Group
-    from rich.padding import Padding
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column()
-    for one in found:
-        what = Text(one.what, style=_STYLES.get(one.kind, ""))
-        why = (Padding(Text(line, style="dim"), (0, 0, 0, 2)) for line in one.why)
-        table.add_row(f"{one.t_s:.1f} s", Group(what, *why))
-    return table
+def _add_events(page: Document, found: Sequence[Happening]) -> None:
+    times = [f"{one.t_s:.1f} s" for one in found]
+    cells = max(map(len, times), default=0)
+    for one, time in zip(found, times, strict=True):
+        start = " " * (cells + 2)
+        page.text(one.what, _STYLES.get(one.kind, ""), first=f"{time:>{cells}}  ", rest=start)
+        for why in one.why:
+            page.text(why, "dim", first=f"{start}  ", rest=f"{start}  ")
 
 
-def curve_lines(run: Run, scenario: Scenario | None, look: Look) -> list["RenderableType"]:
+def curve_lines(run: Run, scenario: Scenario | None, terminal: Terminal) -> list[list[Piece]]:
     """Sparklines over the whole run: memory, swap, pressure, and when it froze and killed."""
-    from rich.text import Text
-
     samples, use = run.samples, uses(run, scenario)
     end_s = max([run.ended_s, *samples.t_s[-1:]])
-    narrow = look.width < _LABEL_CELLS + _MIN_SPARK_CELLS + _NOTE_CELLS
+    narrow = terminal.width < _LABEL_CELLS + _MIN_SPARK_CELLS + _NOTE_CELLS
     # A note that has no room beside its line stands below it.
-    cells = max(look.width - _LABEL_CELLS - (0 if narrow else _NOTE_CELLS), _MIN_SPARK_CELLS)
-    lines: list[RenderableType] = []
+    cells = max(terminal.width - _LABEL_CELLS - (0 if narrow else _NOTE_CELLS), _MIN_SPARK_CELLS)
+    lines: list[list[Piece]] = []
 
     def line(label: str, drawn: str, note: str, style: str = "") -> None:
-        text = Text(label.ljust(_LABEL_CELLS), overflow="ignore")
-        text.append(drawn.ljust(0 if narrow else cells), style=style)
-        if narrow and note:
-            text.append(f"\n{'':{_LABEL_CELLS}}{note}", style="dim")
-        elif note:
-            text.append(f"  {note}", style="dim")
-        text.rstrip()
-        lines.append(text)
+        row = [Piece(label.ljust(_LABEL_CELLS)), Piece(drawn.ljust(0 if narrow else cells), style)]
+        if note and not narrow:
+            row.append(Piece(f"  {note}", "dim"))
+        lines.append(row)
+        if note and narrow:
+            lines.append([Piece(f"{'':{_LABEL_CELLS}}{note}", "dim")])
 
     def curve(label: str, values: list[float], top: float, note: str, *, low: bool = False) -> None:
         columns = by_column(samples.t_s, values, end_s, cells, min if low else max)
         shares = [None if v is None else v / top if top > 0 else 0.0 for v in columns]
-        line(label, sparkline(shares, unicode=look.unicode), note, "cyan")
+        line(label, sparkline(shares, unicode=terminal.unicode), note, "cyan")
 
     if samples.available_mb:
         least = min(samples.available_mb)
@@ -166,7 +148,7 @@ def curve_lines(run: Run, scenario: Scenario | None, look: Look) -> list["Render
         )
     if run.frozen:
         note = f"frozen for {seconds(run.objectives.frozen_s)}"
-        line("frozen", _freeze_marks(run, end_s, cells, look), note, "magenta")
+        line("frozen", _freeze_marks(run, end_s, cells, terminal), note, "magenta")
     if run.kills:
         dead = sum(not kill.would_have for kill in run.kills)
         spared = len(run.kills) - dead
@@ -178,12 +160,12 @@ def curve_lines(run: Run, scenario: Scenario | None, look: Look) -> list["Render
     return lines
 
 
-def _freeze_marks(run: Run, end_s: float, cells: int, look: Look) -> str:
+def _freeze_marks(run: Run, end_s: float, cells: int, terminal: Terminal) -> str:
     marks = [" "] * cells
     for freeze in run.frozen:
         first = column_of(freeze.from_s, end_s, cells)
         for i in range(first, max(column_of(freeze.to_s, end_s, cells), first) + 1):
-            marks[i] = "░" if look.unicode else "%"
+            marks[i] = "░" if terminal.unicode else "%"
     return "".join(marks)
 
 
@@ -211,33 +193,23 @@ def objective_rows(run: Run) -> list[tuple[str, str, str]]:
     ]
 
 
-def objectives_table(run: Run) -> "Table":
+def objectives_table(run: Run) -> Table:
     """The objectives as a table."""
-    from rich.table import Table
-
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(style="dim")
     bad = {FIELDS["innocents_killed"]: "yellow", FIELDS["protected_killed"]: "bold red"}
-    for field, value, meaning in objective_rows(run):
-        style = bad.get(field) if value != "0" else None
-        table.add_row(field, value, meaning, style=style)
-    return table
+    rows = objective_rows(run)
+    styles = [bad.get(field, "") if value != "0" else "" for field, value, _ in rows]
+    return _figures(rows, styles)
 
 
-def _outcome(run: Run, end: Happening) -> "RenderableType":
-    from rich.text import Text
-
+def _add_outcome(page: Document, run: Run, end: Happening) -> None:
     good = run.outcome == "completed" and not run.objectives.protected_killed
-    text = Text(outcome_of(run.outcome), style="bold green" if good else "bold red")
-    text.append(f" after {seconds(run.ended_s)}: {end.what}", style="not bold")
+    text = f"{outcome_of(run.outcome)} after {seconds(run.ended_s)}: {end.what}"
+    page.text(text, "bold green" if good else "bold red", rest="")
     for line in end.why:
-        text.append(f"\n  {line}", style="dim not bold")
+        page.text(line, "dim", first="  ", rest="  ")
     for key, label in ((PROBE, "probe"), (PING, "ping")):
         answered = answers(run, key)
         if answered is not None:
             count, last = answered
             when = f", the last at {seconds(last)}" if count else ""
-            text.append(f"\n  {label} answered {count} times{when}", style="not bold")
-    return text
+            page.text(f"{label} answered {count} times{when}", first="  ", rest="  ")

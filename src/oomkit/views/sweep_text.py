@@ -1,48 +1,43 @@
 """An answer as text: the sentence first, then tables."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from oomkit.printable import printable
+from oomkit.render.document import Document, Table, Text
 from oomkit.render.layout import Column
 from oomkit.render.quantities import percent
-from oomkit.render.terminal import Look, fitted, render
 from oomkit.sweep.answer import HEADS, OBJECTIVES, Answer, Group, amount, name_of
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
 _SHOWN_VALUES = 25
-_MOST = len(OBJECTIVES) + 2
+_MAX = len(OBJECTIVES) + 2
 """Of the column that is left out last."""
 
 
-def answer_text(found: Answer, look: Look, *, command: str) -> str:
+def answer_report(found: Answer, *, command: str) -> Document:
     """The answer as a person reads it.
 
     Args:
         found: the answer.
-        look: what the terminal can do.
         command: what plays the sweep again.
     """
-    from rich.text import Text
-
-    parts: list[RenderableType] = [Text(printable(found.sentence), style="bold"), Text("")]
+    page = Document(Text(printable(found.sentence), "bold", rest=""))
     for heading, groups in _by_heading(found):
+        page.line()
         if found.kind == "sensitivity":
-            parts.append(Text(printable(heading), style="bold"))
-        parts += [*fitted(_columns(groups, found), look, _styles(groups, found)), Text("")]
-    parts = parts[:-1]
+            page.text(printable(heading), "bold", rest="")
+        page.add(Table(columns=_columns(groups, found), styles=_styles(groups, found)))
     if found.against and found.wins is not None:
-        parts += [Text(""), *_against(found, look)]
+        page.line()
+        page.add(_against(found))
     if found.groups and found.groups[0].worst_run is not None:
         # Longer than a line it is the terminal's to wrap: so it can be copied.
         worst = f"{printable(command)} --run {found.groups[0].worst_run}"
-        again = Text(worst, overflow="ignore")
         of = printable(found.groups[0].label)
-        parts += [Text(""), Text(f"the costliest run of {of}, played again by:"), again]
-    parts += [Text(f"note: {printable(note)}") for note in found.notes]
-    return render(look, *parts)
+        page.line()
+        page.text(f"the costliest run of {of}, played again by:", rest="")
+        page.line(worst)
+    page.add(*(Text(f"note: {printable(note)}", rest="") for note in found.notes))
+    return page
 
 
 def _columns(groups: Sequence[Group], found: Answer) -> list[Column]:
@@ -58,7 +53,7 @@ def _columns(groups: Sequence[Group], found: Answer) -> list[Column]:
             f"{group.free.k:,} of {group.free.n:,}" if group.free is not None else "-"
             for group in thinned
         ]
-        columns.append(Column(heading="without", cells=free, right=True, leaves=_MOST))
+        columns.append(Column(heading="without", cells=free, right=True, leaves=_MAX))
     for leaves, name in zip(range(len(OBJECTIVES), 0, -1), OBJECTIVES, strict=True):
         if name not in _shown(groups, found.by):
             continue
@@ -70,7 +65,7 @@ def _columns(groups: Sequence[Group], found: Answer) -> list[Column]:
         )
         if compared:
             ranges = [interval for _, interval in cells]
-            columns.append(Column(heading="95 %", cells=ranges, right=True, leaves=_MOST - 1))
+            columns.append(Column(heading="95 %", cells=ranges, right=True, leaves=_MAX - 1))
     return columns
 
 
@@ -103,7 +98,7 @@ def _cells(group: Group, name: str) -> tuple[str, str]:
     return amount(name, mean.mean), f"{amount(name, mean.low)} to {amount(name, mean.high)}"
 
 
-def _against(found: Answer, look: Look) -> list["RenderableType"]:
+def _against(found: Answer) -> Table:
     assert found.wins is not None
     more = [
         f"{amount(found.by, one.more.mean)} ({amount(found.by, one.more.low)} to "
@@ -113,8 +108,8 @@ def _against(found: Answer, look: Look) -> list["RenderableType"]:
     apart = ["" if one.told_apart else "not distinguishable" for one in found.against]
     best = printable(found.groups[0].short)
     others = [printable(one.short) for one in found.against]
-    return fitted(
-        [
+    return Table(
+        columns=[
             Column(
                 heading=f"{name_of(found.by)} above {best}'s, load by load",
                 cells=[*others, "no other is better"],
@@ -133,8 +128,7 @@ def _against(found: Answer, look: Look) -> list["RenderableType"]:
                 name="what not distinguishable",
             ),
         ],
-        look,
-        [*([""] * len(others)), "dim"],
+        styles=[*([""] * len(others)), "dim"],
     )
 
 

@@ -5,12 +5,11 @@ from typing import Any
 from oomkit.kernel.decision import Decision
 from oomkit.kernel.rank import asker_dies
 from oomkit.kernel.state import Snapshot
-from oomkit.posture.compared import Comparison, WhatIf
+from oomkit.posture.asked import Comparison, WhatIf
 from oomkit.posture.whatif import Change
 from oomkit.printable import printable
+from oomkit.render.document import Command, Document
 from oomkit.render.quantities import human_bytes
-from oomkit.render.terminal import Page
-from oomkit.views.advice import show_advice
 from oomkit.views.decision import outcome
 
 
@@ -68,8 +67,8 @@ def _summary(item: Comparison, machine: Snapshot, decision: Decision) -> dict[st
     }
 
 
-def show_whatif(page: Page, found: WhatIf, after: Snapshot) -> None:
-    """Print what was changed, the outcome before and after, and what to type to have it so."""
+def add_whatif(page: Document, found: WhatIf, after: Snapshot) -> None:
+    """Add what was changed, the outcome before and after, and what to type to have it so."""
     for change in found.changes:
         verb = "changed" if change.differs else "asked for"
         page.text(printable(f"{verb} {change_text(change)}"))
@@ -87,4 +86,4 @@ def show_whatif(page: Page, found: WhatIf, after: Snapshot) -> None:
         page.text(printable(text), "bold")
     for change in (change for change in found.changes if change.differs):
         for advice in change.advice:
-            show_advice(page, advice, 2)
+            page.add(Command(advice.words, advice.lasts, 2))

@@ -9,18 +9,17 @@ from oomkit.command.since import Since
 from oomkit.posture.anatomy import Anatomy
 from oomkit.posture.anatomy_findings import Finding
 from oomkit.printable import printable
+from oomkit.render.document import Document
 from oomkit.render.quantities import count_of, human_bytes, label
-from oomkit.render.terminal import Page
 
 _MAX_VICTIMS = 5
 _STYLES = {"critical": "bold red", "warning": "yellow", "info": ""}
 _TOLD_ALREADY = frozenset(("kills", "no_limit"))
 
 
-def show_why(
-    page: Page, found: Since, anatomy: Anatomy, findings: Sequence[Finding], name: str
-) -> None:
-    """Print whether memory killed in a cgroup, against which limit, and what stands out now."""
+def why_report(found: Since, anatomy: Anatomy, findings: Sequence[Finding], name: str) -> Document:
+    """Whether memory killed in a cgroup, against which limit, and what stands out now."""
+    page = Document()
     page.text(printable(f"{_kills(found)} since {name} was made"), "bold")
     for line in _killers(found):
         page.text(line)
@@ -43,6 +42,7 @@ def show_why(
         if finding.kind not in _TOLD_ALREADY:
             page.text(printable(f"{finding.severity}: {finding.text}"), _STYLES[finding.severity])
     page.text(f"evidence: {_evidence(found)}", "dim")
+    return page
 
 
 def _kills(found: Since) -> str:

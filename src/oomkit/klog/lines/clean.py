@@ -3,6 +3,8 @@
 import codecs
 import re
 
+from oomkit.klog.lines.pieces import MONTH
+
 _ANSI = re.compile(
     r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)?|\x1b[@-_]?"
 )
@@ -95,6 +97,11 @@ def _character(entity: re.Match[str]) -> str:
 _RSYSLOG = re.compile(r"\v|#012|(?:\\r)?\\n(?=[ \[<A-Za-z0-9])")
 _STAMP = re.compile(r"\[\s*\d{1,9}\.\d{6}\]")
 _MID_LEVEL = re.compile(r"\S ?<[0-7]>\S")
+_INNER_SYSLOG = re.compile(
+    r"(?<=\S) +(?="
+    + MONTH
+    + r" {1,2}\d{1,2} \d\d:\d\d:\d\d \S{1,64} [\w./()-]{1,60}(?:\[\d+\])?: )"
+)
 _INNER_STAMP = re.compile(
     r"(?<=\S)\s*(?=(?:<[0-7]>)?\[\s*\d{1,9}\.\d{6}\])|(?<=[\w\]>)]) ?(?=<[0-7]>)"
 )
@@ -115,6 +122,8 @@ def split_joined(line: str) -> list[str]:
             result.extend((f"{head} or sacrifice child", f"Killed process {tail}"))
         elif _has_inner_stamp(part):
             result.extend(p for p in _INNER_STAMP.split(part) if p)
+        elif part.count(" kernel: ") > 1:
+            result.extend(_INNER_SYSLOG.split(part))
         else:
             result.append(part)
     return result
@@ -132,7 +141,7 @@ class QuotedPrintable:
         """The coding is in use."""
         return self._coded
 
-    def take(self, raw: str) -> str:
+    def decode(self, raw: str) -> str:
         """Return a line decoded; an empty one while its end is still to come."""
         if not self._coded:
             if _CODED not in raw and not (raw.endswith("=") and len(raw) in _SOFT_BREAK):
@@ -151,7 +160,7 @@ _PLAIN = {"=3D": "=", "=20": " ", "=09": " "}
 _CODED_BYTE = re.compile("|".join(_PLAIN))
 _MAX_CODED = 1000
 _SOFT_BREAK = range(70, 77)
-"""How long a coded line is that goes on in the next."""
+"""Length of a coded line that continues in the next."""
 
 
 def _has_inner_stamp(part: str) -> bool:

@@ -39,6 +39,8 @@ _BEGINS = re.compile(
 
 MAX_PARTS = 16
 """A line of the kernel is never cut into more parts than this."""
+_FENCES = frozenset({"```", "~~~", "{code}", "{noformat}"})
+"""What marks code in Markdown and Jira; no part of a line."""
 _NARROW = 40
 _WIDE = 200
 _LONG_WORD = 60
@@ -55,7 +57,7 @@ _COMPLETE = re.compile(
 class Joiner:
     """Takes lines, gives whole ones, and of each whether it was put together from parts.
 
-    Where a line without a prefix follows one with a prefix, the log's width tells whether it
+    Where a line without a prefix follows one with a prefix, the log's width shows whether it
     was wrapped: the next word did not fit.
     """
 
@@ -76,6 +78,9 @@ class Joiner:
         """Take a line; the ones before that are whole now."""
         self.widen(breakable_width(line.text, line.width))
         if not line.text:
+            return []
+        if line.text in _FENCES:
+            self.blank()
             return []
         before, after_blank = self._pending, self._blank
         self._blank = False
@@ -237,7 +242,7 @@ def _first_word(text: str) -> str:
 
 
 def _is_cut_word(text: str, more: str) -> bool:
-    """Whether the cut went through a word, as far as the words themselves tell."""
+    """Whether the cut went through a word, as far as the words themselves show."""
     if more[0] in ",)|" or text.endswith(("|", "=", "(")) or "oom-kill:" in text:
         return True
     last, first = "".join(text.rsplit(None, 1)[-1:]), _first_word(more)

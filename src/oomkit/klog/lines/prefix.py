@@ -1,6 +1,6 @@
 """Take the prefix off a line of a log: quoting, loggers' and the kernel's stamps, caller ids.
 
-What stands before the kernel's own text tells when and where; what remains is parsed by the
+What stands before the kernel's own text says when and where; what remains is parsed by the
 report's parts. Nothing here depends on which program wrote the log: every known piece of prefix
 is taken off wherever it stands in the order that loggers stack them.
 """
@@ -9,7 +9,7 @@ import re
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from oomkit.klog.lines import dates
+from oomkit.klog.lines import pieces
 from oomkit.klog.lines.clean import without_cut_end
 from oomkit.klog.lines.learned import LearnedPrefixes
 from oomkit.klog.lines.pieces import (
@@ -23,8 +23,22 @@ from oomkit.klog.lines.pieces import (
     STAMP_ONLY,
     TAG_AFTER,
 )
-from oomkit.klog.lines.syslog import KERNEL_TAGS, SYSLOG_LINE
 from oomkit.records import Record
+
+_BEFORE_TAG = (
+    r"(?P<mon>" + pieces.MONTH + r") {1,2}(?P<day>\d{1,2}) (?P<clock>\d\d:\d\d:\d\d) "
+    r"(?!(?:kern|user|daemon|local\d|syslog)[.:])(?P<host>[A-Za-z][\w.-]{0,62}) "
+)
+_TAG = r"(?P<tag>[A-Za-z_][\w./@()-]{0,60})(?:\[(?P<pid>\d+)\])?:"
+SYSLOG_LINE = re.compile(_BEFORE_TAG + _TAG + r"(?:\s|$)")
+"""The usual form of syslog; date, host and tag, which general patterns find in several steps."""
+KERNEL_TAGS = frozenset({"kernel", "klogd", "vmunix", "unknown", "kern", "kernel-log", "dmesg"})
+OTHERS_LINE = re.compile(
+    _BEFORE_TAG + "(?!(?i:" + "|".join(sorted(KERNEL_TAGS)) + r")[\[:])" + _TAG
+    + r" [^{=#\\<\[\v]{0,500}[^{=#\\<\[\v\s]$"
+)  # fmt: skip
+"""A whole line of syslog that another program than the kernel wrote, with nothing packed in it:
+no record, no code, no second line, no kernel's stamp."""
 
 
 class Line(Record, kw_only=True, gc=False):
@@ -134,7 +148,7 @@ class PrefixStripper:
     def whole_lines(self, expression: str) -> WholeLines | None:
         """What lines are like that have what ``expression`` describes behind the last's prefix.
 
-        None if the prefix can't be told.
+        None if the prefix can't be recognised.
         """
         like = self._like
         if self._learned.has_end or (like.stamped and like.uptime_s is None and not self._head):
@@ -260,7 +274,7 @@ def _syslog_line(raw: str, syslog: re.Match[str], number: int) -> Line:
         number=number,
         text=raw[syslog.end() :].strip(),
         stamped=True,
-        time=dates.ctime(syslog["mon"], syslog["day"], syslog["clock"], None),
+        time=pieces.ctime(syslog["mon"], syslog["day"], syslog["clock"], None),
         host=syslog["host"],
         tag=None if is_kernel else syslog["tag"],
         tag_pid=int(syslog["pid"]) if syslog["pid"] and not is_kernel else None,
@@ -280,13 +294,13 @@ def _peel(text: str, line: Line) -> str:
         line.stamped = True
         rfc5424 = rfc5424 or (piece["level"] is not None and piece.group().endswith("1 "))
         if piece["iso"]:
-            line.time = dates.iso(piece["iso"])
+            line.time = pieces.iso(piece["iso"])
             dated = True
         elif piece["ctime"]:
             line.time = _ctime(piece)
             dated = True
         elif piece["epoch"]:
-            line.time = dates.epoch(piece["epoch"])
+            line.time = pieces.epoch(piece["epoch"])
             dated = True
         elif piece["caller2"]:
             line.caller = piece["caller2"].strip("[] ")
@@ -309,8 +323,8 @@ def _peel(text: str, line: Line) -> str:
 
 def _local_date(text: str, position: int, line: Line) -> int:
     """Take a date in a locale's words, in brackets or as syslog has it; where it ends."""
-    local = dates.LOCAL.match(text, position) or dates.LOCAL_SYSLOG.match(text, position)
-    when = dates.local(local) if local is not None else None
+    local = pieces.LOCAL.match(text, position) or pieces.LOCAL_SYSLOG.match(text, position)
+    when = pieces.local(local) if local is not None else None
     if local is None or (when is None and text[position] != "["):
         return position
     line.stamped, line.time = True, when
@@ -319,7 +333,7 @@ def _local_date(text: str, position: int, line: Line) -> int:
 
 _KERNEL_TAG = re.compile(r"(?:^|(?<=\s))kernel:(?:\s|$)")
 _CLOCK = re.compile(r"\d\d:\d\d")
-_DATE = re.compile(r"(?<![\w.])(?=\d{4}-\d\d-\d\d|" + dates.MONTH + r" )")
+_DATE = re.compile(r"(?<![\w.])(?=\d{4}-\d\d-\d\d|" + pieces.MONTH + r" )")
 
 
 def _bare_tag(text: str, position: int, line: Line) -> int:
@@ -334,7 +348,7 @@ def _bare_tag(text: str, position: int, line: Line) -> int:
     date = _DATE.search(before)
     piece = PIECES.match(before, date.start()) if date else None
     if piece is not None:
-        line.time = dates.iso(piece["iso"]) if piece["iso"] else _ctime(piece)
+        line.time = pieces.iso(piece["iso"]) if piece["iso"] else _ctime(piece)
         line.host = before[piece.end() :].strip() or None
     return tag.end()
 
@@ -343,18 +357,18 @@ def _far_tag(text: str, position: int, line: Line) -> int:
     """End of a ``kernel:`` tag behind a host and more that no known logger writes there."""
     tag = _KERNEL_TAG.search(text, position, position + 120)
     words = text[position : tag.start()].split() if tag is not None else []
-    if tag is None or not 1 <= len(words) <= _MOST_WORDS:
+    if tag is None or not 1 <= len(words) <= _MAX_WORDS:
         return position
     line.host = line.host or words[0]
     return tag.end()
 
 
-_MOST_WORDS = 6
+_MAX_WORDS = 6
 _UNKNOWN_UPTIME = re.compile(r"\[\s*(?:\d-)?(\d{1,9}\.\d{2,9})\s*[\]@,/ ]")
 
 
 def _note_unknown(before: str, line: Line) -> None:
-    """Take what can be told from a prefix of unknown form."""
+    """Take what can be recognised in a prefix of unknown form."""
     line.stamped = True
     kmsg = KMSG.search(before)
     uptime = _UNKNOWN_UPTIME.search(before)
@@ -365,8 +379,10 @@ def _note_unknown(before: str, line: Line) -> None:
     date = _DATE.search(before) if line.time is None else None
     piece = PIECES.match(before, date.start()) if date else None
     if piece is not None:
-        line.time = dates.iso(piece["iso"]) if piece["iso"] else _ctime(piece)
+        line.time = pieces.iso(piece["iso"]) if piece["iso"] else _ctime(piece)
 
 
 def _ctime(match: re.Match[str]) -> str:
-    return dates.ctime(match["mon"], match["day"], match["clock"], match["year1"] or match["year2"])
+    return pieces.ctime(
+        match["mon"], match["day"], match["clock"], match["year1"] or match["year2"]
+    )

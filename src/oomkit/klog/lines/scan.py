@@ -70,7 +70,7 @@ class Readable(Protocol):
 class Sink(Protocol):
     """Takes stretches of a log."""
 
-    def feed(self, data: bytes, first_line: int) -> None:
+    def push(self, data: bytes, first_line: int) -> None:
         """Take whole lines; the first has the number ``first_line``."""
 
     def glance(self, data: bytes, line: int) -> None:
@@ -187,7 +187,7 @@ class Scanner:
         return self._dropped + stop < WHOLE_BYTES
 
     def _goes_around(self, hit: int, worth: Worth, position: int) -> bool:
-        """The lines around this one belong to what it tells."""
+        """The lines around this one belong to what it reports."""
         start = self._buffer.rfind(b"\n", position, hit) + 1 or position
         return worth is Worth.AROUND or _RECORD_FIELD.match(self._buffer, start) is not None
 
@@ -205,7 +205,7 @@ class Scanner:
         if end - position > _BLOCK_BYTES:
             stop = self._buffer.find(b"\n", position + _BLOCK_BYTES, end) + 1 or end
         self._count_to(position)
-        self._sink.feed(bytes(self._buffer[position:stop]), self._line)
+        self._sink.push(bytes(self._buffer[position:stop]), self._line)
         self._fed = stop
         at_ease = stop > max(self._hit, self._until) and not self._reads_whole(stop)
         if at_ease and self._sink.idle():

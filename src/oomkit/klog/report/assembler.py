@@ -1,7 +1,7 @@
 """Turn lines without prefixes into reports: which line belongs to which report."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from oomkit.klog.lines.clean import MAX_MARK, is_left_out
 from oomkit.klog.lines.prefix import Line
@@ -27,7 +27,7 @@ _ANCHOR = re.compile(
     r"|(?P<sharer>Kill process \d+ .* sharing same memory)|(?P<selected>[Kk]ill process \d)"
     r"|(?P<exiting>OOM victim \d+ )|(?P<would>[Ww]ould have killed process \d)"
     r"|(?P<reaper>oom_reaper: )"
-    r"|(?P<group>are going to be killed\s+due)|(?P<nobody>[Oo]ut of memory and no killable)"
+    r"|(?P<group>are going to be killed\s+due)|(?P<no_killable>[Oo]ut of memory and no killable)"
     r"|(?P<panic>Kernel panic - not syncing: )|(?P<foreign>page allocation (?:failure|stalls?))"
     r"|(?P<version>Linux version \d)"
     r"|(?P<limited>(?:oom_kill_process|dump_header): \d+ callbacks suppressed)"
@@ -54,6 +54,9 @@ class Assembler(Endings):
         self.named: list[KernelName] = []
         self._caller: Caller | None = None
         self._caller_line = Line(number=0, text="")
+        self._takers: dict[str | None, Callable[[Line], Builder | None]] = {
+            name: getattr(self, f"_take_{name}") for name in _ANCHOR.groupindex
+        }
 
     @property
     def has_open(self) -> bool:
@@ -70,14 +73,14 @@ class Assembler(Endings):
         return self._reports.expire(line)
 
     def pass_over(self, last: int, count: int) -> list[Report]:
-        """So many lines of others, the last in line ``last``: give the reports that are over."""
+        """Pass ``count`` lines of others, the last is ``last``; give the reports that are over."""
         return self._reports.over_by(Line(number=last, text=""), count)
 
     def flush(self) -> Iterator[Report]:
         """End of the log, or of a stretch of it: yields what is open."""
         yield from self._reports.flush()
 
-    def feed(self, line: Line, *, wrapped: bool = False) -> tuple[list[Report], bool]:
+    def accept(self, line: Line, *, wrapped: bool = False) -> tuple[list[Report], bool]:
         """Take a line; the reports that it shows to be over, and whether it was of use."""
         over = self._reports.over_by(line)
         if line.uptime_s is not None and self._stands_again(line, line.uptime_s):
@@ -172,7 +175,7 @@ class Assembler(Endings):
         if report is None or report is not self._reports.youngest:
             return 0
         for taken, match in enumerate(lines):
-            if not report.memory.feed(match["memory"]):
+            if not report.memory.parse_line(match["memory"]):
                 lines = lines[:taken]
                 break
         if lines:
@@ -198,8 +201,7 @@ class Assembler(Endings):
     def _take_anchored(self, line: Line) -> Builder | None:
         """Lines that open or end a part; a task's name may look like any of them."""
         for anchor in _ANCHOR.finditer(line.text):
-            taker = getattr(self, f"_take_{anchor.lastgroup}")
-            taken: Builder | None = taker(line)
+            taken = self._takers[anchor.lastgroup](line)
             if taken is not None:
                 return taken
         return self._take_left_out(line) if is_left_out(line.text) else None
@@ -268,7 +270,7 @@ class Assembler(Endings):
         return report
 
     def _take_limited(self, line: Line) -> Builder | None:
-        """The kernel prints so many heads and tables in five seconds; kill lines it prints all."""
+        """The kernel limits heads and tables in five seconds; kill lines it prints all."""
         report = self._reports.current(line)
         if report is not None:
             text = "heads and tables before this line were left out by the kernel's rate limit"
@@ -292,28 +294,28 @@ class Assembler(Endings):
             if foreign is None or not foreign.foreign or not foreign.memory.empty:
                 foreign = None
             report = foreign or self._reports.lacking(line, wants="memory")
-            report.memory.feed(text)
+            report.memory.parse_line(text)
             return report
         current = self._reports.current(line)
         if current is None or current.ended:
             return self._take_weak(line, current)
-        if current.memcg.in_stats and current.memcg.feed(text):
+        if current.memcg.in_stats and current.memcg.parse_line(text):
             return current
         if text.startswith("Tasks state (memory values in"):
             current.table_due = True
             return current
         if self._take_head(current, line):
             return current
-        if text.startswith("memory: usage") and current.memcg.begins_anew(text):
+        if text.startswith("memory: usage") and current.memcg.restarts(text):
             current = self._reports.new(line)
-        if current.memory.feed(text) or current.memcg.feed(text):
+        if current.memory.parse_line(text) or current.memcg.parse_line(text):
             return current
         return None
 
     def _take_weak(self, line: Line, ended: Builder | None) -> Builder | None:
         """A memory part without a head: a report only if more of one follows."""
         report = Builder(line)
-        if report.memcg.feed(line.text) or report.memory.feed(line.text):
+        if report.memcg.parse_line(line.text) or report.memory.parse_line(line.text):
             self._reports.add(report)
             return report
         caller = parse_caller(line.text) if "omm: " in line.text else None
@@ -374,7 +376,7 @@ def _last_of(matches: list[re.Match[str]], number: int) -> Line:
 
 
 def _may_be_anchor(text: str) -> bool:
-    """A quick look that spares most lines the search for anchors."""
+    """A quick check that spares most lines the search for anchors."""
     return (
         "ill" in text
         or "tgid" in text

@@ -25,7 +25,7 @@ from oomkit.klog.report.tasks import guess_columns, is_whole_row, parse_row, row
 from oomkit.records import replace
 
 _MIN_ROWS = 2
-"""So many rows of a table show one; a single line may only look like a row."""
+"""Minimum number of rows of a table; a single line may only look like a row."""
 
 MAX_TASKS = 1 << 16
 MAX_FRAMES = 100
@@ -89,6 +89,7 @@ class Builder:
             or self.no_killable
             or self.memcg.path
             or self.memcg.counted
+            or self.memcg.names_stats
             or self.table_due
             or self.reaped
             or self._whole_rows >= _MIN_ROWS
@@ -110,7 +111,7 @@ class Builder:
 
     @property
     def ended(self) -> bool:
-        """Its last line was seen; what follows can only be told of its victims."""
+        """Its last line was seen; what follows can only be about its victims."""
         return bool(self.killed or self.panic or self.no_killable or self.exiting)
 
     @property
@@ -225,7 +226,7 @@ class Builder:
         """Return the record; ``finish`` notes what is missing before it is made."""
         self.end_table()
         self._drop_repeated_rows()
-        self._tell_threads()
+        self._separate_threads()
         finish(self)
         if not self.killed and self.selected is not None and not self.would_have:
             chosen = self.selected
@@ -297,7 +298,7 @@ class Builder:
                 self.problem("lines_repeated", "lines stand in the log twice", row.line)
         self.tasks = list(rows.values())
 
-    def _tell_threads(self) -> None:
+    def _separate_threads(self) -> None:
         """Whether the chosen one is a thread of the victim, or the victim a child of it.
 
         A memory cgroup's scan chose among threads until 5.2, while the kill line names the group's
@@ -309,7 +310,7 @@ class Builder:
         if what_ran_out(self)[1] != "memcg" or any(row.pid == chosen.pid for row in self.tasks):
             return
         if victim.pid > chosen.pid and not self.tasks:
-            return  # a thread is younger than its leader, unless numbers began anew
+            return  # a thread is younger than its leader, unless numbers began again
         younger = victim.pid > chosen.pid
         if not younger and self._complete() and any(row.tgid == victim.pid for row in self.tasks):
             self.selected = replace(chosen, tgid=victim.pid)

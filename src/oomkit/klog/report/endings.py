@@ -1,4 +1,4 @@
-"""The lines that end a report: whom the kernel chose, killed, reaped, or why it panicked."""
+"""The lines that end a report: the process chosen, killed, reaped, or why it panicked."""
 
 from oomkit.klog.lines.prefix import Line
 from oomkit.klog.records import Killed
@@ -126,7 +126,7 @@ class Endings:
         report.oom_group = path
         return report
 
-    def _take_nobody(self, line: Line) -> Builder | None:
+    def _take_no_killable(self, line: Line) -> Builder | None:
         report = self._reports.lacking(line, wants="end")
         report.end_table()
         report.no_killable = True

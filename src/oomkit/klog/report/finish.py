@@ -48,7 +48,7 @@ def _note_table(report: Builder) -> None:
 def _is_excerpt(report: Builder, tgids: set[int]) -> bool:
     """Whether rows were left out without a mark.
 
-    Somebody who posts the head, rows and the end leaves out the memory part between them as well.
+    A post of the head, rows and the end leaves out the memory part between them as well.
     What shows it then is the asker: it has to stand in the table of its shortage, unless it is a
     thread of the kernel's or named otherwise than its process.
     """
@@ -69,7 +69,10 @@ def _note_end(report: Builder) -> None:
             "the line that names the victim is missing; the chosen process or a child of it died",
         )
         return
-    report.problem("no_kill_line", "no line names the victim")
+    if report.summary is not None and report.summary.comm is not None:
+        report.problem("no_kill_line", "the line of the kill is missing; its choice is named")
+    else:
+        report.problem("no_kill_line", "no line names the victim")
     if report.tasks and report.summary is None and report.selected is None:
         report.problem(
             "table_truncated", "the report ends inside its task table", report.last.number

@@ -1,4 +1,4 @@
-"""The head of a report: who asked for memory, how, on which kernel."""
+"""The head of a report: the allocating task, its request, the kernel."""
 
 import re
 
@@ -36,7 +36,7 @@ _KERNEL_FIELD = re.compile(
 _BARE_RELEASE = re.compile(_RELEASE + r"$")
 _UNAME_PROMPT = re.compile(r"(?:.{0,60}[$#%>] ?)?uname -r\s*$")
 _FRAME = re.compile(
-    r"(?:\[<?[0-9a-f]{8,16}>?\]\s*)*(?P<guess>\? )?[(:]?(?P<name>[A-Za-z_][\w.$]*)\+0x"
+    r"(?:\[<?(?:[0-9a-f]{8,16})?>?\]\s*)*(?P<guess>\? )?[(:]?(?P<name>[A-Za-z_][\w.$]*)\+0x"
     r"[0-9a-f]*(?:/0x|/?$)"
 )
 FRAME_EXPRESSION = (
@@ -48,7 +48,10 @@ _DECODED_FRAME = re.compile(
     r"(?P<guess>\? )?(?P<name>[A-Za-z_][\w.]*) \(?[\w.][\w./+-]*\.[chSs]:\d+\)?(?=$|[ )])"
 )
 """What scripts/decode_stacktrace.sh and crash reporters make of a frame: function, file, line."""
-_ARM_FRAME = re.compile(r"^\s*(?P<name>[A-Za-z_][\w.]*) from (?P<caller>[A-Za-z_][\w.]*)\+0x")
+_ARM_FRAME = re.compile(
+    r"^\s*(?:\[<?[0-9a-f]*>?\] \()?(?P<name>[A-Za-z_][\w.]*)\)? from "
+    r"(?:\[<?[0-9a-f]*>?\] \()?(?P<caller>[A-Za-z_][\w.]*)\+0x"
+)
 
 
 class Header(Record, frozen=True, kw_only=True):
@@ -103,7 +106,7 @@ def parse_header(text: str) -> Header | None:
 
 
 def _only_comm(comm: str) -> Header:
-    """What is left of a line that was cut, or told from memory."""
+    """What is left of a line that was cut, or quoted from memory."""
     return Header(
         comm=comm.strip(),
         pid=None,

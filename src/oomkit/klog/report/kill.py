@@ -1,4 +1,4 @@
-"""The end of a report: whom the kernel chose, killed and reaped, or why it panicked."""
+"""The end of a report: the process chosen, killed and reaped, or why it panicked."""
 
 import re
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 _COMM = r"(?P<comm>(?:#\d{3}|\\x[0-9a-f]{2}|\\[0-7]{3}|.){0,15})"
 """A name has at most 15 bytes, of which a logger may have escaped some: more is another line."""
-_COMM_END = r"(?=\s*(?:$|total-vm|vsz:|vm:|score\b|\.|,|sharing|has mm|is already|by |, now|, but))"
+_COMM_END = (
+    r"(?=\s*(?:$|total-vm|vsz:|vm:|score\b|\.|,|[\"'`](?:$|[\s.,;)])|sharing|has mm"
+    r"|is already|by |, now|, but))"
+)
 _SELECTED = re.compile(
     r"(?P<text>[A-Z][\w .()-]*?)?:? ?\b[Kk]ill process (?P<pid>\d{1,10})\s*\(" + _COMM + r"\)"
     + _COMM_END + r"(?:\s*score\s+(?P<score>-?\d{1,20}))?"
@@ -22,7 +25,8 @@ _KILLED = re.compile(
     r"(?:, UID (?P<uid>\d{1,10}),)?\s*\(" + _COMM + r"\)" + _COMM_END + r"(?P<rest>.*)"
 )
 _KILLED_CUT = re.compile(
-    r"\b[Kk]illed process (?P<pid>\d{1,10})(?:, UID (?P<uid>\d{1,10}),)?\s*\((?P<comm>[^)]*)$"
+    r"(?:(?P<text>[A-Z][\w .()-]*?):\s+)?\b[Kk]illed process (?P<pid>\d{1,10})"
+    r"(?:, UID (?P<uid>\d{1,10}),)?\s*\((?P<comm>[^)]*)$"
 )
 _KILLED_PID_ONLY = re.compile(
     r"^(?P<text>(?:Memory cgroup o|O)ut of [mM]emory[^:]{0,40}): Killed process (?P<pid>\d{1,10})$"
@@ -84,7 +88,7 @@ class KillLine(Record, frozen=True, kw_only=True):
         text: what opens it; None where the version prints nothing before.
         killed: the victim.
         would_have: the victim was spared (``would_have_oomkilled``).
-        form: the text's form, as ``RuleSet.log_kill`` names it, as far as this line tells.
+        form: the text's form, as ``RuleSet.log_kill`` names it, as far as this line shows.
     """
 
     text: str | None
@@ -126,7 +130,7 @@ def parse_killed(text: str, line: int, *, cut: bool = False) -> KillLine | None:
 
 
 def with_context(killed: Killed, report: "Builder", line: Line) -> Killed:
-    """Add when a victim died and how it came to be one, as far as its report tells."""
+    """Add when a victim died and how it came to be one, as far as its report says."""
     comm = killed.comm or _comm_of(killed.pid, report)
     how = killed_as(killed.pid, report)
     return replace(killed, comm=comm, time=line.time, killed_as=how)
@@ -141,7 +145,7 @@ def _comm_of(pid: int, report: "Builder") -> str:
 
 
 def killed_as(pid: int, report: "Builder") -> KilledAs | None:
-    """How a process came to be a victim, as far as its report tells."""
+    """How a process came to be a victim, as far as its report says."""
     chosen = report.selected or report.summary
     if "allocating_task" in (report.kill_text or ""):
         if report.selected is not None and report.selected.pid != pid:
@@ -169,7 +173,9 @@ def _form(opening: str | None, text: str, rest: str, *, cut: bool) -> str | None
     if rest.startswith(", UID "):
         return "el7" if "shmem-rss:" in rest else None
     if ", UID " in text:
-        return "el6"
+        if "total-vm" in rest:
+            return "el6"
+        return "el5" if opening is not None and rest == "." and not cut else "el5 or el6"
     if "vsz:" in rest:
         return "2.6.33"
     if opening is not None:
@@ -184,7 +190,7 @@ def _form(opening: str | None, text: str, rest: str, *, cut: bool) -> str | None
         if "shmem-rss" in rest:
             return "4.5"
         return "2.6.36" if _ENDS_WITH_FILE.search(rest) and not cut else "2.6.36 or later"
-    # A name and nothing else: as kernels before 2.6.33 print it, or whoever quotes a line.
+    # A name and nothing else: as kernels before 2.6.33 print it, or a quoted line has it.
     return None
 
 
@@ -199,7 +205,7 @@ def parse_selected(text: str, line: int) -> tuple[str, Selected] | None:
 
 
 def parse_exiting(text: str, line: int) -> tuple[str, Summary] | None:
-    """Parse ``OOM victim 1 (x) is already exiting``; what opens the line, and who was chosen."""
+    """Parse ``OOM victim 1 (x) is already exiting``: what opens the line, the chosen process."""
     match = _EXITING.search(text)
     opening = None if match is None else _opening(match["text"])
     if match is None or opening is None:

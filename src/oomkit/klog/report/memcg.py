@@ -42,7 +42,7 @@ class MemcgPart:
         """Nothing was read yet."""
         return not (self._counters or self._path or self._stats)
 
-    def begins_anew(self, text: str) -> bool:
+    def restarts(self, text: str) -> bool:
         """Whether a line ``memory: usage`` is another report's: other numbers than were read."""
         known, match = self._counters.get("memory"), _COUNTER.match(text)
         return known is not None and match is not None and _counter(match) != known
@@ -58,11 +58,16 @@ class MemcgPart:
         return len(self._counters) > 1
 
     @property
+    def names_stats(self) -> bool:
+        """It has the statistics of a cgroup by its name, which nothing else prints."""
+        return any(self._stats)
+
+    @property
     def path(self) -> str | None:
         """The cgroup that hit its limit."""
         return self._path
 
-    def feed(self, text: str) -> bool:
+    def parse_line(self, text: str) -> bool:
         """Take one line; false if it is none of this part."""
         if self._open is not None and len(self._open) < _MAX_STATS and _V2.match(text):
             for name, value in _V2_PAIR.findall(text):
@@ -100,8 +105,11 @@ class MemcgPart:
         if self.empty:
             return None
         path = self._path or summary_memcg
-        if path is None and len(self._stats) == 1:
-            path = next(iter(self._stats)) or None
+        if path is None and self._stats:
+            first, *below = self._stats
+            # The cgroup at its limit comes first, then those below it.
+            if all(other.startswith(f"{first.rstrip('/')}/") for other in below):
+                path = first or None
         return Memcg(
             path=path,
             task_path=self._task_path or task_memcg,

@@ -18,16 +18,16 @@ MAX_SILENCE_S = 300.0
 """Seconds of the kernel's own clock after which a report is over."""
 _MAX_OPEN = 8
 _GROUP_S = 1.0
-"""A group's kill lines follow each other within so many seconds."""
+"""Maximum seconds between two kill lines of a group."""
 _RATE_LIMIT = 10
 _RATE_LIMIT_S = 5.0
-"""The kernel prints so many heads in so many seconds, and kill lines without heads after them."""
+"""Maximum number of heads that the kernel prints in these seconds; kill lines it prints all."""
 _FORMS_WITH_GROUPS = frozenset({"4.5", "5.1", "5.4", "5.1 or later"})
 """memory.oom.group came with 4.19."""
 _ASKED_LINES = 4
 """So far below SysRq-f's own line a report begins that it asked for."""
 _VICTIMS = 256
-"""So many victims of closed reports are remembered."""
+"""Maximum number of victims of closed reports that are remembered."""
 
 
 class OpenReports:
@@ -265,7 +265,7 @@ class OpenReports:
 
 
 def _same_moment(before: Line, line: Line) -> bool:
-    """Two lines were written at one moment, as far as their stamps tell; false without stamps."""
+    """Two lines were written at one moment, as far as their stamps show; false without stamps."""
     if before.uptime_s is not None and line.uptime_s is not None:
         return 0 <= line.uptime_s - before.uptime_s <= _GROUP_S
     if before.time is None or line.time is None:

@@ -106,7 +106,7 @@ def _scope_by_nodes(report: Signs, printed: str | None) -> tuple[str | None, Sco
         return "CONSTRAINT_MEMORY_POLICY", "mempolicy"
     if printed or (summary and summary.global_oom):
         return printed or "CONSTRAINT_NONE", "global"
-    if report.panic or report.kill_text or not report.memory.empty:
+    if report.panic or report.kill_text or report.memory.begun or not report.memory.empty:
         return None, "global"
     if "out_of_memory" in _calls(report) or (header is not None and report.has_table):
         return None, "global"

@@ -11,7 +11,7 @@ _STALL = re.compile(
 )
 MAX_STALLS = 64
 MAX_BEFORE_S = 300.0
-"""A warning so long before a report, by the kernel's clock, is about another shortage."""
+"""Maximum seconds, by the kernel's clock, from a warning to the report of its shortage."""
 
 
 def parse_stall(line: Line) -> Stall | None:

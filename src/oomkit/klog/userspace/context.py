@@ -60,7 +60,7 @@ class Witness:
         self._limits: tuple[str, int] | None = None
         self._attempts: list[Evidence] = []
 
-    def take(self, line: Line) -> Iterator[Evidence]:
+    def accept(self, line: Line) -> Iterator[Evidence]:
         """Take a line; gives what is told in full now."""
         if self._held is not None:
             held = self._continued(self._held, line)
@@ -206,7 +206,7 @@ class Witness:
         )
         if not known and not text.startswith(DOTS):
             return
-        if self._names.take(line):
+        if self._names.note(line):
             return
         if (path := _OOMD_PATH.search(text)) is not None:
             self._candidate = path["path"]
@@ -233,9 +233,10 @@ class Witness:
                 )
             case "earlyoom":
                 return self._below_limits(found)
-            case "nohang" if found.comm is None and self._victim is not None:
-                pid, comm, number = self._victim
-                if found.source.line - number <= _NEAR_LINES and found.pid in (None, pid):
+            case "nohang" if found.kind == "kill":
+                pid, comm, number = self._victim or (0, "", -_NEAR_LINES)
+                near = 0 <= found.source.line - number < _NEAR_LINES
+                if near and found.comm is None and found.pid in (None, pid):
                     found = replace(found, pid=pid, comm=comm)
                 return self._with_used(found)
             case "pbs" | "lsf" | "slurm" | "htcondor" if found.job is None:
@@ -304,7 +305,8 @@ class Witness:
         return replace(
             found,
             pod=pod,
-            namespace=(namespace["namespace"] if namespace else None)
+            namespace=found.namespace
+            or (namespace["namespace"] if namespace else None)
             or about.get("namespace")
             or (self._names.named("namespace", number) if pod and thing is None else None),
             container=found.container or self._container(found, number),

@@ -70,6 +70,13 @@ KILLER_FORMS = (
         r"Killing process:? (?P<comm>[^,]+), pid: (?P<pid>\d+)",
         words=("Killing process",),
     ),
+    # Its releases up to 2018, with -k.
+    Form(
+        "earlyoom",
+        "notice",
+        r"^Invoking oom killer: ",
+        words=("Invoking oom killer",),
+    ),
     Form(
         "nohang",
         "kill",
@@ -188,7 +195,8 @@ KILLER_FORMS = (
     Form(
         "kubelet",
         "eviction",
-        r"(?:^|\s)(?:[Pp]od/)?(?P<pod>[a-z0-9][a-z0-9.-]*)\s+\d+/\d+\s+Evicted\s+\d",
+        r"(?:^(?P<namespace>[a-z0-9][a-z0-9-]*)\s+|(?:^|\s))(?:[Pp]od/)?"
+        r"(?P<pod>[a-z0-9][a-z0-9.-]*)\s+\d+/\d+\s+Evicted\s+\d",
         words=("Evicted",),
     ),
     Form(

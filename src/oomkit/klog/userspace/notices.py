@@ -1,6 +1,6 @@
-"""Lines of those who pass on that something was killed, and of plain deaths by signal 9."""
+"""Lines of container runtimes, the kubelet and systemd, which pass on that something was killed."""
 
-from oomkit.klog.userspace.form import ID, POD, SIZE, UNIT, Form
+from oomkit.klog.userspace.form import ID, POD, UNIT, Form
 
 _VICTIM = r"victim process: (?P<comm>[^,\"]+), pid: (?P<pid>\d+)"
 
@@ -30,32 +30,10 @@ NOTICE_FORMS = (
     Form(
         "kubelet",
         "notice",
-        r"^(?:(?=.*?containerID:\w+://" + ID + r"))?.*?\breason:(?P<reason>OOM ?Killed)\b",
-        words=("reason:OOM",),
+        r"^(?:(?=.*?containerID[:=]\w+://" + ID + r"))?(?:(?=.*?\), name=(?P<name>[\w.-]+)))?"
+        r".*?\breason[:=](?P<reason>OOM ?Killed)\b",
+        words=("reason:OOM", "reason=OOM"),
         killer="kernel",
-    ),
-    Form(
-        "azure",
-        "notice",
-        r"[Cc]ontainer '(?P<name>[\w.-]+)' was terminated with exit code '\d+' and reason "
-        r"'(?P<reason>OOMKilled)'",
-        words=("OOMKilled",),
-        killer="kernel",
-    ),
-    Form(
-        "flux",
-        "notice",
-        r"flux-shell\[\d+\]: (?:ERROR: )?oom: (?P<reason>Memory cgroup out of memory): killed "
-        r"(?P<processes>\d+) tasks?(?: on (?P<node>[\w.-]+\w))?",
-        words=("flux-shell",),
-        killer="kernel",
-    ),
-    Form(
-        "htcondor",
-        "notice",
-        r"(?:\b(?P<job>\d+\.\d+)\b.*?|[Jj]ob.{0,40}?)\b(?P<reason>put on hold by \S+ due to memory "
-        r"usage [\w.]+\w)",
-        words=("due to memory usage",),
     ),
     # BCC's oomkill and bpftrace's oomkill.bt.
     Form(
@@ -69,7 +47,8 @@ NOTICE_FORMS = (
     Form(
         "kubelet",
         "notice",
-        r"(?:^|\s)(?:[\w-]+\s+)?(?P<pod>[a-z0-9][a-z0-9.-]*)\s+\d+/\d+\s+(?P<reason>(?:Init:)?"
+        r"(?:^(?P<namespace>[a-z0-9][a-z0-9-]*)\s+|(?:^|\s)(?:[\w-]+\s+)?)"
+        r"(?P<pod>[a-z0-9][a-z0-9.-]*)\s+\d+/\d+\s+(?P<reason>(?:Init:)?"
         r"OOMKilled)(?:\s+(?P<count>\d+))?",
         words=("OOMKill",),
         killer="kernel",
@@ -81,13 +60,6 @@ NOTICE_FORMS = (
         r"|OOM[- ]?[Kk]ill)",
         words=("OOM",),
         tags=("kubelet",),
-        killer="kernel",
-    ),
-    Form(
-        "gitlab-runner",
-        "notice",
-        r"Error in container (?P<name>[\w.-]+): exit code: \d+, reason: '(?P<reason>OOMKilled)'",
-        words=("OOMKilled",),
         killer="kernel",
     ),
     Form(
@@ -113,7 +85,7 @@ NOTICE_FORMS = (
         r"^(?!.*\w\{[^{}]*=~?\"[^\"{}]*OOMKilled)"
         r"(?:\W*|.*?(?:[:=\"'(|\[,]\s*|\s\s|\t"
         r"|\b(?:was|were|got|been|[Ss]tatus|[Rr]eason|[Ss]tate) ))"
-        r"(?<![\w#/.])(?P<reason>OOMKilled)\b(?!['\"]?\s*[:=]\s*(?:false|true|\"?0)"
+        r"(?<![\w#/.])(?P<reason>OOMKilled)\b(?!['\"]?\s*[:=]\s*(?:false|true|\"?0|\{\{)"
         r"|[^{}]*\}\s+[\d.]+\s*$)"
         r"|\"?reason\"?: ?\"?(?P<spaced>OOM Killed)\b",
         words=("OOMKill", "OOM Killed"),
@@ -143,7 +115,13 @@ NOTICE_FORMS = (
         r"container=" + ID + r".*topic=/tasks/oom\b",
         words=("/tasks/oom",),
     ),
-    Form("containerd", "notice", r"TaskOOM|/tasks/oom\b", words=("TaskOOM", "/tasks/oom")),
+    Form(
+        "containerd",
+        "notice",
+        r"(?:\b(?:level|msg|topic|type|ns)=.*?|^|\d )"
+        r"(?:\"?TaskOOM event|containerd\.events\.TaskOOM|/tasks/oom\b)",
+        words=("TaskOOM", "/tasks/oom"),
+    ),
     Form(
         "kubelet",
         "notice",
@@ -157,11 +135,15 @@ NOTICE_FORMS = (
         words=("OOM event",),
         tags=("dockerd", "docker"),
     ),
-    Form("anybody", "notice", r"OOM event.*container", words=("OOM event",)),
+    Form("anybody", "notice", r"\bOOM event.*container", words=("OOM event",)),
     Form(
         "docker",
         "notice",
-        r"container oom " + ID + r"(?: \((?:.*?\b(?:name|io\.kubernetes\.container\.name)="
+        r"container oom "
+        + ID
+        + r"(?:(?=.*?io\.kubernetes\.pod\.name=(?P<pod>[\w.-]+)))?"
+        r"(?:(?=.*?io\.kubernetes\.pod\.namespace=(?P<namespace>[\w-]+)))?"
+        r"(?: \((?:.*?\b(?:name|io\.kubernetes\.container\.name)="
         r"(?P<name>[\w.-]+))?)?",
         words=("container oom",),
     ),
@@ -218,187 +200,5 @@ NOTICE_FORMS = (
         "notice",
         r"Active: \w+ \((?P<reason>Result: oom-kill)\)",
         words=("oom-kill",),
-    ),
-    Form(
-        "slurm",
-        "notice",
-        r"Detected (?P<count>\d+) oom[-_]kill event(?:s|\(s\))? in (?:StepId|JobId|step|job)[= ]"
-        r"(?P<job>[\w.+]+?)(?=\.? |\.$|,|$)",
-        words=("oom-kill event", "oom_kill event"),
-        killer="kernel",
-    ),
-    Form(
-        "slurm",
-        "notice",
-        r"srun: error: (?P<node>[\w.-]+): tasks? (?P<task>[\d,-]+): Out Of Memory",
-        words=("Out Of Memory",),
-        killer="kernel",
-    ),
-    Form(
-        "slurm",
-        "notice",
-        r"slurmstepd(?:-\S+)?: error: (?P<reason>Exceeded (?:job|step) memory limit)",
-        words=("memory limit",),
-    ),
-    Form(
-        "slurm",
-        "notice",
-        r"^(?P<job>\d+(?:_\d+)?(?:\.\w+)?)[\s|].*?\b(?P<reason>OUT_OF_ME(?:MORY|\+))",
-        words=("OUT_OF_ME",),
-    ),
-    Form(
-        "slurm",
-        "notice",
-        r"(?:State: |JobState=|\s)(?P<reason>OUT_OF_ME(?:MORY|\+))",
-        words=("OUT_OF_ME",),
-    ),
-    Form(
-        "ecs",
-        "notice",
-        r"(?<=/)(?P<name>[\w.-]+) +STOPPED +ExitCode: \d+ +Reason: OutOfMemoryError: "
-        r"(?P<reason>Container killed due to memory usage)",
-        words=("Container killed due to memory",),
-    ),
-    Form(
-        "ecs",
-        "notice",
-        r"process within container "
-        + ID
-        + r"(?: \(name: \"(?P<name>[\w.-]+)\"\))? died due to OOM",
-        words=("died due to OOM",),
-    ),
-    Form(
-        "ecs",
-        "notice",
-        r"(?:\"name\": ?\"(?P<name>[\w.-]+)\".{0,120})?OutOfMemoryError: "
-        r"(?P<reason>Container killed due to memory usage)",
-        words=("Container killed due to memory",),
-    ),
-    Form("nomad", "notice", r"Exit Message: [\"']?(?P<reason>OOM Killed)", words=("OOM Killed",)),
-    Form(
-        "cloud-run",
-        "notice",
-        r"Memory limit of (?P<limit>" + SIZE + r") exceeded with (?P<used>" + SIZE + r") used",
-        words=("Memory limit of",),
-    ),
-    Form(
-        "app-engine",
-        "notice",
-        r"Exceeded (?:soft|hard) (?:private )?memory limit of (?P<limit>" + SIZE
-        + r") with (?P<used>" + SIZE + r")",
-        words=("memory limit of",),
-    ),
-    Form(
-        "cloud-functions",
-        "notice",
-        r"Error: (?P<reason>[Mm]emory limit exceeded)"
-        r"|(?P<spaced>[Mm]emory limit exceeded)\. Function",
-        words=("emory limit exceeded",),
-    ),
-    Form(
-        "cloud-foundry",
-        "notice",
-        r"(?:[Aa]pp instance exited with guid (?P<job>[\w-]+)\b.*?)?"
-        r"(?P<reason>(?:[Ee]xit(?:ed)? (?:with )?status|[Cc]ode) \d+ \(out of memory\))",
-        words=("(out of memory)",),
-    ),
-    Form(
-        "systemd",
-        "sigkill",
-        UNIT + r": (?:Main process exited|main process exited|Control process exited)"
-        r".{0,20}?code=killed, status=9/KILL",
-        words=("9/KILL",),
-    ),
-    Form(
-        "containerd",
-        "sigkill",
-        r"container_id:\\*\"" + ID + r".*exit_status:137\b",
-        words=("137",),
-    ),
-    Form(
-        "docker",
-        "sigkill",
-        r"container die " + ID + r" \(.*?exitCode=137\b(?:.*?\bname=(?P<name>[\w.-]+))?",
-        words=("137",),
-    ),
-    Form(
-        "shell",
-        "sigkill",
-        r"line \d+: +(?P<pid>\d+) Killed(?: +(?:[A-Za-z_]\w*=\S* +)*(?:\S*/)?"
-        r"(?P<comm>[^\s/\"'=$]+)(?=\s|$))?",
-        words=(" Killed ",),
-    ),
-    Form(
-        "anybody",
-        "sigkill",
-        r"(?:[Ee]xit(?:ed)?|return(?:ed)?)[ _a-z]{0,24}(?:[Cc]ode|status|with)?"
-        r"\\?\"?[ :=]{1,16}[('\"]?137\b",
-        words=("137",),
-    ),
-    Form(
-        "lambda",
-        "sigkill",
-        r"(?:RequestId: (?:(?P<job>[\w-]+)|\S+) )?Error:? Runtime exited with error: signal: "
-        r"killed",
-        words=("signal: killed",),
-    ),
-    Form(
-        "gunicorn",
-        "sigkill",
-        r"Worker (?:\(pid:|with pid )(?P<pid>\d+)\)? "
-        r"(?:was sent SIGKILL|was terminated due to signal 9\b)",
-        words=("SIGKILL", "signal 9"),
-    ),
-    Form(
-        "postgres",
-        "sigkill",
-        r"\(PID (?P<pid>\d+)\) was terminated by signal 9\b",
-        words=("signal 9",),
-    ),
-    Form(
-        "stress",
-        "sigkill",
-        r"<-- worker (?P<pid>\d+) got signal 9\b",
-        words=("signal 9",),
-    ),
-    Form(
-        "compiler",
-        "sigkill",
-        r"Killed signal terminated program (?P<comm>[\w.+-]+)"
-        r"|internal compiler error: Killed \(program (?P<program>[\w.+-]+)\)",
-        words=("terminated program", "compiler error: Killed"),
-    ),
-    Form(
-        "supervisord",
-        "sigkill",
-        r"(?:^|exited: )(?P<comm>[\w.:-]+) \(terminated by SIGKILL",
-        words=("SIGKILL",),
-    ),
-    Form(
-        "anybody",
-        "sigkill",
-        r"(?:Process '(?P<comm>[^']+)' pid:(?P<pid>\d+) )?exited "
-        r"(?:prematurely: |with '?)signal 9\b",
-        words=("signal 9",),
-    ),
-    Form(
-        "anybody",
-        "sigkill",
-        r"exited with code SIGKILL|via signal \[SIGKILL\]|npm (?:ERR!|error) signal SIGKILL",
-        words=("SIGKILL",),
-    ),
-    Form(
-        "anybody",
-        "sigkill",
-        r"Negsignal\.SIGKILL|(?:exit|return)[ _]?code\"?[ :=]{1,3}-9\b",
-        words=("Negsignal", "code"),
-    ),
-    Form(
-        "anybody",
-        "sigkill",
-        r"(?:(?:worker process|worker|process|child)\s(?:\d+ (?=\())?\(?(?:pid:? ?)?"
-        r"(?P<pid>\d+)?\)?[^\n]{0,40}?)?"
-        r"(?:killed by signal 9\b|signal: killed|exited on signal 9\b)",
-        words=("signal",),
     ),
 )  # fmt: skip

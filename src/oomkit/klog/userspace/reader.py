@@ -16,7 +16,9 @@ from oomkit.klog.records import Source
 from oomkit.klog.userspace.form import Form, size_kb
 from oomkit.klog.userspace.killers import KILLER_FORMS
 from oomkit.klog.userspace.notices import NOTICE_FORMS
+from oomkit.klog.userspace.platforms import PLATFORM_FORMS
 from oomkit.klog.userspace.refusals import NO_KILL_FORMS
+from oomkit.klog.userspace.sigkills import SIGKILL_FORMS
 
 NEEDLES = (
     b"oomd", b"OOM ", b"OOM-", b"OOM_", b"OOMK", b"kOOM", b"oom-kill", b"oomKill", b" oom", b"/oom",
@@ -84,7 +86,7 @@ def _is_status(buffer: bytearray, at: int, end: int) -> bool:
 
 _NUMBER = b"137"
 _KERNELS = tuple(needle for needle in KERNEL_NEEDLES if needle not in NEEDLES)
-_FORMS = (*KILLER_FORMS, *NOTICE_FORMS, *NO_KILL_FORMS)
+_FORMS = (*KILLER_FORMS, *PLATFORM_FORMS, *NOTICE_FORMS, *SIGKILL_FORMS, *NO_KILL_FORMS)
 _FORM_WORDS = tuple(dict.fromkeys(word for form in _FORMS for word in form.words))
 _FORM_WORD = Words(_FORM_WORDS)
 _WITH_WORD = tuple([i for i, form in enumerate(_FORMS) if w in form.words] for w in _FORM_WORDS)
@@ -115,8 +117,8 @@ def evidence_in(line: Line, file: str) -> Evidence | None:
 
 
 _CODE = re.compile(
-    r" (?:[=!]=|:=|=~) [\"'/(rf]|\b[ef]?grep (?:-\S+ )*[\"'\w]|\bjournalctl .*\| ?(?:awk|sed) "
-    r"|\bstrings\.Contains\("
+    r"(?: |\.\w{1,40} ?)(?:[=!]=|:=|=~) ?[\"'/(rf]|\b[ef]?grep (?:-\S+ )*[\"'\w]"
+    r"|\bjournalctl .*\| ?(?:awk|sed) |\bstrings\.Contains\("
 )
 """What stands before the words of a death in a program or a command that looks for them."""
 
@@ -145,7 +147,8 @@ _ONLY_IN_HEADS = (
     "-order allocation failed",
     "allocation stalls",
     "out of memory",
-    " Killed ",
+    "Killed",
+    "killed  ",
     "illing process",
     "emory! ",
     "Marked /",
@@ -163,6 +166,8 @@ _ONLY_IN_HEADS = (
     ", was killed",
     '"oom"',
     "due to OOM",
+    "srun: error",
+    "requires corrective",
 )
 _TELLING = Words([*_TAGS, *map(bytes.decode, NEEDLES), *_ONLY_IN_HEADS])
 _WORDS = Words([*map(bytes.decode, NEEDLES), *_ONLY_IN_HEADS])

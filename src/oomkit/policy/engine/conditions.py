@@ -53,11 +53,14 @@ class Kind:
         nears: of an amount: how fast it nears its threshold, kB a second.
         in_turn: while memory fills at the fastest pace, this changes before or after the others
             that are marked so, not at the same time.
+        is_pressure: a share of time in which tasks wait.
+        is_counted: a counter is read, whose increase over a window is measured.
+        over_a_window: it takes a window of time to measure it.
     """
 
     __slots__ = (
-        "counts_freeing", "in_turn", "lower_is_worse", "name", "nears", "reads", "scope", "text",
-        "unit", "whole",
+        "counts_freeing", "in_turn", "is_counted", "is_pressure", "lower_is_worse", "name", "nears",
+        "over_a_window", "reads", "scope", "text", "unit", "whole",
     )  # fmt: skip
 
     def __init__(
@@ -84,21 +87,9 @@ class Kind:
         self.counts_freeing = counts_freeing
         self.nears = nears
         self.in_turn = in_turn
-
-    @property
-    def is_pressure(self) -> bool:
-        """A share of time in which tasks wait."""
-        return self.unit == "share"
-
-    @property
-    def is_counted(self) -> bool:
-        """A counter is read, whose increase over a window is measured."""
-        return self.unit in ("share", "kb/s")
-
-    @property
-    def over_a_window(self) -> bool:
-        """It takes a window of time to measure it."""
-        return self.unit != "kb"
+        self.is_pressure = unit == "share"
+        self.is_counted = unit in ("share", "kb/s")
+        self.over_a_window = unit != "kb"
 
     def holds(self, value: float, threshold: float) -> bool:
         """Whether a measured value is as bad as the threshold, or worse."""

@@ -21,7 +21,7 @@ STEP = 0.01
 """Share of memory consumed after which sizes are sampled again."""
 
 
-class Look:
+class Assessment:
     """What a reading calls for.
 
     Attributes:
@@ -48,8 +48,8 @@ class Act:
 
     Attributes:
         state: why now, with the evidence.
-        ranked: all candidates, as :meth:`.whom.Chooser.rank` left them.
-        choice: whom.
+        ranked: all candidates, as :meth:`.victim.Chooser.rank` left them.
+        choice: the victim, and what dies with it.
         signals: what to send.
         command: what to run instead of sending it; None: send the signals.
     """
@@ -72,7 +72,7 @@ class Act:
 
 
 class Decider:
-    """A policy at work. Whoever drives it reads the machine and sends the signals.
+    """A policy at work. Its driver reads the machine and sends the signals.
 
     In turn: :meth:`look` with a reading; where it says ``sizes``, note them in ``growth``; where
     it says ``choose``, :meth:`choose` with the candidates; :meth:`died` whenever a victim
@@ -114,7 +114,7 @@ class Decider:
         self._owed: tuple[float, float] | None = None
         self._settled = False
 
-    def look(self, reading: "Reading") -> Look:
+    def look(self, reading: "Reading") -> Assessment:
         """Take in a reading, and say what it calls for."""
         t_s = reading.t_s
         escalation = self.escalation
@@ -123,7 +123,7 @@ class Decider:
         state = self.watch.see(reading, coming_kb=escalation.coming_kb(t_s))
         self._state = state
         self._anon_kb = reading.anon_kb
-        look = Look(state)
+        look = Assessment(state)
         self._forget_old_sizes(state)
         if state.warm:
             step_kb = STEP * reading.mem_total_kb
@@ -164,7 +164,7 @@ class Decider:
         """Choose among candidates by the last reading; None where no process can be chosen.
 
         Args:
-            candidates: see :meth:`.whom.Chooser.rank`.
+            candidates: see :meth:`.victim.Chooser.rank`.
             groups: see there.
             check: says why a choice must not be made after all, or nothing; the next one is
                 taken then, and what it said is the verdict on the one before.
@@ -226,10 +226,10 @@ class Decider:
         )
 
     def died(self, pid: int, start_time: int, t_s: float) -> None:
-        """A process is gone. When the last victim has exited, pressure is measured again."""
+        """A process has exited. When the last victim has exited, pressure is measured again."""
         if self.escalation.died(pid, start_time, t_s):
             self._settled = True
-            self.watch.begin_anew()
+            self.watch.restart()
 
     def spared(self, pid: int, start_time: int, *, signalled: bool) -> None:
         """A process turned out to be protected, and was not signalled (again)."""

@@ -1,4 +1,4 @@
-"""How to act: signals that escalate, memory on its way, pauses, and a bound on kills a minute."""
+"""How to act: signals that escalate, memory being freed, pauses, maximum kills a minute."""
 
 from oomkit.policy.engine.candidate import Candidate, memories
 from oomkit.policy.engine.conditions import HARD, SOFT
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 INFINITY = float("inf")
 
-LEAST_SHARE = 0.05
+MIN_SHARE = 0.05
 """What is expected of a death at least, of what it should give back."""
 
 NOBODY_PAUSE_S = 1.0
@@ -21,7 +21,7 @@ class Signal:
     """One signal to send.
 
     Attributes:
-        pid: to whom.
+        pid: the process it goes to.
         start_time: which process of that id.
         name: ``TERM`` or ``KILL``.
         why: what made it so, for the record.
@@ -106,7 +106,7 @@ class Escalation:
         return tuple(Signal(member, name, why) for member in (choice.members[0], *rest))
 
     def none_found(self, t_s: float) -> None:
-        """Nobody could be chosen: there is no use in asking again at once."""
+        """No process could be chosen: asking again at once is of no use."""
         self._nobody_s = t_s
 
     def escalate(self, t_s: float, level: int) -> tuple[Signal, ...]:
@@ -132,7 +132,7 @@ class Escalation:
         return tuple(found)
 
     def died(self, pid: int, start_time: int, t_s: float) -> bool:
-        """A process is gone; returns whether it was one of ours and the last one under way."""
+        """A process has exited; returns whether it was one of ours and the last one under way."""
         if self._dying.pop((pid, start_time), None) is None:
             return False
         if self._dying:
@@ -173,18 +173,18 @@ class Escalation:
         Forked processes share their pages: all but the last to die give back next to nothing.
         """
         if expected_kb > 0.0:
-            self.share = min(max(freed_kb / expected_kb, LEAST_SHARE), 1.0)
+            self.share = min(max(freed_kb / expected_kb, MIN_SHARE), 1.0)
 
     def bound(self, share: float) -> None:
         """Expect no more than such a share."""
-        self.share = min(self.share, max(share, LEAST_SHARE))
+        self.share = min(self.share, max(share, MIN_SHARE))
 
     def trust(self) -> None:
         """The shortage is over: what kills freed in it says nothing about the next one."""
         self.share = 1.0
 
     def stuck(self, t_s: float) -> tuple[tuple[int, int], ...]:
-        """Processes killed so long ago that they are not waited for any more."""
+        """Processes whose wait after SIGKILL has timed out."""
         return tuple(key for key, d in self._dying.items() if self._stuck(d, t_s))
 
     def next_s(self, t_s: float) -> float:

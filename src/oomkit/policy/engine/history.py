@@ -9,15 +9,18 @@ class History:
         shortest_s: the shortest one; readings much closer than that are not all kept.
     """
 
-    __slots__ = ("_longest_s", "_moments", "_spacing_s")
+    __slots__ = ("_known", "_longest_s", "_moments", "_spacing_s")
 
     def __init__(self, longest_s: float, shortest_s: float) -> None:
         self._longest_s = longest_s
         self._spacing_s = shortest_s / 16.0
         self._moments: list[tuple[float, dict[str, float | None]]] = []
+        self._known: dict[tuple[str, float], float | None] = {}
+        """Rates since the last moment: one look asks for each several times."""
 
     def add(self, t_s: float, totals: dict[str, float | None]) -> None:
         """Take in the totals of a moment; the dictionary is kept."""
+        self._known.clear()
         moments = self._moments
         if moments and t_s < moments[-1][0]:
             moments.clear()
@@ -30,6 +33,7 @@ class History:
 
     def clear(self) -> None:
         """Begin again: what came before does not count."""
+        self._known.clear()
         del self._moments[:-1]
 
     def rate(self, key: str, window_s: float) -> float | None:
@@ -42,6 +46,12 @@ class History:
         Returns:
             None where the total is not known now or was not then.
         """
+        asked = (key, window_s)
+        if asked not in self._known:
+            self._known[asked] = self._rate(key, window_s)
+        return self._known[asked]
+
+    def _rate(self, key: str, window_s: float) -> float | None:
         if not self._moments:
             return None
         now_s, totals = self._moments[-1]

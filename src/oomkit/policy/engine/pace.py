@@ -1,4 +1,4 @@
-"""How soon a condition could hold, by how fast things change."""
+"""Earliest time at which a condition could hold, by how fast values change."""
 
 from oomkit.policy.engine.reading import INFINITY, Pace, Reading, left_kb
 

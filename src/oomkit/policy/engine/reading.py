@@ -16,7 +16,7 @@ class CgroupReading:
         pgscan_pages: pages scanned by its reclaim since boot; None: unknown.
         oom_group: ``memory.oom.group``.
         working_set_kb: its usage without inactive file cache; None: not asked for, or unknown.
-        request_kb: what it was promised (Kubernetes requests); only who manages it knows that.
+        request_kb: what it was promised (Kubernetes requests); only its manager knows that.
         priority: of the pod whose cgroup it is; the same.
     """
 

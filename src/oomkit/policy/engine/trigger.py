@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from oomkit.policy.engine.conditions import Kind
     from oomkit.policy.engine.plan import Plan, Rule
 
+    _Judged = tuple[Kind, float | None, float, float | None]
+    """A condition's kind, its value, its threshold, and for how long it has held; None: not now."""
+
+_MACHINE_ALONE: list[CgroupReading | None] = [None]
 _LEFT = "left"
 """Memory and swap that is left, among the totals."""
 _ROUNDING_S = 1e-6
@@ -101,19 +105,21 @@ class Watch:
         warm = reading.mem_total_kb * self._polling.warm
         state.warm = available_kb(reading) <= warm
         nearest = 2.0
+        shown: tuple[Rule, CgroupReading | None, list[_Judged]] | None = None
         for index, rule in enumerate(self._rules):
             for group in self._about(index, reading):
-                evidence, held_s = self._judge(index, rule, reading, group, coming_kb)
-                if held_s is not None and held_s >= rule.for_s - _ROUNDING_S:
+                judged, missing, held_s = self._judge(index, rule, reading, group, coming_kb)
+                if not missing and held_s >= rule.for_s - _ROUNDING_S:
                     if rule.level > state.level:
                         state.level, state.rule = rule.level, index
                         state.cgroup = group.path if group is not None else None
                         state.by = rule.by
-                        state.evidence = evidence
-                elif state.level == CALM:
-                    missing = sum(1 for e in evidence if not e.holds) / len(evidence)
-                    if missing < nearest:
-                        nearest, state.evidence = missing, evidence
+                        shown = (rule, group, judged)
+                elif state.level == CALM and missing / len(judged) < nearest:
+                    nearest = missing / len(judged)
+                    shown = (rule, group, judged)
+        if shown is not None:
+            state.evidence = _evidence(*shown)
         self._level = state.level
         return state
 
@@ -131,7 +137,7 @@ class Watch:
         change = self._history.change(_LEFT, 0.1)
         return max(-change, 0.0) if change is not None else 0.0
 
-    def begin_anew(self) -> None:
+    def restart(self) -> None:
         """Somebody died: what was stalled and refaulted before does not count any more."""
         self._history.clear()
         self._since.clear()
@@ -149,22 +155,23 @@ class Watch:
         pace.working_set_kb_s = pace.available_kb_s
         pace.swap_kb_s = self._polling.swap_fill_kb_s
         pace.pressure_begins = not psi_wakes
-        soonest = self.earliest_s(reading, pace)
+        soonest = self.earliest_s(reading, pace, self._polling.max_interval_s)
         return min(max(soonest, self._polling.min_interval_s), self._polling.max_interval_s)
 
-    def earliest_s(self, reading: Reading, pace: Pace) -> float:
+    def earliest_s(self, reading: Reading, pace: Pace, within_s: float = INFINITY) -> float:
         """Seconds until a higher level could begin to hold at a given pace; infinity: never.
 
         Args:
             reading: the last one seen.
             pace: how fast things change.
+            within_s: what would be later than this is not looked for: it is returned instead.
         """
-        soonest = INFINITY
+        soonest = within_s
         for index, rule in enumerate(self._rules):
             if rule.level <= self._level:
                 continue
             for group in self._about(index, reading):
-                soonest = min(soonest, self._earliest(index, rule, reading, group, pace))
+                soonest = min(soonest, self._earliest(index, rule, reading, group, pace, soonest))
         return soonest
 
     def missing(self, reading: Reading) -> tuple[str, ...]:
@@ -190,7 +197,7 @@ class Watch:
         """What a rule is held against: the machine, or each cgroup it names."""
         pattern = self._patterns[index]
         if pattern is None:
-            return [None]
+            return _MACHINE_ALONE
         return [g for g in reading.cgroups if pattern.fullmatch(g.path)]
 
     def _judge(
@@ -200,30 +207,29 @@ class Watch:
         reading: Reading,
         group: CgroupReading | None,
         coming_kb: float,
-    ) -> tuple[tuple[Evidence, ...], float | None]:
-        """Every condition of a rule, and how long all of them have held; None: they don't."""
+    ) -> "tuple[list[_Judged], int, float]":
+        """What is found of each condition; how many don't hold; how long all of them have."""
         path = group.path if group is not None else None
-        found = []
-        shortest: float | None = INFINITY
+        since, now_s = self._since, reading.t_s
+        found: list[_Judged] = []
+        missing = 0
+        shortest = INFINITY
         for condition in rule.conditions:
-            kind, about = condition.kind, condition.kind.about(group)
-            limit = kind.threshold(condition.threshold, condition.share, reading, group)
+            kind = condition.kind
+            limit = condition.threshold
+            if condition.share:
+                limit = kind.threshold(limit, condition.share, reading, group)
             value = self._measure(kind, rule.over_s, reading, group, coming_kb)
-            holds = value is not None and kind.holds(value, limit)
-            one = Evidence(
-                kind, value, limit, holds=holds,
-                over_s=rule.over_s if kind.over_a_window else 0.0,
-                cgroup=about.path if about is not None else None,
-            )  # fmt: skip
-            key = (index, path, kind.name)
-            if holds:
-                one.held_s = reading.t_s - self._since.setdefault(key, reading.t_s)
-                shortest = min(shortest, one.held_s) if shortest is not None else None
+            if value is not None and kind.holds(value, limit):
+                held_s = now_s - since.setdefault((index, path, kind.name), now_s)
+                shortest = min(shortest, held_s)
+                found.append((kind, value, limit, held_s))
             else:
-                self._since.pop(key, None)
-                shortest = None
-            found.append(one)
-        return tuple(found), shortest
+                if since:
+                    since.pop((index, path, kind.name), None)
+                missing += 1
+                found.append((kind, value, limit, None))
+        return found, missing, shortest
 
     def _measure(
         self,
@@ -233,9 +239,10 @@ class Watch:
         group: CgroupReading | None,
         coming_kb: float,
     ) -> float | None:
+        about = None if group is None else kind.about(group)
         if kind.is_counted:
-            return self._history.rate(_key(kind, kind.about(group)), over_s)
-        value = kind.reads(reading, kind.about(group))
+            return self._history.rate(_key(kind, about), over_s)
+        value = kind.reads(reading, about)
         if value is None:
             return None
         if kind.counts_freeing:
@@ -256,25 +263,56 @@ class Watch:
         reading: Reading,
         group: CgroupReading | None,
         pace: Pace,
+        within_s: float,
     ) -> float:
-        """Seconds until all conditions of a rule could hold, and have long enough."""
+        """Seconds until all conditions of a rule could hold, and have long enough.
+
+        It ends at the first condition by which that is not before ``within_s``.
+        """
         path = group.path if group is not None else None
+        if group is not None:
+            pace = pace.of(group)
         falls = latest = 0.0
         held_s = INFINITY
         for condition in rule.conditions:
             kind = condition.kind
-            limit = kind.threshold(condition.threshold, condition.share, reading, group)
+            limit = condition.threshold
+            if condition.share:
+                limit = kind.threshold(limit, condition.share, reading, group)
             value = self._measure(kind, rule.over_s, reading, group, 0.0)
-            since = self._since.get((index, path, kind.name))
-            held_s = min(held_s, reading.t_s - since if since is not None else 0.0)
             if value is None and kind.unit != "s":
                 return INFINITY
-            wait = wait_s(kind, value, limit, rule.over_s, reading, pace.of(group))
+            wait = wait_s(kind, value, limit, rule.over_s, reading, pace)
             if kind.in_turn and pace.in_turn:
                 falls += wait
-            else:
-                latest = max(latest, wait)
-        return float(max(falls, latest, rule.for_s - held_s))
+                wait = falls
+            latest = max(latest, wait)
+            if latest >= within_s:
+                return latest
+            if rule.for_s > 0.0:
+                since = self._since.get((index, path, kind.name))
+                held_s = min(held_s, reading.t_s - since if since is not None else 0.0)
+        return max(latest, rule.for_s - held_s)
+
+
+def _evidence(
+    rule: "Rule", group: CgroupReading | None, judged: "list[_Judged]"
+) -> tuple[Evidence, ...]:
+    """What was found of a rule's conditions, for people and records."""
+    return tuple(_one_evidence(rule, group, one) for one in judged)
+
+
+def _one_evidence(rule: "Rule", group: CgroupReading | None, judged: "_Judged") -> Evidence:
+    kind, value, limit, held_s = judged
+    about = kind.about(group)
+    one = Evidence(
+        kind, value, limit, holds=held_s is not None,
+        over_s=rule.over_s if kind.over_a_window else 0.0,
+        cgroup=about.path if about is not None else None,
+    )  # fmt: skip
+    if held_s is not None:
+        one.held_s = held_s
+    return one
 
 
 def _key(kind: "Kind", group: CgroupReading | None) -> str:

@@ -1,4 +1,4 @@
-"""Whom to choose: what each death gives back, weighed."""
+"""Chooses the victim: what each death gives back, weighed."""
 
 import re
 
@@ -144,7 +144,7 @@ class _OverRequest:
 
 
 def _asked(one: "Ranked", factor: float) -> "Sequence[Candidate]":
-    """Who has to match: what shall die later counts wherever it dies along."""
+    """Processes that have to match: what is to die later counts wherever it dies along."""
     return one.members if factor < 1.0 else one.weighed
 
 

@@ -79,7 +79,7 @@ class Case:
 
     @functools.cached_property
     def eligible(self) -> list[Ranked]:
-        """Who can be killed, worst first."""
+        """The processes that can be killed, worst first."""
         ranked = rank(self.snapshot, Allocation(), self.rules)
         return [row for row in ranked if row.eligible]
 

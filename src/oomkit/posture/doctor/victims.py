@@ -1,4 +1,4 @@
-"""Who dies: adjustments that do the opposite, everything protected, daemons side by side."""
+"""The victims: adjustments that do the opposite, all protected, daemons side by side."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,7 @@ from oomkit.posture.doctor.finding import (
 )
 from oomkit.render.quantities import count_of
 
-_MOST_ZRAM = 4 << 30
+_MAX_ZRAM = 4 << 30
 _NAMED = 5
 
 
@@ -43,7 +43,7 @@ def _unguarded(case: Case) -> Iterator[Finding]:
     if not any(task.global_init for task in case.snapshot.tasks):
         return  # others are hidden, and a guard may be among them
     idle = [f"{d.name}[{d.pid}] is a dry run" for d in found.daemons]
-    swap = min(case.ram_bytes // 2, _MOST_ZRAM) // case.snapshot.page_size
+    swap = min(case.ram_bytes // 2, _MAX_ZRAM) // case.snapshot.page_size
     after = case.after(f"machine.swap={swap * case.snapshot.page_size // 1024}K")
     options = 'OOMKIT_GUARD_OPTIONS="--act --policy default"\n'
     yield Finding(

@@ -69,7 +69,7 @@ class Setup:
 
 
 _QUIET_LOOKS = 10
-"""So many looks in a row must find nothing else running."""
+"""Number of looks in a row that must find nothing else running."""
 
 
 def main() -> None:

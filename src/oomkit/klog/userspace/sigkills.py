@@ -1,0 +1,124 @@
+"""Lines of plain deaths by signal 9, which any process may have sent."""
+
+from oomkit.klog.userspace.form import ID, UNIT, Form
+
+SIGKILL_FORMS = (
+    Form(
+        "systemd",
+        "sigkill",
+        r"(?:" + UNIT + r": )?(?:[Mm]ain process exited|Control process exited)"
+        r".{0,20}?code=killed, status=9/KILL",
+        words=("9/KILL",),
+    ),
+    Form(
+        "containerd",
+        "sigkill",
+        r"container_id:\\*\"" + ID + r".*exit_status:137\b",
+        words=("137",),
+    ),
+    Form(
+        "docker",
+        "sigkill",
+        r"container die " + ID + r" \(.*?exitCode=137\b(?:.*?\bname=(?P<name>[\w.-]+))?",
+        words=("137",),
+    ),
+    Form(
+        "shell",
+        "sigkill",
+        r"line \d+: +(?P<pid>\d+) Killed(?: +(?:[A-Za-z_]\w*=\S* +)*(?:\S*/)?"
+        r"(?P<comm>[^\s/\"'=$]+)(?=\s|$))?",
+        words=(" Killed ",),
+    ),
+    Form(
+        "shell",
+        "sigkill",
+        r"^(?:\[\d+\][ +-]+|\w{0,4}sh: +)?[Kk]illed(?: {2,}(?:\S*/)?(?P<comm>[^\s/\"'=$]+).*)?$",
+        words=("Killed", "killed  "),
+    ),
+    Form(
+        "docker",
+        "sigkill",
+        r"^(?!(?:container|process|command|job|task|script|it|child|worker|program)\b)"
+        r"(?P<name>[\w.-]+) exited with code 137$",
+        words=("code 137",),
+    ),
+    Form(
+        "anybody",
+        "sigkill",
+        r"(?:[Ee]xit(?:ed)?|return(?:ed)?)[ _a-z]{0,24}(?:[Cc]ode|status|with)?"
+        r"\\?\"?[ :=]{1,16}[('\"]?137\b",
+        words=("137",),
+    ),
+    Form(
+        "slurm",
+        "sigkill",
+        r"srun: error: (?P<node>[\w.-]+): tasks? (?P<task>[\d,-]+): Killed\b",
+        words=(": Killed",),
+    ),
+    Form(
+        "lambda",
+        "sigkill",
+        r"(?:RequestId: (?:(?P<job>[\w-]+)|\S+) )?Error:? Runtime exited with error: signal: "
+        r"killed",
+        words=("signal: killed",),
+    ),
+    Form(
+        "gunicorn",
+        "sigkill",
+        r"Worker (?:\(pid:|with pid )(?P<pid>\d+)\)? "
+        r"(?:was sent SIGKILL|was terminated due to signal 9\b)",
+        words=("SIGKILL", "signal 9"),
+    ),
+    Form(
+        "postgres",
+        "sigkill",
+        r"\(PID (?P<pid>\d+)\) was terminated by signal 9\b",
+        words=("signal 9",),
+    ),
+    Form(
+        "stress",
+        "sigkill",
+        r"<-- worker (?P<pid>\d+) got signal 9\b",
+        words=("signal 9",),
+    ),
+    Form(
+        "compiler",
+        "sigkill",
+        r"Killed signal terminated program (?P<comm>[\w.+-]+)"
+        r"|internal compiler error: Killed \(program (?P<program>[\w.+-]+)\)",
+        words=("terminated program", "compiler error: Killed"),
+    ),
+    Form(
+        "supervisord",
+        "sigkill",
+        r"(?:^|exited: )(?P<comm>[\w.:-]+) \(terminated by SIGKILL",
+        words=("SIGKILL",),
+    ),
+    Form(
+        "anybody",
+        "sigkill",
+        r"(?:Process '(?P<comm>[^']+)' pid:(?P<pid>\d+) )?exited "
+        r"(?:prematurely: |with '?)signal 9\b",
+        words=("signal 9",),
+    ),
+    Form(
+        "anybody",
+        "sigkill",
+        r"exited with code SIGKILL|via signal \[SIGKILL\]|npm (?:ERR!|error) signal SIGKILL",
+        words=("SIGKILL",),
+    ),
+    Form(
+        "anybody",
+        "sigkill",
+        r"Negsignal\.SIGKILL|(?:exit|return)[ _]?code\"?[ :=]{1,3}-9\b",
+        words=("Negsignal", "code"),
+    ),
+    Form(
+        "anybody",
+        "sigkill",
+        r"(?:(?:worker process|worker|process|child)\s(?:\d+ (?=\())?\(?(?:pid:? ?)?"
+        r"(?P<pid>\d+)?\)?[^\n]{0,40}?)?"
+        r"(?:killed by signal 9\b|signal: killed|exited on signal 9\b)",
+        words=("signal",),
+    ),
+)  # fmt: skip
