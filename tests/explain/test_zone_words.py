@@ -119,6 +119,8 @@ def test_what_a_zone_keeps_back_from_requests_for_higher_ones() -> None:
         ((normal,), "0x4", [0]),
         ((zone("Normal", 1, 1, 1), zone("HighMem", 1, 1, 1)), HIGHUSER, [0, 0]),
         ((zone("Normal", 1, 1, 1),), HIGHUSER, [0]),
+        ((zone("DMA", 1, 1, 1),), KERNEL, [0]),
+        ((zone("DMA", 1, 1, 1, lowmem_reserve_pages=(9,)),), KERNEL, [0]),
     ):
         report = zoned(gfp, *zones)
         request = request_of(report)
@@ -301,7 +303,7 @@ def test_blocks_that_lack() -> None:
     )
 
 
-def test_blocks_lack_only_above_what_is_kept_back() -> None:
+def test_blocks_lack_only_above_what_is_retained_back() -> None:
     def kind(free: int, least: int | None, *, gfp: str | None = KERNEL, order: int = 1) -> str:
         return shortage(zoned(gfp, zone("Normal", free, least, 800_000), order=order)).kind
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from oomkit.guard.config import Settings
     from oomkit.guard.idle_loop import Poll
-    from oomkit.policy.engine.decider import Look
+    from oomkit.policy.engine.decider import Assessment
     from oomkit.policy.engine.plan import Plan
     from oomkit.policy.engine.reading import Reading
 
@@ -230,6 +230,7 @@ class Daemon:
             longest_s=self._longest_s,
             looks=looks,
             alive=self._alive if self._manager.watchdog_s is not None else None,
+            clock=self._clock,
         )
         decider = self._new_decider(plan)
         recheck = Recheck(
@@ -244,7 +245,7 @@ class Daemon:
         self._killer.draw_on(self._sensors.warm.pidfd_of)
         self._driver = PolicyDriver(decider, self._sensors, self._actions)
 
-    def _hold_back(self, look: "Look", reading: "Reading") -> None:
+    def _hold_back(self, look: "Assessment", reading: "Reading") -> None:
         """Choose seldom where the one that fills memory may be one that can't be looked at."""
         if look.choose and self._sensors.warm.is_blind:
             look.choose = reading.t_s - self._blind_act_s >= BLIND_PAUSE_S
@@ -253,7 +254,7 @@ class Daemon:
                     "not all processes can be looked at, and the last choice was just now"
                 )
 
-    def _perform(self, look: "Look") -> None:
+    def _perform(self, look: "Assessment") -> None:
         """Do what a look called for, with room for all that takes to open."""
         with self._reserve:
             outcome = self._driver.perform(look)
@@ -264,7 +265,7 @@ class Daemon:
         elif outcome == REFUSED:
             self._complain("each process that was chosen was protected when it was read again")
 
-    def _keep_warm(self, look: "Look", reading: "Reading", next_s: float) -> None:
+    def _keep_warm(self, look: "Assessment", reading: "Reading", next_s: float) -> None:
         growth = self._driver.decider.growth
         if look.state.warm or look.state.level >= WARN:
             with self._reserve:
@@ -272,7 +273,7 @@ class Daemon:
         else:
             self._sensors.keep_warm(growth, look, reading, next_s)
 
-    def _report(self, look: "Look", reading: "Reading") -> None:
+    def _report(self, look: "Assessment", reading: "Reading") -> None:
         """Report what this moment was like; what it called for is done by now."""
         level, before = look.state.level, self._level
         self._level = level
@@ -290,7 +291,7 @@ class Daemon:
             self._sampled_s = reading.t_s
             self._reporter.sample(reading, self._sensors.warm.top)
 
-    def _tend(self, look: "Look", reading: "Reading") -> None:
+    def _tend(self, look: "Assessment", reading: "Reading") -> None:
         """Look after what is not about memory."""
         if self._hooks.any():
             self._hooks.collect()

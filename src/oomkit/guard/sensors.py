@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from oomkit.guard.config import Places, Settings
     from oomkit.guard.reserve import Reserve
     from oomkit.policy.engine.candidate import Candidate, Growth
-    from oomkit.policy.engine.decider import Look
+    from oomkit.policy.engine.decider import Assessment
     from oomkit.policy.engine.plan import Plan
     from oomkit.policy.engine.reading import CgroupReading
 
@@ -324,7 +324,9 @@ class Sensors:
             self.sources.find()
         return self.sources.read(t_s)
 
-    def keep_warm(self, growth: "Growth", look: "Look", reading: "Reading", next_s: float) -> None:
+    def keep_warm(
+        self, growth: "Growth", look: "Assessment", reading: "Reading", next_s: float
+    ) -> None:
         """Refresh the ranking if memory is low and it is old; drop it if all is well again.
 
         Args:
