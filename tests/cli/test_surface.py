@@ -457,5 +457,6 @@ def test_the_start_imports_what_every_command_needs_alone() -> None:
         "oomkit.__main__",
         "oomkit.cli",
         "oomkit.cli.group",
+        "oomkit.cli.main",
         "oomkit.cli.streams",
     ]

@@ -352,6 +352,16 @@ def test_of_those_looked_at_loosely_one_that_is_protected_spares_all(world: Worl
     assert one.dead() == [], "who was not signalled is not followed"
 
 
+def test_who_is_looked_at_loosely_is_not_held_though_there_was_room_by_then(world: World) -> None:
+    keys = world.add(10, 11)
+    world.free, world.shed = MIN, 1
+    world.says[11] = "x"
+    one = killer(world)
+    one.send([signal(key) for key in keys])
+    assert held_by(one) == keys[:1]
+    one.close()
+
+
 def test_who_was_spoiled_is_not_followed(world: World) -> None:
     (key,) = world.add(10)
     world.free = 0

@@ -185,9 +185,8 @@ class _Sorted:
             return
         key = (record.by, record.text, record.time)
         # The reader may look at the lines before a report twice.
-        again = abs(self._seen.get(key, -9) - record.source.line) <= 1
-        self._seen[key] = record.source.line
-        if again:
+        before, self._seen[key] = self._seen.get(key), record.source.line
+        if before is not None and abs(before - record.source.line) <= 1:
             return
         if record.kind not in ("failure", "pressure"):
             self.evidence.append(record if redactor is None else redactor.evidence(record))

@@ -173,7 +173,7 @@ class Actions:
         self._save()
         self._before(act)
         if act.command is not None:
-            self._run_instead(act, ongoing)
+            self._run_instead(act, act.command, ongoing)
         else:
             # All were looked at when they were chosen, and only the command may have taken time.
             together = act.choice.level != "namesakes" and bool(self._response.before)
@@ -191,13 +191,13 @@ class Actions:
             self._hooks.notify("Low memory", printable(acted(act, dry_run=False)))
         return True
 
-    def _run_instead(self, act: "Act", ongoing: "OngoingAct") -> None:
+    def _run_instead(self, act: "Act", command: "tuple[str, ...]", ongoing: "OngoingAct") -> None:
         """Run the command that a policy wants instead of a signal, if that might be sent."""
         keys = [(signal.pid, signal.start_time) for signal in act.signals]
         found = self._killer.check(keys)
-        if found is None and act.command is not None:
-            self._hooks.start(act.command, act.choice.candidate, "instead")
-        elif found is not None:
+        if found is None:
+            self._hooks.start(command, act.choice.candidate, "instead")
+        else:
             for key in keys:
                 self._spare(ongoing, key, f"with process {found[0][0]}: {found[1]}")
 

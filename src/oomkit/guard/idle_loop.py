@@ -48,13 +48,14 @@ class IdleLoop:
         longest_s: the longest sleep.
         looks: maximum number in a row.
         alive: called after each look; None: not called.
+        clock: the monotonic one.
 
     Attributes:
         count: how often it looked.
     """
 
     __slots__ = (
-        "_alive", "_at", "_calm", "_cpus", "_end", "_floor", "_head", "_last", "_left",
+        "_alive", "_at", "_calm", "_clock", "_cpus", "_end", "_floor", "_head", "_last", "_left",
         "_longest_s", "_looks", "_news", "_plan", "_size", "_sources", "_timeout_ms", "_total_kb",
         "count",
     )  # fmt: skip
@@ -69,6 +70,7 @@ class IdleLoop:
         longest_s: float,
         looks: int = LOOKS,
         alive: "Callable[[], object] | None" = None,
+        clock: "Callable[[], float]" = time.monotonic,
     ) -> None:
         self._plan = plan
         self._sources = sources
@@ -77,6 +79,7 @@ class IdleLoop:
         self._longest_s = longest_s
         self._looks = looks
         self._alive = alive
+        self._clock = clock
         self._calm: Calm | None = None
         self._total_kb = 0.0
         self._left = self._at = self._end = self._size = self._timeout_ms = 0
@@ -116,7 +119,7 @@ class IdleLoop:
             self._sources.meminfo_fd, self._size, self._at, self._end, self._floor,
         )  # fmt: skip
         head = self._head
-        pread, news, alive, clock = os.pread, self._news, self._alive, time.monotonic
+        pread, news, alive, clock = os.pread, self._news, self._alive, self._clock
         left = self._left
         t_s, seen = 0.0, b""
         while True:
