@@ -1,8 +1,12 @@
 """Processes of a run: holds that a kill cuts short, and forks where memory is low."""
 
+import random
 from typing import Any
 
 from oomkit.model import play
+from oomkit.model.machine import Machine
+from oomkit.model.pools import Mm
+from oomkit.model.tasks import Proc
 from oomkit.scenario import Run, scenario_from
 
 HOLD = {"hold": "forever"}
@@ -47,3 +51,36 @@ def test_a_fork_takes_page_cache_that_can_be_reclaimed_and_fails_without() -> No
     )
     assert [(one.call, one.limit) for one in full.denied] == [("fork", "free memory")]
     assert "forker/1" not in full.samples.tasks
+
+
+def test_processes_are_found_by_id_and_orphans_belong_to_init() -> None:
+    """By what a search through all of them would find, after any starts and exits."""
+    draw = random.Random(11)
+    scenario = scenario_from(
+        {"name": "n", "duration": "1s", "machine": {"ram": "1G"},
+         "task": [{"name": "t", "steps": [HOLD]}]}
+    )  # fmt: skip
+    machine = Machine(scenario)
+    (spec,) = scenario.tasks
+    parents: dict[int, int] = {}
+    for pid in range(100, 400):
+        alive = list(parents)
+        if alive and draw.random() < 0.45:
+            gone = draw.choice(alive)
+            found = machine.by_pid(gone)
+            assert found is not None
+            machine.remove_process(found)
+            del parents[gone]
+            parents = {one: 1 if parent == gone else parent for one, parent in parents.items()}
+        parent = draw.choice([1, *parents])
+        proc = Proc(spec, pid, pid, parent, Mm(pid, None), (1.0,))
+        proc.state = "run"
+        proc.mm.users = 1
+        machine.add_process(proc)
+        parents[pid] = parent
+        assert {p.pid: p.ppid for p in machine.procs} == parents
+        assert [p.pid for p in machine.procs] == sorted(parents)
+        assert {mm.mm_id for mm in machine.mms()} == set(parents)
+        assert all(machine.by_pid(p) is not None for p in parents)
+    assert machine.by_pid(99) is None
+    assert len(set(parents.values())) > 10
