@@ -3,6 +3,9 @@
 from typing import Any
 
 from oomkit.model import play
+from oomkit.model.machine import Machine
+from oomkit.model.pools import Mm
+from oomkit.model.tasks import Proc
 from oomkit.scenario import Run, scenario_from
 
 HOLD = {"hold": "forever"}
@@ -47,3 +50,26 @@ def test_a_fork_takes_page_cache_that_can_be_reclaimed_and_fails_without() -> No
     )
     assert [(one.call, one.limit) for one in full.denied] == [("fork", "free memory")]
     assert "forker/1" not in full.samples.tasks
+
+
+def test_an_exit_is_waited_for_where_its_memory_is_charged() -> None:
+    scenario = scenario_from({
+        "name": "n", "machine": {"ram": "512M"},
+        "task": [{"name": "x", "cgroup": "a/b", "steps": [HOLD]},
+                 {"name": "y", "steps": [HOLD]}],
+        "cgroup": [{"name": "a"}, {"name": "a/b"}, {"name": "c"}],
+    })  # fmt: skip
+    machine = Machine(scenario)
+    inside, outside = (
+        Proc(task, 0, pid, 1, Mm(pid, machine.groups.get(task.cgroup or "")), (1.0,))
+        for pid, task in enumerate(scenario.tasks, 100)
+    )
+    machine.procs += [inside, outside]
+    places = (None, *(machine.groups[name] for name in ("a", "a/b", "c")))
+    for who, pending in (
+        ((), [False] * 4), ((outside,), [True, False, False, False]),
+        ((inside,), [True, True, True, False]),
+    ):  # fmt: skip
+        for proc in (inside, outside):
+            proc.state = "exiting" if proc in who else "run"
+        assert [machine.exit_pending(place) for place in places] == pending
