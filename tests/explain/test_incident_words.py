@@ -191,7 +191,7 @@ def test_lines_of_one_death(first: Evidence, second: Evidence, together: bool) -
 
 
 KILL = one(None, 10, "kill", "earlyoom", pid=1)
-STEP = one(None, 10, "notice", "slurm", job="7.0")
+STEP = one(None, 10, "notice", "slurm", job="7.0", killer="kernel")
 OOMD = one(None, 10, "kill", "systemd-oomd", pid=1)
 BARE = one(None, 10, "sigkill", "celery", pid=1)
 LOST = "WorkerLostError: Worker exited prematurely: signal 9"
@@ -214,7 +214,15 @@ LOST = "WorkerLostError: Worker exited prematurely: signal 9"
         (STEP, one(None, 13, "notice", "slurm", job="0", node="n"), True),
         (STEP, one(None, 14, "notice", "slurm", job="0", node="n"), False),
         (STEP, one(None, 11, "notice", "slurm", job="0"), False),
-        (replace(STEP, node="n"), one(None, 11, "notice", "slurm", job="0", node="n"), False),
+        (replace(STEP, job=None), one(None, 11, "notice", "slurm", job="0", node="n"), False),
+        (STEP, one(None, 11, "sigkill", "slurm", job="0", node="n"), False),
+        (
+            replace(STEP, text="srun: error: n: task 1: Out Of Memory"),
+            one(None, 11, "notice", "slurm", job="0", node="n"),
+            False,
+        ),
+        (replace(STEP, node="n"), one(None, 11, "notice", "slurm", job="0", node="n"), True),
+        (replace(STEP, node="m"), one(None, 11, "notice", "slurm", job="0", node="n"), False),
         (replace(STEP, by="pbs"), one(None, 11, "notice", "slurm", job="0", node="n"), False),
         # systemd names the unit of the process that systemd-oomd has just signalled.
         (OOMD, one(None, 11, "sigkill", "systemd", unit="a.service"), True),
@@ -252,7 +260,7 @@ def test_what_says_it_again_is_not_what_the_next_is_held_against() -> None:
 
 def test_a_repetition_gives_its_node_and_the_first_names_the_incident() -> None:
     (found,) = incidents([], [
-        replace(STEP, killer="kernel"),
+        STEP,
         one(None, 12, "notice", "slurm", job="0", node="n9", killer="kernel"),
     ])  # fmt: skip
     assert found.summary == (

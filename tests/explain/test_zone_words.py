@@ -119,6 +119,8 @@ def test_what_a_zone_keeps_back_from_requests_for_higher_ones() -> None:
         ((normal,), "0x4", [0]),
         ((zone("Normal", 1, 1, 1), zone("HighMem", 1, 1, 1)), HIGHUSER, [0, 0]),
         ((zone("Normal", 1, 1, 1),), HIGHUSER, [0]),
+        ((zone("DMA", 1, 1, 1),), KERNEL, [0]),
+        ((zone("DMA", 1, 1, 1, lowmem_reserve_pages=(9,)),), KERNEL, [0]),
     ):
         report = zoned(gfp, *zones)
         request = request_of(report)

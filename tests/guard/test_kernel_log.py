@@ -163,7 +163,7 @@ def test_a_report_without_its_kill_is_given_up_after_ten_seconds(
     assert len(record["lines"]) == count
 
 
-def test_of_a_long_report_the_lines_that_matter_are_retained(
+def test_of_a_long_report_the_lines_that_matter_stay(
     kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_BYTES", 100)
@@ -362,7 +362,7 @@ def test_a_kill_is_dated_between_the_last_look_and_this_one(
 # What was reported before
 
 
-def test_the_place_in_the_log_is_retained_for_the_next_guard(kernel: Kernel) -> None:
+def test_the_place_in_the_log_is_stored_for_the_next_guard(kernel: Kernel) -> None:
     seen = kernel.directory / "seen"
     kills = kernel.watch(seen=str(seen))
     look(kills)
@@ -379,7 +379,7 @@ def test_the_place_in_the_log_is_retained_for_the_next_guard(kernel: Kernel) -> 
         assert kernel.watch(seen=str(seen)).kmsg_seq == seq
 
 
-def test_a_place_that_cant_be_retained_is_said_and_not_tried_again(kernel: Kernel) -> None:
+def test_a_place_that_cant_be_stored_is_said_and_not_tried_again(kernel: Kernel) -> None:
     seen = kernel.directory / "no/seen"
     kills = kernel.watch(seen=str(seen))
     assert kills.missing == [f"{seen}: No such file or directory"]

@@ -94,7 +94,7 @@ def test_what_was_known_of_a_number_goes_with_it(tmp_path: Path, dropping: str) 
 
 
 @pytest.mark.parametrize(("shared", "known"), [(49, {}), (50, {"10": 50 * PAGE_KB})])
-def test_what_is_shared_is_retained_from_a_size_on(
+def test_what_is_shared_is_known_from_a_size_on(
     tmp_path: Path, shared: int, known: dict[str, int]
 ) -> None:
     statm(tmp_path, "10", "900 300 90 10 0 800 0\n")

@@ -211,7 +211,7 @@ def test_the_working_set_is_what_cadvisor_counts(machine: Machine) -> None:
     assert machine.read(working_set=True).working_set_kb == 0
 
 
-def test_what_was_read_last_is_retained(machine: Machine) -> None:
+def test_what_was_read_last_is_there(machine: Machine) -> None:
     sources = Sources(machine.places)
     assert (sources.shmem_kb, sources.meminfo) == (0, b"")
     sources.read(1.0)
@@ -359,7 +359,7 @@ def look(level: int = 0, *, warm: bool = False) -> Assessment:
     return Assessment(state)
 
 
-class Warm:
+class Ranking:
     """Sensors whose ranking is watched."""
 
     def __init__(self, machine: Machine) -> None:
@@ -378,31 +378,31 @@ class Warm:
 
 
 @pytest.fixture
-def warm_list(machine: Machine) -> Any:
-    made = Warm(machine)
+def ranking(machine: Machine) -> Any:
+    made = Ranking(machine)
     yield made
     made.sensors.close()
 
 
-def test_nothing_is_read_while_all_is_well(warm_list: Warm) -> None:
-    assert warm_list.keep(1.0) is None
-    assert warm_list.keep(3.0, WARN) == 3.0
+def test_nothing_is_read_while_all_is_well(ranking: Ranking) -> None:
+    assert ranking.keep(1.0) is None
+    assert ranking.keep(3.0, WARN) == 3.0
 
 
-def test_the_ranking_cools_down_a_minute_after_the_shortage(warm_list: Warm) -> None:
-    warm_list.growth.note(1.0, 0.0, {})
-    assert warm_list.keep(10.0, warm=True) == 10.0
-    assert warm_list.keep(10.0 + COOL_S - 0.1) == 10.0
-    known = warm_list.growth.is_known
-    assert warm_list.keep(10.0 + COOL_S) is None
-    assert (known, warm_list.growth.is_known) == (True, False)
+def test_the_ranking_cools_down_a_minute_after_the_shortage(ranking: Ranking) -> None:
+    ranking.growth.note(1.0, 0.0, {})
+    assert ranking.keep(10.0, warm=True) == 10.0
+    assert ranking.keep(10.0 + COOL_S - 0.1) == 10.0
+    known = ranking.growth.is_known
+    assert ranking.keep(10.0 + COOL_S) is None
+    assert (known, ranking.growth.is_known) == (True, False)
     assert COOL_S == 60.0
 
 
-def test_while_memory_stands_still_it_is_refreshed_now_and_then(warm_list: Warm) -> None:
-    assert warm_list.keep(10.0, warm=True) == 10.0
-    assert warm_list.keep(10.0 + AGAIN_S - 0.1, warm=True) == 10.0
-    assert warm_list.keep(10.0 + AGAIN_S, warm=True) == 40.0
+def test_while_memory_stands_still_it_is_refreshed_now_and_then(ranking: Ranking) -> None:
+    assert ranking.keep(10.0, warm=True) == 10.0
+    assert ranking.keep(10.0 + AGAIN_S - 0.1, warm=True) == 10.0
+    assert ranking.keep(10.0 + AGAIN_S, warm=True) == 40.0
     assert AGAIN_S == 30.0
 
 
@@ -415,27 +415,27 @@ def test_while_memory_stands_still_it_is_refreshed_now_and_then(warm_list: Warm)
     (12.0, 1100.0, 0.1, False),
 ])  # fmt: skip
 def test_a_fall_refreshes_it_sooner_the_nearer_it_is_to_acting(
-    warm_list: Warm, t_s: float, left: float, next_s: float, again: bool
+    ranking: Ranking, t_s: float, left: float, next_s: float, again: bool
 ) -> None:
-    warm_list.keep(10.0, warm=True)
-    assert warm_list.keep(t_s, warm=True, left=left, next_s=next_s) == (t_s if again else 10.0)
+    ranking.keep(10.0, warm=True)
+    assert ranking.keep(t_s, warm=True, left=left, next_s=next_s) == (t_s if again else 10.0)
 
 
 @pytest.mark.parametrize(("t_s", "again"), [(10.39, False), (10.4, True)])
 def test_at_the_level_warn_it_is_refreshed_without_a_fall(
-    warm_list: Warm, t_s: float, again: bool
+    ranking: Ranking, t_s: float, again: bool
 ) -> None:
-    warm_list.keep(10.0, warm=True)
-    assert warm_list.keep(t_s, WARN) == (t_s if again else 10.0)
+    ranking.keep(10.0, warm=True)
+    assert ranking.keep(t_s, WARN) == (t_s if again else 10.0)
 
 
-def test_sizes_are_read_once_a_moment(warm_list: Warm, machine: Machine) -> None:
+def test_sizes_are_read_once_a_moment(ranking: Ranking, machine: Machine) -> None:
     now = Reading(5.0, 4000.0, 1000.0, anon_kb=500.0)
-    assert warm_list.sensors.sizes(now, warm_list.growth) == {(10, 100): 500.0}
+    assert ranking.sensors.sizes(now, ranking.growth) == {(10, 100): 500.0}
     Process(machine.proc, 11, anon=300)
-    assert warm_list.sensors.sizes(now, warm_list.growth) == {(10, 100): 500.0}
+    assert ranking.sensors.sizes(now, ranking.growth) == {(10, 100): 500.0}
     later = Reading(6.0, 4000.0, 1000.0, anon_kb=800.0)
-    assert warm_list.sensors.sizes(later, warm_list.growth) == {(10, 100): 500.0, (11, 100): 300.0}
+    assert ranking.sensors.sizes(later, ranking.growth) == {(10, 100): 500.0, (11, 100): 300.0}
 
 
 class Written:

@@ -211,7 +211,7 @@ def test_what_becomes_readable_is_returned(idle: Any) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
-def test_signals_wake_and_are_retained_until_dealt_with(idle: Any, number: int) -> None:
+def test_signals_wake_and_wait_until_dealt_with(idle: Any, number: int) -> None:
     handlers = [signal.getsignal(one) for one in (1, 2, 15)]
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     loop = EventLoop("")

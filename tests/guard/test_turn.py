@@ -398,7 +398,7 @@ def test_few_files_are_said(machine: Machine) -> None:
 @pytest.mark.parametrize(("fault", "idle"), [
     ("", True), ("warm", False), ("busy", False), ("faults", False),
 ])  # fmt: skip
-def test_it_is_idle_when_nothing_is_retained_or_under_way(
+def test_it_is_idle_when_nothing_is_at_hand_or_under_way(
     machine: Machine, fault: str, idle: bool
 ) -> None:
     Process(machine.proc, 10, anon=50_000)
@@ -505,7 +505,7 @@ def test_an_armed_guard_says_so(machine: Machine) -> None:
     assert guard.manager.heard == [b"READY=1\nSTATUS=policy test, armed"]
 
 
-def test_a_state_that_cant_be_retained_is_said(machine: Machine, tmp_path: Path) -> None:
+def test_a_state_that_cant_be_stored_is_said(machine: Machine, tmp_path: Path) -> None:
     state = str(tmp_path / "no/state")
     guard = machine.guard(state=state)
     guard.daemon.start()

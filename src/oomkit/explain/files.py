@@ -121,7 +121,10 @@ class Counter:
 
 
 def read_file(
-    name: str | None, counter: Counter | None = None, redactor: Redactor | None = None
+    name: str | None,
+    counter: Counter | None = None,
+    redactor: Redactor | None = None,
+    searchers: int = 1,
 ) -> ReadLog:
     """Read and replay one log; what precedes an error is returned.
 
@@ -129,13 +132,14 @@ def read_file(
         name: a file; ``-`` for standard input; None for the running kernel's log.
         counter: counts what is found.
         redactor: takes the names out.
+        searchers: how many processes search a large file: see :func:`.read_records`.
     """
     sorted_out = _Sorted(redactor)
     error = None
     if counter is not None:
         counter.log = name or KMSG
     try:
-        for record in read_records(name):
+        for record in read_records(name, searchers=searchers):
             sorted_out.add(record)
             if counter is not None:
                 counter.reports = len(sorted_out.reports)
@@ -181,9 +185,8 @@ class _Sorted:
             return
         key = (record.by, record.text, record.time)
         # The reader may look at the lines before a report twice.
-        again = abs(self._seen.get(key, -9) - record.source.line) <= 1
-        self._seen[key] = record.source.line
-        if again:
+        before, self._seen[key] = self._seen.get(key), record.source.line
+        if before is not None and abs(before - record.source.line) <= 1:
             return
         if record.kind not in ("failure", "pressure"):
             self.evidence.append(record if redactor is None else redactor.evidence(record))
@@ -202,6 +205,7 @@ def read_files(
     pool: "Pool | None" = None,
     counter: Counter | None = None,
     redactor: Redactor | None = None,
+    searchers: int = 1,
 ) -> Iterator[ReadLog]:
     """Read logs in their order, here or on workers.
 
@@ -211,12 +215,14 @@ def read_files(
         counter: counts what is found.
         redactor: takes the names out; its tokens agree only across logs that are read here, so
             that there is none with workers.
+        searchers: without a pool, how many processes search one large file.
 
     Raises:
         PoolError: the workers can't be had any more.
     """
     if pool is None:
-        return map(partial(read_file, counter=counter, redactor=redactor), names)
+        read = partial(read_file, counter=counter, redactor=redactor, searchers=searchers)
+        return map(read, names)
     from oomkit.batch import Work
 
     work = Work(pool, read_file, iter(names), lost=_lost, total=len(names), max_batch=50)

@@ -139,7 +139,7 @@ def _limit_kb(places: "Places", path: str) -> float | None:
     return None
 
 
-MAX = 512
+MAX_PROCESSES = 512
 """Processes that are looked at for one choice, beside the largest."""
 _WORTH_A_LOOK_KB = 1024
 _MAX_THREADS = 1024
@@ -185,9 +185,9 @@ class Members:
             for one in top:
                 pids += descendants(self._places.proc, one.pid)
         if self._level != "process":
-            pids += warm.larger_than(_WORTH_A_LOOK_KB, MAX)
+            pids += warm.larger_than(_WORTH_A_LOOK_KB, MAX_PROCESSES)
         groups = [read_group(self._places, path) for path in together | self._reclaiming(paths)]
-        found = [*top, *(warm.also(pids, most=MAX) if pids else ())]
+        found = [*top, *(warm.also(pids, most=MAX_PROCESSES) if pids else ())]
         self._mark_inseparable(found, warm)
         return found, [group for group in groups if group is not None]
 
@@ -228,7 +228,7 @@ def descendants(proc: str, pid: int, *, most_threads: int = _MAX_THREADS) -> lis
     """
     found: list[int] = []
     left = [pid]
-    while left and len(found) < MAX:
+    while left and len(found) < MAX_PROCESSES:
         directory = f"{proc}/{left.pop()}/task"
         try:
             threads = os.listdir(directory)
@@ -258,7 +258,7 @@ def _by_parents(proc: str, pid: int) -> list[int]:
     found = [pid]
     for one in found:
         found += children.get(one, ())
-        if len(found) > MAX:
+        if len(found) > MAX_PROCESSES:
             break
     return found[1:]
 

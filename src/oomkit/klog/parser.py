@@ -5,6 +5,7 @@ from typing import Any
 
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines.clean import QuotedPrintable, clean_bytes, split_joined
+from oomkit.klog.lines.code import is_code
 from oomkit.klog.lines.join import Joiner, breakable_width
 from oomkit.klog.lines.prefix import OTHERS_LINE, Line, PrefixStripper, WholeLines, strip_prefix
 from oomkit.klog.lines.wrappers import (
@@ -173,6 +174,8 @@ class Parser:
                 self._take(whole, wrapped=wrapped)
 
     def _lines(self, raw: str, number: int) -> list[Line]:
+        if is_code(raw):
+            return []
         if ("{" in raw and raw.rstrip("], ").endswith("}")) or is_list_of_strings(raw):
             lines = lines_of_json(raw, number)
             if lines is not None:

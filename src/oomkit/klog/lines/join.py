@@ -37,8 +37,14 @@ _BEGINS = re.compile(
 )
 """How lines of a report begin; none of them is the rest of the line before."""
 
+_YAML_KEY = re.compile(r"(?:- )?[\w-]+:(?:\s|$)")
+_CUT_STAMP = re.compile(r"\[\s*\d{1,9}(?:\.\d{0,5})?$")
+"""The beginning of a kernel's stamp or of a row, at which a text was cut."""
+
 MAX_PARTS = 16
 """A line of the kernel is never cut into more parts than this."""
+MAX_CHARS = 4096
+"""Nor is it longer."""
 _FENCES = frozenset({"```", "~~~", "{code}", "{noformat}"})
 """What marks code in Markdown and Jira; no part of a line."""
 _NARROW = 40
@@ -87,8 +93,8 @@ class Joiner:
         if before is None:
             self._pending, self._parts = line, 1
             return []
-        joins = not line.stamped and self._parts < MAX_PARTS
-        if joins and self._joins(before, line, after_blank=after_blank):
+        short = self._parts < MAX_PARTS and len(before.text) + len(line.text) < MAX_CHARS
+        if short and not line.stamped and self._joins(before, line, after_blank=after_blank):
             _glue(before, line, self._columns, hard=self._is_hard(before))
             before.width, before.spaced = line.width, line.spaced
             self._parts += 1
@@ -115,6 +121,8 @@ class Joiner:
         if before.text.endswith("\\"):
             before.text = before.text[:-1].rstrip()
             return True
+        if _CUT_STAMP.match(line.text):
+            return False
         if _BEGINS.match(line.text) and not before.text.endswith((":", "-")):
             return False
         if not after_blank and self._did_not_fit(before, line):
@@ -177,6 +185,10 @@ def _continues(before: Line, line: Line, columns: tuple[str, ...]) -> bool:
         )
     if _ROW_START.match(text):
         return _row_continues(text, more, columns)
+    if text.endswith("Memory cgroup"):
+        return more.startswith("out of memory")
+    if "low on resource: " in text:
+        return not text.rstrip("'\" ").endswith(".") and _YAML_KEY.match(more) is None
     return _other_continues(text, more)
 
 
@@ -246,6 +258,8 @@ def _is_cut_word(text: str, more: str) -> bool:
     if more[0] in ",)|" or text.endswith(("|", "=", "(")) or "oom-kill:" in text:
         return True
     last, first = "".join(text.rsplit(None, 1)[-1:]), _first_word(more)
+    if first.startswith("cpuset="):
+        return False  # what stands before it is a name, which ends anywhere
     if not _FIELD_TOKEN.match(last + first):
         return False
     last_stands = _FIELD_TOKEN.match(last) or last.endswith((",", ")"))

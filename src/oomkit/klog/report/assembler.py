@@ -23,7 +23,7 @@ from oomkit.klog.report.tasks import ROW, TABLE_HEADER, parse_table_header
 
 _ANCHOR = re.compile(
     r"(?P<header>oom-killer: ?gfp|invoked\s+oom-killer:?$)|(?P<table>\[\s*pid\s*\]\s+uid\s+tgid)"
-    r"|(?P<summary>oom-kill: ?constraint=)|(?P<killed>[Kk]illed process \d)"
+    r"|(?P<summary>oom-kill: ?(?i:constraint)=)|(?P<killed>[Kk]illed process \d)"
     r"|(?P<sharer>Kill process \d+ .* sharing same memory)|(?P<selected>[Kk]ill process \d)"
     r"|(?P<exiting>OOM victim \d+ )|(?P<would>[Ww]ould have killed process \d)"
     r"|(?P<reaper>oom_reaper: )"
