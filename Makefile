@@ -38,12 +38,12 @@ test: check $(RELEASE_STAMP)  ## hermetic tests side by side, then guests, then 
 plain: $(STAMP)  ## the core's tests by the standard library alone
 	OOMKIT_PLAIN=1 PYTHONPATH=$(CURDIR)/tests/without $(BIN)/python -m pytest -n $(WORKERS) --reruns $(RERUNS) -m "not alone" $(addprefix tests/,toml kernel scenario policy klog explain model)
 
-compiled: $(STAMP)  ## a wheel whose model mypyc compiled, below build/, and the model's tests with it
+compiled: $(STAMP)  ## a wheel in which mypyc compiled model, rules and policies' engine, below build/, and their tests with it
 	rm -rf $(BUILD)/compiled && mkdir -p $(BUILD)/compiled
 	OOMKIT_COMPILE=1 $(BIN)/python -m hatchling build -t wheel -d $(BUILD)/compiled
 	$(BIN)/python -m zipfile -e $(BUILD)/compiled/*.whl $(BUILD)/compiled/lib
 	cd / && PYTHONPATH=$(abspath $(BUILD))/compiled/lib $(abspath $(BIN))/python -c "import oomkit.model.solve as m; assert m.__file__.endswith('.so'), m"
-	PYTHONPATH=$(abspath $(BUILD))/compiled/lib $(BIN)/python -m pytest -n $(WORKERS) --reruns $(RERUNS) -m "not alone" tests/model
+	PYTHONPATH=$(abspath $(BUILD))/compiled/lib $(BIN)/python -m pytest -n $(WORKERS) --reruns $(RERUNS) -m "not alone" tests/model tests/kernel tests/policy
 
 agree: $(STAMP)  ## the battery on real kernels beside the model; a miss is an answer: tests/model/test_battery.py holds the model
 	$(BIN)/oomkit agree scenarios/battery --on cgroup --on qemu $(WHOLE:%=--kernel %) --guests 2 --skip-missing || [ $$? -eq 1 ]

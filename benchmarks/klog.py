@@ -30,7 +30,7 @@ REPORTS = 200
 PATTERN = "invoked oom-killer"
 HOW = ("reports", "records", "replay")
 """Read the reports; what others tell, too, as `oomkit explain` does; replay each decision."""
-COMMANDS = ((), ("--summary",), ("--json",))
+COMMANDS = ((), ("--summary",), ("--summary", "--workers", "1"), ("--json",))
 """Options of the whole command, `oomkit explain`."""
 CLOCK = re.compile(rb"(?m)^(\w{3} +\d+ )\d\d:\d\d:\d\d")
 ROW = re.compile(rb"\[ *(\d+)\]" + rb" +(-?\d+)" * 7 + rb" +(\S+)")

@@ -15,7 +15,7 @@ with atheris.instrument_imports(include=["oomkit.klog", "oomkit.explain"]):
     from oomkit.explain.explanation import explain
     from oomkit.klog import read_bytes, replay_all
     from oomkit.klog.reader import read_evidence
-    from oomkit.render.layout import Look
+    from oomkit.render.layout import Terminal
     from oomkit.render.terminal import plain_lines
     from oomkit.views.explain_json import report_object
     from oomkit.views.explain_report import explanation_report
@@ -36,7 +36,7 @@ def one_input(data: bytes) -> None:
     for report in replay_all(read_bytes(data)):
         explanation = explain(report)
         msgspec.json.encode(report_object(explanation))
-        for line in plain_lines(explanation_report(explanation, 1), Look()):
+        for line in plain_lines(explanation_report(explanation, 1), Terminal()):
             check_shown(line)
     for evidence in read_evidence(data):
         check_shown(evidence.text)

@@ -15,7 +15,7 @@ from oomkit.explain.explanation import Case
 from oomkit.explain.files import read_file
 from oomkit.klog import read_bytes, read_evidence, replay_all
 from oomkit.klog.records import Report
-from oomkit.render.layout import Look
+from oomkit.render.layout import Terminal
 from oomkit.render.terminal import plain_lines
 from oomkit.views.explain_json import report_object
 from oomkit.views.explain_report import explanation_report
@@ -91,11 +91,13 @@ def records_of(name: str) -> str:
 def explained(name: str) -> str:
     """What ``explain`` prints of a log, and the same as JSON."""
     case = Case([read_file(str(_path(name)))])
-    look = Look(width=10_000, unicode=False)
-    found = plain_lines(summary_of(case.reports, case.evidence, case.incidents, case.tables), look)
+    terminal = Terminal(width=10_000, unicode=False)
+    found = plain_lines(
+        summary_of(case.reports, case.evidence, case.incidents, case.tables), terminal
+    )
     for i in range(min(len(case.reports), REPORTS)):
         item = case.explain(i)
-        found += plain_lines(explanation_report(item, i + 1), look)
+        found += plain_lines(explanation_report(item, i + 1), terminal)
         made = msgspec.to_builtins(report_object(item, case.incident(i)))
         found += ["as JSON", *_fields({key: made[key] for key in _OF_EXPLAIN if key in made}, "  ")]
     return "\n".join(line.replace(f"{_path(name).parent}/", "") for line in found) + "\n"

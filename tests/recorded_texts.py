@@ -438,7 +438,7 @@ def lines_written() -> str:
 # -- all of them ---------------------------------------------------------------------------------
 
 
-def kept(kind: str, name: str) -> Path:
+def file_of(kind: str, name: str) -> Path:
     """The file of one recorded text."""
     plain = re.sub(r"[^\w.+-]+", "-", name)
     return KEPT / kind / f"{plain}.txt"
@@ -457,7 +457,7 @@ def block(kind: str, file: str, name: str) -> str:
 
 @cache
 def _blocks(kind: str, file: str) -> dict[str, str]:
-    parts = re.split(r"(?m)^=== (.+)\n", kept(kind, file).read_text())
+    parts = re.split(r"(?m)^=== (.+)\n", file_of(kind, file).read_text())
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
@@ -475,6 +475,6 @@ def write() -> None:
 
 
 def _write(kind: str, name: str, text: str) -> None:
-    path = kept(kind, name)
+    path = file_of(kind, name)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)

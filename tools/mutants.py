@@ -207,8 +207,12 @@ class _Finder(ast.NodeVisitor):
         """Python 3.11 has no places for what is inside."""
 
     def visit_Call(self, node: ast.Call) -> None:
-        if isinstance(node.func, ast.Name) and node.func.id in ("TypeVar", "NewType"):
+        called = node.func.id if isinstance(node.func, ast.Name) else ""
+        if called in ("TypeVar", "NewType"):
             return
+        if called == "zip":
+            # strict=True states what holds, as an assertion does.
+            node.keywords = [one for one in node.keywords if one.arg != "strict"]
         self.generic_visit(node)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:

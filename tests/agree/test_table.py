@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from oomkit.agree import Agreement, summarise
-from oomkit.render.layout import Look
+from oomkit.render.layout import Terminal
 from oomkit.render.terminal import to_text
 from oomkit.views import agree_text
 
@@ -75,7 +75,7 @@ def test_text_and_markdown_say_where_they_part() -> None:
                   first_kill_s=None, model_first_kill_s=None),
     ]  # fmt: skip
     sums = summarise(found)
-    text = to_text(agree_text.report(found, sums), Look(width=160))
+    text = to_text(agree_text.report(found, sums), Terminal(width=160))
     page = agree_text.markdown(found, sums)
     for shown in (text, page):
         assert "qemu, kernel 6.12.1" in shown
@@ -110,9 +110,9 @@ def test_many_victims_are_summed_up() -> None:
 
 def test_a_narrow_table_leaves_columns_out_whole_and_says_so() -> None:
     found = [agreement(), other_order()]
-    wide = to_text(agree_text.report(found, summarise(found)), Look(width=160))
+    wide = to_text(agree_text.report(found, summarise(found)), Terminal(width=160))
     for width in (80, 60):
-        shown = to_text(agree_text.report(found, summarise(found)), Look(width=width))
+        shown = to_text(agree_text.report(found, summarise(found)), Terminal(width=width))
         assert max(map(len, shown.splitlines())) <= width
         assert "\u2026" not in shown
         assert set(re.findall(r"\d+\.\d+", shown)) <= set(re.findall(r"\d+\.\d+", wide))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import oomkit as oomkit_package
 from tests.conftest import Command
 
 OOMKIT = str(Path(sys.executable).parent / "oomkit")
@@ -279,3 +280,44 @@ def test_what_runs_before_the_command_loads_little() -> None:
         "ctypes",
     }
     assert not {name for name in loaded if name.startswith(("oomkit.kernel", "oomkit.klog"))}
+
+
+SYSTEMD_RUN = """#!/bin/sh
+while [ "$1" != -- ]; do shift; done
+shift
+exec "$@"
+"""
+ELSEWHERE = """#!{python} -I
+import os, sys
+with open({note!r}, "a") as file:
+    file.write(" ".join(sys.argv[1:]) + "\\n")
+sys.path.insert(0, {source!r})
+import oomkit.command.group as group
+real, exists = group.own_group, os.path.exists
+def own_group(now, limit, swap):
+    if "OOMKIT_EXEC_IN_SCOPE" in os.environ:
+        return real(None, None, None)
+    raise group.LimitError("not allowed here")
+group.own_group = own_group
+os.path.exists = lambda path: "systemd" in path or "cgroup.controllers" in path or exists(path)
+from oomkit.__main__ import main
+main()
+"""
+
+
+def test_it_comes_back_inside_of_a_scope_as_it_was_started(tmp_path: Path) -> None:
+    """By its own script, as from a package or a single file: there is no module oomkit for -m."""
+    note, script, run = tmp_path / "note", tmp_path / "there/oomkit", tmp_path / "systemd-run"
+    script.parent.mkdir()
+    source = str(Path(oomkit_package.__file__).parents[1])
+    script.write_text(ELSEWHERE.format(python=PYTHON, note=str(note), source=source))
+    run.write_text(SYSTEMD_RUN)
+    script.chmod(0o755)
+    run.chmod(0o755)
+    words = ["exec", "-q", "--limit", "1G", "--", "echo", "hello"]
+    done = subprocess.run(
+        [script, *words], capture_output=True, text=True, check=False,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "hello\n", "")
+    assert note.read_text().splitlines() == [" ".join(words)] * 2

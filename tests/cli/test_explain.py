@@ -494,7 +494,7 @@ def test_workers_tell_the_same_as_reading_here(oomkit: Command) -> None:
     [
         (("--workers", "2", "-"), "--workers needs files"),
         (("--workers", "2"), "--workers needs files"),
-        (("--workers", "2", "--redact", "x.log"), "--workers and --redact don't go together"),
+        (("--workers", "2", "--redact", "x.log", "y"), "--workers and --redact don't go together"),
         (("--workers", "2", "--follow", "x.log"), "--workers and --follow don't go together"),
         (("--workers", "2", "--cluster", "tcp://x:1", "x.log"), "don't go together"),
         (("--cluster", "nowhere", "x.log"), "expected tcp://HOST:PORT"),

@@ -13,7 +13,7 @@ from oomkit.explain.redact import Redactor
 from oomkit.klog import read_bytes, replay_all
 from oomkit.klog.memory_records import Counter, Memcg, Memory, Zone
 from oomkit.klog.records import Killed, Report, Source, Summary, TaskRow
-from oomkit.render.layout import Look
+from oomkit.render.layout import Terminal
 from oomkit.render.terminal import plain_lines
 from oomkit.views.explain_json import incident_object, no_kill_object, report_object
 from oomkit.views.explain_report import explanation_report
@@ -292,7 +292,7 @@ def test_redaction_covers_what_others_say(tmp_path: Path) -> None:
 def test_rows_and_bars_fit_the_window(width: int) -> None:
     told = read_file(str(path_of("g-3.10.0-514-el7-sed-mysqld.log")))
     (item,) = [Case([told]).explain(0)]
-    lines = plain_lines(explanation_report(item, 1), Look(width=width, unicode=False))
+    lines = plain_lines(explanation_report(item, 1), Terminal(width=width, unicode=False))
     table = [i for i, line in enumerate(lines) if line.strip().startswith("rank  process")]
     rows = lines[table[0] : table[0] + 6]
     assert max(map(len, rows)) <= width

@@ -516,7 +516,7 @@ def copy(line: int = 1, **fields: Any) -> Report:
     return at(made.pop("uptime_s"), line, **made)
 
 
-def kept(*reports: Report) -> int:
+def reports_left(*reports: Report) -> int:
     return len(without_repeats(reports))
 
 
@@ -554,8 +554,8 @@ def kept(*reports: Report) -> int:
     ],
 )
 def test_a_report_that_stands_twice(first: Report, second: Report, same: bool) -> None:
-    assert kept(first, second) == (1 if same else 2)
-    assert kept(second, first) == (1 if same else 2)
+    assert reports_left(first, second) == (1 if same else 2)
+    assert reports_left(second, first) == (1 if same else 2)
 
 
 @pytest.mark.parametrize(
@@ -575,24 +575,24 @@ def test_a_report_without_a_victim_is_known_by_its_asker_and_stamp(
     made: dict[str, Any] = {
         "killed": (), "uptime_s": 5.0, "invoker": "db", "gfp_mask": "0xd0", "panic": None
     }  # fmt: skip
-    assert kept(copy(**made), copy(50, **{**made, **fields})) == (1 if same else 2)
+    assert reports_left(copy(**made), copy(50, **{**made, **fields})) == (1 if same else 2)
 
 
 def test_a_quoted_choice_is_its_reports() -> None:
     chosen = Selected(pid=7, comm="db", score=900)
     whole = copy(selected=chosen, invoker="sh", tasks=(row(7, "db", 9),))
     quoted = copy(50, selected=chosen, killed=(Killed(pid=7, comm="db", told_by="choice"),))
-    assert kept(whole, quoted) == 1
-    assert kept(quoted, whole) == 1
-    assert kept(whole, replace(quoted, selected=replace(chosen, score=None))) == 2
-    assert kept(whole, replace(quoted, selected=replace(chosen, score=0))) == 2
-    assert kept(whole, replace(quoted, source=replace(quoted.source, file="b"))) == 2
+    assert reports_left(whole, quoted) == 1
+    assert reports_left(quoted, whole) == 1
+    assert reports_left(whole, replace(quoted, selected=replace(chosen, score=None))) == 2
+    assert reports_left(whole, replace(quoted, selected=replace(chosen, score=0))) == 2
+    assert reports_left(whole, replace(quoted, source=replace(quoted.source, file="b"))) == 2
     # With a victim, asker or table of its own it is a report of its own.
-    assert kept(whole, replace(quoted, killed=(Killed(pid=9, comm="x"),))) == 2
-    assert kept(whole, replace(quoted, invoker="y")) == 2
-    assert kept(whole, replace(quoted, tasks=(row(7, "db", 8),))) == 2
+    assert reports_left(whole, replace(quoted, killed=(Killed(pid=9, comm="x"),))) == 2
+    assert reports_left(whole, replace(quoted, invoker="y")) == 2
+    assert reports_left(whole, replace(quoted, tasks=(row(7, "db", 8),))) == 2
     zero = replace(whole, selected=replace(chosen, score=0))
-    assert kept(zero, replace(quoted, selected=replace(chosen, score=0))) == 1
+    assert reports_left(zero, replace(quoted, selected=replace(chosen, score=0))) == 1
 
 
 def test_of_two_copies_the_one_that_shows_more_stays() -> None:

@@ -210,7 +210,7 @@ KINDS = {
         ),
         (
             "kubelet evicted a pod that the line does not name (container web: 2.00 MiB "
-            "used), as the "
+            "used, request 12.0 GiB), as the "
             "node ran low on memory; no OOM kill"
         ),
     ),

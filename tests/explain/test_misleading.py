@@ -8,7 +8,7 @@ import pytest
 
 from oomkit.explain.explanation import Case
 from oomkit.explain.files import read_file
-from oomkit.render.layout import Look
+from oomkit.render.layout import Terminal
 from oomkit.render.terminal import plain_lines
 from oomkit.views.explain_json import incident_object, no_kill_object, report_object
 from oomkit.views.explain_page import page_text
@@ -37,10 +37,10 @@ def objects_of(number: str) -> list[dict[str, Any]]:
 def text_of(number: str, width: int = 100) -> str:
     """All that is printed of a log, on one line."""
     case = case_of(number)
-    look = Look(width=width, unicode=False)
+    terminal = Terminal(width=width, unicode=False)
     found = [summary_of(case.reports, case.evidence, case.incidents, case.tables)]
     found += [explanation_report(case.explain(i), i + 1) for i in range(len(case.reports))]
-    lines = (line for document in found for line in plain_lines(document, look))
+    lines = (line for document in found for line in plain_lines(document, terminal))
     return " ".join(" ".join(line.split()) for line in lines)
 
 

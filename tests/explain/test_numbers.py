@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from oomkit.explain.explanation import explain
 from oomkit.klog import read_bytes, replay_all
 from oomkit.records import to_json
-from oomkit.render.layout import Look
+from oomkit.render.layout import Terminal
 from oomkit.render.terminal import plain_lines
 from oomkit.views.explain_json import report_object
 from oomkit.views.explain_report import explanation_report
@@ -28,7 +28,7 @@ def told(data: bytes) -> list[str]:
     lines: list[str] = []
     for report in replay_all(read_bytes(data)):
         explanation = explain(report)
-        lines += plain_lines(explanation_report(explanation, 1), Look())
+        lines += plain_lines(explanation_report(explanation, 1), Terminal())
         lines.append(to_json(report_object(explanation)).decode())
     return lines
 

@@ -36,7 +36,7 @@ def read_text(tmp_path: Path, text: str | bytes, **fields: Any) -> ReadLog:
     return read_file(str(log), **fields)
 
 
-def test_lines_that_killed_nobody_are_counted_and_the_first_20_kept(tmp_path: Path) -> None:
+def test_lines_that_killed_nobody_are_counted_and_the_first_20_retained(tmp_path: Path) -> None:
     for count, kept in ((1, 1), (20, 20), (23, 20)):
         text = "".join(FAILURE.format(n % 60, n) for n in range(count))
         found = read_text(tmp_path, text)
@@ -202,7 +202,7 @@ def test_long_lines_are_looked_at_in_part(tmp_path: Path, monkeypatch: pytest.Mo
     assert looked(tmp_path, split, UID)[0] == {UID: "shop/web"}
 
 
-def test_a_rest_of_a_block_is_kept_up_to_the_longest_line(
+def test_a_rest_of_a_block_is_retained_up_to_the_longest_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pod_names, "MAX_LINE", 60)

@@ -13,7 +13,7 @@ from oomkit.klog import read_bytes, replay_all
 from oomkit.klog.memory_records import Counter, HugePages, Memcg, Memory, Slab, Zone
 from oomkit.klog.records import Killed, Report, Source, TaskRow
 from oomkit.records import replace, to_json
-from oomkit.render.layout import Look
+from oomkit.render.layout import Terminal
 from oomkit.render.terminal import plain_lines
 from oomkit.views.explain_json import report_object
 from oomkit.views.explain_page import page_text
@@ -212,7 +212,7 @@ def test_whatever_is_missing_the_rest_is_reported(data: st.DataObject) -> None:
     if data.draw(st.booleans()):
         (report,) = replay_all([report])
     item = explain(report)
-    lines = plain_lines(explanation_report(item, 1), Look(unicode=data.draw(st.booleans())))
+    lines = plain_lines(explanation_report(item, 1), Terminal(unicode=data.draw(st.booleans())))
     assert all(line.isprintable() for line in lines)
     assert to_json(report_object(item))
     assert page_text([item], [report], [], [], Tables()).count("<details") == 1

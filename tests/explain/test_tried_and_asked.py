@@ -195,3 +195,119 @@ PODS = {
 def test_a_pod_is_named_as_far_as_the_line_names_it(name: str) -> None:
     text, said = PODS[name]
     assert answers(text) == [said]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        (
+            "  message: >-\n"
+            "    The node was low on resource: memory. Container pool-mgmt was using\n"
+            "    27484Ki, which exceeds its request of 0. Container exporter was using\n"
+            "    9736Ki, which exceeds its request of 0. \n"
+            "  reason: Evicted\n"
+        ),
+        (
+            "  message: 'The node was low on resource: memory. Container pool-mgmt was using\n"
+            "    27484Ki, which exceeds its request of 0. '\n"
+            "  phase: Failed\n"
+        ),
+    ],
+)
+def test_an_eviction_that_yaml_folds_keeps_its_numbers(text: str) -> None:
+    assert answers(text) == [
+        (
+            "kubelet evicted a pod that the line does not name (container pool-mgmt: 26.8 MiB "
+            "used, request 0: nothing was reserved for it), as the node ran low on memory; no "
+            "OOM kill"
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'LIMIT_MSG = "slurmstepd: error: Exceeded job memory limit"',
+        'msg = "failed (exit code 137): unauthorized"',
+        "assert_found(r'slurmstepd: error: Exceeded job memory limit')",
+    ],
+)
+def test_a_text_in_a_program_is_no_evidence(line: str) -> None:
+    assert answers(f"{line}\n") == []
+
+
+def test_a_kill_that_is_told_without_its_number() -> None:
+    text = "`dmesg` showed `Memory cgroup out of memory: Killed process (python3) total-vm:22GB`.\n"
+    assert answers(text) == [
+        "the kernel killed python3 (Memory cgroup out of memory), by a text that leaves out its "
+        "number" + NOT_HERE
+    ]
+
+
+HEADS = (
+    ("K8S.NODE K8S.NAMESPACE K8S.POD K8S.CONTAINER KPID KCOMM PAGES TPID TCOMM",
+     "mini demo test-pod main 11507 tail 32768 11507 tail"),
+    ("K8S.NODE K8S.NAMESPACE K8S.PODNAME K8S.CONTAINERNAME FPID FUID FCOMM TPID TCOMM PAGES",
+     "mini demo test-pod main 11507 0 tail 11507 tail 32768"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("head", "row"), HEADS)
+def test_a_gadgets_table_says_who_was_killed_in_which_pod(head: str, row: str) -> None:
+    said = "BPF's oomkill says that the kernel killed tail[11507] in pod demo/test-pod on node mini"
+    assert answers(f"{head}\n{row}\nThe printed line says what.\n{row}\n") == [said + NOT_HERE]
+
+
+MORE = {
+    "ray-cut": (
+        (
+            "E   Memory on the node (IP: 172.17.0.2, ID: 8c5a) where the task (task ID: 41, pid=5) "
+            "was running was 21.91GB / 33.28GB (0.658192), which exceeds the memory usage "
+            "threshold of 0.65. Ray killed this worker (ID: 0f7695\n"
+        ),
+        [
+            (
+                "Ray killed worker 0f7695 on node 172.17.0.2: 21.91GB / 33.28GB (0.658192), which "
+                "exceeds the memory usage threshold of 0.65"
+            )
+        ],
+    ),
+    "ray-before-2.2": (
+        (
+            "[2022-08-17 02:34:49,260 E 99866 99901] (raylet) node_manager.cc:2926: [0] Killing "
+            "worker with the latest task assigned time to free up memory. Find details of workers "
+            "killed via `ray list workers --detail`. Task to be killed:ff14. Top 10 worker:\n"
+        ),
+        ["Ray killed worker ff14"],
+    ),
+    "compose-killed": ("palworld-server  | Killed\n", ["container palworld-server" + NOBODYS]),
+    "supervisord-reaps": (
+        "2021-03-26 15:53:03,116 INFO reaped unknown pid 4415 (terminated by SIGKILL)\n",
+        ["process 4415" + NOBODYS],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_what_else_pools_and_shells_say(name: str) -> None:
+    text, said = MORE[name]
+    assert answers(text) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "means"),
+    [
+        (
+            "FATAL ERROR: NewSpace::Rebalance Allocation failed - process out of memory\n",
+            "Node.js ended itself",
+        ),
+        (
+            "memory allocation of 18446744073709551615 bytes failed[1]  32 abort (core dumped)\n",
+            "a program asked for memory and was refused",
+        ),
+    ],
+)
+def test_a_program_that_ends_itself_is_not_killed(text: str, means: str) -> None:
+    assert answers(text) == []
+    (found,) = read_evidence(text.encode())
+    assert found.means.startswith(means)

@@ -303,7 +303,7 @@ def test_blocks_that_lack() -> None:
     )
 
 
-def test_blocks_lack_only_above_what_is_kept_back() -> None:
+def test_blocks_lack_only_above_what_is_retained_back() -> None:
     def kind(free: int, least: int | None, *, gfp: str | None = KERNEL, order: int = 1) -> str:
         return shortage(zoned(gfp, zone("Normal", free, least, 800_000), order=order)).kind
 

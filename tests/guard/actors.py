@@ -5,9 +5,11 @@ alone, as it is started inside of namespaces.
 """
 
 import ctypes
+import errno
 import json
 import mmap
 import os
+import resource
 import signal
 import struct
 import sys
@@ -135,6 +137,21 @@ def forged(name: str, mib: str, arguments_mib: str) -> None:
     else:
         ready(len(read("/proc/self/cmdline")))
     wait()
+
+
+def grabs(name: str) -> None:
+    """Takes every file of the machine as it comes free."""
+    named(name)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    full = False
+    while True:
+        try:
+            os.open("/dev/null", os.O_RDONLY)
+        except OSError as error:
+            if not full:
+                ready(errno.errorcode.get(error.errno or 0))
+            full = True
 
 
 def storm(name: str) -> None:

@@ -81,13 +81,20 @@ class Arena:
         """Some thread of a process lives, be it the leading one or another."""
         return bool(self.ask("living", pid))
 
-    def guard(self, policy: str = "", *options: str, act: bool = True, **named: Any) -> int:
-        """Start a guard and wait until it is ready."""
+    def guard(
+        self,
+        policy: str = "",
+        *options: str,
+        act: bool = True,
+        begin: tuple[str, ...] = (),
+        **named: Any,
+    ) -> int:
+        """Start a guard and wait until it is ready; ``begin``: what runs the command."""
         if policy:
             self.policy(policy)
         starts = self.log.read_text().count("started with policy") if self.log.exists() else 0
         argv = [
-            str(Path(sys.executable).with_name("oomkit")), "guard",
+            *begin, str(Path(sys.executable).with_name("oomkit")), "guard",
             "--policy", str(self.directory / "policy.toml"),
             "--drill", str(self.signals), "--journal", str(self.journal),
             "--state", str(self.state), "--act" if act else "--dry-run", *options,

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tests.guard import actors
+from tests.guard.installed_full import full_table
 from tests.guard.installed_stage import (
     ATTACK,
     ATTACKER,
@@ -459,6 +460,7 @@ def check() -> None:
         between_the_two_signals,
         number_used_again,
         few_descriptors,
+        full_table,
         killed_and_started_again,
         clients_that_never_finish,
         killed_whatever_they_do,

@@ -76,6 +76,9 @@ class Actor:
     def lives(self) -> bool:
         return living(self.pid)
 
+    def is_gone(self) -> bool:
+        return not self.lives()
+
     def end(self) -> None:
         """Kill it and all that it started."""
         with contextlib.suppress(ProcessLookupError):
@@ -108,12 +111,20 @@ def enter(cgroup: str, pid: int) -> None:
     actors.write(f"{cgroup}/cgroup.procs", str(pid))
 
 
-def memory(available: float, shmem: float = 0.0) -> None:
-    """Say how much memory is left, in a file that takes the place of the one before."""
+def memory(available: float, shmem: float = 0.0, *, in_place: bool = False) -> None:
+    """Say how much memory is left, in a file that takes the place of the one before.
+
+    Or in that one, as the guard has it open and may be unable to open another.
+    """
     left = int(TOTAL_KB * available)
     text = MEMORY.format(
         total=TOTAL_KB, left=left, used=TOTAL_KB - left, shmem=int(TOTAL_KB * shmem)
     )
+    if in_place:
+        fd = os.open(f"{DRILL}/meminfo", os.O_WRONLY)
+        os.pwrite(fd, text.ljust(200).encode(), 0)
+        os.close(fd)
+        return
     actors.write(f"{DRILL}/new", text)
     os.rename(f"{DRILL}/new", f"{DRILL}/meminfo")
 
@@ -142,6 +153,15 @@ def warned(available: float = LOW, shmem: float = 0.0) -> None:
     memory(available, shmem)
     until(lambda: len(records("warn")) > before, 0.05)
     time.sleep(0.5)
+
+
+def has_hold(guard: int, pid: int) -> bool:
+    """The guard has a pidfd of a process."""
+    for name in os.listdir(f"/proc/{guard}/fdinfo"):
+        with contextlib.suppress(OSError):
+            if f"\nPid:\t{pid}\n" in actors.read(f"/proc/{guard}/fdinfo/{name}"):
+                return True
+    return False
 
 
 def verdict(name: str, *, held: bool, why: object = "") -> None:

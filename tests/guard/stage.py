@@ -205,6 +205,15 @@ def holds(guard: int, pid: int) -> bool:
     return found
 
 
+def grips(guard: int, pid: int) -> bool:
+    """Whether the guard has a pidfd of a process."""
+    for name in os.listdir(f"/proc/{guard}/fdinfo"):
+        with contextlib.suppress(OSError), open(f"/proc/{guard}/fdinfo/{name}") as file:
+            if f"\nPid:\t{pid}\n" in file.read():
+                return True
+    return False
+
+
 def reuse(pid: int, name: str, mib: int) -> int:
     """Have the next process get this number."""
     with open("/proc/sys/kernel/ns_last_pid", "w") as file:
@@ -240,6 +249,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "play": play,
     "state": state,
     "holds": holds,
+    "grips": grips,
     "read": read,
     "reuse": reuse,
     "kill": os.kill,

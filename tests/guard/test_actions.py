@@ -12,7 +12,7 @@ from oomkit.guard.messages import ERROR, NOTICE, WARNING
 from oomkit.guard.ongoing_acts import OngoingAct
 from oomkit.policy.engine.candidate import Candidate, Ranked
 from oomkit.policy.engine.conditions import SOFT
-from oomkit.policy.engine.decider import Act, Decider, Look
+from oomkit.policy.engine.decider import Act, Assessment, Decider
 from oomkit.policy.engine.reading import Reading
 from tests.policy.making import GB, LOW, VERY_LOW, plan, process, reading
 
@@ -68,7 +68,9 @@ class World:
         )  # fmt: skip
         self.sensors = SimpleNamespace(
             holding=self._holding,
-            warm=SimpleNamespace(drop=lambda pid: self.log.append(("drop", pid))),
+            warm=SimpleNamespace(
+                drop=lambda pid: self.log.append(("drop", pid)), identify_these=lambda _some: None
+            ),
         )
 
     def _holding(self, one: Candidate, size_kb: float) -> list[int]:
@@ -146,7 +148,7 @@ class Guard:
         (one,) = self.actions.ongoing_acts
         return one
 
-    def look(self, t_s: float) -> Look:
+    def look(self, t_s: float) -> Assessment:
         return self.decider.look(self.moment(t_s))
 
 

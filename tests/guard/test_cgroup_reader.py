@@ -312,7 +312,7 @@ def test_of_very_many_threads_each_process_is_asked_for_its_parent(
 def test_a_tree_is_followed_no_further_than_so_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cgroup_reader, "_MOST", 4)
+    monkeypatch.setattr(cgroup_reader, "MAX_PROCESSES", 4)
     thread(tmp_path, 1, 1, "10 11 12 13")
     thread(tmp_path, 13, 13, "20 21")
     assert descendants(str(tmp_path), 1) == [10, 11, 12, 13]

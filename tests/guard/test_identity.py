@@ -105,11 +105,13 @@ def test_what_a_path_says_is_filled_in(tmp_path: Path) -> None:
 
 
 def test_the_same_text_is_not_taken_apart_again(tmp_path: Path) -> None:
-    wants, known = wanted(tmp_path), (b"0::/a\n", "/a", "a.service", "box")
-    same = Identity(str(tmp_path), wants, b"0::/a\n", known)
-    assert same.membership is known
-    other = Identity(str(tmp_path), wants, b"0::/b\n", known)
-    assert other.membership == (b"0::/b\n", "/b", None, None)
+    wants = wanted(tmp_path)
+    first = Identity(str(tmp_path), wants, b"0::/a\n")
+    assert Identity(str(tmp_path), wants, b"0::/a\n").membership is first.membership
+    assert Identity(str(tmp_path), wants, b"0::/b\n").membership == ("/b", None, None)
+    for number in range(1000):
+        Identity(str(tmp_path), wants, b"0::/%d\n" % number)
+    assert len(wants.memberships) < 1000, "not all that ever was is kept"
 
 
 def test_what_is_not_asked_for_is_not_unknown(tmp_path: Path) -> None:
@@ -141,7 +143,7 @@ def test_a_long_command_line_is_cut_for_the_ranking_and_read_to_its_end_before_a
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(identity, "CMDLINE_BYTES", 8)
-    monkeypatch.setattr(identity, "MOST_CMDLINE_BYTES", 20)
+    monkeypatch.setattr(identity, "MAX_CMDLINE_BYTES", 20)
     for length, whole, cmdline, unknown in (
         (8, False, "x" * 8, ()), (9, False, "x" * 8, ()), (19, True, "x" * 19, ()),
         # One that fills it may go on, so that what it holds can't be ruled out.

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from oomkit.guard.config import Places, Settings
 from oomkit.guard.daemon import Daemon
-from oomkit.guard.idle_loop import BLIND_LOOKS, LOOKS, TOLD_LOOKS, IdleLoop
+from oomkit.guard.idle_loop import BLIND_LOOKS, BOUNDED_LOOKS, LOOKS, TOLD_LOOKS, IdleLoop
 from oomkit.guard.launch import take_in_argv
 from oomkit.guard.reporter import Reporter
+from oomkit.guard.reserve import Reserve
 from oomkit.guard.sensors import Sources
 from oomkit.history.store import Store
 from oomkit.policy.compile import compile_plan
@@ -227,11 +228,22 @@ def test_a_daemon_whose_memory_is_plentiful_reads_one_file(
 
 
 @pytest.mark.parametrize(
-    ("sees_log", "told", "looks"),
-    [(True, False, LOOKS), (False, False, BLIND_LOOKS), (True, True, TOLD_LOOKS)],
+    ("sees_log", "told", "bounded", "looks"),
+    [
+        (True, False, False, LOOKS),
+        (False, False, False, BLIND_LOOKS),
+        (True, True, False, TOLD_LOOKS),
+        (True, False, True, BOUNDED_LOOKS),
+    ],
 )
 def test_who_has_to_know_more_gets_whole_turns_more_often(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, sees_log: bool, told: bool, looks: int
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    sees_log: bool,
+    told: bool,
+    bounded: bool,
+    looks: int,
 ) -> None:
     Machine(tmp_path, plan_of())
     slept_ms: list[int] = []
@@ -248,6 +260,7 @@ def test_who_has_to_know_more_gets_whole_turns_more_often(
             places=Places(signals=str(tmp_path)),
             status=str(tmp_path / "status.json") if told else "",
         ),
+        Reserve(bounded=bounded),
         poll=poll,
     )
     daemon.turn()

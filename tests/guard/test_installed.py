@@ -69,6 +69,8 @@ SPARED = (
     "no signal follows the first",
     "another process has the victim's number",
     "a victim that is taken over is looked at again",
+    "it moves into a protected cgroup as a user takes every file while memory is low",
+    "it moves into a protected cgroup as a user takes every file before memory is low",
 )
 KILLED = (
     "it is in 2,000 groups",
@@ -96,6 +98,8 @@ HELD = (
     "commands that never end are bounded",
     "the guard may open 20 files",
     "it is the same guard",
+    "a user takes every file while memory is low",
+    "a user takes every file before memory is low",
     "nobody reads its log",
     "it ends though nobody reads its log",
     "what it did is recorded",
@@ -137,7 +141,7 @@ def output_of(kernel: Bootable, made: Path) -> str:
         HERE / "installed_check.py", UNIT, options=OPTIONS, policy=POLICY,
         programs=[(python, "/opt/safe/prog"), (python, "/opt/safe/gone")]
         + [(shutil.which(name) or name, "") for name in PROGRAMS],
-        modules=[Path(actors.__file__), HERE / "installed_stage.py"],
+        modules=[Path(actors.__file__), HERE / "installed_stage.py", HERE / "installed_full.py"],
         texts={f"/var/drill/{name}": text for name, text in DRILL.items()},
     ))  # fmt: skip
     output = systemd_guest.boot(kernel, made, mib=1500)

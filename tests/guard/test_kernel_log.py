@@ -163,10 +163,10 @@ def test_a_report_without_its_kill_is_given_up_after_ten_seconds(
     assert len(record["lines"]) == count
 
 
-def test_of_a_long_report_the_lines_that_matter_are_kept(
+def test_of_a_long_report_the_lines_that_matter_stay(
     kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_MAX_BYTES", 100)
+    monkeypatch.setattr(module, "MAX_BYTES", 100)
     kills = kernel.watch()
     lines = ["x invoked oom-killer: y", "t" * 60, "u" * 10, "v" * 10, "oom-kill:constraint=NONE",
              "oom_reaper: reaped", "w", KILL]  # fmt: skip
@@ -200,7 +200,7 @@ def test_a_read_that_fails(kernel: Kernel, error: int, goes_on: bool) -> None:
     kernel.records.append(OSError(error, os.strerror(error)))
     kernel.say(KILL)
     assert len(look(kills)) == goes_on
-    assert (kills.kmsg_fd >= 0) is goes_on
+    assert (kills.kmsg_fd == -1) is not goes_on
     assert kills.missing == ([] if goes_on else ["kmsg: Input/output error"])
     assert before.since(Fds()) >= (not goes_on)
     assert kills.log_news(0) in ([], [(kills.kmsg_fd, 1)])
@@ -362,7 +362,7 @@ def test_a_kill_is_dated_between_the_last_look_and_this_one(
 # What was reported before
 
 
-def test_the_place_in_the_log_is_kept_for_the_next_guard(kernel: Kernel) -> None:
+def test_the_place_in_the_log_is_stored_for_the_next_guard(kernel: Kernel) -> None:
     seen = kernel.directory / "seen"
     kills = kernel.watch(seen=str(seen))
     look(kills)
@@ -379,7 +379,7 @@ def test_the_place_in_the_log_is_kept_for_the_next_guard(kernel: Kernel) -> None
         assert kernel.watch(seen=str(seen)).kmsg_seq == seq
 
 
-def test_a_place_that_cant_be_kept_is_said_and_not_tried_again(kernel: Kernel) -> None:
+def test_a_place_that_cant_be_stored_is_said_and_not_tried_again(kernel: Kernel) -> None:
     seen = kernel.directory / "no/seen"
     kills = kernel.watch(seen=str(seen))
     assert kills.missing == [f"{seen}: No such file or directory"]

@@ -261,7 +261,7 @@ def test_slot_n_stands_at_its_place_and_the_oldest_is_overwritten(tmp_path: Path
     assert slots(tmp_path / "r")[-1].kind == fmt.BOOT
 
 
-@pytest.mark.parametrize("written", [1, 63, 64, 65, 700, 1000])
+@pytest.mark.parametrize("written", [1, 63, 64, 65, 560, 700, 1000])
 def test_another_recorder_goes_on_behind_the_last_whole_slot(tmp_path: Path, written: int) -> None:
     path = tmp_path / "r"
     size = fmt.HEADER_BYTES + 600 * fmt.SLOT_BYTES  # more than is read at once

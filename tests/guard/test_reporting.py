@@ -525,7 +525,7 @@ def test_where_the_kernel_is_watched(setup: Setup) -> None:
         assert reporter.sees_log is sees
 
 
-def test_a_place_in_the_log_that_cant_be_kept_is_said(
+def test_a_place_in_the_log_that_cant_be_stored_is_said(
     setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Missing(Kills):

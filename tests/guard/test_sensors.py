@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from oomkit.guard.config import Places, Settings
+from oomkit.guard.reserve import Reserve
 from oomkit.guard.sensors import AGAIN_S, COOL_S, SAFETY_S, Sensors, Sources
 from oomkit.policy.engine.candidate import Candidate, Growth
 from oomkit.policy.engine.conditions import WARN
-from oomkit.policy.engine.decider import Look
+from oomkit.policy.engine.decider import Assessment
 from oomkit.policy.engine.reading import Reading
 from oomkit.policy.engine.trigger import State
 from tests.guard.made import Fds, Process
@@ -209,7 +210,7 @@ def test_the_working_set_is_what_cadvisor_counts(machine: Machine) -> None:
     assert machine.read(working_set=True).working_set_kb == 0
 
 
-def test_what_was_read_last_is_kept(machine: Machine) -> None:
+def test_what_was_read_last_is_there(machine: Machine) -> None:
     sources = Sources(machine.places)
     assert (sources.shmem_kb, sources.meminfo) == (0, b"")
     sources.read(1.0)
@@ -264,6 +265,14 @@ def test_a_drill_goes_on_where_directories_cant_be_watched(
 
 
 # What a policy reads
+
+
+class Unbounded(Reserve):
+    """Holds nothing, and may open whatever it likes."""
+
+    def __init__(self) -> None:
+        super().__init__(bounded=False)
+        self.close()
 
 
 def sensors(machine: Machine, *when: Any, whom: Any = None, **options: Any) -> Sensors:
@@ -343,13 +352,13 @@ def test_what_came_or_went_is_looked_for_every_ten_seconds(machine: Machine) -> 
     made.close()
 
 
-def look(level: int = 0, *, warm: bool = False) -> Look:
+def look(level: int = 0, *, warm: bool = False) -> Assessment:
     state = State(0.0)
     state.level, state.warm = level, warm
-    return Look(state)
+    return Assessment(state)
 
 
-class Kept:
+class Ranking:
     """Sensors whose ranking is watched."""
 
     def __init__(self, machine: Machine) -> None:
@@ -368,31 +377,31 @@ class Kept:
 
 
 @pytest.fixture
-def kept(machine: Machine) -> Any:
-    made = Kept(machine)
+def ranking(machine: Machine) -> Any:
+    made = Ranking(machine)
     yield made
     made.sensors.close()
 
 
-def test_nothing_is_read_while_all_is_well(kept: Kept) -> None:
-    assert kept.keep(1.0) is None
-    assert kept.keep(3.0, WARN) == 3.0
+def test_nothing_is_read_while_all_is_well(ranking: Ranking) -> None:
+    assert ranking.keep(1.0) is None
+    assert ranking.keep(3.0, WARN) == 3.0
 
 
-def test_the_ranking_cools_down_a_minute_after_the_shortage(kept: Kept) -> None:
-    kept.growth.note(1.0, 0.0, {})
-    assert kept.keep(10.0, warm=True) == 10.0
-    assert kept.keep(10.0 + COOL_S - 0.1) == 10.0
-    known = kept.growth.is_known
-    assert kept.keep(10.0 + COOL_S) is None
-    assert (known, kept.growth.is_known) == (True, False)
+def test_the_ranking_cools_down_a_minute_after_the_shortage(ranking: Ranking) -> None:
+    ranking.growth.note(1.0, 0.0, {})
+    assert ranking.keep(10.0, warm=True) == 10.0
+    assert ranking.keep(10.0 + COOL_S - 0.1) == 10.0
+    known = ranking.growth.is_known
+    assert ranking.keep(10.0 + COOL_S) is None
+    assert (known, ranking.growth.is_known) == (True, False)
     assert COOL_S == 60.0
 
 
-def test_while_memory_stands_still_it_is_refreshed_now_and_then(kept: Kept) -> None:
-    assert kept.keep(10.0, warm=True) == 10.0
-    assert kept.keep(10.0 + AGAIN_S - 0.1, warm=True) == 10.0
-    assert kept.keep(10.0 + AGAIN_S, warm=True) == 40.0
+def test_while_memory_stands_still_it_is_refreshed_now_and_then(ranking: Ranking) -> None:
+    assert ranking.keep(10.0, warm=True) == 10.0
+    assert ranking.keep(10.0 + AGAIN_S - 0.1, warm=True) == 10.0
+    assert ranking.keep(10.0 + AGAIN_S, warm=True) == 40.0
     assert AGAIN_S == 30.0
 
 
@@ -405,27 +414,27 @@ def test_while_memory_stands_still_it_is_refreshed_now_and_then(kept: Kept) -> N
     (12.0, 1100.0, 0.1, False),
 ])  # fmt: skip
 def test_a_fall_refreshes_it_sooner_the_nearer_it_is_to_acting(
-    kept: Kept, t_s: float, left: float, next_s: float, again: bool
+    ranking: Ranking, t_s: float, left: float, next_s: float, again: bool
 ) -> None:
-    kept.keep(10.0, warm=True)
-    assert kept.keep(t_s, warm=True, left=left, next_s=next_s) == (t_s if again else 10.0)
+    ranking.keep(10.0, warm=True)
+    assert ranking.keep(t_s, warm=True, left=left, next_s=next_s) == (t_s if again else 10.0)
 
 
 @pytest.mark.parametrize(("t_s", "again"), [(10.39, False), (10.4, True)])
 def test_at_the_level_warn_it_is_refreshed_without_a_fall(
-    kept: Kept, t_s: float, again: bool
+    ranking: Ranking, t_s: float, again: bool
 ) -> None:
-    kept.keep(10.0, warm=True)
-    assert kept.keep(t_s, WARN) == (t_s if again else 10.0)
+    ranking.keep(10.0, warm=True)
+    assert ranking.keep(t_s, WARN) == (t_s if again else 10.0)
 
 
-def test_sizes_are_read_once_a_moment(kept: Kept, machine: Machine) -> None:
+def test_sizes_are_read_once_a_moment(ranking: Ranking, machine: Machine) -> None:
     now = Reading(5.0, 4000.0, 1000.0, anon_kb=500.0)
-    assert kept.sensors.sizes(now, kept.growth) == {(10, 100): 500.0}
+    assert ranking.sensors.sizes(now, ranking.growth) == {(10, 100): 500.0}
     Process(machine.proc, 11, anon=300)
-    assert kept.sensors.sizes(now, kept.growth) == {(10, 100): 500.0}
+    assert ranking.sensors.sizes(now, ranking.growth) == {(10, 100): 500.0}
     later = Reading(6.0, 4000.0, 1000.0, anon_kb=800.0)
-    assert kept.sensors.sizes(later, kept.growth) == {(10, 100): 500.0, (11, 100): 300.0}
+    assert ranking.sensors.sizes(later, ranking.growth) == {(10, 100): 500.0, (11, 100): 300.0}
 
 
 class Written:
@@ -532,15 +541,16 @@ def test_for_a_choice_files_stay_open_only_where_there_are_ample(
     machine: Machine, ample: bool | None, opened: int
 ) -> None:
     Process(machine.proc, 10, anon=500)
-    made = sensors(
-        machine, whom={"oom_group": False}, ample=None if ample is None else lambda: bool(ample)
-    )
+    reserve = None if ample is None else Reserve(bounded=not ample)
+    made = sensors(machine, whom={"oom_group": False}, reserve=reserve)
     now = made.reading(5.0)
     assert now is not None
     before = Fds()
     made.candidates(now, Growth(1.0))
     assert Fds().since(before) == opened
     made.close()
+    if reserve is not None:
+        reserve.close()
 
 
 def test_users_are_read_again_for_a_choice_where_a_policy_names_one(
@@ -577,10 +587,25 @@ def test_who_may_share_the_memory_of_a_choice_and_was_not_compared(
 def test_all_files_are_closed(machine: Machine) -> None:
     Process(machine.proc, 10, anon=500)
     before = Fds()
-    made = sensors(machine, whom={"never": [{"user": "root"}]}, ample=lambda: True)
+    made = sensors(machine, whom={"never": [{"user": "root"}]}, reserve=Unbounded())
     now = made.reading(5.0)
     assert now is not None
     made.candidates(now, Growth(1.0))
     assert Fds().since(before) > 4
     made.close()
     assert Fds().since(before) == 0
+
+
+def test_files_that_the_kernel_makes_line_by_line_are_read_to_their_end(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One read of these may end with the kernel's buffer rather than with the file."""
+    machine.vmstat(**{f"filler{number}": number for number in range(300)}, pgscan_direct=5)
+    arc = machine.proc / "spl/kstat/zfs"
+    arc.mkdir(parents=True)
+    filler = "".join(f"filler{number} 4 1\n" for number in range(300))
+    (arc / "arcstats").write_text(f"name type data\n{filler}size 4 4096\nc_min 4 1024\n")
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, size, at: pread(fd, min(size, 1000), at))
+    found = machine.read()
+    assert (found.pgscan_pages, found.arc_kb) == (5, 3)

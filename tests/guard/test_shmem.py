@@ -190,7 +190,7 @@ def test_only_a_regular_file_of_a_tmpfs_among_the_first_counts(
     assert written.to_tmpfs(1000.0, {}) == {}
     (writing.proc / "10/fd/5").symlink_to(writing.proc / "open")
     assert written.to_tmpfs(1000.0, {}) == {10: 500.0}
-    monkeypatch.setattr("oomkit.guard.tmpfs.MOST_FILES", 0)
+    monkeypatch.setattr("oomkit.guard.tmpfs.MAX_FILES", 0)
     assert written.to_tmpfs(1000.0, {}) == {}
 
 
@@ -303,7 +303,7 @@ def test_what_processes_hold_themselves_is_no_growth_of_their_cgroup(grown: Grow
     assert grown.tmpfs.writers(1000.0, 1000.0, [unknown]) == {10: 900.0}
 
 
-def test_two_moments_are_kept_so_that_a_new_one_hides_nothing(grown: Grown) -> None:
+def test_two_moments_are_known_so_that_a_new_one_hides_nothing(grown: Grown) -> None:
     grown.writing.put(10, 0)
     grown.tmpfs.note(0.0)
     grown.writing.put(10, 2000)
@@ -451,16 +451,18 @@ def test_where_one_after_the_other_exits_each_pair_is_compared(
 ) -> None:
     """An order can't be had while they go, so what is left is compared with each other."""
     tries: list[int] = []
+    compare = kcmp({10: 5, 11: 6, 12: 5, 13: 5}, [])
 
-    def unlucky(living: list[Candidate]) -> list[Candidate]:
-        tries.append(len(living))
-        raise ProcessLookupError(errno.ESRCH, "No such process")
+    def unlucky(one: int, other: int) -> int:
+        if one != other and len(tries) < 4:
+            tries.append(one)
+            raise ProcessLookupError(errno.ESRCH, "No such process")
+        return compare(one, other)
 
-    monkeypatch.setattr(sharers, "_sorted", unlucky)
-    monkeypatch.setattr(sharers, "kcmp_memory", kcmp({10: 5, 11: 6, 12: 5, 13: 5}, []))
+    monkeypatch.setattr(sharers, "kcmp_memory", unlucky)
     made, top = Sharers(), marked(10, 11, 12, 13)
     made.mark(top)
-    assert tries == [4] * 4
+    assert len(tries) == 4
     assert made.compared == frozenset()
     assert ids(top) == {10: 10, 11: None, 12: 10, 13: 10}
 

@@ -64,8 +64,8 @@ class World:
         if pid in self.fds:
             os.eventfd_write(self.fds[pid], 1)
 
-    def held(self, pid: int, start: int, proc: str) -> Any:
-        assert proc == "/made"
+    def held(self, pid: int, start: int, proc: str, *, ready: int) -> Any:
+        assert (proc, ready) == ("/made", -1)
         if self.refuses.get(pid):
             raise self.refuses[pid].pop(0)
         if self.started.get(pid) != start:
@@ -231,7 +231,7 @@ def test_a_signal_that_does_not_arrive_is_told(world: World, error: OSError, tex
 
 @pytest.mark.parametrize(("failures", "said", "rooms"), [
     ([OSError(errno.EMFILE, "Too many open files")], "", 1),
-    ([OSError(errno.ENFILE, "Too many open files in system")], "", 1),
+    ([OSError(errno.ENFILE, "Full")], "Full", 0),  # what is closed is anybody's then
     ([OSError(errno.EMFILE, "Too many open files")] * 2, "Too many open files", 1),
     ([OSError(errno.ENOSYS, "Function not implemented")], "Function not implemented", 0),
     ([OSError("odd")], "odd", 0),
@@ -350,6 +350,16 @@ def test_of_those_looked_at_loosely_one_that_is_protected_spares_all(world: Worl
     assert world.sent == []
     assert held_by(one) == []
     assert one.dead() == [], "who was not signalled is not followed"
+
+
+def test_who_is_looked_at_loosely_is_not_held_though_there_was_room_by_then(world: World) -> None:
+    keys = world.add(10, 11)
+    world.free, world.shed = MIN, 1
+    world.says[11] = "x"
+    one = killer(world)
+    one.send([signal(key) for key in keys])
+    assert held_by(one) == keys[:1]
+    one.close()
 
 
 def test_who_was_spoiled_is_not_followed(world: World) -> None:
@@ -508,8 +518,8 @@ def test_what_shares_its_memory_dies_with_a_choice(
 ) -> None:
     asked: list[Any] = []
 
-    def sharers_of(pid: int, pids: list[int], proc: str) -> list[int]:
-        asked.append((pid, pids, proc))
+    def sharers_of(pid: int, pids: list[int], proc: str, *, tid: int) -> list[int]:
+        asked.append((pid, pids, proc, tid))
         return [11, 12, 13]
 
     monkeypatch.setattr(module, "sharers_of", sharers_of)
@@ -519,7 +529,7 @@ def test_what_shares_its_memory_dies_with_a_choice(
     choice.members = (choice.candidate, known)
     choice.level = "tree"
     killer(world).complete(choice, [12, 13])
-    assert asked == [(10, [12, 13], "/made")]
+    assert asked == [(10, [12, 13], "/made", 10)]
     assert [one.pid for one in choice.members] == [10, 11, 12]
     assert [one.mm_id for one in choice.members] == [10, None, 10]
     assert choice.level == "tree"
@@ -527,7 +537,7 @@ def test_what_shares_its_memory_dies_with_a_choice(
     killer(world).complete(alone, [12])
     assert alone.level == "address space"
     assert [(one.pid, one.mm_id) for one in alone.members] == [(10, 77), (12, 77)]
-    monkeypatch.setattr(module, "sharers_of", lambda *_: [])
+    monkeypatch.setattr(module, "sharers_of", lambda *_, **__: [])
     nobody = Ranked(Candidate(10, 110, 1, "x"))
     killer(world).complete(nobody, [12])
     assert (nobody.level, nobody.candidate.mm_id, len(nobody.members)) == ("process", None, 1)
@@ -536,7 +546,7 @@ def test_what_shares_its_memory_dies_with_a_choice(
 def test_without_a_policy_nothing_is_added_and_another_can_be_obeyed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "sharers_of", lambda *_: [12])
+    monkeypatch.setattr(module, "sharers_of", lambda *_, **__: [12])
     (key,) = world.add(10)
     blind = Killer(Places(proc="/made"), frozenset(), None, None, world.room, lambda: 7.5)
     choice = Ranked(Candidate(10, 110, 1, "x"))

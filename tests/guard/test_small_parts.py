@@ -210,7 +210,7 @@ def test_what_becomes_readable_is_returned(idle: Any) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
-def test_signals_wake_and_are_kept_until_dealt_with(idle: Any, number: int) -> None:
+def test_signals_wake_and_wait_until_dealt_with(idle: Any, number: int) -> None:
     handlers = [signal.getsignal(one) for one in (1, 2, 15)]
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     loop = EventLoop("")
@@ -367,7 +367,7 @@ def test_what_is_whole_and_something_else_is_nothing(tmp_path: Path, value: Any)
 def test_where_all_does_not_fit_the_candidates_go_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pending_kills, "_BYTES", 1000)
+    monkeypatch.setattr(pending_kills, "BYTES", 1000)
     state = PendingKills(str(tmp_path / "state"))
     size = len(marshal.dumps((read_boot_id(), [saved(1, 300)]))) - 300
     whole = 1000 - 12 - size
@@ -896,11 +896,30 @@ def test_a_reader_has_its_time(reading: Callable[..., Reload]) -> None:
 def test_a_reader_that_prints_for_too_long_is_ended(
     reading: Callable[..., Reload], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reload, "_MOST_BYTES", 100)
+    monkeypatch.setattr(reload, "MAX_BYTES", 100)
     one = finished(
         reading("import sys\nwhile True: sys.stdout.write('x' * 4096); sys.stdout.flush()")
     )
     assert (one.plan, one.fault != "") == (None, True)
+
+
+def test_a_reader_takes_signals_as_programs_do_and_may_be_killed_sooner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ordinary: list[int] = []
+    given: dict[str, Any] = {}
+    spawn = os.posix_spawn
+
+    def spawning(path: str, argv: Any, environ: Any, **options: Any) -> int:
+        given.update(options)
+        return spawn(path, argv, environ, **options)
+
+    monkeypatch.setattr(os, "posix_spawn", spawning)
+    monkeypatch.setattr(reload, "ordinary", ordinary.append)
+    one = Reload((sys.executable, "-S", "-c", ""))
+    assert given["setsigdef"] == (1, 2, 13, 15)
+    assert len(ordinary) == 1
+    one.close()
 
 
 def test_a_reader_that_cant_be_started_leaves_nothing_open() -> None:
@@ -925,7 +944,7 @@ def test_the_self_test_says_what_does_not_work(monkeypatch: pytest.MonkeyPatch) 
         assert selftest.fault() == "a process can't be killed by pidfd: Operation not permitted"
     with monkeypatch.context() as patch:
         patch.setattr("oomkit.host.pidfd.Held.send", lambda _self, _number: None)
-        patch.setattr(selftest, "_PATIENCE_MS", 50)
+        patch.setattr(selftest, "PATIENCE_MS", 50)
         assert selftest.fault() in ("a process that was sent SIGKILL did not exit", "")
     assert Fds().since(before) == 0
 

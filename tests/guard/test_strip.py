@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +111,27 @@ def test_who_looks_for_a_defect_sees_lines(tmp_path: Path) -> None:
     )  # fmt: skip
     assert "Bad file descriptor" in done.stderr
     assert "in _guard\n    os.lseek(" in done.stderr
+
+
+CHOSEN = """
+import sys
+sys.path[:0] = [{path!r}, {folder!r}]
+from oomkit.guard.strip import only_source
+only_source({folder!r} + "/tiny")
+import array, tiny.sums, tiny.deep.rest
+print(tiny.sums.MADE_OF, tiny.deep.rest.MADE_OF, array.__name__)
+"""
+
+
+def test_what_was_compiled_is_passed_over_in_one_package_alone(tmp_path: Path) -> None:
+    for folder, name in (("tiny", "sums"), ("tiny/deep", "rest")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "__init__.py").touch()
+        (tmp_path / folder / f"{name}.py").write_text("MADE_OF = 'source'\n")
+        # No shared object: to load it would fail.
+        (tmp_path / folder / f"{name}{EXTENSION_SUFFIXES[0]}").write_text("compiled\n")
+    program = CHOSEN.format(path=str(Path(oomkit.__file__).parents[1]), folder=str(tmp_path))
+    told = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=True
+    ).stdout
+    assert told == "source source array\n"

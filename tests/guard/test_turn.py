@@ -159,7 +159,8 @@ class Machine:
         return found
 
     def guard(self, made: Plan | None = None, **settings: Any) -> "Guard":
-        return Guard(self, Settings(made or plan(), places=self.places, **settings))
+        named = {"files_bounded": False, **settings}
+        return Guard(self, Settings(made or plan(), places=self.places, **named))
 
 
 class Guard:
@@ -397,7 +398,7 @@ def test_few_files_are_said(machine: Machine) -> None:
 @pytest.mark.parametrize(("fault", "idle"), [
     ("", True), ("warm", False), ("busy", False), ("faults", False),
 ])  # fmt: skip
-def test_it_is_idle_when_nothing_is_kept_or_under_way(
+def test_it_is_idle_when_nothing_is_at_hand_or_under_way(
     machine: Machine, fault: str, idle: bool
 ) -> None:
     Process(machine.proc, 10, anon=50_000)
@@ -432,7 +433,7 @@ def test_what_idle_looks_saw_is_remembered(
     recalled: list[tuple[float, float]] = []
     watch = "oomkit.policy.engine.trigger.Watch.recall"
     monkeypatch.setattr(watch, lambda _self, t_s, kb: recalled.append((t_s, kb)))
-    monkeypatch.setattr("time.monotonic", lambda: 1005.0)
+    machine.now_s = 1005.0
 
     def fall() -> list[tuple[int, int]]:
         machine.memory(0.2)
@@ -504,7 +505,7 @@ def test_an_armed_guard_says_so(machine: Machine) -> None:
     assert guard.manager.heard == [b"READY=1\nSTATUS=policy test, armed"]
 
 
-def test_a_state_that_cant_be_kept_is_said(machine: Machine, tmp_path: Path) -> None:
+def test_a_state_that_cant_be_stored_is_said(machine: Machine, tmp_path: Path) -> None:
     state = str(tmp_path / "no/state")
     guard = machine.guard(state=state)
     guard.daemon.start()

@@ -12,7 +12,7 @@ from oomkit.model import play
 from oomkit.model.candidates import candidates
 from oomkit.model.machine import Machine
 from oomkit.model.policy_driver import PolicyDriver
-from oomkit.policy.engine.decider import Decider, Look
+from oomkit.policy.engine.decider import Assessment, Decider
 from oomkit.policy.engine.reading import Reading
 from oomkit.policy.read import find_policy
 from oomkit.policy.records import Policy
@@ -33,7 +33,7 @@ def recorded(
         machines.append(machine)
         begin(driver, machine, *rest)
 
-    def look_recorded(decider: Decider, reading: Reading) -> Look:
+    def look_recorded(decider: Decider, reading: Reading) -> Assessment:
         tasks: list[Any] = candidates(machines[-1], decider.growth, with_scores=False)
         ring.sample(reading, tasks)
         return look(decider, reading)

@@ -14,6 +14,7 @@ from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Memcg, Snapshot, Task
 from oomkit.kernel.threshold import with_adj
 from oomkit.kernel.versions import rules_for
+from oomkit.kernel.why import why
 from oomkit.records import replace
 from tests.kernel.strategies import (
     ALL_RULES,
@@ -253,3 +254,20 @@ def test_oom_group_both_ways() -> None:
         snapshot = snap(*tasks, memcgs=(Memcg(path="/a", limit_pages=900, oom_group=flag),))
         change = found(snapshot, rules_for("6.18"), Allocation(memcg="/a"))["/a/memory.oom.group"]
         assert (change.now, change.needed, change.then) == (int(flag), int(not flag), 10)
+
+
+def test_what_is_said_of_one_that_is_named_but_lives(machine: Snapshot) -> None:
+    """``would_have_oomkilled`` of RHEL 6 logs the victim, and kills none."""
+    snapshot = replace(machine, sysctl=replace(machine.sysctl, would_have_oomkilled=1))
+    rules = rules_for("2.6.32-754.el6.x86_64")
+    asked = Allocation()
+    decision = decide(snapshot, asked, rules)
+    assert decision.action == "would_kill"
+    (victim,) = decision.victims
+    found = why(snapshot, asked, rules, decision, victim.pid)
+    assert not found.dies
+    assert found.verdict.endswith(f"would be named but lives ({victim.reason.replace('_', ' ')})")
+    killing = decide(machine, asked, rules)
+    killed = why(machine, asked, rules, killing, killing.victims[0].pid)
+    assert killed.dies
+    assert " dies (" in killed.verdict

@@ -181,3 +181,25 @@ def test_names_are_unique_and_lead_back_to_their_rules() -> None:
         rules = rules_for(variant.name)
         assert rules.name == variant.name
         assert parse_version(rules.since) <= parse_version(variant.base)
+
+
+FIRST_BUILDS = {
+    ("2.6.32", ".el6"): {174: "2.6.32-el6-174", 217: "2.6.32-el6-217", 370: "2.6.32-el6-370",
+                         449: "2.6.32-el6-449", 528: "2.6.32-el6-528", 600: "2.6.32-el6"},
+    ("3.10", ".el7"): {245: "3.10-el7-245", 482: "3.10-el7-482", 514: "3.10-el7-514",
+                       1127: "3.10-el7-1127", 1160: "3.10-el7-1160"},
+    ("4.18", ".el8"): {147: "4.18-el8-147", 240: "4.18-el8-240", 305: "4.18-el8-305",
+                       348: "4.18-el8-348", 394: "4.18-el8-394", 477: "4.18-el8-477"},
+    ("5.14", ".el9"): {88: "5.14-el9-88", 198: "5.14-el9-198"},
+}  # fmt: skip
+"""The builds that docs/kernels.md names: of RHEL's minor releases, or of the changelog's entry."""
+
+
+@pytest.mark.parametrize(("base", "marker"), FIRST_BUILDS)
+def test_a_vendors_change_holds_from_its_build_on(base: str, marker: str) -> None:
+    full = base if base.count(".") == 2 else f"{base}.0"
+    before = f"{base}{'-el' + marker[-1]}{'-ga' if base == '2.6.32' else ''}"
+    for build, name in FIRST_BUILDS[base, marker].items():
+        assert rules_for(f"{full}-{build - 1}{marker}.x86_64").name == before
+        assert rules_for(f"{full}-{build}{marker}.x86_64").name == name
+        before = name

@@ -426,7 +426,7 @@ def exported(*raws: str) -> list[tuple[int, str]]:
     reader = ExportReader()
     found = []
     for number, raw in enumerate(raws, start=1):
-        found += reader.take(raw, number) or []
+        found += reader.parse_line(raw, number) or []
     return [(line.number, line.text) for line in [*found, *reader.flush()]]
 
 
@@ -440,11 +440,11 @@ def test_an_export_of_the_journal() -> None:
     assert exported("MESSAGE=x") == []
     assert exported("__CURSOR=1", "MESSAGE=x", "lower=x", "MESSAGE=y", "") == []
     reader = ExportReader()
-    assert reader.take("words", 1) is None
+    assert reader.parse_line("words", 1) is None
     seen = [reader.active]
-    assert reader.take("__CURSOR=1", 1) == []
+    assert reader.parse_line("__CURSOR=1", 1) == []
     seen.append(reader.active)
-    assert reader.take("words", 2) is None
+    assert reader.parse_line("words", 2) is None
     assert [*seen, reader.active] == [False, True, False]
     many = ["__CURSOR=1", *(f"F{n}=1" for n in range(MAX_RECORD_FIELDS - 1)), "MESSAGE=x", ""]
     assert exported(*many) == []
@@ -455,7 +455,7 @@ def pretty(*raws: str) -> list[tuple[int, str]]:
     reader = PrettyReader()
     found = []
     for number, raw in enumerate(raws, start=1):
-        found += reader.take(raw, number) or []
+        found += reader.parse_line(raw, number) or []
     return [(line.number, line.text) for line in [*found, *reader.flush()]]
 
 
@@ -470,10 +470,10 @@ def test_a_record_over_several_lines() -> None:
     )  # fmt: skip
     assert pretty(*verbose) == [(2, "x"), (5, "y")]
     reader = PrettyReader()
-    assert reader.take("words", 1) is None
-    assert reader.take("  words", 1) is None
-    assert reader.take(verbose[0], 1) == []
-    assert reader.take("    MESSAGE=x", 2) == []
+    assert reader.parse_line("words", 1) is None
+    assert reader.parse_line("  words", 1) is None
+    assert reader.parse_line(verbose[0], 1) == []
+    assert reader.parse_line("    MESSAGE=x", 2) == []
     (line,) = reader.flush()
     assert line.time == "2024-01-04T10:00:00.1"
     assert reader.active is False
@@ -484,7 +484,7 @@ def test_fields_that_tell_by_themselves() -> None:
         reader = PrettyReader()
         found = []
         for number, raw in enumerate(("{", *raws), start=1):
-            found += reader.take(raw, number) or []
+            found += reader.parse_line(raw, number) or []
         return [line.text for line in found]
 
     assert told('  "OOMKilled": true,') == ['"OOMKilled": true,']
@@ -648,24 +648,24 @@ def test_an_end_that_a_pager_hid(raw: str, left: str | None) -> None:
 
 def test_the_coding_of_raw_mails() -> None:
     mail = QuotedPrintable()
-    assert mail.take("plain") == "plain"
-    assert mail.take("ends in =") == "ends in ="
+    assert mail.decode("plain") == "plain"
+    assert mail.decode("ends in =") == "ends in ="
     seen = [mail.active]
-    assert mail.take("a=3D1") == "a=1"
+    assert mail.decode("a=3D1") == "a=1"
     assert [*seen, mail.active] == [False, True]
-    assert mail.take("cut =") == ""
-    assert mail.take("here=20=09x") == "cut here  x"
-    assert mail.take("y=") == ""
-    assert mail.take("") == "y"
+    assert mail.decode("cut =") == ""
+    assert mail.decode("here=20=09x") == "cut here  x"
+    assert mail.decode("y=") == ""
+    assert mail.decode("") == "y"
     for width, coded in ((69, False), (70, True), (76, True), (77, False)):
         other = QuotedPrintable()
-        other.take("x" * (width - 1) + "=")
+        other.decode("x" * (width - 1) + "=")
         assert other.active == coded
     long = QuotedPrintable()
-    long.take("=3D")
-    assert long.take("x" * 998 + "=") == ""
-    assert long.take("y" * 999) == "x" * 998 + "y" * 999
-    assert long.take("x" * 999 + "=") == "x" * 999 + "="
+    long.decode("=3D")
+    assert long.decode("x" * 998 + "=") == ""
+    assert long.decode("y" * 999) == "x" * 998 + "y" * 999
+    assert long.decode("x" * 999 + "=") == "x" * 999 + "="
 
 
 # -- learning ------------------------------------------------------------------------------------

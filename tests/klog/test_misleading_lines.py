@@ -381,3 +381,83 @@ def test_a_kill_line_in_quotes_is_one() -> None:
     text = 'to see entries like "Out of memory: Killed process\n23456 (chromium)". The fix is to\n'
     (report,) = read_bytes(text.encode())
     assert [(victim.pid, victim.comm) for victim in report.killed] == [(23456, "chromium")]
+
+
+def test_the_kernels_source_is_no_report() -> None:
+    text = '\t\tpanic("Out of memory and no killable processes...\\n");\n'
+    assert list(read_bytes(text.encode())) == []
+
+
+def test_a_stamp_that_was_cut_is_no_part_of_the_row_before() -> None:
+    rows = "".join(
+        f"[669754.41492{i}] [{68454 + i}]    26 {68454 + i}    75887     7530   368640        0"
+        "           999 postgres\n"
+        for i in range(3)
+    )
+    (report,) = read_bytes(f"{rows}[66\n".encode())
+    assert {row.comm for row in report.tasks} == {"postgres"}
+
+
+def test_a_kill_line_that_is_cut_in_the_name_says_what_ran_out() -> None:
+    (report,) = read_bytes(b"[10393.148711] Memory cgroup out of memory: Killed process 1023 (\n")
+    assert (report.scope, report.killed[0].pid) == ("memcg", 1023)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '#   "Out of memory: Killed process 1234 (claude) total-vm:..."',
+        '    // "Memory cgroup out of memory: Killed process 1234 (uv) total-vm:9kB"',
+        "OOM2='Out of memory and no killable processes...'",
+        'line = "Out of memory: Killed process 1234 (claude) total-vm:9kB, anon-rss:9kB"',
+        'const text = "Out of memory: Kill process 1234 (a) score 9 or sacrifice child";',
+        'find_oom("Out of memory: Kill process 1234 (a) score 9 or sacrifice child")',
+    ],
+)
+def test_a_text_that_a_program_looks_for_is_no_report(line: str) -> None:
+    assert list(read_bytes(f"{line}\n".encode())) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "# Out of memory: Killed process 1234 (a) total-vm:9kB",
+        '"Out of memory: Killed process 1234 (a) total-vm:9kB"',
+        'level=info msg="Out of memory: Killed process 1234 (a) total-vm:9kB"',
+        'message: "Out of memory: Killed process 1234 (a) total-vm:9kB"',
+        '* "Out of memory: Killed process 1234 (a) total-vm:9kB"',
+    ],
+)
+def test_a_line_that_somebody_quotes_is_one(line: str) -> None:
+    (report,) = read_bytes(f"{line}\n".encode())
+    assert report.killed[0].pid == 1234
+
+
+def test_a_kill_line_without_its_opening_is_of_its_version() -> None:
+    text = "killed process 2016872 (kvm)total-vm:9kB, anon-rss:8kB, file-rss:3kB, shmem-rss:4kB, "
+    (report,) = read_bytes(f"{text}UID:0 pgtables:4552kB oom_score_adj:400\n".encode())
+    assert (report.scope, report.kernel_range) == (None, ("5.4", NEWEST))
+
+
+def test_an_opening_that_a_page_has_wrapped_says_what_ran_out() -> None:
+    text = (
+        "Nov 18 12:31:49 n kernel: [89580.599157] oom-kill:cOnstraint=CONSTRAINT_MEMCG,nodemask="
+        "(null),cpuset=e,mems_allowed=0,oom_memcg=/m,task_memcg=/m/v,task=kvm,pid=2016872,uid=0\n"
+        "Nov 18 12:31:49 n kernel: [89580.599207] Memory cgroup\n"
+        "out of memory: Killed process 2016872 (kvm)total-vm:9kB, anon-rss:8kB, file-rss:3kB,\n"
+        "shmem-rss:4kB, UID:0 pgtables:4552kB oom_score_adj:400\n"
+    )
+    (report,) = read_bytes(text.encode())
+    assert (report.cgroup, report.uptime_s, report.killed[0].pid) == ("/m", 89580.599157, 2016872)
+
+
+def test_frames_that_klogd_has_named_before_show_what_ran_out() -> None:
+    text = (
+        "[ 2685.747564] x invoked oom-killer: gfp_mask=0x1201d2, order=0, oomkilladj=0\n"
+        "[ 2685.747591]  [oom_kill_process+0x10a/0x120] oom_kill_process+0x10a/0x120\n"
+        "[ 2685.747616]  [out_of_memory+0x167/0x1a0] out_of_memory+0x167/0x1a0\n"
+        "[ 2685.747638]  [nfs:__alloc_pages+0x34c/0x380] __alloc_pages+0x34c/0x380\n"
+    )
+    (report,) = read_bytes(text.encode())
+    assert report.scope == "global"
+    assert report.call_trace == ("oom_kill_process", "out_of_memory", "__alloc_pages")

@@ -9,7 +9,7 @@ from tests.recorded_texts import (
     SITUATIONS,
     block,
     damaged_read,
-    kept,
+    file_of,
     lines_read,
     lines_written,
     reports_written,
@@ -33,12 +33,12 @@ def test_a_damaged_log_reads_as_recorded(name: str, how: str) -> None:
 
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_each_version_writes_as_recorded(situation: str) -> None:
-    assert reports_written(situation) == kept("written", situation).read_text()
+    assert reports_written(situation) == file_of("written", situation).read_text()
 
 
 def test_lines_by_themselves_are_written_as_recorded() -> None:
-    assert lines_written() == kept("written", "lines").read_text()
+    assert lines_written() == file_of("written", "lines").read_text()
 
 
 def test_prefixes_are_taken_off_as_recorded() -> None:
-    assert lines_read() == kept("lines", "prefixes").read_text()
+    assert lines_read() == file_of("lines", "prefixes").read_text()

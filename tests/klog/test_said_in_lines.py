@@ -336,7 +336,7 @@ def test_what_a_needle_is_worth(text: str, needle: bytes, worth: Worth) -> None:
 def names(*texts: str) -> Names:
     found = Names()
     for number, text in enumerate(texts, start=1):
-        found.take(Line(number=number, text=text.strip(), spaced=1 if text[:1] == " " else 0))
+        found.note(Line(number=number, text=text.strip(), spaced=1 if text[:1] == " " else 0))
     return found
 
 
@@ -360,7 +360,7 @@ def test_what_a_line_names(text: str, key: str, value: str | None) -> None:
     assert found.named(key, 242) is None
     assert found.named(key, 0) is None
     assert found.named("other", 1) is None
-    took = Names().take(Line(number=1, text=text.strip(), spaced=1 if text[:1] == " " else 0))
+    took = Names().note(Line(number=1, text=text.strip(), spaced=1 if text[:1] == " " else 0))
     assert took == (value is not None)
 
 

@@ -76,7 +76,7 @@ def scanned(data: bytes) -> Records:
 def read_whole(data: bytes) -> Records:
     """Without looking for anything first: every line goes to the parser."""
     parser = Parser("log", evidence=True)
-    parser.feed(data, 1)
+    parser.push(data, 1)
     return parser.finish()
 
 

@@ -1,5 +1,6 @@
 """A guest with a Debian of its own, systemd first, into which packages are installed."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -18,50 +19,67 @@ _INCLUDE = "systemd,systemd-sysv,python3"
 _LEFT_OUT = (
     "usr/share/locale/", "usr/share/doc/", "usr/share/i18n/", "usr/share/zoneinfo/",
     "usr/lib/x86_64-linux-gnu/gconv/", "usr/lib/x86_64-linux-gnu/perl-base/unicore/",
-    "var/lib/apt/lists/", "var/cache/",
+    "usr/share/man/", "usr/lib/cni/", "usr/libexec/podman/podman-testing",
+    "usr/bin/containerd-shim-runc-v1", "var/lib/apt/lists/", "var/cache/",
 )  # fmt: skip
 _FETCHES_S = 900
+_SERVICE = """
+[Service]
+ExecStart=/usr/bin/python3 /check.py
+StandardOutput=file:/dev/ttyS0
+StandardError=file:/dev/ttyS0
+"""
+_TARGET = """
+[Unit]
+Requires=basic.target check.service
+After=basic.target
+"""
 
 
-def root_file_systems() -> dict[str, Path]:
-    """A tar of each suite, made once and kept; skips where they can't be made."""
+def root_file_system(suite: str, more: tuple[str, ...] = ()) -> Path:
+    """A tar of a suite, with more packages if named, made once and kept; skips where none can be
+    made.
+    """
+    name = "-".join((suite, *more)) if more else suite
     cache = Path(packages.cache_directory("roots"))
-    wanted = {suite: cache / f"{suite}.tar" for suite in SUITES}
-    if not all(path.exists() for path in wanted.values()):
-        _make(wanted)
+    wanted = cache / f"{name}.tar"
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests that run side by side
+        if not wanted.exists():
+            _make(suite, more, wanted)
     return wanted
 
 
-def _make(wanted: dict[str, Path]) -> None:
-    """Side by side, since they wait for the network."""
+def _make(suite: str, more: tuple[str, ...], wanted: Path) -> None:
     if shutil.which("mmdebstrap") is None or os.geteuid() != 0:
         pytest.skip("needs root and mmdebstrap to make a root file system of Debian")
     try:
         mirror = packages.mirror()
     except packages.PackageError as error:
         pytest.skip(str(error))
-    made = []
-    for suite, path in wanted.items():
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(f".{os.getpid()}.tar")
-            command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={_INCLUDE}"]
-            command += [suite, str(partial), f"{mirror}/debian"]
-            made.append((path, partial, subprocess.Popen(command, stderr=subprocess.PIPE)))
-    faults = []
-    for path, partial, process in made:
-        _, told = process.communicate(timeout=_FETCHES_S)
-        if process.returncode:
-            partial.unlink(missing_ok=True)
-            faults.append(told.decode(errors="replace").strip()[-200:])
-        else:
-            partial.rename(path)
-    if faults:
-        pytest.skip(f"mmdebstrap made no root file system: {faults}")
+    partial = wanted.with_suffix(".partial.tar")
+    include = ",".join((_INCLUDE, *more))
+    done = subprocess.run(
+        ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={include}", suite, partial,
+         f"{mirror}/debian"],
+        stderr=subprocess.PIPE, timeout=_FETCHES_S, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        partial.unlink(missing_ok=True)
+        told = done.stderr.decode(errors="replace").strip()[-200:]
+        pytest.skip(f"mmdebstrap made no root file system: {told}")
+    partial.rename(wanted)
 
 
-def image(root: Path, files: dict[str, tuple[int, bytes]]) -> bytes:
-    """The suite as an initramfs, with more files by path: their modes and what they hold."""
+def image(root: Path, check: Path, files: dict[str, tuple[int, bytes]]) -> bytes:
+    """The suite as an initramfs.
+
+    Args:
+        root: its root file system.
+        check: what runs as a service, its output going to the serial line.
+        files: more files by path: their modes and what they hold.
+    """
     archive = Archive()
     with tarfile.open(root) as tar:
         hard: dict[str, tuple[int, bytes]] = {}
@@ -81,11 +99,17 @@ def image(root: Path, files: dict[str, tuple[int, bytes]]) -> bytes:
                 hard[name] = (0o100000 | member.mode, file.read())
                 archive.add(name, *hard[name])
     archive.add("dev/console", 0o20600, device=(5, 1))
-    for path, (mode, data) in files.items():
+    every = {
+        "/check.py": (0o644, check.read_bytes()),
+        "/etc/systemd/system/check.service": (0o644, _SERVICE.encode()),
+        "/etc/systemd/system/check.target": (0o644, _TARGET.encode()),
+        **files,
+    }
+    for path, (mode, data) in every.items():
         archive.add(path.lstrip("/"), 0o100000 | mode, data)
     return archive.close()
 
 
-def boot(kernel: Bootable, made: Path) -> str:
+def boot(kernel: Bootable, made: Path, *, mib: int = 1500) -> str:
     """What the guest writes to its serial line until it powers off."""
-    return systemd_guest.boot(kernel, made, mib=1500, cpu=systemd_guest.fastest(kernel))
+    return systemd_guest.boot(kernel, made, mib=mib, cpu=systemd_guest.fastest(kernel))

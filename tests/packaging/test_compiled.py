@@ -83,13 +83,25 @@ def test_what_has_faults_is_refused(tmp_path: Path) -> None:
     assert not list((tmp_path / "made").rglob("*.so"))
 
 
+@pytest.mark.usefixtures("build")
+def test_what_is_imported_only_where_it_can_be_had_may_be_missing(tmp_path: Path) -> None:
+    """The build of a source distribution has what it asks for, and nothing else."""
+    code = f"try:\n    import accelerator_nobody_has\nexcept ImportError:\n    pass\n{CODE}"
+    done = compile_in_a_process(tmp_path, project(tmp_path, code))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert list((tmp_path / "made").rglob("sums*.so"))
+
+
 def test_all_that_is_compiled_is_there(build: ModuleType) -> None:
     """A module that is renamed is missed at build time only, where nobody looks."""
-    model = ROOT / "src/oomkit/model"
-    assert all((model / f"{name}.py").is_file() for name in build.UNCOMPILED)
-    assert all((ROOT / f"src/oomkit/kernel/{name}.py").is_file() for name in build.RULES)
-    records = {path.stem for path in model.glob("*.py") if "(Record" in path.read_text()}
-    assert records <= set(build.UNCOMPILED)
+    source = ROOT / "src/oomkit"
+    for folder, names in (*build.COMPILED.items(), *build.UNCOMPILED.items()):
+        assert all((source / folder / f"{name}.py").is_file() for name in names or ())
+    paths = build.compiled_paths(ROOT)
+    assert {path.parent.name for path in paths} == {"model", "kernel", "engine"}
+    assert source / "model/solve.py" in paths
+    # A record's class is foreign to mypyc.
+    assert not [path.name for path in paths if "(Record" in path.read_text()]
 
 
 def test_an_ordinary_wheel_is_of_any_platform(tmp_path: Path) -> None:

@@ -9,33 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.packaging import debian_guest
-from tests.packaging.artefacts import make
 from tests.real.played import needs_kernel
 from tests.real.systemd_guest import HANGS_S
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-
-CHECK_SERVICE = """
-[Service]
-ExecStart=/usr/bin/python3 /check.py
-StandardOutput=file:/dev/ttyS0
-StandardError=file:/dev/ttyS0
-"""
-CHECK_TARGET = """
-[Unit]
-Requires=basic.target check.service
-After=basic.target
-"""
-
-
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    for name in ("dpkg-buildpackage", "dh"):
-        if shutil.which(name) is None:
-            pytest.skip(f"needs {name} to build the package")
-    made = make("deb", tmp_path_factory.mktemp("deb"))
-    return next(made.glob("*.deb"))
 
 
 def newer(package: Path, into: Path) -> Path:
@@ -74,17 +52,14 @@ def test_it_is_installed_upgraded_removed_and_purged(
 ) -> None:
     """In a guest whose root file system is that suite's, and whose first process is systemd."""
     kernel = needs_kernel("6.12")
-    root = debian_guest.root_file_systems()[suite]
+    root = debian_guest.root_file_system(suite)
     made = tmp_path / "initrd"
     tests = ROOT / "contrib/debian/tests"
-    made.write_bytes(debian_guest.image(root, {
+    made.write_bytes(debian_guest.image(root, HERE / "debian_check.py", {
         "/old.deb": (0o644, package.read_bytes()),
         "/new.deb": (0o644, newer(package, tmp_path).read_bytes()),
-        "/check.py": (0o644, (HERE / "debian_check.py").read_bytes()),
         "/autopkgtest/command": (0o755, (tests / "command").read_bytes()),
         "/autopkgtest/service": (0o755, (tests / "service").read_bytes()),
-        "/etc/systemd/system/check.service": (0o644, CHECK_SERVICE.encode()),
-        "/etc/systemd/system/check.target": (0o644, CHECK_TARGET.encode()),
         # What a minimal system leaves out of packages is looked at here.
         "/etc/dpkg/dpkg.cfg.d/all": (0o644, b"path-include=/usr/share/doc/oomkit/*\n"),
     }))  # fmt: skip

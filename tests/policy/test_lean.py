@@ -9,7 +9,8 @@ import oomkit
 _PROGRAM = """
 import sys
 sys.path.insert(0, {path!r})
-before = set(sys.modules)
+from oomkit.guard.strip import only_source
+only_source({path!r} + "/oomkit")
 import re
 needed = set(sys.modules)
 from oomkit.policy.engine import decider, candidate, reading

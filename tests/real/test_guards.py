@@ -36,7 +36,7 @@ KERNEL_AT = "signal 9 13.0: 9 128 7 7"
 
 def seen(*lines: str) -> Observation:
     found = Observation()
-    found.feed(("begin 10\nstart 10 7 hog 0 0\n" + "".join(f"{line}\n" for line in lines)).encode())
+    found.push(("begin 10\nstart 10 7 hog 0 0\n" + "".join(f"{line}\n" for line in lines)).encode())
     assert found.faults == []
     return found
 
@@ -177,9 +177,9 @@ def test_traced_signals_are_read_from_the_kernels_own_lines() -> None:
         beside.note_signal(line)
     os.close(writer)
     found = Observation()
-    found.feed(b"begin 10\n")
+    found.push(b"begin 10\n")
     with open(reader, "rb") as file:
-        found.feed(file.read())
+        found.push(file.read())
     assert found.faults == []
     assert [(s.t_s, s.number, s.from_kernel, s.pid, s.sender) for s in found.sent] == [
         (2.5, 15, False, 7, 1),

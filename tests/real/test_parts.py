@@ -130,9 +130,9 @@ def test_the_console_is_put_on_the_runs_clock() -> None:
 @given(st.binary(max_size=300))
 def test_reports_may_be_cut_and_garbled_anywhere(data: bytes) -> None:
     seen = Observation()
-    seen.feed(b"begin 10.0\nstart 11.0 5 hog 0 0\n")
-    seen.feed(data)
-    seen.feed(b"\ndone 12.5 ended\n")
+    seen.push(b"begin 10.0\nstart 11.0 5 hog 0 0\n")
+    seen.push(data)
+    seen.push(b"\ndone 12.5 ended\n")
     assert seen.procs[5].start_s == 1.0
     assert seen.done == "ended"
     assert seen.last_s >= 2.5
@@ -142,12 +142,12 @@ def test_reports_may_be_cut_and_garbled_anywhere(data: bytes) -> None:
 def test_reports_come_in_pieces_of_any_length(cuts: list[int]) -> None:
     text = b"begin 1.0\nstart 1.5 9 a 0 0\nsample 2.0 1 2 3 4 5 6 7 0.5\ntask 2.0 9 3 1 .2 0 .5\n"
     whole, cut = Observation(), Observation()
-    whole.feed(text)
+    whole.push(text)
     rest = text
     for length in cuts:
-        cut.feed(rest[:length])
+        cut.push(rest[:length])
         rest = rest[length:]
-    cut.feed(rest)
+    cut.push(rest)
     assert cut.samples == whole.samples == [(1.0, 1, 2, 3, 4, 5, 6, 7, 0.5)]
     assert cut.procs[9].curve == whole.procs[9].curve == {0: (3, 1, 0, 0.5)}
 
@@ -156,7 +156,7 @@ def seen_hog(*more: str) -> Observation:
     seen = Observation()
     lines = ["machine 0.5 262144 200000 9000 1000000000", "begin 1", "start 1 9 hog 0 0",
              "sample 1.1 90 95 5 0 256 0 0 0.5", "task 1.1 9 60 0 .2 0 .5", *more]  # fmt: skip
-    seen.feed(("\n".join(lines) + "\n").encode())
+    seen.push(("\n".join(lines) + "\n").encode())
     assert seen.faults == []
     return seen
 

@@ -19,7 +19,7 @@ from oomkit.sweep.plan import Plan
 from oomkit.sweep.runner import Conduct, Spool
 from tests.klog.logs import path_of
 from tests.sweep.sweeps import sweep
-from tests.sweep.test_conduct import here, made, rows
+from tests.sweep.test_runner import here, made, rows
 
 DASK = str(Path(sys.executable).with_name("dask"))
 

@@ -14,7 +14,7 @@ from oomkit.sweep.runner import Spool
 from oomkit.sweep.spec import Sweep
 from oomkit.views.sweep_page import page_text
 from tests.sweep.sweeps import sweep
-from tests.sweep.test_conduct import here, rows
+from tests.sweep.test_runner import here, rows
 
 
 def played(one: Sweep, tmp_path: Path) -> tuple[Answer, str]:

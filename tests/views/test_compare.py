@@ -3,7 +3,7 @@ import re
 import pytest
 from hypothesis import given, settings
 
-from oomkit.render.layout import Look
+from oomkit.render.layout import Terminal
 from oomkit.render.terminal import to_text
 from oomkit.scenario import Objectives, Run, Scenario
 from oomkit.views import run_compare
@@ -19,11 +19,12 @@ def side_by_side(
     names: tuple[str, str],
     *,
     scenarios: tuple[Scenario | None, Scenario | None] = (None, None),
-    look: Look | None = None,
+    terminal: Terminal | None = None,
 ) -> str:
-    look = look or Look()
+    terminal = terminal or Terminal()
     return to_text(
-        run_compare.side_by_side(left, right, names, scenarios=scenarios, look=look), look
+        run_compare.side_by_side(left, right, names, scenarios=scenarios, terminal=terminal),
+        terminal,
     )
 
 
@@ -72,7 +73,7 @@ def test_equal_runs_have_no_difference() -> None:
 @given(runs, runs)
 @settings(deadline=None, max_examples=30)
 def test_any_two_records_can_be_compared(a: Run, b: Run) -> None:
-    text = side_by_side(a, b, ("a\x1b[31m", ""), look=Look(width=60, unicode=False))
+    text = side_by_side(a, b, ("a\x1b[31m", ""), terminal=Terminal(width=60, unicode=False))
     assert text.isascii()
     assert "\x1b" not in text
 
@@ -81,7 +82,7 @@ def test_any_two_records_can_be_compared(a: Run, b: Run) -> None:
 def test_in_a_narrow_window_numbers_keep_their_units(width: int) -> None:
     left, right = run(kills=(kill(), kill(70.0, 2))), run(kills=(kill(60.0, 1),))
     names = ("a policy of a long name", "another policy, whose name is as long")
-    text = side_by_side(left, right, names, look=Look(width=width))
+    text = side_by_side(left, right, names, terminal=Terminal(width=width))
     lines = text.splitlines()
     assert max(map(len, lines)) <= width
     assert not any(line.strip() in {"|", "MiB", "GiB", "s"} for line in lines)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from oomkit.printable import printable
 from oomkit.render.document import Bar, Bars, Command, Document, Field, Gauge, Part, Table, Text
 from oomkit.render.html import part_of_page
-from oomkit.render.layout import Column, Look
+from oomkit.render.layout import Column, Terminal
 from oomkit.render.terminal import plain_lines, to_text
 
 WORDS = st.text(st.characters(max_codepoint=0x2FF), min_size=1, max_size=9).map(
@@ -57,7 +57,7 @@ def _said(part: Part) -> list[str]:
 
 @given(st.lists(PARTS, min_size=1, max_size=5), st.integers(60, 200))
 def test_a_window_and_a_page_say_the_same(parts: list[Part], width: int) -> None:
-    shown = _letters("".join(plain_lines(parts, Look(width=width))))
+    shown = _letters("".join(plain_lines(parts, Terminal(width=width))))
     page = part_of_page(parts)
     there = _letters(html.unescape(re.sub(r"<[^>]*>", "", page)))
     for part in parts:
@@ -79,20 +79,20 @@ def test_what_looks_like_markup_is_text(word: str) -> None:
 
 def test_a_terminal_gets_colours_a_file_none() -> None:
     parts: list[Part] = [Text("dead", "bold red"), _table(["one"])]
-    assert "\x1b" not in to_text(parts, Look())
-    coloured = to_text(parts, Look(colour=True))
+    assert "\x1b" not in to_text(parts, Terminal())
+    coloured = to_text(parts, Terminal(colour=True))
     assert "\x1b[1;31mdead\x1b[0m" in coloured
-    assert re.sub(r"\x1b\[[\d;]*m", "", coloured) == to_text(parts, Look())
+    assert re.sub(r"\x1b\[[\d;]*m", "", coloured) == to_text(parts, Terminal())
 
 
 def test_ascii_alone_where_nothing_else_can_be_shown() -> None:
     parts: list[Part] = [Gauge(share=0.5, text="half"), Text("čaj …")]
-    assert to_text(parts, Look(unicode=False)).isascii()
+    assert to_text(parts, Terminal(unicode=False)).isascii()
 
 
 def test_a_narrow_window_leaves_words_out_before_it_cuts_numbers() -> None:
     bar = Bar(label="swap", size=1, whole=2, text="1.00 GiB of 2.00 GiB", more=" in use")
-    assert "in use" in to_text([Bars([bar])], Look(width=100))
-    narrow = to_text([Bars([bar])], Look(width=70))
+    assert "in use" in to_text([Bars([bar])], Terminal(width=100))
+    narrow = to_text([Bars([bar])], Terminal(width=70))
     assert "in use" not in narrow
     assert "1.00 GiB of 2.00 GiB" in narrow

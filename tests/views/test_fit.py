@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oomkit.render.document import Table, Text
-from oomkit.render.layout import Column, Look
+from oomkit.render.layout import Column, Terminal
 from oomkit.render.terminal import plain_lines, to_text
 
 _CELLS = st.text(alphabet="0123456789.", min_size=1, max_size=9)
@@ -28,8 +28,8 @@ def test_no_number_is_cut_and_what_is_left_out_is_named(
             for i, (cell, leaves) in enumerate(cells)
         ),
     ]
-    look = Look(width=width)
-    shown = to_text([Table(columns=columns)], look)
+    terminal = Terminal(width=width)
+    shown = to_text([Table(columns=columns)], terminal)
     table, _, note = shown.partition("(no room for ")
     assert max(map(len, shown.splitlines())) <= width
     heads = table.splitlines()[0].split()
@@ -48,7 +48,7 @@ def test_no_number_is_cut_and_what_is_left_out_is_named(
 @pytest.mark.parametrize("width", [12, 20, 60, 200])
 @pytest.mark.parametrize("text", ["#1 mysqld[6576] was killed", "#10 mysqld[6576] was killed", "a"])
 def test_a_folded_line_loses_no_blank(text: str, width: int) -> None:
-    parts = plain_lines([Text(text[3:], first=text[:3], rest="   ")], Look(width=width))
+    parts = plain_lines([Text(text[3:], first=text[:3], rest="   ")], Terminal(width=width))
     assert all(len(part) <= width for part in parts)
     assert "".join(parts).replace(" ", "") == text.replace(" ", "")
     assert parts[0].startswith(text.split(maxsplit=1)[0] + (" " if " " in text else ""))

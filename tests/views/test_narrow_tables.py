@@ -7,7 +7,7 @@ from msgspec import convert
 
 from oomkit.history.records import Act
 from oomkit.kernel.versions import history as rule_ranges
-from oomkit.render.layout import Look, unbroken
+from oomkit.render.layout import Terminal, unbroken
 from oomkit.render.terminal import to_text
 from oomkit.views.history import candidates_table, history_table
 from oomkit.views.kernels import kernels_table
@@ -34,12 +34,12 @@ ACT = convert(
 
 
 def lines(width: int, what: str) -> list[str]:
-    look = Look(width=width)
+    terminal = Terminal(width=width)
     if what == "kernels":
-        return to_text([kernels_table(rule_ranges(), look)], look).splitlines()
+        return to_text([kernels_table(rule_ranges(), terminal)], terminal).splitlines()
     if what == "history":
-        return to_text([history_table([(2, ACT)])], look).splitlines()
-    return to_text([candidates_table(ACT)], look).splitlines()
+        return to_text([history_table([(2, ACT)])], terminal).splitlines()
+    return to_text([candidates_table(ACT)], terminal).splitlines()
 
 
 def words(of: list[str]) -> set[str]:

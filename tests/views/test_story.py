@@ -4,8 +4,8 @@ import re
 import pytest
 from hypothesis import given, settings
 
-from oomkit.render.layout import Look
-from oomkit.render.terminal import look_of, to_text
+from oomkit.render.layout import Terminal
+from oomkit.render.terminal import terminal_of, to_text
 from oomkit.scenario import At, Freeze, Objectives, Run, Scenario
 from oomkit.views import run_text
 from tests.views.runs import TRACE, kill, run, runs, scenario
@@ -17,10 +17,10 @@ def story(
     played: Run,
     of: Scenario | None = None,
     *,
-    look: Look | None = None,
+    terminal: Terminal | None = None,
     every_one: bool = False,
 ) -> str:
-    return to_text(run_text.story(played, of, every_one=every_one), look or Look())
+    return to_text(run_text.story(played, of, every_one=every_one), terminal or Terminal())
 
 
 def test_a_line_for_each_thing_that_happened_in_order() -> None:
@@ -88,7 +88,7 @@ def test_a_tie_is_said_to_be_one() -> None:
     """Equals die in the order of the task list, which a reader should not take for a reason."""
     trace = (*TRACE[:5], "tie: hog[103], hog[104] have the same badness", TRACE[5])
     assert "has the highest badness, 90000 (a tie; the order of the list decides)" in story(
-        run(kills=(kill(trace=trace),)), look=Look(width=120)
+        run(kills=(kill(trace=trace),)), terminal=Terminal(width=120)
     )
 
 
@@ -137,12 +137,12 @@ def test_changes_after_the_end_are_not_reported() -> None:
 
 def test_without_colours_no_escape_is_sent_and_with_them_some_are() -> None:
     assert "\x1b" not in story(run(), scenario())
-    assert "\x1b[" in story(run(), scenario(), look=Look(colour=True))
+    assert "\x1b[" in story(run(), scenario(), terminal=Terminal(colour=True))
 
 
 def test_without_unicode_everything_is_ascii() -> None:
     made = run(scenario="žluťoučký", kills=(kill(task="kůň…"),))
-    assert story(made, scenario(about="čaj"), look=Look(unicode=False)).isascii()
+    assert story(made, scenario(about="čaj"), terminal=Terminal(unicode=False)).isascii()
 
 
 class _Terminal(io.TextIOWrapper):
@@ -155,27 +155,27 @@ def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     terminal = _Terminal(io.BytesIO(), encoding="utf-8")
-    assert look_of(terminal).colour
+    assert terminal_of(terminal).colour
     monkeypatch.setenv("NO_COLOR", "1")
-    assert not look_of(terminal).colour
-    assert look_of(terminal).unicode
-    assert not look_of(_Terminal(io.BytesIO(), encoding="ascii")).unicode
+    assert not terminal_of(terminal).colour
+    assert terminal_of(terminal).unicode
+    assert not terminal_of(_Terminal(io.BytesIO(), encoding="ascii")).unicode
 
 
 def test_a_pipe_is_as_wide_as_columns_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "57")
-    assert look_of(io.StringIO()).width == 57
+    assert terminal_of(io.StringIO()).width == 57
     monkeypatch.delenv("COLUMNS")
-    assert look_of(io.StringIO()).width == 100
-    assert not look_of(io.StringIO()).colour
+    assert terminal_of(io.StringIO()).width == 100
+    assert not terminal_of(io.StringIO()).colour
 
 
 @given(runs)
 @settings(deadline=None, max_examples=60)
 def test_any_record_can_be_known_and_sends_no_control_character(made: Run) -> None:
-    for look in (Look(width=20, unicode=False), Look(width=90)):
-        text = story(made, look=look)
+    for terminal in (Terminal(width=20, unicode=False), Terminal(width=90)):
+        text = story(made, terminal=terminal)
         assert not _CONTROL.search(text)
-        assert look.unicode or text.isascii()
-        if look.unicode and all(ord(c) < 0x300 for c in text):
+        assert terminal.unicode or text.isascii()
+        if terminal.unicode and all(ord(c) < 0x300 for c in text):
             assert max(len(line) for line in text.splitlines()) <= 90

@@ -169,11 +169,13 @@ def _by_systemd(why: str) -> None:
     if run is None or os.environ.get(_IN_SCOPE) or not os.path.exists(manager) or not unified:
         fail(why)
     scope = ["--user"] if user else []
-    words = ["--scope", "--quiet", "--collect", "--property=Delegate=yes", "--", sys.executable]
+    words = ["--scope", "--quiet", "--collect", "--property=Delegate=yes", "--"]
+    # As it was started itself: a package or a single file is no module of that Python.
+    words += [sys.executable, *sys.orig_argv[1:]]
     os.environ[_IN_SCOPE] = "1"
     sys.stdout.flush()
     try:
-        os.execv(run, [run, *scope, *words, "-m", "oomkit", *sys.argv[1:]])
+        os.execv(run, [run, *scope, *words])
     except OSError as error:
         fail(f"{why}; {run}: {error.strerror}")
 

@@ -64,7 +64,8 @@ _MUCH_BYTES = 64_000_000
     "--workers",
     type=click.IntRange(1, 1024),
     metavar="N",
-    help="Number of files read at a time.  [default: 1; from 64 MB on as many as CPUs]",
+    help="Number of files read at a time; of a single large one, of processes that search it.  "
+    "[default: 1; from 64 MB on as many as CPUs]",
 )
 @click.option(
     "--cluster",
@@ -105,7 +106,10 @@ def command(
     if follow:
         sys.exit(_follow(names[0], Redactor() if redact else None, as_json=as_json))
     logs = read_logs(
-        names, Redactor() if redact else None, _pool(names, workers, cluster, redact=redact)
+        names,
+        Redactor() if redact else None,
+        _pool(names, workers, cluster, redact=redact),
+        searchers=_searchers(names, workers),
     )
     if page is not None:
         status = _write_page(logs, page, last)
@@ -120,6 +124,8 @@ def read_logs(
     names: Sequence[str | None],
     redactor: "Redactor | None",
     workers: "AbstractContextManager[Pool] | None",
+    *,
+    searchers: int = 1,
 ) -> "list[ReadLog]":
     """Read logs; the running kernel's reports get the names that this machine knows now."""
     from oomkit.cli.progress import progress
@@ -129,7 +135,7 @@ def read_logs(
     with progress(lambda: f"{printable(counter.log)}: {counter.reports} OOM reports so far"):
         if workers is not None:
             return _read_by(workers, names, counter)
-        found = list(read_files(names, counter=counter, redactor=redactor))
+        found = list(read_files(names, counter=counter, redactor=redactor, searchers=searchers))
     if redactor is not None:
         return found
     return [
@@ -178,9 +184,11 @@ def _pool(
     only_files = all(name not in (None, "-") for name in names)
     if asked is not None and not only_files:
         fail(f"{asked} needs files; standard input and the kernel's log are read here")
-    if asked is not None and redact:
+    if asked is not None and redact and (len(names) > 1 or cluster is not None):
         fail(f"{asked} and --redact don't go together: names' tokens must agree across files")
     if asked is None and (redact or not only_files or not _much(names)):
+        return None
+    if len(names) == 1 and cluster is None:
         return None
     from oomkit.batch import cluster_pool, local_pool
     from oomkit.explain.files import PRELOAD
@@ -190,10 +198,20 @@ def _pool(
     return local_pool(workers, preload=PRELOAD)
 
 
+def _searchers(names: Sequence[str | None], workers: int | None) -> int:
+    """How many processes search one file, where files are read one after the other."""
+    if workers is not None:
+        return workers
+    return len(os.sched_getaffinity(0)) if _sizes(names) >= _MUCH_BYTES else 1
+
+
 def _much(names: Sequence[str | None]) -> bool:
     """Whether starting workers pays."""
-    sizes = (os.path.getsize(name) for name in names if name and os.path.isfile(name))
-    return len(names) > 1 and len(os.sched_getaffinity(0)) > 1 and sum(sizes) >= _MUCH_BYTES
+    return len(names) > 1 and len(os.sched_getaffinity(0)) > 1 and _sizes(names) >= _MUCH_BYTES
+
+
+def _sizes(names: Sequence[str | None]) -> int:
+    return sum(os.path.getsize(name) for name in names if name and os.path.isfile(name))
 
 
 def _shown(count: int, last: int | None, default: int) -> range:

@@ -247,13 +247,13 @@ def _print_table(entries: "list[Entry]") -> None:
 
 def _print_full(entry: "Entry") -> None:
     from oomkit.history.records import Act, KernelKill
-    from oomkit.render.terminal import look_of, show
+    from oomkit.render.terminal import show, terminal_of
     from oomkit.views.history import candidates_table, full, hanging
 
-    look = look_of(sys.stdout)
+    terminal = terminal_of(sys.stdout)
     record = entry.record
     for line in full(entry.id, record, entry.values):
-        click.echo(hanging(line, look.width))
+        click.echo(hanging(line, terminal.width))
     if isinstance(record, Act) and record.candidates:
         click.echo("")
         show([candidates_table(record)])

@@ -71,10 +71,10 @@ def command(release: str | None, fetch: str | None, *, bootable: bool, as_json: 
 
         show(rules_report(release, rows[0]))
         return
-    from oomkit.render.terminal import look_of, show
+    from oomkit.render.terminal import show, terminal_of
     from oomkit.views.kernels import kernels_table
 
-    show([kernels_table(rows, look_of(sys.stdout))])
+    show([kernels_table(rows, terminal_of(sys.stdout))])
 
 
 def _show_bootable(fetch: str | None, *, as_json: bool) -> None:

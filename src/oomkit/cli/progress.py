@@ -12,7 +12,7 @@ _EVERY_S = 0.5
 
 @contextmanager
 def progress(text: Callable[[], str]) -> Iterator[None]:
-    """Show ``text()`` again and again from the second second on, and wipe it at the end."""
+    """Show ``text()``, updated from the second second on, and wipe it at the end."""
     if not sys.stderr.isatty():
         yield
         return

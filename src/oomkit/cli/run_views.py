@@ -68,27 +68,27 @@ def show_two(
     runs: tuple["Run", ...], scenarios: tuple["Scenario", "Scenario"], names: tuple[str, str]
 ) -> None:
     """Print two runs side by side."""
-    from oomkit.render.terminal import look_of, show
+    from oomkit.render.terminal import show, terminal_of
     from oomkit.views.run_compare import side_by_side
 
-    look = look_of(sys.stdout)
-    show(side_by_side(runs[0], runs[1], names, scenarios=scenarios, look=look))
+    terminal = terminal_of(sys.stdout)
+    show(side_by_side(runs[0], runs[1], names, scenarios=scenarios, terminal=terminal))
 
 
 def show_compared(pair: "Pair", scenario: "Scenario") -> None:
     """Print a real run beside the modelled one, and where they part."""
-    from oomkit.render.terminal import look_of, show
+    from oomkit.render.terminal import show, terminal_of
     from oomkit.views import agree_text
     from oomkit.views.run_compare import side_by_side
 
-    look = look_of(sys.stdout)
+    terminal = terminal_of(sys.stdout)
     real = pair.played.run
     page = side_by_side(
         real,
         pair.model,
         (f"real ({real.on})", "model"),
         scenarios=(scenario, scenario),
-        look=look,
+        terminal=terminal,
         judged=False,
     )
     show(page)

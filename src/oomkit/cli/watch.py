@@ -47,7 +47,7 @@ def _checked(_ctx: click.Context, _param: click.Parameter, seconds: float) -> fl
 
 
 def refuse_file(source: str | None, *, watch: bool) -> None:
-    """End with one line where a file was given to be looked at again and again."""
+    """End with one line if a file is to be watched, which does not change."""
     if watch and source is not None:
         fail("--watch looks at this machine; it can't be used with --from")
 

@@ -123,7 +123,7 @@ def _oomd_kills(group: "Group") -> int | None:
 
 
 class Seen:
-    """A process as it was when memory was short.
+    """A process as it was when memory was low.
 
     Attributes:
         pid: its process id.

@@ -3,6 +3,7 @@
 import errno
 import os
 
+from oomkit.errors import OomkitError
 from oomkit.host.membership import parse_membership
 from oomkit.host.mounts import memory_mount, unescape
 from oomkit.host.procfs import read_or_none
@@ -17,7 +18,7 @@ _COMMAND = "command"
 _NO_LIMIT_V1 = "-1"
 
 
-class LimitError(Exception):
+class LimitError(OomkitError):
     """A limit was asked for and can't be set; the text says why."""
 
 

@@ -10,6 +10,8 @@ import resource
 import signal
 import sys
 
+from oomkit.errors import OomkitError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,7 +43,7 @@ _OWN = frozenset(
 _TERMINAL_STOPS = frozenset({signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
 
 
-class StartError(Exception):
+class StartError(OomkitError):
     """The command can't be started.
 
     Attributes:

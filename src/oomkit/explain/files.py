@@ -121,7 +121,10 @@ class Counter:
 
 
 def read_file(
-    name: str | None, counter: Counter | None = None, redactor: Redactor | None = None
+    name: str | None,
+    counter: Counter | None = None,
+    redactor: Redactor | None = None,
+    searchers: int = 1,
 ) -> ReadLog:
     """Read and replay one log; what precedes an error is returned.
 
@@ -129,14 +132,15 @@ def read_file(
         name: a file; ``-`` for standard input; None for the running kernel's log.
         counter: counts what is found.
         redactor: takes the names out.
+        searchers: how many processes search a large file: see :func:`.read_records`.
     """
     sorted_out = _Sorted(redactor)
     error = None
     if counter is not None:
         counter.log = name or KMSG
     try:
-        for record in read_records(name):
-            sorted_out.take(record)
+        for record in read_records(name, searchers=searchers):
+            sorted_out.add(record)
             if counter is not None:
                 counter.reports = len(sorted_out.reports)
     except LogError as failure:
@@ -170,7 +174,7 @@ class _Sorted:
         self.no_kill_count = 0
         self.kernels: list[KernelName] = []
 
-    def take(self, record: Report | Evidence | KernelName) -> None:
+    def add(self, record: Report | Evidence | KernelName) -> None:
         redactor = self._redactor
         if isinstance(record, KernelName):
             host = redactor.host(record.host) if redactor and record.host else record.host
@@ -201,6 +205,7 @@ def read_files(
     pool: "Pool | None" = None,
     counter: Counter | None = None,
     redactor: Redactor | None = None,
+    searchers: int = 1,
 ) -> Iterator[ReadLog]:
     """Read logs in their order, here or on workers.
 
@@ -210,12 +215,14 @@ def read_files(
         counter: counts what is found.
         redactor: takes the names out; its tokens agree only across logs that are read here, so
             that there is none with workers.
+        searchers: without a pool, how many processes search one large file.
 
     Raises:
         PoolError: the workers can't be had any more.
     """
     if pool is None:
-        return map(partial(read_file, counter=counter, redactor=redactor), names)
+        read = partial(read_file, counter=counter, redactor=redactor, searchers=searchers)
+        return map(read, names)
     from oomkit.batch import Work
 
     work = Work(pool, read_file, iter(names), lost=_lost, total=len(names), max_batch=50)

@@ -102,7 +102,7 @@ def _read(
             quiet_since = None
             whole, newline, rest = (rest + chunk).rpartition(b"\n")
             if newline:
-                parser.feed(whole + newline, line)
+                parser.push(whole + newline, line)
                 line += whole.count(b"\n") + 1
             elif len(rest) > MAX_LINE:
                 rest = b""  # no line of a kernel is so long
@@ -114,7 +114,7 @@ def _read(
         elif now - quiet_since >= SETTLE_S:
             yield from parser.finish()
     if rest:
-        parser.feed(rest, line)
+        parser.push(rest, line)
     yield from parser.finish()
 
 

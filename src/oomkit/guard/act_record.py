@@ -245,13 +245,15 @@ class ActRecord(Record):
         self.died_after_ms: float | None = None
 
     @classmethod
-    def of(cls, act: Act, origin: Origin, time_s: float) -> ActRecord:
+    def of(cls, act: Act, origin: Origin, time_s: float, *, whole: bool = True) -> ActRecord:
         """Return what is known of an act when it begins.
 
         Args:
             act: what was decided.
             origin: by which policy.
             time_s: now, seconds since the epoch.
+            whole: with the candidates, which take longer than all the rest, and nobody needs
+                before the signal.
         """
         one, begun_s = act.choice.candidate, act.state.t_s
         return cls(
@@ -263,7 +265,7 @@ class ActRecord(Record):
             why_now=why_now(act.state),
             victim=VictimRecord.of(act.choice),
             reason=reason(act.ranked),
-            candidates=candidates(act.ranked),
+            candidates=candidates(act.ranked) if whole else [],
             considered=len(act.ranked),
             command=act.command,
         )

@@ -3,6 +3,7 @@
 import os
 import time
 
+from oomkit.guard.act_record import candidates
 from oomkit.guard.hooks import BEFORE_S
 from oomkit.guard.killer import GONE
 from oomkit.guard.messages import ERROR, NOTICE, WARNING, acted, ended
@@ -53,6 +54,7 @@ class Actions:
     Attributes:
         ongoing_acts: the acts under way.
         untouchable: processes that we may not signal, and that are left out from then on.
+        under_way: pids of those that are to die, whose files stay open until then.
     """
 
     __slots__ = (
@@ -68,6 +70,7 @@ class Actions:
         "_sensors",
         "_wall",
         "ongoing_acts",
+        "under_way",
         "untouchable",
     )  # fmt: skip
 
@@ -88,6 +91,7 @@ class Actions:
         self._wall = wall
         self.ongoing_acts: list[OngoingAct] = []
         self.untouchable: set[Key] = set()
+        self.under_way: set[int] = set()
 
     def serve(
         self,
@@ -134,6 +138,7 @@ class Actions:
         """
         under_way = {key for ongoing in self.ongoing_acts for key in ongoing.alive}
         one = choice.candidate
+        self._sensors.warm.identify_these(choice.members)
         sharing = self._sensors.holding(one, (one.anon_kb + one.swap_kb) / _SHRUNK)
         self._killer.complete(choice, sharing)
         keys = [(one.pid, one.start_time) for one in choice.members]
@@ -159,6 +164,7 @@ class Actions:
         """Carry out a choice; False where it turned out that it must not be."""
         ongoing = begun(act, left_kb(reading), self._wall(), self._origin)
         if self._dry_run:
+            ongoing.record.candidates = candidates(act.ranked)
             ongoing.abandon("dry_run")
             self._reporter.record(ongoing.record)
             self._reporter.line(WARNING, acted(act, dry_run=True))
@@ -167,11 +173,12 @@ class Actions:
         self._save()
         self._before(act)
         if act.command is not None:
-            self._run_instead(act, ongoing)
+            self._run_instead(act, act.command, ongoing)
         else:
             # All were looked at when they were chosen, and only the command may have taken time.
             together = act.choice.level != "namesakes" and bool(self._response.before)
             self._send(act.signals, ongoing, together=together)
+        ongoing.record.candidates = candidates(act.ranked)
         if ongoing.record.outcome == "protected":
             self._end(ongoing)
             return False
@@ -184,13 +191,13 @@ class Actions:
             self._hooks.notify("Low memory", printable(acted(act, dry_run=False)))
         return True
 
-    def _run_instead(self, act: "Act", ongoing: "OngoingAct") -> None:
+    def _run_instead(self, act: "Act", command: "tuple[str, ...]", ongoing: "OngoingAct") -> None:
         """Run the command that a policy wants instead of a signal, if that might be sent."""
         keys = [(signal.pid, signal.start_time) for signal in act.signals]
         found = self._killer.check(keys)
-        if found is None and act.command is not None:
-            self._hooks.start(act.command, act.choice.candidate, "instead")
-        elif found is not None:
+        if found is None:
+            self._hooks.start(command, act.choice.candidate, "instead")
+        else:
             for key in keys:
                 self._spare(ongoing, key, f"with process {found[0][0]}: {found[1]}")
 
@@ -293,4 +300,6 @@ class Actions:
             ongoing.died(key, t_s)
 
     def _save(self) -> None:
+        self.under_way.clear()
+        self.under_way.update(pid for ongoing in self.ongoing_acts for pid, _ in ongoing.alive)
         self._pending.write([ongoing.saved() for ongoing in self.ongoing_acts])

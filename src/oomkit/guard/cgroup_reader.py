@@ -6,7 +6,7 @@ from oomkit.guard.kernel_file import number_after
 from oomkit.guard.sharers import Sharers
 from oomkit.host.cgroup_kill import pids_below
 from oomkit.host.pidns import inside
-from oomkit.host.procfs import read_int, read_or_none
+from oomkit.host.procfs import NO_FILES, read_int, read_or_none
 from oomkit.policy.engine.reading import CgroupReading
 
 TYPE_CHECKING = False
@@ -53,11 +53,13 @@ class CgroupReader:
         root = self._places.cgroups
         if not self._patterns or not root:
             return
-        self._paths = []
-        for directory, _, _ in os.walk(root):
-            path = directory[len(root) :] or "/"
-            if any(pattern.fullmatch(path) for pattern in self._patterns):
-                self._paths.append(path)
+        errors: list[OSError] = []
+        found = [
+            directory[len(root) :] or "/"
+            for directory, _, _ in os.walk(root, onerror=errors.append)
+        ]
+        if not any(error.errno in NO_FILES for error in errors):
+            self._paths = [path for path in found if any(p.fullmatch(path) for p in self._patterns)]
 
     def read(self) -> tuple[CgroupReading, ...]:
         """The watched cgroups as they are now; those that are gone are left out."""
@@ -137,7 +139,8 @@ def _limit_kb(places: "Places", path: str) -> float | None:
     return None
 
 
-_MAX = 512
+MAX_PROCESSES = 512
+"""Processes that are looked at for one choice, beside the largest."""
 _WORTH_A_LOOK_KB = 1024
 _MAX_THREADS = 1024
 """Of a tree: reading the children of more takes longer than asking every process for its parent."""
@@ -182,9 +185,9 @@ class Members:
             for one in top:
                 pids += descendants(self._places.proc, one.pid)
         if self._level != "process":
-            pids += warm.larger_than(_WORTH_A_LOOK_KB, _MAX)
+            pids += warm.larger_than(_WORTH_A_LOOK_KB, MAX_PROCESSES)
         groups = [read_group(self._places, path) for path in together | self._reclaiming(paths)]
-        found = [*top, *(warm.also(pids, most=_MAX) if pids else ())]
+        found = [*top, *(warm.also(pids, most=MAX_PROCESSES) if pids else ())]
         self._mark_inseparable(found, warm)
         return found, [group for group in groups if group is not None]
 
@@ -197,7 +200,10 @@ class Members:
         namespaces = {one.init_of for one in found if one.init_of is not None}
         if not namespaces:
             return
-        lives_in = inside(self._places.proc, namespaces)
+        try:
+            lives_in = inside(self._places.proc, namespaces)
+        except OSError:
+            return  # no more files can be opened: who dies along is asked before the signal
         known = {one.pid for one in found}
         small = [pid for pid in lives_in if pid not in known]
         found += warm.also(small, most=len(small))
@@ -222,7 +228,7 @@ def descendants(proc: str, pid: int, *, most_threads: int = _MAX_THREADS) -> lis
     """
     found: list[int] = []
     left = [pid]
-    while left and len(found) < _MAX:
+    while left and len(found) < MAX_PROCESSES:
         directory = f"{proc}/{left.pop()}/task"
         try:
             threads = os.listdir(directory)
@@ -240,7 +246,11 @@ def descendants(proc: str, pid: int, *, most_threads: int = _MAX_THREADS) -> lis
 
 def _by_parents(proc: str, pid: int) -> list[int]:
     children: dict[int, list[int]] = {}
-    for name in os.listdir(proc):
+    try:
+        names = os.listdir(proc)
+    except OSError:
+        return []
+    for name in names:
         if name.isdigit():
             fields = (read_or_none(f"{proc}/{name}/stat") or b"").rpartition(b")")[2].split(None, 2)
             if len(fields) > 1:
@@ -248,7 +258,7 @@ def _by_parents(proc: str, pid: int) -> list[int]:
     found = [pid]
     for one in found:
         found += children.get(one, ())
-        if len(found) > _MAX:
+        if len(found) > MAX_PROCESSES:
             break
     return found[1:]
 

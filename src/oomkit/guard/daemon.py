@@ -8,7 +8,7 @@ from oomkit.guard.actions import Actions
 from oomkit.guard.event_loop import SIGHUP, EventLoop
 from oomkit.guard.hooks import Hooks
 from oomkit.guard.identity import units_root
-from oomkit.guard.idle_loop import BLIND_LOOKS, LOOKS, TOLD_LOOKS, IdleLoop
+from oomkit.guard.idle_loop import BLIND_LOOKS, BOUNDED_LOOKS, LOOKS, TOLD_LOOKS, IdleLoop
 from oomkit.guard.killer import Killer
 from oomkit.guard.messages import ERROR, NOTICE, WARNING, evidence
 from oomkit.guard.pending_kills import PendingKills
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from oomkit.guard.config import Settings
     from oomkit.guard.idle_loop import Poll
-    from oomkit.policy.engine.decider import Look
+    from oomkit.policy.engine.decider import Assessment
     from oomkit.policy.engine.plan import Plan
     from oomkit.policy.engine.reading import Reading
 
@@ -64,7 +64,7 @@ class Daemon:
         poll: "Poll | None" = None,
     ) -> None:
         # First of all: numbers taken early are there whatever limit comes later.
-        self._reserve = reserve or Reserve()
+        self._reserve = reserve or Reserve(bounded=settings.files_bounded)
         pending = PendingKills(settings.state or None)
         self._settings = settings
         self._clock = clock
@@ -173,6 +173,7 @@ class Daemon:
         self._report(look, reading)
         self._tend(look, reading)
         if look.state.level < WARN and not look.state.warm and self.is_idle:
+            self._sensors.keep_ready(self._driver.decider.growth, reading)
             self._idle_loop.allow(reading)
             self._take_in()
         else:
@@ -205,12 +206,15 @@ class Daemon:
             self._settings,
             root=root,
             untouchable=self._actions.untouchable,
-            ample=self._reserve.ample,
+            under_way=self._actions.under_way,
+            reserve=self._reserve,
         )
         if self._settings.status or self._settings.recording:
             looks = TOLD_LOOKS
         else:
             looks = LOOKS if self._reporter.sees_log else BLIND_LOOKS
+        if self._reserve.bounded:
+            looks = min(looks, BOUNDED_LOOKS)
         self._idle_loop = IdleLoop(
             plan,
             self._sensors.sources,
@@ -219,6 +223,7 @@ class Daemon:
             longest_s=self._longest_s,
             looks=looks,
             alive=self._alive if self._manager.watchdog_s is not None else None,
+            clock=self._clock,
         )
         decider = self._new_decider(plan)
         recheck = Recheck(
@@ -227,11 +232,13 @@ class Daemon:
             self._sensors.fields,
             self._sensors.users,
             root=root,
+            files_of=self._sensors.warm.files_of,
         )
         self._actions.serve(plan, decider, self._sensors, recheck, dry_run=self._settings.dry_run)
+        self._killer.draw_on(self._sensors.warm.pidfd_of)
         self._driver = PolicyDriver(decider, self._sensors, self._actions)
 
-    def _perform(self, look: "Look") -> None:
+    def _perform(self, look: "Assessment") -> None:
         """Do what a look called for, with room for all that takes to open."""
         with self._reserve:
             outcome = self._driver.perform(look)
@@ -240,7 +247,7 @@ class Daemon:
         elif outcome == REFUSED:
             self._complain("each process that was chosen was protected when it was read again")
 
-    def _keep_warm(self, look: "Look", reading: "Reading", next_s: float) -> None:
+    def _keep_warm(self, look: "Assessment", reading: "Reading", next_s: float) -> None:
         growth = self._driver.decider.growth
         if look.state.warm or look.state.level >= WARN:
             with self._reserve:
@@ -248,7 +255,7 @@ class Daemon:
         else:
             self._sensors.keep_warm(growth, look, reading, next_s)
 
-    def _report(self, look: "Look", reading: "Reading") -> None:
+    def _report(self, look: "Assessment", reading: "Reading") -> None:
         """Report what this moment was like; what it called for is done by now."""
         level, before = look.state.level, self._level
         self._level = level
@@ -266,7 +273,7 @@ class Daemon:
             self._sampled_s = reading.t_s
             self._reporter.sample(reading, self._sensors.warm.top)
 
-    def _tend(self, look: "Look", reading: "Reading") -> None:
+    def _tend(self, look: "Assessment", reading: "Reading") -> None:
         """Look after what is not about memory."""
         if self._hooks.any():
             self._hooks.collect()

@@ -19,7 +19,8 @@ MAX_CMDLINE_BYTES = 6 << 20
 """No program can be started with longer arguments (_STK_LIM, fs/exec.c), but any process can say
 that all of its memory is its command line (PR_SET_MM_MAP). More than this is unknown."""
 _DELETED = " (deleted)"
-_CHANGE = frozenset({"cgroup", "unit", "container", "exe", "cmdline"})
+CHANGE = frozenset({"cgroup", "unit", "container", "exe", "cmdline"})
+"""What nothing says when it changes."""
 
 
 class Wanted:
@@ -29,12 +30,23 @@ class Wanted:
         places: where.
         fields: those of a candidate that cost a read of their own and that a pattern asks for.
         users: names of user ids.
+        memberships: what the texts of ``cgroup`` say that were read last, by text.
+        by_cgroup: who is chosen, or who dies along, depends on cgroups.
         changes: some of it can change without anything that is read at each look saying so.
         whole: read command lines to their end.
         root: the cgroup below which the system's manager keeps its units.
     """
 
-    __slots__ = ("changes", "fields", "places", "root", "users", "whole")
+    __slots__ = (
+        "by_cgroup",
+        "changes",
+        "fields",
+        "memberships",
+        "places",
+        "root",
+        "users",
+        "whole",
+    )
 
     def __init__(
         self,
@@ -47,11 +59,13 @@ class Wanted:
         root: str | None = None,
     ) -> None:
         self.places = places
-        self.changes = by_cgroup or bool(fields & _CHANGE)
+        self.by_cgroup = by_cgroup
+        self.changes = by_cgroup or bool(fields & CHANGE)
         self.fields = fields
         self.users = users
         self.whole = whole
         self.root = units_root(places) if root is None else root
+        self.memberships: dict[bytes | None, Membership] = {}
 
 
 def units_root(places: "Places") -> str:
@@ -64,7 +78,10 @@ def units_root(places: "Places") -> str:
     return manager_root(first) if first else ""
 
 
-Membership = tuple[bytes | None, str | None, str | None, str | None]
+Membership = tuple[str | None, str | None, str | None]
+"""Cgroup, unit and container."""
+_MEMBERSHIPS = 128
+"""So many different texts are kept taken apart."""
 
 
 class Identity:
@@ -74,10 +91,10 @@ class Identity:
         directory: in ``/proc``: the process's, or that of a living thread of it.
         wanted: what is read.
         text: its ``cgroup``, if that was read just now.
-        known: :attr:`membership` as it was before, which spares taking the same text apart again.
+        cmdline_fd: its ``cmdline``; -1: to be opened for this once.
 
     Attributes:
-        membership: its ``cgroup``, and what that says: cgroup, unit and container.
+        membership: cgroup, unit and container, by its ``cgroup``.
 
     Raises:
         OSError: too many files are open.
@@ -90,20 +107,24 @@ class Identity:
         directory: str,
         wanted: Wanted,
         text: bytes | None = None,
-        known: "Membership | None" = None,
+        cmdline_fd: int = -1,
     ) -> None:
         self._directory = directory
         unknown: list[str] = []
         if text is None:
             text = _cgroup_text(directory)
-        if known is not None and known[0] == text:
-            self.membership = known
-        else:
+        # Most processes have a text that another one has, or had just now.
+        membership = wanted.memberships.get(text)
+        if membership is None:
             path = _membership(text, wanted.places.cgroup_version)
             unit = unit_of(path, wanted.root) if path else None
             container = container_of(path, wanted.root) if path else None
-            self.membership = (text, path, unit, container)
-        if self.membership[1] is None:
+            membership = (path, unit, container)
+            if len(wanted.memberships) >= _MEMBERSHIPS:
+                wanted.memberships.clear()
+            wanted.memberships[text] = membership
+        self.membership = membership
+        if membership[0] is None:
             unknown += ("cgroup", "unit", "container")
         self._exe = self._cmdline = None
         if "exe" in wanted.fields:
@@ -111,7 +132,7 @@ class Identity:
             if not is_known:
                 unknown.append("exe")
         if "cmdline" in wanted.fields:
-            self._cmdline, all_of_it = _cmdline(directory, whole=wanted.whole)
+            self._cmdline, all_of_it = _cmdline(directory, cmdline_fd, whole=wanted.whole)
             if self._cmdline is None or (wanted.whole and not all_of_it):
                 unknown.append("cmdline")
         self._unknown = tuple(unknown)
@@ -124,7 +145,7 @@ class Identity:
             wanted: what is read.
             status: its ``status``, if that was read for the candidate just now.
         """
-        _, candidate.cgroup, candidate.unit, candidate.container = self.membership
+        candidate.cgroup, candidate.unit, candidate.container = self.membership
         candidate.exe, candidate.cmdline = self._exe, self._cmdline
         candidate.unknown = () if candidate.kthread else self._unknown
         if "user" in wanted.fields:
@@ -186,12 +207,18 @@ def program_of(directory: str) -> tuple[str | None, bool]:
     return path.removesuffix(_DELETED), True
 
 
-def _cmdline(directory: str, *, whole: bool) -> tuple[str | None, bool]:
+def _cmdline(directory: str, fd: int, *, whole: bool) -> tuple[str | None, bool]:
     """Arguments joined by spaces, and whether these are all; None where they can't be known."""
+    most = MAX_CMDLINE_BYTES if whole else CMDLINE_BYTES
     try:
-        data, all_of_it = _first_of(
-            f"{directory}/cmdline", MAX_CMDLINE_BYTES if whole else CMDLINE_BYTES
-        )
+        if fd >= 0:
+            data, all_of_it = _first_of(fd, most)
+        else:
+            fd = os.open(f"{directory}/cmdline", os.O_RDONLY)
+            try:
+                data, all_of_it = _first_of(fd, most)
+            finally:
+                os.close(fd)
     except OSError as error:
         if error.errno in NO_FILES:
             raise
@@ -201,17 +228,15 @@ def _cmdline(directory: str, *, whole: bool) -> tuple[str | None, bool]:
     return data.rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "surrogateescape"), all_of_it
 
 
-def _first_of(path: str, count: int) -> tuple[bytes, bool]:
-    """A number of bytes of a file, and whether that is all."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        parts: list[bytes] = []
-        while count and (data := os.read(fd, min(count, CMDLINE_BYTES))):
-            parts.append(data)
-            count -= len(data)
-        return b"".join(parts), bool(count)
-    finally:
-        os.close(fd)
+def _first_of(fd: int, count: int) -> tuple[bytes, bool]:
+    """So many bytes of a file, and whether that is all."""
+    parts: list[bytes] = []
+    at = 0
+    while count and (data := os.pread(fd, min(count, CMDLINE_BYTES), at)):
+        parts.append(data)
+        at += len(data)
+        count -= len(data)
+    return b"".join(parts), bool(count)
 
 
 def has_exited(directory: str) -> bool:

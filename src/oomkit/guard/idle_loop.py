@@ -27,6 +27,8 @@ BLIND_LOOKS = 29
 """The same where the kernel's log can't be read, and its kills are only counted."""
 TOLD_LOOKS = 5
 """The same where a status file or a recording has to be kept up to date."""
+BOUNDED_LOOKS = 5
+"""The same where the machine may refuse us files, so that the largest processes are held ready."""
 SOONEST_S = 1.0
 """Where the next look is due sooner than this, it is not that calm."""
 _TOTAL_KEY = b"MemTotal:"
@@ -46,13 +48,14 @@ class IdleLoop:
         longest_s: the longest sleep.
         looks: maximum number in a row.
         alive: called after each look; None: not called.
+        clock: the monotonic one.
 
     Attributes:
         count: how often it looked.
     """
 
     __slots__ = (
-        "_alive", "_at", "_calm", "_cpus", "_end", "_floor", "_head", "_last", "_left",
+        "_alive", "_at", "_calm", "_clock", "_cpus", "_end", "_floor", "_head", "_last", "_left",
         "_longest_s", "_looks", "_news", "_plan", "_size", "_sources", "_timeout_ms", "_total_kb",
         "count",
     )  # fmt: skip
@@ -67,6 +70,7 @@ class IdleLoop:
         longest_s: float,
         looks: int = LOOKS,
         alive: "Callable[[], object] | None" = None,
+        clock: "Callable[[], float]" = time.monotonic,
     ) -> None:
         self._plan = plan
         self._sources = sources
@@ -75,6 +79,7 @@ class IdleLoop:
         self._longest_s = longest_s
         self._looks = looks
         self._alive = alive
+        self._clock = clock
         self._calm: Calm | None = None
         self._total_kb = 0.0
         self._left = self._at = self._end = self._size = self._timeout_ms = 0
@@ -114,7 +119,7 @@ class IdleLoop:
             self._sources.meminfo_fd, self._size, self._at, self._end, self._floor,
         )  # fmt: skip
         head = self._head
-        pread, news, alive, clock = os.pread, self._news, self._alive, time.monotonic
+        pread, news, alive, clock = os.pread, self._news, self._alive, self._clock
         left = self._left
         t_s, seen = 0.0, b""
         while True:

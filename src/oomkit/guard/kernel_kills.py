@@ -32,7 +32,8 @@ _KMSG_BYTES = 8192
 _BEGIN = b"invoked oom-killer"
 _KILLED = b"Killed process "
 _OF_CGROUP = b"emory cgroup out of memory"
-_MAX_BYTES = 128 << 10
+MAX_BYTES = 128 << 10
+"""Of a report; beyond it only the lines that matter stay."""
 _ALWAYS = (b"oom-kill:", b"ut of memory", b"oom_reaper")
 _KILLS_A_LOOK = 4
 """The rest of a log full of reports is read later, so that it need not all be in memory."""
@@ -228,7 +229,7 @@ class KernelKills:
         return record
 
     def _keep(self, usec: int, text: bytes) -> None:
-        if self._report_bytes > _MAX_BYTES and not any(word in text for word in _ALWAYS):
+        if self._report_bytes > MAX_BYTES and not any(word in text for word in _ALWAYS):
             self._dropped += 1
             return
         line = b"[%5d.%06d] %s" % (usec // 1_000_000, usec % 1_000_000, text)

@@ -3,13 +3,14 @@
 import os
 import select
 import time
+from errno import EMFILE, ENFILE
 
 from oomkit.guard.cgroup_reader import directory_of
 from oomkit.guard.reserve import MIN
 from oomkit.guard.sharers import sharers_of
 from oomkit.host.cgroup_kill import pids_below
 from oomkit.host.pidfd import Held, start_ticks_of
-from oomkit.host.procfs import NO_FILES, read_or_none
+from oomkit.host.procfs import NO_FILES, read_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,14 +68,15 @@ class Killer:
         own_pids: never signalled, whatever a policy says.
         recheck: looks at each process again before it is signalled; :meth:`obey` changes it.
         reaper: speeds up exiting victims; None: nothing does.
-        make_room: called when no file can be opened, to close some that can be spared.
+        make_room: called when we have too many files open, to close some that can be spared. Where
+            the machine has, what we close is anybody's, so nothing is.
         clock: the monotonic one.
         ample: whether that many more files can be opened for certain; None: it has to be tried.
     """
 
     __slots__ = (
-        "_ample", "_clock", "_held", "_loose", "_make_room", "_own_pids", "_places", "_reaper",
-        "_recheck",
+        "_ample", "_clock", "_held", "_loose", "_make_room", "_own_pids", "_places", "_ready",
+        "_reaper", "_recheck",
     )  # fmt: skip
 
     def __init__(
@@ -91,6 +93,7 @@ class Killer:
         self._places = places
         self._own_pids = own_pids
         self._recheck = recheck
+        self._ready: Callable[[int, int], int] = _none_is_ready
         self._reaper = reaper
         self._make_room = make_room
         self._clock = clock
@@ -101,6 +104,14 @@ class Killer:
     def obey(self, recheck: "Recheck") -> None:
         """Hold processes against another policy from now on."""
         self._recheck = recheck
+
+    def draw_on(self, ready: "Callable[[int, int], int]") -> None:
+        """Take pidfds from where they are held since memory got low.
+
+        Args:
+            ready: finds that of a process, by number and start; -1: there is none.
+        """
+        self._ready = ready
 
     def rehearse(self, pid: int) -> None:
         """Look at a process as before a signal, so that all of that is in memory by then."""
@@ -124,11 +135,11 @@ class Killer:
             return ""
         for attempt in (1, 2):
             try:
-                self._held[key] = Held(pid, start_ticks, self._places.proc)
+                self._held[key] = Held(pid, start_ticks, self._places.proc, ready=self._ready(*key))
             except ProcessLookupError:
                 return GONE
             except OSError as error:
-                if attempt == 1 and error.errno in NO_FILES:
+                if attempt == 1 and error.errno == EMFILE:
                     self._make_room()
                     continue
                 return error.strerror or str(error)
@@ -150,7 +161,7 @@ class Killer:
             try:
                 return self._recheck.refusal(key[0])
             except OSError as error:
-                if attempt == 1 and error.errno in NO_FILES:
+                if attempt == 1 and error.errno == EMFILE:
                     self._make_room()
                     continue
                 return f"what it is can't be read: {error.strerror or error}"
@@ -160,7 +171,8 @@ class Killer:
         """Add to a choice what shares the memory of its process and was no candidate."""
         one = choice.candidate
         known = {member.pid for member in choice.members}
-        also = [pid for pid in sharers_of(one.pid, pids, self._places.proc) if pid not in known]
+        unknown = [pid for pid in pids if pid not in known]
+        also = sharers_of(one.pid, unknown, self._places.proc, tid=one.tid) if unknown else []
         if also and self._recheck is not None:
             one.mm_id = one.mm_id or one.pid
             found = [self._recheck.candidate(pid) for pid in also]
@@ -180,7 +192,7 @@ class Killer:
                 that were before.
         """
         keys = tuple(keys)
-        fresh = tuple(key for key in keys if key not in self._held)
+        fresh = tuple(key for key in keys if self._needs_a_file(key))
         kept = {*keys} - {*(fresh[self._room(len(fresh)) :] if keep else fresh)}
         for key in keys:
             error = self.hold(key)
@@ -196,7 +208,12 @@ class Killer:
         A cgroup may hold more processes than are looked at for a choice.
         """
         seen = {pid for pid, _ in known}
-        listed = read_or_none(f"{directory_of(self._places, path)}/cgroup.procs") or b""
+        try:
+            listed = read_at(f"{directory_of(self._places, path)}/cgroup.procs")
+        except OSError as error:
+            if error.errno in NO_FILES:
+                return (0, 0), f"what is in {path} can't be read: {error.strerror}"
+            listed = b""
         for pid in map(int, listed.split()):
             try:
                 started = None if pid in seen else start_ticks_of(pid, self._places.proc)
@@ -219,7 +236,7 @@ class Killer:
                 where that was seen to just now.
         """
         keys = [(signal.pid, signal.start_time) for signal in signals]
-        fresh = [key for key in keys if key not in self._held]
+        fresh = [key for key in keys if self._needs_a_file(key)]
         loose = {*fresh[self._room(len(fresh)) :]}
         if together and len(signals) > 1:
             for key in keys:
@@ -239,7 +256,7 @@ class Killer:
             for key, signal in zip(keys, signals, strict=True)
         ]
         # The reaper, too, takes a descriptor for each, and one more, beside whatever comes next.
-        if self._reaper is not None and self._room(len(sent) + 1, shed=False) > len(sent):
+        if self._reaper is not None and self._has_numbers(len(sent) + 1):
             for signal, one in zip(signals, sent, strict=True):
                 grip = self._held.get((signal.pid, signal.start_time))
                 if not one.error and grip is not None:
@@ -254,7 +271,7 @@ class Killer:
         said = error or why or _deliver(self._held[key], _NUMBERS[signal.name])
         return Sent(signal, self._clock(), said, protected=bool(why))
 
-    def _room(self, count: int, *, shed: bool = True) -> int:
+    def _room(self, count: int) -> int:
         """How many of some processes can be held at once, with each looked at meanwhile."""
         if not count:
             return 0
@@ -262,11 +279,23 @@ class Killer:
         if self._ample is not None and self._ample(2 * (len(self._held) + count)):
             return count
         wanted = count + MIN  # so that there is always room for one more that is let go of
-        free = _can_be_opened(wanted)
-        if free < wanted and shed:
+        free, why = _can_be_opened(wanted)
+        if why == EMFILE:
             self._make_room()
-            free = _can_be_opened(wanted)
+            free, why = _can_be_opened(wanted)
         return max(free - MIN, 0)
+
+    def _has_numbers(self, count: int) -> bool:
+        """Whether we may have so many more descriptors, of files that are open, and some more."""
+        if self._ample is not None and self._ample(len(self._held) + count):
+            return True
+        wanted = count + MIN
+        free, why = _can_be_opened(wanted)
+        return free == wanted or why == ENFILE
+
+    def _needs_a_file(self, key: Key) -> bool:
+        """Whether a file has to be opened to hold a process."""
+        return key not in self._held and self._ready(*key) < 0
 
     def _send_loosely(self, signal: "Signal") -> Sent:
         """Signal a process that is let go of at once, as descriptors are low."""
@@ -360,18 +389,22 @@ class Killer:
             self.let_go(key)
 
 
-def _can_be_opened(most: int) -> int:
-    """How many more files can be open, up to the most that matter."""
+def _none_is_ready(_pid: int, _start_time: int) -> int:
+    return -1
+
+
+def _can_be_opened(most: int) -> tuple[int, int]:
+    """How many more files can be open, up to the most that matter; what keeps from more, or 0."""
     fds: list[int] = []
     try:
         while len(fds) < most:
             fds.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
-    except OSError:
-        return len(fds)
+    except OSError as error:
+        return len(fds), error.errno or 0
     finally:
         for fd in fds:
             os.close(fd)
-    return most
+    return most, 0
 
 
 def _deliver(held: Held, number: int) -> str:

@@ -134,7 +134,7 @@ def missing_here(policy: Policy, settings: Settings) -> tuple[str, ...]:
         found.append(
             "pressure triggers are coarse (no CAP_SYS_RESOURCE), so the clock counts as well"
         )
-    if os.geteuid() == 0 and "exe" in fields and not _has_capability(_CAP_SYS_PTRACE):
+    if os.geteuid() == 0 and "exe" in fields and not has_capability(_CAP_SYS_PTRACE):
         found.append(
             "the programs of others can't be seen (no CAP_SYS_PTRACE), so a never by exe spares "
             "every process that it could match"
@@ -201,11 +201,12 @@ def files_are_bounded() -> bool:
         user_namespace = os.stat("/proc/self/ns/user").st_ino
     except (OSError, ValueError):
         return True
-    beyond = user_namespace == _FIRST_USER_NAMESPACE and _has_capability(_CAP_SYS_ADMIN)
+    beyond = user_namespace == _FIRST_USER_NAMESPACE and has_capability(_CAP_SYS_ADMIN)
     return most < _UNREACHABLE and not beyond
 
 
-def _has_capability(bit: int) -> bool:
+def has_capability(bit: int) -> bool:
+    """Whether this process has a capability in effect, by its bit."""
     with open("/proc/self/status", "rb") as status:
         effective = status.read().partition(b"CapEff:")[2].split(None, 1)[0]
     return bool(int(effective, 16) & bit)

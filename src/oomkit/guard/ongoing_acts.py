@@ -111,7 +111,7 @@ class OngoingAct:
 
 
 def begun(act: "Act", left_kb: float, time_s: float, origin: "Origin") -> OngoingAct:
-    """An act that has just begun.
+    """An act that has just begun; its record is without the candidates.
 
     Args:
         act: what was decided.
@@ -120,7 +120,7 @@ def begun(act: "Act", left_kb: float, time_s: float, origin: "Origin") -> Ongoin
         origin: by which policy.
     """
     choice, begun_s = act.choice, act.state.t_s
-    record = ActRecord.of(act, origin, time_s)
+    record = ActRecord.of(act, origin, time_s, whole=False)
     alive = {(one.pid, one.start_time) for one in choice.members}
     return OngoingAct(record, choice.candidate, alive, begun_s, left_kb, choice.freed_kb)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MODE = 0o600
 _HEAD = 12
-_BYTES = 1 << 18
+BYTES = 1 << 18
 """Room for some dozens of acts; they are few, and short-lived."""
 
 
@@ -50,9 +50,9 @@ class PendingKills:
             self._fd = open_own(path, os.O_RDWR, MODE)
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # All of it is there and, as it is mapped, locked: writing takes no page any more.
-            os.posix_fallocate(self._fd, 0, _BYTES)
-            self._map = mmap.mmap(self._fd, _BYTES)
-            self._map[0:_BYTES] = self._map[0:_BYTES]
+            os.posix_fallocate(self._fd, 0, BYTES)
+            self._map = mmap.mmap(self._fd, BYTES)
+            self._map[0:BYTES] = self._map[0:BYTES]
         except BlockingIOError:
             self.close()
             raise
@@ -85,10 +85,10 @@ class PendingKills:
         if self._map is None:
             return
         body = self._body(acts)
-        if len(body) > _BYTES - _HEAD:
+        if len(body) > BYTES - _HEAD:
             # The victims matter more than the candidates they were chosen from.
             body = self._body([{**a, "record": {**a["record"], "candidates": []}} for a in acts])
-        if len(body) > _BYTES - _HEAD:
+        if len(body) > BYTES - _HEAD:
             self.fault = f"{len(acts)} acts are under way, more than can be kept"
             return
         head = len(body).to_bytes(8, "little") + crc32(body).to_bytes(4, "little")

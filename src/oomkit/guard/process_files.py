@@ -5,7 +5,7 @@ import os
 
 from oomkit.guard.identity import Identity, exited, has_exited
 from oomkit.guard.kernel_file import number_after
-from oomkit.host.pidfd import is_over, start_ticks_of
+from oomkit.host.pidfd import is_over, number_in, start_ticks_of
 from oomkit.host.procfs import GONE, NO_FILES, pread_whole, read_single
 from oomkit.policy.engine.candidate import Candidate
 
@@ -43,11 +43,13 @@ class ProcessFiles:
     Attributes:
         pid: thread group id.
         candidate: what was last read.
+        is_fresh: what patterns are about was read when it was read last.
+        pidfd: the process itself; -1 while it is not held.
     """
 
     __slots__ = (
-        "_adj", "_cgroup", "_directory", "_identity", "_leader", "_program", "_score", "_stat",
-        "_status", "_tid", "candidate", "pid",
+        "_adj", "_cgroup", "_cmdline", "_directory", "_identity", "_leader",
+        "_program", "_score", "_stat", "_status", "_tid", "candidate", "is_fresh", "pid", "pidfd",
     )  # fmt: skip
 
     def __init__(self, pid: int, wanted: "Wanted", boot_s: float) -> None:
@@ -63,7 +65,8 @@ class ProcessFiles:
             ValueError, IndexError: the files are not what they should be.
         """
         self.pid = pid
-        self._stat = self._status = self._adj = self._score = self._cgroup = -1
+        self._stat = self._status = self._adj = self._score = -1
+        self._cgroup = self._cmdline = self.pidfd = -1
         self._program: tuple[str, bytes, bytes] | None = None
         self._identity: Identity | None = None
         self._leader, self._tid = True, pid
@@ -98,31 +101,88 @@ class ProcessFiles:
         self.candidate = self._read(wanted, boot_s)
         return self.candidate
 
+    def hold(self, wanted: "Wanted") -> None:
+        """Open what is read before a signal, and the process itself, so that none is missing then.
+
+        Args:
+            wanted: what is read.
+
+        Raises:
+            OSError: it is gone, or too many files are open.
+        """
+        if self.pidfd >= 0 or not self.is_open:
+            return
+        if self._cgroup < 0:
+            self._cgroup = os.open(f"{self._directory}/cgroup", _FLAGS)
+        if self._cmdline < 0 and "cmdline" in wanted.fields:
+            self._cmdline = os.open(f"{self._directory}/cmdline", _FLAGS)
+        fd = os.pidfd_open(self.pid)
+        try:
+            # Opened first, compared second, as with Held; stat reads as ESRCH once it is gone.
+            pread_whole(self._stat, _STAT_BYTES)
+            same = number_in(wanted.places.proc, fd) == self.pid
+        except OSError:
+            os.close(fd)
+            raise
+        if not same:
+            os.close(fd)
+            raise ProcessLookupError(f"process {self.pid} is another one there")
+        self.pidfd = fd
+
     def identify(self, wanted: "Wanted") -> None:
         """Read again what patterns are about, none of which says so when it changes.
 
         Raises:
             OSError: it is gone, or too many files are open.
         """
-        directory, cgroup = self._living(), None
-        if self._leader and self.is_open:
-            if self._cgroup < 0:
-                self._cgroup = os.open(f"{directory}/cgroup", _FLAGS)
-            try:
-                cgroup = pread_whole(self._cgroup, _CGROUP_BYTES)
-            except OSError as error:
-                if error.errno in GONE:
-                    raise
-                cgroup = b""  # unknown, as of a path that is too long for the kernel
-        self._identity = self._identified(directory, wanted, cgroup)
+        directory = self._living()
+        if self._leader and self.is_open and self._cgroup < 0:
+            self._cgroup = os.open(f"{directory}/cgroup", _FLAGS)
+        self._identity = self._identified(directory, wanted)
         self._identity.fill_in(self.candidate, wanted)
+
+    def follow(self, wanted: "Wanted") -> None:
+        """The same where it is in another cgroup than before.
+
+        Raises:
+            OSError: it is gone, or too many files are open.
+        """
+        text = self._cgroup_text()
+        if (
+            text is None
+            or self._identity is None
+            or (wanted.memberships.get(text) is not self._identity.membership)
+        ):
+            self.identify(wanted)
+
+    def afresh(self, wanted: "Wanted", boot_s: float) -> Candidate:
+        """What it is now, with nothing remembered, from the files that are open.
+
+        Args:
+            wanted: what is read.
+            boot_s: seconds since boot, with those asleep.
+
+        Raises:
+            OSError: it is gone, or too many files are open.
+            ValueError, IndexError: the files are not what they should be.
+        """
+        known, self._identity = (self._identity, self._program), None
+        try:
+            return self._read(wanted, boot_s)
+        finally:
+            self._identity, self._program = known
+            self.is_fresh = False
 
     def close(self) -> None:
         """Close its files."""
-        for fd in (self._stat, self._status, self._adj, self._score, self._cgroup):
+        for fd in (
+            self._stat, self._status, self._adj, self._score, self._cgroup, self._cmdline,
+            self.pidfd,
+        ):  # fmt: skip
             if fd >= 0:
                 os.close(fd)
-        self._stat = self._status = self._adj = self._score = self._cgroup = -1
+        self._stat = self._status = self._adj = self._score = -1
+        self._cgroup = self._cmdline = self.pidfd = -1
 
     def _read(self, wanted: "Wanted", boot_s: float) -> Candidate:
         stat = pread_whole(self._stat, _STAT_BYTES)
@@ -132,6 +192,7 @@ class ProcessFiles:
         flags = int(fields[6])
         start_ticks = int(fields[19])
         anon_kb, file_kb, shmem_kb, pgtables_kb, swap_kb = _sizes(status)
+        self.is_fresh = False
         candidate = Candidate(
             self.pid,
             start_ticks,
@@ -157,6 +218,7 @@ class ProcessFiles:
         if self._identity is None or program != self._program:
             self._identity = self._identified(self._living(), wanted)
             self._program = program  # type: ignore[assignment]  # three parts, as sliced
+            self.is_fresh = True
         self._identity.fill_in(candidate, wanted, status)
         if not self._leader:
             candidate.tid = self._tid
@@ -177,24 +239,33 @@ class ProcessFiles:
             self._tid = int(thread.rpartition("/")[2])
         return pread_whole(self._status, _STATUS_BYTES)
 
-    def _identified(
-        self, directory: str, wanted: "Wanted", cgroup: bytes | None = None
-    ) -> Identity:
+    def _identified(self, directory: str, wanted: "Wanted") -> Identity:
         """What it is now.
 
         Raises:
             ProcessLookupError: the thread has exited, and what it showed is not the process's.
             OSError: too many files are open.
         """
-        known = self._identity.membership if self._identity is not None else None
-        found = Identity(directory, wanted, cgroup, known)
-        if not self._leader:
-            over = has_exited(directory)
-        else:
+        if self._leader:
+            found = Identity(directory, wanted, self._cgroup_text(), self._cmdline)
             over = wanted.whole and exited(pread_whole(self._stat, _STAT_BYTES))
+        else:
+            found = Identity(directory, wanted)
+            over = has_exited(directory)
         if over:
             raise ProcessLookupError(directory)
         return found
+
+    def _cgroup_text(self) -> bytes | None:
+        """Its ``cgroup``; None where that is not open."""
+        if self._cgroup < 0:
+            return None
+        try:
+            return pread_whole(self._cgroup, _CGROUP_BYTES)
+        except OSError as error:
+            if error.errno in GONE:
+                raise
+            return b""  # unknown, as of a path that is too long for the kernel
 
     def _living(self) -> str:
         """The directory of the process, or of a living thread if the leading one has exited."""

@@ -7,6 +7,7 @@ from oomkit.host.procfs import NO_FILES, read_or_none
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from collections.abc import Set as AbstractSet
 
 _FLAGS = os.O_RDONLY
 _PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
@@ -29,10 +30,12 @@ class ProcessSizes:
         least_shared_kb: set by the caller that needs it.
         listed: how often all processes were listed.
         read: how many files were read.
+        fault: why not all could be read when last looked at: the number of the error; 0: they
+            could.
     """
 
     __slots__ = (
-        "_fd", "_proc", "_queue", "_swap_kb", "kb", "least_shared_kb", "listed", "read",
+        "_fd", "_proc", "_queue", "_swap_kb", "fault", "kb", "least_shared_kb", "listed", "read",
         "shared_kb",
     )  # fmt: skip
 
@@ -54,16 +57,38 @@ class ProcessSizes:
         self.least_shared_kb = 1 << 62
         self._swap_kb: dict[str, tuple[int, int]] = {}
         self._queue: list[str] = []
-        self.listed = self.read = 0
+        self.listed = self.read = self.fault = 0
 
-    def look(self, swap_used_kb: int, elapsed_s: float, *, full: bool = False) -> None:
+    def look(
+        self,
+        swap_used_kb: int,
+        elapsed_s: float,
+        *,
+        full: bool = False,
+        exact: "AbstractSet[str]" = frozenset(),
+    ) -> None:
         """List the processes, read new ones, and of the others those whose turn it is.
+
+        Where no more files can be opened, what is known of the rest stays, and :attr:`fault`
+        says so.
 
         Args:
             swap_used_kb: how much swap is used in all.
             elapsed_s: time since the last look.
             full: read all.
+            exact: those whose sizes were just set by :meth:`correct`.
         """
+        self.fault = 0
+        try:
+            self._look(swap_used_kb, elapsed_s, exact, full=full)
+        except OSError as error:
+            if error.errno not in NO_FILES:
+                raise
+            self.fault = error.errno or 0
+
+    def _look(
+        self, swap_used_kb: int, elapsed_s: float, exact: "AbstractSet[str]", *, full: bool
+    ) -> None:
         names = {
             name for name in os.listdir(self._fd if self._fd >= 0 else self._proc) if name[0] <= "9"
         }
@@ -76,7 +101,7 @@ class ProcessSizes:
         new = names - known
         if full:
             self._queue.clear()
-            self._measure(names, swap_used_kb)
+            self._measure(names - exact, swap_used_kb)
             return
         self._measure(new, swap_used_kb)
         if not self._queue:
@@ -84,12 +109,16 @@ class ProcessSizes:
         share = min(elapsed_s / _ROUND_S, 1.0)
         count = max(_MIN_SLICE, int(len(names) * share))
         turn, self._queue = self._queue[:count], self._queue[count:]
-        self._measure(known & set(turn), swap_used_kb)
+        self._measure((known & set(turn)) - exact, swap_used_kb)
 
-    def correct(self, name: str, anon_kb: int, swap_kb: int) -> None:
+    def correct(self, name: str, anon_kb: int, swap_kb: int, shared_kb: int) -> None:
         """Take the exact sizes of a process, from its ``status``."""
         self.kb[name] = anon_kb + swap_kb
         self._swap_kb[name] = (swap_kb, anon_kb)
+        if shared_kb >= self.least_shared_kb:
+            self.shared_kb[name] = shared_kb
+        else:
+            self.shared_kb.pop(name, None)
 
     def exact(self, name: str) -> bool:
         """How much swap it holds was read, not guessed."""

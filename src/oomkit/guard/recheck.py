@@ -10,7 +10,10 @@ from oomkit.policy.engine.kill_scope import DYING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from oomkit.guard.config import Places
+    from oomkit.guard.process_files import ProcessFiles
     from oomkit.policy.engine.candidate import Candidate
     from oomkit.policy.engine.victim import Chooser
 
@@ -28,9 +31,10 @@ class Recheck:
         fields: what the policy's patterns are about.
         users: names of user ids.
         root: the cgroup below which the system's manager keeps its units; None: to be looked up.
+        files_of: finds the open files of a process, which are read then; None: there are none.
     """
 
-    __slots__ = ("_chooser", "_places", "_users", "_wanted")
+    __slots__ = ("_chooser", "_files_of", "_places", "_users", "_wanted")
 
     def __init__(
         self,
@@ -40,7 +44,9 @@ class Recheck:
         users: Users,
         *,
         root: str | None = None,
+        files_of: "Callable[[int], ProcessFiles | None] | None" = None,
     ) -> None:
+        self._files_of = files_of
         self._chooser = chooser
         self._places = places
         self._users = users
@@ -89,7 +95,19 @@ class Recheck:
         return ""
 
     def _read(self, pid: int) -> "Candidate":
+        one = self._read_now(pid)
+        if not self._users.is_current and one.user is None and "user" in self._wanted.fields:
+            one.unknown = (*one.unknown, "user")
+        return one
+
+    def _read_now(self, pid: int) -> "Candidate":
         boot_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+        files = self._files_of(pid) if self._files_of is not None else None
+        if files is not None:
+            try:
+                return files.afresh(self._wanted, boot_s)
+            except (ProcessLookupError, FileNotFoundError):
+                pass  # it is gone, or a thread of it whose files were read
         one = watched(pid, self._wanted, boot_s)
         one.close()
         return one.candidate

@@ -17,7 +17,8 @@ LONGEST_S = 10.0
 _END_MS = 500
 """What has said all ends within this, or is ended."""
 _CHUNK = 1 << 16
-_MAX_BYTES = 1 << 22
+MAX_BYTES = 1 << 22
+"""No plan is larger."""
 _SIGKILL = 9
 
 
@@ -84,7 +85,7 @@ class Reload:
             self.fault = f"reading it took more than {LONGEST_S:.0f} s"
             return True
         self._data += chunk
-        if chunk and len(self._data) <= _MAX_BYTES and self.left_s:
+        if chunk and len(self._data) <= MAX_BYTES and self.left_s:
             return False
         said, code = self._end(_END_MS)
         if code:

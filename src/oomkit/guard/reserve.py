@@ -1,6 +1,7 @@
 """Descriptors held from the start, so that a choice and a kill never lack one."""
 
 import os
+from errno import EMFILE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ MIN = 6
 """For one process looked at closely (five at a time) while another is held by its pidfd."""
 AMPLE = 1024
 """With this many files allowed, what is lent is never missed."""
+READY = 64
+"""As many as are read in full at each look."""
 _NEEDED = 512
 """More than the daemon opens, victims aside."""
 _PATH = "/dev/null"
@@ -23,10 +26,14 @@ class Reserve:
     """Descriptors for the acting path, and for nothing else.
 
     Each is an open file of its own, as the kernel counts both: a process's numbers and the
-    machine's files.
+    machine's files. What is given back to the machine is anybody's, though: where another one
+    takes every file, only what is open already can be read (:meth:`.shortlist.Shortlist.hold`).
+
+    Attributes:
+        bounded: we may be refused a file because the whole machine has too many open.
     """
 
-    __slots__ = ("_bounded", "_fds", "_lent", "_make_room")
+    __slots__ = ("_fds", "_lent", "_make_room", "bounded")
 
     def __init__(self, *, bounded: bool = True) -> None:
         """Open them.
@@ -34,7 +41,7 @@ class Reserve:
         Args:
             bounded: we may be refused a file because the whole machine has too many open.
         """
-        self._bounded = bounded
+        self.bounded = bounded
         self._make_room: Callable[[], object] | None = None
         self._lent = 0
         self._fds: list[int] = []
@@ -47,10 +54,21 @@ class Reserve:
 
     def ample(self, count: int = 0) -> bool:
         """Whether that many more can be opened for certain, beside all that is opened otherwise."""
-        if self._bounded:
+        if self.bounded:
             return False
         limit = os.sysconf("SC_OPEN_MAX")
         return limit < 0 or limit >= max(AMPLE, _NEEDED + count)
+
+    def ready(self) -> int:
+        """How many processes are held ready to be killed, while memory gets low.
+
+        Where files may be refused to us no other can be; else that takes work off the moment at
+        which it counts.
+        """
+        limit = os.sysconf("SC_OPEN_MAX")
+        if 0 <= limit < AMPLE:
+            return 0
+        return READY
 
     def spare(self, make_room: "Callable[[], object]") -> None:
         """Say what closes descriptors that are needed less."""
@@ -69,8 +87,8 @@ class Reserve:
         self._lent -= 1
         if self._lent:
             return
-        self._fill(MIN)
-        if len(self._fds) < MIN and self._make_room is not None:
+        # What is closed is only ours to open again where it was our own limit that was met.
+        if self._fill(MIN) == EMFILE and self._make_room is not None:
             self._make_room()
             self._fill(MIN)
 
@@ -84,9 +102,11 @@ class Reserve:
         while self._fds:
             os.close(self._fds.pop())
 
-    def _fill(self, count: int) -> None:
+    def _fill(self, count: int) -> int:
+        """Have so many; returns the number of the error that kept from it, or 0."""
         try:
             while len(self._fds) < count:
                 self._fds.append(os.open(_PATH, _FLAGS))
-        except OSError:
-            return
+        except OSError as error:
+            return error.errno or 0
+        return 0

@@ -6,7 +6,8 @@ import select
 from oomkit.host.pidfd import Held, is_own, start_ticks_of
 
 _SIGKILL = 9
-_PATIENCE_MS = 5000
+PATIENCE_MS = 5000
+"""A process that was sent SIGKILL exits within this."""
 
 
 def fault(proc: str = "/proc") -> str:
@@ -22,7 +23,7 @@ def fault(proc: str = "/proc") -> str:
         return f"{proc} is not the proc file system of this pid namespace"
     child = os.fork()
     if child == 0:
-        select.poll().poll(_PATIENCE_MS * 2)
+        select.poll().poll(PATIENCE_MS * 2)
         os._exit(0)
     try:
         started = start_ticks_of(child, proc)
@@ -33,7 +34,7 @@ def fault(proc: str = "/proc") -> str:
             held.send(_SIGKILL)
             poller = select.poll()
             poller.register(held.fd, select.POLLIN)
-            if not poller.poll(_PATIENCE_MS):
+            if not poller.poll(PATIENCE_MS):
                 return "a process that was sent SIGKILL did not exit"
         finally:
             held.close()

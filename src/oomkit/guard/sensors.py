@@ -4,23 +4,26 @@ import os
 import re
 
 from oomkit.guard.cgroup_reader import CgroupReader, Members, pressure_us
-from oomkit.guard.identity import Wanted
+from oomkit.guard.identity import CHANGE, Wanted
 from oomkit.guard.kernel_file import KernelFile, number_after
 from oomkit.guard.shortlist import Shortlist
 from oomkit.guard.tmpfs import Tmpfs
 from oomkit.guard.users import Users
+from oomkit.host.procfs import NO_FILES
 from oomkit.policy.engine.conditions import WARN
 from oomkit.policy.engine.reading import Reading, left_kb
+from oomkit.policy.engine.victim import Chooser
 
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from collections.abc import Set as AbstractSet
 
     from oomkit.guard.config import Places, Settings
+    from oomkit.guard.reserve import Reserve
     from oomkit.policy.engine.candidate import Candidate, Growth
-    from oomkit.policy.engine.decider import Look
+    from oomkit.policy.engine.decider import Assessment
     from oomkit.policy.engine.plan import Plan
     from oomkit.policy.engine.reading import CgroupReading
 
@@ -104,8 +107,8 @@ class Sources:
             kept.reopen()
         try:
             names = {n for n in os.listdir(f"{self._places.sys}/block") if n.startswith("zram")}
-        except OSError:
-            names = set()
+        except OSError as error:
+            names = {*self._zram} if error.errno in NO_FILES else set()
         for name in names - self._zram.keys():
             self._zram[name] = KernelFile(f"{self._places.sys}/block/{name}/mm_stat")
         for name in self._zram.keys() - names:
@@ -222,6 +225,8 @@ COOL_S = 60.0
 """Seconds after a shortage for which the ranking is maintained."""
 AGAIN_S = 30.0
 """While memory is short but stands still the ranking is refreshed this often."""
+READY_S = 60.0
+"""How often those that are held ready while all is well are chosen anew."""
 AT_LEAST_S = 0.2
 """However short memory is: no sooner than this, but for a choice."""
 STEP = 0.01
@@ -237,9 +242,8 @@ class Sensors:
         whole: read command lines to their end.
         root: the cgroup below which the system's manager keeps its units; None: to be looked up.
         untouchable: pid and start time of processes that are left out; the caller adds to it.
-
-        ample: says whether files can be kept open for the processes that are chosen among; None:
-            they are not.
+        under_way: pids of those that are to die; the caller changes it.
+        reserve: says how many files may be kept open; None: none.
 
     Attributes:
         fields: what is asked of each process that costs a read of its own.
@@ -249,12 +253,15 @@ class Sensors:
     """
 
     __slots__ = (
-        "_ample", "_found_s",
+        "_found_s",
         "_left_kb",
         "_members",
+        "_ready_s",
+        "_reserve",
         "_short_s",
         "_tmpfs",
         "_untouchable",
+        "_wants",
         "fields",
         "sources",
         "users",
@@ -269,7 +276,8 @@ class Sensors:
         whole: bool = False,
         root: str | None = None,
         untouchable: "AbstractSet[tuple[int, int]]" = frozenset(),
-        ample: "Callable[[], bool] | None" = None,
+        under_way: "AbstractSet[int]" = frozenset(),
+        reserve: "Reserve | None" = None,
     ) -> None:
         places = settings.places
         patterns, by = plan.cgroups(), plan.rankings()
@@ -294,13 +302,19 @@ class Sensors:
         self.warm = Shortlist(
             Wanted(
                 places, self.fields, self.users.names, by_cgroup=by_cgroup, whole=whole, root=root
-            )
+            ),
+            pinned=under_way,
         )
+        # Who is free when last read is looked at again before a signal; who is protected is not.
+        chosen_by = [*(one.match for one in plan.selection.prefer),
+                     *(one.match for one in plan.response.instead)]  # fmt: skip
+        others = {field for match in chosen_by for field, _ in match.patterns}
+        self._wants = None if others & CHANGE else Chooser(plan).protection
         self._members = Members(places, plan.selection, by_reclaim="reclaim" in by)
         self._tmpfs = Tmpfs(places)
         self._untouchable = untouchable
-        self._ample = ample
-        self._found_s = self._short_s = float("-inf")
+        self._reserve = reserve
+        self._found_s = self._short_s = self._ready_s = float("-inf")
         self._left_kb = 0.0
 
     def reading(self, t_s: float) -> "Reading | None":
@@ -310,7 +324,9 @@ class Sensors:
             self.sources.find()
         return self.sources.read(t_s)
 
-    def keep_warm(self, growth: "Growth", look: "Look", reading: "Reading", next_s: float) -> None:
+    def keep_warm(
+        self, growth: "Growth", look: "Assessment", reading: "Reading", next_s: float
+    ) -> None:
         """Refresh the ranking if memory is low and it is old; drop it if all is well again.
 
         Args:
@@ -321,7 +337,7 @@ class Sensors:
         """
         if not look.state.warm and look.state.level < WARN:
             if reading.t_s - self._short_s >= COOL_S and not self.warm.is_cold:
-                self.warm.forget()
+                self.warm.forget(held=self._reserve is not None and self._reserve.bounded)
                 growth.forget()
             return
         self._short_s = reading.t_s
@@ -331,6 +347,27 @@ class Sensors:
             age_s >= max(AT_LEAST_S, 4.0 * next_s) and (fell or look.state.level >= WARN)
         ):
             self.refresh(growth, reading)
+        self._hold()
+
+    def keep_ready(self, growth: "Growth", reading: "Reading") -> None:
+        """While all is well: hold the largest all the same, where files may be refused later.
+
+        Args:
+            growth: what knows how much each has grown.
+            reading: this moment.
+        """
+        if self._reserve is None or not self._reserve.bounded:
+            return
+        if self.warm.is_cold and reading.t_s - self._ready_s >= READY_S:
+            self.refresh(growth, reading)
+            self._hold()
+            self.warm.forget(held=True)
+
+    def _hold(self) -> None:
+        """Hold the largest, once each time they were read."""
+        if self._reserve is not None and self._ready_s != self.warm.t_s:
+            self._ready_s = self.warm.t_s
+            self.warm.hold(self._reserve.ready())
 
     def refresh(self, growth: "Growth", reading: "Reading", *, keep: bool = True) -> None:
         """Read the processes.
@@ -367,10 +404,10 @@ class Sensors:
             growth: what knows how much each has grown.
             also: others that are asked about.
         """
-        self.refresh(growth, reading, keep=self._ample is not None and self._ample())
+        self.refresh(growth, reading, keep=self._reserve is not None and self._reserve.ample())
         if "user" in self.fields:
             self.users.refresh()
-        self.warm.identify()
+        self.warm.identify(self._wants, again=False)
         holders = self.warm.add_holders()
         writers = self._tmpfs.writers(self.sources.shmem_kb, reading.mem_total_kb * STEP, holders)
         held_kb = self._tmpfs.held_kb()

@@ -82,16 +82,25 @@ def _sorted(living: "list[Candidate]") -> "list[Candidate]":
     return ordered
 
 
-def sharers_of(pid: int, pids: "Iterable[int]", proc: str = "/proc") -> list[int]:
-    """Those of some processes that share the address space of another one."""
+def sharers_of(
+    pid: int, pids: "Iterable[int]", proc: str = "/proc", *, tid: int | None = None
+) -> list[int]:
+    """Those of some processes that share the address space of another one.
+
+    Args:
+        pid: that one.
+        pids: the others.
+        proc: the proc file system.
+        tid: a thread of it that had its memory when it was last read; None: the leading one.
+    """
     found = []
     try:
-        tid = _living(pid, proc)
+        tid = _living(pid, proc, pid if tid is None else tid)
     except OSError:
         return []
     for other in pids:
         try:
-            if other != pid and kcmp_memory(tid, _living(other, proc)) == 0:
+            if other != pid and kcmp_memory(tid, _living(other, proc, other)) == 0:
                 found.append(other)
         except ProcessLookupError:
             continue
@@ -100,14 +109,23 @@ def sharers_of(pid: int, pids: "Iterable[int]", proc: str = "/proc") -> list[int
     return found
 
 
-def _living(pid: int, proc: str) -> int:
+def _living(pid: int, proc: str, tid: int) -> int:
     """A thread of a process that has its memory: a leading one that has exited has none.
+
+    Args:
+        pid: the process.
+        proc: the proc file system.
+        tid: the thread it is taken to be where no more files can be opened.
 
     Raises:
         ProcessLookupError: it is gone.
-        OSError: too many files are open.
     """
-    thread = living_thread(f"{proc}/{pid}", strict=True)
+    try:
+        thread = living_thread(f"{proc}/{pid}", strict=True)
+    except ProcessLookupError:
+        raise
+    except OSError:
+        return tid
     return int(thread.rpartition("/")[2])
 
 

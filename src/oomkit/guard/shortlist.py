@@ -1,6 +1,7 @@
 """The ranking's raw material, kept at hand while memory is short."""
 
 import time
+from errno import EMFILE
 
 from oomkit.guard.process_files import living_thread, watched
 from oomkit.guard.process_sizes import ProcessSizes
@@ -9,7 +10,8 @@ from oomkit.host.procfs import NO_FILES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from collections.abc import Set as AbstractSet
 
     from oomkit.guard.identity import Wanted
     from oomkit.guard.process_files import ProcessFiles
@@ -40,17 +42,25 @@ class Shortlist:
     """
 
     __slots__ = (
-        "_hidden_kb", "_keep", "_kept", "_noted", "_room", "_shared_noted", "_sizes", "_t_s",
-        "_wanted", "_watched",
+        "_hidden_kb", "_keep", "_kept", "_noted", "_pinned", "_room", "_shared_noted", "_sizes",
+        "_t_s", "_wanted", "_watched",
         "short_of_files", "top",
     )  # fmt: skip
 
-    def __init__(self, wanted: "Wanted", *, kept: int = KEPT) -> None:
+    def __init__(
+        self,
+        wanted: "Wanted",
+        *,
+        kept: int = KEPT,
+        pinned: "AbstractSet[int]" = frozenset(),
+    ) -> None:
         """Begin cold.
 
         Args:
             wanted: what is read of each process.
             kept: how many processes are kept at hand.
+            pinned: pids of processes whose files stay open whatever their size; the caller adds
+                to it.
 
         Raises:
             OSError: there is no proc file system.
@@ -60,6 +70,7 @@ class Shortlist:
         self._wanted = wanted
         self._kept = self._room = kept
         self._keep = True
+        self._pinned = pinned
         self._sizes = ProcessSizes(wanted.places.proc)
         self._watched: dict[str, ProcessFiles] = {}
         self._noted: list[dict[tuple[int, int], float]] = []
@@ -92,17 +103,18 @@ class Shortlist:
         self._sizes.least_shared_kb = int(reading.mem_total_kb * _HOLDS)
         before = dict(self._sizes.kb)
         swap_used_kb = int(reading.swap_total_kb - reading.swap_free_kb)
-        try:
-            self._sizes.look(swap_used_kb, elapsed_s, full=first)
-        except OSError as error:
-            if error.errno not in NO_FILES:
-                raise
+        # Of those whose files are open the exact size is read, so that no other is needed.
+        done = self._look_at_open(before)
+        self._sizes.look(swap_used_kb, elapsed_s, full=first, exact=done)
+        if self._sizes.fault == EMFILE:
             self.shed()
-            self._sizes.look(swap_used_kb, elapsed_s, full=first)
-        self._look_at_largest(before)
+            self._sizes.look(swap_used_kb, elapsed_s, full=first, exact=done)
+        if self._sizes.fault:
+            self.short_of_files = True
+        self._look_at_largest(before, done)
         if not first and self._others_grew(reading):
-            self._sizes.look(swap_used_kb, 0.0, full=True)
-            self._look_at_largest(before)
+            self._sizes.look(swap_used_kb, 0.0, full=True, exact=done)
+            self._look_at_largest(before, done)
             self._hidden_kb = self._held_by_others(reading)
         elif first:
             self._hidden_kb = self._held_by_others(reading)
@@ -144,17 +156,67 @@ class Shortlist:
                 one.close()
         return found
 
-    def identify(self) -> None:
-        """Read again of the largest what patterns are about, as nothing says when it changes."""
-        if not self._wanted.changes:
-            return
-        for one in self.top:
+    def hold(self, most: int) -> None:
+        """Hold the largest, so that they can be looked at again and signalled with no file opened.
+
+        Args:
+            most: so many of :attr:`top`.
+        """
+        for one in self.top[:most]:
             kept = self._watched.get(str(one.pid))
-            if kept is not None and kept.candidate is one:
+            if kept is not None:
                 try:
-                    kept.identify(self._wanted)
+                    kept.hold(self._wanted)
+                except OSError as error:
+                    if error.errno in NO_FILES:
+                        self.short_of_files = True
+                        return
+
+    def files_of(self, pid: int) -> "ProcessFiles | None":
+        """The open files of a process; None where there are none."""
+        one = self._watched.get(str(pid))
+        return one if one is not None and one.is_open else None
+
+    def identify(
+        self, wants: "Callable[[Candidate], object] | None" = None, *, again: bool = True
+    ) -> None:
+        """Read again of the largest what patterns are about, as nothing says when it changes.
+
+        Args:
+            wants: of which; of the others it is read whether they are in another cgroup. None: of
+                all.
+            again: also of those of which it was read at the last look.
+        """
+        if self._wanted.changes:
+            self._identify(self.top, wants, again=again)
+
+    def identify_these(self, some: "Iterable[Candidate]") -> None:
+        """The same of some of them."""
+        if self._wanted.changes:
+            self._identify(some, None, again=False)
+
+    def _identify(
+        self,
+        some: "Iterable[Candidate]",
+        wants: "Callable[[Candidate], object] | None",
+        *,
+        again: bool,
+    ) -> None:
+        for one in some:
+            kept = self._watched.get(str(one.pid))
+            if kept is not None and kept.candidate is one and (again or not kept.is_fresh):
+                try:
+                    if wants is None or wants(one):
+                        kept.identify(self._wanted)
+                    elif self._wanted.by_cgroup:
+                        kept.follow(self._wanted)
                 except OSError:
                     continue  # it is as it was known, and is looked at again before a signal
+
+    def pidfd_of(self, pid: int, start_time: int) -> int:
+        """The descriptor of a process that is held; -1 where it is not."""
+        one = self._watched.get(str(pid))
+        return one.pidfd if one is not None and one.candidate.start_time == start_time else -1
 
     def add_holders(self) -> "list[Candidate]":
         """Give shared memory that dies with one process to it; returns those, also of the small.
@@ -162,17 +224,20 @@ class Shortlist:
         Processes that hold little else are added to :attr:`top`.
         """
         sizes, at_hand = self._sizes, {one.pid: one for one in self.top}
-        names = sorted(sizes.shared_kb, key=sizes.shared_kb.__getitem__, reverse=True)
-        names = [name for name in names[:_HOLDERS] if self._maps_shared(name)][:_HOLDERS_READ]
+        names = sorted(sizes.shared_kb, key=sizes.shared_kb.__getitem__, reverse=True)[:_HOLDERS]
+        names = [name for name in names if self._maps_shared(name, at_hand.get(int(name)))]
         holders = []
-        for name in names:
+        for name in names[:_HOLDERS_READ]:
             one = at_hand.get(int(name))
             if one is None:
                 (one,) = self.also([int(name)], most=1) or (None,)
                 if one is None:
                     continue
                 self.top.append(one)
-            directory = living_thread(f"{self._wanted.places.proc}/{name}")
+            try:
+                directory = living_thread(f"{self._wanted.places.proc}/{name}")
+            except OSError:
+                continue  # no more files can be opened: it is ranked by what is known
             one.shmem_sole_kb = min(float(mapped_kb(directory)), one.shmem_kb + one.swap_kb)
             if one.shmem_sole_kb:
                 grown_kb = sizes.shared_kb[name] - self._shared_before_kb(one, name)
@@ -180,8 +245,13 @@ class Shortlist:
                 holders.append(one)
         return holders
 
-    def _maps_shared(self, name: str) -> bool:
-        directory = living_thread(f"{self._wanted.places.proc}/{name}")
+    def _maps_shared(self, name: str, one: "Candidate | None") -> bool:
+        if one is not None:
+            return one.shmem_kb >= self._sizes.least_shared_kb
+        try:
+            directory = living_thread(f"{self._wanted.places.proc}/{name}")
+        except OSError:
+            return False
         return shared_kb(directory) >= self._sizes.least_shared_kb
 
     def _shared_before_kb(self, one: "Candidate", name: str) -> float:
@@ -206,11 +276,16 @@ class Shortlist:
         kb = self._sizes.kb
         return [int(name) for name in self._sizes.largest(most) if kb[name] >= size_kb]
 
-    def forget(self) -> None:
-        """The shortage is over: keep nothing."""
+    def forget(self, *, held: bool = False) -> None:
+        """The shortage is over: keep nothing.
+
+        Args:
+            held: but the files of those that are held.
+        """
         if self.is_cold:
             return
-        self._shed(frozenset())
+        ready = frozenset(name for name, one in self._watched.items() if one.pidfd >= 0)
+        self._shed(ready if held else frozenset())
         self._sizes.forget()
         self._noted = []
         self._shared_noted = []
@@ -218,7 +293,7 @@ class Shortlist:
         self._t_s = None
 
     def shed(self) -> None:
-        """Close the files of the largest, as descriptors are short; fewer are kept from now on."""
+        """Close the files of the largest, as we may open few; fewer are kept from now on."""
         self.short_of_files = True
         self._room = min(self._room, self._open) // 2
         for one in self._watched.values():
@@ -227,13 +302,27 @@ class Shortlist:
     def close(self) -> None:
         """Close all files."""
         self.forget()
+        while self._watched:
+            self._watched.popitem()[1].close()
         self._sizes.close()
 
-    def _look_at_largest(self, before: dict[str, int]) -> None:
-        """Read the largest in full, until those that are known exactly are the largest."""
+    def _look_at_open(self, before: dict[str, int]) -> set[str]:
+        """Read those whose files are open; returns their names."""
+        boot_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+        names = [name for name, one in self._watched.items() if one.is_open]
+        for name in names:
+            self._look_at(name, boot_s, before)
+        return {*names} & self._watched.keys()
+
+    def _look_at_largest(self, before: dict[str, int], done: set[str]) -> None:
+        """Read the largest in full, until those that are known exactly are the largest.
+
+        Args:
+            before: the sizes at the look before.
+            done: those that were read at this look; more are added.
+        """
         sizes, at_hand = self._sizes, self._watched
         boot_s = time.clock_gettime(time.CLOCK_BOOTTIME)
-        done: set[str] = set()
         names = sizes.largest(self._kept)
         for _ in range(_ROUNDS):
             fresh = [name for name in names if name not in done]
@@ -275,7 +364,8 @@ class Shortlist:
                 self.drop(int(name))
                 self._sizes.drop(name)
             return
-        self._sizes.correct(name, int(one.candidate.anon_kb), int(one.candidate.swap_kb))
+        c = one.candidate
+        self._sizes.correct(name, int(c.anon_kb), int(c.swap_kb), int(c.file_kb + c.shmem_kb))
 
     @property
     def _open(self) -> int:
@@ -283,7 +373,9 @@ class Shortlist:
         return sum(one.is_open for one in self._watched.values())
 
     def _opened(self, name: str, boot_s: float) -> "ProcessFiles":
-        """Open and read one; where descriptors are short, at the cost of others' open files.
+        """Open and read one; where our own descriptors are few, at the cost of others' open files.
+
+        Where the machine has too many files open, what we close is anybody's: so nothing is.
 
         Raises:
             OSError, ValueError, IndexError: see :class:`ProcessFiles`.
@@ -291,15 +383,16 @@ class Shortlist:
         try:
             return watched(int(name), self._wanted, boot_s)
         except OSError as error:
-            if error.errno not in NO_FILES:
+            if error.errno != EMFILE:
                 raise
         self.shed()
         return watched(int(name), self._wanted, boot_s)
 
     def _shed(self, names: "frozenset[str]") -> None:
-        """Forget all but these."""
+        """Forget all but these, and those that are pinned."""
         for name in self._watched.keys() - names:
-            self._watched.pop(name).close()
+            if int(name) not in self._pinned:
+                self._watched.pop(name).close()
 
     def _entered(self, candidate: "Candidate", before_kb: int | None) -> None:
         """A process is among the largest now that was small, or not there, when growth began."""

@@ -95,7 +95,7 @@ def read_recording(path: str) -> Recording:
     found, damaged = _whole_slots(memoryview(data)[fmt.HEADER_BYTES :], count)
     reader = _Reader()
     for _, slot in sorted(found):
-        reader.take(slot)
+        reader.push(slot)
     if not reader.samples:
         raise RecordingError(f"{path}: holds no sample yet")
     return Recording(
@@ -149,7 +149,7 @@ class _Reader:
             fmt.MARK: self._mark,
         }
 
-    def take(self, slot: memoryview) -> None:
+    def push(self, slot: memoryview) -> None:
         """Take the next slot; of a kind that a later version writes, nothing."""
         _, kind, flags, number = fmt.HEAD.unpack_from(slot)
         method = self._take.get(kind)

@@ -27,13 +27,14 @@ class Held:
 
     __slots__ = ("_dead", "fd", "pid", "start_ticks")
 
-    def __init__(self, pid: int, start_ticks: int, proc: str = "/proc") -> None:
+    def __init__(self, pid: int, start_ticks: int, proc: str = "/proc", *, ready: int = -1) -> None:
         """Take hold of a process (``pidfd_open``, 5.3).
 
         Args:
             pid: thread group id.
             start_ticks: when the process that is meant was started.
             proc: the proc file system.
+            ready: its pidfd, opened and compared before, so that no file has to be; -1: none.
 
         Raises:
             ProcessLookupError: it is gone, or the number belongs to another one by now, or to
@@ -43,6 +44,9 @@ class Held:
         self.pid = pid
         self.start_ticks = start_ticks
         self._dead = False
+        if ready >= 0:
+            self.fd = os.dup(ready)
+            return
         self.fd = os.pidfd_open(pid)
         # Opened first, compared second: if the number still means the process that was meant,
         # it did so when the descriptor was opened.

@@ -3,7 +3,7 @@
 import fcntl
 import os
 
-from oomkit.host.procfs import GONE, read_or_none
+from oomkit.host.procfs import GONE, NO_FILES, read_at
 
 _NS_GET_PARENT = 0xB702
 _DEEPEST = 33
@@ -77,11 +77,15 @@ def namespaces_above(directory: str) -> tuple[int, ...] | None:
 def inside(proc: str, namespaces: "set[int]") -> dict[int, tuple[int, ...]]:
     """The processes that are in some of these pid namespaces, or in one below, and in which.
 
-    Whose namespaces can't be known counts as in all of them, if it is in one below ours at all.
+    Whose namespaces can't be known counts as in all of them, if it is in one below ours at all,
+    and also where not even that can be known, as no more files can be opened.
 
     Args:
         proc: the proc file system.
         namespaces: by inode; a negative one stands for one that is not known.
+
+    Raises:
+        OSError: processes can't be listed, as no more files can be opened.
     """
     found: dict[int, tuple[int, ...]] = {}
     unknown = tuple(one for one in namespaces if one < 0)
@@ -98,8 +102,16 @@ def inside(proc: str, namespaces: "set[int]") -> dict[int, tuple[int, ...]]:
         except ProcessLookupError:
             continue
         if above is None:
-            if len(numbers_in(read_or_none(f"{directory}/status") or b"")) > 1:
+            if _may_be_below(directory):
                 found[int(name)] = tuple(namespaces)
         elif unknown or not namespaces.isdisjoint(above):
             found[int(name)] = (*above, *unknown)
     return found
+
+
+def _may_be_below(directory: str) -> bool:
+    """Whether a process is in a pid namespace below ours, as far as can be known."""
+    try:
+        return len(numbers_in(read_at(f"{directory}/status"))) > 1
+    except OSError as error:
+        return error.errno in NO_FILES

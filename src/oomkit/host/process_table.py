@@ -28,7 +28,7 @@ class Census(msgspec.Struct):
 
 
 class Roster:
-    """Finds the processes and reads them, again and again."""
+    """Finds the processes and reads them, once for each snapshot."""
 
     def __init__(self, hierarchy: Hierarchy | None, files: int) -> None:
         """Begin empty.

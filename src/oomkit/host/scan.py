@@ -53,7 +53,7 @@ def take_snapshot(
 
 
 class Scanner:
-    """Looks at the machine again and again, with the processes' files held open.
+    """Takes snapshots of the machine repeatedly, with the processes' files held open.
 
     Attributes:
         proc_root: the proc file system.
@@ -119,7 +119,7 @@ class Scanner:
         self.close()
 
     def close(self) -> None:
-        """Close all files. The scanner is of no use afterwards."""
+        """Close all files. The scanner can't be used afterwards."""
         self._roster.close()
         if self._proc_fd >= 0:
             os.close(self._proc_fd)

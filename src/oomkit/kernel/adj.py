@@ -6,7 +6,6 @@ from oomkit.kernel.cint import tdiv
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import OOM_DISABLE, OOM_SCORE_ADJ_MAX, OOM_SCORE_ADJ_MIN, Task
 
-OOM_ADJUST_MIN: Final = -16
 OOM_ADJUST_MAX: Final = 15
 
 

@@ -91,7 +91,7 @@ CHANGES: tuple[Change, ...] = (
         since="2.6.24",
         sets={"on_cpuset": "scan", "allocating_task": "always"},
         what="vm.oom_kill_allocating_task; a cpuset OOM scans for the worst task",
-        meaning="the asker can be made to pay, which spares a long scan",
+        meaning="the allocating task can be killed instead, which spares a long scan",
     ),
     Change(
         since="2.6.25",
@@ -123,7 +123,7 @@ CHANGES: tuple[Change, ...] = (
         since="2.6.30",
         sets={"allocating_task": "fallback", "log_memcg": "2.6.30"},
         what="an unkillable allocating task falls back to the scan",
-        meaning="oom_kill_allocating_task no longer loops on a protected asker",
+        meaning="oom_kill_allocating_task no longer loops on a protected task",
     ),
     Change(
         since="2.6.31",

@@ -69,7 +69,7 @@ CHANGES: tuple[Change, ...] = (
             "dying": "exiting_aborts",
             "dying_current": "fatal_or_exiting",
         },
-        what="an asker that is exiting gets reserves instead of a kill",
+        what="an allocating task that is exiting gets reserves instead of a kill",
     ),
     Change(
         since="3.9",

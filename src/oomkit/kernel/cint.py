@@ -3,10 +3,9 @@
 from math import isqrt
 from typing import Final
 
-__all__ = ["LONG_MAX", "LONG_MIN", "ULONG_MAX", "isqrt", "s32", "tdiv", "u64"]
+__all__ = ["LONG_MIN", "ULONG_MAX", "isqrt", "s32", "tdiv", "u64"]
 
 ULONG_MAX: Final = (1 << 64) - 1
-LONG_MAX: Final = (1 << 63) - 1
 LONG_MIN: Final = -(1 << 63)
 
 

@@ -11,8 +11,7 @@ from oomkit.kernel.oom_control import OomControl, in_memcg, share_mm
 from oomkit.kernel.overcommit import OVERCOMMIT_NEVER, commit_limit_pages
 from oomkit.kernel.rank import eligible_by_badness
 from oomkit.kernel.rules import RuleSet
-from oomkit.kernel.select import name
-from oomkit.kernel.state import Allocation, Snapshot, Task
+from oomkit.kernel.state import Allocation, Snapshot, Task, name
 from oomkit.kernel.threshold import adj_now, extra_pages, losing_adj, with_adj
 from oomkit.records import replace
 from oomkit.render.quantities import human_pages

@@ -4,8 +4,7 @@ from oomkit.kernel.adj import is_disabled
 from oomkit.kernel.badness import badness, unkillable
 from oomkit.kernel.decision import Reason, Victim
 from oomkit.kernel.oom_control import OomControl, in_memcg, share_mm
-from oomkit.kernel.select import name
-from oomkit.kernel.state import OOM_SCORE_ADJ_MIN, Memcg, Task
+from oomkit.kernel.state import OOM_SCORE_ADJ_MIN, Memcg, Task, name
 from oomkit.records import Record, replace
 
 

@@ -12,8 +12,8 @@ from oomkit.kernel.kill import (
 )
 from oomkit.kernel.oom_control import OomControl
 from oomkit.kernel.rules import RuleSet
-from oomkit.kernel.select import name, select_bad_process
-from oomkit.kernel.state import Allocation, Snapshot, Task
+from oomkit.kernel.select import select_bad_process
+from oomkit.kernel.state import Allocation, Snapshot, Task, name
 from oomkit.records import replace
 
 _ALLOCATING = "Out of memory (oom_kill_allocating_task)"
@@ -141,7 +141,7 @@ def _article_dispatch(flow: _Flow) -> Decision:
     """The reading of the article on 2.6.32 (docs/kernels.md): a switch on ``overcommit_memory``."""
     mode = flow.sysctl.overcommit_memory
     if mode == 2:
-        flow.step("out_of_memory", "overcommit_memory is 2: the asker is killed")
+        flow.step("out_of_memory", "overcommit_memory is 2: the allocating task is killed")
         return _kill_current(flow, "Out of memory")
     if mode == 0 and flow.sysctl.panic_on_oom:
         return flow.panic("out_of_memory", "out of memory. panic_on_oom is selected")
@@ -159,7 +159,9 @@ def _classic_memcg(flow: _Flow) -> Decision:
 def _kill_current(flow: _Flow, message: str) -> Decision:
     current = flow.oc.current
     if current is None:
-        flow.step("oom_kill_process", "the asker is not among the tasks; it would be killed")
+        flow.step(
+            "oom_kill_process", "the allocating task, which is not in the snapshot, is killed"
+        )
         return flow.decision(message=message)
     killing = oom_kill_process(flow.oc, current, "allocating_task")
     return flow.killed(killing, current, None, message)
@@ -241,13 +243,13 @@ def _allocating_task(flow: _Flow) -> Decision | None:
     function = "oom_kill_allocating_task"
     current = flow.oc.current
     if current is None:
-        flow.step(function, "set, but the asker is not among the tasks; going on to the scan")
+        flow.step(function, "set, but the allocating task is not in the snapshot; the scan follows")
         return None
-    reason = _why_asker_lives(current, flow)
+    reason = _why_current_lives(current, flow)
     if reason is not None:
         flow.step(function, f"set, but {name(current)} can't be killed ({reason})")
         return None
-    flow.step(function, f"set: {name(current)} asked and pays")
+    flow.step(function, f"set: the allocating task {name(current)} is killed")
     killing = oom_kill_process(flow.oc, current, "allocating_task")
     if not killing.done and flow.rules.allocating_task == "fallback":
         flow.trace.extend(killing.steps)
@@ -255,7 +257,7 @@ def _allocating_task(flow: _Flow) -> Decision | None:
     return flow.killed(killing, current, None, _ALLOCATING)
 
 
-def _why_asker_lives(current: Task, flow: _Flow) -> str | None:
+def _why_current_lives(current: Task, flow: _Flow) -> str | None:
     reason = out_of_reach(current, flow.oc)
     if reason is None and not current.has_mm:
         reason = "no memory"
@@ -275,7 +277,10 @@ def _scan_and_kill(flow: _Flow, function: str) -> Decision:
     asked = sysctl.oom_kill_allocating_task and rules.allocating_task != "none"
     current = flow.oc.current
     if asked and flow.allocation.memcg is None and current is not None:
-        flow.step(function, f"oom_kill_allocating_task is set: {name(current)} asked and pays")
+        flow.step(
+            function,
+            f"oom_kill_allocating_task is set: the allocating task {name(current)} is killed",
+        )
         killing = oom_kill_process(flow.oc, current, "allocating_task")
         if killing.done or rules.allocating_task == "always":
             return flow.killed(killing, current, None, _ALLOCATING)
@@ -296,7 +301,7 @@ def _select_and_kill(flow: _Flow) -> Decision:
         chosen, reason = flow.oc.current, "allocating_task"
         if chosen is None:
             return _no_victim(flow)
-        flow.step("mem_cgroup_out_of_memory", f"{name(chosen)} asked and pays")
+        flow.step("mem_cgroup_out_of_memory", f"the allocating task {name(chosen)} is killed")
     return _kill_chosen(flow, chosen, selection.points, reason)
 
 
@@ -306,7 +311,9 @@ def _kill_chosen(flow: _Flow, chosen: Task, points: int | None, reason: Reason) 
         return flow.killed(killing, chosen, points, flow.message)
     flow.trace.extend(killing.steps)
     # Nothing has changed for the next scan, so the kernel chooses the same task for ever.
-    flow.step("select_bad_process", f"chooses {name(chosen)} again and again: the machine hangs")
+    flow.step(
+        "select_bad_process", f"livelock: selects {name(chosen)} repeatedly, and the machine hangs"
+    )
     return flow.decision(chosen_pid=chosen.pid, points=points)
 
 

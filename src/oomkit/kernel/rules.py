@@ -46,12 +46,12 @@ class RuleSet(Record, frozen=True, kw_only=True):
         oom_adj_capped: ``oom_adj`` never reads above 15.
 
         ties: which of equals wins; with ``last_not_memcg`` it is the first in a memory cgroup.
-        dying: what the selection does when it meets a task on its way out.
+        dying: what the selection does when it meets a task that is exiting.
         sysrq_forces: SysRq-f kills even while another victim is dying.
         memcg_scan: a memory cgroup's tasks are walked in the order of the task list, or
             cgroup by cgroup.
 
-        dying_current: when an asker that is dying itself is let through without a kill.
+        dying_current: when an allocating task that is dying itself is let through without a kill.
         fs_check: where a request without ``__GFP_FS`` is turned away.
         fs_memcg_exempt: a memory cgroup's OOM kills even without ``__GFP_FS``.
         disabled_check: where ``oom_killer_disabled`` is looked at.
@@ -62,7 +62,7 @@ class RuleSet(Record, frozen=True, kw_only=True):
         panic_memcg: ``panic_on_oom`` = 2 panics for a memory cgroup's OOM too.
         sysrq_never_panics: SysRq-f finds no victim, or meets ``panic_on_oom``, without a panic.
         allocating_task: ``oom_kill_allocating_task``; ``fallback`` scans if that kill fails.
-        allocating_task_check: what protects the asker from it.
+        allocating_task_check: what protects the allocating task from it.
         no_victim: what happens if no process can be killed.
         memcg_no_victim: the same for a memory cgroup.
         dispatch: what ``out_of_memory()`` switches on; ``overcommit`` is the article's reading.
@@ -105,8 +105,8 @@ class RuleSet(Record, frozen=True, kw_only=True):
         overcommit_kbytes: the commit limit may be set in kB.
         min_free_cap_kb: ceiling of the default ``min_free_kbytes``.
         watermark_scale: the watermarks' gap follows ``watermark_scale_factor``.
-        swaps_at_zero: with ``swappiness`` 0 anonymous pages are still reclaimed when page cache is
-            gone (``get_scan_count()`` in mm/vmscan.c).
+        swaps_at_zero: with ``swappiness`` 0 anonymous pages are still reclaimed when no page cache
+            is left (``get_scan_count()`` in mm/vmscan.c).
         mem_available: ``/proc/meminfo`` has MemAvailable, and how it is computed.
         psi: pressure stall information exists.
         oom_dump_tasks: default of the knob.

@@ -6,7 +6,7 @@ from oomkit.kernel.adj import is_disabled
 from oomkit.kernel.badness import badness_of_killable, out_of_reach, unkillable
 from oomkit.kernel.cint import LONG_MIN, ULONG_MAX
 from oomkit.kernel.oom_control import OomControl
-from oomkit.kernel.state import Task
+from oomkit.kernel.state import Task, name
 
 _Verdict = Literal["skip", "look", "take", "prefer", "abort"]
 """What the loop does with a task: pass it over, weigh its badness, take it at once, prefer it
@@ -19,7 +19,7 @@ class Selection:
     Attributes:
         chosen: the task; None if none can be killed or the scan was aborted.
         points: the chosen one's badness; None when it was not chosen by points.
-        waits_for: a task already on its way out, for which the scan was aborted.
+        waits_for: a task that already dies, for which the scan was aborted.
         how: why, for the trace.
     """
 
@@ -68,11 +68,6 @@ def select_bad_process(oc: OomControl) -> Selection:
         return Selection(chosen=best, how=f"{name(best)} {special}")
     how = f"{name(best)} has the highest badness, {best_points}"
     return Selection(chosen=best, points=best_points, how=how)
-
-
-def name(task: Task) -> str:
-    """A task as the trace names it."""
-    return f"{task.comm}[{task.pid}]"
 
 
 def _why_special(task: Task) -> str:

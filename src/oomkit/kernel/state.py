@@ -59,7 +59,7 @@ class Task(Record, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=Fal
         kthread: is a kernel thread (``PF_KTHREAD``).
         global_init: is process 1 of the initial pid namespace.
         mm_id: tasks with the same value share one address space; None: shares with none.
-        exiting: is on its way out (``PF_EXITING``).
+        exiting: it is exiting (``PF_EXITING``).
         victim: was chosen before and is not gone (``TIF_MEMDIE``, ``signal->oom_mm``).
         fatal_signal: has a fatal signal pending.
         coredump: is dumping core.
@@ -120,6 +120,11 @@ class Task(Record, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=Fal
     mempolicy_nodes: tuple[int, ...] | None = None
     kernel_oom_score: int | None = None
     cmdline: str | None = None
+
+
+def name(task: Task) -> str:
+    """A task as traces and sentences name it: ``comm[pid]``."""
+    return f"{task.comm}[{task.pid}]"
 
 
 class Node(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):

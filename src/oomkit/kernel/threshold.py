@@ -34,7 +34,7 @@ def losing_adj(task: Task, oc: OomControl, beaten_at: int | None) -> int:
         beaten_at: the badness to come down to; None where only protection helps.
 
     Returns:
-        -1000 (classic: -17) where no adjustment short of protection is enough.
+        -1000 (classic: -17) where only protection is enough.
     """
     if oc.rules.badness == "classic":
         return _losing_oom_adj(task, oc, beaten_at)

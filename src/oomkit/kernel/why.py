@@ -7,8 +7,7 @@ from oomkit.kernel.counters import counting_note
 from oomkit.kernel.decision import Counterfactual, Decision
 from oomkit.kernel.rank import eligible_by_badness
 from oomkit.kernel.rules import RuleSet
-from oomkit.kernel.select import name
-from oomkit.kernel.state import Allocation, Snapshot, Task
+from oomkit.kernel.state import Allocation, Snapshot, Task, name
 from oomkit.kernel.threshold import adj_now, extra_pages, winning_adj
 from oomkit.records import Record
 

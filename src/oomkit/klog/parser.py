@@ -5,6 +5,7 @@ from typing import Any
 
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines.clean import QuotedPrintable, clean_bytes, split_joined
+from oomkit.klog.lines.code import is_code
 from oomkit.klog.lines.join import Joiner, breakable_width
 from oomkit.klog.lines.prefix import OTHERS_LINE, Line, PrefixStripper, WholeLines, strip_prefix
 from oomkit.klog.lines.wrappers import (
@@ -87,7 +88,7 @@ class Parser:
         self._found: list[Report | Evidence] = []
         self.abouts: dict[int, dict[str, Any]] = {}
 
-    def feed(self, data: bytes, first_line: int) -> None:
+    def push(self, data: bytes, first_line: int) -> None:
         """Take whole lines; the first has the number ``first_line``."""
         lines = clean_bytes(data.removesuffix(b"\n")).split("\n")
         i = 0
@@ -99,7 +100,7 @@ class Parser:
                 continue
             raw = lines[i]
             if raw or self._export.active:
-                self._take_raw(self._quoted.take(raw), first_line + i)
+                self._take_raw(self._quoted.decode(raw), first_line + i)
             else:
                 self._joiner.blank()
             i += 1
@@ -173,6 +174,8 @@ class Parser:
                 self._take(whole, wrapped=wrapped)
 
     def _lines(self, raw: str, number: int) -> list[Line]:
+        if is_code(raw):
+            return []
         if ("{" in raw and raw.rstrip("], ").endswith("}")) or is_list_of_strings(raw):
             lines = lines_of_json(raw, number)
             if lines is not None:
@@ -183,9 +186,9 @@ class Parser:
             row = line_of_row(raw, number)
             if row is not None:
                 return [row]
-        exported = self._export.take(raw, number)
+        exported = self._export.parse_line(raw, number)
         if exported is None:
-            exported = self._pretty.take(raw, number)
+            exported = self._pretty.parse_line(raw, number)
         if exported is not None:
             return exported
         parts = split_joined(raw)
@@ -197,7 +200,7 @@ class Parser:
         return lines
 
     def _take(self, line: Line, *, wrapped: bool) -> None:
-        found, used = self._assembler.feed(line, wrapped=wrapped)
+        found, used = self._assembler.accept(line, wrapped=wrapped)
         self._found.extend(found)
         self._unrelated = 0 if used else self._unrelated + 1
         if used:
@@ -210,7 +213,7 @@ class Parser:
     def _take_evidence(self, line: Line) -> None:
         if line.number in self.abouts:
             line.about = {**(line.about or {}), **self.abouts[line.number], "is_object": True}
-        self._found.extend(self._witness.take(line))
+        self._found.extend(self._witness.accept(line))
 
     def _take_kernel(self, line: Line) -> None:
         """A line outside of reports may name the kernel: ``uname``, a form about a bug."""

@@ -1,14 +1,18 @@
 """Read logs: every OOM report in them, one record each."""
 
 import io
+import os
 import re
+import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 
 from oomkit.klog.evidence import Evidence
+from oomkit.klog.lines.ahead import SEGMENT_BYTES, Ahead, Search
 from oomkit.klog.lines.clean import clean_bytes
-from oomkit.klog.lines.scan import WHOLE_BYTES, Readable, Scanner
-from oomkit.klog.lines.sources import open_log
+from oomkit.klog.lines.scan import WHOLE_BYTES, Jumps, Readable, Scanner
+from oomkit.klog.lines.sources import Log, open_log
 from oomkit.klog.parser import Parser
 from oomkit.klog.records import KernelName, Report
 from oomkit.klog.userspace import reader
@@ -45,7 +49,9 @@ def is_newest_first(data: bytes) -> bool:
     return down >= _ENOUGH and down > 2 * upwards
 
 
-def read_records(name: str | None) -> Iterator[Report | Evidence | KernelName]:
+def read_records(
+    name: str | None, *, searchers: int = 1
+) -> Iterator[Report | Evidence | KernelName]:
     """Yield a log's reports and the lines of others that report deaths, in their order.
 
     At its end come the lines outside of reports that name the kernel.
@@ -53,12 +59,37 @@ def read_records(name: str | None) -> Iterator[Report | Evidence | KernelName]:
     Args:
         name: a file, plain or compressed; ``-`` for standard input; None for the running
             kernel's log.
+        searchers: how many processes search a large file for what matters; with more than one a
+            compressed file is unpacked in another process. What is found is always the same.
 
     Raises:
         LogError: the log can't be read.
     """
-    with open_log(name) as log:
-        yield from scan_records(log, log.name, evidence=True)
+    with open_log(name, apart=searchers > 1) as log, searched(log, searchers) as jumps:
+        yield from scan_records(log, log.name, evidence=True, jumps=jumps)
+
+
+@contextmanager
+def searched(
+    log: Log, searchers: int, *, segment_bytes: int = SEGMENT_BYTES
+) -> Iterator[Ahead | None]:
+    """Have a log searched by other processes, if it is a plain file of more than one segment.
+
+    Args:
+        log: what is searched, for what others say of a death, too.
+        searchers: how many processes do that.
+        segment_bytes: how much is searched at a time.
+    """
+    size = _size(log) if searchers > 1 else 0
+    if log.plain is None or size <= segment_bytes:
+        yield None
+        return
+    search = Search(log.plain.fileno(), reader.NEEDLES, reader.is_worth, segment_bytes)
+    ahead = Ahead(search, log, size, searchers)
+    try:
+        yield ahead
+    finally:
+        ahead.close()
 
 
 def read_log(name: str | None) -> Iterator[Report]:
@@ -118,8 +149,16 @@ class _Again:
         return len(part)
 
 
+def _size(log: Log) -> int:
+    """The size of a log that can be read from any place; 0 for another."""
+    if log.plain is None or log.name == "-":
+        return 0
+    found = os.fstat(log.plain.fileno())
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
+
+
 def scan_records(
-    source: Readable, name: str, *, evidence: bool
+    source: Readable, name: str, *, evidence: bool, jumps: Jumps | None = None
 ) -> Iterator[Report | Evidence | KernelName]:
     """Yield the records of a log, and last the kernels that it names.
 
@@ -127,6 +166,7 @@ def scan_records(
         source: the log's bytes.
         name: what the records call it.
         evidence: also what others than the kernel say of a death.
+        jumps: knows where the lines are that matter to who reads evidence, too.
     """
     parser = Parser(name, evidence=evidence)
     head = _head_of(source)
@@ -135,14 +175,14 @@ def scan_records(
     if len(head) <= WHOLE_BYTES and is_newest_first(head):
         lines = head.splitlines(keepends=True)
         for i in reversed(range(len(lines))):
-            parser.feed(lines[i], i + 1)
+            parser.push(lines[i], i + 1)
         yield from parser.finish()
         yield from parser.kernels
         return
     source = _Again(head, source)
     scanner = Scanner(source, parser)
     if evidence:
-        scanner = Scanner(source, parser, reader.NEEDLES, worth=reader.is_worth)
+        scanner = Scanner(source, parser, reader.NEEDLES, worth=reader.is_worth, jumps=jumps)
     for _ in scanner.run():
         yield from parser.drain()
     yield from parser.finish()

@@ -3,6 +3,7 @@
 import re
 from typing import Any, cast
 
+from oomkit.errors import OomkitError
 from oomkit.kubernetes.documents import Document
 from oomkit.kubernetes.quantity import memory
 from oomkit.kubernetes.rules import Kubelet, Threshold
@@ -15,7 +16,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _SIGNAL = "memory.available"
 
 
-class ConfigurationError(ValueError):
+class ConfigurationError(OomkitError, ValueError):
     """A configuration with faults; ``faults`` are lines about them."""
 
     def __init__(self, faults: list[str]) -> None:

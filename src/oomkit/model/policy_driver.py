@@ -20,7 +20,7 @@ from oomkit.policy.compile import compile_plan
 from oomkit.policy.engine import driver
 from oomkit.policy.engine.candidate import Candidate, Growth, Ranked
 from oomkit.policy.engine.conditions import SOFT
-from oomkit.policy.engine.decider import Act, Decider, Look
+from oomkit.policy.engine.decider import Act, Assessment, Decider
 from oomkit.policy.engine.escalation import Signal
 from oomkit.policy.engine.evidence import act_lines, signal_line
 from oomkit.policy.engine.plan import Rule
@@ -146,7 +146,7 @@ class PolicyDriver:
             working_sets=self._reads_working_sets,
         )
 
-    def _look(self, now_s: float) -> tuple[Look, Reading]:
+    def _look(self, now_s: float) -> tuple[Assessment, Reading]:
         look, reading = self.driver.look(now_s), self.driver.reading
         assert look is not None, "the machine can always be read"
         assert reading is not None, "the machine can always be read"
@@ -188,7 +188,7 @@ class PolicyDriver:
                 quiet = min(quiet, decider.growth.window_s)
         return quiet
 
-    def _reaction_s(self, look: Look) -> float:
+    def _reaction_s(self, look: Assessment) -> float:
         scan = _SCAN_S * len(self.machine.procs) if look.choose or look.sizes else 0.0
         return _WAKEUP_S + scan
 
@@ -212,7 +212,7 @@ class PolicyDriver:
 
     # Acting (driver.Actuator).
 
-    def _perform(self, look: Look) -> None:
+    def _perform(self, look: Assessment) -> None:
         """Do what a look called for, after the time that takes."""
         if look.choose:
             # Memory may have recovered during the scan.

@@ -162,12 +162,12 @@ class How(Record, frozen=True, kw_only=True):
         give_up_s: how long after SIGKILL a victim's exit is waited for.
         pause_s: between two victims at least.
         hard_pause_s: the same when it is hard.
-        together: when it is hard with the memory on its way counted in, another one is chosen
-            without waiting for the first.
+        together: when it is hard with the memory that is being freed counted in, another one is
+            chosen without waiting for the first.
         most_a_minute: bound on kills in a minute.
         dry_run_pause_s: pause between two acts of a dry run.
         notify: send a desktop notification.
-        insist: SIGKILL follows SIGTERM after ``term_wait`` even if memory is back.
+        insist: SIGKILL follows SIGTERM after ``term_wait`` even if memory has recovered.
         evict: what is killed is not started again, and its files in memory are removed: for what
             manages its victims.
         before: command to run before the signal.

@@ -119,7 +119,7 @@ def initramfs(
     if companion is not None:
         _add_companion(archive, companion)
     wanted = (*_MODULES, *_ZRAM_MODULES) if zram else _MODULES
-    for i, (name, data) in enumerate(_load_order(modules, wanted)):
+    for i, (name, data) in enumerate(load_order(modules, wanted)):
         archive.add(f"modules/{i:02d}-{name}.ko", 0o100644, data)
     archive.add("plan", 0o100644, marshal.dumps(plan))
     common = base() if companion is None else base(companion.modules, companion.paths)
@@ -195,8 +195,16 @@ def _compiled(path: str) -> bytes:
             return file.read()
 
 
-def _load_order(directory: str, wanted: tuple[str, ...]) -> list[tuple[str, bytes]]:
-    """The modules to load, each after those it depends on; built-in ones are left out."""
+def load_order(directory: str, wanted: tuple[str, ...]) -> list[tuple[str, bytes]]:
+    """The modules to load, each after those it depends on; built-in ones are left out.
+
+    Args:
+        directory: of the kernel's modules.
+        wanted: their names.
+
+    Raises:
+        OSError: one can't be read.
+    """
     paths = {}
     for above, _, names in os.walk(f"{directory}/kernel"):
         for name in names:

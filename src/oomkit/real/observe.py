@@ -1,6 +1,11 @@
 """What the workload agent reports, line by line, gathered into curves and events."""
 
+from typing import TYPE_CHECKING
+
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _WORDS_OF_SAMPLE = 9
 _SI_KERNEL = 128
@@ -119,8 +124,34 @@ class Observation:
         self.last_s = 0.0
         self._counts: dict[str, int] = {}
         self._rest = b""
+        self._events: dict[str, Callable[[float, list[str]], None]] = {
+            "ready": self._on_ready,
+            "machine": self._on_machine,
+            "start": self._on_start,
+            "end": self._on_end,
+            "exit": self._on_exit,
+            "gone": self._on_gone,
+            "denied": self._on_denied,
+            "sample": self._on_sample,
+            "task": self._on_task,
+            "probe": self._on_probe,
+            "probing": self._on_probing,
+            "kernel": self._on_kernel,
+            "daemon": self._on_daemon,
+            "unready": self._on_unready,
+            "daemon_end": self._on_daemon_end,
+            "locked": self._on_locked,
+            "ordinary": self._on_ordinary,
+            "meter": self._on_meter,
+            "signal": self._on_signal,
+            "broken": self._on_broken,
+            "failed": self._on_failed,
+            "unchanged": self._on_unchanged,
+            "left": self._on_left,
+            "done": self._on_done,
+        }
 
-    def feed(self, data: bytes) -> None:
+    def push(self, data: bytes) -> None:
         """Take what came from the agent; lines may be cut anywhere."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
@@ -136,7 +167,7 @@ class Observation:
             self.t0 = stamp
         now = stamp - self.t0 if self.t0 is not None else 0.0
         self.last_s = max(self.last_s, now)
-        act = getattr(self, f"_on_{event}", None)
+        act = self._events.get(event)
         if act is not None:
             act(now, words[2:])
 

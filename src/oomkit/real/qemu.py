@@ -264,7 +264,7 @@ class _Guest:
         if ready == console:
             self.console += data
         elif data:
-            self.seen.feed(data)
+            self.seen.push(data)
             self.heard_s[1] = time.monotonic()
         return bool(data)
 

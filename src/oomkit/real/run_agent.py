@@ -70,7 +70,7 @@ def _listen(fd: int, seen: Observation, limit_s: float) -> None:
             data = os.read(fd, 1 << 16)
             if not data:
                 return
-            seen.feed(data)
+            seen.push(data)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

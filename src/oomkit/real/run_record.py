@@ -93,7 +93,7 @@ _MB = 2**20
 _FROZEN_S = 1.0
 _GREW_MB = 1.0
 _GROWTH_WINDOW_S = 10.0
-"""A task that took memory this short before the first kill counts as growing."""
+"""Seconds before the first kill in which a task that took memory counts as growing."""
 
 
 class Played(msgspec.Struct, frozen=True, kw_only=True):

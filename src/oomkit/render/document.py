@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from oomkit.records import Record
 
 if TYPE_CHECKING:
-    from oomkit.render.layout import Column, Look, Piece
+    from oomkit.render.layout import Column, Piece, Terminal
 
 
 class Text(Record, frozen=True):
@@ -159,7 +159,7 @@ class Command(Record, frozen=True):
 class Drawing(Record, frozen=True):
     """A picture of characters, drawn for the window; a page has charts in its place."""
 
-    draw: Callable[["Look"], Iterable[Sequence["Piece"]]]
+    draw: Callable[["Terminal"], Iterable[Sequence["Piece"]]]
 
 
 Part = Text | Field | Table | Bars | Gauge | Command | Drawing

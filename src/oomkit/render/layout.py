@@ -18,7 +18,7 @@ FALLBACK_COLUMNS = 100
 """Width of a window that does not say its width."""
 
 
-class Look(Record, frozen=True, kw_only=True):
+class Terminal(Record, frozen=True, kw_only=True):
     """What the reader's terminal can do.
 
     Attributes:

@@ -25,8 +25,8 @@ from oomkit.render.document import (
 from oomkit.render.layout import (
     FALLBACK_COLUMNS,
     Column,
-    Look,
     Piece,
+    Terminal,
     command_lines,
     no_room,
     table,
@@ -81,10 +81,10 @@ def console(file: TextIO) -> "Console":
 _ASCII = str.maketrans({"\u2026": "...", "\u2013": "-", "\u00d7": "x"})
 
 
-def look_of(stream: TextIO) -> Look:
+def terminal_of(stream: TextIO) -> Terminal:
     """What fits a stream, by the same rules as :func:`oomkit.render.terminal.console`."""
     of = console(stream)
-    return Look(
+    return Terminal(
         width=of.width,
         colour=of.color_system is not None and not of.no_color,
         unicode=of.encoding.startswith("utf"),
@@ -94,31 +94,31 @@ def look_of(stream: TextIO) -> Look:
 def show(document: Iterable[Part], file: TextIO | None = None) -> None:
     """Print a document to a stream, in its width, colours and characters; default: stdout."""
     file = sys.stdout if file is None else file
-    file.write(to_text(document, look_of(file)))
+    file.write(to_text(document, terminal_of(file)))
 
 
-def to_text(document: Iterable[Part], look: Look) -> str:
+def to_text(document: Iterable[Part], terminal: Terminal) -> str:
     """A document as text that ends in a newline."""
     lines = []
-    for pieces in laid_out(document, look):
-        if look.colour:
+    for pieces in laid_out(document, terminal):
+        if terminal.colour:
             runs = groupby(pieces, key=lambda piece: piece.style)
             lines.append("".join(_coloured(style, run) for style, run in runs))
         else:
             lines.append("".join(piece.text for piece in pieces))
     text = "\n".join([*lines, ""]) if lines else ""
-    return in_charset(text.replace("\xa0", " "), look)
+    return in_charset(text.replace("\xa0", " "), terminal)
 
 
-def plain_lines(document: Iterable[Part], look: Look) -> list[str]:
+def plain_lines(document: Iterable[Part], terminal: Terminal) -> list[str]:
     """The lines of a document without styles."""
-    return to_text(document, replace(look, colour=False)).splitlines()
+    return to_text(document, replace(terminal, colour=False)).splitlines()
 
 
-def laid_out(document: Iterable[Part], look: Look) -> Iterator[list[Piece]]:
+def laid_out(document: Iterable[Part], terminal: Terminal) -> Iterator[list[Piece]]:
     """Yield the lines of a document, each in pieces of one style."""
     for part in document:
-        yield from _SHOWN[type(part)](part, look)
+        yield from _SHOWN[type(part)](part, terminal)
 
 
 def _coloured(style: str, pieces: Iterable[Piece]) -> str:
@@ -139,33 +139,33 @@ def _stripped(pieces: Sequence[Piece]) -> list[Piece]:
     return kept
 
 
-def _text(part: Text, look: Look) -> Iterator[list[Piece]]:
+def _text(part: Text, terminal: Terminal) -> Iterator[list[Piece]]:
     if part.whole:
         yield [Piece(part.text, part.style)]
         return
     body = part.text.lstrip(" ")
     first = part.first + " " * (len(part.text) - len(body))
     rest = " " * (cell_len(first) + 2) if part.rest is None else part.rest
-    for line in wrapped(body, look.width, first=first, rest=_indented(rest, look)):
+    for line in wrapped(body, terminal.width, first=first, rest=_indented(rest, terminal)):
         yield [Piece(line.rstrip(" "), part.style)]
 
 
-def _indented(rest: str, look: Look) -> str:
+def _indented(rest: str, terminal: Terminal) -> str:
     """What stands before a line that continues: nothing, where that would take half the width."""
-    return rest if cell_len(rest) < look.width // 2 else ""
+    return rest if cell_len(rest) < terminal.width // 2 else ""
 
 
-def _field(part: Field, look: Look) -> Iterator[list[Piece]]:
-    rest = _indented(" " * (LABEL_COLUMNS + len(part.mark)), look)
+def _field(part: Field, terminal: Terminal) -> Iterator[list[Piece]]:
+    rest = _indented(" " * (LABEL_COLUMNS + len(part.mark)), terminal)
     for i, text in enumerate(part.texts):
         style = part.styles[i] if part.styles else part.style
         first = f"{'' if i else part.name:<{LABEL_COLUMNS}}{part.mark}"
-        for line in wrapped(printable(text), look.width, first=first, rest=rest):
+        for line in wrapped(printable(text), terminal.width, first=first, rest=rest):
             yield [Piece(line.rstrip(" "), style)]
-    yield from laid_out(part.parts, look)
+    yield from laid_out(part.parts, terminal)
 
 
-def _table(part: Table, look: Look) -> Iterator[list[Piece]]:
+def _table(part: Table, terminal: Terminal) -> Iterator[list[Piece]]:
     columns = list(part.columns)
     if any(part.marks):
         cells = [f"<- {mark}" if mark else "" for mark in part.marks]
@@ -173,7 +173,7 @@ def _table(part: Table, look: Look) -> Iterator[list[Piece]]:
     for lead in part.leads:
         laid = table(
             columns,
-            look.width - lead,
+            terminal.width - lead,
             notes=part.notes,
             last=part.last,
             indent=part.indent,
@@ -191,50 +191,50 @@ def _table(part: Table, look: Look) -> Iterator[list[Piece]]:
             yield _stripped([*start, *(piece.styled(style) for piece in line)])
     if laid.left_out:
         text = no_room(laid.left_out, part.elsewhere)
-        for below in wrapped(text, look.width, first=" " * lead, rest=" " * lead):
+        for below in wrapped(text, terminal.width, first=" " * lead, rest=" " * lead):
             yield [Piece(below, part.note_style)]
 
 
-def _bars(part: Bars, look: Look) -> Iterator[list[Piece]]:
-    wide = look.width >= FALLBACK_COLUMNS
+def _bars(part: Bars, terminal: Terminal) -> Iterator[list[Piece]]:
+    wide = terminal.width >= FALLBACK_COLUMNS
     texts = [bar.text + bar.more * (wide or not bar.drawn) for bar in part.rows]
     longest = max((len(t) for t, bar in zip(texts, part.rows, strict=True) if bar.drawn), default=0)
-    cells = min(_BAR_CELLS, look.width - LABEL_COLUMNS - _NAME_COLUMNS - 9 - longest)
+    cells = min(_BAR_CELLS, terminal.width - LABEL_COLUMNS - _NAME_COLUMNS - 9 - longest)
     cells = cells if cells >= _MIN_BAR_CELLS else 0
     start = " " * LABEL_COLUMNS
     for bar, text in zip(part.rows, texts, strict=True):
         drawn = ""
         if cells and bar.drawn:
             full = bar.size / bar.whole if bar.whole > 0 else 0.0
-            drawn = draw_bar(full, cells, unicode=look.unicode, empty="·") + " "
+            drawn = draw_bar(full, cells, unicode=terminal.unicode, empty="·") + " "
         elif cells:
             drawn = " " * (cells + 1)
         said = f"{drawn}{share(bar.size, bar.whole):>6}  " if bar.whole else ""
         line = f"{bar.label:<{_NAME_COLUMNS}}{said}{text}"
         for folded in wrapped(
-            line.lstrip(" "), look.width, first=start, rest=_indented(start, look)
+            line.lstrip(" "), terminal.width, first=start, rest=_indented(start, terminal)
         ):
             yield [Piece(folded.rstrip(" "), bar.style)]
 
 
-def _gauge(part: Gauge, look: Look) -> Iterator[list[Piece]]:
-    cells = max(min(part.cells, look.width - cell_len(part.first) - part.room), part.least)
-    drawn = draw_bar(part.share, cells, unicode=look.unicode and not part.plain)
+def _gauge(part: Gauge, terminal: Terminal) -> Iterator[list[Piece]]:
+    cells = max(min(part.cells, terminal.width - cell_len(part.first) - part.room), part.least)
+    drawn = draw_bar(part.share, cells, unicode=terminal.unicode and not part.plain)
     text, rest = f"[{drawn}] {part.text}", " " * cell_len(part.first)
-    yield from _text(Text(text, "", part.first, rest), look)
+    yield from _text(Text(text, "", part.first, rest), terminal)
 
 
-def _command(part: Command, look: Look) -> Iterator[list[Piece]]:
+def _command(part: Command, terminal: Terminal) -> Iterator[list[Piece]]:
     start = " " * part.indent
     comment = Text(printable(f"# {part.lasts}:"), "dim", start, f"{start}#   ")
-    yield from _text(comment, look)
-    for line in command_lines(part.words, look.width, start):
+    yield from _text(comment, terminal)
+    for line in command_lines(part.words, terminal.width, start):
         yield [Piece(line)]
 
 
-def in_charset(text: str, look: Look) -> str:
+def in_charset(text: str, terminal: Terminal) -> str:
     """Text in the characters that the reader can see."""
-    if look.unicode or text.isascii():
+    if terminal.unicode or text.isascii():
         return text
     return text.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
 
@@ -242,17 +242,17 @@ def in_charset(text: str, look: Look) -> str:
 _GAP = 2
 
 
-def has_room(columns: Sequence[Column], look: Look) -> bool:
+def has_room(columns: Sequence[Column], terminal: Terminal) -> bool:
     """Whether columns stand beside each other without a word of theirs being broken."""
-    return sum(column.least() + _GAP for column in columns) - _GAP <= look.width
+    return sum(column.least() + _GAP for column in columns) - _GAP <= terminal.width
 
 
-def _drawing(part: Drawing, look: Look) -> Iterator[list[Piece]]:
-    for pieces in part.draw(look):
+def _drawing(part: Drawing, terminal: Terminal) -> Iterator[list[Piece]]:
+    for pieces in part.draw(terminal):
         yield _stripped(pieces)
 
 
-_SHOWN: dict[type, Callable[[Any, Look], Iterator[list[Piece]]]] = {
+_SHOWN: dict[type, Callable[[Any, Terminal], Iterator[list[Piece]]]] = {
     Text: _text,
     Field: _field,
     Table: _table,

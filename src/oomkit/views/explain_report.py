@@ -234,7 +234,7 @@ def agreement(report: Report) -> str:
         text = f"the rules of {report.rules} come to the same choice"
         return f"{text}; {report.why}" if report.why else text
     if report.agrees is False:
-        return f"the kernel chose otherwise than the rules of {report.rules}: {report.why}"
+        return f"the kernel's choice differs from the rules of {report.rules}: {report.why}"
     return f"whether the rules agree is unknown: {report.why}" if report.why else ""
 
 

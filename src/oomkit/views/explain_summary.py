@@ -1,4 +1,4 @@
-"""The short of a long log: a line an incident, and what recurs."""
+"""A long log in short: a line for each incident, and tables of what recurs."""
 
 from collections.abc import Sequence
 

@@ -6,7 +6,7 @@ from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.versions import RuleRange
 from oomkit.printable import printable
 from oomkit.render.document import Document, Table, Text
-from oomkit.render.layout import Column, Look
+from oomkit.render.layout import Column, Terminal
 from oomkit.render.terminal import has_room
 
 _ROOT_BONUS = {
@@ -217,7 +217,7 @@ def _knobs(rules: RuleSet) -> str:
 _MARGIN = 18
 
 
-def kernels_table(rows: Sequence[RuleRange], look: Look) -> Table:
+def kernels_table(rows: Sequence[RuleRange], terminal: Terminal) -> Table:
     """Rule sets: name, the versions they hold for, what changed, what it means."""
     texts = [_texts(row) for row in rows]
     names = [
@@ -228,7 +228,7 @@ def kernels_table(rows: Sequence[RuleRange], look: Look) -> Table:
         Column(heading="what changed", cells=[what for what, _ in texts], words=True),
         Column(heading="what it means", cells=[meaning for _, meaning in texts], words=True),
     ]
-    if has_room((*names, *beside), look):
+    if has_room((*names, *beside), terminal):
         return Table(columns=(*names, *beside))
     cells = [": ".join(filter(None, text)) for text in texts]
     both = Column(heading="what changed: meaning", cells=cells, words=True)

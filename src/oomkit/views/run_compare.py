@@ -9,7 +9,7 @@ import msgspec
 from oomkit.printable import printable
 from oomkit.render.bars import by_column, sparkline
 from oomkit.render.document import Document, Table, Text
-from oomkit.render.layout import Column, Look, unbroken
+from oomkit.render.layout import Column, Terminal, unbroken
 from oomkit.render.quantities import FIELDS, mb, outcome_of, seconds
 from oomkit.scenario import Kill, Run, Scenario
 from oomkit.views.kill_reasons import deciding_step
@@ -44,7 +44,7 @@ def side_by_side(
     names: tuple[str, str] = ("first", "second"),
     *,
     scenarios: tuple[Scenario | None, Scenario | None] = (None, None),
-    look: Look,
+    terminal: Terminal,
     judged: bool = True,
 ) -> Document:
     """Two runs beside each other: outcome, objectives, curves, kills.
@@ -54,13 +54,13 @@ def side_by_side(
         right: the second.
         names: what heads their columns.
         scenarios: what was played, for the size of memory.
-        look: what the terminal can do.
+        terminal: what it can do.
         judged: mark the second as better or worse than the first; else only as different.
     """
     heading = f"{printable(left.scenario)}: {printable(names[0])} | {printable(names[1])}"
     page = Document(Text(unbroken(heading), "bold", rest="  "))
     page.line()
-    page.add(_table(left, right, names, scenarios, look, judged=judged))
+    page.add(_table(left, right, names, scenarios, terminal, judged=judged))
     if left.kills or right.kills:
         page.line()
         page.add(_kills(left, right, names))
@@ -148,7 +148,7 @@ def _table(
     right: Run,
     names: tuple[str, str],
     scenarios: tuple[Scenario | None, Scenario | None],
-    look: Look,
+    terminal: Terminal,
     *,
     judged: bool,
 ) -> Table:
@@ -162,7 +162,7 @@ def _table(
         (row.field, unbroken(row.left), unbroken(row.right), words[row.verdict]) for row in compared
     ]
     # Each sparkline's scale is one for both, so that their heights can be compared.
-    cells = min(_SPARK_CELLS_MAX, max((look.width - 32) // 2, 10))
+    cells = min(_SPARK_CELLS_MAX, max((terminal.width - 32) // 2, 10))
     end_s = max(left.ended_s, right.ended_s)
     used = [uses(r, s) for r, s in zip((left, right), scenarios, strict=True)]
     top = max(use.total_mb for use in used)
@@ -170,14 +170,14 @@ def _table(
         (
             "available",
             [
-                _spark(run, run.samples.available_mb, end_s, top, cells, look, low=True)
+                _spark(run, run.samples.available_mb, end_s, top, cells, terminal, low=True)
                 for run in (left, right)
             ],
         ),
         (
             "PSI some",
             [
-                _spark(run, run.samples.psi_some_avg10, end_s, 100.0, cells, look)
+                _spark(run, run.samples.psi_some_avg10, end_s, 100.0, cells, terminal)
                 for run in (left, right)
             ],
         ),
@@ -209,7 +209,7 @@ def _spark(
     end_s: float,
     top: float,
     cells: int,
-    look: Look,
+    terminal: Terminal,
     *,
     low: bool = False,
 ) -> str:
@@ -220,7 +220,7 @@ def _spark(
         None if v is None or i > last else v / top if top > 0 else 0.0
         for i, v in enumerate(columns)
     ]
-    return sparkline(shares, unicode=look.unicode)
+    return sparkline(shares, unicode=terminal.unicode)
 
 
 def _kills(left: Run, right: Run, names: tuple[str, str]) -> Table:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from oomkit.printable import printable
 from oomkit.render.bars import by_column, column_of, sparkline
 from oomkit.render.document import Document, Drawing, Table, Text
-from oomkit.render.layout import Column, Look, Piece
+from oomkit.render.layout import Column, Piece, Terminal
 from oomkit.render.quantities import FIELDS, count_of, mb, outcome_of, percent, seconds, time_share
 from oomkit.scenario import Run, Scenario
 from oomkit.scenario.record import Reaction
@@ -44,7 +44,7 @@ def story(run: Run, scenario: Scenario | None = None, *, every_one: bool = False
     page.line()
     _add_events(page, found)
     page.line()
-    page.add(Drawing(lambda look: curve_lines(run, scenario, look)))
+    page.add(Drawing(lambda terminal: curve_lines(run, scenario, terminal)))
     page.line()
     page.add(objectives_table(run))
     page.line()
@@ -109,13 +109,13 @@ def _add_events(page: Document, found: Sequence[Happening]) -> None:
             page.text(why, "dim", first=f"{start}  ", rest=f"{start}  ")
 
 
-def curve_lines(run: Run, scenario: Scenario | None, look: Look) -> list[list[Piece]]:
+def curve_lines(run: Run, scenario: Scenario | None, terminal: Terminal) -> list[list[Piece]]:
     """Sparklines over the whole run: memory, swap, pressure, and when it froze and killed."""
     samples, use = run.samples, uses(run, scenario)
     end_s = max([run.ended_s, *samples.t_s[-1:]])
-    narrow = look.width < _LABEL_CELLS + _MIN_SPARK_CELLS + _NOTE_CELLS
+    narrow = terminal.width < _LABEL_CELLS + _MIN_SPARK_CELLS + _NOTE_CELLS
     # A note that has no room beside its line stands below it.
-    cells = max(look.width - _LABEL_CELLS - (0 if narrow else _NOTE_CELLS), _MIN_SPARK_CELLS)
+    cells = max(terminal.width - _LABEL_CELLS - (0 if narrow else _NOTE_CELLS), _MIN_SPARK_CELLS)
     lines: list[list[Piece]] = []
 
     def line(label: str, drawn: str, note: str, style: str = "") -> None:
@@ -129,7 +129,7 @@ def curve_lines(run: Run, scenario: Scenario | None, look: Look) -> list[list[Pi
     def curve(label: str, values: list[float], top: float, note: str, *, low: bool = False) -> None:
         columns = by_column(samples.t_s, values, end_s, cells, min if low else max)
         shares = [None if v is None else v / top if top > 0 else 0.0 for v in columns]
-        line(label, sparkline(shares, unicode=look.unicode), note, "cyan")
+        line(label, sparkline(shares, unicode=terminal.unicode), note, "cyan")
 
     if samples.available_mb:
         least = min(samples.available_mb)
@@ -148,7 +148,7 @@ def curve_lines(run: Run, scenario: Scenario | None, look: Look) -> list[list[Pi
         )
     if run.frozen:
         note = f"frozen for {seconds(run.objectives.frozen_s)}"
-        line("frozen", _freeze_marks(run, end_s, cells, look), note, "magenta")
+        line("frozen", _freeze_marks(run, end_s, cells, terminal), note, "magenta")
     if run.kills:
         dead = sum(not kill.would_have for kill in run.kills)
         spared = len(run.kills) - dead
@@ -160,12 +160,12 @@ def curve_lines(run: Run, scenario: Scenario | None, look: Look) -> list[list[Pi
     return lines
 
 
-def _freeze_marks(run: Run, end_s: float, cells: int, look: Look) -> str:
+def _freeze_marks(run: Run, end_s: float, cells: int, terminal: Terminal) -> str:
     marks = [" "] * cells
     for freeze in run.frozen:
         first = column_of(freeze.from_s, end_s, cells)
         for i in range(first, max(column_of(freeze.to_s, end_s, cells), first) + 1):
-            marks[i] = "░" if look.unicode else "%"
+            marks[i] = "░" if terminal.unicode else "%"
     return "".join(marks)
 
 

@@ -141,7 +141,7 @@ class QuotedPrintable:
         """The coding is in use."""
         return self._coded
 
-    def take(self, raw: str) -> str:
+    def decode(self, raw: str) -> str:
         """Return a line decoded; an empty one while its end is still to come."""
         if not self._coded:
             if _CODED not in raw and not (raw.endswith("=") and len(raw) in _SOFT_BREAK):

@@ -37,6 +37,10 @@ _BEGINS = re.compile(
 )
 """How lines of a report begin; none of them is the rest of the line before."""
 
+_YAML_KEY = re.compile(r"(?:- )?[\w-]+:(?:\s|$)")
+_CUT_STAMP = re.compile(r"\[\s*\d{1,9}(?:\.\d{0,5})?$")
+"""The beginning of a kernel's stamp or of a row, at which a text was cut."""
+
 MAX_PARTS = 16
 """A line of the kernel is never cut into more parts than this."""
 MAX_CHARS = 4096
@@ -117,6 +121,8 @@ class Joiner:
         if before.text.endswith("\\"):
             before.text = before.text[:-1].rstrip()
             return True
+        if _CUT_STAMP.match(line.text):
+            return False
         if _BEGINS.match(line.text) and not before.text.endswith((":", "-")):
             return False
         if not after_blank and self._did_not_fit(before, line):
@@ -179,6 +185,10 @@ def _continues(before: Line, line: Line, columns: tuple[str, ...]) -> bool:
         )
     if _ROW_START.match(text):
         return _row_continues(text, more, columns)
+    if text.endswith("Memory cgroup"):
+        return more.startswith("out of memory")
+    if "low on resource: " in text:
+        return not text.rstrip("'\" ").endswith(".") and _YAML_KEY.match(more) is None
     return _other_continues(text, more)
 
 

@@ -47,7 +47,12 @@ WHOLE_BYTES = 64 << 10
 _BLOCK_BYTES = 4 << 10
 _MAX_GLANCE = 8 << 10
 _MAX_REAL = 64
-_BACK_BYTES = 48 << 10
+BACK_BYTES = 48 << 10
+"""The furthest that is gone back from a line that matters."""
+_SPARE_BYTES = 8 << 10
+"""What is kept besides, so that a line may stand across the end of a buffer."""
+_JUMP_BYTES = 32 << 10
+"""So much is read at a time where the next line that matters is known."""
 _HEAD_BACK_LINES = 2
 _RECORD_FIELD = re.compile(
     rb"[ \t]*(?:MESSAGE=|[\"'](?:MESSAGE|message|log|msg|line|textPayload|_raw)[\"']\s?:)"
@@ -70,7 +75,7 @@ class Readable(Protocol):
 class Sink(Protocol):
     """Takes stretches of a log."""
 
-    def feed(self, data: bytes, first_line: int) -> None:
+    def push(self, data: bytes, first_line: int) -> None:
         """Take whole lines; the first has the number ``first_line``."""
 
     def glance(self, data: bytes, line: int) -> None:
@@ -86,6 +91,19 @@ class Sink(Protocol):
         """A report has begun and not ended."""
 
 
+class Jumps(Protocol):
+    """Knows where the lines are that matter."""
+
+    def next(self, offset: int, /) -> tuple[int | None, int] | None:
+        """Where to begin reading for the next of them from an offset on, and the line's number.
+
+        No place: it has to be read up to there. None: nothing follows.
+        """
+
+    def source_at(self, offset: int, /) -> Readable:
+        """The log from an offset on."""
+
+
 class Worth(Enum):
     """What a needle of others is worth: nothing, a look at its line, or at those around it."""
 
@@ -99,8 +117,38 @@ Judge = Callable[[bytearray, int, int], Worth]
 
 
 @lru_cache(maxsize=4)
-def _searcher(others: tuple[bytes, ...]) -> Needles:
+def needles_with(others: tuple[bytes, ...]) -> Needles:
+    """What looks for the kernel's needles and others."""
     return Needles(tuple(dict.fromkeys((*KERNEL_NEEDLES, *others))))
+
+
+def judged(buffer: bytearray, hit: int, needle: int, end: int, worth: Judge | None) -> Worth:
+    """What a needle in a buffer filled up to ``end`` is worth."""
+    if _real(buffer, hit, needle, end) is not None:
+        return Worth.AROUND
+    found = Worth.NOTHING if worth is None else worth(buffer, hit, end)
+    if found is Worth.LINE:
+        line_end = buffer.find(b"\n", hit, end) + 1 or end
+        if _real_beside(buffer, hit, line_end) is not None or _is_record_field(buffer, hit, 0):
+            return Worth.AROUND
+    return found
+
+
+def _real_beside(buffer: bytearray, hit: int, line_end: int) -> re.Match[bytes] | None:
+    """One of the kernel's needles that one of others may overlap, in the same line."""
+    return _REAL.search(buffer, hit, min(line_end, hit + _MAX_GLANCE))
+
+
+def _is_record_field(buffer: bytearray, hit: int, begin: int) -> bool:
+    """Whether a line is one of several that make a record."""
+    return _RECORD_FIELD.match(buffer, buffer.rfind(b"\n", begin, hit) + 1 or begin) is not None
+
+
+def _real(buffer: bytearray, hit: int, needle: int, end: int) -> re.Match[bytes] | None:
+    """What a needle of the kernel's is part of, if it is worth a closer look."""
+    if needle >= len(KERNEL_NEEDLES):
+        return None
+    return _REAL.match(buffer, hit, min(end, hit + _MAX_REAL))
 
 
 class Scanner:
@@ -113,14 +161,16 @@ class Scanner:
         others: Sequence[bytes] = (),
         *,
         worth: Judge | None = None,
+        jumps: Jumps | None = None,
     ) -> None:
         """Look for the kernel's needles and others; ``worth`` says which of those that no report
-        holds the sink is shown (without it, none).
+        holds the sink is shown (without it, none). With ``jumps`` what holds nothing is not read.
         """
+        self._jumps = jumps
         self._worth = worth
         self._source = source
         self._sink = sink
-        self._needles = _searcher(tuple(others))
+        self._needles = needles_with(tuple(others))
         self._buffer = bytearray(BUFFER_BYTES)
         self._filled = 0
         self._fed = 0
@@ -134,8 +184,11 @@ class Scanner:
     def run(self) -> Iterator[None]:
         """Read to the end; yields whenever the sink may have found something."""
         view = memoryview(self._buffer)
+        most = BUFFER_BYTES if self._jumps is None else _JUMP_BYTES
         while True:
-            got = self._source.readinto(view[self._filled :])
+            if self._jumps is not None and not self._active and not self._jump(self._jumps):
+                return
+            got = self._source.readinto(view[self._filled : self._filled + most])
             if not got:
                 break
             self._filled += got
@@ -144,16 +197,34 @@ class Scanner:
                 whole = self._filled
             yield from self._take(whole)
             self._drop(whole)
-        yield from self._take(self._filled)
+        yield from self._take(self._filled, last=True)
 
-    def _take(self, end: int) -> Iterator[None]:
-        """Look through the whole lines of the buffer."""
+    def _jump(self, jumps: Jumps) -> bool:
+        """Jump to where the next line is that matters; returns whether there is one."""
+        found = jumps.next(self._dropped + self._hit)
+        if found is None:
+            return False
+        begin, line = found
+        if begin is not None and begin > self._dropped + self._filled:
+            self._source = jumps.source_at(begin)
+            self._dropped, self._line = begin, line
+            self._filled = self._fed = self._counted = self._hit = self._until = 0
+        return True
+
+    def _take(self, end: int, *, last: bool = False) -> Iterator[None]:
+        """Look through the whole lines of the buffer; nothing follows the ``last``.
+
+        What it does must not depend on where a buffer happens to end.
+        """
         position = self._fed
         hits = self._needles.find(self._buffer, max(position, self._hit), end)
         none = (end, 0)
         hit, needle = next(hits, none)
         while position < end:
             if self._active:
+                if end - position <= _BLOCK_BYTES and not last:
+                    self._fed = position
+                    return
                 position = self._feed_block(position, end)
                 yield
                 continue
@@ -161,17 +232,17 @@ class Scanner:
                 hit, needle = next(hits, none)
             if hit >= end:
                 break
+            if hit + _MAX_REAL > end and not last and self._is_kept(hit, end):
+                self._hit = hit
+                return
             self._hit = hit + 1
-            real = None
-            if needle < len(KERNEL_NEEDLES):
-                real = _REAL.match(self._buffer, hit, min(end, hit + _MAX_REAL))
+            real = _real(self._buffer, hit, needle, end)
             worth = Worth.NOTHING
             if real is None and self._worth is not None:
                 worth = self._worth(self._buffer, hit, end)
             if worth is not Worth.NOTHING:
                 line_end = self._buffer.find(b"\n", hit, end) + 1 or end
-                # A needle of others may overlap one of the kernel's in the same line.
-                real = _REAL.search(self._buffer, hit, min(line_end, hit + _MAX_GLANCE))
+                real = _real_beside(self._buffer, hit, line_end)
                 if real is None and self._goes_around(hit, worth, position):
                     position = self._begin_around(hit, position)
                 elif real is None:
@@ -182,14 +253,17 @@ class Scanner:
                 position = self._begin(real.start(), position, end)
         self._hit = end
 
+    def _is_kept(self, hit: int, end: int) -> bool:
+        """A line of a usual length: more of the buffer is kept than that."""
+        return self._buffer.find(b"\n", max(end - _SPARE_BYTES // 2, 0), hit) >= 0
+
     def _reads_whole(self, stop: int) -> bool:
         """Still in the beginning, which is read line by line: as a rule it is a whole paste."""
         return self._dropped + stop < WHOLE_BYTES
 
     def _goes_around(self, hit: int, worth: Worth, position: int) -> bool:
         """The lines around this one belong to what it reports."""
-        start = self._buffer.rfind(b"\n", position, hit) + 1 or position
-        return worth is Worth.AROUND or _RECORD_FIELD.match(self._buffer, start) is not None
+        return worth is Worth.AROUND or _is_record_field(self._buffer, hit, position)
 
     def _begin_around(self, hit: int, position: int) -> int:
         """Start feeding a little before a line of others."""
@@ -205,7 +279,7 @@ class Scanner:
         if end - position > _BLOCK_BYTES:
             stop = self._buffer.find(b"\n", position + _BLOCK_BYTES, end) + 1 or end
         self._count_to(position)
-        self._sink.feed(bytes(self._buffer[position:stop]), self._line)
+        self._sink.push(bytes(self._buffer[position:stop]), self._line)
         self._fed = stop
         at_ease = stop > max(self._hit, self._until) and not self._reads_whole(stop)
         if at_ease and self._sink.idle():
@@ -228,9 +302,9 @@ class Scanner:
                     start = self._buffer.rfind(b"\n", position, start - 1) + 1 or position
             return start
         if self._sink.has_open():
-            back = max(position, start - _BACK_BYTES // 4)
+            back = max(position, start - BACK_BYTES // 4)
         else:
-            back = max(position, start - _BACK_BYTES)
+            back = max(position, start - BACK_BYTES)
         if back > position:
             back = self._buffer.find(b"\n", back, start) + 1 or start
         return back
@@ -251,9 +325,10 @@ class Scanner:
 
     def _drop(self, whole: int) -> None:
         """Forget what was looked through, except what may be needed before a later hit."""
-        keep = whole if self._active else max(self._fed, whole - _BACK_BYTES)
-        if keep < whole:
-            keep = self._buffer.find(b"\n", keep, whole) + 1 or whole
+        keep = self._fed
+        back = whole - BACK_BYTES - _SPARE_BYTES
+        if not self._active and back > keep:
+            keep = self._buffer.find(b"\n", back, whole) + 1 or whole
         self._count_to(keep)
         self._dropped += keep
         rest = self._filled - keep

@@ -10,10 +10,12 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import BinaryIO, cast
 
 from oomkit.errors import OomkitError
+from oomkit.klog.lines.forked import Forked, receive, send
 from oomkit.klog.lines.scan import Readable
 
 _GZIP = b"\x1f\x8b"
@@ -21,6 +23,9 @@ _XZ = b"\xfd7zXZ\x00"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _BZIP2 = b"BZh"
 KMSG = "/dev/kmsg"
+_MUCH_BYTES = 1 << 20
+"""From this size on it pays to unpack a file in a process of its own."""
+_PIECE_BYTES = 256 << 10
 
 
 class LogError(OomkitError):
@@ -32,11 +37,18 @@ class Log:
 
     Attributes:
         name: what the records call it.
+        plain: the file it is, where that is not packed.
     """
 
     def __init__(self, file: Readable, name: str) -> None:
         self._file = file
         self.name = name
+        self.plain: BinaryIO | None = None
+
+    def seek(self, offset: int, /) -> None:
+        """Go to an offset of a plain file."""
+        assert self.plain is not None, "it can't be read from any place"
+        self.plain.seek(offset)
 
     def readinto(self, buffer: memoryview, /) -> int | None:
         """Fill the buffer; 0 at the end.
@@ -60,12 +72,13 @@ def said_name(name: str) -> str:
 
 
 @contextmanager
-def open_log(name: str | None) -> Iterator[Log]:
+def open_log(name: str | None, *, apart: bool = False) -> Iterator[Log]:
     """Open a log.
 
     Args:
         name: a file, plain or compressed; ``-`` for standard input; None for the running
             kernel's log.
+        apart: unpack a large compressed file in a process of its own.
 
     Raises:
         LogError: it can't be opened or read, or nothing here can unpack it.
@@ -81,7 +94,13 @@ def open_log(name: str | None) -> Iterator[Log]:
             file = stack.enter_context(open(name, "rb"))
         except OSError as error:
             raise LogError(f"{said_name(name)}: {error.strerror}") from None
-        yield _unpacked(file, name)
+        log = _unpacked(file, name)
+        if apart and log.plain is None and os.fstat(file.fileno()).st_size >= _MUCH_BYTES:
+            with suppress(OSError):  # no process is left: it is unpacked here
+                unpacker = Unpacker(log)
+                stack.callback(unpacker.close)
+                log = Log(unpacker, name)
+        yield log
 
 
 def _unpacked(file: BinaryIO, name: str) -> Log:
@@ -99,7 +118,56 @@ def _unpacked(file: BinaryIO, name: str) -> Log:
         return Log(_zstd(file, name), name)
     if magic.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return Log(_Utf16(file), name)
-    return Log(cast("Readable", file), name)
+    log = Log(cast("Readable", file), name)
+    log.plain = file
+    return log
+
+
+class Unpacker:
+    """Reads a log in a process of its own, so that unpacking and searching use two CPUs.
+
+    Raises:
+        OSError: there is no further process.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self._name = log.name
+        self._child = Forked(partial(_unpack, log))
+        self._rest = memoryview(b"")
+        self._ended = False
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill the buffer; 0 at the end.
+
+        Raises:
+            LogError: the data can't be read or unpacked.
+        """
+        if not self._rest and not self._ended:
+            data = receive(self._child.output)
+            if not isinstance(data, bytes):
+                died = f"{said_name(self._name)}: the process that unpacks it died (out of memory?)"
+                raise LogError(data or died)
+            self._ended = not data
+            self._rest = memoryview(data)
+        size = min(len(buffer), len(self._rest))
+        buffer[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size
+
+    def close(self) -> None:
+        """End the process."""
+        self._child.close()
+
+
+def _unpack(log: Log, fd: int) -> None:
+    """Send a log piece by piece, and an empty piece or what is wrong at its end."""
+    with memoryview(bytearray(_PIECE_BYTES)) as view:
+        try:
+            while size := log.readinto(view):
+                send(fd, bytes(view[:size]))
+        except LogError as error:
+            send(fd, str(error))
+    send(fd, b"")
 
 
 def _zstd(file: BinaryIO, name: str) -> Readable:

@@ -127,7 +127,7 @@ class ExportReader:
         self._binary: str | None = None
         self.active = False
 
-    def take(self, raw: str, number: int) -> list[Line] | None:
+    def parse_line(self, raw: str, number: int) -> list[Line] | None:
         """Take a line; the lines a finished record gives; None if this is no export."""
         if not self.active:
             if not raw.startswith(("__CURSOR=", "__REALTIME_TIMESTAMP=", "_BOOT_ID=")):
@@ -314,7 +314,7 @@ class PrettyReader:
         self._number = 0
         self.active = False
 
-    def take(self, raw: str, number: int) -> list[Line] | None:
+    def parse_line(self, raw: str, number: int) -> list[Line] | None:
         """Take a line; the lines a finished record gives; None if this is of no record."""
         if not self.active and raw[:1] not in _FIRST and "[s=" not in raw:
             return None

@@ -1,7 +1,7 @@
 """Turn lines without prefixes into reports: which line belongs to which report."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from oomkit.klog.lines.clean import MAX_MARK, is_left_out
 from oomkit.klog.lines.prefix import Line
@@ -23,7 +23,7 @@ from oomkit.klog.report.tasks import ROW, TABLE_HEADER, parse_table_header
 
 _ANCHOR = re.compile(
     r"(?P<header>oom-killer: ?gfp|invoked\s+oom-killer:?$)|(?P<table>\[\s*pid\s*\]\s+uid\s+tgid)"
-    r"|(?P<summary>oom-kill: ?constraint=)|(?P<killed>[Kk]illed process \d)"
+    r"|(?P<summary>oom-kill: ?(?i:constraint)=)|(?P<killed>[Kk]illed process \d)"
     r"|(?P<sharer>Kill process \d+ .* sharing same memory)|(?P<selected>[Kk]ill process \d)"
     r"|(?P<exiting>OOM victim \d+ )|(?P<would>[Ww]ould have killed process \d)"
     r"|(?P<reaper>oom_reaper: )"
@@ -54,6 +54,9 @@ class Assembler(Endings):
         self.named: list[KernelName] = []
         self._caller: Caller | None = None
         self._caller_line = Line(number=0, text="")
+        self._takers: dict[str | None, Callable[[Line], Builder | None]] = {
+            name: getattr(self, f"_take_{name}") for name in _ANCHOR.groupindex
+        }
 
     @property
     def has_open(self) -> bool:
@@ -77,7 +80,7 @@ class Assembler(Endings):
         """End of the log, or of a stretch of it: yields what is open."""
         yield from self._reports.flush()
 
-    def feed(self, line: Line, *, wrapped: bool = False) -> tuple[list[Report], bool]:
+    def accept(self, line: Line, *, wrapped: bool = False) -> tuple[list[Report], bool]:
         """Take a line; the reports that it shows to be over, and whether it was of use."""
         over = self._reports.over_by(line)
         if line.uptime_s is not None and self._stands_again(line, line.uptime_s):
@@ -172,7 +175,7 @@ class Assembler(Endings):
         if report is None or report is not self._reports.youngest:
             return 0
         for taken, match in enumerate(lines):
-            if not report.memory.feed(match["memory"]):
+            if not report.memory.parse_line(match["memory"]):
                 lines = lines[:taken]
                 break
         if lines:
@@ -198,8 +201,7 @@ class Assembler(Endings):
     def _take_anchored(self, line: Line) -> Builder | None:
         """Lines that open or end a part; a task's name may look like any of them."""
         for anchor in _ANCHOR.finditer(line.text):
-            taker = getattr(self, f"_take_{anchor.lastgroup}")
-            taken: Builder | None = taker(line)
+            taken = self._takers[anchor.lastgroup](line)
             if taken is not None:
                 return taken
         return self._take_left_out(line) if is_left_out(line.text) else None
@@ -292,12 +294,12 @@ class Assembler(Endings):
             if foreign is None or not foreign.foreign or not foreign.memory.empty:
                 foreign = None
             report = foreign or self._reports.lacking(line, wants="memory")
-            report.memory.feed(text)
+            report.memory.parse_line(text)
             return report
         current = self._reports.current(line)
         if current is None or current.ended:
             return self._take_weak(line, current)
-        if current.memcg.in_stats and current.memcg.feed(text):
+        if current.memcg.in_stats and current.memcg.parse_line(text):
             return current
         if text.startswith("Tasks state (memory values in"):
             current.table_due = True
@@ -306,14 +308,14 @@ class Assembler(Endings):
             return current
         if text.startswith("memory: usage") and current.memcg.restarts(text):
             current = self._reports.new(line)
-        if current.memory.feed(text) or current.memcg.feed(text):
+        if current.memory.parse_line(text) or current.memcg.parse_line(text):
             return current
         return None
 
     def _take_weak(self, line: Line, ended: Builder | None) -> Builder | None:
         """A memory part without a head: a report only if more of one follows."""
         report = Builder(line)
-        if report.memcg.feed(line.text) or report.memory.feed(line.text):
+        if report.memcg.parse_line(line.text) or report.memory.parse_line(line.text):
             self._reports.add(report)
             return report
         caller = parse_caller(line.text) if "omm: " in line.text else None

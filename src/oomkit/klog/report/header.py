@@ -36,7 +36,8 @@ _KERNEL_FIELD = re.compile(
 _BARE_RELEASE = re.compile(_RELEASE + r"$")
 _UNAME_PROMPT = re.compile(r"(?:.{0,60}[$#%>] ?)?uname -r\s*$")
 _FRAME = re.compile(
-    r"(?:\[<?(?:[0-9a-f]{8,16})?>?\]\s*)*(?P<guess>\? )?[(:]?(?P<name>[A-Za-z_][\w.$]*)\+0x"
+    r"(?:\[<?(?:[0-9a-f]{8,16}|[\w.:]{1,64}\+0x[0-9a-f/x]{1,24})?>?\]\s*)*"
+    r"(?P<guess>\? )?[(:]?(?P<name>[A-Za-z_][\w.$]*)\+0x"
     r"[0-9a-f]*(?:/0x|/?$)"
 )
 FRAME_EXPRESSION = (

@@ -62,7 +62,7 @@ _WOULD = re.compile(
     r"[Ww]ould have killed process (?P<pid>\d{1,10}) \((?P<comm>.*)\)[.,] ?(?:[Bb]ut continuing)?"
 )
 _GROUP = re.compile(r"Tasks in (?P<path>.+?) are going to be killed\s+due")
-_SUMMARY = re.compile(r"oom-kill:\s*constraint=(?P<rest>.*)")
+_SUMMARY = re.compile(r"oom-kill:\s*(?i:constraint)=(?P<rest>.*)")
 _SUMMARY_FIELD = re.compile(
     r"(?:^|,)(nodemask|cpuset|mems_allowed|oom_memcg|task_memcg|task|pid|uid)="
     r"(.*?)(?=,(?:nodemask|cpuset|mems_allowed|oom_memcg|task_memcg|task|pid|uid)=|,global_oom|$)"
@@ -176,16 +176,22 @@ def _form(opening: str | None, text: str, rest: str, *, cut: bool) -> str | None
         if "total-vm" in rest:
             return "el6"
         return "el5" if opening is not None and rest == "." and not cut else "el5 or el6"
+    if "pgtables:" in rest:
+        return "5.4"
     if "vsz:" in rest:
         return "2.6.33"
-    if opening is not None:
-        if opening.startswith("Out of Memory"):
-            return "2.6.11"
-        if "total-vm" not in rest:
-            return "2.6.16" if rest.startswith(".") and not cut else None
-        if "pgtables:" in rest or "UID:" in rest:
-            return "5.4"
-        return "5.1" if _ENDS_WITH_SHMEM.search(rest) and not cut else "5.1 or later"
+    if opening is None:
+        return _form_without_opening(rest, cut=cut)
+    if opening.startswith("Out of Memory"):
+        return "2.6.11"
+    if "total-vm" not in rest:
+        return "2.6.16" if rest.startswith(".") and not cut else None
+    if "UID:" in rest:
+        return "5.4"
+    return "5.1" if _ENDS_WITH_SHMEM.search(rest) and not cut else "5.1 or later"
+
+
+def _form_without_opening(rest: str, *, cut: bool) -> str | None:
     if "total-vm" in rest:
         if "shmem-rss" in rest:
             return "4.5"

@@ -67,7 +67,7 @@ class MemcgPart:
         """The cgroup that hit its limit."""
         return self._path
 
-    def feed(self, text: str) -> bool:
+    def parse_line(self, text: str) -> bool:
         """Take one line; false if it is none of this part."""
         if self._open is not None and len(self._open) < _MAX_STATS and _V2.match(text):
             for name, value in _V2_PAIR.findall(text):

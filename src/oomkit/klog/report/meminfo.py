@@ -102,7 +102,7 @@ class MemoryPart:
         """The totals at the end of the part were read."""
         return "total_swap_kb" in self._totals or "ram_pages" in self._totals
 
-    def feed(self, text: str) -> bool:
+    def parse_line(self, text: str) -> bool:
         """Take one line; false if it is none of this part."""
         if self._in_slab:
             slab = _SLAB.match(text)

@@ -8,6 +8,7 @@ from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines.prefix import Line
 from oomkit.klog.userspace.continued import CONTINUED, JOB_LINES
 from oomkit.klog.userspace.form import size_kb
+from oomkit.klog.userspace.gadget import GadgetTable
 from oomkit.klog.userspace.named import DOTS, Names
 from oomkit.klog.userspace.reader import evidence_in
 from oomkit.records import replace
@@ -49,6 +50,7 @@ class Witness:
 
     def __init__(self, file: str) -> None:
         self._file = file
+        self._table = GadgetTable(file)
         self._held: Evidence | None = None
         self._resources = ""
         self._names = Names()
@@ -60,14 +62,16 @@ class Witness:
         self._limits: tuple[str, int] | None = None
         self._attempts: list[Evidence] = []
 
-    def take(self, line: Line) -> Iterator[Evidence]:
+    def accept(self, line: Line) -> Iterator[Evidence]:
         """Take a line; gives what is told in full now."""
         if self._held is not None:
             held = self._continued(self._held, line)
             if held is not None:
                 self._held = held
                 return
-        found = evidence_in(line, self._file) or self._of_old_earlyoom(line)
+        found = (
+            evidence_in(line, self._file) or self._of_old_earlyoom(line) or self._table.take(line)
+        )
         if found is not None and _is_attempt(found):
             yield from self._release()
             self._attempts.append(self._because_of_pressure(found))
@@ -206,7 +210,7 @@ class Witness:
         )
         if not known and not text.startswith(DOTS):
             return
-        if self._names.take(line):
+        if self._names.note(line):
             return
         if (path := _OOMD_PATH.search(text)) is not None:
             self._candidate = path["path"]

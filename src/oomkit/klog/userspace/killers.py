@@ -123,6 +123,15 @@ KILLER_FORMS = (
     ),
     # Kernels before 2.6.33 end a process whose page fault finds no memory without the OOM killer.
     Form("kernel", "kill", r"VM: killing process (?P<comm>\S+)", words=("VM: killing",)),
+    # Told from memory, or with the number left out.
+    Form(
+        "kernel",
+        "notice",
+        r"(?P<reason>Memory cgroup out of memory|Out of memory): Killed process "
+        r"\((?P<comm>[^()]{1,15})\)",
+        words=("Killed process (",),
+        killer="kernel",
+    ),
     # No Linux: FreeBSD kills by sizes of its own, and says so in one line.
     Form(
         "freebsd",
@@ -231,8 +240,15 @@ KILLER_FORMS = (
         "kill",
         r"Memory on the node \(IP: (?P<node>[\w.:-]+?),.*?was "
         r"(?P<reason>\S+ / \S+ \([\d.]+\), which exceeds the memory usage threshold of [\d.]+\d)"
-        r".*?Ray killed this worker \(ID: (?P<job>\w+)\)",
+        r".*?Ray killed this worker \(ID: (?P<job>\w+)(?:\)|$)",
         words=("Ray killed this worker",),
+    ),
+    Form(
+        "ray",
+        "kill",
+        r"Killing worker with the .{1,60}? to free up memory\b"
+        r"(?:.*?Task to be killed: ?(?P<job>\w+))?",
+        words=("to free up memory",),
     ),
     Form(
         "ray",

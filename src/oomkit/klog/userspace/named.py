@@ -35,7 +35,7 @@ class Names:
         self._section: tuple[str, int] = ("", _FAR)
         self._key: tuple[str, int] = ("", _FAR)
 
-    def take(self, line: Line) -> bool:
+    def note(self, line: Line) -> bool:
         """Take a line; whether it names something."""
         text = line.text
         if text.startswith('"') and self._take_json(text, line.number):

@@ -168,6 +168,9 @@ _ONLY_IN_HEADS = (
     "due to OOM",
     "srun: error",
     "requires corrective",
+    "Killed process (",
+    "to free up memory",
+    "memory allocation of",
 )
 _TELLING = Words([*_TAGS, *map(bytes.decode, NEEDLES), *_ONLY_IN_HEADS])
 _WORDS = Words([*map(bytes.decode, NEEDLES), *_ONLY_IN_HEADS])

@@ -68,8 +68,9 @@ NO_KILL_FORMS = (
     Form(
         "node",
         "failure",
-        r"(?P<reason>JavaScript heap out of memory)",
-        words=("JavaScript heap out of memory",),
+        r"(?P<reason>JavaScript heap out of memory)"
+        r"|FATAL ERROR: .*?Allocation failed - process out of memory",
+        words=("JavaScript heap out of memory", "process out of memory"),
         means="Node.js ended itself: its heap " + _HEAP,
     ),
     Form(
@@ -91,8 +92,15 @@ NO_KILL_FORMS = (
         "anybody",
         "failure",
         r"(?P<reason>[Cc]annot allocate memory|ENOMEM\b|std::bad_alloc"
-        r"|fatal error: runtime: (?:out of memory|cannot allocate memory))",
-        words=("annot allocate memory", "ENOMEM", "std::bad_alloc", "fatal error: runtime"),
+        r"|fatal error: runtime: (?:out of memory|cannot allocate memory)"
+        r"|\bmemory allocation of \d+ bytes failed)",
+        words=(
+            "memory allocation of",
+            "annot allocate memory",
+            "ENOMEM",
+            "std::bad_alloc",
+            "fatal error: runtime",
+        ),
         means="a program asked for memory and was refused",
     ),
     Form(
@@ -110,6 +118,13 @@ NO_KILL_FORMS = (
         r"|[Aa]ttempting to reclaim (?P<reason>memory))",
         words=("EvictionThresholdMet", "viction manager", "ttempting to reclaim"),
         means="the node came below its eviction threshold",
+    ),
+    Form(
+        "kubelet",
+        "pressure",
+        r"The node had condition: \[(?P<reason>MemoryPressure)\]",
+        words=("had condition",),
+        means="the kubelet admitted no pod to its node",
     ),
     Form(
         "heroku",

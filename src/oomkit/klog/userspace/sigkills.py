@@ -32,7 +32,8 @@ SIGKILL_FORMS = (
     Form(
         "shell",
         "sigkill",
-        r"^(?:\[\d+\][ +-]+|\w{0,4}sh: +)?[Kk]illed(?: {2,}(?:\S*/)?(?P<comm>[^\s/\"'=$]+).*)?$",
+        r"^(?:\[\d+\][ +-]+|(?P<name>[\w.-]+) +\| +|\w{0,4}sh: +)?[Kk]illed"
+        r"(?: {2,}(?:\S*/)?(?P<comm>[^\s/\"'=$]+).*)?$",
         words=("Killed", "killed  "),
     ),
     Form(
@@ -87,6 +88,12 @@ SIGKILL_FORMS = (
         r"Killed signal terminated program (?P<comm>[\w.+-]+)"
         r"|internal compiler error: Killed \(program (?P<program>[\w.+-]+)\)",
         words=("terminated program", "compiler error: Killed"),
+    ),
+    Form(
+        "supervisord",
+        "sigkill",
+        r"reaped unknown pid (?P<pid>\d+) \(terminated by SIGKILL",
+        words=("SIGKILL",),
     ),
     Form(
         "supervisord",

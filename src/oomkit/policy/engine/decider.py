@@ -21,7 +21,7 @@ STEP = 0.01
 """Share of memory consumed after which sizes are sampled again."""
 
 
-class Look:
+class Assessment:
     """What a reading calls for.
 
     Attributes:
@@ -114,7 +114,7 @@ class Decider:
         self._owed: tuple[float, float] | None = None
         self._settled = False
 
-    def look(self, reading: "Reading") -> Look:
+    def look(self, reading: "Reading") -> Assessment:
         """Take in a reading, and say what it calls for."""
         t_s = reading.t_s
         escalation = self.escalation
@@ -123,7 +123,7 @@ class Decider:
         state = self.watch.see(reading, coming_kb=escalation.coming_kb(t_s))
         self._state = state
         self._anon_kb = reading.anon_kb
-        look = Look(state)
+        look = Assessment(state)
         self._forget_old_sizes(state)
         if state.warm:
             step_kb = STEP * reading.mem_total_kb

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from oomkit.policy.engine.candidate import Candidate, Growth, Ranked
-    from oomkit.policy.engine.decider import Act, Decider, Look
+    from oomkit.policy.engine.decider import Act, Assessment, Decider
     from oomkit.policy.engine.escalation import Signal
     from oomkit.policy.engine.reading import CgroupReading, Reading
 
@@ -79,7 +79,7 @@ class PolicyDriver:
         self._actuator = actuator
         self.reading: Reading | None = None
 
-    def look(self, now_s: float) -> "Look | None":
+    def look(self, now_s: float) -> "Assessment | None":
         """Read the machine, and return what that calls for; None if it can't be read."""
         reading = self._sensors.reading(now_s)
         if reading is None:
@@ -87,7 +87,7 @@ class PolicyDriver:
         self.reading = reading
         return self.decider.look(reading)
 
-    def perform(self, look: "Look") -> str:
+    def perform(self, look: "Assessment") -> str:
         """Do what the last look called for.
 
         Returns:

@@ -1,4 +1,4 @@
-"""How to act: signals that escalate, memory on its way, pauses, and a bound on kills a minute."""
+"""How to act: signals that escalate, memory being freed, pauses, maximum kills a minute."""
 
 from oomkit.policy.engine.candidate import Candidate, memories
 from oomkit.policy.engine.conditions import HARD, SOFT

@@ -268,7 +268,7 @@ def take_along(
     Args:
         choice: what was chosen; its ``members``, ``level`` and sums are changed.
         ranked: all candidates, in order.
-        left_kb: available memory and free swap, with what is on its way.
+        left_kb: available memory and free swap, with what is being freed.
         falls_kb_s: how fast that falls.
         lasts_s: how long it shall last.
         share: what deaths really give back, of what they should.

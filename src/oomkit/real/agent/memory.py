@@ -242,7 +242,7 @@ class Memory:
 
 
 class FileArea:
-    """A file a working task reads again and again through a mapping."""
+    """A file that a working task reads repeatedly through a mapping."""
 
     def __init__(self, path: str) -> None:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -296,7 +296,7 @@ def write_file(
         size: how much.
         rate: bytes a second at most; None: as fast as it goes.
         progress: called with the share that is written.
-        content: what to write, again and again; empty: ones.
+        content: what to write, repeated; empty: ones.
 
     Raises:
         OSError: it can't be written, or there is no room.

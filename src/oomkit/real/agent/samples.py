@@ -21,7 +21,7 @@ _BUFFER = 65536
 
 
 class KernelFile:
-    """A file that is read again and again from its start."""
+    """A file that is read repeatedly from its start."""
 
     def __init__(self, path: str) -> None:
         try:
@@ -60,7 +60,7 @@ class Sampler:
         self.files = {name: KernelFile(path) for name, path in sources["files"].items()}
         self.cpu_before = (0, 0)
 
-    def take(self, pids: dict[int, int]) -> None:
+    def sample(self, pids: dict[int, int]) -> None:
         """Report the machine, and each task: pid to its slot."""
         values = self._memory() if self.group is None else self._group()
         self.report.say("sample", *(f"{value:.2f}" for value in values), self._busy())

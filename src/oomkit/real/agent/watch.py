@@ -103,7 +103,7 @@ class Watch:
         while True:
             why = self._over(end)
             if why:
-                self.sampler.take(self._sampled())
+                self.sampler.sample(self._sampled())
                 if self.beside is not None:
                     self.beside.close()
                 self.report.say("done", why)
@@ -169,7 +169,7 @@ class Watch:
             self._start(subject)
         elif what == "sample":
             began = time.monotonic()
-            self.sampler.take(self._sampled())
+            self.sampler.sample(self._sampled())
             if self.beside is not None:
                 self.beside.report_notes()
             took = time.monotonic() - began

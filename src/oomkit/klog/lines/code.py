@@ -1,0 +1,23 @@
+"""Lines of a program's source, which hold words of logs as texts to look for."""
+
+import re
+
+_CODE = re.compile(
+    # A comment that quotes.
+    r"\s*(?:(?:#|//|/\*|--|;)+\s+[\"'`]"
+    # A text that is given a name; logs do it without blanks, and with double quotes.
+    r"|(?:(?:const|let|var|final|static|public|private|val|def) )*[A-Za-z_]\w*"
+    r"(?:\s+:?=\s+[rbfu]{0,2}[\"'`(]|=')"
+    # The argument of a function, whose name begins small where those of exceptions do not.
+    r"|(?:[\w.]+\s*:?=\s*|return |assert |(?:els?e? ?)?if \(?)?(?:[A-Za-z_]\w*\.)*[a-z_]\w*"
+    r"\(\s*[rbfu]{0,2}[\"'])"
+)
+
+
+def is_code(raw: str) -> bool:
+    """Whether a line is one of a program that holds a text.
+
+    Args:
+        raw: the whole line.
+    """
+    return _CODE.match(raw) is not None

@@ -1,0 +1,259 @@
+"""A log that others search ahead of its reader is read as if nobody did, wherever it is cut."""
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import random
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oomkit.klog import LogError, read_records
+from oomkit.klog.lines import ahead, sources
+from oomkit.klog.lines.ahead import Ahead, Search
+from oomkit.klog.lines.forked import Forked
+from oomkit.klog.lines.scan import Readable, Scanner
+from oomkit.klog.lines.sources import Log, open_log
+from oomkit.klog.reader import scan_records, searched
+from oomkit.klog.userspace import reader
+from tests.klog.logs import bytes_of
+
+ORDINARY = b"Nov 29 06:25:01 host CRON[4711]: (root) CMD (test -x /usr/sbin/anacron) number %d\n"
+REPORT = bytes_of("g-3.10.0-514-el7-sed-mysqld.log")
+OTHERS = (
+    b"systemd[1]: a.service: A process of this unit has been killed by the OOM killer.\n",
+    b"Nov 29 06:25:02 host app[12]: exit status 137\n",
+    b"Nov 29 06:25:02 host kubelet[12]: OOMKilled=true of a container\n",
+    b"Nov 29 06:25:02 host app[12]: java.lang.OutOfMemoryError, Out of memory it says\n",
+    b"Nov 29 06:25:02 host kernel: Linux version 5.10.0-20-amd64 (debian-kernel@lists)\n",
+)
+
+
+def quiet(count: int) -> bytes:
+    return b"".join(ORDINARY % i for i in range(count))
+
+
+def told(data: bytes) -> list[object]:
+    return list(scan_records(io.BytesIO(data), "log", evidence=True))
+
+
+def told_ahead(path: Path, segment_bytes: int, searchers: int) -> list[object]:
+    with (
+        open_log(str(path)) as log,
+        searched(log, searchers, segment_bytes=segment_bytes) as jumps,
+    ):
+        assert jumps is not None, "there is but one segment"
+        return list(scan_records(log, "log", evidence=True, jumps=jumps))
+
+
+@contextmanager
+def searched_here(path: Path, segment_bytes: int) -> Iterator[tuple[Log, Ahead]]:
+    """As where there is no further process."""
+    with open_log(str(path)) as log:
+        assert log.plain is not None
+        search = Search(log.plain.fileno(), reader.NEEDLES, reader.is_worth, segment_bytes)
+        made = Ahead(search, log, path.stat().st_size, 0)
+        yield log, made
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def cut_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log of which the beginning is read anyhow, then reports with long quiet between them."""
+    path = tmp_path_factory.mktemp("cut") / "log"
+    path.write_bytes(quiet(1200) + REPORT + quiet(1800) + OTHERS[0] + quiet(1500) + REPORT * 2)
+    return path
+
+
+def test_cuts_at_every_line_of_a_report_change_nothing(cut_log: Path) -> None:
+    data = cut_log.read_bytes()
+    expected = told(data)
+    begin = data.index(REPORT)
+    offsets = [i + 1 for i in range(begin - 500, begin + len(REPORT) + 500) if data[i] == 10]
+    assert len(offsets) > 40
+    for offset in offsets:
+        with searched_here(cut_log, offset) as (log, jumps):
+            assert list(scan_records(log, "log", evidence=True, jumps=jumps)) == expected
+
+
+@pytest.mark.parametrize("searchers", [2, 3, 7])
+@pytest.mark.parametrize("segment_bytes", [999, 20_000, 123_457])
+def test_any_number_of_searchers_finds_the_same(
+    cut_log: Path, searchers: int, segment_bytes: int
+) -> None:
+    assert told_ahead(cut_log, segment_bytes, searchers) == told(cut_log.read_bytes())
+
+
+class Feeds:
+    """Notes what a scanner shows it; half of it is of use."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[object, ...]] = []
+        self._idle = 0
+
+    def push(self, data: bytes, first_line: int) -> None:
+        self.seen.append(("push", data, first_line))
+        self._idle = self._idle + data.count(b"CRON") if b"killed" not in data else 0
+
+    def glance(self, data: bytes, line: int) -> None:
+        self.seen.append(("glance", data, line))
+
+    def gap(self) -> None:
+        self.seen.append(("gap",))
+
+    def idle(self) -> bool:
+        return self._idle > 40
+
+    def has_open(self) -> bool:
+        return self._idle < 20
+
+
+class Pieces:
+    """Bytes that come in pieces of some size."""
+
+    def __init__(self, data: bytes, size: int) -> None:
+        self._file = io.BytesIO(data)
+        self._size = size
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        return self._file.readinto(buffer[: self._size])
+
+
+def shown(source: Readable, jumps: Ahead | None = None) -> list[tuple[object, ...]]:
+    sink = Feeds()
+    scanner = Scanner(source, sink, reader.NEEDLES, worth=reader.is_worth, jumps=jumps)
+    for _ in scanner.run():
+        pass
+    return sink.seen
+
+
+PARTS = st.one_of(
+    st.integers(1, 1500).map(quiet),
+    st.sampled_from([*OTHERS, REPORT, REPORT[: len(REPORT) // 2], b"\n", b"killed " * 400 + b"\n"]),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(parts=st.lists(PARTS, min_size=1, max_size=8), size=st.integers(1_000, 300_000))
+def test_what_a_scanner_shows_depends_neither_on_pieces_nor_on_jumps(
+    parts: list[bytes], size: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    data = quiet(1000) + b"".join(parts)
+    expected = shown(io.BytesIO(data))
+    assert shown(Pieces(data, size)) == expected
+    path = tmp_path_factory.mktemp("jumps") / "log"
+    path.write_bytes(data)
+    with searched_here(path, size) as (log, jumps):
+        assert shown(log, jumps) == expected
+
+
+def test_quiet_parts_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(quiet(40_000) + REPORT + quiet(40_000))
+    with searched_here(path, 200_000) as (log, jumps):
+        counted = Counted(log)
+        records = list(scan_records(counted, "log", evidence=True, jumps=jumps))
+        assert len(records) == 1
+        assert counted.bytes + path.stat().st_size // 4 < path.stat().st_size
+    assert records == told(path.read_bytes())
+
+
+class Counted:
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self.bytes = 0
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        got = self._log.readinto(buffer)
+        self.bytes += got or 0
+        return got
+
+
+def test_a_searcher_that_is_killed_is_stood_in_for(
+    cut_log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(Forked):
+        def __init__(self, work: object) -> None:
+            super().__init__(lambda _: os.kill(os.getpid(), signal.SIGKILL))
+
+    monkeypatch.setattr(ahead, "Forked", Killed)
+    assert told_ahead(cut_log, 50_000, 2) == told(cut_log.read_bytes())
+
+
+def test_without_a_further_process_all_is_searched_here(
+    cut_log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused() -> int:
+        raise BlockingIOError("no process is left")
+
+    monkeypatch.setattr(os, "fork", refused)
+    assert told_ahead(cut_log, 50_000, 3) == told(cut_log.read_bytes())
+
+
+def random_lines(count: int) -> bytes:
+    """Lines that can hardly be packed."""
+    draw = random.Random(5)
+    return b"".join(b"Nov 29 06:25:01 host app: %s\n" % draw.randbytes(60).hex().encode()
+                    for _ in range(count))  # fmt: skip
+
+
+PACKERS = {"gz": lambda data: gzip.compress(data, 1), "xz": lzma.compress, "bz2": bz2.compress}
+
+
+@pytest.fixture(scope="module")
+def much() -> bytes:
+    return random_lines(20_000) + REPORT + random_lines(2_000)
+
+
+@pytest.mark.parametrize("kind", PACKERS)
+def test_a_file_unpacked_by_another_process_reads_the_same(
+    kind: str, much: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(PACKERS[kind](much))
+    assert path.stat().st_size > 1 << 20
+    alone = list(read_records(str(path)))
+    forks = []
+
+    class Noted(Forked):
+        def __init__(self, work: object) -> None:
+            super().__init__(work)  # type: ignore[arg-type]  # as it is called
+            forks.append(self)
+
+    monkeypatch.setattr(sources, "Forked", Noted)
+    assert list(read_records(str(path), searchers=2)) == alone
+    assert len(alone) == 1
+    assert len(forks) == 1
+
+
+@pytest.mark.parametrize("kind", PACKERS)
+def test_damage_is_said_in_the_same_words(kind: str, much: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(PACKERS[kind](much)[:-50_000])
+    words = []
+    for searchers in (1, 2):
+        with pytest.raises(LogError) as caught:
+            list(read_records(str(path), searchers=searchers))
+        words.append(str(caught.value))
+    assert words[0] == words[1]
+
+
+def test_an_unpacker_that_is_killed_is_named(
+    much: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(Forked):
+        def __init__(self, work: object) -> None:
+            super().__init__(lambda _: os.kill(os.getpid(), signal.SIGKILL))
+
+    monkeypatch.setattr(sources, "Forked", Killed)
+    path = tmp_path / "log.gz"
+    path.write_bytes(PACKERS["gz"](much))
+    with pytest.raises(LogError, match=r"log\.gz: the process that unpacks it died"):
+        list(read_records(str(path), searchers=2))
