@@ -438,6 +438,8 @@ def main() -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         print(json.dumps(play(oomkit, way, scenario, processes, cold=cold)))
         return
+    # So that what it started does not outlive it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if os.geteuid() != 0 or shutil.which("strace") is None:
         sys.exit("needs root and strace")
     before = options.before or OOMKIT

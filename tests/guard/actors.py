@@ -165,6 +165,26 @@ def storm(name: str) -> None:
         time.sleep(0.001)
 
 
+def execs(name: str, mib: str) -> None:
+    """Another thread than the leading one runs the program anew when told by SIGUSR1."""
+    hold(mib)
+    if name == "again":
+        named("anew")
+        wait()
+    named(name)
+    told = threading.Event()
+    signal.signal(signal.SIGUSR1, lambda *_: told.set())
+
+    def run() -> None:
+        told.wait()
+        os.execv(sys.executable, [sys.executable, "-IS", __file__, "execs", "again", mib])
+
+    threading.Thread(target=run).start()
+    ready()
+    while True:
+        time.sleep(0.05)
+
+
 def deaf(name: str, mib: str) -> None:
     """Ignores SIGTERM."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -406,3 +406,25 @@ def test_a_stderr_that_is_not_read_keeps_nothing_back(arena: Arena) -> None:
         assert arena.records("stop")
     finally:
         os.close(reader)
+
+
+@pytest.mark.parametrize("made", ["endless", "fifo", "huge", "directory"])
+def test_what_can_not_stand_in_for_the_kernels_is_not_read(tmp_path: Path, made: str) -> None:
+    path = tmp_path / "meminfo"
+    if made == "endless":
+        path.symlink_to("/dev/zero")
+    elif made == "fifo":
+        os.mkfifo(path)
+    elif made == "huge":
+        path.touch()
+        os.truncate(path, 1 << 40)
+    else:
+        path.mkdir()
+    file = KernelFile(str(path), replaced=True)
+    assert file.read() is None
+    good = tmp_path / "good"
+    good.write_text("MemTotal: 1 kB\n")
+    path.rename(tmp_path / "away")
+    good.rename(path)
+    assert file.read() == b"MemTotal: 1 kB\n"
+    file.close()

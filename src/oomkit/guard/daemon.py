@@ -21,7 +21,7 @@ from oomkit.guard.sensors import SAFETY_S, Sensors
 from oomkit.host.sdnotify import ServiceManager
 from oomkit.policy.engine.conditions import SOFT, WARN
 from oomkit.policy.engine.decider import Decider
-from oomkit.policy.engine.driver import NO_CANDIDATE, REFUSED, PolicyDriver
+from oomkit.policy.engine.driver import ACTED, NO_CANDIDATE, REFUSED, PolicyDriver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,8 +34,13 @@ if TYPE_CHECKING:
     from oomkit.policy.engine.reading import Reading
 
 SHORT_OF_FILES = "few file descriptors are left, so fewer processes are kept open"
-ENOUGH_FILES = 384
-"""Five for each process that is kept at hand, and the daemon's own."""
+FULL_TABLE = (
+    "the machine has too many files open (fs.file-max): only processes that are held can be chosen"
+)
+BLIND_PAUSE_S = 5.0
+"""Between two choices while not all processes can be looked at."""
+ENOUGH_FILES = 448
+"""Six for each process that is kept at hand, and the daemon's own."""
 SAMPLE_S = 0.1
 """The flight recorder takes no more samples than this when memory is short."""
 
@@ -89,6 +94,7 @@ class Daemon:
         self._reload: Reload | None = None
         self._reload_again = False
         self._level = 0
+        self._blind_act_s = float("-inf")
         self._sampled_s = float("-inf")
         self._stopping = False
         self._taken_in = -1
@@ -163,6 +169,7 @@ class Daemon:
         if look is None or reading is None:
             self._complain("meminfo can't be read, so nothing can be decided")
             return 1.0
+        self._hold_back(look, reading)
         if look.signals or look.choose or look.sizes:
             self._perform(look)
         next_s = self._driver.decider.next_look_s(reading, psi_wakes=self._event_loop.by_pressure)
@@ -238,10 +245,21 @@ class Daemon:
         self._killer.draw_on(self._sensors.warm.pidfd_of)
         self._driver = PolicyDriver(decider, self._sensors, self._actions)
 
+    def _hold_back(self, look: "Assessment", reading: "Reading") -> None:
+        """Choose seldom where the one that fills memory may be one that can't be looked at."""
+        if look.choose and self._sensors.warm.is_blind:
+            look.choose = reading.t_s - self._blind_act_s >= BLIND_PAUSE_S
+            if not look.choose:
+                look.obstacle = (
+                    "not all processes can be looked at, and the last choice was just now"
+                )
+
     def _perform(self, look: "Assessment") -> None:
         """Do what a look called for, with room for all that takes to open."""
         with self._reserve:
             outcome = self._driver.perform(look)
+        if outcome == ACTED and self._sensors.warm.is_blind:
+            self._blind_act_s = look.state.t_s
         if outcome == NO_CANDIDATE:
             self._complain(f"no eligible process although {evidence(look.state)}")
         elif outcome == REFUSED:
@@ -284,7 +302,10 @@ class Daemon:
                 self._reporter.line(NOTICE, "PSI is readable again")
             else:
                 self._complain("PSI is no longer readable; pressure rules are ignored")
-        if self._sensors.warm.short_of_files:
+        if self._sensors.warm.is_blind:
+            self._reserve.bounded = True
+            self._reporter.repeat(WARNING, FULL_TABLE)
+        elif self._sensors.warm.short_of_files:
             self._reporter.repeat(NOTICE, SHORT_OF_FILES)
         self._reserve.fill()
         self._event_loop.set_trigger()

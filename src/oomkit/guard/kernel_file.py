@@ -1,8 +1,12 @@
 """A small file of the kernel's that is opened once and read again and again."""
 
 import os
+from stat import S_ISREG
 
 from oomkit.host.procfs import pread_pieces, pread_whole
+
+MAX_BYTES = 1 << 20
+"""A file that is not the kernel's and longer than this is none that stands in for one."""
 
 
 class KernelFile:
@@ -20,7 +24,8 @@ class KernelFile:
 
         Args:
             path: where it is.
-            replaced: it is no file of the kernel's, and another may be put in its place.
+            replaced: it is no file of the kernel's, and another may be put in its place. It must
+                be a regular file.
         """
         self.path = path
         self._replaced = replaced
@@ -39,6 +44,9 @@ class KernelFile:
         if self.fd < 0:
             return None
         try:
+            if self._replaced:
+                text = os.pread(self.fd, MAX_BYTES + 1, 0)
+                return text if len(text) <= MAX_BYTES else None
             if pieces:
                 return pread_pieces(self.fd, size)
             return pread_whole(self.fd, size)
@@ -54,6 +62,8 @@ class KernelFile:
                 self.fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
             except OSError:
                 self.fd = -1
+            if self._replaced and self.fd >= 0 and not S_ISREG(os.fstat(self.fd).st_mode):
+                self.close()
 
     def _follow(self) -> None:
         """Open what is in the file's place now; while nothing is, the old one is kept."""

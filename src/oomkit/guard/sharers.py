@@ -1,5 +1,6 @@
 """Processes that share their memory without being threads of one (``CLONE_VM``, ``vfork``)."""
 
+import os
 from functools import cmp_to_key
 from itertools import pairwise
 
@@ -100,13 +101,30 @@ def sharers_of(
         return []
     for other in pids:
         try:
-            if other != pid and kcmp_memory(tid, _living(other, proc, other)) == 0:
+            if other != pid and _shares_with(tid, other, proc):
                 found.append(other)
         except ProcessLookupError:
             continue
         except OSError:
             break
     return found
+
+
+def _shares_with(tid: int, pid: int, proc: str) -> bool:
+    """Whether a process shares the address space of a thread of another one.
+
+    Raises:
+        OSError: it is gone, or ``kcmp`` is refused.
+    """
+    if kcmp_memory(tid, pid) == 0:
+        return True
+    try:
+        # A leading thread that has exited has no program any more; to see that opens no file.
+        os.readlink(f"{proc}/{pid}/exe")
+    except OSError:
+        thread = _living(pid, proc, pid)
+        return thread != pid and kcmp_memory(tid, thread) == 0
+    return False
 
 
 def _living(pid: int, proc: str, tid: int) -> int:

@@ -1,7 +1,7 @@
 """The ranking's raw material, kept at hand while memory is short."""
 
 import time
-from errno import EMFILE
+from errno import EMFILE, ENFILE
 
 from oomkit.guard.process_files import living_thread, watched
 from oomkit.guard.process_sizes import ProcessSizes
@@ -77,6 +77,11 @@ class Shortlist:
         self._shared_noted: list[tuple[float, dict[str, int]]] = []
         self._t_s: float | None = None
         self._hidden_kb = 0.0
+
+    @property
+    def is_blind(self) -> bool:
+        """Not all could be looked at last time, as the machine has too many files open."""
+        return self._sizes.fault == ENFILE
 
     @property
     def is_cold(self) -> bool:

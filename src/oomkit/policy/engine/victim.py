@@ -160,6 +160,8 @@ FIELDS = ("comm", "exe", "cmdline", "user", "cgroup", "unit", "container")
 
 NESTED = ("unit", "container")
 """Fields whose values may read ``outer/inner``: the owner of the outer one made the inner."""
+_MORE = frozenset((*NESTED, "user"))
+"""Fields that can be matched in another way than by their value."""
 
 
 class Matcher:
@@ -176,7 +178,14 @@ class Matcher:
 
     def matches(self, candidate: Candidate) -> bool:
         """Whether it is about this process; what was not looked up matches nothing."""
-        return all(_holds(field, pattern, candidate) for field, pattern in self._patterns)
+        # Asked of each candidate and each rule: a field has a value that decides, as a rule.
+        for field, pattern in self._patterns:
+            value = getattr(candidate, field)
+            if value is not None and pattern.fullmatch(value):
+                continue
+            if field not in _MORE or not _holds(field, pattern, candidate):
+                return False
+        return True
 
     def unsure_of(self, candidate: Candidate) -> str:
         """The fields for whose sake it can't be ruled out that it is about this process.
