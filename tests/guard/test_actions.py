@@ -447,6 +447,17 @@ def test_swap_counts_as_what_another_may_share() -> None:
     assert guard.world.did("holding") == [("holding", 10, (100 * 1024 + 800) / 8)]
 
 
+@pytest.mark.parametrize(("grown_kb", "least_kb"), [(0.0, 25_000), (60_000, 12_500), (9e4, 12_500)])
+def test_who_may_share_memory_held_a_part_of_what_it_was_before_it_grew(
+    grown_kb: float, least_kb: float
+) -> None:
+    guard = Guard()
+    one = process(10, 0, swap_kb=100_000.0)
+    one.growth_kb = grown_kb
+    guard.actions.check(chosen(guard, one))
+    assert guard.world.did("holding") == [("holding", 10, least_kb)]
+
+
 def test_all_of_a_cgroup_are_looked_at_beside_its_candidates() -> None:
     guard = Guard(whom={"level": "cgroup"})
     family = (process(10, 100, cgroup="/app"), process(11, 5, cgroup="/app"))
