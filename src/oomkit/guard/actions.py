@@ -309,6 +309,5 @@ class Actions:
 def _least_shared_kb(one: "Candidate") -> float:
     """What a process that shares the memory of another one held at least when it was measured."""
     now_kb = one.anon_kb + one.swap_kb
-    if one.growth_kb is None:
-        return now_kb / _SHRUNK
-    return max(now_kb / _SHRUNK, (now_kb - one.growth_kb) / _SHRUNK_BEFORE)
+    # Where growth is not known yet, all sizes were read just now.
+    return max(now_kb / _SHRUNK, (now_kb - (one.growth_kb or 0.0)) / _SHRUNK_BEFORE)
