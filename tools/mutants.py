@@ -105,9 +105,16 @@ class _Finder(ast.NodeVisitor):
 
     def _site(self, start: int, end: int, *changes: tuple[str, str]) -> None:
         self.sites.append(Site(tuple(
-            Mutant(self.path, self._line(start), start, end, text, change)
+            Mutant(self.path, self._line(start), start, end, self._filled(start, end, text), change)
             for text, change in changes
         )))  # fmt: skip
+
+    def _filled(self, start: int, end: int, text: str) -> str:
+        """The new text on as many lines as the old one."""
+        lost = self.source.count("\n", start, end) - text.count("\n")
+        if lost <= 0:
+            return text
+        return text + "\n" * lost if text == "pass" else f"({text}" + "\n" * lost + ")"
 
     def _operator(self, start: int, end: int, pattern: str, texts: tuple[str, ...]) -> None:
         """Note that the operator between two operands can be another one."""
@@ -131,6 +138,8 @@ class _Finder(ast.NodeVisitor):
             left, right = node.values
             self._operator(self._end(left), self._start(right), word, (other,))
         for value in node.values:
+            if word == "or" and isinstance(value, ast.Constant) and not value.value:
+                continue  # what comes after all others: 0 and False are the same
             neutral = "True" if word == "and" else "False"
             self._site(self._start(value), self._end(value), (neutral, f"a term of {word} dropped"))
         self.generic_visit(node)

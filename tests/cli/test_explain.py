@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from oomkit.klog.lines.ahead import LARGE_BYTES
 from tests.conftest import Command
 from tests.klog.logs import bytes_of, manifest, path_of
 
@@ -487,6 +488,22 @@ def test_workers_tell_the_same_as_reading_here(oomkit: Command) -> None:
     assert (there.returncode, there.stderr) == (1, "")
     assert there.stdout == here.stdout
     assert len(objects(here.stdout)) > 20
+
+
+def test_one_large_file_prints_the_same_by_any_number_of_workers(
+    oomkit: Command, tmp_path: Path
+) -> None:
+    quiet = b"".join(
+        b"Nov 29 06:25:01 host app: request %d took 17 ms\n" % i for i in range(90_000)
+    )
+    reports = [bytes_of(name) for name in (MYSQLD, LEAKER, GROUP)]
+    log = tmp_path / "messages"
+    log.write_bytes(b"".join(quiet + one for one in reports))
+    assert log.stat().st_size > LARGE_BYTES
+    alone, *others = (oomkit("explain", "--json", "--workers", n, str(log)) for n in "137")
+    assert len(objects(alone.stdout)) >= 3
+    for done in others:
+        assert (done.returncode, done.stdout, done.stderr) == (1, alone.stdout, "")
 
 
 @pytest.mark.parametrize(

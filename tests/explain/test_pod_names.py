@@ -1,6 +1,8 @@
 """Names of pods and containers that the log itself brings together with ids of the report."""
 
 import gzip
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from oomkit.explain import pod_names
 from oomkit.explain.files import read_file
 from tests.conftest import Command
 
+LOGS = Path(__file__).parents[1] / "data/oom-logs"
 UID = "6b1f0c5e-3a70-4d0e-9f5b-1c2d3e4f5a6b"
 ID = "3f2a9c41b7d0e5f6a8b9c0d1e2f3a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5"
 PATH = (
@@ -137,3 +140,26 @@ def test_kubelet_runtime_and_kernel_are_one_incident_with_the_pods_name(
     assert "crictl" not in text
     redacted = oomkit("explain", "--redact", str(log)).stdout
     assert "web-6d9f" not in redacted
+
+
+@pytest.mark.parametrize(
+    ("group", "tool"),
+    [
+        ("/docker/{}", "docker"),
+        ("/machine.slice/libpod-{}.scope/container", "podman"),
+        ("/system.slice/nerdctl-{}.scope", "nerdctl"),
+    ],
+)
+def test_a_container_is_looked_up_by_the_tool_that_made_it(
+    oomkit: Command, group: str, tool: str
+) -> None:
+    text = (LOGS / "m-3.x-docker-adj-998.log").read_text()
+    found = re.search(r"/docker/([0-9a-f]{64})", text)
+    assert found is not None
+    made = text.replace(found[0], group.format(found[1]))
+    said = json.loads(oomkit("explain", "--json", "-", stdin=made).stdout)
+    texts = [one["text"] for one in said["advice"] if one["kind"] == "container_name"]
+    assert texts == [f"the container's name: {tool} ps -a --filter id={found[1][:12]}"]
+    assert f"by {tool} update --memory" in next(
+        one["text"] for one in said["changes"] if one["kind"] == "limit"
+    )

@@ -53,7 +53,7 @@ class _Records:
         self._monkeypatch = monkeypatch
 
     def __call__(self, *records: Any) -> ReadLog:
-        def read_records(name: str | None) -> Iterator[Any]:
+        def read_records(name: str | None, **_: int) -> Iterator[Any]:
             yield from records
 
         self._monkeypatch.setattr(files, "read_records", read_records)
@@ -101,7 +101,7 @@ def test_three_copies_side_by_side_are_one(records: _Records) -> None:
 
 
 def test_what_precedes_an_error_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(name: str | None) -> Iterator[Any]:
+    def broken(name: str | None, **_: int) -> Iterator[Any]:
         yield machine()
         raise LogError("x.log: it broke")
 
@@ -115,7 +115,7 @@ def test_progress_is_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     assert (counter.log, counter.reports) == ("", 0)
     seen: list[int] = []
 
-    def reports(name: str | None) -> Iterator[Any]:
+    def reports(name: str | None, **_: int) -> Iterator[Any]:
         for n in range(2):
             yield replace(machine(), uptime_s=100.0 * n)
             seen.append(counter.reports)
@@ -126,7 +126,9 @@ def test_progress_is_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 
 def test_the_running_kernels_log_has_its_name_and_dates(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "read_records", lambda _: iter([replace(machine(), uptime_s=0)]))
+    monkeypatch.setattr(
+        files, "read_records", lambda _, **__: iter([replace(machine(), uptime_s=0)])
+    )
     counter = Counter()
     found = read_file(None, counter)
     assert (found.name, counter.log) == ("/dev/kmsg", "/dev/kmsg")

@@ -47,7 +47,7 @@ def test_what_can_change_unannounced(
     (b"0::nothing\n", 2, None),
     (b"5:memory:\n", 1, None),
     (b"", 2, None),
-    (b"", 0, ""),
+    (b"", 0, ""), (b"5:memory:/m\n", 0, "/m"),
 ])  # fmt: skip
 def test_the_cgroup_is_that_of_the_memory_controller(
     tmp_path: Path, text: bytes, version: int, path: str | None

@@ -360,3 +360,26 @@ def test_what_it_cant_listen_on_ends_it_in_one_line(
     said = capsys.readouterr().err
     assert said.startswith("oomkit: metrics on '")
     assert said.count("\n") == 1
+
+
+def test_a_client_that_does_not_read_a_long_answer_keeps_nobody_waiting() -> None:
+    def long(environ: dict[str, Any], start: Any) -> list[bytes]:
+        start("200 OK", [])
+        return [b"x" * (64 << 20 if environ["PATH_INFO"] == "/long" else 5)]
+
+    server = Server(socket.create_server(("127.0.0.1", 0)), long)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        idle, quick = (
+            socket.create_connection(("127.0.0.1", server.server_port), 60) for _ in range(2)
+        )
+        idle.sendall(b"GET /long HTTP/1.1\r\n\r\n")
+        assert idle.recv(1) == b"H"
+        quick.sendall(b"GET /short HTTP/1.1\r\n\r\n")
+        assert all_of(quick).endswith(b"\r\n\r\nxxxxx")
+        idle.close()
+    finally:
+        server.shutdown()
+        thread.join(60)
+        server.server_close()

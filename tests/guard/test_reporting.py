@@ -769,3 +769,24 @@ def test_the_end_is_not_waited_for_longer_than_that() -> None:
     assert writer.stop(20.0)
     os.close(here)
     os.close(there)
+
+
+def test_lines_that_wait_for_stderr_are_not_written_yet_and_are_tried_again(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reporter = setup.reporter()
+    write = os.write
+    full: list[int] = [1]
+
+    def writing(fd: int, data: bytes) -> int:
+        if full:
+            raise BlockingIOError
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", writing)
+    reporter.line(NOTICE, "late")
+    written = [reporter.are_written]
+    full.clear()
+    reporter.check()
+    assert [*written, reporter.are_written] == [False, True]
+    assert setup.said() == ["late"]

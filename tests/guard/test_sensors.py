@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -609,3 +610,21 @@ def test_files_that_the_kernel_makes_line_by_line_are_read_to_their_end(
     monkeypatch.setattr(os, "pread", lambda fd, size, at: pread(fd, min(size, 1000), at))
     found = machine.read()
     assert (found.pgscan_pages, found.arc_kb) == (5, 3)
+
+
+def test_cgroups_that_came_are_found_with_the_rest(machine: Machine) -> None:
+    cgroups = machine.root / "cg"
+    cgroups.mkdir()
+    places = Places(
+        proc=str(machine.proc), sys=str(machine.sys), cgroups=str(cgroups), cgroup_version=2
+    )
+    sources = Sources(places, [re.compile("/a")])
+    (cgroups / "a").mkdir()
+    (cgroups / "a/memory.current").write_text("1024\n")
+    for find, paths in ((False, []), (True, ["/a"])):
+        if find:
+            sources.find()
+        found = sources.read(1.0)
+        assert found is not None
+        assert [group.path for group in found.cgroups] == paths
+    sources.close()

@@ -182,7 +182,7 @@ def test_what_a_person_may_type_for_it(names: Names, words: tuple[str, ...]) -> 
     ("/slurm_node/uid_1/job_77", Names(job="77")),
     ("/system.slice/slurmstepd.scope/job_5/step_batch", Names(job="5.batch")),
     ("/system.slice/node1_slurmstepd.scope/job_5", Names(job="5")),
-    ("/other/job_5/step_0", Names()),
+    ("/other/job_5/step_0", Names()), ("/slurm/uid_1000/x", Names()),
     ("/user.slice/app.slice/app-gnome-firefox-123.scope", Names(app="firefox")),
     ("/user.slice/app.slice/app-firefox-123.scope", Names(app="firefox")),
     ("/user.slice/app.slice/app-gnome-org.gnome.Terminal@5.service",

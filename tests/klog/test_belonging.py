@@ -93,7 +93,7 @@ def test_eight_reports_may_be_open() -> None:
 # -- who asked, who was chosen -------------------------------------------------------------------
 
 
-def test_callers_are_kept_apart() -> None:
+def test_callers_are_separated() -> None:
     def by(caller: str, texts: tuple[str, ...]) -> list[str]:
         return [f"[   10.00000{i}][ {caller}] {text}" for i, text in enumerate(texts)]
 

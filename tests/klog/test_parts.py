@@ -38,6 +38,7 @@ from oomkit.klog.report.meminfo import MemoryPart, page_kb
 from oomkit.klog.report.scope import beancounter, has_stack, what_ran_out
 from oomkit.klog.report.stall import Stalls, parse_stall
 from oomkit.klog.version_texts import NEWEST, version_range
+from oomkit.klog.writeparts import node_list
 from oomkit.records import replace
 
 # -- kill lines ----------------------------------------------------------------------------------
@@ -336,6 +337,14 @@ def test_small_lines_of_the_head() -> None:
 )
 def test_nodes_of_a_list(text: str | None, nodes: set[int]) -> None:
     assert nodes_in(text) == nodes
+
+
+@pytest.mark.parametrize(
+    ("nodes", "text"),
+    [((), ""), ((0,), "0"), ((0, 1, 2, 5), "0-2,5"), ((7, 3, 4, 0), "0,3-4,7"), ((1, 3), "1,3")],
+)
+def test_nodes_as_the_kernel_prints_them(nodes: tuple[int, ...], text: str) -> None:
+    assert node_list(nodes) == text
 
 
 # -- tables --------------------------------------------------------------------------------------
@@ -978,6 +987,12 @@ def test_the_asker_and_where_it_stands() -> None:
     assert record(header=prefixed).invoker == "phone 17 db"
     long = head("a very long prefix of some kind db invoked oom-killer: gfp_mask=0x1(X), order=0")
     assert record(header=long).invoker == "db"
+    for comm, name in (
+        ("a name of 20 bytes x", "a name of 20 bytes x"),
+        ("a name of 21 bytes xy", "xy"),
+    ):
+        cut = head(f"{comm} invoked oom-killer: gfp_mask=0x1(X), order=0, oom_score_adj=0")
+        assert record(header=cut).invoker == name
     other = parse_caller("CPU: 1 PID: 7 Comm: web Not tainted 6.1 #1")
     assert record(header=long, caller=other).invoker == long.comm
     assert record(header=None, caller=CALLER).invoker == "db"

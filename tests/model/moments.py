@@ -199,11 +199,24 @@ def _line(name: str, value: Any) -> str:
     return f"{name} {msgspec.json.encode(_short(value)).decode()}"
 
 
-def _fields(one: Any, *left_out: str) -> dict[str, Any]:
+_SHOWN = {
+    "Demand": (
+        "alloc_rate", "async_io", "cow_left", "cow_rate", "cpu_share", "cpus", "cpus_given",
+        "first_read_io", "pace", "speed", "stall", "swap_io", "sync_io", "tables",
+    ),
+    "Pool": (
+        "dirty", "hot", "is_cow", "kind", "name", "peak_resident", "resident", "size", "swapped",
+    ),
+    "Domain": ("blocked", "exits", "release"),
+}  # fmt: skip
+"""What is shown of those that also hold what is worked out once for speed."""
+
+
+def _fields(one: Any) -> dict[str, Any]:
     found = {}
-    for name in one.__slots__:
+    for name in _SHOWN.get(type(one).__name__, one.__slots__):
         value = getattr(one, name)
-        if name not in left_out and isinstance(value, (bool, int, float, str)) and value:
+        if isinstance(value, (bool, int, float, str)) and value:
             found[name] = value
     return found
 

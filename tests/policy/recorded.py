@@ -83,6 +83,11 @@ POLICIES: dict[str, dict[str, Any]] = {
                  {"level": "warn", "zram": "10%"}],
         "whom": {"level": "cgroup", "by": "over_request", "least": "1M"},
     },
+    "priorities": {
+        "when": [{"level": "hard", "working_set_left": "400M"}],
+        "whom": {"level": "cgroup", "by": "over_request", "cgroup": "/app/*",
+                 "spared_priority": 1000},
+    },
     "never": {"when": [], "about": "nothing"},
     "swap": {
         "when": [{"level": "soft", "swap_free": "30%", "available": "20%", "by": "rss"}, HARD],
@@ -143,6 +148,7 @@ def _crowd() -> list[Candidate]:
         one(111, 50, ppid=110, cgroup="/app/a"),
         one(112, 70, ppid=111, cgroup="/app/a", swap_kb=300 * MIB, pgtables_kb=900.0),
         one(113, 10, ppid=112, cgroup="/app/a", oom_score_adj=-1000),
+        one(114, 35, comm="deep", cgroup="/app/shop/sub"),
         one(120, 500, comm="db", unit="db.service", user="postgres", cgroup="/app/db"),
         one(121, 180, comm="shop", unit="shop.service", cgroup="/app/shop", container="c1"),
         one(122, 20, comm="side", cgroup="/app/shop", container="c1", oom_score_adj=500),

@@ -277,9 +277,8 @@ class KernelKills:
 
 
 def _oom_kill(data: bytes) -> int | None:
-    _, found, rest = data.partition(b"\noom_kill ")
-    number = rest.partition(b"\n")[0]
-    return int(number) if found and number.isdigit() else None
+    number = data.partition(b"\noom_kill ")[2].partition(b"\n")[0]
+    return int(number) if number.isdigit() else None
 
 
 def _line(record: bytes) -> tuple[int, int, bytes] | None:

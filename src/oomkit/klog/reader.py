@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 
 from oomkit.klog.evidence import Evidence
-from oomkit.klog.lines.ahead import SEGMENT_BYTES, Ahead, Search
+from oomkit.klog.lines.ahead import LARGE_BYTES, SEGMENT_BYTES, Ahead, Search
 from oomkit.klog.lines.clean import clean_bytes
 from oomkit.klog.lines.scan import WHOLE_BYTES, Jumps, Readable, Scanner
 from oomkit.klog.lines.sources import Log, open_log
@@ -71,17 +71,22 @@ def read_records(
 
 @contextmanager
 def searched(
-    log: Log, searchers: int, *, segment_bytes: int = SEGMENT_BYTES
+    log: Log,
+    searchers: int,
+    *,
+    least_bytes: int = LARGE_BYTES,
+    segment_bytes: int = SEGMENT_BYTES,
 ) -> Iterator[Ahead | None]:
-    """Have a log searched by other processes, if it is a plain file of more than one segment.
+    """Have a log searched by other processes, if it is a plain file of some size.
 
     Args:
         log: what is searched, for what others say of a death, too.
         searchers: how many processes do that.
+        least_bytes: that size.
         segment_bytes: how much is searched at a time.
     """
     size = _size(log) if searchers > 1 else 0
-    if log.plain is None or size <= segment_bytes:
+    if log.plain is None or size < least_bytes:
         yield None
         return
     search = Search(log.plain.fileno(), reader.NEEDLES, reader.is_worth, segment_bytes)

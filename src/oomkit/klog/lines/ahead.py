@@ -13,8 +13,12 @@ from oomkit.klog.lines.forked import Forked, receive, send
 from oomkit.klog.lines.newlines import count_newlines
 from oomkit.klog.lines.scan import BACK_BYTES, Judge, Readable, Worth, judged, needles_with
 
-SEGMENT_BYTES = 4 << 20
-"""So much is searched at a time."""
+SEGMENT_BYTES = 512 << 10
+"""So much is searched at a time: more does not fit into a CPU's cache, and takes twice as long."""
+LARGE_BYTES = 4 << 20
+"""From this size on it pays to have a file searched by others."""
+MAX_SEARCHERS = 32
+"""More would not be faster than memory is, and each has a segment in memory."""
 _NEAR_BYTES = 64 << 10
 """What is nearer than this is read through: to jump would save nothing."""
 _BEFORE_BYTES = BACK_BYTES + (16 << 10)
@@ -154,7 +158,7 @@ class Ahead:
         search: what is looked for, and where.
         file: the file that the reader reads.
         size: so much of the file is searched.
-        searchers: how many processes search; 0: it is done here.
+        searchers: how many processes search, up to :data:`MAX_SEARCHERS`; 0: it is done here.
     """
 
     def __init__(self, search: Search, file: Seekable, size: int, searchers: int) -> None:
@@ -165,6 +169,7 @@ class Ahead:
         self._newlines = 0
         self._stretches: list[Stretch] = []
         self._workers: list[Forked | None] = []
+        searchers = min(searchers, MAX_SEARCHERS)
         try:
             for i in range(min(searchers, self._segments)):
                 turn = range(i, self._segments, searchers)

@@ -232,7 +232,7 @@ class Scanner:
                 hit, needle = next(hits, none)
             if hit >= end:
                 break
-            if hit + _MAX_REAL > end and not last and self._is_kept(hit, end):
+            if hit + _MAX_REAL > end and not last and self._begins_near_end(hit, end):
                 self._hit = hit
                 return
             self._hit = hit + 1
@@ -253,8 +253,8 @@ class Scanner:
                 position = self._begin(real.start(), position, end)
         self._hit = end
 
-    def _is_kept(self, hit: int, end: int) -> bool:
-        """A line of a usual length: more of the buffer is kept than that."""
+    def _begins_near_end(self, hit: int, end: int) -> bool:
+        """Whether a line begins so near the end that the buffer keeps all of it."""
         return self._buffer.find(b"\n", max(end - _SPARE_BYTES // 2, 0), hit) >= 0
 
     def _reads_whole(self, stop: int) -> bool:
