@@ -261,6 +261,40 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path, args: tuple[str, ..
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("history", "nope"), "'[NUMBER]': expected a whole number, 1 or more, not 'nope'"),
+        (("history", "0"), "'[NUMBER]': expected a whole number, 1 or more, not 0"),
+        (("explain", "--workers", "0"), "expected a whole number from 1 to 1024, not 0"),
+        (("rank", "--top", "-1"), "expected a whole number, 0 or more, not -1"),
+        (("rank", "--interval", "0"), "expected a number from 0.1 to 3600, not 0.0"),
+        (("exec", "--adj", "many", "true"), "a whole number from -1000 to 1000, not 'many'"),
+        (("run", SCENARIO, "--seed", "x"), "expected a whole number, not 'x'"),
+        (("run", SCENARIO, "--seed", "9" * 23), f"expected a whole number, not {'9' * 23}"),
+    ],
+)
+def test_what_is_no_number_is_told_in_plain_words(
+    oomkit: Command, args: tuple[str, ...], said: str
+) -> None:
+    done = oomkit(*args)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [("rank",), ("new", "x"), ("doctor",), ("cgroup",)])
+def test_an_empty_snapshot_is_said_to_be_empty(
+    oomkit: Command, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    empty = tmp_path / "empty.json"
+    empty.write_text("\n")
+    done = oomkit(*command, "--from", str(empty))
+    assert done.returncode == 2
+    said = "empty; expected a snapshot, as oomkit snapshot writes it"
+    assert done.stderr == f"oomkit: {empty}: {said}\n"
+
+
 def test_numbers_beyond_64_bits_are_a_range_error(oomkit: Command) -> None:
     huge = "9" * 23
     for args in (

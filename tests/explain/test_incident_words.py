@@ -214,13 +214,15 @@ LOST = "WorkerLostError: Worker exited prematurely: signal 9"
         (STEP, one(None, 13, "notice", "slurm", job="0", node="n"), True),
         (STEP, one(None, 14, "notice", "slurm", job="0", node="n"), False),
         (STEP, one(None, 11, "notice", "slurm", job="0"), False),
-        (replace(STEP, killer=None), one(None, 11, "notice", "slurm", job="0", node="n"), False),
+        (replace(STEP, job=None), one(None, 11, "notice", "slurm", job="0", node="n"), False),
         (STEP, one(None, 11, "sigkill", "slurm", job="0", node="n"), False),
         (
             replace(STEP, text="srun: error: n: task 1: Out Of Memory"),
             one(None, 11, "notice", "slurm", job="0", node="n"),
             False,
         ),
+        (replace(STEP, node="n"), one(None, 11, "notice", "slurm", job="0", node="n"), True),
+        (replace(STEP, node="m"), one(None, 11, "notice", "slurm", job="0", node="n"), False),
         (replace(STEP, by="pbs"), one(None, 11, "notice", "slurm", job="0", node="n"), False),
         # systemd names the unit of the process that systemd-oomd has just signalled.
         (OOMD, one(None, 11, "sigkill", "systemd", unit="a.service"), True),

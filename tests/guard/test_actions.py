@@ -436,7 +436,7 @@ def test_all_that_die_are_held_and_looked_at_before_a_choice() -> None:
     choice = chosen(guard, *FAMILY)
     assert guard.actions.check(choice) == ""
     assert guard.world.log == [
-        ("holding", 10, 100 * 1024 / 8), ("complete", 10, [90]),
+        ("holding", 10, 100 * 1024 / 4), ("complete", 10, [90]),
         ("check", [(10, 10), (20, 20), (21, 21)]),
     ]  # fmt: skip
 
@@ -444,7 +444,18 @@ def test_all_that_die_are_held_and_looked_at_before_a_choice() -> None:
 def test_swap_counts_as_what_another_may_share() -> None:
     guard = Guard()
     guard.actions.check(chosen(guard, process(10, 100, swap_kb=800.0)))
-    assert guard.world.did("holding") == [("holding", 10, (100 * 1024 + 800) / 8)]
+    assert guard.world.did("holding") == [("holding", 10, (100 * 1024 + 800) / 4)]
+
+
+@pytest.mark.parametrize(("grown_kb", "least_kb"), [(0.0, 25_000), (60_000, 12_500), (9e4, 12_500)])
+def test_who_may_share_memory_held_a_part_of_what_it_was_before_it_grew(
+    grown_kb: float, least_kb: float
+) -> None:
+    guard = Guard()
+    one = process(10, 0, swap_kb=100_000.0)
+    one.growth_kb = grown_kb
+    guard.actions.check(chosen(guard, one))
+    assert guard.world.did("holding") == [("holding", 10, least_kb)]
 
 
 def test_all_of_a_cgroup_are_looked_at_beside_its_candidates() -> None:

@@ -8,11 +8,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from oomkit.kernel.alloc import decide
+from oomkit.kernel.badness import badness
+from oomkit.kernel.constraint import control_for
 from oomkit.kernel.counterfactual import counterfactuals
 from oomkit.kernel.decision import Counterfactual, Decision
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Memcg, Snapshot, Task
-from oomkit.kernel.threshold import with_adj
+from oomkit.kernel.threshold import losing_adj, with_adj
 from oomkit.kernel.versions import rules_for
 from oomkit.kernel.why import why
 from oomkit.records import replace
@@ -271,3 +273,19 @@ def test_what_is_said_of_one_that_is_named_but_lives(machine: Snapshot) -> None:
     killed = why(machine, asked, rules, killing, killing.victims[0].pid)
     assert killed.dies
     assert " dies (" in killed.verdict
+
+
+@pytest.mark.parametrize(("kernel", "enough"), [("3.10", False), ("5.4", False), ("5.10", True)])
+def test_below_one_point_only_protection_helps_where_badness_is_unsigned(
+    machine: Snapshot, kernel: str, enough: bool
+) -> None:
+    """Up to 5.8 a task that can be chosen has one point at least (``points > 0 ? points : 1``)."""
+    oc = control_for(machine, Allocation(), rules_for(kernel))
+    task = next(task for task in machine.tasks if task.comm == "leak")
+    adj = losing_adj(task, oc, 0)
+    assert (adj > -1000) is enough
+    assert losing_adj(task, oc, None) == -1000
+    if enough:
+        assert badness(with_adj(task, adj, oc.rules), oc) <= 0
+        assert badness(with_adj(task, adj + 1, oc.rules), oc) > 0
+    assert losing_adj(task, oc, 1) > -1000

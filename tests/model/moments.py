@@ -214,7 +214,9 @@ _SHOWN = {
 
 def _fields(one: Any) -> dict[str, Any]:
     found = {}
-    for name in _SHOWN.get(type(one).__name__, one.__slots__):
+    # Of a compiled class the names stand elsewhere.
+    names = one.__slots__ if hasattr(one, "__slots__") else sorted(one.__mypyc_attrs__)
+    for name in _SHOWN.get(type(one).__name__, names):
         value = getattr(one, name)
         if isinstance(value, (bool, int, float, str)) and value:
             found[name] = value

@@ -84,3 +84,26 @@ def test_processes_are_found_by_id_and_orphans_belong_to_init() -> None:
         assert all(machine.by_pid(p) is not None for p in parents)
     assert machine.by_pid(99) is None
     assert len(set(parents.values())) > 10
+
+
+def test_an_exit_is_waited_for_where_its_memory_is_charged() -> None:
+    scenario = scenario_from({
+        "name": "n", "machine": {"ram": "512M"},
+        "task": [{"name": "x", "cgroup": "a/b", "steps": [HOLD]},
+                 {"name": "y", "steps": [HOLD]}],
+        "cgroup": [{"name": "a"}, {"name": "a/b"}, {"name": "c"}],
+    })  # fmt: skip
+    machine = Machine(scenario)
+    inside, outside = (
+        Proc(task, 0, pid, 1, Mm(pid, machine.groups.get(task.cgroup or "")), (1.0,))
+        for pid, task in enumerate(scenario.tasks, 100)
+    )
+    machine.procs += [inside, outside]
+    places = (None, *(machine.groups[name] for name in ("a", "a/b", "c")))
+    for who, pending in (
+        ((), [False] * 4), ((outside,), [True, False, False, False]),
+        ((inside,), [True, True, True, False]),
+    ):  # fmt: skip
+        for proc in (inside, outside):
+            proc.state = "exiting" if proc in who else "run"
+        assert [machine.exit_pending(place) for place in places] == pending

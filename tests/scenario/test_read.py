@@ -101,6 +101,15 @@ def test_overrides_reach_machine_knobs_and_tasks_and_name_what_is_missing() -> N
     ]
 
 
+def test_a_fault_that_an_override_brought_in_stands_at_the_override() -> None:
+    sets = ("machine.foo=1", "machine.swap=much", "task.leak.count=-3", "task.leak.steps.0.rate=x")
+    lines = faults_of(template("t"), *sets)
+    assert {line.split(": ")[1] for line in lines} == {f"--set {one}" for one in sets}
+    raw = template("t").replace("name =", 'nmae = "x"\nname =', 1)
+    places = [line.split(": ")[1] for line in faults_of(raw, "machine.foo=1")]
+    assert sorted(places) == ["--set machine.foo=1", "nmae"]
+
+
 @given(st.dictionaries(st.text(max_size=6) | st.just("task") | st.just("machine"), TOML))
 def test_anything_that_is_toml_is_read_or_refused(raw: dict[str, object]) -> None:
     lines = []
@@ -168,7 +177,10 @@ def test_record_round_trips_through_json() -> None:
 
 def test_hardware_faster_than_the_model_can_tell_apart_is_refused() -> None:
     lines = faults_of(template("t"), "machine.disk=101G/s", "machine.fault_rate=900T/s")
-    assert [line.split(": ")[1] for line in lines] == ["machine.disk", "machine.fault_rate"]
+    assert [line.split(": ")[1] for line in lines] == [
+        "--set machine.disk=101G/s",
+        "--set machine.fault_rate=900T/s",
+    ]
     assert all('up to "100G/s"' in line for line in lines)
 
 

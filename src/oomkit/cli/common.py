@@ -24,16 +24,19 @@ if TYPE_CHECKING:
 class Integer(click.types.IntParamType):
     """A whole number of 64 bits, whose range help texts leave out.
 
+    Attributes:
+        range: the numbers that it takes.
+
     Raises:
         click.BadParameter: it is none, or out of range.
     """
 
     def __init__(self, minimum: int = MIN_INTEGER) -> None:
-        self._range = click.IntRange(minimum, MAX_INTEGER)
+        self.range = click.IntRange(minimum, MAX_INTEGER)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return the number that a text holds."""
-        return int(self._range.convert(value, param, ctx))
+        return int(self.range.convert(value, param, ctx))
 
 
 def fail(message: str) -> NoReturn:

@@ -135,9 +135,26 @@ def no_such_command(name: str, ctx: click.Context) -> click.UsageError:
     return click.UsageError(f"no such command {name!r}; {hint}", ctx)
 
 
+def _of_number(message: str, param: click.Parameter) -> str:
+    """Click's message on a value that is no number or out of range, in plain words."""
+    numbers = getattr(param.type, "range", param.type)
+    value, said, _ = message.partition(" is not ")
+    if not said or not isinstance(numbers, (click.IntRange, click.FloatRange)):
+        return message
+    kind = "a whole number" if isinstance(numbers, click.IntRange) else "a number"
+    low, high = numbers.min, numbers.max
+    if high is None or high >= 2**63 - 1:
+        bounds = "" if low is None or low < -(2**62) else f", {low} or more"
+    else:
+        bounds = f" from {low} to {high}"
+    return f"expected {kind}{bounds}, not {value}"
+
+
 def _with_hint(error: click.ClickException) -> str:
     """The message; where something is missing or unknown, with where to read on."""
     message = error.format_message()
+    if isinstance(error, click.BadParameter) and error.param is not None:
+        message = message.replace(error.message, _of_number(error.message, error.param))
     if not isinstance(error, (click.MissingParameter, click.NoSuchOption)) or error.ctx is None:
         return message
     if not message.endswith((".", "?", ")")):

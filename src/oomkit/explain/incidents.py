@@ -157,8 +157,9 @@ def _repeats(before: Evidence, item: Evidence, apart: float | None) -> bool:
     if (apart is not None and apart > GAP_S) or before.source.file != item.source.file:
         return False
     if before.by == item.by == "slurm":
-        step = before.killer == "kernel" and not SRUN.search(before.text)
-        return step and item.kind == "notice" and item.node is not None
+        step = before.job is not None and not SRUN.search(before.text)
+        told = item.kind == "notice" and item.node is not None
+        return step and told and before.node in {None, item.node}
     if item.kind != "sigkill" or before.kind == "sigkill":
         return False
     by_oomd = before.by == "systemd-oomd" and before.cgroup is None and item.by == "systemd"

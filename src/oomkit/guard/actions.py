@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from oomkit.guard.recheck import Recheck
     from oomkit.guard.reporter import Reporter
     from oomkit.guard.sensors import Sensors
-    from oomkit.policy.engine.candidate import Ranked
+    from oomkit.policy.engine.candidate import Candidate, Ranked
     from oomkit.policy.engine.decider import Act, Decider
     from oomkit.policy.engine.escalation import Signal
     from oomkit.policy.engine.plan import Plan
@@ -38,6 +38,8 @@ _MAY_BE_NARROWED = ("tree", "cgroup")
 """What dies together because the policy wants it to, and not because it can't but do."""
 _SHRUNK = 8.0
 """Sizes may be seconds old: a process that shares another's memory may look this much smaller."""
+_SHRUNK_BEFORE = 4.0
+"""The same, of what that held before it grew."""
 
 
 class Actions:
@@ -139,8 +141,7 @@ class Actions:
         under_way = {key for ongoing in self.ongoing_acts for key in ongoing.alive}
         one = choice.candidate
         self._sensors.warm.identify_these(choice.members)
-        sharing = self._sensors.holding(one, (one.anon_kb + one.swap_kb) / _SHRUNK)
-        self._killer.complete(choice, sharing)
+        self._killer.complete(choice, self._sensors.holding(one, _least_shared_kb(one)))
         keys = [(one.pid, one.start_time) for one in choice.members]
         found = self._killer.check(keys)
         if found is None and choice.level == "cgroup":
@@ -303,3 +304,10 @@ class Actions:
         self.under_way.clear()
         self.under_way.update(pid for ongoing in self.ongoing_acts for pid, _ in ongoing.alive)
         self._pending.write([ongoing.saved() for ongoing in self.ongoing_acts])
+
+
+def _least_shared_kb(one: "Candidate") -> float:
+    """What a process that shares the memory of another one held at least when it was measured."""
+    now_kb = one.anon_kb + one.swap_kb
+    # Where growth is not known yet, all sizes were read just now.
+    return max(now_kb / _SHRUNK, (now_kb - (one.growth_kb or 0.0)) / _SHRUNK_BEFORE)

@@ -26,6 +26,8 @@ def decode_snapshot(text: bytes | str, source: str = "snapshot") -> Snapshot:
     Raises:
         SnapshotError: not JSON, an unknown field, a wrong type or an impossible value.
     """
+    if not text.strip():
+        raise SnapshotError(f"{source}: empty; expected a snapshot, as oomkit snapshot writes it")
     try:
         snapshot = from_json(text, type=Snapshot)
     except ValidationError as error:

@@ -48,7 +48,7 @@ def _ahead_s(rule: Rule) -> float:
     Of amounts that is how long they have to hold; rates need the window they are measured over.
     """
     read_off = all(not one.kind.over_a_window for one in rule.conditions)
-    return max(rule.over_s, rule.for_s if read_off else 0.0)
+    return max(rule.over_s, rule.for_s) if read_off else rule.over_s
 
 
 class PolicyDriver:

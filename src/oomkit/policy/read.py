@@ -20,7 +20,7 @@ from oomkit.policy.read_rules import (
 from oomkit.policy.records import By, How, Match, Policy, Polling, Preference, Reach, Whom
 from oomkit.policy.records import Instead as InsteadOf
 from oomkit.toml import units
-from oomkit.toml.load import apply_overrides, load
+from oomkit.toml.load import apply_overrides, blamed, load
 from oomkit.toml.table import Fault, Table, TomlError, choice, flag, integer, name, text
 
 
@@ -68,7 +68,7 @@ def policy_from(
     top.done()
     faults.extend(_contradictions(policy))
     if faults:
-        raise PolicyError(source, faults)
+        raise PolicyError(source, blamed(raw, overrides, faults))
     return policy
 
 

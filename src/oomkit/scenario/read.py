@@ -8,7 +8,7 @@ from oomkit.scenario.format import Cgroup, Machine, Role, Scenario, Step, Task
 from oomkit.scenario.knobs import read_knobs
 from oomkit.scenario.steps import MAX_STEPS, read_at, read_steps
 from oomkit.toml import units
-from oomkit.toml.load import apply_overrides, load
+from oomkit.toml.load import apply_overrides, blamed, load
 from oomkit.toml.table import Fault, Table, TomlError, choice, integer, name, text
 
 __all__ = ["Fault", "ScenarioError", "read_scenario", "scenario_from"]
@@ -65,7 +65,7 @@ def scenario_from(
     top.done()
     faults.extend(_contradictions(scenario))
     if faults:
-        raise ScenarioError(source, faults)
+        raise ScenarioError(source, blamed(raw, overrides, faults))
     return scenario
 
 

@@ -16,7 +16,7 @@ from oomkit.sweep.plan import MAX_RUNS, count_runs
 from oomkit.sweep.spec import Axis, Bad, Base, Fleet, Guard, Sweep, Value, Want, Weights
 from oomkit.sweep.spec import shown as shown_value
 from oomkit.toml import units
-from oomkit.toml.load import apply_overrides, load
+from oomkit.toml.load import apply_overrides, blamed, load
 from oomkit.toml.table import Fault, Table, TomlError, choice, integer, text
 
 _TRIED = 20
@@ -85,7 +85,7 @@ def sweep_from(
     if not faults:
         faults += _misfits(sweep)
     if faults:
-        raise TomlError(source, faults)
+        raise TomlError(source, blamed(top.raw, overrides, faults))
     return sweep
 
 

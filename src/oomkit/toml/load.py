@@ -1,6 +1,7 @@
 """Reads a TOML file; ``--set key=value`` changes what it says without editing it."""
 
 import copy
+import re
 import tomllib
 from collections.abc import Sequence
 from typing import Any
@@ -34,6 +35,48 @@ def apply_overrides(
         except ValueError as error:
             faults.append(Fault(path=f"--set {override}", expected=f"expected {error}"))
     return raw
+
+
+def blamed(raw: dict[str, Any], overrides: Sequence[str], faults: Sequence[Fault]) -> list[Fault]:
+    """The same faults, those that an override brought in with its text for their place.
+
+    Args:
+        raw: the decoded TOML with the overrides made.
+        overrides: the texts ``KEY=VALUE``.
+        faults: what is wrong with it.
+    """
+    set_by: dict[tuple[int, Any], str] = {}
+    for override in overrides:
+        try:
+            found = keys.slots(raw, override.partition("=")[0].strip())
+        except ValueError:
+            continue
+        set_by.update({(id(table), last): override for table, last in found})
+    if not set_by:
+        return list(faults)
+    placed = []
+    for fault in faults:
+        by = set_by.get(_slot(raw, fault.path)) if fault.path else None
+        path = fault.path if by is None else f"--set {by}"
+        placed.append(Fault(path=path, expected=fault.expected))
+    return placed
+
+
+_STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
+
+
+def _slot(raw: dict[str, Any], path: str) -> tuple[int, Any]:
+    """The table or list that a fault's path leads into, by its identity, and the last step."""
+    at: Any = None
+    below: Any = raw
+    step: Any = None
+    for index, name in _STEP.findall(path):
+        at, step = below, int(index) if index else name
+        try:
+            below = at[step]
+        except (KeyError, IndexError, TypeError):
+            below = None
+    return id(at), step
 
 
 def _value(key: str, text: str) -> Any:

@@ -79,6 +79,11 @@ class Builder:
     @property
     def strong(self) -> bool:
         """Something in it can only come from the OOM killer."""
+        return bool(self.memcg.counted_paths) or self.stronger
+
+    @property
+    def stronger(self) -> bool:
+        """It has more of the OOM killer than the statistics of a cgroup."""
         return bool(
             self.header
             or self.columns
@@ -89,7 +94,6 @@ class Builder:
             or self.no_killable
             or self.memcg.path
             or self.memcg.counted
-            or self.memcg.names_stats
             or self.table_due
             or self.reaped
             or self._whole_rows >= _MIN_ROWS

@@ -58,9 +58,14 @@ class MemcgPart:
         return len(self._counters) > 1
 
     @property
-    def names_stats(self) -> bool:
-        """It has the statistics of a cgroup by its name, which nothing else prints."""
-        return any(self._stats)
+    def counted_paths(self) -> frozenset[str]:
+        """The cgroups whose statistics it has, by name: nothing else prints those."""
+        return frozenset(path for path, values in self._stats.items() if path and values)
+
+    @property
+    def paths(self) -> frozenset[str]:
+        """The cgroups that it names: the one at its limit, and those with statistics."""
+        return self.counted_paths.union([self._path] if self._path else [])
 
     @property
     def path(self) -> str | None:

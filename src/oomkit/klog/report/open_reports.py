@@ -28,6 +28,8 @@ _ASKED_LINES = 4
 """So far below SysRq-f's own line a report begins that it asked for."""
 _VICTIMS = 256
 """Maximum number of victims of closed reports that are remembered."""
+_CGROUPS = 256
+"""Maximum number of cgroups of closed reports that are remembered."""
 
 
 class OpenReports:
@@ -48,6 +50,7 @@ class OpenReports:
         self.in_table: Builder | None = None
         self._heads: deque[Line] = deque(maxlen=_RATE_LIMIT)
         self._victims: deque[int] = deque(maxlen=_VICTIMS)
+        self._cgroups: set[str] = set()
         self._last_number = 0
         self._last_stamp = 0.0
         self._since = 0
@@ -78,10 +81,18 @@ class OpenReports:
         if report is self.in_table:
             self.in_table = None
         self._victims.extend(victim.pid for victim in report.killed)
-        if report.strong:
+        if report.strong and not self._is_a_part(report):
             built = report.build(self._file, note_missing)
             stalls = self.stalls.before(built)
             yield replace(built, stalls=stalls) if stalls else built
+
+    def _is_a_part(self, report: Builder) -> bool:
+        """It has a cgroup's statistics alone, and another report names that cgroup."""
+        others = [other.memcg.paths for other in self._open if other is not report]
+        known = self._cgroups.union(*others)
+        if len(self._cgroups) < _CGROUPS:
+            self._cgroups |= report.memcg.paths
+        return not report.stronger and not known.isdisjoint(report.memcg.counted_paths)
 
     def over_by(self, line: Line, count: int = 1) -> list[Report]:
         """Give the reports that are over when a line comes; looks seldom, and after every leap.
