@@ -44,7 +44,7 @@ def test_check_says_what_it_means_for_a_process() -> None:
         (("--record-size", "large"), "--record-size: expected a size"),
         (("--drill", "/nonexistent"), "expected a directory with a file meminfo"),
         (("--metrics", ":9753"), "give --status FILE as well"),
-        (("--set", "look.most=never"), "look.most: expected a duration"),
+        (("--set", "look.most=never"), "look.most=never: expected a duration"),
     ],
 )
 def test_misuse_is_one_line_and_status_2(options: tuple[str, ...], said: str) -> None:

@@ -171,7 +171,7 @@ def test_check_says_how_much_there_is_to_play(folder: Path) -> None:
     [
         ((), "expected a SWEEP file"),
         (("gone.toml",), "gone.toml: No such file"),
-        (("s.toml", "--set", "runs=0"), "s.toml: runs: expected a whole number"),
+        (("s.toml", "--set", "runs=0"), "s.toml: --set runs=0: expected a whole number"),
         (("s.toml", "--check", "--json"), "don't go together"),
         (("s.toml", "--resume", "--restart"), "don't go together"),
         (("s.toml", "--workers", "1", "--cluster", "tcp://x:1"), "don't go together"),
