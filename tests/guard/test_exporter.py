@@ -42,7 +42,9 @@ def write(path: Path, values: dict[str, object]) -> None:
 @contextmanager
 def serving(listen: str, status: Path) -> Iterator[int]:
     server = make_server(listen, str(status))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+    )
     thread.start()
     try:
         yield server.server_port

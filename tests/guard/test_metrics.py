@@ -257,7 +257,7 @@ class Running:
     def __init__(self, **options: Any) -> None:
         listener = socket.create_server(("127.0.0.1", 0))
         self.server = Server(listener, app, **options)
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
         self.thread.start()
 
     def connect(self) -> socket.socket:
@@ -336,12 +336,13 @@ def test_a_client_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_it_ends_with_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
-    running = Running(parent=os.getppid())
+    parent = os.getppid()
+    running = Running(parent=parent)
     link = running.connect()
     link.sendall(b"GET / HTTP/1.1\r\n\r\n")
     assert all_of(link).startswith(b"HTTP/1.1 200 OK")
     assert running.thread.is_alive()
-    monkeypatch.setattr(os, "getppid", lambda: 1)
+    monkeypatch.setattr(os, "getppid", lambda: parent + 1)
     running.thread.join(60)
     assert not running.thread.is_alive()
     running.close()
@@ -368,7 +369,7 @@ def test_a_client_that_does_not_read_a_long_answer_keeps_nobody_waiting() -> Non
         return [b"x" * (64 << 20 if environ["PATH_INFO"] == "/long" else 5)]
 
     server = Server(socket.create_server(("127.0.0.1", 0)), long)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         idle, quick = (

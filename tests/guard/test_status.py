@@ -39,7 +39,7 @@ def test_readers_can_tell_halves(tmp_path: Path) -> None:
             n += 1
             status.write({"values": [n] * 500})
 
-    writer = threading.Thread(target=write)
+    writer = threading.Thread(target=write, daemon=True)
     writer.start()
     try:
         for _ in range(500):

@@ -103,7 +103,7 @@ def test_rows_are_the_same_when_a_worker_is_killed_on_the_way(
                 return
             time.sleep(0.001)
 
-    assassin = threading.Thread(target=kill_one)
+    assassin = threading.Thread(target=kill_one, daemon=True)
     with cluster_pool(cluster.address) as pool:
         assassin.start()
         found = rows(one, there, pool)
@@ -162,7 +162,7 @@ def test_a_scheduler_that_goes_away_leaves_what_is_done(tmp_path: Path) -> None:
 
     try:
         with cluster_pool(own.address) as pool:
-            threading.Thread(target=stop_it).start()
+            threading.Thread(target=stop_it, daemon=True).start()
             with pytest.raises(PoolError, match="connection to the scheduler was lost"):
                 conduct.run(pool)
     finally:
