@@ -24,6 +24,7 @@ if os.environ.get("OOMKIT_PLAIN"):
         "kernel/test_faults.py",
         "kernel/test_recorded.py",
         "klog/test_recorded.py",
+        "klog/test_recorded_texts.py",
         "model/test_battery.py",
         "model/test_moments.py",
         "model/test_of_snapshot.py",

@@ -104,3 +104,12 @@ def said(kind: Any, by: str, text: str = "its words", line: int = 60, **fields: 
     """What another than the kernel says."""
     source = Source(file=fields.pop("file", "kern.log"), line=line, end_line=line)
     return Evidence(source=source, by=by, kind=kind, text=text, **fields)
+
+
+ZONES = (
+    Zone(
+        node=0, name="Normal", free_kb=4000, min_kb=8000, high_kb=12000, managed_kb=800_000,
+        free_blocks=(1000, 0, 0, 0),
+    ),
+    Zone(node=0, name="HighMem", free_kb=900_000, min_kb=500, high_kb=1500, managed_kb=1_000_000),
+)  # fmt: skip

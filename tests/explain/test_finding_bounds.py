@@ -16,6 +16,7 @@ from tests.explain.made import (
     GIB_KB,
     GIB_PAGES,
     MACHINE_PAGES,
+    ZONES,
     findings_of,
     group,
     machine,
@@ -263,8 +264,6 @@ def test_full_swap_is_a_cause_where_memory_that_can_swap_ran_out(kind: str) -> N
     if kind == "memcg":
         report = with_memcg(group(anon=GIB_KB), swap=Counter(usage_kb=100_352, limit_kb=102_400))
     elif kind == "zone":
-        from tests.explain.test_story import ZONES
-
         report = replace(with_memory(report, zones=ZONES), gfp_mask="0xd0")
     elif kind != "machine":
         report = replace(report, scope=kind)
@@ -501,8 +500,6 @@ def test_memory_is_not_in_processes_by_what_is_in_use(
 
 
 def test_memory_that_is_not_in_processes_is_a_note_where_a_zone_failed() -> None:
-    from tests.explain.test_story import ZONES
-
     report = replace(
         with_memory(machine(slab_unreclaimable=MACHINE_PAGES), zones=ZONES),
         gfp_mask="0xd0", tasks=(row(7, "db", 9),), table_complete=True,

@@ -18,6 +18,7 @@ from oomkit.render.terminal import plain_lines
 from oomkit.views.explain_json import report_object
 from oomkit.views.explain_page import page_text
 from oomkit.views.explain_report import explanation_report
+from tests.explain.made import ZONES
 from tests.klog.logs import bytes_of, manifest
 
 SOURCE = Source(file="kern.log", line=1, end_line=9)
@@ -121,15 +122,6 @@ def test_a_healthy_use_is_no_finding() -> None:
     assert set(kinds(machine(active_anon=anon, active_file=file, slab_unreclaimable=9000))) == {
         "no_swap"
     }
-
-
-ZONES = (
-    Zone(
-        node=0, name="Normal", free_kb=4000, min_kb=8000, high_kb=12000, managed_kb=800_000,
-        free_blocks=(1000, 0, 0, 0),
-    ),
-    Zone(node=0, name="HighMem", free_kb=900_000, min_kb=500, high_kb=1500, managed_kb=1_000_000),
-)  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 from oomkit.kernel.alloc import decide
 from oomkit.kernel.counters import counting_error, counting_note, percpu_batch
 from oomkit.kernel.oom_control import OomControl
+from oomkit.kernel.rank import rank
 from oomkit.kernel.state import Allocation, Memory, Snapshot, Task
 from oomkit.kernel.versions import rules_for
 from oomkit.kernel.why import why
@@ -106,3 +107,18 @@ def test_a_leader_that_exits_before_its_threads_is_still_met() -> None:
     snapshot = Snapshot(kernel="7.3.4", memory=Memory(total_ram_pages=10000), tasks=(leader,))
     found = OomControl(snapshot, Allocation(memcg="/c"), rules_for("7.3.4"))
     assert list(found.candidates()) == [leader]
+
+
+def test_a_process_that_exits_in_a_cgroup_is_listed_with_its_reason() -> None:
+    """From 6.19 on a cgroup's OOM killer passes over it; it has memory and no protection."""
+    exiting = Task(pid=100, comm="t", rss_pages=900, exiting=True, cgroup="/c")
+    other = Task(pid=101, comm="o", rss_pages=9, cgroup="/c")
+    memory = Memory(total_ram_pages=10000)
+    snapshot = Snapshot(kernel="6.19", memory=memory, tasks=(exiting, other))
+    rules, allocation = rules_for("6.19"), Allocation(memcg="/c")
+    reason = "is exiting, so a memory cgroup's OOM killer does not meet it"
+    rows = rank(snapshot, allocation, rules)
+    assert [(row.task.pid, row.reason) for row in rows] == [(101, None), (100, reason)]
+    decision = decide(snapshot, allocation, rules)
+    said = why(snapshot, allocation, rules, decision, 100)
+    assert said.verdict == f"t[100] can't be chosen: {reason}"

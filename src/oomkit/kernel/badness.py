@@ -3,7 +3,7 @@
 from oomkit.kernel.adj import is_disabled, task_oom_adj
 from oomkit.kernel.cint import LONG_MIN, ULONG_MAX, isqrt, s32, tdiv, u64
 from oomkit.kernel.constraint import global_total_pages
-from oomkit.kernel.oom_control import OomControl, in_memcg, nodes_overlap, share_mm
+from oomkit.kernel.oom_control import OomControl, in_memcg, is_hidden, nodes_overlap, share_mm
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import OOM_DISABLE, Allocation, Snapshot, Task
 
@@ -44,6 +44,8 @@ def unkillable(task: Task, oc: OomControl) -> str | None:
         return "its memory was already reaped"
     if rules.vfork_unkillable and task.vfork:
         return "vfork child that borrows its parent's memory"
+    if oc.allocation.memcg is not None and is_hidden(task, rules):
+        return "is exiting, so a memory cgroup's OOM killer does not meet it"
     return None
 
 
