@@ -49,7 +49,7 @@ def command(sign: str) -> None:
         at = next(number for number, word in enumerate(argv) if word.endswith(".py"))
         really(program, [*argv[:at], __file__, "--daemon", sign, *argv[at:]], environ)
 
-    os.execve = execve  # type: ignore[assignment]
+    os.execve = execve  # type: ignore[assignment]  # a stand-in
     launch.files_are_bounded = lambda: True
     del sys.argv[0:2]
     runpy.run_path(sys.argv[0], run_name="__main__")

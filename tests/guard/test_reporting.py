@@ -551,7 +551,7 @@ def test_a_thread_of_an_armed_guard_runs_first_and_records_come_before_a_slow_st
     assert writers[1].begin is run_first
 
     def names(one: Threadless) -> list[str]:
-        return [type(flush.__self__).__name__ for flush in one.flushes]  # type: ignore[attr-defined]
+        return [type(flush.__self__).__name__ for flush in one.flushes]  # type: ignore[attr-defined]  # all are methods
 
     assert names(writers[0]) == ["MessageWriter", "Journal", "Status"]
     slow: Any = vars(module)["MessageWriter"]

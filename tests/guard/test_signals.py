@@ -524,7 +524,7 @@ def test_what_shares_its_memory_dies_with_a_choice(
 
     monkeypatch.setattr(module, "sharers_of", sharers_of)
     known = Candidate(11, 111, 1, "known")
-    world.candidate = lambda pid: Candidate(pid, 100, 1, "x") if pid == 12 else None  # type: ignore[attr-defined]
+    world.candidate = lambda pid: Candidate(pid, 100, 1, "x") if pid == 12 else None  # type: ignore[attr-defined]  # a stand-in
     choice = Ranked(Candidate(10, 110, 1, "x"))
     choice.members = (choice.candidate, known)
     choice.level = "tree"

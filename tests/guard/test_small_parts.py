@@ -293,7 +293,7 @@ def test_a_trigger_that_comes_later_is_polled_for(idle: Any, pressure: list[Pres
 
 def test_another_poll_sleeps_in_a_test() -> None:
     slept: list[int] = []
-    loop = EventLoop("", lambda ms: slept.append(ms) or [])  # type: ignore[func-returns-value]
+    loop = EventLoop("", lambda ms: slept.append(ms) or [])  # type: ignore[func-returns-value]  # append() is called for what it does
     idle: Any = SimpleNamespace(count=0, poll=lambda poll, ms: poll(ms))
     loop.wait(0.5, [], cast(IdleLoop, idle))
     assert slept == [501]
@@ -838,7 +838,7 @@ def reading() -> Callable[..., Reload]:
     def start(code: str) -> Reload:
         return Reload((sys.executable, "-I", "-S", "-c", code), lambda: now[0])
 
-    start.now = now  # type: ignore[attr-defined]
+    start.now = now  # type: ignore[attr-defined]  # for the tests to move
     return start
 
 
@@ -878,7 +878,7 @@ def test_what_is_wrong_is_said(reading: Callable[..., Reload], code: str, fault:
 def test_a_reader_has_its_time(reading: Callable[..., Reload]) -> None:
     before = Fds()
     one = reading("import time; time.sleep(600)")
-    now = reading.now  # type: ignore[attr-defined]
+    now = reading.now  # type: ignore[attr-defined]  # set by the fixture
     assert not one.finished()
     now[0] += 9.75
     assert one.left_s == 0.25

@@ -779,10 +779,10 @@ def test_a_defect_while_it_attends_is_survived(
     running = Running(guard, monkeypatch)
 
     def spoil() -> None:
-        reloading[0].finished = lambda: 1 / 0  # type: ignore[method-assign,assignment,return-value]
+        reloading[0].finished = lambda: 1 / 0  # type: ignore[method-assign,assignment,return-value]  # fails
 
     def mend() -> None:
-        reloading[0].finished = lambda: False  # type: ignore[method-assign]
+        reloading[0].finished = lambda: False  # type: ignore[method-assign]  # never done
 
     running.run(1, spoil, mend, None)
     assert (ERROR, "internal error, please report it: ZeroDivisionError: division by zero") in (

@@ -493,7 +493,7 @@ def test_a_container_as_crictl_inspects_it() -> None:
         {"container": "app", "pod": "web", "namespace": "shop", "id": ID, "exit_code": "137"}
     ]
     made["status"]["metadata"] = {}
-    made["status"]["labels"]["io.kubernetes.container.name"] = "by-label"  # type: ignore[index]
+    made["status"]["labels"]["io.kubernetes.container.name"] = "by-label"  # type: ignore[index]  # plain JSON
     (about,) = abouts(json.dumps(made, indent=2)).values()
     assert about["container"] == "by-label"
     del made["status"]["labels"]

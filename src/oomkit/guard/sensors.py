@@ -305,7 +305,7 @@ class Sensors:
             ),
             pinned=under_way,
         )
-        # Who is free when last read is looked at again before a signal; who is protected is not.
+        # One that was free when last read is read again before a signal; a protected one is not.
         chosen_by = [*(one.match for one in plan.selection.prefer),
                      *(one.match for one in plan.response.instead)]  # fmt: skip
         others = {field for match in chosen_by for field, _ in match.patterns}
