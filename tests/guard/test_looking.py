@@ -11,9 +11,9 @@ import pytest
 from oomkit.guard.cgroup_reader import Members, descendants, pressure_us, read_group
 from oomkit.guard.config import Places
 from oomkit.guard.identity import Wanted
+from oomkit.guard.machine_reader import MachineReader
 from oomkit.guard.process_files import ProcessFiles
 from oomkit.guard.process_sizes import ProcessSizes
-from oomkit.guard.sensors import Sources
 from oomkit.guard.shortlist import KEPT, Shortlist
 from oomkit.policy.compile import compile_plan
 from oomkit.policy.engine.candidate import Growth
@@ -191,7 +191,7 @@ def test_a_moment_is_read_from_whatever_is_there(tmp_path: Path) -> None:
     (tmp_path / "meminfo").write_text("MemTotal: 1000 kB\nMemAvailable: 300 kB\n")
     sys_block = tmp_path / "sys/block/zram0"
     sys_block.mkdir(parents=True)
-    sources = Sources(Places(proc=str(tmp_path), sys=str(tmp_path / "sys")))
+    sources = MachineReader(Places(proc=str(tmp_path), sys=str(tmp_path / "sys")))
     bare = sources.read(1.0)
     assert bare is not None
     assert (bare.mem_total_kb, bare.available_kb, bare.swap_total_kb) == (1000, 300, 0)
@@ -300,7 +300,7 @@ def test_meminfo_vmstat_and_pressure_are_read_to_their_end(tmp_path: Path, lines
     (tmp_path / "pressure/memory").write_text(
         f"some avg10=0.00 total=9{' ' * lines}\nfull avg10=0.00 total=8\n"
     )
-    sources = Sources(Places(signals=str(tmp_path)))
+    sources = MachineReader(Places(signals=str(tmp_path)))
     found = sources.read(1.0)
     sources.close()
     assert found is not None
@@ -322,7 +322,7 @@ def test_free_swap_is_no_more_than_there_is(tmp_path: Path) -> None:
     (tmp_path / "meminfo").write_text(
         "MemTotal: 1000 kB\nMemAvailable: 7 kB\nSwapTotal: 0 kB\nSwapFree: 100 kB\n"
     )
-    sources = Sources(Places(proc="/proc", signals=str(tmp_path)), [])
+    sources = MachineReader(Places(proc="/proc", signals=str(tmp_path)), [])
     try:
         reading = sources.read(1.0)
         assert reading is not None
