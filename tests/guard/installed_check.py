@@ -332,7 +332,7 @@ def killed_whatever_they_do() -> None:
         killed[f"all of its memory is shared: {kind}"] = Actor(
             kind, kind, 2 * HELD_MIB, f"{COMMON}/cgroup.procs"
         )
-    frozen = killed["it is in a frozen cgroup"] = Actor(
+    killed["it is in a frozen cgroup"] = Actor(
         "plain", "frozen", HELD_MIB, uid=ATTACKER, cgroup=FROZEN
     )
     stopped = killed["it is stopped"] = Actor("plain", "stopped", HELD_MIB, uid=ATTACKER)
