@@ -34,7 +34,7 @@ class Demand:
     :func:`task_demands` sets what it wants, :func:`~oomkit.model.solve.solve` what it gets.
 
     Attributes:
-        proc: the task; None: the system's own daemons.
+        proc: the task; None: the probe.
         pace: progress of its step.
         cpus: CPUs it keeps busy.
         new_pages: pools and the new pages of each; locked memory has no pool.
@@ -123,7 +123,7 @@ def mark_working_sets(machine: Machine) -> WorkingSets:
     for pool in machine.pools():
         pool.hot = 0.0
     if machine.programs is not None:
-        machine.programs.hot = machine.programs.size
+        machine.programs.hot = machine.probe.text_bytes / PAGE
     found: WorkingSets = {}
     for proc in machine.procs:
         if proc.state != "run":
@@ -178,9 +178,10 @@ def task_demands(machine: Machine, working_sets: WorkingSets) -> list[Demand]:
     ]
     programs = machine.programs
     if programs is not None and programs.missing_share > 0.0:
-        # The system's own daemons use their programs about once a second.
+        # The probe goes over its part of them each round.
         demands.append(Demand(None))
-        demands[-1].add_refaults(programs, programs.size, programs.missing_share, machine)
+        rate = programs.hot / machine.probe.every_s
+        demands[-1].add_refaults(programs, rate, programs.missing_share, machine)
     return demands
 
 

@@ -10,6 +10,7 @@ from oomkit.kernel.watermarks import watermarks_for
 from oomkit.model.pools import Group, Mm, Pool
 from oomkit.model.tasks import PAGE, PROCESS_PAGES, Proc
 from oomkit.records import as_dict, field_names
+from oomkit.scenario.definitions import probe_of
 from oomkit.scenario.format import Cgroup, Scenario
 from oomkit.scenario.format import Machine as MachineSpec
 
@@ -58,6 +59,7 @@ class Machine:
         tmpfs: tmpfs pages by the cgroup they are charged to.
         groups: memory cgroups by path.
         programs: page cache of the system's own programs; None: the machine has none.
+        probe: the program by which it is judged usable or frozen.
         committed: Committed_AS.
         stale: a pool was added or removed since :meth:`pools` last listed them.
 
@@ -101,6 +103,7 @@ class Machine:
             raise ModelError("machine.zram: the model has no swap in compressed memory")
         self.set_knobs({"oom_dump_tasks": self.rules.oom_dump_tasks, **scenario.vm})
         self.free = float(self.total) - self.kernel - self.rootfs
+        self.probe = probe_of(spec.programs_bytes)
         self.programs = self._cache_programs(spec.programs_bytes / PAGE)
         if self.free <= self.watermarks.high_pages:
             raise ModelError(
