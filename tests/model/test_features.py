@@ -76,7 +76,7 @@ def test_a_child_outside_of_the_cgroup_dies_before_its_parent() -> None:
                 "name": "parent",
                 "cgroup": "g",
                 "steps": [{"hold": "1s"}, {"touch": "200M", "rate": "50M/s"}],
-                "children": [{"name": "child", "steps": [{"touch": "50M"}, HOLD]}],
+                "children": [{"name": "child", "cgroup": "/", "steps": [{"touch": "50M"}, HOLD]}],
             }
         ],
         machine={"ram": "512M", "kernel": "2.6.32"},
@@ -84,6 +84,24 @@ def test_a_child_outside_of_the_cgroup_dies_before_its_parent() -> None:
     )
     assert names(record) == ["child", "parent"]
     assert record.kills[1].t_s > record.kills[0].t_s
+
+
+def test_a_child_is_charged_to_the_cgroup_of_its_parent() -> None:
+    """``cgroup_fork()``: it is born there, and stays where the scenario moves it to no other."""
+    child = {"name": "child", "steps": [{"touch": "90M", "rate": "40M/s"}, HOLD]}
+    parent = {"name": "parent", "cgroup": "g", "steps": [{"touch": "20M"}, HOLD]}
+
+    def victims(**where: str) -> list[str]:
+        grandchild = {**child, "name": "grandchild", **where}
+        return names(
+            run(
+                [{**parent, "children": [{**child, "children": [grandchild], **where}]}],
+                cgroup=[{"name": "g", "max": "100M"}],
+            )
+        )
+
+    assert victims() == ["grandchild", "child"]
+    assert victims(cgroup="/") == []
 
 
 @pytest.mark.parametrize("reserved", ["512M", "510M"])
