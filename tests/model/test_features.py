@@ -261,3 +261,52 @@ def test_a_run_does_not_wait_for_the_pauses_of_the_dead() -> None:
     record = run([pausing, {"name": "leak", "steps": [{"touch": "250M", "rate": "50M/s"}, HOLD]}])
     assert (record.outcome, names(record)) == ("completed", ["pausing"])
     assert record.ended_s < 10
+
+
+def test_shared_memory_lives_as_long_as_its_last_mapping() -> None:
+    """``dup_mmap()`` maps it into the child, and its file goes with the last mapping."""
+    steps = [{"share": "100M"}, {"fork": 1}, {"hold": "2s"}, {"exit": 0}]
+    clock = {"name": "clock", "steps": [{"hold": "5s"}]}
+    cached = run([{"name": "f", "steps": steps}, clock]).samples.cached_mb
+    assert cached[1] == pytest.approx(cached[0] + 100, abs=1)
+    assert cached[4] == pytest.approx(cached[0], abs=1)
+
+    steps = [{"share": "150M"}, {"fork": 1}, HOLD]
+    maker = {"name": "maker", "oom_score_adj": 1000, "steps": steps}
+    leak = {"name": "leak", "start": "1s", "steps": [{"touch": "400M", "rate": "80M/s"}]}
+    record = run([maker, leak])
+    # The maker's death gives back nothing that its child still maps; the child's makes room.
+    first, second = record.kills
+    assert (first.task, first.instance, second.task, second.instance) == ("maker", 0, "maker", 1)
+    assert second.t_s - first.t_s < 0.3
+
+
+def test_a_child_has_shared_memory_resident_when_it_has_come_by() -> None:
+    """``vma_needs_copy()``: page tables of shared memory are not copied."""
+    steps = [{"share": "100M"}, {"fork": 1}, {"hold": "2s"}, {"work": "5s", "rate": "50M/s"}]
+    record = run([{"name": "f", "steps": steps}])
+    maker, child = (record.samples.tasks[f"f/{i}"].rss_mb for i in (0, 1))
+    assert maker[2] > 100 > 5 > child[2]
+    assert child[3] == pytest.approx(50, abs=6)
+    assert child[5] == pytest.approx(maker[5], abs=1)
+    assert record.samples.cached_mb[5] - record.samples.cached_mb[0] < 105
+
+
+def test_what_a_fork_is_charged_for_is_private_memory() -> None:
+    """Shared memory is charged to its file, once (``shmem_acct_size()``)."""
+    forks = [{"name": "f", "steps": [{"share": "150M"}, {"fork": 2}, HOLD]}]
+    strict = {"overcommit_memory": 2, "overcommit_ratio": 60}
+    assert run(forks, vm=strict).denied == ()
+    private = [{"name": "f", "steps": [{"touch": "150M"}, {"fork": 2}, HOLD]}]
+    assert [one.call for one in run(private, vm=strict).denied] == ["fork"]
+
+
+def test_a_file_in_tmpfs_stays_charged_when_its_writer_is_gone() -> None:
+    """``shmem_inode_acct_blocks()``: what is left of it counts until it is removed."""
+    tasks = [
+        {"name": "writer", "steps": [{"tmpfs": "150M"}]},
+        {"name": "late", "start": "5s", "steps": [{"reserve": "100M"}, HOLD]},
+    ]
+    strict = {"overcommit_memory": 2, "overcommit_ratio": 50}
+    assert [one.task for one in run(tasks, vm=strict).denied] == ["late"]
+    assert run(tasks[1:], vm=strict).denied == ()

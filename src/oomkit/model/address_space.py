@@ -10,9 +10,9 @@ from oomkit.kernel.overcommit import (
 )
 from oomkit.kernel.state import Memory
 from oomkit.model.machine import Machine
-from oomkit.model.pools import Mm
+from oomkit.model.pools import Mm, Pool
 from oomkit.model.snapshot import task_record
-from oomkit.model.tasks import PAGE, Proc
+from oomkit.model.tasks import PAGE, TABLE_SPAN, Proc
 from oomkit.render.quantities import human_pages
 
 HEAP_STEP_PAGES: Final = 32
@@ -105,13 +105,27 @@ def _refusal(machine: Machine, proc: Proc, pages: float, memory: Memory) -> str 
 
 
 def map_touched(machine: Machine, proc: Proc, pages: float) -> None:
-    """Account for new pages a task touched: reserved ones first, the others are mapped now."""
-    mm = proc.mm
-    reserved = min(mm.reserved, pages)
-    mm.reserved -= reserved
-    mm.mapped += pages - reserved
-    mm.charged += pages - reserved
-    machine.committed += pages - reserved
+    """Account for new pages a task touched.
+
+    Anonymous ones are reserved before or mapped now. Shared ones are charged to their file, which
+    may outlive the task (``shmem_acct_size()``; of a file in tmpfs page by page,
+    ``shmem_inode_acct_blocks()``).
+    """
+    mm, verb = proc.mm, proc.verb
+    if verb == "tmpfs":
+        machine.tmpfs_of(mm.group).charged += pages
+        machine.committed += pages
+        return
+    if verb == "touch":
+        reserved = min(mm.reserved, pages)
+        mm.reserved -= reserved
+        pages -= reserved
+    mm.mapped += pages
+    machine.committed += pages
+    if verb == "share":
+        mm.shmem.charged += pages
+    else:
+        mm.charged += pages
 
 
 def uncharge(machine: Machine, proc: Proc, pages: float) -> None:
@@ -122,7 +136,11 @@ def uncharge(machine: Machine, proc: Proc, pages: float) -> None:
 
 
 def copy_on_write(machine: Machine, mm: Mm, copy: Mm) -> None:
-    """Share what the parent has until one of the two writes to it, as ``dup_mmap()`` does."""
+    """Share what the parent has until one of the two writes to it, as ``dup_mmap()`` does.
+
+    Shared memory stays shared. Its page tables are not copied (``vma_needs_copy()``): the copy has
+    none of it resident before it comes by.
+    """
     anon = mm.anon
     pages = anon.resident + anon.swapped
     if pages > 0.5:
@@ -131,7 +149,29 @@ def copy_on_write(machine: Machine, mm: Mm, copy: Mm) -> None:
         anon.resident = anon.swapped = 0.0
         mm.cow_views.append((pool, pages))
     copy.cow_views = list(mm.cow_views)
-    copy.reserved, copy.mapped, copy.tables = mm.reserved, mm.mapped, mm.tables
+    shmem = mm.shmem
+    if shmem.resident + shmem.swapped > 0.5:
+        mm.shared.append((shmem, shmem.resident + shmem.swapped))
+        shmem.mappers = 1
+        machine.share(shmem)
+        mm.shmem = Pool("shmem", mm.group)
+    not_copied = 0.0
+    for pool, mapped in mm.shared:
+        pool.mappers += 1
+        copy.shared.append((pool, 0.0))
+        not_copied += mapped / TABLE_SPAN
+    copy.reserved, copy.mapped = mm.reserved, mm.mapped
+    copy.tables = max(mm.tables - not_copied, float(mm.BASE_TABLES))
+
+
+def map_shared(machine: Machine, mm: Mm, pages: dict[Pool, float]) -> None:
+    """Have at least so many pages of pools that others map, too, in a task's page tables."""
+    for i, (pool, mapped) in enumerate(mm.shared):
+        more = pages.get(pool, 0.0) - mapped
+        if more > 0.0:
+            mm.shared[i] = (pool, mapped + more)
+            mm.tables += more / TABLE_SPAN
+            machine.free -= more / TABLE_SPAN
 
 
 def free_anon(machine: Machine, proc: Proc, wanted: float) -> None:
@@ -157,11 +197,23 @@ def free_anon(machine: Machine, proc: Proc, wanted: float) -> None:
     uncharge(machine, proc, own + more)
 
 
+def _drop(machine: Machine, pool: Pool) -> None:
+    """Free a pool that nothing maps any more; of shared memory that ends its file."""
+    machine.free += pool.resident
+    machine.committed -= pool.charged
+    pool.resident = pool.swapped = pool.charged = 0.0
+
+
 def tear_down(machine: Machine, mm: Mm) -> None:
     """Give back all that an address space holds, as ``exit_mmap()`` does."""
     for pool in (mm.anon, mm.shmem):
-        machine.free += pool.resident
-        pool.resident = pool.swapped = 0.0
+        _drop(machine, pool)
+    for pool, _ in mm.shared:
+        pool.mappers -= 1
+        if not pool.mappers:
+            _drop(machine, pool)
+            machine.stale = True
+    mm.shared = []
     machine.free += mm.locked + mm.tables
     mm.locked = mm.tables = 0.0
     machine.committed -= mm.charged

@@ -98,6 +98,7 @@ class Machine:
         self.committed = 0.0
         self._pools: list[Pool] = []
         self._cow_pools: list[Pool] = []
+        self._shared_pools: list[Pool] = []
         self.stale = True
         if spec.zram_bytes:
             raise ModelError("machine.zram: the model has no swap in compressed memory")
@@ -161,6 +162,11 @@ class Machine:
         self.stale = True
         return pool
 
+    def share(self, pool: Pool) -> None:
+        """Keep shared memory that several address spaces map, until the last of them is gone."""
+        self._shared_pools.append(pool)
+        self.stale = True
+
     def shrink_cow_pools(self) -> None:
         """Free the pages of copy-on-write pools that no address space sees any more."""
         seen: dict[Pool, float] = {}
@@ -197,7 +203,9 @@ class Machine:
         """Every pool that can hold pages."""
         if self.stale:
             self._cow_pools = [p for p in self._cow_pools if p.resident + p.swapped > 0]
+            self._shared_pools = [p for p in self._shared_pools if p.mappers]
             pools = [*self.files.values(), *self.tmpfs.values(), *self._cow_pools]
+            pools += self._shared_pools
             for mm in self.mms():
                 pools += (mm.anon, mm.shmem)
             self._pools = pools

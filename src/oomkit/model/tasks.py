@@ -11,6 +11,9 @@ State = Literal["new", "run", "hold", "exiting", "dead"]
 
 PAGE: Final = 4096
 
+TABLE_SPAN: Final = 512
+"""Pages that one page table maps."""
+
 PROCESS_PAGES: Final = 6
 """Kernel stack, task structure and other kernel memory of a process."""
 
