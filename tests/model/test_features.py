@@ -310,3 +310,13 @@ def test_a_file_in_tmpfs_stays_charged_when_its_writer_is_gone() -> None:
     strict = {"overcommit_memory": 2, "overcommit_ratio": 50}
     assert [one.task for one in run(tasks, vm=strict).denied] == ["late"]
     assert run(tasks[1:], vm=strict).denied == ()
+
+
+@pytest.mark.parametrize(("knob", "waits"), [(1, False), (0, True)])
+def test_the_allocating_task_is_killed_whoever_else_exits(knob: int, *, waits: bool) -> None:
+    """Its branch of ``out_of_memory()`` stands before ``select_bad_process()``, which waits."""
+    writer = {"name": "writer", "count": 2, "steps": [{"tmpfs": "300M", "rate": "20M/s"}]}
+    locker = {"name": "locker", "steps": [{"lock": "400M", "rate": "40M/s"}]}
+    record = run([locker, writer], vm={"oom_kill_allocating_task": knob})
+    assert names(record)[:2] == ["locker", "writer"]
+    assert (record.kills[1].t_s > record.kills[0].t_s + 0.005) is waits
