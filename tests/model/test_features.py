@@ -320,3 +320,25 @@ def test_the_allocating_task_is_killed_whoever_else_exits(knob: int, *, waits: b
     record = run([locker, writer], vm={"oom_kill_allocating_task": knob})
     assert names(record)[:2] == ["locker", "writer"]
     assert (record.kills[1].t_s > record.kills[0].t_s + 0.005) is waits
+
+
+def test_strict_overcommit_refuses_one_caller_at_a_time() -> None:
+    """``__vm_enough_memory()`` fails one request; what its task gives back serves the others."""
+    grower = {"name": "g", "count": 3, "every": "30ms", "uid": 0}
+    record = run(
+        [{**grower, "steps": [{"touch": "90M", "rate": "30M/s"}, HOLD]}],
+        vm={"overcommit_memory": 2, "overcommit_ratio": 45},
+    )
+    # Some 200 MB are allowed: one gives up its share, and the two others are done with 90 each.
+    assert [one.task for one in record.denied] == ["g"]
+    assert sum(task.rss_mb[-1] > 85 for task in record.samples.tasks.values()) == 2
+
+
+def test_a_strided_step_asks_for_sixteen_strides_at_a_time() -> None:
+    record = run(
+        [{"name": "sparse", "uid": 0, "steps": [{"touch": "4G", "stride": "2M"}, HOLD]}],
+        vm={"overcommit_memory": 2, "overcommit_ratio": 60},
+    )
+    (refused,) = record.denied
+    assert refused.call == "mmap"
+    assert refused.mb == pytest.approx((4096 - 8 * 32) / 512, abs=0.01)

@@ -224,7 +224,8 @@ def _address_space(machine: Machine, rates: Rates) -> float:
     for demand in rates.demands:
         proc = demand.proc
         if proc is not None and demand.speed > 0.0 and proc.grows:
-            growing.append((proc, demand.pace * demand.speed))
+            spread = (proc.current.stride_bytes or PAGE) / PAGE
+            growing.append((proc, demand.pace * demand.speed * spread))
     rate = rates.free_rate
     for pool in machine.pools():
         flow = rates.flows.get(pool)

@@ -19,7 +19,7 @@ from oomkit.model.solve import Rates, solve
 from oomkit.model.tasks import Proc
 from oomkit.model.timers import Timers
 from oomkit.policy.records import Policy
-from oomkit.scenario.definitions import outcome_of
+from oomkit.scenario.definitions import REQUESTS, outcome_of
 from oomkit.scenario.format import At, Scenario
 from oomkit.scenario.record import Outcome
 
@@ -134,13 +134,17 @@ class Engine:
         self._refuse_mappings()
 
     def _refuse_mappings(self) -> None:
-        """A growing heap asks for address space piece by piece: refuse what does not fit."""
+        """A growing task asks for address space piece by piece: refuse what does not fit.
+
+        One at a time: ``__vm_enough_memory()`` fails one request, and the exit that follows makes
+        room for others.
+        """
         if not address_space.can_refuse(self.machine):
             return
-        growing = [p for p in self.machine.procs if p.is_growing]
-        for proc, refusal in address_space.refusals(self.machine, growing):
-            call = "write" if proc.verb == "tmpfs" else "mmap"
-            self.lifecycle.deny(proc, call, proc.step_left, refusal)
+        refused = address_space.first_refusal(self.machine)
+        if refused is not None:
+            proc, limit = refused
+            self.lifecycle.deny(proc, REQUESTS[proc.current.verb].call, proc.step_left, limit)
 
     def _process_exited(self, proc: Proc) -> None:
         self.sampler.process_exited()
