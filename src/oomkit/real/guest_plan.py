@@ -35,7 +35,9 @@ def plan_of(
     }
     where = {group.name: trees[group.version] for group in scenario.cgroups}
     procs = {name: tree.procs(name) for name, tree in where.items()}
-    places = Places(files="/disk", tmpfs="/tmp", cgroup_procs={**procs, "": ()})
+    # A child begins in its parent's cgroup and may have to leave it.
+    procs[""] = tuple(f"{tree.root}/cgroup.procs" for tree in trees.values() if tree.groups)
+    places = Places(files="/disk", tmpfs="/tmp", cgroup_procs=procs)
     planner = Planner(scenario, places, seed)
 
     def writes(event: At) -> list[tuple[str, str]]:
