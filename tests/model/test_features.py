@@ -219,3 +219,27 @@ def test_loading_a_program_is_no_memory_pressure() -> None:
     cached = record.samples.cached_mb
     assert 80 < cached[6] - cached[0] < 105
     assert max(record.samples.psi_some_avg10) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("steps", "rest", "outcome"),
+    [
+        ([{"touch": "8M"}, HOLD], {}, "completed"),
+        ([{"touch": "8M"}], {}, "completed"),
+        ([{"touch": "8M"}, {"hold": "20s"}], {}, "timed_out"),
+        ([{"hold": "1s"}, {"touch": "8M"}], {"loops": "forever"}, "timed_out"),
+        ([{"hold": "1s"}], {"restart": "60s"}, "timed_out"),
+    ],
+)
+def test_a_run_is_completed_when_nothing_is_left_to_happen(
+    steps: list[dict[str, Any]], rest: dict[str, Any], outcome: str
+) -> None:
+    """A pause that ends is no end, nor is one in which the next start is waited for."""
+    assert run([{"name": "t", "steps": steps, **rest}], duration="9500ms").outcome == outcome
+
+
+def test_a_run_does_not_wait_for_the_pauses_of_the_dead() -> None:
+    pausing = {"name": "pausing", "steps": [{"touch": "300M"}, {"hold": "20s"}]}
+    record = run([pausing, {"name": "leak", "steps": [{"touch": "250M", "rate": "50M/s"}, HOLD]}])
+    assert (record.outcome, names(record)) == ("completed", ["pausing"])
+    assert record.ended_s < 10

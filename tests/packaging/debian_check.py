@@ -121,9 +121,21 @@ def purged() -> None:
     say("left", left())
 
 
+def by_single_file() -> None:
+    """No package any more: the single file makes itself a service, and takes that away again."""
+    say("installs itself", run("/opt/oomkit.pyz", "guard", "--install", "--act"))
+    say("itself active", active())
+    say("itself enabled", run("systemctl", "is-enabled", UNIT)[1].strip())
+    say("itself status", shown("StatusText"))
+    say("itself again", run("/opt/oomkit.pyz", "guard", "--install"))
+    say("uninstalls itself", run("/opt/oomkit.pyz", "guard", "--uninstall"))
+    say("itself stopped", shown("ActiveState"))
+    say("itself left", [path for path in left() if not path.startswith("/root/.shiv")])
+
+
 def main() -> None:
     try:
-        for step in (installed, doctored, upgraded, removed, purged):
+        for step in (installed, doctored, upgraded, removed, purged, by_single_file):
             step()
     except Exception as error:
         say("error", repr(error))

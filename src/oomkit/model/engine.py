@@ -19,8 +19,9 @@ from oomkit.model.solve import Rates, solve
 from oomkit.model.tasks import Proc
 from oomkit.model.timers import Timers
 from oomkit.policy.records import Policy
+from oomkit.scenario.definitions import outcome_of
 from oomkit.scenario.format import At, Scenario
-from oomkit.scenario.record import Outcome
+from oomkit.scenario.record import Freeze, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,6 +88,7 @@ class Engine:
         self._audit = audit
         self._watch = watch
         self._limits_lowered: set[Group] = set()
+        self._last_change_s = max((event.t_s for event in scenario.at), default=0.0)
 
     def run(self) -> Outcome:
         """Play until nothing is left to happen, the duration is over, or the kernel panics.
@@ -103,12 +105,10 @@ class Engine:
         while True:
             self._run_due()
             rates = self._solve_until_stable()
-            if self.oom.panic is not None:
-                return self._final_outcome("panicked")
-            if self._is_quiescent() and (self.driver is None or self.driver.is_quiescent(rates)):
-                return self._final_outcome("completed")
-            if self.machine.now >= duration:
-                return self._final_outcome("timed_out")
+            if self.oom.panic is not None or self.machine.now >= duration:
+                return self._end_run()
+            if self._is_over() and self._is_left_alone(rates):
+                return self._end_run()
             if self._watch is not None:
                 self._watch(self.machine, rates)
             self._advance(rates, duration)
@@ -232,14 +232,20 @@ class Engine:
 
     # On to the next event.
 
-    def _is_quiescent(self) -> bool:
-        """Whether nothing will ever happen again."""
-        if self.lifecycle.pending_starts or self.lifecycle.waiting_starts:
+    def _is_over(self) -> bool:
+        """Whether nothing is left to happen, as :func:`~oomkit.scenario.definitions.outcome_of`
+        means it.
+        """
+        lifecycle = self.lifecycle
+        if lifecycle.pending_starts or lifecycle.waiting_starts:
             return False
-        return not self._has_active() and not self.timers
+        if self.machine.now < self._last_change_s:
+            return False
+        return all(p.holds_forever for p in self.machine.procs)
 
-    def _has_active(self) -> bool:
-        return any(p.state in ("run", "exiting") for p in self.machine.procs)
+    def _is_left_alone(self, rates: Rates) -> bool:
+        """Whether the policy has nothing more to do on a machine where all is over."""
+        return self.driver is None or (not self.timers and self.driver.is_quiescent(rates))
 
     def _advance(self, rates: Rates, duration: float) -> None:
         """Advance to the next event, or to the end of the duration."""
@@ -260,14 +266,16 @@ class Engine:
         if self._audit:
             machine.audit()
 
-    def _final_outcome(self, outcome: Outcome) -> Outcome:
-        frozen = self.freezes.close(self.machine.now)
+    def _end_run(self) -> Outcome:
+        now = self.machine.now
+        self.freezes.close(now)
         self.sampler.end_run()
-        if outcome == "timed_out" and frozen:
-            return "frozen"
-        if outcome == "timed_out" and not self._has_active():
-            return "completed"
-        return outcome
+        return outcome_of(
+            panicked=self.oom.panic is not None,
+            over=self._is_over(),
+            frozen=tuple(Freeze(from_s=a, to_s=b) for a, b in self.freezes.spans),
+            ended_s=now,
+        )
 
 
 def _step_is_done(proc: Proc) -> bool:

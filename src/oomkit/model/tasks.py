@@ -115,6 +115,11 @@ class Proc:
         """Whether its current step takes new memory."""
         return self.grows and self.state == "run"
 
+    @property
+    def holds_forever(self) -> bool:
+        """Whether nothing more comes of it by itself."""
+        return self.state == "hold" and self.current.seconds is None
+
     def scale(self) -> float:
         """Its current step's size, as a factor of what the scenario says."""
         return self.scales[self.step]
