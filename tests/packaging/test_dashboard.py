@@ -18,7 +18,7 @@ def types(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("needs node and npm")
     into = tmp_path_factory.mktemp("grafana")
     try:
-        dashboard.fetched(into)
+        dashboard.fetched(dashboard.HERE, into)
     except SystemExit as end:
         if _NO_INDEX.search(str(end)):
             pytest.skip("needs the registry of npm")
