@@ -213,7 +213,7 @@ function compared(rows) {
   byId("machine-compare").replaceChildren(
     make("h2", {}, "Side by side"),
     make("div", { class: "wide", tabindex: "0", role: "region", "aria-label": "comparison" }, make("table", {},
-      make("thead", {}, make("tr", {}, ["", "kept", "now", ""].map((one) => (one ? make("th", { scope: "col" }, one) : make("td", {}))))),
+      make("thead", {}, make("tr", {}, ["figure", "kept", "now", "verdict"].map((one) => make("th", { scope: "col" }, one)))),
       make("tbody", {}, rows.map((row) => make("tr", { class: row.verdict }, make("th", { scope: "row" }, row.field), make("td", {}, row.left), make("td", {}, row.right), make("td", { class: "verdict" }, VERDICTS[row.verdict])))))),
   );
 }

@@ -14,7 +14,8 @@ from oomkit.records import to_json
 from oomkit.render.quantities import outcome_of, seconds
 from oomkit.scenario import Run, Scenario
 from oomkit.scenario.read import ScenarioError, scenario_from, walk_tasks
-from oomkit.toml.table import Fault
+from oomkit.toml.load import decoded
+from oomkit.toml.table import TomlError
 from oomkit.views import run_chart_rows as rows
 from oomkit.views.run_compare import rows as compared_rows
 from oomkit.views.run_curves import swap_total_mb
@@ -36,9 +37,9 @@ def read(text: str, overrides: Sequence[str] = ()) -> Scenario:
         ScenarioError: it is none; all its faults are in ``lines()``.
     """
     try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ScenarioError("scenario", [Fault(path="", expected=f"no TOML: {error}")]) from None
+        raw = decoded(text.encode(errors="replace"), "scenario")
+    except TomlError as error:
+        raise ScenarioError(error.source, error.faults) from None
     return scenario_from(raw, overrides=overrides)
 
 

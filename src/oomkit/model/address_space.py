@@ -14,6 +14,7 @@ from oomkit.model.pools import Mm
 from oomkit.model.snapshot import task_record
 from oomkit.model.tasks import PAGE, Proc
 from oomkit.render.quantities import human_pages
+from oomkit.scenario.sums import added
 
 HEAP_STEP_PAGES: Final = 32
 """Pages the heap grows by at a time: the default of malloc's ``M_TOP_PAD``."""
@@ -65,7 +66,7 @@ def headroom_s(machine: Machine, growing: list[tuple[Proc, float]], estimate_rat
         estimate_rate: change of free, cached and swappable memory, pages a second.
     """
     never = machine.sysctl.overcommit_memory == OVERCOMMIT_NEVER
-    rate = sum(rate for _, rate in growing) if never else -estimate_rate
+    rate = added(rate for _, rate in growing) if never else -estimate_rate
     if rate <= 0.0 or not growing:
         return _INFINITY
     memory = machine.memory()
@@ -148,7 +149,7 @@ def free_anon(machine: Machine, proc: Proc, wanted: float) -> None:
     if tables > 0.0:
         mm.tables -= tables
         machine.free += tables
-    shared = sum(view for _, view in mm.cow_views)
+    shared = added(view for _, view in mm.cow_views)
     more = min(wanted - own, shared)
     if more > 0.0:
         mm.cow_views = [(pool, view * (1.0 - more / shared)) for pool, view in mm.cow_views]

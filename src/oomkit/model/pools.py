@@ -6,6 +6,8 @@ Amounts are pages, as floats, since flows between events are fluid.
 from collections import defaultdict
 from typing import ClassVar, Final, Literal
 
+from oomkit.scenario.sums import added
+
 Kind = Literal["anon", "shmem", "file"]
 
 _NEGLIGIBLE_SHARE: Final = 0.01
@@ -225,7 +227,7 @@ class Mm:
     def footprint(self) -> float:
         """Anonymous and shared pages, in memory or swap, that work can go over."""
         own = self.anon.resident + self.anon.swapped + self.shmem.resident + self.shmem.swapped
-        return own + sum(view for _, view in self.cow_views)
+        return own + added(view for _, view in self.cow_views)
 
 
 def _ratio(part: float, pool: Pool) -> float:

@@ -5,6 +5,7 @@ from typing import Final
 from oomkit.model.demand import amplification
 from oomkit.model.machine import Machine
 from oomkit.model.solve import Rates
+from oomkit.scenario.sums import added
 
 _CPU_S: Final = 0.010
 """CPU time of the probe, which is all it takes on an idle machine."""
@@ -39,10 +40,10 @@ def response_s(machine: Machine, rates: Rates) -> float:
 
 
 def _cpu_share(machine: Machine, rates: Rates) -> float:
-    wanted = sum(need for need, _ in rates.cpu_wants)
+    wanted = added(need for need, _ in rates.cpu_wants)
     if wanted + 1.0 <= machine.cpus:
         return 1.0
-    weights = sum(min(need, 1.0) * weight for need, weight in rates.cpu_wants)
+    weights = added(min(need, 1.0) * weight for need, weight in rates.cpu_wants)
     return min(machine.cpus * 1024.0 / (weights + 1024.0), 1.0)
 
 
