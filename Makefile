@@ -36,7 +36,7 @@ test: check $(RELEASE_STAMP)  ## hermetic tests side by side, then guests, then 
 	$(BIN)/python -m pytest --reruns $(RERUNS) -m "alone and not guest"
 
 plain: $(STAMP)  ## the core's tests by the standard library alone
-	OOMKIT_PLAIN=1 PYTHONPATH=$(CURDIR)/tests/without $(BIN)/python -m pytest -n $(WORKERS) --reruns $(RERUNS) -m "not alone" $(addprefix tests/,toml kernel scenario policy klog explain model)
+	OOMKIT_PLAIN=1 PYTHONPATH=$(CURDIR)/tests/without $(BIN)/python -m pytest -n $(WORKERS) --reruns $(RERUNS) -m "not alone" $(addprefix tests/,toml kernel scenario policy klog explain model lab)
 
 compiled: $(STAMP)  ## a wheel in which mypyc compiled model, rules and policies' engine, below build/, and their tests with it
 	rm -rf $(BUILD)/compiled && mkdir -p $(BUILD)/compiled

@@ -18,6 +18,8 @@ from oomkit.scenario.read import ScenarioError, scenario_from
 from oomkit.views.explain_json import objects
 from tests.lab.pages import AXE, ROOT, Lab, lab, needs_site
 
+pytestmark = pytest.mark.alone
+
 LOGS = ROOT / "tests/data/oom-logs"
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.toml"))
 _EVIL = "<img src=x onerror=window.pwned=1>"

@@ -96,7 +96,9 @@ def test_a_directory_that_is_no_site_is_refused(oomkit: Command, tmp_path: Path)
 
 
 def test_the_command_serves_this_machine_until_it_is_interrupted(site: Path) -> None:
-    command = [Path(sys.executable).parent / "oomkit", "lab", site, "--port", "0"]
+    if os.environ.get("OOMKIT_PLAIN"):
+        pytest.skip("the command needs more than the core")
+    command = [str(Path(sys.executable).parent / "oomkit"), "lab", str(site), "--port", "0"]
     running = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
