@@ -8,6 +8,7 @@ from typing import Literal
 
 from oomkit import records
 from oomkit.records import Record
+from oomkit.scenario.sums import added
 
 Outcome = Literal["completed", "panicked", "frozen", "timed_out"]
 """``completed``: every task ended, or holds what it has for ever; ``frozen``: still unusable at
@@ -304,9 +305,9 @@ def objectives(
     dead = [kill for kill in kills if not kill.would_have]
     return Objectives(
         kills=len(dead),
-        freed_mb=round(sum(kill.freed_mb for kill in dead), 3),
-        work_lost_s=round(sum(kill.work_lost_s for kill in dead), 3),
+        freed_mb=round(added(kill.freed_mb for kill in dead), 3),
+        work_lost_s=round(added(kill.work_lost_s for kill in dead), 3),
         innocents_killed=sum(1 for kill in dead if innocent(kill)),
-        frozen_s=round(sum(freeze.to_s - freeze.from_s for freeze in frozen), 3),
+        frozen_s=round(added(freeze.to_s - freeze.from_s for freeze in frozen), 3),
         protected_killed=sum(1 for kill in dead if protected(kill)),
     )
