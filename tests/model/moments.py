@@ -293,7 +293,11 @@ def moments(name: str) -> str:
     lines = [_line("events", [engine.events, outcome, engine.machine.now, engine.oom.panic])]
     lines += [_line("kill", msgspec.to_builtins(kill)) for kill in engine.lifecycle.kills]
     lines += [_line("denied", msgspec.to_builtins(one)) for one in engine.lifecycle.denied]
-    lines.append(_line("frozen", engine.freezes.spans))
+    lines.append(
+        _line(
+            "frozen", [(one.from_s, one.to_s) for one in engine.prober.freezes(engine.machine.now)]
+        )
+    )
     samples = engine.sampler.samples()
     lines.append(
         _line("samples", [len(samples.t_s), samples.t_s[:: max(len(samples.t_s) // 40, 1)]])

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from oomkit.cli import complete, policies
 from oomkit.cli.common import fail
@@ -21,6 +22,7 @@ Examples:
   oomkit guard --check --pid 812
   oomkit guard --policy /etc/oomkit/policy.toml
   oomkit guard --act
+  sudo oomkit guard --install
 """
 _STATE = f"{config.RUN_DIR}/guard.state"
 
@@ -62,6 +64,17 @@ _STATE = f"{config.RUN_DIR}/guard.state"
     default=False,
     show_default="--dry-run",
     help="Send signals, or only log.",
+)
+@click.option(
+    "--install",
+    is_flag=True,
+    help="Set up the service of this machine's init system (systemd, OpenRC), with a policy for "
+    "what the machine is (desktop, server, container node), and start it; with --act armed.",
+)
+@click.option(
+    "--uninstall",
+    is_flag=True,
+    help="Stop that service and remove all that it made, its journal and history too.",
 )
 @click.option(
     "--journal",
@@ -131,6 +144,8 @@ def command(
     check: bool,
     pid: int | None,
     act: bool,
+    install: bool,
+    uninstall: bool,
     journal: str | None,
     no_journal: bool,
     store: str | None,
@@ -146,8 +161,11 @@ def command(
 
     Without --act it is a dry run, which does everything except sending signals. SIGHUP reloads
     the policy, and keeps the old one if the new one is invalid; SIGTERM ends the guard. It runs in
-    the foreground and logs to stderr; contrib/ has services for systemd and OpenRC.
+    the foreground and logs to stderr; --install makes it a service.
     """
+    if install or uninstall:
+        _service(install=install, act=act)
+        return
     from oomkit.guard import launch
     from oomkit.guard.compile import plan_for_here
     from oomkit.guard.config import Settings
@@ -193,6 +211,25 @@ def command(
         launch.exec_daemon(settings)
     except launch.LaunchError as error:
         fail(str(error))
+
+
+def _service(*, install: bool, act: bool) -> None:
+    """Install or remove the service: alone, as the service's options are in its settings."""
+    from oomkit.cli import guard_service
+    from oomkit.render.terminal import console
+
+    option = "--install" if install else "--uninstall"
+    context = click.get_current_context()
+    allowed = {"install", "act"} if install else {"uninstall"}
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and name not in allowed:
+            fail(f"{option} and {parameter.opts[0]} don't go together")
+    if install:
+        guard_service.install(act=act, width=console(sys.stdout).width)
+    else:
+        guard_service.uninstall()
 
 
 def _policy(source: str, overrides: tuple[str, ...], *, check: bool) -> Any:

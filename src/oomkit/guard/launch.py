@@ -199,7 +199,7 @@ def exec_daemon(settings: Settings) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     try:
-        os.execve(argv[0], argv, clean_environ())
+        os.execve(argv[0], argv, {**clean_environ(), bootstrap.BIND_NOW: "1"})
     except OSError as error:
         raise LaunchError(f"{argv[0]}: {error.strerror}") from None
 
