@@ -26,6 +26,7 @@ from oomkit.policy.peers.command_line import assignments, options, words_of
 from oomkit.policy.peers.expressions import from_posix
 from oomkit.policy.peers.files import Files
 from oomkit.policy.peers.found import Found, Raw, one_fault
+from oomkit.policy.peers.running import command_lines
 from oomkit.policy.peers.units import Unit, system_unit
 
 DEFAULTS = "/etc/default/earlyoom"
@@ -145,13 +146,10 @@ def _of_variables(text: str, place: str, found: Found) -> tuple[str, list[str]]:
 
 def _of_machine(files: Files, found: Found, *, given: bool) -> tuple[str, list[str]]:
     if not given:
-        for pid in sorted((name for name in os.listdir("/proc") if name.isdigit()), key=int):
-            try:
-                with open(f"/proc/{pid}/comm", "rb") as file:
-                    if file.read().strip() == b"earlyoom":
-                        return f"/proc/{pid}/cmdline", _running(files, f"/proc/{pid}/cmdline")
-            except OSError:
-                continue
+        for path, words in command_lines("earlyoom"):
+            if os.path.basename(words[0]) == "earlyoom":
+                files.read.append(path)
+                return path, words[1:]
     unit = system_unit(files, "earlyoom.service")
     if unit is None and not files.has(DEFAULTS):
         raise one_fault(

@@ -18,12 +18,12 @@ Facts of hakavlad/nohang, 0.2.0 (which Debian ships) and 0.3.0; all is in ``src/
 * ``sleep_after_check_mem()``: it looks by what memory and swap could fill.
 """
 
-import os
 import re
 
 from oomkit.policy.peers.command_line import words_of
 from oomkit.policy.peers.files import Files
 from oomkit.policy.peers.found import Found, Raw, one_fault
+from oomkit.policy.peers.running import command_lines
 
 CONFIGS = (
     "/etc/nohang/nohang-desktop.conf", "/etc/nohang/nohang.conf",
@@ -165,7 +165,7 @@ def read_nohang(files: Files, where: str, *, given: bool) -> tuple[Raw, Found]:
         TomlError: it can't be read or is wrong; it lists all that is.
     """
     found = Found("nohang")
-    path = where or _path_here(files, running="" if given else "nohang")
+    path = where or _path_here(files, running=not given)
     version = _version(files)
     found.version = version
     config = _parsed(files.text(path), files.where(path), found)
@@ -174,18 +174,12 @@ def read_nohang(files: Files, where: str, *, given: bool) -> tuple[Raw, Found]:
     return raw, found
 
 
-def _path_here(files: Files, *, running: str) -> str:
+def _path_here(files: Files, *, running: bool) -> str:
     """The configuration of the nohang that runs, else of the unit that is enabled."""
-    for pid in (name for name in os.listdir("/proc") if running and name.isdigit()):
-        try:
-            with open(f"/proc/{pid}/cmdline", "rb") as file:
-                words = file.read().decode("utf-8", "replace").split("\0")
-        except OSError:
-            continue
-        if any(os.path.basename(word) == running for word in words[:4]):
-            after = [i + 1 for i, word in enumerate(words) if word in ("-c", "--config")]
-            if after and after[-1] < len(words):
-                return words[after[-1]]
+    for _, words in command_lines("nohang") if running else ():
+        after = [i + 1 for i, word in enumerate(words) if word in ("-c", "--config")]
+        if after and after[-1] < len(words):
+            return words[after[-1]]
     enabled = "/etc/systemd/system/multi-user.target.wants"
     for service in _SERVICES:
         name = f"/etc/nohang/{service.removesuffix('.service')}.conf"
