@@ -8,8 +8,12 @@ load on the model of the same machine under the policy that was read from its co
     .venv/bin/python benchmarks/daemons.py --into daemons.jsonl
     .venv/bin/python benchmarks/daemons.py --table daemons.jsonl
 
-Runs are kept as lines of a file, so that it can be stopped and taken up again. One guest runs at a
-time. A run in which the guest's clock was measured wrong, as on a busy host, is played again.
+    .venv/bin/python benchmarks/daemons.py --runs docs/examples/guard-qemu.jsonl
+
+The last holds the model against runs that benchmarks/guard_qemu.py has kept, of the daemons as
+they come. Runs are kept as lines of a file, so that it can be stopped and taken up again. One
+guest runs at a time. A run in which the guest's clock was measured wrong, as on a busy host, is
+played again.
 """
 
 import argparse
@@ -17,10 +21,13 @@ import random
 import sys
 import tempfile
 from collections import Counter
+from itertools import groupby
 from pathlib import Path
+from statistics import median
 
 import msgspec
 
+import guard_qemu
 from oomkit.model import play as play_model
 from oomkit.policy.read import find_policy
 from oomkit.policy.records import Policy
@@ -126,39 +133,78 @@ def read(path: Path) -> list[Result]:
 
 def table(done: list[Result]) -> list[str]:
     lines = [
-        "| load | swap | daemon | set to | in the guest | on the model | time ratio |",
+        "| load | swap | daemon | set to | in guests | on the model | time ratio |",
         "|---|---|---|---|---|---|--:|",
     ]
-    for one in sorted(done, key=lambda one: one.cell):
-        ratio = "-" if one.ratio is None else f"{one.ratio:.2f}"
-        real = _words(one.real, one.real_s, one.real_kills)
-        model = _words(one.model, one.model_s, one.model_kills)
-        setting = f"`{one.cell.setting}`" if one.cell.setting else "as it comes"
+    for cell, group in groupby(sorted(done, key=lambda one: one.cell), key=lambda one: one.cell):
+        runs = list(group)
+        timed = [one.ratio for one in runs if one.ratio is not None]
+        times = [one.real_s for one in runs if one.real_s is not None]
+        victims = Counter(f"{one.real} by {one.real_by}" if one.real else "none" for one in runs)
+        said = ", ".join(f"{n} x {who}" if n > 1 else who for who, n in victims.most_common())
+        at = f" at {median(times):.1f} s" if times else ""
+        setting = f"`{cell.setting}`" if cell.setting else "as it comes"
+        ratio = f"{median(timed):.2f}" if timed else "-"
+        model = _words(runs[0].model, runs[0].model_s, runs[0].model_by)
         lines.append(
-            f"| {one.cell.load} | {one.cell.swap} | {one.cell.daemon} | {setting} | {real} | "
-            f"{model} | {ratio} |"
+            f"| {cell.load} | {cell.swap} | {cell.daemon} | {setting} | {said}{at} | {model} | "
+            f"{ratio} |"
         )
     same = sum(one.same for one in done)
-    timed = [one.ratio for one in done if one.ratio is not None]
-    near = sum(ratio <= SAME_WITHIN for ratio in timed)
+    ahead = sum(one.real_by == "kernel" and one.model_by != "kernel" for one in done)
+    ratios = [one.ratio for one in done if one.ratio is not None]
+    near = sum(ratio <= SAME_WITHIN for ratio in ratios)
     lines.append("")
     lines.append(
-        f"Same first victim in {same} of {len(done)}; time of the first signal within "
-        f"{SAME_WITHIN}x in {near} of {len(timed)}."
+        f"Same first victim in {same} of {len(done)} runs (in {ahead} the kernel killed it before "
+        f"the daemon did); time of the first signal within {SAME_WITHIN}x in {near} of "
+        f"{len(ratios)}."
     )
     return lines
 
 
-def _words(victim: str | None, at_s: float | None, kills: int) -> str:
+def beside_runs(path: Path) -> list[Result]:
+    """The runs of real daemons that guard_qemu.py has kept, each beside the model.
+
+    The guests' speed of page faults was not kept: the model plays the scenario as it is written.
+    """
+    runs = [
+        run
+        for run in guard_qemu.read(path)
+        if run.cell.guard in SETTINGS and run.cell.swap in SWAPS
+    ]
+    found: list[Result] = []
+    modelled: dict[Cell, Run] = {}
+    for run in runs:
+        cell = Cell(run.cell.scenario, run.cell.swap, run.cell.guard, "")
+        if cell not in modelled:
+            scenario = read_scenario(
+                str(SCENARIOS / f"{cell.load}.toml"), overrides=SWAPS[cell.swap]
+            )
+            modelled[cell] = play_model(scenario, policy=configuration(cell), sample_s=0.1)
+        model, model_s, model_by = first(modelled[cell])
+        real, _, real_by = (run.victims[0] if run.victims else "").partition(" by ")
+        found.append(
+            Result(
+                cell=cell, kernel=run.kernel, real=real or None, model=model, real_s=run.signal_s,
+                model_s=model_s, real_kills=run.kills, model_kills=len(modelled[cell].kills),
+                real_by=real_by, model_by=model_by,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _words(victim: str | None, at_s: float | None, by: str) -> str:
     if victim is None or at_s is None:
         return "none"
-    return f"{victim} at {at_s:.1f} s, {kills} killed"
+    return f"{victim} by {by} at {at_s:.1f} s"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--into", type=Path, default=Path("daemons.jsonl"))
     parser.add_argument("--table", type=Path)
+    parser.add_argument("--runs", type=Path)
     parser.add_argument("--kernel")
     parser.add_argument("--loads", nargs="*", default=LOADS, choices=LOADS)
     parser.add_argument("--swaps", nargs="*", default=list(SWAPS), choices=list(SWAPS))
@@ -166,6 +212,9 @@ def main() -> int:
     options = parser.parse_args()
     if options.table is not None:
         print("\n".join(table(read(options.table))))
+        return 0
+    if options.runs is not None:
+        print("\n".join(table(beside_runs(options.runs))))
         return 0
     cells = [
         Cell(load, swap, daemon, setting)

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import daemons
 from guard_agree import order, pairs
 from guard_agree import table as agreement
 from guard_qemu import BEFORE, Cell, Figures, missing, pair, sums, table, versions
@@ -118,3 +119,21 @@ def test_two_versions_are_told_apart_in_one_file_or_two(tmp_path: Path) -> None:
         path.write_bytes(b"\n".join(msgspec.json.encode(one) for one in runs))
     assert versions(paths[:1]) == versions(paths[1:]) == ([before], [after])
     assert "| low to signal | 1 | 1.00 s | 0.20 s | 1, 0, 0 |" in pair(*versions(paths[:1]))
+
+
+def test_a_daemon_is_held_against_its_configuration_by_victim_and_time() -> None:
+    cell = daemons.Cell("hog", "none", "earlyoom", "")
+    one = daemons.Result(
+        cell=cell, kernel="6.12", real="hog", model="hog", real_s=5.2, model_s=4.0, real_kills=1,
+        model_kills=1, real_by="kernel", model_by="earlyoom",
+    )  # fmt: skip
+    late = msgspec.structs.replace(one, real="leak", real_s=6.0, real_by="earlyoom")
+    none = msgspec.structs.replace(one, real=None, model=None, real_s=None, real_by="")
+    lines = daemons.table([one, late, none])
+    assert lines[2].endswith(
+        "hog by kernel, leak by earlyoom, none at 5.6 s | hog by earlyoom at 4.0 s | 1.40 |"
+    )
+    assert lines[-1] == (
+        "Same first victim in 2 of 3 runs (in 1 the kernel killed it before the daemon did); time "
+        "of the first signal within 1.3x in 1 of 2."
+    )
