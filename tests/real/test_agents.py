@@ -181,7 +181,7 @@ def test_a_program_that_is_no_agent_is_refused(
         static_agent.agent()
 
 
-def test_without_a_compiler_python_plays_and_the_reason_is_kept(
+def test_without_a_compiler_python_plays_and_the_record_says_why(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
