@@ -46,7 +46,7 @@ def evidence_in(line: Line, file: str) -> Evidence | None:
         if match is not None:
             if _CODE.search(text, 0, match.end()) is not None:
                 return None
-            if not line.stamped and _SUPPOSED.search(text, 0, match.start()) is not None:
+            if not line.stamped and _is_supposed(form, match):
                 return None
             return _evidence(form, match, line, file, tag)
     return None
@@ -65,6 +65,43 @@ _SUPPOSED = re.compile(
     re.IGNORECASE,
 )
 """What stands in a sentence before the words of a death that it supposes or asks about."""
+
+
+def _is_supposed(form: Form, match: re.Match[str]) -> bool:
+    """Whether a sentence supposes a death, asks for one, or mentions what a report of one says.
+
+    A sentence mentions a reason where it is long and names nothing that was killed; that it says
+    what happened, as in "was OOMKilled", makes it a report.
+    """
+    text = match.string
+    if _SUPPOSED.search(text, 0, match.start()) is not None:
+        return True
+    if form.by not in ("kubelet", "docker") or form.kind != "notice":
+        return False
+    named = match.groupdict()
+    if "illed" not in match.group() or any(named.get(name) for name in _NAMES):
+        return False
+    at = match.start("reason") if named.get("reason") else match.start()
+    if _HAPPENED.search(text, 0, max(at, 0)) is not None:
+        return False
+    around = text.replace(named.get("reason") or match.group(), " ")
+    ticks = text.count("`")
+    words = len(_WORD.findall(around)) + (1 if ticks > 1 else 0)
+    return words >= _SENTENCE or ticks >= _TWO_SPANS or _SCRIPT.search(around) is not None
+
+
+_NAMES = (
+    "pid", "comm", "pod", "container", "name", "unit", "job", "node", "cgroup", "limit", "used",
+    "processes", "count",
+)  # fmt: skip
+"""What a line names that tells of a death."""
+_HAPPENED = re.compile(r"\b(?:was|were|got|been|gets|keeps?|is being) $")
+_WORD = re.compile(r"(?:(?<=\s)|^)[A-Za-z][a-z']*(?=[\s,.;:?!]|$)(?!:)")
+_SCRIPT = re.compile(r"[^\W\d_a-zA-Z\u00b7]{2}")
+_SENTENCE = 5
+"""Minimum number of words that make a sentence."""
+_TWO_SPANS = 4
+"""So many backticks stand around two texts or more that a line quotes."""
 
 
 def may_tell(raw: str) -> bool:
@@ -113,6 +150,8 @@ _ONLY_IN_HEADS = (
     "srun: error",
     "requires corrective",
     "illed process ",
+    "have enough ",
+    "System memory low",
     "to free up memory",
     "memory allocation of",
 )
