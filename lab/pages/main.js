@@ -42,10 +42,10 @@ const [about, examples] = await Promise.all(
   ["lab.json", "examples/index.json"].map(async (name) => (await fetch(name)).json()),
 );
 byId("version").textContent = about.oomkit;
-if (about.docs) {
+if (about.manual) {
   const link = document.createElement("a");
-  link.href = "docs/index.html";
-  link.textContent = "Documentation";
+  link.href = "manual/index.html";
+  link.textContent = "Manual";
   document.querySelector("nav").append(link);
 }
 for (const page of Object.values(PAGES)) page.begin(examples, about);
