@@ -267,12 +267,7 @@ def _print_json(logs: "Sequence[ReadLog]", last: int | None, *, summary: bool) -
     import msgspec
 
     from oomkit.explain.explanation import Case
-    from oomkit.views.explain_json import (
-        incident_object,
-        no_kill_object,
-        report_object,
-        summary_object,
-    )
+    from oomkit.views.explain_json import objects, summary_object
 
     found = Case(logs)
     out = sys.stdout.buffer
@@ -282,13 +277,8 @@ def _print_json(logs: "Sequence[ReadLog]", last: int | None, *, summary: bool) -
         )
         out.write(msgspec.json.format(msgspec.json.encode(answer), indent=1) + b"\n")
         return int(found.is_bad_news)
-    for index in _shown(len(found.reports), last, 0):
-        item = report_object(found.explain(index), found.incident(index))
+    for item in objects(found, _shown(len(found.reports), last, 0)):
         out.write(msgspec.json.encode(item) + b"\n")
-    for incident in found.reported_by_others():
-        out.write(msgspec.json.encode(incident_object(incident, found.evidence)) + b"\n")
-    if found.no_kill is not None:
-        out.write(msgspec.json.encode(no_kill_object(found.no_kill, found.failed)) + b"\n")
     return int(found.is_bad_news)
 
 

@@ -230,6 +230,8 @@ def _notice(item: Evidence, who: str) -> str:
     reason = f" ({item.reason})" if item.reason else ""
     if item.by == "earlyoom":
         return "earlyoom had the kernel's OOM killer run (SysRq-f): no line says what it killed"
+    if item.by == "kernel" and item.comm and item.pid is not None:
+        return f"a sentence says that the kernel killed {label(item.comm, item.pid)}{reason}"
     if item.by == "kernel" and item.comm:
         return f"the kernel killed {item.comm}{reason}, by a text that leaves out its number"
     if item.by == "kernel":

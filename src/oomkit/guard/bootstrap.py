@@ -27,9 +27,9 @@ def main() -> None:
 def _guard() -> None:
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     sys.path.insert(0, os.path.dirname(package))
-    from oomkit.guard.strip import drop_annotations, only_source, strip_imports
+    from oomkit.guard.strip import drop_annotations, only_python, strip_imports
 
-    only_source(package)
+    only_python(package)
     whole = bool(os.environ.get("OOMKIT_DEBUG"))  # as its tracebacks need lines
     if not whole:
         strip_imports()

@@ -11,6 +11,7 @@ import msgspec
 
 from oomkit.host.mounts import unescape
 from oomkit.host.procfs import read_int, read_or_none, text
+from oomkit.host.units import Unit, read_units
 from oomkit.kernel.state import Snapshot
 
 Controller = Literal["v1", "v2", "hybrid", "none"]
@@ -91,6 +92,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         zram: those in use as swap.
         eviction_bytes: what has to be available for the kubelet not to evict; None: no kubelet.
         eviction_from: where that stands.
+        units: systemd's active services and slices.
     """
 
     controller: Controller = "none"
@@ -101,6 +103,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     zram: tuple[Zram, ...] = ()
     eviction_bytes: int | None = None
     eviction_from: str = ""
+    units: tuple[Unit, ...] = ()
 
 
 def read_configuration(
@@ -124,6 +127,7 @@ def read_configuration(
         zram=tuple(_zram(proc, sys)),
         eviction_bytes=eviction,
         eviction_from=where,
+        units=read_units(root),
     )
 
 

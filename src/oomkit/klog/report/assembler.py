@@ -297,6 +297,8 @@ class Assembler(Endings):
             report.memory.parse_line(text)
             return report
         current = self._reports.current(line)
+        if current is not None and current.ended:
+            current = self._reports.unfinished(line, wants="table") or current
         if current is None or current.ended:
             return self._take_weak(line, current)
         if current.memcg.in_stats and current.memcg.parse_line(text):

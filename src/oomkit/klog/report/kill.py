@@ -14,7 +14,7 @@ _COMM = r"(?P<comm>(?:#\d{3}|\\x[0-9a-f]{2}|\\[0-7]{3}|.){0,15})"
 """A name has at most 15 bytes, of which a logger may have escaped some: more is another line."""
 _COMM_END = (
     r"(?=\s*(?:$|total-vm|vsz:|vm:|score\b|\.|,|[\"'`](?:$|[\s.,;)])|sharing|has mm"
-    r"|is already|by |, now|, but))"
+    r"|is already|by |, now|, but|or a child))"
 )
 _SELECTED = re.compile(
     r"(?P<text>[A-Z][\w .()-]*?)?:? ?\b[Kk]ill process (?P<pid>\d{1,10})\s*\(" + _COMM + r"\)"
@@ -127,6 +127,26 @@ def parse_killed(text: str, line: int, *, cut: bool = False) -> KillLine | None:
     killed = Killed(pid=int(match["pid"]), comm=groups["comm"].strip(), line=line, **values)
     form = _form(opening, text, rest, cut=cut or rest.endswith(","))
     return KillLine(text=opening, killed=killed, form=form)
+
+
+def is_prose(text: str) -> bool:
+    """Whether a sentence of a person names a kill: words stand around it, and no sizes."""
+    match = _KILL_WORDS.search(text)
+    if match is None or "-vm:" in text or "score " in text or "vsz:" in text:
+        return False
+    before, after = text[: match.start()].rstrip(" \"'`"), text[match.end() :]
+    if before.endswith((":", "]", ">")):
+        before = ""
+    return len(_WORD.findall(before)) >= _SENTENCE or len(_WORD.findall(after)) >= _SENTENCE
+
+
+_KILL_WORDS = re.compile(
+    r"(?:(?:Memory cgroup o|O)ut of memory: ?)?[Kk]ill(?:ed)? process \d{1,10}[^(]{0,16}\([^)]*\)"
+    r"(?: (?:or sacrifice child|or a child|sharing same memory))?"
+)
+_WORD = re.compile(r"(?<![\w/.:=-])[A-Za-z][a-z']*(?![\w/:=-])")
+_SENTENCE = 2
+"""Minimum number of words that make a sentence."""
 
 
 def with_context(killed: Killed, report: "Builder", line: Line) -> Killed:

@@ -11,6 +11,7 @@ from oomkit.klog.userspace.form import size_kb
 from oomkit.klog.userspace.gadget import GadgetTable
 from oomkit.klog.userspace.named import DOTS, Names
 from oomkit.klog.userspace.reader import evidence_in
+from oomkit.klog.userspace.wrapped import Wrapped
 from oomkit.records import replace
 
 _NEAR_LINES = 60
@@ -61,6 +62,7 @@ class Witness:
         self._pressure: tuple[str, int] | None = None
         self._limits: tuple[str, int] | None = None
         self._attempts: list[Evidence] = []
+        self._wrapped = Wrapped()
 
     def accept(self, line: Line) -> Iterator[Evidence]:
         """Take a line; gives what is told in full now."""
@@ -72,6 +74,9 @@ class Witness:
         found = (
             evidence_in(line, self._file) or self._of_old_earlyoom(line) or self._table.take(line)
         )
+        whole = self._wrapped.join(line, found is not None)
+        if whole is not None:
+            found = evidence_in(whole, self._file)
         if found is not None and _is_attempt(found):
             yield from self._release()
             self._attempts.append(self._because_of_pressure(found))

@@ -123,15 +123,6 @@ KILLER_FORMS = (
     ),
     # Kernels before 2.6.33 end a process whose page fault finds no memory without the OOM killer.
     Form("kernel", "kill", r"VM: killing process (?P<comm>\S+)", words=("VM: killing",)),
-    # Told from memory, or with the number left out.
-    Form(
-        "kernel",
-        "notice",
-        r"(?P<reason>Memory cgroup out of memory|Out of memory): Killed process "
-        r"\((?P<comm>[^()]{1,15})\)",
-        words=("Killed process (",),
-        killer="kernel",
-    ),
     # No Linux: FreeBSD kills by sizes of its own, and says so in one line.
     Form(
         "freebsd",

@@ -201,4 +201,13 @@ NOTICE_FORMS = (
         r"Active: \w+ \((?P<reason>Result: oom-kill)\)",
         words=("oom-kill",),
     ),
+    # A sentence, or with the number left out.
+    Form(
+        "kernel",
+        "notice",
+        r"(?:(?P<reason>(?:Memory cgroup o|O)ut of memory): )?[Kk]illed process "
+        r"(?:(?P<pid>\d{1,9})(?:, UID \d+,)? )?\((?P<comm>[^()]{1,15})\)",
+        words=("illed process ",),
+        killer="kernel",
+    ),
 )  # fmt: skip

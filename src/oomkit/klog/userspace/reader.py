@@ -46,6 +46,8 @@ def evidence_in(line: Line, file: str) -> Evidence | None:
         if match is not None:
             if _CODE.search(text, 0, match.end()) is not None:
                 return None
+            if not line.stamped and _SUPPOSED.search(text, 0, match.start()) is not None:
+                return None
             return _evidence(form, match, line, file, tag)
     return None
 
@@ -55,6 +57,14 @@ _CODE = re.compile(
     r"|\bjournalctl .*\| ?(?:awk|sed) |\bstrings\.Contains\("
 )
 """What stands before the words of a death in a program or a command that looks for them."""
+
+
+_SUPPOSED = re.compile(
+    r"\b(?:if|whether|would|could|may|might|should|such as|e\.g\.|for example|means?|indicates?"
+    r"|(?:look|search|watch|grep)(?:ing)? for|how (?:to|can|do)|what (?:does|is)|will be)\b",
+    re.IGNORECASE,
+)
+"""What stands in a sentence before the words of a death that it supposes or asks about."""
 
 
 def may_tell(raw: str) -> bool:
@@ -102,7 +112,7 @@ _ONLY_IN_HEADS = (
     "due to OOM",
     "srun: error",
     "requires corrective",
-    "Killed process (",
+    "illed process ",
     "to free up memory",
     "memory allocation of",
 )
@@ -114,6 +124,8 @@ def _evidence(form: Form, match: re.Match[str], line: Line, file: str, tag: str)
     groups: dict[str, Any] = match.groupdict()
     by = form.by if form.by != "anybody" else (tag or "unknown")
     if form.by == "earlyoom" and tag and tag != "earlyoom" and "earlyoom" not in line.text:
+        return None
+    if form.by == "kernel" and groups.get("pid") and form.kind == "notice" and line.stamped:
         return None
     if form.by == "nohang" and tag and not tag.startswith("nohang"):
         return None

@@ -107,7 +107,8 @@ NO_KILL_FORMS = (
         "anybody",
         "pressure",
         r"[Uu]nder (?P<reason>memory pressure), flushing caches|(?:Node|node)?HasInsufficientMemory"
-        r"|NodeHasMemoryPressure|^\W*MemoryPressure\W+True|status is now: \w*MemoryPressure",
+        r"|NodeHasMemoryPressure|^\W*MemoryPressure\W+True|status is now: \w*MemoryPressure"
+        r"|\bType:MemoryPressure Status:True",
         words=("memory pressure", "InsufficientMemory", "MemoryPressure"),
         means="memory was under pressure",
     ),
@@ -122,8 +123,8 @@ NO_KILL_FORMS = (
     Form(
         "kubelet",
         "pressure",
-        r"The node had condition: \[(?P<reason>MemoryPressure)\]",
-        words=("had condition",),
+        r"[Nn]ode (?:had condition|has conditions): \[(?:\w+ )*(?P<reason>MemoryPressure)\b",
+        words=("had condition", "has conditions"),
         means="the kubelet admitted no pod to its node",
     ),
     Form(

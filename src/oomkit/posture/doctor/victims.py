@@ -94,7 +94,7 @@ def _two_daemons(case: Case) -> Iterator[Finding]:
         change=f"keep {stays.name}, stop the others",
         commands=command("at once, and from each boot on", "systemctl", "disable", "--now", *units),
         alters=f"one shortage is answered once, by {stays.name}",
-        checked_by="figures",
+        checked_by="reason",
     )
 
 
