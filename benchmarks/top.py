@@ -107,12 +107,12 @@ def main() -> None:
     print(f"Linux {os.uname().release}, {os.cpu_count()} CPUs, Python {sys.version.split()[0]}, "
           f"{count} processes, {options.seconds:g} s each, medians of {options.rounds} rounds in "
           f"turns, a window of {COLUMNS} columns and {LINES} lines.\n")  # fmt: skip
-    print("| | share of a CPU | of oomkit top's | resident, first and last MiB | drawn, kB/s |")
+    print("| | share of a CPU | oomkit top / it | resident, first and last MiB | drawn, kB/s |")
     print("|---|---|---|---|---|")
     ours = statistics.median(row[0] for row in rows["oomkit top"])
     for name, found in rows.items():
         share, first, last, drawn = (statistics.median(c) for c in zip(*found, strict=True))
-        of = share / ours
+        of = ours / share
         print(f"| {name} | {share:.2%} | {of:.2f} | {first:.1f}, {last:.1f} | {drawn:.1f} |")
 
 

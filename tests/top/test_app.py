@@ -193,7 +193,7 @@ def test_the_app_draws_the_session_and_follows_the_windows_size(keyboard: Keyboa
     assert app.fault is None
 
 
-def test_a_look_that_fails_ends_it_and_is_kept_for_the_command(
+def test_a_look_that_fails_ends_it_with_the_fault_for_the_command(
     keyboard: Keyboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Seen(TopApp):

@@ -63,6 +63,7 @@ class Shown(msgspec.Struct, kw_only=True):
         filter: only rows with this in a name or path, or of this pid.
         chosen: the row under the cursor, a pid or path; None: the first.
         first: number of the row that is shown first.
+        local_users: user ids are this machine's, and may be shown as names.
     """
 
     tab: Tab = "processes"
@@ -71,6 +72,7 @@ class Shown(msgspec.Struct, kw_only=True):
     filter: str = ""
     chosen: int | str | None = None
     first: int = 0
+    local_users: bool = True
 
     def sorts(self) -> Sequence[str]:
         """What the tab can be sorted by."""
@@ -143,7 +145,7 @@ def _processes(look: Look, shown: Shown, rules: RuleSet) -> Rows:
         rows.reverse()
 
     def part(begin: int, end: int) -> Part:
-        return rank_table(snapshot, rules, rows[begin:end], local_users=True)
+        return rank_table(snapshot, rules, rows[begin:end], local_users=shown.local_users)
 
     return Rows(keys=[row.task.pid for row in rows], part=part, of=of)
 
@@ -213,7 +215,7 @@ def _cgroup_table(look: Look, groups: Sequence[Memcg], rules: RuleSet, *, tree: 
         numbers("to limit", [_to_limit(m, g, size) for m, g in zip(groups, grows, strict=True)], 6),
         numbers("tasks", [str(_tasks(snapshot, memcg.path)) for memcg in groups], 2),
     ]  # fmt: skip
-    note = Column(heading="dies first", cells=[first.get(memcg.path, "") for memcg in groups])
+    note = Column(heading="", cells=[first.get(memcg.path, "") for memcg in groups])
     return Table(
         columns=columns,
         styles=["yellow" if _used(memcg) > 0.9 else "" for memcg in groups],
@@ -233,9 +235,10 @@ def _tree_name(snapshot: Snapshot, path: str) -> str:
 def _dies_first(snapshot: Snapshot, path: str, rules: RuleSet) -> str:
     decision = decide(snapshot, Allocation(memcg=path), rules)
     if decision.action != "kill" or not decision.victims:
-        return "none can be chosen"
+        return "no process can be chosen in it"
     first, more = decision.victims[0], len(decision.victims) - 1
-    return label(first.comm, first.pid) + (f" and {more} more" if more else "")
+    others = f" and {more} more" if more else ""
+    return f"dies first: {label(first.comm, first.pid)}{others}"
 
 
 def _growth(grow: float | None) -> str:
