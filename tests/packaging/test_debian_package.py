@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,6 +43,13 @@ def test_lintian_finds_no_fault(package: Path) -> None:
 def test_the_settings_are_a_conffile(package: Path) -> None:
     told = subprocess.check_output(["dpkg-deb", "-I", package, "conffiles"], text=True)
     assert told.split() == ["/etc/default/oomkit-guard"]
+
+
+def findings(output: str) -> list[dict[str, Any]]:
+    """Those of ``oomkit doctor --json``, which lines of the other stream may surround."""
+    _, brace, rest = output.partition("{")
+    found: list[dict[str, Any]] = json.JSONDecoder().raw_decode(brace + rest)[0]["findings"]
+    return found
 
 
 @pytest.mark.qemu
@@ -82,6 +90,12 @@ def test_it_is_installed_upgraded_removed_and_purged(
     assert facts["version"].startswith("oomkit, version")
     assert facts["preset"] == 0
     assert facts["bytecode"]
+    assert facts["database"]
+    found = {finding["code"]: finding for finding in findings(facts["doctor"][1])}
+    assert {"unit_stopped_whole", "unit_stays_down"} <= set(found)
+    assert "db.service is stop" in found["unit_stopped_whole"]["evidence"][0]
+    again = {finding["code"] for finding in findings(facts["doctor again"][1])}
+    assert not {"unit_stopped_whole", "unit_stays_down"} & again
     assert facts["active again"], facts["log"]
     assert facts["another process"]
     assert facts["status by my settings"] == "policy earlyoom, dry run"

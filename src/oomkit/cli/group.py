@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "help": "oomkit.cli.help",
     "history": "oomkit.cli.history",
     "kernels": "oomkit.cli.kernels",
+    "lab": "oomkit.cli.lab",
     "new": "oomkit.cli.new",
     "rank": "oomkit.cli.rank",
     "run": "oomkit.cli.run",
