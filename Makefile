@@ -13,7 +13,7 @@ BUILD ?= build
 # Built twice, equal bytes: what the archives say of time is the last commit's.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1577836800)
 
-.PHONY: run test plain compiled agree check format requirements bench mutate fuzz fuzz-long man dist bundle zipapp site deb image chart dashboard kubernetes release-check install uninstall clean
+.PHONY: run test plain compiled agent agree check format requirements bench mutate fuzz fuzz-long man dist bundle zipapp site deb image chart dashboard kubernetes release-check install uninstall clean
 
 # The oldest and the newest kernel play the whole battery, those between a sample of it.
 WHOLE := 5.10 7.3
@@ -45,7 +45,11 @@ compiled: $(STAMP)  ## a wheel in which mypyc compiled model, rules and policies
 	OOMKIT_COMPILE=1 $(BIN)/python -m hatchling build -t wheel -d $(BUILD)/compiled
 	$(BIN)/python -m zipfile -e $(BUILD)/compiled/*.whl $(BUILD)/compiled/lib
 	cd / && PYTHONPATH=$(abspath $(BUILD))/compiled/lib $(abspath $(BIN))/python -c "import oomkit.model.solve as m; assert m.__file__.endswith('.so'), m"
+	test -s $(BUILD)/compiled/lib/oomkit/real/agent/oomkit-agent
 	PYTHONPATH=$(abspath $(BUILD))/compiled/lib $(BIN)/python -m pytest -n $(WORKERS) --reruns $(RERUNS) -m "not alone" tests/model tests/kernel tests/policy
+
+agent: $(STAMP)  ## the workload agent as a static program, in the cache; runs build it as well when they need it
+	@$(BIN)/python -c "from oomkit.real.static_agent import agent; a = agent(); print(a.path or a.why); raise SystemExit(not a.path)"
 
 agree: $(STAMP)  ## the battery on real kernels beside the model; a miss is an answer: tests/model/test_battery.py holds the model
 	$(BIN)/oomkit agree scenarios/battery --on cgroup --on qemu $(WHOLE:%=--kernel %) --guests 2 --skip-missing || [ $$? -eq 1 ]

@@ -21,8 +21,9 @@ from oomkit.klog.lines.ahead import Ahead, Search
 from oomkit.klog.lines.forked import Forked
 from oomkit.klog.lines.scan import Readable, Scanner
 from oomkit.klog.lines.sources import Log, open_log
-from oomkit.klog.reader import scan_records, searched
-from oomkit.klog.userspace import reader
+from oomkit.klog.reader import scan_records
+from oomkit.klog.searched import searched
+from oomkit.klog.userspace import needles
 from tests.klog.logs import bytes_of
 
 ORDINARY = b"Nov 29 06:25:01 host CRON[4711]: (root) CMD (test -x /usr/sbin/anacron) number %d\n"
@@ -58,7 +59,7 @@ def searched_here(path: Path, segment_bytes: int) -> Iterator[tuple[Log, Ahead]]
     """As where there is no further process."""
     with open_log(str(path)) as log:
         assert log.plain is not None
-        search = Search(log.plain.fileno(), reader.NEEDLES, reader.is_worth, segment_bytes)
+        search = Search(log.plain.fileno(), needles.NEEDLES, needles.is_worth, segment_bytes)
         made = Ahead(search, log, path.stat().st_size, 0)
         yield log, made
         made.close()
@@ -128,7 +129,7 @@ class Pieces:
 
 def shown(source: Readable, jumps: Ahead | None = None) -> list[tuple[object, ...]]:
     sink = Feeds()
-    scanner = Scanner(source, sink, reader.NEEDLES, worth=reader.is_worth, jumps=jumps)
+    scanner = Scanner(source, sink, needles.NEEDLES, worth=needles.is_worth, jumps=jumps)
     for _ in scanner.run():
         pass
     return sink.seen

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from oomkit.explain.files import Counter, ReadLog
     from oomkit.explain.redact import Redactor
     from oomkit.klog.evidence import Evidence
+    from oomkit.klog.lines.ahead import Ahead
     from oomkit.klog.records import Report
 
 _EXAMPLE = """\b
@@ -100,17 +101,15 @@ def command(
         fail("--json and --html are two answers; ask for one")
     if follow and (workers is not None or cluster is not None):
         fail(f"{'--workers' if cluster is None else '--cluster'} and --follow don't go together")
-    from oomkit.explain.redact import Redactor
-
     names: tuple[str | None, ...] = files or (None,)
     if follow:
-        sys.exit(_follow(names[0], Redactor() if redact else None, as_json=as_json))
-    logs = read_logs(
-        names,
-        Redactor() if redact else None,
-        _pool(names, workers, cluster, redact=redact),
-        searchers=_searchers(names, workers),
-    )
+        sys.exit(_follow(names[0], redact=redact, as_json=as_json))
+    pool = _pool(names, workers, cluster, redact=redact)
+    searchers = _searchers(names, workers)
+    begun = _begin_search(names, searchers) if pool is None else None
+    from oomkit.explain.redact import Redactor
+
+    logs = read_logs(names, Redactor() if redact else None, pool, searchers=searchers, begun=begun)
     if page is not None:
         status = _write_page(logs, page, last)
     elif as_json:
@@ -126,6 +125,7 @@ def read_logs(
     workers: "AbstractContextManager[Pool] | None",
     *,
     searchers: int = 1,
+    begun: "Ahead | None" = None,
 ) -> "list[ReadLog]":
     """Read logs; the running kernel's reports get the names that this machine knows now."""
     from oomkit.cli.progress import progress
@@ -135,7 +135,9 @@ def read_logs(
     with progress(lambda: f"{printable(counter.log)}: {counter.reports} OOM reports so far"):
         if workers is not None:
             return _read_by(workers, names, counter)
-        found = list(read_files(names, counter=counter, redactor=redactor, searchers=searchers))
+        found = list(
+            read_files(names, counter=counter, redactor=redactor, searchers=searchers, begun=begun)
+        )
     if redactor is not None:
         return found
     return [
@@ -203,6 +205,16 @@ def _searchers(names: Sequence[str | None], workers: int | None) -> int:
     if workers is not None:
         return workers
     return len(os.sched_getaffinity(0)) if _sizes(names) >= _MUCH_BYTES else 1
+
+
+def _begin_search(names: Sequence[str | None], searchers: int) -> "Ahead | None":
+    """Begin to search a single large file, before all that reads it is imported."""
+    name = names[0]
+    if searchers < 2 or len(names) > 1 or name is None or name == "-":
+        return None
+    from oomkit.klog.searched import begin_search
+
+    return begin_search(name, searchers)
 
 
 def _much(names: Sequence[str | None]) -> bool:
@@ -287,9 +299,10 @@ def _write_page(logs: "Sequence[ReadLog]", page: str, last: int | None) -> int:
     return int(found.is_bad_news)
 
 
-def _follow(name: str | None, redactor: "Redactor | None", *, as_json: bool) -> int:
+def _follow(name: str | None, *, redact: bool, as_json: bool) -> int:
     from oomkit.explain.evidence_text import is_for_memory
     from oomkit.explain.follow import follow
+    from oomkit.explain.redact import Redactor
     from oomkit.klog.lines.sources import LogError
     from oomkit.klog.records import Report
 
@@ -299,7 +312,7 @@ def _follow(name: str | None, redactor: "Redactor | None", *, as_json: bool) -> 
         text = f"oomkit: reading {printable(log or '')}, then waiting for more; Ctrl-C ends it"
         click.echo(text, err=True)
     try:
-        for record in follow(name, redactor):
+        for record in follow(name, Redactor() if redact else None):
             if isinstance(record, Report):
                 number += 1
                 _print_one(record, number, as_json=as_json)

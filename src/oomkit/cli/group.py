@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "run": "oomkit.cli.run",
     "snapshot": "oomkit.cli.snapshot",
     "sweep": "oomkit.cli.sweep",
+    "top": "oomkit.cli.top",
     "why": "oomkit.cli.why",
 }
 """Sub-command to the module that holds it; its function is called ``command``."""

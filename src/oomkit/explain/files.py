@@ -20,6 +20,7 @@ from oomkit.records import Record, replace
 
 if TYPE_CHECKING:
     from oomkit.batch import Pool
+    from oomkit.klog.lines.ahead import Ahead
 
 _DAY_S = 86400.0
 _NUMBERS = re.compile(r"\d+(?:\.\d+)*")
@@ -125,6 +126,7 @@ def read_file(
     counter: Counter | None = None,
     redactor: Redactor | None = None,
     searchers: int = 1,
+    begun: "Ahead | None" = None,
 ) -> ReadLog:
     """Read and replay one log; what precedes an error is returned.
 
@@ -133,13 +135,14 @@ def read_file(
         counter: counts what is found.
         redactor: takes the names out.
         searchers: how many processes search a large file: see :func:`.read_records`.
+        begun: a search of it that has begun: see :func:`.begin_search`.
     """
     sorted_out = _Sorted(redactor)
     error = None
     if counter is not None:
         counter.log = name or KMSG
     try:
-        for record in read_records(name, searchers=searchers):
+        for record in read_records(name, searchers=searchers, begun=begun):
             sorted_out.add(record)
             if counter is not None:
                 counter.reports = len(sorted_out.reports)
@@ -206,6 +209,7 @@ def read_files(
     counter: Counter | None = None,
     redactor: Redactor | None = None,
     searchers: int = 1,
+    begun: "Ahead | None" = None,
 ) -> Iterator[ReadLog]:
     """Read logs in their order, here or on workers.
 
@@ -216,12 +220,15 @@ def read_files(
         redactor: takes the names out; its tokens agree only across logs that are read here, so
             that there is none with workers.
         searchers: without a pool, how many processes search one large file.
+        begun: without a pool, a search that has begun of the only file.
 
     Raises:
         PoolError: the workers can't be had any more.
     """
     if pool is None:
-        read = partial(read_file, counter=counter, redactor=redactor, searchers=searchers)
+        read = partial(
+            read_file, counter=counter, redactor=redactor, searchers=searchers, begun=begun
+        )
         return map(read, names)
     from oomkit.batch import Work
 

@@ -14,6 +14,9 @@ from oomkit.scenario.sums import added
 
 _INFINITY: Final = float("inf")
 
+_SOON_S: Final = 1e-6
+"""So much later than a turning point it is surely behind."""
+
 _SHARE_STEP: Final = 0.05
 """The rates are solved again when a used pool's missing share changed by this, or by half."""
 
@@ -46,6 +49,8 @@ def _steps(machine: Machine, rates: Rates) -> float:
             soonest = left_s
         if demand.cow_rate > 0.0:
             soonest = min(soonest, demand.cow_left / (demand.cow_rate * demand.speed))
+        if demand.shared and (ahead := 1.0 / demand.passes - proc.worked_s) > 0.0:
+            soonest = min(soonest, ahead / rate + _SOON_S)
         if proc.verb == "read" and demand.alloc_rate != demand.pace:
             soonest = min(soonest, _end_of_cached(machine, proc, rate))
     return soonest
@@ -220,7 +225,8 @@ def _address_space(machine: Machine, rates: Rates) -> float:
     for demand in rates.demands:
         proc = demand.proc
         if proc is not None and demand.speed > 0.0 and proc.grows:
-            growing.append((proc, demand.pace * demand.speed))
+            spread = (proc.current.stride_bytes or PAGE) / PAGE
+            growing.append((proc, demand.pace * demand.speed * spread))
     rate = rates.free_rate
     for pool in machine.pools():
         flow = rates.flows.get(pool)
@@ -258,6 +264,9 @@ def _advance_task(machine: Machine, demand: Demand, proc: Proc, seconds: float) 
         address_space.map_touched(machine, proc, done * (proc.current.stride_bytes or PAGE) / PAGE)
     if verb == "work":
         proc.worked_s += done
+        if demand.shared:
+            part = min(proc.worked_s * demand.passes, 1.0)
+            address_space.map_shared(machine, mm, {pool: part * n for pool, n in demand.shared})
     elif verb == "lock":
         mm.locked += done
     elif verb == "tmpfs":

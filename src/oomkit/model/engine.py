@@ -13,12 +13,13 @@ from oomkit.model.oom import OomKiller
 from oomkit.model.policy_driver import PolicyDriver
 from oomkit.model.psi import Psi
 from oomkit.model.reclaim import make_plan, reclaim_from
-from oomkit.model.responsiveness import FreezeTracker, response_s
+from oomkit.model.responsiveness import Prober, response_s
 from oomkit.model.sampler import Sampler
 from oomkit.model.solve import Rates, solve
 from oomkit.model.tasks import Proc
 from oomkit.model.timers import Timers
 from oomkit.policy.records import Policy
+from oomkit.scenario.definitions import REQUESTS, outcome_of
 from oomkit.scenario.format import At, Scenario
 from oomkit.scenario.record import Outcome
 
@@ -69,8 +70,8 @@ class Engine:
         self.events = 0
         self.machine = machine = Machine(scenario)
         self.psi = Psi(scenario.machine.hz)
-        self.sampler = Sampler(machine, self.psi, sample_s)
-        self.freezes = FreezeTracker()
+        self.prober = Prober(machine.probe)
+        self.sampler = Sampler(machine, self.psi, self.prober, sample_s)
         self.timers = Timers()
         self.lifecycle = Lifecycle(
             machine,
@@ -87,6 +88,7 @@ class Engine:
         self._audit = audit
         self._watch = watch
         self._limits_lowered: set[Group] = set()
+        self._last_change_s = max((event.t_s for event in scenario.at), default=0.0)
 
     def run(self) -> Outcome:
         """Play until nothing is left to happen, the duration is over, or the kernel panics.
@@ -103,12 +105,10 @@ class Engine:
         while True:
             self._run_due()
             rates = self._solve_until_stable()
-            if self.oom.panic is not None:
-                return self._final_outcome("panicked")
-            if self._is_quiescent() and (self.driver is None or self.driver.is_quiescent(rates)):
-                return self._final_outcome("completed")
-            if self.machine.now >= duration:
-                return self._final_outcome("timed_out")
+            if self.oom.panic is not None or self.machine.now >= duration:
+                return self._end_run()
+            if self._is_over() and self._is_left_alone(rates):
+                return self._end_run()
             if self._watch is not None:
                 self._watch(self.machine, rates)
             self._advance(rates, duration)
@@ -134,13 +134,17 @@ class Engine:
         self._refuse_mappings()
 
     def _refuse_mappings(self) -> None:
-        """A growing heap asks for address space piece by piece: refuse what does not fit."""
+        """A growing task asks for address space piece by piece: refuse what does not fit.
+
+        One at a time: ``__vm_enough_memory()`` fails one request, and the exit that follows makes
+        room for others.
+        """
         if not address_space.can_refuse(self.machine):
             return
-        growing = [p for p in self.machine.procs if p.is_growing]
-        for proc, refusal in address_space.refusals(self.machine, growing):
-            call = "write" if proc.verb == "tmpfs" else "mmap"
-            self.lifecycle.deny(proc, call, proc.step_left, refusal)
+        refused = address_space.first_refusal(self.machine)
+        if refused is not None:
+            proc, limit = refused
+            self.lifecycle.deny(proc, REQUESTS[proc.current.verb].call, proc.step_left, limit)
 
     def _process_exited(self, proc: Proc) -> None:
         self.sampler.process_exited()
@@ -232,21 +236,26 @@ class Engine:
 
     # On to the next event.
 
-    def _is_quiescent(self) -> bool:
-        """Whether nothing will ever happen again."""
-        if self.lifecycle.pending_starts or self.lifecycle.waiting_starts:
+    def _is_over(self) -> bool:
+        """Whether nothing is left to happen, as :func:`~oomkit.scenario.definitions.outcome_of`
+        means it.
+        """
+        lifecycle = self.lifecycle
+        if lifecycle.pending_starts or lifecycle.waiting_starts:
             return False
-        return not self._has_active() and not self.timers
+        if self.machine.now < self._last_change_s:
+            return False
+        return all(p.holds_forever for p in self.machine.procs)
 
-    def _has_active(self) -> bool:
-        return any(p.state in ("run", "exiting") for p in self.machine.procs)
+    def _is_left_alone(self, rates: Rates) -> bool:
+        """Whether the policy has nothing more to do on a machine where all is over."""
+        return self.driver is None or (not self.timers and self.driver.is_quiescent(rates))
 
     def _advance(self, rates: Rates, duration: float) -> None:
         """Advance to the next event, or to the end of the duration."""
         machine = self.machine
         start = machine.now
         response = response_s(machine, rates)
-        self.freezes.update(start, response)
         until = min(self.timers.next_s, duration)
         seconds = max(min(horizon(machine, rates), until - start), _MIN_STEP_S)
         if self.driver is not None:
@@ -260,14 +269,15 @@ class Engine:
         if self._audit:
             machine.audit()
 
-    def _final_outcome(self, outcome: Outcome) -> Outcome:
-        frozen = self.freezes.close(self.machine.now)
+    def _end_run(self) -> Outcome:
+        now = self.machine.now
         self.sampler.end_run()
-        if outcome == "timed_out" and frozen:
-            return "frozen"
-        if outcome == "timed_out" and not self._has_active():
-            return "completed"
-        return outcome
+        return outcome_of(
+            panicked=self.oom.panic is not None,
+            over=self._is_over(),
+            frozen=self.prober.freezes(now),
+            ended_s=now,
+        )
 
 
 def _step_is_done(proc: Proc) -> bool:

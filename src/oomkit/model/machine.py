@@ -10,6 +10,7 @@ from oomkit.kernel.watermarks import watermarks_for
 from oomkit.model.pools import Group, Mm, Pool
 from oomkit.model.tasks import PAGE, PROCESS_PAGES, Proc
 from oomkit.records import as_dict, field_names
+from oomkit.scenario.definitions import probe_of
 from oomkit.scenario.format import Cgroup, Scenario
 from oomkit.scenario.format import Machine as MachineSpec
 from oomkit.scenario.sums import added
@@ -59,6 +60,7 @@ class Machine:
         tmpfs: tmpfs pages by the cgroup they are charged to.
         groups: memory cgroups by path.
         programs: page cache of the system's own programs; None: the machine has none.
+        probe: the program by which it is judged usable or frozen.
         committed: Committed_AS.
         stale: a pool was added or removed since :meth:`pools` last listed them.
 
@@ -97,11 +99,13 @@ class Machine:
         self.committed = 0.0
         self._pools: list[Pool] = []
         self._cow_pools: list[Pool] = []
+        self._shared_pools: list[Pool] = []
         self.stale = True
         if spec.zram_bytes:
             raise ModelError("machine.zram: the model has no swap in compressed memory")
         self.set_knobs({"oom_dump_tasks": self.rules.oom_dump_tasks, **scenario.vm})
         self.free = float(self.total) - self.kernel - self.rootfs
+        self.probe = probe_of(spec.programs_bytes)
         self.programs = self._cache_programs(spec.programs_bytes / PAGE)
         if self.free <= self.watermarks.high_pages:
             raise ModelError(
@@ -159,6 +163,11 @@ class Machine:
         self.stale = True
         return pool
 
+    def share(self, pool: Pool) -> None:
+        """Keep shared memory that several address spaces map, until the last of them is gone."""
+        self._shared_pools.append(pool)
+        self.stale = True
+
     def shrink_cow_pools(self) -> None:
         """Free the pages of copy-on-write pools that no address space sees any more."""
         seen: dict[Pool, float] = {}
@@ -195,7 +204,9 @@ class Machine:
         """Every pool that can hold pages."""
         if self.stale:
             self._cow_pools = [p for p in self._cow_pools if p.resident + p.swapped > 0]
+            self._shared_pools = [p for p in self._shared_pools if p.mappers]
             pools = [*self.files.values(), *self.tmpfs.values(), *self._cow_pools]
+            pools += self._shared_pools
             for mm in self.mms():
                 pools += (mm.anon, mm.shmem)
             self._pools = pools

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import msgspec
 
 from oomkit.real.kills import LogLine, kills_of, panic_text
-from oomkit.real.observe import Found, Observation, Seen, Sent
+from oomkit.real.observe import Observation, Seen, Sent
 from oomkit.real.plan import effective_adj
 from oomkit.scenario.format import Scenario, Task
 from oomkit.scenario.read import walk_tasks
 from oomkit.scenario.record import (
     Denied,
+    Found,
     Freeze,
     Kill,
     Outcome,
@@ -122,13 +123,13 @@ def as_found(scenario: Scenario, found: Found | None, *, whole: bool) -> Scenari
     """
     if found is None:
         return scenario
-    machine = msgspec.structs.replace(scenario.machine, fault_bytes_s=found.fault_bytes_s)
+    machine = msgspec.structs.replace(scenario.machine, fault_bytes_s=found.fault_mb_s * _MB)
     if whole:
         machine = msgspec.structs.replace(
             machine,
             kernel=scenario.machine.kernel,
-            reserved_bytes=max(machine.ram_bytes - found.total_bytes, 0),
-            kernel_bytes=max(found.total_bytes - found.free_bytes - found.cached_bytes, 0),
+            reserved_bytes=max(machine.ram_bytes - round(found.total_mb * _MB), 0),
+            kernel_bytes=max(round((found.total_mb - found.free_mb - found.cached_mb) * _MB), 0),
         )
     return msgspec.structs.replace(scenario, machine=machine)
 
@@ -143,6 +144,7 @@ def assemble(
     silent_s: float | None = None,
     killer: str | None = None,
     beats: bool = False,
+    pace: float = 1.0,
 ) -> Run:
     """Make the record.
 
@@ -155,6 +157,7 @@ def assemble(
         silent_s: the agent fell silent and this is when it was given up; None: it did not.
         killer: what ran beside the scenario and kills, too.
         beats: whether reactions were measured.
+        pace: seconds of the machine's clock in one of the host's.
     """
     log = list(lines)
     kills = kills_of(
@@ -193,6 +196,8 @@ def assemble(
         log=tuple(map(str, sorted([*log, *_said(seen, killer)], key=lambda line: line.t_s))),
         samples=_samples(scenario, seen),
         reaction=reaction(seen, ended, killer) if beats else None,
+        found=seen.found and msgspec.structs.replace(seen.found, pace=round(pace, 4)),
+        instrument=seen.instrument(),
     )
 
 

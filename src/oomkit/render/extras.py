@@ -1,6 +1,7 @@
-"""The libraries of the extra ``report``, and what to say where they are not installed."""
+"""The libraries of extras, and what to say where they are not installed."""
 
 import importlib
+import importlib.util
 from types import ModuleType
 
 from oomkit.errors import OomkitError
@@ -23,6 +24,16 @@ def need(module: str) -> ModuleType:
             f"pictures and pages need {module}: install oomkit[report] "
             "(altair, jinja2, vl-convert-python)"
         ) from None
+
+
+def need_textual() -> None:
+    """Find textual, without importing it.
+
+    Raises:
+        MissingExtraError: it is not installed; the text says what to install.
+    """
+    if importlib.util.find_spec("textual") is None:
+        raise MissingExtraError("the live view needs textual: install oomkit[top]")
 
 
 def need_polars() -> ModuleType:

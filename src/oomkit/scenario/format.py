@@ -72,7 +72,8 @@ class Task(Record, frozen=True, kw_only=True):
         nice: -20..19.
         threads: how many CPUs ``work`` can keep busy.
         program_bytes: text and libraries it executes, page cache shared by its instances.
-        cgroup: name of its memory cgroup; None: the root.
+        cgroup: name of its memory cgroup; None: the root. Where a file names none, a child is in
+            its parent's.
         children: tasks it forks when it starts; times count from then.
         shares_mm_with: name of a task whose address space it uses.
         role: what its death means; None: judged by whether it was growing.

@@ -52,16 +52,18 @@ def _fields(record: Record, usual: Record) -> Iterator[str]:
             yield f"{_KEYS.get(name, name)} = {_value(name, value)}"
 
 
-def _task(task: Task, path: str) -> Iterator[str]:
+def _task(task: Task, path: str, inherited: str | None = None) -> Iterator[str]:
     yield f"[[{path}]]"
     yield from _fields(task, Task(name=""))
+    if task.cgroup is None and inherited is not None:
+        yield 'cgroup = "/"'
     yield "steps = ["
     for step in task.steps:
         yield f"  {_step(step)},"
     yield "]"
     for child in task.children:
         yield ""
-        yield from _task(child, f"{path}.children")
+        yield from _task(child, f"{path}.children", task.cgroup)
 
 
 def _step(step: Step) -> str:

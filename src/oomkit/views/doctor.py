@@ -11,6 +11,11 @@ from oomkit.render.document import Command, Document
 from oomkit.render.quantities import count_of
 
 _STYLES = {"critical": "bold red", "warning": "yellow", "info": ""}
+_BY = {
+    "rules": "by the kernel's rules",
+    "figures": "by their sizes",
+    "reason": "follows from the reason",
+}
 _MARGIN = 10
 
 
@@ -32,8 +37,7 @@ def findings_report(found: tuple[Finding, ...]) -> Document:
                 page.line(f"{' ' * _MARGIN}  {printable(line)}", "dim")
         for advice in finding.commands:
             page.add(Command(advice.words, advice.lasts, _MARGIN))
-        by = "by the kernel's rules" if finding.checked_by == "rules" else "by their sizes"
-        _row(page, "alters", f"{finding.alters} ({by})")
+        _row(page, "alters", f"{finding.alters} ({_BY[finding.checked_by]})")
     if found:
         page.line()
     counts = [

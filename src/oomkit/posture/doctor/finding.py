@@ -3,6 +3,7 @@
 import functools
 import shlex
 from collections.abc import Iterable
+from typing import Literal
 
 from oomkit.host.configuration import Configuration
 from oomkit.kernel.alloc import decide
@@ -45,7 +46,8 @@ class Finding(Record, frozen=True, kw_only=True):
         commands: what makes it at once, or where no file can.
         alters: what is different afterwards.
         checked_by: ``rules`` where the kernel's rules decided before and after, ``figures``
-            where sizes were compared.
+            where sizes were compared, ``reason`` where neither decides and it follows from the
+            reason alone.
     """
 
     severity: Severity
@@ -57,7 +59,7 @@ class Finding(Record, frozen=True, kw_only=True):
     files: tuple[File, ...] = ()
     commands: tuple[Advice, ...] = ()
     alters: str
-    checked_by: str
+    checked_by: Literal["rules", "figures", "reason"]
 
 
 class Case:
