@@ -23,7 +23,7 @@ napoleon_attr_annotations = True
 
 html_theme = "furo"
 html_title = "oomkit"
-html_static_path: list[str] = []
+html_favicon = "../pages/icon.svg"
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {"footer_icons": [], "top_of_page_buttons": []}

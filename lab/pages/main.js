@@ -1,10 +1,11 @@
 import { byId } from "./dom.js";
 import * as explain from "./explain.js";
 import * as machine from "./machine.js";
+import * as mechanism from "./mechanism.js";
 import { start, state, watch } from "./python.js";
 import * as rank from "./rank.js";
 
-const PAGES = { explain, machine, rank };
+const PAGES = { explain, machine, rank, mechanism };
 const WORDS = {
   loading: "Python is loading\u2026 you can paste meanwhile",
   python: "oomkit is loading\u2026",
