@@ -136,3 +136,14 @@ def test_a_guard_is_not_armed_with_what_kills_while_memory_is_plentiful(tmp_path
         assert done.returncode == 2
         assert "oomkit" in done.stderr
     assert oomkit("guard", "--check", "--policy", "earlyoom:-m 60").returncode == 0
+
+
+def test_a_recording_under_it_beside_the_default() -> None:
+    night = str(SCENARIOS.parent / "docs/examples/night.recording")
+    done = oomkit("run", night, "--policy", "earlyoom:-m 10", "--vs", "default")
+    theirs, ours = done.stdout.split("under the policy ")[1:]
+    # The database has the highest oom_score; what grew is another process.
+    assert "would have killed mysqld[845]" in theirs
+    assert "would have killed convert[23817]" in ours
+    clash = oomkit("run", night, "--vs", "machine.swap=1G")
+    assert (clash.returncode, "expected the name of a policy" in clash.stderr) == (2, True)
