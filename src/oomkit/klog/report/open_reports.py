@@ -8,6 +8,7 @@ from oomkit.klog.lines.prefix import Line
 from oomkit.klog.records import Report
 from oomkit.klog.report.builder import Builder
 from oomkit.klog.report.finish import note_missing
+from oomkit.klog.report.scope import has_middle_of_stack
 from oomkit.klog.report.stall import Stalls
 from oomkit.klog.report.tasks import ROW
 from oomkit.records import replace
@@ -56,6 +57,7 @@ class OpenReports:
         self._last_number = 0
         self._last_stamp = 0.0
         self._since = 0
+        self._count = 0
 
     @property
     def has_open(self) -> bool:
@@ -83,10 +85,16 @@ class OpenReports:
         if report is self.in_table:
             self.in_table = None
         self._victims.extend(victim.pid for victim in report.killed)
-        if report.strong and not self._is_a_part(report):
+        if (report.strong and not self._is_a_part(report)) or self._is_all_there_is(report):
+            self._count += 1
             built = report.build(self._file, note_missing)
             stalls = self.stalls.before(built)
             yield replace(built, stalls=stalls) if stalls else built
+
+    def _is_all_there_is(self, report: Builder) -> bool:
+        """It has the middle of a call trace, and the log holds no other report."""
+        others = any(other.strong for other in self._open)
+        return not self._count and not others and has_middle_of_stack(report)
 
     def _is_a_part(self, report: Builder) -> bool:
         """It has a cgroup's statistics alone, and another report names that cgroup."""

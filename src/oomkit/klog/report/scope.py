@@ -13,6 +13,10 @@ OOM_FRAMES = frozenset(
     {"dump_header", "oom_kill_process", "out_of_memory", "mem_cgroup_out_of_memory"}
 )
 """What is on the stack whenever a report is printed."""
+_CALLERS = frozenset(
+    {"out_of_memory", "__out_of_memory", "pagefault_out_of_memory", "mem_cgroup_oom_synchronize"}
+)
+"""What calls the OOM killer; a task that waits for it may have these on its stack, too."""
 _CHARGES = ("__mem_cgroup_try_charge", "mem_cgroup_do_charge")
 _MEMCG_TRACE = ("mem_cgroup_out_of_memory", "mem_cgroup_oom_synchronize")
 
@@ -47,6 +51,11 @@ def has_stack(report: Signs) -> bool:
     if not (report.memory.empty and report.memcg.empty):
         return True
     return report.caller is not None and "oom_kill_process" in report.trace
+
+
+def has_middle_of_stack(report: Signs) -> bool:
+    """Its call trace has the killer below what calls it; its ends may be missing."""
+    return "oom_kill_process" in report.trace and not _CALLERS.isdisjoint(report.trace)
 
 
 def what_ran_out(report: Signs) -> tuple[str | None, Scope | None]:

@@ -70,6 +70,13 @@ KILLER_FORMS = (
         r"Killing process:? (?P<comm>[^,]+), pid: (?P<pid>\d+)",
         words=("Killing process",),
     ),
+    # A branch of its first releases, which says why it spares others.
+    Form(
+        "earlyoom",
+        "kill",
+        r"^Killing process (?P<pid>\d+) \((?P<comm>[^)]*)\) with badness \d+",
+        words=("illing process",),
+    ),
     # Its releases up to 2018, with -k.
     Form(
         "earlyoom",
