@@ -6,6 +6,8 @@ STAMP := $(VENV)/.installed
 
 RELEASE := $(VENV)/release/bin
 RELEASE_STAMP := $(VENV)/release/.installed
+DOCS := $(VENV)/docs/bin
+DOCS_STAMP := $(VENV)/docs/.installed
 DIST ?= dist
 BUILD ?= build
 # Built twice, equal bytes: what the archives say of time is the last commit's.
@@ -71,6 +73,7 @@ bench: $(STAMP)  ## the figures of docs/benchmarks.md
 	$(BIN)/python benchmarks/klog.py
 	$(BIN)/python benchmarks/guard.py
 	$(BIN)/python benchmarks/recorder.py
+	$(BIN)/python benchmarks/top.py
 	$(BIN)/python benchmarks/sweep.py
 	$(BIN)/python benchmarks/policies.py
 	$(BIN)/python benchmarks/real.py
@@ -101,8 +104,15 @@ deb: bundle  ## dist/oomkit_VERSION_ARCH.deb, for Debian 12 and 13; needs debhel
 image: bundle  ## dist/oomkit.oci, on BASE=IMAGE or a base of Debian's packages; needs buildah
 	$(BIN)/python tools/image.py $(if $(BASE),--base $(BASE)) $(BUILD)/bundle $(BUILD)/image $(DIST)/oomkit.oci
 
-site: $(STAMP)  ## build/site: the lab and the documentation as static files; needs node and npm
+site: $(STAMP) $(DOCS_STAMP)  ## build/site: the lab and the manual as static files; needs node and npm
 	$(BIN)/python tools/lab.py $(BUILD)/site $(BUILD)/npm
+	$(DOCS)/python tools/manual.py $(BUILD)/manual $(BUILD)/site/manual
+
+$(DOCS_STAMP): requirements/docs.txt $(STAMP)
+	$(PYTHON) -m venv $(VENV)/docs
+	$(DOCS)/python -m pip install -q --require-hashes -r requirements/docs.txt
+	echo $(CURDIR)/src > $$($(DOCS)/python -c "import site; print(site.getsitepackages()[0])")/oomkit.pth
+	@touch $@
 
 chart: $(RELEASE_STAMP)  ## the manifest and the Helm chart, checked; the chart packed into dist/
 	$(RELEASE)/python tools/chart.py $(DIST)
@@ -142,6 +152,7 @@ requirements:  ## pin anew; needs uv
 	$(UV) pip compile -q pyproject.toml --universal --python-version 3.11 --no-header --no-annotate --generate-hashes -o requirements/run.txt
 	$(UV) pip compile -q pyproject.toml --group dev --universal --python-version 3.11 --no-header --no-annotate --generate-hashes -o requirements/dev.txt
 	$(UV) pip compile -q --group fuzz --universal --python-version 3.11 --no-header --no-annotate --generate-hashes -o requirements/fuzz.txt
+	$(UV) pip compile -q pyproject.toml --group docs --universal --python-version 3.11 --no-header --no-annotate --generate-hashes -o requirements/docs.txt
 	$(UV) pip compile -q --group release --universal --python-version 3.11 --no-header --no-annotate --generate-hashes -o requirements/release.txt
 
 PREFIX ?= /usr/local

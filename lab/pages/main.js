@@ -1,10 +1,11 @@
 import { byId } from "./dom.js";
 import * as explain from "./explain.js";
 import * as machine from "./machine.js";
+import * as mechanism from "./mechanism.js";
 import { start, state, watch } from "./python.js";
 import * as rank from "./rank.js";
 
-const PAGES = { explain, machine, rank };
+const PAGES = { explain, machine, rank, mechanism };
 const WORDS = {
   loading: "Python is loading\u2026 you can paste meanwhile",
   python: "oomkit is loading\u2026",
@@ -42,10 +43,10 @@ const [about, examples] = await Promise.all(
   ["lab.json", "examples/index.json"].map(async (name) => (await fetch(name)).json()),
 );
 byId("version").textContent = about.oomkit;
-if (about.docs) {
+if (about.manual) {
   const link = document.createElement("a");
-  link.href = "docs/index.html";
-  link.textContent = "Documentation";
+  link.href = "manual/index.html";
+  link.textContent = "Manual";
   document.querySelector("nav").append(link);
 }
 for (const page of Object.values(PAGES)) page.begin(examples, about);

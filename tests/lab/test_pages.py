@@ -167,6 +167,19 @@ def test_the_live_machine_is_ranked_and_a_dragged_adjustment_changes_the_victim(
     tab.until("!document.getElementById('rank-why').hidden")
 
 
+def test_a_machine_walks_through_the_charts_of_any_version_in_two_languages(tab: Lab) -> None:
+    tab.value("location.hash = '#mechanism'")
+    tab.until("document.documentElement.dataset.mechanism === '7.3 backup[905]'")
+    tab.value(_DRAG % ("getElementById('kernel-version')", 0))
+    tab.until("document.documentElement.dataset.mechanism === '2.6.11 cc1plus[1010]'")
+    tab.value("document.getElementById('language').click()")
+    assert "杀死" in tab.value("document.getElementById('flow').innerText")
+    while tab.value("!document.getElementById('step-on').disabled"):
+        tab.value("document.getElementById('step-on').click()")
+    assert tab.value("document.querySelector('#flow .now').innerText") == "SIGKILL"
+    tab.value("document.getElementById('language').click()")
+
+
 @pytest.mark.parametrize(("width", "dark"), [(400, True), (1300, False)])
 def test_nothing_overflows_and_axe_finds_nothing(width: int, *, dark: bool) -> None:
     needs_site()
@@ -176,6 +189,7 @@ def test_nothing_overflows_and_axe_finds_nothing(width: int, *, dark: bool) -> N
         "#explain": "document.querySelector('#log-examples button')",
         "#machine?file=container-at-limit.toml": "document.querySelector('#runs h2')",
         "#rank": "document.documentElement.dataset.ranked",
+        "#mechanism": "document.querySelector('#flow .now + *, #strip svg')",
     }
     found = []
     with lab(_machine(), width=width, dark=dark) as opened:

@@ -22,10 +22,10 @@ SECRET = "not part of the site"
 def site(tmp_path: Path) -> Path:
     (tmp_path / "secret").write_text(SECRET)
     made = tmp_path / "site"
-    (made / "docs").mkdir(parents=True)
+    (made / "manual").mkdir(parents=True)
     (made / "lab.json").write_text('{"oomkit": "0"}')
     (made / "index.html").write_text("<h1>lab</h1>")
-    (made / "docs/index.html").write_text("<h1>docs</h1>")
+    (made / "manual/index.html").write_text("<h1>manual</h1>")
     return made
 
 
@@ -58,13 +58,13 @@ def test_pages_come_with_their_policy(port: int) -> None:
     assert (status, data) == (200, b"<h1>lab</h1>")
     assert "connect-src 'self'" in headers["Content-Security-Policy"]
     assert "'unsafe-inline'" not in headers["Content-Security-Policy"]
-    assert get(port, "/docs/")[1] == b"<h1>docs</h1>"
+    assert get(port, "/manual/")[1] == b"<h1>manual</h1>"
     assert get(port, "/?x=1", "HEAD")[:2] == (200, b"")
     assert json.loads(get(port, "/lab.json")[1]) == {"oomkit": "0", "live": True}
 
 
 @pytest.mark.parametrize(
-    "path", ["/secret", "/../secret", "/%2e%2e/secret", "/docs/..%2f..%2fsecret", "//etc/passwd"]
+    "path", ["/secret", "/../secret", "/%2e%2e/secret", "/manual/..%2f..%2fsecret", "//etc/passwd"]
 )
 def test_nothing_but_the_sites_files_is_handed_out(port: int, path: str) -> None:
     status, data, _ = get(port, path)

@@ -198,7 +198,7 @@ def command(
             files_bounded=launch.files_are_bounded(),
             self_test=self_test,
         )
-        if not check:
+        if not check or policy.origin is None:
             launch.refuse_managers(policy, settings)
         settings.missing = launch.missing_here(policy, settings)
         if check:

@@ -214,12 +214,15 @@ def _eviction(snapshot: Snapshot, proc: str, root: str) -> tuple[int | None, str
     if kubelet is None:
         return None, ""
     words = text(read_or_none(f"{proc}/{kubelet.pid}/cmdline") or b"").split("\0")
-    given = " ".join(w for w in words if w.startswith("--eviction-hard"))
-    for source, where in (
-        (given, "--eviction-hard"),
-        (_section(text(read_or_none(f"{root}{_KUBELET}") or b""), "evictionHard"), _KUBELET),
-    ):
+    file = _option(words, "--config") or _KUBELET
+    section = _section(text(read_or_none(f"{root}{file}") or b""), "evictionHard")
+    for source, where in ((_option(words, "--eviction-hard"), "--eviction-hard"), (section, file)):
+        if source is None:
+            continue
         amount = _THRESHOLD.search(source)
+        if amount is None and source.strip():
+            # Where one signal is given the others have no default.
+            return 0, where
         if amount is not None and amount[2] == "%":
             ram = snapshot.memory.total_ram_pages * snapshot.page_size
             return int(float(amount[1]) * ram / 100), where
@@ -228,9 +231,22 @@ def _eviction(snapshot: Snapshot, proc: str, root: str) -> tuple[int | None, str
     return _DEFAULT_EVICTION, "its default"
 
 
-def _section(yaml: str, key: str) -> str:
-    """The lines below a top-level key of a YAML file, comments left out."""
-    _, _, rest = f"\n{yaml}".partition(f"\n{key}:")
+def _option(words: list[str], name: str) -> str | None:
+    """The value of an option, in the same word or the next; the last one counts."""
+    found = None
+    for i, word in enumerate(words):
+        if word.startswith(f"{name}="):
+            found = word.removeprefix(f"{name}=")
+        elif word == name and i + 1 < len(words):
+            found = words[i + 1]
+    return found
+
+
+def _section(yaml: str, key: str) -> str | None:
+    """The lines below a top-level key of a YAML file, comments left out; None: it is not there."""
+    _, found, rest = f"\n{yaml}".partition(f"\n{key}:")
+    if not found:
+        return None
     first, *lines = rest.splitlines() or [""]
     below = [first]
     for line in lines:

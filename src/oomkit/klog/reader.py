@@ -8,6 +8,7 @@ from itertools import pairwise
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines.ahead import Ahead
 from oomkit.klog.lines.clean import clean_bytes
+from oomkit.klog.lines.program import program_lines
 from oomkit.klog.lines.scan import WHOLE_BYTES, Jumps, Readable, Scanner
 from oomkit.klog.lines.sources import open_log
 from oomkit.klog.parser import Parser
@@ -140,6 +141,8 @@ def scan_records(
     head = _head_of(source)
     if evidence and len(head) <= WHOLE_BYTES and _OBJECT.search(head) is not None:
         parser.abouts = abouts(clean_bytes(head))
+    if len(head) <= WHOLE_BYTES and (b'"' in head or b"'" in head):
+        parser.of_programs = program_lines(clean_bytes(head))
     if len(head) <= WHOLE_BYTES and is_newest_first(head):
         lines = head.splitlines(keepends=True)
         for i in reversed(range(len(lines))):

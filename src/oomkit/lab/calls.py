@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from oomkit.errors import OomkitError
-from oomkit.lab import logs, machine, ranking
+from oomkit.lab import logs, machine, mechanism, ranking
 from oomkit.records import to_json
 
 _CALLS: dict[str, Callable[..., Any]] = {
@@ -23,6 +23,9 @@ _CALLS: dict[str, Callable[..., Any]] = {
     "kernels": machine.kernels,
     "policies": machine.policies,
     "rank": ranking.rank,
+    "versions": mechanism.versions,
+    "mechanism": mechanism.mechanism,
+    "victims": mechanism.victims,
 }
 
 

@@ -46,7 +46,7 @@ def rank(
         SetError: a change can't be made.
         MemcgPathError: there is no such cgroup.
     """
-    as_it_is = _decoded(snapshot)
+    as_it_is = decoded(snapshot)
     rules = rules_for(kernel or as_it_is.kernel)
     machine, changes = changed(as_it_is, settings, rules)
     path = None if memcg is None else find_memcg_path(machine, memcg)
@@ -94,8 +94,12 @@ def rank(
     }
 
 
-def _decoded(text: str) -> Snapshot:
-    """The snapshot; that of the last question is not read again."""
+def decoded(text: str) -> Snapshot:
+    """Read a snapshot; that of the last question is not read again.
+
+    Raises:
+        SnapshotError: it is none.
+    """
     global _last  # noqa: PLW0603 - a slider asks about the same snapshot again and again
     if _last is None or _last[0] != text:
         _last = (text, decode_snapshot(text.encode(), "snapshot"))

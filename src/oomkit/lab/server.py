@@ -25,8 +25,8 @@ CONTENT_POLICY = (
     "connect-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_DOCS = "/docs/"
-_DOCS_POLICY = CONTENT_POLICY.replace("-src 'self'", "-src 'self' 'unsafe-inline'")
+_MANUAL = "/manual/"
+_MANUAL_POLICY = CONTENT_POLICY.replace("-src 'self'", "-src 'self' 'unsafe-inline'")
 """Pages that Sphinx writes set their theme by a script of their own."""
 
 _TYPES = {
@@ -143,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.INTERNAL_SERVER_ERROR, f"{error.strerror}\n".encode())
             return
         kind = _TYPES.get(file.suffix, "application/octet-stream")
-        self._send(HTTPStatus.OK, data, kind, _DOCS_POLICY if path.startswith(_DOCS) else None)
+        self._send(HTTPStatus.OK, data, kind, _MANUAL_POLICY if path.startswith(_MANUAL) else None)
 
     do_HEAD = do_GET  # noqa: N815 - as above
 

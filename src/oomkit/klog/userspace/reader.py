@@ -10,6 +10,7 @@ from typing import Any
 
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines.prefix import Line
+from oomkit.klog.lines.prose import has_other_script, supposes, words_in
 from oomkit.klog.lines.words import Words
 from oomkit.klog.records import Source
 from oomkit.klog.userspace.form import Form, size_kb
@@ -46,7 +47,7 @@ def evidence_in(line: Line, file: str) -> Evidence | None:
         if match is not None:
             if _CODE.search(text, 0, match.end()) is not None:
                 return None
-            if not line.stamped and _SUPPOSED.search(text, 0, match.start()) is not None:
+            if not line.stamped and _is_supposed(form, match):
                 return None
             return _evidence(form, match, line, file, tag)
     return None
@@ -59,12 +60,39 @@ _CODE = re.compile(
 """What stands before the words of a death in a program or a command that looks for them."""
 
 
-_SUPPOSED = re.compile(
-    r"\b(?:if|whether|would|could|may|might|should|such as|e\.g\.|for example|means?|indicates?"
-    r"|(?:look|search|watch|grep)(?:ing)? for|how (?:to|can|do)|what (?:does|is)|will be)\b",
-    re.IGNORECASE,
-)
-"""What stands in a sentence before the words of a death that it supposes or asks about."""
+def _is_supposed(form: Form, match: re.Match[str]) -> bool:
+    """Whether a sentence supposes a death, asks for one, or mentions what a report of one says.
+
+    A sentence mentions a reason where it is long and names nothing that was killed; that it says
+    what happened, as in "was OOMKilled", makes it a report.
+    """
+    text = match.string
+    if supposes(text, match.start()):
+        return True
+    if form.by not in ("kubelet", "docker") or form.kind != "notice":
+        return False
+    named = match.groupdict()
+    if "illed" not in match.group() or any(named.get(name) for name in _NAMES):
+        return False
+    at = match.start("reason") if named.get("reason") else match.start()
+    if _HAPPENED.search(text, 0, max(at, 0)) is not None:
+        return False
+    around = text.replace(named.get("reason") or match.group(), " ")
+    ticks = text.count("`")
+    words = words_in(around) + (1 if ticks > 1 else 0)
+    return words >= _SENTENCE or ticks >= _TWO_SPANS or has_other_script(around)
+
+
+_NAMES = (
+    "pid", "comm", "pod", "container", "name", "unit", "job", "node", "cgroup", "limit", "used",
+    "processes", "count",
+)  # fmt: skip
+"""What a line names that tells of a death."""
+_HAPPENED = re.compile(r"\b(?:was|were|got|been|gets|keeps?|is being) $")
+_SENTENCE = 5
+"""Minimum number of words that make a sentence."""
+_TWO_SPANS = 4
+"""So many backticks stand around two texts or more that a line quotes."""
 
 
 def may_tell(raw: str) -> bool:
@@ -113,6 +141,8 @@ _ONLY_IN_HEADS = (
     "srun: error",
     "requires corrective",
     "illed process ",
+    "have enough ",
+    "System memory low",
     "to free up memory",
     "memory allocation of",
 )
@@ -124,6 +154,8 @@ def _evidence(form: Form, match: re.Match[str], line: Line, file: str, tag: str)
     groups: dict[str, Any] = match.groupdict()
     by = form.by if form.by != "anybody" else (tag or "unknown")
     if form.by == "earlyoom" and tag and tag != "earlyoom" and "earlyoom" not in line.text:
+        return None
+    if form.by == "anybody" and form.kind == "notice" and not line.stamped:
         return None
     if form.by == "kernel" and groups.get("pid") and form.kind == "notice" and line.stamped:
         return None
