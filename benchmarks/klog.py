@@ -22,7 +22,6 @@ import tempfile
 import time
 import types
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -109,12 +108,8 @@ class Cost(NamedTuple):
 
 
 def run_first() -> None:
-    """Run before all others: the session by its group's nice value, a process by its own."""
-    if os.getpid() != os.getsid(0):
-        os.setsid()
-    with suppress(FileNotFoundError):  # a kernel without groups by session
-        Path("/proc/self/autogroup").write_text("-20")
-    os.setpriority(os.PRIO_PROCESS, 0, -20)
+    """Run, and have all that is started run, before every ordinary process (SCHED_RR)."""
+    os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
 
 
 def cost(command: list[str], env: dict[str, str], found: Callable[[bytes], bool]) -> Cost:
