@@ -111,3 +111,17 @@ def test_what_goes_on_until_it_is_stopped_says_so(
     read_all(master)
     os.close(master)
     assert running.wait(60) in (0, 1, 130)
+
+
+def test_pipes_are_read_once(tmp_path: Path) -> None:
+    """By workers, too: what is shown in full is read again of files alone."""
+    pipes = [tmp_path / "one", tmp_path / "two"]
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    reading = subprocess.Popen(
+        [EXECUTABLE, "explain", "--workers", "2", *pipes], stdout=subprocess.PIPE
+    )
+    for pipe in pipes:
+        pipe.write_bytes(Path(LOG).read_bytes())
+    out, _ = reading.communicate(timeout=60)
+    assert b"#1 mysqld[6576] was killed" in out

@@ -124,6 +124,8 @@ def test_no_search_begins_where_there_is_none_to_do(tmp_path: Path) -> None:
     assert begin_search(str(path), 2) is None, "it is small"
     assert begin_search(str(path), 1, least_bytes=1) is None, "nobody is to search"
     assert begin_search(str(tmp_path), 2, least_bytes=1) is None
+    os.mkfifo(tmp_path / "pipe")
+    assert begin_search(str(tmp_path / "pipe"), 2, least_bytes=0) is None, "it is read once"
     path.write_bytes(gzip.compress(quiet(2000)))
     assert begin_search(str(path), 2, least_bytes=1) is None, "it is packed"
 

@@ -112,6 +112,7 @@ def command(
 
     # Of many logs here only what is shown in full is held in full: it is read again.
     again = pool is not None and cluster is None and not as_json and page is None and last != 0
+    again = again and all(name is not None and os.path.isfile(name) for name in names)
     logs = read_logs(
         names,
         Redactor() if redact else None,

@@ -4,6 +4,8 @@ Table, ranking and memory are nine tenths of a report; of a fleet's week they wo
 machine's memory. A summary does without them, and what is shown in full is read again.
 """
 
+from functools import lru_cache
+
 from oomkit.klog.memory_records import Memory
 from oomkit.klog.records import Report, Source, TaskRow
 from oomkit.records import replace
@@ -18,11 +20,16 @@ def outline(report: Report) -> Report:
     """A report in which the parts that take much memory can be counted, and no more."""
     return replace(
         report,
-        tasks=(_ROW,) * len(report.tasks),
+        tasks=_rows(len(report.tasks)),
         predicted=(),
         call_trace=(),
         memory=None if report.memory is None else _MEMORY,
     )
+
+
+@lru_cache(maxsize=256)
+def _rows(count: int) -> tuple[TaskRow, ...]:
+    return (_ROW,) * count
 
 
 def restored(short: Report, whole: Report) -> Report:

@@ -21,18 +21,25 @@ def without_repeats(reports: Sequence[Report]) -> list[Report]:
     otherwise.
     """
     kept: list[Report] = []
-    places: dict[_Key, list[int]] = {}
+    places: dict[_Key, dict[str, list[int]]] = {}
     for report in reports:
         keys = [key for key in (_key(report), _choice_key(report)) if key is not None]
-        known = [i for key in keys for i in places.get(key, ())]
+        known = [i for key in keys for i in _of_host(places.get(key, {}), report.host)]
         at = next((i for i in known if _is_same(kept[i], report)), None)
         if at is None:
             for key in keys:
-                places.setdefault(key, []).append(len(kept))
+                places.setdefault(key, {}).setdefault(report.host or "", []).append(len(kept))
             kept.append(report)
         else:
             kept[at] = _merged(kept[at], report)
     return kept
+
+
+def _of_host(places: dict[str, list[int]], host: str | None) -> list[int]:
+    """The places by hosts that may be one host's: its own and those of none, or all."""
+    if host:
+        return sorted([*places.get(host, ()), *places.get("", ())])
+    return sorted(i for found in places.values() for i in found)
 
 
 def _key(report: Report) -> _Key | None:

@@ -31,7 +31,8 @@ def begin_search(name: str, searchers: int, *, least_bytes: int = LARGE_BYTES) -
     Returns:
         what :func:`searched` goes on with; None where there is nothing to search, or no right to.
     """
-    if searchers < 2:
+    # What is no file may be a pipe, which can be opened and read once.
+    if searchers < 2 or not os.path.isfile(name):
         return None
     try:
         file = open(name, "rb", buffering=0)  # noqa: SIM115  # the search's, which closes it

@@ -30,8 +30,6 @@ LARGE_BYTES = 4 << 20
 """From this size on it pays to have a file searched by others."""
 MAX_SEARCHERS = 32
 """More would not be faster than memory is, and each has a segment in memory."""
-_NICE = 5
-"""The reader takes longest where there are reports: what it waits for is searched meanwhile."""
 _NEAR_BYTES = 64 << 10
 """What is nearer than this is read through: to jump would save nothing."""
 _BEFORE_BYTES = BACK_BYTES + (16 << 10)
@@ -264,6 +262,5 @@ class Ahead:
 
 
 def _work(search: Search, numbers: range, fd: int) -> None:
-    os.nice(_NICE)
     for number in numbers:
         send(fd, tuple(search.segment(number)))
