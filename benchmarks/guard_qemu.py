@@ -8,20 +8,29 @@ can be stopped and taken up again:
     .venv/bin/python benchmarks/guard_qemu.py --sums runs.jsonl
     .venv/bin/python benchmarks/guard_qemu.py --table runs.jsonl
     .venv/bin/python benchmarks/guard_qemu.py --pair before.jsonl after.jsonl
+
+Two versions of our guard, in turns under the same player; OLD is a checkout in which ``make`` was
+run, such as ``git worktree add OLD 195f461``:
+
+    .venv/bin/python benchmarks/guard_qemu.py --before OLD --rounds 3 --into runs.jsonl
+    .venv/bin/python benchmarks/guard_qemu.py --pair runs.jsonl
 """
 
 import argparse
 import random
+import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import median
+from unittest.mock import patch
 
 import msgspec
 
 from oomkit.real import Place, RealError, play
+from oomkit.real.companions import Companion
 from oomkit.scenario import Run, read_scenario
 from oomkit.toml import units
 
@@ -33,6 +42,20 @@ SWAPS = {
 }
 
 GUARDS = ("none", "earlyoom", "nohang", "oomkit")
+BEFORE = "before"
+"""Our guard as another checkout has it."""
+
+_COMPANION = """
+import sys
+import msgspec
+try:
+    from oomkit.real.companions import companion_of
+except ImportError:
+    from oomkit.real.guards import companion_of
+from oomkit.scenario import read_scenario
+guard = companion_of("oomkit", read_scenario(sys.argv[1], overrides=tuple(sys.argv[2:])))
+sys.stdout.buffer.write(msgspec.json.encode(guard))
+"""
 
 
 class Cell(msgspec.Struct, frozen=True, order=True):
@@ -111,10 +134,28 @@ def figures(cell: Cell, run: Run) -> Figures:
     )
 
 
-def play_cell(cell: Cell, kernel: str | None) -> Figures:
-    scenario = read_scenario(str(SCENARIOS / f"{cell.scenario}.toml"), overrides=SWAPS[cell.swap])
-    place = Place(world="qemu", kernel=kernel, guard=cell.guard)
-    return figures(cell, play(scenario, place).run)
+def play_cell(cell: Cell, kernel: str | None, before: Path | None) -> Figures:
+    path = str(SCENARIOS / f"{cell.scenario}.toml")
+    scenario = read_scenario(path, overrides=SWAPS[cell.swap])
+    if cell.guard != BEFORE:
+        return figures(
+            cell, play(scenario, Place(world="qemu", kernel=kernel, guard=cell.guard)).run
+        )
+    assert before is not None
+    other = companion_from(before, [path, *SWAPS[cell.swap]])
+    with patch("oomkit.real.worlds.companion_of", return_value=other):
+        return figures(cell, play(scenario, Place(world="qemu", kernel=kernel, guard="oomkit")).run)
+
+
+def companion_from(checkout: Path, arguments: Sequence[str]) -> Companion:
+    """The guard of another checkout, as that checkout would put it beside a scenario."""
+    command = [str(checkout / ".venv/bin/python"), "-c", _COMPANION, *arguments]
+    try:
+        made = subprocess.run(command, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = getattr(error, "stderr", b"").decode().strip().rpartition("\n")[2]
+        raise RealError(f"{checkout}: has no guard for this: {said or error}") from None
+    return msgspec.json.decode(made.stdout, type=Companion)
 
 
 def missing(cells: Iterable[Cell], done: Iterable[Figures], rounds: int) -> list[Cell]:
@@ -135,11 +176,12 @@ def read(path: Path) -> list[Figures]:
 
 
 def collect(options: argparse.Namespace) -> int:
+    guards = options.guards if options.before is None else ["oomkit", BEFORE]
     cells = [
         Cell(scenario, swap, guard)
         for scenario in options.scenarios
         for swap in options.swaps
-        for guard in options.guards
+        for guard in guards
     ]
     todo = missing(cells, read(options.into), options.rounds)
     end = time.monotonic() + options.limit
@@ -150,7 +192,7 @@ def collect(options: argparse.Namespace) -> int:
             break
         began = time.monotonic()
         try:
-            one = play_cell(cell, options.kernel)
+            one = play_cell(cell, options.kernel, options.before)
         except RealError as error:
             print(f"{cell}: {error}", file=sys.stderr)
             failed += 1
@@ -244,6 +286,17 @@ def pair(before: Sequence[Figures], after: Sequence[Figures]) -> list[str]:
     return [*lines, "", f"{runs[0]} and {runs[1]} runs."]
 
 
+def versions(paths: Sequence[Path]) -> tuple[list[Figures], list[Figures]]:
+    """The runs before and after: of two files, or of one that ``--before`` wrote."""
+    if len(paths) > 1:
+        return read(paths[0]), read(paths[1])
+    runs = read(paths[0])
+    return (
+        [one for one in runs if one.cell.guard == BEFORE],
+        [one for one in runs if one.cell.guard != BEFORE],
+    )
+
+
 def _by_load(done: Sequence[Figures]) -> dict[tuple[str, str], list[Figures]]:
     loads: dict[tuple[str, str], list[Figures]] = {}
     for one in done:
@@ -305,15 +358,18 @@ def parser() -> argparse.ArgumentParser:
                       help="begin no run after so long")  # fmt: skip
     made.add_argument("--sums", type=Path, metavar="RUNS", help="only print a file's sums")
     made.add_argument("--table", type=Path, metavar="RUNS", help="only print a file's loads")
-    made.add_argument("--pair", type=Path, nargs=2, metavar="RUNS",
-                      help="only print what two versions of a guard gave")  # fmt: skip
+    made.add_argument("--before", type=Path, metavar="CHECKOUT",
+                      help="play our guard and that of another checkout, and no other")  # fmt: skip
+    made.add_argument("--pair", type=Path, nargs="+", metavar="RUNS",
+                      help="only print what two versions of a guard gave: the runs of --before, "
+                           "or a file of each version")  # fmt: skip
     return made
 
 
 def main() -> int:
     options = parser().parse_args()
     if options.pair is not None:
-        print("\n".join(pair(*map(read, options.pair))))
+        print("\n".join(pair(*versions(options.pair))))
     elif options.sums is not None:
         print("\n".join(sums(read(options.sums))))
     elif options.table is not None:

@@ -20,9 +20,9 @@ with atheris.instrument_imports(include=["oomkit.host", "oomkit.guard"]):
     from oomkit.guard.cgroup_reader import descendants, pressure_us, read_group
     from oomkit.guard.config import Places
     from oomkit.guard.identity import Wanted
+    from oomkit.guard.machine_reader import MachineReader
     from oomkit.guard.process_files import watched
     from oomkit.guard.process_sizes import ProcessSizes
-    from oomkit.guard.sensors import Sources
     from oomkit.guard.shmem import mapped_kb, shared_kb
     from oomkit.host.memcg_stat import parse_events, parse_memory_stat, parse_slabinfo
     from oomkit.host.scan import take_snapshot
@@ -75,7 +75,7 @@ def _commands() -> None:
 
 def _guard() -> None:
     places = Places(PROC, "", f"{PROC}/sys", f"{PROC}/cgroup", 2)
-    sources = Sources(places)
+    sources = MachineReader(places)
     try:
         sources.read(1.0)
     finally:

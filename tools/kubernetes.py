@@ -20,7 +20,7 @@ PACKAGES = (
     f"golang-{GO}-go", f"golang-{GO}-src", "etcd-server", "kubernetes-client",
     "golang-github-modern-go-reflect2-dev",
 )  # fmt: skip
-BUILT = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet")
+BUILT = ("kube-apiserver", "kube-controller-manager", "kubelet")
 TAKEN = ("etcd", "kubectl")
 _HERE = "k8s.io/kubernetes"
 _REFLECT = "github.com/modern-go/reflect2"

@@ -7,6 +7,7 @@ what ``signal`` wraps, and part of the interpreter. If SIGINT was ignored at the
 
 import _signal  # type: ignore[import-not-found]  # no stub
 import gc
+import os
 import sys
 
 # What modules make stays: looking for garbage while they are imported, or among them later,
@@ -29,6 +30,9 @@ def main() -> None:
         from oomkit.cli import exec_run
 
         exec_run.start(sys.argv[2:])
+
+    if "_OOMKIT_COMPLETE" in os.environ:
+        from oomkit.cli import completion_scripts as _  # noqa: F401  # registers itself
 
     from oomkit.cli.main import main as command
 

@@ -1,5 +1,7 @@
-"""Completion: what the shell is told through click's protocol, and once by a real bash."""
+"""Completion: what the shell is told through click's protocol, and what real shells make of it."""
 
+import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from tests.conftest import Command
 
 ROOT = Path(__file__).parents[2]
 SCENARIO = str(ROOT / "scenarios" / "database-and-leak.toml")
+_ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 SHOP = str(ROOT / "docs" / "examples" / "shop.json")
 
 
@@ -116,3 +119,55 @@ def test_bash_completes_a_policy_and_leaves_files_to_itself() -> None:
     assert lines[1] == "nohang"
     assert lines[2:4] == ["compopt -o default", ""]
     assert "_oomkit_completion oomkit" in lines[4]
+
+
+def test_fish_completes_names_with_their_whole_description() -> None:
+    fish = shutil.which("fish")
+    if fish is None:
+        pytest.skip("needs fish")
+    script = f"""
+    source {ROOT}/contrib/completion/oomkit.fish
+    complete -C "oomkit guard --policy noh"
+    complete -C "oomkit run scenarios/database-and-l"
+    complete -C "oomkit guard --polic"
+    """
+    done = subprocess.run(
+        [fish, "--no-config", "-c", script], cwd=ROOT, env=_ENVIRONMENT,
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    policy, file, option = done.stdout.splitlines()
+    assert (policy, file) == ("nohang", "scenarios/database-and-leak.toml")
+    assert option.startswith("--policy\tA built-in policy (default, ")
+
+
+def test_zsh_completes_again_and_again_by_a_function_that_it_loads(tmp_path: Path) -> None:
+    """At a terminal, from a directory of ``fpath``."""
+    zsh = shutil.which("zsh")
+    if zsh is None:
+        pytest.skip("needs zsh")
+    terminal, its = pty.openpty()
+    shell = subprocess.Popen(
+        [zsh, "-f", "-i"], stdin=its, stdout=its, stderr=its, cwd=ROOT, start_new_session=True,
+        env={**_ENVIRONMENT, "TERM": "dumb", "COLUMNS": "200"},
+    )  # fmt: skip
+    os.close(its)
+
+    def typed(text: str, wanted: str) -> None:
+        """Wait for what the shell puts on the line; the test's timeout ends the wait."""
+        os.write(terminal, f"\x15{text}".encode())
+        seen = ""
+        while wanted not in seen:
+            seen += os.read(terminal, 4096).decode(errors="replace")
+
+    try:
+        typed(
+            f"fpath=({ROOT}/contrib/completion $fpath); autoload -U compinit; "
+            f"compinit -u -d {tmp_path}/dump; echo re''ady\n", "ready",
+        )  # fmt: skip
+        typed("oomkit guard --policy noh\t", "nohang")
+        typed("oomkit run scenarios/database-and-l\t", "database-and-leak.toml")
+        typed("oomkit explain CONTRIB\t", "CONTRIBUTING.md")
+    finally:
+        shell.kill()
+        shell.wait()
+        os.close(terminal)

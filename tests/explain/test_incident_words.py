@@ -329,7 +329,7 @@ def test_a_distance(a: Report, b: Report, apart: float | None) -> None:
         (one(160.0, 1, "eviction", "kubelet", cgroup="/a/b"), 0.06),
         (one(160.0, 1, "notice", "x", unit="b"), 0.06),
         (one(160.0, 1, "notice", "x", pod="task"), 0.06),
-        (one(160.0, 1, "notice", "x", container="a/b"), 0.06),
+        (one(160.0, 1, "notice", "x", container="task"), 0.06),
         (one(160.0, 1, "notice", "x", comm="a-name-of-15-chr-and-more"), 60.0),
         (one(160.0, 1, "notice", "x", comm="other"), None),
         (one(160.0, 1, "failure", "x"), None),

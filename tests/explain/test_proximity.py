@@ -1,5 +1,8 @@
 """The reports within reach of what others say: none that is near is passed over."""
 
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,3 +64,37 @@ def test_what_is_far_by_every_clock_is_not_looked_at() -> None:
     assert Reach(reports).around(item) == {50}
     assert NEAR_S < 200
     assert NEAR_LINES < 1000
+
+
+@pytest.mark.parametrize(
+    ("said", "path", "is_same"),
+    [
+        ({"unit": "web.service"}, "/system.slice/web.service", True),
+        ({"unit": "web.service"}, "/system.slice/my-web.service", False),
+        ({"cgroup": "/system.slice/web.service"}, "/system.slice/web.service/worker", True),
+        ({"cgroup": "/user.slice/a"}, "/user.slice/ab", False),
+        ({"cgroup": "/user.slice/a", "cgroup_cut": True}, "/user.slice/ab", True),
+        ({"cgroup": "/"}, "/user.slice", False),
+        ({"container": "0a1b2c3d4e5f"}, f"/docker/{'0a1b2c3d4e5f' * 5}abcd", True),
+        (
+            {"container": "0a1b2c3d4e5f"},
+            f"/system.slice/docker-{'0a1b2c3d4e5f' * 5}abcd.scope",
+            True,
+        ),
+        ({"container": "2c3d4e5f0a1b"}, f"/docker/{'0a1b2c3d4e5f' * 5}abcd", False),
+        ({"pod": "web"}, "/kubepods/web-of-another", False),
+        (
+            {"pod": "shop/01234567-89ab-cdef-0123-456789abcdef"},
+            "/kubepods.slice/kubepods-pod01234567_89ab_cdef_0123_456789abcdef.slice/x",
+            True,
+        ),
+    ],
+)
+def test_cgroups_are_the_same_by_whole_parts_of_their_paths(
+    said: dict[str, Any], path: str, is_same: bool
+) -> None:
+    item = Evidence(
+        source=Source(file="x", line=2, end_line=2), by="somebody", kind="kill", text="", **said
+    )
+    report = Report(source=Source(file="x", line=1, end_line=1), scope="memcg", cgroup=path)
+    assert (nearness(item, report) is not None) is is_same

@@ -21,6 +21,7 @@ from tests.guard.installed_stage import (
     ATTACKER,
     CGROUPS,
     COMMON,
+    FROZEN,
     GROUPED,
     HARD,
     HELD_MIB,
@@ -331,12 +332,19 @@ def killed_whatever_they_do() -> None:
         killed[f"all of its memory is shared: {kind}"] = Actor(
             kind, kind, 2 * HELD_MIB, f"{COMMON}/cgroup.procs"
         )
+    killed["it is in a frozen cgroup"] = Actor(
+        "plain", "frozen", HELD_MIB, uid=ATTACKER, cgroup=FROZEN
+    )
+    stopped = killed["it is stopped"] = Actor("plain", "stopped", HELD_MIB, uid=ATTACKER)
     innocent = [Actor("plain", "innocent", 4) for _ in range(3)]
     share = 6 * HELD_MIB / (TOTAL_KB >> 10)
     warned(shmem=share)
     os.kill(was.pid, signal.SIGUSR1)
     was.ready()
     enter(COMMON, left.pid)
+    actors.write(f"{FROZEN}/cgroup.freeze", "1")
+    until(lambda: "\nfrozen 1\n" in actors.read(f"{FROZEN}/cgroup.events"), 0.02)
+    os.kill(stopped.pid, signal.SIGSTOP)
     memory(HARD, share)
     until(lambda: not any(actor.lives() for actor in killed.values()), 0.05)
     order = [act["victim"]["pid"] for act in acts(since)]
@@ -438,7 +446,7 @@ def others_files() -> None:
 
 
 def prepare() -> None:
-    for path in (COMMON, SHELTERED, GROUPED, OWN_UNIT, "/var/attack"):
+    for path in (COMMON, SHELTERED, GROUPED, FROZEN, OWN_UNIT, "/var/attack"):
         os.makedirs(path, exist_ok=True)
     for path in (CGROUPS, ATTACK):
         actors.write(f"{path}/cgroup.subtree_control", "+memory")

@@ -19,7 +19,9 @@ METRICS = "/run/oomkit/metrics"
 DRILL = "/var/drill"
 CGROUPS = "/sys/fs/cgroup"
 ATTACK = f"{CGROUPS}/attack"
-COMMON, SHELTERED, GROUPED = (f"{ATTACK}/{name}" for name in ("common", "sheltered", "grouped"))
+COMMON, SHELTERED, GROUPED, FROZEN = (
+    f"{ATTACK}/{name}" for name in ("common", "sheltered", "grouped", "frozen")
+)
 OWN_UNIT = f"{CGROUPS}/user.slice/user-1000.slice/user@1000.service/app.slice/sshd.service"
 TOTAL_KB = 1 << 20
 HELD_MIB = 16

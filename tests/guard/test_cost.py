@@ -23,7 +23,7 @@ from oomkit.policy.engine.candidate import Candidate, Ranked
 from oomkit.policy.engine.escalation import Escalation
 from oomkit.policy.engine.victim import Chooser
 from oomkit.policy.read import policy_from
-from tests.guard.test_looking import Proc
+from tests.guard.test_shortlist_looks import Proc
 
 
 @pytest.fixture

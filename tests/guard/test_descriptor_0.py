@@ -14,11 +14,11 @@ from oomkit.guard.identity import Wanted
 from oomkit.guard.journal import Journal
 from oomkit.guard.kernel_file import KernelFile
 from oomkit.guard.kernel_kills import KernelKills
+from oomkit.guard.machine_reader import MachineReader
 from oomkit.guard.pending_kills import PendingKills
 from oomkit.guard.process_files import ProcessFiles
 from oomkit.guard.process_sizes import ProcessSizes
 from oomkit.guard.reserve import Reserve
-from oomkit.guard.sensors import Sources
 from oomkit.guard.status import Status
 from oomkit.guard.users import Users
 from oomkit.policy.engine.reading import Reading
@@ -164,7 +164,7 @@ class TestNumber0:
     def test_the_files_of_a_drill(self, tmp_path: Path) -> None:
         (tmp_path / "pressure").mkdir()
         (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable: 5 kB\n")
-        sources = Sources(Places(signals=str(tmp_path)))
+        sources = MachineReader(Places(signals=str(tmp_path)))
         assert sources.news_fd == 0
         (tmp_path / "other").write_text("")
         assert sources.read(1.0) is not None
@@ -188,7 +188,7 @@ class TestNumber0:
         patch = pytest.MonkeyPatch()
         with patch.context() as last:
             last.setattr(os, "open", freeing)
-            sources = Sources(Places(proc=str(tmp_path)))
+            sources = MachineReader(Places(proc=str(tmp_path)))
         assert link_0().endswith("/memory")
         assert sources.sees_pressure
         assert closed(sources.close)

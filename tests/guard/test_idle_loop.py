@@ -15,9 +15,9 @@ from oomkit.guard.config import Places, Settings
 from oomkit.guard.daemon import Daemon
 from oomkit.guard.idle_loop import BLIND_LOOKS, BOUNDED_LOOKS, LOOKS, TOLD_LOOKS, IdleLoop
 from oomkit.guard.launch import take_in_argv
+from oomkit.guard.machine_reader import MachineReader
 from oomkit.guard.reporter import Reporter
 from oomkit.guard.reserve import Reserve
-from oomkit.guard.sensors import Sources
 from oomkit.history.store import Store
 from oomkit.policy.compile import compile_plan
 from oomkit.policy.engine.pace import calm_of
@@ -35,7 +35,7 @@ class Machine:
         self.meminfo = directory / "meminfo"
         self.total_kb = TOTAL_KB
         self.set(0.9)
-        self.sources = Sources(Places(signals=str(directory)))
+        self.sources = MachineReader(Places(signals=str(directory)))
         self.log: list[tuple[int, int]] = []
         self.idle_loop = IdleLoop(
             plan, self.sources, lambda _ms: self.log, cpus=2, **{"longest_s": 10.0, **options}

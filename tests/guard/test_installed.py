@@ -83,6 +83,8 @@ KILLED = (
     "its name is a placeholder",
     "its name holds escapes",
     "its name looks like a state",
+    "it is in a frozen cgroup",
+    "it is stopped",
     "all of its memory is shared: mapped",
     "all of its memory is shared: memfd",
     "all of its memory is shared: segment",

@@ -15,7 +15,7 @@ import pytest
 
 from oomkit.guard.config import Places, Settings
 from oomkit.guard.daemon import Daemon
-from oomkit.guard.sensors import Sources
+from oomkit.guard.machine_reader import MachineReader
 from oomkit.guard.tmpfs import Tmpfs
 from oomkit.host.cgroups import find_hierarchy
 from oomkit.policy.compile import compile_plan
@@ -214,12 +214,12 @@ def test_a_defect_of_ours_is_reported_once_and_survived(
     plan = compile_plan(find_policy("default"))
     daemon = Daemon(Settings(plan, places=Places(signals=str(tmp_path)), journal=str(journal)))
 
-    def broken(_: Sources, t_s: float) -> None:
+    def broken(_: MachineReader, t_s: float) -> None:
         raise ZeroDivisionError(f"at {t_s > 0}")
 
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(Sources, "read", broken)
+            patch.setattr(MachineReader, "read", broken)
             assert [daemon.turn(), daemon.turn()] == [1.0, 1.0]
         assert daemon.turn() > 0
     finally:

@@ -21,7 +21,7 @@ from oomkit.policy.compile import compile_plan
 from oomkit.policy.engine.victim import Chooser
 from oomkit.policy.read import policy_from
 from tests.guard.arena import unshare
-from tests.guard.test_looking import Proc
+from tests.guard.test_shortlist_looks import Proc
 
 PID = 70
 

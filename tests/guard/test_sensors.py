@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from oomkit.guard.config import Places, Settings
+from oomkit.guard.machine_reader import MachineReader
 from oomkit.guard.reserve import Reserve
-from oomkit.guard.sensors import AGAIN_S, COOL_S, SAFETY_S, Sensors, Sources
+from oomkit.guard.sensors import AGAIN_S, COOL_S, SAFETY_S, Sensors
 from oomkit.policy.engine.candidate import Candidate, Growth
 from oomkit.policy.engine.conditions import WARN
 from oomkit.policy.engine.decider import Assessment
@@ -73,7 +74,7 @@ class Machine:
         return Places(proc=str(self.proc), sys=str(self.sys))
 
     def read(self, **options: Any) -> Reading:
-        sources = Sources(self.places, **options)
+        sources = MachineReader(self.places, **options)
         found = sources.read(7.5)
         sources.close()
         assert found is not None
@@ -106,7 +107,7 @@ def test_what_meminfo_does_not_say_is_none(machine: Machine) -> None:
 ])  # fmt: skip
 def test_without_total_or_available_nothing_is_known(machine: Machine, text: str) -> None:
     (machine.proc / "meminfo").write_text(text)
-    sources = Sources(machine.places)
+    sources = MachineReader(machine.places)
     assert sources.read(1.0) is None
     assert sources.meminfo == b""
     sources.close()
@@ -130,17 +131,17 @@ def test_counters_of_each_kernel(machine: Machine) -> None:
 def test_no_counter_is_opened_that_nobody_asks_for(machine: Machine) -> None:
     machine.vmstat(pswpin=5)
     before = Fds()
-    sources = Sources(machine.places, counters=False)
+    sources = MachineReader(machine.places, counters=False)
     without = Fds().since(before)
     sources.close()
-    sources = Sources(machine.places)
+    sources = MachineReader(machine.places)
     assert Fds().since(before) == without + 1
     sources.close()
     assert Fds().since(before) == 0
 
 
 def test_pressure_comes_and_goes(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    sources = Sources(machine.places)
+    sources = MachineReader(machine.places)
     assert (sources.sees_pressure, sources.pressure_came_or_went()) == (False, False)
     machine.pressure(12, 34)
     sources.find()
@@ -155,7 +156,7 @@ def test_pressure_comes_and_goes(machine: Machine, monkeypatch: pytest.MonkeyPat
     assert found.psi_some_us is None
     assert (sources.sees_pressure, sources.pressure_came_or_went()) == (False, True)
     sources.close()
-    sources = Sources(machine.places)
+    sources = MachineReader(machine.places)
     assert sources.sees_pressure
     assert not sources.pressure_came_or_went()
     sources.close()
@@ -169,7 +170,7 @@ def test_compressed_swap_is_the_sum_of_its_devices(machine: Machine) -> None:
     machine.zram("zram2", "1 1\n")
     machine.zram("zram3", "1 1 -5 0\n")
     before = Fds()
-    sources = Sources(machine.places)
+    sources = MachineReader(machine.places)
     found = sources.read(1.0)
     assert found is not None
     assert found.zram_kb == 3000
@@ -212,7 +213,7 @@ def test_the_working_set_is_what_cadvisor_counts(machine: Machine) -> None:
 
 
 def test_what_was_read_last_is_there(machine: Machine) -> None:
-    sources = Sources(machine.places)
+    sources = MachineReader(machine.places)
     assert (sources.shmem_kb, sources.meminfo) == (0, b"")
     sources.read(1.0)
     assert sources.shmem_kb == 77
@@ -229,7 +230,7 @@ def test_in_a_drill_made_figures_are_read_and_their_replacement_is_noticed(
     (drill / "pressure").mkdir(parents=True)
     (drill / "meminfo").write_text("MemTotal: 100 kB\nMemAvailable: 50 kB\n")
     before = Fds()
-    sources = Sources(Places(proc=str(machine.proc), signals=str(drill)))
+    sources = MachineReader(Places(proc=str(machine.proc), signals=str(drill)))
     found = sources.read(1.0)
     assert found is not None
     assert found.available_kb == 50
@@ -246,7 +247,7 @@ def test_in_a_drill_made_figures_are_read_and_their_replacement_is_noticed(
     assert sources.news_fd == -1
     assert Fds().since(before) == 0
     sources.close()
-    outside = Sources(machine.places)
+    outside = MachineReader(machine.places)
     assert outside.news_fd == -1
     outside.close()
 
@@ -259,7 +260,7 @@ def test_a_drill_goes_on_where_directories_cant_be_watched(
 
     monkeypatch.setattr("oomkit.host.libc.watch_directories", refused)
     (tmp_path / "meminfo").write_text("MemTotal: 100 kB\nMemAvailable: 50 kB\n")
-    sources = Sources(Places(proc=str(machine.proc), signals=str(tmp_path)))
+    sources = MachineReader(Places(proc=str(machine.proc), signals=str(tmp_path)))
     assert sources.news_fd == -1
     assert sources.read(1.0) is not None
     sources.close()
@@ -618,7 +619,7 @@ def test_cgroups_that_came_are_found_with_the_rest(machine: Machine) -> None:
     places = Places(
         proc=str(machine.proc), sys=str(machine.sys), cgroups=str(cgroups), cgroup_version=2
     )
-    sources = Sources(places, [re.compile("/a")])
+    sources = MachineReader(places, [re.compile("/a")])
     (cgroups / "a").mkdir()
     (cgroups / "a/memory.current").write_text("1024\n")
     for find, paths in ((False, []), (True, ["/a"])):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import py_compile
 import subprocess
 import sys
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -116,8 +117,8 @@ def test_who_looks_for_a_defect_sees_lines(tmp_path: Path) -> None:
 CHOSEN = """
 import sys
 sys.path[:0] = [{path!r}, {folder!r}]
-from oomkit.guard.strip import only_source
-only_source({folder!r} + "/tiny")
+from oomkit.guard.strip import only_python
+only_python({folder!r} + "/tiny")
 import array, tiny.sums, tiny.deep.rest
 print(tiny.sums.MADE_OF, tiny.deep.rest.MADE_OF, array.__name__)
 """
@@ -135,3 +136,19 @@ def test_what_was_compiled_is_passed_over_in_one_package_alone(tmp_path: Path) -
         [sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=True
     ).stdout
     assert told == "source source array\n"
+
+
+def test_byte_code_without_a_source_is_imported(tmp_path: Path) -> None:
+    """So a guest of ``oomkit run --on qemu`` has it."""
+    for folder, name in (("tiny", "sums"), ("tiny/deep", "rest")):
+        (tmp_path / folder).mkdir()
+        for stem, text in (("__init__", ""), (name, "MADE_OF = 'byte code'\n")):
+            source = tmp_path / folder / f"{stem}.py"
+            source.write_text(text)
+            py_compile.compile(str(source), str(source.with_suffix(".pyc")), doraise=True)
+            source.unlink()
+    program = CHOSEN.format(path=str(Path(oomkit.__file__).parents[1]), folder=str(tmp_path))
+    printed = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=True
+    ).stdout
+    assert printed == "byte code byte code array\n"

@@ -88,13 +88,21 @@ def test_daemons_are_known_by_their_programs(tmp_path: Path) -> None:
         ("", "evictionHard: {memory.available: 5%}\n", 1 << 30, "/var/lib/kubelet/config.yaml"),
         ("--eviction-hard=memory.available<1.5Gi", "evictionHard:\n  memory.available: 1Mi\n",
          3 << 29, "--eviction-hard"),
+        ("--v=2\0--eviction-hard\0memory.available<300Mi,nodefs.available<10%\0--x", "", 300 << 20,
+         "--eviction-hard"),
+        ("--eviction-hard=nodefs.available<10%", "", 0, "--eviction-hard"),
+        ("", 'evictionHard:\n  nodefs.available: "10%"\nmaxPods: 5\n', 0,
+         "/var/lib/kubelet/config.yaml"),
+        ("--config=/etc/k.yaml", 'evictionHard: {memory.available: 200Mi}\n', 200 << 20,
+         "/etc/k.yaml"),
     ],
 )  # fmt: skip
 def test_the_kubelets_threshold_has_three_places(
     flags: str, config: str, bytes_: int, where: str, tmp_path: Path
 ) -> None:
     write(tmp_path / "proc/9/cmdline", f"/usr/bin/kubelet\0{flags}\0")
-    write(tmp_path / "var/lib/kubelet/config.yaml", config)
+    place = "etc/k.yaml" if "--config" in flags else "var/lib/kubelet/config.yaml"
+    write(tmp_path / place, config)
     found = read(tmp_path, Task(pid=9, comm="kubelet"))
     expected = bytes_ if "%" not in config.partition("memory")[2] else (1 << 30) // 20
     assert (found.eviction_bytes, found.eviction_from) == (expected, where)

@@ -42,3 +42,16 @@ def test_reports_without_heads_are_reported_to_be_limited() -> None:
     first, second = read_bytes(text.encode())
     assert [first.killed[0].pid, second.killed[0].pid] == [1, 2]
     assert [p.line for p in second.problems if p.kind == "limited"] == [3]
+
+
+@pytest.mark.parametrize(
+    "names", [(CLEAN[0], CLEAN[1]), (CLEAN[0], CLEAN[6]), (CLEAN[0], CLEAN[7])]
+)
+def test_reports_printed_line_by_line_in_turns_are_two(names: tuple[str, str]) -> None:
+    first, second = (bare_lines(name) for name in names)
+    turns = [line for pair in zip(first, second, strict=False) for line in pair]
+    rest = first[len(second) :] or second[len(first) :]
+    text = "\n".join(f"[{100 + i / 1e4:12.6f}] {line}" for i, line in enumerate(turns + rest))
+    reports = list(read_bytes(text.encode()))
+    assert len(reports) == 2
+    assert all(report.invoker and report.killed for report in reports)

@@ -270,7 +270,7 @@ def _tasks(machine: Machine) -> Iterator[str]:
     growth.note(0.0, 0.0, {key: kb / 2 for key, kb in sizes(machine).items()})
     for one in candidates(machine, growth, with_scores=True):
         yield _line("candidate", _fields(one))
-    for group in cgroup_readings(machine):
+    for group in cgroup_readings(machine, {}):
         yield _line("cgroup", _fields(group))
 
 

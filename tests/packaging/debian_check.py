@@ -2,14 +2,22 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 UNIT = "oomkit-guard.service"
 SETTINGS = "/etc/default/oomkit-guard"
 JOURNAL = "/var/lib/oomkit/journal.jsonl"
 MINE = '# mine\nOOMKIT_GUARD_OPTIONS="--dry-run --policy earlyoom"\n'
+DATABASE = "/usr/local/bin/postgres"
+DATABASE_UNIT = "/etc/systemd/system/db.service"
+DATABASE_RUNS = """#!/bin/sh
+python3 -c 'import time; held = "x" * (50 << 20); open("/run/db.ready", "w"); time.sleep(100000)' &
+wait
+"""
 PATIENCE_S = 60.0
 
 
@@ -30,13 +38,17 @@ def shown(name: str) -> str:
     return run("systemctl", "show", UNIT, "-p", name)[1].strip().partition("=")[2]
 
 
-def active() -> bool:
+def within_patience(true: Callable[[], bool]) -> bool:
     end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        if shown("ActiveState") == "active":
-            return True
+    while not true():
+        if time.monotonic() > end:
+            return False
         time.sleep(0.5)
-    return False
+    return True
+
+
+def active() -> bool:
+    return within_patience(lambda: shown("ActiveState") == "active")
 
 
 def left() -> list[str]:
@@ -65,6 +77,26 @@ def installed() -> None:
     say("bytecode", os.path.isdir("/usr/lib/oomkit/oomkit/__pycache__"))
 
 
+def doctored() -> None:
+    """A service with systemd's own settings is looked at before and after the proposed drop-ins."""
+    with open(DATABASE, "w") as file:
+        file.write(DATABASE_RUNS)
+    os.chmod(DATABASE, 0o755)
+    with open(DATABASE_UNIT, "w") as file:
+        file.write(f"[Service]\nExecStart={DATABASE}\n")
+    run("systemctl", "daemon-reload")
+    run("systemctl", "start", "db.service")
+    say("database", within_patience(lambda: os.path.exists("/run/db.ready")))
+    say("doctor", run("oomkit", "doctor", "--json", "--fix-dir", "/fixes"))
+    shutil.copytree(f"/fixes{DATABASE_UNIT}.d", f"{DATABASE_UNIT}.d")
+    run("systemctl", "daemon-reload")
+    say("doctor again", run("oomkit", "doctor", "--json"))
+    run("systemctl", "stop", "db.service")
+    shutil.rmtree("/fixes")
+    shutil.rmtree(f"{DATABASE_UNIT}.d")
+    os.unlink(DATABASE_UNIT)
+
+
 def upgraded() -> None:
     with open(SETTINGS, "w") as file:
         file.write(MINE)
@@ -89,9 +121,21 @@ def purged() -> None:
     say("left", left())
 
 
+def by_single_file() -> None:
+    """No package any more: the single file makes itself a service, and takes that away again."""
+    say("installs itself", run("/opt/oomkit.pyz", "guard", "--install", "--act"))
+    say("itself active", active())
+    say("itself enabled", run("systemctl", "is-enabled", UNIT)[1].strip())
+    say("itself status", shown("StatusText"))
+    say("itself again", run("/opt/oomkit.pyz", "guard", "--install"))
+    say("uninstalls itself", run("/opt/oomkit.pyz", "guard", "--uninstall"))
+    say("itself stopped", shown("ActiveState"))
+    say("itself left", [path for path in left() if not path.startswith("/root/.shiv")])
+
+
 def main() -> None:
     try:
-        for step in (installed, upgraded, removed, purged):
+        for step in (installed, doctored, upgraded, removed, purged, by_single_file):
             step()
     except Exception as error:
         say("error", repr(error))

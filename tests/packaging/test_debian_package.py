@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,13 +45,23 @@ def test_the_settings_are_a_conffile(package: Path) -> None:
     assert told.split() == ["/etc/default/oomkit-guard"]
 
 
+def findings(output: str) -> list[dict[str, Any]]:
+    """Those of ``oomkit doctor --json``, which lines of the other stream may surround."""
+    _, brace, rest = output.partition("{")
+    found: list[dict[str, Any]] = json.JSONDecoder().raw_decode(brace + rest)[0]["findings"]
+    return found
+
+
 @pytest.mark.qemu
 @pytest.mark.timeout(2 * HANGS_S)
 @pytest.mark.parametrize("suite", debian_guest.SUITES)
 def test_it_is_installed_upgraded_removed_and_purged(
-    suite: str, package: Path, tmp_path: Path
+    suite: str, package: Path, single_file: Path, tmp_path: Path
 ) -> None:
-    """In a guest whose root file system is that suite's, and whose first process is systemd."""
+    """In a guest whose root file system is that suite's, and whose first process is systemd.
+
+    Afterwards the single file makes itself a service there, and leaves nothing either.
+    """
     kernel = needs_kernel("6.12")
     root = debian_guest.root_file_system(suite)
     made = tmp_path / "initrd"
@@ -58,6 +69,7 @@ def test_it_is_installed_upgraded_removed_and_purged(
     made.write_bytes(debian_guest.image(root, HERE / "debian_check.py", {
         "/old.deb": (0o644, package.read_bytes()),
         "/new.deb": (0o644, newer(package, tmp_path).read_bytes()),
+        "/opt/oomkit.pyz": (0o755, single_file.read_bytes()),
         "/autopkgtest/command": (0o755, (tests / "command").read_bytes()),
         "/autopkgtest/service": (0o755, (tests / "service").read_bytes()),
         # What a minimal system leaves out of packages is looked at here.
@@ -66,7 +78,9 @@ def test_it_is_installed_upgraded_removed_and_purged(
     output = debian_guest.boot(kernel, made)
     os.unlink(made)
     facts = dict(json.loads(line) for line in output.splitlines() if line.startswith('["'))
-    for step in ("install", "upgrade", "remove", "purge"):
+    for step in (
+        "install", "upgrade", "remove", "purge", "installs itself", "uninstalls itself",
+    ):  # fmt: skip
         assert facts[step][0] == 0, facts[step][1]
     for name in ("command", "service"):
         assert facts[f"autopkgtest {name}"][0] == 0, facts[f"autopkgtest {name}"][1]
@@ -76,6 +90,12 @@ def test_it_is_installed_upgraded_removed_and_purged(
     assert facts["version"].startswith("oomkit, version")
     assert facts["preset"] == 0
     assert facts["bytecode"]
+    assert facts["database"]
+    found = {finding["code"]: finding for finding in findings(facts["doctor"][1])}
+    assert {"unit_stopped_whole", "unit_stays_down"} <= set(found)
+    assert "db.service is stop" in found["unit_stopped_whole"]["evidence"][0]
+    again = {finding["code"] for finding in findings(facts["doctor again"][1])}
+    assert not {"unit_stopped_whole", "unit_stays_down"} & again
     assert facts["active again"], facts["log"]
     assert facts["another process"]
     assert facts["status by my settings"] == "policy earlyoom, dry run"
@@ -86,3 +106,10 @@ def test_it_is_installed_upgraded_removed_and_purged(
     assert "/var/lib/oomkit" in facts["kept"]
     assert not [path for path in facts["kept"] if path.startswith("/usr")]
     assert facts["left"] == []
+    assert "This machine is a server" in facts["installs itself"][1]
+    assert facts["itself active"], facts["log"]
+    assert facts["itself enabled"] == "enabled"
+    assert facts["itself status"] == "policy server, armed"
+    assert "kept     /etc/oomkit/policy.toml" in facts["itself again"][1]
+    assert facts["itself stopped"] == "inactive"
+    assert facts["itself left"] == []

@@ -9,8 +9,8 @@ import oomkit
 _PROGRAM = """
 import sys
 sys.path.insert(0, {path!r})
-from oomkit.guard.strip import only_source
-only_source({path!r} + "/oomkit")
+from oomkit.guard.strip import only_python
+only_python({path!r} + "/oomkit")
 import re
 needed = set(sys.modules)
 from oomkit.policy.engine import decider, candidate, reading

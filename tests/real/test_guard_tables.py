@@ -9,7 +9,7 @@ import pytest
 
 from guard_agree import order, pairs
 from guard_agree import table as agreement
-from guard_qemu import Cell, Figures, missing, pair, sums, table
+from guard_qemu import BEFORE, Cell, Figures, missing, pair, sums, table, versions
 
 
 def run(guard: str, *, load: str = "hog", swap: str = "none", **more: object) -> Figures:
@@ -109,3 +109,12 @@ def test_the_script_prints_tables_of_a_file(tmp_path: Path) -> None:
         [sys.executable, script, "--sums", path], capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("| sum of medians over | loads | none | earlyoom |\n")
+
+
+def test_two_versions_are_told_apart_in_one_file_or_two(tmp_path: Path) -> None:
+    before, after = run(BEFORE, signal_s=11.0), run("oomkit")
+    paths = [tmp_path / name for name in ("one", "old", "new")]
+    for path, runs in zip(paths, ([before, after], [before], [after]), strict=True):
+        path.write_bytes(b"\n".join(msgspec.json.encode(one) for one in runs))
+    assert versions(paths[:1]) == versions(paths[1:]) == ([before], [after])
+    assert "| low to signal | 1 | 1.00 s | 0.20 s | 1, 0, 0 |" in pair(*versions(paths[:1]))

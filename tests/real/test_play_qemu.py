@@ -180,10 +180,21 @@ def test_earlyoom_acts_in_a_guest_with_zram(kernel: Bootable, tmp_path: Path) ->
     assert run.reaction.back_s >= run.reaction.signal_s
 
 
+def test_the_guard_acts_in_a_guest(kernel: Bootable, tmp_path: Path) -> None:
+    """A guest has its modules as byte code alone."""
+    text = HOG_AND_BIG.replace('"192M"', '"224M"')
+    place = Place(world="qemu", kernel=kernel.image, guard="oomkit")
+    run = play(scenario(text, tmp_path), place).run
+    assert {kill.by for kill in run.kills} == {"oomkit"}
+    assert "hog" in {kill.task for kill in run.kills}
+    assert run.reaction is not None
+    assert run.reaction.signal_s is not None
+
+
 def test_a_hanging_boot_is_reported(kernel: Bootable, tmp_path: Path) -> None:
-    """Too little memory to unpack its own initramfs: one line, not a traceback."""
+    """Too little memory to unpack the kernel: one line, not a traceback."""
     path = tmp_path / "tiny.toml"
-    path.write_text(HOG_AND_BIG.replace('"192M"', '"48M"'))
+    path.write_text(HOG_AND_BIG.replace('"192M"', '"32M"'))
     done = command("run", str(path), "--on", "qemu", "--kernel", kernel.release)
     assert (done.returncode, done.stdout) == (2, "")
     assert "did not come up" in done.stderr

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from oomkit.explain.cgroup_names import ID_CHARS, place
+from oomkit.kernel.cgroup_name import full_container_id
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report
 
@@ -64,8 +66,41 @@ def _same_victim(item: Evidence, report: Report) -> bool:
     if item.pid is not None:
         return any(victim.pid == item.pid for victim in report.killed)
     paths = (report.cgroup, report.summary.task_memcg if report.summary else None)
-    names = (item.container, item.pod, item.unit, item.cgroup)
-    return any(name.strip("/") in path for path in paths if path for name in names if name)
+    return any(_is_of(item, path) for path in paths if path)
+
+
+def _is_of(item: Evidence, path: str) -> bool:
+    """Whether a cgroup's path has what evidence names, as a whole part of it each."""
+    parts = [part for part in path.split("/") if part]
+    if item.unit is not None and item.unit in parts:
+        return True
+    if item.cgroup is not None and _lies_in([p for p in item.cgroup.split("/") if p], parts, item):
+        return True
+    pod = item.pod and item.pod.rpartition("/")[2].replace("_", "-")
+    container = item.container
+    for part in parts:
+        found = place(part)
+        if pod and pod in (part, found.pod, f"pod-{found.pod}"):
+            return True
+        full = full_container_id(part) or part
+        if container and (
+            full == container or (len(container) >= ID_CHARS and full.startswith(container))
+        ):
+            return True
+    return False
+
+
+def _lies_in(names: list[str], parts: list[str], item: Evidence) -> bool:
+    """Whether the names of a path, of which the last may be cut, follow each other in another."""
+    if not names:
+        return False
+    for at in range(len(parts) - len(names) + 1):
+        found = parts[at : at + len(names)]
+        if found == names:
+            return True
+        if item.cgroup_cut and found[:-1] == names[:-1] and found[-1].startswith(names[-1]):
+            return True
+    return False
 
 
 def _could_be(item: Evidence, report: Report) -> bool:

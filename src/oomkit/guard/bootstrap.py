@@ -9,6 +9,10 @@ import marshal
 import os
 import sys
 
+BIND_NOW = "LD_BIND_NOW"
+"""Has the loader look every function of a library up at the start: to do it at a function's first
+call would read tables of symbols in memory that is locked by then, or when memory is low."""
+
 
 def main() -> None:
     """Guard until stopped; exit status 2 if it can't start."""
@@ -23,9 +27,9 @@ def main() -> None:
 def _guard() -> None:
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     sys.path.insert(0, os.path.dirname(package))
-    from oomkit.guard.strip import drop_annotations, only_source, strip_imports
+    from oomkit.guard.strip import drop_annotations, only_python, strip_imports
 
-    only_source(package)
+    only_python(package)
     whole = bool(os.environ.get("OOMKIT_DEBUG"))  # as its tracebacks need lines
     if not whole:
         strip_imports()
@@ -33,6 +37,7 @@ def _guard() -> None:
     from oomkit.guard.config import from_plain
     from oomkit.guard.reserve import LIMIT, Reserve
 
+    os.environ.pop(BIND_NOW, None)  # the loader has read it
     # The current directory is the caller's; nothing is to be looked up there.
     os.chdir("/")
     fd = int(sys.argv[1])

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from oomkit.guard.sensors import Sources
+    from oomkit.guard.machine_reader import MachineReader
     from oomkit.policy.engine.pace import Calm
     from oomkit.policy.engine.plan import Plan
     from oomkit.policy.engine.reading import Reading
@@ -63,7 +63,7 @@ class IdleLoop:
     def __init__(
         self,
         plan: "Plan",
-        sources: "Sources",
+        sources: "MachineReader",
         news: "Poll",
         *,
         cpus: int | None,

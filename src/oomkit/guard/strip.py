@@ -15,8 +15,8 @@ else:
     CodeType = type((lambda: None).__code__)
 
 
-def only_source(folder: str) -> None:
-    """Of what lies below a folder, import the source from now on, never what was compiled of it.
+def only_python(folder: str) -> None:
+    """Of what lies below a folder, import Python from now on, never a shared object made of it.
 
     A shared object holds the whole of what was compiled, the modelled machine too.
     """
@@ -24,7 +24,12 @@ def only_source(folder: str) -> None:
     def hook(path: str) -> "_loaders.FileFinder":
         if path != folder and not path.startswith(f"{folder}/"):
             raise ImportError(path, path=path)
-        return _loaders.FileFinder(path, (_loaders.SourceFileLoader, [".py"]))
+        # A guest has the byte code alone.
+        return _loaders.FileFinder(
+            path,
+            (_loaders.SourceFileLoader, [".py"]),
+            (_loaders.SourcelessFileLoader, [".pyc"]),
+        )
 
     sys.path_hooks.insert(0, hook)
     sys.path_importer_cache.clear()

@@ -11,6 +11,7 @@ import msgspec
 
 from oomkit.host.mounts import unescape
 from oomkit.host.procfs import read_int, read_or_none, text
+from oomkit.host.units import Unit, read_units
 from oomkit.kernel.state import Snapshot
 
 Controller = Literal["v1", "v2", "hybrid", "none"]
@@ -91,6 +92,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         zram: those in use as swap.
         eviction_bytes: what has to be available for the kubelet not to evict; None: no kubelet.
         eviction_from: where that stands.
+        units: systemd's active services and slices.
     """
 
     controller: Controller = "none"
@@ -101,6 +103,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     zram: tuple[Zram, ...] = ()
     eviction_bytes: int | None = None
     eviction_from: str = ""
+    units: tuple[Unit, ...] = ()
 
 
 def read_configuration(
@@ -124,6 +127,7 @@ def read_configuration(
         zram=tuple(_zram(proc, sys)),
         eviction_bytes=eviction,
         eviction_from=where,
+        units=read_units(root),
     )
 
 
@@ -210,12 +214,15 @@ def _eviction(snapshot: Snapshot, proc: str, root: str) -> tuple[int | None, str
     if kubelet is None:
         return None, ""
     words = text(read_or_none(f"{proc}/{kubelet.pid}/cmdline") or b"").split("\0")
-    given = " ".join(w for w in words if w.startswith("--eviction-hard"))
-    for source, where in (
-        (given, "--eviction-hard"),
-        (_section(text(read_or_none(f"{root}{_KUBELET}") or b""), "evictionHard"), _KUBELET),
-    ):
+    file = _option(words, "--config") or _KUBELET
+    section = _section(text(read_or_none(f"{root}{file}") or b""), "evictionHard")
+    for source, where in ((_option(words, "--eviction-hard"), "--eviction-hard"), (section, file)):
+        if source is None:
+            continue
         amount = _THRESHOLD.search(source)
+        if amount is None and source.strip():
+            # Where one signal is given the others have no default.
+            return 0, where
         if amount is not None and amount[2] == "%":
             ram = snapshot.memory.total_ram_pages * snapshot.page_size
             return int(float(amount[1]) * ram / 100), where
@@ -224,9 +231,22 @@ def _eviction(snapshot: Snapshot, proc: str, root: str) -> tuple[int | None, str
     return _DEFAULT_EVICTION, "its default"
 
 
-def _section(yaml: str, key: str) -> str:
-    """The lines below a top-level key of a YAML file, comments left out."""
-    _, _, rest = f"\n{yaml}".partition(f"\n{key}:")
+def _option(words: list[str], name: str) -> str | None:
+    """The value of an option, in the same word or the next; the last one counts."""
+    found = None
+    for i, word in enumerate(words):
+        if word.startswith(f"{name}="):
+            found = word.removeprefix(f"{name}=")
+        elif word == name and i + 1 < len(words):
+            found = words[i + 1]
+    return found
+
+
+def _section(yaml: str, key: str) -> str | None:
+    """The lines below a top-level key of a YAML file, comments left out; None: it is not there."""
+    _, found, rest = f"\n{yaml}".partition(f"\n{key}:")
+    if not found:
+        return None
     first, *lines = rest.splitlines() or [""]
     below = [first]
     for line in lines:

@@ -15,6 +15,7 @@ from oomkit.model.snapshot import task_record
 from oomkit.model.tasks import PAGE, TABLE_SPAN, Proc
 from oomkit.render.quantities import human_pages
 from oomkit.scenario.definitions import piece_bytes
+from oomkit.scenario.sums import added
 
 _NEGLIGIBLE_PAGES: Final = 0.01
 """Amounts up to this are rounding."""
@@ -94,7 +95,7 @@ def _is_near_limit(machine: Machine, growing: list[Proc]) -> bool:
 
 
 def _margin_pages(growing: list[Proc]) -> float:
-    return 2.0 * sum(_piece_pages(proc) for proc in growing) + 1.0
+    return 2.0 * added(_piece_pages(proc) for proc in growing) + 1.0
 
 
 def headroom_s(machine: Machine, growing: list[tuple[Proc, float]], estimate_rate: float) -> float:
@@ -113,7 +114,7 @@ def headroom_s(machine: Machine, growing: list[tuple[Proc, float]], estimate_rat
         elif proc.needs_address_space:
             asking.append((proc, rate))
     never = machine.sysctl.overcommit_memory == OVERCOMMIT_NEVER
-    rate = sum(rate for _, rate in asking) if never else -estimate_rate
+    rate = added(rate for _, rate in asking) if never else -estimate_rate
     if rate <= 0.0 or not asking:
         return soonest
     memory = machine.memory()
@@ -243,7 +244,7 @@ def free_anon(machine: Machine, proc: Proc, wanted: float) -> None:
     if tables > 0.0:
         mm.tables -= tables
         machine.free += tables
-    shared = sum(view for _, view in mm.cow_views)
+    shared = added(view for _, view in mm.cow_views)
     more = min(wanted - own, shared)
     if more > 0.0:
         mm.cow_views = [(pool, view * (1.0 - more / shared)) for pool, view in mm.cow_views]

@@ -10,6 +10,7 @@ from oomkit.model.reclaim import BATCH_PAGES, IN_FLIGHT_PAGES, Layer
 from oomkit.model.solve import Rates
 from oomkit.model.tasks import PAGE, Proc
 from oomkit.model.writeback import dirty_thresholds
+from oomkit.scenario.sums import added
 
 _INFINITY: Final = float("inf")
 
@@ -128,7 +129,7 @@ def _pools(machine: Machine, rates: Rates) -> float:
         nets = [rates.flows[pool].net() for pool in layer.pools]
         if not layer.hot:
             soonest = min(soonest, _first_empty(layer, nets))
-        shrink = -sum(nets)
+        shrink = -added(nets)
         if shrink > 0.0:
             left = layer.stock - BATCH_PAGES + 0.5
             soonest = min(soonest, max(left, 0.1) / shrink)
@@ -206,7 +207,7 @@ def _dirty_pages(machine: Machine, rates: Rates) -> float:
         if flow is not None and flow.cleaned > flow.dirtied:
             soonest = min(soonest, max(pool.dirty, 0.25) / (flow.cleaned - flow.dirtied))
     if rates.dirty_rate > 0.0:
-        dirty = sum(pool.dirty for pool in machine.files.values())
+        dirty = added(pool.dirty for pool in machine.files.values())
         later = [mark - dirty for mark in dirty_thresholds(machine) if mark > dirty + 0.5]
         # The thresholds move with free memory: check again half-way.
         if later:
@@ -279,7 +280,7 @@ def _advance_task(machine: Machine, demand: Demand, proc: Proc, seconds: float) 
 def _unshare(machine: Machine, proc: Proc, pages: float) -> None:
     """Drop pages a task shared and wrote to; its own copies flow in as new memory."""
     mm = proc.mm
-    whole = sum(view for _, view in mm.cow_views)
+    whole = added(view for _, view in mm.cow_views)
     left = max(whole - pages, 0.0)
     factor = left / whole if whole > 0 else 0.0
     mm.cow_views = [(pool, view * factor) for pool, view in mm.cow_views if view * factor > 0.5]

@@ -13,6 +13,7 @@ from oomkit.records import as_dict, field_names
 from oomkit.scenario.definitions import probe_of
 from oomkit.scenario.format import COSTS, Cgroup, Scenario
 from oomkit.scenario.format import Machine as MachineSpec
+from oomkit.scenario.sums import added
 
 if TYPE_CHECKING:
     from oomkit.kernel.rules import RuleSet
@@ -239,7 +240,7 @@ class Machine:
 
     def swap_used(self) -> float:
         """Swap in use."""
-        return sum(pool.swapped for pool in self.pools())
+        return added(pool.swapped for pool in self.pools())
 
     def swap_left(self) -> float:
         """Free swap."""
@@ -277,7 +278,7 @@ class Machine:
         """
         uses = self.page_usage()
         slack = 1e-6 * self.total + 1e-3
-        assert abs(sum(uses.values()) - self.total) < slack, f"pages: {uses} of {self.total}"
+        assert abs(added(uses.values()) - self.total) < slack, f"pages: {uses} of {self.total}"
         assert all(value > -slack for value in uses.values()), f"negative: {uses}"
         assert self.swap_used() <= self.swap_total + slack, "more swap used than there is"
 

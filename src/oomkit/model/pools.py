@@ -6,6 +6,8 @@ Amounts are pages, as floats, since flows between events are fluid.
 from collections import defaultdict
 from typing import ClassVar, Final, Literal
 
+from oomkit.scenario.sums import added
+
 Kind = Literal["anon", "shmem", "file"]
 
 _NEGLIGIBLE_SHARE: Final = 0.01
@@ -218,7 +220,7 @@ class Mm:
         """Resident pages of shared memory that end with it."""
         if self.users != 1:
             return 0.0
-        last = sum(pool.resident for pool, _ in self.shared if pool.mappers == 1)
+        last = added(pool.resident for pool, _ in self.shared if pool.mappers == 1)
         return self.shmem.resident + last
 
     def rss(self) -> float:
@@ -247,8 +249,8 @@ class Mm:
     def footprint(self) -> float:
         """Anonymous and shared pages, in memory or swap, that work can go over."""
         own = self.anon.resident + self.anon.swapped + self.shmem.resident + self.shmem.swapped
-        own += sum(pool.resident + pool.swapped for pool, _ in self.shared)
-        return own + sum(view for _, view in self.cow_views)
+        own += added(pool.resident + pool.swapped for pool, _ in self.shared)
+        return own + added(view for _, view in self.cow_views)
 
 
 def _ratio(part: float, pool: Pool) -> float:

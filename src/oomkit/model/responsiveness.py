@@ -9,6 +9,7 @@ from oomkit.model.solve import Rates
 from oomkit.model.tasks import PAGE
 from oomkit.scenario.definitions import Probe, freezes, is_late
 from oomkit.scenario.record import Freeze
+from oomkit.scenario.sums import added
 
 _INFINITY: Final = float("inf")
 
@@ -36,10 +37,10 @@ def response_s(machine: Machine, rates: Rates) -> float:
 
 
 def _cpu_share(machine: Machine, rates: Rates) -> float:
-    wanted = sum(need for need, _ in rates.cpu_wants)
+    wanted = added(need for need, _ in rates.cpu_wants)
     if wanted + 1.0 <= machine.cpus:
         return 1.0
-    weights = sum(min(need, 1.0) * weight for need, weight in rates.cpu_wants)
+    weights = added(min(need, 1.0) * weight for need, weight in rates.cpu_wants)
     return min(machine.cpus * 1024.0 / (weights + 1024.0), 1.0)
 
 

@@ -10,6 +10,7 @@ from oomkit.model.responsiveness import Prober
 from oomkit.model.solve import Rates
 from oomkit.model.tasks import PAGE, Proc
 from oomkit.scenario.record import Samples, TaskSamples
+from oomkit.scenario.sums import added
 
 _MB: Final = 2**20 / PAGE
 
@@ -194,7 +195,7 @@ class Sampler:
         """Sample a process from now on."""
         self._sample_start_or_exit()
         spec = proc.spec
-        total = sum(proc.nominal)
+        total = added(proc.nominal)
         if spec.loops is not None:
             total *= spec.loops
         curve = _Curve(proc, len(self.t), total)

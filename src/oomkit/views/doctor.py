@@ -3,15 +3,19 @@
 import os
 from typing import Any
 
-import msgspec
-
 from oomkit.files.safely import open_output
 from oomkit.posture.doctor.finding import File, Finding
 from oomkit.printable import printable
+from oomkit.records import to_builtins
 from oomkit.render.document import Command, Document
 from oomkit.render.quantities import count_of
 
 _STYLES = {"critical": "bold red", "warning": "yellow", "info": ""}
+_BY = {
+    "rules": "by the kernel's rules",
+    "figures": "by their sizes",
+    "reason": "follows from the reason",
+}
 _MARGIN = 10
 
 
@@ -33,8 +37,7 @@ def findings_report(found: tuple[Finding, ...]) -> Document:
                 page.line(f"{' ' * _MARGIN}  {printable(line)}", "dim")
         for advice in finding.commands:
             page.add(Command(advice.words, advice.lasts, _MARGIN))
-        by = "by the kernel's rules" if finding.checked_by == "rules" else "by their sizes"
-        _row(page, "alters", f"{finding.alters} ({by})")
+        _row(page, "alters", f"{finding.alters} ({_BY[finding.checked_by]})")
     if found:
         page.line()
     counts = [
@@ -55,7 +58,7 @@ def findings_object(found: tuple[Finding, ...], missing: tuple[str, ...]) -> dic
     """Return the object that ``oomkit doctor --json`` prints."""
     findings = []
     for finding in found:
-        fields: dict[str, Any] = msgspec.to_builtins(finding)
+        fields: dict[str, Any] = to_builtins(finding)
         fields["commands"] = [advice.as_object() for advice in finding.commands]
         findings.append(fields)
     return {"findings": findings, "missing": list(missing)}

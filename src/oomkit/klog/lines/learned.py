@@ -19,6 +19,9 @@ _TEXT_OF_A_REPORT = re.compile(
     r"oom-kill|OOMKilling|kernel-monitor|\+0x|\d[kK]B|[Kk]ill(?:ed)? process|mems_allowed"
 )
 _ENDS_A_PREFIX = re.compile(r"[\s\]:|;,\"'>)}]$")
+_SENTENCE = re.compile(r"(?:^|\s)[A-Za-z']+ [a-z']+:? (?:[a-z']+:? )?[\"'`]$"
+                       r"|(?:^|\s)[A-Za-z']+ [a-z']+ [a-z']+ [a-z']+ ")  # fmt: skip
+"""Words of a person, which stand before one line only."""
 _WHOLE_LINE = re.compile(r"(?:Mem-[Ii]nfo:|Call [Tt]race:|oom_score_adj name)(?P<after>.+)$")
 _WHOLE_LINES = frozenset({"Mem-Info:", "Mem-info:", "Call Trace:", "Call trace:"})
 _ENDS_A_LINE = re.compile(r"(?:\s|\\n)?[\"'`\]})>|,;][\s\"'`\]})>|,;]{0,6}$| - kernel$")
@@ -76,7 +79,7 @@ class LearnedPrefixes:
         """Remember a prefix's shape; false if it is more likely the rest of another line."""
         if len(prefix) > _MAX_PREFIX or _TEXT_OF_A_REPORT.search(prefix):
             return False
-        if not _ENDS_A_PREFIX.search(prefix):
+        if not _ENDS_A_PREFIX.search(prefix) or _SENTENCE.search(prefix):
             return False
         shape = "".join(map(_generalised, _VARYING.split(prefix)))
         if shape in self._seen or len(self._seen) < _MAX_SHAPES:

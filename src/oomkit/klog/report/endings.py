@@ -10,6 +10,13 @@ _QUOTING = ("OOMKilling", "kernel-monitor")
 """Events of Kubernetes repeat the kernel's line; they are not it."""
 
 
+def _is_told(line: Line) -> bool:
+    """Whether a line is another's on what the kernel printed: an event, or a person's sentence."""
+    if any(word in line.text for word in _QUOTING):
+        return True
+    return not line.stamped and kill.is_prose(line.text)
+
+
 class Endings:
     """Takes the lines that end a report, each by the kind that :mod:`assemble` has seen in it."""
 
@@ -33,7 +40,7 @@ class Endings:
         return report
 
     def _take_selected(self, line: Line) -> Builder | None:
-        if any(word in line.text for word in _QUOTING):
+        if _is_told(line):
             return None
         parsed = kill.parse_selected(line.text, line.number)
         if parsed is None:
@@ -46,13 +53,13 @@ class Endings:
         return report
 
     def _take_killed(self, line: Line) -> Builder | None:
-        if any(word in line.text for word in _QUOTING):
+        if _is_told(line):
             return None
         parsed = kill.parse_killed(line.text, line.number, cut=line.cut)
         if parsed is None:
             return None
         killed = parsed.killed
-        if not killed.comm and line.uptime_s is None and line.time is None:
+        if not killed.comm and not line.stamped and not self._reports.chose(killed.pid):
             return None
         report = self._reports.for_kill(line, parsed.text, killed.pid)
         report.end_table()
@@ -127,6 +134,8 @@ class Endings:
         return report
 
     def _take_no_killable(self, line: Line) -> Builder | None:
+        if _is_told(line):
+            return None
         report = self._reports.lacking(line, wants="end")
         report.end_table()
         report.no_killable = True
@@ -138,7 +147,7 @@ class Endings:
 
     def _take_panic(self, line: Line) -> Builder | None:
         parsed = kill.parse_panic(line.text)
-        if parsed is None:
+        if parsed is None or _is_told(line):
             return None
         panic, is_end = parsed
         report = self._current(line)
@@ -147,7 +156,7 @@ class Endings:
             if begun is not None:
                 return begun
         if report is None or report.killed or report.panic:
-            report = self._reports.new(line)
+            report = self._reports.unfinished(line, wants="end") or self._reports.new(line)
         report.end_table()
         report.panic = panic
         self._reports.in_table = None

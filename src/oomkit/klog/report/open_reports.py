@@ -26,6 +26,8 @@ _FORMS_WITH_GROUPS = frozenset({"4.5", "5.1", "5.4", "5.1 or later"})
 """memory.oom.group came with 4.19."""
 _ASKED_LINES = 4
 """So far below SysRq-f's own line a report begins that it asked for."""
+_MIXED_LINES = 200
+"""So far apart two lines of a report stand between which another one is printed."""
 _VICTIMS = 256
 """Maximum number of victims of closed reports that are remembered."""
 _CGROUPS = 256
@@ -114,6 +116,10 @@ class OpenReports:
             return self._open[-1]
         return found
 
+    def chose(self, pid: int) -> bool:
+        """An open report names a process of that id as its choice."""
+        return any(told and told.pid == pid for r in self._open for told in (r.summary, r.selected))
+
     def was_killed(self, pid: int) -> bool:
         """A process of that id is among the last victims of reports that are closed."""
         return pid in self._victims
@@ -175,6 +181,18 @@ class OpenReports:
             return report
         return None
 
+    def unfinished(self, line: Line, *, wants: str) -> Builder | None:
+        """A report that waits for a part or its end while one that began later has ended.
+
+        Two CPUs print at once; what follows the end of the one belongs to the other.
+        """
+        for report in reversed(self._open):
+            if line.caller and report.first.caller and report.first.caller != line.caller:
+                continue
+            if report.header is not None and _lacks(report, wants):
+                return report if _is_near(report, line) else None
+        return None
+
     def lacking(self, line: Line, *, wants: str) -> Builder:
         """The report that still lacks a part, or a new one."""
         for report in reversed(self._open):
@@ -190,7 +208,7 @@ class OpenReports:
         for i, report in enumerate(self._open):
             if report.ended or report.table_done or not report.tasks or match is None:
                 continue
-            if int(match["pid"]) <= report.tasks[-1].pid:
+            if int(match["pid"]) <= report.tasks[-1].pid and not _is_beside(report, line):
                 continue
             for mixed in self._open[i:]:
                 if mixed.has_table:
@@ -318,6 +336,19 @@ def _lacks(report: Builder, part: str) -> bool:
     if part == "selected":
         return report.selected is None
     return True
+
+
+def _is_near(report: Builder, line: Line) -> bool:
+    """A report had a line just before, by the log and by the kernel's clock."""
+    if not 0 < line.number - report.last.number <= _MIXED_LINES:
+        return False
+    then, now = report.last.uptime_s, line.uptime_s
+    return then is None or now is None or abs(now - then) <= _GROUP_S
+
+
+def _is_beside(report: Builder, line: Line) -> bool:
+    """A report had one of the last lines but a few."""
+    return line.number - report.last.number <= _ASKED_LINES and _is_near(report, line)
 
 
 def _repeated(report: Builder, line: Line, pid: int) -> bool:

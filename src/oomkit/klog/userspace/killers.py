@@ -107,6 +107,14 @@ KILLER_FORMS = (
         words=("'",),
         tags=("lmkd",),
     ),
+    # With what was left out by a person; the driver prints neither resident memory nor a reason.
+    Form(
+        "lmkd",
+        "kill",
+        r"lowmemorykiller: Kill '(?P<comm>[^']+)'(?: \((?P<pid>\d+)\))?(?=.*(?:reason:|kB rss))"
+        r"(?:.*?to free (?P<used>\d+kB))?(?:.*?reason: (?P<reason>[^`]+))?",
+        words=("lowmemorykiller",),
+    ),
     Form(
         "lowmemorykiller",
         "kill",
@@ -123,15 +131,6 @@ KILLER_FORMS = (
     ),
     # Kernels before 2.6.33 end a process whose page fault finds no memory without the OOM killer.
     Form("kernel", "kill", r"VM: killing process (?P<comm>\S+)", words=("VM: killing",)),
-    # Told from memory, or with the number left out.
-    Form(
-        "kernel",
-        "notice",
-        r"(?P<reason>Memory cgroup out of memory|Out of memory): Killed process "
-        r"\((?P<comm>[^()]{1,15})\)",
-        words=("Killed process (",),
-        killer="kernel",
-    ),
     # No Linux: FreeBSD kills by sizes of its own, and says so in one line.
     Form(
         "freebsd",
@@ -181,7 +180,6 @@ KILLER_FORMS = (
     Form(
         "kubelet",
         "eviction",
-        r"(?:event for (?P<pod>[\w.-]+): \{kubelet (?P<node>[\w.-]+)\} Evicted: )?"
         r"The node was low on compute resources",
         words=("low on compute",),
     ),
@@ -218,8 +216,8 @@ KILLER_FORMS = (
     Form(
         "pbs",
         "kill",
-        r"PBS: job killed: (?:v?mem|pmem|pvmem)(?: job total)? (?P<used>\d+ ?kb) exceeded limit "
-        r"(?P<limit>\d+ ?kb)",
+        r"PBS: job killed: (?:v?mem|pmem|pvmem)(?: job total)? (?P<used>\d+ ?(?:kb)?) "
+        r"exceeded limit (?P<limit>\d+ ?(?:kb)?)",
         words=("PBS: job killed",),
     ),
     Form(
@@ -242,6 +240,13 @@ KILLER_FORMS = (
         r"(?P<reason>\S+ / \S+ \([\d.]+\), which exceeds the memory usage threshold of [\d.]+\d)"
         r".*?Ray killed this worker \(ID: (?P<job>\w+)(?:\)|$)",
         words=("Ray killed this worker",),
+    ),
+    Form(
+        "ray",
+        "kill",
+        r"System memory low at node with IP (?P<node>[\w.:-]*\w)\. (?P<reason>Used memory .{1,80}? "
+        r"exceeds threshold [\d.]+\d), killing .{1,20}? task with name (?P<job>\S+)",
+        words=("System memory low",),
     ),
     Form(
         "ray",

@@ -201,4 +201,21 @@ NOTICE_FORMS = (
         r"Active: \w+ \((?P<reason>Result: oom-kill)\)",
         words=("oom-kill",),
     ),
+    # OpenVZ's, when kills follow each other.
+    Form(
+        "kernel",
+        "notice",
+        r"OOM killer in rage, (?P<processes>\d+) tasks killed(?: in (?P<cgroup>ub \d+))?",
+        words=("OOM killer in rage",),
+        killer="kernel",
+    ),
+    # A sentence, or with the number left out.
+    Form(
+        "kernel",
+        "notice",
+        r"(?:(?P<reason>(?:Memory cgroup o|O)ut of memory): )?[Kk]illed process "
+        r"(?:(?P<pid>\d{1,9})(?:, UID \d+,)? )?\((?P<comm>[^()]{1,15})\)",
+        words=("illed process ",),
+        killer="kernel",
+    ),
 )  # fmt: skip

@@ -55,16 +55,31 @@ PLATFORM_FORMS = (
         r"slurmstepd(?:-\S+)?: error: (?P<reason>Exceeded (?:job|step) memory limit)",
         words=("memory limit",),
     ),
+    # A row of sacct or squeue, what seff and scontrol print, a mail's subject; prose is none.
     Form(
         "slurm",
         "notice",
-        r"^(?P<job>\d+(?:_\d+)?(?:\.[\w+]+)?)[\s|].*?\b(?P<reason>OUT_OF_ME(?:MORY|\+))",
+        r"^(?P<job>\d+(?:_\d+)?(?:\.[\w+]+)?)(?:\s{2,}|\||\s+(?=OUT_OF_ME)|\s+\S+\s+(?=.*OUT_OF_ME\S+\s+\d+:\d+))"
+        r"(?:.*?[\s|])?(?P<reason>OUT_OF_ME(?:MORY|\+))(?=\s+\d+:\d+|\||\s{2,}|\s*$)",
         words=("OUT_OF_ME",),
     ),
     Form(
         "slurm",
         "notice",
-        r"(?:State: |JobState=|\s)(?P<reason>OUT_OF_ME(?:MORY|\+))",
+        r"(?:^State: |(?:^|^JobId=(?P<job>\d+)\b.*)\bJobState=)(?P<reason>OUT_OF_MEMORY)"
+        r"(?= \(exit code| Reason=|\s*$)",
+        words=("OUT_OF_ME",),
+    ),
+    Form(
+        "slurm",
+        "notice",
+        r"Slurm (?:Array )?(?:Task )?Job_id=(?P<job>\d+(?:_\d+)?)\b.*, (?P<reason>OUT_OF_MEMORY)",
+        words=("OUT_OF_ME",),
+    ),
+    Form(
+        "slurm",
+        "notice",
+        r"^(?:\S+\s+)+?(?P<reason>OUT_OF_ME(?:MORY|\+))(?=\s+\d+:\d+\b|\s{2,}\S)",
         words=("OUT_OF_ME",),
     ),
     Form(

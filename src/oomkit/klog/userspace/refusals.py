@@ -107,7 +107,8 @@ NO_KILL_FORMS = (
         "anybody",
         "pressure",
         r"[Uu]nder (?P<reason>memory pressure), flushing caches|(?:Node|node)?HasInsufficientMemory"
-        r"|NodeHasMemoryPressure|^\W*MemoryPressure\W+True|status is now: \w*MemoryPressure",
+        r"|NodeHasMemoryPressure|^\W*MemoryPressure\W+True|status is now: \w*MemoryPressure"
+        r"|\bType:MemoryPressure Status:True",
         words=("memory pressure", "InsufficientMemory", "MemoryPressure"),
         means="memory was under pressure",
     ),
@@ -122,8 +123,16 @@ NO_KILL_FORMS = (
     Form(
         "kubelet",
         "pressure",
-        r"The node had condition: \[(?P<reason>MemoryPressure)\]",
-        words=("had condition",),
+        r"[Nn]ode (?:had condition|has conditions): \[(?:\w+ )*(?P<reason>MemoryPressure)\b",
+        words=("had condition", "has conditions"),
+        means="the kubelet admitted no pod to its node",
+    ),
+    Form(
+        "kubelet",
+        "pressure",
+        r"[Nn]ode didn't have enough (?:resource: |capacity: )?(?P<reason>memory), requested: "
+        r"\d+, used: \d+, capacity: \d+",
+        words=("have enough ",),
         means="the kubelet admitted no pod to its node",
     ),
     Form(
@@ -137,8 +146,13 @@ NO_KILL_FORMS = (
         "earlyoom",
         "pressure",
         r"[Ll]ow [Mm]emory! [Aa]t or below (?P<reason>[Ss][Ii][Gg]\w+ limits.*)"
-        r"|^Out of memory! (?P<old>avail: .*)",
-        words=("ow memory! at or below", "ow Memory! At or below", "Out of memory! avail"),
+        r"|^Out of memory! (?P<old>(?:avail|mem min): .*)|^Low memory! mem avail: .* <= min \d.*",
+        words=(
+            "Low memory! mem avail",
+            "ow memory! at or below",
+            "ow Memory! At or below",
+            "Out of memory! ",
+        ),
         means="memory came below its limits",
     ),
     Form(

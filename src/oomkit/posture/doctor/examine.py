@@ -3,7 +3,7 @@
 from oomkit.host.configuration import Configuration
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Snapshot
-from oomkit.posture.doctor import limits, memory, victims
+from oomkit.posture.doctor import limits, memory, units, victims
 from oomkit.posture.doctor.finding import Case, Finding
 
 _ORDER = ("critical", "warning", "info")
@@ -20,6 +20,8 @@ def examine(
         configuration: what else was read of it; None: only the snapshot is known.
     """
     case = Case(snapshot, rules, configuration)
-    found = [*victims.findings(case), *limits.findings(case), *memory.findings(case)]
+    found = [
+        finding for part in (victims, units, limits, memory) for finding in part.findings(case)
+    ]
     found.sort(key=lambda finding: _ORDER.index(finding.severity))
     return tuple(found)

@@ -3,8 +3,7 @@
 import functools
 import shlex
 from collections.abc import Iterable
-
-import msgspec
+from typing import Literal
 
 from oomkit.host.configuration import Configuration
 from oomkit.kernel.alloc import decide
@@ -17,10 +16,11 @@ from oomkit.posture.advice import Advice
 from oomkit.posture.assess import memory_left_pages
 from oomkit.posture.attention import Severity
 from oomkit.posture.whatif import changed
+from oomkit.records import Record
 from oomkit.render.quantities import human_bytes, human_pages
 
 
-class File(msgspec.Struct, frozen=True, kw_only=True):
+class File(Record, frozen=True, kw_only=True):
     """A file that makes a change last.
 
     Attributes:
@@ -32,7 +32,7 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class Finding(Record, frozen=True, kw_only=True):
     """One thing that invites a bad OOM.
 
     Attributes:
@@ -46,7 +46,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         commands: what makes it at once, or where no file can.
         alters: what is different afterwards.
         checked_by: ``rules`` where the kernel's rules decided before and after, ``figures``
-            where sizes were compared.
+            where sizes were compared, ``reason`` where neither decides and it follows from the
+            reason alone.
     """
 
     severity: Severity
@@ -58,7 +59,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[File, ...] = ()
     commands: tuple[Advice, ...] = ()
     alters: str
-    checked_by: str
+    checked_by: Literal["rules", "figures", "reason"]
 
 
 class Case:

@@ -93,7 +93,7 @@ def _no_psi(case: Case) -> Iterator[Finding]:
         files=kernel_parameter("psi=1"),
         commands=command("from the next boot on", "update-grub"),
         alters="policies that ask for pressure act on it; now they fall back to sizes",
-        checked_by="figures",
+        checked_by="reason",
     )  # fmt: skip
 
 
@@ -124,7 +124,7 @@ def _old_cgroups(case: Case) -> Iterator[Finding]:
         commands=command("from the next boot on", "update-grub"),
         alters="OOMPolicy=kill ends a service whole (memory.oom.group), and systemd-oomd and "
         f"pressure rules by cgroup work; {len(groups)} cgroups are read by version 1 now",
-        checked_by="figures",
+        checked_by="reason",
     )  # fmt: skip
 
 

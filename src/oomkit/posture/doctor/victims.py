@@ -67,8 +67,12 @@ def _unguarded(case: Case) -> Iterator[Finding]:
                 text="[zram0]\nzram-size = min(ram / 2, 4096)\n",
             ),
         ),
-        commands=command("at once, and from each boot on", "systemctl", "enable", "--now",
-                         "oomkit-guard.service"),
+        commands=(
+            *command("at once, and from each boot on", "systemctl", "enable", "--now",
+                     "oomkit-guard.service"),
+            *command("at once, and from each boot on; needs the package of zram-generator",
+                     "systemctl", "start", "systemd-zram-setup@zram0.service"),
+        ),
         alters=f"the guard ends a process before the stall; with zram {case.left(after)}",
         checked_by="rules",
     )  # fmt: skip
@@ -94,7 +98,7 @@ def _two_daemons(case: Case) -> Iterator[Finding]:
         change=f"keep {stays.name}, stop the others",
         commands=command("at once, and from each boot on", "systemctl", "disable", "--now", *units),
         alters=f"one shortage is answered once, by {stays.name}",
-        checked_by="figures",
+        checked_by="reason",
     )
 
 

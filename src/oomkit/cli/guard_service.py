@@ -1,0 +1,84 @@
+"""``oomkit guard --install`` and ``--uninstall``: the service of this machine."""
+
+import os
+import shlex
+from typing import TYPE_CHECKING
+
+import click
+
+from oomkit.cli.common import fail, snapshot_from
+from oomkit.cli.streams import say
+from oomkit.printable import printable
+from oomkit.render.layout import wrapped
+
+if TYPE_CHECKING:
+    from oomkit.service.install import Plan
+
+
+def install(*, act: bool, width: int) -> None:
+    """Set the service up, see that it runs, and say how to see, arm and remove it."""
+    from oomkit.guard import selftest
+    from oomkit.host.configuration import read_configuration
+    from oomkit.service import install as service
+    from oomkit.service.machine_kind import machine_kind
+
+    _expect_root("--install")
+    daemons = read_configuration(snapshot_from(None)).daemons
+    others = [one for one in daemons if not one.name.startswith("oomkit")]
+    try:
+        plan = service.plan_install(machine_kind(), service.own_command(), act=act, daemons=others)
+        fault = selftest.fault()
+        if fault:
+            fail(f"self-test: {fault}")
+        service.install(plan, run=service.run_command)
+    except service.ServiceError as error:
+        fail(str(error))
+    machine = plan.machine
+    sentence = f"This machine is a {machine.kind}: {machine.evidence}."
+    for line in (*wrapped(printable(sentence), width), *_installed(plan, act=act)):
+        click.echo(printable(line))
+    for one in others:
+        say(
+            f"oomkit: {one.name} (pid {one.pid}) guards memory too: before you arm this one, "
+            f"{service.stop_words(one)}"
+        )
+
+
+def _installed(plan: "Plan", *, act: bool) -> list[str]:
+    systemd = plan.init == "systemd"
+    lines = [
+        *(f"made     {path}" for path in plan.files),
+        *(f"kept     {path}, as it was there" for path in plan.kept),
+        *(f"ran      {shlex.join(argv)}" for argv in plan.commands),
+        "tested   a process can be killed from here",
+        "",
+        "see      " + ("journalctl -u oomkit-guard" if systemd else "/var/log/oomkit-guard.log"),
+        "         oomkit history",
+        "         oomkit guard --check --policy /etc/oomkit/policy.toml",
+    ]
+    restart = " ".join(plan.commands[-1])
+    if not act:
+        lines.append(f"arm      sed -i s/--dry-run/--act/ {plan.settings} && {restart}")
+    else:
+        lines.append(f"disarm   sed -i s/--act/--dry-run/ {plan.settings} && {restart}")
+    return [*lines, "remove   oomkit guard --uninstall"]
+
+
+def uninstall() -> None:
+    """Remove the service and all that it made."""
+    from oomkit.service import install as service
+
+    _expect_root("--uninstall")
+    try:
+        removed = service.remove(run=service.run_command)
+    except service.ServiceError as error:
+        fail(str(error))
+    for path in removed:
+        click.echo(f"removed  {path}")
+    if not removed:
+        click.echo("Nothing of the service is here.")
+
+
+def _expect_root(option: str) -> None:
+    if os.geteuid() != 0:
+        fail(f"{option}: expected to be run by root, such as by sudo oomkit guard {option}")
