@@ -75,7 +75,7 @@ def test_r15_hangs_but_answers_ping(kernel: str) -> None:
     ping = record.samples.tasks["ping/0"].progress
     assert probe[half] == probe[-1]
     assert ping[-1] - ping[half] == pytest.approx(300, abs=1)
-    assert record.samples.free_mb[-1] < 10
+    assert record.samples.free_mb[-1] < 14  # the marks, and what the DMA zone reserves
 
 
 def test_r16_tasks_without_a_page_hold_their_cpus() -> None:

@@ -249,7 +249,8 @@ def advance(machine: Machine, rates: Rates, seconds: float) -> None:
 
 
 def _advance_task(machine: Machine, demand: Demand, proc: Proc, seconds: float) -> None:
-    cpus = demand.cpus_given if proc.spinning else demand.cpus * demand.speed
+    cpus = demand.cpus + demand.kernel_cpus
+    cpus = demand.cpus_given if proc.spinning else cpus * demand.speed
     proc.cpu_s += cpus * seconds
     done = demand.pace * demand.speed * seconds
     if done <= 0.0:

@@ -50,6 +50,7 @@ class Demand:
         unawaited_io: both of these, as of the last :meth:`set_io`.
         io: all disk time for it, likewise.
         slowness: how many times longer than at full speed its CPUs make it take, likewise.
+        kernel_cpus: CPUs that swapping out for it keeps busy besides.
         domain: what its pages are charged to.
         cpu_share: share of full speed its CPUs allow.
         cpus_given: CPUs it gets.
@@ -59,8 +60,8 @@ class Demand:
 
     __slots__ = (
         "alloc_rate", "async_io", "cow_left", "cow_rate", "cpu_share", "cpus", "cpus_given",
-        "dirty_file", "domain", "first_read_io", "io", "new_pages", "pace", "passes", "proc",
-        "refaults", "shared", "slowness", "speed", "stall", "swap_io", "sync_io", "tables",
+        "dirty_file", "domain", "first_read_io", "io", "kernel_cpus", "new_pages", "pace", "passes",
+        "proc", "refaults", "shared", "slowness", "speed", "stall", "swap_io", "sync_io", "tables",
         "unawaited_io",
     )  # fmt: skip
 
@@ -74,7 +75,7 @@ class Demand:
         self.pace = self.cpus = self.tables = self.cow_rate = self.cow_left = 0.0
         self.alloc_rate = self.sync_io = self.first_read_io = self.async_io = 0.0
         self.swap_io = self.cpu_share = self.cpus_given = self.speed = self.stall = 0.0
-        self.io = self.unawaited_io = self.slowness = self.passes = 0.0
+        self.io = self.unawaited_io = self.slowness = self.passes = self.kernel_cpus = 0.0
         self.shared: list[tuple[Pool, float]] = []
 
     def set_io(self) -> None:
@@ -97,6 +98,7 @@ class Demand:
             return
         cluster = 1 << machine.knobs.get("page-cluster", 3)
         self.refaults.append((pool, pages))
+        self.cpus += pages * (machine.map_s if pool.is_file else machine.swap_in_s)
         unread = min(pool.unread_share, missing)
         evicted = missing - unread
         first_read_io = rate * unread / machine.disk_pages_s
@@ -222,7 +224,10 @@ def _pace_touch(machine: Machine, proc: Proc) -> None:
     pace = step_pace(step, proc.scale(), machine.fault_pages_s, machine.disk_pages_s)
     span = (step.stride_bytes or PAGE) / PAGE
     tables = 0.0 if step.verb == "tmpfs" else pace * min(span / TABLE_SPAN, 1.0)
-    cpus = (pace + tables) / machine.fault_pages_s
+    if step.verb in ("share", "tmpfs"):
+        cpus = pace * machine.share_s + tables / machine.fault_pages_s
+    else:
+        cpus = (pace + tables) / machine.fault_pages_s
     if cpus > 1.0:
         pace /= cpus
         tables /= cpus

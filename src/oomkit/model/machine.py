@@ -11,7 +11,7 @@ from oomkit.model.pools import Group, Mm, Pool
 from oomkit.model.tasks import PAGE, PROCESS_PAGES, Proc
 from oomkit.records import as_dict, field_names
 from oomkit.scenario.definitions import probe_of
-from oomkit.scenario.format import Cgroup, Scenario
+from oomkit.scenario.format import COSTS, Cgroup, Scenario
 from oomkit.scenario.format import Machine as MachineSpec
 from oomkit.scenario.sums import added
 
@@ -58,6 +58,10 @@ class Machine:
         cpus: number of CPUs.
         disk_pages_s: the disk's bandwidth, pages a second.
         fault_pages_s: how fast one CPU faults memory in, pages a second.
+        share_s: CPU seconds that a page of shared memory takes to be faulted in.
+        map_s: that a page of a mapped file takes to be read and mapped.
+        swap_out_s: that a page takes to be swapped out.
+        swap_in_s: that a page takes to be swapped in.
         procs: the processes, in the order in which they were created.
         files: page cache by file name.
         tmpfs: tmpfs pages by the cgroup they are charged to.
@@ -94,6 +98,10 @@ class Machine:
         self.cpus = spec.cpus
         self.disk_pages_s = spec.disk_bytes_s / PAGE
         self.fault_pages_s = spec.fault_bytes_s / PAGE
+        self.share_s = _cost_s(spec, "share_bytes_s")
+        self.map_s = _cost_s(spec, "map_bytes_s")
+        self.swap_out_s = _cost_s(spec, "swap_out_bytes_s")
+        self.swap_in_s = _cost_s(spec, "swap_in_bytes_s")
         self.unmovable_pages = spec.unmovable_bytes / PAGE
         self.procs: list[Proc] = []
         self._by_pid: dict[int, Proc] = {}
@@ -375,6 +383,12 @@ class Machine:
 
 def _pid(proc: Proc) -> int:
     return proc.pid
+
+
+def _cost_s(spec: MachineSpec, name: str) -> float:
+    """CPU seconds of a page, from what one CPU does in a second or :data:`COSTS`."""
+    rate: float | None = getattr(spec, name)
+    return PAGE / rate if rate is not None else COSTS[name] * PAGE / spec.fault_bytes_s
 
 
 def mem_total_pages(spec: MachineSpec) -> int:

@@ -133,7 +133,9 @@ def _share_cpus(machine: Machine, rates: Rates, *, first: bool) -> None:
         if proc is None:
             wants.append((0.0, 1.0))
             continue
-        need = demand.cpus
+        share = demand.domain.anon_share
+        demand.kernel_cpus = demand.alloc_rate * share * machine.swap_out_s if share else 0.0
+        need = demand.cpus + demand.kernel_cpus
         if proc.spinning:
             need = 1.0
         elif proc.asleep:
