@@ -3,9 +3,11 @@
 import msgspec
 import pytest
 
-from oomkit.agree.compare import compare, compare_order, first_kill_s
+from oomkit.agree import summarise
+from oomkit.agree.compare import compare, compare_order, first_kill_s, overlap
 from oomkit.scenario import Denied, Kill, Run, Samples, TaskSamples
-from oomkit.scenario.record import Outcome
+from oomkit.scenario.record import Freeze, Outcome
+from oomkit.views import agree_text
 from tests.views.runs import kill, scenario
 
 
@@ -133,3 +135,38 @@ def test_a_kill_on_one_side_alone_is_not_in_time() -> None:
     assert not found.in_time
     assert found.ratio is None
     assert found.first == "differs"
+
+
+@pytest.mark.parametrize(
+    ("real", "model", "share"),
+    [
+        ((), (), None),
+        (((2.0, 4.0),), ((2.0, 4.0),), 1.0),
+        (((2.0, 4.0),), (), 0.0),
+        (((2.0, 4.0),), ((3.0, 5.0),), 0.3333),
+        (((0.0, 1.0), (2.0, 4.0)), ((0.5, 3.0),), 0.375),
+        (((2.0, 4.0),), ((5.0, 6.0),), 0.0),
+    ],
+)
+def test_frozen_spans_overlap_by_intersection_over_union(
+    real: tuple[tuple[float, float], ...],
+    model: tuple[tuple[float, float], ...],
+    share: float | None,
+) -> None:
+    assert overlap(real, model) == overlap(model, real) == share
+
+
+def test_freezes_of_both_are_shown_beside_each_other() -> None:
+    frozen = msgspec.structs.replace(record(), frozen=(Freeze(from_s=2.0, to_s=4.0),))
+    late = msgspec.structs.replace(
+        record(on="model"), frozen=(Freeze(from_s=3.0, to_s=5.0), Freeze(from_s=8.0, to_s=9.25))
+    )
+    found = compare("x.toml", scenario(), frozen, late)
+    assert found.overlap == pytest.approx(1 / 4.25, abs=1e-4)
+    line = next(line for line in agree_text.verdict(found) if line.startswith("frozen"))
+    assert line == "frozen (s), real / model: 2.0-4.0 / 3.0-5.0, 8.0-9.2; overlap 0.24"
+    (summary,) = summarise([found, compare("y.toml", scenario(), record(), record(on="model"))])
+    assert (summary.frozen, summary.overlap) == (1, found.overlap)
+    table = agree_text.markdown([found], [summary])
+    assert "| 2.0-4.0 / 3.0-5.0, 8.0-9.2 | 0.24 |" in table
+    assert "frozen in 1, spans overlap by 0.24 (median)" in table

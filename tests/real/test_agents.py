@@ -51,7 +51,7 @@ def plan_of(where: Path, tasks: list[dict[str, Any]], **more: object) -> Plan:
     plan: Plan = {
         "tasks": made, "slots": planner.slots, "groups": [], "at": [], "at_end": 0.0,
         "duration": 60.0, "sample_s": 0.05, "files": str(places[0]), "tmpfs": str(places[1]),
-        "temporary": [], "sysctl": [], "kmsg": False, "mark": False, "probe": None,
+        "temporary": [], "sysctl": [], "kmsg": False, "mark": False, "probe": None, "clock": 0.02,
         "incompressible": 0.0, "programs": "", "cpus": 2,
         "sources": {"cgroup": None, "files": sources, "swap": True},
     }  # fmt: skip
@@ -204,7 +204,7 @@ def test_a_program_that_is_no_agent_is_refused(
         static_agent.agent()
 
 
-def test_without_a_compiler_python_plays_and_the_record_says_why(
+def test_without_a_compiler_python_plays_and_the_record_has_the_reason(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)

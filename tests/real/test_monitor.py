@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from oomkit.real.disks import Disks
 from oomkit.real.monitor import Monitor, MonitorClosedError, MonitorError
@@ -116,19 +118,31 @@ def test_a_disk_that_is_not_slowed_is_an_error(disks: Disks, monitor: Make) -> N
         disks.slow_down(monitor(Qemu(step=1000)))
 
 
-def test_the_pace_is_the_guests_time_in_ours() -> None:
+def let_through(paces: list[float], every_s: float) -> tuple[Pace, float, float]:
+    """Let a guest report its clock at steps of its own; returns what disks had of both clocks."""
     pace = Pace()
-    assert not pace.note(100.0, 0.0)
-    changes = []
-    there = 100.0
-    for i in range(1, 31):
-        there += 0.1 if i <= 10 else 0.02  # busy from the eleventh on
-        if pace.note(there, i / 10):
-            changes.append(round(pace.now, 2))
-    assert changes[-1] == pytest.approx(0.2)
-    assert len(changes) <= 3
-    assert pace.seen == pytest.approx((1.4, 3.0))
-    assert pace.mean == pytest.approx(1.4 / 3.0)
+    there = here = had = 0.0
+    pace.note(there, here)
+    for one in paces:
+        there += every_s
+        here += every_s / one
+        had += pace.now * every_s / one
+        pace.note(there, here)
+    return pace, had, there
+
+
+def test_the_pace_is_the_guests_time_in_ours() -> None:
+    pace, had, there = let_through([1.0] * 50 + [0.2] * 50, 0.1)
+    assert pace.now == pytest.approx(0.2, abs=0.03)
+    assert pace.mean == pytest.approx(10 / (5 + 25))
+    assert had == pytest.approx(there, rel=0.05)
+
+
+@given(st.lists(st.sampled_from([0.06, 0.1, 0.4, 0.9, 1.3]), min_size=100, max_size=300))
+def test_disks_have_the_guests_time_however_it_changes(paces: list[float]) -> None:
+    """One that now waits and now works has its busy time at the speed that suited the other."""
+    _, had, there = let_through(paces, 0.02)
+    assert abs(had - there) < 0.7
 
 
 def test_one_stamp_says_nothing_of_the_pace() -> None:

@@ -49,7 +49,33 @@ def compare(file: str, scenario: Scenario, real: Run, model: Run) -> Agreement:
         curve="free" if inside else "available",
         curve_error=_error(real.samples, curves[0], model.samples, curves[1], ram_mb),
         swap_error=swap,
+        frozen=_spans(real),
+        model_frozen=_spans(model),
+        overlap=overlap(_spans(real), _spans(model)),
     )
+
+
+Spans = tuple[tuple[float, float], ...]
+
+
+def _spans(run: Run) -> Spans:
+    return tuple((freeze.from_s, freeze.to_s) for freeze in run.frozen)
+
+
+def overlap(real: Spans, model: Spans) -> float | None:
+    """Intersection over union of two sets of spans; None where both are empty.
+
+    Args:
+        real: spans that do not overlap each other.
+        model: likewise.
+    """
+    both = sum(
+        max(min(one[1], other[1]) - max(one[0], other[0]), 0.0) for one in real for other in model
+    )
+    whole = sum(to - begin for begin, to in (*real, *model)) - both
+    if whole <= 0:
+        return None
+    return round(both / whole, 4)
 
 
 def compare_order(real: tuple[Kill, ...], model: tuple[Kill, ...]) -> Verdict:

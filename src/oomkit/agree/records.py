@@ -45,6 +45,10 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
         curve: which memory curve is compared: MemAvailable, or what is free of a cgroup's limit.
         curve_error: median absolute difference of it, as a share of RAM.
         swap_error: the same of SwapFree; None without swap.
+        frozen: from when to when the real machine was frozen.
+        model_frozen: the same of the model.
+        overlap: time in which both were frozen as a share of that in which one was; None: neither
+            was.
         real_s: how long the real run took, start of the machine included.
         model_s: how long the model took.
     """
@@ -69,6 +73,9 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     curve: Literal["available", "free"] = "available"
     curve_error: float | None = None
     swap_error: float | None = None
+    frozen: tuple[tuple[float, float], ...] = ()
+    model_frozen: tuple[tuple[float, float], ...] = ()
+    overlap: float | None = None
     real_s: float = 0.0
     model_s: float = 0.0
 
@@ -105,6 +112,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         ties: in how many of them equals died in another order.
         in_time: in how many the first kill came in time.
         curve_error: median of their medians.
+        frozen: in how many one of both machines was frozen.
+        overlap: median of their overlaps; None: there is none.
         meets: whether the targets are met.
     """
 
@@ -119,6 +128,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     ties: int
     in_time: int
     curve_error: float | None
+    frozen: int = 0
+    overlap: float | None = None
     meets: bool
 
 
@@ -138,6 +149,7 @@ def _summary(on: str, kernel: str, found: Sequence[Agreement]) -> Summary:
     order = sum(one.order != "differs" for one in played)
     in_time = sum(one.in_time for one in played)
     failed = sum(bool(one.failed) for one in found)
+    overlaps = [one.overlap for one in played if one.overlap is not None]
     errors = [one.curve_error for one in played if one.curve_error is not None]
     return Summary(
         on=on,
@@ -151,6 +163,8 @@ def _summary(on: str, kernel: str, found: Sequence[Agreement]) -> Summary:
         ties=sum(one.order == "tie" for one in played),
         in_time=in_time,
         curve_error=median(errors) if errors else None,
+        frozen=len(overlaps),
+        overlap=median(overlaps) if overlaps else None,
         meets=not failed
         and outcome == in_time == len(played)
         and first >= FIRST_TARGET * len(played)

@@ -109,6 +109,7 @@ def play(scenario: Scenario, *, seed: int = 0) -> Played:
             "kmsg": True,
             "mark": False,
             "probe": None,
+            "clock": None,
             "incompressible": 0.0,
             "programs": "",
             "cpus": confined.machine.cpus,

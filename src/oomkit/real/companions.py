@@ -162,6 +162,7 @@ OWN = "oomkit"
 _SETTINGS = "/etc/oomkit/settings"
 _START = f"""
 import os
+os.chmod("/disk", 0o1777)  # it is all users', and the guard writes nothing where others may rename
 fd = os.open({_SETTINGS!r}, os.O_RDONLY)
 os.set_inheritable(fd, True)
 import oomkit.guard.bootstrap as bootstrap

@@ -13,6 +13,9 @@ from oomkit.scenario.definitions import probe_of
 from oomkit.scenario.format import At, Scenario
 from oomkit.scenario.read import walk_tasks
 
+CLOCK_S = 0.03
+"""How often a guest whose clock is its own reports the time."""
+
 _INCOMPRESSIBLE = 0.33
 """Share of a page that does not compress where swap is zram: 3:1 is usual on a desktop."""
 _MEASURED, _MEASURED_BYTES = "(measured)", 32 << 20
@@ -26,6 +29,7 @@ def plan_of(
     companion: Companion | None,
     *,
     beats: bool,
+    own_clock: bool,
     measured: bool = False,
 ) -> Plan:
     """What the agent of a guest has to do; the drives learn which files they hold.
@@ -36,6 +40,7 @@ def plan_of(
         seed: moves only what the scenario declares as random.
         companion: what is to run in the guest beside the scenario.
         beats: measure reactions.
+        own_clock: the guest's clock is not the host's, by which its disks go.
         measured: measure what faults, reads and swapping cost, before the start.
     """
     trees = {
@@ -79,6 +84,7 @@ def plan_of(
         "kmsg": False,
         "mark": True,
         "probe": _probe(scenario),
+        "clock": CLOCK_S if own_clock and drives.order else None,
         "incompressible": _INCOMPRESSIBLE if scenario.machine.zram_bytes else 0.0,
         "programs": "/disk/(programs)" if scenario.machine.programs_bytes else "",
         "measure": _costs(scenario) if measured else None,

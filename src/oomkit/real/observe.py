@@ -94,6 +94,7 @@ class Observation:
         done: why it ended; empty while it has not.
         last_s: time of the newest report.
         stamp_s: the same by the agent's clock.
+        ticks: the agent reports its clock all the time.
     """
 
     def __init__(self) -> None:
@@ -119,6 +120,7 @@ class Observation:
         self._measured: dict[str, float] = {}
         self.last_s = 0.0
         self.stamp_s = 0.0
+        self.ticks = False
         self._counts: dict[str, int] = {}
         self._rest = b""
         self._events: dict[str, Callable[[float, list[str]], None]] = {
@@ -127,6 +129,7 @@ class Observation:
             "found": self._on_found,
             "weight": self._on_weight,
             "cost": self._on_cost,
+            "clock": self._on_clock,
             "start": self._on_start,
             "end": self._on_end,
             "exit": self._on_exit,
@@ -192,6 +195,9 @@ class Observation:
     def _on_weight(self, now: float, words: list[str]) -> None:
         resident, anonymous, committed = map(float, words)
         self.weight = (resident, anonymous, committed)
+
+    def _on_clock(self, now: float, words: list[str]) -> None:
+        self.ticks = True
 
     def _on_cost(self, now: float, words: list[str]) -> None:
         cpu_s, resident, locked = map(float, words)

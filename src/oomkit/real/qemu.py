@@ -144,13 +144,21 @@ class _Guest:
         self.seen = Observation()
         self.console = bytearray()
         self.drives = disks.Disks(directory, scenario)
-        self.plan = plan_of(scenario, self.drives, seed, companion, beats=beats, measured=measured)
+        self.own_clock = not kvm.keeps_our_time(kernel, scenario.machine.cpus)
+        self.plan = plan_of(
+            scenario,
+            self.drives,
+            seed,
+            companion,
+            beats=beats,
+            own_clock=self.own_clock,
+            measured=measured,
+        )
         self.heard_s = [0.0, 0.0]
         self.process: subprocess.Popen[bytes] | None = None
         self.sockets: list[socket.socket] = []
         self.pace = Pace()
         self.slowed = False
-        self.own_clock = not kvm.keeps_our_time(kernel, scenario.machine.cpus)
 
     def run(self) -> Played:
         """Boot, play, and make the record."""
@@ -283,11 +291,18 @@ class _Guest:
         return bool(data)
 
     def _keep_pace(self, now_s: float) -> None:
-        """Slow the disks down with the guest's clock."""
-        if not self.own_clock or not self.pace.note(self.seen.stamp_s, now_s):
+        """Slow the disks down with the guest's clock, as soon as it reports that all the time."""
+        if not self.own_clock:
             return
-        if not self.slowed or self.seen.done:
-            return  # files are still put in place, or nothing is left to do
+        changed = self.pace.note(self.seen.stamp_s, now_s)
+        if not self.seen.ticks:
+            self.pace.begin()
+        elif changed:
+            self._slow_down()
+
+    def _slow_down(self) -> None:
+        if self.seen.done:
+            return
         try:
             self.drives.slow_down(self.monitor, self.pace.now)
         except MonitorClosedError:

@@ -9,11 +9,14 @@ from oomkit.render.layout import Column
 from oomkit.render.quantities import outcome_of, percent, seconds
 
 _SHOWN = 8
-_HEADINGS = ("scenario", "outcome", "victims", "first kill", "ratio", "memory", "swap", "parts")
+_HEADINGS = (
+    "scenario", "outcome", "victims", "first kill", "ratio", "memory", "swap", "frozen", "overlap",
+    "parts",
+)  # fmt: skip
 _WORDS = ("scenario", "victims", "parts")
 _LEAVES = {
-    "scenario": 0, "swap": 1, "memory": 2, "victims": 3, "ratio": 4, "first kill": 5,
-    "outcome": 6, "parts": 7,
+    "scenario": 0, "swap": 1, "memory": 2, "frozen": 3, "victims": 4, "ratio": 5, "overlap": 6,
+    "first kill": 7, "outcome": 8, "parts": 9,
 }  # fmt: skip
 """Which columns are left out first where there is no room."""
 
@@ -30,7 +33,7 @@ def report(found: Sequence[Agreement], summaries: Sequence[Summary]) -> Document
                 cells=[row[i] for row in rows],
                 leaves=_LEAVES[heading],
                 words=heading in _WORDS,
-                right=3 <= i <= 6,
+                right=3 <= i <= 8,
             )
             for i, heading in enumerate(_HEADINGS)
         ]
@@ -90,11 +93,14 @@ def sum_up(one: Summary) -> str:
         else f"; memory curve off by {percent(one.curve_error)} of RAM"
     )
     failed = f", {one.failed} FAILED" if one.failed else ""
+    frozen = ""
+    if one.overlap is not None:
+        frozen = f"; frozen in {one.frozen}, spans overlap by {one.overlap:.2f} (median)"
     return (
         f"{one.played} played{failed}: outcome same in {one.outcome}, "
         f"first victim in {one.first}, "
         f"whole order in {one.order} ({one.ties} with equals in another order), "
-        f"first kill within {RATIO_TARGET}x in {one.in_time}{memory}; "
+        f"first kill within {RATIO_TARGET}x in {one.in_time}{memory}{frozen}; "
         f"targets {'met' if one.meets else 'MISSED'}"
     )
 
@@ -112,6 +118,8 @@ def verdict(one: Agreement) -> list[str]:
     if one.curve_error is not None:
         swap = "" if one.swap_error is None else f", SwapFree {percent(one.swap_error)}"
         lines.append(f"median difference, share of RAM: {curve} {percent(one.curve_error)}{swap}")
+    if one.overlap is not None:
+        lines.append(f"frozen (s), real / model: {_frozen(one)}; overlap {one.overlap:.2f}")
     lines.append(f"the real run took {one.real_s:.1f} s, the model {one.model_s:.3f} s")
     return lines
 
@@ -163,7 +171,19 @@ def _cells(one: Agreement) -> tuple[str, ...]:
         "-" if one.ratio is None else f"{one.ratio:.2f}",
         "-" if one.curve_error is None else percent(one.curve_error),
         "-" if one.swap_error is None else percent(one.swap_error),
+        _frozen(one),
+        "-" if one.overlap is None else f"{one.overlap:.2f}",
         "; ".join(differences(one)) or "-",
+    )
+
+
+def _frozen(one: Agreement) -> str:
+    """Both machines' frozen spans, in seconds from the start."""
+    if one.overlap is None:
+        return "-"
+    return " / ".join(
+        ", ".join(f"{begin:.1f}-{end:.1f}" for begin, end in spans) or "none"
+        for spans in (one.frozen, one.model_frozen)
     )
 
 

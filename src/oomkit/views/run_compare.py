@@ -12,7 +12,7 @@ from oomkit.render.layout import Column, Terminal, unbroken
 from oomkit.render.quantities import FIELDS, mb, outcome_of, seconds
 from oomkit.scenario import Kill, Run, Scenario
 from oomkit.views.kill_reasons import deciding_step
-from oomkit.views.run_curves import uses
+from oomkit.views.run_curves import freeze_marks, uses
 
 _OUTCOMES = ("completed", "timed_out", "frozen", "panicked")
 """From the best to the worst."""
@@ -165,7 +165,12 @@ def _table(
     end_s = max(left.ended_s, right.ended_s)
     used = [uses(r, s) for r, s in zip((left, right), scenarios, strict=True)]
     top = max(use.total_mb for use in used)
+    bands = [
+        freeze_marks(run, end_s, cells, unicode=terminal.unicode).rstrip() for run in (left, right)
+    ]
+    frozen = [("frozen", bands)] if any(bands) else []
     for name, drawn in (
+        *frozen,
         (
             "available",
             [
@@ -185,12 +190,12 @@ def _table(
         first, second = (line.replace(" ", "\xa0") for line in drawn)
         lines.append((name, first, second, ""))
     of_rows = [styles[row.verdict] for row in compared]
-    curves = ["cyan", "cyan", ""]
+    curves = [*(["magenta"] * len(frozen)), "cyan", "cyan", ""]
     columns = [
         _column("", [line[0] for line in lines]),
         _column(names[0], [line[1] for line in lines], [*([""] * len(compared)), *curves]),
         _column(names[1], [line[2] for line in lines], [*of_rows, *curves]),
-        _column("", [line[3] for line in lines], [*of_rows, "", "", ""]),
+        _column("", [line[3] for line in lines], [*of_rows, *([""] * len(curves))]),
     ]
     return Table(columns=columns)
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from oomkit.records import Record
+from oomkit.render.bars import column_of
 from oomkit.scenario import Kill, Run, Scenario
 
 PROBE = "probe/0"
@@ -173,3 +174,13 @@ def answers(run: Run, key: str) -> tuple[int, float] | None:
         if count > before:
             before, last = count, t
     return int(total), last
+
+
+def freeze_marks(run: Run, end_s: float, cells: int, *, unicode: bool) -> str:
+    """A band in a line of so many cells wherever the machine was frozen."""
+    marks = [" "] * cells
+    for freeze in run.frozen:
+        first = column_of(freeze.from_s, end_s, cells)
+        for i in range(first, max(column_of(freeze.to_s, end_s, cells), first) + 1):
+            marks[i] = "░" if unicode else "%"
+    return "".join(marks)

@@ -9,7 +9,7 @@ from oomkit.render.layout import Column, Piece, Terminal
 from oomkit.render.quantities import FIELDS, count_of, mb, outcome_of, percent, seconds, time_share
 from oomkit.scenario import Run, Scenario
 from oomkit.scenario.record import Reaction
-from oomkit.views.run_curves import PING, PROBE, answers, uses
+from oomkit.views.run_curves import PING, PROBE, answers, freeze_marks, uses
 from oomkit.views.run_events import Happening, happenings
 
 _STYLES = {
@@ -148,7 +148,7 @@ def curve_lines(run: Run, scenario: Scenario | None, terminal: Terminal) -> list
         )
     if run.frozen:
         note = f"frozen for {seconds(run.objectives.frozen_s)}"
-        line("frozen", _freeze_marks(run, end_s, cells, terminal), note, "magenta")
+        line("frozen", freeze_marks(run, end_s, cells, unicode=terminal.unicode), note, "magenta")
     if run.kills:
         dead = sum(not kill.would_have for kill in run.kills)
         spared = len(run.kills) - dead
@@ -158,15 +158,6 @@ def curve_lines(run: Run, scenario: Scenario | None, terminal: Terminal) -> list
     left, right = "0 s", seconds(end_s)
     line("", left + right.rjust(max(cells - len(left), 0)), "")
     return lines
-
-
-def _freeze_marks(run: Run, end_s: float, cells: int, terminal: Terminal) -> str:
-    marks = [" "] * cells
-    for freeze in run.frozen:
-        first = column_of(freeze.from_s, end_s, cells)
-        for i in range(first, max(column_of(freeze.to_s, end_s, cells), first) + 1):
-            marks[i] = "░" if terminal.unicode else "%"
-    return "".join(marks)
 
 
 def _kill_marks(run: Run, end_s: float, cells: int) -> str:

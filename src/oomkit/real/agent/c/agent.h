@@ -40,6 +40,8 @@ double now_s(void);
 double used_s(int clock);
 void rest_s(double seconds);
 void say(int fd, const char *event, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void hold_lines(int fd); /* until they are released */
+void release_lines(void);
 int write_all(int fd, const char *data, size_t size); /* 0 or an errno */
 int write_file_text(const char *path, const char *value); /* 0 or an errno; sets fault_path */
 int lock_memory(bool later); /* also what is mapped later; below 0: errno says why not */

@@ -249,8 +249,7 @@ static void measure_swapping(int report, size_t size, double per_fault_s) {
 void measure_costs(int report, const struct node *plan) {
     pid_t pid = fork();
     if (pid < 0) return;
-    /* Whoever slows our disks down has to know how our clock goes beside theirs. */
-    for (; pid > 0 && waitpid(pid, NULL, WNOHANG) == 0; rest_s(0.1)) say(report, "clock", "%s", "");
+    for (; pid > 0 && waitpid(pid, NULL, WNOHANG) == 0; rest_s(0.02)) say(report, "clock", "%s", "");
     if (pid > 0) return;
     double took;
     double anon = fault_s(spare(FAULTED), MAP_PRIVATE, 5, &took);

@@ -11,6 +11,7 @@
 #include "agent.h"
 
 #define LINE 4000 /* less than a pipe takes at once */
+#define HELD (16 << 10)
 
 const char *fault_path = "-";
 
@@ -39,6 +40,39 @@ int write_all(int fd, const char *data, size_t size) {
     return 0;
 }
 
+/* Lines that are held back until they are written at once: each write to a guest's port allocates, and
+ * may wait for memory. */
+static struct {
+    int fd;
+    char *data;
+    size_t used;
+} held = {.fd = -1};
+
+void hold_lines(int fd) {
+    if (held.data == NULL) held.data = lasting(HELD);
+    held.fd = fd;
+}
+
+void release_lines(void) {
+    int fd = held.fd;
+    held.fd = -1;
+    if (fd >= 0) write_all(fd, held.data, held.used);
+    held.used = 0;
+}
+
+static void put_line(int fd, const char *line, size_t size) {
+    if (fd != held.fd) {
+        write_all(fd, line, size);
+        return;
+    }
+    if (held.used + size > HELD) {
+        write_all(fd, held.data, held.used);
+        held.used = 0;
+    }
+    memcpy(held.data + held.used, line, size);
+    held.used += size;
+}
+
 /* That the reader has exited shows at the control pipe, not here. */
 void say(int fd, const char *event, const char *format, ...) {
     char line[LINE];
@@ -54,7 +88,7 @@ void say(int fd, const char *event, const char *format, ...) {
     for (size_t i = 0; i < used; i++)
         if (line[i] == '\n') line[i] = ' ';
     line[used++] = '\n';
-    write_all(fd, line, used);
+    put_line(fd, line, used);
 }
 
 int write_file_text(const char *path, const char *value) {
