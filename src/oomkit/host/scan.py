@@ -188,7 +188,7 @@ class Scanner:
         """The last snapshot with meminfo, pressure and some processes read again.
 
         All else (the other processes, the cgroups, the knobs) stays as it was. A process that is
-        gone is left out. A hundredth of the work of a snapshot, where a few of many are asked for.
+        gone is left out. It costs as much as there are processes asked for.
 
         Args:
             snapshot: the last one, or what this method made of it.

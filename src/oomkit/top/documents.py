@@ -77,7 +77,7 @@ def trend_text(trend: Trend) -> str:
 def guard_lines(guard: GuardState) -> tuple[list[str], str]:
     """The guard in a line or two, and their style."""
     if not guard.runs:
-        lines, style = ["not running"], "dim"
+        lines, style = ["not running, by its status file"], "dim"
     else:
         acts = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in guard.acts.items())
         parts = [

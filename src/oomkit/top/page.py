@@ -91,7 +91,7 @@ class Shown(msgspec.Struct, kw_only=True):
         self.first = 0
 
     def show(self, tab: Tab) -> None:
-        """Change the table; filter and order of that one are as they were left."""
+        """Change the table; the filter stays, and each table its order."""
         if tab != self.tab:
             self.tab, self.chosen, self.first, self.reverse = tab, None, 0, False
 
@@ -289,7 +289,7 @@ def laid_out_page(
 
     Args:
         look: what was found.
-        shown: what the user wants to see; the row under the cursor and the first line are set.
+        shown: what the user wants to see; the row under the cursor and the first row are set.
         rules: the kernel's.
         terminal: the window.
         height: its lines.
