@@ -6,12 +6,14 @@ STAMP := $(VENV)/.installed
 
 RELEASE := $(VENV)/release/bin
 RELEASE_STAMP := $(VENV)/release/.installed
+DOCS := $(VENV)/docs/bin
+DOCS_STAMP := $(VENV)/docs/.installed
 DIST ?= dist
 BUILD ?= build
 # Built twice, equal bytes: what the archives say of time is the last commit's.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1577836800)
 
-.PHONY: run test plain compiled agree check format requirements bench mutate fuzz fuzz-long man dist zipapp site deb image chart dashboard kubernetes release-check install uninstall clean
+.PHONY: run test plain compiled agent agree check format requirements bench mutate fuzz fuzz-long man dist bundle zipapp site deb image chart dashboard kubernetes release-check install uninstall clean
 
 # The oldest and the newest kernel play the whole battery, those between a sample of it.
 WHOLE := 5.10 7.3
@@ -36,14 +38,18 @@ test: check $(RELEASE_STAMP)  ## hermetic tests side by side, then guests, then 
 	$(BIN)/python -m pytest --reruns $(RERUNS) -m "alone and not guest"
 
 plain: $(STAMP)  ## the core's tests by the standard library alone
-	OOMKIT_PLAIN=1 PYTHONPATH=$(CURDIR)/tests/without $(BIN)/python -m pytest -n $(WORKERS) --reruns $(RERUNS) -m "not alone" $(addprefix tests/,toml kernel scenario policy klog explain model)
+	OOMKIT_PLAIN=1 PYTHONPATH=$(CURDIR)/tests/without $(BIN)/python -m pytest -n $(WORKERS) --reruns $(RERUNS) -m "not alone" $(addprefix tests/,toml kernel scenario policy klog explain model lab)
 
 compiled: $(STAMP)  ## a wheel in which mypyc compiled model, rules and policies' engine, below build/, and their tests with it
 	rm -rf $(BUILD)/compiled && mkdir -p $(BUILD)/compiled
 	OOMKIT_COMPILE=1 $(BIN)/python -m hatchling build -t wheel -d $(BUILD)/compiled
 	$(BIN)/python -m zipfile -e $(BUILD)/compiled/*.whl $(BUILD)/compiled/lib
 	cd / && PYTHONPATH=$(abspath $(BUILD))/compiled/lib $(abspath $(BIN))/python -c "import oomkit.model.solve as m; assert m.__file__.endswith('.so'), m"
+	test -s $(BUILD)/compiled/lib/oomkit/real/agent/oomkit-agent
 	PYTHONPATH=$(abspath $(BUILD))/compiled/lib $(BIN)/python -m pytest -n $(WORKERS) --reruns $(RERUNS) -m "not alone" tests/model tests/kernel tests/policy
+
+agent: $(STAMP)  ## the workload agent as a static program, in the cache; runs build it as well when they need it
+	@$(BIN)/python -c "from oomkit.real.static_agent import agent; a = agent(); print(a.path or a.why); raise SystemExit(not a.path)"
 
 agree: $(STAMP)  ## the battery on real kernels beside the model; a miss is an answer: tests/model/test_battery.py holds the model
 	$(BIN)/oomkit agree scenarios/battery --on cgroup --on qemu $(WHOLE:%=--kernel %) --guests 2 --skip-missing || [ $$? -eq 1 ]
@@ -67,6 +73,7 @@ bench: $(STAMP)  ## the figures of docs/benchmarks.md
 	$(BIN)/python benchmarks/klog.py
 	$(BIN)/python benchmarks/guard.py
 	$(BIN)/python benchmarks/recorder.py
+	$(BIN)/python benchmarks/top.py
 	$(BIN)/python benchmarks/sweep.py
 	$(BIN)/python benchmarks/policies.py
 	$(BIN)/python benchmarks/real.py
@@ -84,18 +91,28 @@ dist: $(STAMP) $(RELEASE_STAMP)  ## wheel and sdist in dist/, checked as a packa
 	$(BIN)/python -m hatchling build -d $(DIST)
 	$(RELEASE)/twine check --strict $(DIST)/oomkit-*.whl $(DIST)/oomkit-*.tar.gz
 
-site: dist  ## build/site: oomkit and what it needs, for several Pythons
-	$(BIN)/python tools/bundle.py $(BUILD)/site $(DIST)/oomkit-*.whl
+bundle: dist  ## build/bundle: oomkit and what it needs, for several Pythons
+	$(BIN)/python tools/bundle.py $(BUILD)/bundle $(DIST)/oomkit-*.whl
 
-zipapp: site  ## dist/oomkit.pyz, which needs Python 3.11 or later and nothing else
-	$(RELEASE)/python tools/single_file.py $(BUILD)/site $(DIST)/oomkit.pyz
+zipapp: bundle  ## dist/oomkit.pyz, which needs Python 3.11 or later and nothing else
+	$(RELEASE)/python tools/single_file.py $(BUILD)/bundle $(DIST)/oomkit.pyz
 
-deb: site  ## dist/oomkit_VERSION_ARCH.deb, for Debian 12 and 13; needs debhelper
+deb: bundle  ## dist/oomkit_VERSION_ARCH.deb, for Debian 12 and 13; needs debhelper
 	rm -f $(DIST)/oomkit_*.deb
-	$(BIN)/python tools/debian_package.py $(BUILD)/site $(BUILD)/deb $(DIST)
+	$(BIN)/python tools/debian_package.py $(BUILD)/bundle $(BUILD)/deb $(DIST)
 
-image: site  ## dist/oomkit.oci, on BASE=IMAGE or a base of Debian's packages; needs buildah
-	$(BIN)/python tools/image.py $(if $(BASE),--base $(BASE)) $(BUILD)/site $(BUILD)/image $(DIST)/oomkit.oci
+image: bundle  ## dist/oomkit.oci, on BASE=IMAGE or a base of Debian's packages; needs buildah
+	$(BIN)/python tools/image.py $(if $(BASE),--base $(BASE)) $(BUILD)/bundle $(BUILD)/image $(DIST)/oomkit.oci
+
+site: $(STAMP) $(DOCS_STAMP)  ## build/site: the lab and the manual as static files; needs node and npm
+	$(BIN)/python tools/lab.py $(BUILD)/site $(BUILD)/npm
+	$(DOCS)/python tools/manual.py $(BUILD)/manual $(BUILD)/site/manual
+
+$(DOCS_STAMP): requirements/docs.txt $(STAMP)
+	$(PYTHON) -m venv $(VENV)/docs
+	$(DOCS)/python -m pip install -q --require-hashes -r requirements/docs.txt
+	echo $(CURDIR)/src > $$($(DOCS)/python -c "import site; print(site.getsitepackages()[0])")/oomkit.pth
+	@touch $@
 
 chart: $(RELEASE_STAMP)  ## the manifest and the Helm chart, checked; the chart packed into dist/
 	$(RELEASE)/python tools/chart.py $(DIST)
@@ -135,6 +152,7 @@ requirements:  ## pin anew; needs uv
 	$(UV) pip compile -q pyproject.toml --universal --python-version 3.11 --no-header --no-annotate --generate-hashes -o requirements/run.txt
 	$(UV) pip compile -q pyproject.toml --group dev --universal --python-version 3.11 --no-header --no-annotate --generate-hashes -o requirements/dev.txt
 	$(UV) pip compile -q --group fuzz --universal --python-version 3.11 --no-header --no-annotate --generate-hashes -o requirements/fuzz.txt
+	$(UV) pip compile -q pyproject.toml --group docs --universal --python-version 3.11 --no-header --no-annotate --generate-hashes -o requirements/docs.txt
 	$(UV) pip compile -q --group release --universal --python-version 3.11 --no-header --no-annotate --generate-hashes -o requirements/release.txt
 
 PREFIX ?= /usr/local

@@ -6,9 +6,12 @@ and links the words stay, with a link's path where it helps.
 
 With ``OOMKIT_COMPILE=1`` in the environment a wheel holds the modelled machine, the rules and the
 engine of policies that it asks, compiled by mypyc beside their source, and is of the platform and
-the version of Python that it was built for.
+the version of Python that it was built for. It also holds the workload agent as a static program,
+built from its C sources by a C compiler or, with ``OOMKIT_AGENT_BY=zig``, by the ``ziglang`` wheel,
+which links musl.
 """
 
+import importlib.util
 import os
 import re
 import sys
@@ -79,7 +82,10 @@ class CustomBuildHook(BuildHookInterface[Any]):
         return self.target_name == "wheel" and os.environ.get("OOMKIT_COMPILE") == "1"
 
     def dependencies(self) -> list[str]:
-        return ["msgspec", "mypy[mypyc]>=1.20", "setuptools"] if self._is_asked() else []
+        if not self._is_asked():
+            return []
+        zig = ["ziglang"] if os.environ.get("OOMKIT_AGENT_BY") == "zig" else []
+        return ["msgspec", "mypy[mypyc]>=1.20", "setuptools", *zig]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if not self._is_asked() or version == "editable":
@@ -91,10 +97,31 @@ class CustomBuildHook(BuildHookInterface[Any]):
         build_data["infer_tag"] = True
         for path in (made / "lib").rglob("*.so"):
             build_data["force_include"][str(path)] = str(path.relative_to(made / "lib"))
+        agent = made / "oomkit-agent"
+        build_agent(Path(self.root), agent)
+        build_data["force_include"][str(agent)] = AGENT
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         if made := getattr(self, "_made", None):
             made.cleanup()
+
+
+AGENT = "oomkit/real/agent/oomkit-agent"
+"""Where the workload agent is found once it is installed."""
+
+
+def build_agent(root: Path, target: Path) -> None:
+    """Build the static workload agent, by what a source tree builds it with."""
+    path = root / "src/oomkit/real/agent_build.py"
+    spec = importlib.util.spec_from_file_location("agent_build", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    try:
+        module.build(str(target), musl_first=True)
+    except module.BuildError as error:
+        sys.exit(f"the workload agent does not compile: {error}")
 
 
 def compile_modules(paths: list[Path], root: Path, made: Path) -> None:

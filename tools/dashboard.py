@@ -10,35 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from npm import fetched
+
 ROOT = Path(__file__).parents[1]
 HERE = ROOT / "tools/grafana"
 DASHBOARD = ROOT / "contrib/grafana/oomkit.json"
 _BEFORE = "export const dashboard: import('./types').Dashboard = "
 _FAULT = re.compile(r"^dashboard\.ts\((\d+),(\d+)\): error TS\d+: (.*)$", re.MULTILINE)
-
-
-def fetched(into: Path) -> None:
-    """Put the types and the compiler of the lock file into a directory, if they are not there.
-
-    Raises:
-        SystemExit: npm is missing or failed.
-    """
-    if shutil.which("npm") is None:
-        sys.exit("needs node and npm (https://nodejs.org)")
-    into.mkdir(parents=True, exist_ok=True)
-    lock = (HERE / "package-lock.json").read_bytes()
-    kept = into / "package-lock.json"
-    if kept.exists() and kept.read_bytes() == lock and (into / "node_modules").exists():
-        return
-    shutil.copy(HERE / "package.json", into)
-    kept.write_bytes(lock)
-    done = subprocess.run(
-        ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-        cwd=into, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        shutil.rmtree(into / "node_modules", ignore_errors=True)
-        sys.exit(f"npm: {done.stderr.strip()[-500:]}")
 
 
 def faults(text: str, into: Path) -> list[str]:
@@ -67,7 +45,7 @@ def faults(text: str, into: Path) -> list[str]:
 def main() -> None:
     """Check the dashboard; the directory that is named keeps what npm fetches."""
     into = Path(sys.argv[1]).resolve()
-    fetched(into)
+    fetched(HERE, into)
     found = faults(DASHBOARD.read_text(), into)
     for fault in found:
         print(f"{DASHBOARD.relative_to(ROOT)}:{fault}")

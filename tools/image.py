@@ -97,7 +97,7 @@ def unpacked(archive: Path) -> int:
 def stage(site: Path, build: Path) -> Path:
     """Put what the Containerfile copies where it looks for it; returns where."""
     shutil.rmtree(build, ignore_errors=True)
-    shutil.copytree(site, build / "build/site", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(site, build / "build/bundle", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "contrib/debian", build / "contrib/debian")
     for name in ("scenarios", "sweeps"):
         shutil.copytree(ROOT / name, build / name)

@@ -228,6 +228,15 @@ def test_where_cgroups_die_all_of_each_are_candidates(groups: Path) -> None:
     assert warm.large == (1024, 512)
 
 
+def test_what_a_rule_kills_as_a_whole_is_found_from_below(groups: Path) -> None:
+    places = Places(proc=str(groups / "proc"), cgroups=str(groups / "cg"), cgroup_version=2)
+    selection = plan(whom={"level": "cgroup", "oom_group": False}).selection
+    made = Members(places, selection, by_reclaim=False, wholes=[re.compile("/up")])
+    assert complete(made, Warm(one(12, "/up/low")))[0] == [12, 10, 11, 900, 901]
+    as_one = members(groups, level="cgroup")
+    assert complete(as_one, Warm(one(12, "/up/low")))[0] == [12, 10, 11, 900, 901]
+
+
 def test_what_a_cgroup_reclaims_is_read_where_it_is_asked_for(groups: Path) -> None:
     warm = Warm(one(13, "/other"), one(11, "/up/low"), one(14, "/"))
     asked = members(groups, level="process", by_reclaim=True)

@@ -220,7 +220,7 @@ def test_the_daemon_gets_its_settings_through_a_descriptor(
     assert argv[1:5] == ["-I", "-S", "-X", "no_debug_ranges"]
     assert argv[5].endswith("/oomkit/guard/bootstrap.py")
     assert plain == to_plain(settings)
-    assert environ == clean_environ()
+    assert environ == {**clean_environ(), "LD_BIND_NOW": "1"}
 
 
 # Names of users in a plan

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from oomkit.host import libc
 from oomkit.host.cgroup_kill import pids_below
 from oomkit.host.libc import process_mrelease
 from oomkit.host.membership import container_of, manager_root, unit_of
@@ -164,3 +165,21 @@ def test_in_a_container_without_a_cgroup_namespace_units_are_those_of_its_manage
     assert root == f"/docker/{ID}"
     assert unit_of(f"{root}/system.slice/sshd.service", root) == "sshd.service"
     assert unit_of("/system.slice/sshd.service", manager_root("/init.scope")) == "sshd.service"
+
+
+def test_the_c_library_is_asked_for_no_name_after_the_import(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """To look a name up reads tables of symbols, in memory that the daemon has locked by then."""
+
+    def looked_up(_: object, name: str) -> None:
+        raise AssertionError(name)
+
+    monkeypatch.setattr("oomkit.host.libc._Libc.function", looked_up)
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self/smaps").write_text("")
+    libc.drop_files(str(tmp_path))
+    fd = libc.watch_directories([str(tmp_path)])
+    os.close(fd)
+    with pytest.raises(OSError, match=r"Invalid argument|Function not implemented|Bad file"):
+        libc.process_mrelease(-1)

@@ -11,8 +11,8 @@ from oomkit.klog.lines.prefix import Line
 from oomkit.klog.lines.scan import Worth
 from oomkit.klog.userspace.form import size_kb
 from oomkit.klog.userspace.named import Names
+from oomkit.klog.userspace.needles import is_worth
 from oomkit.klog.userspace.objects import abouts, in_one_line
-from oomkit.klog.userspace.reader import is_worth
 
 OTHER = "Jan  4 10:00:00 pc sshd[77]: ok"
 OOMD = "Jan  4 10:00:00 pc systemd-oomd[70]: "

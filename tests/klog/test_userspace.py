@@ -5,7 +5,7 @@ import pytest
 from oomkit.klog import read_evidence
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines.scan import KERNEL_NEEDLES
-from oomkit.klog.userspace.reader import NEEDLES
+from oomkit.klog.userspace.needles import NEEDLES
 
 CASES = [
     (

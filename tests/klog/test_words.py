@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from oomkit.klog.lines import search
 from oomkit.klog.lines.scan import KERNEL_NEEDLES
-from oomkit.klog.userspace.reader import NEEDLES
+from oomkit.klog.userspace.needles import NEEDLES
 
 aho = pytest.importorskip("oomkit.klog.lines.aho")
 

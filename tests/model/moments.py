@@ -270,7 +270,7 @@ def _tasks(machine: Machine) -> Iterator[str]:
     growth.note(0.0, 0.0, {key: kb / 2 for key, kb in sizes(machine).items()})
     for one in candidates(machine, growth, with_scores=True):
         yield _line("candidate", _fields(one))
-    for group in cgroup_readings(machine):
+    for group in cgroup_readings(machine, {}):
         yield _line("cgroup", _fields(group))
 
 
@@ -293,7 +293,11 @@ def moments(name: str) -> str:
     lines = [_line("events", [engine.events, outcome, engine.machine.now, engine.oom.panic])]
     lines += [_line("kill", msgspec.to_builtins(kill)) for kill in engine.lifecycle.kills]
     lines += [_line("denied", msgspec.to_builtins(one)) for one in engine.lifecycle.denied]
-    lines.append(_line("frozen", engine.freezes.spans))
+    lines.append(
+        _line(
+            "frozen", [(one.from_s, one.to_s) for one in engine.prober.freezes(engine.machine.now)]
+        )
+    )
     samples = engine.sampler.samples()
     lines.append(
         _line("samples", [len(samples.t_s), samples.t_s[:: max(len(samples.t_s) // 40, 1)]])

@@ -4,6 +4,8 @@ import random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from oomkit.model import cpu, disk
 from oomkit.model.demand import Demand, amplification
@@ -11,8 +13,9 @@ from oomkit.model.machine import mem_total_pages
 from oomkit.model.pools import Group, Mm, Pool, PoolFlow
 from oomkit.model.psi import Psi
 from oomkit.model.reclaim import make_plan
-from oomkit.model.responsiveness import FreezeTracker
+from oomkit.model.responsiveness import Prober
 from oomkit.model.tasks import draw_scales, nominal_s, step_pace
+from oomkit.scenario.definitions import Probe
 from oomkit.scenario.format import Machine, Step, Task
 
 
@@ -127,17 +130,43 @@ def test_of_a_cluster_that_is_read_few_pages_are_used(
     assert amplification(missing, cluster) == pytest.approx(reads)
 
 
-def test_a_machine_that_answers_late_is_frozen_from_then_on() -> None:
-    tracker = FreezeTracker()
-    for now, response in ((0.0, 0.01), (1.0, 1.01), (2.0, 5.0), (3.0, 1.0), (4.0, 2.0), (5.0, 0.5),
-                          (6.0, float("inf")), (7.001, 0.1), (9.0, 3.0)):  # fmt: skip
-        tracker.update(now, response)
-    assert tracker.spans == [(1.0, 3.0), (6.0, 7.001)], "one second alone is a slow answer"
-    assert tracker.since == 9.0
-    assert not tracker.close(10.0)
-    assert tracker.close(10.001)
-    assert tracker.spans[-1] == (9.0, 10.001)
-    assert not FreezeTracker().close(99.0)
+def frozen(*pieces: tuple[float, float]) -> tuple[list[tuple[float, float]], int]:
+    """Freezes and answered rounds: a round takes so long, until then."""
+    prober, now = Prober(Probe(text_bytes=0)), 0.0
+    for until, response in pieces:
+        prober.advance(until - now, response)
+        now = until
+    return [(round(a.from_s, 6), round(a.to_s, 6)) for a in prober.freezes(now)], prober.answered
+
+
+def test_rounds_begin_at_full_seconds_and_late_ones_take_the_place_of_the_next() -> None:
+    assert frozen((10.0, 0.01)) == ([], 9)
+    assert frozen((10.0, 1.0)) == ([], 9)
+    assert frozen((10.5, 2.5)) == ([(1.0, 9.5)], 3)
+    assert frozen((9.4, 2.5)) == ([(1.0, 9.4)], 2)
+    assert frozen((100.0, float("inf"))) == ([(1.0, 100.0)], 0)
+
+
+def test_a_round_goes_on_at_the_pace_of_the_moment() -> None:
+    """A fifth of it in the first second, the rest at a tenth of a second for all of it."""
+    assert frozen((2.0, 5.0), (20.0, 0.1)) == ([(1.0, 2.08)], 18)
+    assert frozen((2.0, float("inf")), (20.0, 0.1)) == ([(1.0, 2.1)], 18)
+    assert frozen((1.5, 0.1), (1.9, 5.0), (20.0, 0.1))[0] == [], "no round was under way"
+    assert frozen((3.5, 0.1), (6.0, float("inf")), (8.5, 0.1), (9.0, 3.0)) == ([(4.0, 6.1)], 6)
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 4.0), st.sampled_from([0.01, 0.5, 1.0, 1.3, 4.0, 1e9])),
+                max_size=12))  # fmt: skip
+def test_how_time_is_cut_into_pieces_shows_nothing(parts: list[tuple[float, float]]) -> None:
+    whole, cut, now = Prober(Probe(text_bytes=0)), Prober(Probe(text_bytes=0)), 0.0
+    for seconds, response in parts:
+        now += seconds
+        whole.advance(seconds, response)
+        for _ in range(7):
+            cut.advance(seconds / 7, response)
+    spans = [[t for a in one.freezes(now) for t in (a.from_s, a.to_s)] for one in (whole, cut)]
+    assert spans[0] == pytest.approx(spans[1], abs=1e-5)
+    assert whole.answered == pytest.approx(cut.answered, abs=1)
 
 
 @pytest.mark.parametrize(("step", "pace"), [

@@ -76,7 +76,7 @@ def test_a_child_outside_of_the_cgroup_dies_before_its_parent() -> None:
                 "name": "parent",
                 "cgroup": "g",
                 "steps": [{"hold": "1s"}, {"touch": "200M", "rate": "50M/s"}],
-                "children": [{"name": "child", "steps": [{"touch": "50M"}, HOLD]}],
+                "children": [{"name": "child", "cgroup": "/", "steps": [{"touch": "50M"}, HOLD]}],
             }
         ],
         machine={"ram": "512M", "kernel": "2.6.32"},
@@ -84,6 +84,24 @@ def test_a_child_outside_of_the_cgroup_dies_before_its_parent() -> None:
     )
     assert names(record) == ["child", "parent"]
     assert record.kills[1].t_s > record.kills[0].t_s
+
+
+def test_a_child_is_charged_to_the_cgroup_of_its_parent() -> None:
+    """``cgroup_fork()``: it is born there, and stays where the scenario moves it to no other."""
+    child = {"name": "child", "steps": [{"touch": "90M", "rate": "40M/s"}, HOLD]}
+    parent = {"name": "parent", "cgroup": "g", "steps": [{"touch": "20M"}, HOLD]}
+
+    def victims(**where: str) -> list[str]:
+        grandchild = {**child, "name": "grandchild", **where}
+        return names(
+            run(
+                [{**parent, "children": [{**child, "children": [grandchild], **where}]}],
+                cgroup=[{"name": "g", "max": "100M"}],
+            )
+        )
+
+    assert victims() == ["grandchild", "child"]
+    assert victims(cgroup="/") == []
 
 
 @pytest.mark.parametrize("reserved", ["512M", "510M"])
@@ -243,3 +261,102 @@ def test_a_run_does_not_wait_for_the_pauses_of_the_dead() -> None:
     record = run([pausing, {"name": "leak", "steps": [{"touch": "250M", "rate": "50M/s"}, HOLD]}])
     assert (record.outcome, names(record)) == ("completed", ["pausing"])
     assert record.ended_s < 10
+
+
+def test_shared_memory_lives_as_long_as_its_last_mapping() -> None:
+    """``dup_mmap()`` maps it into the child, and its file goes with the last mapping."""
+    steps = [{"share": "100M"}, {"fork": 1}, {"hold": "2s"}, {"exit": 0}]
+    clock = {"name": "clock", "steps": [{"hold": "5s"}]}
+    cached = run([{"name": "f", "steps": steps}, clock]).samples.cached_mb
+    assert cached[1] == pytest.approx(cached[0] + 100, abs=1)
+    assert cached[4] == pytest.approx(cached[0], abs=1)
+
+    steps = [{"share": "150M"}, {"fork": 1}, HOLD]
+    maker = {"name": "maker", "oom_score_adj": 1000, "steps": steps}
+    leak = {"name": "leak", "start": "1s", "steps": [{"touch": "400M", "rate": "80M/s"}]}
+    record = run([maker, leak])
+    # The maker's death gives back nothing that its child still maps; the child's makes room.
+    first, second = record.kills
+    assert (first.task, first.instance, second.task, second.instance) == ("maker", 0, "maker", 1)
+    assert second.t_s - first.t_s < 0.3
+
+
+def test_a_child_has_shared_memory_resident_when_it_has_come_by() -> None:
+    """``vma_needs_copy()``: page tables of shared memory are not copied."""
+    steps = [{"share": "100M"}, {"fork": 1}, {"hold": "2s"}, {"work": "5s", "rate": "50M/s"}]
+    record = run([{"name": "f", "steps": steps}])
+    maker, child = (record.samples.tasks[f"f/{i}"].rss_mb for i in (0, 1))
+    assert maker[2] > 100 > 5 > child[2]
+    assert child[3] == pytest.approx(50, abs=6)
+    assert child[5] == pytest.approx(maker[5], abs=1)
+    assert record.samples.cached_mb[5] - record.samples.cached_mb[0] < 105
+
+
+def test_what_a_fork_is_charged_for_is_private_memory() -> None:
+    """Shared memory is charged to its file, once (``shmem_acct_size()``)."""
+    forks = [{"name": "f", "steps": [{"share": "150M"}, {"fork": 2}, HOLD]}]
+    strict = {"overcommit_memory": 2, "overcommit_ratio": 60}
+    assert run(forks, vm=strict).denied == ()
+    private = [{"name": "f", "steps": [{"touch": "150M"}, {"fork": 2}, HOLD]}]
+    assert [one.call for one in run(private, vm=strict).denied] == ["fork"]
+
+
+def test_a_file_in_tmpfs_stays_charged_when_its_writer_is_gone() -> None:
+    """``shmem_inode_acct_blocks()``: what is left of it counts until it is removed."""
+    tasks = [
+        {"name": "writer", "steps": [{"tmpfs": "150M"}]},
+        {"name": "late", "start": "5s", "steps": [{"reserve": "100M"}, HOLD]},
+    ]
+    strict = {"overcommit_memory": 2, "overcommit_ratio": 50}
+    assert [one.task for one in run(tasks, vm=strict).denied] == ["late"]
+    assert run(tasks[1:], vm=strict).denied == ()
+
+
+@pytest.mark.parametrize(("knob", "waits"), [(1, False), (0, True)])
+def test_the_allocating_task_is_killed_whoever_else_exits(knob: int, *, waits: bool) -> None:
+    """Its branch of ``out_of_memory()`` stands before ``select_bad_process()``, which waits."""
+    writer = {"name": "writer", "count": 2, "steps": [{"tmpfs": "300M", "rate": "20M/s"}]}
+    locker = {"name": "locker", "steps": [{"lock": "400M", "rate": "40M/s"}]}
+    record = run([locker, writer], vm={"oom_kill_allocating_task": knob})
+    assert names(record)[:2] == ["locker", "writer"]
+    assert (record.kills[1].t_s > record.kills[0].t_s + 0.005) is waits
+
+
+def test_strict_overcommit_refuses_one_caller_at_a_time() -> None:
+    """``__vm_enough_memory()`` fails one request; what its task gives back serves the others."""
+    grower = {"name": "g", "count": 3, "every": "30ms", "uid": 0}
+    record = run(
+        [{**grower, "steps": [{"touch": "90M", "rate": "30M/s"}, HOLD]}],
+        vm={"overcommit_memory": 2, "overcommit_ratio": 45},
+    )
+    # Some 200 MB are allowed: one gives up its share, and the two others are done with 90 each.
+    assert [one.task for one in record.denied] == ["g"]
+    assert sum(task.rss_mb[-1] > 85 for task in record.samples.tasks.values()) == 2
+
+
+def test_a_strided_step_asks_for_sixteen_strides_at_a_time() -> None:
+    record = run(
+        [{"name": "sparse", "uid": 0, "steps": [{"touch": "4G", "stride": "2M"}, HOLD]}],
+        vm={"overcommit_memory": 2, "overcommit_ratio": 60},
+    )
+    (refused,) = record.denied
+    assert refused.call == "mmap"
+    assert refused.mb == pytest.approx((4096 - 8 * 32) / 512, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("extra", "kept_mb"),
+    [
+        ({}, 11.8),  # the high watermarks and reserves, 5.7, and 150 % of the high ones
+        ({"vm": {"watermark_boost_factor": 0}}, 5.7),
+        ({"machine": {"unmovable_free": "1M"}}, 5.7),
+        ({"vm": {"min_free_kbytes": 16384}}, 25.4),
+    ],
+)
+def test_kswapd_keeps_free_what_the_high_watermarks_say(
+    extra: dict[str, Any], kept_mb: float
+) -> None:
+    machine = {"ram": "512M", "swap": "1G", **extra.pop("machine", {})}
+    leak = {"name": "leak", "steps": [{"touch": "900M", "rate": "50M/s"}]}
+    record = run([leak], machine=machine, **extra)
+    assert record.samples.free_mb[11:16] == pytest.approx([kept_mb] * 5, rel=0.05)

@@ -22,6 +22,7 @@ def test_a_process_that_is_killed_while_it_holds_does_not_go_on_when_the_time_is
         {"name": "holder", "steps": [{"touch": "300M"}, {"hold": "6s"}, {"touch": "10M"}]},
         {"name": "other", "start": "2s", "oom_score_adj": -1000,
          "steps": [{"touch": "300M", "rate": "200M/s"}, HOLD]},
+        {"name": "clock", "steps": [{"hold": "9s"}]},
     )  # fmt: skip
     (kill,) = record.kills
     assert (kill.task, kill.t_s < 6.0) == ("holder", True)

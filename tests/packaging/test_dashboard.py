@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import dashboard
+import npm
 
 _NO_INDEX = re.compile("ENOTFOUND|EAI_AGAIN|ECONN|ETIMEDOUT|E40[34]|network")
 _FETCHES_S = 900
@@ -18,7 +19,7 @@ def types(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("needs node and npm")
     into = tmp_path_factory.mktemp("grafana")
     try:
-        dashboard.fetched(into)
+        npm.fetched(dashboard.HERE, into)
     except SystemExit as end:
         if _NO_INDEX.search(str(end)):
             pytest.skip("needs the registry of npm")

@@ -164,7 +164,7 @@ def test_preferences_have_a_factor_and_points() -> None:
         (4.0, 300.0), (1.0, 0.0), (0.25, -300.0), (0.001, -1000.0),
     ]  # fmt: skip
     for key, value, low, high in (("by", 0.9, 1, 1000), ("by", 1001, 1, 1000),
-                                  ("points", -1, 0, 1000), ("points", 1001, 0, 1000)):  # fmt: skip
+                                  ("points", -1, 0, 2000), ("points", 2001, 0, 2000)):  # fmt: skip
         (line,) = faults({"whom": {"avoid": [{"comm": "a", key: value}]}})
         assert line.startswith(f"whom.avoid[0].{key}: expected a number from {low} to {high}")
 

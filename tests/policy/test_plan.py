@@ -25,7 +25,12 @@ def carried(made: Plan) -> Plan:
 
 
 def test_a_plan_survives_the_way_to_another_process() -> None:
-    made = plan({**LOW, "cgroup": "/a/*", "by": "rss", "psi_some": "5%"}, VERY_LOW, **WHOLE)
+    choosing = {"among": ["/b", "re:/c.*"], "by": "swap", "least": "5%", "spare": "/b/x",
+                "last": "/b/y", "pause": "2s"}  # fmt: skip
+    made = plan(
+        {**LOW, "cgroup": "/a/*", "by": "rss", "psi_some": "5%"}, VERY_LOW, {**LOW, **choosing},
+        **WHOLE,
+    )  # fmt: skip
     made.users = {1000: "me"}
     again = carried(made)
     assert again.to_values() == made.to_values()
@@ -34,6 +39,7 @@ def test_a_plan_survives_the_way_to_another_process() -> None:
     assert again.selection.prefer[1].match.text == "unit db.service"
     assert again.response.instead[0].command == ("/bin/restart", "{unit}")
     assert again.users == {1000: "me"}
+    assert (again.rules[2].least, again.rules[2].pause_s) == ((0.05, True), 2.0)
 
 
 def test_what_a_plan_asks_of_the_machine() -> None:

@@ -164,7 +164,7 @@ def test_the_effective_rule_for_one_process_is_reported() -> None:
 
 def test_an_unset_bound_and_long_times_are_reported_in_words() -> None:
     text = "\n".join(explain(find_policy("earlyoom")))
-    assert "SIGKILL 1 h later" in text
+    assert "SIGKILL once the level is hard" in text
     assert "as many a minute as it takes" in text
     assert "1000000" not in text
 

@@ -1,5 +1,7 @@
 """The parts of real worlds that need no kernel to be tried."""
 
+import os
+import shutil
 import struct
 from pathlib import Path
 
@@ -173,7 +175,8 @@ def test_outcomes_from_what_was_seen() -> None:
     assert outcome("done 4 duration") == "timed_out"
     assert outcome(log="Kernel panic - not syncing: Out of memory: x") == "panicked"
     assert outcome(silent_s=30.0) == "frozen"
-    assert outcome("probing 3 1.5", "done 9 duration") == "frozen"
+    assert outcome("probe 3 2.0 3.0", "probing 8 7", "done 9 duration") == "frozen"
+    assert outcome("probing 8 7", "probe 8.9 7 8.8", "done 9 duration") == "timed_out"
 
 
 def test_who_killed_is_reported_by_the_log() -> None:
@@ -324,3 +327,29 @@ def test_the_guests_clock_counts_instructions_where_it_can(
     assert not counts("6.1.0-56-cloud-amd64", 2)
     monkeypatch.setattr(kvm, "kvm_works", lambda _image: True)
     assert kvm.arguments(kernel("6.12"), 1)[:2] == ("-accel", "kvm")
+
+
+def hypervisor(path: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A program in QEMU's place; returns an image for it that was not asked about before."""
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK) or not shutil.which("setpriv"):
+        pytest.skip("needs /dev/kvm and setpriv")
+    program = path / "qemu"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(kvm, "QEMU", str(program))
+    return str(path)
+
+
+def test_kvm_is_used_where_the_kernel_gets_to_its_first_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert kvm.kvm_works(hypervisor(tmp_path, "echo Linux version 6.12", monkeypatch))
+
+
+@pytest.mark.parametrize("script", ["while :; do :; done", "echo Probing EDD", "exit 1"])
+def test_a_kvm_that_never_gets_to_the_kernel_is_not_used(
+    script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What counts is the CPU time that the guest got: a busy host makes it wait."""
+    monkeypatch.setattr(kvm, "CPU_S", 0.2)
+    assert not kvm.kvm_works(hypervisor(tmp_path, script, monkeypatch))

@@ -192,9 +192,9 @@ def test_the_guard_acts_in_a_guest(kernel: Bootable, tmp_path: Path) -> None:
 
 
 def test_a_hanging_boot_is_reported(kernel: Bootable, tmp_path: Path) -> None:
-    """Too little memory to unpack its own initramfs: one line, not a traceback."""
+    """Too little memory to unpack the kernel: one line, not a traceback."""
     path = tmp_path / "tiny.toml"
-    path.write_text(HOG_AND_BIG.replace('"192M"', '"48M"'))
+    path.write_text(HOG_AND_BIG.replace('"192M"', '"32M"'))
     done = command("run", str(path), "--on", "qemu", "--kernel", kernel.release)
     assert (done.returncode, done.stdout) == (2, "")
     assert "did not come up" in done.stderr

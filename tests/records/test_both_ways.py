@@ -43,6 +43,13 @@ def test_values_are_written_alike(value: Any, indent: int) -> None:
     assert PLAIN.module.to_json(value, indent=indent) == theirs
 
 
+@given(VALUE)
+def test_records_become_the_same_plain_values(value: Any) -> None:
+    mine = [PLAIN.pair(first=1, second="x"), {"a": (PLAIN.open(count=2, names=["y"]), value)}]
+    theirs = [MSGSPEC.pair(first=1, second="x"), {"a": (MSGSPEC.open(count=2, names=["y"]), value)}]
+    assert PLAIN.module.to_builtins(mine) == MSGSPEC.module.to_builtins(theirs)
+
+
 @settings(max_examples=1000)
 @given(st.floats() | st.builds(lambda m, e: m * 10.0**e, st.integers(-99, 99), st.integers(-9, 25)))
 def test_numbers_are_written_alike(number: float) -> None:

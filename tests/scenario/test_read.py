@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from oomkit.real.cgroup_limits import for_guest
 from oomkit.scenario import Run, Samples, ScenarioError, read_scenario, scenario_from
+from oomkit.scenario.read import walk_tasks
 from oomkit.scenario.record import from_json, to_json
 from oomkit.scenario.template import template
+from oomkit.scenario.write import scenario_text
 from oomkit.toml import units
 
 TOML = st.recursive(
@@ -197,3 +199,33 @@ def test_what_a_task_does_on_sigterm_is_read_and_refused_where_it_cant_be_shown(
     assert scenario.tasks[0].on_sigterm == "ignore"
     assert scenario.tasks[1].sigterm_exit_s == 2.0
     assert len([reason for reason in for_guest(scenario) if "on_sigterm" in reason]) == 2
+
+
+def test_a_child_is_in_the_cgroup_of_its_parent_unless_it_says_otherwise() -> None:
+    text = """\
+name = "n"
+machine.ram = "64M"
+cgroup = [{ name = "g" }, { name = "h" }]
+[[task]]
+name = "parent"
+cgroup = "g"
+steps = [{ hold = "1s" }]
+  [[task.children]]
+  name = "same"
+    [[task.children.children]]
+    name = "deeper"
+  [[task.children]]
+  name = "other"
+  cgroup = "h"
+  [[task.children]]
+  name = "outside"
+  cgroup = "/"
+    [[task.children.children]]
+    name = "below"
+"""
+    scenario = scenario_from(tomllib.loads(text))
+    found = {task.name: task.cgroup for _, task in walk_tasks(scenario.tasks)}
+    assert found == {
+        "parent": "g", "same": "g", "deeper": "g", "other": "h", "outside": None, "below": None,
+    }  # fmt: skip
+    assert scenario_from(tomllib.loads(scenario_text(scenario))) == scenario

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -32,8 +33,11 @@ _SETTLED = """(async () => {
 class Browser:
     """One tab."""
 
-    def __init__(self, width: int = 1200, height: int = 900, *, dark: bool = False) -> None:
+    def __init__(
+        self, width: int = 1200, height: int = 900, *, dark: bool = False, flags: Sequence[str] = ()
+    ) -> None:
         """Start Chromium; use as a context manager."""
+        self.events: list[dict[str, Any]] = []
         self._home = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         to_read, self._write = os.pipe()
         self._read, to_write = os.pipe()
@@ -42,7 +46,7 @@ class Browser:
         command = [
             str(CHROMIUM), "--headless=new", "--no-sandbox", "--disable-gpu",
             "--disable-dev-shm-usage", "--no-first-run", "--hide-scrollbars",
-            "--remote-debugging-pipe", f"--user-data-dir={self._home.name}", "about:blank",
+            "--remote-debugging-pipe", f"--user-data-dir={self._home.name}", *flags, "about:blank",
         ]  # fmt: skip
         self._process = subprocess.Popen(
             [sys.executable, "-c", _START, *map(str, ends), *command],
@@ -105,6 +109,8 @@ class Browser:
             self._rest += chunk
         line, _, self._rest = self._rest.partition(b"\0")
         message: dict[str, Any] = json.loads(line)
+        if "method" in message:
+            self.events.append(message)
         return message
 
     def open(self, page: Path) -> None:

@@ -23,6 +23,7 @@ Examples:
   oomkit agree scenarios/battery
   oomkit agree scenarios/battery --on qemu --kernel 6.1 --kernel 6.12
   oomkit agree scenarios/battery/ties.toml --on qemu --json
+  oomkit agree --measure --on qemu --kernel 6.12
 """
 
 _BATTERY = "scenarios/battery"
@@ -67,6 +68,12 @@ _BATTERY = "scenarios/battery"
     help="Random seed: moves what a scenario declares as random.",
 )
 @click.option(
+    "--measure",
+    "measures",
+    is_flag=True,
+    help="Measure what page faults, reads and swapping cost on the kernels, and play nothing.",
+)
+@click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object: agreements and summaries."
 )
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print tables in Markdown.")
@@ -78,6 +85,7 @@ def command(
     seed: int,
     *,
     skip_missing: bool,
+    measures: bool,
     as_json: bool,
     as_markdown: bool,
 ) -> None:
@@ -95,6 +103,11 @@ def command(
         fail("--kernel needs --on qemu: a cgroup's kernel is this host's")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda got, _: sys.exit(128 + got))
+    if measures:
+        if worlds != ("qemu",) or paths or as_markdown:
+            fail("--measure goes with --on qemu alone: without a scenario, and as text or JSON")
+        _measure(kernels, as_json=as_json, skip_missing=skip_missing)
+        return
     files = list(_files(paths or (battery(),)))
     places = list(_places(worlds or ("cgroup",), kernels))
     if skip_missing:
@@ -104,6 +117,36 @@ def command(
     jobs = [_jobs(files, place, seed) for place in places]
     found = [one for there in jobs for one in _play(there, guests)]
     _show(found, as_json=as_json, as_markdown=as_markdown)
+
+
+def _measure(kernels: tuple[str, ...], *, as_json: bool, skip_missing: bool) -> None:
+    from oomkit.real import RealError, measure
+    from oomkit.real.kernels import NoKernelError
+    from oomkit.render.terminal import show
+    from oomkit.views import measured_text
+
+    runs = []
+    for kernel in kernels or (None,):
+        try:
+            with progress(f"measuring on qemu, kernel {kernel or '6.12'}".__str__):
+                runs.append(measure(kernel))
+        except NoKernelError as error:
+            if not skip_missing:
+                fail(str(error))
+            say(f"oomkit: skipped qemu, kernel {kernel}: {error}")
+        except RealError as error:
+            fail(str(error))
+    if not as_json:
+        show(measured_text.report(runs))
+        return
+    import msgspec
+
+    rows = [
+        {"on": run.on, "kernel": run.kernel, "found": run.found, "instrument": run.instrument}
+        for run in runs
+    ]
+    data = msgspec.json.encode({"measured": rows})
+    sys.stdout.buffer.write(msgspec.json.format(data, indent=1) + b"\n")
 
 
 def battery() -> str:

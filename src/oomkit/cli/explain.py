@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from oomkit.batch import Pool
+    from oomkit.explain.explanation import Case
     from oomkit.explain.files import Counter, ReadLog
     from oomkit.explain.redact import Redactor
     from oomkit.klog.evidence import Evidence
+    from oomkit.klog.lines.ahead import Ahead
     from oomkit.klog.records import Report
 
 _EXAMPLE = """\b
@@ -100,23 +102,30 @@ def command(
         fail("--json and --html are two answers; ask for one")
     if follow and (workers is not None or cluster is not None):
         fail(f"{'--workers' if cluster is None else '--cluster'} and --follow don't go together")
-    from oomkit.explain.redact import Redactor
-
     names: tuple[str | None, ...] = files or (None,)
     if follow:
-        sys.exit(_follow(names[0], Redactor() if redact else None, as_json=as_json))
+        sys.exit(_follow(names[0], redact=redact, as_json=as_json))
+    pool = _pool(names, workers, cluster, redact=redact)
+    searchers = _searchers(names, workers)
+    begun = _begin_search(names, searchers) if pool is None else None
+    from oomkit.explain.redact import Redactor
+
+    # Of many logs here only what is shown in full is held in full: it is read again.
+    again = pool is not None and cluster is None and not as_json and page is None and last != 0
     logs = read_logs(
         names,
         Redactor() if redact else None,
-        _pool(names, workers, cluster, redact=redact),
-        searchers=_searchers(names, workers),
+        pool,
+        searchers=searchers,
+        begun=begun,
+        outlines=summary or again,
     )
     if page is not None:
         status = _write_page(logs, page, last)
     elif as_json:
         status = _print_json(logs, last, summary=summary)
     else:
-        status = _print_text(logs, last, summary=summary)
+        status = _print_text(logs, last, summary=summary, again=again)
     sys.exit(_complain(logs) or status)
 
 
@@ -126,21 +135,42 @@ def read_logs(
     workers: "AbstractContextManager[Pool] | None",
     *,
     searchers: int = 1,
+    begun: "Ahead | None" = None,
+    outlines: bool = False,
 ) -> "list[ReadLog]":
     """Read logs; the running kernel's reports get the names that this machine knows now."""
     from oomkit.cli.progress import progress
     from oomkit.explain.files import Counter, read_files
 
     counter = Counter()
-    with progress(lambda: f"{printable(counter.log)}: {counter.reports} OOM reports so far"):
+    with progress(lambda: _progress_text(counter, len(names))):
         if workers is not None:
-            return _read_by(workers, names, counter)
-        found = list(read_files(names, counter=counter, redactor=redactor, searchers=searchers))
+            return _read_by(workers, names, counter, outlines=outlines)
+        found = list(
+            read_files(names, counter=counter, redactor=redactor, searchers=searchers, begun=begun)
+        )
     if redactor is not None:
         return found
     return [
         _with_owners(log) if name is None else log for name, log in zip(names, found, strict=True)
     ]
+
+
+_BAR_CELLS = 20
+
+
+def _progress_text(counter: "Counter", total: int) -> str:
+    """How far the reading is: of many logs how many, of one what was found in it."""
+    from oomkit.render.quantities import count_of
+
+    found = f"{count_of(counter.reports, 'OOM report')} so far"
+    if total < 2:
+        return f"{printable(counter.log)}: {found}"
+    from oomkit.render.bars import bar
+
+    unicode = (sys.stderr.encoding or "").lower().startswith("utf")
+    share = bar(counter.logs / total, _BAR_CELLS, unicode=unicode)
+    return f"[{share}] {counter.logs:,} of {total:,} logs, {found}"
 
 
 def _with_owners(log: "ReadLog") -> "ReadLog":
@@ -160,7 +190,11 @@ def _with_owners(log: "ReadLog") -> "ReadLog":
 
 
 def _read_by(
-    workers: "AbstractContextManager[Pool]", names: Sequence[str | None], counter: "Counter"
+    workers: "AbstractContextManager[Pool]",
+    names: Sequence[str | None],
+    counter: "Counter",
+    *,
+    outlines: bool,
 ) -> "list[ReadLog]":
     from oomkit.batch import PoolError
     from oomkit.explain.files import read_files
@@ -169,7 +203,7 @@ def _read_by(
         with workers as pool:
             if pool.elsewhere:
                 names = [os.path.abspath(name) for name in names if name]
-            return list(read_files(names, pool, counter=counter))
+            return list(read_files(names, pool, counter=counter, outlines=outlines))
     except PoolError as error:
         fail(str(error))
 
@@ -205,6 +239,16 @@ def _searchers(names: Sequence[str | None], workers: int | None) -> int:
     return len(os.sched_getaffinity(0)) if _sizes(names) >= _MUCH_BYTES else 1
 
 
+def _begin_search(names: Sequence[str | None], searchers: int) -> "Ahead | None":
+    """Begin to search a single large file, before all that reads it is imported."""
+    name = names[0]
+    if searchers < 2 or len(names) > 1 or name is None or name == "-":
+        return None
+    from oomkit.klog.searched import begin_search
+
+    return begin_search(name, searchers)
+
+
 def _much(names: Sequence[str | None]) -> bool:
     """Whether starting workers pays."""
     return len(names) > 1 and len(os.sched_getaffinity(0)) > 1 and _sizes(names) >= _MUCH_BYTES
@@ -223,12 +267,7 @@ def _print_json(logs: "Sequence[ReadLog]", last: int | None, *, summary: bool) -
     import msgspec
 
     from oomkit.explain.explanation import Case
-    from oomkit.views.explain_json import (
-        incident_object,
-        no_kill_object,
-        report_object,
-        summary_object,
-    )
+    from oomkit.views.explain_json import objects, summary_object
 
     found = Case(logs)
     out = sys.stdout.buffer
@@ -238,17 +277,12 @@ def _print_json(logs: "Sequence[ReadLog]", last: int | None, *, summary: bool) -
         )
         out.write(msgspec.json.format(msgspec.json.encode(answer), indent=1) + b"\n")
         return int(found.is_bad_news)
-    for index in _shown(len(found.reports), last, 0):
-        item = report_object(found.explain(index), found.incident(index))
+    for item in objects(found, _shown(len(found.reports), last, 0)):
         out.write(msgspec.json.encode(item) + b"\n")
-    for incident in found.reported_by_others():
-        out.write(msgspec.json.encode(incident_object(incident, found.evidence)) + b"\n")
-    if found.no_kill is not None:
-        out.write(msgspec.json.encode(no_kill_object(found.no_kill, found.failed)) + b"\n")
     return int(found.is_bad_news)
 
 
-def _print_text(logs: "Sequence[ReadLog]", last: int | None, *, summary: bool) -> int:
+def _print_text(logs: "Sequence[ReadLog]", last: int | None, *, summary: bool, again: bool) -> int:
     from oomkit.explain.explanation import Case
     from oomkit.render.document import Text
     from oomkit.render.quantities import count_of
@@ -267,6 +301,8 @@ def _print_text(logs: "Sequence[ReadLog]", last: int | None, *, summary: bool) -
         show(summary_of(found.reports, found.evidence, found.incidents, found.tables))
     if summary:
         return int(found.is_bad_news)
+    if again:
+        _read_again(found, shown)
     show(reported(found.reported_by_others()[-_DEFAULT_LAST:], found.evidence))
     for index in shown:
         show(explanation_report(found.explain(index), index + 1))
@@ -274,6 +310,17 @@ def _print_text(logs: "Sequence[ReadLog]", last: int | None, *, summary: bool) -
         left = len(found.reports) - len(shown)
         show([Text(f"({count_of(left, 'earlier report')} not shown in full; --last 0 shows all)")])
     return int(found.is_bad_news)
+
+
+def _read_again(found: "Case", shown: range) -> None:
+    """Read the logs again that hold what is shown in full."""
+    from oomkit.explain.files import read_file
+    from oomkit.klog.lines.sources import LogError
+
+    try:
+        found.restore(shown, read_file)
+    except LogError as error:
+        fail(str(error))
 
 
 def _write_page(logs: "Sequence[ReadLog]", page: str, last: int | None) -> int:
@@ -297,9 +344,10 @@ def _write_page(logs: "Sequence[ReadLog]", page: str, last: int | None) -> int:
     return int(found.is_bad_news)
 
 
-def _follow(name: str | None, redactor: "Redactor | None", *, as_json: bool) -> int:
+def _follow(name: str | None, *, redact: bool, as_json: bool) -> int:
     from oomkit.explain.evidence_text import is_for_memory
     from oomkit.explain.follow import follow
+    from oomkit.explain.redact import Redactor
     from oomkit.klog.lines.sources import LogError
     from oomkit.klog.records import Report
 
@@ -309,7 +357,7 @@ def _follow(name: str | None, redactor: "Redactor | None", *, as_json: bool) -> 
         text = f"oomkit: reading {printable(log or '')}, then waiting for more; Ctrl-C ends it"
         click.echo(text, err=True)
     try:
-        for record in follow(name, redactor):
+        for record in follow(name, Redactor() if redact else None):
             if isinstance(record, Report):
                 number += 1
                 _print_one(record, number, as_json=as_json)

@@ -24,11 +24,13 @@ COMMANDS: dict[str, str] = {
     "help": "oomkit.cli.help",
     "history": "oomkit.cli.history",
     "kernels": "oomkit.cli.kernels",
+    "lab": "oomkit.cli.lab",
     "new": "oomkit.cli.new",
     "rank": "oomkit.cli.rank",
     "run": "oomkit.cli.run",
     "snapshot": "oomkit.cli.snapshot",
     "sweep": "oomkit.cli.sweep",
+    "top": "oomkit.cli.top",
     "why": "oomkit.cli.why",
 }
 """Sub-command to the module that holds it; its function is called ``command``."""

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from oomkit.cli import complete
+from oomkit.cli import complete, policies
 from oomkit.cli.common import fail
 from oomkit.cli.streams import say
 from oomkit.guard import config
@@ -35,8 +35,9 @@ _STATE = f"{config.RUN_DIR}/guard.state"
     metavar="NAME|FILE",
     default="default",
     show_default=True,
-    help="A built-in policy (default, kernel, earlyoom, nohang, systemd-oomd, oomd-like) or a TOML "
-    "file.",
+    help="A built-in policy (default, kernel, earlyoom, nohang, systemd-oomd, oomd-like), a TOML "
+    "file, or a daemon's configuration (earlyoom:, nohang:, systemd-oomd:, kubelet:, with nothing "
+    "behind it for this machine's, or a file or folder).",
 )
 @click.option(
     "--set",
@@ -168,19 +169,11 @@ def command(
     from oomkit.guard import launch
     from oomkit.guard.compile import plan_for_here
     from oomkit.guard.config import Settings
-    from oomkit.policy.read import find_policy
     from oomkit.toml import units
-    from oomkit.toml.table import TomlError
 
+    policy = _policy(source, overrides, check=check)
     try:
-        # It decides which processes root kills and which commands it runs, so it must be root's.
-        trusted = os.geteuid() == 0 and not check
-        policy = find_policy(source, overrides=overrides, trusted=trusted)
         recording_bytes = units.size(record_size)
-    except TomlError as error:
-        for line in error.lines():
-            say(f"oomkit: {line}")
-        sys.exit(2)
     except ValueError as error:
         fail(f"--record-size: expected {error}, not {record_size!r}")
     if pid is not None and not check:
@@ -205,6 +198,8 @@ def command(
             files_bounded=launch.files_are_bounded(),
             self_test=self_test,
         )
+        if not check or policy.origin is None:
+            launch.refuse_managers(policy, settings)
         settings.missing = launch.missing_here(policy, settings)
         if check:
             _explain(policy, settings, pid)
@@ -235,6 +230,24 @@ def _service(*, install: bool, act: bool) -> None:
         guard_service.install(act=act, width=console(sys.stdout).width)
     else:
         guard_service.uninstall()
+
+
+def _policy(source: str, overrides: tuple[str, ...], *, check: bool) -> Any:
+    """The policy, or the end of the command with a line for each fault in it."""
+    from oomkit.policy.read import refuse_dangers
+    from oomkit.toml.table import TomlError
+
+    try:
+        # It decides which processes root kills and which commands it runs, so it must be root's.
+        trusted = os.geteuid() == 0 and not check
+        policy = policies.find(source, overrides=overrides, trusted=trusted)
+        if not check:
+            refuse_dangers(policy, source)
+    except TomlError as error:
+        for line in error.lines():
+            say(f"oomkit: {line}")
+        sys.exit(2)
+    return policy
 
 
 def _file(option: str, path: str | None) -> str:
@@ -313,8 +326,8 @@ def _wrapped(line: str, width: int) -> str:
 
 
 def _explain(policy: Any, settings: Any, pid: int | None) -> None:
-    from oomkit.guard.check import NoSuchProcessError, candidates_here, consider
-    from oomkit.policy.describe import explain
+    from oomkit.guard.check import NoSuchProcessError, candidates_here, consider, first_here
+    from oomkit.policy.describe import explain, origin_words
     from oomkit.policy.doubts import doubts
 
     try:
@@ -322,9 +335,14 @@ def _explain(policy: Any, settings: Any, pid: int | None) -> None:
             lines = consider(policy, settings, pid)
         else:
             lines = explain(policy)
+            if policy.origin is not None:
+                lines += origin_words(policy.origin)
             found = doubts(policy, candidates_here(settings))
             if found:
                 lines += ("what to look at again", *(f"  {line}" for line in found))
+            first = first_here(settings) if policy.origin is not None else ()
+            if first:
+                lines += ("what it would choose first now", *(f"  {line}" for line in first))
     except NoSuchProcessError as error:
         fail(f"--pid: {error}")
     from oomkit.render.terminal import console

@@ -16,12 +16,11 @@ from oomkit.kernel.alloc import decide
 from oomkit.kernel.rank import others_are_hidden
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Snapshot
-from oomkit.posture.asked import Asked
+from oomkit.posture.asked import Asked, whatif_of
 from oomkit.posture.groups import KINDS, By
 from oomkit.printable import printable
 
 if TYPE_CHECKING:
-    from oomkit.posture.asked import WhatIf
     from oomkit.posture.whatif import Change
 
 _EXAMPLE = """\b
@@ -192,7 +191,7 @@ class _Question(msgspec.Struct, frozen=True, kw_only=True):
             decision=decide(snapshot, allocation, rules),
             why_pid=self._pid("--why", self.why, snapshot),
             by=self.by,
-            whatif=_whatif(as_it_is, snapshot, allocation, rules, changes),
+            whatif=whatif_of(as_it_is, snapshot, allocation, rules, changes),
         )
         if self.as_json:
             self._json(asked, compact=compact)
@@ -264,43 +263,3 @@ class _Question(msgspec.Struct, frozen=True, kw_only=True):
         unsure = doubt(self.release or snapshot.kernel)
         for note in (*snapshot.missing, *([unsure] if unsure else [])):
             say(printable(f"oomkit: {note}"))
-
-
-def _whatif(
-    as_it_is: Snapshot,
-    snapshot: Snapshot,
-    allocation: Allocation,
-    rules: RuleSet,
-    changes: "tuple[Change, ...]",
-) -> "WhatIf | None":
-    """What the changes change; None where nothing is changed."""
-    from oomkit.kernel.versions import UnknownKernelError, rules_for
-
-    try:
-        before = rules_for(as_it_is.kernel)
-    except UnknownKernelError:
-        before = rules  # then --kernel names the only rules there are
-    if not changes and before == rules:
-        return None
-    from oomkit.posture.asked import Comparison, WhatIf
-
-    def compared(memcg: str | None, of: str | None) -> Comparison:
-        request = msgspec.structs.replace(allocation, memcg=memcg)
-        return Comparison(
-            of=of,
-            machine=as_it_is,
-            before=decide(as_it_is, request, before),
-            after=decide(snapshot, request, rules),
-            changed=snapshot,
-            asker=allocation.pid,
-        )
-
-    groups = dict.fromkeys(c.cgroup for c in changes if c.cgroup not in (None, allocation.memcg))
-    return WhatIf(
-        changes=changes,
-        rules=(before.name, rules.name),
-        compared=(
-            compared(allocation.memcg, None),
-            *(compared(path, path) for path in groups),
-        ),
-    )

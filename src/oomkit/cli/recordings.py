@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from oomkit.cli import run_views, worlds
+from oomkit.cli import policies as policy_names
+from oomkit.cli import run_views
 from oomkit.cli.common import fail, repeating
 from oomkit.cli.progress import progress
 from oomkit.guard.recording_format import is_recording
@@ -17,11 +18,17 @@ if TYPE_CHECKING:
     from oomkit.history.replay import Replay
 
 
-_TAKES = frozenset({"scenario_file", "policies", "as_json", "html"})
+_TAKES = frozenset({"scenario_file", "policies", "others", "as_json", "html"})
 
 
 def play_if_one(
-    ctx: click.Context, path: str, policies: Sequence[str], html: str | None, *, as_json: bool
+    ctx: click.Context,
+    path: str,
+    policies: Sequence[str],
+    others: Sequence[str],
+    html: str | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Replay the file and end, if it is a recording; by its content, not its name."""
     if not is_recording(path):
@@ -29,7 +36,9 @@ def play_if_one(
     for param in ctx.command.params:
         given = ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
         if given and param.name not in _TAKES:
-            fail(f"{param.opts[-1]}: a recording takes --policy, --json and --html only")
+            fail(f"{param.opts[-1]}: a recording takes --policy, --vs, --json and --html only")
+    if others:
+        fail(f"--vs {others[0]}: expected the name of a policy, as a recording is what it is")
     if html == "-" and as_json:
         fail("--json and --html - don't go together")
     again = repeating(ctx, ("as_json", "html"))
@@ -47,7 +56,7 @@ def _play(
     from oomkit.history.recording import RecordingError, read_recording
     from oomkit.history.replay import replay
 
-    found = [worlds.policy(name) for name in policies or ("default",)]
+    found = [policy_names.found(name) for name in policies or ("default",)]
     with progress(lambda: f"playing {printable(path)}"):
         try:
             recording = read_recording(path)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import click
 
 from oomkit.cli import complete, recordings, run_views, worlds
+from oomkit.cli import policies as policy_names
 from oomkit.cli.common import Integer, fail, repeating
 
 if TYPE_CHECKING:
-    from oomkit.policy.records import Policy
     from oomkit.scenario import Run, Scenario
 
 _EXAMPLE = """\b
@@ -19,6 +19,7 @@ Examples:
   oomkit run scenarios/test1.toml --free 1s
   oomkit run scenarios/test1.toml --vs vm.panic_on_oom=1
   oomkit run scenarios/database-and-leak.toml --policy default --policy earlyoom
+  oomkit run scenarios/database-and-leak.toml --policy earlyoom: --vs default
   oomkit run scenarios/test1.toml --html run.html --png run.png
   oomkit run scenarios/test1.toml --on qemu --kernel 6.1
   oomkit run scenarios/battery/ties.toml --on cgroup --compare
@@ -27,6 +28,8 @@ Examples:
   oomkit run /var/lib/oomkit/recording --policy default --policy mine.toml
 """
 
+_AS_IT_IS = "as it is"
+"""Heading of what is not changed, or not guarded."""
 _SHOWS = frozenset({"as_json", "as_log", "interval", "html", "png", "svg", "every_one", "check"})
 """Parameters that don't change what is played."""
 
@@ -63,7 +66,8 @@ _SHOWS = frozenset({"as_json", "as_log", "interval", "html", "png", "svg", "ever
     type=complete.GUARD,
     metavar="DAEMON",
     help="With --on qemu: run this OOM daemon in the guest, and measure how fast processes are "
-    "killed: oomkit, oomkit:POLICY, earlyoom, nohang (see oomkit daemons), or none.",
+    "killed: oomkit, oomkit:POLICY, earlyoom, earlyoom:OPTIONS, nohang, nohang:FILE (see oomkit "
+    "daemons), or none.",
 )
 @click.option(
     "--policy",
@@ -72,8 +76,9 @@ _SHOWS = frozenset({"as_json", "as_log", "interval", "html", "png", "svg", "ever
     metavar="NAME|FILE",
     multiple=True,
     help="Guard the modelled machine, or replay a RECORDING, under a policy: default, kernel, "
-    "earlyoom, nohang, systemd-oomd, oomd-like, kubelet, or a file. Given twice: both side by "
-    "side; more often: a table.",
+    "earlyoom, nohang, systemd-oomd, oomd-like, kubelet, a file, or a daemon's configuration "
+    "(earlyoom:, nohang:, systemd-oomd:, kubelet:, with nothing behind it for this machine's, or a "
+    "file or folder). Given twice: both side by side; more often: a table.",
 )
 @click.option(
     "--seed",
@@ -101,9 +106,10 @@ _SHOWS = frozenset({"as_json", "as_log", "interval", "html", "png", "svg", "ever
     "--vs",
     "others",
     type=complete.OTHER_SCENARIO,
-    metavar="KEY=VALUE",
+    metavar="KEY=VALUE|POLICY",
     multiple=True,
-    help="Play it again with this value changed, and compare: KEY=VALUE, or another SCENARIO.",
+    help="Play it again with this value changed, and compare: KEY=VALUE, another SCENARIO, or "
+    "under another policy, such as default.",
 )
 @click.option(
     "--compare",
@@ -155,14 +161,17 @@ def command(
     --html. The exit status is 1 if a task was (or would have been) killed, the machine was frozen
     at the end, or the kernel panicked.
     """
-    recordings.play_if_one(ctx, scenario_file, policies, html, as_json=as_json)
+    named, others = _with_versus(policies, others)
+    # What was recorded is as it was: policies alone are played.
+    replayed = tuple(name for name in named if name != _AS_IT_IS)
+    recordings.play_if_one(ctx, scenario_file, replayed, others, html, as_json=as_json)
     views = {"--json": as_json, "--log": as_log, "--free": interval is not None}
     files = {"html": html, "png": png, "svg": svg}
     _check_together(
-        views, files, others, policies, check=check, compared=compared, every_one=every_one
+        views, files, others, named, check=check, compared=compared, every_one=every_one
     )
     again = repeating(ctx, _SHOWS)
-    if policies and on != "model":
+    if named and on != "model":
         fail(
             f"--policy and --on {on} don't go together: a policy guards the model; "
             "on a booted kernel say --guard oomkit:POLICY"
@@ -173,8 +182,7 @@ def command(
         return
     world = worlds.world(on, kernel, seed=seed, guard=guard)
     scenario = world.read(scenario_file, overrides)
-    guards: list[Policy | None] = [worlds.policy(name) for name in policies]
-    guards = guards or [None]
+    guards = [None if name == _AS_IT_IS else policy_names.found(name) for name in named] or [None]
     if check:
         world.check(scenario_file, scenario)
         click.echo(f"{scenario_file}: fine")
@@ -187,12 +195,12 @@ def command(
         path, changed = _other(scenario_file, overrides, others)
         second = world.read(path, changed)
         runs = (run, world.play(path, second, guards[0]).run)
-        headings = ("as it is", " ".join(others))
+        headings = (_AS_IT_IS, " ".join(others))
         _show_several(runs, (scenario, second), headings, html, again, as_json=as_json)
     elif len(guards) > 1:
         runs = (run, *(world.play(scenario_file, scenario, guard).run for guard in guards[1:]))
         played = (scenario,) * len(runs)
-        _show_several(runs, played, policies, html, again, as_json=as_json)
+        _show_several(runs, played, named, html, again, as_json=as_json)
     else:
         _write(run, scenario, files, again)
         if as_json:
@@ -208,6 +216,19 @@ def command(
             run_views.show_story(run, scenario, every_one=every_one)
     if any(map(_bad_news, runs)):
         sys.exit(1)
+
+
+def _with_versus(
+    policies: tuple[str, ...], others: tuple[str, ...]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The policies to play under, those of ``--vs`` too, and what else ``--vs`` changes."""
+    versus = tuple(one for one in others if policy_names.is_named(one))
+    changes = tuple(one for one in others if one not in versus)
+    if versus and changes:
+        fail(f"--vs {versus[0]} and --vs {changes[0]} don't go together: one thing is compared")
+    if versus and not policies:
+        policies = (_AS_IT_IS,)
+    return (*policies, *versus), changes
 
 
 def _write(run: "Run", scenario: "Scenario", files: dict[str, str | None], again: str) -> None:

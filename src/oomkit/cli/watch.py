@@ -28,16 +28,28 @@ def watch_options(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="FILE",
         help="Read this snapshot, or - for standard input, instead of this machine.",
     )(command)
-    command = click.option(
+    command = interval_option(2.0, "Seconds between repetitions with --watch.")(command)
+    return click.option("--watch", is_flag=True, help="Repeat until interrupted.")(command)
+
+
+def interval_option(
+    default_s: float, text: str
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option ``--interval``.
+
+    Args:
+        default_s: seconds, where it is not given.
+        text: its help.
+    """
+    return click.option(
         "--interval",
         type=click.FloatRange(min=0.1, max=3600),
-        default=2.0,
+        default=default_s,
         show_default=True,
         metavar="SECONDS",
         callback=_checked,
-        help="Seconds between repetitions with --watch.",
-    )(command)
-    return click.option("--watch", is_flag=True, help="Repeat until interrupted.")(command)
+        help=text,
+    )
 
 
 def _checked(_ctx: click.Context, _param: click.Parameter, seconds: float) -> float:

@@ -98,18 +98,6 @@ def read(path: str, overrides: tuple[str, ...]) -> "Scenario":
         sys.exit(2)
 
 
-def policy(name: str) -> "Policy":
-    """Read a policy, or end with a line for each fault in it."""
-    from oomkit.policy.read import PolicyError, find_policy
-
-    try:
-        return find_policy(name)
-    except PolicyError as error:
-        for line in error.lines():
-            say(f"oomkit: {line}")
-        sys.exit(2)
-
-
 class _Model(World):
     def __init__(self, kernel: str | None, seed: int) -> None:
         self.kernel = kernel

@@ -146,7 +146,8 @@ def _in_own_words(item: Evidence, container: str | None) -> str | None:
     if item.by == "slurm" and item.node and item.kind == "sigkill":
         return f"task {item.job} on node {item.node}"
     if item.by == "ray":
-        worker = f"worker {item.job}" if item.job else "workers"
+        kind = "the task" if "killing latest task" in item.text else "worker"
+        worker = f"{kind} {item.job}" if item.job else "workers"
         return worker + (f" on node {item.node}" if item.node else "")
     if item.by == "nomad" and container:
         return f"task {container}"
@@ -229,14 +230,12 @@ def _notice(item: Evidence, who: str) -> str:
         return f"{who} says that the kernel killed in the cgroup of step {item.job}{node}{process}"
     reason = f" ({item.reason})" if item.reason else ""
     if item.by == "earlyoom":
-        return "earlyoom had the kernel's OOM killer run (SysRq-f): no line says what it killed"
-    if item.by == "kernel" and item.comm and item.pid is not None:
-        return f"a sentence says that the kernel killed {label(item.comm, item.pid)}{reason}"
-    if item.by == "kernel" and item.comm:
-        return f"the kernel killed {item.comm}{reason}, by a text that leaves out its number"
+        why = f", with {item.reason}" if item.reason else ""
+        return (
+            f"earlyoom had the kernel's OOM killer run (SysRq-f){why}: no line says what it killed"
+        )
     if item.by == "kernel":
-        times = "once" if item.count == 1 else f"{item.count} times"
-        return f"the kernel's counter oom_kill says that it killed {times}"
+        return _of_kernel(item, reason)
     if item.by == "flux" and item.processes:
         node = f" on node {item.node}" if item.node else ""
         tasks = count_of(item.processes, "task")
@@ -255,6 +254,19 @@ def _notice(item: Evidence, who: str) -> str:
             "kernel's or systemd-oomd, the line does not say which"
         )
     return f"{who} says that {subject(item)} ran out of memory{reason}"
+
+
+def _of_kernel(item: Evidence, reason: str) -> str:
+    """What the kernel says besides its reports, or a sentence says of it."""
+    if item.comm and item.pid is not None:
+        return f"a sentence says that the kernel killed {label(item.comm, item.pid)}{reason}"
+    if item.comm:
+        return f"the kernel killed {item.comm}{reason}, by a text that leaves out its number"
+    if item.processes:
+        of = f" of {item.cgroup}" if item.cgroup else ""
+        return f"the kernel killed {count_of(item.processes, 'task')}{of} at once"
+    times = "once" if item.count == 1 else f"{item.count} times"
+    return f"the kernel's counter oom_kill says that it killed {times}"
 
 
 def is_for_memory(item: Evidence) -> bool:

@@ -9,6 +9,10 @@ import marshal
 import os
 import sys
 
+BIND_NOW = "LD_BIND_NOW"
+"""Has the loader look every function of a library up at the start: to do it at a function's first
+call would read tables of symbols in memory that is locked by then, or when memory is low."""
+
 
 def main() -> None:
     """Guard until stopped; exit status 2 if it can't start."""
@@ -33,6 +37,7 @@ def _guard() -> None:
     from oomkit.guard.config import from_plain
     from oomkit.guard.reserve import LIMIT, Reserve
 
+    os.environ.pop(BIND_NOW, None)  # the loader has read it
     # The current directory is the caller's; nothing is to be looked up there.
     os.chdir("/")
     fd = int(sys.argv[1])

@@ -152,18 +152,28 @@ class Members:
     Args:
         places: where cgroups and processes are.
         selection: of the plan.
+        by_reclaim: what is scanned in cgroups ranks.
+        wholes: patterns of the cgroups that a rule kills as a whole.
 
     Attributes:
         sharers: finds processes that share an address space.
     """
 
-    __slots__ = ("_by_reclaim", "_level", "_oom_group", "_places", "sharers")
+    __slots__ = ("_by_reclaim", "_level", "_oom_group", "_places", "_wholes", "sharers")
 
-    def __init__(self, places: "Places", selection: "Selection", *, by_reclaim: bool) -> None:
+    def __init__(
+        self,
+        places: "Places",
+        selection: "Selection",
+        *,
+        by_reclaim: bool,
+        wholes: "Iterable[re.Pattern[str]]" = (),
+    ) -> None:
         self._places = places
         self._level = selection.level
         self._oom_group = selection.oom_group
         self._by_reclaim = by_reclaim
+        self._wholes = tuple(wholes)
         self.sharers = Sharers()
 
     def complete(
@@ -179,7 +189,9 @@ class Members:
         paths = {one.cgroup for one in top if one.cgroup and one.cgroup != "/"}
         together = self._dying_as_one(paths)
         pids = list(also)
-        for path in sorted(paths) if self._level == "cgroup" else sorted(together):
+        # What dies as one is not only in the cgroups of the largest, but in others below it.
+        dying = together | self._whole(paths)
+        for path in sorted(paths | dying) if self._level == "cgroup" else sorted(together):
             pids += pids_below(directory_of(self._places, path))
         if self._level == "tree":
             for one in top:
@@ -216,6 +228,11 @@ class Members:
             return set()
         above = {up for path in paths for up in _upwards(path)}
         return {path for path in above if dies_as_one(self._places, path)}
+
+    def _whole(self, paths: "set[str]") -> set[str]:
+        """Those of the cgroups, and of the ones above, that a rule kills as a whole."""
+        above = {up for path in paths for up in _upwards(path)} if self._wholes else set()
+        return {path for path in above if any(p.fullmatch(path) for p in self._wholes)}
 
     def _reclaiming(self, paths: "set[str]") -> set[str]:
         return paths if self._by_reclaim else set()

@@ -8,6 +8,7 @@ from oomkit.guard.sensors import Sensors
 from oomkit.policy.describe import effective
 from oomkit.policy.engine.candidate import Candidate
 from oomkit.policy.engine.decider import Decider
+from oomkit.policy.engine.evidence import factors_words
 from oomkit.policy.records import Policy
 
 
@@ -23,6 +24,18 @@ def candidates_here(settings: Settings) -> tuple[Candidate, ...]:
         return tuple(sensors.warm.also(pids, most=len(pids)))
     finally:
         sensors.close()
+
+
+def first_here(settings: Settings, *, most: int = 5) -> tuple[str, ...]:
+    """The processes that would be chosen first now, a line each; empty where cgroups are chosen."""
+    if settings.plan.selection.level == "cgroup" or not settings.plan.rules:
+        return ()
+    ranked = Decider(settings.plan, dry_run=True).rank(candidates_here(settings))
+    return tuple(
+        f"{one.candidate.comm}[{one.candidate.pid}]: {factors_words(one)}"
+        for one in ranked[:most]
+        if not one.verdict
+    )
 
 
 def consider(policy: Policy, settings: Settings, pid: int) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import sys
 
 from oomkit.policy.compile import compile_plan
 from oomkit.policy.engine.plan import Plan
-from oomkit.policy.read import PolicyError, find_policy
+from oomkit.policy.read import PolicyError, find_policy, refuse_dangers
 from oomkit.policy.records import Policy
 
 _LITERAL = re.compile(r"[^*?\[\]]+")
@@ -53,7 +53,9 @@ def main() -> None:
 
 def _policy() -> Policy:
     # It decides what root kills and runs, so it has to be root's.
-    return find_policy(sys.argv[1], overrides=sys.argv[2:], trusted=os.geteuid() == 0)
+    policy = find_policy(sys.argv[1], overrides=sys.argv[2:], trusted=os.geteuid() == 0)
+    refuse_dangers(policy, sys.argv[1])
+    return policy
 
 
 def _said(error: PolicyError) -> int:

@@ -20,6 +20,7 @@ from oomkit.host.pidfd import is_own
 from oomkit.host.psi_trigger import Trigger
 from oomkit.policy.builtin import NAMES
 from oomkit.policy.describe import missing_words
+from oomkit.policy.peers.read import parted
 from oomkit.policy.records import Policy
 
 _CAP_SYS_PTRACE = 1 << 19
@@ -75,7 +76,12 @@ def own_argv(module: str, *arguments: str) -> tuple[str, ...]:
 
 def compile_argv(source: str, overrides: Sequence[str]) -> tuple[str, ...]:
     """The command by which a daemon reads its policy again."""
-    name = source if source in NAMES else os.path.abspath(source)
+    peer = parted(source)
+    if peer is not None:
+        daemon, where = peer
+        name = f"{daemon}:{where if where[:1] in ('', '-') else os.path.abspath(where)}"
+    else:
+        name = source if source in NAMES else os.path.abspath(source)
     return own_argv("oomkit.guard.compile", name, *overrides)
 
 
@@ -102,17 +108,25 @@ def clean_environ() -> dict[str, str]:
     return kept
 
 
-def missing_here(policy: Policy, settings: Settings) -> tuple[str, ...]:
-    """What the policy asks for and this machine does not show, in sentences.
+def refuse_managers(policy: Policy, settings: Settings) -> None:
+    """Refuse a policy that only what manages its victims can carry out.
 
     Raises:
-        LaunchError: not even the size of memory can be read.
+        LaunchError: it is one.
     """
     if policy.how.evict or "over_request" in settings.plan.rankings():
         raise LaunchError(
             f'policy {policy.name}: how.evict and by = "over_request" are for what manages its '
             "victims and knows what they requested, as the kubelet does; oomkit run plays it"
         )
+
+
+def missing_here(policy: Policy, settings: Settings) -> tuple[str, ...]:
+    """What the policy asks for and this machine does not show, in sentences.
+
+    Raises:
+        LaunchError: not even the size of memory can be read.
+    """
     sensors = Sensors(settings.plan, settings)
     fields = sensors.fields
     try:
@@ -185,7 +199,7 @@ def exec_daemon(settings: Settings) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     try:
-        os.execve(argv[0], argv, clean_environ())
+        os.execve(argv[0], argv, {**clean_environ(), bootstrap.BIND_NOW: "1"})
     except OSError as error:
         raise LaunchError(f"{argv[0]}: {error.strerror}") from None
 

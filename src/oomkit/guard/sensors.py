@@ -116,7 +116,13 @@ class Sensors:
                      *(one.match for one in plan.response.instead)]  # fmt: skip
         others = {field for match in chosen_by for field, _ in match.patterns}
         self._wants = None if others & CHANGE else Chooser(plan).protection
-        self._members = Members(places, plan.selection, by_reclaim="reclaim" in by)
+        self._members = Members(
+            places,
+            plan.selection,
+            by_reclaim=bool({"reclaim", "reclaim_rate"} & by),
+            wholes=[re.compile(rule.among or rule.cgroup or "")
+                    for rule in plan.rules if rule.whole],
+        )  # fmt: skip
         self._tmpfs = Tmpfs(places)
         self._untouchable = untouchable
         self._reserve = reserve

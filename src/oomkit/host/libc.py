@@ -49,7 +49,13 @@ class _Libc:
 
 
 _libc = _Libc()
+# Found at import: to look a name up reads the symbols of every library, which would stay in memory
+# that is locked by then.
 _syscall = _libc.function("syscall")
+_mlockall = _libc.function("mlockall")
+_madvise = _libc.function("madvise")
+_inotify_init1 = _libc.function("inotify_init1")
+_inotify_add_watch = _libc.function("inotify_add_watch")
 
 
 def lock_memory() -> None:
@@ -58,7 +64,7 @@ def lock_memory() -> None:
     Raises:
         OSError: RLIMIT_MEMLOCK is too low, or the kernel too old.
     """
-    if _libc.function("mlockall")(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT):
+    if _mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT):
         raise _error("mlockall")
 
 
@@ -72,7 +78,6 @@ def drop_files(proc: str = "/proc") -> None:
     Raises:
         OSError: the list of mappings can't be read.
     """
-    madvise = _libc.function("madvise")
     start = end = 0
     with open(f"{proc}/self/smaps", "rb") as smaps:
         for line in smaps:
@@ -83,7 +88,7 @@ def drop_files(proc: str = "/proc") -> None:
                 start, end = (int(begin, 16), int(after, 16)) if is_file else (0, 0)
             elif words[0] == b"Anonymous:" and words[1] == b"0" and end > start:
                 # What was relocated is anonymous, and would be lost.
-                madvise(_Address(start), _Address(end - start), _MADV_DONTNEED)
+                _madvise(_Address(start), _Address(end - start), _MADV_DONTNEED)
 
 
 def watch_directories(paths: "Iterable[str]") -> int:
@@ -94,12 +99,11 @@ def watch_directories(paths: "Iterable[str]") -> int:
     Raises:
         OSError: too many files are open, or too many watches.
     """
-    fd = _libc.function("inotify_init1")(os.O_NONBLOCK | os.O_CLOEXEC)
+    fd = _inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
     if fd < 0:
         raise _error("inotify_init1")
-    add_watch = _libc.function("inotify_add_watch")
     for path in paths:
-        add_watch(fd, os.fsencode(path), _IN_CREATE | _IN_MOVED_TO)
+        _inotify_add_watch(fd, os.fsencode(path), _IN_CREATE | _IN_MOVED_TO)
     return fd
 
 

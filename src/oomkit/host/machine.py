@@ -121,6 +121,30 @@ def read_memory(proc: str, page_size: int) -> tuple[Memory, tuple[str, ...]]:
     return memory, tuple(missing)
 
 
+def memory_again(memory: Memory, proc: str, page_size: int) -> Memory:
+    """The machine's memory with what moves from second to second read again, by meminfo alone.
+
+    Args:
+        memory: as it was read whole.
+        proc: the proc file system.
+        page_size: bytes in a page.
+    """
+    meminfo = keyed_numbers(read_or_none(f"{proc}/meminfo") or b"")
+    kb = page_size // 1024
+    read = {
+        field: meminfo[name] // kb
+        for field, name in (
+            ("total_swap_pages", b"SwapTotal"),
+            ("free_pages", b"MemFree"),
+            ("available_pages", b"MemAvailable"),
+            ("free_swap_pages", b"SwapFree"),
+            ("committed_pages", b"Committed_AS"),
+        )
+        if name in meminfo
+    }
+    return msgspec.structs.replace(memory, **read)
+
+
 def _hugetlb_kb(meminfo: dict[bytes, int]) -> int:
     """Hugetlb counts all sizes (4.16 and later); before, only the default size is listed."""
     listed = meminfo.get(b"HugePages_Total", 0) * meminfo.get(b"Hugepagesize", 0)

@@ -83,6 +83,28 @@ class Roster:
                 census.processes.append(process)
         return census
 
+    def look_again(self, view: View, tasks: Iterable[Task]) -> dict[int, Task | None]:
+        """Read some of the processes of the last look again, in the cgroups they were in.
+
+        Args:
+            view: how to look.
+            tasks: the processes; those that the last look did not find are passed over.
+
+        Returns:
+            Each as it is now; None where it is gone.
+        """
+        found: dict[int, Task | None] = {}
+        for task in tasks:
+            process = self._known.get(task.pid)
+            if process is None:
+                continue
+            try:
+                found[task.pid] = process.look(view, task.cgroup)
+            except (OSError, ValueError):
+                self._drop(task.pid)
+                found[task.pid] = None
+        return found
+
     def _look_at(
         self, pid: int, view: View, members: Mapping[int, str], paths: frozenset[str]
     ) -> Process:

@@ -2,15 +2,19 @@
 
 import errno
 import os
+from collections.abc import Collection
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
+
+import msgspec
 
 from oomkit.host.cgroups import Memcgs, find_hierarchy, read_memcgs
 from oomkit.host.machine import (
     ASSUMED_HZ,
     config_hz,
     kernel_release,
+    memory_again,
     online_cpus,
     read_memory,
     read_pressure,
@@ -24,7 +28,7 @@ from oomkit.host.procfs import read_int
 from oomkit.host.task import Machine
 from oomkit.host.visibility import Seen, maps_users, sees_initial_pids, sentences
 from oomkit.kernel.rules import RuleSet
-from oomkit.kernel.state import Snapshot
+from oomkit.kernel.state import Memory, Snapshot
 from oomkit.kernel.versions import UnknownKernelError, rules_for
 
 _DEFAULT_PID_MAX = 32768
@@ -146,21 +150,7 @@ class Scanner:
         memory, no_memory = read_memory(proc, self.page_size)
         memcgs = read_memcgs(self.hierarchy, self.page_size) if self.hierarchy else Memcgs()
         members = memcgs.members if self._own_pids else {}
-        machine = Machine(
-            page_size=self.page_size,
-            user_hz=self._user_hz,
-            hz=self._hz,
-            nodes=frozenset(node.node_id for node in memory.nodes),
-            summed_rss=self._rules is not None and self._rules.rss_counters == "summed",
-        )
-        view = View(
-            proc_fd=self._proc_fd,
-            machine=machine,
-            names=("stat", "status", self._adjustment, "oom_score"),
-            initial_pids=self._initial_pids,
-            mapped_users=self._mapped_users,
-        )
-        census = self._roster.look(view, memcgs.groups, members)
+        census = self._roster.look(self._view(memory), memcgs.groups, members)
         ordered = in_order_of_creation(census.processes, self._pid_max)
         tasks = [process.task for process in ordered if process.task is not None]
         if not tasks and not memory.total_ram_pages:
@@ -192,6 +182,44 @@ class Scanner:
             uptime_s=uptime or 0,
             taken_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             missing=(*no_memory, *no_sysctl, *sentences(seen, proc)),
+        )
+
+    def look_again(self, snapshot: Snapshot, pids: Collection[int]) -> Snapshot:
+        """The last snapshot with meminfo, pressure and some processes read again.
+
+        All else (the other processes, the cgroups, the knobs) stays as it was. A process that is
+        gone is left out. A hundredth of the work of a snapshot, where a few of many are asked for.
+
+        Args:
+            snapshot: the last one, or what this method made of it.
+            pids: the processes.
+        """
+        memory = memory_again(snapshot.memory, self.proc_root, self.page_size)
+        asked = (task for task in snapshot.tasks if task.pid in pids)
+        found = self._roster.look_again(self._view(memory), asked)
+        now = (found.get(task.pid, task) for task in snapshot.tasks)
+        tasks = tuple(task for task in now if task is not None)
+        return msgspec.structs.replace(
+            snapshot,
+            memory=memory,
+            pressure=read_pressure(f"{self.proc_root}/pressure/memory"),
+            tasks=mark_borrowers(tasks) if self._zero_is_unkillable else tasks,
+        )
+
+    def _view(self, memory: Memory) -> View:
+        machine = Machine(
+            page_size=self.page_size,
+            user_hz=self._user_hz,
+            hz=self._hz,
+            nodes=frozenset(node.node_id for node in memory.nodes),
+            summed_rss=self._rules is not None and self._rules.rss_counters == "summed",
+        )
+        return View(
+            proc_fd=self._proc_fd,
+            machine=machine,
+            names=("stat", "status", self._adjustment, "oom_score"),
+            initial_pids=self._initial_pids,
+            mapped_users=self._mapped_users,
         )
 
 

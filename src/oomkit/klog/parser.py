@@ -71,6 +71,7 @@ class Parser:
 
     Attributes:
         abouts: what lines are about that stand in printed objects, by their numbers.
+        of_programs: numbers of lines that are a program's texts.
     """
 
     def __init__(self, file: str, *, evidence: bool = False) -> None:
@@ -87,6 +88,7 @@ class Parser:
         self._unrelated = 0
         self._found: list[Report | Evidence] = []
         self.abouts: dict[int, dict[str, Any]] = {}
+        self.of_programs: frozenset[int] = frozenset()
 
     def push(self, data: bytes, first_line: int) -> None:
         """Take whole lines; the first has the number ``first_line``."""
@@ -174,7 +176,7 @@ class Parser:
                 self._take(whole, wrapped=wrapped)
 
     def _lines(self, raw: str, number: int) -> list[Line]:
-        if is_code(raw):
+        if is_code(raw) or number in self.of_programs:
             return []
         if ("{" in raw and raw.rstrip("], ").endswith("}")) or is_list_of_strings(raw):
             lines = lines_of_json(raw, number)

@@ -1,21 +1,20 @@
 """Read logs: every OOM report in them, one record each."""
 
 import io
-import os
 import re
-import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 
 from oomkit.klog.evidence import Evidence
-from oomkit.klog.lines.ahead import LARGE_BYTES, SEGMENT_BYTES, Ahead, Search
+from oomkit.klog.lines.ahead import Ahead
 from oomkit.klog.lines.clean import clean_bytes
+from oomkit.klog.lines.program import program_lines
 from oomkit.klog.lines.scan import WHOLE_BYTES, Jumps, Readable, Scanner
-from oomkit.klog.lines.sources import Log, open_log
+from oomkit.klog.lines.sources import open_log
 from oomkit.klog.parser import Parser
 from oomkit.klog.records import KernelName, Report
-from oomkit.klog.userspace import reader
+from oomkit.klog.searched import searched
+from oomkit.klog.userspace import needles
 from oomkit.klog.userspace.objects import abouts
 
 _PARTS = re.compile(
@@ -50,7 +49,7 @@ def is_newest_first(data: bytes) -> bool:
 
 
 def read_records(
-    name: str | None, *, searchers: int = 1
+    name: str | None, *, searchers: int = 1, begun: Ahead | None = None
 ) -> Iterator[Report | Evidence | KernelName]:
     """Yield a log's reports and the lines of others that report deaths, in their order.
 
@@ -61,40 +60,13 @@ def read_records(
             kernel's log.
         searchers: how many processes search a large file for what matters; with more than one a
             compressed file is unpacked in another process. What is found is always the same.
+        begun: a search of the file that has begun: see :func:`.begin_search`.
 
     Raises:
         LogError: the log can't be read.
     """
-    with open_log(name, apart=searchers > 1) as log, searched(log, searchers) as jumps:
+    with open_log(name, apart=searchers > 1) as log, searched(log, searchers, begun) as jumps:
         yield from scan_records(log, log.name, evidence=True, jumps=jumps)
-
-
-@contextmanager
-def searched(
-    log: Log,
-    searchers: int,
-    *,
-    least_bytes: int = LARGE_BYTES,
-    segment_bytes: int = SEGMENT_BYTES,
-) -> Iterator[Ahead | None]:
-    """Have a log searched by other processes, if it is a plain file of some size.
-
-    Args:
-        log: what is searched, for what others say of a death, too.
-        searchers: how many processes do that.
-        least_bytes: that size.
-        segment_bytes: how much is searched at a time.
-    """
-    size = _size(log) if searchers > 1 else 0
-    if log.plain is None or size < least_bytes:
-        yield None
-        return
-    search = Search(log.plain.fileno(), reader.NEEDLES, reader.is_worth, segment_bytes)
-    ahead = Ahead(search, log, size, searchers)
-    try:
-        yield ahead
-    finally:
-        ahead.close()
 
 
 def read_log(name: str | None) -> Iterator[Report]:
@@ -154,14 +126,6 @@ class _Again:
         return len(part)
 
 
-def _size(log: Log) -> int:
-    """The size of a log that can be read from any place; 0 for another."""
-    if log.plain is None or log.name == "-":
-        return 0
-    found = os.fstat(log.plain.fileno())
-    return found.st_size if stat.S_ISREG(found.st_mode) else 0
-
-
 def scan_records(
     source: Readable, name: str, *, evidence: bool, jumps: Jumps | None = None
 ) -> Iterator[Report | Evidence | KernelName]:
@@ -177,6 +141,8 @@ def scan_records(
     head = _head_of(source)
     if evidence and len(head) <= WHOLE_BYTES and _OBJECT.search(head) is not None:
         parser.abouts = abouts(clean_bytes(head))
+    if len(head) <= WHOLE_BYTES and (b'"' in head or b"'" in head):
+        parser.of_programs = program_lines(clean_bytes(head))
     if len(head) <= WHOLE_BYTES and is_newest_first(head):
         lines = head.splitlines(keepends=True)
         for i in reversed(range(len(lines))):
@@ -187,7 +153,7 @@ def scan_records(
     source = _Again(head, source)
     scanner = Scanner(source, parser)
     if evidence:
-        scanner = Scanner(source, parser, reader.NEEDLES, worth=reader.is_worth, jumps=jumps)
+        scanner = Scanner(source, parser, needles.NEEDLES, worth=needles.is_worth, jumps=jumps)
     for _ in scanner.run():
         yield from parser.drain()
     yield from parser.finish()

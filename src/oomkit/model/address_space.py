@@ -10,13 +10,15 @@ from oomkit.kernel.overcommit import (
 )
 from oomkit.kernel.state import Memory
 from oomkit.model.machine import Machine
-from oomkit.model.pools import Mm
+from oomkit.model.pools import Mm, Pool
 from oomkit.model.snapshot import task_record
-from oomkit.model.tasks import PAGE, Proc
+from oomkit.model.tasks import PAGE, TABLE_SPAN, Proc
 from oomkit.render.quantities import human_pages
+from oomkit.scenario.definitions import piece_bytes
+from oomkit.scenario.sums import added
 
-HEAP_STEP_PAGES: Final = 32
-"""Pages the heap grows by at a time: the default of malloc's ``M_TOP_PAD``."""
+_NEGLIGIBLE_PAGES: Final = 0.01
+"""Amounts up to this are rounding."""
 
 _INFINITY: Final = float("inf")
 
@@ -44,38 +46,86 @@ def _depends_on_usage(machine: Machine) -> bool:
     return machine.rules.guess != "ram_swap"
 
 
-def refusals(machine: Machine, growing: list[Proc]) -> list[tuple[Proc, str]]:
-    """The growing tasks whose next piece of heap is refused, with the limit that refuses it."""
-    memory = machine.memory()
-    refusals = []
+def first_refusal(machine: Machine) -> tuple[Proc, str] | None:
+    """Let the growing tasks that come to a new piece of address space ask for it, one by one.
+
+    Returns:
+        The first that is refused, with the limit that refuses it: its exit may make room for the
+        next. None: none is.
+    """
+    growing = [proc for proc in machine.procs if proc.is_growing and proc.needs_address_space]
+    if not growing or not _is_near_limit(machine, growing):
+        return None
     for proc in growing:
-        if proc.mm.reserved < 1.0:
-            refusal = _refusal(machine, proc, HEAP_STEP_PAGES, memory)
-            if refusal is not None:
-                refusals.append((proc, refusal))
-    return refusals
+        piece = _piece_pages(proc)
+        left_of_step = max(proc.step_unmapped(), 1.0)
+        begun = proc.step_mapped % piece
+        if min(begun, piece - begun) > _NEGLIGIBLE_PAGES:
+            # The piece it is in was charged when it began it.
+            _grant(machine, proc, min(piece - begun, left_of_step))
+            continue
+        asked = min(piece, left_of_step)
+        memory = machine.memory() if _depends_on_usage(machine) else machine.commit_memory()
+        refusal = _refusal(machine, proc, asked, memory)
+        if refusal is not None:
+            return proc, refusal
+        _grant(machine, proc, asked)
+    return None
+
+
+def _piece_pages(proc: Proc) -> float:
+    step = proc.current
+    rate = step.rate_bytes_s
+    if step.over_s is not None:
+        rate = (step.size_bytes or 0) * proc.scale() / step.over_s
+    return max(piece_bytes(step, rate) / PAGE, 1.0)
+
+
+def _grant(machine: Machine, proc: Proc, pages: float) -> None:
+    """Charge a piece that a task begins; it touches it in time."""
+    _charge_touched(machine, proc, pages)
+    proc.granted += pages
+
+
+def _is_near_limit(machine: Machine, growing: list[Proc]) -> bool:
+    """Whether it matters which task comes to its next piece first."""
+    memory = machine.memory()
+    left = min(_pages_left(machine, proc, memory) for proc in growing)
+    return left <= _margin_pages(growing)
+
+
+def _margin_pages(growing: list[Proc]) -> float:
+    return 2.0 * added(_piece_pages(proc) for proc in growing) + 1.0
 
 
 def headroom_s(machine: Machine, growing: list[tuple[Proc, float]], estimate_rate: float) -> float:
-    """Seconds until the next piece of heap is refused to a task.
+    """Seconds until a task comes to a piece of address space that may be refused.
 
     Args:
         machine: the machine.
         growing: tasks that map new memory, with their rates in pages a second.
         estimate_rate: change of free, cached and swappable memory, pages a second.
     """
+    soonest = _INFINITY
+    asking = []
+    for proc, rate in growing:
+        if proc.granted > _NEGLIGIBLE_PAGES:
+            soonest = min(soonest, proc.granted / rate)
+        elif proc.needs_address_space:
+            asking.append((proc, rate))
     never = machine.sysctl.overcommit_memory == OVERCOMMIT_NEVER
-    rate = sum(rate for _, rate in growing) if never else -estimate_rate
-    if rate <= 0.0 or not growing:
-        return _INFINITY
+    rate = added(rate for _, rate in asking) if never else -estimate_rate
+    if rate <= 0.0 or not asking:
+        return soonest
     memory = machine.memory()
-    left = min(_pages_left(machine, proc, memory) for proc, _ in growing)
-    return max(left - HEAP_STEP_PAGES + 1, 1) / rate
+    procs = [proc for proc, _ in asking]
+    left = min(_pages_left(machine, proc, memory) for proc in procs)
+    return min(soonest, max(left - _margin_pages(procs) + 1.0, 1.0) / rate)
 
 
 def _pages_left(machine: Machine, proc: Proc, memory: Memory) -> int:
     answer = vm_enough_memory(
-        HEAP_STEP_PAGES, memory, machine.sysctl, machine.rules, task=task_record(machine, proc)
+        1, memory, machine.sysctl, machine.rules, task=task_record(machine, proc)
     )
     return answer.limit_pages or 0
 
@@ -105,13 +155,33 @@ def _refusal(machine: Machine, proc: Proc, pages: float, memory: Memory) -> str 
 
 
 def map_touched(machine: Machine, proc: Proc, pages: float) -> None:
-    """Account for new pages a task touched: reserved ones first, the others are mapped now."""
-    mm = proc.mm
-    reserved = min(mm.reserved, pages)
-    mm.reserved -= reserved
-    mm.mapped += pages - reserved
-    mm.charged += pages - reserved
-    machine.committed += pages - reserved
+    """Account for new pages a task touched.
+
+    Anonymous ones are reserved before or mapped now. Shared ones are charged to their file, which
+    may outlive the task (``shmem_acct_size()``; of a file in tmpfs page by page,
+    ``shmem_inode_acct_blocks()``).
+    """
+    if proc.verb == "touch":
+        reserved = min(proc.mm.reserved, pages)
+        proc.mm.reserved -= reserved
+        pages -= reserved
+    proc.step_mapped += pages
+    granted = min(proc.granted, pages)
+    proc.granted -= granted
+    _charge_touched(machine, proc, pages - granted)
+
+
+def _charge_touched(machine: Machine, proc: Proc, pages: float) -> None:
+    mm, verb = proc.mm, proc.verb
+    machine.committed += pages
+    if verb == "tmpfs":
+        machine.tmpfs_of(mm.group).charged += pages
+        return
+    mm.mapped += pages
+    if verb == "share":
+        mm.shmem.charged += pages
+    else:
+        mm.charged += pages
 
 
 def uncharge(machine: Machine, proc: Proc, pages: float) -> None:
@@ -122,7 +192,11 @@ def uncharge(machine: Machine, proc: Proc, pages: float) -> None:
 
 
 def copy_on_write(machine: Machine, mm: Mm, copy: Mm) -> None:
-    """Share what the parent has until one of the two writes to it, as ``dup_mmap()`` does."""
+    """Share what the parent has until one of the two writes to it, as ``dup_mmap()`` does.
+
+    Shared memory stays shared. Its page tables are not copied (``vma_needs_copy()``): the copy has
+    none of it resident before it comes by.
+    """
     anon = mm.anon
     pages = anon.resident + anon.swapped
     if pages > 0.5:
@@ -131,7 +205,29 @@ def copy_on_write(machine: Machine, mm: Mm, copy: Mm) -> None:
         anon.resident = anon.swapped = 0.0
         mm.cow_views.append((pool, pages))
     copy.cow_views = list(mm.cow_views)
-    copy.reserved, copy.mapped, copy.tables = mm.reserved, mm.mapped, mm.tables
+    shmem = mm.shmem
+    if shmem.resident + shmem.swapped > 0.5:
+        mm.shared.append((shmem, shmem.resident + shmem.swapped))
+        shmem.mappers = 1
+        machine.share(shmem)
+        mm.shmem = Pool("shmem", mm.group)
+    not_copied = 0.0
+    for pool, mapped in mm.shared:
+        pool.mappers += 1
+        copy.shared.append((pool, 0.0))
+        not_copied += mapped / TABLE_SPAN
+    copy.reserved, copy.mapped = mm.reserved, mm.mapped
+    copy.tables = max(mm.tables - not_copied, float(mm.BASE_TABLES))
+
+
+def map_shared(machine: Machine, mm: Mm, pages: dict[Pool, float]) -> None:
+    """Have at least so many pages of pools that others map, too, in a task's page tables."""
+    for i, (pool, mapped) in enumerate(mm.shared):
+        more = pages.get(pool, 0.0) - mapped
+        if more > 0.0:
+            mm.shared[i] = (pool, mapped + more)
+            mm.tables += more / TABLE_SPAN
+            machine.free -= more / TABLE_SPAN
 
 
 def free_anon(machine: Machine, proc: Proc, wanted: float) -> None:
@@ -148,7 +244,7 @@ def free_anon(machine: Machine, proc: Proc, wanted: float) -> None:
     if tables > 0.0:
         mm.tables -= tables
         machine.free += tables
-    shared = sum(view for _, view in mm.cow_views)
+    shared = added(view for _, view in mm.cow_views)
     more = min(wanted - own, shared)
     if more > 0.0:
         mm.cow_views = [(pool, view * (1.0 - more / shared)) for pool, view in mm.cow_views]
@@ -157,11 +253,23 @@ def free_anon(machine: Machine, proc: Proc, wanted: float) -> None:
     uncharge(machine, proc, own + more)
 
 
+def _drop(machine: Machine, pool: Pool) -> None:
+    """Free a pool that nothing maps any more; of shared memory that ends its file."""
+    machine.free += pool.resident
+    machine.committed -= pool.charged
+    pool.resident = pool.swapped = pool.charged = 0.0
+
+
 def tear_down(machine: Machine, mm: Mm) -> None:
     """Give back all that an address space holds, as ``exit_mmap()`` does."""
     for pool in (mm.anon, mm.shmem):
-        machine.free += pool.resident
-        pool.resident = pool.swapped = 0.0
+        _drop(machine, pool)
+    for pool, _ in mm.shared:
+        pool.mappers -= 1
+        if not pool.mappers:
+            _drop(machine, pool)
+            machine.stale = True
+    mm.shared = []
     machine.free += mm.locked + mm.tables
     mm.locked = mm.tables = 0.0
     machine.committed -= mm.charged

@@ -10,8 +10,12 @@ from oomkit.model.reclaim import BATCH_PAGES, IN_FLIGHT_PAGES, Layer
 from oomkit.model.solve import Rates
 from oomkit.model.tasks import PAGE, Proc
 from oomkit.model.writeback import dirty_thresholds
+from oomkit.scenario.sums import added
 
 _INFINITY: Final = float("inf")
+
+_SOON_S: Final = 1e-6
+"""So much later than a turning point it is surely behind."""
 
 _SHARE_STEP: Final = 0.05
 """The rates are solved again when a used pool's missing share changed by this, or by half."""
@@ -45,6 +49,8 @@ def _steps(machine: Machine, rates: Rates) -> float:
             soonest = left_s
         if demand.cow_rate > 0.0:
             soonest = min(soonest, demand.cow_left / (demand.cow_rate * demand.speed))
+        if demand.shared and (ahead := 1.0 / demand.passes - proc.worked_s) > 0.0:
+            soonest = min(soonest, ahead / rate + _SOON_S)
         if proc.verb == "read" and demand.alloc_rate != demand.pace:
             soonest = min(soonest, _end_of_cached(machine, proc, rate))
     return soonest
@@ -60,14 +66,12 @@ def _end_of_cached(machine: Machine, proc: Proc, rate: float) -> float:
 
 def _free_memory(machine: Machine, rates: Rates) -> float:
     """Seconds until free memory crosses a watermark."""
-    watermarks, free, rate = machine.watermarks, machine.free, rates.free_rate
-    if rate > 0.0 and free <= watermarks.low_pages + 0.5:
-        # Near the mark exits can give back more than is taken while reclaim slows the takers, and
-        # less without; kswapd goes on to the high watermark.
-        return (max(watermarks.high_pages, watermarks.low_pages + 1.0) - free) / rate
+    mark, free, rate = machine.reclaim_mark(), machine.free, rates.free_rate
+    if rate > 0.0 and free <= mark + 0.5:
+        return (mark + 1.0 - free) / rate
     return min(
-        _time_to_fall(free, watermarks.low_pages, rate),
-        _time_to_fall(free, watermarks.floor_pages, rate),
+        _time_to_fall(free, mark, rate),
+        _time_to_fall(free, machine.watermarks.floor_pages, rate),
     )
 
 
@@ -125,7 +129,7 @@ def _pools(machine: Machine, rates: Rates) -> float:
         nets = [rates.flows[pool].net() for pool in layer.pools]
         if not layer.hot:
             soonest = min(soonest, _first_empty(layer, nets))
-        shrink = -sum(nets)
+        shrink = -added(nets)
         if shrink > 0.0:
             left = layer.stock - BATCH_PAGES + 0.5
             soonest = min(soonest, max(left, 0.1) / shrink)
@@ -203,7 +207,7 @@ def _dirty_pages(machine: Machine, rates: Rates) -> float:
         if flow is not None and flow.cleaned > flow.dirtied:
             soonest = min(soonest, max(pool.dirty, 0.25) / (flow.cleaned - flow.dirtied))
     if rates.dirty_rate > 0.0:
-        dirty = sum(pool.dirty for pool in machine.files.values())
+        dirty = added(pool.dirty for pool in machine.files.values())
         later = [mark - dirty for mark in dirty_thresholds(machine) if mark > dirty + 0.5]
         # The thresholds move with free memory: check again half-way.
         if later:
@@ -219,7 +223,8 @@ def _address_space(machine: Machine, rates: Rates) -> float:
     for demand in rates.demands:
         proc = demand.proc
         if proc is not None and demand.speed > 0.0 and proc.grows:
-            growing.append((proc, demand.pace * demand.speed))
+            spread = (proc.current.stride_bytes or PAGE) / PAGE
+            growing.append((proc, demand.pace * demand.speed * spread))
     rate = rates.free_rate
     for pool in machine.pools():
         flow = rates.flows.get(pool)
@@ -257,6 +262,9 @@ def _advance_task(machine: Machine, demand: Demand, proc: Proc, seconds: float) 
         address_space.map_touched(machine, proc, done * (proc.current.stride_bytes or PAGE) / PAGE)
     if verb == "work":
         proc.worked_s += done
+        if demand.shared:
+            part = min(proc.worked_s * demand.passes, 1.0)
+            address_space.map_shared(machine, mm, {pool: part * n for pool, n in demand.shared})
     elif verb == "lock":
         mm.locked += done
     elif verb == "tmpfs":
@@ -271,7 +279,7 @@ def _advance_task(machine: Machine, demand: Demand, proc: Proc, seconds: float) 
 def _unshare(machine: Machine, proc: Proc, pages: float) -> None:
     """Drop pages a task shared and wrote to; its own copies flow in as new memory."""
     mm = proc.mm
-    whole = sum(view for _, view in mm.cow_views)
+    whole = added(view for _, view in mm.cow_views)
     left = max(whole - pages, 0.0)
     factor = left / whole if whole > 0 else 0.0
     mm.cow_views = [(pool, view * factor) for pool, view in mm.cow_views if view * factor > 0.5]

@@ -1,5 +1,6 @@
 """A run's processes and cgroups as a policy sees them."""
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from oomkit.kernel.badness import oom_score, score_control
@@ -86,8 +87,8 @@ def _candidate(machine: Machine, proc: Proc, growth: Growth, score: int | None) 
         proc.ppid,
         proc.spec.name[:15],
         anon_kb=(mm.anon.resident + mm.locked + shared) * KB,
-        shmem_kb=mm.shmem.resident * KB,
-        shmem_sole_kb=mm.shmem.resident * KB if mm.users == 1 else 0.0,
+        shmem_kb=mm.shmem_rss() * KB,
+        shmem_sole_kb=mm.shmem_sole() * KB,
         file_kb=(text + mm.BASE_RSS) * KB,
         swap_kb=mm.swap() * KB,
         pgtables_kb=mm.tables * KB,
@@ -118,14 +119,20 @@ def _scores(machine: Machine) -> dict[int, int]:
     return {task.pid: oom_score(task, control) for task in snapshot.tasks}
 
 
-def cgroup_readings(machine: Machine) -> list[CgroupReading]:
-    """The cgroups, as a policy needs them to see how far a kill reaches."""
+def cgroup_readings(machine: Machine, scanned: Mapping[str, float]) -> list[CgroupReading]:
+    """The cgroups, as a policy needs them to see how far a kill reaches.
+
+    Args:
+        machine: the machine.
+        scanned: pages that reclaim has scanned in each, by path.
+    """
     return [
         CgroupReading(
             f"/{g.name}",
             g.usage * KB,
             limit_kb(g),
             g.swap_usage * KB,
+            pgscan_pages=scanned.get(f"/{g.name}"),
             oom_group=g.oom_group,
             working_set_kb=working_set_kb(machine, g),
             request_kb=g.request_pages * KB,

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
+from oomkit.scenario.sums import added
+
 NICE_0_WEIGHT: Final = 1024.0
 
 
@@ -23,11 +25,11 @@ def fair_shares(cpus: float, needs: Sequence[tuple[float, float]]) -> list[float
         among the others by weight.
     """
     given = [need for need, _ in needs]
-    if sum(given) <= cpus:
+    if added(given) <= cpus:
         return given
     order = sorted(range(len(needs)), key=lambda i: needs[i][0] / needs[i][1])
     left = cpus
-    left_weight = sum(w for need, w in needs if need > 0)
+    left_weight = added(w for need, w in needs if need > 0)
     for i in order:
         need, w = needs[i]
         if need <= 0:

@@ -5,7 +5,7 @@ from typing import Final
 from oomkit.model.domains import Domain
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Pool
-from oomkit.model.tasks import PAGE, Proc, step_pace
+from oomkit.model.tasks import PAGE, TABLE_SPAN, Proc, step_pace
 
 _COPY_SPEED: Final = 4.0
 """How many times faster pages are copied from the page cache than faulted in."""
@@ -19,9 +19,6 @@ _CACHED_SHARE: Final = 0.99
 READ_AHEAD_PAGES: Final = 32
 """A task that reads at most this far behind the first reader finds its pages cached."""
 
-_TABLE_SPAN: Final = 512
-"""Pages that one page table maps."""
-
 _INFINITY: Final = float("inf")
 
 WorkingSets = dict[Proc, list[tuple[Pool, float]]]
@@ -34,7 +31,7 @@ class Demand:
     :func:`task_demands` sets what it wants, :func:`~oomkit.model.solve.solve` what it gets.
 
     Attributes:
-        proc: the task; None: the system's own daemons.
+        proc: the task; None: the probe.
         pace: progress of its step.
         cpus: CPUs it keeps busy.
         new_pages: pools and the new pages of each; locked memory has no pool.
@@ -43,6 +40,8 @@ class Demand:
         tables: new page-table pages.
         cow_rate: pages it stops sharing because it writes to them.
         cow_left: how many of those are left, pages.
+        passes: how often it goes over its working set.
+        shared: of that, the pools that other address spaces map, too, with the pages it goes over.
         alloc_rate: all pages it allocates.
         sync_io: seconds of disk time it waits for.
         first_read_io: the part of them for pages that were never in memory: to PSI no stall.
@@ -60,8 +59,9 @@ class Demand:
 
     __slots__ = (
         "alloc_rate", "async_io", "cow_left", "cow_rate", "cpu_share", "cpus", "cpus_given",
-        "dirty_file", "domain", "first_read_io", "io", "new_pages", "pace", "proc", "refaults",
-        "slowness", "speed", "stall", "swap_io", "sync_io", "tables", "unawaited_io",
+        "dirty_file", "domain", "first_read_io", "io", "new_pages", "pace", "passes", "proc",
+        "refaults", "shared", "slowness", "speed", "stall", "swap_io", "sync_io", "tables",
+        "unawaited_io",
     )  # fmt: skip
 
     domain: Domain
@@ -74,7 +74,8 @@ class Demand:
         self.pace = self.cpus = self.tables = self.cow_rate = self.cow_left = 0.0
         self.alloc_rate = self.sync_io = self.first_read_io = self.async_io = 0.0
         self.swap_io = self.cpu_share = self.cpus_given = self.speed = self.stall = 0.0
-        self.io = self.unawaited_io = self.slowness = 0.0
+        self.io = self.unawaited_io = self.slowness = self.passes = 0.0
+        self.shared: list[tuple[Pool, float]] = []
 
     def set_io(self) -> None:
         """Sum up its disk time, for what asks for it again and again."""
@@ -123,7 +124,7 @@ def mark_working_sets(machine: Machine) -> WorkingSets:
     for pool in machine.pools():
         pool.hot = 0.0
     if machine.programs is not None:
-        machine.programs.hot = machine.programs.size
+        machine.programs.hot = machine.probe.text_bytes / PAGE
     found: WorkingSets = {}
     for proc in machine.procs:
         if proc.state != "run":
@@ -152,6 +153,7 @@ def _working_set(proc: Proc) -> list[tuple[Pool, float]]:
     parts = [(mm.anon, mm.anon.resident + mm.anon.swapped)]
     if mm.shmem.resident or mm.shmem.swapped:
         parts.append((mm.shmem, mm.shmem.resident + mm.shmem.swapped))
+    parts.extend([(pool, pool.resident + pool.swapped) for pool, _ in mm.shared])
     parts.extend(mm.cow_views)
     wanted = proc.current.set_bytes
     if wanted is None:
@@ -178,9 +180,10 @@ def task_demands(machine: Machine, working_sets: WorkingSets) -> list[Demand]:
     ]
     programs = machine.programs
     if programs is not None and programs.missing_share > 0.0:
-        # The system's own daemons use their programs about once a second.
+        # The probe goes over its part of them each round.
         demands.append(Demand(None))
-        demands[-1].add_refaults(programs, programs.size, programs.missing_share, machine)
+        rate = programs.hot / machine.probe.every_s
+        demands[-1].add_refaults(programs, rate, programs.missing_share, machine)
     return demands
 
 
@@ -218,7 +221,7 @@ def _pace_touch(machine: Machine, proc: Proc) -> None:
     step = proc.current
     pace = step_pace(step, proc.scale(), machine.fault_pages_s, machine.disk_pages_s)
     span = (step.stride_bytes or PAGE) / PAGE
-    tables = 0.0 if step.verb == "tmpfs" else pace * min(span / _TABLE_SPAN, 1.0)
+    tables = 0.0 if step.verb == "tmpfs" else pace * min(span / TABLE_SPAN, 1.0)
     cpus = (pace + tables) / machine.fault_pages_s
     if cpus > 1.0:
         pace /= cpus
@@ -308,6 +311,9 @@ def _add_work(
             demand.cow_left += pages
     if file is not None:
         demand.add_refaults(file, walk * file.size / whole, file.missing_share, machine)
+    if proc.mm.shared:
+        demand.passes = walk / whole
+        demand.shared = [part for part in parts if part[0].mappers]
     if demand.cow_left > 0.5:
         # It goes from page to page, so what it still shares lies ahead of it in the first pass.
         ahead = max(whole - proc.worked_s * walk, demand.cow_left)

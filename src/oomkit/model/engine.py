@@ -6,22 +6,22 @@ from typing import TYPE_CHECKING, Final
 
 from oomkit.model import address_space
 from oomkit.model.advance import advance, horizon
-from oomkit.model.domains import count_usage, pools_in
+from oomkit.model.domains import count_usage, pools_in, run_kswapd
 from oomkit.model.lifecycle import Lifecycle
 from oomkit.model.machine import Machine, ModelError, set_limits
 from oomkit.model.oom import OomKiller
 from oomkit.model.policy_driver import PolicyDriver
 from oomkit.model.psi import Psi
 from oomkit.model.reclaim import make_plan, reclaim_from
-from oomkit.model.responsiveness import FreezeTracker, response_s
+from oomkit.model.responsiveness import Prober, response_s
 from oomkit.model.sampler import Sampler
 from oomkit.model.solve import Rates, solve
 from oomkit.model.tasks import Proc
 from oomkit.model.timers import Timers
 from oomkit.policy.records import Policy
-from oomkit.scenario.definitions import outcome_of
+from oomkit.scenario.definitions import REQUESTS, outcome_of
 from oomkit.scenario.format import At, Scenario
-from oomkit.scenario.record import Freeze, Outcome
+from oomkit.scenario.record import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,8 +70,8 @@ class Engine:
         self.events = 0
         self.machine = machine = Machine(scenario)
         self.psi = Psi(scenario.machine.hz)
-        self.sampler = Sampler(machine, self.psi, sample_s)
-        self.freezes = FreezeTracker()
+        self.prober = Prober(machine.probe)
+        self.sampler = Sampler(machine, self.psi, self.prober, sample_s)
         self.timers = Timers()
         self.lifecycle = Lifecycle(
             machine,
@@ -134,13 +134,17 @@ class Engine:
         self._refuse_mappings()
 
     def _refuse_mappings(self) -> None:
-        """A growing heap asks for address space piece by piece: refuse what does not fit."""
+        """A growing task asks for address space piece by piece: refuse what does not fit.
+
+        One at a time: ``__vm_enough_memory()`` fails one request, and the exit that follows makes
+        room for others.
+        """
         if not address_space.can_refuse(self.machine):
             return
-        growing = [p for p in self.machine.procs if p.is_growing]
-        for proc, refusal in address_space.refusals(self.machine, growing):
-            call = "write" if proc.verb == "tmpfs" else "mmap"
-            self.lifecycle.deny(proc, call, proc.step_left, refusal)
+        refused = address_space.first_refusal(self.machine)
+        if refused is not None:
+            proc, limit = refused
+            self.lifecycle.deny(proc, REQUESTS[proc.current.verb].call, proc.step_left, limit)
 
     def _process_exited(self, proc: Proc) -> None:
         self.sampler.process_exited()
@@ -169,6 +173,7 @@ class Engine:
         machine = self.machine
         while True:
             self._enforce_limits()
+            run_kswapd(machine)
             rates = solve(machine)
             self._note_low_memory(rates)
             if self._wake_waiting(rates):
@@ -252,7 +257,6 @@ class Engine:
         machine = self.machine
         start = machine.now
         response = response_s(machine, rates)
-        self.freezes.update(start, response)
         until = min(self.timers.next_s, duration)
         seconds = max(min(horizon(machine, rates), until - start), _MIN_STEP_S)
         if self.driver is not None:
@@ -268,12 +272,11 @@ class Engine:
 
     def _end_run(self) -> Outcome:
         now = self.machine.now
-        self.freezes.close(now)
         self.sampler.end_run()
         return outcome_of(
             panicked=self.oom.panic is not None,
             over=self._is_over(),
-            frozen=tuple(Freeze(from_s=a, to_s=b) for a, b in self.freezes.spans),
+            frozen=self.prober.freezes(now),
             ended_s=now,
         )
 

@@ -115,7 +115,8 @@ class Lifecycle:
             for owner, pool in machine.tmpfs.items():
                 if owner is not None and root in owner.ancestry:
                     machine.free += pool.resident
-                    pool.resident = pool.swapped = 0.0
+                    machine.committed -= pool.charged
+                    pool.resident = pool.swapped = pool.charged = 0.0
 
     def _start_or_wait(self, task: Task, parent: Proc | None) -> None:
         if task.cgroup and self._is_evicted(self.machine.groups.get(task.cgroup)):

@@ -69,9 +69,20 @@ class OomKiller:
             self._unresolved[group] = self.machine.change_count
 
     def _is_out_of_memory(self, domain: Domain) -> bool:
-        return (
-            domain.blocked and domain.release <= 0.0 and not self.machine.exit_pending(domain.group)
-        )
+        if not domain.blocked:
+            return False
+        if domain.group is None and self._kills_allocating_task():
+            return True
+        return domain.release <= 0.0 and not self.machine.exit_pending(domain.group)
+
+    def _kills_allocating_task(self) -> bool:
+        """Whether a request that fails kills its caller, without a look at who is exiting.
+
+        That branch of ``out_of_memory()`` stands before ``select_bad_process()``, which waits.
+        """
+        machine = self.machine
+        asked = machine.sysctl.oom_kill_allocating_task and not machine.sysctl.oom_killer_disabled
+        return bool(asked) and machine.rules.allocating_task != "none"
 
     def _is_unresolved(self, group: Group | None) -> bool:
         return self._unresolved.get(group) == self.machine.change_count

@@ -4,7 +4,7 @@ from oomkit.model.engine import Engine
 from oomkit.policy.records import Policy
 from oomkit.scenario.format import Scenario
 from oomkit.scenario.read import walk_tasks
-from oomkit.scenario.record import Freeze, Kill, Run, objectives
+from oomkit.scenario.record import Kill, Run, objectives
 
 
 def play(
@@ -33,7 +33,7 @@ def play(
     engine = Engine(scenario, policy=policy, seed=seed, sample_s=sample_s, audit=audit)
     outcome = engine.run()
     roles = {task.name: task.role for _, task in walk_tasks(scenario.tasks)}
-    frozen = tuple(Freeze(from_s=round(a, 6), to_s=round(b, 6)) for a, b in engine.freezes.spans)
+    frozen = engine.prober.freezes(engine.machine.now)
     kills = tuple(engine.lifecycle.kills)
 
     def innocent(kill: Kill) -> bool:

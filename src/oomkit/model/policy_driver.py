@@ -204,7 +204,8 @@ class PolicyDriver:
     ) -> tuple[list[Candidate], list[CgroupReading]]:
         """The processes and cgroups as they are now."""
         found = candidates(self.machine, growth, with_scores=self._uses_scores)
-        return found, cgroup_readings(self.machine)
+        scanned = {f"/{group.name}": own.pgscan for group, own in self.counters.groups.items()}
+        return found, cgroup_readings(self.machine, scanned)
 
     def sizes(self, reading: Reading, growth: Growth) -> dict[tuple[int, int], float]:
         """The sizes of the processes as they are now."""

@@ -6,6 +6,8 @@ Amounts are pages, as floats, since flows between events are fluid.
 from collections import defaultdict
 from typing import ClassVar, Final, Literal
 
+from oomkit.scenario.sums import added
+
 Kind = Literal["anon", "shmem", "file"]
 
 _NEGLIGIBLE_SHARE: Final = 0.01
@@ -19,7 +21,9 @@ class Pool:
         kind: ``anon`` and ``shmem`` go to swap, ``file`` is dropped and read again.
         is_file: it is of the last kind.
         name: of a file.
-        is_cow: pages that several address spaces share since a fork.
+        is_cow: pages that several address spaces share since a fork until they write to them.
+        mappers: of shared memory that a fork handed on, how many address spaces map it.
+        charged: of shared memory and tmpfs, what it is charged to Committed_AS, pages.
         group: the memory cgroup charged; None: the root.
         resident: pages in memory.
         swapped: pages in swap.
@@ -31,8 +35,8 @@ class Pool:
     """
 
     __slots__ = (
-        "dirty", "group", "hot", "is_cow", "is_file", "kind", "name", "peak_resident", "resident",
-        "size", "swapped",
+        "charged", "dirty", "group", "hot", "is_cow", "is_file", "kind", "mappers", "name",
+        "peak_resident", "resident", "size", "swapped",
     )  # fmt: skip
 
     def __init__(
@@ -42,6 +46,8 @@ class Pool:
         self.is_file = kind == "file"
         self.name = name
         self.is_cow = is_cow
+        self.mappers = 0
+        self.charged = 0.0
         self.group = group
         self.resident = 0.0
         self.swapped = 0.0
@@ -154,7 +160,9 @@ class Mm:
         mm_id: unique among the address spaces of a run.
         group: the memory cgroup it is charged to; None: the root.
         anon: its own anonymous pages.
-        shmem: shared memory it created.
+        shmem: shared memory it created, and nobody else maps.
+        shared: shared memory that others map, too, since a fork: pools, and how many pages of each
+            it has in its page tables.
         cow_views: pages it still shares with others since a fork: pools, and how many pages of
             each it sees.
         locked: mlocked pages.
@@ -168,8 +176,8 @@ class Mm:
     """
 
     __slots__ = (
-        "anon", "charged", "cow_views", "group", "locked", "mapped", "mm_id", "reserved", "shmem",
-        "tables", "uncounted_anon", "uncounted_shmem", "users",
+        "anon", "charged", "cow_views", "group", "locked", "mapped", "mm_id", "reserved", "shared",
+        "shmem", "tables", "uncounted_anon", "uncounted_shmem", "users",
     )  # fmt: skip
 
     BASE_RSS: ClassVar[int] = 185
@@ -185,6 +193,7 @@ class Mm:
         self.anon = Pool("anon", group)
         self.shmem = Pool("shmem", group)
         self.cow_views: list[tuple[Pool, float]] = []
+        self.shared: list[tuple[Pool, float]] = []
         self.locked = 0.0
         self.reserved = 0.0
         self.tables = float(self.BASE_TABLES)
@@ -200,9 +209,24 @@ class Mm:
             seen += view * _ratio(pool.resident, pool)
         return seen
 
+    def shmem_rss(self) -> float:
+        """Resident pages of shared memory in its page tables."""
+        seen = self.shmem.resident
+        for pool, mapped in self.shared:
+            seen += mapped * _ratio(pool.resident, pool)
+        return seen
+
+    def shmem_sole(self) -> float:
+        """Resident pages of shared memory that end with it."""
+        if self.users != 1:
+            return 0.0
+        last = added(pool.resident for pool, _ in self.shared if pool.mappers == 1)
+        return self.shmem.resident + last
+
     def rss(self) -> float:
         """Resident pages as ``get_mm_rss()`` counts them, without program text."""
-        own = self.anon.resident + self.shmem.resident + self.locked
+        own = self.anon.resident + self.locked
+        own += self.shmem_rss() if self.shared else self.shmem.resident
         return own + (self.cow_rss() if self.cow_views else 0.0) + self.BASE_RSS
 
     def swap(self) -> float:
@@ -225,7 +249,8 @@ class Mm:
     def footprint(self) -> float:
         """Anonymous and shared pages, in memory or swap, that work can go over."""
         own = self.anon.resident + self.anon.swapped + self.shmem.resident + self.shmem.swapped
-        return own + sum(view for _, view in self.cow_views)
+        own += added(pool.resident + pool.swapped for pool, _ in self.shared)
+        return own + added(view for _, view in self.cow_views)
 
 
 def _ratio(part: float, pool: Pool) -> float:

@@ -10,6 +10,7 @@ from typing import Final
 
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Pool, PoolFlows
+from oomkit.scenario.sums import added
 
 IN_FLIGHT_PAGES: Final = 32
 """Pages under read at a time by one waiting task: locked, so they can't be reclaimed."""
@@ -42,8 +43,8 @@ class Layer:
         self.amounts = amounts
         self.stock = stock
         self.hot = hot
-        total = sum(amounts)
-        anon = sum(a for pool, a in zip(pools, amounts, strict=True) if not pool.is_file)
+        total = added(amounts)
+        anon = added(a for pool, a in zip(pools, amounts, strict=True) if not pool.is_file)
         self.anon_share = anon / total if total > 0 else 0.0
 
 
@@ -115,7 +116,7 @@ def _cold(entries: list[tuple[Pool, float]]) -> Layer | None:
     if not entries:
         return None
     amounts = [amount for _, amount in entries]
-    return Layer([pool for pool, _ in entries], amounts, sum(amounts), hot=False)
+    return Layer([pool for pool, _ in entries], amounts, added(amounts), hot=False)
 
 
 def _most_resident(pools: list[Pool], swappiness: int) -> Layer | None:
@@ -127,7 +128,7 @@ def _most_resident(pools: list[Pool], swappiness: int) -> Layer | None:
     weights = [
         pool.hot * max(200 - swappiness if pool.is_file else swappiness, 1) for pool in chosen
     ]
-    return Layer(chosen, weights, sum(pool.resident for pool in chosen), hot=True)
+    return Layer(chosen, weights, added(pool.resident for pool in chosen), hot=True)
 
 
 def distribute_reclaim(plan: Plan, wanted: float, flows: PoolFlows) -> float:
@@ -143,12 +144,12 @@ def distribute_reclaim(plan: Plan, wanted: float, flows: PoolFlows) -> float:
         if layer.hot:
             _evict_in_use(layer, wanted, flows)
         else:
-            total = sum(layer.amounts)
+            total = added(layer.amounts)
             for pool, amount in zip(layer.pools, layer.amounts, strict=True):
                 flows[pool].evict += wanted * amount / total
         return 0.0
     inflows = [_reusable_inflow(plan, pool, flows) for pool in plan.pools]
-    inflow = sum(inflows)
+    inflow = added(inflows)
     if inflow <= 0.0:
         return wanted
     taken = min(wanted, inflow)
@@ -174,9 +175,9 @@ def _reusable_inflow(plan: Plan, pool: Pool, flows: PoolFlows) -> float:
 def _evict_in_use(layer: Layer, wanted: float, flows: PoolFlows) -> None:
     """Evict first as much as comes back; only what is wanted beyond that shrinks the pools."""
     refaults = [flow.refault if (flow := flows.get(pool)) else 0.0 for pool in layer.pools]
-    refaulting = sum(refaults)
+    refaulting = added(refaults)
     beyond = wanted - refaulting
-    total = sum(layer.amounts)
+    total = added(layer.amounts)
     for pool, amount, refault in zip(layer.pools, layer.amounts, refaults, strict=True):
         if beyond >= 0.0:
             flows[pool].evict += refault + beyond * amount / total
@@ -210,17 +211,28 @@ def reclaim_from(machine: Machine, plan: Plan, swap_left: float, pages: float) -
         Whether all of them were found.
     """
     for layer in plan.layers:
-        share = min(pages, layer.stock)
-        total = sum(pool.resident for pool in layer.pools)
-        for pool in layer.pools:
-            part = share * pool.resident / total if total > 0 else 0.0
-            if not pool.is_file:
-                part = min(part, max(swap_left, 0.0))
-                swap_left -= part
-                pool.swapped += part
-            pool.resident -= part
-            machine.free += part
-            pages -= part
+        found, swapped = reclaim_from_layer(machine, layer, swap_left, pages)
+        pages -= found
+        swap_left -= swapped
         if pages <= 0.5:
             return True
     return False
+
+
+def reclaim_from_layer(
+    machine: Machine, layer: Layer, swap_left: float, pages: float
+) -> tuple[float, float]:
+    """Reclaim pages from one layer at once; returns how many, and how many went to swap."""
+    found = swapped = 0.0
+    share = min(pages, layer.stock)
+    total = added(layer.amounts)
+    for pool, amount in zip(layer.pools, layer.amounts, strict=True):
+        part = min(share * amount / total if total > 0 else 0.0, pool.resident)
+        if not pool.is_file:
+            part = min(part, max(swap_left - swapped, 0.0))
+            swapped += part
+            pool.swapped += part
+        pool.resident -= part
+        machine.free += part
+        found += part
+    return found, swapped

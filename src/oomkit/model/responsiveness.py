@@ -1,77 +1,116 @@
-"""Whether the machine is usable: how long a small interactive program takes, each second."""
+"""Whether the machine is usable: how long the rounds of the probe take, each second."""
 
+from math import ceil, floor
 from typing import Final
 
 from oomkit.model.demand import amplification
 from oomkit.model.machine import Machine
 from oomkit.model.solve import Rates
-
-_CPU_S: Final = 0.010
-"""CPU time of the probe, which is all it takes on an idle machine."""
-
-_PAGES: Final = 300
-"""Pages it needs: process, page tables, stack and data."""
-
-_TEXT_PAGES: Final = 512
-"""Pages of the system's programs and libraries it uses."""
-
-FROZEN_S: Final = 1.0
-"""The machine counts as frozen while the probe takes longer than this."""
+from oomkit.model.tasks import PAGE
+from oomkit.scenario.definitions import Probe, freezes, is_late
+from oomkit.scenario.record import Freeze
+from oomkit.scenario.sums import added
 
 _INFINITY: Final = float("inf")
 
+_ROUNDING: Final = 1e-9
+"""What sums of time and of shares may lack of a whole."""
+
 
 def response_s(machine: Machine, rates: Rates) -> float:
-    """How long the probe would take at the present rates; infinity when it gets no page."""
+    """How long a round would take at the present rates; infinity when it gets no page."""
     top = rates.domains[None]
-    if top.blocked and machine.free < machine.watermarks.floor_pages + _PAGES:
+    probe = machine.probe
+    pages = probe.scratch_bytes / PAGE
+    if top.blocked and machine.free < machine.watermarks.floor_pages + pages:
         return _INFINITY
-    seconds = _CPU_S / _cpu_share(machine, rates)
+    seconds = probe.cpu_s / _cpu_share(machine, rates)
     if top.plan is not None:
-        seconds += _PAGES * top.plan.anon_share / machine.disk_pages_s * rates.queue
+        seconds += pages * top.plan.anon_share / machine.disk_pages_s * rates.queue
     programs = machine.programs
     if programs is not None and programs.missing_share > 0.0:
         cluster = 1 << machine.knobs.get("page-cluster", 3)
-        reads = min(programs.size, _TEXT_PAGES) * programs.missing_share
+        reads = programs.hot * programs.missing_share
         reads *= amplification(programs.missing_share, cluster)
         seconds += reads / machine.disk_pages_s * rates.queue
     return seconds
 
 
 def _cpu_share(machine: Machine, rates: Rates) -> float:
-    wanted = sum(need for need, _ in rates.cpu_wants)
+    wanted = added(need for need, _ in rates.cpu_wants)
     if wanted + 1.0 <= machine.cpus:
         return 1.0
-    weights = sum(min(need, 1.0) * weight for need, weight in rates.cpu_wants)
+    weights = added(min(need, 1.0) * weight for need, weight in rates.cpu_wants)
     return min(machine.cpus * 1024.0 / (weights + 1024.0), 1.0)
 
 
-class FreezeTracker:
-    """Collects the spans of time in which the machine is frozen.
+class Prober:
+    """Takes the probe through its rounds.
+
+    Args:
+        probe: what it does.
 
     Attributes:
-        spans: start and end of each, seconds since the start.
-        since: when the present one began; None: the machine is usable.
+        answered: number of rounds that are over.
     """
 
-    def __init__(self) -> None:
-        self.spans: list[tuple[float, float]] = []
-        self.since: float | None = None
+    def __init__(self, probe: Probe) -> None:
+        self.probe = probe
+        self.answered = 0
+        self._now = 0.0
+        self._next_s = probe.every_s
+        """When the next round is due."""
+        self._began_s: float | None = None
+        """When the present round began; None: there is none."""
+        self._left = 0.0
+        """Share of the present round that is left."""
+        self._late: list[tuple[float, float | None]] = []
+        """Rounds that were late; those that follow each other at a steady pace as one."""
 
-    def update(self, now: float, response: float) -> None:
-        """Note how long the probe takes from now on."""
-        if response > FROZEN_S:
-            if self.since is None:
-                self.since = now
-        elif self.since is not None:
-            # A probe that only waited for less than the limit was not frozen.
-            if now - self.since > FROZEN_S:
-                self.spans.append((self.since, now))
-            self.since = None
+    def advance(self, seconds: float, response_s: float) -> None:
+        """Let time pass in which a round takes ``response_s``."""
+        end = self._now + seconds
+        if self._began_s is not None:
+            over_s = self._now + self._left * response_s if self._left > 0.0 else self._now
+            if over_s > end:
+                self._left -= seconds / response_s
+                self._now = end
+                return
+            self._finish(self._began_s, over_s)
+        if self._next_s <= end:
+            self._go_on(end, response_s)
+        self._now = end
 
-    def close(self, now: float) -> bool:
-        """End the run; returns whether the machine is frozen at its end."""
-        frozen = self.since is not None and now - self.since > FROZEN_S
-        if self.since is not None and frozen:
-            self.spans.append((self.since, now))
-        return frozen
+    def _go_on(self, end: float, response_s: float) -> None:
+        """Begin the rounds that are due by then; all take the same time."""
+        every_s = self.probe.every_s
+        began_s = self._next_s
+        whole = 0
+        if response_s < end - began_s:
+            apart_s = max(ceil(response_s / every_s - _ROUNDING), 1) * every_s
+            whole = floor((end - began_s) / apart_s)
+        if whole:
+            # All but the last are over before that one begins.
+            self.answered += whole - 1
+            last_s = began_s + (whole - 1) * apart_s
+            self._finish(last_s, last_s + response_s, since_s=began_s)
+            began_s += whole * apart_s
+        if began_s + response_s <= end:
+            self._finish(began_s, began_s + response_s)
+            return
+        self._began_s = began_s
+        self._left = 1.0 - (end - began_s) / response_s
+
+    def _finish(self, began_s: float, over_s: float, since_s: float | None = None) -> None:
+        """End a round, and those before it since another time that took as long."""
+        every_s = self.probe.every_s
+        self.answered += 1
+        self._began_s = None
+        self._next_s = max(ceil(over_s / every_s - _ROUNDING) * every_s, began_s + every_s)
+        if is_late(over_s - began_s, self.probe):
+            self._late.append((began_s if since_s is None else since_s, over_s))
+
+    def freezes(self, ended_s: float) -> tuple[Freeze, ...]:
+        """When the machine was frozen, in a run that ended then."""
+        present = [] if self._began_s is None else [(self._began_s, None)]
+        return freezes([*self._late, *present], ended_s, self.probe)

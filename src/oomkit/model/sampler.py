@@ -6,10 +6,11 @@ from typing import Final
 
 from oomkit.model.machine import Machine
 from oomkit.model.psi import Psi
-from oomkit.model.responsiveness import FROZEN_S
+from oomkit.model.responsiveness import Prober
 from oomkit.model.solve import Rates
 from oomkit.model.tasks import PAGE, Proc
 from oomkit.scenario.record import Samples, TaskSamples
+from oomkit.scenario.sums import added
 
 _MB: Final = 2**20 / PAGE
 
@@ -35,9 +36,6 @@ _MAX_KILLS: Final = 1000
 
 _MAX_STARTS_AND_EXITS: Final = 400
 """Maximum number of starts and exits with a sample of their own."""
-
-_ROUNDING_S: Final = 1e-6
-"""What sums of time may lack of a whole second."""
 
 
 class _Curve:
@@ -115,12 +113,16 @@ class Sampler:
     Args:
         machine: what is sampled.
         psi: its pressure.
+        prober: takes the probe through its rounds.
         interval_s: seconds between two samples; None: adaptive.
     """
 
-    def __init__(self, machine: Machine, psi: Psi, interval_s: float | None) -> None:
+    def __init__(
+        self, machine: Machine, psi: Psi, prober: Prober, interval_s: float | None
+    ) -> None:
         self.machine = machine
         self.psi = psi
+        self.prober = prober
         self.interval_s = _FINEST_S if interval_s is None else interval_s
         self.t: list[float] = []
         self.rows: list[tuple[float, ...]] = []
@@ -137,7 +139,6 @@ class Sampler:
         self._live: list[_Curve] = []
         self._before: tuple[float, ...] = ()
         self._cpu_busy = 0.0
-        self._answering_s = 0.0
 
     # Between two events.
 
@@ -158,7 +159,7 @@ class Sampler:
             start: from when.
             seconds: for how long.
             rates: at which rates.
-            response_s: how long the probe took meanwhile.
+            response_s: how long a round of the probe took meanwhile.
         """
         self._cpu_busy = rates.cpu_busy
         end = start + seconds
@@ -184,10 +185,9 @@ class Sampler:
         self._live = [curve for curve in self._live if curve.proc.state != "dead"]
 
     def _pass(self, seconds: float, rates: Rates, response_s: float) -> None:
-        """Let time pass for the pressure averages, and for the probe: one answer a second."""
+        """Let time pass for the pressure averages, and for the probe."""
         self.psi.advance(seconds, rates.some, rates.full)
-        if response_s <= FROZEN_S:
-            self._answering_s += seconds
+        self.prober.advance(seconds, response_s)
 
     # At an event.
 
@@ -195,7 +195,7 @@ class Sampler:
         """Sample a process from now on."""
         self._sample_start_or_exit()
         spec = proc.spec
-        total = sum(proc.nominal)
+        total = added(proc.nominal)
         if spec.loops is not None:
             total *= spec.loops
         curve = _Curve(proc, len(self.t), total)
@@ -254,7 +254,7 @@ class Sampler:
     def _add_row(self, at: float, values: Iterable[float], *, due_at: int | None) -> None:
         self.t.append(round(at, 6))
         self.rows.append((*values, *self.psi.avg10(), self._cpu_busy))
-        self.probe_answers.append(float(int(self._answering_s + _ROUNDING_S)))
+        self.probe_answers.append(float(self.prober.answered))
         self._due_at.append(due_at)
 
     def _drop_last(self) -> None:

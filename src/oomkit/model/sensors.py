@@ -11,6 +11,7 @@ from oomkit.model.psi import Psi
 from oomkit.model.solve import Rates, pressure
 from oomkit.model.tasks import PAGE
 from oomkit.policy.engine.reading import CgroupReading, Pace, Reading
+from oomkit.scenario.sums import added
 
 KB: Final = PAGE / 1024
 
@@ -181,9 +182,9 @@ class _CgroupSensors:
         self.usage_rate = 0.0
         pools = pools_in(machine, group)
         flows = (rates.flows.get(pool) for pool in pools)
-        self.scan = sum(flow.evict for flow in flows if flow is not None)
-        self.inactive = sum(map(_inactive, pools))
-        in_use = sum(_in_use_rate(pool, rates) for pool in pools)
+        self.scan = added(flow.evict for flow in flows if flow is not None)
+        self.inactive = added(map(_inactive, pools))
+        in_use = added(_in_use_rate(pool, rates) for pool in pools)
         self.working_set_rate = max(in_use, 0.0)
         self.some, self.full = pressure(d for d in rates.demands if is_inside(d.proc, group))
 
@@ -246,7 +247,7 @@ def _in_use_rate(pool: Pool, rates: Rates) -> float:
 
 def working_set_kb(machine: Machine, group: Group) -> float:
     """A cgroup's usage without inactive file cache, kB."""
-    return max(group.usage - sum(map(_inactive, pools_in(machine, group))), 0.0) * KB
+    return max(group.usage - added(map(_inactive, pools_in(machine, group))), 0.0) * KB
 
 
 def limit_kb(group: Group) -> float | None:

@@ -49,7 +49,7 @@ def task_record(machine: Machine, proc: Proc) -> state.Task:
         rss_pages=round(proc.rss()) - mm.uncounted_anon - mm.uncounted_shmem,
         anon_rss_pages=round(anon) - mm.uncounted_anon,
         file_rss_pages=round(text) + mm.BASE_RSS,
-        shmem_rss_pages=round(mm.shmem.resident) - mm.uncounted_shmem,
+        shmem_rss_pages=round(mm.shmem_rss()) - mm.uncounted_shmem,
         swap_pages=round(mm.swap()),
         pgtable_pages=round(mm.tables),
         total_vm_pages=round(mm.mapped),

@@ -12,6 +12,7 @@ from oomkit.model.machine import Machine
 from oomkit.model.pools import PoolFlow, PoolFlows
 from oomkit.model.reclaim import Plan, distribute_reclaim
 from oomkit.model.writeback import write_back
+from oomkit.scenario.sums import added
 
 if TYPE_CHECKING:
     from oomkit.model.tasks import Proc
@@ -142,7 +143,7 @@ def _share_cpus(machine: Machine, rates: Rates, *, first: bool) -> None:
         wants.append((need, proc.weight * (proc.spec.threads if need > 1.0 else 1)))
     given = cpu.fair_shares(machine.cpus, wants)
     rates.cpu_wants = wants
-    rates.cpu_busy = min(sum(given) / machine.cpus, 1.0)
+    rates.cpu_busy = min(added(given) / machine.cpus, 1.0)
     for demand, (need, _), got in zip(rates.demands, wants, given, strict=True):
         demand.cpus_given = got
         if demand.proc is None or need <= 0.0:
@@ -253,7 +254,7 @@ def _set_flows(machine: Machine, rates: Rates, released: float) -> None:
         wanted = max(taken - released - evicted, 0.0)
         evicted += wanted - distribute_reclaim(top.plan, wanted, flows)
     rates.free_rate = released + evicted - taken
-    rates.dirty_rate = sum(
+    rates.dirty_rate = added(
         flow.dirtied - flow.cleaned
         for pool in machine.files.values()
         if (flow := flows.get(pool)) is not None

@@ -11,6 +11,9 @@ State = Literal["new", "run", "hold", "exiting", "dead"]
 
 PAGE: Final = 4096
 
+TABLE_SPAN: Final = 512
+"""Pages that one page table maps."""
+
 PROCESS_PAGES: Final = 6
 """Kernel stack, task structure and other kernel memory of a process."""
 
@@ -41,6 +44,8 @@ class Proc:
         loop: how often it has been through its steps.
         step_left: what is left of the step: pages, CPU seconds.
         step_total: what the step was at its start.
+        step_mapped: address space that the step has mapped, pages.
+        granted: of address space charged for the step, what it has not touched yet, pages.
         worked_s: CPU seconds of the present ``work`` step so far.
         spinning: it retries an allocation in a loop, using CPU.
         asleep: it waits at its cgroup's limit without using CPU.
@@ -54,11 +59,11 @@ class Proc:
     """
 
     __slots__ = (
-        "asleep", "cpu_s", "cpus", "current", "done_s", "end_s", "grows", "instance", "is_paced",
-        "key", "killed", "last_growth_s", "loop", "mm", "nice", "nominal", "oom_adj",
+        "asleep", "cpu_s", "cpus", "current", "done_s", "end_s", "granted", "grows", "instance",
+        "is_paced", "key", "killed", "last_growth_s", "loop", "mm", "nice", "nominal", "oom_adj",
         "oom_score_adj", "pace", "pid", "ppid", "program", "scales", "spec", "spinning", "start_s",
-        "state", "step", "step_left", "step_total", "tables", "tmpfs_written", "verb", "weight",
-        "worked_s",
+        "state", "step", "step_left", "step_mapped", "step_total", "tables", "tmpfs_written",
+        "verb", "weight", "worked_s",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +88,7 @@ class Proc:
         self.loop = 0
         self.step_left = 0.0
         self.step_total = 0.0
+        self.step_mapped = self.granted = 0.0
         self.worked_s = 0.0
         self.spinning = False
         self.asleep = False
@@ -104,6 +110,19 @@ class Proc:
         self.verb = step.verb
         self.grows = step.verb in GROWING_VERBS
         self.is_paced = False
+        self.step_mapped = self.granted = 0.0
+
+    @property
+    def needs_address_space(self) -> bool:
+        """Whether the next page it touches is in no mapping yet."""
+        if self.granted > 0.01:
+            return False
+        return self.verb != "touch" or self.mm.reserved < 1.0
+
+    def step_unmapped(self) -> float:
+        """Address space that its step has yet to map, pages."""
+        spread = (self.current.stride_bytes or PAGE) / PAGE
+        return self.step_left * spread
 
     @property
     def alive(self) -> bool:

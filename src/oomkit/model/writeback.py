@@ -6,6 +6,7 @@ from oomkit.model.demand import Demand
 from oomkit.model.domains import AT_LIMIT_PAGES
 from oomkit.model.machine import Machine
 from oomkit.model.pools import PoolFlows
+from oomkit.scenario.sums import added
 
 _DIRTY_BACKGROUND_RATIO: Final = 10
 _DIRTY_RATIO: Final = 20
@@ -16,7 +17,7 @@ _MIN_DIRTY_PAGES: Final = 64.0
 
 def dirty_thresholds(machine: Machine) -> tuple[float, float]:
     """Dirty pages at which write-back begins, and at which writers wait for it."""
-    file = sum(pool.resident + pool.dirty for pool in machine.files.values())
+    file = added(pool.resident + pool.dirty for pool in machine.files.values())
     dirtyable = max(machine.free - machine.watermarks.totalreserve_pages, 0.0) + file
     background = machine.knobs.get("dirty_background_ratio", _DIRTY_BACKGROUND_RATIO)
     limit = machine.knobs.get("dirty_ratio", _DIRTY_RATIO)
@@ -39,7 +40,7 @@ def write_back(
     Returns:
         The flushers' share of the disk, and whether writers are throttled.
     """
-    dirty = sum(pool.dirty for pool in machine.files.values())
+    dirty = added(pool.dirty for pool in machine.files.values())
     writers = [d for d in demands if d.dirty_file is not None]
     if dirty < 1.0 and not writers:
         return 0.0, False
@@ -47,7 +48,7 @@ def write_back(
     throttled = bool(writers) and (dirty >= limit - AT_LIMIT_PAGES or limit < _MIN_DIRTY_PAGES)
     if writers and dirty < background and not low_memory and not throttled:
         return 0.0, False
-    busy = sum(1.0 for d in demands if d.sync_io > 0.0 or d.async_io > 0.0)
+    busy = added(1.0 for d in demands if d.sync_io > 0.0 or d.async_io > 0.0)
     share = 1.0 / (1.0 + min(busy, 1.0))
     if dirty >= 1.0:
         for pool in machine.files.values():
@@ -60,7 +61,7 @@ def write_back(
 
 def _throttle(writers: list[Demand], written: float, flows: PoolFlows) -> None:
     """Let the writers dirty no more pages than the flushers write (balance_dirty_pages())."""
-    pace = sum(d.pace for d in writers)
+    pace = added(d.pace for d in writers)
     slower = min(written / pace, 1.0) if pace > 0.0 else 1.0
     for demand in writers:
         demand.alloc_rate -= demand.pace * (1.0 - slower)

@@ -19,6 +19,11 @@ from oomkit.policy.engine.victim import NESTED
 from oomkit.policy.records import Field, Policy
 from oomkit.records import as_dict
 
+WHOLE = "re:"
+"""Before a regular expression that has to match the whole value."""
+SEARCH = "search:"
+"""Before one that may match anywhere in it."""
+
 _LEVELS = {"warn": conditions.WARN, "soft": conditions.SOFT, "hard": conditions.HARD}
 
 
@@ -29,7 +34,8 @@ def compile_plan(policy: Policy) -> Plan:
         selection["cgroup"] = expression((policy.whom.cgroup,))
     selection["never"] = tuple(_match(one) for one in policy.whom.never)
     selection["prefer"] = tuple(
-        Preference(_match(one.match), one.factor, one.points) for one in policy.whom.prefer
+        Preference(_match(one.match), one.factor, one.points, one.size_kb, one.unless_lowered)
+        for one in policy.whom.prefer
     )
     response = as_dict(policy.how)
     response["instead"] = tuple(
@@ -52,6 +58,12 @@ def _rule(rule: records.Rule) -> Rule:
         rule.for_s,
         expression((rule.cgroup,)) if rule.cgroup is not None else None,
         rule.by,
+        expression(rule.among) if rule.among else None,
+        (rule.least.value, rule.least.share) if rule.least is not None else None,
+        expression(rule.spare) if rule.spare else None,
+        expression(rule.last) if rule.last else None,
+        rule.whole,
+        rule.pause_s,
     )
 
 
@@ -65,13 +77,21 @@ def match_text(match: records.Match) -> str:
     return ", ".join(f"{field} {' or '.join(texts)}" for field, texts in match.patterns)
 
 
+def parted(text: str) -> tuple[str, str]:
+    """What a pattern begins with if it is a regular expression, and that; else it is a glob."""
+    for kind in (WHOLE, SEARCH):
+        if text.startswith(kind):
+            return kind, text.removeprefix(kind)
+    return "", text
+
+
 def expression_of(field: Field, texts: tuple[str, ...]) -> str:
     """The patterns of a field as one expression."""
     return expression(texts, outer=field in NESTED)
 
 
 def expression(texts: tuple[str, ...], *, outer: bool = False) -> str:
-    """Alternatives, each a glob or ``re:`` and a regular expression, as one expression.
+    """Alternatives, each a glob or a regular expression, as one expression.
 
     Args:
         texts: the alternatives.
@@ -79,6 +99,11 @@ def expression(texts: tuple[str, ...], *, outer: bool = False) -> str:
     """
     parts = []
     for text in texts:
-        part = text.removeprefix("re:") if text.startswith("re:") else fnmatch.translate(text)
+        kind, part = parted(text)
+        if kind == SEARCH:
+            part = f"(?s:.*)(?:{part})(?s:.*)"
+        elif not kind:
+            # Everything is matched in full, and a pattern may be continued to what is below.
+            part = fnmatch.translate(text).removesuffix(r"\Z").removesuffix(r"\z")
         parts.append(f"(?!.*/)(?:{part})" if outer and "/" not in text else f"(?:{part})")
     return "|".join(parts)

@@ -1,5 +1,7 @@
 """A policy explained in words, and what it means for one process."""
 
+from collections.abc import Iterator
+
 from oomkit.policy.compile import compile_plan, match_text
 from oomkit.policy.engine.candidate import Candidate, Ranked
 from oomkit.policy.engine.conditions import KINDS
@@ -7,7 +9,7 @@ from oomkit.policy.engine.evidence import amount, factors_words, plain, score_wo
 from oomkit.policy.engine.reading import CgroupReading, Reading
 from oomkit.policy.engine.trigger import Watch
 from oomkit.policy.engine.victim import Chooser, Matcher
-from oomkit.policy.records import Condition, How, Policy, Polling, Rule, Whom
+from oomkit.policy.records import Condition, How, Origin, Policy, Polling, Rule, Whom
 from oomkit.render.quantities import count_of
 
 _LEVELS = {
@@ -17,6 +19,8 @@ _LEVELS = {
 }
 
 _NO_BOUND = 1000
+_NEVER_S = 3600.0
+"""So long a wait for SIGKILL means that it does not follow by time."""
 
 _BY = {
     "freed": "what its death gives back: anonymous memory, swap, page tables, shared memory of "
@@ -25,6 +29,7 @@ _BY = {
     "rss": "its resident memory",
     "swap": "its swap",
     "reclaim": "the pages scanned in its cgroup",
+    "reclaim_rate": "the pages scanned in its cgroup in the last second, then its usage",
     "growth": "its growth since the shortage began",
     "over_request": "whether its cgroup's working set is above what it requested, then low "
     "priority, then how far above it is",
@@ -45,6 +50,17 @@ def explain(policy: Policy) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def origin_words(origin: Origin) -> tuple[str, ...]:
+    """Where a daemon's configuration was read, what of it is left out, and its traps."""
+    lines = [f"read from {', '.join(origin.files)}"] if origin.files else []
+    lines.append(f"by the rules of {origin.daemon} {origin.version}".rstrip())
+    if origin.left_out:
+        lines += ["what has no counterpart here", *(f"  {one}" for one in origin.left_out)]
+    if origin.traps:
+        lines += ["traps in this configuration", *(f"  {one}" for one in origin.traps)]
+    return tuple(lines)
+
+
 def rule_words(rule: Rule, policy: Policy) -> str:
     """One rule as a sentence."""
     level = _LEVELS[rule.level]
@@ -54,7 +70,29 @@ def rule_words(rule: Rule, policy: Policy) -> str:
     conditions = " and ".join(_condition(c, rule.over_s) for c in rule.conditions)
     held = f", for {span(rule.for_s)}" if rule.for_s else ""
     by = f"; ranks by {_BY[rule.by]}" if rule.by is not None and rule.by != policy.whom.by else ""
-    return f"{level}{where} when {conditions}{held}{by}"
+    return f"{level}{where} when {conditions}{held}{by}{''.join(_choice(rule))}"
+
+
+def _choice(rule: Rule) -> Iterator[str]:
+    """What a rule says of its choice."""
+    if rule.whole:
+        yield "; the cgroup dies with all that is in it"
+    if rule.among:
+        yield f"; chooses in {_several(rule.among)}"
+    if rule.least is not None:
+        least = rule.least
+        size = f"{100 * least.value:g} %" if least.share else amount(least.value, "kb")
+        yield f"; only what holds more than {size}{' of swap' if least.share else ' of it'}"
+    if rule.spare:
+        yield f"; never {_several(rule.spare)}"
+    if rule.last:
+        yield f"; after all others {_several(rule.last)}"
+    if rule.pause_s is not None:
+        yield f"; {span(rule.pause_s)} after the last victim at the soonest"
+
+
+def _several(patterns: tuple[str, ...]) -> str:
+    return " or ".join(patterns)
 
 
 def _condition(condition: Condition, over_s: float) -> str:
@@ -114,12 +152,7 @@ def _whom(whom: Whom) -> list[str]:
         "nor a process that shares its memory with one of these, nor the init of a pid namespace "
         "with one of them in it; all of it is read again before each signal"
     )
-    for preference in whom.prefer:
-        if whom.by == "oom_score":
-            effect = f"{preference.points:+,.0f} points"
-        else:
-            effect = f"x {plain(preference.factor)}"
-        lines.append(f"{match_text(preference.match)}: {effect}")
+    lines += _preferred(whom)
     if whom.least_kb:
         lines.append(f"no process that would free less than {amount(whom.least_kb, 'kb')}")
     if whom.oom_group:
@@ -136,6 +169,27 @@ def _whom(whom: Whom) -> list[str]:
     return lines
 
 
+def _preferred(whom: Whom) -> list[str]:
+    lines = []
+    for preference in whom.prefer:
+        if whom.by == "oom_score":
+            effect = f"{preference.points:+,.0f} points"
+        elif whom.by == "rss" and preference.size_kb is not None:
+            sign = "-" if preference.size_kb < 0 else "+"
+            effect = f"{sign}{amount(abs(preference.size_kb), 'kb')}"
+        else:
+            effect = f"x {plain(preference.factor)}"
+        but = ", unless its oom_score_adj is lowered" if preference.unless_lowered else ""
+        lines.append(f"{match_text(preference.match)}: {effect}{but}")
+    if whom.raised_adj:
+        lines.append(
+            f"{100 * whom.raised_adj:.3g} % of a raised oom_score_adj is taken off its score"
+        )
+    if whom.least_score is not None:
+        lines.append(f"no process that scores less than {plain(whom.least_score)}")
+    return lines
+
+
 def _which_cgroups(whom: Whom) -> list[str]:
     lines = []
     if whom.cgroup is not None:
@@ -147,7 +201,12 @@ def _which_cgroups(whom: Whom) -> list[str]:
 
 def _how(how: How) -> list[str]:
     lines = []
-    if how.term:
+    if how.term and how.term_wait_s >= _NEVER_S and not how.insist:
+        lines.append(
+            f"SIGTERM, and SIGKILL once the level is hard, {span(how.term_least_s)} later at the "
+            "soonest"
+        )
+    elif how.term:
         still = "" if how.insist else " if memory is still low"
         lines.append(
             f"SIGTERM, and SIGKILL {span(how.term_wait_s)} later{still}, or "
@@ -195,10 +254,12 @@ def missing_words(policy: Policy, reading: Reading) -> tuple[str, ...]:
             for rule in policy.when
             if any(c.kind == kind for c in rule.conditions)
         ]
-    if reading.swap_total_kb <= 0.0 and any(
-        c.kind == "swap_free" for rule in policy.when for c in rule.conditions
-    ):
-        lines.append("there is no swap: conditions on free swap always hold")
+    if reading.swap_total_kb <= 0.0:
+        kinds = {c.kind for rule in policy.when for c in rule.conditions}
+        if "swap_free" in kinds:
+            lines.append("there is no swap: conditions on free swap always hold")
+        if "swap_used" in kinds:
+            lines.append("there is no swap: conditions on swap in use never hold")
     return tuple(lines)
 
 

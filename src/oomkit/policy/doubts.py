@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from oomkit.policy.compile import expression_of, match_text
+from oomkit.policy.compile import SEARCH, expression_of, match_text, parted
 from oomkit.policy.engine.candidate import Candidate
 from oomkit.policy.engine.victim import Matcher
 from oomkit.policy.records import Field, Match, Policy
 
+COMM_BYTES = 15
 _ANYBODYS = frozenset({"comm", "cmdline"})
 """A process says itself what these are."""
 
@@ -31,7 +32,7 @@ def doubts(policy: Policy, processes: Sequence[Candidate] = ()) -> tuple[str, ..
             )
         for field, texts in match.patterns:
             for text in texts:
-                if text.startswith("re:"):
+                if parted(text)[0]:
                     lines += _about_expression(kind, field, text, processes)
     return tuple(lines)
 
@@ -47,15 +48,32 @@ def _about_expression(
     kind: str, field: Field, text: str, processes: Sequence[Candidate]
 ) -> Iterator[str]:
     what = f"{kind} {field} {text}"
-    if _only_empty(text.removeprefix("re:")):
+    begin, expression = parted(text)
+    if begin == SEARCH:
+        if field == "comm" and _shortest(expression) > COMM_BYTES:
+            yield (f"{what}: can never match, as the kernel keeps {COMM_BYTES} bytes of a name")
+        elif processes and not _matches_any(field, text, processes):
+            yield f"{what}: matches no process now"
+        return
+    if _only_empty(expression):
         yield (
             f"{what}: can only match an empty {field}; an expression has to match the whole of it, "
             "so end it with .*"
         )
         return
-    matcher = Matcher([(field, expression_of(field, (text,)))])
-    if processes and not any(matcher.matches(one) for one in processes):
+    if processes and not _matches_any(field, text, processes):
         yield f"{what}: matches no process now; an expression has to match the whole {field}"
+
+
+def _matches_any(field: Field, text: str, processes: Sequence[Candidate]) -> bool:
+    matcher = Matcher([(field, expression_of(field, (text,)))])
+    return any(matcher.matches(one) for one in processes)
+
+
+def _shortest(expression: str) -> int:
+    """How short the shortest text is that an expression matches; 0 where that is not known."""
+    parser = getattr(re, "_parser", None)  # not part of the module's interface
+    return 0 if parser is None else int(parser.parse(expression).getwidth()[0])
 
 
 def _only_empty(expression: str) -> bool:

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, cast, get_args
 
 from oomkit.policy import builtin
+from oomkit.policy.peers import read as peers
 from oomkit.policy.read_rules import (
     count,
+    dangers,
     number,
     pattern,
     positive,
@@ -17,7 +19,7 @@ from oomkit.policy.read_rules import (
     share,
     size_kb,
 )
-from oomkit.policy.records import By, How, Match, Policy, Polling, Preference, Reach, Whom
+from oomkit.policy.records import By, How, Match, Origin, Policy, Polling, Preference, Reach, Whom
 from oomkit.policy.records import Instead as InsteadOf
 from oomkit.toml import units
 from oomkit.toml.load import apply_overrides, blamed, load
@@ -47,9 +49,19 @@ def read_policy(path: str, *, overrides: Sequence[str] = (), trusted: bool = Fal
 
 
 def policy_from(
-    raw: dict[str, Any], *, source: str = "policy", overrides: Sequence[str] = ()
+    raw: dict[str, Any],
+    *,
+    source: str = "policy",
+    overrides: Sequence[str] = (),
+    origin: Origin | None = None,
 ) -> Policy:
     """Make a policy of decoded TOML.
+
+    Args:
+        raw: what the file says.
+        source: the file's name.
+        overrides: changes such as ``whom.level=tree``, made before it is checked.
+        origin: the daemon that it is the configuration of; it may be as dangerous as that one.
 
     Raises:
         PolicyError: something is wrong; it lists all that is.
@@ -61,9 +73,10 @@ def policy_from(
         name=top.require("name", name, ""),
         about=top.take("about", text, ""),
         look=_polling(top.table("look")),
-        when=tuple(read_rule(table) for table in top.tables("when")),
+        when=tuple(read_rule(table, foreign=origin is not None) for table in top.tables("when")),
         whom=_whom(top.table("whom")),
         how=_how(top.table("how")),
+        origin=origin,
     )
     top.done()
     faults.extend(_contradictions(policy))
@@ -100,6 +113,8 @@ def _whom(table: Table) -> Whom:
         most_processes=table.take("most_processes", count, usual.most_processes),
         oom_group=table.take("oom_group", flag, usual.oom_group),
         least_kb=table.take("least", size_kb, usual.least_kb),
+        least_score=table.take("least_score", number(-1e6, 1e6), None),
+        raised_adj=table.take("raised_adj", number(0.0, 1.0), usual.raised_adj),
         growth=table.take("growth", number(0.0, 1.0), usual.growth),
         growth_over_s=table.take("growth_over", positive, usual.growth_over_s),
         work=table.take("work", number(0.0, 0.9), usual.work),
@@ -126,11 +141,18 @@ def _never(table: Table) -> Match:
 def _preference(table: Table, *, earlier: bool) -> Preference:
     match = read_match(table)
     by = table.take("by", number(1.0, 1000.0), 4.0)
-    points = table.take("points", number(0.0, 1000.0), 300.0)
+    points = table.take("points", number(0.0, 2000.0), 300.0)
+    size = table.take("size", size_kb, None)
+    unless_lowered = table.flag("unless_lowered")
     table.done()
-    if earlier:
-        return Preference(match=match, factor=by, points=points)
-    return Preference(match=match, factor=1.0 / by, points=-points)
+    sign = 1.0 if earlier else -1.0
+    return Preference(
+        match=match,
+        factor=by**sign,
+        points=sign * points,
+        size_kb=None if size is None else sign * size,
+        unless_lowered=unless_lowered,
+    )
 
 
 def _how(table: Table) -> How:
@@ -184,7 +206,13 @@ def _contradictions(policy: Policy) -> Iterable[Fault]:
         yield Fault(path="whom.cgroup", expected='expected whom.level = "cgroup" beside it')
     for i, rule in enumerate(policy.when):
         by = rule.by or policy.whom.by
-        if by in ("reclaim", "over_request") and policy.whom.level != "cgroup":
+        if rule.least is not None and by != "swap":
+            yield Fault(path=f"when[{i}].least", expected='expected by = "swap" beside it')
+        if rule.whole and policy.whom.level != "cgroup":
+            yield Fault(
+                path=f"when[{i}].whole", expected='expected whom.level = "cgroup" beside it'
+            )
+        if by in ("reclaim", "reclaim_rate", "over_request") and policy.whom.level != "cgroup":
             path = f"when[{i}].by" if rule.by else "whom.by"
             yield Fault(
                 path=path, expected=f'expected whom.level = "cgroup": {by} is measured per cgroup'
@@ -192,22 +220,64 @@ def _contradictions(policy: Policy) -> Iterable[Fault]:
 
 
 def find_policy(name: str, *, overrides: Sequence[str] = (), trusted: bool = False) -> Policy:
-    """Return the built-in policy of that name, or else the one in that file.
+    """Return the built-in policy of that name, a daemon's configuration, or else that file's.
 
     Args:
-        name: of either.
+        name: of a built-in policy; ``earlyoom:``, ``nohang:`` or ``systemd-oomd:`` and nothing, a
+            file or a folder; a file.
         overrides: changes such as ``whom.level=tree``, made before it is checked.
         trusted: refuse a file that others can change.
 
     Raises:
         PolicyError: unreadable, no TOML, or wrong; it lists all that is wrong.
     """
+    peer = peers.parted(name)
+    if peer is not None:
+        return _of_peer(*peer, overrides=overrides, trusted=trusted)
     if name in builtin.NAMES:
         raw = tomllib.loads(builtin.source(name))
         return policy_from(raw, source=f"built-in policy {name}", overrides=overrides)
     if os.sep not in name and not name.endswith(".toml") and not os.path.exists(name):
-        known = ", ".join(builtin.NAMES)
+        known = ", ".join((*builtin.NAMES, *(f"{one}:[PATH]" for one in peers.DAEMONS)))
         raise PolicyError(
             name, [Fault(path="", expected=f"expected a policy file or one of {known}")]
         )
     return read_policy(name, overrides=overrides, trusted=trusted)
+
+
+def _of_peer(daemon: str, where: str, *, overrides: Sequence[str], trusted: bool) -> Policy:
+    if daemon == "kubelet":
+        expected = "expected oomkit run for it: a kubelet evicts pods, of which it knows more"
+        raise PolicyError(f"{daemon}:{where}", [Fault(path="", expected=expected)])
+    try:
+        raw, origin = peers.read_peer(daemon, where, trusted=trusted)
+    except TomlError as error:
+        raise OthersError(error) from None
+    return policy_from(raw, source=f"{daemon}:{where}", overrides=overrides, origin=origin)
+
+
+def refuse_dangers(policy: Policy, source: str) -> None:
+    """Refuse what a policy file may not say, and a daemon's configuration may.
+
+    Raises:
+        PolicyError: it would kill while memory is plentiful.
+    """
+    faults = [
+        Fault(path=f"when[{i}]{'.' if key else ''}{key}", expected=f"{expected} by oomkit guard")
+        for i, rule in enumerate(policy.when)
+        for key, expected in dangers(rule)
+    ]
+    if faults:
+        raise PolicyError(source, faults)
+
+
+class OthersError(PolicyError):
+    """A daemon's configuration that can't be used; each line names its own file."""
+
+    def __init__(self, error: TomlError) -> None:
+        self._lines = error.lines()
+        super().__init__(error.source, error.faults)
+
+    def lines(self) -> list[str]:
+        """One line a fault."""
+        return self._lines

@@ -2,11 +2,12 @@
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, cast, get_args
 
-from oomkit.policy.engine.conditions import CGROUP, EITHERS, KINDS, MACHINE, RAM
-from oomkit.policy.records import By, Condition, Field, Level, Match, Rule
+from oomkit.policy.compile import parted
+from oomkit.policy.engine.conditions import CGROUP, EITHERS, KINDS, MACHINE, RAM, USERS
+from oomkit.policy.records import Amount, By, Condition, Field, Level, Match, Rule
 from oomkit.toml import units
 from oomkit.toml.table import Table, choice, integer, text
 
@@ -117,20 +118,21 @@ def _patterns(value: Any) -> tuple[str, ...]:
 
 
 def pattern(value: Any) -> str:
-    """A glob, or ``re:`` and a regular expression.
+    """A glob, or a regular expression after ``re:`` or ``search:``.
 
     Raises:
         ValueError: neither; the text says what was expected.
     """
     one = text(value)
-    if one.startswith("re:"):
+    kind, expression = parted(one)
+    if kind:
         try:
             with warnings.catch_warnings():
                 # What may mean something else in a later Python, such as [[:alpha:]], is a slip.
                 warnings.simplefilter("error")
-                re.compile(one.removeprefix("re:"))
+                re.compile(expression)
         except (re.error, RecursionError, OverflowError, Warning) as error:
-            raise ValueError(f"a regular expression after re: ({error})") from None
+            raise ValueError(f"a regular expression after {kind} ({error})") from None
     return one
 
 
@@ -138,7 +140,7 @@ def _comm_patterns(value: Any) -> tuple[str, ...]:
     texts = _patterns(value)
     for one in texts:
         literal = re.sub(r"\[[^]]*\]", "?", one).replace("*", "")
-        if not one.startswith("re:") and len(literal.encode()) > COMM_BYTES:
+        if not parted(one)[0] and len(literal.encode()) > COMM_BYTES:
             raise ValueError(
                 f"a name of at most {COMM_BYTES} bytes, which is all the kernel keeps of it "
                 "(match exe or cmdline instead)"
@@ -147,11 +149,16 @@ def _comm_patterns(value: Any) -> tuple[str, ...]:
 
 
 PLENTY = 0.5
-"""With more than this share available no process is killed, whatever a file says."""
+"""With more than this share available no process is killed, whatever a policy file says."""
 
 
-def read_rule(table: Table) -> Rule:
-    """A rule from its table."""
+def read_rule(table: Table, *, foreign: bool = False) -> Rule:
+    """A rule from its table.
+
+    Args:
+        table: the table.
+        foreign: it says what another daemon does, however dangerous that is.
+    """
     rule = Rule(
         level=cast(Level, table.require("level", choice(*get_args(Level)), "warn")),
         conditions=tuple(_conditions(table)),
@@ -159,19 +166,48 @@ def read_rule(table: Table) -> Rule:
         for_s=table.take("for", seconds, 0.0),
         cgroup=table.take("cgroup", pattern, None),
         by=cast(By | None, table.take("by", choice(*get_args(By)), None)),
+        among=table.take("among", _patterns, ()),
+        least=table.take("least", _least, None),
+        spare=table.take("spare", _patterns, ()),
+        last=table.take("last", _patterns, ()),
+        whole=table.flag("whole"),
+        pause_s=table.take("pause", seconds, None),
     )
     table.done()
-    _check(table, rule)
+    _check(table, rule, foreign=foreign)
     return rule
 
 
+def _least(value: Any) -> Amount:
+    least, is_share = amount(value)
+    return Amount(value=least, share=is_share)
+
+
 def _conditions(table: Table) -> list[Condition]:
-    found = []
+    found: list[Condition] = []
     for kind in KINDS.values():
-        value = table.take(kind.name, _THRESHOLDS[kind.unit], None)
-        if value is not None:
-            found.append(Condition(kind=kind.name, threshold=value[0], share=value[1]))
+        parse = _THRESHOLDS[kind.unit]
+        if kind.unit == "kb":
+            parse = _several(parse)
+        values = table.take(kind.name, parse, None)
+        found += (
+            Condition(kind=kind.name, threshold=value, share=is_share)
+            for value, is_share in ([values] if isinstance(values, tuple) else values or ())
+        )
     return found
+
+
+def _several(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A parser of one threshold or of a list of them, all of which have to be met."""
+
+    def parse_all(value: Any) -> Any:
+        if not isinstance(value, list):
+            return parse(value)
+        if not value:
+            raise ValueError("at least one threshold")
+        return [parse(one) for one in value]
+
+    return parse_all
 
 
 def _share_of_time(value: Any) -> tuple[float, bool]:
@@ -197,7 +233,7 @@ def _window(value: Any) -> float:
     return window_s
 
 
-def _check(table: Table, rule: Rule) -> None:
+def _check(table: Table, rule: Rule, *, foreign: bool) -> None:
     """Refuse rules that can't hold, and those that would kill while memory is plentiful."""
     kinds = [KINDS[condition.kind] for condition in rule.conditions]
     if not kinds and not any(name in table.raw for name in KINDS):
@@ -209,13 +245,24 @@ def _check(table: Table, rule: Rule) -> None:
     elif kinds and all(kind.scope == MACHINE for kind in kinds):
         names = (kind.name for kind in KINDS.values() if kind.scope != MACHINE)
         table.fault("cgroup", f"expected one of {', '.join(names)} beside it")
+    if rule.whole and rule.cgroup is None and not rule.among:
+        table.fault("whole", "expected cgroup or among beside it: what is killed as a whole")
+    if not foreign:
+        for key, expected in dangers(rule):
+            table.fault(key, expected)
+
+
+def dangers(rule: Rule) -> Iterator[tuple[str, str]]:
+    """What would kill while memory is plentiful: key, and what is expected."""
+    kinds = [KINDS[condition.kind] for condition in rule.conditions]
     if rule.level == "warn":
         return
     if kinds and all(kind.is_pressure for kind in kinds):
-        table.fault(
-            "", "expected more than pressure for a kill: memory, swap, refault, swap_in or reclaim"
+        yield (
+            "",
+            "expected more than pressure for a kill: memory, swap, refault, swap_in or reclaim",
         )
     for kind, condition in zip(kinds, rule.conditions, strict=True):
-        of_ram = condition.share and kind.whole in (RAM, EITHERS)
+        of_ram = condition.share and kind.whole in (RAM, EITHERS, USERS)
         if of_ram and kind.lower_is_worse and condition.threshold > PLENTY:
-            table.fault(kind.name, 'expected at most "50%" for a kill')
+            yield kind.name, 'expected at most "50%" for a kill'

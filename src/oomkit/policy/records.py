@@ -9,7 +9,9 @@ from oomkit.records import Record
 
 Level = Literal["warn", "soft", "hard"]
 
-By = Literal["freed", "oom_score", "rss", "swap", "reclaim", "growth", "over_request"]
+By = Literal[
+    "freed", "oom_score", "rss", "swap", "reclaim", "reclaim_rate", "growth", "over_request"
+]  # fmt: skip
 
 Reach = Literal["process", "tree", "cgroup"]
 
@@ -30,6 +32,18 @@ class Condition(Record, frozen=True, kw_only=True):
     share: bool = False
 
 
+class Amount(Record, frozen=True, kw_only=True):
+    """An amount of memory.
+
+    Attributes:
+        value: a share (0..1), or kB.
+        share: it is a share.
+    """
+
+    value: float
+    share: bool = False
+
+
 class Rule(Record, frozen=True, kw_only=True):
     """Conditions that call for a level when all of them hold at once.
 
@@ -40,6 +54,12 @@ class Rule(Record, frozen=True, kw_only=True):
         for_s: how long they have to hold.
         cgroup: pattern of the cgroups it is about; None: the machine.
         by: another way of ranking for this rule; None: the policy's.
+        among: patterns of cgroups: only what is in one of them, or below, can be chosen.
+        least: minimum that a choice must have more of than this, where ``swap`` ranks; None: none.
+        spare: patterns of cgroups that are never chosen by this rule.
+        last: patterns of cgroups that are chosen by this rule after all others.
+        whole: the cgroup that the rule is about dies as a whole, with all below.
+        pause_s: between the last victim and one by this rule; None: as the policy says.
     """
 
     level: Level
@@ -48,14 +68,21 @@ class Rule(Record, frozen=True, kw_only=True):
     for_s: float = 0.0
     cgroup: str | None = None
     by: By | None = None
+    among: tuple[str, ...] = ()
+    least: Amount | None = None
+    spare: tuple[str, ...] = ()
+    last: tuple[str, ...] = ()
+    whole: bool = False
+    pause_s: float | None = None
 
 
 class Match(Record, frozen=True, kw_only=True):
     """Which processes: every field that is given has to match.
 
     Attributes:
-        patterns: fields and patterns, each a glob, or a regular expression after ``re:``; several
-            of a field are alternatives.
+        patterns: fields and patterns, each a glob, or a regular expression after ``re:`` (which
+            has to match the whole) or ``search:`` (which may match anywhere in it); several of a
+            field are alternatives.
     """
 
     patterns: tuple[tuple[Field, tuple[str, ...]], ...]
@@ -68,11 +95,15 @@ class Preference(Record, frozen=True, kw_only=True):
         match: which.
         factor: what their score is multiplied by: above 1 earlier, below 1 later.
         points: what is added to it instead where ``oom_score`` ranks.
+        size_kb: what is added to it instead where ``rss`` ranks; None: the factor counts.
+        unless_lowered: not for a process whose ``oom_score_adj`` is below 0.
     """
 
     match: Match
     factor: float
     points: float
+    size_kb: float | None = None
+    unless_lowered: bool = False
 
 
 class Instead(Record, frozen=True, kw_only=True):
@@ -114,7 +145,8 @@ class Whom(Record, frozen=True, kw_only=True):
 
     Attributes:
         by: what ranks: ``freed`` (what death gives back, weighed), ``oom_score`` (the kernel's,
-            then rss), ``rss``, ``swap``, ``reclaim`` (of its cgroup), ``growth`` or
+            then rss), ``rss``, ``swap``, ``reclaim`` (of its cgroup, since that was made),
+            ``reclaim_rate`` (of its cgroup in the last second, then its usage), ``growth`` or
             ``over_request`` (cgroups above their request first, then those of low priority, then
             by how much the working set is above the request).
         level: how far a kill reaches: the process, its tree, or its cgroup.
@@ -122,6 +154,8 @@ class Whom(Record, frozen=True, kw_only=True):
             one process.
         oom_group: cgroups with ``memory.oom.group`` die as a whole.
         least_kb: minimum that a victim has to give back.
+        least_score: minimum that ranks; None: above 0.
+        raised_adj: where ``oom_score`` ranks: how much of a raised ``oom_score_adj`` is taken off.
         growth: weight of growth since the shortage began, 0..1.
         growth_over_s: over how long growth is measured.
         work: weight of CPU time that would be lost, 0..1.
@@ -141,6 +175,8 @@ class Whom(Record, frozen=True, kw_only=True):
     most_processes: int = 50
     oom_group: bool = True
     least_kb: float = 1024.0
+    least_score: float | None = None
+    raised_adj: float = 0.0
     growth: float = 0.0
     growth_over_s: float = 10.0
     work: float = 0.0
@@ -192,6 +228,24 @@ class How(Record, frozen=True, kw_only=True):
     instead: tuple[Instead, ...] = ()
 
 
+class Origin(Record, frozen=True, kw_only=True):
+    """Whose configuration a policy was read from, and what of it the policy can't say.
+
+    Attributes:
+        daemon: whose.
+        version: whose rules are followed.
+        files: what was read, in the order in which it counts.
+        left_out: what has no counterpart: file, line, key and why, a line each.
+        traps: what the configuration does that may not be meant, a line each.
+    """
+
+    daemon: str
+    version: str = ""
+    files: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    traps: tuple[str, ...] = ()
+
+
 class Policy(Record, frozen=True, kw_only=True):
     """When to act before the kernel does, on which process, and how.
 
@@ -202,6 +256,7 @@ class Policy(Record, frozen=True, kw_only=True):
         when: the rules.
         whom: which victim to choose.
         how: how to act.
+        origin: the daemon's configuration that it was read from; None: a policy file.
     """
 
     name: str
@@ -210,3 +265,4 @@ class Policy(Record, frozen=True, kw_only=True):
     when: tuple[Rule, ...] = ()
     whom: Whom = Whom()
     how: How = How()
+    origin: Origin | None = None

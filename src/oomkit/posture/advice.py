@@ -8,12 +8,11 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
 from oomkit.kernel.cgroup_name import place
 from oomkit.kernel.decision import Counterfactual
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Memcg, Snapshot, Task
+from oomkit.records import Record
 from oomkit.render.quantities import label
 
 _USER_MANAGER = re.compile(r"/user@(\d+)\.service/")
@@ -40,7 +39,7 @@ _PROPERTIES = {
 _KNOBS_WITHOUT_FILE = ("oom_killer_disabled",)
 
 
-class Advice(msgspec.Struct, frozen=True, kw_only=True):
+class Advice(Record, frozen=True, kw_only=True):
     """A command.
 
     Attributes:

@@ -2,11 +2,10 @@
 
 from typing import Literal
 
-import msgspec
-
 from oomkit.kernel.memcg_stat import MemcgStat
 from oomkit.kernel.oom_control import in_memcg
 from oomkit.kernel.state import Memcg, Snapshot
+from oomkit.records import Record
 from oomkit.render.quantities import human_bytes
 
 Reclaim = Literal["yes", "written first", "swapped", "partly", "no", ""]
@@ -20,7 +19,7 @@ _STOCK_PAGES = 64
 """``MEMCG_CHARGE_BATCH`` (mm/memcontrol.c): what a CPU charges in advance, at most."""
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class Row(Record, frozen=True, kw_only=True):
     """A part of a group's memory.
 
     Attributes:
@@ -40,7 +39,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
-class Anatomy(msgspec.Struct, frozen=True, kw_only=True):
+class Anatomy(Record, frozen=True, kw_only=True):
     """What fills a memory cgroup.
 
     Attributes:

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 
-import msgspec
-
 from oomkit.kernel.cgroup_name import label
 from oomkit.kernel.memcg_stat import MemcgStat
 from oomkit.kernel.oom_control import in_memcg
 from oomkit.kernel.state import Memcg, Snapshot
 from oomkit.posture.anatomy import Anatomy
 from oomkit.posture.attention import Severity
+from oomkit.records import Record
 from oomkit.render.quantities import count_of, human_bytes, seconds, time_share
 
 _NEAR = 0.9
@@ -23,7 +22,7 @@ _WAITS = 10.0
 _ORDER = ("critical", "warning", "info")
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class Finding(Record, frozen=True, kw_only=True):
     """Something about a cgroup that deserves attention.
 
     Attributes:
@@ -37,7 +36,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-class Rates(msgspec.Struct, frozen=True, kw_only=True):
+class Rates(Record, frozen=True, kw_only=True):
     """How fast a cgroup changed between two readings.
 
     Attributes:

@@ -2,19 +2,20 @@
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from oomkit.kernel.alloc import decide
 from oomkit.kernel.decision import Decision
 from oomkit.kernel.rank import Ranked, asker_dies, rank, within
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Snapshot
+from oomkit.kernel.versions import UnknownKernelError, rules_for
 from oomkit.posture.whatif import Change
+from oomkit.records import Record, replace
 
 if TYPE_CHECKING:
     from oomkit.posture.groups import By
 
 
-class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+class Comparison(Record, frozen=True, kw_only=True):
     """A decision about the machine as it is, and the same with something changed.
 
     Attributes:
@@ -44,7 +45,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         return decision.action, asker_dies(machine, decision, self.asker), victims
 
 
-class WhatIf(msgspec.Struct, frozen=True, kw_only=True):
+class WhatIf(Record, frozen=True, kw_only=True):
     """The changes, and what comes of them.
 
     Attributes:
@@ -58,7 +59,7 @@ class WhatIf(msgspec.Struct, frozen=True, kw_only=True):
     compared: tuple[Comparison, ...]
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class Asked(Record, frozen=True, kw_only=True):
     """The question and the decision about it.
 
     Attributes:
@@ -83,3 +84,48 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         """The kill order of the processes the question is about."""
         rows = rank(self.snapshot, self.allocation, self.rules)
         return within(rows, self.allocation)
+
+
+def whatif_of(
+    as_it_is: Snapshot,
+    snapshot: Snapshot,
+    allocation: Allocation,
+    rules: RuleSet,
+    changes: tuple[Change, ...],
+) -> WhatIf | None:
+    """What the changes change; None where nothing is changed.
+
+    Args:
+        as_it_is: the machine.
+        snapshot: the same with the changes made.
+        allocation: the request that fails.
+        rules: the kernel that decides on the changed machine.
+        changes: what was changed.
+    """
+    try:
+        before = rules_for(as_it_is.kernel)
+    except UnknownKernelError:
+        before = rules  # then the rules that were asked for are the only ones there are
+    if not changes and before == rules:
+        return None
+
+    def compared(memcg: str | None, of: str | None) -> Comparison:
+        request = replace(allocation, memcg=memcg)
+        return Comparison(
+            of=of,
+            machine=as_it_is,
+            before=decide(as_it_is, request, before),
+            after=decide(snapshot, request, rules),
+            changed=snapshot,
+            asker=allocation.pid,
+        )
+
+    groups = dict.fromkeys(c.cgroup for c in changes if c.cgroup not in (None, allocation.memcg))
+    return WhatIf(
+        changes=changes,
+        rules=(before.name, rules.name),
+        compared=(
+            compared(allocation.memcg, None),
+            *(compared(path, path) for path in groups),
+        ),
+    )

@@ -2,8 +2,6 @@
 
 from typing import Literal
 
-import msgspec
-
 from oomkit.kernel.alloc import decide
 from oomkit.kernel.counterfactual import counterfactuals
 from oomkit.kernel.decision import Counterfactual, Decision
@@ -12,9 +10,10 @@ from oomkit.kernel.rank import Ranked, rank
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Snapshot
 from oomkit.posture.attention import Attention, attention
+from oomkit.records import Record
 
 
-class CommitState(msgspec.Struct, frozen=True, kw_only=True):
+class CommitState(Record, frozen=True, kw_only=True):
     """Promised memory against its limit.
 
     Attributes:
@@ -30,7 +29,7 @@ class CommitState(msgspec.Struct, frozen=True, kw_only=True):
     enforced: bool
 
 
-class Posture(msgspec.Struct, frozen=True, kw_only=True):
+class Posture(Record, frozen=True, kw_only=True):
     """Everything the posture screen shows.
 
     Attributes:

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-import msgspec
-
 from oomkit.kernel.adj import is_disabled
 from oomkit.kernel.cgroup_name import place, qos_of, short_name
 from oomkit.kernel.decision import Decision
@@ -14,6 +12,7 @@ from oomkit.kernel.rank import Ranked, others_are_hidden
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Memcg, Memory, Pressure, Snapshot, Task
 from oomkit.kernel.versions import doubt
+from oomkit.records import Record
 from oomkit.render.quantities import label, percent, time_share
 
 Severity = Literal["critical", "warning", "info"]
@@ -80,7 +79,7 @@ _CROWD = 1000
 _HEADROOM = 0.05
 
 
-class Attention(msgspec.Struct, frozen=True, kw_only=True):
+class Attention(Record, frozen=True, kw_only=True):
     """One finding.
 
     Attributes:

@@ -2,17 +2,16 @@
 
 from collections.abc import Iterable
 
-import msgspec
-
 from oomkit.kernel.alloc import decide
 from oomkit.kernel.memcg_stat import MemcgStat
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Memcg, Snapshot, Task
 from oomkit.posture.anatomy import Anatomy, anatomy
 from oomkit.posture.anatomy_findings import Rates, time_to_limit_s
+from oomkit.records import Record
 
 
-class GroupRow(msgspec.Struct, frozen=True, kw_only=True):
+class GroupRow(Record, frozen=True, kw_only=True):
     """A cgroup in the table.
 
     Attributes:

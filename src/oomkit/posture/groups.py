@@ -3,18 +3,17 @@
 from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
-import msgspec
-
 from oomkit.kernel.cgroup_name import label_in, place, short_name
 from oomkit.kernel.rank import Ranked
 from oomkit.kernel.state import Memcg, Snapshot, Task
+from oomkit.records import Record
 
 By = Literal["unit", "cgroup", "pod", "user", "name"]
 KINDS: tuple[By, ...] = get_args(By)
 NOWHERE = "(none)"
 
 
-class Group(msgspec.Struct, frozen=True, kw_only=True):
+class Group(Record, frozen=True, kw_only=True):
     """Processes that belong together.
 
     Attributes:

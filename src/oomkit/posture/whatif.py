@@ -4,8 +4,6 @@ import difflib
 from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
-import msgspec
-
 from oomkit.errors import OomkitError
 from oomkit.kernel.adj import oom_score_adj_of
 from oomkit.kernel.cgroup_name import MemcgPathError, TaskNameError, find_memcg_path, find_tasks
@@ -13,6 +11,7 @@ from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Memcg, Snapshot, Task
 from oomkit.posture.advice import Advice, adjustment, cgroup, more_swap, sysctl
 from oomkit.posture.whatif_memory import with_ram, with_swap, with_sysctl
+from oomkit.records import Record, replace
 from oomkit.render.quantities import human_bytes, label, percent
 from oomkit.scenario.knobs import RANGES
 from oomkit.toml import units
@@ -41,7 +40,7 @@ class SetError(OomkitError, ValueError):
     """A value that can't be changed as asked; the text names the place and what was expected."""
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class Change(Record, frozen=True, kw_only=True):
     """One value that is not as the machine has it.
 
     Attributes:
@@ -153,13 +152,13 @@ def adjusted(snapshot: Snapshot, given: str, value: int, rules: RuleSet, key: st
         now=value,
         advice=adjustment(snapshot, tasks, value, rules),
     )
-    return msgspec.structs.replace(snapshot, tasks=all_tasks), change
+    return replace(snapshot, tasks=all_tasks), change
 
 
 def _with_adj(task: Task, field: str, value: int) -> Task:
     if field == "oom_adj":
-        return msgspec.structs.replace(task, oom_adj=value, oom_score_adj=oom_score_adj_of(value))
-    return msgspec.structs.replace(task, oom_score_adj=value, oom_adj=None)
+        return replace(task, oom_adj=value, oom_score_adj=oom_score_adj_of(value))
+    return replace(task, oom_score_adj=value, oom_adj=None)
 
 
 def _pids(tasks: Sequence[Task]) -> str:
@@ -329,10 +328,10 @@ class _Setting:
                 self.refuse(f"expected true or false, not {self.value!r}")
             was, now = int(getattr(memcg, field)), _FLAGS[self.value]
             changed = {field: bool(now)}
-        after = msgspec.structs.replace(memcg, **changed)
+        after = replace(memcg, **changed)
         memcgs = tuple(after if m.path == path else m for m in snapshot.memcgs)
         unit = "bytes" if field in _LIMITS else ""
-        return msgspec.structs.replace(snapshot, memcgs=memcgs), Change(
+        return replace(snapshot, memcgs=memcgs), Change(
             key=self.key,
             what=f"{field} of cgroup {path}",
             was=was,
@@ -366,7 +365,7 @@ def _with_memcg(snapshot: Snapshot, path: str) -> Snapshot:
         usage_pages=sum(task.rss_pages for task in members),
         swap_usage_pages=sum(task.swap_pages for task in members),
     )
-    return msgspec.structs.replace(snapshot, memcgs=(*snapshot.memcgs, memcg))
+    return replace(snapshot, memcgs=(*snapshot.memcgs, memcg))
 
 
 def _remark(snapshot: Snapshot, memcg: Memcg, field: str) -> str:

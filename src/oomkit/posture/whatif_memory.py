@@ -1,11 +1,10 @@
 """The machine's memory, swap or ``vm`` knobs changed, with what follows from them."""
 
-import msgspec
-
 from oomkit.kernel.overcommit import commit_limit_pages
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Memory, Node, Snapshot, Sysctl
 from oomkit.kernel.watermarks import Watermarks, default_min_free_kbytes, watermarks_for
+from oomkit.records import replace
 from oomkit.render.quantities import human_pages
 
 _NEAR = 0.05
@@ -21,7 +20,7 @@ def with_ram(snapshot: Snapshot, pages: int, rules: RuleSet) -> tuple[Snapshot, 
     memory, sysctl = snapshot.memory, snapshot.sysctl
     more = pages - memory.total_ram_pages
     knobs = _following(memory, sysctl, pages, rules)
-    changed = msgspec.structs.replace(memory, total_ram_pages=pages, nodes=_nodes(memory, pages))
+    changed = replace(memory, total_ram_pages=pages, nodes=_nodes(memory, pages))
     changed = _marked(changed, memory, sysctl, knobs, rules)
     free, file = memory.free_pages + more, memory.file_pages
     missing = 0
@@ -32,12 +31,12 @@ def with_ram(snapshot: Snapshot, pages: int, rules: RuleSet) -> tuple[Snapshot, 
         file -= dropped
         missing = max(floor - free - dropped, 0)
         free = max(free + dropped, 0)
-    changed = msgspec.structs.replace(changed, free_pages=free, file_pages=file)
+    changed = replace(changed, free_pages=free, file_pages=file)
     if memory.available_pages is not None:
         available = memory.available_pages + more - _held_back(changed, rules)
         available += _held_back(memory, rules)
-        changed = msgspec.structs.replace(changed, available_pages=max(available, 0))
-    snapshot = msgspec.structs.replace(snapshot, memory=changed, sysctl=knobs)
+        changed = replace(changed, available_pages=max(available, 0))
+    snapshot = replace(snapshot, memory=changed, sysctl=knobs)
     remark = "what is added is free, watermarks and reserves follow"
     if missing:
         size = human_pages(missing, snapshot.page_size)
@@ -62,14 +61,14 @@ def with_swap(snapshot: Snapshot, pages: int, rules: RuleSet) -> tuple[Snapshot,
     used = memory.total_swap_pages - memory.free_swap_pages
     back = max(used - pages, 0)
     available = memory.available_pages
-    changed = msgspec.structs.replace(
+    changed = replace(
         memory,
         total_swap_pages=pages,
         free_swap_pages=max(pages - used, 0),
         free_pages=max(memory.free_pages - back, 0),
         available_pages=None if available is None else max(available - back, 0),
     )
-    snapshot = msgspec.structs.replace(snapshot, memory=changed)
+    snapshot = replace(snapshot, memory=changed)
     remark = "what is in swap stays there"
     if back:
         size = human_pages(back, snapshot.page_size)
@@ -87,18 +86,18 @@ def with_sysctl(snapshot: Snapshot, knob: str, value: int, rules: RuleSet) -> tu
         changes["overcommit_ratio"] = 0
     elif knob == "overcommit_ratio":
         changes["overcommit_kbytes"] = 0
-    after = msgspec.structs.replace(sysctl, **changes)
+    after = replace(sysctl, **changes)
     remark = ""
     if knob in ("min_free_kbytes", "watermark_scale_factor"):
         changed = _marked(memory, memory, sysctl, after, rules)
         if memory.available_pages is not None:
             available = memory.available_pages + _held_back(memory, rules)
             available -= _held_back(changed, rules)
-            changed = msgspec.structs.replace(changed, available_pages=max(available, 0))
+            changed = replace(changed, available_pages=max(available, 0))
         memory, remark = changed, "watermarks and MemAvailable follow"
     elif knob == "overcommit_memory":
         remark = "it decides what is promised from now on, not what was"
-    snapshot = msgspec.structs.replace(snapshot, memory=memory, sysctl=after)
+    snapshot = replace(snapshot, memory=memory, sysctl=after)
     if knob in ("overcommit_ratio", "overcommit_kbytes"):
         snapshot = _with_commit_limit(snapshot, rules)
     return snapshot, remark
@@ -111,7 +110,7 @@ def _following(memory: Memory, sysctl: Sysctl, pages: int, rules: RuleSet) -> Sy
         default = default_min_free_kbytes(memory.total_ram_pages, rules, thp=thp)
         if abs(now - default) <= default * _NEAR:
             value = default_min_free_kbytes(pages, rules, thp=thp)
-            return msgspec.structs.replace(sysctl, min_free_kbytes=value)
+            return replace(sysctl, min_free_kbytes=value)
     return sysctl
 
 
@@ -135,7 +134,7 @@ def _marked(
         _watermarks(before.total_ram_pages, sysctl, rules),
         _watermarks(memory.total_ram_pages, after, rules),
     )
-    return msgspec.structs.replace(
+    return replace(
         memory,
         totalreserve_pages=max(
             before.totalreserve_pages + new.totalreserve_pages - old.totalreserve_pages, 0
@@ -159,7 +158,7 @@ def _nodes(memory: Memory, pages: int) -> tuple[Node, ...]:
     """The NUMA nodes, each larger or smaller in the same measure."""
     total = memory.total_ram_pages or 1
     return tuple(
-        msgspec.structs.replace(
+        replace(
             node,
             present_pages=node.present_pages * pages // total,
             spanned_pages=node.spanned_pages * pages // total,
@@ -174,5 +173,5 @@ def _with_commit_limit(snapshot: Snapshot, rules: RuleSet) -> Snapshot:
     limit = commit_limit_pages(
         snapshot.memory, snapshot.sysctl, rules, page_size=snapshot.page_size
     )
-    memory = msgspec.structs.replace(snapshot.memory, commit_limit_pages=limit)
-    return msgspec.structs.replace(snapshot, memory=memory)
+    memory = replace(snapshot.memory, commit_limit_pages=limit)
+    return replace(snapshot, memory=memory)

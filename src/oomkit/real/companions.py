@@ -2,6 +2,7 @@
 
 import marshal
 import os
+import shlex
 import tempfile
 from collections.abc import Callable
 from typing import Any
@@ -53,32 +54,41 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: of it and its package.
         program: its path where it is installed.
-        companion: from where the package's files are (``/`` or an unpacked package) to what a
-            guest needs.
+        companion: from where the package's files are (``/`` or an unpacked package), and how it
+            is to be set other than it comes (or nothing), to what a guest needs.
     """
 
     name: str
     program: str
-    companion: Callable[[str], Companion]
+    companion: Callable[[str, str], Companion]
 
 
-def _earlyoom(root: str) -> Companion:
-    """As its unit starts it: no options but the distance of its reports."""
+def _earlyoom(root: str, setting: str) -> Companion:
+    """As its unit starts it: no options but the distance of its reports; or with those given."""
+    try:
+        options = shlex.split(setting)
+    except ValueError as error:
+        raise NoDaemonError(f"earlyoom:{setting}: expected options ({error})") from None
     return Companion(
         name="earlyoom",
-        command=("/usr/bin/earlyoom", "-r", "3600"),
+        command=("/usr/bin/earlyoom", *(options or ("-r", "3600"))),
         files={"/usr/bin/earlyoom": f"{root}/usr/bin/earlyoom"},
         ready="mem avail:",
     )
 
 
-def _nohang(root: str) -> Companion:
-    """As its unit starts it, with the configuration for servers that the package installs."""
+def _nohang(root: str, setting: str) -> Companion:
+    """As its unit starts it, with the configuration for servers that the package installs, or a
+    file.
+    """
     config = "/etc/nohang/nohang.conf"
+    source = setting or f"{root}{config}"
+    if not os.path.isfile(source):
+        raise NoDaemonError(f"nohang:{setting}: expected a file with its configuration")
     return Companion(
         name="nohang",
         command=("/usr/bin/python3", "-SI", "/usr/sbin/nohang", "--monitor", "--config", config),
-        files={"/usr/sbin/nohang": f"{root}/usr/sbin/nohang", config: f"{root}{config}"},
+        files={"/usr/sbin/nohang": f"{root}/usr/sbin/nohang", config: source},
         modules=(
             "os", "ctypes", "time", "operator", "sys", "re", "sre_constants", "signal", "random",
             "logging", "threading", "shlex", "subprocess",
@@ -96,8 +106,12 @@ PEERS = {
 }
 
 
-def find(name: str) -> Companion:
+def find(name: str, setting: str = "") -> Companion:
     """The companion of a peer's name: what is installed, else what was fetched.
+
+    Args:
+        name: of the peer.
+        setting: earlyoom's options, or a file with nohang's configuration; empty: as it comes.
 
     Raises:
         NoDaemonError: there is none of that name, or it is not here.
@@ -112,7 +126,7 @@ def find(name: str) -> Companion:
             f"{packages.cache_directory('daemons')}; install it, or get Debian's with "
             f"oomkit daemons --fetch {name}"
         )
-    return peer.companion(root.rstrip("/"))
+    return peer.companion(root.rstrip("/"), setting)
 
 
 def root_of(peer: Daemon) -> str | None:
@@ -165,7 +179,7 @@ def companion_of(name: str, scenario: Scenario) -> Companion | None:
 
     Args:
         name: ``none``; ``oomkit``, or ``oomkit:`` and a policy's name or file; or a peer of
-            :mod:`oomkit.real.companions`.
+            :data:`PEERS`, or that and ``:`` and its setting.
         scenario: what it will run beside.
 
     Raises:
@@ -177,7 +191,7 @@ def companion_of(name: str, scenario: Scenario) -> Companion | None:
     word, _, policy = name.partition(":")
     if word == OWN:
         return _guard(name, policy or "default", scenario)
-    return find(name)
+    return find(word, policy)
 
 
 def _guard(name: str, policy: str, scenario: Scenario) -> Companion:

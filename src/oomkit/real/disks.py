@@ -1,10 +1,9 @@
 """The guest's disks: one for files, one for swap, sharing the scenario's bandwidth."""
 
-import json
-import socket
 import subprocess
 
 from oomkit.real.agent import swap
+from oomkit.real.monitor import Monitor, MonitorError
 from oomkit.real.plan import written
 from oomkit.scenario.format import Scenario
 
@@ -48,16 +47,28 @@ class Disks:
             ]
         return arguments
 
-    def slow_down(self, control: socket.socket) -> None:
-        """Give the disks the scenario's bandwidth from now on."""
+    def slow_down(self, monitor: Monitor, pace: float = 1.0) -> None:
+        """Give the disks together the scenario's bandwidth from now on.
+
+        Args:
+            monitor: QEMU's.
+            pace: seconds of the guest's clock in one of ours; the disks go by ours.
+
+        Raises:
+            MonitorError: QEMU refuses it, or did something else.
+        """
         if not self.order:
             return
-        rate = round(self.scenario.machine.disk_bytes_s)
+        rate = max(round(self.scenario.machine.disk_bytes_s * pace), 1)
         limits = {"bps": rate, "bps_rd": 0, "bps_wr": 0, "iops": 0, "iops_rd": 0, "iops_wr": 0}
-        _ask(control, {"execute": "qmp_capabilities"})
-        name = f"dev-{self.order[0]}"
-        _ask(control, {"execute": "block_set_io_throttle",
-                       "arguments": {"id": name, "group": _GROUP, **limits}})  # fmt: skip
+        for name in self.order:
+            monitor.ask("block_set_io_throttle", device=name, group=_GROUP, **limits)
+        now = {one["device"]: one["inserted"].get("bps") for one in monitor.ask("query-block")
+               if "inserted" in one}  # fmt: skip
+        for name in self.order:
+            if now.get(name) != rate:
+                raise MonitorError(f"the guest's disk {name} can't be slowed down: expected {rate} "
+                                   f"bytes/s, QEMU says {now.get(name)}")  # fmt: skip
 
     def _file_system(self, size: int) -> None:
         path = f"{self.directory}/disk"
@@ -77,14 +88,3 @@ class Disks:
             file.write(swap.header(pages))
             file.truncate((pages + 1) * swap.PAGE)
         self.order.append("swap")
-
-
-def _ask(control: socket.socket, command: dict[str, object]) -> None:
-    control.settimeout(10)
-    control.sendall(json.dumps(command).encode() + b"\n")
-    data = b""
-    while b'"return"' not in data and b'"error"' not in data:
-        piece = control.recv(4096)
-        if not piece:
-            return
-        data += piece

@@ -9,16 +9,24 @@ from oomkit.real.companions import Companion
 from oomkit.real.disks import Disks
 from oomkit.real.plan import SAMPLE_S, Places, Plan, Planner, changes, files_of
 from oomkit.real.run_record import LOW_SHARE
+from oomkit.scenario.definitions import probe_of
 from oomkit.scenario.format import At, Scenario
 from oomkit.scenario.read import walk_tasks
 
 _INCOMPRESSIBLE = 0.33
 """Share of a page that does not compress where swap is zram: 3:1 is usual on a desktop."""
+_MEASURED, _MEASURED_BYTES = "(measured)", 32 << 20
 _V2, _V1 = "/sys/fs/cgroup", "/cgroup/memory"
 
 
 def plan_of(
-    scenario: Scenario, drives: Disks, seed: int, companion: Companion | None, *, beats: bool
+    scenario: Scenario,
+    drives: Disks,
+    seed: int,
+    companion: Companion | None,
+    *,
+    beats: bool,
+    measured: bool = False,
 ) -> Plan:
     """What the agent of a guest has to do; the drives learn which files they hold.
 
@@ -28,6 +36,7 @@ def plan_of(
         seed: moves only what the scenario declares as random.
         companion: what is to run in the guest beside the scenario.
         beats: measure reactions.
+        measured: measure what faults, reads and swapping cost, before the start.
     """
     trees = {
         2: GroupTree(_V2, 2, groups_of(scenario, 2)),
@@ -35,7 +44,9 @@ def plan_of(
     }
     where = {group.name: trees[group.version] for group in scenario.cgroups}
     procs = {name: tree.procs(name) for name, tree in where.items()}
-    places = Places(files="/disk", tmpfs="/tmp", cgroup_procs={**procs, "": ()})
+    # A child begins in its parent's cgroup and may have to leave it.
+    procs[""] = tuple(f"{tree.root}/cgroup.procs" for tree in trees.values() if tree.groups)
+    places = Places(files="/disk", tmpfs="/tmp", cgroup_procs=procs)
     planner = Planner(scenario, places, seed)
 
     def writes(event: At) -> list[tuple[str, str]]:
@@ -51,6 +62,8 @@ def plan_of(
     files = files_of(tasks)
     if scenario.machine.programs_bytes:
         files["(programs)"] = scenario.machine.programs_bytes
+    if measured:
+        files[_MEASURED] = _MEASURED_BYTES
     drives.plan(files, _uses_disk(scenario) or bool(files))
     return {
         "tasks": tasks,
@@ -65,9 +78,10 @@ def plan_of(
         "sysctl": _sysctl(scenario),
         "kmsg": False,
         "mark": True,
-        "probe": True,
+        "probe": _probe(scenario),
         "incompressible": _INCOMPRESSIBLE if scenario.machine.zram_bytes else 0.0,
         "programs": "/disk/(programs)" if scenario.machine.programs_bytes else "",
+        "measure": _costs(scenario) if measured else None,
         "sources": {
             "cgroup": None,
             "files": {
@@ -89,6 +103,21 @@ def plan_of(
             **_beside(companion),
         },
     }
+
+
+def _probe(scenario: Scenario) -> dict[str, Any]:
+    probe = probe_of(scenario.machine.programs_bytes)
+    return {
+        "every": probe.every_s,
+        "cpu": probe.cpu_s,
+        "text": probe.text_bytes,
+        "scratch": probe.scratch_bytes,
+    }
+
+
+def _costs(scenario: Scenario) -> dict[str, Any]:
+    """What the agent measures: with a file of its own, and half of the swap."""
+    return {"file": f"/disk/{_MEASURED}", "swap": scenario.machine.swap_bytes // 2}
 
 
 def _beside(companion: Companion | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""An initramfs made on the fly: the running Python, the workload agent, and kernel modules."""
+"""An initramfs made on the fly: the workload agent, kernel modules, and Python if needed."""
 
 import functools
 import lzma
@@ -13,7 +13,8 @@ import tempfile
 from oomkit.real.companions import Companion
 from oomkit.real.packages import interpreter, libraries, loaded_part
 from oomkit.real.plan import Plan
-from oomkit.real.run_agent import HERE
+from oomkit.real.plan_text import encode
+from oomkit.real.static_agent import HERE, Agent, agent
 
 _MODULES = ("virtio_pci", "virtio_blk", "virtio_console")
 """Drivers of the guest's disks and channel, with what they depend on."""
@@ -40,6 +41,8 @@ for m in list(sys.modules.values()):
     if f and not f.startswith({directory!r}):
         print(m.__name__, f)
 """
+
+_PYTHON = "/usr/bin/python3"
 
 _INIT = """#!/usr/bin/python3 -SIB
 import sys
@@ -78,12 +81,20 @@ class Archive:
 
 
 @functools.cache
-def base(modules: tuple[str, ...] = (), paths: tuple[str, ...] = ()) -> bytes:
-    """The part that is the same for every run with this Python.
+def base(
+    player: Agent,
+    modules: tuple[str, ...] = (),
+    paths: tuple[str, ...] = (),
+    *,
+    python: bool = True,
+) -> bytes:
+    """The part that is the same for every run with this agent and this Python.
 
     Args:
+        player: what is process 1.
         modules: of Python, beyond what the agent imports.
         paths: where else they are.
+        python: whether Python comes along, which the static agent does not need.
 
     Raises:
         OSError: this Python has no such module, or a file can't be read.
@@ -93,7 +104,12 @@ def base(modules: tuple[str, ...] = (), paths: tuple[str, ...] = ()) -> bytes:
         archive.add(name, 0o40755)
     archive.add("dev/console", 0o20600, device=(5, 1))
     archive.add("dev/null", 0o20666, device=(1, 3))
-    _add_python(archive, modules, paths)
+    if python:
+        _add_python(archive, modules, paths)
+    if player.kind == "static":
+        with open(player.path, "rb") as file:
+            archive.add("init", 0o100755, file.read())
+        return archive.close()
     for name in sorted(os.listdir(f"{HERE}/agent")):
         if name.endswith(".py"):
             archive.add(f"agent/{name}c", 0o100644, _compiled(f"{HERE}/agent/{name}"))
@@ -114,15 +130,22 @@ def initramfs(
 
     Raises:
         OSError: a module or file can't be read, or is not there.
+        RealError: there is no agent as the environment asks for.
     """
+    player = agent()
     archive = Archive()
     if companion is not None:
         _add_companion(archive, companion)
     wanted = (*_MODULES, *_ZRAM_MODULES) if zram else _MODULES
     for i, (name, data) in enumerate(load_order(modules, wanted)):
         archive.add(f"modules/{i:02d}-{name}.ko", 0o100644, data)
-    archive.add("plan", 0o100644, marshal.dumps(plan))
-    common = base() if companion is None else base(companion.modules, companion.paths)
+    body = encode(plan) if player.kind == "static" else marshal.dumps(plan)
+    archive.add("plan", 0o100644, body)
+    if companion is None:
+        common = base(player, python=player.kind == "python")
+    else:
+        python = player.kind == "python" or companion.command[0] == _PYTHON
+        common = base(player, companion.modules, companion.paths, python=python)
     return common + archive.close()
 
 

@@ -4,11 +4,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from oomkit.real.static_agent import Agent
+from oomkit.scenario.record import Found, Instrument
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _WORDS_OF_SAMPLE = 9
 _SI_KERNEL = 128
+_KB = 1024
 
 
 class Seen(msgspec.Struct, kw_only=True):
@@ -47,22 +51,6 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
     error: str
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """The machine as the agent found it before the start.
-
-    Attributes:
-        total_bytes: MemTotal.
-        free_bytes: MemFree.
-        cached_bytes: Cached.
-        fault_bytes_s: memory one CPU faulted in and cleared in a second.
-    """
-
-    total_bytes: int
-    free_bytes: int
-    cached_bytes: int
-    fault_bytes_s: float
-
-
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
     """A signal as the kernel's tracing saw it.
 
@@ -89,8 +77,8 @@ class Observation:
         procs: pid to what was seen of it.
         samples: t_s, free, available, cached, swap_free, total (MB), PSI some, full, CPU busy.
         refused: requests that failed.
-        waits: when the probe was found waiting, and for how long by then.
-        answers: when the probe answered, and after how long.
+        rounds: when rounds of the probe began and were over.
+        round_began_s: when the newest that was seen under way began.
         kernel: kernel log lines with their time since the start.
         daemon: lines the companion wrote.
         daemon_end: when it ended, and its exit status, negative for a signal; None: it runs.
@@ -100,8 +88,12 @@ class Observation:
         faults: what the agent could not do.
         ready: the guest waits for us.
         found: the machine before the start.
+        player: which agent reports.
+        weight: kB of a task before its first step: resident, anonymous, committed.
+        costs: when the agent reported what it costs: time, CPU seconds, kB resident and locked.
         done: why it ended; empty while it has not.
         last_s: time of the newest report.
+        stamp_s: the same by the agent's clock.
     """
 
     def __init__(self) -> None:
@@ -109,8 +101,8 @@ class Observation:
         self.procs: dict[int, Seen] = {}
         self.samples: list[tuple[float, ...]] = []
         self.refused: list[Refused] = []
-        self.waits: list[tuple[float, float]] = []
-        self.answers: list[tuple[float, float]] = []
+        self.rounds: list[tuple[float, float]] = []
+        self.round_began_s: float | None = None
         self.kernel: list[tuple[float, str]] = []
         self.daemon: list[tuple[float, str]] = []
         self.daemon_end: tuple[float, int] | None = None
@@ -121,12 +113,20 @@ class Observation:
         self.done = ""
         self.ready = False
         self.found: Found | None = None
+        self.player = Agent(kind="python")
+        self.weight = (0.0, 0.0, 0.0)
+        self.costs: list[tuple[float, float, float, float]] = []
+        self._measured: dict[str, float] = {}
         self.last_s = 0.0
+        self.stamp_s = 0.0
         self._counts: dict[str, int] = {}
         self._rest = b""
         self._events: dict[str, Callable[[float, list[str]], None]] = {
             "ready": self._on_ready,
             "machine": self._on_machine,
+            "found": self._on_found,
+            "weight": self._on_weight,
+            "cost": self._on_cost,
             "start": self._on_start,
             "end": self._on_end,
             "exit": self._on_exit,
@@ -165,6 +165,7 @@ class Observation:
         event, stamp = words[0], float(words[1])
         if event == "begin":
             self.t0 = stamp
+        self.stamp_s = max(self.stamp_s, stamp)
         now = stamp - self.t0 if self.t0 is not None else 0.0
         self.last_s = max(self.last_s, now)
         act = self._events.get(event)
@@ -177,10 +178,39 @@ class Observation:
     def _on_machine(self, now: float, words: list[str]) -> None:
         total, free, cached, rate = (int(word) for word in words)
         self.found = Found(
-            total_bytes=total * 1024,
-            free_bytes=free * 1024,
-            cached_bytes=cached * 1024,
-            fault_bytes_s=float(rate),
+            total_mb=total / _KB,
+            free_mb=free / _KB,
+            cached_mb=cached / _KB,
+            fault_mb_s=rate / _KB**2,
+            cpus_worth=self._measured.pop("cpus_worth", None),
+            costs=self._measured,
+        )
+
+    def _on_found(self, now: float, words: list[str]) -> None:
+        self._measured[words[0]] = float(words[1])
+
+    def _on_weight(self, now: float, words: list[str]) -> None:
+        resident, anonymous, committed = map(float, words)
+        self.weight = (resident, anonymous, committed)
+
+    def _on_cost(self, now: float, words: list[str]) -> None:
+        cpu_s, resident, locked = map(float, words)
+        self.costs.append((now, cpu_s, resident, locked))
+
+    def instrument(self) -> Instrument:
+        """What the agent was, and what it cost."""
+        first, last = (self.costs[0], self.costs[-1]) if self.costs else ((0.0,) * 4,) * 2
+        passed = last[0] - first[0]
+        return Instrument(
+            agent=self.player.kind,
+            why=self.player.why,
+            cpu_s=round(last[1], 4),
+            cpu_share=round((last[1] - first[1]) / passed, 5) if passed > 0 else 0.0,
+            rss_mb=round(last[2] / _KB, 3),
+            locked_mb=round(last[3] / _KB, 3),
+            task_rss_mb=round(self.weight[0] / _KB, 3),
+            task_anon_mb=round(self.weight[1] / _KB, 3),
+            task_commit_mb=round(self.weight[2] / _KB, 3),
         )
 
     def _on_start(self, now: float, words: list[str]) -> None:
@@ -220,10 +250,18 @@ class Observation:
         proc.curve[len(self.samples) - 1] = (float(rss), float(swap), float(loops), float(at))
 
     def _on_probe(self, now: float, words: list[str]) -> None:
-        self.answers.append((now, float(words[0])))
+        self.rounds.append((self._since_start(words[0]), self._since_start(words[1])))
 
     def _on_probing(self, now: float, words: list[str]) -> None:
-        self.waits.append((now, float(words[0])))
+        self.round_began_s = self._since_start(words[0])
+
+    def probed(self) -> list[tuple[float, float | None]]:
+        """The rounds of the probe in order; the last one may not be over."""
+        rounds: list[tuple[float, float | None]] = [*self.rounds]
+        under_way = self.round_began_s
+        if under_way is not None and (not rounds or rounds[-1][0] < under_way):
+            rounds.append((under_way, None))
+        return rounds
 
     def _on_kernel(self, now: float, words: list[str]) -> None:
         self.kernel.append((now, " ".join(words)))

@@ -20,8 +20,11 @@ from oomkit.real.guest_plan import groups_of, needs_disk, plan_of
 from oomkit.real.initramfs import initramfs
 from oomkit.real.kernels import Bootable, has_memcg_v1
 from oomkit.real.kills import stamped
+from oomkit.real.monitor import Monitor, MonitorClosedError
 from oomkit.real.observe import Observation
+from oomkit.real.pace import Pace
 from oomkit.real.run_record import Played, as_found, assemble
+from oomkit.real.static_agent import agent
 from oomkit.real.workdir import scratch
 from oomkit.scenario.format import Scenario
 
@@ -84,6 +87,7 @@ def play(
     seed: int = 0,
     companion: Companion | None = None,
     beats: bool = False,
+    measured: bool = False,
 ) -> Played:
     """Boot a kernel and play a scenario on it.
 
@@ -95,6 +99,7 @@ def play(
         seed: moves only what the scenario declares as random.
         companion: what is to run in the guest beside the scenario.
         beats: measure reactions: heartbeats, signals, and when memory is low.
+        measured: measure what faults, reads and swapping cost, before the start.
 
     Raises:
         NotHereError: no kernel can show this scenario, or none can be booted here.
@@ -104,7 +109,9 @@ def play(
         raise limits.NotHereError(_WORLD, reasons)
     for left in reversed(range(_BOOTS)):
         with scratch(tempfile.gettempdir()) as directory:
-            guest = _Guest(scenario, kernel, directory, seed, companion, beats=beats)
+            guest = _Guest(
+                scenario, kernel, directory, seed, companion, beats=beats, measured=measured
+            )
             try:
                 return guest.run()
             except QemuError:
@@ -127,6 +134,7 @@ class _Guest:
         companion: Companion | None,
         *,
         beats: bool,
+        measured: bool,
     ) -> None:
         self.scenario = scenario
         self.beats = beats
@@ -136,13 +144,17 @@ class _Guest:
         self.seen = Observation()
         self.console = bytearray()
         self.drives = disks.Disks(directory, scenario)
-        self.plan = plan_of(scenario, self.drives, seed, companion, beats=beats)
+        self.plan = plan_of(scenario, self.drives, seed, companion, beats=beats, measured=measured)
         self.heard_s = [0.0, 0.0]
         self.process: subprocess.Popen[bytes] | None = None
         self.sockets: list[socket.socket] = []
+        self.pace = Pace()
+        self.slowed = False
+        self.own_clock = not kvm.keeps_our_time(kernel, scenario.machine.cpus)
 
     def run(self) -> Played:
         """Boot, play, and make the record."""
+        self.seen.player = agent()
         with open(f"{self.directory}/initrd", "wb") as file:
             zram = self.scenario.machine.zram_bytes > 0
             modules = self.kernel.modules or ""
@@ -167,13 +179,14 @@ class _Guest:
             silent_s=silent,
             killer=self.companion.name if self.companion is not None else None,
             beats=self.beats,
+            pace=self.pace.mean if self.own_clock else 1.0,
         )
         found = as_found(self.scenario, self.seen.found, whole=True)
         machine = msgspec.structs.replace(found.machine, kernel=self.kernel.release)
         return Played(
             run=run,
             scenario=msgspec.structs.replace(found, machine=machine),
-            total_mb=self.seen.found.total_bytes / 2**20 if self.seen.found else 0.0,
+            total_mb=self.seen.found.total_mb if self.seen.found else 0.0,
         )
 
     def stop(self) -> None:
@@ -192,6 +205,7 @@ class _Guest:
         ours, theirs = socket.socketpair()
         control, monitor = socket.socketpair()
         self.sockets = [ours, control]
+        self.monitor = Monitor(control)
         machine = self.scenario.machine
         thp = "always" if machine.thp else "never"
         command = [
@@ -231,7 +245,6 @@ class _Guest:
         began = time.monotonic()
         deadline = began + BOOT_S
         open_fds: list[Any] = [console, channel]
-        slowed = False
         started: float | None = None
         while open_fds and not self.seen.done and not self.seen.faults:
             left = deadline - time.monotonic()
@@ -241,9 +254,9 @@ class _Guest:
             for ready in select.select(open_fds, [], [], min(left, 1.0))[0]:
                 if not self._take(ready, console):
                     open_fds.remove(ready)
-            if self.seen.ready and not slowed:
-                slowed = True
-                self.drives.slow_down(self.sockets[1])
+            if self.seen.ready and not self.slowed:
+                self.slowed = True
+                self.drives.slow_down(self.monitor, self.pace.now)
                 channel.send(b"g")
             if started is None and self.seen.t0 is not None:
                 started = self.heard_s[0] = time.monotonic()
@@ -266,7 +279,19 @@ class _Guest:
         elif data:
             self.seen.push(data)
             self.heard_s[1] = time.monotonic()
+            self._keep_pace(self.heard_s[1])
         return bool(data)
+
+    def _keep_pace(self, now_s: float) -> None:
+        """Slow the disks down with the guest's clock."""
+        if not self.own_clock or not self.pace.note(self.seen.stamp_s, now_s):
+            return
+        if not self.slowed or self.seen.done:
+            return  # files are still put in place, or nothing is left to do
+        try:
+            self.drives.slow_down(self.monitor, self.pace.now)
+        except MonitorClosedError:
+            return  # the guest has panicked: its console will say so
 
     def _compare_clocks(self) -> None:
         """Refuse a run whose seconds are none.

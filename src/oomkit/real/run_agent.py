@@ -10,10 +10,10 @@ import time
 from oomkit.real.errors import RealError
 from oomkit.real.observe import Observation
 from oomkit.real.plan import Plan
+from oomkit.real.plan_text import encode
+from oomkit.real.static_agent import HERE, agent
 
 _GRACE_S = 15.0
-
-HERE = os.path.dirname(os.path.abspath(__file__))
 
 BOOTSTRAP = "import sys; sys.path.insert(0, {directory!r}); from agent.{module} import main; main()"
 
@@ -30,9 +30,16 @@ def run_agent(plan: Plan, seen: Observation, *, limit_s: float) -> None:
     Raises:
         AgentError: it failed, or did not end in time.
     """
-    code = BOOTSTRAP.format(directory=HERE, module="host")
+    player = agent()
+    if player.kind == "static":
+        command, body = [player.path, "host"], encode(plan)
+    else:
+        code = BOOTSTRAP.format(directory=HERE, module="host")
+        command = [sys.executable, "-S", "-I", "-B", "-c", code]
+        body = marshal.dumps(plan)
+    seen.player = player
     process = subprocess.Popen(
-        [sys.executable, "-S", "-I", "-B", "-c", code],
+        command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -42,7 +49,6 @@ def run_agent(plan: Plan, seen: Observation, *, limit_s: float) -> None:
     assert process.stdout is not None
     assert process.stderr is not None
     try:
-        body = marshal.dumps(plan)
         process.stdin.write(len(body).to_bytes(8, "little") + body)
         process.stdin.flush()
         _listen(process.stdout.fileno(), seen, limit_s)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         from_json,
         from_texts,
         replace,
+        to_builtins,
         to_json,
     )
 else:
@@ -39,6 +40,7 @@ else:
     from_json = _made.from_json
     from_texts = _made.from_texts
     replace = _made.replace
+    to_builtins = _made.to_builtins
     to_json = _made.to_json
 
 __all__ = [
@@ -50,5 +52,6 @@ __all__ = [
     "from_json",
     "from_texts",
     "replace",
+    "to_builtins",
     "to_json",
 ]

@@ -10,6 +10,7 @@ DecodeError = msgspec.DecodeError
 ValidationError = msgspec.ValidationError
 as_dict = msgspec.structs.asdict
 replace = msgspec.structs.replace
+to_builtins = msgspec.to_builtins
 from_json = msgspec.json.decode
 
 R = TypeVar("R", bound=msgspec.Struct)

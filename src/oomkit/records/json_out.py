@@ -15,6 +15,21 @@ def to_json(value: Any, *, indent: int = 0) -> bytes:
     return "".join(_parts(value, " " * indent, "\n")).encode()
 
 
+def to_builtins(value: Any) -> Any:
+    """A record, or a value that holds records, as dicts, lists, tuples and plain values."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, dict):
+        return {to_builtins(key): to_builtins(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple([to_builtins(item) for item in value])
+    if isinstance(value, list | set | frozenset):
+        return [to_builtins(item) for item in value]
+    if hasattr(value, "__struct_fields__"):
+        return {name: to_builtins(getattr(value, name)) for name in value.__struct_fields__}
+    raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
+
+
 def _parts(value: Any, indent: str, line: str) -> Iterator[str]:
     """The pieces of the text; ``line`` ends a line and begins the next at this level."""
     if value is None or isinstance(value, str | int | float):

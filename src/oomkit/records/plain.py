@@ -18,7 +18,7 @@ from typing import (
 )
 
 from oomkit.records.json_in import DecodeError, ValidationError, from_json
-from oomkit.records.json_out import to_json
+from oomkit.records.json_out import to_builtins, to_json
 
 __all__ = [
     "DecodeError",
@@ -29,6 +29,7 @@ __all__ = [
     "from_json",
     "from_texts",
     "replace",
+    "to_builtins",
     "to_json",
 ]
 

@@ -1,4 +1,4 @@
-"""The libraries of the extra ``report``, and what to say where they are not installed."""
+"""The libraries of extras, and what to say where they are not installed."""
 
 import importlib
 from types import ModuleType
@@ -23,6 +23,18 @@ def need(module: str) -> ModuleType:
             f"pictures and pages need {module}: install oomkit[report] "
             "(altair, jinja2, vl-convert-python)"
         ) from None
+
+
+def need_textual() -> ModuleType:
+    """Import textual.
+
+    Raises:
+        MissingExtraError: it is not installed; the text says what to install.
+    """
+    try:
+        return importlib.import_module("textual")
+    except ImportError:
+        raise MissingExtraError("oomkit top needs textual: install oomkit[top]") from None
 
 
 def need_polars() -> ModuleType:

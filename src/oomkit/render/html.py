@@ -188,9 +188,9 @@ def _capital(text: str) -> str:
 
 def _table(table: Table) -> str:
     columns = [*table.columns, *table.notes, *([table.last] if table.last else [])]
-    heads = [element("th", column.heading, "n" * column.right) for column in columns]
+    heads = [_heading(column.heading, "n" * column.right) for column in columns]
     if table.bars:
-        heads.append(element("th", table.bars_heading))
+        heads.append(_heading(table.bars_heading))
     rows = []
     for i in range(len(table.columns[0].cells)):
         cells = [element("td", column.cells[i], "n" * column.right) for column in columns]
@@ -205,6 +205,11 @@ def _table(table: Table) -> str:
         f'<div class="wide"><table><thead><tr>{"".join(heads)}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def _heading(text: str, css: str = "") -> str:
+    """A column's heading; one without words is an empty cell, which nobody is read aloud."""
+    return element("th" if text else "td", text, css)
 
 
 def _first_text(table: Table) -> int:

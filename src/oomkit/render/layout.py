@@ -4,9 +4,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from rich.cells import cell_len, chop_cells
-
 from oomkit.records import Record
+from oomkit.render.cells import cell_len, chop_cells
 
 ELLIPSIS = "…"
 _NARROWEST_TEXT = 6

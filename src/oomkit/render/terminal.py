@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TextIO
 
-from rich.cells import cell_len
-
 from oomkit.printable import printable
 from oomkit.records import replace
 from oomkit.render.bars import bar as draw_bar
+from oomkit.render.cells import cell_len
 from oomkit.render.document import (
     Bars,
     Command,

@@ -59,6 +59,11 @@ def probe_of(programs_bytes: int) -> Probe:
     return Probe(text_bytes=min(programs_bytes, needed))
 
 
+def is_late(seconds: float, probe: Probe) -> bool:
+    """Whether a round that took so long shows a frozen machine; microseconds don't count."""
+    return round(seconds - probe.frozen_s, 6) > 0.0
+
+
 def freezes(
     rounds: Iterable[tuple[float, float | None]], ended_s: float, probe: Probe
 ) -> tuple[Freeze, ...]:
@@ -75,7 +80,7 @@ def freezes(
     spans: list[tuple[float, float]] = []
     for began_s, over_s in rounds:
         until_s = ended_s if over_s is None else min(over_s, ended_s)
-        if until_s - began_s <= probe.frozen_s:
+        if not is_late(until_s - began_s, probe):
             continue
         if spans and began_s - spans[-1][1] < probe.every_s:
             spans[-1] = (spans[-1][0], until_s)

@@ -72,7 +72,8 @@ class Task(Record, frozen=True, kw_only=True):
         nice: -20..19.
         threads: how many CPUs ``work`` can keep busy.
         program_bytes: text and libraries it executes, page cache shared by its instances.
-        cgroup: name of its memory cgroup; None: the root.
+        cgroup: name of its memory cgroup; None: the root. Where a file names none, a child is in
+            its parent's.
         children: tasks it forks when it starts; times count from then.
         shares_mm_with: name of a task whose address space it uses.
         role: what its death means; None: judged by whether it was growing.
@@ -121,6 +122,8 @@ class Machine(Record, frozen=True, kw_only=True):
             None: usual for the size.
         kernel_bytes: slab and other kernel memory in use before the first task starts; None:
             usual for the size.
+        unmovable_bytes: free memory at the start in page blocks that are not for user memory (types
+            other than Movable in ``/proc/pagetypeinfo``).
         programs_bytes: text and libraries the system itself needs to react (shell, login,
             daemons): page cache in constant use.
         thp: transparent huge pages are enabled, which raises ``min_free_kbytes``.
@@ -136,6 +139,7 @@ class Machine(Record, frozen=True, kw_only=True):
     fault_bytes_s: float = 2**30
     reserved_bytes: int | None = None
     kernel_bytes: int | None = None
+    unmovable_bytes: int = 14 * 2**20
     programs_bytes: int = 0
     thp: bool = False
     hz: int = 250

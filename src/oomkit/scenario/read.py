@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal, cast
 
 from oomkit.kernel.versions import UnknownKernelError, rules_for
+from oomkit.records import replace
 from oomkit.scenario.format import Cgroup, Machine, Role, Scenario, Step, Task
 from oomkit.scenario.knobs import read_knobs
 from oomkit.scenario.steps import MAX_STEPS, read_at, read_steps
@@ -58,7 +59,7 @@ def scenario_from(
         duration_s=top.take("duration", units.duration, 600.0),
         machine=_machine(top.table("machine"), missing="machine" not in raw),
         vm=read_knobs(top.table("vm")),
-        tasks=tuple(_task(table) for table in top.tables("task")),
+        tasks=tuple(_placed(_task(table), None) for table in top.tables("task")),
         cgroups=tuple(_cgroup(table) for table in top.tables("cgroup")),
         at=tuple(sorted((read_at(t) for t in top.tables("at")), key=lambda event: event.t_s)),
     )
@@ -82,6 +83,7 @@ def _machine(table: Table, *, missing: bool) -> Machine:
         fault_bytes_s=table.take("fault_rate", _hardware_rate, 2.0**30),
         reserved_bytes=table.take("reserved", units.size, None),
         kernel_bytes=table.take("kernel_memory", units.size, None),
+        unmovable_bytes=table.take("unmovable_free", units.size, 14 * 2**20),
         programs_bytes=table.take("programs", units.size, 0),
         thp=table.flag("thp"),
         hz=table.take("hz", integer(100, 1000), 250),
@@ -128,7 +130,7 @@ def _task(table: Table) -> Task:
         nice=table.take("nice", integer(-20, 19), 0),
         threads=table.take("threads", integer(1, 100_000), 1),
         program_bytes=table.take("program", units.size, 0),
-        cgroup=table.take("cgroup", _cgroup_name, None),
+        cgroup=table.take("cgroup", _cgroup_or_root, None),
         children=tuple(_task(child) for child in table.tables("children")),
         shares_mm_with=table.take("shares_mm_with", name, None),
         role=cast(Role | None, table.take("role", choice("innocent", "culprit", "protected"), "")
@@ -143,6 +145,15 @@ def _task(table: Table) -> Task:
     )  # fmt: skip
     table.done()
     return task
+
+
+def _placed(task: Task, inherited: str | None) -> Task:
+    """Put a task that names no cgroup into its parent's, as ``cgroup_fork()`` does."""
+    cgroup = inherited if task.cgroup is None else task.cgroup or None
+    children = tuple(_placed(child, cgroup) for child in task.children)
+    if cgroup == task.cgroup and children == task.children:
+        return task
+    return replace(task, cgroup=cgroup, children=children)
 
 
 def _steps(table: Table) -> tuple[Step, ...]:
@@ -170,6 +181,11 @@ def _cgroup_name(value: Any) -> str:
         if any(c in part for c in " =[]\"'"):
             raise ValueError('a path such as "web", without spaces, brackets or quotes')
     return path
+
+
+def _cgroup_or_root(value: Any) -> str:
+    """A cgroup's name; empty: the root, which a child has to name where its parent has another."""
+    return "" if value == "/" else _cgroup_name(value)
 
 
 def _cgroup(table: Table) -> Cgroup:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from oomkit import records
 from oomkit.records import Record
+from oomkit.scenario.sums import added
 
 Outcome = Literal["completed", "panicked", "frozen", "timed_out"]
 """``completed``: every task ended, or holds what it has for ever; ``frozen``: still unusable at
@@ -184,6 +185,56 @@ class Samples(Record, frozen=True, kw_only=True):
     tasks: dict[str, TaskSamples]
 
 
+class Found(Record, frozen=True, kw_only=True):
+    """A real machine as it was measured before the start.
+
+    Attributes:
+        total_mb: MemTotal.
+        free_mb: MemFree.
+        cached_mb: Cached.
+        fault_mb_s: memory one CPU faulted in and cleared in a second: the best of some rounds.
+        cpus_worth: how many CPUs' worth of work all of them did together; None: not measured.
+        pace: seconds of the machine's clock in one of the host's, over the whole run.
+        costs: CPU seconds a page (``fault_s``, ``shared_fault_s``, ``first_read_s``, ``read_s``,
+            ``swap_out_s``, ``swap_in_s``) and speeds (``disk_bytes_s``, ``first_read_bytes_s``,
+            ``swap_out_bytes_s``, ``swap_in_bytes_s``); only where they were asked for.
+    """
+
+    total_mb: float
+    free_mb: float
+    cached_mb: float
+    fault_mb_s: float
+    cpus_worth: float | None = None
+    pace: float = 1.0
+    costs: dict[str, float] = {}
+
+
+class Instrument(Record, frozen=True, kw_only=True):
+    """What played a scenario with real processes, and what it weighed itself.
+
+    Attributes:
+        agent: ``static`` (a program of its own) or ``python``.
+        why: why it is not the static one; empty if it is.
+        cpu_s: CPU time of the watcher, from its start on.
+        cpu_share: the same between the first and the last report of it, as a share of one CPU.
+        rss_mb: its resident memory.
+        locked_mb: what of its memory can't be reclaimed.
+        task_rss_mb: resident memory of a task before its first step, much of it shared.
+        task_anon_mb: anonymous memory in that.
+        task_commit_mb: what such a task is committed to (VmData and VmStk).
+    """
+
+    agent: str
+    why: str = ""
+    cpu_s: float = 0.0
+    cpu_share: float = 0.0
+    rss_mb: float = 0.0
+    locked_mb: float = 0.0
+    task_rss_mb: float = 0.0
+    task_anon_mb: float = 0.0
+    task_commit_mb: float = 0.0
+
+
 class Run(Record, frozen=True, kw_only=True):
     """What one run of a scenario gave.
 
@@ -201,6 +252,8 @@ class Run(Record, frozen=True, kw_only=True):
         log: the kernel's log.
         samples: the curves.
         reaction: how fast the killer acted; None: it was not measured.
+        found: a real machine as it was measured; None: the machine is modelled.
+        instrument: what played it with real processes; None: the model did.
     """
 
     scenario: str
@@ -216,6 +269,8 @@ class Run(Record, frozen=True, kw_only=True):
     log: tuple[str, ...] = ()
     samples: Samples
     reaction: Reaction | None = None
+    found: Found | None = None
+    instrument: Instrument | None = None
 
 
 def to_json(run: Run) -> bytes:
@@ -250,9 +305,9 @@ def objectives(
     dead = [kill for kill in kills if not kill.would_have]
     return Objectives(
         kills=len(dead),
-        freed_mb=round(sum(kill.freed_mb for kill in dead), 3),
-        work_lost_s=round(sum(kill.work_lost_s for kill in dead), 3),
+        freed_mb=round(added(kill.freed_mb for kill in dead), 3),
+        work_lost_s=round(added(kill.work_lost_s for kill in dead), 3),
         innocents_killed=sum(1 for kill in dead if innocent(kill)),
-        frozen_s=round(sum(freeze.to_s - freeze.from_s for freeze in frozen), 3),
+        frozen_s=round(added(freeze.to_s - freeze.from_s for freeze in frozen), 3),
         protected_killed=sum(1 for kill in dead if protected(kill)),
     )

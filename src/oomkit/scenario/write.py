@@ -10,6 +10,7 @@ from oomkit.scenario.format import At, Cgroup, Machine, Scenario, Step, Task
 _KEYS = {
     "ram_bytes": "ram", "swap_bytes": "swap", "zram_bytes": "zram", "disk_bytes_s": "disk",
     "fault_bytes_s": "fault_rate", "reserved_bytes": "reserved", "kernel_bytes": "kernel_memory",
+    "unmovable_bytes": "unmovable_free",
     "programs_bytes": "programs", "program_bytes": "program", "start_s": "start",
     "every_s": "every", "jitter_s": "jitter", "sigterm_exit_s": "sigterm_exit",
     "restart_s": "restart", "max_bytes": "max", "high_bytes": "high", "low_bytes": "low",
@@ -52,16 +53,18 @@ def _fields(record: Record, usual: Record) -> Iterator[str]:
             yield f"{_KEYS.get(name, name)} = {_value(name, value)}"
 
 
-def _task(task: Task, path: str) -> Iterator[str]:
+def _task(task: Task, path: str, inherited: str | None = None) -> Iterator[str]:
     yield f"[[{path}]]"
     yield from _fields(task, Task(name=""))
+    if task.cgroup is None and inherited is not None:
+        yield 'cgroup = "/"'
     yield "steps = ["
     for step in task.steps:
         yield f"  {_step(step)},"
     yield "]"
     for child in task.children:
         yield ""
-        yield from _task(child, f"{path}.children")
+        yield from _task(child, f"{path}.children", task.cgroup)
 
 
 def _step(step: Step) -> str:

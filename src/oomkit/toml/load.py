@@ -110,10 +110,25 @@ def load(path: str, *, trusted: bool = False) -> dict[str, Any]:
     try:
         with open(open_trusted(path) if trusted else open_regular(path), "rb") as file:
             data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        expected = error.strerror or str(error)
+        raise TomlError(path, [Fault(path="", expected=expected)]) from None
+    return decoded(data, path)
+
+
+def decoded(data: bytes, source: str) -> dict[str, Any]:
+    """Decode the bytes of a TOML file.
+
+    Args:
+        data: what it holds.
+        source: what faults name it.
+
+    Raises:
+        TomlError: too large, not UTF-8, no TOML, or numbers that do not fit.
+    """
+    try:
         text = data.decode("utf-8") if len(data) <= MAX_BYTES else ""
         raw = tomllib.loads(text.replace("\r\n", "\n").replace("\r", "\n"))
-    except OSError as error:
-        fault = error.strerror or str(error)
     except UnicodeDecodeError:
         fault = "expected UTF-8 text"
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -122,9 +137,9 @@ def load(path: str, *, trusted: bool = False) -> dict[str, Any]:
         fault = f"expected {EXPECTED}"
     else:
         if len(data) > MAX_BYTES:
-            raise TomlError(path, [Fault(path="", expected="expected at most 8 MiB of TOML")])
+            raise TomlError(source, [Fault(path="", expected="expected at most 8 MiB of TOML")])
         faults = list(unsound(raw))
         if not faults:
             return raw
-        raise TomlError(path, faults)
-    raise TomlError(path, [Fault(path="", expected=fault)])
+        raise TomlError(source, faults)
+    raise TomlError(source, [Fault(path="", expected=fault)])

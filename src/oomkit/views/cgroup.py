@@ -3,13 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from oomkit.host.memcg_stat import Slab
 from oomkit.posture.anatomy import Anatomy, Row
 from oomkit.posture.anatomy_findings import Finding, Rates
 from oomkit.posture.cgroup_table import GroupRow
 from oomkit.printable import printable
+from oomkit.records import to_builtins
 from oomkit.render.document import Document, Gauge, Part, Table, Text
 from oomkit.render.layout import Column
 from oomkit.render.quantities import human_bytes, label, seconds, share, time_share
@@ -278,7 +277,7 @@ def _group(row: GroupRow, page_size: int, names: NameOf) -> dict[str, Any]:
         "own_limit_bytes": None if limit is None else limit * page_size,
         "peak_bytes": None if stat is None else stat.peak_bytes,
         "events": {} if stat is None else stat.events,
-        "pressure": None if stat is None else msgspec.to_builtins(stat.pressure),
+        "pressure": None if stat is None else to_builtins(stat.pressure),
         "victim": None if row.victim is None else {"pid": row.victim.pid, "comm": row.victim.comm},
         "victims": row.victims,
         "freed_bytes": row.freed_bytes,
@@ -310,8 +309,8 @@ def anatomy_object(
     """One group's anatomy as an object."""
     assert row.found is not None
     made = _group(row, page_size, names)
-    made["rows"] = msgspec.to_builtins(row.found.rows)
-    made["tmpfs"] = None if row.stat is None else msgspec.to_builtins(row.stat.tmpfs)
-    made["findings"] = msgspec.to_builtins(findings)
+    made["rows"] = to_builtins(row.found.rows)
+    made["tmpfs"] = None if row.stat is None else to_builtins(row.stat.tmpfs)
+    made["findings"] = to_builtins(findings)
     made["missing"] = list(missing)
     return made

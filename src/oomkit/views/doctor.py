@@ -3,11 +3,10 @@
 import os
 from typing import Any
 
-import msgspec
-
 from oomkit.files.safely import open_output
 from oomkit.posture.doctor.finding import File, Finding
 from oomkit.printable import printable
+from oomkit.records import to_builtins
 from oomkit.render.document import Command, Document
 from oomkit.render.quantities import count_of
 
@@ -59,7 +58,7 @@ def findings_object(found: tuple[Finding, ...], missing: tuple[str, ...]) -> dic
     """Return the object that ``oomkit doctor --json`` prints."""
     findings = []
     for finding in found:
-        fields: dict[str, Any] = msgspec.to_builtins(finding)
+        fields: dict[str, Any] = to_builtins(finding)
         fields["commands"] = [advice.as_object() for advice in finding.commands]
         findings.append(fields)
     return {"findings": findings, "missing": list(missing)}

@@ -1,9 +1,7 @@
 """An explained report as JSON; field names are part of the interface (docs/explain.md)."""
 
-from collections.abc import Sequence
-from typing import Any
-
-import msgspec
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from oomkit.explain.cgroup_names import place
 from oomkit.explain.evidence_text import joined
@@ -13,7 +11,11 @@ from oomkit.explain.records import Explanation
 from oomkit.explain.recurring import Tables
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report
+from oomkit.records import to_builtins
 from oomkit.views.explain_summary import when
+
+if TYPE_CHECKING:
+    from oomkit.explain.explanation import Case
 
 _FIRST = (
     "source",
@@ -43,8 +45,8 @@ def report_object(item: Explanation, incident: int | None = None) -> dict[str, A
         item: the report, explained.
         incident: number of the incident it belongs to, from 1.
     """
-    report: dict[str, Any] = msgspec.to_builtins(item.report)
-    meaning: dict[str, Any] = msgspec.to_builtins(item)
+    report: dict[str, Any] = to_builtins(item.report)
+    meaning: dict[str, Any] = to_builtins(item)
     del meaning["report"]
     found = {name: report[name] for name in _FIRST}
     found.update((name, value) for name, value in report.items() if name not in found)
@@ -71,6 +73,21 @@ def no_kill_object(text: str, failed: Sequence[Evidence]) -> dict[str, Any]:
     return _evidence_record("no_kill", text, failed, None)
 
 
+def objects(found: "Case", shown: Iterable[int]) -> Iterator[dict[str, Any]]:
+    """Yield what ``oomkit explain --json`` prints, an object a line.
+
+    Args:
+        found: the logs.
+        shown: which of their reports.
+    """
+    for index in shown:
+        yield report_object(found.explain(index), found.incident(index))
+    for incident in found.reported_by_others():
+        yield incident_object(incident, found.evidence)
+    if found.no_kill is not None:
+        yield no_kill_object(found.no_kill, found.failed)
+
+
 _DEADLY = ("kill", "notice", "eviction")
 
 
@@ -81,7 +98,7 @@ def _evidence_record(
     one = joined(said)
     dead = [item for item in one if record == "incident" and item.kind in _DEADLY]
     return {
-        "source": msgspec.to_builtins(first.source),
+        "source": to_builtins(first.source),
         "time": first.time,
         "record": record,
         "uptime_s": first.uptime_s,
@@ -104,9 +121,9 @@ def _evidence_record(
         "killer": {
             "by": killer.by,
             "text": headline,
-            "evidence": [msgspec.to_builtins(proof(item)) for item in said],
+            "evidence": [to_builtins(proof(item)) for item in said],
         },
-        "related": [msgspec.to_builtins(item) for item in one],
+        "related": [to_builtins(item) for item in one],
     }
 
 
@@ -127,10 +144,10 @@ def summary_object(
                 "number": incident.number,
                 "summary": incident.summary,
                 "when": when(incident, reports, evidence),
-                "reports": [msgspec.to_builtins(reports[r].source) for r in incident.reports],
-                "evidence": [msgspec.to_builtins(evidence[e]) for e in incident.evidence],
+                "reports": [to_builtins(reports[r].source) for r in incident.reports],
+                "evidence": [to_builtins(evidence[e]) for e in incident.evidence],
             }
             for incident in found
         ],
-        "tables": msgspec.to_builtins(recurring),
+        "tables": to_builtins(recurring),
     }

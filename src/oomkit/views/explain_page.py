@@ -26,6 +26,24 @@ def page_text(
     no_kill: str | None = None,
 ) -> str:
     """Return the page; it loads nothing and runs nothing."""
+    title, body = body_of(explained, reports, evidence, found, recurring, no_kill)
+    return framed(title, body)
+
+
+def framed(title: str, body: str) -> str:
+    """The page around a body that :func:`body_of` made."""
+    return page(title, body, style=asset("oomkit.views", "explain.css"))
+
+
+def body_of(
+    explained: Sequence[Explanation],
+    reports: Sequence[Report],
+    evidence: Sequence[Evidence],
+    found: Sequence[Incident],
+    recurring: Tables,
+    no_kill: str | None = None,
+) -> tuple[str, str]:
+    """The page's title, and its header and main part as HTML."""
     title = _title(reports, found)
     if not found and no_kill is not None:
         title = no_kill[:1].upper() + no_kill[1:]
@@ -43,7 +61,7 @@ def page_text(
         f"{_incidents(reports, evidence, found)}{_tables(recurring)}{note}{''.join(articles)}"
         "</main>"
     )
-    return page(title, body, style=asset("oomkit.views", "explain.css"))
+    return title, body
 
 
 def article(item: Explanation, number: int, *, unfolded: bool) -> str:

@@ -26,13 +26,13 @@ def posture_screen(posture: Posture, snapshot: Snapshot) -> Document:
     memory, size = snapshot.memory, snapshot.page_size
     _row(page, "kernel", f"{posture.kernel} (rules of {posture.rules})", "bold")
     available = available_pages(snapshot)
-    page.add(_left("memory", available, memory.total_ram_pages, size))
+    page.add(used_gauge("memory", available, memory.total_ram_pages, size))
     if memory.total_swap_pages:
-        page.add(_left("swap", memory.free_swap_pages, memory.total_swap_pages, size))
+        page.add(used_gauge("swap", memory.free_swap_pages, memory.total_swap_pages, size))
     else:
         _row(page, "swap", "none")
     _row(page, "commit", _commit(posture.commit, size))
-    _row(page, "pressure", _pressure(snapshot.pressure))
+    _row(page, "pressure", pressure_text(snapshot.pressure))
     page.line()
     _row(page, "next", outcome(posture.decision, snapshot), "bold")
     if posture.first is not None:
@@ -68,7 +68,7 @@ def _row(page: Document, heading: str, text: str, style: str = "") -> None:
     page.text(printable(text), style, first=heading.ljust(_MARGIN), rest=" " * _MARGIN)
 
 
-def _left(name: str, left: int, total: int, size: int) -> Gauge:
+def used_gauge(name: str, left: int, total: int, size: int) -> Gauge:
     """What is used, as a bar and in numbers, and what is left."""
     share = min(max(1 - left / total, 0.0), 1.0) if total else 0.0
     whole, rest = human_pages(total, size), human_pages(left, size)
@@ -86,7 +86,8 @@ def _commit(commit: CommitState, size: int) -> str:
     )
 
 
-def _pressure(pressure: Pressure | None) -> str:
+def pressure_text(pressure: Pressure | None) -> str:
+    """Shares of time that tasks waited for memory."""
     if pressure is None:
         return "unknown (no PSI)"
     return (

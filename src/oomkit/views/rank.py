@@ -1,6 +1,5 @@
 """The answer of ``oomkit rank``: what is decided and why, and the kill order as a table."""
 
-import pwd
 from collections.abc import Iterator, Sequence
 from functools import cache
 
@@ -123,6 +122,8 @@ def _cells(row: Ranked, rules: RuleSet, page_size: int, local_users: bool) -> li
 @cache
 def user_name(uid: int) -> str:
     """The name this machine has for a user id; the id itself where it has none."""
+    import pwd  # which a browser's Python has not
+
     try:
         return printable(pwd.getpwuid(uid).pw_name)
     except KeyError:

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from oomkit.kernel.adj import task_oom_adj
 from oomkit.kernel.cgroup_name import place
 from oomkit.kernel.counterfactual import counterfactuals
@@ -16,6 +14,7 @@ from oomkit.kernel.why import why
 from oomkit.posture.advice import counterfactual
 from oomkit.posture.asked import Asked
 from oomkit.posture.groups import Group, grouped
+from oomkit.records import to_builtins
 
 
 def rank_object(asked: Asked, top: int | None) -> dict[str, Any]:
@@ -66,7 +65,7 @@ def rank_object(asked: Asked, top: int | None) -> dict[str, Any]:
         answer["what_if"] = whatif_object(asked.whatif)
     if why_pid is not None:
         reasons = why(snapshot, allocation, rules, decision, why_pid)
-        answer["why"] = msgspec.to_builtins(reasons)
+        answer["why"] = to_builtins(reasons)
         found = reasons.counterfactuals
         answer["why"]["counterfactuals"] = _with_advice(snapshot, found, rules)
     return answer
@@ -77,7 +76,7 @@ def _with_advice(
 ) -> list[dict[str, Any]]:
     return [
         {
-            **msgspec.to_builtins(change),
+            **to_builtins(change),
             "advice": [advice.as_object() for advice in counterfactual(snapshot, change, rules)],
         }
         for change in found
@@ -116,7 +115,7 @@ def _tasks(ranked: Sequence[Ranked], rules: RuleSet) -> list[dict[str, Any]]:
             "eligible": row.eligible,
             "reason": row.reason,
             "cgroup": row.task.cgroup,
-            **msgspec.to_builtins(place(row.task.cgroup)),
+            **to_builtins(place(row.task.cgroup)),
             "cmdline": row.task.cmdline,
         }
         for row in ranked

@@ -13,7 +13,8 @@ from oomkit.render.quantities import seconds
 from oomkit.views import replay
 from oomkit.views.chart_page import placed
 from oomkit.views.history import local_time
-from oomkit.views.run_charts import KILL_COLOUR, SWAP_COLOUR, TASK_COLOURS, USE_COLOURS
+from oomkit.views.run_chart_rows import TASK_COLOURS, USE_COLOURS
+from oomkit.views.run_charts import KILL_COLOUR, SWAP_COLOUR
 from oomkit.views.run_compare_page import comparison
 
 _MAX_POINTS = 1200

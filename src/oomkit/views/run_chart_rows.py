@@ -22,6 +22,24 @@ MAX_NAMES = 7
 
 OTHERS = "others"
 
+USE_COLOURS = {
+    "kernel": "#8a7fb5",
+    "tasks": "#e69f00",
+    "page cache, shmem": "#56b4e9",
+    "free": "rgba(125, 165, 140, 0.22)",
+}
+TASK_COLOURS = (
+    "#e69f00",
+    "#0072b2",
+    "#009e73",
+    "#cc79a7",
+    "#7f6fc4",
+    "#8c6d31",
+    "#17a2b8",
+    "#888888",
+)
+PRESSURE_COLOURS = {"PSI some": "#e69f00", "PSI full": "#e0457b", "CPU busy": "#7a8794"}
+
 USES = ("kernel", "tasks", "page cache, shmem", "free")
 """From the bottom of the stack to its top."""
 

@@ -9,25 +9,9 @@ from oomkit.render.extras import need
 from oomkit.scenario import Run, Scenario
 from oomkit.views import run_chart_rows
 from oomkit.views.chart_page import Panel
+from oomkit.views.run_chart_rows import PRESSURE_COLOURS, TASK_COLOURS, USE_COLOURS
 from oomkit.views.run_curves import swap_total_mb, uses
 
-USE_COLOURS = {
-    "kernel": "#8a7fb5",
-    "tasks": "#e69f00",
-    "page cache, shmem": "#56b4e9",
-    "free": "rgba(125, 165, 140, 0.22)",
-}
-TASK_COLOURS = (
-    "#e69f00",
-    "#0072b2",
-    "#009e73",
-    "#cc79a7",
-    "#7f6fc4",
-    "#8c6d31",
-    "#17a2b8",
-    "#888888",
-)
-PRESSURE_COLOURS = {"PSI some": "#e69f00", "PSI full": "#e0457b", "CPU busy": "#7a8794"}
 KILL_COLOUR = "#d62728"
 FREEZE_COLOUR = "#8e44ad"
 SWAP_COLOUR = "#cc79a7"

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Literal
 
-import msgspec
-
 from oomkit.printable import printable
+from oomkit.records import Record
 from oomkit.render.bars import by_column, sparkline
 from oomkit.render.document import Document, Table, Text
 from oomkit.render.layout import Column, Terminal, unbroken
@@ -22,7 +21,7 @@ _SHOWN_KILLS = 15
 _SPARK_CELLS_MAX = 40
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class Row(Record, frozen=True, kw_only=True):
     """One line of the comparison.
 
     Attributes:

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-import msgspec
-
+from oomkit.records import Record
 from oomkit.scenario import Kill, Run, Scenario
 
 PROBE = "probe/0"
@@ -12,7 +11,7 @@ _ANSWERING = (PROBE, PING)
 _MB = 2**20
 
 
-class Curve(msgspec.Struct, frozen=True, kw_only=True):
+class Curve(Record, frozen=True, kw_only=True):
     """One task's part of the samples.
 
     Attributes:
@@ -48,7 +47,7 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
         return max((r + s for r, s in zip(self.rss_mb, self.swap_mb, strict=False)), default=0.0)
 
 
-class Uses(msgspec.Struct, frozen=True, kw_only=True):
+class Uses(Record, frozen=True, kw_only=True):
     """What memory is used for at each sample, in MB; the four add up to ``total_mb``.
 
     Attributes:

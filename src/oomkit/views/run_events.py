@@ -4,10 +4,9 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby, pairwise
 from typing import Literal
 
-import msgspec
-
 from oomkit.model.machine import UPTIME_AT_START_S
 from oomkit.printable import printable
+from oomkit.records import Record, replace
 from oomkit.render.quantities import count_of, mb, seconds, time_share
 from oomkit.scenario import Denied, Freeze, Kill, Run, Scenario
 from oomkit.views.kill_reasons import full_cgroup, reason_lines, victim_of
@@ -19,7 +18,7 @@ Kind = Literal[
 ]  # fmt: skip
 
 
-class Happening(msgspec.Struct, frozen=True, kw_only=True):
+class Happening(Record, frozen=True, kw_only=True):
     """One thing that happened.
 
     Attributes:
@@ -248,7 +247,7 @@ def _all_ended(run: Run) -> bool:
 
 
 def _until(one: Happening, end_s: float) -> Happening:
-    return msgspec.structs.replace(one, t_s=end_s) if one.t_s > end_s else one
+    return replace(one, t_s=end_s) if one.t_s > end_s else one
 
 
 def _panic_line(log: Iterable[str]) -> str | None:

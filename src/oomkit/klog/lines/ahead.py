@@ -4,14 +4,25 @@ Only the search is shared out. The reader itself goes through the log in its ord
 what holds nothing; so what it finds depends neither on how many search nor on where the log is cut.
 """
 
+import io
 import os
+from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
 
 from oomkit.klog.lines.forked import Forked, receive, send
 from oomkit.klog.lines.newlines import count_newlines
-from oomkit.klog.lines.scan import BACK_BYTES, Judge, Readable, Worth, judged, needles_with
+from oomkit.klog.lines.scan import (
+    BACK_BYTES,
+    MAX_GLANCE,
+    Judge,
+    Readable,
+    Stretch,
+    Worth,
+    judged,
+    needles_with,
+)
 
 SEGMENT_BYTES = 512 << 10
 """So much is searched at a time: more does not fit into a CPU's cache, and takes twice as long."""
@@ -19,6 +30,8 @@ LARGE_BYTES = 4 << 20
 """From this size on it pays to have a file searched by others."""
 MAX_SEARCHERS = 32
 """More would not be faster than memory is, and each has a segment in memory."""
+_NICE = 5
+"""The reader takes longest where there are reports: what it waits for is searched meanwhile."""
 _NEAR_BYTES = 64 << 10
 """What is nearer than this is read through: to jump would save nothing."""
 _BEFORE_BYTES = BACK_BYTES + (16 << 10)
@@ -36,31 +49,17 @@ class Seekable(Readable, Protocol):
         """Go to an offset."""
 
 
-class Stretch(NamedTuple):
-    """Where lines that matter follow each other closely; offsets are the file's.
-
-    Attributes:
-        last: where the last needle stands.
-        begin: the line where the reader has to begin; None: no line begins near.
-        line: number of that line.
-    """
-
-    last: int
-    begin: int | None
-    line: int
-
-
 class _Segment(NamedTuple):
     """What was found in one segment.
 
     Attributes:
         newlines: how many it has.
-        stretches: ``last`` and ``begin`` of each :class:`Stretch`, and how many newlines lie
-            between the segment's start and that begin; less than 0: it begins before.
+        stretches: each :class:`.Stretch`, of which ``line`` is how many newlines lie between the
+            segment's start and where it begins; less than 0: it begins before.
     """
 
     newlines: int
-    stretches: list[tuple[int, int | None, int]]
+    stretches: list[tuple[int, int | None, int, bytes | None]]
 
 
 class Search:
@@ -80,7 +79,7 @@ class Search:
         worth: Judge | None,
         segment_bytes: int = SEGMENT_BYTES,
     ) -> None:
-        self._fd = fd
+        self.fd = fd
         self._needles = needles_with(tuple(others))
         self._worth = worth
         self.segment_bytes = segment_bytes
@@ -99,7 +98,7 @@ class Search:
         filled = 0
         with memoryview(self._buffer) as view:
             while filled < len(view):
-                got = os.preadv(self._fd, [view[filled:]], base + filled)
+                got = os.preadv(self.fd, [view[filled:]], base + filled)
                 if not got:
                     break
                 filled += got
@@ -109,46 +108,68 @@ class Search:
     def _look(self, base: int, start: int, end: int, filled: int) -> _Segment:
         """Look through a part of the buffer, which holds what begins at ``base``."""
         buffer = self._buffer
-        found: list[tuple[int, int | None]] = []
+        found: list[tuple[int, int | None, bytes | None]] = []
+        merged = line_end = -1
         # Matches depend on where the search begins, but not beyond a line.
         line = buffer.rfind(b"\n", 0, start) + 1
         near = -1
         for hit, needle in self._needles.find(buffer, line, min(end + _AFTER_BYTES, filled)):
-            if not start <= hit < end:
+            if not start <= hit < end or hit < line_end:
                 continue
             kind = judged(buffer, hit, needle, filled, self._worth)
             if kind is Worth.NOTHING:
                 continue
-            begin = self._begin(base, hit, alone=kind is Worth.LINE)
+            if kind is Worth.LINE:
+                alone = self._alone(base, hit, filled)
+                if alone is not None:
+                    found.append((hit, *alone))
+                    line_end = alone[0] + len(alone[1])
+                    continue
+            begin = self._begin(base, hit)
             if hit <= near:
-                first = found[-1][1]
-                found[-1] = (hit, None if begin is None or first is None else min(begin, first))
+                first = found[merged][1]
+                begin = None if begin is None or first is None else min(begin, first)
+                found[merged] = (hit, begin, None)
             else:
-                found.append((hit, begin))
+                merged = len(found)
+                found.append((hit, begin, None))
             near = hit + _NEAR_BYTES
-        return _Segment(
-            count_newlines(buffer, start, end),
-            [(base + hit, *self._place(base, start, begin)) for hit, begin in found],
-        )
+        return _Segment(count_newlines(buffer, start, end), self._placed(base, start, found))
 
-    def _begin(self, base: int, hit: int, *, alone: bool) -> int | None:
-        """Where the reader has to begin for a needle; ``alone``: its line is all that matters."""
+    def _alone(self, base: int, hit: int, filled: int) -> tuple[int, bytes] | None:
+        """Where the line of a needle begins, and that line, unless it is long or not all here."""
+        buffer = self._buffer
+        begin = buffer.rfind(b"\n", 0, hit) + 1
+        end = buffer.find(b"\n", hit, min(begin + MAX_GLANCE, filled)) + 1
+        if (begin == 0 and base) or not end:
+            return None
+        return begin, bytes(buffer[begin:end])
+
+    def _begin(self, base: int, hit: int) -> int | None:
+        """Where the reader has to begin for a needle."""
         buffer = self._buffer
         line = buffer.rfind(b"\n", 0, hit) + 1
-        if alone and line:
-            return line
         back = line - BACK_BYTES - _MARGIN_BYTES
         if back <= 0:
             return 0 if base == 0 else None
         return buffer.find(b"\n", back, line) + 1 or None
 
-    def _place(self, base: int, start: int, begin: int | None) -> tuple[int | None, int]:
-        """An offset of the buffer as one of the file, and the newlines from ``start`` up to it."""
-        if begin is None:
-            return None, 0
-        first, last = sorted((start, begin))
-        newlines = count_newlines(self._buffer, first, last)
-        return base + begin, newlines if begin >= start else -newlines
+    def _placed(
+        self, base: int, start: int, found: list[tuple[int, int | None, bytes | None]]
+    ) -> list[tuple[int, int | None, int, bytes | None]]:
+        """Give stretches with offsets of the buffer those of the file, and what counts lines."""
+        placed: list[tuple[int, int | None, int, bytes | None]] = []
+        at, newlines = start, 0
+        for hit, begin, alone in found:
+            if begin is None:
+                placed.append((base + hit, None, 0, None))
+                continue
+            first, last = sorted((at, begin))
+            between = count_newlines(self._buffer, first, last)
+            newlines += between if begin >= at else -between
+            at = begin
+            placed.append((base + hit, base + begin, newlines, alone))
+        return placed
 
 
 class Ahead:
@@ -159,15 +180,25 @@ class Ahead:
         file: the file that the reader reads.
         size: so much of the file is searched.
         searchers: how many processes search, up to :data:`MAX_SEARCHERS`; 0: it is done here.
+        own: the file that is searched, if it is to be closed with the search.
     """
 
-    def __init__(self, search: Search, file: Seekable, size: int, searchers: int) -> None:
+    def __init__(
+        self,
+        search: Search,
+        file: Seekable,
+        size: int,
+        searchers: int,
+        *,
+        own: io.FileIO | None = None,
+    ) -> None:
+        self._own = own
         self._search = search
         self._file = file
         self._segments = -(-size // search.segment_bytes)
         self._taken = 0
         self._newlines = 0
-        self._stretches: list[Stretch] = []
+        self._stretches: deque[Stretch] = deque()
         self._workers: list[Forked | None] = []
         searchers = min(searchers, MAX_SEARCHERS)
         try:
@@ -178,14 +209,22 @@ class Ahead:
             # Where there is no process left, its share is searched here.
             self._workers += [None] * (searchers - len(self._workers))
 
-    def next(self, offset: int, /) -> tuple[int | None, int] | None:
-        """Where to begin reading for what matters from an offset on: see :class:`.scan.Jumps`."""
+    def is_of(self, fd: int) -> bool:
+        """Whether an open file is the one that is searched."""
+        return os.path.sameopenfile(self._search.fd, fd)
+
+    def read_by(self, file: Seekable) -> None:
+        """Have another read what was found: the same file, opened anew."""
+        self._file = file
+
+    def next(self, offset: int, /) -> Stretch | None:
+        """The next that matters from an offset on: see :class:`.scan.Jumps`."""
         while True:
             while self._stretches:
                 first = self._stretches[0]
                 if first.last >= offset:
-                    return first.begin, first.line
-                del self._stretches[0]
+                    return first
+                self._stretches.popleft()
             if self._taken == self._segments:
                 return None
             self._take_segment()
@@ -193,8 +232,8 @@ class Ahead:
     def _take_segment(self) -> None:
         newlines, stretches = self._searched(self._taken)
         self._taken += 1
-        for last, begin, between in stretches:
-            self._stretches.append(Stretch(last, begin, 1 + self._newlines + between))
+        for last, begin, between, alone in stretches:
+            self._stretches.append(Stretch(last, begin, 1 + self._newlines + between, alone))
         self._newlines += newlines
 
     def _searched(self, number: int) -> _Segment:
@@ -219,8 +258,12 @@ class Ahead:
         for worker in self._workers:
             if worker is not None:
                 worker.close()
+        self._workers.clear()
+        if self._own is not None:
+            self._own.close()
 
 
 def _work(search: Search, numbers: range, fd: int) -> None:
+    os.nice(_NICE)
     for number in numbers:
         send(fd, tuple(search.segment(number)))

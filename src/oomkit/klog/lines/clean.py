@@ -94,7 +94,7 @@ def _character(entity: re.Match[str]) -> str:
     return found if found.isprintable() else entity.group()
 
 
-_RSYSLOG = re.compile(r"\v|#012|(?:\\r)?\\n(?=[ \[<A-Za-z0-9])")
+_RSYSLOG = re.compile(r"\v|#012|\\x0a|(?:\\r)?\\n(?=[ \[<A-Za-z0-9])")
 _STAMP = re.compile(r"\[\s*\d{1,9}\.\d{6}\]")
 _MID_LEVEL = re.compile(r"\S ?<[0-7]>\S")
 _INNER_SYSLOG = re.compile(
@@ -113,7 +113,8 @@ _TWO_KILL_LINES = " or sacrifice child Killed process "
 
 def split_joined(line: str) -> list[str]:
     """Split one line into the kernel's lines that a logger or a console joined in it."""
-    joined = "#012" in line or "\\n" in line or _BREAK in line
+    escaped = "\\" in line and ("\\n" in line or "\\x0a" in line)
+    joined = escaped or "#012" in line or _BREAK in line
     parts = _RSYSLOG.sub("\n", line).split("\n") if joined else [line]
     result: list[str] = []
     for part in parts:

@@ -8,9 +8,11 @@ _CODE = re.compile(
     # A text that is given a name; logs do it without blanks, and with double quotes.
     r"|(?:(?:const|let|var|final|static|public|private|val|def) )*[A-Za-z_]\w*"
     r"(?:\s+:?=\s+[rbfu]{0,2}[\"'`(]|=')"
-    # The argument of a function, whose name begins small where those of exceptions do not.
-    r"|(?:[\w.]+\s*:?=\s*|return |assert |(?:els?e? ?)?if \(?)?(?:[A-Za-z_]\w*\.)*[a-z_]\w*"
-    r"\(\s*[rbfu]{0,2}[\"'])"
+    # The argument of a function, whose name begins small where those of exceptions do not, or
+    # stands behind a package's.
+    r"|(?:[\w.]+\s*:?=\s*|return |assert |case |(?:els?e? ?)?if \(?)?"
+    r"(?:(?:[A-Za-z_]\w*\.)*[a-z_]\w*|[a-z]\w*\.[A-Z]\w*)"
+    r"\(\s*(?:[\w.&]{1,40}, ?){0,2}[rbfu]{0,2}[\"'`])"
 )
 
 

@@ -3,15 +3,19 @@
 It is a fork: nothing has to be imported again, which would take longer than most logs do.
 """
 
+import fcntl
 import io
 import marshal
 import os
 import signal
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 _HEAD = 8
+_PIPE_BYTES = 1 << 20
+"""So far it may be ahead of the reader."""
 
 
 class Forked:
@@ -43,6 +47,8 @@ class Forked:
         if self._pid == 0:
             _run(work, reads, writes)
         os.close(writes)
+        with suppress(OSError):  # more than a user is allowed
+            fcntl.fcntl(reads, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self.output = io.FileIO(reads, "rb")
 
     def close(self) -> None:

@@ -6,10 +6,10 @@ that of one buffer, whatever the log's size.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from enum import Enum
 from functools import lru_cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from oomkit.klog.lines.newlines import count_newlines
 from oomkit.klog.lines.words import Needles
@@ -45,7 +45,8 @@ BUFFER_BYTES = 2 << 20
 WHOLE_BYTES = 64 << 10
 """So much of a log's beginning is read whole: what people paste is rarely longer, and says more."""
 _BLOCK_BYTES = 4 << 10
-_MAX_GLANCE = 8 << 10
+MAX_GLANCE = 8 << 10
+"""So much is shown of a line by itself."""
 _MAX_REAL = 64
 BACK_BYTES = 48 << 10
 """The furthest that is gone back from a line that matters."""
@@ -91,14 +92,27 @@ class Sink(Protocol):
         """A report has begun and not ended."""
 
 
+class Stretch(NamedTuple):
+    """Where lines that matter follow each other closely, or one is alone; offsets are the log's.
+
+    Attributes:
+        last: where the last needle stands.
+        begin: the line where the reader has to begin; None: it has to read up to there.
+        line: number of that line.
+        alone: that line, where it is all that matters; None otherwise.
+    """
+
+    last: int
+    begin: int | None
+    line: int
+    alone: bytes | None = None
+
+
 class Jumps(Protocol):
     """Knows where the lines are that matter."""
 
-    def next(self, offset: int, /) -> tuple[int | None, int] | None:
-        """Where to begin reading for the next of them from an offset on, and the line's number.
-
-        No place: it has to be read up to there. None: nothing follows.
-        """
+    def next(self, offset: int, /) -> Stretch | None:
+        """The next of them of which a needle stands at an offset or behind; None: there is none."""
 
     def source_at(self, offset: int, /) -> Readable:
         """The log from an offset on."""
@@ -136,7 +150,7 @@ def judged(buffer: bytearray, hit: int, needle: int, end: int, worth: Judge | No
 
 def _real_beside(buffer: bytearray, hit: int, line_end: int) -> re.Match[bytes] | None:
     """One of the kernel's needles that one of others may overlap, in the same line."""
-    return _REAL.search(buffer, hit, min(line_end, hit + _MAX_GLANCE))
+    return _REAL.search(buffer, hit, min(line_end, hit + MAX_GLANCE))
 
 
 def _is_record_field(buffer: bytearray, hit: int, begin: int) -> bool:
@@ -186,8 +200,11 @@ class Scanner:
         view = memoryview(self._buffer)
         most = BUFFER_BYTES if self._jumps is None else _JUMP_BYTES
         while True:
-            if self._jumps is not None and not self._active and not self._jump(self._jumps):
-                return
+            if self._jumps is not None and not self._active:
+                stretch = yield from self._show_alone(self._jumps)
+                if stretch is None:
+                    return
+                self._jump(self._jumps, stretch)
             got = self._source.readinto(view[self._filled : self._filled + most])
             if not got:
                 break
@@ -199,17 +216,25 @@ class Scanner:
             self._drop(whole)
         yield from self._take(self._filled, last=True)
 
-    def _jump(self, jumps: Jumps) -> bool:
-        """Jump to where the next line is that matters; returns whether there is one."""
-        found = jumps.next(self._dropped + self._hit)
-        if found is None:
-            return False
-        begin, line = found
+    def _show_alone(self, jumps: Jumps) -> Generator[None, None, Stretch | None]:
+        """Show the sink the lines that stand alone, unread; returns the next that is to be read."""
+        while (found := jumps.next(self._dropped + self._hit)) is not None:
+            begin = found.begin
+            if found.alone is None or begin is None or begin < self._dropped + self._fed:
+                return found
+            self._sink.glance(found.alone[:MAX_GLANCE], found.line)
+            self._hit = begin + len(found.alone) - self._dropped
+            yield
+        return None
+
+    def _jump(self, jumps: Jumps, stretch: Stretch) -> None:
+        """Go to where reading has to begin, unless what was read reaches there."""
+        begin = stretch.begin
         if begin is not None and begin > self._dropped + self._filled:
             self._source = jumps.source_at(begin)
-            self._dropped, self._line = begin, line
-            self._filled = self._fed = self._counted = self._hit = self._until = 0
-        return True
+            self._hit = max(self._dropped + self._hit - begin, 0)
+            self._dropped, self._line = begin, stretch.line
+            self._filled = self._fed = self._counted = self._until = 0
 
     def _take(self, end: int, *, last: bool = False) -> Iterator[None]:
         """Look through the whole lines of the buffer; nothing follows the ``last``.
@@ -228,7 +253,7 @@ class Scanner:
                 position = self._feed_block(position, end)
                 yield
                 continue
-            while hit < position or hit < self._hit:
+            while hit < end and (hit < position or hit < self._hit):
                 hit, needle = next(hits, none)
             if hit >= end:
                 break
@@ -251,7 +276,7 @@ class Scanner:
                     yield
             if real is not None:
                 position = self._begin(real.start(), position, end)
-        self._hit = end
+        self._hit = max(self._hit, end)
 
     def _begins_near_end(self, hit: int, end: int) -> bool:
         """Whether a line begins so near the end that the buffer keeps all of it."""
@@ -313,7 +338,7 @@ class Scanner:
         """Show one line to the sink."""
         start = max(self._buffer.rfind(b"\n", position, hit) + 1, position)
         self._count_to(start)
-        stop = min(line_end, start + _MAX_GLANCE)
+        stop = min(line_end, start + MAX_GLANCE)
         self._sink.glance(bytes(self._buffer[start:stop]), self._line)
 
     def _count_to(self, position: int) -> None:

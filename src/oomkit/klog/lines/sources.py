@@ -16,12 +16,9 @@ from typing import BinaryIO, cast
 
 from oomkit.errors import OomkitError
 from oomkit.klog.lines.forked import Forked, receive, send
+from oomkit.klog.lines.packed import BZIP2, GZIP, MAGIC_BYTES, UTF16, XZ, ZSTD
 from oomkit.klog.lines.scan import Readable
 
-_GZIP = b"\x1f\x8b"
-_XZ = b"\xfd7zXZ\x00"
-_ZSTD = b"\x28\xb5\x2f\xfd"
-_BZIP2 = b"BZh"
 KMSG = "/dev/kmsg"
 _MUCH_BYTES = 1 << 20
 """From this size on it pays to unpack a file in a process of its own."""
@@ -105,18 +102,18 @@ def open_log(name: str | None, *, apart: bool = False) -> Iterator[Log]:
 
 def _unpacked(file: BinaryIO, name: str) -> Log:
     try:
-        magic = cast("io.BufferedReader", file).peek(6)[:6]
+        magic = cast("io.BufferedReader", file).peek(MAGIC_BYTES)[:MAGIC_BYTES]
     except OSError as error:
         raise LogError(f"{said_name(name)}: {error.strerror or error}") from None
-    if magic.startswith(_GZIP):
+    if magic.startswith(GZIP):
         return Log(gzip.GzipFile(fileobj=file), name)
-    if magic.startswith(_XZ):
+    if magic.startswith(XZ):
         return Log(lzma.LZMAFile(file), name)
-    if magic.startswith(_BZIP2):
+    if magic.startswith(BZIP2):
         return Log(bz2.BZ2File(file), name)
-    if magic.startswith(_ZSTD):
+    if magic.startswith(ZSTD):
         return Log(_zstd(file, name), name)
-    if magic.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    if magic.startswith(UTF16):
         return Log(_Utf16(file), name)
     log = Log(cast("Readable", file), name)
     log.plain = file

@@ -221,13 +221,19 @@ class Assembler(Endings):
     def _take_table(self, line: Line) -> Builder | None:
         columns = parse_table_header(line.text)
         if columns is None:
-            return None
+            return self._take_cut_table(line)
         report = self._reports.lacking(line, wants="table")
         report.columns = columns
         report.table_at = line.number
         match = TABLE_HEADER.search(line.text)
         report.wide_pid = match is not None and "[  pid" in match.group()
         self._reports.in_table = report
+        return report
+
+    def _take_cut_table(self, line: Line) -> Builder:
+        """The head of a table, cut in its columns: rows can't follow, but only a report has it."""
+        report = self._reports.lacking(line, wants="table")
+        report.table_due = True
         return report
 
     def _take_row(self, line: Line) -> Builder | None:

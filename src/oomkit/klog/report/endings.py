@@ -59,7 +59,7 @@ class Endings:
         if parsed is None:
             return None
         killed = parsed.killed
-        if not killed.comm and line.uptime_s is None and line.time is None:
+        if not killed.comm and not line.stamped and not self._reports.chose(killed.pid):
             return None
         report = self._reports.for_kill(line, parsed.text, killed.pid)
         report.end_table()
@@ -134,6 +134,8 @@ class Endings:
         return report
 
     def _take_no_killable(self, line: Line) -> Builder | None:
+        if _is_told(line):
+            return None
         report = self._reports.lacking(line, wants="end")
         report.end_table()
         report.no_killable = True
@@ -145,7 +147,7 @@ class Endings:
 
     def _take_panic(self, line: Line) -> Builder | None:
         parsed = kill.parse_panic(line.text)
-        if parsed is None:
+        if parsed is None or _is_told(line):
             return None
         panic, is_end = parsed
         report = self._current(line)

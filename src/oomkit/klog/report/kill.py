@@ -4,6 +4,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from oomkit.klog.lines.prefix import Line
+from oomkit.klog.lines.prose import has_other_script, supposes, words_in
 from oomkit.klog.records import Killed, KilledAs, Reaped, Selected, Summary
 from oomkit.records import Record, replace
 
@@ -29,7 +30,8 @@ _KILLED_CUT = re.compile(
     r"(?:, UID (?P<uid>\d{1,10}),)?\s*\((?P<comm>[^)]*)$"
 )
 _KILLED_PID_ONLY = re.compile(
-    r"^(?P<text>(?:Memory cgroup o|O)ut of [mM]emory[^:]{0,40}): Killed process (?P<pid>\d{1,10})$"
+    r"^(?P<text>(?:Memory cgroup o|O)ut of [mM]emory[^:]{0,40}): Killed process (?P<pid>\d{1,10})"
+    r"(?P<rest>\s+(?:total-vm|vsz):.*)?$"
 )
 _EXITING = re.compile(
     r"(?P<text>[A-Z][\w .()-]*?): OOM victim (?P<pid>\d{1,10}) \((?P<comm>.*)\) is already exiting"
@@ -67,10 +69,11 @@ _SUMMARY_FIELD = re.compile(
     r"(?:^|,)(nodemask|cpuset|mems_allowed|oom_memcg|task_memcg|task|pid|uid)="
     r"(.*?)(?=,(?:nodemask|cpuset|mems_allowed|oom_memcg|task_memcg|task|pid|uid)=|,global_oom|$)"
 )
-_TASK_TAIL = re.compile(r",task=(?P<comm>.*),pid=(?P<pid>\d{1,10})(?:,uid=(?P<uid>\d{1,10}))?")
+_CONSTRAINT = re.compile(r"CONSTRAINT_\w+")
+_TASK_TAIL = re.compile(r"[, ]task=(?P<comm>.*),pid=(?P<pid>\d{1,10})(?:,uid=(?P<uid>\d{1,10}))?")
 _PANIC = re.compile(
     r"(?P<end>---\[ end )?Kernel panic - not syncing: "
-    r"(?P<text>(?:[Oo]ut of memory|System is deadlocked on memory).*?)(?: *\]---)?$"
+    r"(?P<text>(?:[Oo]ut of memory|System is deadlocked on memory).*?)(?: *\]---)?[`\"' ]*$"
 )
 
 _ENDS_WITH_SHMEM = re.compile(r"shmem-rss:\d+kB$")
@@ -130,21 +133,31 @@ def parse_killed(text: str, line: int, *, cut: bool = False) -> KillLine | None:
 
 
 def is_prose(text: str) -> bool:
-    """Whether a sentence of a person names a kill: words stand around it, and no sizes."""
-    match = _KILL_WORDS.search(text)
-    if match is None or "-vm:" in text or "score " in text or "vsz:" in text:
+    """Whether a person's sentence names a kill or a panic, or supposes one.
+
+    Words stand around it, and no sizes; what is supposed may have them, too.
+    """
+    match = _TOLD.search(text)
+    if match is None:
+        return False
+    if supposes(text, match.start()):
+        return True
+    if "-vm:" in text or "score " in text or "vsz:" in text:
         return False
     before, after = text[: match.start()].rstrip(" \"'`"), text[match.end() :]
-    if before.endswith((":", "]", ">")):
+    if before.endswith((":", "]", ">", "\N{FULLWIDTH COLON}")):
         before = ""
-    return len(_WORD.findall(before)) >= _SENTENCE or len(_WORD.findall(after)) >= _SENTENCE
+    return any(words_in(part) >= _SENTENCE or has_other_script(part) for part in (before, after))
 
 
-_KILL_WORDS = re.compile(
+_TOLD = re.compile(
     r"(?:(?:Memory cgroup o|O)ut of memory: ?)?[Kk]ill(?:ed)? process \d{1,10}[^(]{0,16}\([^)]*\)"
     r"(?: (?:or sacrifice child|or a child|sharing same memory))?"
+    r"|(?:[Kk]ernel panic - not syncing ?: )?(?:System is deadlocked on memory"
+    r"|[Oo]ut of memory(?: and no killable(?: process(?:es)?)?"
+    r"|: ?(?:system-wide|compulsory) panic_on_oom is enabled"
+    r"|[^:]{0,24}\. (?:[Cc]ompulsory )?panic_on_oom is selected))[. ]*"
 )
-_WORD = re.compile(r"(?<![\w/.:=-])[A-Za-z][a-z']*(?![\w/:=-])")
 _SENTENCE = 2
 """Minimum number of words that make a sentence."""
 
@@ -277,7 +290,8 @@ def parse_summary(text: str, line: int) -> Summary | None:
     if match is None:
         return None
     rest = match["rest"]
-    constraint = rest.partition(",")[0].strip()
+    named = _CONSTRAINT.match(rest.strip())
+    constraint = named.group() if named is not None else rest.partition(",")[0].strip()
     fields: dict[str, str] = {}
     tail = _TASK_TAIL.search(rest)
     head = rest if tail is None else rest[: tail.start()]

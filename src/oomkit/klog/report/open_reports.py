@@ -116,6 +116,10 @@ class OpenReports:
             return self._open[-1]
         return found
 
+    def chose(self, pid: int) -> bool:
+        """An open report names a process of that id as its choice."""
+        return any(told and told.pid == pid for r in self._open for told in (r.summary, r.selected))
+
     def was_killed(self, pid: int) -> bool:
         """A process of that id is among the last victims of reports that are closed."""
         return pid in self._victims

@@ -23,6 +23,7 @@ _OOMD_USAGE = re.compile(r"Current Memory Usage: (?P<used>[\d.]+ ?[BKMGT]?)")
 _OOMD_SWAP = re.compile(r"Swap Usage: (?P<used>[\d.]+ ?[BKMGT]?)")
 _NOHANG = re.compile(r"PID: +(?P<pid>\d+), [Nn]ame: +(?P<comm>[^,]+)")
 _NOHANG_RSS = re.compile(r"VmRSS: +(?P<used>\d+ [KMG]iB)")
+_NOHANG_CGROUP = re.compile(r"CGroup_v[12]: +(?P<path>/\S+)")
 _RESOURCES = re.compile(r"(?P<which>Limits|Requests):$")
 _MEMORY = re.compile(r"memory:\s+(?P<size>\S+)$")
 _EXIT = re.compile(r"\"?(?:Exit ?Code|exitCode)\"?:\s+(?P<code>\d+)")
@@ -32,6 +33,8 @@ _OBJECT = re.compile(r"\b(?P<kind>pod|node)/(?P<name>[\w.-]+)")
 _ROW_NAMESPACE = re.compile(
     r"(?P<namespace>[a-z0-9-]+)\s+\w+(?: \(x\d+ over \w+\))?\s+(?:Warning|Normal)\s"
 )
+_EVENT_FOR = re.compile(r"event for (?P<pod>[\w.-]+): \{[\w-]+ (?P<node>[\w.-]+)\}")
+"""An event as Kubernetes' own tests print it."""
 _FROM_NODE = re.compile(r"(?:kubelet|kernel-monitor), (?P<node>[\w.-]+)")
 _OOMD_PRESSURE = re.compile(
     r"[Mm]emory pressure for (?P<of>/\S+) is (?P<is>[\d.]+%) > (?P<limit>[\d.]+%)"
@@ -39,7 +42,10 @@ _OOMD_PRESSURE = re.compile(
 )
 _EARLYOOM_LIMITS = re.compile(
     r"[Ll]ow [Mm]emory! [Aa]t or below (?P<limits>[Ss][Ii][Gg]\w+ limits.*)"
-    r"|^Out of memory! avail: (?P<avail>\d+ MiB < min: \d+ MiB)"
+    r"|^Out of memory! (?:avail: )?"
+    r"(?P<avail>\d+ MiB < min: \d+ MiB|mem min: \d+ MiB, swap min: \d+ MiB)"
+    r"|^Low memory! mem avail: .{1,40}?<= min (?P<mem>\d+ %), "
+    r"swap free: .{1,40}?<= min (?P<swap>\d+ %)"
 )
 _EARLYOOM_OLD = re.compile(r"^Killing process (?P<pid>\d{1,9}) (?P<comm>\S.{0,15})$")
 """Its first releases, which name nobody; their line on the limits stands above."""
@@ -58,6 +64,7 @@ class Witness:
         self._candidates: dict[str, int] = {}
         self._candidate = ""
         self._victim: tuple[int, str, int] | None = None
+        self._victims_cgroup: tuple[str, int] | None = None
         self._used: tuple[int, int] | None = None
         self._pressure: tuple[str, int] | None = None
         self._limits: tuple[str, int] | None = None
@@ -225,6 +232,8 @@ class Witness:
                 del self._candidates[next(iter(self._candidates))]
         elif (victim := _NOHANG.search(text)) is not None and len(victim["pid"]) < 10:
             self._victim = int(victim["pid"]), victim["comm"].strip(), line.number
+        elif (cgroup := _NOHANG_CGROUP.search(text)) is not None:
+            self._victims_cgroup = cgroup["path"], line.number
         elif (rss := _NOHANG_RSS.search(text) or _DYNO.search(text)) is not None:
             self._used = size_kb(rss["used"]) or 0, line.number
 
@@ -243,11 +252,7 @@ class Witness:
             case "earlyoom":
                 return self._below_limits(found)
             case "nohang" if found.kind == "kill":
-                pid, comm, number = self._victim or (0, "", -_NEAR_LINES)
-                near = 0 <= found.source.line - number < _NEAR_LINES
-                if near and found.comm is None and found.pid in (None, pid):
-                    found = replace(found, pid=pid, comm=comm)
-                return self._with_used(found)
+                return self._with_used(self._of_nohangs_victim(found))
             case "pbs" | "lsf" | "slurm" | "htcondor" if found.job is None:
                 job = self._names.named("job", line.number, JOB_LINES)
                 return replace(found, job=job)
@@ -255,6 +260,17 @@ class Witness:
                 return self._with_used(found)
             case "systemd" if found.unit is None:
                 return replace(found, unit=self._names.named("unit", line.number))
+        return found
+
+    def _of_nohangs_victim(self, found: Evidence) -> Evidence:
+        """What nohang printed of the victim before it says what it does: number, name, cgroup."""
+        pid, comm, number = self._victim or (0, "", -_NEAR_LINES)
+        near = 0 <= found.source.line - number < _NEAR_LINES
+        if near and found.comm is None and found.pid in (None, pid):
+            return replace(found, pid=pid, comm=comm)
+        path, number = self._victims_cgroup or ("", -_NEAR_LINES)
+        if found.pid is None and 0 <= found.source.line - number < _NEAR_LINES:
+            return replace(found, cgroup=path)
         return found
 
     def _of_old_earlyoom(self, line: Line) -> Evidence | None:
@@ -268,9 +284,12 @@ class Witness:
         """With the limits that earlyoom printed before its signal."""
         limits = _EARLYOOM_LIMITS.search(found.text)
         if limits is not None:
-            reason = "memory at or below " + " ".join((limits["limits"] or limits["avail"]).split())
+            named = (
+                limits["limits"] or limits["avail"] or f"mem {limits['mem']}, swap {limits['swap']}"
+            )
+            reason = "memory at or below " + " ".join(named.split())
             self._limits = reason, found.source.line
-        elif found.kind == "kill" and self._limits is not None:
+        elif found.kind in ("kill", "notice") and self._limits is not None:
             reason, at = self._limits
             if 0 <= found.source.line - at <= _LIMITS_LINES:
                 return replace(found, reason=reason)
@@ -294,6 +313,9 @@ class Witness:
         """What a description, a list of events or a record says of the object."""
         text, number = line.text, line.number
         over, thing = _OVER.search(text), _OBJECT.search(text)
+        event = _EVENT_FOR.search(text) if "event for " in text else None
+        if event is not None:
+            found = replace(found, pod=event["pod"], node=event["node"])
         namespace = _ROW_NAMESPACE.match(text) if thing is not None else None
         where = _FROM_NODE.search(text)
         about = line.about or {}

@@ -107,6 +107,14 @@ KILLER_FORMS = (
         words=("'",),
         tags=("lmkd",),
     ),
+    # With what was left out by a person; the driver prints neither resident memory nor a reason.
+    Form(
+        "lmkd",
+        "kill",
+        r"lowmemorykiller: Kill '(?P<comm>[^']+)'(?: \((?P<pid>\d+)\))?(?=.*(?:reason:|kB rss))"
+        r"(?:.*?to free (?P<used>\d+kB))?(?:.*?reason: (?P<reason>[^`]+))?",
+        words=("lowmemorykiller",),
+    ),
     Form(
         "lowmemorykiller",
         "kill",
@@ -172,7 +180,6 @@ KILLER_FORMS = (
     Form(
         "kubelet",
         "eviction",
-        r"(?:event for (?P<pod>[\w.-]+): \{kubelet (?P<node>[\w.-]+)\} Evicted: )?"
         r"The node was low on compute resources",
         words=("low on compute",),
     ),
@@ -209,8 +216,8 @@ KILLER_FORMS = (
     Form(
         "pbs",
         "kill",
-        r"PBS: job killed: (?:v?mem|pmem|pvmem)(?: job total)? (?P<used>\d+ ?kb) exceeded limit "
-        r"(?P<limit>\d+ ?kb)",
+        r"PBS: job killed: (?:v?mem|pmem|pvmem)(?: job total)? (?P<used>\d+ ?(?:kb)?) "
+        r"exceeded limit (?P<limit>\d+ ?(?:kb)?)",
         words=("PBS: job killed",),
     ),
     Form(
@@ -233,6 +240,13 @@ KILLER_FORMS = (
         r"(?P<reason>\S+ / \S+ \([\d.]+\), which exceeds the memory usage threshold of [\d.]+\d)"
         r".*?Ray killed this worker \(ID: (?P<job>\w+)(?:\)|$)",
         words=("Ray killed this worker",),
+    ),
+    Form(
+        "ray",
+        "kill",
+        r"System memory low at node with IP (?P<node>[\w.:-]*\w)\. (?P<reason>Used memory .{1,80}? "
+        r"exceeds threshold [\d.]+\d), killing .{1,20}? task with name (?P<job>\S+)",
+        words=("System memory low",),
     ),
     Form(
         "ray",

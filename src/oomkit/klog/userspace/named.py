@@ -9,6 +9,10 @@ REACH = 240
 _NAME = re.compile(r"\"?(?P<key>[Nn]ame|[Nn]amespace|[Nn]ode|Id|[cC]ontainerID|[Pp]od)\"?\s*:\s+\"?"
                    r"(?:\w+://)?/?(?P<value>[^\s\",/]+)")  # fmt: skip
 _SECTION = re.compile(r"(?P<name>[a-z0-9][\w.-]*):$")
+_STATES = frozenset(
+    {"terminated", "state", "running", "waiting", "resources", "limits", "requests"}
+)
+"""Fields of a container's status that open a block as a container's name does."""
 _JSON_OBJECT = re.compile(r"\"(?P<name>[a-z0-9][\w.-]*)\": \{$")
 _JSON_STATES = frozenset({"state", "lastState", "lastTerminationState"})
 """What the record of a container begins with, below its name."""
@@ -45,7 +49,11 @@ class Names:
             self._found[name["key"].lower()] = (name["value"], line.number)
             if name["key"] == "Name":
                 self._section = ("", _FAR)
-        elif (section := _SECTION.match(text)) is not None and line.spaced & 1:
+        elif (
+            line.spaced & 1
+            and (section := _SECTION.match(text)) is not None
+            and section["name"] not in _STATES
+        ):
             self._section = (section["name"], line.number)
         elif (head := _UNIT_HEAD.match(text)) is not None:
             self._found["unit"] = (head["unit"], line.number)

@@ -201,6 +201,14 @@ NOTICE_FORMS = (
         r"Active: \w+ \((?P<reason>Result: oom-kill)\)",
         words=("oom-kill",),
     ),
+    # OpenVZ's, when kills follow each other.
+    Form(
+        "kernel",
+        "notice",
+        r"OOM killer in rage, (?P<processes>\d+) tasks killed(?: in (?P<cgroup>ub \d+))?",
+        words=("OOM killer in rage",),
+        killer="kernel",
+    ),
     # A sentence, or with the number left out.
     Form(
         "kernel",

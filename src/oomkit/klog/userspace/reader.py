@@ -10,82 +10,17 @@ from typing import Any
 
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines.prefix import Line
-from oomkit.klog.lines.scan import KERNEL_NEEDLES, Worth
+from oomkit.klog.lines.prose import has_other_script, supposes, words_in
 from oomkit.klog.lines.words import Words
 from oomkit.klog.records import Source
 from oomkit.klog.userspace.form import Form, size_kb
 from oomkit.klog.userspace.killers import KILLER_FORMS
+from oomkit.klog.userspace.needles import NEEDLES
 from oomkit.klog.userspace.notices import NOTICE_FORMS
 from oomkit.klog.userspace.platforms import PLATFORM_FORMS
 from oomkit.klog.userspace.refusals import NO_KILL_FORMS
 from oomkit.klog.userspace.sigkills import SIGKILL_FORMS
 
-NEEDLES = (
-    b"oomd", b"OOM ", b"OOM-", b"OOM_", b"OOMK", b"kOOM", b"oom-kill", b"oomKill", b" oom", b"/oom",
-    b"nohang", b"earlyoom", b"9/KILL", b"vict", b"low on resource", b" 137", b"=137", b":137",
-    b"(137", b"g SIGT", b" SIGK", b"signal 9", b"signal: killed", b"lowmemorykiller", b"lmkd",
-    b"Killed /", b"om_kill", b"t Of Memory", b"OUT_OF_ME", b"OutOfMemory", b"ory limit",
-    b"PBS: job", b"ERM_MEM", b"nning beyond", b"Error R1", b"allocation failure",
-    b"allocate memory", b"__vm_enough", b"std::bad_alloc", b"emory pressure",
-    b"MemoryPressure", b"ficientMemory", b"killer: Kill", b"to kill /", b"Memory Used",
-    b"illing process", b"kernel-monitor", b"arked /", b"lled    ", b"led due to memory",
-    b"y killed this", b"minated program", b"by YARN", b"emory! ",
-)  # fmt: skip
-"""What the lines contain; see :mod:`oomkit.klog.lines.scan`. One of less than four bytes would make
-the search for all of them three times as slow, more than 64 with the kernel's eight times, and each
-whose first four bytes are frequent in logs some more; hence the few, and those that begin inside a
-word. What none of them finds is found in the beginning of a log only, which is read whole."""
-
-_STATUS = re.compile(rb"(?:exit|return|code|status)[^\n]{0,24}137\b", re.IGNORECASE)
-
-
-def is_worth(buffer: bytearray, at: int, end: int) -> Worth:
-    """Whether what stands at an offset may be evidence: 137 is a number like any other, and the
-    kernel's own words are no evidence of others. Of some lines those around them are worth it, too.
-    """
-    if buffer.startswith(_KERNELS, at):
-        own = buffer.startswith(_MEMORY, at) and _OWN_MEMORY.search(
-            buffer, max(at - 20, 0), min(at + len(_MEMORY), end)
-        )
-        return Worth.LINE if own else Worth.NOTHING
-    if buffer.startswith(_WITH_NEIGHBOURS, at):
-        return Worth.AROUND
-    if not buffer.startswith(_NUMBER, at + 1):
-        return Worth.LINE
-    if not _is_status(buffer, at, end):
-        return Worth.NOTHING
-    field = _STATUS_FIELD.search(buffer, max(at - 20, 0), at + 1)
-    return Worth.LINE if field is None else Worth.AROUND
-
-
-_STATUS_FIELD = re.compile(rb"\"?[eE]xit ?[cC]ode\"?:\s+$")
-"""A description's field, whose neighbours say of what the status is."""
-
-
-_MEMORY = b"ut of memory"
-_OWN_MEMORY = re.compile(rb"(?:heap |CUDA (?:error: )?|runtime: |\()out of memory")
-"""What ran out of memory is not the machine: a heap, a GPU, a platform's container."""
-_WITH_NEIGHBOURS = (
-    b"lowmemorykiller", b"killer: Kill", b"low on resource", b"OOMKilled", b"oomKilled", b"victed",
-    b"Error R1", b"oom-kill'", b"oom-kill)", b" oom-kill)",
-    b"signal: killed",
-)  # fmt: skip
-
-
-def _is_status(buffer: bytearray, at: int, end: int) -> bool:
-    """Whether the number 137 is an exit status."""
-    end = min(at + 5, end)
-    if buffer[at + 4 : end].isalnum():
-        return False
-    start = max(at - 40, 0)
-    before = buffer[start:at].lower()
-    if not (b"exit" in before or b"stat" in before or b"code" in before or b"retu" in before):
-        return False
-    return _STATUS.search(buffer, start, end) is not None
-
-
-_NUMBER = b"137"
-_KERNELS = tuple(needle for needle in KERNEL_NEEDLES if needle not in NEEDLES)
 _FORMS = (*KILLER_FORMS, *PLATFORM_FORMS, *NOTICE_FORMS, *SIGKILL_FORMS, *NO_KILL_FORMS)
 _FORM_WORDS = tuple(dict.fromkeys(word for form in _FORMS for word in form.words))
 _FORM_WORD = Words(_FORM_WORDS)
@@ -112,7 +47,7 @@ def evidence_in(line: Line, file: str) -> Evidence | None:
         if match is not None:
             if _CODE.search(text, 0, match.end()) is not None:
                 return None
-            if not line.stamped and _SUPPOSED.search(text, 0, match.start()) is not None:
+            if not line.stamped and _is_supposed(form, match):
                 return None
             return _evidence(form, match, line, file, tag)
     return None
@@ -125,12 +60,39 @@ _CODE = re.compile(
 """What stands before the words of a death in a program or a command that looks for them."""
 
 
-_SUPPOSED = re.compile(
-    r"\b(?:if|whether|would|could|may|might|should|such as|e\.g\.|for example|means?|indicates?"
-    r"|(?:look|search|watch|grep)(?:ing)? for|how (?:to|can|do)|what (?:does|is)|will be)\b",
-    re.IGNORECASE,
-)
-"""What stands in a sentence before the words of a death that it supposes or asks about."""
+def _is_supposed(form: Form, match: re.Match[str]) -> bool:
+    """Whether a sentence supposes a death, asks for one, or mentions what a report of one says.
+
+    A sentence mentions a reason where it is long and names nothing that was killed; that it says
+    what happened, as in "was OOMKilled", makes it a report.
+    """
+    text = match.string
+    if supposes(text, match.start()):
+        return True
+    if form.by not in ("kubelet", "docker") or form.kind != "notice":
+        return False
+    named = match.groupdict()
+    if "illed" not in match.group() or any(named.get(name) for name in _NAMES):
+        return False
+    at = match.start("reason") if named.get("reason") else match.start()
+    if _HAPPENED.search(text, 0, max(at, 0)) is not None:
+        return False
+    around = text.replace(named.get("reason") or match.group(), " ")
+    ticks = text.count("`")
+    words = words_in(around) + (1 if ticks > 1 else 0)
+    return words >= _SENTENCE or ticks >= _TWO_SPANS or has_other_script(around)
+
+
+_NAMES = (
+    "pid", "comm", "pod", "container", "name", "unit", "job", "node", "cgroup", "limit", "used",
+    "processes", "count",
+)  # fmt: skip
+"""What a line names that tells of a death."""
+_HAPPENED = re.compile(r"\b(?:was|were|got|been|gets|keeps?|is being) $")
+_SENTENCE = 5
+"""Minimum number of words that make a sentence."""
+_TWO_SPANS = 4
+"""So many backticks stand around two texts or more that a line quotes."""
 
 
 def may_tell(raw: str) -> bool:
@@ -179,6 +141,8 @@ _ONLY_IN_HEADS = (
     "srun: error",
     "requires corrective",
     "illed process ",
+    "have enough ",
+    "System memory low",
     "to free up memory",
     "memory allocation of",
 )
@@ -190,6 +154,8 @@ def _evidence(form: Form, match: re.Match[str], line: Line, file: str, tag: str)
     groups: dict[str, Any] = match.groupdict()
     by = form.by if form.by != "anybody" else (tag or "unknown")
     if form.by == "earlyoom" and tag and tag != "earlyoom" and "earlyoom" not in line.text:
+        return None
+    if form.by == "anybody" and form.kind == "notice" and not line.stamped:
         return None
     if form.by == "kernel" and groups.get("pid") and form.kind == "notice" and line.stamped:
         return None

@@ -128,6 +128,14 @@ NO_KILL_FORMS = (
         means="the kubelet admitted no pod to its node",
     ),
     Form(
+        "kubelet",
+        "pressure",
+        r"[Nn]ode didn't have enough (?:resource: |capacity: )?(?P<reason>memory), requested: "
+        r"\d+, used: \d+, capacity: \d+",
+        words=("have enough ",),
+        means="the kubelet admitted no pod to its node",
+    ),
+    Form(
         "heroku",
         "pressure",
         r"Error R14 \((?P<reason>Memory quota exceeded)\)",
@@ -138,8 +146,13 @@ NO_KILL_FORMS = (
         "earlyoom",
         "pressure",
         r"[Ll]ow [Mm]emory! [Aa]t or below (?P<reason>[Ss][Ii][Gg]\w+ limits.*)"
-        r"|^Out of memory! (?P<old>avail: .*)",
-        words=("ow memory! at or below", "ow Memory! At or below", "Out of memory! avail"),
+        r"|^Out of memory! (?P<old>(?:avail|mem min): .*)|^Low memory! mem avail: .* <= min \d.*",
+        words=(
+            "Low memory! mem avail",
+            "ow memory! at or below",
+            "ow Memory! At or below",
+            "Out of memory! ",
+        ),
         means="memory came below its limits",
     ),
     Form(

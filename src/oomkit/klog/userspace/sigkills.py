@@ -17,6 +17,12 @@ SIGKILL_FORMS = (
         words=("137",),
     ),
     Form(
+        "containerd",
+        "sigkill",
+        r"\"id\": ?\"" + ID + r"\", ?\"type\": ?\"exit\".*\"pid\": ?\"init\", ?\"status\": ?137\b",
+        words=("137",),
+    ),
+    Form(
         "docker",
         "sigkill",
         r"container die " + ID + r" \(.*?exitCode=137\b(?:.*?\bname=(?P<name>[\w.-]+))?",

@@ -205,6 +205,8 @@ class Ranked:
             memory) or ``pid namespace`` (whose init it is): how far it really reaches.
         factors: what the score was made of, in order: names and values.
         cgroup: the cgroup that dies as a whole; None: none does.
+        place: the cgroup that it was chosen as, whether or not all in there die; None: none.
+        last: dies after all that are not, whatever tiers and scores.
         tier: dies before all of a lower one, whatever the scores.
         score: higher dies earlier.
         equal_kb: among equal scores the larger goes first.
@@ -221,9 +223,11 @@ class Ranked:
         "factors",
         "freed_kb",
         "gain_kb",
+        "last",
         "level",
         "members",
         "note",
+        "place",
         "score",
         "tier",
         "verdict",
@@ -237,6 +241,8 @@ class Ranked:
         self.level = "process"
         self.factors: tuple[tuple[str, float], ...] = ()
         self.cgroup: str | None = None
+        self.place: str | None = None
+        self.last = False
         self.tier: tuple[float, ...] = ()
         self.score = 0.0
         self.freed_kb = 0.0

@@ -113,6 +113,10 @@ class Kind:
 
 
 RAM = Whole("of RAM", lambda reading, _: reading.mem_total_kb)
+USERS = Whole(
+    "of available and anonymous memory",
+    lambda reading, _: available_kb(reading) + reading.anon_kb,
+)
 SWAP = Whole("of swap", lambda reading, _: reading.swap_total_kb)
 LIMIT = Whole("of the limit", lambda _, group: (group.limit_kb or 0.0) if group else 0.0)
 EITHERS = Whole(
@@ -162,6 +166,11 @@ _ALL = (
     Kind(
         "swap_used", "swap in use", "kb", lambda reading, _: _swap_used_kb(reading),
         whole=SWAP, nears=lambda pace: pace.swap_kb_s, in_turn=True,
+    ),
+    Kind(
+        "available_user", "memory available", "kb", lambda reading, _: available_kb(reading),
+        lower_is_worse=True, whole=USERS, counts_freeing=True,
+        nears=lambda pace: pace.available_kb_s, in_turn=True,
     ),
     Kind(
         "zram", "RAM that zram occupies", "kb", lambda reading, _: reading.zram_kb,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from oomkit.policy.engine.candidate import Candidate, Ranked
-    from oomkit.policy.engine.plan import Plan
+    from oomkit.policy.engine.plan import Plan, Rule
     from oomkit.policy.engine.reading import CgroupReading, Reading
 
 STEP = 0.01
@@ -87,7 +87,7 @@ class Decider:
 
     __slots__ = (
         "_anon_kb", "_calm_since_s", "_instead", "_lasts_s", "_left_kb", "_most", "_owed",
-        "_settled", "_state", "chooser", "escalation", "growth", "watch",
+        "_reading", "_rules", "_settled", "_state", "chooser", "escalation", "growth", "watch",
     )  # fmt: skip
 
     def __init__(
@@ -108,7 +108,9 @@ class Decider:
         self._instead = [
             (Matcher(one.match.patterns), one.command) for one in plan.response.instead
         ]
+        self._rules = plan.rules
         self._state: State | None = None
+        self._reading: Reading | None = None
         self._calm_since_s: float | None = None
         self._left_kb = 0.0
         self._owed: tuple[float, float] | None = None
@@ -121,7 +123,7 @@ class Decider:
         self._left_kb = left_kb(reading)
         self._learn()
         state = self.watch.see(reading, coming_kb=escalation.coming_kb(t_s))
-        self._state = state
+        self._state, self._reading = state, reading
         self._anon_kb = reading.anon_kb
         look = Assessment(state)
         self._forget_old_sizes(state)
@@ -130,7 +132,9 @@ class Decider:
             look.sizes = self.growth.due(t_s, self._left_kb, step_kb)
         look.signals = escalation.escalate(t_s, state.level)
         if state.level >= SOFT and not look.signals:
-            look.obstacle = escalation.obstacle(t_s, state.level)
+            rule = self._rule()
+            pause_s = rule.pause_s if rule is not None else None
+            look.obstacle = escalation.obstacle(t_s, state.level, pause_s=pause_s)
             look.choose = not look.obstacle
         return look
 
@@ -217,13 +221,21 @@ class Decider:
         groups: "Sequence[CgroupReading]" = (),
     ) -> "list[Ranked]":
         """The order in which they would be chosen now, without choosing."""
-        state = self._state
+        state, reading = self._state, self._reading
         return self.chooser.rank(
             candidates,
             groups=groups,
             by=state.by if state is not None else None,
             within=state.cgroup if state is not None else None,
+            rule=self._rule(),
+            scanned=self.watch.scanned(reading.cgroups) if reading is not None else None,
+            swap_total_kb=reading.swap_total_kb if reading is not None else 0.0,
         )
+
+    def _rule(self) -> "Rule | None":
+        """The rule by which the last reading calls for something."""
+        state = self._state
+        return None if state is None or state.rule is None else self._rules[state.rule]
 
     def died(self, pid: int, start_time: int, t_s: float) -> None:
         """A process has exited. When the last victim has exited, pressure is measured again."""

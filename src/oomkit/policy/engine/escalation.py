@@ -57,11 +57,13 @@ class Escalation:
     """
 
     __slots__ = (
-        "_acts", "_before_s", "_dry_run", "_dying", "_last_s", "_nobody_s", "_response", "share",
+        "_acts", "_before_s", "_dry_run", "_dying", "_last_s", "_nobody_s", "_pauses",
+        "_response", "share",
     )  # fmt: skip
 
     def __init__(self, plan: "Plan", *, dry_run: bool = False) -> None:
         self._response = plan.response
+        self._pauses = {rule.pause_s for rule in plan.rules if rule.pause_s is not None}
         self._dry_run = dry_run
         self._dying: dict[tuple[int, int], _Dying] = {}
         self._nobody_s: float | None = None
@@ -70,13 +72,19 @@ class Escalation:
         self._before_s: float | None = None
         self.share = 1.0
 
-    def obstacle(self, t_s: float, level: int) -> str:
-        """Why no new victim may be chosen now; empty where one may."""
+    def obstacle(self, t_s: float, level: int, *, pause_s: float | None = None) -> str:
+        """Why no new victim may be chosen now; empty where one may.
+
+        Args:
+            t_s: now.
+            level: how serious it is.
+            pause_s: the pause of the rule that holds; None: the policy's.
+        """
         response = self._response
         self._acts = [at for at in self._acts if at > t_s - 60.0]
         if len(self._acts) >= response.most_a_minute:
             return f"{len(self._acts)} kills in the last minute"
-        pause = self._pause_s(level)
+        pause = self._pause_s(level, pause_s)
         if self._last_s is not None and t_s < self._last_s + pause:
             return f"pause of {pause:g} s after the last one"
         if self._nobody_s is not None and t_s < self._nobody_s + NOBODY_PAUSE_S:
@@ -203,16 +211,20 @@ class Escalation:
         if self._nobody_s is not None and self._nobody_s + NOBODY_PAUSE_S > t_s:
             soonest = min(soonest, self._nobody_s + NOBODY_PAUSE_S - t_s)
         if self._last_s is not None:
-            for level in (SOFT, HARD):
-                at = self._last_s + self._pause_s(level)
+            pauses = [self._pause_s(SOFT), self._pause_s(HARD)]
+            pauses += [self._pause_s(HARD, own) for own in self._pauses]
+            for pause in pauses:
+                at = self._last_s + pause
                 if at > t_s:
                     soonest = min(soonest, at - t_s)
         return soonest
 
-    def _pause_s(self, level: int) -> float:
+    def _pause_s(self, level: int, own_s: float | None = None) -> float:
         response = self._response
         if self._dry_run:
             return response.dry_run_pause_s
+        if own_s is not None:
+            return own_s
         return response.pause_s if level < HARD else response.hard_pause_s
 
     def _stuck(self, dying: _Dying, t_s: float) -> bool:

@@ -37,6 +37,9 @@ class Reach:
         processes: "Sequence[Candidate]",
         refused: dict[int, str],
         groups: "Sequence[CgroupReading]",
+        *,
+        tops: "Tops | None" = None,
+        whole: bool = False,
     ) -> list[Ranked]:
         """One choice a candidate, or one a cgroup.
 
@@ -45,12 +48,14 @@ class Reach:
             processes: all that could be killed with them.
             refused: pid to why it must never be chosen; empty text where it may.
             groups: the memory cgroups.
+            tops: the cgroups in which a rule chooses: no kill reaches beyond one.
+            whole: each of those dies as a whole.
         """
         crowd = _Crowd(processes, groups if self._oom_group else ())
         refused = self._with_kill_scope(crowd, refused)
         considered = crowd.one_of_each_memory(considered)
         if self._level == "cgroup":
-            return self._by_cgroup(considered, crowd, refused)
+            return self._by_cgroup(considered, crowd, refused, tops, whole=whole)
         found = []
         for candidate in considered:
             one = Ranked(candidate)
@@ -120,10 +125,13 @@ class Reach:
             rest = [m for m in living if m.pid != one.candidate.pid]
             one.members = one.weighed = (one.candidate, *sorted(rest, key=lambda m: m.pid))
 
-    def _path(self, candidate: "Candidate", crowd: "_Crowd") -> str | None:
+    def _path(
+        self, candidate: "Candidate", crowd: "_Crowd", tops: "Tops | None", *, whole: bool
+    ) -> str | None:
         """The cgroup that a process is chosen with; None where it is not chosen."""
         if self._whole is None:
-            return crowd.oom_group(candidate) or candidate.cgroup
+            top = tops.of(candidate.cgroup) if tops is not None else None
+            return (top if whole else None) or crowd.oom_group(candidate, top) or candidate.cgroup
         path = ""
         for part in (candidate.cgroup or "").strip("/").split("/"):
             path += f"/{part}"
@@ -132,7 +140,13 @@ class Reach:
         return None
 
     def _by_cgroup(
-        self, considered: "Sequence[Candidate]", crowd: "_Crowd", refused: dict[int, str]
+        self,
+        considered: "Sequence[Candidate]",
+        crowd: "_Crowd",
+        refused: dict[int, str],
+        tops: "Tops | None",
+        *,
+        whole: bool,
     ) -> list[Ranked]:
         """One choice a cgroup, about its largest process."""
         by_path: dict[str, list[Candidate]] = {}
@@ -143,7 +157,7 @@ class Reach:
                 one.verdict = refused[candidate.pid] or "its cgroup is not known"
                 found.append(one)
             else:
-                path = self._path(candidate, crowd)
+                path = self._path(candidate, crowd, tops, whole=whole)
                 if path is None:
                     one = Ranked(candidate)
                     one.verdict = "in no cgroup that is chosen"
@@ -154,12 +168,46 @@ class Reach:
             largest = max(inside, key=lambda c: (c.freed_kb(), c.start_time, c.pid))
             one = Ranked(largest)
             self._alone(one, crowd)
-            below = self._whole is not None or crowd.oom_group(largest)
+            top = tops.of(path) if tops is not None else None
+            below = whole or self._whole is not None or crowd.oom_group(largest, top) == path
             members = crowd.inside(path) if below else crowd.directly_in(path)
             self._take(one, "cgroup", members, refused, crowd)
-            one.cgroup = None if one.note else path
+            one.cgroup, one.place = None if one.note else path, path
             found.append(one)
         return found
+
+
+def is_inside(path: str, top: str) -> bool:
+    """Whether a cgroup is another one or below it."""
+    return top == "/" or path == top or path.startswith(f"{top}/")
+
+
+class Tops:
+    """The cgroups in which a rule chooses.
+
+    Args:
+        within: the one that it is about; None: the machine.
+        among: expression for those that it names; None: none.
+    """
+
+    __slots__ = ("_among", "_within")
+
+    def __init__(self, within: str | None, among: str | None) -> None:
+        self._within = within
+        self._among = re.compile(among) if among is not None else None
+
+    def of(self, path: str | None) -> str | None:
+        """The outermost of them around a cgroup; None where it is in none."""
+        if path is None or (self._within is not None and not is_inside(path, self._within)):
+            return None
+        if self._among is None:
+            return self._within or "/"
+        above = ""
+        for part in path.strip("/").split("/"):
+            above += f"/{part}"
+            if self._among.fullmatch(above):
+                return above
+        return "/" if self._among.fullmatch("/") else None
 
 
 class _Crowd:
@@ -229,12 +277,18 @@ class _Crowd:
                     found.append(one)
         return found
 
-    def oom_group(self, candidate: "Candidate") -> str | None:
-        """The uppermost cgroup around it that has ``memory.oom.group``."""
+    def oom_group(self, candidate: "Candidate", top: str | None = None) -> str | None:
+        """The uppermost cgroup around it that has ``memory.oom.group``.
+
+        Args:
+            candidate: the process.
+            top: only those below this one count; None: all do.
+        """
         own = candidate.cgroup
         if own is None:
             return None
-        return next((p for p in self._oom_groups if own == p or own.startswith(f"{p}/")), None)
+        around = (p for p in self._oom_groups if own == p or own.startswith(f"{p}/"))
+        return next((p for p in around if top is None or (p != top and is_inside(p, top))), None)
 
     def directly_in(self, path: str) -> "list[Candidate]":
         """Everybody in a cgroup, and not in one below."""

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Self
 
-SCHEMA = 3
+RECLAIM_RATE = "reclaim_rate"
+"""Ranks cgroups by what was scanned in them in the last second."""
+
+SCHEMA = 4
 """Of the plain values; those of another version of the program are refused."""
 
 
@@ -71,9 +74,18 @@ class Rule(_Part):
         for_s: how long they have to hold.
         cgroup: expression for the cgroups it is about; None: the machine.
         by: how this rule ranks; None: as the plan says.
+        among: expression for the cgroups in which it chooses; None: everywhere.
+        least: a choice has more than this swap, and whether that is a share; None: any.
+        spare: expression for the cgroups it never chooses; None: none.
+        last: expression for the cgroups it chooses after all others; None: none.
+        whole: the cgroup it is about dies as a whole.
+        pause_s: between the last victim and one of this rule; None: as the plan says.
     """
 
-    __slots__ = ("by", "cgroup", "conditions", "for_s", "level", "over_s")
+    __slots__ = (
+        "among", "by", "cgroup", "conditions", "for_s", "last", "least", "level", "over_s",
+        "pause_s", "spare", "whole",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -83,6 +95,12 @@ class Rule(_Part):
         for_s: float,
         cgroup: str | None,
         by: str | None,
+        among: str | None = None,
+        least: tuple[float, bool] | None = None,
+        spare: str | None = None,
+        last: str | None = None,
+        whole: bool = False,
+        pause_s: float | None = None,
     ) -> None:
         self.level = level
         self.conditions = conditions
@@ -90,6 +108,12 @@ class Rule(_Part):
         self.for_s = for_s
         self.cgroup = cgroup
         self.by = by
+        self.among = among
+        self.least = least
+        self.spare = spare
+        self.last = last
+        self.whole = whole
+        self.pause_s = pause_s
 
     @classmethod
     def from_values(cls, values: "Mapping[str, Any]") -> "Self":
@@ -144,14 +168,25 @@ class Preference(_Part):
         match: which.
         factor: what their score is multiplied by.
         points: what is added to it instead where ``oom_score`` ranks.
+        size_kb: what is added to it instead where ``rss`` ranks; None: the factor counts.
+        unless_lowered: not for a process whose ``oom_score_adj`` is below 0.
     """
 
-    __slots__ = ("factor", "match", "points")
+    __slots__ = ("factor", "match", "points", "size_kb", "unless_lowered")
 
-    def __init__(self, match: Match, factor: float, points: float) -> None:
+    def __init__(
+        self,
+        match: Match,
+        factor: float,
+        points: float,
+        size_kb: float | None = None,
+        unless_lowered: bool = False,
+    ) -> None:
         self.match = match
         self.factor = factor
         self.points = points
+        self.size_kb = size_kb
+        self.unless_lowered = unless_lowered
 
     @classmethod
     def from_values(cls, values: "Mapping[str, Any]") -> "Self":
@@ -169,8 +204,9 @@ class Selection(_Part):
     """
 
     __slots__ = (
-        "adj", "by", "cgroup", "growth", "growth_over_s", "lasts_s", "least_kb", "level",
-        "most_processes", "never", "oom_group", "prefer", "spared_priority", "work",
+        "adj", "by", "cgroup", "growth", "growth_over_s", "lasts_s", "least_kb", "least_score",
+        "level", "most_processes", "never", "oom_group", "prefer", "raised_adj",
+        "spared_priority", "work",
     )  # fmt: skip
 
     def __init__(
@@ -180,6 +216,8 @@ class Selection(_Part):
         most_processes: int,
         oom_group: bool,
         least_kb: float,
+        least_score: float | None,
+        raised_adj: float,
         growth: float,
         growth_over_s: float,
         work: float,
@@ -195,6 +233,8 @@ class Selection(_Part):
         self.most_processes = most_processes
         self.oom_group = oom_group
         self.least_kb = least_kb
+        self.least_score = least_score
+        self.raised_adj = raised_adj
         self.growth = growth
         self.growth_over_s = growth_over_s
         self.work = work
@@ -349,7 +389,9 @@ class Plan(_Part):
         """Fields of a candidate that some pattern is about."""
         matches = [*self.selection.never, *(one.match for one in self.selection.prefer)]
         matches += [one.match for one in self.response.instead]
-        return frozenset(field for match in matches for field, _ in match.patterns)
+        found = frozenset(field for match in matches for field, _ in match.patterns)
+        places = any(rule.among or rule.spare or rule.last for rule in self.rules)
+        return found | {"cgroup"} if places else found
 
     def rankings(self) -> frozenset[str]:
         """The ways of ranking that the plan or one of its rules asks for."""
@@ -357,5 +399,16 @@ class Plan(_Part):
         return frozenset((self.selection.by, *own))
 
     def cgroups(self) -> tuple[str, ...]:
-        """Expressions for the cgroups that some rule is about, each once."""
-        return tuple(sorted({rule.cgroup for rule in self.rules if rule.cgroup is not None}))
+        """Expressions for the cgroups that some rule reads, each once."""
+        found = set()
+        for rule in self.rules:
+            if rule.cgroup is not None:
+                # What is scanned in those below, among which it chooses, is measured from look
+                # to look.
+                below = self.ranks(rule) == RECLAIM_RATE
+                found.add(f"(?:{rule.cgroup})(?:/.*)?" if below else rule.cgroup)
+        return tuple(sorted(found))
+
+    def ranks(self, rule: Rule) -> str:
+        """How a rule ranks."""
+        return rule.by or self.selection.by

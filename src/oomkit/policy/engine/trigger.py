@@ -5,9 +5,10 @@ The conditions of a rule all have to hold at once; several rules of a level are 
 
 import re
 
-from oomkit.policy.engine.conditions import CALM, EITHER, MACHINE, Evidence
+from oomkit.policy.engine.conditions import CALM, EITHER, KINDS, MACHINE, Evidence
 from oomkit.policy.engine.history import History
 from oomkit.policy.engine.pace import fill_pace_kb_s, wait_s
+from oomkit.policy.engine.plan import RECLAIM_RATE
 from oomkit.policy.engine.reading import (
     INFINITY,
     CgroupReading,
@@ -19,6 +20,8 @@ from oomkit.policy.engine.reading import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from oomkit.policy.engine.conditions import Kind
     from oomkit.policy.engine.plan import Plan, Rule
 
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 _MACHINE_ALONE: list[CgroupReading | None] = [None]
 _LEFT = "left"
 """Memory and swap that is left, among the totals."""
+_RECLAIM_S = 1.0
+"""Pages that were scanned are counted over that time."""
 _ROUNDING_S = 1e-6
 """Sums of times of looks may be that much too small."""
 
@@ -83,10 +88,12 @@ class Watch:
         self._rules = plan.rules
         self._patterns = [re.compile(r.cgroup) if r.cgroup else None for r in self._rules]
         kinds = {one.kind.name: one.kind for rule in self._rules for one in rule.conditions}
+        if RECLAIM_RATE in plan.rankings():
+            kinds["reclaim"] = KINDS["reclaim"]
         self._counters = [kind for kind in kinds.values() if kind.is_counted]
         windows = [rule.over_s for rule in self._rules] or [1.0]
         self._history = History(max(windows), min(windows))
-        self._since: dict[tuple[int, str | None, str], float] = {}
+        self._since: dict[tuple[int, str | None, int], float] = {}
         self._last: Reading | None = None
         self._level = CALM
 
@@ -136,6 +143,12 @@ class Watch:
         """How fast memory and swap together have fallen recently; 0 where they do not."""
         change = self._history.change(_LEFT, 0.1)
         return max(-change, 0.0) if change is not None else 0.0
+
+    def scanned(self, groups: "Sequence[CgroupReading]") -> dict[str, float]:
+        """What reclaim scanned in cgroups in the last second, kB a second; only what is known."""
+        kind = KINDS["reclaim"]
+        rates = {one.path: self._history.rate(_key(kind, one), _RECLAIM_S) for one in groups}
+        return {path: rate for path, rate in rates.items() if rate is not None}
 
     def restart(self) -> None:
         """Somebody died: what was stalled and refaulted before does not count any more."""
@@ -214,19 +227,19 @@ class Watch:
         found: list[_Judged] = []
         missing = 0
         shortest = INFINITY
-        for condition in rule.conditions:
+        for place, condition in enumerate(rule.conditions):
             kind = condition.kind
             limit = condition.threshold
             if condition.share:
                 limit = kind.threshold(limit, condition.share, reading, group)
             value = self._measure(kind, rule.over_s, reading, group, coming_kb)
             if value is not None and kind.holds(value, limit):
-                held_s = now_s - since.setdefault((index, path, kind.name), now_s)
+                held_s = now_s - since.setdefault((index, path, place), now_s)
                 shortest = min(shortest, held_s)
                 found.append((kind, value, limit, held_s))
             else:
                 if since:
-                    since.pop((index, path, kind.name), None)
+                    since.pop((index, path, place), None)
                 missing += 1
                 found.append((kind, value, limit, None))
         return found, missing, shortest
@@ -274,7 +287,7 @@ class Watch:
             pace = pace.of(group)
         falls = latest = 0.0
         held_s = INFINITY
-        for condition in rule.conditions:
+        for place, condition in enumerate(rule.conditions):
             kind = condition.kind
             limit = condition.threshold
             if condition.share:
@@ -290,7 +303,7 @@ class Watch:
             if latest >= within_s:
                 return latest
             if rule.for_s > 0.0:
-                since = self._since.get((index, path, kind.name))
+                since = self._since.get((index, path, place))
                 held_s = min(held_s, reading.t_s - since if since is not None else 0.0)
         return max(latest, rule.for_s - held_s)
 

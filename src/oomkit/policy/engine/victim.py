@@ -3,15 +3,16 @@
 import re
 
 from oomkit.policy.engine.candidate import Candidate, Ranked, memories
-from oomkit.policy.engine.kill_scope import DYING, Reach
+from oomkit.policy.engine.kill_scope import DYING, Reach, Tops
+from oomkit.policy.engine.plan import RECLAIM_RATE
 
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from oomkit.policy.engine.plan import Plan, Selection
+    from oomkit.policy.engine.plan import Plan, Preference, Rule, Selection
     from oomkit.policy.engine.reading import CgroupReading
 
 WORK_HALF_S = 600.0
@@ -23,54 +24,109 @@ def weigher(
     by: str,
     candidates: "Sequence[Candidate]",
     groups: "Sequence[CgroupReading]",
+    scanned_kb_s: "Mapping[str, float] | None" = None,
 ) -> "Callable[[Ranked], None]":
     """A function that fills in a choice's factors, score and ``freed_kb``.
 
     Args:
         selection: of the plan.
-        by: ``freed``, ``oom_score``, ``rss``, ``swap``, ``reclaim``, ``growth`` or
-            ``over_request``.
+        by: ``freed``, ``oom_score``, ``rss``, ``swap``, ``reclaim``, ``reclaim_rate``, ``growth``
+            or ``over_request``.
         candidates: all of them, for what is relative to others.
-        groups: the memory cgroups, for ``reclaim``.
+        groups: the memory cgroups, for ``reclaim`` and ``reclaim_rate``.
+        scanned_kb_s: what was scanned in them recently, for ``reclaim_rate``.
     """
-    prefer = [
-        (one.match.text, Matcher(one.match.patterns), one.factor, one.points)
-        for one in selection.prefer
-    ]
+    prefer = [_Preferred(one) for one in selection.prefer]
     if by == "freed":
         return _Freed(selection, prefer, candidates).weigh
     if by == "over_request":
         return _OverRequest(groups).weigh
-    scanned = {g.path: g.pgscan_pages or 0.0 for g in groups}
+    return _ByOne(selection, by, prefer, groups, scanned_kb_s or {}).weigh
 
-    def weigh(one: "Ranked") -> None:
+
+class _ByOne:
+    """Ranks by one figure alone, and what is preferred."""
+
+    def __init__(
+        self,
+        selection: "Selection",
+        by: str,
+        prefer: "list[_Preferred]",
+        groups: "Sequence[CgroupReading]",
+        scanned_kb_s: "Mapping[str, float]",
+    ) -> None:
+        self.by = by
+        self.prefer = prefer
+        self.raised_adj = selection.raised_adj
+        self.usage_kb = {g.path: g.usage_kb for g in groups}
+        self.scanned = scanned_kb_s
+        if by != RECLAIM_RATE:
+            self.scanned = {g.path: g.pgscan_pages or 0.0 for g in groups}
+
+    def weigh(self, one: "Ranked") -> None:
         counted = memories(one.weighed)
         one.freed_kb = sum(c.freed_kb() for c in memories(one.members))
         one.equal_kb = sum(c.freed_kb() for c in counted)
-        if by == "oom_score":
-            value = max(float(c.oom_score or 0) for c in one.weighed)
-            one.equal_kb = max(c.rss_kb() for c in one.weighed)
-        elif by == "rss":
-            value = sum(c.rss_kb() for c in counted)
-        elif by == "swap":
-            value = sum(c.swap_kb for c in counted)
-        elif by == "growth":
-            value = sum(c.growth_kb or 0.0 for c in counted)
-        else:
-            value = scanned.get(one.candidate.cgroup or "", 0.0)
+        by, value = self.by, self._value(one, counted)
         factors = [(by, value)]
-        for name, matcher, factor, points in prefer:
-            if any(matcher.matches(c) for c in _asked(one, factor)):
-                if by == "oom_score":
-                    value += points
-                    factors.append((name, points))
-                else:
-                    value *= factor
-                    factors.append((name, factor))
+        for preferred in self.prefer:
+            if not preferred.means(one):
+                continue
+            if by == "oom_score":
+                weight = preferred.points
+                value += weight
+            elif by == "rss" and preferred.size_kb is not None:
+                weight = preferred.size_kb
+                value += weight
+            else:
+                weight = preferred.factor
+                value *= weight
+            factors.append((preferred.name, weight))
         one.factors = tuple(factors)
         one.score = value
 
-    return weigh
+    def _value(self, one: "Ranked", counted: "Sequence[Candidate]") -> float:
+        by = self.by
+        if by == "oom_score":
+            one.equal_kb = max(c.rss_kb() for c in one.weighed)
+            return max(_score(c, self.raised_adj) for c in one.weighed)
+        if by == "rss":
+            return sum(c.rss_kb() for c in counted)
+        if by == "swap":
+            return sum(c.swap_kb for c in counted)
+        if by == "growth":
+            return sum(c.growth_kb or 0.0 for c in counted)
+        place = one.place or one.candidate.cgroup or ""
+        if by == RECLAIM_RATE:
+            one.equal_kb = self.usage_kb.get(place, sum(c.rss_kb() for c in counted))
+        return self.scanned.get(place, 0.0)
+
+
+def _score(candidate: "Candidate", raised: float) -> float:
+    """A process's ``oom_score`` without a share of its raised adjustment."""
+    return float((candidate.oom_score or 0) - int(max(candidate.oom_score_adj, 0) * raised))
+
+
+class _Preferred:
+    """Processes that are to die earlier or later, ready to be matched."""
+
+    __slots__ = ("_matcher", "_unless_lowered", "factor", "name", "points", "size_kb")
+
+    def __init__(self, preference: "Preference") -> None:
+        self._matcher = Matcher(preference.match.patterns)
+        self._unless_lowered = preference.unless_lowered
+        self.name = preference.match.text
+        self.factor = preference.factor
+        self.points = preference.points
+        self.size_kb = preference.size_kb
+
+    def means(self, one: "Ranked") -> bool:
+        """Whether it is about a choice."""
+        return any(
+            self._matcher.matches(c)
+            for c in _asked(one, self.factor)
+            if not (self._unless_lowered and c.oom_score_adj < 0)
+        )
 
 
 class _Freed:
@@ -83,7 +139,7 @@ class _Freed:
     def __init__(
         self,
         selection: "Selection",
-        prefer: "list[tuple[str, Matcher, float, float]]",
+        prefer: "list[_Preferred]",
         candidates: "Sequence[Candidate]",
     ) -> None:
         self.growth = selection.growth
@@ -106,9 +162,7 @@ class _Freed:
         adj = max(c.oom_score_adj for c in one.weighed)
         if self.adj and adj:
             factors.append(("oom_score_adj", _adj_factor(adj, self.adj)))
-        for name, matcher, factor, _ in self.prefer:
-            if any(matcher.matches(c) for c in _asked(one, factor)):
-                factors.append((name, factor))
+        factors += [(each.name, each.factor) for each in self.prefer if each.means(one)]
         score = 1.0
         for _, value in factors:
             score *= value
@@ -230,13 +284,16 @@ class Chooser:
             patterns ask for, so that nothing else has to be read.
     """
 
-    __slots__ = ("_least_kb", "_never", "_own", "_reach", "_selection", "looks_at")
+    __slots__ = (
+        "_least_kb", "_least_score", "_never", "_own", "_reach", "_selection", "looks_at",
+    )  # fmt: skip
 
     def __init__(self, plan: "Plan", *, own_pids: "AbstractSet[int]" = frozenset()) -> None:
         self._selection = plan.selection
         self._own = own_pids
         self._never = [(one.text, Matcher(one.patterns)) for one in plan.selection.never]
         self._least_kb = plan.selection.least_kb
+        self._least_score = plan.selection.least_score
         self._reach = Reach(plan.selection)
         matches = [*plan.selection.never, *(one.match for one in plan.selection.prefer)]
         self.looks_at = frozenset(field for match in matches for field, _ in match.patterns)
@@ -248,6 +305,9 @@ class Chooser:
         groups: "Sequence[CgroupReading]" = (),
         by: str | None = None,
         within: str | None = None,
+        rule: "Rule | None" = None,
+        scanned: "Mapping[str, float] | None" = None,
+        swap_total_kb: float = 0.0,
     ) -> list[Ranked]:
         """All candidates: those that can be chosen first, in the order of choice.
 
@@ -260,25 +320,42 @@ class Chooser:
             groups: the memory cgroups, for ``level = "cgroup"`` and ``memory.oom.group``.
             by: another way of ranking than the plan's (:attr:`.when.State.by`).
             within: only processes in this cgroup or below.
+            rule: the rule that calls for it, for among which cgroups it chooses.
+            scanned: what was scanned in cgroups recently, kB a second, for ``reclaim_rate``.
+            swap_total_kb: of the machine, for the least swap that a rule asks for.
         """
         refused = {c.pid: self.refusal(c) for c in candidates}
-        considered = [c for c in candidates if within is None or _inside(c, within)]
-        weigh = weigher(self._selection, by or self._selection.by, candidates, groups)
+        among = rule.among if rule is not None else None
+        tops = None
+        if within is not None or among is not None:
+            tops = Tops(within if among is None else None, among)
+        considered = [c for c in candidates if tops is None or tops.of(c.cgroup) is not None]
+        weigh = weigher(self._selection, by or self._selection.by, candidates, groups, scanned)
+        whole = rule is not None and rule.whole
         found = []
-        for one in self._reach.choices(considered, candidates, refused, groups):
+        for one in self._reach.choices(
+            considered, candidates, refused, groups, tops=tops, whole=whole
+        ):
             if not one.verdict:
                 weigh(one)
                 own_kb = sum(c.freed_kb() for c in memories(one.weighed))
                 gain_kb = max(own_kb, one.gain_kb)
-                # A tier can hold scores below 0, which are lower and no refusal.
-                if gain_kb < self._least_kb or (one.score <= 0.0 and not one.tier):
+                if gain_kb < self._least_kb or self._scores_too_little(one):
                     one.verdict = "too little to gain"
+                if rule is not None and not one.verdict:
+                    _by_rule(one, rule, swap_total_kb)
                 spared = self._selection.spared_priority
                 if spared is not None and one.tier and -one.tier[-1] >= spared:
                     one.verdict = f"priority {-one.tier[-1]:.0f}"
             found.append(one)
         found.sort(key=_order)
         return found
+
+    def _scores_too_little(self, one: Ranked) -> bool:
+        if self._least_score is not None:
+            return one.score < self._least_score
+        # A tier can hold scores below 0, which are lower and no refusal.
+        return one.score <= 0.0 and not one.tier
 
     def refusal(self, candidate: "Candidate") -> str:
         """Why a process must never be chosen; empty where it may."""
@@ -314,18 +391,23 @@ def best(ranked: "Iterable[Ranked]") -> Ranked | None:
     return next((one for one in ranked if not one.verdict), None)
 
 
-def _inside(candidate: "Candidate", path: str) -> bool:
-    own = candidate.cgroup
-    if own is None:
-        return False
-    return path == "/" or own == path or own.startswith(f"{path}/")
+def _by_rule(one: Ranked, rule: "Rule", swap_total_kb: float) -> None:
+    """What a rule says of the cgroup that would die."""
+    place = one.place or one.candidate.cgroup or ""
+    if rule.spare is not None and re.fullmatch(rule.spare, place):
+        one.verdict = "its cgroup is spared by the rule"
+    one.last = rule.last is not None and re.fullmatch(rule.last, place) is not None
+    if rule.least is not None:
+        least_kb, is_share = rule.least
+        if one.score <= (least_kb * swap_total_kb if is_share else least_kb):
+            one.verdict = "too little swap"
 
 
 def _order(
     one: Ranked,
-) -> tuple[bool, tuple[float, ...], float, float, float, int, int]:
+) -> tuple[bool, bool, tuple[float, ...], float, float, float, int, int]:
     c = one.candidate
     return (
-        bool(one.verdict), tuple(-part for part in one.tier), -one.score, -one.equal_kb,
+        bool(one.verdict), one.last, tuple(-part for part in one.tier), -one.score, -one.equal_kb,
         -c.freed_kb(), -c.start_time, -c.pid,
     )  # fmt: skip

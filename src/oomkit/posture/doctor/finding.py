@@ -5,8 +5,6 @@ import shlex
 from collections.abc import Iterable
 from typing import Literal
 
-import msgspec
-
 from oomkit.host.configuration import Configuration
 from oomkit.kernel.alloc import decide
 from oomkit.kernel.cgroup_name import place
@@ -18,10 +16,11 @@ from oomkit.posture.advice import Advice
 from oomkit.posture.assess import memory_left_pages
 from oomkit.posture.attention import Severity
 from oomkit.posture.whatif import changed
+from oomkit.records import Record
 from oomkit.render.quantities import human_bytes, human_pages
 
 
-class File(msgspec.Struct, frozen=True, kw_only=True):
+class File(Record, frozen=True, kw_only=True):
     """A file that makes a change last.
 
     Attributes:
@@ -33,7 +32,7 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class Finding(Record, frozen=True, kw_only=True):
     """One thing that invites a bad OOM.
 
     Attributes:

@@ -41,6 +41,7 @@ def main() -> None:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
+        watch.end()
         left = groups.remove(group["path"] for group in plan["groups"])
         for directory in plan["temporary"]:
             _remove(directory)

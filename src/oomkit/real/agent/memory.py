@@ -272,11 +272,16 @@ def read_file(path: str, size: int, rate: float | None, progress: Callable[[floa
         OSError: it can't be read.
     """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    buffer = bytearray(128 * 1024)
+    buffer = memoryview(bytearray(128 * 1024))
     try:
-        for _, end in Pace(size, rate, len(buffer)):
-            if not os.readv(fd, [buffer]):
-                os.lseek(fd, 0, os.SEEK_SET)
+        empty = not os.fstat(fd).st_size
+        for start, end in Pace(size, rate, len(buffer)):
+            left = 0 if empty else end - start
+            while left > 0:
+                got = os.readv(fd, [buffer[:left]])
+                left -= got
+                if not got:
+                    os.lseek(fd, 0, os.SEEK_SET)
             progress(end / size)
     finally:
         os.close(fd)

@@ -1,0 +1,287 @@
+import { charts } from "./charts.js";
+import { byId, later, make } from "./dom.js";
+import { ask, Faults, newest } from "./python.js";
+
+const GIB = 1024;
+const FIRST = "test1.toml";
+const now = { file: FIRST, original: "", set: new Map(), policy: "", seed: 0, pinned: null };
+let files = [];
+let begun = false;
+let kernels = [];
+
+function overrides(set = now.set) {
+  return [...set].map(([key, value]) => `${key}=${value}`);
+}
+
+function said(text, bad = false) {
+  byId("machine-said").textContent = text;
+  byId("machine-said").classList.toggle("bad", bad);
+}
+
+// ---- the URL holds the scenario ----
+
+async function packed(text) {
+  const stream = new Blob([text]).stream().pipeThrough(new CompressionStream("deflate-raw"));
+  const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
+  let raw = "";
+  for (const byte of bytes) raw += String.fromCharCode(byte);
+  return btoa(raw).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+}
+
+async function unpacked(text) {
+  const raw = atob(text.replaceAll("-", "+").replaceAll("_", "/"));
+  const bytes = Uint8Array.from(raw, (character) => character.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"))).text();
+}
+
+async function remember() {
+  const query = new URLSearchParams();
+  const text = byId("toml").value;
+  if (text === now.original) query.set("file", now.file);
+  else query.set("toml", await packed(text));
+  for (const one of overrides()) query.append("set", one);
+  if (now.policy) query.set("policy", now.policy);
+  if (now.seed) query.set("seed", now.seed);
+  if (now.pinned) {
+    query.set("beside", JSON.stringify(now.pinned));
+  }
+  if (!byId("page-machine").hidden) history.replaceState(null, "", `#machine?${query}`);
+}
+
+async function recall(query) {
+  now.set = new Map();
+  for (const one of query.getAll("set")) {
+    const cut = one.lastIndexOf("=");
+    if (cut > 0) now.set.set(one.slice(0, cut), one.slice(cut + 1));
+  }
+  now.policy = query.get("policy") || "";
+  now.seed = Math.max(0, Number.parseInt(query.get("seed") || "0", 10) || 0);
+  try {
+    now.pinned = query.has("beside") ? JSON.parse(query.get("beside")) : null;
+  } catch {
+    now.pinned = null;
+  }
+  const file = query.get("file");
+  now.file = files.includes(file) ? file : FIRST;
+  const got = await fetch(`examples/scenarios/${now.file}`);
+  now.original = await got.text();
+  byId("toml").value = now.original;
+  if (query.has("toml")) {
+    try {
+      byId("toml").value = await unpacked(query.get("toml"));
+    } catch {
+      said("The link's scenario is damaged; the first one is shown instead.", true);
+    }
+  }
+  byId("scenarios").value = now.file;
+  byId("seed").value = now.seed;
+  byId("policy").value = now.policy;
+}
+
+// ---- the form ----
+
+const power = {
+  text: (mb) => (mb >= GIB ? `${Number((mb / GIB).toPrecision(4))} GiB` : `${Math.round(mb)} MiB`),
+  value: (mb) => (mb % GIB === 0 && mb > 0 ? `${mb / GIB}G` : `${Math.round(mb)}M`),
+};
+
+// Sizes that a slider stops at: 0, then eight to each doubling from 16 MiB to 256 GiB.
+const SIZES = [0, ...Array.from({ length: 14 * 8 + 1 }, (_, i) => Math.round(16 * 2 ** (i / 8)))];
+
+function nearest(mb) {
+  let best = 0;
+  SIZES.forEach((size, i) => { if (Math.abs(size - mb) < Math.abs(SIZES[best] - mb)) best = i; });
+  return best;
+}
+
+function slider(label, key, mb, least) {
+  const id = `knob-${key}`;
+  const shown = make("output", { for: id }, power.text(mb));
+  const input = make("input", { id, type: "range", min: least, max: SIZES.length - 1, value: nearest(mb), "aria-valuetext": power.text(mb) });
+  input.addEventListener("input", () => {
+    const size = SIZES[input.value];
+    shown.textContent = power.text(size);
+    input.setAttribute("aria-valuetext", power.text(size));
+    set(key, power.value(size));
+  });
+  return make("div", { class: "knob" }, make("label", { for: id }, label), input, shown);
+}
+
+function whole(label, key, value, min, max) {
+  const id = `knob-${key}`;
+  const shown = make("output", { for: id }, String(value));
+  const input = make("input", { id, type: "range", min, max, value });
+  input.addEventListener("input", () => {
+    shown.textContent = input.value;
+    set(key, input.value);
+  });
+  return make("div", { class: "knob" }, make("label", { for: id }, label), input, shown);
+}
+
+function choice(label, key, value, options) {
+  const id = `knob-${key}`;
+  const select = make("select", { id }, options.map(([name, words]) => make("option", { value: name, selected: String(name) === String(value) }, words)));
+  select.addEventListener("change", () => set(key, select.value));
+  return make("div", { class: "knob" }, make("label", { for: id }, label), select);
+}
+
+const OVERCOMMIT = [[0, "0: guess"], [1, "1: always"], [2, "2: never beyond the limit"]];
+const SWITCH = [[0, "0: off"], [1, "1: on"]];
+const PANIC = [[0, "0: kill"], [1, "1: panic"], [2, "2: panic, in cgroups too"]];
+
+function form(made) {
+  const vm = (name, other) => made.vm[name] ?? other;
+  const releases = kernels.includes(made.kernel) ? kernels : [made.kernel, ...kernels];
+  const parts = [
+    slider("RAM", "machine.ram", made.ram_mb, 1),
+    slider("Swap", "machine.swap", made.swap_mb, 0),
+    choice("Kernel", "machine.kernel", made.kernel, releases.map((one) => [one, one])),
+    choice("overcommit_memory", "vm.overcommit_memory", vm("overcommit_memory", 0), OVERCOMMIT),
+    whole("overcommit_ratio", "vm.overcommit_ratio", vm("overcommit_ratio", 50), 0, 200),
+    whole("swappiness", "vm.swappiness", vm("swappiness", 60), 0, 200),
+    choice("panic_on_oom", "vm.panic_on_oom", vm("panic_on_oom", 0), PANIC),
+    choice("oom_kill_allocating_task", "vm.oom_kill_allocating_task", vm("oom_kill_allocating_task", 0), SWITCH),
+  ];
+  for (const one of made.cgroups.filter((group) => group.max_mb !== null)) {
+    parts.push(slider(`cgroup ${one.name} max`, `cgroup.${one.name}.max`, one.max_mb, 1));
+  }
+  const seen = new Set();
+  for (const task of made.tasks) {
+    if (seen.has(task.name)) continue;
+    seen.add(task.name);
+    const times = task.count > 1 ? ` (${task.count})` : "";
+    if (task.oom_adj === null) parts.push(whole(`${task.name}${times} oom_score_adj`, `task.${task.name}.oom_score_adj`, task.oom_score_adj, -1000, 1000));
+    else parts.push(whole(`${task.name}${times} oom_adj`, `task.${task.name}.oom_adj`, task.oom_adj, -17, 15));
+  }
+  byId("knobs").replaceChildren(...parts);
+}
+
+const replay = later(120, () => play());
+
+function set(key, value) {
+  now.set.set(key, value);
+  replay();
+}
+
+// ---- playing ----
+
+const play = newest(async () => {
+  const text = byId("toml").value;
+  const given = { text, overrides: overrides(), policy: now.policy || null, seed: now.seed };
+  remember();
+  command();
+  const began = performance.now();
+  try {
+    if (!byId("knobs").contains(document.activeElement)) form(await ask("scenario", { text, overrides: given.overrides }));
+    let runs;
+    if (now.pinned) {
+      const both = await ask("compare", { text, sides: [now.pinned, given].map(({ overrides: changed, policy }) => ({ overrides: changed, policy })), seed: now.seed });
+      compared(both.rows);
+      runs = both.runs;
+    } else {
+      byId("machine-compare").replaceChildren();
+      runs = [await ask("play", given)];
+    }
+    byId("faults").replaceChildren();
+    byId("toml").removeAttribute("aria-invalid");
+    said(`Played in ${Math.round(performance.now() - began)} ms.`);
+    byId("runs").classList.toggle("two", runs.length > 1);
+    byId("runs").replaceChildren(...runs.map((run, i) => panel(run, runs.length > 1 ? ["Kept", "Now"][i] : "")));
+    document.documentElement.dataset.played = String(Number(document.documentElement.dataset.played || 0) + 1);
+  } catch (error) {
+    if (error instanceof Faults) {
+      byId("faults").replaceChildren(...error.lines.map((one) => make("li", {}, one)));
+      byId("toml").setAttribute("aria-invalid", "true");
+      said("The scenario can't be played as it is; the last run is still shown.", true);
+    } else {
+      said(`This is a defect of oomkit: ${error.message}`, true);
+    }
+  }
+});
+
+function command() {
+  const words = ["oomkit run", byId("toml").value === now.original ? `scenarios/${now.file}` : "mine.toml"];
+  words.push(...overrides().map((one) => `--set ${one.includes(" ") ? `'${one}'` : one}`));
+  if (now.policy) words.push(`--policy ${now.policy}`);
+  if (now.seed) words.push(`--seed ${now.seed}`);
+  byId("command").textContent = words.join(" ");
+}
+
+const VERDICTS = { better: "better", worse: "worse", same: "", other: "differs" };
+
+function compared(rows) {
+  byId("machine-compare").replaceChildren(
+    make("h2", {}, "Side by side"),
+    make("div", { class: "wide", tabindex: "0", role: "region", "aria-label": "comparison" }, make("table", {},
+      make("thead", {}, make("tr", {}, ["figure", "kept", "now", "verdict"].map((one) => make("th", { scope: "col" }, one)))),
+      make("tbody", {}, rows.map((row) => make("tr", { class: row.verdict }, make("th", { scope: "row" }, row.field), make("td", {}, row.left), make("td", {}, row.right), make("td", { class: "verdict" }, VERDICTS[row.verdict])))))),
+  );
+}
+
+function panel(run, name) {
+  const heading = make("h2", {}, name ? `${name}: ` : "", run.title);
+  const facts = make("p", { class: "facts" }, make("span", { class: `badge ${run.good ? "completed" : "bad"}` }, run.outcome),
+    ` after ${run.ended}, kernel ${run.kernel}${run.policy ? `, policy ${run.policy}` : ""}: ${run.end}`);
+  const figures = make("dl", { class: "objectives" }, run.objectives.map(([field, value, meaning]) => make("div", {}, make("dt", {}, field), make("dd", {}, value), make("dd", { class: "meaning" }, meaning))));
+  const events = make("ol", { class: "events" }, run.events.map((one) => make("li", { class: one.kind },
+    make("span", { class: "time" }, `${one.t_s.toFixed(1)} s`),
+    make("div", {}, make("span", { class: "what" }, one.what), ...one.why.map((why) => make("p", { class: "dim" }, why))))));
+  const traces = run.kills.length
+    ? [make("h3", {}, "Kills and their traces"), ...run.kills.slice(0, 50).map((kill, i) => make("details", { class: "trace" },
+      make("summary", {}, `${kill.at}: ${kill.what} ${kill.victim}, badness ${kill.badness}, frees ${kill.frees}`),
+      make("ol", {}, run.traces[i].map((step) => make("li", {}, step)))))]
+    : [];
+  if (run.kills.length > 50) traces.push(make("p", { class: "dim" }, `${run.kills.length - 50} more kills are not listed.`));
+  const log = run.log.length
+    ? make("details", {}, make("summary", {}, `The kernel's log, ${run.log.length + run.log_left_out} lines`), make("pre", { tabindex: "0", role: "region", "aria-label": "log" }, run.log.join("\n")))
+    : make("p", { class: "dim" }, "The kernel logged nothing.");
+  return make("section", { class: "run", "aria-label": name || "run" }, heading, facts, figures, charts(run),
+    make("h3", {}, "What happened"), events, traces, make("h3", {}, "Kernel log"), log);
+}
+
+// ---- the page ----
+
+async function choose(file) {
+  await recall(new URLSearchParams({ file }));
+  byId("knobs").replaceChildren();
+  play();
+}
+
+export function begin(examples) {
+  files = examples.scenarios;
+  byId("scenarios").append(...files.map((file) => make("option", { value: file }, file.replace(/\.toml$/, ""))));
+  byId("scenarios").addEventListener("change", (event) => choose(event.target.value));
+  byId("toml").addEventListener("input", later(250, () => {
+    now.pinned = null;
+    pin(false);
+    play();
+  }));
+  byId("policy").addEventListener("change", (event) => { now.policy = event.target.value; play(); });
+  byId("seed").addEventListener("input", later(250, () => { now.seed = Math.max(0, Number.parseInt(byId("seed").value, 10) || 0); play(); }));
+  byId("knobs").addEventListener("submit", (event) => event.preventDefault());
+  byId("reset").addEventListener("click", () => choose(now.file));
+  byId("pin").addEventListener("click", () => {
+    now.pinned = now.pinned ? null : { overrides: overrides(), policy: now.policy || null };
+    pin(Boolean(now.pinned));
+    play();
+  });
+}
+
+function pin(on) {
+  byId("pin").setAttribute("aria-pressed", String(on));
+  byId("pin").textContent = on ? "Let the kept run go" : "Keep this run beside";
+}
+
+export async function show(query) {
+  if (begun && ![...query].length) return;
+  const first = !begun;
+  begun = true;
+  await recall(query);
+  pin(Boolean(now.pinned));
+  if (first) {
+    const [names, releases] = await Promise.all([ask("policies"), ask("kernels")]);
+    kernels = releases;
+    byId("policy").append(...names.map((name) => make("option", { value: name, selected: name === now.policy }, name)));
+  }
+  play();
+}

@@ -1,0 +1,219 @@
+"""The lab in a browser without a network: what it shows is what the command prints."""
+
+import json
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from oomkit.explain.explanation import Case
+from oomkit.explain.files import read_file
+from oomkit.kernel.state import Memory, Snapshot, Sysctl, Task
+from oomkit.model import play
+from oomkit.policy.read import find_policy
+from oomkit.records import to_json
+from oomkit.scenario import read_scenario
+from oomkit.scenario.read import ScenarioError, scenario_from
+from oomkit.views.explain_json import objects
+from tests.lab.pages import AXE, ROOT, Lab, lab, needs_site
+
+pytestmark = pytest.mark.alone
+
+LOGS = ROOT / "tests/data/oom-logs"
+SCENARIOS = sorted((ROOT / "scenarios").glob("*.toml"))
+_EVIL = "<img src=x onerror=window.pwned=1>"
+
+
+_HOSTILE = """\
+[10.0] COMM invoked oom-killer: gfp_mask=0xd0, order=0, oom_score_adj=0
+[10.0] CPU: 0 PID: 7 Comm: COMM Not tainted 4.4.0 #1
+[10.0] Task in /a/PATH killed as a result of limit of /a
+[10.0] memory: usage 102400kB, limit 102400kB, failcnt 9
+[10.0] [ pid ]   uid  tgid total_vm      rss nr_ptes nr_pmds swapents oom_score_adj name
+[10.0] [    7]     0     7    99999    25600     100       3        0             0 COMM
+[10.0] Memory cgroup out of memory: Kill process 7 (COMM) score 999 or sacrifice child
+[10.0] Killed process 7 (COMM) total-vm:399996kB, anon-rss:102400kB, file-rss:0kB
+"""
+_DRAG = """{
+  const knob = document.%s;
+  knob.value = %d;
+  knob.dispatchEvent(new Event("input", { bubbles: true }));
+}"""
+_WRONG = 'name = 1\n[machine]\nram = "2G"'
+
+
+def _machine() -> Snapshot:
+    gib = 1 << 18
+    return Snapshot(
+        kernel="6.12.1",
+        memory=Memory(total_ram_pages=gib, total_swap_pages=0),
+        sysctl=Sysctl(),
+        tasks=(
+            Task(pid=1, comm="systemd", global_init=True, rss_pages=3000, total_vm_pages=42000),
+            Task(pid=7, comm="<b>x</b><i>", rss_pages=gib // 2, total_vm_pages=gib,
+                 cgroup=f"/{_EVIL}"),
+            Task(pid=8, comm="web", rss_pages=gib // 4, total_vm_pages=gib),
+        ),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tab() -> Iterator[Lab]:
+    needs_site()
+    with lab(_machine()) as opened:
+        yield opened
+
+
+def _log_files() -> list[Path]:
+    return [p for p in sorted(LOGS.iterdir()) if p.is_file() and p.suffix not in (".md", ".csv")]
+
+
+def test_every_log_is_explained_as_the_command_explains_it(
+    tab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(LOGS)
+    different = []
+    for path in _log_files():
+        case = Case([read_file(path.name)])
+        found = [to_json(one).decode() for one in objects(case, range(len(case.reports)))]
+        tab.ask("explain", {}, (path.name, path.read_bytes()))
+        if tab.ask("explain_records", {}) != "".join(f"{line}\n" for line in found):
+            different.append(path.name)
+    assert different == []
+
+
+def test_every_scenario_is_played_as_the_command_plays_it(tab: Lab) -> None:
+    different = []
+    for path in SCENARIOS:
+        record = to_json(play(read_scenario(str(path)), sample_s=None)).decode()
+        if tab.ask("record", {"text": path.read_text()}) != record:
+            different.append(path.name)
+    path = ROOT / "scenarios/database-and-leak.toml"
+    run = play(read_scenario(str(path)), policy=find_policy("earlyoom"), sample_s=None)
+    given = {"text": path.read_text(), "policy": "earlyoom"}
+    if tab.ask("record", given) != to_json(run).decode():
+        different.append("earlyoom")
+    assert different == []
+
+
+def test_a_pasted_log_is_shown_and_hostile_names_stay_text(tab: Lab) -> None:
+    """Scripts as a command, in a cgroup's path and in a program's message."""
+    log = _HOSTILE.replace("COMM", "<svg/onload=1>").replace("PATH", _EVIL.replace(" ", "/"))
+    tab.value("location.hash = '#explain'")
+    tab.value(f"document.getElementById('log').value = {json.dumps(log)}")
+    tab.value("document.getElementById('explain-form').requestSubmit()")
+    tab.until("document.documentElement.dataset.explained === 'pasted.log'")
+    shown = tab.value("document.getElementById('explain-body').innerText")
+    assert "<svg/onload=1>[7]" in shown
+    assert "onerror=window.pwned" in shown
+    assert not tab.value("document.querySelector('#explain-body img, #explain-body [onload]')")
+    page = tab.ask("explain_page", {})
+    assert "<svg/onload" not in page
+    assert tab.value("window.pwned") is None
+
+
+def test_a_redacted_log_names_nobody(tab: Lab) -> None:
+    path = LOGS / "m-5.15-pve-lxc-php-fpm-german-date.log"
+    tab.ask("explain", {"redact": True}, (path.name, path.read_bytes()))
+    page = tab.ask("explain_page", {})
+    assert "php-fpm" not in page
+    assert "comm-1" in page
+
+
+def test_a_change_is_played_at_once_and_the_address_holds_it(tab: Lab) -> None:
+    tab.value("location.hash = '#machine?file=database-and-leak.toml'")
+    tab.until("document.querySelector('#runs h2') && document.getElementById('knob-machine.swap')")
+    played = tab.value("document.documentElement.dataset.played")
+    tab.value(_DRAG % ("getElementById('knob-machine.swap')", 999))
+    tab.until(f"document.documentElement.dataset.played !== '{played}'")
+    command = tab.value("document.getElementById('command').textContent")
+    assert command == "oomkit run scenarios/database-and-leak.toml --set machine.swap=256G"
+    assert "set=machine.swap%3D256G" in tab.value("location.hash")
+    tab.value("document.getElementById('pin').click()")
+    tab.until("document.querySelector('#machine-compare table')")
+    tab.value("location.hash = '#machine?file=test2.toml&set=machine.ram=1G'")
+    tab.until("document.getElementById('command').textContent.includes('test2.toml')")
+    assert (
+        tab.value("document.getElementById('toml').value")
+        == (ROOT / "scenarios/test2.toml").read_text()
+    )
+
+
+def test_a_wrong_scenario_names_its_faults_and_keeps_the_last_run(tab: Lab) -> None:
+    tab.value("location.hash = '#machine?file=test1.toml'")
+    tab.until("document.getElementById('command').textContent.includes('test1.toml')")
+    tab.until("document.querySelector('#runs h2')")
+    tab.value(f"document.getElementById('toml').value = {json.dumps(_WRONG)}")
+    tab.value("document.getElementById('toml').dispatchEvent(new Event('input'))")
+    tab.until("document.querySelector('#faults li')")
+    faults = tab.value("[...document.querySelectorAll('#faults li')].map((one) => one.textContent)")
+    with pytest.raises(ScenarioError) as wrong:
+        scenario_from(tomllib.loads(_WRONG))
+    assert faults == list(wrong.value.lines())
+    assert tab.value("document.querySelectorAll('#runs h2').length") == 1
+
+
+def test_the_live_machine_is_ranked_and_a_dragged_adjustment_changes_the_victim(tab: Lab) -> None:
+    tab.value("location.hash = '#rank'")
+    tab.until("document.documentElement.dataset.ranked === '7'")
+    assert "<b>x</b><i>[7]" in tab.value("document.getElementById('rank-html').innerText")
+    assert not tab.value("document.querySelector('#rank-result b, #rank-result img')")
+    tab.value(_DRAG % ("querySelector('#adjust tr[data-pid=\"8\"] input')", 600))
+    tab.until("document.documentElement.dataset.ranked === '8'")
+    command = tab.value("document.getElementById('rank-command').textContent")
+    assert command == "oomkit rank --from here.json --set task.8.oom_score_adj=600"
+    tab.value("document.querySelector('#adjust tr[data-pid=\"7\"] button').click()")
+    tab.until("!document.getElementById('rank-why').hidden")
+
+
+def test_a_machine_walks_through_the_charts_of_any_version_in_two_languages(tab: Lab) -> None:
+    tab.value("location.hash = '#mechanism'")
+    tab.until("document.documentElement.dataset.mechanism === '7.3 backup[905]'")
+    tab.value(_DRAG % ("getElementById('kernel-version')", 0))
+    tab.until("document.documentElement.dataset.mechanism === '2.6.11 cc1plus[1010]'")
+    tab.value("document.getElementById('language').click()")
+    assert "杀死" in tab.value("document.getElementById('flow').innerText")
+    while tab.value("!document.getElementById('step-on').disabled"):
+        tab.value("document.getElementById('step-on').click()")
+    assert tab.value("document.querySelector('#flow .now').innerText") == "SIGKILL"
+    tab.value("document.getElementById('language').click()")
+
+
+@pytest.mark.parametrize(("width", "dark"), [(400, True), (1300, False)])
+def test_nothing_overflows_and_axe_finds_nothing(width: int, *, dark: bool) -> None:
+    needs_site()
+    if not AXE.exists():
+        pytest.skip("needs axe-core (make site)")
+    ready = {
+        "#explain": "document.querySelector('#log-examples button')",
+        "#machine?file=container-at-limit.toml": "document.querySelector('#runs h2')",
+        "#rank": "document.documentElement.dataset.ranked",
+        "#mechanism": "document.querySelector('#flow .now + *, #strip svg')",
+    }
+    found = []
+    with lab(_machine(), width=width, dark=dark) as opened:
+        opened.value(AXE.read_text() + ";0")
+        opened.value("document.querySelector('#log-examples button').click()")
+        opened.until("document.documentElement.dataset.explained")
+        for page, condition in ready.items():
+            opened.value(f"location.hash = '{page}'")
+            opened.until(condition)
+            seen = opened.value("document.documentElement.scrollWidth")
+            if seen > width:
+                found.append(f"{page}: {seen} wide")
+            found += opened.value(_BROKEN)
+        found += opened.complaints()
+    assert found == []
+
+
+_BROKEN = """(async () => {
+  const { violations } = await axe.run(document, { resultTypes: ["violations"] });
+  const where = (one) => one.nodes.map((node) => node.html.slice(0, 120)).join(" | ");
+  return violations.map((one) => `${location.hash} ${one.id}: ${where(one)}`);
+})()"""
+
+
+def test_the_console_stays_empty_and_no_other_host_is_asked(tab: Lab) -> None:
+    """After all that the tests before have shown."""
+    assert tab.complaints() == []
