@@ -35,7 +35,8 @@ def stage(site: Path, build: Path) -> Path:
         shutil.copytree(ROOT / name, tree / name)
     for page in (tree / "contrib/man").glob("*.in"):
         page.unlink()
-    when = formatdate(float(os.environ.get("SOURCE_DATE_EPOCH", "1577836800")))
+    epoch = float(os.environ.get("SOURCE_DATE_EPOCH", "1577836800"))
+    when = formatdate(epoch)
     maintainer = re.search(
         r"^Maintainer: (.*)$", (tree / "debian/control").read_text(), re.MULTILINE
     )
@@ -45,6 +46,9 @@ def stage(site: Path, build: Path) -> Path:
         f"  * Release {version()}; CHANGELOG.md of the source says what changed.\n\n"
         f" -- {maintainer[1]}  {when}\n"
     )
+    for path in tree.rglob("*"):
+        # dpkg-deb keeps what is older than the epoch, and a checkout's files may be.
+        os.utime(path, (epoch, epoch), follow_symlinks=False)
     return tree
 
 

@@ -15,6 +15,8 @@ from oomkit.real.kernels import Bootable
 from tests.real import systemd_guest
 
 SUITES = ("bookworm", "trixie")
+CONTAINERS = ("busybox-static", "containerd", "crun", "dbus", "kmod", "podman", "runc")
+"""Packages of a suite that runs containers."""
 _INCLUDE = "systemd,systemd-sysv,python3"
 _LEFT_OUT = (
     "usr/share/locale/", "usr/share/doc/", "usr/share/i18n/", "usr/share/zoneinfo/",

@@ -17,7 +17,6 @@ from tests.real.played import needs_kernel
 from tests.real.systemd_guest import HANGS_S
 
 HERE = Path(__file__).parent
-PACKAGES = ("busybox-static", "containerd", "crun", "dbus", "kmod", "podman", "runc")
 MIB = 2**20
 
 
@@ -25,7 +24,7 @@ MIB = 2**20
 def facts(package: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     kernel = needs_kernel("6.12")
     assert kernel.modules is not None
-    root = debian_guest.root_file_system("trixie", PACKAGES)
+    root = debian_guest.root_file_system("trixie", debian_guest.CONTAINERS)
     modules = load_order(kernel.modules, ("overlay",))
     made = tmp_path_factory.mktemp("containers") / "initrd"
     made.write_bytes(debian_guest.image(root, HERE / "containers_check.py", {

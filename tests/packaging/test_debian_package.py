@@ -15,6 +15,7 @@ from tests.real.systemd_guest import HANGS_S
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+pytestmark = pytest.mark.timeout(HANGS_S)
 
 
 def newer(package: Path, into: Path) -> Path:
@@ -43,6 +44,14 @@ def test_lintian_finds_no_fault(package: Path) -> None:
 def test_the_settings_are_a_conffile(package: Path) -> None:
     told = subprocess.check_output(["dpkg-deb", "-I", package, "conffiles"], text=True)
     assert told.split() == ["/etc/default/oomkit-guard"]
+
+
+def test_the_times_in_it_are_the_commits(package: Path) -> None:
+    """Not those of the checkout it was built in, so that another one gives the same bytes."""
+    listed = subprocess.check_output(
+        ["dpkg-deb", "-c", package], text=True, env={**os.environ, "TZ": "UTC"}
+    )
+    assert len({tuple(line.split()[3:5]) for line in listed.splitlines()}) == 1
 
 
 def findings(output: str) -> list[dict[str, Any]]:
