@@ -73,6 +73,7 @@ bench: $(STAMP)  ## the figures of docs/benchmarks.md
 	$(BIN)/python benchmarks/klog.py
 	$(BIN)/python benchmarks/guard.py
 	$(BIN)/python benchmarks/recorder.py
+	$(BIN)/python benchmarks/top.py
 	$(BIN)/python benchmarks/sweep.py
 	$(BIN)/python benchmarks/policies.py
 	$(BIN)/python benchmarks/real.py

@@ -66,6 +66,25 @@ def test_progress_while_a_user_waits() -> None:
     assert out == b"no OOM report in standard input\n"
 
 
+def test_progress_of_many_logs_is_a_bar(tmp_path: Path) -> None:
+    """The second log is a pipe in which nothing is written yet."""
+    waited_for = tmp_path / "pipe"
+    os.mkfifo(waited_for)
+    master, slave = pty.openpty()
+    waiting = subprocess.Popen(
+        [EXECUTABLE, "explain", "--summary", LOG, str(waited_for)],
+        stdout=subprocess.PIPE, stderr=slave, env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    os.close(slave)
+    shown = os.read(master, 65536).decode()
+    assert "[##########..........] 1 of 2 logs, 1 OOM report so far" in shown
+    waited_for.write_bytes(b"nothing\n")
+    out, _ = waiting.communicate(timeout=60)
+    assert read_all(master).endswith("\r\x1b[K")
+    os.close(master)
+    assert out.startswith(b"1 incident, 1 OOM report, ")
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [

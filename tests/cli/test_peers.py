@@ -37,7 +37,7 @@ steps = [ { touch = "3G", rate = "60M/s" } ]
 
 
 def test_check_says_what_it_does_what_is_left_out_and_which_traps_are_in_it(tmp_path: Path) -> None:
-    args = "EARLYOOM_ARGS=\"-m 12,0 -g --avoid '^a-name-that-is-too-long$'\"\n"
+    args = "EARLYOOM_ARGS=\"-m 12,0 -g --avoid '^a-name-that-is-too-long$' --prefer '^zq-none$'\"\n"
     root = write(tmp_path, {"etc/default/earlyoom": args, **PROGRAM})
     done = oomkit("guard", "--check", "--policy", f"earlyoom:{root}")
     assert done.returncode == 0
@@ -48,6 +48,7 @@ def test_check_says_what_it_does_what_is_left_out_and_which_traps_are_in_it(tmp_
         f"{root}/etc/default/earlyoom:1: -g: the whole process group dies",
         "the SIGKILL threshold is 0: a process that ignores SIGTERM is never killed",
         "can never match, as the kernel keeps 15 bytes of a name",
+        "prefer comm search:^zq-none\\Z: matches no process now",
         "what it would choose first now",
     ):
         assert words in said, words

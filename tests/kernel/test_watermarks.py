@@ -26,3 +26,30 @@ def test_watermarks_are_ordered_and_leave_memory(pages: int, kernel: str) -> Non
     assert 0 < found.min_pages <= found.low_pages <= found.high_pages
     assert found.min_pages <= found.floor_pages < pages
     assert sum(zones(pages)) == pages
+
+
+def test_what_zones_keep_from_requests_for_higher_zones_is_not_there_for_users() -> None:
+    """As two reports of 6.12 show it: MemFree when they ran out, of 448 MB and of 1 GB."""
+    small = watermarks_for(102298, MODERN, min_free_kbytes=8192, scale_factor=10, thp=False)
+    assert small.floor_pages * 4 == pytest.approx(1704 + 7548, rel=0.06)
+    large = watermarks_for(247584, MODERN, min_free_kbytes=32768, scale_factor=10, thp=False)
+    assert large.floor_pages * 4 == pytest.approx(4168 + 32108, rel=0.02)
+    assert large.floor_pages < large.wake_pages < large.goal_pages
+    # Of 24 GB the DMA zone's 15 MB are kept whole.
+    whole = watermarks_for(6171021, MODERN, min_free_kbytes=0, scale_factor=10, thp=False)
+    assert whole.floor_pages - whole.min_pages > 3800
+
+
+def test_boosted_watermarks() -> None:
+    """``boost_watermark()``: 150 % of the high mark, as a report of 6.12 shows (5400 kB)."""
+
+    def boost(pages: int, kernel: str = "6.12", **rest: int) -> int:
+        rules = rules_for(kernel)
+        return watermarks_for(
+            pages, rules, min_free_kbytes=2500, scale_factor=10, thp=False, **rest
+        ).boost_pages
+
+    assert boost(102298) * 4 == pytest.approx(5400, rel=0.02)
+    assert boost(102298, "4.19") == 0
+    assert boost(102298, boost_factor=0) == 0
+    assert boost(2400) == 0  # four blocks fit into no zone

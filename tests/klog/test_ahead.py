@@ -22,7 +22,7 @@ from oomkit.klog.lines.forked import Forked
 from oomkit.klog.lines.scan import Readable, Scanner
 from oomkit.klog.lines.sources import Log, open_log
 from oomkit.klog.reader import scan_records
-from oomkit.klog.searched import searched
+from oomkit.klog.searched import begin_search, searched
 from oomkit.klog.userspace import needles
 from tests.klog.logs import bytes_of
 
@@ -90,6 +90,42 @@ def test_any_number_of_searchers_finds_the_same(
     cut_log: Path, searchers: int, segment_bytes: int
 ) -> None:
     assert told_ahead(cut_log, segment_bytes, searchers) == told(cut_log.read_bytes())
+
+
+def told_begun(path: Path, begun: Ahead | None) -> list[object]:
+    return list(read_records(str(path), searchers=2, begun=begun))
+
+
+def test_a_search_that_has_begun_is_gone_on_with(cut_log: Path) -> None:
+    begun = begin_search(str(cut_log), 2, least_bytes=1)
+    assert begun is not None
+    records = told_begun(cut_log, begun)
+    assert records == list(read_records(str(cut_log)))
+    with pytest.raises(ValueError, match="closed file"):
+        begun.source_at(0).readinto(memoryview(bytearray(1)))
+
+
+def test_a_search_of_a_file_that_was_replaced_counts_for_nothing(
+    cut_log: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(quiet(3000))
+    begun = begin_search(str(path), 2, least_bytes=1)
+    assert begun is not None
+    path.rename(tmp_path / "log.1")
+    path.write_bytes(cut_log.read_bytes())
+    assert len(told_begun(path, begun)) == len(told(cut_log.read_bytes()))
+
+
+def test_no_search_begins_where_there_is_none_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    assert begin_search(str(path), 2, least_bytes=1) is None
+    path.write_bytes(quiet(100))
+    assert begin_search(str(path), 2) is None, "it is small"
+    assert begin_search(str(path), 1, least_bytes=1) is None, "nobody is to search"
+    assert begin_search(str(tmp_path), 2, least_bytes=1) is None
+    path.write_bytes(gzip.compress(quiet(2000)))
+    assert begin_search(str(path), 2, least_bytes=1) is None, "it is packed"
 
 
 class Feeds:

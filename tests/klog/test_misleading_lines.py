@@ -2,7 +2,7 @@
 
 import pytest
 
-from oomkit.klog import Report, read_bytes, replay_all
+from oomkit.klog import Report, read_bytes, read_evidence, replay_all
 from oomkit.klog.lines.clean import is_left_out, without_cut_end
 from oomkit.klog.report.header import asks_release, parse_bare_release, parse_frame, parse_uname
 from oomkit.klog.snapshot import rule_sets
@@ -377,10 +377,11 @@ def test_lines_of_a_syslog_that_were_pasted_as_one_keep_their_times() -> None:
     assert (report.invoker, report.mems_allowed) == ("oracle", "0-4")
 
 
-def test_a_kill_line_in_quotes_is_one() -> None:
+def test_a_kill_line_in_a_sentence_is_evidence_and_no_report() -> None:
     text = 'to see entries like "Out of memory: Killed process\n23456 (chromium)". The fix is to\n'
-    (report,) = read_bytes(text.encode())
-    assert [(victim.pid, victim.comm) for victim in report.killed] == [(23456, "chromium")]
+    assert list(read_bytes(text.encode())) == []
+    (said,) = read_evidence(text.encode())
+    assert (said.by, said.kind, said.pid, said.comm) == ("kernel", "notice", 23456, "chromium")
 
 
 def test_the_kernels_source_is_no_report() -> None:

@@ -342,3 +342,21 @@ def test_a_strided_step_asks_for_sixteen_strides_at_a_time() -> None:
     (refused,) = record.denied
     assert refused.call == "mmap"
     assert refused.mb == pytest.approx((4096 - 8 * 32) / 512, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("extra", "kept_mb"),
+    [
+        ({}, 11.8),  # the high watermarks and reserves, 5.7, and 150 % of the high ones
+        ({"vm": {"watermark_boost_factor": 0}}, 5.7),
+        ({"machine": {"unmovable_free": "1M"}}, 5.7),
+        ({"vm": {"min_free_kbytes": 16384}}, 25.4),
+    ],
+)
+def test_kswapd_keeps_free_what_the_high_watermarks_say(
+    extra: dict[str, Any], kept_mb: float
+) -> None:
+    machine = {"ram": "512M", "swap": "1G", **extra.pop("machine", {})}
+    leak = {"name": "leak", "steps": [{"touch": "900M", "rate": "50M/s"}]}
+    record = run([leak], machine=machine, **extra)
+    assert record.samples.free_mb[11:16] == pytest.approx([kept_mb] * 5, rel=0.05)

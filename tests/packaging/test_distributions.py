@@ -119,6 +119,39 @@ def test_it_is_installed_into_an_empty_environment(kind: str, dist: Path, tmp_pa
     assert "earlyoom" in run(bin_ / "oomkit", "guard", "--check", "--policy", "earlyoom")
 
 
+@pytest.mark.parametrize(
+    "words", [("pipx", "install"), ("uv", "tool", "install", "--python", sys.executable)],
+    ids=["pipx", "uv"],
+)  # fmt: skip
+def test_it_is_installed_as_a_command_of_its_own(
+    words: tuple[str, ...], dist: Path, tmp_path: Path
+) -> None:
+    """By pipx and uv, as README.md says, for a user who has neither used before."""
+    (wheel,) = dist.glob("*.whl")
+    own = {name: os.environ[name] for name in os.environ if not name.startswith(("XDG_", "PIPX_"))}
+    environment = {**own, "HOME": str(tmp_path), "UV_CACHE_DIR": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [ROOT / ".venv/release/bin" / words[0], *words[1:], wheel],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode and re.search(
+        "No matching distribution|Connection|Failed to fetch|No solution found", done.stderr
+    ):
+        pytest.skip("needs a package index")
+    assert done.returncode == 0, done.stderr
+    command = tmp_path / ".local/bin/oomkit"
+    told = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
+    assert told.stdout == f"oomkit, version {oomkit.__version__}\n"
+    share = command.resolve().parents[1] / "share"
+    shop = share / "oomkit/docs/examples/shop.json"
+    ranked = subprocess.run(
+        [command, "rank", "--from", shop], capture_output=True, text=True, check=False
+    )
+    assert "backup[4711] dies" in ranked.stdout, ranked.stderr
+    pages = tmp_path / ".local/share/man" if words[0] == "pipx" else share / "man"
+    assert (pages / "man1/oomkit-rank.1").exists()
+
+
 def test_the_single_file_needs_python_alone(tmp_path: Path) -> None:
     """An interpreter that can't have our virtual environment's modules runs it, as any user."""
     python = shutil.which("python3", path="/usr/bin:/usr/local/bin") or ""

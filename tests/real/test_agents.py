@@ -51,7 +51,7 @@ def plan_of(where: Path, tasks: list[dict[str, Any]], **more: object) -> Plan:
     plan: Plan = {
         "tasks": made, "slots": planner.slots, "groups": [], "at": [], "at_end": 0.0,
         "duration": 60.0, "sample_s": 0.05, "files": str(places[0]), "tmpfs": str(places[1]),
-        "temporary": [], "sysctl": [], "kmsg": False, "mark": False, "probe": False,
+        "temporary": [], "sysctl": [], "kmsg": False, "mark": False, "probe": None,
         "incompressible": 0.0, "programs": "", "cpus": 2,
         "sources": {"cgroup": None, "files": sources, "swap": True},
     }  # fmt: skip
@@ -125,6 +125,29 @@ def test_a_slow_read_takes_its_time(kind: str, tmp_path: Path) -> None:
     (slow,) = task_of(seen, "slow")
     assert slow.end_s is not None
     assert slow.end_s - slow.start_s >= 0.2
+
+
+def test_the_probe_goes_through_a_round_a_second(kind: str, tmp_path: Path) -> None:
+    programs = tmp_path / "programs"
+    programs.write_bytes(bytes(3 * MB))
+    given = {"every": 0.25, "cpu": 0.01, "text": 2 * MB, "scratch": MB}
+    tasks = [{"name": "a", "steps": [{"hold": "1500ms"}]}]
+    seen = played(plan_of(tmp_path, tasks, probe=given, programs=str(programs)))
+    assert len(seen.rounds) >= 2
+    for began_s, over_s in seen.rounds:
+        # Rounds are due at its multiples; one that a busy host holds up leaves some out.
+        assert abs(began_s / 0.25 - round(began_s / 0.25)) < 0.01
+        assert over_s - began_s >= 0.009
+    starts = [began_s for began_s, _ in seen.rounds]
+    assert starts == sorted(set(starts))
+    assert all(over <= later for (_, over), later in zip(seen.rounds, starts[1:], strict=False))
+
+
+def test_programs_that_are_not_there_are_reported(kind: str, tmp_path: Path) -> None:
+    given = {"every": 1.0, "cpu": 0.01, "text": MB, "scratch": MB}
+    plan = plan_of(tmp_path, [{"name": "a"}], probe=given, programs=str(tmp_path / "none"))
+    with pytest.raises(AgentError, match="none: No such file"):
+        played(plan)
 
 
 def test_a_task_is_started_again(kind: str, tmp_path: Path) -> None:

@@ -175,7 +175,8 @@ def test_outcomes_from_what_was_seen() -> None:
     assert outcome("done 4 duration") == "timed_out"
     assert outcome(log="Kernel panic - not syncing: Out of memory: x") == "panicked"
     assert outcome(silent_s=30.0) == "frozen"
-    assert outcome("probing 3 1.5", "done 9 duration") == "frozen"
+    assert outcome("probe 3 2.0 3.0", "probing 8 7", "done 9 duration") == "frozen"
+    assert outcome("probing 8 7", "probe 8.9 7 8.8", "done 9 duration") == "timed_out"
 
 
 def test_who_killed_is_reported_by_the_log() -> None:

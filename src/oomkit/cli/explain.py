@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from oomkit.batch import Pool
+    from oomkit.explain.explanation import Case
     from oomkit.explain.files import Counter, ReadLog
     from oomkit.explain.redact import Redactor
     from oomkit.klog.evidence import Evidence
@@ -109,13 +110,22 @@ def command(
     begun = _begin_search(names, searchers) if pool is None else None
     from oomkit.explain.redact import Redactor
 
-    logs = read_logs(names, Redactor() if redact else None, pool, searchers=searchers, begun=begun)
+    # Of many logs here only what is shown in full is held in full: it is read again.
+    again = pool is not None and cluster is None and not as_json and page is None and last != 0
+    logs = read_logs(
+        names,
+        Redactor() if redact else None,
+        pool,
+        searchers=searchers,
+        begun=begun,
+        outlines=summary or again,
+    )
     if page is not None:
         status = _write_page(logs, page, last)
     elif as_json:
         status = _print_json(logs, last, summary=summary)
     else:
-        status = _print_text(logs, last, summary=summary)
+        status = _print_text(logs, last, summary=summary, again=again)
     sys.exit(_complain(logs) or status)
 
 
@@ -126,15 +136,16 @@ def read_logs(
     *,
     searchers: int = 1,
     begun: "Ahead | None" = None,
+    outlines: bool = False,
 ) -> "list[ReadLog]":
     """Read logs; the running kernel's reports get the names that this machine knows now."""
     from oomkit.cli.progress import progress
     from oomkit.explain.files import Counter, read_files
 
     counter = Counter()
-    with progress(lambda: f"{printable(counter.log)}: {counter.reports} OOM reports so far"):
+    with progress(lambda: _progress_text(counter, len(names))):
         if workers is not None:
-            return _read_by(workers, names, counter)
+            return _read_by(workers, names, counter, outlines=outlines)
         found = list(
             read_files(names, counter=counter, redactor=redactor, searchers=searchers, begun=begun)
         )
@@ -143,6 +154,23 @@ def read_logs(
     return [
         _with_owners(log) if name is None else log for name, log in zip(names, found, strict=True)
     ]
+
+
+_BAR_CELLS = 20
+
+
+def _progress_text(counter: "Counter", total: int) -> str:
+    """How far the reading is: of many logs how many, of one what was found in it."""
+    from oomkit.render.quantities import count_of
+
+    found = f"{count_of(counter.reports, 'OOM report')} so far"
+    if total < 2:
+        return f"{printable(counter.log)}: {found}"
+    from oomkit.render.bars import bar
+
+    unicode = (sys.stderr.encoding or "").lower().startswith("utf")
+    share = bar(counter.logs / total, _BAR_CELLS, unicode=unicode)
+    return f"[{share}] {counter.logs:,} of {total:,} logs, {found}"
 
 
 def _with_owners(log: "ReadLog") -> "ReadLog":
@@ -162,7 +190,11 @@ def _with_owners(log: "ReadLog") -> "ReadLog":
 
 
 def _read_by(
-    workers: "AbstractContextManager[Pool]", names: Sequence[str | None], counter: "Counter"
+    workers: "AbstractContextManager[Pool]",
+    names: Sequence[str | None],
+    counter: "Counter",
+    *,
+    outlines: bool,
 ) -> "list[ReadLog]":
     from oomkit.batch import PoolError
     from oomkit.explain.files import read_files
@@ -171,7 +203,7 @@ def _read_by(
         with workers as pool:
             if pool.elsewhere:
                 names = [os.path.abspath(name) for name in names if name]
-            return list(read_files(names, pool, counter=counter))
+            return list(read_files(names, pool, counter=counter, outlines=outlines))
     except PoolError as error:
         fail(str(error))
 
@@ -250,7 +282,7 @@ def _print_json(logs: "Sequence[ReadLog]", last: int | None, *, summary: bool) -
     return int(found.is_bad_news)
 
 
-def _print_text(logs: "Sequence[ReadLog]", last: int | None, *, summary: bool) -> int:
+def _print_text(logs: "Sequence[ReadLog]", last: int | None, *, summary: bool, again: bool) -> int:
     from oomkit.explain.explanation import Case
     from oomkit.render.document import Text
     from oomkit.render.quantities import count_of
@@ -269,6 +301,8 @@ def _print_text(logs: "Sequence[ReadLog]", last: int | None, *, summary: bool) -
         show(summary_of(found.reports, found.evidence, found.incidents, found.tables))
     if summary:
         return int(found.is_bad_news)
+    if again:
+        _read_again(found, shown)
     show(reported(found.reported_by_others()[-_DEFAULT_LAST:], found.evidence))
     for index in shown:
         show(explanation_report(found.explain(index), index + 1))
@@ -276,6 +310,17 @@ def _print_text(logs: "Sequence[ReadLog]", last: int | None, *, summary: bool) -
         left = len(found.reports) - len(shown)
         show([Text(f"({count_of(left, 'earlier report')} not shown in full; --last 0 shows all)")])
     return int(found.is_bad_news)
+
+
+def _read_again(found: "Case", shown: range) -> None:
+    """Read the logs again that hold what is shown in full."""
+    from oomkit.explain.files import read_file
+    from oomkit.klog.lines.sources import LogError
+
+    try:
+        found.restore(shown, read_file)
+    except LogError as error:
+        fail(str(error))
 
 
 def _write_page(logs: "Sequence[ReadLog]", page: str, last: int | None) -> int:

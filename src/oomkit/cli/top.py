@@ -1,5 +1,6 @@
 """``oomkit top``: the live view."""
 
+import gc
 import os
 import sys
 
@@ -57,13 +58,18 @@ def command(interval: float, status: str | None, journal: str | None) -> None:
     from oomkit.top.guard_state import GuardReader
     from oomkit.top.monitor import Monitor
     from oomkit.top.own_memory import lock_in_memory
+    from oomkit.top.session import Session
 
     system = f"{config.SYSTEM_DIR}/journal.jsonl"
     journals = (journal,) if journal is not None else tuple({config.JOURNAL: 0, system: 0})
     guard = GuardReader(config.STATUS if status is None else status, journals)
     with looking(watch=True), Scanner() as scanner:
         monitor = Monitor(scanner, rules_or_fail(scanner.kernel), guard)
-        app = TopApp(monitor, monitor.look(), interval, terminal_of(sys.stdout))
+        terminal = terminal_of(sys.stdout)
+        app = TopApp(Session(monitor, terminal), interval, terminal)
+        # What is loaded by now stays: looking for garbage in it again and again would cost time.
+        gc.collect()
+        gc.freeze()
         unlocked = lock_in_memory()
         app.run(mouse=False)
         if app.fault is not None:

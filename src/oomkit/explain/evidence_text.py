@@ -230,7 +230,10 @@ def _notice(item: Evidence, who: str) -> str:
         return f"{who} says that the kernel killed in the cgroup of step {item.job}{node}{process}"
     reason = f" ({item.reason})" if item.reason else ""
     if item.by == "earlyoom":
-        return "earlyoom had the kernel's OOM killer run (SysRq-f): no line says what it killed"
+        why = f", with {item.reason}" if item.reason else ""
+        return (
+            f"earlyoom had the kernel's OOM killer run (SysRq-f){why}: no line says what it killed"
+        )
     if item.by == "kernel":
         return _of_kernel(item, reason)
     if item.by == "flux" and item.processes:

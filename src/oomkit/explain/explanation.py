@@ -1,6 +1,6 @@
 """A report's whole meaning, put together."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from oomkit.explain.choice import choice
 from oomkit.explain.evidence_text import is_for_memory, joined, no_kill_text
@@ -10,6 +10,7 @@ from oomkit.explain.incidents import Incident, incidents
 from oomkit.explain.killer import verdict
 from oomkit.explain.limit import advice, limit_change
 from oomkit.explain.memory_breakdown import breakdown
+from oomkit.explain.outline import place_of, restored
 from oomkit.explain.proximity import distance_s
 from oomkit.explain.records import Explanation, Finding, Level, Shortage
 from oomkit.explain.recurring import tables
@@ -17,6 +18,7 @@ from oomkit.explain.repeats import without_repeats
 from oomkit.explain.shortage import cause_text, shortage
 from oomkit.kernel.faults import MEMCG_LOOP, NEXT_SELECTION, SOFT_LIMIT, KernelFault, has_fault
 from oomkit.klog.evidence import Evidence
+from oomkit.klog.lines.sources import LogError
 from oomkit.klog.records import Report
 from oomkit.records import replace
 from oomkit.render.quantities import count_of, label
@@ -182,7 +184,8 @@ class Case:
     def __init__(self, logs: Sequence[ReadLog]) -> None:
         self.reports = without_repeats([report for log in logs for report in log.reports])
         self.evidence = [item for log in logs for item in log.evidence]
-        self.incidents = incidents(self.reports, self.evidence)
+        causes = {place: cause for log in logs for place, cause in log.causes}
+        self.incidents = incidents(self.reports, self.evidence, causes)
         self.tables = tables(self.reports, self.evidence, self.incidents)
         self.failed = [item for log in logs for item in log.no_kill]
         self.no_kill: str | None = None
@@ -194,6 +197,23 @@ class Case:
     def is_bad_news(self) -> bool:
         """A process was killed for lack of memory, or the kernel tried to kill one."""
         return bool(self.reports) or any(is_for_memory(item) for item in joined(self.evidence))
+
+    def restore(self, indices: Iterable[int], read: Callable[[str], ReadLog]) -> None:
+        """Read again what outlines lack, of some reports and of those of their incidents.
+
+        Raises:
+            LogError: a log is no longer what it was.
+        """
+        wanted = {r for index in indices for r in self._incident_of[index].reports}
+        for name in dict.fromkeys(self.reports[r].source.file for r in sorted(wanted)):
+            whole = {place_of(report): report for report in read(name).reports}
+            for r in wanted:
+                place = place_of(self.reports[r])
+                if place[0] != name:
+                    continue
+                if place not in whole:
+                    raise LogError(f"{name}: it changed while it was read")
+                self.reports[r] = restored(self.reports[r], whole[place])
 
     def reported_by_others(self) -> list[Incident]:
         """The incidents without a report of the kernel."""

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
+from oomkit.explain.incidents import cause_of
+from oomkit.explain.outline import outline, place_of
 from oomkit.explain.pod_names import with_names
 from oomkit.explain.proximity import seconds
 from oomkit.explain.redact import Redactor
@@ -102,6 +104,7 @@ class ReadLog(Record, frozen=True, kw_only=True):
         evidence: what others say of deaths and shortages.
         no_kill: lines of failed requests and of pressure, that killed no process; the first ones.
         no_kill_count: how many such lines there are.
+        causes: what ran out, by the places of the reports, where they are outlines.
         error: why it could not be read (to its end); None where it could.
     """
 
@@ -110,15 +113,23 @@ class ReadLog(Record, frozen=True, kw_only=True):
     evidence: tuple[Evidence, ...] = ()
     no_kill: tuple[Evidence, ...] = ()
     no_kill_count: int = 0
+    causes: tuple[tuple[tuple[str, int, int], str], ...] = ()
     error: str | None = None
 
 
 class Counter:
-    """Counts what was found so far, to show progress."""
+    """Counts what was found so far, to show progress.
+
+    Attributes:
+        log: the log that is read, or was read last.
+        reports: how many reports were found.
+        logs: how many logs were read to their end.
+    """
 
     def __init__(self) -> None:
         self.log = ""
         self.reports = 0
+        self.logs = 0
 
 
 def read_file(
@@ -127,6 +138,8 @@ def read_file(
     redactor: Redactor | None = None,
     searchers: int = 1,
     begun: "Ahead | None" = None,
+    *,
+    outlines: bool = False,
 ) -> ReadLog:
     """Read and replay one log; what precedes an error is returned.
 
@@ -136,6 +149,7 @@ def read_file(
         redactor: takes the names out.
         searchers: how many processes search a large file: see :func:`.read_records`.
         begun: a search of it that has begun: see :func:`.begin_search`.
+        outlines: keep no more of its reports than a summary needs: see :mod:`.outline`.
     """
     sorted_out = _Sorted(redactor)
     error = None
@@ -144,17 +158,26 @@ def read_file(
     try:
         for record in read_records(name, searchers=searchers, begun=begun):
             sorted_out.add(record)
-            if counter is not None:
-                counter.reports = len(sorted_out.reports)
+            if counter is not None and isinstance(record, Report):
+                counter.reports += 1
     except LogError as failure:
         error = str(failure)
     found: Sequence[Report] = sorted_out.reports
     if redactor is None:
         found = with_names(name, found)
-    reports = replay_all(with_kernels(found, sorted_out.kernels))
+    reports = list(replay_all(with_kernels(found, sorted_out.kernels)))
+    if name is None:
+        reports = [dated(report) for report in reports]
+    causes: list[tuple[tuple[str, int, int], str]] = []
+    if outlines:
+        causes = [(place_of(report), cause_of(report)) for report in reports]
+        reports = [outline(report) for report in reports]
+    if counter is not None:
+        counter.logs += 1
     return ReadLog(
         name=name or KMSG,
-        reports=tuple(report if name is not None else dated(report) for report in reports),
+        reports=tuple(reports),
+        causes=tuple(causes),
         evidence=tuple(sorted_out.evidence),
         no_kill=tuple(sorted_out.no_kill),
         no_kill_count=sorted_out.no_kill_count,
@@ -210,6 +233,8 @@ def read_files(
     redactor: Redactor | None = None,
     searchers: int = 1,
     begun: "Ahead | None" = None,
+    *,
+    outlines: bool = False,
 ) -> Iterator[ReadLog]:
     """Read logs in their order, here or on workers.
 
@@ -221,18 +246,25 @@ def read_files(
             that there is none with workers.
         searchers: without a pool, how many processes search one large file.
         begun: without a pool, a search that has begun of the only file.
+        outlines: as :func:`read_file` takes it.
 
     Raises:
         PoolError: the workers can't be had any more.
     """
     if pool is None:
         read = partial(
-            read_file, counter=counter, redactor=redactor, searchers=searchers, begun=begun
+            read_file,
+            counter=counter,
+            redactor=redactor,
+            searchers=searchers,
+            begun=begun,
+            outlines=outlines,
         )
         return map(read, names)
     from oomkit.batch import Work
 
-    work = Work(pool, read_file, iter(names), lost=_lost, total=len(names), max_batch=50)
+    read_there = partial(read_file, outlines=outlines)
+    work = Work(pool, read_there, iter(names), lost=_lost, total=len(names), max_batch=50)
     return _counted(work, counter)
 
 
@@ -241,6 +273,7 @@ def _counted(logs: Iterable[ReadLog], counter: Counter | None) -> Iterator[ReadL
         if counter is not None:
             counter.log = log.name
             counter.reports += len(log.reports)
+            counter.logs += 1
         yield log
 
 

@@ -1,9 +1,10 @@
 """Kills that belong together: the same shortage, seconds apart."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from oomkit.explain.cgroup_names import innermost
 from oomkit.explain.evidence_text import SRUN, joined, key_of
+from oomkit.explain.outline import place_of
 from oomkit.explain.proximity import NEAR_LINES, Reach, distance_s, nearness
 from oomkit.explain.shortage import cause_text, shortage
 from oomkit.klog.evidence import Evidence
@@ -32,12 +33,19 @@ class Incident(Record, frozen=True, kw_only=True):
     summary: str = ""
 
 
-def incidents(reports: Sequence[Report], evidence: Sequence[Evidence]) -> tuple[Incident, ...]:
+Causes = Mapping[tuple[str, int, int], str]
+"""What ran out, by the places of reports that are outlines."""
+
+
+def incidents(
+    reports: Sequence[Report], evidence: Sequence[Evidence], causes: Causes | None = None
+) -> tuple[Incident, ...]:
     """Group what a set of logs reports.
 
     Args:
         reports: the reports, log by log.
         evidence: what others say, log by log.
+        causes: what ran out in those that don't show it any more.
     """
     groups: list[list[int]] = []
     open_groups: list[list[int]] = []
@@ -67,7 +75,7 @@ def incidents(reports: Sequence[Report], evidence: Sequence[Evidence]) -> tuple[
         Incident(
             reports=tuple(group),
             evidence=tuple(said),
-            summary=_summary([reports[r] for r in group]),
+            summary=_summary([reports[r] for r in group], causes or {}),
         )
         for group, said in zip(groups, told, strict=True)
     ]
@@ -99,10 +107,15 @@ def _belongs(before: Report, report: Report) -> bool:
     return 0 <= report.source.line - before.source.end_line <= NEAR_LINES
 
 
-def _summary(reports: Sequence[Report]) -> str:
+def cause_of(report: Report) -> str:
+    """What ran out, or why a process was killed though nothing did."""
+    short = shortage(report)
+    return "on request (SysRq-f)" if short.kind == "sysrq" else cause_text(short)
+
+
+def _summary(reports: Sequence[Report], causes: Causes) -> str:
     """``3 killed (java 2, sshd) in 4 s: memory cgroup /x``, or what happened instead."""
-    short = shortage(reports[0])
-    what = "on request (SysRq-f)" if short.kind == "sysrq" else cause_text(short)
+    what = causes.get(place_of(reports[0])) or cause_of(reports[0])
     victims = [victim for report in reports for victim in report.killed]
     panic = next((report.panic for report in reports if report.panic is not None), None)
     parts = []

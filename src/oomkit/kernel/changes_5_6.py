@@ -12,6 +12,12 @@ CHANGES: tuple[Change, ...] = (
         meaning="in 5.0 and 5.1 that line always says CONSTRAINT_NONE",
     ),
     Change(
+        since="5.0",
+        sets={"watermark_boost": True},
+        what="watermarks rise while page blocks get mixed (watermark_boost_factor)",
+        meaning="some more memory is kept free while the machine swaps",
+    ),
+    Change(
         since="5.1",
         sets={"children": "none", "log_kill": "5.1", "log_points": "raw"},
         what="no child is sacrificed any more",

@@ -105,6 +105,7 @@ class RuleSet(Record, frozen=True, kw_only=True):
         overcommit_kbytes: the commit limit may be set in kB.
         min_free_cap_kb: ceiling of the default ``min_free_kbytes``.
         watermark_scale: the watermarks' gap follows ``watermark_scale_factor``.
+        watermark_boost: watermarks rise while page blocks get mixed (``boost_watermark()``).
         swaps_at_zero: with ``swappiness`` 0 anonymous pages are still reclaimed when no page cache
             is left (``get_scan_count()`` in mm/vmscan.c).
         mem_available: ``/proc/meminfo`` has MemAvailable, and how it is computed.
@@ -225,6 +226,7 @@ class RuleSet(Record, frozen=True, kw_only=True):
     overcommit_kbytes: bool = False
     min_free_cap_kb: int = 65536
     watermark_scale: bool = False
+    watermark_boost: bool = False
     swaps_at_zero: bool = True
     mem_available: Literal["none", "low_watermarks", "totalreserve"] = "none"
     psi: bool = False

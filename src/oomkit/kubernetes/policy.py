@@ -8,6 +8,7 @@ from oomkit.kubernetes.documents import Document, ManifestError, read_documents
 from oomkit.kubernetes.kubelet_config import ConfigurationError, read_kubelet
 from oomkit.kubernetes.rules import Kubelet, Threshold
 from oomkit.policy import builtin
+from oomkit.policy.peers.running import command_lines
 from oomkit.policy.read import OthersError, policy_from
 from oomkit.policy.records import Origin, Policy
 from oomkit.printable import printable
@@ -134,14 +135,7 @@ def _path(where: str) -> str:
 
 def _running() -> str:
     """What the kubelet that runs was told by ``--config``; empty where none does."""
-    for pid in (name for name in os.listdir("/proc") if name.isdigit()):
-        try:
-            with open(f"/proc/{pid}/cmdline", "rb") as file:
-                words = file.read().decode("utf-8", "replace").split("\0")
-        except OSError:
-            continue
-        if os.path.basename(words[0]) != "kubelet":
-            continue
+    for _, words in command_lines("kubelet"):
         for word, following in zip(words, [*words[1:], ""], strict=True):
             if word.startswith("--config="):
                 return word.removeprefix("--config=")

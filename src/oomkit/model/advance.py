@@ -66,14 +66,12 @@ def _end_of_cached(machine: Machine, proc: Proc, rate: float) -> float:
 
 def _free_memory(machine: Machine, rates: Rates) -> float:
     """Seconds until free memory crosses a watermark."""
-    watermarks, free, rate = machine.watermarks, machine.free, rates.free_rate
-    if rate > 0.0 and free <= watermarks.low_pages + 0.5:
-        # Near the mark exits can give back more than is taken while reclaim slows the takers, and
-        # less without; kswapd goes on to the high watermark.
-        return (max(watermarks.high_pages, watermarks.low_pages + 1.0) - free) / rate
+    mark, free, rate = machine.reclaim_mark(), machine.free, rates.free_rate
+    if rate > 0.0 and free <= mark + 0.5:
+        return (mark + 1.0 - free) / rate
     return min(
-        _time_to_fall(free, watermarks.low_pages, rate),
-        _time_to_fall(free, watermarks.floor_pages, rate),
+        _time_to_fall(free, mark, rate),
+        _time_to_fall(free, machine.watermarks.floor_pages, rate),
     )
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Group, Pool
-from oomkit.model.reclaim import Plan, make_plan
+from oomkit.model.reclaim import BATCH_PAGES, Plan, make_plan, reclaim_from_layer
 from oomkit.model.tasks import Proc
 
 AT_LIMIT_PAGES: Final = 0.5
@@ -104,8 +104,7 @@ def pools_in(machine: Machine, group: Group) -> list[Pool]:
 
 def _machine_domain(machine: Machine, waiting: int) -> Domain:
     pools = machine.pools()
-    watermarks = machine.watermarks
-    if machine.free > watermarks.low_pages + AT_LIMIT_PAGES:
+    if machine.free > machine.reclaim_mark() + AT_LIMIT_PAGES:
         return Domain(None, pools)
     swap_left = machine.swap_left()
 
@@ -126,9 +125,33 @@ def _machine_domain(machine: Machine, waiting: int) -> Domain:
     plan = plan_for(unprotected)
     if not plan.layers and len(unprotected) < len(allowed):
         plan = plan_for(allowed)
-    if plan.layers or machine.free <= watermarks.floor_pages + AT_LIMIT_PAGES:
+    if plan.layers or machine.free <= machine.watermarks.floor_pages + AT_LIMIT_PAGES:
         return Domain(None, pools, plan)
     return Domain(None, pools)
+
+
+def run_kswapd(machine: Machine) -> None:
+    """Let kswapd fall asleep, or wake up and reclaim to its goal (``balance_pgdat()``).
+
+    From then on :func:`find_domains` has it reclaim what is taken, what is in use as well.
+    """
+    watermarks = machine.watermarks
+    if machine.free > machine.reclaim_mark() + AT_LIMIT_PAGES:
+        machine.kswapd_awake = False
+        machine.boost = 0.0
+        return
+    if machine.kswapd_awake:
+        return
+    machine.kswapd_awake = True
+    # While fewer pages are free than lie in blocks of other types, requests have to mix them.
+    if watermarks.goal_pages < machine.unmovable_pages:
+        machine.boost = float(watermarks.boost_pages)
+    plan = _machine_domain(machine, 0).plan
+    for layer in plan.layers if plan is not None else ():
+        wanted = min(machine.reclaim_mark() - machine.free, layer.stock - BATCH_PAGES)
+        if layer.hot or wanted <= 0.0:
+            return
+        reclaim_from_layer(machine, layer, machine.swap_left(), wanted)
 
 
 def _plan(

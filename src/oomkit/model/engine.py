@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from oomkit.model import address_space
 from oomkit.model.advance import advance, horizon
-from oomkit.model.domains import count_usage, pools_in
+from oomkit.model.domains import count_usage, pools_in, run_kswapd
 from oomkit.model.lifecycle import Lifecycle
 from oomkit.model.machine import Machine, ModelError, set_limits
 from oomkit.model.oom import OomKiller
@@ -173,6 +173,7 @@ class Engine:
         machine = self.machine
         while True:
             self._enforce_limits()
+            run_kswapd(machine)
             rates = solve(machine)
             self._note_low_memory(rates)
             if self._wake_waiting(rates):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 from oomkit.errors import OomkitError
 from oomkit.kernel.state import Memory, Sysctl
 from oomkit.kernel.versions import rules_for
-from oomkit.kernel.watermarks import watermarks_for
+from oomkit.kernel.watermarks import BOOST_FACTOR, watermarks_for
 from oomkit.model.pools import Group, Mm, Pool
 from oomkit.model.tasks import PAGE, PROCESS_PAGES, Proc
 from oomkit.records import as_dict, field_names
@@ -51,6 +51,9 @@ class Machine:
         kernel: kernel memory in use besides page tables and processes.
         rootfs: page cache of the initramfs, which can't be dropped.
         swap_total: SwapTotal.
+        kswapd_awake: free memory fell to the low watermarks, and has not been above the high ones
+            since.
+        boost: by how many pages the watermarks are boosted.
         swap_full: swap ran full and no batch of slots has come free since.
         cpus: number of CPUs.
         disk_pages_s: the disk's bandwidth, pages a second.
@@ -59,6 +62,7 @@ class Machine:
         files: page cache by file name.
         tmpfs: tmpfs pages by the cgroup they are charged to.
         groups: memory cgroups by path.
+        unmovable_pages: free pages in page blocks that are not for user memory.
         programs: page cache of the system's own programs; None: the machine has none.
         probe: the program by which it is judged usable or frozen.
         committed: Committed_AS.
@@ -84,10 +88,13 @@ class Machine:
         self.kernel = float(kernel // PAGE)
         self.rootfs = float(min(ROOTFS_PAGES, self.total // 64))
         self.swap_total = spec.swap_bytes // PAGE
+        self.kswapd_awake = False
+        self.boost = 0.0
         self.swap_full = False
         self.cpus = spec.cpus
         self.disk_pages_s = spec.disk_bytes_s / PAGE
         self.fault_pages_s = spec.fault_bytes_s / PAGE
+        self.unmovable_pages = spec.unmovable_bytes / PAGE
         self.procs: list[Proc] = []
         self._by_pid: dict[int, Proc] = {}
         self._children: dict[int, dict[int, Proc]] = {}
@@ -107,11 +114,11 @@ class Machine:
         self.free = float(self.total) - self.kernel - self.rootfs
         self.probe = probe_of(spec.programs_bytes)
         self.programs = self._cache_programs(spec.programs_bytes / PAGE)
-        if self.free <= self.watermarks.high_pages:
+        if self.free <= self.watermarks.goal_pages:
             raise ModelError(
                 f"machine.ram: no memory is left for tasks: {self.total} pages of memory, "
                 f"{self.total - int(self.free)} in use before the first one starts, "
-                f"{self.watermarks.high_pages} kept free (vm.min_free_kbytes)"
+                f"{self.watermarks.goal_pages} kept free (vm.min_free_kbytes)"
             )
 
     def _cache_programs(self, pages: float) -> Pool | None:
@@ -119,7 +126,7 @@ class Machine:
             return None
         pool = self.file("(system)", None)
         pool.size = pages
-        pool.resident = max(min(pages, self.free - self.watermarks.high_pages), 0.0)
+        pool.resident = max(min(pages, self.free - self.watermarks.goal_pages), 0.0)
         pool.peak_resident = pages  # while the machine booted
         self.free -= pool.resident
         return pool
@@ -144,6 +151,7 @@ class Machine:
             min_free_kbytes=chosen.get("min_free_kbytes", 0),
             scale_factor=chosen.get("watermark_scale_factor", 10),
             thp=self.spec.thp,
+            boost_factor=self.knobs.get("watermark_boost_factor", BOOST_FACTOR),
         )
         chosen["min_free_kbytes"] = self.watermarks.min_free_kbytes
         self.sysctl = Sysctl(**{**defaults, **chosen})
@@ -229,6 +237,13 @@ class Machine:
     def swap_left(self) -> float:
         """Free swap."""
         return self.swap_total - self.swap_used()
+
+    def reclaim_mark(self) -> float:
+        """Free memory up to which kswapd reclaims; while it sleeps, at which it is woken."""
+        watermarks = self.watermarks
+        if self.kswapd_awake:
+            return watermarks.goal_pages + self.boost
+        return float(watermarks.wake_pages)
 
     def page_usage(self) -> dict[str, float]:
         """Pages by use; with ``free`` they sum to ``total``."""

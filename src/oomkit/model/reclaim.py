@@ -211,17 +211,28 @@ def reclaim_from(machine: Machine, plan: Plan, swap_left: float, pages: float) -
         Whether all of them were found.
     """
     for layer in plan.layers:
-        share = min(pages, layer.stock)
-        total = added(pool.resident for pool in layer.pools)
-        for pool in layer.pools:
-            part = share * pool.resident / total if total > 0 else 0.0
-            if not pool.is_file:
-                part = min(part, max(swap_left, 0.0))
-                swap_left -= part
-                pool.swapped += part
-            pool.resident -= part
-            machine.free += part
-            pages -= part
+        found, swapped = reclaim_from_layer(machine, layer, swap_left, pages)
+        pages -= found
+        swap_left -= swapped
         if pages <= 0.5:
             return True
     return False
+
+
+def reclaim_from_layer(
+    machine: Machine, layer: Layer, swap_left: float, pages: float
+) -> tuple[float, float]:
+    """Reclaim pages from one layer at once; returns how many, and how many went to swap."""
+    found = swapped = 0.0
+    share = min(pages, layer.stock)
+    total = added(layer.amounts)
+    for pool, amount in zip(layer.pools, layer.amounts, strict=True):
+        part = min(share * amount / total if total > 0 else 0.0, pool.resident)
+        if not pool.is_file:
+            part = min(part, max(swap_left - swapped, 0.0))
+            swapped += part
+            pool.swapped += part
+        pool.resident -= part
+        machine.free += part
+        found += part
+    return found, swapped

@@ -108,7 +108,7 @@ def play(scenario: Scenario, *, seed: int = 0) -> Played:
             "sysctl": [],
             "kmsg": True,
             "mark": False,
-            "probe": False,
+            "probe": None,
             "incompressible": 0.0,
             "programs": "",
             "cpus": confined.machine.cpus,

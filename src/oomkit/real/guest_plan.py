@@ -9,6 +9,7 @@ from oomkit.real.companions import Companion
 from oomkit.real.disks import Disks
 from oomkit.real.plan import SAMPLE_S, Places, Plan, Planner, changes, files_of
 from oomkit.real.run_record import LOW_SHARE
+from oomkit.scenario.definitions import probe_of
 from oomkit.scenario.format import At, Scenario
 from oomkit.scenario.read import walk_tasks
 
@@ -77,7 +78,7 @@ def plan_of(
         "sysctl": _sysctl(scenario),
         "kmsg": False,
         "mark": True,
-        "probe": True,
+        "probe": _probe(scenario),
         "incompressible": _INCOMPRESSIBLE if scenario.machine.zram_bytes else 0.0,
         "programs": "/disk/(programs)" if scenario.machine.programs_bytes else "",
         "measure": _costs(scenario) if measured else None,
@@ -101,6 +102,16 @@ def plan_of(
             "low_share": LOW_SHARE,
             **_beside(companion),
         },
+    }
+
+
+def _probe(scenario: Scenario) -> dict[str, Any]:
+    probe = probe_of(scenario.machine.programs_bytes)
+    return {
+        "every": probe.every_s,
+        "cpu": probe.cpu_s,
+        "text": probe.text_bytes,
+        "scratch": probe.scratch_bytes,
     }
 
 

@@ -77,8 +77,8 @@ class Observation:
         procs: pid to what was seen of it.
         samples: t_s, free, available, cached, swap_free, total (MB), PSI some, full, CPU busy.
         refused: requests that failed.
-        waits: when the probe was found waiting, and for how long by then.
-        answers: when the probe answered, and after how long.
+        rounds: when rounds of the probe began and were over.
+        round_began_s: when the newest that was seen under way began.
         kernel: kernel log lines with their time since the start.
         daemon: lines the companion wrote.
         daemon_end: when it ended, and its exit status, negative for a signal; None: it runs.
@@ -101,8 +101,8 @@ class Observation:
         self.procs: dict[int, Seen] = {}
         self.samples: list[tuple[float, ...]] = []
         self.refused: list[Refused] = []
-        self.waits: list[tuple[float, float]] = []
-        self.answers: list[tuple[float, float]] = []
+        self.rounds: list[tuple[float, float]] = []
+        self.round_began_s: float | None = None
         self.kernel: list[tuple[float, str]] = []
         self.daemon: list[tuple[float, str]] = []
         self.daemon_end: tuple[float, int] | None = None
@@ -250,10 +250,18 @@ class Observation:
         proc.curve[len(self.samples) - 1] = (float(rss), float(swap), float(loops), float(at))
 
     def _on_probe(self, now: float, words: list[str]) -> None:
-        self.answers.append((now, float(words[0])))
+        self.rounds.append((self._since_start(words[0]), self._since_start(words[1])))
 
     def _on_probing(self, now: float, words: list[str]) -> None:
-        self.waits.append((now, float(words[0])))
+        self.round_began_s = self._since_start(words[0])
+
+    def probed(self) -> list[tuple[float, float | None]]:
+        """The rounds of the probe in order; the last one may not be over."""
+        rounds: list[tuple[float, float | None]] = [*self.rounds]
+        under_way = self.round_began_s
+        if under_way is not None and (not rounds or rounds[-1][0] < under_way):
+            rounds.append((under_way, None))
+        return rounds
 
     def _on_kernel(self, now: float, words: list[str]) -> None:
         self.kernel.append((now, " ".join(words)))

@@ -7,6 +7,7 @@ import msgspec
 from oomkit.real.kills import LogLine, kills_of, panic_text
 from oomkit.real.observe import Observation, Seen, Sent
 from oomkit.real.plan import effective_adj
+from oomkit.scenario.definitions import freezes, outcome_of, probe_of
 from oomkit.scenario.format import Scenario, Task
 from oomkit.scenario.read import walk_tasks
 from oomkit.scenario.record import (
@@ -14,7 +15,6 @@ from oomkit.scenario.record import (
     Found,
     Freeze,
     Kill,
-    Outcome,
     Reaction,
     Run,
     Samples,
@@ -91,7 +91,6 @@ def _signal(sent: Sent, seen: Observation, killer: str | None) -> Signal:
 
 
 _MB = 2**20
-_FROZEN_S = 1.0
 _GREW_MB = 1.0
 _GROWTH_WINDOW_S = 10.0
 """Seconds before the first kill in which a task that took memory counts as growing."""
@@ -169,7 +168,7 @@ def assemble(
     )
     panic = panic_text(log)
     ended = panic[0] if panic is not None else silent_s if silent_s is not None else seen.last_s
-    frozen = _frozen(seen, ended, silent=silent_s is not None)
+    frozen = _frozen(scenario, seen, ended, silent=silent_s is not None)
     roles = {task.name: task.role for _, task in walk_tasks(scenario.tasks)}
 
     def innocent(kill: Kill) -> bool:
@@ -182,7 +181,12 @@ def assemble(
         scenario=scenario.name,
         on=on,
         kernel=release,
-        outcome=_outcome(seen, frozen, ended, panicked=panic is not None),
+        outcome=outcome_of(
+            panicked=panic is not None,
+            over=seen.done in ("ended", "holding"),
+            frozen=frozen,
+            ended_s=ended,
+        ),
         ended_s=round(ended, 6),
         kills=kills,
         denied=_denied(seen),
@@ -210,30 +214,14 @@ def _said(seen: Observation, killer: str | None) -> list[LogLine]:
     return said
 
 
-def _outcome(
-    seen: Observation, frozen: tuple[Freeze, ...], ended: float, *, panicked: bool
-) -> Outcome:
-    if panicked:
-        return "panicked"
-    if seen.done in ("ended", "holding"):
-        return "completed"
-    if frozen and frozen[-1].to_s >= ended - 0.01:
-        return "frozen"
-    return "timed_out"
-
-
-def _frozen(seen: Observation, ended: float, *, silent: bool) -> tuple[Freeze, ...]:
-    """When the probe waited longer than a second, or nothing was heard at all."""
-    spans: list[tuple[float, float]] = []
-    spans.extend((t - took, t) for t, took in seen.answers if took > _FROZEN_S)
-    last_answer = seen.answers[-1][0] if seen.answers else 0.0
-    if seen.waits and seen.waits[-1][0] > last_answer:
-        since = seen.waits[-1][0] - seen.waits[-1][1]
-        if ended - since > _FROZEN_S:
-            spans.append((since, ended))
-    if silent and ended - seen.last_s > _FROZEN_S and not (spans and spans[-1][1] >= ended):
-        spans.append((seen.last_s, ended))
-    return tuple(Freeze(from_s=round(a, 3), to_s=round(b, 3)) for a, b in spans)
+def _frozen(
+    scenario: Scenario, seen: Observation, ended: float, *, silent: bool
+) -> tuple[Freeze, ...]:
+    """When rounds of the probe were late; silence is a round that is never over."""
+    rounds = seen.probed()
+    if silent and (not rounds or rounds[-1][1] is not None):
+        rounds.append((seen.last_s, None))
+    return freezes(rounds, ended, probe_of(scenario.machine.programs_bytes))
 
 
 def _denied(seen: Observation) -> tuple[Denied, ...]:
@@ -270,11 +258,11 @@ def _samples(scenario: Scenario, seen: Observation) -> Samples:
         for proc in sorted(seen.procs.values(), key=lambda proc: proc.start_s)
         if proc.name in unit
     }
-    if seen.answers or seen.waits:
+    if seen.probed():
         tasks["probe/0"] = TaskSamples(
             rss_mb=[0.0] * count,
             swap_mb=[0.0] * count,
-            progress=[float(sum(1 for a, _ in seen.answers if a <= t)) for t in columns[0]],
+            progress=[float(sum(1 for _, over in seen.rounds if over <= t)) for t in columns[0]],
         )
     pressure = [
         [] if any(value < 0 for value in column) else [round(v, 2) for v in column]

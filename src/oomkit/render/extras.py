@@ -1,7 +1,6 @@
 """The libraries of extras, and what to say where they are not installed."""
 
 import importlib
-import importlib.util
 from types import ModuleType
 
 from oomkit.errors import OomkitError
@@ -26,14 +25,16 @@ def need(module: str) -> ModuleType:
         ) from None
 
 
-def need_textual() -> None:
-    """Find textual, without importing it.
+def need_textual() -> ModuleType:
+    """Import textual.
 
     Raises:
         MissingExtraError: it is not installed; the text says what to install.
     """
-    if importlib.util.find_spec("textual") is None:
-        raise MissingExtraError("the live view needs textual: install oomkit[top]")
+    try:
+        return importlib.import_module("textual")
+    except ImportError:
+        raise MissingExtraError("oomkit top needs textual: install oomkit[top]") from None
 
 
 def need_polars() -> ModuleType:

@@ -122,6 +122,8 @@ class Machine(Record, frozen=True, kw_only=True):
             None: usual for the size.
         kernel_bytes: slab and other kernel memory in use before the first task starts; None:
             usual for the size.
+        unmovable_bytes: free memory at the start in page blocks that are not for user memory (types
+            other than Movable in ``/proc/pagetypeinfo``).
         programs_bytes: text and libraries the system itself needs to react (shell, login,
             daemons): page cache in constant use.
         thp: transparent huge pages are enabled, which raises ``min_free_kbytes``.
@@ -137,6 +139,7 @@ class Machine(Record, frozen=True, kw_only=True):
     fault_bytes_s: float = 2**30
     reserved_bytes: int | None = None
     kernel_bytes: int | None = None
+    unmovable_bytes: int = 14 * 2**20
     programs_bytes: int = 0
     thp: bool = False
     hz: int = 250

@@ -18,6 +18,7 @@ RANGES: dict[str, tuple[int, int]] = {
     "swappiness": (0, 200),
     "min_free_kbytes": (1, _BIG),
     "watermark_scale_factor": (1, 3000),
+    "watermark_boost_factor": (0, 3_000_000),
     "dirty_ratio": (1, 100),
     "dirty_background_ratio": (0, 100),
     "page-cluster": (0, 10),

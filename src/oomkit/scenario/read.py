@@ -83,6 +83,7 @@ def _machine(table: Table, *, missing: bool) -> Machine:
         fault_bytes_s=table.take("fault_rate", _hardware_rate, 2.0**30),
         reserved_bytes=table.take("reserved", units.size, None),
         kernel_bytes=table.take("kernel_memory", units.size, None),
+        unmovable_bytes=table.take("unmovable_free", units.size, 14 * 2**20),
         programs_bytes=table.take("programs", units.size, 0),
         thp=table.flag("thp"),
         hz=table.take("hz", integer(100, 1000), 250),

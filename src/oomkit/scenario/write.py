@@ -10,6 +10,7 @@ from oomkit.scenario.format import At, Cgroup, Machine, Scenario, Step, Task
 _KEYS = {
     "ram_bytes": "ram", "swap_bytes": "swap", "zram_bytes": "zram", "disk_bytes_s": "disk",
     "fault_bytes_s": "fault_rate", "reserved_bytes": "reserved", "kernel_bytes": "kernel_memory",
+    "unmovable_bytes": "unmovable_free",
     "programs_bytes": "programs", "program_bytes": "program", "start_s": "start",
     "every_s": "every", "jitter_s": "jitter", "sigterm_exit_s": "sigterm_exit",
     "restart_s": "restart", "max_bytes": "max", "high_bytes": "high", "low_bytes": "low",

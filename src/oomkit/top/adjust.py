@@ -76,25 +76,24 @@ class Adjustment:
         """
         try:
             fd = os.open(self.key, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._fd)
-            try:
-                os.write(fd, b"%d" % value)
-            finally:
-                os.close(fd)
         except OSError as error:
-            raise self._error(error, value) from None
+            raise self._error(error, "it is another user's") from None
+        try:
+            os.write(fd, b"%d" % value)
+        except OSError as error:
+            # Anybody may raise it, and lower it no further than CAP_SYS_RESOURCE has set it.
+            raise self._error(error, "lowering it needs CAP_SYS_RESOURCE") from None
+        finally:
+            os.close(fd)
 
     def _name(self) -> str:
         return label(self.task.comm, self.task.pid)
 
-    def _error(self, error: Exception, value: int | None = None) -> AdjustError:
-        name = f"{self.key} of {self._name()}"
+    def _error(self, error: Exception, refused: str = "") -> AdjustError:
         number = error.errno if isinstance(error, OSError) else errno.ESRCH
         if number in GONE:
             return AdjustError(f"{self._name()} has exited")
-        if number in REFUSED:
-            # An ordinary user may raise that of a process of his own, and lower it no further
-            # than somebody with CAP_SYS_RESOURCE has set it.
-            lowers = value is not None and value < self.task.oom_score_adj
-            needs = "lowering it needs CAP_SYS_RESOURCE" if lowers else "it is another user's"
-            return AdjustError(f"{name} can't be changed: permission denied; {needs}")
-        return AdjustError(f"{name} can't be changed: {os.strerror(number or 0)}")
+        why = os.strerror(number or 0)
+        if number in REFUSED and refused:
+            why = f"permission denied; {refused}"
+        return AdjustError(f"{self.key} of {self._name()} can't be changed: {why}")

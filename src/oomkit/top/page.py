@@ -15,11 +15,11 @@ from oomkit.kernel.state import Allocation, Memcg, Snapshot
 from oomkit.printable import printable
 from oomkit.render.document import Part, Table, Text
 from oomkit.render.layout import (
+    ELLIPSIS,
     Column,
     Piece,
     Terminal,
     no_room,
-    shortened,
     table,
     unbroken,
     wrapped,
@@ -33,10 +33,6 @@ from oomkit.views.rank import rank_table, user_name
 
 Tab = Literal["processes", "cgroups", "guard"]
 TABS: tuple[Tab, ...] = ("processes", "cgroups", "guard")
-MAX_ROWS = 100
-"""Rows that are laid out; a filter finds the others."""
-_MAX_DECISIONS = 40
-"""Cgroups for which it is worked out which process dies first there."""
 _MIN_ROWS = 6
 """Lines of the table for which the lines above it give way."""
 KEYS = (
@@ -66,7 +62,8 @@ class Shown(msgspec.Struct, kw_only=True):
         reverse: the other way round.
         filter: only rows with this in a name or path, or of this pid.
         chosen: the row under the cursor, a pid or path; None: the first.
-        first: line of the table that is shown first.
+        first: number of the row that is shown first.
+        local_users: user ids are this machine's, and may be shown as names.
     """
 
     tab: Tab = "processes"
@@ -75,6 +72,7 @@ class Shown(msgspec.Struct, kw_only=True):
     filter: str = ""
     chosen: int | str | None = None
     first: int = 0
+    local_users: bool = True
 
     def sorts(self) -> Sequence[str]:
         """What the tab can be sorted by."""
@@ -103,15 +101,14 @@ class Rows(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         keys: what each is about: a pid, a path, or a number.
-        part: the table, or a text where there is none.
-        of: how many there are in all.
-        found: how many the filter lets through.
+        part: makes the table of some of them, from one number up to another; a text where there is
+            none.
+        of: how many there are without the filter.
     """
 
     keys: Sequence[int | str]
-    part: Part
+    part: Callable[[int, int], Part]
     of: int
-    found: int
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,9 +143,11 @@ def _processes(look: Look, shown: Shown, rules: RuleSet) -> Rows:
         rows.sort(key=order)
     if shown.reverse:
         rows.reverse()
-    found, rows = len(rows), rows[:MAX_ROWS]
-    part = rank_table(snapshot, rules, rows, local_users=True)
-    return Rows(keys=[row.task.pid for row in rows], part=part, of=of, found=found)
+
+    def part(begin: int, end: int) -> Part:
+        return rank_table(snapshot, rules, rows[begin:end], local_users=shown.local_users)
+
+    return Rows(keys=[row.task.pid for row in rows], part=part, of=of)
 
 
 def _has(words: str, snapshot: Snapshot, row: Ranked) -> bool:
@@ -169,9 +168,12 @@ def _cgroups(look: Look, shown: Shown, rules: RuleSet) -> Rows:
         groups.sort(key=lambda memcg: -look.growth.get(memcg.path, 0.0))
     if shown.reverse:
         groups.reverse()
-    found, groups = len(groups), groups[:MAX_ROWS]
-    part = _cgroup_table(look, groups, rules, tree=shown.sort_name == "tree" and not shown.reverse)
-    return Rows(keys=[memcg.path for memcg in groups], part=part, of=len(every), found=found)
+    tree = shown.sort_name == "tree" and not shown.reverse
+
+    def part(begin: int, end: int) -> Part:
+        return _cgroup_table(look, groups[begin:end], rules, tree=tree)
+
+    return Rows(keys=[memcg.path for memcg in groups], part=part, of=len(every))
 
 
 def _group_has(words: str, snapshot: Snapshot, path: str) -> bool:
@@ -189,7 +191,7 @@ def _cgroup_table(look: Look, groups: Sequence[Memcg], rules: RuleSet, *, tree: 
     snapshot, size = look.snapshot, look.snapshot.page_size
     names = [_tree_name(snapshot, memcg.path) if tree else row_name(snapshot, memcg.path)
              for memcg in groups]  # fmt: skip
-    limited = [memcg.path for memcg in groups if memcg.limit_pages is not None][:_MAX_DECISIONS]
+    limited = [memcg.path for memcg in groups if memcg.limit_pages is not None]
     first = {path: _dies_first(snapshot, path, rules) for path in limited}
     grows = [look.growth.get(memcg.path) for memcg in groups]
 
@@ -213,7 +215,7 @@ def _cgroup_table(look: Look, groups: Sequence[Memcg], rules: RuleSet, *, tree: 
         numbers("to limit", [_to_limit(m, g, size) for m, g in zip(groups, grows, strict=True)], 6),
         numbers("tasks", [str(_tasks(snapshot, memcg.path)) for memcg in groups], 2),
     ]  # fmt: skip
-    note = Column(heading="dies first", cells=[first.get(memcg.path, "") for memcg in groups])
+    note = Column(heading="", cells=[first.get(memcg.path, "") for memcg in groups])
     return Table(
         columns=columns,
         styles=["yellow" if _used(memcg) > 0.9 else "" for memcg in groups],
@@ -233,9 +235,10 @@ def _tree_name(snapshot: Snapshot, path: str) -> str:
 def _dies_first(snapshot: Snapshot, path: str, rules: RuleSet) -> str:
     decision = decide(snapshot, Allocation(memcg=path), rules)
     if decision.action != "kill" or not decision.victims:
-        return "none can be chosen"
+        return "no process can be chosen in it"
     first, more = decision.victims[0], len(decision.victims) - 1
-    return label(first.comm, first.pid) + (f" and {more} more" if more else "")
+    others = f" and {more} more" if more else ""
+    return f"dies first: {label(first.comm, first.pid)}{others}"
 
 
 def _growth(grow: float | None) -> str:
@@ -263,17 +266,20 @@ def _records(look: Look, shown: Shown) -> Rows:
     found = [row for row in cells if wanted in " ".join(row).casefold()]
     if shown.reverse:
         found.reverse()
-    if not found:
-        why = guard.no_records or "no records" + (" with that in them" if cells else "")
-        return Rows(keys=[], part=Text(printable(why)), of=len(cells), found=0)
-    times, processes, whats = map(list, zip(*found, strict=True))
-    columns = [
-        Column(heading="time", cells=times),
-        Column(heading="process", cells=processes, leaves=1, folds=True),
-        Column(heading="what", cells=whats, words=True),
-    ]
-    part = Table(columns=columns, gap=1)
-    return Rows(keys=list(range(len(found))), part=part, of=len(cells), found=len(found))
+
+    def part(begin: int, end: int) -> Part:
+        if not found:
+            nothing = "no records" + (" with that in them" if cells else "")
+            return Text(printable(guard.no_records or nothing))
+        times, processes, whats = map(list, zip(*found[begin:end], strict=True))
+        columns = [
+            Column(heading="time", cells=times),
+            Column(heading="process", cells=processes, leaves=1, folds=True),
+            Column(heading="what", cells=whats, words=True),
+        ]
+        return Table(columns=columns, gap=1)
+
+    return Rows(keys=list(range(len(found))), part=part, of=len(cells))
 
 
 def laid_out_page(
@@ -289,37 +295,38 @@ def laid_out_page(
         height: its lines.
     """
     rows = rows_of(look, shown, rules)
-    heading, lines, left_out = _table_lines(rows, terminal)
-    foot = [*_text_lines(left_out, terminal), *_key_lines(terminal)]
-    above = _cut(list(laid_out(header(look), terminal)), height, len(heading) + len(foot))
-    title_room = max(terminal.width, 1)
-    titles = _titles(rows, shown, "", title_room)
-    room = max(1, height - len(above) - len(titles) - len(heading) - len(foot))
-    chosen = rows.keys.index(shown.chosen) if shown.chosen in rows.keys else 0
-    shown.chosen = rows.keys[chosen] if rows.keys and shown.chosen is not None else None
-    begin = sum(map(len, lines[:chosen]))
-    end = begin + (len(lines[chosen]) if lines else 0)
-    flat = [(i, line) for i, row in enumerate(lines) for line in row]
-    shown.first = max(0, min(shown.first, begin, len(flat) - room))
-    if end > shown.first + room:
-        shown.first = min(begin, end - room)
-    window = flat[shown.first : shown.first + room]
-    numbers = list(dict.fromkeys(i for i, _ in window))
-    seen = f"{numbers[0] + 1}-{numbers[-1] + 1} of " if rows.keys else ""
-    titles = _titles(rows, shown, seen, title_room)[: len(titles)]
-    table_lines = [
-        _under_cursor(line, terminal.width) if i == chosen and rows.keys else line
-        for i, line in window
+    keys, foot = rows.keys, _key_lines(terminal)
+    chosen = keys.index(shown.chosen) if shown.chosen in keys else 0
+    shown.chosen = keys[chosen] if keys and shown.chosen is not None else None
+    # No row takes less than a line, so that not more of them than lines need to be laid out.
+    shown.first = max(0, min(shown.first, chosen, len(keys) - height), chosen - height + 1)
+    laid = _laid_table(rows.part(shown.first, shown.first + height), terminal)
+    foot = [*_text_lines(laid.left_out, terminal), *foot]
+    titles = _titles(rows, shown, len(keys), terminal.width)
+    fixed = len(titles) + len(laid.heading) + len(foot)
+    above = _cut(list(laid_out(header(look), terminal)), height - fixed)
+    room = max(1, height - len(above) - fixed)
+    lines = laid.rows
+    while sum(map(len, lines[: chosen - shown.first + 1])) > room and shown.first < chosen:
+        lines = lines[1:]
+        shown.first += 1
+    lines = _whole_rows(lines, room)
+    last = shown.first + len(lines)
+    under = [
+        _under_cursor(line, terminal.width) if i == chosen and keys else line
+        for i, row in enumerate(lines, shown.first)
+        for line in row
     ]
-    blank: list[list[Piece]] = [[]] * (room - len(table_lines))
-    page = [*above, *titles, *heading, *table_lines, *blank, *foot]
+    titles = _titles(rows, shown, last, terminal.width)
+    blank: list[list[Piece]] = [[]] * (room - len(under))
+    page = [*above, *titles, *laid.heading, *under, *blank, *foot]
     if len(page) > height:
         sign = f"({len(page) - height + 1} more lines in a higher window)"
         page = [*page[: height - 1], [Piece(sign, "dim")]]
     return Page(
         lines=[fitted(line, terminal.width) for line in page],
-        keys=rows.keys,
-        visible=[rows.keys[i] for i in numbers if rows.keys],
+        keys=keys,
+        visible=keys[shown.first : last],
     )
 
 
@@ -327,11 +334,13 @@ def fitted(line: Sequence[Piece], width: int) -> list[Piece]:
     """A line of at most ``width`` cells; where something is missing it ends with an ellipsis."""
     if sum(cell_len(piece.text) for piece in line) <= width:
         return list(line)
-    made, room = [], width
+    made, room = [], width - 1
     for piece in line:
         size = cell_len(piece.text)
-        if size >= room:
-            made.append(Piece(shortened(piece.text + " ", room), piece.style))
+        if size > room:
+            begun = chop_cells(piece.text, room)[0] if room > 1 else piece.text[:room]
+            begun = begun if cell_len(begun) <= room else ""
+            made.append(Piece(begun + ELLIPSIS, piece.style))
             break
         made.append(piece)
         room -= size
@@ -352,13 +361,30 @@ def folded(line: Sequence[Piece], width: int) -> list[list[Piece]]:
     return lines
 
 
-def _table_lines(
-    rows: Rows, terminal: Terminal
-) -> tuple[list[list[Piece]], list[list[list[Piece]]], str]:
-    """The lines of the headings, those of each row, and what there was no room for."""
-    part = rows.part
+def _whole_rows(rows: list[list[list[Piece]]], room: int) -> list[list[list[Piece]]]:
+    """The rows of which all lines have room; at least one, cut with a sign if it has to be."""
+    used = count = 0
+    for row in rows:
+        used += len(row)
+        if used > room:
+            break
+        count += 1
+    if count or not rows:
+        return rows[:count]
+    return [[*rows[0][: room - 1], [Piece("(more lines in a higher window)", "dim")]]]
+
+
+class _Laid(msgspec.Struct, frozen=True, kw_only=True):
+    """A table laid out: the lines of the headings, those of each row, and what had no room."""
+
+    heading: list[list[Piece]]
+    rows: list[list[list[Piece]]]
+    left_out: str
+
+
+def _laid_table(part: Part, terminal: Terminal) -> _Laid:
     if not isinstance(part, Table):
-        return [], [list(laid_out([part], terminal))], ""
+        return _Laid(heading=[], rows=[list(laid_out([part], terminal))], left_out="")
     laid = table(
         part.columns,
         terminal.width,
@@ -367,12 +393,15 @@ def _table_lines(
         indent=part.indent,
         gap=part.gap,
     )
-    lines = []
+    rows = []
     for i, row in enumerate(laid.rows):
         style = part.styles[i] if i < len(part.styles) else ""
-        lines.append([[piece.styled(style) for piece in line] for line in row])
-    headings = [[Piece(text, part.heading_style)] for text in laid.heading]
-    return headings, lines, no_room(laid.left_out) if laid.left_out else ""
+        rows.append([[piece.styled(style) for piece in line] for line in row])
+    return _Laid(
+        heading=[[Piece(text, part.heading_style)] for text in laid.heading],
+        rows=rows,
+        left_out=no_room(laid.left_out) if laid.left_out else "",
+    )
 
 
 def _text_lines(text: str, terminal: Terminal) -> list[list[Piece]]:
@@ -385,27 +414,25 @@ def _key_lines(terminal: Terminal) -> list[list[Piece]]:
     return [[Piece(line.strip("\xa0 ").replace("\xa0", " "), "dim")] for line in lines]
 
 
-def _cut(above: list[list[Piece]], height: int, others: int) -> list[list[Piece]]:
+def _cut(above: list[list[Piece]], height: int) -> list[list[Piece]]:
     """The lines above the table, fewer where the window is too low for them."""
-    room = max(2, height - others - 1 - _MIN_ROWS)
+    room = max(2, height - _MIN_ROWS)
     if len(above) <= room:
         return above
     hidden = len(above) - room + 1
     return [*above[: room - 1], [Piece(f"({hidden} more lines in a higher window)", "dim")]]
 
 
-def _titles(rows: Rows, shown: Shown, seen: str, width: int) -> list[list[Piece]]:
+def _titles(rows: Rows, shown: Shown, last: int, width: int) -> list[list[Piece]]:
+    """Which table it is, and which of its rows are in the window, up to number ``last``."""
     tabs = "  ".join(
         f"[{i} {tab}]" if tab == shown.tab else f"{i} {tab}" for i, tab in enumerate(TABS, 1)
     )
     order = f"by {shown.sort_name}{', reversed' if shown.reverse else ''}"
-    left = rows.found - len(rows.keys)
-    counted = f"{seen}{len(rows.keys)}"
-    if left > 0 and rows.keys:
-        counted += f", {left} more by a filter"
+    counted = f"{shown.first + 1}-{last} of {len(rows.keys)}" if rows.keys else "none"
     if shown.filter:
         counted += f" (filter {printable(shown.filter)!r}, {rows.of} in all)"
-    text = f"{tabs}  {order}  {counted}".replace(" more by", "\xa0more\xa0by")
+    text = f"{tabs}  {order}  {counted}"
     return [[Piece(line.rstrip(), "reverse")] for line in wrapped(text, width, rest="  ")]
 
 

@@ -216,7 +216,7 @@ def test_a_command_line_of_proc_and_options_themselves(tmp_path: Path) -> None:
     policy = find_policy(f"earlyoom:{running}")
     # Which earlyoom is installed here decides of what the share is.
     assert [0.08] in bounds(policy)[0][1].values()
-    assert policy.whom.prefer[0].match.patterns == (("comm", (r"search:a\ b",)),)
+    assert policy.whom.prefer[0].match.patterns == (("comm", ("search:a b",)),)
     assert find_policy("earlyoom:-m 8 --avoid 'a b'").when == policy.when
     line = tmp_path / "unit.txt"
     line.write_text("/usr/bin/earlyoom -m 8\n")

@@ -32,7 +32,10 @@ _BEFORE_TAG = (
 _TAG = r"(?P<tag>[A-Za-z_][\w./@()-]{0,60})(?:\[(?P<pid>\d+)\])?:"
 SYSLOG_LINE = re.compile(_BEFORE_TAG + _TAG + r"(?:\s|$)")
 """The usual form of syslog; date, host and tag, which general patterns find in several steps."""
-KERNEL_TAGS = frozenset({"kernel", "klogd", "vmunix", "unknown", "kern", "kernel-log", "dmesg"})
+KERNEL_TAGS = frozenset(
+    {"kernel", "klogd", "vmunix", "unknown", "kern", "kernel-log", "dmesg", "crashlog"}
+)
+"""Tags of the kernel's lines; routers write what they kept of the last boot as ``crashlog``."""
 OTHERS_LINE = re.compile(
     _BEFORE_TAG + "(?!(?i:" + "|".join(sorted(KERNEL_TAGS)) + r")[\[:])" + _TAG
     + r" [^{=#\\<\[\v]{0,500}[^{=#\\<\[\v\s]$"
@@ -318,7 +321,12 @@ def _peel(text: str, line: Line) -> str:
             return text[position:]
         line.tag = host_tag["tag"]
         line.tag_pid = int(host_tag["pid"]) if host_tag["pid"] else None
-    return text[host_tag.end() :]
+    level = _LEVEL.match(text, host_tag.end()) if line.tag is None else None
+    return text[level.end() if level is not None else host_tag.end() :]
+
+
+_LEVEL = re.compile(r"\s*<[0-7]>")
+"""A message's level, where what was kept of an earlier boot is logged again."""
 
 
 def _local_date(text: str, position: int, line: Line) -> int:

@@ -4,6 +4,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from oomkit.klog.lines.prefix import Line
+from oomkit.klog.lines.prose import has_other_script, supposes, words_in
 from oomkit.klog.records import Killed, KilledAs, Reaped, Selected, Summary
 from oomkit.records import Record, replace
 
@@ -132,16 +133,21 @@ def parse_killed(text: str, line: int, *, cut: bool = False) -> KillLine | None:
 
 
 def is_prose(text: str) -> bool:
-    """Whether a person's sentence names a kill or a panic: words stand around it, and no sizes."""
+    """Whether a person's sentence names a kill or a panic, or supposes one.
+
+    Words stand around it, and no sizes; what is supposed may have them, too.
+    """
     match = _TOLD.search(text)
-    if match is None or "-vm:" in text or "score " in text or "vsz:" in text:
+    if match is None:
+        return False
+    if supposes(text, match.start()):
+        return True
+    if "-vm:" in text or "score " in text or "vsz:" in text:
         return False
     before, after = text[: match.start()].rstrip(" \"'`"), text[match.end() :]
     if before.endswith((":", "]", ">", "\N{FULLWIDTH COLON}")):
         before = ""
-    return any(
-        len(_WORD.findall(part)) >= _SENTENCE or _SCRIPT.search(part) for part in (before, after)
-    )
+    return any(words_in(part) >= _SENTENCE or has_other_script(part) for part in (before, after))
 
 
 _TOLD = re.compile(
@@ -152,9 +158,6 @@ _TOLD = re.compile(
     r"|: ?(?:system-wide|compulsory) panic_on_oom is enabled"
     r"|[^:]{0,24}\. (?:[Cc]ompulsory )?panic_on_oom is selected))[. ]*"
 )
-_WORD = re.compile(r"(?<![\w/.:=-])[A-Za-z][a-z']*(?![\w/:=-])")
-_SCRIPT = re.compile(r"[^\W\d_a-zA-Z]{2}")
-"""A word in another script; a kernel prints none."""
 _SENTENCE = 2
 """Minimum number of words that make a sentence."""
 

@@ -44,6 +44,8 @@ _EARLYOOM_LIMITS = re.compile(
     r"[Ll]ow [Mm]emory! [Aa]t or below (?P<limits>[Ss][Ii][Gg]\w+ limits.*)"
     r"|^Out of memory! (?:avail: )?"
     r"(?P<avail>\d+ MiB < min: \d+ MiB|mem min: \d+ MiB, swap min: \d+ MiB)"
+    r"|^Low memory! mem avail: .{1,40}?<= min (?P<mem>\d+ %), "
+    r"swap free: .{1,40}?<= min (?P<swap>\d+ %)"
 )
 _EARLYOOM_OLD = re.compile(r"^Killing process (?P<pid>\d{1,9}) (?P<comm>\S.{0,15})$")
 """Its first releases, which name nobody; their line on the limits stands above."""
@@ -282,9 +284,12 @@ class Witness:
         """With the limits that earlyoom printed before its signal."""
         limits = _EARLYOOM_LIMITS.search(found.text)
         if limits is not None:
-            reason = "memory at or below " + " ".join((limits["limits"] or limits["avail"]).split())
+            named = (
+                limits["limits"] or limits["avail"] or f"mem {limits['mem']}, swap {limits['swap']}"
+            )
+            reason = "memory at or below " + " ".join(named.split())
             self._limits = reason, found.source.line
-        elif found.kind == "kill" and self._limits is not None:
+        elif found.kind in ("kill", "notice") and self._limits is not None:
             reason, at = self._limits
             if 0 <= found.source.line - at <= _LIMITS_LINES:
                 return replace(found, reason=reason)

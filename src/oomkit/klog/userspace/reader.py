@@ -10,6 +10,7 @@ from typing import Any
 
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines.prefix import Line
+from oomkit.klog.lines.prose import has_other_script, supposes, words_in
 from oomkit.klog.lines.words import Words
 from oomkit.klog.records import Source
 from oomkit.klog.userspace.form import Form, size_kb
@@ -59,14 +60,6 @@ _CODE = re.compile(
 """What stands before the words of a death in a program or a command that looks for them."""
 
 
-_SUPPOSED = re.compile(
-    r"\b(?:if|whether|would|could|may|might|should|such as|e\.g\.|for example|means?|indicates?"
-    r"|(?:look|search|watch|grep)(?:ing)? for|how (?:to|can|do)|what (?:does|is)|will be)\b",
-    re.IGNORECASE,
-)
-"""What stands in a sentence before the words of a death that it supposes or asks about."""
-
-
 def _is_supposed(form: Form, match: re.Match[str]) -> bool:
     """Whether a sentence supposes a death, asks for one, or mentions what a report of one says.
 
@@ -74,7 +67,7 @@ def _is_supposed(form: Form, match: re.Match[str]) -> bool:
     what happened, as in "was OOMKilled", makes it a report.
     """
     text = match.string
-    if _SUPPOSED.search(text, 0, match.start()) is not None:
+    if supposes(text, match.start()):
         return True
     if form.by not in ("kubelet", "docker") or form.kind != "notice":
         return False
@@ -86,8 +79,8 @@ def _is_supposed(form: Form, match: re.Match[str]) -> bool:
         return False
     around = text.replace(named.get("reason") or match.group(), " ")
     ticks = text.count("`")
-    words = len(_WORD.findall(around)) + (1 if ticks > 1 else 0)
-    return words >= _SENTENCE or ticks >= _TWO_SPANS or _SCRIPT.search(around) is not None
+    words = words_in(around) + (1 if ticks > 1 else 0)
+    return words >= _SENTENCE or ticks >= _TWO_SPANS or has_other_script(around)
 
 
 _NAMES = (
@@ -96,8 +89,6 @@ _NAMES = (
 )  # fmt: skip
 """What a line names that tells of a death."""
 _HAPPENED = re.compile(r"\b(?:was|were|got|been|gets|keeps?|is being) $")
-_WORD = re.compile(r"(?:(?<=\s)|^)[A-Za-z][a-z']*(?=[\s,.;:?!]|$)(?!:)")
-_SCRIPT = re.compile(r"[^\W\d_a-zA-Z\u00b7]{2}")
 _SENTENCE = 5
 """Minimum number of words that make a sentence."""
 _TWO_SPANS = 4
@@ -163,6 +154,8 @@ def _evidence(form: Form, match: re.Match[str], line: Line, file: str, tag: str)
     groups: dict[str, Any] = match.groupdict()
     by = form.by if form.by != "anybody" else (tag or "unknown")
     if form.by == "earlyoom" and tag and tag != "earlyoom" and "earlyoom" not in line.text:
+        return None
+    if form.by == "anybody" and form.kind == "notice" and not line.stamped:
         return None
     if form.by == "kernel" and groups.get("pid") and form.kind == "notice" and line.stamped:
         return None

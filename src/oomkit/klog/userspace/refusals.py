@@ -146,8 +146,13 @@ NO_KILL_FORMS = (
         "earlyoom",
         "pressure",
         r"[Ll]ow [Mm]emory! [Aa]t or below (?P<reason>[Ss][Ii][Gg]\w+ limits.*)"
-        r"|^Out of memory! (?P<old>(?:avail|mem min): .*)",
-        words=("ow memory! at or below", "ow Memory! At or below", "Out of memory! "),
+        r"|^Out of memory! (?P<old>(?:avail|mem min): .*)|^Low memory! mem avail: .* <= min \d.*",
+        words=(
+            "Low memory! mem avail",
+            "ow memory! at or below",
+            "ow Memory! At or below",
+            "Out of memory! ",
+        ),
         means="memory came below its limits",
     ),
     Form(

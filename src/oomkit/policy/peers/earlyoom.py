@@ -25,7 +25,8 @@ from collections.abc import Sequence
 from oomkit.policy.peers.command_line import assignments, options, words_of
 from oomkit.policy.peers.expressions import from_posix
 from oomkit.policy.peers.files import Files
-from oomkit.policy.peers.found import Found, Raw, one_fault
+from oomkit.policy.peers.found import Found, Raw, one_fault, percent, size
+from oomkit.policy.peers.running import command_lines
 from oomkit.policy.peers.units import Unit, system_unit
 
 DEFAULTS = "/etc/default/earlyoom"
@@ -145,13 +146,10 @@ def _of_variables(text: str, place: str, found: Found) -> tuple[str, list[str]]:
 
 def _of_machine(files: Files, found: Found, *, given: bool) -> tuple[str, list[str]]:
     if not given:
-        for pid in sorted((name for name in os.listdir("/proc") if name.isdigit()), key=int):
-            try:
-                with open(f"/proc/{pid}/comm", "rb") as file:
-                    if file.read().strip() == b"earlyoom":
-                        return f"/proc/{pid}/cmdline", _running(files, f"/proc/{pid}/cmdline")
-            except OSError:
-                continue
+        for path, words in command_lines("earlyoom"):
+            if os.path.basename(words[0]) == "earlyoom":
+                files.read.append(path)
+                return path, words[1:]
     unit = system_unit(files, "earlyoom.service")
     if unit is None and not files.has(DEFAULTS):
         raise one_fault(
@@ -291,24 +289,20 @@ def _rules(
         if dry_run:
             rule["level"] = "warn"
         if "-m" in thresholds or "-M" not in thresholds:
-            rule[memory] = _percent(getattr(thresholds.get("-m", usual), level))
+            rule[memory] = percent(getattr(thresholds.get("-m", usual), level) / 100)
         if "-M" in thresholds:
             # MemAvailable is held against that share of MemTotal: 1.8 and later hold it against
             # MemAvailable + AnonPages, of which the same share is a little less.
             rule["available"] = [
-                f"{getattr(thresholds['-M'], level):.0f}K",
+                size(getattr(thresholds["-M"], level)),
                 *([rule.pop("available")] if "available" in rule else []),
             ]
         if "-s" in thresholds or "-S" not in thresholds:
-            rule["swap_free"] = [_percent(getattr(thresholds.get("-s", usual), level))]
+            rule["swap_free"] = [percent(getattr(thresholds.get("-s", usual), level) / 100)]
         if "-S" in thresholds:
-            rule.setdefault("swap_free", []).append(f"{getattr(thresholds['-S'], level):.0f}K")
+            rule.setdefault("swap_free", []).append(size(getattr(thresholds["-S"], level)))
         rules.append(rule)
     return rules
-
-
-def _percent(value: float) -> str:
-    return f"{value:.6f}".rstrip("0").rstrip(".") + "%"
 
 
 def _whom(said: dict[str, str], place: str, version: tuple[int, int], found: Found) -> Raw:

@@ -63,9 +63,14 @@ def _pieces(text: str) -> list[str]:
             found.append(char)
             at, can_repeat = at + 1, False
         else:
-            found.append("(?s:.)" if char == "." else re.escape(char))
+            found.append("(?s:.)" if char == "." else _plain(char))
             at, can_repeat = at + 1, True
     return found
+
+
+def _plain(char: str) -> str:
+    """A character that stands for itself."""
+    return f"\\{char}" if char in ".^$*+?{}[]\\|()" else char
 
 
 def _group(text: str, at: int) -> tuple[str, int]:
@@ -93,7 +98,7 @@ def _escaped(text: str, at: int) -> tuple[str, int]:
     char = text[at + 1]
     if char in "123456789":
         return rf"\{char}(?:)", at + 2
-    return _GNU.get(char, re.escape(char)), at + 2
+    return _GNU.get(char, _plain(char)), at + 2
 
 
 def _bracket_end(text: str, at: int) -> int:

@@ -88,3 +88,22 @@ Raw = dict[str, Any]
 def one_fault(place: str, expected: str) -> TomlError:
     """The error about one file that can't be used."""
     return TomlError(place, [Fault(path="", expected=expected)])
+
+
+_MOST_SECONDS = 366 * 86400.0
+_MOST_KIB = float(2**40)
+
+
+def span(time_s: float) -> str:
+    """A time as a policy writes it: from a millisecond, or 0, to a year, which is for ever."""
+    return f"{min(time_s, _MOST_SECONDS):.3f}s" if time_s >= 0.0005 else "0s"
+
+
+def size(kib: float) -> str:
+    """A size as a policy writes it: at most a pebibyte, which no machine has."""
+    return f"{min(kib, _MOST_KIB):.0f}K"
+
+
+def percent(share: float) -> str:
+    """A share as a policy writes it."""
+    return f"{100 * share:.6f}".rstrip("0").rstrip(".") + "%"

@@ -18,12 +18,12 @@ Facts of hakavlad/nohang, 0.2.0 (which Debian ships) and 0.3.0; all is in ``src/
 * ``sleep_after_check_mem()``: it looks by what memory and swap could fill.
 """
 
-import os
 import re
 
 from oomkit.policy.peers.command_line import words_of
 from oomkit.policy.peers.files import Files
-from oomkit.policy.peers.found import Found, Raw, one_fault
+from oomkit.policy.peers.found import Found, Raw, one_fault, percent, size, span
+from oomkit.policy.peers.running import command_lines
 
 CONFIGS = (
     "/etc/nohang/nohang-desktop.conf", "/etc/nohang/nohang.conf",
@@ -145,7 +145,7 @@ class _Config:
             what = "swap" if swap else "memory"
             self._wrong(key, f"{low:g} to {high:g} % of {what}, or a size with M behind it")
             return "0"
-        return f"{value:g}%" if text.endswith("%") else f"{value * 1024:.0f}K"
+        return percent(value / 100) if text.endswith("%") else size(value * 1024)
 
     def _wrong(self, key: str, expected: str) -> None:
         if key in self.settings:
@@ -165,7 +165,7 @@ def read_nohang(files: Files, where: str, *, given: bool) -> tuple[Raw, Found]:
         TomlError: it can't be read or is wrong; it lists all that is.
     """
     found = Found("nohang")
-    path = where or _path_here(files, running="" if given else "nohang")
+    path = where or _path_here(files, running=not given)
     version = _version(files)
     found.version = version
     config = _parsed(files.text(path), files.where(path), found)
@@ -174,18 +174,12 @@ def read_nohang(files: Files, where: str, *, given: bool) -> tuple[Raw, Found]:
     return raw, found
 
 
-def _path_here(files: Files, *, running: str) -> str:
+def _path_here(files: Files, *, running: bool) -> str:
     """The configuration of the nohang that runs, else of the unit that is enabled."""
-    for pid in (name for name in os.listdir("/proc") if running and name.isdigit()):
-        try:
-            with open(f"/proc/{pid}/cmdline", "rb") as file:
-                words = file.read().decode("utf-8", "replace").split("\0")
-        except OSError:
-            continue
-        if any(os.path.basename(word) == running for word in words[:4]):
-            after = [i + 1 for i, word in enumerate(words) if word in ("-c", "--config")]
-            if after and after[-1] < len(words):
-                return words[after[-1]]
+    for _, words in command_lines("nohang") if running else ():
+        after = [i + 1 for i, word in enumerate(words) if word in ("-c", "--config")]
+        if after and after[-1] < len(words):
+            return words[after[-1]]
     enabled = "/etc/systemd/system/multi-user.target.wants"
     for service in _SERVICES:
         name = f"/etc/nohang/{service.removesuffix('.service')}.conf"
@@ -293,7 +287,7 @@ def _policy(config: _Config, version: str, found: Found, files: Files) -> Raw:
     when += _psi_rules(config, levels, memory)
     whom: Raw = {
         "by": "oom_score", "oom_group": False, "least": "0", "most_processes": 1_000_000,
-        "least_score": config.number("min_badness", 1),
+        "least_score": min(config.number("min_badness", 1), 1e6),
     }  # fmt: skip
     if config.truth("ignore_positive_oom_score_adj"):
         whom["raised_adj"] = 1.0 if version == "0.2.0" else 2 / 3
@@ -306,15 +300,15 @@ def _policy(config: _Config, version: str, found: Found, files: Files) -> Raw:
         "name": "nohang",
         "about": f"nohang {version} as it is configured here",
         "look": {
-            "least": f"{fastest:g}s", "most": f"{slowest:g}s",
-            "fill": f"{config.number('fill_rate_mem', 100) * 1024:.0f}K/s",
-            "swap_fill": f"{config.number('fill_rate_swap', 100) * 1024:.0f}K/s",
+            "least": span(fastest), "most": span(slowest),
+            "fill": f"{size(config.number('fill_rate_mem', 100) * 1024)}/s",
+            "swap_fill": f"{size(config.number('fill_rate_swap', 100) * 1024)}/s",
         },
         "when": when,
         "whom": whom,
         "how": {
-            "term_wait": f"{soft_exit_s:g}s", "term_least": "0s", "give_up": "10s",
-            "pause": f"{fastest:g}s", "hard_pause": "0s", "together": False,
+            "term_wait": span(soft_exit_s), "term_least": "0s", "give_up": "10s",
+            "pause": span(fastest), "hard_pause": "0s", "together": False,
             "most_a_minute": 1_000_000,
             "notify": config.truth("post_action_gui_notifications"),
             "instead": list(_instead(config, files)),
@@ -369,7 +363,7 @@ def _psi_rules(config: _Config, levels: list[str], memory: dict[str, str]) -> li
         rule = _rule(level, available=memory[level], swap_used="0", **{f"psi_{kind}": share})
         rule["over"] = f"{_PSI_WINDOWS[window]}s"
         if level != "warning":
-            rule.update({"for": f"{for_s:g}s", "pause": f"{pause_s:g}s"})
+            rule.update({"for": span(for_s), "pause": span(pause_s)})
         rules.append(rule)
     return rules
 

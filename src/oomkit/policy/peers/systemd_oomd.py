@@ -27,7 +27,7 @@ from collections.abc import Callable
 from typing import Any
 
 from oomkit.policy.peers.files import Files, by_name
-from oomkit.policy.peers.found import Found, Raw, one_fault
+from oomkit.policy.peers.found import Found, Raw, one_fault, percent, span
 from oomkit.policy.peers.oomd_units import Managed, from_units, shown
 from oomkit.policy.peers.units import CONFIG, Entry, entries, seconds, share, standard_files
 
@@ -268,8 +268,8 @@ def _policy(
 def _swap_rule(limits: Limits, swap: list[Managed], units: list[Managed]) -> list[Raw]:
     rule: Raw = {
         "level": "hard",
-        "available": _percent(1.0 - limits.swap_used),
-        "swap_used": _percent(limits.swap_used),
+        "available": percent(1.0 - limits.swap_used),
+        "swap_used": percent(limits.swap_used),
         "by": "swap",
         "least": "5%",
         **_preferences(units, root_alone=True),
@@ -285,10 +285,10 @@ def _pressure_rule(limits: Limits, unit: Managed, units: list[Managed]) -> Raw:
     return {
         "level": "hard",
         **_about(unit),
-        "psi_full": _percent(max(limit, 1e-4)),
+        "psi_full": percent(max(limit, 1e-4)),
         "reclaim": "1K/s",
         "over": "10s",
-        "for": f"{lasting_s:g}s",
+        "for": span(lasting_s),
         "pause": "15s",
         **_preferences(units, root_alone=not unit.is_users),
     }
@@ -297,12 +297,12 @@ def _pressure_rule(limits: Limits, unit: Managed, units: list[Managed]) -> Raw:
 def _rule_of(
     ruleset: Ruleset, unit: Managed, with_rules: list[Managed], units: list[Managed]
 ) -> Raw:
-    rule: Raw = {"level": "hard", "over": "10s", "for": f"{ruleset.lasting_s:g}s", "pause": "0s"}
+    rule: Raw = {"level": "hard", "over": "10s", "for": span(ruleset.lasting_s), "pause": "0s"}
     if ruleset.pressure is not None:
-        rule["psi_full"] = _percent(max(ruleset.pressure, 1e-4))
+        rule["psi_full"] = percent(max(ruleset.pressure, 1e-4))
         rule.update(_about(unit))
     if ruleset.swap is not None:
-        rule["swap_used"] = _percent(ruleset.swap)
+        rule["swap_used"] = percent(ruleset.swap)
     if ruleset.action == "kill-by-swap":
         rule.update({"by": "swap", "least": "5%"}, **_preferences(units, root_alone=True))
         if not any(one.is_root for one in with_rules):
@@ -333,10 +333,6 @@ def _preferences(units: list[Managed], *, root_alone: bool) -> Raw:
     return {key: patterns for key, patterns in found.items() if patterns}
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.4f}".rstrip("0").rstrip(".") + "%"
-
-
 def _traps(
     limits: Limits, rulesets: dict[str, Ruleset], units: list[Managed], found: Found
 ) -> None:
@@ -348,7 +344,7 @@ def _traps(
         )
         return
     if any(one.swap for one in units):
-        used = _percent(limits.swap_used)
+        used = percent(limits.swap_used)
         add(
             f"swap: acts only when memory and swap are both used beyond {used}, and only on a "
             "cgroup with more than 5% of all swap; without swap never"

@@ -11,6 +11,7 @@ import time
 
 from . import groups
 from .memory import PAGE, Area, filler
+from .probe import Probe
 from .report import Report
 from .samples import Sampler, keyed, slot_of
 from .task import FOREVER, SLOT, World, spawn
@@ -70,7 +71,7 @@ class Watch:
         self.kmsg = -1
         self.t0 = 0.0
         self.buffer = b""
-        self.probe: tuple[int, float] | None = None
+        self.probe: Probe | None = None
         self.beside: Beside | None = None
         self.cost_due = 0.0
 
@@ -81,15 +82,35 @@ class Watch:
 
     def run(self) -> str:
         """Play the plan; returns how it ended."""
+        self._get_ready()
+        self._begin()
+        end = self.t0 + self.plan["duration"]
+        while True:
+            why = self._over(end)
+            if why:
+                self.sampler.sample(self._sampled())
+                self._report_notes()
+                self._report_cost()
+                if self.beside is not None:
+                    self.beside.close()
+                self.report.say("done", why)
+                return why
+            self._wait(end)
+
+    def _get_ready(self) -> None:
         if self.plan["kmsg"]:
             self.kmsg = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             os.lseek(self.kmsg, 0, os.SEEK_END)
             self.poll.register(self.kmsg, select.POLLIN)
         groups.make(self.plan["groups"])
+        if self.plan["probe"]:
+            self.probe = Probe(self.plan["probe"], self.plan["programs"])
         self.sampler = Sampler(self.report, self.slots, self.plan["sources"])
         for path, value in self.plan["sysctl"]:
             groups.write(path, value)
         self._measure()
+
+    def _begin(self) -> None:
         if self.beside is not None:
             for fd in self.beside.streams:
                 self.poll.register(fd, select.POLLIN)
@@ -104,19 +125,15 @@ class Watch:
         for event in self.plan["at"]:
             self.at(event["t"], "change", event)
         self.at(0.0, "sample")
-        if self.plan["probe"]:
-            self.at(1.0, "probe")
-        end = self.t0 + self.plan["duration"]
-        while True:
-            why = self._over(end)
-            if why:
-                self.sampler.sample(self._sampled())
-                self._report_cost()
-                if self.beside is not None:
-                    self.beside.close()
-                self.report.say("done", why)
-                return why
-            self._wait(end)
+        if self.probe is not None:
+            self.probe.start(self.t0)
+
+    def _report_notes(self) -> None:
+        """Report what others noted into shared memory."""
+        if self.beside is not None:
+            self.beside.report_notes()
+        if self.probe is not None:
+            self.probe.report_rounds(self.report)
 
     def end(self) -> None:
         """Kill the tasks that still live; those of cgroups are killed with them."""
@@ -208,12 +225,8 @@ class Watch:
                 self._relay()
             elif fd in self.pidfds:
                 self._ended(self.pidfds[fd], fd)
-            elif self.beside is not None and fd in self.beside.streams:
-                if not self.beside.hear(fd):
-                    self.poll.unregister(fd)
-            else:
-                self.poll.unregister(fd)  # the probe's: reaped below
-                os.close(fd)
+            elif self.beside is not None and not self.beside.hear(fd):
+                self.poll.unregister(fd)
         self._reap()
         while self.timers and self.timers[0][0] <= time.monotonic():
             _, _, what, subject = heapq.heappop(self.timers)
@@ -226,8 +239,7 @@ class Watch:
         elif what == "sample":
             began = time.monotonic()
             self.sampler.sample(self._sampled())
-            if self.beside is not None:
-                self.beside.report_notes()
+            self._report_notes()
             if began >= self.cost_due:
                 self.cost_due = began + _COST_S
                 self._report_cost()
@@ -236,8 +248,6 @@ class Watch:
             self.at(time.monotonic() - self.t0 - took + step, "sample")
         elif what == "change":
             self._change(subject)
-        elif what == "probe":
-            self._probe()
 
     def _start(self, task: dict[str, Any]) -> None:
         try:
@@ -287,10 +297,6 @@ class Watch:
                 return
             if not pid:
                 return
-            if self.probe is not None and pid == self.probe[0]:
-                self.report.say("probe", f"{time.monotonic() - self.probe[1]:.4f}")
-                self.probe = None
-                continue
             if self.beside is not None and pid == self.beside.pid:
                 self.report.say("daemon_end", os.waitstatus_to_exitcode(status))
                 continue
@@ -299,23 +305,6 @@ class Watch:
             if task is not None and task["restart"] is not None:
                 self.pending += 1
                 self.at(time.monotonic() - self.t0 + task["restart"], "start", task)
-
-    def _probe(self) -> None:
-        """A small program once a second; the next one when it has answered."""
-        self.at(time.monotonic() - self.t0 + 1.0, "probe")
-        if self.probe is not None:
-            self.report.say("probing", f"{time.monotonic() - self.probe[1]:.4f}")
-            return
-        began = time.monotonic()
-        try:
-            pid = os.fork()
-        except OSError:
-            self.report.say("probing", "0")
-            return
-        if pid == 0:
-            _respond(self.plan["programs"])
-        self.probe = (pid, began)
-        self.poll.register(os.pidfd_open(pid), select.POLLIN)
 
     def _change(self, event: dict[str, Any]) -> None:
         for path, value in event["writes"]:
@@ -351,19 +340,3 @@ class Watch:
                 return
             text = record.partition(b";")[2].split(b"\n", 1)[0].decode("utf-8", "replace")
             self.report.say("kernel", text)
-
-
-def _respond(programs: str) -> None:
-    """What a shell would do for a keystroke: run through its program, use a little memory."""
-    code = 1
-    try:
-        if programs:
-            fd = os.open(programs, os.O_RDONLY)
-            buffer = bytearray(1 << 16)
-            while os.readv(fd, [buffer]):
-                pass
-        scratch = mmap.mmap(-1, 1 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        scratch[::4096] = bytes(256)
-        code = 0
-    finally:
-        os._exit(code)

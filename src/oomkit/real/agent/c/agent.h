@@ -42,7 +42,7 @@ void rest_s(double seconds);
 void say(int fd, const char *event, const char *format, ...) __attribute__((format(printf, 3, 4)));
 int write_all(int fd, const char *data, size_t size); /* 0 or an errno */
 int write_file_text(const char *path, const char *value); /* 0 or an errno; sets fault_path */
-int lock_memory(void);                                    /* below 0: errno says why not */
+int lock_memory(bool later); /* also what is mapped later; below 0: errno says why not */
 extern const char *fault_path; /* of the last error */
 
 /* memory.c */
@@ -143,6 +143,11 @@ void lanes_begin(const char *programs, double low_share);
 void lanes_start(void);
 void lanes_report(int report);
 void lanes_close(int report);
+
+/* probe.c */
+int probe_begin(const struct node *given, const char *programs); /* 0 or an errno */
+void probe_start(double t0);
+void probe_report(int report);
 
 /* watch.c */
 enum { WATCH_DONE, WATCH_STOPPED, WATCH_FAILED };

@@ -151,7 +151,7 @@ static void prepare(const struct node *guest) {
     if (whole(guest, "zram") > 0) add_zram(whole(guest, "zram"));
     if (truth(guest, "beats") && access(TRACING, F_OK) == 0) attach("tracefs", TRACING, "tracefs", 0, NULL);
     /* The watcher must see and report what happens while there is no memory. */
-    check(lock_memory(), "mlockall");
+    check(lock_memory(true), "mlockall");
 }
 
 /* Let the kernel end what it still does after its boot, half a minute at most. From 7.x on its

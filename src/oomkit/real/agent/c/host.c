@@ -97,7 +97,7 @@ int host_main(void) {
     if (!error) error = hand_over(plan, "tmpfs");
     keep_to_cpus(whole(plan, "cpus"));
     /* It has to answer while memory is low; where that is not allowed it waits as others do. */
-    lock_memory();
+    lock_memory(true);
     int code = 2;
     if (error) {
         say(1, "failed", "%d %s", error, fault_path);

@@ -72,9 +72,9 @@ int write_file_text(const char *path, const char *value) {
 
 /* What is used stays from its first use on; the program itself is brought in now. Data and stack that
  * are never used are not, since every task would be counted as holding them. */
-int lock_memory(void) {
+int lock_memory(bool later) {
     extern const char __executable_start, etext;
-    if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) return -1;
+    if (mlockall(MCL_CURRENT | MCL_ONFAULT | (later ? MCL_FUTURE : 0))) return -1;
     for (const char *at = &__executable_start; at < &etext; at += PAGE) (void)*(const volatile char *)at;
     return 0;
 }

@@ -18,16 +18,13 @@
 
 #define SAMPLING_SHARE 40.0 /* minimum distance of samples, in CPU time that one takes */
 #define COST_S 1.0          /* how often the agent reports what it costs */
-#define PROBE_S 1.0
-#define PROBE_CHUNK (64 << 10)
-#define PROBE_MEMORY (1 << 20)
 #define EVENTS 64
 #define LINES (64 << 10)
 #define RECORD 8192
 #define ROUNDS 3
 
-enum source { FROM_TASKS = 1, FROM_CONTROL, FROM_KERNEL, FROM_PROC, FROM_STREAM, FROM_PROBE };
-enum errand { START, CHANGE, SAMPLE, PROBE };
+enum source { FROM_TASKS = 1, FROM_CONTROL, FROM_KERNEL, FROM_PROC, FROM_STREAM };
+enum errand { START, CHANGE, SAMPLE };
 
 struct proc {
     struct sampled sampled; /* its pid is 0 where the place is free */
@@ -55,9 +52,6 @@ static struct {
     double t0, cost_due;
     char *lines;
     size_t held;
-    pid_t probe;
-    int probe_fd;
-    double probe_began;
     bool beside;
 } w;
 
@@ -189,11 +183,6 @@ static void reap(void) {
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         int code = WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
-        if (pid == w.probe) {
-            say(w.out, "probe", "%.4f", now_s() - w.probe_began);
-            w.probe = 0;
-            continue;
-        }
         if (w.beside && pid == beside_pid()) {
             say(w.out, "daemon_end", "%d", code);
             continue;
@@ -225,46 +214,13 @@ static void start(const struct node *task) {
     at(since_start() + 0.5, START, task);
 }
 
-/* What a shell would do for a keystroke: run through its program, use a little memory. */
-static void respond(const char *programs) {
-    if (*programs) {
-        int fd = open(programs, O_RDONLY | O_CLOEXEC);
-        char buffer[PROBE_CHUNK];
-        while (fd >= 0 && read(fd, buffer, sizeof buffer) > 0) {}
-        if (fd < 0) _exit(1);
-    }
-    char *scratch = mmap(NULL, PROBE_MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (scratch == MAP_FAILED) _exit(1);
-    for (size_t i = 0; i < PROBE_MEMORY; i += PAGE) *(volatile char *)(scratch + i) = 0;
-    _exit(0);
-}
-
-/* A small program once a second; the next one when it has answered. */
-static void probe(void) {
-    at(since_start() + PROBE_S, PROBE, NULL);
-    if (w.probe) {
-        say(w.out, "probing", "%.4f", now_s() - w.probe_began);
-        return;
-    }
-    double began = now_s();
-    pid_t pid = fork();
-    if (pid < 0) {
-        say(w.out, "probing", "0");
-        return;
-    }
-    if (pid == 0) respond(text(w.plan, "programs"));
-    w.probe = pid;
-    w.probe_began = began;
-    w.probe_fd = (int)syscall(SYS_pidfd_open, pid, 0);
-    if (w.probe_fd >= 0) listen_to(w.probe_fd, FROM_PROBE, 0);
-}
-
 static void sample(void) {
     double began = now_s(), used = used_s(CLOCK_THREAD_CPUTIME_ID);
     sampler_machine();
     for (size_t i = 0; i < w.seen; i++)
         if (w.procs[i].pidfd >= 0) sampler_task(&w.procs[i].sampled);
     if (w.beside) beside_report();
+    probe_report(w.out);
     if (began >= w.cost_due) {
         w.cost_due = began + COST_S;
         report_cost(w.out);
@@ -340,7 +296,6 @@ static bool wait_for_events(double end) {
             beside_streams(&streams);
             if (!beside_hear(&streams[index])) epoll_ctl(w.epoll, EPOLL_CTL_DEL, streams[index].fd, NULL);
             break;
-        case FROM_PROBE: close(w.probe_fd); break; /* it is reaped below */
         }
     }
     reap();
@@ -354,7 +309,6 @@ static void do_due(void) {
         case START: start(timer.subject); break;
         case CHANGE: change(timer.subject); break;
         case SAMPLE: sample(); break;
-        case PROBE: probe(); break;
         }
     }
 }
@@ -381,7 +335,7 @@ static void set_up(const struct node *plan, int out, int control) {
     w.plan = plan;
     w.out = out;
     w.control = control;
-    w.kmsg = w.probe_fd = -1;
+    w.kmsg = -1;
     w.pipe = ends[0];
     w.lines = lasting(LINES);
     w.room = (size_t)slots + 2 * FORKS;
@@ -421,6 +375,7 @@ static int get_ready(const struct node *plan) {
         listen_to(w.kmsg, FROM_KERNEL, 0);
     }
     int error = groups_make(get(plan, "groups"));
+    if (!error && truth(plan, "probe")) error = probe_begin(get(plan, "probe"), text(plan, "programs"));
     sampler_begin(w.out, w.world.slots, get(plan, "sources"));
     for (size_t i = 0; i < sysctl->length && !error; i++)
         error = write_file_text(sysctl->items[i]->items[0]->text, sysctl->items[i]->items[1]->text);
@@ -459,7 +414,7 @@ static int begin(const struct node *plan) {
     }
     for (size_t i = 0; i < events->length; i++) at(number(events->items[i], "t", 0), CHANGE, events->items[i]);
     at(0, SAMPLE, NULL);
-    if (truth(plan, "probe")) at(PROBE_S, PROBE, NULL);
+    probe_start(w.t0);
     return 0;
 }
 
