@@ -32,7 +32,7 @@ function mounted(pyodide, file) {
   pyodide.FS.mkdir(folder);
   pyodide.FS.mount(pyodide.FS.filesystems.WORKERFS, { files: [file] }, folder);
   pyodide.FS.chdir(folder);
-  return file.name;
+  return file.name === "-" ? "./-" : file.name; // a lone dash is standard input
 }
 
 async function answer({ id, name, given, file }) {

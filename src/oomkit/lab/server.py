@@ -175,7 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("Referrer-Policy", "no-referrer")
         self.send_header("Cross-Origin-Resource-Policy", "same-origin")
-        self.send_header("Cache-Control", "no-store" if self.path == LIVE else "no-cache")
+        self.send_header("Cache-Control", "no-store" if self.path.startswith(LIVE) else "no-cache")
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(data)
