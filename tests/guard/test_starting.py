@@ -23,6 +23,7 @@ from oomkit.guard.launch import (
     missing_here,
     own_argv,
     places_here,
+    refuse_managers,
     take_in_argv,
 )
 from oomkit.policy.compile import compile_plan
@@ -168,8 +169,9 @@ def test_without_memory_or_with_what_needs_a_manager_it_does_not_begin(here: Her
     (here.proc / "meminfo").write_text("")
     with pytest.raises(LaunchError, match=r"expected MemTotal and MemAvailable \(Linux 3.14\)"):
         here.missing()
+    one = policy(LOW, whom={"by": "over_request", "level": "cgroup"})
     with pytest.raises(LaunchError, match="for what manages its victims"):
-        here.missing(by="over_request", level="cgroup")
+        refuse_managers(one, Settings(compile_plan(one), places=here.places))
 
 
 @pytest.mark.parametrize(("most", "namespace", "capable", "bounded"), [
