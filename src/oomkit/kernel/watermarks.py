@@ -104,7 +104,7 @@ def watermarks_for(
         boosted = [high for high, pages in above if pages >= 4 * _PAGEBLOCK]
         boost = sum(max(h * boost_factor // 10000, _PAGEBLOCK) for h in boosted)
 
-    def reserved_at(gaps_above: int) -> int:
+    def not_for_users(gaps_above: int) -> int:
         marks = (low + gaps_above * gap for low, gap in zip(mins, gaps, strict=True))
         zoned = zip(marks, reserves, managed, strict=True)
         return min(sum(min(mark + reserve, n) for mark, reserve, n in zoned), total_pages // 2)
@@ -114,9 +114,9 @@ def watermarks_for(
         min_pages=total_min,
         low_pages=total_min + sum(gaps),
         high_pages=total_min + 2 * sum(gaps),
-        floor_pages=reserved_at(0),
-        wake_pages=reserved_at(1),
-        goal_pages=reserved_at(2),
+        floor_pages=not_for_users(0),
+        wake_pages=not_for_users(1),
+        goal_pages=not_for_users(2),
         boost_pages=boost,
         totalreserve_pages=sum(
             min(reserve + high, pages)

@@ -25,7 +25,7 @@ _EXIT_SPEED: Final = 8.0
 """How many times faster an address space is torn down than faulted in."""
 
 _HEADROOM_PAGES: Final = 64
-"""Pages above half the min watermark that have to be free for a process to be created."""
+"""Pages above half the min watermark and the zones' reserves that creating a process takes."""
 
 
 class Lifecycle:
@@ -131,7 +131,9 @@ class Lifecycle:
     def _headroom(self) -> float:
         """Pages that have to be left free when a process is created."""
         machine = self.machine
-        return min(machine.watermarks.min_pages / 2.0, machine.total / 64.0) + _HEADROOM_PAGES
+        marks = machine.watermarks
+        spared = marks.floor_pages - marks.min_pages / 2.0
+        return min(spared, machine.total / 64.0) + _HEADROOM_PAGES
 
     def _start(self, task: Task, parent: Proc | None) -> None:
         ppid = parent.pid if parent is not None and parent.alive else 1
