@@ -127,13 +127,14 @@ def let_through(paces: list[float], every_s: float) -> tuple[Pace, float, float]
         there += every_s
         here += every_s / one
         had += pace.now * every_s / one
-        pace.note(there, here)
+        if pace.note(there, here):
+            had += 0.1 * pace.now  # QEMU's burst at a new limit
     return pace, had, there
 
 
 def test_the_pace_is_the_guests_time_in_ours() -> None:
     pace, had, there = let_through([1.0] * 50 + [0.2] * 50, 0.1)
-    assert pace.now == pytest.approx(0.2, abs=0.03)
+    assert pace.now == pytest.approx(0.2, abs=0.06)
     assert pace.mean == pytest.approx(10 / (5 + 25))
     assert had == pytest.approx(there, rel=0.05)
 

@@ -13,7 +13,7 @@ from oomkit.scenario.definitions import probe_of
 from oomkit.scenario.format import At, Scenario
 from oomkit.scenario.read import walk_tasks
 
-CLOCK_S = 0.03
+CLOCK_S = 0.05
 """How often a guest whose clock is its own reports the time."""
 
 _INCOMPRESSIBLE = 0.33

@@ -6,7 +6,7 @@ one, and changes between both within tenths of a second: what was let through to
 is taken back in the next ones.
 """
 
-_WINDOW_S = 0.1
+_WINDOW_S = 0.2
 """The pace is taken over at least so long by our clock."""
 
 _MAX_DEBT_S = 0.5
@@ -14,6 +14,9 @@ _MAX_DEBT_S = 0.5
 
 _MAKE_GOOD_S = 0.5
 """Time of ours in which it is."""
+
+_BURST_S = 0.1
+"""What QEMU lets through at once whenever a limit is set, as time at that speed."""
 
 _WORTH_A_CHANGE = 0.1
 """A speed that differs by less than this share from the one in use stays."""
@@ -57,6 +60,7 @@ class Pace:
         if abs(speed - self.now) < _WORTH_A_CHANGE * self.now:
             return False
         self.now = speed
+        self._owed_s -= _BURST_S * speed
         return True
 
     def begin(self) -> None:
