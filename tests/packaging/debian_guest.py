@@ -1,11 +1,13 @@
 """A guest with a Debian of its own, systemd first, into which packages are installed."""
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,3 +117,9 @@ def image(root: Path, check: Path, files: dict[str, tuple[int, bytes]]) -> bytes
 def boot(kernel: Bootable, made: Path, *, mib: int = 1500) -> str:
     """What the guest writes to its serial line until it powers off."""
     return systemd_guest.boot(kernel, made, mib=mib, cpu=systemd_guest.fastest(kernel))
+
+
+def facts(output: str) -> dict[str, Any]:
+    """Names and facts of the lines a check said; the console's own codes may stand before one."""
+    marks = (line.partition('["') for line in output.splitlines())
+    return dict(json.loads(mark + rest) for _, mark, rest in marks if mark)

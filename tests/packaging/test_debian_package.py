@@ -86,7 +86,7 @@ def test_it_is_installed_upgraded_removed_and_purged(
     }))  # fmt: skip
     output = debian_guest.boot(kernel, made)
     os.unlink(made)
-    facts = dict(json.loads(line) for line in output.splitlines() if line.startswith('["'))
+    facts = debian_guest.facts(output)
     for step in (
         "install", "upgrade", "remove", "purge", "installs itself", "uninstalls itself",
     ):  # fmt: skip
