@@ -138,7 +138,7 @@ def is_prose(text: str) -> bool:
     Words stand around it, and no sizes; what is supposed may have them, too.
     """
     match = _TOLD.search(text)
-    if match is None:
+    if match is None or _SPARES in text:
         return False
     if supposes(text, match.start()):
         return True
@@ -158,6 +158,8 @@ _TOLD = re.compile(
     r"|: ?(?:system-wide|compulsory) panic_on_oom is enabled"
     r"|[^:]{0,24}\. (?:[Cc]ompulsory )?panic_on_oom is selected))[. ]*"
 )
+_SPARES = "ut continuing instead"
+"""In the kernel's own line that supposes a kill, where ``would_have_oomkilled`` is set."""
 _SENTENCE = 2
 """Minimum number of words that make a sentence."""
 
