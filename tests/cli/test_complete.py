@@ -71,7 +71,7 @@ def test_files_are_completed_by_the_shell(oomkit: Command, words: tuple[str, ...
             ("rank", "--from", SHOP, "--cgroup", "/system.slice/php"),
             {"/system.slice/php8.2-fpm.service"},
         ),
-        (("run", SCENARIO, "--set", "machine.sw"), {"machine.swap="}),
+        (("run", SCENARIO, "--set", "machine.re"), {"machine.reserved="}),
         (("run", SCENARIO, "--set", "task.leak.oom_s"), {"task.leak.oom_score_adj="}),
         (("guard", "--set", "whom.gr"), {"whom.growth=", "whom.growth_over="}),
         (("sweep", "s.toml", "--set", "ru"), {"runs="}),

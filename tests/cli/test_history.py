@@ -186,8 +186,8 @@ def test_a_recording_as_json(oomkit: Command, policy: str) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (("--seed", "1"), "--seed: a recording takes --policy, --json and --html only"),
-        (("--vs", "vm.panic_on_oom=1"), "--vs: a recording takes"),
+        (("--seed", "1"), "--seed: a recording takes --policy, --vs, --json and --html only"),
+        (("--vs", "vm.panic_on_oom=1"), "--vs vm.panic_on_oom=1: expected the name of a policy"),
         (("--policy", "/no/such.toml"), "/no/such.toml: No such file"),
     ],
 )

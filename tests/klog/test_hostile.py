@@ -176,11 +176,12 @@ def test_memory_does_not_grow_with_the_log(kind: str) -> None:
 
     def peak(times: int) -> int:
         tracemalloc.start()
-        for _ in read_stream(Endless(head + block, times * len(block)), "x"):
-            pass
-        _, most = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        return most
+        try:
+            for _ in read_stream(Endless(head + block, times * len(block)), "x"):
+                pass
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
 
     peak(1)
     assert peak(8) < peak(4) * 1.2 + 100_000
