@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from tests.host.fake import write
 
 from oomkit.host.configuration import Configuration, Daemon, read_configuration
 from oomkit.kernel.state import Memory, Snapshot, Task
+from tests.host.fake import write
 
 MOUNTS = """\
 proc /proc proc rw 0 0

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.host.fake import memcg_v1, memcg_v2, write
 
 from oomkit.host.cgroups import Hierarchy
 from oomkit.host.memcg_stat import (
@@ -17,6 +16,7 @@ from oomkit.host.memcg_stat import (
     read_slabs,
 )
 from oomkit.host.tmpfs_mounts import mounts_in_memory, tmpfs_of
+from tests.host.fake import memcg_v1, memcg_v2, write
 
 V1 = b"""\
 cache 4096

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.host.fake import write
 
 from oomkit.host.names import NameBook, names_of
 from oomkit.kernel.cgroup_name import find_memcg_path, name_in, row_name
 from oomkit.kernel.names import Names, names_in_path
 from oomkit.kernel.state import Memcg, Memory, Snapshot
 from oomkit.printable import printable
+from tests.host.fake import write
 
 ID = "3f2a9c41b7d0e5f6a8b9c0d1e2f3a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5"
 UID = "6b1f0c5e-3a70-4d0e-9f5b-1c2d3e4f5a6b"

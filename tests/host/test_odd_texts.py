@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from tests.host.fake import FakeProc, memcg_v2, write
 
 from oomkit.host.membership import parse_membership
 from oomkit.host.scan import take_snapshot
+from tests.host.fake import FakeProc, memcg_v2, write
 
 
 @pytest.mark.parametrize(("listed", "version", "path"), [

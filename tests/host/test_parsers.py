@@ -5,7 +5,6 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.host.fake import ZONEINFO, stat_line, status_text
 
 from oomkit.host.machine import parse_pressure, parse_zoneinfo
 from oomkit.host.membership import parse_membership
@@ -13,6 +12,7 @@ from oomkit.host.procfs import keyed_numbers, text
 from oomkit.host.stat import parse_stat, parse_status
 from oomkit.host.task import parse_list
 from oomkit.kernel.state import Node
+from tests.host.fake import ZONEINFO, stat_line, status_text
 
 COMMS = st.binary(max_size=15) | st.sampled_from(
     [b"(sd-pam)", b"a) R 1 (b", b") ", b"new\nline", b"\xff\xfe", b"Web Content", b""]

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.host.fake import FakeProc, memcg_v1, memcg_v2, stat_line, status_text, write
 
 from oomkit.host.scan import Scanner, take_snapshot
 from oomkit.kernel.state import Memcg, Snapshot, Task
+from tests.host.fake import FakeProc, memcg_v1, memcg_v2, stat_line, status_text, write
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 KB = PAGE // 1024

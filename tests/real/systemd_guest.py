@@ -11,7 +11,6 @@ from importlib.util import cache_from_source
 from pathlib import Path
 
 import pytest
-from tests.real import in_guest
 
 import oomkit
 from oomkit.policy import builtin
@@ -19,6 +18,7 @@ from oomkit.real.initramfs import Archive
 from oomkit.real.kernels import Bootable
 from oomkit.real.kvm import QEMU, arguments
 from oomkit.real.packages import interpreter, is_elf, libraries
+from tests.real import in_guest
 
 ROOT = Path(__file__).parents[2]
 SYSTEMD = "/lib/systemd/systemd"

@@ -6,9 +6,6 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.conftest import Command
-from tests.real.memcg import PAGE, Box
-from tests.real.played import needs_kernel
 
 import oomkit
 from oomkit.host.cgroups import find_hierarchy
@@ -21,6 +18,9 @@ from oomkit.posture.cgroup_table import table_rows
 from oomkit.real import kernels, qemu
 from oomkit.real.companions import Companion
 from oomkit.scenario import read_scenario
+from tests.conftest import Command
+from tests.real.memcg import PAGE, Box
+from tests.real.played import needs_kernel
 
 ANON = 12_000
 SHMEM = 6_000

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.real import systemd_guest
 from tests.real.played import needs_kernel
 

@@ -12,15 +12,15 @@ import click
 import msgspec
 import pytest
 import rich
-from tests.conftest import Command
-from tests.real.memcg import PAGE, Box
-from tests.real.played import needs_cgroup, needs_kernel
 
 import oomkit as package
 from oomkit.host.cgroups import find_hierarchy
 from oomkit.real import kernels, qemu
 from oomkit.real.companions import Companion
 from oomkit.scenario import read_scenario
+from tests.conftest import Command
+from tests.real.memcg import PAGE, Box
+from tests.real.played import needs_cgroup, needs_kernel
 
 OOMKIT = str(Path(sys.executable).parent / "oomkit")
 MIB = 2**20

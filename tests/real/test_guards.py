@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.cli.test_run import oomkit
 
 from oomkit.model import ModelError
 from oomkit.model import play as play_model
@@ -28,6 +27,7 @@ from oomkit.real.packages import interpreter, is_elf, libraries, loaded_part
 from oomkit.real.run_record import assemble, reaction
 from oomkit.scenario import read_scenario, scenario_from
 from oomkit.scenario.read import walk_tasks
+from tests.cli.test_run import oomkit
 
 LOADS = sorted((Path(__file__).parents[2] / "scenarios" / "guard").glob("*.toml"))
 SIGTERM_AT = "signal 9 12.5: 15 0 7 3"

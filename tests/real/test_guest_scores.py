@@ -4,12 +4,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.real.played import needs_kernel
 
 import oomkit
 from oomkit.real import kernels, qemu
 from oomkit.real.companions import Companion
 from oomkit.scenario import read_scenario
+from tests.real.played import needs_kernel
 
 pytestmark = pytest.mark.qemu
 

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.real.memcg import Box
 
 from oomkit.host.scan import Scanner
 from oomkit.kernel.rank import rank
 from oomkit.kernel.state import Allocation, Snapshot, Task
 from oomkit.kernel.versions import rules_for
+from tests.real.memcg import Box
 
 SLEEPERS = 300
 HOGS = 12

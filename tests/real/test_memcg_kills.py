@@ -10,12 +10,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.real.memcg import Box, Hog
 
 from oomkit.kernel.alloc import decide
 from oomkit.kernel.decision import Decision
 from oomkit.kernel.state import Allocation, Snapshot
 from oomkit.kernel.versions import rules_for
+from tests.real.memcg import Box, Hog
 
 pytestmark = pytest.mark.cgroup
 

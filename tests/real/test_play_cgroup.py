@@ -9,6 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from oomkit.real import Place, play
+from oomkit.scenario import Run, read_scenario
+from oomkit.scenario.record import from_json
 from tests.real.played import (
     HEEDING_INTERRUPTS,
     HOG_AND_BIG,
@@ -17,10 +21,6 @@ from tests.real.played import (
     left_in_cgroups,
     needs_cgroup,
 )
-
-from oomkit.real import Place, play
-from oomkit.scenario import Run, read_scenario
-from oomkit.scenario.record import from_json
 
 pytestmark = pytest.mark.cgroup
 

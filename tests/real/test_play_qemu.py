@@ -6,6 +6,12 @@ import time
 from pathlib import Path
 
 import pytest
+
+from oomkit.real import Place, RealError, companions, play, qemu
+from oomkit.real.companions import Companion
+from oomkit.real.kernels import Bootable
+from oomkit.scenario import Run, Scenario, read_scenario
+from oomkit.scenario.record import from_json
 from tests.real.played import (
     HEEDING_INTERRUPTS,
     HOG_AND_BIG,
@@ -15,12 +21,6 @@ from tests.real.played import (
     is_alive,
     needs_kernel,
 )
-
-from oomkit.real import Place, RealError, companions, play, qemu
-from oomkit.real.companions import Companion
-from oomkit.real.kernels import Bootable
-from oomkit.scenario import Run, Scenario, read_scenario
-from oomkit.scenario.record import from_json
 
 pytestmark = pytest.mark.qemu
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from tests.real import systemd_guest
 from tests.real.played import needs_kernel
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.host.fake import FakeProc, stat_line
 
 from oomkit.host.stat import parse_stat
 from oomkit.kernel.state import Task
 from oomkit.top.adjust import AdjustError, Adjustment
+from tests.host.fake import FakeProc, stat_line
 
 
 @pytest.fixture

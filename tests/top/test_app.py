@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.host.fake import FakeProc, memcg_v2, stat_line, status_text, write
 
 from oomkit.host.scan import Scanner
 from oomkit.kernel.versions import rules_for
@@ -15,6 +14,7 @@ from oomkit.top.app import TopApp, Window
 from oomkit.top.guard_state import GuardReader
 from oomkit.top.monitor import Monitor
 from oomkit.top.session import Session
+from tests.host.fake import FakeProc, memcg_v2, stat_line, status_text, write
 
 KERNEL = "6.12.1"
 NAMES = ("mysqld", "nginx", "backup")

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.conftest import Command
 
 OOMKIT = Path(sys.executable).parent / "oomkit"

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.host.fake import MEMINFO, FakeProc, memcg_v2, stat_line, status_text, write
 
 from oomkit.host.scan import Scanner
 from oomkit.kernel.versions import rules_for
 from oomkit.top.guard_state import GuardReader
 from oomkit.top.monitor import HEAD, Look, Monitor
+from tests.host.fake import MEMINFO, FakeProc, memcg_v2, stat_line, status_text, write
 
 KERNEL = "6.12.1"
 MIB = 256
