@@ -17,6 +17,7 @@ if os.environ.get("OOMKIT_PLAIN"):
     collect_ignore = [
         "explain/test_answers.py",
         "explain/test_misleading.py",
+        "explain/test_more_kinds.py",
         "explain/test_numbers.py",
         "explain/test_recorded.py",
         "explain/test_story.py",
