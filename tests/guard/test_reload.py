@@ -16,6 +16,7 @@ from oomkit.guard import reload
 from oomkit.guard import reload as reload_module
 from oomkit.guard.reload import Reload
 from oomkit.policy.compile import compile_plan
+from oomkit.policy.engine.plan import SCHEMA
 from oomkit.policy.read import find_policy
 from tests.guard.made import Fds
 from tests.policy.making import LOW, plan
@@ -135,7 +136,7 @@ def reloaded(*argv: str) -> Reload:
 @pytest.mark.parametrize(
     ("printed", "fault"),
     [
-        ({"schema": 1, "name": "x"}, "of version 3, not 1: another version of oomkit"),
+        ({"schema": 1, "name": "x"}, f"of version {SCHEMA}, not 1: another version of oomkit"),
         ({"schema": 3, "name": "x"}, "expected a compiled policy"),
         ([1, 2], "expected a compiled policy"),
         (b"", "expected a compiled policy"),
