@@ -118,3 +118,23 @@ def test_the_command_serves_this_machine_until_it_is_interrupted(site: Path) -> 
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=60)
     assert (running.returncode, said) == (130, "")
+
+
+@pytest.mark.parametrize(
+    ("error", "printed"),
+    [
+        (ConnectionResetError(104, "Connection reset by peer"), ""),
+        (BrokenPipeError(32, "Broken pipe"), ""),
+        (KeyError("x"), "oomkit: internal error, please report it: KeyError('x')\n"),
+    ],
+)
+def test_a_browser_that_goes_away_is_no_error(
+    error: Exception, printed: str, site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = LabServer(site, 0, lambda: b"")
+    try:
+        raise error
+    except type(error):
+        server.handle_error(None, ("127.0.0.1", 1))
+    server.server_close()
+    assert capsys.readouterr().err == printed

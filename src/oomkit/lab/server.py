@@ -6,6 +6,7 @@ could read what runs on the machine.
 """
 
 import json
+import sys
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
@@ -96,6 +97,12 @@ class LabServer(ThreadingHTTPServer):
             if path.is_file()
         }
         super().__init__((ADDRESS, port), partial(_Handler, files, snapshot))
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A browser that goes away in the middle is no error; anything else is one line."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, ConnectionError | TimeoutError):
+            sys.stderr.write(f"oomkit: internal error, please report it: {error!r}\n")
 
     @property
     def url(self) -> str:
