@@ -386,3 +386,26 @@ def test_swapping_in_costs_cpu_time() -> None:
         return run([worker], machine=machine).ended_s
 
     assert ended("100M/s") > ended("100G/s") + 1.0
+
+
+def test_with_the_allocating_task_to_kill_one_that_can_not_be_waits_for_those_that_exit() -> None:
+    """It was woken for what they give back, and asked again, at the same instant, for ever."""
+    played = run(
+        [
+            {"name": "reader", "steps": [{"read": "743M", "file": "f"}, {"work": "3s"},
+                                         {"read": "900M", "file": "f"}, {"touch": "571M"}]},
+            {"name": "t1", "count": 2, "every": "0.768s", "spread": 0.3, "oom_score_adj": 1000,
+             "nice": -9, "threads": 4, "program": "105M",
+             "steps": [{"touch": "206M", "over": "0.472s"}, {"share": "271M", "rate": "109M/s"},
+                       {"lock": "267M", "over": "0.17s"}]},
+            {"name": "t2", "count": 2, "start": "0.273s", "every": "2.506s", "cgroup": "a/b",
+             "steps": [{"share": "224M", "over": "0.449s"}, {"fork": 1},
+                       {"lock": "345M", "over": "0.936s"}, {"work": "0.5s", "set": "159M"}]},
+        ],
+        duration="40s",
+        machine={"ram": "128M", "swap": "1G", "kernel": "4.18"},
+        vm={"overcommit_memory": 2, "oom_kill_allocating_task": 1},
+        cgroup=[{"name": "a", "max": "781M", "low": "164M"},
+                {"name": "a/b", "high": "273M", "swap_max": "141M"}],
+    )  # fmt: skip
+    assert played.outcome == "completed"

@@ -228,7 +228,8 @@ class Engine:
             stuck = domain.blocked or (
                 proc.asleep and domain.plan is not None and not domain.plan.layers
             )
-            if not stuck or domain.release > 0.0:
+            coming = domain.release > 0.0 and not self.oom.waits_for_no_release(domain)
+            if not stuck or coming:
                 proc.spinning = proc.asleep = False
                 woken = True
         if woken:

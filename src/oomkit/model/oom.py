@@ -71,15 +71,17 @@ class OomKiller:
     def _is_out_of_memory(self, domain: Domain) -> bool:
         if not domain.blocked:
             return False
-        if domain.group is None and self._kills_allocating_task():
+        if self.waits_for_no_release(domain):
             return True
         return domain.release <= 0.0 and not self.machine.exit_pending(domain.group)
 
-    def _kills_allocating_task(self) -> bool:
+    def waits_for_no_release(self, domain: Domain) -> bool:
         """Whether a request that fails kills its caller, without a look at who is exiting.
 
         That branch of ``out_of_memory()`` stands before ``select_bad_process()``, which waits.
         """
+        if domain.group is not None:
+            return False
         machine = self.machine
         asked = machine.sysctl.oom_kill_allocating_task and not machine.sysctl.oom_killer_disabled
         return bool(asked) and machine.rules.allocating_task != "none"
