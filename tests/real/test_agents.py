@@ -209,7 +209,7 @@ def test_without_a_compiler_python_plays_and_the_record_has_the_reason(
 ) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(static_agent, "_SHIPPED", str(tmp_path / "none"))
+    monkeypatch.setattr(static_agent, "SHIPPED", str(tmp_path / "none"))
     monkeypatch.setattr(agent_build, "compilers", lambda **_: [])
     static_agent.chosen.cache_clear()
     try:

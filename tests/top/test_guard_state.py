@@ -101,7 +101,7 @@ def test_a_journal_that_grows_is_read_again(tmp_path: Path) -> None:
 def test_only_the_end_of_a_long_journal_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guard_state, "_TAIL_BYTES", 400)
+    monkeypatch.setattr(guard_state, "TAIL_BYTES", 400)
     journal = tmp_path / "journal"
     lines(journal, *({"kind": "warn", "time_s": float(i)} for i in range(100)))
     found = reader(tmp_path, journal).read().records

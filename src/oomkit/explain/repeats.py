@@ -24,8 +24,8 @@ def without_repeats(reports: Sequence[Report]) -> list[Report]:
     places: dict[_Key, dict[str, list[int]]] = {}
     for report in reports:
         keys = [key for key in (_key(report), _choice_key(report)) if key is not None]
-        known = [i for key in keys for i in _of_host(places.get(key, {}), report.host)]
-        at = next((i for i in known if _is_same(kept[i], report)), None)
+        known = [i for key in keys for i in of_host(places.get(key, {}), report.host)]
+        at = next((i for i in known if is_same(kept[i], report)), None)
         if at is None:
             for key in keys:
                 places.setdefault(key, {}).setdefault(report.host or "", []).append(len(kept))
@@ -35,7 +35,7 @@ def without_repeats(reports: Sequence[Report]) -> list[Report]:
     return kept
 
 
-def _of_host(places: dict[str, list[int]], host: str | None) -> list[int]:
+def of_host(places: dict[str, list[int]], host: str | None) -> list[int]:
     """The places by hosts that may be one host's: its own and those of none, or all."""
     if host:
         return sorted([*places.get(host, ()), *places.get("", ())])
@@ -60,7 +60,8 @@ def _choice_key(report: Report) -> _Key | None:
     return report.source.file, chosen.pid, chosen.comm, chosen.score
 
 
-def _is_same(known: Report, report: Report) -> bool:
+def is_same(known: Report, report: Report) -> bool:
+    """Whether two reports may be one that was logged twice."""
     if _key(known) != _key(report) and not (_is_bare(known) or _is_bare(report)):
         return False
     return not _contradict(known, report)

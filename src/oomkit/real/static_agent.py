@@ -16,7 +16,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 VARIABLE = "OOMKIT_AGENT"
 """``python``, or the path of a static agent; without it what is best here is taken."""
 
-_SHIPPED = f"{HERE}/agent/oomkit-agent"
+SHIPPED = f"{HERE}/agent/oomkit-agent"
+"""The program that a compiled wheel holds."""
 
 
 class Agent(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,8 +52,8 @@ def chosen(wanted: str) -> Agent:
         if not os.access(wanted, os.X_OK) or os.path.isdir(wanted):
             raise RealError(f"{VARIABLE}={wanted}: expected python, or a program that can be run")
         return Agent(kind="static", path=os.path.abspath(wanted))
-    if os.access(_SHIPPED, os.X_OK):
-        return Agent(kind="static", path=_SHIPPED)
+    if os.access(SHIPPED, os.X_OK):
+        return Agent(kind="static", path=SHIPPED)
     try:
         return Agent(kind="static", path=_built())
     except (BuildError, OSError) as error:

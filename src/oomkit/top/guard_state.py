@@ -15,7 +15,7 @@ from oomkit.policy.engine.conditions import NAMES
 
 MAX_RECORDS = 50
 """Records that are kept to be shown."""
-_TAIL_BYTES = 256 << 10
+TAIL_BYTES = 256 << 10
 """Of a journal only so much is read: the last acts are what is shown, and they are at its end."""
 
 
@@ -147,9 +147,9 @@ def tail(path: str) -> list[bytes]:
     """
     with open(open_regular(path), "rb") as file:
         size = file.seek(0, os.SEEK_END)
-        begin = max(0, size - _TAIL_BYTES)
+        begin = max(0, size - TAIL_BYTES)
         file.seek(begin)
-        lines = file.read(_TAIL_BYTES).split(b"\n")
+        lines = file.read(TAIL_BYTES).split(b"\n")
     # What stands before the first newline may be half a line; behind the last, one being written.
     return lines[1 if begin else 0 : -1]
 
