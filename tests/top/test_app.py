@@ -41,7 +41,8 @@ class Keyboard:
 
 
 @pytest.fixture
-def keyboard(tmp_path: Path) -> Iterator[Keyboard]:
+def keyboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Keyboard]:
+    monkeypatch.chdir(tmp_path)  # messages with long paths would be cut
     proc = FakeProc(tmp_path / "proc", KERNEL)
     for i, name in enumerate(NAMES):
         pages = 9000 - i * 1000
@@ -54,7 +55,7 @@ def keyboard(tmp_path: Path) -> Iterator[Keyboard]:
     memcg_v2(root / "web", maximum="819200000\n")
     write(root / "web/memory.stat", "anon 300000\n")
     scanner = Scanner(proc_root=str(proc.root), cgroup_root=str(root), keep_open=False)
-    guard = GuardReader(str(tmp_path / "status"), [str(tmp_path / "journal")], str(proc.root))
+    guard = GuardReader("status", ["journal"], str(proc.root))
     with Monitor(scanner, rules_for(KERNEL), guard, names_root=str(tmp_path)) as monitor:
         session = Session(monitor, Terminal())
         yield Keyboard(session, proc)
