@@ -129,8 +129,9 @@ class Browser:
         return got["result"].get("value")
 
     def point(self, x: float, y: float) -> None:
-        """Move the pointer there."""
-        self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+        """Move the pointer there, as a hand does: not in one leap."""
+        for at in (x - 1, x):
+            self.call("Input.dispatchMouseEvent", type="mouseMoved", x=at, y=y)
 
     def click(self, x: float, y: float) -> None:
         """Click there, as a hand does: move, press, let go."""
