@@ -169,7 +169,7 @@ def test_rows_add_up_in_a_guest_with_version_2(version: str, tmp_path: Path) -> 
     interface, current, total, rest, anon, shmem, computed, by_hand = groups["filled"]
     assert interface == 2
     assert total == current
-    assert anon >= 60 << 20
+    assert anon >= (60 << 20) * 0.99  # counters of the cgroup lag by up to a batch a CPU
     assert shmem >= (30 << 20) * 0.99
     # Before 5.18 kernel memory is named in part only; the rest is a row.
     assert abs(rest) <= current * 0.01 or version == "5.10"
