@@ -144,7 +144,8 @@ def initramfs(
     if companion is None:
         common = base(player, python=player.kind == "python")
     else:
-        python = player.kind == "python" or companion.command[0] == _PYTHON
+        asked = bool(companion.modules) or companion.command[:1] == (_PYTHON,)
+        python = player.kind == "python" or asked
         common = base(player, companion.modules, companion.paths, python=python)
     return common + archive.close()
 
