@@ -93,7 +93,7 @@ def test_what_is_preferred_counts_points_or_a_size() -> None:
     high = process(6, comm="high", oom_score=310)
     points = {"by": "oom_score", "prefer": [{"comm": "search:ow$", "points": 20}]}
     assert scores(points, low, high) == [("low", 320.0), ("high", 310.0)]
-    points["prefer"][0]["unless_lowered"] = True  # type: ignore[index]
+    points["prefer"][0]["unless_lowered"] = True  # type: ignore[index]  # plain values
     assert scores(points, low, high) == [("high", 310.0), ("low", 300.0)]
     size = {"by": "rss", "avoid": [{"comm": "search:^h", "size": "4M"}], "least_score": -1e6}
     assert scores(size, process(7, 10, comm="h"), process(8, 7, comm="l")) == [

@@ -106,7 +106,7 @@ def texts(lines: Sequence[Sequence[Piece]]) -> list[str]:
 
 
 def page_text(width: int, height: int = 60, **shown: object) -> str:
-    what = Shown(**shown)  # type: ignore[arg-type]
+    what = Shown(**shown)  # type: ignore[arg-type]  # fields of the record
     page = laid_out_page(LOOK, what, RULES, Terminal(width=width), height)
     return "\n".join(texts(page.lines))
 

@@ -152,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
         kind = _TYPES.get(file.suffix, "application/octet-stream")
         self._send(HTTPStatus.OK, data, kind, _MANUAL_POLICY if path.startswith(_MANUAL) else None)
 
-    do_HEAD = do_GET  # noqa: N815 - as above
+    do_HEAD = do_GET  # noqa: N815 - the base class asks for the name
 
     def _is_for_us(self) -> bool:
         port = self.server.server_port
@@ -187,5 +187,5 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(data)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as above
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         """Requests are not logged."""

@@ -212,7 +212,7 @@ def own_command() -> str:
         shutil.which("oomkit"),
     ):
         if path and os.access(path, os.X_OK) and os.path.isfile(path):
-            return os.path.realpath(path) if os.path.dirname(path) else os.path.abspath(path)
+            return os.path.realpath(path)
     raise ServiceError("oomkit: expected to be an installed command, such as by pipx or a package")
 
 

@@ -33,7 +33,7 @@ def limits(rule: Rule) -> dict[str, float]:
 
 
 def group(path: str, mb: float, scanned: float, **fields: float) -> CgroupReading:
-    return CgroupReading(path, mb * MIB, pgscan_pages=scanned, psi_some_us=0.0, **fields)  # type: ignore[arg-type]
+    return CgroupReading(path, mb * MIB, pgscan_pages=scanned, psi_some_us=0.0, **fields)  # type: ignore[arg-type]  # fields of the record
 
 
 # Which file counts.

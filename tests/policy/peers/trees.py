@@ -104,4 +104,4 @@ def chosen(
 
 
 def process(pid: int, comm: str, **fields: object) -> Candidate:
-    return Candidate(pid, pid, 1, comm, **fields)  # type: ignore[arg-type]
+    return Candidate(pid, pid, 1, comm, **fields)  # type: ignore[arg-type]  # fields of the record
