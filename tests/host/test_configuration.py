@@ -78,6 +78,37 @@ def test_daemons_are_known_by_their_programs(tmp_path: Path) -> None:
         assert read(tmp_path, *tasks).daemons[1].acts is not dry_run
 
 
+def test_a_dry_run_does_not_act_and_an_interpreter_may_be_a_daemon(tmp_path: Path) -> None:
+    write(tmp_path / "proc/5/cmdline", b"/usr/bin/earlyoom\0-m\0005\0--dryrun\0")
+    write(tmp_path / "proc/6/cmdline", b"python3\0/usr/sbin/nohang\0--monitor\0")
+    write(tmp_path / "proc/7/cmdline", b"python3\0/tmp/a.py\0--log\0/var/log/nohang\0")
+    tasks = (Task(pid=5, comm="earlyoom"), Task(pid=6, comm="python3"), Task(pid=7, comm="python3"))
+    assert read(tmp_path, *tasks).daemons == (
+        Daemon(name="earlyoom", pid=5, acts=False),
+        Daemon(name="nohang", pid=6),
+    )
+
+
+@pytest.mark.parametrize(("enabled", "disabled"), [(0, True), (1, False)])
+def test_memory_cgroups_may_be_switched_off(enabled: int, disabled: bool, tmp_path: Path) -> None:
+    rows = f"#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t0\t9\t1\nmemory\t0\t9\t{enabled}\n"
+    write(tmp_path / "proc/cgroups", rows)
+    assert read(tmp_path).memory_disabled is disabled
+
+
+def test_of_the_kubelets_files_the_last_one_counts(tmp_path: Path) -> None:
+    """Signal by signal, in the order of their names."""
+    write(tmp_path / "proc/9/cmdline", "/usr/bin/kubelet\0--config-dir=/etc/k.d\0")
+    write(tmp_path / "var/lib/kubelet/config.yaml", "evictionHard: {memory.available: 10Mi}\n")
+    write(tmp_path / "etc/k.d/10-a.conf", "evictionHard: {memory.available: 20Mi}\n")
+    write(tmp_path / "etc/k.d/20-b.conf", "evictionHard: {memory.available: 30Mi}\n")
+    write(tmp_path / "etc/k.d/30-c.conf", "evictionHard: {nodefs.available: 10%}\n")
+    write(tmp_path / "etc/k.d/40-d.yaml", "evictionHard: {memory.available: 40Mi}\n")
+    found = read(tmp_path, Task(pid=9, comm="kubelet"))
+    assert (found.eviction_bytes, found.eviction_from) == (30 << 20, "/etc/k.d/20-b.conf")
+    assert found.eviction_directory == "/etc/k.d"
+
+
 @pytest.mark.parametrize(
     ("flags", "config", "bytes_", "where"),
     [

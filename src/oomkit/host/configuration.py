@@ -3,6 +3,7 @@
 Mounts of tmpfs, swap in zram, the kubelet's thresholds, which daemons guard memory already.
 """
 
+import glob
 import os
 import re
 from typing import Literal
@@ -16,7 +17,8 @@ from oomkit.kernel.state import Snapshot
 
 Controller = Literal["v1", "v2", "hybrid", "none"]
 
-_DAEMONS = frozenset(["earlyoom", "nohang", "oomd", "systemd-oomd"])
+_DAEMONS = frozenset(["bustd", "earlyoom", "nohang", "oomd", "systemd-oomd"])
+_DRY_RUN = frozenset(["--dryrun", "--dry-run"])
 _STATUS = "/run/oomkit/status.json"
 _KUBELET = "/var/lib/kubelet/config.yaml"
 _THRESHOLD = re.compile(r"memory\.available[\"']?\s*[:<]\s*[\"']?([0-9.]+)\s*([A-Za-z%]*)")
@@ -92,6 +94,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         zram: those in use as swap.
         eviction_bytes: what has to be available for the kubelet not to evict; None: no kubelet.
         eviction_from: where that stands.
+        eviction_directory: of more configuration of the kubelet (``--config-dir``); empty: none.
+        memory_disabled: the kernel was booted without memory cgroups.
         units: systemd's active services and slices.
     """
 
@@ -103,6 +107,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     zram: tuple[Zram, ...] = ()
     eviction_bytes: int | None = None
     eviction_from: str = ""
+    eviction_directory: str = ""
+    memory_disabled: bool = False
     units: tuple[Unit, ...] = ()
 
 
@@ -117,7 +123,9 @@ def read_configuration(
         sys: the sys file system.
         root: what stands before paths of the file system.
     """
-    eviction, where = _eviction(snapshot, proc, root)
+    kubelet = _kubelet(snapshot, proc)
+    directory = _option(kubelet or [], "--config-dir") or ""
+    eviction, where = _eviction(snapshot, kubelet, directory, root)
     return Configuration(
         controller=_controller(proc),
         command_line=text((read_or_none(f"{proc}/cmdline") or b"").strip()),
@@ -127,6 +135,8 @@ def read_configuration(
         zram=tuple(_zram(proc, sys)),
         eviction_bytes=eviction,
         eviction_from=where,
+        eviction_directory=directory,
+        memory_disabled=_memory_disabled(proc),
         units=read_units(root),
     )
 
@@ -152,12 +162,30 @@ def _daemons(snapshot: Snapshot, proc: str, root: str) -> list[Daemon]:
     found = []
     for task in snapshot.tasks:
         if task.comm in _DAEMONS:
-            found.append(Daemon(name=task.comm, pid=task.pid))
+            acts = not _DRY_RUN & set(_words(proc, task.pid))
+            found.append(Daemon(name=task.comm, pid=task.pid, acts=acts))
         elif task.comm.startswith(("python", "oomkit")):
-            words = (read_or_none(f"{proc}/{task.pid}/cmdline") or b"").split(b"\0")
-            if any(word.endswith(b"oomkit/guard/bootstrap.py") for word in words):
+            words = _words(proc, task.pid)
+            if any(word.endswith("oomkit/guard/bootstrap.py") for word in words):
                 found.append(Daemon(name="oomkit guard", pid=task.pid, acts=_acts(task.pid, root)))
+            elif any(os.path.basename(word) == "nohang" for word in words[:3]):
+                # Its interpreter's name, where env starts that.
+                found.append(Daemon(name="nohang", pid=task.pid))
     return found
+
+
+def _words(proc: str, pid: int) -> list[str]:
+    """A process's command line."""
+    return text(read_or_none(f"{proc}/{pid}/cmdline") or b"").split("\0")
+
+
+def _memory_disabled(proc: str) -> bool:
+    """Whether ``/proc/cgroups`` lists the memory controller as not enabled."""
+    for line in text(read_or_none(f"{proc}/cgroups") or b"").splitlines():
+        words = line.split()  # subsys_name hierarchy num_cgroups enabled
+        if len(words) == 4 and words[0] == "memory":
+            return words[3] == "0"
+    return False
 
 
 def _acts(pid: int, root: str) -> bool | None:
@@ -208,17 +236,28 @@ def _zram(proc: str, sys: str) -> list[Zram]:
     return found
 
 
-def _eviction(snapshot: Snapshot, proc: str, root: str) -> tuple[int | None, str]:
-    """The kubelet's hard threshold: of its command line, its file, or its default."""
-    kubelet = next((task for task in snapshot.tasks if task.comm == "kubelet"), None)
+def _kubelet(snapshot: Snapshot, proc: str) -> list[str] | None:
+    """Its command line; None: there is none."""
+    found = next((task for task in snapshot.tasks if task.comm == "kubelet"), None)
+    return None if found is None else _words(proc, found.pid)
+
+
+def _eviction(
+    snapshot: Snapshot, kubelet: list[str] | None, directory: str, root: str
+) -> tuple[int | None, str]:
+    """Its hard threshold: of its command line, its files, or its default."""
     if kubelet is None:
         return None, ""
-    words = text(read_or_none(f"{proc}/{kubelet.pid}/cmdline") or b"").split("\0")
-    file = _option(words, "--config") or _KUBELET
-    section = _section(text(read_or_none(f"{root}{file}") or b""), "evictionHard")
-    for source, where in ((_option(words, "--eviction-hard"), "--eviction-hard"), (section, file)):
-        if source is None:
-            continue
+    flag = _option(kubelet, "--eviction-hard")
+    sources = [] if flag is None else [(flag, "--eviction-hard")]
+    # Of files that are laid over each other the last one counts, signal by signal.
+    over = sorted(glob.glob(f"{glob.escape(root + directory)}/*.conf")) if directory else []
+    for path in (*reversed(over), root + (_option(kubelet, "--config") or _KUBELET)):
+        section = _section(text(read_or_none(path) or b""), "evictionHard")
+        if section is not None and flag is None:
+            sources.append((section, path.removeprefix(root)))
+    given = [(source, where) for source, where in sources if _THRESHOLD.search(source)]
+    for source, where in given or sources:
         amount = _THRESHOLD.search(source)
         if amount is None and source.strip():
             # Where one signal is given the others have no default.

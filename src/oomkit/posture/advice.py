@@ -142,7 +142,10 @@ def _cgroup(memcg: Memcg, field: str, value: int | None, page_size: int) -> Iter
     found, path = place(memcg.path), memcg.path
     last = path.rsplit("/", 1)[-1]
     if found.pod is not None:
-        yield from pod_name(path, then="; then change resources.limits.memory in its spec")
+        to = "" if value is None or field != "max" else f" to {value >> 20}Mi"
+        if to and found.container is None:
+            to += " in all"
+        yield from pod_name(path, then=f"; then change resources.limits.memory in its spec{to}")
     elif found.container is not None and field == "max" and _runtime(path) is not None:
         program = _runtime(path) or ""
         size = -1 if value is None else value

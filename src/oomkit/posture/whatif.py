@@ -377,7 +377,7 @@ def _remark(snapshot: Snapshot, memcg: Memcg, field: str) -> str:
     if memcg.usage_pages <= limit:
         return f"{percent(memcg.usage_pages / max(limit, 1))} of it is in use"
     held = sum(
-        _held_pages(task)
+        held_pages(task)
         for task in snapshot.tasks
         if (task.cgroup + "/").startswith(memcg.path + "/")
     )
@@ -388,7 +388,7 @@ def _remark(snapshot: Snapshot, memcg: Memcg, field: str) -> str:
     return f"{over}: page cache has to go first"
 
 
-def _held_pages(task: Task) -> int:
+def held_pages(task: Task) -> int:
     """Anonymous and shared memory, which no reclaim drops."""
     if task.anon_rss_pages is not None:
         return task.anon_rss_pages + (task.shmem_rss_pages or 0)

@@ -169,6 +169,12 @@ def service_of(path: str) -> str | None:
     return found.unit if found.unit.endswith(".service") else None
 
 
+def ancestors(path: str) -> list[str]:
+    """The cgroups above one, outermost first, without itself and the root."""
+    parts = path.strip("/").split("/")[:-1]
+    return ["/" + "/".join(parts[: i + 1]) for i in range(len(parts))]
+
+
 def human(size: float) -> str:
     """Bytes for a person."""
     return human_bytes(size)

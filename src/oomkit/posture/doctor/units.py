@@ -13,6 +13,7 @@ from oomkit.posture.doctor.finding import (
     Case,
     File,
     Finding,
+    ancestors,
     command,
     drop_in,
     human,
@@ -255,11 +256,11 @@ def _high_above_max(case: Case, memcg: Memcg) -> Iterator[Finding]:
 
 
 def _unprotected(case: Case, memcg: Memcg) -> Iterator[Finding]:
-    """``memory.min`` and ``memory.low`` reach no further than those of the cgroups above."""
+    """``memory.min`` and ``memory.low`` reach no further than those above, the root's left out."""
     by_path = {one.path: one for one in case.snapshot.memcgs}
     for setting, option in (("min_pages", "MemoryMin"), ("low_pages", "MemoryLow")):
         wanted = getattr(memcg, setting)
-        above = [by_path.get(path) for path in _ancestors(memcg.path)]
+        above = [by_path.get(path) for path in ancestors(memcg.path)]
         # A group whose record is not there can't be judged.
         if not wanted or None in above:
             continue
@@ -296,9 +297,3 @@ def _unprotected(case: Case, memcg: Memcg) -> Iterator[Finding]:
             alters=f"reclaim spares {human(size)} of it; now {case.size(least)}",
             checked_by="figures",
         )  # fmt: skip
-
-
-def _ancestors(path: str) -> list[str]:
-    """The cgroups above one, without itself and the root, whose protection has no end."""
-    parts = path.strip("/").split("/")[:-1]
-    return ["/" + "/".join(parts[: i + 1]) for i in range(len(parts))]

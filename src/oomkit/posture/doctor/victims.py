@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator
 
+from oomkit.host.configuration import Configuration, Daemon
 from oomkit.kernel.adj import is_disabled
+from oomkit.kernel.cgroup_name import place
 from oomkit.kernel.counterfactual import counterfactuals
+from oomkit.kernel.oom_control import in_memcg
 from oomkit.kernel.rank import others_are_hidden
-from oomkit.kernel.state import Allocation, Task
+from oomkit.kernel.state import OOM_DISABLE, Allocation, Task
 from oomkit.posture.attention import DATABASES, LIFELINES
 from oomkit.posture.doctor.finding import (
     Case,
@@ -18,9 +21,13 @@ from oomkit.posture.doctor.finding import (
     service_of,
     sysctl_file,
 )
-from oomkit.render.quantities import count_of
+from oomkit.posture.whatif import held_pages
+from oomkit.render.quantities import count_of, percent
 
 _MAX_ZRAM = 4 << 30
+_SYSTEMD_OOMD = "systemd-oomd"
+_MUCH = 0.25
+"""Of RAM, for a shielded process to matter."""
 _NAMED = 5
 
 
@@ -30,19 +37,26 @@ def findings(case: Case) -> Iterator[Finding]:
     yield from _two_daemons(case)
     yield from _killable_daemon(case)
     yield from _raised(case)
+    yield from _other_scale(case)
+    yield from _shielded(case)
     yield from _wrong_first(case)
     yield from _all_protected(case)
+    yield from _group_protected(case)
     yield from _allocating_task(case)
     yield from _panic(case)
 
 
 def _unguarded(case: Case) -> Iterator[Finding]:
     found, memory = case.configuration, case.snapshot.memory
-    if found is None or memory.total_swap_pages or any(d.acts is not False for d in found.daemons):
+    if found is None or memory.total_swap_pages or _acting(found):
         return
     if not any(task.global_init for task in case.snapshot.tasks):
         return  # others are hidden, and a guard may be among them
-    idle = [f"{d.name}[{d.pid}] is a dry run" for d in found.daemons]
+    idle = [
+        f"{d.name}[{d.pid}] " + ("is a dry run" if d.acts is False else "runs, but no unit asks it "
+                                 "to act (ManagedOOMSwap=, ManagedOOMMemoryPressure=)")
+        for d in found.daemons
+    ]  # fmt: skip
     swap = min(case.ram_bytes // 2, _MAX_ZRAM) // case.snapshot.page_size
     after = case.after(f"machine.swap={swap * case.snapshot.page_size // 1024}K")
     options = 'OOMKIT_GUARD_OPTIONS="--act --policy default"\n'
@@ -78,9 +92,15 @@ def _unguarded(case: Case) -> Iterator[Finding]:
     )  # fmt: skip
 
 
+def _acting(found: Configuration) -> list[Daemon]:
+    """Daemons that send signals: no dry runs, and systemd-oomd only where a unit asks it to."""
+    asked = not found.units or any(unit.managed for unit in found.units)
+    return [d for d in found.daemons if d.acts is not False and (asked or d.name != _SYSTEMD_OOMD)]
+
+
 def _two_daemons(case: Case) -> Iterator[Finding]:
     found = case.configuration
-    acting = [d for d in found.daemons if d.acts is not False] if found else []
+    acting = _acting(found) if found else []
     if len(acting) < 2:
         return
     stays = next((d for d in acting if d.name == "oomkit guard"), acting[0])
@@ -153,6 +173,75 @@ def _raised(case: Case) -> Iterator[Finding]:
         )
 
 
+def _other_scale(case: Case) -> Iterator[Finding]:
+    """-17 of ``oom_adj``, written to ``oom_score_adj``."""
+    if case.rules.adj_files == "oom_adj":
+        return
+    meant = [row.task for row in case.eligible if row.task.oom_score_adj == OOM_DISABLE][:_NAMED]
+    if not meant:
+        return
+    settings = [f"task.{t.pid}.oom_score_adj=-1000" for t in meant]
+    files = {file.path: file for t in meant for file in _unit_adj(case, t, -1000)}
+    yield Finding(
+        severity="warning",
+        code="adj_of_old_scale",
+        text=f"{', '.join(name(t) for t in meant)}: -17 protects next to nothing",
+        evidence=tuple(f"/proc/{t.pid}/oom_score_adj is -17" for t in meant),
+        reason=(
+            "-17 is OOM_DISABLE of the old oom_adj; oom_badness() takes oom_score_adj in "
+            f"thousandths, and -17 of them are {case.size(-_worth(case, meant[0]))}"
+        ),
+        change="set it to -1000 where it must never be killed",
+        files=tuple(files.values()),
+        commands=case.commands(*settings),
+        alters=case.next_oom(case.after(*settings)),
+        checked_by="rules",
+    )
+
+
+def _shielded(case: Case) -> Iterator[Finding]:
+    """What fills memory is passed over for something small."""
+    shielded = [
+        row.task for row in case.eligible
+        if row.task.oom_score_adj < 0 and row.task.comm not in DATABASES | LIFELINES
+        and place(row.task.cgroup).pod is None  # the kubelet sets it by what is requested
+    ]  # fmt: skip
+    ram = case.snapshot.memory.total_ram_pages
+    task = max(shielded, key=_size, default=None)
+    if task is None or _size(task) < ram * _MUCH or not case.decision.victims:
+        return
+    by_pid = {t.pid: t for t in case.snapshot.tasks}
+    victim = by_pid.get(case.decision.victims[0].pid)
+    if victim is None or victim == task or _size(victim) * 2 > _size(task):
+        return
+    setting = f"task.{task.pid}.oom_score_adj=0"
+    yield Finding(
+        severity="warning",
+        code="hog_shielded",
+        text=f"{name(victim)} dies for {name(task)}, which holds {percent(_size(task) / ram)} of "
+        "RAM",
+        evidence=(
+            f"/proc/{task.pid}/oom_score_adj is {task.oom_score_adj}",
+            f"/proc/{victim.pid}/oom_score_adj is {victim.oom_score_adj}",
+            f"they hold {case.size(_size(task))} and {case.size(_size(victim))}",
+        ),
+        reason=(
+            f"oom_badness() takes {-task.oom_score_adj} thousandths of RAM and swap, "
+            f"{case.size(-_worth(case, task))}, off what it really holds, so one kill after "
+            "another frees little"
+        ),
+        change="set it to 0, or protect by a limit on the others",
+        files=_unit_adj(case, task, 0),
+        commands=case.commands(setting),
+        alters=case.next_oom(case.after(setting)),
+        checked_by="rules",
+    )
+
+
+def _size(task: Task) -> int:
+    return task.rss_pages + task.swap_pages
+
+
 def _worth(case: Case, task: Task) -> int:
     memory = case.snapshot.memory
     return (memory.total_ram_pages + memory.total_swap_pages) * task.oom_score_adj // 1000
@@ -205,6 +294,8 @@ def _all_protected(case: Case) -> Iterator[Finding]:
     if case.eligible and pages <= case.snapshot.memory.total_ram_pages // 2:
         return
     could = [t for t in guarded if t.comm not in LIFELINES | DATABASES]
+    if not case.eligible:
+        could = could or guarded  # a database that dies is better than a panic
     could.sort(key=lambda t: t.rss_pages + t.swap_pages, reverse=True)
     if not could:
         return
@@ -221,12 +312,48 @@ def _all_protected(case: Case) -> Iterator[Finding]:
             "oom_badness() gives LONG_MIN to a protected process; when no other is left "
             "out_of_memory() panics ('System is deadlocked on memory')"
         ),
-        change="take the protection from the largest that is neither database nor lifeline",
+        change="take the protection from the largest that is neither database nor lifeline"
+        if chosen[0].comm not in LIFELINES | DATABASES
+        else "take the protection from the largest",
         files=tuple(files.values()),
         commands=case.commands(*settings),
         alters=case.next_oom(case.after(*settings)),
         checked_by="rules",
     )
+
+
+def _group_protected(case: Case) -> Iterator[Finding]:
+    """A limit around nothing that may be killed."""
+    for memcg in case.snapshot.memcgs:
+        if memcg.limit_pages is None or memcg.path == "/":
+            continue
+        inside = [t for t in case.snapshot.tasks if t.has_mm and in_memcg(t.cgroup, memcg.path)]
+        held = min(sum(held_pages(t) for t in inside), memcg.usage_pages or memcg.limit_pages)
+        # A daemon that locked itself into a small limit is far from it.
+        if not all(is_disabled(t, case.rules) for t in inside) or held * 4 < memcg.limit_pages:
+            continue
+        chosen = max(inside, key=_size, default=None)
+        if chosen is None:
+            continue
+        setting = f"task.{chosen.pid}.oom_score_adj=0"
+        yield Finding(
+            severity="warning",
+            code="group_protected",
+            text=f"cgroup {memcg.path} has a limit, and nothing in it may be killed",
+            evidence=(
+                f"its limit is {case.size(memcg.limit_pages)}, {case.size(held)} held",
+                *(f"/proc/{t.pid}/oom_score_adj is -1000 ({t.comm})" for t in inside[:_NAMED]),
+            ),
+            reason=(
+                "mem_cgroup_out_of_memory() finds no victim and the charge fails: system calls "
+                "return ENOMEM, page faults are tried again for ever, and the group hangs"
+            ),
+            change=f"take the protection from {name(chosen)}, or the limit from the group",
+            files=_unit_adj(case, chosen, 0),
+            commands=case.commands(setting),
+            alters=case.next_oom(case.after(setting), memcg.path),
+            checked_by="rules",
+        )
 
 
 def _allocating_task(case: Case) -> Iterator[Finding]:
