@@ -30,10 +30,15 @@ current-context: here
 """
 
 
+def built(name: str) -> str | None:
+    """Where a program is, as ``make kubernetes`` leaves it, or installed; None: neither."""
+    path = Path(cache_directory("kubernetes"), name)
+    return str(path) if path.exists() else shutil.which(name)
+
+
 def program(name: str) -> str:
-    """Where one is: as ``make kubernetes`` leaves it, or installed; skips where it is neither."""
-    built = Path(cache_directory("kubernetes"), name)
-    found = str(built) if built.exists() else shutil.which(name)
+    """Where one is; skips where it is not."""
+    found = built(name)
     if found is None:
         pytest.skip(f"needs {name} (make kubernetes builds it from Debian's packages)")
     return found

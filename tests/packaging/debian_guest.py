@@ -17,15 +17,20 @@ from oomkit.real.kernels import Bootable
 from tests.real import systemd_guest
 
 SUITES = ("bookworm", "trixie")
-CONTAINERS = ("busybox-static", "containerd", "crun", "dbus", "kmod", "podman", "runc")
+CONTAINERS = (
+    "busybox-static", "containerd", "containernetworking-plugins", "crun", "dbus", "iproute2",
+    "kmod", "podman", "runc",
+)  # fmt: skip
 """Packages of a suite that runs containers."""
 _INCLUDE = "systemd,systemd-sysv,python3"
 _LEFT_OUT = (
     "usr/share/locale/", "usr/share/doc/", "usr/share/i18n/", "usr/share/zoneinfo/",
     "usr/lib/x86_64-linux-gnu/gconv/", "usr/lib/x86_64-linux-gnu/perl-base/unicore/",
-    "usr/share/man/", "usr/lib/cni/", "usr/libexec/podman/podman-testing",
+    "usr/share/man/", "usr/libexec/podman/podman-testing",
     "usr/bin/containerd-shim-runc-v1", "var/lib/apt/lists/", "var/cache/",
 )  # fmt: skip
+_NETWORKS = ("usr/lib/cni/host-local", "usr/lib/cni/loopback", "usr/lib/cni/ptp")
+"""Of the many large programs that lie there."""
 _FETCHES_S = 900
 _SERVICE = """
 [Service]
@@ -90,6 +95,8 @@ def image(root: Path, check: Path, files: dict[str, tuple[int, bytes]]) -> bytes
         for member in tar:
             name = member.name.removeprefix("./")
             if name in ("", ".") or name.startswith(_LEFT_OUT) or member.isdev():
+                continue
+            if name.startswith("usr/lib/cni/") and name not in _NETWORKS:
                 continue
             if member.isdir():
                 archive.add(name, 0o40000 | member.mode)
