@@ -11,12 +11,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 _SECTIONS = ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security")
+
+_ADDRESSES = ("Source", "Documentation", "Issues")
 
 Check = Callable[[Path], str]
 """Returns what is missing; empty when all is well."""
@@ -51,6 +54,13 @@ def chart(root: Path) -> str:
     text = (root / "contrib/helm/oomkit/Chart.yaml").read_text()
     found = re.findall(r'^(?:version|appVersion): "?([^"\n]*)"?$', text, re.MULTILINE)
     return "" if found == [version(root)] * 2 else f"Chart.yaml says {' and '.join(found)}"
+
+
+def addresses(root: Path) -> str:
+    """The package index is given the addresses of source, documentation and issues."""
+    given = tomllib.loads((root / "pyproject.toml").read_text())["project"].get("urls", {})
+    lacks = [name for name in _ADDRESSES if not str(given.get(name, "")).startswith("https://")]
+    return f"[project.urls] of pyproject.toml lacks {', '.join(lacks)}" if lacks else ""
 
 
 def clean(root: Path) -> str:
@@ -104,7 +114,7 @@ def package(root: Path) -> str:
         return _output(root, "lintian", "--allow-root", str(made)).replace("\n", "; ")
 
 
-QUICK: tuple[Check, ...] = (well_formed, changelog, chart, clean, untagged)
+QUICK: tuple[Check, ...] = (well_formed, changelog, chart, addresses, clean, untagged)
 BUILDS: tuple[Check, ...] = (checks, twice, charts, package)
 
 

@@ -93,6 +93,7 @@ def main() -> None:
     arguments = parser.parse_args()
     os.makedirs(arguments.output.parent, exist_ok=True)
     make(arguments.site, arguments.output)
+    print(arguments.output)
 
 
 if __name__ == "__main__":

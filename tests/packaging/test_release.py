@@ -11,6 +11,7 @@ import oomkit
 import release
 
 ROOT = Path(__file__).parents[2]
+URLS = ("Source", "Documentation", "Issues")
 
 
 @pytest.fixture
@@ -18,12 +19,16 @@ def ready(tmp_path: Path) -> Path:
     """A repository that is ready for the release of its version."""
     if shutil.which("git") is None:
         pytest.skip("needs git")
-    for name in ("CHANGELOG.md", "src/oomkit/__init__.py", "contrib/helm/oomkit/Chart.yaml"):
+    for name in ("CHANGELOG.md", "pyproject.toml", "src/oomkit/__init__.py",
+                 "contrib/helm/oomkit/Chart.yaml"):  # fmt: skip
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     changes = tmp_path / "CHANGELOG.md"
     dated = f"## [Unreleased]\n\n## [{oomkit.__version__}] - 2026-11-29\n"
     changes.write_text(changes.read_text().replace("## [Unreleased]\n", dated))
+    project = tmp_path / "pyproject.toml"
+    urls = "".join(f'{name} = "https://oomkit.example/{name}"\n' for name in URLS)
+    project.write_text(f"{project.read_text()}\n[project.urls]\n{urls}")
     git(tmp_path, "init", "-q")
     commit(tmp_path)
     return tmp_path
@@ -73,6 +78,11 @@ VERSION = f'__version__ = "{oomkit.__version__}"'
         (replaced("CHANGELOG.md", "## [Unreleased]", "## Soon"), "no section [Unreleased]"),
         (replaced("CHANGELOG.md", "### Fixed", "### Mended"), "sections Mended"),
         (replaced("contrib/helm/oomkit/Chart.yaml", "appVersion", "theirVersion"), "Chart.yaml"),
+        (
+            replaced("pyproject.toml", "[project.urls]", "[tool.none]"),
+            "lacks Source, Documentation, Issues",
+        ),
+        (replaced("pyproject.toml", 'Issues = "https:', 'Issues = "'), "lacks Issues"),
         (lambda root: (root / "new").write_text(""), "1 files are not committed"),
         (tagged_before, "stands at another commit"),
         (lambda root: git(root, "tag", "v9.8.7"), "tag v9.8.7 stands here"),
