@@ -277,6 +277,16 @@ def test_of_pods_the_specification_is_to_be_changed(machine: Snapshot) -> None:
     assert all("in its spec to 1024Mi in all" in advice.lasts for advice in finding.commands)
 
 
+def test_a_containers_own_root_can_not_be_changed_in_it(machine: Snapshot) -> None:
+    """It shows limits there; those inside of it are held against them."""
+    root = Memcg(path="/", limit_pages=2 * GIB, high_pages=2 * GIB, usage_pages=2 * GIB)
+    inside = limited(app=GIB + GIB // 2, db=GIB)(UNSWAPPED(quiet(machine)))
+    memcgs = (root, *(m for m in inside.memcgs if m.path != "/"))
+    found = examined(msgspec.structs.replace(inside, memcgs=memcgs))
+    assert set(found) == {"limits_above_parent"}
+    assert "the limit of / is 2.00 GiB" in found["limits_above_parent"].evidence[0]
+
+
 def test_where_more_is_held_than_there_is_no_limit_is_proposed(machine: Snapshot) -> None:
     ill = both(
         limited(app=3 * GIB, db=2 * GIB),

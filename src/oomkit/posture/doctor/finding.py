@@ -11,7 +11,7 @@ from oomkit.kernel.cgroup_name import place
 from oomkit.kernel.decision import Decision
 from oomkit.kernel.rank import Ranked, rank
 from oomkit.kernel.rules import RuleSet
-from oomkit.kernel.state import Allocation, Snapshot, Task
+from oomkit.kernel.state import Allocation, Memcg, Snapshot, Task
 from oomkit.posture.advice import Advice
 from oomkit.posture.assess import memory_left_pages
 from oomkit.posture.attention import Severity
@@ -83,6 +83,13 @@ class Case:
         """The processes that can be killed, worst first."""
         ranked = rank(self.snapshot, Allocation(), self.rules)
         return [row for row in ranked if row.eligible]
+
+    @property
+    def groups(self) -> list[Memcg]:
+        """The memory cgroups but the root, which has limits only as a container sees it, where
+        they can't be changed.
+        """
+        return [memcg for memcg in self.snapshot.memcgs if memcg.path != "/"]
 
     @property
     def ram_bytes(self) -> int:

@@ -160,7 +160,9 @@ def _together(case: Case, domain: _Domain) -> Finding:
         )
         gain = f"all at their limits fit into {within.path}; "
         now = f"now an OOM of {within.path}: {now}"
-    fate = f"a leak in {names[largest]} ends in it: {case.fate(after, largest)}; {now}"
+    fate = f"a leak in {names[largest]} ends in it"
+    if domain.held[largest]:
+        fate += f": {case.fate(after, largest)}"
     return Finding(
         severity="warning" if within is None else "info",
         code="limits_above_ram" if within is None else "limits_above_parent",
@@ -174,7 +176,7 @@ def _together(case: Case, domain: _Domain) -> Finding:
         change=_shared_out(case, domain),
         files=tuple(f for m in domain.members for f in _limit_file(m, proposed.get(m.path))),
         commands=tuple(dict.fromkeys(case.commands(*settings[:_TYPED]))),
-        alters=gain + fate if proposed else f"nothing yet; {now}",
+        alters=f"{gain}{fate}; {now}" if proposed else f"nothing yet; {now}",
         checked_by="rules",
     )
 
@@ -202,8 +204,8 @@ def _shared_out(case: Case, domain: _Domain) -> str:
 def _above_ram(case: Case, together: dict[str, int]) -> Iterator[Finding]:
     """Args: case: the machine; together: limits that fit beside the others', by path."""
     ram = case.snapshot.memory.total_ram_pages
-    for memcg in case.snapshot.memcgs:
-        if memcg.path == "/" or memcg.limit_pages is None or memcg.limit_pages < ram:
+    for memcg in case.groups:
+        if memcg.limit_pages is None or memcg.limit_pages < ram:
             continue
         wanted = together.get(memcg.path, int(ram * _SHARE))
         size = wanted * case.snapshot.page_size
@@ -251,7 +253,7 @@ def _limit_file(memcg: Memcg, size: int | None) -> tuple[File, ...]:
 def _throttled(case: Case) -> Iterator[Finding]:
     """``memory.high`` without swap: nothing to reclaim, so its tasks only sleep."""
     no_swap = case.snapshot.memory.total_swap_pages == 0
-    for memcg in case.snapshot.memcgs:
+    for memcg in case.groups:
         high = memcg.high_pages
         if high is None or memcg.version != 2 or memcg.usage_pages < high * 0.95:
             continue

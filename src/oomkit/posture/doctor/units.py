@@ -41,7 +41,7 @@ def findings(case: Case) -> Iterator[Finding]:
             yield from _stays_down(case, unit, kept)
             yield from _protected(case, unit, tasks, kept)
     yield from _managed(case, units)
-    for memcg in case.snapshot.memcgs:
+    for memcg in case.groups:
         yield from _taken_along(case, memcg)
         yield from _high_above_max(case, memcg)
         yield from _unprotected(case, memcg)

@@ -324,8 +324,8 @@ def _all_protected(case: Case) -> Iterator[Finding]:
 
 def _group_protected(case: Case) -> Iterator[Finding]:
     """A limit around nothing that may be killed."""
-    for memcg in case.snapshot.memcgs:
-        if memcg.limit_pages is None or memcg.path == "/":
+    for memcg in case.groups:
+        if memcg.limit_pages is None:
             continue
         inside = [t for t in case.snapshot.tasks if t.has_mm and in_memcg(t.cgroup, memcg.path)]
         held = min(sum(held_pages(t) for t in inside), memcg.usage_pages or memcg.limit_pages)
