@@ -350,7 +350,8 @@ def test_where_all_are_databases_one_of_them_has_to_go(machine: Snapshot) -> Non
                     for pid in (500, 812, 900, 901, 902)))  # fmt: skip
     finding = examined(change(quiet(machine)))["all_protected"]
     assert finding.severity == "critical"
-    assert "now the machine panics" in finding.alters
+    assert finding.evidence == ("/proc/900/oom_score_adj is -1000 (postgres)",)
+    assert finding.alters == "the next OOM: postgres[900] dies; now the machine panics"
 
 
 def test_systemd_oomd_that_no_unit_asks_does_not_act(machine: Snapshot) -> None:

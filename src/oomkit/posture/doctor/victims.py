@@ -294,12 +294,12 @@ def _all_protected(case: Case) -> Iterator[Finding]:
     if case.eligible and pages <= case.snapshot.memory.total_ram_pages // 2:
         return
     could = [t for t in guarded if t.comm not in LIFELINES | DATABASES]
-    if not case.eligible:
-        could = could or guarded  # a database that dies is better than a panic
-    could.sort(key=lambda t: t.rss_pages + t.swap_pages, reverse=True)
-    if not could:
-        return
+    could.sort(key=_size, reverse=True)
     chosen = could[:_NAMED]
+    if not could and not case.eligible:
+        chosen = [max(guarded, key=_size)]  # a database that dies is better than a panic
+    if not chosen:
+        return
     settings = [f"task.{t.pid}.oom_score_adj=0" for t in chosen]
     files = {file.path: file for t in chosen for file in _unit_adj(case, t, 0)}
     yield Finding(
