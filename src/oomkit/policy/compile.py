@@ -6,6 +6,7 @@ from oomkit.policy import records
 from oomkit.policy.engine import conditions
 from oomkit.policy.engine.plan import (
     Condition,
+    Easement,
     Instead,
     Match,
     Plan,
@@ -24,7 +25,12 @@ WHOLE = "re:"
 SEARCH = "search:"
 """Before one that may match anywhere in it."""
 
-_LEVELS = {"warn": conditions.WARN, "soft": conditions.SOFT, "hard": conditions.HARD}
+_LEVELS = {
+    "warn": conditions.WARN,
+    "ease": conditions.WARN,
+    "soft": conditions.SOFT,
+    "hard": conditions.HARD,
+}
 
 
 def compile_plan(policy: Policy) -> Plan:
@@ -38,6 +44,12 @@ def compile_plan(policy: Policy) -> Plan:
         for one in policy.whom.prefer
     )
     response = as_dict(policy.how)
+    for kind in ("reclaim", "throttle", "freeze"):
+        del response[kind]
+    response["easements"] = tuple(
+        Easement(one.kind, one.amount.value, one.amount.share, one.lasts_s, one.wait_s)
+        for one in policy.how.easements()
+    )
     response["instead"] = tuple(
         Instead(_match(one.match), one.command) for one in policy.how.instead
     )
@@ -64,6 +76,7 @@ def _rule(rule: records.Rule) -> Rule:
         expression(rule.last) if rule.last else None,
         rule.whole,
         rule.pause_s,
+        rule.level == "ease",
     )
 
 

@@ -14,6 +14,7 @@ from oomkit.render.quantities import count_of
 
 _LEVELS = {
     "warn": "warns",
+    "ease": "acts more softly than by a signal",
     "soft": "asks a victim to leave (SIGTERM)",
     "hard": "kills a victim (SIGKILL)",
 }
@@ -221,6 +222,7 @@ def _how(how: How) -> list[str]:
         f"{span(how.pause_s)} between two kills, {span(how.hard_pause_s)} at level hard; "
         f"{_bound(how)}"
     )
+    lines += _eases(how)
     lines += [
         f"{match_text(one.match)}: runs {' '.join(one.command)} instead of SIGTERM"
         for one in how.instead
@@ -233,6 +235,32 @@ def _how(how: How) -> list[str]:
         lines.append(f"runs {' '.join(how.after)} when the victim has exited")
     if how.notify:
         lines.append("sends a desktop notification")
+    return lines
+
+
+def _eases(how: How) -> list[str]:
+    """The softer acts, in their order."""
+    lines = []
+    for one in how.easements():
+        share = f"{100 * one.amount.value:g} %" if one.amount.share else ""
+        size = amount(one.amount.value, "kb")
+        if one.kind == "reclaim":
+            size = f"{share} of the memory" if share else size
+            what = f"reclaims {size} of the cgroup of what would die first (memory.reclaim)"
+        elif one.kind == "throttle":
+            what = (
+                f"slows the cgroup of what would die first down above "
+                f"{f'{share} of what it uses' if share else size} (memory.high), for "
+                f"{span(one.lasts_s)}"
+            )
+        else:
+            what = f"has what would die first stand still, for {span(one.lasts_s)}"
+        lines.append(f"softer than by a signal: {what}; the next {span(one.wait_s)} later")
+    if lines:
+        lines.append(
+            "each is done to what would die first and to no cgroup with a protected process in it, "
+            "in that order, and taken back, also after a crash"
+        )
     return lines
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from oomkit.records import Record
 
-Level = Literal["warn", "soft", "hard"]
+Level = Literal["warn", "ease", "soft", "hard"]
 
 By = Literal[
     "freed", "oom_score", "rss", "swap", "reclaim", "reclaim_rate", "growth", "over_request"
@@ -48,7 +48,8 @@ class Rule(Record, frozen=True, kw_only=True):
     """Conditions that call for a level when all of them hold at once.
 
     Attributes:
-        level: ``warn`` only logs, ``soft`` sends SIGTERM, ``hard`` sends SIGKILL.
+        level: ``warn`` only logs, ``ease`` does one of the softer acts that :class:`How` allows,
+            ``soft`` sends SIGTERM, ``hard`` sends SIGKILL.
         conditions: all of them have to hold.
         over_s: the time over which pressure and rates are measured.
         for_s: how long they have to hold.
@@ -188,6 +189,25 @@ class Whom(Record, frozen=True, kw_only=True):
     prefer: tuple[Preference, ...] = ()
 
 
+class Easement(Record, frozen=True, kw_only=True):
+    """A softer act than a signal.
+
+    Attributes:
+        kind: ``reclaim``: part of the memory of the cgroup that holds what would die first is
+            reclaimed; ``throttle``: what is in that cgroup is slowed down as it grows;
+            ``freeze``: what would die first stands still.
+        amount: how much is reclaimed, or the ``memory.high`` of a throttle, as a share of what
+            the cgroup uses, or kB.
+        lasts_s: a throttle or freeze is taken back after that.
+        wait_s: the next act follows so much later at the soonest.
+    """
+
+    kind: Literal["reclaim", "throttle", "freeze"]
+    amount: Amount = Amount(value=0.0)
+    lasts_s: float = 0.0
+    wait_s: float = 1.0
+
+
 class How(Record, frozen=True, kw_only=True):
     """How to act.
 
@@ -209,6 +229,9 @@ class How(Record, frozen=True, kw_only=True):
         before: command to run before the signal.
         after: command to run when the victim is gone.
         instead: commands instead of SIGTERM.
+        reclaim: allowed where a rule of the level ``ease`` holds, and done first; None: not.
+        throttle: allowed likewise, and done next.
+        freeze: allowed likewise, and done last.
     """
 
     term: bool = True
@@ -226,6 +249,13 @@ class How(Record, frozen=True, kw_only=True):
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     instead: tuple[Instead, ...] = ()
+    reclaim: Easement | None = None
+    throttle: Easement | None = None
+    freeze: Easement | None = None
+
+    def easements(self) -> tuple[Easement, ...]:
+        """The softer acts that are allowed, the least harmful first."""
+        return tuple(one for one in (self.reclaim, self.throttle, self.freeze) if one is not None)
 
 
 class Origin(Record, frozen=True, kw_only=True):

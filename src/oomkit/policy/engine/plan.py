@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 RECLAIM_RATE = "reclaim_rate"
 """Ranks cgroups by what was scanned in them in the last second."""
 
-SCHEMA = 4
+SCHEMA = 5
 """Of the plain values; those of another version of the program are refused."""
 
 
@@ -80,11 +80,12 @@ class Rule(_Part):
         last: expression for the cgroups it chooses after all others; None: none.
         whole: the cgroup it is about dies as a whole.
         pause_s: between the last victim and one of this rule; None: as the plan says.
+        eases: it calls for a softer act than a signal; its level is :data:`.conditions.WARN`.
     """
 
     __slots__ = (
-        "among", "by", "cgroup", "conditions", "for_s", "last", "least", "level", "over_s",
-        "pause_s", "spare", "whole",
+        "among", "by", "cgroup", "conditions", "eases", "for_s", "last", "least", "level",
+        "over_s", "pause_s", "spare", "whole",
     )  # fmt: skip
 
     def __init__(
@@ -101,6 +102,7 @@ class Rule(_Part):
         last: str | None = None,
         whole: bool = False,
         pause_s: float | None = None,
+        eases: bool = False,
     ) -> None:
         self.level = level
         self.conditions = conditions
@@ -114,6 +116,12 @@ class Rule(_Part):
         self.last = last
         self.whole = whole
         self.pause_s = pause_s
+        self.eases = eases
+
+    @property
+    def order(self) -> int:
+        """Of two rules that hold, the one with the higher order counts."""
+        return 2 * self.level + self.eases
 
     @classmethod
     def from_values(cls, values: "Mapping[str, Any]") -> "Self":
@@ -273,17 +281,46 @@ class Instead(_Part):
         return cls(**{**values, "match": Match.from_values(values["match"])})
 
 
+class Easement(_Part):
+    """One softer act than a signal that the policy allows.
+
+    Attributes:
+        kind: ``reclaim``, ``throttle`` or ``freeze``.
+        amount: of ``reclaim``: how much; of ``throttle``: ``memory.high``; a share of what the
+            cgroup uses, or kB; 0 for ``freeze``.
+        share: that amount is a share.
+        lasts_s: it is taken back after that; 0: there is nothing to take back.
+        wait_s: the next act follows so much later at the soonest.
+    """
+
+    __slots__ = ("amount", "kind", "lasts_s", "share", "wait_s")
+
+    def __init__(
+        self, kind: str, amount: float, share: bool, lasts_s: float, wait_s: float
+    ) -> None:
+        self.kind = kind
+        self.amount = amount
+        self.share = share
+        self.lasts_s = lasts_s
+        self.wait_s = wait_s
+
+    def of_kb(self, usage_kb: float) -> float:
+        """The amount, kB, where a cgroup uses so much."""
+        return self.amount * usage_kb if self.share else self.amount
+
+
 class Response(_Part):
     """How a victim is signalled, and what else is done: see :class:`oomkit.policy.records.How`.
 
     Attributes:
         instead: commands instead of SIGTERM; the first that matches is run.
+        easements: softer acts than a signal that are allowed, the least harmful first.
     """
 
     __slots__ = (
-        "after", "before", "dry_run_pause_s", "evict", "give_up_s", "hard_pause_s", "insist",
-        "instead", "most_a_minute", "notify", "pause_s", "term", "term_least_s", "term_wait_s",
-        "together",
+        "after", "before", "dry_run_pause_s", "easements", "evict", "give_up_s", "hard_pause_s",
+        "insist", "instead", "most_a_minute", "notify", "pause_s", "term", "term_least_s",
+        "term_wait_s", "together",
     )  # fmt: skip
 
     def __init__(
@@ -303,6 +340,7 @@ class Response(_Part):
         before: tuple[str, ...],
         after: tuple[str, ...],
         instead: tuple[Instead, ...],
+        easements: tuple[Easement, ...] = (),
     ) -> None:
         self.term = term
         self.term_least_s = term_least_s
@@ -319,11 +357,14 @@ class Response(_Part):
         self.before = before
         self.after = after
         self.instead = instead
+        self.easements = easements
 
     @classmethod
     def from_values(cls, values: "Mapping[str, Any]") -> "Self":
         """The response again."""
-        return cls(**{**values, "instead": tuple(map(Instead.from_values, values["instead"]))})
+        instead = tuple(map(Instead.from_values, values["instead"]))
+        easements = tuple(map(Easement.from_values, values["easements"]))
+        return cls(**{**values, "instead": instead, "easements": easements})
 
 
 class Plan(_Part):
@@ -391,7 +432,7 @@ class Plan(_Part):
         matches += [one.match for one in self.response.instead]
         found = frozenset(field for match in matches for field, _ in match.patterns)
         places = any(rule.among or rule.spare or rule.last for rule in self.rules)
-        return found | {"cgroup"} if places else found
+        return found | {"cgroup"} if places or self.response.easements else found
 
     def rankings(self) -> frozenset[str]:
         """The ways of ranking that the plan or one of its rules asks for."""
