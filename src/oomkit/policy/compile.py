@@ -4,6 +4,7 @@ import fnmatch
 
 from oomkit.policy import records
 from oomkit.policy.engine import conditions
+from oomkit.policy.engine.matcher import NESTED
 from oomkit.policy.engine.plan import (
     Condition,
     Easement,
@@ -15,8 +16,8 @@ from oomkit.policy.engine.plan import (
     Response,
     Rule,
     Selection,
+    Supervisor,
 )
-from oomkit.policy.engine.victim import NESTED
 from oomkit.policy.records import Field, Policy
 from oomkit.records import as_dict
 
@@ -42,6 +43,10 @@ def compile_plan(policy: Policy) -> Plan:
     selection["prefer"] = tuple(
         Preference(_match(one.match), one.factor, one.points, one.size_kb, one.unless_lowered)
         for one in policy.whom.prefer
+    )
+    selection["supervisors"] = tuple(
+        Supervisor(_match(one.match), one.leads, one.takes, one.restart_s, one.factor)
+        for one in policy.whom.supervisors
     )
     response = as_dict(policy.how)
     for kind in ("reclaim", "throttle", "freeze"):

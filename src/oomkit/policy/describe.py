@@ -6,9 +6,10 @@ from oomkit.policy.compile import compile_plan, match_text
 from oomkit.policy.engine.candidate import Candidate, Ranked
 from oomkit.policy.engine.conditions import KINDS
 from oomkit.policy.engine.evidence import amount, factors_words, plain, score_words, span
+from oomkit.policy.engine.matcher import Matcher
 from oomkit.policy.engine.reading import CgroupReading, Reading
 from oomkit.policy.engine.trigger import Watch
-from oomkit.policy.engine.victim import Chooser, Matcher
+from oomkit.policy.engine.victim import Chooser
 from oomkit.policy.records import Condition, How, Origin, Policy, Polling, Rule, Whom
 from oomkit.render.quantities import count_of
 
@@ -154,6 +155,7 @@ def _whom(whom: Whom) -> list[str]:
         "with one of them in it; all of it is read again before each signal"
     )
     lines += _preferred(whom)
+    lines += _supervised(whom)
     if whom.least_kb:
         lines.append(f"no process that would free less than {amount(whom.least_kb, 'kb')}")
     if whom.oom_group:
@@ -166,6 +168,19 @@ def _whom(whom: Whom) -> list[str]:
     if whom.level != "process" or whom.oom_group or whom.lasts_s:
         lines.append(
             f"at most {plain(whom.most_processes)} processes at once; else one process alone"
+        )
+    return lines
+
+
+def _supervised(whom: Whom) -> list[str]:
+    """What is said of supervisors, and why each is one."""
+    lines = []
+    for one in whom.supervisors:
+        which = f"{match_text(one.match)}{', the first process there' if one.leads else ''}"
+        takes = "what is below it" if one.takes == "children" else "all of its user's processes"
+        back = f", {span(one.restart_s)} to have it back" if one.restart_s else ""
+        lines.append(
+            f"{which}: after {takes}, by x 1/{plain(one.factor)} at most{back}: {one.because}"
         )
     return lines
 

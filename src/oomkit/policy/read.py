@@ -31,6 +31,8 @@ from oomkit.policy.records import (
     Polling,
     Preference,
     Reach,
+    Supervisor,
+    Takes,
     Whom,
 )
 from oomkit.policy.records import Instead as InsteadOf
@@ -140,9 +142,23 @@ def _whom(table: Table) -> Whom:
             *(_preference(t, earlier=True) for t in table.tables("prefer")),
             *(_preference(t, earlier=False) for t in table.tables("avoid")),
         ),
+        supervisors=tuple(_supervisor(t) for t in table.tables("supervisor")),
     )
     table.done()
     return whom
+
+
+def _supervisor(table: Table) -> Supervisor:
+    supervisor = Supervisor(
+        match=read_match(table),
+        leads=table.flag("leads"),
+        takes=cast(Takes, table.take("takes", choice(*get_args(Takes)), "children")),
+        restart_s=table.take("restart", seconds, 0.0),
+        factor=table.take("by", number(1.0, 1000.0), 10.0),
+        because=table.require("because", text, ""),
+    )
+    table.done()
+    return supervisor
 
 
 def _never(table: Table) -> Match:
@@ -266,6 +282,14 @@ def _contradictions(policy: Policy) -> Iterable[Fault]:
         yield Fault(path="whom.most_processes", expected="expected a whole number from 1 on")
     if policy.whom.cgroup is not None and policy.whom.level != "cgroup":
         yield Fault(path="whom.cgroup", expected='expected whom.level = "cgroup" beside it')
+    if policy.whom.supervisors and policy.whom.by != "freed":
+        yield Fault(path="whom.supervisor", expected='expected whom.by = "freed" beside it')
+    for i, one in enumerate(policy.whom.supervisors):
+        if one.restart_s and not policy.whom.work:
+            yield Fault(
+                path=f"whom.supervisor[{i}].restart",
+                expected="expected whom.work above 0 beside it: it is counted with the work lost",
+            )
     eases = [i for i, rule in enumerate(policy.when) if rule.level == "ease"]
     acts = policy.how.easements()
     if eases and not acts:

@@ -13,6 +13,8 @@ By = Literal[
     "freed", "oom_score", "rss", "swap", "reclaim", "reclaim_rate", "growth", "over_request"
 ]  # fmt: skip
 
+Takes = Literal["children", "session"]
+
 Reach = Literal["process", "tree", "cgroup"]
 
 Field = Literal["comm", "exe", "cmdline", "user", "cgroup", "unit", "container"]
@@ -107,6 +109,28 @@ class Preference(Record, frozen=True, kw_only=True):
     unless_lowered: bool = False
 
 
+class Supervisor(Record, frozen=True, kw_only=True):
+    """Processes on which others depend: those go first, and their own start is a cost.
+
+    Attributes:
+        match: which.
+        leads: only the first process of a unit, session or container: its parent is in another
+            cgroup.
+        takes: what depends on it: ``children``, all that is below it, or ``session``, all that is
+            in the slice of its user.
+        restart_s: what its start takes, counted as CPU time that would be lost.
+        factor: it goes behind what depends on it by no more than that.
+        because: why it is one.
+    """
+
+    match: Match
+    leads: bool = False
+    takes: Takes = "children"
+    restart_s: float = 0.0
+    factor: float = 10.0
+    because: str
+
+
 class Instead(Record, frozen=True, kw_only=True):
     """A command that is run instead of SIGTERM.
 
@@ -169,6 +193,7 @@ class Whom(Record, frozen=True, kw_only=True):
         spared_priority: cgroups of at least this priority are never chosen; None: all may be.
         never: processes that are never chosen.
         prefer: processes to be chosen earlier or later.
+        supervisors: processes on which others depend, the first that matches counts.
     """
 
     by: By = "freed"
@@ -187,6 +212,7 @@ class Whom(Record, frozen=True, kw_only=True):
     spared_priority: int | None = None
     never: tuple[Match, ...] = ()
     prefer: tuple[Preference, ...] = ()
+    supervisors: tuple[Supervisor, ...] = ()
 
 
 class Easement(Record, frozen=True, kw_only=True):

@@ -5,9 +5,10 @@ from oomkit.policy.engine.conditions import HARD, SOFT
 from oomkit.policy.engine.easing import Ease, Easing
 from oomkit.policy.engine.escalation import NOBODY_PAUSE_S, Escalation, Signal
 from oomkit.policy.engine.kill_scope import take_along
+from oomkit.policy.engine.matcher import Matcher
 from oomkit.policy.engine.reading import left_kb
 from oomkit.policy.engine.trigger import State, Watch
-from oomkit.policy.engine.victim import Chooser, Matcher, best
+from oomkit.policy.engine.victim import Chooser, best
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -202,6 +202,39 @@ class Preference(_Part):
         return cls(**{**values, "match": Match.from_values(values["match"])})
 
 
+class Supervisor(_Part):
+    """Processes on which others depend: see :class:`oomkit.policy.records.Supervisor`.
+
+    Attributes:
+        match: which.
+        leads: only the first process of a cgroup.
+        takes: what depends on it: ``children`` or ``session``.
+        restart_s: CPU seconds that its start takes.
+        factor: how far it goes behind what depends on it at most.
+    """
+
+    __slots__ = ("factor", "leads", "match", "restart_s", "takes")
+
+    def __init__(
+        self,
+        match: Match,
+        leads: bool,
+        takes: str,
+        restart_s: float,
+        factor: float,
+    ) -> None:
+        self.match = match
+        self.leads = leads
+        self.takes = takes
+        self.restart_s = restart_s
+        self.factor = factor
+
+    @classmethod
+    def from_values(cls, values: "Mapping[str, Any]") -> "Self":
+        """The entry again."""
+        return cls(**{**values, "match": Match.from_values(values["match"])})
+
+
 class Selection(_Part):
     """How a victim is selected: see :class:`oomkit.policy.records.Whom`.
 
@@ -209,12 +242,13 @@ class Selection(_Part):
         cgroup: expression for the cgroups that are selected as a whole; None: each is.
         never: processes that are never selected.
         prefer: processes that are to be killed earlier, or later.
+        supervisors: processes on which others depend.
     """
 
     __slots__ = (
         "adj", "by", "cgroup", "growth", "growth_over_s", "lasts_s", "least_kb", "least_score",
         "level", "most_processes", "never", "oom_group", "prefer", "raised_adj",
-        "spared_priority", "work",
+        "spared_priority", "supervisors", "work",
     )  # fmt: skip
 
     def __init__(
@@ -235,6 +269,7 @@ class Selection(_Part):
         spared_priority: int | None,
         never: tuple[Match, ...],
         prefer: tuple[Preference, ...],
+        supervisors: tuple[Supervisor, ...] = (),
     ) -> None:
         self.by = by
         self.level = level
@@ -252,13 +287,16 @@ class Selection(_Part):
         self.spared_priority = spared_priority
         self.never = never
         self.prefer = prefer
+        self.supervisors = supervisors
 
     @classmethod
     def from_values(cls, values: "Mapping[str, Any]") -> "Self":
         """The selection again."""
         never = tuple(map(Match.from_values, values["never"]))
         prefer = tuple(map(Preference.from_values, values["prefer"]))
-        return cls(**{**values, "never": never, "prefer": prefer})
+        supervisors = tuple(map(Supervisor.from_values, values["supervisors"]))
+        parts = {"never": never, "prefer": prefer, "supervisors": supervisors}
+        return cls(**{**values, **parts})
 
 
 class Instead(_Part):
@@ -431,6 +469,11 @@ class Plan(_Part):
         matches = [*self.selection.never, *(one.match for one in self.selection.prefer)]
         matches += [one.match for one in self.response.instead]
         found = frozenset(field for match in matches for field, _ in match.patterns)
+        # Cgroup, unit and container come with what is read anyway; of supervisors nothing hangs on
+        # what they are at this very moment.
+        supervisors = [one.match for one in self.selection.supervisors]
+        named = frozenset(field for match in supervisors for field, _ in match.patterns)
+        found |= named & {"exe", "cmdline", "user"}
         places = any(rule.among or rule.spare or rule.last for rule in self.rules)
         return found | {"cgroup"} if places or self.response.easements else found
 
