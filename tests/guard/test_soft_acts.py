@@ -186,6 +186,25 @@ def test_a_cgroup_that_would_die_as_one_is_frozen_as_one(tmp_path: Path) -> None
     assert world.says("cgroup.freeze") == "0"
 
 
+def test_any_process_of_a_frozen_cgroup_that_is_signalled_lets_it_go_on(tmp_path: Path) -> None:
+    world = World(tmp_path, FREEZE)
+    (world.job / "cgroup.procs").write_text("10\n12\n")
+    Process(world.proc, 12, start=3, cgroup="0::/job\n")
+    world.begin(level="cgroup")
+    world.acts.release([(11, 3)], 2.0)
+    assert world.says("cgroup.freeze") == "1"
+    world.acts.release([(12, 3)], 2.0)
+    assert world.says("cgroup.freeze") == "0"
+
+
+def test_with_cgroup_v1_a_freeze_stops_processes_and_the_rest_is_refused(tmp_path: Path) -> None:
+    places = Places(proc=str(tmp_path / "1/proc"), cgroups="/nowhere", cgroup_version=1)
+    world = World(tmp_path / "1", FREEZE, places=places)
+    assert world.begin(level="cgroup")
+    assert (world.sent, world.records[-1]["place"]) == ([(10, "STOP")], "")
+    assert not World(tmp_path / "2", THROTTLE, places=places).begin()
+
+
 def test_a_process_is_stopped_and_let_go_on_when_it_is_signalled(tmp_path: Path) -> None:
     world = World(tmp_path, FREEZE)
     assert world.begin(notify=True)

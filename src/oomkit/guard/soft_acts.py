@@ -169,10 +169,12 @@ class SoftActs:
 
     def _start(self, ease: "Ease", record: EaseRecord) -> str:
         """Look at all that is hit, and do it; returns why it is not done."""
-        if not ease.cgroup:
-            return self._stop(ease, record)
-        if self._places.cgroup_version != 2:
+        if self._places.cgroup_version != 2 and ease.step.kind == FREEZE:
+            record.place = ""
+        elif self._places.cgroup_version != 2:
             return "there is no cgroup v2 here"
+        if not record.place:
+            return self._stop(ease, record)
         held = HeldCgroup(self._places.cgroups, ease.cgroup)
         try:
             why = self._refusal(held, ease.choice.candidate.pid)
@@ -364,9 +366,24 @@ class SoftActs:
         """Let those go on that were signalled: what is frozen can't handle a signal."""
         signalled = set(keys)
         for one in list(self._in_force):
-            member_keys = {(c.pid, c.start_time) for c in one.ease.choice.members}
-            if one.record.act == FREEZE and signalled & member_keys:
+            if one.record.act != FREEZE or one.undo is None:
+                continue
+            undo = one.undo
+            pids = self._pids_in(undo) if undo.file else {pid for pid, _ in undo.keys}
+            if any(pid in pids for pid, _ in signalled):
                 self._take_back(one, t_s, "it was signalled")
+
+    def _pids_in(self, undo: Undo) -> set[int]:
+        try:
+            held = HeldCgroup(self._places.cgroups, undo.place, undo.identity)
+        except OSError:
+            return set()
+        try:
+            return set(held.pids())
+        except OSError:
+            return set()
+        finally:
+            held.close()
 
     def take_back_all(self) -> None:
         """Take everything back, as the guard ends."""
