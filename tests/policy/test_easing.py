@@ -147,3 +147,25 @@ def test_what_can_t_be_meant_is_refused_with_its_place(
     assert any(f.path == place and expected in f.expected for f in caught.value.faults), (
         caught.value.faults
     )
+
+
+def test_what_stands_still_is_still_the_cause_when_a_signal_is_due() -> None:
+    """Else what grows beside it would die for it."""
+    decider = Decider(plan(EASE, LOW, how={"freeze": {}}, whom={"growth": 0.95}))
+    decider.look(reading(1.0, 0.15))
+    ease = decider.ease([process(10, 100, growth_kb=90_000.0), process(11, 90, growth_kb=10.0)])
+    assert ease is not None
+    decider.eased(ease, done=True)
+    later = [process(10, 100, growth_kb=0.0), process(11, 95, growth_kb=5_000.0)]
+    decider.look(reading(20.0, 0.09))
+    act = decider.choose(later)
+    assert act is not None
+    assert act.choice.candidate.pid == 10
+    decider.look(reading(30.0, 0.9))
+    decider.look(reading(60.0, 0.09))
+    assert (
+        decider.rank([process(10, 100, growth_kb=0.0), process(11, 95, growth_kb=5_000.0)])[
+            0
+        ].candidate.pid
+        == 11
+    ), "that was another shortage"

@@ -157,6 +157,7 @@ class Decider:
         """Sizes of an earlier shortage say nothing about growth in this one."""
         if not state.warm:
             self.escalation.trust()
+            self.easing.forget_growth()
             self._owed = None
             if self._calm_since_s is None:
                 self._calm_since_s = state.t_s
@@ -257,6 +258,7 @@ class Decider:
     ) -> "list[Ranked]":
         """The order in which they would be chosen now, without choosing."""
         state, reading = self._state, self._reading
+        self.easing.recall_growth(candidates)
         return self.chooser.rank(
             candidates,
             groups=groups,

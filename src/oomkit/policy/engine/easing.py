@@ -7,7 +7,9 @@ are for.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from oomkit.policy.engine.candidate import Ranked
+    from collections.abc import Sequence
+
+    from oomkit.policy.engine.candidate import Candidate, Ranked
     from oomkit.policy.engine.plan import Easement, Plan
     from oomkit.policy.engine.trigger import State
 
@@ -65,13 +67,14 @@ class Easing:
         dry_run: nothing is done: acts are only kept apart by their pause.
     """
 
-    __slots__ = ("_pause_s", "_steps", "_tried", "_until_s")
+    __slots__ = ("_grown_kb", "_pause_s", "_steps", "_tried", "_until_s")
 
     def __init__(self, plan: "Plan", *, dry_run: bool = False) -> None:
         self._steps = plan.response.easements
         self._pause_s = plan.response.dry_run_pause_s if dry_run else 0.0
         self._tried: dict[tuple[object, ...], float] = {}
         self._until_s = float("-inf")
+        self._grown_kb: dict[tuple[int, int], float] = {}
 
     def is_due(self, t_s: float) -> bool:
         """Whether an act may be looked for now."""
@@ -94,6 +97,28 @@ class Easing:
             self._tried[target] = t_s + max(AGAIN_S + step.lasts_s, self._pause_s)
         if done:
             self._until_s = t_s + max(step.wait_s, self._pause_s)
+            members = {(one.pid, one.start_time) for one in ease.choice.members}
+            for one in (ranked.candidate for ranked in ease.ranked):
+                key = (one.pid, one.start_time)
+                if key in members or (ease.cgroup and one.cgroup == ease.cgroup):
+                    self._grown_kb[key] = one.growth_kb or 0.0
+
+    def recall_growth(self, candidates: "Sequence[Candidate]") -> None:
+        """Let what was slowed down or frozen have grown as much as it had by then.
+
+        It holds what it took, and is no less the cause for not growing any more: else what grows
+        beside it would be chosen instead.
+        """
+        if not self._grown_kb:
+            return
+        for one in candidates:
+            grown_kb = self._grown_kb.get((one.pid, one.start_time))
+            if grown_kb is not None and grown_kb > (one.growth_kb or 0.0):
+                one.growth_kb = grown_kb
+
+    def forget_growth(self) -> None:
+        """The shortage is over."""
+        self._grown_kb = {}
 
     def none_found(self, t_s: float, pause_s: float) -> None:
         """Nothing can be done: asking again at once is of no use."""
