@@ -5,17 +5,13 @@ import fnmatch
 from oomkit.policy import records
 from oomkit.policy.engine import conditions
 from oomkit.policy.engine.matcher import NESTED
-from oomkit.policy.engine.plan import (
+from oomkit.policy.engine.plan import Plan, Polling, Response, Rule, Selection
+from oomkit.policy.engine.plan_parts import (
     Condition,
     Easement,
     Instead,
     Match,
-    Plan,
-    Polling,
     Preference,
-    Response,
-    Rule,
-    Selection,
     Supervisor,
 )
 from oomkit.policy.records import Field, Policy

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from oomkit.policy.engine.candidate import Candidate, Ranked
-    from oomkit.policy.engine.plan import Easement, Plan
+    from oomkit.policy.engine.plan import Plan
+    from oomkit.policy.engine.plan_parts import Easement
     from oomkit.policy.engine.trigger import State
 
 RECLAIM = "reclaim"

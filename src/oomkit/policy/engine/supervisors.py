@@ -7,7 +7,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from oomkit.policy.engine.candidate import Candidate, Ranked
-    from oomkit.policy.engine.plan import Selection, Supervisor
+    from oomkit.policy.engine.plan import Selection
+    from oomkit.policy.engine.plan_parts import Supervisor
 
 SESSION = "session"
 """All processes of its user depend on it, not only those below it."""

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from oomkit.policy.engine.plan import Plan, Preference, Rule, Selection
+    from oomkit.policy.engine.plan import Plan, Rule, Selection
+    from oomkit.policy.engine.plan_parts import Preference
     from oomkit.policy.engine.reading import CgroupReading
     from oomkit.policy.engine.supervisors import Supervised
 
