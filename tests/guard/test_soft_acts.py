@@ -12,7 +12,7 @@ import pytest
 from oomkit.guard.config import Places
 from oomkit.guard.pending_kills import PendingKills
 from oomkit.guard.records import Origin
-from oomkit.guard.soft_acts import SoftActs
+from oomkit.guard.soft_acts import WATCH_S, SoftActs
 from oomkit.guard.undo import LEFT, NOT_THERE, TAKEN_BACK, Undo, left_behind
 from oomkit.host.cgroup_control import HeldCgroup
 from oomkit.policy.engine.candidate import Candidate
@@ -129,6 +129,11 @@ class World:
             assert time.monotonic() < end, self.lines
             time.sleep(0.005)
 
+    def written(self) -> None:
+        """Wait until the throttle is written, and that is known."""
+        self.tend_until(lambda: self.says("memory.high") != "max")
+        self.tend_until(lambda: self.acts.next_s(self.t_s) > WATCH_S)
+
     def tend_until(self, true: Callable[[], bool]) -> None:
         def tended() -> bool:
             self.acts.tend(self.t_s)
@@ -146,7 +151,8 @@ def test_a_throttle_is_saved_before_it_is_done_and_taken_back_in_time(tmp_path: 
     world = World(tmp_path, THROTTLE)
     assert world.begin()
     assert world.saved_at[0] == "max", "it says what was there before that is changed"
-    world.until(lambda: world.says("memory.high") == str(USAGE // 2))
+    world.written()
+    assert world.says("memory.high") == str(USAGE // 2)
     (saved,) = world.pending.read()
     assert (saved["undo"]["before"], saved["undo"]["value"]) == ("max", str(USAGE // 2))
     world.t_s = 30.9
@@ -257,7 +263,7 @@ def test_a_cgroup_with_a_protected_process_in_it_or_below_is_not_hit(
 def test_what_becomes_protected_is_let_go_at_once(tmp_path: Path) -> None:
     world = World(tmp_path, THROTTLE)
     world.begin()
-    world.until(lambda: world.says("memory.high") != "max")
+    world.written()
     world.protected.add(10)
     world.t_s = 2.5
     world.acts.tend(world.t_s)
@@ -334,7 +340,7 @@ def left(world: World) -> dict[str, Any]:
 def test_the_next_guard_takes_back_what_a_killed_one_left(tmp_path: Path) -> None:
     world = World(tmp_path, THROTTLE)
     world.begin()
-    world.until(lambda: world.says("memory.high") != "max")
+    world.written()
     values = left(world)
     later = World(tmp_path / "later", THROTTLE, places=world.places)
     later.acts.take_over([values, {"undo": 5, "record": {}}])
@@ -347,7 +353,7 @@ def test_the_next_guard_takes_back_what_a_killed_one_left(tmp_path: Path) -> Non
 def test_another_cgroup_of_the_name_and_what_others_changed_are_left(tmp_path: Path) -> None:
     world = World(tmp_path, THROTTLE)
     world.begin()
-    world.until(lambda: world.says("memory.high") != "max")
+    world.written()
     values = left(world)
     (world.job / "memory.high").write_text("777\n")
     assert left_behind(values, world.places)[0] == LEFT
@@ -374,7 +380,7 @@ def test_what_can_t_be_taken_back_now_stays_in_the_state_and_is_tried_again(
 ) -> None:
     world = World(tmp_path, THROTTLE)
     world.begin()
-    world.until(lambda: world.says("memory.high") != "max")
+    world.written()
     run = Undo.run
     monkeypatch.setattr(Undo, "run", lambda *_: (_ for _ in ()).throw(OSError(13, "Denied")))
     world.t_s = 31.0

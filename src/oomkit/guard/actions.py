@@ -256,6 +256,7 @@ class Actions:
         found = self._killer.check(keys)
         if found is None:
             self._hooks.start(command, act.choice.candidate, "instead")
+            self._let_go_on(keys, self._clock())
         else:
             for key in keys:
                 self._spare(ongoing, key, f"with process {found[0][0]}: {found[1]}")

@@ -7,7 +7,9 @@ was killed, by the next one or ``oomkit guard --undo``.
 
 import errno
 import os
+import time
 
+from oomkit.guard.killer import GONE
 from oomkit.guard.messages import ERROR, NOTICE, WARNING, evidence
 from oomkit.guard.records import Origin
 from oomkit.guard.undo import FILES, NOT_THERE, OUTCOMES, EaseRecord, LeftRecord, Undo, left_behind
@@ -36,6 +38,8 @@ CHECK_S = 1.0
 """Between two looks at whether something protected came into what is slowed down or frozen."""
 AGAIN_S = 5.0
 """What can't be taken back is tried again after that."""
+CLOSE_S = 1.0
+"""A guard that ends waits no longer for a write: what it sets is set when it begins."""
 WATCH_S = 0.1
 """Between two looks at whether a reclaim is over."""
 RESUME, END = "resume", "end"
@@ -128,6 +132,8 @@ class SoftActs:
             why = self._start(ease, record)
         except OSError as error:
             why = error.strerror or str(error)
+        except ValueError as error:
+            why = f"a file of its cgroup is not what it should be: {error}"
         if why:
             record.outcome, record.text = "refused", why
             self._reporter.record(record)
@@ -275,7 +281,10 @@ class SoftActs:
         sent = self._killer.send([Signal(member, "STOP", "to stand still") for member in members])
         self._let_go(keys, held_before)
         record.value = "stopped"
-        errors = [signal.error for signal in sent if signal.error]
+        gone = all(signal.error == GONE for signal in sent)
+        errors = [
+            signal.error for signal in sent if signal.error and (gone or signal.error != GONE)
+        ]
         if errors:
             self._run_undo(one)
             self._in_force.remove(one)
@@ -387,12 +396,22 @@ class SoftActs:
 
     def take_back_all(self) -> None:
         """Take everything back, as the guard ends."""
-        self._writer.drop()
         for one in list(self._in_force):
             if one.undo is not None:
+                end_s = self._clock() + CLOSE_S
+                while not self._is_written(one) and self._clock() < end_s:
+                    time.sleep(0.01)
+                one.job = None
                 self._take_back(one, self._clock(), "the guard ends")
 
+    def _is_written(self, one: _InForce) -> bool:
+        """Whether what is written for it is over, or will never be: it can be taken back."""
+        return one.job is None or one.job.done or self._writer.cancel(one.job)
+
     def _take_back(self, one: _InForce, t_s: float, why: str) -> None:
+        if not self._is_written(one):
+            one.until_s = t_s + WATCH_S  # else that write might come after this one
+            return
         record = one.record
         try:
             record.outcome = self._run_undo(one)

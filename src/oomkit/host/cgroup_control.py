@@ -164,12 +164,14 @@ class SlowWriter:
             if self._wanted.locked():
                 self._wanted.release()
 
-    def drop(self) -> None:
-        """Do nothing more of what has not begun."""
+    def cancel(self, job: SlowWrite) -> bool:
+        """Have it not written; False where that has begun."""
         with self._lock:
-            todo, self._todo = self._todo, []
-        for job in todo:
-            os.close(job.fd)
+            if job not in self._todo:
+                return False
+            self._todo.remove(job)
+        os.close(job.fd)
+        return True
 
     def _run(self) -> None:
         while True:
