@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from oomkit.guard.config import Places
+from oomkit.guard.hooks import NOT_ASKED
 from oomkit.guard.pending_kills import PendingKills
 from oomkit.guard.records import Origin
 from oomkit.guard.soft_acts import WATCH_S, SoftActs
@@ -234,6 +235,15 @@ def test_the_user_says_how_it_goes_on(tmp_path: Path, answer: str, ends: bool) -
     assert bool(world.acts.tend(1.6)) == ends
     assert not world.in_force()
     assert world.records[-1]["text"] == "its user wants it so"
+
+
+def test_who_could_not_be_asked_is_told(tmp_path: Path) -> None:
+    world = World(tmp_path, FREEZE)
+    world.begin(notify=True)
+    world.answers[7] = NOT_ASKED
+    assert world.acts.tend(1.5) == []
+    assert world.notes[1:] == [("Low memory", "freeze leak[10]")]
+    assert world.in_force()
 
 
 def test_an_answer_that_is_none_changes_nothing(tmp_path: Path) -> None:

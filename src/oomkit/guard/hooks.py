@@ -24,6 +24,8 @@ MAX = 8
 """Maximum number of commands at a time; the oldest is killed for one more."""
 TAKE_IN_S = 600.0
 """Taking in a large journal may last longer."""
+NOT_ASKED = "?"
+"""The answer of a user who could not be asked: ``notify-send`` is older, or has no service."""
 _BUS = "/run/user"
 _SIGKILL = 9
 _PLACEHOLDER = re.compile(r"\{(pid|comm|unit|cgroup)\}")
@@ -182,14 +184,17 @@ class Hooks:
         return pid
 
     def answer(self, offer: int) -> str | None:
-        """What was chosen; empty for nothing; None while nobody has chosen."""
+        """What was chosen; empty for nothing; None while nobody has chosen.
+
+        :data:`NOT_ASKED` where the program could not ask.
+        """
         said = self._answers.get(offer, "")
         if isinstance(said, int):
             return None
         self._answers.pop(offer, None)
         return said
 
-    def _hear(self, pid: int) -> None:
+    def _hear(self, pid: int, *, failed: bool) -> None:
         """Take the answer of a note that is closed."""
         fd = self._answers.get(pid)
         if isinstance(fd, int):
@@ -198,7 +203,8 @@ class Hooks:
             except OSError:
                 said = b""
             os.close(fd)
-            self._answers[pid] = said.decode("ascii", "replace").strip()
+            answer = said.decode("ascii", "replace").strip()
+            self._answers[pid] = NOT_ASKED if failed and not answer else answer
 
     def take_in(self, argv: "tuple[str, ...]") -> None:
         """Start the program that takes the journal into the history."""
@@ -213,12 +219,12 @@ class Hooks:
             except ChildProcessError:
                 del self._children[pid]
                 self._own_pids.discard(pid)
-                self._hear(pid)
+                self._hear(pid, failed=True)
                 continue
             if ended:
                 child = self._children.pop(pid)
                 self._own_pids.discard(pid)
-                self._hear(pid)
+                self._hear(pid, failed=bool(status))
                 if status and child.what:
                     self._failed.append(f"{child.what}: {_ending(status)}")
 

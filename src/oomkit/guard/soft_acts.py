@@ -9,6 +9,7 @@ import errno
 import os
 import time
 
+from oomkit.guard.hooks import NOT_ASKED
 from oomkit.guard.killer import GONE
 from oomkit.guard.messages import ERROR, NOTICE, WARNING, evidence
 from oomkit.guard.records import Origin
@@ -311,6 +312,8 @@ class SoftActs:
             answer = self._hooks.answer(one.offer) if one.offer is not None else None
             if answer is not None:
                 one.offer = None
+            if answer == NOT_ASKED:
+                self._hooks.notify("Low memory", _words(one.ease))
             if answer in (RESUME, END):
                 if answer == END:
                     to_end.append(one.ease)
