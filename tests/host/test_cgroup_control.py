@@ -45,7 +45,7 @@ def test_what_waits_behind_another_write_can_be_cancelled_and_what_has_begun_can
     os.close(there)
 
 
-def test_an_error_is_kept_and_the_file_closed() -> None:
+def test_an_error_is_noted_and_the_file_closed() -> None:
     there, here = os.pipe()
     os.close(here)
     job = SlowWrite(os.dup(there), b"x", 0.0)
