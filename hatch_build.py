@@ -58,7 +58,7 @@ COMPILED = {
 
 UNCOMPILED = {
     "model": ("__init__", "of_snapshot", "snapshot_tasks"),
-    "policy/engine": ("__init__", "driver", "plan"),
+    "policy/engine": ("__init__", "driver", "plan", "plan_parts"),
 }
 """Modules that hold nothing, or what mypyc can't make: records, whose classes are foreign, classes
 within a condition, and classes that look at their own slots."""

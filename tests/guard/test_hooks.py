@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from oomkit.guard.hooks import LONGEST_S, MAX, Hooks
+from oomkit.guard.hooks import LONGEST_S, MAX, NOT_ASKED, Hooks
 from oomkit.policy.engine.candidate import Candidate
 from tests.guard.arena import Arena
 from tests.guard.policies import BRISK, SOFT
@@ -201,3 +201,26 @@ def test_a_command_is_never_chosen_while_it_runs() -> None:
     os.kill(pid, signal.SIGKILL)
     assert hooks.wait(pid, 10.0)
     assert own == {1}
+
+
+@pytest.mark.parametrize(
+    ("says", "answer"), [("echo end", "end"), ("true", ""), ("exit 1", NOT_ASKED)]
+)
+def test_one_user_is_asked_and_the_answer_is_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str, answer: str
+) -> None:
+    own = os.geteuid()
+    (tmp_path / f"run/{own}").mkdir(parents=True)
+    (tmp_path / f"run/{own}/bus").touch()
+    (tmp_path / "bin").mkdir()
+    script(tmp_path / "bin/notify-send", f'echo "$@" > {tmp_path}/asked\n{says}')
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+    hooks = Hooks(str(tmp_path / "run"))
+    actions = [("resume", "Go on"), ("end", "End it")]
+    offer = hooks.offer(own, "Low memory", "freeze x", actions, longest_s=60.0)
+    assert offer is not None
+    assert hooks.answer(offer) is None, "nobody has chosen yet"
+    collected(hooks)
+    assert hooks.answer(offer) == answer
+    assert "--action=resume=Go on --action=end=End it" in (tmp_path / "asked").read_text()
+    assert hooks.offer(own + 1, "x", "y", actions, longest_s=60.0) is None, "no desktop there"

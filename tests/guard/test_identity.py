@@ -8,9 +8,10 @@ import pytest
 
 from oomkit.guard import identity
 from oomkit.guard.config import Places
-from oomkit.guard.identity import Identity, Wanted, membership_of, units_root
+from oomkit.guard.identity import Identity, Wanted, look_up_ancestry, membership_of, units_root
 from oomkit.guard.users import Users
 from oomkit.policy.engine.candidate import Candidate
+from tests.guard.made import Process
 
 pytestmark = pytest.mark.hermetic
 
@@ -217,3 +218,22 @@ class TestUsers:
         users.refresh()
         assert users.names == {5: "b"}
         users.close()
+
+
+def test_what_is_above_a_process_is_found_beyond_the_candidates(tmp_path: Path) -> None:
+    """A shell between a supervisor and what it runs is too small to be a candidate."""
+    proc = tmp_path / "proc"
+    for pid, ppid, cgroup in ((1, 0, "/init.scope"), (20, 1, "/a"), (21, 20, "/a"), (22, 21, "/a")):
+        Process(proc, pid, ppid=ppid, cgroup=f"0::{cgroup}\n")
+    places = Places(proc=str(proc), cgroup_version=2)
+    boss = Candidate(20, 1, 1, "boss", cgroup="/a")
+    inner = Candidate(21, 1, 20, "inner", cgroup="/a")
+    job, lost = Candidate(22, 1, 21, "job", cgroup="/a"), Candidate(23, 1, 99, "lost", cgroup="/a")
+    look_up_ancestry([boss, job, lost], [boss, lost], places)
+    assert (boss.above, job.above, lost.above) == ((), (21, 20), (99,))
+    assert (boss.leads, lost.leads) == (True, None), "of a parent that is gone nothing is known"
+    look_up_ancestry([boss, inner, job], [inner], places)
+    assert inner.leads is False
+    inner.cgroup = "/b"
+    look_up_ancestry([boss, inner, job], [inner], places)
+    assert inner.leads is True

@@ -265,7 +265,7 @@ def test_a_victim_that_holds_something_else_is_of_another_version(change: dict[s
 def test_records_are_counted_as_they_are_made() -> None:
     counters = Counters(5.0)
     assert counters.values() == {
-        "started_s": 5.0, "last_act_s": None, "acts": {}, "signals": {}, "freed_kb": 0,
+        "started_s": 5.0, "last_act_s": None, "acts": {}, "signals": {}, "eases": {}, "freed_kb": 0,
         "kernel_kills": 0, "warnings": 0,
     }  # fmt: skip
     state = decided(choice()).state
@@ -286,7 +286,8 @@ def test_records_are_counted_as_they_are_made() -> None:
         counters.count(record)
     assert counters.values() == {
         "started_s": 5.0, "last_act_s": 100.0, "acts": {"died": 2, "survived": 1},
-        "signals": {"TERM": 6, "KILL": 3}, "freed_kb": 770, "kernel_kills": 5, "warnings": 2,
+        "signals": {"TERM": 6, "KILL": 3}, "eases": {},
+        "freed_kb": 770, "kernel_kills": 5, "warnings": 2,
     }  # fmt: skip
 
 
@@ -445,7 +446,7 @@ def test_the_status_file_says_what_the_daemon_is_doing(setup: Setup) -> None:
         "pid": os.getpid(), "level": 2, "level_name": "soft", "looks": 77, "under_way": 1,
         "mem_total_kb": 1000.0, "available_kb": 500.0, "swap_total_kb": 20.0,
         "swap_free_kb": 10.0, "psi_us": {"some": 3.0, "full": 2.0}, "started_s": 1.7e9,
-        "last_act_s": 100.0, "acts": {"died": 1}, "signals": {}, "freed_kb": 700,
+        "last_act_s": 100.0, "acts": {"died": 1}, "signals": {}, "eases": {}, "freed_kb": 700,
         "kernel_kills": 0, "warnings": 0, "faults": {}, "waiting": 0, "lost": 0, "end": 1,
     }  # fmt: skip
     bare = setup.reporter(status=str(setup.directory / "bare"))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from oomkit.policy.compile import compile_plan
 from oomkit.policy.engine.conditions import CALM, KINDS
 from oomkit.policy.engine.pace import calm_of
-from oomkit.policy.engine.plan import Condition
+from oomkit.policy.engine.plan_parts import Condition
 from oomkit.policy.engine.reading import Reading
 from oomkit.policy.engine.trigger import Watch
 from oomkit.policy.read import find_policy

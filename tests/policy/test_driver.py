@@ -14,9 +14,12 @@ from oomkit.policy.engine.driver import (
     REFUSED,
     PolicyDriver,
 )
+from oomkit.policy.engine.easing import Ease
 from oomkit.policy.engine.escalation import Signal
 from oomkit.policy.engine.reading import Reading
 from tests.policy.making import GB, LOW, VERY_LOW, plan, process, reading
+
+EASE = {"level": "ease", "available": "20%"}
 
 
 class Stage:
@@ -29,7 +32,8 @@ class Stage:
         self.signals: list[tuple[int, str]] = []
         self.refuses: list[int] = []
         self.spares: list[int] = []
-        self.decider = Decider(plan(LOW, VERY_LOW, look={"warm": "30%"}, how=how))
+        when = [EASE] if "freeze" in how else []
+        self.decider = Decider(plan(*when, LOW, VERY_LOW, look={"warm": "30%"}, how=how))
         self.driver = PolicyDriver(self.decider, self, self)
 
     def turn(self, t_s: float, available: float) -> str:
@@ -54,6 +58,10 @@ class Stage:
     def signal(self, signals: tuple[Signal, ...]) -> None:
         self.calls.append("signal")
         self.signals += [(one.pid, one.name) for one in signals]
+
+    def ease(self, ease: Ease, now: Reading) -> bool:
+        self.calls.append(f"ease {ease.step.kind}")
+        return ease.step.kind == "freeze"
 
     def check(self, choice: Ranked) -> str:
         return "protected" if choice.candidate.pid in self.spares else ""
@@ -140,3 +148,11 @@ def test_a_choice_that_is_checked_and_fails_is_passed_over() -> None:
     nobody = Stage(process(20, 20))
     nobody.spares = [20]
     assert nobody.turn(0.0, 0.01) == NO_CANDIDATE
+
+
+def test_of_the_softer_acts_the_least_harmful_that_can_be_done_is() -> None:
+    stage = Stage(process(10, 100, cgroup="/job"), reclaim={}, throttle={}, freeze={})
+    assert stage.turn(1.0, 0.15) == NOTHING
+    eases = [call for call in stage.calls if call.startswith("ease")]
+    assert eases == ["ease reclaim", "ease throttle", "ease freeze"]
+    assert stage.signals == []

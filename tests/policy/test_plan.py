@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from oomkit.policy.engine.matcher import Matcher
 from oomkit.policy.engine.plan import SCHEMA, Plan
-from oomkit.policy.engine.victim import Matcher
 from tests.policy.making import LOW, VERY_LOW, plan, process
 
 WHOLE: dict[str, Any] = {

@@ -7,8 +7,9 @@ import pytest
 
 from oomkit.policy.compile import expression, expression_of
 from oomkit.policy.engine.candidate import Candidate, Growth, Ranked, memories
+from oomkit.policy.engine.matcher import Matcher
 from oomkit.policy.engine.reading import CgroupReading
-from oomkit.policy.engine.victim import Chooser, Matcher
+from oomkit.policy.engine.victim import Chooser
 from tests.policy.making import plan, process
 
 MB = 1024.0

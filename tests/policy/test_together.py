@@ -10,7 +10,8 @@ from oomkit.policy.compile import compile_plan
 from oomkit.policy.engine.candidate import Candidate, Ranked
 from oomkit.policy.engine.decider import Decider
 from oomkit.policy.engine.escalation import Escalation
-from oomkit.policy.engine.victim import Chooser, Matcher, best
+from oomkit.policy.engine.matcher import Matcher
+from oomkit.policy.engine.victim import Chooser, best
 from oomkit.policy.read import policy_from
 from tests.policy.making import LOW, plan, process, reading
 

@@ -82,6 +82,9 @@ class Image:
     def text(self, path: str, text: str, mode: int = 0o644) -> None:
         self._archive.add(path.lstrip("/"), 0o100000 | mode, text.encode())
 
+    def data(self, path: str, data: bytes) -> None:
+        self._archive.add(path.lstrip("/"), 0o100644, data)
+
     def link(self, path: str, target: str) -> None:
         self._archive.add(path.lstrip("/"), 0o120777, target.encode())
 
@@ -185,6 +188,7 @@ def image(
     programs: Iterable[tuple[str, str]] = (),
     modules: Iterable[Path] = (),
     texts: Mapping[str, str] | None = None,
+    binaries: Mapping[str, bytes] | None = None,
 ) -> bytes:
     """A guest that runs ``check`` as a service, beside the guard's unit.
 
@@ -196,6 +200,7 @@ def image(
         programs: of this host, and where they lie in the guest if elsewhere.
         modules: of the tests, that ``check`` imports.
         texts: more files.
+        binaries: the same, which are no texts.
     """
     made = Image()
     for path in _of_systemd():
@@ -223,6 +228,8 @@ def image(
         made.file(path, target)
     for path, text in (texts or {}).items():
         made.text(path, text)
+    for path, data in (binaries or {}).items():
+        made.data(path, data)
     made.text("/check.py", check.read_text())
     for module in (Path(in_guest.__file__), *modules):
         made.text(f"/{module.relative_to(ROOT)}", module.read_text())
@@ -253,7 +260,14 @@ def fastest(kernel: Bootable) -> tuple[str, ...]:
     )
 
 
-def boot(kernel: Bootable, made: Path, *, mib: int = 800, cpu: tuple[str, ...] = ()) -> str:
+def boot(
+    kernel: Bootable,
+    made: Path,
+    *,
+    mib: int = 800,
+    cpu: tuple[str, ...] = (),
+    disk: Path | None = None,
+) -> str:
     """What the guest writes to its serial line until it powers off.
 
     Args:
@@ -261,7 +275,9 @@ def boot(kernel: Bootable, made: Path, *, mib: int = 800, cpu: tuple[str, ...] =
         made: the image.
         mib: of memory.
         cpu: arguments for QEMU, where not for a single CPU whose clock is the guest's own.
+        disk: a file that is the guest's disk; None: it has none.
     """
+    drive = [] if disk is None else ["-drive", f"file={disk},format=raw,if=virtio"]
     # An emulated timer is late on a busy host, which is no reason for the kernel to panic.
     parameters = (
         f"console=ttyS0 quiet panic=-1 no_timer_check rdinit={SYSTEMD} systemd.unit=check.target "
@@ -270,7 +286,7 @@ def boot(kernel: Bootable, made: Path, *, mib: int = 800, cpu: tuple[str, ...] =
     done = subprocess.run(
         [QEMU, "-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio",
          "-m", f"{mib}M", *(cpu or arguments(kernel, 1)), "-kernel", kernel.image,
-         "-initrd", made, "-append", parameters],
+         "-initrd", made, "-append", parameters, *drive],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace", check=False,
         timeout=HANGS_S,
     )  # fmt: skip

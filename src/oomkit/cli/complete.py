@@ -115,7 +115,13 @@ def _policy_keys(_: click.Context) -> Iterable[str]:
     from oomkit.policy.records import How, Polling, Whom
 
     for kind, prefix in ((Polling, "look."), (Whom, "whom."), (How, "how.")):
-        yield from _keys_of(kind, prefix)
+        yield from (key for key in _keys_of(kind, prefix) if key.rstrip("=") not in _TABLES)
+    yield from ("how.reclaim.amount=", "how.reclaim.wait=", "how.throttle.high=")
+    yield from ("how.throttle.time=", "how.throttle.wait=", "how.freeze.time=", "how.freeze.wait=")
+
+
+_TABLES = frozenset({"how.reclaim", "how.throttle", "how.freeze"})
+"""Keys of a policy that are tables, so that a value is set of a key below."""
 
 
 def _sweep_keys(_: click.Context) -> Iterable[str]:

@@ -126,6 +126,11 @@ _STATE = f"{config.RUN_DIR}/guard.state"
     f"  [default: {_STATE} for root]",
 )
 @click.option(
+    "--undo",
+    is_flag=True,
+    help="Take back what a guard left throttled or frozen that was killed, by the file of --state.",
+)
+@click.option(
     "--drill",
     type=complete.DIRECTORY,
     metavar="DIR",
@@ -154,6 +159,7 @@ def command(
     status: str | None,
     metrics: str | None,
     state: str | None,
+    undo: bool,
     drill: str | None,
     self_test: bool,
 ) -> None:
@@ -165,6 +171,9 @@ def command(
     """
     if install or uninstall:
         _service(install=install, act=act)
+        return
+    if undo:
+        _undo(state)
         return
     from oomkit.guard import launch
     from oomkit.guard.compile import plan_for_here
@@ -218,18 +227,63 @@ def _service(*, install: bool, act: bool) -> None:
     from oomkit.cli import guard_service
     from oomkit.render.terminal import console
 
-    option = "--install" if install else "--uninstall"
+    if install:
+        _alone("--install", {"install", "act"})
+        guard_service.install(act=act, width=console(sys.stdout).width)
+    else:
+        _alone("--uninstall", {"uninstall"})
+        guard_service.uninstall()
+
+
+def _alone(option: str, allowed: set[str]) -> None:
+    """Refuse what is given beside an option that stands alone."""
     context = click.get_current_context()
-    allowed = {"install", "act"} if install else {"uninstall"}
     for parameter in context.command.params:
         name = parameter.name or ""
         given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
         if given and name not in allowed:
             fail(f"{option} and {parameter.opts[0]} don't go together")
-    if install:
-        guard_service.install(act=act, width=console(sys.stdout).width)
-    else:
-        guard_service.uninstall()
+
+
+def _undo(state: str | None) -> None:
+    """Take back what a guard left that was killed, and say so; exit status 1 if some can't be."""
+    _alone("--undo", {"undo", "state"})
+    from oomkit.guard import launch
+    from oomkit.guard.pending_kills import PendingKills
+    from oomkit.guard.undo import OUTCOMES, left_behind
+
+    path = _STATE if state is None and os.geteuid() == 0 else state
+    if path is None:
+        fail("--undo: expected --state FILE: only root's guard has a usual one")
+    if not os.path.lexists(path):
+        click.echo("nothing to take back")
+        return
+    try:
+        pending = PendingKills(os.path.abspath(path))
+    except BlockingIOError:
+        fail(f"{path}: a guard is at work with this file, and takes back what it does itself")
+    if pending.fault:
+        fail(f"{path}: {printable(pending.fault)}")
+    try:
+        places = launch.places_here()
+    except launch.LaunchError as error:
+        fail(str(error))
+    kept, failed, found = [], False, False
+    for values in pending.read():
+        outcome, why, said = left_behind(values, places) if "undo" in values else ("", "", "")
+        if outcome:
+            click.echo(f"{said}: {OUTCOMES[outcome]}")
+        elif why:
+            say(f"oomkit: can't take back {said}: {printable(why)}")
+        found = found or bool(outcome or why)
+        failed = failed or bool(why)
+        if not outcome:
+            kept.append(values)
+    pending.write(kept)
+    pending.close()
+    if not found:
+        click.echo("nothing to take back")
+    sys.exit(int(failed))
 
 
 def _policy(source: str, overrides: tuple[str, ...], *, check: bool) -> Any:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from oomkit.history.records import Record
     from oomkit.history.store import Entry, Store
 
-_KINDS = ("act", "kernel_kill", "warn", "start", "reload", "stop", "error")
+_KINDS = ("act", "ease", "kernel_kill", "warn", "start", "reload", "stop", "error")
 _DEFAULT_LAST = 20
 _MAX_FAULTS = 20
 _EXAMPLE = """\b

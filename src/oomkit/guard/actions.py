@@ -15,8 +15,10 @@ from oomkit.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+    from typing import Any
 
+    from oomkit.guard.config import Places
     from oomkit.guard.hooks import Hooks
     from oomkit.guard.killer import Key, Killer, Sent
     from oomkit.guard.ongoing_acts import OngoingAct
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
     from oomkit.guard.recheck import Recheck
     from oomkit.guard.reporter import Reporter
     from oomkit.guard.sensors import Sensors
+    from oomkit.guard.soft_acts import SoftActs
     from oomkit.policy.engine.candidate import Candidate, Ranked
     from oomkit.policy.engine.decider import Act, Decider
+    from oomkit.policy.engine.easing import Ease
     from oomkit.policy.engine.escalation import Signal
     from oomkit.policy.engine.plan import Plan
     from oomkit.policy.engine.reading import Reading
@@ -52,6 +56,7 @@ class Actions:
         reporter: writes what is done.
         clock: the monotonic one.
         wall: seconds since the epoch.
+        places: where processes and cgroups are; for softer acts.
 
     Attributes:
         ongoing_acts: the acts under way.
@@ -67,9 +72,11 @@ class Actions:
         "_killer",
         "_origin",
         "_pending",
+        "_places",
         "_reporter",
         "_response",
         "_sensors",
+        "_soft",
         "_wall",
         "ongoing_acts",
         "under_way",
@@ -84,6 +91,7 @@ class Actions:
         reporter: "Reporter",
         clock: "Callable[[], float]",
         wall: "Callable[[], float]",
+        places: "Places | None" = None,
     ) -> None:
         self._killer = killer
         self._pending = pending
@@ -91,6 +99,8 @@ class Actions:
         self._reporter = reporter
         self._clock = clock
         self._wall = wall
+        self._places = places
+        self._soft: SoftActs | None = None
         self.ongoing_acts: list[OngoingAct] = []
         self.untouchable: set[Key] = set()
         self.under_way: set[int] = set()
@@ -111,14 +121,60 @@ class Actions:
         self._origin = Origin(plan.name, dry_run=dry_run)
         self._dry_run = dry_run
         self._decider = decider
+        if plan.response.easements:
+            self._soften()
         for ongoing in self.ongoing_acts:
             if ongoing.alive:
                 take_up(ongoing, decider.escalation, self._clock())
 
+    def _soften(self) -> "SoftActs | None":
+        """What does softer acts; loaded where a policy allows them or some are to be taken back."""
+        if self._soft is None and self._places is not None:
+            from oomkit.guard.soft_acts import SoftActs
+
+            self._soft = SoftActs(
+                self._killer, self._places, self._hooks, self._reporter, self._clock, self._wall,
+                self._is_saved,
+            )  # fmt: skip
+        return self._soft
+
+    def ease(self, ease: "Ease", reading: "Reading") -> bool:
+        """Do a softer act than a signal; False where it can't or must not be done."""
+        soft = self._soften()
+        return soft is not None and soft.begin(ease, self._origin, notify=self._response.notify)
+
+    @property
+    def is_easing(self) -> bool:
+        """A softer act is under way, or is to be taken back."""
+        return self._soft is not None and self._soft.any
+
+    def tend(self, reading: "Reading") -> None:
+        """Take back softer acts that are over."""
+        if self._soft is None or not self._soft.any:
+            return
+        for ease in self._soft.tend(reading.t_s):
+            self._end_frozen(ease, reading)
+
+    def _end_frozen(self, ease: "Ease", reading: "Reading") -> None:
+        """Ask a process to exit whose user wants it so."""
+        choice = ease.choice
+        if not self.check(choice):
+            act = self._decider.asked_to_end(ease)
+            self.act(act, reading)
+
+    def close(self) -> None:
+        """Take back every softer act."""
+        if self._soft is not None:
+            self._soft.take_back_all()
+
     def take_over(self) -> None:
-        """Take up what a guard left that ended in the middle."""
+        """Take up what a guard left that ended in the middle; its softer acts are taken back."""
         t_s = self._clock()
-        for saved in self._pending.read():
+        left = self._pending.read()
+        eased = [saved for saved in left if "undo" in saved]
+        if eased and (soft := self._soften()) is not None:
+            soft.take_over(eased)
+        for saved in left:
             try:
                 ongoing = resumed(saved)
             except (KeyError, TypeError, ValueError, OverflowError):
@@ -131,6 +187,8 @@ class Actions:
             self.ongoing_acts.append(ongoing)
             if ongoing.alive:
                 take_up(ongoing, self._decider.escalation, t_s)
+        if eased:
+            self._save()
 
     def check(self, choice: "Ranked") -> str:
         """Why a choice must not be made, now that all it takes is held and looked at again.
@@ -198,6 +256,7 @@ class Actions:
         found = self._killer.check(keys)
         if found is None:
             self._hooks.start(command, act.choice.candidate, "instead")
+            self._let_go_on(keys, self._clock())
         else:
             for key in keys:
                 self._spare(ongoing, key, f"with process {found[0][0]}: {found[1]}")
@@ -240,11 +299,12 @@ class Actions:
         self._reporter.line(NOTICE, ended(ongoing.record))
 
     def next_s(self, t_s: float) -> float:
-        """Seconds until exiting victims are checked again; infinity without one."""
+        """Seconds until something under way is checked again; infinity where nothing is."""
+        soft_s = self._soft.next_s(t_s) if self._soft is not None else float("inf")
         if not self.ongoing_acts:
-            return float("inf")
+            return soft_s
         fresh = any(t_s - ongoing.begun_s < _SLOW_S for ongoing in self.ongoing_acts)
-        return WATCH_DEATH_S if fresh else WATCH_SLOWLY_S
+        return min(WATCH_DEATH_S if fresh else WATCH_SLOWLY_S, soft_s)
 
     def _before(self, act: "Act") -> None:
         """Run the command before the signal, and wait for it a little, unless it is hard."""
@@ -266,6 +326,7 @@ class Actions:
         sent = self._killer.send(signals, together=together)
         ongoing.sent(sent)
         t_s = self._clock()
+        self._let_go_on(((one.pid, one.start_time) for one in signals), t_s)
         for signal, one in zip(signals, sent, strict=True):
             key = (signal.pid, signal.start_time)
             if one.error == GONE:
@@ -281,6 +342,11 @@ class Actions:
         if not ongoing.alive and all(one.error for one in sent) and ongoing.record.outcome is None:
             ongoing.abandon("gone" if all(one.error == GONE for one in sent) else "refused")
         return sent
+
+    def _let_go_on(self, keys: "Iterable[Key]", t_s: float) -> None:
+        """What was frozen and is signalled has to run to handle that."""
+        if self._soft is not None and self._soft.any:
+            self._soft.release(keys, t_s)
 
     def _spare(self, ongoing: "OngoingAct", key: "Key", why: str) -> None:
         """Spare members that turned out to be protected, and log it."""
@@ -303,7 +369,15 @@ class Actions:
     def _save(self) -> None:
         self.under_way.clear()
         self.under_way.update(pid for ongoing in self.ongoing_acts for pid, _ in ongoing.alive)
-        self._pending.write([ongoing.saved() for ongoing in self.ongoing_acts])
+        saved: list[dict[str, Any]] = [ongoing.saved() for ongoing in self.ongoing_acts]
+        if self._soft is not None:
+            saved += self._soft.saved()
+        self._pending.write(saved)
+
+    def _is_saved(self) -> bool:
+        """Write the state file; says whether a guard that comes after this one will find it so."""
+        self._save()
+        return self._pending.keeps
 
 
 def _least_shared_kb(one: "Candidate") -> float:

@@ -89,7 +89,9 @@ class Daemon:
             settings.places, self._own_pids, None, reaper, self._spare_files, clock,
             self._reserve.ample,
         )  # fmt: skip
-        self._actions = Actions(killer, pending, self._hooks, self._reporter, clock, wall)
+        self._actions = Actions(
+            killer, pending, self._hooks, self._reporter, clock, wall, settings.places
+        )
         self._killer, self._pending = killer, pending
         self._reload: Reload | None = None
         self._reload_again = False
@@ -170,13 +172,16 @@ class Daemon:
             self._complain("meminfo can't be read, so nothing can be decided")
             return 1.0
         self._hold_back(look, reading)
-        if look.signals or look.choose or look.sizes:
+        if look.signals or look.choose or look.sizes or look.ease:
             self._perform(look)
         next_s = self._driver.decider.next_look_s(reading, psi_wakes=self._event_loop.by_pressure)
         next_s = min(next_s, self._actions.next_s(reading.t_s), self._longest_s)
         if not look.choose:
             self._keep_warm(look, reading, next_s)
         self._actions.settle(reading, short=look.state.level >= SOFT)
+        if self._actions.is_easing:
+            with self._reserve:
+                self._actions.tend(reading)
         self._report(look, reading)
         self._tend(look, reading)
         if look.state.level < WARN and not look.state.warm and self.is_idle:
@@ -197,7 +202,12 @@ class Daemon:
     def is_idle(self) -> bool:
         """Nothing is under way, and nothing is kept for a shortage."""
         return (
-            not (self._actions.ongoing_acts or self._reload is not None or self._hooks.busy())
+            not (
+                self._actions.ongoing_acts
+                or self._actions.is_easing
+                or self._reload is not None
+                or self._hooks.busy()
+            )
             and self._sensors.warm.is_cold
             and self._reporter.are_written
         )
@@ -420,6 +430,7 @@ class Daemon:
         self._manager.send(b"STOPPING=1")
         if self._reload is not None:
             self._reload.close()
+        self._actions.close()
         self._reporter.kernel_kills(final=True)
         self._reporter.record(records.StopRecord(self._origin, len(self._actions.ongoing_acts)))
         self._reporter.line(NOTICE, "stopped")

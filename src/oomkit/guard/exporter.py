@@ -114,6 +114,7 @@ _COUNTERS = (
 _LABELLED = (
     ("acts", "oomkit_guard_acts", "Acts, by how they ended.", "outcome", 1.0),
     ("signals", "oomkit_guard_signals", "Signals sent.", "signal", 1.0),
+    ("eases", "oomkit_guard_eases", "Softer acts than a signal.", "act", 1.0),
     ("psi_us", "oomkit_memory_stalled_seconds", "Time tasks stalled for memory.", "kind", 1e-6),
 )
 """Key in the status, name, help, the label's name if it has one, and the factor to the unit."""

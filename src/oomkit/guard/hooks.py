@@ -11,6 +11,7 @@ from oomkit.host.self_protection import ordinary
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any
 
     from oomkit.policy.engine.candidate import Candidate
 
@@ -23,6 +24,8 @@ MAX = 8
 """Maximum number of commands at a time; the oldest is killed for one more."""
 TAKE_IN_S = 600.0
 """Taking in a large journal may last longer."""
+NOT_ASKED = "?"
+"""The answer of a user who could not be asked: ``notify-send`` is older, or has no service."""
 _BUS = "/run/user"
 _SIGKILL = 9
 _PLACEHOLDER = re.compile(r"\{(pid|comm|unit|cgroup)\}")
@@ -57,7 +60,7 @@ class Hooks:
             is bounded in time.
     """
 
-    __slots__ = ("_bus", "_children", "_clock", "_failed", "_own_pids")
+    __slots__ = ("_answers", "_bus", "_children", "_clock", "_failed", "_own_pids")
 
     def __init__(
         self,
@@ -70,6 +73,7 @@ class Hooks:
         self._clock = clock
         self._children: dict[int, Child] = {}
         self._failed: list[str] = []
+        self._answers: dict[int, int | str] = {}
 
     def start(self, argv: "Sequence[str]", candidate: "Candidate", what: str) -> int | None:
         """Start a command with ``{pid}``, ``{comm}``, ``{unit}`` and ``{cgroup}`` filled in.
@@ -126,14 +130,81 @@ class Hooks:
             return
         own = os.geteuid()
         for uid in uids:
-            bus = f"{self._bus}/{uid}/bus"
-            if uid == own or (own == 0 and _may_be_there(bus)):
-                argv = ["notify-send", "--urgency=critical", "--app-name=oomkit", summary, body]
-                if uid != own:
-                    become = [f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
-                    argv = ["setpriv", *become, *argv]
-                environ = {**os.environ, "DBUS_SESSION_BUS_ADDRESS": f"unix:path={bus}"}
-                self._spawn(argv, environ, "notify")
+            if uid == own or (own == 0 and _may_be_there(f"{self._bus}/{uid}/bus")):
+                self._note(uid, [summary, body])
+
+    def _note(self, uid: int, words: list[str], **rest: "Any") -> int | None:
+        """Start ``notify-send`` for one user."""
+        argv = ["notify-send", "--urgency=critical", "--app-name=oomkit", *words]
+        if uid != os.geteuid():
+            become = [f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
+            argv = ["setpriv", *become, *argv]
+        bus = f"unix:path={self._bus}/{uid}/bus"
+        return self._spawn(argv, {**os.environ, "DBUS_SESSION_BUS_ADDRESS": bus}, "notify", **rest)
+
+    def offer(
+        self,
+        uid: int,
+        summary: str,
+        body: str,
+        actions: "Sequence[tuple[str, str]]",
+        *,
+        longest_s: float,
+    ) -> int | None:
+        """Ask one user on the desktop; :meth:`answer` has what was said (libnotify 0.8).
+
+        Args:
+            uid: the user; nobody else is asked.
+            summary: what it is about.
+            body: more of it.
+            actions: what can be chosen: a name, and a label.
+            longest_s: it is asked for no longer than that.
+
+        Returns:
+            what to ask for the answer with; None where that user has no desktop here.
+        """
+        own = os.geteuid()
+        if not (own == 0 or own == uid) or not os.path.isdir(f"{self._bus}/{uid}"):
+            return None
+        if not _may_be_there(f"{self._bus}/{uid}/bus"):
+            return None
+        words = [f"--action={name}={label}" for name, label in actions]
+        try:
+            there, here = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
+            return None
+        try:
+            pid = self._note(uid, [*words, summary, body], longest_s=longest_s, out=here)
+        finally:
+            os.close(here)
+        if pid is None:
+            os.close(there)
+            return None
+        self._answers[pid] = there
+        return pid
+
+    def answer(self, offer: int) -> str | None:
+        """What was chosen; empty for nothing; None while nobody has chosen.
+
+        :data:`NOT_ASKED` where the program could not ask.
+        """
+        said = self._answers.get(offer, "")
+        if isinstance(said, int):
+            return None
+        self._answers.pop(offer, None)
+        return said
+
+    def _hear(self, pid: int, *, failed: bool) -> None:
+        """Take the answer of a note that is closed."""
+        fd = self._answers.get(pid)
+        if isinstance(fd, int):
+            try:
+                said = os.read(fd, 256)
+            except OSError:
+                said = b""
+            os.close(fd)
+            answer = said.decode("ascii", "replace").strip()
+            self._answers[pid] = NOT_ASKED if failed and not answer else answer
 
     def take_in(self, argv: "tuple[str, ...]") -> None:
         """Start the program that takes the journal into the history."""
@@ -148,10 +219,12 @@ class Hooks:
             except ChildProcessError:
                 del self._children[pid]
                 self._own_pids.discard(pid)
+                self._hear(pid, failed=True)
                 continue
             if ended:
                 child = self._children.pop(pid)
                 self._own_pids.discard(pid)
+                self._hear(pid, failed=bool(status))
                 if status and child.what:
                     self._failed.append(f"{child.what}: {_ending(status)}")
 
@@ -169,11 +242,21 @@ class Hooks:
         return bool(self._children)
 
     def _spawn(
-        self, argv: list[str], environ: dict[str, str], what: str, longest_s: float = LONGEST_S
+        self,
+        argv: list[str],
+        environ: dict[str, str],
+        what: str,
+        longest_s: float = LONGEST_S,
+        out: int = -1,
     ) -> int | None:
         self._make_room()
+        rest: dict[str, Any] = {}
+        if out >= 0:
+            rest["file_actions"] = [(os.POSIX_SPAWN_DUP2, out, 1)]
         try:
-            pid = os.posix_spawnp(argv[0], argv, environ, setsigdef=(1, 2, 13, 15), setpgroup=0)
+            pid = os.posix_spawnp(
+                argv[0], argv, environ, setsigdef=(1, 2, 13, 15), setpgroup=0, **rest
+            )
         except OSError as error:
             self._failed.append(f"{what}: {argv[0]}: {error.strerror}")
             return None

@@ -8,7 +8,7 @@ from oomkit.host.procfs import GONE, NO_FILES, read_single
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from oomkit.guard.config import Places
     from oomkit.policy.engine.candidate import Candidate
@@ -192,6 +192,48 @@ def _is_of(line: bytes, version: int) -> bool:
     if version == 1:
         return b"memory" in controllers.split(b",")
     return hierarchy == b"0" and not controllers
+
+
+def look_up_ancestry(
+    candidates: "Sequence[Candidate]", meant: "Sequence[Candidate]", places: "Places"
+) -> None:
+    """Find what is above each candidate, and which of those meant lead their cgroups.
+
+    What can't be read is left as not looked up.
+
+    Args:
+        candidates: all of them; changed.
+        meant: those of them that could be supervisors.
+        places: where processes are.
+    """
+    parents = {one.pid: one.ppid for one in candidates}
+    for one in candidates:
+        above: list[int] = []
+        pid = one.ppid
+        while pid > 1 and pid not in above and len(above) < MAX_ABOVE:
+            above.append(pid)
+            if pid not in parents:
+                parents[pid] = _parent_of(pid, places)
+            pid = parents[pid]
+        one.above = tuple(above)
+    for one in meant:
+        try:
+            parent = membership_of(f"{places.proc}/{one.ppid}", places) if one.ppid > 1 else None
+        except OSError:
+            continue
+        if one.ppid <= 1 or (parent is not None and one.cgroup is not None):
+            one.leads = one.ppid <= 1 or parent != one.cgroup
+
+
+MAX_ABOVE = 32
+"""So many processes above one are looked up."""
+
+
+def _parent_of(pid: int, places: "Places") -> int:
+    try:
+        return int(read_single(f"{places.proc}/{pid}/stat").rpartition(b")")[2].split(None, 2)[1])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def program_of(directory: str) -> tuple[str | None, bool]:

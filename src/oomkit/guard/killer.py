@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from oomkit.policy.engine.candidate import Ranked
     from oomkit.policy.engine.escalation import Signal
 
-_NUMBERS = {"TERM": 15, "KILL": 9}
+_NUMBERS = {"TERM": 15, "KILL": 9, "STOP": 19}
 
 Key = tuple[int, int]
 """Pid and start time, in ticks: one process and no other."""

@@ -153,9 +153,28 @@ def missing_here(policy: Policy, settings: Settings) -> tuple[str, ...]:
             "the programs of others can't be seen (no CAP_SYS_PTRACE), so a never by exe spares "
             "every process that it could match"
         )
+    if settings.plan.response.easements:
+        found += _missing_for_easements(settings)
     if os.geteuid() != 0:
         found.append("not root: only processes of this user can be signalled")
     return tuple(found)
+
+
+def _missing_for_easements(settings: Settings) -> list[str]:
+    """What softer acts than a signal need and this machine does not have."""
+    places, kinds = settings.places, {one.kind for one in settings.plan.response.easements}
+    found = []
+    if places.cgroup_version != 2:
+        if kinds != {"freeze"}:
+            found.append(
+                "there is no cgroup v2 here, so nothing is reclaimed or throttled; what is frozen "
+                "is stopped process by process"
+            )
+    elif "reclaim" in kinds and not os.path.exists(f"{places.cgroups}/memory.reclaim"):
+        found.append("this kernel has no memory.reclaim (Linux 5.19), so nothing is reclaimed")
+    if not settings.dry_run and not settings.state:
+        found.append("there is no state file, so nothing is throttled or frozen: give --state FILE")
+    return found
 
 
 def start_exporter(listen: str, status: str, journal: str) -> int:

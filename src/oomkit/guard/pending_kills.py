@@ -60,6 +60,11 @@ class PendingKills:
             self.close()
             self.fault = error.strerror or str(error)
 
+    @property
+    def keeps(self) -> bool:
+        """What was written last will be found by the guard that comes after this one."""
+        return self._map is not None and not self.fault
+
     def read(self) -> "list[dict[str, Any]]":
         """What the last guard left.
 

@@ -32,14 +32,15 @@ class Counters:
         started_s: when the daemon started, seconds since the epoch.
     """
 
-    __slots__ = ("_acts", "_freed_kb", "_kernel_kills", "_last_act_s", "_signals", "_started_s",
-                 "_warnings")  # fmt: skip
+    __slots__ = ("_acts", "_eases", "_freed_kb", "_kernel_kills", "_last_act_s", "_signals",
+                 "_started_s", "_warnings")  # fmt: skip
 
     def __init__(self, started_s: float) -> None:
         self._started_s = started_s
         self._last_act_s: float | None = None
         self._acts: dict[str, int] = {}
         self._signals: dict[str, int] = {}
+        self._eases: dict[str, int] = {}
         self._freed_kb = self._kernel_kills = self._warnings = 0
 
     def count(self, record: Record) -> None:
@@ -48,6 +49,10 @@ class Counters:
             self._warnings += 1
         elif isinstance(record, (KernelKillRecord, CountedKillsRecord)):
             self._kernel_kills += record.count
+        elif record.kind == "ease":
+            values = record.to_values()
+            if values.get("outcome") not in (None, "refused", "dry_run"):
+                self._eases[values["act"]] = self._eases.get(values["act"], 0) + 1
         elif isinstance(record, ActRecord) and record.outcome is not None:
             self._acts[record.outcome] = self._acts.get(record.outcome, 0) + 1
             self._freed_kb += record.freed_kb or 0
@@ -63,6 +68,7 @@ class Counters:
             "last_act_s": self._last_act_s,
             "acts": self._acts,
             "signals": self._signals,
+            "eases": self._eases,
             "freed_kb": self._freed_kb,
             "kernel_kills": self._kernel_kills,
             "warnings": self._warnings,

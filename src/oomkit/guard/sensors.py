@@ -3,13 +3,14 @@
 import re
 
 from oomkit.guard.cgroup_reader import Members
-from oomkit.guard.identity import CHANGE, Wanted
+from oomkit.guard.identity import CHANGE, Wanted, look_up_ancestry
 from oomkit.guard.machine_reader import MachineReader
 from oomkit.guard.shortlist import Shortlist
 from oomkit.guard.tmpfs import Tmpfs
 from oomkit.guard.users import Users
 from oomkit.policy.engine.conditions import WARN
 from oomkit.policy.engine.reading import left_kb
+from oomkit.policy.engine.supervisors import Supervisors
 from oomkit.policy.engine.victim import Chooser
 
 TYPE_CHECKING = False
@@ -62,9 +63,11 @@ class Sensors:
         "_found_s",
         "_left_kb",
         "_members",
+        "_places",
         "_ready_s",
         "_reserve",
         "_short_s",
+        "_supervisors",
         "_tmpfs",
         "_untouchable",
         "_wants",
@@ -124,6 +127,9 @@ class Sensors:
                     for rule in plan.rules if rule.whole],
         )  # fmt: skip
         self._tmpfs = Tmpfs(places)
+        self._places = places
+        supervisors = plan.selection.supervisors
+        self._supervisors = Supervisors(plan.selection) if supervisors else None
         self._untouchable = untouchable
         self._reserve = reserve
         self._found_s = self._short_s = self._ready_s = float("-inf")
@@ -235,6 +241,8 @@ class Sensors:
                     one.shmem_sole_kb += unnamed_kb
                 one.tmpfs_growth_kb = growth_kb - unnamed_kb
                 one.growth_kb = (one.growth_kb or 0.0) + unnamed_kb
+        if self._supervisors is not None and (meant := self._supervisors.meant(found)):
+            look_up_ancestry(found, meant, self._places)
         if self._untouchable:
             found = [one for one in found if (one.pid, one.start_time) not in self._untouchable]
         return found, groups

@@ -122,6 +122,23 @@ class Act(Record, frozen=True, kw_only=True):
     freed_after_ms: float | None = None
 
 
+class Eased(Record, frozen=True, kw_only=True):
+    """A softer act than a signal: see :class:`oomkit.guard.undo.EaseRecord`."""
+
+    act: str | None = None
+    rule: int | None = None
+    evidence: tuple[Evidence, ...] | None = None
+    victim: Victim | None = None
+    reason: str | None = None
+    place: str | None = None
+    before: str | None = None
+    value: str | None = None
+    lasts_s: float | None = None
+    outcome: str | None = None
+    freed_kb: float | None = None
+    after_ms: float | None = None
+
+
 class KernelKill(Record, frozen=True, kw_only=True):
     """A kill of the kernel's, or several that only its counter showed (``seen`` is ``vmstat``)."""
 
@@ -137,6 +154,7 @@ class KernelKill(Record, frozen=True, kw_only=True):
 
 _CLASSES: dict[str, type[Record]] = {
     "act": Act,
+    "ease": Eased,
     "kernel_kill": KernelKill,
     "reload": Reloaded,
     "warn": Warned,

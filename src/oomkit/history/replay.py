@@ -24,6 +24,7 @@ from oomkit.policy.compile import compile_plan
 from oomkit.policy.engine.candidate import Candidate, Growth, Ranked
 from oomkit.policy.engine.decider import Act, Decider
 from oomkit.policy.engine.driver import PolicyDriver
+from oomkit.policy.engine.easing import Ease
 from oomkit.policy.engine.escalation import Signal
 from oomkit.policy.engine.reading import CgroupReading, Reading
 from oomkit.policy.records import Policy
@@ -112,6 +113,28 @@ class WouldKill(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.convert(self.act, RecordedAct)
 
 
+class WouldEase(msgspec.Struct, frozen=True, kw_only=True):
+    """A softer act of the policy.
+
+    Attributes:
+        t_s: monotonic clock.
+        wall_s: seconds since the epoch.
+        boot: which boot of the recording.
+        act: ``reclaim``, ``throttle`` or ``freeze``.
+        comm: the process that would have died first.
+        pid: its number.
+        cgroup: to which it is done; empty: to processes.
+    """
+
+    t_s: float
+    wall_s: float
+    boot: int
+    act: str
+    comm: str
+    pid: int
+    cgroup: str
+
+
 class KernelKill(msgspec.Struct, frozen=True, kw_only=True):
     """A kill of the kernel in the recording, and what the policy would have made of it.
 
@@ -135,6 +158,7 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
         would_kill: its acts.
         kernel_kills: what the kernel did.
         acts: what the policy did that was in force then.
+        would_ease: its softer acts; what they would have changed is not known.
         warned_s: how long it would have called memory short.
         missing: conditions that could not be measured.
         longest_gap_s: between two samples; the policy could not look in between.
@@ -144,6 +168,7 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     would_kill: tuple[WouldKill, ...]
     kernel_kills: tuple[KernelKill, ...]
     acts: tuple[Mark, ...]
+    would_ease: tuple[WouldEase, ...]
     warned_s: float
     missing: tuple[str, ...]
     longest_gap_s: float
@@ -152,13 +177,14 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
 def replay(recording: Recording, policy: Policy) -> Replay:
     """Play a recording under a policy."""
     found: list[WouldKill] = []
+    eased: list[WouldEase] = []
     warned_s = longest_s = 0.0
     missing: tuple[str, ...] = ()
     boot: _Boot | None = None
     before: Sample | None = None
     for sample in recording.samples:
         if before is None or boot is None or sample.boot != before.boot:
-            boot, before = _Boot(policy, recording.kernel), None
+            boot, before = _Boot(policy, recording.kernel, eased), None
         step_s = sample.reading.t_s - before.reading.t_s if before is not None else 0.0
         longest_s = max(longest_s, step_s)
         if boot.level:
@@ -172,6 +198,7 @@ def replay(recording: Recording, policy: Policy) -> Replay:
         would_kill=tuple(found),
         kernel_kills=tuple(_compared(m, found) for m in marks if m.kind == "kernel_kill"),
         acts=tuple(mark for mark in marks if mark.kind == "act"),
+        would_ease=tuple(eased),
         warned_s=warned_s,
         missing=missing,
         longest_gap_s=longest_s,
@@ -189,7 +216,8 @@ def _while_recorded(recording: Recording) -> list[Mark]:
 class _Boot:
     """The policy at work from one boot to the next: what it reads, and what it does."""
 
-    def __init__(self, policy: Policy, kernel: str) -> None:
+    def __init__(self, policy: Policy, kernel: str, eased: list[WouldEase]) -> None:
+        self._eased = eased
         self.driver = PolicyDriver(Decider(compile_plan(policy)), self, self)
         self._origin = Origin(policy.name, dry_run=True)
         self._kernel = kernel
@@ -264,6 +292,22 @@ class _Boot:
                 pids=tuple(member.pid for member in members),
                 signals=tuple(f"SIG{signal.name}" for signal in act.signals),
                 act=ActRecord.of(act, self._origin, sample.wall_s).to_values(),
+            )
+        )
+        return True
+
+    def ease(self, ease: Ease, reading: Reading) -> bool:
+        """Note what would have been done; the recording goes on as if it had not been."""
+        one = ease.choice.candidate
+        self._eased.append(
+            WouldEase(
+                t_s=reading.t_s,
+                wall_s=self._sample.wall_s,
+                boot=self._sample.boot,
+                act=ease.step.kind,
+                comm=one.comm,
+                pid=one.pid,
+                cgroup=ease.cgroup,
             )
         )
         return True

@@ -11,7 +11,7 @@ import msgspec
 
 from oomkit.errors import OomkitError
 from oomkit.files.safely import NotSafeError, expect_own, open_own, open_regular
-from oomkit.history.records import Act, KernelKill, Member, Record, Victim, read_record
+from oomkit.history.records import Act, Eased, KernelKill, Member, Record, Victim, read_record
 
 _VERSION = 1
 MODE = 0o640
@@ -305,8 +305,8 @@ def _identity(record: dict[str, Any], line: bytes) -> tuple[str, bool]:
     kind, boot = record["kind"], record.get("boot_id")
     if kind == "kernel_kill" and "kernel_s" in record:
         return f"kernel {boot} {record['kernel_s']} {record.get('pid')}", False
-    if kind == "act" and record.get("id") is not None:
-        return f"act {boot} {record['id']}", True
+    if kind in ("act", "ease") and record.get("id") is not None:
+        return f"{kind} {boot} {record['id']}", True
     return hashlib.blake2b(line, digest_size=16).hexdigest(), False
 
 
@@ -319,7 +319,7 @@ def _process(record: Record) -> Member | Victim | KernelKill:
     """The process that a record is about."""
     if isinstance(record, KernelKill):
         return record
-    return (record.victim if isinstance(record, Act) else None) or Member()
+    return (record.victim if isinstance(record, (Act, Eased)) else None) or Member()
 
 
 def _int(value: int | None) -> int | None:

@@ -129,7 +129,7 @@ def mark_working_sets(machine: Machine) -> WorkingSets:
         machine.programs.hot = machine.probe.text_bytes / PAGE
     found: WorkingSets = {}
     for proc in machine.procs:
-        if proc.state != "run":
+        if proc.state != "run" or proc.frozen:
             continue
         if proc.program is not None:
             proc.program.hot = proc.program.size
@@ -178,7 +178,7 @@ def task_demands(machine: Machine, working_sets: WorkingSets) -> list[Demand]:
     demands = [
         _demand_of(machine, proc, working_sets, read_at_end)
         for proc in machine.procs
-        if proc.state == "run"
+        if proc.state == "run" and not proc.frozen
     ]
     programs = machine.programs
     if programs is not None and programs.missing_share > 0.0:

@@ -128,7 +128,8 @@ class Engine:
         lifecycle.start_forked()
         if lifecycle.waiting_starts:
             lifecycle.retry_starts()
-        for proc in [p for p in self.machine.procs if p.state == "run" and _step_is_done(p)]:
+        running = [p for p in self.machine.procs if p.state == "run" and not p.frozen]
+        for proc in filter(_step_is_done, running):
             lifecycle.finish_step(proc)
         lifecycle.start_forked()
         self._refuse_mappings()

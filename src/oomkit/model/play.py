@@ -60,4 +60,5 @@ def play(
         ),
         log=tuple(engine.oom.log),
         samples=engine.sampler.samples(),
+        eased=tuple(engine.driver.soft_acts.done) if engine.driver is not None else (),
     )

@@ -13,6 +13,7 @@ from oomkit.model.lifecycle import Lifecycle
 from oomkit.model.machine import Machine
 from oomkit.model.psi import Psi
 from oomkit.model.sensors import Counters, Sensors
+from oomkit.model.soft_acts import SoftActs
 from oomkit.model.solve import Rates
 from oomkit.model.tasks import Proc
 from oomkit.model.timers import Timers
@@ -21,6 +22,7 @@ from oomkit.policy.engine import driver
 from oomkit.policy.engine.candidate import Candidate, Growth, Ranked
 from oomkit.policy.engine.conditions import SOFT
 from oomkit.policy.engine.decider import Act, Assessment, Decider
+from oomkit.policy.engine.easing import Ease
 from oomkit.policy.engine.escalation import Signal
 from oomkit.policy.engine.evidence import act_lines, signal_line
 from oomkit.policy.engine.plan import Rule
@@ -73,6 +75,7 @@ class PolicyDriver:
         plan = compile_plan(policy)
         self.driver = driver.PolicyDriver(Decider(plan, cpus=machine.cpus), self, self)
         self.counters = Counters()
+        self.soft_acts = SoftActs(machine, timers)
         self._sensors: Sensors | None = None
         self._warm_share = plan.polling.warm
         self._margin_s = max(map(_ahead_s, plan.rules)) + 0.5
@@ -103,7 +106,7 @@ class PolicyDriver:
         while due <= now + seconds:
             look, reading = self._look(due)
             self._interval_s = None
-            if look.choose or look.signals or look.sizes:
+            if look.choose or look.signals or look.sizes or look.ease:
                 at_s = due + self._reaction_s(look)
                 self._busy_until_s = at_s
                 self.timers.call_at(at_s, partial(self._perform, look))
@@ -150,7 +153,7 @@ class PolicyDriver:
         look, reading = self.driver.look(now_s), self.driver.reading
         assert look is not None, "the machine can always be read"
         assert reading is not None, "the machine can always be read"
-        self._level = look.state.level
+        self._level = SOFT if look.state.eases else look.state.level
         return look, reading
 
     def _next_look_s(self, sensors: Sensors, seconds: float) -> float:
@@ -189,7 +192,8 @@ class PolicyDriver:
         return quiet
 
     def _reaction_s(self, look: Assessment) -> float:
-        scan = _SCAN_S * len(self.machine.procs) if look.choose or look.sizes else 0.0
+        wants = look.choose or look.sizes or look.ease
+        scan = _SCAN_S * len(self.machine.procs) if wants else 0.0
         return _WAKEUP_S + scan
 
     # What the policy reads (driver.Sensors).
@@ -246,6 +250,10 @@ class PolicyDriver:
         self.machine.mark_changed()
         return True
 
+    def ease(self, ease: Ease, reading: Reading) -> bool:
+        """Do a softer act than a signal; False where it can't be done."""
+        return self.soft_acts.begin(ease)
+
     def _send_signal(self, signal: Signal) -> None:
         machine = self.machine
         proc = machine.by_pid(signal.pid)
@@ -256,6 +264,7 @@ class PolicyDriver:
         self._traces[key] = (*self._traces.get(key, ()), signal_line(signal, proc.spec.name))
         if proc.state == "exiting":
             return
+        self.soft_acts.release(proc.pid)
         if signal.name == "KILL":
             self._kill(proc)
         elif proc.spec.on_sigterm != "ignore":

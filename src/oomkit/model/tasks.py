@@ -49,6 +49,7 @@ class Proc:
         worked_s: CPU seconds of the present ``work`` step so far.
         spinning: it retries an allocation in a loop, using CPU.
         asleep: it waits at its cgroup's limit without using CPU.
+        frozen: a policy has it stand still.
         cpu_s: CPU seconds used.
         done_s: nominal seconds of the steps that are over, for ``progress``.
         start_s: when it started, seconds since the start.
@@ -59,11 +60,11 @@ class Proc:
     """
 
     __slots__ = (
-        "asleep", "cpu_s", "cpus", "current", "done_s", "end_s", "granted", "grows", "instance",
-        "is_paced", "key", "killed", "last_growth_s", "loop", "mm", "nice", "nominal", "oom_adj",
-        "oom_score_adj", "pace", "pid", "ppid", "program", "scales", "spec", "spinning", "start_s",
-        "state", "step", "step_left", "step_mapped", "step_total", "tables", "tmpfs_written",
-        "verb", "weight", "worked_s",
+        "asleep", "cpu_s", "cpus", "current", "done_s", "end_s", "frozen", "granted", "grows",
+        "instance", "is_paced", "key", "killed", "last_growth_s", "loop", "mm", "nice", "nominal",
+        "oom_adj", "oom_score_adj", "pace", "pid", "ppid", "program", "scales", "spec", "spinning",
+        "start_s", "state", "step", "step_left", "step_mapped", "step_total", "tables",
+        "tmpfs_written", "verb", "weight", "worked_s",
     )  # fmt: skip
 
     def __init__(
@@ -92,6 +93,7 @@ class Proc:
         self.worked_s = 0.0
         self.spinning = False
         self.asleep = False
+        self.frozen = False
         self.cpu_s = 0.0
         self.done_s = 0.0
         self.start_s = 0.0

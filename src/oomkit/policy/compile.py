@@ -4,18 +4,16 @@ import fnmatch
 
 from oomkit.policy import records
 from oomkit.policy.engine import conditions
-from oomkit.policy.engine.plan import (
+from oomkit.policy.engine.matcher import NESTED
+from oomkit.policy.engine.plan import Plan, Polling, Response, Rule, Selection
+from oomkit.policy.engine.plan_parts import (
     Condition,
+    Easement,
     Instead,
     Match,
-    Plan,
-    Polling,
     Preference,
-    Response,
-    Rule,
-    Selection,
+    Supervisor,
 )
-from oomkit.policy.engine.victim import NESTED
 from oomkit.policy.records import Field, Policy
 from oomkit.records import as_dict
 
@@ -24,7 +22,12 @@ WHOLE = "re:"
 SEARCH = "search:"
 """Before one that may match anywhere in it."""
 
-_LEVELS = {"warn": conditions.WARN, "soft": conditions.SOFT, "hard": conditions.HARD}
+_LEVELS = {
+    "warn": conditions.WARN,
+    "ease": conditions.WARN,
+    "soft": conditions.SOFT,
+    "hard": conditions.HARD,
+}
 
 
 def compile_plan(policy: Policy) -> Plan:
@@ -37,7 +40,17 @@ def compile_plan(policy: Policy) -> Plan:
         Preference(_match(one.match), one.factor, one.points, one.size_kb, one.unless_lowered)
         for one in policy.whom.prefer
     )
+    selection["supervisors"] = tuple(
+        Supervisor(_match(one.match), one.leads, one.takes, one.restart_s, one.factor)
+        for one in policy.whom.supervisors
+    )
     response = as_dict(policy.how)
+    for kind in ("reclaim", "throttle", "freeze"):
+        del response[kind]
+    response["easements"] = tuple(
+        Easement(one.kind, one.amount.value, one.amount.share, one.lasts_s, one.wait_s)
+        for one in policy.how.easements()
+    )
     response["instead"] = tuple(
         Instead(_match(one.match), one.command) for one in policy.how.instead
     )
@@ -64,6 +77,7 @@ def _rule(rule: records.Rule) -> Rule:
         expression(rule.last) if rule.last else None,
         rule.whole,
         rule.pause_s,
+        rule.level == "ease",
     )
 
 

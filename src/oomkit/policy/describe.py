@@ -6,14 +6,16 @@ from oomkit.policy.compile import compile_plan, match_text
 from oomkit.policy.engine.candidate import Candidate, Ranked
 from oomkit.policy.engine.conditions import KINDS
 from oomkit.policy.engine.evidence import amount, factors_words, plain, score_words, span
+from oomkit.policy.engine.matcher import Matcher
 from oomkit.policy.engine.reading import CgroupReading, Reading
 from oomkit.policy.engine.trigger import Watch
-from oomkit.policy.engine.victim import Chooser, Matcher
+from oomkit.policy.engine.victim import Chooser
 from oomkit.policy.records import Condition, How, Origin, Policy, Polling, Rule, Whom
 from oomkit.render.quantities import count_of
 
 _LEVELS = {
     "warn": "warns",
+    "ease": "acts more softly than by a signal",
     "soft": "asks a victim to leave (SIGTERM)",
     "hard": "kills a victim (SIGKILL)",
 }
@@ -153,6 +155,7 @@ def _whom(whom: Whom) -> list[str]:
         "with one of them in it; all of it is read again before each signal"
     )
     lines += _preferred(whom)
+    lines += _supervised(whom)
     if whom.least_kb:
         lines.append(f"no process that would free less than {amount(whom.least_kb, 'kb')}")
     if whom.oom_group:
@@ -165,6 +168,19 @@ def _whom(whom: Whom) -> list[str]:
     if whom.level != "process" or whom.oom_group or whom.lasts_s:
         lines.append(
             f"at most {plain(whom.most_processes)} processes at once; else one process alone"
+        )
+    return lines
+
+
+def _supervised(whom: Whom) -> list[str]:
+    """What is said of supervisors, and why each is one."""
+    lines = []
+    for one in whom.supervisors:
+        which = f"{match_text(one.match)}{', the first process there' if one.leads else ''}"
+        takes = "what is below it" if one.takes == "children" else "all of its user's processes"
+        back = f", {span(one.restart_s)} to have it back" if one.restart_s else ""
+        lines.append(
+            f"{which}: after {takes}, by x 1/{plain(one.factor)} at most{back}: {one.because}"
         )
     return lines
 
@@ -221,6 +237,7 @@ def _how(how: How) -> list[str]:
         f"{span(how.pause_s)} between two kills, {span(how.hard_pause_s)} at level hard; "
         f"{_bound(how)}"
     )
+    lines += _eases(how)
     lines += [
         f"{match_text(one.match)}: runs {' '.join(one.command)} instead of SIGTERM"
         for one in how.instead
@@ -233,6 +250,32 @@ def _how(how: How) -> list[str]:
         lines.append(f"runs {' '.join(how.after)} when the victim has exited")
     if how.notify:
         lines.append("sends a desktop notification")
+    return lines
+
+
+def _eases(how: How) -> list[str]:
+    """The softer acts, in their order."""
+    lines = []
+    for one in how.easements():
+        share = f"{100 * one.amount.value:g} %" if one.amount.share else ""
+        size = amount(one.amount.value, "kb")
+        if one.kind == "reclaim":
+            size = f"{share} of the memory" if share else size
+            what = f"reclaims {size} of the cgroup of what would die first (memory.reclaim)"
+        elif one.kind == "throttle":
+            what = (
+                f"slows the cgroup of what would die first down above "
+                f"{f'{share} of what it uses' if share else size} (memory.high), for "
+                f"{span(one.lasts_s)}"
+            )
+        else:
+            what = f"has what would die first stand still, for {span(one.lasts_s)}"
+        lines.append(f"softer than by a signal: {what}; the next {span(one.wait_s)} later")
+    if lines:
+        lines.append(
+            "each is done to what would die first and to no cgroup with a protected process in it, "
+            "in that order, and taken back, also after a crash"
+        )
     return lines
 
 

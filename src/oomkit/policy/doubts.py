@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from oomkit.policy.compile import SEARCH, expression_of, match_text, parted
 from oomkit.policy.engine.candidate import Candidate
-from oomkit.policy.engine.victim import Matcher
+from oomkit.policy.engine.matcher import Matcher
 from oomkit.policy.records import Field, Match, Policy
 
 COMM_BYTES = 15

@@ -8,6 +8,7 @@ from typing import Any, cast, get_args
 from oomkit.policy import builtin
 from oomkit.policy.peers import read as peers
 from oomkit.policy.read_rules import (
+    amount,
     count,
     dangers,
     number,
@@ -19,7 +20,21 @@ from oomkit.policy.read_rules import (
     share,
     size_kb,
 )
-from oomkit.policy.records import By, How, Match, Origin, Policy, Polling, Preference, Reach, Whom
+from oomkit.policy.records import (
+    Amount,
+    By,
+    Easement,
+    How,
+    Match,
+    Origin,
+    Policy,
+    Polling,
+    Preference,
+    Reach,
+    Supervisor,
+    Takes,
+    Whom,
+)
 from oomkit.policy.records import Instead as InsteadOf
 from oomkit.toml import units
 from oomkit.toml.load import apply_overrides, blamed, load
@@ -127,9 +142,23 @@ def _whom(table: Table) -> Whom:
             *(_preference(t, earlier=True) for t in table.tables("prefer")),
             *(_preference(t, earlier=False) for t in table.tables("avoid")),
         ),
+        supervisors=tuple(_supervisor(t) for t in table.tables("supervisor")),
     )
     table.done()
     return whom
+
+
+def _supervisor(table: Table) -> Supervisor:
+    supervisor = Supervisor(
+        match=read_match(table),
+        leads=table.flag("leads"),
+        takes=cast(Takes, table.take("takes", choice(*get_args(Takes)), "children")),
+        restart_s=table.take("restart", seconds, 0.0),
+        factor=table.take("by", number(1.0, 1000.0), 10.0),
+        because=table.require("because", text, ""),
+    )
+    table.done()
+    return supervisor
 
 
 def _never(table: Table) -> Match:
@@ -173,11 +202,60 @@ def _how(table: Table) -> How:
         before=table.take("before", _command, ()),
         after=table.take("after", _command, ()),
         instead=tuple(_instead(t) for t in table.tables("instead")),
+        reclaim=_easement(table, "reclaim"),
+        throttle=_easement(table, "throttle"),
+        freeze=_easement(table, "freeze"),
     )
     table.done()
     if how.most_a_minute < 1:
         table.fault("most_a_minute", "expected a whole number from 1 on")
     return how
+
+
+_EASEMENTS = {
+    "reclaim": Easement(kind="reclaim", amount=Amount(value=0.1, share=True), wait_s=2.0),
+    "throttle": Easement(
+        kind="throttle", amount=Amount(value=1.0, share=True), lasts_s=30.0, wait_s=5.0
+    ),
+    "freeze": Easement(kind="freeze", lasts_s=60.0, wait_s=10.0),
+}
+"""What is meant where a table says nothing else."""
+_AMOUNTS = {"reclaim": "amount", "throttle": "high"}
+"""What the amount of each is called."""
+
+
+def _easement(how: Table, kind: str) -> Easement | None:
+    table = how.table(kind)
+    if kind not in how.raw:
+        return None
+    usual = _EASEMENTS[kind]
+    key = _AMOUNTS.get(kind)
+    easement = Easement(
+        kind=usual.kind,
+        amount=table.take(key, _some, usual.amount) if key is not None else usual.amount,
+        lasts_s=table.take("time", _bounded, usual.lasts_s) if usual.lasts_s else 0.0,
+        wait_s=table.take("wait", positive, usual.wait_s),
+    )
+    table.done()
+    return easement
+
+
+def _some(value: Any) -> Amount:
+    some, is_share = amount(value)
+    if some <= 0.0:
+        raise ValueError('a share such as "10%" or a size, above 0')
+    return Amount(value=some, share=is_share)
+
+
+def _bounded(value: Any) -> float:
+    time_s = positive(value)
+    if time_s > MAX_LASTS_S:
+        raise ValueError('a duration of at most "10m", after which it is taken back')
+    return time_s
+
+
+MAX_LASTS_S = 600.0
+"""A throttle or a freeze lasts no longer."""
 
 
 def _instead(table: Table) -> InsteadOf:
@@ -204,6 +282,25 @@ def _contradictions(policy: Policy) -> Iterable[Fault]:
         yield Fault(path="whom.most_processes", expected="expected a whole number from 1 on")
     if policy.whom.cgroup is not None and policy.whom.level != "cgroup":
         yield Fault(path="whom.cgroup", expected='expected whom.level = "cgroup" beside it')
+    if policy.whom.supervisors and policy.whom.by != "freed":
+        yield Fault(path="whom.supervisor", expected='expected whom.by = "freed" beside it')
+    for i, one in enumerate(policy.whom.supervisors):
+        if one.restart_s and not policy.whom.work:
+            yield Fault(
+                path=f"whom.supervisor[{i}].restart",
+                expected="expected whom.work above 0 beside it: it is counted with the work lost",
+            )
+    eases = [i for i, rule in enumerate(policy.when) if rule.level == "ease"]
+    acts = policy.how.easements()
+    if eases and not acts:
+        yield Fault(
+            path=f"when[{eases[0]}].level",
+            expected='expected how.reclaim, how.throttle or how.freeze beside "ease": what is done',
+        )
+    if acts and not eases:
+        yield Fault(
+            path=f"how.{acts[0].kind}", expected='expected a rule with level = "ease" beside it'
+        )
     for i, rule in enumerate(policy.when):
         by = rule.by or policy.whom.by
         if rule.least is not None and by != "swap":

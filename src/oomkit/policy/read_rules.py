@@ -255,7 +255,7 @@ def _check(table: Table, rule: Rule, *, foreign: bool) -> None:
 def dangers(rule: Rule) -> Iterator[tuple[str, str]]:
     """What would kill while memory is plentiful: key, and what is expected."""
     kinds = [KINDS[condition.kind] for condition in rule.conditions]
-    if rule.level == "warn":
+    if rule.level in ("warn", "ease"):
         return
     if kinds and all(kind.is_pressure for kind in kinds):
         yield (

@@ -7,11 +7,13 @@ from typing import Literal
 
 from oomkit.records import Record
 
-Level = Literal["warn", "soft", "hard"]
+Level = Literal["warn", "ease", "soft", "hard"]
 
 By = Literal[
     "freed", "oom_score", "rss", "swap", "reclaim", "reclaim_rate", "growth", "over_request"
 ]  # fmt: skip
+
+Takes = Literal["children", "session"]
 
 Reach = Literal["process", "tree", "cgroup"]
 
@@ -48,7 +50,8 @@ class Rule(Record, frozen=True, kw_only=True):
     """Conditions that call for a level when all of them hold at once.
 
     Attributes:
-        level: ``warn`` only logs, ``soft`` sends SIGTERM, ``hard`` sends SIGKILL.
+        level: ``warn`` only logs, ``ease`` does one of the softer acts that :class:`How` allows,
+            ``soft`` sends SIGTERM, ``hard`` sends SIGKILL.
         conditions: all of them have to hold.
         over_s: the time over which pressure and rates are measured.
         for_s: how long they have to hold.
@@ -104,6 +107,28 @@ class Preference(Record, frozen=True, kw_only=True):
     points: float
     size_kb: float | None = None
     unless_lowered: bool = False
+
+
+class Supervisor(Record, frozen=True, kw_only=True):
+    """Processes on which others depend: those go first, and their own start is a cost.
+
+    Attributes:
+        match: which.
+        leads: only the first process of a unit, session or container: its parent is in another
+            cgroup.
+        takes: what depends on it: ``children``, all that is below it, or ``session``, all that is
+            in the slice of its user.
+        restart_s: what its start takes, counted as CPU time that would be lost.
+        factor: it goes behind what depends on it by no more than that.
+        because: why it is one.
+    """
+
+    match: Match
+    leads: bool = False
+    takes: Takes = "children"
+    restart_s: float = 0.0
+    factor: float = 10.0
+    because: str
 
 
 class Instead(Record, frozen=True, kw_only=True):
@@ -168,6 +193,7 @@ class Whom(Record, frozen=True, kw_only=True):
         spared_priority: cgroups of at least this priority are never chosen; None: all may be.
         never: processes that are never chosen.
         prefer: processes to be chosen earlier or later.
+        supervisors: processes on which others depend, the first that matches counts.
     """
 
     by: By = "freed"
@@ -186,6 +212,26 @@ class Whom(Record, frozen=True, kw_only=True):
     spared_priority: int | None = None
     never: tuple[Match, ...] = ()
     prefer: tuple[Preference, ...] = ()
+    supervisors: tuple[Supervisor, ...] = ()
+
+
+class Easement(Record, frozen=True, kw_only=True):
+    """A softer act than a signal.
+
+    Attributes:
+        kind: ``reclaim``: part of the memory of the cgroup that holds what would die first is
+            reclaimed; ``throttle``: what is in that cgroup is slowed down as it grows;
+            ``freeze``: what would die first stands still.
+        amount: how much is reclaimed, or the ``memory.high`` of a throttle, as a share of what
+            the cgroup uses, or kB.
+        lasts_s: a throttle or freeze is taken back after that.
+        wait_s: the next act follows so much later at the soonest.
+    """
+
+    kind: Literal["reclaim", "throttle", "freeze"]
+    amount: Amount = Amount(value=0.0)
+    lasts_s: float = 0.0
+    wait_s: float = 1.0
 
 
 class How(Record, frozen=True, kw_only=True):
@@ -209,6 +255,9 @@ class How(Record, frozen=True, kw_only=True):
         before: command to run before the signal.
         after: command to run when the victim is gone.
         instead: commands instead of SIGTERM.
+        reclaim: allowed where a rule of the level ``ease`` holds, and done first; None: not.
+        throttle: allowed likewise, and done next.
+        freeze: allowed likewise, and done last.
     """
 
     term: bool = True
@@ -226,6 +275,13 @@ class How(Record, frozen=True, kw_only=True):
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     instead: tuple[Instead, ...] = ()
+    reclaim: Easement | None = None
+    throttle: Easement | None = None
+    freeze: Easement | None = None
+
+    def easements(self) -> tuple[Easement, ...]:
+        """The softer acts that are allowed, the least harmful first."""
+        return tuple(one for one in (self.reclaim, self.throttle, self.freeze) if one is not None)
 
 
 class Origin(Record, frozen=True, kw_only=True):

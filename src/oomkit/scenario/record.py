@@ -69,6 +69,28 @@ class Denied(Record, frozen=True, kw_only=True):
     limit: str
 
 
+class SoftAct(Record, frozen=True, kw_only=True):
+    """What a policy did that is softer than a signal.
+
+    Attributes:
+        t_s: when.
+        act: ``reclaim``, ``throttle`` or ``freeze``.
+        task: name of the task that would have died first.
+        instance: which of the tasks of this name.
+        cgroup: to which it was done; empty: to that task alone.
+        mb: what was reclaimed, or ``memory.high``; 0 for a freeze.
+        lasts_s: it is taken back after that.
+    """
+
+    t_s: float
+    act: str
+    task: str
+    instance: int
+    cgroup: str = ""
+    mb: float = 0.0
+    lasts_s: float = 0.0
+
+
 class Freeze(Record, frozen=True, kw_only=True):
     """A time in which a probe task took over 1 s for what takes it 10 ms."""
 
@@ -254,6 +276,7 @@ class Run(Record, frozen=True, kw_only=True):
         reaction: how fast the killer acted; None: it was not measured.
         found: a real machine as it was measured; None: the machine is modelled.
         instrument: what played it with real processes; None: the model did.
+        eased: softer acts of the policy, in order.
     """
 
     scenario: str
@@ -271,6 +294,7 @@ class Run(Record, frozen=True, kw_only=True):
     reaction: Reaction | None = None
     found: Found | None = None
     instrument: Instrument | None = None
+    eased: tuple[SoftAct, ...] = ()
 
 
 def to_json(run: Run) -> bytes:

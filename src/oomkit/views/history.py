@@ -7,6 +7,7 @@ from typing import Any
 
 from oomkit.history.records import (
     Act,
+    Eased,
     Evidence,
     KernelKill,
     Member,
@@ -51,7 +52,7 @@ def local_time(time_s: float) -> str:
 
 def victim_of(record: Record) -> str:
     """The victim, or empty."""
-    one = record.victim if isinstance(record, Act) else record
+    one = record.victim if isinstance(record, (Act, Eased)) else record
     if not isinstance(one, (Victim, KernelKill)) or (one.comm is None and one.pid is None):
         return ""
     name = _process(one)
@@ -67,6 +68,8 @@ def what(record: Record) -> str:
     """What happened, in a few words."""
     if isinstance(record, Act):
         return _act(record)
+    if isinstance(record, Eased):
+        return _eased(record)
     if isinstance(record, KernelKill):
         return _kernel_kill(record)
     if record.kind == "error" and record.text:
@@ -97,6 +100,40 @@ def _act(record: Act) -> str:
     if record.outcome != "died":
         return f"chosen by {policy}: {_outcome(record.outcome)}"
     return f"killed by {policy}{_freed(record)}"
+
+
+_EASED = {"reclaim": "reclaimed from", "throttle": "throttled", "freeze": "frozen"}
+
+
+def _eased(record: Eased) -> str:
+    """A softer act, in a few words."""
+    done = _EASED.get(record.act or "", printable(record.act or "?"))
+    where = f" {printable(record.place)}" if record.place else ""
+    by = f"{done}{where} by {printable(record.policy or '?')}"
+    if record.dry_run:
+        return f"would have been {by}"
+    if record.outcome == "refused":
+        return f"not {by}: {printable(record.text or '?')}"
+    return f"{by}, {'; '.join(_how_it_ended(record))}"
+
+
+def _how_it_ended(record: Eased) -> Iterator[str]:
+    if record.outcome == "done":
+        yield f"{kb(record.freed_kb)} less in use" if record.freed_kb is not None else "done"
+    elif record.outcome == "taken back":
+        after = f" after {seconds(record.after_ms / 1000)}" if record.after_ms is not None else ""
+        yield f"taken back{after}"
+    elif record.outcome == "left":
+        yield "left as it is, since something else changed it"
+    elif record.outcome == "gone":
+        yield "over, since it is gone"
+    elif record.act == "reclaim":
+        yield "under way"
+    else:
+        lasts = seconds(record.lasts_s) if record.lasts_s is not None else "?"
+        yield f"for {lasts}; its end is not recorded"
+    if record.text:
+        yield printable(record.text)
 
 
 def _freed(record: Act) -> str:
@@ -131,6 +168,9 @@ def full(number: int, record: Record, values: dict[str, Any]) -> Iterator[str]:
         values: all that the daemon wrote of it.
     """
     yield f"#{number} {local_time(record.time_s)}  {victim_of(record)} {what(record)}".rstrip()
+    if isinstance(record, Eased):
+        yield from _full_eased(record)
+        return
     if not isinstance(record, Act):
         for name in sorted(set(values) - _KNOWN):
             value = values[name]
@@ -150,6 +190,22 @@ def full(number: int, record: Record, values: dict[str, Any]) -> Iterator[str]:
         yield f"{'freed':<12}{_freed(record).removeprefix(', ')}"
     if record.outcome is not None:
         yield f"{'outcome':<12}{_outcome(record.outcome)}"
+
+
+def _full_eased(record: Eased) -> Iterator[str]:
+    rule = "" if record.rule is None else f"rule {record.rule + 1}, "
+    yield f"{'policy':<12}{printable(record.policy or '?')} ({rule}ease)"
+    yield from _listed("why now", evidence_lines(record.evidence))
+    if record.victim is not None:
+        yield from _listed("culprit", _victim(record.victim))
+    if record.reason:
+        yield f"{'why it':<12}{printable(record.reason)}"
+    if record.place:
+        yield f"{'cgroup':<12}{printable(record.place)}"
+    if record.value:
+        before = f", was {printable(record.before)}" if record.before else ""
+        yield f"{'written':<12}{printable(record.value)}{before}"
+    yield from _listed("outcome", _how_it_ended(record))
 
 
 def hanging(line: str, width: int) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from oomkit.history.recording import Mark, Recording
-from oomkit.history.replay import KernelKill, Replay, WouldKill
+from oomkit.history.replay import KernelKill, Replay, WouldEase, WouldKill
 from oomkit.printable import printable
 from oomkit.render.document import Document, Text
 from oomkit.render.quantities import count_of, kb, label, seconds
@@ -64,6 +64,7 @@ def events(played: Replay) -> list[tuple[float, Literal["would", "kill", "act"],
         (k.mark.boot, k.mark.t_s, k.mark.wall_s, "kill", _kernel(k, played))
         for k in played.kernel_kills
     ]
+    found += [(w.boot, w.t_s, w.wall_s, "would", _would_ease(w)) for w in played.would_ease]
     found += [(m.boot, m.t_s, m.wall_s, "act", _acted(m)) for m in played.acts]
     found.sort(key=lambda event: event[:2])
     return [(wall_s, kind, list(lines)) for _, _, wall_s, kind, lines in found]
@@ -76,6 +77,13 @@ def _would(would: WouldKill) -> Iterator[str]:
     yield from evidence_lines(act.evidence)
     expected_kb = act.victim.expected_kb if act.victim is not None else None
     yield f"frees {kb(expected_kb or 0)}; {printable(act.reason or '')}"
+
+
+def _would_ease(would: WouldEase) -> Iterator[str]:
+    name = label(would.comm, would.pid)
+    of = f"{printable(would.cgroup)}, because of {name}" if would.cgroup else name
+    done = {"reclaim": "reclaimed memory of", "throttle": "slowed down", "freeze": "frozen"}
+    yield f"would have {done.get(would.act, printable(would.act))} {of}"
 
 
 def _kernel(kill: KernelKill, played: Replay) -> Iterator[str]:
@@ -100,6 +108,8 @@ def sums(played: Replay) -> Iterator[str]:
     """What it comes to, a line each."""
     kills = len(played.would_kill)
     yield f"would have killed: {kills or 'none'}"
+    if played.would_ease:
+        yield f"softer acts: {len(played.would_ease)}; the recording goes on as if there were none"
     if played.kernel_kills:
         ahead = [k.ahead_s for k in played.kernel_kills if k.ahead_s is not None]
         other = sum(k.ahead_s is None and k.after is not None for k in played.kernel_kills)

@@ -9,12 +9,13 @@ from oomkit.printable import printable
 from oomkit.records import Record, replace
 from oomkit.render.quantities import count_of, mb, seconds, time_share
 from oomkit.scenario import Denied, Freeze, Kill, Run, Scenario
+from oomkit.scenario.record import SoftAct
 from oomkit.views.kill_reasons import full_cgroup, reason_lines, victim_of
 from oomkit.views.run_curves import Curve, curves, swap_total_mb, uses
 
 Kind = Literal[
     "start", "end", "short", "swap", "pressure", "freeze", "kill", "would_have", "denied", "knob",
-    "panic", "outcome",
+    "panic", "outcome", "eased",
 ]  # fmt: skip
 
 
@@ -182,6 +183,7 @@ def happenings(
     found += _freezes(run.frozen, run.ended_s, every_one)
     found += _kills(run, every_one)
     found += _limited([_denied(one) for one in run.denied], "denied", every_one)
+    found += map(_eased, run.eased)
     found += ends(run)
     # A task's end is sampled, and may come out a moment later than the end of the run.
     found = [_until(one, run.ended_s) for one in found]
@@ -279,6 +281,19 @@ def _denied(one: Denied) -> Happening:
         what=f"{printable(one.call)} of {mb(one.mb)} by {printable(one.task)}/{one.instance} fails",
         why=(printable(one.limit),) if one.limit else (),
     )
+
+
+def _eased(one: SoftAct) -> Happening:
+    task = f"{printable(one.task)}/{one.instance}"
+    of = printable(one.cgroup) or task
+    if one.act == "reclaim":
+        what = f"reclaims {mb(one.mb)} of {of}"
+    elif one.act == "throttle":
+        what = f"slows {of} down above {mb(one.mb)}, for {seconds(one.lasts_s)}"
+    else:
+        what = f"has {of} stand still, for {seconds(one.lasts_s)}"
+    because = f", because of {task}" if one.cgroup else ""
+    return Happening(t_s=one.t_s, kind="eased", what=f"the policy {what}{because}")
 
 
 def _freezes(frozen: Sequence[Freeze], end_s: float, every_one: bool) -> list[Happening]:

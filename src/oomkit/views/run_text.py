@@ -23,6 +23,7 @@ _STYLES = {
     "swap": "cyan",
     "pressure": "cyan",
     "knob": "cyan",
+    "eased": "yellow",
 }
 _LABEL_CELLS = 12
 _NOTE_CELLS = 36

@@ -44,16 +44,18 @@ class Candidate:
         namespaces: the pid namespaces that it is in, below the reader's; empty: not needed.
         tid: a thread of it that has its memory: the leading one, whose number is the process's,
             unless that has exited before the others.
+        above: pids of the processes above it, its parent first; empty: not looked up.
+        leads: its parent is init or in another cgroup; None: not looked up.
         unknown: fields that could not be read: what they hold can't be ruled out.
         kthread: a kernel thread.
         dying: it has been signalled or is exiting.
     """
 
     __slots__ = (
-        "age_s", "anon_kb", "cgroup", "cmdline", "comm", "container", "cpu_s", "dying", "exe",
-        "file_kb", "growth_kb", "init_of", "kthread", "mm_id", "namespaces", "oom_score",
-        "oom_score_adj", "pgtables_kb", "pid", "ppid", "shmem_kb", "shmem_sole_kb", "start_time",
-        "swap_kb", "tid", "tmpfs_growth_kb", "uid", "unit", "unknown", "user",
+        "above", "age_s", "anon_kb", "cgroup", "cmdline", "comm", "container", "cpu_s", "dying",
+        "exe", "file_kb", "growth_kb", "init_of", "kthread", "leads", "mm_id", "namespaces",
+        "oom_score", "oom_score_adj", "pgtables_kb", "pid", "ppid", "shmem_kb", "shmem_sole_kb",
+        "start_time", "swap_kb", "tid", "tmpfs_growth_kb", "uid", "unit", "unknown", "user",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +87,8 @@ class Candidate:
         mm_id: int | None = None,
         init_of: int | None = None,
         namespaces: tuple[int, ...] = (),
+        above: tuple[int, ...] = (),
+        leads: bool | None = None,
         unknown: tuple[str, ...] = (),
         kthread: bool = False,
         dying: bool = False,
@@ -115,6 +119,8 @@ class Candidate:
         self.mm_id = mm_id
         self.init_of = init_of
         self.namespaces = namespaces
+        self.above = above
+        self.leads = leads
         self.unknown = unknown
         self.kthread = kthread
         self.dying = dying

@@ -2,11 +2,13 @@
 
 from oomkit.policy.engine.candidate import Growth, memories
 from oomkit.policy.engine.conditions import HARD, SOFT
-from oomkit.policy.engine.escalation import Escalation, Signal
+from oomkit.policy.engine.easing import Ease, Easing
+from oomkit.policy.engine.escalation import NOBODY_PAUSE_S, Escalation, Signal
 from oomkit.policy.engine.kill_scope import take_along
+from oomkit.policy.engine.matcher import Matcher
 from oomkit.policy.engine.reading import left_kb
 from oomkit.policy.engine.trigger import State, Watch
-from oomkit.policy.engine.victim import Chooser, Matcher, best
+from oomkit.policy.engine.victim import Chooser, best
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,17 +30,18 @@ class Assessment:
         state: what the rules say.
         signals: to send at once to those already asked to leave.
         choose: candidates are wanted: a victim has to be chosen.
+        ease: candidates are wanted for a softer act than a signal.
         sizes: all sizes should be noted now (:meth:`.growth.Growth.note`), so that growth
             is known later.
         obstacle: why no victim is chosen although a rule holds; empty otherwise.
     """
 
-    __slots__ = ("choose", "obstacle", "signals", "sizes", "state")
+    __slots__ = ("choose", "ease", "obstacle", "signals", "sizes", "state")
 
     def __init__(self, state: State) -> None:
         self.state = state
         self.signals: tuple[Signal, ...] = ()
-        self.choose = False
+        self.choose = self.ease = False
         self.sizes = False
         self.obstacle = ""
 
@@ -75,8 +78,8 @@ class Decider:
     """A policy at work. Its driver reads the machine and sends the signals.
 
     In turn: :meth:`look` with a reading; where it says ``sizes``, note them in ``growth``; where
-    it says ``choose``, :meth:`choose` with the candidates; :meth:`died` whenever a victim
-    signalled is gone; and again after :meth:`next_look_s`.
+    it says ``choose``, :meth:`choose` with the candidates; where it says ``ease``, :meth:`ease`;
+    :meth:`died` whenever a victim signalled is gone; and again after :meth:`next_look_s`.
 
     Args:
         plan: what ``compile_plan`` made of a policy.
@@ -87,7 +90,8 @@ class Decider:
 
     __slots__ = (
         "_anon_kb", "_calm_since_s", "_instead", "_lasts_s", "_left_kb", "_most", "_owed",
-        "_reading", "_rules", "_settled", "_state", "chooser", "escalation", "growth", "watch",
+        "_reading", "_rules", "_settled", "_state", "chooser", "easing", "escalation", "growth",
+        "watch",
     )  # fmt: skip
 
     def __init__(
@@ -101,6 +105,7 @@ class Decider:
         self.watch = Watch(plan, cpus=cpus)
         self.chooser = Chooser(plan, own_pids=own_pids)
         self.escalation = Escalation(plan, dry_run=dry_run)
+        self.easing = Easing(plan, dry_run=dry_run)
         self.growth = Growth(plan.selection.growth_over_s)
         self._lasts_s = plan.selection.lasts_s
         self._most = plan.selection.most_processes
@@ -136,6 +141,8 @@ class Decider:
             pause_s = rule.pause_s if rule is not None else None
             look.obstacle = escalation.obstacle(t_s, state.level, pause_s=pause_s)
             look.choose = not look.obstacle
+        elif state.eases and not escalation.dying():
+            look.ease = self.easing.is_due(t_s)
         return look
 
     def _learn(self) -> None:
@@ -150,6 +157,7 @@ class Decider:
         """Sizes of an earlier shortage say nothing about growth in this one."""
         if not state.warm:
             self.escalation.trust()
+            self.easing.forget_growth()
             self._owed = None
             if self._calm_since_s is None:
                 self._calm_since_s = state.t_s
@@ -193,6 +201,34 @@ class Decider:
         self._owed = (before_kb, expected_kb + choice.freed_kb)
         return Act(state, ranked, choice, signals, self._command(choice, state.level))
 
+    def ease(
+        self, candidates: "Sequence[Candidate]", groups: "Sequence[CgroupReading]" = ()
+    ) -> Ease | None:
+        """The next softer act by the last reading; None where there is none to do.
+
+        It is done to what would die first and to nothing else: where nothing is left to do to
+        that, it is for a rule of the next level to hold.
+        """
+        state = self._state
+        if state is None or not state.eases:
+            return None
+        ranked = self.rank(candidates, groups)
+        choice = best(ranked)
+        step = self.easing.next_step(choice, state.t_s) if choice is not None else None
+        if choice is None or step is None:
+            self.easing.none_found(state.t_s, NOBODY_PAUSE_S)
+            return None
+        return Ease(state, ranked, choice, step)
+
+    def eased(self, ease: Ease, *, done: bool) -> None:
+        """Note that a softer act was done, or could not be."""
+        self.easing.tried(ease, ease.state.t_s, done=done)
+
+    def asked_to_end(self, ease: Ease) -> Act:
+        """A choice that was frozen, and that its user wants to end."""
+        signals = self.escalation.begin(ease.choice, ease.state.t_s, SOFT)
+        return Act(ease.state, ease.ranked, ease.choice, signals, None)
+
     def _bound_share(self, candidates: "Sequence[Candidate]") -> None:
         """All deaths together give back no more than the anonymous memory there is.
 
@@ -222,6 +258,7 @@ class Decider:
     ) -> "list[Ranked]":
         """The order in which they would be chosen now, without choosing."""
         state, reading = self._state, self._reading
+        self.easing.recall_growth(candidates)
         return self.chooser.rank(
             candidates,
             groups=groups,
@@ -251,7 +288,7 @@ class Decider:
 
     def next_look_s(self, reading: "Reading", *, psi_wakes: bool = False) -> float:
         """Seconds until the next reading is due."""
-        own = self.escalation.next_s(reading.t_s)
+        own = min(self.escalation.next_s(reading.t_s), self.easing.next_s(reading.t_s))
         return min(self.watch.next_look_s(reading, psi_wakes=psi_wakes), max(own, 1e-3))
 
     def _command(self, choice: "Ranked", level: int) -> tuple[str, ...] | None:

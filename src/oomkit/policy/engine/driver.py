@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from oomkit.policy.engine.candidate import Candidate, Growth, Ranked
     from oomkit.policy.engine.decider import Act, Assessment, Decider
+    from oomkit.policy.engine.easing import Ease
     from oomkit.policy.engine.escalation import Signal
     from oomkit.policy.engine.reading import CgroupReading, Reading
 
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 
         def act(self, act: Act, reading: Reading, /) -> bool:
             """Carry out a choice; False where it turned out that it must not be."""
+
+        def ease(self, ease: Ease, reading: Reading, /) -> bool:
+            """Do a softer act than a signal; False where it can't or must not be done."""
 
 
 MAX_CHOICES = 4
@@ -99,6 +103,8 @@ class PolicyDriver:
         if look.signals:
             self._actuator.signal(look.signals)
         outcome = self._choose(reading) if look.choose else NOTHING
+        if look.ease:
+            self._ease(reading)
         if look.sizes:
             growth.note(reading.t_s, left_kb(reading), self._sensors.sizes(reading, growth))
         return outcome
@@ -112,6 +118,19 @@ class PolicyDriver:
             if self._actuator.act(act, reading):
                 return ACTED
         return REFUSED
+
+    def _ease(self, reading: "Reading") -> None:
+        """Do the least harmful of the softer acts that can be done."""
+        decider = self.decider
+        candidates, groups = self._sensors.candidates(reading, decider.growth)
+        for _ in range(MAX_CHOICES):
+            ease = decider.ease(candidates, groups)
+            if ease is None:
+                return
+            done = self._actuator.ease(ease, reading)
+            decider.eased(ease, done=done)
+            if done:
+                return
 
     def died(self, pid: int, start_time: int, now_s: float) -> None:
         """Note that a process has exited."""

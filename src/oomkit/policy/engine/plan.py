@@ -4,7 +4,15 @@
 values, which :mod:`marshal` can carry: :meth:`Plan.to_values` and :meth:`Plan.from_values`.
 """
 
-from oomkit.policy.engine.conditions import KINDS, Kind
+from oomkit.policy.engine.plan_parts import (
+    Condition,
+    Easement,
+    Instead,
+    Match,
+    Part,
+    Preference,
+    Supervisor,
+)
 
 TYPE_CHECKING = False
 
@@ -15,56 +23,11 @@ if TYPE_CHECKING:
 RECLAIM_RATE = "reclaim_rate"
 """Ranks cgroups by what was scanned in them in the last second."""
 
-SCHEMA = 4
+SCHEMA = 5
 """Of the plain values; those of another version of the program are refused."""
 
 
-class _Part:
-    """What a plan is made of."""
-
-    __slots__: tuple[str, ...] = ()
-
-    def to_values(self) -> "dict[str, Any]":
-        """This part and those in it as dictionaries, tuples, texts, numbers and None."""
-        return {name: _plain(getattr(self, name)) for name in self.__slots__}
-
-    @classmethod
-    def from_values(cls, values: "Mapping[str, Any]") -> "Self":
-        """The part again."""
-        return cls(**values)
-
-
-def _plain(value: "Any") -> "Any":
-    if isinstance(value, _Part):
-        return value.to_values()
-    if isinstance(value, Kind):
-        return value.name
-    return tuple(map(_plain, value)) if isinstance(value, tuple) else value
-
-
-class Condition(_Part):
-    """One condition of a rule.
-
-    Attributes:
-        kind: what is measured; a row of the table of kinds, and its name as a plain value.
-        threshold: a share (0..1), kB, kB a second, or seconds.
-        share: a threshold for memory is a share of the machine's memory or swap, or of a limit.
-    """
-
-    __slots__ = ("kind", "share", "threshold")
-
-    def __init__(self, kind: Kind, threshold: float, share: bool) -> None:
-        self.kind = kind
-        self.threshold = threshold
-        self.share = share
-
-    @classmethod
-    def from_values(cls, values: "Mapping[str, Any]") -> "Self":
-        """The condition again."""
-        return cls(**{**values, "kind": KINDS[values["kind"]]})
-
-
-class Rule(_Part):
+class Rule(Part):
     """Conditions that call for a level when all of them hold at once.
 
     Attributes:
@@ -80,11 +43,12 @@ class Rule(_Part):
         last: expression for the cgroups it chooses after all others; None: none.
         whole: the cgroup it is about dies as a whole.
         pause_s: between the last victim and one of this rule; None: as the plan says.
+        eases: it calls for a softer act than a signal; its level is :data:`.conditions.WARN`.
     """
 
     __slots__ = (
-        "among", "by", "cgroup", "conditions", "for_s", "last", "least", "level", "over_s",
-        "pause_s", "spare", "whole",
+        "among", "by", "cgroup", "conditions", "eases", "for_s", "last", "least", "level",
+        "over_s", "pause_s", "spare", "whole",
     )  # fmt: skip
 
     def __init__(
@@ -101,6 +65,7 @@ class Rule(_Part):
         last: str | None = None,
         whole: bool = False,
         pause_s: float | None = None,
+        eases: bool = False,
     ) -> None:
         self.level = level
         self.conditions = conditions
@@ -114,6 +79,12 @@ class Rule(_Part):
         self.last = last
         self.whole = whole
         self.pause_s = pause_s
+        self.eases = eases
+
+    @property
+    def order(self) -> int:
+        """Of two rules that hold, the one with the higher order counts."""
+        return 2 * self.level + self.eases
 
     @classmethod
     def from_values(cls, values: "Mapping[str, Any]") -> "Self":
@@ -122,7 +93,7 @@ class Rule(_Part):
         return cls(**{**values, "conditions": conditions})
 
 
-class Polling(_Part):
+class Polling(Part):
     """How often to read the machine: see :class:`oomkit.policy.records.Polling`."""
 
     __slots__ = (
@@ -146,67 +117,20 @@ class Polling(_Part):
         self.warm = warm
 
 
-class Match(_Part):
-    """Which processes a part of the policy is about.
-
-    Attributes:
-        text: the match as the policy writes it, for people.
-        patterns: fields of a candidate, each with the expression its value has to match in full.
-    """
-
-    __slots__ = ("patterns", "text")
-
-    def __init__(self, text: str, patterns: tuple[tuple[str, str], ...]) -> None:
-        self.text = text
-        self.patterns = patterns
-
-
-class Preference(_Part):
-    """Processes that are to be killed earlier, or later.
-
-    Attributes:
-        match: which.
-        factor: what their score is multiplied by.
-        points: what is added to it instead where ``oom_score`` ranks.
-        size_kb: what is added to it instead where ``rss`` ranks; None: the factor counts.
-        unless_lowered: not for a process whose ``oom_score_adj`` is below 0.
-    """
-
-    __slots__ = ("factor", "match", "points", "size_kb", "unless_lowered")
-
-    def __init__(
-        self,
-        match: Match,
-        factor: float,
-        points: float,
-        size_kb: float | None = None,
-        unless_lowered: bool = False,
-    ) -> None:
-        self.match = match
-        self.factor = factor
-        self.points = points
-        self.size_kb = size_kb
-        self.unless_lowered = unless_lowered
-
-    @classmethod
-    def from_values(cls, values: "Mapping[str, Any]") -> "Self":
-        """The preference again."""
-        return cls(**{**values, "match": Match.from_values(values["match"])})
-
-
-class Selection(_Part):
+class Selection(Part):
     """How a victim is selected: see :class:`oomkit.policy.records.Whom`.
 
     Attributes:
         cgroup: expression for the cgroups that are selected as a whole; None: each is.
         never: processes that are never selected.
         prefer: processes that are to be killed earlier, or later.
+        supervisors: processes on which others depend.
     """
 
     __slots__ = (
         "adj", "by", "cgroup", "growth", "growth_over_s", "lasts_s", "least_kb", "least_score",
         "level", "most_processes", "never", "oom_group", "prefer", "raised_adj",
-        "spared_priority", "work",
+        "spared_priority", "supervisors", "work",
     )  # fmt: skip
 
     def __init__(
@@ -227,6 +151,7 @@ class Selection(_Part):
         spared_priority: int | None,
         never: tuple[Match, ...],
         prefer: tuple[Preference, ...],
+        supervisors: tuple[Supervisor, ...] = (),
     ) -> None:
         self.by = by
         self.level = level
@@ -244,46 +169,30 @@ class Selection(_Part):
         self.spared_priority = spared_priority
         self.never = never
         self.prefer = prefer
+        self.supervisors = supervisors
 
     @classmethod
     def from_values(cls, values: "Mapping[str, Any]") -> "Self":
         """The selection again."""
         never = tuple(map(Match.from_values, values["never"]))
         prefer = tuple(map(Preference.from_values, values["prefer"]))
-        return cls(**{**values, "never": never, "prefer": prefer})
+        supervisors = tuple(map(Supervisor.from_values, values["supervisors"]))
+        parts = {"never": never, "prefer": prefer, "supervisors": supervisors}
+        return cls(**{**values, **parts})
 
 
-class Instead(_Part):
-    """A command that is run instead of SIGTERM.
-
-    Attributes:
-        match: for which processes.
-        command: program and arguments.
-    """
-
-    __slots__ = ("command", "match")
-
-    def __init__(self, match: Match, command: tuple[str, ...]) -> None:
-        self.match = match
-        self.command = command
-
-    @classmethod
-    def from_values(cls, values: "Mapping[str, Any]") -> "Self":
-        """The replacement again."""
-        return cls(**{**values, "match": Match.from_values(values["match"])})
-
-
-class Response(_Part):
+class Response(Part):
     """How a victim is signalled, and what else is done: see :class:`oomkit.policy.records.How`.
 
     Attributes:
         instead: commands instead of SIGTERM; the first that matches is run.
+        easements: softer acts than a signal that are allowed, the least harmful first.
     """
 
     __slots__ = (
-        "after", "before", "dry_run_pause_s", "evict", "give_up_s", "hard_pause_s", "insist",
-        "instead", "most_a_minute", "notify", "pause_s", "term", "term_least_s", "term_wait_s",
-        "together",
+        "after", "before", "dry_run_pause_s", "easements", "evict", "give_up_s", "hard_pause_s",
+        "insist", "instead", "most_a_minute", "notify", "pause_s", "term", "term_least_s",
+        "term_wait_s", "together",
     )  # fmt: skip
 
     def __init__(
@@ -303,6 +212,7 @@ class Response(_Part):
         before: tuple[str, ...],
         after: tuple[str, ...],
         instead: tuple[Instead, ...],
+        easements: tuple[Easement, ...] = (),
     ) -> None:
         self.term = term
         self.term_least_s = term_least_s
@@ -319,14 +229,17 @@ class Response(_Part):
         self.before = before
         self.after = after
         self.instead = instead
+        self.easements = easements
 
     @classmethod
     def from_values(cls, values: "Mapping[str, Any]") -> "Self":
         """The response again."""
-        return cls(**{**values, "instead": tuple(map(Instead.from_values, values["instead"]))})
+        instead = tuple(map(Instead.from_values, values["instead"]))
+        easements = tuple(map(Easement.from_values, values["easements"]))
+        return cls(**{**values, "instead": instead, "easements": easements})
 
 
-class Plan(_Part):
+class Plan(Part):
     """A policy, compiled.
 
     Attributes:
@@ -390,8 +303,13 @@ class Plan(_Part):
         matches = [*self.selection.never, *(one.match for one in self.selection.prefer)]
         matches += [one.match for one in self.response.instead]
         found = frozenset(field for match in matches for field, _ in match.patterns)
+        # Cgroup, unit and container come with what is read anyway; of supervisors nothing hangs on
+        # what they are at this very moment.
+        supervisors = [one.match for one in self.selection.supervisors]
+        named = frozenset(field for match in supervisors for field, _ in match.patterns)
+        found |= named & {"exe", "cmdline", "user"}
         places = any(rule.among or rule.spare or rule.last for rule in self.rules)
-        return found | {"cgroup"} if places else found
+        return found | {"cgroup"} if places or self.response.easements else found
 
     def rankings(self) -> frozenset[str]:
         """The ways of ranking that the plan or one of its rules asks for."""

@@ -47,14 +47,16 @@ class State:
         cgroup: the cgroup the rule is about; None: the machine.
         by: how this rule ranks, where it has its own way; None: as the plan says.
         evidence: the conditions of that rule; while calm, those of the nearest one.
+        eases: that rule calls for a softer act than a signal.
         warm: memory is so short that the ranking should be kept at hand.
     """
 
-    __slots__ = ("by", "cgroup", "evidence", "level", "rule", "t_s", "warm")
+    __slots__ = ("by", "cgroup", "eases", "evidence", "level", "rule", "t_s", "warm")
 
     def __init__(self, t_s: float) -> None:
         self.t_s = t_s
         self.level = CALM
+        self.eases = False
         self.rule: int | None = None
         self.cgroup: str | None = None
         self.by: str | None = None
@@ -75,7 +77,7 @@ class Watch:
         "_cpus",
         "_history",
         "_last",
-        "_level",
+        "_order",
         "_patterns",
         "_polling",
         "_rules",
@@ -95,7 +97,7 @@ class Watch:
         self._history = History(max(windows), min(windows))
         self._since: dict[tuple[int, str | None, int], float] = {}
         self._last: Reading | None = None
-        self._level = CALM
+        self._order = CALM
 
     def see(self, reading: Reading, *, coming_kb: float = 0.0) -> State:
         """Take in a reading, and say which level holds.
@@ -111,14 +113,15 @@ class Watch:
         state = State(reading.t_s)
         warm = reading.mem_total_kb * self._polling.warm
         state.warm = available_kb(reading) <= warm
-        nearest = 2.0
+        nearest, order = 2.0, CALM
         shown: tuple[Rule, CgroupReading | None, list[_Judged]] | None = None
         for index, rule in enumerate(self._rules):
             for group in self._about(index, reading):
                 judged, missing, held_s = self._judge(index, rule, reading, group, coming_kb)
                 if not missing and held_s >= rule.for_s - _ROUNDING_S:
-                    if rule.level > state.level:
-                        state.level, state.rule = rule.level, index
+                    if rule.order > order:
+                        order = rule.order
+                        state.level, state.rule, state.eases = rule.level, index, rule.eases
                         state.cgroup = group.path if group is not None else None
                         state.by = rule.by
                         shown = (rule, group, judged)
@@ -127,7 +130,7 @@ class Watch:
                     shown = (rule, group, judged)
         if shown is not None:
             state.evidence = _evidence(*shown)
-        self._level = state.level
+        self._order = order
         return state
 
     def recall(self, t_s: float, left_kb: float) -> None:
@@ -181,7 +184,7 @@ class Watch:
         """
         soonest = within_s
         for index, rule in enumerate(self._rules):
-            if rule.level <= self._level:
+            if rule.order <= self._order:
                 continue
             for group in self._about(index, reading):
                 soonest = min(soonest, self._earliest(index, rule, reading, group, pace, soonest))

@@ -4,7 +4,9 @@ import re
 
 from oomkit.policy.engine.candidate import Candidate, Ranked, memories
 from oomkit.policy.engine.kill_scope import DYING, Reach, Tops
+from oomkit.policy.engine.matcher import Matcher
 from oomkit.policy.engine.plan import RECLAIM_RATE
+from oomkit.policy.engine.supervisors import Supervisors, stand_behind
 
 TYPE_CHECKING = False
 
@@ -12,8 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from oomkit.policy.engine.plan import Plan, Preference, Rule, Selection
+    from oomkit.policy.engine.plan import Plan, Rule, Selection
+    from oomkit.policy.engine.plan_parts import Preference
     from oomkit.policy.engine.reading import CgroupReading
+    from oomkit.policy.engine.supervisors import Supervised
 
 WORK_HALF_S = 600.0
 """CPU seconds at which half of the weight of work counts."""
@@ -25,6 +29,7 @@ def weigher(
     candidates: "Sequence[Candidate]",
     groups: "Sequence[CgroupReading]",
     scanned_kb_s: "Mapping[str, float] | None" = None,
+    supervised: "Mapping[int, Supervised] | None" = None,
 ) -> "Callable[[Ranked], None]":
     """A function that fills in a choice's factors, score and ``freed_kb``.
 
@@ -35,10 +40,11 @@ def weigher(
         candidates: all of them, for what is relative to others.
         groups: the memory cgroups, for ``reclaim`` and ``reclaim_rate``.
         scanned_kb_s: what was scanned in them recently, for ``reclaim_rate``.
+        supervised: the supervisors by pid, for what it takes to have them back.
     """
     prefer = [_Preferred(one) for one in selection.prefer]
     if by == "freed":
-        return _Freed(selection, prefer, candidates).weigh
+        return _Freed(selection, prefer, candidates, supervised or {}).weigh
     if by == "over_request":
         return _OverRequest(groups).weigh
     return _ByOne(selection, by, prefer, groups, scanned_kb_s or {}).weigh
@@ -141,7 +147,9 @@ class _Freed:
         selection: "Selection",
         prefer: "list[_Preferred]",
         candidates: "Sequence[Candidate]",
+        supervised: "Mapping[int, Supervised]",
     ) -> None:
+        self.supervised = supervised
         self.growth = selection.growth
         self.work = selection.work
         self.adj = selection.adj
@@ -158,6 +166,9 @@ class _Freed:
             factors.append(("growth", self._growth(one)))
         if self.work:
             cpu_s = sum(c.cpu_s for c in one.members)
+            if self.supervised:
+                found = (self.supervised.get(c.pid) for c in one.members)
+                cpu_s += sum(each.cost_s(one.members) for each in found if each is not None)
             factors.append(("work", 1.0 - self.work * cpu_s / (cpu_s + WORK_HALF_S)))
         adj = max(c.oom_score_adj for c in one.weighed)
         if self.adj and adj:
@@ -209,66 +220,6 @@ def _adj_factor(adj: int, weight: float) -> float:
     return max(1.0 + adj / 1000.0, 0.001)
 
 
-FIELDS = ("comm", "exe", "cmdline", "user", "cgroup", "unit", "container")
-"""What a pattern can be held against; ``user`` also matches the number."""
-
-NESTED = ("unit", "container")
-"""Fields whose values may read ``outer/inner``: the owner of the outer one made the inner."""
-_MORE = frozenset((*NESTED, "user"))
-"""Fields that can be matched in another way than by their value."""
-
-
-class Matcher:
-    """Fields and the patterns that all of them have to match in full.
-
-    Args:
-        patterns: names of fields and regular expressions.
-    """
-
-    __slots__ = ("_patterns",)
-
-    def __init__(self, patterns: "Iterable[tuple[str, str]]") -> None:
-        self._patterns = [(field, re.compile(pattern, re.DOTALL)) for field, pattern in patterns]
-
-    def matches(self, candidate: Candidate) -> bool:
-        """Whether it is about this process; what was not looked up matches nothing."""
-        # Asked of each candidate and each rule: a field has a value that decides, as a rule.
-        for field, pattern in self._patterns:
-            value = getattr(candidate, field)
-            if value is not None and pattern.fullmatch(value):
-                continue
-            if field not in _MORE or not _holds(field, pattern, candidate):
-                return False
-        return True
-
-    def unsure_of(self, candidate: Candidate) -> str:
-        """The fields for whose sake it can't be ruled out that it is about this process.
-
-        Empty where it is, or surely is not.
-        """
-        unsure = []
-        for field, pattern in self._patterns:
-            if field in candidate.unknown:
-                unsure.append(field)
-            elif not _holds(field, pattern, candidate):
-                return ""
-        return ", ".join(unsure)
-
-
-def _holds(field: str, pattern: "re.Pattern[str]", candidate: Candidate) -> bool:
-    value = getattr(candidate, field)
-    if value is not None:
-        if pattern.fullmatch(value):
-            return True
-        if field in NESTED and "/" in value and pattern.fullmatch(value.partition("/")[0]):
-            return True
-    return field == "user" and _number(pattern, candidate)
-
-
-def _number(pattern: "re.Pattern[str]", candidate: Candidate) -> bool:
-    return candidate.uid is not None and pattern.fullmatch(str(candidate.uid)) is not None
-
-
 OOM_SCORE_ADJ_MIN = -1000
 
 
@@ -285,7 +236,8 @@ class Chooser:
     """
 
     __slots__ = (
-        "_least_kb", "_least_score", "_never", "_own", "_reach", "_selection", "looks_at",
+        "_least_kb", "_least_score", "_never", "_own", "_reach", "_selection", "_supervisors",
+        "looks_at",
     )  # fmt: skip
 
     def __init__(self, plan: "Plan", *, own_pids: "AbstractSet[int]" = frozenset()) -> None:
@@ -295,6 +247,7 @@ class Chooser:
         self._least_kb = plan.selection.least_kb
         self._least_score = plan.selection.least_score
         self._reach = Reach(plan.selection)
+        self._supervisors = Supervisors(plan.selection)
         matches = [*plan.selection.never, *(one.match for one in plan.selection.prefer)]
         self.looks_at = frozenset(field for match in matches for field, _ in match.patterns)
 
@@ -330,7 +283,9 @@ class Chooser:
         if within is not None or among is not None:
             tops = Tops(within if among is None else None, among)
         considered = [c for c in candidates if tops is None or tops.of(c.cgroup) is not None]
-        weigh = weigher(self._selection, by or self._selection.by, candidates, groups, scanned)
+        by = by or self._selection.by
+        supervised = self._supervisors.among(candidates) if by == "freed" else {}
+        weigh = weigher(self._selection, by, candidates, groups, scanned, supervised)
         whole = rule is not None and rule.whole
         found = []
         for one in self._reach.choices(
@@ -348,6 +303,8 @@ class Chooser:
                 if spared is not None and one.tier and -one.tier[-1] >= spared:
                     one.verdict = f"priority {-one.tier[-1]:.0f}"
             found.append(one)
+        if supervised:
+            stand_behind(found, supervised)
         found.sort(key=_order)
         return found
 
