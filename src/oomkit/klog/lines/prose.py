@@ -1,4 +1,4 @@
-"""What a person wrote around the words of a log: sentences, questions, suppositions."""
+"""What a person wrote around the words of a log: sentences, questions, suppositions, examples."""
 
 import re
 
@@ -8,7 +8,68 @@ _SUPPOSED = re.compile(
     re.IGNORECASE,
 )
 _WORD = re.compile(r"(?:(?<=[\s(])|^)[A-Za-z][a-z']*(?=[\s,.;?!)]|$)")
+FENCE = ("```", "~~~")
+"""What begins and ends a text within a text."""
+_ASK = re.compile(r"(?im)\b(?:for|would|might|may|could)\b[^\n]*:[ \t*_]*$")
 _SCRIPT = re.compile(r"[^\W\d_a-zA-Z\u00b7]{2}")
+_ASKS = re.compile(
+    r"(?:^|[.:;,] )\W*(?:then )?(?:look|search|watch)(?: \w+){0,3}? for\b.*:$"
+    r"|\b(?:look|search|watch) for (?:the |an? )?(?:following|something|messages? like|lines? like"
+    r"|entries like|entry like|this)\b.*:$"
+    r"|\b(?:would|might|may|could) (?:look|be|read|see|show|contain|print)\b.*:$",
+    re.IGNORECASE,
+)
+"""The end of what asks to look for the lines below it, or supposes them."""
+_EXPLAINS = (
+    re.compile(r"\b128 ?\+ ?(?:9|SIG|signal)", re.IGNORECASE),
+    re.compile(
+        r"(?i)(?:137|OOM ?Killed)\W{0,4}(?:\([^)\n]{0,40}\)\W{0,3})?(?:error |code |status )?"
+        r"(?:means|indicates|signals|signifies|stands for|is (?:the|a|an|usually|almost)\b)"
+    ),
+    re.compile(r"\b(?:when a (?:container|process|pod|system)|if a (?:container|process|pod)) "),
+)
+_HEADING = re.compile(
+    r"(?im)^\W*(?:\d\W+)?(?:how to (?:fix|prevent|diagnose|debug|troubleshoot|resolve|detect)"
+    r"|fix steps|(?:common|possible|root|typical) (?:causes?|errors?|error messages)"
+    r"|what (?:it|this \w+) means|why (?:it|this) (?:happens|matters)|troubleshooting|diagnosis"
+    r"|best practices)\b.{0,60}$"
+)
+_EXPLAINING = 2
+"""So many marks of a text that explains make it one."""
+
+
+def asked_lines(text: str) -> frozenset[int]:
+    """Numbers, from 1, of lines that stand below a sentence which asks to look for such.
+
+    They are those up to the next blank line, or within the fence that follows.
+
+    Args:
+        text: a text of no more than some ten thousand bytes.
+    """
+    if _ASK.search(text) is None:
+        return frozenset()
+    lines = text.split("\n")
+    found: set[int] = set()
+    for i, line in enumerate(lines):
+        if _ASK.search(line) is None or _ASKS.search(line.rstrip(" *_")) is None:
+            continue
+        begin = i + 1
+        while begin < len(lines) and not lines[begin].strip():
+            begin += 1
+        fenced = begin < len(lines) and lines[begin].lstrip().startswith(FENCE)
+        end = begin + fenced
+        while end < len(lines) and not (
+            lines[end].lstrip().startswith(FENCE) if fenced else not lines[end].strip()
+        ):
+            end += 1
+        found.update(range(begin + 1, end + 1))
+    return frozenset(found)
+
+
+def explains(text: str) -> bool:
+    """Whether a text is on what such lines mean in general, as articles and manuals are."""
+    marks = sum(mark.search(text) is not None for mark in _EXPLAINS)
+    return marks + len(_HEADING.findall(text)) >= _EXPLAINING
 
 
 def supposes(text: str, end: int) -> bool:
