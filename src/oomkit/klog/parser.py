@@ -1,6 +1,7 @@
 """From the bytes of a log to its reports; rows of a CSV export are lines too."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from oomkit.klog.evidence import Evidence
@@ -8,6 +9,7 @@ from oomkit.klog.lines.clean import QuotedPrintable, clean_bytes, split_joined
 from oomkit.klog.lines.code import is_code
 from oomkit.klog.lines.join import Joiner, breakable_width
 from oomkit.klog.lines.prefix import OTHERS_LINE, Line, PrefixStripper, WholeLines, strip_prefix
+from oomkit.klog.lines.prose import explains
 from oomkit.klog.lines.wrappers import (
     ExportReader,
     PrettyReader,
@@ -26,7 +28,7 @@ from oomkit.klog.report.meminfo import MEMORY_EXPRESSION
 from oomkit.klog.report.tasks import row_expression
 from oomkit.klog.userspace.context import Witness
 from oomkit.klog.userspace.objects import in_one_line
-from oomkit.klog.userspace.reader import may_tell
+from oomkit.klog.userspace.reader import is_talk, may_tell, names_nobody
 from oomkit.records import replace
 
 _CSV_FIELD = r"(?:\"(?:[^\"]|\"\")*\"|[^\",{}]{0,200})"
@@ -71,7 +73,8 @@ class Parser:
 
     Attributes:
         abouts: what lines are about that stand in printed objects, by their numbers.
-        of_programs: numbers of lines that are a program's texts.
+        no_log: numbers of lines that are a program's texts, or examples of what to look for.
+        beginning: the whole text, where it is short.
     """
 
     def __init__(self, file: str, *, evidence: bool = False) -> None:
@@ -88,7 +91,11 @@ class Parser:
         self._unrelated = 0
         self._found: list[Report | Evidence] = []
         self.abouts: dict[int, dict[str, Any]] = {}
-        self.of_programs: frozenset[int] = frozenset()
+        self.no_log: frozenset[int] = frozenset()
+        self.beginning = b""
+        self._is_explanation: bool | None = None
+        self._talk: Evidence | None = None
+        self._is_shown = False
 
     def push(self, data: bytes, first_line: int) -> None:
         """Take whole lines; the first has the number ``first_line``."""
@@ -176,7 +183,7 @@ class Parser:
                 self._take(whole, wrapped=wrapped)
 
     def _lines(self, raw: str, number: int) -> list[Line]:
-        if is_code(raw) or number in self.of_programs:
+        if is_code(raw) or number in self.no_log:
             return []
         if ("{" in raw and raw.rstrip("], ").endswith("}")) or is_list_of_strings(raw):
             lines = lines_of_json(raw, number)
@@ -204,6 +211,7 @@ class Parser:
     def _take(self, line: Line, *, wrapped: bool) -> None:
         found, used = self._assembler.accept(line, wrapped=wrapped)
         self._found.extend(found)
+        self._is_shown = self._is_shown or bool(found)
         self._unrelated = 0 if used else self._unrelated + 1
         if used:
             return
@@ -215,7 +223,27 @@ class Parser:
     def _take_evidence(self, line: Line) -> None:
         if line.number in self.abouts:
             line.about = {**(line.about or {}), **self.abouts[line.number], "is_object": True}
-        self._found.extend(self._witness.accept(line))
+        self._take_found(self._witness.accept(line))
+
+    def _take_found(self, found: Iterator[Evidence]) -> None:
+        """Of a text that explains what such lines mean those that name nobody are of no event.
+
+        What a person says of a status is of the event that a line of a log shows beside it; where
+        none does, it is of one, however often it is said.
+        """
+        for evidence in found:
+            if self.beginning and names_nobody(evidence) and self._explains():
+                continue
+            if self.beginning and is_talk(evidence):
+                self._talk = self._talk or evidence
+                continue
+            self._is_shown = True
+            self._found.append(evidence)
+
+    def _explains(self) -> bool:
+        if self._is_explanation is None:
+            self._is_explanation = explains(clean_bytes(self.beginning))
+        return self._is_explanation
 
     def _take_kernel(self, line: Line) -> None:
         """A line outside of reports may name the kernel: ``uname``, a form about a bug."""
@@ -282,6 +310,9 @@ class Parser:
     def finish(self) -> list[Report | Evidence]:
         """End of the log: give what is left."""
         self.gap()
-        self._found.extend(self._witness.flush())
-        self._found.extend(self._assembler.flush())
+        self._take_found(self._witness.flush())
+        reports = list(self._assembler.flush())
+        self._found.extend(reports)
+        if self._talk is not None and not (self._is_shown or reports):
+            self._found.append(self._talk)
         return self.drain()

@@ -9,6 +9,7 @@ from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines.ahead import Ahead
 from oomkit.klog.lines.clean import clean_bytes
 from oomkit.klog.lines.program import program_lines
+from oomkit.klog.lines.prose import asked_lines
 from oomkit.klog.lines.scan import WHOLE_BYTES, Jumps, Readable, Scanner
 from oomkit.klog.lines.sources import open_log
 from oomkit.klog.parser import Parser
@@ -111,6 +112,17 @@ def _head_of(source: Readable) -> bytes:
     return bytes(head[:filled])
 
 
+def _no_log(head: bytes) -> frozenset[int]:
+    """Numbers of a short text's lines that are a program's, or examples of what to look for."""
+    found: frozenset[int] = frozenset()
+    if any(sign in head for sign in (b'"', b"'", b"`", b" *\n")):
+        found = program_lines(clean_bytes(head))
+    return found | asked_lines(clean_bytes(head)) if _COLON.search(head) is not None else found
+
+
+_COLON = re.compile(rb"(?i)(?:for|would|might|may|could)\b[^\n]{0,200}:[ \t*_]*\r?$", re.MULTILINE)
+
+
 class _Again:
     """Gives what was read of a log once more, then the rest."""
 
@@ -141,8 +153,9 @@ def scan_records(
     head = _head_of(source)
     if evidence and len(head) <= WHOLE_BYTES and _OBJECT.search(head) is not None:
         parser.abouts = abouts(clean_bytes(head))
-    if len(head) <= WHOLE_BYTES and (b'"' in head or b"'" in head):
-        parser.of_programs = program_lines(clean_bytes(head))
+    if len(head) <= WHOLE_BYTES:
+        parser.beginning = head
+        parser.no_log = _no_log(head)
     if len(head) <= WHOLE_BYTES and is_newest_first(head):
         lines = head.splitlines(keepends=True)
         for i in reversed(range(len(lines))):

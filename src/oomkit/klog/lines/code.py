@@ -8,18 +8,24 @@ _CODE = re.compile(
     # A text that is given a name; logs do it without blanks, and with double quotes.
     r"|(?:(?:const|let|var|final|static|public|private|val|def) )*[A-Za-z_]\w*"
     r"(?:\s+:?=\s+[rbfu]{0,2}[\"'`(]|=')"
+    # What a function gives.
+    r"|return [rbfu]{0,2}[\"'`(]"
     # The argument of a function, whose name begins small where those of exceptions do not, or
     # stands behind a package's.
     r"|(?:[\w.]+\s*:?=\s*|return |assert |case |(?:els?e? ?)?if \(?)?"
     r"(?:(?:[A-Za-z_]\w*\.)*[a-z_]\w*|[a-z]\w*\.[A-Z]\w*)"
     r"\(\s*(?:[\w.&]{1,40}, ?){0,2}[rbfu]{0,2}[\"'`])"
 )
+_PATTERN = re.compile(r"\\[dswDSW](?:[+*{)\]]|$)|\\\(|\(\?[P:=!<]|\(\.[*+]\)|\[\^")
+"""What stands in a regular expression, and in no log."""
 
 
 def is_code(raw: str) -> bool:
-    """Whether a line is one of a program that holds a text.
+    """Whether a line is one of a program that holds a text, or an expression to search for one.
 
     Args:
         raw: the whole line.
     """
-    return _CODE.match(raw) is not None
+    if _CODE.match(raw) is not None:
+        return True
+    return ("\\" in raw or "(." in raw) and _PATTERN.search(raw) is not None

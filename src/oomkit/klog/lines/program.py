@@ -1,11 +1,16 @@
 """Lines of a text that are a program's: the texts in its lists and records, as log lines look.
 
-A line by itself may be an element of a printed list as well as one of a program. So what stands
-together without a blank line or a fence is looked at as one: where any of its lines can only be of
-a program, those that hold nothing but a text between quotes are, too.
+A line by itself may be an element of a printed list as well as one of a program, and what stands
+behind ``#`` a remark on a log. So what stands together without a blank line or a fence is looked at
+as one: where any of its lines can only be of a program, those that hold nothing but a text between
+quotes or a comment are, too. Together is also what a fence names the language of, and a text
+without fences of which many lines are a program's.
 """
 
 import re
+from collections.abc import Iterator
+
+from oomkit.klog.lines.prose import FENCE
 
 _MARKS = re.compile(
     # What no log prints: statements, declarations, calls of constructors, values without quotes.
@@ -14,14 +19,32 @@ _MARKS = re.compile(
     r"|from \w[\w.]* import |import [\w{\"*]|return [\w.]+\(|class \w+[(:{ ]|assert |@\w+$"
     r"|[A-Za-z_][\w.]*(?: :)?:?= ?(?:\[\]\w+)?[\[{(]+$|for \(|for \w+ in |if .*[:{]$|while .*[:{]$)"
     r"|\bnew [A-Z]\w*\(|\.(?:to_string|join|push|append)\(|=> ?[{(]|:= |\bstd::(?:string|vector)\b"
-    r"|\": [a-z_]\w*(?:\(\))?,$|\bjson\.dumps\("
+    r"|\": (?!true,|false,|null,)[a-z_]\w*(?:\(\))?,$|\bjson\.dumps\("
+    r"|\bre\.compile\(|\bregexp\.MustCompile\(|\bINSERT INTO \w+"
 )
 _TEXT = re.compile(
-    r"\s*[+-]?\s*(?:[{\[(]\s*)*(?:(?:[\w.-]+|[\"'][\w.-]+[\"'])\s*[:=]\s*)?[rbfu]{0,2}[\"'`]"
+    r"\s*[+-]?\s*(?:[{\[(]\s*)*(?:(?:[\w.-]+|[\"'][\w.-]+[\"'])\s*[:=]\s*|return )?"
+    r"[rbfu]{0,2}[\"'`]"
     r".*[\"'`](?:\.\w+\(\))?[\s,;)\]}]*(?://.*)?$"
     r"|\s*[+-]?\s*\{\s*\w+: [\"'].*\}[,;]?$"
+    # A field whose value is a number.
+    r"|\s*[+-]?\s*(?:\w+|[\"']\w+[\"'])\s*[:=]\s*-?\d+,?$"
+    # A comment.
+    r"|\s*[+-]?\s*(?:#+|//+|--)\s.*"
 )
-_FENCE = ("```", "~~~")
+_COMMENT = re.compile(r"\s*[+-]?\s*#+\s")
+_COMMANDS = re.compile(
+    r"\s*(?:```|~~~) ?(?:bash|sh|shell|zsh|ya?ml|toml|ini|dockerfile|makefile)\b", re.IGNORECASE
+)
+"""Of commands and configuration, whose comments begin with ``#`` and nothing else does."""
+_LANGUAGE = re.compile(
+    r"\s*(?:```|~~~) ?(?:py|python|js|javascript|ts|typescript|go|golang|rust|rs|java|kotlin|swift"
+    r"|c|cpp|c\+\+|csharp|ruby|rb|php|perl|lua|sql|r|scala)\b",
+    re.IGNORECASE,
+)
+_MANY = 6
+_SHARE = 8
+"""So many lines that can only be a program's, of this share of all, make a text a program."""
 
 
 def program_lines(text: str) -> frozenset[int]:
@@ -30,18 +53,68 @@ def program_lines(text: str) -> frozenset[int]:
     Args:
         text: a text of no more than some ten thousand bytes.
     """
-    if _MARKS.search(text) is None:
-        return frozenset()
-    found: set[int] = set()
-    begin = 0
     lines = text.split("\n")
-    for i in range(len(lines) + 1):
-        if i < len(lines) and lines[i].strip() and not lines[i].lstrip().startswith(_FENCE):
-            continue
-        block = lines[begin:i]
+    found: set[int] = set()
+    if "#" in text and FENCE[0] in text:
+        found.update(_comments_of_commands(lines))
+    if "*" in text:
+        found.update(_block_comments(lines))
+    if _MARKS.search(text) is None:
+        return frozenset(found)
+    for begin, end in [(0, len(lines))] if _is_program(text, lines) else _blocks(lines):
+        block = lines[begin:end]
         if _MARKS.search("\n".join(block)) is not None:
             found.update(
                 begin + offset for offset, line in enumerate(block, start=1) if _TEXT.match(line)
             )
-        begin = i + 1
     return frozenset(found)
+
+
+def _is_program(text: str, lines: list[str]) -> bool:
+    """Whether a text is a program's as a whole."""
+    if any(line.lstrip().startswith(FENCE) for line in lines):
+        return False
+    marks = len(_MARKS.findall(text))
+    return marks >= _MANY and marks * _SHARE >= sum(bool(line.strip()) for line in lines)
+
+
+def _comments_of_commands(lines: list[str]) -> Iterator[int]:
+    """Numbers of the lines that are comments between commands."""
+    inside = False
+    for i, line in enumerate(lines, start=1):
+        if line.lstrip().startswith(FENCE):
+            inside = not inside and _COMMANDS.match(line) is not None
+        elif inside and _COMMENT.match(line):
+            yield i
+
+
+def _block_comments(lines: list[str]) -> Iterator[int]:
+    """Numbers of the lines of a comment that stands behind asterisks, as C's and Java's do.
+
+    In a list, no asterisk stands alone.
+    """
+    begin = 0
+    for i in range(len(lines) + 1):
+        if i < len(lines) and _STARRED.match(lines[i]):
+            continue
+        alone = any(line.strip() == "*" for line in lines[begin:i])
+        if alone and i - begin >= _MIN_STARRED:
+            yield from range(begin + 1, i + 1)
+        begin = i + 1
+
+
+_STARRED = re.compile(r"\s*\*(?:\s|/?$)")
+_MIN_STARRED = 3
+
+
+def _blocks(lines: list[str]) -> Iterator[tuple[int, int]]:
+    """The lines that stand together, as ranges."""
+    begin, in_program = 0, False
+    for i, line in enumerate(lines):
+        is_fence = line.lstrip().startswith(FENCE)
+        if not is_fence and (line.strip() or in_program):
+            continue
+        in_program = is_fence and not in_program and _LANGUAGE.match(line) is not None
+        yield begin, i
+        begin = i + 1
+    yield begin, len(lines)

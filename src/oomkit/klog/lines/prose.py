@@ -1,14 +1,87 @@
-"""What a person wrote around the words of a log: sentences, questions, suppositions."""
+"""What a person wrote around the words of a log: sentences, questions, suppositions, examples."""
 
 import re
 
 _SUPPOSED = re.compile(
     r"\b(?:if|whether|would|could|may|might|should|such as|e\.g\.|for example|means?|indicates?"
-    r"|(?:look|search|watch|grep)(?:ing)? for|how (?:to|can|do)|what (?:does|is)|will be)\b",
+    r"|(?:look|search|watch|grep)(?:ing)? for|how (?:to|can|do)|what (?:does|is)"
+    r"|will (?:be|see|show|print|report)|wenn|falls|bedeutet|zum Beispiel|par exemple|signifie"
+    r"|por ejemplo|significa)\b"
+    r"|\u5982\u679c|\u5047\u5982|\u4f8b\u5982|\u6bd4\u5982|\u662f\u5426|\u5982\u4f55|\u610f\u5473"
+    r"|\u3082\u3057|\u5834\u5408|\u4f8b\u3048\u3070|\u0435\u0441\u043b\u0438"
+    r"|\u043d\u0430\u043f\u0440\u0438\u043c\u0435\u0440|\u043e\u0437\u043d\u0430\u0447\u0430\u0435\u0442",
     re.IGNORECASE,
 )
+"""Words for a supposition: English, German, French, Spanish, Chinese, Japanese, Russian."""
 _WORD = re.compile(r"(?:(?<=[\s(])|^)[A-Za-z][a-z']*(?=[\s,.;?!)]|$)")
+FENCE = ("```", "~~~")
+"""What begins and ends a text within a text."""
+_ASK = re.compile(r"(?im)\b(?:for|would|might|may|could)\b[^\n]*:[ \t*_]*$")
 _SCRIPT = re.compile(r"[^\W\d_a-zA-Z\u00b7]{2}")
+_ASKS = re.compile(
+    r"(?:^|[.:;,] )\W*(?:then )?(?:look|search|watch)(?: \w+){0,3}? for\b.*:$"
+    r"|\b(?:look|search|watch) for (?:the |an? )?(?:following|something|messages? like|lines? like"
+    r"|entries like|entry like|this)\b.*:$"
+    r"|\b(?:would|might|may|could) (?:look|be|read|see|show|contain|print)\b.*:$",
+    re.IGNORECASE,
+)
+"""The end of what asks to look for the lines below it, or supposes them."""
+_EXPLAINS = (
+    re.compile(r"\b128 ?\+ ?(?:9|SIG|signal)", re.IGNORECASE),
+    re.compile(
+        r"(?i)(?:137|OOM ?Killed)\W{0,4}(?:\([^)\n]{0,40}\)\W{0,3})?(?:error |code |status )?"
+        r"(?:means|indicates|signals|signifies|stands for|is (?:the|a|an|usually|almost)\b)"
+    ),
+    re.compile(
+        r"(?i)\b(?:when a (?:container|process|pod|system)|if a (?:container|process|pod)"
+        r"|(?:this|it|which|that) (?:usually |typically |often )?(?:occurs|happens) when) "
+    ),
+)
+_SYMPTOM = re.compile(r"(?im)^\W*symptoms?\b")
+_SOLUTION = re.compile(r"(?im)^\W*(?:solution|resolution|fix)\b")
+_HEADING = re.compile(
+    r"(?im)^\W*(?:\d\W+)?(?:how to (?:fix|prevent|diagnose|debug|troubleshoot|resolve|detect)"
+    r"|fix steps|(?:common|possible|root|typical) (?:causes?|errors?|error messages)"
+    r"|what (?:it|this \w+) means|why (?:it|this) (?:happens|matters)|troubleshooting|diagnosis"
+    r"|best practices)\b.{0,60}$"
+)
+_EXPLAINING = 2
+"""So many marks of a text that explains make it one."""
+
+
+def asked_lines(text: str) -> frozenset[int]:
+    """Numbers, from 1, of lines that stand below a sentence which asks to look for such.
+
+    They are those up to the next blank line, or within the fence that follows.
+
+    Args:
+        text: a text of no more than some ten thousand bytes.
+    """
+    if _ASK.search(text) is None:
+        return frozenset()
+    lines = text.split("\n")
+    found: set[int] = set()
+    for i, line in enumerate(lines):
+        if _ASK.search(line) is None or _ASKS.search(line.rstrip(" *_")) is None:
+            continue
+        begin = i + 1
+        while begin < len(lines) and not lines[begin].strip():
+            begin += 1
+        fenced = begin < len(lines) and lines[begin].lstrip().startswith(FENCE)
+        end = begin + fenced
+        while end < len(lines) and not (
+            lines[end].lstrip().startswith(FENCE) if fenced else not lines[end].strip()
+        ):
+            end += 1
+        found.update(range(begin + 1, end + 1))
+    return frozenset(found)
+
+
+def explains(text: str) -> bool:
+    """Whether a text is on what such lines mean in general, as articles and manuals are."""
+    marks = sum(mark.search(text) is not None for mark in _EXPLAINS)
+    marks += _SYMPTOM.search(text) is not None and _SOLUTION.search(text) is not None
+    return marks + len(_HEADING.findall(text)) >= _EXPLAINING
 
 
 def supposes(text: str, end: int) -> bool:

@@ -101,11 +101,13 @@ class Endings:
         reaped = kill.parse_reaped(line.text, line.number)
         if reaped is None:
             return None
-        report = self._reports.of_victim(reaped.pid)
+        report = self._reports.of_victim(line, reaped.pid)
         if report is None:
             if self._reports.was_killed(reaped.pid):
                 return None
-            report = self._current(line) or self._reports.new(line)
+            report = self._current(line)
+            if report is None or report.ended:
+                report = self._reports.new(line)
             report.end_table()
             report.add_killed(
                 Killed(

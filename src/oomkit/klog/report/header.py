@@ -5,6 +5,7 @@ import re
 from oomkit.records import Record
 
 _HEADER = re.compile(
+    r"(?:^\[\s*\d{1,9}\.\d{1,5}\] )?"
     r"(?:(?P<pid>\d{1,10}) \((?P<vzcomm>.*?)\)|(?P<comm>.*?))\s*(?:\binvoked\s+)"
     r"(?:\w+\s+)?oom-killer:\s*(?P<rest>gfp.*)|^(?:.*?\s)?oom-killer:\s*(?P<bare>gfp_mask=.*)"
 )

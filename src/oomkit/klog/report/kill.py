@@ -64,13 +64,17 @@ _WOULD = re.compile(
     r"[Ww]ould have killed process (?P<pid>\d{1,10}) \((?P<comm>.*)\)[.,] ?(?:[Bb]ut continuing)?"
 )
 _GROUP = re.compile(r"Tasks in (?P<path>.+?) are going to be killed\s+due")
-_SUMMARY = re.compile(r"oom-kill:\s*(?i:constraint)=(?P<rest>.*)")
+_SUMMARY = re.compile(r"oom-kill:\s*(?i:constraint)=(?P<rest>(?![^,\s]*[\"'`\u2026]).*)")
+_PLACEHOLDER = re.compile(r"\bpid=\s*(?:<|\{|\$|%|\.\.\.|\u2026|[A-Z]{1,3}\b)")
+"""Of a pattern of the line, or a text on it."""
 _SUMMARY_FIELD = re.compile(
     r"(?:^|,)(nodemask|cpuset|mems_allowed|oom_memcg|task_memcg|task|pid|uid)="
     r"(.*?)(?=,(?:nodemask|cpuset|mems_allowed|oom_memcg|task_memcg|task|pid|uid)=|,global_oom|$)"
 )
 _CONSTRAINT = re.compile(r"CONSTRAINT_\w+")
-_TASK_TAIL = re.compile(r"[, ]task=(?P<comm>.*),pid=(?P<pid>\d{1,10})(?:,uid=(?P<uid>\d{1,10}))?")
+_TASK_TAIL = re.compile(
+    r"[, ]task=(?P<comm>.*),pid=\s?(?P<pid>\d{1,10})(?:,uid=(?P<uid>\d{1,10}))?"
+)
 _PANIC = re.compile(
     r"(?P<end>---\[ end )?Kernel panic - not syncing: "
     r"(?P<text>(?:[Oo]ut of memory|System is deadlocked on memory).*?)(?: *\]---)?[`\"' ]*$"
@@ -289,7 +293,7 @@ def parse_group(text: str) -> str | None:
 def parse_summary(text: str, line: int) -> Summary | None:
     """Parse the ``oom-kill:`` line."""
     match = _SUMMARY.search(text)
-    if match is None:
+    if match is None or _PLACEHOLDER.search(match["rest"]) is not None:
         return None
     rest = match["rest"]
     named = _CONSTRAINT.match(rest.strip())

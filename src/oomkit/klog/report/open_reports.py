@@ -117,11 +117,16 @@ class OpenReports:
         """Close the oldest report if there are too many."""
         return list(self._close(self._open.pop(0))) if len(self._open) > _MAX_OPEN else []
 
-    def of_victim(self, pid: int) -> Builder | None:
-        """The report that names a victim, else the youngest if it has ended."""
+    def of_victim(self, line: Line, pid: int) -> Builder | None:
+        """The report that names a victim, else the youngest if it has just ended."""
         found = next((report for report in reversed(self._open) if report.has_victim(pid)), None)
         if found is None and self._open and self._open[-1].ended:
-            return self._open[-1]
+            last = self._open[-1].last
+            apart = _apart_s(last, line)
+            if apart is None:
+                apart = 0.0 if last.uptime_s is None and line.uptime_s is None else math.inf
+            if apart <= MAX_SILENCE_S:
+                return self._open[-1]
         return found
 
     def chose(self, pid: int) -> bool:

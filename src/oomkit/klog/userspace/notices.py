@@ -147,6 +147,17 @@ NOTICE_FORMS = (
         r"(?P<name>[\w.-]+))?)?",
         words=("container oom",),
     ),
+    # Plugins of monitoring systems.
+    Form(
+        "docker",
+        "notice",
+        r"[Cc]ontainer "
+        + ID
+        + r"(?: \((?P<name>[\w.-]+)\))? was (?:OOM[- ]?[Kk]illed"
+        r"|killed by (?:the )?OOM[- ]?[Kk]iller)",
+        words=("OOM",),
+        killer="kernel",
+    ),
     Form(
         "docker",
         "notice",

@@ -69,11 +69,20 @@ def _is_supposed(form: Form, match: re.Match[str]) -> bool:
     text = match.string
     if supposes(text, match.start()):
         return True
-    if form.by not in ("kubelet", "docker") or form.kind != "notice":
+    if form.kind in ("sigkill", "notice") and _DEFINES.match(text, match.end()) is not None:
+        return True
+    if form.by not in ("kubelet", "docker") or form.kind not in ("notice", "eviction"):
         return False
     named = match.groupdict()
-    if "illed" not in match.group() or any(named.get(name) for name in _NAMES):
+    if form.kind == "notice" and "illed" not in match.group():
         return False
+    if any(named.get(name) for name in _NAMES):
+        return False
+    if _HEADING.match(text) is not None:
+        return True
+    if form.kind == "eviction":
+        quoted = text[: match.start()].endswith(("'", '"', "`"))
+        return quoted and words_in(text.replace(match.group(), " ")) >= _SENTENCE
     at = match.start("reason") if named.get("reason") else match.start()
     if _HAPPENED.search(text, 0, max(at, 0)) is not None:
         return False
@@ -83,6 +92,39 @@ def _is_supposed(form: Form, match: re.Match[str]) -> bool:
     return words >= _SENTENCE or ticks >= _TWO_SPANS or has_other_script(around)
 
 
+_HEADING = re.compile(r"#{2,6} ")
+"""Of a text; the one of its title is a line's."""
+_DEFINES = re.compile(
+    r"['\"`)]{0,2} ?(?:\([^)]{0,40}\) ?)?(?:means?|indicates?|signals?|signifies|stands for"
+    r"|is (?:the|a|an|usually)|usually|typically|often)\b"
+)
+_FIELD = re.compile(r"\s*\"?\w[\w ]{0,20}(?::\s{2,}|\"\s*:\s*)\S")
+
+
+def names_nobody(evidence: Evidence) -> bool:
+    """Whether all that a line says is that somebody died or was refused: no name, place or time."""
+    if evidence.kind == "kill":
+        return False
+    if evidence.time is not None or evidence.uptime_s is not None:
+        return False
+    named = any(getattr(evidence, name) is not None for name in _NAMED)
+    return not named and _FIELD.match(evidence.text) is None
+
+
+def is_talk(evidence: Evidence) -> bool:
+    """Whether a line is a person's that mentions a death by signal 9 and names nobody."""
+    return (
+        evidence.kind == "sigkill"
+        and evidence.by == "unknown"
+        and words_in(evidence.text) > _SENTENCE
+        and names_nobody(evidence)
+    )
+
+
+_NAMED = (
+    "pid", "comm", "pod", "namespace", "container", "container_name", "unit", "job", "node",
+    "cgroup", "limit_kb", "used_kb", "processes", "count", "host",
+)  # fmt: skip
 _NAMES = (
     "pid", "comm", "pod", "container", "name", "unit", "job", "node", "cgroup", "limit", "used",
     "processes", "count",

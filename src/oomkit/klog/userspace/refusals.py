@@ -8,7 +8,7 @@ NO_KILL_FORMS = (
     Form(
         "kernel",
         "failure",
-        r"^(?:\[[^\]]{1,20}\] )?(?:(?P<comm>.{1,40}?): )?page allocation failure[:.] ?"
+        r"^(?:#{1,6} |\[[^\]]{1,20}\] )?(?:(?P<comm>.{1,40}?): )?page allocation failure[:.] ?"
         r"(?:order:(?P<order>\d+))?",
         words=("allocation failure",),
         means="a request for pages failed, and its caller was told so",
