@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from oomkit.guard.journal import Journal, rotated
+from oomkit.guard.writer import Writer
 from tests.guard.made import Fds
 
 pytestmark = pytest.mark.hermetic
@@ -175,3 +176,10 @@ def test_deferred_records_wait_and_a_disk_is_asked_to_hold_them(
     assert journal.fault == "Input/output error"
     journal.close()
     journal.sync()
+
+
+def test_the_thread_that_writes_ends_as_soon_as_it_is_told_to() -> None:
+    written: list[int] = []
+    writer = Writer(lambda: written.append(1))
+    assert writer.stop(timeout_s=60.0)
+    assert len(written) == 1

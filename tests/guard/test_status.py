@@ -4,7 +4,11 @@ import json
 import threading
 from pathlib import Path
 
+import pytest
+
 from oomkit.guard.status import Status
+
+pytestmark = pytest.mark.hermetic
 
 
 def test_the_newest_replaces_the_older_whatever_their_lengths(tmp_path: Path) -> None:
