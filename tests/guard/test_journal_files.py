@@ -183,3 +183,26 @@ def test_the_thread_that_writes_ends_as_soon_as_it_is_told_to() -> None:
     writer = Writer(lambda: written.append(1))
     assert writer.stop(timeout_s=60.0)
     assert len(written) == 1
+
+
+def test_a_file_whose_cut_line_cant_be_ended_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "journal"
+    path.write_bytes(b'{"n":1')
+
+    def full(_fd: int, _data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = Fds()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        journal = Journal(str(path))
+        faults = [journal.fault]
+        assert Fds().since(before) == 0
+    journal.append({"n": 2})
+    journal.flush()
+    assert [*faults, journal.fault] == ["No space left on device", None]
+    head, line, rest = path.read_bytes().split(b"\n")
+    assert (head, json.loads(line)["n"], rest) == (b'{"n":1', 2, b"")
+    journal.close()

@@ -569,3 +569,32 @@ def test_shared_memory_that_went_down_is_no_growth(proc: Proc) -> None:
     (one,) = warm.add_holders()
     assert one.growth_kb in (0.0, SHARE_KB)
     warm.close()
+
+
+def test_what_was_read_just_now_is_not_read_again(proc: Proc) -> None:
+    process = proc.put(10, 5000)
+    (process.directory / "cmdline").write_bytes(b"old\0")
+    warm = proc.shortlist(3, "cmdline")
+    warm.look(reading(1.0, 5000), Growth(1.0))
+    (process.directory / "cmdline").write_bytes(b"new\0")
+    found = []
+    for again in (False, True):
+        warm.identify(again=again)
+        found.append(warm.top[0].cmdline)
+    assert found == ["old", "new"]
+    warm.close()
+
+
+def test_of_shared_memory_two_moments_are_noted(proc: Proc) -> None:
+    process = sharing(proc, 10, 5000, SHARE_KB, 90_000, start=0)
+    warm, growth = proc.shortlist(), Growth(1.0)
+    grown = []
+    for t_s, more_kb in ((1.0, 0), (4.0, 1000), (7.0, 1500), (10.0, 1600)):
+        process.set(shmem=SHARE_KB + more_kb)
+        warm.look(reading(t_s, 5000), growth)
+        (one,) = warm.add_holders()
+        grown.append(one.growth_kb)
+        growth.note(t_s, 0.0, warm.note(t_s))
+    # From the first, then from the second last.
+    assert grown[1:] == [1000.0, 1500.0, 600.0]
+    warm.close()

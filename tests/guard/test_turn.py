@@ -866,3 +866,22 @@ def test_where_files_may_be_refused_it_looks_at_all_more_often(machine: Machine)
     guard.turn()
     guard.daemon.sleep(0.007)
     assert len(machine.slept_ms) == 1 + BOUNDED_LOOKS
+
+
+def test_in_a_drill_new_figures_wake_it(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[list[str]] = []
+
+    def wait(_loop: EventLoop, _next_s: float, fds: list[int], _idle: Any) -> frozenset[int]:
+        waits.append([os.readlink(f"/proc/self/fd/{fd}") for fd in fds])
+        return frozenset()
+
+    monkeypatch.setattr(EventLoop, "wait", wait)
+    drill = tmp_path / "drill"
+    drill.mkdir()
+    (drill / "meminfo").write_text("MemTotal: 100 kB\nMemAvailable: 50 kB\n")
+    places = Places(proc=str(machine.proc), sys=machine.places.sys, signals=str(drill))
+    Guard(machine, Settings(plan(), places=places, files_bounded=False)).daemon.sleep(1.0)
+    machine.guard().daemon.sleep(1.0)
+    assert waits == [["anon_inode:inotify"], []]
