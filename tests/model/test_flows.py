@@ -244,3 +244,57 @@ def test_a_cgroup_is_read_as_it_will_be_then() -> None:
     made.advance(3.0)
     assert made.reading(0.0).cgroups[0].pgscan_pages == 9.0
     assert made.reading(0.0).pgscan_pages == 9.0
+
+
+# What is set, and what a task asks for
+
+
+def test_one_way_to_set_the_commit_limit_replaces_the_other() -> None:
+    """As the handlers of both knobs do (mm/util.c, 3.14 and later)."""
+    on = machine(vm={"overcommit_kbytes": 4000})
+    found = [(on.sysctl.overcommit_kbytes, on.sysctl.overcommit_ratio)]
+    on.set_knobs({"overcommit_ratio": 80})
+    found.append((on.sysctl.overcommit_kbytes, on.sysctl.overcommit_ratio))
+    on.set_knobs({"swappiness": 10})
+    found.append((on.sysctl.overcommit_kbytes, on.sysctl.overcommit_ratio))
+    on.set_knobs({"overcommit_kbytes": 7})
+    found.append((on.sysctl.overcommit_kbytes, on.sysctl.overcommit_ratio))
+    assert found == [(4000, 0), (0, 80), (0, 80), (7, 0)]
+
+
+@pytest.mark.parametrize(("verb", "reserved", "granted", "needs"), [
+    ("touch", 0.9, 0.0, True), ("touch", 1.0, 0.0, False), ("touch", 0.0, 0.01, True),
+    ("touch", 0.0, 0.02, False), ("share", 5.0, 0.0, True), ("tmpfs", 5.0, 0.02, False),
+])  # fmt: skip
+def test_a_page_needs_address_space_that_is_neither_reserved_nor_charged(
+    verb: str, reserved: float, granted: float, needs: bool
+) -> None:
+    """Only heaps are reserved beforehand."""
+    proc = Proc(Task(name="x", steps=()), 1, 100, 1, Mm(1, None), ())
+    proc.verb, proc.mm.reserved, proc.granted = verb, reserved, granted
+    assert proc.needs_address_space is needs
+
+
+@pytest.mark.parametrize(("swap", "batch"), [(0, 256.0), (128 << 20, 256.0), (1 << 30, 2048.0)])
+def test_full_swap_is_used_again_from_a_batch_of_slots(swap: int, batch: float) -> None:
+    """256 slots, or a 128th: of 128 MiB (32,768 pages) both are the same."""
+    assert machine(swap=swap).swap_batch == batch
+
+
+def test_what_no_address_space_sees_any_more_of_a_fork_is_free() -> None:
+    on = machine()
+    mm = Mm(1, None)
+    on.add_process(Proc(Task(name="x", steps=()), 1, 100, 1, mm, ()))
+    pool = on.cow_pool(None)
+    pool.resident, pool.swapped = 90.0, 10.0
+    free = on.free
+    for view, resident, swapped in ((100.0, 90.0, 10.0), (50.0, 45.0, 5.0), (60.0, 45.0, 5.0)):
+        mm.cow_views = [(pool, view)]
+        on.shrink_cow_pools()
+        assert (pool.resident, pool.swapped) == pytest.approx((resident, swapped))
+    assert on.free == pytest.approx(free + 45.0)
+    assert pool in on.pools()
+    mm.cow_views = []
+    on.shrink_cow_pools()
+    assert (pool.resident, pool.swapped, pool in on.pools()) == (0.0, 0.0, False)
+    assert on.free == pytest.approx(free + 90.0)
