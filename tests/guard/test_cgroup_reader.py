@@ -241,6 +241,8 @@ def test_what_a_cgroup_reclaims_is_read_where_it_is_asked_for(groups: Path) -> N
     warm = Warm(one(13, "/other"), one(11, "/up/low"), one(14, "/"))
     asked = members(groups, level="process", by_reclaim=True)
     assert complete(asked, warm)[1] == ["/other", "/up", "/up/low"]
+    files(groups / "cg", memory_current=4096)  # version 1 has it of the root, too
+    assert complete(asked, warm)[1] == ["/other", "/up", "/up/low"], "which is the whole machine"
 
 
 def test_where_trees_die_all_below_each_are_candidates(groups: Path) -> None:

@@ -22,7 +22,7 @@ from oomkit.guard.reserve import Reserve
 from oomkit.guard.status import Status
 from oomkit.guard.users import Users
 from oomkit.policy.engine.reading import Reading
-from tests.guard.made import Process
+from tests.guard.made import Fds, Process
 
 pytestmark = pytest.mark.hermetic
 
@@ -129,24 +129,37 @@ class TestNumber0:
         one.identify(wanted)
         assert closed(one.close)
 
-    def test_the_score_of_a_process(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("name", ["oom_score", "cgroup", "cmdline"])
+    def test_what_is_read_of_a_process(self, tmp_path: Path, name: str) -> None:
         process = Process(tmp_path, 11)
         (process.directory / "oom_score").write_text("7\n")
-        wanted = Wanted(Places(proc=str(tmp_path)), frozenset({"oom_score"}), {}, root="")
+        (process.directory / "cmdline").write_bytes(b"x\0")
+        places = Places(proc=str(tmp_path), cgroups="/c", cgroup_version=2)
+        wanted = Wanted(places, frozenset({"oom_score", "cmdline"}), {}, root="")
         held = [os.open("/dev/null", os.O_RDONLY)]
         opened = os.open
 
         def freeing(path: str, *rest: int, **named: int) -> int:
-            if path.endswith("/oom_score"):
+            if path.endswith(f"/{name}") and held and reading:
                 os.close(held.pop())
             return opened(path, *rest, **named)
 
         patch = pytest.MonkeyPatch()
         with patch.context() as last:
             last.setattr(os, "open", freeing)
+            reading = name == "oom_score"
             one = ProcessFiles(11, wanted, 1.0)
-        assert link_0().endswith("/oom_score")
-        assert one.candidate.oom_score == 7
+            reading = True
+            if name != "oom_score":
+                with pytest.raises(ProcessLookupError):
+                    one.hold(wanted)  # its files are held by then
+        assert link_0().endswith(f"/{name}")
+        one.identify(wanted)
+        opened_by_then = Fds()
+        one.identify(wanted)
+        assert Fds().since(opened_by_then) == 0
+        found = one.candidate
+        assert (found.oom_score, found.cgroup, found.cmdline) == (7, "/user.slice/app.scope", "x")
         assert closed(one.close)
 
     @pytest.mark.parametrize("which", ["kmsg", "vmstat"])

@@ -143,6 +143,9 @@ def test_arguments_are_joined_by_spaces(
 def test_a_long_command_line_is_cut_for_the_ranking_and_read_to_its_end_before_a_signal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert identity.CMDLINE_BYTES == 64 << 10
+    # All arguments of a program: three quarters of 8 MiB of stack (fs/exec.c, bprm_stack_limits).
+    assert identity.MAX_CMDLINE_BYTES == (8 << 20) * 3 // 4
     monkeypatch.setattr(identity, "CMDLINE_BYTES", 8)
     monkeypatch.setattr(identity, "MAX_CMDLINE_BYTES", 20)
     for length, whole, cmdline, unknown in (

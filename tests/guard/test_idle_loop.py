@@ -290,3 +290,18 @@ def test_a_calm_daemon_has_its_journal_taken_into_the_history(tmp_path: Path) ->
         time.sleep(0.05)
     assert [entry.record.kind for entry in Store(store).entries(kinds=("start",))] == ["start"]
     daemon.close()
+
+
+@pytest.mark.parametrize("number", ["", "x", "-5"])
+def test_a_line_without_a_number_has_a_whole_turn_find_out_why(
+    machine: Machine, number: str
+) -> None:
+    machine.turn(0.0)
+
+    def damage() -> None:
+        text = machine.meminfo.read_text().splitlines()
+        text[1] = f"MemAvailable:   {number:>8} kB"
+        machine.meminfo.write_text("\n".join([*text, ""]))
+
+    machine.sleep(lambda: None, damage)
+    assert len(machine.slept_ms) == 2

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from oomkit.guard.journal import Journal, rotated
+from oomkit.guard.writer import Writer
 from tests.guard.made import Fds
 
 pytestmark = pytest.mark.hermetic
@@ -175,3 +176,33 @@ def test_deferred_records_wait_and_a_disk_is_asked_to_hold_them(
     assert journal.fault == "Input/output error"
     journal.close()
     journal.sync()
+
+
+def test_the_thread_that_writes_ends_as_soon_as_it_is_told_to() -> None:
+    written: list[int] = []
+    writer = Writer(lambda: written.append(1))
+    assert writer.stop(timeout_s=60.0)
+    assert len(written) == 1
+
+
+def test_a_file_whose_cut_line_cant_be_ended_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "journal"
+    path.write_bytes(b'{"n":1')
+
+    def full(_fd: int, _data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = Fds()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        journal = Journal(str(path))
+        faults = [journal.fault]
+        assert Fds().since(before) == 0
+    journal.append({"n": 2})
+    journal.flush()
+    assert [*faults, journal.fault] == ["No space left on device", None]
+    head, line, rest = path.read_bytes().split(b"\n")
+    assert (head, json.loads(line)["n"], rest) == (b'{"n":1', 2, b"")
+    journal.close()

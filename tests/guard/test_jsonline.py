@@ -5,10 +5,13 @@ import subprocess
 import sys
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oomkit.guard.json_line import encode
+
+pytestmark = pytest.mark.hermetic
 
 VALUES = st.recursive(
     st.none()
@@ -37,6 +40,18 @@ def test_any_name_of_a_process_gives_valid_json(comm: bytes) -> None:
     name = comm.decode("utf-8", "surrogateescape")
     decoded = json.loads(encode({"comm": name, "raw": comm}))
     assert decoded["comm"] == decoded["raw"] == comm.decode("utf-8", "backslashreplace")
+
+
+@pytest.mark.parametrize("code", [0x00, 0x1F, 0x7F, 0x85, 0x9F, 0x2028, 0x2029])
+def test_what_ends_a_line_or_moves_a_terminal_is_escaped(code: int) -> None:
+    line = encode({"comm": f"a{chr(code)}b"})
+    assert line == b'{"comm":"a\\u%04xb"}\n' % code
+    assert json.loads(line) == {"comm": f"a{chr(code)}b"}
+
+
+@pytest.mark.parametrize("code", [0x20, 0x7E, 0xA0, 0x2027, 0x202A])
+def test_what_lies_beside_is_written_as_it_is(code: int) -> None:
+    assert encode({"comm": chr(code)}) == f'{{"comm":"{chr(code)}"}}\n'.encode()
 
 
 def test_what_json_has_no_word_for() -> None:

@@ -344,7 +344,9 @@ def test_a_file_that_says_an_act_begins_later_is_not_believed() -> None:
 def test_what_another_version_saved_is_left_out() -> None:
     saved = ongoing({(7, 1)}).saved()
     victim = saved["record"]["victim"]
-    others = [{}, {**saved, "alive": [[math.inf, 1]]}, {**saved, "alive": 7},
+    endless = [{**saved, name: value} for name in ("begun_s", "left_kb", "expected_kb")
+               for value in (1e30, -1e30)]  # fmt: skip
+    others = [*endless, {}, {**saved, "alive": [[math.inf, 1]]}, {**saved, "alive": 7},
               {**saved, "left_kb": "much"}, {**saved, "expected_kb": math.nan},
               {**saved, "record": None}, {**saved, "record": {**saved["record"], "time_s": 1e400}},
               *({**saved, "record": {**saved["record"], "victim": {**victim, name: value}}}
@@ -356,3 +358,33 @@ def test_what_another_version_saved_is_left_out() -> None:
     actions.take_over()
     (one,) = actions.ongoing_acts
     assert (one.victim.pid, one.alive) == (7, set())
+
+
+@pytest.mark.parametrize(("ample", "helped"), [(True, 1), (False, 0)])
+def test_the_reaper_helps_only_where_files_are_left_for_it(
+    children: list[Key], monkeypatch: pytest.MonkeyPatch, ample: bool, helped: int
+) -> None:
+    asked: list[int] = []
+    help_with: list[bool] = []
+    reaper: Any = SimpleNamespace(help=lambda _grip, *, killed: help_with.append(killed))
+    look: Any = Look()
+
+    def enough(count: int) -> bool:
+        asked.append(count)
+        return ample
+
+    one = Killer(
+        Places(), frozenset({os.getpid()}), look, reaper, lambda: None, lambda: 7.5, enough
+    )
+    assert one.hold(children[0]) == ""
+
+    def none_left(*_: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", none_left)
+        (sent,) = one.send([signal_to(children[0])])
+    assert sent.error == ""
+    assert help_with == [True] * helped
+    assert asked == [3], "the one that is held, and two more"
+    one.close()

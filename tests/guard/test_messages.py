@@ -5,10 +5,11 @@ import os
 import socket
 import subprocess
 import sys
+import syslog
 import time
 
 from oomkit.guard import bootstrap
-from oomkit.guard.messages import MessageWriter
+from oomkit.guard.messages import ERROR, INFO, NOTICE, WARNING, MessageWriter
 
 
 def test_lines_are_clean_and_carry_their_priority_under_systemd() -> None:
@@ -18,6 +19,11 @@ def test_lines_are_clean_and_carry_their_priority_under_systemd() -> None:
     os.close(here)
     with os.fdopen(there, "rb") as pipe:
         assert pipe.read() == "<4>killed a\\nb\\x1b[31m é\n".encode()
+
+
+def test_priorities_are_those_of_the_systems_log() -> None:
+    numbers = (syslog.LOG_ERR, syslog.LOG_WARNING, syslog.LOG_NOTICE, syslog.LOG_INFO)
+    assert numbers == (ERROR, WARNING, NOTICE, INFO)
 
 
 def test_a_reader_that_is_gone_is_no_error() -> None:

@@ -22,6 +22,7 @@ from oomkit.guard.exporter import (
     read_status,
 )
 from oomkit.guard.scrape import MAX_BYTES, MAX_CLIENTS, REQUEST_S, Server, answered
+from tests.guard.made import Fds
 
 pytestmark = pytest.mark.hermetic
 
@@ -333,6 +334,21 @@ def test_a_client_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
         assert all_of(running.connect()) == b""
     finally:
         running.close()
+
+
+def test_a_client_that_was_answered_is_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Fds()
+    server = Server(socket.create_server(("127.0.0.1", 0)), app, parent=7)
+    begun = Fds()
+    link = socket.create_connection(("127.0.0.1", server.server_port))
+    link.sendall(b"GET / HTTP/1.1\r\n\r\n")
+    turns = iter([7] * 12)
+    monkeypatch.setattr(os, "getppid", lambda: next(turns, 8))
+    server.serve_forever(0.05)
+    assert all_of(link).startswith(b"HTTP/1.1 200 OK")
+    assert Fds().since(begun) == 0
+    server.server_close()
+    assert Fds().since(before) == 0
 
 
 def test_it_ends_with_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:

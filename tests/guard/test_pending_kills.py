@@ -116,8 +116,10 @@ def test_what_is_pending_survives_and_damage_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "state"
     first = PendingKills(str(path))
     first.write([ongoing({(7, 1)}).saved()])
+    before = Fds()
     with pytest.raises(BlockingIOError):
         PendingKills(str(path))
+    assert Fds().since(before) == 0
     first.close()
     second = PendingKills(str(path))
     assert second.read()[0]["alive"] == [(7, 1)]

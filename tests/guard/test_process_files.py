@@ -498,3 +498,36 @@ class TestKernelFile:
         file = KernelFile(str(tmp_path / "fifo"))
         assert file.read() in (b"", None)
         file.close()
+
+
+def test_what_was_moved_is_looked_at_again_and_what_was_not_is_not(tmp_path: Path) -> None:
+    process = Process(tmp_path, PID, cgroup="0::/a\n")
+    (process.directory / "cmdline").write_bytes(b"first\0")
+    known = wanted(tmp_path, "cmdline")
+    one = ProcessFiles(PID, known, 50.0)
+    for cgroup, written, cmdline in (
+        ("/a", b"second\0", "second"),  # its cgroup was not kept open before
+        ("/a", b"third\0", "second"),
+        ("/b", b"fourth\0", "fourth"),
+        ("/a", b"fifth\0", "fifth"),  # which is known, but is not where it was
+        ("/a", b"sixth\0", "fifth"),
+    ):
+        process.set(cgroup=f"0::{cgroup}\n")
+        (process.directory / "cmdline").write_bytes(written)
+        one.follow(known)
+        assert (one.candidate.cgroup, one.candidate.cmdline) == (cgroup, cmdline)
+    one.close()
+
+
+def test_after_a_look_with_nothing_remembered_it_is_as_it_was_known(tmp_path: Path) -> None:
+    process = Process(tmp_path, PID)
+    (process.directory / "cmdline").write_bytes(b"old\0")
+    known = wanted(tmp_path, "cmdline")
+    one = ProcessFiles(PID, known, 50.0)
+    (process.directory / "cmdline").write_bytes(b"new\0")
+    fresh = [one.is_fresh]
+    assert one.afresh(known, 50.0).cmdline == "new"
+    fresh.append(one.is_fresh)
+    assert one.look(known, 50.0).cmdline == "old"
+    assert [*fresh, one.is_fresh] == [True, False, False]
+    one.close()

@@ -69,7 +69,7 @@ def test_exact_sizes_replace_the_bound_and_follow_what_is_resident(tmp_path: Pat
     sizes.close()
 
 
-@pytest.mark.parametrize("dropping", ["drop", "forget", "gone"])
+@pytest.mark.parametrize("dropping", ["drop", "forget", "gone", "cut", "damaged"])
 def test_what_was_known_of_a_number_goes_with_it(tmp_path: Path, dropping: str) -> None:
     statm(tmp_path, "10", "900 300 50 10 0 800 0\n")
     sizes = ProcessSizes(str(tmp_path))
@@ -81,6 +81,13 @@ def test_what_was_known_of_a_number_goes_with_it(tmp_path: Path, dropping: str) 
         sizes.drop("10")
     elif dropping == "forget":
         sizes.forget()
+    elif dropping in ("cut", "damaged"):
+        # A file that ends early, or has no numbers, is of none that is known.
+        statm(tmp_path, "10", "900 300 50\n" if dropping == "cut" else "900 x 50 10 0 800 0\n")
+        sizes.look(0, 0.0)
+        assert (sizes.kb, sizes.exact("10")) == ({}, False)
+        sizes.close()
+        return
     else:
         (tmp_path / "10/statm").unlink()
         (tmp_path / "10").rmdir()

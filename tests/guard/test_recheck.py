@@ -21,6 +21,7 @@ from oomkit.policy.compile import compile_plan
 from oomkit.policy.engine.victim import Chooser
 from oomkit.policy.read import policy_from
 from tests.guard.arena import unshare
+from tests.guard.made import Process
 from tests.guard.test_shortlist_looks import Proc
 
 PID = 70
@@ -286,3 +287,22 @@ def test_lines_of_smaps_that_are_cut_count_nothing(tmp_path: Path) -> None:
                      ("7f00-7f01\nSwap: 8 kB\n", 0), ("7f00-", 0)):  # fmt: skip
         (tmp_path / "smaps").write_text(text)
         assert mapped_kb(str(tmp_path)) == kb, text
+
+
+def test_an_init_is_protected_for_itself_and_for_those_that_die_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pid namespace dies with its init."""
+    root = tmp_path / "namespace"
+    Process(root, PID, comm="init", numbers=f"NStgid:\t{PID}\t1\n")
+    Process(root, PID + 1, comm="data", ppid=PID)
+    monkeypatch.setattr("oomkit.guard.recheck.inside", lambda _proc, _spaces: {PID + 1: ()})
+    places = Places(proc=str(root), cgroups="/cgroups", cgroup_version=2)
+    for never, why in (
+        ([], ""),
+        ([{"comm": "init"}], "never: comm init"),
+        ([{"comm": "data"}], f"data[{PID + 1}] dies with it: never: comm data"),
+    ):
+        plan = compile_plan(policy_from({"name": "test", "whom": {"never": never}}))
+        look = Recheck(Chooser(plan), places, plan.fields(), Users({1000: "me"}, "/no/passwd"))
+        assert look.refusal(PID) == why

@@ -22,6 +22,8 @@ from oomkit.history import records as history
 from oomkit.policy.engine.decider import Decider
 from tests.policy.making import VERY_LOW, plan, process, reading
 
+pytestmark = pytest.mark.hermetic
+
 ORIGIN = Origin("default", dry_run=False)
 
 
@@ -31,9 +33,9 @@ def written(record: Record) -> dict[str, Any]:
     return values
 
 
-def decided(**how: Any) -> ActRecord:
+def decided(t_s: float = 7.0, **how: Any) -> ActRecord:
     decider = Decider(plan(VERY_LOW, how=how))
-    decider.look(reading(7.0, 0.01))
+    decider.look(reading(t_s, 0.01))
     long = process(
         20, 20, comm="leak\udcff", uid=5, cmdline="x" * 5000, user="me", unit="a.service"
     )
@@ -69,6 +71,10 @@ def test_an_act_that_begins_says_what_is_known() -> None:
         "pid", "comm", "uid", "anon_kb", "shmem_kb", "swap_kb", "pgtables_kb", "oom_score_adj",
         "growth_kb", "cpu_s", "dies_with", "freed_kb", "score", "factors", "verdict",
     ]  # fmt: skip
+
+
+def test_when_it_began_is_known_to_the_microsecond() -> None:
+    assert decided(7.1234567).mono_s == 7.123457
 
 
 def test_an_act_that_ended_is_read_by_the_history() -> None:

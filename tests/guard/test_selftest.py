@@ -30,6 +30,20 @@ def test_the_self_test_says_what_does_not_work(monkeypatch: pytest.MonkeyPatch) 
     assert Fds().since(before) == 0
 
 
+def test_the_child_of_the_self_test_is_gone_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+    fork = os.fork
+
+    def noted() -> int:
+        started.append(fork())
+        return started[-1]
+
+    monkeypatch.setattr(os, "fork", noted)
+    assert selftest.fault() == ""
+    with pytest.raises(ChildProcessError):
+        os.waitpid(started[0], os.WNOHANG)
+
+
 def test_the_self_test_passes_here_and_fails_where_proc_is_not_to_be_seen(tmp_path: Path) -> None:
     assert selftest.fault() == ""
     assert "is not the proc file system" in selftest.fault(str(tmp_path))

@@ -212,6 +212,11 @@ def test_the_working_set_is_what_cadvisor_counts(machine: Machine) -> None:
     assert machine.read(working_set=True).working_set_kb == 0
 
 
+def test_a_working_set_without_an_inactive_list_is_all_that_is_used(machine: Machine) -> None:
+    (machine.proc / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable: 5 kB\nAnonPages: 7 kB\n")
+    assert machine.read(working_set=True).working_set_kb == 7
+
+
 def test_what_was_read_last_is_there(machine: Machine) -> None:
     sources = MachineReader(machine.places)
     assert (sources.shmem_kb, sources.meminfo) == (0, b"")
@@ -642,3 +647,24 @@ def test_cgroups_that_came_are_found_with_the_rest(machine: Machine) -> None:
         assert found is not None
         assert [group.path for group in found.cgroups] == paths
     sources.close()
+
+
+@pytest.mark.parametrize(("by", "asked"), [("reclaim_rate", True), ("freed", False)])
+def test_what_reclaim_scans_in_cgroups_is_read_where_it_ranks(
+    machine: Machine, by: str, asked: bool
+) -> None:
+    group = machine.root / "cg/a"
+    group.mkdir(parents=True)
+    (group / "memory.current").write_text("1024\n")
+    Process(machine.proc, 10, anon=500, cgroup="0::/a\n")
+    places = Places(
+        proc=str(machine.proc), sys=str(machine.sys), cgroups=str(machine.root / "cg"),
+        cgroup_version=2,
+    )  # fmt: skip
+    made_plan = plan(LOW, whom={"by": by, "level": "cgroup", "oom_group": False})
+    made = Sensors(made_plan, Settings(made_plan, places=places), root="")
+    now = made.reading(1.0)
+    assert now is not None
+    _, groups = made.candidates(now, Growth(1.0))
+    assert [one.path for one in groups] == (["/a"] if asked else [])
+    made.close()

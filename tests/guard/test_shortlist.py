@@ -390,14 +390,16 @@ def test_of_the_holders_the_largest_are_asked_and_of_those_four_are_read(proc: P
     warm.close()
 
 
-@pytest.mark.parametrize(("age_s", "growth_kb"), [(1000.0, 2000.0), (1.0, 9000.0)])
+@pytest.mark.parametrize(("age_s", "sole_kb", "growth_kb"), [
+    (1000.0, 9000, 2000.0), (1.0, 9000, 9000.0), (1.0, 90_000, SHARE_KB + 2000.0),
+])  # fmt: skip
 def test_shared_memory_has_grown_since_it_was_noted_or_the_process_began(
-    proc: Proc, monkeypatch: pytest.MonkeyPatch, age_s: float, growth_kb: float
+    proc: Proc, monkeypatch: pytest.MonkeyPatch, age_s: float, sole_kb: int, growth_kb: float
 ) -> None:
     ticks = os.sysconf("SC_CLK_TCK")
     monkeypatch.setattr("time.clock_gettime", lambda _clock: 2000.0)
     process = sharing(
-        proc, 10, 5000, SHARE_KB, 9000, start=int((2000.0 - age_s) * ticks)
+        proc, 10, 5000, SHARE_KB, sole_kb, swap=500, start=int((2000.0 - age_s) * ticks)
     )  # fmt: skip
     warm, growth = proc.shortlist(), Growth(1.0)
     warm.look(reading(1.0, 5000), growth)
@@ -526,4 +528,90 @@ def test_who_can_not_be_seen_is_not_on_the_list(
     warm = proc.shortlist(4)
     warm.look(reading(1.0, 21_000), Growth(1.0))
     assert (pids(warm), warm.holding(1), warm.short_of_files) == ([10], [10], False)
+    warm.close()
+
+
+def test_a_descriptor_is_of_the_process_that_is_held_and_of_no_other(proc: Proc) -> None:
+    proc.put(10, 5000, start=70)
+    warm = proc.shortlist(3)
+    warm.look(reading(1.0, 5000), Growth(1.0))
+    assert warm.pidfd_of(10, 70) == -1, "its files are open, it is not held"
+    files = warm.files_of(10)
+    assert files is not None
+    files.pidfd = os.open("/dev/null", os.O_RDONLY)
+    assert warm.pidfd_of(10, 70) == files.pidfd
+    assert warm.pidfd_of(10, 71) == -1, "another one of that number"
+    assert warm.pidfd_of(11, 70) == -1
+    warm.close()
+    assert warm.is_cold
+
+
+def test_of_those_that_a_policy_does_not_protect_only_the_cgroup_is_read_again(
+    proc: Proc,
+) -> None:
+    """One that was free when last read is read again before its signal."""
+    for pid in (10, 11):
+        process = proc.put(pid, 5000, cgroup="0::/old\n")
+        (process.directory / "cmdline").write_bytes(b"old\0")
+    for by_cgroup, cgroup in ((True, "/new"), (False, "/old")):
+        warm = proc.shortlist(3, "cmdline", by_cgroup=by_cgroup)
+        for pid in (10, 11):
+            proc.processes[pid].set(cgroup="0::/old\n")
+            (proc.processes[pid].directory / "cmdline").write_bytes(b"old\0")
+        for t_s in (1.0, 4.0):
+            warm.look(reading(t_s, 10_000), Growth(1.0))
+        for pid in (10, 11):
+            proc.processes[pid].set(cgroup="0::/new\n")
+            (proc.processes[pid].directory / "cmdline").write_bytes(b"new\0")
+        if by_cgroup:
+            warm.identify(lambda one: "protected" if one.pid == 10 else "", again=False)
+            found = {one.pid: (one.cmdline, one.cgroup) for one in warm.top}
+            assert found[10] == ("new", "/new")
+            assert found[11][1] == cgroup
+        else:
+            warm.identify(lambda one: "protected" if one.pid == 10 else "", again=False)
+            found = {one.pid: (one.cmdline, one.cgroup) for one in warm.top}
+            assert found[10][0] == "new"
+            assert found[11] == ("old", cgroup)
+        warm.close()
+
+
+def test_shared_memory_that_went_down_is_no_growth(proc: Proc) -> None:
+    process = sharing(proc, 10, 5000, SHARE_KB + 2000, 90_000)
+    warm, growth = proc.shortlist(), Growth(1.0)
+    warm.look(reading(1.0, 5000), growth)
+    growth.note(1.0, 0.0, warm.note(1.0))
+    process.set(shmem=SHARE_KB)
+    warm.look(reading(4.0, 5000), growth)
+    (one,) = warm.add_holders()
+    assert one.growth_kb in (0.0, SHARE_KB)
+    warm.close()
+
+
+def test_what_was_read_just_now_is_not_read_again(proc: Proc) -> None:
+    process = proc.put(10, 5000)
+    (process.directory / "cmdline").write_bytes(b"old\0")
+    warm = proc.shortlist(3, "cmdline")
+    warm.look(reading(1.0, 5000), Growth(1.0))
+    (process.directory / "cmdline").write_bytes(b"new\0")
+    found = []
+    for again in (False, True):
+        warm.identify(again=again)
+        found.append(warm.top[0].cmdline)
+    assert found == ["old", "new"]
+    warm.close()
+
+
+def test_of_shared_memory_two_moments_are_noted(proc: Proc) -> None:
+    process = sharing(proc, 10, 5000, SHARE_KB, 90_000, start=0)
+    warm, growth = proc.shortlist(), Growth(1.0)
+    grown = []
+    for t_s, more_kb in ((1.0, 0), (4.0, 1000), (7.0, 1500), (10.0, 1600)):
+        process.set(shmem=SHARE_KB + more_kb)
+        warm.look(reading(t_s, 5000), growth)
+        (one,) = warm.add_holders()
+        grown.append(one.growth_kb)
+        growth.note(t_s, 0.0, warm.note(t_s))
+    # From the first, then from the second last.
+    assert grown[1:] == [1000.0, 1500.0, 600.0]
     warm.close()

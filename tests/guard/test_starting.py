@@ -28,7 +28,7 @@ from oomkit.guard.launch import (
 )
 from oomkit.policy.compile import compile_plan
 from oomkit.policy.read import policy_from
-from tests.guard.made import Process
+from tests.guard.made import Fds, Process
 from tests.policy.making import LOW, policy
 
 pytestmark = pytest.mark.hermetic
@@ -275,11 +275,13 @@ def test_a_process_is_considered_among_all(tmp_path: Path) -> None:
     (root / "self").symlink_to("10")
     one = policy(LOW, whom={"never": [{"cmdline": "*--end", "comm": "p11"}]})
     settings = Settings(compile_plan(one), places=Places(proc=str(root), sys=str(tmp_path / "sys")))
+    before = Fds()
     assert sorted(c.pid for c in candidates_here(settings)) == [1, 10, 11]
     assert all((c.cmdline or "").endswith("--end") for c in candidates_here(settings) if c.pid > 1)
     said = consider(one, settings, 11)
     assert any("never" in line for line in said), said
     assert any("p10" in line or "chosen" in line for line in consider(one, settings, 10))
+    assert Fds().since(before) == 0
     with pytest.raises(NoSuchProcessError, match="no process 99 that can be seen from here"):
         consider(one, settings, 99)
     (root / "meminfo").write_text("")

@@ -4,7 +4,11 @@ import json
 import threading
 from pathlib import Path
 
+import pytest
+
 from oomkit.guard.status import Status
+
+pytestmark = pytest.mark.hermetic
 
 
 def test_the_newest_replaces_the_older_whatever_their_lengths(tmp_path: Path) -> None:
@@ -25,6 +29,7 @@ def test_a_directory_that_is_not_there_is_a_fault_and_no_more(tmp_path: Path) ->
     status = Status(str(tmp_path / "no" / "status"))
     assert status.fault == "No such file or directory"
     status.write({"a": 1})
+    assert status.fault == "No such file or directory"
 
 
 def test_readers_can_tell_halves(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,22 @@ import pytest
 
 from oomkit.guard import daemon as module
 from oomkit.guard.config import Places, Settings
-from oomkit.guard.daemon import ENOUGH_FILES, SAMPLE_S, SHORT_OF_FILES, Daemon
+from oomkit.guard.daemon import (
+    BLIND_PAUSE_S,
+    ENOUGH_FILES,
+    FULL_TABLE,
+    SAMPLE_S,
+    SHORT_OF_FILES,
+    Daemon,
+)
 from oomkit.guard.event_loop import EventLoop
-from oomkit.guard.idle_loop import LOOKS
+from oomkit.guard.idle_loop import BOUNDED_LOOKS, LOOKS
 from oomkit.guard.messages import ERROR, NOTICE, WARNING
 from oomkit.guard.records import Record
 from oomkit.guard.reserve import Reserve
-from oomkit.guard.sensors import SAFETY_S
+from oomkit.guard.sensors import COOL_S, SAFETY_S
 from oomkit.policy.compile import compile_plan
-from oomkit.policy.engine.driver import REFUSED, PolicyDriver
+from oomkit.policy.engine.driver import ACTED, NOTHING, REFUSED, PolicyDriver
 from oomkit.policy.engine.plan import Plan
 from oomkit.policy.read import policy_from
 from tests.guard.made import Fds, Process
@@ -670,6 +678,7 @@ def test_a_hangup_has_the_policy_read_again(
     guard = machine.guard(compile_argv=("/compile", "x"))
     running = Running(guard, monkeypatch)
     seen: list[Any] = []
+    began_ns = time.monotonic_ns()
 
     def midway() -> None:
         seen.append((guard.daemon.is_idle, list(guard.manager.heard)))
@@ -681,7 +690,9 @@ def test_a_hangup_has_the_policy_read_again(
     assert running.timeouts == [0.0, SAFETY_S, 0.0, SAFETY_S, SAFETY_S]
     (idle, heard), policy = seen[0], seen[1]
     assert not idle
-    assert any(message.startswith(b"RELOADING=1\nMONOTONIC_USEC=") for message in heard)
+    (begun,) = (one for one in heard if one.startswith(b"RELOADING=1\nMONOTONIC_USEC="))
+    # systemd takes it for a time on CLOCK_MONOTONIC (sd_notify(3)).
+    assert began_ns // 1000 <= int(begun.rpartition(b"=")[2]) <= time.monotonic_ns() // 1000
     assert policy == "other"
     assert (NOTICE, "policy reloaded: other") in guard.reporter.lines
     assert {"kind": "reload", "policy": "other", "dry_run": True, "ok": True} in (
@@ -789,3 +800,88 @@ def test_a_defect_while_it_attends_is_survived(
         guard.reporter.repeated
     )
     assert running.timeouts[2] == 1.0
+
+
+def test_after_a_shortage_the_ranking_is_kept_for_a_minute(machine: Machine) -> None:
+    Process(machine.proc, 10, anon=50_000)
+    guard = machine.guard()
+    guard.turn(0.15)
+    guard.turn(0.9, after_s=COOL_S - 0.1)
+    assert not guard.daemon.is_idle
+    guard.turn(after_s=0.1)
+    assert guard.daemon.is_idle
+
+
+def test_an_act_is_held_against_each_moment_and_whether_memory_is_still_low(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[float, bool]] = []
+    monkeypatch.setattr(
+        "oomkit.guard.actions.Actions.settle",
+        lambda _self, reading, *, short: seen.append((reading.t_s, short)),
+    )
+    guard = machine.guard()
+    for available in (0.9, 0.15, 0.05, 0.01):
+        guard.turn(available, after_s=1)
+    assert seen == [(1001.0, False), (1002.0, False), (1003.0, True), (1004.0, True)]
+
+
+def test_where_not_all_can_be_looked_at_it_acts_seldom_and_counts_on_no_file(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that fills memory may be one that it did not see."""
+    Process(machine.proc, 10, anon=50_000)
+    blind = property(lambda _self: True)
+    monkeypatch.setattr("oomkit.guard.shortlist.Shortlist.is_blind", blind)
+    outcomes = [REFUSED, ACTED, ACTED]
+
+    def perform(_self: PolicyDriver, look: Any) -> str:
+        return outcomes.pop(0) if look.choose else NOTHING
+
+    monkeypatch.setattr(PolicyDriver, "perform", perform)
+    guard = machine.guard()
+    guard.turn(0.05)
+    for after_s, left in ((0.1, 1), (0.1, 1), (BLIND_PAUSE_S - 0.2, 1), (0.1, 0)):
+        guard.turn(after_s=after_s)
+        assert len(outcomes) == left
+    assert BLIND_PAUSE_S == 5.0
+    said = [text for _, text in guard.reporter.repeated]
+    held_back = (
+        "low memory, but not all processes can be looked at, and the last choice was just now"
+    )
+    assert said.count(held_back) == 2
+    assert said.count(FULL_TABLE) == 5
+    monkeypatch.setattr("oomkit.guard.shortlist.Shortlist.is_blind", property(lambda _self: False))
+    held: list[int] = []
+    monkeypatch.setattr("oomkit.guard.shortlist.Shortlist.hold", lambda _self, n: held.append(n))
+    for one in (guard, machine.guard()):
+        held.clear()
+        one.turn(0.9, after_s=2 * COOL_S)
+        one.turn(after_s=2 * COOL_S)
+        assert len(held) == (2 if one is guard else 0), "another may take all files again"
+
+
+def test_where_files_may_be_refused_it_looks_at_all_more_often(machine: Machine) -> None:
+    guard = machine.guard(files_bounded=True)
+    guard.turn()
+    guard.daemon.sleep(0.007)
+    assert len(machine.slept_ms) == 1 + BOUNDED_LOOKS
+
+
+def test_in_a_drill_new_figures_wake_it(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[list[str]] = []
+
+    def wait(_loop: EventLoop, _next_s: float, fds: list[int], _idle: Any) -> frozenset[int]:
+        waits.append([os.readlink(f"/proc/self/fd/{fd}") for fd in fds])
+        return frozenset()
+
+    monkeypatch.setattr(EventLoop, "wait", wait)
+    drill = tmp_path / "drill"
+    drill.mkdir()
+    (drill / "meminfo").write_text("MemTotal: 100 kB\nMemAvailable: 50 kB\n")
+    places = Places(proc=str(machine.proc), sys=machine.places.sys, signals=str(drill))
+    Guard(machine, Settings(plan(), places=places, files_bounded=False)).daemon.sleep(1.0)
+    machine.guard().daemon.sleep(1.0)
+    assert waits == [["anon_inode:inotify"], []]

@@ -363,6 +363,30 @@ def test_page_fault_of_the_protected_and_of_init(version: str) -> None:
     assert oom(version, gone, HOG, pid=10, page_fault_oom=True).action == "none"
 
 
+@pytest.mark.parametrize("version", MAINLINE)
+def test_each_step_from_a_page_fault_is_said(version: str) -> None:
+    """R6, R8: what the handler of that version does first, whoever faults."""
+    gone = user(10, 0, has_mm=False)
+    said = [
+        oom(version, who, HOG, pid=who.pid, page_fault_oom=True).trace[0]
+        for who in (INIT, gone, ASKER)
+    ]
+    if version in versions("2.6.11", "2.6.28"):
+        assert said == [
+            "do_page_fault: init is not killed; the fault is tried again",
+            "do_page_fault: t10[10] has no memory; no process is killed",
+            "do_page_fault: VM: killing process t10[10]",
+        ]
+    elif version in versions("2.6.29", "2.6.35"):
+        assert set(said) == {"pagefault_out_of_memory: calls __out_of_memory"}
+    elif version in versions("2.6.36", "5.15"):
+        whole = "pagefault_out_of_memory: calls out_of_memory for the whole machine"
+        assert set(said) == {whole}
+    else:
+        again = "pagefault_out_of_memory: the fault is tried again; no process is killed"
+        assert set(said) == {again}
+
+
 @pytest.mark.parametrize("version", versions("2.6.29", "5.15"))
 def test_page_fault_oom_and_panic(version: str) -> None:
     """R8: 2.6.29-2.6.35 panic for any value; a bound task's fault is unconfined."""

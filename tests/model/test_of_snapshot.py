@@ -14,6 +14,7 @@ from oomkit.kernel.state import Allocation, Memcg, Snapshot, Sysctl, Task
 from oomkit.kernel.versions import rules_for
 from oomkit.model.of_snapshot import scenario_of
 from oomkit.model.play import play
+from oomkit.model.snapshot_tasks import Entry, task_of
 from oomkit.records import replace
 from oomkit.scenario.format import Scenario, Step
 from oomkit.scenario.format import Task as ScenarioTask
@@ -149,6 +150,15 @@ def test_shared_memory_is_there_once(machine: Snapshot) -> None:
     shares = [s.size_bytes or 0 for t in made.scenario.tasks for s in t.steps if s.verb == "share"]
     assert sum(shares) <= 600 * 2**20
     assert any("share memory is not known" in note for note in made.notes)
+
+
+@pytest.mark.parametrize(("nice", "kept"), [(-21, -20), (-20, -20), (0, 0), (19, 19), (20, 19)])
+def test_no_task_is_nicer_than_the_kernel_knows(nice: int, kept: int) -> None:
+    entry = Entry(
+        name="x", like=Task(pid=10, comm="x", nice=nice), count=1, anon=10, share=0, program=0,
+        swap=0, cgroup=None,
+    )  # fmt: skip
+    assert task_of(entry).nice == kept
 
 
 def test_hostile_names_stand_in_a_file_that_can_be_read() -> None:

@@ -62,7 +62,7 @@ class KernelFile:
                 self.fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
             except OSError:
                 self.fd = -1
-            if self._replaced and self.fd >= 0 and not S_ISREG(os.fstat(self.fd).st_mode):
+            if self.fd >= 0 and not S_ISREG(os.fstat(self.fd).st_mode):
                 self.close()
 
     def _follow(self) -> None:
