@@ -25,20 +25,33 @@ const both = (pair) => pair[language() === "zh" ? 1 : 0];
 
 const settings = () => [...now.knobs].map(([key, value]) => `${key}=${value}`);
 
-const again = newest(async (all = true) => {
+// What every version would do is asked only where something else than the version changed.
+let stale = true;
+
+const decide = newest(async () => {
+  const { name } = now;
   const asked = { snapshot: now.snapshot, settings: settings(), asker: now.asker, memcg: now.memcg };
   try {
-    if (all) now.victims = await ask("victims", asked);
+    if (stale) {
+      stale = false;
+      now.victims = await ask("victims", asked);
+    }
     strip();
-    now.found = await ask("mechanism", { ...asked, kernel: now.versions[now.at].name });
+    const kernel = now.versions[now.at].name;
+    now.found = { ...await ask("mechanism", { ...asked, kernel }), memcg: asked.memcg, name };
     now.step = 0;
     draw();
-    document.documentElement.dataset.mechanism = `${now.versions[now.at].name} ${now.found.victim}`;
+    document.documentElement.dataset.mechanism = `${kernel} ${now.found.victim}`;
   } catch (error) {
     byId("outcome").textContent = error instanceof Faults ? error.lines.join(" ") : t("This is a defect of oomkit: {}", error.message);
     byId("outcome").classList.add("bad");
   }
 });
+
+function again() {
+  stale = true;
+  return decide();
+}
 
 function named({ action, victim }) {
   if (action === "absent") return t("no memory cgroups yet");
@@ -78,7 +91,7 @@ function choose(at) {
   now.at = at;
   version();
   strip();
-  again(false);
+  decide();
 }
 
 function version() {
@@ -93,12 +106,13 @@ function outcome() {
   const place = byId("outcome");
   place.classList.remove("bad");
   if (action === "panic") place.textContent = t("The kernel panics: {}", victim);
-  else if (victim) place.textContent = now.memcg ? t("{} would lose {}.", now.memcg, victim) : t("This machine would lose {}.", victim);
+  else if (victim) place.textContent = now.found.memcg ? t("{} would lose {}.", now.found.memcg, victim) : t("This machine would lose {}.", victim);
   else place.textContent = t("No process is killed.");
 }
 
 function draw() {
   const { found } = now;
+  lists();
   outcome();
   const marked = new Map(found.steps.map((step) => [`${step.chart}/${step.row}`, step.passed ? "passed" : "taken"]));
   const seen = new Set(found.steps.map((step) => step.chart));
@@ -192,7 +206,13 @@ async function load(name) {
   Object.assign(now, { name, asker: null, memcg: null, knobs: new Map(), found: null });
   now.snapshot = await (await fetch(`examples/snapshots/${name}`)).text();
   await again();
-  const found = now.found || { tasks: [], memcgs: [] };
+}
+
+// Who may ask, and what may run out, are those of the snapshot that is drawn.
+function lists() {
+  const { found } = now;
+  if (byId("asker").dataset.of === found.name) return;
+  byId("asker").dataset.of = found.name;
   byId("asker").replaceChildren(make("option", { value: "" }, t("not known")), ...found.tasks.map((task) => make("option", { value: task.pid }, `${task.comm}[${task.pid}]`)));
   byId("mechanism-memcg").replaceChildren(make("option", { value: "" }, t("the machine")), ...found.memcgs.map((path) => make("option", { value: path }, path)));
 }

@@ -140,13 +140,14 @@ def zstandard() -> Any:
 
 
 def test_packed_logs_are_read_and_cut_ones_say_so(tab: Lab) -> None:
-    data = (LOGS / "s-5.13-ubuntu-sysrq-order-1.log").read_bytes() * 20
-    tab.ask("explain", {}, ("plain.log", data))
+    ordinary = b"".join(b"Jun  1 10:00:00 web sshd[%d]: Accepted\n" % i for i in range(5000))
+    data = ordinary + (LOGS / "s-5.13-ubuntu-sysrq-order-1.log").read_bytes()
+    assert tab.ask("explain", {}, ("plain.log", data))["reports"] == 1
     expected = tab.ask("explain_records", {})
     for kind, pack in _PACKED.items():
         packed = pack(data)
         found = tab.ask("explain", {}, (f"log.{kind}", packed))
-        assert (found["reports"], found["error"]) == (20, None), kind
+        assert (found["reports"], found["error"]) == (1, None), kind
         records = tab.ask("explain_records", {})
         assert records.replace(f"log.{kind}", "plain.log") == expected, kind
         cut = tab.ask("explain", {}, (f"cut.{kind}", packed[: len(packed) // 2]))
