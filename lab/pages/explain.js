@@ -17,22 +17,22 @@ function told(error) {
   said(error instanceof Faults ? error.lines.join(" ") : t("This is a defect of oomkit: {}", error.message), true);
 }
 
-async function explain(file) {
+async function explain(file, { quiet = false } = {}) {
   running += 1;
   const mine = running;
   current = file;
-  byId("explain-result").hidden = true;
+  byId("explain-result").hidden = !quiet;
   const size = file.size > 1e6 ? ` (${(file.size / 1e6).toFixed(1)} MB)` : "";
   said(state.now === "ready" ? t("Reading {}\u2026", file.name + size) : t("{} is read as soon as Python is there\u2026", file.name + size));
   try {
     const found = await ask("explain", { redact: byId("redact").checked }, file);
-    if (mine === running) put(found, file);
+    if (mine === running) put(found, file, quiet);
   } catch (error) {
     if (mine === running) told(error);
   }
 }
 
-function put(found, file) {
+function put(found, file, quiet) {
   said(found.error ? found.error : "", Boolean(found.error));
   byId("explain-heading").textContent = found.title;
   const left = found.reports - found.shown;
@@ -43,6 +43,7 @@ function put(found, file) {
   [...byId("explain-body").querySelectorAll("details.report")].forEach((one, i) => one.append(parts(left + i + 1)));
   byId("explain-result").hidden = false;
   document.documentElement.dataset.explained = file.name;
+  if (quiet) return;
   byId("explain-heading").focus({ preventScroll: true });
   byId("explain-result").scrollIntoView({ block: "start" });
 }
@@ -185,7 +186,7 @@ export function begin(examples) {
   saving("save-json", "explain_records", "oom.jsonl", "application/jsonl");
   reports = examples.logs;
   speak();
-  onDrop(() => !byId("page-explain").hidden, explain);
+  onDrop(() => !byId("page-explain").hidden, (file) => explain(file));
 }
 
 async function example(name) {
@@ -207,5 +208,5 @@ export function speak() {
   byId("log-examples").replaceChildren(...reports.map(({ file, title, about }) => make("li", {},
     make("button", { type: "button", onclick: () => example(file) },
       make("strong", {}, t(title)), make("span", {}, t(about))))));
-  if (current && state.now === "ready") explain(current);
+  if (current && state.now === "ready") explain(current, { quiet: true });
 }

@@ -273,6 +273,22 @@ def test_the_live_machine_is_ranked_and_a_dragged_adjustment_changes_the_victim(
     tab.until("!document.getElementById('rank-why').hidden")
 
 
+def test_a_dropped_snapshot_is_ranked(tab: Lab) -> None:
+    tab.value("location.hash = '#rank'")
+    text = (ROOT / "docs/examples/crowd.json").read_text()
+    tab.value(_DROP % (json.dumps(text), "crowd.json"))
+    tab.until("document.querySelector('#rank-command').textContent.includes('crowd.json')")
+    assert tab.value("document.documentElement.dataset.ranked") == "905"
+    assert "backup[905]" in tab.value("document.getElementById('adjust').innerText")
+
+
+_DROP = """{
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File([%s], "%s"));
+  dispatchEvent(new DragEvent("drop", { dataTransfer, cancelable: true }));
+}"""
+
+
 def test_a_machine_walks_through_the_charts_of_any_version_in_two_languages(tab: Lab) -> None:
     tab.value("location.hash = '#mechanism'")
     tab.until("document.documentElement.dataset.mechanism === '7.3 backup[905]'")

@@ -4,7 +4,7 @@ Needs the built site (``make site``) and Debian's chromium. Wall-clock times say
 waits where nothing else runs; CPU time, that of all of the browser's processes, holds beside
 other work as well::
 
-    python benchmarks/lab.py [--loads N] [--log MB] [SCENARIO ...]
+    python benchmarks/browser.py [--loads N] [--log MB] [SCENARIO ...]
 """
 
 import argparse
