@@ -1,9 +1,15 @@
 """What the documents say is what the commands print."""
 
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import click
+
+from oomkit.cli.main import main as command
 
 ROOT = Path(__file__).parent.parent
 
@@ -103,3 +109,47 @@ def test_the_architecture_names_what_there_is() -> None:
     for path in (source / "kernel").glob("*.py"):
         if not path.stem.startswith(("__", "changes_")):
             assert re.search(rf"`{path.stem}(\.py)?`", kernel), path.name
+
+
+_BLOCK = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_LINE = re.compile(r"^(?:\$ |# )?(?:sudo )?(oomkit(?= -| [a-z-]+(?:\s|$))[^\n]*)", re.MULTILINE)
+
+
+def _examples() -> Iterator[tuple[str, list[str]]]:
+    """Every command line of oomkit's in the pages, with its page."""
+    for page in [*ROOT.glob("README*.md"), *sorted((ROOT / "docs").glob("*.md"))]:
+        for block in _BLOCK.findall(page.read_text("utf-8")):
+            text = block.replace("\\\n", " ")
+            for line in _LINE.findall(text):
+                try:
+                    words = shlex.split(line, comments=True)
+                except ValueError:
+                    continue
+                end = next((i for i, word in enumerate(words) if word in _SHELL), len(words))
+                yield page.name, words[1:end]
+
+
+_SHELL = {"|", ">", ">>", "&&", "||", ";", "&", "2>&1", "2>"}
+
+
+def test_every_example_has_options_that_there_are() -> None:
+    wrong, seen = [], 0
+    for page, words in _examples():
+        context = click.Context(command, info_name="oomkit")
+        if not words or words[0].startswith("-"):
+            found: click.Command | None = command
+        else:
+            found = command.get_command(context, words.pop(0))
+        if found is None:
+            wrong.append(f"{page}: no such command: {' '.join(words)}")
+            continue
+        seen += 1
+        known = {name for one in found.params for name in (*one.opts, *one.secondary_opts)}
+        for word in words:
+            if word == "--" or (found.name == "exec" and not word.startswith("-")):
+                break
+            name = word.partition("=")[0]
+            if re.fullmatch(r"--[a-z][\w-]*", name) and name not in {*known, "--help"}:
+                wrong.append(f"{page}: oomkit {found.name} {name}")
+    assert wrong == []
+    assert seen > 60

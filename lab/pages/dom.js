@@ -1,6 +1,8 @@
 // Small ways to make elements. Text is only ever text: nothing here parses mark-up, except shown(),
 // which takes what oomkit has made and escaped.
 
+import { t } from "./words.js";
+
 export const byId = (id) => document.getElementById(id);
 
 export function make(name, attributes = {}, ...inside) {
@@ -63,4 +65,33 @@ export function onDrop(isShown, take) {
     const [file] = event.dataTransfer.files;
     if (file) take(file);
   });
+}
+
+// A table whose columns sort it: rows of { value, text, css, pick }. The heads are buttons, for the
+// keyboard, and aria-sort says which way it is sorted.
+export function sortable(label, columns, rows) {
+  const body = make("tbody");
+  let by = -1;
+  let down = true;
+  const heads = columns.map(({ name, title, number }, i) => make("th", { scope: "col", class: number ? "n" : "" },
+    make("button", { type: "button", class: "sort", title, onclick: () => sort(i) }, t(name))));
+  function fill(sorted) {
+    body.replaceChildren(...sorted.map((row) => make("tr", { class: row.css }, row.map((cell, i) => make(i ? "td" : "th", { scope: i ? null : "row", class: `${columns[i].number ? "n" : ""} ${cell.css || ""}` },
+      cell.pick ? make("button", { type: "button", onclick: cell.pick }, cell.text) : cell.text)))));
+  }
+  function sort(i) {
+    down = by === i ? !down : Boolean(columns[i].number);
+    by = i;
+    heads.forEach((head, j) => (j === i ? head.setAttribute("aria-sort", down ? "descending" : "ascending") : head.removeAttribute("aria-sort")));
+    const way = down ? -1 : 1;
+    fill([...rows].sort((a, b) => {
+      const [left, right] = [a[i].value, b[i].value];
+      // Cells without a value stand last, whichever way.
+      if (left === "" || right === "") return (left === "") - (right === "");
+      return way * (typeof left === "number" && typeof right === "number" ? left - right : String(left).localeCompare(String(right)));
+    }));
+  }
+  fill(rows);
+  return make("div", { class: "wide", tabindex: "0", role: "region", "aria-label": label },
+    make("table", { class: "sortable" }, make("thead", {}, make("tr", {}, heads)), body));
 }

@@ -1,13 +1,15 @@
 import { charts } from "./charts.js";
-import { byId, later, make } from "./dom.js";
+import { byId, later, make, sortable } from "./dom.js";
 import { ask, Faults, newest } from "./python.js";
+import { t } from "./words.js";
 
 const GIB = 1024;
 const FIRST = "test1.toml";
-const now = { file: FIRST, original: "", set: new Map(), policy: "", seed: 0, pinned: null };
+const now = { file: FIRST, original: "", base: "", set: new Map(), policy: "", seed: 0, pinned: null };
 let files = [];
 let begun = false;
 let kernels = [];
+let policies = [];
 
 function overrides(set = now.set) {
   return [...set].map(([key, value]) => `${key}=${value}`);
@@ -36,9 +38,8 @@ async function unpacked(text) {
 
 async function remember() {
   const query = new URLSearchParams();
-  const text = byId("toml").value;
-  if (text === now.original) query.set("file", now.file);
-  else query.set("toml", await packed(text));
+  if (now.base === now.original) query.set("file", now.file);
+  else query.set("toml", await packed(now.base));
   for (const one of overrides()) query.append("set", one);
   if (now.policy) query.set("policy", now.policy);
   if (now.seed) query.set("seed", now.seed);
@@ -65,14 +66,15 @@ async function recall(query) {
   now.file = files.includes(file) ? file : FIRST;
   const got = await fetch(`examples/scenarios/${now.file}`);
   now.original = await got.text();
-  byId("toml").value = now.original;
+  now.base = now.original;
   if (query.has("toml")) {
     try {
-      byId("toml").value = await unpacked(query.get("toml"));
+      now.base = await unpacked(query.get("toml"));
     } catch {
-      said("The link's scenario is damaged; the first one is shown instead.", true);
+      said(t("The link's scenario is damaged; the first one is shown instead."), true);
     }
   }
+  byId("toml").value = now.base;
   byId("scenarios").value = now.file;
   byId("seed").value = now.seed;
   byId("policy").value = now.policy;
@@ -118,32 +120,34 @@ function whole(label, key, value, min, max) {
   return make("div", { class: "knob" }, make("label", { for: id }, label), input, shown);
 }
 
-function choice(label, key, value, options) {
+function choice(label, key, value, given) {
   const id = `knob-${key}`;
-  const select = make("select", { id }, options.map(([name, words]) => make("option", { value: name, selected: String(name) === String(value) }, words)));
+  const select = make("select", { id }, given.map(([name, words]) => make("option", { value: name, selected: String(name) === String(value) }, words)));
   select.addEventListener("change", () => set(key, select.value));
   return make("div", { class: "knob" }, make("label", { for: id }, label), select);
 }
 
-const OVERCOMMIT = [[0, "0: guess"], [1, "1: always"], [2, "2: never beyond the limit"]];
-const SWITCH = [[0, "0: off"], [1, "1: on"]];
-const PANIC = [[0, "0: kill"], [1, "1: panic"], [2, "2: panic, in cgroups too"]];
+const OVERCOMMIT = ["guess", "always", "never beyond the limit"];
+const SWITCH = ["off", "on"];
+const PANIC = ["kill", "panic", "panic, in cgroups too"];
+const options = (names) => names.map((name, i) => [i, `${i}: ${t(name)}`]);
 
 function form(made) {
   const vm = (name, other) => made.vm[name] ?? other;
   const releases = kernels.includes(made.kernel) ? kernels : [made.kernel, ...kernels];
   const parts = [
-    slider("RAM", "machine.ram", made.ram_mb, 1),
-    slider("Swap", "machine.swap", made.swap_mb, 0),
-    choice("Kernel", "machine.kernel", made.kernel, releases.map((one) => [one, one])),
-    choice("overcommit_memory", "vm.overcommit_memory", vm("overcommit_memory", 0), OVERCOMMIT),
+    slider(t("RAM"), "machine.ram", made.ram_mb, 1),
+    slider(t("Swap"), "machine.swap", made.swap_mb, 0),
+    choice(t("Kernel"), "machine.kernel", made.kernel, releases.map((one) => [one, one])),
+    choice("overcommit_memory", "vm.overcommit_memory", vm("overcommit_memory", 0), options(OVERCOMMIT)),
     whole("overcommit_ratio", "vm.overcommit_ratio", vm("overcommit_ratio", 50), 0, 200),
     whole("swappiness", "vm.swappiness", vm("swappiness", 60), 0, 200),
-    choice("panic_on_oom", "vm.panic_on_oom", vm("panic_on_oom", 0), PANIC),
-    choice("oom_kill_allocating_task", "vm.oom_kill_allocating_task", vm("oom_kill_allocating_task", 0), SWITCH),
+    choice("panic_on_oom", "vm.panic_on_oom", vm("panic_on_oom", 0), options(PANIC)),
+    choice("oom_kill_allocating_task", "vm.oom_kill_allocating_task", vm("oom_kill_allocating_task", 0), options(SWITCH)),
   ];
   for (const one of made.cgroups.filter((group) => group.max_mb !== null)) {
     parts.push(slider(`cgroup ${one.name} max`, `cgroup.${one.name}.max`, one.max_mb, 1));
+    if (one.high_mb !== null) parts.push(slider(`cgroup ${one.name} high`, `cgroup.${one.name}.high`, one.high_mb, 1));
   }
   const seen = new Set();
   for (const task of made.tasks) {
@@ -166,13 +170,15 @@ function set(key, value) {
 // ---- playing ----
 
 const play = newest(async () => {
-  const text = byId("toml").value;
+  const text = now.base;
   const given = { text, overrides: overrides(), policy: now.policy || null, seed: now.seed };
   remember();
   command();
   const began = performance.now();
   try {
-    if (!byId("knobs").contains(document.activeElement)) form(await ask("scenario", { text, overrides: given.overrides }));
+    const made = await ask("scenario", { text, overrides: given.overrides });
+    if (!byId("knobs").contains(document.activeElement)) form(made);
+    if (document.activeElement !== byId("toml")) byId("toml").value = made.text;
     let runs;
     if (now.pinned) {
       const both = await ask("compare", { text, sides: [now.pinned, given].map(({ overrides: changed, policy }) => ({ overrides: changed, policy })), seed: now.seed });
@@ -184,59 +190,103 @@ const play = newest(async () => {
     }
     byId("faults").replaceChildren();
     byId("toml").removeAttribute("aria-invalid");
-    said(`Played in ${Math.round(performance.now() - began)} ms.`);
+    said(t("Played in {} ms.", Math.round(performance.now() - began)));
     byId("runs").classList.toggle("two", runs.length > 1);
-    byId("runs").replaceChildren(...runs.map((run, i) => panel(run, runs.length > 1 ? ["Kept", "Now"][i] : "")));
+    byId("runs").replaceChildren(...runs.map((run, i) => panel(run, runs.length > 1 ? [t("Kept"), t("Now")][i] : "")));
     document.documentElement.dataset.played = String(Number(document.documentElement.dataset.played || 0) + 1);
   } catch (error) {
     if (error instanceof Faults) {
       byId("faults").replaceChildren(...error.lines.map((one) => make("li", {}, one)));
       byId("toml").setAttribute("aria-invalid", "true");
-      said("The scenario can't be played as it is; the last run is still shown.", true);
+      said(t("The scenario can't be played as it is; the last run is still shown."), true);
     } else {
-      said(`This is a defect of oomkit: ${error.message}`, true);
+      said(t("This is a defect of oomkit: {}", error.message), true);
     }
   }
 });
 
 function command() {
-  const words = ["oomkit run", byId("toml").value === now.original ? `scenarios/${now.file}` : "mine.toml"];
+  const words = ["oomkit run", now.base === now.original ? `scenarios/${now.file}` : "mine.toml"];
   words.push(...overrides().map((one) => `--set ${one.includes(" ") ? `'${one}'` : one}`));
   if (now.policy) words.push(`--policy ${now.policy}`);
   if (now.seed) words.push(`--seed ${now.seed}`);
   byId("command").textContent = words.join(" ");
 }
 
+// ---- policies against each other ----
+
+let asked = 0;
+
+async function against() {
+  asked += 1;
+  const mine = asked;
+  const given = { text: now.base, overrides: overrides(), seed: now.seed };
+  const place = byId("machine-policies");
+  const rows = [];
+  place.hidden = false;
+  for (const name of ["", ...policies]) {
+    said(t("Playing {}\u2026", name || t("the kernel alone")));
+    let row;
+    try {
+      row = await ask("outcome", { ...given, policy: name || null });
+    } catch (error) {
+      row = { failed: error instanceof Faults ? error.lines.join(" ") : error.message };
+    }
+    if (mine !== asked) return;
+    rows.push([name, row]);
+    const whole = rows.filter(([, one]) => !one.failed);
+    const columns = [["policy", ""], ["outcome", ""], ["ended", ""], ...(whole.length ? whole[0][1].fields : []).map((field) => [field, "n"]), ["killed", ""]];
+    place.replaceChildren(
+      make("h2", {}, t("Policies against each other")),
+      sortable(t("Policies against each other"), columns.map(([field, css]) => ({ name: field, number: css === "n" || field === "ended" })), whole.map(([policy, one]) => [
+        { value: policy || "", text: policy || t("the kernel alone"), pick: () => pick(policy) },
+        { value: one.outcome, text: one.outcome, css: one.good ? "good" : "bad" },
+        { value: one.ended[0], text: one.ended[1] },
+        ...one.figures.map(([value, text]) => ({ value, text })),
+        { value: one.killed, text: one.killed },
+      ])),
+      ...rows.filter(([, one]) => one.failed).map(([policy, one]) => make("p", { class: "said bad" }, `${policy}: ${one.failed}`)));
+  }
+  said("");
+  document.documentElement.dataset.against = String(rows.length);
+}
+
+function pick(policy) {
+  now.policy = policy;
+  byId("policy").value = policy;
+  play();
+}
+
 const VERDICTS = { better: "better", worse: "worse", same: "", other: "differs" };
 
 function compared(rows) {
   byId("machine-compare").replaceChildren(
-    make("h2", {}, "Side by side"),
-    make("div", { class: "wide", tabindex: "0", role: "region", "aria-label": "comparison" }, make("table", {},
-      make("thead", {}, make("tr", {}, ["figure", "kept", "now", "verdict"].map((one) => make("th", { scope: "col" }, one)))),
-      make("tbody", {}, rows.map((row) => make("tr", { class: row.verdict }, make("th", { scope: "row" }, row.field), make("td", {}, row.left), make("td", {}, row.right), make("td", { class: "verdict" }, VERDICTS[row.verdict])))))),
+    make("h2", {}, t("Side by side")),
+    make("div", { class: "wide", tabindex: "0", role: "region", "aria-label": t("Side by side") }, make("table", {},
+      make("thead", {}, make("tr", {}, ["figure", "kept", "now", "verdict"].map((one) => make("th", { scope: "col" }, t(one))))),
+      make("tbody", {}, rows.map((row) => make("tr", { class: row.verdict }, make("th", { scope: "row" }, t(row.field)), make("td", {}, row.left), make("td", {}, row.right), make("td", { class: "verdict" }, t(VERDICTS[row.verdict]))))))),
   );
 }
 
 function panel(run, name) {
   const heading = make("h2", {}, name ? `${name}: ` : "", run.title);
   const facts = make("p", { class: "facts" }, make("span", { class: `badge ${run.good ? "completed" : "bad"}` }, run.outcome),
-    ` after ${run.ended}, kernel ${run.kernel}${run.policy ? `, policy ${run.policy}` : ""}: ${run.end}`);
-  const figures = make("dl", { class: "objectives" }, run.objectives.map(([field, value, meaning]) => make("div", {}, make("dt", {}, field), make("dd", {}, value), make("dd", { class: "meaning" }, meaning))));
-  const events = make("ol", { class: "events" }, run.events.map((one) => make("li", { class: one.kind },
+    ` ${t("after {}, kernel {}", run.ended, run.kernel)}${run.policy ? `, ${t("policy")} ${run.policy}` : ""}: `, make("span", { lang: "en" }, run.end));
+  const figures = make("dl", { class: "objectives" }, run.objectives.map(([field, value, meaning]) => make("div", {}, make("dt", {}, t(field)), make("dd", {}, value), make("dd", { class: "meaning", lang: "en" }, meaning))));
+  const events = make("ol", { class: "events", lang: "en" }, run.events.map((one) => make("li", { class: one.kind },
     make("span", { class: "time" }, `${one.t_s.toFixed(1)} s`),
     make("div", {}, make("span", { class: "what" }, one.what), ...one.why.map((why) => make("p", { class: "dim" }, why))))));
   const traces = run.kills.length
-    ? [make("h3", {}, "Kills and their traces"), ...run.kills.slice(0, 50).map((kill, i) => make("details", { class: "trace" },
+    ? [make("h3", {}, t("Kills and their traces")), ...run.kills.slice(0, 50).map((kill, i) => make("details", { class: "trace", lang: "en" },
       make("summary", {}, `${kill.at}: ${kill.what} ${kill.victim}, badness ${kill.badness}, frees ${kill.frees}`),
       make("ol", {}, run.traces[i].map((step) => make("li", {}, step)))))]
     : [];
-  if (run.kills.length > 50) traces.push(make("p", { class: "dim" }, `${run.kills.length - 50} more kills are not listed.`));
+  if (run.kills.length > 50) traces.push(make("p", { class: "dim" }, t("{} more kills are not listed.", run.kills.length - 50)));
   const log = run.log.length
-    ? make("details", {}, make("summary", {}, `The kernel's log, ${run.log.length + run.log_left_out} lines`), make("pre", { tabindex: "0", role: "region", "aria-label": "log" }, run.log.join("\n")))
-    : make("p", { class: "dim" }, "The kernel logged nothing.");
-  return make("section", { class: "run", "aria-label": name || "run" }, heading, facts, figures, charts(run),
-    make("h3", {}, "What happened"), events, traces, make("h3", {}, "Kernel log"), log);
+    ? make("details", {}, make("summary", {}, t("The kernel's log, {} lines", run.log.length + run.log_left_out)), make("pre", { tabindex: "0", role: "region", "aria-label": t("Kernel log") }, run.log.join("\n")))
+    : make("p", { class: "dim" }, t("The kernel logged nothing."));
+  return make("section", { class: "run", "aria-label": name || t("run") }, heading, facts, figures, charts(run),
+    make("h3", {}, t("What happened")), events, traces, make("h3", {}, t("Kernel log")), log);
 }
 
 // ---- the page ----
@@ -252,6 +302,9 @@ export function begin(examples) {
   byId("scenarios").append(...files.map((file) => make("option", { value: file }, file.replace(/\.toml$/, ""))));
   byId("scenarios").addEventListener("change", (event) => choose(event.target.value));
   byId("toml").addEventListener("input", later(250, () => {
+    // What is typed is the scenario from now on, with all changes that it shows.
+    now.base = byId("toml").value;
+    now.set = new Map();
     now.pinned = null;
     pin(false);
     play();
@@ -259,6 +312,7 @@ export function begin(examples) {
   byId("policy").addEventListener("change", (event) => { now.policy = event.target.value; play(); });
   byId("seed").addEventListener("input", later(250, () => { now.seed = Math.max(0, Number.parseInt(byId("seed").value, 10) || 0); play(); }));
   byId("knobs").addEventListener("submit", (event) => event.preventDefault());
+  byId("against").addEventListener("click", against);
   byId("reset").addEventListener("click", () => choose(now.file));
   byId("pin").addEventListener("click", () => {
     now.pinned = now.pinned ? null : { overrides: overrides(), policy: now.policy || null };
@@ -269,7 +323,7 @@ export function begin(examples) {
 
 function pin(on) {
   byId("pin").setAttribute("aria-pressed", String(on));
-  byId("pin").textContent = on ? "Let the kept run go" : "Keep this run beside";
+  byId("pin").textContent = on ? t("Let the kept run go") : t("Keep this run beside");
 }
 
 export async function show(query) {
@@ -281,7 +335,17 @@ export async function show(query) {
   if (first) {
     const [names, releases] = await Promise.all([ask("policies"), ask("kernels")]);
     kernels = releases;
+    policies = names;
     byId("policy").append(...names.map((name) => make("option", { value: name, selected: name === now.policy }, name)));
   }
+  play();
+}
+
+// The interface in the other language, with what is shown.
+export function speak() {
+  pin(Boolean(now.pinned));
+  if (!begun) return;
+  byId("machine-policies").hidden = true;
+  byId("knobs").replaceChildren();
   play();
 }

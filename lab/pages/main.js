@@ -4,6 +4,7 @@ import * as machine from "./machine.js";
 import * as mechanism from "./mechanism.js";
 import { start, state, watch } from "./python.js";
 import * as rank from "./rank.js";
+import { language, speakTo, t, translate } from "./words.js";
 
 const PAGES = { explain, machine, rank, mechanism };
 const WORDS = {
@@ -32,12 +33,15 @@ function show() {
   PAGES[name].show(query);
 }
 
-watch((now) => {
+function say(now) {
   const place = byId("state");
-  place.textContent = now === "failed" ? `Python could not be loaded: ${state.error}` : WORDS[now];
+  place.textContent = now === "failed" ? t("Python could not be loaded: {}", state.error) : t(WORDS[now]);
   place.dataset.state = now;
   document.documentElement.dataset.python = now;
-});
+}
+
+translate();
+watch(say);
 
 const [about, examples] = await Promise.all(
   ["lab.json", "examples/index.json"].map(async (name) => (await fetch(name)).json()),
@@ -46,10 +50,18 @@ byId("version").textContent = about.oomkit;
 if (about.manual) {
   const link = document.createElement("a");
   link.href = "manual/index.html";
-  link.textContent = "Manual";
+  link.dataset.t = "Manual";
+  link.textContent = t("Manual");
   document.querySelector("nav").append(link);
 }
 for (const page of Object.values(PAGES)) page.begin(examples, about);
+byId("language").addEventListener("click", () => {
+  speakTo(language() === "zh" ? "en" : "zh");
+  translate();
+  say(state.now);
+  for (const page of Object.values(PAGES)) page.speak();
+  show();
+});
 addEventListener("hashchange", show);
 show();
 // After the first paint: loading Python keeps a CPU busy.

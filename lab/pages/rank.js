@@ -1,9 +1,11 @@
 import { byId, later, make, onDrop, shown } from "./dom.js";
 import { ask, Faults, newest } from "./python.js";
+import { t } from "./words.js";
 
 const now = { text: "", name: "", set: new Map(), kernel: "", memcg: "", why: null };
 let kernels = [];
 let about = {};
+let snapshots = [];
 let begun = false;
 
 function said(text, bad = false) {
@@ -19,7 +21,7 @@ const again = newest(async () => {
     put(found);
     said("");
   } catch (error) {
-    said(error instanceof Faults ? error.lines.join(" ") : `This is a defect of oomkit: ${error.message}`, true);
+    said(error instanceof Faults ? error.lines.join(" ") : t("This is a defect of oomkit: {}", error.message), true);
   }
 });
 const soon = later(80, () => again());
@@ -29,15 +31,15 @@ function put(found) {
   byId("rank-html").replaceChildren(...shown(found.html));
   byId("rank-result").hidden = false;
   if (!byId("rank-kernel").options.length) {
-    byId("rank-kernel").append(make("option", { value: "" }, `${found.kernel} (the snapshot's)`), ...kernels.map((one) => make("option", { value: one }, one)));
-    byId("rank-memcg").append(make("option", { value: "" }, "the machine"), ...found.memcgs.map((path) => make("option", { value: path }, path)));
+    byId("rank-kernel").append(make("option", { value: "" }, t("{} (the snapshot's)", found.kernel)), ...kernels.map((one) => make("option", { value: one }, one)));
+    byId("rank-memcg").append(make("option", { value: "" }, t("the machine")), ...found.memcgs.map((path) => make("option", { value: path }, path)));
   }
   const table = byId("adjust");
   const active = document.activeElement;
   if (table.contains(active) && active.type === "range") update(found, victims);
   else table.replaceChildren(...found.tasks.map((task) => row(task, victims)));
   byId("rank-why").hidden = !found.why;
-  byId("rank-why").replaceChildren(...(found.why ? [make("h2", {}, `Process ${now.why}`), ...shown(found.why)] : []));
+  byId("rank-why").replaceChildren(...(found.why ? [make("h2", {}, t("Process {}", now.why)), ...shown(found.why)] : []));
   const words = ["oomkit rank --from", now.name, ...settings().map((one) => `--set ${one}`)];
   if (now.kernel) words.push(`--kernel ${now.kernel}`);
   if (now.memcg) words.push(`--cgroup ${now.memcg}`);
@@ -59,7 +61,7 @@ function update(found, victims) {
 
 function row(task, victims) {
   const shownAdj = make("output", {}, String(task.oom_score_adj));
-  const input = make("input", { type: "range", min: -1000, max: 1000, value: task.oom_score_adj, "aria-label": `oom_score_adj of ${task.comm}[${task.pid}]` });
+  const input = make("input", { type: "range", min: -1000, max: 1000, value: task.oom_score_adj, "aria-label": t("oom_score_adj of {}", `${task.comm}[${task.pid}]`) });
   input.addEventListener("input", () => {
     shownAdj.textContent = input.value;
     now.set.set(task.pid, input.value);
@@ -71,7 +73,7 @@ function row(task, victims) {
     make("td", { class: "name" }, `${task.comm}[${task.pid}]`, task.reason ? make("span", { class: "dim" }, ` ${task.reason}`) : null),
     make("td", { class: "n" }, String(task.badness ?? "-")),
     make("td", { class: "adj" }, input, shownAdj),
-    make("td", {}, make("button", { type: "button", "aria-label": `why ${task.comm}[${task.pid}]`, onclick: () => { now.why = task.pid; again().then(() => byId("rank-why").scrollIntoView({ block: "nearest" })); } }, "why?")));
+    make("td", {}, make("button", { type: "button", "aria-label": `${t("why?")} ${task.comm}[${task.pid}]`, onclick: () => { now.why = task.pid; again().then(() => byId("rank-why").scrollIntoView({ block: "nearest" })); } }, t("why?"))));
 }
 
 async function take(text, name) {
@@ -79,7 +81,7 @@ async function take(text, name) {
   byId("rank-kernel").replaceChildren();
   byId("rank-memcg").replaceChildren();
   byId("rank-result").hidden = true;
-  said("Ranking\u2026");
+  said(t("Ranking\u2026"));
   if (!kernels.length) kernels = await ask("kernels");
   again();
 }
@@ -104,7 +106,8 @@ export function begin(examples, site) {
     if (file) take(await file.text(), file.name);
     event.target.value = "";
   });
-  byId("snapshot-examples").append(...examples.snapshots.map(({ file, title }) => make("button", { type: "button", onclick: () => fetched(`examples/snapshots/${file}`, file) }, title)));
+  snapshots = examples.snapshots;
+  speak();
   byId("rank-kernel").addEventListener("change", (event) => { now.kernel = event.target.value; again(); });
   byId("rank-memcg").addEventListener("change", (event) => { now.memcg = event.target.value; again(); });
   byId("rank-reset").addEventListener("click", () => take(now.text, now.name));
@@ -115,4 +118,14 @@ export function show() {
   if (begun) return;
   begun = true;
   if (about.live) fetched("live/snapshot.json", "here.json");
+}
+
+export function speak() {
+  byId("snapshot-examples").replaceChildren(...snapshots.map(({ file, title }) => make("button", { type: "button", onclick: () => fetched(`examples/snapshots/${file}`, file) }, t(title))));
+  if (!now.text) return;
+  byId("rank-kernel").replaceChildren();
+  byId("rank-memcg").replaceChildren();
+  now.kernel = "";
+  now.memcg = "";
+  again();
 }

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,13 +36,30 @@ def test_every_packing_reads_the_same(kind: str, tmp_path: Path) -> None:
     assert report.killed[0].pid == 651
 
 
-@pytest.mark.parametrize("kind", ["gz", "xz", "bz2"])
+@pytest.mark.parametrize("kind", ["gz", "xz", "bz2", "zst"])
 def test_damaged_packing_is_said_in_one_line(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(PACKERS[kind](DATA * 50)[:-30])
     with pytest.raises(LogError, match=str(path)) as caught:
         list(read_log(str(path)))
     assert "\n" not in str(caught.value)
+
+
+def test_frames_of_zstd_follow_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    cut = len(DATA) // 2
+    path.write_bytes(PACKERS["zst"](DATA[:cut]) + PACKERS["zst"](b"") + PACKERS["zst"](DATA[cut:]))
+    assert list(read_log(str(path))) == list(read_bytes(DATA, str(path)))
+
+
+def test_zstd_of_the_standard_library_reads_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("compression.zstd", reason="needs Python 3.14")
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    path = tmp_path / "log"
+    path.write_bytes(PACKERS["zst"](DATA))
+    assert list(read_log(str(path))) == list(read_bytes(DATA, str(path)))
 
 
 @pytest.mark.parametrize("name", ["missing", "."])

@@ -44,6 +44,14 @@ class Lab(Browser):
         """Wait until an expression of the page's script holds."""
         self.value(_UNTIL % condition)
 
+    def press(self, key: str) -> None:
+        """Press a key where the focus is."""
+        text = {"text": "\r"} if key == "Enter" else {}
+        for kind in ("keyDown", "keyUp"):
+            code = {"Enter": 13, "ArrowRight": 39}[key]
+            how = {"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code}
+            self.call("Input.dispatchKeyEvent", **how, **(text if kind == "keyDown" else {}))
+
     def ask(self, name: str, given: dict[str, Any], file: tuple[str, bytes] | None = None) -> Any:
         """Ask the page's worker, as the page does.
 
@@ -52,9 +60,7 @@ class Lab(Browser):
         """
         made = "null"
         if file is not None:
-            made = (
-                f"new File([Uint8Array.from({json.dumps(list(file[1]))})], {json.dumps(file[0])})"
-            )
+            made = f"new File([Uint8Array.from({[*file[1]]})], {json.dumps(file[0])})"
         return self.value(_ASK % (json.dumps(name), json.dumps(given), made))
 
     def complaints(self) -> list[str]:

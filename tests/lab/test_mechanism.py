@@ -11,7 +11,8 @@ from oomkit.kernel.snapshot_json import decode_snapshot
 from oomkit.kernel.state import Allocation
 from oomkit.kernel.versions import history
 from oomkit.lab import flow_rows
-from oomkit.lab.mechanism import mechanism, versions, victims
+from oomkit.lab.changes_zh import IN_CHINESE
+from oomkit.lab.mechanism import MechanismError, mechanism, versions, victims
 
 ROOT = Path(__file__).parents[2]
 CROWD = (ROOT / "docs/examples/crowd.json").read_text()
@@ -41,6 +42,68 @@ def test_every_step_lies_on_a_chart_and_the_last_on_a_row(setting: list[str]) ->
             assert row.leads == ("panic", "内核 panic"), (rules.name, last)
         else:
             assert row.text == ("SIGKILL", "SIGKILL"), (rules.name, last)
+
+
+NODE = (ROOT / "docs/examples/node.json").read_text()
+MEMCG = "/kubepods.slice"
+
+
+@pytest.mark.parametrize("setting", [[], *([knob] for knob in KNOBS)], ids=str)
+def test_a_memory_cgroup_goes_its_own_way(setting: list[str]) -> None:
+    seen = 0
+    for rules in RULES:
+        if rules.log_table == "none":
+            with pytest.raises(MechanismError, match=r"2\.6\.25"):
+                mechanism(NODE, rules.name, memcg=MEMCG)
+            continue
+        seen += 1
+        found = mechanism(NODE, rules.name, setting, memcg=MEMCG)
+        assert [chart["function"] for chart in found["charts"]][: len(rules.memcg_chain)] == list(
+            rules.memcg_chain
+        )
+        for step in found["steps"]:
+            assert step["row"] is not None, (rules.name, step)
+        last = found["steps"][-1]
+        row = found["charts"][last["chart"]]["rows"][last["row"]]
+        panics = setting == ["vm.panic_on_oom=2"] and rules.panic_memcg
+        assert (found["action"] == "panic") == panics, rules.name
+        assert row.text == ("SIGKILL", "SIGKILL") or panics, (rules.name, last)
+    assert seen > 80
+    found_by = victims(NODE, memcg=MEMCG)
+    assert found_by[0] == {"action": "absent", "victim": None}
+    assert found_by[-1]["action"] == "kill"
+
+
+def test_a_question_that_is_answered_by_no_is_marked_so() -> None:
+    found = mechanism(NODE, "6.12", ["vm.panic_on_oom=1"], memcg=MEMCG)
+    (passed,) = (step for step in found["steps"] if step["passed"])
+    assert "no panic" in passed["text"]
+    assert found["charts"][passed["chart"]]["rows"][passed["row"]].leads == ("panic", "内核 panic")
+
+
+def test_each_value_of_a_knob_is_tried() -> None:
+    found = mechanism(CROWD, "7.3", asker=520)
+    knobs = {one["knob"]: one for one in found["knobs"]}
+    assert [one["action"] for one in knobs["panic_on_oom"]["outcomes"]] == [
+        "kill",
+        "panic",
+        "panic",
+    ]
+    spared, asked = knobs["oom_kill_allocating_task"]["outcomes"]
+    assert (spared["victim"], asked["victim"]) == (found["victim"], "postgres[520]")
+    assert not {k["knob"]: k for k in mechanism(CROWD, "2.6.11")["knobs"]}["panic_on_oom"]["exists"]
+    adjusted = found["adjusted"]
+    assert f"[{adjusted['pid']}]" in found["victim"]
+    by_value = {one["value"]: one["victim"] for one in adjusted["outcomes"]}
+    assert by_value[0] == found["victim"] != by_value[-1000]
+    assert mechanism(CROWD, "2.6.11")["adjusted"] is None
+
+
+def test_every_change_has_its_chinese() -> None:
+    told = {text for row in versions() for one in row["changes"] for text in one["what"][:1]}
+    told |= {one["meaning"][0] for row in versions() for one in row["changes"] if one["meaning"]}
+    assert told == set(IN_CHINESE)
+    assert all(IN_CHINESE.values())
 
 
 def test_what_a_row_looks_for_is_what_the_kernels_functions_say() -> None:

@@ -1,15 +1,20 @@
 """The lab in a browser without a network: what it shows is what the command prints."""
 
+import bz2
+import gzip
 import json
+import lzma
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from oomkit.explain.explanation import Case
 from oomkit.explain.files import read_file
 from oomkit.kernel.state import Memory, Snapshot, Sysctl, Task
+from oomkit.kernel.versions import history
 from oomkit.model import play
 from oomkit.policy.read import find_policy
 from oomkit.records import to_json
@@ -121,6 +126,103 @@ def test_a_redacted_log_names_nobody(tab: Lab) -> None:
     assert "comm-1" in page
 
 
+_PACKED: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress,
+    "xz": lzma.compress,
+    "bz2": bz2.compress,
+    "zst": lambda data: zstandard().ZstdCompressor().compress(data),
+}
+
+
+def zstandard() -> Any:
+    """What packs; what unpacks in the browser is Python's own."""
+    return pytest.importorskip("zstandard")
+
+
+def test_packed_logs_are_read_and_cut_ones_say_so(tab: Lab) -> None:
+    ordinary = b"".join(b"Jun  1 10:00:00 web sshd[%d]: Accepted\n" % i for i in range(5000))
+    data = ordinary + (LOGS / "s-5.13-ubuntu-sysrq-order-1.log").read_bytes()
+    assert tab.ask("explain", {}, ("plain.log", data))["reports"] == 1
+    expected = tab.ask("explain_records", {})
+    for kind, pack in _PACKED.items():
+        packed = pack(data)
+        found = tab.ask("explain", {}, (f"log.{kind}", packed))
+        assert (found["reports"], found["error"]) == (1, None), kind
+        records = tab.ask("explain_records", {})
+        assert records.replace(f"log.{kind}", "plain.log") == expected, kind
+        cut = tab.ask("explain", {}, (f"cut.{kind}", packed[: len(packed) // 2]))
+        said = " ".join(cut["faults"]) if "faults" in cut else cut["error"]
+        assert f"cut.{kind}: the compressed data is damaged" in said
+        broken = tab.ask("explain", {}, (f"broken.{kind}", packed[:8] + b"\xff" * 60))
+        said = " ".join(broken["faults"]) if "faults" in broken else broken["error"]
+        assert f"broken.{kind}" in said
+
+
+def test_a_bomb_in_an_archive_is_read_in_pieces(tab: Lab) -> None:
+    found = tab.ask("explain", {}, ("bomb.zst", _PACKED["zst"](b"\0" * 64_000_000)))
+    assert found["reports"] == 0
+
+
+def test_every_field_is_explained_and_processes_are_sorted_by_the_keyboard(tab: Lab) -> None:
+    path = LOGS / "m-5.15-pve-lxc-php-fpm-german-date.log"
+    tab.value("location.hash = '#explain'")
+    tab.value(
+        f"document.getElementById('log').value = {json.dumps(path.read_text(errors='replace'))}"
+    )
+    tab.value("delete document.documentElement.dataset.explained")
+    tab.value("document.getElementById('explain-form').requestSubmit()")
+    tab.until("document.documentElement.dataset.explained === 'pasted.log'")
+    tab.value("document.querySelectorAll('details.part').forEach((one) => { one.open = true; })")
+    tab.until("document.querySelector('.sortable') && document.querySelector('.loglines')")
+    names = tab.value(
+        "[...document.querySelectorAll('.sortable th button')].map((one) => one.innerText)"
+    )
+    at = names.index("resident") + 1
+    for order, first in (("descending", True), ("ascending", False)):
+        tab.value(f"document.querySelector('.sortable th:nth-child({at}) button').focus()")
+        tab.press("Enter")
+        heading = tab.value(f"document.querySelector('.sortable th:nth-child({at})').ariaSort")
+        assert heading == order
+        cells = tab.value(
+            "[...document.querySelectorAll('.sortable tbody tr')]"
+            f".map((row) => row.cells[{at - 1}].innerText)"
+        )
+        assert (cells[0] == "12.2 GiB") == first
+        assert (cells[-1] == "12.2 GiB") != first
+    assert (
+        tab.value("document.querySelector('.sortable tr.killed').cells[0].innerText") == "php-fpm"
+    )
+    titles = tab.value("[...document.querySelectorAll('.logpart h3')].map((one) => one.innerText)")
+    assert "Hardware and call trace" in titles
+    tab.value("document.querySelectorAll('.loglines')[0].focus()")
+    tab.press("ArrowRight")
+    tab.press("ArrowRight")
+    meaning = tab.value("document.querySelector('.meaning-now').innerText")
+    assert meaning.startswith("gfp_mask=0x1100cca")
+    assert "dump_header()" in meaning
+
+
+def test_a_policy_against_all_others(tab: Lab) -> None:
+    tab.value("location.hash = '#machine?file=database-and-leak.toml'")
+    tab.until("document.getElementById('command').textContent.includes('database-and-leak')")
+    tab.value("delete document.documentElement.dataset.against")
+    tab.value("document.getElementById('against').click()")
+    tab.until("document.documentElement.dataset.against === '8'")
+    rows = tab.value(
+        "[...document.querySelectorAll('#machine-policies tbody tr')]"
+        ".map((row) => [...row.cells].map((one) => one.innerText))"
+    )
+    record = play(read_scenario(str(ROOT / "scenarios/database-and-leak.toml")),
+                  policy=find_policy("earlyoom"))  # fmt: skip
+    (early,) = (row for row in rows if row[0] == "earlyoom")
+    assert early[3] == str(record.objectives.kills)
+    tab.value(
+        "[...document.querySelectorAll('#machine-policies button')]"
+        ".find((one) => one.innerText === 'earlyoom').click()"
+    )
+    tab.until("document.getElementById('command').textContent.endsWith('--policy earlyoom')")
+
+
 def test_a_change_is_played_at_once_and_the_address_holds_it(tab: Lab) -> None:
     tab.value("location.hash = '#machine?file=database-and-leak.toml'")
     tab.until("document.querySelector('#runs h2') && document.getElementById('knob-machine.swap')")
@@ -130,13 +232,17 @@ def test_a_change_is_played_at_once_and_the_address_holds_it(tab: Lab) -> None:
     command = tab.value("document.getElementById('command').textContent")
     assert command == "oomkit run scenarios/database-and-leak.toml --set machine.swap=256G"
     assert "set=machine.swap%3D256G" in tab.value("location.hash")
+    text = (ROOT / "scenarios/database-and-leak.toml").read_text()
+    tab.until("document.getElementById('toml').value.includes('swap = \"256G\"')")
+    assert tab.value("document.getElementById('toml').value") == text.replace('"512M"', '"256G"')
     tab.value("document.getElementById('pin').click()")
     tab.until("document.querySelector('#machine-compare table')")
     tab.value("location.hash = '#machine?file=test2.toml&set=machine.ram=1G'")
     tab.until("document.getElementById('command').textContent.includes('test2.toml')")
-    assert (
-        tab.value("document.getElementById('toml').value")
-        == (ROOT / "scenarios/test2.toml").read_text()
+    tab.until("document.getElementById('toml').value.includes('ram = \"1G\"')")
+    text = (ROOT / "scenarios/test2.toml").read_text()
+    assert tab.value("document.getElementById('toml').value") == text.replace(
+        'ram = "2G"', 'ram = "1G"'
     )
 
 
@@ -167,17 +273,87 @@ def test_the_live_machine_is_ranked_and_a_dragged_adjustment_changes_the_victim(
     tab.until("!document.getElementById('rank-why').hidden")
 
 
+def test_a_dropped_snapshot_is_ranked(tab: Lab) -> None:
+    tab.value("location.hash = '#rank'")
+    text = (ROOT / "docs/examples/crowd.json").read_text()
+    tab.value(_DROP % (json.dumps(text), "crowd.json"))
+    tab.until("document.querySelector('#rank-command').textContent.includes('crowd.json')")
+    assert tab.value("document.documentElement.dataset.ranked") == "905"
+    assert "backup[905]" in tab.value("document.getElementById('adjust').innerText")
+
+
+_DROP = """{
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File([%s], "%s"));
+  dispatchEvent(new DragEvent("drop", { dataTransfer, cancelable: true }));
+}"""
+
+
 def test_a_machine_walks_through_the_charts_of_any_version_in_two_languages(tab: Lab) -> None:
     tab.value("location.hash = '#mechanism'")
     tab.until("document.documentElement.dataset.mechanism === '7.3 backup[905]'")
     tab.value(_DRAG % ("getElementById('kernel-version')", 0))
     tab.until("document.documentElement.dataset.mechanism === '2.6.11 cc1plus[1010]'")
     tab.value("document.getElementById('language').click()")
+    assert tab.value("location.search") == "?lang=zh"
+    page = "document.getElementById('page-mechanism')"
     assert "杀死" in tab.value("document.getElementById('flow').innerText")
+    # All of the page's own words: what is English is marked so, or a name.
+    assert tab.value(_LATIN % page) == []
     while tab.value("!document.getElementById('step-on').disabled"):
         tab.value("document.getElementById('step-on').click()")
     assert tab.value("document.querySelector('#flow .now').innerText") == "SIGKILL"
     tab.value("document.getElementById('language').click()")
+
+
+_LATIN = """(() => {
+  const found = [];
+  const walker = document.createTreeWalker(%s, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const { parentElement: place, data } = walker.currentNode;
+    if (place.closest("[lang=en], code, #spans, option, button[data-knob], .switch li")) continue;
+    if (/^[^\u4e00-\u9fff]*[a-z]{3,} [a-z]{3,}/.test(data)) found.push(data);
+  }
+  return found;
+})()"""
+
+
+def test_a_memory_cgroup_at_its_limit_and_each_knob(tab: Lab) -> None:
+    tab.value("location.hash = '#mechanism'")
+    tab.value(_CHOOSE % ("mechanism-snapshot", "node.json"))
+    tab.until("document.getElementById('mechanism-memcg').options.length > 2")
+    tab.value(_DRAG % ("getElementById('kernel-version')", len(history()) - 1))
+    tab.value(_CHOOSE % ("mechanism-memcg", "/kubepods.slice"))
+    tab.until(
+        "document.getElementById('outcome').innerText.startsWith('/kubepods.slice would lose')"
+    )
+    assert "try_charge_memcg()" in tab.value("document.getElementById('flow').innerText")
+    knob = "document.querySelector('[data-knob=\"vm.panic_on_oom=2\"]')"
+    assert tab.value(f"{knob}.nextSibling.innerText") == "panic"
+    tab.value(f"{knob}.click()")
+    tab.until("document.getElementById('outcome').innerText.includes('panics')")
+    assert tab.value(f"{knob}.ariaPressed") == "true"
+
+
+_CHOOSE = """{
+  const list = document.getElementById("%s");
+  list.value = "%s";
+  list.dispatchEvent(new Event("change"));
+}"""
+
+
+def test_an_experiment_plays_in_place(tab: Lab) -> None:
+    """Still where less motion is asked for: a slider takes one through its time."""
+    tab.value("location.hash = '#mechanism'")
+    tab.value("document.querySelector('#experiments button').click()")
+    tab.until("document.documentElement.dataset.experiment === 'test1.toml'")
+    shown = "document.querySelectorAll('#experiment .events li:not([hidden])').length"
+    whole = tab.value(shown)
+    assert whole > 10
+    tab.value(_DRAG % ("querySelector('#experiment input')", 250))
+    assert 0 < tab.value(shown) < whole
+    cover = tab.value("+document.querySelector('#experiment .cover').getAttribute('width')")
+    assert cover > 400
 
 
 @pytest.mark.parametrize(("width", "dark"), [(400, True), (1300, False)])
@@ -196,9 +372,18 @@ def test_nothing_overflows_and_axe_finds_nothing(width: int, *, dark: bool) -> N
         opened.value(AXE.read_text() + ";0")
         opened.value("document.querySelector('#log-examples button').click()")
         opened.until("document.documentElement.dataset.explained")
+        opened.value("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+        opened.until("document.querySelector('.sortable') && document.querySelector('.loglines')")
         for page, condition in ready.items():
             opened.value(f"location.hash = '{page}'")
             opened.until(condition)
+            if "machine" in page:
+                opened.value("document.getElementById('against').click()")
+                opened.until("document.documentElement.dataset.against === '8'")
+            if "mechanism" in page:
+                opened.value("document.querySelector('#experiments button').click()")
+                opened.until("document.documentElement.dataset.experiment")
+                opened.value("document.getElementById('language').click()")
             seen = opened.value("document.documentElement.scrollWidth")
             if seen > width:
                 found.append(f"{page}: {seen} wide")

@@ -69,3 +69,14 @@ def test_the_limit_is_reached_in_the_curve_where_it_kills() -> None:
     limit = read_scenario(str(SCENARIOS / "oom-group.toml")).cgroups[0].max_bytes
     assert limit is not None
     assert inside == pytest.approx(limit / 2**20, rel=0.03)
+
+
+def test_fewer_samples_are_of_the_same_run() -> None:
+    scenario = read_scenario(str(SCENARIOS / "test1.toml"))
+    whole = play(scenario, sample_s=None)
+    thin = play(scenario, sample_s=None, most_samples=50)
+    assert thin.kills == whole.kills
+    assert thin.ended_s == whole.ended_s
+    events = 2 * 20 + len(whole.kills) + 1
+    assert len(thin.samples.t_s) <= 50 + events < len(whole.samples.t_s)
+    assert set(thin.samples.t_s) >= {whole.samples.t_s[-1]}

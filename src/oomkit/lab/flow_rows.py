@@ -8,7 +8,7 @@ of a decision says where the row was taken.
 from collections.abc import Iterator
 
 from oomkit.kernel.rules import RuleSet
-from oomkit.records import Record
+from oomkit.records import Record, replace
 
 Words = tuple[str, str]
 """English, Chinese."""
@@ -21,11 +21,13 @@ class Row(Record, frozen=True, kw_only=True):
         text: what is done, or asked.
         leads: where "yes" leads; None: a step.
         said: part of the trace's line where the row was taken; empty: the row has none.
+        passed: part of the line where a question is answered by no.
     """
 
     text: Words
     leads: Words | None = None
     said: str = ""
+    passed: str = ""
 
 
 def _ask(en: str, zh: str, to_en: str, to_zh: str, said: str) -> Row:
@@ -123,8 +125,60 @@ def out_of_memory(rules: RuleSet) -> Iterator[Row]:
     yield from scan(rules)
 
 
-def scan(rules: RuleSet) -> Iterator[Row]:
+def charge(rules: RuleSet) -> Iterator[Row]:
+    """The last function of a memory cgroup's charge: what ends it before the OOM killer."""
+    fails = ("the charge fails; no kill", "记账失败，不杀进程")
+    if rules.memcg_reaped_charge:
+        yield _ask("a victim asks whose memory was reaped?",
+                   "内存已被回收的被杀进程来请求？", *fails, "whose memory was reaped")  # fmt: skip
+    yield _ask("__GFP_NORETRY?", "__GFP_NORETRY？", *fails, "__GFP_NORETRY")
+    if rules.memcg_costly_order:
+        yield _ask("order above 3?", "order 大于 3？", *fails, "is more than 3")
+    if rules.memcg_at_fault_end:
+        yield _ask("not in a page fault of user space?", "不在用户空间的缺页中？",
+                   "the charge fails with ENOMEM", "记账以 ENOMEM 失败",
+                   "outside a page fault")  # fmt: skip
+    yield _ask("memory.oom_control: oom_kill_disable?", "memory.oom_control：oom_kill_disable？",
+               "the asker sleeps, or gets ENOMEM", "请求者睡眠，或得到 ENOMEM",
+               "oom_kill_disable is set")  # fmt: skip
+    if rules.memcg_at_fault_end:
+        yield _do("the OOM is noted; the charge fails",
+                  "记下 OOM，记账失败", "the kill is done as the page fault ends")  # fmt: skip
+
+
+def confined(rules: RuleSet) -> Iterator[Row]:
+    """``mem_cgroup_out_of_memory()``, or ``out_of_memory()`` for a memory cgroup."""
+    if rules.badness == "classic":
+        if rules.panic_memcg:
+            yield _ask("panic_on_oom is 2?", "panic_on_oom 为 2？", *_PANIC,
+                       "panic_on_oom is selected")  # fmt: skip
+        yield from scan(rules, memcg=True)
+        return
+    yield from _before_constraint(rules)
+    yield _do("totalpages: the cgroup's limit, and its swap",
+              "totalpages：该 cgroup 的限额和它的 swap", "CONSTRAINT_")  # fmt: skip
+    panic = _ask("panic_on_oom is 2?", "panic_on_oom 为 2？", *_PANIC, "panic_on_oom is enabled")
+    yield replace(panic, passed="is confined: no panic")
+    yield from scan(rules, memcg=True)
+
+
+def scan(rules: RuleSet, *, memcg: bool = False) -> Iterator[Row]:
     """``__out_of_memory()``, or the end of ``out_of_memory()``: the scan and the kill."""
+    if memcg:
+        yield _do("select_bad_process(): badness of every task in the cgroup and below",
+                  "select_bad_process()：计算该 cgroup 及其下每个进程的 badness",
+                  "highest badness")  # fmt: skip
+        if rules.dying != "openvz":
+            yield _ask("a victim that is still dying?", "上一个被杀的进程还没退出？",
+                       "wait for its memory", "等待它释放内存", "already dying")  # fmt: skip
+        if rules.memcg_no_victim == "nothing":
+            yield _ask("no task can be chosen?", "没有可杀的进程？", "the charge fails",
+                       "记账失败", "no killable process")  # fmt: skip
+        else:
+            yield _ask("no task can be chosen?", "没有可杀的进程？", *_KILL_ASKER,
+                       "the allocating task")  # fmt: skip
+        yield _do("oom_kill_process()", "oom_kill_process()")
+        return
     if rules.allocating_task != "none" and rules.badness == "classic":
         yield _ask("oom_kill_allocating_task set?", "设置了 oom_kill_allocating_task？",
                    *_KILL_ASKER, "oom_kill_allocating_task is set")  # fmt: skip
@@ -138,7 +192,8 @@ def scan(rules: RuleSet) -> Iterator[Row]:
     yield _do("oom_kill_process()", "oom_kill_process()")
 
 
-def _modern(rules: RuleSet) -> Iterator[Row]:
+def _before_constraint(rules: RuleSet) -> Iterator[Row]:
+    """What the modern ``out_of_memory()`` asks before it looks at what ran out."""
     if rules.disabled_check == "out_of_memory":
         yield _ask("oom_killer_disabled?", "oom_killer_disabled？", *_BACK, "oom_killer_disabled")
     if rules.dying_current != "none":
@@ -147,6 +202,10 @@ def _modern(rules: RuleSet) -> Iterator[Row]:
                    "asks and is dying")  # fmt: skip
     if rules.fs_check == "out_of_memory":
         yield _ask(*_NO_FS, *_BACK, "no __GFP_FS")
+
+
+def _modern(rules: RuleSet) -> Iterator[Row]:
+    yield from _before_constraint(rules)
     yield _do("constrained_alloc(): what ran out, and totalpages",
               "constrained_alloc()：耗尽的是什么，totalpages 是多少", "CONSTRAINT_")  # fmt: skip
     yield _ask("panic_on_oom is 2, or 1 and the machine ran out?",
@@ -240,9 +299,10 @@ def kill(rules: RuleSet) -> Iterator[Row]:
                        "goes first")  # fmt: skip
         case "worst" | "worst_last":
             said = "sacrificed instead" if rules.children == "worst" else "goes first"
-            yield _ask("a child with memory of its own that can be chosen?",
-                       "有可选中的、独立内存的子进程？", "the worst one dies in its place",
-                       "改杀其中最坏的", said)  # fmt: skip
+            child = _ask("a child with memory of its own that can be chosen?",
+                         "有可选中的、独立内存的子进程？", "the worst one dies in its place",
+                         "改杀其中最坏的", said)  # fmt: skip
+            yield replace(child, passed="has no child to sacrifice")
         case "none":
             yield _do("the chosen task itself; no child in its place", "就是它本身，不用子进程代替")
     yield _do("SIGKILL", "SIGKILL", "SIGKILL to")

@@ -14,16 +14,22 @@ from oomkit.records import to_json
 from oomkit.render.quantities import outcome_of, seconds
 from oomkit.scenario import Run, Scenario
 from oomkit.scenario.read import ScenarioError, scenario_from, walk_tasks
+from oomkit.scenario.write import scenario_text
+from oomkit.toml.edit import with_value
 from oomkit.toml.load import decoded
 from oomkit.toml.table import TomlError
 from oomkit.views import run_chart_rows as rows
 from oomkit.views.run_compare import rows as compared_rows
-from oomkit.views.run_curves import swap_total_mb
+from oomkit.views.run_curves import Curve, curves, uses
 from oomkit.views.run_events import ending, happenings
 from oomkit.views.run_text import objective_rows
 
 _MIB = 2**20
 MAX_LOG_LINES = 2_000
+MAX_SAMPLES = 400
+"""Regular samples of a run that is drawn; a picture has no more columns than that."""
+MAX_VALUES = 8_000
+"""Points of all tasks' curves together; with many tasks each has fewer."""
 
 
 def read(text: str, overrides: Sequence[str] = ()) -> Scenario:
@@ -44,13 +50,14 @@ def read(text: str, overrides: Sequence[str] = ()) -> Scenario:
 
 
 def scenario(text: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """What a form shows of a scenario: the machine, its knobs, tasks and cgroups.
+    """What a form shows of a scenario: its text, the machine, its knobs, tasks and cgroups.
 
     Raises:
         ScenarioError: it is none.
     """
     made = read(text, overrides)
     return {
+        "text": written(text, overrides, made),
         "name": printable(made.name),
         "about": printable(" ".join(made.about.split())),
         "ram_mb": made.machine.ram_bytes / _MIB,
@@ -68,10 +75,32 @@ def scenario(text: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
             for _, task in walk_tasks(made.tasks)
         ],
         "cgroups": [
-            {"name": one.name, "max_mb": None if one.max_bytes is None else one.max_bytes / _MIB}
+            {"name": one.name, "max_mb": _mib(one.max_bytes), "high_mb": _mib(one.high_bytes)}
             for one in made.cgroups
         ],
     }
+
+
+def _mib(size: int | None) -> float | None:
+    return None if size is None else size / _MIB
+
+
+def written(text: str, overrides: Sequence[str], made: Scenario) -> str:
+    """A scenario's text with changes made in it: its own where that can be, comments and all.
+
+    Args:
+        text: TOML.
+        overrides: changes such as ``machine.swap=2G``.
+        made: what the text and the changes come to.
+    """
+    edited = text
+    for override in overrides:
+        edited = with_value(edited, *override.split("=", 1))
+    try:
+        same = read(edited) == made
+    except ScenarioError:
+        same = False
+    return edited if same else scenario_text(made)
 
 
 def policies() -> list[str]:
@@ -100,7 +129,7 @@ def play(
         ModelError: the machine can't be played.
     """
     made = read(text, overrides)
-    return shown(_played(made, policy, seed), made)
+    return shown(_drawn(made, policy, seed), made)
 
 
 def record(
@@ -131,7 +160,7 @@ def compare(text: str, sides: Sequence[dict[str, Any]], seed: int = 0) -> dict[s
         ModelError: one of the machines can't be played.
     """
     made = [read(text, side.get("overrides", ())) for side in sides]
-    runs = [_played(one, side.get("policy"), seed) for one, side in zip(made, sides, strict=True)]
+    runs = [_drawn(one, side.get("policy"), seed) for one, side in zip(made, sides, strict=True)]
     end_s = max(run.ended_s for run in runs)
     return {
         "runs": [shown(run, one, end_s) for run, one in zip(runs, made, strict=True)],
@@ -139,8 +168,49 @@ def compare(text: str, sides: Sequence[dict[str, Any]], seed: int = 0) -> dict[s
     }
 
 
+def outcome(
+    text: str, overrides: Sequence[str] = (), policy: str | None = None, seed: int = 0
+) -> dict[str, Any]:
+    """What a policy makes of a scenario, in figures: a row of a table of policies.
+
+    Args:
+        text: TOML.
+        overrides: changes such as ``machine.swap=2G``.
+        policy: a built-in policy; None: the kernel alone.
+        seed: moves only what the scenario declares as random.
+
+    Returns:
+        How it ended, and the objectives as pairs of a number, to sort by, and a text.
+
+    Raises:
+        ScenarioError: it is none.
+        ModelError: the machine can't be played.
+    """
+    made = read(text, overrides)
+    run = play_model(made, policy=_policy(policy), seed=seed, sample_s=None, most_samples=2)
+    figures = run.objectives
+    values = (figures.kills, figures.freed_mb, figures.work_lost_s, figures.innocents_killed,
+              figures.frozen_s, figures.protected_killed)  # fmt: skip
+    rows = objective_rows(run)
+    return {
+        "outcome": outcome_of(run.outcome),
+        "good": run.outcome == "completed" and not run.objectives.protected_killed,
+        "ended": [run.ended_s, seconds(run.ended_s)],
+        "killed": printable(", ".join(dict.fromkeys(kill.task for kill in run.kills))),
+        "fields": [field for field, _, _ in rows],
+        "figures": [[n, shown] for n, (_, shown, _) in zip(values, rows, strict=True)],
+    }
+
+
 def _played(made: Scenario, policy: str | None, seed: int) -> Run:
     return play_model(made, policy=_policy(policy), seed=seed, sample_s=None)
+
+
+def _drawn(made: Scenario, policy: str | None, seed: int) -> Run:
+    """The run with as many samples as a picture can show."""
+    return play_model(
+        made, policy=_policy(policy), seed=seed, sample_s=None, most_samples=MAX_SAMPLES
+    )
 
 
 def _policy(name: str | None) -> Policy | None:
@@ -157,10 +227,10 @@ def shown(run: Run, made: Scenario, end_s: float = 0.0) -> dict[str, Any]:
         made: what was played.
         end_s: where the time axis ends at the earliest.
     """
-    tasks, left_out = rows.task_rows(run)
-    groups, limits = rows.cgroup_rows(run, made)
-    memory = rows.memory_rows(run, made)
-    names = rows.task_names(run)
+    found = curves(run)
+    names = rows.task_names(run, found)
+    groups, limits = rows.cgroup_rows(run, made, found)
+    use = uses(run, made)
     *events, end = happenings(run, made)
     return {
         "title": printable(run.scenario),
@@ -173,21 +243,33 @@ def shown(run: Run, made: Scenario, end_s: float = 0.0) -> dict[str, Any]:
         "end_why": list(end.why),
         "end_s": max([run.ended_s, end_s, *run.samples.t_s[-1:], 0.001]),
         "memory": {
-            "uses": list(rows.USES),
             "colours": rows.USE_COLOURS,
-            "rows": memory,
-            "total_mb": max((sum(row[use] for use in rows.USES) for row in memory), default=0.0),
-            "swap_mb": swap_total_mb(run, made),
+            "t": use.t_s,
+            "uses": {
+                name: _rounded(part)
+                for name, part in zip(
+                    rows.USES,
+                    (use.kernel_mb, use.tasks_mb, use.cache_mb, use.free_mb),
+                    strict=True,
+                )
+            },
+            "total_mb": use.total_mb,
+            "swap": _rounded(use.swap_used_mb) if use.swap_total_mb > 0 else [],
+            "swap_mb": use.swap_total_mb,
         },
         "tasks": {
-            "names": names,
             "colours": dict(zip(names, rows.TASK_COLOURS, strict=False)),
-            "rows": tasks,
-            "left_out": left_out,
+            **_task_curves(found, run.samples.t_s, set(names)),
         },
         "cgroups": {"rows": groups, "limits": limits},
-        "pressure": {"colours": rows.PRESSURE_COLOURS, "rows": rows.pressure_rows(run)},
-        "kills": rows.kill_rows(run),
+        "pressure": {
+            "colours": rows.PRESSURE_COLOURS,
+            "t": run.samples.t_s,
+            "PSI some": run.samples.psi_some_avg10,
+            "PSI full": run.samples.psi_full_avg10,
+            "CPU busy": _rounded([busy * 100 for busy in run.samples.cpu_busy]),
+        },
+        "kills": rows.kill_rows(run, found),
         "traces": [[printable(line) for line in kill.trace] for kill in run.kills],
         "freezes": rows.freeze_rows(run),
         "events": [
@@ -198,3 +280,29 @@ def shown(run: Run, made: Scenario, end_s: float = 0.0) -> dict[str, Any]:
         "log": [printable(line.expandtabs()) for line in run.log[:MAX_LOG_LINES]],
         "log_left_out": max(len(run.log) - MAX_LOG_LINES, 0),
     }
+
+
+def _task_curves(found: Sequence[Curve], t_s: list[float], names: set[str]) -> dict[str, Any]:
+    """The largest tasks' curves, column by column, and how many tasks are not drawn."""
+    ordered = sorted(found, key=lambda curve: -curve.peak_mb)
+    drawn = ordered[: rows.MAX_CURVES]
+    every = max(1, len(drawn) * len(t_s) // MAX_VALUES)
+    shown = []
+    for curve in drawn:
+        name = printable(curve.name)
+        # The first sample, every so manyth, and the last.
+        spots = [*range(curve.first, curve.last, every), curve.last]
+        shown.append(
+            {
+                "task": printable(curve.key),
+                "name": name if name in names else rows.OTHERS,
+                "t": [t_s[i] for i in spots],
+                "rss": [curve.rss_mb[i] for i in spots],
+                "swap": [curve.swap_mb[i] for i in spots] if any(curve.swap_mb) else [],
+            }
+        )
+    return {"curves": shown, "left_out": len(ordered) - len(drawn)}
+
+
+def _rounded(values: Sequence[float]) -> list[float]:
+    return [round(value, 2) for value in values]

@@ -14,7 +14,7 @@ from oomkit.model.policy_driver import PolicyDriver
 from oomkit.model.psi import Psi
 from oomkit.model.reclaim import make_plan, reclaim_from
 from oomkit.model.responsiveness import Prober, response_s
-from oomkit.model.sampler import Sampler
+from oomkit.model.sampler import MAX_REGULAR, Sampler
 from oomkit.model.solve import Rates, solve
 from oomkit.model.tasks import Proc
 from oomkit.model.timers import Timers
@@ -52,6 +52,7 @@ class Engine:
         *,
         seed: int,
         sample_s: float | None,
+        most_samples: int = MAX_REGULAR,
         audit: bool = False,
         policy: Policy | None = None,
         watch: "Callable[[Machine, Rates], None] | None" = None,
@@ -62,6 +63,7 @@ class Engine:
             scenario: what is played.
             seed: moves only what the scenario declares as random.
             sample_s: time between samples; None: as fine as the run is short.
+            most_samples: with None, at most about so many.
             audit: check the accounting of memory at every event.
             policy: what guards the machine; None: the kernel is alone.
             watch: is called at each event with the rates that hold until the next.
@@ -71,7 +73,7 @@ class Engine:
         self.machine = machine = Machine(scenario)
         self.psi = Psi(scenario.machine.hz)
         self.prober = Prober(machine.probe)
-        self.sampler = Sampler(machine, self.psi, self.prober, sample_s)
+        self.sampler = Sampler(machine, self.psi, self.prober, sample_s, most_samples)
         self.timers = Timers()
         self.lifecycle = Lifecycle(
             machine,

@@ -1,6 +1,7 @@
 """Play a scenario on the modelled machine."""
 
 from oomkit.model.engine import Engine
+from oomkit.model.sampler import MAX_REGULAR
 from oomkit.policy.records import Policy
 from oomkit.scenario.format import Scenario
 from oomkit.scenario.read import walk_tasks
@@ -13,6 +14,7 @@ def play(
     policy: Policy | None = None,
     seed: int = 0,
     sample_s: float | None = 1.0,
+    most_samples: int = MAX_REGULAR,
     audit: bool = False,
 ) -> Run:
     """Play a scenario and return its record.
@@ -23,6 +25,7 @@ def play(
         seed: moves only what the scenario declares as random (``jitter``, ``spread``).
         sample_s: seconds between two samples; None: adaptive, the smaller the shorter the run is,
             with a sample at each kill, start and exit besides, and at the end of the run.
+        most_samples: with an adaptive interval, at most about so many besides those.
         audit: check after every event that the pages of all uses add up to the machine's.
 
     Raises:
@@ -30,7 +33,14 @@ def play(
             be played.
         AssertionError: with ``audit``: memory accounting is inconsistent.
     """
-    engine = Engine(scenario, policy=policy, seed=seed, sample_s=sample_s, audit=audit)
+    engine = Engine(
+        scenario,
+        policy=policy,
+        seed=seed,
+        sample_s=sample_s,
+        most_samples=most_samples,
+        audit=audit,
+    )
     outcome = engine.run()
     roles = {task.name: task.role for _, task in walk_tasks(scenario.tasks)}
     frozen = engine.prober.freezes(engine.machine.now)

@@ -22,7 +22,7 @@ PROBE: Final = "probe/0"
 _FINEST_S: Final = 2.0**-10
 """Where an adaptive interval begins; doubled again and again it hits whole seconds."""
 
-_MAX_REGULAR: Final = 2400
+MAX_REGULAR: Final = 2400
 """Most samples at an adaptive interval; a longer run has a longer interval."""
 
 _MAX_VALUES: Final = 100_000
@@ -115,10 +115,16 @@ class Sampler:
         psi: its pressure.
         prober: takes the probe through its rounds.
         interval_s: seconds between two samples; None: adaptive.
+        most: regular samples at an adaptive interval.
     """
 
     def __init__(
-        self, machine: Machine, psi: Psi, prober: Prober, interval_s: float | None
+        self,
+        machine: Machine,
+        psi: Psi,
+        prober: Prober,
+        interval_s: float | None,
+        most: int = MAX_REGULAR,
     ) -> None:
         self.machine = machine
         self.psi = psi
@@ -129,6 +135,7 @@ class Sampler:
         self.probe_answers: list[float] = []
         self.curves: dict[str, _Curve] = {}
         self._is_adaptive = interval_s is None
+        self._most = most
         self._intervals = 0
         """Intervals until the next regular sample is due, counted from the start."""
         self._due_at: list[int | None] = []
@@ -266,7 +273,7 @@ class Sampler:
     def _lengthen_interval(self, end: float) -> None:
         """Double the interval until there are not too many regular samples at ``end``."""
         crowded = _MAX_VALUES // max(len(self.curves), 1)
-        most = min(_MAX_REGULAR, max(_MAX_REGULAR_CROWDED, crowded))
+        most = min(self._most, max(_MAX_REGULAR_CROWDED, crowded))
         while end / self.interval_s > most:
             self.interval_s *= 2
             self._intervals = -(-self._intervals // 2)

@@ -11,7 +11,7 @@ from oomkit.toml import keys
 from oomkit.toml.table import Fault, TomlError
 from oomkit.toml.units import EXPECTED, unsound
 
-_TEXTS = ("kernel", "name", "about", "cgroup", "role")
+TEXTS = ("kernel", "name", "about", "cgroup", "role")
 """Keys whose values are text even when they look like numbers (``6.12``)."""
 
 
@@ -80,7 +80,7 @@ def _slot(raw: dict[str, Any], path: str) -> tuple[int, Any]:
 
 
 def _value(key: str, text: str) -> Any:
-    if key in _TEXTS and not text.startswith(('"', "'")):
+    if key in TEXTS and not text.startswith(('"', "'")):
         return text
     try:
         value = tomllib.loads(f"value = {text}")["value"]

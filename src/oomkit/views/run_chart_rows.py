@@ -1,5 +1,6 @@
 """The rows the charts are drawn from: samples thinned out, tasks grouped by name."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from oomkit.printable import printable
@@ -89,10 +90,13 @@ def pressure_rows(run: Run) -> Rows:
     ]
 
 
-def task_names(run: Run) -> list[str]:
-    """The names that get a colour: those of the largest tasks, then what is left over."""
+def task_names(run: Run, found: Sequence[Curve] | None = None) -> list[str]:
+    """The names that get a colour: those of the largest tasks, then what is left over.
+
+    ``found``, here and below, are the run's curves, where they are known.
+    """
     peaks: dict[str, float] = {}
-    for curve in curves(run):
+    for curve in curves(run) if found is None else found:
         name = printable(curve.name)
         peaks[name] = max(peaks.get(name, 0.0), curve.peak_mb)
     ordered = sorted(peaks, key=lambda name: -peaks[name])
@@ -126,7 +130,9 @@ def _curve_rows(curve: Curve, t_s: list[float], indices: list[int], name: str) -
     return rows
 
 
-def cgroup_rows(run: Run, scenario: Scenario | None) -> tuple[Rows, Rows]:
+def cgroup_rows(
+    run: Run, scenario: Scenario | None, found: Sequence[Curve] | None = None
+) -> tuple[Rows, Rows]:
     """Resident memory of each limited cgroup's tasks by time, and the limits.
 
     Tasks are identified by name, so a name that stands in several cgroups counts for the last.
@@ -141,7 +147,7 @@ def cgroup_rows(run: Run, scenario: Scenario | None) -> tuple[Rows, Rows]:
     owner = {task.name: task.cgroup for _, task in walk_tasks(scenario.tasks) if task.cgroup}
     t_s = run.samples.t_s
     sums: dict[str, list[float]] = {}
-    for curve in curves(run):
+    for curve in curves(run) if found is None else found:
         path = owner.get(curve.name, "")
         for name in limits:
             if path == name or path.startswith(f"{name}/"):
@@ -160,9 +166,10 @@ def cgroup_rows(run: Run, scenario: Scenario | None) -> tuple[Rows, Rows]:
     return rows, lines
 
 
-def kill_rows(run: Run) -> Rows:
+def kill_rows(run: Run, found: Sequence[Curve] | None = None) -> Rows:
     """One row a kill: where its mark stands and what is said of it."""
-    before = {(curve.name, curve.instance): curve for curve in curves(run)}
+    known = curves(run) if found is None else found
+    before = {(curve.name, curve.instance): curve for curve in known}
     rows = []
     for index, kill in enumerate(run.kills):
         curve = before.get((kill.task, kill.instance))

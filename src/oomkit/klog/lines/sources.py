@@ -3,16 +3,17 @@
 import bz2
 import codecs
 import gzip
+import importlib
 import io
 import lzma
 import os
 import subprocess
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from oomkit.errors import OomkitError
 from oomkit.klog.lines.forked import Forked, receive, send
@@ -23,6 +24,7 @@ KMSG = "/dev/kmsg"
 _MUCH_BYTES = 1 << 20
 """From this size on it pays to unpack a file in a process of its own."""
 _PIECE_BYTES = 256 << 10
+_ZSTD_BYTES = 1 << 10
 
 
 class LogError(OomkitError):
@@ -171,26 +173,63 @@ def _zstd(file: BinaryIO, name: str) -> Readable:
     try:
         import zstandard
     except ImportError:
-        raise LogError(
-            f"{said_name(name)}: is compressed with zstd; expected the package zstandard "
-            "(pip install 'oomkit[zstd]'), or zstd -dc FILE | oomkit explain -"
-        ) from None
-    reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-    return _ZstdErrors(cast("Readable", reader), zstandard.ZstdError)
+        try:
+            # In Python from 3.14 on.
+            standard: Any = importlib.import_module("compression.zstd")
+        except ImportError:
+            raise LogError(
+                f"{said_name(name)}: is compressed with zstd; expected the package zstandard "
+                "(pip install 'oomkit[zstd]'), or zstd -dc FILE | oomkit explain -"
+            ) from None
+        return _Zstd(file, standard.ZstdDecompressor, standard.ZstdError)
+    whole = zstandard.ZstdDecompressor()
+    return _Zstd(file, whole.decompressobj, zstandard.ZstdError)
 
 
-class _ZstdErrors:
-    """Gives zstd's own error the name that the other formats' have."""
+class _Zstd:
+    """Frames of zstd one after the other; their errors, and an end in the middle, as EOFError."""
 
-    def __init__(self, file: Readable, error: type[Exception]) -> None:
+    def __init__(self, file: BinaryIO, begin: Callable[[], Any], error: type[Exception]) -> None:
+        """Read.
+
+        Args:
+            file: the packed log.
+            begin: makes what unpacks one frame.
+            error: what that raises of damaged data.
+        """
         self._file = file
+        self._begin = begin
         self._error = error
+        self._frame: Any = None
+        self._packed = b""
+        self._rest = memoryview(b"")
 
     def readinto(self, buffer: memoryview, /) -> int | None:
+        while not self._rest:
+            # In small pieces: none of them can become more than some MB.
+            packed = self._packed or self._file.read(_ZSTD_BYTES)
+            if not packed:
+                if self._frame is not None:
+                    raise EOFError("it ends in the middle of a frame")
+                return 0
+            self._rest = memoryview(self._unpacked(packed))
+        size = min(len(buffer), len(self._rest))
+        buffer[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size
+
+    def _unpacked(self, packed: bytes) -> bytes:
+        if self._frame is None:
+            self._frame = self._begin()
         try:
-            return self._file.readinto(buffer)
+            data: bytes = self._frame.decompress(packed)
         except self._error as error:
             raise EOFError(str(error)) from None
+        self._packed = b""
+        if self._frame.eof:
+            self._packed = self._frame.unused_data
+            self._frame = None
+        return data
 
 
 class _Utf16:
