@@ -377,6 +377,19 @@ def test_swapping_out_costs_cpu_time(rates: dict[str, str], seconds: float) -> N
         assert record.ended_s == pytest.approx((430 + 420 * 2.6) / 250, rel=0.05)
 
 
+@pytest.mark.parametrize(
+    ("cpus", "seconds"),
+    [({"cpus": 2}, 4.0), ({"cpus": 2, "cpus_worth": 1}, 8.0), ({"cpus": 1, "cpus_worth": 2}, 8.0)],
+)
+def test_cpus_that_take_turns_are_worth_fewer(cpus: dict[str, int], seconds: float) -> None:
+    hogs = [{"name": f"hog{i}", "steps": [{"work": "4s"}]} for i in range(2)]
+    record = run(hogs, machine={"ram": "512M", **cpus})
+    assert record.ended_s == pytest.approx(seconds, abs=0.01)
+    assert record.samples.cpu_busy[1] == pytest.approx(1.0)
+    alone = run(hogs[:1], machine={"ram": "512M", **cpus})
+    assert alone.ended_s == pytest.approx(4.0, abs=0.01)
+
+
 def test_swapping_in_costs_cpu_time() -> None:
     """``do_swap_page()``: work over memory that is in swap is slower on the fastest disk, too."""
     worker = {"name": "worker", "steps": [{"touch": "600M"}, {"work": "9s", "rate": "100M/s"}]}

@@ -56,6 +56,7 @@ class Machine:
         boost: by how many pages the watermarks are boosted.
         swap_full: swap ran full and no batch of slots has come free since.
         cpus: number of CPUs.
+        cpus_worth: how many CPUs' work they do together.
         disk_pages_s: the disk's bandwidth, pages a second.
         fault_pages_s: how fast one CPU faults memory in, pages a second.
         share_s: CPU seconds that a page of shared memory takes to be faulted in.
@@ -96,6 +97,8 @@ class Machine:
         self.boost = 0.0
         self.swap_full = False
         self.cpus = spec.cpus
+        worth = spec.cpus_worth
+        self.cpus_worth = float(spec.cpus) if worth is None else min(worth, float(spec.cpus))
         self.disk_pages_s = spec.disk_bytes_s / PAGE
         self.fault_pages_s = spec.fault_bytes_s / PAGE
         self.share_s = _cost_s(spec, "share_bytes_s")

@@ -130,6 +130,8 @@ class Machine(Record, frozen=True, kw_only=True):
         swap_bytes: swap on the disk.
         zram_bytes: swap in compressed memory (zram), used before the disk's.
         cpus: number of CPUs.
+        cpus_worth: how many CPUs' work all of them do together, as where a virtual machine's take
+            turns; None: that many.
         kernel: release, version or rule set.
         disk_bytes_s: bandwidth of the disk that holds files and swap.
         fault_bytes_s: anonymous memory one CPU can fault in and clear in a second.
@@ -153,6 +155,7 @@ class Machine(Record, frozen=True, kw_only=True):
     swap_bytes: int = 0
     zram_bytes: int = 0
     cpus: int = 2
+    cpus_worth: float | None = None
     kernel: str = "6.12"
     disk_bytes_s: float = 100 * 2**20
     fault_bytes_s: float = 2**30
