@@ -401,6 +401,22 @@ def test_swapping_in_costs_cpu_time() -> None:
     assert ended("100M/s") > ended("100G/s") + 1.0
 
 
+def test_what_was_used_longest_ago_is_swapped_out_first() -> None:
+    """Reclaim goes by age, not by size (``evict_folios()``, the inactive list before)."""
+    old = {"name": "old", "steps": [{"touch": "100M", "over": "1s"}, HOLD]}
+    young = {"name": "young", "start": "3s", "steps": [{"touch": "600M", "over": "6s"}, HOLD]}
+    record = run([young, old], machine={"ram": "512M", "swap": "1G", "disk": "1G/s"})
+    curves = record.samples.tasks
+    swapped = list(zip(record.samples.t_s, curves["old/0"].swap_mb, curves["young/0"].swap_mb,
+                       strict=True))  # fmt: skip
+    assert [both for _, *both in swapped if both[0] < 95][-1][1] == 0.0
+    assert swapped[-1][1] == pytest.approx(100, abs=5)
+    # What is in use is no older than now.
+    user = {"name": "old", "steps": [{"touch": "100M", "over": "1s"}, {"work": "9s"}, HOLD]}
+    used = run([young, user], machine={"ram": "512M", "swap": "1G", "disk": "1G/s"})
+    assert max(used.samples.tasks["old/0"].swap_mb) == 0.0
+
+
 def test_with_the_allocating_task_to_kill_one_that_can_not_be_waits_for_those_that_exit() -> None:
     """It was woken for what they give back, and asked again, at the same instant, for ever."""
     played = run(

@@ -132,7 +132,7 @@ def mark_working_sets(machine: Machine) -> WorkingSets:
         if proc.state != "run":
             continue
         if proc.program is not None:
-            proc.program.hot = proc.program.size
+            _use(proc.program, proc.program.size, machine.now)
         if proc.verb == "work":
             found[proc] = _mark_working_set(machine, proc)
     return found
@@ -142,11 +142,18 @@ def _mark_working_set(machine: Machine, proc: Proc) -> list[tuple[Pool, float]]:
     parts = _working_set(proc)
     for pool, pages in parts:
         if pages > pool.hot:
-            pool.hot = pages
+            _use(pool, pages, machine.now)
     if proc.current.file is not None:
         pool = machine.file(proc.current.file, proc.mm.group)
-        pool.hot = pool.size
+        _use(pool, pool.size, machine.now)
     return parts
+
+
+def _use(pool: Pool, pages: float, now: float) -> None:
+    """Note that so many pages of a pool are in use."""
+    pool.hot = pages
+    if pages >= pool.resident:
+        pool.oldest_s = pool.newest_s = now
 
 
 def _working_set(proc: Proc) -> list[tuple[Pool, float]]:
