@@ -417,6 +417,14 @@ def test_what_was_used_longest_ago_is_swapped_out_first() -> None:
     assert max(used.samples.tasks["old/0"].swap_mb) == 0.0
 
 
+def test_of_the_systems_programs_what_a_keystroke_needs_is_in_memory_at_the_start() -> None:
+    machine = {"ram": "512M", "programs": "200M"}
+    with_them = run([{"name": "a", "steps": [{"hold": "3s"}]}], machine=machine)
+    without = run([{"name": "a", "steps": [{"hold": "3s"}]}])
+    more_mb = with_them.samples.cached_mb[0] - without.samples.cached_mb[0]
+    assert more_mb == pytest.approx(15168 / 1024, abs=0.1)
+
+
 def test_with_the_allocating_task_to_kill_one_that_can_not_be_waits_for_those_that_exit() -> None:
     """It was woken for what they give back, and asked again, at the same instant, for ever."""
     played = run(

@@ -124,7 +124,7 @@ class Machine:
         self.set_knobs({"oom_dump_tasks": self.rules.oom_dump_tasks, **scenario.vm})
         self.free = float(self.total) - self.kernel - self.rootfs
         self.probe = probe_of(spec.programs_bytes)
-        self.programs = self._cache_programs(spec.programs_bytes / PAGE)
+        self.programs = self._cache_programs(self.probe.text_bytes / PAGE)
         if self.free <= self.watermarks.goal_pages:
             raise ModelError(
                 f"machine.ram: no memory is left for tasks: {self.total} pages of memory, "
@@ -133,6 +133,7 @@ class Machine:
             )
 
     def _cache_programs(self, pages: float) -> Pool | None:
+        """Have in memory what the probe needs of the system's programs; nothing needs the rest."""
         if pages <= 0:
             return None
         pool = self.file("(system)", None)
