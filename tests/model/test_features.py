@@ -425,6 +425,16 @@ def test_of_the_systems_programs_what_a_keystroke_needs_is_in_memory_at_the_star
     assert more_mb == pytest.approx(15168 / 1024, abs=0.1)
 
 
+@pytest.mark.parametrize(("hogs", "mb_s"), [(0, 80.0), (3, 159 / 4), (7, 159 / 8)])
+def test_reading_a_file_costs_its_reader_cpu_time(hogs: int, mb_s: float) -> None:
+    """``page_cache_ra_unbounded()``, ``filemap_add_folio()`` and the copy: 1.57 faults a page."""
+    machine = {"ram": "512M", "cpus": 1, "disk": "80M/s", "fault_rate": "250M/s"}
+    reader = {"name": "reader", "steps": [{"read": "300M"}]}
+    hogs_too = [{"name": "hog", "count": hogs, "steps": [{"work": "60s"}]}] if hogs else []
+    cached = run([reader, *hogs_too], machine=machine, duration="3s").samples.cached_mb
+    assert cached[2] - cached[1] == pytest.approx(mb_s, rel=0.01)
+
+
 def test_with_the_allocating_task_to_kill_one_that_can_not_be_waits_for_those_that_exit() -> None:
     """It was woken for what they give back, and asked again, at the same instant, for ever."""
     played = run(

@@ -369,6 +369,7 @@ def test_the_model_is_given_the_machine_as_it_was_measured() -> None:
     assert machine.share_bytes_s == pytest.approx(4096 / 25e-6)
     assert machine.swap_out_bytes_s == pytest.approx(4096 / 20e-6)
     assert machine.swap_in_bytes_s == 90 * 2**20  # was not measured
+    assert machine.read_bytes_s == pytest.approx(4096 / 5e-6)
     assert machine.map_bytes_s is None
     assert machine.reserved_bytes == 26 * 2**20
     assert machine.kernel_bytes == 20 * 2**20

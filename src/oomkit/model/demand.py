@@ -8,7 +8,7 @@ from oomkit.model.pools import Pool
 from oomkit.model.tasks import PAGE, TABLE_SPAN, Proc, step_pace
 
 _COPY_SPEED: Final = 4.0
-"""How many times faster pages are copied from the page cache than faulted in."""
+"""How many times faster pages are copied to the page cache than faulted in."""
 
 _PROGRAM_WALKS_S: Final = 10.0
 """How often a second a running program uses each page of its text."""
@@ -276,8 +276,9 @@ def _add_read(machine: Machine, proc: Proc, demand: Demand, read_at_end: set[Poo
     fastest = (
         machine.disk_pages_s if at_end else machine.disk_pages_s / missing if missing else _INFINITY
     )
-    demand.pace = min(wanted, _COPY_SPEED * machine.fault_pages_s, fastest)
-    demand.cpus = demand.pace / (_COPY_SPEED * machine.fault_pages_s)
+    page_s = missing * machine.first_read_s + (1.0 - missing) * machine.read_s
+    demand.pace = min(wanted, 1.0 / page_s, fastest)
+    demand.cpus = demand.pace * page_s
     pages = demand.pace * missing
     if pages > 0.0:
         demand.new_pages.append((pool, pages))

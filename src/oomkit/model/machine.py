@@ -61,6 +61,8 @@ class Machine:
         fault_pages_s: how fast one CPU faults memory in, pages a second.
         share_s: CPU seconds that a page of shared memory takes to be faulted in.
         map_s: that a page of a mapped file takes to be read and mapped.
+        first_read_s: that a page of a file takes to be read from disk and copied.
+        read_s: that one takes to be copied that is in memory.
         swap_out_s: that a page takes to be swapped out.
         swap_in_s: that a page takes to be swapped in.
         procs: the processes, in the order in which they were created.
@@ -103,6 +105,8 @@ class Machine:
         self.fault_pages_s = spec.fault_bytes_s / PAGE
         self.share_s = _cost_s(spec, "share_bytes_s")
         self.map_s = _cost_s(spec, "map_bytes_s")
+        self.first_read_s = _cost_s(spec, "first_read_bytes_s")
+        self.read_s = _cost_s(spec, "read_bytes_s")
         self.swap_out_s = _cost_s(spec, "swap_out_bytes_s")
         self.swap_in_s = _cost_s(spec, "swap_in_bytes_s")
         self.unmovable_pages = spec.unmovable_bytes / PAGE

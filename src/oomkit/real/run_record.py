@@ -140,6 +140,8 @@ def as_found(scenario: Scenario, found: Found | None, *, whole: bool) -> Scenari
 
 _COSTS = {
     "shared_fault_s": "share_bytes_s",
+    "first_read_s": "first_read_bytes_s",
+    "read_s": "read_bytes_s",
     "swap_out_s": "swap_out_bytes_s",
     "swap_in_s": "swap_in_bytes_s",
 }

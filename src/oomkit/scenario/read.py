@@ -84,6 +84,8 @@ def _machine(table: Table, *, missing: bool) -> Machine:
         fault_bytes_s=table.take("fault_rate", _hardware_rate, 2.0**30),
         share_bytes_s=table.take("share_rate", _hardware_rate, None),
         map_bytes_s=table.take("map_rate", _hardware_rate, None),
+        first_read_bytes_s=table.take("first_read_rate", _hardware_rate, None),
+        read_bytes_s=table.take("read_rate", _hardware_rate, None),
         swap_out_bytes_s=table.take("swap_out_rate", _hardware_rate, None),
         swap_in_bytes_s=table.take("swap_in_rate", _hardware_rate, None),
         reserved_bytes=table.take("reserved", units.size, None),
