@@ -425,6 +425,25 @@ def test_of_the_systems_programs_what_a_keystroke_needs_is_in_memory_at_the_star
     assert more_mb == pytest.approx(15168 / 1024, abs=0.1)
 
 
+def test_with_memory_free_again_what_is_read_besides_stays_and_a_freeze_is_soon_over() -> None:
+    """Read-ahead is wasted only where something is reclaimed meanwhile."""
+    index = [{"read": "60M", "file": "f"}, {"work": "forever", "file": "f", "rate": "40M/s"}]
+    record = run(
+        [
+            {"name": "index", "steps": index},
+            {"name": "leak", "start": "8s", "steps": [{"touch": "600M", "rate": "12M/s"}, HOLD]},
+        ],
+        machine={"ram": "320M", "cpus": 1, "disk": "10M/s", "programs": "30M"},
+        duration="60s",
+    )
+    (killed,) = record.kills
+    (frozen,) = record.frozen
+    assert frozen.from_s < killed.t_s < frozen.to_s
+    # 15 MB at 10 MB/s, of which the index has the other half.
+    assert frozen.to_s - killed.t_s == pytest.approx(2 * 1.5, abs=1.0)
+    assert record.outcome == "timed_out"
+
+
 @pytest.mark.parametrize(("hogs", "mb_s"), [(0, 80.0), (3, 159 / 4), (7, 159 / 8)])
 def test_reading_a_file_costs_its_reader_cpu_time(hogs: int, mb_s: float) -> None:
     """``page_cache_ra_unbounded()``, ``filemap_add_folio()`` and the copy: 1.57 faults a page."""

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from oomkit.model.domains import Domain
+from oomkit.model.domains import AT_LIMIT_PAGES, Domain
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Pool
 from oomkit.model.tasks import PAGE, TABLE_SPAN, Proc, step_pace
@@ -96,7 +96,6 @@ class Demand:
         pages = rate * missing
         if pages <= 0.0:
             return
-        cluster = 1 << machine.knobs.get("page-cluster", 3)
         self.refaults.append((pool, pages))
         self.cpus += pages * (machine.map_s if pool.is_file else machine.swap_in_s)
         unread = min(pool.unread_share, missing)
@@ -104,8 +103,19 @@ class Demand:
         first_read_io = rate * unread / machine.disk_pages_s
         self.first_read_io += first_read_io
         self.sync_io += first_read_io
-        self.sync_io += rate * evicted * amplification(evicted, cluster) / machine.disk_pages_s
+        self.sync_io += rate * evicted * reads_a_page(machine, pool, evicted) / machine.disk_pages_s
         self.alloc_rate += pages
+
+
+def reads_a_page(machine: Machine, pool: Pool, missing: float) -> float:
+    """Disk reads for one page of a pool that is needed, where a share of them is missing.
+
+    Where nothing is reclaimed, what a fault reads besides is still there when it is needed.
+    """
+    limited = pool.group is not None and any(g.is_limited for g in pool.group.ancestry)
+    if not limited and machine.free > machine.reclaim_mark() + AT_LIMIT_PAGES:
+        return 1.0
+    return amplification(missing, 1 << machine.knobs.get("page-cluster", 3))
 
 
 def amplification(missing: float, cluster: int) -> float:

@@ -13,6 +13,8 @@ Kind = Literal["anon", "shmem", "file"]
 _NEGLIGIBLE_SHARE: Final = 0.01
 """A missing share smaller than this counts as nothing."""
 
+_INFINITY: Final = float("inf")
+
 _FEW_PAGES: Final = 0.5
 """With fewer pages than this a pool is empty."""
 
@@ -163,6 +165,11 @@ class Group:
         self.swap_usage = 0.0
         self.swap_full = False
         self.evicted = False
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether it has a limit of its own at which it reclaims."""
+        return min(self.max_pages, self.high_pages, self.memsw_pages) < _INFINITY
 
     def swap_left(self) -> float:
         """Pages of swap it may still take, by its own limits and its ancestors'."""
