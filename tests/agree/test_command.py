@@ -40,6 +40,39 @@ def test_misuse_is_one_line(oomkit: Command, args: list[str], says: str) -> None
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "costs.json: No such file"),
+        ("[]", "costs.json: expected what oomkit agree --measure --json prints"),
+        ('{"measured": []}', "--costs needs --on qemu"),
+    ],
+)
+def test_costs_have_to_be_what_was_measured(
+    oomkit: Command, tmp_path: Path, text: str | None, says: str
+) -> None:
+    path = tmp_path / "costs.json"
+    if text is not None:
+        path.write_text(text)
+    where = [] if "needs" in says else ["--on", "qemu"]
+    done = oomkit("agree", str(BATTERY / "ties.toml"), *where, "--costs", str(path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_costs_of_other_kernels_are_refused(oomkit: Command, tmp_path: Path) -> None:
+    needs_kernel("6.12")
+    found = {"total_mb": 200.0, "free_mb": 180.0, "cached_mb": 1.0, "fault_mb_s": 270.0}
+    row = {"on": "qemu", "kernel": "9.99-other", "found": {**found, "costs": {"swap_in_s": 2e-5}}}
+    path = tmp_path / "costs.json"
+    path.write_text(json.dumps({"measured": [row]}))
+    done = oomkit("agree", str(BATTERY / "ties.toml"), "--on", "qemu", "--costs", str(path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "nothing was measured on" in done.stderr
+    assert "9.99-other" in done.stderr
+
+
 def test_a_missing_kernel_ends_it_or_is_skipped(oomkit: Command) -> None:
     args = ("agree", str(BATTERY / "ties.toml"), "--on", "qemu", "--kernel", "9.99")
     done = oomkit(*args)

@@ -301,6 +301,43 @@ def test_what_is_in_no_use_goes_first_files_before_memory() -> None:
     ]  # fmt: skip
 
 
+def aged(oldest_s: float, newest_s: float, resident: float, kind: Any = "anon") -> Pool:
+    made = pool(kind, resident)
+    made.oldest_s, made.newest_s = oldest_s, newest_s
+    return made
+
+
+def test_of_unused_pages_the_oldest_go_first_until_others_are_as_old() -> None:
+    old, younger, alike = aged(0, 10, 1000), aged(4, 8, 2000), aged(0.2, 5.2, 500)
+    plan = make_plan([younger, old, alike], swap_left=9999.0, swappiness=60, waiting=0)
+    first, rest = plan.layers
+    assert first.pools == [old, alike]
+    assert first.amounts == [100.0, 100.0]  # pages of each second
+    assert first.stock == pytest.approx(400 + 380)  # up to those that were last used at 4 s
+    assert (rest.pools, rest.stock) == ([younger, old, alike], 3500.0)
+    # Where only a batch or two is older, the next go with them.
+    near = aged(0.5, 1.5, 2000)
+    plan = make_plan([old, near], swap_left=9999.0, swappiness=60, waiting=0)
+    assert [layer.pools for layer in plan.layers] == [[old, near]]
+    files = [aged(5, 6, 900, "file"), aged(0, 1, 900, "file")]
+    assert layers(files, swap_left=0.0)[0] == ([files[1]], False)
+
+
+def test_a_pool_knows_when_its_oldest_and_its_newest_page_were_last_used() -> None:
+    made = pool()
+    made.note_used(3.0, 5.0)
+    made.resident = 200.0
+    made.note_used(5.0, 7.0)
+    assert (made.oldest_s, made.newest_s) == (3.0, 7.0)
+    made.note_evicted(50.0)
+    assert (made.oldest_s, made.newest_s) == (4.0, 7.0)
+    made.resident, made.hot = 150.0, 50.0
+    made.note_evicted(50.0)  # half of those in no use
+    assert made.oldest_s == 5.5
+    made.note_evicted(1e9)
+    assert made.oldest_s == made.newest_s == 7.0
+
+
 def test_less_than_a_batch_is_nothing_and_pages_being_read_are_no_files() -> None:
     assert layers([pool("file", 32.0)]) == []
     assert layers([pool("file", 32.1)])

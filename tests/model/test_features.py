@@ -377,6 +377,19 @@ def test_swapping_out_costs_cpu_time(rates: dict[str, str], seconds: float) -> N
         assert record.ended_s == pytest.approx((430 + 420 * 2.6) / 250, rel=0.05)
 
 
+@pytest.mark.parametrize(
+    ("cpus", "seconds"),
+    [({"cpus": 2}, 4.0), ({"cpus": 2, "cpus_worth": 1}, 8.0), ({"cpus": 1, "cpus_worth": 2}, 8.0)],
+)
+def test_cpus_that_take_turns_are_worth_fewer(cpus: dict[str, int], seconds: float) -> None:
+    hogs = [{"name": f"hog{i}", "steps": [{"work": "4s"}]} for i in range(2)]
+    record = run(hogs, machine={"ram": "512M", **cpus})
+    assert record.ended_s == pytest.approx(seconds, abs=0.01)
+    assert record.samples.cpu_busy[1] == pytest.approx(1.0)
+    alone = run(hogs[:1], machine={"ram": "512M", **cpus})
+    assert alone.ended_s == pytest.approx(4.0, abs=0.01)
+
+
 def test_swapping_in_costs_cpu_time() -> None:
     """``do_swap_page()``: work over memory that is in swap is slower on the fastest disk, too."""
     worker = {"name": "worker", "steps": [{"touch": "600M"}, {"work": "9s", "rate": "100M/s"}]}
@@ -386,6 +399,59 @@ def test_swapping_in_costs_cpu_time() -> None:
         return run([worker], machine=machine).ended_s
 
     assert ended("100M/s") > ended("100G/s") + 1.0
+
+
+def test_what_was_used_longest_ago_is_swapped_out_first() -> None:
+    """Reclaim goes by age, not by size (``evict_folios()``, the inactive list before)."""
+    old = {"name": "old", "steps": [{"touch": "100M", "over": "1s"}, HOLD]}
+    young = {"name": "young", "start": "3s", "steps": [{"touch": "600M", "over": "6s"}, HOLD]}
+    record = run([young, old], machine={"ram": "512M", "swap": "1G", "disk": "1G/s"})
+    curves = record.samples.tasks
+    swapped = list(zip(record.samples.t_s, curves["old/0"].swap_mb, curves["young/0"].swap_mb,
+                       strict=True))  # fmt: skip
+    assert [both for _, *both in swapped if both[0] < 95][-1][1] == 0.0
+    assert swapped[-1][1] == pytest.approx(100, abs=5)
+    # What is in use is no older than now.
+    user = {"name": "old", "steps": [{"touch": "100M", "over": "1s"}, {"work": "9s"}, HOLD]}
+    used = run([young, user], machine={"ram": "512M", "swap": "1G", "disk": "1G/s"})
+    assert max(used.samples.tasks["old/0"].swap_mb) == 0.0
+
+
+def test_of_the_systems_programs_what_a_keystroke_needs_is_in_memory_at_the_start() -> None:
+    machine = {"ram": "512M", "programs": "200M"}
+    with_them = run([{"name": "a", "steps": [{"hold": "3s"}]}], machine=machine)
+    without = run([{"name": "a", "steps": [{"hold": "3s"}]}])
+    more_mb = with_them.samples.cached_mb[0] - without.samples.cached_mb[0]
+    assert more_mb == pytest.approx(15168 / 1024, abs=0.1)
+
+
+def test_with_memory_free_again_what_is_read_besides_stays_and_a_freeze_is_soon_over() -> None:
+    """Read-ahead is wasted only where something is reclaimed meanwhile."""
+    index = [{"read": "60M", "file": "f"}, {"work": "forever", "file": "f", "rate": "40M/s"}]
+    record = run(
+        [
+            {"name": "index", "steps": index},
+            {"name": "leak", "start": "8s", "steps": [{"touch": "600M", "rate": "12M/s"}, HOLD]},
+        ],
+        machine={"ram": "320M", "cpus": 1, "disk": "10M/s", "programs": "30M"},
+        duration="60s",
+    )
+    (killed,) = record.kills
+    (frozen,) = record.frozen
+    assert frozen.from_s < killed.t_s < frozen.to_s
+    # 15 MB at 10 MB/s, of which the index has the other half.
+    assert frozen.to_s - killed.t_s == pytest.approx(2 * 1.5, abs=1.0)
+    assert record.outcome == "timed_out"
+
+
+@pytest.mark.parametrize(("hogs", "mb_s"), [(0, 80.0), (3, 159 / 4), (7, 159 / 8)])
+def test_reading_a_file_costs_its_reader_cpu_time(hogs: int, mb_s: float) -> None:
+    """``page_cache_ra_unbounded()``, ``filemap_add_folio()`` and the copy: 1.57 faults a page."""
+    machine = {"ram": "512M", "cpus": 1, "disk": "80M/s", "fault_rate": "250M/s"}
+    reader = {"name": "reader", "steps": [{"read": "300M"}]}
+    hogs_too = [{"name": "hog", "count": hogs, "steps": [{"work": "60s"}]}] if hogs else []
+    cached = run([reader, *hogs_too], machine=machine, duration="3s").samples.cached_mb
+    assert cached[2] - cached[1] == pytest.approx(mb_s, rel=0.01)
 
 
 def test_with_the_allocating_task_to_kill_one_that_can_not_be_waits_for_those_that_exit() -> None:

@@ -196,6 +196,16 @@ def test_what_the_agent_costs_stands_in_the_record(kind: str, tmp_path: Path) ->
         assert cost.rss_mb < 2
 
 
+def test_a_task_that_is_gone_wakes_the_agent_no_more(kind: str, tmp_path: Path) -> None:
+    # The second is forked while the first lives, and outlives it by two seconds.
+    tasks = [
+        {"name": "short", "steps": [{"hold": "300ms"}]},
+        {"name": "long", "start": "100ms", "steps": [{"hold": "2300ms"}]},
+    ]
+    seen = played(plan_of(tmp_path, tasks, clock=0.5))
+    assert seen.instrument().cpu_share < 0.06
+
+
 def test_a_program_that_is_no_agent_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -26,8 +26,9 @@ from oomkit.real.kills import LogLine, kills_of, stamped
 from oomkit.real.kvm import khz
 from oomkit.real.observe import Observation
 from oomkit.real.plan import Places, Planner, effective_adj, files_of
-from oomkit.real.run_record import assemble
+from oomkit.real.run_record import as_found, assemble
 from oomkit.scenario import Scenario, Task, scenario_from
+from oomkit.scenario.record import Found
 
 BASE = {
     "name": "x",
@@ -353,3 +354,25 @@ def test_a_kvm_that_never_gets_to_the_kernel_is_not_used(
     """What counts is the CPU time that the guest got: a busy host makes it wait."""
     monkeypatch.setattr(kvm, "CPU_S", 0.2)
     assert not kvm.kvm_works(hypervisor(tmp_path, script, monkeypatch))
+
+
+def test_the_model_is_given_the_machine_as_it_was_measured() -> None:
+    costs = {"shared_fault_s": 25e-6, "swap_out_s": 20e-6, "read_s": 5e-6}
+    found = Found(
+        total_mb=230, free_mb=200, cached_mb=10, fault_mb_s=250, cpus_worth=1.002, costs=costs
+    )
+    asked = made(machine={"ram": "256M", "cpus": 2, "swap_in_rate": "90M/s"})
+    machine = as_found(asked, found, whole=True).machine
+    assert machine.cpus == 2
+    assert machine.cpus_worth == 1.002
+    assert machine.fault_bytes_s == 250 * 2**20
+    assert machine.share_bytes_s == pytest.approx(4096 / 25e-6)
+    assert machine.swap_out_bytes_s == pytest.approx(4096 / 20e-6)
+    assert machine.swap_in_bytes_s == 90 * 2**20  # was not measured
+    assert machine.read_bytes_s == pytest.approx(4096 / 5e-6)
+    assert machine.map_bytes_s is None
+    assert machine.reserved_bytes == 26 * 2**20
+    assert machine.kernel_bytes == 20 * 2**20
+    # A little more than there are is rounding of the measurement.
+    more = as_found(made(machine={"ram": "256M", "cpus": 1}), found, whole=True).machine
+    assert more.cpus_worth == 1.0

@@ -186,6 +186,15 @@ def test_hardware_faster_than_the_model_can_tell_apart_is_refused() -> None:
     assert all('up to "100G/s"' in line for line in lines)
 
 
+def test_what_cpus_are_worth_is_a_number_of_cpus() -> None:
+    scenario = scenario_from(tomllib.loads(template("t")), overrides=["machine.cpus_worth=1.25"])
+    assert scenario.machine.cpus_worth == 1.25
+    assert scenario_from(tomllib.loads(scenario_text(scenario))) == scenario
+    for value in ("0", "true", '"2"', "-1", "9000"):
+        (line,) = faults_of(template("t"), f"machine.cpus_worth={value}")
+        assert "expected a number of CPUs" in line
+
+
 def test_what_a_task_does_on_sigterm_is_read_and_refused_where_it_cant_be_shown() -> None:
     raw = {
         "name": "n",

@@ -2,12 +2,14 @@
 
 from oomkit.agree.compare import compare
 from oomkit.agree.many import Job, JobError, Pair, agree_on, agree_on_all, pair
-from oomkit.agree.records import Agreement, Summary, summarise
+from oomkit.agree.records import Agreement, Measured, MeasuredKernel, Summary, summarise
 
 __all__ = [
     "Agreement",
     "Job",
     "JobError",
+    "Measured",
+    "MeasuredKernel",
     "Pair",
     "Summary",
     "agree_on",

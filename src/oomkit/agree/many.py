@@ -4,7 +4,7 @@ import multiprocessing
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -14,6 +14,7 @@ from oomkit.errors import OomkitError
 from oomkit.model import ModelError
 from oomkit.model import play as play_model
 from oomkit.real import Place, Played, RealError, kernel_for, play, refusals
+from oomkit.real.run_record import with_costs
 from oomkit.scenario.format import Scenario
 from oomkit.scenario.record import Run
 
@@ -37,8 +38,17 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
     model: Run
 
 
-def agree_on(file: str, scenario: Scenario, place: Place, *, seed: int = 0) -> Agreement:
+def agree_on(
+    file: str,
+    scenario: Scenario,
+    place: Place,
+    *,
+    seed: int = 0,
+    costs: Mapping[str, float] | None = None,
+) -> Agreement:
     """Compare one scenario; that it can't be played there, or broke, is noted in the result.
+
+    The arguments are those of :func:`pair`.
 
     Raises:
         NoKernelError: there is no such kernel.
@@ -50,7 +60,7 @@ def agree_on(file: str, scenario: Scenario, place: Place, *, seed: int = 0) -> A
     failed = ""
     if not refused:
         try:
-            return pair(file, scenario, place, seed=seed).agreement
+            return pair(file, scenario, place, seed=seed, costs=costs).agreement
         except RealError as error:
             failed = str(error)
     return Agreement(
@@ -63,8 +73,23 @@ def agree_on(file: str, scenario: Scenario, place: Place, *, seed: int = 0) -> A
     )
 
 
-def pair(file: str, scenario: Scenario, place: Place, *, seed: int = 0) -> Pair:
+def pair(
+    file: str,
+    scenario: Scenario,
+    place: Place,
+    *,
+    seed: int = 0,
+    costs: Mapping[str, float] | None = None,
+) -> Pair:
     """Play a scenario on a real kernel, then on the model with the machine as it was found.
+
+    Args:
+        file: the scenario's file.
+        scenario: what is played.
+        place: where it is played.
+        seed: moves what the scenario declares as random.
+        costs: what pages cost there, as it was measured before
+            (:class:`~oomkit.scenario.record.Found`); None: by the model's defaults.
 
     Raises:
         RealError: it can't be played there, or playing failed.
@@ -72,6 +97,9 @@ def pair(file: str, scenario: Scenario, place: Place, *, seed: int = 0) -> Pair:
     """
     began = time.perf_counter()
     played = play(scenario, place, seed=seed)
+    if costs:
+        found = with_costs(played.scenario, costs)
+        played = msgspec.structs.replace(played, scenario=found)
     real_s = time.perf_counter() - began
     began = time.perf_counter()
     model = play_model(played.scenario, seed=seed, sample_s=SAMPLE_S)
@@ -115,6 +143,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     scenario: Scenario
     place: Place
     seed: int = 0
+    costs: dict[str, float] | None = None
 
 
 class JobError(OomkitError):
@@ -157,7 +186,7 @@ def _stay(_number: int, _frame: object) -> None:
 
 def _play(job: Job) -> Agreement:
     try:
-        return agree_on(job.file, job.scenario, job.place, seed=job.seed)
+        return agree_on(job.file, job.scenario, job.place, seed=job.seed, costs=job.costs)
     except (RealError, ModelError) as error:
         raise JobError(f"{job.file}: {error}") from None
     except OSError as error:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from oomkit.scenario.record import Outcome
+from oomkit.scenario.record import Found, Instrument, Outcome
 
 FIRST_TARGET = 0.95
 """Share of the scenarios in which the first victim has to be the same."""
@@ -95,6 +95,32 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
         if self.ratio is None:
             return (self.first_kill_s is None) == (self.model_first_kill_s is None)
         return 1 / RATIO_TARGET <= self.ratio <= RATIO_TARGET
+
+
+class MeasuredKernel(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured on one kernel.
+
+    Attributes:
+        on: the world.
+        kernel: its release.
+        found: the machine, with what pages cost.
+        instrument: what measured it.
+    """
+
+    on: str
+    kernel: str
+    found: Found
+    instrument: Instrument | None = None
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``oomkit agree --measure --json`` prints.
+
+    Attributes:
+        measured: a row for each kernel.
+    """
+
+    measured: list[MeasuredKernel]
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):

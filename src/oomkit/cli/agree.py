@@ -74,6 +74,13 @@ _BATTERY = "scenarios/battery"
     help="Measure what page faults, reads and swapping cost on the kernels, and play nothing.",
 )
 @click.option(
+    "--costs",
+    "costs_file",
+    type=complete.FILE,
+    metavar="FILE",
+    help="What --measure --json printed: the model takes from it what pages cost on each kernel.",
+)
+@click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object: agreements and summaries."
 )
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print tables in Markdown.")
@@ -86,6 +93,7 @@ def command(
     *,
     skip_missing: bool,
     measures: bool,
+    costs_file: str | None,
     as_json: bool,
     as_markdown: bool,
 ) -> None:
@@ -104,17 +112,20 @@ def command(
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda got, _: sys.exit(128 + got))
     if measures:
-        if worlds != ("qemu",) or paths or as_markdown:
+        if worlds != ("qemu",) or paths or as_markdown or costs_file:
             fail("--measure goes with --on qemu alone: without a scenario, and as text or JSON")
         _measure(kernels, as_json=as_json, skip_missing=skip_missing)
         return
+    if costs_file is not None and "qemu" not in worlds:
+        fail("--costs needs --on qemu: they are measured in guests")
+    costs = _costs(costs_file) if costs_file is not None else {}
     files = list(_files(paths or (battery(),)))
     places = list(_places(worlds or ("cgroup",), kernels))
     if skip_missing:
         places = [place for place in places if _is_here(place, files[0])]
         if not places:
             return
-    jobs = [_jobs(files, place, seed) for place in places]
+    jobs = [_jobs(files, place, seed, costs) for place in places]
     found = [one for there in jobs for one in _play(there, guests)]
     _show(found, as_json=as_json, as_markdown=as_markdown)
 
@@ -141,11 +152,14 @@ def _measure(kernels: tuple[str, ...], *, as_json: bool, skip_missing: bool) -> 
         return
     import msgspec
 
+    from oomkit.agree import Measured, MeasuredKernel
+
     rows = [
-        {"on": run.on, "kernel": run.kernel, "found": run.found, "instrument": run.instrument}
+        MeasuredKernel(on=run.on, kernel=run.kernel, found=run.found, instrument=run.instrument)
         for run in runs
+        if run.found is not None
     ]
-    data = msgspec.json.encode({"measured": rows})
+    data = msgspec.json.encode(Measured(measured=rows))
     sys.stdout.buffer.write(msgspec.json.format(data, indent=1) + b"\n")
 
 
@@ -191,7 +205,25 @@ def _is_here(place: "Place", file: str) -> bool:
     return not reason
 
 
-def _jobs(files: list[str], place: "Place", seed: int) -> "list[Job]":
+def _costs(path: str) -> dict[str, dict[str, float]]:
+    """What was measured on each kernel, by its release."""
+    import msgspec
+
+    from oomkit.agree import Measured
+
+    try:
+        with open(path, "rb") as file:
+            measured = msgspec.json.decode(file.read(), type=Measured).measured
+    except OSError as error:
+        fail(f"{path}: {error.strerror}")
+    except msgspec.MsgspecError as error:
+        fail(f"{path}: expected what oomkit agree --measure --json prints: {error}")
+    return {one.kernel: one.found.costs for one in measured}
+
+
+def _jobs(
+    files: list[str], place: "Place", seed: int, costs: dict[str, dict[str, float]]
+) -> "list[Job]":
     """What to play there; the scenarios follow the rules of the kernel that plays them."""
     from oomkit.agree import Job
     from oomkit.real import RealError, kernel_for
@@ -202,8 +234,11 @@ def _jobs(files: list[str], place: "Place", seed: int) -> "list[Job]":
             release = kernel_for(read(file, ()), place)
         except RealError as error:
             fail(f"{file}: {error}")
+        if costs and place.world == "qemu" and release not in costs:
+            fail(f"--costs: nothing was measured on {release}, only on {', '.join(costs)}")
         scenario = read(file, (f"machine.kernel={release}",))
-        jobs.append(Job(file=file, scenario=scenario, place=place, seed=seed))
+        there = costs.get(release) if place.world == "qemu" else None
+        jobs.append(Job(file=file, scenario=scenario, place=place, seed=seed, costs=there))
     return jobs
 
 

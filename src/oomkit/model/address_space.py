@@ -202,6 +202,7 @@ def copy_on_write(machine: Machine, mm: Mm, copy: Mm) -> None:
     if pages > 0.5:
         pool = machine.cow_pool(mm.group)
         pool.resident, pool.swapped = anon.resident, anon.swapped
+        pool.oldest_s, pool.newest_s = anon.oldest_s, anon.newest_s
         anon.resident = anon.swapped = 0.0
         mm.cow_views.append((pool, pages))
     copy.cow_views = list(mm.cow_views)

@@ -291,6 +291,10 @@ def _advance_pool(machine: Machine, pool: Pool, flow: PoolFlow, seconds: float) 
     net = flow.net()
     if net == 0.0 and flow.evict == 0.0 and flow.dirtied == flow.cleaned:
         return
+    if flow.new > 0.0 or flow.refault > 0.0 or flow.cleaned > 0.0:
+        pool.note_used(machine.now, machine.now + seconds)
+    if flow.evict > 0.0:
+        pool.note_evicted(flow.evict * seconds)
     pool.resident += net * seconds
     if pool.is_file:
         pool.dirty += (flow.dirtied - flow.cleaned) * seconds

@@ -2,13 +2,13 @@
 
 from typing import Final
 
-from oomkit.model.domains import Domain
+from oomkit.model.domains import AT_LIMIT_PAGES, Domain
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Pool
 from oomkit.model.tasks import PAGE, TABLE_SPAN, Proc, step_pace
 
 _COPY_SPEED: Final = 4.0
-"""How many times faster pages are copied from the page cache than faulted in."""
+"""How many times faster pages are copied to the page cache than faulted in."""
 
 _PROGRAM_WALKS_S: Final = 10.0
 """How often a second a running program uses each page of its text."""
@@ -96,7 +96,6 @@ class Demand:
         pages = rate * missing
         if pages <= 0.0:
             return
-        cluster = 1 << machine.knobs.get("page-cluster", 3)
         self.refaults.append((pool, pages))
         self.cpus += pages * (machine.map_s if pool.is_file else machine.swap_in_s)
         unread = min(pool.unread_share, missing)
@@ -104,8 +103,19 @@ class Demand:
         first_read_io = rate * unread / machine.disk_pages_s
         self.first_read_io += first_read_io
         self.sync_io += first_read_io
-        self.sync_io += rate * evicted * amplification(evicted, cluster) / machine.disk_pages_s
+        self.sync_io += rate * evicted * reads_a_page(machine, pool, evicted) / machine.disk_pages_s
         self.alloc_rate += pages
+
+
+def reads_a_page(machine: Machine, pool: Pool, missing: float) -> float:
+    """Disk reads for one page of a pool that is needed, where a share of them is missing.
+
+    Where nothing is reclaimed, what a fault reads besides is still there when it is needed.
+    """
+    limited = pool.group is not None and any(g.is_limited for g in pool.group.ancestry)
+    if not limited and machine.free > machine.reclaim_mark() + AT_LIMIT_PAGES:
+        return 1.0
+    return amplification(missing, 1 << machine.knobs.get("page-cluster", 3))
 
 
 def amplification(missing: float, cluster: int) -> float:
@@ -132,7 +142,7 @@ def mark_working_sets(machine: Machine) -> WorkingSets:
         if proc.state != "run" or proc.frozen:
             continue
         if proc.program is not None:
-            proc.program.hot = proc.program.size
+            _use(proc.program, proc.program.size, machine.now)
         if proc.verb == "work":
             found[proc] = _mark_working_set(machine, proc)
     return found
@@ -142,11 +152,18 @@ def _mark_working_set(machine: Machine, proc: Proc) -> list[tuple[Pool, float]]:
     parts = _working_set(proc)
     for pool, pages in parts:
         if pages > pool.hot:
-            pool.hot = pages
+            _use(pool, pages, machine.now)
     if proc.current.file is not None:
         pool = machine.file(proc.current.file, proc.mm.group)
-        pool.hot = pool.size
+        _use(pool, pool.size, machine.now)
     return parts
+
+
+def _use(pool: Pool, pages: float, now: float) -> None:
+    """Note that so many pages of a pool are in use."""
+    pool.hot = pages
+    if pages >= pool.resident:
+        pool.oldest_s = pool.newest_s = now
 
 
 def _working_set(proc: Proc) -> list[tuple[Pool, float]]:
@@ -269,8 +286,9 @@ def _add_read(machine: Machine, proc: Proc, demand: Demand, read_at_end: set[Poo
     fastest = (
         machine.disk_pages_s if at_end else machine.disk_pages_s / missing if missing else _INFINITY
     )
-    demand.pace = min(wanted, _COPY_SPEED * machine.fault_pages_s, fastest)
-    demand.cpus = demand.pace / (_COPY_SPEED * machine.fault_pages_s)
+    page_s = missing * machine.first_read_s + (1.0 - missing) * machine.read_s
+    demand.pace = min(wanted, 1.0 / page_s, fastest)
+    demand.cpus = demand.pace * page_s
     pages = demand.pace * missing
     if pages > 0.0:
         demand.new_pages.append((pool, pages))

@@ -56,10 +56,13 @@ class Machine:
         boost: by how many pages the watermarks are boosted.
         swap_full: swap ran full and no batch of slots has come free since.
         cpus: number of CPUs.
+        cpus_worth: how many CPUs' work they do together.
         disk_pages_s: the disk's bandwidth, pages a second.
         fault_pages_s: how fast one CPU faults memory in, pages a second.
         share_s: CPU seconds that a page of shared memory takes to be faulted in.
         map_s: that a page of a mapped file takes to be read and mapped.
+        first_read_s: that a page of a file takes to be read from disk and copied.
+        read_s: that one takes to be copied that is in memory.
         swap_out_s: that a page takes to be swapped out.
         swap_in_s: that a page takes to be swapped in.
         procs: the processes, in the order in which they were created.
@@ -96,10 +99,14 @@ class Machine:
         self.boost = 0.0
         self.swap_full = False
         self.cpus = spec.cpus
+        worth = spec.cpus_worth
+        self.cpus_worth = float(spec.cpus) if worth is None else min(worth, float(spec.cpus))
         self.disk_pages_s = spec.disk_bytes_s / PAGE
         self.fault_pages_s = spec.fault_bytes_s / PAGE
         self.share_s = _cost_s(spec, "share_bytes_s")
         self.map_s = _cost_s(spec, "map_bytes_s")
+        self.first_read_s = _cost_s(spec, "first_read_bytes_s")
+        self.read_s = _cost_s(spec, "read_bytes_s")
         self.swap_out_s = _cost_s(spec, "swap_out_bytes_s")
         self.swap_in_s = _cost_s(spec, "swap_in_bytes_s")
         self.unmovable_pages = spec.unmovable_bytes / PAGE
@@ -121,7 +128,7 @@ class Machine:
         self.set_knobs({"oom_dump_tasks": self.rules.oom_dump_tasks, **scenario.vm})
         self.free = float(self.total) - self.kernel - self.rootfs
         self.probe = probe_of(spec.programs_bytes)
-        self.programs = self._cache_programs(spec.programs_bytes / PAGE)
+        self.programs = self._cache_programs(self.probe.text_bytes / PAGE)
         if self.free <= self.watermarks.goal_pages:
             raise ModelError(
                 f"machine.ram: no memory is left for tasks: {self.total} pages of memory, "
@@ -130,6 +137,7 @@ class Machine:
             )
 
     def _cache_programs(self, pages: float) -> Pool | None:
+        """Have in memory what the probe needs of the system's programs; nothing needs the rest."""
         if pages <= 0:
             return None
         pool = self.file("(system)", None)

@@ -13,6 +13,11 @@ Kind = Literal["anon", "shmem", "file"]
 _NEGLIGIBLE_SHARE: Final = 0.01
 """A missing share smaller than this counts as nothing."""
 
+_INFINITY: Final = float("inf")
+
+_FEW_PAGES: Final = 0.5
+"""With fewer pages than this a pool is empty."""
+
 
 class Pool:
     """Pages of one kind that are reclaimed alike.
@@ -32,11 +37,13 @@ class Pool:
         peak_resident: of a file, the most pages that were ever in memory; the rest was never read.
         hot: pages in constant use, the counterpart of the kernel's active list, as of the last
             :func:`~oomkit.model.demand.mark_working_sets`; the rest is evicted first.
+        oldest_s: when the oldest of the rest was last used, seconds since the start.
+        newest_s: when the newest was. Those between are as many at any time.
     """
 
     __slots__ = (
         "charged", "dirty", "group", "hot", "is_cow", "is_file", "kind", "mappers", "name",
-        "peak_resident", "resident", "size", "swapped",
+        "newest_s", "oldest_s", "peak_resident", "resident", "size", "swapped",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +62,20 @@ class Pool:
         self.size = 0.0
         self.peak_resident = 0.0
         self.hot = 0.0
+        self.oldest_s = self.newest_s = 0.0
+
+    def note_used(self, since_s: float, now: float) -> None:
+        """Note that pages came in, the first of them at ``since_s``."""
+        if self.resident < _FEW_PAGES:
+            self.oldest_s = since_s
+        self.newest_s = now
+
+    def note_evicted(self, pages: float) -> None:
+        """Note that the oldest pages are evicted, before they leave."""
+        unused = self.resident - self.hot
+        if unused > 0.0:
+            share = min(pages / unused, 1.0)
+            self.oldest_s += (self.newest_s - self.oldest_s) * share
 
     @property
     def missing_share(self) -> float:
@@ -144,6 +165,11 @@ class Group:
         self.swap_usage = 0.0
         self.swap_full = False
         self.evicted = False
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether it has a limit of its own at which it reclaims."""
+        return min(self.max_pages, self.high_pages, self.memsw_pages) < _INFINITY
 
     def swap_left(self) -> float:
         """Pages of swap it may still take, by its own limits and its ancestors'."""

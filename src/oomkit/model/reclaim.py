@@ -24,6 +24,12 @@ _SAME_SHARE: Final = 0.02
 _NEGLIGIBLE_PAGES: Final = 0.5
 """Amounts up to this are rounding of flows, not pages."""
 
+_SAME_AGE: Final = 1 / 32
+"""Pools whose oldest pages differ less in age than this share of all ages are reclaimed alike."""
+
+_LEAST_SPAN_S: Final = 0.01
+"""Ages that differ by less are the same."""
+
 
 class Layer:
     """Pools that are reclaimed together, and how much each counts.
@@ -99,12 +105,12 @@ def make_plan(pools: Sequence[Pool], *, swap_left: float, swappiness: int, waiti
     hot_file = _most_resident([p for p in in_use if p.is_file], swappiness)
     if can_swap and swappiness:
         both = _most_resident(in_use, swappiness)
-        layers = [_cold(cold_file), _cold(cold_anon), both, hot_file]
+        layers = [*_unused(cold_file), *_unused(cold_anon), both, hot_file]
     elif can_swap:
         hot_anon = _most_resident([p for p in in_use if not p.is_file], 1)
-        layers = [_cold(cold_file), hot_file, _cold(cold_anon), hot_anon]
+        layers = [*_unused(cold_file), hot_file, *_unused(cold_anon), hot_anon]
     else:
-        layers = [_cold(cold_file), hot_file]
+        layers = [*_unused(cold_file), hot_file]
     reclaims_files = file_pages > waiting * IN_FLIGHT_PAGES
     nonempty = [layer for layer in layers if layer is not None and layer.stock > BATCH_PAGES]
     if not reclaims_files:
@@ -112,11 +118,40 @@ def make_plan(pools: Sequence[Pool], *, swap_left: float, swappiness: int, waiti
     return Plan(nonempty, pools, reclaims_files=reclaims_files, can_swap=can_swap)
 
 
-def _cold(entries: list[tuple[Pool, float]]) -> Layer | None:
+def _unused(entries: list[tuple[Pool, float]]) -> list[Layer]:
+    """Unused pages: first those that were last used longest ago, then all the others.
+
+    Args:
+        entries: pools, and how many pages of each are unused.
+    """
     if not entries:
-        return None
+        return []
+    pools = [pool for pool, _ in entries]
     amounts = [amount for _, amount in entries]
-    return Layer([pool for pool, _ in entries], amounts, added(amounts), hot=False)
+    whole = Layer(pools, amounts, added(amounts), hot=False)
+    if len(entries) == 1:
+        return [whole]
+    ordered = sorted(entries, key=_oldest_s)
+    front_s = ordered[0][0].oldest_s
+    span_s = max(max(pool.newest_s for pool in pools) - front_s, _LEAST_SPAN_S)
+    together_s = front_s + span_s * _SAME_AGE
+    densities: list[float] = []
+    density = at_front = 0.0
+    for i, (pool, amount) in enumerate(ordered):
+        older_s = pool.oldest_s - front_s
+        if pool.oldest_s > together_s and density * older_s - at_front > 2.0 * BATCH_PAGES:
+            # Until the next pool's oldest pages are the oldest of all.
+            stock = min(density * older_s - at_front, added(n for _, n in ordered[:i]))
+            return [Layer([p for p, _ in ordered[:i]], densities, stock, hot=False), whole]
+        each = amount / max(pool.newest_s - pool.oldest_s, span_s * _SAME_AGE)
+        densities.append(each)
+        density += each
+        at_front += each * older_s
+    return [Layer([p for p, _ in ordered], densities, whole.stock, hot=False)]
+
+
+def _oldest_s(entry: tuple[Pool, float]) -> float:
+    return entry[0].oldest_s
 
 
 def _most_resident(pools: list[Pool], swappiness: int) -> Layer | None:
@@ -232,6 +267,7 @@ def reclaim_from_layer(
             part = min(part, max(swap_left - swapped, 0.0))
             swapped += part
             pool.swapped += part
+        pool.note_evicted(part)
         pool.resident -= part
         machine.free += part
         found += part

@@ -3,7 +3,7 @@
 from math import ceil, floor
 from typing import Final
 
-from oomkit.model.demand import amplification
+from oomkit.model.demand import reads_a_page
 from oomkit.model.machine import Machine
 from oomkit.model.solve import Rates
 from oomkit.model.tasks import PAGE
@@ -29,19 +29,18 @@ def response_s(machine: Machine, rates: Rates) -> float:
         seconds += pages * top.plan.anon_share / machine.disk_pages_s * rates.queue
     programs = machine.programs
     if programs is not None and programs.missing_share > 0.0:
-        cluster = 1 << machine.knobs.get("page-cluster", 3)
-        reads = programs.hot * programs.missing_share
-        reads *= amplification(programs.missing_share, cluster)
+        missing = programs.missing_share
+        reads = programs.hot * missing * reads_a_page(machine, programs, missing)
         seconds += reads / machine.disk_pages_s * rates.queue
     return seconds
 
 
 def _cpu_share(machine: Machine, rates: Rates) -> float:
     wanted = added(need for need, _ in rates.cpu_wants)
-    if wanted + 1.0 <= machine.cpus:
+    if wanted + 1.0 <= machine.cpus_worth:
         return 1.0
     weights = added(min(need, 1.0) * weight for need, weight in rates.cpu_wants)
-    return min(machine.cpus * 1024.0 / (weights + 1024.0), 1.0)
+    return min(machine.cpus_worth * 1024.0 / (weights + 1024.0), 1.0)
 
 
 class Prober:

@@ -143,9 +143,9 @@ def _share_cpus(machine: Machine, rates: Rates, *, first: bool) -> None:
         elif not first and demand.cpu_share > 0.0:
             need *= min(demand.speed / demand.cpu_share, 1.0)
         wants.append((need, proc.weight * (proc.spec.threads if need > 1.0 else 1)))
-    given = cpu.fair_shares(machine.cpus, wants)
+    given = cpu.fair_shares(machine.cpus_worth, wants)
     rates.cpu_wants = wants
-    rates.cpu_busy = min(added(given) / machine.cpus, 1.0)
+    rates.cpu_busy = min(added(given) / machine.cpus_worth, 1.0)
     for demand, (need, _), got in zip(rates.demands, wants, given, strict=True):
         demand.cpus_given = got
         if demand.proc is None or need <= 0.0:

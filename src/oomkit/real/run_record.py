@@ -1,6 +1,6 @@
 """From what was observed on a real kernel to the record of a run, with reaction times."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -92,6 +92,7 @@ def _signal(sent: Sent, seen: Observation, killer: str | None) -> Signal:
 
 _MB = 2**20
 _GREW_MB = 1.0
+_PAGE = 4096
 _GROWTH_WINDOW_S = 10.0
 """Seconds before the first kill in which a task that took memory counts as growing."""
 
@@ -122,7 +123,11 @@ def as_found(scenario: Scenario, found: Found | None, *, whole: bool) -> Scenari
     """
     if found is None:
         return scenario
+    scenario = with_costs(scenario, found.costs)
     machine = msgspec.structs.replace(scenario.machine, fault_bytes_s=found.fault_mb_s * _MB)
+    if found.cpus_worth is not None:
+        worth = min(found.cpus_worth, float(machine.cpus))
+        machine = msgspec.structs.replace(machine, cpus_worth=worth)
     if whole:
         machine = msgspec.structs.replace(
             machine,
@@ -130,6 +135,28 @@ def as_found(scenario: Scenario, found: Found | None, *, whole: bool) -> Scenari
             reserved_bytes=max(machine.ram_bytes - round(found.total_mb * _MB), 0),
             kernel_bytes=max(round((found.total_mb - found.free_mb - found.cached_mb) * _MB), 0),
         )
+    return msgspec.structs.replace(scenario, machine=machine)
+
+
+_COSTS = {
+    "shared_fault_s": "share_bytes_s",
+    "first_read_s": "first_read_bytes_s",
+    "read_s": "read_bytes_s",
+    "swap_out_s": "swap_out_bytes_s",
+    "swap_in_s": "swap_in_bytes_s",
+}
+"""CPU time of a page as the agent measures it, and the machine's rate that it stands for."""
+
+
+def with_costs(scenario: Scenario, costs: Mapping[str, float]) -> Scenario:
+    """The scenario on a machine whose pages cost what was measured.
+
+    Args:
+        scenario: what is played.
+        costs: as in :class:`~oomkit.scenario.record.Found`; what was not measured stays.
+    """
+    rates = {rate: _PAGE / costs[cost] for cost, rate in _COSTS.items() if costs.get(cost, 0.0) > 0}
+    machine = msgspec.structs.replace(scenario.machine, **rates)
     return msgspec.structs.replace(scenario, machine=machine)
 
 

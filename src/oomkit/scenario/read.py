@@ -78,11 +78,14 @@ def _machine(table: Table, *, missing: bool) -> Machine:
         swap_bytes=table.take("swap", units.size, 0),
         zram_bytes=table.take("zram", units.size, 0),
         cpus=table.take("cpus", integer(1, 8192), 2),
+        cpus_worth=table.take("cpus_worth", _worth, None),
         kernel=table.take("kernel", _kernel, "6.12"),
         disk_bytes_s=table.take("disk", _hardware_rate, 100.0 * 2**20),
         fault_bytes_s=table.take("fault_rate", _hardware_rate, 2.0**30),
         share_bytes_s=table.take("share_rate", _hardware_rate, None),
         map_bytes_s=table.take("map_rate", _hardware_rate, None),
+        first_read_bytes_s=table.take("first_read_rate", _hardware_rate, None),
+        read_bytes_s=table.take("read_rate", _hardware_rate, None),
         swap_out_bytes_s=table.take("swap_out_rate", _hardware_rate, None),
         swap_in_bytes_s=table.take("swap_in_rate", _hardware_rate, None),
         reserved_bytes=table.take("reserved", units.size, None),
@@ -109,6 +112,13 @@ def _hardware_rate(value: Any) -> float:
     if rate > MAX_RATE:
         raise ValueError('a rate up to "100G/s"')
     return rate
+
+
+def _worth(value: Any) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (number and 0.01 <= value <= 8192):
+        raise ValueError("a number of CPUs, 0.01..8192")
+    return float(value)
 
 
 def _kernel(value: Any) -> str:

@@ -10,6 +10,7 @@ from oomkit.scenario.format import At, Cgroup, Machine, Scenario, Step, Task
 _KEYS = {
     "ram_bytes": "ram", "swap_bytes": "swap", "zram_bytes": "zram", "disk_bytes_s": "disk",
     "fault_bytes_s": "fault_rate", "share_bytes_s": "share_rate", "map_bytes_s": "map_rate",
+    "first_read_bytes_s": "first_read_rate", "read_bytes_s": "read_rate",
     "swap_out_bytes_s": "swap_out_rate", "swap_in_bytes_s": "swap_in_rate",
     "reserved_bytes": "reserved", "kernel_bytes": "kernel_memory",
     "unmovable_bytes": "unmovable_free",

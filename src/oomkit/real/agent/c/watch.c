@@ -171,6 +171,8 @@ static void hear_kernel(void) {
 static void ended(struct proc *proc) {
     if (proc->pidfd < 0) return;
     hear_tasks(); /* what it still said comes first */
+    /* Tasks that were forked since hold a copy, with which it would go on waking us when it is closed. */
+    epoll_ctl(w.epoll, EPOLL_CTL_DEL, proc->pidfd, NULL);
     close(proc->pidfd);
     proc->pidfd = -1;
     sampler_close(&proc->sampled);
