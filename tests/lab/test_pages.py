@@ -202,9 +202,21 @@ def test_every_field_is_explained_and_processes_are_sorted_by_the_keyboard(tab: 
     assert "dump_header()" in meaning
 
 
+def _shows(tab: Lab, file: str) -> None:
+    """Go to a scenario, from another page, and wait until it was played."""
+    tab.value("location.hash = '#rank'")
+    tab.until("!document.getElementById('page-rank').hidden")
+    tab.value(f"location.hash = '#machine?file={file}'")
+    _was_played(tab, f"scenarios/{file}")
+
+
+def _was_played(tab: Lab, words: str) -> None:
+    """Wait until the run that is shown is that of a command."""
+    tab.until(f"document.documentElement.dataset.played === {json.dumps(f'oomkit run {words}')}")
+
+
 def test_a_policy_against_all_others(tab: Lab) -> None:
-    tab.value("location.hash = '#machine?file=database-and-leak.toml'")
-    tab.until("document.getElementById('command').textContent.includes('database-and-leak')")
+    _shows(tab, "database-and-leak.toml")
     tab.value("delete document.documentElement.dataset.against")
     tab.value("document.getElementById('against').click()")
     tab.until("document.documentElement.dataset.against === '8'")
@@ -220,26 +232,20 @@ def test_a_policy_against_all_others(tab: Lab) -> None:
         "[...document.querySelectorAll('#machine-policies button')]"
         ".find((one) => one.innerText === 'earlyoom').click()"
     )
-    tab.until("document.getElementById('command').textContent.endsWith('--policy earlyoom')")
+    _was_played(tab, "scenarios/database-and-leak.toml --policy earlyoom")
 
 
 def test_a_change_is_played_at_once_and_the_address_holds_it(tab: Lab) -> None:
-    tab.value("location.hash = '#machine?file=database-and-leak.toml'")
-    tab.until("document.querySelector('#runs h2') && document.getElementById('knob-machine.swap')")
-    played = tab.value("document.documentElement.dataset.played")
+    _shows(tab, "database-and-leak.toml")
     tab.value(_DRAG % ("getElementById('knob-machine.swap')", 999))
-    tab.until(f"document.documentElement.dataset.played !== '{played}'")
-    command = tab.value("document.getElementById('command').textContent")
-    assert command == "oomkit run scenarios/database-and-leak.toml --set machine.swap=256G"
+    _was_played(tab, "scenarios/database-and-leak.toml --set machine.swap=256G")
     assert "set=machine.swap%3D256G" in tab.value("location.hash")
     text = (ROOT / "scenarios/database-and-leak.toml").read_text()
-    tab.until("document.getElementById('toml').value.includes('swap = \"256G\"')")
     assert tab.value("document.getElementById('toml').value") == text.replace('"512M"', '"256G"')
     tab.value("document.getElementById('pin').click()")
     tab.until("document.querySelector('#machine-compare table')")
     tab.value("location.hash = '#machine?file=test2.toml&set=machine.ram=1G'")
-    tab.until("document.getElementById('command').textContent.includes('test2.toml')")
-    tab.until("document.getElementById('toml').value.includes('ram = \"1G\"')")
+    _was_played(tab, "scenarios/test2.toml --set machine.ram=1G")
     text = (ROOT / "scenarios/test2.toml").read_text()
     assert tab.value("document.getElementById('toml').value") == text.replace(
         'ram = "2G"', 'ram = "1G"'
@@ -247,9 +253,7 @@ def test_a_change_is_played_at_once_and_the_address_holds_it(tab: Lab) -> None:
 
 
 def test_a_wrong_scenario_names_its_faults_and_keeps_the_last_run(tab: Lab) -> None:
-    tab.value("location.hash = '#machine?file=test1.toml'")
-    tab.until("document.getElementById('command').textContent.includes('test1.toml')")
-    tab.until("document.querySelector('#runs h2')")
+    _shows(tab, "test1.toml")
     tab.value(f"document.getElementById('toml').value = {json.dumps(_WRONG)}")
     tab.value("document.getElementById('toml').dispatchEvent(new Event('input'))")
     tab.until("document.querySelector('#faults li')")
