@@ -202,6 +202,31 @@ def test_every_field_is_explained_and_processes_are_sorted_by_the_keyboard(tab: 
     assert "dump_header()" in meaning
 
 
+def test_print_cuts_nothing_off(tab: Lab) -> None:
+    path = LOGS / "m-5.15-pve-lxc-php-fpm-german-date.log"
+    tab.value("location.hash = '#explain'")
+    tab.value(
+        f"document.getElementById('log').value = {json.dumps(path.read_text(errors='replace'))}"
+    )
+    tab.value("delete document.documentElement.dataset.explained")
+    tab.value("document.getElementById('explain-form').requestSubmit()")
+    tab.until("document.documentElement.dataset.explained === 'pasted.log'")
+    screen = {"height": 900, "deviceScaleFactor": 1, "mobile": False}
+    tab.call("Emulation.setDeviceMetricsOverride", width=794, **screen)
+    tab.call("Emulation.setEmulatedMedia", media="print")
+    try:
+        edges = tab.value(
+            "[...document.querySelectorAll('#explain-body table')]"
+            ".map((one) => one.getBoundingClientRect().right)"
+        )
+        clipped = "getComputedStyle(document.querySelector('#explain-body .wide')).overflowX"
+        assert tab.value(clipped) == "visible"
+    finally:
+        tab.call("Emulation.setEmulatedMedia", media="")
+        tab.call("Emulation.setDeviceMetricsOverride", width=1200, **screen)
+    assert 0 < max(edges) <= 794
+
+
 def _shows(tab: Lab, file: str) -> None:
     """Go to a scenario, from another page, and wait until it was played."""
     tab.value("location.hash = '#rank'")
