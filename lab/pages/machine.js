@@ -173,7 +173,7 @@ const play = newest(async () => {
   const text = now.base;
   const given = { text, overrides: overrides(), policy: now.policy || null, seed: now.seed };
   remember();
-  command();
+  const line = command();
   const began = performance.now();
   try {
     const made = await ask("scenario", { text, overrides: given.overrides });
@@ -193,7 +193,7 @@ const play = newest(async () => {
     said(t("Played in {} ms.", Math.round(performance.now() - began)));
     byId("runs").classList.toggle("two", runs.length > 1);
     byId("runs").replaceChildren(...runs.map((run, i) => panel(run, runs.length > 1 ? [t("Kept"), t("Now")][i] : "")));
-    document.documentElement.dataset.played = String(Number(document.documentElement.dataset.played || 0) + 1);
+    document.documentElement.dataset.played = line;
   } catch (error) {
     if (error instanceof Faults) {
       byId("faults").replaceChildren(...error.lines.map((one) => make("li", {}, one)));
@@ -211,6 +211,7 @@ function command() {
   if (now.policy) words.push(`--policy ${now.policy}`);
   if (now.seed) words.push(`--seed ${now.seed}`);
   byId("command").textContent = words.join(" ");
+  return words.join(" ");
 }
 
 // ---- policies against each other ----
