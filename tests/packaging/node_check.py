@@ -11,6 +11,7 @@ import time
 import traceback
 import urllib.request
 from collections.abc import Callable, Iterator
+from typing import Any
 
 IMAGE = "localhost/oomkit:latest"
 PAUSE = "localhost/pause:1"
@@ -122,16 +123,28 @@ def guards() -> list[int]:
     return [int(p.split("/")[2]) for p in paths if "oomkit/guard/bootstrap.py" in read(p)]
 
 
-def status_of(pid: int) -> str:
-    """The status file, in the guard's own mounts."""
-    return read(f"/proc/{pid}/root/run/oomkit/status.json")
+def running() -> dict[str, Any] | None:
+    """The status that a guard wrote about itself, as a whole, in its own mounts."""
+    for pid in guards():
+        try:
+            found: dict[str, Any] = json.loads(read(f"/proc/{pid}/root/run/oomkit/status.json"))
+        except ValueError:
+            continue  # none yet, or half of one
+        if found["pid"] == pid and found["n"] == found["end"]:
+            return found
+    return None
 
 
-def watched(name: str) -> int:
+def watched(name: str) -> None:
     """Say what a guard that was just started is, and what it does once memory is low."""
-    until(f"{name}: a guard runs", lambda: len(guards()) == 1)
-    (pid,) = guards()
-    until(f"{name}: it writes its status", lambda: status_of(pid) != "")
+    found: dict[str, Any] = {}
+
+    def runs() -> bool:
+        found.update(running() or {})
+        return found != {}
+
+    until(f"{name}: a guard runs and writes its status", runs)
+    pid = found["pid"]
     fields = dict(
         line.split(":", 1) for line in read(f"/proc/{pid}/status").splitlines() if ":" in line
     )
@@ -139,7 +152,7 @@ def watched(name: str) -> int:
     above = [cgroup.rsplit("/", i)[0] for i in range(cgroup.count("/"))]
     limits = {read(f"/sys/fs/cgroup{path}/memory.max").strip() for path in above}
     say(name, {
-        "status": json.loads(status_of(pid)),
+        "status": found,
         "limits": sorted(limits - {"max"}),
         "capabilities": fields["CapEff"].strip(),
         "new privileges": fields["NoNewPrivs"].strip(),
@@ -151,7 +164,6 @@ def watched(name: str) -> int:
     with hog(LOW) as victim:
         until(f"{name}: it acts", lambda: acts(before) != [])
         say(f"{name} acts", {"victim": victim, "acts": acts(before)})
-    return pid
 
 
 def image() -> None:
@@ -234,16 +246,26 @@ def on_kubelet(name: str) -> None:
     logs = glob.glob(f"/var/log/pods/{'_'.join(known)}_*/guard/*.log")
     say(f"{name} log", "".join(read(path) for path in logs))
     if name == "chart":
-        with urllib.request.urlopen(f"http://{pod['podIP']}:9798/metrics", timeout=60) as answer:
-            say("metrics", answer.read().decode())
+        address = f"http://{pod['podIP']}:9798/metrics"
+        until("metrics are served", lambda: "oomkit_guard_up" in fetched(address))
+        say("metrics", fetched(address))
     os.unlink(f"{PODS}/{name}.json")
     until("no guard is left", lambda: not guards())
 
 
+def fetched(address: str) -> str:
+    """What is served there; empty: nothing yet."""
+    try:
+        with urllib.request.urlopen(address, timeout=60) as answer:
+            text: str = answer.read().decode()
+    except OSError:
+        return ""
+    return text
+
+
 def status(namespace: str, name: str) -> dict[str, str]:
     """What the kubelet says of a pod."""
-    with urllib.request.urlopen("http://127.0.0.1:10255/pods", timeout=60) as answer:
-        pods = json.load(answer)["items"]
+    pods = json.loads(fetched("http://127.0.0.1:10255/pods") or "{}").get("items") or []
     found: list[dict[str, str]] = [
         pod["status"] for pod in pods
         if (pod["metadata"]["namespace"], pod["metadata"]["name"]) == (namespace, name)
