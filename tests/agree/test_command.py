@@ -45,6 +45,7 @@ def test_misuse_is_one_line(oomkit: Command, args: list[str], says: str) -> None
     [
         (None, "costs.json: No such file"),
         ("[]", "costs.json: expected what oomkit agree --measure --json prints"),
+        ('{"measured": []}', "costs.json: expected costs of a kernel, there are none in it"),
         ('{"measured": []}', "--costs needs --on qemu"),
     ],
 )

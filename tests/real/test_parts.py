@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oomkit.model import play
 from oomkit.real import kernels, kvm
 from oomkit.real.cgroup_limits import (
     OUTER,
@@ -361,7 +362,9 @@ def test_the_model_is_given_the_machine_as_it_was_measured() -> None:
     found = Found(
         total_mb=230, free_mb=200, cached_mb=10, fault_mb_s=250, cpus_worth=1.002, costs=costs
     )
-    asked = made(machine={"ram": "256M", "cpus": 2, "swap_in_rate": "90M/s"})
+    asked = made(machine={"ram": "256M", "cpus": 2, "swap_in_rate": "90M/s"}, duration="1s")
+    told = play(as_found(asked, found, whole=True))
+    assert told.samples.free_mb[0] == pytest.approx(200, abs=0.5)
     machine = as_found(asked, found, whole=True).machine
     assert machine.cpus == 2
     assert machine.cpus_worth == 1.002
@@ -372,7 +375,8 @@ def test_the_model_is_given_the_machine_as_it_was_measured() -> None:
     assert machine.read_bytes_s == pytest.approx(4096 / 5e-6)
     assert machine.map_bytes_s is None
     assert machine.reserved_bytes == 26 * 2**20
-    assert machine.kernel_bytes == 20 * 2**20
+    # The model has the pages of an initramfs besides: as much is free as was found.
+    assert machine.kernel_bytes == 30 * 2**20 - 749 * 4096
     # A little more than there are is rounding of the measurement.
     more = as_found(made(machine={"ram": "256M", "cpus": 1}), found, whole=True).machine
     assert more.cpus_worth == 1.0

@@ -218,7 +218,10 @@ def _costs(path: str) -> dict[str, dict[str, float]]:
         fail(f"{path}: {error.strerror}")
     except msgspec.MsgspecError as error:
         fail(f"{path}: expected what oomkit agree --measure --json prints: {error}")
-    return {one.kernel: one.found.costs for one in measured}
+    costs = {one.kernel: one.found.costs for one in measured if one.found.costs}
+    if not costs:
+        fail(f"{path}: expected costs of a kernel, there are none in it")
+    return costs
 
 
 def _jobs(

@@ -99,11 +99,14 @@ class Demand:
         self.refaults.append((pool, pages))
         self.cpus += pages * (machine.map_s if pool.is_file else machine.swap_in_s)
         unread = min(pool.unread_share, missing)
+        if unread > 0.0:
+            first_read_io = rate * unread / machine.disk_pages_s
+            self.first_read_io += first_read_io
+            self.sync_io += first_read_io
         evicted = missing - unread
-        first_read_io = rate * unread / machine.disk_pages_s
-        self.first_read_io += first_read_io
-        self.sync_io += first_read_io
-        self.sync_io += rate * evicted * reads_a_page(machine, pool, evicted) / machine.disk_pages_s
+        if evicted > 0.0:
+            reads = rate * evicted * reads_a_page(machine, pool, evicted)
+            self.sync_io += reads / machine.disk_pages_s
         self.alloc_rate += pages
 
 
@@ -112,9 +115,10 @@ def reads_a_page(machine: Machine, pool: Pool, missing: float) -> float:
 
     Where nothing is reclaimed, what a fault reads besides is still there when it is needed.
     """
-    limited = pool.group is not None and any(g.is_limited for g in pool.group.ancestry)
-    if not limited and machine.free > machine.reclaim_mark() + AT_LIMIT_PAGES:
-        return 1.0
+    if machine.free > machine.reclaim_mark() + AT_LIMIT_PAGES:
+        group = pool.group
+        if group is None or not any(one.is_limited for one in group.ancestry):
+            return 1.0
     return amplification(missing, 1 << machine.knobs.get("page-cluster", 3))
 
 

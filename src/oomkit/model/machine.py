@@ -93,7 +93,7 @@ class Machine:
         if kernel is None:
             kernel = min(_KERNEL_BYTES, ram // 8) + ram // 128
         self.kernel = float(kernel // PAGE)
-        self.rootfs = float(min(ROOTFS_PAGES, self.total // 64))
+        self.rootfs = float(rootfs_pages(self.total))
         self.swap_total = spec.swap_bytes // PAGE
         self.kswapd_awake = False
         self.boost = 0.0
@@ -397,6 +397,11 @@ def _cost_s(spec: MachineSpec, name: str) -> float:
     """CPU seconds of a page, from what one CPU does in a second or :data:`COSTS`."""
     rate: float | None = getattr(spec, name)
     return PAGE / rate if rate is not None else COSTS[name] * PAGE / spec.fault_bytes_s
+
+
+def rootfs_pages(total_pages: int) -> int:
+    """Pages of the initramfs on a machine with that MemTotal."""
+    return min(ROOTFS_PAGES, total_pages // 64)
 
 
 def mem_total_pages(spec: MachineSpec) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from oomkit.model.machine import rootfs_pages
 from oomkit.real.kills import LogLine, kills_of, panic_text
 from oomkit.real.observe import Observation, Seen, Sent
 from oomkit.real.plan import effective_adj
@@ -129,11 +130,14 @@ def as_found(scenario: Scenario, found: Found | None, *, whole: bool) -> Scenari
         worth = min(found.cpus_worth, float(machine.cpus))
         machine = msgspec.structs.replace(machine, cpus_worth=worth)
     if whole:
+        # What the model has in the page cache at the start: as much is free then as there was.
+        total_pages = round(found.total_mb * _MB) // _PAGE
+        cached = rootfs_pages(total_pages) * _PAGE + probe_of(machine.programs_bytes).text_bytes
         machine = msgspec.structs.replace(
             machine,
             kernel=scenario.machine.kernel,
             reserved_bytes=max(machine.ram_bytes - round(found.total_mb * _MB), 0),
-            kernel_bytes=max(round((found.total_mb - found.free_mb - found.cached_mb) * _MB), 0),
+            kernel_bytes=max(round((found.total_mb - found.free_mb) * _MB) - cached, 0),
         )
     return msgspec.structs.replace(scenario, machine=machine)
 
