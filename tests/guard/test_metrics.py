@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -349,6 +350,15 @@ def test_a_client_that_was_answered_is_let_go_of(monkeypatch: pytest.MonkeyPatch
     assert Fds().since(begun) == 0
     server.server_close()
     assert Fds().since(before) == 0
+
+
+def test_without_clients_it_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = iter([7] * 4)
+    monkeypatch.setattr(os, "getppid", lambda: next(turns, 8))
+    with Server(socket.create_server(("127.0.0.1", 0)), app, parent=7) as server:
+        began_s = time.monotonic()
+        server.serve_forever(0.02)
+        assert time.monotonic() - began_s >= 0.05
 
 
 def test_it_ends_with_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,3 +177,21 @@ def test_pending_on_a_full_or_missing_disk_is_a_fault_not_an_error(
     full.write([{}])
     assert full.read() == []
     full.close()
+
+
+def test_what_just_fits_is_kept_and_one_byte_more_is_not(tmp_path: Path) -> None:
+    pending = PendingKills(str(tmp_path / "state"))
+
+    def acts(count: int) -> list[dict[str, Any]]:
+        return [{"record": {"candidates": []}, "filler": "x" * count}]
+
+    pending.write(acts(1000))
+    length = int.from_bytes((tmp_path / "state").read_bytes()[:8], "little")
+    # Before it stand its length, eight bytes, and four of a checksum.
+    most = 1000 + pending_kills.BYTES - 12 - length
+    for count in (most, most + 1):
+        pending.write(acts(count))
+        assert pending.read() == acts(most)
+        assert bool(pending.fault) is (count > most)
+    assert pending.fault == "1 acts are under way, more than can be kept"
+    pending.close()

@@ -475,9 +475,12 @@ def test_sharers_of_one_are_asked_for_by_number(
     leaderless = Process(tmp_path, 14, threads=2)
     leaderless.thread(15)
     leaderless.set(state="Z")
-    order = {10: 5, 11: 5, 12: 6, 14: 0, 15: 5}
+    stranger = Process(tmp_path, 16, threads=2)
+    stranger.thread(17)
+    stranger.set(state="Z")
+    order = {10: 5, 11: 5, 12: 6, 14: 0, 15: 5, 16: 0, 17: 6}
     monkeypatch.setattr(sharers, "kcmp_memory", kcmp(order, []))
-    assert sharers_of(10, [10, 11, 12, 13, 14, 99], str(tmp_path)) == [11, 14]
+    assert sharers_of(10, [10, 11, 12, 13, 14, 16, 99], str(tmp_path)) == [11, 14]
     assert sharers_of(99, [10], str(tmp_path)) == []
 
 

@@ -457,3 +457,38 @@ def test_trace_can_be_read_aloud(version: str) -> None:
         assert names[-1] == "oom_kill_process"
     else:
         assert names[-1] == "oom_kill_task"
+
+
+GONE: dict[str, Any] = {"pid": 77, "knobs": {"oom_kill_allocating_task": 1}}
+SPARED = user(10, 9, cgroup="/a", oom_score_adj=-1000, oom_adj=-17)
+
+
+@pytest.mark.parametrize(("version", "tasks", "fields", "step"), [
+    ("3.10", (HOG,), GONE, ("oom_kill_allocating_task: set, but the allocating task is not in the "
+     "snapshot; the scan follows")),
+    ("3.10", (ASKER, HOG), {"knobs": {"oom_kill_allocating_task": 1}},
+     "oom_kill_allocating_task: set: the allocating task t10[10] is killed"),
+    ("3.10", (INIT, HOG), {"pid": 1, "knobs": {"oom_kill_allocating_task": 1}},
+     "oom_kill_allocating_task: set, but init[1] can't be killed (global init)"),
+    ("6.12", (KTHREAD, INIT), {"pid": None, "sysrq": True},
+     "out_of_memory: no killable process; SysRq never panics"),
+    ("6.12", (SPARED,), {"memcgs": GROUP, "memcg": "/a"},
+     "out_of_memory: no killable process in the memory cgroup; the charge fails"),
+    ("2.6.30", (SPARED,), {"memcgs": GROUP, "memcg": "/a"},
+     "mem_cgroup_out_of_memory: the allocating task t10[10] is killed"),
+    ("2.6.30", (SPARED,), {"memcgs": GROUP, "memcg": "/a"},
+     "select_bad_process: livelock: selects t10[10] repeatedly, and the machine hangs"),
+    ("2.6.32-article", (ASKER, HOG), {"knobs": {"overcommit_memory": 2}},
+     "out_of_memory: overcommit_memory is 2: the allocating task is killed"),
+    ("2.6.32-article", (ASKER, HOG), {},
+     "out_of_memory: overcommit_memory is 0: on to __out_of_memory"),
+    ("2.6.32-article", (HOG,), {"pid": 77, "knobs": {"overcommit_memory": 2}},
+     "oom_kill_process: the allocating task, which is not in the snapshot, is killed"),
+    ("2.6.13", (KTHREAD, INIT), {"pid": None, "sysrq": True}, ("oom_kill_task: kthreadd[2] has no "
+     "memory")),
+])  # fmt: skip
+def test_what_ends_otherwise_is_said(
+    version: str, tasks: tuple[Task, ...], fields: dict[str, Any], step: str
+) -> None:
+    """R6: each way past a kill by the highest badness has a step of its own."""
+    assert step in oom(version, *tasks, **fields).trace

@@ -178,3 +178,17 @@ def test_near_equals_are_less_than_a_point_of_adjustment_apart(
     assert decision.points is not None
     found = near_equals(snapshot, Allocation(), rules, decision.points)
     assert sorted(task.pid for task in found) == near
+
+
+@pytest.mark.parametrize(("version", "places"), [
+    ("2.6.11", (0, 1)), ("3.8", (1, 0)), ("6.12", (1, 0)),
+])  # fmt: skip
+def test_those_that_asked_to_die_first_stand_in_the_order_in_which_they_are_chosen(
+    version: str, places: tuple[int, int]
+) -> None:
+    """R10: the first met, whatever its size; from 3.8 on each takes the place of one before."""
+    large, small = user(10, 9000, oom_origin=True), user(11, 5, oom_origin=True)
+    for met in ((large, small), (small, large)):
+        ranked = rank(snap(*met, user(12, 90000)), Allocation(), rules_for(version))
+        expected = [*(met[place].pid for place in places), 12]
+        assert [one.task.pid for one in ranked] == expected

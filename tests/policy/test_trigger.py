@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from oomkit.policy import builtin
 from oomkit.policy.compile import compile_plan
 from oomkit.policy.engine.conditions import CALM, HARD, SOFT, WARN
+from oomkit.policy.engine.decider import Decider
 from oomkit.policy.engine.reading import CgroupReading, Reading
 from oomkit.policy.engine.trigger import Watch
 from oomkit.policy.read import find_policy
-from tests.policy.making import GB, LOW, VERY_LOW, plan, reading
+from tests.policy.making import GB, LOW, VERY_LOW, plan, process, reading
 
 THRASH: dict[str, Any] = {
     "level": "soft", "available": "20%", "psi_full": "30%", "over": "2s", "for": "1s",
@@ -118,6 +119,24 @@ def test_a_cgroup_near_its_limit_is_named() -> None:
     other = CgroupReading("/db", 100.0, 100.0)
     state = watch.see(reading(0, 0.9, cgroups=(calm, near, other)))
     assert (state.level, state.cgroup) == (SOFT, "/web-2")
+
+
+@pytest.mark.parametrize(("used_kb", "limit_kb", "level"), [
+    (899.0, 1000.0, CALM), (900.0, 1000.0, SOFT), (900.0, None, CALM),
+])  # fmt: skip
+def test_what_a_cgroup_has_left_is_a_share_of_its_own_limit(
+    used_kb: float, limit_kb: float | None, level: int
+) -> None:
+    """Beside its working set a tenth of the limit is left, or more."""
+    watch = Watch(plan({"level": "soft", "cgroup": "/a", "working_set_left": "10%"}))
+    group = CgroupReading("/a", 950.0, limit_kb, working_set_kb=used_kb)
+    assert watch.see(reading(1.0, 0.9, cgroups=(group,))).level == level
+
+
+def test_processes_are_ranked_before_any_reading() -> None:
+    decider = Decider(plan(LOW))
+    ranked = decider.rank([process(10, 10), process(11, 20)])
+    assert [one.candidate.pid for one in ranked] == [11, 10]
 
 
 def test_a_reading_from_before_begins_anew() -> None:

@@ -62,3 +62,20 @@ def test_quotes_comments_and_lines_that_go_on() -> None:
         ("A", "x y", 1), ("B", 'a "b"', 4), ("C", "1", 5),
     ]  # fmt: skip
     assert others == [(6, "if true")]
+
+
+@pytest.mark.parametrize(("text", "values"), [
+    ('A="a\\"b"\nB=c', {"A": 'a"b', "B": "c"}),  # the quote that is escaped closes nothing
+    ("A='a\\'\nB=c", {"A": "a\\", "B": "c"}),  # in these a backslash is one
+    ("A=a\\'b\nB=c", {"A": "a'b", "B": "c"}),
+    ('A="a\\$b\\x"', {"A": "a$b\\x"}),
+    ("A=a\\\nb\nB=c", {"A": "ab", "B": "c"}),
+    ('A="a\nb"\nB=c', {"A": "a\nb", "B": "c"}),
+    ("A=a#b # c\nB='# d'", {"A": "a#b", "B": "# d"}), ("A= # c", {"A": ""}),
+])  # fmt: skip
+def test_quotes_and_backslashes_mean_what_they_mean_to_a_shell(
+    text: str, values: dict[str, str]
+) -> None:
+    said, others = assignments(text)
+    assert {one.name: one.value for one in said} == values
+    assert others == []

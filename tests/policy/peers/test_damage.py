@@ -1,5 +1,7 @@
 """Whatever stands in a configuration, it is read, or refused in lines that name the file."""
 
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from oomkit.policy.compile import compile_plan
 from oomkit.policy.describe import explain, origin_words
+from oomkit.policy.peers.running import command_lines
 from oomkit.policy.peers.units import entries
 from oomkit.policy.read import PolicyError, find_policy
 from tests.policy.peers.trees import NANO, write
@@ -84,3 +87,22 @@ def test_what_is_no_text_is_refused(tmp_path: Path, daemon: str) -> None:
     file.write_bytes(b"\xff\xfe[OOM]")
     with pytest.raises(PolicyError, match=r"x\.conf: expected UTF-8 text"):
         find_policy(f"{daemon}:{file}")
+
+
+def test_a_daemon_is_known_by_the_name_of_its_program() -> None:
+    """A script is the word behind its interpreter; what it is given is no name."""
+    code = "import sys; sys.stdin.read()"
+    words = [sys.executable, "-S", "-c", code, "/opt/x/some-daemon", "other-daemon"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
+        path = f"/proc/{process.pid}/cmdline"
+        found = {
+            name: path in dict(command_lines(name)) for name in ("some-daemon", "other-daemon")
+        }
+        process.communicate()
+    assert found == {"some-daemon": False, "other-daemon": False}
+    words = [sys.executable, "-c", code, "/opt/x/some-daemon", "other-daemon"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
+        path = f"/proc/{process.pid}/cmdline"
+        assert dict(command_lines("some-daemon"))[path] == words
+        assert path not in dict(command_lines("other-daemon"))
+        process.communicate()

@@ -231,3 +231,67 @@ def test_every_pair_of_thresholds_is_read(term: float, kill: float, swap: float)
         (measured,) = (rule.get("available_user") or rule["available"],)
         assert measured == [pytest.approx(memory / 100, abs=1e-5)]
         assert rule["swap_free"] == [pytest.approx(free / 100, abs=1e-5)]
+
+
+BOTH = (
+    "both memory and swap have to be low: with swap left it does nothing, however much the "
+    "machine thrashes (-s 100 ignores swap)"
+)
+RAISED = (
+    "a raised oom_score_adj counts as if the process were larger (300 as three tenths of memory): "
+    "browsers' tabs die before what fills memory"
+)
+NONE_SPARED = "no name is spared: a database, the desktop or sshd dies if its oom_score is highest"
+SMALL_AVOID = (
+    "--avoid only takes 300 points: what is larger by three tenths of memory dies all the same"
+)
+NEVER_KILLED = (
+    "the SIGKILL threshold is 0: a process that ignores SIGTERM is never killed, and memory runs "
+    "out"
+)
+
+
+@pytest.mark.parametrize(("options", "version", "traps"), [
+    ("", "1.9", [BOTH, NONE_SPARED, RAISED]),
+    ("-S 100", "1.9", [NONE_SPARED, RAISED]),  # kB: 100 or more are no share
+    ("-s 100", "1.9", [NONE_SPARED, RAISED]), ("-s 99.9", "1.9", [BOTH, NONE_SPARED, RAISED]),
+    ("-m 50 -s 10,0 --prefer a --avoid b", "1.9", [NEVER_KILLED, BOTH, SMALL_AVOID, RAISED]),
+    ("-m 10,10 -s 10,9 --ignore x", "1.9", [BOTH, RAISED]),
+    ("-m 10,9 -s 10,10 --ignore x", "1.9", [BOTH, RAISED]),
+    ("-m 10,10 -s 10,10 --prefer x", "1.9", [
+        "both thresholds are the same: SIGKILL at once, nothing is asked to exit first", BOTH,
+        "no name is avoided: what --prefer does not match dies by its oom_score", RAISED]),
+    ("-M 100,50 --avoid a", "1.7", [BOTH, SMALL_AVOID, RAISED]),
+    ("-M 100,50 --avoid a", "1.8", [
+        BOTH, SMALL_AVOID, RAISED,
+        "-M is made a share of MemTotal and held against MemAvailable + AnonPages: it acts later"]),
+    ("-m 50.1 -s 100,1 --avoid a --sort-by-rss", "1.9", [
+        "-m 50.1: it acts while more than half of memory is available",
+        "--sort-by-rss: oom_score_adj does not count, but for -1000; nor does swap"]),
+    ("--dryrun -m 10,0", "1.9", [
+        "--dryrun: earlyoom only logs, and kills nothing", NEVER_KILLED, BOTH, NONE_SPARED,
+        RAISED]),
+])  # fmt: skip
+def test_each_trap_is_named_where_it_is_one(
+    tmp_path: Path, options: str, version: str, traps: list[str]
+) -> None:
+    origin = earlyoom(tmp_path, options, **{"usr/bin/earlyoom": f"earlyoom v{version}\n"}).origin
+    assert origin is not None
+    assert list(origin.traps) == traps
+
+
+@pytest.mark.parametrize(("options", "since"), [
+    ("--ignore x", "1.8"), ("--ignore-root-user", "1.8"), ("--sort-by-rss", "1.8"),
+    ("--syslog", "1.8"), ("-P /x", "1.9"), ("--kernel-oom", "1.9"),
+])  # fmt: skip
+def test_each_option_has_a_version_that_knows_it_first(
+    tmp_path: Path, options: str, since: str
+) -> None:
+    before = {"1.8": "1.7", "1.9": "1.8.2"}[since]
+    files = {DEFAULT: f"EARLYOOM_ARGS='{options}'\n"}
+    root = write(tmp_path / "old", {**files, "usr/bin/earlyoom": f"earlyoom v{before}\n"})
+    (line,) = lines_of(f"earlyoom:{root}")
+    here = ".".join(before.split(".")[:2])
+    assert f": expected earlyoom {since} for it; here is {here}" in line
+    root = write(tmp_path / "new", {**files, "usr/bin/earlyoom": f"earlyoom v{since}\n"})
+    assert find_policy(f"earlyoom:{root}").when

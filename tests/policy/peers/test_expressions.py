@@ -53,6 +53,13 @@ def test_an_expression_finds_what_the_c_library_finds(signs: list[str], name: st
         (r"a{2,3}$", "baaa", True),
         ("Web Content", "Web Content", True),
         ("a.c", "a\nc", True),
+        (r"^(a|b)\1$", "bb", True),
+        (r"^(a|b)\1$", "ba", False),
+        (r"^(a)\11$", "aa1", True),
+        ("^[a.]+$", "a.a", True),
+        ("^[b=]+$", "b=b", True),
+        ("^[.=:]+$", ":=.", True),
+        ("^[[:digit:].]+$", "1.5", True),
     ],
 )
 def test_what_people_write_means_what_it_should(expression: str, name: str, found: bool) -> None:

@@ -156,3 +156,103 @@ def test_what_is_missing_or_there_twice_is_named(tmp_path: Path) -> None:
     assert f"{file}: min_badness: is missing; nohang would not start" in found
     assert any("max_sleep: expected it once; it is in" in line for line in found)
     assert any("expected NUMBER /// EXPRESSION" in line for line in found)
+
+
+THRASHES = "with swap left it does nothing, however much the machine thrashes"
+
+
+def test_each_line_that_is_left_out_is_named_with_its_reason(tmp_path: Path) -> None:
+    more = [
+        "@check_kmsg", "@debug_kmsg", "@NO_SUCH 1", "  indented = 1", "  # no", "  @no = 1", "  no",
+        "\t", "no equals", "no_such_key = 1",
+    ]  # fmt: skip
+    policy = nohang(tmp_path, "\n".join(more), post_kill_exe="/bin/x", victim_cache_time="5",
+                    fill_rate_zram="1", exe_timeout="1", warning_exe="x")  # fmt: skip
+    assert policy.origin is not None
+    begin, path = len(NANO.splitlines()), f"{tmp_path}/{CONF}:"
+    unknown = "nohang does not know it, and ignores it"
+    assert [line.removeprefix(path) for line in policy.origin.left_out] == [
+        f"{begin + 3}: @NO_SUCH: {unknown}",
+        f"{begin + 4}: indented = 1: it is indented: nohang ignores it",
+        f"{begin + 9}: no equals: no KEY = VALUE: nohang ignores it",
+        (
+            "2: victim_cache_time: no other process is chosen for that long after SIGTERM; here "
+            "for max_soft_exit_time"
+        ),
+        "7: fill_rate_zram = 1: zram is looked at as often as memory",
+        (
+            "29: warning_exe = x: the program runs instead of a notification of low memory; here "
+            "it is logged"
+        ),
+        (
+            "26: post_kill_exe = /bin/x: the program runs after SIGKILL alone; how.after in a "
+            "policy file runs after each death"
+        ),
+        "4: exe_timeout = 1: commands may take a minute here",
+        (
+            "31: min_mem_report_interval, extra_table_info, max_victim_ancestry_depth: what nohang "
+            "logs; nothing is decided by it"
+        ),
+        f"{begin + 1}: @check_kmsg: nohang does nothing for a second after the kernel killed",
+        f"{begin + 2}: @debug_kmsg: it logs more",
+        f"{begin + 10}: no_such_key: {unknown}",
+    ]
+
+
+@pytest.mark.parametrize(("changed", "more", "traps"), [
+    ({}, "", [
+        f"psi_checking_enabled is not True: {THRASHES}",
+        "zram_checking_enabled is not True: zram counts as swap, whatever RAM it takes",
+        ("a raised oom_score_adj counts as if the process were larger: browsers' tabs die before "
+        "what fills memory"),
+        "no process is avoided: a database, the desktop or sshd dies if its oom_score is highest",
+        "low_memory_warnings_enabled is not True: nobody is warned"]),
+    ({"soft_threshold_min_mem": "2 %", "soft_threshold_min_swap": "4 %"},
+     "@BADNESS_ADJ_RE_NAME -5 /// x\n", [
+        "pressure counts only on a machine with swap",
+        "soft and hard thresholds are the same: SIGKILL at once, nothing is asked to exit first"]),
+    ({"soft_threshold_min_mem": "2 %"}, "@BADNESS_ADJ_RE_NAME -1 /// x\n",
+     ["pressure counts only on a machine with swap"]),
+    ({"soft_threshold_min_swap": "4 %"}, "@BADNESS_ADJ_RE_NAME 0 /// x\n", [
+        "pressure counts only on a machine with swap",
+        "no process is avoided: a database, the desktop or sshd dies if its oom_score is highest",
+    ]),
+])  # fmt: skip
+def test_each_trap_is_named_where_it_is_one(
+    tmp_path: Path, changed: dict[str, str], more: str, traps: list[str]
+) -> None:
+    settings = dict.fromkeys(
+        ("psi_checking_enabled", "zram_checking_enabled", "ignore_positive_oom_score_adj",
+         "low_memory_warnings_enabled") if changed else (), "True",
+    )  # fmt: skip
+    origin = nohang(tmp_path, more, **settings, **changed).origin
+    assert origin is not None
+    assert list(origin.traps) == traps
+
+
+def test_the_configuration_is_that_of_the_one_that_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "".join(f"{line}\n" for line in NANO.splitlines())
+    for name, share in (("first", 3), ("last", 6)):
+        (tmp_path / name).write_text(
+            text.replace("hard_threshold_min_mem = 2 %", f"hard_threshold_min_mem = {share} %")
+            .replace("soft_threshold_min_mem = 5 %", "soft_threshold_min_mem = 9 %")
+        )  # fmt: skip
+    first, last = str(tmp_path / "first"), str(tmp_path / "last")
+    running = [("/proc/7/cmdline", ["/usr/bin/python3", "/usr/sbin/nohang", "-m", "-c"])]
+    for words, expected in ((["-c", first], 0.03), (["-c", first, "--config", last], 0.06)):
+        monkeypatch.setattr(
+            "oomkit.policy.peers.nohang.command_lines",
+            lambda _name, w=words: [*running, ("/proc/8/cmdline", ["python3", "nohang", "-m", *w])],
+        )
+        (available,) = (
+            one.threshold
+            for rule in find_policy("nohang:").when
+            for one in rule.conditions
+            if rule.level == "hard"
+            and one.kind == "available"
+            and len(rule.conditions) == 2
+            and {one.kind for one in rule.conditions} == {"available", "swap_free"}
+        )
+        assert available == expected

@@ -1,5 +1,6 @@
 """systemd-oomd's files and units as a policy; the answers follow from systemd 261's source."""
 
+import os
 import re
 from pathlib import Path
 
@@ -373,7 +374,17 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, file: str, text: str, expecte
     assert line.startswith(f"{tmp_path}/{file}{expected}")
 
 
-def test_single_files_and_folders_without_a_machine(tmp_path: Path) -> None:
+def test_single_files_and_folders_without_a_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    isdir, asked = os.path.isdir, []
+
+    def noted(path: str) -> bool:
+        if path == "/run/systemd/system":
+            asked.append(path)
+        return isdir(path)
+
+    monkeypatch.setattr(os.path, "isdir", noted)
     write(tmp_path, {"x/work.slice": PRESSURE, "x/work.slice.d/a.conf": "[Slice]\n"
                      "ManagedOOMMemoryPressureLimit=20%\n", "x/oomd.conf": "[OOM]\n"
                      "DefaultMemoryPressureDurationSec=9s\n", "y/z": "hello\n"})  # fmt: skip
@@ -382,6 +393,7 @@ def test_single_files_and_folders_without_a_machine(tmp_path: Path) -> None:
         assert (limits(rule)["psi_full"], rule.for_s) == (limit, for_s)
     (line,) = lines_of(f"systemd-oomd:{tmp_path}/y")
     assert line.startswith(f"{tmp_path}/y: expected oomd.conf, ")
+    assert asked == [], "this machine's units are another's"
 
 
 @given(st.integers(0, 10000))
@@ -400,3 +412,26 @@ def test_time_spans_add_up(minutes: int, whole: int, milli: int) -> None:
 
 def test_no_machine_is_shown_more_than_it_has() -> None:
     assert reading().mem_total_kb == TOTAL_KB
+
+
+def test_each_line_of_a_ruleset_that_is_not_known_is_named(tmp_path: Path) -> None:
+    rules = (
+        "[Other]\nSwapUsageMax=1%\n[Rule]\nNo=1\nSwapUsageMax=1%\nAction=kill-all\n"
+        "LastingSec=infinity\n"
+    )
+    policy = oomd(tmp_path, {
+        CONF: "[Else]\nSwapUsedLimit=1\n", f"{RULES}/a.oomrule": rules,
+    })  # fmt: skip
+    assert policy.origin is not None
+    unknown = "systemd-oomd does not know it"
+    assert [line.removeprefix(f"{tmp_path}/") for line in policy.origin.left_out] == [
+        f"{CONF}:2: [Else] SwapUsedLimit: {unknown}",
+        f"{RULES}/a.oomrule:2: [Other] SwapUsageMax: {unknown}",
+        f"{RULES}/a.oomrule:4: [Rule] No: {unknown}",
+    ]
+    lasting, nothing = policy.origin.traps
+    assert lasting.endswith("a.oomrule: LastingSec=infinity: systemd-oomd ignores this ruleset")
+    assert nothing == (
+        "no unit has ManagedOOMSwap=kill, ManagedOOMMemoryPressure=kill or OOMRules=: "
+        "systemd-oomd does nothing"
+    )
