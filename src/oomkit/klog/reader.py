@@ -115,7 +115,7 @@ def _head_of(source: Readable) -> bytes:
 def _no_log(head: bytes) -> frozenset[int]:
     """Numbers of a short text's lines that are a program's, or examples of what to look for."""
     found: frozenset[int] = frozenset()
-    if b'"' in head or b"'" in head or b"`" in head:
+    if any(sign in head for sign in (b'"', b"'", b"`", b" *\n")):
         found = program_lines(clean_bytes(head))
     return found | asked_lines(clean_bytes(head)) if _COLON.search(head) is not None else found
 

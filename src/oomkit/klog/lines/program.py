@@ -19,14 +19,16 @@ _MARKS = re.compile(
     r"|from \w[\w.]* import |import [\w{\"*]|return [\w.]+\(|class \w+[(:{ ]|assert |@\w+$"
     r"|[A-Za-z_][\w.]*(?: :)?:?= ?(?:\[\]\w+)?[\[{(]+$|for \(|for \w+ in |if .*[:{]$|while .*[:{]$)"
     r"|\bnew [A-Z]\w*\(|\.(?:to_string|join|push|append)\(|=> ?[{(]|:= |\bstd::(?:string|vector)\b"
-    r"|\": [a-z_]\w*(?:\(\))?,$|\bjson\.dumps\(|\bre\.compile\(|\bregexp\.MustCompile\("
-    r"|\bINSERT INTO \w+"
+    r"|\": (?!true,|false,|null,)[a-z_]\w*(?:\(\))?,$|\bjson\.dumps\("
+    r"|\bre\.compile\(|\bregexp\.MustCompile\(|\bINSERT INTO \w+"
 )
 _TEXT = re.compile(
     r"\s*[+-]?\s*(?:[{\[(]\s*)*(?:(?:[\w.-]+|[\"'][\w.-]+[\"'])\s*[:=]\s*|return )?"
     r"[rbfu]{0,2}[\"'`]"
     r".*[\"'`](?:\.\w+\(\))?[\s,;)\]}]*(?://.*)?$"
     r"|\s*[+-]?\s*\{\s*\w+: [\"'].*\}[,;]?$"
+    # A field whose value is a number.
+    r"|\s*[+-]?\s*(?:\w+|[\"']\w+[\"'])\s*[:=]\s*-?\d+,?$"
     # A comment.
     r"|\s*[+-]?\s*(?:#+|//+|--)\s.*"
 )
@@ -55,6 +57,8 @@ def program_lines(text: str) -> frozenset[int]:
     found: set[int] = set()
     if "#" in text and FENCE[0] in text:
         found.update(_comments_of_commands(lines))
+    if "*" in text:
+        found.update(_block_comments(lines))
     if _MARKS.search(text) is None:
         return frozenset(found)
     for begin, end in [(0, len(lines))] if _is_program(text, lines) else _blocks(lines):
@@ -82,6 +86,25 @@ def _comments_of_commands(lines: list[str]) -> Iterator[int]:
             inside = not inside and _COMMANDS.match(line) is not None
         elif inside and _COMMENT.match(line):
             yield i
+
+
+def _block_comments(lines: list[str]) -> Iterator[int]:
+    """Numbers of the lines of a comment that stands behind asterisks, as C's and Java's do.
+
+    In a list, no asterisk stands alone.
+    """
+    begin = 0
+    for i in range(len(lines) + 1):
+        if i < len(lines) and _STARRED.match(lines[i]):
+            continue
+        alone = any(line.strip() == "*" for line in lines[begin:i])
+        if alone and i - begin >= _MIN_STARRED:
+            yield from range(begin + 1, i + 1)
+        begin = i + 1
+
+
+_STARRED = re.compile(r"\s*\*(?:\s|/?$)")
+_MIN_STARRED = 3
 
 
 def _blocks(lines: list[str]) -> Iterator[tuple[int, int]]:

@@ -4,9 +4,15 @@ import re
 
 _SUPPOSED = re.compile(
     r"\b(?:if|whether|would|could|may|might|should|such as|e\.g\.|for example|means?|indicates?"
-    r"|(?:look|search|watch|grep)(?:ing)? for|how (?:to|can|do)|what (?:does|is)|will be)\b",
+    r"|(?:look|search|watch|grep)(?:ing)? for|how (?:to|can|do)|what (?:does|is)"
+    r"|will (?:be|see|show|print|report)|wenn|falls|bedeutet|zum Beispiel|par exemple|signifie"
+    r"|por ejemplo|significa)\b"
+    r"|\u5982\u679c|\u5047\u5982|\u4f8b\u5982|\u6bd4\u5982|\u662f\u5426|\u5982\u4f55|\u610f\u5473"
+    r"|\u3082\u3057|\u5834\u5408|\u4f8b\u3048\u3070|\u0435\u0441\u043b\u0438"
+    r"|\u043d\u0430\u043f\u0440\u0438\u043c\u0435\u0440|\u043e\u0437\u043d\u0430\u0447\u0430\u0435\u0442",
     re.IGNORECASE,
 )
+"""Words for a supposition: English, German, French, Spanish, Chinese, Japanese, Russian."""
 _WORD = re.compile(r"(?:(?<=[\s(])|^)[A-Za-z][a-z']*(?=[\s,.;?!)]|$)")
 FENCE = ("```", "~~~")
 """What begins and ends a text within a text."""
@@ -26,8 +32,13 @@ _EXPLAINS = (
         r"(?i)(?:137|OOM ?Killed)\W{0,4}(?:\([^)\n]{0,40}\)\W{0,3})?(?:error |code |status )?"
         r"(?:means|indicates|signals|signifies|stands for|is (?:the|a|an|usually|almost)\b)"
     ),
-    re.compile(r"\b(?:when a (?:container|process|pod|system)|if a (?:container|process|pod)) "),
+    re.compile(
+        r"(?i)\b(?:when a (?:container|process|pod|system)|if a (?:container|process|pod)"
+        r"|(?:this|it|which|that) (?:usually |typically |often )?(?:occurs|happens) when) "
+    ),
 )
+_SYMPTOM = re.compile(r"(?im)^\W*symptoms?\b")
+_SOLUTION = re.compile(r"(?im)^\W*(?:solution|resolution|fix)\b")
 _HEADING = re.compile(
     r"(?im)^\W*(?:\d\W+)?(?:how to (?:fix|prevent|diagnose|debug|troubleshoot|resolve|detect)"
     r"|fix steps|(?:common|possible|root|typical) (?:causes?|errors?|error messages)"
@@ -69,6 +80,7 @@ def asked_lines(text: str) -> frozenset[int]:
 def explains(text: str) -> bool:
     """Whether a text is on what such lines mean in general, as articles and manuals are."""
     marks = sum(mark.search(text) is not None for mark in _EXPLAINS)
+    marks += _SYMPTOM.search(text) is not None and _SOLUTION.search(text) is not None
     return marks + len(_HEADING.findall(text)) >= _EXPLAINING
 
 

@@ -19,7 +19,10 @@ _JSON_STATES = frozenset({"state", "lastState", "lastTerminationState"})
 _JSON_CONTAINER = re.compile(r"\"container_?[nN]ame\": ?\"(?P<name>[^\"\s]+)\"")
 DOTS = ("●", "○", "*", "\N{MULTIPLICATION SIGN}")
 _UNIT_HEAD = re.compile("[" + "".join(DOTS) + r"] (?P<unit>[\w@:.\\-]+\.(?:service|scope|slice))\b")
-_DESCRIBED = re.compile(r"\bdescribe pods?[ /](?:-\S+ \S+ )*(?P<pod>[a-z0-9][a-z0-9.-]*)")
+_DESCRIBED = re.compile(
+    r"\bdescribe pods?[ /](?:-\S+ \S+ )*(?P<pod>[a-z0-9][a-z0-9.-]*)"
+    r"(?=\s*(?:$|[`\"'|>;&-]))"
+)
 """The command whose answer follows."""
 _UNIT_ID = re.compile(r"Id=(?P<unit>[\w@:.\\-]+\.(?:service|scope|slice))$")
 _JOB = re.compile(

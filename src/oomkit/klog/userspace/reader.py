@@ -71,11 +71,18 @@ def _is_supposed(form: Form, match: re.Match[str]) -> bool:
         return True
     if form.kind in ("sigkill", "notice") and _DEFINES.match(text, match.end()) is not None:
         return True
-    if form.by not in ("kubelet", "docker") or form.kind != "notice":
+    if form.by not in ("kubelet", "docker") or form.kind not in ("notice", "eviction"):
         return False
     named = match.groupdict()
-    if "illed" not in match.group() or any(named.get(name) for name in _NAMES):
+    if form.kind == "notice" and "illed" not in match.group():
         return False
+    if any(named.get(name) for name in _NAMES):
+        return False
+    if _HEADING.match(text) is not None:
+        return True
+    if form.kind == "eviction":
+        quoted = text[: match.start()].endswith(("'", '"', "`"))
+        return quoted and words_in(text.replace(match.group(), " ")) >= _SENTENCE
     at = match.start("reason") if named.get("reason") else match.start()
     if _HAPPENED.search(text, 0, max(at, 0)) is not None:
         return False
@@ -85,6 +92,8 @@ def _is_supposed(form: Form, match: re.Match[str]) -> bool:
     return words >= _SENTENCE or ticks >= _TWO_SPANS or has_other_script(around)
 
 
+_HEADING = re.compile(r"#{2,6} ")
+"""Of a text; the one of its title is a line's."""
 _DEFINES = re.compile(
     r"['\"`)]{0,2} ?(?:\([^)]{0,40}\) ?)?(?:means?|indicates?|signals?|signifies|stands for"
     r"|is (?:the|a|an|usually)|usually|typically|often)\b"
