@@ -7,7 +7,7 @@ sources and documentation show; names are changed.
 import pytest
 
 from oomkit.explain.evidence_text import no_kill_text
-from oomkit.klog import read_evidence
+from oomkit.klog import read_bytes, read_evidence
 from tests.explain.test_platforms_texts import NOBODYS, answers
 
 NOT_HERE = "; the kernel's own report is not here"
@@ -230,10 +230,35 @@ def test_an_eviction_that_yaml_folds_keeps_its_numbers(text: str) -> None:
         'LIMIT_MSG = "slurmstepd: error: Exceeded job memory limit"',
         'msg = "failed (exit code 137): unauthorized"',
         "assert_found(r'slurmstepd: error: Exceeded job memory limit')",
+        "if result.exit_code == 137:",
+        'return "Out of memory: Killed process 571 (python)"',
+        r"Killed process (\d+) .+",
+        "kernel: oom-kill:constraint=CONSTRAINT_NONE,...,task=kvm,pid=<pid>,uid=0",
     ],
 )
 def test_a_text_in_a_program_is_no_evidence(line: str) -> None:
     assert answers(f"{line}\n") == []
+
+
+KILLS = "".join(f"[ {i}.000001] Out of memory: Killed process {i} (a)\n" for i in range(1, 7))
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["Look for lines like these:\n", "```bash\n# dmesg\n", "Exit code 137 means OOM.\n"],
+)
+def test_a_log_below_words_is_a_log(head: str) -> None:
+    assert len(list(read_bytes((head + KILLS).encode()))) == 6
+
+
+def test_a_program_beside_a_log_takes_nothing_from_it() -> None:
+    text = f"```python\nimport os\n\ndef f():\n    return 'x'\n```\n```\n{KILLS}```\n"
+    assert len(list(read_bytes(text.encode()))) == 6
+
+
+def test_fields_of_a_record_are_no_program() -> None:
+    text = '{\n "OOMKilled": false,\n "Running": true,\n "ExitCode": 137,\n "Name": "/cache"\n}\n'
+    assert len(answers(text)) == 1
 
 
 def test_a_kill_that_is_told_without_its_number() -> None:

@@ -20,7 +20,7 @@ _ASK = re.compile(r"(?im)\b(?:for|would|might|may|could)\b[^\n]*:[ \t*_]*$")
 _SCRIPT = re.compile(r"[^\W\d_a-zA-Z\u00b7]{2}")
 _ASKS = re.compile(
     r"(?:^|[.:;,] )\W*(?:then )?(?:look|search|watch)(?: \w+){0,3}? for\b.*:$"
-    r"|\b(?:look|search|watch) for (?:the |an? )?(?:following|something|messages? like|lines? like"
+    r"|\b(?:look|search|watch) for (?:the |an? )?(?:following|messages? like|lines? like"
     r"|entries like|entry like|this)\b.*:$"
     r"|\b(?:would|might|may|could) (?:look|be|read|see|show|contain|print)\b.*:$",
     re.IGNORECASE,
@@ -52,7 +52,8 @@ _EXPLAINING = 2
 def asked_lines(text: str) -> frozenset[int]:
     """Numbers, from 1, of lines that stand below a sentence which asks to look for such.
 
-    They are those up to the next blank line, or within the fence that follows.
+    They are those up to the next blank line, or within the fence that follows; a longer piece of a
+    log is no example.
 
     Args:
         text: a text of no more than some ten thousand bytes.
@@ -73,8 +74,14 @@ def asked_lines(text: str) -> frozenset[int]:
             lines[end].lstrip().startswith(FENCE) if fenced else not lines[end].strip()
         ):
             end += 1
-        found.update(range(begin + 1, end + 1))
+        if sum(_STAMPED.search(line) is not None for line in lines[begin:end]) <= _EXAMPLE:
+            found.update(range(begin + 1, end + 1))
     return frozenset(found)
+
+
+_STAMPED = re.compile(r"\[ *\d+\.\d+\]|\d\d:\d\d:\d\d|kernel: ")
+_EXAMPLE = 4
+"""Maximum number of stamped lines that are an example."""
 
 
 def explains(text: str) -> bool:

@@ -194,7 +194,8 @@ KILLER_FORMS = (
         "kubelet",
         "eviction",
         r"(?:^(?P<pod>[a-z0-9][a-z0-9.-]*)\s+Evicted\s+)?"
-        r"The node was low on resource: (?P<reason>[\w-]+(?:\.[\w-]+)*)(?:\. Threshold quantity: (?P<limit>"
+        r"The node was low on resource: (?P<reason>[\w-]+(?:\.[\w-]+)*)"
+        r"(?:\. Threshold quantity: (?P<limit>"
         + SIZE
         + r"), available: "
         + SIZE

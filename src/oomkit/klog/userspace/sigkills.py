@@ -53,7 +53,7 @@ SIGKILL_FORMS = (
         "anybody",
         "sigkill",
         r"(?:[Ee]xit(?:ed)?|return(?:ed)?)[ _a-z]{0,24}(?:[Cc]ode|status|with)?"
-        r"\\?\"?[ :=]{1,16}[('\"]?137\b",
+        r"\\?\"?(?! ?==)[ :=]{1,16}[('\"]?137\b",
         words=("137",),
     ),
     Form(
