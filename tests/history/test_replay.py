@@ -12,6 +12,7 @@ from oomkit.policy.engine.candidate import Candidate
 from oomkit.policy.engine.reading import Reading
 from oomkit.policy.read import find_policy, policy_from
 from oomkit.policy.records import Policy
+from oomkit.views.replay import events, sums
 
 GIB = 1 << 20
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "night.recording"
@@ -183,3 +184,23 @@ def test_a_cgroup_is_relieved_by_its_dead(tmp_path: Path) -> None:
         path=str(tmp_path), kernel="6.12", samples=tuple(samples), marks=(), damaged=0
     )
     assert victims(replay(recording, policy)) == ["inside"]
+
+
+def test_softer_acts_are_listed_and_change_nothing_of_what_was_recorded(tmp_path: Path) -> None:
+    ease = {"level": "ease", "available": "30%"}
+    soft = {"level": "soft", "available": "10%"}
+    recording = leak(tmp_path / "r")
+    plain, gentle = (
+        replay(recording, policy_from({"name": "gentle", "when": when, "how": how}))
+        for when, how in (([soft], {}), ([ease, soft], {"freeze": {"time": "10s"}}))
+    )
+    assert plain.would_ease == ()
+    first = gentle.would_ease[0]
+    assert (first.act, first.comm, first.cgroup) == ("freeze", "mysqld", "")
+    assert first.t_s < gentle.would_kill[0].t_s
+    assert victims(gentle) == victims(plain)
+    text = list(sums(gentle))
+    assert "softer acts: 2; the recording goes on as if there were none" in text
+    assert any(
+        line == "would have frozen mysqld[10]" for _, _, lines in events(gentle) for line in lines
+    )

@@ -1,7 +1,7 @@
 """Softer acts than a signal in a run: reclaim, throttle and freeze, and what ends them."""
 
 from oomkit.model.candidates import start_time
-from oomkit.model.domains import is_inside, pools_in
+from oomkit.model.domains import count_usage, is_inside, pools_in
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Group
 from oomkit.model.reclaim import make_plan, reclaim_from
@@ -35,6 +35,7 @@ class SoftActs:
         group = self.machine.groups.get(ease.cgroup.lstrip("/"))
         if group is None:
             return False
+        count_usage(self.machine)
         pages = ease.step.of_kb(group.usage * KB) / KB
         if ease.step.kind == RECLAIM:
             return self._note(ease, pages, done=self._reclaim(group, pages))
