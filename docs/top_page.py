@@ -16,7 +16,8 @@ from oomkit.kernel.versions import rules_for
 from oomkit.render.layout import Terminal
 from oomkit.top.guard_state import GuardReader
 from oomkit.top.monitor import Look, Trend
-from oomkit.top.page import TABS, Shown, Tab, laid_out_page
+from oomkit.top.page import laid_out_page
+from oomkit.top.rows import TABS, Shown, Tab
 
 EXAMPLES = "docs/examples"
 LINES = 30 if "processes" in sys.argv else 24

@@ -430,6 +430,19 @@ def test_at_the_level_warn_it_is_refreshed_without_a_fall(
     assert ranking.keep(t_s, WARN) == (t_s if again else 10.0)
 
 
+def test_what_a_process_shares_with_none_is_known_before_a_choice_is_due(
+    ranking: Ranking, machine: Machine
+) -> None:
+    made = Process(machine.proc, 11, anon=400, shmem=200)
+    smaps = made.directory / "smaps"
+    smaps.write_text("1-2 rw-s 0 00:01 7 /dev/zero (deleted)\nPrivate_Dirty: 150 kB\n")
+    assert ranking.keep(10.0, WARN) == 10.0
+    smaps.unlink()
+    due = Reading(12.0, 4000.0, 10.0, anon_kb=900.0)
+    found, _ = ranking.sensors.candidates(due, ranking.growth)
+    assert {one.pid: one.shmem_sole_kb for one in found} == {10: 0.0, 11: 150.0}
+
+
 def test_sizes_are_read_once_a_moment(ranking: Ranking, machine: Machine) -> None:
     now = Reading(5.0, 4000.0, 1000.0, anon_kb=500.0)
     assert ranking.sensors.sizes(now, ranking.growth) == {(10, 100): 500.0}

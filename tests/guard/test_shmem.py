@@ -11,7 +11,7 @@ import pytest
 from oomkit.guard import sharers
 from oomkit.guard.config import Places
 from oomkit.guard.sharers import Sharers, sharers_of
-from oomkit.guard.shmem import kernel_device, mapped_kb, shared_kb, unnamed_files_kb
+from oomkit.guard.shmem import SoleMemory, kernel_device, mapped_kb, shared_kb, unnamed_files_kb
 from oomkit.guard.tmpfs import Tmpfs, WriteCounters
 from oomkit.policy.engine.candidate import Candidate
 from tests.guard.made import Fds, Process
@@ -485,3 +485,20 @@ def test_what_the_real_kernel_says_of_ourselves() -> None:
     pid = os.getpid()
     parent: Any = os.getppid()
     assert sharers_of(pid, [parent]) == []
+
+
+def test_what_is_mapped_alone_is_remembered_while_about_as_much_is_mapped(tmp_path: Path) -> None:
+    smaps = tmp_path / "smaps"
+    head = "7f00-7f01 rw-s 00000000 00:01 7                 /dev/zero (deleted)\n"
+    smaps.write_text(f"{head}Private_Dirty: 700 kB\n")
+    sole, key = SoleMemory(), (10, 5)
+    assert sole.known(key, 800.0, 1.0) is None
+    assert sole.measure(key, str(tmp_path), 800.0, 1.0) == 700
+    assert sole.known(key, 800.0, 11.0) == 700
+    assert sole.known(key, 900.0, 11.0) == sole.known(key, 700.0, 1.0) == 700
+    assert sole.known(key, 901.0, 2.0) is sole.known(key, 699.0, 2.0) is None, "over an eighth"
+    assert sole.known(key, 800.0, 11.1) is None, "too long ago"
+    assert sole.known(key, 800.0, 0.9) is None, "measured later than now: another clock"
+    assert sole.known((10, 6), 800.0, 1.0) is None, "another process of that pid"
+    sole.forget()
+    assert sole.known(key, 800.0, 1.0) is None

@@ -343,6 +343,23 @@ def test_shared_memory_of_a_process_alone_is_its_own(proc: Proc) -> None:
     warm.close()
 
 
+def test_what_is_measured_beforehand_is_not_measured_when_a_choice_is_due(proc: Proc) -> None:
+    process = sharing(proc, 10, 5000, SHARE_KB, 9000)
+    other = sharing(proc, 11, 100, SHARE_KB, 5000)  # small, but for what it shares
+    warm = proc.shortlist(1)
+    warm.look(reading(1.0, 5100), Growth(1.0))
+    warm.measure_holders()
+    assert [(one.pid, one.shmem_sole_kb) for one in warm.top] == [(10, 0.0)], "no choice is due"
+    for one in (process, other):
+        (one.directory / "smaps").unlink()
+    warm.look(reading(2.0, 5100), Growth(1.0))
+    assert {one.pid: one.shmem_sole_kb for one in warm.add_holders()} == {10: 9000.0, 11: 5000.0}
+    warm.forget()
+    warm.look(reading(3.0, 5100), Growth(1.0))
+    assert warm.add_holders() == [], "a shortage later it is measured again"
+    warm.close()
+
+
 def test_no_more_is_its_own_than_it_maps_and_has_in_swap(proc: Proc) -> None:
     sharing(proc, 10, 5000, SHARE_KB, 90_000, swap=500)
     warm = proc.shortlist()

@@ -19,7 +19,8 @@ from oomkit.render.terminal import plain_lines
 from oomkit.top.documents import adjust_document, guard_lines, process_document, trend_text
 from oomkit.top.guard_state import GuardState
 from oomkit.top.monitor import Look, Trend
-from oomkit.top.page import Shown, Tab, fitted, folded, laid_out_page
+from oomkit.top.page import fitted, folded, laid_out_page
+from oomkit.top.rows import Shown, Tab
 
 RULES = rules_for("6.12")
 GIB = 1 << 18

@@ -159,6 +159,7 @@ class Sensors:
             age_s >= max(AT_LEAST_S, 4.0 * next_s) and (fell or look.state.level >= WARN)
         ):
             self.refresh(growth, reading)
+            self.warm.measure_holders()
         self._hold()
 
     def keep_ready(self, growth: "Growth", reading: "Reading") -> None:

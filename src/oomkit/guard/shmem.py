@@ -10,6 +10,45 @@ _DELETED = b" (deleted)"
 _SYSV = b"/SYSV"
 _SEGMENTS = "/proc/sysvipc/shm"
 _SHM_DEST = 0o1000
+_REMEMBERED_S = 10.0
+"""Seconds for which it is remembered what a process maps alone."""
+_STEP = 8
+"""It is read again once the process maps an eighth more or less of shared memory."""
+
+
+class SoleMemory:
+    """What processes alone map of shared memory, remembered while they map about as much.
+
+    To read it the kernel walks all of a process's page tables, which takes longer than all else
+    that a choice reads.
+    """
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], tuple[float, float, int]] = {}
+
+    def known(self, key: tuple[int, int], shmem_kb: float, t_s: float) -> int | None:
+        """What was measured, kB; None if that is too long ago or the process changed since.
+
+        Args:
+            key: pid and start time of the process.
+            shmem_kb: shared memory that it maps now.
+            t_s: now.
+        """
+        measured_s, then_kb, found = self._known.get(key, (float("-inf"), 0.0, 0))
+        fresh = 0.0 <= t_s - measured_s <= _REMEMBERED_S
+        return found if fresh and abs(shmem_kb - then_kb) * _STEP <= then_kb else None
+
+    def measure(self, key: tuple[int, int], directory: str, shmem_kb: float, t_s: float) -> int:
+        """Read it, kB; see :func:`mapped_kb`."""
+        found = mapped_kb(directory)
+        self._known[key] = (t_s, shmem_kb, found)
+        return found
+
+    def forget(self) -> None:
+        """Remember nothing."""
+        self._known.clear()
 
 
 def kernel_device() -> int | None:

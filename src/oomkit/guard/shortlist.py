@@ -5,7 +5,7 @@ from errno import EMFILE, ENFILE
 
 from oomkit.guard.process_files import living_thread, watched
 from oomkit.guard.process_sizes import ProcessSizes
-from oomkit.guard.shmem import mapped_kb, shared_kb
+from oomkit.guard.shmem import SoleMemory, shared_kb
 from oomkit.host.procfs import NO_FILES
 
 TYPE_CHECKING = False
@@ -43,7 +43,7 @@ class Shortlist:
 
     __slots__ = (
         "_hidden_kb", "_keep", "_kept", "_noted", "_pinned", "_room", "_shared_noted", "_sizes",
-        "_t_s", "_wanted", "_watched",
+        "_sole", "_t_s", "_wanted", "_watched",
         "short_of_files", "top",
     )  # fmt: skip
 
@@ -72,6 +72,7 @@ class Shortlist:
         self._keep = True
         self._pinned = pinned
         self._sizes = ProcessSizes(wanted.places.proc)
+        self._sole = SoleMemory()
         self._watched: dict[str, ProcessFiles] = {}
         self._noted: list[dict[tuple[int, int], float]] = []
         self._shared_noted: list[tuple[float, dict[str, int]]] = []
@@ -228,27 +229,44 @@ class Shortlist:
 
         Processes that hold little else are added to :attr:`top`.
         """
+        holders = []
+        for one, sole_kb in self._measured_holders():
+            if all(one is not other for other in self.top):
+                self.top.append(one)
+            one.shmem_sole_kb = min(float(sole_kb), one.shmem_kb + one.swap_kb)
+            if one.shmem_sole_kb:
+                name = str(one.pid)
+                grown_kb = self._sizes.shared_kb[name] - self._shared_before_kb(one, name)
+                one.growth_kb = (one.growth_kb or 0.0) + min(max(grown_kb, 0.0), one.shmem_sole_kb)
+                holders.append(one)
+        return holders
+
+    def measure_holders(self) -> None:
+        """Measure what :meth:`add_holders` will need, so that it need not when a choice is due."""
+        self._measured_holders()
+
+    def _measured_holders(self) -> "list[tuple[Candidate, int]]":
+        """Those that map the most shared memory, and what they map alone, kB."""
         sizes, at_hand = self._sizes, {one.pid: one for one in self.top}
         names = sorted(sizes.shared_kb, key=sizes.shared_kb.__getitem__, reverse=True)[:_HOLDERS]
         names = [name for name in names if self._maps_shared(name, at_hand.get(int(name)))]
-        holders = []
+        found = []
         for name in names[:_HOLDERS_READ]:
             one = at_hand.get(int(name))
             if one is None:
                 (one,) = self.also([int(name)], most=1) or (None,)
                 if one is None:
                     continue
-                self.top.append(one)
-            try:
-                directory = living_thread(f"{self._wanted.places.proc}/{name}")
-            except OSError:
-                continue  # no more files can be opened: it is ranked by what is known
-            one.shmem_sole_kb = min(float(mapped_kb(directory)), one.shmem_kb + one.swap_kb)
-            if one.shmem_sole_kb:
-                grown_kb = sizes.shared_kb[name] - self._shared_before_kb(one, name)
-                one.growth_kb = (one.growth_kb or 0.0) + min(max(grown_kb, 0.0), one.shmem_sole_kb)
-                holders.append(one)
-        return holders
+            key, t_s = (one.pid, one.start_time), self.t_s
+            sole_kb = self._sole.known(key, one.shmem_kb, t_s)
+            if sole_kb is None:
+                try:
+                    directory = living_thread(f"{self._wanted.places.proc}/{name}")
+                except OSError:
+                    continue  # no more files can be opened: it is ranked by what is known
+                sole_kb = self._sole.measure(key, directory, one.shmem_kb, t_s)
+            found.append((one, sole_kb))
+        return found
 
     def _maps_shared(self, name: str, one: "Candidate | None") -> bool:
         if one is not None:
@@ -292,6 +310,7 @@ class Shortlist:
         ready = frozenset(name for name, one in self._watched.items() if one.pidfd >= 0)
         self._shed(ready if held else frozenset())
         self._sizes.forget()
+        self._sole.forget()
         self._noted = []
         self._shared_noted = []
         self.top = []

@@ -11,7 +11,8 @@ from oomkit.render.terminal import laid_out
 from oomkit.top.adjust import AdjustError, Adjustment
 from oomkit.top.documents import adjust_document, cgroup_document, process_document, task_of
 from oomkit.top.monitor import Look, Monitor
-from oomkit.top.page import TABS, Page, Shown, fitted, folded, laid_out_page
+from oomkit.top.page import Page, fitted, folded, laid_out_page
+from oomkit.top.rows import TABS, Shown
 
 _MAX_TYPED = 100
 _ADJ_RANGES = {"oom_score_adj": "-1000 to 1000", "oom_adj": "-17 to 15"}

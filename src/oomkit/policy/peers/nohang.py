@@ -2,8 +2,6 @@
 
 Facts of hakavlad/nohang, 0.2.0 (which Debian ships) and 0.3.0; all is in ``src/nohang``:
 
-* reading: only lines that begin in the first column; ``KEY = VALUE``, each key once, those that are
-  missing end it; ``@KEY ADJ /// RE``; what it does not know is ignored in silence.
 * ``check_mem_swap_ex()``: MemAvailable and SwapFree both at or below their thresholds.
   ``check_zram_ex()``: what zram occupies, and MemAvailable. ``check_psi_ex()``: with swap alone,
   with MemAvailable, for ``psi_excess_duration``, and ``psi_post_action_delay`` after the last act.
@@ -22,7 +20,8 @@ import re
 
 from oomkit.policy.peers.command_line import words_of
 from oomkit.policy.peers.files import Files
-from oomkit.policy.peers.found import Found, Raw, one_fault, percent, size, span
+from oomkit.policy.peers.found import Found, Raw, one_fault, size, span
+from oomkit.policy.peers.nohang_config import FIELDS, NO_FIELD, SEPARATOR, NohangConfig, parsed
 from oomkit.policy.peers.running import command_lines
 
 CONFIGS = (
@@ -30,15 +29,6 @@ CONFIGS = (
     "/usr/local/etc/nohang/nohang-desktop.conf", "/usr/local/etc/nohang/nohang.conf",
 )  # fmt: skip
 _SERVICES = ("nohang-desktop.service", "nohang.service")
-_SEPARATOR = "///"
-_FIELDS = {
-    "NAME": "comm", "CMDLINE": "cmdline", "UID": "user", "CGROUP_V2": "cgroup", "REALPATH": "exe",
-}  # fmt: skip
-_NO_FIELD = {
-    "CGROUP_V1": "the systemd hierarchy of version 1; patterns here are about the memory cgroup",
-    "CWD": "the working directory is not read here",
-    "ENVIRON": "the environment is not read here",
-}
 _PSI_WINDOWS = {"avg10": 10, "avg60": 60, "avg300": 300}
 _MOST_POINTS = 2000
 """No score is higher, so more changes nothing."""
@@ -67,92 +57,6 @@ _SILENT_IF = {
 """As it comes: whoever changed it is told."""
 
 
-class Setting:
-    """One ``KEY = VALUE``.
-
-    Attributes:
-        value: without spaces around it.
-        place: file and line.
-    """
-
-    def __init__(self, value: str, place: str) -> None:
-        self.value = value
-        self.place = place
-
-
-class _Config:
-    """The settings of a file, each checked as it is asked for."""
-
-    def __init__(self, path: str, found: Found) -> None:
-        self.path = path
-        self.found = found
-        self.settings: dict[str, Setting] = {}
-        self.asked: set[str] = set()
-        self.adjustments: list[tuple[str, str, str, str]] = []
-        self.actions: list[tuple[str, str, str, str]] = []
-        self.flags: dict[str, str] = {}
-
-    def text(self, key: str) -> str:
-        """The value of a key that has to be there."""
-        self.asked.add(key)
-        if key not in self.settings:
-            self.found.fault(self.path, key, "is missing; nohang would not start")
-            return ""
-        return self.settings[key].value
-
-    def number(
-        self, key: str, low: float, high: float | None = None, *, wrong: float = 0.0
-    ) -> float:
-        """A number of a range; ``wrong`` stands for one that is wrong."""
-        text = self.text(key)
-        try:
-            value = float(text) if re.fullmatch(r"[+-]?[\d.]+(e[+-]?\d+)?", text) else -1e300
-        except ValueError:
-            value = -1e300
-        if value < low or (high is not None and value > high):
-            rest = "on" if high is None else f"to {high:g}"
-            self._wrong(key, f"a number from {low:g} {rest}")
-            return wrong
-        return value
-
-    def truth(self, key: str) -> bool:
-        """``True`` or ``False``; a key that is missing is false."""
-        was_asked = key in self.asked
-        self.asked.add(key)
-        if key not in self.settings:
-            return False
-        text = self.settings[key].value
-        if text not in ("True", "False") and not was_asked:
-            self._wrong(key, "True or False")
-        return text == "True"
-
-    def amount(self, key: str, low: float, high: float, *, swap: bool = False) -> str:
-        """An amount such as ``5 %`` or ``300 M``, as a policy writes it.
-
-        Args:
-            key: which.
-            low: least share, percent.
-            high: largest share.
-            swap: it is one of swap.
-        """
-        text = self.text(key)
-        number = text[:-1].strip() if text[-1:] in ("%", "M") else ""
-        try:
-            value = float(number) if re.fullmatch(r"\d*\.?\d+|\d+\.", number, re.ASCII) else -1.0
-        except ValueError:
-            value = -1.0
-        if value < 0.0 or (text.endswith("%") and not low <= value <= high):
-            what = "swap" if swap else "memory"
-            self._wrong(key, f"{low:g} to {high:g} % of {what}, or a size with M behind it")
-            return "0"
-        return percent(value / 100) if text.endswith("%") else size(value * 1024)
-
-    def _wrong(self, key: str, expected: str) -> None:
-        if key in self.settings:
-            one = self.settings[key]
-            self.found.fault(one.place, key, f"expected {expected}, not {one.value!r}")
-
-
 def read_nohang(files: Files, where: str, *, given: bool) -> tuple[Raw, Found]:
     """What a nohang does.
 
@@ -168,7 +72,7 @@ def read_nohang(files: Files, where: str, *, given: bool) -> tuple[Raw, Found]:
     path = where or _path_here(files, running=not given)
     version = _version(files)
     found.version = version
-    config = _parsed(files.text(path), files.where(path), found)
+    config = parsed(files.text(path), files.where(path), found)
     raw = _policy(config, version, found, files)
     found.check()
     return raw, found
@@ -202,69 +106,6 @@ def _version(files: Files) -> str:
     return "0.3.0"
 
 
-def _parsed(text: str, path: str, found: Found) -> _Config:
-    config = _Config(path, found)
-    for number, line in enumerate(text.split("\n"), start=1):
-        place = f"{path}:{number}"
-        if line[:1] in ("", "#"):
-            continue
-        if line[:1] in (" ", "\t"):
-            if line.strip() and not line.strip().startswith(("#", "@")) and "=" in line:
-                found.leave_out(place, line.strip()[:40], "it is indented: nohang ignores it")
-            continue
-        if line.startswith("@"):
-            _parse_optional(line, place, config)
-            continue
-        key, equals, value = (part.strip() for part in line.partition("="))
-        if not equals:
-            found.leave_out(place, key[:40], "no KEY = VALUE: nohang ignores it")
-        elif key in config.settings:
-            expected = f"expected it once; it is in {config.settings[key].place} as well"
-            found.fault(place, key, expected)
-        else:
-            config.settings[key] = Setting(value, place)
-    return config
-
-
-def _parse_optional(line: str, place: str, config: _Config) -> None:
-    found = config.found
-    word = re.match(r"@(BADNESS_ADJ_RE|SOFT_ACTION_RE)_([A-Z_0-9]+)\b", line)
-    if word is None:
-        if line.rstrip() in ("@check_kmsg", "@debug_kmsg"):
-            config.flags[line.strip()] = place
-        else:
-            found.leave_out(
-                place, line.split(maxsplit=1)[0][:40], "nohang does not know it, and ignores it"
-            )
-        return
-    first, separator, second = line[word.end() :].partition(_SEPARATOR)
-    first, second = first.strip(), second.strip()
-    if word[1] == "BADNESS_ADJ_RE":
-        if word[2] not in (*_FIELDS, *_NO_FIELD):
-            found.leave_out(place, word[0], "nohang does not know it, and ignores it")
-        elif not separator or not re.fullmatch(r"[+-]?\d+", first, re.ASCII):
-            expected = f"expected NUMBER {_SEPARATOR} EXPRESSION, not {line.strip()[:60]!r}"
-            found.fault(place, word[0], expected)
-        elif _is_expression(second, place, word[0], found):
-            config.adjustments.append((word[2], first, second, place))
-    elif word[2] not in ("NAME", "CGROUP_V1", "CGROUP_V2"):
-        found.leave_out(place, word[0], "nohang does not know it, and ignores it")
-    elif not separator or not second:
-        expected = f"expected EXPRESSION {_SEPARATOR} COMMAND, not {line.strip()[:60]!r}"
-        found.fault(place, word[0], expected)
-    elif _is_expression(first, place, word[0], found):
-        config.actions.append((word[2], first, second, place))
-
-
-def _is_expression(text: str, place: str, key: str, found: Found) -> bool:
-    try:
-        re.compile(text)
-    except (re.error, RecursionError, OverflowError) as error:
-        found.fault(place, key, f"expected a regular expression ({error}), not {text[:60]!r}")
-        return False
-    return True
-
-
 def searched(expression: str) -> str:
     """A pattern that finds an expression anywhere; flags at its begin become those of a group."""
     flags = re.match(r"\(\?([aiLmsux]+)\)", expression)
@@ -273,7 +114,7 @@ def searched(expression: str) -> str:
     return f"search:(?{flags[1]}:{expression[flags.end() :]})"
 
 
-def _policy(config: _Config, version: str, found: Found, files: Files) -> Raw:
+def _policy(config: NohangConfig, version: str, found: Found, files: Files) -> Raw:
     memory = {level: config.amount(f"{level}_threshold_min_mem", 0, 50)
               for level in ("soft", "hard")}  # fmt: skip
     swap = {level: config.amount(f"{level}_threshold_min_swap", 0, 100, swap=True)
@@ -327,7 +168,7 @@ def _rule(level: str, **conditions: object) -> Raw:
     return {"level": "warn" if level == "warning" else level, **conditions}
 
 
-def _zram_rules(config: _Config, levels: list[str], memory: dict[str, str]) -> list[Raw]:
+def _zram_rules(config: NohangConfig, levels: list[str], memory: dict[str, str]) -> list[Raw]:
     bounds = {"warning": (0, 100), "soft": (10, 90), "hard": (10, 90)}
     used = {level: config.amount(f"{level}_threshold_max_zram", *bounds[level])
             for level in ("warning", "soft", "hard")}  # fmt: skip
@@ -336,7 +177,7 @@ def _zram_rules(config: _Config, levels: list[str], memory: dict[str, str]) -> l
     return [_rule(level, available=memory[level], zram=used[level]) for level in levels]
 
 
-def _psi_rules(config: _Config, levels: list[str], memory: dict[str, str]) -> list[Raw]:
+def _psi_rules(config: NohangConfig, levels: list[str], memory: dict[str, str]) -> list[Raw]:
     most = {level: config.number(f"{level}_threshold_max_psi", 0 if level == "warning" else 1, 100)
             for level in ("warning", "soft", "hard")}  # fmt: skip
     for_s = config.number("psi_excess_duration", 0)
@@ -368,15 +209,15 @@ def _psi_rules(config: _Config, levels: list[str], memory: dict[str, str]) -> li
     return rules
 
 
-def _adjusted(config: _Config) -> Raw:
+def _adjusted(config: NohangConfig) -> Raw:
     prefer: dict[str, list[Raw]] = {"prefer": [], "avoid": []}
     for name, number, expression, place in config.adjustments:
         points = int(number)
-        if name in _NO_FIELD:
-            key = f"@BADNESS_ADJ_RE_{name} {number} {_SEPARATOR} {expression}"
-            config.found.leave_out(place, key, _NO_FIELD[name])
+        if name in NO_FIELD:
+            key = f"@BADNESS_ADJ_RE_{name} {number} {SEPARATOR} {expression}"
+            config.found.leave_out(place, key, NO_FIELD[name])
             continue
-        match: Raw = {_FIELDS[name]: searched(expression)}
+        match: Raw = {FIELDS[name]: searched(expression)}
         match["points"] = min(abs(points), _MOST_POINTS)
         if points > 0:
             match["unless_lowered"] = True
@@ -387,12 +228,12 @@ def _adjusted(config: _Config) -> Raw:
     return {key: matches for key, matches in prefer.items() if matches}
 
 
-def _instead(config: _Config, files: Files) -> "list[Raw]":
+def _instead(config: NohangConfig, files: Files) -> "list[Raw]":
     found = []
     for name, expression, command, place in config.actions:
         key = f"@SOFT_ACTION_RE_{name} {expression}"
-        if name in _NO_FIELD:
-            config.found.leave_out(place, key, _NO_FIELD[name])
+        if name in NO_FIELD:
+            config.found.leave_out(place, key, NO_FIELD[name])
             continue
         try:
             words = words_of(command)
@@ -411,7 +252,7 @@ def _instead(config: _Config, files: Files) -> "list[Raw]":
             w.replace("$PID", "{pid}").replace("$NAME", "{comm}").replace("$SERVICE", "{unit}")
             for w in words
         ]
-        found.append({_FIELDS[name]: searched(expression), "command": [program, *words[1:]]})
+        found.append({FIELDS[name]: searched(expression), "command": [program, *words[1:]]})
     return found
 
 
@@ -424,7 +265,7 @@ def _program(name: str, files: Files) -> str:
     )
 
 
-def _name_the_rest(config: _Config) -> None:
+def _name_the_rest(config: NohangConfig) -> None:
     found = config.found
     for key, why in _LEFT_OUT.items():
         value = config.text(key)
@@ -445,7 +286,7 @@ def _name_the_rest(config: _Config) -> None:
             found.leave_out(one.place, key, "nohang does not know it, and ignores it")
 
 
-def _traps(config: _Config, found: Found, levels: list[str]) -> None:
+def _traps(config: NohangConfig, found: Found, levels: list[str]) -> None:
     add = found.traps.append
     if not config.truth("psi_checking_enabled"):
         add(
