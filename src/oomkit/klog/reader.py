@@ -117,10 +117,19 @@ def _no_log(head: bytes) -> frozenset[int]:
     found: frozenset[int] = frozenset()
     if any(sign in head for sign in (b'"', b"'", b"`", b" *\n")):
         found = program_lines(clean_bytes(head))
-    return found | asked_lines(clean_bytes(head)) if _COLON.search(head) is not None else found
+    return found | asked_lines(clean_bytes(head)) if _may_ask(head) else found
 
 
-_COLON = re.compile(rb"(?i)(?:for|would|might|may|could)\b[^\n]{0,200}:[ \t*_]*\r?$", re.MULTILINE)
+def _may_ask(head: bytes) -> bool:
+    """Whether a line that ends in a colon has a word of those that ask for the lines below it."""
+    return any(
+        _ASKING.search(head, head.rfind(b"\n", 0, match.start()) + 1, match.start()) is not None
+        for match in _COLON.finditer(head)
+    )
+
+
+_COLON = re.compile(rb":[ *_]*\r?\n")
+_ASKING = re.compile(rb"(?i)\b(?:for|would|might|may|could)\b")
 
 
 class _Again:
