@@ -71,7 +71,7 @@ def test_files_are_completed_by_the_shell(oomkit: Command, words: tuple[str, ...
             ("rank", "--from", SHOP, "--cgroup", "/system.slice/php"),
             {"/system.slice/php8.2-fpm.service"},
         ),
-        (("run", SCENARIO, "--set", "machine.re"), {"machine.reserved="}),
+        (("run", SCENARIO, "--set", "machine.re"), {"machine.reserved=", "machine.read_rate="}),
         (("run", SCENARIO, "--set", "task.leak.oom_s"), {"task.leak.oom_score_adj="}),
         (("guard", "--set", "whom.gr"), {"whom.growth=", "whom.growth_over="}),
         (("sweep", "s.toml", "--set", "ru"), {"runs="}),
@@ -171,3 +171,20 @@ def test_zsh_completes_again_and_again_by_a_function_that_it_loads(tmp_path: Pat
         shell.kill()
         shell.wait()
         os.close(terminal)
+
+
+@pytest.mark.parametrize("table", ["machine", "task.postgres", "cgroup.db"])
+def test_the_keys_that_are_completed_are_those_that_a_scenario_has(
+    oomkit: Command, tmp_path: Path, table: str
+) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(
+        'name = "a"\nduration = "1s"\n[machine]\nram = "1G"\n[[cgroup]]\nname = "db"\n'
+        '[[task]]\nname = "postgres"\nsteps = [{ touch = "1M" }]\n'
+    )
+    refused = oomkit("run", str(path), "--check", "--set", f"{table}.no_such_key=1")
+    known = refused.stderr.partition("unknown key; known: ")[2].strip().split(", ")
+    offered = completed(oomkit, "run", str(path), "--set", f"{table}.")
+    assert sorted(value for kind, value in offered if kind == "plain") == sorted(
+        f"{table}.{key}=" for key in known
+    )

@@ -13,6 +13,8 @@ import click
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+    from oomkit.records import Record
+
 Names = Callable[[click.Context], Iterable[str]]
 
 
@@ -81,12 +83,20 @@ def _cgroups(ctx: click.Context) -> Iterable[str]:
 
 
 def _keys_of(kind: type, prefix: str) -> list[str]:
+    """Keys of a table of a policy: its fields without their units."""
     import msgspec
 
     ends = ("_bytes_s", "_bytes", "_kb_s", "_kb", "_s")
     names = [field.name for field in msgspec.structs.fields(kind)]
     shorts = [next((n.removesuffix(e) for e in ends if n.endswith(e)), n) for n in names]
     return [f"{prefix}{short}=" for short in shorts]
+
+
+def _scenario_keys_of(kind: "type[Record]", prefix: str) -> list[str]:
+    from oomkit.records import field_names
+    from oomkit.scenario.write import key_of
+
+    return [f"{prefix}{key_of(name)}=" for name in field_names(kind)]
 
 
 def _scenario_file() -> str:
@@ -103,12 +113,12 @@ def _scenario_keys(_: click.Context) -> Iterable[str]:
     from oomkit.toml.load import load
 
     yield "duration="
-    yield from _keys_of(Machine, "machine.")
+    yield from _scenario_keys_of(Machine, "machine.")
     yield from (f"vm.{name}=" for name in RANGES)
     raw = load(_scenario_file())
     for table, kind in (("task", Task), ("cgroup", Cgroup)):
         for entry in raw.get(table, ()):
-            yield from _keys_of(kind, f"{table}.{entry['name']}.")
+            yield from _scenario_keys_of(kind, f"{table}.{entry['name']}.")
 
 
 def _policy_keys(_: click.Context) -> Iterable[str]:

@@ -24,6 +24,11 @@ _KEYS = {
 _UNITS = (("G", 2**30), ("M", 2**20), ("K", 2**10))
 
 
+def key_of(field: str) -> str:
+    """The key in the file of a field of a scenario's record."""
+    return _KEYS.get(field, field)
+
+
 def scenario_text(scenario: Scenario, comments: Iterable[str] = ()) -> str:
     """Return the file.
 
@@ -53,7 +58,7 @@ def _fields(record: Record, usual: Record) -> Iterator[str]:
     for name in field_names(record):
         value = getattr(record, name)
         if value != getattr(usual, name) and name not in ("steps", "children"):
-            yield f"{_KEYS.get(name, name)} = {_value(name, value)}"
+            yield f"{key_of(name)} = {_value(name, value)}"
 
 
 def _task(task: Task, path: str, inherited: str | None = None) -> Iterator[str]:
@@ -102,7 +107,7 @@ def _event(event: At) -> Iterator[str]:
     for kind, changes in (("task", event.tasks), ("cgroup", event.cgroups)):
         for name, fields in changes.items():
             for field, value in fields.items():
-                yield f"{kind}.{_key(name)}.{_KEYS.get(field, field)} = {_value(field, value)}"
+                yield f"{kind}.{_key(name)}.{key_of(field)} = {_value(field, value)}"
     if event.swap_bytes is not None:
         yield f"machine.swap = {_size(event.swap_bytes)}"
 
