@@ -9,7 +9,7 @@ OOMKIT = str(Path(sys.executable).with_name("oomkit"))
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 FIELDS = [
     "scenario", "on", "kernel", "policy", "outcome", "ended_s", "kills", "denied", "frozen",
-    "objectives", "log", "samples", "reaction", "found", "instrument",
+    "objectives", "log", "samples", "reaction", "found", "instrument", "eased",
 ]  # fmt: skip
 
 
