@@ -179,7 +179,7 @@ def test_pending_on_a_full_or_missing_disk_is_a_fault_not_an_error(
     full.close()
 
 
-def test_what_just_fits_is_kept_and_one_byte_more_is_not(tmp_path: Path) -> None:
+def test_what_just_fits_is_written_and_one_byte_more_is_not(tmp_path: Path) -> None:
     pending = PendingKills(str(tmp_path / "state"))
 
     def acts(count: int) -> list[dict[str, Any]]:

@@ -802,7 +802,7 @@ def test_a_defect_while_it_attends_is_survived(
     assert running.timeouts[2] == 1.0
 
 
-def test_after_a_shortage_the_ranking_is_kept_for_a_minute(machine: Machine) -> None:
+def test_after_a_shortage_the_ranking_stays_for_a_minute(machine: Machine) -> None:
     Process(machine.proc, 10, anon=50_000)
     guard = machine.guard()
     guard.turn(0.15)

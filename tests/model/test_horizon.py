@@ -325,7 +325,7 @@ def test_low_and_min_spare_what_is_within_them(low: str, minimum: str, spared: b
         assert plan.layers[0].pools == [kept], "low is not"
 
 
-def test_what_a_limited_cgroup_keeps_below_it_is_kept_from_itself_too() -> None:
+def test_what_a_limited_cgroup_keeps_below_it_is_out_of_its_own_reach_too() -> None:
     on = machine({"name": "g", "max": "4000K", "min": "4000K"}, {"name": "g/h", "min": "2000K"},
                  {"name": "g/i"})  # fmt: skip
     file(on, 500.0, "g/h")
