@@ -86,7 +86,7 @@ class Supervised:
         """
         counted = {one.pid for one in members}
         lost = (one.cpu_s for one in self.dependants if one.pid not in counted)
-        return self.entry.restart_s + sum(lost)
+        return self.entry.restart_s + sum(lost, 0.0)
 
 
 def stand_behind(ranked: "Sequence[Ranked]", supervised: "dict[int, Supervised]") -> None:

@@ -165,10 +165,11 @@ class _Freed:
         if self.growth and self.most_grown_kb > 0.0:
             factors.append(("growth", self._growth(one)))
         if self.work:
-            cpu_s = sum(c.cpu_s for c in one.members)
-            if self.supervised:
-                found = (self.supervised.get(c.pid) for c in one.members)
-                cpu_s += sum(each.cost_s(one.members) for each in found if each is not None)
+            cpu_s = sum((c.cpu_s for c in one.members), 0.0)
+            for c in one.members:
+                supervised = self.supervised.get(c.pid)
+                if supervised is not None:
+                    cpu_s += supervised.cost_s(one.members)
             factors.append(("work", 1.0 - self.work * cpu_s / (cpu_s + WORK_HALF_S)))
         adj = max(c.oom_score_adj for c in one.weighed)
         if self.adj and adj:
