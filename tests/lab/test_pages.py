@@ -213,7 +213,7 @@ def test_print_cuts_nothing_off(tab: Lab) -> None:
     tab.until("document.documentElement.dataset.explained === 'pasted.log'")
     screen = {"height": 900, "deviceScaleFactor": 1, "mobile": False}
     tab.call("Emulation.setDeviceMetricsOverride", width=794, **screen)
-    tab.call("Emulation.setEmulatedMedia", media="print")
+    tab.show_as("print")
     try:
         edges = tab.value(
             "[...document.querySelectorAll('#explain-body table')]"
@@ -222,7 +222,7 @@ def test_print_cuts_nothing_off(tab: Lab) -> None:
         clipped = "getComputedStyle(document.querySelector('#explain-body .wide')).overflowX"
         assert tab.value(clipped) == "visible"
     finally:
-        tab.call("Emulation.setEmulatedMedia", media="")
+        tab.show_as()
         tab.call("Emulation.setDeviceMetricsOverride", width=1200, **screen)
     assert 0 < max(edges) <= 794
 

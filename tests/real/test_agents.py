@@ -154,8 +154,10 @@ def test_a_task_is_started_again(kind: str, tmp_path: Path) -> None:
     tasks = [{"name": "service", "restart": "50ms", "steps": [{"touch": "1M"}, {"exit": 3}]}]
     seen = played(plan_of(tmp_path, tasks, duration=2.0))
     assert seen.done == "duration"
-    assert len(task_of(seen, "service")) >= 3
-    assert {proc.code for proc in task_of(seen, "service")} == {3}
+    codes = [proc.code for proc in task_of(seen, "service")]
+    assert len(codes) >= 3
+    assert set(codes) <= {3, None}
+    assert codes.count(None) <= 1, "the run may end while one works"
 
 
 def test_refused_memory_is_reported(kind: str, tmp_path: Path) -> None:

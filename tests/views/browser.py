@@ -65,7 +65,8 @@ class Browser:
         self.call("Page.enable")
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         calm = {"name": "prefers-reduced-motion", "value": "reduce"}
-        self.call("Emulation.setEmulatedMedia", features=[scheme, calm])
+        self._features = [scheme, calm]
+        self.show_as()
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=height, deviceScaleFactor=1, mobile=False,
@@ -85,6 +86,13 @@ class Browser:
         os.close(self._write)
         os.close(self._read)
         self._home.cleanup()
+
+    def show_as(self, media: str = "") -> None:
+        """Show the page as on ``print``; by default as on a screen, in colours and without motion.
+
+        Features that a call leaves out would be as without any emulation.
+        """
+        self.call("Emulation.setEmulatedMedia", media=media, features=self._features)
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """Send a command of the DevTools protocol and return its result."""
