@@ -167,6 +167,7 @@ def test_earlyoom_acts_in_a_guest_with_zram(kernel: Bootable, tmp_path: Path) ->
     except RealError as error:
         pytest.skip(str(error))
     text = HOG_AND_BIG.replace('"192M"', '"224M"\nzram = "48M"')
+    text = text.replace('"30M/s"', '"10M/s"')  # earlyoom looks ten times a second at most
     place = Place(world="qemu", kernel=kernel.image, guard="earlyoom")
     run = play(scenario(text, tmp_path), place).run
     assert {kill.by for kill in run.kills} == {"earlyoom"}
