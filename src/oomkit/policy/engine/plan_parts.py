@@ -69,7 +69,18 @@ class Match(Part):
         self.patterns = patterns
 
 
-class Preference(Part):
+class OfMatching(Part):
+    """What is said of the processes that match; its attribute ``match`` says which."""
+
+    __slots__ = ()
+
+    @classmethod
+    def from_values(cls, values: "Mapping[str, Any]") -> "Self":
+        """The part again."""
+        return cls(**{**values, "match": Match.from_values(values["match"])})
+
+
+class Preference(OfMatching):
     """Processes that are to be killed earlier, or later.
 
     Attributes:
@@ -96,13 +107,8 @@ class Preference(Part):
         self.size_kb = size_kb
         self.unless_lowered = unless_lowered
 
-    @classmethod
-    def from_values(cls, values: "Mapping[str, Any]") -> "Self":
-        """The preference again."""
-        return cls(**{**values, "match": Match.from_values(values["match"])})
 
-
-class Supervisor(Part):
+class Supervisor(OfMatching):
     """Processes on which others depend: see :class:`oomkit.policy.records.Supervisor`.
 
     Attributes:
@@ -129,13 +135,8 @@ class Supervisor(Part):
         self.restart_s = restart_s
         self.factor = factor
 
-    @classmethod
-    def from_values(cls, values: "Mapping[str, Any]") -> "Self":
-        """The entry again."""
-        return cls(**{**values, "match": Match.from_values(values["match"])})
 
-
-class Instead(Part):
+class Instead(OfMatching):
     """A command that is run instead of SIGTERM.
 
     Attributes:
@@ -148,11 +149,6 @@ class Instead(Part):
     def __init__(self, match: Match, command: tuple[str, ...]) -> None:
         self.match = match
         self.command = command
-
-    @classmethod
-    def from_values(cls, values: "Mapping[str, Any]") -> "Self":
-        """The replacement again."""
-        return cls(**{**values, "match": Match.from_values(values["match"])})
 
 
 class Easement(Part):
