@@ -19,6 +19,7 @@ from oomkit.host.pidfd import start_ticks_of
 from oomkit.host.procfs import NO_FILES, read_single
 from oomkit.policy.engine.easing import FREEZE, RECLAIM
 from oomkit.policy.engine.escalation import Signal
+from oomkit.printable import printable
 from oomkit.render.quantities import kb as kb_text
 
 TYPE_CHECKING = False
@@ -163,7 +164,7 @@ class SoftActs:
 
     def _note(self, ease: "Ease") -> None:
         """Say it on the desktop; of what is frozen its user may say how it goes on."""
-        one, body = ease.choice.candidate, _words(ease)
+        one, body = ease.choice.candidate, printable(_words(ease))
         in_force = self._in_force[-1] if self._in_force else None
         if ease.step.kind == FREEZE and in_force is not None and one.uid is not None:
             actions = ((RESUME, "Let it go on"), (END, "End it"))
