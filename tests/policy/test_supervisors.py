@@ -139,16 +139,24 @@ def test_the_reasons_are_said() -> None:
 
 
 @pytest.mark.parametrize(
+    ("override", "said", "missing"),
+    [
+        ("whom.by=rss", "supervisors count only where a rule ranks by what a death gives back", ""),
+        ("whom.work=0", "after what is below it", "to have it back"),
+    ],
+)
+def test_the_default_can_rank_in_other_ways_too(override: str, said: str, missing: str) -> None:
+    text = "\n".join(explain(find_policy("default", overrides=(override,))))
+    assert said in text
+    assert not missing or missing not in text
+    assert "count only where" not in "\n".join(explain(find_policy("default")))
+
+
+@pytest.mark.parametrize(
     ("whom", "place", "expected"),
     [
         ({"supervisor": [{"comm": "x"}]}, "whom.supervisor[0].because", "is missing"),
         ({"supervisor": [{"because": "x"}]}, "whom.supervisor[0]", "at least one of"),
-        ({"supervisor": [POSTMASTER]}, "whom.supervisor[0].restart", "whom.work above 0"),
-        (
-            {"work": 0.3, "by": "rss", "supervisor": [POSTMASTER]},
-            "whom.supervisor",
-            'whom.by = "freed"',
-        ),
         (
             {"work": 0.3, "supervisor": [{**POSTMASTER, "takes": "all"}]},
             "whom.supervisor[0].takes",

@@ -175,10 +175,12 @@ def _whom(whom: Whom) -> list[str]:
 def _supervised(whom: Whom) -> list[str]:
     """What is said of supervisors, and why each is one."""
     lines = []
+    if whom.supervisors and whom.by != "freed":
+        lines.append("supervisors count only where a rule ranks by what a death gives back:")
     for one in whom.supervisors:
         which = f"{match_text(one.match)}{', the first process there' if one.leads else ''}"
         takes = "what is below it" if one.takes == "children" else "all of its user's processes"
-        back = f", {span(one.restart_s)} to have it back" if one.restart_s else ""
+        back = f", {span(one.restart_s)} to have it back" if one.restart_s and whom.work else ""
         lines.append(
             f"{which}: after {takes}, by x 1/{plain(one.factor)} at most{back}: {one.because}"
         )

@@ -282,14 +282,6 @@ def _contradictions(policy: Policy) -> Iterable[Fault]:
         yield Fault(path="whom.most_processes", expected="expected a whole number from 1 on")
     if policy.whom.cgroup is not None and policy.whom.level != "cgroup":
         yield Fault(path="whom.cgroup", expected='expected whom.level = "cgroup" beside it')
-    if policy.whom.supervisors and policy.whom.by != "freed":
-        yield Fault(path="whom.supervisor", expected='expected whom.by = "freed" beside it')
-    for i, one in enumerate(policy.whom.supervisors):
-        if one.restart_s and not policy.whom.work:
-            yield Fault(
-                path=f"whom.supervisor[{i}].restart",
-                expected="expected whom.work above 0 beside it: it is counted with the work lost",
-            )
     eases = [i for i, rule in enumerate(policy.when) if rule.level == "ease"]
     acts = policy.how.easements()
     if eases and not acts:
