@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from oomkit.host.machine import parse_pressure, parse_zoneinfo
 from oomkit.host.membership import parse_membership
-from oomkit.host.procfs import keyed_numbers, text
+from oomkit.host.procfs import keyed_numbers, stat_fields, text
 from oomkit.host.stat import parse_stat, parse_status
 from oomkit.host.task import parse_list
 from oomkit.kernel.state import Node
@@ -25,21 +25,21 @@ NUMBERS = st.integers(0, 2**40)
 def test_any_name_leaves_the_fields_of_stat_in_place(
     comm: bytes, rss: int, start: int, flags: int, nice: int, utime: int, stime: int
 ) -> None:
-    stat = parse_stat(
-        stat_line(
-            7,
-            comm,
-            ppid=3,
-            flags=flags,
-            nice=nice,
-            utime=utime,
-            stime=stime,
-            threads=5,
-            start_ticks=start,
-            vsize_bytes=99,
-            rss_pages=rss,
-        )
+    line = stat_line(
+        7,
+        comm,
+        ppid=3,
+        flags=flags,
+        nice=nice,
+        utime=utime,
+        stime=stime,
+        threads=5,
+        start_ticks=start,
+        vsize_bytes=99,
+        rss_pages=rss,
     )
+    stat = parse_stat(line)
+    assert stat_fields(line, 2)[:2] == [stat.state, b"3"]
     assert stat.comm == comm
     assert (stat.ppid, stat.flags, stat.nice, stat.threads) == (3, flags, nice, 5)
     assert (stat.start_ticks, stat.vsize_bytes, stat.rss_pages) == (start, 99, rss)

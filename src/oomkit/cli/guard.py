@@ -122,13 +122,14 @@ _STATE = f"{config.RUN_DIR}/guard.state"
     "--state",
     type=complete.FILE,
     metavar="FILE",
-    help="Save pending kills to this file, for a guard that is started again."
+    help="Save pending kills, and what is throttled or frozen, to this file, for a guard that is"
+    " started again."
     f"  [default: {_STATE} for root]",
 )
 @click.option(
     "--undo",
     is_flag=True,
-    help="Take back what a guard left throttled or frozen that was killed, by the file of --state.",
+    help="Release what a guard that was killed left throttled or frozen; --state names its file.",
 )
 @click.option(
     "--drill",

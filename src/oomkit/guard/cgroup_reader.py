@@ -6,7 +6,7 @@ from oomkit.guard.kernel_file import number_after
 from oomkit.guard.sharers import Sharers
 from oomkit.host.cgroup_kill import pids_below
 from oomkit.host.pidns import inside
-from oomkit.host.procfs import NO_FILES, read_int, read_or_none
+from oomkit.host.procfs import NO_FILES, read_int, read_or_none, stat_fields
 from oomkit.policy.engine.reading import CgroupReading
 
 TYPE_CHECKING = False
@@ -269,7 +269,7 @@ def _by_parents(proc: str, pid: int) -> list[int]:
         return []
     for name in names:
         if name.isdigit():
-            fields = (read_or_none(f"{proc}/{name}/stat") or b"").rpartition(b")")[2].split(None, 2)
+            fields = stat_fields(read_or_none(f"{proc}/{name}/stat") or b"", 2)
             if len(fields) > 1:
                 children.setdefault(int(fields[1]), []).append(int(name))
     found = [pid]

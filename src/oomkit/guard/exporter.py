@@ -20,7 +20,7 @@ from oomkit.errors import OomkitError
 from oomkit.files.safely import NotSafeError, open_parent, open_regular
 from oomkit.guard import config
 from oomkit.guard.scrape import App, Server
-from oomkit.host.procfs import read_or_none
+from oomkit.host.procfs import read_or_none, stat_fields
 from oomkit.policy.engine.conditions import NAMES
 
 if TYPE_CHECKING:
@@ -143,8 +143,7 @@ def _own(directory: str) -> "Iterator[Metric]":
     """What the daemon itself uses, looked up here so that it costs the daemon nothing."""
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-    data = read_or_none(f"{directory}/stat")
-    fields = data.rpartition(b")")[2].split() if data else []
+    fields = stat_fields(read_or_none(f"{directory}/stat") or b"")
     if len(fields) > _RSS:
         cpu_s = (int(fields[_UTIME]) + int(fields[_STIME])) / os.sysconf("SC_CLK_TCK")
         yield CounterMetricFamily("oomkit_guard_cpu_seconds", "CPU time it used.", value=cpu_s)

@@ -4,7 +4,7 @@ import os
 
 from oomkit.host.membership import container_of, manager_root, parse_membership, unit_of
 from oomkit.host.pidns import is_nested_init, namespace_of
-from oomkit.host.procfs import GONE, NO_FILES, read_single
+from oomkit.host.procfs import GONE, NO_FILES, read_single, stat_fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ MAX_ABOVE = 32
 
 def _parent_of(pid: int, places: "Places") -> int:
     try:
-        return int(read_single(f"{places.proc}/{pid}/stat").rpartition(b")")[2].split(None, 2)[1])
+        return int(stat_fields(read_single(f"{places.proc}/{pid}/stat"), 2)[1])
     except (OSError, ValueError, IndexError):
         return 0
 
@@ -298,4 +298,4 @@ def has_exited(directory: str) -> bool:
 
 def exited(stat: bytes) -> bool:
     """The same, by what ``stat`` says."""
-    return stat.rpartition(b")")[2].split(None, 1)[:1] in ([b"Z"], [b"X"], [])
+    return stat_fields(stat, 1)[:1] in ([b"Z"], [b"X"], [])

@@ -6,7 +6,7 @@ import os
 from oomkit.guard.identity import Identity, exited, has_exited
 from oomkit.guard.kernel_file import number_after
 from oomkit.host.pidfd import is_over, number_in, start_ticks_of
-from oomkit.host.procfs import GONE, NO_FILES, pread_whole, read_single
+from oomkit.host.procfs import GONE, NO_FILES, pread_whole, read_single, stat_fields
 from oomkit.policy.engine.candidate import Candidate
 
 TYPE_CHECKING = False
@@ -302,7 +302,7 @@ def living_thread(directory: str, *, strict: bool = False) -> str:
         OSError: too many files are open.
     """
     try:
-        fields = read_single(f"{directory}/stat").rpartition(b")")[2].split(None, 18)
+        fields = stat_fields(read_single(f"{directory}/stat"), 18)
         if len(fields) > 17 and fields[0] not in _EXITED:
             return directory
         threads = [] if len(fields) <= 17 or is_over(fields) else os.listdir(f"{directory}/task")

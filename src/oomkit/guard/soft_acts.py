@@ -16,7 +16,7 @@ from oomkit.guard.records import Origin
 from oomkit.guard.undo import FILES, NOT_THERE, OUTCOMES, EaseRecord, LeftRecord, Undo, left_behind
 from oomkit.host.cgroup_control import HeldCgroup, SlowWrite, SlowWriter
 from oomkit.host.pidfd import start_ticks_of
-from oomkit.host.procfs import NO_FILES, read_single
+from oomkit.host.procfs import NO_FILES, read_single, stat_fields
 from oomkit.policy.engine.easing import FREEZE, RECLAIM
 from oomkit.policy.engine.escalation import Signal
 from oomkit.printable import printable
@@ -449,7 +449,7 @@ def _words(ease: "Ease") -> str:
 
 def _state_of(pid: int, proc: str) -> bytes:
     try:
-        return read_single(f"{proc}/{pid}/stat").rpartition(b")")[2].split(None, 1)[0]
+        return stat_fields(read_single(f"{proc}/{pid}/stat"), 1)[0]
     except (OSError, IndexError):
         return b""
 

@@ -3,7 +3,7 @@
 import os
 import select
 
-from oomkit.host.procfs import GONE, read_single
+from oomkit.host.procfs import GONE, read_single, stat_fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def start_ticks_of(pid: int, proc: str = "/proc") -> int | None:
         OSError: it can't be known, as when too many files are open.
     """
     try:
-        fields = read_single(f"{proc}/{pid}/stat").rpartition(b")")[2].split()
+        fields = stat_fields(read_single(f"{proc}/{pid}/stat"))
     except OSError as error:
         if error.errno in GONE:
             return None

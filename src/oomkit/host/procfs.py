@@ -121,6 +121,18 @@ def keyed_numbers(data: bytes) -> dict[bytes, int]:
     return numbers
 
 
+def stat_fields(data: bytes, most: int = -1) -> list[bytes]:
+    """Split ``/proc/PID/stat`` after the name: the state is first, the parent second.
+
+    A name may hold blanks and brackets, so that what is before its last bracket can't be split.
+
+    Args:
+        data: the file.
+        most: split at so many blanks only; -1: at all of them.
+    """
+    return data.rpartition(b")")[2].split(None, most)
+
+
 def text(data: bytes) -> str:
     r"""Decode a name from the kernel; bytes that are not UTF-8 stay readable as ``\xff``."""
     return data.decode("utf-8", "backslashreplace")

@@ -9,6 +9,7 @@ import select
 import subprocess
 import time
 
+from oomkit.host.procfs import read_single, stat_fields
 from oomkit.real.kernels import Bootable, numbers
 
 _RDTSC = bytes.fromhex("0f31 48c1e220 4809d0 c3")
@@ -128,6 +129,5 @@ def kvm_works(image: str) -> bool:
 
 def _cpu_s(pid: int) -> float:
     """CPU time a child has used, with all its threads."""
-    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-        words = file.read().rpartition(")")[2].split()
-    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+    fields = stat_fields(read_single(f"/proc/{pid}/stat"))
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
