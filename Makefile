@@ -29,6 +29,9 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install -q --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# Tests start hundreds of commands, each of which would compile oomkit's modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 WORKERS ?= auto
 RERUNS ?= 0
 
