@@ -267,8 +267,10 @@ class Sampler:
     def _drop_last(self) -> None:
         for column in (self.t, self.rows, self.probe_answers, self._due_at):
             column.pop()
+        count = len(self.t)
         for curve in self.curves.values():
-            curve.cut(len(self.t))
+            if curve.first + len(curve.rss) > count:
+                curve.cut(count)
 
     def _lengthen_interval(self, end: float) -> None:
         """Double the interval until there are not too many regular samples at ``end``."""
