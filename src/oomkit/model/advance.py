@@ -256,7 +256,7 @@ def _advance_task(machine: Machine, demand: Demand, proc: Proc, seconds: float) 
     if done <= 0.0:
         return
     left = proc.step_left - done
-    proc.step_left = left if left > 0.0 else 0.0
+    proc.step_left = max(0.0, left)
     mm = proc.mm
     mm.tables += demand.tables * demand.speed * seconds
     verb = proc.verb

@@ -28,13 +28,11 @@ def queue_factor(demands: Sequence[Demand], background: float) -> float:
         demands: the tasks' demands, with ``cpu_share`` set to what their CPUs allow.
         background: share of the disk used by write-back that no task waits for.
     """
-    waiting: list[_Waits] = []
-    for d in demands:
-        if d.cpu_share > 0.0 and (d.sync_io or d.async_io or d.swap_io):
-            waiting.append(
-                (1.0 / d.cpu_share, d.sync_io, d.async_io + d.swap_io,
-                 d.sync_io + d.async_io + d.swap_io)
-            )  # fmt: skip
+    waiting: list[_Waits] = [
+        (1.0 / d.cpu_share, d.sync_io, d.async_io + d.swap_io, d.sync_io + d.async_io + d.swap_io)
+        for d in demands
+        if d.cpu_share > 0.0 and (d.sync_io or d.async_io or d.swap_io)
+    ]
     if not waiting:
         return 1.0
     room = max(1.0 - background, 0.1)

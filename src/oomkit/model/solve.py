@@ -286,7 +286,7 @@ def _set_stalls(rates: Rates) -> None:
         sync_io = demand.sync_io - demand.first_read_io
         waits = queue * sync_io + (queue - 1.0) * demand.swap_io
         stall = demand.speed * waits
-        demand.stall = stall if stall < 1.0 else 1.0
+        demand.stall = min(1.0, stall)
         if demand.domain.blocked and demand.alloc_rate > 0.0:
             demand.stall = 1.0 - demand.speed
 
