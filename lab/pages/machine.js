@@ -270,7 +270,7 @@ function compared(rows) {
 }
 
 function panel(run, name) {
-  const heading = make("h2", {}, name ? `${name}: ` : "", run.title);
+  const heading = make("h2", {}, name ? `${name}: ` : "", make("span", inEnglish(run.title), run.title));
   const facts = make("p", { class: "facts" }, make("span", { class: `badge ${run.good ? "completed" : "bad"}` }, run.outcome),
     ` ${t("after {}, kernel {}", run.ended, run.kernel)}${run.policy ? `, ${t("policy")} ${run.policy}` : ""}: `, make("span", inEnglish(run.end), run.end));
   const figures = make("dl", { class: "objectives" }, run.objectives.map(([field, value, meaning]) => make("div", {}, make("dt", {}, t(field)), make("dd", {}, value), make("dd", { class: "meaning", ...inEnglish(meaning) }, meaning))));
@@ -284,7 +284,7 @@ function panel(run, name) {
     : [];
   if (run.kills.length > 50) traces.push(make("p", { class: "dim" }, t("{} more kills are not listed.", run.kills.length - 50)));
   const log = run.log.length
-    ? make("details", {}, make("summary", {}, t("The kernel's log, {} lines", run.log.length + run.log_left_out)), make("pre", { tabindex: "0", role: "region", "aria-label": t("Kernel log") }, run.log.join("\n")))
+    ? make("details", {}, make("summary", {}, t("The kernel's log, {} lines", run.log.length + run.log_left_out)), make("pre", { tabindex: "0", role: "region", "aria-label": t("Kernel log"), ...inEnglish("") }, run.log.join("\n")))
     : make("p", { class: "dim" }, t("The kernel logged nothing."));
   return make("section", { class: "run", "aria-label": name || t("run") }, heading, facts, figures, charts(run),
     make("h3", {}, t("What happened")), events, traces, make("h3", {}, t("Kernel log")), log);

@@ -98,7 +98,7 @@ function choose(at) {
 function version() {
   const one = now.versions[now.at];
   byId("kernel-version").setAttribute("aria-valuetext", one.name);
-  byId("version-name").textContent = `Linux ${one.name}${one.range === one.name ? "" : ` (${one.range})`}`;
+  byId("version-name").textContent = `Linux ${one.name}${one.range[0] === one.name ? "" : ` (${both(one.range)})`}`;
   byId("version-what").replaceChildren(...one.changes.map(({ what, meaning }) => make("li", {}, both(what), meaning ? make("span", { class: "dim" }, ` \u2013 ${both(meaning)}`) : null)));
 }
 
@@ -173,6 +173,7 @@ function knobs() {
 
 async function experiment(file) {
   const place = byId("experiment");
+  delete document.documentElement.dataset.experiment;
   place.replaceChildren(make("p", { class: "said" }, t("Playing {}\u2026", file)));
   try {
     now.run = await ask("play", { text: await (await fetch(`examples/scenarios/${file}`)).text(), language: language() });

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from oomkit.kernel.versions import history
-from oomkit.lab.chinese import spoken
+from oomkit.lab.chinese import sentences, spoken
 from oomkit.model import play as play_model
 from oomkit.policy import builtin
 from oomkit.policy.read import policy_from
@@ -248,13 +248,14 @@ def shown(run: Run, made: Scenario, end_s: float = 0.0, *, language: str = "en")
     def said(value: Any) -> Any:
         return spoken(value, language)
 
+    title = printable(run.scenario)
     found = curves(run)
     names = rows.task_names(run, found)
     groups, limits = rows.cgroup_rows(run, made, found)
     use = uses(run, made)
     *events, end = happenings(run, made)
     return {
-        "title": said(printable(run.scenario)),
+        "title": title if language == "en" else sentences().get(title, title),
         "kernel": printable(run.kernel),
         "policy": run.policy,
         "outcome": said(outcome_of(run.outcome)),

@@ -54,11 +54,12 @@ def versions() -> list[dict[str, Any]]:
     ]
 
 
-def _range(row: RuleRange) -> str:
+def _range(row: RuleRange) -> tuple[str, str]:
+    """The versions, in English and Chinese."""
     since, until = row.rules.since, row.rules.until
-    if row.variant is not None or until.removesuffix(" and later") == since:
-        return until
-    return f"{since} to {until}"
+    if row.variant is None and until.removesuffix(" and later") != since:
+        until = f"{since} to {until}"
+    return until, until.replace(" to ", " 至 ").replace(" and later", " 及以后")
 
 
 def _changes(row: RuleRange) -> list[tuple[str, str]]:
