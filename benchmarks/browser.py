@@ -9,7 +9,6 @@ other work as well::
 
 import argparse
 import gzip
-import json
 import os
 import statistics
 import sys
@@ -17,7 +16,6 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -34,17 +32,25 @@ _PARTS = {
 }
 _PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 _READY = "document.documentElement.dataset.python === 'ready'"
-_PLAYED = """(async () => {
-  const { ask } = await import("/python.js");
-  const { charts } = await import("/charts.js");
-  const { text, times } = %s;
+_SHOWN = "document.documentElement.dataset.played?.startsWith('oomkit run scenarios/%s')"
+_MOVED = """(async () => {
+  const knob = document.getElementById("knob-vm.overcommit_ratio");
+  const played = document.documentElement.dataset;
   const found = [];
-  for (let i = 0; i < times; i += 1) {
+  for (let i = 0; i < %d; i += 1) {
+    knob.focus();
+    knob.value = 40 + (Number(knob.value) + 1) %% 50;
+    const before = played.played;
     const began = performance.now();
-    const run = await ask("play", { text });
-    const answered = performance.now();
-    document.createElement("div").append(...charts(run));
-    found.push([answered - began, performance.now() - answered]);
+    knob.dispatchEvent(new Event("input", { bubbles: true }));
+    const drawn = new Promise((seen) => {
+      new MutationObserver((_, watcher) => {
+        watcher.disconnect();
+        requestAnimationFrame(() => setTimeout(() => seen(performance.now())));
+      }).observe(document.getElementById("runs"), { childList: true });
+    });
+    found.push(await drawn - began);
+    while (played.played === before) await new Promise((again) => setTimeout(again, 5));
   }
   return found;
 })()"""
@@ -106,7 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--loads", type=int, default=3, help="of the page, each from nothing")
     parser.add_argument("--log", type=int, default=96, help="MB of the log that is explained")
-    parser.add_argument("scenario", nargs="*", help="files; none: those that are shipped")
+    parser.add_argument("scenario", nargs="*", help="names of shipped ones; none: all")
     arguments = parser.parse_args()
     site = built()
     print("size of what a visitor loads:")
@@ -122,7 +128,8 @@ def main() -> None:
         print(f"  {_mean(rows, at)} {name}")
     with Lab() as tab:
         loaded(tab, server.url)
-        _play(tab, [Path(name) for name in arguments.scenario])
+        tab.until("document.documentElement.dataset.warm")
+        _play(tab, server.url, arguments.scenario)
         pid: int = tab._process.pid  # noqa: SLF001
         before = cpu_s(pid)
         ms, size, reports = tab.value(_EXPLAINED % arguments.log)
@@ -131,17 +138,18 @@ def main() -> None:
     server.shutdown()
 
 
-def _play(tab: Lab, paths: Sequence[Path]) -> None:
-    print("played, median of five: ms until the answer, ms to draw it, ms of CPU time for both:")
+def _play(tab: Lab, url: str, names: Sequence[str]) -> None:
+    print("ms from a slider that is moved to the picture on the screen, median of seven and "
+          "least, ms of CPU time:")  # fmt: skip
     pid: int = tab._process.pid  # noqa: SLF001
-    for path in paths or sorted((ROOT / "scenarios").glob("*.toml")):
-        given: dict[str, Any] = {"text": path.read_text(), "times": 1}
-        tab.value(_PLAYED % json.dumps(given))
+    for name in names or [path.stem for path in sorted((ROOT / "scenarios").glob("*.toml"))]:
+        tab.call("Page.navigate", url=f"{url}#machine?file={name}.toml")
+        tab.until(_SHOWN % f"{name}.toml")
+        tab.value(_MOVED % 2)
         before = cpu_s(pid)
-        rows = tab.value(_PLAYED % json.dumps({**given, "times": 5}))
-        cpu = (cpu_s(pid) - before) / 5 * 1000
-        answer, draw = (statistics.median(row[i] for row in rows) for i in (0, 1))
-        print(f"  {path.stem:24} {answer:7.0f} {draw:6.0f} {cpu:7.0f}")
+        rows = tab.value(_MOVED % 7)
+        cpu = (cpu_s(pid) - before) / 7 * 1000
+        print(f"  {name:24} {statistics.median(rows):7.0f} {min(rows):7.0f} {cpu:7.0f}")
 
 
 if __name__ == "__main__":

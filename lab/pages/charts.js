@@ -1,6 +1,6 @@
 // Curves of a run as SVG. Everything drawn comes from rows that oomkit made.
 import { make } from "./dom.js";
-import { t } from "./words.js";
+import { inEnglish, t } from "./words.js";
 
 const WIDTH = 720;
 const LEFT = 52;
@@ -193,8 +193,8 @@ export function player(run) {
     return cover;
   });
   const rows = run.events.map((one) => make("li", { class: one.kind, hidden: true },
-    make("span", { class: "time" }, `${one.t_s.toFixed(1)} s`), make("div", {}, make("span", { class: "what" }, one.what))));
-  const end = make("p", { class: "facts", hidden: true }, make("span", { class: `badge ${run.good ? "completed" : "bad"}` }, run.outcome), ` ${run.ended}: ${run.end}`);
+    make("span", { class: "time" }, `${one.t_s.toFixed(1)} s`), make("div", {}, make("span", { class: "what", ...inEnglish(one.what) }, one.what))));
+  const end = make("p", { class: "facts", hidden: true }, make("span", { class: `badge ${run.good ? "completed" : "bad"}` }, run.outcome), ` ${run.ended}: `, make("span", inEnglish(run.end), run.end));
   const slider = make("input", { type: "range", min: 0, max: 1000, value: 0, "aria-label": t("time") });
   const clock = make("output", {});
   const button = make("button", { type: "button", class: "main" });
@@ -238,5 +238,5 @@ export function player(run) {
   stop();
   show(0);
   start();
-  return make("div", { class: "player" }, make("div", { class: "row" }, button, slider, clock), figures, make("ol", { class: "events", lang: "en" }, rows), end);
+  return make("div", { class: "player" }, make("div", { class: "row" }, button, slider, clock), figures, make("ol", { class: "events" }, rows), end);
 }

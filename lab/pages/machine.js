@@ -1,7 +1,7 @@
 import { charts } from "./charts.js";
 import { byId, later, make, sortable } from "./dom.js";
 import { ask, Faults, newest } from "./python.js";
-import { t } from "./words.js";
+import { inEnglish, language, t } from "./words.js";
 
 const GIB = 1024;
 const FIRST = "test1.toml";
@@ -160,11 +160,10 @@ function form(made) {
   byId("knobs").replaceChildren(...parts);
 }
 
-const replay = later(120, () => play());
-
+// At once: while a run is played, only the newest of the changes that come waits.
 function set(key, value) {
   now.set.set(key, value);
-  replay();
+  play();
 }
 
 // ---- playing ----
@@ -176,23 +175,24 @@ const play = newest(async () => {
   const line = command();
   const began = performance.now();
   try {
-    const made = await ask("scenario", { text, overrides: given.overrides });
-    if (!byId("knobs").contains(document.activeElement)) form(made);
-    if (document.activeElement !== byId("toml")) byId("toml").value = made.text;
-    let runs;
-    if (now.pinned) {
-      const both = await ask("compare", { text, sides: [now.pinned, given].map(({ overrides: changed, policy }) => ({ overrides: changed, policy })), seed: now.seed });
-      compared(both.rows);
-      runs = both.runs;
-    } else {
-      byId("machine-compare").replaceChildren();
-      runs = [await ask("play", given)];
-    }
+    // Both are asked before either is awaited: the picture comes first, the form after it.
+    const playing = now.pinned
+      ? ask("compare", { text, sides: [now.pinned, given].map(({ overrides: changed, policy }) => ({ overrides: changed, policy })), seed: now.seed, language: language() })
+      : ask("play", { ...given, language: language() });
+    const reading = ask("scenario", { text, overrides: given.overrides });
+    reading.catch(() => {}); // what is wrong with the scenario is said by the other answer, too
+    const answer = await playing;
+    const runs = answer.runs ?? [answer];
+    if (answer.rows) compared(answer.rows);
+    else byId("machine-compare").replaceChildren();
     byId("faults").replaceChildren();
     byId("toml").removeAttribute("aria-invalid");
-    said(t("Played in {} ms.", Math.round(performance.now() - began)));
     byId("runs").classList.toggle("two", runs.length > 1);
     byId("runs").replaceChildren(...runs.map((run, i) => panel(run, runs.length > 1 ? [t("Kept"), t("Now")][i] : "")));
+    said(t("Played in {} ms.", Math.round(performance.now() - began)));
+    const made = await reading;
+    if (!byId("knobs").contains(document.activeElement)) form(made);
+    if (document.activeElement !== byId("toml")) byId("toml").value = made.text;
     document.documentElement.dataset.played = line;
   } catch (error) {
     if (error instanceof Faults) {
@@ -229,7 +229,7 @@ async function against() {
     said(t("Playing {}\u2026", name || t("the kernel alone")));
     let row;
     try {
-      row = await ask("outcome", { ...given, policy: name || null });
+      row = await ask("outcome", { ...given, policy: name || null, language: language() });
     } catch (error) {
       row = { failed: error instanceof Faults ? error.lines.join(" ") : error.message };
     }
@@ -270,21 +270,21 @@ function compared(rows) {
 }
 
 function panel(run, name) {
-  const heading = make("h2", {}, name ? `${name}: ` : "", run.title);
+  const heading = make("h2", {}, name ? `${name}: ` : "", make("span", inEnglish(run.title), run.title));
   const facts = make("p", { class: "facts" }, make("span", { class: `badge ${run.good ? "completed" : "bad"}` }, run.outcome),
-    ` ${t("after {}, kernel {}", run.ended, run.kernel)}${run.policy ? `, ${t("policy")} ${run.policy}` : ""}: `, make("span", { lang: "en" }, run.end));
-  const figures = make("dl", { class: "objectives" }, run.objectives.map(([field, value, meaning]) => make("div", {}, make("dt", {}, t(field)), make("dd", {}, value), make("dd", { class: "meaning", lang: "en" }, meaning))));
-  const events = make("ol", { class: "events", lang: "en" }, run.events.map((one) => make("li", { class: one.kind },
+    ` ${t("after {}, kernel {}", run.ended, run.kernel)}${run.policy ? `, ${t("policy")} ${run.policy}` : ""}: `, make("span", inEnglish(run.end), run.end));
+  const figures = make("dl", { class: "objectives" }, run.objectives.map(([field, value, meaning]) => make("div", {}, make("dt", {}, t(field)), make("dd", {}, value), make("dd", { class: "meaning", ...inEnglish(meaning) }, meaning))));
+  const events = make("ol", { class: "events" }, run.events.map((one) => make("li", { class: one.kind },
     make("span", { class: "time" }, `${one.t_s.toFixed(1)} s`),
-    make("div", {}, make("span", { class: "what" }, one.what), ...one.why.map((why) => make("p", { class: "dim" }, why))))));
+    make("div", {}, make("span", { class: "what", ...inEnglish(one.what) }, one.what), ...one.why.map((why) => make("p", { class: "dim", ...inEnglish(why) }, why))))));
   const traces = run.kills.length
-    ? [make("h3", {}, t("Kills and their traces")), ...run.kills.slice(0, 50).map((kill, i) => make("details", { class: "trace", lang: "en" },
-      make("summary", {}, `${kill.at}: ${kill.what} ${kill.victim}, badness ${kill.badness}, frees ${kill.frees}`),
-      make("ol", {}, run.traces[i].map((step) => make("li", {}, step)))))]
+    ? [make("h3", {}, t("Kills and their traces")), ...run.kills.slice(0, 50).map((kill, i) => make("details", { class: "trace" },
+      make("summary", {}, t("{}: {} {}, badness {}, frees {}", kill.at, kill.what, kill.victim, kill.badness, kill.frees)),
+      make("ol", {}, run.traces[i].map((step) => make("li", inEnglish(step), step)))))]
     : [];
   if (run.kills.length > 50) traces.push(make("p", { class: "dim" }, t("{} more kills are not listed.", run.kills.length - 50)));
   const log = run.log.length
-    ? make("details", {}, make("summary", {}, t("The kernel's log, {} lines", run.log.length + run.log_left_out)), make("pre", { tabindex: "0", role: "region", "aria-label": t("Kernel log") }, run.log.join("\n")))
+    ? make("details", {}, make("summary", {}, t("The kernel's log, {} lines", run.log.length + run.log_left_out)), make("pre", { tabindex: "0", role: "region", "aria-label": t("Kernel log"), ...inEnglish("") }, run.log.join("\n")))
     : make("p", { class: "dim" }, t("The kernel logged nothing."));
   return make("section", { class: "run", "aria-label": name || t("run") }, heading, facts, figures, charts(run),
     make("h3", {}, t("What happened")), events, traces, make("h3", {}, t("Kernel log")), log);

@@ -2,7 +2,7 @@ import { byId } from "./dom.js";
 import * as explain from "./explain.js";
 import * as machine from "./machine.js";
 import * as mechanism from "./mechanism.js";
-import { start, state, watch } from "./python.js";
+import { ask, asking, start, state, watch } from "./python.js";
 import * as rank from "./rank.js";
 import { language, speakTo, t, translate } from "./words.js";
 
@@ -66,3 +66,17 @@ addEventListener("hashchange", show);
 show();
 // After the first paint: loading Python keeps a CPU busy.
 requestAnimationFrame(() => setTimeout(start));
+
+// The browser compiles what of Python is used often: a short scenario, played while nothing is
+// asked, makes the first answers as fast as later ones.
+const WARM = "container-at-limit.toml";
+const TIMES = 6;
+watch(async (now) => {
+  if (now !== "ready") return;
+  const text = await (await fetch(`examples/scenarios/${WARM}`)).text();
+  for (let i = 0; i < TIMES; i += 1) {
+    await new Promise((go) => { setTimeout(go, 200); });
+    if (!asking()) await ask("play", { text }).catch(() => {});
+  }
+  document.documentElement.dataset.warm = "yes";
+});

@@ -1,7 +1,7 @@
 import { player } from "./charts.js";
 import { byId, make } from "./dom.js";
 import { ask, Faults, newest } from "./python.js";
-import { language, t } from "./words.js";
+import { inEnglish, language, t } from "./words.js";
 
 const EXPERIMENTS = [
   ["test1.toml", "2 GB, OOM killer on"],
@@ -28,9 +28,10 @@ const settings = () => [...now.knobs].map(([key, value]) => `${key}=${value}`);
 // What every version would do is asked only where something else than the version changed.
 let stale = true;
 
-const decide = newest(async () => {
+const decide = newest(async (keep = false) => {
   const { name } = now;
   const asked = { snapshot: now.snapshot, settings: settings(), asker: now.asker, memcg: now.memcg };
+  const spoken = language();
   try {
     if (stale) {
       stale = false;
@@ -38,8 +39,8 @@ const decide = newest(async () => {
     }
     strip();
     const kernel = now.versions[now.at].name;
-    now.found = { ...await ask("mechanism", { ...asked, kernel }), memcg: asked.memcg, name };
-    now.step = 0;
+    now.found = { ...await ask("mechanism", { ...asked, kernel, language: spoken }), memcg: asked.memcg, name };
+    if (!keep) now.step = 0;
     draw();
     document.documentElement.dataset.mechanism = `${kernel} ${now.found.victim}`;
   } catch (error) {
@@ -97,7 +98,7 @@ function choose(at) {
 function version() {
   const one = now.versions[now.at];
   byId("kernel-version").setAttribute("aria-valuetext", one.name);
-  byId("version-name").textContent = `Linux ${one.name}${one.range === one.name ? "" : ` (${one.range})`}`;
+  byId("version-name").textContent = `Linux ${one.name}${one.range[0] === one.name ? "" : ` (${both(one.range)})`}`;
   byId("version-what").replaceChildren(...one.changes.map(({ what, meaning }) => make("li", {}, both(what), meaning ? make("span", { class: "dim" }, ` \u2013 ${both(meaning)}`) : null)));
 }
 
@@ -150,9 +151,7 @@ function walk(step) {
   if (!at) return;
   const chart = byId("flow").querySelector(`[data-chart="${at.chart}"]`);
   (at.row === null ? chart : chart.querySelector(`[data-row="${at.row}"]`)).classList.add("now");
-  const row = at.row === null ? null : now.found.charts[at.chart].rows[at.row];
-  byId("step-text").replaceChildren(`${t("Step {} of {}", now.step + 1, steps.length)}: `,
-    ...(language() === "zh" && row ? [`${both(row.text)} \u2013 `] : []), make("span", { lang: "en" }, at.text));
+  byId("step-text").replaceChildren(`${t("Step {} of {}", now.step + 1, steps.length)}: `, make("span", inEnglish(at.text), at.text));
   byId("step-back").disabled = now.step === 0;
   byId("step-on").disabled = now.step === steps.length - 1;
 }
@@ -174,10 +173,11 @@ function knobs() {
 
 async function experiment(file) {
   const place = byId("experiment");
+  delete document.documentElement.dataset.experiment;
   place.replaceChildren(make("p", { class: "said" }, t("Playing {}\u2026", file)));
   try {
-    now.run = await ask("play", { text: await (await fetch(`examples/scenarios/${file}`)).text() });
-    place.replaceChildren(make("h3", { lang: "en" }, now.run.title), player(now.run), make("p", {}, make("a", { href: `#machine?file=${file}` }, t("Change this machine"))));
+    now.run = await ask("play", { text: await (await fetch(`examples/scenarios/${file}`)).text(), language: language() });
+    place.replaceChildren(make("h3", inEnglish(now.run.title), now.run.title), player(now.run), make("p", {}, make("a", { href: `#machine?file=${file}` }, t("Change this machine"))));
     document.documentElement.dataset.experiment = file;
   } catch (error) {
     place.replaceChildren(make("p", { class: "said bad" }, error.message));
@@ -195,10 +195,8 @@ export function speak() {
   byId("experiment").replaceChildren();
   if (now.versions.length) version();
   if (now.found) {
-    const step = now.step;
     draw();
-    walk(step);
-    strip();
+    decide(true); // its steps in the other language
   }
 }
 

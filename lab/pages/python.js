@@ -57,6 +57,9 @@ export function ask(name, given = {}, file = null) {
   });
 }
 
+// Whether an answer is awaited.
+export const asking = () => waiting.size > 0;
+
 // Of questions that come faster than answers, only the newest waits.
 export function newest(work) {
   let running = false;

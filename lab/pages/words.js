@@ -1,5 +1,6 @@
-// The pages' own words in Chinese, by the English ones. What Python writes (explanations, rankings,
-// traces) is English and is marked so.
+// The pages' own words in Chinese, by the English ones. What Python writes about a run or a decision
+// comes in the language that is asked for (oomkit.lab.chinese); where it has none, it is English and
+// is marked so, as explanations and rankings are.
 
 const ZH = {
   // every page
@@ -230,6 +231,7 @@ const ZH = {
   "2 GB and 2 GB of swap, OOM killer off": "2 GB 内存加 2 GB swap，关闭 OOM killer",
   "2 GB without swap, OOM killer off": "2 GB 内存，没有 swap，关闭 OOM killer",
   "Change this machine": "改动这台机器",
+  "{}: {} {}, badness {}, frees {}": "{}：{} {}，badness {}，释放 {}",
 };
 
 let spoken = new URLSearchParams(location.search).get("lang") === "zh" ? "zh" : "en";
@@ -249,6 +251,9 @@ export function t(text, ...given) {
   const words = spoken === "zh" ? ZH[text] ?? text : text;
   return given.reduce((made, one) => made.replace("{}", () => String(one)), words);
 }
+
+// The mark of a text that is English where the page is not: for who reads it aloud.
+export const inEnglish = (text) => (spoken === "zh" && !/[\u4e00-\u9fff]/.test(text) ? { lang: "en" } : {});
 
 // The words that stand in the page itself.
 export function translate() {

@@ -337,13 +337,32 @@ def test_a_machine_walks_through_the_charts_of_any_version_in_two_languages(tab:
     tab.value("document.getElementById('language').click()")
     assert tab.value("location.search") == "?lang=zh"
     page = "document.getElementById('page-mechanism')"
+    tab.until("document.getElementById('step-text').innerText.includes('没有')")
     assert "杀死" in tab.value("document.getElementById('flow').innerText")
     # All of the page's own words: what is English is marked so, or a name.
     assert tab.value(_LATIN % page) == []
     while tab.value("!document.getElementById('step-on').disabled"):
         tab.value("document.getElementById('step-on').click()")
+        assert tab.value(_LATIN % page) == []
     assert tab.value("document.querySelector('#flow .now').innerText") == "SIGKILL"
+    assert "发送 SIGKILL" in tab.value("document.getElementById('step-text').innerText")
+    tab.value("document.querySelector('#experiments button').click()")
+    tab.until("document.querySelector('#experiment .events')")
+    assert "内核杀死 depmod" in tab.value("document.querySelector('#experiment').textContent")
+    assert tab.value(_LATIN % page) == []
     tab.value("document.getElementById('language').click()")
+
+
+def test_a_run_is_told_in_chinese(tab: Lab) -> None:
+    tab.value("document.getElementById('language').click()")
+    try:
+        _shows(tab, "container-at-limit.toml")
+        shown = tab.value("document.getElementById('runs').textContent")
+        assert "cgroup /web 已达限额" in shown
+        assert "向 worker[101] 发送 SIGKILL" in shown
+        assert tab.value(_LATIN % "document.getElementById('runs')") == []
+    finally:
+        tab.value("document.getElementById('language').click()")
 
 
 _LATIN = """(() => {

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from oomkit.kernel.versions import history
+from oomkit.lab.chinese import sentences, spoken
 from oomkit.model import play as play_model
 from oomkit.policy import builtin
 from oomkit.policy.read import policy_from
@@ -21,7 +22,7 @@ from oomkit.toml.table import TomlError
 from oomkit.views import run_chart_rows as rows
 from oomkit.views.run_compare import rows as compared_rows
 from oomkit.views.run_curves import Curve, curves, uses
-from oomkit.views.run_events import ending, happenings
+from oomkit.views.run_events import happenings
 from oomkit.views.run_text import objective_rows
 
 _MIB = 2**20
@@ -114,7 +115,11 @@ def kernels() -> list[str]:
 
 
 def play(
-    text: str, overrides: Sequence[str] = (), policy: str | None = None, seed: int = 0
+    text: str,
+    overrides: Sequence[str] = (),
+    policy: str | None = None,
+    seed: int = 0,
+    language: str = "en",
 ) -> dict[str, Any]:
     """Play a scenario; see :func:`shown`.
 
@@ -123,13 +128,14 @@ def play(
         overrides: changes such as ``machine.swap=2G``.
         policy: a built-in policy; None: the kernel alone.
         seed: moves only what the scenario declares as random.
+        language: ``en`` or ``zh``.
 
     Raises:
         ScenarioError: it is none.
         ModelError: the machine can't be played.
     """
     made = read(text, overrides)
-    return shown(_drawn(made, policy, seed), made)
+    return shown(_drawn(made, policy, seed), made, language=language)
 
 
 def record(
@@ -144,13 +150,16 @@ def record(
     return to_json(_played(read(text, overrides), policy, seed)).decode()
 
 
-def compare(text: str, sides: Sequence[dict[str, Any]], seed: int = 0) -> dict[str, Any]:
+def compare(
+    text: str, sides: Sequence[dict[str, Any]], seed: int = 0, language: str = "en"
+) -> dict[str, Any]:
     """Play a scenario twice, changed or under different policies.
 
     Args:
         text: TOML.
         sides: two objects with ``overrides`` and ``policy`` each.
         seed: moves only what the scenario declares as random.
+        language: ``en`` or ``zh``.
 
     Returns:
         Both runs, drawn on the same axes, and what differs, field by field.
@@ -163,13 +172,19 @@ def compare(text: str, sides: Sequence[dict[str, Any]], seed: int = 0) -> dict[s
     runs = [_drawn(one, side.get("policy"), seed) for one, side in zip(made, sides, strict=True)]
     end_s = max(run.ended_s for run in runs)
     return {
-        "runs": [shown(run, one, end_s) for run, one in zip(runs, made, strict=True)],
+        "runs": [
+            shown(run, one, end_s, language=language) for run, one in zip(runs, made, strict=True)
+        ],
         "rows": compared_rows(runs[0], runs[1], (made[0], made[1])),
     }
 
 
 def outcome(
-    text: str, overrides: Sequence[str] = (), policy: str | None = None, seed: int = 0
+    text: str,
+    overrides: Sequence[str] = (),
+    policy: str | None = None,
+    seed: int = 0,
+    language: str = "en",
 ) -> dict[str, Any]:
     """What a policy makes of a scenario, in figures: a row of a table of policies.
 
@@ -178,6 +193,7 @@ def outcome(
         overrides: changes such as ``machine.swap=2G``.
         policy: a built-in policy; None: the kernel alone.
         seed: moves only what the scenario declares as random.
+        language: ``en`` or ``zh``.
 
     Returns:
         How it ended, and the objectives as pairs of a number, to sort by, and a text.
@@ -193,7 +209,7 @@ def outcome(
               figures.frozen_s, figures.protected_killed)  # fmt: skip
     rows = objective_rows(run)
     return {
-        "outcome": outcome_of(run.outcome),
+        "outcome": spoken(outcome_of(run.outcome), language),
         "good": run.outcome == "completed" and not run.objectives.protected_killed,
         "ended": [run.ended_s, seconds(run.ended_s)],
         "killed": printable(", ".join(dict.fromkeys(kill.task for kill in run.kills))),
@@ -219,28 +235,34 @@ def _policy(name: str | None) -> Policy | None:
     return policy_from(tomllib.loads(builtin.source(name)), source=name)
 
 
-def shown(run: Run, made: Scenario, end_s: float = 0.0) -> dict[str, Any]:
+def shown(run: Run, made: Scenario, end_s: float = 0.0, *, language: str = "en") -> dict[str, Any]:
     """What a page draws of a run: rows of curves, events, figures, the kernel's log.
 
     Args:
         run: the record.
         made: what was played.
         end_s: where the time axis ends at the earliest.
+        language: ``en`` or ``zh``, as far as :mod:`oomkit.lab.chinese` has the sentences.
     """
+
+    def said(value: Any) -> Any:
+        return spoken(value, language)
+
+    title = printable(run.scenario)
     found = curves(run)
     names = rows.task_names(run, found)
     groups, limits = rows.cgroup_rows(run, made, found)
     use = uses(run, made)
     *events, end = happenings(run, made)
     return {
-        "title": printable(run.scenario),
+        "title": title if language == "en" else sentences().get(title, title),
         "kernel": printable(run.kernel),
         "policy": run.policy,
-        "outcome": outcome_of(run.outcome),
+        "outcome": said(outcome_of(run.outcome)),
         "good": run.outcome == "completed" and not run.objectives.protected_killed,
         "ended": seconds(run.ended_s),
-        "end": ending(run).what,
-        "end_why": list(end.why),
+        "end": said(end.what),
+        "end_why": said(end.why),
         "end_s": max([run.ended_s, end_s, *run.samples.t_s[-1:], 0.001]),
         "memory": {
             "colours": rows.USE_COLOURS,
@@ -269,14 +291,17 @@ def shown(run: Run, made: Scenario, end_s: float = 0.0) -> dict[str, Any]:
             "PSI full": run.samples.psi_full_avg10,
             "CPU busy": _rounded([busy * 100 for busy in run.samples.cpu_busy]),
         },
-        "kills": rows.kill_rows(run, found),
-        "traces": [[printable(line) for line in kill.trace] for kill in run.kills],
+        "kills": [
+            one | {key: said(one[key]) for key in ("what", "badness", "why")}
+            for one in rows.kill_rows(run, found)
+        ],
+        "traces": [[said(printable(line)) for line in kill.trace] for kill in run.kills],
         "freezes": rows.freeze_rows(run),
         "events": [
-            {"t_s": one.t_s, "kind": one.kind, "what": one.what, "why": list(one.why)}
+            {"t_s": one.t_s, "kind": one.kind, "what": said(one.what), "why": said(one.why)}
             for one in events
         ],
-        "objectives": objective_rows(run),
+        "objectives": [(field, value, said(means)) for field, value, means in objective_rows(run)],
         "log": [printable(line.expandtabs()) for line in run.log[:MAX_LOG_LINES]],
         "log_left_out": max(len(run.log) - MAX_LOG_LINES, 0),
     }

@@ -13,6 +13,7 @@ from oomkit.kernel.state import Allocation, Snapshot
 from oomkit.kernel.versions import RuleRange, history, rules_for
 from oomkit.lab import flow_rows
 from oomkit.lab.changes_zh import IN_CHINESE
+from oomkit.lab.chinese import spoken
 from oomkit.lab.ranking import decoded
 from oomkit.posture.whatif import changed
 from oomkit.printable import printable
@@ -53,11 +54,12 @@ def versions() -> list[dict[str, Any]]:
     ]
 
 
-def _range(row: RuleRange) -> str:
+def _range(row: RuleRange) -> tuple[str, str]:
+    """The versions, in English and Chinese."""
     since, until = row.rules.since, row.rules.until
-    if row.variant is not None or until.removesuffix(" and later") == since:
-        return until
-    return f"{since} to {until}"
+    if row.variant is None and until.removesuffix(" and later") != since:
+        until = f"{since} to {until}"
+    return until, until.replace(" to ", " 至 ").replace(" and later", " 及以后")
 
 
 def _changes(row: RuleRange) -> list[tuple[str, str]]:
@@ -73,6 +75,7 @@ def mechanism(
     settings: Sequence[str] = (),
     asker: int | None = None,
     memcg: str | None = None,
+    language: str = "en",
 ) -> dict[str, Any]:
     """The flow charts of a kernel, and how a machine that runs out goes through them.
 
@@ -82,6 +85,7 @@ def mechanism(
         settings: changes such as ``vm.panic_on_oom=1``.
         asker: pid of the task whose request fails; None: not known.
         memcg: path of the memory cgroup that is at its limit; None: the machine runs out.
+        language: ``en`` or ``zh``, of the steps.
 
     Returns:
         The charts, function by function; the steps of the decision, each with the chart and row
@@ -104,7 +108,7 @@ def mechanism(
     drawn = _charts(rules, memcg=memcg is not None)
     return {
         "charts": drawn,
-        "steps": [_step(line, drawn) for line in decision.trace],
+        "steps": [_step(line, drawn, language) for line in decision.trace],
         "action": decision.action,
         "victim": _victim(decision),
         "terms": _terms(machine, allocation, rules, decision),
@@ -284,7 +288,7 @@ def _chart(kind: str, function: str, rows: Iterable[flow_rows.Row]) -> dict[str,
     return {"kind": kind, "function": function, "rows": list(rows)}
 
 
-def _step(line: str, drawn: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _step(line: str, drawn: Sequence[dict[str, Any]], language: str) -> dict[str, Any]:
     """A line of the trace, and the chart and row it belongs to, by index."""
     function, _, _ = line.partition(": ")
     names = [chart["function"] for chart in drawn]
@@ -294,7 +298,8 @@ def _step(line: str, drawn: Sequence[dict[str, Any]]) -> dict[str, Any]:
     rows = drawn[chart]["rows"]
     row = next((i for i, one in enumerate(rows) if _is_about(one, line)), None)
     passed = row is not None and bool(rows[row].passed) and rows[row].passed in line
-    return {"text": printable(line), "chart": chart, "row": row, "passed": passed}
+    said = spoken(printable(line), language)
+    return {"text": said, "chart": chart, "row": row, "passed": passed}
 
 
 def _is_about(row: flow_rows.Row, line: str) -> bool:

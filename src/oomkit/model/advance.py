@@ -255,7 +255,8 @@ def _advance_task(machine: Machine, demand: Demand, proc: Proc, seconds: float) 
     done = demand.pace * demand.speed * seconds
     if done <= 0.0:
         return
-    proc.step_left = max(proc.step_left - done, 0.0)
+    left = proc.step_left - done
+    proc.step_left = max(0.0, left)
     mm = proc.mm
     mm.tables += demand.tables * demand.speed * seconds
     verb = proc.verb

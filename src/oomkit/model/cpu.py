@@ -27,15 +27,18 @@ def fair_shares(cpus: float, needs: Sequence[tuple[float, float]]) -> list[float
     given = [need for need, _ in needs]
     if added(given) <= cpus:
         return given
-    order = sorted(range(len(needs)), key=lambda i: needs[i][0] / needs[i][1])
+    ratios = [need / w for need, w in needs]
     left = cpus
-    left_weight = added(w for need, w in needs if need > 0)
-    for i in order:
+    left_weight = added([w for need, w in needs if need > 0])
+    for i in sorted(range(len(needs)), key=ratios.__getitem__):
         need, w = needs[i]
         if need <= 0:
             continue
-        given[i] = min(need, max(left, 0.0) * w / left_weight)
-        left -= given[i]
+        share = (max(left, 0.0)) * w / left_weight
+        if share < need:
+            need = share
+        given[i] = need
+        left -= need
         left_weight -= w
         if left_weight <= 0:
             break

@@ -24,6 +24,10 @@ _INFINITY: Final = float("inf")
 WorkingSets = dict[Proc, list[tuple[Pool, float]]]
 """The pools that each working task goes over, with the pages of each."""
 
+Refaults = tuple[float, float, float, float]
+"""What going over a pool costs a second: pages that come back, CPUs, seconds of disk time for pages
+that were never in memory, seconds of disk time for the others."""
+
 
 class Demand:
     """What one task would do at full speed, and how fast the machine lets it; per second.
@@ -47,9 +51,6 @@ class Demand:
         first_read_io: the part of them for pages that were never in memory: to PSI no stall.
         async_io: seconds of disk time for it that it does not wait for.
         swap_io: seconds of disk time for what is swapped out to make room for it.
-        unawaited_io: both of these, as of the last :meth:`set_io`.
-        io: all disk time for it, likewise.
-        slowness: how many times longer than at full speed its CPUs make it take, likewise.
         kernel_cpus: CPUs that swapping out for it keeps busy besides.
         domain: what its pages are charged to.
         cpu_share: share of full speed its CPUs allow.
@@ -60,9 +61,8 @@ class Demand:
 
     __slots__ = (
         "alloc_rate", "async_io", "cow_left", "cow_rate", "cpu_share", "cpus", "cpus_given",
-        "dirty_file", "domain", "first_read_io", "io", "kernel_cpus", "new_pages", "pace", "passes",
-        "proc", "refaults", "shared", "slowness", "speed", "stall", "swap_io", "sync_io", "tables",
-        "unawaited_io",
+        "dirty_file", "domain", "first_read_io", "kernel_cpus", "new_pages", "pace", "passes",
+        "proc", "refaults", "shared", "speed", "stall", "swap_io", "sync_io", "tables",
     )  # fmt: skip
 
     domain: Domain
@@ -75,39 +75,42 @@ class Demand:
         self.pace = self.cpus = self.tables = self.cow_rate = self.cow_left = 0.0
         self.alloc_rate = self.sync_io = self.first_read_io = self.async_io = 0.0
         self.swap_io = self.cpu_share = self.cpus_given = self.speed = self.stall = 0.0
-        self.io = self.unawaited_io = self.slowness = self.passes = self.kernel_cpus = 0.0
+        self.passes = self.kernel_cpus = 0.0
         self.shared: list[tuple[Pool, float]] = []
 
-    def set_io(self) -> None:
-        """Sum up its disk time, for what asks for it again and again."""
-        self.unawaited_io = self.async_io + self.swap_io
-        self.io = self.sync_io + self.async_io + self.swap_io
-        self.slowness = 1.0 / self.cpu_share
-
-    def add_refaults(self, pool: Pool, rate: float, missing: float, machine: Machine) -> None:
-        """Add the refaults of going over a pool.
-
-        Args:
-            pool: what it goes over.
-            rate: at how many pages a second.
-            missing: share of them that is not in memory.
-            machine: whose disk they come from.
-        """
-        pages = rate * missing
+    def add_refaults(self, pool: Pool, costs: Refaults) -> None:
+        """Add the refaults of going over a pool, with what they cost."""
+        pages, cpus, first_read_io, reread_io = costs
         if pages <= 0.0:
             return
         self.refaults.append((pool, pages))
-        self.cpus += pages * (machine.map_s if pool.is_file else machine.swap_in_s)
-        unread = min(pool.unread_share, missing)
-        if unread > 0.0:
-            first_read_io = rate * unread / machine.disk_pages_s
-            self.first_read_io += first_read_io
-            self.sync_io += first_read_io
-        evicted = missing - unread
-        if evicted > 0.0:
-            reads = rate * evicted * reads_a_page(machine, pool, evicted)
-            self.sync_io += reads / machine.disk_pages_s
+        self.cpus += cpus
+        self.first_read_io += first_read_io
+        self.sync_io += first_read_io
+        self.sync_io += reread_io
         self.alloc_rate += pages
+
+
+def _refaults(machine: Machine, pool: Pool, rate: float, missing: float) -> Refaults:
+    """What it costs to go over a pool.
+
+    Args:
+        machine: whose disk the pages come from.
+        pool: what is gone over.
+        rate: at how many pages a second.
+        missing: share of them that is not in memory.
+    """
+    pages = rate * missing
+    cpus = pages * (machine.map_s if pool.is_file else machine.swap_in_s)
+    first_read_io = reread_io = 0.0
+    unread = min(pool.unread_share, missing)
+    if unread > 0.0:
+        first_read_io = rate * unread / machine.disk_pages_s
+    evicted = missing - unread
+    if evicted > 0.0:
+        reads = rate * evicted * reads_a_page(machine, pool, evicted)
+        reread_io = reads / machine.disk_pages_s
+    return pages, cpus, first_read_io, reread_io
 
 
 def reads_a_page(machine: Machine, pool: Pool, missing: float) -> float:
@@ -142,11 +145,15 @@ def mark_working_sets(machine: Machine) -> WorkingSets:
     if machine.programs is not None:
         machine.programs.hot = machine.probe.text_bytes / PAGE
     found: WorkingSets = {}
+    used: set[Pool | None] = {None}
     for proc in machine.procs:
         if proc.state != "run" or proc.frozen:
             continue
-        if proc.program is not None:
-            _use(proc.program, proc.program.size, machine.now)
+        program = proc.program
+        if program not in used:
+            used.add(program)
+            if program is not None:
+                _use(program, program.size, machine.now)
         if proc.verb == "work":
             found[proc] = _mark_working_set(machine, proc)
     return found
@@ -196,8 +203,9 @@ def task_demands(machine: Machine, working_sets: WorkingSets) -> list[Demand]:
         working_sets: what :func:`mark_working_sets` found just now.
     """
     read_at_end: set[Pool] = set()
+    text: dict[Pool, Refaults | None] = {}
     demands = [
-        _demand_of(machine, proc, working_sets, read_at_end)
+        _demand_of(machine, proc, working_sets, read_at_end, text)
         for proc in machine.procs
         if proc.state == "run" and not proc.frozen
     ]
@@ -206,12 +214,17 @@ def task_demands(machine: Machine, working_sets: WorkingSets) -> list[Demand]:
         # The probe goes over its part of them each round.
         demands.append(Demand(None))
         rate = programs.hot / machine.probe.every_s
-        demands[-1].add_refaults(programs, rate, programs.missing_share, machine)
+        costs = _refaults(machine, programs, rate, programs.missing_share)
+        demands[-1].add_refaults(programs, costs)
     return demands
 
 
 def _demand_of(
-    machine: Machine, proc: Proc, working_sets: WorkingSets, read_at_end: set[Pool]
+    machine: Machine,
+    proc: Proc,
+    working_sets: WorkingSets,
+    read_at_end: set[Pool],
+    text: dict[Pool, Refaults | None],
 ) -> Demand:
     demand = Demand(proc)
     verb = proc.verb
@@ -224,9 +237,21 @@ def _demand_of(
     else:
         _add_touch(machine, proc, demand)
     program = proc.program
-    if program is not None and (missing := program.missing_share) > 0.0:
-        demand.add_refaults(program, program.size * _PROGRAM_WALKS_S, missing, machine)
+    if program is not None:
+        if program not in text:
+            text[program] = _text_refaults(machine, program)
+        costs = text[program]
+        if costs is not None:
+            demand.add_refaults(program, costs)
     return demand
+
+
+def _text_refaults(machine: Machine, program: Pool) -> Refaults | None:
+    """What a running program costs whose text is not all in memory; None: it is."""
+    missing = program.missing_share
+    if missing <= 0.0:
+        return None
+    return _refaults(machine, program, program.size * _PROGRAM_WALKS_S, missing)
 
 
 def _add_touch(machine: Machine, proc: Proc, demand: Demand) -> None:
@@ -333,11 +358,12 @@ def _add_work(
     for pool, pages in parts:
         missing = pool.missing_share
         if missing > 0.0:
-            demand.add_refaults(pool, walk * pages / whole, missing, machine)
+            demand.add_refaults(pool, _refaults(machine, pool, walk * pages / whole, missing))
         if pool.is_cow:
             demand.cow_left += pages
     if file is not None:
-        demand.add_refaults(file, walk * file.size / whole, file.missing_share, machine)
+        rate = walk * file.size / whole
+        demand.add_refaults(file, _refaults(machine, file, rate, file.missing_share))
     if proc.mm.shared:
         demand.passes = walk / whole
         demand.shared = [part for part in parts if part[0].mappers]

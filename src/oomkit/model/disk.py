@@ -8,6 +8,18 @@ from oomkit.model.demand import Demand
 _BISECTIONS: Final = 40
 """More than the bisection ever needs for its precision of 0.1 %."""
 
+_TANGENTS: Final = 4
+"""So often the root is approached before the bisection; more gain nothing."""
+
+_NARROW: Final = 1e-5
+"""Share of the root by which what is known above it lies above what is known below it."""
+
+_INFINITY: Final = float("inf")
+
+_Waits = tuple[float, float, float, float]
+"""Of a task: how many times longer than at full speed its CPUs make it take; seconds of disk time
+that it waits for; that it does not wait for; all disk time for it."""
+
 
 def queue_factor(demands: Sequence[Demand], background: float) -> float:
     """How many times longer than alone a request takes, so that the disk is not overrun.
@@ -16,20 +28,56 @@ def queue_factor(demands: Sequence[Demand], background: float) -> float:
         demands: the tasks' demands, with ``cpu_share`` set to what their CPUs allow.
         background: share of the disk used by write-back that no task waits for.
     """
-    waiting = [d for d in demands if d.cpu_share > 0.0 and (d.sync_io or d.async_io or d.swap_io)]
+    waiting: list[_Waits] = [
+        (1.0 / d.cpu_share, d.sync_io, d.async_io + d.swap_io, d.sync_io + d.async_io + d.swap_io)
+        for d in demands
+        if d.cpu_share > 0.0 and (d.sync_io or d.async_io or d.swap_io)
+    ]
     if not waiting:
         return 1.0
-    for demand in waiting:
-        demand.set_io()
     room = max(1.0 - background, 0.1)
-    if _load(waiting, 1.0) <= room:
+    load, slope = _load(waiting, 1.0)
+    if load <= room:
         return 1.0
+    return _bisect(waiting, room, *_around(waiting, room, load, slope))
+
+
+def _around(waiting: list[_Waits], room: float, load: float, slope: float) -> tuple[float, float]:
+    """Two factors close around the root: the disk is overrun at the first, not at the second.
+
+    One by the load is concave in the queue, so its tangent meets the room's left of the root.
+    """
+    below, above = 1.0, _INFINITY
+    for _ in range(_TANGENTS):
+        step = (load / room - 1.0) * load / -slope
+        last = step < _NARROW * below
+        at = below * (1.0 + _NARROW) if last else below + step
+        load, slope = _load(waiting, at)
+        if load <= room:
+            return below, at
+        below = at
+        if last:
+            break
+    return below, above
+
+
+def _bisect(waiting: list[_Waits], room: float, below: float, above: float) -> float:
+    """The root by bisection, which asks again only for what is not known.
+
+    The load falls as the queue grows, also as it is rounded: each part of :func:`_load` does.
+    """
+
+    def overrun(queue: float) -> bool:
+        if queue <= below:
+            return True
+        return queue < above and _load(waiting, queue)[0] > room
+
     low, high = 1.0, 2.0
-    while _load(waiting, high) > room and high < 1e9:
+    while overrun(high) and high < 1e9:
         low, high = high, high * 4.0
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2.0
-        if _load(waiting, middle) > room:
+        if overrun(middle):
             low = middle
         else:
             high = middle
@@ -38,14 +86,19 @@ def queue_factor(demands: Sequence[Demand], background: float) -> float:
     return high
 
 
-def _load(waiting: list[Demand], queue: float) -> float:
-    """Seconds of disk time that are asked for a second: each at its :func:`speed_of`."""
-    load = 0.0
+def _load(waiting: list[_Waits], queue: float) -> tuple[float, float]:
+    """Seconds of disk time that are asked for a second, each at its :func:`speed_of`.
+
+    Returns:
+        These, and by how much they change with the queue.
+    """
+    load = slope = 0.0
     behind = queue - 1.0
-    for d in waiting:
-        waits = queue * d.sync_io + behind * d.unawaited_io
-        load += 1.0 / (d.slowness + waits) * d.io
-    return load
+    for slowness, sync_io, unawaited_io, io in waiting:
+        speed = 1.0 / (slowness + (queue * sync_io + behind * unawaited_io))
+        load += speed * io
+        slope -= speed * speed * io * io
+    return load, slope
 
 
 def speed_of(demand: Demand, queue: float) -> float:

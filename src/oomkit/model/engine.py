@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 MAX_EVENTS: Final = 200_000
 """A scenario with more events has steps too short to be played."""
 
+_DONE: Final = 1e-5
+"""With more than this left a step is not done, whatever its size."""
+
 _MIN_STEP_S: Final = 1e-6
 """Events closer together than this happen at once."""
 
@@ -131,8 +134,9 @@ class Engine:
         if lifecycle.waiting_starts:
             lifecycle.retry_starts()
         running = [p for p in self.machine.procs if p.state == "run" and not p.frozen]
-        for proc in filter(_step_is_done, running):
-            lifecycle.finish_step(proc)
+        for proc in running:
+            if proc.step_left <= _DONE and _step_is_done(proc):
+                lifecycle.finish_step(proc)
         lifecycle.start_forked()
         self._refuse_mappings()
 

@@ -248,7 +248,7 @@ class Machine:
 
     def swap_used(self) -> float:
         """Swap in use."""
-        return added(pool.swapped for pool in self.pools())
+        return added([pool.swapped for pool in self.pools()]) if self.swap_total else 0.0
 
     def swap_left(self) -> float:
         """Free swap."""

@@ -232,7 +232,10 @@ class Mm:
         """Resident pages it sees through pools shared since a fork."""
         seen = 0.0
         for pool, view in self.cow_views:
-            seen += view * _ratio(pool.resident, pool)
+            # As _ratio(), which costs more than the rest here: a fork's family has many views.
+            whole = pool.resident + pool.swapped
+            if whole > 0:
+                seen += view * (pool.resident / whole)
         return seen
 
     def shmem_rss(self) -> float:
@@ -261,7 +264,8 @@ class Mm:
             return self.anon.swapped
         shared = 0.0
         for pool, view in self.cow_views:
-            shared += view * _ratio(pool.swapped, pool)
+            if pool.swapped > 0:
+                shared += view * _ratio(pool.swapped, pool)
         return self.anon.swapped + shared
 
     def unmapped_on_exit(self) -> float:

@@ -29,6 +29,7 @@ class Psi:
         self._left_s = self.period_s
         self._some = [0, 0, 0]
         self._full = [0, 0, 0]
+        self._avg10 = (0.0, 0.0)
 
     def advance(self, seconds: float, some: float, full: float) -> None:
         """Add time of which the given shares are stalls."""
@@ -53,7 +54,7 @@ class Psi:
 
     def avg10(self) -> tuple[float, float]:
         """``avg10`` of some and of full, in percent."""
-        return _percent(self._some[0]), _percent(self._full[0])
+        return self._avg10
 
     def _add(self, seconds: float, some: float, full: float) -> None:
         self._in_period[0] += seconds * some
@@ -66,6 +67,7 @@ class Psi:
                 averages[i] = _calc_load(averages[i], decay, percent * _FIXED_1)
         self._in_period = [0.0, 0.0]
         self._left_s = self.period_s
+        self._avg10 = _percent(self._some[0]), _percent(self._full[0])
 
 
 def _calc_load(average: int, decay: int, active: int) -> int:

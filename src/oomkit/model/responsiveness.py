@@ -36,7 +36,7 @@ def response_s(machine: Machine, rates: Rates) -> float:
 
 
 def _cpu_share(machine: Machine, rates: Rates) -> float:
-    wanted = added(need for need, _ in rates.cpu_wants)
+    wanted = added([need for need, _ in rates.cpu_wants])
     if wanted + 1.0 <= machine.cpus_worth:
         return 1.0
     weights = added(min(need, 1.0) * weight for need, weight in rates.cpu_wants)

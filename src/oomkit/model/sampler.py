@@ -1,8 +1,8 @@
 """Samples of a run, interpolated: between two events every value moves along a straight line."""
 
 from collections.abc import Iterable
-from itertools import compress
-from typing import Final
+from itertools import accumulate, compress
+from typing import Final, NamedTuple
 
 from oomkit.model.machine import Machine
 from oomkit.model.psi import Psi
@@ -18,6 +18,9 @@ _A_PAGE_MB: Final = 1.0 / _MB
 
 PING: Final = "ping/0"
 PROBE: Final = "probe/0"
+
+_Values = tuple[float, float, float]
+_State = tuple[float, float, float, float]
 
 _FINEST_S: Final = 2.0**-10
 """Where an adaptive interval begins; doubled again and again it hits whole seconds."""
@@ -39,67 +42,81 @@ _MAX_STARTS_AND_EXITS: Final = 400
 
 
 class _Curve:
-    """The samples of one process, from the first one after its start."""
+    """What is known of one process from its start on: its values around each piece of the run.
 
-    __slots__ = ("before", "first", "proc", "progress", "rss", "swap", "total_s")
+    Attributes:
+        proc: the process.
+        first: number of the run's first sample after its start.
+        total_s: seconds that its steps take on an idle machine.
+        before: its rss and swap, pages, and its progress where the present piece begins.
+        pieces: number of each piece that was sampled, and the values at its begin and its end.
+    """
+
+    __slots__ = ("before", "first", "pieces", "proc", "total_s")
 
     def __init__(self, proc: Proc, first: int, total_s: float) -> None:
         self.proc = proc
         self.first = first
         self.total_s = total_s
-        self.rss: list[float] = []
-        self.swap: list[float] = []
-        self.progress: list[float] = []
-        self.before = (0.0, 0.0, 0.0)
+        self.before: _Values = (0.0, 0.0, 0.0)
+        self.pieces: list[tuple[int, _Values, _Values]] = []
 
-    def extend(self, at: int, after: tuple[float, float, float], parts: list[float]) -> None:
-        """Add the samples between two events.
+    def columns(self, parts: dict[int, tuple[int, list[float]]], count: int) -> list[list[float]]:
+        """Its rss and swap, MB, and its progress, which ends with its last value, not with 0.
 
         Args:
-            at: number of the first of them.
-            after: rss, swap and progress at the second event.
-            parts: share of the time between the events that was over at each.
+            parts: by piece, the number of the first of its samples, and the share of the piece
+                that was over at each.
+            count: the number of all samples.
         """
-        gap = at - self.first - len(self.rss)
-        rss, swap, progress = self.before
-        _extend(self.rss, gap, rss * _A_PAGE_MB, after[0] * _A_PAGE_MB, parts, 3)
-        _extend(self.swap, gap, swap * _A_PAGE_MB, after[1] * _A_PAGE_MB, parts, 3)
-        _extend(self.progress, gap, progress, after[2], parts, 4)
-
-    def keep(self, wanted: list[bool]) -> None:
-        """Drop the samples of the run that are not wanted."""
-        own = wanted[self.first :]
-        self.rss = list(compress(self.rss, own))
-        self.swap = list(compress(self.swap, own))
-        self.progress = list(compress(self.progress, own))
-        self.first = sum(wanted[: self.first])
-
-    def cut(self, count: int) -> None:
-        """Drop the samples after the run's first ``count``."""
-        for column in (self.rss, self.swap, self.progress):
-            del column[max(count - self.first, 0) :]
-
-    def padded(self, column: list[float], count: int, *, hold: bool = False) -> list[float]:
-        """A column from the start of the run to its end; it ends in 0, or ``hold``s its value."""
-        last = column[-1] if hold and column else 0.0
-        whole = [0.0] * self.first + column
-        return (whole + [last] * (count - len(whole)))[:count]
+        found: list[list[float]] = []
+        for which, unit, digits in ((0, _A_PAGE_MB, 3), (1, _A_PAGE_MB, 3), (2, 1.0, 4)):
+            column = [0.0] * self.first
+            for piece, before, after in self.pieces:
+                place = parts.get(piece)
+                if place is not None:
+                    start, end = before[which] * unit, after[which] * unit
+                    _extend(column, place[0], start, end, place[1], digits)
+            last = column[-1] if which == 2 and column else 0.0
+            column.extend([last] * (count - len(column)))
+            found.append(column)
+        return found
 
 
 def _extend(
-    column: list[float], gap: int, start: float, end: float, parts: list[float], digits: int
+    column: list[float], at: int, start: float, end: float, parts: list[float], digits: int
 ) -> None:
-    """Add to a column zeros for a gap, and what lies between two values."""
-    if gap:
-        column.extend([0.0] * gap)
+    """Add to a column zeros up to a sample, and from there what lies between two values."""
+    if len(column) < at:
+        column.extend([0.0] * (at - len(column)))
     if start == end:
-        value = round(max(start, 0.0), digits)
-        if len(parts) == 1:
-            column.append(value)
-        else:
-            column.extend([value] * len(parts))
+        column.extend([round(max(start, 0.0), digits)] * len(parts))
         return
-    column.extend([round(max(start + (end - start) * part, 0.0), digits) for part in parts])
+    change = end - start
+    column.extend([round(max(start + change * part, 0.0), digits) for part in parts])
+
+
+class _Row(NamedTuple):
+    """A sample.
+
+    Attributes:
+        t_s: when, rounded.
+        due_at: after how many intervals it was due; None: it is not a regular one.
+        piece: the piece that it is in.
+        part: share of the piece that was over.
+        some, full: PSI averages over ten seconds, percent.
+        cpu_busy: share of the CPUs in use.
+        answered: rounds of the probe that are over.
+    """
+
+    t_s: float
+    due_at: int | None
+    piece: int
+    part: float
+    some: float
+    full: float
+    cpu_busy: float
+    answered: float
 
 
 class Sampler:
@@ -116,6 +133,8 @@ class Sampler:
         prober: takes the probe through its rounds.
         interval_s: seconds between two samples; None: adaptive.
         most: regular samples at an adaptive interval.
+
+    What lies between two events is worked out at the end, for the samples that are left.
     """
 
     def __init__(
@@ -130,21 +149,20 @@ class Sampler:
         self.psi = psi
         self.prober = prober
         self.interval_s = _FINEST_S if interval_s is None else interval_s
-        self.t: list[float] = []
-        self.rows: list[tuple[float, ...]] = []
-        self.probe_answers: list[float] = []
-        self.curves: dict[str, _Curve] = {}
+        self._rows: list[_Row] = []
+        self._pieces: dict[int, tuple[_State, _State]] = {}
+        """By number, the machine's state at the begin and at the end of each piece."""
+        self._piece = 0
+        self._curves: dict[str, _Curve] = {}
         self._is_adaptive = interval_s is None
         self._most = most
         self._intervals = 0
         """Intervals until the next regular sample is due, counted from the start."""
-        self._due_at: list[int | None] = []
-        """After how many intervals each sample was due; None: it is not a regular one."""
         self._kills = 0
         self._starts_and_exits = 0
         self._last_kill_s = -1.0
         self._live: list[_Curve] = []
-        self._before: tuple[float, ...] = ()
+        self._before: _State = (0.0, 0.0, 0.0, 0.0)
         self._cpu_busy = 0.0
 
     # Between two events.
@@ -174,20 +192,17 @@ class Sampler:
         if self._next_s() > end:
             self._pass(seconds, rates, response_s)
             return
-        after = self._state()
-        first = len(self.t)
-        parts = []
+        self._piece += 1
+        self._pieces[self._piece] = (self._before, self._state())
         while (at := self._next_s()) <= end:
             self._pass(at - now, rates, response_s)
             now = at
             if not self._is_sampled(at):
                 part = (at - start) / seconds if seconds > 0 else 1.0
-                values = [a + (b - a) * part for a, b in zip(self._before, after, strict=True)]
-                self._add_row(at, values, due_at=self._intervals)
-                parts.append(part)
+                self._add_row(at, part, due_at=self._intervals)
             self._intervals += 1
         for curve in self._live:
-            curve.extend(first, self._values(curve), parts)
+            curve.pieces.append((self._piece, curve.before, self._values(curve)))
         self._pass(end - now, rates, response_s)
         self._live = [curve for curve in self._live if curve.proc.state != "dead"]
 
@@ -205,9 +220,9 @@ class Sampler:
         total = added(proc.nominal)
         if spec.loops is not None:
             total *= spec.loops
-        curve = _Curve(proc, len(self.t), total)
+        curve = _Curve(proc, len(self._rows), total)
         curve.before = self._values(curve)
-        self.curves[proc.key] = curve
+        self._curves[proc.key] = curve
         self._live.append(curve)
 
     def process_exited(self) -> None:
@@ -221,7 +236,7 @@ class Sampler:
         if not self._is_sampled(self.machine.now):
             self._sample_now()
             self._kills += 1
-        self._last_kill_s = self.t[-1]
+        self._last_kill_s = self._rows[-1].t_s
 
     def end_run(self) -> None:
         """Take a last sample, if the interval is adaptive."""
@@ -235,19 +250,22 @@ class Sampler:
     def _sample_or_replace(self) -> bool:
         """Take a sample, in place of one at the same time except that of a kill."""
         if self._is_sampled(self.machine.now):
-            if self._last_kill_s == self.t[-1]:
+            if self._last_kill_s == self._rows[-1].t_s:
                 return False
-            self._drop_last()
+            self._rows.pop()
         self._sample_now()
         return True
 
     def _sample_now(self) -> None:
-        first = len(self.t)
-        self._add_row(self.machine.now, self._state(), due_at=None)
+        first = len(self._rows)
+        state = self._state()
+        self._piece += 1
+        self._pieces[self._piece] = (state, state)
+        self._add_row(self.machine.now, 1.0, due_at=None)
         for curve in self._live:
             if curve.first <= first:
-                curve.before = self._values(curve)
-                curve.extend(first, curve.before, [1.0])
+                curve.before = values = self._values(curve)
+                curve.pieces.append((self._piece, values, values))
 
     # The samples.
 
@@ -256,39 +274,40 @@ class Sampler:
 
     def _is_sampled(self, at: float) -> bool:
         """Whether there is a sample at a time (the present, or a later one) already."""
-        return bool(self.t) and self.t[-1] >= round(at, 6)
+        return bool(self._rows) and self._rows[-1].t_s >= round(at, 6)
 
-    def _add_row(self, at: float, values: Iterable[float], *, due_at: int | None) -> None:
-        self.t.append(round(at, 6))
-        self.rows.append((*values, *self.psi.avg10(), self._cpu_busy))
-        self.probe_answers.append(float(self.prober.answered))
-        self._due_at.append(due_at)
-
-    def _drop_last(self) -> None:
-        for column in (self.t, self.rows, self.probe_answers, self._due_at):
-            column.pop()
-        for curve in self.curves.values():
-            curve.cut(len(self.t))
+    def _add_row(self, at: float, part: float, *, due_at: int | None) -> None:
+        some, full = self.psi.avg10()
+        answered = float(self.prober.answered)
+        self._rows.append(
+            _Row(round(at, 6), due_at, self._piece, part, some, full, self._cpu_busy, answered)
+        )
 
     def _lengthen_interval(self, end: float) -> None:
         """Double the interval until there are not too many regular samples at ``end``."""
-        crowded = _MAX_VALUES // max(len(self.curves), 1)
+        crowded = _MAX_VALUES // max(len(self._curves), 1)
         most = min(self._most, max(_MAX_REGULAR_CROWDED, crowded))
         while end / self.interval_s > most:
             self.interval_s *= 2
             self._intervals = -(-self._intervals // 2)
-            wanted = [due_at is None or due_at % 2 == 0 for due_at in self._due_at]
-            if all(wanted):
-                continue
-            self.t = list(compress(self.t, wanted))
-            self.rows = list(compress(self.rows, wanted))
-            self.probe_answers = list(compress(self.probe_answers, wanted))
-            for curve in self.curves.values():
-                curve.keep(wanted)
-            left = compress(self._due_at, wanted)
-            self._due_at = [None if due_at is None else due_at // 2 for due_at in left]
+            wanted = [row.due_at is None or row.due_at % 2 == 0 for row in self._rows]
+            if not all(wanted):
+                self._keep(wanted)
 
-    def _state(self) -> tuple[float, ...]:
+    def _keep(self, wanted: list[bool]) -> None:
+        """Drop the samples that are not wanted, of twice as many that were regular."""
+        self._rows = [
+            row if row.due_at is None else row._replace(due_at=row.due_at // 2)
+            for row in compress(self._rows, wanted)
+        ]
+        left = {row.piece for row in self._rows}
+        self._pieces = {piece: ends for piece, ends in self._pieces.items() if piece in left}
+        before = [0, *accumulate(wanted)]
+        for curve in self._curves.values():
+            curve.first = before[curve.first]
+            curve.pieces = [piece for piece in curve.pieces if piece[0] in left]
+
+    def _state(self) -> _State:
         """Pages that are free, available, cached, and free in swap."""
         machine = self.machine
         file = shared = swapped = 0.0
@@ -307,7 +326,7 @@ class Sampler:
             max(machine.swap_total - swapped, 0.0),
         )
 
-    def _values(self, curve: _Curve) -> tuple[float, float, float]:
+    def _values(self, curve: _Curve) -> _Values:
         """A process's rss and swap, pages, and its progress."""
         proc = curve.proc
         if proc.state == "dead":
@@ -326,29 +345,33 @@ class Sampler:
 
     def samples(self) -> Samples:
         """Everything collected, as the record has it."""
-        count = len(self.t)
-        columns = list(zip(*self.rows, strict=True)) if self.rows else [()] * 7
-        free, available, cached, swap_free, some, full, busy = columns
+        count = len(self._rows)
+        parts: dict[int, tuple[int, list[float]]] = {}
+        states = []
+        for i, row in enumerate(self._rows):
+            parts.setdefault(row.piece, (i, []))[1].append(row.part)
+            before, after = self._pieces[row.piece]
+            states.append([a + (b - a) * row.part for a, b in zip(before, after, strict=True)])
+        free, available, cached, swap_free = zip(*states, strict=True) if states else [()] * 4
         tasks = {}
-        for key, curve in self.curves.items():
-            tasks[key] = TaskSamples(
-                rss_mb=curve.padded(curve.rss, count),
-                swap_mb=curve.padded(curve.swap, count),
-                progress=curve.padded(curve.progress, count, hold=True),
-            )
+        for key, curve in self._curves.items():
+            rss, swap, progress = curve.columns(parts, count)
+            tasks[key] = TaskSamples(rss_mb=rss, swap_mb=swap, progress=progress)
         nothing = [0.0] * count
-        tasks[PROBE] = TaskSamples(rss_mb=nothing, swap_mb=nothing, progress=self.probe_answers)
-        pings = [float(int(t)) for t in self.t]
+        answers = [row.answered for row in self._rows]
+        tasks[PROBE] = TaskSamples(rss_mb=nothing, swap_mb=nothing, progress=answers)
+        t_s = [row.t_s for row in self._rows]
+        pings = [float(int(t)) for t in t_s]
         tasks[PING] = TaskSamples(rss_mb=nothing, swap_mb=nothing, progress=pings)
         return Samples(
-            t_s=self.t,
+            t_s=t_s,
             free_mb=_as_mb(free),
             available_mb=_as_mb(available),
             cached_mb=_as_mb(cached),
             swap_free_mb=_as_mb(swap_free),
-            psi_some_avg10=[round(percent, 2) for percent in some],
-            psi_full_avg10=[round(percent, 2) for percent in full],
-            cpu_busy=[round(share, 3) for share in busy],
+            psi_some_avg10=[round(row.some, 2) for row in self._rows],
+            psi_full_avg10=[round(row.full, 2) for row in self._rows],
+            cpu_busy=[round(row.cpu_busy, 3) for row in self._rows],
             tasks=tasks,
         )
 

@@ -128,30 +128,34 @@ def _release_exiting(machine: Machine, rates: Rates) -> float:
 def _share_cpus(machine: Machine, rates: Rates, *, first: bool) -> None:
     """Give each task its CPUs; the second time without those that it waits for the disk."""
     wants = []
-    for demand in rates.demands:
+    demands = rates.demands
+    swap_out_s = machine.swap_out_s
+    for demand in demands:
         proc = demand.proc
         if proc is None:
             wants.append((0.0, 1.0))
             continue
         share = demand.domain.anon_share
-        demand.kernel_cpus = demand.alloc_rate * share * machine.swap_out_s if share else 0.0
+        demand.kernel_cpus = demand.alloc_rate * share * swap_out_s if share else 0.0
         need = demand.cpus + demand.kernel_cpus
         if proc.spinning:
             need = 1.0
         elif proc.asleep:
             need = 0.0
         elif not first and demand.cpu_share > 0.0:
-            need *= min(demand.speed / demand.cpu_share, 1.0)
+            got = demand.speed / demand.cpu_share
+            if got < 1.0:
+                need *= got
         wants.append((need, proc.weight * (proc.spec.threads if need > 1.0 else 1)))
     given = cpu.fair_shares(machine.cpus_worth, wants)
     rates.cpu_wants = wants
     rates.cpu_busy = min(added(given) / machine.cpus_worth, 1.0)
-    for demand, (need, _), got in zip(rates.demands, wants, given, strict=True):
+    for demand, (need, _), got in zip(demands, wants, given, strict=True):
         demand.cpus_given = got
-        if demand.proc is None or need <= 0.0:
-            demand.cpu_share = 0.0 if demand.proc is not None and demand.proc.asleep else 1.0
-        else:
+        if need > 0.0:
             demand.cpu_share = got / need
+        else:
+            demand.cpu_share = 0.0 if demand.proc is not None and demand.proc.asleep else 1.0
 
 
 def _set_speeds(machine: Machine, rates: Rates, background: float) -> None:
@@ -281,7 +285,8 @@ def _set_stalls(rates: Rates) -> None:
     for demand in rates.demands:
         sync_io = demand.sync_io - demand.first_read_io
         waits = queue * sync_io + (queue - 1.0) * demand.swap_io
-        demand.stall = min(demand.speed * waits, 1.0)
+        stall = demand.speed * waits
+        demand.stall = min(1.0, stall)
         if demand.domain.blocked and demand.alloc_rate > 0.0:
             demand.stall = 1.0 - demand.speed
 
@@ -292,6 +297,7 @@ def pressure(demands: Iterable[Demand]) -> tuple[float, float]:
     for demand in demands:
         if demand.proc is not None:
             none_stalls *= 1.0 - demand.stall
-            none_runs *= 1.0 - min(demand.cpus * demand.speed, 1.0)
+            busy = demand.cpus * demand.speed
+            none_runs *= 1.0 - busy if busy < 1.0 else 0.0
     some = 1.0 - none_stalls
     return some, some * none_runs

@@ -1,10 +1,12 @@
 """The curves of a run, made ready to be shown: task by task, and memory by its use."""
 
 from collections.abc import Sequence
+from operator import add
 
 from oomkit.records import Record
 from oomkit.render.bars import column_of
 from oomkit.scenario import Kill, Run, Scenario
+from oomkit.scenario.record import TaskSamples
 
 PROBE = "probe/0"
 PING = "ping/0"
@@ -45,7 +47,7 @@ class Curve(Record, frozen=True, kw_only=True):
     @property
     def peak_mb(self) -> float:
         """The most memory and swap it had."""
-        return max((r + s for r, s in zip(self.rss_mb, self.swap_mb, strict=False)), default=0.0)
+        return max(map(add, self.rss_mb, self.swap_mb), default=0.0)
 
 
 class Uses(Record, frozen=True, kw_only=True):
@@ -81,12 +83,8 @@ def curves(run: Run) -> list[Curve]:
         if key in _ANSWERING:
             continue
         name, _, number = key.rpartition("/")
-        seen = [
-            i
-            for i, (rss, swap) in enumerate(zip(samples.rss_mb, samples.swap_mb, strict=False))
-            if rss > 0 or swap > 0
-        ]
-        if not seen or seen[-1] >= len(t_s):
+        first, last = _shown(samples)
+        if last < 0 or last >= len(t_s):
             continue
         instance = int(number) if number.isascii() and number.isdigit() else 0
         curve = Curve(
@@ -96,15 +94,24 @@ def curves(run: Run) -> list[Curve]:
             rss_mb=samples.rss_mb,
             swap_mb=samples.swap_mb,
             progress=samples.progress,
-            first=seen[0],
-            last=seen[-1],
-            start_s=t_s[max(seen[0] - 1, 0)],
-            end_s=t_s[seen[-1] + 1] if seen[-1] + 1 < len(t_s) else None,
+            first=first,
+            last=last,
+            start_s=t_s[max(first - 1, 0)],
+            end_s=t_s[last + 1] if last + 1 < len(t_s) else None,
             kill=dead.get((name, instance)),
         )
         found.append(curve)
     found.sort(key=lambda curve: curve.first)
     return found
+
+
+def _shown(samples: TaskSamples) -> tuple[int, int]:
+    """The first and the last sample in which a task has memory; -1 where it never has."""
+    rss, swap = samples.rss_mb, samples.swap_mb
+    count = min(len(rss), len(swap))
+    first = next((i for i in range(count) if rss[i] > 0 or swap[i] > 0), count)
+    last = next((i for i in range(count - 1, first - 1, -1) if rss[i] > 0 or swap[i] > 0), -1)
+    return first, last
 
 
 def swap_total_mb(run: Run, scenario: Scenario | None) -> float:
@@ -127,8 +134,8 @@ def uses(run: Run, scenario: Scenario | None = None) -> Uses:
     resident = [0.0] * len(samples.t_s)
     for key, task in samples.tasks.items():
         if key not in _ANSWERING:
-            for i, rss in enumerate(task.rss_mb[: len(resident)]):
-                resident[i] += rss
+            rest = resident[len(task.rss_mb) :]
+            resident = [*map(add, resident, task.rss_mb), *rest]
     rows = list(
         zip(samples.t_s, samples.free_mb, samples.cached_mb, samples.swap_free_mb, strict=False)
     )
