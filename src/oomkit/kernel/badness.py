@@ -64,12 +64,8 @@ def out_of_reach(task: Task, oc: OomControl) -> str | None:
 
 
 def _on_other_nodes(task: Task, oc: OomControl) -> bool:
-    rule = oc.rules.node_overlap
-    if rule in ("ignored", "eighth"):
-        return False
-    if rule == "unkillable_not_memcg" and oc.allocation.memcg is not None:
-        return False
-    if oc.constraint == "CONSTRAINT_MEMORY_POLICY" and rule != "skipped":
+    """For a decision to which nodes matter (``OomControl.nodes_matter``)."""
+    if oc.constraint == "CONSTRAINT_MEMORY_POLICY" and oc.rules.node_overlap != "skipped":
         return not nodes_overlap(task.mempolicy_nodes, oc.allocation.nodemask)
     return not _cpuset_overlaps(task, oc)
 
