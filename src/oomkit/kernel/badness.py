@@ -175,7 +175,7 @@ def unadjusted_points(task: Task, oc: OomControl) -> int:
     """Badness before ``oom_score_adj`` is added and the sum is cut to its range."""
     rules = oc.rules
     if rules.badness == "permille":
-        points = _share_in_thousandths(task, rules, max(oc.total_pages or 0, 1))
+        points = _share_in_thousandths(task, rules, oc.total_pages or 1)
     else:
         points = task.rss_pages + task.swap_pages + counted_pgtable_pages(task, rules)
     if not task.cap_sys_admin:
@@ -225,7 +225,7 @@ def oom_score(task: Task, oc: OomControl) -> int:
         oc: made by :func:`score_control`.
     """
     points = badness(task, oc)
-    total = max(oc.total_pages or 0, 1)
+    total = oc.total_pages or 1
     match oc.rules.oom_score:
         case "badness":
             return points
