@@ -15,6 +15,7 @@ from oomkit.kernel.cgroup_name import (
     name_in,
     place,
     qos_of,
+    row_name,
     short_name,
 )
 from oomkit.kernel.names import MAX_CHARS, Names, cut, names_in_path, unescaped
@@ -112,6 +113,47 @@ def test_names_of_the_snapshot_come_first() -> None:
     assert label_in(snapshot, "/lxc.payload.web") == "/lxc.payload.web"
     assert name_in(snapshot, "/system.slice/a.service") == "a.service"
     assert label_in(snapshot, "/system.slice/a.service") == "/system.slice/a.service"
+
+
+def test_groups_inside_of_a_container_have_its_name_and_their_path() -> None:
+    """In a table they stand beside it."""
+    top = f"/docker/{ID}"
+    snapshot = machine(top, f"{top}/init.scope", names={"/n": Names(container="web")})
+    assert row_name(snapshot, top) == f"container {ID[:12]}"
+    assert row_name(snapshot, f"{top}/init.scope") == f"container {ID[:12]}/init.scope"
+    assert row_name(snapshot, f"{top}/a/b") == f"container {ID[:12]}/a/b"
+    assert row_name(snapshot, "/n") == "container web"
+    assert row_name(snapshot, "/n/sub") == "/n/sub"
+    assert row_name(snapshot, "/system.slice/a.service") == "a.service"
+    assert row_name(snapshot, "/") == "/"
+
+
+def test_a_last_name_comes_before_one_above_it() -> None:
+    """``web`` is in three paths; one alone is called so."""
+    paths = ("/web.slice/one", "/x/web-1.service", "/y/web.slice/two")
+    assert find_memcg_path(machine(*paths), "web-") == "/x/web-1.service"
+    assert find_memcg_path(machine(*paths), "web") == "/x/web-1.service"
+    assert find_memcg_path(machine("/web.slice/one", "/other"), "web") == "/web.slice/one"
+
+
+@pytest.mark.parametrize(("given", "near"), [
+    # By the last component, with its kind of unit or without.
+    ("ngnix", "/a/nginx.service"), ("/a/ngnix.service", "/a/nginx.service"),
+    ("postgrse", "/b/c/postgres"), ("pod_9b", "/d/pod-9a"),
+])  # fmt: skip
+def test_a_near_one_is_named(given: str, near: str) -> None:
+    snapshot = machine("/", "/a/nginx.service", "/b/c/postgres", "/d/pod-9a")
+    with pytest.raises(MemcgPathError) as caught:
+        find_memcg_path(snapshot, given)
+    assert str(caught.value) == f"no memory cgroup {given!r} in this snapshot; near: {near}"
+
+
+def test_five_near_ones_at_most_and_each_once() -> None:
+    snapshot = machine(*(f"/s/worker{n}.service" for n in range(7)))
+    with pytest.raises(MemcgPathError) as caught:
+        find_memcg_path(snapshot, "workerx.service")
+    near = str(caught.value).partition("; near: ")[2].split(", ")
+    assert len(near) == len(set(near)) == 5
 
 
 @pytest.mark.parametrize(("given", "found"), [

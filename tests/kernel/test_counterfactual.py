@@ -289,3 +289,128 @@ def test_below_one_point_only_protection_helps_where_badness_is_unsigned(
         assert badness(with_adj(task, adj, oc.rules), oc) <= 0
         assert badness(with_adj(task, adj + 1, oc.rules), oc) > 0
     assert losing_adj(task, oc, 1) > -1000
+
+
+def texts(
+    version: str, *tasks: Task, allocation: Allocation | None = None, **world: Any
+) -> list[str]:
+    snapshot, rules = snap(*tasks, **world), rules_for(version)
+    allocation = allocation or Allocation()
+    decision = decide(snapshot, allocation, rules)
+    return [change.text for change in counterfactuals(snapshot, allocation, rules, decision)]
+
+
+SAFE: dict[str, int] = {"oom_adj": -17, "oom_score_adj": -1000}
+IN_A: dict[str, Any] = {
+    "allocation": Allocation(memcg="/a"), "memcgs": (Memcg(path="/a", limit_pages=9000),)
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("version", "tasks", "world", "said"), [
+    # 90,000 - 16 * 2621 = 48,064: the last step at which another is worse.
+    ("6.18", (user(10, 90_000), user(11, 50_000)), {}, [
+        "with oom_score_adj of t10[10] at or below -16 (now 0), t11[11] dies",
+        "with 156 MiB (40000 pages) more in t11[11], t11[11] dies",
+        ("with panic_on_oom = 1 (now 0), "
+        "the machine panics (Out of memory: system-wide panic_on_oom is enabled)"),
+    ]),
+    ("6.18", (user(10, 90_000),), {}, [
+        ("with oom_score_adj of t10[10] at -1000 (now 0), "
+        "the machine panics (System is deadlocked on memory)"),
+        ("with panic_on_oom = 1 (now 0), "
+        "the machine panics (Out of memory: system-wide panic_on_oom is enabled)"),
+    ]),
+    ("2.6.32", (user(10, 90_000),), {}, [
+        ("with oom_adj of t10[10] at -17 (now 0), "
+        "the machine panics (Out of memory and no killable processes...)"),
+        ("with panic_on_oom = 1 (now 0), "
+        "the machine panics (out of memory. panic_on_oom is selected)"),
+    ]),
+    ("6.18", (user(10, 900, **SAFE), user(11, 800, **SAFE)), {}, [
+        "with oom_score_adj of t10[10] at -999 (now -1000), t10[10] dies",
+    ]),
+    ("6.18", (user(10, 900, mm_id=1), user(11, 800, mm_id=1), user(12, 9)), {}, [
+        "with oom_score_adj of t10[10] at or below -1 (now 0), t11[11] and 1 more die",
+        "with 400 KiB (100 pages) more in t11[11], t11[11] and 1 more die",
+    ]),
+    ("6.18", (user(10, 900), user(11, 9)), {"sysctl": {"would_have_oomkilled": 1}}, [
+        "with oom_score_adj of t10[10] at or below -1 (now 0), t11[11] would be named",
+        "with 3.48 MiB (891 pages) more in t11[11], t11[11] would be named",
+    ]),
+    ("6.18", (user(10, 900), user(11, 9)), {"sysctl": {"oom_killer_disabled": 1}}, [
+        "with oom_killer_disabled = 0 (now 1), t10[10] dies",
+    ]),
+    ("6.18", (user(10, 900, cgroup="/a"),), IN_A, [
+        "with oom_score_adj of t10[10] at -1000 (now 0), no process is killed",
+    ]),
+    ("6.18", (user(10, 900, cgroup="/a"), user(11, 9, cgroup="/a"), user(12, 9, cgroup="/a")),
+     IN_A, [
+        "with memory.oom.group = 1 on /a (now 0), t10[10] and 2 more die",
+    ]),
+    ("6.18", (user(10, 900),), {"memory": mem(committed_pages=2**21)}, [
+        ("with overcommit_memory = 2 (now 0), the last 2.00 GiB (524288 pages) promised would have "
+        "been refused with ENOMEM instead"),
+    ]),
+])  # fmt: skip
+def test_each_kind_of_change_is_said(
+    version: str, tasks: tuple[Task, ...], world: dict[str, Any], said: list[str]
+) -> None:
+    """R2-R12: the change and what follows, one sentence each."""
+    found = texts(version, *tasks, **world)
+    assert [text for text in found if text in said] == said, found
+
+
+@pytest.mark.parametrize(("committed", "mode", "said"), [
+    (1048576 + 524288, 0, False), (1048576 + 524288 + 1, 0, True),
+    (1048576 + 524288 + 1, 1, True), (1048576 + 524288 + 1, 2, False),
+])  # fmt: skip
+def test_strict_overcommit_helps_where_more_is_promised_than_the_limit(
+    committed: int, mode: int, said: bool
+) -> None:
+    """R2: half of RAM and all swap; to the page, and not where it is set or a cgroup is full."""
+    world: dict[str, Any] = {
+        "memory": mem(committed_pages=committed), "sysctl": {"overcommit_memory": mode}
+    }  # fmt: skip
+    found = texts("6.18", user(10, 90_000, cgroup="/a"), **world)
+    text = f"with overcommit_memory = 2 (now {mode}), the last 4.00 KiB (1 pages) promised would"
+    assert any(one.startswith(text) for one in found) == said
+    assert not any("overcommit" in one for one in texts(
+        "6.18", user(10, 90_000, cgroup="/a"), **world, **IN_A
+    ))  # fmt: skip
+
+
+FAMILY = (user(10, 900_000), user(11, 500, ppid=10), user(12, 700, ppid=10), user(13, 700, ppid=10))
+
+
+@pytest.mark.parametrize(("version", "child", "needed", "then"), [
+    # Thousandths of 2,621,440 pages: a step is 2621 pages, so that one puts it below any sibling.
+    ("4.0", 12, -1, 13),
+    # OpenVZ: the classic badness shifts: 700 >> 1 is 350, below 500 and 700; the last of equals.
+    ("2.6.32-openvz", 13, -1, 12),
+    # The first child goes, whatever its badness; only protection helps.
+    ("2.6.32", 11, -17, 12),
+])  # fmt: skip
+def test_a_sacrificed_child_is_spared_by_its_own_adjustment(
+    version: str, child: int, needed: int, then: int
+) -> None:
+    """R11: and a sibling goes in its place, of equals the next in the version's order."""
+    snapshot, rules = snap(*FAMILY), rules_for(version)
+    decision = decide(snapshot, Allocation(), rules)
+    assert decision.victims[0].pid == child
+    (change,) = (
+        one for one in counterfactuals(snapshot, Allocation(), rules, decision) if one.pid == child
+    )
+    assert (change.needed, change.then) == (needed, then)
+
+
+def test_the_group_nearest_to_the_victim_is_named() -> None:
+    """R11: of several above it that would alter the decision; none of version 1, nor the root."""
+    tasks = (user(10, 900, cgroup="/a/b"), user(11, 50, cgroup="/a/b"), user(12, 50, cgroup="/a"))
+    flat = tuple(Memcg(path=path) for path in ("/", "/a", "/a/b"))
+    assert found(snap(*tasks, memcgs=flat), rules_for("6.18"))["/a/b/memory.oom.group"].now == 0
+    old = (flat[0], flat[1], Memcg(path="/a/b", version=1))
+    changes = found(snap(*tasks, memcgs=old), rules_for("6.18"))
+    assert [knob for knob in changes if "oom.group" in knob] == ["/a/memory.oom.group"]
+    assert not [knob for knob in found(snap(*tasks, memcgs=flat), rules_for("4.18")) if "/" in knob]
+    alone = snap(user(10, 900, cgroup="/"), memcgs=flat)
+    assert not [knob for knob in found(alone, rules_for("6.18")) if "/" in knob]

@@ -6,6 +6,8 @@ import pytest
 
 from oomkit.kernel.alloc import decide
 from oomkit.kernel.decision import Decision
+from oomkit.kernel.kill import oom_group_of
+from oomkit.kernel.oom_control import OomControl
 from oomkit.kernel.state import Allocation, Memcg, Task
 from oomkit.kernel.versions import rules_for
 from tests.kernel.strategies import INIT, MAINLINE, snap, user, versions
@@ -343,3 +345,82 @@ def test_what_a_death_frees(fields: dict[str, int], freed: int) -> None:
     """R5: anonymous memory, swap and page tables; cache and shared memory stay."""
     decision = oom("6.18", Task(pid=10, comm="t", **fields))  # type: ignore[arg-type]  # ints all
     assert decision.freed_pages == freed
+
+
+@pytest.mark.parametrize("version", versions("2.6.24", "2.6.35"))
+def test_an_exiting_asker_without_memory(version: str) -> None:
+    """R11: __oom_kill_task() warns of an mm-less task and gives up; taken for a success."""
+    asker = user(10, 0, exiting=True, has_mm=False)
+    knob = {"oom_kill_allocating_task": 1}
+    decision = oom(version, asker, user(11, 9000), by=10, sysctl=knob)
+    assert (decision.action, decision.victims, decision.chosen_pid) == ("none", (), 10)
+    assert decision.trace[-1] == "oom_kill_process: tried to kill an mm-less task!"
+
+
+def test_openvz_sacrifices_no_child_outside_the_cgroup() -> None:
+    """R11: the worst child within it; of equals the last, and one of no points as well."""
+    tasks = (
+        user(10, 9000, cgroup="/a"),
+        user(11, 700, ppid=10, cgroup="/a"),
+        user(12, 800, ppid=10, cgroup="/b"),
+        user(13, 700, ppid=10, cgroup="/a/b"),
+        user(14, 800, ppid=10, cgroup="/a", mm_id=1),
+    )
+    world: dict[str, Any] = {"memcgs": (Memcg(path="/a", limit_pages=9000),)}
+    asked = Allocation(memcg="/a", pid=10)
+    shared = (user(10, 9000, cgroup="/a", mm_id=1), *tasks[1:])
+    assert victims(oom("2.6.32-openvz", *shared, allocation=asked, **world)) == [13]
+    assert victims(oom("2.6.32-openvz", *tasks[:2], allocation=asked, **world)) == [11]
+    empty = (user(10, 9000, cgroup="/a"), user(11, 0, ppid=10, cgroup="/a"))
+    assert victims(oom("2.6.32-openvz", *empty, allocation=asked, **world)) == [11]
+
+
+@pytest.mark.parametrize("version", versions("4.19", "6.18"))
+def test_a_victim_from_elsewhere_takes_no_group_along(version: str) -> None:
+    """R11: mem_cgroup_get_oom_group(): only a victim within the cgroup that ran out."""
+    memcgs = (Memcg(path="/a", limit_pages=10), Memcg(path="/b", oom_group=True))
+    snapshot = snap(user(10, 90, cgroup="/b"), user(11, 9, cgroup="/b"), memcgs=memcgs)
+    for domain, group in (("/a", None), ("/b", "/b"), (None, "/b")):
+        oc = OomControl(snapshot, Allocation(memcg=domain), rules_for(version))
+        found = oom_group_of(oc, snapshot.tasks[0])
+        assert (found.path if found else None) == group
+
+
+@pytest.mark.parametrize(("version", "killer"), [
+    ("2.6.32", "oom_kill_task"), ("3.2", "oom_kill_task"), ("3.4", "oom_kill_process"),
+    ("4.18", "oom_kill_process"), ("4.19", "__oom_kill_process"), ("6.18", "__oom_kill_process"),
+])  # fmt: skip
+def test_what_is_done_to_the_victim_is_said(version: str, killer: str) -> None:
+    """R6: who sends the signal, what comes free, who goes along."""
+    tasks = (user(10, 90_000, mm_id=1, swap_pages=5), user(11, 90_000, mm_id=1))
+    trace = oom(version, *tasks).trace
+    assert f"{killer}: SIGKILL to t10[10], which frees 90005 pages" in trace
+    shares = f"{killer}: t11[11] shares its memory and dies with it"
+    assert (shares in trace) == (version != "2.6.32")
+
+
+@pytest.mark.parametrize(("version", "tasks", "sysctl", "step"), [
+    ("3.10", (user(10, 90_000),), {"would_have_oomkilled": 1},
+     "oom_kill_process: would_have_oomkilled is set: t10[10] would have been killed, but lives"),
+    ("2.6.32", (user(10, 90_000),), {"would_have_oomkilled": 1},
+     "oom_kill_task: would_have_oomkilled is 1: would have killed t10[10], which lives"),
+    ("2.6.32", (user(10, 90_000), user(11, 9, ppid=10)), {},
+     "oom_kill_process: t11[11], a child of t10[10], goes first"),
+    ("2.6.32-openvz", (user(10, 90_000), user(11, 9, ppid=10)), {},
+     "oom_kill_process: t11[11], the worst child of t10[10], goes first"),
+    ("4.0", (user(10, 90_000), user(11, 9, ppid=10)), {},
+     ("oom_kill_process: t11[11] (badness 9) is the worst child of t10[10] and is sacrificed "
+      "instead")),
+    ("4.0", (user(10, 90_000),), {}, "oom_kill_process: t10[10] has no child to sacrifice"),
+    ("2.6.32", (user(10, 90_000), user(11, 9, ppid=10, oom_adj=-17)), {},
+     "oom_kill_task: t11[11] has oom_adj -17"),
+    ("2.6.30", (user(10, 90_000, mm_id=1), user(11, 9, mm_id=1, oom_adj=-17)), {},
+     "oom_kill_task: t11[11] shares the memory of t10[10] and has oom_adj -17"),
+    ("6.18", (user(10, 90_000, exiting=True),), {},
+     "oom_kill_process: t10[10] is exiting; it only gets access to reserves"),
+])  # fmt: skip
+def test_each_way_of_a_kill_is_said(
+    version: str, tasks: tuple[Task, ...], sysctl: dict[str, int], step: str
+) -> None:
+    """R6: in the words of the function that does it."""
+    assert step in oom(version, *tasks, sysctl=sysctl).trace

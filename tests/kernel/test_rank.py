@@ -12,12 +12,19 @@ from oomkit.kernel.badness import badness, unkillable
 from oomkit.kernel.cint import LONG_MIN
 from oomkit.kernel.constraint import control_for
 from oomkit.kernel.out_of_memory import out_of_memory
-from oomkit.kernel.rank import near_equals, rank
+from oomkit.kernel.rank import (
+    asker_dies,
+    near_equals,
+    nearly_as_bad,
+    others_are_hidden,
+    rank,
+    within,
+)
 from oomkit.kernel.rules import RuleSet
-from oomkit.kernel.state import Allocation, Snapshot
+from oomkit.kernel.state import Allocation, Memcg, Snapshot, Task
 from oomkit.kernel.versions import rules_for
 from oomkit.records import from_json, replace, to_json
-from tests.kernel.strategies import RULES, allocations, mem, snap, snapshots, user
+from tests.kernel.strategies import INIT, RULES, allocations, mem, snap, snapshots, user
 
 
 @settings(max_examples=150, deadline=None)
@@ -192,3 +199,91 @@ def test_those_that_asked_to_die_first_stand_in_the_order_in_which_they_are_chos
         ranked = rank(snap(*met, user(12, 90000)), Allocation(), rules_for(version))
         expected = [*(met[place].pid for place in places), 12]
         assert [one.task.pid for one in ranked] == expected
+
+
+MEMBERS = (
+    user(10, 900, cgroup="/a"),
+    user(11, 800, cgroup="/a/b"),
+    user(12, 700, cgroup="/ab"),
+    user(13, 600, cgroup="/"),
+)
+
+
+@pytest.mark.parametrize(("path", "pids"), [
+    (None, [10, 11, 12, 13]), ("/", [10, 11, 12, 13]), ("/a", [10, 11]), ("/a/b", [11]),
+    ("/ab", [12]), ("/b", []),
+])  # fmt: skip
+def test_the_rows_that_an_oom_is_about(path: str | None, pids: list[int]) -> None:
+    """R10: those of the cgroup that ran out and of those below it, in the order of the rank."""
+    rows = rank(snap(*MEMBERS), Allocation(), rules_for("6.18"))
+    found = within(rows, Allocation(memcg=path))
+    assert [row.task.pid for row in found] == pids
+
+
+SAFE = replace(user(10, 900), oom_score_adj=-1000, oom_adj=-17)
+
+
+@pytest.mark.parametrize(("version", "knob", "asked", "tasks", "dies"), [
+    # From 2.6.24 on the knob kills the task that asks, whichever that is.
+    ("6.18", 1, Allocation(), (user(10, 900),), True),
+    ("2.6.24", 1, Allocation(), (user(10, 900),), True),
+    ("2.6.23", 1, Allocation(), (user(10, 900),), False),
+    ("6.18", 0, Allocation(), (user(10, 900),), False),
+    # Where it is known, the decision has it.
+    ("6.18", 1, Allocation(pid=10), (user(10, 900),), False),
+    # A cgroup's OOM and SysRq scan; a request that fails and a panic kill nobody.
+    ("6.18", 1, Allocation(memcg="/a"), (user(10, 900, cgroup="/a"),), False),
+    ("6.18", 1, Allocation(sysrq=True), (user(10, 900),), False),
+    ("6.18", 1, Allocation(order=4), (user(10, 900),), False),
+    ("6.18", 1, Allocation(), (SAFE,), False),
+])  # fmt: skip
+def test_whether_the_task_that_asks_dies_whichever_it_is(
+    version: str, knob: int, asked: Allocation, tasks: tuple[Task, ...], dies: bool
+) -> None:
+    """R10: oom_kill_allocating_task where the snapshot does not say who asks."""
+    snapshot = snap(*tasks, sysctl={"oom_kill_allocating_task": knob})
+    decision = decide(snapshot, asked, rules_for(version))
+    assert asker_dies(snapshot, decision, asked.pid) is dies
+
+
+@pytest.mark.parametrize(("tasks", "asked", "panic_on_oom", "hidden"), [
+    # Nobody killable and no init: the snapshot lacks what others have.
+    ((SAFE,), Allocation(), 0, True),
+    ((), Allocation(), 0, True),
+    ((SAFE, INIT), Allocation(), 0, False),
+    # A kill; a panic that was asked for; a cgroup's OOM, which does not panic but by 2.
+    ((user(10, 900),), Allocation(), 0, False),
+    ((user(10, 900),), Allocation(), 1, False),
+    ((SAFE,), Allocation(), 1, False),
+    ((SAFE,), Allocation(memcg="/a"), 0, False),
+])  # fmt: skip
+def test_a_panic_for_want_of_a_victim_says_nothing_where_others_are_hidden(
+    tasks: tuple[Task, ...], asked: Allocation, panic_on_oom: int, hidden: bool
+) -> None:
+    """R10: process 1 of the machine always exists."""
+    snapshot = snap(*tasks, sysctl={"panic_on_oom": panic_on_oom})
+    decision = decide(snapshot, asked, rules_for("6.18"))
+    assert others_are_hidden(snapshot, decision) is hidden
+
+
+def test_near_equals_come_with_their_badness_the_worst_first() -> None:
+    """R4: of 3000 pages a point is 3: two pages less are near, three are not."""
+    tasks = (user(10, 500), user(11, 502), user(12, 503), user(13, 498), user(14, 497))
+    snapshot = snap(*tasks, memory=mem(total_ram_pages=3999, total_swap_pages=0))
+    found = nearly_as_bad(snapshot, Allocation(), rules_for("6.18"), 500)
+    assert [(points, task.pid) for points, task in found] == [(502, 11), (500, 10), (498, 13)]
+
+
+def test_the_points_of_all_are_those_of_proc() -> None:
+    """R5: oom_score is read without a limit in mind: 6.18 prints (1000 + 1000 * points / total)
+    * 2 / 3, whichever cgroup runs out.
+    """
+    memcgs = (Memcg(path="/a", limit_pages=1000),)
+    snapshot = snap(
+        user(10, 500, cgroup="/a"), replace(SAFE, pid=11), memcgs=memcgs,
+        memory=mem(total_ram_pages=10_000, total_swap_pages=0),
+    )  # fmt: skip
+    rows = rank(snapshot, Allocation(memcg="/a"), rules_for("6.18"))
+    assert [(row.task.pid, row.badness, row.oom_score) for row in rows] == [
+        (10, 500, 1050 * 2 // 3), (11, None, 0),
+    ]  # fmt: skip

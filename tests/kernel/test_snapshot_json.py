@@ -98,6 +98,52 @@ def test_fields_with_defaults_may_be_left_out() -> None:
         ),
         ({"memcgs": [{"path": "/", "limit_pages": -1}]}, "at $.memcgs[0].limit_pages: expected 0"),
         ({"memcgs": [{"path": "/", "version": 3}]}, "at $.memcgs[0].version: Invalid"),
+        ({"page_size": 512}, "at $.page_size: expected a power of two from 1024 to 2**24, got 512"),
+        ({"page_size": 2**25}, "at $.page_size: expected a power of two from 1024 to 2**24"),
+        ({"hz": 1_000_001}, "at $.hz: expected 1 to 1000000, got 1000001"),
+        (
+            {"tasks": [{"pid": 1, "comm": "a", "oom_score_adj": 1001}]},
+            "at $.tasks[0].oom_score_adj: expected -1000..1000, got 1001",
+        ),
+        (
+            {"tasks": [{"pid": 1, "comm": "a", "oom_adj": -18}]},
+            "at $.tasks[0].oom_adj: expected -17..15, got -18",
+        ),
+        (
+            {"tasks": [{"pid": 1, "comm": "a"}, {"pid": 2, "comm": "b", "rss_pages": -1}]},
+            "at $.tasks[1].rss_pages: expected 0 or more, got -1",
+        ),
+        (
+            {
+                "memory": {
+                    "total_ram_pages": 9,
+                    "nodes": [{"node_id": 0, "present_pages": -1, "spanned_pages": 1}],
+                }
+            },
+            "at $.memory.nodes[0].present_pages: expected 0 or more, got -1",
+        ),
+        (
+            {"anatomy": [{"path": "/"}, {"path": "/a", "current_bytes": -1}]},
+            "at $.anatomy[1].current_bytes: expected 0 or more, got -1",
+        ),
+        (
+            {"anatomy": [{"path": "/", "stat": {"anon": -1}}]},
+            "at $.anatomy[0].stat.anon: expected 0 to 2**64 - 1, got -1",
+        ),
+        (
+            {"anatomy": [{"path": "/", "stat": {"anon": 2**64}}]},
+            f"at $.anatomy[0].stat.anon: expected 0 to 2**64 - 1, got {2**64}",
+        ),
+        (
+            {"anatomy": [{"path": "/", "events": {"oom": -2}}]},
+            "at $.anatomy[0].events.oom: expected 0 to 2**64 - 1, got -2",
+        ),
+        (
+            {"anatomy": [{"path": "/", "local_events": {"oom": -2}}]},
+            "at $.anatomy[0].local_events.oom: expected 0 to 2**64 - 1, got -2",
+        ),
+        ({"uptime_s": -1}, "at $.uptime_s: expected 0 or more, got -1"),
+        ({"uptime_s": 2**64}, "at $.uptime_s: expected less than 2**64, got more"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(change: dict[str, Any], message: str) -> None:
@@ -105,6 +151,19 @@ def test_what_is_wrong_is_named_with_its_place(change: dict[str, Any], message: 
         decode_snapshot(to_json(MINIMAL | change), "db1.json")
     assert str(error.value).startswith(f"db1.json: {message}")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("change", [
+    {"page_size": 1024}, {"page_size": 2**24}, {"hz": 1}, {"hz": 1_000_000},
+    {"memory": {"total_ram_pages": 0}}, {"memory": {"total_ram_pages": 2**63 - 1}},
+    {"tasks": [{"pid": 1, "comm": "a", "oom_score_adj": -1000, "oom_adj": -17, "nice": -20}]},
+    {"tasks": [{"pid": 1, "comm": "a", "oom_score_adj": 1000, "oom_adj": 16}]},
+    {"anatomy": [{"path": "/", "stat": {"anon": 0, "file": 2**63 - 1}}]},
+])  # fmt: skip
+def test_the_last_value_that_can_be_is_read(change: dict[str, Any]) -> None:
+    """Up to both ends of each range; an unknown user is -1."""
+    made = decode_snapshot(to_json(MINIMAL | change))
+    assert decode_snapshot(encode_snapshot(made)) == made
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[1", b"\xff\xfe", b'"\xff"'])

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from oomkit.kernel.constraint import control_for, memcg_total_pages
+from oomkit.kernel.constraint import control_for, memcg_total_pages, nodes_total_pages
 from oomkit.kernel.state import Allocation, Memcg, Memory, Node, Task
 from oomkit.kernel.versions import rules_for
 from tests.kernel.strategies import mem, snap, user, versions
@@ -49,6 +49,23 @@ def test_nodes_total(version: str) -> None:
     assert oc.total_pages == 70 + (1000 if present else 1100)
     thisnode = Allocation(nodemask=(0,), gfp_thisnode=True)
     assert control_for(snapshot, thisnode, rules_for(version)).total_pages == 3070
+
+
+@pytest.mark.parametrize("version", MODERN)
+def test_nodes_that_the_snapshot_lacks(version: str) -> None:
+    """R9: of nodes without a size the whole machine is the best guess; of some, those known."""
+    rules, snapshot = rules_for(version), snap(memory=NUMA)
+    present = version in versions("5.4", "6.18")
+    assert nodes_total_pages(snapshot, rules, (5,)) == 3070
+    assert nodes_total_pages(snapshot, rules, (0, 5)) == 70 + (1000 if present else 1100)
+    assert nodes_total_pages(snapshot, rules, (0, 1)) == 70 + (3000 if present else 3600)
+
+
+@pytest.mark.parametrize("version", versions("2.6.25", "2.6.35"))
+def test_the_limit_is_all_that_the_classic_rules_know_of_a_cgroup(version: str) -> None:
+    """R4: what a share is shown of, though their badness is none; one page at least."""
+    assert total(version, limit_pages=100, memsw_limit_pages=50) == 100
+    assert total(version, limit_pages=0) == 1
 
 
 def total(version: str, /, *, swap: int = 524288, **memcg: Any) -> int:

@@ -2,7 +2,15 @@
 
 import pytest
 
-from oomkit.kernel.versions import UnknownKernelError, doubt, history, range_of, rules_for
+from oomkit.kernel.versions import (
+    LAST_KNOWN,
+    UnknownKernelError,
+    doubt,
+    history,
+    parse_version,
+    range_of,
+    rules_for,
+)
 
 
 @pytest.mark.parametrize(
@@ -136,3 +144,24 @@ def test_a_rule_set_is_found_by_its_own_name(release: str) -> None:
 def test_the_row_of_a_release_shows_its_backports() -> None:
     since = [change.since for change in range_of("5.15.0-1056-aws").changes]
     assert since == ["5.15", "5.16", "5.18"]
+
+
+@pytest.mark.parametrize("text", ["", "5.", "five", "5.x", "5..1"])
+def test_what_is_no_version_is_refused(text: str) -> None:
+    with pytest.raises(UnknownKernelError) as error:
+        parse_version(text)
+    assert str(error.value) == f"{text!r} is not a version like 5.15 or 2.6.32"
+
+
+@pytest.mark.parametrize(("release", "said"), [
+    ("2.6.32-article", None), ("mine", None), ("6.12.3", None),
+    (LAST_KNOWN, None), (f"{LAST_KNOWN}.9", None),
+    ("99.1", "kernel 99.1 is newer than any whose rules are known; the newest are used"),
+    ("5.15.0-200.el9uek.x86_64",
+     ("kernel 5.15.0-200.el9uek.x86_64: the sources of Oracle's UEK were not read; its version "
+     "decides")),
+    ("6.12.0-next-20241010",
+     "kernel 6.12.0-next-20241010: the sources of linux-next were not read; its version decides"),
+])  # fmt: skip
+def test_what_makes_rules_doubtful(release: str, said: str | None) -> None:
+    assert doubt(release) == said

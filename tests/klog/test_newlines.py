@@ -15,7 +15,7 @@ Counting = Callable[[bytearray, int, int], int]
 def counting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Counting:
     """The module's counter, of a copy of the module: others hold on to what is in the module."""
     if request.param == "stringzilla":
-        pytest.importorskip("stringzilla")
+        pytest.importorskip("stringzilla", reason="the extra fast is not installed")
     else:
         monkeypatch.setitem(sys.modules, "stringzilla", None)
     found = importlib.util.find_spec("oomkit.klog.lines.newlines")

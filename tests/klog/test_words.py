@@ -8,7 +8,7 @@ from oomkit.klog.lines import search
 from oomkit.klog.lines.scan import KERNEL_NEEDLES
 from oomkit.klog.userspace.needles import NEEDLES
 
-aho = pytest.importorskip("oomkit.klog.lines.aho")
+aho = pytest.importorskip("oomkit.klog.lines.aho", reason="needs ahocorasick-rs")
 
 ALL = tuple(dict.fromkeys((*KERNEL_NEEDLES, *NEEDLES)))
 FEW = st.lists(st.binary(min_size=1, max_size=4).map(lambda b: bytes(c % 3 + 97 for c in b)))

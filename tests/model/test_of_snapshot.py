@@ -5,12 +5,13 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from oomkit.kernel.alloc import decide
 from oomkit.kernel.snapshot_json import decode_snapshot, encode_snapshot
-from oomkit.kernel.state import Allocation, Memcg, Snapshot, Sysctl, Task
+from oomkit.kernel.state import Allocation, Memcg, Memory, Snapshot, Sysctl, Task
 from oomkit.kernel.versions import rules_for
 from oomkit.model.of_snapshot import scenario_of
 from oomkit.model.play import play
@@ -245,3 +246,114 @@ def test_misuse_is_one_line(
     assert expected in done.stderr
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def found(*tasks: Task, kernel: str = "6.12", **fields: Any) -> Snapshot:
+    """A machine of 4 GiB and 1 GiB of swap of which half is available."""
+    memory = Memory(**{
+        "total_ram_pages": 2**20, "total_swap_pages": 2**18, "free_swap_pages": 2**18,
+        "available_pages": 2**19, "free_pages": 2**19, "file_pages": 20_000, "shmem_pages": 1000,
+        **fields.pop("memory", {}),
+    })  # fmt: skip
+    shell = Task(pid=50, comm="sh", ppid=1, uid=1000, rss_pages=500, anon_rss_pages=300,
+                 file_rss_pages=200)  # fmt: skip
+    return Snapshot(kernel=kernel, memory=memory, tasks=tasks or (shell,), **fields)
+
+
+def notes(snapshot: Snapshot, cpus: int | None = 4) -> list[str]:
+    made = scenario_of(snapshot, rules_for(snapshot.kernel), name="x", cpus=cpus)
+    return list(made.notes)
+
+
+ALWAYS = "not in a snapshot: the disk's speed, growth, what is in constant use, CPU load"
+FORKED = Task(pid=60, comm="child", ppid=50, uid=1000, rss_pages=500, anon_rss_pages=500)
+SWAPPED = Task(pid=60, comm="db", uid=1000, rss_pages=5000, anon_rss_pages=5000, swap_pages=9000)
+
+
+@pytest.mark.parametrize(("snapshot", "cpus", "said"), [
+    (found(), 4, []),
+    (found(), None, ["a snapshot does not say how many CPUs there are; 2 are taken"]),
+    (found(kernel="2.6.32"), 4, [
+        ("CPU times, ages and address spaces, which this kernel's badness counts, start again: its "
+         "choice may differ"),
+    ]),
+    (found(sysctl=Sysctl(overcommit_memory=2)), 4, [
+        "memory that is promised and not used is not in it (Committed_AS)",
+    ]),
+    (found(sysctl=Sysctl(overcommit_memory=1)), 4, []),
+    (found(FORKED), 4, [
+        "which process forked which is left out: this kernel does not ask",
+    ]),
+    (found(FORKED, kernel="4.19"), 4, []),
+    (found(replace(FORKED, ppid=1)), 4, []),
+    # A hundredth of swap, 2621 pages, that no process holds is said from the next page on.
+    (found(memory={"free_swap_pages": 2**18 - 2621}), 4, []),
+    (found(memory={"free_swap_pages": 2**18 - 2622}), 4, [
+        ("10.2 MiB in swap belong to no process (tmpfs, or what was read back): that much more "
+         "swap is free"),
+    ]),
+    (found(SWAPPED, memory={"free_swap_pages": 2**18 - 9000}), 4, [
+        ("cgroups that end in -swapped are not the machine's: their limits send to swap what was "
+         "there, and are lifted then"),
+    ]),
+    (found(replace(SWAPPED, swap_pages=255), memory={"free_swap_pages": 2**18 - 255}), 4, []),
+    (found(SWAPPED, memory={"free_swap_pages": 2**18 - 9000}, sysctl=Sysctl(swappiness=0)), 4, [
+        "with swappiness 0 nothing goes to swap by itself: it starts empty",
+    ]),
+])  # fmt: skip
+def test_what_a_snapshot_does_not_hold_is_said(
+    snapshot: Snapshot, cpus: int | None, said: list[str]
+) -> None:
+    """Each note where it holds, and to both sides of each edge."""
+    assert [note for note in notes(snapshot, cpus) if note != ALWAYS] == said
+    assert ALWAYS in notes(snapshot, cpus)
+
+
+def test_processes_that_hold_more_than_there_is_leave_less_available() -> None:
+    large = Task(pid=60, comm="db", uid=1000, rss_pages=700_000, anon_rss_pages=700_000)
+    (note, *_) = notes(found(large))
+    assert note.startswith("its processes hold more than its memory counters say, so ")
+    assert note.endswith(" less are available than on the machine")
+
+
+def test_without_a_process_there_is_nothing_to_play() -> None:
+    kthread = Task(pid=2, comm="kthreadd", kthread=True, has_mm=False)
+    init = Task(pid=1, comm="init", global_init=True, rss_pages=900)
+    gone = Task(pid=9, comm="gone", has_mm=False)
+    with pytest.raises(ValueError, match=r"^it shows no process besides init, so there is nothing"):
+        notes(found(kthread, init, gone))
+
+
+@pytest.mark.parametrize(("sysctl", "vm"), [
+    ({}, {}), ({"overcommit_memory": 1, "swappiness": 10}, {"overcommit_memory": 1,
+                                                          "swappiness": 10}),
+    ({"overcommit_ratio": 80}, {"overcommit_ratio": 80}),
+    ({"overcommit_kbytes": 4096, "overcommit_ratio": 0}, {"overcommit_kbytes": 4096}),
+])  # fmt: skip
+def test_knobs_that_are_not_the_usual_ones_are_set(
+    sysctl: dict[str, int], vm: dict[str, int]
+) -> None:
+    """Of two ways to set the commit limit the one that holds."""
+    snapshot = found(sysctl=Sysctl(**sysctl))
+    assert scenario_of(snapshot, rules_for("6.12"), name="x").scenario.vm == vm
+
+
+@pytest.mark.parametrize(("hz", "taken"), [(100, 100), (50, 100), (1000, 1000), (1024, 1000)])
+def test_the_clock_is_one_that_a_scenario_may_have(hz: int, taken: int) -> None:
+    made = scenario_of(found(hz=hz), rules_for("6.12"), name="x", cpus=None)
+    assert (made.scenario.machine.hz, made.scenario.machine.cpus) == (taken, 2)
+    assert scenario_of(found(), rules_for("6.12"), name="x", cpus=7).scenario.machine.cpus == 7
+
+
+def test_what_was_in_swap_goes_there_before_the_run_is_ready() -> None:
+    """By a limit of what was in memory, which is lifted when it is."""
+    snapshot = found(SWAPPED, memory={"free_swap_pages": 2**18 - 9000})
+    made = scenario_of(snapshot, rules_for("6.12"), name="x")
+    (group,) = made.scenario.cgroups
+    assert (group.name, group.version) == ("db-swapped", 2)
+    (task,) = made.scenario.tasks
+    touch = task.steps[0]
+    assert touch.size_bytes is not None
+    assert group.max_bytes == touch.size_bytes - 9000 * 4096
+    (lifted,) = made.scenario.at
+    assert (lifted.t_s, lifted.cgroups) == (made.ready_s, {"db-swapped": {"max_bytes": 2**50}})

@@ -1,13 +1,25 @@
 """A policy at work on the modelled machine."""
 
+import random
 from typing import Any
 
 import pytest
 
 from oomkit.model import play
+from oomkit.model.candidates import candidates, memory_key, sizes, start_time, tmpfs_key
+from oomkit.model.lifecycle import Lifecycle
+from oomkit.model.policy_driver import PolicyDriver
+from oomkit.model.psi import Psi
+from oomkit.model.tasks import Proc
+from oomkit.model.timers import Timers
+from oomkit.policy.engine.candidate import Candidate, Growth
+from oomkit.policy.engine.escalation import Signal
 from oomkit.policy.read import find_policy, policy_from
 from oomkit.policy.records import Policy
 from oomkit.scenario import Run, scenario_from
+from oomkit.scenario.format import Step, Task
+from tests.model.test_address_spaces import holding, process
+from tests.model.test_horizon import machine
 
 HOLD = {"hold": "forever"}
 LEAK = {"name": "leak", "steps": [{"touch": "2G", "rate": "20M/s"}, HOLD]}
@@ -164,3 +176,133 @@ def test_the_same_run_gives_the_same_record(name: str) -> None:
     assert guarded([BIG, LEAK], name, machine=machine) == guarded(
         [BIG, LEAK], name, machine=machine
     )
+
+
+# What its signals do, on a machine made for one question
+
+
+class Post:
+    """A machine with a policy at work, whose signals are sent by hand."""
+
+    def __init__(self, **spec: Any) -> None:
+        self.on = machine({"name": "pod"})
+        self.timers = Timers()
+        self.lifecycle = Lifecycle(
+            self.on, self.timers, random.Random(1), on_start=lambda _: None,
+            on_kill=lambda: None, on_exit=self._gone,
+        )  # fmt: skip
+        self.driver = PolicyDriver(
+            self.on, self.lifecycle, self.timers, Psi(100), spec.pop("policy", low(term_wait="3s"))
+        )
+        self.lifecycle.schedule(Task(**{"name": "t", "steps": (Step(verb="hold"),), **spec}), 0.0)
+        self.at(0.0)
+        self.proc = self.on.procs[0]
+
+    def _gone(self, proc: Proc) -> None:
+        self.driver.process_exited(proc)
+
+    def at(self, now: float) -> None:
+        self.on.now = now
+        self.timers.run_due(now)
+
+    def send(self, name: str, later: int = 0) -> None:
+        """Send a signal, to a process of that id that started so many ticks later."""
+        to = Candidate(self.proc.pid, start_time(self.proc) + later, 1, "t", anon_kb=0.0)
+        self.driver.signal((Signal(to, name, "chosen"),))
+
+
+@pytest.mark.parametrize(("spec", "name", "exits_s"), [
+    ({}, "TERM", 1.0), ({}, "KILL", 1.0), ({"on_sigterm": "ignore"}, "TERM", None),
+    ({"on_sigterm": "ignore"}, "KILL", 1.0), ({"sigterm_exit_s": 2.0}, "TERM", 3.0),
+    ({"sigterm_exit_s": 2.0}, "KILL", 1.0),
+    ({"sigterm_exit_s": 2.0, "on_sigterm": "ignore"}, "TERM", None),
+])  # fmt: skip
+def test_what_a_signal_does(spec: dict[str, Any], name: str, exits_s: float | None) -> None:
+    post = Post(**spec)
+    post.at(1.0)
+    post.proc.frozen = True
+    post.send(name)
+    assert not post.proc.frozen, "who is signalled goes on"
+    if exits_s is None:
+        post.at(30.0)
+        assert (post.proc.state, post.lifecycle.kills) == ("hold", [])
+        return
+    if exits_s > 1.0:
+        post.at(exits_s - 0.01)
+        assert (post.proc.state, post.lifecycle.kills) == ("hold", [])
+        post.at(exits_s)
+    (kill,) = post.lifecycle.kills
+    assert (kill.by, kill.t_s, post.proc.state) == ("low", exits_s, "exiting")
+    assert kill.trace == (f"SIG{name} to t[100]: chosen",)
+    assert kill.freed_mb == pytest.approx(10 / 256, abs=1e-3)  # its page tables
+
+
+def test_one_that_exits_slowly_is_killed_once() -> None:
+    post = Post(sigterm_exit_s=2.0)
+    post.send("TERM")
+    post.at(1.0)
+    post.send("KILL")
+    post.at(2.0)
+    post.send("KILL")
+    (kill,) = post.lifecycle.kills
+    assert kill.t_s == 1.0
+    assert kill.trace == ("SIGTERM to t[100]: chosen", "SIGKILL to t[100]: chosen")
+
+
+def test_a_later_process_of_that_id_is_not_signalled() -> None:
+    post = Post()
+    post.send("KILL", later=1)
+    assert (post.proc.state, post.lifecycle.kills) == ("hold", [])
+    post.send("KILL")
+    assert post.proc.state == "exiting"
+    post.at(1.0)
+    assert post.on.by_pid(100) is None
+    post.send("KILL")
+    assert len(post.lifecycle.kills) == 1
+
+
+def test_processes_and_their_sizes_are_found_by_their_start() -> None:
+    """In clock ticks of a hundredth of a second since the machine was booted."""
+    post = Post(cgroup="pod", uid=7, oom_score_adj=3)
+    proc, on = post.proc, post.on
+    proc.start_s = 2.5
+    at = int(on.uptime_s() * 100) + 250
+    assert start_time(proc) == at
+    assert memory_key(proc) == (100, at)
+    assert tmpfs_key(proc) == (-100, at)
+    proc.mm.anon.resident, proc.mm.anon.swapped, proc.mm.locked = 50.0, 5.0, 4.0
+    proc.mm.shmem.resident = 30.0
+    assert sizes(on) == {(100, at): 4.0 * 89}
+    proc.tmpfs_written = 20.0
+    assert sizes(on) == {(100, at): 4.0 * 89, (-100, at): 80.0}
+    on.now, proc.cpu_s = 10.0, 1.5
+    init, found = candidates(on, Growth(60.0), with_scores=False)
+    assert (init.pid, init.cgroup, init.oom_score) == (1, "/", None)
+    assert (found.pid, found.start_time, found.ppid, found.uid) == (100, at, 1, 7)
+    assert (found.anon_kb, found.shmem_kb, found.swap_kb) == (4.0 * 54, 120.0, 20.0)
+    assert (found.file_kb, found.pgtables_kb) == (185 * 4.0, 40.0)
+    assert (found.cgroup, found.oom_score_adj, found.dying) == ("/pod", 3, False)
+    assert (found.age_s, found.cpu_s, found.mm_id) == (7.5, 1.5, None)
+    proc.state = "exiting"
+    assert candidates(on, Growth(60.0), with_scores=False)[1].dying
+    proc.state = "dead"
+    assert len(candidates(on, Growth(60.0), with_scores=False)) == 1
+
+
+@pytest.mark.parametrize(("kernel", "oom_adj", "adj"), [
+    ("2.6.32", -17, -1000), ("2.6.32", -16, 0), ("2.6.32", None, 0), ("6.12", -17, 0),
+])  # fmt: skip
+def test_old_kernels_exempt_by_oom_adj(kernel: str, oom_adj: int | None, adj: int) -> None:
+    on = machine(kernel=kernel)
+    process(on, 100, oom_adj=oom_adj)
+    assert candidates(on, Growth(60.0), with_scores=False)[1].oom_score_adj == adj
+
+
+def test_scores_are_the_kernels() -> None:
+    """6.12: (1000 + 1000 * points / total) * 2 / 3; of 118,688 pages and 16,384 of swap."""
+    on = machine()
+    proc = holding(process(on, 100), 13_000.0)
+    found = candidates(on, Growth(60.0), with_scores=True)[1]
+    points = 13_000 + 185 + 10
+    assert proc.rss() == 13_185
+    assert found.oom_score == (1000 + points * 1000 // (118_688 + 16_384)) * 2 // 3

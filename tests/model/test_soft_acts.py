@@ -6,7 +6,18 @@ from typing import Any
 import pytest
 
 from oomkit.model import play
+from oomkit.model.candidates import start_time
+from oomkit.model.domains import count_usage
+from oomkit.model.machine import Machine
+from oomkit.model.soft_acts import SoftActs
+from oomkit.model.tasks import Proc
+from oomkit.model.timers import Timers
+from oomkit.policy.engine.candidate import Candidate, Ranked
+from oomkit.policy.engine.easing import Ease
+from oomkit.policy.engine.plan_parts import Easement
 from oomkit.scenario import Run, scenario_from
+from tests.model.test_address_spaces import holding, process
+from tests.model.test_horizon import machine
 from tests.policy.making import policy
 
 JOB = """
@@ -73,3 +84,130 @@ def test_a_throttle_lets_a_cgroup_keep_what_it_has_in_memory_and_is_taken_back()
 def test_a_policy_without_them_does_none() -> None:
     found = policy(LAST)
     assert play(scenario_from(tomllib.loads(JOB)), policy=found, sample_s=1.0).eased == ()
+
+
+# Each of them, on a machine made for one question
+
+
+def easing(
+    kind: str, *members: Proc, kb: float = 0.0, share: float = 0.0, cgroup: str = "", s: float = 5.0
+) -> Ease:
+    """An act on the first process, or its cgroup, of so many kB or such a share."""
+    found = [
+        Candidate(one.pid, start_time(one), 1, one.spec.name, anon_kb=0.0, cgroup=cgroup or "/")
+        for one in members
+    ]
+    choice = Ranked(found[0])
+    choice.members = tuple(found)
+    choice.level = "cgroup" if cgroup else "process"
+    choice.place = cgroup or None
+    state: Any = None
+    return Ease(state, [], choice, Easement(kind, share or kb, bool(share), s, 0.0))
+
+
+def made(**group: Any) -> tuple[Machine, SoftActs, list[Proc]]:
+    """Two processes of 1000 pages in a cgroup, one outside, on 16,384 pages of swap."""
+    on = machine({"name": "job", **group})
+    procs = [
+        holding(process(on, pid, cgroup=cgroup), 1000.0)
+        for pid, cgroup in ((100, "job"), (101, "job"), (102, None))
+    ]
+    return on, SoftActs(on, Timers()), procs
+
+
+@pytest.mark.parametrize(("group", "amount", "swapped"), [
+    ({}, {"kb": 1600.0}, 400.0), ({}, {"share": 0.5}, None), ({"swap_max": "400K"}, {"kb": 1600.0},
+     100.0), ({}, {"kb": 4e9}, 2000.0),
+])  # fmt: skip
+def test_a_part_of_a_cgroup_is_reclaimed(
+    group: dict[str, Any], amount: dict[str, float], swapped: float | None
+) -> None:
+    on, acts, procs = made(**group)
+    count_usage(on)
+    usage, free, count = on.groups["job"].usage, on.free, on.change_count
+    assert acts.begin(easing("reclaim", procs[0], cgroup="/job", **amount))
+    expected = usage / 2 if swapped is None else swapped
+    gone = [1000.0 - proc.mm.anon.resident for proc in procs]
+    assert sum(gone) == pytest.approx(expected)
+    assert gone[2] == 0.0
+    if not group:
+        assert gone[0] == gone[1]
+    assert [proc.mm.anon.swapped for proc in procs] == pytest.approx(gone)
+    assert on.free - free == pytest.approx(expected)
+    assert on.change_count == count + 1
+    (done,) = acts.done
+    pages = usage / 2 if swapped is None else amount["kb"] / 4
+    assert (done.act, done.task, done.instance, done.cgroup) == ("reclaim", "t100", 0, "/job")
+    assert done.mb == pytest.approx(pages / 256, abs=1e-3)
+
+
+def test_where_nothing_can_be_reclaimed_nothing_is_done() -> None:
+    on, acts, procs = made(swap_max=0)
+    assert not acts.begin(easing("reclaim", procs[0], kb=1600.0, cgroup="/job"))
+    assert not acts.begin(easing("reclaim", procs[0], kb=1600.0, cgroup="/other"))
+    assert acts.done == []
+    assert on.change_count == 0
+
+
+@pytest.mark.parametrize(("amount", "high"), [
+    ({"kb": 4000.0}, 1000.0), ({"kb": 0.0}, 1.0), ({"share": 1.0}, None),
+])  # fmt: skip
+def test_a_cgroup_is_throttled_for_a_time(amount: dict[str, float], high: float | None) -> None:
+    on, acts, procs = made()
+    group = on.groups["job"]
+    count_usage(on)
+    assert acts.begin(easing("throttle", procs[0], cgroup="/job", **amount))
+    assert group.high_pages == (group.usage if high is None else high)
+    acts.timers.run_due(4.9)
+    assert group.high_pages < float("inf")
+    acts.timers.run_due(5.0)
+    assert group.high_pages == float("inf")
+    assert [(one.act, one.lasts_s) for one in acts.done] == [("throttle", 5.0)]
+
+
+def test_a_lower_throttle_stays_and_is_not_taken_back_by_another() -> None:
+    on, acts, procs = made(high="2M")
+    group = on.groups["job"]
+    assert not acts.begin(easing("throttle", procs[0], kb=2048.0, cgroup="/job"))
+    assert acts.begin(easing("throttle", procs[0], kb=2044.0, cgroup="/job"))
+    assert (group.high_pages, len(acts.done)) == (511.0, 1)
+    group.high_pages = 300.0  # somebody else's meanwhile
+    acts.timers.run_due(9.0)
+    assert group.high_pages == 300.0
+
+
+@pytest.mark.parametrize(("cgroup", "frozen"), [
+    ("", [True, False, False]), ("/job", [True, True, False]),
+])  # fmt: skip
+def test_a_process_or_all_in_a_cgroup_stand_still(cgroup: str, frozen: list[bool]) -> None:
+    on, acts, procs = made()
+    ease = easing("freeze", procs[0], cgroup=cgroup)
+    assert acts.begin(ease)
+    assert [proc.frozen for proc in procs] == frozen
+    assert not acts.begin(ease), "it is frozen already"
+    count = on.change_count
+    acts.timers.run_due(4.9)
+    assert [proc.frozen for proc in procs] == frozen
+    acts.timers.run_due(5.0)
+    assert not any(proc.frozen for proc in procs)
+    assert on.change_count == count + sum(frozen)
+    assert [(one.act, one.cgroup, one.mb) for one in acts.done] == [("freeze", cgroup, 0.0)]
+
+
+def test_who_is_signalled_goes_on() -> None:
+    on, acts, procs = made()
+    assert acts.begin(easing("freeze", procs[0], procs[1]))
+    count = on.change_count
+    acts.release(100)
+    acts.release(102)
+    acts.release(77)
+    assert [proc.frozen for proc in procs] == [False, True, False]
+    assert on.change_count == count + 1
+
+
+def test_another_process_of_that_id_is_not_frozen() -> None:
+    _, acts, procs = made()
+    ease = easing("freeze", procs[0])
+    procs[0].start_s = 3.0
+    assert not acts.begin(ease)
+    assert not procs[0].frozen

@@ -64,12 +64,8 @@ def out_of_reach(task: Task, oc: OomControl) -> str | None:
 
 
 def _on_other_nodes(task: Task, oc: OomControl) -> bool:
-    rule = oc.rules.node_overlap
-    if rule in ("ignored", "eighth"):
-        return False
-    if rule == "unkillable_not_memcg" and oc.allocation.memcg is not None:
-        return False
-    if oc.constraint == "CONSTRAINT_MEMORY_POLICY" and rule != "skipped":
+    """For a decision to which nodes matter (``OomControl.nodes_matter``)."""
+    if oc.constraint == "CONSTRAINT_MEMORY_POLICY" and oc.rules.node_overlap != "skipped":
         return not nodes_overlap(task.mempolicy_nodes, oc.allocation.nodemask)
     return not _cpuset_overlaps(task, oc)
 
@@ -179,7 +175,7 @@ def unadjusted_points(task: Task, oc: OomControl) -> int:
     """Badness before ``oom_score_adj`` is added and the sum is cut to its range."""
     rules = oc.rules
     if rules.badness == "permille":
-        points = _share_in_thousandths(task, rules, max(oc.total_pages or 0, 1))
+        points = _share_in_thousandths(task, rules, oc.total_pages or 1)
     else:
         points = task.rss_pages + task.swap_pages + counted_pgtable_pages(task, rules)
     if not task.cap_sys_admin:
@@ -229,7 +225,7 @@ def oom_score(task: Task, oc: OomControl) -> int:
         oc: made by :func:`score_control`.
     """
     points = badness(task, oc)
-    total = max(oc.total_pages or 0, 1)
+    total = oc.total_pages or 1
     match oc.rules.oom_score:
         case "badness":
             return points

@@ -118,7 +118,7 @@ def _close_call(snapshot: Snapshot, allocation: Allocation, rules: RuleSet) -> s
     error = sum(counting_error(task, rules, snapshot.cpus) or 0 for task in (first, second))
     apart = first_points - second_points
     if rules.badness == "permille":
-        apart = apart * max(oc.total_pages or 0, 1) // 1000
+        apart = apart * (oc.total_pages or 1) // 1000
     if apart > error:
         return None
     return (

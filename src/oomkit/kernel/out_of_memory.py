@@ -126,7 +126,7 @@ def _classic(flow: _Flow) -> Decision:
     scope = flow.constrained.scope
     if rules.constraint != "none":
         flow.step("constrained_alloc", f"{flow.constrained.constraint} ({scope})")
-    if scope == "mempolicy" and rules.on_mempolicy == "kill_current":
+    if scope == "mempolicy":
         return _kill_current(flow, "No available memory (MPOL_BIND)")
     if scope == "cpuset" and rules.on_cpuset == "kill_current":
         return _kill_current(flow, "No available memory in cpuset")
@@ -251,9 +251,6 @@ def _allocating_task(flow: _Flow) -> Decision | None:
         return None
     flow.step(function, f"set: the allocating task {name(current)} is killed")
     killing = oom_kill_process(flow.oc, current, "allocating_task")
-    if not killing.done and flow.rules.allocating_task == "fallback":
-        flow.trace.extend(killing.steps)
-        return None
     return flow.killed(killing, current, None, _ALLOCATING)
 
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from oomkit.kernel.adj import is_disabled
 from oomkit.kernel.badness import badness_of_killable, out_of_reach, unkillable
-from oomkit.kernel.cint import LONG_MIN, ULONG_MAX
+from oomkit.kernel.cint import ULONG_MAX
 from oomkit.kernel.oom_control import OomControl
 from oomkit.kernel.state import Task, name
 
@@ -46,7 +46,7 @@ def select_bad_process(oc: OomControl) -> Selection:
     memory cgroup) and from 5.3 on. A victim whose memory is not free yet ends the scan.
     """
     best: Task | None = None
-    best_points = LONG_MIN if oc.rules.result == "signed" else 0
+    best_points = 0
     special = None
     for task in oc.candidates():
         verdict = _look_at(task, oc)
@@ -77,11 +77,6 @@ def _why_special(task: Task) -> str:
 
 
 def _beats(points: int, best_points: int, best: Task | None, oc: OomControl) -> bool:
-    rules = oc.rules
-    if rules.badness == "classic":
-        return points > best_points or best is None
-    if points == (LONG_MIN if rules.result == "signed" else 0):
-        return False
     if best is None:
         return True
     return points >= best_points if oc.last_of_equals else points > best_points

@@ -48,6 +48,7 @@ def _problems(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
         yield "$.page_size", f"expected a power of two from 1024 to 2**24, got {size}"
     if not 1 <= snapshot.hz <= _MAX_HZ:
         yield "$.hz", f"expected 1 to {_MAX_HZ}, got {snapshot.hz}"
+    yield from _impossible(snapshot, "$")
     yield from _impossible(snapshot.memory, "$.memory")
     for index, node in enumerate(snapshot.memory.nodes):
         yield from _impossible(node, f"$.memory.nodes[{index}]")
