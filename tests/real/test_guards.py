@@ -59,6 +59,14 @@ def test_who_acts_before_memory_is_low_needs_no_memory_back() -> None:
     assert (measured.signal_s, measured.back_s, measured.low_s) == (2.5, 2.5, 3.5)
 
 
+def test_requests_that_were_late_or_never_answered_are_not_in_time() -> None:
+    late = ("service 13 11.55 0.4", "service 13 9.9 0.2", "service 14 13.95 3")
+    ended = reaction(seen(*late, "done 14 ended"), 4.0, None)
+    assert (ended.requests, ended.requests_in_time) == (78, 77)
+    silent = reaction(seen(*late, "meter 12 12.0 1"), 6.0, None)
+    assert (silent.requests, silent.requests_in_time) == (118, 77)
+
+
 def test_none_acted() -> None:
     measured = reaction(seen("meter 12 12.0 1"), 4.0, None)
     assert (measured.signal_s, measured.back_s, measured.short_s) == (None, None, 2.0)
@@ -127,6 +135,33 @@ def test_a_heartbeat_notes_when_it_could_not_run(monkeypatch: pytest.MonkeyPatch
     with open(reader, encoding="ascii") as file:
         gaps = [float(line.split()[3]) for line in file]
     assert sum(gap >= 0.2 for gap in gaps) >= 2
+
+
+def test_a_service_notes_requests_it_answers_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat.Lane, "become", lambda _: None)
+    lane = heartbeat.Service("service", "")
+    reader, writer = os.pipe()
+    lane.start()
+    try:
+        time.sleep(0.2)
+        os.kill(lane.pid, signal.SIGSTOP)
+        time.sleep(0.5)
+        os.kill(lane.pid, signal.SIGCONT)
+        time.sleep(0.3)
+        lane.report_notes(Report(writer))
+        first = lane.reported
+        os.kill(lane.pid, signal.SIGSTOP)
+        time.sleep(0.4)
+        lane.close(Report(writer))
+    finally:
+        os.kill(lane.pid, signal.SIGKILL)
+        os.waitpid(lane.pid, 0)
+        os.close(writer)
+    with open(reader, encoding="ascii") as file:
+        late = [float(line.split()[3]) for line in file]
+    assert first >= 5
+    assert len(late) >= first + 3
+    assert min(late) > heartbeat.ANSWER_S
 
 
 def accompanied(code: str, ready: str) -> tuple[bool, list[str]]:
