@@ -19,7 +19,7 @@ from oomkit.real.agent.beside import Beside
 from oomkit.real.agent.memory import PAGE, Area, filler
 from oomkit.real.agent.report import Report
 from oomkit.real.cgroup_limits import for_guest
-from oomkit.real.companions import Companion
+from oomkit.real.companion import Companion, NoDaemonError
 from oomkit.real.initramfs import initramfs
 from oomkit.real.kills import kills_of
 from oomkit.real.observe import Observation
@@ -323,12 +323,14 @@ def test_daemons_are_found_where_they_were_fetched(
         companion=companions.PEERS["earlyoom"].companion,
     )
     monkeypatch.setitem(companions.PEERS, "x", peer)
-    with pytest.raises(companions.NoDaemonError, match="oomkit daemons --fetch x"):
-        companions.find("x")
+    beside = read_scenario(str(LOADS[0]))
+    with pytest.raises(NoDaemonError, match="oomkit daemons --fetch x"):
+        companions.find("x", "", beside)
     program = tmp_path / "oomkit" / "daemons" / "x" / "usr" / "bin" / "no-such-daemon"
     program.parent.mkdir(parents=True)
     program.touch()
-    assert str(tmp_path) in companions.find("x").files["/usr/bin/earlyoom"]
+    found = companions.find("x", "", beside)
+    assert str(tmp_path) in found.files["/usr/bin/earlyoom"]
 
 
 def test_packages_are_unpacked_under_their_name(tmp_path: Path) -> None:
@@ -371,7 +373,11 @@ def test_guards_that_can_not_be_are_refused(options: tuple[str, ...], says: str)
 def test_daemons_are_listed_and_unknown_ones_refused() -> None:
     done = oomkit("daemons")
     assert done.returncode == 0
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["earlyoom", "nohang"]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [
+        "earlyoom",
+        "nohang",
+        "systemd-oomd",
+    ]
     done = oomkit("daemons", "--fetch", "bustd")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "expected one of earlyoom, nohang" in done.stderr
+    assert "expected one of earlyoom, nohang, systemd-oomd" in done.stderr
