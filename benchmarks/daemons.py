@@ -55,6 +55,8 @@ SETTINGS = {
 DAEMONS = (*SETTINGS, "systemd-oomd")
 SAME_WITHIN = 1.3
 TRIES = 3
+TOGETHER_S = 0.02
+"""Kills of one killer so close to each other are one decision."""
 
 
 class Cell(msgspec.Struct, frozen=True, order=True):
@@ -114,11 +116,14 @@ def configuration(cell: Cell) -> Policy:
 
 
 def first(run: Run) -> tuple[str | None, float | None, str]:
-    """Name, time and killer of the first that was killed."""
+    """Name, time and killer of the first that was killed; all names where a cgroup died whole."""
     if not run.kills:
         return None, None, ""
     kill = min(run.kills, key=lambda one: one.t_s)
-    return kill.task, kill.t_s, kill.by
+    together = {
+        one.task for one in run.kills if one.by == kill.by and one.t_s - kill.t_s <= TOGETHER_S
+    }
+    return " + ".join(sorted(together)), kill.t_s, kill.by
 
 
 def play_cell(cell: Cell, kernel: str | None) -> Result:

@@ -107,6 +107,11 @@ def test_limits_of_units(tmp_path: Path, files: dict[str, str], limit: float, fo
          "/system.slice/db.service"),
         ("user-.slice.d/x.conf", "[Slice]", "/user.slice/user-1000.slice",
          "/user.slice/user-1000.slice/x.slice"),
+        # units/user@.service.in, which a folder with drop-ins alone does not have.
+        ("user@.service.d/x.conf", "[Service]",
+         "/user.slice/user-7.slice/user@7.service", "/system.slice/user@7.service"),
+        ("user@7.service.d/x.conf", "[Service]",
+         "/user.slice/user-7.slice/user@7.service", "/user.slice/user-8.slice/user@8.service"),
         ("user@.service.d/x.conf", "[Service]\nSlice=user-%i.slice",
          "/user.slice/user-7.slice/user@7.service", "/user.slice/user@7.service"),
         ("getty@.service", "[Service]", "/system.slice/system-getty.slice/getty@tty1.service",
