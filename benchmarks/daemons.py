@@ -1,17 +1,22 @@
 """Whether a daemon's configuration, read as a policy, does on the model what the daemon does.
 
-Boots a kernel in QEMU for each load, with a real earlyoom or nohang beside it, and plays the same
-load on the model of the same machine under the policy that was read from its configuration:
+Boots a kernel in QEMU for each load, with a real earlyoom, nohang or systemd-oomd beside it, and
+plays the same load on the model of the same machine under the policy that was read from its
+configuration:
 
     oomkit daemons --fetch earlyoom
     oomkit daemons --fetch nohang
+    oomkit daemons --fetch systemd-oomd
     .venv/bin/python benchmarks/daemons.py --into daemons.jsonl
     .venv/bin/python benchmarks/daemons.py --table daemons.jsonl
 
+    .venv/bin/python benchmarks/daemons.py --daemons systemd-oomd --into oomd.jsonl
+
     .venv/bin/python benchmarks/daemons.py --runs docs/examples/guard-qemu.jsonl
 
-The last holds the model against runs that benchmarks/guard_qemu.py has kept, of the daemons as
-they come. Runs are kept as lines of a file, so that it can be stopped and taken up again. One
+systemd-oomd's loads are those of scenarios/oomd/, each with its configuration in the folder of its
+name. The last holds the model against runs that benchmarks/guard_qemu.py has kept, of the daemons
+as they come. Runs are kept as lines of a file, so that it can be stopped and taken up again. One
 guest runs at a time. A run in which the guest's clock was measured wrong, as on a busy host, is
 played again.
 """
@@ -21,6 +26,7 @@ import random
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from statistics import median
@@ -35,15 +41,22 @@ from oomkit.real import Place, RealError, companions, play
 from oomkit.scenario import Run, read_scenario
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios" / "guard"
+OOMD = SCENARIOS.parent / "oomd"
 LOADS = tuple(sorted(path.stem for path in SCENARIOS.glob("*.toml")))
+OOMD_LOADS = tuple(sorted(path.stem for path in OOMD.glob("*.toml")))
+AS_IT_SAYS = "its own"
+"""The load's own swap."""
 SWAPS = {"none": (), "disk": ("machine.swap=128M",)}
 SETTINGS = {
     "earlyoom": ("", "-m 20,10 -s 100", "-m 15 -s 50 --avoid ^service$ --prefer ^hog$"),
     "nohang": ("",),
 }
 """How each daemon is set: as it comes, and otherwise."""
+DAEMONS = (*SETTINGS, "systemd-oomd")
 SAME_WITHIN = 1.3
 TRIES = 3
+TOGETHER_S = 0.02
+"""Kills of one killer so close to each other are one decision."""
 
 
 class Cell(msgspec.Struct, frozen=True, order=True):
@@ -87,6 +100,8 @@ def configuration(cell: Cell) -> Policy:
     root = companions.root_of(companions.PEERS[cell.daemon])
     if root is None:
         raise SystemExit(f"{cell.daemon} is not here: oomkit daemons --fetch {cell.daemon}")
+    if cell.daemon == "systemd-oomd":
+        return find_policy(f"{cell.daemon}:{OOMD / cell.load}")
     if not cell.setting:
         return find_policy(f"{cell.daemon}:{root}")
     with tempfile.TemporaryDirectory() as directory:
@@ -101,17 +116,24 @@ def configuration(cell: Cell) -> Policy:
 
 
 def first(run: Run) -> tuple[str | None, float | None, str]:
-    """Name, time and killer of the first that was killed."""
+    """Name, time and killer of the first that was killed; all names where a cgroup died whole."""
     if not run.kills:
         return None, None, ""
     kill = min(run.kills, key=lambda one: one.t_s)
-    return kill.task, kill.t_s, kill.by
+    together = {
+        one.task for one in run.kills if one.by == kill.by and one.t_s - kill.t_s <= TOGETHER_S
+    }
+    return " + ".join(sorted(together)), kill.t_s, kill.by
 
 
 def play_cell(cell: Cell, kernel: str | None) -> Result:
-    path = str(SCENARIOS / f"{cell.load}.toml")
-    scenario = read_scenario(path, overrides=SWAPS[cell.swap])
-    guard = f"{cell.daemon}:{cell.setting}" if cell.setting else cell.daemon
+    if cell.daemon == "systemd-oomd":
+        scenario = read_scenario(str(OOMD / f"{cell.load}.toml"))
+        guard = f"{cell.daemon}:{OOMD / cell.load}"
+    else:
+        path = str(SCENARIOS / f"{cell.load}.toml")
+        scenario = read_scenario(path, overrides=SWAPS[cell.swap])
+        guard = f"{cell.daemon}:{cell.setting}" if cell.setting else cell.daemon
     played = play(scenario, Place(world="qemu", kernel=kernel, guard=guard))
     modelled = play_model(played.scenario, policy=configuration(cell), sample_s=0.1)
     real, real_s, real_by = first(played.run)
@@ -123,6 +145,21 @@ def play_cell(cell: Cell, kernel: str | None) -> Result:
         model_s=model_s, real_kills=len(played.run.kills), model_kills=len(modelled.kills),
         real_by=real_by, model_by=model_by,
     )  # fmt: skip
+
+
+def cells_of(names: Sequence[str], swaps: Sequence[str]) -> list[Cell]:
+    """What can be played with these daemons."""
+    cells = [
+        Cell(load, swap, daemon, setting)
+        for load in LOADS
+        for swap in swaps
+        for daemon, settings in SETTINGS.items()
+        for setting in settings
+        if daemon in names
+    ]
+    if "systemd-oomd" in names:
+        cells += [Cell(load, AS_IT_SAYS, "systemd-oomd", f"oomd/{load}") for load in OOMD_LOADS]
+    return cells
 
 
 def read(path: Path) -> list[Result]:
@@ -206,7 +243,8 @@ def main() -> int:
     parser.add_argument("--table", type=Path)
     parser.add_argument("--runs", type=Path)
     parser.add_argument("--kernel")
-    parser.add_argument("--loads", nargs="*", default=LOADS, choices=LOADS)
+    parser.add_argument("--loads", nargs="*", choices=sorted({*LOADS, *OOMD_LOADS}))
+    parser.add_argument("--daemons", nargs="*", default=list(DAEMONS), choices=DAEMONS)
     parser.add_argument("--swaps", nargs="*", default=list(SWAPS), choices=list(SWAPS))
     parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
@@ -217,11 +255,9 @@ def main() -> int:
         print("\n".join(table(beside_runs(options.runs))))
         return 0
     cells = [
-        Cell(load, swap, daemon, setting)
-        for load in options.loads
-        for swap in options.swaps
-        for daemon, settings in SETTINGS.items()
-        for setting in settings
+        cell
+        for cell in cells_of(options.daemons, options.swaps)
+        if not options.loads or cell.load in options.loads
     ]
     have = Counter(one.cell for one in read(options.into))
     for number in range(options.rounds):

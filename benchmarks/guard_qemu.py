@@ -24,14 +24,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from unittest.mock import patch
 
 import msgspec
 
 from oomkit.real import Place, RealError, play
-from oomkit.real.companions import Companion
-from oomkit.scenario import Run, read_scenario
+from oomkit.real.companion import Companion
+from oomkit.scenario import Run, Scenario, read_scenario
+from oomkit.scenario.format import Cgroup, Task
 from oomkit.toml import units
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios" / "guard"
@@ -41,7 +42,11 @@ SWAPS = {
     "zram": ("machine.zram=128M",),
 }
 
-GUARDS = ("none", "earlyoom", "nohang", "oomkit")
+GUARDS = ("none", "earlyoom", "nohang", "systemd-oomd", "oomkit")
+UNDISTURBED = "undisturbed"
+"""The load without its culprits, to which the service's answers are compared."""
+_SESSION = "user.slice/user-1000.slice/user@1000.service/app.slice"
+_FIRST_USER = 1000
 BEFORE = "before"
 """Our guard as another checkout has it."""
 
@@ -85,6 +90,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     work_lost_s: float
     kernel_kills: int
     victims: list[str]
+    requests: int = 0
+    late: int = 0
 
     @property
     def kernel_had_to(self) -> int:
@@ -131,12 +138,52 @@ def figures(cell: Cell, run: Run) -> Figures:
         work_lost_s=run.objectives.work_lost_s,
         kernel_kills=kernel_kills,
         victims=[f"{kill.task} by {kill.by}" for kill in run.kills],
+        requests=reaction.requests if reaction else 0,
+        late=reaction.requests - reaction.requests_in_time if reaction else 0,
     )
+
+
+def in_units(scenario: Scenario) -> Scenario:
+    """The scenario on a desktop with cgroups v2: what a user starts is a scope of the session's.
+
+    A service of a user below 1000 is in ``system.slice``; children stay where their parents are.
+    """
+    cgroups: list[Cgroup] = []
+
+    def placed(task: Task, above: str | None) -> Task:
+        path = above or (
+            f"system.slice/{task.name}.service"
+            if task.uid < _FIRST_USER
+            else f"{_SESSION}/app-{task.name}.scope"
+        )
+        if above is None:
+            cgroups.append(Cgroup(name=path, version=2))
+        children = tuple(placed(child, path) for child in task.children)
+        return msgspec.structs.replace(task, cgroup=path, children=children)
+
+    tasks = tuple(placed(task, None) for task in scenario.tasks)
+    return msgspec.structs.replace(scenario, tasks=tasks, cgroups=tuple(cgroups))
+
+
+def without_culprits(scenario: Scenario) -> Scenario:
+    """The scenario when nothing goes wrong."""
+
+    def left(tasks: tuple[Task, ...]) -> tuple[Task, ...]:
+        return tuple(
+            msgspec.structs.replace(task, children=left(task.children))
+            for task in tasks
+            if task.role != "culprit"
+        )
+
+    return msgspec.structs.replace(scenario, tasks=left(scenario.tasks))
 
 
 def play_cell(cell: Cell, kernel: str | None, before: Path | None) -> Figures:
     path = str(SCENARIOS / f"{cell.scenario}.toml")
-    scenario = read_scenario(path, overrides=SWAPS[cell.swap])
+    scenario = in_units(read_scenario(path, overrides=SWAPS[cell.swap]))
+    if cell.guard == UNDISTURBED:
+        place = Place(world="qemu", kernel=kernel, guard="none")
+        return figures(cell, play(without_culprits(scenario), place).run)
     if cell.guard != BEFORE:
         return figures(
             cell, play(scenario, Place(world="qemu", kernel=kernel, guard=cell.guard)).run
@@ -159,13 +206,17 @@ def companion_from(checkout: Path, arguments: Sequence[str]) -> Companion:
 
 
 def missing(cells: Iterable[Cell], done: Iterable[Figures], rounds: int) -> list[Cell]:
-    """What is still to be played, in random order, each round before the next."""
+    """What is still to be played, each round before the next: loads in random order, and the guards
+    of each in random order one after the other.
+    """
     have = Counter(one.cell for one in done)
     order: list[Cell] = []
     for number in range(rounds):
         part = [cell for cell in cells if have[cell] <= number]
+        loads = list({(cell.scenario, cell.swap) for cell in part})
+        random.shuffle(loads)
         random.shuffle(part)
-        order += part
+        order += sorted(part, key=lambda cell: loads.index((cell.scenario, cell.swap)))
     return order
 
 
@@ -237,7 +288,7 @@ def shown(value: float | None, unit: str) -> str:
 
 def guards_of(done: Sequence[Figures]) -> list[str]:
     """The guards of some runs, the known ones first."""
-    names = {one.cell.guard for one in done}
+    names = {one.cell.guard for one in done} - {UNDISTURBED}
     return [*(g for g in GUARDS if g in names), *sorted(names - set(GUARDS))]
 
 
@@ -248,7 +299,7 @@ def sums(done: Sequence[Figures]) -> list[str]:
     for one in done:
         by_guard = runs.setdefault((one.cell.scenario, one.cell.swap), {})
         by_guard.setdefault(one.cell.guard, []).append(one)
-    common = [by_guard for by_guard in runs.values() if len(by_guard) == len(guards)]
+    common = [by_guard for by_guard in runs.values() if by_guard.keys() >= set(guards)]
     lines = [
         "| sum of medians over | loads | " + " | ".join(guards) + " |",
         "|---|--:|" + "--:|" * len(guards),
@@ -259,7 +310,34 @@ def sums(done: Sequence[Figures]) -> list[str]:
         whole = [row for row in known if len(row) == len(guards)]
         words = [shown(sum(column), unit) for column in zip(*whole, strict=True)]
         lines.append(f"| {title} | {len(whole)} | " + " | ".join(words) + " |")
+    answers = [found for by_guard in common if (found := answered(by_guard))]
+    if answers:
+        words = [f"{100 * mean(one[guard] for one in answers):.1f} %" for guard in guards]
+        lines.append(f"| {ANSWERED} | {len(answers)} | " + " | ".join(words) + " |")
     return lines
+
+
+ANSWERED = "requests in time"
+
+
+def answered(by_guard: dict[str, list[Figures]]) -> dict[str, float]:
+    """Of each guard's service the requests it answered in time, as a share of the undisturbed run.
+
+    What a load disturbs ends with its run, so all are counted over the longest of them; empty where
+    no undisturbed run is known.
+    """
+    calm = by_guard.get(UNDISTURBED, [])
+    if not any(one.requests for one in calm):
+        return {}
+    at_rest = median(1 - one.late / one.requests for one in calm if one.requests)
+    others = {guard: runs for guard, runs in by_guard.items() if guard != UNDISTURBED}
+    longest = max(median(one.requests for one in runs) for runs in others.values())
+    if not longest or not at_rest:
+        return {}
+    return {
+        guard: (1 - median(one.late for one in runs) / longest) / at_rest
+        for guard, runs in others.items()
+    }
 
 
 def pair(before: Sequence[Figures], after: Sequence[Figures]) -> list[str]:
@@ -308,21 +386,30 @@ def table(done: Sequence[Figures]) -> list[str]:
     """Every load and guard: medians, and who died how often."""
     lines = [
         "| load | swap | guard | runs | " + " | ".join(title for title, _, _ in COLUMNS)
-        + " | victims |",
-        "|---|---|---|--:|" + "--:|" * len(COLUMNS) + "---|",
+        + f" | {ANSWERED} | victims |",
+        "|---|---|---|--:|" + "--:|" * len(COLUMNS) + "--:|---|",
     ]  # fmt: skip
     guards = guards_of(done)
-    cells = {one.cell for one in done}
+    cells = {one.cell for one in done if one.cell.guard != UNDISTURBED}
+    shares = {load: answered(_by_guard(runs)) for load, runs in _by_load(done).items()}
     order = sorted(cells, key=lambda c: (c.scenario, c.swap, guards.index(c.guard)))
     for cell in order:
         runs = [one for one in done if one.cell == cell]
         words = [shown(middle(runs, field), unit) for _, field, unit in COLUMNS]
+        share = shares[cell.scenario, cell.swap].get(cell.guard)
         lines.append(
             f"| {cell.scenario} | {cell.swap} | {cell.guard} | {len(runs)} | "
             + " | ".join(words)
-            + f" | {victims(runs)} |"
+            + f" | {'-' if share is None else f'{100 * share:.1f} %'} | {victims(runs)} |"
         )
     return lines
+
+
+def _by_guard(runs: Iterable[Figures]) -> dict[str, list[Figures]]:
+    found: dict[str, list[Figures]] = {}
+    for one in runs:
+        found.setdefault(one.cell.guard, []).append(one)
+    return found
 
 
 def victims(runs: Sequence[Figures]) -> str:
@@ -350,7 +437,7 @@ def parser() -> argparse.ArgumentParser:
 
     made.add_argument("--scenarios", type=words(names), default=names)
     made.add_argument("--swaps", type=words(tuple(SWAPS)), default=list(SWAPS))
-    made.add_argument("--guards", type=words(None), default=list(GUARDS))
+    made.add_argument("--guards", type=words(None), default=[*GUARDS, UNDISTURBED])
     made.add_argument("--rounds", type=int, default=3)
     made.add_argument("--kernel", help="which kernel to boot; default: 6.12")
     made.add_argument("--into", type=Path, default=Path("guard-qemu.jsonl"), help="keeps the runs")

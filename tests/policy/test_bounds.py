@@ -68,6 +68,7 @@ def test_both_sides_of_a_bound(part: str, key: str, good: Any, bad: Any, expecte
     ({"available": "x"}, "available", AMOUNT),
     ({"zram": "101%"}, "zram", 'a share such as "10%"'),
     ({"limit_left": "5%"}, "limit_left", "a cgroup beside it: the machine has no limit"),
+    ({"decaying": True}, "decaying", "psi_some or psi_full beside it: what decays"),
     ({"cgroup": "/a"}, "cgroup",
      "one of limit_left, working_set_left, psi_some, psi_full, reclaim beside it"),
 ])  # fmt: skip

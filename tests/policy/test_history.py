@@ -101,3 +101,16 @@ def test_after_a_death_only_the_last_reading_counts() -> None:
     made.add(10.0, {"x": 92.0})
     assert made.rate("x", 2.0) == 1.0
     assert made.change("x", 2.0) == 2.0
+
+
+def test_a_decaying_rate_nears_a_steady_one_as_avg10_does() -> None:
+    """1 - exp(-t/10 s) of it after t; and it falls the same way."""
+    made = History(40.0, 10.0)
+    expected = {10: 0.8 * 0.632, 20: 0.8 * 0.865, 30: 0.8 * 0.950, 40: 0.8 * 0.950 * 0.368}
+    for t_s in range(41):
+        made.add(float(t_s), {"stall": 0.8 * min(t_s, 30)})
+        if t_s in expected:
+            assert made.decaying_rate("stall", 10.0) == pytest.approx(expected[t_s], abs=0.02)
+    assert made.decaying_rate("other", 10.0) is None
+    made.clear()
+    assert made.decaying_rate("stall", 10.0) == 0.0

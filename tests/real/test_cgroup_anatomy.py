@@ -16,7 +16,7 @@ from oomkit.kernel.versions import rules_for
 from oomkit.posture.anatomy import REST, anatomy, working_set
 from oomkit.posture.cgroup_table import table_rows
 from oomkit.real import kernels, qemu
-from oomkit.real.companions import Companion
+from oomkit.real.companion import Companion
 from oomkit.scenario import read_scenario
 from tests.conftest import Command
 from tests.real.memcg import PAGE, Box

@@ -16,7 +16,7 @@ import rich
 import oomkit as package
 from oomkit.host.cgroups import find_hierarchy
 from oomkit.real import kernels, qemu
-from oomkit.real.companions import Companion
+from oomkit.real.companion import Companion
 from oomkit.scenario import read_scenario
 from tests.conftest import Command
 from tests.real.memcg import PAGE, Box

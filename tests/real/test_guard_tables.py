@@ -10,7 +10,22 @@ import pytest
 import daemons
 from guard_agree import order, pairs
 from guard_agree import table as agreement
-from guard_qemu import BEFORE, Cell, Figures, missing, pair, sums, table, versions
+from guard_qemu import (
+    BEFORE,
+    SCENARIOS,
+    UNDISTURBED,
+    Cell,
+    Figures,
+    in_units,
+    missing,
+    pair,
+    sums,
+    table,
+    versions,
+    without_culprits,
+)
+from oomkit.scenario import read_scenario
+from oomkit.scenario.read import walk_tasks
 
 
 def run(guard: str, *, load: str = "hog", swap: str = "none", **more: object) -> Figures:
@@ -72,6 +87,37 @@ def test_sums_take_medians_of_loads_that_all_guards_have() -> None:
     assert rows["low to signal"] == "| low to signal | 1 | 0.20 s | 0.20 s |"
 
 
+def test_requests_in_time_are_a_share_of_the_undisturbed_runs() -> None:
+    """The guard's run ends early: the longest run's 100 requests are asked of its service too."""
+    done = [
+        run("none", requests=100, late=55),
+        run("oomkit", requests=40, late=10),
+        run(UNDISTURBED, requests=20, late=2),
+        run("none", load="other", requests=100, late=100),
+        run("oomkit", load="other", requests=100, late=0),
+    ]
+    assert sums(done)[-1] == "| requests in time | 1 | 50.0 % | 100.0 % |"
+    rows = {tuple(line.split(" | ")[:3]): line for line in table(done)}
+    assert " | 50.0 % | " in rows["| hog", "none", "none"]
+    assert " | - | " in rows["| other", "none", "oomkit"]
+    assert all(UNDISTURBED not in row for row in rows)
+
+
+def test_a_desktops_programs_are_scopes_of_its_session() -> None:
+    scenario = in_units(read_scenario(str(SCENARIOS / "database.toml")))
+    places = {task.name: task.cgroup for _, task in walk_tasks(scenario.tasks)}
+    session = "user.slice/user-1000.slice/user@1000.service/app.slice"
+    assert places["postgres"] == "system.slice/postgres.service"
+    assert places["leak"] == f"{session}/app-leak.scope"
+    assert {group.name for group in scenario.cgroups} == set(places.values())
+    browser = in_units(read_scenario(str(SCENARIOS / "browser.toml")))
+    tabs = {task.cgroup for _, task in walk_tasks(browser.tasks) if "tab" in task.name}
+    assert tabs == {f"{session}/app-browser.scope"}
+    calm = [task.name for _, task in walk_tasks(without_culprits(browser).tasks)]
+    assert "tab" in calm
+    assert "runaway-tab" not in calm
+
+
 def test_each_load_names_its_victims() -> None:
     done = [run("none", victims=["a by kernel"]), run("none", victims=["b by kernel"])]
     (line,) = table(done)[2:]
@@ -83,6 +129,9 @@ def test_what_is_left_to_play_comes_round_by_round() -> None:
     left = missing(cells, [run("a")], 2)
     assert left[0] == cells[1]
     assert sorted(left[1:]) == cells
+    loads = [Cell(load, "none", guard) for load in ("hog", "leak") for guard in ("a", "b")]
+    order_of_loads = [cell.scenario for cell in missing(loads, [], 1)]
+    assert order_of_loads in (["hog"] * 2 + ["leak"] * 2, ["leak"] * 2 + ["hog"] * 2)
 
 
 def test_verdicts_are_compared_pair_by_pair() -> None:

@@ -19,7 +19,7 @@ from oomkit.real.agent.beside import Beside
 from oomkit.real.agent.memory import PAGE, Area, filler
 from oomkit.real.agent.report import Report
 from oomkit.real.cgroup_limits import for_guest
-from oomkit.real.companions import Companion
+from oomkit.real.companion import Companion, NoDaemonError
 from oomkit.real.initramfs import initramfs
 from oomkit.real.kills import kills_of
 from oomkit.real.observe import Observation
@@ -57,6 +57,14 @@ def test_a_reaction_is_measured_from_low_to_signal_to_memory_back() -> None:
 def test_who_acts_before_memory_is_low_needs_no_memory_back() -> None:
     measured = reaction(seen(SIGTERM_AT, "meter 14 13.5 1"), 4.0, "earlyoom")
     assert (measured.signal_s, measured.back_s, measured.low_s) == (2.5, 2.5, 3.5)
+
+
+def test_requests_that_were_late_or_never_answered_are_not_in_time() -> None:
+    late = ("service 13 11.55 0.4", "service 13 9.9 0.2", "service 14 13.95 3")
+    ended = reaction(seen(*late, "done 14 ended"), 4.0, None)
+    assert (ended.requests, ended.requests_in_time) == (78, 77)
+    silent = reaction(seen(*late, "meter 12 12.0 1"), 6.0, None)
+    assert (silent.requests, silent.requests_in_time) == (118, 77)
 
 
 def test_none_acted() -> None:
@@ -127,6 +135,33 @@ def test_a_heartbeat_notes_when_it_could_not_run(monkeypatch: pytest.MonkeyPatch
     with open(reader, encoding="ascii") as file:
         gaps = [float(line.split()[3]) for line in file]
     assert sum(gap >= 0.2 for gap in gaps) >= 2
+
+
+def test_a_service_notes_requests_it_answers_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat.Lane, "become", lambda _: None)
+    lane = heartbeat.Service("service", "")
+    reader, writer = os.pipe()
+    lane.start()
+    try:
+        time.sleep(0.2)
+        os.kill(lane.pid, signal.SIGSTOP)
+        time.sleep(0.5)
+        os.kill(lane.pid, signal.SIGCONT)
+        time.sleep(0.3)
+        lane.report_notes(Report(writer))
+        first = lane.reported
+        os.kill(lane.pid, signal.SIGSTOP)
+        time.sleep(0.4)
+        lane.close(Report(writer))
+    finally:
+        os.kill(lane.pid, signal.SIGKILL)
+        os.waitpid(lane.pid, 0)
+        os.close(writer)
+    with open(reader, encoding="ascii") as file:
+        late = [float(line.split()[3]) for line in file]
+    assert first >= 5
+    assert len(late) >= first + 3
+    assert min(late) > heartbeat.ANSWER_S
 
 
 def accompanied(code: str, ready: str) -> tuple[bool, list[str]]:
@@ -288,12 +323,14 @@ def test_daemons_are_found_where_they_were_fetched(
         companion=companions.PEERS["earlyoom"].companion,
     )
     monkeypatch.setitem(companions.PEERS, "x", peer)
-    with pytest.raises(companions.NoDaemonError, match="oomkit daemons --fetch x"):
-        companions.find("x")
+    beside = read_scenario(str(LOADS[0]))
+    with pytest.raises(NoDaemonError, match="oomkit daemons --fetch x"):
+        companions.find("x", "", beside)
     program = tmp_path / "oomkit" / "daemons" / "x" / "usr" / "bin" / "no-such-daemon"
     program.parent.mkdir(parents=True)
     program.touch()
-    assert str(tmp_path) in companions.find("x").files["/usr/bin/earlyoom"]
+    found = companions.find("x", "", beside)
+    assert str(tmp_path) in found.files["/usr/bin/earlyoom"]
 
 
 def test_packages_are_unpacked_under_their_name(tmp_path: Path) -> None:
@@ -336,7 +373,11 @@ def test_guards_that_can_not_be_are_refused(options: tuple[str, ...], says: str)
 def test_daemons_are_listed_and_unknown_ones_refused() -> None:
     done = oomkit("daemons")
     assert done.returncode == 0
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["earlyoom", "nohang"]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [
+        "earlyoom",
+        "nohang",
+        "systemd-oomd",
+    ]
     done = oomkit("daemons", "--fetch", "bustd")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "expected one of earlyoom, nohang" in done.stderr
+    assert "expected one of earlyoom, nohang, systemd-oomd" in done.stderr

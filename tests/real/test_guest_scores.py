@@ -7,7 +7,7 @@ import pytest
 
 import oomkit
 from oomkit.real import kernels, qemu
-from oomkit.real.companions import Companion
+from oomkit.real.companion import Companion
 from oomkit.scenario import read_scenario
 from tests.real.played import needs_kernel
 

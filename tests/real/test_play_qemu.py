@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from oomkit.real import Place, RealError, companions, play, qemu
-from oomkit.real.companions import Companion
+from oomkit.real.companion import Companion
 from oomkit.real.kernels import Bootable
 from oomkit.scenario import Run, Scenario, read_scenario
 from oomkit.scenario.record import from_json
@@ -163,7 +163,7 @@ def test_a_daemon_that_does_not_start_is_reported(kernel: Bootable, tmp_path: Pa
 
 def test_earlyoom_acts_in_a_guest_with_zram(kernel: Bootable, tmp_path: Path) -> None:
     try:
-        companions.find("earlyoom")
+        companions.find("earlyoom", "", scenario(HOG_AND_BIG, tmp_path))
     except RealError as error:
         pytest.skip(str(error))
     text = HOG_AND_BIG.replace('"192M"', '"224M"\nzram = "48M"')

@@ -48,4 +48,4 @@ def command(fetch: str | None, *, as_json: bool) -> None:
         return
     for name, root in found.items():
         where = "not here" if root is None else "installed" if root == "/" else f"in {root}"
-        click.echo(f"{name:10} {where}")
+        click.echo(f"{name:12} {where}")

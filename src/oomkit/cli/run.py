@@ -66,8 +66,8 @@ _SHOWS = frozenset({"as_json", "as_log", "interval", "html", "png", "svg", "ever
     type=complete.GUARD,
     metavar="DAEMON",
     help="With --on qemu: run this OOM daemon in the guest, and measure how fast processes are "
-    "killed: oomkit, oomkit:POLICY, earlyoom, earlyoom:OPTIONS, nohang, nohang:FILE (see oomkit "
-    "daemons), or none.",
+    "killed: oomkit, oomkit:POLICY, earlyoom, earlyoom:OPTIONS, nohang, nohang:FILE, systemd-oomd, "
+    "systemd-oomd:FOLDER (see oomkit daemons), or none.",
 )
 @click.option(
     "--policy",

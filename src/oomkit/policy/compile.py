@@ -78,6 +78,7 @@ def _rule(rule: records.Rule) -> Rule:
         rule.whole,
         rule.pause_s,
         rule.level == "ease",
+        rule.decaying,
     )
 
 

@@ -69,7 +69,7 @@ def rule_words(rule: Rule, policy: Policy) -> str:
     if rule.level == "soft" and not policy.how.term:
         level = _LEVELS["hard"]
     where = f" in each cgroup {rule.cgroup}" if rule.cgroup is not None else ""
-    conditions = " and ".join(_condition(c, rule.over_s) for c in rule.conditions)
+    conditions = " and ".join(_condition(c, rule) for c in rule.conditions)
     held = f", for {span(rule.for_s)}" if rule.for_s else ""
     by = f"; ranks by {_BY[rule.by]}" if rule.by is not None and rule.by != policy.whom.by else ""
     return f"{level}{where} when {conditions}{held}{by}{''.join(_choice(rule))}"
@@ -97,12 +97,15 @@ def _several(patterns: tuple[str, ...]) -> str:
     return " or ".join(patterns)
 
 
-def _condition(condition: Condition, over_s: float) -> str:
+def _condition(condition: Condition, rule: Rule) -> str:
+    over_s = rule.over_s
     kind, threshold = KINDS[condition.kind], condition.threshold
     if kind.unit == "s":
         return f"{kind.text} at {'most' if kind.lower_is_worse else 'least'} {span(threshold)}"
     if condition.share and kind.whole is not None:
         value = f"{100 * threshold:g} % {kind.whole.text}"
+    elif kind.is_pressure and rule.decaying:
+        value = f"{100 * threshold:g} % of time, averaged with a decay of {over_s:g} s"
     elif kind.is_pressure:
         value = f"{100 * threshold:g} % of the last {over_s:g} s"
     elif kind.over_a_window:

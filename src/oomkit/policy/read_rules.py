@@ -172,6 +172,7 @@ def read_rule(table: Table, *, foreign: bool = False) -> Rule:
         last=table.take("last", _patterns, ()),
         whole=table.flag("whole"),
         pause_s=table.take("pause", seconds, None),
+        decaying=table.flag("decaying"),
     )
     table.done()
     _check(table, rule, foreign=foreign)
@@ -245,6 +246,8 @@ def _check(table: Table, rule: Rule, *, foreign: bool) -> None:
     elif kinds and all(kind.scope == MACHINE for kind in kinds):
         names = (kind.name for kind in KINDS.values() if kind.scope != MACHINE)
         table.fault("cgroup", f"expected one of {', '.join(names)} beside it")
+    if rule.decaying and not any(kind.is_pressure for kind in kinds):
+        table.fault("decaying", "expected psi_some or psi_full beside it: what decays")
     if rule.whole and rule.cgroup is None and not rule.among:
         table.fault("whole", "expected cgroup or among beside it: what is killed as a whole")
     if not foreign:

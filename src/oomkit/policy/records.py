@@ -54,6 +54,8 @@ class Rule(Record, frozen=True, kw_only=True):
             ``soft`` sends SIGTERM, ``hard`` sends SIGKILL.
         conditions: all of them have to hold.
         over_s: the time over which pressure and rates are measured.
+        decaying: of pressure that is the time constant of a decaying average, as of ``avg10`` in
+            ``/proc/pressure`` (kernel/sched/psi.c, ``calc_avgs()``), and not a window.
         for_s: how long they have to hold.
         cgroup: pattern of the cgroups it is about; None: the machine.
         by: another way of ranking for this rule; None: the policy's.
@@ -77,6 +79,7 @@ class Rule(Record, frozen=True, kw_only=True):
     last: tuple[str, ...] = ()
     whole: bool = False
     pause_s: float | None = None
+    decaying: bool = False
 
 
 class Match(Record, frozen=True, kw_only=True):

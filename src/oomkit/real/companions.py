@@ -13,39 +13,10 @@ import oomkit
 from oomkit.guard.config import Places, Settings, to_plain
 from oomkit.policy.compile import compile_plan
 from oomkit.policy.read import PolicyError, find_policy
-from oomkit.real import packages
+from oomkit.real import packages, systemd_oomd
+from oomkit.real.companion import Companion, NoDaemonError
 from oomkit.real.errors import RealError
 from oomkit.scenario.format import Scenario
-
-
-class Companion(msgspec.Struct, frozen=True, kw_only=True):
-    """What to put into the guest, and how to start it there before the run begins.
-
-    Attributes:
-        name: the killer of tasks that the kernel's log does not name.
-        command: the program by its path in the guest, and its arguments; it runs as root, its
-            output becomes part of the run's log.
-        files: path in the guest to the file of this host that is copied there; a binary's loader
-            and libraries come along by themselves.
-        texts: path in the guest to what the file there is to hold.
-        modules: Python modules it imports beyond what the workload agent does.
-        paths: directories of this host where those are that Python does not bring.
-        ready: the run begins when a line of its output holds this; empty: it says nothing.
-        settle_s: seconds from then to the beginning of the run.
-    """
-
-    name: str
-    command: tuple[str, ...]
-    files: dict[str, str] = {}
-    texts: dict[str, bytes] = {}
-    modules: tuple[str, ...] = ()
-    paths: tuple[str, ...] = ()
-    ready: str = ""
-    settle_s: float = 1.0
-
-
-class NoDaemonError(RealError):
-    """No daemon of that name is here; the text says where was looked."""
 
 
 class Daemon(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,16 +25,22 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: of it and its package.
         program: its path where it is installed.
-        companion: from where the package's files are (``/`` or an unpacked package), and how it
-            is to be set other than it comes (or nothing), to what a guest needs.
+        companion: from where the package's files are (nothing for ``/``, or an unpacked package),
+            how it is to be set other than it comes (or nothing), and what it runs beside, to what
+            a guest needs.
+        suite: of Debian, whose packages come along with all they depend on; empty: the package of
+            its name alone, as this machine's apt knows it.
+        packages: of that suite.
     """
 
     name: str
     program: str
-    companion: Callable[[str, str], Companion]
+    companion: Callable[[str, str, Scenario], Companion]
+    suite: str = ""
+    packages: tuple[str, ...] = ()
 
 
-def _earlyoom(root: str, setting: str) -> Companion:
+def _earlyoom(root: str, setting: str, _: Scenario) -> Companion:
     """As its unit starts it: no options but the distance of its reports; or with those given."""
     try:
         options = shlex.split(setting)
@@ -77,7 +54,7 @@ def _earlyoom(root: str, setting: str) -> Companion:
     )
 
 
-def _nohang(root: str, setting: str) -> Companion:
+def _nohang(root: str, setting: str, _: Scenario) -> Companion:
     """As its unit starts it, with the configuration for servers that the package installs, or a
     file.
     """
@@ -102,16 +79,25 @@ PEERS = {
     for peer in (
         Daemon(name="earlyoom", program="/usr/bin/earlyoom", companion=_earlyoom),
         Daemon(name="nohang", program="/usr/sbin/nohang", companion=_nohang),
+        Daemon(
+            name="systemd-oomd",
+            program=systemd_oomd.PROGRAM,
+            companion=systemd_oomd.companion,
+            suite="trixie",
+            packages=("systemd", "systemd-oomd", "coreutils"),
+        ),
     )
 }
 
 
-def find(name: str, setting: str = "") -> Companion:
+def find(name: str, setting: str, scenario: Scenario) -> Companion:
     """The companion of a peer's name: what is installed, else what was fetched.
 
     Args:
         name: of the peer.
-        setting: earlyoom's options, or a file with nohang's configuration; empty: as it comes.
+        setting: earlyoom's options, a file with nohang's configuration, a file or folder with
+            systemd-oomd's; empty: as it comes.
+        scenario: what it will run beside.
 
     Raises:
         NoDaemonError: there is none of that name, or it is not here.
@@ -126,7 +112,7 @@ def find(name: str, setting: str = "") -> Companion:
             f"{packages.cache_directory('daemons')}; install it, or get Debian's with "
             f"oomkit daemons --fetch {name}"
         )
-    return peer.companion(root.rstrip("/"), setting)
+    return peer.companion(root.rstrip("/"), setting, scenario)
 
 
 def root_of(peer: Daemon) -> str | None:
@@ -144,14 +130,19 @@ def fetch(name: str) -> str:
         NoDaemonError: there is none of that name.
         PackageError: apt is not here, or failed, or the download can't be saved.
     """
-    if name not in PEERS:
+    peer = PEERS.get(name)
+    if peer is None:
         raise NoDaemonError(f"no daemon {name!r}; expected one of {', '.join(PEERS)}")
     packages.need_cache("daemons")
     packages.needs(("apt-get", "dpkg-deb"), "fetching Debian's packages")
     with tempfile.TemporaryDirectory(prefix="oomkit-") as directory:
         os.chmod(directory, 0o755)
-        package = packages.HostApt().download(name, directory)
-        return packages.unpack([package], packages.cache_directory("daemons"))
+        apt = packages.SuitesApt() if peer.suite else packages.HostApt()
+        if peer.suite:
+            files = apt.download_whole(peer.suite, peer.packages, directory)
+        else:
+            files = [apt.download(name, directory)]
+        return packages.unpack(files, packages.cache_directory("daemons"), name)
 
 
 NONE = "none"
@@ -192,7 +183,7 @@ def companion_of(name: str, scenario: Scenario) -> Companion | None:
     word, _, policy = name.partition(":")
     if word == OWN:
         return _guard(name, policy or "default", scenario)
-    return find(word, policy)
+    return find(word, policy, scenario)
 
 
 def _guard(name: str, policy: str, scenario: Scenario) -> Companion:

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from oomkit.real.cgroup_limits import GroupTree
-from oomkit.real.companions import Companion
+from oomkit.real.companion import Companion
 from oomkit.real.disks import Disks
 from oomkit.real.plan import SAMPLE_S, Places, Plan, Planner, changes, files_of
 from oomkit.real.run_record import LOW_SHARE
@@ -50,7 +50,12 @@ def plan_of(
     where = {group.name: trees[group.version] for group in scenario.cgroups}
     procs = {name: tree.procs(name) for name, tree in where.items()}
     # A child begins in its parent's cgroup and may have to leave it.
-    procs[""] = tuple(f"{tree.root}/cgroup.procs" for tree in trees.values() if tree.groups)
+    under_systemd = companion is not None and bool(companion.process_1)
+    procs[""] = tuple(
+        f"{tree.root}/cgroup.procs"
+        for version, tree in trees.items()
+        if tree.groups or (under_systemd and version == 2)
+    )
     places = Places(files="/disk", tmpfs="/tmp", cgroup_procs=procs)
     planner = Planner(scenario, places, seed)
 
@@ -62,6 +67,10 @@ def plan_of(
         return pairs
 
     made = trees[2].plan() + trees[1].plan()
+    units = companion.units if companion is not None else frozenset()
+    for group in made:
+        if group["path"].removeprefix(f"{_V2}/") in units:
+            group["made"] = True
     at = changes(scenario, writes)
     tasks = planner.tasks()
     files = files_of(tasks)

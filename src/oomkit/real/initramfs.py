@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 
-from oomkit.real.companions import Companion
+from oomkit.real.companion import Companion
 from oomkit.real.packages import interpreter, libraries, loaded_part
 from oomkit.real.plan import Plan
 from oomkit.real.plan_text import encode
@@ -157,20 +157,26 @@ def _add_companion(archive: Archive, companion: Companion) -> None:
         loader = interpreter(path)
         if loader is None:
             continue
-        _add_library(archive, loader, loader)
-        for library in libraries(path, loader):
+        _add_library(archive, loader, loader, companion.root)
+        for library in libraries(path, loader, companion.root):
             _add_library(archive, library, loader)
     for target, data in companion.texts.items():
         archive.add(target.lstrip("/"), 0o100644, data)
+    for target in companion.pipes:
+        archive.add(target.lstrip("/"), 0o010600)
 
 
-def _add_library(archive: Archive, path: str, loader: str) -> None:
+def _add_library(archive: Archive, path: str, loader: str, root: str = "") -> None:
     """Put a library where the loader looks, under the shorter names binaries ask for, too."""
-    real = os.path.realpath(path)
+    real = os.path.realpath(f"{root}/usr{path}" if root else path)
     if path == loader:
+        if path.lstrip("/") in archive.made:
+            return
         archive.add(path.lstrip("/"), 0o100755, loaded_part(real))
         return
     name = os.path.basename(path)
+    if f"lib/{name}" in archive.made:
+        return
     archive.add(f"lib/{name}", 0o100755, loaded_part(real))
     # Binaries ask for libx.so.1 where the file is libx.so.1.2.3.
     while name.rpartition(".")[2].isdigit():

@@ -109,6 +109,7 @@ class Observation:
         self.daemon_end: tuple[float, int] | None = None
         self.gaps: dict[str, list[tuple[float, float]]] = {"locked": [], "ordinary": []}
         self.low: list[tuple[float, bool]] = []
+        self.late: list[tuple[float, float]] = []
         self.sent: list[Sent] = []
         self.faults: list[str] = []
         self.done = ""
@@ -146,6 +147,7 @@ class Observation:
             "locked": self._on_locked,
             "ordinary": self._on_ordinary,
             "meter": self._on_meter,
+            "service": self._on_service,
             "signal": self._on_signal,
             "broken": self._on_broken,
             "failed": self._on_failed,
@@ -289,6 +291,9 @@ class Observation:
 
     def _on_meter(self, now: float, words: list[str]) -> None:
         self.low.append((self._since_start(words[0]), float(words[1]) > 0))
+
+    def _on_service(self, now: float, words: list[str]) -> None:
+        self.late.append((self._since_start(words[0]), float(words[1])))
 
     def _on_signal(self, now: float, words: list[str]) -> None:
         stamp, number, code, pid, sender = words

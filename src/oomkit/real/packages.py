@@ -111,6 +111,21 @@ class HostApt:
     def _options(self) -> list[str]:
         return []
 
+    def download_whole(self, suite: str, names: tuple[str, ...], into: str) -> list[str]:
+        """Fetch packages of a suite, and all they depend on; returns their paths.
+
+        Raises:
+            PackageError: apt does not know one, or can't reach it.
+        """
+        listed = call(
+            ["apt-get", *self._options(), "-o", "Dir::State::status=/dev/null", "-t", suite,
+             "install", "--no-install-recommends", "--print-uris", "-qq", *names]
+        )  # fmt: skip
+        files = [line.split()[1] for line in listed.splitlines()]
+        wanted = [f"{name.partition('_')[0]}/{suite}" for name in files]
+        call(["apt-get", *self._options(), "download", "-q", *wanted], into)
+        return [f"{into}/{name}" for name in sorted(os.listdir(into)) if name.endswith(".deb")]
+
 
 class SuitesApt(HostApt):
     """Debian's suites with kernels, in an apt of their own: its lists and cache are ours.
@@ -263,19 +278,28 @@ def interpreter(path: str) -> str | None:
     return None
 
 
-def libraries(path: str, loader: str) -> list[str]:
-    """The shared libraries a binary loads at its start, as its loader finds them on this host.
+def libraries(path: str, loader: str, root: str = "") -> list[str]:
+    """The shared libraries a binary loads at its start, as its loader finds them.
+
+    Args:
+        path: the binary.
+        loader: what it names as its loader.
+        root: where packages were unpacked that bring loader and libraries; empty: this host.
 
     Raises:
         OSError: one is missing.
     """
-    done = subprocess.run([loader, "--list", path], capture_output=True, text=True, check=False)
+    command = [loader]
+    if root:
+        at = f"{root}/usr/lib/x86_64-linux-gnu"
+        command = [f"{root}/usr{loader}", "--library-path", f"{at}:{at}/systemd"]
+    done = subprocess.run([*command, "--list", path], capture_output=True, text=True, check=False)
     found = []
     for line in done.stdout.splitlines():
         name, arrow, rest = line.partition("=>")
         if arrow and "not found" in rest:
             raise OSError(0, f"{name.strip()}, which it needs, is not installed", path)
         word = (rest if arrow else name).split("(")[0].strip()
-        if word.startswith("/"):
+        if word.startswith("/") and word != loader:
             found.append(word)
     return found

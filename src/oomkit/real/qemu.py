@@ -14,7 +14,7 @@ import msgspec
 from oomkit.real import cgroup_limits as limits
 from oomkit.real import disks, kvm
 from oomkit.real.cgroup_limits import missing_knobs
-from oomkit.real.companions import Companion
+from oomkit.real.companion import Companion
 from oomkit.real.errors import RealError
 from oomkit.real.guest_plan import groups_of, needs_disk, plan_of
 from oomkit.real.initramfs import initramfs
@@ -46,7 +46,7 @@ _AT_ONCE_S = 1.0
 _MARK = "oomkit: start "
 _WORLD = "on a booted kernel"
 _COMMAND_LINE = (
-    "console=ttyS0 loglevel=7 panic=-1 rdinit=/init rootfstype=ramfs psi=1 "
+    "console=ttyS0 loglevel=7 panic=-1 rootfstype=ramfs psi=1 "
     "mitigations=off no_timer_check tsc=reliable random.trust_cpu=on"
 )
 
@@ -223,7 +223,8 @@ class _Guest:
             *kvm.arguments(self.kernel, machine.cpus),
             "-m", str(machine.ram_bytes >> 20), "-smp", str(machine.cpus),
             "-kernel", self.kernel.image, "-initrd", f"{self.directory}/initrd",
-            "-append", " ".join((_COMMAND_LINE, f"transparent_hugepage={thp}",
+            "-append", " ".join((_COMMAND_LINE, f"rdinit={self._process_1()}",
+                                 f"transparent_hugepage={thp}",
                                  *kvm.kernel_parameters(self.kernel, machine.cpus))),
             "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
             "-device", "virtio-serial-pci",
@@ -243,6 +244,9 @@ class _Guest:
         )
         theirs.close()
         monitor.close()
+
+    def _process_1(self) -> str:
+        return (self.companion.process_1 if self.companion is not None else "") or "/init"
 
     def _listen(self) -> float | None:
         """Gather what the guest says until it is over; returns when it was given up for hung."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from oomkit.model.machine import rootfs_pages
+from oomkit.real.agent.heartbeat import ANSWER_S, REQUEST_S
 from oomkit.real.kills import LogLine, kills_of, panic_text
 from oomkit.real.observe import Observation, Seen, Sent
 from oomkit.real.plan import effective_adj
@@ -39,6 +40,7 @@ def reaction(seen: Observation, ended_s: float, killer: str | None) -> Reaction:
     low = [(t, is_low) for t, is_low in seen.low if t <= ended_s]
     sent = sorted((s for s in seen.sent if s.t_s >= 0), key=lambda signal: signal.t_s)
     first = next((s.t_s for s in sent if s.pid in seen.procs), None)
+    requests, in_time = _requests(seen, ended_s)
     return Reaction(
         low_share=LOW_SHARE,
         low_s=next((round(t, 4) for t, is_low in low if is_low), None),
@@ -47,8 +49,19 @@ def reaction(seen: Observation, ended_s: float, killer: str | None) -> Reaction:
         short_s=round(_lasted(low, ended_s), 4),
         longest_gap_s=_longest(seen.gaps["ordinary"], ended_s),
         longest_locked_gap_s=_longest(seen.gaps["locked"], ended_s),
+        requests=requests,
+        requests_in_time=in_time,
         signals=tuple(_signal(signal, seen, killer) for signal in sent),
     )
+
+
+def _requests(seen: Observation, ended_s: float) -> tuple[int, int]:
+    """What the service was asked in the run, and answered in time: nothing once all fell silent."""
+    asked = max(int((ended_s - ANSWER_S) / REQUEST_S), 0)
+    heard_s = ended_s if seen.done else min(seen.last_s, ended_s)
+    heard = min(max(int((heard_s - ANSWER_S) / REQUEST_S), 0), asked)
+    late = sum(0.0 <= due < heard * REQUEST_S for due, _ in seen.late)
+    return asked, max(heard - late, 0)
 
 
 def _back(low: list[tuple[float, bool]], signal_s: float | None) -> float | None:

@@ -66,6 +66,7 @@ FIELDS = {
     "short_s": "low in all",
     "longest_gap_s": "longest pause",
     "longest_locked_gap_s": "longest locked pause",
+    "requests_in_time": "requests in time",
 }
 """What the fields of a run's record are called where people read them."""
 

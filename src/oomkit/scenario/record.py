@@ -132,6 +132,9 @@ class Reaction(Record, frozen=True, kw_only=True):
         longest_gap_s: longest time between two beats of an ordinary program that wants to run
             every 10 ms, take a little memory and read a little of its own program.
         longest_locked_gap_s: the same of one with locked memory and real-time priority.
+        requests: what a service that neither kernel nor guard may kill was asked, 20 times a
+            second; what the run ended too early to answer is left out.
+        requests_in_time: how many of them it answered within 100 ms.
         signals: all signals, in order.
     """
 
@@ -142,6 +145,8 @@ class Reaction(Record, frozen=True, kw_only=True):
     short_s: float
     longest_gap_s: float
     longest_locked_gap_s: float
+    requests: int = 0
+    requests_in_time: int = 0
     signals: tuple[Signal, ...] = ()
 
 

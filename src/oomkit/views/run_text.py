@@ -63,7 +63,8 @@ def reaction_rows(reaction: Reaction) -> list[tuple[str, str, str]]:
         return "never" if t_s is None else seconds(t_s)
 
     share = percent(reaction.low_share)
-    return [
+    answered = f"{reaction.requests_in_time} of {reaction.requests}"
+    rows = [
         (FIELDS["low_s"], at(reaction.low_s), f"memory and swap both at or under {share}"),
         (FIELDS["signal_s"], at(reaction.signal_s), "the first signal to a task"),
         (FIELDS["back_s"], at(reaction.back_s), "memory no longer low after it"),
@@ -78,7 +79,13 @@ def reaction_rows(reaction: Reaction) -> list[tuple[str, str, str]]:
             seconds(reaction.longest_locked_gap_s),
             "one with locked memory and real-time priority did",
         ),
+        (
+            FIELDS["requests_in_time"],
+            answered,
+            "a service that may not be killed answered within 100 ms",
+        ),
     ]
+    return rows if reaction.requests else rows[:-1]
 
 
 def _figures(rows: Sequence[tuple[str, str, str]], styles: Sequence[str] = ()) -> Table:

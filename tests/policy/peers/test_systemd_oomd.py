@@ -95,6 +95,7 @@ def test_limits_of_units(tmp_path: Path, files: dict[str, str], limit: float, fo
     rule = next(r for r in oomd(tmp_path, files).when if r.cgroup == "/work.slice")
     assert limits(rule) == {"psi_full": limit, "reclaim": 1.0}
     assert (rule.for_s, rule.over_s, rule.pause_s) == (for_s, 10.0, 15.0)
+    assert rule.decaying
 
 
 @pytest.mark.parametrize(
@@ -106,6 +107,11 @@ def test_limits_of_units(tmp_path: Path, files: dict[str, str], limit: float, fo
          "/system.slice/db.service"),
         ("user-.slice.d/x.conf", "[Slice]", "/user.slice/user-1000.slice",
          "/user.slice/user-1000.slice/x.slice"),
+        # units/user@.service.in, which a folder with drop-ins alone does not have.
+        ("user@.service.d/x.conf", "[Service]",
+         "/user.slice/user-7.slice/user@7.service", "/system.slice/user@7.service"),
+        ("user@7.service.d/x.conf", "[Service]",
+         "/user.slice/user-7.slice/user@7.service", "/user.slice/user-8.slice/user@8.service"),
         ("user@.service.d/x.conf", "[Service]\nSlice=user-%i.slice",
          "/user.slice/user-7.slice/user@7.service", "/user.slice/user@7.service"),
         ("getty@.service", "[Service]", "/system.slice/system-getty.slice/getty@tty1.service",
@@ -167,13 +173,13 @@ def crowd(**mb: float) -> list[Candidate]:
 
 
 def pressed(scanned: dict[str, tuple[float, float]]) -> tuple[list[Reading], list[CgroupReading]]:
-    """Forty seconds of full pressure on a slice: pages scanned at 38 s and at 39 s."""
+    """Full pressure on a slice, whose avg10 is 60 % from 9.2 s on; pages scanned at 41 and 42 s."""
     moments = []
-    for t in range(40):
+    for t in range(43):
         groups = []
         for path in ("/work.slice", *LEAVES):
             before, now = scanned.get(path.rpartition("/")[2], (0.0, 0.0))
-            pages = now if t >= 39 else before * t / 38
+            pages = now if t >= 42 else before * t / 41
             groups.append(
                 CgroupReading(
                     path, 500 * MIB, psi_some_us=1e6 * t, psi_full_us=1e6 * t, pgscan_pages=pages

@@ -1,5 +1,7 @@
 """Rates over a window, from totals that are looked at now and then."""
 
+from math import exp
+
 
 class History:
     """Looks back over the readings of the last seconds.
@@ -73,6 +75,32 @@ class History:
         rate = max(now - inside, 0.0) / window_s
         if before is not None:
             rate = max(rate, (now - before[1]) / (now_s - before[0]))
+        return rate
+
+    def decaying_rate(self, key: str, time_s: float) -> float | None:
+        """Increase a second, where what came before counts the less the longer ago it was.
+
+        Args:
+            key: of the total.
+            time_s: after so long it counts 1/e.
+
+        Returns:
+            None where the total is not known now.
+        """
+        if not self._moments or self._moments[-1][1].get(key) is None:
+            return None
+        now_s = self._moments[-1][0]
+        rate = before = before_s = weight_before = 0.0
+        begun = False
+        for t_s, then in self._moments:
+            total = then.get(key)
+            if total is None:
+                continue
+            weight = exp((t_s - now_s) / time_s)
+            if begun and t_s > before_s:
+                gained = max(total - before, 0.0)
+                rate += gained / (t_s - before_s) * (weight - weight_before)
+            before, before_s, weight_before, begun = total, t_s, weight, True
         return rate
 
     def change(self, key: str, window_s: float) -> float | None:

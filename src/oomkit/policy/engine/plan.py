@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 RECLAIM_RATE = "reclaim_rate"
 """Ranks cgroups by what was scanned in them in the last second."""
 
-SCHEMA = 5
+SCHEMA = 6
 """Of the plain values; those of another version of the program are refused."""
 
 
@@ -34,6 +34,7 @@ class Rule(Part):
         level: a level of :mod:`.conditions`.
         conditions: all of them have to hold.
         over_s: the time over which pressure and rates are measured.
+        decaying: of pressure that is the time constant of a decaying average, not a window.
         for_s: how long they have to hold.
         cgroup: expression for the cgroups it is about; None: the machine.
         by: how this rule ranks; None: as the plan says.
@@ -47,8 +48,8 @@ class Rule(Part):
     """
 
     __slots__ = (
-        "among", "by", "cgroup", "conditions", "eases", "for_s", "last", "least", "level",
-        "over_s", "pause_s", "spare", "whole",
+        "among", "by", "cgroup", "conditions", "decaying", "eases", "for_s", "last", "least",
+        "level", "over_s", "pause_s", "spare", "whole",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +67,7 @@ class Rule(Part):
         whole: bool = False,
         pause_s: float | None = None,
         eases: bool = False,
+        decaying: bool = False,
     ) -> None:
         self.level = level
         self.conditions = conditions
@@ -80,6 +82,7 @@ class Rule(Part):
         self.whole = whole
         self.pause_s = pause_s
         self.eases = eases
+        self.decaying = decaying
 
     @property
     def order(self) -> int:

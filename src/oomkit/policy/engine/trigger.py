@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _MACHINE_ALONE: list[CgroupReading | None] = [None]
 _LEFT = "left"
 """Memory and swap that is left, among the totals."""
+_DECAYED = 4.0
+"""Time constants after which an average has forgotten all but 2 %."""
 _RECLAIM_S = 1.0
 """Pages that were scanned are counted over that time."""
 _ROUNDING_S = 1e-6
@@ -94,7 +96,8 @@ class Watch:
             kinds["reclaim"] = KINDS["reclaim"]
         self._counters = [kind for kind in kinds.values() if kind.is_counted]
         windows = [rule.over_s for rule in self._rules] or [1.0]
-        self._history = History(max(windows), min(windows))
+        longest = [one.over_s * (_DECAYED if one.decaying else 1.0) for one in self._rules] or [1.0]
+        self._history = History(max(longest), min(windows))
         self._since: dict[tuple[int, str | None, int], float] = {}
         self._last: Reading | None = None
         self._order = CALM
@@ -235,7 +238,7 @@ class Watch:
             limit = condition.threshold
             if condition.share:
                 limit = kind.threshold(limit, condition.share, reading, group)
-            value = self._measure(kind, rule.over_s, reading, group, coming_kb)
+            value = self._measure(kind, rule, reading, group, coming_kb)
             if value is not None and kind.holds(value, limit):
                 held_s = now_s - since.setdefault((index, path, place), now_s)
                 shortest = min(shortest, held_s)
@@ -250,20 +253,22 @@ class Watch:
     def _measure(
         self,
         kind: "Kind",
-        over_s: float,
+        rule: "Rule",
         reading: Reading,
         group: CgroupReading | None,
         coming_kb: float,
     ) -> float | None:
         about = None if group is None else kind.about(group)
+        if rule.decaying and kind.is_pressure:
+            return self._history.decaying_rate(_key(kind, about), rule.over_s)
         if kind.is_counted:
-            return self._history.rate(_key(kind, about), over_s)
+            return self._history.rate(_key(kind, about), rule.over_s)
         value = kind.reads(reading, about)
         if value is None:
             return None
         if kind.counts_freeing:
             value += coming_kb
-        return self._lasts_s(value, over_s) if kind.unit == "s" else value
+        return self._lasts_s(value, rule.over_s) if kind.unit == "s" else value
 
     def _lasts_s(self, kb: float, over_s: float) -> float | None:
         """How long memory and swap last at the present rate; infinity while it does not fall."""
@@ -295,7 +300,7 @@ class Watch:
             limit = condition.threshold
             if condition.share:
                 limit = kind.threshold(limit, condition.share, reading, group)
-            value = self._measure(kind, rule.over_s, reading, group, 0.0)
+            value = self._measure(kind, rule, reading, group, 0.0)
             if value is None and kind.unit != "s":
                 return INFINITY
             wait = wait_s(kind, value, limit, rule.over_s, reading, pace)

@@ -203,6 +203,7 @@ def _psi_rules(config: NohangConfig, levels: list[str], memory: dict[str, str]) 
         share = f"{max(most[level], 0.01):g}%"
         rule = _rule(level, available=memory[level], swap_used="0", **{f"psi_{kind}": share})
         rule["over"] = f"{_PSI_WINDOWS[window]}s"
+        rule["decaying"] = True
         if level != "warning":
             rule.update({"for": span(for_s), "pause": span(pause_s)})
         rules.append(rule)

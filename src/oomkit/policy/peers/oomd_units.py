@@ -228,7 +228,10 @@ def _path(unit: Unit, others: list[str], *, users: bool) -> str:
     else:
         slice_ = unit.last("Slice")
         default = "system"
-        if template_of(name) != name or stem.endswith("@"):
+        if name.startswith("user@"):
+            # units/user@.service.in says so; a drop-in alone does not.
+            default = "user-%i" if name == "user@.service" else f"user-{stem[len('user@') :]}"
+        elif template_of(name) != name or stem.endswith("@"):
             escaped = stem.partition("@")[0].replace("-", "\\x2d")
             default = f"system-{escaped}"
         inside = slice_.value.removesuffix(".slice") if slice_ is not None else default

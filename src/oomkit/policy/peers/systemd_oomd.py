@@ -6,8 +6,9 @@ Facts of systemd 261 (the rules without ``.oomrule`` files: 247 and later):
   ``ruleset_load_one()``: a ruleset without ``Action=`` or without a condition is ignored.
 * src/oom/oomd-manager.c, ``monitor_swap_contexts_handler()``: every 150 ms; memory and swap both
   have to be used beyond the limit; candidates are below the units with ``ManagedOOMSwap=kill``.
-  ``monitor_memory_pressure_contexts_handler()``: every second; ``full`` above the limit for as
-  long as said, pages scanned in the last 30 s, 15 s between two kills.
+  ``monitor_memory_pressure_contexts_handler()``: every second; ``avg10`` of ``full`` above the
+  limit for as long as said (src/shared/psi-util.c, ``read_resource_pressure()``), pages scanned in
+  the last 30 s, 15 s between two kills.
   ``recursively_get_cgroup_context()``: a candidate is a leaf, or has ``memory.oom.group``, which
   is not asked of the monitored cgroup itself. ``ruleset_check_conditions()``: the conditions of
   one ruleset hold together, several rulesets of a unit are alternatives.
@@ -288,6 +289,7 @@ def _pressure_rule(limits: Limits, unit: Managed, units: list[Managed]) -> Raw:
         "psi_full": percent(max(limit, 1e-4)),
         "reclaim": "1K/s",
         "over": "10s",
+        "decaying": True,
         "for": span(lasting_s),
         "pause": "15s",
         **_preferences(units, root_alone=not unit.is_users),
@@ -299,7 +301,7 @@ def _rule_of(
 ) -> Raw:
     rule: Raw = {"level": "hard", "over": "10s", "for": span(ruleset.lasting_s), "pause": "0s"}
     if ruleset.pressure is not None:
-        rule["psi_full"] = percent(max(ruleset.pressure, 1e-4))
+        rule.update({"psi_full": percent(max(ruleset.pressure, 1e-4)), "decaying": True})
         rule.update(_about(unit))
     if ruleset.swap is not None:
         rule["swap_used"] = percent(ruleset.swap)

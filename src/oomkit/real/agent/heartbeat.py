@@ -3,7 +3,9 @@
 ``locked`` has its memory locked and real-time priority: its gaps are times in which the kernel
 let no process run. ``ordinary`` does every time what an interactive program does, take a little
 memory and go over a little of its program: its gaps are what a user feels. ``meter`` is locked
-too, and notes when memory and swap both fall under a share and when they come back.
+too, and notes when memory and swap both fall under a share and when they come back. ``service``
+is asked twenty times a second, goes over a part of its memory and of its program for each request,
+and notes those that it does not answer in time.
 """
 
 from __future__ import annotations
@@ -25,6 +27,13 @@ BEAT_S = 0.01
 GAP_S = 0.03
 """Beats further apart than this are noted."""
 
+REQUEST_S = 0.05
+"""Time between two requests to the service."""
+ANSWER_S = 0.1
+"""A request that is not answered by then is given up."""
+
+_SERVICE = 1 << 24
+_REQUEST = 1 << 20
 _HEAD = struct.Struct("dd")
 """When the last beat was, and how many notes there are."""
 _NOTE = struct.Struct("dd")
@@ -80,6 +89,14 @@ class Lane:
         if self.notes_gaps and now - last > GAP_S:
             report.say(self.name, f"{now:.4f}", f"{now - last:.4f}")
 
+    def take_note(self, last: float, at: float, value: float | None) -> None:
+        """Note a value, if there is one, and when the last beat was."""
+        _, count = _HEAD.unpack_from(self.shared, 0)
+        if value is not None and count < _NOTES:
+            _NOTE.pack_into(self.shared, _HEAD.size + int(count) * _NOTE.size, at, value)
+            count += 1
+        _HEAD.pack_into(self.shared, 0, last, count)
+
     def become(self) -> None:
         """Take the name, and the priority, that the forked process has."""
         write("/proc/self/comm", f"beat-{self.name}")
@@ -99,11 +116,56 @@ class Lane:
             if self.notes_gaps and now - last > GAP_S:
                 note = now - last
             last = now
-            _, count = _HEAD.unpack_from(self.shared, 0)
-            if note is not None and count < _NOTES:
-                _NOTE.pack_into(self.shared, _HEAD.size + int(count) * _NOTE.size, now, note)
-                count += 1
-            _HEAD.pack_into(self.shared, 0, now, count)
+            self.take_note(now, now, note)
+
+
+class Service(Lane):
+    """Answers requests; what is noted is when a late one was due, and how late it was."""
+
+    def __init__(self, name: str, programs: str) -> None:
+        super().__init__(name, Errand(), locked=False)
+        self.notes_gaps = False
+        self.programs = programs
+
+    def close(self, report: Report) -> None:
+        """Report the rest, and the requests without an answer."""
+        super().close(report)
+        due, _ = _HEAD.unpack_from(self.shared, 0)
+        now = time.monotonic()
+        while now - (due := due + REQUEST_S) > ANSWER_S:
+            report.say(self.name, f"{due:.4f}", f"{now - due:.4f}")
+
+    def _beat(self) -> None:
+        work = Work(self.programs)
+        due, _ = _HEAD.unpack_from(self.shared, 0)
+        while True:
+            due += REQUEST_S
+            left = due - time.monotonic()
+            if left > 0:
+                time.sleep(left)
+            if time.monotonic() <= due + ANSWER_S:
+                work.answer()
+            late = time.monotonic() - due
+            self.take_note(due, due, late if late > ANSWER_S else None)
+
+
+class Work:
+    """What a request costs the service: a part of its memory, and of its program."""
+
+    def __init__(self, programs: str) -> None:
+        self.memory = mmap.mmap(-1, _SERVICE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self.fd = os.open(programs, os.O_RDONLY | os.O_CLOEXEC) if programs else -1
+        self.size = os.fstat(self.fd).st_size if programs else 0
+        self.text = bytearray(4 * _CHUNK)
+        self.at = self.read_at = 0
+
+    def answer(self) -> None:
+        """Write to 1 MiB, and read 64 kB."""
+        self.memory[self.at : self.at + _REQUEST : 4096] = bytes(_REQUEST // 4096)
+        self.at = (self.at + _REQUEST) % _SERVICE
+        if self.size:
+            os.preadv(self.fd, [self.text], self.read_at)
+            self.read_at = (self.read_at + len(self.text)) % self.size
 
 
 def lanes(programs: str, share: float) -> list[Lane]:
@@ -117,6 +179,7 @@ def lanes(programs: str, share: float) -> list[Lane]:
         Lane("locked", Errand(), locked=True),
         Lane("meter", Meter(share), locked=True),
         Lane("ordinary", Keystroke(programs), locked=False),
+        Service("service", programs),
     ]
 
 

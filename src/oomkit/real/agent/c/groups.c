@@ -17,7 +17,7 @@ int groups_make(const struct node *groups) {
     for (size_t i = 0; i < groups->length; i++) {
         const struct node *group = groups->items[i], *files = get(group, "files");
         const char *path = text(group, "path");
-        if (mkdir(path, 0777)) {
+        if (find(group, "made") == NULL && mkdir(path, 0777)) {
             fault_path = path;
             return errno;
         }

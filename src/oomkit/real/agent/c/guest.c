@@ -1,4 +1,4 @@
-/* The agent as process 1 of a guest: makes the machine ready, plays the plan in /plan. */
+/* The agent as process 1 of a guest, or a service of systemd in it: makes the machine ready, plays the plan in /plan. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -46,7 +46,8 @@ static void put(const char *path, const char *value) {
 
 static void attach(const char *source, const char *target, const char *kind, unsigned long flags, const char *data) {
     if (mkdir(target, 0755) && errno != EEXIST) give_up(errno, target);
-    check(mount(source, target, kind, flags, data), target);
+    /* Where systemd is process 1 it is there. */
+    if (mount(source, target, kind, flags, data) && errno != EBUSY) give_up(errno, target);
 }
 
 /* Give a device ten seconds to appear. */
@@ -167,9 +168,10 @@ static void wait_until_quiet(void) {
     }
 }
 
-/* Never returns: process 1 that does would panic the guest. */
+/* Never returns: as process 1 that would panic the guest. */
 void guest_main(void) {
     char go;
+    umask(022);
     attach("proc", "/proc", "proc", 0, NULL);
     attach("sysfs", "/sys", "sysfs", 0, NULL);
     attach("devtmpfs", "/dev", "devtmpfs", 0, NULL);

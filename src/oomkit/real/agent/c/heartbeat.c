@@ -3,7 +3,9 @@
  * "locked" has its memory locked and real-time priority: its gaps are times in which the kernel let
  * no process run. "ordinary" does every time what an interactive program does, take a little memory
  * and go over a little of its program: its gaps are what a user feels. "meter" is locked too, and
- * notes when memory and swap both fall under a share and when they come back. */
+ * notes when memory and swap both fall under a share and when they come back. "service" is asked
+ * twenty times a second, goes over a part of its memory and of its program for each request, and
+ * notes those that it does not answer in time. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <sched.h>
@@ -22,6 +24,10 @@
 #define NOTES 2000
 #define PRIORITY 50
 #define CHUNK (16 << 10)
+#define REQUEST_S 0.05
+#define ANSWER_S 0.1 /* a request that is not answered by then is given up */
+#define SERVICE (16 << 20)
+#define REQUEST (1 << 20)
 
 struct note {
     double at, value;
@@ -48,6 +54,8 @@ static struct {
     size_t size, at;
     double share;
     bool low;
+    char *set; /* what the service has in memory */
+    size_t request;
 } errands;
 
 static bool nothing(struct lane *lane, double *value) {
@@ -86,14 +94,25 @@ static bool meter(struct lane *lane, double *value) {
     return true;
 }
 
+static void answer(void) {
+    static char text[4 * CHUNK];
+    for (size_t i = 0; i < REQUEST; i += PAGE) (*(volatile char *)(errands.set + errands.request + i))++;
+    errands.request = (errands.request + REQUEST) % SERVICE;
+    if (errands.size && pread(errands.programs, text, sizeof text, (off_t)errands.at) >= 0)
+        errands.at = (errands.at + sizeof text) % errands.size;
+}
+
 static struct lane lanes[] = {
     {.name = "locked", .errand = nothing, .locked = true, .every_s = BEAT_S},
     {.name = "meter", .errand = meter, .locked = true, .every_s = BEAT_S},
     {.name = "ordinary", .errand = keystroke, .every_s = BEAT_S},
+    {.name = "service", .every_s = REQUEST_S},
 };
 #define LANES (sizeof lanes / sizeof *lanes)
 
-static bool notes_gaps(const struct lane *lane) { return lane->errand != meter; }
+static bool serves(const struct lane *lane) { return lane->errand == NULL; }
+
+static bool notes_gaps(const struct lane *lane) { return !serves(lane) && lane->errand != meter; }
 
 static void become(struct lane *lane) {
     char name[16];
@@ -103,6 +122,26 @@ static void become(struct lane *lane) {
     mlockall(MCL_CURRENT | MCL_FUTURE);
     struct sched_param priority = {.sched_priority = PRIORITY};
     sched_setscheduler(0, SCHED_FIFO, &priority);
+}
+
+static void take_note(struct lane *lane, double at, double value) {
+    long count = atomic_load(&lane->notes->count);
+    if (count >= NOTES) return;
+    lane->notes->items[count] = (struct note){at, value};
+    atomic_store(&lane->notes->count, count + 1);
+}
+
+/* Answer each request from when it is due; "last" is when the last one was. */
+static void serve(struct lane *lane) {
+    errands.set = mmap(NULL, SERVICE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (errands.set == MAP_FAILED) _exit(1); /* and no request is answered */
+    for (double due = atomic_load(&lane->notes->last) + REQUEST_S;; due += REQUEST_S) {
+        rest_s(due - now_s());
+        if (now_s() <= due + ANSWER_S) answer();
+        double late = now_s() - due;
+        if (late > ANSWER_S) take_note(lane, due, late);
+        atomic_store(&lane->notes->last, due);
+    }
 }
 
 static void beat(struct lane *lane) {
@@ -118,11 +157,7 @@ static void beat(struct lane *lane) {
             noted = true;
         }
         last = now;
-        long count = atomic_load(&lane->notes->count);
-        if (noted && count < NOTES) {
-            lane->notes->items[count] = (struct note){now, value};
-            atomic_store(&lane->notes->count, count + 1);
-        }
+        if (noted) take_note(lane, now, value);
         atomic_store(&lane->notes->last, now);
     }
 }
@@ -145,6 +180,7 @@ void lanes_start(void) {
         atomic_store(&lane->notes->last, now_s());
         if (fork() == 0) {
             become(lane);
+            if (serves(lane)) serve(lane);
             beat(lane);
         }
     }
@@ -162,7 +198,7 @@ void lanes_report(int report) {
     }
 }
 
-/* The rest, and gaps that have not ended. */
+/* The rest, gaps that have not ended, and requests without an answer. */
 void lanes_close(int report) {
     lanes_report(report);
     double now = now_s();
@@ -171,5 +207,8 @@ void lanes_close(int report) {
         double last = atomic_load(&lanes[i].notes->last);
         if (notes_gaps(&lanes[i]) && now - last > GAP_S)
             say(report, lanes[i].name, "%.4f %.4f", now, now - last);
+        if (!serves(&lanes[i])) continue;
+        for (double due = last + REQUEST_S; now - due > ANSWER_S; due += REQUEST_S)
+            say(report, lanes[i].name, "%.4f %.4f", due, now - due);
     }
 }
