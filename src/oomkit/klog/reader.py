@@ -172,6 +172,12 @@ def scan_records(
         yield from parser.finish()
         yield from parser.kernels
         return
+    if len(head) < WHOLE_BYTES:
+        # What a scanner would be shown whole.
+        parser.push(head, 1)
+        yield from parser.finish()
+        yield from parser.kernels
+        return
     source = _Again(head, source)
     scanner = Scanner(source, parser)
     if evidence:

@@ -115,7 +115,12 @@ def split_joined(line: str) -> list[str]:
     """Split one line into the kernel's lines that a logger or a console joined in it."""
     escaped = "\\" in line and ("\\n" in line or "\\x0a" in line)
     joined = escaped or "#012" in line or _BREAK in line
-    parts = _RSYSLOG.sub("\n", line).split("\n") if joined else [line]
+    if not (joined or "<" in line or "]" in line or " kernel: " in line or _TWO_KILL_LINES in line):
+        return [line]
+    if joined and "\\" not in line:
+        parts = line.replace("#012", "\n").replace(_BREAK, "\n").split("\n")
+    else:
+        parts = _RSYSLOG.sub("\n", line).split("\n") if joined else [line]
     result: list[str] = []
     for part in parts:
         if _TWO_KILL_LINES in part:

@@ -40,7 +40,8 @@ _REMEMBERED = 4096
 _MAX_TRACE_HEAD = 24
 """So far above ``oom_kill_process`` in a call trace the line of its caller stands."""
 _OOM_STACK = ("dump_header", "oom_kill_process", "out_of_memory")
-_SOURCE_LINE = re.compile(r"\.[chSs]:\d")
+_SOURCE_LINES = (".c:", ".h:", ".S:", ".s:")
+"""In the place of an offset where a trace was decoded."""
 
 
 class Assembler(Endings):
@@ -365,7 +366,8 @@ class Assembler(Endings):
             if found is not None and report.header is not None:
                 _, report.cpuset, report.mems_allowed = found
                 return True
-        frame = parse_frame(text) if "+0x" in text or _SOURCE_LINE.search(text) else None
+        is_frame = "+0x" in text or ("." in text and any(mark in text for mark in _SOURCE_LINES))
+        frame = parse_frame(text) if is_frame else None
         if frame is not None:
             name, guessed = frame
             if guessed:

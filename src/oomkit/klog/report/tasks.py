@@ -91,7 +91,9 @@ def row_expression(columns: tuple[str, ...]) -> str:
     Groups stand in the columns' order, between pid and name.
     """
     numbers = "".join(rf"\s+({_SOUND.get(column, _COUNT)})" for column in columns)
-    return rf"\[\s*(?P<pid>{_COUNT})\]{numbers}\s+(\S.{{0,{_MAX_COMM}}}?)\s*"
+    # A name without blanks is found at once, any other one a character after the other.
+    name = rf"\S{{1,{_MAX_COMM + 1}}}(?=\s*$)|\S.{{0,{_MAX_COMM}}}?"
+    return rf"\[\s*(?P<pid>{_COUNT})\]{numbers}\s+({name})\s*"
 
 
 _COUNT = r"(?:0|[1-9]\d{0,17})"
