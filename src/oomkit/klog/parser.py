@@ -7,7 +7,7 @@ from typing import Any
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines.clean import QuotedPrintable, clean_bytes, split_joined
 from oomkit.klog.lines.code import is_code
-from oomkit.klog.lines.join import Joiner, breakable_width
+from oomkit.klog.lines.join import Joiner, begins_line, breakable_width
 from oomkit.klog.lines.prefix import OTHERS_LINE, Line, PrefixStripper, WholeLines, strip_prefix
 from oomkit.klog.lines.prose import explains
 from oomkit.klog.lines.wrappers import (
@@ -61,6 +61,8 @@ def line_of_row(raw: str, number: int) -> Line | None:
     return line
 
 
+_MEMORY_HEAD = "Mem-Info:"
+_TABLE_HEAD = "oom_score_adj name"
 MAX_LINE_CHARS = 4096
 """Longer lines are cut: no kernel prints them."""
 _MAX_UNAME = 200
@@ -109,7 +111,9 @@ class Parser:
                 continue
             raw = lines[i]
             if raw or self._export.active:
-                self._take_raw(self._quoted.decode(raw), first_line + i)
+                if "=" in raw or self._quoted.active:
+                    raw = self._quoted.decode(raw)
+                self._take_raw(raw, first_line + i)
             else:
                 self._joiner.blank()
             i += 1
@@ -138,6 +142,7 @@ class Parser:
 
     def take_alike(self, lines: list[str], first: int, number: int) -> int:
         """Take rows, frames and lines of the memory part in the short way; returns how many."""
+        self._end_head(lines[first])
         in_table, columns = self._assembler.in_table, self._assembler.columns
         in_memory = False
         if columns:
@@ -173,9 +178,31 @@ class Parser:
         """Lines that match, without one that may go on in the next."""
         found = whole.beginning(lines, first)
         following = first + len(found)
-        if found and (following == len(lines) or not self._prefix.is_like_last(lines[following])):
+        if found and (following == len(lines) or not self._is_new(lines[following], found[-1])):
             found.pop()
         return found
+
+    def _is_new(self, raw: str, last: re.Match[str]) -> bool:
+        """Whether a line goes on in none of those that stand behind the last one's prefix."""
+        return self._prefix.is_like_last(raw) or (
+            begins_line(raw) and not last.string.endswith((":", "-", "\\"))
+        )
+
+    def _end_head(self, raw: str) -> None:
+        """Take the line above a table or a memory part, if the next line is of that.
+
+        It is whole then, and those below it can be taken in the short way from the first on.
+        """
+        head = self._joiner.pending
+        if head is None or "oom-killer:" in raw or "cpuset=" in raw:
+            return
+        if head.text != _MEMORY_HEAD and not (
+            head.text.startswith("[") and head.text.endswith(_TABLE_HEAD)
+        ):
+            return
+        if not head.stamped or self._prefix.is_like_last(raw):
+            for line, wrapped in self._joiner.flush():
+                self._take(line, wrapped=wrapped)
 
     def _take_raw(self, raw: str, number: int) -> None:
         for line in self._lines(raw, number):

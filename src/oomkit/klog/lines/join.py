@@ -77,6 +77,11 @@ class Joiner:
         self._soft = 0
         self._blank = False
 
+    @property
+    def pending(self) -> Line | None:
+        """The line that may go on in the next."""
+        return self._pending
+
     def blank(self) -> None:
         """An empty line: what follows was not wrapped for want of room."""
         self._blank = True
@@ -160,6 +165,11 @@ def breakable_width(text: str, width: int) -> int:
     """
     last_word = len(text) - text.rfind(" ") - 1
     return width - last_word if last_word > _LONG_WORD else width
+
+
+def begins_line(raw: str) -> bool:
+    """Whether a line without a prefix is one of a report, and not the rest of another."""
+    return _BEGINS.match(raw) is not None
 
 
 def _is_row(text: str) -> bool:

@@ -186,7 +186,7 @@ class MemoryPart:
             for name, value in _found_all(text, ":", _PAGES_BEHIND_BLANK) or _PAGES.findall(text):
                 self._counters.setdefault(name.lower(), int(value))
             return True
-        if self._last_owner is not None and _KB.match(text):
+        if self._last_owner is not None and "B" in text and _KB.match(text):
             self._take_kb(text)
             return True
         return False
