@@ -1,7 +1,8 @@
 """Count newlines: by stringzilla where it is installed, many times as fast as by Python.
 
 Where it has instructions for that (AVX-512, Neon), it turns newlines into ones and adds them up,
-which takes a quarter of the time of its own count; with AVX2 alone it would take half as much again.
+which takes a quarter of the time of its own count; with AVX2 alone it would take half as much
+again.
 """
 
 try:
