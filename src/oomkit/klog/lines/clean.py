@@ -4,6 +4,7 @@ import codecs
 import re
 
 from oomkit.klog.lines.pieces import MONTH
+from oomkit.klog.lines.words import Words
 
 _ANSI = re.compile(
     r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)?|\x1b[@-_]?"
@@ -185,7 +186,9 @@ _LEFT_OUT = re.compile(
 )
 """What people put in the place of lines that they leave out."""
 _MARKS = "<.[(:…⋮-*~=#/"
-_WORDS = ("nip", "mitted", "rimmed", "runcated", "kipped", "emoved", "eleted", "left out", "lided")
+_WORDS = Words(
+    ("nip", "mitted", "rimmed", "runcated", "kipped", "emoved", "eleted", "left out", "lided")
+)
 MAX_MARK = 48
 
 _END = re.compile(r"(?:>|…|(?<!processes)(?<!\.)\.\.\.)$")
@@ -194,7 +197,7 @@ _OPEN_NUMBER = re.compile(r"(?<=\W)-?\d+$|(?<=failcnt )\d+$")
 
 def is_left_out(text: str) -> bool:
     """Whether a line stands for lines that somebody left out."""
-    if len(text) > MAX_MARK or not (text[0] in _MARKS or any(word in text for word in _WORDS)):
+    if len(text) > MAX_MARK or not (text[0] in _MARKS or _WORDS.is_in(text)):
         return False
     return _LEFT_OUT.match(text) is not None
 

@@ -99,8 +99,9 @@ class WholeLines(NamedTuple):
         """Match lines from one on, up to the first that is not like this."""
         head, pattern, caller = self
         start, match_at = len(head), pattern.match
-        found = []
-        for raw in lines[first:]:
+        found: list[re.Match[str]] = []
+        for at in range(first, len(lines)):
+            raw = lines[at]
             match = match_at(raw, start) if raw.startswith(head) else None
             if match is None or (caller is not None and match["caller"] != caller):
                 break

@@ -22,6 +22,8 @@ from oomkit.klog.report.stall import parse_stall
 from oomkit.klog.report.tasks import ROW, TABLE_HEADER, parse_table_header
 
 _ANCHOR = re.compile(
+    # First what any of them begins with: most places are passed over by that.
+    r"(?=[oi\[KkOWwaPpLdmMb])(?:"
     r"(?P<header>oom-killer: ?gfp|invoked\s+oom-killer:?$)|(?P<table>\[\s*pid\s*\]\s+uid\s+tgid)"
     r"|(?P<summary>oom-kill: ?(?i:constraint)=)|(?P<killed>[Kk]illed process \d)"
     r"|(?P<sharer>Kill process \d+ .* sharing same memory)|(?P<selected>[Kk]ill process \d)"
@@ -32,7 +34,7 @@ _ANCHOR = re.compile(
     r"|(?P<version>Linux version \d)"
     r"|(?P<limited>(?:oom_kill_process|dump_header): \d+ callbacks suppressed)"
     r"|(?P<lost>printk messages dropped|messages suppressed|Missed \d+ kernel messages"
-    r"|kernel messages? lost|begin to drop messages)"
+    r"|kernel messages? lost|begin to drop messages))"
 )
 
 _REMEMBERED = 4096

@@ -112,7 +112,7 @@ def parse_killed(text: str, line: int, *, cut: bool = False) -> KillLine | None:
         line: its number.
         cut: its end is known to be missing.
     """
-    would = _WOULD.search(text)
+    would = _WOULD.search(text) if "ould have killed" in text else None
     if would is not None:
         killed = Killed(pid=int(would["pid"]), comm=would["comm"], line=line)
         return KillLine(text=None, killed=killed, would_have=True)
@@ -293,9 +293,12 @@ def parse_group(text: str) -> str | None:
 def parse_summary(text: str, line: int) -> Summary | None:
     """Parse the ``oom-kill:`` line."""
     match = _SUMMARY.search(text)
-    if match is None or _PLACEHOLDER.search(match["rest"]) is not None:
+    if match is None:
         return None
     rest = match["rest"]
+    at = rest.find("pid=")
+    if at >= 0 and _PLACEHOLDER.search(rest, at) is not None:
+        return None
     named = _CONSTRAINT.match(rest.strip())
     constraint = named.group() if named is not None else rest.partition(",")[0].strip()
     fields: dict[str, str] = {}

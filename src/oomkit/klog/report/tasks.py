@@ -113,7 +113,10 @@ def rows_of(found: list[tuple[str, ...]], columns: tuple[str, ...], line: int) -
         line: number of the first row's line; each other stands in the next.
     """
     names = ("pid", *_names(columns), "comm", "line")
-    rows = [dict(zip(names, (*row, i), strict=True)) for i, row in enumerate(found, line)]
+    rows = [
+        dict(zip(names, (*row, i)))  # noqa: B905  # of a table's rows all are as long
+        for i, row in enumerate(found, line)
+    ]
     return from_texts(TaskRow, rows)
 
 
