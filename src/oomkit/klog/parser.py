@@ -1,10 +1,10 @@
 """From the bytes of a log to its reports; rows of a CSV export are lines too."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from oomkit.klog.evidence import Evidence
+from oomkit.klog.lines import expressions as re
 from oomkit.klog.lines.clean import QuotedPrintable, clean_bytes, split_joined
 from oomkit.klog.lines.code import is_code
 from oomkit.klog.lines.join import Joiner, begins_line, breakable_width

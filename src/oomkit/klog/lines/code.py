@@ -1,6 +1,6 @@
 """Lines of a program's source, which hold words of logs as texts to look for."""
 
-import re
+from oomkit.klog.lines import expressions as re
 
 _CODE = re.compile(
     # A comment that quotes.

@@ -5,8 +5,7 @@ that one is cut short *and* this one carries on where it stopped; what stands be
 other reasons (replies in a mail, other messages) is never swallowed.
 """
 
-import re
-
+from oomkit.klog.lines import expressions as re
 from oomkit.klog.lines.prefix import Line
 from oomkit.klog.report.tasks import FORMS, ROW, parse_table_header
 

@@ -5,8 +5,7 @@ Some lines of a report begin with words that nothing else begins with; whatever 
 those words is a prefix, and lines with a prefix of the same shape lose it too.
 """
 
-import re
-
+from oomkit.klog.lines import expressions as re
 from oomkit.klog.lines.words import Words
 from oomkit.klog.report.tasks import ROW
 

@@ -1,6 +1,6 @@
 """What a person wrote around the words of a log: sentences, questions, suppositions, examples."""
 
-import re
+from oomkit.klog.lines import expressions as re
 
 _SUPPOSED = re.compile(
     r"\b(?:if|whether|would|could|may|might|should|such as|e\.g\.|for example|means?|indicates?"

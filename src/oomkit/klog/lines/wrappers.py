@@ -1,10 +1,10 @@
 """Take a line of a log out of what wraps it: journal records, container engines' JSON."""
 
-import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from oomkit.klog.lines import expressions as re
 from oomkit.klog.lines.clean import clean, split_joined
 from oomkit.klog.lines.prefix import Line, strip_prefix
 from oomkit.records import DecodeError, from_json

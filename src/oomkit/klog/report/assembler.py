@@ -1,8 +1,8 @@
 """Turn lines without prefixes into reports: which line belongs to which report."""
 
-import re
 from collections.abc import Callable, Iterator
 
+from oomkit.klog.lines import expressions as re
 from oomkit.klog.lines.clean import MAX_MARK, is_left_out
 from oomkit.klog.lines.prefix import Line
 from oomkit.klog.records import Damage, KernelName, Report

@@ -1,7 +1,6 @@
 """The head of a report: the allocating task, its request, the kernel."""
 
-import re
-
+from oomkit.klog.lines import expressions as re
 from oomkit.records import Record
 
 _HEADER = re.compile(

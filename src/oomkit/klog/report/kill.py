@@ -1,8 +1,8 @@
 """The end of a report: the process chosen, killed and reaped, or why it panicked."""
 
-import re
 from typing import TYPE_CHECKING, Any
 
+from oomkit.klog.lines import expressions as re
 from oomkit.klog.lines.prefix import Line
 from oomkit.klog.lines.prose import has_other_script, supposes, words_in
 from oomkit.klog.records import Killed, KilledAs, Reaped, Selected, Summary

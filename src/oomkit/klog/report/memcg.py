@@ -1,7 +1,6 @@
 """The memory cgroup's part of a report."""
 
-import re
-
+from oomkit.klog.lines import expressions as re
 from oomkit.klog.memory_records import Counter, Memcg, Protection
 
 _COUNTER = re.compile(

@@ -1,9 +1,9 @@
 """The machine's memory in a report: ``Mem-Info``, nodes, zones, free blocks, swap, slab."""
 
-import re
 from collections.abc import Sequence
 
 from oomkit.kernel.versions import LAST_KNOWN
+from oomkit.klog.lines import expressions as re
 from oomkit.klog.memory_records import HugePages, Memory, NodeCounters, Slab, Zone
 from oomkit.klog.records import Killed, TaskRow
 

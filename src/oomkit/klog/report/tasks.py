@@ -1,8 +1,8 @@
 """The task table: its header, its rows, in every form since 2.6.25."""
 
-import re
 from functools import lru_cache
 
+from oomkit.klog.lines import expressions as re
 from oomkit.klog.records import TaskRow
 from oomkit.records import from_texts
 

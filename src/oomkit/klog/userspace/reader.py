@@ -5,10 +5,10 @@ of anybody who sends SIGKILL; each leaves its own lines. They are evidence, told
 never mixed with the kernel's reports.
 """
 
-import re
 from typing import Any
 
 from oomkit.klog.evidence import Evidence
+from oomkit.klog.lines import expressions as re
 from oomkit.klog.lines.prefix import Line
 from oomkit.klog.lines.prose import has_other_script, supposes, words_in
 from oomkit.klog.lines.words import Words
