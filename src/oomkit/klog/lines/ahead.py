@@ -32,8 +32,13 @@ MAX_SEARCHERS = 32
 """More would not be faster than memory is, and each has a segment in memory."""
 _NEAR_BYTES = 64 << 10
 """What is nearer than this is read through: to jump would save nothing."""
-_BEFORE_BYTES = BACK_BYTES + (16 << 10)
-"""What is looked at before a segment, for where the reader has to begin."""
+_BEFORE_BYTES = BACK_BYTES + (16 << 10) + 512
+"""What is looked at before a segment, for where the reader has to begin.
+
+It ends amid a page: a large buffer begins a few bytes behind the beginning of one, and to copy from
+the beginning of a page to there takes four times as long, since the processor takes what is read
+for what was just written.
+"""
 _MARGIN_BYTES = 4 << 10
 """The reader begins by so much earlier than it ever goes back."""
 _AFTER_BYTES = 4 << 10
