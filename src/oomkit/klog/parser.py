@@ -92,6 +92,8 @@ class Parser:
         self._asked_release = False
         self._unrelated = 0
         self._found: list[Report | Evidence] = []
+        self._waiting = 0
+        self._floor = 0.0
         self.abouts: dict[int, dict[str, Any]] = {}
         self.no_log: frozenset[int] = frozenset()
         self.beginning = b""
@@ -322,9 +324,15 @@ class Parser:
         if not self._found:
             return []
         floor = self._assembler.oldest_open_line
+        if floor == self._floor and all(
+            record.source.line >= floor for record in self._found[self._waiting :]
+        ):
+            self._waiting = len(self._found)
+            return []
         self._found.sort(key=lambda record: record.source.line)
         ready = sum(record.source.line < floor for record in self._found)
         found, self._found = self._found[:ready], self._found[ready:]
+        self._floor, self._waiting = floor, len(self._found)
         return [self._without_prefix(record) for record in found]
 
     def _without_prefix(self, record: Report | Evidence) -> Report | Evidence:
