@@ -1,8 +1,8 @@
 """Make text of a log safe and plain: no control characters, no mark-up, one line a line."""
 
 import codecs
-import re
 
+from oomkit.klog.lines import expressions as re
 from oomkit.klog.lines.pieces import MONTH
 from oomkit.klog.lines.words import Words
 

@@ -1,7 +1,8 @@
 """The pieces that loggers and the kernel put before a line's text: dates, stamps, caller ids."""
 
-import re
 from datetime import UTC, datetime
+
+from oomkit.klog.lines import expressions as re
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 MONTH = "(?:" + "|".join(MONTHS) + ")"

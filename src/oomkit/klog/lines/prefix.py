@@ -5,10 +5,10 @@ report's parts. Nothing here depends on which program wrote the log: every known
 is taken off wherever it stands in the order that loggers stack them.
 """
 
-import re
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from oomkit.klog.lines import expressions as re
 from oomkit.klog.lines import pieces
 from oomkit.klog.lines.clean import without_cut_end
 from oomkit.klog.lines.learned import LearnedPrefixes
