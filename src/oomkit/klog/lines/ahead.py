@@ -258,7 +258,7 @@ class Ahead:
         return self._found.pop(number)
 
     def _receive(self, timeout_ms: int | None) -> bool:
-        """Take what others have found, a segment each; whether there was anything."""
+        """Take what others have found; whether there was anything."""
         ready = self._poll.poll(timeout_ms)
         for fd, _ in ready:
             found = receive(self._workers[fd].output)
@@ -267,8 +267,8 @@ class Ahead:
                 self._poll.unregister(fd)
                 self._workers.pop(fd).close()
             else:
-                number, newlines, stretches = found
-                self._found[number] = _Segment(newlines, stretches)
+                for number, newlines, stretches in found:
+                    self._found[number] = _Segment(newlines, stretches)
         return bool(ready)
 
     def source_at(self, offset: int, /) -> Readable:
@@ -296,7 +296,7 @@ class _Shares:
 
     def __init__(self, segments: int) -> None:
         self._segments = segments
-        self._step = max(-(-segments // _MAX_SHARES), 1)
+        self._step = max(-(-segments // _MAX_SHARES), _LEAST_SHARE)
         self._fd, writes = os.pipe()
         for first in range(0, segments, self._step):
             os.write(writes, first.to_bytes(_SHARE_BYTES, "little"))
@@ -315,6 +315,8 @@ class _Shares:
         os.close(self._fd)
 
 
+_LEAST_SHARE = 4
+"""Fewer segments would have more time spent on handing them over."""
 _SHARE_BYTES = 4
 _MAX_SHARES = select.PIPE_BUF // _SHARE_BYTES
 """So many fit into a pipe of any size, so that to write them waits for nobody."""
@@ -322,5 +324,6 @@ _MAX_SHARES = select.PIPE_BUF // _SHARE_BYTES
 
 def _work(search: Search, shares: _Shares, fd: int) -> None:
     while share := shares.take():
-        for number in share:
-            send(fd, (number, *search.segment(number)))
+        for first in range(share.start, share.stop, _LEAST_SHARE):
+            numbers = range(first, min(first + _LEAST_SHARE, share.stop))
+            send(fd, [(number, *search.segment(number)) for number in numbers])
