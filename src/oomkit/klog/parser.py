@@ -92,6 +92,7 @@ class Parser:
         self._asked_release = False
         self._unrelated = 0
         self._found: list[Report | Evidence] = []
+        self._tells = False
         self._waiting = 0
         self._floor = 0.0
         self.abouts: dict[int, dict[str, Any]] = {}
@@ -103,7 +104,9 @@ class Parser:
 
     def push(self, data: bytes, first_line: int) -> None:
         """Take whole lines; the first has the number ``first_line``."""
-        lines = clean_bytes(data.removesuffix(b"\n")).split("\n")
+        text = clean_bytes(data.removesuffix(b"\n"))
+        lines = text.split("\n")
+        self._tells = self._evidence and may_tell(text)
         i = 0
         while i < len(lines):
             taken = self._pass_over(lines, i, first_line + i) if self._unrelated else 0
@@ -129,7 +132,7 @@ class Parser:
             return 0
         end = first
         while end < len(lines) and OTHERS_LINE.match(lines[end]):
-            if self._evidence and may_tell(lines[end]):
+            if self._tells and may_tell(lines[end]):
                 break
             end += 1
         count = end - first - 1  # the last may go on in the next
