@@ -1,4 +1,4 @@
-"""How fast logs are read: beside grep on a big log, and per report beside OOMAnalyser.
+"""How fast logs are read: small ones, a big one beside grep, and reports beside OOMAnalyser.
 
 Usage: python benchmarks/klog.py [--mb 1000] [--reports 200] [--runs 5] [--first]
                                 [--oomanalyser CHECKOUT]
@@ -12,7 +12,9 @@ before everything else on the machine, so that seconds on the clock count where 
 
 import argparse
 import gzip
+import io
 import lzma
+import math
 import os
 import re
 import statistics
@@ -33,6 +35,7 @@ HOW = ("reports", "records", "replay")
 """Read the reports; what others tell, too, as `oomkit explain` does; replay each decision."""
 COMMANDS = ((), ("--summary",), ("--summary", "--workers", "1"), ("--json",))
 """Options of the whole command, `oomkit explain`."""
+SMALL_BYTES = 40_000
 CLOCK = re.compile(rb"(?m)^(\w{3} +\d+ )\d\d:\d\d:\d\d")
 ROW = re.compile(rb"\[ *(\d+)\]" + rb" +(-?\d+)" * 7 + rb" +(\S+)")
 """A row of the task table, and nothing but that: the least that Python can do with a table."""
@@ -189,6 +192,21 @@ def beside_grep(megabytes: int, runs: int, reports: int) -> None:
                 )
 
 
+def small_logs(rounds: int) -> None:
+    """What people paste: each text of the test data by itself, with what others say."""
+    from oomkit.klog.reader import scan_records
+
+    paths = [path for path in sorted(LOGS.rglob("*")) if path.suffix in (".log", ".txt")]
+    texts = [text for text in (path.read_bytes() for path in paths) if len(text) < SMALL_BYTES]
+    least_s = [math.inf] * len(texts)
+    for _ in range(rounds):
+        for i, text in enumerate(texts):
+            records = scan_records(io.BytesIO(text), "log", evidence=True)
+            least_s[i] = min(least_s[i], timed(partial(list, records)))
+    total_ms = sum(least_s) * 1e3
+    print(f"{len(texts)} small logs: {total_ms:.0f} ms, {total_ms / len(texts):.2f} ms each")
+
+
 def load_oomanalyser(checkout: Path) -> types.ModuleType:
     """Run its Python under CPython: the browser's objects are empty stand-ins.
 
@@ -281,6 +299,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.first:
         run_first()
+    small_logs(arguments.runs + 2)
     beside_grep(arguments.mb, arguments.runs, arguments.reports)
     if arguments.oomanalyser is not None:
         beside_oomanalyser(arguments.oomanalyser, arguments.runs)

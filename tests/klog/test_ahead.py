@@ -85,7 +85,7 @@ def test_cuts_at_every_line_of_a_report_change_nothing(cut_log: Path) -> None:
 
 
 @pytest.mark.parametrize("searchers", [2, 3, 7])
-@pytest.mark.parametrize("segment_bytes", [999, 20_000, 123_457])
+@pytest.mark.parametrize("segment_bytes", [150, 999, 20_000, 123_457])
 def test_any_number_of_searchers_finds_the_same(
     cut_log: Path, searchers: int, segment_bytes: int
 ) -> None:
@@ -233,6 +233,16 @@ def test_without_a_further_process_all_is_searched_here(
         raise BlockingIOError("no process is left")
 
     monkeypatch.setattr(os, "fork", refused)
+    assert told_ahead(cut_log, 50_000, 3) == told(cut_log.read_bytes())
+
+
+def test_without_a_further_file_all_is_searched_here(
+    cut_log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused() -> tuple[int, int]:
+        raise OSError("no file is left")
+
+    monkeypatch.setattr(os, "pipe", refused)
     assert told_ahead(cut_log, 50_000, 3) == told(cut_log.read_bytes())
 
 

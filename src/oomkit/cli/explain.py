@@ -1,5 +1,6 @@
 """``oomkit explain``: why that process, last night."""
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -34,6 +35,8 @@ Examples:
 """
 _DEFAULT_LAST = 5
 _MUCH_BYTES = 64_000_000
+_OBJECTS = 50_000
+"""So many are made before cycles are looked for."""
 
 
 @click.command(epilog=_EXAMPLE)
@@ -143,6 +146,9 @@ def read_logs(
     from oomkit.cli.progress import progress
     from oomkit.explain.files import Counter, read_files
 
+    # Records hold no cycles; to look for some after every 700 took 6 % of the time.
+    gc.freeze()
+    gc.set_threshold(_OBJECTS)
     counter = Counter()
     with progress(lambda: _progress_text(counter, len(names))):
         if workers is not None:

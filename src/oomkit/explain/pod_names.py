@@ -6,11 +6,11 @@ so that logs without such reports cost nothing.
 """
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 
 from oomkit.kernel.cgroup_name import full_container_id, place
 from oomkit.kernel.names import Names, cut
+from oomkit.klog.lines import expressions as re
 from oomkit.klog.lines.sources import LogError, open_log
 from oomkit.klog.records import Report
 from oomkit.records import replace

@@ -1,13 +1,13 @@
 """From the bytes of a log to its reports; rows of a CSV export are lines too."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from oomkit.klog.evidence import Evidence
+from oomkit.klog.lines import expressions as re
 from oomkit.klog.lines.clean import QuotedPrintable, clean_bytes, split_joined
 from oomkit.klog.lines.code import is_code
-from oomkit.klog.lines.join import Joiner, breakable_width
+from oomkit.klog.lines.join import Joiner, begins_line, breakable_width
 from oomkit.klog.lines.prefix import OTHERS_LINE, Line, PrefixStripper, WholeLines, strip_prefix
 from oomkit.klog.lines.prose import explains
 from oomkit.klog.lines.wrappers import (
@@ -61,6 +61,8 @@ def line_of_row(raw: str, number: int) -> Line | None:
     return line
 
 
+_MEMORY_HEAD = "Mem-Info:"
+_TABLE_HEAD = "oom_score_adj name"
 MAX_LINE_CHARS = 4096
 """Longer lines are cut: no kernel prints them."""
 _MAX_UNAME = 200
@@ -90,6 +92,9 @@ class Parser:
         self._asked_release = False
         self._unrelated = 0
         self._found: list[Report | Evidence] = []
+        self._tells = False
+        self._waiting = 0
+        self._floor = 0.0
         self.abouts: dict[int, dict[str, Any]] = {}
         self.no_log: frozenset[int] = frozenset()
         self.beginning = b""
@@ -99,7 +104,9 @@ class Parser:
 
     def push(self, data: bytes, first_line: int) -> None:
         """Take whole lines; the first has the number ``first_line``."""
-        lines = clean_bytes(data.removesuffix(b"\n")).split("\n")
+        text = clean_bytes(data.removesuffix(b"\n"))
+        lines = text.split("\n")
+        self._tells = self._evidence and may_tell(text)
         i = 0
         while i < len(lines):
             taken = self._pass_over(lines, i, first_line + i) if self._unrelated else 0
@@ -109,7 +116,9 @@ class Parser:
                 continue
             raw = lines[i]
             if raw or self._export.active:
-                self._take_raw(self._quoted.decode(raw), first_line + i)
+                if "=" in raw or self._quoted.active:
+                    raw = self._quoted.decode(raw)
+                self._take_raw(raw, first_line + i)
             else:
                 self._joiner.blank()
             i += 1
@@ -123,7 +132,7 @@ class Parser:
             return 0
         end = first
         while end < len(lines) and OTHERS_LINE.match(lines[end]):
-            if self._evidence and may_tell(lines[end]):
+            if self._tells and may_tell(lines[end]):
                 break
             end += 1
         count = end - first - 1  # the last may go on in the next
@@ -138,6 +147,7 @@ class Parser:
 
     def take_alike(self, lines: list[str], first: int, number: int) -> int:
         """Take rows, frames and lines of the memory part in the short way; returns how many."""
+        self._end_head(lines[first])
         in_table, columns = self._assembler.in_table, self._assembler.columns
         in_memory = False
         if columns:
@@ -173,9 +183,31 @@ class Parser:
         """Lines that match, without one that may go on in the next."""
         found = whole.beginning(lines, first)
         following = first + len(found)
-        if found and (following == len(lines) or not self._prefix.is_like_last(lines[following])):
+        if found and (following == len(lines) or not self._is_new(lines[following], found[-1])):
             found.pop()
         return found
+
+    def _is_new(self, raw: str, last: re.Match[str]) -> bool:
+        """Whether a line goes on in none of those that stand behind the last one's prefix."""
+        return self._prefix.is_like_last(raw) or (
+            begins_line(raw) and not last.string.endswith((":", "-", "\\"))
+        )
+
+    def _end_head(self, raw: str) -> None:
+        """Take the line above a table or a memory part, if the next line is of that.
+
+        It is whole then, and those below it can be taken in the short way from the first on.
+        """
+        head = self._joiner.pending
+        if head is None or "oom-killer:" in raw or "cpuset=" in raw:
+            return
+        if head.text != _MEMORY_HEAD and not (
+            head.text.startswith("[") and head.text.endswith(_TABLE_HEAD)
+        ):
+            return
+        if not head.stamped or self._prefix.is_like_last(raw):
+            for line, wrapped in self._joiner.flush():
+                self._take(line, wrapped=wrapped)
 
     def _take_raw(self, raw: str, number: int) -> None:
         for line in self._lines(raw, number):
@@ -295,9 +327,15 @@ class Parser:
         if not self._found:
             return []
         floor = self._assembler.oldest_open_line
+        if floor == self._floor and all(
+            record.source.line >= floor for record in self._found[self._waiting :]
+        ):
+            self._waiting = len(self._found)
+            return []
         self._found.sort(key=lambda record: record.source.line)
         ready = sum(record.source.line < floor for record in self._found)
         found, self._found = self._found[:ready], self._found[ready:]
+        self._floor, self._waiting = floor, len(self._found)
         return [self._without_prefix(record) for record in found]
 
     def _without_prefix(self, record: Report | Evidence) -> Report | Evidence:

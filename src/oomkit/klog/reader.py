@@ -19,12 +19,20 @@ from oomkit.klog.userspace import needles
 from oomkit.klog.userspace.objects import abouts
 
 _PARTS = re.compile(
-    rb"(?P<head>invoked oom-killer)|(?P<memory>Mem-[Ii]nfo:|memory: usage \d)"
+    # First what any of them begins with.
+    rb"(?=[iMmtoKk])(?:(?P<head>invoked oom-killer)|(?P<memory>Mem-[Ii]nfo:|memory: usage \d)"
     rb"|(?P<table>tgid total_vm)|(?P<choice>oom-kill:constraint|[Kk]ill process \d)"
-    rb"|(?P<killed>Killed process \d)|(?P<reaped>oom_reaper: reaped)"
+    rb"|(?P<killed>Killed process \d)|(?P<reaped>oom_reaper: reaped))"
 )
 _OBJECT = re.compile(rb"(?i:\breason\"?:\s+\"?OOM|\"OOMKilled\":\s+true)")
 """A field of a printed object that reports a death."""
+
+
+def _has_object(data: bytes) -> bool:
+    small = data.lower()
+    return (b"reason" in small or b"oomkilled" in small) and _OBJECT.search(data) is not None
+
+
 _ORDER = {name: i for i, name in enumerate(_PARTS.groupindex)}
 _ENOUGH = 2
 _ENDS = (b"Killed process ", b"oom-kill:constraint", b"oom_reaper: ")
@@ -160,7 +168,7 @@ def scan_records(
     """
     parser = Parser(name, evidence=evidence)
     head = _head_of(source)
-    if evidence and len(head) <= WHOLE_BYTES and _OBJECT.search(head) is not None:
+    if evidence and len(head) <= WHOLE_BYTES and _has_object(head):
         parser.abouts = abouts(clean_bytes(head))
     if len(head) <= WHOLE_BYTES:
         parser.beginning = head
@@ -169,6 +177,12 @@ def scan_records(
         lines = head.splitlines(keepends=True)
         for i in reversed(range(len(lines))):
             parser.push(lines[i], i + 1)
+        yield from parser.finish()
+        yield from parser.kernels
+        return
+    if len(head) < WHOLE_BYTES:
+        # What a scanner would be shown whole.
+        parser.push(head, 1)
         yield from parser.finish()
         yield from parser.kernels
         return

@@ -8,7 +8,7 @@ from oomkit.kernel.constraint import control_for
 from oomkit.kernel.oom_control import OomControl
 from oomkit.kernel.rank import eligible_by_badness
 from oomkit.kernel.rules import RuleSet
-from oomkit.kernel.state import Task
+from oomkit.kernel.state import Snapshot, Task
 from oomkit.kernel.versions import doubt
 from oomkit.klog.records import Assumed, Predicted, Report
 from oomkit.klog.snapshot import (
@@ -19,6 +19,7 @@ from oomkit.klog.snapshot import (
     chosen_pid,
     rule_sets,
     snapshot_of,
+    tasks_of,
     total_is_printed,
 )
 from oomkit.records import Record, replace
@@ -37,15 +38,33 @@ _DYING_S = 60.0
 """Seconds for which a victim may still stand in tables."""
 
 
+class _Given:
+    """What a report gives the rules, made once for all its rankings."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.allocation = allocation_of(report)
+        self._tasks: dict[tuple[bool, tuple[int, ...]], tuple[Task, ...]] = {}
+
+    def snapshot(self, rules: RuleSet, assumed: Assumed) -> Snapshot:
+        """The machine by the report's table."""
+        by = (assumed.root_has_caps, assumed.dying)
+        if by not in self._tasks:
+            self._tasks[by] = tasks_of(self.report, assumed)
+        return snapshot_of(self.report, rules, assumed, self._tasks[by])
+
+
 class _Trial(Record, frozen=True, kw_only=True):
     """One ranking, under stated assumptions.
 
     Attributes:
+        given: what the report gives the rules.
         assumed: the assumptions.
         oc: the decision's context.
         ranked: badness and task of the candidates, worst first.
     """
 
+    given: "_Given"
     assumed: Assumed
     oc: OomControl
     ranked: list[tuple[int, Task]]
@@ -78,7 +97,8 @@ def replay(report: Report, *, dead: Collection[int] = ()) -> Report:
     if candidates[0].badness == "classic":
         return _unranked(report, candidates[:1], _AGES_TEXT)
     assumed = Assumed(dying=_still_dying(report, dead))
-    trials = [_try(report, rules, assumed) for rules in candidates]
+    given = _Given(report)
+    trials = [_try(given, rules, assumed) for rules in candidates]
     chosen = chosen_pid(report)
     if not base_is_printed(report):
         trials = [trial for trial in trials if _order_is_sure(report, trial)]
@@ -97,11 +117,16 @@ def replay_all(reports: Iterable[Report]) -> Iterator[Report]:
     """Replay the reports of one log in their order, so that each knows of earlier victims."""
     victims: dict[int, tuple[str, float | None]] = {}
     for report in reports:
-        names = {(pid, row.comm) for row in report.tasks for pid in (row.pid, row.tgid)}
+        known = [
+            (pid, row.comm)
+            for row in (report.tasks if victims else ())
+            for pid in (row.pid, row.tgid)
+            if pid in victims
+        ]
         recent = {
             pid
-            for pid, (comm, killed_s) in victims.items()
-            if (pid, comm) in names and _is_recent(report.uptime_s, killed_s)
+            for pid, comm in known
+            if comm == victims[pid][0] and _is_recent(report.uptime_s, victims[pid][1])
         }
         yield replay(report, dead=recent)
         for victim in report.killed:
@@ -132,15 +157,14 @@ def _still_dying(report: Report, dead: Collection[int]) -> tuple[int, ...]:
     return tuple(sorted(set(dead) - again))
 
 
-def _try(report: Report, rules: RuleSet, assumed: Assumed) -> _Trial:
-    snapshot = snapshot_of(report, rules, assumed)
-    oc = control_for(snapshot, allocation_of(report), rules)
-    return _Trial(assumed=assumed, oc=oc, ranked=eligible_by_badness(oc))
+def _try(given: _Given, rules: RuleSet, assumed: Assumed) -> _Trial:
+    oc = control_for(given.snapshot(rules, assumed), given.allocation, rules)
+    return _Trial(given=given, assumed=assumed, oc=oc, ranked=eligible_by_badness(oc))
 
 
-def _again(report: Report, trial: _Trial, **other: Any) -> _Trial:
+def _again(trial: _Trial, **other: Any) -> _Trial:
     """The same ranking under other assumptions."""
-    return _try(report, trial.rules, replace(trial.assumed, **other))
+    return _try(trial.given, trial.rules, replace(trial.assumed, **other))
 
 
 def _order_is_sure(report: Report, trial: _Trial) -> bool:
@@ -149,7 +173,7 @@ def _order_is_sure(report: Report, trial: _Trial) -> bool:
         return False
     if bounds_by_score(report, trial.rules) is not None:
         return True
-    most = _again(report, trial, bound="most")
+    most = _again(trial, bound="most")
     return [task.pid for _, task in trial.ranked] == [task.pid for _, task in most.ranked]
 
 
@@ -188,7 +212,7 @@ def _depends_on_unknown(report: Report, best: _Trial, chosen: int) -> bool:
     memory = report.memory
     if memory is not None and memory.total_swap_kb is not None and memory.ram_pages is not None:
         return False
-    most = _again(report, best, bound="most")
+    most = _again(best, bound="most")
     return not _is_first(most, chosen)
 
 
@@ -277,24 +301,24 @@ def _none_chosen(report: Report, trial: _Trial) -> Report:
 def _other_assumptions(report: Report, best: _Trial, chosen: int, why: str) -> Report:
     """Look for what the report does not show that would make the kernel's choice the first."""
     if best.rules.root_bonus not in ("none", "quarter"):
-        trial = _again(report, best, root_has_caps=False)
+        trial = _again(best, root_has_caps=False)
         if _is_first(trial, chosen):
             text = "the chosen process runs as root but without CAP_SYS_ADMIN, so it has no bonus"
             return _with(report, trial, text, agrees=True)
     memory = report.memory
     if memory is None or memory.total_swap_kb is None:
-        trial = _again(report, best, bound="most")
+        trial = _again(best, bound="most")
         if _is_first(trial, chosen):
             text = "total swap is not in the report; with enough of it the kernel's choice is first"
             return _with(report, trial, text, agrees=True)
     return _with(report, best, why, agrees=False)
 
 
-def _with_most(report: Report, trial: _Trial) -> dict[int, int]:
+def _with_most(trial: _Trial) -> dict[int, int]:
     """Badness with the largest total that may be meant: what stays the same is sure."""
     if not any(task.oom_score_adj for _, task in trial.ranked):
         return {task.pid: points for points, task in trial.ranked}
-    return {task.pid: points for points, task in _again(report, trial, bound="most").ranked}
+    return {task.pid: points for points, task in _again(trial, bound="most").ranked}
 
 
 def _unranked(report: Report, candidates: Sequence[RuleSet], why: str) -> Report:
@@ -308,16 +332,16 @@ def _with(report: Report, trial: _Trial, why: str, *, agrees: bool | None) -> Re
     unsure = doubt(report.kernel) if agrees is False and report.kernel is not None else None
     if unsure is not None:
         why += f"; {unsure}"
-    sure = {} if exact else _with_most(report, trial)
-    predicted = tuple(
+    sure = {} if exact else _with_most(trial)
+    predicted = [
         Predicted(
             pid=task.pid,
             comm=task.comm,
             badness=points if exact or sure.get(task.pid) == points else None,
         )
         for points, task in trial.ranked
-    )
+    ]
     return replace(
-        report, rules=trial.rules.name, predicted=predicted, agrees=agrees,
+        report, rules=trial.rules.name, predicted=tuple(predicted), agrees=agrees,
         assumed=trial.assumed, why=why,
     )  # fmt: skip

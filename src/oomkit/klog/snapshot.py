@@ -33,16 +33,20 @@ def chosen_pid(report: Report) -> int | None:
     return next((row.tgid for row in report.tasks if row.pid == pid), pid)
 
 
-def snapshot_of(report: Report, rules: RuleSet, assumed: Assumed) -> Snapshot:
+def snapshot_of(
+    report: Report, rules: RuleSet, assumed: Assumed, tasks: tuple[Task, ...] | None = None
+) -> Snapshot:
     """Build the snapshot of a report's table.
 
     Args:
         report: the report; its tasks stand in the kernel's order.
         rules: the rule set; names the kernel where the report does not.
         assumed: what the report does not say.
+        tasks: what :func:`tasks_of` gave for the same; None: not asked yet.
     """
     size_kb = report.page_kb
-    tasks = tuple(_task(row, report, size_kb, assumed) for row in report.tasks)
+    if tasks is None:
+        tasks = tasks_of(report, assumed)
     memory = _memory(report, size_kb, tasks, assumed.bound)
     memcgs: tuple[Memcg, ...] = ()
     if report.scope == "memcg":
@@ -76,30 +80,40 @@ def allocation_of(report: Report) -> Allocation:
     )
 
 
-def _task(row: TaskRow, report: Report, size_kb: int, assumed: Assumed) -> Task:
-    dying = row.tgid in assumed.dying or row.pid in assumed.dying
-    return Task(
-        pid=row.tgid,
-        comm=row.comm,
-        uid=row.uid,
-        rss_pages=row.rss_pages,
-        anon_rss_pages=row.rss_anon_pages,
-        file_rss_pages=row.rss_file_pages,
-        shmem_rss_pages=row.rss_shmem_pages,
-        swap_pages=row.swapents or 0,
-        pgtable_pages=pgtable_pages(row, size_kb),
-        pte_pages=row.nr_ptes,
-        pmd_pages=row.nr_pmds,
-        total_vm_pages=row.total_vm_pages,
-        oom_score_adj=row.oom_score_adj or 0,
-        oom_adj=row.oom_adj,
-        cap_sys_admin=row.uid == 0 and assumed.root_has_caps,
-        cap_sys_resource=row.uid == 0 and assumed.root_has_caps,
-        global_init=row.tgid == 1,
-        cgroup=(report.cgroup or "/") if report.scope == "memcg" else "/",
-        victim=dying,
-        mm_reaped=dying,
-    )
+def tasks_of(report: Report, assumed: Assumed) -> tuple[Task, ...]:
+    """The rows of a report's table as tasks; of what is assumed, all but the bound matters."""
+    size_kb = report.page_kb
+    cgroup = (report.cgroup or "/") if report.scope == "memcg" else "/"
+    has_caps, dead = assumed.root_has_caps, frozenset(assumed.dying)
+    tasks = []
+    for row in report.tasks:
+        tgid, is_root = row.tgid, row.uid == 0 and has_caps
+        dying = bool(dead) and (tgid in dead or row.pid in dead)
+        tasks.append(
+            Task(
+                pid=tgid,
+                comm=row.comm,
+                uid=row.uid,
+                rss_pages=row.rss_pages,
+                anon_rss_pages=row.rss_anon_pages,
+                file_rss_pages=row.rss_file_pages,
+                shmem_rss_pages=row.rss_shmem_pages,
+                swap_pages=row.swapents or 0,
+                pgtable_pages=pgtable_pages(row, size_kb),
+                pte_pages=row.nr_ptes,
+                pmd_pages=row.nr_pmds,
+                total_vm_pages=row.total_vm_pages,
+                oom_score_adj=row.oom_score_adj or 0,
+                oom_adj=row.oom_adj,
+                cap_sys_admin=is_root,
+                cap_sys_resource=is_root,
+                global_init=tgid == 1,
+                cgroup=cgroup,
+                victim=dying,
+                mm_reaped=dying,
+            )
+        )
+    return tuple(tasks)
 
 
 def _memory(report: Report, size_kb: int, tasks: tuple[Task, ...], bound: Bound) -> Memory:

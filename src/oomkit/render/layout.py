@@ -111,6 +111,8 @@ def wrapped(text: str, width: int, *, first: str = "", rest: str | None = None) 
         first: what stands before the first line.
         rest: what stands before the others; None: as many spaces.
     """
+    if not text.startswith(" ") and cell_len(first) + cell_len(text) <= width:
+        return [first + text]
     rest = " " * cell_len(first) if rest is None else rest
     lines: list[str] = []
     start, line = first, ""

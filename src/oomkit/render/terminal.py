@@ -61,8 +61,7 @@ def console(file: TextIO) -> "Console":
     is_terminal = file.isatty()
     width = None
     if not is_terminal:
-        columns = os.environ.get("COLUMNS", "")
-        width = int(columns) if columns.isdigit() and int(columns) > 0 else FALLBACK_COLUMNS
+        width = _columns()
     elif shutil.get_terminal_size().columns < 1:
         width = FALLBACK_COLUMNS
     # rich leaves bold and dim under NO_COLOR, which is taken as a wish for plain text.
@@ -77,11 +76,23 @@ def console(file: TextIO) -> "Console":
     )
 
 
+def _columns() -> int:
+    """The width of what is no terminal."""
+    columns = os.environ.get("COLUMNS", "")
+    return int(columns) if columns.isdigit() and int(columns) > 0 else FALLBACK_COLUMNS
+
+
+_ASKS_FOR_COLOUR = ("FORCE_COLOR", "TTY_COMPATIBLE")
+"""What has rich take a file or a pipe for a terminal."""
 _ASCII = str.maketrans({"\u2026": "...", "\u2013": "-", "\u00d7": "x"})
 
 
 def terminal_of(stream: TextIO) -> Terminal:
     """What fits a stream, by the same rules as :func:`oomkit.render.terminal.console`."""
+    if not stream.isatty() and not any(map(os.environ.get, _ASKS_FOR_COLOUR)):
+        # Without rich, which takes longer to load than most documents to print.
+        encoding = getattr(stream, "encoding", None) or "utf-8"
+        return Terminal(width=_columns(), unicode=encoding.lower().startswith("utf"))
     of = console(stream)
     return Terminal(
         width=of.width,

@@ -6,8 +6,10 @@ what holds nothing; so what it finds depends neither on how many search nor on w
 
 import io
 import os
+import select
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -32,8 +34,13 @@ MAX_SEARCHERS = 32
 """More would not be faster than memory is, and each has a segment in memory."""
 _NEAR_BYTES = 64 << 10
 """What is nearer than this is read through: to jump would save nothing."""
-_BEFORE_BYTES = BACK_BYTES + (16 << 10)
-"""What is looked at before a segment, for where the reader has to begin."""
+_BEFORE_BYTES = BACK_BYTES + (16 << 10) + 512
+"""What is looked at before a segment, for where the reader has to begin.
+
+It ends amid a page: a large buffer begins a few bytes behind the beginning of one, and to copy from
+the beginning of a page to there takes four times as long, since the processor takes what is read
+for what was just written.
+"""
 _MARGIN_BYTES = 4 << 10
 """The reader begins by so much earlier than it ever goes back."""
 _AFTER_BYTES = 4 << 10
@@ -177,7 +184,8 @@ class Ahead:
         search: what is looked for, and where.
         file: the file that the reader reads.
         size: so much of the file is searched.
-        searchers: how many processes search, up to :data:`MAX_SEARCHERS`; 0: it is done here.
+        searchers: how many processes search, up to :data:`MAX_SEARCHERS`; one of them is this,
+            which does so where it would wait for the others.
         own: the file that is searched, if it is to be closed with the search.
     """
 
@@ -197,15 +205,17 @@ class Ahead:
         self._taken = 0
         self._newlines = 0
         self._stretches: deque[Stretch] = deque()
-        self._workers: list[Forked | None] = []
-        searchers = min(searchers, MAX_SEARCHERS)
-        try:
-            for i in range(min(searchers, self._segments)):
-                turn = range(i, self._segments, searchers)
-                self._workers.append(Forked(partial(_work, search, turn)))
-        except OSError:
-            # Where there is no process left, its share is searched here.
-            self._workers += [None] * (searchers - len(self._workers))
+        self._shares: _Shares | None = None
+        self._found: dict[int, _Segment] = {}
+        self._workers: dict[int, Forked] = {}
+        self._poll = select.poll()
+        # Where there is no process left, or no file, all is searched here.
+        with suppress(OSError):
+            self._shares = _Shares(self._segments)
+            for _ in range(min(searchers, MAX_SEARCHERS, self._segments) - 1):
+                worker = Forked(partial(_work, search, self._shares))
+                self._workers[worker.output.fileno()] = worker
+                self._poll.register(worker.output, select.POLLIN)
 
     def is_of(self, fd: int) -> bool:
         """Whether an open file is the one that is searched."""
@@ -235,16 +245,31 @@ class Ahead:
         self._newlines += newlines
 
     def _searched(self, number: int) -> _Segment:
-        at = number % max(len(self._workers), 1)
-        worker = self._workers[at] if self._workers else None
-        if worker is not None:
-            found = receive(worker.output)
-            if found is not None:
-                return _Segment(*found)
-            # It died: killed for want of memory, of all things.
-            worker.close()
-            self._workers[at] = None
-        return self._search.segment(number)
+        while number not in self._found:
+            if self._workers and self._receive(0):
+                continue
+            share = self._shares.take() if self._shares is not None else None
+            if share:
+                self._found.update((n, self._search.segment(n)) for n in share)
+            elif self._workers:
+                self._receive(None)
+            else:
+                return self._search.segment(number)  # whoever had it died
+        return self._found.pop(number)
+
+    def _receive(self, timeout_ms: int | None) -> bool:
+        """Take what others have found; whether there was anything."""
+        ready = self._poll.poll(timeout_ms)
+        for fd, _ in ready:
+            found = receive(self._workers[fd].output)
+            if found is None:
+                # It is done, or was killed: for want of memory, of all things.
+                self._poll.unregister(fd)
+                self._workers.pop(fd).close()
+            else:
+                for number, newlines, stretches in found:
+                    self._found[number] = _Segment(newlines, stretches)
+        return bool(ready)
 
     def source_at(self, offset: int, /) -> Readable:
         """The file from an offset on."""
@@ -253,14 +278,52 @@ class Ahead:
 
     def close(self) -> None:
         """End the processes."""
-        for worker in self._workers:
-            if worker is not None:
-                worker.close()
+        for worker in self._workers.values():
+            worker.close()
         self._workers.clear()
+        if self._shares is not None:
+            self._shares.close()
+            self._shares = None
         if self._own is not None:
             self._own.close()
 
 
-def _work(search: Search, numbers: range, fd: int) -> None:
-    for number in numbers:
-        send(fd, tuple(search.segment(number)))
+class _Shares:
+    """The segments, which whoever has nothing to do takes, the first that are left.
+
+    They stand in a pipe that all of them read, and none waits for another.
+    """
+
+    def __init__(self, segments: int) -> None:
+        self._segments = segments
+        self._step = max(-(-segments // _MAX_SHARES), _LEAST_SHARE)
+        self._fd, writes = os.pipe()
+        for first in range(0, segments, self._step):
+            os.write(writes, first.to_bytes(_SHARE_BYTES, "little"))
+        os.close(writes)
+
+    def take(self) -> range:
+        """The numbers of some segments, one after the other; empty: none are left."""
+        first = os.read(self._fd, _SHARE_BYTES)
+        if not first:
+            return range(0)
+        begin = int.from_bytes(first, "little")
+        return range(begin, min(begin + self._step, self._segments))
+
+    def close(self) -> None:
+        """Close the pipe."""
+        os.close(self._fd)
+
+
+_LEAST_SHARE = 4
+"""Fewer segments would have more time spent on handing them over."""
+_SHARE_BYTES = 4
+_MAX_SHARES = select.PIPE_BUF // _SHARE_BYTES
+"""So many fit into a pipe of any size, so that to write them waits for nobody."""
+
+
+def _work(search: Search, shares: _Shares, fd: int) -> None:
+    while share := shares.take():
+        for first in range(share.start, share.stop, _LEAST_SHARE):
+            numbers = range(first, min(first + _LEAST_SHARE, share.stop))
+            send(fd, [(number, *search.segment(number)) for number in numbers])

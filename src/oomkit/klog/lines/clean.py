@@ -1,9 +1,10 @@
 """Make text of a log safe and plain: no control characters, no mark-up, one line a line."""
 
 import codecs
-import re
 
+from oomkit.klog.lines import expressions as re
 from oomkit.klog.lines.pieces import MONTH
+from oomkit.klog.lines.words import Words
 
 _ANSI = re.compile(
     r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)?|\x1b[@-_]?"
@@ -115,7 +116,12 @@ def split_joined(line: str) -> list[str]:
     """Split one line into the kernel's lines that a logger or a console joined in it."""
     escaped = "\\" in line and ("\\n" in line or "\\x0a" in line)
     joined = escaped or "#012" in line or _BREAK in line
-    parts = _RSYSLOG.sub("\n", line).split("\n") if joined else [line]
+    if not (joined or "<" in line or "]" in line or " kernel: " in line or _TWO_KILL_LINES in line):
+        return [line]
+    if joined and "\\" not in line:
+        parts = line.replace("#012", "\n").replace(_BREAK, "\n").split("\n")
+    else:
+        parts = _RSYSLOG.sub("\n", line).split("\n") if joined else [line]
     result: list[str] = []
     for part in parts:
         if _TWO_KILL_LINES in part:
@@ -180,7 +186,9 @@ _LEFT_OUT = re.compile(
 )
 """What people put in the place of lines that they leave out."""
 _MARKS = "<.[(:…⋮-*~=#/"
-_WORDS = ("nip", "mitted", "rimmed", "runcated", "kipped", "emoved", "eleted", "left out", "lided")
+_WORDS = Words(
+    ("nip", "mitted", "rimmed", "runcated", "kipped", "emoved", "eleted", "left out", "lided")
+)
 MAX_MARK = 48
 
 _END = re.compile(r"(?:>|…|(?<!processes)(?<!\.)\.\.\.)$")
@@ -189,7 +197,7 @@ _OPEN_NUMBER = re.compile(r"(?<=\W)-?\d+$|(?<=failcnt )\d+$")
 
 def is_left_out(text: str) -> bool:
     """Whether a line stands for lines that somebody left out."""
-    if len(text) > MAX_MARK or not (text[0] in _MARKS or any(word in text for word in _WORDS)):
+    if len(text) > MAX_MARK or not (text[0] in _MARKS or _WORDS.is_in(text)):
         return False
     return _LEFT_OUT.match(text) is not None
 

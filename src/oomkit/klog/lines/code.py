@@ -1,6 +1,6 @@
 """Lines of a program's source, which hold words of logs as texts to look for."""
 
-import re
+from oomkit.klog.lines import expressions as re
 
 _CODE = re.compile(
     # A comment that quotes.
@@ -26,6 +26,12 @@ def is_code(raw: str) -> bool:
     Args:
         raw: the whole line.
     """
-    if _CODE.match(raw) is not None:
+    may_be = '"' in raw or "'" in raw or "`" in raw or ("(" in raw and _has_value(raw))
+    if may_be and _CODE.match(raw) is not None:
         return True
     return ("\\" in raw or "(." in raw) and _PATTERN.search(raw) is not None
+
+
+def _has_value(raw: str) -> bool:
+    """Whether what stands in parentheses may be given a name, or be what a function gives."""
+    return "=" in raw or "return " in raw

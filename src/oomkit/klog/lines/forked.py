@@ -95,9 +95,13 @@ def receive(file: io.FileIO) -> Any:
 
 
 def _read(file: io.FileIO, size: int) -> bytes | None:
+    first = file.read(size)
+    if not first or len(first) == size:
+        return first or None
     data = bytearray(size)
     with memoryview(data) as view:
-        filled = 0
+        filled = len(first)
+        view[:filled] = first
         while filled < size:
             got = file.readinto(view[filled:])
             if not got:

@@ -5,12 +5,12 @@ that one is cut short *and* this one carries on where it stopped; what stands be
 other reasons (replies in a mail, other messages) is never swallowed.
 """
 
-import re
-
+from oomkit.klog.lines import expressions as re
 from oomkit.klog.lines.prefix import Line
-from oomkit.klog.report.tasks import FORMS, ROW, TABLE_HEADER, parse_table_header
+from oomkit.klog.report.tasks import FORMS, ROW, parse_table_header
 
 _ROW_START = re.compile(r"^\[\s*\d{1,10}\](?:\s+\d+\b|\s*$)")
+_TABLE_START = re.compile(r"\[\s*pid\s*\]\s+uid\b")
 _FIELD_TOKEN = re.compile(
     r"(?:(?:total-vm|anon-rss|file-rss|shmem-rss|pgtables):\d+kB,?|UID:\d+|oom_score_adj[:=]-?\d+|"
     r"order=-?\d+,?|[a-z_]+(?:\((?:anon|file)\))?:\d+[kK]B|\w+:\d+|pgtables_bytes|swapents|"
@@ -76,6 +76,11 @@ class Joiner:
         self._soft = 0
         self._blank = False
 
+    @property
+    def pending(self) -> Line | None:
+        """The line that may go on in the next."""
+        return self._pending
+
     def blank(self) -> None:
         """An empty line: what follows was not wrapped for want of room."""
         self._blank = True
@@ -121,7 +126,7 @@ class Joiner:
         if before.text.endswith("\\"):
             before.text = before.text[:-1].rstrip()
             return True
-        if _CUT_STAMP.match(line.text):
+        if line.text.startswith("[") and _CUT_STAMP.match(line.text):
             return False
         if _BEGINS.match(line.text) and not before.text.endswith((":", "-")):
             return False
@@ -135,7 +140,7 @@ class Joiner:
         word = len(_first_word(line.text))
         if before.width + 1 + word <= self._max_width and before.width < self._max_width:
             return False
-        if _ROW_START.match(line.text) or line.text.startswith(("Node ", "Mem-Info")):
+        if _is_row(line.text) or line.text.startswith(("Node ", "Mem-Info")):
             return False
         if before.width == self._max_width and self._max_width in _TERMINALS:
             return True
@@ -161,8 +166,17 @@ def breakable_width(text: str, width: int) -> int:
     return width - last_word if last_word > _LONG_WORD else width
 
 
+def begins_line(raw: str) -> bool:
+    """Whether a line without a prefix is one of a report, and not the rest of another."""
+    return _BEGINS.match(raw) is not None
+
+
+def _is_row(text: str) -> bool:
+    return text.startswith("[") and _ROW_START.match(text) is not None
+
+
 def _is_complete(text: str, columns: tuple[str, ...]) -> bool:
-    if _ROW_START.match(text):
+    if _is_row(text):
         match = ROW.search(text)
         return match is not None and len(match["rest"].split()) > len(columns)
     return _COMPLETE.search(text) is not None
@@ -171,7 +185,7 @@ def _is_complete(text: str, columns: tuple[str, ...]) -> bool:
 def _continues(before: Line, line: Line, columns: tuple[str, ...]) -> bool:
     """Whether ``line`` carries on what ``before`` left unfinished."""
     text, more = before.text, line.text
-    if _ROW_START.match(more) or more.startswith(("Node ", "Mem-Info")):
+    if _is_row(more) or more.startswith(("Node ", "Mem-Info")):
         return False
     if "oom-killer:" in more and "invoked" not in more:
         return text.endswith("invoked") or more.startswith("oom-killer:")
@@ -179,11 +193,11 @@ def _continues(before: Line, line: Line, columns: tuple[str, ...]) -> bool:
         return not _HEADER_END.search(text) and bool(
             re.match(r"(?:oom|gfp|order|nodemask|\w*adj=|[_|)]|,|GFP)", more)
         )
-    if TABLE_HEADER.search(text) or re.search(r"\[\s*pid\s*\]\s+uid\b", text):
+    if "pid" in text and _TABLE_START.search(text):
         return not text.endswith("name") and bool(
             re.match(r"(?:rss|nr_|pgtables|swapents|oom_|name|tgid|total_vm|cpu)", more)
         )
-    if _ROW_START.match(text):
+    if _is_row(text):
         return _row_continues(text, more, columns)
     if text.endswith("Memory cgroup"):
         return more.startswith("out of memory")
@@ -206,18 +220,22 @@ def _row_continues(text: str, more: str, columns: tuple[str, ...]) -> bool:
 def _other_continues(text: str, more: str) -> bool:
     if "oom-kill:constraint" in text or text.endswith("oom-kill:"):
         return not re.search(r"uid=\d+$", text)
-    if re.search(r"[Kk]ill(?:ed)? process|Kill$|Killed$|: OOM$|oom_reaper: ", text):
+    if (
+        " process" in text or text.endswith(("Kill", "Killed", ": OOM")) or "oom_reaper: " in text
+    ) and re.search(r"[Kk]ill(?:ed)? process|Kill$|Killed$|: OOM$|oom_reaper: ", text):
         done = re.search(r"oom_score_adj:-?\d+$|child\.?$|children\.$|or a child$", text)
         return not done and bool(_KILL_TAIL.match(more))
-    if re.match(r"(?:Node \d+ )?\w+ (?:free|active_anon):\d+kB", text):
+    if "kB" in text and re.match(r"(?:Node \d+ )?\w+ (?:free|active_anon):\d+kB", text):
         return bool(_ZONE_TAIL.match(more))
     if "*" in text and re.match(r"(?:Node \d+ )?\w+: \d+\*\d+kB", text):
         return bool(_BLOCK_TAIL.match(more))
-    if re.match(r"(?:CPU: \d+ )?(?:UID: \d+ )?P[iI][dD]: \d+", text):
+    if text.startswith(("CPU: ", "UID: ", "P")) and re.match(
+        r"(?:CPU: \d+ )?(?:UID: \d+ )?P[iI][dD]: \d+", text
+    ):
         return not re.search(r"#\d", text) and bool(
             re.match(r"tainted|Tainted|Not|\d\.\d|G\b|\(|loaded|#\d", more)
         )
-    if re.match(r"(?:memory|swap|kmem|memory\+swap): usage", text):
+    if ": usage" in text and re.match(r"(?:memory|swap|kmem|memory\+swap): usage", text):
         return "failcnt" not in text and bool(re.match(r"limit|\d+kB|failcnt|kB", more))
     if "Memory cgroup stats" in text:
         return bool(_STATS_TAIL.match(more))
@@ -239,7 +257,7 @@ def _other_continues(text: str, more: str) -> bool:
 def _glue(before: Line, line: Line, columns: tuple[str, ...], *, hard: bool) -> None:
     """Join two parts; the cut may have gone through a word."""
     text, more = before.text, line.text
-    if _ROW_START.match(text) and not _is_complete(text, columns):
+    if _is_row(text) and not _is_complete(text, columns):
         between = _row_glue(text, more, columns)
     elif hard:
         between = " " if before.spaced & 2 or line.spaced & 1 else ""

@@ -5,8 +5,8 @@ Some lines of a report begin with words that nothing else begins with; whatever 
 those words is a prefix, and lines with a prefix of the same shape lose it too.
 """
 
-import re
-
+from oomkit.klog.lines import expressions as re
+from oomkit.klog.lines.words import Words
 from oomkit.klog.report.tasks import ROW
 
 _BEGINS = re.compile(
@@ -15,6 +15,12 @@ _BEGINS = re.compile(
     r"|Node \d+ \w+ free:\d+kB|Free swap +[=:] |oom-kill:constraint=|memory: usage \d+kB"
     r"|Task in /|oom_reaper: reaped|Out of memory: Kill|Memory cgroup out of memory: Kill"
 )
+_IN_BEGINS = Words([
+    "-Info:", "-info:", "race:", "omm: ", "Hardware name: ", "tgid", "active_anon:", "Tasks state ",
+    " free:", "Free swap ", "oom-kill:", "memory: usage ", "Task in /", "oom_reaper: ",
+    "f memory: Kill",
+])  # fmt: skip
+"""Each of those words has one of these, which are looked for much faster."""
 _TEXT_OF_A_REPORT = re.compile(
     r"oom-kill|OOMKilling|kernel-monitor|\+0x|\d[kK]B|[Kk]ill(?:ed)? process|mems_allowed"
 )
@@ -59,7 +65,8 @@ class LearnedPrefixes:
         """
         if self._plain or (head and head == self._plain_head):
             return "", text
-        begins = _BEGINS.search(text, 0, _MAX_PREFIX + 40)
+        may_begin = _IN_BEGINS.is_in(text)
+        begins = _BEGINS.search(text, 0, _MAX_PREFIX + 40) if may_begin else None
         if begins is not None:
             self._learn_end(text)
             if begins.start() and self._learn(text[: begins.start()]):

@@ -1,7 +1,8 @@
 """Count newlines: by stringzilla where it is installed, many times as fast as by Python.
 
-Where it has instructions for that, it turns newlines into ones and adds them up, which takes a
-quarter of the time of its own count.
+Where it has instructions for that (AVX-512, Neon), it turns newlines into ones and adds them up,
+which takes a quarter of the time of its own count; with AVX2 alone it would take half as much
+again.
 """
 
 try:
@@ -13,7 +14,7 @@ except ImportError:
     _count = None
     _capabilities = ()
 
-_WIDE = not {"haswell", "icelake", "neon"}.isdisjoint(_capabilities)
+_WIDE = not {"icelake", "neon"}.isdisjoint(_capabilities)
 _ONES = bytes(byte == ord("\n") for byte in range(256))
 
 

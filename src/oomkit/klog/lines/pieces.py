@@ -1,7 +1,8 @@
 """The pieces that loggers and the kernel put before a line's text: dates, stamps, caller ids."""
 
-import re
 from datetime import UTC, datetime
+
+from oomkit.klog.lines import expressions as re
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 MONTH = "(?:" + "|".join(MONTHS) + ")"
@@ -100,6 +101,24 @@ PIECES = re.compile(
     |\s*(?P<level><\d{1,3}>)(?:1\ (?=\d{4}-))?""",
     re.VERBOSE,
 )
+_DATES = (*MONTHS, "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_SMALL = ("kern", "user", "daemon", "local", "syslog", "c")
+_FAR = 12
+"""The name of a severity, before a date, is shorter."""
+
+
+def may_begin(text: str, position: int) -> bool:
+    """Whether what stands at a position begins as a piece does: a quick look, before the search."""
+    first = text[position : position + 1]
+    if first.islower():
+        return text.startswith(_SMALL, position)
+    if "A" <= first <= "Z":
+        blank = text.find(" ", position, position + _FAR)
+        return text.startswith(_DATES, position) or text[blank + 1 : blank + 2].isdigit()
+    return first in _SIGNS or first.isspace() or first.isdigit()
+
+
+_SIGNS = ("[", "<")
 HOST_TAG = re.compile(
     r"(?:(?P<host>[^\s:\[\]<>()={}]{1,64}(?::[^\s:]+)*)\s+)?"
     r"(?P<fac>(?:kern|user|daemon|local\d)\.\w+\s+)?"

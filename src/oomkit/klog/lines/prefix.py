@@ -5,10 +5,10 @@ report's parts. Nothing here depends on which program wrote the log: every known
 is taken off wherever it stands in the order that loggers stack them.
 """
 
-import re
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from oomkit.klog.lines import expressions as re
 from oomkit.klog.lines import pieces
 from oomkit.klog.lines.clean import without_cut_end
 from oomkit.klog.lines.learned import LearnedPrefixes
@@ -99,8 +99,9 @@ class WholeLines(NamedTuple):
         """Match lines from one on, up to the first that is not like this."""
         head, pattern, caller = self
         start, match_at = len(head), pattern.match
-        found = []
-        for raw in lines[first:]:
+        found: list[re.Match[str]] = []
+        for at in range(first, len(lines)):
+            raw = lines[at]
             match = match_at(raw, start) if raw.startswith(head) else None
             if match is None or (caller is not None and match["caller"] != caller):
                 break
@@ -191,7 +192,9 @@ class PrefixStripper:
                 return None
             uptime, caller = float(printk["up"]), printk["caller"]
             text = rest[printk.end() :]
-            if PIECES.match(text) or (self._stamp_only and "kernel: " in text):
+            if self._stamp_only and "kernel: " in text:
+                return None
+            if pieces.may_begin(text, 0) and PIECES.match(text):
                 return None
         return Line(
             number=number,
@@ -237,14 +240,14 @@ def strip_prefix(raw: str, number: int) -> Line:
     if syslog is not None and PRINTK.search(raw, syslog.end(), _MAX_BEFORE_STAMP) is None:
         return _syslog_line(raw, syslog, number)
     line = Line(number=number, text="")
-    quote = QUOTE.match(raw)
+    quote = QUOTE.match(raw) if raw.startswith(_QUOTES) else None
     rest = raw[quote.end() :] if quote else raw
-    kmsg = KMSG.match(rest)
+    kmsg = KMSG.match(rest) if ";" in rest else None
     if kmsg is not None:
         line.stamped, line.uptime_s, line.caller = True, int(kmsg["usec"]) / 1e6, kmsg["caller"]
         line.text = rest[kmsg.end() :].strip()
         return line
-    printk = PRINTK.search(rest, 0, _MAX_BEFORE_STAMP)
+    printk = PRINTK.search(rest, 0, _MAX_BEFORE_STAMP) if "[" in rest else None
     if printk is not None:
         line.stamped = True
         if printk["up"]:
@@ -267,6 +270,8 @@ def strip_prefix(raw: str, number: int) -> Line:
     return line
 
 
+_QUOTES = (" ", "\t", ">", "|", ":")
+"""How what :data:`.pieces.QUOTE` matches begins."""
 _MAX_BEFORE_STAMP = 400
 """So far into a line the kernel's stamp is looked for."""
 
@@ -290,7 +295,7 @@ def _peel(text: str, line: Line) -> str:
     dated = False
     rfc5424 = False
     for _ in range(6):
-        piece = PIECES.match(text, position)
+        piece = PIECES.match(text, position) if pieces.may_begin(text, position) else None
         if piece is None:
             break
         position = piece.end()
@@ -331,6 +336,8 @@ _LEVEL = re.compile(r"\s*<[0-7]>")
 
 def _local_date(text: str, position: int, line: Line) -> int:
     """Take a date in a locale's words, in brackets or as syslog has it; where it ends."""
+    if text.count(":", position) < _COLONS:
+        return position
     local = pieces.LOCAL.match(text, position) or pieces.LOCAL_SYSLOG.match(text, position)
     when = pieces.local(local) if local is not None else None
     if local is None or (when is None and text[position] != "["):
@@ -339,6 +346,8 @@ def _local_date(text: str, position: int, line: Line) -> int:
     return local.end()
 
 
+_COLONS = 2
+"""So many of them stand in every clock."""
 _KERNEL_TAG = re.compile(r"(?:^|(?<=\s))kernel:(?:\s|$)")
 _CLOCK = re.compile(r"\d\d:\d\d")
 _DATE = re.compile(r"(?<![\w.])(?=\d{4}-\d\d-\d\d|" + pieces.MONTH + r" )")
@@ -346,7 +355,7 @@ _DATE = re.compile(r"(?<![\w.])(?=\d{4}-\d\d-\d\d|" + pieces.MONTH + r" )")
 
 def _bare_tag(text: str, position: int, line: Line) -> int:
     """End of a ``kernel:`` tag behind a prefix of unknown form; ``position`` without one."""
-    tag = _KERNEL_TAG.search(text, position, 200)
+    tag = _KERNEL_TAG.search(text, position, 200) if "kernel:" in text else None
     if tag is None:
         return position
     before = text[position : tag.start()]
@@ -363,7 +372,7 @@ def _bare_tag(text: str, position: int, line: Line) -> int:
 
 def _far_tag(text: str, position: int, line: Line) -> int:
     """End of a ``kernel:`` tag behind a host and more that no known logger writes there."""
-    tag = _KERNEL_TAG.search(text, position, position + 120)
+    tag = _KERNEL_TAG.search(text, position, position + 120) if "kernel:" in text else None
     words = text[position : tag.start()].split() if tag is not None else []
     if tag is None or not 1 <= len(words) <= _MAX_WORDS:
         return position

@@ -7,9 +7,9 @@ quotes or a comment are, too. Together is also what a fence names the language o
 without fences of which many lines are a program's.
 """
 
-import re
 from collections.abc import Iterator
 
+from oomkit.klog.lines import expressions as re
 from oomkit.klog.lines.prose import FENCE
 
 _MARKS = re.compile(

@@ -1,6 +1,6 @@
 """What a person wrote around the words of a log: sentences, questions, suppositions, examples."""
 
-import re
+from oomkit.klog.lines import expressions as re
 
 _SUPPOSED = re.compile(
     r"\b(?:if|whether|would|could|may|might|should|such as|e\.g\.|for example|means?|indicates?"
@@ -58,12 +58,13 @@ def asked_lines(text: str) -> frozenset[int]:
     Args:
         text: a text of no more than some ten thousand bytes.
     """
-    if _ASK.search(text) is None:
-        return frozenset()
     lines = text.split("\n")
     found: set[int] = set()
     for i, line in enumerate(lines):
-        if _ASK.search(line) is None or _ASKS.search(line.rstrip(" *_")) is None:
+        sentence = line.rstrip(" *_")
+        if not sentence.endswith(":") or _ASK.search(line) is None:
+            continue
+        if _ASKS.search(sentence) is None:
             continue
         begin = i + 1
         while begin < len(lines) and not lines[begin].strip():

@@ -1,10 +1,10 @@
 """Take a line of a log out of what wraps it: journal records, container engines' JSON."""
 
-import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from oomkit.klog.lines import expressions as re
 from oomkit.klog.lines.clean import clean, split_joined
 from oomkit.klog.lines.prefix import Line, strip_prefix
 from oomkit.records import DecodeError, from_json
@@ -318,14 +318,15 @@ class PrettyReader:
         """Take a line; the lines a finished record gives; None if this is of no record."""
         if not self.active and raw[:1] not in _FIRST and "[s=" not in raw:
             return None
-        begins = _VERBOSE_HEAD.match(raw)
+        begins = _VERBOSE_HEAD.match(raw) if "[s=" in raw else None
         if begins is not None or raw in _OPENS:
             found = self.flush()
             self.active = True
             if begins is not None:
                 self._record["time"] = f"{begins['date']}T{begins['clock']}"
             return found
-        json, verbose = _JSON_FIELD.match(raw), _VERBOSE_FIELD.match(raw)
+        json = _JSON_FIELD.match(raw) if '"' in raw else None
+        verbose = _VERBOSE_FIELD.match(raw) if "=" in raw and raw[:1].isspace() else None
         if json is not None:
             name, value = self._name_of(json["name"]), _json_value(json["value"])
             self._put(name, value, number)

@@ -1,8 +1,8 @@
 """Turn lines without prefixes into reports: which line belongs to which report."""
 
-import re
 from collections.abc import Callable, Iterator
 
+from oomkit.klog.lines import expressions as re
 from oomkit.klog.lines.clean import MAX_MARK, is_left_out
 from oomkit.klog.lines.prefix import Line
 from oomkit.klog.records import Damage, KernelName, Report
@@ -22,6 +22,8 @@ from oomkit.klog.report.stall import parse_stall
 from oomkit.klog.report.tasks import ROW, TABLE_HEADER, parse_table_header
 
 _ANCHOR = re.compile(
+    # First what any of them begins with: most places are passed over by that.
+    r"(?=[oi\[KkOWwaPpLdmMb])(?:"
     r"(?P<header>oom-killer: ?gfp|invoked\s+oom-killer:?$)|(?P<table>\[\s*pid\s*\]\s+uid\s+tgid)"
     r"|(?P<summary>oom-kill: ?(?i:constraint)=)|(?P<killed>[Kk]illed process \d)"
     r"|(?P<sharer>Kill process \d+ .* sharing same memory)|(?P<selected>[Kk]ill process \d)"
@@ -32,7 +34,7 @@ _ANCHOR = re.compile(
     r"|(?P<version>Linux version \d)"
     r"|(?P<limited>(?:oom_kill_process|dump_header): \d+ callbacks suppressed)"
     r"|(?P<lost>printk messages dropped|messages suppressed|Missed \d+ kernel messages"
-    r"|kernel messages? lost|begin to drop messages)"
+    r"|kernel messages? lost|begin to drop messages))"
 )
 
 _REMEMBERED = 4096
@@ -40,7 +42,8 @@ _REMEMBERED = 4096
 _MAX_TRACE_HEAD = 24
 """So far above ``oom_kill_process`` in a call trace the line of its caller stands."""
 _OOM_STACK = ("dump_header", "oom_kill_process", "out_of_memory")
-_SOURCE_LINE = re.compile(r"\.[chSs]:\d")
+_SOURCE_LINES = (".c:", ".h:", ".S:", ".s:")
+"""In the place of an offset where a trace was decoded."""
 
 
 class Assembler(Endings):
@@ -365,7 +368,8 @@ class Assembler(Endings):
             if found is not None and report.header is not None:
                 _, report.cpuset, report.mems_allowed = found
                 return True
-        frame = parse_frame(text) if "+0x" in text or _SOURCE_LINE.search(text) else None
+        is_frame = "+0x" in text or ("." in text and any(mark in text for mark in _SOURCE_LINES))
+        frame = parse_frame(text) if is_frame else None
         if frame is not None:
             name, guessed = frame
             if guessed:

@@ -79,7 +79,7 @@ class Builder:
     @property
     def strong(self) -> bool:
         """Something in it can only come from the OOM killer."""
-        return bool(self.memcg.counted_paths) or self.stronger
+        return self.stronger or bool(self.memcg.counted_paths)
 
     @property
     def stronger(self) -> bool:

@@ -1,7 +1,6 @@
 """The head of a report: the allocating task, its request, the kernel."""
 
-import re
-
+from oomkit.klog.lines import expressions as re
 from oomkit.records import Record
 
 _HEADER = re.compile(
@@ -90,10 +89,10 @@ def parse_header(text: str) -> Header | None:
     gfp = _GFP.search(rest)
     if gfp is None:
         return None
-    order = _ORDER.search(rest)
-    nodemask = _NODEMASK.search(rest)
-    oom_adj = _OOM_ADJ.search(rest)
-    adj = _ADJ.search(rest)
+    order = _search(_ORDER, "order", rest)
+    nodemask = _search(_NODEMASK, "nodemask=", rest)
+    oom_adj = _OOM_ADJ.search(rest) if "oom_adj=" in rest or "oomkilladj=" in rest else None
+    adj = _search(_ADJ, "oom_score_adj=", rest)
     comm = match["vzcomm"] or match["comm"]
     return Header(
         comm=comm.strip() if comm else None,
@@ -105,6 +104,12 @@ def parse_header(text: str) -> Header | None:
         oom_score_adj=int(adj[1]) if adj else None,
         form=_form(rest, vz=match["pid"] is not None, bare=match["bare"] is not None),
     )
+
+
+def _search(pattern: re.Pattern[str], begins: str, text: str) -> re.Match[str] | None:
+    """What a search finds for a pattern that matches nowhere before the word it begins with."""
+    at = text.find(begins)
+    return None if at < 0 else pattern.search(text, at)
 
 
 def _only_comm(comm: str) -> Header:

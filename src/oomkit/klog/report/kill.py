@@ -1,8 +1,8 @@
 """The end of a report: the process chosen, killed and reaped, or why it panicked."""
 
-import re
 from typing import TYPE_CHECKING, Any
 
+from oomkit.klog.lines import expressions as re
 from oomkit.klog.lines.prefix import Line
 from oomkit.klog.lines.prose import has_other_script, supposes, words_in
 from oomkit.klog.records import Killed, KilledAs, Reaped, Selected, Summary
@@ -112,7 +112,7 @@ def parse_killed(text: str, line: int, *, cut: bool = False) -> KillLine | None:
         line: its number.
         cut: its end is known to be missing.
     """
-    would = _WOULD.search(text)
+    would = _WOULD.search(text) if "ould have killed" in text else None
     if would is not None:
         killed = Killed(pid=int(would["pid"]), comm=would["comm"], line=line)
         return KillLine(text=None, killed=killed, would_have=True)
@@ -293,9 +293,12 @@ def parse_group(text: str) -> str | None:
 def parse_summary(text: str, line: int) -> Summary | None:
     """Parse the ``oom-kill:`` line."""
     match = _SUMMARY.search(text)
-    if match is None or _PLACEHOLDER.search(match["rest"]) is not None:
+    if match is None:
         return None
     rest = match["rest"]
+    at = rest.find("pid=")
+    if at >= 0 and _PLACEHOLDER.search(rest, at) is not None:
+        return None
     named = _CONSTRAINT.match(rest.strip())
     constraint = named.group() if named is not None else rest.partition(",")[0].strip()
     fields: dict[str, str] = {}

@@ -1,7 +1,6 @@
 """The memory cgroup's part of a report."""
 
-import re
-
+from oomkit.klog.lines import expressions as re
 from oomkit.klog.memory_records import Counter, Memcg, Protection
 
 _COUNTER = re.compile(
@@ -20,6 +19,7 @@ _V1 = re.compile(r"([a-z_]+):(\d{1,20})(KB|kB)?")
 _V2 = re.compile(r"^(?:[a-z][a-z0-9_]* \d{1,20}(?: |$))+$")
 _V2_PAIR = re.compile(r"([a-z][a-z0-9_]*) (\d{1,20})")
 
+_BEGINNINGS = ("Task in ", "Memory limit reached ", "Memory cgroup min ")
 _MAX_STATS = 1000
 _UNLIMITED_KB = 1 << 52
 """Limits from 2**62 bytes on are the counters' maximum: ``unlimited`` as printed by every version
@@ -78,10 +78,11 @@ class MemcgPart:
             for name, value in _V2_PAIR.findall(text):
                 self._open.setdefault(name, int(value))
             return True
-        match = _COUNTER.match(text)
-        if match is not None:
+        if ": usage " in text and (match := _COUNTER.match(text)) is not None:
             self._counters.setdefault(match[1], _counter(match))
             return True
+        if not text.startswith(_BEGINNINGS) and "Memory cgroup stats" not in text:
+            return False
         match = _TASK_IN.match(text)
         if match is not None:
             self._task_path, self._path = match[1], match[2].strip()

@@ -1,9 +1,9 @@
 """The machine's memory in a report: ``Mem-Info``, nodes, zones, free blocks, swap, slab."""
 
-import re
 from collections.abc import Sequence
 
 from oomkit.kernel.versions import LAST_KNOWN
+from oomkit.klog.lines import expressions as re
 from oomkit.klog.memory_records import HugePages, Memory, NodeCounters, Slab, Zone
 from oomkit.klog.records import Killed, TaskRow
 
@@ -14,6 +14,10 @@ _ZONE = re.compile(r"^(?:Node (\d{1,10}) )?([A-Z]\w{1,9}) free:(\d+)kB\s")
 _KB = re.compile(r"(?<![a-z_])([a-z_]++(?:\((?:anon|file)\))?+): ?(\d{1,20}+)[kK]B")
 _KB_HIGHATOMIC = "kB free_highatomic:"
 """Before 7.3 the kernel printed ``KB`` here."""
+# The same behind a blank each, as most kernels print them: found several times as fast.
+_KB_BEHIND_BLANK = re.compile(r" ([a-z_]++(?:\((?:anon|file)\))?+): ?(\d{1,20}+)kB")
+_PAGES_BEHIND_BLANK = re.compile(r" ([A-Za-z_]+):(\d{1,20})(?=\s|$)")
+_BLOCK_BEHIND_BLANK = re.compile(r" (\d{1,10})\*(\d{1,10})kB")
 _UNRECLAIMABLE = re.compile(r"all_unreclaimable\? (yes|no)")
 _PAGES = re.compile(r"([A-Za-z_]+):(\d{1,20})(?=\s|$)")
 _COUNTERS = re.compile(
@@ -114,6 +118,11 @@ class MemoryPart:
             return True
         if len(self._zones) + len(self._huge) + len(self._counters) > _MAX_ITEMS:
             return False
+        first = text[:1]
+        if first.islower():
+            return self._feed_counters(text) or self._feed_rest(text)
+        if first.isdecimal():
+            return self._feed_totals(text) or self._feed_rest(text)
         return (
             self._feed_totals(text)
             or self._feed_zone(text)
@@ -134,7 +143,7 @@ class MemoryPart:
         return True
 
     def _feed_zone(self, text: str) -> bool:
-        match = _ZONE.match(text)
+        match = _ZONE.match(text) if " free:" in text else None
         if match is not None:
             key = (int(match[1] or 0), match[2])
             self._last_zone = self._last_key = key
@@ -143,7 +152,7 @@ class MemoryPart:
             if _KB_HIGHATOMIC in text:
                 self.versions = ("7.3", LAST_KNOWN)
             return True
-        match = _NODE.match(text)
+        match = _NODE.match(text) if " active_anon:" in text else None
         if match is not None:
             self._last_key = int(match[1])
             self._last_owner = self._nodes.setdefault(int(match[1]), {})
@@ -151,10 +160,10 @@ class MemoryPart:
             if self.versions is None and " gpu_active:" in text:
                 self.versions = ("7.1", LAST_KNOWN)
             return True
-        match = _BLOCKS.match(text)
+        match = _BLOCKS.match(text) if "*" in text else None
         if match is None:
             return False
-        blocks = _BLOCK.findall(text)
+        blocks = _found_all(text, "*", _BLOCK_BEHIND_BLANK) or _BLOCK.findall(text)
         if self._page_kb is None:
             self._page_kb = int(blocks[0][1])
         key = (int(match[1] or 0), match[2])
@@ -162,31 +171,33 @@ class MemoryPart:
         return True
 
     def _take_kb(self, text: str) -> None:
-        assert self._last_owner is not None
-        for name, value in _KB.findall(text):
-            if name not in self._last_owner:
-                self._last_owner[name] = int(value)
-        flag = _UNRECLAIMABLE.search(text)
+        owner = self._last_owner
+        assert owner is not None
+        for name, value in _found_all(text, "kB", _KB_BEHIND_BLANK) or _KB.findall(text):
+            if name not in owner:
+                owner[name] = int(value)
+        at = text.find("all_unreclaimable? ")
+        flag = _UNRECLAIMABLE.search(text, at) if at >= 0 else None
         if flag is not None and self._last_key is not None:
             self._unreclaimable[self._last_key] = flag[1] == "yes"
 
     def _feed_counters(self, text: str) -> bool:
         if _COUNTERS.match(text):
-            for name, value in _PAGES.findall(text):
+            for name, value in _found_all(text, ":", _PAGES_BEHIND_BLANK) or _PAGES.findall(text):
                 self._counters.setdefault(name.lower(), int(value))
             return True
-        if self._last_owner is not None and _KB.match(text):
+        if self._last_owner is not None and "B" in text and _KB.match(text):
             self._take_kb(text)
             return True
         return False
 
     def _feed_rest(self, text: str) -> bool:
-        match = _RESERVE.match(text)
+        match = _RESERVE.match(text) if "[]:" in text else None
         if match is not None:
             if self._last_zone is not None:
                 self._reserve.setdefault(self._last_zone, tuple(map(int, match[1].split())))
             return True
-        match = _HUGE.match(text)
+        match = _HUGE.match(text) if "hugepages" in text else None
         if match is not None:
             node, total, free, surplus, size = map(int, match.groups())
             self._huge.append(
@@ -234,6 +245,12 @@ class MemoryPart:
             lowmem_reserve_pages=self._reserve.get(key, ()),
             free_blocks=self._blocks.get(key, ()),
         )
+
+
+def _found_all(text: str, sign: str, behind_blank: re.Pattern[str]) -> list[tuple[str, str]]:
+    """What stands behind blanks; nothing where ``sign``, which each has once, stands elsewhere."""
+    found: list[tuple[str, str]] = behind_blank.findall(f" {text}")
+    return found if len(found) == text.count(sign) and "KB" not in text else []
 
 
 def page_kb(memory: Memory | None, killed: Sequence[Killed], tasks: Sequence[TaskRow]) -> int:

@@ -62,7 +62,7 @@ class OpenReports:
     @property
     def has_open(self) -> bool:
         """A report has begun and not ended."""
-        return any(report.strong and not report.ended for report in self._open)
+        return any(not report.ended and report.strong for report in self._open)
 
     @property
     def youngest(self) -> Builder | None:

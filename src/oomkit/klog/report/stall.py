@@ -1,7 +1,6 @@
 """Warnings of allocations that wait for memory: a timed witness of a freeze."""
 
-import re
-
+from oomkit.klog.lines import expressions as re
 from oomkit.klog.lines.prefix import Line
 from oomkit.klog.records import Report, Stall
 

@@ -1,8 +1,8 @@
 """The task table: its header, its rows, in every form since 2.6.25."""
 
-import re
 from functools import lru_cache
 
+from oomkit.klog.lines import expressions as re
 from oomkit.klog.records import TaskRow
 from oomkit.records import from_texts
 
@@ -91,7 +91,9 @@ def row_expression(columns: tuple[str, ...]) -> str:
     Groups stand in the columns' order, between pid and name.
     """
     numbers = "".join(rf"\s+({_SOUND.get(column, _COUNT)})" for column in columns)
-    return rf"\[\s*(?P<pid>{_COUNT})\]{numbers}\s+(\S.{{0,{_MAX_COMM}}}?)\s*"
+    # A name without blanks is found at once, any other one a character after the other.
+    name = rf"\S{{1,{_MAX_COMM + 1}}}(?=\s*$)|\S.{{0,{_MAX_COMM}}}?"
+    return rf"\[\s*(?P<pid>{_COUNT})\]{numbers}\s+({name})\s*"
 
 
 _COUNT = r"(?:0|[1-9]\d{0,17})"
@@ -111,7 +113,10 @@ def rows_of(found: list[tuple[str, ...]], columns: tuple[str, ...], line: int) -
         line: number of the first row's line; each other stands in the next.
     """
     names = ("pid", *_names(columns), "comm", "line")
-    rows = [dict(zip(names, (*row, i), strict=True)) for i, row in enumerate(found, line)]
+    rows = [
+        dict(zip(names, (*row, i)))  # noqa: B905  # of a table's rows all are as long
+        for i, row in enumerate(found, line)
+    ]
     return from_texts(TaskRow, rows)
 
 

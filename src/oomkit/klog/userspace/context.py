@@ -1,10 +1,10 @@
 """What others say of a death in several lines: the lines around the one that tells of it."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from oomkit.klog.evidence import Evidence
+from oomkit.klog.lines import expressions as re
 from oomkit.klog.lines.prefix import Line
 from oomkit.klog.userspace.continued import CONTINUED, JOB_LINES
 from oomkit.klog.userspace.form import size_kb

@@ -1,9 +1,9 @@
 """What the lines below one that tells of a death add to it, by who printed it."""
 
-import re
 from collections.abc import Callable
 
 from oomkit.klog.evidence import Evidence
+from oomkit.klog.lines import expressions as re
 from oomkit.klog.lines.prefix import Line
 from oomkit.klog.userspace.form import size_kb
 from oomkit.klog.userspace.named import PBS_JOB

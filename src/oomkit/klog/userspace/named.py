@@ -1,7 +1,6 @@
 """What the lines of a log name: a pod, a container, a unit, a job, for a line that follows."""
 
-import re
-
+from oomkit.klog.lines import expressions as re
 from oomkit.klog.lines.prefix import Line
 
 REACH = 240

@@ -7,10 +7,10 @@ have in common, and each field that tells of a death is given what the tree says
 """
 
 import json
-import re
 from collections.abc import Iterator
 from typing import Any
 
+from oomkit.klog.lines import expressions as re
 from oomkit.klog.lines.prefix import Line
 from oomkit.klog.userspace.form import size_kb
 

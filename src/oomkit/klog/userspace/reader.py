@@ -5,10 +5,10 @@ of anybody who sends SIGKILL; each leaves its own lines. They are evidence, told
 never mixed with the kernel's reports.
 """
 
-import re
 from typing import Any
 
 from oomkit.klog.evidence import Evidence
+from oomkit.klog.lines import expressions as re
 from oomkit.klog.lines.prefix import Line
 from oomkit.klog.lines.prose import has_other_script, supposes, words_in
 from oomkit.klog.lines.words import Words
@@ -45,7 +45,7 @@ def evidence_in(line: Line, file: str) -> Evidence | None:
             continue
         match = form.pattern.search(text)
         if match is not None:
-            if _CODE.search(text, 0, match.end()) is not None:
+            if _may_be_code(text) and _CODE.search(text, 0, match.end()) is not None:
                 return None
             if not line.stamped and _is_supposed(form, match):
                 return None
@@ -58,6 +58,13 @@ _CODE = re.compile(
     r"|\bjournalctl .*\| ?(?:awk|sed) |\bstrings\.Contains\("
 )
 """What stands before the words of a death in a program or a command that looks for them."""
+
+
+def _may_be_code(text: str) -> bool:
+    """A quick look for what one of those has."""
+    if "=" in text and ("==" in text or "!=" in text or ":=" in text or "=~" in text):
+        return True
+    return "grep" in text or "journalctl" in text or "strings." in text
 
 
 def _is_supposed(form: Form, match: re.Match[str]) -> bool:
