@@ -135,7 +135,8 @@ def subject(item: Evidence) -> str:
     if item.pid is not None:
         return f"process {item.pid}"
     if item.kind == "sigkill":
-        return f"{item.by} ({item.text[:_QUOTED_CHARS]})"
+        cut = "…" if len(item.text) > _QUOTED_CHARS else ""
+        return f"{item.by} ({item.text[:_QUOTED_CHARS].rstrip()}{cut})"
     return _UNNAMED.get(item.by, "something that the line does not name")
 
 
@@ -180,7 +181,7 @@ _UNNAMED = {
 def sentence(item: Evidence) -> str:
     """What a line says, with all its numbers."""
     who = name_of(item.by)
-    if item.exited is False or _is_attempt(item) or _only_asked(item):
+    if item.exited is False or _is_attempt(item) or asked_only(item):
         signal = item.signal or "SIGKILL"
         outcome = ", which did not exit" if item.exited is False else ""
         return f"{who} sent {signal} to {subject(item)}{outcome}{_why(item)}{_held(item)}"
@@ -200,7 +201,7 @@ def sentence(item: Evidence) -> str:
     )
 
 
-def _only_asked(item: Evidence) -> bool:
+def asked_only(item: Evidence) -> bool:
     """A signal that can be ignored was sent, and no line says that the process exited."""
     return item.by in _SIGNALLERS and item.exited is None and item.signal == "SIGTERM"
 
@@ -266,7 +267,8 @@ def _of_kernel(item: Evidence, reason: str) -> str:
         of = f" of {item.cgroup}" if item.cgroup else ""
         return f"the kernel killed {count_of(item.processes, 'task')}{of} at once"
     times = "once" if item.count == 1 else f"{item.count} times"
-    return f"the kernel's counter oom_kill says that it killed {times}"
+    where = f" in cgroup {item.cgroup}" if item.cgroup else ""
+    return f"the kernel's counter oom_kill says that it killed {times}{where}"
 
 
 def is_for_memory(item: Evidence) -> bool:

@@ -129,7 +129,7 @@ def _may_ask(head: bytes) -> bool:
 
 
 _COLON = re.compile(rb":[ *_]*\r?\n")
-_ASKING = re.compile(rb"(?i)\b(?:for|would|might|may|could)\b")
+_ASKING = re.compile(rb"(?i)\b(?:for|would|might|may|could|will|should|like|similar|output|if)\b")
 
 
 class _Again:

@@ -82,11 +82,11 @@ NOTICE_FORMS = (
     Form(
         "kubelet",
         "notice",
-        r"^(?!.*\w\{[^{}]*=~?\"[^\"{}]*OOMKilled)"
+        r"^(?!.*\w\{[^{}]*=~?\"[^\"{}]*OOMKilled)(?!\s*reason=~?\"[^\"]*\",?\s*$)"
         r"(?:\W*|.*?(?:[:=\"'(|\[,]\s*|\s\s|\t"
         r"|\b(?:was|were|got|been|[Ss]tatus|[Rr]eason|[Ss]tate) ))"
-        r"(?<![\w#/.])(?P<reason>OOMKilled)\b(?!['\"]?\s*[:=]\s*(?:false|true|\"?0|\{\{)"
-        r"|[^{}]*\}\s+[\d.]+\s*$)"
+        r"(?<![\w#/.])(?<!- name: )(?P<reason>OOMKilled)\b"
+        r"(?!['\"]?\s*[:=]\s*(?:false|true|\"?0|\{\{)|[^{}]*\}\s+[\d.]+\s*$)"
         r"|\"?reason\"?: ?\"?(?P<spaced>OOM Killed)\b",
         words=("OOMKill", "OOM Killed"),
         killer="kernel",
@@ -202,7 +202,8 @@ NOTICE_FORMS = (
     Form(
         "kernel",
         "notice",
-        r"^oom_kill (?P<count>[1-9]\d{0,8})$",
+        r"^(?:/sys/fs/cgroup(?P<cgroup>/\S+)/memory\.(?:events(?:\.local)?|oom_control):)?"
+        r"oom_kill (?P<count>[1-9]\d{0,8})$",
         words=("oom_kill ",),
         killer="kernel",
     ),

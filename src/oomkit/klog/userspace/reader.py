@@ -148,6 +148,8 @@ _ONLY_IN_HEADS = (
     "low on compute",
     "Allocator (GPU_",
     "code '137'",
+    "by signal: Killed",
+    "BY SIGNAL: 9",
     "Negsignal",
     "code -9",
     'code":-9',

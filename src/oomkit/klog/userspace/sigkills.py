@@ -95,6 +95,21 @@ SIGKILL_FORMS = (
         r"|internal compiler error: Killed \(program (?P<program>[\w.+-]+)\)",
         words=("terminated program", "compiler error: Killed"),
     ),
+    # PyTorch's.
+    Form(
+        "anybody",
+        "sigkill",
+        r"[Ww]orker \(pid (?P<pid>\d+)\) is killed by signal: Killed\b",
+        words=("by signal: Killed",),
+    ),
+    # MPICH's launcher, and those of its kin.
+    Form(
+        "mpi",
+        "sigkill",
+        r"(?:\bPID (?P<pid>\d+) RUNNING AT (?P<node>[\w.-]+).{0,80}?)?"
+        r"KILLED BY SIGNAL: 9 \(Killed\)",
+        words=("BY SIGNAL: 9",),
+    ),
     Form(
         "supervisord",
         "sigkill",
