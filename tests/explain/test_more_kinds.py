@@ -60,3 +60,13 @@ def test_a_signal_that_was_only_sent_is_no_death_in_the_tables() -> None:
         evidence = [item for item in read_evidence(text) if item.kind == "kill"]
         (row,) = tables((), evidence, incidents((), tuple(evidence))).comm
         assert (row.name, row.killed) == ("ipfs", killed)
+
+
+def test_a_panic_is_of_the_task_that_it_names() -> None:
+    ((number, _),) = [item for item in right_answers().items() if "two-cpus" in item[1][0]]
+    first, second = read_bytes(texts(GROUP)[number].encode())
+    assert (first.invoker, first.panic) == (
+        "bash",
+        "Out of memory: compulsory panic_on_oom is enabled",
+    )
+    assert (second.invoker, second.panic) == ("sshd", None)

@@ -24,6 +24,8 @@ _NAMES = {
     "app-engine": "App Engine",
     "cloud-functions": "Cloud Functions",
     "cloud-foundry": "Cloud Foundry",
+    "render": "Render",
+    "mpi": "MPI's launcher",
     "cri-o": "CRI-O",
     "gitlab-runner": "GitLab Runner",
     "kernel": "the kernel",
@@ -135,9 +137,13 @@ def subject(item: Evidence) -> str:
     if item.pid is not None:
         return f"process {item.pid}"
     if item.kind == "sigkill":
-        cut = "…" if len(item.text) > _QUOTED_CHARS else ""
-        return f"{item.by} ({item.text[:_QUOTED_CHARS].rstrip()}{cut})"
+        return f"{item.by} ({_shortened(item.text)})"
     return _UNNAMED.get(item.by, "something that the line does not name")
+
+
+def _shortened(text: str) -> str:
+    """A quotation, with a sign where it is cut."""
+    return text if len(text) <= _QUOTED_CHARS else f"{text[:_QUOTED_CHARS].rstrip()}…"
 
 
 def _in_own_words(item: Evidence, container: str | None) -> str | None:
@@ -166,7 +172,7 @@ def _ends_in(cgroup: str | None, unit: str | None) -> bool:
 
 _UNNAMED = {
     **dict.fromkeys(("docker", "containerd", "ecs", "conmon", "runc", "cri-o"), "a container"),
-    **dict.fromkeys(("cloud-run", "app-engine", "cloud-functions"), "an instance"),
+    **dict.fromkeys(("cloud-run", "app-engine", "cloud-functions", "render"), "an instance"),
     **dict.fromkeys(("pbs", "lsf", "htcondor"), "a job"),
     "kubelet": "a container",
     "mesos": "a container",
@@ -354,7 +360,11 @@ def no_kill_text(items: Sequence[Evidence], count: int) -> str:
 
 def _no_kill_part(item: Evidence, count: int) -> str:
     who = label(item.comm, item.pid) if item.comm and item.pid else item.comm
-    facts = [f"order {item.order}" if item.order is not None else "", who or "", item.reason or ""]
+    facts = [
+        f"order {item.order}" if item.order is not None else "",
+        who or "",
+        _shortened(item.reason or ""),
+    ]
     if item.used_kb is not None and item.limit_kb is not None:
         facts.append(f"{kb(item.used_kb)} of {kb(item.limit_kb)}")
     shown = ", ".join(fact for fact in facts if fact)

@@ -115,7 +115,7 @@ def _head_of(source: Readable) -> bytes:
 def _no_log(head: bytes) -> frozenset[int]:
     """Numbers of a short text's lines that are a program's, or examples of what to look for."""
     found: frozenset[int] = frozenset()
-    if any(sign in head for sign in (b'"', b"'", b"`", b" *\n")):
+    if any(sign in head for sign in (b'"', b"'", b"`", b" *\n", b"<<")):
         found = program_lines(clean_bytes(head))
     return found | asked_lines(clean_bytes(head)) if _may_ask(head) else found
 

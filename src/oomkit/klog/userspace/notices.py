@@ -35,6 +35,16 @@ NOTICE_FORMS = (
         words=("reason:OOM", "reason=OOM"),
         killer="kernel",
     ),
+    # Alerts on the metrics of kube-state-metrics.
+    Form(
+        "kubelet",
+        "notice",
+        r"[Cc]ontainer (?P<name>[a-z0-9][\w.-]*) in pod (?:(?P<namespace>[a-z0-9-]+)/)?"
+        r"(?P<pod>[a-z0-9][a-z0-9.-]*) has been (?P<reason>OOMKilled)"
+        r"(?: (?P<count>\d{1,6}) times)?",
+        words=("OOMKilled",),
+        killer="kernel",
+    ),
     # BCC's oomkill and bpftrace's oomkill.bt.
     Form(
         "oomkill",
