@@ -10,6 +10,7 @@ _CODE = re.compile(
     # A text that is given a name; logs do it without blanks, and with double quotes.
     r"|(?:(?:const|let|var|final|static|public|private|val|def) )*[A-Za-z_]\w*"
     r"(?:\s+:?=\s+[rbfu]{0,2}[\"'`(]|=')"
+    r"|(?:def|val|let|const) [A-Za-z_]\w* = "
     # What a function gives.
     r"|return [rbfu]{0,2}[\"'`(]"
     # The argument of a function, whose name begins small where those of exceptions do not, or

@@ -59,7 +59,7 @@ NOTICE_FORMS = (
         "notice",
         r"(?:^(?P<namespace>[a-z0-9][a-z0-9-]*)\s+|(?:^|\s)(?:[\w-]+\s+)?)"
         r"(?P<pod>[a-z0-9][a-z0-9.-]*)\s+\d+/\d+\s+(?P<reason>(?:Init:)?"
-        r"OOMKilled)(?:\s+(?P<count>\d+))?",
+        r"OOMKilled)\b",
         words=("OOMKill",),
         killer="kernel",
     ),
@@ -151,7 +151,7 @@ NOTICE_FORMS = (
         "notice",
         r"container oom "
         + ID
-        + r"(?:(?=.*?io\.kubernetes\.pod\.name=(?P<pod>[\w.-]+)))?"
+        + r"(?:(?=.*?io\.kubernetes\.pod\.name=(?P<pod>[\w.*-]+)))?"
         r"(?:(?=.*?io\.kubernetes\.pod\.namespace=(?P<namespace>[\w-]+)))?"
         r"(?: \((?:.*?\b(?:name|io\.kubernetes\.container\.name)="
         r"(?P<name>[\w.-]+))?)?",

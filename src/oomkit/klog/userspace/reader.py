@@ -71,6 +71,8 @@ def _is_supposed(form: Form, match: re.Match[str]) -> bool:
         return True
     if form.kind in ("sigkill", "notice") and _DEFINES.match(text, match.end()) is not None:
         return True
+    if form.kind in ("failure", "pressure"):
+        return words_in(text) >= _LONG_SENTENCE
     if form.by not in ("kubelet", "docker") or form.kind not in ("notice", "eviction"):
         return False
     named = match.groupdict()
@@ -133,6 +135,8 @@ _NAMES = (
 _HAPPENED = re.compile(r"\b(?:was|were|got|been|gets|keeps?|is being) $")
 _SENTENCE = 5
 """Minimum number of words that make a sentence."""
+_LONG_SENTENCE = 14
+"""So many no program prints when it is refused memory, but a manual writes."""
 _TWO_SPANS = 4
 """So many backticks stand around two texts or more that a line quotes."""
 

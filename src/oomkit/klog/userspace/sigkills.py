@@ -52,8 +52,8 @@ SIGKILL_FORMS = (
     Form(
         "anybody",
         "sigkill",
-        r"(?:[Ee]xit(?:ed)?|return(?:ed)?)[ _a-z]{0,24}(?:[Cc]ode|status|with)?"
-        r"\\?\"?(?! ?==)[ :=]{1,16}[('\"]?137\b",
+        r"(?!exit 137;?$)(?:[Ee]xit(?:ed)?|return(?:ed)?)[ _a-z]{0,24}(?:[Cc]ode|status|with)?"
+        r"\\?\"?(?! ?==)[ :=]{1,16}[('\"]?137\b(?!/\d)",
         words=("137",),
     ),
     Form(
