@@ -113,7 +113,7 @@ TEXTS = {
             "\n  }\n}\n"
         ),
         'lambda ("errorMessage": "RequestId: <X> Error: Runtime exited with error: signal: '
-        "killed)" + NOBODYS,
+        "killed…)" + NOBODYS,
     ),
     "lsf-says-how-much": (
         (

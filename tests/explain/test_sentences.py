@@ -289,9 +289,10 @@ def test_what_a_line_is_about(fields: dict[str, Any], text: str) -> None:
 
 def test_a_nameless_death_is_quoted_to_80_characters() -> None:
     item = said("sigkill", "supervisor", "x" * 80 + "y")
-    assert subject(item) == f"supervisor ({'x' * 80})"
+    assert subject(said("sigkill", "supervisor", "x" * 80)) == f"supervisor ({'x' * 80})"
+    assert subject(item) == f"supervisor ({'x' * 80}…)"
     assert sentence(item) == (
-        f"supervisor ({'x' * 80}): SIGKILL, and nothing here shows that memory was the reason; "
+        f"supervisor ({'x' * 80}…): SIGKILL, and nothing here shows that memory was the reason; "
         "any process may have sent it"
     )
 

@@ -24,6 +24,8 @@ _NAMES = {
     "app-engine": "App Engine",
     "cloud-functions": "Cloud Functions",
     "cloud-foundry": "Cloud Foundry",
+    "render": "Render",
+    "mpi": "MPI's launcher",
     "cri-o": "CRI-O",
     "gitlab-runner": "GitLab Runner",
     "kernel": "the kernel",
@@ -135,8 +137,13 @@ def subject(item: Evidence) -> str:
     if item.pid is not None:
         return f"process {item.pid}"
     if item.kind == "sigkill":
-        return f"{item.by} ({item.text[:_QUOTED_CHARS]})"
+        return f"{item.by} ({_shortened(item.text)})"
     return _UNNAMED.get(item.by, "something that the line does not name")
+
+
+def _shortened(text: str) -> str:
+    """A quotation, with a sign where it is cut."""
+    return text if len(text) <= _QUOTED_CHARS else f"{text[:_QUOTED_CHARS].rstrip()}…"
 
 
 def _in_own_words(item: Evidence, container: str | None) -> str | None:
@@ -165,7 +172,7 @@ def _ends_in(cgroup: str | None, unit: str | None) -> bool:
 
 _UNNAMED = {
     **dict.fromkeys(("docker", "containerd", "ecs", "conmon", "runc", "cri-o"), "a container"),
-    **dict.fromkeys(("cloud-run", "app-engine", "cloud-functions"), "an instance"),
+    **dict.fromkeys(("cloud-run", "app-engine", "cloud-functions", "render"), "an instance"),
     **dict.fromkeys(("pbs", "lsf", "htcondor"), "a job"),
     "kubelet": "a container",
     "mesos": "a container",
@@ -180,7 +187,7 @@ _UNNAMED = {
 def sentence(item: Evidence) -> str:
     """What a line says, with all its numbers."""
     who = name_of(item.by)
-    if item.exited is False or _is_attempt(item) or _only_asked(item):
+    if item.exited is False or _is_attempt(item) or asked_only(item):
         signal = item.signal or "SIGKILL"
         outcome = ", which did not exit" if item.exited is False else ""
         return f"{who} sent {signal} to {subject(item)}{outcome}{_why(item)}{_held(item)}"
@@ -200,7 +207,7 @@ def sentence(item: Evidence) -> str:
     )
 
 
-def _only_asked(item: Evidence) -> bool:
+def asked_only(item: Evidence) -> bool:
     """A signal that can be ignored was sent, and no line says that the process exited."""
     return item.by in _SIGNALLERS and item.exited is None and item.signal == "SIGTERM"
 
@@ -266,7 +273,8 @@ def _of_kernel(item: Evidence, reason: str) -> str:
         of = f" of {item.cgroup}" if item.cgroup else ""
         return f"the kernel killed {count_of(item.processes, 'task')}{of} at once"
     times = "once" if item.count == 1 else f"{item.count} times"
-    return f"the kernel's counter oom_kill says that it killed {times}"
+    where = f" in cgroup {item.cgroup}" if item.cgroup else ""
+    return f"the kernel's counter oom_kill says that it killed {times}{where}"
 
 
 def is_for_memory(item: Evidence) -> bool:
@@ -352,7 +360,11 @@ def no_kill_text(items: Sequence[Evidence], count: int) -> str:
 
 def _no_kill_part(item: Evidence, count: int) -> str:
     who = label(item.comm, item.pid) if item.comm and item.pid else item.comm
-    facts = [f"order {item.order}" if item.order is not None else "", who or "", item.reason or ""]
+    facts = [
+        f"order {item.order}" if item.order is not None else "",
+        who or "",
+        _shortened(item.reason or ""),
+    ]
     if item.used_kb is not None and item.limit_kb is not None:
         facts.append(f"{kb(item.used_kb)} of {kb(item.limit_kb)}")
     shown = ", ".join(fact for fact in facts if fact)

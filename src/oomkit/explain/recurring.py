@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from oomkit.explain.cgroup_names import innermost, place
-from oomkit.explain.evidence_text import joined
+from oomkit.explain.evidence_text import asked_only, joined
 from oomkit.explain.incidents import Incident
 from oomkit.explain.proximity import seconds
 from oomkit.klog.evidence import Evidence
@@ -79,6 +79,8 @@ def _deaths(item: Evidence) -> int:
     """How many died by what others say, as far as they say it."""
     if item.processes is not None:
         return item.processes
+    if asked_only(item):
+        return 0
     known = item.kind == "kill" or (item.kind == "notice" and item.killer is not None)
     return (item.count or 1) if known else 0
 

@@ -123,21 +123,24 @@ def _head_of(source: Readable) -> bytes:
 def _no_log(head: bytes) -> frozenset[int]:
     """Numbers of a short text's lines that are a program's, or examples of what to look for."""
     found: frozenset[int] = frozenset()
-    if any(sign in head for sign in (b'"', b"'", b"`", b" *\n")):
+    if any(sign in head for sign in (b'"', b"'", b"`", b" *\n", b"<<")):
         found = program_lines(clean_bytes(head))
     return found | asked_lines(clean_bytes(head)) if _may_ask(head) else found
 
 
 def _may_ask(head: bytes) -> bool:
     """Whether a line that ends in a colon has a word of those that ask for the lines below it."""
-    return any(
+    return _HEADING.search(head) is not None or any(
         _ASKING.search(head, head.rfind(b"\n", 0, match.start()) + 1, match.start()) is not None
         for match in _COLON.finditer(head)
     )
 
 
+_HEADING = re.compile(rb"(?im)^#{1,6} (?:what|example|sample|typical)\b")
 _COLON = re.compile(rb":[ *_]*\r?\n")
-_ASKING = re.compile(rb"(?i)\b(?:for|would|might|may|could)\b")
+_ASKING = re.compile(
+    rb"(?i)\b(?:for|would|might|may|could|will|should|like|similar|output|if|typical)\b"
+)
 
 
 class _Again:

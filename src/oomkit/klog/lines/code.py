@@ -3,11 +3,14 @@
 from oomkit.klog.lines import expressions as re
 
 _CODE = re.compile(
-    # A comment that quotes.
-    r"\s*(?:(?:#|//|/\*|--|;)+\s+[\"'`]"
+    # Behind the marks of a quotation and of a patch: a comment that quotes.
+    r"(?:\s*|>[\s>]{0,40}(?:[+-]\s{0,80})?|[+-](?:\s{2,80}|\t))(?:(?:#|//|/\*|--|;)+\s+[\"'`]"
+    # A comment that no shell knows; an element of an array.
+    r"|//+ +[A-Za-z]|\[\w{1,30}\]\s*=\s*\""
     # A text that is given a name; logs do it without blanks, and with double quotes.
     r"|(?:(?:const|let|var|final|static|public|private|val|def) )*[A-Za-z_]\w*"
     r"(?:\s+:?=\s+[rbfu]{0,2}[\"'`(]|=')"
+    r"|(?:def|val|let|const) [A-Za-z_]\w* = "
     # What a function gives.
     r"|return [rbfu]{0,2}[\"'`(]"
     # The argument of a function, whose name begins small where those of exceptions do not, or

@@ -22,10 +22,12 @@ _ZONE_TAIL = re.compile(
     r"|nimable\?|[a-z_]*\? (?:yes|no))"
 )
 _KILL_TAIL = re.compile(
-    r"^,?\s*(?:\([^()]{1,16}\)|killed process \d|total-vm|vm:|[a-z-]*rss:|UID:|pgtables:|"
-    r"oom_score_adj|score\b|or sacrifice|"
+    r"^,?\s*(?:\([^()]{1,16}\)|killed process \d|process \d+ \(|total-vm|vm:|[a-z-]*rss:|UID:"
+    r"|pgtables:|oom_score_adj|score\b|or sacrifice|"
     r"sacrifice|child|[a-z-]{1,10}:\d+kB|\d*kB|now anon|\d+ \()"
 )
+_KILL_DONE = re.compile(r"illed process \d.*file-rss:\d+kB$")
+"""A kill line as old kernels end it; where newer ones go on, what follows shows it."""
 _STATS_TAIL = re.compile(r"^[a-z_]+:\d+KB")
 _PANIC_TAIL = re.compile(r"(?:of |on )?memory\b|(?:is )?enabled$|compulsory\b|panic_on_oom\b")
 _BLOCK_TAIL = re.compile(r"^(?:\d+\*\d+kB|= \d+kB|\([UMEHCIR]+\))")
@@ -141,6 +143,8 @@ class Joiner:
         if before.width + 1 + word <= self._max_width and before.width < self._max_width:
             return False
         if _is_row(line.text) or line.text.startswith(("Node ", "Mem-Info")):
+            return False
+        if _KILL_DONE.search(before.text):
             return False
         if before.width == self._max_width and self._max_width in _TERMINALS:
             return True

@@ -59,8 +59,11 @@ def program_lines(text: str) -> frozenset[int]:
         found.update(_comments_of_commands(lines))
     if "*" in text:
         found.update(_block_comments(lines))
+    if "<<" in text:
+        found.update(_here_documents(text, lines))
     if _MARKS.search(text) is None:
         return frozenset(found)
+    found.update(_long_texts(lines))
     for begin, end in [(0, len(lines))] if _is_program(text, lines) else _blocks(lines):
         block = lines[begin:end]
         if _MARKS.search("\n".join(block)) is not None:
@@ -86,6 +89,51 @@ def _comments_of_commands(lines: list[str]) -> Iterator[int]:
             inside = not inside and _COMMANDS.match(line) is not None
         elif inside and _COMMENT.match(line):
             yield i
+
+
+def _here_documents(text: str, lines: list[str]) -> Iterator[int]:
+    """Numbers of the lines that a script feeds to a command, not of those that a person typed."""
+    if _SCRIPT.search(text) is None:
+        return
+    i = 0
+    while i < len(lines):
+        begin = _HERE.match(lines[i])
+        i += 1
+        if begin is None:
+            continue
+        end = next((j for j in range(i, len(lines)) if lines[j].strip() == begin["end"]), i)
+        yield from range(i + 1, end + 1)
+        i = end
+
+
+_SCRIPT = re.compile(
+    r"\A\s*#!|^\s*(?:fi|done|esac)\s*(?:;|$|\||>)|^\s*set -[eux]|^(?:function )?\w+ ?\(\) *\{",
+    re.MULTILINE,
+)
+_HERE = re.compile(r"\s*[^$#>\s\]].{0,200}?<<[-~<]?\s*[\"'\\]?(?P<end>[A-Z_]\w*)\b")
+"""The head of a text within a script; before what a person types stands a prompt."""
+
+
+def _long_texts(lines: list[str]) -> Iterator[int]:
+    """Numbers of the lines of a program's texts that take several."""
+    i = 0
+    while i < len(lines):
+        begin = _LONG_TEXT.search(lines[i])
+        i += 1
+        if begin is None or begin["mark"] in lines[i - 1][begin.end() :]:
+            continue
+        last = min(i + _MAX_LONG, len(lines))
+        end = next((j for j in range(i, last) if begin["mark"] in lines[j]), None)
+        if end is not None:
+            yield from range(i, end + 2)
+            i = end + 1
+
+
+_LONG_TEXT = re.compile(
+    r"(?:[=(,:\[]|\breturn|\bassert)\s*[rbfu]{0,2}(?P<mark>\"\"\"|\'\'\'|`(?!`))"
+)
+_MAX_LONG = 400
+"""Maximum number of lines of such a text."""
 
 
 def _block_comments(lines: list[str]) -> Iterator[int]:

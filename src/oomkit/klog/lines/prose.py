@@ -16,13 +16,25 @@ _SUPPOSED = re.compile(
 _WORD = re.compile(r"(?:(?<=[\s(])|^)[A-Za-z][a-z']*(?=[\s,.;?!)]|$)")
 FENCE = ("```", "~~~")
 """What begins and ends a text within a text."""
-_ASK = re.compile(r"(?im)\b(?:for|would|might|may|could)\b[^\n]*:[ \t*_]*$")
+_ASK = re.compile(
+    r"(?im)\b(?:for|would|might|may|could|will|should|like|similar|output|if|typical)\b"
+    r"[^\n]*:[ \t*_]*$|^#{1,6} (?:what|example|sample|typical)\b"
+)
 _SCRIPT = re.compile(r"[^\W\d_a-zA-Z\u00b7]{2}")
 _ASKS = re.compile(
     r"(?:^|[.:;,] )\W*(?:then )?(?:look|search|watch)(?: \w+){0,3}? for\b.*:$"
     r"|\b(?:look|search|watch) for (?:the |an? )?(?:following|messages? like|lines? like"
     r"|entries like|entry like|this)\b.*:$"
-    r"|\b(?:would|might|may|could) (?:look|be|read|see|show|contain|print)\b.*:$",
+    r"|\b(?:would|might|may|could) (?:look|be|read|see|show|contain|print)\b.*:$"
+    r"|\b(?:you|we|one)(?:'ll| will| should) (?:typically |usually |often )?(?:see|find|get|notice)"
+    r" (?:something|output|(?:an? |the |any )?(?:\w+ )?(?:messages?|entry|entries|lines?|errors?"
+    r"|logs?))\b.*:$"
+    r"|\b(?:looks?|something|messages?|lines?|entry|entries|errors?|output) similar to\b.*:$"
+    r"|\bsomething (?:like|similar)\b.*:$"
+    r"|\b(?:example|sample|typical|expected) (?:\w+ )?output\b.*:$"
+    r"|\ba typical (?:\w+ ){0,3}(?:message|log|report|entry|line|event)\b.*:$"
+    r"|^#{1,6} (?:what .*\b(?:shows?|looks? like|prints?)\b|(?:example|sample|typical)\b)"
+    r"|\bif\b.*\b(?:shows?|has|have|see|find|prints?|contains?|returns?|reads|says|outputs?)\b.*:$",
     re.IGNORECASE,
 )
 """The end of what asks to look for the lines below it, or supposes them."""

@@ -307,6 +307,8 @@ class Assembler(Endings):
             return report
         current = self._reports.current(line)
         if current is not None and current.ended:
+            if current.panic and "omm: " in text:
+                self._give_panic(current, text)
             current = self._reports.unfinished(line, wants="table") or current
         if current is None or current.ended:
             return self._take_weak(line, current)
@@ -322,6 +324,16 @@ class Assembler(Endings):
         if current.memory.parse_line(text) or current.memcg.parse_line(text):
             return current
         return None
+
+    def _give_panic(self, report: Builder, text: str) -> None:
+        """A panic names its task below itself: with two CPUs' reports, maybe the other's."""
+        caller, own = parse_caller(text), report.caller
+        if caller is None or own is None or own.pid == caller.pid:
+            return
+        other = self._reports.unfinished_of(caller.pid)
+        if other is not None:
+            other.end_table()
+            other.panic, report.panic = report.panic, None
 
     def _take_weak(self, line: Line, ended: Builder | None) -> Builder | None:
         """A memory part without a head: a report only if more of one follows."""

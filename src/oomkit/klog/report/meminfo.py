@@ -53,6 +53,7 @@ _TOTAL_FIELDS = {
     "Free swap": "free_swap_kb",
     "Total swap": "total_swap_kb",
 }
+_MAX_PAGES = 1 << 52
 _SLAB_HEAD = re.compile(r"^Name\s+Used\s+Total$")
 _SLAB = re.compile(r"^(\S.{0,60}?)\s+(\d{1,20})KB\s+(\d{1,20})KB$")
 _OTHER = re.compile(
@@ -214,6 +215,10 @@ class MemoryPart:
         if self.empty:
             return None
         keys = list(dict.fromkeys([*self._zones, *self._blocks]))
+        totals = self._totals
+        if totals.get("reserved_pages", 0) > totals.get("ram_pages", _MAX_PAGES):
+            # Drivers that released reserved memory made a counter of 32 bits wrap.
+            totals = {name: n for name, n in totals.items() if name != "reserved_pages"}
         return Memory(
             page_kb=self._page_kb,
             counters_pages=self._counters,
@@ -226,7 +231,7 @@ class MemoryPart:
             zones=tuple(map(self._zone, keys)),
             hugepages=tuple(self._huge),
             unreclaimable_slab=tuple(self._slabs),
-            **self._totals,
+            **totals,
         )
 
     def _zone(self, key: tuple[int, str]) -> Zone:

@@ -194,6 +194,11 @@ class OpenReports:
             return report
         return None
 
+    def unfinished_of(self, pid: int) -> Builder | None:
+        """The open report of a task's request that has no end."""
+        found = (r for r in reversed(self._open) if r.caller is not None and r.caller.pid == pid)
+        return next((report for report in found if not report.ended), None)
+
     def unfinished(self, line: Line, *, wants: str) -> Builder | None:
         """A report that waits for a part or its end while one that began later has ended.
 

@@ -87,7 +87,8 @@ KILLER_FORMS = (
     Form(
         "nohang",
         "kill",
-        r"(?:Sending|Send|Implementing|sending) (?P<signal>SIGTERM|SIGKILL) to (?:the )?victim"
+        r"^[^\"]*?(?:Sending|Send|Implementing|sending) (?P<signal>SIGTERM|SIGKILL) to (?:the )?"
+        r"victim"
         r"(?:.*?PID:? (?P<pid>\d+))?",
         words=("victim",),
     ),
@@ -273,7 +274,7 @@ KILLER_FORMS = (
     Form(
         "lsf",
         "kill",
-        r"(?:^|[:;>,] ?)TERM_MEMLIMIT: "
+        r"(?:^|[:;>,.] ?)TERM_MEMLIMIT: "
         r"(?P<reason>job killed after reaching LSF memory usage limit)?",
         words=("TERM_MEMLIMIT",),
     ),

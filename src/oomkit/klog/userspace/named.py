@@ -25,7 +25,8 @@ _DESCRIBED = re.compile(
 """The command whose answer follows."""
 _UNIT_ID = re.compile(r"Id=(?P<unit>[\w@:.\\-]+\.(?:service|scope|slice))$")
 _JOB = re.compile(
-    r"JobId=(?P<slurm>\d+)\b|Job <(?P<lsf>\d+(?:\[\d+\])?)>|0\d\d \((?P<condor>\d+\.\d+)\.\d+\) \d"
+    r"JobId=(?P<slurm>\d+)\b|Job ID: (?P<seff>\d+)$|Job <(?P<lsf>\d+(?:\[\d+\])?)>"
+    r"|0\d\d \((?P<condor>\d+\.\d+)\.\d+\) \d"
 )
 """How Slurm, LSF and HTCondor name a job above what they say of it."""
 PBS_JOB = re.compile(r"PBS Job (?:Id: ?)?(?P<job>\d[\w.\[\]-]*)")

@@ -35,6 +35,16 @@ NOTICE_FORMS = (
         words=("reason:OOM", "reason=OOM"),
         killer="kernel",
     ),
+    # Alerts on the metrics of kube-state-metrics.
+    Form(
+        "kubelet",
+        "notice",
+        r"[Cc]ontainer (?P<name>[a-z0-9][\w.-]*) in pod (?:(?P<namespace>[a-z0-9-]+)/)?"
+        r"(?P<pod>[a-z0-9][a-z0-9.-]*) has been (?P<reason>OOMKilled)"
+        r"(?: (?P<count>\d{1,6}) times)?",
+        words=("OOMKilled",),
+        killer="kernel",
+    ),
     # BCC's oomkill and bpftrace's oomkill.bt.
     Form(
         "oomkill",
@@ -49,7 +59,7 @@ NOTICE_FORMS = (
         "notice",
         r"(?:^(?P<namespace>[a-z0-9][a-z0-9-]*)\s+|(?:^|\s)(?:[\w-]+\s+)?)"
         r"(?P<pod>[a-z0-9][a-z0-9.-]*)\s+\d+/\d+\s+(?P<reason>(?:Init:)?"
-        r"OOMKilled)(?:\s+(?P<count>\d+))?",
+        r"OOMKilled)\b",
         words=("OOMKill",),
         killer="kernel",
     ),
@@ -82,11 +92,11 @@ NOTICE_FORMS = (
     Form(
         "kubelet",
         "notice",
-        r"^(?!.*\w\{[^{}]*=~?\"[^\"{}]*OOMKilled)"
+        r"^(?!.*\w\{[^{}]*=~?\"[^\"{}]*OOMKilled)(?!\s*reason=~?\"[^\"]*\",?\s*$)"
         r"(?:\W*|.*?(?:[:=\"'(|\[,]\s*|\s\s|\t"
         r"|\b(?:was|were|got|been|[Ss]tatus|[Rr]eason|[Ss]tate) ))"
-        r"(?<![\w#/.])(?P<reason>OOMKilled)\b(?!['\"]?\s*[:=]\s*(?:false|true|\"?0|\{\{)"
-        r"|[^{}]*\}\s+[\d.]+\s*$)"
+        r"(?<![\w#/.])(?<!- name: )(?P<reason>OOMKilled)\b"
+        r"(?!['\"]?\s*[:=]\s*(?:false|true|\"?0|\{\{)|[^{}]*\}\s+[\d.]+\s*$)"
         r"|\"?reason\"?: ?\"?(?P<spaced>OOM Killed)\b",
         words=("OOMKill", "OOM Killed"),
         killer="kernel",
@@ -141,7 +151,7 @@ NOTICE_FORMS = (
         "notice",
         r"container oom "
         + ID
-        + r"(?:(?=.*?io\.kubernetes\.pod\.name=(?P<pod>[\w.-]+)))?"
+        + r"(?:(?=.*?io\.kubernetes\.pod\.name=(?P<pod>[\w.*-]+)))?"
         r"(?:(?=.*?io\.kubernetes\.pod\.namespace=(?P<namespace>[\w-]+)))?"
         r"(?: \((?:.*?\b(?:name|io\.kubernetes\.container\.name)="
         r"(?P<name>[\w.-]+))?)?",
@@ -202,7 +212,8 @@ NOTICE_FORMS = (
     Form(
         "kernel",
         "notice",
-        r"^oom_kill (?P<count>[1-9]\d{0,8})$",
+        r"^(?:/sys/fs/cgroup(?P<cgroup>/\S+)/memory\.(?:events(?:\.local)?|oom_control):)?"
+        r"oom_kill (?P<count>[1-9]\d{0,8})$",
         words=("oom_kill ",),
         killer="kernel",
     ),

@@ -133,6 +133,12 @@ PLATFORM_FORMS = (
         words=("emory limit exceeded",),
     ),
     Form(
+        "render",
+        "notice",
+        r"Ran out of memory \(used over (?P<limit>\d+[KMG]i?B?)\)",
+        words=("used over",),
+    ),
+    Form(
         "cloud-foundry",
         "notice",
         r"(?:[Aa]pp instance exited with guid (?P<job>[\w-]+)\b.*?)?"

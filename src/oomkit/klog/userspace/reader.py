@@ -78,6 +78,8 @@ def _is_supposed(form: Form, match: re.Match[str]) -> bool:
         return True
     if form.kind in ("sigkill", "notice") and _DEFINES.match(text, match.end()) is not None:
         return True
+    if form.kind in ("failure", "pressure"):
+        return words_in(text) >= _LONG_SENTENCE
     if form.by not in ("kubelet", "docker") or form.kind not in ("notice", "eviction"):
         return False
     named = match.groupdict()
@@ -140,6 +142,8 @@ _NAMES = (
 _HAPPENED = re.compile(r"\b(?:was|were|got|been|gets|keeps?|is being) $")
 _SENTENCE = 5
 """Minimum number of words that make a sentence."""
+_LONG_SENTENCE = 14
+"""So many no program prints when it is refused memory, but a manual writes."""
 _TWO_SPANS = 4
 """So many backticks stand around two texts or more that a line quotes."""
 
@@ -155,6 +159,15 @@ _ONLY_IN_HEADS = (
     "low on compute",
     "Allocator (GPU_",
     "code '137'",
+    "by signal: Killed",
+    "used over",
+    "Out of memory (Needed",
+    "Out of memory; check if",
+    "OOM command not allowed",
+    "MemoryError",
+    "System.OutOfMemoryException",
+    "_alloc: Cannot",
+    "BY SIGNAL: 9",
     "Negsignal",
     "code -9",
     'code":-9',

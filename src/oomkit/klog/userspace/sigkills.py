@@ -52,8 +52,8 @@ SIGKILL_FORMS = (
     Form(
         "anybody",
         "sigkill",
-        r"(?:[Ee]xit(?:ed)?|return(?:ed)?)[ _a-z]{0,24}(?:[Cc]ode|status|with)?"
-        r"\\?\"?(?! ?==)[ :=]{1,16}[('\"]?137\b",
+        r"(?!exit 137;?$)(?:[Ee]xit(?:ed)?|return(?:ed)?)[ _a-z]{0,24}(?:[Cc]ode|status|with)?"
+        r"\\?\"?(?! ?==)[ :=]{1,16}[('\"]?137\b(?!/\d)",
         words=("137",),
     ),
     Form(
@@ -94,6 +94,21 @@ SIGKILL_FORMS = (
         r"Killed signal terminated program (?P<comm>[\w.+-]+)"
         r"|internal compiler error: Killed \(program (?P<program>[\w.+-]+)\)",
         words=("terminated program", "compiler error: Killed"),
+    ),
+    # PyTorch's.
+    Form(
+        "anybody",
+        "sigkill",
+        r"[Ww]orker \(pid (?P<pid>\d+)\) is killed by signal: Killed\b",
+        words=("by signal: Killed",),
+    ),
+    # MPICH's launcher, and those of its kin.
+    Form(
+        "mpi",
+        "sigkill",
+        r"(?:\bPID (?P<pid>\d+) RUNNING AT (?P<node>[\w.-]+).{0,80}?)?"
+        r"KILLED BY SIGNAL: 9 \(Killed\)",
+        words=("BY SIGNAL: 9",),
     ),
     Form(
         "supervisord",
