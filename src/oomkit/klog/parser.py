@@ -61,8 +61,6 @@ def line_of_row(raw: str, number: int) -> Line | None:
     return line
 
 
-_MEMORY_HEAD = "Mem-Info:"
-_TABLE_HEAD = "oom_score_adj name"
 MAX_LINE_CHARS = 4096
 """Longer lines are cut: no kernel prints them."""
 _MAX_UNAME = 200
@@ -147,7 +145,6 @@ class Parser:
 
     def take_alike(self, lines: list[str], first: int, number: int) -> int:
         """Take rows, frames and lines of the memory part in the short way; returns how many."""
-        self._end_head(lines[first])
         in_table, columns = self._assembler.in_table, self._assembler.columns
         in_memory = False
         if columns:
@@ -192,22 +189,6 @@ class Parser:
         return self._prefix.is_like_last(raw) or (
             begins_line(raw) and not last.string.endswith((":", "-", "\\"))
         )
-
-    def _end_head(self, raw: str) -> None:
-        """Take the line above a table or a memory part, if the next line is of that.
-
-        It is whole then, and those below it can be taken in the short way from the first on.
-        """
-        head = self._joiner.pending
-        if head is None or "oom-killer:" in raw or "cpuset=" in raw:
-            return
-        if head.text != _MEMORY_HEAD and not (
-            head.text.startswith("[") and head.text.endswith(_TABLE_HEAD)
-        ):
-            return
-        if not head.stamped or self._prefix.is_like_last(raw):
-            for line, wrapped in self._joiner.flush():
-                self._take(line, wrapped=wrapped)
 
     def _take_raw(self, raw: str, number: int) -> None:
         for line in self._lines(raw, number):

@@ -10,7 +10,7 @@ from oomkit.klog.lines.ahead import Ahead
 from oomkit.klog.lines.clean import clean_bytes
 from oomkit.klog.lines.program import program_lines
 from oomkit.klog.lines.prose import asked_lines
-from oomkit.klog.lines.scan import WHOLE_BYTES, Jumps, Readable, Scanner
+from oomkit.klog.lines.scan import BLOCK_BYTES, WHOLE_BYTES, Jumps, Readable, Scanner
 from oomkit.klog.lines.sources import open_log
 from oomkit.klog.parser import Parser
 from oomkit.klog.records import KernelName, Report
@@ -120,6 +120,18 @@ def _head_of(source: Readable) -> bytes:
     return bytes(head[:filled])
 
 
+def _blocks_of(data: bytes) -> Iterator[tuple[bytes, int]]:
+    """Whole lines by blocks, and the number of the first of each."""
+    begin, line = 0, 1
+    while begin < len(data):
+        end = len(data)
+        if end - begin > BLOCK_BYTES:
+            end = data.find(b"\n", begin + BLOCK_BYTES) + 1 or end
+        yield data[begin:end], line
+        line += data.count(b"\n", begin, end)
+        begin = end
+
+
 def _no_log(head: bytes) -> frozenset[int]:
     """Numbers of a short text's lines that are a program's, or examples of what to look for."""
     found: frozenset[int] = frozenset()
@@ -184,8 +196,10 @@ def scan_records(
         yield from parser.kernels
         return
     if len(head) < WHOLE_BYTES:
-        # What a scanner would be shown whole.
-        parser.push(head, 1)
+        # As a scanner would show it, whose buffer takes longer to make than this to read.
+        for data, line in _blocks_of(head):
+            parser.push(data, line)
+            yield from parser.drain()
         yield from parser.finish()
         yield from parser.kernels
         return

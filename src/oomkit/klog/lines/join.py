@@ -78,11 +78,6 @@ class Joiner:
         self._soft = 0
         self._blank = False
 
-    @property
-    def pending(self) -> Line | None:
-        """The line that may go on in the next."""
-        return self._pending
-
     def blank(self) -> None:
         """An empty line: what follows was not wrapped for want of room."""
         self._blank = True

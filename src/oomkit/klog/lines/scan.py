@@ -44,7 +44,8 @@ _REAL = re.compile(
 BUFFER_BYTES = 2 << 20
 WHOLE_BYTES = 64 << 10
 """So much of a log's beginning is read whole: what people paste is rarely longer, and says more."""
-_BLOCK_BYTES = 4 << 10
+BLOCK_BYTES = 4 << 10
+"""So much is fed at a time, and the rest of a line."""
 MAX_GLANCE = 8 << 10
 """So much is shown of a line by itself."""
 _MAX_REAL = 64
@@ -247,7 +248,7 @@ class Scanner:
         hit, needle = next(hits, none)
         while position < end:
             if self._active:
-                if end - position <= _BLOCK_BYTES and not last:
+                if end - position <= BLOCK_BYTES and not last:
                     self._fed = position
                     return
                 position = self._feed_block(position, end)
@@ -301,8 +302,8 @@ class Scanner:
 
     def _feed_block(self, position: int, end: int) -> int:
         stop = end
-        if end - position > _BLOCK_BYTES:
-            stop = self._buffer.find(b"\n", position + _BLOCK_BYTES, end) + 1 or end
+        if end - position > BLOCK_BYTES:
+            stop = self._buffer.find(b"\n", position + BLOCK_BYTES, end) + 1 or end
         self._count_to(position)
         self._sink.push(bytes(self._buffer[position:stop]), self._line)
         self._fed = stop
