@@ -53,7 +53,8 @@ _TOTAL_FIELDS = {
     "Free swap": "free_swap_kb",
     "Total swap": "total_swap_kb",
 }
-_MAX_PAGES = 1 << 52
+_NEGATIVE = (1 << 31) - 1
+"""A larger number of pages may be one below zero, printed without its sign."""
 _SLAB_HEAD = re.compile(r"^Name\s+Used\s+Total$")
 _SLAB = re.compile(r"^(\S.{0,60}?)\s+(\d{1,20})KB\s+(\d{1,20})KB$")
 _OTHER = re.compile(
@@ -216,7 +217,7 @@ class MemoryPart:
             return None
         keys = list(dict.fromkeys([*self._zones, *self._blocks]))
         totals = self._totals
-        if totals.get("reserved_pages", 0) > totals.get("ram_pages", _MAX_PAGES):
+        if totals.get("reserved_pages", 0) > max(totals.get("ram_pages", 0), _NEGATIVE):
             # Drivers that released reserved memory made a counter of 32 bits wrap.
             totals = {name: n for name, n in totals.items() if name != "reserved_pages"}
         return Memory(
