@@ -384,23 +384,26 @@ def _by_load(done: Sequence[Figures]) -> dict[tuple[str, str], list[Figures]]:
 
 def table(done: Sequence[Figures]) -> list[str]:
     """Every load and guard: medians, and who died how often."""
+    shares = {load: answered(_by_guard(runs)) for load, runs in _by_load(done).items()}
+    titles = [title for title, _, _ in COLUMNS]
+    if any(shares.values()):
+        titles.append(ANSWERED)
     lines = [
-        "| load | swap | guard | runs | " + " | ".join(title for title, _, _ in COLUMNS)
-        + f" | {ANSWERED} | victims |",
-        "|---|---|---|--:|" + "--:|" * len(COLUMNS) + "--:|---|",
-    ]  # fmt: skip
+        f"| load | swap | guard | runs | {' | '.join(titles)} | victims |",
+        f"|---|---|---|--:|{'--:|' * len(titles)}---|",
+    ]
     guards = guards_of(done)
     cells = {one.cell for one in done if one.cell.guard != UNDISTURBED}
-    shares = {load: answered(_by_guard(runs)) for load, runs in _by_load(done).items()}
     order = sorted(cells, key=lambda c: (c.scenario, c.swap, guards.index(c.guard)))
     for cell in order:
         runs = [one for one in done if one.cell == cell]
         words = [shown(middle(runs, field), unit) for _, field, unit in COLUMNS]
-        share = shares[cell.scenario, cell.swap].get(cell.guard)
+        if ANSWERED in titles:
+            share = shares[cell.scenario, cell.swap].get(cell.guard)
+            words.append("-" if share is None else f"{100 * share:.1f} %")
         lines.append(
             f"| {cell.scenario} | {cell.swap} | {cell.guard} | {len(runs)} | "
-            + " | ".join(words)
-            + f" | {'-' if share is None else f'{100 * share:.1f} %'} | {victims(runs)} |"
+            f"{' | '.join(words)} | {victims(runs)} |"
         )
     return lines
 
