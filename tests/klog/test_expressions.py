@@ -1,0 +1,38 @@
+"""Expressions that are compiled with their first use."""
+
+import gc
+import importlib
+import pkgutil
+import re
+
+import pytest
+
+import oomkit.klog
+from oomkit.klog.lines import expressions
+
+
+def test_every_expression_of_the_reader_compiles() -> None:
+    for module in pkgutil.walk_packages(oomkit.klog.__path__, "oomkit.klog."):
+        importlib.import_module(module.name)
+    kind = type(expressions.compile(""))
+    found = [one for one in gc.get_objects() if isinstance(one, kind)]
+    assert len(found) > 100
+    for one in found:
+        compiled = re.compile(one.pattern, one.flags)
+        assert one.groupindex == compiled.groupindex, one.pattern
+
+
+def test_it_does_what_the_expression_does() -> None:
+    late = expressions.compile(r"(?P<name>[a-z]+)=(\d+)", expressions.IGNORECASE)
+    assert [match["name"] for match in late.finditer("x: RSS=12, swap=3")] == ["RSS", "swap"]
+    assert late.findall("a=1 b=2") == [("a", "1"), ("b", "2")]
+    assert late.sub("-", "a=1 b=2") == "- -"
+    assert late.match("1=a") is None
+
+
+def test_a_mistake_in_it_shows_with_its_first_use() -> None:
+    late = expressions.compile("(")
+    with pytest.raises(re.error):
+        late.match("(")
+    with pytest.raises(AttributeError):
+        late.nothing  # type: ignore[attr-defined]  # noqa: B018 - the look-up is what is tested
