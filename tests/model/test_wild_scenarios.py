@@ -33,10 +33,11 @@ FILE = st.sampled_from(["f", "g"])
 STEP = st.one_of(
     st.fixed_dictionaries({"touch": st.just("300M")}),
     paced("touch", stride=st.sampled_from(["4K", "5000B", "2M", "1G"])),
+    paced("peek", stride=st.sampled_from(["4K", "2M"])),
     *(paced(verb) for verb in ("share", "tmpfs", "lock")),
     *(paced(verb, file=FILE) for verb in ("read", "write")),
-    st.fixed_dictionaries({"reserve": SIZE}),
-    st.fixed_dictionaries({"free": SIZE | st.just("all")}),
+    st.fixed_dictionaries({"reserve": SIZE}, optional={"shared": st.booleans()}),
+    st.fixed_dictionaries({"free": SIZE | st.just("all")}, optional={"lazy": st.booleans()}),
     st.fixed_dictionaries(
         {"work": TIME | st.just("forever")}, optional={"set": SIZE, "rate": RATE, "file": FILE}
     ),

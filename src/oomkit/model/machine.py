@@ -73,6 +73,7 @@ class Machine:
         programs: page cache of the system's own programs; None: the machine has none.
         probe: the program by which it is judged usable or frozen.
         committed: Committed_AS.
+        reserves_shared: a task reserved shared memory.
         stale: a pool was added or removed since :meth:`pools` last listed them.
 
     Processes come and go by :meth:`add_process` and :meth:`remove_process`.
@@ -128,6 +129,7 @@ class Machine:
         self.set_knobs({"oom_dump_tasks": self.rules.oom_dump_tasks, **scenario.vm})
         self.free = float(self.total) - self.kernel - self.rootfs
         self.probe = probe_of(spec.programs_bytes)
+        self.reserves_shared = False
         self.programs = self._cache_programs(self.probe.text_bytes / PAGE)
         if self.free <= self.watermarks.goal_pages:
             raise ModelError(
@@ -233,6 +235,8 @@ class Machine:
             pools += self._shared_pools
             for mm in self.mms():
                 pools += (mm.anon, mm.shmem)
+                if mm.lazy is not None:
+                    pools.append(mm.lazy)
             self._pools = pools
             self.stale = False
         return self._pools
@@ -263,7 +267,7 @@ class Machine:
 
     def page_usage(self) -> dict[str, float]:
         """Pages by use; with ``free`` they sum to ``total``."""
-        uses = dict.fromkeys(("anon", "shmem", "file", "dirty", "tables", "locked"), 0.0)
+        uses = dict.fromkeys(("anon", "shmem", "file", "lazy", "dirty", "tables", "locked"), 0.0)
         for pool in self.pools():
             uses[pool.kind] += pool.resident
             uses["dirty"] += pool.dirty
@@ -298,11 +302,11 @@ class Machine:
             total_ram_pages=self.total,
             total_swap_pages=self.swap_total,
             free_pages=int(self.free),
-            available_pages=int(self.available(file)),
+            available_pages=int(self.available(file + uses["lazy"])),
             free_swap_pages=max(int(self.swap_total - self.swap_used()), 0),
             file_pages=int(file + uses["shmem"] + self.rootfs),
             shmem_pages=int(uses["shmem"] + self.rootfs),
-            anon_pages=int(uses["anon"] + uses["locked"]),
+            anon_pages=int(uses["anon"] + uses["lazy"] + uses["locked"]),
             slab_unreclaimable_pages=int(uses["kernel"]),
             pgtable_pages=int(uses["tables"]),
             committed_pages=int(self.committed),

@@ -80,6 +80,8 @@ class Sensors:
         for pool in pools:
             if pool.is_file:
                 file += pool.resident + pool.dirty
+                if pool.kind == "lazy":
+                    anon += pool.resident
             else:
                 swapped += pool.swapped
                 if pool.kind == "anon":

@@ -17,8 +17,11 @@ TABLE_SPAN: Final = 512
 PROCESS_PAGES: Final = 6
 """Kernel stack, task structure and other kernel memory of a process."""
 
-GROWING_VERBS: Final = ("touch", "share", "tmpfs", "lock")
+GROWING_VERBS: Final = ("touch", "peek", "share", "tmpfs", "lock")
 """Steps that take new memory, mapped piece by piece as it is touched."""
+
+PEEK_COST: Final = 0.21
+"""CPU time of a fault that maps the zero page (``do_anonymous_page()``), in faults with a page."""
 
 _NOTHING: Final = Step(verb="exit")
 
@@ -119,7 +122,17 @@ class Proc:
         """Whether the next page it touches is in no mapping yet."""
         if self.granted > 0.01:
             return False
-        return self.verb != "touch" or self.mm.reserved < 1.0
+        mm, verb = self.mm, self.verb
+        if verb == "touch":
+            return mm.reserved < 1.0 and (mm.lazy_space < 1.0 or not self.touches_again)
+        if verb == "peek":
+            return mm.reserved - mm.zeroed < 1.0
+        return verb != "share" or mm.untouched_shared() is None
+
+    @property
+    def touches_again(self) -> bool:
+        """Whether its step writes to what was freed lazily, as an allocator does that has it."""
+        return self.verb == "touch" and not self.current.stride_bytes
 
     def step_unmapped(self) -> float:
         """Address space that its step has yet to map, pages."""
@@ -175,6 +188,8 @@ def nominal_s(step: Step, scale: float, fault_pages_s: float, disk_pages_s: floa
 def step_pace(step: Step, scale: float, fault_pages_s: float, disk_pages_s: float) -> float:
     """Pages a second of a paced step, unhindered."""
     fastest = disk_pages_s if step.verb == "read" else fault_pages_s
+    if step.verb == "peek":
+        fastest /= PEEK_COST
     wanted = float("inf")
     if step.rate_bytes_s is not None:
         wanted = step.rate_bytes_s / PAGE

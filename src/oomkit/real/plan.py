@@ -89,6 +89,8 @@ class Planner:
             "rate": rate,
             "stride": step.stride_bytes,
             "scatter": step.scatter,
+            "shared": step.shared,
+            "lazy": step.lazy,
             "seconds": None if step.seconds is None else step.seconds * scale,
             "file": file_name(task, i, step),
             "set": step.set_bytes,

@@ -272,6 +272,7 @@ def _takes_time(step: Step) -> bool:
         return step.seconds is None or step.seconds >= 0.001
     return bool(step.size_bytes) and step.verb in (
         "touch",
+        "peek",
         "share",
         "tmpfs",
         "lock",

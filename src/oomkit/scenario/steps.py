@@ -9,14 +9,17 @@ from oomkit.toml.table import Table, flag, integer, name
 
 VERBS: tuple[Verb, ...] = get_args(Verb)
 
-_PACED = ("touch", "share", "tmpfs", "lock", "read", "write")
+_PACED = ("touch", "peek", "share", "tmpfs", "lock", "read", "write")
 _MODIFIERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_PACED, ("rate", "over")),
+    "reserve": ("shared",),
     "touch": ("rate", "over", "stride", "scatter"),
+    "peek": ("rate", "over", "stride"),
     "share": ("rate", "over", "scatter"),
     "read": ("rate", "over", "file"),
     "write": ("rate", "over", "file"),
     "work": ("rate", "set", "file"),
+    "free": ("lazy",),
 }
 
 MAX_FORKS = 1000
@@ -83,6 +86,8 @@ def _modifier(table: Table, key: str, fields: dict[str, Any]) -> None:
         fields["stride_bytes"] = table.take(key, _stride, None)
     elif key == "scatter":
         fields["scatter"] = table.take(key, integer(1, MAX_SCATTER), 0)
+    elif key in ("shared", "lazy"):
+        fields[key] = table.flag(key)
     elif key == "set":
         fields["set_bytes"] = table.take(key, units.size, None)
     else:
