@@ -7,7 +7,7 @@ import pytest
 from oomkit.model import play
 from oomkit.model.engine import Engine
 from oomkit.model.machine import Machine
-from oomkit.scenario import Run, scenario_from
+from oomkit.scenario import Run, ScenarioError, scenario_from
 
 HOLD = {"hold": "forever"}
 MB = 256.0
@@ -153,3 +153,144 @@ def test_shared_memory_that_was_reserved_is_refused_in_whole() -> None:
         vm={"overcommit_memory": 2, "overcommit_ratio": 50},
     )
     assert [(one.call, one.mb) for one in record.denied] == [("mmap", 400.0)]
+
+
+ZRAM = {"ram": "512M", "zram": "200M"}
+COST = 1 / 3 + 0.018
+"""What a page takes in zram that compresses 3:1: what is left of it, and what holds that."""
+
+LEAK = {"name": "leak", "steps": [{"touch": "2G", "rate": "100M/s"}, HOLD]}
+
+
+def test_zram_takes_memory_and_no_disk() -> None:
+    """``zram_write_page()`` compresses in the context of whoever swaps out."""
+    tasks = [{"name": "t", "steps": [{"touch": "500M", "rate": "100M/s"}, HOLD]}]
+    plain = machine_at_end({"name": "t", "steps": [{"touch": "300M", "rate": "100M/s"}, HOLD]})
+    machine = machine_at_end(*tasks, machine={**ZRAM, "disk": "1M/s"})
+    used = machine.swap_used()
+    assert 20 * MB < used < 200 * MB
+    assert machine.zram_used == pytest.approx(used)
+    assert machine.zram_held == pytest.approx(used * COST)
+    # 500 MB as fast as without swap, although the disk would have taken a minute.
+    assert machine.now == pytest.approx(5.0, abs=0.3)
+    taken = 500 * MB - used + used * COST
+    assert plain.free - machine.free == pytest.approx(taken - 300 * MB, rel=0.01)
+    (proc,) = machine.procs
+    faults = 500 * (1 + 1 / 512) / 1024
+    assert proc.cpu_s == pytest.approx(faults + used / MB * 3.34 / 1024, rel=0.1)
+
+
+def size_at_kill(**machine: Any) -> float:
+    (kill,) = run(LEAK, machine={"ram": "512M", **machine}, duration="60s").kills
+    return kill.freed_mb
+
+
+def test_a_leak_grows_by_what_zram_saves() -> None:
+    without = size_at_kill()
+    assert size_at_kill(zram="200M") - without == pytest.approx(200 * (1 - COST), abs=2.0)
+    saved = 200 * (1 - 1 / 1.5 - 0.018)
+    assert size_at_kill(zram="200M", compression=1.5) - without == pytest.approx(saved, abs=2.0)
+
+
+def test_the_disk_is_swapped_to_when_zram_is_full() -> None:
+    engine = Engine(
+        scenario(LEAK, machine={**ZRAM, "swap": "100M"}), seed=0, sample_s=1.0, audit=True,
+        watch=lambda machine, _: seen.append((machine.zram_used, machine.disk_swap_used)),
+    )  # fmt: skip
+    seen: list[tuple[float, float]] = []
+    engine.run()
+    assert max(zram for zram, _ in seen) == pytest.approx(200 * MB, abs=2.0)
+    assert max(disk for _, disk in seen) == pytest.approx(100 * MB, abs=260.0)
+    assert all(disk < 1.0 for zram, disk in seen if 0.0 < zram < 199 * MB and not engine.oom.log)
+    assert engine.machine.zram_held == pytest.approx(0.0, abs=1e-6)
+
+
+def test_what_leaves_swap_gives_zrams_memory_back() -> None:
+    steps = [{"touch": "450M", "rate": "200M/s"}, {"hold": "2s"}, {"free": "all"}, HOLD]
+    machine = machine_at_end({"name": "t", "steps": steps}, machine=ZRAM)
+    empty = machine_at_end({"name": "t", "steps": [HOLD]}, machine=ZRAM)
+    assert (machine.swap_used(), machine.zram_held) == (0.0, 0.0)
+    assert machine.free == pytest.approx(empty.free, abs=1.0)
+
+
+def test_work_over_what_is_in_zram_costs_cpu_alone() -> None:
+    """``zram_read_page()``: no disk, and no neighbours are read (``SWP_SYNCHRONOUS_IO``)."""
+    tasks = [{"name": "t", "steps": [{"touch": "470M"}, {"work": "4s", "rate": "470M/s"}]}]
+    slow = {"disk": "1M/s", "cpus": 1}
+    with_zram = run(*tasks, machine={**ZRAM, **slow}, duration="100s")
+    with_disk = run(*tasks, machine={"ram": "512M", "swap": "200M", **slow}, duration="100s")
+    assert with_zram.outcome == "completed"
+    assert with_zram.ended_s < 12.0
+    assert with_disk.outcome != "completed"
+
+
+@pytest.mark.parametrize("wrong", [1, 1.05, 101, True, "3"])
+def test_a_compression_that_none_reaches_is_refused(wrong: object) -> None:
+    with pytest.raises(ScenarioError, match=r"machine\.compression: expected a number from 1.1"):
+        scenario({"name": "t", "steps": [HOLD]}, machine={"ram": "512M", "compression": wrong})
+
+
+HUGE = {"touch": "100M", "hugetlb": True, "rate": "200M/s"}
+
+
+def with_huge(*tasks: dict[str, Any], pages: int = 60) -> Machine:
+    return machine_at_end(*tasks, vm={"nr_hugepages": pages})
+
+
+def test_huge_pages_set_aside_are_no_rss_no_charge_and_nobody_elses() -> None:
+    """``alloc_pool_huge_folio()`` takes them; no counter of rss has them, nor has Committed_AS."""
+    idle = {"name": "t", "steps": [HOLD]}
+    user = {"name": "t", "steps": [HUGE, HOLD]}
+    none, unused, used = with_huge(idle, pages=0), with_huge(idle), with_huge(user)
+    assert none.free - unused.free == 60 * 512
+    assert used.free == unused.free
+    assert rss_mb(used) == [0.0]
+    assert (used.committed, used.hugetlb_reserved) == (unused.committed, 100 * MB)
+    assert used.memory().hugetlb_pages == 60 * 512
+    assert none.memory().hugetlb_pages == 0
+    assert used.now == pytest.approx(0.5, abs=0.01)
+
+
+def test_more_than_were_set_aside_is_refused_as_it_is_mapped() -> None:
+    """``hugetlb_acct_memory()``: in pages of 2 MB, the whole mapping, before any is touched."""
+    late = {"name": "late", "start": "1s", "steps": [{"touch": "19M", "hugetlb": True}, HOLD]}
+    first = {"name": "first", "steps": [HUGE, HOLD]}
+    record = run(first, late, vm={"nr_hugepages": 60})
+    assert record.denied == ()
+    record = run(first, late, vm={"nr_hugepages": 59})
+    assert [(one.task, one.call, one.limit) for one in record.denied] == [
+        ("late", "mmap", "huge pages 18.0 MiB")
+    ]
+
+
+def test_an_exit_gives_them_back_to_the_pool_and_the_pool_can_be_made_smaller() -> None:
+    tasks: list[dict[str, Any]] = [
+        {"name": "t", "steps": [HUGE, {"hold": "4s"}]},
+        {"name": "clock", "steps": [{"hold": "9s"}]},
+    ]
+    record = run(
+        *tasks,
+        vm={"nr_hugepages": 60},
+        at=[{"t": "2s", "vm": {"nr_hugepages": 10}}, {"t": "7s", "vm": {"nr_hugepages": 10}}],
+    )
+    free = dict(zip(record.samples.t_s, record.samples.free_mb, strict=True))
+    assert free[3.0] - free[1.0] == pytest.approx(20.0, abs=0.1)
+    assert free[6.0] - free[3.0] == pytest.approx(0.0, abs=0.1)
+    assert free[8.0] - free[6.0] == pytest.approx(80.0, abs=0.1)
+
+
+def test_badness_does_not_know_of_them() -> None:
+    record = run(
+        {"name": "database", "steps": [HUGE, {"touch": "20M"}, HOLD]},
+        {"name": "worker", "steps": [{"touch": "50M"}, HOLD]},
+        {"name": "leak", "oom_score_adj": -900, "steps": [{"touch": "1G", "rate": "50M/s"}]},
+        vm={"nr_hugepages": 60},
+    )
+    assert [kill.task for kill in record.kills[:2]] == ["worker", "database"]
+    assert record.kills[1].freed_mb == pytest.approx(20.0, abs=0.5)
+
+
+@pytest.mark.parametrize("beside", [{"stride": "2M"}, {"scatter": 2}])
+def test_huge_pages_are_touched_whole(beside: dict[str, Any]) -> None:
+    with pytest.raises(ScenarioError, match=r"task\[0\]\.steps\[0\]\.(hugetlb|scatter): expected"):
+        scenario({"name": "t", "steps": [{"touch": "10M", "hugetlb": True, **beside}]})

@@ -161,6 +161,13 @@ def test_forked_children_touch_their_parents_mapping(kind: str, tmp_path: Path) 
     assert rss_at_end(seen, "more") == [pytest.approx(6.0, abs=1.5)]
 
 
+def test_huge_pages_that_are_not_there_are_refused(kind: str, tmp_path: Path) -> None:
+    steps = [{"touch": "64G", "hugetlb": True}]
+    seen = played(plan_of(tmp_path, [{"name": "asks", "steps": steps}]))
+    (refused,) = seen.refused
+    assert (refused.call, refused.size_bytes, refused.error) == ("mmap", 64 << 30, "ENOMEM")
+
+
 def test_progress_is_where_a_task_has_come_to(kind: str, tmp_path: Path) -> None:
     tasks = [{"name": "holds", "steps": [{"touch": "1M"}, {"hold": "forever"}]},
              {"name": "slow", "steps": [{"touch": "8M", "over": "500ms"}]}]  # fmt: skip

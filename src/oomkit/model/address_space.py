@@ -12,7 +12,7 @@ from oomkit.kernel.state import Memory
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Mm, Pool
 from oomkit.model.snapshot import task_record
-from oomkit.model.tasks import PAGE, TABLE_SPAN, Proc
+from oomkit.model.tasks import HUGE_PAGE, PAGE, TABLE_SPAN, Proc
 from oomkit.render.quantities import human_pages
 from oomkit.scenario.definitions import piece_bytes
 from oomkit.scenario.sums import added
@@ -63,6 +63,22 @@ def reserve_shared(machine: Machine, proc: Proc, pages: float) -> str | None:
         mm.gone_over[pool] = 0.0
         mm.mapped += pages
     return refusal
+
+
+def reserve_hugetlb(machine: Machine, proc: Proc, pages: float) -> str | None:
+    """Map huge pages, all of which have to be there (``hugetlb_acct_memory()``).
+
+    Returns:
+        what refuses it; None: nothing does.
+    """
+    pages = -(-pages // HUGE_PAGE) * HUGE_PAGE
+    left = machine.hugetlb_total - machine.hugetlb_reserved
+    if pages > left:
+        return f"huge pages {human_pages(int(left), PAGE)}"
+    machine.hugetlb_reserved += pages
+    proc.mm.hugetlb += pages
+    proc.mm.mapped += pages
+    return None
 
 
 def _depends_on_usage(machine: Machine) -> bool:
@@ -190,7 +206,7 @@ def map_touched(machine: Machine, proc: Proc, pages: float) -> None:
     mm, verb = proc.mm, proc.verb
     if verb == "touch":
         if mm.lazy_space > 0.0 and proc.touches_again:
-            pages -= _touch_again(mm, pages)
+            pages -= _touch_again(machine, mm, pages)
         reserved = min(mm.reserved, pages)
         mm.reserved -= reserved
         mm.zeroed = max(mm.zeroed - reserved, 0.0)
@@ -209,12 +225,12 @@ def map_touched(machine: Machine, proc: Proc, pages: float) -> None:
     _charge_touched(machine, proc, pages - granted)
 
 
-def _touch_again(mm: Mm, pages: float) -> float:
+def _touch_again(machine: Machine, mm: Mm, pages: float) -> float:
     """Take address space that was freed lazily; returns how much of it was used."""
     again = min(mm.lazy_space, pages)
     mm.lazy_space -= again
     if mm.lazy_space <= _NEGLIGIBLE_PAGES:
-        mm.lazy_space = 0.0
+        _drop_lazy(machine, mm)
     return again
 
 
@@ -360,7 +376,8 @@ def tear_down(machine: Machine, mm: Mm) -> None:
     mm.shared = []
     _drop_lazy(machine, mm)
     machine.free += mm.locked + mm.tables
-    mm.locked = mm.tables = 0.0
+    machine.hugetlb_reserved -= mm.hugetlb
+    mm.locked = mm.tables = mm.hugetlb = 0.0
     machine.committed -= mm.charged
     mm.charged = 0.0
     if mm.cow_views:

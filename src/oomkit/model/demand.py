@@ -21,6 +21,9 @@ _MAP_COST: Final = 0.34
 Measured, as :data:`~oomkit.model.tasks.PEEK_COST`, as those of oomkit.scenario.format.COSTS were.
 """
 
+_FEW_PAGES: Final = 32.0
+"""Fewer pages that are unlike the next make no difference."""
+
 _PROGRAM_WALKS_S: Final = 10.0
 """How often a second a running program uses each page of its text."""
 
@@ -134,7 +137,14 @@ class Demand:
         if pages <= 0.0:
             return
         self.refaults.append((pool, pages))
-        self.cpus += pages * (machine.map_s if pool.is_file else machine.swap_in_s)
+        if pool.is_file or not machine.zram_used:
+            self.cpus += pages * (machine.map_s if pool.is_file else machine.swap_in_s)
+        else:
+            share = machine.zram_share
+            self.cpus += pages * (share * machine.zram_in_s + (1.0 - share) * machine.swap_in_s)
+            self.alloc_rate += pages * share
+            rate *= 1.0 - share
+            pages -= pages * share
         unread = min(pool.unread_share, missing)
         if unread > 0.0:
             first_read_io = rate * unread / machine.disk_pages_s
@@ -265,6 +275,12 @@ def _demand_of(
         _add_read(machine, proc, demand, read_at_end)
     elif verb == "write":
         _add_write(machine, proc, demand)
+    elif proc.current.hugetlb:
+        # It takes no page: they were set aside. What clears one takes as long as in small ones.
+        demand.pace = step_pace(
+            proc.current, proc.scale(), machine.fault_pages_s, machine.disk_pages_s
+        )
+        demand.cpus = demand.pace / machine.fault_pages_s
     elif verb == "share" and (shared := proc.mm.untouched_shared()) is not None:
         _add_share(machine, proc, demand, shared, at_front)
     else:
@@ -294,14 +310,15 @@ def _add_touch(machine: Machine, proc: Proc, demand: Demand) -> None:
 def _touch_again(machine: Machine, proc: Proc, demand: Demand) -> None:
     """Writing to memory that has page tables: freed lazily, or read only so far."""
     mm = proc.mm
-    pages = mm.zeroed
     step = proc.current
+    spread = (step.stride_bytes or PAGE) / PAGE
+    pages = mm.zeroed / spread
     regained = 0.0
-    if mm.lazy_space > 0.0 and proc.touches_again:
+    if mm.lazy_space > _FEW_PAGES and proc.touches_again:
         # What is left of it may be reclaimed meanwhile.
         pages = max(mm.lazy_space / 4.0, min(mm.lazy_space, 256.0))
         regained = mm.lazy_rss() / mm.lazy_space
-    elif mm.zeroed <= 0.0:
+    elif pages <= _FEW_PAGES:
         return
     faults = 1.0 - regained * (1.0 - _REGAIN_COST)
     fastest = machine.fault_pages_s / faults
@@ -310,7 +327,7 @@ def _touch_again(machine: Machine, proc: Proc, demand: Demand) -> None:
     demand.new_pages[-1] = (mm.anon, pace)
     demand.regained = pace * regained
     demand.alloc_rate = pace - demand.regained
-    demand.pages_alike = pages / max((step.stride_bytes or PAGE) / PAGE, 1.0)
+    demand.pages_alike = pages
 
 
 def _pace_touch(machine: Machine, proc: Proc) -> None:

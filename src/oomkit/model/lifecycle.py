@@ -278,6 +278,11 @@ class Lifecycle:
             if refusal is not None:
                 self.deny(proc, "mmap", pages, refusal)
             return refusal is not None
+        if step.hugetlb:
+            refusal = address_space.reserve_hugetlb(self.machine, proc, pages)
+            if refusal is not None:
+                self.deny(proc, "mmap", pages, refusal)
+                return True
         if step.stride_bytes:
             pages = pages * PAGE / step.stride_bytes
         proc.step_total = proc.step_left = pages

@@ -195,6 +195,7 @@ class Mm:
         lazy_space: address space of these, touched again before any other, pages.
         cow_views: pages it still shares with others since a fork: pools, and how many pages of
             each it sees.
+        hugetlb: pages it maps of those set aside as huge ones: no rss, and no charge.
         locked: mlocked pages.
         reserved: address space mapped but not touched yet, pages.
         zeroed: of that, what has the zero page in its page tables.
@@ -207,8 +208,8 @@ class Mm:
     """
 
     __slots__ = (
-        "anon", "charged", "cow_views", "gone_over", "group", "lazy", "lazy_space", "locked",
-        "mapped", "mm_id", "reserved", "shared", "shmem", "tables", "uncounted_anon",
+        "anon", "charged", "cow_views", "gone_over", "group", "hugetlb", "lazy", "lazy_space",
+        "locked", "mapped", "mm_id", "reserved", "shared", "shmem", "tables", "uncounted_anon",
         "uncounted_shmem", "users", "zeroed",
     )  # fmt: skip
 
@@ -228,7 +229,7 @@ class Mm:
         self.shared: list[tuple[Pool, float]] = []
         self.gone_over: dict[Pool, float] = {}
         self.lazy: Pool | None = None
-        self.lazy_space = 0.0
+        self.lazy_space = self.hugetlb = 0.0
         self.locked = 0.0
         self.reserved = self.zeroed = 0.0
         self.tables = float(self.BASE_TABLES)

@@ -11,6 +11,9 @@ State = Literal["new", "run", "hold", "exiting", "dead"]
 
 PAGE: Final = 4096
 
+HUGE_PAGE: Final = 512
+"""Pages of a huge one, on x86-64."""
+
 TABLE_SPAN: Final = 512
 """Pages that one page table maps."""
 
@@ -113,7 +116,7 @@ class Proc:
         """Make a step the current one."""
         self.current = step
         self.verb = step.verb
-        self.grows = step.verb in GROWING_VERBS
+        self.grows = step.verb in GROWING_VERBS and not step.hugetlb
         self.is_paced = False
         self.step_mapped = self.granted = 0.0
 

@@ -33,6 +33,7 @@ _HOST_WIDE = {
     "dirty_ratio": "it is set for the whole host",
     "dirty_background_ratio": "it is set for the whole host",
     "page_cluster": "it is set for the whole host",
+    "nr_hugepages": "it is set for the whole host",
     "oom_killer_disabled": "mainline has no such file",
     "would_have_oomkilled": "mainline has no such file",
 }

@@ -89,6 +89,7 @@ class Planner:
             "rate": rate,
             "stride": step.stride_bytes,
             "scatter": step.scatter,
+            "hugetlb": step.hugetlb,
             "shared": step.shared,
             "lazy": step.lazy,
             "seconds": None if step.seconds is None else step.seconds * scale,

@@ -33,6 +33,7 @@ class Step(Record, frozen=True, kw_only=True):
             fast it goes over its working set.
         over_s: how long it takes unhindered, instead of a rate.
         stride_bytes: with ``touch`` and ``peek``: distance between the pages; None: every page.
+        hugetlb: with ``touch``: huge pages that ``vm.nr_hugepages`` set aside.
         shared: with ``reserve``: memory that forked children share.
         lazy: with ``free``: by MADV_FREE, so that pages stay until memory is short.
         scatter: with ``touch`` and ``share``: threads that share the work, each on a CPU of
@@ -52,6 +53,7 @@ class Step(Record, frozen=True, kw_only=True):
     over_s: float | None = None
     stride_bytes: int | None = None
     scatter: int = 0
+    hugetlb: bool = False
     shared: bool = False
     lazy: bool = False
     seconds: float | None = None
@@ -137,6 +139,7 @@ class Machine(Record, frozen=True, kw_only=True):
         ram_bytes: memory built in.
         swap_bytes: swap on the disk.
         zram_bytes: swap in compressed memory (zram), used before the disk's.
+        compression: what tasks write becomes so many times smaller there.
         cpus: number of CPUs.
         cpus_worth: how many CPUs' work all of them do together, as where a virtual machine's take
             turns; None: that many.
@@ -164,6 +167,7 @@ class Machine(Record, frozen=True, kw_only=True):
     ram_bytes: int
     swap_bytes: int = 0
     zram_bytes: int = 0
+    compression: float = 3.0
     cpus: int = 2
     cpus_worth: float | None = None
     kernel: str = "6.12"

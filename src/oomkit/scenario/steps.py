@@ -13,7 +13,7 @@ _PACED = ("touch", "peek", "share", "tmpfs", "lock", "read", "write")
 _MODIFIERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_PACED, ("rate", "over")),
     "reserve": ("shared",),
-    "touch": ("rate", "over", "stride", "scatter"),
+    "touch": ("rate", "over", "stride", "scatter", "hugetlb"),
     "peek": ("rate", "over", "stride"),
     "share": ("rate", "over", "scatter"),
     "read": ("rate", "over", "file"),
@@ -59,8 +59,10 @@ def read_step(table: Table) -> Step | None:
         _modifier(table, key, fields)
     if fields.get("rate_bytes_s") is not None and fields.get("over_s") is not None:
         table.fault("over", "expected a rate or over, not both")
-    if fields.get("scatter") and len(fields) > 2 + sum(v is None for v in fields.values()):
-        table.fault("scatter", "expected neither rate, over nor stride beside it")
+    if fields.get("scatter") and len(fields) > 2 + sum(not v for v in fields.values()):
+        table.fault("scatter", "expected neither rate, over, stride nor hugetlb beside it")
+    if fields.get("hugetlb") and fields.get("stride_bytes") is not None:
+        table.fault("hugetlb", "expected no stride beside it")
     table.done()
     return Step(verb=verb, **fields)
 
@@ -86,7 +88,7 @@ def _modifier(table: Table, key: str, fields: dict[str, Any]) -> None:
         fields["stride_bytes"] = table.take(key, _stride, None)
     elif key == "scatter":
         fields["scatter"] = table.take(key, integer(1, MAX_SCATTER), 0)
-    elif key in ("shared", "lazy"):
+    elif key in ("shared", "lazy", "hugetlb"):
         fields[key] = table.flag(key)
     elif key == "set":
         fields["set_bytes"] = table.take(key, units.size, None)

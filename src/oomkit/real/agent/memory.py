@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 PAGE = 4096
 MAP_LOCKED = 0x2000
+_MAP_HUGETLB = 0x40000
+_HUGE_PAGE = 2 << 20
 SLICE_S = 0.01
 """Paced steps proceed in slices of about this long."""
 
@@ -144,6 +146,7 @@ class Memory:
 
     def __init__(self, *, thp: bool, filler: bytes) -> None:
         self.areas: list[Area] = []
+        self.huge: list[mmap.mmap] = []
         self.thp = thp
         self.filler = filler
 
@@ -205,6 +208,19 @@ class Memory:
         # What was freed lazily is written to first, but for single pages.
         lazy = [area for area in found if area.lazy > area.used]
         return (lazy if stride == PAGE else []) + [a for a in found if a.lazy <= a.used]
+
+    def hugetlb(self, size: int, rate: float | None, progress: Callable[[float], None]) -> None:
+        """Write to huge pages that were set aside; all are there when they are mapped.
+
+        Raises:
+            OSError: they are not.
+        """
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_HUGETLB
+        area = mmap.mmap(-1, -(-size // _HUGE_PAGE) * _HUGE_PAGE, flags=flags)
+        self.huge.append(area)
+        for start, end in Pace(size, rate, _SLICE_BYTES):
+            area[start:end:PAGE] = _ONES[: -(-(end - start) // PAGE)]
+            progress(end / size)
 
     def scatter(self, size: int, threads: int, *, shared: bool) -> None:
         """Write to new memory from threads that are each on a CPU of their own, and stay.

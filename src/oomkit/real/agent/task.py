@@ -202,6 +202,8 @@ class Task:
         verb, size, rate = step["verb"], step["size"], step["rate"]
         if step["scatter"]:
             self.memory.scatter(size, step["scatter"], shared=verb == "share")
+        elif step["hugetlb"]:
+            self.memory.hugetlb(size, rate, self.progress)
         elif verb == "reserve":
             self.memory.reserve(size, shared=step["shared"])
         elif verb in ("touch", "peek", "share"):

@@ -85,6 +85,7 @@ enum way { TOUCH, PEEK, SHARE };
 int memory_go_over(struct memory *memory, enum way way, size_t size, double rate, size_t stride,
                    struct progress to);
 int memory_lock(struct memory *memory, size_t size, double rate, struct progress to);
+int memory_hugetlb(size_t size, double rate, struct progress to);
 int memory_scatter(struct memory *memory, size_t size, int threads, bool shared);
 int memory_free(struct memory *memory, long long size); /* below 0: all of it */
 int memory_free_lazily(struct memory *memory, long long size);

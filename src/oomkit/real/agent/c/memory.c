@@ -15,6 +15,7 @@
 
 #define SLICE_S 0.01   /* paced steps proceed in slices of about this long */
 #define BACKLOG_S 0.2  /* how much of a stall a paced step makes good; more is lost */
+#define HUGE_PAGE ((size_t)2 << 20)
 #define SMALL_STACK (64 << 10)
 #define READ_CHUNK (128 << 10)
 #define WRITE_CHUNK (64 << 10)
@@ -135,6 +136,20 @@ int memory_go_over(struct memory *memory, enum way way, size_t size, double rate
             }
             left -= stop - from;
         }
+        to.call(to.of, (double)end / (double)size);
+    }
+    return 0;
+}
+
+/* Huge pages that were set aside: all of them are there when this is mapped. */
+int memory_hugetlb(size_t size, double rate, struct progress to) {
+    size_t start, end, length = (size + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    char *map = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+    struct pace pace;
+    if (map == MAP_FAILED) return errno;
+    pace_begin(&pace, size, rate, MB, PAGE);
+    while (pace_next(&pace, &start, &end)) {
+        for (size_t at = start; at < end; at += PAGE) *(volatile char *)(map + at) = 1;
         to.call(to.of, (double)end / (double)size);
     }
     return 0;

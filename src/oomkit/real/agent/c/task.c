@@ -199,6 +199,7 @@ static int take_memory(struct task *task, const struct node *step, const char *v
     if (truth(step, "scatter"))
         return memory_scatter(memory, size, (int)whole(step, "scatter"), strcmp(verb, "share") == 0);
     if (strcmp(verb, "reserve") == 0) return memory_reserve(memory, size, truth(step, "shared"));
+    if (truth(step, "hugetlb")) return memory_hugetlb(size, rate, progress_of(task));
     bool shares = strcmp(verb, "share") == 0, peeks = strcmp(verb, "peek") == 0;
     if (shares || peeks || strcmp(verb, "touch") == 0) {
         size_t stride = find(step, "stride") ? (size_t)whole(step, "stride") : 0;
