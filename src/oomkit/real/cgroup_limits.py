@@ -92,6 +92,8 @@ def for_cgroup(
         for name in dict.fromkeys(knobs(scenario))
         if name in _HOST_WIDE
     ]
+    if scenario.machine.zram_bytes:
+        reasons.append("it has swap in compressed memory, which a cgroup has not of its own")
     if scenario.machine.swap_bytes > host_swap_bytes:
         reasons.append(f"it has {scenario.machine.swap_bytes >> 20} MB of swap, this host "
                        f"{host_swap_bytes >> 20} MB free")  # fmt: skip
