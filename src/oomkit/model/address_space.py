@@ -60,7 +60,7 @@ def reserve_shared(machine: Machine, proc: Proc, pages: float) -> str | None:
         machine.share(pool)
         machine.reserves_shared = True
         mm.shared.append((pool, 0.0))
-        mm.gone_over[pool] = 0.0
+        mm.gone_over = {**mm.gone_over, pool: 0.0}
         mm.mapped += pages
     return refusal
 
@@ -288,7 +288,8 @@ def copy_on_write(machine: Machine, mm: Mm, copy: Mm) -> None:
         pool.mappers += 1
         copy.shared.append((pool, 0.0))
         not_copied += mapped / TABLE_SPAN
-    copy.gone_over = dict(mm.gone_over)
+    if mm.gone_over:
+        copy.gone_over = dict(mm.gone_over)
     copy.reserved, copy.mapped, copy.zeroed = mm.reserved, mm.mapped, mm.zeroed
     copy.tables = max(mm.tables - not_copied, float(mm.BASE_TABLES))
 
@@ -317,7 +318,7 @@ def free_lazily(machine: Machine, proc: Proc, wanted: float) -> None:
     remaining = 1.0 - freed / held
     if mm.lazy is None:
         mm.lazy = Pool("lazy", mm.group)
-        machine.stale = True
+        machine.stale = machine.frees_lazily = True
     mm.lazy.resident += mm.anon.resident * (1.0 - remaining)
     mm.lazy_space += freed
     mm.anon.resident *= remaining

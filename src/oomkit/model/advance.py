@@ -47,7 +47,7 @@ def _steps(machine: Machine, rates: Rates) -> float:
         left_s = proc.step_left / rate
         if left_s < soonest:
             soonest = left_s
-        if demand.pages_alike > 0.0:
+        if demand.pages_alike:
             soonest = min(soonest, demand.pages_alike / rate + _SOON_S)
         if demand.cow_rate > 0.0:
             soonest = min(soonest, demand.cow_left / (demand.cow_rate * demand.speed))

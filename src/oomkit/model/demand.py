@@ -275,13 +275,17 @@ def _demand_of(
         _add_read(machine, proc, demand, read_at_end)
     elif verb == "write":
         _add_write(machine, proc, demand)
-    elif proc.current.hugetlb:
-        # It takes no page: they were set aside. What clears one takes as long as in small ones.
+    elif not proc.grows:
+        # Huge pages were set aside, so it takes none. To clear one takes as long as small ones.
         demand.pace = step_pace(
             proc.current, proc.scale(), machine.fault_pages_s, machine.disk_pages_s
         )
         demand.cpus = demand.pace / machine.fault_pages_s
-    elif verb == "share" and (shared := proc.mm.untouched_shared()) is not None:
+    elif (
+        machine.reserves_shared
+        and verb == "share"
+        and (shared := proc.mm.untouched_shared()) is not None
+    ):
         _add_share(machine, proc, demand, shared, at_front)
     else:
         _add_touch(machine, proc, demand)
@@ -297,13 +301,13 @@ def _add_touch(machine: Machine, proc: Proc, demand: Demand) -> None:
         _pace_touch(machine, proc)
     pace, tables = proc.pace, proc.tables
     demand.pace, demand.tables, demand.cpus = pace, tables, proc.cpus
-    mm = proc.mm
-    if proc.verb == "peek":
+    verb = proc.verb
+    if verb == "peek":
         demand.alloc_rate = tables
         return
     demand.new_pages.append((_target_pool(machine, proc), pace))
     demand.alloc_rate = pace + tables
-    if proc.verb == "touch" and (mm.lazy_space > 0.0 or mm.zeroed > 0.0):
+    if verb == "touch" and (proc.mm.lazy_space or proc.mm.zeroed):
         _touch_again(machine, proc, demand)
 
 

@@ -96,6 +96,7 @@ class Machine:
         probe: the program by which it is judged usable or frozen.
         committed: Committed_AS.
         reserves_shared: a task reserved shared memory.
+        frees_lazily: a task gave memory back with ``MADV_FREE``.
         stale: a pool was added or removed since :meth:`pools` last listed them.
 
     Processes come and go by :meth:`add_process` and :meth:`remove_process`.
@@ -156,7 +157,7 @@ class Machine:
         self.hugetlb_total = self.hugetlb_reserved = 0.0
         self.resize_hugetlb()
         self.probe = probe_of(spec.programs_bytes)
-        self.reserves_shared = False
+        self.reserves_shared = self.frees_lazily = False
         self.programs = self._cache_programs(self.probe.text_bytes / PAGE)
         if self.free <= self.watermarks.goal_pages:
             raise ModelError(
@@ -275,8 +276,8 @@ class Machine:
             pools += self._shared_pools
             for mm in self.mms():
                 pools += (mm.anon, mm.shmem)
-                if mm.lazy is not None:
-                    pools.append(mm.lazy)
+            if self.frees_lazily:
+                pools += [mm.lazy for mm in self.mms() if mm.lazy is not None]
             self._pools = pools
             self.stale = False
         return self._pools

@@ -180,6 +180,10 @@ class Group:
         )
 
 
+_NOTHING: Final[dict[Pool, float]] = {}
+"""Nobody adds to it."""
+
+
 class Mm:
     """An address space.
 
@@ -227,7 +231,7 @@ class Mm:
         self.shmem = Pool("shmem", group)
         self.cow_views: list[tuple[Pool, float]] = []
         self.shared: list[tuple[Pool, float]] = []
-        self.gone_over: dict[Pool, float] = {}
+        self.gone_over = _NOTHING
         self.lazy: Pool | None = None
         self.lazy_space = self.hugetlb = 0.0
         self.locked = 0.0

@@ -120,8 +120,9 @@ def _release_exiting(machine: Machine, rates: Rates) -> float:
         seconds = proc.end_s - machine.now
         if seconds <= 0.0:
             continue
-        for pool in (mm.anon, mm.shmem, mm.lazy):
-            if pool is not None and pool.resident > 0.0:
+        pools = (mm.anon, mm.shmem) if mm.lazy is None else (mm.anon, mm.shmem, mm.lazy)
+        for pool in pools:
+            if pool.resident > 0.0:
                 rates.flows[pool].release += pool.resident / seconds
         rate = mm.unmapped_on_exit() / seconds
         domain_of(rates.domains, proc).exits += rate
@@ -305,7 +306,7 @@ def _add_flows(demand: Demand, flows: PoolFlows) -> None:
             flows[target].new += rate * speed
     for pool, rate in demand.refaults:
         flows[pool].refault += rate * speed
-    if demand.regained > 0.0 and demand.proc is not None and demand.proc.mm.lazy is not None:
+    if demand.regained and demand.proc is not None and demand.proc.mm.lazy is not None:
         flows[demand.proc.mm.lazy].release += demand.regained * speed
     if demand.dirty_file is not None:
         flows[demand.dirty_file].dirtied += demand.pace * speed
