@@ -205,18 +205,19 @@ def map_touched(machine: Machine, proc: Proc, pages: float) -> None:
     """
     mm, verb = proc.mm, proc.verb
     if verb == "touch":
-        if mm.lazy_space > 0.0 and proc.touches_again:
+        if mm.lazy_space and proc.touches_again:
             pages -= _touch_again(machine, mm, pages)
-        reserved = min(mm.reserved, pages)
-        mm.reserved -= reserved
-        mm.zeroed = max(mm.zeroed - reserved, 0.0)
-        pages -= reserved
+        if mm.reserved:
+            reserved = min(mm.reserved, pages)
+            mm.reserved -= reserved
+            mm.zeroed = max(mm.zeroed - reserved, 0.0)
+            pages -= reserved
     elif verb == "peek":
         untouched = min(mm.reserved - mm.zeroed, pages)
         mm.zeroed += pages
         pages -= untouched
         mm.reserved += pages
-    elif verb == "share" and (pool := mm.untouched_shared()) is not None:
+    elif mm.gone_over and verb == "share" and (pool := mm.untouched_shared()) is not None:
         _come_by(mm, pool, pages)
         return
     proc.step_mapped += pages
