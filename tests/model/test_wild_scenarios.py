@@ -31,12 +31,13 @@ def paced(verb: str, **more: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[s
 
 FILE = st.sampled_from(["f", "g"])
 STEP = st.one_of(
-    st.fixed_dictionaries({"touch": st.just("300M")}),
+    st.fixed_dictionaries({"touch": st.just("300M")}, optional={"hugetlb": st.booleans()}),
     paced("touch", stride=st.sampled_from(["4K", "5000B", "2M", "1G"])),
+    paced("peek", stride=st.sampled_from(["4K", "2M"])),
     *(paced(verb) for verb in ("share", "tmpfs", "lock")),
     *(paced(verb, file=FILE) for verb in ("read", "write")),
-    st.fixed_dictionaries({"reserve": SIZE}),
-    st.fixed_dictionaries({"free": SIZE | st.just("all")}),
+    st.fixed_dictionaries({"reserve": SIZE}, optional={"shared": st.booleans()}),
+    st.fixed_dictionaries({"free": SIZE | st.just("all")}, optional={"lazy": st.booleans()}),
     st.fixed_dictionaries(
         {"work": TIME | st.just("forever")}, optional={"set": SIZE, "rate": RATE, "file": FILE}
     ),
@@ -106,6 +107,7 @@ VM = st.fixed_dictionaries(
         "dirty_ratio": st.sampled_from([1, 100]),
         "dirty_background_ratio": st.sampled_from([0, 100]),
         "page-cluster": st.sampled_from([0, 10]),
+        "nr_hugepages": st.sampled_from([0, 1, 200, 2**20]),
     },
 )
 AT = st.fixed_dictionaries(
@@ -132,6 +134,8 @@ MACHINE = st.fixed_dictionaries(
     },
     optional={
         "disk": HARDWARE,
+        "zram": st.sampled_from(["1B", "64M", "1G"]),
+        "compression": st.sampled_from([1.1, 3, 100]),
         "fault_rate": HARDWARE,
         "reserved": st.sampled_from([0, "8M", "900T"]),
         "kernel_memory": st.sampled_from([0, "8M"]),

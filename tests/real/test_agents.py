@@ -104,6 +104,70 @@ def test_tasks_go_through_their_steps(kind: str, tmp_path: Path) -> None:
     assert all(proc.end_s is not None for proc in seen.procs.values())
 
 
+def rss_at_end(seen: Observation, name: str) -> list[float]:
+    """Of what tasks hold at the end, MB, without what each weighs by itself."""
+    ends = [proc.curve[max(proc.curve)][0] for proc in task_of(seen, name)]
+    return [end - seen.weight[0] / 1024 for end in ends]
+
+
+def test_what_is_only_read_is_no_rss_until_it_is_written_to(kind: str, tmp_path: Path) -> None:
+    steps: list[dict[str, Any]] = [{"reserve": "20M"}, {"peek": "60M"}]
+    hold = {"hold": "forever"}
+    seen = played(plan_of(tmp_path, [
+        {"name": "read", "steps": [*steps, hold]},
+        {"name": "written", "steps": [*steps, {"touch": "10M"}, {"peek": "5M"}, hold]},
+        {"name": "apart", "steps": [{"peek": "64M", "stride": "64K"}, hold]},
+    ]))  # fmt: skip
+    assert (seen.faults, seen.refused) == ([], [])
+    assert rss_at_end(seen, "read") == [pytest.approx(0.0, abs=1.5)]
+    assert rss_at_end(seen, "written") == [pytest.approx(10.0, abs=1.5)]
+    assert rss_at_end(seen, "apart") == [pytest.approx(0.0, abs=1.5)]
+
+
+def test_what_is_freed_lazily_stays_and_is_written_to_again(kind: str, tmp_path: Path) -> None:
+    hold = {"hold": "forever"}
+    full: list[dict[str, Any]] = [{"touch": "20M"}, {"free": "15M", "lazy": True}]
+    seen = played(plan_of(tmp_path, [
+        {"name": "lazy", "steps": [*full, hold]},
+        {"name": "again", "steps": [*full, {"touch": "12M"}, {"touch": "5M"}, hold]},
+        {"name": "gone", "steps": [*full, {"free": "2M"}, hold]},
+        {"name": "whole", "steps": [*full, {"free": "all", "lazy": True}, {"touch": "21M"}, hold]},
+        {"name": "strided", "steps": [*full, {"touch": "4M", "stride": "8K"}, hold]},
+    ]))  # fmt: skip
+    assert (seen.faults, seen.refused) == ([], [])
+    found = {
+        name: rss_at_end(seen, name)[0] for name in ("lazy", "again", "gone", "whole", "strided")
+    }
+    # The host may be short of memory for a moment: then some of what was freed is gone.
+    assert found == {
+        "lazy": pytest.approx(20.0, abs=1.5), "again": pytest.approx(22.0, abs=1.5),
+        "gone": pytest.approx(3.0, abs=1.5), "whole": pytest.approx(21.0, abs=1.5),
+        "strided": pytest.approx(22.0, abs=1.5),
+    }  # fmt: skip
+
+
+def test_forked_children_touch_their_parents_mapping(kind: str, tmp_path: Path) -> None:
+    hold = {"hold": "forever"}
+    seen = played(plan_of(tmp_path, [
+        {"name": "pg", "steps": [{"reserve": "16M", "shared": True}, {"share": "4M"}, {"fork": 2},
+                                 {"share": "8M"}, hold]},
+        {"name": "more", "steps": [{"reserve": "4M", "shared": True}, {"share": "6M"}, hold]},
+    ]))  # fmt: skip
+    assert (seen.faults, seen.refused) == ([], [])
+    # fork() copies no page tables of shared memory: a child has what it comes by.
+    assert sorted(rss_at_end(seen, "pg")) == [
+        pytest.approx(8.0, abs=1.5), pytest.approx(8.0, abs=1.5), pytest.approx(12.0, abs=1.5),
+    ]  # fmt: skip
+    assert rss_at_end(seen, "more") == [pytest.approx(6.0, abs=1.5)]
+
+
+def test_huge_pages_that_are_not_there_are_refused(kind: str, tmp_path: Path) -> None:
+    steps = [{"touch": "64G", "hugetlb": True}]
+    seen = played(plan_of(tmp_path, [{"name": "asks", "steps": steps}]))
+    (refused,) = seen.refused
+    assert (refused.call, refused.size_bytes, refused.error) == ("mmap", 64 << 30, "ENOMEM")
+
+
 def test_progress_is_where_a_task_has_come_to(kind: str, tmp_path: Path) -> None:
     tasks = [{"name": "holds", "steps": [{"touch": "1M"}, {"hold": "forever"}]},
              {"name": "slow", "steps": [{"touch": "8M", "over": "500ms"}]}]  # fmt: skip

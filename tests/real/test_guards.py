@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomkit.model import ModelError
 from oomkit.model import play as play_model
 from oomkit.real import companions, packages
 from oomkit.real.agent import heartbeat, samples, swap
@@ -269,22 +268,6 @@ def test_every_load_runs_out_of_memory_and_can_be_played_in_a_guest(path: Path) 
     roles = {task.role for _, task in walk_tasks(scenario.tasks)}
     assert {"culprit", "innocent"} <= roles
     assert None not in roles
-
-
-def test_the_model_refuses_zram_in_one_line(tmp_path: Path) -> None:
-    data = {
-        "name": "x", "machine": {"ram": "256M", "zram": "64M"},
-        "task": [{"name": "t", "steps": [{"touch": "1M"}]}],
-    }  # fmt: skip
-    with pytest.raises(ModelError, match=r"machine\.zram"):
-        play_model(scenario_from(data))
-    path = tmp_path / "zram.toml"
-    path.write_text('name = "x"\n[machine]\nram = "256M"\nzram = "64M"\n[[task]]\nname = "t"\n'
-                    'steps = [{ touch = "1M" }]\n')  # fmt: skip
-    done = oomkit("run", str(path))
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "machine.zram" in done.stderr
-    assert done.stderr.count("\n") == 1
 
 
 def test_binaries_bring_their_loader_and_libraries() -> None:

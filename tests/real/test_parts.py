@@ -225,6 +225,15 @@ def test_what_no_world_can_show_is_named() -> None:
     assert any("CAP_SYS_RESOURCE" in reason for reason in in_cgroup)
 
 
+def test_a_cgroup_has_neither_zram_nor_huge_pages_of_its_own() -> None:
+    scenario = made(machine={"ram": "256M", "zram": "64M"}, vm={"nr_hugepages": 3})
+    assert for_cgroup(scenario, lowest_adj=0, host_swap_bytes=0) == [
+        "vm.nr_hugepages: it is set for the whole host",
+        "it has swap in compressed memory, which a cgroup has not of its own",
+    ]
+    assert for_guest(scenario) == []
+
+
 def test_knobs_of_both_interfaces() -> None:
     scenario = made(cgroup=[{"name": "a/b", "max": "64M", "oom_group": True}])
     plans = GroupTree("/r", 2, scenario.cgroups).plan()

@@ -12,7 +12,7 @@ from oomkit.kernel.state import Memory
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Mm, Pool
 from oomkit.model.snapshot import task_record
-from oomkit.model.tasks import PAGE, TABLE_SPAN, Proc
+from oomkit.model.tasks import HUGE_PAGE, PAGE, TABLE_SPAN, Proc
 from oomkit.render.quantities import human_pages
 from oomkit.scenario.definitions import piece_bytes
 from oomkit.scenario.sums import added
@@ -37,6 +37,48 @@ def charge(machine: Machine, proc: Proc, pages: float) -> str | None:
         machine.committed += pages
         proc.mm.charged += pages
     return refusal
+
+
+def reserve(machine: Machine, proc: Proc, pages: float) -> str | None:
+    """Map anonymous memory without touching it; returns what :func:`charge` does."""
+    refusal = charge(machine, proc, pages)
+    if refusal is None:
+        proc.mm.reserved += pages
+        proc.mm.mapped += pages
+    return refusal
+
+
+def reserve_shared(machine: Machine, proc: Proc, pages: float) -> str | None:
+    """The same with shared memory, which is charged to its file (``shmem_zero_setup()``)."""
+    mm = proc.mm
+    refusal = charge(machine, proc, pages)
+    if refusal is None:
+        mm.charged -= pages
+        pool = Pool("shmem", mm.group)
+        pool.size = pool.charged = pages
+        pool.mappers = 1
+        machine.share(pool)
+        machine.reserves_shared = True
+        mm.shared.append((pool, 0.0))
+        mm.gone_over = {**mm.gone_over, pool: 0.0}
+        mm.mapped += pages
+    return refusal
+
+
+def reserve_hugetlb(machine: Machine, proc: Proc, pages: float) -> str | None:
+    """Map huge pages, all of which have to be there (``hugetlb_acct_memory()``).
+
+    Returns:
+        what refuses it; None: nothing does.
+    """
+    pages = -(-pages // HUGE_PAGE) * HUGE_PAGE
+    left = machine.hugetlb_total - machine.hugetlb_reserved
+    if pages > left:
+        return f"huge pages {human_pages(int(left), PAGE)}"
+    machine.hugetlb_reserved += pages
+    proc.mm.hugetlb += pages
+    proc.mm.mapped += pages
+    return None
 
 
 def _depends_on_usage(machine: Machine) -> bool:
@@ -161,14 +203,44 @@ def map_touched(machine: Machine, proc: Proc, pages: float) -> None:
     may outlive the task (``shmem_acct_size()``; of a file in tmpfs page by page,
     ``shmem_inode_acct_blocks()``).
     """
-    if proc.verb == "touch":
-        reserved = min(proc.mm.reserved, pages)
-        proc.mm.reserved -= reserved
-        pages -= reserved
+    mm, verb = proc.mm, proc.verb
+    if verb == "touch":
+        if mm.lazy_space and proc.touches_again:
+            pages -= _touch_again(machine, mm, pages)
+        if mm.reserved:
+            reserved = min(mm.reserved, pages)
+            mm.reserved -= reserved
+            mm.zeroed = max(mm.zeroed - reserved, 0.0)
+            pages -= reserved
+    elif verb == "peek":
+        untouched = min(mm.reserved - mm.zeroed, pages)
+        mm.zeroed += pages
+        pages -= untouched
+        mm.reserved += pages
+    elif mm.gone_over and verb == "share" and (pool := mm.untouched_shared()) is not None:
+        _come_by(mm, pool, pages)
+        return
     proc.step_mapped += pages
     granted = min(proc.granted, pages)
     proc.granted -= granted
     _charge_touched(machine, proc, pages - granted)
+
+
+def _touch_again(machine: Machine, mm: Mm, pages: float) -> float:
+    """Take address space that was freed lazily; returns how much of it was used."""
+    again = min(mm.lazy_space, pages)
+    mm.lazy_space -= again
+    if mm.lazy_space <= _NEGLIGIBLE_PAGES:
+        _drop_lazy(machine, mm)
+    return again
+
+
+def _come_by(mm: Mm, pool: Pool, pages: float) -> None:
+    """Have a task touch the next pages of shared memory that was reserved."""
+    mm.gone_over[pool] = min(mm.gone_over[pool] + pages, pool.size)
+    for i, (other, mapped) in enumerate(mm.shared):
+        if other is pool:
+            mm.shared[i] = (pool, min(mapped + pages, pool.size))
 
 
 def _charge_touched(machine: Machine, proc: Proc, pages: float) -> None:
@@ -217,7 +289,9 @@ def copy_on_write(machine: Machine, mm: Mm, copy: Mm) -> None:
         pool.mappers += 1
         copy.shared.append((pool, 0.0))
         not_copied += mapped / TABLE_SPAN
-    copy.reserved, copy.mapped = mm.reserved, mm.mapped
+    if mm.gone_over:
+        copy.gone_over = dict(mm.gone_over)
+    copy.reserved, copy.mapped, copy.zeroed = mm.reserved, mm.mapped, mm.zeroed
     copy.tables = max(mm.tables - not_copied, float(mm.BASE_TABLES))
 
 
@@ -229,6 +303,36 @@ def map_shared(machine: Machine, mm: Mm, pages: dict[Pool, float]) -> None:
             mm.shared[i] = (pool, mapped + more)
             mm.tables += more / TABLE_SPAN
             machine.free -= more / TABLE_SPAN
+
+
+def free_lazily(machine: Machine, proc: Proc, wanted: float) -> None:
+    """Give the process's own anonymous pages back by ``MADV_FREE``.
+
+    ``madvise_free_pte_range()``: pages in swap are freed at once, and so is nothing that others
+    map, too. The rest stays, mapped and charged, on the lists of files.
+    """
+    mm = proc.mm
+    held = mm.anon.resident + mm.anon.swapped
+    freed = min(wanted, held)
+    if freed <= 0.0:
+        return
+    remaining = 1.0 - freed / held
+    if mm.lazy is None:
+        mm.lazy = Pool("lazy", mm.group)
+        machine.stale = machine.frees_lazily = True
+    mm.lazy.resident += mm.anon.resident * (1.0 - remaining)
+    mm.lazy_space += freed
+    mm.anon.resident *= remaining
+    mm.anon.swapped *= remaining
+
+
+def _drop_lazy(machine: Machine, mm: Mm) -> float:
+    """Unmap what was freed lazily; returns its address space."""
+    space = mm.lazy_space
+    if mm.lazy is not None:
+        machine.free += mm.lazy.resident
+        mm.lazy.resident = mm.lazy_space = 0.0
+    return space
 
 
 def free_anon(machine: Machine, proc: Proc, wanted: float) -> None:
@@ -250,6 +354,7 @@ def free_anon(machine: Machine, proc: Proc, wanted: float) -> None:
     if more > 0.0:
         mm.cow_views = [(pool, view * (1.0 - more / shared)) for pool, view in mm.cow_views]
         machine.shrink_cow_pools()
+    more += _drop_lazy(machine, mm)
     mm.mapped = max(mm.mapped - own - more, float(mm.BASE_VM))
     uncharge(machine, proc, own + more)
 
@@ -271,8 +376,10 @@ def tear_down(machine: Machine, mm: Mm) -> None:
             _drop(machine, pool)
             machine.stale = True
     mm.shared = []
+    _drop_lazy(machine, mm)
     machine.free += mm.locked + mm.tables
-    mm.locked = mm.tables = 0.0
+    machine.hugetlb_reserved -= mm.hugetlb
+    mm.locked = mm.tables = mm.hugetlb = 0.0
     machine.committed -= mm.charged
     mm.charged = 0.0
     if mm.cow_views:

@@ -47,6 +47,8 @@ def _steps(machine: Machine, rates: Rates) -> float:
         left_s = proc.step_left / rate
         if left_s < soonest:
             soonest = left_s
+        if demand.pages_alike:
+            soonest = min(soonest, demand.pages_alike / rate + _SOON_S)
         if demand.cow_rate > 0.0:
             soonest = min(soonest, demand.cow_left / (demand.cow_rate * demand.speed))
         if demand.shared and (ahead := 1.0 / demand.passes - proc.worked_s) > 0.0:
@@ -102,6 +104,8 @@ def _swap(machine: Machine, rates: Rates) -> float:
             for group in pool.group.ancestry:
                 group_rates[group] = group_rates.get(group, 0.0) + change
     soonest = _time_to_swap_mark(machine.swap_total - used, rate, machine.swap_batch)
+    if machine.zram_room and rate > 0.0:
+        soonest = min(soonest, (machine.zram_total - machine.zram_used - 0.5) / rate)
     for group, group_rate in group_rates.items():
         left = group.swap_left()
         if left < _INFINITY:
@@ -240,7 +244,8 @@ def advance(machine: Machine, rates: Rates, seconds: float) -> None:
     for demand in rates.demands:
         if demand.proc is not None:
             _advance_task(machine, demand, demand.proc, seconds)
-    machine.free += rates.free_rate * seconds
+    # What zram takes is counted when what is in swap is.
+    machine.free += (rates.free_rate + rates.zram_rate) * seconds
     flows = rates.flows
     for pool in machine.pools():
         flow = flows.get(pool)

@@ -44,7 +44,7 @@ def tmpfs_key(proc: Proc) -> SizeKey:
 
 def memory_kb(proc: Proc) -> float:
     """A process's anonymous, shared and locked memory, resident or swapped."""
-    return (proc.mm.footprint() + proc.mm.locked) * KB
+    return (proc.mm.footprint() + proc.mm.locked + proc.mm.lazy_rss()) * KB
 
 
 def sizes(machine: Machine) -> dict[tuple[int, int], float]:
@@ -86,7 +86,7 @@ def _candidate(machine: Machine, proc: Proc, growth: Growth, score: int | None) 
         start_time(proc),
         proc.ppid,
         proc.spec.name[:15],
-        anon_kb=(mm.anon.resident + mm.locked + shared) * KB,
+        anon_kb=(mm.anon.resident + mm.locked + shared + mm.lazy_rss()) * KB,
         shmem_kb=mm.shmem_rss() * KB,
         shmem_sole_kb=mm.shmem_sole() * KB,
         file_kb=(text + mm.BASE_RSS) * KB,

@@ -5,10 +5,24 @@ from typing import Final
 from oomkit.model.domains import AT_LIMIT_PAGES, Domain
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Pool
-from oomkit.model.tasks import PAGE, TABLE_SPAN, Proc, step_pace
+from oomkit.model.tasks import PAGE, PEEK_COST, TABLE_SPAN, Proc, step_pace
 
 _COPY_SPEED: Final = 4.0
 """How many times faster pages are copied to the page cache than faulted in."""
+
+_REGAIN_COST: Final = 0.1
+"""CPU time of writing to a page that is mapped, as a share of a fault's: a store, a missed TLB.
+
+Measured by time on an x86-64 with 6.18; by counted instructions it is a thousandth."""
+
+_MAP_COST: Final = 0.34
+"""The same of a fault that finds its page of shared memory (``shmem_get_folio_gfp()``).
+
+Measured, as :data:`~oomkit.model.tasks.PEEK_COST`, as those of oomkit.scenario.format.COSTS were.
+"""
+
+_FEW_PAGES: Final = 32.0
+"""Fewer pages that are unlike the next make no difference."""
 
 _PROGRAM_WALKS_S: Final = 10.0
 """How often a second a running program uses each page of its text."""
@@ -41,6 +55,8 @@ class Demand:
         new_pages: pools and the new pages of each; locked memory has no pool.
         refaults: pools and the pages of each that come back from disk.
         dirty_file: the file it writes to.
+        regained: pages it writes to again that it gave back with ``MADV_FREE``.
+        pages_alike: so many pages of its step are like the next; 0: all.
         tables: new page-table pages.
         cow_rate: pages it stops sharing because it writes to them.
         cow_left: how many of those are left, pages.
@@ -61,8 +77,9 @@ class Demand:
 
     __slots__ = (
         "alloc_rate", "async_io", "cow_left", "cow_rate", "cpu_share", "cpus", "cpus_given",
-        "dirty_file", "domain", "first_read_io", "kernel_cpus", "new_pages", "pace", "passes",
-        "proc", "refaults", "shared", "speed", "stall", "swap_io", "sync_io", "tables",
+        "dirty_file", "domain", "first_read_io", "kernel_cpus", "new_pages", "pace",
+        "pages_alike", "passes", "proc", "refaults", "regained", "shared", "speed", "stall",
+        "swap_io", "sync_io", "tables",
     )  # fmt: skip
 
     domain: Domain
@@ -75,7 +92,7 @@ class Demand:
         self.pace = self.cpus = self.tables = self.cow_rate = self.cow_left = 0.0
         self.alloc_rate = self.sync_io = self.first_read_io = self.async_io = 0.0
         self.swap_io = self.cpu_share = self.cpus_given = self.speed = self.stall = 0.0
-        self.passes = self.kernel_cpus = 0.0
+        self.passes = self.kernel_cpus = self.regained = self.pages_alike = 0.0
         self.shared: list[tuple[Pool, float]] = []
 
     def add_refaults(self, pool: Pool, costs: Refaults) -> None:
@@ -101,7 +118,12 @@ def _refaults(machine: Machine, pool: Pool, rate: float, missing: float) -> Refa
         missing: share of them that is not in memory.
     """
     pages = rate * missing
-    cpus = pages * (machine.map_s if pool.is_file else machine.swap_in_s)
+    if pool.is_file or not machine.zram_used:
+        cpus = pages * (machine.map_s if pool.is_file else machine.swap_in_s)
+    else:
+        share = machine.zram_share
+        cpus = pages * (share * machine.zram_in_s + (1.0 - share) * machine.swap_in_s)
+        rate *= 1.0 - share
     first_read_io = reread_io = 0.0
     unread = min(pool.unread_share, missing)
     if unread > 0.0:
@@ -183,7 +205,9 @@ def _working_set(proc: Proc) -> list[tuple[Pool, float]]:
     parts = [(mm.anon, mm.anon.resident + mm.anon.swapped)]
     if mm.shmem.resident or mm.shmem.swapped:
         parts.append((mm.shmem, mm.shmem.resident + mm.shmem.swapped))
-    parts.extend([(pool, pool.resident + pool.swapped) for pool, _ in mm.shared])
+    for pool, _ in mm.shared:
+        pages = pool.resident + pool.swapped
+        parts.append((pool, min(mm.gone_over[pool], pages) if pool in mm.gone_over else pages))
     parts.extend(mm.cow_views)
     wanted = proc.current.set_bytes
     if wanted is None:
@@ -204,8 +228,9 @@ def task_demands(machine: Machine, working_sets: WorkingSets) -> list[Demand]:
     """
     read_at_end: set[Pool] = set()
     text: dict[Pool, Refaults | None] = {}
+    at_front = _sharers_at_front(machine)
     demands = [
-        _demand_of(machine, proc, working_sets, read_at_end, text)
+        _demand_of(machine, proc, working_sets, read_at_end, at_front, text)
         for proc in machine.procs
         if proc.state == "run" and not proc.frozen
     ]
@@ -224,6 +249,7 @@ def _demand_of(
     proc: Proc,
     working_sets: WorkingSets,
     read_at_end: set[Pool],
+    at_front: dict[Pool, int],
     text: dict[Pool, Refaults | None],
 ) -> Demand:
     demand = Demand(proc)
@@ -234,6 +260,18 @@ def _demand_of(
         _add_read(machine, proc, demand, read_at_end)
     elif verb == "write":
         _add_write(machine, proc, demand)
+    elif not proc.grows:
+        # Huge pages were set aside, so it takes none. To clear one takes as long as small ones.
+        demand.pace = step_pace(
+            proc.current, proc.scale(), machine.fault_pages_s, machine.disk_pages_s
+        )
+        demand.cpus = demand.pace / machine.fault_pages_s
+    elif (
+        machine.reserves_shared
+        and verb == "share"
+        and (shared := proc.mm.untouched_shared()) is not None
+    ):
+        _add_share(machine, proc, demand, shared, at_front)
     else:
         _add_touch(machine, proc, demand)
     program = proc.program
@@ -260,8 +298,37 @@ def _add_touch(machine: Machine, proc: Proc, demand: Demand) -> None:
         _pace_touch(machine, proc)
     pace, tables = proc.pace, proc.tables
     demand.pace, demand.tables, demand.cpus = pace, tables, proc.cpus
+    verb = proc.verb
+    if verb == "peek":
+        demand.alloc_rate = tables
+        return
     demand.new_pages.append((_target_pool(machine, proc), pace))
     demand.alloc_rate = pace + tables
+    if verb == "touch" and (proc.mm.lazy_space or proc.mm.zeroed):
+        _touch_again(machine, proc, demand)
+
+
+def _touch_again(machine: Machine, proc: Proc, demand: Demand) -> None:
+    """Writing to memory that has page tables: freed lazily, or read only so far."""
+    mm = proc.mm
+    step = proc.current
+    spread = (step.stride_bytes or PAGE) / PAGE
+    pages = mm.zeroed / spread
+    regained = 0.0
+    if mm.lazy_space > _FEW_PAGES and proc.touches_again:
+        # What is left of it may be reclaimed meanwhile.
+        pages = max(mm.lazy_space / 4.0, min(mm.lazy_space, 256.0))
+        regained = mm.lazy_rss() / mm.lazy_space
+    elif pages <= _FEW_PAGES:
+        return
+    faults = 1.0 - regained * (1.0 - _REGAIN_COST)
+    fastest = machine.fault_pages_s / faults
+    pace = step_pace(step, proc.scale(), fastest, machine.disk_pages_s)
+    demand.pace, demand.tables, demand.cpus = pace, 0.0, pace / fastest
+    demand.new_pages[-1] = (mm.anon, pace)
+    demand.regained = pace * regained
+    demand.alloc_rate = pace - demand.regained
+    demand.pages_alike = pages
 
 
 def _pace_touch(machine: Machine, proc: Proc) -> None:
@@ -272,6 +339,8 @@ def _pace_touch(machine: Machine, proc: Proc) -> None:
     tables = 0.0 if step.verb == "tmpfs" else pace * min(span / TABLE_SPAN, 1.0)
     if step.verb in ("share", "tmpfs"):
         cpus = pace * machine.share_s + tables / machine.fault_pages_s
+    elif step.verb == "peek":
+        cpus = (pace * PEEK_COST + tables) / machine.fault_pages_s
     else:
         cpus = (pace + tables) / machine.fault_pages_s
     if cpus > 1.0:
@@ -290,6 +359,47 @@ def _target_pool(machine: Machine, proc: Proc) -> Pool | None:
     if verb == "share":
         return proc.mm.shmem
     return machine.tmpfs_of(proc.mm.group) if verb == "tmpfs" else None
+
+
+def _sharers_at_front(machine: Machine) -> dict[Pool, int]:
+    """How many tasks touch the next untouched page of shared memory that was reserved."""
+    found: dict[Pool, int] = {}
+    for proc in machine.procs if machine.reserves_shared else ():
+        if proc.verb == "share" and proc.state == "run" and not proc.frozen:
+            pool = proc.mm.untouched_shared()
+            if pool is not None and _is_at_front(proc.mm.gone_over[pool], pool):
+                found[pool] = found.get(pool, 0) + 1
+    return found
+
+
+def _is_at_front(position: float, pool: Pool) -> bool:
+    return position >= pool.resident + pool.swapped - READ_AHEAD_PAGES
+
+
+def _add_share(
+    machine: Machine, proc: Proc, demand: Demand, pool: Pool, at_front: dict[Pool, int]
+) -> None:
+    """Touching shared memory that was reserved, and that others may have touched.
+
+    A page is allocated once (``shmem_get_folio_gfp()``); who comes later only maps it.
+    """
+    position = proc.mm.gone_over[pool]
+    touched = pool.resident + pool.swapped
+    new = missing = 0.0
+    demand.pages_alike = pool.size - position
+    if _is_at_front(position, pool):
+        new = 1.0 / at_front[pool]
+    else:
+        missing = pool.swapped / touched
+        demand.pages_alike = min(demand.pages_alike, touched - position - READ_AHEAD_PAGES + 1.0)
+    mapped = (1.0 - new) * _MAP_COST + 1.0 / TABLE_SPAN
+    page_s = new * machine.share_s + mapped / machine.fault_pages_s
+    pace = step_pace(proc.current, proc.scale(), 1.0 / page_s, machine.disk_pages_s)
+    demand.pace, demand.tables, demand.cpus = pace, pace / TABLE_SPAN, pace * page_s
+    demand.alloc_rate = pace * new + demand.tables
+    if new > 0.0:
+        demand.new_pages.append((pool, pace * new))
+    demand.add_refaults(pool, _refaults(machine, pool, pace, missing))
 
 
 def _add_read(machine: Machine, proc: Proc, demand: Demand, read_at_end: set[Pool]) -> None:

@@ -148,7 +148,10 @@ def run_kswapd(machine: Machine) -> None:
         machine.boost = float(watermarks.boost_pages)
     plan = _machine_domain(machine, 0).plan
     for layer in plan.layers if plan is not None else ():
-        wanted = min(machine.reclaim_mark() - machine.free, layer.stock - BATCH_PAGES)
+        wanted = machine.reclaim_mark() - machine.free
+        if machine.zram_total:
+            wanted /= machine.swap_yield(layer.anon_share)
+        wanted = min(wanted, layer.stock - BATCH_PAGES)
         if layer.hot or wanted <= 0.0:
             return
         reclaim_from_layer(machine, layer, machine.swap_left(), wanted)

@@ -163,8 +163,11 @@ class Engine:
         machine = self.machine
         if event.vm:
             machine.set_knobs(event.vm)
+        if "nr_hugepages" in event.vm:
+            machine.resize_hugetlb()
         if event.swap_bytes is not None:
-            machine.swap_total = max(event.swap_bytes // 4096, int(machine.swap_used()) + 1)
+            swap = event.swap_bytes // 4096 + machine.zram_total
+            machine.swap_total = max(swap, int(machine.swap_used()) + 1)
         for name, fields in event.cgroups.items():
             set_limits(machine.groups[name], fields)
             self._limits_lowered.add(machine.groups[name])
@@ -180,7 +183,9 @@ class Engine:
         machine = self.machine
         while True:
             self._enforce_limits()
+            machine.settle_zram()
             run_kswapd(machine)
+            machine.settle_zram()
             rates = solve(machine)
             self._note_low_memory(rates)
             if self._wake_waiting(rates):
@@ -271,6 +276,7 @@ class Engine:
             seconds = max(self.driver.next_action_s(rates, seconds), _MIN_STEP_S)
         self.sampler.begin_piece(start + seconds)
         advance(machine, rates, seconds)
+        machine.settle_zram()
         if self.driver is not None:
             self.driver.advance(seconds)
         machine.now = start + seconds

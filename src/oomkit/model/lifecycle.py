@@ -243,7 +243,10 @@ class Lifecycle:
         if step.verb == "free":
             size = step.size_bytes
             pages = float("inf") if size is None else size / PAGE * proc.scale()
-            address_space.free_anon(self.machine, proc, pages)
+            if step.lazy:
+                address_space.free_lazily(self.machine, proc, pages)
+            else:
+                address_space.free_anon(self.machine, proc, pages)
             return False
         return self._enter_memory_step(proc, step)
 
@@ -268,13 +271,18 @@ class Lifecycle:
         """Begin a step that takes address space or goes through the page cache."""
         pages = (step.size_bytes or 0) / PAGE * proc.scale()
         if step.verb == "reserve":
-            refusal = address_space.charge(self.machine, proc, pages)
+            if step.shared:
+                refusal = address_space.reserve_shared(self.machine, proc, pages)
+            else:
+                refusal = address_space.reserve(self.machine, proc, pages)
+            if refusal is not None:
+                self.deny(proc, "mmap", pages, refusal)
+            return refusal is not None
+        if step.hugetlb:
+            refusal = address_space.reserve_hugetlb(self.machine, proc, pages)
             if refusal is not None:
                 self.deny(proc, "mmap", pages, refusal)
                 return True
-            proc.mm.reserved += pages
-            proc.mm.mapped += pages
-            return False
         if step.stride_bytes:
             pages = pages * PAGE / step.stride_bytes
         proc.step_total = proc.step_left = pages

@@ -8,7 +8,7 @@ from oomkit.kernel.state import Memory, Sysctl
 from oomkit.kernel.versions import rules_for
 from oomkit.kernel.watermarks import BOOST_FACTOR, watermarks_for
 from oomkit.model.pools import Group, Mm, Pool
-from oomkit.model.tasks import PAGE, PROCESS_PAGES, Proc
+from oomkit.model.tasks import HUGE_PAGE, PAGE, PROCESS_PAGES, Proc
 from oomkit.records import as_dict, field_names
 from oomkit.scenario.definitions import probe_of
 from oomkit.scenario.format import COSTS, Cgroup, Scenario
@@ -29,6 +29,19 @@ ROOTFS_PAGES: Final = 749
 
 UPTIME_AT_START_S: Final = 60
 """Seconds between the machine's boot and the start of the scenario."""
+
+ZRAM_OUT_COST: Final = 3.34
+"""CPU time of swapping a page out to zram, in faults: found, unmapped, and compressed by lz4."""
+
+ZRAM_IN_COST: Final = 2.25
+"""The same of swapping one in. Both measured as those of oomkit.scenario.format.COSTS were."""
+
+ZRAM_OVERHEAD: Final = 0.018
+"""What a page takes beside what is left of it, in pages: lz4's tokens and zsmalloc's size classes.
+
+Measured there with pages of which a third is random: ``mem_used_total`` was 0.348 of
+``orig_data_size``.
+"""
 
 _RECENT_S: Final = 10.0
 """A task that took memory within this time before memory ran low counts as growing."""
@@ -51,6 +64,13 @@ class Machine:
         kernel: kernel memory in use besides page tables and processes.
         rootfs: page cache of the initramfs, which can't be dropped.
         swap_total: SwapTotal.
+        zram_total: the part of it in compressed memory, used first.
+        hugetlb_total: pages set aside as huge ones.
+        hugetlb_reserved: of these, pages that are mapped.
+        zram_used: pages swapped out to it.
+        zram_held: pages that these take, compressed.
+        zram_cost: pages that one of them takes.
+        disk_swap_used: pages swapped out to disk.
         kswapd_awake: free memory fell to the low watermarks, and has not been above the high ones
             since.
         boost: by how many pages the watermarks are boosted.
@@ -65,6 +85,8 @@ class Machine:
         read_s: that one takes to be copied that is in memory.
         swap_out_s: that a page takes to be swapped out.
         swap_in_s: that a page takes to be swapped in.
+        zram_out_s: that a page takes to be swapped out to zram.
+        zram_in_s: that one takes to be swapped in from there.
         procs: the processes, in the order in which they were created.
         files: page cache by file name.
         tmpfs: tmpfs pages by the cgroup they are charged to.
@@ -73,6 +95,8 @@ class Machine:
         programs: page cache of the system's own programs; None: the machine has none.
         probe: the program by which it is judged usable or frozen.
         committed: Committed_AS.
+        reserves_shared: a task reserved shared memory.
+        frees_lazily: a task gave memory back with ``MADV_FREE``.
         stale: a pool was added or removed since :meth:`pools` last listed them.
 
     Processes come and go by :meth:`add_process` and :meth:`remove_process`.
@@ -94,7 +118,10 @@ class Machine:
             kernel = min(_KERNEL_BYTES, ram // 8) + ram // 128
         self.kernel = float(kernel // PAGE)
         self.rootfs = float(rootfs_pages(self.total))
-        self.swap_total = spec.swap_bytes // PAGE
+        self.zram_total = spec.zram_bytes // PAGE
+        self.zram_cost = 1.0 / spec.compression + ZRAM_OVERHEAD
+        self.zram_used = self.zram_held = self.disk_swap_used = 0.0
+        self.swap_total = spec.swap_bytes // PAGE + self.zram_total
         self.kswapd_awake = False
         self.boost = 0.0
         self.swap_full = False
@@ -109,6 +136,8 @@ class Machine:
         self.read_s = _cost_s(spec, "read_bytes_s")
         self.swap_out_s = _cost_s(spec, "swap_out_bytes_s")
         self.swap_in_s = _cost_s(spec, "swap_in_bytes_s")
+        self.zram_out_s = ZRAM_OUT_COST / self.fault_pages_s
+        self.zram_in_s = ZRAM_IN_COST / self.fault_pages_s
         self.unmovable_pages = spec.unmovable_bytes / PAGE
         self.procs: list[Proc] = []
         self._by_pid: dict[int, Proc] = {}
@@ -123,11 +152,12 @@ class Machine:
         self._cow_pools: list[Pool] = []
         self._shared_pools: list[Pool] = []
         self.stale = True
-        if spec.zram_bytes:
-            raise ModelError("machine.zram: the model has no swap in compressed memory")
         self.set_knobs({"oom_dump_tasks": self.rules.oom_dump_tasks, **scenario.vm})
         self.free = float(self.total) - self.kernel - self.rootfs
+        self.hugetlb_total = self.hugetlb_reserved = 0.0
+        self.resize_hugetlb()
         self.probe = probe_of(spec.programs_bytes)
+        self.reserves_shared = self.frees_lazily = False
         self.programs = self._cache_programs(self.probe.text_bytes / PAGE)
         if self.free <= self.watermarks.goal_pages:
             raise ModelError(
@@ -171,6 +201,19 @@ class Machine:
         )
         chosen["min_free_kbytes"] = self.watermarks.min_free_kbytes
         self.sysctl = Sysctl(**{**defaults, **chosen})
+
+    def resize_hugetlb(self) -> None:
+        """Set aside as many huge pages as ``nr_hugepages`` asks for and memory is free for.
+
+        ``set_max_huge_pages()``: those that are mapped stay.
+        """
+        wanted = float(self.knobs.get("nr_hugepages", 0) * HUGE_PAGE)
+        spare = (
+            max(self.free - self.watermarks.goal_pages - HUGE_PAGE, 0.0) // HUGE_PAGE * HUGE_PAGE
+        )
+        wanted = max(min(wanted, self.hugetlb_total + spare), self.hugetlb_reserved)
+        self.free -= wanted - self.hugetlb_total
+        self.hugetlb_total = wanted
 
     def file(self, name: str, group: Group | None) -> Pool:
         """The page cache of a file, charged to the cgroup of the first task that opens it."""
@@ -233,6 +276,8 @@ class Machine:
             pools += self._shared_pools
             for mm in self.mms():
                 pools += (mm.anon, mm.shmem)
+            if self.frees_lazily:
+                pools += [mm.lazy for mm in self.mms() if mm.lazy is not None]
             self._pools = pools
             self.stale = False
         return self._pools
@@ -254,6 +299,41 @@ class Machine:
         """Free swap."""
         return self.swap_total - self.swap_used()
 
+    def settle_zram(self) -> None:
+        """Bring what zram holds up to date with what is in swap.
+
+        New pages go there first, as it has the higher priority; those that leave swap are as often
+        on disk as they are many there. Its memory is the kernel's, charged to no cgroup
+        (``zs_malloc()`` without ``__GFP_ACCOUNT``).
+        """
+        if not self.zram_total:
+            return
+        total = self.swap_used()
+        known = self.zram_used + self.disk_swap_used
+        if total >= known:
+            self.zram_used += min(total - known, self.zram_total - self.zram_used)
+        else:
+            self.zram_used *= total / known
+        self.disk_swap_used = max(total - self.zram_used, 0.0)
+        held = self.zram_used * self.zram_cost
+        self.free += self.zram_held - held
+        self.zram_held = held
+
+    @property
+    def zram_room(self) -> bool:
+        """Whether what is swapped out goes to zram."""
+        return self.zram_total - self.zram_used >= 1.0
+
+    @property
+    def zram_share(self) -> float:
+        """Share of what is in swap that is in zram."""
+        known = self.zram_used + self.disk_swap_used
+        return self.zram_used / known if known > 0.0 else float(self.zram_total > 0)
+
+    def swap_yield(self, anon_share: float) -> float:
+        """What a reclaimed page frees, where such a share of them is swapped out."""
+        return 1.0 - anon_share * self.zram_cost if self.zram_room else 1.0
+
     def reclaim_mark(self) -> float:
         """Free memory up to which kswapd reclaims; while it sleeps, at which it is woken."""
         watermarks = self.watermarks
@@ -263,7 +343,7 @@ class Machine:
 
     def page_usage(self) -> dict[str, float]:
         """Pages by use; with ``free`` they sum to ``total``."""
-        uses = dict.fromkeys(("anon", "shmem", "file", "dirty", "tables", "locked"), 0.0)
+        uses = dict.fromkeys(("anon", "shmem", "file", "lazy", "dirty", "tables", "locked"), 0.0)
         for pool in self.pools():
             uses[pool.kind] += pool.resident
             uses["dirty"] += pool.dirty
@@ -275,6 +355,8 @@ class Machine:
             processes += proc.alive
         uses["kernel"] = self.kernel + processes * PROCESS_PAGES
         uses["rootfs"] = self.rootfs
+        uses["zram"] = self.zram_held
+        uses["hugetlb"] = self.hugetlb_total
         uses["free"] = self.free
         return uses
 
@@ -298,14 +380,15 @@ class Machine:
             total_ram_pages=self.total,
             total_swap_pages=self.swap_total,
             free_pages=int(self.free),
-            available_pages=int(self.available(file)),
+            available_pages=int(self.available(file + uses["lazy"])),
             free_swap_pages=max(int(self.swap_total - self.swap_used()), 0),
             file_pages=int(file + uses["shmem"] + self.rootfs),
             shmem_pages=int(uses["shmem"] + self.rootfs),
-            anon_pages=int(uses["anon"] + uses["locked"]),
+            anon_pages=int(uses["anon"] + uses["lazy"] + uses["locked"]),
             slab_unreclaimable_pages=int(uses["kernel"]),
             pgtable_pages=int(uses["tables"]),
             committed_pages=int(self.committed),
+            hugetlb_pages=int(self.hugetlb_total),
             totalreserve_pages=self.watermarks.totalreserve_pages,
             min_wmark_pages=self.watermarks.min_pages,
             low_wmark_pages=self.watermarks.low_pages,
@@ -318,6 +401,7 @@ class Machine:
             total_ram_pages=self.total,
             total_swap_pages=self.swap_total,
             committed_pages=int(self.committed),
+            hugetlb_pages=int(self.hugetlb_total),
         )
 
     def available(self, file: float, free: float | None = None) -> float:

@@ -8,7 +8,7 @@ from typing import ClassVar, Final, Literal
 
 from oomkit.scenario.sums import added
 
-Kind = Literal["anon", "shmem", "file"]
+Kind = Literal["anon", "shmem", "file", "lazy"]
 
 _NEGLIGIBLE_SHARE: Final = 0.01
 """A missing share smaller than this counts as nothing."""
@@ -23,8 +23,9 @@ class Pool:
     """Pages of one kind that are reclaimed alike.
 
     Attributes:
-        kind: ``anon`` and ``shmem`` go to swap, ``file`` is dropped and read again.
-        is_file: it is of the last kind.
+        kind: ``anon`` and ``shmem`` go to swap, ``file`` is dropped and read again, ``lazy`` is
+            anonymous memory after ``MADV_FREE``: dropped for good.
+        is_file: it is of the last two, which the kernel has on its lists of files.
         name: of a file.
         is_cow: pages that several address spaces share since a fork until they write to them.
         mappers: of shared memory that a fork handed on, how many address spaces map it.
@@ -33,7 +34,7 @@ class Pool:
         resident: pages in memory.
         swapped: pages in swap.
         dirty: of a file, pages in memory not yet written (not in ``resident``).
-        size: of a file, its pages known so far.
+        size: of a file, its pages known so far; of shared memory that was reserved, all of it.
         peak_resident: of a file, the most pages that were ever in memory; the rest was never read.
         hot: pages in constant use, the counterpart of the kernel's active list, as of the last
             :func:`~oomkit.model.demand.mark_working_sets`; the rest is evicted first.
@@ -50,7 +51,7 @@ class Pool:
         self, kind: Kind, group: "Group | None", name: str = "", *, is_cow: bool = False
     ) -> None:
         self.kind = kind
-        self.is_file = kind == "file"
+        self.is_file = kind in ("file", "lazy")
         self.name = name
         self.is_cow = is_cow
         self.mappers = 0
@@ -179,6 +180,10 @@ class Group:
         )
 
 
+_NOTHING: Final[dict[Pool, float]] = {}
+"""Nobody adds to it."""
+
+
 class Mm:
     """An address space.
 
@@ -187,12 +192,17 @@ class Mm:
         group: the memory cgroup it is charged to; None: the root.
         anon: its own anonymous pages.
         shmem: shared memory it created, and nobody else maps.
-        shared: shared memory that others map, too, since a fork: pools, and how many pages of each
-            it has in its page tables.
+        shared: shared memory that others map, too, since a fork, or may: pools, and how many
+            pages of each it has in its page tables.
+        gone_over: of those that were reserved, how many pages from their start it has come by.
+        lazy: pages it gave back with ``MADV_FREE``; None: it never did.
+        lazy_space: address space of these, touched again before any other, pages.
         cow_views: pages it still shares with others since a fork: pools, and how many pages of
             each it sees.
+        hugetlb: pages it maps of those set aside as huge ones: no rss, and no charge.
         locked: mlocked pages.
         reserved: address space mapped but not touched yet, pages.
+        zeroed: of that, what has the zero page in its page tables.
         tables: page tables, pages.
         mapped: address space in all, pages.
         charged: pages charged to Committed_AS.
@@ -202,8 +212,9 @@ class Mm:
     """
 
     __slots__ = (
-        "anon", "charged", "cow_views", "group", "locked", "mapped", "mm_id", "reserved", "shared",
-        "shmem", "tables", "uncounted_anon", "uncounted_shmem", "users",
+        "anon", "charged", "cow_views", "gone_over", "group", "hugetlb", "lazy", "lazy_space",
+        "locked", "mapped", "mm_id", "reserved", "shared", "shmem", "tables", "uncounted_anon",
+        "uncounted_shmem", "users", "zeroed",
     )  # fmt: skip
 
     BASE_RSS: ClassVar[int] = 185
@@ -220,8 +231,11 @@ class Mm:
         self.shmem = Pool("shmem", group)
         self.cow_views: list[tuple[Pool, float]] = []
         self.shared: list[tuple[Pool, float]] = []
+        self.gone_over = _NOTHING
+        self.lazy: Pool | None = None
+        self.lazy_space = self.hugetlb = 0.0
         self.locked = 0.0
-        self.reserved = 0.0
+        self.reserved = self.zeroed = 0.0
         self.tables = float(self.BASE_TABLES)
         self.mapped = float(self.BASE_VM)
         self.charged = 0.0
@@ -252,10 +266,23 @@ class Mm:
         last = added(pool.resident for pool, _ in self.shared if pool.mappers == 1)
         return self.shmem.resident + last
 
+    def lazy_rss(self) -> float:
+        """Resident pages it gave back with ``MADV_FREE``."""
+        return self.lazy.resident if self.lazy is not None else 0.0
+
+    def untouched_shared(self) -> Pool | None:
+        """The shared memory, reserved before, whose pages it has not all come by."""
+        for pool, pages in self.gone_over.items():
+            if pool.size - pages > _FEW_PAGES:
+                return pool
+        return None
+
     def rss(self) -> float:
         """Resident pages as ``get_mm_rss()`` counts them, without program text."""
         own = self.anon.resident + self.locked
         own += self.shmem_rss() if self.shared else self.shmem.resident
+        if self.lazy is not None:
+            own += self.lazy.resident
         return own + (self.cow_rss() if self.cow_views else 0.0) + self.BASE_RSS
 
     def swap(self) -> float:
@@ -270,11 +297,11 @@ class Mm:
 
     def unmapped_on_exit(self) -> float:
         """Resident pages that are freed one by one as its last user exits."""
-        return self.anon.resident + self.shmem.resident
+        return self.anon.resident + self.shmem.resident + self.lazy_rss()
 
     def freed_by_kill(self) -> float:
         """Anonymous memory, swap and page tables: what a kill frees for others to use."""
-        return self.anon.resident + self.locked + self.swap() + self.tables
+        return self.anon.resident + self.lazy_rss() + self.locked + self.swap() + self.tables
 
     def footprint(self) -> float:
         """Anonymous and shared pages, in memory or swap, that work can go over."""

@@ -26,7 +26,10 @@ def response_s(machine: Machine, rates: Rates) -> float:
         return _INFINITY
     seconds = probe.cpu_s / _cpu_share(machine, rates)
     if top.plan is not None:
-        seconds += pages * top.plan.anon_share / machine.disk_pages_s * rates.queue
+        if machine.zram_room:
+            seconds += pages * top.plan.anon_share * machine.zram_out_s / _cpu_share(machine, rates)
+        else:
+            seconds += pages * top.plan.anon_share / machine.disk_pages_s * rates.queue
     programs = machine.programs
     if programs is not None and programs.missing_share > 0.0:
         missing = programs.missing_share

@@ -310,10 +310,12 @@ class Sampler:
     def _state(self) -> _State:
         """Pages that are free, available, cached, and free in swap."""
         machine = self.machine
-        file = shared = swapped = 0.0
+        file = shared = swapped = lazy = 0.0
         for pool in machine.pools():
             if pool.is_file:
                 file += pool.resident + pool.dirty
+                if pool.kind == "lazy":
+                    lazy += pool.resident
             else:
                 swapped += pool.swapped
                 if pool.kind == "shmem":
@@ -322,7 +324,7 @@ class Sampler:
         return (
             free,
             machine.available(file),
-            file + shared + machine.rootfs,
+            file - lazy + shared + machine.rootfs,
             max(machine.swap_total - swapped, 0.0),
         )
 

@@ -80,6 +80,8 @@ class Sensors:
         for pool in pools:
             if pool.is_file:
                 file += pool.resident + pool.dirty
+                if pool.kind == "lazy":
+                    anon += pool.resident
             else:
                 swapped += pool.swapped
                 if pool.kind == "anon":
@@ -129,6 +131,7 @@ class Sensors:
             pgscan_pages=counters.pgscan + self.pgscan * after_s,
             cgroups=tuple(group.reading(counters, after_s) for group in self.groups),
             working_set_kb=self._working_set_kb(after_s),
+            zram_kb=(machine.zram_held + self.rates.zram_rate * after_s) * KB,
         )
 
     def _working_set_kb(self, after_s: float) -> float | None:
@@ -143,7 +146,7 @@ class Sensors:
         fallen = self._available_kb(0.0) - self._available_kb(seconds)
         pace.available_kb_s = max(fallen / seconds, 0.0)
         pace.swap_kb_s = max(self.swap_rate * KB, 0.0)
-        pace.zram_kb_s = 0.0
+        pace.zram_kb_s = max(self.rates.zram_rate * KB, 0.0)
         pace.working_set_kb_s = max(self.working_set_rate * KB, 0.0)
         gains = self._gains
         if gains is None:
@@ -211,7 +214,7 @@ class _CgroupSensors:
         pace = Pace()
         pace.in_turn = False
         pace.available_kb_s, pace.swap_kb_s = machine.available_kb_s, machine.swap_kb_s
-        pace.zram_kb_s = 0.0
+        pace.zram_kb_s = machine.zram_kb_s
         pace.limit_kb_s = max(self.usage_rate * KB, 0.0)
         pace.working_set_kb_s = self.working_set_rate * KB
         own = CgroupReading(

@@ -40,6 +40,8 @@ def task_record(machine: Machine, proc: Proc) -> state.Task:
     mm = proc.mm
     root = proc.spec.uid == 0
     anon = mm.anon.resident + mm.locked + (mm.cow_rss() if mm.cow_views else 0.0)
+    if mm.lazy is not None:
+        anon += mm.lazy.resident
     text = proc.program.resident if proc.program is not None else 0.0
     return state.Task(
         pid=proc.pid,

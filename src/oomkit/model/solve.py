@@ -17,6 +17,9 @@ from oomkit.scenario.sums import added
 if TYPE_CHECKING:
     from oomkit.model.tasks import Proc
 
+_NEGLIGIBLE_RATE: Final = 0.01
+"""Pages a second."""
+
 _HIGH_BATCH_PAGES: Final = 64
 """Pages charged between two checks of ``memory.high`` (6.1 and later)."""
 
@@ -32,6 +35,7 @@ class Rates:
         domains: the machine first, then the cgroups at their limit.
         flows: pages that flow into and out of the pools.
         free_rate: change of free pages.
+        zram_rate: change of what zram holds, part of it.
         dirty_rate: change of dirty pages.
         writers_throttled: writers wait for the flushers, so dirty pages stay as many as they are.
         queue: how many times longer than alone a disk request takes.
@@ -43,14 +47,14 @@ class Rates:
 
     __slots__ = (
         "cpu_busy", "cpu_wants", "demands", "dirty_rate", "domains", "flows", "free_rate", "full",
-        "queue", "some", "writers_throttled",
+        "queue", "some", "writers_throttled", "zram_rate",
     )  # fmt: skip
 
     def __init__(self, demands: list[Demand], domains: Domains) -> None:
         self.demands = demands
         self.domains = domains
         self.flows: PoolFlows = defaultdict(PoolFlow)
-        self.free_rate = self.dirty_rate = 0.0
+        self.free_rate = self.dirty_rate = self.zram_rate = 0.0
         self.writers_throttled = False
         self.queue = 1.0
         self.cpu_wants: list[tuple[float, float]] = []
@@ -116,7 +120,8 @@ def _release_exiting(machine: Machine, rates: Rates) -> float:
         seconds = proc.end_s - machine.now
         if seconds <= 0.0:
             continue
-        for pool in (mm.anon, mm.shmem):
+        pools = (mm.anon, mm.shmem) if mm.lazy is None else (mm.anon, mm.shmem, mm.lazy)
+        for pool in pools:
             if pool.resident > 0.0:
                 rates.flows[pool].release += pool.resident / seconds
         rate = mm.unmapped_on_exit() / seconds
@@ -128,15 +133,16 @@ def _release_exiting(machine: Machine, rates: Rates) -> float:
 def _share_cpus(machine: Machine, rates: Rates, *, first: bool) -> None:
     """Give each task its CPUs; the second time without those that it waits for the disk."""
     wants = []
-    demands = rates.demands
-    swap_out_s = machine.swap_out_s
-    for demand in demands:
+    out_s = (
+        machine.zram_out_s / machine.swap_yield(1.0) if machine.zram_room else machine.swap_out_s
+    )
+    for demand in rates.demands:
         proc = demand.proc
         if proc is None:
             wants.append((0.0, 1.0))
             continue
         share = demand.domain.anon_share
-        demand.kernel_cpus = demand.alloc_rate * share * swap_out_s if share else 0.0
+        demand.kernel_cpus = demand.alloc_rate * share * out_s if share else 0.0
         need = demand.cpus + demand.kernel_cpus
         if proc.spinning:
             need = 1.0
@@ -160,8 +166,9 @@ def _share_cpus(machine: Machine, rates: Rates, *, first: bool) -> None:
 
 def _set_speeds(machine: Machine, rates: Rates, background: float) -> None:
     """Set how fast each task runs with the CPUs, the disk and the memory there are."""
+    to_disk = not machine.zram_room
     for demand in rates.demands:
-        share = demand.domain.anon_share
+        share = demand.domain.anon_share if to_disk else 0.0
         demand.swap_io = demand.alloc_rate * share / machine.disk_pages_s if share else 0.0
     rates.queue = queue = queue_factor(rates.demands, background)
     for demand in rates.demands:
@@ -259,12 +266,38 @@ def _set_flows(machine: Machine, rates: Rates, released: float) -> None:
     if top.plan is not None:
         wanted = max(taken - released - evicted, 0.0)
         evicted += wanted - distribute_reclaim(top.plan, wanted, flows)
-    rates.free_rate = released + evicted - taken
+    if machine.zram_total:
+        evicted += _reclaim_for_zram(machine, rates)
+    rates.free_rate = released + evicted - taken - rates.zram_rate
     rates.dirty_rate = added(
         flow.dirtied - flow.cleaned
         for pool in machine.files.values()
         if (flow := flows.get(pool)) is not None
     )
+
+
+def _reclaim_for_zram(machine: Machine, rates: Rates) -> float:
+    """Set what zram takes, and where the machine reclaims have it reclaim as much more.
+
+    Returns:
+        what that reclaims, pages a second.
+    """
+    plan = rates.domains[None].plan
+    more = 0.0
+    rates.zram_rate = taken = _zram_rate(machine, rates.flows)
+    while plan is not None and taken > _NEGLIGIBLE_RATE:
+        found = taken - distribute_reclaim(plan, taken, rates.flows)
+        more += found
+        before, rates.zram_rate = rates.zram_rate, _zram_rate(machine, rates.flows)
+        taken = rates.zram_rate - before if found > _NEGLIGIBLE_RATE else 0.0
+    return more
+
+
+def _zram_rate(machine: Machine, flows: PoolFlows) -> float:
+    """Pages a second that zram takes, as :meth:`Machine.settle_zram` has it."""
+    change = added(flow.evict - flow.refault for pool, flow in flows.items() if not pool.is_file)
+    share = float(machine.zram_room) if change >= 0.0 else machine.zram_share
+    return change * share * machine.zram_cost
 
 
 def _add_flows(demand: Demand, flows: PoolFlows) -> None:
@@ -275,6 +308,8 @@ def _add_flows(demand: Demand, flows: PoolFlows) -> None:
             flows[target].new += rate * speed
     for pool, rate in demand.refaults:
         flows[pool].refault += rate * speed
+    if demand.regained and demand.proc is not None and demand.proc.mm.lazy is not None:
+        flows[demand.proc.mm.lazy].release += demand.regained * speed
     if demand.dirty_file is not None:
         flows[demand.dirty_file].dirtied += demand.pace * speed
 

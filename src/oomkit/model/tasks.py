@@ -11,14 +11,20 @@ State = Literal["new", "run", "hold", "exiting", "dead"]
 
 PAGE: Final = 4096
 
+HUGE_PAGE: Final = 512
+"""Pages of a huge one, on x86-64."""
+
 TABLE_SPAN: Final = 512
 """Pages that one page table maps."""
 
 PROCESS_PAGES: Final = 6
 """Kernel stack, task structure and other kernel memory of a process."""
 
-GROWING_VERBS: Final = ("touch", "share", "tmpfs", "lock")
+GROWING_VERBS: Final = ("touch", "peek", "share", "tmpfs", "lock")
 """Steps that take new memory, mapped piece by piece as it is touched."""
+
+PEEK_COST: Final = 0.21
+"""CPU time of a fault that maps the zero page (``do_anonymous_page()``), in faults with a page."""
 
 _NOTHING: Final = Step(verb="exit")
 
@@ -110,7 +116,7 @@ class Proc:
         """Make a step the current one."""
         self.current = step
         self.verb = step.verb
-        self.grows = step.verb in GROWING_VERBS
+        self.grows = step.verb in GROWING_VERBS and not step.hugetlb
         self.is_paced = False
         self.step_mapped = self.granted = 0.0
 
@@ -119,7 +125,17 @@ class Proc:
         """Whether the next page it touches is in no mapping yet."""
         if self.granted > 0.01:
             return False
-        return self.verb != "touch" or self.mm.reserved < 1.0
+        mm, verb = self.mm, self.verb
+        if verb == "touch":
+            return mm.reserved < 1.0 and (mm.lazy_space < 1.0 or not self.touches_again)
+        if verb == "peek":
+            return mm.reserved - mm.zeroed < 1.0
+        return verb != "share" or mm.untouched_shared() is None
+
+    @property
+    def touches_again(self) -> bool:
+        """Whether its step writes to what was freed lazily, as an allocator does that has it."""
+        return self.verb == "touch" and not self.current.stride_bytes
 
     def step_unmapped(self) -> float:
         """Address space that its step has yet to map, pages."""
@@ -175,6 +191,8 @@ def nominal_s(step: Step, scale: float, fault_pages_s: float, disk_pages_s: floa
 def step_pace(step: Step, scale: float, fault_pages_s: float, disk_pages_s: float) -> float:
     """Pages a second of a paced step, unhindered."""
     fastest = disk_pages_s if step.verb == "read" else fault_pages_s
+    if step.verb == "peek":
+        fastest /= PEEK_COST
     wanted = float("inf")
     if step.rate_bytes_s is not None:
         wanted = step.rate_bytes_s / PAGE

@@ -33,6 +33,7 @@ _HOST_WIDE = {
     "dirty_ratio": "it is set for the whole host",
     "dirty_background_ratio": "it is set for the whole host",
     "page_cluster": "it is set for the whole host",
+    "nr_hugepages": "it is set for the whole host",
     "oom_killer_disabled": "mainline has no such file",
     "would_have_oomkilled": "mainline has no such file",
 }
@@ -91,6 +92,8 @@ def for_cgroup(
         for name in dict.fromkeys(knobs(scenario))
         if name in _HOST_WIDE
     ]
+    if scenario.machine.zram_bytes:
+        reasons.append("it has swap in compressed memory, which a cgroup has not of its own")
     if scenario.machine.swap_bytes > host_swap_bytes:
         reasons.append(f"it has {scenario.machine.swap_bytes >> 20} MB of swap, this host "
                        f"{host_swap_bytes >> 20} MB free")  # fmt: skip

@@ -16,8 +16,6 @@ from oomkit.scenario.read import walk_tasks
 CLOCK_S = 0.05
 """How often a guest whose clock is its own reports the time."""
 
-_INCOMPRESSIBLE = 0.33
-"""Share of a page that does not compress where swap is zram: 3:1 is usual on a desktop."""
 _MEASURED, _MEASURED_BYTES = "(measured)", 32 << 20
 _V2, _V1 = "/sys/fs/cgroup", "/cgroup/memory"
 
@@ -94,7 +92,9 @@ def plan_of(
         "mark": True,
         "probe": _probe(scenario),
         "clock": CLOCK_S if own_clock and drives.order else None,
-        "incompressible": _INCOMPRESSIBLE if scenario.machine.zram_bytes else 0.0,
+        "incompressible": (
+            1.0 / scenario.machine.compression if scenario.machine.zram_bytes else 0.0
+        ),
         "programs": "/disk/(programs)" if scenario.machine.programs_bytes else "",
         "measure": _costs(scenario) if measured else None,
         "sources": {

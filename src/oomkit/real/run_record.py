@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from oomkit.model.machine import rootfs_pages
+from oomkit.model.tasks import HUGE_PAGE
 from oomkit.real.agent.heartbeat import ANSWER_S, REQUEST_S
 from oomkit.real.kills import LogLine, kills_of, panic_text
 from oomkit.real.observe import Observation, Seen, Sent
@@ -150,9 +151,16 @@ def as_found(scenario: Scenario, found: Found | None, *, whole: bool) -> Scenari
             machine,
             kernel=scenario.machine.kernel,
             reserved_bytes=max(machine.ram_bytes - round(found.total_mb * _MB), 0),
-            kernel_bytes=max(round((found.total_mb - found.free_mb) * _MB) - cached, 0),
+            kernel_bytes=max(
+                round((found.total_mb - found.free_mb) * _MB) - cached - _hugetlb_bytes(scenario), 0
+            ),
         )
     return msgspec.structs.replace(scenario, machine=machine)
+
+
+def _hugetlb_bytes(scenario: Scenario) -> int:
+    """What was set aside as huge pages before the agent looked."""
+    return scenario.vm.get("nr_hugepages", 0) * HUGE_PAGE * _PAGE
 
 
 _COSTS = {

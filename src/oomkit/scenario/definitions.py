@@ -134,6 +134,7 @@ class Request(Record, frozen=True, kw_only=True):
 REQUESTS: Final[dict[Verb, Request]] = {
     "reserve": Request(call="mmap", charged="whole"),
     "touch": Request(call="mmap", charged="pieces"),
+    "peek": Request(call="mmap", charged="pieces"),
     "share": Request(call="mmap", charged="pieces"),
     "lock": Request(call="mmap", charged="pieces"),
     "tmpfs": Request(call="write", charged="pages"),
@@ -145,7 +146,7 @@ REQUESTS: Final[dict[Verb, Request]] = {
     "free": Request(),
     "exit": Request(),
 }
-"""Every step; ``touch`` asks only for what was not reserved before."""
+"""Every step; ``touch``, ``peek`` and ``share`` ask only for what was not reserved before."""
 
 _PIECE_BYTES: Final = 1 * _MB
 """As an allocator that maps its large blocks."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from oomkit.records import Record
 
 Verb = Literal[
-    "reserve", "touch", "share", "tmpfs", "lock", "read", "write", "work", "hold", "free",
+    "reserve", "touch", "peek", "share", "tmpfs", "lock", "read", "write", "work", "hold", "free",
     "fork", "exit",
 ]  # fmt: skip
 
@@ -21,8 +21,9 @@ class Step(Record, frozen=True, kw_only=True):
 
     Attributes:
         verb: ``reserve`` maps anonymous memory without touching it; ``touch`` writes to
-            anonymous memory (reserved before, else mapped now); ``share`` does so with shared
-            memory, ``tmpfs`` with a file in tmpfs, which outlives the task; ``lock`` touches
+            anonymous memory (reserved before, else mapped now), ``peek`` only reads it, which maps
+            the zero page; ``share`` writes to shared memory (likewise), ``tmpfs`` to a file in
+            tmpfs, which outlives the task; ``lock`` touches
             and locks; ``read`` and ``write`` go through the page cache; ``work`` burns CPU time
             over the working set; ``hold`` sleeps; ``free`` gives anonymous memory back;
             ``fork`` makes copy-on-write children that go on with the next step; ``exit`` ends
@@ -31,7 +32,10 @@ class Step(Record, frozen=True, kw_only=True):
         rate_bytes_s: how fast at most; None: as fast as the machine can. With ``work``: how
             fast it goes over its working set.
         over_s: how long it takes unhindered, instead of a rate.
-        stride_bytes: with ``touch``: distance between the pages touched; None: every page.
+        stride_bytes: with ``touch`` and ``peek``: distance between the pages; None: every page.
+        hugetlb: with ``touch``: huge pages that ``vm.nr_hugepages`` set aside.
+        shared: with ``reserve``: memory that forked children share.
+        lazy: with ``free``: by MADV_FREE, so that pages stay until memory is short.
         scatter: with ``touch`` and ``share``: threads that share the work, each on a CPU of
             its own, and stay, so that what each CPU has counted is not added up; 0: one does it.
         seconds: with ``work``: CPU seconds of each thread; with ``hold``: duration; None: for
@@ -49,6 +53,9 @@ class Step(Record, frozen=True, kw_only=True):
     over_s: float | None = None
     stride_bytes: int | None = None
     scatter: int = 0
+    hugetlb: bool = False
+    shared: bool = False
+    lazy: bool = False
     seconds: float | None = None
     file: str | None = None
     set_bytes: int | None = None
@@ -132,6 +139,7 @@ class Machine(Record, frozen=True, kw_only=True):
         ram_bytes: memory built in.
         swap_bytes: swap on the disk.
         zram_bytes: swap in compressed memory (zram), used before the disk's.
+        compression: what tasks write becomes so many times smaller there.
         cpus: number of CPUs.
         cpus_worth: how many CPUs' work all of them do together, as where a virtual machine's take
             turns; None: that many.
@@ -159,6 +167,7 @@ class Machine(Record, frozen=True, kw_only=True):
     ram_bytes: int
     swap_bytes: int = 0
     zram_bytes: int = 0
+    compression: float = 3.0
     cpus: int = 2
     cpus_worth: float | None = None
     kernel: str = "6.12"

@@ -22,6 +22,7 @@ RANGES: dict[str, tuple[int, int]] = {
     "dirty_ratio": (1, 100),
     "dirty_background_ratio": (0, 100),
     "page-cluster": (0, 10),
+    "nr_hugepages": (0, 2**20),
 }
 """Name to the lowest and highest value. ``oom_killer_disabled`` has no file in mainline, and
 ``would_have_oomkilled`` is some vendors': both can be set for any kernel here."""

@@ -77,6 +77,7 @@ def _machine(table: Table, *, missing: bool) -> Machine:
         ram_bytes=table.take("ram", _ram, 0) if missing else table.require("ram", _ram, 0),
         swap_bytes=table.take("swap", units.size, 0),
         zram_bytes=table.take("zram", units.size, 0),
+        compression=table.take("compression", _compression, 3.0),
         cpus=table.take("cpus", integer(1, 8192), 2),
         cpus_worth=table.take("cpus_worth", _worth, None),
         kernel=table.take("kernel", _kernel, "6.12"),
@@ -115,9 +116,19 @@ def _hardware_rate(value: Any) -> float:
 
 
 def _worth(value: Any) -> float:
+    return _number(value, 0.01, 8192, "a number of CPUs, 0.01..8192")
+
+
+def _compression(value: Any) -> float:
+    return _number(
+        value, 1.1, 100, "a number from 1.1 to 100, such as 3: a third of the size is left"
+    )
+
+
+def _number(value: Any, least: float, most: float, expected: str) -> float:
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not (number and 0.01 <= value <= 8192):
-        raise ValueError("a number of CPUs, 0.01..8192")
+    if not (number and least <= value <= most):
+        raise ValueError(expected)
     return float(value)
 
 
@@ -272,6 +283,7 @@ def _takes_time(step: Step) -> bool:
         return step.seconds is None or step.seconds >= 0.001
     return bool(step.size_bytes) and step.verb in (
         "touch",
+        "peek",
         "share",
         "tmpfs",
         "lock",

@@ -9,14 +9,17 @@ from oomkit.toml.table import Table, flag, integer, name
 
 VERBS: tuple[Verb, ...] = get_args(Verb)
 
-_PACED = ("touch", "share", "tmpfs", "lock", "read", "write")
+_PACED = ("touch", "peek", "share", "tmpfs", "lock", "read", "write")
 _MODIFIERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_PACED, ("rate", "over")),
-    "touch": ("rate", "over", "stride", "scatter"),
+    "reserve": ("shared",),
+    "touch": ("rate", "over", "stride", "scatter", "hugetlb"),
+    "peek": ("rate", "over", "stride"),
     "share": ("rate", "over", "scatter"),
     "read": ("rate", "over", "file"),
     "write": ("rate", "over", "file"),
     "work": ("rate", "set", "file"),
+    "free": ("lazy",),
 }
 
 MAX_FORKS = 1000
@@ -56,8 +59,10 @@ def read_step(table: Table) -> Step | None:
         _modifier(table, key, fields)
     if fields.get("rate_bytes_s") is not None and fields.get("over_s") is not None:
         table.fault("over", "expected a rate or over, not both")
-    if fields.get("scatter") and len(fields) > 2 + sum(v is None for v in fields.values()):
-        table.fault("scatter", "expected neither rate, over nor stride beside it")
+    if fields.get("scatter") and len(fields) > 2 + sum(not v for v in fields.values()):
+        table.fault("scatter", "expected neither rate, over, stride nor hugetlb beside it")
+    if fields.get("hugetlb") and fields.get("stride_bytes") is not None:
+        table.fault("hugetlb", "expected no stride beside it")
     table.done()
     return Step(verb=verb, **fields)
 
@@ -83,6 +88,8 @@ def _modifier(table: Table, key: str, fields: dict[str, Any]) -> None:
         fields["stride_bytes"] = table.take(key, _stride, None)
     elif key == "scatter":
         fields["scatter"] = table.take(key, integer(1, MAX_SCATTER), 0)
+    elif key in ("shared", "lazy", "hugetlb"):
+        fields[key] = table.flag(key)
     elif key == "set":
         fields["set_bytes"] = table.take(key, units.size, None)
     else:

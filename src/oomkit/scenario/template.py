@@ -61,8 +61,9 @@ steps = [
   {{ hold = "forever" }},
 ]
 
-# Further steps: reserve (map, don't touch), share and tmpfs (shared memory), lock, write (dirty
-# page cache), free = "50M" | "all", fork = 2 (children go on with the next step), exit = 1;
+# Further steps: reserve (map, don't touch; shared = true: for children too), peek (read what was
+# never written), share and tmpfs (shared memory), lock, write (dirty page cache), free = "50M" |
+# "all" (lazy = true: MADV_FREE), fork = 2 (children go on with the next step), exit = 1;
 # touch takes stride = "2M" (one page each: page tables). A task also takes nice, threads,
 # program = "5M" (its text), cgroup, loops = 3 | "forever", restart = "1s", shares_mm_with,
 # and children = [ {{ name = ..., steps = [...] }} ].

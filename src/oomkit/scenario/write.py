@@ -92,6 +92,7 @@ def _step(step: Step) -> str:
         parts.append(f"stride = {_size(step.stride_bytes)}")
     if step.scatter:
         parts.append(f"scatter = {step.scatter}")
+    parts += [f"{name} = true" for name in ("hugetlb", "shared", "lazy") if getattr(step, name)]
     if step.set_bytes is not None:
         parts.append(f"set = {_size(step.set_bytes)}")
     if step.file is not None:

@@ -76,6 +76,15 @@ def step_text(step: Step) -> str:
         words.append(f"over {seconds(step.over_s)}")
     if step.stride_bytes is not None:
         words.append(f"every {human_bytes(step.stride_bytes)}")
+    words += [
+        word
+        for word, said in (
+            ("in huge pages", step.hugetlb),
+            ("shared", step.shared),
+            ("lazily", step.lazy),
+        )
+        if said
+    ]
     if step.set_bytes is not None:
         words.append(f"over {human_bytes(step.set_bytes)} of memory")
     if step.file is not None:

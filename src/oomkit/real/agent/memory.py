@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import errno
 import mmap
 import os
 import time
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 PAGE = 4096
 MAP_LOCKED = 0x2000
+_MAP_HUGETLB = 0x40000
+_HUGE_PAGE = 2 << 20
 SLICE_S = 0.01
 """Paced steps proceed in slices of about this long."""
 
@@ -37,6 +40,9 @@ class Area:
         map: the mapping.
         size: its length in bytes.
         used: bytes from its start that have been gone over.
+        seen: bytes from its start that have been read, where that is more.
+        lazy: up to here from ``used`` on it was freed lazily, where that is more.
+        shared: it was reserved for ``share``.
         anon: private anonymous memory, which ``free`` gives back.
         filler: what is written into it; empty: a byte a page.
     """
@@ -52,8 +58,9 @@ class Area:
             except OSError:
                 pass  # a kernel without huge pages says EINVAL, and has none
         self.size = size
-        self.used = 0
+        self.used = self.seen = self.lazy = 0
         self.anon = anon
+        self.shared = False
         self.filler = filler
 
     def touch(self, start: int, end: int, stride: int = PAGE) -> None:
@@ -69,6 +76,31 @@ class Area:
         else:
             for at in range(start, end, stride):
                 self.map[at] = 1
+
+    def peek(self, start: int, end: int, stride: int) -> None:
+        """Read a byte of each page, or of each ``stride``."""
+        for at in range(start, end, stride):
+            self.map[at]
+        self.seen = end
+
+    def come_to(self, verb: str) -> int:
+        """How far a step has come in it."""
+        return max(self.used, self.seen, self.lazy) if verb == "peek" else self.used
+
+    def free_lazily(self, size: int) -> int:
+        """Give its last pages back by MADV_FREE; returns how many bytes."""
+        keep = max(self.used - size, 0) // PAGE * PAGE
+        freed = self.used - keep
+        length = -(-freed // PAGE) * PAGE
+        try:
+            self.map.madvise(mmap.MADV_FREE, keep, length)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            self.map.madvise(mmap.MADV_DONTNEED, keep, length)  # before 4.5 there was none
+        self.lazy = max(self.lazy, self.used)
+        self.used = keep
+        return freed
 
 
 class Pace:
@@ -114,41 +146,80 @@ class Memory:
 
     def __init__(self, *, thp: bool, filler: bytes) -> None:
         self.areas: list[Area] = []
+        self.huge: list[mmap.mmap] = []
         self.thp = thp
         self.filler = filler
 
-    def reserve(self, size: int) -> Area:
-        """Map private anonymous memory.
+    def reserve(self, size: int, *, shared: bool = False) -> None:
+        """Map anonymous memory; forked children share what is ``shared``.
 
         Raises:
             OSError: the kernel refuses it.
         """
-        area = Area(size, mmap.MAP_PRIVATE, anon=True, thp=self.thp, filler=self.filler)
+        self._add(size, shared=shared).shared = shared
+
+    def _add(self, size: int, *, shared: bool) -> Area:
+        flags = mmap.MAP_SHARED if shared else mmap.MAP_PRIVATE
+        area = Area(size, flags, anon=not shared, thp=self.thp, filler=self.filler)
         self.areas.append(area)
         return area
 
-    def touch(
-        self, size: int, rate: float | None, stride: int, progress: Callable[[float], None]
+    def go_over(
+        self,
+        verb: str,
+        size: int,
+        rate: float | None,
+        stride: int,
+        progress: Callable[[float], None],
     ) -> None:
-        """Write to ``size`` bytes: what was reserved and not touched yet first, then new ones.
+        """``touch`` or ``share`` memory (write to it), or ``peek`` (only read).
 
-        New memory is mapped piece by piece as it is needed, as an allocator does.
+        What was mapped before comes first. New memory is mapped piece by piece as it is needed, as
+        an allocator does.
 
         Raises:
             OSError: the kernel refuses a piece.
         """
-        spare = [area for area in self.areas if area.anon and area.used < area.size]
+        spare = self._spare(verb, stride)
         piece = max(_SLICE_BYTES, 16 * stride)
         area: Area | None = None
         for start, end in Pace(size, rate, piece, stride):
             left = end - start
             while left > 0:
-                if area is None or area.used >= area.size:
-                    area = spare.pop(0) if spare else self.reserve(min(piece, size - end + left))
-                stop = min(area.used + left, area.size)
-                area.touch(area.used, stop, stride)
-                left -= stop - area.used
-                area.used = stop
+                if area is None or area.come_to(verb) >= area.size:
+                    new = min(piece, size - end + left)
+                    area = spare.pop(0) if spare else self._add(new, shared=verb == "share")
+                begin = area.come_to(verb)
+                stop = min(begin + left, area.size)
+                if verb == "peek":
+                    area.peek(begin, stop, stride)
+                else:
+                    area.touch(begin, stop, stride)
+                    area.used = stop
+                left -= stop - begin
+            progress(end / size)
+
+    def _spare(self, verb: str, stride: int) -> list[Area]:
+        """What a step goes over before it maps new memory, in order."""
+        wanted = "shared" if verb == "share" else "anon"
+        found = [a for a in self.areas if getattr(a, wanted) and a.come_to(verb) < a.size]
+        if verb != "touch":
+            return found
+        # What was freed lazily is written to first, but for single pages.
+        lazy = [area for area in found if area.lazy > area.used]
+        return (lazy if stride == PAGE else []) + [a for a in found if a.lazy <= a.used]
+
+    def hugetlb(self, size: int, rate: float | None, progress: Callable[[float], None]) -> None:
+        """Write to huge pages that were set aside; all are there when they are mapped.
+
+        Raises:
+            OSError: they are not.
+        """
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_HUGETLB
+        area = mmap.mmap(-1, -(-size // _HUGE_PAGE) * _HUGE_PAGE, flags=flags)
+        self.huge.append(area)
+        for start, end in Pace(size, rate, _SLICE_BYTES):
+            area[start:end:PAGE] = _ONES[: -(-(end - start) // PAGE)]
             progress(end / size)
 
     def scatter(self, size: int, threads: int, *, shared: bool) -> None:
@@ -174,28 +245,6 @@ class Memory:
             done.acquire()
         area.used = area.size
 
-    def share(self, size: int, rate: float | None, progress: Callable[[float], None]) -> None:
-        """Write to new shared memory.
-
-        Raises:
-            OSError: the kernel refuses it.
-        """
-        area: Area | None = None
-        for start, end in Pace(size, rate, _SLICE_BYTES):
-            left = end - start
-            while left > 0:
-                if area is None or area.used >= area.size:
-                    length = min(_SLICE_BYTES, size - end + left)
-                    area = Area(
-                        length, mmap.MAP_SHARED, anon=False, thp=self.thp, filler=self.filler
-                    )
-                    self.areas.append(area)
-                stop = min(area.used + left, area.size)
-                area.touch(area.used, stop)
-                left -= stop - area.used
-                area.used = stop
-            progress(end / size)
-
     def lock(self, size: int, rate: float | None, progress: Callable[[float], None]) -> None:
         """Map memory that is filled and locked at once, piece by piece.
 
@@ -213,6 +262,15 @@ class Memory:
             self.areas.append(area)
             progress(end / size)
 
+    def free_lazily(self, size: int | None) -> None:
+        """Give private anonymous memory back by MADV_FREE, the newest first; None: all of it."""
+        left = sum(area.size for area in self.areas) if size is None else size
+        for area in reversed(self.areas):
+            if left <= 0:
+                break
+            if area.anon and area.used:
+                left -= area.free_lazily(left)
+
     def free(self, size: int | None) -> None:
         """Give private anonymous memory back, the newest first; None: all of it."""
         for area in reversed(self.areas):
@@ -222,6 +280,7 @@ class Memory:
                 keep = max((area.used - size) // PAGE * PAGE, PAGE)
                 area.map.resize(keep)
                 area.size = area.used = keep
+                area.seen = area.lazy = 0
                 break
             area.map.close()
             area.size = 0

@@ -181,7 +181,7 @@ class Task:
 
     def _step(self, step: dict[str, Any]) -> None:
         verb, size, rate = step["verb"], step["size"], step["rate"]
-        if verb in ("reserve", "touch", "share", "lock", "free"):
+        if verb in ("reserve", "touch", "peek", "share", "lock", "free"):
             self._anonymous(step)
         elif verb == "tmpfs":
             name = f"{self.plan['name']}-{os.getpid()}-{self.loop}-{self.at}"
@@ -202,14 +202,16 @@ class Task:
         verb, size, rate = step["verb"], step["size"], step["rate"]
         if step["scatter"]:
             self.memory.scatter(size, step["scatter"], shared=verb == "share")
+        elif step["hugetlb"]:
+            self.memory.hugetlb(size, rate, self.progress)
         elif verb == "reserve":
-            self.memory.reserve(size)
-        elif verb == "touch":
-            self.memory.touch(size, rate, step["stride"] or memory.PAGE, self.progress)
-        elif verb == "share":
-            self.memory.share(size, rate, self.progress)
+            self.memory.reserve(size, shared=step["shared"])
+        elif verb in ("touch", "peek", "share"):
+            self.memory.go_over(verb, size, rate, step["stride"] or memory.PAGE, self.progress)
         elif verb == "lock":
             self.memory.lock(size, rate, self.progress)
+        elif step["lazy"]:
+            self.memory.free_lazily(size)
         else:
             self.memory.free(size)
 

@@ -51,7 +51,10 @@ extern const char *fault_path; /* of the last error */
 struct area {
     char *map;
     size_t size, used;
-    bool anon; /* private anonymous memory, which "free" gives back */
+    size_t seen; /* how far it was only read */
+    size_t lazy; /* up to here from "used" on it was freed lazily, where that is above */
+    bool anon;   /* private anonymous memory, which "free" gives back */
+    bool shared; /* reserved for "share" */
 };
 struct memory {
     struct area *areas;
@@ -77,12 +80,15 @@ struct progress {
     void *of;
 };
 /* These return 0 or an errno. */
-int memory_reserve(struct memory *memory, size_t size);
-int memory_touch(struct memory *memory, size_t size, double rate, size_t stride, struct progress to);
-int memory_share(struct memory *memory, size_t size, double rate, struct progress to);
+int memory_reserve(struct memory *memory, size_t size, bool shared);
+enum way { TOUCH, PEEK, SHARE };
+int memory_go_over(struct memory *memory, enum way way, size_t size, double rate, size_t stride,
+                   struct progress to);
 int memory_lock(struct memory *memory, size_t size, double rate, struct progress to);
+int memory_hugetlb(size_t size, double rate, struct progress to);
 int memory_scatter(struct memory *memory, size_t size, int threads, bool shared);
 int memory_free(struct memory *memory, long long size); /* below 0: all of it */
+int memory_free_lazily(struct memory *memory, long long size);
 void area_touch(struct memory *memory, struct area *area, size_t start, size_t end, size_t stride);
 int file_area_open(struct file_area *area, const char *path);
 void file_area_run_through(struct file_area *area);

@@ -15,6 +15,7 @@
 
 #define SLICE_S 0.01   /* paced steps proceed in slices of about this long */
 #define BACKLOG_S 0.2  /* how much of a stall a paced step makes good; more is lost */
+#define HUGE_PAGE ((size_t)2 << 20)
 #define SMALL_STACK (64 << 10)
 #define READ_CHUNK (128 << 10)
 #define WRITE_CHUNK (64 << 10)
@@ -81,14 +82,31 @@ static int add(struct memory *memory, size_t size, int flags, bool anon) {
     return error;
 }
 
-int memory_reserve(struct memory *memory, size_t size) {
-    return add(memory, size, MAP_PRIVATE, true);
+int memory_reserve(struct memory *memory, size_t size, bool shared) {
+    int error = add(memory, size, shared ? MAP_SHARED : MAP_PRIVATE, !shared);
+    if (!error) memory->areas[memory->count - 1].shared = shared;
+    return error;
 }
 
-/* What was reserved and not touched yet first, then new memory, mapped piece by piece as an
- * allocator does. */
-int memory_touch(struct memory *memory, size_t size, double rate, size_t stride,
-                 struct progress to) {
+/* How far a step has come in an area. */
+static size_t come_to(const struct area *area, enum way way) {
+    size_t at = area->used;
+    if (way != PEEK) return at;
+    if (at < area->seen) at = area->seen;
+    return at < area->lazy ? area->lazy : at;
+}
+
+/* What was freed lazily is written to first, but for single pages. */
+static bool is_spare(const struct area *area, enum way way, size_t stride, bool lazy) {
+    if (come_to(area, way) >= area->size) return false;
+    if (way == SHARE) return area->shared && !lazy;
+    if (!area->anon) return false;
+    return way == PEEK ? !lazy : (area->lazy > area->used) == lazy && !(lazy && stride != PAGE);
+}
+
+/* What was mapped before first, then new memory, mapped piece by piece as an allocator does. */
+int memory_go_over(struct memory *memory, enum way way, size_t size, double rate, size_t stride,
+                   struct progress to) {
     size_t piece = 16 * stride > MB ? 16 * stride : MB, start, end;
     size_t next = 0, old = memory->count, current = SIZE_MAX;
     struct pace pace;
@@ -96,47 +114,42 @@ int memory_touch(struct memory *memory, size_t size, double rate, size_t stride,
     while (pace_next(&pace, &start, &end)) {
         size_t left = end - start;
         while (left > 0) {
-            if (current == SIZE_MAX || memory->areas[current].used >= memory->areas[current].size) {
-                while (next < old && (!memory->areas[next].anon ||
-                                      memory->areas[next].used >= memory->areas[next].size))
-                    next++;
-                if (next < old) {
-                    current = next++;
+            if (current == SIZE_MAX || come_to(&memory->areas[current], way) >= memory->areas[current].size) {
+                while (next < 2 * old && !is_spare(&memory->areas[next % old], way, stride, next < old)) next++;
+                if (next < 2 * old) {
+                    current = next++ % old;
                 } else {
-                    int error = memory_reserve(memory, at_most(piece, size - end + left));
+                    size_t length = at_most(piece, size - end + left);
+                    int error = add(memory, length, way == SHARE ? MAP_SHARED : MAP_PRIVATE, way != SHARE);
                     if (error) return error;
                     current = memory->count - 1;
                 }
             }
             struct area *area = &memory->areas[current];
-            size_t stop = at_most(area->used + left, area->size);
-            area_touch(memory, area, area->used, stop, stride);
-            left -= stop - area->used;
-            area->used = stop;
+            size_t from = come_to(area, way), stop = at_most(from + left, area->size);
+            if (way == PEEK) {
+                for (size_t at = from; at < stop; at += stride) (void)*(volatile char *)(area->map + at);
+                area->seen = stop;
+            } else {
+                area_touch(memory, area, from, stop, stride);
+                area->used = stop;
+            }
+            left -= stop - from;
         }
         to.call(to.of, (double)end / (double)size);
     }
     return 0;
 }
 
-int memory_share(struct memory *memory, size_t size, double rate, struct progress to) {
-    size_t start, end, current = SIZE_MAX;
+/* Huge pages that were set aside: all of them are there when this is mapped. */
+int memory_hugetlb(size_t size, double rate, struct progress to) {
+    size_t start, end, length = (size + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    char *map = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
     struct pace pace;
+    if (map == MAP_FAILED) return errno;
     pace_begin(&pace, size, rate, MB, PAGE);
     while (pace_next(&pace, &start, &end)) {
-        size_t left = end - start;
-        while (left > 0) {
-            if (current == SIZE_MAX || memory->areas[current].used >= memory->areas[current].size) {
-                int error = add(memory, at_most(MB, size - end + left), MAP_SHARED, false);
-                if (error) return error;
-                current = memory->count - 1;
-            }
-            struct area *area = &memory->areas[current];
-            size_t stop = at_most(area->used + left, area->size);
-            area_touch(memory, area, area->used, stop, PAGE);
-            left -= stop - area->used;
-            area->used = stop;
-        }
+        for (size_t at = start; at < end; at += PAGE) *(volatile char *)(map + at) = 1;
         to.call(to.of, (double)end / (double)size);
     }
     return 0;
@@ -218,6 +231,24 @@ int memory_scatter(struct memory *memory, size_t size, int threads, bool shared)
     return 0;
 }
 
+/* Give private anonymous memory back, the newest first, by MADV_FREE; below 0: all of it. */
+int memory_free_lazily(struct memory *memory, long long size) {
+    for (size_t i = memory->count; i-- > 0 && size != 0;) {
+        struct area *area = &memory->areas[i];
+        if (!area->anon || !area->used) continue;
+        size_t keep = 0;
+        if (size >= 0 && (size_t)size < area->used) keep = (area->used - (size_t)size) / PAGE * PAGE;
+        size_t length = (area->used - keep + PAGE - 1) / PAGE * PAGE;
+        if (madvise(area->map + keep, length, MADV_FREE) && /* before 4.5 there was none */
+            (errno != EINVAL || madvise(area->map + keep, length, MADV_DONTNEED)))
+            return errno;
+        if (area->lazy < area->used) area->lazy = area->used;
+        if (size >= 0) size = (size_t)size > area->used - keep ? size - (long long)(area->used - keep) : 0;
+        area->used = keep;
+    }
+    return 0;
+}
+
 /* Give private anonymous memory back, the newest first. */
 int memory_free(struct memory *memory, long long size) {
     for (size_t i = memory->count; i-- > 0;) {
@@ -228,6 +259,7 @@ int memory_free(struct memory *memory, long long size) {
             if (keep < PAGE) keep = PAGE;
             if (keep < area->size && munmap(area->map + keep, area->size - keep)) return errno;
             area->size = area->used = keep;
+            area->seen = area->lazy = 0;
             break;
         }
         if (munmap(area->map, area->size)) return errno;

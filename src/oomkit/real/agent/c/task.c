@@ -198,14 +198,17 @@ static int take_memory(struct task *task, const struct node *step, const char *v
     double rate = number(step, "rate", 0);
     if (truth(step, "scatter"))
         return memory_scatter(memory, size, (int)whole(step, "scatter"), strcmp(verb, "share") == 0);
-    if (strcmp(verb, "reserve") == 0) return memory_reserve(memory, size);
-    if (strcmp(verb, "touch") == 0) {
+    if (strcmp(verb, "reserve") == 0) return memory_reserve(memory, size, truth(step, "shared"));
+    if (truth(step, "hugetlb")) return memory_hugetlb(size, rate, progress_of(task));
+    bool shares = strcmp(verb, "share") == 0, peeks = strcmp(verb, "peek") == 0;
+    if (shares || peeks || strcmp(verb, "touch") == 0) {
         size_t stride = find(step, "stride") ? (size_t)whole(step, "stride") : 0;
-        return memory_touch(memory, size, rate, stride ? stride : PAGE, progress_of(task));
+        return memory_go_over(memory, shares ? SHARE : peeks ? PEEK : TOUCH, size, rate,
+                              stride ? stride : PAGE, progress_of(task));
     }
-    if (strcmp(verb, "share") == 0) return memory_share(memory, size, rate, progress_of(task));
     if (strcmp(verb, "lock") == 0) return memory_lock(memory, size, rate, progress_of(task));
-    return memory_free(memory, find(step, "size") ? (long long)size : -1);
+    long long freed = find(step, "size") ? (long long)size : -1;
+    return truth(step, "lazy") ? memory_free_lazily(memory, freed) : memory_free(memory, freed);
 }
 
 static int do_step(struct task *task, const struct node *step) {
