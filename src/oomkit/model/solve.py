@@ -156,7 +156,7 @@ def _share_cpus(machine: Machine, rates: Rates, *, first: bool) -> None:
     given = cpu.fair_shares(machine.cpus_worth, wants)
     rates.cpu_wants = wants
     rates.cpu_busy = min(added(given) / machine.cpus_worth, 1.0)
-    for demand, (need, _), got in zip(demands, wants, given, strict=True):
+    for demand, (need, _), got in zip(rates.demands, wants, given, strict=True):
         demand.cpus_given = got
         if need > 0.0:
             demand.cpu_share = got / need
