@@ -1,8 +1,10 @@
 """Whatever stands in a configuration, it is read, or refused in lines that name the file."""
 
+import contextlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -89,11 +91,20 @@ def test_what_is_no_text_is_refused(tmp_path: Path, daemon: str) -> None:
         find_policy(f"{daemon}:{file}")
 
 
+@contextlib.contextmanager
+def running(words: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Start it, and wait until it runs: while it is loaded its words are not there yet."""
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+
+
 def test_a_daemon_is_known_by_the_name_of_its_program() -> None:
     """A script is the word behind its interpreter; what it is given is no name."""
-    code = "import sys; sys.stdin.read()"
+    code = "import sys; print(flush=True); sys.stdin.read()"
     words = [sys.executable, "-S", "-c", code, "/opt/x/some-daemon", "other-daemon"]
-    with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
+    with running(words) as process:
         path = f"/proc/{process.pid}/cmdline"
         found = {
             name: path in dict(command_lines(name)) for name in ("some-daemon", "other-daemon")
@@ -101,7 +112,7 @@ def test_a_daemon_is_known_by_the_name_of_its_program() -> None:
         process.communicate()
     assert found == {"some-daemon": False, "other-daemon": False}
     words = [sys.executable, "-c", code, "/opt/x/some-daemon", "other-daemon"]
-    with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
+    with running(words) as process:
         path = f"/proc/{process.pid}/cmdline"
         assert dict(command_lines("some-daemon"))[path] == words
         assert path not in dict(command_lines("other-daemon"))
