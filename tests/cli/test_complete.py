@@ -62,7 +62,10 @@ def test_files_are_completed_by_the_shell(oomkit: Command, words: tuple[str, ...
         (("help", "sn"), {"snapshot"}),
         (("guard", "--policy", "e"), {"earlyoom"}),
         (("run", SCENARIO, "--policy", ""), set(builtin.NAMES)),
-        (("run", SCENARIO, "--guard", ""), {"none", "oomkit", "earlyoom", "nohang"}),
+        (
+            ("run", SCENARIO, "--guard", ""),
+            {"none", "oomkit", "earlyoom", "nohang", "systemd-oomd"},
+        ),
         (("run", SCENARIO, "--on", "q"), {"qemu"}),
         (("rank", "--kernel", "4.18-el8-4"), {"4.18-el8-477"}),
         (("kernels", "--of", "6.1"), {"6.1", "6.10", "6.14", "6.19"}),
