@@ -259,7 +259,7 @@ def test_more_than_were_set_aside_is_refused_as_it_is_mapped() -> None:
     assert record.denied == ()
     record = run(first, late, vm={"nr_hugepages": 59})
     assert [(one.task, one.call, one.limit) for one in record.denied] == [
-        ("late", "mmap", "huge pages 18.0 MiB")
+        ("late", "mmap", "huge pages left 18.0 MiB")
     ]
 
 

@@ -74,7 +74,7 @@ def reserve_hugetlb(machine: Machine, proc: Proc, pages: float) -> str | None:
     pages = -(-pages // HUGE_PAGE) * HUGE_PAGE
     left = machine.hugetlb_total - machine.hugetlb_reserved
     if pages > left:
-        return f"huge pages {human_pages(int(left), PAGE)}"
+        return f"huge pages left {human_pages(int(left), PAGE)}"
     machine.hugetlb_reserved += pages
     proc.mm.hugetlb += pages
     proc.mm.mapped += pages
