@@ -29,12 +29,18 @@ def is_code(raw: str) -> bool:
     Args:
         raw: the whole line.
     """
-    may_be = '"' in raw or "'" in raw or "`" in raw or ("(" in raw and _has_value(raw))
-    if may_be and _CODE.match(raw) is not None:
+    if _may_be(raw) and _CODE.match(raw) is not None:
         return True
     return ("\\" in raw or "(." in raw) and _PATTERN.search(raw) is not None
 
 
-def _has_value(raw: str) -> bool:
-    """Whether what stands in parentheses may be given a name, or be what a function gives."""
-    return "=" in raw or "return " in raw
+def _may_be(raw: str) -> bool:
+    """Whether a line has one of the signs that each form of code has."""
+    return (
+        '"' in raw
+        or "'" in raw
+        or "`" in raw
+        or "//" in raw
+        or " = " in raw
+        or ("(" in raw and ("=" in raw or "return " in raw))
+    )

@@ -74,7 +74,7 @@ def asked_lines(text: str) -> frozenset[int]:
     found: set[int] = set()
     for i, line in enumerate(lines):
         sentence = line.rstrip(" *_")
-        if not sentence.endswith(":") or _ASK.search(line) is None:
+        if not (sentence.endswith(":") or line.startswith("#")) or _ASK.search(line) is None:
             continue
         if _ASKS.search(sentence) is None:
             continue
