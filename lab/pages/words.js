@@ -135,6 +135,7 @@ const ZH = {
   "longest pause": "最长停顿",
   "longest locked pause": "最长锁定停顿",
   "work lost": "损失的工作",
+  "requests in time": "及时回应的请求",
   "innocents killed": "误杀数",
   frozen: "卡死时间",
   "protected killed": "被杀的受保护者",

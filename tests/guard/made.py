@@ -7,6 +7,11 @@ TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
+ABSENT = (1 << 22) + 10
+"""A process id that no real process has (PID_MAX_LIMIT, include/linux/threads.h): a pidfd of a made
+process must not turn out to be that of a real one."""
+
+
 class Process:
     """The files of one process.
 

@@ -19,7 +19,7 @@ from oomkit.host.cgroup_control import HeldCgroup
 from oomkit.policy.engine.candidate import Candidate
 from oomkit.policy.engine.decider import Decider
 from oomkit.policy.engine.easing import Ease
-from tests.guard.made import Process
+from tests.guard.made import ABSENT, Process
 from tests.policy.making import plan, reading
 
 pytestmark = pytest.mark.hermetic
@@ -47,8 +47,8 @@ class World:
         places: Places | None = None,
     ) -> None:
         self.root, self.proc = tmp_path / "cgroup", tmp_path / "proc"
-        self.job = self.cgroup("job", 10)
-        Process(self.proc, 10, comm="leak", start=500, cgroup="0::/job\n")
+        self.job = self.cgroup("job", ABSENT)
+        Process(self.proc, ABSENT, comm="leak", start=500, cgroup="0::/job\n")
         self.protected: set[int] = set()
         self.sent: list[tuple[int, str]] = []
         self.lines: list[str] = []
@@ -108,7 +108,7 @@ class World:
 
     def decided(self, level: str = "process", cgroup: str = "/job") -> Ease:
         self.decider.look(reading(self.t_s, 0.15))
-        one = Candidate(10, 500, 1, "leak", anon_kb=50 << 10, uid=1000, cgroup=cgroup)
+        one = Candidate(ABSENT, 500, 1, "leak", anon_kb=50 << 10, uid=1000, cgroup=cgroup)
         ease = self.decider.ease([one])
         assert ease is not None
         ease.choice.level = level
@@ -195,7 +195,7 @@ def test_a_cgroup_that_would_die_as_one_is_frozen_as_one(tmp_path: Path) -> None
 
 def test_any_process_of_a_frozen_cgroup_that_is_signalled_lets_it_go_on(tmp_path: Path) -> None:
     world = World(tmp_path, FREEZE)
-    (world.job / "cgroup.procs").write_text("10\n12\n")
+    (world.job / "cgroup.procs").write_text(f"{ABSENT}\n12\n")
     Process(world.proc, 12, start=3, cgroup="0::/job\n")
     world.begin(level="cgroup")
     world.acts.release([(11, 3)], 2.0)
@@ -208,21 +208,26 @@ def test_with_cgroup_v1_a_freeze_stops_processes_and_the_rest_is_refused(tmp_pat
     places = Places(proc=str(tmp_path / "1/proc"), cgroups="/nowhere", cgroup_version=1)
     world = World(tmp_path / "1", FREEZE, places=places)
     assert world.begin(level="cgroup")
-    assert (world.sent, world.records[-1]["place"]) == ([(10, "STOP")], "")
+    assert (world.sent, world.records[-1]["place"]) == ([(ABSENT, "STOP")], "")
     assert not World(tmp_path / "2", THROTTLE, places=places).begin()
 
 
 def test_a_process_is_stopped_and_let_go_on_when_it_is_signalled(tmp_path: Path) -> None:
     world = World(tmp_path, FREEZE)
     assert world.begin(notify=True)
-    assert world.sent == [(10, "STOP")]
+    assert world.sent == [(ABSENT, "STOP")]
     assert world.notes == [
-        (1000, "Low memory", "freeze leak[10]", (("resume", "Let it go on"), ("end", "End it")))
+        (
+            1000,
+            "Low memory",
+            f"freeze leak[{ABSENT}]",
+            (("resume", "Let it go on"), ("end", "End it")),
+        )
     ]
-    assert world.pending.read()[0]["undo"]["keys"] == ((10, 500),)
+    assert world.pending.read()[0]["undo"]["keys"] == ((ABSENT, 500),)
     world.acts.release([(11, 1)], 2.0)
     assert world.in_force()
-    world.acts.release([(10, 500)], 2.0)
+    world.acts.release([(ABSENT, 500)], 2.0)
     assert not world.in_force()
 
 
@@ -242,7 +247,7 @@ def test_who_could_not_be_asked_is_told(tmp_path: Path) -> None:
     world.begin(notify=True)
     world.answers[7] = NOT_ASKED
     assert world.acts.tend(1.5) == []
-    assert world.notes[1:] == [("Low memory", "freeze leak[10]")]
+    assert world.notes[1:] == [("Low memory", f"freeze leak[{ABSENT}]")]
     assert world.in_force()
 
 
@@ -274,23 +279,23 @@ def test_what_becomes_protected_is_let_go_at_once(tmp_path: Path) -> None:
     world = World(tmp_path, THROTTLE)
     world.begin()
     world.written()
-    world.protected.add(10)
+    world.protected.add(ABSENT)
     world.t_s = 2.5
     world.acts.tend(world.t_s)
     assert world.says("memory.high").startswith("max")
-    assert world.records[-1]["text"] == "process 10 in it: never: x"
+    assert world.records[-1]["text"] == f"process {ABSENT} in it: never: x"
 
 
 def test_the_culprit_has_to_be_in_the_cgroup_still(tmp_path: Path) -> None:
     world = World(tmp_path, THROTTLE)
     (world.job / "cgroup.procs").write_text("11\n")
     assert not world.begin()
-    assert world.records[-1]["text"] == "process 10 is not in it any more"
+    assert world.records[-1]["text"] == f"process {ABSENT} is not in it any more"
 
 
 def test_a_process_that_can_t_be_seen_may_be_protected(tmp_path: Path) -> None:
     world = World(tmp_path, THROTTLE)
-    (world.job / "cgroup.procs").write_text("10\n0\n")
+    (world.job / "cgroup.procs").write_text(f"{ABSENT}\n0\n")
     assert not world.begin()
     assert "can't be seen" in world.records[-1]["text"]
 
@@ -319,9 +324,9 @@ def test_what_is_throttled_further_or_stopped_already_is_not_ours(tmp_path: Path
     assert not world.begin()
     assert world.records[-1]["text"] == "memory.high is 4096 already"
     frozen = World(tmp_path / "2", FREEZE)
-    Process(frozen.proc, 10 + 1, comm="x")
-    (frozen.proc / "10/stat").write_text(
-        (frozen.proc / "10/stat").read_text().replace(") S ", ") T ")
+    Process(frozen.proc, ABSENT + 1, comm="x")
+    (frozen.proc / f"{ABSENT}/stat").write_text(
+        (frozen.proc / f"{ABSENT}/stat").read_text().replace(") S ", ") T ")
     )
     assert not frozen.begin()
     assert frozen.sent == []
@@ -369,7 +374,7 @@ def test_another_cgroup_of_the_name_and_what_others_changed_are_left(tmp_path: P
     assert left_behind(values, world.places)[0] == LEFT
     assert world.says("memory.high") == "777"
     os.rename(world.job, world.root / "old")
-    world.job = world.cgroup("job", 10)
+    world.job = world.cgroup("job", ABSENT)
     assert left_behind(values, world.places)[0] == NOT_THERE
     assert world.says("memory.high") == "max"
 

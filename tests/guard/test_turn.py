@@ -30,7 +30,7 @@ from oomkit.policy.compile import compile_plan
 from oomkit.policy.engine.driver import ACTED, NOTHING, REFUSED, PolicyDriver
 from oomkit.policy.engine.plan import Plan
 from oomkit.policy.read import policy_from
-from tests.guard.made import Fds, Process
+from tests.guard.made import ABSENT, Fds, Process
 
 pytestmark = pytest.mark.hermetic
 
@@ -261,7 +261,7 @@ def test_nobody_is_notified_unless_the_policy_wants_it(machine: Machine) -> None
 def test_a_shortage_that_begins_below_warn_is_no_warning_but_its_end_is_said(
     machine: Machine,
 ) -> None:
-    Process(machine.proc, 10, anon=50_000)
+    Process(machine.proc, ABSENT, anon=50_000)
     guard = machine.guard()
     guard.turn(0.05)
     assert [record["kind"] for record in guard.reporter.records] == ["act"]
@@ -270,12 +270,12 @@ def test_a_shortage_that_begins_below_warn_is_no_warning_but_its_end_is_said(
 
 
 def test_a_victim_is_chosen_and_what_keeps_the_next_back_is_said(machine: Machine) -> None:
-    Process(machine.proc, 10, anon=50_000)
+    Process(machine.proc, ABSENT, anon=50_000)
     guard = machine.guard(plan(how={"pause": "9s", "dry_run_pause": "9s"}))
     guard.turn(0.05)
     ((priority, text),) = guard.reporter.lines
     assert priority == WARNING
-    assert text.startswith("would send SIGTERM to task[10], which frees 48.8 MiB")
+    assert text.startswith(f"would send SIGTERM to task[{ABSENT}], which frees 48.8 MiB")
     guard.turn(after_s=1)
     assert guard.reporter.repeated == [(NOTICE, "low memory, but pause of 9 s after the last one")]
 
@@ -297,7 +297,7 @@ def test_nobody_to_choose_is_an_error_that_is_recorded_once(machine: Machine) ->
 def test_each_choice_protected_is_an_error(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Process(machine.proc, 10, anon=50_000)
+    Process(machine.proc, ABSENT, anon=50_000)
     guard = machine.guard()
     monkeypatch.setattr(PolicyDriver, "perform", lambda _self, _look: REFUSED)
     guard.turn(0.05)
@@ -357,7 +357,7 @@ def test_a_defect_is_said_and_survived_unless_it_is_looked_for(
 def test_the_recorder_takes_a_moment_now_and_then(
     machine: Machine, available: float, after_s: float, taken: bool
 ) -> None:
-    Process(machine.proc, 10, anon=50_000)
+    Process(machine.proc, ABSENT, anon=50_000)
     guard = machine.guard()
     guard.turn(available)
     guard.turn(after_s=after_s)
@@ -409,7 +409,7 @@ def test_few_files_are_said(machine: Machine) -> None:
 def test_it_is_idle_when_nothing_is_at_hand_or_under_way(
     machine: Machine, fault: str, idle: bool
 ) -> None:
-    Process(machine.proc, 10, anon=50_000)
+    Process(machine.proc, ABSENT, anon=50_000)
     guard = machine.guard()
     guard.turn()
     if fault == "warm":
@@ -559,7 +559,7 @@ def test_too_few_files_to_act_are_said(
 
 
 def test_the_start_rehearses_without_acting(machine: Machine) -> None:
-    process = Process(machine.proc, 10, anon=50_000)
+    process = Process(machine.proc, ABSENT, anon=50_000)
     machine.memory(0.01)
     guard = machine.guard(dry_run=False)
     guard.daemon.start()
@@ -803,7 +803,7 @@ def test_a_defect_while_it_attends_is_survived(
 
 
 def test_after_a_shortage_the_ranking_stays_for_a_minute(machine: Machine) -> None:
-    Process(machine.proc, 10, anon=50_000)
+    Process(machine.proc, ABSENT, anon=50_000)
     guard = machine.guard()
     guard.turn(0.15)
     guard.turn(0.9, after_s=COOL_S - 0.1)
@@ -830,7 +830,7 @@ def test_where_not_all_can_be_looked_at_it_acts_seldom_and_counts_on_no_file(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The one that fills memory may be one that it did not see."""
-    Process(machine.proc, 10, anon=50_000)
+    Process(machine.proc, ABSENT, anon=50_000)
     blind = property(lambda _self: True)
     monkeypatch.setattr("oomkit.guard.shortlist.Shortlist.is_blind", blind)
     outcomes = [REFUSED, ACTED, ACTED]
