@@ -181,6 +181,7 @@ def test_a_group_dies_with_its_line() -> None:
 @pytest.mark.parametrize(
     ("second", "text", "together"),
     [
+        (10.0, MEMBER, True),
         (10.9, MEMBER, True),
         (11.0, MEMBER, True),
         (11.1, MEMBER, False),

@@ -506,3 +506,11 @@ def test_what_an_object_says_reaches_the_evidence() -> None:
     found = said(*json.dumps(POD, indent=2).split("\n"))
     assert [told(item, "pod", "namespace", "node", "container_name", "exit_code", "limit_kb")
             for item in found] == [("web", "shop", "n1", "app", 137, 65_536)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("between", "known"), [(7, True), (8, False)])
+def test_a_status_belongs_to_the_container_of_its_record(between: int, known: bool) -> None:
+    """Its id stands within eight lines above: further up is another's."""
+    lines = (f"containerID: containerd://{ID}", *["words"] * between, "Exit Code: 137")
+    (found,) = said(*lines)
+    assert told(found, "by", "container") == ("unknown", ID if known else None)
