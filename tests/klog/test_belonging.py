@@ -197,6 +197,11 @@ def test_a_groups_member_without_that_line(second: float, text: str, together: b
     assert killed(found) == ([[7, 8]] if together else [[7], [8]])
 
 
+def test_lines_with_and_without_a_stamp_are_of_no_moment() -> None:
+    assert killed(read(*whole(7, "db"), (10.0, MEMBER))) == [[7], [8]]
+    assert killed(read(*at(10.0, *whole(7, "db")), MEMBER)) == [[7], [8]]
+
+
 def test_a_member_is_not_of_a_report_without_a_choice_or_of_an_older_form() -> None:
     head, table, row, other, _, kill = whole(7, "db")
     lines = [(10.0, text) for text in (head, table, row, other, kill)]
