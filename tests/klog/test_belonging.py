@@ -289,6 +289,20 @@ def test_nobody_and_panics() -> None:
     assert named.kernel == "6.1.0-18"
 
 
+@pytest.mark.parametrize(("pid", "comm"), [(7, "db"), (8, "web"), (9, "app")])
+def test_a_panic_is_that_of_the_task_named_below(pid: int, comm: str) -> None:
+    """Several CPUs' reports are open: which of them panicked is told by the line below."""
+
+    def by(pid: int, comm: str) -> tuple[str, str]:
+        named = f"CPU: {pid - 7} PID: {pid} Comm: {comm} Not tainted 6.1.0-18 #1"
+        return HEAD.format(comm), named
+
+    panic = "Kernel panic - not syncing: System is deadlocked on memory"
+    lines = [*by(7, "db"), *by(8, "web"), *by(9, "app"), panic, by(pid, comm)[1]]
+    found = read(*at(10.0, *lines))
+    assert [report.invoker for report in found if report.panic] == [comm]
+
+
 # -- requests by hand ----------------------------------------------------------------------------
 
 
