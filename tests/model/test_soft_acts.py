@@ -15,6 +15,7 @@ from oomkit.model.timers import Timers
 from oomkit.policy.engine.candidate import Candidate, Ranked
 from oomkit.policy.engine.easing import Ease
 from oomkit.policy.engine.plan_parts import Easement
+from oomkit.policy.engine.trigger import State
 from oomkit.scenario import Run, scenario_from
 from tests.model.test_address_spaces import holding, process
 from tests.model.test_horizon import machine
@@ -101,8 +102,7 @@ def easing(
     choice.members = tuple(found)
     choice.level = "cgroup" if cgroup else "process"
     choice.place = cgroup or None
-    state: Any = None
-    return Ease(state, [], choice, Easement(kind, share or kb, bool(share), s, 0.0))
+    return Ease(State(0.0), [], choice, Easement(kind, share or kb, bool(share), s, 0.0))
 
 
 def made(**group: Any) -> tuple[Machine, SoftActs, list[Proc]]:
