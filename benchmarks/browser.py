@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.lab.pages import Lab  # noqa: E402
+from tests.lab.pages import Lab  # noqa: E402 - the root is not installed
 
 from oomkit.lab.server import LabServer, built  # noqa: E402 - the root is not installed
 
@@ -130,7 +130,7 @@ def main() -> None:
         loaded(tab, server.url)
         tab.until("document.documentElement.dataset.warm")
         _play(tab, server.url, arguments.scenario)
-        pid: int = tab._process.pid  # noqa: SLF001
+        pid: int = tab._process.pid  # noqa: SLF001 - a session of its own
         before = cpu_s(pid)
         ms, size, reports = tab.value(_EXPLAINED % arguments.log)
         print(f"a log of {size / 1e6:.0f} MB, {reports} reports: {ms / 1000:.1f} s, "
@@ -141,7 +141,7 @@ def main() -> None:
 def _play(tab: Lab, url: str, names: Sequence[str]) -> None:
     print("ms from a slider that is moved to the picture on the screen, median of seven and "
           "least, ms of CPU time:")  # fmt: skip
-    pid: int = tab._process.pid  # noqa: SLF001
+    pid: int = tab._process.pid  # noqa: SLF001 - a session of its own
     for name in names or [path.stem for path in sorted((ROOT / "scenarios").glob("*.toml"))]:
         tab.call("Page.navigate", url=f"{url}#machine?file={name}.toml")
         tab.until(_SHOWN % f"{name}.toml")
