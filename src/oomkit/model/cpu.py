@@ -34,7 +34,7 @@ def fair_shares(cpus: float, needs: Sequence[tuple[float, float]]) -> list[float
         need, w = needs[i]
         if need <= 0:
             continue
-        share = (max(left, 0.0)) * w / left_weight
+        share = max(left, 0.0) * w / left_weight
         if share < need:
             need = share
         given[i] = need

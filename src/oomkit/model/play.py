@@ -29,7 +29,7 @@ def play(
         audit: check after every event that the pages of all uses add up to the machine's.
 
     Raises:
-        ModelError: the machine is too small to start , or the steps are too short to
+        ModelError: the machine is too small to start, or the steps are too short to
             be played.
         AssertionError: with ``audit``: memory accounting is inconsistent.
     """
