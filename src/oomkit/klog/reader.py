@@ -9,7 +9,7 @@ from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines.ahead import Ahead
 from oomkit.klog.lines.clean import clean_bytes
 from oomkit.klog.lines.program import program_lines
-from oomkit.klog.lines.prose import asked_lines
+from oomkit.klog.lines.prose import asked_lines, may_ask
 from oomkit.klog.lines.scan import BLOCK_BYTES, WHOLE_BYTES, Jumps, Readable, Scanner
 from oomkit.klog.lines.sources import open_log
 from oomkit.klog.parser import Parser
@@ -137,22 +137,7 @@ def _no_log(head: bytes) -> frozenset[int]:
     found: frozenset[int] = frozenset()
     if any(sign in head for sign in (b'"', b"'", b"`", b" *\n", b"<<")):
         found = program_lines(clean_bytes(head))
-    return found | asked_lines(clean_bytes(head)) if _may_ask(head) else found
-
-
-def _may_ask(head: bytes) -> bool:
-    """Whether a line that ends in a colon has a word of those that ask for the lines below it."""
-    return _HEADING.search(head) is not None or any(
-        _ASKING.search(head, head.rfind(b"\n", 0, match.start()) + 1, match.start()) is not None
-        for match in _COLON.finditer(head)
-    )
-
-
-_HEADING = re.compile(rb"(?im)^#{1,6} (?:what|example|sample|typical)\b")
-_COLON = re.compile(rb":[ *_]*\r?\n")
-_ASKING = re.compile(
-    rb"(?i)\b(?:for|would|might|may|could|will|should|like|similar|output|if|typical)\b"
-)
+    return found | asked_lines(clean_bytes(head)) if may_ask(head) else found
 
 
 class _Again:

@@ -16,10 +16,13 @@ _SUPPOSED = re.compile(
 _WORD = re.compile(r"(?:(?<=[\s(])|^)[A-Za-z][a-z']*(?=[\s,.;?!)]|$)")
 FENCE = ("```", "~~~")
 """What begins and ends a text within a text."""
-_ASK = re.compile(
-    r"(?im)\b(?:for|would|might|may|could|will|should|like|similar|output|if|typical)\b"
-    r"[^\n]*:[ \t*_]*$|^#{1,6} (?:what|example|sample|typical)\b"
-)
+_ASKING = r"\b(?:for|would|might|may|could|will|should|like|similar|output|if|typical)\b"
+"""The words of which a sentence that asks has one."""
+_HEADS = r"^#{1,6} (?:what|example|sample|typical)\b"
+_ASK = re.compile(rf"(?im){_ASKING}[^\n]*:[ \t*_]*$|{_HEADS}")
+_COLON_BYTES = re.compile(rb":[ *_]*\r?\n")
+_ASKING_BYTES = re.compile(b"(?i)" + _ASKING.encode())
+_HEADS_BYTES = re.compile(b"(?im)" + _HEADS.encode())
 _SCRIPT = re.compile(r"[^\W\d_a-zA-Z\u00b7]{2}")
 _ASKS = re.compile(
     r"(?:^|[.:;,] )\W*(?:then )?(?:look|search|watch)(?: \w+){0,3}? for\b.*:$"
@@ -59,6 +62,14 @@ _HEADING = re.compile(
 )
 _EXPLAINING = 2
 """So many marks of a text that explains make it one."""
+
+
+def may_ask(head: bytes) -> bool:
+    """Whether :func:`asked_lines` may find any: a quick look, before the text is decoded."""
+    return _HEADS_BYTES.search(head) is not None or any(
+        _ASKING_BYTES.search(head, head.rfind(b"\n", 0, colon.start()) + 1, colon.start())
+        for colon in _COLON_BYTES.finditer(head)
+    )
 
 
 def asked_lines(text: str) -> frozenset[int]:
