@@ -107,7 +107,7 @@ image: bundle  ## dist/oomkit.oci, on BASE=IMAGE or a base of Debian's packages;
 	$(BIN)/python tools/image.py $(if $(BASE),--base $(BASE)) $(BUILD)/bundle $(BUILD)/image $(DIST)/oomkit.oci
 
 site: $(STAMP) $(DOCS_STAMP)  ## build/site: the lab and the manual as static files; needs node and npm
-	$(BIN)/python tools/lab.py $(BUILD)/site $(BUILD)/npm
+	$(BIN)/python tools/lab.py $(BUILD)/site $(BUILD)/npm --zig $(DOCS)/python
 	$(DOCS)/python tools/manual.py $(BUILD)/manual $(BUILD)/site/manual
 
 $(DOCS_STAMP): requirements/docs.txt $(STAMP)

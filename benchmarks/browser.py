@@ -112,9 +112,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--loads", type=int, default=3, help="of the page, each from nothing")
     parser.add_argument("--log", type=int, default=96, help="MB of the log that is explained")
+    parser.add_argument("--site", help="the directory of one that was built elsewhere")
     parser.add_argument("scenario", nargs="*", help="names of shipped ones; none: all")
     arguments = parser.parse_args()
-    site = built()
+    site = built(arguments.site)
     print("size of what a visitor loads:")
     sizes(site)
     server = LabServer(site, 0, lambda: b"{}")
@@ -129,6 +130,7 @@ def main() -> None:
     with Lab() as tab:
         loaded(tab, server.url)
         tab.until("document.documentElement.dataset.warm")
+        print(f"the model is {tab.value('document.documentElement.dataset.model')}")
         _play(tab, server.url, arguments.scenario)
         pid: int = tab._process.pid  # noqa: SLF001 - a session of its own
         before = cpu_s(pid)

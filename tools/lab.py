@@ -16,8 +16,10 @@ from pathlib import Path
 
 import grimp
 
+import browser_modules
 from npm import fetched
 from oomkit import __version__
+from oomkit.real.packages import PackageError
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "lab"
@@ -44,8 +46,13 @@ def modules() -> list[Path]:
     return sorted(found)
 
 
-def python_files(into: Path, npm: Path) -> None:
+def python_files(into: Path, npm: Path, extensions: Path | None) -> None:
     """Write the archive that the worker unpacks: compiled modules, and the files they read.
+
+    Args:
+        into: the archive.
+        npm: where Pyodide is.
+        extensions: the directory of modules that are machine code; None: there are none.
 
     Raises:
         SystemExit: node failed.
@@ -68,6 +75,8 @@ def python_files(into: Path, npm: Path) -> None:
                 target = scratch / "oomkit" / folder / path.name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, target)
+    if extensions is not None:
+        shutil.copytree(extensions, scratch, dirs_exist_ok=True)
     with zipfile.ZipFile(into, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for path in sorted(scratch.rglob("*")):
             if path.is_file():
@@ -90,12 +99,13 @@ def examples(into: Path) -> None:
     (into / "index.json").write_text(json.dumps(asked, indent=1))
 
 
-def build(into: Path, npm: Path) -> None:
+def build(into: Path, npm: Path, python: str | None) -> None:
     """Fill the directory.
 
     Args:
         into: the site.
         npm: keeps what npm fetches.
+        python: a Python with ``ziglang``, to compile the model; None: it is interpreted.
 
     Raises:
         SystemExit: npm or node is missing or failed.
@@ -111,11 +121,21 @@ def build(into: Path, npm: Path) -> None:
     (into / "pyodide").mkdir()
     for name in PYODIDE:
         shutil.copy(npm / "node_modules/pyodide" / name, into / "pyodide")
-    python_files(into / "oomkit.zip", npm)
+    python_files(into / "oomkit.zip", npm, _extensions(npm, python))
     examples(into / "examples")
     for path in [into, *into.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
     write_list(into)
+
+
+def _extensions(npm: Path, python: str | None) -> Path | None:
+    if python is None:
+        return None
+    try:
+        return browser_modules.compiled(npm, python, npm / "extensions")
+    except PackageError as error:
+        print(f"the model will be interpreted, at a third of the speed: {error}", file=sys.stderr)
+        return None
 
 
 def write_list(into: Path) -> None:
@@ -130,9 +150,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("into", type=Path, help="the site's directory")
     parser.add_argument("npm", type=Path, help="a directory that keeps what npm fetches")
+    parser.add_argument(
+        "--zig", metavar="PYTHON", help="one that has ziglang: the model is compiled"
+    )
     arguments = parser.parse_args()
     os.umask(0o022)
-    build(arguments.into.resolve(), arguments.npm.resolve())
+    build(arguments.into.resolve(), arguments.npm.resolve(), arguments.zig)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ function become(now, error) {
 
 function took({ data }) {
   if (data.state) {
+    if (data.model) document.documentElement.dataset.model = data.model;
     become(data.state, data.error);
     return;
   }

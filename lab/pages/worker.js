@@ -17,7 +17,8 @@ async function load() {
   pyodide.FS.mkdir(FOLDER);
   pyodide.runPython("import sys, os; sys.path.insert(0, '/lib/oomkit-lab')");
   const calls = pyodide.pyimport("oomkit.lab.calls");
-  postMessage({ state: "ready" });
+  const place = pyodide.runPython("import oomkit.model.solve as solve; solve.__spec__.origin");
+  postMessage({ state: "ready", model: place.endsWith(".so") ? "compiled" : "interpreted" });
   return { pyodide, call: calls.call };
 }
 

@@ -1,4 +1,6 @@
-"""The one base of all errors that oomkit raises on purpose."""
+"""The one base of all errors that oomkit raises on purpose, and the one that compiled code defines
+no class for: a class with such a base is laid out for one version of Python.
+"""
 
 
 class OomkitError(Exception):
@@ -8,3 +10,7 @@ class OomkitError(Exception):
     expected. Below it, among others: ``UnknownKernelError``, ``SnapshotError``, ``LogError``,
     ``TomlError`` (with ``ScenarioError`` and ``PolicyError``), ``ModelError``, ``RealError``.
     """
+
+
+class ModelError(OomkitError):
+    """A scenario the model can't play; the message says why."""

@@ -5,11 +5,13 @@ import gzip
 import json
 import lzma
 import tomllib
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hatch_build import compiled_paths
 
 from oomkit.explain.explanation import Case
 from oomkit.explain.files import read_file
@@ -21,7 +23,7 @@ from oomkit.records import to_json
 from oomkit.scenario import read_scenario
 from oomkit.scenario.read import ScenarioError, scenario_from
 from oomkit.views.explain_json import objects
-from tests.lab.pages import AXE, ROOT, Lab, lab, needs_site
+from tests.lab.pages import AXE, ROOT, SITE, Lab, lab, needs_site
 
 pytestmark = pytest.mark.alone
 
@@ -86,6 +88,19 @@ def test_every_log_is_explained_as_the_command_explains_it(
         if tab.ask("explain_records", {}) != "".join(f"{line}\n" for line in found):
             different.append(path.name)
     assert different == []
+
+
+def test_the_model_runs_as_it_was_built(tab: Lab) -> None:
+    with zipfile.ZipFile(SITE / "oomkit.zip") as archive:
+        names = archive.namelist()
+    built = {name.partition(".")[0] for name in names if name.endswith(".so")}
+    expected = {"oomkit__mypyc"} | {
+        str(path.relative_to(ROOT / "src").with_suffix("")) for path in compiled_paths(ROOT)
+    }
+    assert built in (set(), expected)
+    assert tab.value("document.documentElement.dataset.model") == (
+        "compiled" if built else "interpreted"
+    )
 
 
 def test_every_scenario_is_played_as_the_command_plays_it(tab: Lab) -> None:

@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Final
 
-from oomkit.errors import OomkitError
+from oomkit.errors import ModelError
 from oomkit.kernel.state import Memory, Sysctl
 from oomkit.kernel.versions import rules_for
 from oomkit.kernel.watermarks import BOOST_FACTOR, watermarks_for
@@ -45,10 +45,6 @@ Measured there with pages of which a third is random: ``mem_used_total`` was 0.3
 
 _RECENT_S: Final = 10.0
 """A task that took memory within this time before memory ran low counts as growing."""
-
-
-class ModelError(OomkitError):
-    """A scenario the model can't play; the message says why."""
 
 
 class Machine:

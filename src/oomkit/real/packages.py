@@ -36,7 +36,7 @@ def cache_directory(kind: str) -> str:
     """Where downloads are saved.
 
     Args:
-        kind: ``kernels``, ``daemons`` or ``apt``.
+        kind: such as ``kernels``, ``daemons`` or ``apt``.
     """
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return f"{base}/oomkit/{kind}"
@@ -128,14 +128,19 @@ class HostApt:
 
 
 class SuitesApt(HostApt):
-    """Debian's suites with kernels, in an apt of their own: its lists and cache are ours.
+    """Suites of Debian in an apt of their own: its lists and cache are ours.
 
     What is installed here, this machine's sources and its lists stay as they are. Each suite's
     index must be signed by a key of Debian's archive keyring.
+
+    Args:
+        suites: by name; those that have kernels if not told.
+        kind: the directory of the cache that gets lists.
     """
 
-    def __init__(self) -> None:
-        self._directory = cache_directory("apt")
+    def __init__(self, suites: tuple[str, ...] = SUITES, kind: str = "apt") -> None:
+        self._suites = suites
+        self._directory = cache_directory(kind)
         self._updated = False
 
     def _options(self) -> list[str]:
@@ -166,7 +171,7 @@ class SuitesApt(HostApt):
             os.makedirs(f"{self._directory}/{part}", exist_ok=True)
         site = mirror()
         with open(f"{self._directory}/sources.list", "w", encoding="ascii") as file:
-            for suite in SUITES:
+            for suite in self._suites:
                 archive = "debian-security" if suite.endswith("-security") else "debian"
                 file.write(f"deb [signed-by={KEYRING}] {site}/{archive} {suite} main\n")
         call(["apt-get", *arguments, "update", "-q"])
