@@ -17,6 +17,8 @@ async function load() {
   pyodide.FS.mkdir(FOLDER);
   pyodide.runPython("import sys, os; sys.path.insert(0, '/lib/oomkit-lab')");
   const calls = pyodide.pyimport("oomkit.lab.calls");
+  // What is loaded stays, and a run makes hardly a cycle: looking for them took a seventh of it.
+  pyodide.runPython("import gc; gc.collect(); gc.freeze(); gc.set_threshold(100_000)");
   const place = pyodide.runPython("import oomkit.model.solve as solve; solve.__spec__.origin");
   postMessage({ state: "ready", model: place.endsWith(".so") ? "compiled" : "interpreted" });
   return { pyodide, call: calls.call };

@@ -79,6 +79,7 @@ def parse_version(text: str) -> Version:
         raise UnknownKernelError(f"{text!r} is not a version like 5.15 or 2.6.32") from None
 
 
+@lru_cache(maxsize=256)
 def rules_for(release: str) -> RuleSet:
     """Return the rule set of a kernel release or of a rule set's own name.
 
