@@ -96,7 +96,8 @@ _STATE = f"{config.RUN_DIR}/guard.state"
     "recording",
     type=complete.FILE,
     metavar="FILE",
-    help="Record samples of the machine, for oomkit run to replay under another policy.",
+    help="Record samples of the machine, for oomkit run to replay under another policy. What "
+    "starts of services took is learnt from the recording that is there.",
 )
 @click.option(
     "--record-size",
@@ -207,6 +208,7 @@ def command(
             state=_state_file(state),
             files_bounded=launch.files_are_bounded(),
             self_test=self_test,
+            starts=_starts_seen(recording),
         )
         if not check or policy.origin is None:
             launch.refuse_managers(policy, settings)
@@ -357,6 +359,18 @@ def _take_in_argv(journal: str | None, store: str | None) -> tuple[str, ...]:
     if store is None and path != config.JOURNAL:
         return ()
     return launch.take_in_argv(path, _file("--store", store or config.STORE))
+
+
+def _starts_seen(recording: str | None) -> Any:
+    """What the recording before this one teaches of the starts of services."""
+    if recording is None:
+        return ()
+    from time import time
+
+    from oomkit.history.recording import starts_in
+    from oomkit.policy.engine.starts import to_values
+
+    return to_values(starts_in((f"{recording}.old", recording), now_s=time()))
 
 
 def _state_file(path: str | None) -> str:

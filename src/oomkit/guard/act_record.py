@@ -18,6 +18,8 @@ MAX_CMDLINE = 4096
 """Characters of a command line in a record."""
 MAX_CANDIDATES = 20
 """Processes of the ranking in a record."""
+MAX_STARTS = 3
+"""Services of which a candidate's row says what their starts took."""
 
 
 class SignalRecord:
@@ -345,16 +347,20 @@ def candidates(ranked: Iterable[Ranked]) -> list[dict[str, Any]]:
     for one in ranked:
         if len(rows) >= MAX_CANDIDATES:
             break
-        rows.append(
-            {
-                **_sizes(one.candidate),
-                "dies_with": len(one.members) - 1,
-                "freed_kb": rounded(one.freed_kb),
-                "score": rounded(one.score),
-                "factors": {name: rounded(value) for name, value in one.factors},
-                "verdict": one.verdict,
-            }
-        )
+        row = {
+            **_sizes(one.candidate),
+            "dies_with": len(one.members) - 1,
+            "freed_kb": rounded(one.freed_kb),
+            "score": rounded(one.score),
+            "factors": {name: rounded(value) for name, value in one.factors},
+            "verdict": one.verdict,
+        }
+        if one.starts:
+            row["starts"] = [
+                {"service": start.name, "cpu_s": rounded(start.cost_s()), "times": start.times}
+                for start in one.starts[:MAX_STARTS]
+            ]
+        rows.append(row)
     return rows
 
 

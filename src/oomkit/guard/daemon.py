@@ -15,13 +15,14 @@ from oomkit.guard.pending_kills import PendingKills
 from oomkit.guard.reaper import Reaper
 from oomkit.guard.recheck import Recheck
 from oomkit.guard.reload import Reload
-from oomkit.guard.reporter import Reporter
+from oomkit.guard.reporter import SAMPLED, Reporter
 from oomkit.guard.reserve import MIN, Reserve
 from oomkit.guard.sensors import SAFETY_S, Sensors
 from oomkit.host.sdnotify import ServiceManager
 from oomkit.policy.engine.conditions import SOFT, WARN
 from oomkit.policy.engine.decider import Decider
 from oomkit.policy.engine.driver import ACTED, NO_CANDIDATE, REFUSED, PolicyDriver
+from oomkit.policy.engine.starts import Starts, from_values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,6 +56,9 @@ class Daemon:
         wall: seconds since the epoch, which are only written down.
         poll: sleeps instead of ``poll.poll``, as in a test.
 
+    Attributes:
+        starts: what starts of services took.
+
     Raises:
         BlockingIOError: another guard is at work with the same state file.
     """
@@ -77,7 +81,8 @@ class Daemon:
         # With the commands that run, and without the exporter, which may be killed.
         self._own_pids = {os.getpid()}
         self._event_loop = EventLoop(settings.places.pressure, poll)
-        self._reporter = Reporter(settings, clock, wall)
+        self.starts = Starts(from_values(settings.starts))
+        self._reporter = Reporter(settings, clock, wall, self.starts.killed)
         self._hooks = Hooks(clock=clock, own_pids=self._own_pids)
         if settings.exporter:
             self._hooks.adopt(settings.exporter, "metrics")
@@ -97,7 +102,7 @@ class Daemon:
         self._reload_again = False
         self._level = 0
         self._blind_act_s = float("-inf")
-        self._sampled_s = float("-inf")
+        self._sampled_s = self._learnt_s = float("-inf")
         self._stopping = False
         self._taken_in = -1
         self._reserve.spare(self._spare_files)
@@ -277,9 +282,10 @@ class Daemon:
 
     def _keep_warm(self, look: "Assessment", reading: "Reading", next_s: float) -> None:
         growth = self._driver.decider.growth
-        if look.state.warm or look.state.level >= WARN:
+        awaited = self.starts.awaits(reading.t_s)
+        if look.state.warm or look.state.level >= WARN or awaited:
             with self._reserve:
-                self._sensors.keep_warm(growth, look, reading, next_s)
+                self._sensors.keep_warm(growth, look, reading, next_s, awaited=awaited)
         else:
             self._sensors.keep_warm(growth, look, reading, next_s)
 
@@ -299,7 +305,15 @@ class Daemon:
         self._reporter.kernel_kills()
         if reading.t_s - self._sampled_s >= (SAMPLE_S if look.state.warm else SAFETY_S / 2):
             self._sampled_s = reading.t_s
+            self._learn_starts(reading)
             self._reporter.sample(reading, self._sensors.warm.top)
+
+    def _learn_starts(self, reading: "Reading") -> None:
+        """Learn from what a recording would show, whether or not one is made."""
+        shortlist = self._sensors.warm
+        if self._plan.selection.supervisors and shortlist.t_s > self._learnt_s:
+            self._learnt_s = shortlist.t_s
+            self.starts.see(shortlist.t_s, self._wall(), shortlist.top[:SAMPLED])
 
     def _tend(self, look: "Assessment", reading: "Reading") -> None:
         """Look after what is not about memory."""
@@ -383,6 +397,7 @@ class Daemon:
             own_pids=self._own_pids,
             dry_run=self._settings.dry_run,
             cpus=os.cpu_count(),
+            starts=self.starts,
         )
 
     def _obey(self) -> None:

@@ -30,6 +30,8 @@ SAFETY_S = 10.0
 """However calm it is: a look this often."""
 COOL_S = 60.0
 """Seconds after a shortage for which the ranking is maintained."""
+COME_BACK_S = 300.0
+"""The same where a service that was killed is to come back: its start is learnt from."""
 AGAIN_S = 30.0
 """While memory is short but stands still the ranking is refreshed this often."""
 READY_S = 60.0
@@ -143,7 +145,13 @@ class Sensors:
         return self.sources.read(t_s)
 
     def keep_warm(
-        self, growth: "Growth", look: "Assessment", reading: "Reading", next_s: float
+        self,
+        growth: "Growth",
+        look: "Assessment",
+        reading: "Reading",
+        next_s: float,
+        *,
+        awaited: bool = False,
     ) -> None:
         """Refresh the ranking if memory is low and it is old; drop it if all is well again.
 
@@ -152,9 +160,16 @@ class Sensors:
             look: what the policy said of this moment.
             reading: this moment.
             next_s: when the next look is due: the shorter, the nearer it is to acting.
+            awaited: a service that was killed is to come back; it is looked for a little longer.
         """
         if not look.state.warm and look.state.level < WARN:
-            if reading.t_s - self._short_s >= COOL_S and not self.warm.is_cold:
+            if self.warm.is_cold:
+                return
+            calm_s = reading.t_s - self._short_s
+            if awaited and calm_s < COME_BACK_S:
+                if reading.t_s - self.warm.t_s >= SAFETY_S / 2:
+                    self.refresh(growth, reading)
+            elif calm_s >= COOL_S:
                 self.warm.forget(held=self._reserve is not None and self._reserve.bounded)
                 growth.forget()
             return
