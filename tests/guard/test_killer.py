@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from oomkit.guard.act_record import ActRecord, VictimRecord
+from oomkit.guard.act_record import ActRecord
 from oomkit.guard.actions import Actions
 from oomkit.guard.config import Places
 from oomkit.guard.killer import GONE, Killer, Sent
 from oomkit.guard.ongoing_acts import OngoingAct, resumed, take_up
-from oomkit.guard.records import Origin
+from oomkit.guard.records import Origin, VictimRecord
 from oomkit.host.pidfd import Held, start_ticks_of
 from oomkit.policy.engine.candidate import Candidate
 from oomkit.policy.engine.conditions import HARD, SOFT

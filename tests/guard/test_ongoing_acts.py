@@ -2,10 +2,10 @@
 
 import pytest
 
-from oomkit.guard.act_record import ActRecord, VictimRecord
+from oomkit.guard.act_record import ActRecord
 from oomkit.guard.killer import Sent
 from oomkit.guard.ongoing_acts import OngoingAct
-from oomkit.guard.records import Origin
+from oomkit.guard.records import Origin, VictimRecord
 from oomkit.policy.engine.candidate import Candidate
 from oomkit.policy.engine.escalation import Signal
 

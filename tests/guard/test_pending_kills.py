@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from oomkit.guard import pending_kills
-from oomkit.guard.act_record import ActRecord, VictimRecord
+from oomkit.guard.act_record import ActRecord
 from oomkit.guard.config import (
     read_boot_id,
 )
 from oomkit.guard.ongoing_acts import OngoingAct
 from oomkit.guard.pending_kills import PendingKills
-from oomkit.guard.records import Origin
+from oomkit.guard.records import Origin, VictimRecord
 from oomkit.policy.engine.candidate import Candidate
 from tests.guard.made import Fds
 

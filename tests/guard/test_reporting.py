@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from oomkit.guard import reporter as module
-from oomkit.guard.act_record import ActRecord, SignalRecord, VictimRecord, candidates, reason
+from oomkit.guard.act_record import ActRecord, SignalRecord, candidates, reason
 from oomkit.guard.config import Places, Settings
 from oomkit.guard.messages import ERROR, NOTICE, WARNING, MessageWriter, acted, ended
 from oomkit.guard.records import (
@@ -18,6 +18,7 @@ from oomkit.guard.records import (
     ErrorRecord,
     KernelKillRecord,
     Origin,
+    VictimRecord,
     WarnRecord,
     rounded,
 )

@@ -110,3 +110,17 @@ class Reserve:
         except OSError as error:
             return error.errno or 0
         return 0
+
+
+def can_be_opened(most: int) -> tuple[int, int]:
+    """How many more files can be open, up to the most that matter; what keeps from more, or 0."""
+    fds: list[int] = []
+    try:
+        while len(fds) < most:
+            fds.append(os.open(_PATH, _FLAGS))
+    except OSError as error:
+        return len(fds), error.errno or 0
+    finally:
+        for fd in fds:
+            os.close(fd)
+    return most, 0

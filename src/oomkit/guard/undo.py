@@ -2,8 +2,8 @@
 
 import errno
 
-from oomkit.guard.act_record import VictimRecord, reason
-from oomkit.guard.records import Origin, Record, why_now
+from oomkit.guard.act_record import reason
+from oomkit.guard.records import Origin, Record, VictimRecord, why_now
 from oomkit.host.cgroup_control import HeldCgroup
 from oomkit.host.pidfd import Held
 from oomkit.host.procfs import GONE

@@ -30,7 +30,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Victim(msgspec.Struct, frozen=True, kw_only=True):
-    """What a choice took: see :class:`oomkit.guard.act_record.VictimRecord`.
+    """What a choice took: see :class:`oomkit.guard.records.VictimRecord`.
 
     Attributes:
         name: what people call its cgroup, looked up when it is shown; not recorded.
