@@ -14,17 +14,14 @@ from oomkit.guard import daemon as module
 from oomkit.guard.config import Places, Settings
 from oomkit.guard.daemon import (
     BLIND_PAUSE_S,
-    ENOUGH_FILES,
-    FULL_TABLE,
     SAMPLE_S,
-    SHORT_OF_FILES,
     Daemon,
 )
 from oomkit.guard.event_loop import EventLoop
 from oomkit.guard.idle_loop import BOUNDED_LOOKS, LOOKS
 from oomkit.guard.messages import ERROR, NOTICE, WARNING
 from oomkit.guard.records import Record
-from oomkit.guard.reserve import Reserve
+from oomkit.guard.reserve import ENOUGH, FULL_TABLE, SHORT_OF_FILES, Reserve
 from oomkit.guard.sensors import COME_BACK_S, COOL_S, SAFETY_S
 from oomkit.policy.compile import compile_plan
 from oomkit.policy.engine.driver import ACTED, NOTHING, REFUSED, PolicyDriver
@@ -573,7 +570,7 @@ def test_a_state_that_cant_be_stored_is_said(machine: Machine, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("limit", "said"), [
-    (ENOUGH_FILES, False), (ENOUGH_FILES - 1, True), (0, False), (-1, False), (1, True),
+    (ENOUGH, False), (ENOUGH - 1, True), (0, False), (-1, False), (1, True),
 ])  # fmt: skip
 def test_a_low_limit_of_files_is_said(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, limit: int, said: bool
@@ -663,7 +660,7 @@ reloads: list[Reloading] = []
 @pytest.fixture
 def reloading(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Reloading]]:
     reloads.clear()
-    monkeypatch.setattr(module, "Reload", Reloading)
+    monkeypatch.setattr("oomkit.guard.reload.Reload", Reloading)
     yield reloads
     for one in reloads:
         os.close(one.fd)
@@ -804,7 +801,7 @@ def test_a_reader_that_cant_be_started_is_said(
     def none(*_: object) -> None:
         raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(module, "Reload", none)
+    monkeypatch.setattr("oomkit.guard.reload.Reload", none)
     guard = machine.guard(compile_argv=("/compile",))
     Running(guard, monkeypatch).run(1, None)
     assert (

@@ -24,7 +24,6 @@ Examples:
   oomkit guard --act
   sudo oomkit guard --install
 """
-_STATE = f"{config.RUN_DIR}/guard.state"
 
 
 @click.command(epilog=_EXAMPLE)
@@ -125,7 +124,7 @@ _STATE = f"{config.RUN_DIR}/guard.state"
     metavar="FILE",
     help="Save pending kills, and what is throttled or frozen, to this file, for a guard that is"
     " started again."
-    f"  [default: {_STATE} for root]",
+    f"  [default: {config.STATE} for root]",
 )
 @click.option(
     "--undo",
@@ -175,7 +174,10 @@ def command(
         _service(install=install, act=act)
         return
     if undo:
-        _undo(state)
+        _alone("--undo", {"undo", "state"})
+        from oomkit.cli import guard_service
+
+        guard_service.undo(state)
         return
     from oomkit.guard import launch
     from oomkit.guard.compile import plan_for_here
@@ -246,47 +248,6 @@ def _alone(option: str, allowed: set[str]) -> None:
         given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
         if given and name not in allowed:
             fail(f"{option} and {parameter.opts[0]} don't go together")
-
-
-def _undo(state: str | None) -> None:
-    """Take back what a guard left that was killed, and say so; exit status 1 if some can't be."""
-    _alone("--undo", {"undo", "state"})
-    from oomkit.guard import launch
-    from oomkit.guard.pending_kills import PendingKills
-    from oomkit.guard.undo import OUTCOMES, left_behind
-
-    path = _STATE if state is None and os.geteuid() == 0 else state
-    if path is None:
-        fail("--undo: expected --state FILE: only root's guard has a usual one")
-    if not os.path.lexists(path):
-        click.echo("nothing to take back")
-        return
-    try:
-        pending = PendingKills(os.path.abspath(path))
-    except BlockingIOError:
-        fail(f"{path}: a guard is at work with this file, and takes back what it does itself")
-    if pending.fault:
-        fail(f"{path}: {printable(pending.fault)}")
-    try:
-        places = launch.places_here()
-    except launch.LaunchError as error:
-        fail(str(error))
-    kept, failed, found = [], False, False
-    for values in pending.read():
-        outcome, why, said = left_behind(values, places) if "undo" in values else ("", "", "")
-        if outcome:
-            click.echo(f"{said}: {OUTCOMES[outcome]}")
-        elif why:
-            say(f"oomkit: can't take back {said}: {printable(why)}")
-        found = found or bool(outcome or why)
-        failed = failed or bool(why)
-        if not outcome:
-            kept.append(values)
-    pending.write(kept)
-    pending.close()
-    if not found:
-        click.echo("nothing to take back")
-    sys.exit(int(failed))
 
 
 def _policy(source: str, overrides: tuple[str, ...], *, check: bool) -> Any:
@@ -382,7 +343,7 @@ def _state_file(path: str | None) -> str:
         _make_ours(config.RUN_DIR)
     except OSError:
         return ""
-    return _STATE
+    return config.STATE
 
 
 def _wrapped(line: str, width: int) -> str:

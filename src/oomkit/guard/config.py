@@ -154,6 +154,7 @@ JOURNAL = f"{STATE_DIR}/journal.jsonl"
 STORE = f"{STATE_DIR}/history.sqlite"
 RECORDING = f"{STATE_DIR}/recording"
 STATUS = f"{RUN_DIR}/status.json"
+STATE = f"{RUN_DIR}/guard.state"
 
 
 _PATH = "/proc/sys/kernel/random/boot_id"

@@ -8,15 +8,15 @@ from oomkit.guard.actions import Actions
 from oomkit.guard.event_loop import SIGHUP, EventLoop
 from oomkit.guard.hooks import Hooks
 from oomkit.guard.identity import units_root
-from oomkit.guard.idle_loop import BLIND_LOOKS, BOUNDED_LOOKS, LOOKS, TOLD_LOOKS, IdleLoop
+from oomkit.guard.idle_loop import IdleLoop, most_looks
 from oomkit.guard.killer import Killer
 from oomkit.guard.messages import ERROR, NOTICE, WARNING, evidence
 from oomkit.guard.pending_kills import PendingKills
 from oomkit.guard.reaper import Reaper
 from oomkit.guard.recheck import Recheck
-from oomkit.guard.reload import Reload
+from oomkit.guard.reload import Reload, Reloads
 from oomkit.guard.reporter import SAMPLED, Reporter
-from oomkit.guard.reserve import MIN, Reserve
+from oomkit.guard.reserve import ENOUGH, FULL_TABLE, SHORT_OF_FILES, Reserve
 from oomkit.guard.sensors import SAFETY_S, Sensors
 from oomkit.host.sdnotify import ServiceManager
 from oomkit.policy.engine.conditions import SOFT, WARN
@@ -34,14 +34,8 @@ if TYPE_CHECKING:
     from oomkit.policy.engine.plan import Plan
     from oomkit.policy.engine.reading import Reading
 
-SHORT_OF_FILES = "few file descriptors are left, so fewer processes are kept open"
-FULL_TABLE = (
-    "the machine has too many files open (fs.file-max): only processes that are held can be chosen"
-)
 BLIND_PAUSE_S = 5.0
 """Between two choices while not all processes can be looked at."""
-ENOUGH_FILES = 448
-"""Six for each process that is kept at hand, and the daemon's own."""
 SAMPLE_S = 0.1
 """The flight recorder takes no more samples than this when memory is short."""
 
@@ -98,11 +92,10 @@ class Daemon:
             killer, pending, self._hooks, self._reporter, clock, wall, settings.places
         )
         self._killer, self._pending = killer, pending
-        self._reload: Reload | None = None
-        self._reload_again = False
+        self._reloads = Reloads(settings.compile_argv, clock)
         self._level = 0
         self._blind_act_s = float("-inf")
-        self._sampled_s = self._learnt_s = float("-inf")
+        self._sampled_s = float("-inf")
         self._stopping = False
         self._taken_in = -1
         self._reserve.spare(self._spare_files)
@@ -123,9 +116,10 @@ class Daemon:
         waits = self._killer.fds()
         if self._sensors.sources.news_fd >= 0:
             waits.append(self._sensors.sources.news_fd)
-        if self._reload is not None:
-            waits.append(self._reload.fd)
-            next_s = min(next_s, self._reload.left_s)
+        reload = self._reloads.current
+        if reload is not None:
+            waits.append(reload.fd)
+            next_s = min(next_s, reload.left_s)
             self._idle_loop.forbid()
         self._event_loop.wait(next_s, waits, self._idle_loop)
 
@@ -139,12 +133,11 @@ class Daemon:
     def _attend(self) -> float:
         """Go on with reading the policy, and do what signals ask for; how soon to look again."""
         next_s = self._longest_s
-        if self._reload is not None and self._reload.finished():
-            done, self._reload = self._reload, None
+        done = self._reloads.ended()
+        if done is not None:
             self._reloaded(done)
             next_s = 0.0
-            if self._reload_again:
-                self._reload_again = False
+            if self._reloads.owed:
                 self._begin_reload()
         if self._event_loop.asked:
             self._obey()
@@ -210,7 +203,7 @@ class Daemon:
             not (
                 self._actions.ongoing_acts
                 or self._actions.is_easing
-                or self._reload is not None
+                or self._reloads.current is not None
                 or self._hooks.busy()
             )
             and self._sensors.warm.is_cold
@@ -231,19 +224,17 @@ class Daemon:
             under_way=self._actions.under_way,
             reserve=self._reserve,
         )
-        if self._settings.status or self._settings.recording:
-            looks = TOLD_LOOKS
-        else:
-            looks = LOOKS if self._reporter.sees_log else BLIND_LOOKS
-        if self._reserve.bounded:
-            looks = min(looks, BOUNDED_LOOKS)
         self._idle_loop = IdleLoop(
             plan,
             self._sensors.sources,
             self._reporter.log_news,
             cpus=os.cpu_count(),
             longest_s=self._longest_s,
-            looks=looks,
+            looks=most_looks(
+                told=bool(self._settings.status or self._settings.recording),
+                sees_log=self._reporter.sees_log,
+                bounded=self._reserve.bounded,
+            ),
             alive=self._alive if self._manager.watchdog_s is not None else None,
             clock=self._clock,
         )
@@ -305,15 +296,8 @@ class Daemon:
         self._reporter.kernel_kills()
         if reading.t_s - self._sampled_s >= (SAMPLE_S if look.state.warm else SAFETY_S / 2):
             self._sampled_s = reading.t_s
-            self._learn_starts(reading)
+            self._sensors.learn(self.starts, self._wall(), SAMPLED)
             self._reporter.sample(reading, self._sensors.warm.top)
-
-    def _learn_starts(self, reading: "Reading") -> None:
-        """Learn from what a recording would show, whether or not one is made."""
-        shortlist = self._sensors.warm
-        if self._plan.selection.supervisors and shortlist.t_s > self._learnt_s:
-            self._learnt_s = shortlist.t_s
-            self.starts.see(shortlist.t_s, self._wall(), shortlist.top[:SAMPLED])
 
     def _tend(self, look: "Assessment", reading: "Reading") -> None:
         """Look after what is not about memory."""
@@ -362,21 +346,9 @@ class Daemon:
             records.StartRecord(self._origin, self._settings.source, missing, resumed)
         )
         self._reporter.line(NOTICE, f"started with policy {policy} ({mode})")
-        if self._pending.fault:
-            self._reporter.line(
-                WARNING,
-                f"state {self._settings.state}: {self._pending.fault}; "
-                "nothing is known of what was under way, and nothing is kept",
-            )
-        if 0 < os.sysconf("SC_OPEN_MAX") < ENOUGH_FILES:
+        if 0 < os.sysconf("SC_OPEN_MAX") < ENOUGH:
             self._reporter.repeat(NOTICE, SHORT_OF_FILES)
-        if self._reserve.held < MIN:
-            self._reporter.line(
-                WARNING,
-                f"only {self._reserve.held} more files can be opened, of {MIN} that a choice and "
-                "a kill take (RLIMIT_NOFILE): it may not be able to act",
-            )
-        for sentence in missing:
+        for sentence in filter(None, (self._pending.doubt(), self._reserve.doubt(), *missing)):
             self._reporter.line(WARNING, sentence)
         self._manager.send(f"READY=1\nSTATUS=policy {policy}, {mode}".encode())
 
@@ -408,17 +380,14 @@ class Daemon:
                 self._stopping = True
             elif self._settings.compile_argv:
                 self._reporter.reopen()
-                if self._reload is None:
+                if self._reloads.ask():
                     self._begin_reload()
-                else:
-                    # What it reads may have been read before the change that this one is about.
-                    self._reload_again = True
 
     def _begin_reload(self) -> None:
         self._manager.send(b"RELOADING=1\nMONOTONIC_USEC=%d" % (time.monotonic_ns() // 1000))
         try:
             with self._reserve:
-                self._reload = Reload(self._settings.compile_argv, self._clock)
+                self._reloads.begin()
         except OSError as error:
             self._refuse(f"it can't be read: {error.strerror}")
 
@@ -443,8 +412,7 @@ class Daemon:
     def close(self) -> None:
         """Report the end, write what can be written soon, and close everything."""
         self._manager.send(b"STOPPING=1")
-        if self._reload is not None:
-            self._reload.close()
+        self._reloads.close()
         self._actions.close()
         self._reporter.kernel_kills(final=True)
         self._reporter.record(records.StopRecord(self._origin, len(self._actions.ongoing_acts)))

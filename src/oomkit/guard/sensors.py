@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from oomkit.policy.engine.decider import Assessment
     from oomkit.policy.engine.plan import Plan
     from oomkit.policy.engine.reading import CgroupReading, Reading
+    from oomkit.policy.engine.starts import Starts
 
 
 SAFETY_S = 10.0
@@ -63,6 +64,7 @@ class Sensors:
 
     __slots__ = (
         "_found_s",
+        "_learnt_s",
         "_left_kb",
         "_members",
         "_places",
@@ -134,7 +136,7 @@ class Sensors:
         self._supervisors = Supervisors(plan.selection) if supervisors else None
         self._untouchable = untouchable
         self._reserve = reserve
-        self._found_s = self._short_s = self._ready_s = float("-inf")
+        self._found_s = self._short_s = self._ready_s = self._learnt_s = float("-inf")
         self._left_kb = 0.0
 
     def reading(self, t_s: float) -> "Reading | None":
@@ -182,6 +184,18 @@ class Sensors:
             self.refresh(growth, reading)
             self.warm.measure_holders()
         self._hold()
+
+    def learn(self, starts: "Starts", wall_s: float, most: int) -> None:
+        """Have what starts of services took learnt from processes, once each time they are read.
+
+        Args:
+            starts: what learns.
+            wall_s: now, seconds since the epoch.
+            most: so many of the largest are shown to it.
+        """
+        if self._supervisors is not None and self.warm.t_s > self._learnt_s:
+            self._learnt_s = self.warm.t_s
+            starts.see(self.warm.t_s, wall_s, self.warm.top[:most])
 
     def keep_ready(self, growth: "Growth", reading: "Reading") -> None:
         """While all is well: hold the largest all the same, where files may be refused later.
