@@ -14,6 +14,7 @@ from oomkit.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
     from oomkit.explain.explanation import Case
     from oomkit.explain.files import ReadLog
     from oomkit.klog.evidence import Evidence
