@@ -5,7 +5,7 @@ import os
 import sys
 import textwrap
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -15,6 +15,10 @@ from oomkit.cli.common import fail
 from oomkit.cli.streams import say
 from oomkit.guard import config
 from oomkit.printable import printable
+
+if TYPE_CHECKING:
+    from oomkit.guard.config import Settings
+    from oomkit.policy.records import Policy
 
 _EXAMPLE = """\b
 Examples:
@@ -152,17 +156,10 @@ def command(
     act: bool,
     install: bool,
     uninstall: bool,
-    journal: str | None,
-    no_journal: bool,
-    store: str | None,
-    recording: str | None,
-    record_size: str,
-    status: str | None,
     metrics: str | None,
     state: str | None,
     undo: bool,
-    drill: str | None,
-    self_test: bool,
+    **options: Any,
 ) -> None:
     """Guard this machine: end a process before the machine freezes.
 
@@ -180,37 +177,13 @@ def command(
         guard_service.undo(state)
         return
     from oomkit.guard import launch
-    from oomkit.guard.compile import plan_for_here
-    from oomkit.guard.config import Settings
-    from oomkit.toml import units
 
     policy = _policy(source, overrides, check=check)
-    try:
-        recording_bytes = units.size(record_size)
-    except ValueError as error:
-        fail(f"--record-size: expected {error}, not {record_size!r}")
     if pid is not None and not check:
         fail("--pid says what a policy means for a process; give --check as well")
-    if no_journal and (journal is not None or store is not None):
-        fail(f"--no-journal and --{'store' if journal is None else 'journal'} don't go together")
-    if journal is None and not no_journal and not check:
-        journal = _usual_journal()
     try:
-        settings = Settings(
-            plan_for_here(policy),
-            source=source,
-            compile_argv=launch.compile_argv(source, overrides),
-            dry_run=not act,
-            places=launch.places_here(drill),
-            journal=_file("--journal", journal),
-            take_in_argv=_take_in_argv(journal, store),
-            recording=_file("--record", recording),
-            recording_bytes=recording_bytes,
-            status=_file("--status", status),
-            state=_state_file(state),
-            files_bounded=launch.files_are_bounded(),
-            self_test=self_test,
-            starts=_starts_seen(recording),
+        settings = _settings(
+            policy, source, overrides, dry_run=not act, check=check, state=state, **options
         )
         if not check or policy.origin is None:
             launch.refuse_managers(policy, settings)
@@ -225,6 +198,55 @@ def command(
         launch.exec_daemon(settings)
     except launch.LaunchError as error:
         fail(str(error))
+
+
+def _settings(
+    policy: "Policy",
+    source: str,
+    overrides: tuple[str, ...],
+    *,
+    dry_run: bool,
+    check: bool,
+    journal: str | None,
+    no_journal: bool,
+    store: str | None,
+    recording: str | None,
+    record_size: str,
+    status: str | None,
+    state: str | None,
+    drill: str | None,
+    self_test: bool,
+) -> "Settings":
+    """How the daemon shall run, by the options of those names."""
+    from oomkit.guard import launch
+    from oomkit.guard.compile import plan_for_here
+    from oomkit.guard.config import Settings
+    from oomkit.toml import units
+
+    try:
+        recording_bytes = units.size(record_size)
+    except ValueError as error:
+        fail(f"--record-size: expected {error}, not {record_size!r}")
+    if no_journal and (journal is not None or store is not None):
+        fail(f"--no-journal and --{'store' if journal is None else 'journal'} don't go together")
+    if journal is None and not no_journal and not check:
+        journal = _usual_journal()
+    return Settings(
+        plan_for_here(policy),
+        source=source,
+        compile_argv=launch.compile_argv(source, overrides),
+        dry_run=dry_run,
+        places=launch.places_here(drill),
+        journal=_file("--journal", journal),
+        take_in_argv=_take_in_argv(journal, store),
+        recording=_file("--record", recording),
+        recording_bytes=recording_bytes,
+        status=_file("--status", status),
+        state=_state_file(state),
+        files_bounded=launch.files_are_bounded(),
+        self_test=self_test,
+        starts=_starts_seen(recording),
+    )
 
 
 def _service(*, install: bool, act: bool) -> None:
@@ -250,7 +272,7 @@ def _alone(option: str, allowed: set[str]) -> None:
             fail(f"{option} and {parameter.opts[0]} don't go together")
 
 
-def _policy(source: str, overrides: tuple[str, ...], *, check: bool) -> Any:
+def _policy(source: str, overrides: tuple[str, ...], *, check: bool) -> "Policy":
     """The policy, or the end of the command with a line for each fault in it."""
     from oomkit.policy.read import refuse_dangers
     from oomkit.toml.table import TomlError
@@ -355,7 +377,7 @@ def _wrapped(line: str, width: int) -> str:
     )  # fmt: skip
 
 
-def _explain(policy: Any, settings: Any, pid: int | None) -> None:
+def _explain(policy: "Policy", settings: "Settings", pid: int | None) -> None:
     from oomkit.guard.check import NoSuchProcessError, candidates_here, consider, first_here
     from oomkit.policy.describe import explain, origin_words
     from oomkit.policy.doubts import doubts

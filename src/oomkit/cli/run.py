@@ -203,19 +203,26 @@ def command(
         _show_several(runs, played, named, html, again, as_json=as_json)
     else:
         _write(run, scenario, files, again)
-        if as_json:
-            run_views.show_json(run)
-        elif as_log:
-            run_views.show_log(run)
-        elif every_s is not None:
+        if every_s is not None:
             if any(files.values()):
                 # Files show the run at the default sampling.
                 shown = world.play(scenario_file, scenario, guards[0], every_s=every_s)
             run_views.show_free(shown.run, scenario, every_s, shown.total_mb)
-        elif "-" not in files.values():
-            run_views.show_story(run, scenario, every_one=every_one)
+        elif "-" not in files.values() or as_json or as_log:
+            _print(run, scenario, as_json=as_json, as_log=as_log, every_one=every_one)
     if any(map(_bad_news, runs)):
         sys.exit(1)
+
+
+def _print(
+    run: "Run", scenario: "Scenario", *, as_json: bool, as_log: bool, every_one: bool
+) -> None:
+    if as_json:
+        run_views.show_json(run)
+    elif as_log:
+        run_views.show_log(run)
+    else:
+        run_views.show_story(run, scenario, every_one=every_one)
 
 
 def _with_versus(
