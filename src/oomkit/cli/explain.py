@@ -42,7 +42,7 @@ _DEFAULT_LAST = 5
     "and --html]",
 )
 @click.option(
-    "--summary", is_flag=True, help="Show incidents and what recurs, and no report in full."
+    "--summary", is_flag=True, help="Show only incidents and what recurs, and no report in full."
 )
 @click.option(
     "--json", "as_json", is_flag=True, help="Print JSON Lines, one object for each report."
@@ -62,8 +62,8 @@ _DEFAULT_LAST = 5
     "--workers",
     type=click.IntRange(1, 1024),
     metavar="N",
-    help="Number of files read at a time; of a single large one, of processes that search it.  "
-    "[default: 1; from 64 MB on as many as CPUs]",
+    help="Read with this many processes: several files at a time, or parts of one large file.  "
+    "[default: 1; as many as CPUs from 64 MB on]",
 )
 @click.option(
     "--cluster",

@@ -39,8 +39,8 @@ Examples:
     default="default",
     show_default=True,
     help="A built-in policy (default, kernel, earlyoom, nohang, systemd-oomd, oomd-like), a TOML "
-    "file, or a daemon's configuration (earlyoom:, nohang:, systemd-oomd:, kubelet:, with nothing "
-    "behind it for this machine's, or a file or folder).",
+    "file, or what another daemon is told to do (earlyoom:, nohang:, systemd-oomd: or kubelet: "
+    "reads this machine's configuration, earlyoom:PATH a file or folder).",
 )
 @click.option(
     "--set",
@@ -71,13 +71,15 @@ Examples:
 @click.option(
     "--install",
     is_flag=True,
-    help="Set up the service of this machine's init system (systemd, OpenRC), with a policy for "
-    "what the machine is (desktop, server, container node), and start it; with --act armed.",
+    help="Install and start a service of this machine's init system (systemd, OpenRC), with a "
+    "policy that suits the machine (desktop, server or container node). With --act it sends "
+    "signals; otherwise it only logs.",
 )
 @click.option(
     "--uninstall",
     is_flag=True,
-    help="Stop that service and remove all that it made, its journal and history too.",
+    help="Stop that service and remove all that --install and the service made, including its "
+    "journal and history.",
 )
 @click.option(
     "--journal",
@@ -99,8 +101,9 @@ Examples:
     "recording",
     type=complete.FILE,
     metavar="FILE",
-    help="Record samples of the machine, for oomkit run to replay under another policy. What "
-    "starts of services took is learnt from the recording that is there.",
+    help="Record samples of the machine, for oomkit run to replay under another policy. If there "
+    "is a recording already, the guard continues it, and learns from it how much CPU time services "
+    "take to start.",
 )
 @click.option(
     "--record-size",
@@ -126,21 +129,21 @@ Examples:
     "--state",
     type=complete.FILE,
     metavar="FILE",
-    help="Save pending kills, and what is throttled or frozen, to this file, for a guard that is"
-    " started again."
+    help="Save to this file which kills are under way and what is throttled or frozen, so that a "
+    "guard that is started again can finish."
     f"  [default: {config.STATE} for root]",
 )
 @click.option(
     "--undo",
     is_flag=True,
-    help="Release what a guard that was killed left throttled or frozen; --state names its file.",
+    help="Release what a killed guard left throttled or frozen, and exit; --state names its file.",
 )
 @click.option(
     "--drill",
     type=complete.DIRECTORY,
     metavar="DIR",
-    help="Read meminfo, vmstat and pressure/memory from DIR instead of /proc: copies that you edit "
-    "to simulate a shortage. They are read as often as the policy says, at least every 10 s.",
+    help="To simulate a shortage: read meminfo, vmstat and pressure/memory from DIR, copies of "
+    "/proc's that you edit. They are read as often as the policy says, at least every 10 s.",
 )
 @click.option(
     "--self-test/--no-self-test",
