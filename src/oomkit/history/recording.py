@@ -13,8 +13,10 @@ from oomkit.policy.engine.candidate import Candidate, Start
 from oomkit.policy.engine.reading import CgroupReading, Reading
 from oomkit.policy.engine.starts import Starts, is_recent
 
-MAX_TAUGHT_BYTES = 64 << 20
+MAX_TAUGHT_BYTES = 16 << 20
 """A guard learns from no larger recording as it starts, which would take it too long."""
+_STEP_S = 1.0
+"""Of samples nearer to each other the first is learnt from: starts take longer to be over."""
 
 
 class RecordingError(OomkitError):
@@ -125,6 +127,7 @@ class Lessons:
         self._starts = starts
         self._kills = sorted(recording.marks, key=_when)
         self._boot: int | None = None
+        self._taken_s = 0.0
 
     def take(self, sample: Sample) -> None:
         """Take in the next sample, and the kills before it."""
@@ -132,6 +135,9 @@ class Lessons:
         if sample.boot != self._boot:
             self._boot = sample.boot
             self._starts.begin_boot()
+        elif 0.0 <= t_s - self._taken_s < _STEP_S:
+            return
+        self._taken_s = t_s
         while self._kills and _when(self._kills[0]) <= (sample.boot, t_s):
             mark = self._kills.pop(0)
             if mark.boot == sample.boot:
