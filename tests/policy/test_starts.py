@@ -198,6 +198,8 @@ def test_names_that_are_none_or_too_long_are_no_services() -> None:
     assert service_of(process(1, cgroup="/")) == ""
     assert service_of(process(1)) == ""
     assert service_of(process(1, cgroup="/a", unit="x" * (MAX_NAME + 1))) == ""
+    assert service_of(process(1, unit="session-3.scope")) == ""
+    assert service_of(process(1, unit="docker-1a.scope", container="1a")) == "docker-1a.scope"
     assert service_of(process(1, cgroup="/a/b")) == "/a/b"
     assert service_of(process(1, cgroup="/a/b", unit="b.service")) == "b.service"
 

@@ -186,11 +186,15 @@ class Starts:
 
 
 def service_of(one: "Candidate") -> str:
-    """The unit that a process is in, else its cgroup; empty where neither is one to learn of."""
+    """The unit that a process is in, else its cgroup; empty where neither is one to learn of.
+
+    Scopes are not started: another login may have the number of one that is over. That of a
+    container has the container's name.
+    """
     name = one.unit or one.cgroup or ""
     if name == "/" or len(name) > MAX_NAME or "unit" in one.unknown or "cgroup" in one.unknown:
         return ""
-    return name
+    return "" if name.endswith(".scope") and one.container is None else name
 
 
 def is_recent(seen_s: float, wall_s: float) -> bool:
