@@ -39,8 +39,8 @@ Examples:
     default="default",
     show_default=True,
     help="A built-in policy (default, kernel, earlyoom, nohang, systemd-oomd, oomd-like), a TOML "
-    "file, or what another daemon is told to do (earlyoom:, nohang:, systemd-oomd: or kubelet: "
-    "reads this machine's configuration, earlyoom:PATH a file or folder).",
+    "file, or the configuration of another daemon (earlyoom:, nohang:, systemd-oomd: or kubelet: "
+    "reads this machine's, earlyoom:PATH a file or folder).",
 )
 @click.option(
     "--set",

@@ -76,10 +76,10 @@ _SHOWS = frozenset({"as_json", "as_log", "interval", "html", "png", "svg", "ever
     metavar="NAME|FILE",
     multiple=True,
     help="Guard the modelled machine, or replay a RECORDING, under this policy: a built-in one "
-    "(default, kernel, earlyoom, nohang, systemd-oomd, oomd-like, kubelet), a TOML file, or what "
-    "another daemon is told to do (earlyoom:, nohang:, systemd-oomd: or kubelet: reads this "
-    "machine's configuration, earlyoom:PATH a file or folder). Two policies are shown side by "
-    "side, more as a table.",
+    "(default, kernel, earlyoom, nohang, systemd-oomd, oomd-like, kubelet), a TOML file, or the "
+    "configuration of another daemon (earlyoom:, nohang:, systemd-oomd: or kubelet: reads this "
+    "machine's, earlyoom:PATH a file or folder). Two policies are shown side by side, more as a "
+    "table.",
 )
 @click.option(
     "--seed",
