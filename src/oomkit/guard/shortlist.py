@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from oomkit.policy.engine.candidate import Candidate, Growth
     from oomkit.policy.engine.reading import Reading
 
-KEPT = 64
+LISTED = 64
 """Number of processes read in full at each look. A process with more than a 64th of all
 anonymous memory and swap is among them."""
 _ROUNDS = 4
@@ -35,22 +35,22 @@ class Shortlist:
     """
 
     __slots__ = (
-        "_hidden_kb", "_holders", "_keep", "_kept", "_noted", "_pinned", "_room", "_sizes", "_t_s",
-        "_wanted", "_watched", "short_of_files", "top",
+        "_hidden_kb", "_holders", "_keep", "_listed", "_noted", "_pinned", "_room", "_sizes",
+        "_t_s", "_wanted", "_watched", "short_of_files", "top",
     )  # fmt: skip
 
     def __init__(
         self,
         wanted: "Wanted",
         *,
-        kept: int = KEPT,
+        listed: int = LISTED,
         pinned: "AbstractSet[int]" = frozenset(),
     ) -> None:
         """Begin cold.
 
         Args:
             wanted: what is read of each process.
-            kept: how many processes are kept at hand.
+            listed: how many processes are kept at hand.
             pinned: pids of processes whose files stay open whatever their size; the caller adds
                 to it.
 
@@ -60,7 +60,7 @@ class Shortlist:
         self.top: list[Candidate] = []
         self.short_of_files = False
         self._wanted = wanted
-        self._kept = self._room = kept
+        self._listed = self._room = listed
         self._keep = True
         self._pinned = pinned
         self._sizes = ProcessSizes(wanted.places.proc)
@@ -297,7 +297,7 @@ class Shortlist:
         """
         sizes, at_hand = self._sizes, self._watched
         boot_s = time.clock_gettime(time.CLOCK_BOOTTIME)
-        names = sizes.largest(self._kept)
+        names = sizes.largest(self._listed)
         for _ in range(_ROUNDS):
             fresh = [name for name in names if name not in done]
             if not fresh:
@@ -305,7 +305,7 @@ class Shortlist:
             for name in fresh:
                 done.add(name)
                 self._look_at(name, boot_s, before)
-            names = sizes.largest(self._kept)
+            names = sizes.largest(self._listed)
         self.top = [at_hand[name].candidate for name in names if name in at_hand]
         self._shed(frozenset(names))
 
@@ -317,7 +317,7 @@ class Shortlist:
                 if one is None:
                     self._entered(fresh.candidate, before_kb)
                 self._watched[name] = one = fresh
-                if not self._keep or (self._room < self._kept and self._open > self._room):
+                if not self._keep or (self._room < self._listed and self._open > self._room):
                     one.close()
             else:
                 try:
